@@ -1,0 +1,124 @@
+//! The threads of a handle, where the host asked for any.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
+use parking_lot::Mutex;
+
+use crate::handle::Inner;
+
+/// Who does the work that is not a request's: ticks, shadows, freeing memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum Background {
+    /// Threads of the handle's: one that ticks and, where it shadows, the workers that
+    /// [`shadow_workers`](crate::Builder::shadow_workers) says. They end with the last clone of the handle.
+    Thread,
+    /// The host: it calls [`tick`](crate::ModelHandle::tick) at every interval, and
+    /// [`run_shadow`](crate::ModelHandle::run_shadow).
+    Manual,
+    /// Nobody, and no plan can be followed. Candidates that are driven by hand need ticks too: without one for three
+    /// intervals they count for nothing.
+    #[default]
+    None,
+}
+
+/// The threads, and the way to end them: they end when the sender is gone.
+pub(crate) struct Threads {
+    stop: Mutex<Option<Sender<()>>>,
+    /// Every thread has a sender of this and never sends: it is disconnected when the last one has ended.
+    ended: Receiver<()>,
+}
+
+/// How long a shadow worker waits for work before it looks whether it is to end.
+const PATIENCE: Duration = Duration::from_millis(50);
+/// A deadline is looked after at a quarter of its length, but not more often than this.
+const WATCH_SHORTEST: Duration = Duration::from_millis(1);
+
+impl Threads {
+    /// No threads.
+    pub(crate) fn none() -> Self {
+        Self { stop: Mutex::new(None), ended: crossbeam_channel::bounded(0).1 }
+    }
+
+    /// Starts a thread that ticks and `workers` that run shadows.
+    ///
+    /// # Errors
+    ///
+    /// The system cannot start a thread; those that were started end.
+    pub(crate) fn start<I, O>(
+        inner: &Arc<Inner<I, O>>,
+        interval: Duration,
+        workers: usize,
+    ) -> io::Result<Self>
+    where
+        I: ?Sized + 'static,
+        O: 'static,
+        Inner<I, O>: Send + Sync,
+    {
+        let (stop, stopped) = crossbeam_channel::bounded::<()>(0);
+        let (ending, ended) = crossbeam_channel::bounded::<()>(0);
+        let threads = Self { stop: Mutex::new(Some(stop)), ended };
+        spawn("switchback-tick", inner, &ending, &stopped, move |inner, stopped| {
+            tick(inner, stopped, interval)
+        })?;
+        let workers = if inner.shadow.is_some() { workers.max(1) } else { 0 };
+        for _ in 0..workers {
+            spawn("switchback-shadow", inner, &ending, &stopped, run_shadows)?;
+        }
+        Ok(threads)
+    }
+
+    /// Asks the threads to end and waits up to `patience`; whether they have.
+    pub(crate) fn stop(&self, patience: Duration) -> bool {
+        self.stop.lock().take();
+        matches!(self.ended.recv_timeout(patience), Err(RecvTimeoutError::Disconnected))
+    }
+}
+
+fn spawn<I, O>(
+    name: &str,
+    inner: &Arc<Inner<I, O>>,
+    ending: &Sender<()>,
+    stopped: &Receiver<()>,
+    run: impl FnOnce(&Inner<I, O>, &Receiver<()>) + Send + 'static,
+) -> io::Result<()>
+where
+    I: ?Sized + 'static,
+    O: 'static,
+    Inner<I, O>: Send + Sync,
+{
+    let (inner, ending, stopped) = (Arc::clone(inner), ending.clone(), stopped.clone());
+    let body = move || {
+        run(&inner, &stopped);
+        // The models may die here, with the last reference to them: before it is said that the thread has ended.
+        drop(inner);
+        drop(ending);
+    };
+    std::thread::Builder::new().name(name.into()).spawn(body).map(drop)
+}
+
+fn tick<I: ?Sized + 'static, O: 'static>(inner: &Inner<I, O>, stopped: &Receiver<()>, interval: Duration) {
+    let wait = inner.limit.map_or(interval, |limit| interval.min((limit / 4).max(WATCH_SHORTEST)));
+    let mut waited = Duration::ZERO;
+    while let Err(RecvTimeoutError::Timeout) = stopped.recv_timeout(wait) {
+        waited += wait;
+        if inner.limit.is_some() {
+            inner.stop_overdue();
+        }
+        if waited >= interval {
+            waited = Duration::ZERO;
+            inner.tick();
+        }
+    }
+}
+
+fn run_shadows<I: ?Sized + 'static, O: 'static>(inner: &Inner<I, O>, stopped: &Receiver<()>) {
+    let Some(queue) = &inner.shadow else { return };
+    let running = || !matches!(stopped.try_recv(), Err(crossbeam_channel::TryRecvError::Disconnected));
+    while running() {
+        queue.run_within(PATIENCE, &inner.shadow_judge(), &inner.joins, &inner.clock);
+    }
+}

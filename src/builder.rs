@@ -1,0 +1,447 @@
+//! How a handle is built.
+
+use std::borrow::Borrow;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use parking_lot::Mutex;
+use thiserror::Error;
+
+use crate::background::{Background, Threads};
+use crate::clock::Clock;
+use crate::control::controller::{Control, PinPolicy, Settings};
+use crate::dice::Dice;
+use crate::feedback::id::SealKey;
+use crate::feedback::join::{Assumption, JoinLimits, Joins, mix};
+use crate::handle::{Inner, ModelHandle, Sample, StageError, prepare};
+use crate::model::Model;
+use crate::request::Check;
+use crate::shadow::{Compare, Copy, ShadowOptions, ShadowQueue};
+use crate::stats::WindowConfig;
+use crate::stats::exposure::{ExposureOptions, default_stripes};
+use crate::task::{Kpi, Outcome, Task};
+use crate::version::VersionId;
+
+/// Builds a [`ModelHandle`]. Only [`live`](Self::live) must be told; every other setter says what holds without it, and
+/// why.
+#[must_use = "nothing is built before `build`"]
+pub struct Builder<I: ?Sized + 'static, O: 'static> {
+    name: String,
+    live: Option<(String, Box<dyn Model<I, O>>)>,
+    task: Task<O>,
+    check: Option<Check<O>>,
+    sample: Option<Box<dyn Sample<I>>>,
+    kpis: Vec<Kpi>,
+    assumption: Option<(Duration, Outcome)>,
+    limits: JoinLimits,
+    shadow: Option<ShadowOptions<I, O>>,
+    shadow_workers: usize,
+    background: Background,
+    clock: Option<Clock>,
+    seed: Option<u64>,
+    secret: Option<[u8; 16]>,
+    stripes: usize,
+    candidate_deadline: Option<Duration>,
+    trip_after: u32,
+    retain: usize,
+    retain_for: Option<Duration>,
+    tick_interval: Duration,
+    log_limit: usize,
+    windows: WindowConfig,
+    pins: (PinPolicy, usize, Duration),
+}
+
+impl<I: ?Sized + 'static, O: 'static> Builder<I, O> {
+    pub(crate) fn new(name: String) -> Self {
+        Self {
+            name,
+            live: None,
+            task: Task::untold(),
+            check: None,
+            sample: None,
+            kpis: Vec::new(),
+            assumption: None,
+            limits: JoinLimits::default(),
+            shadow: None,
+            shadow_workers: 1,
+            background: Background::None,
+            clock: None,
+            seed: None,
+            secret: None,
+            stripes: default_stripes(),
+            candidate_deadline: None,
+            trip_after: 5,
+            retain: 2,
+            retain_for: None,
+            tick_interval: Duration::from_secs(1),
+            log_limit: 1_024,
+            windows: WindowConfig::default(),
+            pins: (PinPolicy::default(), 1_024, Duration::from_secs(600)),
+        }
+    }
+
+    /// The version that answers from the start, under a name of 1 to 47 bytes.
+    pub fn live(mut self, name: impl Into<String>, model: impl Model<I, O> + 'static) -> Self {
+        self.live = Some((name.into(), Box::new(model)));
+        self
+    }
+
+    /// What the predictions are. Without it they are only counted and timed.
+    pub fn task(mut self, task: Task<O>) -> Self {
+        self.task = task;
+        self
+    }
+
+    /// What a valid answer is. An answer that fails is a failure of its version: a candidate's caller gets live's
+    /// instead. What the task cannot read (a probability that is not a number, a class out of range) is invalid anyhow.
+    pub fn check(mut self, valid: impl Fn(&O) -> bool + Send + Sync + 'static) -> Self {
+        self.check = Some(Box::new(valid));
+        self
+    }
+
+    /// A request that every version must answer, validly, before it takes any traffic. Without it a version is warmed
+    /// up with an input made from its own signature, where it can make one.
+    pub fn sample<T: Borrow<I> + Send + Sync + 'static>(mut self, sample: T) -> Self {
+        self.sample = Some(Box::new(sample));
+        self
+    }
+
+    /// A business figure that outcomes may carry: see [`Outcome::kpi`]. At most 16.
+    pub fn kpi(mut self, kpi: Kpi) -> Self {
+        self.kpis.push(kpi);
+        self
+    }
+
+    /// What silence means: a prediction without an outcome after `horizon` is taken to have this one. For clicks, where
+    /// nobody ever says "no". A prediction then keeps a row until it is settled, up to 262,144 at a time; beyond half
+    /// of that, a share of the predictions that is chosen by a hash of their ids takes part and the rest does not.
+    pub fn assume_after(mut self, horizon: Duration, outcome: Outcome) -> Self {
+        self.assumption = Some((horizon, outcome));
+        self
+    }
+
+    /// How long outcomes are waited for: seven days unless told. It decides how much memory tells repeats: a bit per
+    /// prediction and figure within it, up to [`outcome_memory`](Self::outcome_memory).
+    pub fn outcome_horizon(mut self, horizon: Duration) -> Self {
+        self.limits.horizon = horizon;
+        self
+    }
+
+    /// Bytes for the bits that tell repeated outcomes: 64 MiB unless told, enough for 880 predictions a second over
+    /// seven days. With more than half of it in prospect, a share of the predictions chosen by a hash of their ids
+    /// counts and the rest is [`Thinned`](crate::Joined::Thinned).
+    pub fn outcome_memory(mut self, bytes: usize) -> Self {
+        self.limits.bitmap_bytes_max = bytes;
+        self
+    }
+
+    /// How long an outcome may be corrected by a different one: an hour unless told, for the last 65,536 outcomes;
+    /// zero for never.
+    pub fn corrections(mut self, window: Duration) -> Self {
+        self.limits.correction = window;
+        self
+    }
+
+    /// Requests may be copied, so candidates can be tried as shadows. A copy waits in a queue of up to 1,024 entries
+    /// and 64 MiB; see [`shadow_queue`](Self::shadow_queue).
+    pub fn shadowing(mut self) -> Self
+    where
+        I: ToOwned,
+        I::Owned: Send + 'static,
+    {
+        self.shadow = Some(ShadowOptions {
+            copy: |input| Box::new(Copy(input.to_owned())),
+            bytes_of: Box::new(|input| size_of_val(input)),
+            entries_max: 1_024,
+            bytes_max: 64 << 20,
+            compare: None,
+            tolerance: 0.01,
+        });
+        self
+    }
+
+    /// The limits of the queue of copies. After [`shadowing`](Self::shadowing).
+    pub fn shadow_queue(mut self, entries: usize, bytes: usize) -> Self {
+        if let Some(shadow) = &mut self.shadow {
+            (shadow.entries_max, shadow.bytes_max) = (entries, bytes);
+        }
+        self
+    }
+
+    /// How large an input is, in bytes, for the limit of the queue: its own size unless told, which misses what it
+    /// points to. After [`shadowing`](Self::shadowing).
+    pub fn input_bytes(mut self, bytes: impl Fn(&I) -> usize + Send + Sync + 'static) -> Self {
+        if let Some(shadow) = &mut self.shadow {
+            shadow.bytes_of = Box::new(bytes);
+        }
+        self
+    }
+
+    /// How far two scores or numbers may lie apart and still agree: 0.01 unless told. After
+    /// [`shadowing`](Self::shadowing).
+    pub fn tolerance(mut self, tolerance: f64) -> Self {
+        if let Some(shadow) = &mut self.shadow {
+            shadow.tolerance = tolerance;
+        }
+        self
+    }
+
+    /// The host's own comparison of live's answer (first) with a candidate's, 0 for no difference; see
+    /// [`elementwise`](crate::elementwise) for tensors. Answers of sampled requests are cloned for it. Without it,
+    /// answers are compared by what the task reads off them. After [`shadowing`](Self::shadowing).
+    pub fn compare(mut self, difference: impl Fn(&O, &O) -> f64 + Send + Sync + 'static) -> Self
+    where
+        O: Clone,
+    {
+        if let Some(shadow) = &mut self.shadow {
+            let difference: Compare<O> = Box::new(difference);
+            shadow.compare = Some((O::clone, difference));
+        }
+        self
+    }
+
+    /// How many threads run copies, under [`Background::Thread`]: one unless told, because every one takes a core from
+    /// live while it works.
+    pub fn shadow_workers(mut self, workers: usize) -> Self {
+        self.shadow_workers = workers;
+        self
+    }
+
+    /// Who does the work that is not a request's; nobody unless told, since a library starts no threads that were not
+    /// asked for.
+    pub fn background(mut self, background: Background) -> Self {
+        self.background = background;
+        self
+    }
+
+    /// The host does it: `background(Background::Manual)`.
+    pub fn manual(self) -> Self {
+        self.background(Background::Manual)
+    }
+
+    /// Where time comes from; the system unless told.
+    pub fn clock(mut self, clock: Clock) -> Self {
+        self.clock = Some(clock);
+        self
+    }
+
+    /// Makes chance repeatable: who is sampled, who is on a canary without a key. With it, and with one
+    /// [stripe](Self::stripes) and one thread, two runs are alike.
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.seed = Some(seed);
+        self
+    }
+
+    /// The key that seals printed ids. Without it a new one is drawn at each build; give one to tell an id of another
+    /// process of this service from a forged one.
+    pub fn secret(mut self, secret: [u8; 16]) -> Self {
+        self.secret = Some(secret);
+        self
+    }
+
+    /// Into how many stripes figures are divided, so that threads do not write to one cache line: two per core, up to
+    /// 16, unless told.
+    pub fn stripes(mut self, stripes: usize) -> Self {
+        self.stripes = stripes.clamp(1, 256);
+        self
+    }
+
+    /// How long a candidate may take before live answers in its place; for ever unless told. Models that can be
+    /// interrupted (ONNX models) are; any other answers late, which counts as a failure all the same.
+    pub fn candidate_deadline(mut self, deadline: Duration) -> Self {
+        self.candidate_deadline = Some(deadline);
+        self
+    }
+
+    /// After how many failures in a row, as seen by one stripe, a version is passed over before any guard has judged
+    /// it; 5 unless told, 0 for never. Five in a row happen to a version that fails on one request in ten once in
+    /// 100,000 requests.
+    pub fn trip_after(mut self, failures: u32) -> Self {
+        self.trip_after = failures;
+        self
+    }
+
+    /// How many versions are kept for a rollback; two unless told: the last one, and one to go back to when the last
+    /// one was no better.
+    pub fn retain(mut self, versions: usize) -> Self {
+        self.retain = versions;
+        self
+    }
+
+    /// How long a version is kept for a rollback; for ever unless told.
+    pub fn retain_for(mut self, age: Duration) -> Self {
+        self.retain_for = Some(age);
+        self
+    }
+
+    /// How often guards are asked; every second unless told. A candidate counts for nothing when nobody has ticked for
+    /// three intervals.
+    pub fn tick_interval(mut self, interval: Duration) -> Self {
+        self.tick_interval = interval.max(Duration::from_millis(1));
+        self
+    }
+
+    /// How many events are remembered; 1,024 unless told.
+    pub fn log_limit(mut self, events: usize) -> Self {
+        self.log_limit = events;
+        self
+    }
+
+    /// How far back rolling figures look.
+    pub fn windows(mut self, windows: WindowConfig) -> Self {
+        self.windows = windows;
+        self
+    }
+
+    /// What becomes of pinned streams when their version is taken off, how many there may be, and how long one may
+    /// last: they finish, 1,024, and ten minutes unless told.
+    pub fn pins(mut self, policy: PinPolicy, max: usize, lasts: Duration) -> Self {
+        self.pins = (policy, max, lasts);
+        self
+    }
+
+    /// Loads, checks and warms the live version, and starts what [`background`](Self::background) says.
+    ///
+    /// # Errors
+    ///
+    /// See [`BuildError`].
+    pub fn build(self) -> Result<ModelHandle<I, O>, BuildError>
+    where
+        O: Send,
+    {
+        let (name, model) = self.live.ok_or(BuildError::NoLive)?;
+        let clock = self.clock.unwrap_or_default();
+        let seed = match self.seed {
+            Some(seed) => seed,
+            None => random_bytes().map(u64::from_le_bytes)?,
+        };
+        let process = if self.seed.is_some() { mix(seed) } else { random_bytes().map(u64::from_le_bytes)? };
+        let secret = match self.secret {
+            Some(secret) => secret,
+            None => random_bytes()?,
+        };
+        let kpis: Arc<[Kpi]> = checked_kpis(self.kpis)?.into();
+        let assumption = self.assumption.map(|(after, outcome)| Assumption { after, actual: outcome.actual });
+        let exposure = ExposureOptions {
+            kind: self.task.kind(),
+            kpis: kpis.len(),
+            stripes: self.stripes,
+            awaits: assumption.is_some(),
+            trip_after: self.trip_after,
+        };
+        let truth = self.task.truth_kind().clone();
+        let joins = Joins::new(
+            process,
+            SealKey::new(secret),
+            self.task.kind(),
+            truth,
+            Arc::clone(&kpis),
+            self.limits,
+            assumption,
+        )
+        .map_err(BuildError::Assumption)?;
+
+        let id = VersionId::new(&name).map_err(StageError::Name)?;
+        let live = prepare(id, model, &self.task, self.check.as_ref(), self.sample.as_deref())?;
+        let (pins, pins_max, pins_last) = self.pins;
+        let settings = Settings {
+            name: self.name,
+            retain: self.retain,
+            retain_for: self.retain_for,
+            tick_interval: self.tick_interval,
+            log_max: self.log_limit,
+            windows: self.windows,
+            exposure,
+            kpis,
+            seed,
+            shadowing: self.shadow.is_some(),
+            pins_max,
+            pins,
+            pins_last,
+        };
+        let mut control = Control::new(settings, Arc::new(live), clock.now());
+        let table = control.table(&joins);
+        let inner = Arc::new(Inner {
+            routing: ArcSwap::from_pointee(table),
+            task: self.task,
+            check: self.check,
+            limit: self.candidate_deadline,
+            clock,
+            dice: Dice::new(seed, self.stripes),
+            joins,
+            shadow: self.shadow.map(ShadowQueue::new),
+            sample: self.sample,
+            driven: self.background != Background::None,
+            control: Mutex::new(control),
+            ticking: Mutex::new(()),
+        });
+        let threads = match self.background {
+            Background::Thread => Threads::start(&inner, self.tick_interval, self.shadow_workers)
+                .map_err(|error| BuildError::Thread(Arc::new(error)))?,
+            Background::Manual | Background::None => Threads::none(),
+        };
+        Ok(ModelHandle { inner, threads: Arc::new(threads) })
+    }
+}
+
+impl<I: ?Sized + 'static, O: 'static> std::fmt::Debug for Builder<I, O> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Builder").field("name", &self.name).field("task", &self.task).finish_non_exhaustive()
+    }
+}
+
+/// Why a handle could not be built.
+#[derive(Debug, Clone, Error)]
+#[non_exhaustive]
+pub enum BuildError {
+    /// A handle always has a live version.
+    #[error("no live version was given: call `.live(name, model)`")]
+    NoLive,
+    /// The live version cannot be used.
+    #[error("the live version: {0}")]
+    Live(#[from] StageError),
+    /// A business figure makes no sense.
+    #[error("business figure `{name}`: {cause}")]
+    Kpi {
+        /// The figure.
+        name: String,
+        /// What is wrong with it.
+        cause: &'static str,
+    },
+    /// The outcome that silence means does not fit the task.
+    #[error("the assumed outcome does not fit the task: {0:?}")]
+    Assumption(crate::feedback::Refusal),
+    /// The system has no random numbers to give.
+    #[error("the system gives no random numbers: {0}")]
+    Random(String),
+    /// The system cannot start a thread.
+    #[error("a background thread cannot be started")]
+    Thread(#[source] Arc<std::io::Error>),
+}
+
+/// The most business figures a handle can have: each has bits of its own for every prediction.
+const KPIS_MAX: usize = 16;
+
+fn checked_kpis(kpis: Vec<Kpi>) -> Result<Vec<Kpi>, BuildError> {
+    for (place, kpi) in kpis.iter().enumerate() {
+        let refused = |cause| Err(BuildError::Kpi { name: kpi.name().into(), cause });
+        let (low, high) = kpi.bounds();
+        if !(low.is_finite() && high.is_finite() && low < high) {
+            return refused("its bounds must be finite, the lower one below the upper one");
+        }
+        if kpis.iter().take(place).any(|earlier| earlier.name() == kpi.name()) {
+            return refused("it is declared twice");
+        }
+        if place >= KPIS_MAX {
+            return refused("a handle has at most 16");
+        }
+    }
+    Ok(kpis)
+}
+
+fn random_bytes<const N: usize>() -> Result<[u8; N], BuildError> {
+    let mut bytes = [0; N];
+    getrandom::fill(&mut bytes).map_err(|error| BuildError::Random(error.to_string()))?;
+    Ok(bytes)
+}

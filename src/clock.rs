@@ -1,0 +1,272 @@
+//! Where time comes from: one [`Clock`] for a whole handle, real or turned by hand.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+/// A moment, in nanoseconds since the Unix epoch.
+///
+/// Within one process the moments of one [`Clock`] never run backwards: the system clock is read once, when the clock
+/// is made, and everything after is that moment plus elapsed time. Over weeks it can therefore differ from the wall
+/// clock by the drift of the machine's oscillator (some seconds a month).
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Timestamp(u64);
+
+impl Timestamp {
+    /// The moment that lies `nanos` nanoseconds after the Unix epoch. Good until the year 2554.
+    pub const fn from_unix_nanos(nanos: u64) -> Self {
+        Self(nanos)
+    }
+
+    /// The moment that lies `seconds` seconds after the Unix epoch; the far future where that is not representable.
+    pub const fn from_unix_seconds(seconds: u64) -> Self {
+        Self(seconds.saturating_mul(1_000_000_000))
+    }
+
+    /// Nanoseconds since the Unix epoch.
+    pub const fn unix_nanos(self) -> u64 {
+        self.0
+    }
+
+    /// Whole seconds since the Unix epoch.
+    pub const fn unix_seconds(self) -> u64 {
+        self.0 / 1_000_000_000
+    }
+
+    /// How long after `earlier` this is; zero where it is not.
+    pub const fn since(self, earlier: Timestamp) -> Duration {
+        Duration::from_nanos(self.0.saturating_sub(earlier.0))
+    }
+
+    /// This moment and `duration` more; the far future where that is not representable.
+    #[must_use]
+    pub fn plus(self, duration: Duration) -> Timestamp {
+        Timestamp(self.0.saturating_add(nanos(duration)))
+    }
+}
+
+impl fmt::Debug for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self}")
+    }
+}
+
+/// `2013-06-24T17:05:09.120Z`: UTC, to the millisecond (RFC 3339).
+impl fmt::Display for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (seconds, millis) = (self.unix_seconds(), self.0 % 1_000_000_000 / 1_000_000);
+        let (year, month, day) = civil_from_days(seconds / 86_400);
+        let (hour, minute, second) = (seconds / 3_600 % 24, seconds / 60 % 60, seconds % 60);
+        write!(f, "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{millis:03}Z")
+    }
+}
+
+/// Where a handle's time comes from.
+///
+/// Time has two uses, and a clock answers both. The *time line* ([`now`](Clock::now)) orders what happens: windows,
+/// phases of a plan, horizons of labels. The *stopwatch* measures how long a call took. With [`Clock::system`] both
+/// are real; [`Clock::manual`] turns both by hand, for tests; [`Clock::replay`] turns the time line by hand and
+/// measures calls for real, for a host that replays recorded traffic faster than it happened.
+///
+/// Cloning is cheap, and clones share the time.
+///
+/// ```
+/// use std::time::Duration;
+/// use switchback::{Clock, Timestamp};
+///
+/// let clock = Clock::manual(Timestamp::from_unix_seconds(1_357_034_400));
+/// clock.advance(Duration::from_secs(90));
+/// assert_eq!(clock.now().to_string(), "2013-01-01T10:01:30.000Z");
+/// ```
+#[derive(Clone)]
+pub struct Clock(Source);
+
+#[derive(Clone)]
+enum Source {
+    System { stopwatch: Stopwatch, unix_nanos_at_zero: u64 },
+    Replay { stopwatch: Stopwatch, hand: Arc<AtomicU64> },
+    Manual { hand: Arc<AtomicU64> },
+}
+
+#[derive(Clone)]
+struct Stopwatch {
+    counter: quanta::Clock,
+    zero: u64,
+}
+
+/// A reading of a clock's stopwatch, in nanoseconds since an arbitrary zero.
+#[derive(Clone, Copy)]
+pub(crate) struct Reading(u64);
+
+impl Reading {
+    /// Nanoseconds from `earlier` to this reading.
+    #[inline]
+    pub(crate) fn nanos_since(self, earlier: Reading) -> u64 {
+        self.0.saturating_sub(earlier.0)
+    }
+}
+
+impl Clock {
+    /// The machine's time. The first one made in a process may take up to 0.2 s: it calibrates the counter it reads.
+    #[expect(clippy::disallowed_methods, reason = "this is the one place that reads the system's time")]
+    pub fn system() -> Self {
+        let stopwatch = Stopwatch::start();
+        let unix = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+        Self(Source::System { stopwatch, unix_nanos_at_zero: nanos(unix) })
+    }
+
+    /// A clock that stands still until [`advance`](Self::advance)d or [`set`](Self::set), for tests.
+    pub fn manual(start: Timestamp) -> Self {
+        Self(Source::Manual { hand: Arc::new(AtomicU64::new(start.0)) })
+    }
+
+    /// A clock whose time line is turned by hand while its stopwatch is real, for replaying recorded traffic.
+    pub fn replay(start: Timestamp) -> Self {
+        Self(Source::Replay { stopwatch: Stopwatch::start(), hand: Arc::new(AtomicU64::new(start.0)) })
+    }
+
+    /// The present moment on the time line.
+    #[inline]
+    pub fn now(&self) -> Timestamp {
+        self.at(self.reading())
+    }
+
+    /// Moves the time line forward. Does nothing to a [`system`](Self::system) clock.
+    pub fn advance(&self, by: Duration) {
+        if let Some(hand) = self.hand() {
+            hand.fetch_add(nanos(by), Ordering::Relaxed);
+        }
+    }
+
+    /// Sets the time line to `moment`, never backwards. Does nothing to a [`system`](Self::system) clock.
+    pub fn set(&self, moment: Timestamp) {
+        if let Some(hand) = self.hand() {
+            hand.fetch_max(moment.0, Ordering::Relaxed);
+        }
+    }
+
+    /// Reads the stopwatch.
+    #[inline]
+    pub(crate) fn reading(&self) -> Reading {
+        match &self.0 {
+            Source::System { stopwatch, .. } | Source::Replay { stopwatch, .. } => stopwatch.read(),
+            Source::Manual { hand } => Reading(hand.load(Ordering::Relaxed)),
+        }
+    }
+
+    /// The moment on the time line at which the stopwatch showed `reading`; the present one where the time line is
+    /// turned by hand.
+    #[inline]
+    pub(crate) fn at(&self, reading: Reading) -> Timestamp {
+        match &self.0 {
+            Source::System { unix_nanos_at_zero, .. } => {
+                Timestamp(unix_nanos_at_zero.wrapping_add(reading.0))
+            }
+            Source::Replay { hand, .. } => Timestamp(hand.load(Ordering::Relaxed)),
+            Source::Manual { .. } => Timestamp(reading.0),
+        }
+    }
+
+    fn hand(&self) -> Option<&AtomicU64> {
+        match &self.0 {
+            Source::System { .. } => None,
+            Source::Replay { hand, .. } | Source::Manual { hand } => Some(hand),
+        }
+    }
+}
+
+impl Default for Clock {
+    fn default() -> Self {
+        Self::system()
+    }
+}
+
+impl fmt::Debug for Clock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kind = match &self.0 {
+            Source::System { .. } => "system",
+            Source::Replay { .. } => "replay",
+            Source::Manual { .. } => "manual",
+        };
+        write!(f, "Clock({kind}, {})", self.now())
+    }
+}
+
+impl Stopwatch {
+    fn start() -> Self {
+        let counter = quanta::Clock::new();
+        let zero = counter.raw();
+        Self { counter, zero }
+    }
+
+    #[inline]
+    fn read(&self) -> Reading {
+        Reading(self.counter.delta_as_nanos(self.zero, self.counter.raw()))
+    }
+}
+
+fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
+/// Year, month and day of the day `days` after 1970-01-01 in the proleptic Gregorian calendar
+/// (H. Hinnant, "chrono-Compatible Low-Level Date Algorithms", `civil_from_days`, for days that are not negative).
+fn civil_from_days(days: u64) -> (u64, u64, u64) {
+    let shifted = days + 719_468;
+    let (era, day_of_era) = (shifted / 146_097, shifted % 146_097);
+    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let shifted_month = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
+    let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
+    (year_of_era + era * 400 + u64::from(month <= 2), month, day)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn moments_print_as_rfc_3339() {
+        for (seconds, expected) in [
+            (0, "1970-01-01T00:00:00.000Z"),
+            (951_782_400, "2000-02-29T00:00:00.000Z"),
+            (1_372_093_509, "2013-06-24T17:05:09.000Z"),
+            (4_107_542_399, "2100-02-28T23:59:59.000Z"),
+            (4_107_542_400, "2100-03-01T00:00:00.000Z"),
+        ] {
+            assert_eq!(Timestamp::from_unix_seconds(seconds).to_string(), expected);
+        }
+    }
+
+    #[test]
+    fn a_manual_clock_moves_only_by_hand_and_never_backwards() {
+        let clock = Clock::manual(Timestamp::from_unix_seconds(100));
+        let started = clock.reading();
+        clock.advance(Duration::from_millis(5));
+        assert_eq!(clock.reading().nanos_since(started), 5_000_000);
+        clock.set(Timestamp::from_unix_seconds(50));
+        assert_eq!(clock.now(), Timestamp::from_unix_nanos(100_005_000_000));
+    }
+
+    #[test]
+    fn a_replay_clock_keeps_its_time_line_and_measures_for_real() {
+        let clock = Clock::replay(Timestamp::from_unix_seconds(7));
+        let started = clock.reading();
+        while clock.reading().nanos_since(started) == 0 {
+            std::hint::spin_loop();
+        }
+        assert_eq!(clock.now(), Timestamp::from_unix_seconds(7));
+    }
+
+    #[test]
+    fn far_moments_saturate() {
+        let far = Timestamp::from_unix_seconds(u64::MAX);
+        assert_eq!(far.plus(Duration::from_secs(1)), far);
+        assert_eq!(Timestamp::default().since(far), Duration::ZERO);
+    }
+}

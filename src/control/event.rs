@@ -1,0 +1,381 @@
+//! What happened: events, the bounded log of them, and subscriptions.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TryRecvError, TrySendError};
+use serde::{Deserialize, Serialize};
+
+use super::guard::Evidence;
+use super::rollout::Phase;
+use crate::clock::Timestamp;
+use crate::routing::Share;
+use crate::version::VersionId;
+
+/// Something that happened to a handle. Announced after it is true, in the order of its sequence numbers.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Event {
+    /// Counts from 1 without gaps; a gap that a subscriber sees is an event it was too slow for.
+    pub sequence: u64,
+    /// When, on the handle's clock.
+    pub at: Timestamp,
+    /// The routing table that was in force after it.
+    pub epoch: u64,
+    /// What.
+    #[serde(flatten)]
+    pub kind: EventKind,
+}
+
+/// What happened.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum EventKind {
+    /// A version was loaded, checked and warmed. It takes no traffic yet.
+    Staged {
+        /// The version.
+        version: VersionId,
+    },
+    /// A rollout went from one phase to another, or changed its share within one.
+    PhaseChanged {
+        /// The candidate.
+        version: VersionId,
+        /// The phase before.
+        from: Phase,
+        /// The phase now.
+        to: Phase,
+        /// The share of requests that the candidate answers now.
+        weight: Share,
+        /// The share of live's requests that are copied to it now.
+        sample: Share,
+        /// What the guards said when a plan took this step; empty for a step taken by hand.
+        evidence: Vec<Evidence>,
+    },
+    /// A guard failed. What follows from it is an event of its own.
+    GuardFailed {
+        /// The candidate, or the new live while it is watched.
+        version: VersionId,
+        /// What the guard saw.
+        evidence: Evidence,
+    },
+    /// Guards have been inconclusive for longer than the plan's step allows. What follows is an event of its own.
+    Inconclusive {
+        /// The candidate.
+        version: VersionId,
+        /// What the guards said last.
+        evidence: Vec<Evidence>,
+    },
+    /// A candidate became live.
+    Promoted {
+        /// The new live.
+        version: VersionId,
+        /// Live until then; retained.
+        previous: VersionId,
+        /// What the guards said; empty for a promotion by hand.
+        evidence: Vec<Evidence>,
+    },
+    /// The watch over a new live ended without a failure.
+    Baked {
+        /// Live.
+        version: VersionId,
+    },
+    /// A candidate was taken off before it was live. Live stayed what it was.
+    Aborted {
+        /// The candidate.
+        version: VersionId,
+        /// Why.
+        cause: Cause,
+    },
+    /// Live went back to a retained version.
+    RolledBack {
+        /// Live until then.
+        from: VersionId,
+        /// Live now.
+        to: VersionId,
+        /// Why.
+        cause: Cause,
+    },
+    /// A rollout's plan stands still: it may lower exposure and does not raise it.
+    Paused {
+        /// The candidate.
+        version: VersionId,
+        /// Why.
+        reason: String,
+    },
+    /// A rollout's plan goes on.
+    Resumed {
+        /// The candidate.
+        version: VersionId,
+    },
+    /// Automation may lower exposure and not raise it, for the whole handle.
+    Frozen {
+        /// Why.
+        reason: String,
+    },
+    /// The freeze was lifted.
+    Unfrozen,
+    /// A version failed on so many requests in a row that it is passed over before anybody has judged it.
+    Tripped {
+        /// The version.
+        version: VersionId,
+    },
+    /// An identity is not tried again by any plan until it is released.
+    Quarantined {
+        /// The version that had it.
+        version: VersionId,
+        /// Why.
+        reason: String,
+    },
+    /// A version is retained no longer: it is freed when the last request that uses it is done.
+    Retired {
+        /// The version.
+        version: VersionId,
+    },
+    /// A version's memory was freed.
+    Dropped {
+        /// The version.
+        version: VersionId,
+    },
+    /// The handle was closed: nothing is tried any more, live goes on answering until the handle is dropped.
+    Closed,
+}
+
+/// Why exposure was lowered.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "cause", rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Cause {
+    /// A person, or the host's own code, said so.
+    Operator {
+        /// The reason given.
+        reason: String,
+    },
+    /// A guard failed.
+    Guard {
+        /// What it saw.
+        evidence: Evidence,
+    },
+    /// The version failed on many requests in a row.
+    Tripped {
+        /// How many in a row it took.
+        failures: u32,
+    },
+    /// Nothing was shown, neither harm nor equality, in the time that the plan allowed.
+    Futility,
+    /// Another candidate became live.
+    Superseded {
+        /// The new live.
+        by: VersionId,
+    },
+    /// The handle was closed.
+    Closed,
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Operator { reason } => write!(f, "by hand: {reason}"),
+            Self::Guard { evidence } => write!(f, "{evidence}"),
+            Self::Tripped { failures } => write!(f, "it failed on {failures} requests in a row"),
+            Self::Futility => f.write_str("neither harm nor equality was shown in the time allowed"),
+            Self::Superseded { by } => write!(f, "{by} became live"),
+            Self::Closed => f.write_str("the handle was closed"),
+        }
+    }
+}
+
+/// One line, for people.
+impl fmt::Display for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.kind {
+            EventKind::Staged { version } => write!(f, "{version} staged: loaded, checked, warm"),
+            EventKind::PhaseChanged { version, to, weight, sample, .. } => match to {
+                Phase::Shadow => write!(f, "{version} shadows {sample} of the requests"),
+                _ => write!(f, "{version} answers {weight} of the requests"),
+            },
+            EventKind::GuardFailed { version, evidence } => write!(f, "{version} failed a guard: {evidence}"),
+            EventKind::Inconclusive { version, .. } => {
+                write!(f, "{version}: neither harm nor equality was shown in the time allowed")
+            }
+            EventKind::Promoted { version, previous, .. } => {
+                write!(f, "{version} is live, {previous} is retained")
+            }
+            EventKind::Baked { version } => write!(f, "{version} has proven itself as live"),
+            EventKind::Aborted { version, cause } => write!(f, "{version} taken off: {cause}"),
+            EventKind::RolledBack { from, to, cause } => {
+                write!(f, "rolled back from {from} to {to}: {cause}")
+            }
+            EventKind::Paused { version, reason } => write!(f, "{version} paused: {reason}"),
+            EventKind::Resumed { version } => write!(f, "{version} resumed"),
+            EventKind::Frozen { reason } => write!(f, "frozen: {reason}"),
+            EventKind::Unfrozen => f.write_str("no longer frozen"),
+            EventKind::Tripped { version } => write!(f, "{version} fails on everything and is passed over"),
+            EventKind::Quarantined { version, reason } => write!(f, "{version} is quarantined: {reason}"),
+            EventKind::Retired { version } => write!(f, "{version} is no longer retained"),
+            EventKind::Dropped { version } => write!(f, "{version} was freed"),
+            EventKind::Closed => f.write_str("closed"),
+        }
+    }
+}
+
+/// The log and the subscribers. Owned by the control side; announcing blocks on nobody.
+pub(crate) struct Announcer {
+    next: u64,
+    log: VecDeque<Arc<Event>>,
+    log_max: usize,
+    subscribers: Vec<Subscriber>,
+}
+
+struct Subscriber {
+    sender: Sender<Arc<Event>>,
+    missed: Arc<AtomicU64>,
+}
+
+impl Announcer {
+    pub(crate) fn new(log_max: usize) -> Self {
+        Self { next: 1, log: VecDeque::new(), log_max, subscribers: Vec::new() }
+    }
+
+    /// Appends an event to the log and offers it to every subscriber that has room for it.
+    pub(crate) fn announce(&mut self, at: Timestamp, epoch: u64, kind: EventKind) {
+        let event = Arc::new(Event { sequence: self.next, at, epoch, kind });
+        self.next += 1;
+        while self.log.len() >= self.log_max.max(1) {
+            self.log.pop_front();
+        }
+        self.log.push_back(Arc::clone(&event));
+        self.subscribers.retain(|subscriber| match subscriber.sender.try_send(Arc::clone(&event)) {
+            Ok(()) => true,
+            Err(TrySendError::Full(_)) => {
+                subscriber.missed.fetch_add(1, Ordering::Relaxed);
+                true
+            }
+            Err(TrySendError::Disconnected(_)) => false,
+        });
+    }
+
+    pub(crate) fn subscribe(&mut self, room: usize) -> Subscription {
+        let (sender, receiver) = crossbeam_channel::bounded(room.max(1));
+        let missed = Arc::new(AtomicU64::new(0));
+        self.subscribers.push(Subscriber { sender, missed: Arc::clone(&missed) });
+        Subscription { receiver, missed }
+    }
+
+    /// The last events, oldest first.
+    pub(crate) fn log(&self) -> Vec<Arc<Event>> {
+        self.log.iter().cloned().collect()
+    }
+}
+
+/// A subscriber's end: events wait in a bounded queue until they are taken. One that is too slow misses events, which
+/// is counted, and holds nobody up.
+pub struct Subscription {
+    receiver: Receiver<Arc<Event>>,
+    missed: Arc<AtomicU64>,
+}
+
+impl Subscription {
+    /// The next event, if there is one.
+    pub fn try_next(&self) -> Option<Arc<Event>> {
+        match self.receiver.try_recv() {
+            Ok(event) => Some(event),
+            Err(TryRecvError::Empty | TryRecvError::Disconnected) => None,
+        }
+    }
+
+    /// The next event; waits for one up to `patience`.
+    pub fn next_within(&self, patience: Duration) -> Option<Arc<Event>> {
+        match self.receiver.recv_timeout(patience) {
+            Ok(event) => Some(event),
+            Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => None,
+        }
+    }
+
+    /// Events that were missed because the queue was full.
+    pub fn missed(&self) -> u64 {
+        self.missed.load(Ordering::Relaxed)
+    }
+
+    /// Starts a thread that calls `react` with each event until the handle is gone. A panic in it is caught, and the
+    /// next event is delivered all the same; one that blocks makes only itself miss events.
+    ///
+    /// # Errors
+    ///
+    /// The system's, where it cannot start a thread.
+    pub fn spawn(self, react: impl FnMut(&Event) + Send + 'static) -> std::io::Result<JoinHandle<()>> {
+        let mut react = react;
+        std::thread::Builder::new().name("switchback-events".into()).spawn(move || {
+            for event in self.receiver.iter() {
+                // The closure may be left in a broken state by its own panic; that is its owner's to handle.
+                let _ = catch_unwind(AssertUnwindSafe(|| react(&event)));
+            }
+        })
+    }
+}
+
+impl Iterator for Subscription {
+    type Item = Arc<Event>;
+
+    /// Waits for the next event; `None` once the handle is gone.
+    fn next(&mut self) -> Option<Arc<Event>> {
+        self.receiver.recv().ok()
+    }
+}
+
+impl fmt::Debug for Subscription {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Subscription")
+            .field("waiting", &self.receiver.len())
+            .field("missed", &self.missed())
+            .finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_log_is_bounded_and_a_slow_subscriber_counts_what_it_missed() {
+        let mut announcer = Announcer::new(3);
+        let slow = announcer.subscribe(2);
+        for _ in 0..5 {
+            announcer.announce(Timestamp::default(), 1, EventKind::Unfrozen);
+        }
+        assert_eq!(announcer.log().iter().map(|event| event.sequence).collect::<Vec<_>>(), [3, 4, 5]);
+        assert_eq!(slow.try_next().map(|event| event.sequence), Some(1));
+        assert_eq!((slow.try_next().is_some(), slow.try_next().is_none(), slow.missed()), (true, true, 3));
+    }
+
+    #[test]
+    fn a_subscriber_that_panics_gets_the_next_event_and_hurts_nobody() {
+        let mut announcer = Announcer::new(8);
+        let (seen, events) = crossbeam_channel::unbounded();
+        let thread = announcer.subscribe(8).spawn(move |event| {
+            seen.send(event.sequence).unwrap();
+            panic!("on purpose");
+        });
+        for _ in 0..3 {
+            announcer.announce(Timestamp::default(), 1, EventKind::Unfrozen);
+        }
+        drop(announcer);
+        thread.unwrap().join().unwrap();
+        assert_eq!(events.iter().collect::<Vec<_>>(), [1, 2, 3]);
+    }
+
+    #[test]
+    fn an_event_survives_serde() {
+        let cause = Cause::Operator { reason: "complaints".into() };
+        let kind = EventKind::Aborted { version: VersionId::new("v2").unwrap(), cause };
+        let event = Event { sequence: 7, at: Timestamp::from_unix_seconds(5), epoch: 3, kind };
+        let json = serde_json::to_string(&event).unwrap();
+        assert_eq!(serde_json::from_str::<Event>(&json).unwrap(), event);
+        assert_eq!(event.to_string(), "v2 taken off: by hand: complaints");
+    }
+}

@@ -1,0 +1,8 @@
+//! The control side: rare, may lock, writes the routing table.
+
+pub mod guard;
+
+pub(crate) mod controller;
+pub(crate) mod event;
+pub(crate) mod plan;
+pub(crate) mod rollout;

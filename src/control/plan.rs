@@ -1,0 +1,334 @@
+//! A plan: the steps by which a candidate becomes live without anybody watching.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use crate::routing::{InvalidShare, Share};
+
+/// How a candidate becomes live: a list of steps, each taken back when a guard fails and left when every guard passes,
+/// then promotion, then a time of watching.
+///
+/// Readable by serde, so that it can stand in a service's configuration.
+///
+/// ```
+/// use std::time::Duration;
+/// use switchback::{Plan, Step};
+///
+/// let plan = Plan::ramp([0.01, 0.05, 0.25, 0.5])?.each(|step| step.min_duration(Duration::from_secs(3_600)));
+/// assert_eq!(plan.steps().len(), 5); // a shadow first
+///
+/// let custom = Plan::new([Step::shadow(0.2)?.min_labels(500), Step::canary(0.1)?.min_labels(1_000)])?;
+/// # Ok::<(), switchback::InvalidPlan>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "PlanFields")]
+pub struct Plan {
+    steps: Vec<Step>,
+    on_inconclusive: OnInconclusive,
+    bake: Bake,
+}
+
+impl Plan {
+    /// A plan of the given steps, in their order, then promotion. What is inconclusive for too long
+    /// [pauses](OnInconclusive::Pause), and the new live is not watched, unless told.
+    ///
+    /// # Errors
+    ///
+    /// A plan has at least one step, and a canary never shrinks.
+    pub fn new(steps: impl IntoIterator<Item = Step>) -> Result<Self, InvalidPlan> {
+        let steps: Vec<Step> = steps.into_iter().collect();
+        if steps.is_empty() {
+            return Err(InvalidPlan::Empty);
+        }
+        let weights = steps.iter().map(Step::weight);
+        if let Some((from, to)) = weights.clone().zip(weights.skip(1)).find(|(from, to)| from > to) {
+            return Err(InvalidPlan::Shrinks { from, to });
+        }
+        Ok(Self { steps, on_inconclusive: OnInconclusive::default(), bake: Bake::default() })
+    }
+
+    /// A shadow of a tenth of the traffic, then a canary of each weight, then promotion. A handle that does not shadow
+    /// skips the first step.
+    ///
+    /// # Errors
+    ///
+    /// Weights must be shares of traffic, at least one, and must not shrink.
+    pub fn ramp(weights: impl IntoIterator<Item = f64>) -> Result<Self, InvalidPlan> {
+        let mut steps = vec![Step::shadow(0.1)?];
+        for weight in weights {
+            steps.push(Step::canary(weight)?);
+        }
+        if steps.len() == 1 {
+            return Err(InvalidPlan::Empty);
+        }
+        Self::new(steps)
+    }
+
+    /// Changes every step alike.
+    #[must_use]
+    pub fn each(mut self, change: impl Fn(Step) -> Step) -> Self {
+        self.steps = self.steps.into_iter().map(change).collect();
+        self
+    }
+
+    /// What happens when a guard is inconclusive for longer than a step allows.
+    #[must_use]
+    pub fn on_inconclusive(mut self, policy: OnInconclusive) -> Self {
+        self.on_inconclusive = policy;
+        self
+    }
+
+    /// How the new live is watched after its promotion.
+    #[must_use]
+    pub fn bake(mut self, bake: Bake) -> Self {
+        self.bake = bake;
+        self
+    }
+
+    /// The steps, in their order.
+    pub fn steps(&self) -> &[Step] {
+        &self.steps
+    }
+
+    pub(crate) fn policy(&self) -> OnInconclusive {
+        self.on_inconclusive
+    }
+
+    pub(crate) fn baking(&self) -> Bake {
+        self.bake
+    }
+
+    /// The plan without its shadow steps, for a handle that does not shadow.
+    pub(crate) fn without_shadow(mut self) -> Result<Self, InvalidPlan> {
+        self.steps.retain(|step| !matches!(step.exposed, Exposed::Shadow { .. }));
+        if self.steps.is_empty() { Err(InvalidPlan::Empty) } else { Ok(self) }
+    }
+}
+
+/// The serialised form, checked like [`Plan::new`].
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PlanFields {
+    steps: Vec<Step>,
+    #[serde(default)]
+    on_inconclusive: OnInconclusive,
+    #[serde(default)]
+    bake: Bake,
+}
+
+impl TryFrom<PlanFields> for Plan {
+    type Error = InvalidPlan;
+    fn try_from(fields: PlanFields) -> Result<Self, InvalidPlan> {
+        Ok(Self::new(fields.steps)?.on_inconclusive(fields.on_inconclusive).bake(fields.bake))
+    }
+}
+
+/// One step of a plan: how the candidate is exposed, and what must have happened before the next.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Step {
+    #[serde(flatten)]
+    pub(crate) exposed: Exposed,
+    /// At least this long.
+    #[serde(default)]
+    pub(crate) min_duration: Duration,
+    /// At least this many requests of the candidate's.
+    #[serde(default = "Step::default_predictions")]
+    pub(crate) min_predictions: u64,
+    /// At least this many of them with their truth known.
+    #[serde(default)]
+    pub(crate) min_labels: u64,
+    /// How long guards may be inconclusive, from the step's first request on.
+    #[serde(default)]
+    pub(crate) max_duration: Option<Duration>,
+}
+
+/// How a candidate is exposed.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Exposed {
+    /// It answers copies of this share of live's requests; its answers are thrown away.
+    Shadow {
+        /// The share that is copied.
+        sample: Share,
+    },
+    /// It answers this share of the requests.
+    Canary {
+        /// The share that it answers.
+        weight: Share,
+    },
+}
+
+impl Step {
+    /// A shadow of this share of live's requests.
+    ///
+    /// # Errors
+    ///
+    /// A share that is not a number in `0..=1`.
+    pub fn shadow(sample: f64) -> Result<Self, InvalidPlan> {
+        Ok(Self::of(Exposed::Shadow { sample: Share::new(sample)? }))
+    }
+
+    /// A canary that answers this share of the requests.
+    ///
+    /// # Errors
+    ///
+    /// A share that is not a number in `0..=1`.
+    pub fn canary(weight: f64) -> Result<Self, InvalidPlan> {
+        Ok(Self::of(Exposed::Canary { weight: Share::new(weight)? }))
+    }
+
+    /// At least this long; zero unless told.
+    #[must_use]
+    pub fn min_duration(mut self, duration: Duration) -> Self {
+        self.min_duration = duration;
+        self
+    }
+
+    /// At least this many requests answered by the candidate in this step; 100 unless told: fewer say little of
+    /// anything.
+    #[must_use]
+    pub fn min_predictions(mut self, predictions: u64) -> Self {
+        self.min_predictions = predictions;
+        self
+    }
+
+    /// At least this many outcomes of the candidate's requests since the step began; none unless told.
+    #[must_use]
+    pub fn min_labels(mut self, labels: u64) -> Self {
+        self.min_labels = labels;
+        self
+    }
+
+    /// From the step's first request on, how long it may go without every guard passing; for ever unless told. What
+    /// happens then is the plan's [`OnInconclusive`].
+    #[must_use]
+    pub fn max_duration(mut self, duration: Duration) -> Self {
+        self.max_duration = Some(duration);
+        self
+    }
+
+    /// How the candidate is exposed.
+    pub fn exposed(&self) -> Exposed {
+        self.exposed
+    }
+
+    fn of(exposed: Exposed) -> Self {
+        Self {
+            exposed,
+            min_duration: Duration::ZERO,
+            min_predictions: Self::default_predictions(),
+            min_labels: 0,
+            max_duration: None,
+        }
+    }
+
+    fn default_predictions() -> u64 {
+        100
+    }
+
+    fn weight(&self) -> Share {
+        match self.exposed {
+            Exposed::Shadow { .. } => Share::NONE,
+            Exposed::Canary { weight } => weight,
+        }
+    }
+}
+
+/// What a plan does when its guards have been inconclusive for longer than a step allows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum OnInconclusive {
+    /// The rollout pauses where it is, and an event asks for a person. The default: neither harm nor equality was
+    /// shown, and only the host knows what is at stake.
+    #[default]
+    Pause,
+    /// The candidate is taken back, for futility rather than for harm.
+    RollBack,
+    /// The rollout goes on waiting at the same exposure.
+    Continue,
+}
+
+/// How a version is watched after its promotion.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Bake {
+    /// How long; zero for not at all.
+    pub(crate) duration: Duration,
+    /// The share of requests that the version before is given as a shadow meanwhile.
+    pub(crate) previous_as_shadow: Share,
+}
+
+impl Bake {
+    /// The guards go on watching the new live for `duration`, and take it back when one fails. During that time a
+    /// request on which the new live fails is answered by the version before.
+    pub fn new(duration: Duration) -> Self {
+        Self { duration, previous_as_shadow: Share::NONE }
+    }
+
+    /// Meanwhile the version before runs as the shadow of the new one on this share of requests, so that a regression
+    /// is told apart from the world changing for both.
+    ///
+    /// # Errors
+    ///
+    /// A share that is not a number in `0..=1`.
+    pub fn keep_previous_as_shadow(mut self, sample: f64) -> Result<Self, InvalidShare> {
+        self.previous_as_shadow = Share::new(sample)?;
+        Ok(self)
+    }
+}
+
+/// A plan that cannot be followed.
+#[derive(Debug, Clone, PartialEq, Error)]
+#[non_exhaustive]
+pub enum InvalidPlan {
+    /// There is nothing to do before promotion.
+    #[error("the plan has no step: give it at least one shadow or canary")]
+    Empty,
+    /// A later canary is smaller than an earlier one.
+    #[error("the canary shrinks from {from} to {to}: order the steps by weight")]
+    Shrinks {
+        /// The earlier weight.
+        from: Share,
+        /// The later one.
+        to: Share,
+    },
+    /// A share that is none.
+    #[error(transparent)]
+    Share(#[from] InvalidShare),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_plan_is_readable_and_checked_as_it_is_read() {
+        let json = r#"{"steps": [{"shadow": {"sample": 0.1}, "min_labels": 50},
+                                 {"canary": {"weight": 0.25}, "min_predictions": 10}],
+                       "bake": {"previous_as_shadow": 0.05}}"#;
+        let plan: Plan = serde_json::from_str(json).unwrap();
+        assert_eq!(plan.steps()[0].min_labels, 50);
+        assert_eq!(plan.steps()[1].exposed(), Exposed::Canary { weight: Share::new(0.25).unwrap() });
+        assert_eq!(serde_json::from_str::<Plan>(&serde_json::to_string(&plan).unwrap()).unwrap(), plan);
+        for bad in [
+            r#"{"steps": []}"#,
+            r#"{"steps": [{"canary": {"weight": 2}}]}"#,
+            r#"{"steps": [{"canary": {"weight": 0.5}}, {"canary": {"weight": 0.1}}]}"#,
+        ] {
+            assert!(serde_json::from_str::<Plan>(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_ramp_has_a_shadow_first_and_never_shrinks() {
+        assert!(matches!(Plan::ramp([0.5, 0.1]), Err(InvalidPlan::Shrinks { .. })));
+        assert!(matches!(Plan::ramp([]), Err(InvalidPlan::Empty)));
+        assert!(matches!(Plan::ramp([f64::NAN]), Err(InvalidPlan::Share(_))));
+        assert_eq!(Plan::ramp([0.5]).unwrap().without_shadow().unwrap().steps().len(), 1);
+    }
+}

@@ -1,0 +1,690 @@
+//! The join of outcomes to predictions.
+//!
+//! A prediction keeps no row: what its outcome needs travels in its id. What is kept here is a bit per prediction and
+//! figure, so that an outcome counts once, and rows only where an id cannot do: pairs of a shadowed request, outcomes
+//! that may still be corrected, and predictions whose silence means something. Each of these is bounded, and thinned by
+//! a hash of the id *before* anything is known of its outcome: thinning by age would favour outcomes that come fast.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use serde::{Deserialize, Serialize};
+
+use super::id::{Body, Flags, PredictionId, SealKey};
+use crate::clock::Timestamp;
+use crate::stats::divergence::{Divergence, PairedLabel};
+use crate::stats::tally::{Sign, Tally};
+use crate::task::{Actual, Kept, Kpi, Outcome, TaskKind, Truth};
+
+/// What became of an outcome. None of these does harm; all are counted in `status()`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Joined {
+    /// It counts, in the figures of the version that was assigned.
+    Counted,
+    /// It replaced an outcome that was different and still within the window for corrections.
+    Corrected,
+    /// The same outcome had come before.
+    Repeated,
+    /// A different outcome had come before, too long ago to be corrected. The first one stands.
+    Contradicted,
+    /// The prediction lies further back than outcomes are waited for, or its arm is forgotten.
+    Expired,
+    /// The prediction is one of those whose outcomes do not count, because memory is bounded. Chosen by a hash of the
+    /// id when the prediction was made, not by when its outcome came.
+    Thinned,
+    /// No prediction of this handle has this id: it was forged, altered, or made by another handle or process.
+    Unknown,
+    /// The outcome does not fit the task.
+    Refused(Refusal),
+}
+
+/// Why an outcome does not fit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Refusal {
+    /// Another kind of truth than the task's, or a class that it does not have.
+    NotOfThisTask,
+    /// A business figure that was not declared at build.
+    UndeclaredKpi,
+    /// A number that is not finite, or a business figure outside its bounds.
+    OutOfBounds,
+}
+
+/// How many outcomes ended in which way since the handle was built, and what is kept for those to come.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct FeedbackCounts {
+    /// See [`Joined::Counted`].
+    pub counted: u64,
+    /// See [`Joined::Corrected`].
+    pub corrected: u64,
+    /// See [`Joined::Repeated`].
+    pub repeated: u64,
+    /// See [`Joined::Contradicted`].
+    pub contradicted: u64,
+    /// See [`Joined::Expired`].
+    pub expired: u64,
+    /// See [`Joined::Thinned`].
+    pub thinned: u64,
+    /// See [`Joined::Unknown`].
+    pub unknown: u64,
+    /// See [`Joined::Refused`].
+    pub refused: u64,
+    /// Outcomes that were assumed because none came in time.
+    pub assumed: u64,
+    /// Predictions that wait for the time at which their outcome is assumed.
+    pub awaiting: u64,
+    /// Shadowed pairs that wait for an outcome or for their other half.
+    pub pairs_waiting: u64,
+    /// Shadowed pairs given up: no outcome came within the horizon.
+    pub pairs_expired: u64,
+    /// Outcomes that may still be corrected.
+    pub correctable: u64,
+    /// Outcomes that can no longer be corrected although their window is open, because memory is bounded.
+    pub uncorrectable: u64,
+    /// Bytes used by the bits that tell repeats.
+    pub bitmap_bytes: u64,
+    /// Of how many predictions one has outcomes that count: 1 unless memory ran short.
+    pub one_in: u64,
+}
+
+/// The limits of the join. Each has a default that suits a service with up to a thousand predictions a second.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct JoinLimits {
+    /// How long outcomes are waited for.
+    pub(crate) horizon: Duration,
+    /// How long an outcome may be corrected.
+    pub(crate) correction: Duration,
+    /// Outcomes that may be corrected at one time.
+    pub(crate) correctable_max: usize,
+    /// Bytes for the bits that tell repeats.
+    pub(crate) bitmap_bytes_max: usize,
+    /// Shadowed pairs that wait at one time.
+    pub(crate) pairs_max: usize,
+    /// Predictions that wait for an assumed outcome at one time.
+    pub(crate) awaiting_max: usize,
+}
+
+impl Default for JoinLimits {
+    fn default() -> Self {
+        Self {
+            horizon: Duration::from_secs(7 * 86_400),
+            correction: Duration::from_secs(3_600),
+            correctable_max: 65_536,
+            bitmap_bytes_max: 64 << 20,
+            pairs_max: 65_536,
+            awaiting_max: 262_144,
+        }
+    }
+}
+
+/// What an outcome is assumed to be when none came within a horizon.
+#[derive(Debug, Clone)]
+pub(crate) struct Assumption {
+    pub(crate) after: Duration,
+    pub(crate) actual: Actual,
+}
+
+/// Where the outcomes of one exposure collect until the next tick. Outlives the exposure's place in the table.
+pub(crate) struct Intake {
+    collected: Mutex<Collected>,
+}
+
+/// Outcomes and pairs since the last tick.
+struct Collected {
+    tally: Tally,
+    divergence: Divergence,
+}
+
+impl Intake {
+    pub(crate) fn new(kind: TaskKind, kpis: usize) -> Self {
+        Self {
+            collected: Mutex::new(Collected {
+                tally: Tally::new(kind, kpis),
+                divergence: Divergence::default(),
+            }),
+        }
+    }
+
+    /// An empty intake of the same kind.
+    pub(crate) fn like(&self) -> Self {
+        let mut tally = self.collected.lock().tally.clone();
+        tally.reset();
+        Self { collected: Mutex::new(Collected { tally, divergence: Divergence::default() }) }
+    }
+
+    /// Adds what has collected to `tally` and `divergence`, and begins anew.
+    pub(crate) fn drain(&self, tally: &mut Tally, divergence: &mut Divergence) {
+        let mut collected = self.collected.lock();
+        tally.merge(&collected.tally);
+        collected.tally.reset();
+        divergence.merge(&std::mem::take(&mut collected.divergence));
+    }
+
+    /// Counts a pair of answers to the same input.
+    pub(crate) fn diverged(&self, count: impl FnOnce(&mut Divergence)) {
+        count(&mut self.collected.lock().divergence);
+    }
+}
+
+/// A prediction that waits for the time at which its outcome is assumed.
+#[derive(Clone, Copy)]
+pub(crate) struct Awaited {
+    pub(crate) exposure: u32,
+    pub(crate) sequence: u64,
+    pub(crate) row: u64,
+    pub(crate) at: Timestamp,
+    pub(crate) kept: Kept,
+}
+
+/// One half of a shadowed pair: what the shadow said, and where the pair counts.
+#[derive(Clone)]
+pub(crate) struct ShadowHalf {
+    /// The candidate's intake: pairs are its evidence.
+    pub(crate) intake: Arc<Intake>,
+    pub(crate) kept: Kept,
+    /// Live ran as the shadow of the candidate, rather than the other way round.
+    pub(crate) reversed: bool,
+}
+
+type Key = (u32, u64);
+
+/// All joins of a handle.
+pub(crate) struct Joins {
+    process: u64,
+    key: SealKey,
+    kind: TaskKind,
+    truth: Truth,
+    kpis: Arc<[Kpi]>,
+    limits: JoinLimits,
+    assumption: Option<Assumption>,
+    /// A prediction's outcomes count when its hash has this many leading zeros.
+    row_thinning: AtomicU32,
+    /// The same for the pairs of shadowed predictions.
+    pair_thinning: AtomicU32,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    intakes: BTreeMap<u32, Registered>,
+    pages: HashMap<PageKey, Page>,
+    correctable: HashMap<Key, Correctable>,
+    correctable_order: VecDeque<(Timestamp, Key)>,
+    pairs: HashMap<Key, Pair>,
+    pair_order: VecDeque<(Timestamp, Key)>,
+    awaiting: VecDeque<Awaited>,
+    issued: Issued,
+    counts: FeedbackCounts,
+}
+
+struct Registered {
+    intake: Arc<Intake>,
+    retired: Option<Timestamp>,
+}
+
+/// The bits of 4,096 consecutive rows of one exposure and figure.
+#[derive(PartialEq, Eq, Hash, Clone, Copy)]
+struct PageKey {
+    exposure: u32,
+    figure: u8,
+    page: u64,
+}
+
+struct Page {
+    bits: Box<[u64; PAGE_ROWS / 64]>,
+    newest: Timestamp,
+}
+
+struct Correctable {
+    kept: Kept,
+    actual: Actual,
+    shadows: Vec<ShadowHalf>,
+}
+
+enum Pair {
+    /// The shadows have answered; the outcome is to come.
+    Answered(Vec<ShadowHalf>),
+    /// The outcome came before the shadows' turn; and what the caller was answered.
+    Known(Actual, Kept),
+}
+
+/// Rows that were issued, in slots of a 64th of the horizon: how full the bitmap can get.
+#[derive(Default)]
+struct Issued {
+    slots: VecDeque<(u64, u64)>,
+}
+
+const PAGE_ROWS: usize = 4_096;
+/// The figure of the truth itself; business figures follow.
+const TRUTH: u8 = 0;
+/// The figure "an outcome of this unit counts", by the unit's sequence.
+const UNIT: u8 = u8::MAX;
+/// Exposures that outcomes can still be joined to.
+const INTAKES_MAX: usize = 4_096;
+
+impl Joins {
+    pub(crate) fn new(
+        process: u64,
+        key: SealKey,
+        kind: TaskKind,
+        truth: Truth,
+        kpis: Arc<[Kpi]>,
+        limits: JoinLimits,
+        assumption: Option<Assumption>,
+    ) -> Result<Self, Refusal> {
+        let (row_thinning, pair_thinning) = (AtomicU32::new(0), AtomicU32::new(0));
+        let state = Mutex::new(State::default());
+        let joins =
+            Self { process, key, kind, truth, kpis, limits, assumption, row_thinning, pair_thinning, state };
+        if let Some(Assumption { actual, .. }) = &joins.assumption {
+            joins.figure_of(actual)?;
+        }
+        Ok(joins)
+    }
+
+    pub(crate) fn process(&self) -> u64 {
+        self.process
+    }
+
+    pub(crate) fn key(&self) -> SealKey {
+        self.key
+    }
+
+    pub(crate) fn truth(&self) -> &Truth {
+        &self.truth
+    }
+
+    pub(crate) fn kpis(&self) -> &[Kpi] {
+        &self.kpis
+    }
+
+    /// How strongly rows are thinned at this moment; see [`survives`].
+    #[inline]
+    pub(crate) fn row_thinning(&self) -> u32 {
+        self.row_thinning.load(Ordering::Relaxed)
+    }
+
+    /// Whether a pair is to be kept for the prediction with this hash.
+    #[inline]
+    pub(crate) fn keeps_pair(&self, hash: u64) -> bool {
+        // Another hash than that of the rows, or the pairs kept would be those of the lowest row hashes.
+        survives(mix(hash), self.pair_thinning.load(Ordering::Relaxed))
+    }
+
+    /// Makes the outcomes of an exposure welcome.
+    pub(crate) fn register(&self, exposure: u32, intake: Arc<Intake>) {
+        self.state.lock().intakes.insert(exposure, Registered { intake, retired: None });
+    }
+
+    /// Says that an exposure makes no predictions any more: its outcomes are waited for until the horizon.
+    pub(crate) fn retire(&self, exposure: u32, now: Timestamp) {
+        if let Some(registered) = self.state.lock().intakes.get_mut(&exposure) {
+            registered.retired.get_or_insert(now);
+        }
+    }
+
+    /// Joins an outcome to its prediction.
+    pub(crate) fn feedback(&self, id: &PredictionId, outcome: &Outcome, now: Timestamp) -> Joined {
+        let joined = self.join(id, outcome, now);
+        let counts = &mut self.state.lock().counts;
+        *match joined {
+            Joined::Counted => &mut counts.counted,
+            Joined::Corrected => &mut counts.corrected,
+            Joined::Repeated => &mut counts.repeated,
+            Joined::Contradicted => &mut counts.contradicted,
+            Joined::Expired => &mut counts.expired,
+            Joined::Thinned => &mut counts.thinned,
+            Joined::Unknown => &mut counts.unknown,
+            Joined::Refused(_) => &mut counts.refused,
+        } += 1;
+        joined
+    }
+
+    fn join(&self, id: &PredictionId, outcome: &Outcome, now: Timestamp) -> Joined {
+        if id.body.process != self.process || !self.key.made(id) {
+            return Joined::Unknown;
+        }
+        let known_at = outcome.known_at.unwrap_or(now);
+        if known_at.since(id.body.at) > self.limits.horizon || now.since(id.body.at) > self.limits.horizon {
+            return Joined::Expired;
+        }
+        let figure = match self.figure_of(&outcome.actual) {
+            Ok(figure) => figure,
+            Err(refusal) => return Joined::Refused(refusal),
+        };
+        let Some(row) = id.body.row else { return Joined::Thinned };
+        self.count(&mut self.state.lock(), &id.body, row, figure, &outcome.actual, now)
+    }
+
+    /// Where an outcome counts: 0 for the truth, above it the business figures.
+    fn figure_of(&self, actual: &Actual) -> Result<u8, Refusal> {
+        match (self.kind, actual) {
+            (_, Actual::Kpi { name, value }) => {
+                let place =
+                    self.kpis.iter().position(|kpi| kpi.name() == &**name).ok_or(Refusal::UndeclaredKpi)?;
+                let (low, high) = self.kpis.get(place).map_or((0.0, 0.0), Kpi::bounds);
+                if !(low..=high).contains(value) {
+                    return Err(Refusal::OutOfBounds);
+                }
+                u8::try_from(place + 1).map_err(|_| Refusal::UndeclaredKpi)
+            }
+            (TaskKind::Binary { .. }, Actual::Class(0 | 1))
+            | (TaskKind::Ranking { .. }, Actual::Relevant(_)) => Ok(TRUTH),
+            (TaskKind::Classes { classes }, Actual::Class(class)) if *class < classes => Ok(TRUTH),
+            (TaskKind::Regression, Actual::Value(value)) if value.is_finite() => Ok(TRUTH),
+            (TaskKind::Regression, Actual::Value(_)) => Err(Refusal::OutOfBounds),
+            _ => Err(Refusal::NotOfThisTask),
+        }
+    }
+
+    fn count(
+        &self,
+        state: &mut State,
+        body: &Body,
+        row: u64,
+        figure: u8,
+        actual: &Actual,
+        now: Timestamp,
+    ) -> Joined {
+        let Some(intake) = state.intakes.get(&body.exposure).map(|registered| Arc::clone(&registered.intake))
+        else {
+            return Joined::Expired;
+        };
+        let key = (body.exposure, body.sequence);
+        if state.mark(PageKey::of(body.exposure, figure, row), row, body.at) {
+            return if figure == TRUTH {
+                self.correct(state, key, actual, &intake)
+            } else {
+                Joined::Repeated
+            };
+        }
+        let first_of_unit = !body.flags.has(Flags::JOINT)
+            || !state.mark(PageKey::of(body.exposure, UNIT, body.unit), body.unit, body.at);
+        self.record(&intake, &body.kept, figure, actual, Sign::Plus, first_of_unit);
+        if figure == TRUTH {
+            let shadows = self.pair_with_outcome(state, body, actual);
+            state.remember(
+                key,
+                Correctable { kept: body.kept, actual: actual.clone(), shadows },
+                now,
+                &self.limits,
+            );
+        }
+        Joined::Counted
+    }
+
+    fn record(
+        &self,
+        intake: &Intake,
+        kept: &Kept,
+        figure: u8,
+        actual: &Actual,
+        sign: Sign,
+        first_of_unit: bool,
+    ) {
+        let tally = &mut intake.collected.lock().tally;
+        match actual {
+            Actual::Kpi { value, .. } => {
+                tally.record_kpi(usize::from(figure.saturating_sub(1)), *value, sign)
+            }
+            _ => tally.record_outcome(kept, actual, sign),
+        }
+        if first_of_unit {
+            tally.count_labelled_unit();
+        }
+    }
+
+    /// A second outcome for the same prediction.
+    fn correct(&self, state: &mut State, key: Key, actual: &Actual, intake: &Intake) -> Joined {
+        let Some(earlier) = state.correctable.get_mut(&key) else { return Joined::Contradicted };
+        if earlier.actual == *actual {
+            return Joined::Repeated;
+        }
+        for (outcome, sign) in [(&earlier.actual, Sign::Minus), (actual, Sign::Plus)] {
+            self.record(intake, &earlier.kept, TRUTH, outcome, sign, false);
+            for shadow in &earlier.shadows {
+                self.record_pair(shadow, &earlier.kept, outcome, sign);
+            }
+        }
+        earlier.actual = actual.clone();
+        Joined::Corrected
+    }
+
+    /// The outcome of a shadowed prediction counts for the shadows too, if the truth does not depend on the answer.
+    /// Returns the shadows it counted for.
+    fn pair_with_outcome(&self, state: &mut State, body: &Body, actual: &Actual) -> Vec<ShadowHalf> {
+        if !body.flags.has(Flags::SHADOWED) || matches!(self.truth, Truth::CausedByAnswer) {
+            return Vec::new();
+        }
+        let key = (body.exposure, body.sequence);
+        match state.pairs.remove(&key) {
+            Some(Pair::Answered(halves)) => {
+                for half in &halves {
+                    self.record_pair(half, &body.kept, actual, Sign::Plus);
+                }
+                halves
+            }
+            // The shadows have not had their turn. (An outcome that is known already cannot come here again.)
+            Some(Pair::Known(..)) | None => {
+                state.keep_pair(key, Pair::Known(actual.clone(), body.kept), body.at, self.limits.pairs_max);
+                Vec::new()
+            }
+        }
+    }
+
+    /// Counts an outcome for both halves of a pair: the shadow's own quality, and who of the two was right.
+    fn record_pair(&self, half: &ShadowHalf, answered: &Kept, actual: &Actual, sign: Sign) {
+        let collected = &mut *half.intake.collected.lock();
+        let (live, candidate) = if half.reversed { (&half.kept, answered) } else { (answered, &half.kept) };
+        if !half.reversed {
+            collected.tally.record_outcome(candidate, actual, sign);
+            if matches!(sign, Sign::Plus) {
+                collected.tally.count_labelled_unit();
+            }
+        }
+        if let Some(label) = PairedLabel::of(self.kind, live, candidate, actual) {
+            collected.divergence.record_label(label, sign);
+        }
+    }
+
+    /// The shadows of a request have had their turn: their halves wait for the outcome, or meet it. A failure is an
+    /// answer, and a wrong one; no halves at all mean that nobody will answer any more.
+    pub(crate) fn shadows_answered(&self, body: &Body, halves: Vec<ShadowHalf>) {
+        if matches!(self.truth, Truth::CausedByAnswer) || matches!(self.kind, TaskKind::Untold) {
+            return;
+        }
+        let key = (body.exposure, body.sequence);
+        let state = &mut *self.state.lock();
+        if let Some(Pair::Known(actual, answered)) = state.pairs.remove(&key) {
+            for half in &halves {
+                self.record_pair(half, &answered, &actual, Sign::Plus);
+            }
+            if let Some(correctable) = state.correctable.get_mut(&key) {
+                correctable.shadows = halves;
+            }
+        } else if !halves.is_empty() {
+            state.keep_pair(key, Pair::Answered(halves), body.at, self.limits.pairs_max);
+        }
+    }
+
+    /// Takes over the predictions whose silence will mean something.
+    pub(crate) fn await_outcomes(&self, awaited: impl IntoIterator<Item = Awaited>) {
+        self.state.lock().awaiting.extend(awaited);
+    }
+
+    /// Assumes the outcomes that are due, forgets what lies beyond the horizon, and sets how strongly what comes is
+    /// thinned. `issued` rows were given out since the last time.
+    pub(crate) fn maintain(&self, issued: u64, now: Timestamp) {
+        let state = &mut *self.state.lock();
+        self.assume(state, now);
+        state.forget(now, &self.limits);
+        state.issued.add(issued, now, self.limits.horizon);
+
+        let figures = 1 + self.kpis.len();
+        let capacity = (self.limits.bitmap_bytes_max as u64 * 8 / figures as u64).max(1);
+        let mut thinning = thinning_for(state.issued.total(), capacity);
+        if self.assumption.is_some() {
+            thinning =
+                thinning.max(thinning_for(state.awaiting.len() as u64, self.limits.awaiting_max as u64));
+        }
+        // Relaxed, both: a request that still reads the old strength is thinned by it; its id says what it got.
+        self.row_thinning.store(thinning, Ordering::Relaxed);
+        let pairs = thinning_for(state.pairs.len() as u64, self.limits.pairs_max as u64);
+        self.pair_thinning.store(pairs, Ordering::Relaxed);
+    }
+
+    fn assume(&self, state: &mut State, now: Timestamp) {
+        let Some(Assumption { after, actual }) = &self.assumption else { return };
+        let Ok(figure) = self.figure_of(actual) else { return };
+        while let Some(awaited) = state.awaiting.pop_front_if(|awaited| now.since(awaited.at) >= *after) {
+            let Awaited { exposure, sequence, row, at, kept } = awaited;
+            let body = Body {
+                process: self.process,
+                exposure,
+                sequence,
+                unit: sequence,
+                row: Some(row),
+                at,
+                share: crate::routing::Share::NONE,
+                flags: Flags::default(),
+                kept,
+            };
+            if !state.is_marked(PageKey::of(exposure, figure, row), row) {
+                if let Joined::Counted = self.count(state, &body, row, figure, actual, now) {
+                    state.counts.assumed += 1;
+                }
+            }
+        }
+    }
+
+    /// What `status()` shows.
+    pub(crate) fn counts(&self) -> FeedbackCounts {
+        let state = self.state.lock();
+        FeedbackCounts {
+            awaiting: state.awaiting.len() as u64,
+            pairs_waiting: state.pairs.len() as u64,
+            correctable: state.correctable.len() as u64,
+            bitmap_bytes: (state.pages.len() * PAGE_ROWS / 8) as u64,
+            one_in: 1 << self.row_thinning().min(63),
+            ..state.counts
+        }
+    }
+}
+
+impl State {
+    /// Sets a bit; whether it was set before.
+    fn mark(&mut self, key: PageKey, row: u64, at: Timestamp) -> bool {
+        let page = self
+            .pages
+            .entry(key)
+            .or_insert_with(|| Page { bits: Box::new([0; PAGE_ROWS / 64]), newest: Timestamp::default() });
+        page.newest = page.newest.max(at);
+        let (word, bit) = place_of(row);
+        page.bits.get_mut(word).is_some_and(|word| {
+            let was = *word & bit != 0;
+            *word |= bit;
+            was
+        })
+    }
+
+    fn is_marked(&self, key: PageKey, row: u64) -> bool {
+        let (word, bit) = place_of(row);
+        self.pages.get(&key).and_then(|page| page.bits.get(word)).is_some_and(|word| word & bit != 0)
+    }
+
+    fn remember(&mut self, key: Key, outcome: Correctable, now: Timestamp, limits: &JoinLimits) {
+        if limits.correction.is_zero() {
+            return;
+        }
+        if self.correctable.len() >= limits.correctable_max {
+            self.counts.uncorrectable += 1;
+            return;
+        }
+        self.correctable.insert(key, outcome);
+        self.correctable_order.push_back((now, key));
+    }
+
+    fn keep_pair(&mut self, key: Key, pair: Pair, at: Timestamp, max: usize) {
+        if self.pairs.len() >= max {
+            self.counts.pairs_expired += 1;
+            return;
+        }
+        self.pairs.insert(key, pair);
+        self.pair_order.push_back((at, key));
+    }
+
+    fn forget(&mut self, now: Timestamp, limits: &JoinLimits) {
+        while let Some((_, key)) =
+            self.correctable_order.pop_front_if(|(at, _)| now.since(*at) > limits.correction)
+        {
+            self.correctable.remove(&key);
+        }
+        while let Some((_, key)) = self.pair_order.pop_front_if(|(at, _)| now.since(*at) > limits.horizon) {
+            if self.pairs.remove(&key).is_some() {
+                self.counts.pairs_expired += 1;
+            }
+        }
+        let over = |at: Timestamp| now.since(at) > limits.horizon;
+        self.intakes.retain(|_, registered| !registered.retired.is_some_and(over));
+        while self.intakes.len() > INTAKES_MAX {
+            self.intakes.pop_first();
+        }
+        self.pages.retain(|key, page| !over(page.newest) && self.intakes.contains_key(&key.exposure));
+    }
+}
+
+impl PageKey {
+    fn of(exposure: u32, figure: u8, row: u64) -> Self {
+        Self { exposure, figure, page: row / PAGE_ROWS as u64 }
+    }
+}
+
+impl Issued {
+    fn add(&mut self, rows: u64, now: Timestamp, horizon: Duration) {
+        let span = u64::try_from(horizon.as_nanos() / 64).unwrap_or(u64::MAX).max(1);
+        let slot = now.unix_nanos() / span;
+        self.slots.retain(|(at, _)| at.saturating_add(64) >= slot);
+        match self.slots.back_mut() {
+            Some((at, count)) if *at == slot => *count += rows,
+            _ => self.slots.push_back((slot, rows)),
+        }
+    }
+
+    fn total(&self) -> u64 {
+        self.slots.iter().map(|(_, rows)| rows).sum()
+    }
+}
+
+fn place_of(row: u64) -> (usize, u64) {
+    let within = (row % PAGE_ROWS as u64) as usize;
+    (within / 64, 1 << (within % 64))
+}
+
+/// How strongly to thin what comes, so that a table never fills: the first half of the room is given to everybody, the
+/// next quarter to every second, the next eighth to every fourth. What a prediction gets is decided when it is made.
+fn thinning_for(used: u64, capacity: u64) -> u32 {
+    let free = capacity.saturating_sub(used).max(1);
+    (capacity.max(1) / free).ilog2()
+}
+
+/// Whether something with this hash is kept at this strength of thinning: one in `2^thinning` is.
+#[inline]
+pub(crate) fn survives(hash: u64, thinning: u32) -> bool {
+    hash.leading_zeros() >= thinning
+}
+
+/// SplitMix64's finaliser.
+#[inline]
+pub(crate) fn mix(value: u64) -> u64 {
+    let mut z = value.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
+}

@@ -1,0 +1,525 @@
+//! The handle: what a service holds.
+
+use std::borrow::Borrow;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use parking_lot::Mutex;
+use thiserror::Error;
+
+use crate::background::Threads;
+use crate::builder::Builder;
+use crate::clock::Clock;
+use crate::control::controller::{Control, Lowered, Snapshot};
+use crate::control::event::{Cause, Event, EventKind, Subscription};
+use crate::control::guard::{Evidence, Verdict};
+use crate::dice::Dice;
+use crate::error::{LoadError, ModelError};
+use crate::feedback::join::Joins;
+use crate::feedback::{Joined, PredictionId};
+use crate::model::{Identity, Model};
+use crate::os;
+use crate::pin::{Pinned, TooManyPins};
+use crate::request::{Answer, Check, Draw, Judge, PredictError, attempt};
+use crate::rollout::Rollout;
+use crate::routing::Routing;
+use crate::shadow::{Copied, ShadowCounts, ShadowQueue, Shared};
+use crate::status::Status;
+use crate::task::{Outcome, Task};
+use crate::version::{InvalidVersionId, Version, VersionId};
+
+/// The model of a service: answers requests with the live version, tries others on the same traffic, and goes back.
+///
+/// `I` is the host's own request type and `O` its answer; versions may differ in anything behind them. A handle is
+/// cheap to clone, and every clone is the same handle: give one to each thread, or share one by reference.
+///
+/// ```
+/// use switchback::{ModelHandle, Plan, Task, closure, guard};
+///
+/// let handle = ModelHandle::builder("late")
+///     .live("v1", closure("constant@1.0", |_: &[f32]| Ok(0.1)))
+///     .task(Task::binary(|probability: &f64| *probability))
+///     .build()?;
+/// let answer = handle.predict(&[1.0, 2.0])?;
+/// assert_eq!((*answer.output(), answer.version().as_str()), (0.1, "v1"));
+///
+/// let rollout = handle
+///     .stage("v2", closure("mean@1.0", |x: &[f32]| Ok(f64::from(x.iter().sum::<f32>()) / 10.0)))?
+///     .guard(guard::error_rate().at_most(0.01));
+/// rollout.canary(0.5)?;
+/// rollout.promote()?;
+/// assert_eq!(handle.live(), "v2");
+/// handle.rollback("operator: complaints");
+/// assert_eq!(handle.live(), "v1");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct ModelHandle<I: ?Sized + 'static, O: 'static> {
+    pub(crate) inner: Arc<Inner<I, O>>,
+    pub(crate) threads: Arc<Threads>,
+}
+
+/// What all clones of a handle share.
+pub(crate) struct Inner<I: ?Sized, O> {
+    pub(crate) routing: ArcSwap<Routing<I, O>>,
+    pub(crate) task: Task<O>,
+    pub(crate) check: Option<Check<O>>,
+    /// How long a candidate may take.
+    pub(crate) limit: Option<Duration>,
+    pub(crate) clock: Clock,
+    pub(crate) dice: Dice,
+    pub(crate) joins: Joins,
+    pub(crate) shadow: Option<ShadowQueue<I, O>>,
+    /// An input that every version must answer before it takes traffic.
+    pub(crate) sample: Option<Box<dyn Sample<I>>>,
+    /// Somebody ticks: a thread of ours, or the host as it said.
+    pub(crate) driven: bool,
+    pub(crate) control: Mutex<Control<I, O>>,
+    /// Held by whoever ticks.
+    pub(crate) ticking: Mutex<()>,
+}
+
+/// An input that is kept.
+pub(crate) trait Sample<I: ?Sized>: Send + Sync {
+    fn input(&self) -> &I;
+}
+
+impl<I: ?Sized, T: Borrow<I> + Send + Sync> Sample<I> for T {
+    fn input(&self) -> &I {
+        self.borrow()
+    }
+}
+
+impl<I: ?Sized + 'static, O: 'static> Clone for ModelHandle<I, O> {
+    fn clone(&self) -> Self {
+        Self { inner: Arc::clone(&self.inner), threads: Arc::clone(&self.threads) }
+    }
+}
+
+impl<I: ?Sized + 'static, O: 'static> ModelHandle<I, O> {
+    /// Begins to build a handle; `name` appears in `status()` and decides, with the number of a rollout, which keys go
+    /// first.
+    pub fn builder(name: impl Into<String>) -> Builder<I, O> {
+        Builder::new(name.into())
+    }
+
+    /// Answers one request: by live or, on their share of the traffic, by a candidate. A candidate that fails is
+    /// answered for by live in the same call.
+    ///
+    /// # Errors
+    ///
+    /// [`PredictError::Input`] where the request is at fault, [`PredictError::Failed`] where live failed.
+    #[inline]
+    pub fn predict(&self, input: &I) -> Result<Answer<O>, PredictError> {
+        self.inner.predict(input, Draw::Random, None)
+    }
+
+    /// Like [`predict`](Self::predict), and the same key (a user, a card) is answered by the same version for as long
+    /// as a rollout only grows: a key that is on the canary stays on it at every larger weight.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`predict`](Self::predict).
+    #[inline]
+    pub fn predict_keyed(&self, key: impl AsRef<[u8]>, input: &I) -> Result<Answer<O>, PredictError> {
+        self.inner.predict(input, Draw::Key(key.as_ref()), None)
+    }
+
+    /// Like [`predict`](Self::predict), for an input that may be shared: one that is shadowed is not copied.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`predict`](Self::predict).
+    #[inline]
+    pub fn predict_shared(&self, input: &Arc<I>) -> Result<Answer<O>, PredictError>
+    where
+        I: Send + Sync,
+    {
+        let share = || Box::new(Shared(Arc::clone(input))) as Box<dyn Copied<I>>;
+        self.inner.predict(input, Draw::Random, Some(&share))
+    }
+
+    /// Like [`predict_shared`](Self::predict_shared), by key.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`predict`](Self::predict).
+    #[inline]
+    pub fn predict_shared_keyed(
+        &self,
+        key: impl AsRef<[u8]>,
+        input: &Arc<I>,
+    ) -> Result<Answer<O>, PredictError>
+    where
+        I: Send + Sync,
+    {
+        let share = || Box::new(Shared(Arc::clone(input))) as Box<dyn Copied<I>>;
+        self.inner.predict(input, Draw::Key(key.as_ref()), Some(&share))
+    }
+
+    /// Answers several requests in their order, each routed on its own and with an id of its own; those that fall to
+    /// one version go to its model together. Each answer's latency is that of the batch.
+    pub fn predict_batch<B: Borrow<I>>(&self, inputs: &[B]) -> Vec<Result<Answer<O>, PredictError>> {
+        self.inner.predict_batch(inputs)
+    }
+
+    /// Answers several requests that belong together: all by one version, with an id each, and counted as one unit in
+    /// comparisons.
+    pub fn predict_batch_as_one<B: Borrow<I>>(&self, inputs: &[B]) -> Vec<Result<Answer<O>, PredictError>> {
+        self.inner.predict_joint(inputs, Draw::Random)
+    }
+
+    /// Like [`predict_batch_as_one`](Self::predict_batch_as_one), by key.
+    pub fn predict_batch_as_one_keyed<B: Borrow<I>>(
+        &self,
+        key: impl AsRef<[u8]>,
+        inputs: &[B],
+    ) -> Vec<Result<Answer<O>, PredictError>> {
+        self.inner.predict_joint(inputs, Draw::Key(key.as_ref()))
+    }
+
+    /// Begins a stream of calls that stays with one version: see [`Pinned`].
+    ///
+    /// # Errors
+    ///
+    /// As many streams are pinned as the handle allows.
+    pub fn pin(&self) -> Result<Pinned<I, O>, TooManyPins> {
+        self.inner.pin(Draw::Random)
+    }
+
+    /// Like [`pin`](Self::pin), by key.
+    ///
+    /// # Errors
+    ///
+    /// As many streams are pinned as the handle allows.
+    pub fn pin_keyed(&self, key: impl AsRef<[u8]>) -> Result<Pinned<I, O>, TooManyPins> {
+        self.inner.pin(Draw::Key(key.as_ref()))
+    }
+
+    /// Tells what turned out to be true of a prediction, or what it was worth. It counts for the version that was
+    /// assigned, also after that was replaced.
+    ///
+    /// Whatever comes back, nothing is harmed: an outcome that repeats an earlier one, that comes too late, or whose id
+    /// is unknown or forged, is only counted as such.
+    pub fn feedback(&self, id: PredictionId, outcome: Outcome) -> Joined {
+        self.inner.joins.feedback(&id, &outcome, self.inner.clock.now())
+    }
+
+    /// Loads a version, checks it and warms it up, on the calling thread. It takes no traffic yet: what comes back
+    /// tries it.
+    ///
+    /// # Errors
+    ///
+    /// Whatever is wrong with the version or its name. Nothing has changed then.
+    pub fn stage(&self, name: &str, model: impl Model<I, O> + 'static) -> Result<Rollout<I, O>, StageError> {
+        let id = VersionId::new(name)?;
+        let inner = &self.inner;
+        if inner.control.lock().is_in_use(id) {
+            return Err(StageError::InUse { version: id });
+        }
+        let version = Arc::new(inner.prepare(id, Box::new(model))?);
+        let shadow = inner.shadow_counts();
+        let control = &mut *inner.control.lock();
+        if control.closed {
+            return Err(StageError::Closed);
+        }
+        if control.is_in_use(id) {
+            return Err(StageError::InUse { version: id });
+        }
+        let number = control.begin(version, shadow, inner.clock.now()).ok_or(StageError::TooMany)?;
+        Ok(Rollout::new(self.clone(), number, id))
+    }
+
+    /// Back to what was live: takes off every exposed candidate; where none is, live goes back to the version before
+    /// it. Legal at any time, never refused, done when it returns: the next request is answered accordingly.
+    pub fn rollback(&self, reason: impl Into<String>) -> Lowered {
+        let cause = Cause::Operator { reason: reason.into() };
+        let Inner { control, routing, joins, clock, .. } = &*self.inner;
+        control.lock().lower_all(cause, routing, joins, clock.now())
+    }
+
+    /// Makes a retained version live. Exposed candidates are taken off.
+    ///
+    /// # Errors
+    ///
+    /// The version is not retained. Nothing has changed then.
+    pub fn rollback_to(&self, version: &str, reason: impl Into<String>) -> Result<Lowered, NotRetained> {
+        let cause = Cause::Operator { reason: reason.into() };
+        let Inner { control, routing, joins, clock, .. } = &*self.inner;
+        let control = &mut *control.lock();
+        let retained = control.retained.iter().map(|kept| kept.version.id).find(|id| *id == *version);
+        match retained {
+            Some(id) => Ok(control.go_back(id, cause, routing, joins, clock.now())),
+            None => Err(NotRetained {
+                version: version.into(),
+                retained: control.retained.iter().map(|kept| kept.version.id).collect(),
+            }),
+        }
+    }
+
+    /// From now on automation may lower exposure and not raise it. What is done by hand is done.
+    pub fn freeze(&self, reason: impl Into<String>) {
+        let reason = reason.into();
+        let control = &mut *self.inner.control.lock();
+        control.frozen = Some(reason.clone());
+        let epoch = control.epoch;
+        control.announcer.announce(self.inner.clock.now(), epoch, EventKind::Frozen { reason });
+    }
+
+    /// Ends a [`freeze`](Self::freeze).
+    pub fn unfreeze(&self) {
+        let control = &mut *self.inner.control.lock();
+        if control.frozen.take().is_some() {
+            let epoch = control.epoch;
+            control.announcer.announce(self.inner.clock.now(), epoch, EventKind::Unfrozen);
+        }
+    }
+
+    /// Lets plans try an identity again that did harm before. Whether it was quarantined.
+    pub fn release(&self, identity: Identity) -> bool {
+        self.inner.control.lock().quarantine.remove(&identity).is_some()
+    }
+
+    /// The version that answers by default.
+    pub fn live(&self) -> VersionId {
+        self.inner.routing.load().live().version.id
+    }
+
+    /// A snapshot of everything: versions, roles, phases, figures, counters. Brings the figures up to date first; some
+    /// 100 microseconds per version and rollout.
+    pub fn status(&self) -> Status {
+        let inner = &self.inner;
+        let now = inner.clock.now();
+        let control = &mut *inner.control.lock();
+        control.collect(&inner.joins, now);
+        control.status(inner.shadow_counts(), inner.joins.counts(), now)
+    }
+
+    /// The last events, oldest first: as many as [`log_limit`](Builder::log_limit) says.
+    pub fn events(&self) -> Vec<Arc<Event>> {
+        self.inner.control.lock().announcer.log()
+    }
+
+    /// The events from now on, in a queue of up to `room`.
+    pub fn subscribe(&self, room: usize) -> Subscription {
+        self.inner.control.lock().announcer.subscribe(room)
+    }
+
+    /// One round of what [`Background::Thread`](crate::Background::Thread) does at every interval: brings the figures
+    /// up to date, asks the guards, moves the rollouts, frees what nobody uses any more. Returns at once where another
+    /// thread is at it.
+    pub fn tick(&self) {
+        self.inner.tick();
+    }
+
+    /// Runs up to `max` copied requests that wait for their candidates; returns how many it ran. For a host that
+    /// shadows without threads of ours.
+    pub fn run_shadow(&self, max: usize) -> usize {
+        self.inner.run_shadow(max)
+    }
+
+    /// Stops candidates whose deadline has passed. Called every millisecond or so by a host that sets
+    /// [`candidate_deadline`](Builder::candidate_deadline) without threads of ours.
+    pub fn stop_overdue(&self) {
+        self.inner.stop_overdue();
+    }
+
+    /// Takes off all candidates, runs or drops the copies that wait, brings the figures up to date, and ends the
+    /// threads of this handle. Live goes on answering. Calling it again does nothing.
+    ///
+    /// # Errors
+    ///
+    /// A thread was still busy when `deadline` had passed; it ends when it is done.
+    pub fn close(&self, deadline: Duration) -> Result<(), StillBusy> {
+        let inner = &*self.inner;
+        {
+            let control = &mut *inner.control.lock();
+            if std::mem::replace(&mut control.closed, true) {
+                return Ok(());
+            }
+            let now = inner.clock.now();
+            let numbers: Vec<u32> = control.attempts.iter().map(|attempt| attempt.number).collect();
+            for number in numbers {
+                // A live that is watched stays live: nobody has said that it is bad.
+                if control.attempt(number).is_some_and(|attempt| attempt.previous.is_none()) {
+                    control.lower(number, Cause::Closed, &inner.routing, &inner.joins, now);
+                }
+            }
+            let epoch = control.epoch;
+            control.announcer.announce(now, epoch, EventKind::Closed);
+        }
+        let started = inner.clock.reading();
+        let left = || {
+            let spent = Duration::from_nanos(inner.clock.reading().nanos_since(started));
+            deadline.saturating_sub(spent)
+        };
+        while !left().is_zero() && inner.run_shadow(1) > 0 {}
+        let ended = self.threads.stop(left());
+        inner.tick();
+        if ended { Ok(()) } else { Err(StillBusy { deadline }) }
+    }
+}
+
+impl<I: ?Sized + 'static, O: 'static> std::fmt::Debug for ModelHandle<I, O> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ModelHandle").field("live", &self.live()).finish_non_exhaustive()
+    }
+}
+
+impl<I: ?Sized + 'static, O: 'static> Inner<I, O> {
+    /// Makes a version of a model: loads it, warms it, and has it answer the host's sample. The host's code all the
+    /// way, so a panic is an error.
+    pub(crate) fn prepare(
+        &self,
+        id: VersionId,
+        model: Box<dyn Model<I, O>>,
+    ) -> Result<Version<I, O>, StageError> {
+        prepare(id, model, &self.task, self.check.as_ref(), self.sample.as_deref())
+    }
+
+    pub(crate) fn shadow_counts(&self) -> ShadowCounts {
+        self.shadow.as_ref().map(ShadowQueue::counts).unwrap_or_default()
+    }
+
+    pub(crate) fn run_shadow(&self, max: usize) -> usize {
+        let Some(queue) = &self.shadow else { return 0 };
+        (0..max).take_while(|_| queue.run_one(&self.shadow_judge(), &self.joins, &self.clock)).count()
+    }
+
+    pub(crate) fn stop_overdue(&self) {
+        let routing = self.routing.load();
+        let candidates = routing.arms.get(1..).unwrap_or_default();
+        for arm in candidates {
+            arm.version.model.stop_overdue();
+        }
+    }
+
+    pub(crate) fn tick(&self) {
+        let Some(_ticking) = self.ticking.try_lock() else { return };
+        let now = self.clock.now();
+        if let Some(queue) = &self.shadow {
+            queue.relieve();
+        }
+        let snapshots = {
+            let control = &mut *self.control.lock();
+            control.collect(&self.joins, now);
+            control.lower_tripped(&self.routing, &self.joins, now);
+            control.snapshots(self.shadow_counts(), now)
+        };
+        // Guards are the host's code: no lock is held, and time may pass.
+        let judged: Vec<Vec<Evidence>> = snapshots.iter().map(|snapshot| self.ask_guards(snapshot)).collect();
+        let unborrowed = {
+            let control = &mut *self.control.lock();
+            for (snapshot, evidence) in snapshots.iter().zip(judged) {
+                control.apply(snapshot, evidence, &self.routing, &self.joins, now);
+            }
+            control.renew(now);
+            control.retired.take_unborrowed()
+        };
+        if let Some(queue) = &self.shadow {
+            queue.skip_unwanted(&self.joins);
+        }
+        self.free(unborrowed);
+    }
+
+    fn ask_guards(&self, snapshot: &Snapshot) -> Vec<Evidence> {
+        let comparison = snapshot.comparison();
+        let judge = self.shadow_judge();
+        snapshot
+            .guards
+            .iter()
+            .map(|guard| {
+                judge.guarded(|| guard.judge(&comparison)).unwrap_or_else(|error| {
+                    Evidence::new("a guard of the host's", Verdict::Inconclusive).note(error.to_string())
+                })
+            })
+            .collect()
+    }
+
+    /// Frees versions that nobody uses any more. Not under the lock: dropping a model is an engine's code.
+    fn free(&self, versions: Vec<Arc<Version<I, O>>>) {
+        if versions.is_empty() {
+            return;
+        }
+        let names: Vec<VersionId> = versions.iter().map(|version| version.id).collect();
+        // A model whose destructor panics must not end the thread that ticks.
+        let _ = self.shadow_judge().guarded(|| drop(versions));
+        os::return_free_memory();
+        let control = &mut *self.control.lock();
+        let (now, epoch) = (self.clock.now(), control.epoch);
+        for version in names {
+            control.announcer.announce(now, epoch, EventKind::Dropped { version });
+        }
+    }
+}
+
+/// See [`Inner::prepare`].
+pub(crate) fn prepare<I: ?Sized + 'static, O: 'static>(
+    id: VersionId,
+    model: Box<dyn Model<I, O>>,
+    task: &Task<O>,
+    check: Option<&Check<O>>,
+    sample: Option<&dyn Sample<I>>,
+) -> Result<Version<I, O>, StageError> {
+    let judge = Judge { task, check, limit: None };
+    let failed = |source: ModelError| StageError::Answer { version: id, source };
+    judge.guarded(|| model.load()).map_err(failed)??;
+    judge.guarded(|| model.warm_up()).and_then(|warmed| warmed).map_err(failed)?;
+    let (identity, description) =
+        judge.guarded(|| (model.identity(), model.description())).map_err(failed)?;
+    let version = Version { id, identity, description, model };
+    if let Some(sample) = sample {
+        attempt(&version, sample.input(), &judge).map_err(failed)?;
+    }
+    Ok(version)
+}
+
+/// Why a version could not be staged. Nothing has changed.
+#[derive(Debug, Clone, Error)]
+#[non_exhaustive]
+pub enum StageError {
+    /// The name cannot name a version.
+    #[error(transparent)]
+    Name(#[from] InvalidVersionId),
+    /// A version of that name is live, on trial or retained.
+    #[error("a version called {version} is in use: give this one another name")]
+    InUse {
+        /// The name.
+        version: VersionId,
+    },
+    /// The model could not be loaded.
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    /// The model was loaded, and failed on a made-up input or on the host's sample.
+    #[error("version {version} did not answer a first request: {source}")]
+    Answer {
+        /// The version.
+        version: VersionId,
+        /// What went wrong.
+        source: ModelError,
+    },
+    /// As many rollouts run as a handle can tell apart.
+    #[error("too many rollouts at one time: end one first")]
+    TooMany,
+    /// The handle was closed.
+    #[error("the handle was closed: it tries nothing any more")]
+    Closed,
+}
+
+/// A version that cannot be gone back to.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("version {version} is not retained; these are: {}", .retained.iter().map(|id| id.as_str()).collect::<Vec<_>>().join(", "))]
+pub struct NotRetained {
+    /// The version asked for.
+    pub version: String,
+    /// Those that can be gone back to.
+    pub retained: Vec<VersionId>,
+}
+
+/// A handle's threads did not end in time.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("a background thread was still busy after {deadline:?}: it ends when its work is done")]
+pub struct StillBusy {
+    /// How long was waited.
+    pub deadline: Duration,
+}

@@ -1,0 +1,6 @@
+//! ONNX models through ONNX Runtime.
+
+/// placeholder
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("x")]
+pub struct RuntimeError;

@@ -1,0 +1,538 @@
+//! The life of a request: from the routing table to an answer with its id.
+
+use std::any::Any;
+use std::borrow::Borrow;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::Guard;
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use crate::clock::{Reading, Timestamp};
+use crate::error::{ErrorKind, InputError, ModelError};
+use crate::feedback::id::{Body, Flags, PredictionId, Seal};
+use crate::handle::Inner;
+use crate::routing::{Arm, Routed, Routing, scale};
+use crate::shadow::{Answered, Copied};
+use crate::stats::exposure::{Counted, Request, lane};
+use crate::stats::tally::Tally;
+use crate::task::{Censoring, Kept, Task, TaskKind, Truth};
+use crate::version::{Version, VersionId};
+
+/// An answer, and what is known of how it came about.
+#[derive(Clone, Copy)]
+pub struct Answer<O> {
+    output: O,
+    id: PredictionId,
+    version: VersionId,
+    route: Route,
+    latency_nanos: u64,
+}
+
+/// Who answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Route {
+    /// The live version.
+    Live,
+    /// A candidate, on its share of the traffic.
+    Canary,
+    /// Another version in the place of the one that was assigned, which failed.
+    Fallback,
+}
+
+impl<O> Answer<O> {
+    /// What the model said.
+    pub fn output(&self) -> &O {
+        &self.output
+    }
+
+    /// The output alone.
+    pub fn into_output(self) -> O {
+        self.output
+    }
+
+    /// The prediction's id: hand it to [`feedback`](crate::ModelHandle::feedback) with the outcome, whenever that is
+    /// known.
+    pub fn id(&self) -> PredictionId {
+        self.id
+    }
+
+    /// The version whose output this is.
+    pub fn version(&self) -> VersionId {
+        self.version
+    }
+
+    /// Who answered.
+    pub fn route(&self) -> Route {
+        self.route
+    }
+
+    /// How long it took from the call to the answer, a failed attempt before a fallback included.
+    pub fn latency(&self) -> Duration {
+        Duration::from_nanos(self.latency_nanos)
+    }
+}
+
+/// Without the output: what a model says of a user is nobody else's.
+impl<O> std::fmt::Debug for Answer<O> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Answer")
+            .field("id", &self.id)
+            .field("version", &self.version)
+            .field("route", &self.route)
+            .field("latency", &self.latency())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Why a request got no answer.
+#[derive(Debug, Clone, Error)]
+#[non_exhaustive]
+pub enum PredictError {
+    /// The request itself does not fit; no version is blamed.
+    #[error(transparent)]
+    Input(#[from] InputError),
+    /// The live version failed, and no other could answer in its place.
+    #[error("version {version} gave no answer: {source}")]
+    Failed {
+        /// The version.
+        version: VersionId,
+        /// What went wrong.
+        source: ModelError,
+    },
+}
+
+impl PredictError {
+    fn of(version: VersionId, error: ModelError) -> Self {
+        match error {
+            ModelError::Input(error) => Self::Input(error),
+            source => Self::Failed { version, source },
+        }
+    }
+}
+
+/// What decides whether an output is an answer, and what is kept of it.
+pub(crate) struct Judge<'a, O> {
+    pub(crate) task: &'a Task<O>,
+    pub(crate) check: Option<&'a Check<O>>,
+    /// How long a candidate may take.
+    pub(crate) limit: Option<Duration>,
+}
+
+/// The host's own test of an answer.
+pub(crate) type Check<O> = Box<dyn Fn(&O) -> bool + Send + Sync>;
+
+impl<O: 'static> Judge<'_, O> {
+    fn kept(&self, output: &O) -> Result<Kept, ModelError> {
+        if self.check.is_some_and(|check| !check(output)) {
+            return Err(ModelError::invalid_output("the host's check refused it"));
+        }
+        match self.task.read(output) {
+            Kept::Unreadable => Err(ModelError::invalid_output("it is not what the task says an answer is")),
+            kept => Ok(kept),
+        }
+    }
+}
+
+impl<O> Judge<'_, O> {
+    /// Runs the host's code; a panic is an error.
+    pub(crate) fn guarded<T>(&self, run: impl FnOnce() -> T) -> Result<T, ModelError> {
+        // Unwind safety: what a panic may leave half done belongs to the model or to the host's closure, which are
+        // shared behind `&self` and must bear that by themselves; nothing of ours is borrowed mutably.
+        catch_unwind(AssertUnwindSafe(run)).map_err(|payload| panicked(payload.as_ref()))
+    }
+}
+
+impl<O: 'static> Judge<'_, O> {
+    pub(crate) fn kind(&self) -> TaskKind {
+        self.task.kind()
+    }
+}
+
+#[cold]
+fn panicked(payload: &(dyn Any + Send)) -> ModelError {
+    let message = payload
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| payload.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("a panic without a message");
+    ModelError::Panicked { message: message.into() }
+}
+
+/// Asks a version, and makes sure that what comes back is an answer.
+#[inline]
+pub(crate) fn attempt<I: ?Sized, O: 'static>(
+    version: &Version<I, O>,
+    input: &I,
+    judge: &Judge<'_, O>,
+) -> Result<(O, Kept), ModelError> {
+    judge.guarded(|| {
+        let output = match judge.limit {
+            None => version.model.predict(input),
+            Some(limit) => version.model.predict_within(input, limit),
+        }?;
+        let kept = judge.kept(&output)?;
+        Ok((output, kept))
+    })?
+}
+
+/// How a request falls to an arm.
+#[derive(Clone, Copy)]
+pub(crate) enum Draw<'a> {
+    /// At random.
+    Random,
+    /// By its key.
+    Key(&'a [u8]),
+}
+
+/// A unit of several predictions: which exposure counts it, and under which number once it has one.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Unit {
+    pub(crate) joint: bool,
+    pub(crate) number: Option<u64>,
+}
+
+/// A request on its way: what was asked, how it was routed.
+pub(crate) struct Call<'a, I: ?Sized, O> {
+    pub(crate) routing: &'a Guard<Arc<Routing<I, O>>>,
+    pub(crate) index: u8,
+    pub(crate) arm: &'a Arm<I, O>,
+    pub(crate) input: &'a I,
+    pub(crate) keyed: bool,
+    pub(crate) unit: Unit,
+    pub(crate) random: u64,
+    /// Makes a share in the input, where the caller gave it away.
+    pub(crate) share: Option<&'a dyn Fn() -> Box<dyn Copied<I>>>,
+    pub(crate) started: Reading,
+}
+
+/// What one arm made of one request.
+pub(crate) struct Attempted<O> {
+    result: Result<(O, Kept), ModelError>,
+    ended: Reading,
+}
+
+impl<I: ?Sized + 'static, O: 'static> Inner<I, O> {
+    /// Answers one request.
+    #[inline]
+    pub(crate) fn predict(
+        &self,
+        input: &I,
+        draw: Draw<'_>,
+        share: Option<&dyn Fn() -> Box<dyn Copied<I>>>,
+    ) -> Result<Answer<O>, PredictError> {
+        let started = self.clock.reading();
+        let routing = self.routing.load();
+        let (routed, random) = self.route(&routing, draw, self.clock.at(started));
+        let call = Call {
+            routing: &routing,
+            index: routed.index,
+            arm: routed.arm,
+            input,
+            keyed: matches!(draw, Draw::Key(_)),
+            unit: Unit::default(),
+            random,
+            share,
+            started,
+        };
+        let attempted = self.ask(call.arm, call.index, input);
+        self.settle(&call, attempted)
+    }
+
+    /// Answers several requests, each routed on its own; those of one version go to its model together.
+    pub(crate) fn predict_batch<B: Borrow<I>>(&self, inputs: &[B]) -> Vec<Result<Answer<O>, PredictError>> {
+        let started = self.clock.reading();
+        let routing = self.routing.load();
+        let at = self.clock.at(started);
+        let routes: Vec<(u8, u64)> = inputs
+            .iter()
+            .map(|_| {
+                let (routed, random) = self.route(&routing, Draw::Random, at);
+                (routed.index, random)
+            })
+            .collect();
+        self.answer_batch(&routing, inputs, &routes, false, started)
+    }
+
+    /// Answers several requests as one unit: one draw, one version.
+    pub(crate) fn predict_joint<B: Borrow<I>>(
+        &self,
+        inputs: &[B],
+        draw: Draw<'_>,
+    ) -> Vec<Result<Answer<O>, PredictError>> {
+        let started = self.clock.reading();
+        let routing = self.routing.load();
+        let (routed, random) = self.route(&routing, draw, self.clock.at(started));
+        self.answer_batch(&routing, inputs, &vec![(routed.index, random); inputs.len()], true, started)
+    }
+
+    fn answer_batch<B: Borrow<I>>(
+        &self,
+        routing: &Guard<Arc<Routing<I, O>>>,
+        inputs: &[B],
+        routes: &[(u8, u64)],
+        joint: bool,
+        started: Reading,
+    ) -> Vec<Result<Answer<O>, PredictError>> {
+        let mut answers: Vec<Option<Result<Answer<O>, PredictError>>> = Vec::new();
+        answers.resize_with(inputs.len(), || None);
+        for (index, arm) in routing.arms.iter().enumerate() {
+            let places: Vec<usize> = (0..inputs.len())
+                .filter(|place| routes.get(*place).is_some_and(|(of, _)| usize::from(*of) == index))
+                .collect();
+            if places.is_empty() {
+                continue;
+            }
+            let rows: Vec<&I> =
+                places.iter().filter_map(|place| inputs.get(*place)).map(Borrow::borrow).collect();
+            let results = self.ask_batch(arm, index as u8, &rows);
+            let mut unit = Unit { joint, number: None };
+            for ((place, row), attempted) in places.into_iter().zip(rows).zip(results) {
+                let random = routes.get(place).map_or(0, |(_, random)| *random);
+                let (index, keyed, share) = (index as u8, false, None);
+                let call = Call { routing, index, arm, input: row, keyed, unit, random, share, started };
+                let answer = self.settle(&call, attempted);
+                if let (true, None, Ok(answer)) = (joint, unit.number, &answer) {
+                    unit.number = Some(answer.id.body.unit);
+                }
+                if let Some(slot) = answers.get_mut(place) {
+                    *slot = Some(answer);
+                }
+            }
+        }
+        let unanswered = || {
+            let source = ModelError::engine("the model answered fewer requests than it was given");
+            Err(PredictError::Failed { version: routing.live().version.id, source })
+        };
+        answers.into_iter().map(|answer| answer.unwrap_or_else(unanswered)).collect()
+    }
+
+    fn ask_batch(&self, arm: &Arm<I, O>, index: u8, rows: &[&I]) -> Vec<Attempted<O>> {
+        let judge = self.judge(index);
+        let outputs = judge.guarded(|| arm.version.model.predict_batch(rows));
+        let ended = self.clock.reading();
+        match outputs {
+            Ok(outputs) if outputs.len() == rows.len() => outputs
+                .into_iter()
+                .map(|output| {
+                    let kept = |output: O| {
+                        let kept = judge.guarded(|| judge.kept(&output))??;
+                        Ok((output, kept))
+                    };
+                    Attempted { result: output.and_then(kept), ended }
+                })
+                .collect(),
+            outputs => {
+                let error = outputs.err().unwrap_or_else(|| {
+                    ModelError::engine("the model answered another number of requests than it was given")
+                });
+                rows.iter().map(|_| Attempted { result: Err(error.clone()), ended }).collect()
+            }
+        }
+    }
+
+    #[inline]
+    pub(crate) fn ask(&self, arm: &Arm<I, O>, index: u8, input: &I) -> Attempted<O> {
+        let result = attempt(&arm.version, input, &self.judge(index));
+        Attempted { result, ended: self.clock.reading() }
+    }
+
+    /// Counts what the assigned arm made of a request, has another answer where it failed, and offers a copy to those
+    /// that shadow it.
+    #[inline]
+    pub(crate) fn settle(
+        &self,
+        call: &Call<'_, I, O>,
+        attempted: Attempted<O>,
+    ) -> Result<Answer<O>, PredictError> {
+        let Attempted { result, ended } = attempted;
+        let (output, kept) = match result {
+            Ok(answered) => answered,
+            Err(error) => return self.fall_back(call, error, ended),
+        };
+        let latency_nanos = ended.nanos_since(call.started);
+        let candidate = call.index != 0;
+        let late = candidate && self.limit.is_some_and(|limit| u128::from(latency_nanos) > limit.as_nanos());
+        let result = if late { Err(ErrorKind::Deadline) } else { Ok(&kept) };
+        let (counted, at) = self.count(call, result, ended);
+        let mut id = self.id(call, counted, at, kept, Flags::default());
+        if !call.routing.shadowing.is_empty() {
+            self.shadow(call, &output, counted, ended, &mut id);
+        }
+        let route = if candidate { Route::Canary } else { Route::Live };
+        Ok(Answer { output, id, version: call.arm.version.id, route, latency_nanos })
+    }
+
+    /// Counts what a pinned version made of a call. Nobody else answers in its place. Returns the call's number too.
+    pub(crate) fn settle_alone(
+        &self,
+        call: &Call<'_, I, O>,
+        attempted: Attempted<O>,
+    ) -> (u64, Result<Answer<O>, PredictError>) {
+        let Attempted { result, ended } = attempted;
+        let (version, latency_nanos) = (call.arm.version.id, ended.nanos_since(call.started));
+        match result {
+            Ok((output, kept)) => {
+                let (counted, at) = self.count(call, Ok(&kept), ended);
+                let id = self.id(call, counted, at, kept, Flags::default());
+                let route = if call.index == 0 { Route::Live } else { Route::Canary };
+                (counted.sequence, Ok(Answer { output, id, version, route, latency_nanos }))
+            }
+            Err(error) => {
+                let (counted, _) = self.count(call, Err(error.kind()), ended);
+                (counted.sequence, Err(PredictError::of(version, error)))
+            }
+        }
+    }
+
+    /// The assigned arm has failed: live answers in a candidate's place, and the version before in that of a live that
+    /// is still watched. The failure stays the assigned arm's, whatever the caller was answered.
+    #[cold]
+    fn fall_back(
+        &self,
+        call: &Call<'_, I, O>,
+        error: ModelError,
+        ended: Reading,
+    ) -> Result<Answer<O>, PredictError> {
+        let routing = call.routing;
+        let substitute = if call.index == 0 { routing.previous.as_ref() } else { Some(routing.live()) };
+        let Some(substitute) = substitute else {
+            self.count(call, Err(error.kind()), ended);
+            return Err(PredictError::of(call.arm.version.id, error));
+        };
+        let Attempted { result, ended: substituted } = self.ask(substitute, 0, call.input);
+        match result {
+            Ok((output, _)) => {
+                // Somebody else could answer, so the input was good after all.
+                let (counted, at) = self.count(call, Err(error.kind().not_the_callers()), ended);
+                call.arm.exposure.note(lane(), |tally| tally.record_fallback());
+                substitute.exposure.note(lane(), |tally| tally.record_substitute(true));
+                let id = self.id(call, counted, at, Kept::Unreadable, Flags::FELL_BACK);
+                let (version, latency_nanos) = (substitute.version.id, substituted.nanos_since(call.started));
+                Ok(Answer { output, id, version, route: Route::Fallback, latency_nanos })
+            }
+            Err(second) => {
+                self.count(call, Err(error.kind()), ended);
+                substitute.exposure.note(lane(), |tally| tally.record_substitute(false));
+                Err(PredictError::of(substitute.version.id, second))
+            }
+        }
+    }
+
+    #[inline]
+    fn count(
+        &self,
+        call: &Call<'_, I, O>,
+        result: Result<&Kept, ErrorKind>,
+        ended: Reading,
+    ) -> (Counted, Timestamp) {
+        let at = self.clock.at(ended);
+        let request = Request {
+            result,
+            latency_nanos: ended.nanos_since(call.started),
+            at,
+            shadow: false,
+            joins_unit: call.unit.number.is_some(),
+            thinning: self.joins.row_thinning(),
+        };
+        if let (Truth::Censored(hidden), Ok(kept)) = (self.joins.truth(), result) {
+            // A function of the host's that panics hides nothing.
+            if self.shadow_judge().guarded(|| hidden(Censoring::of(kept))).unwrap_or(false) {
+                call.arm.exposure.note(lane(), Tally::count_censored);
+            }
+        }
+        (call.arm.exposure.record(lane(), &request), at)
+    }
+
+    #[inline]
+    fn id(
+        &self,
+        call: &Call<'_, I, O>,
+        counted: Counted,
+        at: Timestamp,
+        kept: Kept,
+        flags: Flags,
+    ) -> PredictionId {
+        let Counted { sequence, row, .. } = counted;
+        let exposure = &call.arm.exposure;
+        let body = Body {
+            process: self.joins.process(),
+            exposure: exposure.number,
+            sequence,
+            unit: call.unit.number.unwrap_or(sequence),
+            row,
+            at,
+            share: exposure.share,
+            flags: flags.with(Flags::KEYED, call.keyed).with(Flags::JOINT, call.unit.joint),
+            kept,
+        };
+        PredictionId { body, seal: Seal::Made(self.joins.key()) }
+    }
+
+    /// Offers a copy of the request to those that shadow the arm which answered it.
+    fn shadow(
+        &self,
+        call: &Call<'_, I, O>,
+        output: &O,
+        counted: Counted,
+        ended: Reading,
+        id: &mut PredictionId,
+    ) {
+        let Some(queue) = &self.shadow else { return };
+        let targets = queue.targets(&call.routing.shadowing, call.index, call.random as u32);
+        if targets == 0 {
+            return;
+        }
+        let keeps = counted.row.is_some() && self.joins.keeps_pair(counted.hash);
+        let mut body = id.body;
+        body.flags = body.flags.with(Flags::SHADOWED, keeps);
+        let latency_nanos = ended.nanos_since(call.started);
+        let answered = Answered { body, latency_nanos, output: queue.keep(output) };
+        let share = call.share.map(|share| share());
+        if queue.offer(call.input, share, call.routing, targets, answered, ended) {
+            id.body = body;
+        }
+    }
+
+    /// Who answers, and the random bits that decided it where any were needed.
+    #[inline]
+    pub(crate) fn route<'a>(
+        &self,
+        routing: &'a Routing<I, O>,
+        draw: Draw<'_>,
+        at: Timestamp,
+    ) -> (Routed<'a, I, O>, u64) {
+        let split = routing.owner.is_some();
+        let at_random = matches!(draw, Draw::Random);
+        let random =
+            if (split && at_random) || !routing.shadowing.is_empty() { self.dice.roll(lane()) } else { 0 };
+        let bucket = match draw {
+            _ if !split => 0,
+            Draw::Random => scale(random),
+            Draw::Key(key) => routing.bucket_of(key),
+        };
+        let routed = routing.route(bucket, at);
+        if routed.withheld {
+            routed.arm.exposure.note(lane(), |tally| tally.record_withheld());
+        }
+        (routed, random)
+    }
+
+    #[inline]
+    fn judge(&self, index: u8) -> Judge<'_, O> {
+        Judge {
+            task: &self.task,
+            check: self.check.as_ref(),
+            limit: if index == 0 { None } else { self.limit },
+        }
+    }
+
+    /// The judge of a shadow's answers.
+    pub(crate) fn shadow_judge(&self) -> Judge<'_, O> {
+        self.judge(1)
+    }
+}

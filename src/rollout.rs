@@ -1,0 +1,274 @@
+//! One attempt to replace live, as its owner sees it.
+
+use std::sync::Arc;
+
+use thiserror::Error;
+
+use crate::control::controller::Lowered;
+use crate::control::event::{Cause, EventKind};
+use crate::control::guard::{Guard, Needs};
+use crate::control::plan::{Exposed, InvalidPlan, Plan};
+use crate::control::rollout::{Input, Phase, TransitionRefused};
+use crate::handle::ModelHandle;
+use crate::routing::{InvalidShare, Share};
+use crate::status::RolloutStatus;
+use crate::task::Truth;
+use crate::version::VersionId;
+
+/// An attempt to replace live with a staged version, driven by hand or by a [`Plan`].
+///
+/// Dropping this changes nothing: the attempt goes on, and `status()` tells of it.
+#[must_use = "a staged version takes no traffic until its rollout is driven"]
+pub struct Rollout<I: ?Sized + 'static, O: 'static> {
+    handle: ModelHandle<I, O>,
+    number: u32,
+    version: VersionId,
+    /// Why a guard can never judge here.
+    illegal: Option<RolloutError>,
+}
+
+impl<I: ?Sized + 'static, O: 'static> Rollout<I, O> {
+    pub(crate) fn new(handle: ModelHandle<I, O>, number: u32, version: VersionId) -> Self {
+        Self { handle, number, version, illegal: None }
+    }
+
+    /// Adds a guard. One that could never judge here is refused when the candidate is to be exposed.
+    pub fn guard(mut self, guard: impl Guard + 'static) -> Self {
+        let inner = &self.handle.inner;
+        let judge = inner.shadow_judge();
+        let illegal = match judge.guarded(|| (guard.name(), guard.needs())) {
+            Ok((name, needs)) => self.cannot_give(&needs).map(|reason| RolloutError::Guard { name, reason }),
+            Err(error) => {
+                Some(RolloutError::Guard { name: "a guard of the host's".into(), reason: error.to_string() })
+            }
+        };
+        if self.illegal.is_none() {
+            self.illegal = illegal;
+        }
+        if let Some(attempt) = inner.control.lock().attempt_mut(self.number) {
+            attempt.guards.push(Arc::new(guard));
+        }
+        self
+    }
+
+    /// Exposes the candidate as a shadow of this share of live's requests, by hand.
+    ///
+    /// # Errors
+    ///
+    /// See [`RolloutError`]. Nothing has changed then.
+    pub fn shadow(&self, sample: f64) -> Result<(), RolloutError> {
+        if self.handle.inner.shadow.is_none() {
+            return Err(RolloutError::NoShadowing);
+        }
+        self.by_hand(Input::Shadow(Share::new(sample)?))
+    }
+
+    /// Has the candidate answer this share of the requests, by hand. Where live has less than that left to give,
+    /// because of other candidates, it is an error.
+    ///
+    /// # Errors
+    ///
+    /// See [`RolloutError`]. Nothing has changed then.
+    pub fn canary(&self, weight: f64) -> Result<(), RolloutError> {
+        self.by_hand(Input::Canary(Share::new(weight)?))
+    }
+
+    /// Makes the candidate live, by hand. The version that was live is retained.
+    ///
+    /// # Errors
+    ///
+    /// See [`RolloutError`]. Nothing has changed then.
+    pub fn promote(&self) -> Result<(), RolloutError> {
+        self.by_hand(Input::Promote)
+    }
+
+    /// Follows a plan from here on.
+    ///
+    /// # Errors
+    ///
+    /// Besides what can be wrong with the plan: nobody ticks this handle, or the version's identity did harm before.
+    /// Nothing has changed then.
+    pub fn run(&self, plan: Plan) -> Result<(), RolloutError> {
+        self.check()?;
+        let inner = &self.handle.inner;
+        if !inner.driven {
+            return Err(RolloutError::NobodyTicks);
+        }
+        let plan = if inner.shadow.is_some() { plan } else { plan.without_shadow()? };
+        let now = inner.clock.now();
+        let control = &mut *inner.control.lock();
+        let Some(attempt) = control.attempt(self.number) else {
+            let phase = control.phase_of(self.number).unwrap_or(Phase::Aborted);
+            return Err(TransitionRefused::Over { phase }.into());
+        };
+        if attempt.state.phase == Phase::Baking {
+            return Err(TransitionRefused::Over { phase: Phase::Baking }.into());
+        }
+        if let Some(quarantined) = control.quarantine.get(&attempt.version.identity) {
+            return Err(RolloutError::Quarantined {
+                version: quarantined.version,
+                reason: quarantined.reason.clone(),
+            });
+        }
+        let shadows = plan.steps().iter().any(|step| matches!(step.exposed(), Exposed::Shadow { .. }));
+        if shadows && matches!(inner.joins.truth(), Truth::CausedByAnswer) {
+            let untold = |needs: Needs| needs.metric.is_some() || needs.kpi.is_some();
+            if let Some(guard) = attempt.guards.iter().find(|guard| untold(guard.needs())) {
+                let reason = String::from(
+                    "the truth exists only for what was shown, so a shadow never has any: start the plan with a canary",
+                );
+                return Err(RolloutError::Guard { name: guard.name(), reason });
+            }
+        }
+        control.follow(self.number, plan, &inner.routing, &inner.joins, now);
+        Ok(())
+    }
+
+    /// Takes the candidate off or, where it is live and watched, live back to the version before. Never refused.
+    pub fn rollback(&self, reason: impl Into<String>) -> Lowered {
+        let inner = &self.handle.inner;
+        let cause = Cause::Operator { reason: reason.into() };
+        inner.control.lock().lower(self.number, cause, &inner.routing, &inner.joins, inner.clock.now())
+    }
+
+    /// The plan stands still: it may lower exposure and does not raise it, and the rollout can be moved by hand.
+    pub fn pause(&self, reason: impl Into<String>) {
+        self.set_paused(true, |version| EventKind::Paused { version, reason: reason.into() });
+    }
+
+    /// The plan goes on.
+    pub fn resume(&self) {
+        self.set_paused(false, |version| EventKind::Resumed { version });
+    }
+
+    /// Where the attempt stands.
+    pub fn phase(&self) -> Phase {
+        self.handle.inner.control.lock().phase_of(self.number).unwrap_or(Phase::Aborted)
+    }
+
+    /// The candidate.
+    pub fn version(&self) -> VersionId {
+        self.version
+    }
+
+    /// The attempt's figures and evidence, brought up to date; `None` once it is so long over that it is forgotten.
+    pub fn status(&self) -> Option<RolloutStatus> {
+        let inner = &self.handle.inner;
+        let now = inner.clock.now();
+        let control = &mut *inner.control.lock();
+        control.collect(&inner.joins, now);
+        match control.attempt(self.number) {
+            Some(attempt) => control.attempt_status(attempt, now),
+            None => {
+                let past = control.past.iter().find(|past| past.number == self.number)?;
+                control.past_status(past, now)
+            }
+        }
+    }
+
+    fn by_hand(&self, input: Input) -> Result<(), RolloutError> {
+        self.check()?;
+        let inner = &self.handle.inner;
+        let control = &mut *inner.control.lock();
+        if let Input::Canary(weight) = input {
+            let left = control.room_for(self.number);
+            if weight > left {
+                return Err(RolloutError::NotEnoughLeft { weight, left });
+            }
+        }
+        control.by_hand(self.number, input, &inner.routing, &inner.joins, inner.clock.now())?;
+        Ok(())
+    }
+
+    fn check(&self) -> Result<(), RolloutError> {
+        self.illegal.clone().map_or(Ok(()), Err)
+    }
+
+    fn set_paused(&self, paused: bool, event: impl FnOnce(VersionId) -> EventKind) {
+        let inner = &self.handle.inner;
+        let control = &mut *inner.control.lock();
+        let Some(attempt) = control.attempt_mut(self.number) else { return };
+        if std::mem::replace(&mut attempt.state.paused, paused) != paused {
+            let epoch = control.epoch;
+            control.announcer.announce(inner.clock.now(), epoch, event(self.version));
+        }
+    }
+
+    /// Why this handle can never give what a guard needs.
+    fn cannot_give(&self, needs: &Needs) -> Option<String> {
+        let inner = &self.handle.inner;
+        if let Some(contradiction) = &needs.contradiction {
+            return Some(contradiction.clone());
+        }
+        if needs.metric.is_some_and(|metric| !metric.is_of(inner.task.kind())) {
+            return Some(String::from("the handle's task has no such figure: declare another task"));
+        }
+        if let Some(kpi) = &needs.kpi {
+            if !inner.joins.kpis().iter().any(|declared| declared.name() == &**kpi) {
+                return Some(format!("the business figure `{kpi}` was not declared: add it at build"));
+            }
+        }
+        if needs.pairs && inner.shadow.is_none() {
+            return Some(String::from(
+                "it judges pairs, and the handle does not shadow: add `.shadowing()` at build",
+            ));
+        }
+        None
+    }
+}
+
+impl<I: ?Sized + 'static, O: 'static> std::fmt::Debug for Rollout<I, O> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Rollout")
+            .field("version", &self.version)
+            .field("phase", &self.phase())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Why a rollout was not moved. Nothing has changed.
+#[derive(Debug, Clone, PartialEq, Error)]
+#[non_exhaustive]
+pub enum RolloutError {
+    /// A number that is no share of traffic.
+    #[error(transparent)]
+    Share(#[from] InvalidShare),
+    /// Where the attempt stands, it cannot be done.
+    #[error(transparent)]
+    Refused(#[from] TransitionRefused),
+    /// The plan cannot be followed.
+    #[error(transparent)]
+    Plan(#[from] InvalidPlan),
+    /// A guard could never judge.
+    #[error("guard `{name}`: {reason}")]
+    Guard {
+        /// The guard.
+        name: String,
+        /// Why, and what to do.
+        reason: String,
+    },
+    /// Other candidates have what live would have to give.
+    #[error("live has {left} left to give, not {weight}: lower another candidate first")]
+    NotEnoughLeft {
+        /// What was asked for.
+        weight: Share,
+        /// What the candidate could have.
+        left: Share,
+    },
+    /// Requests may not be copied.
+    #[error("this handle does not shadow: add `.shadowing()` at build")]
+    NoShadowing,
+    /// Nobody would judge the plan's guards.
+    #[error(
+        "nobody ticks this handle, so no plan would be watched: add `.background(..)` or `.manual()` at build"
+    )]
+    NobodyTicks,
+    /// The version's identity did harm before.
+    #[error("{version} is quarantined ({reason}): release its identity, or drive it by hand")]
+    Quarantined {
+        /// The version that did the harm.
+        version: VersionId,
+        /// What it did.
+        reason: String,
+    },
+}

@@ -1,0 +1,160 @@
+//! Counts by place, of which few places are in use.
+
+use super::fixed::{Sign, seen};
+
+/// Counts by place, of which only those in use take room: ten bytes each.
+///
+/// Places are in order and none counts 0, so two that counted the same things are equal. A count is negative where more
+/// was taken back than added.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Counts {
+    // Two vectors, not pairs: a pair would take sixteen bytes.
+    places: Vec<u16>,
+    counts: Vec<i64>,
+}
+
+impl Counts {
+    /// Adds `by` to the count of `place`.
+    pub(crate) fn add(&mut self, place: u16, by: i64) {
+        match self.places.binary_search(&place) {
+            Ok(at) => {
+                self.counts[at] += by;
+                if self.counts[at] == 0 {
+                    self.places.remove(at);
+                    self.counts.remove(at);
+                }
+            }
+            Err(_) if by == 0 => {}
+            Err(at) => {
+                self.places.insert(at, place);
+                self.counts.insert(at, by);
+            }
+        }
+    }
+
+    /// One more at `place`, or one less.
+    pub(crate) fn count(&mut self, place: u16, sign: Sign) {
+        self.add(place, sign.unit());
+    }
+
+    pub(crate) fn merge(&mut self, other: &Self) {
+        if self.places.is_empty() {
+            self.places.reserve_exact(other.places.len());
+            self.counts.reserve_exact(other.counts.len());
+            self.places.extend_from_slice(&other.places);
+            self.counts.extend_from_slice(&other.counts);
+            return;
+        }
+        // From the back, so that nothing is overwritten before it has moved.
+        let (mut own, mut theirs) = (self.places.len(), other.places.len());
+        let fresh = theirs - self.shared_places(other);
+        // Exactly what is needed: a slot of a window lives long, and is not to hold twice its size.
+        self.places.reserve_exact(fresh);
+        self.counts.reserve_exact(fresh);
+        self.places.resize(own + fresh, 0);
+        self.counts.resize(own + fresh, 0);
+        let mut to = own + fresh;
+        let mut cancelled = false;
+        while theirs > 0 {
+            to -= 1;
+            let (place, count) = (other.places[theirs - 1], other.counts[theirs - 1]);
+            if own > 0 && self.places[own - 1] >= place {
+                own -= 1;
+                let shared = self.places[own] == place;
+                self.places[to] = self.places[own];
+                self.counts[to] = self.counts[own] + if shared { count } else { 0 };
+                cancelled |= self.counts[to] == 0;
+                theirs -= usize::from(shared);
+            } else {
+                (self.places[to], self.counts[to]) = (place, count);
+                theirs -= 1;
+            }
+        }
+        if cancelled {
+            self.drop_zeros();
+        }
+    }
+
+    /// Places and counts in order of place; those taken back more often than added as they are, below 0.
+    pub(crate) fn iter(&self) -> impl DoubleEndedIterator<Item = (u16, i64)> + '_ {
+        self.places.iter().copied().zip(self.counts.iter().copied())
+    }
+
+    /// Places and counts in order of place, as figures show them: only those above 0.
+    pub(crate) fn seen(&self) -> impl DoubleEndedIterator<Item = (u16, u64)> + '_ {
+        self.iter().map(|(place, count)| (place, seen(count))).filter(|(_, count)| *count > 0)
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.places.clear();
+        self.counts.clear();
+    }
+
+    /// What is allocated, in bytes.
+    #[cfg(test)]
+    pub(crate) fn bytes(&self) -> usize {
+        self.places.capacity() * size_of::<u16>() + self.counts.capacity() * size_of::<i64>()
+    }
+
+    fn shared_places(&self, other: &Self) -> usize {
+        let (mut shared, mut at) = (0, 0);
+        for place in &other.places {
+            while at < self.places.len() && self.places[at] < *place {
+                at += 1;
+            }
+            shared += usize::from(self.places.get(at) == Some(place));
+        }
+        shared
+    }
+
+    fn drop_zeros(&mut self) {
+        let mut kept = self.counts.iter();
+        self.places.retain(|_| kept.next() != Some(&0));
+        self.counts.retain(|count| *count != 0);
+    }
+}
+
+impl FromIterator<(u16, i64)> for Counts {
+    fn from_iter<I: IntoIterator<Item = (u16, i64)>>(counted: I) -> Self {
+        let mut counts = Self::default();
+        for (place, count) in counted {
+            counts.add(place, count);
+        }
+        counts
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::BTreeMap;
+
+    proptest! {
+        #[test]
+        fn a_merge_is_the_sum_place_by_place(
+            one in prop::collection::vec((0..20_u16, -2..3_i64), 0..40),
+            two in prop::collection::vec((0..20_u16, -2..3_i64), 0..40),
+        ) {
+            let mut plain = BTreeMap::<u16, i64>::new();
+            for (place, count) in one.iter().chain(&two) {
+                *plain.entry(*place).or_default() += count;
+            }
+            plain.retain(|_, count| *count != 0);
+            let mut merged: Counts = one.iter().copied().collect();
+            merged.merge(&two.iter().copied().collect());
+            prop_assert_eq!(merged.iter().collect::<Vec<_>>(), plain.into_iter().collect::<Vec<_>>());
+        }
+    }
+
+    #[test]
+    fn what_is_merged_takes_no_more_room_than_it_needs() {
+        let mut counts: Counts = (0..100).map(|place| (place, 1)).collect();
+        let mut merged = Counts::default();
+        merged.merge(&counts);
+        assert_eq!(merged.bytes(), 1_000);
+        counts.add(200, 1);
+        merged.merge(&counts);
+        assert_eq!(merged.bytes(), 1_010);
+    }
+}

@@ -1,0 +1,246 @@
+//! Where requests are counted: one arm at one phase and one share of traffic.
+//!
+//! Every request writes to one stripe, a cache-padded mutex chosen by its thread, so threads do not share a line: two
+//! threads on one stripe cost 309 ns a request, on two 43. The tick drains the stripes into the windows of the arm.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crossbeam_utils::CachePadded;
+use parking_lot::Mutex;
+
+use super::tally::Tally;
+use crate::clock::Timestamp;
+use crate::error::ErrorKind;
+use crate::feedback::join::{Awaited, Intake, mix, survives};
+use crate::routing::Share;
+use crate::task::{Kept, TaskKind};
+
+/// Threads that a handle expects to write figures at once; more share stripes.
+const STRIPES_MAX: usize = 16;
+/// Predictions of one stripe that wait for a tick to take over the wait for their outcome.
+const AWAITED_MAX: usize = 4_096;
+
+/// An arm as it was exposed from one change of the table to the next.
+pub(crate) struct Exposure {
+    pub(crate) number: u32,
+    /// The arm's share of traffic meanwhile; what a prediction's id says of it.
+    pub(crate) share: Share,
+    /// Mixed into the hash of each prediction, so that exposures are not thinned in step.
+    seed: u64,
+    awaits: bool,
+    /// Failures in a row, of one stripe, from which on the arm is passed over; 0 for never.
+    trip_after: u32,
+    tripped: AtomicBool,
+    /// Nothing is started any more for its sake: its shadow requests are skipped.
+    closed: AtomicBool,
+    stripes: Box<[CachePadded<Mutex<Stripe>>]>,
+    pub(crate) intake: Arc<Intake>,
+}
+
+/// What an exposure is made of, beside its numbers.
+#[derive(Clone, Copy)]
+pub(crate) struct ExposureOptions {
+    pub(crate) kind: TaskKind,
+    pub(crate) kpis: usize,
+    pub(crate) stripes: usize,
+    pub(crate) awaits: bool,
+    pub(crate) trip_after: u32,
+}
+
+struct Stripe {
+    tally: Tally,
+    /// Predictions so far.
+    sequence: u64,
+    /// Rows given out so far.
+    rows: u64,
+    failures_in_a_row: u32,
+    awaited: Vec<Awaited>,
+}
+
+/// What a request is called after it was counted.
+#[derive(Clone, Copy)]
+pub(crate) struct Counted {
+    pub(crate) sequence: u64,
+    pub(crate) row: Option<u64>,
+    pub(crate) hash: u64,
+}
+
+/// One request, to be counted.
+pub(crate) struct Request<'a> {
+    /// What is kept of the answer, or what went wrong.
+    pub(crate) result: Result<&'a Kept, ErrorKind>,
+    pub(crate) latency_nanos: u64,
+    pub(crate) at: Timestamp,
+    /// The answer was thrown away.
+    pub(crate) shadow: bool,
+    /// Another prediction of a unit that has been counted.
+    pub(crate) joins_unit: bool,
+    /// See [`survives`].
+    pub(crate) thinning: u32,
+}
+
+impl Exposure {
+    pub(crate) fn new(number: u32, share: Share, seed: u64, options: ExposureOptions) -> Self {
+        let ExposureOptions { kind, kpis, stripes, awaits, trip_after } = options;
+        let awaited = if awaits { AWAITED_MAX } else { 0 };
+        let stripe = || Stripe {
+            tally: Tally::recording(kind, kpis),
+            sequence: 0,
+            rows: 0,
+            failures_in_a_row: 0,
+            awaited: Vec::with_capacity(awaited),
+        };
+        Self {
+            number,
+            share,
+            seed: mix(seed ^ u64::from(number)),
+            awaits,
+            trip_after,
+            tripped: AtomicBool::new(false),
+            closed: AtomicBool::new(false),
+            stripes: (0..stripes).map(|_| CachePadded::new(Mutex::new(stripe()))).collect(),
+            intake: Arc::new(Intake::new(kind, kpis)),
+        }
+    }
+
+    /// The same stripes for another exposure, all counts at zero.
+    pub(crate) fn renumbered(mut self, number: u32, share: Share, seed: u64) -> Self {
+        for stripe in &mut self.stripes {
+            let Stripe { tally, sequence, rows, failures_in_a_row, awaited } = stripe.get_mut();
+            tally.reset();
+            awaited.clear();
+            (*sequence, *rows, *failures_in_a_row) = (0, 0, 0);
+        }
+        self.number = number;
+        self.share = share;
+        self.seed = mix(seed ^ u64::from(number));
+        self.tripped = AtomicBool::new(false);
+        self.closed = AtomicBool::new(false);
+        self.intake = Arc::new(self.intake.like());
+        self
+    }
+
+    /// Counts a request and gives it its place in the sequence. About 20 ns; allocates nothing.
+    #[inline]
+    pub(crate) fn record(&self, lane: usize, request: &Request<'_>) -> Counted {
+        let lane = lane % self.stripes.len().max(1);
+        let Some(stripe) = self.stripes.get(lane) else {
+            return Counted { sequence: 0, row: None, hash: 0 };
+        };
+        let stripe = &mut *stripe.lock();
+        if request.shadow {
+            stripe.tally.record_shadow(request.result, request.latency_nanos, request.joins_unit);
+        } else {
+            stripe.tally.record_request(request.result, request.latency_nanos, request.joins_unit);
+        }
+        match request.result {
+            Ok(_) => stripe.failures_in_a_row = 0,
+            Err(ErrorKind::Input) => {}
+            Err(_) => {
+                stripe.failures_in_a_row += 1;
+                if self.trip_after != 0 && stripe.failures_in_a_row >= self.trip_after {
+                    // Relaxed: the flag carries no other data, and a request that misses it is answered by live
+                    // all the same, at the price of one more failure.
+                    self.tripped.store(true, Ordering::Relaxed);
+                }
+            }
+        }
+        let number = |count: u64| count * self.stripes.len() as u64 + lane as u64;
+        let sequence = number(stripe.sequence);
+        stripe.sequence += 1;
+        let hash = mix(sequence ^ self.seed);
+        let room = !self.awaits || stripe.awaited.len() < AWAITED_MAX;
+        let mut row = None;
+        if room && survives(hash, request.thinning) {
+            let given = number(stripe.rows);
+            stripe.rows += 1;
+            row = Some(given);
+            if let (true, Ok(kept)) = (self.awaits, request.result) {
+                let (exposure, at, kept) = (self.number, request.at, *kept);
+                stripe.awaited.push(Awaited { exposure, sequence, row: given, at, kept });
+            }
+        }
+        Counted { sequence, row, hash }
+    }
+
+    /// Counts what is not a prediction of this arm's own: see [`Tally`].
+    pub(crate) fn note(&self, lane: usize, note: impl FnOnce(&mut Tally)) {
+        if let Some(stripe) = self.stripes.get(lane % self.stripes.len().max(1)) {
+            note(&mut stripe.lock().tally);
+        }
+    }
+
+    /// Adds what was counted since the last time to `tally`, hands out the predictions that wait for an outcome, and
+    /// begins anew. `spare` is an empty tally, and is one again afterwards: a stripe is locked only for a swap.
+    pub(crate) fn drain(&self, tally: &mut Tally, spare: &mut Tally, awaited: &mut Vec<Awaited>) {
+        for stripe in &self.stripes {
+            {
+                let stripe = &mut *stripe.lock();
+                std::mem::swap(&mut stripe.tally, spare);
+                awaited.append(&mut stripe.awaited);
+            }
+            tally.merge(spare);
+            spare.reset();
+        }
+    }
+
+    /// Rows given out so far.
+    pub(crate) fn rows(&self) -> u64 {
+        self.stripes.iter().map(|stripe| stripe.lock().rows).sum()
+    }
+
+    #[inline]
+    pub(crate) fn is_tripped(&self) -> bool {
+        self.tripped.load(Ordering::Relaxed)
+    }
+
+    /// Ends the exposure: requests that are under way are still counted, shadow requests that wait are skipped.
+    pub(crate) fn close(&self) {
+        self.closed.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Relaxed)
+    }
+}
+
+/// How many stripes a handle gives each exposure: two per core, so that requests of a few threads more than cores seldom
+/// meet, up to [`STRIPES_MAX`].
+pub(crate) fn default_stripes() -> usize {
+    (2 * std::thread::available_parallelism().map_or(1, usize::from)).min(STRIPES_MAX)
+}
+
+/// The calling thread's number, from which it finds its stripe. The lowest number that no living thread has: as long as
+/// there are no more threads than stripes, no two share one, however many threads have come and gone.
+#[inline]
+pub(crate) fn lane() -> usize {
+    thread_local!(static LANE: Lane = Lane::take());
+    // A thread that is being torn down has given its number back and borrows the first stripe.
+    LANE.try_with(|lane| lane.0).unwrap_or(0)
+}
+
+struct Lane(usize);
+
+/// Numbers in use, a flag each. As long as the largest number of threads that ever asked at once.
+static LANES: Mutex<Vec<bool>> = Mutex::new(Vec::new());
+
+impl Lane {
+    fn take() -> Self {
+        let mut lanes = LANES.lock();
+        let free = lanes.iter().position(|taken| !taken).unwrap_or(lanes.len());
+        match lanes.get_mut(free) {
+            Some(taken) => *taken = true,
+            None => lanes.push(true),
+        }
+        Self(free)
+    }
+}
+
+impl Drop for Lane {
+    fn drop(&mut self) {
+        if let Some(taken) = LANES.lock().get_mut(self.0) {
+            *taken = false;
+        }
+    }
+}

@@ -1,0 +1,214 @@
+//! A snapshot of everything a handle knows about itself.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::clock::Timestamp;
+use crate::control::controller::{Attempt, Control, Past, Quarantined};
+use crate::control::event::Cause;
+use crate::control::guard::Evidence;
+use crate::control::rollout::Phase;
+use crate::feedback::FeedbackCounts;
+use crate::model::{Description, Identity};
+use crate::routing::Share;
+use crate::shadow::ShadowCounts;
+use crate::stats::{ArmFigures, DivergenceFigures, Window};
+use crate::version::{Version, VersionId};
+
+/// Everything a handle knows about itself at one moment: versions, roles, phases, figures, counters. Holds no request,
+/// no key and no tensor of a user.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Status {
+    /// The handle's name.
+    pub name: String,
+    /// When the snapshot was taken.
+    pub at: Timestamp,
+    /// The routing table in force; grows with every change.
+    pub epoch: u64,
+    /// The version that answers by default.
+    pub live: VersionId,
+    /// Since when.
+    pub live_since: Timestamp,
+    /// Why automation may not raise exposure, where that is so.
+    pub frozen: Option<String>,
+    /// Whether the handle was closed.
+    pub closed: bool,
+    /// Every version that is remembered: live first, then candidates, retained ones from the newest on, others.
+    pub versions: Vec<VersionStatus>,
+    /// Rollouts: those that run, then those that ended, from the newest on.
+    pub rollouts: Vec<RolloutStatus>,
+    /// Identities that no plan tries again.
+    pub quarantined: Vec<(Identity, Quarantined)>,
+    /// Copied requests.
+    pub shadow: ShadowCounts,
+    /// Outcomes.
+    pub feedback: FeedbackCounts,
+    /// Streams that are pinned to a version.
+    pub pins: usize,
+    /// Versions that take no traffic and wait for their last borrower before they are freed.
+    pub waiting_to_drop: Vec<VersionId>,
+}
+
+/// What a version is to its handle.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Role {
+    /// Answers by default.
+    Live,
+    /// On trial.
+    Candidate,
+    /// Kept for a rollback.
+    Retained,
+    /// Not loaded any more; only its figures are remembered.
+    Past,
+}
+
+/// A version and its figures.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct VersionStatus {
+    /// Its name.
+    pub version: VersionId,
+    /// What it is to the handle.
+    pub role: Role,
+    /// What makes it the same as another.
+    pub identity: Identity,
+    /// When it was staged.
+    pub staged_at: Timestamp,
+    /// What its model says of itself; nothing once it is past.
+    pub description: Option<Description>,
+    /// Everything it ever did, in whatever role.
+    pub total: ArmFigures,
+    /// What it did lately; see [`Window::Recent`].
+    pub recent: ArmFigures,
+}
+
+/// An attempt to replace live.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct RolloutStatus {
+    /// Counts a handle's attempts from 1.
+    pub number: u32,
+    /// The candidate.
+    pub version: VersionId,
+    /// Where it stands.
+    pub phase: Phase,
+    /// The share of requests it answers.
+    pub weight: Share,
+    /// The share of live's requests it is given copies of.
+    pub sample: Share,
+    /// Whether its plan stands still.
+    pub paused: bool,
+    /// The plan's step, from 0, for a rollout that follows one.
+    pub step: Option<usize>,
+    /// When the step began, or the attempt ended.
+    pub since: Timestamp,
+    /// Why it was taken off, where it was.
+    pub cause: Option<Cause>,
+    /// What the guards said last.
+    pub evidence: Vec<Evidence>,
+    /// The candidate's figures since the attempt began; since its promotion, once it was promoted.
+    pub candidate: ArmFigures,
+    /// Live's figures over the same time.
+    pub control: ArmFigures,
+    /// Pairs of answers to the same input.
+    pub divergence: DivergenceFigures,
+}
+
+impl<I: ?Sized, O> Control<I, O> {
+    /// The snapshot. The caller has just collected the figures.
+    pub(crate) fn status(&self, shadow: ShadowCounts, feedback: FeedbackCounts, now: Timestamp) -> Status {
+        let candidates =
+            self.attempts.iter().map(|attempt| &attempt.version).filter(|v| v.id != self.live.id);
+        let retained = self.retained.iter().map(|kept| &kept.version);
+        let mut loaded: Vec<(&Arc<Version<I, O>>, Role)> = vec![(&self.live, Role::Live)];
+        loaded.extend(candidates.map(|version| (version, Role::Candidate)));
+        loaded.extend(retained.map(|version| (version, Role::Retained)));
+        let mut versions: Vec<VersionStatus> = loaded
+            .iter()
+            .filter_map(|(version, role)| self.version_status(version.id, *role, Some(version), now))
+            .collect();
+        let past = self.records.keys().filter(|id| !loaded.iter().any(|(version, _)| version.id == **id));
+        versions.extend(past.filter_map(|id| self.version_status(*id, Role::Past, None, now)));
+
+        let running = self.attempts.iter().filter_map(|attempt| self.attempt_status(attempt, now));
+        let ended = self.past.iter().rev().filter_map(|past| self.past_status(past, now));
+        Status {
+            name: self.settings.name.clone(),
+            at: now,
+            epoch: self.epoch,
+            live: self.live.id,
+            live_since: self.live_since,
+            frozen: self.frozen.clone(),
+            closed: self.closed,
+            versions,
+            rollouts: running.chain(ended).collect(),
+            quarantined: self.quarantine.iter().map(|(identity, entry)| (*identity, entry.clone())).collect(),
+            shadow,
+            feedback,
+            pins: self.pins.iter().filter(|pin| Arc::strong_count(pin) > 1).count(),
+            waiting_to_drop: self.retired.iter().map(|version| version.id).collect(),
+        }
+    }
+
+    fn version_status(
+        &self,
+        version: VersionId,
+        role: Role,
+        loaded: Option<&Arc<Version<I, O>>>,
+        now: Timestamp,
+    ) -> Option<VersionStatus> {
+        let record = self.records.get(&version)?;
+        let view = self.view(record.lifetime, now)?;
+        Some(VersionStatus {
+            version,
+            role,
+            identity: record.identity,
+            staged_at: record.staged_at,
+            description: loaded.map(|version| version.description.clone()),
+            total: view.figures(Window::Total),
+            recent: view.figures(Window::Recent),
+        })
+    }
+
+    pub(crate) fn attempt_status(&self, attempt: &Attempt<I, O>, now: Timestamp) -> Option<RolloutStatus> {
+        let Attempt { number, version, state, evidence, divergence, candidate, control, .. } = attempt;
+        Some(RolloutStatus {
+            number: *number,
+            version: version.id,
+            phase: state.phase,
+            weight: state.weight,
+            sample: state.sample,
+            paused: state.paused,
+            step: state.step,
+            since: state.entered,
+            cause: None,
+            evidence: evidence.clone(),
+            candidate: self.view(*candidate, now)?.figures(Window::Total),
+            control: self.view(*control, now)?.figures(Window::Total),
+            divergence: divergence.figures(),
+        })
+    }
+
+    pub(crate) fn past_status(&self, past: &Past, now: Timestamp) -> Option<RolloutStatus> {
+        let Past { number, version, phase, cause, ended, candidate, control, divergence, evidence } = past;
+        Some(RolloutStatus {
+            number: *number,
+            version: *version,
+            phase: *phase,
+            weight: Share::NONE,
+            sample: Share::NONE,
+            paused: false,
+            step: None,
+            since: *ended,
+            cause: cause.clone(),
+            evidence: evidence.clone(),
+            candidate: self.view(*candidate, now)?.figures(Window::Total),
+            control: self.view(*control, now)?.figures(Window::Total),
+            divergence: divergence.figures(),
+        })
+    }
+}
