@@ -652,6 +652,4 @@ mod tests {
             prop_assert!(merged == whole);
         }
     }
-
-    /// Prints what DESIGN.md's budget of the hot path asks for: `cargo test --release -- --ignored cost --nocapture`.
 }
