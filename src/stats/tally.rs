@@ -476,7 +476,6 @@ const SCORE_BINS: u16 = 64;
 mod tests {
     use super::*;
     use proptest::prelude::*;
-    use std::time::Duration;
 
     const BINARY: TaskKind = TaskKind::Binary { threshold: 0.5 };
 
