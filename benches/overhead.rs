@@ -1,0 +1,267 @@
+//! What `predict` costs beyond the work itself.
+//!
+//! `cargo bench --bench overhead`, and `-- --quick` for a short figure. The work is an input from a view, `Session::run`
+//! and reading the output, which is what a user would write by hand; the same user's other ways are a session behind a
+//! mutex, and that behind an `ArcSwap`, to be replaced. Everything that `predict` does besides is switched on: a binary
+//! task, latency and score distribution, ids, a thread that ticks.
+
+#![expect(clippy::disallowed_methods, reason = "a bench measures real time")]
+#![expect(clippy::unwrap_used, reason = "a bench that cannot go on is to stop")]
+
+mod support;
+
+use std::hint::black_box;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use ort::environment::Environment;
+use ort::memory::Allocator;
+use ort::session::{IoBinding, Session};
+use ort::value::{DynTensor, TensorElementType};
+use parking_lot::Mutex;
+use switchback::model::onnx::ort;
+use switchback::{Background, Builder, ModelHandle, Rollout, Task, closure};
+
+use support::{
+    Call, Contestant, Outcome, Report, allocations_per_call, environment, input, quick, run, session,
+    throughput, time_per_call, version, version_of_views,
+};
+
+type Handle = ModelHandle<[f32], f32>;
+
+const THREADS: usize = 2;
+
+fn main() -> Outcome {
+    let environment = environment()?;
+    let mut report = Report::new("overhead");
+    let seconds = |full: u64, short: u64| Duration::from_secs(if quick() { short } else { full });
+
+    library_alone(&mut report, seconds(4, 1))?;
+    let tiny = Bench::new(&environment, "tiny", 8)?;
+    tiny.one_thread(&mut report, "tiny model", "", seconds(30, 3))?;
+    tiny.allocations(&mut report);
+    tiny.two_threads(&mut report, "tiny model", "", seconds(40, 4));
+    drop(tiny);
+    let longer = Bench::new(&environment, "run20", 64)?;
+    longer.one_thread(&mut report, "20 us model", "_20us", seconds(15, 2))?;
+    longer.two_threads(&mut report, "20 us model", "_20us", seconds(40, 4));
+    report.finish()
+}
+
+/// `predict` around a closure that does nothing.
+fn library_alone(report: &mut Report, spent: Duration) -> Outcome {
+    let answer = |input: &[f32]| Ok(input[0].abs());
+    let handle = built(ModelHandle::builder("no-op").live("v1", closure("no-op@1", answer)))?;
+    let input = input(8, 1);
+    let contestants = [
+        predicting("predict", &handle, &input),
+        Contestant::new("bare", |_| Box::new(|| _ = black_box(answer(black_box(&input))))),
+    ];
+    let rounds = time_per_call(&contestants, spent);
+    let alone = rounds.difference("predict", "bare");
+    report.line(
+        "a model that does nothing",
+        "ns",
+        rounds.median("predict"),
+        Some(rounds.median("bare")),
+        None,
+    );
+    report.figure("predict_noop_ns", alone);
+    let rounds = throughput(&contestants[..1], THREADS, BLOCK, spent / 2);
+    let alone = 1e9 * THREADS as f64 / rounds.median("predict");
+    report.line("the same on 2 threads", "ns", alone, None, None);
+    report.figure("predict_noop_2_threads_ns", alone);
+    let allocations = allocations_per_call(&mut (contestants[0].calls)(0));
+    report.figure("allocations_per_noop_predict", allocations);
+    Ok(())
+}
+
+/// How long the threads of one contestant run before it is the next one's turn.
+const BLOCK: Duration = Duration::from_millis(100);
+
+/// The contestants over one model.
+struct Bench {
+    name: &'static str,
+    input: Vec<f32>,
+    sessions: Vec<Mutex<Session>>,
+    others: Vec<Mutex<Session>>,
+    bound: Vec<Mutex<Bound>>,
+    shared: Mutex<Session>,
+    swappable: ArcSwap<Mutex<Session>>,
+    idle: Handle,
+    of_views: Handle,
+    shadowed: (Handle, Rollout<[f32], f32>),
+    canary: (Handle, Rollout<[f32], f32>),
+}
+
+impl Bench {
+    fn new(environment: &Environment, name: &'static str, width: usize) -> Outcome<Self> {
+        let sessions = || -> Outcome<_> {
+            (0..THREADS).map(|_| Ok(Mutex::new(session(environment, name)?))).collect::<Outcome<Vec<_>>>()
+        };
+        let live = || -> Outcome<_> { Ok(ModelHandle::builder(name).live("v1", version(name, "plain@1")?)) };
+        let with_candidate = |builder: Builder<[f32], f32>| -> Outcome<_> {
+            let handle = built(builder)?;
+            let rollout = handle.stage("v2", version(name, "plain@2")?)?;
+            Ok((handle, rollout))
+        };
+        let shadowed = with_candidate(live()?.shadowing())?;
+        shadowed.1.shadow(0.1)?;
+        let canary = with_candidate(live()?)?;
+        canary.1.canary(0.1)?;
+        let bound = (0..THREADS).map(|_| Ok(Mutex::new(Bound::new(session(environment, name)?, width)?)));
+        Ok(Self {
+            name,
+            input: input(width, 1),
+            sessions: sessions()?,
+            others: sessions()?,
+            bound: bound.collect::<Outcome<_>>()?,
+            shared: Mutex::new(session(environment, name)?),
+            swappable: ArcSwap::from_pointee(Mutex::new(session(environment, name)?)),
+            idle: built(live()?)?,
+            of_views: built(ModelHandle::builder(name).live("v1", version_of_views(name, "views@1")?))?,
+            shadowed,
+            canary,
+        })
+    }
+
+    fn contestants(&self) -> Vec<Contestant<'_>> {
+        let Self { input, .. } = self;
+        vec![
+            running("run", &self.sessions, input),
+            running("run again", &self.others, input),
+            predicting("predict", &self.idle, input),
+            predicting("predict, from views", &self.of_views, input),
+            predicting("predict, 10 % shadowed", &self.shadowed.0, input),
+            predicting("predict, 10 % canary", &self.canary.0, input),
+            keyed("predict, keyed", &self.idle, input),
+            keyed("predict, keyed, 10 % canary", &self.canary.0, input),
+            Contestant::new("mutex", |_| {
+                Box::new(|| _ = black_box(run(&mut self.shared.lock(), black_box(input)).unwrap()))
+            }),
+            Contestant::new("swap", |_| {
+                let mutex = &self.swappable;
+                Box::new(|| _ = black_box(run(&mut mutex.load().lock(), black_box(input)).unwrap()))
+            }),
+            Contestant::new("bound", move |thread| {
+                let mut bound = self.bound[thread].lock();
+                Box::new(move || _ = black_box(bound.run(black_box(input)).unwrap()))
+            }),
+        ]
+    }
+
+    fn one_thread(&self, report: &mut Report, model: &str, suffix: &str, spent: Duration) -> Outcome {
+        let rounds = time_per_call(&self.contestants(), spent);
+        let bare = rounds.median("run");
+        report.figure(&format!("peer_run{suffix}_ns"), bare);
+        for (contestant, key) in [
+            ("predict", "predict_over_run"),
+            ("predict, from views", "predict_of_views_over_run"),
+            ("predict, 10 % shadowed", "predict_shadowed_over_run"),
+            ("predict, 10 % canary", "predict_canary_over_run"),
+            ("predict, keyed", "predict_keyed_over_run"),
+            ("predict, keyed, 10 % canary", "predict_keyed_canary_over_run"),
+            ("run again", "predict_over_run_aa"),
+            ("mutex", "peer_mutex_over_run"),
+            ("swap", "peer_arc_swap_mutex_over_run"),
+            ("bound", "peer_bound_over_run"),
+        ] {
+            let question = format!("{model}, 1 thread: {contestant}, against `Session::run`");
+            let (own, ratio) = (rounds.median(contestant), rounds.ratio(contestant, "run"));
+            report.line(&question, "ns", own, Some(bare), Some(ratio));
+            report.figure(&format!("{key}{suffix}_ns"), rounds.difference(contestant, "run"));
+        }
+        report.figure(&format!("predict_over_peer_bound{suffix}_ns"), rounds.difference("predict", "bound"));
+        Ok(())
+    }
+
+    fn two_threads(&self, report: &mut Report, model: &str, suffix: &str, spent: Duration) {
+        let rounds = throughput(&self.contestants(), THREADS, BLOCK, spent);
+        let bare = rounds.median("run");
+        report.figure(&format!("peer_throughput_2_threads{suffix}_per_s"), bare);
+        for (contestant, key) in [
+            ("predict", "throughput_ratio_2_threads"),
+            ("predict, 10 % shadowed", "shadow_throughput_ratio"),
+            ("predict, 10 % canary", "canary_throughput_ratio"),
+            ("run again", "throughput_ratio_2_threads_aa"),
+            ("mutex", "peer_mutex_throughput_ratio"),
+            ("swap", "peer_arc_swap_mutex_throughput_ratio"),
+            ("bound", "peer_bound_throughput_ratio"),
+        ] {
+            let question = format!("{model}, 2 threads: {contestant}, against a session each");
+            let (own, ratio) = (rounds.median(contestant), rounds.ratio(contestant, "run"));
+            report.line(&question, "1000/s", own / 1e3, Some(bare / 1e3), Some(ratio));
+            report.figure(&format!("{key}{suffix}"), ratio);
+        }
+    }
+
+    /// Counted, not timed: one run of each will do.
+    fn allocations(&self, report: &mut Report) {
+        let contestants = self.contestants();
+        let of = |name| {
+            let contestant = contestants.iter().find(|contestant| contestant.name == name).unwrap();
+            allocations_per_call(&mut (contestant.calls)(0))
+        };
+        let (own, bare) = (of("predict"), of("run"));
+        report.line(&format!("{} model: allocations", self.name), "per call", own, Some(bare), None);
+        report.figure("allocations_per_predict", (own - bare).max(0.0));
+        report.figure("allocations_of_predict", own);
+        report.figure("allocations_of_predict_of_views", of("predict, from views"));
+        report.figure("peer_allocations_of_run", bare);
+        report.figure("peer_allocations_of_bound", of("bound"));
+    }
+}
+
+fn built(builder: Builder<[f32], f32>) -> Outcome<Handle> {
+    let task = Task::binary(|probability: &f32| f64::from(*probability));
+    Ok(builder.task(task).background(Background::Thread).build()?)
+}
+
+/// A session each, locked once.
+fn running<'a>(name: &'static str, sessions: &'a [Mutex<Session>], input: &'a [f32]) -> Contestant<'a> {
+    Contestant::new(name, move |thread| -> Call<'a> {
+        let mut session = sessions[thread].lock();
+        Box::new(move || _ = black_box(run(&mut session, black_box(input)).unwrap()))
+    })
+}
+
+fn predicting<'a>(name: &'static str, handle: &'a Handle, input: &'a [f32]) -> Contestant<'a> {
+    Contestant::new(name, |_| -> Call<'a> {
+        Box::new(|| _ = black_box(handle.predict(black_box(input)).unwrap()))
+    })
+}
+
+fn keyed<'a>(name: &'static str, handle: &'a Handle, input: &'a [f32]) -> Contestant<'a> {
+    let key = |user: u32| u64::from(user).wrapping_mul(0x9e37_79b9_7f4a_7c15).to_le_bytes();
+    Contestant::new(name, move |_| -> Call<'a> {
+        let mut user = 0_u32;
+        Box::new(move || {
+            user = user.wrapping_add(1);
+            _ = black_box(handle.predict_keyed(key(user), black_box(input)).unwrap());
+        })
+    })
+}
+
+/// The fastest way that ort has, by hand: input and output in fixed places.
+struct Bound {
+    session: Session,
+    binding: IoBinding,
+    input: DynTensor,
+}
+
+impl Bound {
+    fn new(session: Session, width: usize) -> Outcome<Self> {
+        let tensor = |shape| DynTensor::new(&Allocator::default(), TensorElementType::Float32, shape);
+        let (input, mut binding) = (tensor([1, width])?, session.create_binding()?);
+        binding.bind_input("x", &input)?;
+        binding.bind_output("y", tensor([1, 1])?)?;
+        Ok(Self { session, binding, input })
+    }
+
+    fn run(&mut self, input: &[f32]) -> ort::Result<f32> {
+        self.input.try_extract_tensor_mut::<f32>()?.1.copy_from_slice(input);
+        let outputs = self.session.run_binding(&self.binding)?;
+        let (_, elements) = outputs[0].try_extract_tensor::<f32>()?;
+        Ok(elements[0])
+    }
+}

@@ -1,0 +1,367 @@
+//! An ONNX model as a whole: file, options, and its sessions once it is loaded.
+
+use std::fmt;
+use std::path::Path;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use ort::ep::ExecutionProviderDispatch;
+use ort::session::builder::SessionBuilder;
+use parking_lot::Mutex;
+
+use super::feed::Feed;
+use super::files::Files;
+use super::load::Loaded;
+use super::options::{Optimization, Options};
+use super::outputs::Outputs;
+use super::pipeline::Pipeline;
+use super::session::Call;
+use super::signature::{Dimension, Kind, Signature};
+use super::tensors::{Tensor, Tensors, Value};
+use super::watch::Deadline;
+use crate::error::{LoadError, ModelError};
+use crate::model::{Description, Identity, Model};
+
+/// An ONNX model, with the options it is loaded with.
+///
+/// Opening one reads its files once, to hash them and to see whether they may be loaded; sessions are made by
+/// [`load`](Model::load), which a handle calls when it stages the version. From then on any number of threads may ask
+/// it, as many at a time as it has sessions.
+///
+/// On its own it is a [`Model<Tensors, Tensors>`](Model). A service gives it a [`pipeline`](Self::pipeline) for its own
+/// types of request and answer.
+///
+/// ```
+/// use switchback::model::onnx::{OnnxModel, Tensors, ndarray::array};
+/// use switchback::Model;
+///
+/// let model = OnnxModel::from_file("tests/models/affine.onnx")?.pool_size(1);
+/// model.load()?;
+/// let input = Tensors::new().with("x", array![[1.0_f32, 2.0, 3.0]])?;
+/// let output = model.predict(&input)?;
+/// assert_eq!(output.get::<f32>("y").unwrap(), &array![[14.5_f32]].into_dyn());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// # Files
+///
+/// A version's files must stay as they are: a new version gets files of its own, put in place by a rename. External data
+/// is hashed too, and refused where it leads out of the model's folder. A file that is written to while it is in use is
+/// noticed when the model is loaded; after that ONNX Runtime may have it mapped, where nothing can notice.
+pub struct OnnxModel {
+    files: Files,
+    options: Options,
+    loading: Mutex<()>,
+    loaded: OnceLock<Loaded>,
+}
+
+impl OnnxModel {
+    /// Opens the model in the file at `path`. Reads it whole, and the files it refers to: linear in their size (about a
+    /// second per gigabyte), and the file itself is in memory meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// - [`LoadError::Read`] where a file is missing or cannot be read;
+    /// - [`LoadError::NotOnnx`] where it is empty, cut short, or something else;
+    /// - [`LoadError::Refused`] where an input or output has a type that cannot be carried (sparse, optional, complex
+    ///   and sub-byte types; sequences or maps as inputs), or where external data leads out of the model's folder,
+    ///   directly or through a link.
+    pub fn from_file(path: impl AsRef<Path>) -> Result<Self, LoadError> {
+        Files::read(path.as_ref()).map(Self::of)
+    }
+
+    /// Takes a model from memory. `name` stands for the file in errors. The bytes are kept, since sessions can be
+    /// replaced later, and every session has a copy of its own.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`from_file`](Self::from_file), except for reading; [`LoadError::Refused`] where the model refers to
+    /// files, since there is no folder to look in.
+    pub fn from_bytes(name: impl Into<String>, bytes: impl Into<Arc<[u8]>>) -> Result<Self, LoadError> {
+        Files::of_bytes(name.into(), bytes.into()).map(Self::of)
+    }
+
+    fn of(files: Files) -> Self {
+        Self { files, options: Options::default(), loading: Mutex::new(()), loaded: OnceLock::new() }
+    }
+
+    /// Gives every session a thread pool of its own, of `threads` threads, the calling one included. The default is one
+    /// pool for all sessions of the process (see [`Runtime`](super::Runtime)), so that versions that come and go leave
+    /// the number of threads as it is. 1 makes runs of a session take no other thread's time.
+    #[must_use]
+    pub fn intra_threads(self, threads: usize) -> Self {
+        self.with(|options| options.intra_threads = Some(threads))
+    }
+
+    /// How far the model is rewritten before it runs; [`Optimization::All`] by default, as it runs fastest. Part of the
+    /// identity.
+    #[must_use]
+    pub fn optimization(self, level: Optimization) -> Self {
+        self.with(|options| options.optimization = level)
+    }
+
+    /// What runs the model, best first, the processor last of all. None by default: the processor. One that cannot be
+    /// set up is an error of `load`, where ONNX Runtime would fall back to the next and say nothing. Their names are part
+    /// of the identity, their settings are not: name those with [`session_options`](Self::session_options). `ep::CPU`
+    /// need not be named, and turns the memory arena off unless it is told otherwise.
+    #[must_use]
+    pub fn execution_providers(self, providers: impl IntoIterator<Item = ExecutionProviderDispatch>) -> Self {
+        let providers = providers.into_iter().map(ExecutionProviderDispatch::error_on_failure).collect();
+        self.with(|options| options.execution_providers = providers)
+    }
+
+    /// How many sessions are made, which is how many requests are answered at a time. The default is the number of
+    /// cores: more only share them. A session has its own copy of the weights.
+    #[must_use]
+    pub fn pool_size(self, sessions: usize) -> Self {
+        self.with(|options| options.pool_size = sessions)
+    }
+
+    /// How long a request waits for a session, before it fails with [`ModelError::Overloaded`]. One second by default:
+    /// longer than a burst takes to pass, shorter than callers' patience. Zero: not at all.
+    #[must_use]
+    pub fn max_wait(self, max_wait: Duration) -> Self {
+        self.with(|options| options.max_wait = max_wait)
+    }
+
+    /// Anything else that ort's session builder can do. `name` stands for it in the identity, so choose another when
+    /// answers change with it. It is applied last, once per session. A key that ONNX Runtime does not know is accepted
+    /// in silence.
+    ///
+    /// ```
+    /// use switchback::model::onnx::OnnxModel;
+    ///
+    /// let model = OnnxModel::from_file("tests/models/affine.onnx")?
+    ///     .session_options("lean", |builder| Ok(builder.with_memory_pattern(false)?.with_prepacking(false)?));
+    /// # Ok::<(), switchback::LoadError>(())
+    /// ```
+    #[must_use]
+    pub fn session_options(
+        self,
+        name: impl Into<String>,
+        configure: impl Fn(SessionBuilder) -> ort::Result<SessionBuilder> + Send + Sync + 'static,
+    ) -> Self {
+        let configure = Some((name.into(), Arc::new(configure) as _));
+        self.with(|options| options.configure = configure)
+    }
+
+    /// Makes it a model of the host's own types: `encode` writes a request into tensors, `decode` reads an answer from
+    /// them. The two belong to the version as much as its file does, so a swap moves them together.
+    ///
+    /// `spec` names them, with a version, `"amount-only@1.2"` (parts that are left out are 0), and is part of the
+    /// identity: raise it whenever `encode` or `decode` changes. One that does not parse is reported by
+    /// [`load`](Model::load), as [`LoadError::Option`].
+    ///
+    /// Functions and closures will do. A closure's parameters need their types spelled out, and one that passes memory of
+    /// the request is written in the call itself, from where the compiler learns how its lifetimes belong together.
+    ///
+    /// ```
+    /// use switchback::model::onnx::{Feed, OnnxModel, Outputs};
+    /// use switchback::{Model, ModelError};
+    ///
+    /// struct Point { x: f32, y: f32, z: f32 }
+    ///
+    /// fn encode(point: &Point, feed: &mut Feed<'_, '_>) -> Result<(), ModelError> {
+    ///     feed.buffer("x", &[1, 3])?.copy_from_slice(&[point.x, point.y, point.z]);
+    ///     Ok(())
+    /// }
+    ///
+    /// fn decode(outputs: &Outputs<'_>) -> Result<f32, ModelError> {
+    ///     outputs.scalar("y")
+    /// }
+    ///
+    /// let model = OnnxModel::from_file("tests/models/affine.onnx")?.pipeline("plain@1.0", encode, decode);
+    /// model.load()?;
+    /// assert_eq!(model.predict(&Point { x: 1.0, y: 2.0, z: 3.0 })?, 14.5);
+    ///
+    /// // Memory of the request is passed without a copy, and requests may be unsized.
+    /// let model = OnnxModel::from_file("tests/models/affine.onnx")?.pipeline(
+    ///     "rows@2.1",
+    ///     |rows: &[f32], feed: &mut Feed<'_, '_>| feed.slice("x", &[rows.len() / 3, 3], rows),
+    ///     |outputs: &Outputs<'_>| Ok(outputs.tensor::<f32>("y")?.1.to_vec()),
+    /// );
+    /// model.load()?;
+    /// assert_eq!(model.predict(&[1.0, 2.0, 3.0, 0.0, 0.0, 0.0][..])?, [14.5, 0.5]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn pipeline<I, O, E, D>(self, spec: &str, encode: E, decode: D) -> Pipeline<I, O>
+    where
+        I: ?Sized,
+        E: for<'a> Fn(&'a I, &mut Feed<'_, 'a>) -> Result<(), ModelError> + Send + Sync + 'static,
+        D: Fn(&Outputs<'_>) -> Result<O, ModelError> + Send + Sync + 'static,
+    {
+        Pipeline::new(self, spec, encode, decode)
+    }
+
+    /// What the model takes and gives; known once it is loaded.
+    pub fn signature(&self) -> Option<&Signature> {
+        self.loaded.get().map(|loaded| &loaded.signature)
+    }
+
+    /// SHA-256 of the file, or over those of all files where there are several.
+    pub fn digest(&self) -> &[u8; 32] {
+        &self.files.digest
+    }
+
+    /// Replaces sessions that were lost to a panic inside ONNX Runtime, on this thread, and gives how many. A handle's
+    /// background work does this. Until then there are fewer sessions.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`load`](Model::load).
+    pub fn replenish(&self) -> Result<usize, LoadError> {
+        self.loaded.get().map_or(Ok(0), |loaded| loaded.replenish(&self.files, &self.options))
+    }
+
+    /// Runs the model once.
+    pub(super) fn ask<'i, R>(
+        &self,
+        deadline: Option<Deadline>,
+        encode: impl FnOnce(&mut Feed<'_, 'i>) -> Result<(), ModelError>,
+        decode: impl FnOnce(&Outputs<'_>) -> Result<R, ModelError>,
+    ) -> Result<R, ModelError> {
+        let Loaded { interface, pool, watches, .. } = self.loaded.get().ok_or(ModelError::NotLoaded)?;
+        let max_wait = self.options.max_wait;
+        let patience = deadline.map_or(max_wait, |deadline| max_wait.min(deadline.left()));
+        let Some(mut lease) = pool.lease(patience) else {
+            return Err(match deadline {
+                Some(Deadline { limit, .. }) if patience < max_wait => ModelError::Deadline { limit },
+                _ => ModelError::Overloaded { waited: max_wait },
+            });
+        };
+        let call = Call { interface, watches, slot: lease.slot, deadline };
+        lease.worker.answer(&call, encode, decode)
+    }
+
+    #[cfg(test)]
+    pub(super) fn leases(&self) -> impl Iterator<Item = super::pool::Lease<'_, super::session::Session>> {
+        self.loaded.get().into_iter().flat_map(|loaded| loaded.pool.each())
+    }
+
+    /// The parts that its identity is made of.
+    pub(super) fn identity_with(&self, pipeline: &[(&str, &[u8])]) -> Identity {
+        let options = self.options.identity();
+        let options = options.iter().map(|(name, value)| (*name, value.as_bytes()));
+        Identity::of(
+            [("files", &self.files.digest[..])].into_iter().chain(options).chain(pipeline.iter().copied()),
+        )
+    }
+
+    pub(super) fn load_sessions(&self) -> Result<(), LoadError> {
+        let _one_at_a_time = self.loading.lock();
+        if self.loaded.get().is_none() {
+            // Nobody else sets it while the lock is held.
+            let _ = self.loaded.set(Loaded::of(&self.files, &self.options)?);
+        }
+        Ok(())
+    }
+
+    pub(super) fn warm_up_sessions(&self) -> Result<bool, ModelError> {
+        let Loaded { signature, interface, pool, watches, .. } =
+            self.loaded.get().ok_or(ModelError::NotLoaded)?;
+        let Some(zeros) = zeros_for(signature) else { return Ok(false) };
+        for mut lease in pool.each().filter(|lease| super::pool::Worker::is_usable(&*lease.worker)) {
+            let call = Call { interface, watches, slot: lease.slot, deadline: None };
+            lease.worker.answer(&call, |feed| feed.tensors(&zeros), |_| Ok(()))?;
+        }
+        Ok(true)
+    }
+
+    pub(super) fn stop_overdue_runs(&self) {
+        if let Some(loaded) = self.loaded.get() {
+            loaded.watches.stop_overdue();
+        }
+    }
+
+    pub(super) fn describe(&self) -> Description {
+        let mut description = Description { file_bytes: self.files.bytes, ..Description::default() };
+        if let Some(Loaded { signature, pool, .. }) = self.loaded.get() {
+            description.inputs = signature.inputs.iter().map(ToString::to_string).collect();
+            description.outputs = signature.outputs.iter().map(ToString::to_string).collect();
+            description.sessions = pool.len();
+        }
+        let scan = &self.files.scan;
+        let producer = [scan.producer.as_str(), scan.producer_version.as_str()].join(" ");
+        let opsets =
+            scan.opsets.iter().map(|(domain, version)| (format!("opset {domain}"), version.to_string()));
+        let own = scan.metadata.iter().map(|(key, value)| (key.clone(), value.clone()));
+        description.metadata = [("producer".to_owned(), producer.trim().to_owned())]
+            .into_iter()
+            .chain(opsets)
+            .chain(own)
+            .collect();
+        description
+    }
+
+    /// Options come before loading; a model that was loaded before is not any more.
+    fn with(mut self, change: impl FnOnce(&mut Options)) -> Self {
+        change(&mut self.options);
+        self.loaded = OnceLock::new();
+        self
+    }
+}
+
+impl Model<Tensors, Tensors> for OnnxModel {
+    /// Inputs are checked and passed without a copy; outputs are copied out.
+    fn predict(&self, input: &Tensors) -> Result<Tensors, ModelError> {
+        self.ask(None, |feed| feed.tensors(input), |outputs| outputs.to_tensors())
+    }
+
+    fn predict_within(&self, input: &Tensors, limit: Duration) -> Result<Tensors, ModelError> {
+        self.ask(Some(Deadline::after(limit)), |feed| feed.tensors(input), |outputs| outputs.to_tensors())
+    }
+
+    fn identity(&self) -> Identity {
+        self.identity_with(&[])
+    }
+
+    fn load(&self) -> Result<(), LoadError> {
+        self.load_sessions()
+    }
+
+    /// Runs every session once on zeros and empty texts, dimensions without a size being 1. `false` where that would
+    /// take more than 2^26 elements.
+    fn warm_up(&self) -> Result<bool, ModelError> {
+        self.warm_up_sessions()
+    }
+
+    fn stop_overdue(&self) {
+        self.stop_overdue_runs();
+    }
+
+    fn maintain(&self) -> Result<(), LoadError> {
+        self.replenish().map(drop)
+    }
+
+    fn description(&self) -> Description {
+        self.describe()
+    }
+}
+
+impl fmt::Debug for OnnxModel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OnnxModel")
+            .field("file", &self.files.name)
+            .field("identity", &self.identity_with(&[]))
+            .field("signature", &self.signature())
+            .finish_non_exhaustive()
+    }
+}
+
+/// The most elements that are made up for a warm-up.
+const WARM_UP_ELEMENTS_MAX: usize = 1 << 26;
+
+/// An input of zeros and empty texts, dimensions without a size being 1; nothing where it would be too large.
+fn zeros_for(signature: &Signature) -> Option<Tensors> {
+    let mut left = WARM_UP_ELEMENTS_MAX;
+    let mut zeros = Tensors::new();
+    for port in &signature.inputs {
+        let Kind::Tensor { element, shape } = &port.kind else { return None };
+        let size_of = |dimension: &Dimension| if let Dimension::Fixed(size) = dimension { *size } else { 1 };
+        let shape: Vec<usize> = shape.iter().map(size_of).collect();
+        let elements = shape.iter().try_fold(1_usize, |product, &size| product.checked_mul(size))?;
+        left = left.checked_sub(elements)?;
+        zeros = zeros.with(port.name.clone(), Value::Tensor(Tensor::zeros(*element, &shape))).ok()?;
+    }
+    Some(zeros)
+}

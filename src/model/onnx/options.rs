@@ -1,0 +1,115 @@
+//! How a model is loaded.
+
+use std::sync::Arc;
+use std::thread::available_parallelism;
+use std::time::Duration;
+
+use ort::ep::ExecutionProviderDispatch;
+use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
+
+use super::runtime::Runtime;
+use crate::error::LoadError;
+
+/// How far ONNX Runtime rewrites a model before it runs it. More is faster and slower to load, and can change the last
+/// bits of an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
+pub enum Optimization {
+    /// As it is in the file.
+    Disabled,
+    /// What keeps every result as it is: constants are folded, nodes without effect are dropped.
+    Basic,
+    /// And operators are fused, the same way on every machine.
+    Extended,
+    /// And whatever suits the processor at hand. The default, as it is ONNX Runtime's own.
+    #[default]
+    All,
+}
+
+impl Optimization {
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Disabled => "disabled",
+            Self::Basic => "basic",
+            Self::Extended => "extended",
+            Self::All => "all",
+        }
+    }
+
+    const fn to_ort(self) -> GraphOptimizationLevel {
+        match self {
+            Self::Disabled => GraphOptimizationLevel::Disable,
+            Self::Basic => GraphOptimizationLevel::Level1,
+            Self::Extended => GraphOptimizationLevel::Level2,
+            Self::All => GraphOptimizationLevel::All,
+        }
+    }
+}
+
+type Configure = Arc<dyn Fn(SessionBuilder) -> ort::Result<SessionBuilder> + Send + Sync>;
+
+#[derive(Clone)]
+pub(super) struct Options {
+    pub(super) intra_threads: Option<usize>,
+    pub(super) optimization: Optimization,
+    pub(super) execution_providers: Vec<ExecutionProviderDispatch>,
+    pub(super) pool_size: usize,
+    pub(super) max_wait: Duration,
+    /// Anything else, with the name that stands for it in the identity.
+    pub(super) configure: Option<(String, Configure)>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            intra_threads: None,
+            optimization: Optimization::default(),
+            execution_providers: Vec::new(),
+            pool_size: available_parallelism().map_or(1, usize::from),
+            max_wait: Duration::from_secs(1),
+            configure: None,
+        }
+    }
+}
+
+impl Options {
+    pub(super) fn check(&self) -> Result<(), LoadError> {
+        let zero = |option| LoadError::Option { option, cause: "0 would leave nobody to answer".to_owned() };
+        match (self.pool_size, self.intra_threads) {
+            (0, _) => Err(zero("pool_size")),
+            (_, Some(0)) => Err(zero("intra_threads")),
+            _ => Ok(()),
+        }
+    }
+
+    /// The options that change answers, as parts of an identity.
+    pub(super) fn identity(&self) -> [(&'static str, String); 3] {
+        let providers: Vec<&str> =
+            self.execution_providers.iter().map(ExecutionProviderDispatch::name).collect();
+        let configured = self.configure.as_ref().map_or_else(String::new, |(name, _)| name.clone());
+        [
+            ("optimization", self.optimization.name().to_owned()),
+            ("execution providers", providers.join(",")),
+            ("session options", configured),
+        ]
+    }
+
+    /// A builder with these options. One per session: an execution provider cannot be registered twice with one.
+    pub(super) fn builder(&self, runtime: &Runtime) -> ort::Result<SessionBuilder> {
+        let mut builder = ort::session::Session::builder(runtime.environment())?
+            .with_optimization_level(self.optimization.to_ort())?;
+        if let Some(threads) = self.intra_threads {
+            builder = builder
+                .with_independent_thread_pool()?
+                .with_intra_threads(threads)?
+                .with_intra_op_spinning(false)?;
+        }
+        if !self.execution_providers.is_empty() {
+            builder = builder.with_execution_providers(&self.execution_providers)?;
+        }
+        if let Some((_, configure)) = &self.configure {
+            builder = configure(builder)?;
+        }
+        Ok(builder)
+    }
+}

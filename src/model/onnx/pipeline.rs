@@ -1,0 +1,146 @@
+//! An ONNX model behind the host's own types of request and answer.
+
+use std::fmt;
+use std::time::Duration;
+
+use semver::Version;
+
+use super::feed::Feed;
+use super::onnx_model::OnnxModel;
+use super::outputs::Outputs;
+use super::watch::Deadline;
+use crate::error::{LoadError, ModelError};
+use crate::model::{Description, Identity, Model};
+
+/// An [`OnnxModel`] with what makes tensors of a request `I`, and an answer `O` of tensors: see
+/// [`OnnxModel::pipeline`].
+pub struct Pipeline<I: ?Sized, O> {
+    model: OnnxModel,
+    spec: String,
+    parsed: Result<(String, Version), String>,
+    encode: Box<Encode<I>>,
+    decode: Box<Decode<O>>,
+}
+
+type Encode<I> = dyn for<'a> Fn(&'a I, &mut Feed<'_, 'a>) -> Result<(), ModelError> + Send + Sync;
+type Decode<O> = dyn Fn(&Outputs<'_>) -> Result<O, ModelError> + Send + Sync;
+
+impl<I: ?Sized, O> Pipeline<I, O> {
+    pub(super) fn new<E, D>(model: OnnxModel, spec: &str, encode: E, decode: D) -> Self
+    where
+        E: for<'a> Fn(&'a I, &mut Feed<'_, 'a>) -> Result<(), ModelError> + Send + Sync + 'static,
+        D: Fn(&Outputs<'_>) -> Result<O, ModelError> + Send + Sync + 'static,
+    {
+        let (encode, decode) = (Box::new(encode), Box::new(decode));
+        Self { model, spec: spec.to_owned(), parsed: parsed(spec), encode, decode }
+    }
+
+    /// The model inside.
+    pub fn model(&self) -> &OnnxModel {
+        &self.model
+    }
+
+    /// The pipeline's name and version; nothing where they do not parse, which [`load`](Model::load) reports.
+    pub fn spec(&self) -> Option<(&str, &Version)> {
+        self.parsed.as_ref().ok().map(|(name, version)| (name.as_str(), version))
+    }
+
+    fn ask(&self, input: &I, deadline: Option<Deadline>) -> Result<O, ModelError> {
+        self.model.ask(deadline, |feed| (self.encode)(input, feed), |outputs| (self.decode)(outputs))
+    }
+}
+
+impl<I: ?Sized, O> Model<I, O> for Pipeline<I, O> {
+    fn predict(&self, input: &I) -> Result<O, ModelError> {
+        self.ask(input, None)
+    }
+
+    fn predict_within(&self, input: &I, limit: Duration) -> Result<O, ModelError> {
+        self.ask(input, Some(Deadline::after(limit)))
+    }
+
+    fn identity(&self) -> Identity {
+        let (name, version) = match &self.parsed {
+            Ok((name, version)) => (name.as_str(), version.to_string()),
+            Err(_) => (self.spec.as_str(), String::new()),
+        };
+        self.model.identity_with(&[("pipeline", name.as_bytes()), ("pipeline version", version.as_bytes())])
+    }
+
+    fn load(&self) -> Result<(), LoadError> {
+        if let Err(cause) = &self.parsed {
+            return Err(LoadError::Option { option: "pipeline", cause: cause.clone() });
+        }
+        self.model.load_sessions()
+    }
+
+    /// Runs the model's sessions, not the pipeline: see [`OnnxModel`].
+    fn warm_up(&self) -> Result<bool, ModelError> {
+        self.model.warm_up_sessions()
+    }
+
+    fn stop_overdue(&self) {
+        self.model.stop_overdue_runs();
+    }
+
+    fn maintain(&self) -> Result<(), LoadError> {
+        self.model.replenish().map(drop)
+    }
+
+    fn description(&self) -> Description {
+        let pipeline = match self.spec() {
+            Some((name, version)) => format!("{name}@{version}"),
+            None => self.spec.clone(),
+        };
+        Description { pipeline: Some(pipeline), ..self.model.describe() }
+    }
+}
+
+impl<I: ?Sized, O> fmt::Debug for Pipeline<I, O> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pipeline")
+            .field("spec", &self.spec)
+            .field("model", &self.model)
+            .finish_non_exhaustive()
+    }
+}
+
+/// `name@1.2.3`, parts of the version that are left out being 0.
+fn parsed(spec: &str) -> Result<(String, Version), String> {
+    let wrong = |what: &str| format!("`{spec}` {what}: write it like `amount-only@1.2`");
+    let (name, version) = spec.rsplit_once('@').ok_or_else(|| wrong("has no version"))?;
+    if name.trim().is_empty() {
+        return Err(wrong("has no name"));
+    }
+    let padding = match version.bytes().filter(|&byte| byte == b'.').count() {
+        0 => ".0.0",
+        1 => ".0",
+        _ => "",
+    };
+    match Version::parse(&format!("{version}{padding}")) {
+        Ok(version) => Ok((name.to_owned(), version)),
+        Err(error) => Err(wrong(&format!("has a version that does not parse ({error})"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_of_a_version_that_are_left_out_are_zero() {
+        for (spec, version) in
+            [("a@1", "1.0.0"), ("a@1.2", "1.2.0"), ("a@1.2.3", "1.2.3"), ("a@1.2.3-rc.1", "1.2.3-rc.1")]
+        {
+            assert_eq!(parsed(spec), Ok(("a".to_owned(), version.parse().unwrap())), "{spec}");
+        }
+        assert_eq!(parsed("host@home@2").unwrap().0, "host@home");
+    }
+
+    #[test]
+    fn a_spec_without_name_or_version_is_refused() {
+        for spec in ["", "a", "@1.0", " @1", "a@", "a@x", "a@1.2.3.4", "a@-1", "a@1..2"] {
+            assert!(parsed(spec).is_err_and(|cause| cause.contains(spec)), "{spec}");
+        }
+    }
+}
