@@ -408,18 +408,33 @@ impl<I: ?Sized + 'static, O: 'static> Inner<I, O> {
         };
         // Guards are the host's code: no lock is held, and time may pass.
         let judged: Vec<Vec<Evidence>> = snapshots.iter().map(|snapshot| self.ask_guards(snapshot)).collect();
-        let unborrowed = {
+        let (loaded, unborrowed) = {
             let control = &mut *self.control.lock();
             for (snapshot, evidence) in snapshots.iter().zip(judged) {
                 control.apply(snapshot, evidence, &self.routing, &self.joins, now);
             }
             control.renew(now);
-            control.retired.take_unborrowed()
+            (control.loaded(), control.retired.take_unborrowed())
         };
         if let Some(queue) = &self.shadow {
             queue.skip_unwanted(&self.joins);
         }
+        self.maintain(loaded);
         self.free(unborrowed);
+    }
+
+    /// Has every loaded model replace what it lost. Not under the lock: it may load sessions.
+    fn maintain(&self, versions: Vec<Arc<Version<I, O>>>) {
+        let judge = self.shadow_judge();
+        for version in versions {
+            let maintained = judge.guarded(|| version.model.maintain());
+            let failure = match maintained {
+                Ok(Ok(())) => None,
+                Ok(Err(error)) => Some(error.to_string()),
+                Err(error) => Some(error.to_string()),
+            };
+            self.control.lock().set_degraded(version.id, failure, self.clock.now());
+        }
     }
 
     fn ask_guards(&self, snapshot: &Snapshot) -> Vec<Evidence> {
@@ -448,6 +463,7 @@ impl<I: ?Sized + 'static, O: 'static> Inner<I, O> {
         let control = &mut *self.control.lock();
         let (now, epoch) = (self.clock.now(), control.epoch);
         for version in names {
+            control.set_degraded(version, None, now);
             control.announcer.announce(now, epoch, EventKind::Dropped { version });
         }
     }

@@ -1,7 +1,7 @@
 //! The state of the control side and what changes it. Everything here runs under the control lock, and nothing of the
 //! host's does: no model, no guard, no subscriber.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -82,6 +82,8 @@ pub(crate) struct Control<I: ?Sized, O> {
     pub(crate) quarantine: BTreeMap<Identity, Quarantined>,
     pub(crate) pins: Vec<Arc<PinSlot<I, O>>>,
     pub(crate) closed: bool,
+    /// Versions that could not replace what they lost.
+    degraded: BTreeSet<VersionId>,
     pub(crate) lease: Arc<Lease>,
     arms: BTreeMap<u32, Windows>,
     counters: Vec<Counter>,
@@ -221,6 +223,7 @@ impl<I: ?Sized, O> Control<I, O> {
             quarantine: BTreeMap::new(),
             pins: Vec::new(),
             closed: false,
+            degraded: BTreeSet::new(),
             lease: Arc::new(Lease::new(now)),
             arms: BTreeMap::new(),
             counters: Vec::new(),
@@ -416,6 +419,26 @@ impl<I: ?Sized, O> Control<I, O> {
         self.live.id == id
             || self.attempts.iter().any(|attempt| attempt.version.id == id)
             || self.retained.iter().any(|kept| kept.version.id == id)
+    }
+
+    /// The versions that are live, on trial or retained.
+    pub(crate) fn loaded(&self) -> Vec<Arc<Version<I, O>>> {
+        let trials =
+            self.attempts.iter().map(|attempt| &attempt.version).filter(|version| version.id != self.live.id);
+        let retained = self.retained.iter().map(|kept| &kept.version);
+        std::iter::once(&self.live).chain(trials).chain(retained).cloned().collect()
+    }
+
+    /// Notes whether a version could replace what it lost; an event tells when that begins to fail.
+    pub(crate) fn set_degraded(&mut self, version: VersionId, failure: Option<String>, now: Timestamp) {
+        match failure {
+            None => drop(self.degraded.remove(&version)),
+            Some(reason) => {
+                if self.degraded.insert(version) {
+                    self.announcer.announce(now, self.epoch, EventKind::Degraded { version, reason });
+                }
+            }
+        }
     }
 
     /// Begins an attempt with a version that is loaded, checked and warm.

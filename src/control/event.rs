@@ -142,6 +142,13 @@ pub enum EventKind {
         /// The version.
         version: VersionId,
     },
+    /// A version has lost what it answers with, sessions after a panic, and could not replace it.
+    Degraded {
+        /// The version.
+        version: VersionId,
+        /// What stood in the way.
+        reason: String,
+    },
     /// The handle was closed: nothing is tried any more, live goes on answering until the handle is dropped.
     Closed,
 }
@@ -181,7 +188,7 @@ impl fmt::Display for Cause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Operator { reason } => write!(f, "by hand: {reason}"),
-            Self::Guard { evidence } => write!(f, "{evidence}"),
+            Self::Guard { evidence } => write!(f, "it failed the guard {evidence}"),
             Self::Tripped { failures } => write!(f, "it failed on {failures} requests in a row"),
             Self::Futility => f.write_str("neither harm nor equality was shown in the time allowed"),
             Self::Superseded { by } => write!(f, "{by} became live"),
@@ -199,7 +206,7 @@ impl fmt::Display for Event {
                 Phase::Shadow => write!(f, "{version} shadows {sample} of the requests"),
                 _ => write!(f, "{version} answers {weight} of the requests"),
             },
-            EventKind::GuardFailed { version, evidence } => write!(f, "{version} failed a guard: {evidence}"),
+            EventKind::GuardFailed { version, evidence } => write!(f, "{version} fails: {evidence}"),
             EventKind::Inconclusive { version, .. } => {
                 write!(f, "{version}: neither harm nor equality was shown in the time allowed")
             }
@@ -207,19 +214,34 @@ impl fmt::Display for Event {
                 write!(f, "{version} is live, {previous} is retained")
             }
             EventKind::Baked { version } => write!(f, "{version} has proven itself as live"),
-            EventKind::Aborted { version, cause } => write!(f, "{version} taken off: {cause}"),
+            EventKind::Aborted { version, cause } => write!(f, "{version} taken off {}", Because(cause)),
             EventKind::RolledBack { from, to, cause } => {
-                write!(f, "rolled back from {from} to {to}: {cause}")
+                write!(f, "rolled back from {from} to {to} {}", Because(cause))
             }
             EventKind::Paused { version, reason } => write!(f, "{version} paused: {reason}"),
             EventKind::Resumed { version } => write!(f, "{version} resumed"),
             EventKind::Frozen { reason } => write!(f, "frozen: {reason}"),
             EventKind::Unfrozen => f.write_str("no longer frozen"),
             EventKind::Tripped { version } => write!(f, "{version} fails on everything and is passed over"),
-            EventKind::Quarantined { version, reason } => write!(f, "{version} is quarantined: {reason}"),
+            EventKind::Quarantined { version, .. } => {
+                write!(f, "{version} is quarantined: no plan tries it again until it is released")
+            }
             EventKind::Retired { version } => write!(f, "{version} is no longer retained"),
             EventKind::Dropped { version } => write!(f, "{version} was freed"),
+            EventKind::Degraded { version, reason } => write!(f, "{version} is short of sessions: {reason}"),
             EventKind::Closed => f.write_str("closed"),
+        }
+    }
+}
+
+/// A cause behind what it caused. What a guard saw has stood in the event of its failure.
+struct Because<'a>(&'a Cause);
+
+impl fmt::Display for Because<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Cause::Guard { evidence } => write!(f, "by the guard \"{}\"", evidence.guard),
+            cause => write!(f, "({cause})"),
         }
     }
 }
@@ -376,6 +398,6 @@ mod tests {
         let event = Event { sequence: 7, at: Timestamp::from_unix_seconds(5), epoch: 3, kind };
         let json = serde_json::to_string(&event).unwrap();
         assert_eq!(serde_json::from_str::<Event>(&json).unwrap(), event);
-        assert_eq!(event.to_string(), "v2 taken off: by hand: complaints");
+        assert_eq!(event.to_string(), "v2 taken off (by hand: complaints)");
     }
 }

@@ -169,8 +169,9 @@ impl Evidence {
 impl fmt::Display for Evidence {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.guard, self.verdict)?;
-        if let Some(observed) = self.observed {
-            write!(f, " with {} on {} samples", number(observed), self.samples)?;
+        match self.observed {
+            Some(observed) => write!(f, " with {} on {} samples", number(observed), self.samples)?,
+            None => write!(f, " with {} samples", self.samples)?,
         }
         if let Some(live) = self.live {
             write!(f, ", live {} on {}", number(live), self.live_samples)?;
@@ -185,10 +186,14 @@ impl fmt::Display for Evidence {
     }
 }
 
-/// Four significant digits.
+/// Four significant digits, without zeros at the end.
 fn number(value: f64) -> String {
-    let digits = if value == 0.0 || !value.is_finite() { 0.0 } else { value.abs().log10().floor() };
-    format!("{value:.*}", (3.0 - digits).clamp(0.0, 9.0) as usize)
+    if value == 0.0 || !value.is_finite() {
+        return value.to_string();
+    }
+    let digits = value.abs().log10().floor();
+    let text = format!("{value:.*}", (3.0 - digits).clamp(0.0, 9.0) as usize);
+    if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_owned() } else { text }
 }
 
 /// The figures of a rollout, as guards see them.
