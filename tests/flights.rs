@@ -1,0 +1,85 @@
+//! The versions of the example answer what the Python package onnxruntime answers for the same flights.
+#![cfg(feature = "onnx")]
+
+#[path = "../examples/flights/mod.rs"]
+mod flights;
+
+use std::path::{Path, PathBuf};
+
+use flights::Flight;
+use switchback::model::onnx::{Label, OnnxModel, Tensors};
+use switchback::{Model, ModelHandle};
+
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/flights")
+}
+
+fn rows(file: &str) -> Vec<Vec<f64>> {
+    let mut reader = csv::Reader::from_path(folder().join(file)).unwrap();
+    let number = |field: &str| field.parse().unwrap();
+    reader.records().map(|row| row.unwrap().iter().map(number).collect()).collect()
+}
+
+/// `examples/flights/make_models.py` wrote the expected probabilities with onnxruntime 1.32.0, a row at a time.
+#[test]
+fn every_version_answers_what_the_python_package_does() {
+    let flights = flights::load(&folder().join("flights.csv.gz")).unwrap();
+    let golden = rows("golden.csv");
+    assert!(golden.len() > 150);
+    for (column, name) in ["v1", "v2", "v3", "v4"].into_iter().enumerate() {
+        let handle = ModelHandle::builder("late")
+            .live(name, flights::version(name, &folder().join("models")).unwrap())
+            .build()
+            .unwrap();
+        for row in &golden {
+            let answer = handle.predict(&flights[row[0] as usize]).unwrap();
+            let (ours, theirs) = (answer.output().probability, row[column + 1]);
+            assert!((ours - theirs).abs() < 1e-6, "{name}, flight {}: {ours} and {theirs}", row[0]);
+        }
+    }
+}
+
+/// Versions 3 and 4 are the same bytes behind another pipeline: another identity, and other answers.
+#[test]
+fn a_mended_pipeline_around_the_same_bytes_is_another_version() {
+    let models = folder().join("models");
+    let [v3, v4, again] = ["v3", "v4", "v4"].map(|name| flights::version(name, &models).unwrap());
+    assert_ne!(v3.identity(), v4.identity());
+    assert_eq!(v4.identity(), again.identity());
+}
+
+/// scikit-learn's ZipMap answers with a sequence of maps.
+#[test]
+fn a_sequence_of_maps_comes_out_as_maps() {
+    let flights: Vec<Flight> = flights::load(&folder().join("flights.csv.gz")).unwrap();
+    let golden = rows("golden_zipmap.csv");
+    let model = OnnxModel::from_file(folder().join("models/zipmap.onnx")).unwrap().pipeline(
+        "schedule@1.0",
+        flights::schedule,
+        |outputs| {
+            Ok((outputs.tensor::<i64>("output_label")?.1.to_vec(), outputs.maps("output_probability")?))
+        },
+    );
+    model.load().unwrap();
+    for row in golden {
+        let (labels, maps) = model.predict(&flights[row[0] as usize]).unwrap();
+        assert_eq!(labels, [row[1] as i64]);
+        let [probabilities] = &maps[..] else { panic!("one map, not {}", maps.len()) };
+        for (label, expected) in [(0, row[2]), (1, row[3])] {
+            let ours = f64::from(probabilities[&Label::Int(label)]);
+            assert!((ours - expected).abs() < 1e-6, "{ours} and {expected}");
+        }
+    }
+}
+
+/// Without a pipeline a model takes and gives tensors by name.
+#[test]
+fn a_model_without_a_pipeline_takes_and_gives_named_tensors() {
+    let model = OnnxModel::from_file(folder().join("models/v2.onnx")).unwrap();
+    let handle: ModelHandle<Tensors, Tensors> =
+        ModelHandle::builder("tensors").live("v2", model).build().unwrap();
+    let features = ndarray::Array2::<f32>::from_elem((3, 13), f32::NAN);
+    let input = Tensors::new().with("features", features.into_dyn()).unwrap();
+    let answer = handle.predict(&input).unwrap();
+    assert_eq!(answer.output().get::<f32>("probabilities").unwrap().shape(), [3, 2]);
+}
