@@ -44,6 +44,7 @@ pub struct Builder<I: ?Sized + 'static, O: 'static> {
     stripes: usize,
     candidate_deadline: Option<Duration>,
     trip_after: u32,
+    canary_pairs: bool,
     retain: usize,
     retain_for: Option<Duration>,
     tick_interval: Duration,
@@ -72,6 +73,7 @@ impl<I: ?Sized + 'static, O: 'static> Builder<I, O> {
             stripes: default_stripes(),
             candidate_deadline: None,
             trip_after: 5,
+            canary_pairs: true,
             retain: 2,
             retain_for: None,
             tick_interval: Duration::from_secs(1),
@@ -198,6 +200,14 @@ impl<I: ?Sized + 'static, O: 'static> Builder<I, O> {
             let difference: Compare<O> = Box::new(difference);
             shadow.compare = Some((O::clone, difference));
         }
+        self
+    }
+
+    /// Whether live shadows the requests that a canary answers, on the same share as the candidate shadowed before or on
+    /// a tenth; it does unless told, so that pairs of answers exist in both directions. After
+    /// [`shadowing`](Self::shadowing).
+    pub fn canary_pairs(mut self, pairs: bool) -> Self {
+        self.canary_pairs = pairs;
         self
     }
 
@@ -356,6 +366,7 @@ impl<I: ?Sized + 'static, O: 'static> Builder<I, O> {
             kpis,
             seed,
             shadowing: self.shadow.is_some(),
+            canary_pairs: self.canary_pairs,
             pins_max,
             pins,
             pins_last,

@@ -1,4 +1,77 @@
-//! Switch machine-learning models inside a running service.
+//! Change the machine-learning model of a running service: try the new version on live traffic, keep figures of each,
+//! and be back on the old one with the next request.
+//!
+//! **It is not** a model server, a registry or a sandbox. A candidate runs in the process of the service: one that
+//! crashes in native code takes the service with it, and `panic = "abort"` turns a model's panic into that.
+//!
+//! # What there is
+//!
+//! A [`ModelHandle`] is what a service holds: it answers requests with the **live** version and can be cloned into every
+//! thread. A **version** is a [`Model`] under a name: an [ONNX model](model::onnx) with its pipeline, a [`closure`],
+//! anything that implements the trait. A [`Rollout`] is one attempt to replace live: its candidate is staged (loaded,
+//! checked, warm), answers copies of requests as a **shadow**, then a share of them as a **canary**, and is promoted or
+//! taken off, by hand or by a [`Plan`] that asks its [guards](guard). An answer carries a [`PredictionId`]; what turns
+//! out to be true comes back with it through [`feedback`](ModelHandle::feedback), hours or days later. A [`Task`] says
+//! what the predictions are, and so what there is to be measured.
+//!
+//! # Before using
+//!
+//! - **Somebody must tick.** Figures are brought up to date, guards asked and memory freed by
+//!   [`tick`](ModelHandle::tick): a thread of the handle's under [`Background::Thread`], the host under
+//!   [`Background::Manual`]. Without a tick for three intervals a candidate answers nobody.
+//! - **A guard is a threshold.** One that is looked at again and again fires falsely sooner or later. Give it a margin
+//!   that noise does not cross, and [`min_samples`](guard::Threshold::min_samples).
+//! - **A model is loaded on the thread that stages it**, and freed on the one that ticks. Do not stage on a request's.
+//! - **A shadow costs what a request costs**, on another thread. Sample.
+//! - **Truth that exists only for what was shown** (clicks) says nothing of a shadow: declare [`Truth::CausedByAnswer`].
+//!
+//! # Example
+//!
+//! A rule of thumb is replaced by a better one. (With ONNX models: see [`model::onnx`] and the README.)
+//!
+//! ```
+//! use switchback::{Background, ModelHandle, Outcome, Plan, Task, closure, guard};
+//!
+//! let even = ModelHandle::builder("even")
+//!     .live("v1", closure("always@1.0", |_: &u64| Ok(0.9)))
+//!     .task(Task::binary(|probability: &f64| *probability))
+//!     .shadowing()                                  // requests may be copied
+//!     .background(Background::Thread)               // or Manual: the host ticks
+//!     .build()?;
+//!
+//! let answer = even.predict(&7)?;                   // answered by v1
+//! let id = answer.id().to_string();                 // travels with what it was made for
+//!
+//! let rollout = even
+//!     .stage("v2", closure("modulo@1.0", |n: &u64| Ok(if n % 2 == 0 { 1.0 } else { 0.0 })))?
+//!     .guard(guard::error_rate().at_most(0.01))
+//!     .guard(guard::accuracy().at_most_below_live(0.02));
+//! rollout.run(Plan::ramp([0.01, 0.05, 0.25, 0.5])?)?; // shadow, canary in steps, promote
+//!
+//! even.feedback(id.parse()?, Outcome::class(0));    // the truth, whenever it is known
+//! even.rollback("operator: complaints");            // legal at any time, never refused
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # What is promised
+//!
+//! 1. A request reads the routing table once and is answered by one version whole, model and pipeline.
+//! 2. Live is never absent; a version takes traffic only after it was loaded, checked and warmed.
+//! 3. Lowering exposure is never refused and waits for no engine, guard or subscriber; automation raises it only under a
+//!    plan, and not while [frozen](ModelHandle::freeze).
+//! 4. A key that is on a canary stays on it while the canary grows.
+//! 5. Figures belong to an attempt: nothing of one is counted in the next.
+//! 6. Every prediction is counted once, every outcome once, for the version that was assigned: a candidate that failed
+//!    and was answered for has failed.
+//! 7. A shadow changes no answer and is never waited for.
+//! 8. No model is loaded or freed on a request's thread, and none of the host's code runs under a lock.
+//! 9. Every queue, table and log has a limit and a counter of what it refused.
+//! 10. Requests, keys and tensors appear in no event, status or `Debug`.
+//!
+//! # Features
+//!
+//! `onnx`, on by default: ONNX models through ONNX Runtime, whose library is found when the program runs. Without it
+//! everything else is there.
 
 pub mod model;
 pub mod stats;

@@ -7,7 +7,7 @@ use thiserror::Error;
 use crate::control::controller::Lowered;
 use crate::control::event::{Cause, EventKind};
 use crate::control::guard::{Guard, Needs};
-use crate::control::plan::{Exposed, InvalidPlan, Plan};
+use crate::control::plan::{Bake, Exposed, InvalidPlan, Plan};
 use crate::control::rollout::{Input, Phase, TransitionRefused};
 use crate::handle::ModelHandle;
 use crate::routing::{InvalidShare, Share};
@@ -47,6 +47,14 @@ impl<I: ?Sized + 'static, O: 'static> Rollout<I, O> {
         }
         if let Some(attempt) = inner.control.lock().attempt_mut(self.number) {
             attempt.guards.push(Arc::new(guard));
+        }
+        self
+    }
+
+    /// How the candidate is watched once it is live, for a promotion by hand; a plan brings its own.
+    pub fn bake(self, bake: Bake) -> Self {
+        if let Some(attempt) = self.handle.inner.control.lock().attempt_mut(self.number) {
+            attempt.bake = bake;
         }
         self
     }

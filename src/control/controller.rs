@@ -9,7 +9,7 @@ use arc_swap::ArcSwap;
 
 use super::event::{Announcer, Cause, EventKind};
 use super::guard::{ArmView, Comparison, Evidence, Guard, Verdict};
-use super::plan::Plan;
+use super::plan::{Bake, Plan};
 use super::rollout::{Input, Judgement, Move, Phase, State, TransitionRefused, expose, transition};
 use crate::clock::Timestamp;
 use crate::feedback::join::{Awaited, Intake, Joins};
@@ -37,6 +37,8 @@ pub(crate) struct Settings {
     pub(crate) kpis: Arc<[Kpi]>,
     pub(crate) seed: u64,
     pub(crate) shadowing: bool,
+    /// Live shadows the requests of a canary.
+    pub(crate) canary_pairs: bool,
     pub(crate) pins_max: usize,
     pub(crate) pins: PinPolicy,
     pub(crate) pins_last: Duration,
@@ -111,6 +113,8 @@ pub(crate) struct Attempt<I: ?Sized, O> {
     pub(crate) version: Arc<Version<I, O>>,
     pub(crate) guards: Vec<Arc<dyn Guard>>,
     pub(crate) plan: Option<Plan>,
+    /// How it is watched once it is live.
+    pub(crate) bake: Bake,
     pub(crate) state: State,
     pub(crate) candidate: u32,
     pub(crate) control: u32,
@@ -288,7 +292,7 @@ impl<I: ?Sized, O> Control<I, O> {
                 let exposure = self.expose(state.sample, feeds(own, true), joins);
                 shadowing.push(Shadowing { of: 0, by, reversed: false, sample: state.sample, exposure });
             }
-            if state.phase == Phase::Canary {
+            if state.phase == Phase::Canary && self.settings.canary_pairs {
                 let sample = state.sample.max(Share::from_buckets(PAIRS_BY_DEFAULT));
                 let exposure = self.expose(sample, feeds(Vec::new(), false), joins);
                 shadowing.push(Shadowing { of: by, by: 0, reversed: true, sample, exposure });
@@ -316,7 +320,7 @@ impl<I: ?Sized, O> Control<I, O> {
     ) -> Option<Arm<I, O>> {
         let attempt = self.attempts.get(baking)?;
         let (number, control, previous) = (attempt.number, attempt.control, attempt.previous?);
-        let sample = attempt.plan.as_ref().map_or(Share::NONE, |plan| plan.baking().previous_as_shadow);
+        let sample = attempt.bake.previous_as_shadow;
         let version = Arc::clone(&self.retained.iter().find(|kept| kept.version.id == previous)?.version);
         let lifetime: Vec<u32> = self.lifetime(previous).into_iter().collect();
         let own = Feeds { arms: lifetime.clone(), attempt: None, trips: false };
@@ -465,6 +469,7 @@ impl<I: ?Sized, O> Control<I, O> {
             version,
             guards: Vec::new(),
             plan: None,
+            bake: Bake::default(),
             state: State {
                 phase: Phase::Staged,
                 weight: Share::NONE,
@@ -473,6 +478,7 @@ impl<I: ?Sized, O> Control<I, O> {
                 step: None,
                 entered: now,
                 first_request: None,
+                watch: Duration::ZERO,
             },
             candidate,
             control,
@@ -535,6 +541,7 @@ impl<I: ?Sized, O> Control<I, O> {
         let frozen = self.frozen.is_some();
         let Some(attempt) = self.attempt_mut(number) else { return };
         let sample = attempt.state.sample;
+        attempt.bake = plan.baking();
         attempt.plan = Some(plan);
         attempt.state.step = Some(0);
         if let (Some(first), false) = (first, frozen) {
@@ -607,15 +614,8 @@ impl<I: ?Sized, O> Control<I, O> {
         let before_step = self.progress(number);
         let attempt = self.attempt_mut(number)?;
         let from = attempt.state.phase;
-        attempt.state = State {
-            phase,
-            weight,
-            sample,
-            step,
-            entered: now,
-            first_request: None,
-            paused: attempt.state.paused,
-        };
+        attempt.state =
+            State { phase, weight, sample, step, entered: now, first_request: None, ..attempt.state };
         attempt.before_step = before_step;
         Some(EventKind::PhaseChanged {
             version: attempt.version.id,
@@ -643,7 +643,7 @@ impl<I: ?Sized, O> Control<I, O> {
     ) {
         let Some(attempt) = self.attempt(number) else { return };
         let (version, slot) = (Arc::clone(&attempt.version), attempt.slot);
-        let bake = attempt.plan.as_ref().map(Plan::baking).unwrap_or_default();
+        let bake = attempt.bake;
         let previous = std::mem::replace(&mut self.live, version);
         self.live_since = now;
         let (live, before) = (self.live.id, previous.id);
@@ -660,6 +660,7 @@ impl<I: ?Sized, O> Control<I, O> {
             if let Some(attempt) = self.attempt_mut(number) {
                 attempt.state.phase = Phase::Baking;
                 attempt.state.entered = now;
+                attempt.state.watch = bake.duration;
                 attempt.state.weight = Share::ALL;
                 attempt.previous = Some(before);
                 attempt.before_step = (0, 0);
@@ -906,7 +907,11 @@ impl<I: ?Sized, O> Control<I, O> {
             }
             if unused {
                 counter.retired = Some(now);
-                joins.retire(counter.number, now);
+                if counter.rows_seen == 0 {
+                    joins.forget(counter.number);
+                } else {
+                    joins.retire(counter.number, now);
+                }
                 if let Some(spent) = counter.exposure.take().and_then(Arc::into_inner) {
                     if self.spares.len() < SPARES_MAX {
                         self.spares.push(spent);

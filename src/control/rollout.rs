@@ -68,6 +68,8 @@ pub(crate) struct State {
     pub(crate) entered: Timestamp,
     /// When its first request came, if one has.
     pub(crate) first_request: Option<Timestamp>,
+    /// How long it is watched once it is live.
+    pub(crate) watch: Duration,
 }
 
 /// What comes in.
@@ -161,8 +163,11 @@ fn judged(state: &State, plan: Option<&Plan>, frozen: bool, now: Timestamp, judg
     match (state.phase, judgement.verdict) {
         (Phase::Shadow | Phase::Canary | Phase::Baking, Verdict::Fail) => Move::Lower,
         (Phase::Baking, _) => {
-            let duration = plan.map_or(Duration::ZERO, |plan| plan.baking().duration);
-            if now.since(state.entered) >= duration { Move::Finish } else { Move::Stay }
+            if now.since(state.entered) >= state.watch {
+                Move::Finish
+            } else {
+                Move::Stay
+            }
         }
         (Phase::Shadow | Phase::Canary, verdict) => match (plan, state.step) {
             (Some(plan), Some(step)) if !state.paused && !frozen => {
@@ -236,7 +241,16 @@ mod tests {
     fn at(phase: Phase, step: usize) -> State {
         let (entered, sample) = (Timestamp::from_unix_seconds(1_000), Share::new(0.1).unwrap());
         let weight = if phase == Phase::Canary { Share::new(0.05).unwrap() } else { Share::NONE };
-        State { phase, weight, sample, paused: false, step: Some(step), entered, first_request: None }
+        State {
+            phase,
+            weight,
+            sample,
+            paused: false,
+            step: Some(step),
+            entered,
+            first_request: None,
+            watch: Duration::ZERO,
+        }
     }
 
     fn judged_at(state: &State, seconds: u64, verdict: Verdict, predictions: u64, labels: u64) -> Move {

@@ -330,6 +330,11 @@ impl Joins {
         }
     }
 
+    /// Says that an exposure made no prediction that an outcome can come for.
+    pub(crate) fn forget(&self, exposure: u32) {
+        self.state.lock().intakes.remove(&exposure);
+    }
+
     /// Joins an outcome to its prediction.
     pub(crate) fn feedback(&self, id: &PredictionId, outcome: &Outcome, now: Timestamp) -> Joined {
         let joined = self.join(id, outcome, now);

@@ -152,7 +152,8 @@ impl Exposure {
         let hash = mix(sequence ^ self.seed);
         let room = !self.awaits || stripe.awaited.len() < AWAITED_MAX;
         let mut row = None;
-        if room && survives(hash, request.thinning) {
+        // Nobody knows the id of a shadow's answer: outcomes come to the one that was given.
+        if room && !request.shadow && survives(hash, request.thinning) {
             let given = number(stripe.rows);
             stripe.rows += 1;
             row = Some(given);
