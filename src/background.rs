@@ -7,7 +7,7 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use parking_lot::Mutex;
 
-use crate::handle::Inner;
+use crate::inner::Inner;
 
 /// Who does the work that is not a request's: ticks, shadows, freeing memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -10,14 +10,17 @@ use thiserror::Error;
 
 use crate::background::{Background, Threads};
 use crate::clock::Clock;
-use crate::control::controller::{Control, PinPolicy, Settings};
-use crate::dice::Dice;
+use crate::control::controller::{Control, Settings};
+use crate::control::pins::PinPolicy;
+use crate::dice::{Dice, mix};
 use crate::feedback::id::SealKey;
-use crate::feedback::join::{Assumption, JoinLimits, Joins, mix};
-use crate::handle::{Inner, ModelHandle, Sample, StageError, prepare};
+use crate::feedback::join::{Assumption, JoinLimits, Joins};
+use crate::handle::ModelHandle;
+use crate::inner::Inner;
+use crate::judge::Check;
 use crate::model::Model;
-use crate::request::Check;
 use crate::shadow::{Compare, Copy, ShadowOptions, ShadowQueue};
+use crate::stage::{Sample, StageError, prepare};
 use crate::stats::WindowConfig;
 use crate::stats::exposure::{ExposureOptions, default_stripes};
 use crate::task::{Kpi, Outcome, Task};
@@ -53,8 +56,16 @@ pub struct Builder<I: ?Sized + 'static, O: 'static> {
     pins: (PinPolicy, usize, Duration),
 }
 
+impl<I: ?Sized + 'static, O: 'static> ModelHandle<I, O> {
+    /// Begins to build a handle; `name` appears in `status()` and decides, with the number of a rollout, which keys go
+    /// first.
+    pub fn builder(name: impl Into<String>) -> Builder<I, O> {
+        Builder::new(name.into())
+    }
+}
+
 impl<I: ?Sized + 'static, O: 'static> Builder<I, O> {
-    pub(crate) fn new(name: String) -> Self {
+    fn new(name: String) -> Self {
         Self {
             name,
             live: None,

@@ -1,10 +1,9 @@
-//! Where chance comes from: one seed for a whole handle.
+//! Where chance comes from: one seed for a whole handle, and hashes that stand in for it where a decision must be made
+//! the same way again.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crossbeam_utils::CachePadded;
-
-use crate::feedback::join::mix;
 
 /// A random number generator per stripe (SplitMix64: Steele, Lea & Flood, OOPSLA 2014), all from one seed.
 ///
@@ -33,4 +32,19 @@ impl Dice {
             mix(seen)
         })
     }
+}
+
+/// Whether something with this hash is kept at this strength of thinning: one in `2^thinning` is.
+#[inline]
+pub(crate) fn survives(hash: u64, thinning: u32) -> bool {
+    hash.leading_zeros() >= thinning
+}
+
+/// SplitMix64's finaliser.
+#[inline]
+pub(crate) fn mix(value: u64) -> u64 {
+    let mut z = value.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
 }

@@ -4,30 +4,20 @@ use std::borrow::Borrow;
 use std::sync::Arc;
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
-use parking_lot::Mutex;
 use thiserror::Error;
 
 use crate::background::Threads;
-use crate::builder::Builder;
-use crate::clock::Clock;
-use crate::control::controller::{Control, Lowered, Snapshot};
+use crate::control::controller::Lowered;
 use crate::control::event::{Cause, Event, EventKind, Subscription};
-use crate::control::guard::{Evidence, Verdict};
-use crate::dice::Dice;
-use crate::error::{LoadError, ModelError};
-use crate::feedback::join::Joins;
 use crate::feedback::{Joined, PredictionId};
-use crate::model::{Identity, Model};
-use crate::os;
+use crate::inner::Inner;
+use crate::model::Identity;
 use crate::pin::{Pinned, TooManyPins};
-use crate::request::{Answer, Check, Draw, Judge, PredictError, attempt};
-use crate::rollout::Rollout;
-use crate::routing::Routing;
-use crate::shadow::{Copied, ShadowCounts, ShadowQueue, Shared};
+use crate::request::{Answer, Draw, PredictError};
+use crate::shadow::{Copied, Shared};
 use crate::status::Status;
-use crate::task::{Outcome, Task};
-use crate::version::{InvalidVersionId, Version, VersionId};
+use crate::task::Outcome;
+use crate::version::VersionId;
 
 /// The model of a service: answers requests with the live version, tries others on the same traffic, and goes back.
 ///
@@ -59,37 +49,6 @@ pub struct ModelHandle<I: ?Sized + 'static, O: 'static> {
     pub(crate) threads: Arc<Threads>,
 }
 
-/// What all clones of a handle share.
-pub(crate) struct Inner<I: ?Sized, O> {
-    pub(crate) routing: ArcSwap<Routing<I, O>>,
-    pub(crate) task: Task<O>,
-    pub(crate) check: Option<Check<O>>,
-    /// How long a candidate may take.
-    pub(crate) limit: Option<Duration>,
-    pub(crate) clock: Clock,
-    pub(crate) dice: Dice,
-    pub(crate) joins: Joins,
-    pub(crate) shadow: Option<ShadowQueue<I, O>>,
-    /// An input that every version must answer before it takes traffic.
-    pub(crate) sample: Option<Box<dyn Sample<I>>>,
-    /// Somebody ticks: a thread of ours, or the host as it said.
-    pub(crate) driven: bool,
-    pub(crate) control: Mutex<Control<I, O>>,
-    /// Held by whoever ticks.
-    pub(crate) ticking: Mutex<()>,
-}
-
-/// An input that is kept.
-pub(crate) trait Sample<I: ?Sized>: Send + Sync {
-    fn input(&self) -> &I;
-}
-
-impl<I: ?Sized, T: Borrow<I> + Send + Sync> Sample<I> for T {
-    fn input(&self) -> &I {
-        self.borrow()
-    }
-}
-
 impl<I: ?Sized + 'static, O: 'static> Clone for ModelHandle<I, O> {
     fn clone(&self) -> Self {
         Self { inner: Arc::clone(&self.inner), threads: Arc::clone(&self.threads) }
@@ -97,12 +56,6 @@ impl<I: ?Sized + 'static, O: 'static> Clone for ModelHandle<I, O> {
 }
 
 impl<I: ?Sized + 'static, O: 'static> ModelHandle<I, O> {
-    /// Begins to build a handle; `name` appears in `status()` and decides, with the number of a rollout, which keys go
-    /// first.
-    pub fn builder(name: impl Into<String>) -> Builder<I, O> {
-        Builder::new(name.into())
-    }
-
     /// Answers one request: by live or, on their share of the traffic, by a candidate. A candidate that fails is
     /// answered for by live in the same call.
     ///
@@ -203,31 +156,6 @@ impl<I: ?Sized + 'static, O: 'static> ModelHandle<I, O> {
     /// is unknown or forged, is only counted as such.
     pub fn feedback(&self, id: PredictionId, outcome: Outcome) -> Joined {
         self.inner.joins.feedback(&id, &outcome, self.inner.clock.now())
-    }
-
-    /// Loads a version, checks it and warms it up, on the calling thread. It takes no traffic yet: what comes back
-    /// tries it.
-    ///
-    /// # Errors
-    ///
-    /// Whatever is wrong with the version or its name. Nothing has changed then.
-    pub fn stage(&self, name: &str, model: impl Model<I, O> + 'static) -> Result<Rollout<I, O>, StageError> {
-        let id = VersionId::new(name)?;
-        let inner = &self.inner;
-        if inner.control.lock().is_in_use(id) {
-            return Err(StageError::InUse { version: id });
-        }
-        let version = Arc::new(inner.prepare(id, Box::new(model))?);
-        let shadow = inner.shadow_counts();
-        let control = &mut *inner.control.lock();
-        if control.closed {
-            return Err(StageError::Closed);
-        }
-        if control.is_in_use(id) {
-            return Err(StageError::InUse { version: id });
-        }
-        let number = control.begin(version, shadow, inner.clock.now()).ok_or(StageError::TooMany)?;
-        Ok(Rollout::new(self.clone(), number, id))
     }
 
     /// Back to what was live: takes off every exposed candidate; where none is, live goes back to the version before
@@ -364,162 +292,6 @@ impl<I: ?Sized + 'static, O: 'static> std::fmt::Debug for ModelHandle<I, O> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("ModelHandle").field("live", &self.live()).finish_non_exhaustive()
     }
-}
-
-impl<I: ?Sized + 'static, O: 'static> Inner<I, O> {
-    /// Makes a version of a model: loads it, warms it, and has it answer the host's sample. The host's code all the
-    /// way, so a panic is an error.
-    pub(crate) fn prepare(
-        &self,
-        id: VersionId,
-        model: Box<dyn Model<I, O>>,
-    ) -> Result<Version<I, O>, StageError> {
-        prepare(id, model, &self.task, self.check.as_ref(), self.sample.as_deref())
-    }
-
-    pub(crate) fn shadow_counts(&self) -> ShadowCounts {
-        self.shadow.as_ref().map(ShadowQueue::counts).unwrap_or_default()
-    }
-
-    pub(crate) fn run_shadow(&self, max: usize) -> usize {
-        let Some(queue) = &self.shadow else { return 0 };
-        (0..max).take_while(|_| queue.run_one(&self.shadow_judge(), &self.joins, &self.clock)).count()
-    }
-
-    pub(crate) fn stop_overdue(&self) {
-        let routing = self.routing.load();
-        let candidates = routing.arms.get(1..).unwrap_or_default();
-        for arm in candidates {
-            arm.version.model.stop_overdue();
-        }
-    }
-
-    pub(crate) fn tick(&self) {
-        let Some(_ticking) = self.ticking.try_lock() else { return };
-        let now = self.clock.now();
-        if let Some(queue) = &self.shadow {
-            queue.relieve();
-        }
-        let snapshots = {
-            let control = &mut *self.control.lock();
-            control.collect(&self.joins, now);
-            control.lower_tripped(&self.routing, &self.joins, now);
-            control.snapshots(self.shadow_counts(), now)
-        };
-        // Guards are the host's code: no lock is held, and time may pass.
-        let judged: Vec<Vec<Evidence>> = snapshots.iter().map(|snapshot| self.ask_guards(snapshot)).collect();
-        let (loaded, unborrowed) = {
-            let control = &mut *self.control.lock();
-            for (snapshot, evidence) in snapshots.iter().zip(judged) {
-                control.apply(snapshot, evidence, &self.routing, &self.joins, now);
-            }
-            control.renew(now);
-            (control.loaded(), control.retired.take_unborrowed())
-        };
-        if let Some(queue) = &self.shadow {
-            queue.skip_unwanted(&self.joins);
-        }
-        self.maintain(loaded);
-        self.free(unborrowed);
-    }
-
-    /// Has every loaded model replace what it lost. Not under the lock: it may load sessions.
-    fn maintain(&self, versions: Vec<Arc<Version<I, O>>>) {
-        let judge = self.shadow_judge();
-        for version in versions {
-            let maintained = judge.guarded(|| version.model.maintain());
-            let failure = match maintained {
-                Ok(Ok(())) => None,
-                Ok(Err(error)) => Some(error.to_string()),
-                Err(error) => Some(error.to_string()),
-            };
-            self.control.lock().set_degraded(version.id, failure, self.clock.now());
-        }
-    }
-
-    fn ask_guards(&self, snapshot: &Snapshot) -> Vec<Evidence> {
-        let comparison = snapshot.comparison();
-        let judge = self.shadow_judge();
-        snapshot
-            .guards
-            .iter()
-            .map(|guard| {
-                judge.guarded(|| guard.judge(&comparison)).unwrap_or_else(|error| {
-                    Evidence::new("a guard of the host's", Verdict::Inconclusive).note(error.to_string())
-                })
-            })
-            .collect()
-    }
-
-    /// Frees versions that nobody uses any more. Not under the lock: dropping a model is an engine's code.
-    fn free(&self, versions: Vec<Arc<Version<I, O>>>) {
-        if versions.is_empty() {
-            return;
-        }
-        let names: Vec<VersionId> = versions.iter().map(|version| version.id).collect();
-        // A model whose destructor panics must not end the thread that ticks.
-        let _ = self.shadow_judge().guarded(|| drop(versions));
-        os::return_free_memory();
-        let control = &mut *self.control.lock();
-        let (now, epoch) = (self.clock.now(), control.epoch);
-        for version in names {
-            control.set_degraded(version, None, now);
-            control.announcer.announce(now, epoch, EventKind::Dropped { version });
-        }
-    }
-}
-
-/// See [`Inner::prepare`].
-pub(crate) fn prepare<I: ?Sized + 'static, O: 'static>(
-    id: VersionId,
-    model: Box<dyn Model<I, O>>,
-    task: &Task<O>,
-    check: Option<&Check<O>>,
-    sample: Option<&dyn Sample<I>>,
-) -> Result<Version<I, O>, StageError> {
-    let judge = Judge { task, check, limit: None };
-    let failed = |source: ModelError| StageError::Answer { version: id, source };
-    judge.guarded(|| model.load()).map_err(failed)??;
-    judge.guarded(|| model.warm_up()).and_then(|warmed| warmed).map_err(failed)?;
-    let (identity, description) =
-        judge.guarded(|| (model.identity(), model.description())).map_err(failed)?;
-    let version = Version { id, identity, description, model };
-    if let Some(sample) = sample {
-        attempt(&version, sample.input(), &judge).map_err(failed)?;
-    }
-    Ok(version)
-}
-
-/// Why a version could not be staged. Nothing has changed.
-#[derive(Debug, Clone, Error)]
-#[non_exhaustive]
-pub enum StageError {
-    /// The name cannot name a version.
-    #[error(transparent)]
-    Name(#[from] InvalidVersionId),
-    /// A version of that name is live, on trial or retained.
-    #[error("a version called {version} is in use: give this one another name")]
-    InUse {
-        /// The name.
-        version: VersionId,
-    },
-    /// The model could not be loaded.
-    #[error(transparent)]
-    Load(#[from] LoadError),
-    /// The model was loaded, and failed on a made-up input or on the host's sample.
-    #[error("version {version} did not answer a first request: {source}")]
-    Answer {
-        /// The version.
-        version: VersionId,
-        /// What went wrong.
-        source: ModelError,
-    },
-    /// As many rollouts run as a handle can tell apart.
-    #[error("too many rollouts at one time: end one first")]
-    TooMany,
-    /// The handle was closed.
-    #[error("the handle was closed: it tries nothing any more")]
-    Closed,
 }
 
 /// A version that cannot be gone back to.

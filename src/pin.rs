@@ -1,15 +1,13 @@
 //! Pins: several calls that must stay with one version whole.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use parking_lot::Mutex;
 use thiserror::Error;
 
-use crate::clock::Timestamp;
-use crate::handle::Inner;
+use crate::control::pins::{Held, PinSlot};
+use crate::inner::Inner;
 use crate::request::{Answer, Call, Draw, PredictError, Unit};
-use crate::routing::Arm;
 use crate::version::VersionId;
 
 /// A stream of calls that stays with one version, whatever is promoted or rolled back meanwhile: a model whose state
@@ -23,19 +21,6 @@ pub struct Pinned<I: ?Sized, O> {
     pub(crate) inner: Arc<Inner<I, O>>,
     pub(crate) slot: Arc<PinSlot<I, O>>,
     pub(crate) version: VersionId,
-}
-
-/// What the control side shares with a pin: it can take the version away.
-pub(crate) struct PinSlot<I: ?Sized, O> {
-    opened: Timestamp,
-    held: Mutex<Option<Held<I, O>>>,
-}
-
-struct Held<I: ?Sized, O> {
-    arm: Arm<I, O>,
-    index: u8,
-    keyed: bool,
-    unit: Option<u64>,
 }
 
 /// Why a pinned call got no answer.
@@ -106,23 +91,6 @@ impl<I: ?Sized + 'static, O: 'static> Pinned<I, O> {
 impl<I: ?Sized, O> std::fmt::Debug for Pinned<I, O> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Pinned").field("version", &self.version).finish_non_exhaustive()
-    }
-}
-
-impl<I: ?Sized, O> PinSlot<I, O> {
-    /// Takes the version away where it has been held for longer than `lasts`.
-    pub(crate) fn expire(&self, now: Timestamp, lasts: Duration) {
-        if now.since(self.opened) > lasts {
-            self.held.lock().take();
-        }
-    }
-
-    /// Takes the version away unless it is still exposed.
-    pub(crate) fn supersede_unless(&self, exposed: impl Fn(VersionId) -> bool) {
-        let held = &mut *self.held.lock();
-        if held.as_ref().is_some_and(|held| !exposed(held.arm.version.id)) {
-            *held = None;
-        }
     }
 }
 

@@ -1,8 +1,6 @@
 //! The life of a request: from the routing table to an answer with its id.
 
-use std::any::Any;
 use std::borrow::Borrow;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,13 +11,15 @@ use thiserror::Error;
 use crate::clock::{Reading, Timestamp};
 use crate::error::{ErrorKind, InputError, ModelError};
 use crate::feedback::id::{Body, Flags, PredictionId, Seal};
-use crate::handle::Inner;
-use crate::routing::{Arm, Routed, Routing, scale};
+use crate::inner::Inner;
+use crate::judge::attempt;
+use crate::routing::{Arm, Routed, Routing};
 use crate::shadow::{Answered, Copied};
+use crate::share::scale;
 use crate::stats::exposure::{Counted, Request, lane};
 use crate::stats::tally::Tally;
-use crate::task::{Censoring, Kept, Task, TaskKind, Truth};
-use crate::version::{Version, VersionId};
+use crate::task::{Censoring, Kept, Truth};
+use crate::version::VersionId;
 
 /// An answer, and what is known of how it came about.
 #[derive(Clone, Copy)]
@@ -113,71 +113,6 @@ impl PredictError {
             source => Self::Failed { version, source },
         }
     }
-}
-
-/// What decides whether an output is an answer, and what is kept of it.
-pub(crate) struct Judge<'a, O> {
-    pub(crate) task: &'a Task<O>,
-    pub(crate) check: Option<&'a Check<O>>,
-    /// How long a candidate may take.
-    pub(crate) limit: Option<Duration>,
-}
-
-/// The host's own test of an answer.
-pub(crate) type Check<O> = Box<dyn Fn(&O) -> bool + Send + Sync>;
-
-impl<O: 'static> Judge<'_, O> {
-    fn kept(&self, output: &O) -> Result<Kept, ModelError> {
-        if self.check.is_some_and(|check| !check(output)) {
-            return Err(ModelError::invalid_output("the host's check refused it"));
-        }
-        match self.task.read(output) {
-            Kept::Unreadable => Err(ModelError::invalid_output("it is not what the task says an answer is")),
-            kept => Ok(kept),
-        }
-    }
-}
-
-impl<O> Judge<'_, O> {
-    /// Runs the host's code; a panic is an error.
-    pub(crate) fn guarded<T>(&self, run: impl FnOnce() -> T) -> Result<T, ModelError> {
-        // Unwind safety: what a panic may leave half done belongs to the model or to the host's closure, which are
-        // shared behind `&self` and must bear that by themselves; nothing of ours is borrowed mutably.
-        catch_unwind(AssertUnwindSafe(run)).map_err(|payload| panicked(payload.as_ref()))
-    }
-}
-
-impl<O: 'static> Judge<'_, O> {
-    pub(crate) fn kind(&self) -> TaskKind {
-        self.task.kind()
-    }
-}
-
-#[cold]
-fn panicked(payload: &(dyn Any + Send)) -> ModelError {
-    let message = payload
-        .downcast_ref::<&str>()
-        .copied()
-        .or_else(|| payload.downcast_ref::<String>().map(String::as_str))
-        .unwrap_or("a panic without a message");
-    ModelError::Panicked { message: message.into() }
-}
-
-/// Asks a version, and makes sure that what comes back is an answer.
-#[inline]
-pub(crate) fn attempt<I: ?Sized, O: 'static>(
-    version: &Version<I, O>,
-    input: &I,
-    judge: &Judge<'_, O>,
-) -> Result<(O, Kept), ModelError> {
-    judge.guarded(|| {
-        let output = match judge.limit {
-            None => version.model.predict(input),
-            Some(limit) => version.model.predict_within(input, limit),
-        }?;
-        let kept = judge.kept(&output)?;
-        Ok((output, kept))
-    })?
 }
 
 /// How a request falls to an arm.
@@ -520,19 +455,5 @@ impl<I: ?Sized + 'static, O: 'static> Inner<I, O> {
             routed.arm.exposure.note(lane(), |tally| tally.record_withheld());
         }
         (routed, random)
-    }
-
-    #[inline]
-    fn judge(&self, index: u8) -> Judge<'_, O> {
-        Judge {
-            task: &self.task,
-            check: self.check.as_ref(),
-            limit: if index == 0 { None } else { self.limit },
-        }
-    }
-
-    /// The judge of a shadow's answers.
-    pub(crate) fn shadow_judge(&self) -> Judge<'_, O> {
-        self.judge(1)
     }
 }

@@ -7,10 +7,13 @@ use thiserror::Error;
 use crate::control::controller::Lowered;
 use crate::control::event::{Cause, EventKind};
 use crate::control::guard::{Guard, Needs};
+use crate::control::phase::Phase;
 use crate::control::plan::{Bake, Exposed, InvalidPlan, Plan};
-use crate::control::rollout::{Input, Phase, TransitionRefused};
+use crate::control::rollout::{Input, TransitionRefused};
 use crate::handle::ModelHandle;
-use crate::routing::{InvalidShare, Share};
+use crate::model::Model;
+use crate::share::{InvalidShare, Share};
+use crate::stage::{StageError, prepare};
 use crate::status::RolloutStatus;
 use crate::task::Truth;
 use crate::version::VersionId;
@@ -27,8 +30,41 @@ pub struct Rollout<I: ?Sized + 'static, O: 'static> {
     illegal: Option<RolloutError>,
 }
 
+impl<I: ?Sized + 'static, O: 'static> ModelHandle<I, O> {
+    /// Loads a version, checks it and warms it up, on the calling thread. It takes no traffic yet: what comes back
+    /// tries it.
+    ///
+    /// # Errors
+    ///
+    /// Whatever is wrong with the version or its name. Nothing has changed then.
+    pub fn stage(&self, name: &str, model: impl Model<I, O> + 'static) -> Result<Rollout<I, O>, StageError> {
+        let id = VersionId::new(name)?;
+        let inner = &self.inner;
+        if inner.control.lock().is_in_use(id) {
+            return Err(StageError::InUse { version: id });
+        }
+        let version = Arc::new(prepare(
+            id,
+            Box::new(model),
+            &inner.task,
+            inner.check.as_ref(),
+            inner.sample.as_deref(),
+        )?);
+        let shadow = inner.shadow_counts();
+        let control = &mut *inner.control.lock();
+        if control.closed {
+            return Err(StageError::Closed);
+        }
+        if control.is_in_use(id) {
+            return Err(StageError::InUse { version: id });
+        }
+        let number = control.begin(version, shadow, inner.clock.now()).ok_or(StageError::TooMany)?;
+        Ok(Rollout::new(self.clone(), number, id))
+    }
+}
+
 impl<I: ?Sized + 'static, O: 'static> Rollout<I, O> {
-    pub(crate) fn new(handle: ModelHandle<I, O>, number: u32, version: VersionId) -> Self {
+    fn new(handle: ModelHandle<I, O>, number: u32, version: VersionId) -> Self {
         Self { handle, number, version, illegal: None }
     }
 

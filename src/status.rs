@@ -8,11 +8,11 @@ use crate::clock::Timestamp;
 use crate::control::controller::{Attempt, Control, Past, Quarantined};
 use crate::control::event::Cause;
 use crate::control::guard::Evidence;
-use crate::control::rollout::Phase;
+use crate::control::phase::Phase;
 use crate::feedback::FeedbackCounts;
 use crate::model::{Description, Identity};
-use crate::routing::Share;
 use crate::shadow::ShadowCounts;
+use crate::share::Share;
 use crate::stats::{ArmFigures, DivergenceFigures, Window};
 use crate::version::{Version, VersionId};
 

@@ -9,16 +9,19 @@ use arc_swap::ArcSwap;
 
 use super::event::{Announcer, Cause, EventKind};
 use super::guard::{ArmView, Comparison, Evidence, Guard, Verdict};
+use super::phase::Phase;
+use super::pins::{PinPolicy, PinSlot};
 use super::plan::{Bake, Plan};
-use super::rollout::{Input, Judgement, Move, Phase, State, TransitionRefused, expose, transition};
+use super::rollout::{Input, Judgement, Move, State, TransitionRefused, expose, transition};
 use crate::clock::Timestamp;
-use crate::feedback::join::{Awaited, Intake, Joins};
+use crate::feedback::join::Joins;
 use crate::model::Identity;
-use crate::pin::PinSlot;
-use crate::routing::{Arm, Buckets, Lease, Routing, Shadowing, Share};
+use crate::routing::{Arm, Buckets, Lease, Routing, Shadowing};
 use crate::shadow::ShadowCounts;
+use crate::share::Share;
 use crate::stats::divergence::{Divergence, DivergenceFigures};
-use crate::stats::exposure::{Exposure, ExposureOptions};
+use crate::stats::exposure::{Awaited, Exposure, ExposureOptions};
+use crate::stats::intake::Intake;
 use crate::stats::tally::Tally;
 use crate::stats::window::{Window, WindowConfig, Windows};
 use crate::task::Kpi;
@@ -42,18 +45,6 @@ pub(crate) struct Settings {
     pub(crate) pins_max: usize,
     pub(crate) pins: PinPolicy,
     pub(crate) pins_last: Duration,
-}
-
-/// What becomes of a pinned stream when its version takes no traffic any more.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-#[non_exhaustive]
-pub enum PinPolicy {
-    /// It finishes on its version, within the time a pin may last. The default: a stream that is cut costs its user,
-    /// one that goes on costs some memory for a while.
-    #[default]
-    Finish,
-    /// Its next call is told [`Superseded`](crate::PinnedError::Superseded).
-    Supersede,
 }
 
 /// Ended rollouts whose outcome and figures are remembered.

@@ -12,9 +12,9 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TryRecvError, TrySen
 use serde::{Deserialize, Serialize};
 
 use super::guard::Evidence;
-use super::rollout::Phase;
+use super::phase::Phase;
 use crate::clock::Timestamp;
-use crate::routing::Share;
+use crate::share::Share;
 use crate::version::VersionId;
 
 /// Something that happened to a handle. Announced after it is true, in the order of its sequence numbers.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::rollout::Phase;
+use super::phase::Phase;
 use crate::shadow::ShadowCounts;
 use crate::stats::tally::Tally;
 use crate::stats::{ArmFigures, Better, DivergenceFigures, Metric, Window};

@@ -4,5 +4,7 @@ pub mod guard;
 
 pub(crate) mod controller;
 pub(crate) mod event;
+pub(crate) mod phase;
+pub(crate) mod pins;
 pub(crate) mod plan;
 pub(crate) mod rollout;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::routing::{InvalidShare, Share};
+use crate::share::{InvalidShare, Share};
 
 /// How a candidate becomes live: a list of steps, each taken back when a guard fails and left when every guard passes,
 /// then promotion, then a time of watching.

@@ -11,7 +11,7 @@ use siphasher::sip::SipHasher24;
 use thiserror::Error;
 
 use crate::clock::Timestamp;
-use crate::routing::Share;
+use crate::share::Share;
 use crate::task::{Kept, Ranked};
 
 /// Names one prediction, and travels with whatever it was made for until the truth is known.

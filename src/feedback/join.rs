@@ -15,8 +15,11 @@ use serde::{Deserialize, Serialize};
 
 use super::id::{Body, Flags, PredictionId, SealKey};
 use crate::clock::Timestamp;
-use crate::stats::divergence::{Divergence, PairedLabel};
-use crate::stats::tally::{Sign, Tally};
+use crate::dice::{mix, survives};
+use crate::stats::divergence::PairedLabel;
+use crate::stats::exposure::Awaited;
+use crate::stats::intake::Intake;
+use crate::stats::tally::Sign;
 use crate::task::{Actual, Kept, Kpi, Outcome, TaskKind, Truth};
 
 /// What became of an outcome. None of these does harm; all are counted in `status()`.
@@ -129,58 +132,6 @@ impl Default for JoinLimits {
 pub(crate) struct Assumption {
     pub(crate) after: Duration,
     pub(crate) actual: Actual,
-}
-
-/// Where the outcomes of one exposure collect until the next tick. Outlives the exposure's place in the table.
-pub(crate) struct Intake {
-    collected: Mutex<Collected>,
-}
-
-/// Outcomes and pairs since the last tick.
-struct Collected {
-    tally: Tally,
-    divergence: Divergence,
-}
-
-impl Intake {
-    pub(crate) fn new(kind: TaskKind, kpis: usize) -> Self {
-        Self {
-            collected: Mutex::new(Collected {
-                tally: Tally::new(kind, kpis),
-                divergence: Divergence::default(),
-            }),
-        }
-    }
-
-    /// An empty intake of the same kind.
-    pub(crate) fn like(&self) -> Self {
-        let mut tally = self.collected.lock().tally.clone();
-        tally.reset();
-        Self { collected: Mutex::new(Collected { tally, divergence: Divergence::default() }) }
-    }
-
-    /// Adds what has collected to `tally` and `divergence`, and begins anew.
-    pub(crate) fn drain(&self, tally: &mut Tally, divergence: &mut Divergence) {
-        let mut collected = self.collected.lock();
-        tally.merge(&collected.tally);
-        collected.tally.reset();
-        divergence.merge(&std::mem::take(&mut collected.divergence));
-    }
-
-    /// Counts a pair of answers to the same input.
-    pub(crate) fn diverged(&self, count: impl FnOnce(&mut Divergence)) {
-        count(&mut self.collected.lock().divergence);
-    }
-}
-
-/// A prediction that waits for the time at which its outcome is assumed.
-#[derive(Clone, Copy)]
-pub(crate) struct Awaited {
-    pub(crate) exposure: u32,
-    pub(crate) sequence: u64,
-    pub(crate) row: u64,
-    pub(crate) at: Timestamp,
-    pub(crate) kept: Kept,
 }
 
 /// One half of a shadowed pair: what the shadow said, and where the pair counts.
@@ -434,16 +385,17 @@ impl Joins {
         sign: Sign,
         first_of_unit: bool,
     ) {
-        let tally = &mut intake.collected.lock().tally;
-        match actual {
-            Actual::Kpi { value, .. } => {
-                tally.record_kpi(usize::from(figure.saturating_sub(1)), *value, sign)
+        intake.count(|tally| {
+            match actual {
+                Actual::Kpi { value, .. } => {
+                    tally.record_kpi(usize::from(figure.saturating_sub(1)), *value, sign)
+                }
+                _ => tally.record_outcome(kept, actual, sign),
             }
-            _ => tally.record_outcome(kept, actual, sign),
-        }
-        if first_of_unit {
-            tally.count_labelled_unit();
-        }
+            if first_of_unit {
+                tally.count_labelled_unit();
+            }
+        });
     }
 
     /// A second outcome for the same prediction.
@@ -486,16 +438,17 @@ impl Joins {
 
     /// Counts an outcome for both halves of a pair: the shadow's own quality, and who of the two was right.
     fn record_pair(&self, half: &ShadowHalf, answered: &Kept, actual: &Actual, sign: Sign) {
-        let collected = &mut *half.intake.collected.lock();
         let (live, candidate) = if half.reversed { (&half.kept, answered) } else { (answered, &half.kept) };
         if !half.reversed {
-            collected.tally.record_outcome(candidate, actual, sign);
-            if matches!(sign, Sign::Plus) {
-                collected.tally.count_labelled_unit();
-            }
+            half.intake.count(|tally| {
+                tally.record_outcome(candidate, actual, sign);
+                if matches!(sign, Sign::Plus) {
+                    tally.count_labelled_unit();
+                }
+            });
         }
         if let Some(label) = PairedLabel::of(self.kind, live, candidate, actual) {
-            collected.divergence.record_label(label, sign);
+            half.intake.diverged(|divergence| divergence.record_label(label, sign));
         }
     }
 
@@ -557,7 +510,7 @@ impl Joins {
                 unit: sequence,
                 row: Some(row),
                 at,
-                share: crate::routing::Share::NONE,
+                share: crate::share::Share::NONE,
                 flags: Flags::default(),
                 kept,
             };
@@ -677,19 +630,4 @@ fn place_of(row: u64) -> (usize, u64) {
 fn thinning_for(used: u64, capacity: u64) -> u32 {
     let free = capacity.saturating_sub(used).max(1);
     (capacity.max(1) / free).ilog2()
-}
-
-/// Whether something with this hash is kept at this strength of thinning: one in `2^thinning` is.
-#[inline]
-pub(crate) fn survives(hash: u64, thinning: u32) -> bool {
-    hash.leading_zeros() >= thinning
-}
-
-/// SplitMix64's finaliser.
-#[inline]
-pub(crate) fn mix(value: u64) -> u64 {
-    let mut z = value.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    z ^ (z >> 31)
 }

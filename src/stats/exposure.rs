@@ -9,11 +9,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use crossbeam_utils::CachePadded;
 use parking_lot::Mutex;
 
+use super::intake::Intake;
 use super::tally::Tally;
 use crate::clock::Timestamp;
+use crate::dice::{mix, survives};
 use crate::error::ErrorKind;
-use crate::feedback::join::{Awaited, Intake, mix, survives};
-use crate::routing::Share;
+use crate::share::Share;
 use crate::task::{Kept, TaskKind};
 
 /// Threads that a handle expects to write figures at once; more share stripes.
@@ -64,6 +65,16 @@ pub(crate) struct Counted {
     pub(crate) sequence: u64,
     pub(crate) row: Option<u64>,
     pub(crate) hash: u64,
+}
+
+/// A prediction that waits for the time at which its outcome is assumed.
+#[derive(Clone, Copy)]
+pub(crate) struct Awaited {
+    pub(crate) exposure: u32,
+    pub(crate) sequence: u64,
+    pub(crate) row: u64,
+    pub(crate) at: Timestamp,
+    pub(crate) kept: Kept,
 }
 
 /// One request, to be counted.

@@ -5,6 +5,7 @@
 
 pub(crate) mod divergence;
 pub(crate) mod exposure;
+pub(crate) mod intake;
 pub(crate) mod quality;
 pub(crate) mod tally;
 pub(crate) mod window;

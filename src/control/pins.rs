@@ -1,0 +1,52 @@
+//! What the control side knows of pinned streams.
+
+use std::time::Duration;
+
+use parking_lot::Mutex;
+
+use crate::clock::Timestamp;
+use crate::routing::Arm;
+use crate::version::VersionId;
+
+/// What becomes of a pinned stream when its version takes no traffic any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum PinPolicy {
+    /// It finishes on its version, within the time a pin may last. The default: a stream that is cut costs its user,
+    /// one that goes on costs some memory for a while.
+    #[default]
+    Finish,
+    /// Its next call is told [`Superseded`](crate::PinnedError::Superseded).
+    Supersede,
+}
+
+/// What the control side shares with a pin: it can take the version away.
+pub(crate) struct PinSlot<I: ?Sized, O> {
+    pub(crate) opened: Timestamp,
+    pub(crate) held: Mutex<Option<Held<I, O>>>,
+}
+
+/// What a pin keeps.
+pub(crate) struct Held<I: ?Sized, O> {
+    pub(crate) arm: Arm<I, O>,
+    pub(crate) index: u8,
+    pub(crate) keyed: bool,
+    pub(crate) unit: Option<u64>,
+}
+
+impl<I: ?Sized, O> PinSlot<I, O> {
+    /// Takes the version away where it has been held for longer than `lasts`.
+    pub(crate) fn expire(&self, now: Timestamp, lasts: Duration) {
+        if now.since(self.opened) > lasts {
+            self.held.lock().take();
+        }
+    }
+
+    /// Takes the version away unless it is still exposed.
+    pub(crate) fn supersede_unless(&self, exposed: impl Fn(VersionId) -> bool) {
+        let held = &mut *self.held.lock();
+        if held.as_ref().is_some_and(|held| !exposed(held.arm.version.id)) {
+            *held = None;
+        }
+    }
+}

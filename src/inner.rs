@@ -1,0 +1,148 @@
+//! What all clones of a handle share, and the work that is nobody's request.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use parking_lot::Mutex;
+
+use crate::clock::Clock;
+use crate::control::controller::{Control, Snapshot};
+use crate::control::event::EventKind;
+use crate::control::guard::{Evidence, Verdict};
+use crate::dice::Dice;
+use crate::feedback::join::Joins;
+use crate::judge::{Check, Judge};
+use crate::os;
+use crate::routing::Routing;
+use crate::shadow::{ShadowCounts, ShadowQueue};
+use crate::stage::Sample;
+use crate::task::Task;
+use crate::version::{Version, VersionId};
+
+/// What all clones of a handle share.
+pub(crate) struct Inner<I: ?Sized, O> {
+    pub(crate) routing: ArcSwap<Routing<I, O>>,
+    pub(crate) task: Task<O>,
+    pub(crate) check: Option<Check<O>>,
+    /// How long a candidate may take.
+    pub(crate) limit: Option<Duration>,
+    pub(crate) clock: Clock,
+    pub(crate) dice: Dice,
+    pub(crate) joins: Joins,
+    pub(crate) shadow: Option<ShadowQueue<I, O>>,
+    /// An input that every version must answer before it takes traffic.
+    pub(crate) sample: Option<Box<dyn Sample<I>>>,
+    /// Somebody ticks: a thread of ours, or the host as it said.
+    pub(crate) driven: bool,
+    pub(crate) control: Mutex<Control<I, O>>,
+    /// Held by whoever ticks.
+    pub(crate) ticking: Mutex<()>,
+}
+
+impl<I: ?Sized + 'static, O: 'static> Inner<I, O> {
+    #[inline]
+    pub(crate) fn judge(&self, index: u8) -> Judge<'_, O> {
+        Judge {
+            task: &self.task,
+            check: self.check.as_ref(),
+            limit: if index == 0 { None } else { self.limit },
+        }
+    }
+
+    /// The judge of a shadow's answers.
+    pub(crate) fn shadow_judge(&self) -> Judge<'_, O> {
+        self.judge(1)
+    }
+
+    pub(crate) fn shadow_counts(&self) -> ShadowCounts {
+        self.shadow.as_ref().map(ShadowQueue::counts).unwrap_or_default()
+    }
+
+    pub(crate) fn run_shadow(&self, max: usize) -> usize {
+        let Some(queue) = &self.shadow else { return 0 };
+        (0..max).take_while(|_| queue.run_one(&self.shadow_judge(), &self.joins, &self.clock)).count()
+    }
+
+    pub(crate) fn stop_overdue(&self) {
+        let routing = self.routing.load();
+        let candidates = routing.arms.get(1..).unwrap_or_default();
+        for arm in candidates {
+            arm.version.model.stop_overdue();
+        }
+    }
+
+    pub(crate) fn tick(&self) {
+        let Some(_ticking) = self.ticking.try_lock() else { return };
+        let now = self.clock.now();
+        if let Some(queue) = &self.shadow {
+            queue.relieve();
+        }
+        let snapshots = {
+            let control = &mut *self.control.lock();
+            control.collect(&self.joins, now);
+            control.lower_tripped(&self.routing, &self.joins, now);
+            control.snapshots(self.shadow_counts(), now)
+        };
+        // Guards are the host's code: no lock is held, and time may pass.
+        let judged: Vec<Vec<Evidence>> = snapshots.iter().map(|snapshot| self.ask_guards(snapshot)).collect();
+        let (loaded, unborrowed) = {
+            let control = &mut *self.control.lock();
+            for (snapshot, evidence) in snapshots.iter().zip(judged) {
+                control.apply(snapshot, evidence, &self.routing, &self.joins, now);
+            }
+            control.renew(now);
+            (control.loaded(), control.retired.take_unborrowed())
+        };
+        if let Some(queue) = &self.shadow {
+            queue.skip_unwanted(&self.joins);
+        }
+        self.maintain(loaded);
+        self.free(unborrowed);
+    }
+
+    /// Has every loaded model replace what it lost. Not under the lock: it may load sessions.
+    fn maintain(&self, versions: Vec<Arc<Version<I, O>>>) {
+        let judge = self.shadow_judge();
+        for version in versions {
+            let maintained = judge.guarded(|| version.model.maintain());
+            let failure = match maintained {
+                Ok(Ok(())) => None,
+                Ok(Err(error)) => Some(error.to_string()),
+                Err(error) => Some(error.to_string()),
+            };
+            self.control.lock().set_degraded(version.id, failure, self.clock.now());
+        }
+    }
+
+    fn ask_guards(&self, snapshot: &Snapshot) -> Vec<Evidence> {
+        let comparison = snapshot.comparison();
+        let judge = self.shadow_judge();
+        snapshot
+            .guards
+            .iter()
+            .map(|guard| {
+                judge.guarded(|| guard.judge(&comparison)).unwrap_or_else(|error| {
+                    Evidence::new("a guard of the host's", Verdict::Inconclusive).note(error.to_string())
+                })
+            })
+            .collect()
+    }
+
+    /// Frees versions that nobody uses any more. Not under the lock: dropping a model is an engine's code.
+    fn free(&self, versions: Vec<Arc<Version<I, O>>>) {
+        if versions.is_empty() {
+            return;
+        }
+        let names: Vec<VersionId> = versions.iter().map(|version| version.id).collect();
+        // A model whose destructor panics must not end the thread that ticks.
+        let _ = self.shadow_judge().guarded(|| drop(versions));
+        os::return_free_memory();
+        let control = &mut *self.control.lock();
+        let (now, epoch) = (self.clock.now(), control.epoch);
+        for version in names {
+            control.set_degraded(version, None, now);
+            control.announcer.announce(now, epoch, EventKind::Dropped { version });
+        }
+    }
+}
