@@ -129,6 +129,7 @@ impl<I: ?Sized + 'static, O: 'static> Builder<I, O> {
     /// What silence means: a prediction without an outcome after `horizon` is taken to have this one. For clicks, where
     /// nobody ever says "no". A prediction then keeps a row until it is settled, up to 262,144 at a time; beyond half
     /// of that, a share of the predictions that is chosen by a hash of their ids takes part and the rest does not.
+    /// Outcomes are waited for at least twice as long.
     pub fn assume_after(mut self, horizon: Duration, outcome: Outcome) -> Self {
         self.assumption = Some((horizon, outcome));
         self
@@ -201,8 +202,9 @@ impl<I: ?Sized + 'static, O: 'static> Builder<I, O> {
     }
 
     /// The host's own comparison of live's answer (first) with a candidate's, 0 for no difference; see
-    /// [`elementwise`](crate::elementwise) for tensors. Answers of sampled requests are cloned for it. Without it,
-    /// answers are compared by what the task reads off them. After [`shadowing`](Self::shadowing).
+    /// [`elementwise`](crate::elementwise) for tensors. Answers of sampled requests are cloned for it. A candidate that
+    /// fails on a copy differs by 1. Without it, answers are compared by what the task reads off them. After
+    /// [`shadowing`](Self::shadowing).
     pub fn compare(mut self, difference: impl Fn(&O, &O) -> f64 + Send + Sync + 'static) -> Self
     where
         O: Clone,

@@ -162,8 +162,8 @@ impl<I: ?Sized + 'static, O: 'static> ModelHandle<I, O> {
     /// it. Legal at any time, never refused, done when it returns: the next request is answered accordingly.
     pub fn rollback(&self, reason: impl Into<String>) -> Lowered {
         let cause = Cause::Operator { reason: reason.into() };
-        let Inner { control, routing, joins, clock, .. } = &*self.inner;
-        control.lock().lower_all(cause, routing, joins, clock.now())
+        let inner = &*self.inner;
+        inner.change(|control| control.lower_all(cause, &inner.routing, &inner.joins, inner.clock.now()))
     }
 
     /// Makes a retained version live. Exposed candidates are taken off.
@@ -173,16 +173,17 @@ impl<I: ?Sized + 'static, O: 'static> ModelHandle<I, O> {
     /// The version is not retained. Nothing has changed then.
     pub fn rollback_to(&self, version: &str, reason: impl Into<String>) -> Result<Lowered, NotRetained> {
         let cause = Cause::Operator { reason: reason.into() };
-        let Inner { control, routing, joins, clock, .. } = &*self.inner;
-        let control = &mut *control.lock();
-        let retained = control.retained.iter().map(|kept| kept.version.id).find(|id| *id == *version);
-        match retained {
-            Some(id) => Ok(control.go_back(id, cause, routing, joins, clock.now())),
-            None => Err(NotRetained {
-                version: version.into(),
-                retained: control.retained.iter().map(|kept| kept.version.id).collect(),
-            }),
-        }
+        let inner = &*self.inner;
+        inner.change(|control| {
+            let retained = control.retained.iter().map(|kept| kept.version.id).find(|id| *id == *version);
+            match retained {
+                Some(id) => Ok(control.go_back(id, cause, &inner.routing, &inner.joins, inner.clock.now())),
+                None => Err(NotRetained {
+                    version: version.into(),
+                    retained: control.retained.iter().map(|kept| kept.version.id).collect(),
+                }),
+            }
+        })
     }
 
     /// From now on automation may lower exposure and not raise it. What is done by hand is done.
@@ -198,6 +199,7 @@ impl<I: ?Sized + 'static, O: 'static> ModelHandle<I, O> {
     pub fn unfreeze(&self) {
         let control = &mut *self.inner.control.lock();
         if control.frozen.take().is_some() {
+            control.begin_waiting_anew();
             let epoch = control.epoch;
             control.announcer.announce(self.inner.clock.now(), epoch, EventKind::Unfrozen);
         }
@@ -223,7 +225,7 @@ impl<I: ?Sized + 'static, O: 'static> ModelHandle<I, O> {
         control.status(inner.shadow_counts(), inner.joins.counts(), now)
     }
 
-    /// The last events, oldest first: as many as [`log_limit`](Builder::log_limit) says.
+    /// The last events, oldest first: as many as [`log_limit`](crate::Builder::log_limit) says.
     pub fn events(&self) -> Vec<Arc<Event>> {
         self.inner.control.lock().announcer.log()
     }
@@ -247,7 +249,7 @@ impl<I: ?Sized + 'static, O: 'static> ModelHandle<I, O> {
     }
 
     /// Stops candidates whose deadline has passed. Called every millisecond or so by a host that sets
-    /// [`candidate_deadline`](Builder::candidate_deadline) without threads of ours.
+    /// [`candidate_deadline`](crate::Builder::candidate_deadline) without threads of ours.
     pub fn stop_overdue(&self) {
         self.inner.stop_overdue();
     }
@@ -260,10 +262,9 @@ impl<I: ?Sized + 'static, O: 'static> ModelHandle<I, O> {
     /// A thread was still busy when `deadline` had passed; it ends when it is done.
     pub fn close(&self, deadline: Duration) -> Result<(), StillBusy> {
         let inner = &*self.inner;
-        {
-            let control = &mut *inner.control.lock();
+        let closed_before = inner.change(|control| {
             if std::mem::replace(&mut control.closed, true) {
-                return Ok(());
+                return true;
             }
             let now = inner.clock.now();
             let numbers: Vec<u32> = control.attempts.iter().map(|attempt| attempt.number).collect();
@@ -275,6 +276,10 @@ impl<I: ?Sized + 'static, O: 'static> ModelHandle<I, O> {
             }
             let epoch = control.epoch;
             control.announcer.announce(now, epoch, EventKind::Closed);
+            false
+        });
+        if closed_before {
+            return Ok(());
         }
         let started = inner.clock.reading();
         let left = || {

@@ -55,6 +55,19 @@ impl<I: ?Sized + 'static, O: 'static> Inner<I, O> {
         self.judge(1)
     }
 
+    /// Changes the control side. Guards of rollouts that ended with it are dropped outside of the lock.
+    pub(crate) fn change<T>(&self, change: impl FnOnce(&mut Control<I, O>) -> T) -> T {
+        let (result, discarded) = {
+            let control = &mut *self.control.lock();
+            (change(control), std::mem::take(&mut control.discarded))
+        };
+        for guard in discarded {
+            // A destructor of the host's that panics undoes nothing.
+            let _ = self.shadow_judge().guarded(|| drop(guard));
+        }
+        result
+    }
+
     pub(crate) fn shadow_counts(&self) -> ShadowCounts {
         self.shadow.as_ref().map(ShadowQueue::counts).unwrap_or_default()
     }
@@ -78,22 +91,20 @@ impl<I: ?Sized + 'static, O: 'static> Inner<I, O> {
         if let Some(queue) = &self.shadow {
             queue.relieve();
         }
-        let snapshots = {
-            let control = &mut *self.control.lock();
+        let snapshots = self.change(|control| {
             control.collect(&self.joins, now);
             control.lower_tripped(&self.routing, &self.joins, now);
             control.snapshots(self.shadow_counts(), now)
-        };
+        });
         // Guards are the host's code: no lock is held, and time may pass.
         let judged: Vec<Vec<Evidence>> = snapshots.iter().map(|snapshot| self.ask_guards(snapshot)).collect();
-        let (loaded, unborrowed) = {
-            let control = &mut *self.control.lock();
+        let (loaded, unborrowed) = self.change(|control| {
             for (snapshot, evidence) in snapshots.iter().zip(judged) {
                 control.apply(snapshot, evidence, &self.routing, &self.joins, now);
             }
             control.renew(now);
             (control.loaded(), control.retired.take_unborrowed())
-        };
+        });
         if let Some(queue) = &self.shadow {
             queue.skip_unwanted(&self.joins);
         }
@@ -135,8 +146,10 @@ impl<I: ?Sized + 'static, O: 'static> Inner<I, O> {
             return;
         }
         let names: Vec<VersionId> = versions.iter().map(|version| version.id).collect();
-        // A model whose destructor panics must not end the thread that ticks.
-        let _ = self.shadow_judge().guarded(|| drop(versions));
+        for version in versions {
+            // A model whose destructor panics must not end the thread that ticks, nor meet another's on its way.
+            let _ = self.shadow_judge().guarded(|| drop(version));
+        }
         os::return_free_memory();
         let control = &mut *self.control.lock();
         let (now, epoch) = (self.clock.now(), control.epoch);

@@ -75,6 +75,7 @@
 
 pub mod model;
 pub mod stats;
+pub mod testing;
 
 mod background;
 mod builder;
@@ -95,8 +96,15 @@ mod shadow;
 mod share;
 mod stage;
 mod status;
+mod sync;
 mod task;
 mod version;
+
+/// What the lock-free protocols of `sync` are made of; loom's, where they are run in every interleaving.
+mod atomics {
+    pub(crate) use std::sync::Arc;
+    pub(crate) use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering, fence};
+}
 
 pub use background::Background;
 pub use builder::{BuildError, Builder};

@@ -7,7 +7,8 @@ use thiserror::Error;
 
 use crate::control::pins::{Held, PinSlot};
 use crate::inner::Inner;
-use crate::request::{Answer, Call, Draw, PredictError, Unit};
+use crate::request::{Answer, Call, Draw, PredictError};
+use crate::stats::exposure::Unit;
 use crate::version::VersionId;
 
 /// A stream of calls that stays with one version, whatever is promoted or rolled back meanwhile: a model whose state
@@ -56,30 +57,27 @@ impl<I: ?Sized + 'static, O: 'static> Pinned<I, O> {
     pub fn predict(&self, input: &I) -> Result<Answer<O>, PinnedError> {
         let superseded = PinnedError::Superseded { version: self.version };
         let started = self.inner.clock.reading();
+        self.slot.expire(self.inner.clock.at(started));
         // Clones, so that nothing is locked while the model runs. They are not the last ones: the control side holds
         // the version until nobody else does.
-        let (arm, index, keyed, unit) = match &*self.slot.held.lock() {
-            Some(held) => (held.arm.clone(), held.index, held.keyed, held.unit),
+        let (arm, index, keyed, unit) = match &mut *self.slot.held.lock() {
+            Some(held) => {
+                let unit = held.unit;
+                // At once, so that of two calls at the same time one counts the unit.
+                held.unit.joined = true;
+                (held.arm.clone(), held.index, held.keyed, unit)
+            }
             None => return Err(superseded),
         };
         let routing = self.inner.routing.load();
-        let call = Call {
-            routing: &routing,
-            index,
-            arm: &arm,
-            input,
-            keyed,
-            unit: Unit { joint: true, number: unit },
-            random: 0,
-            share: None,
-            started,
-        };
+        let call =
+            Call { routing: &routing, index, arm: &arm, input, keyed, unit, random: 0, share: None, started };
         let attempted = self.inner.ask(&arm, index, input);
-        let (number, answer) = self.inner.settle_alone(&call, attempted);
-        if let (None, Some(held)) = (unit, &mut *self.slot.held.lock()) {
-            held.unit.get_or_insert(number);
+        let answer = self.inner.settle_alone(&call, attempted)?;
+        if let (None, Some(held)) = (unit.number, &mut *self.slot.held.lock()) {
+            held.unit.number = held.unit.number.or(answer.id().body.row);
         }
-        Ok(answer?)
+        Ok(answer)
     }
 
     /// The version the stream is on.
@@ -112,9 +110,10 @@ impl<I: ?Sized + 'static, O: 'static> Inner<I, O> {
             arm: routed.arm.clone(),
             index: routed.index,
             keyed: matches!(draw, Draw::Key(_)),
-            unit: None,
+            unit: Unit { joint: true, ..Unit::default() },
         };
-        let slot = Arc::new(PinSlot { opened: now, held: Mutex::new(Some(held)) });
+        let until = now.plus(control.settings.pins_last);
+        let slot = Arc::new(PinSlot { until, held: Mutex::new(Some(held)) });
         control.pins.push(Arc::clone(&slot));
         Ok(Pinned { inner: Arc::clone(self), slot, version })
     }

@@ -14,10 +14,9 @@ use crate::feedback::id::{Body, Flags, PredictionId, Seal};
 use crate::inner::Inner;
 use crate::judge::attempt;
 use crate::routing::{Arm, Routed, Routing};
-use crate::shadow::{Answered, Copied};
+use crate::shadow::{Answered, Copied, Lent};
 use crate::share::scale;
-use crate::stats::exposure::{Counted, Request, lane};
-use crate::stats::tally::Tally;
+use crate::stats::exposure::{Counted, Request, Unit, lane};
 use crate::task::{Censoring, Kept, Truth};
 use crate::version::VersionId;
 
@@ -124,13 +123,6 @@ pub(crate) enum Draw<'a> {
     Key(&'a [u8]),
 }
 
-/// A unit of several predictions: which exposure counts it, and under which number once it has one.
-#[derive(Clone, Copy, Default)]
-pub(crate) struct Unit {
-    pub(crate) joint: bool,
-    pub(crate) number: Option<u64>,
-}
-
 /// A request on its way: what was asked, how it was routed.
 pub(crate) struct Call<'a, I: ?Sized, O> {
     pub(crate) routing: &'a Guard<Arc<Routing<I, O>>>,
@@ -190,7 +182,7 @@ impl<I: ?Sized + 'static, O: 'static> Inner<I, O> {
                 (routed.index, random)
             })
             .collect();
-        self.answer_batch(&routing, inputs, &routes, false, started)
+        self.answer_batch(&routing, inputs, &routes, (Unit::default(), false), started)
     }
 
     /// Answers several requests as one unit: one draw, one version.
@@ -202,7 +194,9 @@ impl<I: ?Sized + 'static, O: 'static> Inner<I, O> {
         let started = self.clock.reading();
         let routing = self.routing.load();
         let (routed, random) = self.route(&routing, draw, self.clock.at(started));
-        self.answer_batch(&routing, inputs, &vec![(routed.index, random); inputs.len()], true, started)
+        let unit = Unit { joint: true, ..Unit::default() };
+        let routes = vec![(routed.index, random); inputs.len()];
+        self.answer_batch(&routing, inputs, &routes, (unit, matches!(draw, Draw::Key(_))), started)
     }
 
     fn answer_batch<B: Borrow<I>>(
@@ -210,7 +204,7 @@ impl<I: ?Sized + 'static, O: 'static> Inner<I, O> {
         routing: &Guard<Arc<Routing<I, O>>>,
         inputs: &[B],
         routes: &[(u8, u64)],
-        joint: bool,
+        (mut unit, keyed): (Unit, bool),
         started: Reading,
     ) -> Vec<Result<Answer<O>, PredictError>> {
         let mut answers: Vec<Option<Result<Answer<O>, PredictError>>> = Vec::new();
@@ -225,14 +219,15 @@ impl<I: ?Sized + 'static, O: 'static> Inner<I, O> {
             let rows: Vec<&I> =
                 places.iter().filter_map(|place| inputs.get(*place)).map(Borrow::borrow).collect();
             let results = self.ask_batch(arm, index as u8, &rows);
-            let mut unit = Unit { joint, number: None };
             for ((place, row), attempted) in places.into_iter().zip(rows).zip(results) {
                 let random = routes.get(place).map_or(0, |(_, random)| *random);
-                let (index, keyed, share) = (index as u8, false, None);
+                let (index, share) = (index as u8, None);
                 let call = Call { routing, index, arm, input: row, keyed, unit, random, share, started };
                 let answer = self.settle(&call, attempted);
-                if let (true, None, Ok(answer)) = (joint, unit.number, &answer) {
-                    unit.number = Some(answer.id.body.unit);
+                if unit.joint {
+                    // A row that got no answer has been counted all the same.
+                    unit.joined = true;
+                    unit.number = unit.number.or_else(|| answer.as_ref().ok()?.id.body.row);
                 }
                 if let Some(slot) = answers.get_mut(place) {
                     *slot = Some(answer);
@@ -291,37 +286,49 @@ impl<I: ?Sized + 'static, O: 'static> Inner<I, O> {
         };
         let latency_nanos = ended.nanos_since(call.started);
         let candidate = call.index != 0;
-        let late = candidate && self.limit.is_some_and(|limit| u128::from(latency_nanos) > limit.as_nanos());
-        let result = if late { Err(ErrorKind::Deadline) } else { Ok(&kept) };
-        let (counted, at) = self.count(call, result, ended);
+        let (counted, at) =
+            self.count(call, self.unless_late(call, &kept, latency_nanos), Some(&kept), ended);
         let mut id = self.id(call, counted, at, kept, Flags::default());
         if !call.routing.shadowing.is_empty() {
-            self.shadow(call, &output, counted, ended, &mut id);
+            self.shadow(call, Some(&output), counted, ended, &mut id);
         }
         let route = if candidate { Route::Canary } else { Route::Live };
         Ok(Answer { output, id, version: call.arm.version.id, route, latency_nanos })
     }
 
-    /// Counts what a pinned version made of a call. Nobody else answers in its place. Returns the call's number too.
+    /// Counts what a pinned version made of a call. Nobody else answers in its place.
     pub(crate) fn settle_alone(
         &self,
         call: &Call<'_, I, O>,
         attempted: Attempted<O>,
-    ) -> (u64, Result<Answer<O>, PredictError>) {
+    ) -> Result<Answer<O>, PredictError> {
         let Attempted { result, ended } = attempted;
         let (version, latency_nanos) = (call.arm.version.id, ended.nanos_since(call.started));
         match result {
             Ok((output, kept)) => {
-                let (counted, at) = self.count(call, Ok(&kept), ended);
+                let result = self.unless_late(call, &kept, latency_nanos);
+                let (counted, at) = self.count(call, result, Some(&kept), ended);
                 let id = self.id(call, counted, at, kept, Flags::default());
                 let route = if call.index == 0 { Route::Live } else { Route::Canary };
-                (counted.sequence, Ok(Answer { output, id, version, route, latency_nanos }))
+                Ok(Answer { output, id, version, route, latency_nanos })
             }
             Err(error) => {
-                let (counted, _) = self.count(call, Err(error.kind()), ended);
-                (counted.sequence, Err(PredictError::of(version, error)))
+                self.count(call, Err(error.kind()), None, ended);
+                Err(PredictError::of(version, error))
             }
         }
+    }
+
+    /// An answer that a candidate gave after its deadline has missed it, although it is an answer.
+    #[inline]
+    fn unless_late<'k>(
+        &self,
+        call: &Call<'_, I, O>,
+        kept: &'k Kept,
+        latency_nanos: u64,
+    ) -> Result<&'k Kept, ErrorKind> {
+        let late = |limit: Duration| u128::from(latency_nanos) > limit.as_nanos();
+        if call.index != 0 && self.limit.is_some_and(late) { Err(ErrorKind::Deadline) } else { Ok(kept) }
     }
 
     /// The assigned arm has failed: live answers in a candidate's place, and the version before in that of a live that
@@ -336,22 +343,27 @@ impl<I: ?Sized + 'static, O: 'static> Inner<I, O> {
         let routing = call.routing;
         let substitute = if call.index == 0 { routing.previous.as_ref() } else { Some(routing.live()) };
         let Some(substitute) = substitute else {
-            self.count(call, Err(error.kind()), ended);
+            self.count(call, Err(error.kind()), None, ended);
             return Err(PredictError::of(call.arm.version.id, error));
         };
         let Attempted { result, ended: substituted } = self.ask(substitute, 0, call.input);
         match result {
             Ok((output, _)) => {
                 // Somebody else could answer, so the input was good after all.
-                let (counted, at) = self.count(call, Err(error.kind().not_the_callers()), ended);
+                let failure = error.kind().not_the_callers();
+                let (counted, at) = self.count(call, Err(failure), Some(&Kept::Unreadable), ended);
                 call.arm.exposure.note(lane(), |tally| tally.record_fallback());
                 substitute.exposure.note(lane(), |tally| tally.record_substitute(true));
-                let id = self.id(call, counted, at, Kept::Unreadable, Flags::FELL_BACK);
+                let mut id = self.id(call, counted, at, Kept::Unreadable, Flags::FELL_BACK);
+                if !routing.shadowing.is_empty() {
+                    // Pairs without those on which the arm failed would flatter it.
+                    self.shadow(call, None, counted, ended, &mut id);
+                }
                 let (version, latency_nanos) = (substitute.version.id, substituted.nanos_since(call.started));
                 Ok(Answer { output, id, version, route: Route::Fallback, latency_nanos })
             }
             Err(second) => {
-                self.count(call, Err(error.kind()), ended);
+                self.count(call, Err(error.kind()), None, ended);
                 substitute.exposure.note(lane(), |tally| tally.record_substitute(false));
                 Err(PredictError::of(substitute.version.id, second))
             }
@@ -363,23 +375,27 @@ impl<I: ?Sized + 'static, O: 'static> Inner<I, O> {
         &self,
         call: &Call<'_, I, O>,
         result: Result<&Kept, ErrorKind>,
+        kept: Option<&Kept>,
         ended: Reading,
     ) -> (Counted, Timestamp) {
         let at = self.clock.at(ended);
+        let censored = match (self.joins.truth(), result) {
+            // A function of the host's that panics hides nothing.
+            (Truth::Censored(hidden), Ok(kept)) => {
+                self.shadow_judge().guarded(|| hidden(Censoring::of(kept))).unwrap_or(false)
+            }
+            _ => false,
+        };
         let request = Request {
             result,
             latency_nanos: ended.nanos_since(call.started),
             at,
             shadow: false,
-            joins_unit: call.unit.number.is_some(),
+            unit: call.unit,
+            kept,
+            censored,
             thinning: self.joins.row_thinning(),
         };
-        if let (Truth::Censored(hidden), Ok(kept)) = (self.joins.truth(), result) {
-            // A function of the host's that panics hides nothing.
-            if self.shadow_judge().guarded(|| hidden(Censoring::of(kept))).unwrap_or(false) {
-                call.arm.exposure.note(lane(), Tally::count_censored);
-            }
-        }
         (call.arm.exposure.record(lane(), &request), at)
     }
 
@@ -398,7 +414,7 @@ impl<I: ?Sized + 'static, O: 'static> Inner<I, O> {
             process: self.joins.process(),
             exposure: exposure.number,
             sequence,
-            unit: call.unit.number.unwrap_or(sequence),
+            unit: call.unit.number.or(row).unwrap_or_default(),
             row,
             at,
             share: exposure.share,
@@ -408,11 +424,12 @@ impl<I: ?Sized + 'static, O: 'static> Inner<I, O> {
         PredictionId { body, seal: Seal::Made(self.joins.key()) }
     }
 
-    /// Offers a copy of the request to those that shadow the arm which answered it.
+    /// Offers a copy of the request to those that shadow the arm it was assigned to, whose own output there is none of
+    /// where it failed.
     fn shadow(
         &self,
         call: &Call<'_, I, O>,
-        output: &O,
+        output: Option<&O>,
         counted: Counted,
         ended: Reading,
         id: &mut PredictionId,
@@ -426,9 +443,9 @@ impl<I: ?Sized + 'static, O: 'static> Inner<I, O> {
         let mut body = id.body;
         body.flags = body.flags.with(Flags::SHADOWED, keeps);
         let latency_nanos = ended.nanos_since(call.started);
-        let answered = Answered { body, latency_nanos, output: queue.keep(output) };
-        let share = call.share.map(|share| share());
-        if queue.offer(call.input, share, call.routing, targets, answered, ended) {
+        let answered = Answered { body, latency_nanos, joins_unit: call.unit.joined };
+        let lent = Lent { input: call.input, share: call.share, output };
+        if queue.offer(&lent, &self.shadow_judge(), call.routing, targets, answered, ended) {
             id.body = body;
         }
     }

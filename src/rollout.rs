@@ -28,6 +28,8 @@ pub struct Rollout<I: ?Sized + 'static, O: 'static> {
     version: VersionId,
     /// Why a guard can never judge here.
     illegal: Option<RolloutError>,
+    /// A guard that judges by the truth.
+    truthful: Option<String>,
 }
 
 impl<I: ?Sized + 'static, O: 'static> ModelHandle<I, O> {
@@ -58,14 +60,14 @@ impl<I: ?Sized + 'static, O: 'static> ModelHandle<I, O> {
         if control.is_in_use(id) {
             return Err(StageError::InUse { version: id });
         }
-        let number = control.begin(version, shadow, inner.clock.now()).ok_or(StageError::TooMany)?;
+        let number = control.begin(&version, shadow, inner.clock.now()).ok_or(StageError::TooMany)?;
         Ok(Rollout::new(self.clone(), number, id))
     }
 }
 
 impl<I: ?Sized + 'static, O: 'static> Rollout<I, O> {
     fn new(handle: ModelHandle<I, O>, number: u32, version: VersionId) -> Self {
-        Self { handle, number, version, illegal: None }
+        Self { handle, number, version, illegal: None, truthful: None }
     }
 
     /// Adds a guard. One that could never judge here is refused when the candidate is to be exposed.
@@ -73,7 +75,12 @@ impl<I: ?Sized + 'static, O: 'static> Rollout<I, O> {
         let inner = &self.handle.inner;
         let judge = inner.shadow_judge();
         let illegal = match judge.guarded(|| (guard.name(), guard.needs())) {
-            Ok((name, needs)) => self.cannot_give(&needs).map(|reason| RolloutError::Guard { name, reason }),
+            Ok((name, needs)) => {
+                if needs.metric.is_some() || needs.kpi.is_some() {
+                    self.truthful.get_or_insert_with(|| name.clone());
+                }
+                self.cannot_give(&needs).map(|reason| RolloutError::Guard { name, reason })
+            }
             Err(error) => {
                 Some(RolloutError::Guard { name: "a guard of the host's".into(), reason: error.to_string() })
             }
@@ -126,7 +133,7 @@ impl<I: ?Sized + 'static, O: 'static> Rollout<I, O> {
         self.by_hand(Input::Promote)
     }
 
-    /// Follows a plan from here on.
+    /// Follows a plan from here on or, during a [`freeze`](ModelHandle::freeze), once that is over.
     ///
     /// # Errors
     ///
@@ -155,14 +162,12 @@ impl<I: ?Sized + 'static, O: 'static> Rollout<I, O> {
             });
         }
         let shadows = plan.steps().iter().any(|step| matches!(step.exposed(), Exposed::Shadow { .. }));
-        if shadows && matches!(inner.joins.truth(), Truth::CausedByAnswer) {
-            let untold = |needs: Needs| needs.metric.is_some() || needs.kpi.is_some();
-            if let Some(guard) = attempt.guards.iter().find(|guard| untold(guard.needs())) {
-                let reason = String::from(
-                    "the truth exists only for what was shown, so a shadow never has any: start the plan with a canary",
-                );
-                return Err(RolloutError::Guard { name: guard.name(), reason });
-            }
+        let untold = shadows && matches!(inner.joins.truth(), Truth::CausedByAnswer);
+        if let (true, Some(name)) = (untold, self.truthful.clone()) {
+            let reason = String::from(
+                "the truth exists only for what was shown, so a shadow never has any: start the plan with a canary",
+            );
+            return Err(RolloutError::Guard { name, reason });
         }
         control.follow(self.number, plan, &inner.routing, &inner.joins, now);
         Ok(())
@@ -172,7 +177,8 @@ impl<I: ?Sized + 'static, O: 'static> Rollout<I, O> {
     pub fn rollback(&self, reason: impl Into<String>) -> Lowered {
         let inner = &self.handle.inner;
         let cause = Cause::Operator { reason: reason.into() };
-        inner.control.lock().lower(self.number, cause, &inner.routing, &inner.joins, inner.clock.now())
+        let now = inner.clock.now();
+        inner.change(|control| control.lower(self.number, cause, &inner.routing, &inner.joins, now))
     }
 
     /// The plan stands still: it may lower exposure and does not raise it, and the rollout can be moved by hand.
@@ -213,15 +219,16 @@ impl<I: ?Sized + 'static, O: 'static> Rollout<I, O> {
     fn by_hand(&self, input: Input) -> Result<(), RolloutError> {
         self.check()?;
         let inner = &self.handle.inner;
-        let control = &mut *inner.control.lock();
-        if let Input::Canary(weight) = input {
-            let left = control.room_for(self.number);
-            if weight > left {
-                return Err(RolloutError::NotEnoughLeft { weight, left });
+        inner.change(|control| {
+            if let Input::Canary(weight) = input {
+                let left = control.room_for(self.number);
+                if weight > left {
+                    return Err(RolloutError::NotEnoughLeft { weight, left });
+                }
             }
-        }
-        control.by_hand(self.number, input, &inner.routing, &inner.joins, inner.clock.now())?;
-        Ok(())
+            control.by_hand(self.number, input, &inner.routing, &inner.joins, inner.clock.now())?;
+            Ok(())
+        })
     }
 
     fn check(&self) -> Result<(), RolloutError> {
@@ -233,6 +240,8 @@ impl<I: ?Sized + 'static, O: 'static> Rollout<I, O> {
         let control = &mut *inner.control.lock();
         let Some(attempt) = control.attempt_mut(self.number) else { return };
         if std::mem::replace(&mut attempt.state.paused, paused) != paused {
+            // What a step may take does not include the time in which it could not be left.
+            attempt.state.first_request = None;
             let epoch = control.epoch;
             control.announcer.announce(inner.clock.now(), epoch, event(self.version));
         }
@@ -247,10 +256,9 @@ impl<I: ?Sized + 'static, O: 'static> Rollout<I, O> {
         if needs.metric.is_some_and(|metric| !metric.is_of(inner.task.kind())) {
             return Some(String::from("the handle's task has no such figure: declare another task"));
         }
-        if let Some(kpi) = &needs.kpi {
-            if !inner.joins.kpis().iter().any(|declared| declared.name() == &**kpi) {
-                return Some(format!("the business figure `{kpi}` was not declared: add it at build"));
-            }
+        let declared = |name: &str| inner.joins.kpis().iter().any(|kpi| kpi.name() == name);
+        if let Some(kpi) = needs.kpi.as_ref().filter(|kpi| !declared(kpi)) {
+            return Some(format!("the business figure `{kpi}` was not declared: add it at build"));
         }
         if needs.pairs && inner.shadow.is_none() {
             return Some(String::from(

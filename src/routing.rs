@@ -1,7 +1,6 @@
 //! The routing table: the one immutable value that decides who answers, replaced whole by one atomic store.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use xxhash_rust::xxh3::{Xxh3, xxh3_64};
@@ -9,6 +8,7 @@ use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 use crate::clock::Timestamp;
 use crate::share::{BUCKETS, Share, scale};
 use crate::stats::exposure::Exposure;
+use crate::sync::Until;
 use crate::version::Version;
 
 /// Who answers what, at one moment.
@@ -126,23 +126,21 @@ pub(crate) fn bucket_of(salt: &[u8], key: &[u8]) -> u16 {
 /// A lease on exposure: nobody who judges the candidates, no candidates.
 ///
 /// The tick renews it; requests look at it only when they belong to a candidate, so live pays nothing.
-pub(crate) struct Lease(AtomicU64);
+pub(crate) struct Lease(Until);
 
 impl Lease {
     pub(crate) fn new(until: Timestamp) -> Self {
-        Self(AtomicU64::new(until.unix_nanos()))
+        Self(Until::new(until.unix_nanos()))
     }
 
     /// Extends the lease to `span` after `now`.
     pub(crate) fn renew(&self, now: Timestamp, span: Duration) {
-        // Relaxed: the value stands for itself. A request that still reads the old one passes the candidate over once
-        // more, which is the safe side.
-        self.0.fetch_max(now.plus(span).unix_nanos(), Ordering::Relaxed);
+        self.0.extend(now.plus(span).unix_nanos());
     }
 
     #[inline]
     pub(crate) fn holds(&self, at: Timestamp) -> bool {
-        at.unix_nanos() <= self.0.load(Ordering::Relaxed)
+        self.0.reaches(at.unix_nanos())
     }
 }
 
@@ -154,11 +152,13 @@ impl Lease {
 pub(crate) struct Buckets {
     /// 0 is live; anything else is the number that a rollout goes by here.
     owner: Box<[u8]>,
+    /// How many are live's: asked at every swap, which counting would make twice as long.
+    free: u16,
 }
 
 impl Default for Buckets {
     fn default() -> Self {
-        Self { owner: vec![0; usize::from(BUCKETS)].into() }
+        Self { owner: vec![0; usize::from(BUCKETS)].into(), free: BUCKETS }
     }
 }
 
@@ -173,6 +173,7 @@ impl Buckets {
             if *owner == 0 {
                 *owner = rollout;
                 has += 1;
+                self.free -= 1;
             }
         }
         for owner in self.owner.iter_mut().rev() {
@@ -182,6 +183,7 @@ impl Buckets {
             if *owner == rollout {
                 *owner = 0;
                 has -= 1;
+                self.free += 1;
             }
         }
         Share::from_buckets(has)
@@ -189,11 +191,14 @@ impl Buckets {
 
     /// What live has left.
     pub(crate) fn free(&self) -> Share {
-        Share::from_buckets(self.count(0))
+        Share::from_buckets(self.free)
     }
 
     /// The table's form: the arm that owns each bucket, by `arm_of(rollout)`; nothing where live owns all.
     pub(crate) fn table(&self, arm_of: impl Fn(u8) -> u8) -> Option<Box<[u8]>> {
+        if self.free == BUCKETS {
+            return None;
+        }
         let table: Box<[u8]> =
             self.owner.iter().map(|owner| if *owner == 0 { 0 } else { arm_of(*owner) }).collect();
         table.iter().any(|arm| *arm != 0).then_some(table)
@@ -245,6 +250,7 @@ mod tests {
                 let share = Share::from_buckets(share);
                 let has = buckets.set(rollout, share).buckets();
                 prop_assert_eq!(has, share.buckets().min(had + before.count(0)));
+                prop_assert_eq!(buckets.free().buckets(), buckets.count(0));
                 for (old, new) in before.owner.iter().zip(buckets.owner.iter()) {
                     if old != new {
                         let grown = has > had;

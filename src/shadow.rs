@@ -2,9 +2,9 @@
 
 use std::borrow::Borrow;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
-use crossbeam_channel::{Receiver, Sender, TrySendError};
+use crossbeam_channel::{Receiver, Sender};
 use serde::{Deserialize, Serialize};
 
 use crate::clock::{Clock, Reading};
@@ -14,7 +14,8 @@ use crate::judge::{Judge, attempt};
 use crate::routing::{Routing, Shadowing};
 use crate::share::BUCKETS;
 use crate::stats::divergence::Pair;
-use crate::stats::exposure::{Request, lane};
+use crate::stats::exposure::{Request, Unit, lane};
+use crate::sync::Budget;
 use crate::task::Kept;
 
 /// A copy of a request's input, or a share in it.
@@ -42,6 +43,9 @@ impl<I: ?Sized + Send + Sync> Copied<I> for Shared<I> {
 
 /// Compares what live and a candidate answered to the same input: 0 for no difference.
 pub(crate) type Compare<O> = Box<dyn Fn(&O, &O) -> f64 + Send + Sync>;
+
+/// Copies an answer for it.
+pub(crate) type CopyAnswer<O> = fn(&O) -> O;
 
 /// A comparison of tensors for [`Builder::compare`](crate::Builder::compare): the share of elements that lie further
 /// apart than `absolute + relative * |live's|`, as numpy's `isclose` has it. Two that are not numbers are close; answers
@@ -81,7 +85,7 @@ pub(crate) struct ShadowOptions<I: ?Sized, O> {
     pub(crate) entries_max: usize,
     pub(crate) bytes_max: usize,
     /// The host's own comparison, and how an answer is copied for it.
-    pub(crate) compare: Option<(fn(&O) -> O, Compare<O>)>,
+    pub(crate) compare: Option<(CopyAnswer<O>, Compare<O>)>,
     /// How far two scores or numbers may lie apart.
     pub(crate) tolerance: f64,
 }
@@ -93,16 +97,27 @@ struct Waiting<I: ?Sized, O> {
     routing: Arc<Routing<I, O>>,
     /// A bit for each entry of the table's shadowing that applies.
     targets: u64,
-    answered: Answered<O>,
+    answered: Answered,
+    /// A copy of the answer, where the host compares answers itself.
+    output: Option<O>,
     queued: Reading,
 }
 
-/// What the caller was answered.
-pub(crate) struct Answered<O> {
+/// What the arm that was assigned made of the request.
+pub(crate) struct Answered {
     pub(crate) body: Body,
     pub(crate) latency_nanos: u64,
-    /// A copy of the answer, where the host compares answers itself.
-    pub(crate) output: Option<O>,
+    /// Another prediction of a unit that has been counted.
+    pub(crate) joins_unit: bool,
+}
+
+/// A request that is sampled, as its caller lent it.
+pub(crate) struct Lent<'a, I: ?Sized, O> {
+    pub(crate) input: &'a I,
+    /// Makes a share in the input, where the caller gave it away.
+    pub(crate) share: Option<&'a dyn Fn() -> Box<dyn Copied<I>>>,
+    /// Nothing where the arm that was assigned failed, and another answered.
+    pub(crate) output: Option<&'a O>,
 }
 
 /// The queue. Offering never waits and never blocks: what there is no room for is refused and counted.
@@ -110,7 +125,7 @@ pub(crate) struct ShadowQueue<I: ?Sized, O> {
     options: ShadowOptions<I, O>,
     sender: Sender<Waiting<I, O>>,
     receiver: Receiver<Waiting<I, O>>,
-    bytes: AtomicUsize,
+    bytes: Budget,
     /// What is left of every sample under pressure, in 2^-16; see [`relieve`](Self::relieve).
     relief: AtomicU32,
     refused: AtomicU64,
@@ -146,15 +161,19 @@ impl ShadowCounts {
 }
 
 const NO_RELIEF: u32 = 1 << 16;
+/// What the host's comparison is taken to say of a candidate that failed: what it says of answers that differ
+/// altogether, where it compares tensors.
+const FAILED_DIFFERENCE: f64 = 1.0;
 
 impl<I: ?Sized + 'static, O: 'static> ShadowQueue<I, O> {
     pub(crate) fn new(options: ShadowOptions<I, O>) -> Self {
         let (sender, receiver) = crossbeam_channel::bounded(options.entries_max.max(1));
+        let bytes = Budget::new(options.bytes_max);
         Self {
             options,
             sender,
             receiver,
-            bytes: AtomicUsize::new(0),
+            bytes,
             relief: AtomicU32::new(NO_RELIEF),
             refused: AtomicU64::new(0),
             refused_before: AtomicU64::new(0),
@@ -170,64 +189,51 @@ impl<I: ?Sized + 'static, O: 'static> ShadowQueue<I, O> {
         let relief = u64::from(self.relief.load(Ordering::Relaxed));
         shadowing.iter().take(64).enumerate().fold(0, |targets, (place, entry)| {
             let sample = (u64::from(entry.sample.buckets()) << 32) / u64::from(BUCKETS);
-            let taken = entry.of == of && u64::from(random) < sample * relief >> 16;
+            let taken = entry.of == of && u64::from(random) < (sample * relief) >> 16;
             targets | u64::from(taken) << place
         })
     }
 
-    /// Copies `input` and queues it; whether there was room. The room is reserved before anything is copied, so a full
-    /// queue costs a request next to nothing.
+    /// Copies a request and queues it; whether it did. The room is reserved before anything is copied, so a full queue
+    /// costs a request next to nothing. Measuring and copying are the host's code: where they panic, the copy is
+    /// refused, and the caller has its answer all the same.
     pub(crate) fn offer(
         &self,
-        input: &I,
-        shared: Option<Box<dyn Copied<I>>>,
+        lent: &Lent<'_, I, O>,
+        judge: &Judge<'_, O>,
         routing: &Arc<Routing<I, O>>,
         targets: u64,
-        answered: Answered<O>,
+        answered: Answered,
         queued: Reading,
     ) -> bool {
-        let bytes = (self.options.bytes_of)(input);
-        if self.sender.is_full() || !reserve(&self.bytes, bytes, self.options.bytes_max) {
-            self.refused.fetch_add(1, Ordering::Relaxed);
-            return false;
-        }
-        let input = shared.unwrap_or_else(|| (self.options.copy)(input));
-        let routing = Arc::clone(routing);
-        match self.sender.try_send(Waiting { input, bytes, routing, targets, answered, queued }) {
-            Ok(()) => true,
-            Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => {
-                release(&self.bytes, bytes);
-                self.refused.fetch_add(1, Ordering::Relaxed);
-                false
+        let queued = judge.guarded(|| (self.options.bytes_of)(lent.input)).is_ok_and(|bytes| {
+            if self.sender.is_full() || !self.bytes.reserve(bytes) {
+                return false;
             }
+            let copied = judge.guarded(|| {
+                let input = lent.share.map_or_else(|| (self.options.copy)(lent.input), |share| share());
+                let compared = self.options.compare.as_ref().zip(lent.output);
+                (input, compared.map(|((copy, _), output)| copy(output)))
+            });
+            let sent = copied.is_ok_and(|(input, output)| {
+                let routing = Arc::clone(routing);
+                let waiting = Waiting { input, bytes, routing, targets, answered, output, queued };
+                self.sender.try_send(waiting).is_ok()
+            });
+            if !sent {
+                self.bytes.release(bytes);
+            }
+            sent
+        });
+        if !queued {
+            self.refused.fetch_add(1, Ordering::Relaxed);
         }
-    }
-
-    /// A copy of the answer, where the host compares answers itself.
-    pub(crate) fn keep(&self, output: &O) -> Option<O> {
-        self.options.compare.as_ref().map(|(copy, _)| copy(output))
+        queued
     }
 
     /// Runs the copy that has waited longest; `false` where none waits.
     pub(crate) fn run_one(&self, judge: &Judge<'_, O>, joins: &Joins, clock: &Clock) -> bool {
         match self.receiver.try_recv() {
-            Ok(waiting) => {
-                self.run(&waiting, judge, joins, clock);
-                true
-            }
-            Err(_) => false,
-        }
-    }
-
-    /// Waits up to `patience` for a copy and runs it; `false` where none came.
-    pub(crate) fn run_within(
-        &self,
-        patience: std::time::Duration,
-        judge: &Judge<'_, O>,
-        joins: &Joins,
-        clock: &Clock,
-    ) -> bool {
-        match self.receiver.recv_timeout(patience) {
             Ok(waiting) => {
                 self.run(&waiting, judge, joins, clock);
                 true
@@ -242,18 +248,18 @@ impl<I: ?Sized + 'static, O: 'static> ShadowQueue<I, O> {
         for _ in 0..self.receiver.len() {
             let Ok(waiting) = self.receiver.try_recv() else { return };
             if waiting.targets().all(|entry| entry.exposure.is_closed()) {
-                self.skip(&waiting, joins);
+                self.let_go(&waiting, &self.skipped, joins);
             } else if let Err(refused) = self.sender.try_send(waiting) {
                 // Somebody took the place meanwhile.
-                self.skip(&refused.into_inner(), joins);
-                self.refused.fetch_add(1, Ordering::Relaxed);
+                self.let_go(&refused.into_inner(), &self.refused, joins);
             }
         }
     }
 
-    fn skip(&self, waiting: &Waiting<I, O>, joins: &Joins) {
-        release(&self.bytes, waiting.bytes);
-        self.skipped.fetch_add(1, Ordering::Relaxed);
+    /// Gives up a copy that nobody will run any more, and counts why.
+    fn let_go(&self, waiting: &Waiting<I, O>, why: &AtomicU64, joins: &Joins) {
+        self.bytes.release(waiting.bytes);
+        why.fetch_add(1, Ordering::Relaxed);
         joins.shadows_answered(&waiting.answered.body, Vec::new());
     }
 
@@ -265,9 +271,9 @@ impl<I: ?Sized + 'static, O: 'static> ShadowQueue<I, O> {
             }
         }
         if halves.is_empty() {
-            self.skip(waiting, joins);
+            self.let_go(waiting, &self.skipped, joins);
         } else {
-            release(&self.bytes, waiting.bytes);
+            self.bytes.release(waiting.bytes);
             self.ran.fetch_add(1, Ordering::Relaxed);
             joins.shadows_answered(&waiting.answered.body, halves);
         }
@@ -298,7 +304,9 @@ impl<I: ?Sized + 'static, O: 'static> ShadowQueue<I, O> {
             latency_nanos,
             at: clock.at(ended),
             shadow: true,
-            joins_unit: false,
+            unit: Unit { joined: answered.joins_unit, ..Unit::default() },
+            kept: None,
+            censored: false,
             thinning: 0,
         };
         entry.exposure.record(lane(), &request);
@@ -306,21 +314,26 @@ impl<I: ?Sized + 'static, O: 'static> ShadowQueue<I, O> {
         entry.exposure.note(lane(), |tally| tally.record_queue_time(queue_nanos));
 
         let kept = counted.map_or(Kept::Unreadable, |kept| *kept);
-        let intake = if entry.reversed { &of.exposure.intake } else { &entry.exposure.intake };
-        let own = match (&self.options.compare, &answered.output, &result) {
+        let own = &entry.exposure.intake;
+        let pairs = if entry.reversed { &of.exposure.intake } else { own };
+        let comparison = match (&self.options.compare, &waiting.output, &result) {
             (Some((_, compare)), Some(theirs), Ok((ours, _))) => {
                 let (live, candidate) = if entry.reversed { (ours, theirs) } else { (theirs, ours) };
-                judge.guarded(|| compare(live, candidate)).ok()
+                // Not a number is refused, and counted as that.
+                Some(judge.guarded(|| compare(live, candidate)).unwrap_or(f64::NAN))
             }
+            // Of the two, it is the candidate that failed.
+            (Some(_), Some(_), Err(_)) if !entry.reversed => Some(FAILED_DIFFERENCE),
+            (Some(_), None, Ok(_)) if entry.reversed => Some(FAILED_DIFFERENCE),
             _ => None,
         };
         let theirs = (&answered.body.kept, answered.latency_nanos);
         let ours = (&kept, latency_nanos);
         let ((live, live_nanos), (candidate, candidate_nanos)) =
             if entry.reversed { (ours, theirs) } else { (theirs, ours) };
-        let pair = Pair { live, candidate, live_nanos, candidate_nanos, comparison: own };
-        intake.diverged(|divergence| divergence.record(judge.kind(), self.options.tolerance, &pair));
-        Some(ShadowHalf { intake: Arc::clone(intake), kept, reversed: entry.reversed })
+        let pair = Pair { live, candidate, live_nanos, candidate_nanos, comparison };
+        pairs.diverged(|divergence| divergence.record(judge.kind(), self.options.tolerance, &pair));
+        Some(ShadowHalf { own: Arc::clone(own), pairs: Arc::clone(pairs), kept, reversed: entry.reversed })
     }
 
     /// Fits the samples to what the workers manage: halves them when the queue is half full or has refused anything
@@ -331,7 +344,7 @@ impl<I: ?Sized + 'static, O: 'static> ShadowQueue<I, O> {
         let fresh = refused - self.refused_before.swap(refused, Ordering::Relaxed);
         let fullness = |used: usize, max: usize| used as f64 / max.max(1) as f64;
         let full = fullness(self.receiver.len(), self.options.entries_max)
-            .max(fullness(self.bytes.load(Ordering::Relaxed), self.options.bytes_max));
+            .max(fullness(self.bytes.used(), self.options.bytes_max));
         let relief = self.relief.load(Ordering::Relaxed);
         let next = if fresh > 0 || full > 0.5 {
             (relief / 2).max(1)
@@ -349,7 +362,7 @@ impl<I: ?Sized + 'static, O: 'static> ShadowQueue<I, O> {
             dropped: self.refused.load(Ordering::Relaxed),
             skipped: self.skipped.load(Ordering::Relaxed),
             waiting: self.receiver.len() as u64,
-            waiting_bytes: self.bytes.load(Ordering::Relaxed) as u64,
+            waiting_bytes: self.bytes.used() as u64,
             relief: f64::from(self.relief.load(Ordering::Relaxed)) / f64::from(NO_RELIEF),
         }
     }
@@ -366,19 +379,4 @@ impl<I: ?Sized, O> Waiting<I, O> {
             .filter(move |(place, _)| applies(place))
             .map(|(_, entry)| entry)
     }
-}
-
-/// Takes `bytes` out of a budget of `max`; whether there was that much left. An input larger than the whole budget is
-/// never taken.
-///
-/// Relaxed, all of it: the counter guards no other data, the channel hands the request over.
-fn reserve(used: &AtomicUsize, bytes: usize, max: usize) -> bool {
-    used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |used| {
-        used.checked_add(bytes).filter(|total| *total <= max)
-    })
-    .is_ok()
-}
-
-fn release(used: &AtomicUsize, bytes: usize) {
-    used.fetch_sub(bytes, Ordering::Relaxed);
 }

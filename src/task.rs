@@ -157,11 +157,11 @@ pub struct Ranked {
 impl Ranked {
     /// Adds the next item; those beyond the depth are left out.
     pub fn push(&mut self, item: u64) {
-        if self.len < self.depth {
-            if let Some(place) = self.items.get_mut(usize::from(self.len)) {
-                *place = hash_item(item);
-                self.len += 1;
-            }
+        if self.len < self.depth
+            && let Some(place) = self.items.get_mut(usize::from(self.len))
+        {
+            *place = hash_item(item);
+            self.len += 1;
         }
     }
 

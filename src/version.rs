@@ -9,6 +9,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use thiserror::Error;
 
 use crate::model::{Description, Identity, Model};
+use crate::sync::is_only_owner;
 
 /// The name of a version: `"v2"`, `"2026-11-23.1"`.
 ///
@@ -48,9 +49,12 @@ impl VersionId {
 
     /// The name.
     pub fn as_str(&self) -> &str {
-        let bytes = self.bytes.get(..usize::from(self.len)).unwrap_or_default();
         // Made from a `&str`, whole; nothing changes it afterwards.
-        std::str::from_utf8(bytes).unwrap_or_default()
+        std::str::from_utf8(self.as_bytes()).unwrap_or_default()
+    }
+
+    fn as_bytes(&self) -> &[u8] {
+        self.bytes.get(..usize::from(self.len)).unwrap_or_default()
     }
 }
 
@@ -80,7 +84,8 @@ impl PartialOrd for VersionId {
 
 impl Ord for VersionId {
     fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        self.as_str().cmp(other.as_str())
+        // As strings compare, without looking whether they are.
+        self.as_bytes().cmp(other.as_bytes())
     }
 }
 
@@ -155,7 +160,7 @@ impl<I: ?Sized, O> Retired<I, O> {
     /// dropping a model is an engine's code and can take milliseconds.
     #[must_use]
     pub(crate) fn take_unborrowed(&mut self) -> Vec<Arc<Version<I, O>>> {
-        self.0.extract_if(.., |version| Arc::strong_count(version) == 1).collect()
+        self.0.extract_if(.., |version| is_only_owner(version)).collect()
     }
 
     /// The versions that still wait.

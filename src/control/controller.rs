@@ -24,6 +24,7 @@ use crate::stats::exposure::{Awaited, Exposure, ExposureOptions};
 use crate::stats::intake::Intake;
 use crate::stats::tally::Tally;
 use crate::stats::window::{Window, WindowConfig, Windows};
+use crate::sync::is_only_owner;
 use crate::task::Kpi;
 use crate::version::{Retired, Version, VersionId};
 
@@ -53,6 +54,8 @@ const PAST_MAX: usize = 32;
 const RECORDS_MAX: usize = 64;
 /// Exposures that are kept for reuse, so that a switch allocates none.
 const SPARES_MAX: usize = 6;
+/// Exposures whose figures wait for a tick; beyond it, the next change of the table collects them itself.
+const EXPOSURES_MAX: usize = 256;
 /// Rollouts at one time. Their arms must have numbers that fit a byte.
 const ATTEMPTS_MAX: usize = 32;
 /// A candidate counts for nothing when nobody has judged it for so many intervals.
@@ -75,6 +78,8 @@ pub(crate) struct Control<I: ?Sized, O> {
     pub(crate) quarantine: BTreeMap<Identity, Quarantined>,
     pub(crate) pins: Vec<Arc<PinSlot<I, O>>>,
     pub(crate) closed: bool,
+    /// Guards of rollouts that are over: dropping one is the host's code, so it is done outside of the lock.
+    pub(crate) discarded: Vec<Arc<dyn Guard>>,
     /// Versions that could not replace what they lost.
     degraded: BTreeSet<VersionId>,
     pub(crate) lease: Arc<Lease>,
@@ -112,6 +117,8 @@ pub(crate) struct Attempt<I: ?Sized, O> {
     pub(crate) divergence: Divergence,
     pub(crate) evidence: Vec<Evidence>,
     pub(crate) previous: Option<VersionId>,
+    /// It has failed outright, wherever it was exposed.
+    tripped: bool,
     /// Requests and outcomes of the candidate when the step began.
     before_step: (u64, u64),
     shadow_before: ShadowCounts,
@@ -151,6 +158,7 @@ pub struct Quarantined {
 }
 
 /// What an exposure's requests and outcomes count for.
+#[derive(PartialEq)]
 struct Feeds {
     arms: Vec<u32>,
     /// The attempt that its pairs are evidence in.
@@ -168,7 +176,20 @@ struct Counter {
     feeds: Feeds,
     current: bool,
     retired: Option<Timestamp>,
-    rows_seen: u64,
+    bits_seen: u64,
+}
+
+impl Counter {
+    /// The exposure, where it is free and would count for just this.
+    fn take_up(&mut self, share: Share, feeds: &Feeds) -> Option<Arc<Exposure>> {
+        let fits = |exposure: &&Arc<Exposure>| {
+            exposure.share == share && !exposure.is_closed() && !exposure.is_tripped()
+        };
+        let exposure =
+            self.exposure.as_ref().filter(|_| !self.current && self.feeds == *feeds).filter(fits)?;
+        self.current = true;
+        Some(Arc::clone(exposure))
+    }
 }
 
 /// What a rollback did.
@@ -218,6 +239,7 @@ impl<I: ?Sized, O> Control<I, O> {
             quarantine: BTreeMap::new(),
             pins: Vec::new(),
             closed: false,
+            discarded: Vec::new(),
             degraded: BTreeSet::new(),
             lease: Arc::new(Lease::new(now)),
             arms: BTreeMap::new(),
@@ -339,20 +361,38 @@ impl<I: ?Sized, O> Control<I, O> {
     ) {
         let table = self.table(joins);
         routing.store(Arc::new(table));
+        // Where nobody ticks, changes of the table must not pile up.
+        if self.counters.iter().filter(|counter| counter.exposure.is_some()).count() > EXPOSURES_MAX {
+            self.collect(joins, now);
+        }
         self.supersede_pins();
         for event in events {
             self.announcer.announce(now, self.epoch, event);
         }
     }
 
-    /// A place to count requests, recycled where one is in stock.
+    /// A place to count requests: one that has counted for the same until now, or since the last tick; or else a new
+    /// one, recycled where there is one in stock.
+    ///
+    /// Going to and fro between two versions so makes two places, not one for each time. That is what a swap in less
+    /// than 2 us rests on (one that makes a place takes 30), and it keeps outcomes welcome: only so many places are
+    /// remembered.
     fn expose(&mut self, share: Share, feeds: Feeds, joins: &Joins) -> Arc<Exposure> {
+        // A table that changes for another's sake does not give a version that fails outright a new chance.
+        let tripped = feeds.trips && feeds.attempt.is_some_and(|attempt| self.has_tripped(attempt));
+        let mut free = self.counters.iter_mut().filter(|_| !tripped);
+        if let Some(exposure) = free.find_map(|counter| counter.take_up(share, &feeds)) {
+            return exposure;
+        }
         let number = self.next_exposure;
         self.next_exposure += 1;
         let exposure = match self.spares.pop() {
             Some(spare) => spare.renumbered(number, share, self.settings.seed),
             None => Exposure::new(number, share, self.settings.seed, self.settings.exposure),
         };
+        if tripped {
+            exposure.trip();
+        }
         let exposure = Arc::new(exposure);
         let intake = Arc::clone(&exposure.intake);
         joins.register(number, Arc::clone(&intake));
@@ -363,9 +403,19 @@ impl<I: ?Sized, O> Control<I, O> {
             feeds,
             current: true,
             retired: None,
-            rows_seen: 0,
+            bits_seen: 0,
         });
         exposure
+    }
+
+    /// Whether an attempt has failed outright, wherever it was exposed.
+    fn has_tripped(&self, number: u32) -> bool {
+        let tripped = |counter: &Counter| {
+            let exposure = counter.exposure.as_ref();
+            counter.feeds.trips && exposure.is_some_and(|exposure| exposure.is_tripped())
+        };
+        self.attempt(number).is_some_and(|attempt| attempt.tripped)
+            || self.counters.iter().any(|counter| counter.feeds.attempt == Some(number) && tripped(counter))
     }
 
     fn restock(&mut self) {
@@ -439,7 +489,7 @@ impl<I: ?Sized, O> Control<I, O> {
     /// Begins an attempt with a version that is loaded, checked and warm.
     pub(crate) fn begin(
         &mut self,
-        version: Arc<Version<I, O>>,
+        version: &Arc<Version<I, O>>,
         shadow: ShadowCounts,
         now: Timestamp,
     ) -> Option<u32> {
@@ -451,13 +501,13 @@ impl<I: ?Sized, O> Control<I, O> {
             // Nobody is on a canary: the next one may begin with other users than the last one did.
             self.salt = format!("{}-{number}", self.settings.name).into_bytes().into();
         }
-        self.remember(&version, now);
+        self.remember(version, now);
         let (candidate, control) = (self.new_arm(), self.new_arm());
         let id = version.id;
         self.attempts.push(Attempt {
             number,
             slot,
-            version,
+            version: Arc::clone(version),
             guards: Vec::new(),
             plan: None,
             bake: Bake::default(),
@@ -476,6 +526,7 @@ impl<I: ?Sized, O> Control<I, O> {
             divergence: Divergence::default(),
             evidence: Vec::new(),
             previous: None,
+            tripped: false,
             before_step: (0, 0),
             shadow_before: shadow,
         });
@@ -534,7 +585,8 @@ impl<I: ?Sized, O> Control<I, O> {
         let sample = attempt.state.sample;
         attempt.bake = plan.baking();
         attempt.plan = Some(plan);
-        attempt.state.step = Some(0);
+        // Its first step is taken now or, where automation may not raise exposure, once it may.
+        attempt.state.step = None;
         if let (Some(first), false) = (first, frozen) {
             self.carry_out(number, expose(first, 0, sample), Vec::new(), None, routing, joins, now);
         }
@@ -645,6 +697,13 @@ impl<I: ?Sized, O> Control<I, O> {
         if bake.duration.is_zero() {
             self.end(number, Phase::Promoted, None, now);
         } else {
+            // The watch begins with fresh figures: what was exposed before is evidence in it no more.
+            for counter in self.counters.iter_mut().filter(|counter| counter.feeds.attempt == Some(number)) {
+                counter.feeds.attempt = None;
+                if let Some(exposure) = &counter.exposure {
+                    exposure.close();
+                }
+            }
             let candidate = self.new_arm();
             let control =
                 (bake.previous_as_shadow != Share::NONE && self.settings.shadowing).then(|| self.new_arm());
@@ -654,6 +713,7 @@ impl<I: ?Sized, O> Control<I, O> {
                 attempt.state.watch = bake.duration;
                 attempt.state.weight = Share::ALL;
                 attempt.previous = Some(before);
+                attempt.tripped = false;
                 attempt.before_step = (0, 0);
                 let trial = std::mem::replace(&mut attempt.candidate, candidate);
                 let trial_control = control.map(|control| std::mem::replace(&mut attempt.control, control));
@@ -787,8 +847,9 @@ impl<I: ?Sized, O> Control<I, O> {
         now: Timestamp,
     ) -> Option<Attempt<I, O>> {
         let place = self.attempts.iter().position(|attempt| attempt.number == number)?;
-        let attempt = self.attempts.remove(place);
+        let mut attempt = self.attempts.remove(place);
         self.buckets.set(attempt.slot, Share::NONE);
+        self.discarded.append(&mut attempt.guards);
         for counter in self.counters.iter().filter(|counter| counter.feeds.attempt == Some(number)) {
             if let Some(exposure) = &counter.exposure {
                 exposure.close();
@@ -802,7 +863,7 @@ impl<I: ?Sized, O> Control<I, O> {
             ended: now,
             candidate: attempt.candidate,
             control: attempt.control,
-            divergence: attempt.divergence.clone(),
+            divergence: attempt.divergence,
             evidence: attempt.evidence.clone(),
         });
         while self.past.len() > PAST_MAX {
@@ -871,10 +932,16 @@ impl<I: ?Sized, O> Control<I, O> {
             let mut unused = false;
             if let Some(exposure) = &counter.exposure {
                 // Looked at before draining: once nobody else holds it, nothing can be recorded after this drain.
-                unused = !counter.current && Arc::strong_count(exposure) == 1;
+                unused = !counter.current && is_only_owner(exposure);
+                if counter.feeds.trips && exposure.is_tripped() {
+                    let mut attempts = self.attempts.iter_mut();
+                    if let Some(attempt) = attempts.find(|a| Some(a.number) == counter.feeds.attempt) {
+                        attempt.tripped = true;
+                    }
+                }
                 exposure.drain(delta, spare, &mut awaited);
-                let rows = exposure.rows();
-                issued += rows - std::mem::replace(&mut counter.rows_seen, rows);
+                let bits = exposure.bits();
+                issued += bits - std::mem::replace(&mut counter.bits_seen, bits);
             }
             counter.intake.drain(delta, &mut divergence);
             if !delta.is_empty() {
@@ -898,16 +965,13 @@ impl<I: ?Sized, O> Control<I, O> {
             }
             if unused {
                 counter.retired = Some(now);
-                if counter.rows_seen == 0 {
+                if counter.bits_seen == 0 {
                     joins.forget(counter.number);
                 } else {
                     joins.retire(counter.number, now);
                 }
-                if let Some(spent) = counter.exposure.take().and_then(Arc::into_inner) {
-                    if self.spares.len() < SPARES_MAX {
-                        self.spares.push(spent);
-                    }
-                }
+                let spent = counter.exposure.take().and_then(Arc::into_inner);
+                self.spares.extend(spent.filter(|_| self.spares.len() < SPARES_MAX));
             }
         }
         // What an intake that nobody can reach any more would collect, nobody would ever see.
@@ -932,23 +996,25 @@ impl<I: ?Sized, O> Control<I, O> {
     pub(crate) fn renew(&mut self, now: Timestamp) {
         let span = self.settings.tick_interval * LEASE_INTERVALS;
         self.lease.renew(now, span);
-        let lasts = self.settings.pins_last;
         for pin in &self.pins {
-            pin.expire(now, lasts);
+            pin.expire(now);
         }
         self.pins.retain(|pin| Arc::strong_count(pin) > 1);
         self.trim_retained(now);
     }
 
+    /// What a step may take does not include the time in which no plan could leave one.
+    pub(crate) fn begin_waiting_anew(&mut self) {
+        for attempt in &mut self.attempts {
+            attempt.state.first_request = None;
+        }
+    }
+
     /// Takes off whatever has failed outright.
     pub(crate) fn lower_tripped(&mut self, routing: &ArcSwap<Routing<I, O>>, joins: &Joins, now: Timestamp) {
         let failures = self.settings.exposure.trip_after;
-        let tripped = |counter: &Counter| {
-            let exposure = counter.exposure.as_ref()?;
-            (counter.current && counter.feeds.trips && exposure.is_tripped())
-                .then_some(counter.feeds.attempt?)
-        };
-        let numbers: Vec<u32> = self.counters.iter().filter_map(tripped).collect();
+        let numbers = self.attempts.iter().map(|attempt| attempt.number);
+        let numbers: Vec<u32> = numbers.filter(|number| self.has_tripped(*number)).collect();
         for number in numbers {
             let Some(attempt) = self.attempt(number) else { continue };
             let version = attempt.version.id;
@@ -957,11 +1023,11 @@ impl<I: ?Sized, O> Control<I, O> {
         }
     }
 
-    /// The figures of every exposed rollout, for its guards.
+    /// The figures of every rollout that is exposed or follows a plan, for its guards.
     pub(crate) fn snapshots(&self, shadow: ShadowCounts, now: Timestamp) -> Vec<Snapshot> {
         self.attempts
             .iter()
-            .filter(|attempt| !matches!(attempt.state.phase, Phase::Staged))
+            .filter(|attempt| attempt.state.phase != Phase::Staged || attempt.plan.is_some())
             .filter_map(|attempt| {
                 Some(Snapshot {
                     attempt: attempt.number,

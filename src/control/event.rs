@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TryRecvError, TrySendError};
+use crossbeam_channel::{Receiver, Sender, TrySendError};
 use serde::{Deserialize, Serialize};
 
 use super::guard::Evidence;
@@ -305,18 +305,12 @@ pub struct Subscription {
 impl Subscription {
     /// The next event, if there is one.
     pub fn try_next(&self) -> Option<Arc<Event>> {
-        match self.receiver.try_recv() {
-            Ok(event) => Some(event),
-            Err(TryRecvError::Empty | TryRecvError::Disconnected) => None,
-        }
+        self.receiver.try_recv().ok()
     }
 
     /// The next event; waits for one up to `patience`.
     pub fn next_within(&self, patience: Duration) -> Option<Arc<Event>> {
-        match self.receiver.recv_timeout(patience) {
-            Ok(event) => Some(event),
-            Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => None,
-        }
+        self.receiver.recv_timeout(patience).ok()
     }
 
     /// Events that were missed because the queue was full.

@@ -1,11 +1,10 @@
 //! What the control side knows of pinned streams.
 
-use std::time::Duration;
-
 use parking_lot::Mutex;
 
 use crate::clock::Timestamp;
 use crate::routing::Arm;
+use crate::stats::exposure::Unit;
 use crate::version::VersionId;
 
 /// What becomes of a pinned stream when its version takes no traffic any more.
@@ -22,7 +21,7 @@ pub enum PinPolicy {
 
 /// What the control side shares with a pin: it can take the version away.
 pub(crate) struct PinSlot<I: ?Sized, O> {
-    pub(crate) opened: Timestamp,
+    pub(crate) until: Timestamp,
     pub(crate) held: Mutex<Option<Held<I, O>>>,
 }
 
@@ -31,13 +30,13 @@ pub(crate) struct Held<I: ?Sized, O> {
     pub(crate) arm: Arm<I, O>,
     pub(crate) index: u8,
     pub(crate) keyed: bool,
-    pub(crate) unit: Option<u64>,
+    pub(crate) unit: Unit,
 }
 
 impl<I: ?Sized, O> PinSlot<I, O> {
-    /// Takes the version away where it has been held for longer than `lasts`.
-    pub(crate) fn expire(&self, now: Timestamp, lasts: Duration) {
-        if now.since(self.opened) > lasts {
+    /// Takes the version away where it has been held for as long as it may be.
+    pub(crate) fn expire(&self, now: Timestamp) {
+        if now > self.until {
             self.held.lock().take();
         }
     }

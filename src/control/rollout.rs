@@ -19,7 +19,7 @@ pub(crate) struct State {
     /// The share of live's requests that are copied to it.
     pub(crate) sample: Share,
     pub(crate) paused: bool,
-    /// The plan's step, for a rollout that follows one.
+    /// The plan's step, for a rollout that follows one and has begun to.
     pub(crate) step: Option<usize>,
     /// When this step, or the watch after promotion, began.
     pub(crate) entered: Timestamp,
@@ -98,7 +98,7 @@ pub(crate) fn transition(
     let by_hand = |change: Move| {
         if phase.is_over() || phase == Phase::Baking {
             Err(TransitionRefused::Over { phase })
-        } else if state.step.is_some() && !state.paused {
+        } else if plan.is_some() && !state.paused {
             Err(TransitionRefused::FollowsPlan)
         } else {
             Ok(change)
@@ -126,11 +126,14 @@ fn judged(state: &State, plan: Option<&Plan>, frozen: bool, now: Timestamp, judg
                 Move::Stay
             }
         }
-        (Phase::Shadow | Phase::Canary, verdict) => match (plan, state.step) {
-            (Some(plan), Some(step)) if !state.paused && !frozen => {
-                advance(state, plan, step, now, verdict, judgement)
+        (Phase::Staged | Phase::Shadow | Phase::Canary, verdict) => match (plan, state.step) {
+            _ if state.paused || frozen => Move::Stay,
+            (Some(plan), Some(step)) => advance(state, plan, step, now, verdict, judgement),
+            // The plan was given while nothing might be raised.
+            (Some(plan), None) => {
+                plan.steps().first().map_or(Move::Stay, |first| expose(first.exposed(), 0, state.sample))
             }
-            _ => Move::Stay,
+            (None, _) => Move::Stay,
         },
         _ => Move::Stay,
     }

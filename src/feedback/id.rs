@@ -47,7 +47,7 @@ pub(crate) struct Body {
     pub(crate) exposure: u32,
     /// Unique within the exposure.
     pub(crate) sequence: u64,
-    /// The sequence of the first prediction of the same unit; its own for a unit of one.
+    /// The row of the first prediction of the same unit that has one; its own for a unit of one.
     pub(crate) unit: u64,
     /// Which of the predictions whose outcomes count this is; they are numbered without gaps.
     pub(crate) row: Option<u64>,
@@ -166,12 +166,16 @@ impl FromStr for PredictionId {
         let bytes = URL_SAFE_NO_PAD
             .decode(printed)
             .map_err(|_| InvalidPredictionId("it is not URL-safe base64 without padding"))?;
-        let (body, code) =
+        let (encoded, code) =
             bytes.split_last_chunk::<8>().ok_or(InvalidPredictionId("it is shorter than any id"))?;
-        let mut reader = Reader(body);
+        let mut reader = Reader(encoded);
         let body = reader.body().ok_or(InvalidPredictionId("it is cut off or of another format"))?;
         if !reader.0.is_empty() {
             return Err(InvalidPredictionId("something follows its end"));
+        }
+        // The code is computed from what is read, so what is read must have one form only.
+        if body.encode() != encoded {
+            return Err(InvalidPredictionId("no id is written like this"));
         }
         Ok(Self { body, seal: Seal::Printed(u64::from_le_bytes(*code)) })
     }
@@ -203,8 +207,8 @@ const PRINTED_MAX: usize = 200;
 impl Body {
     /// The bytes of the printed form, without its code.
     ///
-    /// format `u8`, process `u64`, time in nanoseconds `u64`, exposure, sequence, distance to the unit's first, row + 1
-    /// (0: none) and share as LEB128, flags `u8`, then what was predicted: a tag and its fields. Little-endian.
+    /// format `u8`, process `u64`, time in nanoseconds `u64`, exposure, sequence, row + 1 (0: none), rows from the unit's
+    /// first and share as LEB128, flags `u8`, then what was predicted: a tag and its fields. Little-endian.
     fn encode(&self) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(96);
         bytes.push(FORMAT);
@@ -213,8 +217,8 @@ impl Body {
         for number in [
             u64::from(self.exposure),
             self.sequence,
-            self.sequence.wrapping_sub(self.unit),
             self.row.map_or(0, |row| row.saturating_add(1)),
+            self.row.unwrap_or_default().wrapping_sub(self.unit),
             u64::from(self.share.buckets()),
         ] {
             push_varint(&mut bytes, number);
@@ -264,8 +268,8 @@ impl Reader<'_> {
         let at = Timestamp::from_unix_nanos(u64::from_le_bytes(self.array()?));
         let exposure = u32::try_from(self.varint()?).ok()?;
         let sequence = self.varint()?;
-        let unit = sequence.wrapping_sub(self.varint()?);
         let row = self.varint()?.checked_sub(1);
+        let unit = row.unwrap_or_default().wrapping_sub(self.varint()?);
         let share = u16::try_from(self.varint()?).ok()?;
         let [flags] = self.array()?;
         let kept = self.kept()?;

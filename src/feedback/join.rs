@@ -17,7 +17,7 @@ use super::id::{Body, Flags, PredictionId, SealKey};
 use crate::clock::Timestamp;
 use crate::dice::{mix, survives};
 use crate::stats::divergence::PairedLabel;
-use crate::stats::exposure::Awaited;
+use crate::stats::exposure::{Awaited, ROWS_TOGETHER};
 use crate::stats::intake::Intake;
 use crate::stats::tally::Sign;
 use crate::task::{Actual, Kept, Kpi, Outcome, TaskKind, Truth};
@@ -137,8 +137,10 @@ pub(crate) struct Assumption {
 /// One half of a shadowed pair: what the shadow said, and where the pair counts.
 #[derive(Clone)]
 pub(crate) struct ShadowHalf {
+    /// The shadow's own intake: how good its answers are.
+    pub(crate) own: Arc<Intake>,
     /// The candidate's intake: pairs are its evidence.
-    pub(crate) intake: Arc<Intake>,
+    pub(crate) pairs: Arc<Intake>,
     pub(crate) kept: Kept,
     /// Live ran as the shadow of the candidate, rather than the other way round.
     pub(crate) reversed: bool,
@@ -202,20 +204,20 @@ struct Correctable {
 enum Pair {
     /// The shadows have answered; the outcome is to come.
     Answered(Vec<ShadowHalf>),
-    /// The outcome came before the shadows' turn; and what the caller was answered.
-    Known(Actual, Kept),
+    /// The outcome came before the shadows' turn; what the caller was answered; whether it is the first of its unit.
+    Known(Actual, Kept, bool),
 }
 
-/// Rows that were issued, in slots of a 64th of the horizon: how full the bitmap can get.
+/// Bits that were promised, in slots of a 64th of the horizon: how full the bitmap can get.
 #[derive(Default)]
 struct Issued {
     slots: VecDeque<(u64, u64)>,
 }
 
-const PAGE_ROWS: usize = 4_096;
+const PAGE_ROWS: usize = ROWS_TOGETHER as usize;
 /// The figure of the truth itself; business figures follow.
 const TRUTH: u8 = 0;
-/// The figure "an outcome of this unit counts", by the unit's sequence.
+/// The figure "an outcome of this unit counts", by the row of the unit's first.
 const UNIT: u8 = u8::MAX;
 /// Exposures that outcomes can still be joined to.
 const INTAKES_MAX: usize = 4_096;
@@ -230,6 +232,10 @@ impl Joins {
         limits: JoinLimits,
         assumption: Option<Assumption>,
     ) -> Result<Self, Refusal> {
+        // A silence is settled while the bits that tell it are still there.
+        let settled =
+            assumption.as_ref().map_or(Duration::ZERO, |assumption| assumption.after.saturating_mul(2));
+        let limits = JoinLimits { horizon: limits.horizon.max(settled), ..limits };
         let (row_thinning, pair_thinning) = (AtomicU32::new(0), AtomicU32::new(0));
         let state = Mutex::new(State::default());
         let joins =
@@ -361,11 +367,16 @@ impl Joins {
                 Joined::Repeated
             };
         }
-        let first_of_unit = !body.flags.has(Flags::JOINT)
-            || !state.mark(PageKey::of(body.exposure, UNIT, body.unit), body.unit, body.at);
+        let joint = body.flags.has(Flags::JOINT);
+        let first_of_unit = if joint {
+            !state.mark(PageKey::of(body.exposure, UNIT, body.unit), body.unit, body.at)
+        } else {
+            let mut others = (0..=self.kpis.len() as u8).filter(|other| *other != figure);
+            !others.any(|other| state.is_marked(PageKey::of(body.exposure, other, row), row))
+        };
         self.record(&intake, &body.kept, figure, actual, Sign::Plus, first_of_unit);
         if figure == TRUTH {
-            let shadows = self.pair_with_outcome(state, body, actual);
+            let shadows = self.pair_with_outcome(state, body, actual, !joint || first_of_unit);
             state.remember(
                 key,
                 Correctable { kept: body.kept, actual: actual.clone(), shadows },
@@ -407,16 +418,26 @@ impl Joins {
         for (outcome, sign) in [(&earlier.actual, Sign::Minus), (actual, Sign::Plus)] {
             self.record(intake, &earlier.kept, TRUTH, outcome, sign, false);
             for shadow in &earlier.shadows {
-                self.record_pair(shadow, &earlier.kept, outcome, sign);
+                self.record_pair(shadow, &earlier.kept, outcome, sign, false);
             }
         }
         earlier.actual = actual.clone();
+        // Shadows whose turn is to come meet the corrected outcome.
+        if let Some(Pair::Known(known, ..)) = state.pairs.get_mut(&key) {
+            *known = actual.clone();
+        }
         Joined::Corrected
     }
 
     /// The outcome of a shadowed prediction counts for the shadows too, if the truth does not depend on the answer.
     /// Returns the shadows it counted for.
-    fn pair_with_outcome(&self, state: &mut State, body: &Body, actual: &Actual) -> Vec<ShadowHalf> {
+    fn pair_with_outcome(
+        &self,
+        state: &mut State,
+        body: &Body,
+        actual: &Actual,
+        first_of_unit: bool,
+    ) -> Vec<ShadowHalf> {
         if !body.flags.has(Flags::SHADOWED) || matches!(self.truth, Truth::CausedByAnswer) {
             return Vec::new();
         }
@@ -424,45 +445,53 @@ impl Joins {
         match state.pairs.remove(&key) {
             Some(Pair::Answered(halves)) => {
                 for half in &halves {
-                    self.record_pair(half, &body.kept, actual, Sign::Plus);
+                    self.record_pair(half, &body.kept, actual, Sign::Plus, first_of_unit);
                 }
                 halves
             }
             // The shadows have not had their turn. (An outcome that is known already cannot come here again.)
             Some(Pair::Known(..)) | None => {
-                state.keep_pair(key, Pair::Known(actual.clone(), body.kept), body.at, self.limits.pairs_max);
+                let known = Pair::Known(actual.clone(), body.kept, first_of_unit);
+                state.keep_pair(key, known, body.at, self.limits.pairs_max);
                 Vec::new()
             }
         }
     }
 
     /// Counts an outcome for both halves of a pair: the shadow's own quality, and who of the two was right.
-    fn record_pair(&self, half: &ShadowHalf, answered: &Kept, actual: &Actual, sign: Sign) {
+    fn record_pair(
+        &self,
+        half: &ShadowHalf,
+        answered: &Kept,
+        actual: &Actual,
+        sign: Sign,
+        first_of_unit: bool,
+    ) {
         let (live, candidate) = if half.reversed { (&half.kept, answered) } else { (answered, &half.kept) };
-        if !half.reversed {
-            half.intake.count(|tally| {
-                tally.record_outcome(candidate, actual, sign);
-                if matches!(sign, Sign::Plus) {
-                    tally.count_labelled_unit();
-                }
-            });
-        }
+        half.own.count(|tally| {
+            tally.record_outcome(&half.kept, actual, sign);
+            if first_of_unit {
+                tally.count_labelled_unit();
+            }
+        });
         if let Some(label) = PairedLabel::of(self.kind, live, candidate, actual) {
-            half.intake.diverged(|divergence| divergence.record_label(label, sign));
+            half.pairs.diverged(|divergence| divergence.record_label(label, sign));
         }
     }
 
     /// The shadows of a request have had their turn: their halves wait for the outcome, or meet it. A failure is an
     /// answer, and a wrong one; no halves at all mean that nobody will answer any more.
     pub(crate) fn shadows_answered(&self, body: &Body, halves: Vec<ShadowHalf>) {
-        if matches!(self.truth, Truth::CausedByAnswer) || matches!(self.kind, TaskKind::Untold) {
+        // One whose pair was thinned out has no flag, and its outcome will not look for the halves.
+        let awaited = body.flags.has(Flags::SHADOWED);
+        if !awaited || matches!(self.truth, Truth::CausedByAnswer) || matches!(self.kind, TaskKind::Untold) {
             return;
         }
         let key = (body.exposure, body.sequence);
         let state = &mut *self.state.lock();
-        if let Some(Pair::Known(actual, answered)) = state.pairs.remove(&key) {
+        if let Some(Pair::Known(actual, answered, first_of_unit)) = state.pairs.remove(&key) {
             for half in &halves {
-                self.record_pair(half, &answered, &actual, Sign::Plus);
+                self.record_pair(half, &answered, &actual, Sign::Plus, first_of_unit);
             }
             if let Some(correctable) = state.correctable.get_mut(&key) {
                 correctable.shadows = halves;
@@ -478,7 +507,7 @@ impl Joins {
     }
 
     /// Assumes the outcomes that are due, forgets what lies beyond the horizon, and sets how strongly what comes is
-    /// thinned. `issued` rows were given out since the last time.
+    /// thinned. `issued` is how many bits the outcomes of what came since the last time may take, of each figure.
     pub(crate) fn maintain(&self, issued: u64, now: Timestamp) {
         let state = &mut *self.state.lock();
         self.assume(state, now);
@@ -501,23 +530,26 @@ impl Joins {
     fn assume(&self, state: &mut State, now: Timestamp) {
         let Some(Assumption { after, actual }) = &self.assumption else { return };
         let Ok(figure) = self.figure_of(actual) else { return };
-        while let Some(awaited) = state.awaiting.pop_front_if(|awaited| now.since(awaited.at) >= *after) {
-            let Awaited { exposure, sequence, row, at, kept } = awaited;
+        while let Some(awaited) = pop_front_if(&mut state.awaiting, |awaited| now.since(awaited.at) >= *after)
+        {
+            let Awaited { exposure, sequence, row, unit, at, kept } = awaited;
+            // What was shadowed was not yet decided when the wait began; by now the halves are there.
+            let shadowed = state.pairs.contains_key(&(exposure, sequence));
+            let flags = Flags::default().with(Flags::JOINT, unit.is_some()).with(Flags::SHADOWED, shadowed);
             let body = Body {
                 process: self.process,
                 exposure,
                 sequence,
-                unit: sequence,
+                unit: unit.unwrap_or(row),
                 row: Some(row),
                 at,
                 share: crate::share::Share::NONE,
-                flags: Flags::default(),
+                flags,
                 kept,
             };
-            if !state.is_marked(PageKey::of(exposure, figure, row), row) {
-                if let Joined::Counted = self.count(state, &body, row, figure, actual, now) {
-                    state.counts.assumed += 1;
-                }
+            let silent = !state.is_marked(PageKey::of(exposure, figure, row), row);
+            if silent && self.count(state, &body, row, figure, actual, now) == Joined::Counted {
+                state.counts.assumed += 1;
             }
         }
     }
@@ -576,15 +608,21 @@ impl State {
         }
         self.pairs.insert(key, pair);
         self.pair_order.push_back((at, key));
+        // Pairs that met their outcome leave their place in the order behind.
+        if self.pair_order.len() > 2 * max {
+            self.pair_order.retain(|(_, key)| self.pairs.contains_key(key));
+        }
     }
 
     fn forget(&mut self, now: Timestamp, limits: &JoinLimits) {
         while let Some((_, key)) =
-            self.correctable_order.pop_front_if(|(at, _)| now.since(*at) > limits.correction)
+            pop_front_if(&mut self.correctable_order, |(at, _)| now.since(*at) > limits.correction)
         {
             self.correctable.remove(&key);
         }
-        while let Some((_, key)) = self.pair_order.pop_front_if(|(at, _)| now.since(*at) > limits.horizon) {
+        while let Some((_, key)) =
+            pop_front_if(&mut self.pair_order, |(at, _)| now.since(*at) > limits.horizon)
+        {
             if self.pairs.remove(&key).is_some() {
                 self.counts.pairs_expired += 1;
             }
@@ -620,6 +658,11 @@ impl Issued {
     }
 }
 
+/// `VecDeque::pop_front_if`, which needs Rust 1.93.
+fn pop_front_if<T>(queue: &mut VecDeque<T>, wanted: impl FnOnce(&T) -> bool) -> Option<T> {
+    queue.front().is_some_and(wanted).then(|| queue.pop_front()).flatten()
+}
+
 fn place_of(row: u64) -> (usize, u64) {
     let within = (row % PAGE_ROWS as u64) as usize;
     (within / 64, 1 << (within % 64))
@@ -630,4 +673,37 @@ fn place_of(row: u64) -> (usize, u64) {
 fn thinning_for(used: u64, capacity: u64) -> u32 {
     let free = capacity.saturating_sub(used).max(1);
     (capacity.max(1) / free).ilog2()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Invariant 11. Bug: a pair that met its outcome left its place in the order of expiry behind for the whole horizon,
+    /// so the order grew with the traffic of a week. Fix: places left behind are swept away.
+    #[test]
+    fn the_order_in_which_pairs_expire_is_as_bounded_as_the_pairs() {
+        let mut state = State::default();
+        for sequence in 0..1_000 {
+            let key = (0, sequence);
+            state.keep_pair(key, Pair::Answered(Vec::new()), Timestamp::default(), 8);
+            assert!(state.pair_order.len() <= 16, "{}", state.pair_order.len());
+            if sequence % 3 != 0 || state.pairs.len() > 6 {
+                state.pairs.remove(&key);
+            }
+        }
+        assert!(state.pairs.len() > 4);
+    }
+
+    /// A silence is settled while the bits that would tell it from an outcome are kept, whatever the horizon says.
+    #[test]
+    fn outcomes_are_waited_for_longer_than_silence() {
+        let after = Duration::from_secs(100);
+        let limits = JoinLimits { horizon: Duration::from_secs(10), ..JoinLimits::default() };
+        let assumption = Some(Assumption { after, actual: Actual::Class(0) });
+        let kind = TaskKind::Binary { threshold: 0.5 };
+        let key = SealKey::new([1; 16]);
+        let joins = Joins::new(1, key, kind, Truth::Independent, Arc::from([]), limits, assumption).unwrap();
+        assert_eq!(joins.limits.horizon, 2 * after);
+    }
 }

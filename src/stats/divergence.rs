@@ -203,13 +203,13 @@ pub struct DivergenceFigures {
     pub score_difference_max: Option<f64>,
     /// Pairs whose scores differ by more than the tolerance.
     pub beyond_tolerance: u64,
-    /// Pairs that the host's own comparison has judged.
+    /// Pairs that the host's own comparison has judged, and those whose candidate failed, which count as a 1.
     pub comparisons: u64,
     /// The mean of what it said.
     pub comparison_mean: Option<f64>,
     /// The most it said.
     pub comparison_max: Option<f64>,
-    /// How often it said what is not a finite number.
+    /// How often it panicked, or said what is not a finite number.
     pub comparisons_refused: u64,
     /// Pairs in which neither failed, whose latencies are compared.
     pub timed: u64,

@@ -4,7 +4,6 @@
 //! threads on one stripe cost 309 ns a request, on two 43. The tick drains the stripes into the windows of the arm.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use crossbeam_utils::CachePadded;
 use parking_lot::Mutex;
@@ -15,6 +14,7 @@ use crate::clock::Timestamp;
 use crate::dice::{mix, survives};
 use crate::error::ErrorKind;
 use crate::share::Share;
+use crate::sync::Flag;
 use crate::task::{Kept, TaskKind};
 
 /// Threads that a handle expects to write figures at once; more share stripes.
@@ -32,9 +32,9 @@ pub(crate) struct Exposure {
     awaits: bool,
     /// Failures in a row, of one stripe, from which on the arm is passed over; 0 for never.
     trip_after: u32,
-    tripped: AtomicBool,
+    tripped: Flag,
     /// Nothing is started any more for its sake: its shadow requests are skipped.
-    closed: AtomicBool,
+    closed: Flag,
     stripes: Box<[CachePadded<Mutex<Stripe>>]>,
     pub(crate) intake: Arc<Intake>,
 }
@@ -55,6 +55,8 @@ struct Stripe {
     sequence: u64,
     /// Rows given out so far.
     rows: u64,
+    /// Bits that their outcomes may take, of each figure.
+    bits: u64,
     failures_in_a_row: u32,
     awaited: Vec<Awaited>,
 }
@@ -73,6 +75,8 @@ pub(crate) struct Awaited {
     pub(crate) exposure: u32,
     pub(crate) sequence: u64,
     pub(crate) row: u64,
+    /// The unit's number, where it has several predictions.
+    pub(crate) unit: Option<u64>,
     pub(crate) at: Timestamp,
     pub(crate) kept: Kept,
 }
@@ -85,11 +89,29 @@ pub(crate) struct Request<'a> {
     pub(crate) at: Timestamp,
     /// The answer was thrown away.
     pub(crate) shadow: bool,
-    /// Another prediction of a unit that has been counted.
-    pub(crate) joins_unit: bool,
+    pub(crate) unit: Unit,
+    /// What the caller's id says of the answer; nothing where the caller gets no id, since no outcome can come then.
+    pub(crate) kept: Option<&'a Kept>,
+    /// The truth will never be known because of what was answered.
+    pub(crate) censored: bool,
     /// See [`survives`].
     pub(crate) thinning: u32,
 }
+
+/// What several predictions that stay together are to the statistics: one unit.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Unit {
+    /// The unit has several predictions.
+    pub(crate) joint: bool,
+    /// The unit has been counted.
+    pub(crate) joined: bool,
+    /// The row of its first prediction that has one: what the unit goes by.
+    pub(crate) number: Option<u64>,
+}
+
+/// Rows that one stripe gives out before the next number goes to another: as many as a page of the bits that tell
+/// repeats, so that a service whose requests all come from one thread fills its pages as one with many does.
+pub(crate) const ROWS_TOGETHER: u64 = 4_096;
 
 impl Exposure {
     pub(crate) fn new(number: u32, share: Share, seed: u64, options: ExposureOptions) -> Self {
@@ -99,6 +121,7 @@ impl Exposure {
             tally: Tally::recording(kind, kpis),
             sequence: 0,
             rows: 0,
+            bits: 0,
             failures_in_a_row: 0,
             awaited: Vec::with_capacity(awaited),
         };
@@ -108,8 +131,8 @@ impl Exposure {
             seed: mix(seed ^ u64::from(number)),
             awaits,
             trip_after,
-            tripped: AtomicBool::new(false),
-            closed: AtomicBool::new(false),
+            tripped: Flag::new(),
+            closed: Flag::new(),
             stripes: (0..stripes).map(|_| CachePadded::new(Mutex::new(stripe()))).collect(),
             intake: Arc::new(Intake::new(kind, kpis)),
         }
@@ -118,16 +141,16 @@ impl Exposure {
     /// The same stripes for another exposure, all counts at zero.
     pub(crate) fn renumbered(mut self, number: u32, share: Share, seed: u64) -> Self {
         for stripe in &mut self.stripes {
-            let Stripe { tally, sequence, rows, failures_in_a_row, awaited } = stripe.get_mut();
+            let Stripe { tally, sequence, rows, bits, failures_in_a_row, awaited } = stripe.get_mut();
             tally.reset();
             awaited.clear();
-            (*sequence, *rows, *failures_in_a_row) = (0, 0, 0);
+            (*sequence, *rows, *bits, *failures_in_a_row) = (0, 0, 0, 0);
         }
         self.number = number;
         self.share = share;
         self.seed = mix(seed ^ u64::from(number));
-        self.tripped = AtomicBool::new(false);
-        self.closed = AtomicBool::new(false);
+        self.tripped = Flag::new();
+        self.closed = Flag::new();
         self.intake = Arc::new(self.intake.like());
         self
     }
@@ -141,9 +164,12 @@ impl Exposure {
         };
         let stripe = &mut *stripe.lock();
         if request.shadow {
-            stripe.tally.record_shadow(request.result, request.latency_nanos, request.joins_unit);
+            stripe.tally.record_shadow(request.result, request.latency_nanos, request.unit.joined);
         } else {
-            stripe.tally.record_request(request.result, request.latency_nanos, request.joins_unit);
+            stripe.tally.record_request(request.result, request.latency_nanos, request.unit.joined);
+        }
+        if request.censored {
+            stripe.tally.count_censored();
         }
         match request.result {
             Ok(_) => stripe.failures_in_a_row = 0,
@@ -151,26 +177,28 @@ impl Exposure {
             Err(_) => {
                 stripe.failures_in_a_row += 1;
                 if self.trip_after != 0 && stripe.failures_in_a_row >= self.trip_after {
-                    // Relaxed: the flag carries no other data, and a request that misses it is answered by live
-                    // all the same, at the price of one more failure.
-                    self.tripped.store(true, Ordering::Relaxed);
+                    self.tripped.raise();
                 }
             }
         }
-        let number = |count: u64| count * self.stripes.len() as u64 + lane as u64;
-        let sequence = number(stripe.sequence);
+        let (lanes, lane) = (self.stripes.len() as u64, lane as u64);
+        let sequence = stripe.sequence * lanes + lane;
         stripe.sequence += 1;
         let hash = mix(sequence ^ self.seed);
         let room = !self.awaits || stripe.awaited.len() < AWAITED_MAX;
         let mut row = None;
-        // Nobody knows the id of a shadow's answer: outcomes come to the one that was given.
-        if room && !request.shadow && survives(hash, request.thinning) {
-            let given = number(stripe.rows);
-            stripe.rows += 1;
+        if let (Some(kept), true) = (request.kept, room && survives(hash, request.thinning)) {
+            let (page, within) = (stripe.rows / ROWS_TOGETHER, stripe.rows % ROWS_TOGETHER);
+            let given = (page * lanes + lane) * ROWS_TOGETHER + within;
             row = Some(given);
-            if let (true, Ok(kept)) = (self.awaits, request.result) {
+            stripe.rows += 1;
+            // One of a unit of several needs a bit for the unit too.
+            stripe.bits += 1 + u64::from(request.unit.joint);
+            // Whether the version has answered or failed: silence means the same of both.
+            if self.awaits && !request.censored {
                 let (exposure, at, kept) = (self.number, request.at, *kept);
-                stripe.awaited.push(Awaited { exposure, sequence, row: given, at, kept });
+                let unit = request.unit.joint.then(|| request.unit.number.unwrap_or(given));
+                stripe.awaited.push(Awaited { exposure, sequence, row: given, unit, at, kept });
             }
         }
         Counted { sequence, row, hash }
@@ -197,23 +225,28 @@ impl Exposure {
         }
     }
 
-    /// Rows given out so far.
-    pub(crate) fn rows(&self) -> u64 {
-        self.stripes.iter().map(|stripe| stripe.lock().rows).sum()
+    /// Bits that the outcomes of the predictions so far may take, of each figure.
+    pub(crate) fn bits(&self) -> u64 {
+        self.stripes.iter().map(|stripe| stripe.lock().bits).sum()
+    }
+
+    /// From here on the arm is passed over.
+    pub(crate) fn trip(&self) {
+        self.tripped.raise();
     }
 
     #[inline]
     pub(crate) fn is_tripped(&self) -> bool {
-        self.tripped.load(Ordering::Relaxed)
+        self.tripped.is_up()
     }
 
     /// Ends the exposure: requests that are under way are still counted, shadow requests that wait are skipped.
     pub(crate) fn close(&self) {
-        self.closed.store(true, Ordering::Relaxed);
+        self.closed.raise();
     }
 
     pub(crate) fn is_closed(&self) -> bool {
-        self.closed.load(Ordering::Relaxed)
+        self.closed.is_up()
     }
 }
 

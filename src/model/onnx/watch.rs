@@ -36,6 +36,13 @@ pub(super) struct Watches {
     under_way: AtomicUsize,
 }
 
+/// Options under which errors come back typed and are not printed as well.
+pub(super) fn quiet_options() -> ort::Result<RunOptions> {
+    let mut options = RunOptions::new()?;
+    options.set_log_level(LogLevel::Fatal)?;
+    Ok(options)
+}
+
 /// What one session runs under. Its lock is held while it is decided whether to stop a run, and to end one: so no run is
 /// stopped after it has ended, when the stop would hit the next.
 struct Watch {
@@ -51,10 +58,7 @@ struct Run {
 impl Watches {
     pub(super) fn new(sessions: usize) -> ort::Result<Self> {
         let watch = || -> ort::Result<_> {
-            let mut options = RunOptions::new()?;
-            // Errors come back typed; without this they are printed as well.
-            options.set_log_level(LogLevel::Fatal)?;
-            Ok(CachePadded::new(Watch { options, run: Mutex::new(None) }))
+            Ok(CachePadded::new(Watch { options: quiet_options()?, run: Mutex::new(None) }))
         };
         let each = (0..sessions).map(|_| watch()).collect::<ort::Result<_>>()?;
         Ok(Self { each, under_way: AtomicUsize::new(0) })

@@ -1,0 +1,91 @@
+//! What a request allocates: nothing. In a binary of its own, because the allocator counts for a whole process.
+#![allow(unsafe_code, reason = "a global allocator is one")]
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+use std::sync::atomic::{AtomicIsize, Ordering};
+
+use switchback::{ModelHandle, Task, closure};
+
+struct Counting;
+
+thread_local! {
+    static ALLOCATED: Cell<u64> = const { Cell::new(0) };
+}
+static LIVE_BYTES: AtomicIsize = AtomicIsize::new(0);
+
+// SAFETY: hands every call on to the system's allocator as it came, and counts in a constant-initialised thread local
+// and an atomic, neither of which allocates.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        let _ = ALLOCATED.try_with(|allocated| allocated.set(allocated.get() + 1));
+        LIVE_BYTES.fetch_add(layout.size() as isize, Ordering::Relaxed);
+        // SAFETY: as the caller promised.
+        unsafe { System.alloc(layout) }
+    }
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        LIVE_BYTES.fetch_sub(layout.size() as isize, Ordering::Relaxed);
+        // SAFETY: as the caller promised.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+fn allocated_by(run: impl FnOnce()) -> u64 {
+    let before = ALLOCATED.get();
+    run();
+    ALLOCATED.get() - before
+}
+
+fn service() -> ModelHandle<f64, f64> {
+    ModelHandle::builder("counted")
+        .live("v1", closure("half@1", |x: &f64| Ok(x / 2.0)))
+        .task(Task::regression(|value: &f64| *value))
+        .build()
+        .unwrap()
+}
+
+#[test]
+fn a_warm_request_allocates_nothing() {
+    let service = service();
+    let ask = || {
+        for number in 0..1_000_i32 {
+            service.predict(&f64::from(number)).unwrap();
+            service.predict_keyed(number.to_le_bytes(), &f64::from(number)).unwrap();
+        }
+    };
+    ask();
+    assert_eq!(allocated_by(ask), 0);
+    service.tick();
+    assert_eq!(allocated_by(ask), 0, "nor after a tick has taken the figures away");
+
+    let rollout = service.stage("v2", closure("third@1", |x: &f64| Ok(x / 3.0))).unwrap();
+    rollout.canary(0.5).unwrap();
+    ask();
+    assert_eq!(allocated_by(ask), 0, "nor with a canary");
+}
+
+/// Invariant 11. Bug: every change of the table left the stripes of the one before to the next tick, 17 KiB each, so a
+/// service that changed its table without ticking grew without bound. Fix: the change that finds too many collects them
+/// itself.
+#[test]
+fn changes_of_the_table_without_ticks_pile_nothing_up_and_lose_no_count() {
+    let service = service();
+    let rollout = service.stage("v2", closure("third@1", |x: &f64| Ok(x / 3.0))).unwrap();
+    let change = |from: i32, to: i32| {
+        for step in from..to {
+            rollout.canary(f64::from(step) / 10_000.0).unwrap();
+            service.predict(&1.0).unwrap();
+        }
+        LIVE_BYTES.load(Ordering::Relaxed)
+    };
+    let (early, late) = (change(0, 500), change(500, 2_000));
+    // What is left is where late outcomes would be counted, until the horizon: a few kilobytes for each.
+    let grown = (late - early) / 1_500;
+    assert!(grown < 8_192, "each change has left {grown} bytes");
+    let requests: u64 = service.status().versions.iter().map(|version| version.total.requests).sum();
+    assert_eq!(requests, 2_000);
+}

@@ -1,0 +1,84 @@
+//! What the tests of the core share: a service in small, on a clock that is turned by hand.
+#![allow(clippy::unwrap_used, reason = "tests")]
+#![allow(dead_code, reason = "each test file uses a part")]
+
+use std::time::Duration;
+
+use switchback::stats::ArmFigures;
+use switchback::testing::Scripted;
+use switchback::{
+    Answer, Builder, Clock, ErrorKind, Event, EventKind, ModelHandle, RolloutStatus, Share, Status, Task,
+    Timestamp,
+};
+
+/// A service whose requests and answers are numbers; an answer is the probability of yes.
+pub(crate) type Service = ModelHandle<f64, f64>;
+
+pub(crate) fn clock() -> Clock {
+    Clock::manual(Timestamp::from_unix_seconds(1_700_000_000))
+}
+
+/// A builder with nothing left to chance: who is sampled, what time it is, when somebody ticks.
+pub(crate) fn builder(clock: &Clock) -> Builder<f64, f64> {
+    ModelHandle::builder("late")
+        .task(Task::binary(|probability: &f64| *probability))
+        .clock(clock.clone())
+        .seed(7)
+        .stripes(1)
+        .manual()
+}
+
+/// A model that always gives one probability.
+pub(crate) fn says(name: &str, probability: f64) -> Scripted<f64, f64> {
+    Scripted::new(name, move |_: &f64| probability)
+}
+
+pub(crate) fn seconds(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+pub(crate) fn share(fraction: f64) -> Share {
+    Share::new(fraction).unwrap()
+}
+
+/// Asks `times` times, and gives the answers.
+pub(crate) fn ask(service: &Service, times: usize) -> Vec<Answer<f64>> {
+    (0..times).map(|number| service.predict(&(number as f64)).unwrap()).collect()
+}
+
+/// Lets a second pass, and ticks.
+pub(crate) fn tick(service: &Service, clock: &Clock) {
+    clock.advance(seconds(1));
+    service.tick();
+}
+
+/// The rollout of this number, whether it runs or is over.
+pub(crate) fn rollout(status: &Status, number: u32) -> RolloutStatus {
+    status.rollouts.iter().find(|rollout| rollout.number == number).unwrap().clone()
+}
+
+/// Everything a version ever did.
+pub(crate) fn total(status: &Status, version: &str) -> ArmFigures {
+    status.versions.iter().find(|known| known.version == version).unwrap().total.clone()
+}
+
+pub(crate) fn errors(figures: &ArmFigures, kind: ErrorKind) -> u64 {
+    figures.errors.get(&kind).copied().unwrap_or(0)
+}
+
+/// The accuracy of what was labelled.
+pub(crate) fn accuracy(figures: &ArmFigures) -> Option<f64> {
+    let quality = figures.quality.as_ref()?;
+    quality.measure(switchback::stats::Metric::Accuracy).map(|measured| measured.value)
+}
+
+/// The events so far that `which` picks.
+pub(crate) fn events<T>(service: &Service, which: impl Fn(&EventKind) -> Option<T>) -> Vec<T> {
+    service.events().iter().filter_map(|event| which(&event.kind)).collect()
+}
+
+/// The events so far, each by its name.
+pub(crate) fn names(events: &[std::sync::Arc<Event>]) -> Vec<String> {
+    let name = |event: &Event| serde_json::to_value(event).unwrap()["event"].as_str().unwrap().to_owned();
+    events.iter().map(|event| name(event)).collect()
+}
