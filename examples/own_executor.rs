@@ -22,7 +22,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         .clock(clock.clone())
         .build()?;
     let rollout = handle
-        .stage("v2", closure("modulo@1.0", |number: &u64| Ok(number % 2 == 0)))?
+        .stage("v2", closure("modulo@1.0", |number: &u64| Ok(number.is_multiple_of(2))))?
         .guard(guard::accuracy().at_most_below_live(0.01));
     rollout.run(Plan::new([Step::shadow(0.5)?.min_labels(200), Step::canary(0.25)?.min_labels(200)])?)?;
 
@@ -38,8 +38,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         });
         for number in 0..20_000_u64 {
             let answer = handle.predict(&number)?;
-            handle.feedback(answer.id(), Outcome::class(u16::from(number % 2 == 0)));
-            if number % 100 == 0 {
+            handle.feedback(answer.id(), Outcome::class(u16::from(number.is_multiple_of(2))));
+            if number.is_multiple_of(100) {
                 clock.advance(Duration::from_secs(1));
                 handle.tick();
             }

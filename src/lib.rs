@@ -7,7 +7,7 @@
 //! # What there is
 //!
 //! A [`ModelHandle`] is what a service holds: it answers requests with the **live** version and can be cloned into every
-//! thread. A **version** is a [`Model`] under a name: an [ONNX model](model::onnx) with its pipeline, a [`closure`],
+//! thread. A **version** is a [`Model`] under a name: an ONNX model with its pipeline (`model::onnx`), a [`closure`],
 //! anything that implements the trait. A [`Rollout`] is one attempt to replace live: its candidate is staged (loaded,
 //! checked, warm), answers copies of requests as a **shadow**, then a share of them as a **canary**, and is promoted or
 //! taken off, by hand or by a [`Plan`] that asks its [guards](guard). An answer carries a [`PredictionId`]; what turns
@@ -27,7 +27,7 @@
 //!
 //! # Example
 //!
-//! A rule of thumb is replaced by a better one. (With ONNX models: see [`model::onnx`] and the README.)
+//! A rule of thumb is replaced by a better one. (With ONNX models: see `model::onnx` and the README.)
 //!
 //! ```
 //! use switchback::{Background, ModelHandle, Outcome, Plan, Task, closure, guard};
