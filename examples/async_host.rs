@@ -59,7 +59,7 @@ impl Service {
 
 fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
     let here = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/flights");
-    let load = || -> Result<(ModelHandle<Flight, Late>, Vec<Flight>), Box<dyn Error>> {
+    let load = || -> Result<_, Box<dyn Error>> {
         let model = ModelHandle::builder("late-arrival")
             .live("v2", flights::version("v2", &here.join("models"))?)
             .task(Task::binary(|answer: &Late| answer.probability))
