@@ -30,6 +30,7 @@ const INPUTS: usize = 64;
 const PAUSE: Duration = Duration::from_millis(10);
 
 type Handle = ModelHandle<[f32], Marked>;
+type Answered = Result<Answer<Marked>, PredictError>;
 
 /// An answer with the mark of the pipeline that read it.
 struct Marked {
@@ -136,8 +137,7 @@ impl Bench {
             of_a: u64,
             of_b: u64,
         }
-        let count = |seen: &mut Seen, place: usize, answer: Result<Answer<Marked>, PredictError>| match answer
-        {
+        let count = |seen: &mut Seen, place: usize, answered: Answered, _| match answered {
             Ok(answer) if !self.is_whole(place, &answer) => seen.mixed += 1,
             Ok(answer) if answer.output().mark == "a" => seen.of_a += 1,
             Ok(_) => seen.of_b += 1,
@@ -176,7 +176,7 @@ impl Bench {
     fn call(&self, report: &mut Report, rounds: usize) {
         let idle = self.times_of_calls(rounds);
         let (loaded, _) =
-            self.under_load(|(), _, answer| drop(answer.unwrap()), || self.times_of_calls(rounds));
+            self.under_load(|(), _, answered, _| _ = answered.unwrap(), || self.times_of_calls(rounds));
         for (times, suffix, question) in [(idle, "_idle", "idle"), (loaded, "", "under full load")] {
             let Times { own: [own_after_pause, own], peer: [peer_after_pause, peer] } = times;
             for (name, when, mut own, peer) in
@@ -276,9 +276,7 @@ impl Bench {
 
     /// p50, p99 and p99.9 of all requests during `meanwhile`, in microseconds.
     fn quantiles(&self, meanwhile: &dyn Fn()) -> [f64; 3] {
-        let time = |times: &mut Vec<f64>, _, answer: Result<Answer<Marked>, PredictError>| {
-            times.push(answer.unwrap().latency().as_nanos() as f64 / 1e3);
-        };
+        let time = |times: &mut Vec<f64>, _, _, taken: Duration| times.push(taken.as_nanos() as f64 / 1e3);
         let ((), times) = self.under_load(time, meanwhile);
         let mut times = times.concat();
         [0.5, 0.99, 0.999].map(|q| quantile(&mut times, q))
@@ -287,7 +285,7 @@ impl Bench {
     /// Predicts on all threads for as long as `meanwhile` takes. What each thread has seen is kept by `count`.
     fn under_load<R, S: Default + Send>(
         &self,
-        count: impl Fn(&mut S, usize, Result<Answer<Marked>, PredictError>) + Sync,
+        count: impl Fn(&mut S, usize, Answered, Duration) + Sync,
         meanwhile: impl FnOnce() -> R,
     ) -> (R, Vec<S>) {
         let stop = AtomicBool::new(false);
@@ -298,7 +296,9 @@ impl Bench {
                     break;
                 }
                 let place = call % INPUTS;
-                count(&mut seen, place, self.handle.predict(&self.inputs[place]));
+                let started = Instant::now();
+                let answered = self.handle.predict(&self.inputs[place]);
+                count(&mut seen, place, answered, started.elapsed());
             }
             seen
         };

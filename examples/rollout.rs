@@ -25,8 +25,8 @@ use std::time::{Duration, Instant};
 use flights::{Flight, Late};
 use switchback::stats::{ArmFigures, Metric};
 use switchback::{
-    Bake, Cause, Clock, Event, EventKind, Joined, ModelHandle, Outcome, Phase, Plan, PredictionId, Rollout,
-    Step, Subscription, Task, Timestamp, Truth, guard,
+    Bake, Cause, Clock, Event, EventKind, InvalidPlan, Joined, ModelHandle, Outcome, Phase, Plan,
+    PredictionId, Rollout, Step, Subscription, Task, Timestamp, Truth, guard,
 };
 
 const HOUR: Duration = Duration::from_secs(3_600);
@@ -87,7 +87,7 @@ fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     let first = replay.first().ok_or("there are no flights from April on")?.departed();
 
     let service = Service::start(options, first)?;
-    let mut operator = Operator::new(options, first);
+    let mut operator = Operator::new(options, first)?;
     let mut waiting = BinaryHeap::new();
     let mut labels = Labels::default();
     let mut progress = Progress::new(replay.len());
@@ -109,11 +109,7 @@ fn run(options: &Options) -> Result<(), Box<dyn Error>> {
         operator.act(&service.handle, now)?;
         service.timeline.print(&service.events, &mut progress);
         progress.show(now, replay.len() - rest.len(), &service.handle);
-        if options.days_per_second > 0.0 {
-            let due =
-                Duration::from_secs_f64(now.since(first).as_secs_f64() / 86_400.0 / options.days_per_second);
-            std::thread::sleep(due.saturating_sub(progress.started.elapsed()));
-        }
+        progress.keep_pace(now.since(first), options.days_per_second);
     }
     progress.clear();
     report(&service, &labels, progress.started.elapsed());
@@ -221,7 +217,7 @@ enum Deed {
 }
 
 impl Operator {
-    fn new(options: &Options, first: Timestamp) -> Self {
+    fn new(options: &Options, first: Timestamp) -> Result<Self, InvalidPlan> {
         let to_do = vec![
             (Deed::Try("v4"), DAY * 7),
             (Deed::GoForward("v2"), DAY * 2),
@@ -230,7 +226,7 @@ impl Operator {
             (Deed::Try("v2"), DAY * 7),
         ];
         let (models, margin, min_labels) = (options.models.clone(), options.margin, options.min_labels);
-        Self { plan: plan(min_labels), models, margin, min_labels, to_do, since: first, current: None }
+        Ok(Self { plan: plan(min_labels)?, models, margin, min_labels, to_do, since: first, current: None })
     }
 
     fn act(&mut self, handle: &ModelHandle<Flight, Late>, now: Timestamp) -> Result<(), Box<dyn Error>> {
@@ -267,15 +263,12 @@ impl Operator {
 
 /// A shadow of half the flights, then a tenth and a half of them for real, each for days and enough labels: delays come
 /// in storms, so a thousand flights of one day say less than they seem to.
-fn plan(min_labels: u64) -> Plan {
+fn plan(min_labels: u64) -> Result<Plan, InvalidPlan> {
     let days =
         |step: Step, days: u32| step.min_duration(DAY * days).min_labels(min_labels).max_duration(DAY * 30);
-    let steps = || -> Result<Plan, switchback::InvalidPlan> {
-        let bake = Bake::new(DAY * 5).keep_previous_as_shadow(0.2)?;
-        let steps = [days(Step::shadow(0.5)?, 4), days(Step::canary(0.1)?, 4), days(Step::canary(0.5)?, 3)];
-        Ok(Plan::new(steps)?.bake(bake))
-    };
-    steps().expect("shares between 0 and 1, none smaller than the one before")
+    let bake = Bake::new(DAY * 5).keep_previous_as_shadow(0.2)?;
+    let steps = [days(Step::shadow(0.5)?, 4), days(Step::canary(0.1)?, 4), days(Step::canary(0.5)?, 3)];
+    Ok(Plan::new(steps)?.bake(bake))
 }
 
 /// Prints what happens as it happens.
@@ -341,6 +334,15 @@ impl Progress {
             eprintln!("{text}");
         }
         self.shown = Some(line);
+    }
+
+    /// Waits until the year has passed no faster than was asked for.
+    #[expect(clippy::disallowed_methods, reason = "how fast a person wants to watch, in real time")]
+    fn keep_pace(&self, passed: Duration, days_per_second: f64) {
+        if days_per_second > 0.0 {
+            let due = Duration::from_secs_f64(passed.as_secs_f64() / 86_400.0 / days_per_second);
+            std::thread::sleep(due.saturating_sub(self.started.elapsed()));
+        }
     }
 
     fn clear(&mut self) {
