@@ -5,6 +5,8 @@
 
 use std::ops::Neg;
 
+use serde::{Deserialize, Serialize};
+
 /// Whether something is counted, or a count of before is taken back because it was corrected since.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Sign {
@@ -56,7 +58,7 @@ impl Sum {
 /// Values are rounded to 2^-32 (2.3e-10); those beyond ±2^32 (4.29e9) are taken as that limit, and counted in
 /// [`clamped`](Self::clamped). Their squares are summed without any further rounding, in two halves that are added
 /// apart, so that the spread of values that lie close together far from 0 is exact too.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 pub(crate) struct Moments {
     count: i64,
     clamped: i64,
@@ -165,7 +167,7 @@ impl Fixed {
 }
 
 /// `high` x 2^64 + `low`, in 2^-64.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 struct Wide {
     high: i128,
     low: i128,

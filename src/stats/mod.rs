@@ -7,6 +7,7 @@ pub(crate) mod divergence;
 pub(crate) mod exposure;
 pub(crate) mod intake;
 pub(crate) mod quality;
+pub mod sequential;
 pub(crate) mod tally;
 pub(crate) mod window;
 

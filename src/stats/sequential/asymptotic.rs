@@ -1,0 +1,192 @@
+//! Means of figures without bounds: revenue, absolute errors. Valid in the limit only, and named so.
+
+use serde::{Deserialize, Serialize};
+
+use super::counts::{Additive, ByOdds};
+use super::e_value::{EValue, ln};
+use super::{Claim, SequentialTest};
+use crate::stats::fixed::{Moments, Sign, seen};
+
+/// Values without bounds: how many, their sum and the sum of their squares, in fixed point.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Values(pub(crate) Moments);
+
+impl Values {
+    /// Counts a value. One that is not a number does not count.
+    pub fn count(&mut self, value: f64) {
+        if value.is_finite() {
+            self.0.add(value, Sign::Plus);
+        }
+    }
+
+    /// How many values.
+    pub fn len(&self) -> u64 {
+        seen(self.0.count())
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Their mean.
+    pub fn mean(&self) -> Option<f64> {
+        self.0.mean()
+    }
+
+    /// Their variance, with n below.
+    fn variance(&self) -> Option<f64> {
+        Some(self.0.spread()? / self.len() as f64)
+    }
+}
+
+impl Additive for Values {
+    fn merge(&mut self, other: &Self) {
+        self.0.merge(&other.0);
+    }
+    fn is_empty(&self) -> bool {
+        self.is_empty()
+    }
+}
+
+/// A mean of values without bounds, by an *asymptotic* confidence sequence: Waudby-Smith, Arbour, Sinha, Kennedy &
+/// Ramdas, "Time-uniform central limit theory and asymptotic confidence sequences", Annals of Statistics 2024, equation
+/// (9) of its seventh version; the form and the tuning are GrowthBook's.
+///
+/// Its error is what it says only as the number of units grows; below [`FEWEST`](Self::FEWEST) units of either arm
+/// it says nothing at all. Where the values have bounds, declare them and use [`MeanDifference`](super::MeanDifference):
+/// that test needs no limit, and fewer units at small shares.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Asymptotic {
+    claim: Claim,
+    margin: f64,
+}
+
+impl Asymptotic {
+    /// Below so many units of an arm the central limit theorem is no more than a hope.
+    pub const FEWEST: u64 = 100;
+    /// The number of units at which the sequence is tightest.
+    const TUNED_TO: f64 = 5_000.0;
+    /// The error for which it is tightest there.
+    const TUNED_FOR: f64 = 0.05;
+
+    /// A test of `claim` at the margin `margin`: how much larger the candidate's mean may be, in the figure's own units.
+    pub fn new(claim: Claim, margin: f64) -> Self {
+        Self { claim, margin }
+    }
+
+    /// The e-value of paired differences, candidate less live.
+    pub fn e_value_of_pairs(&self, differences: &Values) -> EValue {
+        let (count, mean, variance) = (differences.len(), differences.mean(), differences.variance());
+        match (mean, variance) {
+            (Some(mean), Some(variance)) if count >= Self::FEWEST => {
+                self.e_value_of(count as f64, mean, variance / count as f64)
+            }
+            _ => EValue::ONE,
+        }
+    }
+
+    /// From an estimate, its variance and the number of units in it. Two-sided, on the side of the claim: its error is at
+    /// most half of what it says.
+    fn e_value_of(&self, units: f64, estimate: f64, variance: f64) -> EValue {
+        let beyond = self.claim.sign() * (estimate - self.margin);
+        if beyond.is_nan() || beyond <= 0.0 {
+            return EValue::ONE.min(EValue::from_ln(-0.5 * ln(1.0 + units * Self::rho_squared())));
+        }
+        if variance <= 0.0 {
+            // All values alike: the limit theorem has nothing to say.
+            return EValue::ONE;
+        }
+        let spread = units * Self::rho_squared() + 1.0;
+        let standardised = beyond * beyond / variance;
+        EValue::rounded_down(Self::rho_squared() * units * standardised / (2.0 * spread) - 0.5 * ln(spread))
+    }
+
+    fn rho_squared() -> f64 {
+        let ln_alpha = ln(Self::TUNED_FOR);
+        (-2.0 * ln_alpha + ln(1.0 - 2.0 * ln_alpha)) / Self::TUNED_TO
+    }
+
+    /// The difference of the means, its variance and the number of units: each share's own difference, weighted by its
+    /// units, so that a ramp on a day that moves misleads nobody. `None` while an arm has too few.
+    pub(super) fn difference(counts: &ByOdds<Values>) -> Option<(f64, f64, f64)> {
+        let pooled = counts.pooled();
+        if pooled.candidate.len() < Self::FEWEST || pooled.live.len() < Self::FEWEST {
+            return None;
+        }
+        let strata: Vec<(f64, f64, f64)> = counts
+            .iter()
+            .filter_map(|(_, arms)| {
+                let (candidate, live) = (arms.candidate, arms.live);
+                // One value has no spread to weigh it by.
+                (candidate.len() > 1 && live.len() > 1).then_some(())?;
+                let variance =
+                    candidate.variance()? / candidate.len() as f64 + live.variance()? / live.len() as f64;
+                Some(((candidate.len() + live.len()) as f64, candidate.mean()? - live.mean()?, variance))
+            })
+            .collect();
+        let units: f64 = strata.iter().map(|(units, ..)| units).sum();
+        let estimate = strata.iter().map(|(weight, difference, _)| weight / units * difference).sum();
+        let variance =
+            strata.iter().map(|(weight, _, variance)| (weight / units) * (weight / units) * variance).sum();
+        (units > 0.0).then_some((estimate, variance, units))
+    }
+}
+
+impl SequentialTest for Asymptotic {
+    type Counts = ByOdds<Values>;
+
+    fn e_value(&self, counts: &ByOdds<Values>) -> EValue {
+        Self::difference(counts)
+            .map_or(EValue::ONE, |(estimate, variance, units)| self.e_value_of(units, estimate, variance))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::counts::Odds;
+    use super::super::interval;
+    use super::*;
+    use crate::share::Share;
+
+    /// `events` ones among `units` zeros.
+    fn values(events: u64, units: u64) -> Values {
+        let mut values = Values::default();
+        (0..units).for_each(|unit| values.count(f64::from(u8::from(unit < events))));
+        values
+    }
+
+    /// Golden: Waudby-Smith et al. 2024 as in gbstats 0.8.0 (`SequentialTwoSidedTTest` with proportions), to the last
+    /// digits it prints.
+    #[test]
+    fn the_asymptotic_sequence_is_growth_book_s() {
+        let odds = Odds::new(Share::new(0.1).unwrap(), Share::new(0.9).unwrap()).unwrap();
+        let mut counts = ByOdds::<Values>::default();
+        counts.at(odds).live = values(180, 9_000);
+        counts.at(odds).candidate = values(32, 1_000);
+        let (difference, ..) = Asymptotic::difference(&counts).unwrap();
+        assert!((difference - 0.012).abs() < 1e-9);
+        assert!((libm::sqrt(Asymptotic::rho_squared()) - 0.039_840_066_771_373_68).abs() < 1e-12);
+        // The test is two-sided already, so both sides together have what each has.
+        let (low, high) = interval(0.1, (-1.0, 1.0), difference, |claim, margin| {
+            Asymptotic::new(claim, margin).e_value(&counts)
+        });
+        assert!((low - -0.005_627_776_811_329_563_5).abs() < 1e-8, "{low}");
+        assert!((high - 0.029_627_776_811_329_564).abs() < 1e-8, "{high}");
+        let p = Asymptotic::new(Claim::Harm, 0.0).e_value(&counts).p_value();
+        assert!((p - 0.532_513_206_897_891_4).abs() < 1e-6, "{p}");
+    }
+
+    #[test]
+    fn too_few_units_say_nothing() {
+        let odds = Odds::new(Share::new(0.5).unwrap(), Share::new(0.5).unwrap()).unwrap();
+        let mut counts = ByOdds::<Values>::default();
+        counts.at(odds).live = values(10, 5_000);
+        counts.at(odds).candidate = values(90, 99);
+        assert_eq!(Asymptotic::new(Claim::Harm, 0.0).e_value(&counts), EValue::ONE);
+        counts.at(odds).candidate = values(90, 100);
+        assert!(Asymptotic::new(Claim::Harm, 0.0).e_value(&counts) > EValue::of(1e6));
+        assert!(Asymptotic::new(Claim::NonInferiority, 0.0).e_value(&counts) < EValue::ONE);
+    }
+}

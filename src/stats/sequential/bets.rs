@@ -1,0 +1,123 @@
+//! Betting on a fixed grid: the one mechanism behind the tests of means and rates.
+
+use super::e_value::{EValue, ONE_NAT, exp, ln, ln_1p_down, ln_sum_exp};
+
+/// Strategies on a fixed grid, each with a weight and a factor for every cell that an observation can fall into.
+///
+/// The wealth of a strategy is the product of the factors of what was observed; under the hypothesis no factor is above
+/// 1 on average, so no wealth is, nor their weighted mean. Since the grid does not move, the logarithm of a wealth is a
+/// sum of counts times constants: it does not depend on the order of observations, and merges by addition.
+#[derive(Debug, Clone)]
+pub(super) struct Bets {
+    weights: Weights,
+    /// By strategy and cell.
+    factors: Vec<i64>,
+    cells: usize,
+}
+
+impl Bets {
+    /// Strategies that stake `stakes[k]` on gains: a cell in which the observed gain is `gain` multiplies the wealth by
+    /// `1 + stake * gain`. No stake times a loss may exceed 1.
+    pub(super) fn on_gains(weights: Weights, stakes: &[f64], gains: &[f64]) -> Self {
+        let of_stake = |stake: &f64| gains.iter().map(|gain| ln_1p_down(*stake * *gain)).collect::<Vec<_>>();
+        Self { weights, factors: stakes.iter().flat_map(of_stake).collect(), cells: gains.len() }
+    }
+
+    /// Strategies whose return in each cell is given, by strategy and cell: a cell multiplies the wealth by
+    /// `1 + return`.
+    pub(super) fn of_returns(weights: Weights, returns: &[f64], cells: usize) -> Self {
+        Self { weights, factors: returns.iter().copied().map(ln_1p_down).collect(), cells }
+    }
+
+    /// Adds what observations did to each strategy's logarithm of wealth. Observations come as cell and count.
+    pub(super) fn earn(&self, wealth: &mut Wealth, observed: impl IntoIterator<Item = (usize, u64)>) {
+        for (cell, count) in observed {
+            if count == 0 {
+                continue;
+            }
+            let factors = self.factors.get(cell..).unwrap_or_default().iter().step_by(self.cells.max(1));
+            for (log, factor) in wealth.0.iter_mut().zip(factors) {
+                *log += i128::from(count) * i128::from(*factor);
+            }
+        }
+    }
+
+    /// The wealth before anything was observed.
+    pub(super) fn start(&self) -> Wealth {
+        self.weights.start()
+    }
+
+    /// The e-value of what was observed.
+    pub(super) fn e_value(&self, observed: impl IntoIterator<Item = (usize, u64)>) -> EValue {
+        let mut wealth = self.start();
+        self.earn(&mut wealth, observed);
+        self.weights.mix(&wealth)
+    }
+}
+
+/// The logarithms of the wealth of each strategy, in 2^-32 nats.
+#[derive(Debug, Clone)]
+pub(super) struct Wealth(pub(super) Vec<i128>);
+
+impl Wealth {
+    pub(super) fn ln(&self) -> impl Iterator<Item = f64> + '_ {
+        self.0.iter().map(|log| *log as f64 / ONE_NAT)
+    }
+}
+
+/// The weights of the strategies, as logarithms. They add up to 1.
+#[derive(Debug, Clone)]
+pub(super) struct Weights(Vec<f64>);
+
+impl Weights {
+    /// Each strategy as much as any other.
+    pub(super) fn even(strategies: usize) -> Self {
+        Self(vec![-ln(strategies as f64); strategies])
+    }
+
+    /// In proportion to `shares`.
+    pub(super) fn of(shares: &[f64]) -> Self {
+        let total = ln(shares.iter().sum());
+        Self(shares.iter().map(|share| ln(*share) - total).collect())
+    }
+
+    pub(super) fn start(&self) -> Wealth {
+        Wealth(vec![0; self.0.len()])
+    }
+
+    /// The weighted mean of the wealths.
+    pub(super) fn mix(&self, wealth: &Wealth) -> EValue {
+        let logs: Vec<f64> = self.0.iter().zip(wealth.ln()).map(|(weight, log)| weight + log).collect();
+        ln_sum_exp(&logs).map_or(EValue::ZERO, EValue::rounded_down)
+    }
+}
+
+/// `count` numbers from `from` to `to`, each the same multiple of the one before.
+pub(super) fn log_spaced(from: f64, to: f64, count: usize) -> Vec<f64> {
+    let (low, high) = (ln(from), ln(to));
+    let step = (high - low) / (count.max(2) - 1) as f64;
+    (0..count).map(|k| exp(low + step * k as f64)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_grid_has_both_its_ends() {
+        let grid = log_spaced(0.05, 0.5, 4);
+        // numpy.geomspace
+        for (found, expected) in grid.iter().zip([0.05, 0.107_721_734_5, 0.232_079_441_7, 0.5]) {
+            assert!((found - expected).abs() < 1e-10);
+        }
+    }
+
+    #[test]
+    fn an_unlimited_number_of_observations_neither_overflows_nor_is_a_nan() {
+        let bets = Bets::on_gains(Weights::even(2), &[0.5, 0.999_999], &[1.0, -1.0]);
+        let most = 1_u64 << 53;
+        assert!(bets.e_value([(0, most)]) > EValue::of(1e300));
+        assert!(bets.e_value([(1, most)]) < EValue::of(1e-300));
+        assert!(bets.e_value([(0, most), (1, most)]) < EValue::ONE);
+    }
+}

@@ -1,0 +1,89 @@
+//! Several hypotheses at once.
+
+use super::e_value::EValue;
+
+/// Which of several hypotheses to reject so that among the rejected at most a share of `alpha` is rejected wrongly, on
+/// average: e-BH (Wang & Ramdas, "False discovery rate control with e-values", JRSS-B 84(3) 2022). Valid whatever the
+/// e-values have to do with each other; take them all at one moment, not each at its best.
+///
+/// Returns the places of the rejected, in order.
+///
+/// ```
+/// use switchback::stats::sequential::{EValue, e_bh};
+///
+/// // Airports: which of them does the candidate serve worse?
+/// let evidence = [90.0, 1.2, 55.0, 0.3, 12.0].map(EValue::of);
+/// assert_eq!(e_bh(&evidence, 0.05), [0, 2]);
+/// ```
+pub fn e_bh(evidence: &[EValue], alpha: f64) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..evidence.len()).collect();
+    let of = |place: &usize| evidence.get(*place).copied().unwrap_or(EValue::ZERO);
+    order.sort_by_key(|place| std::cmp::Reverse(of(place)));
+    let all = evidence.len() as f64;
+    let reaches =
+        |(rank, place): &(usize, &usize)| of(place) >= EValue::threshold(alpha * (*rank + 1) as f64 / all);
+    let rejected = order.iter().enumerate().filter(reaches).map(|(rank, _)| rank + 1).max().unwrap_or(0);
+    order.truncate(rejected);
+    order.sort_unstable();
+    order
+}
+
+/// Which of several candidates can be dropped because another is better: for every pair, the evidence that the first is
+/// worse than the second. The best candidate is dropped with a probability of at most `alpha`, however often one looks:
+/// it is in at most `n - 1` pairs, each tested with `alpha / (n - 1)`.
+///
+/// `worse(i, j)` is the evidence that candidate `i` is worse than candidate `j`. Returns the places of those to drop, in
+/// order. At least one always stays.
+///
+/// ```
+/// use switchback::stats::sequential::{EValue, eliminate};
+///
+/// let dropped = eliminate(3, 0.05, |i, j| if (i, j) == (2, 0) { EValue::of(50.0) } else { EValue::ONE });
+/// assert_eq!(dropped, [2]);
+/// ```
+pub fn eliminate(candidates: usize, alpha: f64, worse: impl Fn(usize, usize) -> EValue) -> Vec<usize> {
+    let threshold = EValue::threshold(alpha / candidates.saturating_sub(1).max(1) as f64);
+    let mut dropped: Vec<usize> = Vec::new();
+    for candidate in 0..candidates {
+        // Only those that stay count: of two that look worse than each other, one does.
+        let beaten = (0..candidates)
+            .filter(|other| *other != candidate && !dropped.contains(other))
+            .any(|other| worse(candidate, other) >= threshold);
+        if beaten {
+            dropped.push(candidate);
+        }
+    }
+    dropped
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn nothing_is_rejected_of_nothing() {
+        assert!(e_bh(&[], 0.05).is_empty());
+        assert!(e_bh(&[EValue::ZERO, EValue::ONE], 0.05).is_empty());
+        assert!(eliminate(0, 0.05, |_, _| EValue::of(1e9)).is_empty());
+        assert!(eliminate(1, 0.05, |_, _| EValue::of(1e9)).is_empty());
+    }
+
+    proptest! {
+        #[test]
+        fn more_evidence_never_rejects_less(logs in prop::collection::vec(-5.0..9.0_f64, 1..12), more in 0usize..12) {
+            let evidence: Vec<EValue> = logs.iter().map(|log| EValue::from_ln(*log)).collect();
+            let before = e_bh(&evidence, 0.1);
+            let mut stronger = evidence.clone();
+            let place = more % stronger.len();
+            stronger[place] = stronger[place].times(EValue::of(10.0));
+            let after = e_bh(&stronger, 0.1);
+            prop_assert!(before.iter().all(|place| after.contains(place)));
+        }
+
+        #[test]
+        fn one_candidate_always_stays(candidates in 1usize..6) {
+            prop_assert!(eliminate(candidates, 0.05, |_, _| EValue::of(1e9)).len() < candidates);
+        }
+    }
+}

@@ -1,0 +1,149 @@
+//! Two arms of live traffic: how many times as often the candidate has an event.
+
+use serde::{Deserialize, Serialize};
+
+use super::bets::{Weights, log_spaced};
+use super::counts::{Additive, ByOdds, Events};
+use super::e_value::{EValue, exp, ln, ln_down};
+use super::{Claim, SequentialTest};
+
+/// How many times as often a unit of the candidate's has an event as one of live's: errors on a canary at most 1.25
+/// times live's.
+///
+/// Looks only at the units that had the event, and asks whose they were: at a chance `pi` of being routed to the
+/// candidate, and a relative risk `r`, a unit with the event was the candidate's with `pi r / (pi r + 1 - pi)`. A mixture
+/// of likelihood ratios over `r` on a fixed grid: the inhomogeneous Bernoulli and Poisson test of Lindon & Malek
+/// ("Anytime-valid inference for multinomial count data", NeurIPS 2022, section 4) with a discrete prior, counted apart
+/// for every share that was ever in force.
+///
+/// Valid for any rate that both arms share, however it moves (days and nights, incidents), and for any schedule of
+/// shares that does not look ahead. It cannot see a change that hits both arms alike; that is its virtue.
+///
+/// ```
+/// use switchback::Share;
+/// use switchback::stats::sequential::{ByOdds, Claim, Events, Odds, RateRatio, SequentialTest};
+///
+/// let odds = Odds::new(Share::new(0.1)?, Share::new(0.9)?).unwrap();
+/// let mut errors = ByOdds::<Events>::default();
+/// errors.at(odds).candidate = Events { events: 18, units: 400 };
+/// errors.at(odds).live = Events { events: 62, units: 3_600 };
+/// assert!(RateRatio::new(Claim::Harm, 1.0).e_value(&errors).p_value() < 0.05);
+/// # Ok::<(), switchback::InvalidShare>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RateRatio {
+    claim: Claim,
+    times: f64,
+}
+
+/// How many alternatives there are on either side of the margin.
+const ALTERNATIVES: usize = 12;
+
+impl RateRatio {
+    /// A test of `claim` at the margin `times`, which is kept within 0.001 to 1,000.
+    pub fn new(claim: Claim, times: f64) -> Self {
+        Self { claim, times: times.clamp(1e-3, 1e3) }
+    }
+
+    /// The relative risks of the grid, and their weights: most for 2 to 5 times the margin, which is where a test gains
+    /// from not having to spread its bets.
+    fn grid(&self) -> (Vec<f64>, Weights) {
+        let beyond = log_spaced(1.3, 30.0, ALTERNATIVES);
+        let shares: Vec<f64> = beyond
+            .iter()
+            .map(|beyond| {
+                let from_middle = (ln(*beyond) - ln(3.0)) / 0.9;
+                exp(-0.5 * from_middle * from_middle)
+            })
+            .collect();
+        let risks = beyond.into_iter().map(|beyond| match self.claim {
+            Claim::Harm => self.times * beyond,
+            Claim::NonInferiority => self.times / beyond,
+        });
+        (risks.collect(), Weights::of(&shares))
+    }
+
+    fn wealth_over(&self, risks: &[f64], weights: &Weights, counts: &ByOdds<Events>) -> EValue {
+        let mut wealth = weights.start();
+        for (odds, arms) in counts.iter() {
+            let pi = odds.share();
+            // Of a unit with the event: the chance that it is the candidate's, and that it is live's.
+            let chances = |risk: f64| {
+                let candidate = pi * risk;
+                (candidate / (candidate + 1.0 - pi), (1.0 - pi) / (candidate + 1.0 - pi))
+            };
+            let (candidate, live) = chances(self.times);
+            for (log, risk) in wealth.0.iter_mut().zip(risks) {
+                let (theirs, others) = chances(*risk);
+                *log += i128::from(arms.candidate.events) * i128::from(ln_down(theirs / candidate));
+                *log += i128::from(arms.live.events) * i128::from(ln_down(others / live));
+            }
+        }
+        weights.mix(&wealth)
+    }
+}
+
+impl SequentialTest for RateRatio {
+    type Counts = ByOdds<Events>;
+
+    fn e_value(&self, counts: &ByOdds<Events>) -> EValue {
+        if counts.is_empty() {
+            return EValue::ONE;
+        }
+        let (risks, weights) = self.grid();
+        self.wealth_over(&risks, &weights, counts)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::counts::Odds;
+    use super::*;
+    use crate::share::Share;
+
+    fn at(share: f64, candidate: u64, live: u64) -> ByOdds<Events> {
+        let odds = Odds::new(Share::new(share).unwrap(), Share::new(1.0 - share).unwrap()).unwrap();
+        let mut counts = ByOdds::default();
+        counts.at(odds).candidate = Events { events: candidate, units: 0 };
+        counts.at(odds).live = Events { events: live, units: 0 };
+        counts
+    }
+
+    fn over(risks: &[f64], counts: &ByOdds<Events>) -> f64 {
+        RateRatio::new(Claim::Harm, 1.0).wealth_over(risks, &Weights::even(risks.len()), counts).ln()
+    }
+
+    /// Golden: Lindon & Malek, NeurIPS 2022, section 4 with a discrete prior, computed with Python.
+    #[test]
+    fn relative_risks_have_the_reference_s_wealth() {
+        let risks = [1.25, 1.5, 2.0, 4.0];
+        let found = over(&risks, &at(0.1, 18, 62));
+        assert!((found - 3.998_979_726_500_527_6).abs() < 1e-6, "{found}");
+
+        let mut ramp = at(0.05, 4, 30);
+        ramp.merge(&at(0.25, 14, 32));
+        for (risk, expected) in risks.into_iter().zip([
+            0.805_485_640_148_824,
+            1.040_803_477_680_690_7,
+            0.553_180_307_864_678_2,
+            -5.540_933_785_626_802,
+        ]) {
+            let found = over(&[risk], &ramp);
+            assert!((found - expected).abs() < 1e-6, "{found}");
+        }
+        assert!((over(&risks, &ramp) - 0.532_387_154_102_223_4).abs() < 1e-6);
+    }
+
+    #[test]
+    fn units_without_the_event_say_nothing() {
+        let test = RateRatio::new(Claim::Harm, 1.25);
+        let (few, mut many) = (at(0.2, 5, 3), at(0.2, 5, 3));
+        many.merge(&{
+            let odds = Odds::new(Share::new(0.2).unwrap(), Share::new(0.8).unwrap()).unwrap();
+            let mut counts = ByOdds::<Events>::default();
+            counts.at(odds).live.units = 1 << 50;
+            counts
+        });
+        assert_eq!(test.e_value(&few), test.e_value(&many));
+    }
+}

@@ -1,0 +1,407 @@
+//! Ratios whose denominator the version itself decides: precision, F1, clicks per impression.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, OnceLock};
+
+use serde::{Deserialize, Serialize};
+
+use super::bets::{Bets, Wealth, Weights};
+use super::counts::{Additive, Arms};
+use super::e_value::{EValue, ln, ln_sum_exp};
+use super::{Claim, SequentialTest};
+
+/// What one unit adds to a ratio's numerator and denominator: of a precision, 1 in 1 for a false alarm, 0 in 1 for a
+/// right one, 0 in 0 for what was not called yes. Both at most [`LARGEST`](Self::LARGEST); the part is at most the whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+pub struct Part {
+    part: u8,
+    whole: u8,
+}
+
+impl Part {
+    /// The largest whole: 2, which is what an F1 takes. More clicks or impressions of one unit than that count as 2.
+    pub const LARGEST: u8 = 2;
+
+    /// `part` of `whole`, both cut to what a unit may add.
+    pub fn of(part: u8, whole: u8) -> Self {
+        let whole = whole.min(Self::LARGEST);
+        Self { part: part.min(whole), whole }
+    }
+
+    /// How far the part exceeds a ratio of `ratio`.
+    fn beyond(self, ratio: f64) -> f64 {
+        f64::from(self.part) - ratio * f64::from(self.whole)
+    }
+}
+
+/// Parts of units of one version.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(from = "Vec<(Part, u64)>", into = "Vec<(Part, u64)>")]
+pub struct Parts(BTreeMap<Part, u64>);
+
+/// Parts of pairs of answers to the same input: live's and the candidate's.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(from = "Vec<(Part, Part, u64)>", into = "Vec<(Part, Part, u64)>")]
+pub struct PairedParts(BTreeMap<(Part, Part), u64>);
+
+impl Parts {
+    /// Counts `times` units that add this. What adds nothing is not kept.
+    pub fn count(&mut self, part: Part, times: u64) {
+        if part.whole > 0 && times > 0 {
+            *self.0.entry(part).or_default() += times;
+        }
+    }
+
+    /// The ratio.
+    pub fn ratio(&self) -> Option<f64> {
+        ratio(self.0.iter().map(|(part, times)| (*part, *times)))
+    }
+
+    /// The denominator.
+    pub fn whole(&self) -> u64 {
+        self.0.iter().map(|(part, times)| u64::from(part.whole) * times).sum()
+    }
+}
+
+impl PairedParts {
+    /// Counts `times` pairs that add this. What adds nothing to either is not kept.
+    pub fn count(&mut self, live: Part, candidate: Part, times: u64) {
+        if live.whole + candidate.whole > 0 && times > 0 {
+            *self.0.entry((live, candidate)).or_default() += times;
+        }
+    }
+
+    /// The ratios of both versions.
+    pub fn ratios(&self) -> Arms<Option<f64>> {
+        Arms {
+            candidate: ratio(self.0.iter().map(|((_, candidate), times)| (*candidate, *times))),
+            live: ratio(self.0.iter().map(|((live, _), times)| (*live, *times))),
+        }
+    }
+
+    /// How many pairs add to either.
+    pub fn pairs(&self) -> u64 {
+        self.0.values().sum()
+    }
+}
+
+fn ratio(parts: impl Iterator<Item = (Part, u64)>) -> Option<f64> {
+    let (part, whole) = parts.fold((0, 0), |(part, whole), (of, times)| {
+        (part + u64::from(of.part) * times, whole + u64::from(of.whole) * times)
+    });
+    (whole > 0).then(|| part as f64 / whole as f64)
+}
+
+impl Additive for Parts {
+    fn merge(&mut self, other: &Self) {
+        other.0.iter().for_each(|(part, times)| self.count(*part, *times));
+    }
+    fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl Additive for PairedParts {
+    fn merge(&mut self, other: &Self) {
+        other.0.iter().for_each(|((live, candidate), times)| self.count(*live, *candidate, *times));
+    }
+    fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl From<Vec<(Part, u64)>> for Parts {
+    fn from(counted: Vec<(Part, u64)>) -> Self {
+        let mut parts = Self::default();
+        counted.into_iter().for_each(|(part, times)| parts.count(Part::of(part.part, part.whole), times));
+        parts
+    }
+}
+
+impl From<Parts> for Vec<(Part, u64)> {
+    fn from(parts: Parts) -> Self {
+        parts.0.into_iter().collect()
+    }
+}
+
+impl From<Vec<(Part, Part, u64)>> for PairedParts {
+    fn from(counted: Vec<(Part, Part, u64)>) -> Self {
+        let mut parts = Self::default();
+        let cut = |part: Part| Part::of(part.part, part.whole);
+        counted
+            .into_iter()
+            .for_each(|(live, candidate, times)| parts.count(cut(live), cut(candidate), times));
+        parts
+    }
+}
+
+impl From<PairedParts> for Vec<(Part, Part, u64)> {
+    fn from(parts: PairedParts) -> Self {
+        parts.0.into_iter().map(|((live, candidate), times)| (live, candidate, times)).collect()
+    }
+}
+
+/// How far the candidate's ratio may lie above live's. Ratios are losses: of a precision, the share of false alarms among
+/// those called yes.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RatioMargin {
+    /// By so much: 0.02 for two percentage points.
+    Above(f64),
+    /// By this factor.
+    Times(f64),
+}
+
+impl RatioMargin {
+    /// The largest ratio that the candidate may have where live's is `live`.
+    fn limit(self, live: f64) -> f64 {
+        match self {
+            Self::Above(margin) => live + margin.clamp(-1.0, 1.0),
+            Self::Times(times) => live * times.clamp(1e-3, 1e3),
+        }
+    }
+}
+
+/// A ratio on the same inputs.
+///
+/// What live's ratio truly is nobody knows. For each value `p` that it could have, bets are placed on how far the
+/// candidate's units exceed the limit that follows from `p`, and, with either sign, on how far live's differ from `p`;
+/// the evidence is that for the `p` against which it is weakest. The bets on live are what gives this its power: without
+/// them a `p` that is far off would excuse everything. The infimum over `p` is bounded from below, rigorously: each
+/// wealth is log-concave in `p`, so within a cell it is at least what it is at the worse end.
+///
+/// Assumes that live's ratio holds still while counts are merged; count apart (in blocks) what may differ.
+///
+/// ```
+/// use switchback::stats::sequential::{Claim, PairedParts, PairedRatioTest, Part, RatioMargin, SequentialTest};
+///
+/// let (right, false_alarm, quiet) = (Part::of(0, 1), Part::of(1, 1), Part::of(0, 0));
+/// let mut alarms = PairedParts::default();
+/// alarms.count(right, right, 700);
+/// alarms.count(false_alarm, false_alarm, 150);
+/// alarms.count(quiet, false_alarm, 120); // the candidate alone
+/// let harm = PairedRatioTest::new(Claim::Harm, RatioMargin::Above(0.02), 1);
+/// assert!(harm.e_value(&alarms).p_value() < 0.001);
+/// ```
+#[derive(Debug, Clone)]
+pub struct PairedRatioTest(Nuisance);
+
+/// A ratio in two arms of live traffic. Counts of different shares must not be merged: take one test's e-value for each
+/// and multiply.
+#[derive(Debug, Clone)]
+pub struct SplitRatioTest(Nuisance);
+
+impl PairedRatioTest {
+    /// A test of `claim` at a margin. `largest` is the largest whole that a unit adds, 1 or 2: bets are as large as that
+    /// allows, and a unit with a larger one would end the test without a decision.
+    pub fn new(claim: Claim, margin: RatioMargin, largest: u8) -> Self {
+        Self(Nuisance::new(claim, margin, largest))
+    }
+}
+
+impl SequentialTest for PairedRatioTest {
+    type Counts = PairedParts;
+
+    fn e_value(&self, counts: &PairedParts) -> EValue {
+        let cells: Vec<(usize, u64)> =
+            counts.0.iter().map(|((live, candidate), times)| (cell(*live, *candidate), *times)).collect();
+        self.0.infimum(&cells)
+    }
+}
+
+impl SplitRatioTest {
+    /// A test of `claim` at a margin; see [`PairedRatioTest::new`].
+    pub fn new(claim: Claim, margin: RatioMargin, largest: u8) -> Self {
+        Self(Nuisance::new(claim, margin, largest))
+    }
+}
+
+impl SequentialTest for SplitRatioTest {
+    type Counts = Arms<Parts>;
+
+    fn e_value(&self, counts: &Arms<Parts>) -> EValue {
+        // A unit of one arm is a pair of which the other half adds nothing.
+        let candidate = counts.candidate.0.iter().map(|(part, times)| (cell(Part::default(), *part), *times));
+        let live = counts.live.0.iter().map(|(part, times)| (cell(*part, Part::default()), *times));
+        self.0.infimum(&candidate.chain(live).collect::<Vec<_>>())
+    }
+}
+
+impl Additive for Arms<Parts> {
+    fn merge(&mut self, other: &Self) {
+        self.candidate.merge(&other.candidate);
+        self.live.merge(&other.live);
+    }
+    fn is_empty(&self) -> bool {
+        self.candidate.is_empty() && self.live.is_empty()
+    }
+}
+
+/// Every part that a unit may add.
+const PARTS: [Part; 6] = [
+    Part { part: 0, whole: 0 },
+    Part { part: 0, whole: 1 },
+    Part { part: 1, whole: 1 },
+    Part { part: 0, whole: 2 },
+    Part { part: 1, whole: 2 },
+    Part { part: 2, whole: 2 },
+];
+
+/// Where a pair of parts stands in a table of bets.
+fn cell(live: Part, candidate: Part) -> usize {
+    let place = |part: Part| {
+        let before = usize::from(part.whole) * usize::from(part.whole + 1) / 2;
+        before + usize::from(part.part)
+    };
+    place(live) * PARTS.len() + place(candidate)
+}
+
+/// The bets for every value that live's ratio could have.
+#[derive(Debug, Clone)]
+struct Nuisance {
+    claim: Claim,
+    margin: RatioMargin,
+    largest: f64,
+    /// Made when they are first needed; see [`p_at`].
+    tables: Arc<[OnceLock<Bets>]>,
+}
+
+/// Into how many cells the values that live's ratio could have are divided, at most.
+const CELLS: usize = 256;
+/// Stakes on the candidate and on live, as parts of what a unit of the largest whole could lose.
+const ON_CANDIDATE: [f64; 5] = [0.0, 0.03, 0.08, 0.2, 0.5];
+const ON_LIVE: [f64; 11] = [-0.4, -0.2, -0.1, -0.04, -0.015, 0.0, 0.015, 0.04, 0.1, 0.2, 0.4];
+
+impl Nuisance {
+    fn new(claim: Claim, margin: RatioMargin, largest: u8) -> Self {
+        let largest = f64::from(largest.clamp(1, Part::LARGEST));
+        Self { claim, margin, largest, tables: (0..=CELLS).map(|_| OnceLock::new()).collect() }
+    }
+
+    fn stakes() -> impl Iterator<Item = (f64, f64)> {
+        let all = ON_CANDIDATE.into_iter().flat_map(|candidate| ON_LIVE.map(|live| (candidate, live)));
+        all.filter(|stakes| *stakes != (0.0, 0.0))
+    }
+
+    fn weights() -> Weights {
+        Weights::even(Self::stakes().count())
+    }
+
+    /// The bets if live's ratio is `p`.
+    fn bets(&self, p: f64) -> Bets {
+        let limit = self.margin.limit(p);
+        // The largest loss on the candidate's side, so that no pair of stakes ever loses all.
+        let scale = 1.0 / (self.largest * limit.abs().max((1.0 - limit).abs()).max(1.0));
+        let mut factors = Vec::new();
+        for (candidate, live) in Self::stakes() {
+            for theirs in PARTS {
+                for own in PARTS {
+                    let on_candidate = candidate * scale * self.claim.sign() * own.beyond(limit);
+                    let on_live = live / self.largest * theirs.beyond(p);
+                    factors.push(on_candidate + on_live);
+                }
+            }
+        }
+        Bets::of_returns(Self::weights(), &factors, PARTS.len() * PARTS.len())
+    }
+
+    /// The wealths if live's ratio is the `place`-th value.
+    fn wealth_at(&self, place: usize, observed: &[(usize, u64)]) -> Wealth {
+        let mut wealth = Self::weights().start();
+        if let Some(table) = self.tables.get(place) {
+            let bets = table.get_or_init(|| self.bets(p_at(place)));
+            bets.earn(&mut wealth, observed.iter().copied());
+        }
+        wealth
+    }
+
+    /// A lower bound of the evidence against the value of live's ratio that excuses the candidate best, refined where it
+    /// is lowest.
+    fn infimum(&self, observed: &[(usize, u64)]) -> EValue {
+        if observed.is_empty() {
+            return EValue::ONE;
+        }
+        let weight = -ln(Self::stakes().count() as f64);
+        let wealth = |place: usize| -> Vec<f64> { self.wealth_at(place, observed).ln().collect() };
+        // Of each cell: its ends, the wealths there, and the bound.
+        let cell = |from: (usize, Arc<[f64]>), to: (usize, Arc<[f64]>)| {
+            let worse: Vec<f64> = from.1.iter().zip(to.1.iter()).map(|(a, b)| weight + a.min(*b)).collect();
+            let bound = ln_sum_exp(&worse).unwrap_or(f64::NEG_INFINITY);
+            (bound, from, to)
+        };
+        let end = |place: usize| (place, Arc::<[f64]>::from(wealth(place)));
+        const FIRST: usize = CELLS / 16;
+        let ends: Vec<_> = (0..=CELLS).step_by(FIRST).map(end).collect();
+        let mut cells: Vec<_> =
+            ends.iter().zip(ends.iter().skip(1)).map(|(from, to)| cell(from.clone(), to.clone())).collect();
+        loop {
+            let lowest = cells.iter().enumerate().min_by(|(_, a), (_, b)| a.0.total_cmp(&b.0));
+            let Some((at, (bound, from, to))) = lowest.map(|(at, cell)| (at, cell.clone())) else {
+                return EValue::ONE;
+            };
+            if to.0 - from.0 <= 1 {
+                return EValue::rounded_down(bound);
+            }
+            let middle = end(from.0.midpoint(to.0));
+            cells.swap_remove(at);
+            cells.push(cell(from, middle.clone()));
+            cells.push(cell(middle, to));
+        }
+    }
+}
+
+/// The `place`-th value of live's ratio: closer to each other near 0 and 1, as a rate is known the better the nearer to an
+/// end it lies.
+fn p_at(place: usize) -> f64 {
+    let sine = libm::sin(place as f64 / CELLS as f64 * std::f64::consts::FRAC_PI_2);
+    sine * sine
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn every_pair_of_parts_has_a_cell_of_its_own() {
+        let mut seen: Vec<usize> =
+            PARTS.into_iter().flat_map(|live| PARTS.map(|candidate| cell(live, candidate))).collect();
+        seen.sort_unstable();
+        assert_eq!(seen, (0..36).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn no_bet_can_lose_more_than_there_is() {
+        for claim in [Claim::Harm, Claim::NonInferiority] {
+            for margin in [
+                RatioMargin::Above(0.02),
+                RatioMargin::Above(1.0),
+                RatioMargin::Times(1.25),
+                RatioMargin::Times(1e9),
+            ] {
+                let nuisance = Nuisance::new(claim, margin, 2);
+                for place in [0, 1, 100, 255, 256] {
+                    for pair in 0..36 {
+                        let wealth = nuisance.wealth_at(place, &[(pair, 1)]);
+                        assert!(wealth.ln().all(|log| log > -5.0), "{claim:?} {margin:?} {place} {pair}");
+                    }
+                }
+            }
+        }
+    }
+
+    proptest! {
+        /// The bound over cells is below the evidence at every single value of live's ratio.
+        #[test]
+        fn the_bound_is_below_every_value(
+            counts in prop::collection::vec(0u64..400, 36), place in 0usize..=CELLS, worse in any::<bool>()
+        ) {
+            let claim = if worse { Claim::Harm } else { Claim::NonInferiority };
+            let nuisance = Nuisance::new(claim, RatioMargin::Above(0.03), 2);
+            let observed: Vec<(usize, u64)> = counts.into_iter().enumerate().skip(1).collect();
+            let there = Nuisance::weights().mix(&nuisance.wealth_at(place, &observed));
+            // Each of some ten thousand factors is rounded down by up to 2^-31.
+            prop_assert!(nuisance.infimum(&observed).ln() <= there.ln() + 1e-4);
+        }
+    }
+}
