@@ -12,6 +12,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let late = ModelHandle::builder("late-arrival")
         .live("v2", model("v2.onnx")?)
         .task(Task::binary(|probability: &f32| f64::from(*probability)))
+        .labels_complete_after(Duration::from_secs(86_400))
         .shadowing()
         .background(Background::Thread)
         .build()?;

@@ -17,6 +17,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let handle = ModelHandle::builder("even")
         .live("v1", closure("guess@1.0", |number: &u64| Ok(number % 4 < 2)))
         .task(Task::binary(|even: &bool| f64::from(u8::from(*even))))
+        .labels_come_at_random()
         .shadowing()
         .manual()
         .clock(clock.clone())
@@ -24,7 +25,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     let rollout = handle
         .stage("v2", closure("modulo@1.0", |number: &u64| Ok(number.is_multiple_of(2))))?
         .guard(guard::accuracy().at_most_below_live(0.01));
-    rollout.run(Plan::new([Step::shadow(0.5)?.min_labels(200), Step::canary(0.25)?.min_labels(200)])?)?;
+    let steps = [Step::shadow(0.5)?.min_labels(200), Step::canary(0.25)?.min_labels(200)];
+    // Numbers do not come in days.
+    rollout.run(Plan::new(steps)?.cycle(Duration::ZERO))?;
 
     let done = AtomicBool::new(false);
     std::thread::scope(|scope| -> Result<(), Box<dyn Error>> {

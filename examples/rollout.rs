@@ -43,7 +43,7 @@ Options:
   --threads N        request threads                                        [2]
   --days-per-second X  how fast the year passes; 0 for as fast as it can    [0]
   --margin X         how far a version's accuracy may lie below live's      [0.02]
-  --min-labels N     labels that a guard wants before it judges             [400]
+  --min-labels N     labels that a step lasts for at least                  [400]
   --seed N           what chance begins with                                [2013]
   --help
 ";
@@ -137,6 +137,8 @@ impl Service {
         let handle = ModelHandle::builder("late-arrival")
             .live("v1", flights::version("v1", &options.models)?)
             .task(Task::binary(|answer: &Late| answer.probability).truth(Truth::Independent))
+            // A plane lands within half a day of leaving, or never.
+            .labels_complete_after(DAY)
             .shadowing()
             .manual()
             .clock(clock.clone())
@@ -201,7 +203,6 @@ struct Operator {
     plan: Plan,
     models: PathBuf,
     margin: f64,
-    min_labels: u64,
     /// What there is to do, the next thing last.
     to_do: Vec<(Deed, Duration)>,
     since: Timestamp,
@@ -225,8 +226,8 @@ impl Operator {
             (Deed::Try("v3"), DAY * 14),
             (Deed::Try("v2"), DAY * 7),
         ];
-        let (models, margin, min_labels) = (options.models.clone(), options.margin, options.min_labels);
-        Ok(Self { plan: plan(min_labels)?, models, margin, min_labels, to_do, since: first, current: None })
+        let (models, margin) = (options.models.clone(), options.margin);
+        Ok(Self { plan: plan(options.min_labels)?, models, margin, to_do, since: first, current: None })
     }
 
     fn act(&mut self, handle: &ModelHandle<Flight, Late>, now: Timestamp) -> Result<(), Box<dyn Error>> {
@@ -246,7 +247,7 @@ impl Operator {
                 let rollout = handle
                     .stage(name, flights::version(name, &self.models)?)?
                     .guard(guard::error_rate().at_most(0.01))
-                    .guard(guard::accuracy().at_most_below_live(self.margin).min_samples(self.min_labels));
+                    .guard(guard::accuracy().at_most_below_live(self.margin));
                 rollout.run(self.plan.clone())?;
                 self.current = Some(rollout);
             }

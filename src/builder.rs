@@ -11,6 +11,7 @@ use thiserror::Error;
 use crate::background::{Background, Threads};
 use crate::clock::Clock;
 use crate::control::controller::{Control, Settings};
+use crate::control::guard::Alpha;
 use crate::control::pins::PinPolicy;
 use crate::dice::{Dice, mix};
 use crate::feedback::id::SealKey;
@@ -19,9 +20,12 @@ use crate::handle::ModelHandle;
 use crate::inner::Inner;
 use crate::judge::Check;
 use crate::model::Model;
+use crate::recall::Answers;
 use crate::shadow::{Compare, Copy, ShadowOptions, ShadowQueue};
+use crate::share::{InvalidShare, Share};
 use crate::stage::{Sample, StageError, prepare};
 use crate::stats::WindowConfig;
+use crate::stats::evidence::waiting::Maturity;
 use crate::stats::exposure::{ExposureOptions, default_stripes};
 use crate::task::{Kpi, Outcome, Task};
 use crate::version::VersionId;
@@ -37,6 +41,10 @@ pub struct Builder<I: ?Sized + 'static, O: 'static> {
     sample: Option<Box<dyn Sample<I>>>,
     kpis: Vec<Kpi>,
     assumption: Option<(Duration, Outcome)>,
+    maturity: Option<Maturity>,
+    explore: Option<f64>,
+    alpha: Alpha,
+    answered_max: usize,
     limits: JoinLimits,
     shadow: Option<ShadowOptions<I, O>>,
     shadow_workers: usize,
@@ -74,6 +82,10 @@ impl<I: ?Sized + 'static, O: 'static> Builder<I, O> {
             sample: None,
             kpis: Vec::new(),
             assumption: None,
+            maturity: None,
+            explore: None,
+            alpha: Alpha::default(),
+            answered_max: 0,
             limits: JoinLimits::default(),
             shadow: None,
             shadow_workers: 1,
@@ -132,6 +144,48 @@ impl<I: ?Sized + 'static, O: 'static> Builder<I, O> {
     /// Outcomes are waited for at least twice as long.
     pub fn assume_after(mut self, horizon: Duration, outcome: Outcome) -> Self {
         self.assumption = Some((horizon, outcome));
+        self
+    }
+
+    /// How old a prediction must be for its truth to be known if it ever will be. Only then do labels become evidence for
+    /// guards, those of one stretch of time together, within a sixteenth of this: labels that come early are not like the
+    /// others (a cancelled flight is known before one that lands), and a comparison of early ones takes back good
+    /// versions. What comes later still counts in the figures.
+    ///
+    /// Guards that judge by the truth need this or [`labels_come_at_random`](Self::labels_come_at_random); where
+    /// [silence means something](Self::assume_after), its horizon will do.
+    pub fn labels_complete_after(mut self, age: Duration) -> Self {
+        self.maturity = Some(Maturity::After(age));
+        self
+    }
+
+    /// When a label comes has nothing to do with what it says: a random sample that people label. Then labels are
+    /// evidence as they come. See [`labels_complete_after`](Self::labels_complete_after) for when they are not.
+    pub fn labels_come_at_random(mut self) -> Self {
+        self.maturity = Some(Maturity::AsTheyCome);
+        self
+    }
+
+    /// With [`Truth::Censored`](crate::Truth::Censored): the share of what an answer would hide that is let through at
+    /// random, so that its truth is known. The host asks [`Answer::is_explored`](crate::Answer::is_explored) and, where
+    /// it is, does not act on the answer. Each such truth counts for `1 / share` of its kind. Without it no version is
+    /// promoted on truth that answers hide: only bounds are known.
+    pub fn explore(mut self, share: f64) -> Self {
+        self.explore = Some(share);
+        self
+    }
+
+    /// The errors that decisions may have; see [`Alpha`] for what holds unless told.
+    pub fn alpha(mut self, alpha: Alpha) -> Self {
+        self.alpha = alpha;
+        self
+    }
+
+    /// Keeps the ids of the last `predictions` that a candidate answered for callers, as a canary and while it is watched
+    /// as live, so that they can be made again once it was taken back: see
+    /// [`ModelHandle::recall`](crate::ModelHandle::recall). None unless told. About 150 bytes each, per rollout.
+    pub fn remember_answers(mut self, predictions: usize) -> Self {
+        self.answered_max = predictions;
         self
     }
 
@@ -329,11 +383,11 @@ impl<I: ?Sized + 'static, O: 'static> Builder<I, O> {
     /// # Errors
     ///
     /// See [`BuildError`].
-    pub fn build(self) -> Result<ModelHandle<I, O>, BuildError>
+    pub fn build(mut self) -> Result<ModelHandle<I, O>, BuildError>
     where
         O: Send,
     {
-        let (name, model) = self.live.ok_or(BuildError::NoLive)?;
+        let (name, model) = self.live.take().ok_or(BuildError::NoLive)?;
         let clock = self.clock.unwrap_or_default();
         let seed = match self.seed {
             Some(seed) => seed,
@@ -346,13 +400,26 @@ impl<I: ?Sized + 'static, O: 'static> Builder<I, O> {
         };
         let kpis: Arc<[Kpi]> = checked_kpis(self.kpis)?.into();
         let assumption = self.assumption.map(|(after, outcome)| Assumption { after, actual: outcome.actual });
+        // Silence is settled when it says so.
+        let silence = assumption.as_ref().map(|assumption| Maturity::After(assumption.after));
+        let maturity = self.maturity.or(silence);
+        let Alpha { harm, promotion } = self.alpha;
+        if !(harm > 0.0 && harm < 1.0 && promotion > 0.0 && promotion < 1.0) {
+            return Err(BuildError::Alpha(self.alpha));
+        }
+        let explore = self.explore.map(Share::new).transpose()?.filter(|share| *share != Share::NONE);
         let exposure = ExposureOptions {
             kind: self.task.kind(),
             kpis: kpis.len(),
             stripes: self.stripes,
             awaits: assumption.is_some(),
             trip_after: self.trip_after,
+            maturity: maturity.unwrap_or(Maturity::AsTheyCome),
         };
+        if let Maturity::After(age) = exposure.maturity {
+            // Evidence is complete before outcomes cease to be waited for.
+            self.limits.horizon = self.limits.horizon.max(age.saturating_mul(2));
+        }
         let truth = self.task.truth_kind().clone();
         let joins = Joins::new(
             process,
@@ -380,6 +447,8 @@ impl<I: ?Sized + 'static, O: 'static> Builder<I, O> {
             seed,
             shadowing: self.shadow.is_some(),
             canary_pairs: self.canary_pairs,
+            alpha: self.alpha,
+            answered_max: self.answered_max,
             pins_max,
             pins,
             pins_last,
@@ -396,6 +465,10 @@ impl<I: ?Sized + 'static, O: 'static> Builder<I, O> {
             joins,
             shadow: self.shadow.map(ShadowQueue::new),
             sample: self.sample,
+            explore,
+            canary_pairs: self.canary_pairs,
+            matures: maturity.is_some(),
+            answers: (self.answered_max > 0).then(|| Answers::new(self.answered_max)),
             driven: self.background != Background::None,
             control: Mutex::new(control),
             ticking: Mutex::new(()),
@@ -436,6 +509,12 @@ pub enum BuildError {
     /// The outcome that silence means does not fit the task.
     #[error("the assumed outcome does not fit the task: {0:?}")]
     Assumption(crate::feedback::Refusal),
+    /// An error that is none: both must lie between 0 and 1.
+    #[error("an error of {} for harm and {} for promotion: both must lie between 0 and 1", .0.harm, .0.promotion)]
+    Alpha(Alpha),
+    /// A share that is none.
+    #[error(transparent)]
+    Share(#[from] InvalidShare),
     /// The system has no random numbers to give.
     #[error("the system gives no random numbers: {0}")]
     Random(String),
@@ -450,8 +529,8 @@ const KPIS_MAX: usize = 16;
 fn checked_kpis(kpis: Vec<Kpi>) -> Result<Vec<Kpi>, BuildError> {
     for (place, kpi) in kpis.iter().enumerate() {
         let refused = |cause| Err(BuildError::Kpi { name: kpi.name().into(), cause });
-        let (low, high) = kpi.bounds();
-        if !(low.is_finite() && high.is_finite() && low < high) {
+        let sensible = |(low, high): (f64, f64)| low.is_finite() && high.is_finite() && low < high;
+        if !kpi.bounds().is_none_or(sensible) {
             return refused("its bounds must be finite, the lower one below the upper one");
         }
         if kpis.iter().take(place).any(|earlier| earlier.name() == kpi.name()) {

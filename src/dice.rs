@@ -40,6 +40,13 @@ pub(crate) fn survives(hash: u64, thinning: u32) -> bool {
     hash.leading_zeros() >= thinning
 }
 
+/// How strongly to thin what comes, so that a table never fills: the first half of the room is given to everybody, the
+/// next quarter to every second, the next eighth to every fourth. What something gets is decided when it comes.
+pub(crate) fn thinning_for(used: u64, capacity: u64) -> u32 {
+    let free = capacity.saturating_sub(used).max(1);
+    (capacity.max(1) / free).ilog2()
+}
+
 /// SplitMix64's finaliser.
 #[inline]
 pub(crate) fn mix(value: u64) -> u64 {

@@ -8,11 +8,13 @@ use thiserror::Error;
 
 use crate::background::Threads;
 use crate::control::controller::Lowered;
+use crate::control::decision::Decision;
 use crate::control::event::{Cause, Event, EventKind, Subscription};
 use crate::feedback::{Joined, PredictionId};
 use crate::inner::Inner;
 use crate::model::Identity;
 use crate::pin::{Pinned, TooManyPins};
+use crate::recall::Recall;
 use crate::request::{Answer, Draw, PredictError};
 use crate::shadow::{Copied, Shared};
 use crate::status::Status;
@@ -228,6 +230,22 @@ impl<I: ?Sized + 'static, O: 'static> ModelHandle<I, O> {
     /// The last events, oldest first: as many as [`log_limit`](crate::Builder::log_limit) says.
     pub fn events(&self) -> Vec<Arc<Event>> {
         self.inner.control.lock().announcer.log()
+    }
+
+    /// The records of the last decisions, oldest first: up to 256, some ten kilobytes each. An
+    /// [`Evidence`](crate::guard::Evidence) that something followed from names its own by number.
+    pub fn decisions(&self) -> Vec<Arc<Decision>> {
+        self.inner.control.lock().decisions.iter().cloned().collect()
+    }
+
+    /// Which predictions a version has answered for callers in its last rollout, as far as they are
+    /// [remembered](crate::Builder::remember_answers), so that they can be made again after it was taken back; `None`
+    /// where none are.
+    pub fn recall(&self, version: &str) -> Option<Recall> {
+        let control = &mut *self.inner.control.lock();
+        control.take_answers(self.inner.answers.as_ref());
+        let number = control.last_attempt_of(version)?;
+        control.recall(|attempt| attempt == number)
     }
 
     /// The events from now on, in a queue of up to `room`.

@@ -7,17 +7,20 @@ use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 
 use crate::clock::Clock;
-use crate::control::controller::{Control, Snapshot};
+use crate::control::collect::Verdicts;
+use crate::control::controller::Control;
 use crate::control::event::EventKind;
-use crate::control::guard::{Evidence, Verdict};
+use crate::control::guard::design::{Setting, TruthKind};
 use crate::dice::Dice;
 use crate::feedback::join::Joins;
 use crate::judge::{Check, Judge};
 use crate::os;
+use crate::recall::Answers;
 use crate::routing::Routing;
 use crate::shadow::{ShadowCounts, ShadowQueue};
+use crate::share::Share;
 use crate::stage::Sample;
-use crate::task::Task;
+use crate::task::{Task, Truth};
 use crate::version::{Version, VersionId};
 
 /// What all clones of a handle share.
@@ -33,6 +36,14 @@ pub(crate) struct Inner<I: ?Sized, O> {
     pub(crate) shadow: Option<ShadowQueue<I, O>>,
     /// An input that every version must answer before it takes traffic.
     pub(crate) sample: Option<Box<dyn Sample<I>>>,
+    /// The share of what the answer would hide that is let through.
+    pub(crate) explore: Option<Share>,
+    /// On a canary, live shadows what the candidate answers.
+    pub(crate) canary_pairs: bool,
+    /// It is known when labels are complete.
+    pub(crate) matures: bool,
+    /// Which predictions candidates answer, where that is kept.
+    pub(crate) answers: Option<Answers>,
     /// Somebody ticks: a thread of ours, or the host as it said.
     pub(crate) driven: bool,
     pub(crate) control: Mutex<Control<I, O>>,
@@ -42,17 +53,17 @@ pub(crate) struct Inner<I: ?Sized, O> {
 
 impl<I: ?Sized + 'static, O: 'static> Inner<I, O> {
     #[inline]
-    pub(crate) fn judge(&self, index: u8) -> Judge<'_, O> {
+    pub(crate) fn judge(&self, on_trial: bool) -> Judge<'_, O> {
         Judge {
             task: &self.task,
             check: self.check.as_ref(),
-            limit: if index == 0 { None } else { self.limit },
+            limit: if on_trial { self.limit } else { None },
         }
     }
 
     /// The judge of a shadow's answers.
     pub(crate) fn shadow_judge(&self) -> Judge<'_, O> {
-        self.judge(1)
+        self.judge(true)
     }
 
     /// Changes the control side. Guards of rollouts that ended with it are dropped outside of the lock.
@@ -93,14 +104,18 @@ impl<I: ?Sized + 'static, O: 'static> Inner<I, O> {
         }
         let snapshots = self.change(|control| {
             control.collect(&self.joins, now);
+            control.take_answers(self.answers.as_ref());
+            control.announce_recalls(now);
             control.lower_tripped(&self.routing, &self.joins, now);
-            control.snapshots(self.shadow_counts(), now)
+            control.refit(&self.routing, &self.joins, now);
+            control.snapshots(self.shadow_counts(), self.truth(), now)
         });
         // Guards are the host's code: no lock is held, and time may pass.
-        let judged: Vec<Vec<Evidence>> = snapshots.iter().map(|snapshot| self.ask_guards(snapshot)).collect();
+        let verdicts: Vec<Verdicts> =
+            snapshots.iter().map(|snapshot| snapshot.ask(&self.shadow_judge())).collect();
         let (loaded, unborrowed) = self.change(|control| {
-            for (snapshot, evidence) in snapshots.iter().zip(judged) {
-                control.apply(snapshot, evidence, &self.routing, &self.joins, now);
+            for (snapshot, verdicts) in snapshots.iter().zip(verdicts) {
+                control.apply(snapshot, verdicts, &self.routing, &self.joins, now);
             }
             control.renew(now);
             (control.loaded(), control.retired.take_unborrowed())
@@ -110,6 +125,28 @@ impl<I: ?Sized + 'static, O: 'static> Inner<I, O> {
         }
         self.maintain(loaded);
         self.free(unborrowed);
+    }
+
+    /// How the truth depends on the answer, as far as tests ask.
+    pub(crate) fn truth(&self) -> TruthKind {
+        match self.joins.truth() {
+            Truth::Independent => TruthKind::Independent,
+            Truth::CausedByAnswer => TruthKind::CausedByAnswer,
+            Truth::Censored(_) => TruthKind::Censored(self.explore.map(Share::fraction)),
+        }
+    }
+
+    /// What there is to know before it can be said which test a guard needs.
+    pub(crate) fn setting(&self) -> Setting<'_> {
+        Setting {
+            kind: self.task.kind(),
+            kpis: self.joins.kpis(),
+            truth: self.truth(),
+            pairs: self.shadow.is_some(),
+            canary_pairs: self.canary_pairs,
+            compares: self.shadow.as_ref().is_some_and(ShadowQueue::compares),
+            matures: self.matures,
+        }
     }
 
     /// Has every loaded model replace what it lost. Not under the lock: it may load sessions.
@@ -124,20 +161,6 @@ impl<I: ?Sized + 'static, O: 'static> Inner<I, O> {
             };
             self.control.lock().set_degraded(version.id, failure, self.clock.now());
         }
-    }
-
-    fn ask_guards(&self, snapshot: &Snapshot) -> Vec<Evidence> {
-        let comparison = snapshot.comparison();
-        let judge = self.shadow_judge();
-        snapshot
-            .guards
-            .iter()
-            .map(|guard| {
-                judge.guarded(|| guard.judge(&comparison)).unwrap_or_else(|error| {
-                    Evidence::new("a guard of the host's", Verdict::Inconclusive).note(error.to_string())
-                })
-            })
-            .collect()
     }
 
     /// Frees versions that nobody uses any more. Not under the lock: dropping a model is an engine's code.

@@ -19,8 +19,10 @@
 //! - **Somebody must tick.** Figures are brought up to date, guards asked and memory freed by
 //!   [`tick`](ModelHandle::tick): a thread of the handle's under [`Background::Thread`], the host under
 //!   [`Background::Manual`]. Without a tick for three intervals a candidate answers nobody.
-//! - **A guard is a threshold.** One that is looked at again and again fires falsely sooner or later. Give it a margin
-//!   that noise does not cross, and [`min_samples`](guard::Threshold::min_samples).
+//! - **Say when labels are complete**, [`labels_complete_after`](Builder::labels_complete_after): those that come early are
+//!   not like the others, and guards compare labels of the same age only.
+//! - **A guard has an error**, [`Alpha`]: 1 % for taking back a candidate that is within all margins, 5 % for promoting one
+//!   that is not, however often one looks. What it cannot see is said where it is made: [`guard`].
 //! - **A model is loaded on the thread that stages it**, and freed on the one that ticks. Do not stage on a request's.
 //! - **A shadow costs what a request costs**, on another thread. Sample.
 //! - **Truth that exists only for what was shown** (clicks) says nothing of a shadow: declare [`Truth::CausedByAnswer`].
@@ -35,6 +37,7 @@
 //! let even = ModelHandle::builder("even")
 //!     .live("v1", closure("always@1.0", |_: &u64| Ok(0.9)))
 //!     .task(Task::binary(|probability: &f64| *probability))
+//!     .labels_come_at_random()                      // or labels_complete_after: when they are evidence
 //!     .shadowing()                                  // requests may be copied
 //!     .background(Background::Thread)               // or Manual: the host ticks
 //!     .build()?;
@@ -89,6 +92,7 @@ mod inner;
 mod judge;
 mod os;
 mod pin;
+mod recall;
 mod request;
 mod rollout;
 mod routing;
@@ -109,9 +113,13 @@ mod atomics {
 pub use background::Background;
 pub use builder::{BuildError, Builder};
 pub use clock::{Clock, Timestamp};
+pub use control::alpha::AlphaStatus;
 pub use control::controller::{Lowered, Quarantined};
+pub use control::decision::{
+    Backtest, BacktestError, BacktestStep, Decision, Recording, ReplayError, replay,
+};
 pub use control::event::{Cause, Event, EventKind, Subscription};
-pub use control::guard;
+pub use control::guard::{self, Alpha};
 pub use control::phase::Phase;
 pub use control::pins::PinPolicy;
 pub use control::plan::{Bake, Exposed, InvalidPlan, OnInconclusive, Plan, Step};
@@ -121,6 +129,7 @@ pub use feedback::{FeedbackCounts, InvalidPredictionId, Joined, PredictionId, Re
 pub use handle::{ModelHandle, NotRetained, StillBusy};
 pub use model::{Closure, Description, Identity, Model, closure};
 pub use pin::{Pinned, PinnedError, TooManyPins};
+pub use recall::Recall;
 pub use request::{Answer, PredictError, Route};
 pub use rollout::{Rollout, RolloutError};
 pub use shadow::{ShadowCounts, elementwise};

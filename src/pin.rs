@@ -60,19 +60,18 @@ impl<I: ?Sized + 'static, O: 'static> Pinned<I, O> {
         self.slot.expire(self.inner.clock.at(started));
         // Clones, so that nothing is locked while the model runs. They are not the last ones: the control side holds
         // the version until nobody else does.
-        let (arm, index, keyed, unit) = match &mut *self.slot.held.lock() {
+        let (arm, key, unit) = match &mut *self.slot.held.lock() {
             Some(held) => {
                 let unit = held.unit;
                 // At once, so that of two calls at the same time one counts the unit.
                 held.unit.joined = true;
-                (held.arm.clone(), held.index, held.keyed, unit)
+                (held.arm.clone(), held.key, unit)
             }
             None => return Err(superseded),
         };
         let routing = self.inner.routing.load();
-        let call =
-            Call { routing: &routing, index, arm: &arm, input, keyed, unit, random: 0, share: None, started };
-        let attempted = self.inner.ask(&arm, index, input);
+        let call = Call { routing: &routing, arm: &arm, input, key, unit, random: 0, share: None, started };
+        let attempted = self.inner.ask(&arm, input);
         let answer = self.inner.settle_alone(&call, attempted)?;
         if let (None, Some(held)) = (unit.number, &mut *self.slot.held.lock()) {
             held.unit.number = held.unit.number.or(answer.id().body.row);
@@ -104,14 +103,9 @@ impl<I: ?Sized + 'static, O: 'static> Inner<I, O> {
         // Under the lock, so that no version is pinned that a change of the table has just taken away.
         let now = self.clock.now();
         let routing = self.routing.load();
-        let (routed, _) = self.route(&routing, draw, now);
+        let (routed, key, _) = self.route(&routing, draw, now);
         let version = routed.arm.version.id;
-        let held = Held {
-            arm: routed.arm.clone(),
-            index: routed.index,
-            keyed: matches!(draw, Draw::Key(_)),
-            unit: Unit { joint: true, ..Unit::default() },
-        };
+        let held = Held { arm: routed.arm.clone(), key, unit: Unit { joint: true, ..Unit::default() } };
         let until = now.plus(control.settings.pins_last);
         let slot = Arc::new(PinSlot { until, held: Mutex::new(Some(held)) });
         control.pins.push(Arc::clone(&slot));

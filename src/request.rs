@@ -16,7 +16,7 @@ use crate::judge::attempt;
 use crate::routing::{Arm, Routed, Routing};
 use crate::shadow::{Answered, Copied, Lent};
 use crate::share::scale;
-use crate::stats::exposure::{Counted, Request, Unit, lane};
+use crate::stats::exposure::{Counted, Exposure, Request, Unit, lane};
 use crate::task::{Censoring, Kept, Truth};
 use crate::version::VersionId;
 
@@ -68,6 +68,13 @@ impl<O> Answer<O> {
     /// Who answered.
     pub fn route(&self) -> Route {
         self.route
+    }
+
+    /// Whether this answer would hide its own truth, and is one of the few that are let through at random so that it does
+    /// not: do not act on it (do not block the payment), and tell what became of it. See
+    /// [`explore`](crate::Builder::explore).
+    pub fn is_explored(&self) -> bool {
+        self.id.body.flags.has(Flags::EXPLORED)
     }
 
     /// How long it took from the call to the answer, a failed attempt before a fallback included.
@@ -126,10 +133,10 @@ pub(crate) enum Draw<'a> {
 /// A request on its way: what was asked, how it was routed.
 pub(crate) struct Call<'a, I: ?Sized, O> {
     pub(crate) routing: &'a Guard<Arc<Routing<I, O>>>,
-    pub(crate) index: u8,
     pub(crate) arm: &'a Arm<I, O>,
     pub(crate) input: &'a I,
-    pub(crate) keyed: bool,
+    /// The hash of its key, where it was routed by one.
+    pub(crate) key: Option<u64>,
     pub(crate) unit: Unit,
     pub(crate) random: u64,
     /// Makes a share in the input, where the caller gave it away.
@@ -154,19 +161,10 @@ impl<I: ?Sized + 'static, O: 'static> Inner<I, O> {
     ) -> Result<Answer<O>, PredictError> {
         let started = self.clock.reading();
         let routing = self.routing.load();
-        let (routed, random) = self.route(&routing, draw, self.clock.at(started));
-        let call = Call {
-            routing: &routing,
-            index: routed.index,
-            arm: routed.arm,
-            input,
-            keyed: matches!(draw, Draw::Key(_)),
-            unit: Unit::default(),
-            random,
-            share,
-            started,
-        };
-        let attempted = self.ask(call.arm, call.index, input);
+        let (routed, key, random) = self.route(&routing, draw, self.clock.at(started));
+        let unit = Unit::default();
+        let call = Call { routing: &routing, arm: routed.arm, input, key, unit, random, share, started };
+        let attempted = self.ask(call.arm, input);
         self.settle(&call, attempted)
     }
 
@@ -175,14 +173,14 @@ impl<I: ?Sized + 'static, O: 'static> Inner<I, O> {
         let started = self.clock.reading();
         let routing = self.routing.load();
         let at = self.clock.at(started);
-        let routes: Vec<(u8, u64)> = inputs
+        let routes: Vec<(Routed<'_, I, O>, u64)> = inputs
             .iter()
             .map(|_| {
-                let (routed, random) = self.route(&routing, Draw::Random, at);
-                (routed.index, random)
+                let (routed, _, random) = self.route(&routing, Draw::Random, at);
+                (routed, random)
             })
             .collect();
-        self.answer_batch(&routing, inputs, &routes, (Unit::default(), false), started)
+        self.answer_batch(&routing, inputs, &routes, (Unit::default(), None), started)
     }
 
     /// Answers several requests as one unit: one draw, one version.
@@ -193,36 +191,44 @@ impl<I: ?Sized + 'static, O: 'static> Inner<I, O> {
     ) -> Vec<Result<Answer<O>, PredictError>> {
         let started = self.clock.reading();
         let routing = self.routing.load();
-        let (routed, random) = self.route(&routing, draw, self.clock.at(started));
+        let (routed, key, random) = self.route(&routing, draw, self.clock.at(started));
         let unit = Unit { joint: true, ..Unit::default() };
-        let routes = vec![(routed.index, random); inputs.len()];
-        self.answer_batch(&routing, inputs, &routes, (unit, matches!(draw, Draw::Key(_))), started)
+        let routes = vec![(routed, random); inputs.len()];
+        self.answer_batch(&routing, inputs, &routes, (unit, key), started)
     }
 
     fn answer_batch<B: Borrow<I>>(
         &self,
         routing: &Guard<Arc<Routing<I, O>>>,
         inputs: &[B],
-        routes: &[(u8, u64)],
-        (mut unit, keyed): (Unit, bool),
+        routes: &[(Routed<'_, I, O>, u64)],
+        (mut unit, key): (Unit, Option<u64>),
         started: Reading,
     ) -> Vec<Result<Answer<O>, PredictError>> {
         let mut answers: Vec<Option<Result<Answer<O>, PredictError>>> = Vec::new();
         answers.resize_with(inputs.len(), || None);
-        for (index, arm) in routing.arms.iter().enumerate() {
-            let places: Vec<usize> = (0..inputs.len())
-                .filter(|place| routes.get(*place).is_some_and(|(of, _)| usize::from(*of) == index))
-                .collect();
-            if places.is_empty() {
+        let mut done: Vec<*const Exposure> = Vec::new();
+        for (routed, _) in routes {
+            // Where requests are counted tells arms apart: what is withheld from a candidate is counted apart from live.
+            let counted = Arc::as_ptr(&routed.arm.exposure);
+            if done.contains(&counted) {
                 continue;
             }
+            done.push(counted);
+            let places: Vec<usize> = (0..inputs.len())
+                .filter(|place| {
+                    let of =
+                        |(routed, _): &(Routed<'_, I, O>, u64)| Arc::as_ptr(&routed.arm.exposure) == counted;
+                    routes.get(*place).is_some_and(of)
+                })
+                .collect();
+            let arm = routed.arm;
             let rows: Vec<&I> =
                 places.iter().filter_map(|place| inputs.get(*place)).map(Borrow::borrow).collect();
-            let results = self.ask_batch(arm, index as u8, &rows);
+            let results = self.ask_batch(arm, &rows);
             for ((place, row), attempted) in places.into_iter().zip(rows).zip(results) {
                 let random = routes.get(place).map_or(0, |(_, random)| *random);
-                let (index, share) = (index as u8, None);
-                let call = Call { routing, index, arm, input: row, keyed, unit, random, share, started };
+                let call = Call { routing, arm, input: row, key, unit, random, share: None, started };
                 let answer = self.settle(&call, attempted);
                 if unit.joint {
                     // A row that got no answer has been counted all the same.
@@ -241,8 +247,8 @@ impl<I: ?Sized + 'static, O: 'static> Inner<I, O> {
         answers.into_iter().map(|answer| answer.unwrap_or_else(unanswered)).collect()
     }
 
-    fn ask_batch(&self, arm: &Arm<I, O>, index: u8, rows: &[&I]) -> Vec<Attempted<O>> {
-        let judge = self.judge(index);
+    fn ask_batch(&self, arm: &Arm<I, O>, rows: &[&I]) -> Vec<Attempted<O>> {
+        let judge = self.judge(arm.on_trial());
         let outputs = judge.guarded(|| arm.version.model.predict_batch(rows));
         let ended = self.clock.reading();
         match outputs {
@@ -266,8 +272,8 @@ impl<I: ?Sized + 'static, O: 'static> Inner<I, O> {
     }
 
     #[inline]
-    pub(crate) fn ask(&self, arm: &Arm<I, O>, index: u8, input: &I) -> Attempted<O> {
-        let result = attempt(&arm.version, input, &self.judge(index));
+    pub(crate) fn ask(&self, arm: &Arm<I, O>, input: &I) -> Attempted<O> {
+        let result = attempt(&arm.version, input, &self.judge(arm.on_trial()));
         Attempted { result, ended: self.clock.reading() }
     }
 
@@ -285,14 +291,14 @@ impl<I: ?Sized + 'static, O: 'static> Inner<I, O> {
             Err(error) => return self.fall_back(call, error, ended),
         };
         let latency_nanos = ended.nanos_since(call.started);
-        let candidate = call.index != 0;
-        let (counted, at) =
+        let (counted, at, flags) =
             self.count(call, self.unless_late(call, &kept, latency_nanos), Some(&kept), ended);
-        let mut id = self.id(call, counted, at, kept, Flags::default());
+        let mut id = self.id(call, counted, at, kept, flags);
+        self.note_answer(call, &id);
         if !call.routing.shadowing.is_empty() {
             self.shadow(call, Some(&output), counted, ended, &mut id);
         }
-        let route = if candidate { Route::Canary } else { Route::Live };
+        let route = if call.arm.on_trial() { Route::Canary } else { Route::Live };
         Ok(Answer { output, id, version: call.arm.version.id, route, latency_nanos })
     }
 
@@ -307,9 +313,10 @@ impl<I: ?Sized + 'static, O: 'static> Inner<I, O> {
         match result {
             Ok((output, kept)) => {
                 let result = self.unless_late(call, &kept, latency_nanos);
-                let (counted, at) = self.count(call, result, Some(&kept), ended);
-                let id = self.id(call, counted, at, kept, Flags::default());
-                let route = if call.index == 0 { Route::Live } else { Route::Canary };
+                let (counted, at, flags) = self.count(call, result, Some(&kept), ended);
+                let id = self.id(call, counted, at, kept, flags);
+                self.note_answer(call, &id);
+                let route = if call.arm.on_trial() { Route::Canary } else { Route::Live };
                 Ok(Answer { output, id, version, route, latency_nanos })
             }
             Err(error) => {
@@ -328,7 +335,7 @@ impl<I: ?Sized + 'static, O: 'static> Inner<I, O> {
         latency_nanos: u64,
     ) -> Result<&'k Kept, ErrorKind> {
         let late = |limit: Duration| u128::from(latency_nanos) > limit.as_nanos();
-        if call.index != 0 && self.limit.is_some_and(late) { Err(ErrorKind::Deadline) } else { Ok(kept) }
+        if call.arm.on_trial() && self.limit.is_some_and(late) { Err(ErrorKind::Deadline) } else { Ok(kept) }
     }
 
     /// The assigned arm has failed: live answers in a candidate's place, and the version before in that of a live that
@@ -341,17 +348,17 @@ impl<I: ?Sized + 'static, O: 'static> Inner<I, O> {
         ended: Reading,
     ) -> Result<Answer<O>, PredictError> {
         let routing = call.routing;
-        let substitute = if call.index == 0 { routing.previous.as_ref() } else { Some(routing.live()) };
+        let substitute = if call.arm.on_trial() { Some(routing.live()) } else { routing.previous.as_ref() };
         let Some(substitute) = substitute else {
             self.count(call, Err(error.kind()), None, ended);
             return Err(PredictError::of(call.arm.version.id, error));
         };
-        let Attempted { result, ended: substituted } = self.ask(substitute, 0, call.input);
+        let Attempted { result, ended: substituted } = self.ask(substitute, call.input);
         match result {
             Ok((output, _)) => {
                 // Somebody else could answer, so the input was good after all.
                 let failure = error.kind().not_the_callers();
-                let (counted, at) = self.count(call, Err(failure), Some(&Kept::Unreadable), ended);
+                let (counted, at, _) = self.count(call, Err(failure), Some(&Kept::Unreadable), ended);
                 call.arm.exposure.note(lane(), |tally| tally.record_fallback());
                 substitute.exposure.note(lane(), |tally| tally.record_substitute(true));
                 let mut id = self.id(call, counted, at, Kept::Unreadable, Flags::FELL_BACK);
@@ -377,26 +384,42 @@ impl<I: ?Sized + 'static, O: 'static> Inner<I, O> {
         result: Result<&Kept, ErrorKind>,
         kept: Option<&Kept>,
         ended: Reading,
-    ) -> (Counted, Timestamp) {
+    ) -> (Counted, Timestamp, Flags) {
         let at = self.clock.at(ended);
-        let censored = match (self.joins.truth(), result) {
+        let hidden = match (self.joins.truth(), result) {
             // A function of the host's that panics hides nothing.
             (Truth::Censored(hidden), Ok(kept)) => {
                 self.shadow_judge().guarded(|| hidden(Censoring::of(kept))).unwrap_or(false)
             }
             _ => false,
         };
+        // Rolled for what would be hidden alone.
+        let explored =
+            hidden && self.explore.is_some_and(|share| scale(self.dice.roll(lane())) < share.buckets());
+        let censored = hidden && !explored;
         let request = Request {
             result,
             latency_nanos: ended.nanos_since(call.started),
             at,
             shadow: false,
             unit: call.unit,
+            key: call.key,
             kept,
             censored,
             thinning: self.joins.row_thinning(),
         };
-        (call.arm.exposure.record(lane(), &request), at)
+        let flags = Flags::default().with(Flags::EXPLORED, explored);
+        (call.arm.exposure.record(lane(), &request), at, flags)
+    }
+
+    /// Remembers that a candidate has answered, where that is wanted.
+    #[inline]
+    fn note_answer(&self, call: &Call<'_, I, O>, id: &PredictionId) {
+        if call.arm.exposure.remembers_answers()
+            && let Some(answers) = &self.answers
+        {
+            answers.note(*id);
+        }
     }
 
     #[inline]
@@ -408,7 +431,7 @@ impl<I: ?Sized + 'static, O: 'static> Inner<I, O> {
         kept: Kept,
         flags: Flags,
     ) -> PredictionId {
-        let Counted { sequence, row, .. } = counted;
+        let Counted { sequence, row, first_of_key, .. } = counted;
         let exposure = &call.arm.exposure;
         let body = Body {
             process: self.joins.process(),
@@ -418,7 +441,10 @@ impl<I: ?Sized + 'static, O: 'static> Inner<I, O> {
             row,
             at,
             share: exposure.share,
-            flags: flags.with(Flags::KEYED, call.keyed).with(Flags::JOINT, call.unit.joint),
+            flags: flags
+                .with(Flags::KEYED, call.key.is_some())
+                .with(Flags::FIRST_OF_KEY, first_of_key)
+                .with(Flags::JOINT, call.unit.joint),
             kept,
         };
         PredictionId { body, seal: Seal::Made(self.joins.key()) }
@@ -435,7 +461,7 @@ impl<I: ?Sized + 'static, O: 'static> Inner<I, O> {
         id: &mut PredictionId,
     ) {
         let Some(queue) = &self.shadow else { return };
-        let targets = queue.targets(&call.routing.shadowing, call.index, call.random as u32);
+        let targets = queue.targets(&call.routing.shadowing, call.arm.stands_for, call.random as u32);
         if targets == 0 {
             return;
         }
@@ -450,27 +476,31 @@ impl<I: ?Sized + 'static, O: 'static> Inner<I, O> {
         }
     }
 
-    /// Who answers, and the random bits that decided it where any were needed.
+    /// Who answers, the hash of the key where there is one, and the random bits that decided it where any were needed.
     #[inline]
     pub(crate) fn route<'a>(
         &self,
         routing: &'a Routing<I, O>,
         draw: Draw<'_>,
         at: Timestamp,
-    ) -> (Routed<'a, I, O>, u64) {
+    ) -> (Routed<'a, I, O>, Option<u64>, u64) {
         let split = routing.owner.is_some();
         let at_random = matches!(draw, Draw::Random);
         let random =
             if (split && at_random) || !routing.shadowing.is_empty() { self.dice.roll(lane()) } else { 0 };
-        let bucket = match draw {
-            _ if !split => 0,
-            Draw::Random => scale(random),
-            Draw::Key(key) => routing.bucket_of(key),
+        let (bucket, key) = match draw {
+            Draw::Random => (if split { scale(random) } else { 0 }, None),
+            // A key that decides nothing is not hashed.
+            Draw::Key(_) if !split => (0, Some(0)),
+            Draw::Key(key) => {
+                let hash = routing.hash_of(key);
+                (scale(hash), Some(hash))
+            }
         };
-        let routed = routing.route(bucket, at);
+        let routed = routing.route(bucket, !at_random, at);
         if routed.withheld {
             routed.arm.exposure.note(lane(), |tally| tally.record_withheld());
         }
-        (routed, random)
+        (routed, key, random)
     }
 }

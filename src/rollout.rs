@@ -5,15 +5,18 @@ use std::sync::Arc;
 use thiserror::Error;
 
 use crate::control::controller::Lowered;
+use crate::control::decision::Recording;
 use crate::control::event::{Cause, EventKind};
-use crate::control::guard::{Guard, Needs};
+use crate::control::guard::{Guard, Needs, Rule};
 use crate::control::phase::Phase;
 use crate::control::plan::{Bake, Exposed, InvalidPlan, Plan};
 use crate::control::rollout::{Input, TransitionRefused};
 use crate::handle::ModelHandle;
 use crate::model::Model;
+use crate::recall::Recall;
 use crate::share::{InvalidShare, Share};
 use crate::stage::{StageError, prepare};
+use crate::stats::Metric;
 use crate::status::RolloutStatus;
 use crate::task::Truth;
 use crate::version::VersionId;
@@ -70,16 +73,28 @@ impl<I: ?Sized + 'static, O: 'static> Rollout<I, O> {
         Self { handle, number, version, illegal: None, truthful: None }
     }
 
-    /// Adds a guard. One that could never judge here is refused when the candidate is to be exposed.
+    /// Says what the version is meant to achieve, as it was found when it was published: what
+    /// [`as_promised`](crate::guard::as_promised) holds it to. Before that guard is added.
+    pub fn promised(self, metric: Metric, value: f64) -> Self {
+        if let Some(attempt) = self.handle.inner.control.lock().attempt_mut(self.number) {
+            attempt.promised.push((metric, value));
+        }
+        self
+    }
+
+    /// Adds a guard. One that could never judge here is refused when the candidate is to be exposed. One that is added
+    /// after the candidate was exposed begins the evidence anew, as another try of its identity.
     pub fn guard(mut self, guard: impl Guard + 'static) -> Self {
         let inner = &self.handle.inner;
-        let judge = inner.shadow_judge();
-        let illegal = match judge.guarded(|| (guard.name(), guard.needs())) {
-            Ok((name, needs)) => {
+        let asked = inner.shadow_judge().guarded(|| (guard.name(), guard.needs(), guard.as_rule().cloned()));
+        let illegal = match asked {
+            Ok((name, needs, rule)) => {
                 if needs.metric.is_some() || needs.kpi.is_some() {
                     self.truthful.get_or_insert_with(|| name.clone());
                 }
-                self.cannot_give(&needs).map(|reason| RolloutError::Guard { name, reason })
+                let refused = |reason| RolloutError::Guard { name, reason };
+                let reason = self.cannot_give(&needs).or_else(|| self.add(Arc::new(guard), rule).err());
+                reason.map(refused)
             }
             Err(error) => {
                 Some(RolloutError::Guard { name: "a guard of the host's".into(), reason: error.to_string() })
@@ -88,10 +103,25 @@ impl<I: ?Sized + 'static, O: 'static> Rollout<I, O> {
         if self.illegal.is_none() {
             self.illegal = illegal;
         }
-        if let Some(attempt) = inner.control.lock().attempt_mut(self.number) {
-            attempt.guards.push(Arc::new(guard));
-        }
         self
+    }
+
+    fn add(&self, guard: Arc<dyn Guard>, rule: Option<Rule>) -> Result<(), String> {
+        let inner = &self.handle.inner;
+        let setting = inner.setting();
+        let control = &mut *inner.control.lock();
+        let Some(attempt) = control.attempt_mut(self.number) else { return Ok(()) };
+        match rule.as_ref().and_then(|rule| rule.expanded(&attempt.promised)) {
+            // One for each figure that was promised.
+            Some(rules) if !rules.is_empty() => {
+                for rule in rules {
+                    attempt.add_guard(Arc::new(rule), &setting)?;
+                }
+            }
+            _ => attempt.add_guard(guard, &setting)?,
+        }
+        control.begin_anew(self.number, &inner.routing, &inner.joins, inner.clock.now());
+        Ok(())
     }
 
     /// How the candidate is watched once it is live, for a promotion by hand; a plan brings its own.
@@ -216,6 +246,26 @@ impl<I: ?Sized + 'static, O: 'static> Rollout<I, O> {
         }
     }
 
+    /// The counts of the rollout as they are, so that other guards can be tried on what happened; `None` once it is so
+    /// long over that it is forgotten.
+    pub fn recording(&self) -> Option<Recording> {
+        let inner = &self.handle.inner;
+        let now = inner.clock.now();
+        let setting = inner.setting();
+        let control = &mut *inner.control.lock();
+        control.collect(&inner.joins, now);
+        control.recording(self.number, &setting)
+    }
+
+    /// Which predictions the version has answered for callers, as far as they are
+    /// [remembered](crate::Builder::remember_answers); `None` where none are.
+    pub fn recall(&self) -> Option<Recall> {
+        let inner = &self.handle.inner;
+        let control = &mut *inner.control.lock();
+        control.take_answers(inner.answers.as_ref());
+        control.recall(|attempt| attempt == self.number)
+    }
+
     fn by_hand(&self, input: Input) -> Result<(), RolloutError> {
         self.check()?;
         let inner = &self.handle.inner;
@@ -240,8 +290,9 @@ impl<I: ?Sized + 'static, O: 'static> Rollout<I, O> {
         let control = &mut *inner.control.lock();
         let Some(attempt) = control.attempt_mut(self.number) else { return };
         if std::mem::replace(&mut attempt.state.paused, paused) != paused {
-            // What a step may take does not include the time in which it could not be left.
+            // What a step may take does not include the time and the traffic in which it could not be left.
             attempt.state.first_request = None;
+            control.begin_step_anew(self.number);
             let epoch = control.epoch;
             control.announcer.announce(inner.clock.now(), epoch, event(self.version));
         }

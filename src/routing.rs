@@ -6,14 +6,14 @@ use std::time::Duration;
 use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
 use crate::clock::Timestamp;
-use crate::share::{BUCKETS, Share, scale};
+use crate::share::{BUCKETS, Share};
 use crate::stats::exposure::Exposure;
 use crate::sync::Until;
 use crate::version::Version;
 
 /// Who answers what, at one moment.
 pub(crate) struct Routing<I: ?Sized, O> {
-    /// Live first, then those on trial.
+    /// Live first, then those on trial, each with the part of live that was set aside as its control.
     pub(crate) arms: Vec<Arm<I, O>>,
     /// Which arm each bucket belongs to; nothing where all belong to live, so that the common case looks nothing up.
     pub(crate) owner: Option<Box<[u8]>>,
@@ -23,6 +23,9 @@ pub(crate) struct Routing<I: ?Sized, O> {
     pub(crate) shadowing: Vec<Shadowing>,
     /// The version before live, while live is watched after its promotion: it answers what live fails on.
     pub(crate) previous: Option<Arm<I, O>>,
+    /// Live, where it answers what belongs to a candidate that has lost its exposure: in no comparison, since when that
+    /// happens is not left to chance.
+    pub(crate) withheld: Option<Arm<I, O>>,
     /// Until when candidates may be exposed.
     pub(crate) lease: Arc<Lease>,
 }
@@ -31,11 +34,23 @@ pub(crate) struct Routing<I: ?Sized, O> {
 pub(crate) struct Arm<I: ?Sized, O> {
     pub(crate) version: Arc<Version<I, O>>,
     pub(crate) exposure: Arc<Exposure>,
+    /// The place of the arm whose requests these are: a candidate's own, or 0 for live, also where a part of it is
+    /// counted apart.
+    pub(crate) stands_for: u8,
+}
+
+impl<I: ?Sized, O> Arm<I, O> {
+    /// Whether it is a candidate.
+    #[inline]
+    pub(crate) fn on_trial(&self) -> bool {
+        self.stands_for != 0
+    }
 }
 
 impl<I: ?Sized, O> Clone for Arm<I, O> {
     fn clone(&self) -> Self {
-        Self { version: Arc::clone(&self.version), exposure: Arc::clone(&self.exposure) }
+        let (version, exposure) = (Arc::clone(&self.version), Arc::clone(&self.exposure));
+        Self { version, exposure, stands_for: self.stands_for }
     }
 }
 
@@ -51,15 +66,24 @@ pub(crate) struct Shadowing {
     pub(crate) sample: Share,
     /// Where the shadow's runs are counted.
     pub(crate) exposure: Arc<Exposure>,
+    /// Latencies in nanoseconds, live's and the candidate's: pairs in which one took longer are counted.
+    pub(crate) slower_than: Arc<[(u64, u64)]>,
 }
 
 /// The arm that answers a request, and why not another where that was meant to.
 pub(crate) struct Routed<'a, I: ?Sized, O> {
-    pub(crate) index: u8,
     pub(crate) arm: &'a Arm<I, O>,
     /// The request belongs to a candidate that has lost its exposure until the table changes.
     pub(crate) withheld: bool,
 }
+
+impl<I: ?Sized, O> Clone for Routed<'_, I, O> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<I: ?Sized, O> Copy for Routed<'_, I, O> {}
 
 impl<I: ?Sized, O> Routing<I, O> {
     /// The version that answers by default. A table always has one.
@@ -72,40 +96,42 @@ impl<I: ?Sized, O> Routing<I, O> {
     /// Who answers the request that falls into `bucket` at the moment `at`.
     ///
     /// Lowered exposure needs no new table: a candidate whose lease has run out or whose breaker has tripped is passed
-    /// over here, before any tick has seen it.
+    /// over here, before any tick has seen it. Only a request with a key is counted apart as a candidate's control:
+    /// without one all of live is.
     #[inline]
-    pub(crate) fn route(&self, bucket: u16, at: Timestamp) -> Routed<'_, I, O> {
-        let live = Routed { index: 0, arm: self.live(), withheld: false };
+    pub(crate) fn route(&self, bucket: u16, keyed: bool, at: Timestamp) -> Routed<'_, I, O> {
+        let live = Routed { arm: self.live(), withheld: false };
         let Some(index) = self.owner.as_ref().and_then(|owner| owner.get(usize::from(bucket)).copied())
         else {
             return live;
         };
         match self.arms.get(usize::from(index)) {
-            Some(arm) if index != 0 => {
+            Some(arm) if arm.on_trial() => {
                 if self.lease.holds(at) && !arm.exposure.is_tripped() {
-                    Routed { index, arm, withheld: false }
+                    Routed { arm, withheld: false }
                 } else {
-                    Routed { withheld: true, ..live }
+                    Routed { arm: self.withheld.as_ref().unwrap_or(live.arm), withheld: true }
                 }
             }
+            Some(arm) if keyed => Routed { arm, withheld: false },
             _ => live,
         }
     }
 
-    /// The bucket of a key: stable over processes, builds and machines. Other software finds the same bucket as
-    /// `xxh3_64(salt ++ ':' ++ key) * 10000 >> 64`.
+    /// The hash of a key, which decides its bucket: stable over processes, builds and machines. Other software finds the
+    /// same bucket as `xxh3_64(salt ++ ':' ++ key) * 10000 >> 64`.
     #[inline]
-    pub(crate) fn bucket_of(&self, key: &[u8]) -> u16 {
-        bucket_of(&self.salt, key)
+    pub(crate) fn hash_of(&self, key: &[u8]) -> u64 {
+        hash_of(&self.salt, key)
     }
 }
 
-/// See [`Routing::bucket_of`].
-pub(crate) fn bucket_of(salt: &[u8], key: &[u8]) -> u16 {
+/// See [`Routing::hash_of`].
+fn hash_of(salt: &[u8], key: &[u8]) -> u64 {
     const ON_STACK: usize = 192;
     let mut joined = [0u8; ON_STACK];
     let len = salt.len() + 1 + key.len();
-    let hash = match joined.get_mut(..len) {
+    match joined.get_mut(..len) {
         Some(place) => {
             for (to, from) in place.iter_mut().zip(salt.iter().chain(b":").chain(key)) {
                 *to = *from;
@@ -119,8 +145,7 @@ pub(crate) fn bucket_of(salt: &[u8], key: &[u8]) -> u16 {
             hash.update(key);
             hash.digest()
         }
-    };
-    scale(hash)
+    }
 }
 
 /// A lease on exposure: nobody who judges the candidates, no candidates.
@@ -148,77 +173,108 @@ impl Lease {
 ///
 /// Growth takes from live only and shrinking gives back to live only, so a bucket on a candidate stays on it while that
 /// candidate grows, whatever other candidates do.
+///
+/// Buckets are enrolled in pairs: as many of live's as the candidate has are set aside as its control, so that the keys
+/// in either began to count at the same time. (Keys that live has answered for long are no match for those that are new
+/// to the candidate.) They stay live's: a candidate that wants more than the rest takes them.
 #[derive(Clone)]
 pub(crate) struct Buckets {
-    /// 0 is live; anything else is the number that a rollout goes by here.
+    /// 0 is live; up to [`ROLLOUTS_MAX`], the number that a rollout goes by here; above it, live as the control of the
+    /// rollout with so much less.
     owner: Box<[u8]>,
-    /// How many are live's: asked at every swap, which counting would make twice as long.
-    free: u16,
+    /// How many live answers: asked at every swap, which counting would make twice as long.
+    live: u16,
 }
+
+/// Rollouts at one time.
+pub(crate) const ROLLOUTS_MAX: u8 = 32;
 
 impl Default for Buckets {
     fn default() -> Self {
-        Self { owner: vec![0; usize::from(BUCKETS)].into(), free: BUCKETS }
+        Self { owner: vec![0; usize::from(BUCKETS)].into(), live: BUCKETS }
     }
 }
 
 impl Buckets {
-    /// Gives `rollout` exactly `share`, or as much as live has left to give. Returns what it has now.
+    /// Gives `rollout` exactly `share`, or as much as live has left to give, and sets as much of live aside as its
+    /// control, where there is that much. Returns what it has now.
     pub(crate) fn set(&mut self, rollout: u8, share: Share) -> Share {
-        let mut has = self.count(rollout);
-        for owner in self.owner.iter_mut() {
-            if has >= share.buckets() {
-                break;
-            }
-            if *owner == 0 {
-                *owner = rollout;
-                has += 1;
-                self.free -= 1;
-            }
+        let (wanted, control) = (share.buckets(), control_of(rollout));
+        // Its own control last: those keys are known by live's answers already.
+        for donors in [
+            |owner: u8, _: u8| owner == 0,
+            |owner, own| owner > ROLLOUTS_MAX && owner != own,
+            |owner, own| owner == own,
+        ] {
+            let missing = wanted.saturating_sub(self.count(rollout));
+            self.give(missing, rollout, |owner| donors(owner, control));
         }
-        for owner in self.owner.iter_mut().rev() {
-            if has <= share.buckets() {
-                break;
-            }
-            if *owner == rollout {
-                *owner = 0;
-                has -= 1;
-                self.free += 1;
-            }
-        }
+        let surplus = self.count(rollout).saturating_sub(wanted);
+        self.take_back(surplus, rollout);
+        let has = self.count(rollout);
+        let missing = has.saturating_sub(self.count(control));
+        self.give(missing, control, |owner| owner == 0);
+        let surplus = self.count(control).saturating_sub(has);
+        self.take_back(surplus, control);
+        self.live = self.owner.iter().filter(|owner| **owner == 0 || **owner > ROLLOUTS_MAX).count() as u16;
         Share::from_buckets(has)
     }
 
-    /// What live has left.
-    pub(crate) fn free(&self) -> Share {
-        Share::from_buckets(self.free)
+    fn give(&mut self, count: u16, to: u8, from: impl Fn(u8) -> bool) {
+        let donors = self.owner.iter_mut().filter(|owner| from(**owner));
+        donors.take(usize::from(count)).for_each(|owner| *owner = to);
     }
 
-    /// The table's form: the arm that owns each bucket, by `arm_of(rollout)`; nothing where live owns all.
-    pub(crate) fn table(&self, arm_of: impl Fn(u8) -> u8) -> Option<Box<[u8]>> {
-        if self.free == BUCKETS {
+    fn take_back(&mut self, count: u16, from: u8) {
+        let donors = self.owner.iter_mut().rev().filter(|owner| **owner == from);
+        donors.take(usize::from(count)).for_each(|owner| *owner = 0);
+    }
+
+    /// What live answers.
+    pub(crate) fn live(&self) -> Share {
+        Share::from_buckets(self.live)
+    }
+
+    /// What is set aside of live as the control of a rollout.
+    pub(crate) fn control(&self, rollout: u8) -> Share {
+        Share::from_buckets(self.count(control_of(rollout)))
+    }
+
+    /// The table's form: the arm that owns each bucket, by `arm_of(rollout, as its control)`; nothing where live owns all.
+    pub(crate) fn table(&self, arm_of: impl Fn(u8, bool) -> u8) -> Option<Box<[u8]>> {
+        if self.live == BUCKETS {
             return None;
         }
-        let table: Box<[u8]> =
-            self.owner.iter().map(|owner| if *owner == 0 { 0 } else { arm_of(*owner) }).collect();
+        let arm = |owner: &u8| match *owner {
+            0 => 0,
+            rollout @ 1..=ROLLOUTS_MAX => arm_of(rollout, false),
+            control => arm_of(control - ROLLOUTS_MAX, true),
+        };
+        let table: Box<[u8]> = self.owner.iter().map(arm).collect();
         table.iter().any(|arm| *arm != 0).then_some(table)
     }
 
-    fn count(&self, rollout: u8) -> u16 {
-        self.owner.iter().filter(|owner| **owner == rollout).count() as u16
+    fn count(&self, owner: u8) -> u16 {
+        self.owner.iter().filter(|of| **of == owner).count() as u16
     }
+}
+
+/// What live is called as the control of a rollout.
+const fn control_of(rollout: u8) -> u8 {
+    rollout + ROLLOUTS_MAX
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::share::scale;
     use proptest::prelude::*;
 
     #[test]
     fn buckets_of_keys_are_those_of_the_reference() {
         // xxHash's own XXH3_64bits over salt ':' key.
         for (key, bucket) in [("user-1", 6179), ("user-2", 6449), ("alice", 8747)] {
-            assert_eq!(bucket_of(b"rollout-1", key.as_bytes()), bucket);
+            assert_eq!(scale(hash_of(b"rollout-1", key.as_bytes())), bucket);
         }
     }
 
@@ -227,7 +283,7 @@ mod tests {
         let key = [7u8; 500];
         let mut joined = b"salt:".to_vec();
         joined.extend(key);
-        assert_eq!(bucket_of(b"salt", &key), scale(xxh3_64(&joined)));
+        assert_eq!(hash_of(b"salt", &key), xxh3_64(&joined));
     }
 
     #[test]
@@ -239,23 +295,43 @@ mod tests {
         assert!(lease.holds(Timestamp::from_unix_seconds(14)));
     }
 
+    #[test]
+    fn a_growing_canary_is_enrolled_in_pairs_until_live_has_no_more() {
+        let mut buckets = Buckets::default();
+        let shares =
+            |buckets: &Buckets| [buckets.count(1), buckets.control(1).buckets(), buckets.live().buckets()];
+        for (wanted, expected) in [
+            (0.05, [500, 500, 9_500]),
+            (0.25, [2_500, 2_500, 7_500]),
+            (0.6, [6_000, 4_000, 4_000]),
+            (0.0, [0, 0, 10_000]),
+        ] {
+            buckets.set(1, Share::new(wanted).unwrap());
+            assert_eq!(shares(&buckets), expected);
+        }
+    }
+
     proptest! {
         /// Invariant 4: a bucket on a candidate stays there while that candidate grows, with several candidates.
         #[test]
         fn growth_takes_from_live_only(steps in prop::collection::vec((1u8..4, 0u16..4_000), 1..40)) {
             let mut buckets = Buckets::default();
+            let is_live = |owner: u8| owner == 0 || owner > ROLLOUTS_MAX;
             for (rollout, share) in steps {
                 let before = buckets.clone();
                 let had = before.count(rollout);
                 let share = Share::from_buckets(share);
                 let has = buckets.set(rollout, share).buckets();
-                prop_assert_eq!(has, share.buckets().min(had + before.count(0)));
-                prop_assert_eq!(buckets.free().buckets(), buckets.count(0));
+                prop_assert_eq!(has, share.buckets().min(had + before.live().buckets()));
+                let live = buckets.owner.iter().filter(|owner| is_live(**owner)).count();
+                prop_assert_eq!(usize::from(buckets.live().buckets()), live);
+                prop_assert!(buckets.control(rollout).buckets() <= has);
                 for (old, new) in before.owner.iter().zip(buckets.owner.iter()) {
-                    if old != new {
-                        let grown = has > had;
-                        let expected = if grown { (0, rollout) } else { (rollout, 0) };
-                        prop_assert_eq!((*old, *new), expected);
+                    if is_live(*old) != is_live(*new) {
+                        let (gained, lost) = (*new == rollout, *old == rollout);
+                        prop_assert!(if has > had { gained } else { lost }, "{} {}", old, new);
+                    } else if !is_live(*old) {
+                        prop_assert_eq!(old, new);
                     }
                 }
             }

@@ -8,6 +8,7 @@ use crossbeam_channel::{Receiver, Sender};
 use serde::{Deserialize, Serialize};
 
 use crate::clock::{Clock, Reading};
+use crate::dice::mix;
 use crate::feedback::id::Body;
 use crate::feedback::join::{Joins, ShadowHalf};
 use crate::judge::{Judge, attempt};
@@ -305,6 +306,7 @@ impl<I: ?Sized + 'static, O: 'static> ShadowQueue<I, O> {
             at: clock.at(ended),
             shadow: true,
             unit: Unit { joined: answered.joins_unit, ..Unit::default() },
+            key: None,
             kept: None,
             censored: false,
             thinning: 0,
@@ -332,8 +334,15 @@ impl<I: ?Sized + 'static, O: 'static> ShadowQueue<I, O> {
         let ((live, live_nanos), (candidate, candidate_nanos)) =
             if entry.reversed { (ours, theirs) } else { (theirs, ours) };
         let pair = Pair { live, candidate, live_nanos, candidate_nanos, comparison };
-        pairs.diverged(|divergence| divergence.record(judge.kind(), self.options.tolerance, &pair));
-        Some(ShadowHalf { own: Arc::clone(own), pairs: Arc::clone(pairs), kept, reversed: entry.reversed })
+        let chance = mix(answered.body.sequence ^ u64::from(answered.body.exposure) << 32);
+        pairs.diverged(|divergence, evidence| {
+            let agreed = divergence.record(judge.kind(), self.options.tolerance, &pair);
+            // Another of a unit that was counted already shows nothing new.
+            if !answered.joins_unit {
+                evidence.count(&pair, agreed, &entry.slower_than, chance);
+            }
+        });
+        Some(ShadowHalf::new(own, pairs, kept, entry.reversed))
     }
 
     /// Fits the samples to what the workers manage: halves them when the queue is half full or has refused anything
@@ -354,6 +363,11 @@ impl<I: ?Sized + 'static, O: 'static> ShadowQueue<I, O> {
             relief
         };
         self.relief.store(next, Ordering::Relaxed);
+    }
+
+    /// Whether the host compares answers itself.
+    pub(crate) fn compares(&self) -> bool {
+        self.options.compare.is_some()
     }
 
     pub(crate) fn counts(&self) -> ShadowCounts {

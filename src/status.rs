@@ -5,7 +5,9 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Timestamp;
-use crate::control::controller::{Attempt, Control, Past, Quarantined};
+use crate::control::alpha::AlphaStatus;
+use crate::control::attempt::{Attempt, Past};
+use crate::control::controller::{Control, Quarantined};
 use crate::control::event::Cause;
 use crate::control::guard::Evidence;
 use crate::control::phase::Phase;
@@ -13,7 +15,7 @@ use crate::feedback::FeedbackCounts;
 use crate::model::{Description, Identity};
 use crate::shadow::ShadowCounts;
 use crate::share::Share;
-use crate::stats::{ArmFigures, DivergenceFigures, Window};
+use crate::stats::{ArmFigures, Cohort, DivergenceFigures, Window};
 use crate::version::{Version, VersionId};
 
 /// Everything a handle knows about itself at one moment: versions, roles, phases, figures, counters. Holds no request,
@@ -116,6 +118,16 @@ pub struct RolloutStatus {
     pub control: ArmFigures,
     /// Pairs of answers to the same input.
     pub divergence: DivergenceFigures,
+    /// How the errors that the guards may have are divided; nothing before the evidence began.
+    pub alpha: Option<AlphaStatus>,
+    /// How many predictions of which time got their truth, oldest first; the last 48 stretches.
+    pub cohorts: Vec<Cohort>,
+    /// Labels that came when those of their time had become evidence without them. They count in the figures.
+    pub labels_late: u64,
+    /// Keys that count as units, of either arm.
+    pub keys: u64,
+    /// Of how many new keys one counts: 1 unless memory ran short.
+    pub keys_one_in: u64,
 }
 
 impl<I: ?Sized, O> Control<I, O> {
@@ -175,7 +187,19 @@ impl<I: ?Sized, O> Control<I, O> {
     }
 
     pub(crate) fn attempt_status(&self, attempt: &Attempt<I, O>, now: Timestamp) -> Option<RolloutStatus> {
-        let Attempt { number, version, state, evidence, divergence, candidate, control, .. } = attempt;
+        let Attempt {
+            number,
+            version,
+            state,
+            evidence,
+            divergence,
+            candidate,
+            control,
+            alpha,
+            ledger,
+            keys,
+            ..
+        } = attempt;
         Some(RolloutStatus {
             number: *number,
             version: version.id,
@@ -190,11 +214,17 @@ impl<I: ?Sized, O> Control<I, O> {
             candidate: self.view(*candidate, now)?.figures(Window::Total),
             control: self.view(*control, now)?.figures(Window::Total),
             divergence: divergence.figures(),
+            alpha: *alpha,
+            cohorts: ledger.cohorts(now),
+            labels_late: ledger.late(),
+            keys: keys.as_ref().map_or(0, |keys| keys.count()),
+            keys_one_in: keys.as_ref().map_or(1, |keys| keys.one_in()),
         })
     }
 
     pub(crate) fn past_status(&self, past: &Past, now: Timestamp) -> Option<RolloutStatus> {
-        let Past { number, version, phase, cause, ended, candidate, control, divergence, evidence } = past;
+        let Past { number, version, phase, cause, ended, candidate, control, divergence, evidence, .. } =
+            past;
         Some(RolloutStatus {
             number: *number,
             version: *version,
@@ -209,6 +239,11 @@ impl<I: ?Sized, O> Control<I, O> {
             candidate: self.view(*candidate, now)?.figures(Window::Total),
             control: self.view(*control, now)?.figures(Window::Total),
             divergence: divergence.figures(),
+            alpha: past.alpha,
+            cohorts: past.ledger.cohorts(now),
+            labels_late: past.ledger.late(),
+            keys: 0,
+            keys_one_in: 1,
         })
     }
 }

@@ -79,6 +79,61 @@ impl Until {
     }
 }
 
+/// Which of many hashes were seen: each is new once, to whoever asks first. Nothing is ever taken out, so what was seen
+/// stays seen.
+pub(crate) struct FirstSeen {
+    /// 0 is a free slot. Twice as many as hashes, so that a free one is never far.
+    slots: Box<[AtomicU64]>,
+    used: AtomicUsize,
+    max: usize,
+}
+
+/// How far from its own slot a hash is looked for. In a table that is half full, one in 10^12 lies further off.
+const REACH: usize = 64;
+
+impl FirstSeen {
+    /// Room for `max` hashes.
+    pub(crate) fn new(max: usize) -> Self {
+        let slots = (0..(2 * max).next_power_of_two()).map(|_| AtomicU64::new(0)).collect();
+        Self { slots, used: AtomicUsize::new(0), max }
+    }
+
+    /// Takes note of a hash; whether it is new. One for which there is no room is not new.
+    pub(crate) fn is_new(&self, hash: u64) -> bool {
+        let hash = hash.max(1);
+        let len = self.slots.len();
+        for step in 0..REACH.min(len) {
+            let Some(slot) = self.slots.get((hash as usize).wrapping_add(step) & (len - 1)) else {
+                return false;
+            };
+            // Relaxed, all of them: a slot stands for itself, and whoever loses the exchange is told what is there.
+            match slot.load(Ordering::Relaxed) {
+                0 if self.used.load(Ordering::Relaxed) >= self.max => return false,
+                0 => match slot.compare_exchange(0, hash, Ordering::Relaxed, Ordering::Relaxed) {
+                    Ok(_) => {
+                        self.used.fetch_add(1, Ordering::Relaxed);
+                        return true;
+                    }
+                    Err(taken) if taken == hash => return false,
+                    Err(_) => {}
+                },
+                seen if seen == hash => return false,
+                _ => {}
+            }
+        }
+        false
+    }
+
+    /// How many hashes were seen.
+    pub(crate) fn used(&self) -> usize {
+        self.used.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn max(&self) -> usize {
+        self.max
+    }
+}
+
 /// Whether nobody else owns what `own` does, so that it can be taken for good.
 ///
 /// Sound where nobody can make a second owner from the caller's: no `Weak` exists, and the caller's is reached by the

@@ -63,8 +63,7 @@ fn a_bad_request_is_its_callers_and_trips_no_guard() {
     let (live, candidate) = (says("one", 0.1), says("two", 0.9));
     let (first, second) = (live.control(), candidate.control());
     let service = builder(&clock).live("v1", live).build().unwrap();
-    let rollout =
-        service.stage("v2", candidate).unwrap().guard(guard::error_rate().at_most(0.0).min_samples(1));
+    let rollout = service.stage("v2", candidate).unwrap().guard(guard::error_rate().at_most(0.0));
     rollout.canary(1.0).unwrap();
     first.refuse();
     second.refuse();

@@ -21,7 +21,7 @@ mod sync;
 use loom::sync::atomic::{AtomicUsize, Ordering};
 use loom::sync::{Arc, Mutex};
 use loom::thread;
-use sync::{Budget, Flag, Until, is_only_owner};
+use sync::{Budget, FirstSeen, Flag, Until, is_only_owner};
 
 /// Invariant 11: two requests and a worker. The budget is never exceeded, what fits is not refused for ever, and
 /// everything that was taken comes back.
@@ -189,5 +189,27 @@ fn a_retired_version_is_freed_by_the_reaper_and_by_nobody_else() {
         }
         reap(&mut retired);
         assert!(freed.is_up() && retired.is_empty());
+    });
+}
+
+/// The unit of analysis: two requests of one key, and one of another whose slot is the same. Each key is new to one of
+/// its requests and to no other, and none is lost to the other's slot.
+#[test]
+fn a_key_is_new_to_exactly_one_of_its_requests() {
+    loom::model(|| {
+        let seen = Arc::new(FirstSeen::new(2));
+        let (key, neighbour) = (4, 8);
+        let requests: Vec<_> = [key, key, neighbour]
+            .into_iter()
+            .map(|hash| {
+                let seen = Arc::clone(&seen);
+                thread::spawn(move || (hash, seen.is_new(hash)))
+            })
+            .collect();
+        let answers: Vec<(u64, bool)> = requests.into_iter().map(|request| request.join().unwrap()).collect();
+        let new = |key: u64| answers.iter().filter(|(hash, new)| *hash == key && *new).count();
+        assert_eq!((new(key), new(neighbour)), (1, 1));
+        assert!(!seen.is_new(key) && !seen.is_new(neighbour));
+        assert_eq!(seen.used(), 2);
     });
 }

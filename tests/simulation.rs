@@ -14,7 +14,7 @@ use std::time::Duration;
 use common::*;
 use switchback::testing::Script;
 use switchback::{
-    Answer, Bake, Clock, EventKind, Joined, Lowered, OnInconclusive, Outcome, Phase, PinPolicy, Pinned, Plan,
+    Answer, Bake, Clock, EventKind, Joined, Lowered, OnInconclusive, Outcome, Phase, PinPolicy, Pinned,
     PredictError, PredictionId, Role, Rollout, Route, Status, Subscription, Timestamp, guard,
 };
 
@@ -517,8 +517,8 @@ impl World {
             assert_eq!((script.loads(), script.warm_ups(), script.calls()), (1, 1, 0), "invariant 2");
             self.models.push(Loaded { script, name, clean: true, good: true });
             let rollout = rollout
-                .guard(guard::error_rate().at_most(0.2).min_samples(15))
-                .guard(guard::accuracy().at_most_below_live(0.4).min_samples(4));
+                .guard(guard::error_rate().at_most(0.2))
+                .guard(guard::accuracy().at_most_below_live(0.4));
             self.rollouts.push((rollout, name));
             if self.random.one_in(2) {
                 self.expose();
@@ -542,7 +542,7 @@ impl World {
         let policy = [OnInconclusive::Pause, OnInconclusive::RollBack, OnInconclusive::Continue];
         let policy = policy[self.random.below(3)];
         let bake = Bake::new(seconds(self.random.below(3) as u64 * 3)).keep_previous_as_shadow(0.5).unwrap();
-        let plan = Plan::ramp([0.2, 0.6]).unwrap().each(quick).on_inconclusive(policy).bake(bake);
+        let plan = ramp([0.2, 0.6]).each(quick).on_inconclusive(policy).bake(bake);
         let Some((rollout, name)) = self.some_rollout() else { return };
         let (started, name) = (rollout.run(plan).is_ok(), *name);
         if started {

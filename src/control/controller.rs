@@ -7,24 +7,29 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 
+use super::alpha::{AlphaStatus, Tries};
+use super::attempt::{Answered, Attempt, Past};
+use super::decision::{Decision, Recording};
 use super::event::{Announcer, Cause, EventKind};
-use super::guard::{ArmView, Comparison, Evidence, Guard, Verdict};
+use super::guard::design::Setting;
+use super::guard::{Alpha, ArmView, Evidence, Guard};
 use super::phase::Phase;
 use super::pins::{PinPolicy, PinSlot};
 use super::plan::{Bake, Plan};
-use super::rollout::{Input, Judgement, Move, State, TransitionRefused, expose, transition};
+use super::rollout::{Input, Move, State, TransitionRefused, expose, transition};
+use super::table::Counter;
 use crate::clock::Timestamp;
 use crate::feedback::join::Joins;
 use crate::model::Identity;
-use crate::routing::{Arm, Buckets, Lease, Routing, Shadowing};
+use crate::recall::{Answers, Recall};
+use crate::routing::{Buckets, Lease, ROLLOUTS_MAX, Routing};
 use crate::shadow::ShadowCounts;
 use crate::share::Share;
-use crate::stats::divergence::{Divergence, DivergenceFigures};
-use crate::stats::exposure::{Awaited, Exposure, ExposureOptions};
-use crate::stats::intake::Intake;
+use crate::stats::divergence::Divergence;
+use crate::stats::evidence::ledger::Ledger;
+use crate::stats::exposure::{Exposure, ExposureOptions, Units};
 use crate::stats::tally::Tally;
 use crate::stats::window::{Window, WindowConfig, Windows};
-use crate::sync::is_only_owner;
 use crate::task::Kpi;
 use crate::version::{Retired, Version, VersionId};
 
@@ -43,6 +48,10 @@ pub(crate) struct Settings {
     pub(crate) shadowing: bool,
     /// Live shadows the requests of a canary.
     pub(crate) canary_pairs: bool,
+    /// The errors that all tries of an identity may have together.
+    pub(crate) alpha: Alpha,
+    /// Predictions answered by candidates of which the ids are kept, per rollout.
+    pub(crate) answered_max: usize,
     pub(crate) pins_max: usize,
     pub(crate) pins: PinPolicy,
     pub(crate) pins_last: Duration,
@@ -52,16 +61,10 @@ pub(crate) struct Settings {
 const PAST_MAX: usize = 32;
 /// Versions of which figures are remembered, beside those that are in use.
 const RECORDS_MAX: usize = 64;
-/// Exposures that are kept for reuse, so that a switch allocates none.
-const SPARES_MAX: usize = 6;
 /// Exposures whose figures wait for a tick; beyond it, the next change of the table collects them itself.
 const EXPOSURES_MAX: usize = 256;
-/// Rollouts at one time. Their arms must have numbers that fit a byte.
-const ATTEMPTS_MAX: usize = 32;
 /// A candidate counts for nothing when nobody has judged it for so many intervals.
 const LEASE_INTERVALS: u32 = 3;
-/// The share of a canary's requests that live shadows where no shadow of it came first: as in [`Plan::ramp`].
-const PAIRS_BY_DEFAULT: u16 = 1_000;
 
 pub(crate) struct Control<I: ?Sized, O> {
     pub(crate) settings: Settings,
@@ -83,58 +86,30 @@ pub(crate) struct Control<I: ?Sized, O> {
     /// Versions that could not replace what they lost.
     degraded: BTreeSet<VersionId>,
     pub(crate) lease: Arc<Lease>,
-    arms: BTreeMap<u32, Windows>,
-    counters: Vec<Counter>,
-    spares: Vec<Exposure>,
-    buckets: Buckets,
-    salt: Box<[u8]>,
+    /// Records of decisions, oldest first.
+    pub(crate) decisions: VecDeque<Arc<Decision>>,
+    /// Decisions so far.
+    pub(super) decided: u64,
+    /// A request with a key was seen.
+    pub(super) keyed: bool,
+    tries: Tries,
+    pub(super) arms: BTreeMap<u32, Windows>,
+    pub(super) counters: Vec<Counter>,
+    pub(super) spares: Vec<Exposure>,
+    pub(super) buckets: Buckets,
+    pub(super) salt: Box<[u8]>,
     next_arm: u32,
-    next_exposure: u32,
+    pub(super) next_exposure: u32,
     next_attempt: u32,
     /// Two tallies that are empty between ticks; what stripes are swapped with and drained into.
-    scratch: (Tally, Tally),
+    pub(super) scratch: (Tally, Tally),
+    pub(super) scratch_units: Units,
 }
 
 /// A version that is kept for a rollback.
 pub(crate) struct Retained<I: ?Sized, O> {
     pub(crate) version: Arc<Version<I, O>>,
     pub(crate) since: Timestamp,
-}
-
-/// One attempt to replace live, as long as it runs.
-pub(crate) struct Attempt<I: ?Sized, O> {
-    pub(crate) number: u32,
-    /// What it is called in the table of buckets.
-    slot: u8,
-    pub(crate) version: Arc<Version<I, O>>,
-    pub(crate) guards: Vec<Arc<dyn Guard>>,
-    pub(crate) plan: Option<Plan>,
-    /// How it is watched once it is live.
-    pub(crate) bake: Bake,
-    pub(crate) state: State,
-    pub(crate) candidate: u32,
-    pub(crate) control: u32,
-    pub(crate) divergence: Divergence,
-    pub(crate) evidence: Vec<Evidence>,
-    pub(crate) previous: Option<VersionId>,
-    /// It has failed outright, wherever it was exposed.
-    tripped: bool,
-    /// Requests and outcomes of the candidate when the step began.
-    before_step: (u64, u64),
-    shadow_before: ShadowCounts,
-}
-
-/// An attempt that is over.
-pub(crate) struct Past {
-    pub(crate) number: u32,
-    pub(crate) version: VersionId,
-    pub(crate) phase: Phase,
-    pub(crate) cause: Option<Cause>,
-    pub(crate) ended: Timestamp,
-    pub(crate) candidate: u32,
-    pub(crate) control: u32,
-    pub(crate) divergence: Divergence,
-    pub(crate) evidence: Vec<Evidence>,
 }
 
 /// What is remembered of a version, in use or not.
@@ -157,41 +132,6 @@ pub struct Quarantined {
     pub since: Timestamp,
 }
 
-/// What an exposure's requests and outcomes count for.
-#[derive(PartialEq)]
-struct Feeds {
-    arms: Vec<u32>,
-    /// The attempt that its pairs are evidence in.
-    attempt: Option<u32>,
-    /// Whether failing outright here ends that attempt: live as the shadow of a canary does not.
-    trips: bool,
-}
-
-/// An exposure, and what counts for what.
-struct Counter {
-    number: u32,
-    /// Gone once no table, pin or queued copy uses it; outcomes still come to the intake.
-    exposure: Option<Arc<Exposure>>,
-    intake: Arc<Intake>,
-    feeds: Feeds,
-    current: bool,
-    retired: Option<Timestamp>,
-    bits_seen: u64,
-}
-
-impl Counter {
-    /// The exposure, where it is free and would count for just this.
-    fn take_up(&mut self, share: Share, feeds: &Feeds) -> Option<Arc<Exposure>> {
-        let fits = |exposure: &&Arc<Exposure>| {
-            exposure.share == share && !exposure.is_closed() && !exposure.is_tripped()
-        };
-        let exposure =
-            self.exposure.as_ref().filter(|_| !self.current && self.feeds == *feeds).filter(fits)?;
-        self.current = true;
-        Some(Arc::clone(exposure))
-    }
-}
-
 /// What a rollback did.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -207,18 +147,6 @@ pub enum Lowered {
     },
     /// No candidate is exposed and no version is retained: there is nothing to go back to.
     Nothing,
-}
-
-/// A rollout's figures at one moment, for its guards to judge outside of the lock.
-pub(crate) struct Snapshot {
-    pub(crate) attempt: u32,
-    state: State,
-    pub(crate) phase: Phase,
-    pub(crate) guards: Vec<Arc<dyn Guard>>,
-    pub(crate) candidate: ArmView,
-    pub(crate) live: ArmView,
-    pub(crate) divergence: DivergenceFigures,
-    pub(crate) shadow: ShadowCounts,
 }
 
 impl<I: ?Sized, O> Control<I, O> {
@@ -242,6 +170,10 @@ impl<I: ?Sized, O> Control<I, O> {
             discarded: Vec::new(),
             degraded: BTreeSet::new(),
             lease: Arc::new(Lease::new(now)),
+            decisions: VecDeque::new(),
+            decided: 0,
+            keyed: false,
+            tries: Tries::default(),
             arms: BTreeMap::new(),
             counters: Vec::new(),
             spares: Vec::new(),
@@ -251,103 +183,12 @@ impl<I: ?Sized, O> Control<I, O> {
             next_exposure: 0,
             next_attempt: 1,
             scratch: (Tally::recording(kind, kpis), Tally::recording(kind, kpis)),
+            scratch_units: Units::default(),
             settings,
         };
         control.remember(&live, now);
         control.restock();
         control
-    }
-
-    /// Builds the table that the present state asks for.
-    pub(crate) fn table(&mut self, joins: &Joins) -> Routing<I, O> {
-        self.epoch += 1;
-        for counter in &mut self.counters {
-            counter.current = false;
-        }
-        let baking = self.attempts.iter().position(|attempt| attempt.state.phase == Phase::Baking);
-        let trials: Vec<usize> = (0..self.attempts.len())
-            .filter(|place| {
-                let phase = self.attempts.get(*place).map(|attempt| attempt.state.phase);
-                matches!(phase, Some(Phase::Shadow | Phase::Canary))
-            })
-            .collect();
-
-        let mut live_feeds: Vec<u32> = self.lifetime(self.live.id).into_iter().collect();
-        let mut live_attempt = None;
-        if let Some(attempt) = baking.and_then(|place| self.attempts.get(place)) {
-            live_feeds.push(attempt.candidate);
-            live_attempt = Some(attempt.number);
-        }
-        live_feeds
-            .extend(trials.iter().filter_map(|place| self.attempts.get(*place)).map(|trial| trial.control));
-        let live_feeds = Feeds { arms: live_feeds, attempt: live_attempt, trips: true };
-        let live_exposure = self.expose(self.buckets.free(), live_feeds, joins);
-        let mut arms = vec![Arm { version: Arc::clone(&self.live), exposure: live_exposure }];
-        let mut shadowing = Vec::new();
-        let mut arm_of_slot = [0u8; 256];
-
-        for place in trials {
-            let Some(attempt) = self.attempts.get(place) else { continue };
-            let (number, candidate, state) = (attempt.number, attempt.candidate, attempt.state.clone());
-            let (version, slot) = (Arc::clone(&attempt.version), attempt.slot);
-            let by = arms.len() as u8;
-            let feeds = |arms: Vec<u32>, trips| Feeds { arms, attempt: Some(number), trips };
-            let own: Vec<u32> = self.lifetime(version.id).into_iter().chain([candidate]).collect();
-            let exposure = self.expose(state.weight, feeds(own.clone(), true), joins);
-            arms.push(Arm { version, exposure });
-            if let Some(place) = arm_of_slot.get_mut(usize::from(slot)) {
-                *place = by;
-            }
-            if !self.settings.shadowing {
-                continue;
-            }
-            if state.sample != Share::NONE {
-                let exposure = self.expose(state.sample, feeds(own, true), joins);
-                shadowing.push(Shadowing { of: 0, by, reversed: false, sample: state.sample, exposure });
-            }
-            if state.phase == Phase::Canary && self.settings.canary_pairs {
-                let sample = state.sample.max(Share::from_buckets(PAIRS_BY_DEFAULT));
-                let exposure = self.expose(sample, feeds(Vec::new(), false), joins);
-                shadowing.push(Shadowing { of: by, by: 0, reversed: true, sample, exposure });
-            }
-        }
-
-        let previous = baking.and_then(|place| self.previous_arm(place, &mut arms, &mut shadowing, joins));
-        Routing {
-            arms,
-            owner: self.buckets.table(|slot| arm_of_slot.get(usize::from(slot)).copied().unwrap_or(0)),
-            salt: self.salt.clone(),
-            shadowing,
-            previous,
-            lease: Arc::clone(&self.lease),
-        }
-    }
-
-    /// The version before a live that is watched: it answers what live fails on, and may run as its shadow.
-    fn previous_arm(
-        &mut self,
-        baking: usize,
-        arms: &mut Vec<Arm<I, O>>,
-        shadowing: &mut Vec<Shadowing>,
-        joins: &Joins,
-    ) -> Option<Arm<I, O>> {
-        let attempt = self.attempts.get(baking)?;
-        let (number, control, previous) = (attempt.number, attempt.control, attempt.previous?);
-        let sample = attempt.bake.previous_as_shadow;
-        let version = Arc::clone(&self.retained.iter().find(|kept| kept.version.id == previous)?.version);
-        let lifetime: Vec<u32> = self.lifetime(previous).into_iter().collect();
-        let own = Feeds { arms: lifetime.clone(), attempt: None, trips: false };
-        let exposure = self.expose(Share::NONE, own, joins);
-        let arm = Arm { version, exposure };
-        if self.settings.shadowing && sample != Share::NONE {
-            let by = arms.len() as u8;
-            let watched = lifetime.into_iter().chain([control]).collect();
-            let feeds = Feeds { arms: watched, attempt: Some(number), trips: false };
-            let exposure = self.expose(sample, feeds, joins);
-            arms.push(arm.clone());
-            shadowing.push(Shadowing { of: 0, by, reversed: true, sample, exposure });
-        }
-        Some(arm)
     }
 
     /// Stores the table of the present state and says what happened. The store comes first: an event is announced after
@@ -371,59 +212,6 @@ impl<I: ?Sized, O> Control<I, O> {
         }
     }
 
-    /// A place to count requests: one that has counted for the same until now, or since the last tick; or else a new
-    /// one, recycled where there is one in stock.
-    ///
-    /// Going to and fro between two versions so makes two places, not one for each time. That is what a swap in less
-    /// than 2 us rests on (one that makes a place takes 30), and it keeps outcomes welcome: only so many places are
-    /// remembered.
-    fn expose(&mut self, share: Share, feeds: Feeds, joins: &Joins) -> Arc<Exposure> {
-        // A table that changes for another's sake does not give a version that fails outright a new chance.
-        let tripped = feeds.trips && feeds.attempt.is_some_and(|attempt| self.has_tripped(attempt));
-        let mut free = self.counters.iter_mut().filter(|_| !tripped);
-        if let Some(exposure) = free.find_map(|counter| counter.take_up(share, &feeds)) {
-            return exposure;
-        }
-        let number = self.next_exposure;
-        self.next_exposure += 1;
-        let exposure = match self.spares.pop() {
-            Some(spare) => spare.renumbered(number, share, self.settings.seed),
-            None => Exposure::new(number, share, self.settings.seed, self.settings.exposure),
-        };
-        if tripped {
-            exposure.trip();
-        }
-        let exposure = Arc::new(exposure);
-        let intake = Arc::clone(&exposure.intake);
-        joins.register(number, Arc::clone(&intake));
-        self.counters.push(Counter {
-            number,
-            exposure: Some(Arc::clone(&exposure)),
-            intake,
-            feeds,
-            current: true,
-            retired: None,
-            bits_seen: 0,
-        });
-        exposure
-    }
-
-    /// Whether an attempt has failed outright, wherever it was exposed.
-    fn has_tripped(&self, number: u32) -> bool {
-        let tripped = |counter: &Counter| {
-            let exposure = counter.exposure.as_ref();
-            counter.feeds.trips && exposure.is_some_and(|exposure| exposure.is_tripped())
-        };
-        self.attempt(number).is_some_and(|attempt| attempt.tripped)
-            || self.counters.iter().any(|counter| counter.feeds.attempt == Some(number) && tripped(counter))
-    }
-
-    fn restock(&mut self) {
-        while self.spares.len() < SPARES_MAX / 2 {
-            self.spares.push(Exposure::new(0, Share::NONE, self.settings.seed, self.settings.exposure));
-        }
-    }
-
     fn new_arm(&mut self) -> u32 {
         let arm = self.next_arm;
         self.next_arm += 1;
@@ -434,7 +222,7 @@ impl<I: ?Sized, O> Control<I, O> {
         arm
     }
 
-    fn lifetime(&self, version: VersionId) -> Option<u32> {
+    pub(super) fn lifetime(&self, version: VersionId) -> Option<u32> {
         self.records.get(&version).map(|record| record.lifetime)
     }
 
@@ -494,7 +282,7 @@ impl<I: ?Sized, O> Control<I, O> {
         now: Timestamp,
     ) -> Option<u32> {
         let taken = |slot: &u8| self.attempts.iter().any(|attempt| attempt.slot == *slot);
-        let slot = (1..=ATTEMPTS_MAX as u8).find(|slot| !taken(slot))?;
+        let slot = (1..=ROLLOUTS_MAX).find(|slot| !taken(slot))?;
         let number = self.next_attempt;
         self.next_attempt += 1;
         if self.attempts.iter().all(|attempt| attempt.state.weight == Share::NONE) {
@@ -529,6 +317,12 @@ impl<I: ?Sized, O> Control<I, O> {
             tripped: false,
             before_step: (0, 0),
             shadow_before: shadow,
+            ledger: Arc::new(Ledger::new(self.settings.exposure.maturity)),
+            probes: Vec::new(),
+            keys: None,
+            alpha: None,
+            promised: Vec::new(),
+            answered: Answered::default(),
         });
         self.announcer.announce(now, self.epoch, EventKind::Staged { version: id });
         Some(number)
@@ -542,6 +336,13 @@ impl<I: ?Sized, O> Control<I, O> {
         self.attempts.iter_mut().find(|attempt| attempt.number == number)
     }
 
+    /// The last attempt with a version of this name, running or over.
+    pub(crate) fn last_attempt_of(&self, version: &str) -> Option<u32> {
+        let running = self.attempts.iter().filter(|attempt| attempt.version.id == *version).map(|a| a.number);
+        let past = self.past.iter().filter(|past| past.version == *version).map(|past| past.number);
+        running.chain(past).max()
+    }
+
     /// Where an attempt stands, also when it is over and still remembered.
     pub(crate) fn phase_of(&self, number: u32) -> Option<Phase> {
         let running = self.attempt(number).map(|attempt| attempt.state.phase);
@@ -551,7 +352,7 @@ impl<I: ?Sized, O> Control<I, O> {
     /// The largest share that an attempt's candidate could have.
     pub(crate) fn room_for(&self, number: u32) -> Share {
         let own = self.attempt(number).map_or(Share::NONE, |attempt| attempt.state.weight);
-        Share::from_buckets(self.buckets.free().buckets() + own.buckets())
+        Share::from_buckets(self.buckets.live().buckets() + own.buckets())
     }
 
     /// Moves an attempt by hand.
@@ -594,7 +395,7 @@ impl<I: ?Sized, O> Control<I, O> {
 
     /// Does what the transition function says.
     #[expect(clippy::too_many_arguments, reason = "a move, its grounds, and the three things it changes")]
-    fn carry_out(
+    pub(super) fn carry_out(
         &mut self,
         number: u32,
         moved: Move,
@@ -651,6 +452,7 @@ impl<I: ?Sized, O> Control<I, O> {
         now: Timestamp,
     ) -> Option<EventKind> {
         let slot = self.attempt(number)?.slot;
+        self.begin_evidence(number);
         let weight = self.buckets.set(slot, weight);
         let span = self.settings.tick_interval * LEASE_INTERVALS;
         self.lease.renew(now, span);
@@ -660,6 +462,7 @@ impl<I: ?Sized, O> Control<I, O> {
         attempt.state =
             State { phase, weight, sample, step, entered: now, first_request: None, ..attempt.state };
         attempt.before_step = before_step;
+        Arc::make_mut(&mut attempt.ledger).begin_era();
         Some(EventKind::PhaseChanged {
             version: attempt.version.id,
             from,
@@ -670,8 +473,133 @@ impl<I: ?Sized, O> Control<I, O> {
         })
     }
 
+    /// Before a candidate is first exposed: divides the errors that its decisions may have, and fixes what live is known
+    /// to be like. Both stay as they are, whatever is seen.
+    fn begin_evidence(&mut self, number: u32) {
+        let Some(attempt) = self.attempt(number).filter(|attempt| attempt.alpha.is_none()) else { return };
+        let tries = self.tries.begin(attempt.version.identity);
+        let alpha = self.attempt(number).map(|attempt| self.alpha_of(attempt, tries));
+        let live =
+            self.lifetime(self.live.id).and_then(|arm| self.arms.get(&arm)).map(|arm| arm.total().clone());
+        let kpis = self.settings.kpis.len();
+        let Some(attempt) = self.attempt_mut(number) else { return };
+        attempt.alpha = alpha;
+        if let Some(live) = live {
+            attempt.freeze_probes(&live);
+            attempt.fix_centres(&live, kpis);
+        }
+    }
+
+    /// How an attempt's errors are divided if its evidence begins now.
+    pub(super) fn alpha_of(&self, attempt: &Attempt<I, O>, tries: u32) -> AlphaStatus {
+        let guards = attempt.tests().count();
+        let on_trial = |other: &&Attempt<I, O>| {
+            other.number == attempt.number || matches!(other.state.phase, Phase::Shadow | Phase::Canary)
+        };
+        let candidates = self.attempts.iter().filter(on_trial).count();
+        let watched = !attempt.bake.duration.is_zero();
+        AlphaStatus::divide(self.settings.alpha, tries, candidates as u32, guards as u32, watched)
+    }
+
+    /// Begins an attempt's evidence anew: what was seen before a guard was changed is no evidence for the new one.
+    pub(crate) fn begin_anew(
+        &mut self,
+        number: u32,
+        routing: &ArcSwap<Routing<I, O>>,
+        joins: &Joins,
+        now: Timestamp,
+    ) {
+        let Some(attempt) = self.attempt(number).filter(|attempt| attempt.alpha.is_some()) else { return };
+        let (version, exposed) = (attempt.version.id, attempt.state.phase != Phase::Staged);
+        let maturity = self.settings.exposure.maturity;
+        let (candidate, control) = (self.new_arm(), self.new_arm());
+        let Some(attempt) = self.attempt_mut(number) else { return };
+        attempt.alpha = None;
+        // Later than any stretch that requests which are under way began in.
+        let era = attempt.ledger.era();
+        attempt.ledger = Arc::new(Ledger::new(maturity).after(era));
+        attempt.keys = None;
+        attempt.divergence = Divergence::default();
+        attempt.before_step = (0, 0);
+        let before = [
+            std::mem::replace(&mut attempt.candidate, candidate),
+            std::mem::replace(&mut attempt.control, control),
+        ];
+        for arm in before {
+            self.arms.remove(&arm);
+        }
+        for counter in &mut self.counters {
+            counter.feeds.evidence.retain(|feed| feed.attempt != number);
+        }
+        let event = EventKind::BegunAnew { version };
+        if exposed {
+            self.begin_evidence(number);
+            self.publish(routing, joins, now, vec![event]);
+        } else {
+            let epoch = self.epoch;
+            self.announcer.announce(now, epoch, event);
+        }
+    }
+
+    /// What a step's limits count begins anew.
+    pub(crate) fn begin_step_anew(&mut self, number: u32) {
+        let progress = self.progress(number);
+        if let Some(attempt) = self.attempt_mut(number) {
+            attempt.before_step = progress;
+        }
+    }
+
+    /// The counts of an attempt, running or over.
+    pub(crate) fn recording(&self, number: u32, setting: &Setting<'_>) -> Option<Recording> {
+        let running = self.attempt(number).map(|attempt| {
+            let rules = attempt.tests().map(|test| test.rule.clone()).collect();
+            (attempt.version.id, attempt.previous.unwrap_or(self.live.id), &attempt.ledger, rules)
+        });
+        let (candidate, live, ledger, rules) = running.or_else(|| {
+            let past = self.past.iter().find(|past| past.number == number)?;
+            Some((past.version, past.live, &past.ledger, past.rules.clone()))
+        })?;
+        Some(Recording::of(candidate, live, setting, rules, ledger))
+    }
+
+    /// Takes over what candidates have answered since the last time.
+    pub(crate) fn take_answers(&mut self, answers: Option<&Answers>) {
+        if let Some(answers) = answers {
+            let (ids, missed) = answers.take();
+            self.remember_answers(ids, missed);
+        }
+    }
+
+    /// What the latest attempt that is wanted has answered.
+    pub(crate) fn recall(&self, wanted: impl Fn(u32) -> bool) -> Option<Recall> {
+        let of = |version: VersionId, answered: &Answered| Recall {
+            version,
+            answered: answered.ids.iter().copied().collect(),
+            missed: answered.missed,
+        };
+        let running = self.attempts.iter().rev().find(|attempt| wanted(attempt.number));
+        let recall = running.map(|attempt| of(attempt.version.id, &attempt.answered)).or_else(|| {
+            let past = self.past.iter().rev().find(|past| wanted(past.number))?;
+            Some(of(past.version, &past.answered))
+        })?;
+        (!recall.answered.is_empty() || recall.missed > 0).then_some(recall)
+    }
+
+    /// Says of what was taken back that it is known what it had answered.
+    pub(crate) fn announce_recalls(&mut self, now: Timestamp) {
+        let mut events = Vec::new();
+        for past in self.past.iter_mut().filter(|past| !past.recalled) {
+            past.recalled = true;
+            let (answered, missed) = (past.answered.ids.len() as u64, past.answered.missed);
+            if past.phase != Phase::Promoted && answered + missed > 0 {
+                events.push(EventKind::Recalled { version: past.version, answered, missed });
+            }
+        }
+        events.into_iter().for_each(|event| self.announcer.announce(now, self.epoch, event));
+    }
+
     /// Units of the candidate's requests, and those with an outcome, since the attempt or the watch began.
-    fn progress(&self, number: u32) -> (u64, u64) {
+    pub(super) fn progress(&self, number: u32) -> (u64, u64) {
         let arm = self.attempt(number).and_then(|attempt| self.arms.get(&attempt.candidate));
         arm.map_or((0, 0), |arm| (arm.total().units(), arm.total().labelled_units()))
     }
@@ -700,14 +628,19 @@ impl<I: ?Sized, O> Control<I, O> {
             // The watch begins with fresh figures: what was exposed before is evidence in it no more.
             for counter in self.counters.iter_mut().filter(|counter| counter.feeds.attempt == Some(number)) {
                 counter.feeds.attempt = None;
+                counter.feeds.evidence.clear();
                 if let Some(exposure) = &counter.exposure {
                     exposure.close();
                 }
             }
             let candidate = self.new_arm();
-            let control =
-                (bake.previous_as_shadow != Share::NONE && self.settings.shadowing).then(|| self.new_arm());
+            let control = self.settings.shadowing.then(|| self.new_arm());
+            let maturity = self.settings.exposure.maturity;
+            self.begin_evidence(number);
             if let Some(attempt) = self.attempt_mut(number) {
+                attempt.begin_watch();
+                attempt.ledger = Arc::new(Ledger::new(maturity).after(attempt.ledger.era()));
+                attempt.state.sample = bake.previous_as_shadow;
                 attempt.state.phase = Phase::Baking;
                 attempt.state.entered = now;
                 attempt.state.watch = bake.duration;
@@ -849,7 +782,8 @@ impl<I: ?Sized, O> Control<I, O> {
         let place = self.attempts.iter().position(|attempt| attempt.number == number)?;
         let mut attempt = self.attempts.remove(place);
         self.buckets.set(attempt.slot, Share::NONE);
-        self.discarded.append(&mut attempt.guards);
+        let rules = attempt.tests().map(|test| test.rule.clone()).collect();
+        self.discarded.extend(attempt.guards.drain(..).map(|guarded| guarded.guard));
         for counter in self.counters.iter().filter(|counter| counter.feeds.attempt == Some(number)) {
             if let Some(exposure) = &counter.exposure {
                 exposure.close();
@@ -865,6 +799,12 @@ impl<I: ?Sized, O> Control<I, O> {
             control: attempt.control,
             divergence: attempt.divergence,
             evidence: attempt.evidence.clone(),
+            alpha: attempt.alpha,
+            ledger: Arc::clone(&attempt.ledger),
+            live: attempt.previous.unwrap_or(self.live.id),
+            rules,
+            answered: std::mem::take(&mut attempt.answered),
+            recalled: false,
         });
         while self.past.len() > PAST_MAX {
             if let Some(past) = self.past.pop_front() {
@@ -921,77 +861,6 @@ impl<I: ?Sized, O> Control<I, O> {
         }
     }
 
-    /// The part of a tick that moves figures: drains every exposure into the arms it feeds, and lets go of what is no
-    /// longer used.
-    pub(crate) fn collect(&mut self, joins: &Joins, now: Timestamp) {
-        let mut awaited: Vec<Awaited> = Vec::new();
-        let mut issued = 0;
-        let (delta, spare) = &mut self.scratch;
-        for counter in &mut self.counters {
-            let mut divergence = Divergence::default();
-            let mut unused = false;
-            if let Some(exposure) = &counter.exposure {
-                // Looked at before draining: once nobody else holds it, nothing can be recorded after this drain.
-                unused = !counter.current && is_only_owner(exposure);
-                if counter.feeds.trips && exposure.is_tripped() {
-                    let mut attempts = self.attempts.iter_mut();
-                    if let Some(attempt) = attempts.find(|a| Some(a.number) == counter.feeds.attempt) {
-                        attempt.tripped = true;
-                    }
-                }
-                exposure.drain(delta, spare, &mut awaited);
-                let bits = exposure.bits();
-                issued += bits - std::mem::replace(&mut counter.bits_seen, bits);
-            }
-            counter.intake.drain(delta, &mut divergence);
-            if !delta.is_empty() {
-                for feed in &counter.feeds.arms {
-                    if let Some(arm) = self.arms.get_mut(feed) {
-                        arm.absorb(delta, now);
-                    }
-                }
-                delta.reset();
-            }
-            if divergence != Divergence::default() {
-                if let Some(attempt) =
-                    self.attempts.iter_mut().find(|a| Some(a.number) == counter.feeds.attempt)
-                {
-                    attempt.divergence.merge(&divergence);
-                } else if let Some(past) =
-                    self.past.iter_mut().find(|p| Some(p.number) == counter.feeds.attempt)
-                {
-                    past.divergence.merge(&divergence);
-                }
-            }
-            if unused {
-                counter.retired = Some(now);
-                if counter.bits_seen == 0 {
-                    joins.forget(counter.number);
-                } else {
-                    joins.retire(counter.number, now);
-                }
-                let spent = counter.exposure.take().and_then(Arc::into_inner);
-                self.spares.extend(spent.filter(|_| self.spares.len() < SPARES_MAX));
-            }
-        }
-        // What an intake that nobody can reach any more would collect, nobody would ever see.
-        self.counters.retain(|counter| counter.retired.is_none() || Arc::strong_count(&counter.intake) > 1);
-        joins.await_outcomes(awaited);
-        joins.maintain(issued, now);
-        self.restock();
-
-        let started: Vec<(u32, bool)> = self
-            .attempts
-            .iter()
-            .map(|attempt| (attempt.number, self.progress(attempt.number).0 > attempt.before_step.0))
-            .collect();
-        for (number, started) in started {
-            if let (true, Some(attempt)) = (started, self.attempt_mut(number)) {
-                attempt.state.first_request.get_or_insert(now);
-            }
-        }
-    }
-
     /// Renews the lease on exposure, and ends what lasts too long.
     pub(crate) fn renew(&mut self, now: Timestamp) {
         let span = self.settings.tick_interval * LEASE_INTERVALS;
@@ -1023,26 +892,6 @@ impl<I: ?Sized, O> Control<I, O> {
         }
     }
 
-    /// The figures of every rollout that is exposed or follows a plan, for its guards.
-    pub(crate) fn snapshots(&self, shadow: ShadowCounts, now: Timestamp) -> Vec<Snapshot> {
-        self.attempts
-            .iter()
-            .filter(|attempt| attempt.state.phase != Phase::Staged || attempt.plan.is_some())
-            .filter_map(|attempt| {
-                Some(Snapshot {
-                    attempt: attempt.number,
-                    state: attempt.state.clone(),
-                    phase: attempt.state.phase,
-                    guards: attempt.guards.clone(),
-                    candidate: self.view(attempt.candidate, now)?,
-                    live: self.view(attempt.control, now)?,
-                    divergence: attempt.divergence.figures(),
-                    shadow: since(shadow, attempt.shadow_before),
-                })
-            })
-            .collect()
-    }
-
     /// The figures of an arm.
     pub(crate) fn view(&self, arm: u32, now: Timestamp) -> Option<ArmView> {
         let arm = self.arms.get(&arm)?;
@@ -1052,57 +901,5 @@ impl<I: ?Sized, O> Control<I, O> {
             recent: arm.read(Window::Recent, now),
             kpis: Arc::clone(&self.settings.kpis),
         })
-    }
-
-    /// Applies what the guards said of a snapshot, unless the rollout has moved meanwhile.
-    pub(crate) fn apply(
-        &mut self,
-        snapshot: &Snapshot,
-        evidence: Vec<Evidence>,
-        routing: &ArcSwap<Routing<I, O>>,
-        joins: &Joins,
-        now: Timestamp,
-    ) {
-        let (requests, labels) = self.progress(snapshot.attempt);
-        let frozen = self.frozen.is_some();
-        let Some(attempt) = self.attempt_mut(snapshot.attempt) else { return };
-        if attempt.state != snapshot.state {
-            return;
-        }
-        attempt.evidence = evidence.clone();
-        let verdict = Verdict::all(evidence.iter().map(|evidence| evidence.verdict));
-        let (before, labels_before) = attempt.before_step;
-        let predictions = requests.saturating_sub(before);
-        let labels = labels.saturating_sub(labels_before);
-        let judged = Input::Judged(Judgement { verdict, predictions, labels });
-        let version = attempt.version.id;
-        let moved = transition(&attempt.state, attempt.plan.as_ref(), frozen, now, judged);
-        let moved = moved.unwrap_or(Move::Stay);
-        let failed = evidence.iter().find(|evidence| evidence.verdict == Verdict::Fail).cloned();
-        if let (Move::Lower, Some(failed)) = (&moved, &failed) {
-            self.announcer.announce(
-                now,
-                self.epoch,
-                EventKind::GuardFailed { version, evidence: failed.clone() },
-            );
-        }
-        let cause = failed.map(|evidence| Cause::Guard { evidence });
-        self.carry_out(snapshot.attempt, moved, evidence, cause, routing, joins, now);
-    }
-}
-
-impl Snapshot {
-    pub(crate) fn comparison(&self) -> Comparison<'_> {
-        let Self { phase, candidate, live, divergence, shadow, .. } = self;
-        Comparison { phase: *phase, candidate, live, divergence, shadow: *shadow }
-    }
-}
-
-fn since(now: ShadowCounts, before: ShadowCounts) -> ShadowCounts {
-    ShadowCounts {
-        ran: now.ran - before.ran,
-        dropped: now.dropped - before.dropped,
-        skipped: now.skipped - before.skipped,
-        ..now
     }
 }

@@ -80,6 +80,47 @@ pub enum EventKind {
         /// What the guards said; empty for a promotion by hand.
         evidence: Vec<Evidence>,
     },
+    /// A figure of a watched live has risen beyond what it was as a candidate. Nothing is taken back for that: the version
+    /// before is woken as its shadow to tell the version from the world, or else a person is asked.
+    Suspected {
+        /// Live.
+        version: VersionId,
+        /// The guard whose figure has risen.
+        guard: String,
+        /// The share of requests that the version before is given as a shadow now; nothing where pairs could not tell.
+        shadow: Share,
+    },
+    /// Pairs have shown that a suspected live is no worse than the version before would be: it is the world that has
+    /// changed.
+    Cleared {
+        /// Live.
+        version: VersionId,
+        /// What the guards said.
+        evidence: Vec<Evidence>,
+    },
+    /// A guard was added after evidence had begun: what was seen before counts no more, and the identity has spent
+    /// another try.
+    BegunAnew {
+        /// The candidate.
+        version: VersionId,
+    },
+    /// A plan cannot be decided, or not in the time that it allows, as far as can be told from live's traffic.
+    Undecidable {
+        /// The candidate.
+        version: VersionId,
+        /// What the planner says.
+        forecast: String,
+    },
+    /// A version that had answered requests for real was taken back, and the ids of what it answered are known: see
+    /// [`ModelHandle::recall`](crate::ModelHandle::recall).
+    Recalled {
+        /// The version.
+        version: VersionId,
+        /// How many predictions are known by id.
+        answered: u64,
+        /// How many more there were.
+        missed: u64,
+    },
     /// The watch over a new live ended without a failure.
     Baked {
         /// Live.
@@ -212,6 +253,26 @@ impl fmt::Display for Event {
             }
             EventKind::Promoted { version, previous, .. } => {
                 write!(f, "{version} is live, {previous} is retained")
+            }
+            EventKind::Suspected { version, guard, shadow } if *shadow == Share::NONE => {
+                write!(f, "{version} is suspected by \"{guard}\": look whether it or the world is worse")
+            }
+            EventKind::Suspected { version, guard, shadow } => {
+                write!(
+                    f,
+                    "{version} is suspected by \"{guard}\": the version before shadows {shadow} of the requests"
+                )
+            }
+            EventKind::Cleared { version, .. } => {
+                write!(f, "{version} is cleared: the world has changed, for both versions alike")
+            }
+            EventKind::BegunAnew { version } => write!(f, "{version} begins anew: its guards were changed"),
+            EventKind::Undecidable { version, forecast } => write!(f, "{version}: {forecast}"),
+            EventKind::Recalled { version, answered, missed } => {
+                write!(
+                    f,
+                    "{version} had answered {answered} predictions that are known by id, and {missed} more"
+                )
             }
             EventKind::Baked { version } => write!(f, "{version} has proven itself as live"),
             EventKind::Aborted { version, cause } => write!(f, "{version} taken off {}", Because(cause)),

@@ -2,9 +2,15 @@
 
 pub mod guard;
 
+pub(crate) mod alpha;
+pub(crate) mod attempt;
+pub(crate) mod collect;
 pub(crate) mod controller;
+pub(crate) mod decision;
 pub(crate) mod event;
 pub(crate) mod phase;
 pub(crate) mod pins;
 pub(crate) mod plan;
 pub(crate) mod rollout;
+
+mod table;

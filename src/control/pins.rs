@@ -28,8 +28,8 @@ pub(crate) struct PinSlot<I: ?Sized, O> {
 /// What a pin keeps.
 pub(crate) struct Held<I: ?Sized, O> {
     pub(crate) arm: Arm<I, O>,
-    pub(crate) index: u8,
-    pub(crate) keyed: bool,
+    /// The hash of the key that it was routed by, if it was.
+    pub(crate) key: Option<u64>,
     pub(crate) unit: Unit,
 }
 

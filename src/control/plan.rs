@@ -28,7 +28,11 @@ pub struct Plan {
     steps: Vec<Step>,
     on_inconclusive: OnInconclusive,
     bake: Bake,
+    cycle: Duration,
 }
+
+/// Traffic repeats itself from day to day.
+const DAY: Duration = Duration::from_secs(86_400);
 
 impl Plan {
     /// A plan of the given steps, in their order, then promotion. What is inconclusive for too long
@@ -46,7 +50,8 @@ impl Plan {
         if let Some((from, to)) = weights.clone().zip(weights.skip(1)).find(|(from, to)| from > to) {
             return Err(InvalidPlan::Shrinks { from, to });
         }
-        Ok(Self { steps, on_inconclusive: OnInconclusive::default(), bake: Bake::default() })
+        let (on_inconclusive, bake) = (OnInconclusive::default(), Bake::default());
+        Ok(Self { steps, on_inconclusive, bake, cycle: DAY })
     }
 
     /// A shadow of a tenth of the traffic, then a canary of each weight, then promotion. A handle that does not shadow
@@ -80,6 +85,15 @@ impl Plan {
         self
     }
 
+    /// The time after which traffic repeats itself: the last step before the promotion lasts at least so long, and what
+    /// the promotion rests on comes from that step alone. A day unless told, since what holds at noon need not hold at
+    /// night.
+    #[must_use]
+    pub fn cycle(mut self, cycle: Duration) -> Self {
+        self.cycle = cycle;
+        self
+    }
+
     /// How the new live is watched after its promotion.
     #[must_use]
     pub fn bake(mut self, bake: Bake) -> Self {
@@ -100,6 +114,17 @@ impl Plan {
         self.bake
     }
 
+    /// How long a step lasts at least.
+    pub(crate) fn lasts(&self, step: usize) -> Duration {
+        let own = self.steps.get(step).map_or(Duration::ZERO, |step| step.min_duration);
+        if step + 1 == self.steps.len() { own.max(self.cycle) } else { own }
+    }
+
+    /// The share of traffic that the candidate has after a step.
+    pub(crate) fn weight_after(&self, step: usize) -> Share {
+        self.steps.get(step + 1).map_or(Share::ALL, Step::weight)
+    }
+
     /// The plan without its shadow steps, for a handle that does not shadow.
     pub(crate) fn without_shadow(mut self) -> Result<Self, InvalidPlan> {
         self.steps.retain(|step| !matches!(step.exposed, Exposed::Shadow { .. }));
@@ -116,12 +141,19 @@ struct PlanFields {
     on_inconclusive: OnInconclusive,
     #[serde(default)]
     bake: Bake,
+    #[serde(default = "day")]
+    cycle: Duration,
+}
+
+fn day() -> Duration {
+    DAY
 }
 
 impl TryFrom<PlanFields> for Plan {
     type Error = InvalidPlan;
     fn try_from(fields: PlanFields) -> Result<Self, InvalidPlan> {
-        Ok(Self::new(fields.steps)?.on_inconclusive(fields.on_inconclusive).bake(fields.bake))
+        let plan = Self::new(fields.steps)?.on_inconclusive(fields.on_inconclusive);
+        Ok(plan.bake(fields.bake).cycle(fields.cycle))
     }
 }
 
@@ -143,6 +175,9 @@ pub struct Step {
     /// How long guards may be inconclusive, from the step's first request on.
     #[serde(default)]
     pub(crate) max_duration: Option<Duration>,
+    /// For how many requests of the candidate's guards may be inconclusive.
+    #[serde(default)]
+    pub(crate) max_predictions: Option<u64>,
 }
 
 /// How a candidate is exposed.
@@ -211,6 +246,14 @@ impl Step {
         self
     }
 
+    /// How many requests the candidate may answer in this step without every guard passing; any number unless told. What
+    /// happens then is the plan's [`OnInconclusive`].
+    #[must_use]
+    pub fn max_predictions(mut self, predictions: u64) -> Self {
+        self.max_predictions = Some(predictions);
+        self
+    }
+
     /// How the candidate is exposed.
     pub fn exposed(&self) -> Exposed {
         self.exposed
@@ -223,6 +266,7 @@ impl Step {
             min_predictions: Self::default_predictions(),
             min_labels: 0,
             max_duration: None,
+            max_predictions: None,
         }
     }
 
@@ -230,7 +274,7 @@ impl Step {
         100
     }
 
-    fn weight(&self) -> Share {
+    pub(crate) fn weight(&self) -> Share {
         match self.exposed {
             Exposed::Shadow { .. } => Share::NONE,
             Exposed::Canary { weight } => weight,
@@ -254,24 +298,46 @@ pub enum OnInconclusive {
 }
 
 /// How a version is watched after its promotion.
-#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+///
+/// By itself, by a detector for each guard whose figure is a rate: it alarms once the rate has risen beyond what the
+/// version showed as a candidate and the guard's margin on top. An alarm takes nothing back: a rate may rise because the
+/// version is worse or because the world is. It wakes the version before as a shadow of the new one, and the guard's
+/// paired test decides. Where that cannot be (no shadowing, a figure that exists only for what was shown), an event asks
+/// for a person.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Bake {
     /// How long; zero for not at all.
     pub(crate) duration: Duration,
-    /// The share of requests that the version before is given as a shadow meanwhile.
+    /// The share of requests that the version before is given as a shadow meanwhile, alarm or not.
     pub(crate) previous_as_shadow: Share,
+    /// The share of requests that it is given once it is woken.
+    pub(crate) wake: Share,
+    /// See [`Bake::run_length`].
+    pub(crate) run_length: f64,
+}
+
+impl Default for Bake {
+    /// Not at all.
+    fn default() -> Self {
+        Self {
+            duration: Duration::ZERO,
+            previous_as_shadow: Share::NONE,
+            wake: Share::from_buckets(2_000),
+            run_length: 10_000.0,
+        }
+    }
 }
 
 impl Bake {
     /// The guards go on watching the new live for `duration`, and take it back when one fails. During that time a
     /// request on which the new live fails is answered by the version before.
     pub fn new(duration: Duration) -> Self {
-        Self { duration, previous_as_shadow: Share::NONE }
+        Self { duration, ..Self::default() }
     }
 
-    /// Meanwhile the version before runs as the shadow of the new one on this share of requests, so that a regression
-    /// is told apart from the world changing for both.
+    /// Meanwhile the version before runs as the shadow of the new one on this share of requests from the start, rather
+    /// than once it is woken: a regression is seen sooner, for the price of running two models.
     ///
     /// # Errors
     ///
@@ -279,6 +345,25 @@ impl Bake {
     pub fn keep_previous_as_shadow(mut self, sample: f64) -> Result<Self, InvalidShare> {
         self.previous_as_shadow = Share::new(sample)?;
         Ok(self)
+    }
+
+    /// The share of requests that the version before is given as a shadow once a detector has alarmed; a fifth unless
+    /// told, so that the paired test has its answer soon. 0 for never.
+    ///
+    /// # Errors
+    ///
+    /// A share that is not a number in `0..=1`.
+    pub fn wake(mut self, sample: f64) -> Result<Self, InvalidShare> {
+        self.wake = Share::new(sample)?;
+        Ok(self)
+    }
+
+    /// How many units a detector lets pass on average before it alarms although nothing is worse than it may be; 10,000
+    /// unless told. An alarm costs some shadow runs, no more.
+    #[must_use]
+    pub fn run_length(mut self, units: f64) -> Self {
+        self.run_length = units.max(100.0);
+        self
     }
 }
 

@@ -150,7 +150,7 @@ fn advance(
     let Some(current) = plan.steps().get(step) else { return Move::Stay };
     let ready = judgement.predictions >= current.min_predictions
         && judgement.labels >= current.min_labels
-        && now.since(state.entered) >= current.min_duration;
+        && now.since(state.entered) >= plan.lasts(step);
     if verdict == Verdict::Pass && ready {
         return match plan.steps().get(step + 1) {
             Some(next) => expose(next.exposed(), step + 1, state.sample),
@@ -159,13 +159,15 @@ fn advance(
     }
     // No traffic is no evidence: the time a step may take counts from its first request on.
     let waited = state.first_request.map(|first| now.since(first));
-    match (current.max_duration, waited) {
-        (Some(allowed), Some(waited)) if waited > allowed => match plan.policy() {
-            OnInconclusive::Pause => Move::Pause,
-            OnInconclusive::RollBack => Move::GiveUp,
-            OnInconclusive::Continue => Move::Stay,
-        },
-        _ => Move::Stay,
+    let too_long = current.max_duration.zip(waited).is_some_and(|(allowed, waited)| waited > allowed);
+    // What is spent since the rollout was resumed counts, as its time does.
+    let too_much =
+        current.max_predictions.is_some_and(|allowed| waited.is_some() && judgement.predictions >= allowed);
+    match plan.policy() {
+        _ if !(too_long || too_much) => Move::Stay,
+        OnInconclusive::Pause => Move::Pause,
+        OnInconclusive::RollBack => Move::GiveUp,
+        OnInconclusive::Continue => Move::Stay,
     }
 }
 
@@ -195,7 +197,7 @@ mod tests {
                 .min_duration(Duration::from_secs(60))
                 .max_duration(Duration::from_secs(600)),
         ];
-        Plan::new(steps).unwrap()
+        Plan::new(steps).unwrap().cycle(Duration::ZERO)
     }
 
     fn at(phase: Phase, step: usize) -> State {
@@ -253,6 +255,26 @@ mod tests {
             let now = Timestamp::from_unix_seconds(1_601);
             assert_eq!(transition(&canary, Some(&plan), false, now, input), Ok(expected));
         }
+    }
+
+    #[test]
+    fn a_step_that_has_spent_its_traffic_is_left_to_the_policy() {
+        let step = Step::canary(0.05).unwrap().max_predictions(1_000);
+        let plan = Plan::new([step]).unwrap().on_inconclusive(OnInconclusive::RollBack);
+        let mut canary = at(Phase::Canary, 0);
+        canary.first_request = Some(canary.entered);
+        let ask = |predictions| {
+            let input = Input::Judged(Judgement { verdict: Verdict::Inconclusive, predictions, labels: 0 });
+            transition(&canary, Some(&plan), false, canary.entered, input)
+        };
+        assert_eq!((ask(999), ask(1_000)), (Ok(Move::Stay), Ok(Move::GiveUp)));
+    }
+
+    #[test]
+    fn the_last_step_lasts_a_cycle_of_the_traffic() {
+        let plan = Plan::ramp([0.1, 0.5]).unwrap();
+        assert_eq!([0, 1, 2].map(|step| plan.lasts(step).as_secs()), [0, 0, 86_400]);
+        assert_eq!([0, 1, 2].map(|step| plan.weight_after(step).fraction()), [0.1, 0.5, 1.0]);
     }
 
     #[test]

@@ -11,6 +11,7 @@ use siphasher::sip::SipHasher24;
 use thiserror::Error;
 
 use crate::clock::Timestamp;
+use crate::dice::mix;
 use crate::share::Share;
 use crate::task::{Kept, Ranked};
 
@@ -57,6 +58,27 @@ pub(crate) struct Body {
     pub(crate) kept: Kept,
 }
 
+impl Body {
+    /// Whether it is the prediction by which a unit of several goes, or a unit of its own.
+    pub(crate) fn is_first_of_unit(&self) -> bool {
+        !self.flags.has(Flags::JOINT) || self.row == Some(self.unit)
+    }
+
+    /// Whether a comparison of arms counts it: what was split at random by request, or the first of a key.
+    pub(crate) fn is_unit(&self) -> bool {
+        if self.flags.has(Flags::KEYED) {
+            self.flags.has(Flags::FIRST_OF_KEY)
+        } else {
+            self.is_first_of_unit()
+        }
+    }
+
+    /// 64 bits that look random and are the same whenever they are asked for.
+    pub(crate) fn chance(&self) -> u64 {
+        mix(self.sequence ^ mix(self.process ^ u64::from(self.exposure)))
+    }
+}
+
 /// How the prediction was made.
 #[derive(Clone, Copy, PartialEq, Eq, Default)]
 #[cfg_attr(test, derive(Debug))]
@@ -71,6 +93,10 @@ impl Flags {
     pub(crate) const JOINT: Flags = Flags(1 << 3);
     /// The arm that was assigned failed; another answered.
     pub(crate) const FELL_BACK: Flags = Flags(1 << 2);
+    /// The first of its key since the key's bucket was enrolled: a unit of the comparison.
+    pub(crate) const FIRST_OF_KEY: Flags = Flags(1 << 4);
+    /// Its truth would have been hidden, and it was let through by chance so that it is not.
+    pub(crate) const EXPLORED: Flags = Flags(1 << 5);
 
     #[must_use]
     pub(crate) const fn with(self, other: Flags, on: bool) -> Flags {

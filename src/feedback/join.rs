@@ -6,6 +6,7 @@
 //! a hash of the id *before* anything is known of its outcome: thinning by age would favour outcomes that come fast.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -15,12 +16,14 @@ use serde::{Deserialize, Serialize};
 
 use super::id::{Body, Flags, PredictionId, SealKey};
 use crate::clock::Timestamp;
-use crate::dice::{mix, survives};
+use crate::dice::{mix, survives, thinning_for};
 use crate::stats::divergence::PairedLabel;
+use crate::stats::evidence::decided_alike;
+use crate::stats::evidence::waiting::{Labels, Place};
 use crate::stats::exposure::{Awaited, ROWS_TOGETHER};
 use crate::stats::intake::Intake;
 use crate::stats::tally::Sign;
-use crate::task::{Actual, Kept, Kpi, Outcome, TaskKind, Truth};
+use crate::task::{Actual, Censoring, Kept, Kpi, Outcome, TaskKind, Truth};
 
 /// What became of an outcome. None of these does harm; all are counted in `status()`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -137,6 +140,8 @@ pub(crate) struct Assumption {
 /// One half of a shadowed pair: what the shadow said, and where the pair counts.
 #[derive(Clone)]
 pub(crate) struct ShadowHalf {
+    /// Where its label counts as evidence, once it does: of the shadow's own answer, and of the pair.
+    labelled: (Option<Place>, Option<Place>),
     /// The shadow's own intake: how good its answers are.
     pub(crate) own: Arc<Intake>,
     /// The candidate's intake: pairs are its evidence.
@@ -144,6 +149,17 @@ pub(crate) struct ShadowHalf {
     pub(crate) kept: Kept,
     /// Live ran as the shadow of the candidate, rather than the other way round.
     pub(crate) reversed: bool,
+}
+
+impl ShadowHalf {
+    pub(crate) fn new(own: &Arc<Intake>, pairs: &Arc<Intake>, kept: Kept, reversed: bool) -> Self {
+        Self { labelled: (None, None), own: Arc::clone(own), pairs: Arc::clone(pairs), kept, reversed }
+    }
+
+    /// The pair's answers: live's, then the candidate's.
+    fn pair<'a>(&'a self, answered: &'a Kept) -> (&'a Kept, &'a Kept) {
+        if self.reversed { (&self.kept, answered) } else { (answered, &self.kept) }
+    }
 }
 
 type Key = (u32, u64);
@@ -196,16 +212,17 @@ struct Page {
 }
 
 struct Correctable {
-    kept: Kept,
+    body: Body,
     actual: Actual,
+    labelled: Option<Place>,
     shadows: Vec<ShadowHalf>,
 }
 
 enum Pair {
     /// The shadows have answered; the outcome is to come.
     Answered(Vec<ShadowHalf>),
-    /// The outcome came before the shadows' turn; what the caller was answered; whether it is the first of its unit.
-    Known(Actual, Kept, bool),
+    /// The outcome came before the shadows' turn; whether it is the first of its unit.
+    Known(Actual, bool),
 }
 
 /// Bits that were promised, in slots of a 64th of the horizon: how full the bitmap can get.
@@ -331,8 +348,9 @@ impl Joins {
             (_, Actual::Kpi { name, value }) => {
                 let place =
                     self.kpis.iter().position(|kpi| kpi.name() == &**name).ok_or(Refusal::UndeclaredKpi)?;
-                let (low, high) = self.kpis.get(place).map_or((0.0, 0.0), Kpi::bounds);
-                if !(low..=high).contains(value) {
+                let bounds = self.kpis.get(place).and_then(Kpi::bounds);
+                let accepted = bounds.map_or(value.is_finite(), |(low, high)| (low..=high).contains(value));
+                if !accepted {
                     return Err(Refusal::OutOfBounds);
                 }
                 u8::try_from(place + 1).map_err(|_| Refusal::UndeclaredKpi)
@@ -375,14 +393,11 @@ impl Joins {
             !others.any(|other| state.is_marked(PageKey::of(body.exposure, other, row), row))
         };
         self.record(&intake, &body.kept, figure, actual, Sign::Plus, first_of_unit);
+        let labelled = self.count_label(&intake, body, figure, actual);
         if figure == TRUTH {
             let shadows = self.pair_with_outcome(state, body, actual, !joint || first_of_unit);
-            state.remember(
-                key,
-                Correctable { kept: body.kept, actual: actual.clone(), shadows },
-                now,
-                &self.limits,
-            );
+            let correctable = Correctable { body: *body, actual: actual.clone(), labelled, shadows };
+            state.remember(key, correctable, now, &self.limits);
         }
         Joined::Counted
     }
@@ -409,16 +424,73 @@ impl Joins {
         });
     }
 
+    /// Counts the outcome of a unit as evidence: of a request without a key or the first of one that stays together, or of
+    /// the first of a key.
+    fn count_label(&self, intake: &Intake, body: &Body, figure: u8, actual: &Actual) -> Option<Place> {
+        let keyed = body.flags.has(Flags::KEYED);
+        if !body.is_unit() || self.hides(&body.kept) {
+            return None;
+        }
+        intake.count_label(body.at, |labels| {
+            let arm = if keyed { &mut labels.keys } else { &mut labels.requests };
+            match actual {
+                Actual::Kpi { value, .. } => {
+                    let place = usize::from(figure.saturating_sub(1));
+                    if let Some(kpi) = self.kpis.get(place) {
+                        arm.count_kpi(place, kpi, *value, body.chance());
+                    }
+                }
+                _ => arm.count(self.kind, &body.kept, actual, Sign::Plus, body.chance()),
+            }
+        })
+    }
+
+    /// Whether an answer keeps its truth from ever being known. A function of the host's that panics hides nothing.
+    fn hides(&self, kept: &Kept) -> bool {
+        let Truth::Censored(hidden) = &self.truth else { return false };
+        catch_unwind(AssertUnwindSafe(|| hidden(Censoring::of(kept)))).unwrap_or(false)
+    }
+
     /// A second outcome for the same prediction.
     fn correct(&self, state: &mut State, key: Key, actual: &Actual, intake: &Intake) -> Joined {
         let Some(earlier) = state.correctable.get_mut(&key) else { return Joined::Contradicted };
         if earlier.actual == *actual {
             return Joined::Repeated;
         }
-        for (outcome, sign) in [(&earlier.actual, Sign::Minus), (actual, Sign::Plus)] {
-            self.record(intake, &earlier.kept, TRUTH, outcome, sign, false);
+        let body = &earlier.body;
+        let outcomes = [(&earlier.actual, Sign::Minus), (actual, Sign::Plus)];
+        for (outcome, sign) in outcomes {
+            self.record(intake, &body.kept, TRUTH, outcome, sign, false);
             for shadow in &earlier.shadows {
-                self.record_pair(shadow, &earlier.kept, outcome, sign, false);
+                self.record_pair(shadow, &body.kept, outcome, sign, false);
+            }
+        }
+        let (kind, chance) = (self.kind, body.chance());
+        if let Some(place) = earlier.labelled {
+            intake.correct_label(place, |labels| {
+                let keyed = body.flags.has(Flags::KEYED);
+                let arm = if keyed { &mut labels.keys } else { &mut labels.requests };
+                outcomes
+                    .iter()
+                    .for_each(|(outcome, sign)| arm.count(kind, &body.kept, outcome, *sign, chance));
+            });
+        }
+        for shadow in &earlier.shadows {
+            let (own, pair) = shadow.labelled;
+            if let Some(place) = own {
+                shadow.own.correct_label(place, |labels| {
+                    let arm = &mut labels.requests;
+                    outcomes
+                        .iter()
+                        .for_each(|(outcome, sign)| arm.count(kind, &shadow.kept, outcome, *sign, chance));
+                });
+            }
+            if let Some(place) = pair {
+                shadow.pairs.correct_label(place, |labels| {
+                    for (outcome, sign) in outcomes {
+                        self.label_pair(labels, body, shadow, outcome, sign);
+                    }
+                });
             }
         }
         earlier.actual = actual.clone();
@@ -443,18 +515,45 @@ impl Joins {
         }
         let key = (body.exposure, body.sequence);
         match state.pairs.remove(&key) {
-            Some(Pair::Answered(halves)) => {
-                for half in &halves {
-                    self.record_pair(half, &body.kept, actual, Sign::Plus, first_of_unit);
-                }
+            Some(Pair::Answered(mut halves)) => {
+                self.judge_pairs(&mut halves, body, actual, first_of_unit);
                 halves
             }
             // The shadows have not had their turn. (An outcome that is known already cannot come here again.)
             Some(Pair::Known(..)) | None => {
-                let known = Pair::Known(actual.clone(), body.kept, first_of_unit);
+                let known = Pair::Known(actual.clone(), first_of_unit);
                 state.keep_pair(key, known, body.at, self.limits.pairs_max);
                 Vec::new()
             }
+        }
+    }
+
+    /// Counts an outcome for pairs, as figures and as evidence.
+    fn judge_pairs(&self, halves: &mut [ShadowHalf], body: &Body, actual: &Actual, first_of_unit: bool) {
+        for half in halves {
+            self.record_pair(half, &body.kept, actual, Sign::Plus, first_of_unit);
+            if !body.is_first_of_unit() {
+                continue;
+            }
+            let (kind, chance) = (self.kind, body.chance());
+            let own = half.own.count_label(body.at, |labels| {
+                labels.requests.count(kind, &half.kept, actual, Sign::Plus, chance);
+            });
+            let pair = half.pairs.count_label(body.at, |labels| {
+                self.label_pair(labels, body, half, actual, Sign::Plus);
+            });
+            half.labelled = (own, pair);
+        }
+    }
+
+    /// Counts who of a pair was right as evidence, or takes that back. Of a prediction whose truth is hidden, only what
+    /// was let through by chance counts.
+    fn label_pair(&self, labels: &mut Labels, body: &Body, half: &ShadowHalf, actual: &Actual, sign: Sign) {
+        let pair = half.pair(&body.kept);
+        if !self.hides(&body.kept) {
+            labels.pairs.count(self.kind, pair, actual, sign, body.chance());
+        } else if body.flags.has(Flags::EXPLORED) && !decided_alike(self.kind, pair) {
+            labels.pairs.count_explored(self.kind, pair, actual, sign);
         }
     }
 
@@ -467,7 +566,7 @@ impl Joins {
         sign: Sign,
         first_of_unit: bool,
     ) {
-        let (live, candidate) = if half.reversed { (&half.kept, answered) } else { (answered, &half.kept) };
+        let (live, candidate) = half.pair(answered);
         half.own.count(|tally| {
             tally.record_outcome(&half.kept, actual, sign);
             if first_of_unit {
@@ -475,13 +574,14 @@ impl Joins {
             }
         });
         if let Some(label) = PairedLabel::of(self.kind, live, candidate, actual) {
-            half.pairs.diverged(|divergence| divergence.record_label(label, sign));
+            half.pairs.judged(|divergence| divergence.record_label(label, sign));
         }
     }
 
     /// The shadows of a request have had their turn: their halves wait for the outcome, or meet it. A failure is an
     /// answer, and a wrong one; no halves at all mean that nobody will answer any more.
-    pub(crate) fn shadows_answered(&self, body: &Body, halves: Vec<ShadowHalf>) {
+    pub(crate) fn shadows_answered(&self, body: &Body, mut halves: Vec<ShadowHalf>) {
+        self.count_hidden(body, &halves);
         // One whose pair was thinned out has no flag, and its outcome will not look for the halves.
         let awaited = body.flags.has(Flags::SHADOWED);
         if !awaited || matches!(self.truth, Truth::CausedByAnswer) || matches!(self.kind, TaskKind::Untold) {
@@ -489,10 +589,8 @@ impl Joins {
         }
         let key = (body.exposure, body.sequence);
         let state = &mut *self.state.lock();
-        if let Some(Pair::Known(actual, answered, first_of_unit)) = state.pairs.remove(&key) {
-            for half in &halves {
-                self.record_pair(half, &answered, &actual, Sign::Plus, first_of_unit);
-            }
+        if let Some(Pair::Known(actual, first_of_unit)) = state.pairs.remove(&key) {
+            self.judge_pairs(&mut halves, body, &actual, first_of_unit);
             if let Some(correctable) = state.correctable.get_mut(&key) {
                 correctable.shadows = halves;
             }
@@ -501,16 +599,32 @@ impl Joins {
         }
     }
 
+    /// Counts the pairs of a prediction whose truth nobody will ever know.
+    fn count_hidden(&self, body: &Body, halves: &[ShadowHalf]) {
+        if !body.is_first_of_unit() || !self.hides(&body.kept) {
+            return;
+        }
+        for half in halves {
+            let alike = decided_alike(self.kind, half.pair(&body.kept));
+            if alike || !body.flags.has(Flags::EXPLORED) {
+                half.pairs.count_label(body.at, |labels| labels.pairs.count_hidden(alike));
+            }
+        }
+    }
+
     /// Takes over the predictions whose silence will mean something.
     pub(crate) fn await_outcomes(&self, awaited: impl IntoIterator<Item = Awaited>) {
         self.state.lock().awaiting.extend(awaited);
     }
 
-    /// Assumes the outcomes that are due, forgets what lies beyond the horizon, and sets how strongly what comes is
-    /// thinned. `issued` is how many bits the outcomes of what came since the last time may take, of each figure.
+    /// Assumes the outcomes that are due.
+    pub(crate) fn settle_silence(&self, now: Timestamp) {
+        self.assume(&mut self.state.lock(), now);
+    }
+
+    /// Forgets what lies beyond the horizon, and sets how strongly what comes is thinned. `issued` is how many bits the outcomes of what came since the last time may take, of each figure.
     pub(crate) fn maintain(&self, issued: u64, now: Timestamp) {
         let state = &mut *self.state.lock();
-        self.assume(state, now);
         state.forget(now, &self.limits);
         state.issued.add(issued, now, self.limits.horizon);
 
@@ -532,10 +646,14 @@ impl Joins {
         let Ok(figure) = self.figure_of(actual) else { return };
         while let Some(awaited) = pop_front_if(&mut state.awaiting, |awaited| now.since(awaited.at) >= *after)
         {
-            let Awaited { exposure, sequence, row, unit, at, kept } = awaited;
+            let Awaited { exposure, sequence, row, unit, at, kept, keyed, first_of_key } = awaited;
             // What was shadowed was not yet decided when the wait began; by now the halves are there.
             let shadowed = state.pairs.contains_key(&(exposure, sequence));
-            let flags = Flags::default().with(Flags::JOINT, unit.is_some()).with(Flags::SHADOWED, shadowed);
+            let flags = Flags::default()
+                .with(Flags::JOINT, unit.is_some())
+                .with(Flags::SHADOWED, shadowed)
+                .with(Flags::KEYED, keyed)
+                .with(Flags::FIRST_OF_KEY, first_of_key);
             let body = Body {
                 process: self.process,
                 exposure,
@@ -666,13 +784,6 @@ fn pop_front_if<T>(queue: &mut VecDeque<T>, wanted: impl FnOnce(&T) -> bool) -> 
 fn place_of(row: u64) -> (usize, u64) {
     let within = (row % PAGE_ROWS as u64) as usize;
     (within / 64, 1 << (within % 64))
-}
-
-/// How strongly to thin what comes, so that a table never fills: the first half of the room is given to everybody, the
-/// next quarter to every second, the next eighth to every fourth. What a prediction gets is decided when it is made.
-fn thinning_for(used: u64, capacity: u64) -> u32 {
-    let free = capacity.saturating_sub(used).max(1);
-    (capacity.max(1) / free).ilog2()
 }
 
 #[cfg(test)]

@@ -47,12 +47,13 @@ pub(crate) struct Pair<'a> {
 
 impl Divergence {
     /// Counts a pair. Scores that differ by more than `tolerance` are counted apart, and those of a regression that
-    /// do not agree with each other.
-    pub(crate) fn record(&mut self, kind: TaskKind, tolerance: f64, pair: &Pair<'_>) {
+    /// do not agree with each other. Whether the two agree.
+    pub(crate) fn record(&mut self, kind: TaskKind, tolerance: f64, pair: &Pair<'_>) -> bool {
         self.pairs += 1;
         let failed = [pair.live, pair.candidate].map(|kept| *kept == Kept::Unreadable);
         self.live_failed += u64::from(failed[0]);
         self.candidate_failed += u64::from(failed[1]);
+        let mut agreed = false;
         if failed == [false, false] {
             let difference = difference(pair.live, pair.candidate);
             let beyond = difference.is_some_and(|difference| difference > tolerance);
@@ -60,7 +61,8 @@ impl Divergence {
                 self.score.add(difference);
                 self.beyond_tolerance += u64::from(beyond);
             }
-            self.agreed += u64::from(agree(kind, pair.live, pair.candidate, beyond));
+            agreed = agree(kind, pair.live, pair.candidate, beyond);
+            self.agreed += u64::from(agreed);
             self.timed += 1;
             self.slower += u64::from(pair.candidate_nanos > pair.live_nanos);
             self.live_nanos += u128::from(pair.live_nanos);
@@ -71,6 +73,7 @@ impl Divergence {
             Some(_) => self.comparisons_refused += 1,
             None => {}
         }
+        agreed
     }
 
     /// Counts which of the two was right, or takes that back.

@@ -4,17 +4,21 @@
 //! threads on one stripe cost 309 ns a request, on two 43. The tick drains the stripes into the windows of the arm.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use crossbeam_utils::CachePadded;
 use parking_lot::Mutex;
 
+use super::evidence::arm::UnitCounts;
+use super::evidence::waiting::Maturity;
 use super::intake::Intake;
+use super::sequential::Additive;
 use super::tally::Tally;
 use crate::clock::Timestamp;
-use crate::dice::{mix, survives};
+use crate::dice::{mix, survives, thinning_for};
 use crate::error::ErrorKind;
 use crate::share::Share;
-use crate::sync::Flag;
+use crate::sync::{FirstSeen, Flag};
 use crate::task::{Kept, TaskKind};
 
 /// Threads that a handle expects to write figures at once; more share stripes.
@@ -35,8 +39,66 @@ pub(crate) struct Exposure {
     tripped: Flag,
     /// Nothing is started any more for its sake: its shadow requests are skipped.
     closed: Flag,
+    watched: Watched,
     stripes: Box<[CachePadded<Mutex<Stripe>>]>,
     pub(crate) intake: Arc<Intake>,
+}
+
+/// What is looked for in the units of an exposure, beside what its figures hold.
+#[derive(Clone, Default)]
+pub(crate) struct Watched {
+    /// Latencies in nanoseconds: units that took longer are counted.
+    pub(crate) slower_than: Arc<[u64]>,
+    /// Keys that count as units here, each once.
+    pub(crate) keys: Option<Arc<Keys>>,
+    /// A request counts as a unit whether it has a key or not: nothing is compared here that was split by key.
+    pub(crate) any: bool,
+    /// Who was answered is remembered.
+    pub(crate) answered: bool,
+}
+
+/// The keys that one attempt has seen, of either of its arms.
+///
+/// A user who comes a hundred times is one unit, not a hundred: what was randomised is the user. So a key counts by its
+/// first request since its bucket was given to the candidate or set aside as its control.
+pub(crate) struct Keys {
+    seen: FirstSeen,
+    /// How strongly new keys are thinned; see [`survives`].
+    thinning: AtomicU32,
+    /// Mixed into every hash: what is kept of a key is of no use outside of the handle.
+    seed: u64,
+}
+
+/// Keys that one attempt analyses; beyond half of it, a share of the new ones chosen by hash. 512 KB.
+const KEYS_MAX: usize = 32_768;
+
+impl Keys {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self { seen: FirstSeen::new(KEYS_MAX), thinning: AtomicU32::new(0), seed }
+    }
+
+    #[inline]
+    fn is_first(&self, key: u64) -> bool {
+        let hash = mix(key ^ self.seed);
+        // Relaxed: a request that still reads the old strength is thinned by it.
+        survives(hash, self.thinning.load(Ordering::Relaxed)) && self.seen.is_new(hash)
+    }
+
+    /// Fits the share of new keys that count to the room that is left.
+    pub(crate) fn relieve(&self) {
+        let thinning = thinning_for(self.seen.used() as u64, self.seen.max() as u64);
+        self.thinning.store(thinning, Ordering::Relaxed);
+    }
+
+    /// Keys that count.
+    pub(crate) fn count(&self) -> u64 {
+        self.seen.used() as u64
+    }
+
+    /// Of how many new keys one counts.
+    pub(crate) fn one_in(&self) -> u64 {
+        1 << self.thinning.load(Ordering::Relaxed).min(63)
+    }
 }
 
 /// What an exposure is made of, beside its numbers.
@@ -47,10 +109,12 @@ pub(crate) struct ExposureOptions {
     pub(crate) stripes: usize,
     pub(crate) awaits: bool,
     pub(crate) trip_after: u32,
+    pub(crate) maturity: Maturity,
 }
 
 struct Stripe {
     tally: Tally,
+    units: Units,
     /// Predictions so far.
     sequence: u64,
     /// Rows given out so far.
@@ -61,12 +125,40 @@ struct Stripe {
     awaited: Vec<Awaited>,
 }
 
+/// The units of one exposure, as evidence counts them.
+#[derive(Default)]
+pub(crate) struct Units {
+    /// Requests without a key; a batch that stays together and a pinned stream are one.
+    pub(crate) requests: UnitCounts,
+    /// Keys.
+    pub(crate) keys: UnitCounts,
+    /// Requests with a key, whether their key counts or not.
+    pub(crate) keyed: u64,
+}
+
+impl Units {
+    /// Nothing counted, with room for so many latencies.
+    fn begin(&mut self, slower_than: usize) {
+        self.reset();
+        self.requests.slow.resize(slower_than, 0);
+        self.keys.slow.resize(slower_than, 0);
+    }
+
+    pub(crate) fn reset(&mut self) {
+        self.requests.reset();
+        self.keys.reset();
+        self.keyed = 0;
+    }
+}
+
 /// What a request is called after it was counted.
 #[derive(Clone, Copy)]
 pub(crate) struct Counted {
     pub(crate) sequence: u64,
     pub(crate) row: Option<u64>,
     pub(crate) hash: u64,
+    /// Its key had not been seen before: it counts as a unit.
+    pub(crate) first_of_key: bool,
 }
 
 /// A prediction that waits for the time at which its outcome is assumed.
@@ -79,6 +171,10 @@ pub(crate) struct Awaited {
     pub(crate) unit: Option<u64>,
     pub(crate) at: Timestamp,
     pub(crate) kept: Kept,
+    /// It was routed by a key.
+    pub(crate) keyed: bool,
+    /// Its key had not been seen before.
+    pub(crate) first_of_key: bool,
 }
 
 /// One request, to be counted.
@@ -90,6 +186,8 @@ pub(crate) struct Request<'a> {
     /// The answer was thrown away.
     pub(crate) shadow: bool,
     pub(crate) unit: Unit,
+    /// The hash of its key, of a request that was routed by one.
+    pub(crate) key: Option<u64>,
     /// What the caller's id says of the answer; nothing where the caller gets no id, since no outcome can come then.
     pub(crate) kept: Option<&'a Kept>,
     /// The truth will never be known because of what was answered.
@@ -114,11 +212,23 @@ pub(crate) struct Unit {
 pub(crate) const ROWS_TOGETHER: u64 = 4_096;
 
 impl Exposure {
-    pub(crate) fn new(number: u32, share: Share, seed: u64, options: ExposureOptions) -> Self {
-        let ExposureOptions { kind, kpis, stripes, awaits, trip_after } = options;
+    pub(crate) fn new(
+        number: u32,
+        share: Share,
+        seed: u64,
+        options: ExposureOptions,
+        watched: Watched,
+    ) -> Self {
+        let ExposureOptions { kind, kpis, stripes, awaits, trip_after, maturity } = options;
         let awaited = if awaits { AWAITED_MAX } else { 0 };
+        let units = || {
+            let mut units = Units::default();
+            units.begin(watched.slower_than.len());
+            units
+        };
         let stripe = || Stripe {
             tally: Tally::recording(kind, kpis),
+            units: units(),
             sequence: 0,
             rows: 0,
             bits: 0,
@@ -134,15 +244,17 @@ impl Exposure {
             tripped: Flag::new(),
             closed: Flag::new(),
             stripes: (0..stripes).map(|_| CachePadded::new(Mutex::new(stripe()))).collect(),
-            intake: Arc::new(Intake::new(kind, kpis)),
+            intake: Arc::new(Intake::new(kind, kpis, maturity)),
+            watched,
         }
     }
 
     /// The same stripes for another exposure, all counts at zero.
-    pub(crate) fn renumbered(mut self, number: u32, share: Share, seed: u64) -> Self {
+    pub(crate) fn renumbered(mut self, number: u32, share: Share, seed: u64, watched: Watched) -> Self {
         for stripe in &mut self.stripes {
-            let Stripe { tally, sequence, rows, bits, failures_in_a_row, awaited } = stripe.get_mut();
+            let Stripe { tally, units, sequence, rows, bits, failures_in_a_row, awaited } = stripe.get_mut();
             tally.reset();
+            units.begin(watched.slower_than.len());
             awaited.clear();
             (*sequence, *rows, *bits, *failures_in_a_row) = (0, 0, 0, 0);
         }
@@ -152,6 +264,7 @@ impl Exposure {
         self.tripped = Flag::new();
         self.closed = Flag::new();
         self.intake = Arc::new(self.intake.like());
+        self.watched = watched;
         self
     }
 
@@ -160,7 +273,7 @@ impl Exposure {
     pub(crate) fn record(&self, lane: usize, request: &Request<'_>) -> Counted {
         let lane = lane % self.stripes.len().max(1);
         let Some(stripe) = self.stripes.get(lane) else {
-            return Counted { sequence: 0, row: None, hash: 0 };
+            return Counted { sequence: 0, row: None, hash: 0, first_of_key: false };
         };
         let stripe = &mut *stripe.lock();
         if request.shadow {
@@ -171,6 +284,7 @@ impl Exposure {
         if request.censored {
             stripe.tally.count_censored();
         }
+        let first_of_key = self.count_unit(&mut stripe.units, request);
         match request.result {
             Ok(_) => stripe.failures_in_a_row = 0,
             Err(ErrorKind::Input) => {}
@@ -198,10 +312,39 @@ impl Exposure {
             if self.awaits && !request.censored {
                 let (exposure, at, kept) = (self.number, request.at, *kept);
                 let unit = request.unit.joint.then(|| request.unit.number.unwrap_or(given));
-                stripe.awaited.push(Awaited { exposure, sequence, row: given, unit, at, kept });
+                let (row, keyed) = (given, request.key.is_some());
+                let awaited = Awaited { exposure, sequence, row, unit, at, kept, keyed, first_of_key };
+                stripe.awaited.push(awaited);
             }
         }
-        Counted { sequence, row, hash }
+        Counted { sequence, row, hash, first_of_key }
+    }
+
+    /// Counts the unit that a request is, if it is one; whether it is the first of a key. A request that was refused
+    /// because of its input is none: no version saw it.
+    #[inline]
+    fn count_unit(&self, units: &mut Units, request: &Request<'_>) -> bool {
+        units.keyed += u64::from(request.key.is_some());
+        if request.unit.joined || matches!(request.result, Err(ErrorKind::Input)) {
+            return false;
+        }
+        let (failed, limits) = (request.result.is_err(), &self.watched.slower_than);
+        match (request.key, &self.watched.keys) {
+            (None, _) => {
+                units.requests.count(failed, request.latency_nanos, limits);
+                false
+            }
+            (Some(key), Some(keys)) if keys.is_first(key) => {
+                units.keys.count(failed, request.latency_nanos, limits);
+                true
+            }
+            (Some(_), _) => {
+                if self.watched.any {
+                    units.requests.count(failed, request.latency_nanos, limits);
+                }
+                false
+            }
+        }
     }
 
     /// Counts what is not a prediction of this arm's own: see [`Tally`].
@@ -211,13 +354,23 @@ impl Exposure {
         }
     }
 
-    /// Adds what was counted since the last time to `tally`, hands out the predictions that wait for an outcome, and
-    /// begins anew. `spare` is an empty tally, and is one again afterwards: a stripe is locked only for a swap.
-    pub(crate) fn drain(&self, tally: &mut Tally, spare: &mut Tally, awaited: &mut Vec<Awaited>) {
+    /// Adds what was counted since the last time to `tally`, its units to `units`, hands out the predictions that
+    /// wait for an outcome, and begins anew. `spare` is an empty tally, and is one again afterwards: a stripe is locked only for a swap.
+    pub(crate) fn drain(
+        &self,
+        tally: &mut Tally,
+        spare: &mut Tally,
+        units: &mut Units,
+        awaited: &mut Vec<Awaited>,
+    ) {
         for stripe in &self.stripes {
             {
                 let stripe = &mut *stripe.lock();
                 std::mem::swap(&mut stripe.tally, spare);
+                units.requests.merge(&stripe.units.requests);
+                units.keys.merge(&stripe.units.keys);
+                units.keyed += stripe.units.keyed;
+                stripe.units.reset();
                 awaited.append(&mut stripe.awaited);
             }
             tally.merge(spare);
@@ -233,6 +386,11 @@ impl Exposure {
     /// From here on the arm is passed over.
     pub(crate) fn trip(&self) {
         self.tripped.raise();
+    }
+
+    #[inline]
+    pub(crate) fn remembers_answers(&self) -> bool {
+        self.watched.answered
     }
 
     #[inline]

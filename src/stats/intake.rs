@@ -3,7 +3,11 @@
 use parking_lot::Mutex;
 
 use super::divergence::Divergence;
+use super::evidence::pair::PairCounts;
+use super::evidence::waiting::{Labels, Maturity, Place, Taken, Waiting};
+use super::sequential::Additive;
 use super::tally::Tally;
+use crate::clock::Timestamp;
 use crate::task::TaskKind;
 
 /// Where the outcomes of one exposure collect until the next tick. Outlives the exposure's place in the table.
@@ -11,35 +15,50 @@ pub(crate) struct Intake {
     collected: Mutex<Collected>,
 }
 
-/// Outcomes and pairs since the last tick.
+/// Outcomes and pairs since the last tick; of labels, also those that wait for others of their time.
 struct Collected {
     tally: Tally,
     divergence: Divergence,
+    pairs: PairCounts,
+    waiting: Waiting,
+}
+
+/// What has collected, beside the figures.
+#[derive(Default)]
+pub(crate) struct Collection {
+    pub(crate) divergence: Divergence,
+    pub(crate) pairs: PairCounts,
+    pub(crate) labels: Taken,
 }
 
 impl Intake {
-    pub(crate) fn new(kind: TaskKind, kpis: usize) -> Self {
-        Self {
-            collected: Mutex::new(Collected {
-                tally: Tally::new(kind, kpis),
-                divergence: Divergence::default(),
-            }),
-        }
+    pub(crate) fn new(kind: TaskKind, kpis: usize, maturity: Maturity) -> Self {
+        Self::of(Tally::new(kind, kpis), Waiting::new(maturity))
+    }
+
+    fn of(tally: Tally, waiting: Waiting) -> Self {
+        let (divergence, pairs) = (Divergence::default(), PairCounts::default());
+        Self { collected: Mutex::new(Collected { tally, divergence, pairs, waiting }) }
     }
 
     /// An empty intake of the same kind.
     pub(crate) fn like(&self) -> Self {
-        let mut tally = self.collected.lock().tally.clone();
+        let collected = self.collected.lock();
+        let mut tally = collected.tally.clone();
         tally.reset();
-        Self { collected: Mutex::new(Collected { tally, divergence: Divergence::default() }) }
+        Self::of(tally, collected.waiting.like())
     }
 
-    /// Adds what has collected to `tally` and `divergence`, and begins anew.
-    pub(crate) fn drain(&self, tally: &mut Tally, divergence: &mut Divergence) {
+    /// Adds what has collected to `tally`, hands out the rest, and begins anew. Labels that wait stay.
+    pub(crate) fn drain(&self, tally: &mut Tally, now: Timestamp) -> Collection {
         let mut collected = self.collected.lock();
         tally.merge(&collected.tally);
         collected.tally.reset();
-        divergence.merge(&std::mem::take(&mut collected.divergence));
+        Collection {
+            divergence: std::mem::take(&mut collected.divergence),
+            pairs: std::mem::take(&mut collected.pairs),
+            labels: collected.waiting.take(now),
+        }
     }
 
     /// Counts outcomes, or takes them back.
@@ -47,8 +66,31 @@ impl Intake {
         count(&mut self.collected.lock().tally);
     }
 
-    /// Counts a pair of answers to the same input.
-    pub(crate) fn diverged(&self, count: impl FnOnce(&mut Divergence)) {
+    /// Counts a label, of a prediction made at a moment, as evidence; `None` where it comes too late to be any.
+    pub(crate) fn count_label(&self, at: Timestamp, count: impl FnOnce(&mut Labels)) -> Option<Place> {
+        self.collected.lock().waiting.count(at, count)
+    }
+
+    /// Corrects a label, if it has not become evidence yet.
+    pub(crate) fn correct_label(&self, place: Place, correct: impl FnOnce(&mut Labels)) {
+        self.collected.lock().waiting.correct(place, correct);
+    }
+
+    /// Counts a pair of answers to the same input: as a figure, and as evidence.
+    pub(crate) fn diverged(&self, count: impl FnOnce(&mut Divergence, &mut PairCounts)) {
+        let collected = &mut *self.collected.lock();
+        count(&mut collected.divergence, &mut collected.pairs);
+    }
+
+    /// Counts who was right in a pair, as a figure.
+    pub(crate) fn judged(&self, count: impl FnOnce(&mut Divergence)) {
         count(&mut self.collected.lock().divergence);
+    }
+}
+
+impl Collection {
+    /// Whether nothing is in it that any attempt would count.
+    pub(crate) fn has_evidence(&self) -> bool {
+        !self.pairs.is_empty() || !self.labels.slots.is_empty() || self.labels.late > 0
     }
 }

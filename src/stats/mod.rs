@@ -4,6 +4,7 @@
 //! of slots of a window and of processes merge in any order into the same, bit for bit.
 
 pub(crate) mod divergence;
+pub(crate) mod evidence;
 pub(crate) mod exposure;
 pub(crate) mod intake;
 pub(crate) mod quality;
@@ -11,12 +12,14 @@ pub mod sequential;
 pub(crate) mod tally;
 pub(crate) mod window;
 
+pub(crate) mod fixed;
+
 mod counts;
-mod fixed;
 mod kpi;
 mod latency;
 
 pub use divergence::DivergenceFigures;
+pub use evidence::ledger::{Cohort, Coverage};
 pub use kpi::KpiFigures;
 pub use latency::LatencyFigures;
 pub use quality::{

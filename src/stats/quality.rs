@@ -720,18 +720,12 @@ impl Ranking {
         self.lists += sign.unit();
         self.unanswered += if *kept == Kept::Unreadable { sign.unit() } else { 0 };
         self.without_relevant += if relevant.is_empty() { sign.unit() } else { 0 };
-        let shown = list.hashes().iter().take(usize::from(self.depth));
-        let (mut gain, mut first) = (0.0, None);
-        for (rank, _) in (1_u32..).zip(shown).filter(|(_, item)| relevant.contains(item)) {
-            self.found += sign.unit();
-            gain += discount(rank);
-            first = first.or(Some(rank));
-        }
-        if let Some(first) = first {
+        let gains = list_gains(list, relevant, self.depth);
+        self.found += i64::from(gains.found) * sign.unit();
+        if gains.found > 0 {
             self.hits += sign.unit();
-            self.reciprocal_rank.add(1.0 / f64::from(first), sign);
-            let attainable = relevant.len().min(usize::from(self.depth)) as u32;
-            self.ndcg.add(gain / (1..=attainable).map(discount).sum::<f64>(), sign);
+            self.reciprocal_rank.add(gains.reciprocal_rank, sign);
+            self.ndcg.add(gains.ndcg, sign);
         }
         Ok(())
     }
@@ -759,6 +753,33 @@ impl Ranking {
             ndcg: mean(self.ndcg),
             precision: ratio(seen(self.found), lists * u64::from(self.depth)),
         }
+    }
+}
+
+/// What one ranked list was worth.
+pub(crate) struct ListGains {
+    /// Relevant items in it.
+    pub(crate) found: u32,
+    /// One over the rank of the first; 0 where there is none.
+    pub(crate) reciprocal_rank: f64,
+    pub(crate) ndcg: f64,
+}
+
+/// What a ranked list was worth down to `depth`, given the items that turned out to be relevant.
+pub(crate) fn list_gains(list: &Ranked, relevant: &[u32], depth: u8) -> ListGains {
+    let shown = list.hashes().iter().take(usize::from(depth));
+    let (mut found, mut gain, mut first) = (0, 0.0, None);
+    for (rank, _) in (1_u32..).zip(shown).filter(|(_, item)| relevant.contains(item)) {
+        found += 1;
+        gain += discount(rank);
+        first = first.or(Some(rank));
+    }
+    let attainable = relevant.len().min(usize::from(depth)) as u32;
+    let best: f64 = (1..=attainable).map(discount).sum();
+    ListGains {
+        found,
+        reciprocal_rank: first.map_or(0.0, |first| 1.0 / f64::from(first)),
+        ndcg: if found > 0 { gain / best } else { 0.0 },
     }
 }
 

@@ -7,8 +7,8 @@ use std::time::Duration;
 use switchback::stats::ArmFigures;
 use switchback::testing::Scripted;
 use switchback::{
-    Answer, Builder, Clock, ErrorKind, Event, EventKind, ModelHandle, RolloutStatus, Share, Status, Task,
-    Timestamp,
+    Answer, Builder, Clock, ErrorKind, Event, EventKind, ModelHandle, Plan, RolloutStatus, Share, Status,
+    Step, Task, Timestamp,
 };
 
 /// A service whose requests and answers are numbers; an answer is the probability of yes.
@@ -22,6 +22,7 @@ pub(crate) fn clock() -> Clock {
 pub(crate) fn builder(clock: &Clock) -> Builder<f64, f64> {
     ModelHandle::builder("late")
         .task(Task::binary(|probability: &f64| *probability))
+        .labels_come_at_random()
         .clock(clock.clone())
         .seed(7)
         .stripes(1)
@@ -39,6 +40,16 @@ pub(crate) fn seconds(seconds: u64) -> Duration {
 
 pub(crate) fn share(fraction: f64) -> Share {
     Share::new(fraction).unwrap()
+}
+
+/// A ramp whose last step need not last a day.
+pub(crate) fn ramp<const N: usize>(weights: [f64; N]) -> Plan {
+    Plan::ramp(weights).unwrap().cycle(Duration::ZERO)
+}
+
+/// A plan whose last step need not last a day.
+pub(crate) fn plan<const N: usize>(steps: [Step; N]) -> Plan {
+    Plan::new(steps).unwrap().cycle(Duration::ZERO)
 }
 
 /// Asks `times` times, and gives the answers.

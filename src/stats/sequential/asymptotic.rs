@@ -15,8 +15,13 @@ pub struct Values(pub(crate) Moments);
 impl Values {
     /// Counts a value. One that is not a number does not count.
     pub fn count(&mut self, value: f64) {
+        self.record(value, Sign::Plus);
+    }
+
+    /// Counts a value, or takes back one that was counted.
+    pub(crate) fn record(&mut self, value: f64, sign: Sign) {
         if value.is_finite() {
-            self.0.add(value, Sign::Plus);
+            self.0.add(value, sign);
         }
     }
 

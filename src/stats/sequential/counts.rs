@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::share::Share;
+use crate::stats::fixed::Sign;
 
 /// Counts that merge by addition.
 pub trait Additive: Clone + Default {
@@ -57,12 +58,18 @@ pub struct PairedEvents {
 impl PairedEvents {
     /// Counts one input.
     pub fn count(&mut self, live: bool, candidate: bool) {
-        *match (live, candidate) {
+        self.record(live, candidate, Sign::Plus);
+    }
+
+    /// Counts one input, or takes back one that was counted.
+    pub(crate) fn record(&mut self, live: bool, candidate: bool, sign: Sign) {
+        let cell = match (live, candidate) {
             (false, false) => &mut self.neither,
             (true, false) => &mut self.only_live,
             (false, true) => &mut self.only_candidate,
             (true, true) => &mut self.both,
-        } += 1;
+        };
+        *cell = cell.saturating_add_signed(sign.unit());
     }
 
     /// How many inputs.
@@ -120,8 +127,16 @@ impl Scores {
     /// Counts a score in `-1..=1`; one beyond counts as the bound, one that is not a number not at all. `chance` is 64
     /// random bits that have nothing to do with the score: the hash of an id.
     pub fn count(&mut self, score: f64, chance: u64) {
-        if let Some(place) = Self::place(score, chance) {
-            *self.0.entry(place).or_default() += 1;
+        self.record(score, Sign::Plus, chance);
+    }
+
+    /// Counts a score, or takes back one that was counted with the same chance.
+    pub(crate) fn record(&mut self, score: f64, sign: Sign, chance: u64) {
+        let Some(place) = Self::place(score, chance) else { return };
+        let count = self.0.entry(place).or_default();
+        *count = count.saturating_add_signed(sign.unit());
+        if *count == 0 {
+            self.0.remove(&place);
         }
     }
 

@@ -17,11 +17,13 @@
 //! | events on the same inputs, in percentage points | [`PairedEvents`] | [`PairedDifference`] ([`mcnemar`] without a margin) |
 //! | events on the same inputs, by a factor | [`PairedEvents`] | [`PairedRatio`] |
 //! | losses on the same inputs | [`Scores`] of differences | [`PairedScores`] |
+//! | the same, where some answers hide the truth | [`HiddenEvents`] | [`PairedHidden`] |
 //! | events in two arms, by a factor | [`ByOdds`] of [`Events`] | [`RateRatio`] |
+//! | events in two arms, in percentage points | [`ByOdds`] of [`Events`] | [`RateDifference`] |
 //! | means in two arms, absolute | [`ByOdds`] of [`Scores`] | [`MeanDifference`] |
 //! | means without bounds | [`ByOdds`] of [`Values`] | [`Asymptotic`], in the limit only |
 //! | ratios with a denominator of the version's own | [`PairedParts`], [`Parts`] | [`PairedRatioTest`], [`SplitRatioTest`] |
-//! | one version against a limit | [`Events`], [`Scores`] | [`Rate`], [`Mean`] |
+//! | one version against a limit | [`Events`], [`Scores`], [`Parts`] | [`Rate`], [`Mean`], [`RatioLimit`] |
 //! | whether traffic was split as told | [`ByOdds`] of [`Events`] | [`SampleRatio`] |
 //! | a change, without an end in sight | [`Events`] | [`RateDetector`] |
 //!
@@ -62,11 +64,11 @@ pub use e_value::EValue;
 pub use interval::interval;
 pub use many::{e_bh, eliminate};
 pub use mcnemar::{mcnemar, rate_interval};
-pub use mean_difference::MeanDifference;
+pub use mean_difference::{MeanDifference, RateDifference};
 pub use onset::{Block, Blocks};
-pub use paired::{PairedDifference, PairedRatio, PairedScores};
+pub use paired::{HiddenEvents, PairedDifference, PairedHidden, PairedRatio, PairedScores};
 pub use rate_ratio::RateRatio;
-pub use ratio::{PairedParts, PairedRatioTest, Part, Parts, RatioMargin, SplitRatioTest};
+pub use ratio::{PairedParts, PairedRatioTest, Part, Parts, RatioLimit, RatioMargin, SplitRatioTest};
 pub use sample_ratio::{SampleRatio, mismatch};
 pub use single::{Mean, Rate};
 

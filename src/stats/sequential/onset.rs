@@ -106,6 +106,11 @@ impl<C: Additive> Blocks<C> {
         &self.0
     }
 
+    /// The blocks as they were when the `count`-th of those that are left was the newest.
+    pub(crate) fn first(&self, count: usize) -> Self {
+        Self(self.0.iter().take(count.max(1)).cloned().collect())
+    }
+
     /// The number of the open block.
     pub fn newest(&self) -> u32 {
         self.0.last().map_or(0, |open| open.number)

@@ -3,8 +3,10 @@
 //! Whatever makes an input hard makes it hard for both, so pairs see in hundreds what two separate arms see in tens of
 //! thousands.
 
+use serde::{Deserialize, Serialize};
+
 use super::bets::{Bets, Weights, log_spaced};
-use super::counts::{PairedEvents, Scores};
+use super::counts::{Additive, PairedEvents, Scores};
 use super::e_value::EValue;
 use super::{Claim, SequentialTest};
 
@@ -69,6 +71,82 @@ fn difference_bets(claim: Claim, margin: f64, parts: &[f64], differences: &[f64]
     let stakes: Vec<f64> = parts.iter().map(|part| part * most).collect();
     let gains: Vec<f64> = differences.iter().map(|x| claim.sign() * (x - margin)).collect();
     Bets::on_gains(Weights::even(stakes.len()), &stakes, &gains)
+}
+
+/// Events of two versions on the same inputs, where some answers keep the truth from ever being known: a payment that was
+/// blocked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+pub struct HiddenEvents {
+    /// Inputs whose truth is known because nothing hid it.
+    pub seen: PairedEvents,
+    /// Inputs whose truth is hidden, and both versions decided alike: whatever it is, neither is better for it.
+    pub alike: u64,
+    /// Inputs whose truth is hidden, and the versions decided differently.
+    pub apart: u64,
+    /// Inputs whose truth would have been hidden, that were let through by chance, and on which the versions decided
+    /// differently.
+    pub explored: PairedEvents,
+}
+
+impl Additive for HiddenEvents {
+    fn merge(&mut self, other: &Self) {
+        self.seen.merge(&other.seen);
+        self.alike += other.alike;
+        self.apart += other.apart;
+        self.explored.merge(&other.explored);
+    }
+
+    fn is_empty(&self) -> bool {
+        self.seen.is_empty() && self.alike == 0 && self.apart == 0 && self.explored.is_empty()
+    }
+}
+
+/// [`PairedDifference`] where some truths are hidden.
+///
+/// Where a share `explored` of what would be hidden is let through at random, each of these counts for `1 / explored` of
+/// its kind, and the rest for nothing: right on average (Horvitz & Thompson 1952). Without that, only bounds are left: what
+/// is hidden and was decided differently is taken to speak for the candidate where harm is to be shown, and against it
+/// where its absence is.
+#[derive(Debug, Clone)]
+pub struct PairedHidden {
+    bets: Bets,
+}
+
+impl PairedHidden {
+    /// A test of `claim` at the margin `margin`. `explored` is the share of what would be hidden that is let through, if
+    /// any is.
+    pub fn new(claim: Claim, margin: f64, explored: Option<f64>) -> Self {
+        let (weight, apart) = match explored {
+            Some(share) => (1.0 / share.clamp(1e-3, 1.0), 0.0),
+            None => (1.0, -claim.sign()),
+        };
+        let differences = [1.0, 0.0, -1.0, 0.0, apart, weight, 0.0, -weight];
+        let gains = differences.map(|x| claim.sign() * (x - margin.clamp(-1.0, 1.0)));
+        let worst = gains.iter().copied().fold(-1e-9, f64::min);
+        // Weighted pairs are seldom and large: what pays off is a small part of what could be staked.
+        let stakes: Vec<f64> =
+            log_spaced(0.05 / weight, 0.9, 12).into_iter().map(|part| part / -worst).collect();
+        Self { bets: Bets::on_gains(Weights::even(stakes.len()), &stakes, &gains) }
+    }
+}
+
+impl SequentialTest for PairedHidden {
+    type Counts = HiddenEvents;
+
+    fn e_value(&self, counts: &HiddenEvents) -> EValue {
+        let HiddenEvents { seen, alike, apart, explored } = *counts;
+        let cells = [
+            seen.only_candidate,
+            seen.neither + seen.both,
+            seen.only_live,
+            alike,
+            apart,
+            explored.only_candidate,
+            explored.neither + explored.both,
+            explored.only_live,
+        ];
+        self.bets.e_value(cells.into_iter().enumerate())
+    }
 }
 
 /// How much larger the candidate's loss is than live's on the same inputs: a Brier score, a clipped log-loss, a rank.
@@ -157,6 +235,20 @@ mod tests {
             let ratio = PairedRatio::new(claim, 1.0);
             assert_eq!(ratio.e_value(&pairs(7, 0, 13)), test.e_value(&pairs(7, 0, 13)));
         }
+    }
+
+    #[test]
+    fn what_is_hidden_is_taken_against_the_claim_unless_some_of_it_is_explored() {
+        let seen = PairedEvents { neither: 900, only_live: 10, only_candidate: 60, both: 30 };
+        let counts = HiddenEvents { seen, alike: 50, apart: 200, explored: PairedEvents::default() };
+        let e =
+            |claim, explored, counts: &HiddenEvents| PairedHidden::new(claim, 0.01, explored).e_value(counts);
+        assert!(e(Claim::Harm, None, &counts) < EValue::ONE, "the hidden ones could make good for it");
+        assert!(e(Claim::NonInferiority, None, &counts) < EValue::ONE);
+        // A tenth of them was let through, and the candidate was wrong there too.
+        let explored = PairedEvents { only_candidate: 20, only_live: 1, ..PairedEvents::default() };
+        let counts = HiddenEvents { explored, ..counts };
+        assert!(e(Claim::Harm, Some(0.1), &counts) > EValue::of(20.0));
     }
 
     #[test]

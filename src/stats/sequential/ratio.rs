@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 
 use serde::{Deserialize, Serialize};
 
-use super::bets::{Bets, Wealth, Weights};
+use super::bets::{Bets, Wealth, Weights, log_spaced};
 use super::counts::{Additive, Arms};
 use super::e_value::{EValue, ln, ln_sum_exp};
 use super::{Claim, SequentialTest};
@@ -55,6 +55,11 @@ impl Parts {
     /// The ratio.
     pub fn ratio(&self) -> Option<f64> {
         ratio(self.0.iter().map(|(part, times)| (*part, *times)))
+    }
+
+    /// The numerator.
+    pub fn part(&self) -> u64 {
+        self.0.iter().map(|(part, times)| u64::from(part.part) * times).sum()
     }
 
     /// The denominator.
@@ -227,6 +232,40 @@ impl SequentialTest for SplitRatioTest {
     }
 }
 
+/// A ratio of one version against a fixed limit: a precision of 0.9 at least, whatever live's is.
+///
+/// Bets on how far each unit exceeds the limit; see [`Mean`](super::Mean).
+#[derive(Debug, Clone)]
+pub struct RatioLimit {
+    bets: Bets,
+}
+
+impl RatioLimit {
+    /// A test of `claim` at the limit `limit`, which is kept within 1e-9 of 0 and 1. For `largest` see
+    /// [`PairedRatioTest::new`].
+    pub fn new(claim: Claim, limit: f64, largest: u8) -> Self {
+        let (limit, largest) = (limit.clamp(1e-9, 1.0 - 1e-9), largest.clamp(1, Part::LARGEST));
+        let worst = f64::from(largest)
+            * match claim {
+                Claim::Harm => limit,
+                Claim::NonInferiority => 1.0 - limit,
+            };
+        let stakes: Vec<f64> = log_spaced(0.003, 0.9, 14).into_iter().map(|part| part / worst).collect();
+        let possible = |part: &Part| part.whole <= largest;
+        // A unit that was not announced loses everything.
+        let gain = |part: Part| if possible(&part) { claim.sign() * part.beyond(limit) } else { -1e12 };
+        Self { bets: Bets::on_gains(Weights::even(stakes.len()), &stakes, &PARTS.map(gain)) }
+    }
+}
+
+impl SequentialTest for RatioLimit {
+    type Counts = Parts;
+
+    fn e_value(&self, counts: &Parts) -> EValue {
+        self.bets.e_value(counts.0.iter().map(|(part, times)| (place(*part), *times)))
+    }
+}
+
 impl Additive for Arms<Parts> {
     fn merge(&mut self, other: &Self) {
         self.candidate.merge(&other.candidate);
@@ -249,11 +288,12 @@ const PARTS: [Part; 6] = [
 
 /// Where a pair of parts stands in a table of bets.
 fn cell(live: Part, candidate: Part) -> usize {
-    let place = |part: Part| {
-        let before = usize::from(part.whole) * usize::from(part.whole + 1) / 2;
-        before + usize::from(part.part)
-    };
     place(live) * PARTS.len() + place(candidate)
+}
+
+/// Where a part stands among all.
+fn place(part: Part) -> usize {
+    usize::from(part.whole) * usize::from(part.whole + 1) / 2 + usize::from(part.part)
 }
 
 /// The bets for every value that live's ratio could have.
@@ -290,12 +330,18 @@ impl Nuisance {
     /// The bets if live's ratio is `p`.
     fn bets(&self, p: f64) -> Bets {
         let limit = self.margin.limit(p);
+        let possible = |part: Part| f64::from(part.whole) <= self.largest;
         // The largest loss on the candidate's side, so that no pair of stakes ever loses all.
         let scale = 1.0 / (self.largest * limit.abs().max((1.0 - limit).abs()).max(1.0));
         let mut factors = Vec::new();
         for (candidate, live) in Self::stakes() {
             for theirs in PARTS {
                 for own in PARTS {
+                    if !possible(own) || !possible(theirs) {
+                        // Not one of the units that were announced: there is no bet that could bear it.
+                        factors.push(-1.0);
+                        continue;
+                    }
                     let on_candidate = candidate * scale * self.claim.sign() * own.beyond(limit);
                     let on_live = live / self.largest * theirs.beyond(p);
                     factors.push(on_candidate + on_live);

@@ -1,0 +1,351 @@
+//! One attempt to replace live: its guards, its evidence, and what its tests may conclude.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::alpha::AlphaStatus;
+use super::decision::Decision;
+use super::event::Cause;
+use super::guard::design::{Setting, Tests, TruthKind};
+use super::guard::history::History;
+use super::guard::{Design, Evidence, Figure, Guard, Limit, Rule, Tested};
+use super::phase::Phase;
+use super::plan::{Bake, Plan};
+use super::rollout::State;
+use crate::clock::Timestamp;
+use crate::feedback::PredictionId;
+use crate::shadow::ShadowCounts;
+use crate::stats::Metric;
+use crate::stats::divergence::Divergence;
+use crate::stats::evidence::arm::ArmCounts;
+use crate::stats::evidence::ledger::Ledger;
+use crate::stats::exposure::Keys;
+use crate::stats::sequential::{ByOdds, EValue, Events, RateDetector, SampleRatio, SequentialTest};
+use crate::stats::tally::Tally;
+use crate::version::{Version, VersionId};
+
+/// One attempt to replace live, as long as it runs.
+pub(crate) struct Attempt<I: ?Sized, O> {
+    pub(crate) number: u32,
+    /// What it is called in the table of buckets.
+    pub(crate) slot: u8,
+    pub(crate) version: Arc<Version<I, O>>,
+    pub(crate) guards: Vec<Guarded>,
+    pub(crate) plan: Option<Plan>,
+    /// How it is watched once it is live.
+    pub(crate) bake: Bake,
+    pub(crate) state: State,
+    pub(crate) candidate: u32,
+    pub(crate) control: u32,
+    pub(crate) divergence: Divergence,
+    pub(crate) evidence: Vec<Evidence>,
+    pub(crate) previous: Option<VersionId>,
+    /// It has failed outright, wherever it was exposed.
+    pub(crate) tripped: bool,
+    /// Requests and outcomes of the candidate when the step began.
+    pub(crate) before_step: (u64, u64),
+    pub(crate) shadow_before: ShadowCounts,
+    pub(crate) ledger: Arc<Ledger>,
+    /// Latencies that its guards look for.
+    pub(crate) probes: Vec<Probe>,
+    /// The keys that count, once the first one was seen.
+    pub(crate) keys: Option<Arc<Keys>>,
+    /// Divided when the evidence began.
+    pub(crate) alpha: Option<AlphaStatus>,
+    /// What the version is said to achieve.
+    pub(crate) promised: Vec<(Metric, f64)>,
+    /// Predictions that the version answered for real, if they are kept.
+    pub(crate) answered: Answered,
+}
+
+/// A guard, with the test that stands behind it.
+#[derive(Clone)]
+pub(crate) struct Guarded {
+    pub(crate) guard: Arc<dyn Guard>,
+    pub(crate) test: Option<GuardTest>,
+}
+
+/// The test behind a guard of this crate's.
+#[derive(Clone)]
+pub(crate) struct GuardTest {
+    pub(crate) rule: Rule,
+    pub(crate) design: Arc<Design>,
+    pub(crate) tests: Arc<Tests>,
+    /// The most that the evidence for harm ever was.
+    pub(crate) peak: EValue,
+    /// Watches the new live, where its figure is a rate.
+    pub(crate) watch: Option<Watch>,
+}
+
+/// What watches a new live by one figure.
+#[derive(Clone)]
+pub(crate) struct Watch {
+    detector: RateDetector,
+    seen: Events,
+}
+
+/// A latency that a guard looks for.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Probe {
+    kind: ProbeKind,
+    /// Nanoseconds, live's and the candidate's; nothing until live's quantile is known.
+    pub(crate) frozen: Option<(u64, u64)>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+enum ProbeKind {
+    /// A quantile of live's, and how many times as long the candidate may take.
+    TimesLive { quantile: f64, factor: f64 },
+    /// A fixed time.
+    Within,
+}
+
+impl Probe {
+    /// What a rule looks for, if it is one over a latency.
+    pub(crate) fn of(rule: &Rule) -> Option<Self> {
+        let Figure::Latency { quantile } = rule.figure else { return None };
+        Some(match rule.limit {
+            Limit::TimesLive(factor) => {
+                Self { kind: ProbeKind::TimesLive { quantile, factor }, frozen: None }
+            }
+            Limit::AtMost(seconds) => {
+                let nanos = nanos(Duration::try_from_secs_f64(seconds.max(0.0)).unwrap_or(Duration::MAX));
+                Self { kind: ProbeKind::Within, frozen: Some((nanos, nanos)) }
+            }
+            _ => return None,
+        })
+    }
+
+    /// Requests of live's from which its quantile is known well enough: ten beyond it, and a hundred.
+    fn wanted(&self) -> u64 {
+        match self.kind {
+            ProbeKind::TimesLive { quantile, .. } => {
+                ((10.0 / (1.0 - quantile).max(1e-4)).ceil() as u64).max(100)
+            }
+            ProbeKind::Within => 0,
+        }
+    }
+
+    /// Freezes live's quantile if enough is known of it; whether that has just happened.
+    fn freeze(&mut self, live: &Tally) -> bool {
+        let (ProbeKind::TimesLive { quantile, factor }, None) = (&self.kind, self.frozen) else {
+            return false;
+        };
+        let latency = live.latency();
+        if latency.count() < self.wanted() {
+            return false;
+        }
+        let Some(quantile) = latency.quantile(*quantile) else { return false };
+        self.frozen = Some((nanos(quantile), nanos(quantile.mul_f64(factor.clamp(1e-3, 1e6)))));
+        true
+    }
+}
+
+fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
+/// Predictions that a version answered, newest last, so that they can be made again where it was taken back.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Answered {
+    pub(crate) ids: VecDeque<PredictionId>,
+    /// Those that are not among them because only so many are kept.
+    pub(crate) missed: u64,
+}
+
+impl Answered {
+    pub(crate) fn extend(&mut self, ids: impl IntoIterator<Item = PredictionId>, missed: u64, max: usize) {
+        self.missed += missed;
+        self.ids.extend(ids);
+        while self.ids.len() > max {
+            self.ids.pop_front();
+            self.missed += 1;
+        }
+    }
+}
+
+/// An attempt that is over.
+pub(crate) struct Past {
+    pub(crate) number: u32,
+    pub(crate) version: VersionId,
+    pub(crate) phase: Phase,
+    pub(crate) cause: Option<Cause>,
+    pub(crate) ended: Timestamp,
+    pub(crate) candidate: u32,
+    pub(crate) control: u32,
+    pub(crate) divergence: Divergence,
+    pub(crate) evidence: Vec<Evidence>,
+    pub(crate) alpha: Option<AlphaStatus>,
+    pub(crate) ledger: Arc<Ledger>,
+    /// What it was compared with.
+    pub(crate) live: VersionId,
+    pub(crate) rules: Vec<Rule>,
+    pub(crate) answered: Answered,
+    /// It has been told what it had answered.
+    pub(crate) recalled: bool,
+}
+
+impl<I: ?Sized, O> Attempt<I, O> {
+    /// The guards of this crate's.
+    pub(crate) fn tests(&self) -> impl Iterator<Item = &GuardTest> + '_ {
+        self.guards.iter().filter_map(|guarded| guarded.test.as_ref())
+    }
+
+    /// Adds a guard, with its test where it is one of this crate's.
+    pub(crate) fn add_guard(&mut self, guard: Arc<dyn Guard>, setting: &Setting<'_>) -> Result<(), String> {
+        let test = match guard.as_rule() {
+            None => None,
+            Some(rule) => {
+                let probe = Probe::of(rule);
+                let place = probe.as_ref().map(|_| self.probes.len());
+                let design = Design::of(rule, place, setting)?;
+                self.probes.extend(probe);
+                Some(GuardTest {
+                    rule: rule.clone(),
+                    design: Arc::new(design),
+                    tests: Arc::default(),
+                    peak: EValue::ZERO,
+                    watch: None,
+                })
+            }
+        };
+        self.guards.push(Guarded { guard, test });
+        Ok(())
+    }
+
+    /// Freezes the latencies that are known well enough by now; whether any was.
+    pub(crate) fn freeze_probes(&mut self, live: &Tally) -> bool {
+        self.probes.iter_mut().fold(false, |frozen, probe| probe.freeze(live) | frozen)
+    }
+
+    /// The latencies that are looked for: live's and the candidate's. One that is not frozen yet is never exceeded.
+    pub(crate) fn slower_than(&self) -> Vec<(u64, u64)> {
+        self.probes.iter().map(|probe| probe.frozen.unwrap_or((u64::MAX, u64::MAX))).collect()
+    }
+
+    /// Fixes what live was known to be like, before anything is compared with it.
+    pub(crate) fn fix_centres(&mut self, live: &Tally, kpis: usize) {
+        for test in self.guards.iter_mut().filter_map(|guarded| guarded.test.as_mut()) {
+            let known = match (&test.rule.figure, test.design.tested) {
+                (Figure::ErrorRate, _) => live.error_rate().value(),
+                (Figure::Quality { metric }, _) => {
+                    live.measure(*metric).map(|known| test.design.loss(known.value))
+                }
+                (Figure::Kpi { .. }, Tested::Kpi(place)) if place < kpis => {
+                    live.kpi(place).and_then(|kpi| kpi.mean()).map(|mean| test.design.loss(mean))
+                }
+                _ => None,
+            };
+            let centre = known.filter(|loss| (0.0..=1.0).contains(loss)).unwrap_or(0.0);
+            test.design = Arc::new(Design { centre, ..Design::clone(&test.design) });
+            test.tests = Arc::default();
+        }
+    }
+
+    /// What keeps the candidate from being promoted by a rule, whatever its evidence.
+    pub(crate) fn obstacles(&self, test: &GuardTest, shadow: &ShadowCounts, truth: TruthKind) -> Vec<String> {
+        let mut obstacles = Vec::new();
+        let total = self.ledger.blocks().total();
+        let alarm = EValue::threshold(SampleRatio::ALPHA);
+        let mismatch = |of: &dyn Fn(&ArmCounts) -> u64| {
+            let units = |arms: &ByOdds<ArmCounts>| {
+                SampleRatio::default().e_value(&arms.map(|arm| Events { events: 0, units: of(arm) }))
+            };
+            units(&total.requests).max(units(&total.keys))
+        };
+        if mismatch(&|arm| arm.units.units) >= alarm {
+            obstacles.push(String::from(
+                "units do not come in the shares in which traffic was split: telemetry was lost or counted twice",
+            ));
+        }
+        let design = &test.design;
+        if design.needs_labels() && !matches!(truth, TruthKind::Censored(_)) {
+            let labelled: &dyn Fn(&ArmCounts) -> u64 = match design.tested {
+                Tested::Kpi(place) | Tested::KpiValues(place) | Tested::KpiSuccesses(place) => {
+                    &move |arm| arm.labels.kpis.get(place).map_or(0, |kpi| kpi.values.len())
+                }
+                _ => &|arm| arm.labels.known,
+            };
+            if mismatch(labelled) >= alarm {
+                obstacles.push("labels arrive in another share for the candidate than for live".into());
+            }
+        }
+        if design.needs_labels() && truth == TruthKind::Censored(None) {
+            obstacles.push(String::from(
+                "what is answered hides the truth: without `explore` no equality can be shown, only bounds",
+            ));
+        }
+        if let (true, Some(dropped), Some(margin)) =
+            (design.rests_on_pairs(), shadow.drop_rate(), design.absolute_margin())
+            && dropped > margin / 10.0
+        {
+            obstacles.push(format!(
+                "{:.2} % of the copies were dropped, more than a tenth of the margin: give the shadow more room",
+                dropped * 100.0
+            ));
+        }
+        if let Tested::Slow(place) = design.tested
+            && let Some(probe) = self.probes.get(place).filter(|probe| probe.frozen.is_none())
+        {
+            obstacles
+                .push(format!("live's quantile is frozen once it has answered {} requests", probe.wanted()));
+        }
+        obstacles
+    }
+
+    /// Begins to watch the new live, by what it was like as a candidate.
+    pub(crate) fn begin_watch(&mut self) {
+        let (ledger, run_length) = (Arc::clone(&self.ledger), self.bake.run_length);
+        for test in self.guards.iter_mut().filter_map(|guarded| guarded.test.as_mut()) {
+            let known = test.design.watched(&History::of(test.design.tested, &ledger), true);
+            let reference = known.and_then(|known| Some(test.design.tolerated(known.rate()?)));
+            test.watch = reference.map(|reference| Watch {
+                detector: RateDetector::new(reference, run_length),
+                seen: Events::default(),
+            });
+        }
+    }
+
+    /// Shows the watches what has come since the last time. The guards whose figure has risen, by place.
+    pub(crate) fn watch(&mut self) -> Vec<usize> {
+        let ledger = Arc::clone(&self.ledger);
+        let mut alarmed = Vec::new();
+        for (place, guarded) in self.guards.iter_mut().enumerate() {
+            let Some(test) = &mut guarded.test else { continue };
+            let Some(watch) = &mut test.watch else { continue };
+            let Some(seen) = test.design.watched(&History::of(test.design.tested, &ledger), false) else {
+                continue;
+            };
+            let fresh = Events {
+                events: seen.events.saturating_sub(watch.seen.events),
+                units: seen.units.saturating_sub(watch.seen.units),
+            };
+            watch.seen = seen;
+            watch.detector.observe(fresh);
+            if watch.detector.alarm() {
+                watch.detector.reset();
+                alarmed.push(place);
+            }
+        }
+        alarmed
+    }
+
+    /// The world has changed for both versions: what is usual now is the reference from here on.
+    pub(crate) fn watch_anew(&mut self) {
+        let (ledger, run_length) = (Arc::clone(&self.ledger), self.bake.run_length);
+        for test in self.guards.iter_mut().filter_map(|guarded| guarded.test.as_mut()) {
+            let Some(watch) = &mut test.watch else { continue };
+            let known = test.design.watched(&History::of(test.design.tested, &ledger), true);
+            if let Some(reference) = known.and_then(|known| Some(test.design.tolerated(known.rate()?))) {
+                watch.detector = RateDetector::new(reference, run_length);
+            }
+        }
+    }
+}
+
+/// A guard's verdict with what it rests on, once something follows from it.
+pub(crate) struct Judged {
+    pub(crate) evidence: Evidence,
+    pub(crate) decision: Option<Decision>,
+}

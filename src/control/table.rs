@@ -1,0 +1,353 @@
+//! The routing table that the present state asks for, and what each place in it counts for.
+
+use std::sync::Arc;
+
+use super::attempt::Attempt;
+use super::controller::Control;
+use super::phase::Phase;
+use crate::clock::Timestamp;
+use crate::feedback::join::Joins;
+use crate::routing::{Arm, Routing, Shadowing};
+use crate::share::Share;
+use crate::stats::evidence::ledger::{Side, Split};
+use crate::stats::exposure::{Exposure, Keys, Watched};
+use crate::stats::intake::Intake;
+use crate::stats::sequential::Odds;
+
+/// Exposures that are kept for reuse, so that a switch allocates none.
+pub(super) const SPARES_MAX: usize = 8;
+/// The share of a canary's requests that live shadows where no shadow of it came first: as in
+/// [`Plan::ramp`](super::plan::Plan::ramp).
+const PAIRS_BY_DEFAULT: u16 = 1_000;
+
+/// What an exposure's requests and outcomes count for.
+#[derive(Clone, Default, PartialEq)]
+pub(super) struct Feeds {
+    /// The arms whose figures they are.
+    pub(super) arms: Vec<u32>,
+    /// The attempt that its pairs are figures in, and that ends where the version fails outright here.
+    pub(super) attempt: Option<u32>,
+    /// Whether failing outright here ends that attempt: live as the shadow of a canary does not.
+    pub(super) trips: bool,
+    /// What they are evidence in.
+    pub(super) evidence: Vec<EvidenceFeed>,
+    /// Latencies that are looked for, of all of these.
+    slower_than: Vec<u64>,
+    /// The keys that count, by the attempt that counts them.
+    keys: Option<u32>,
+    /// A request counts whether it has a key or not.
+    any: bool,
+    /// Who was answered is remembered.
+    pub(super) answered: bool,
+}
+
+/// What an exposure's requests are evidence in.
+#[derive(Clone, PartialEq)]
+pub(super) struct EvidenceFeed {
+    pub(super) attempt: u32,
+    pub(super) side: Side,
+    /// The stretch between two changes of exposure that they were made in.
+    pub(super) era: u32,
+    /// Which of the latencies that are looked for are this attempt's.
+    pub(super) slower_than: (usize, usize),
+}
+
+/// An exposure, and what counts for what.
+pub(super) struct Counter {
+    pub(super) number: u32,
+    /// Gone once no table, pin or queued copy uses it; outcomes still come to the intake.
+    pub(super) exposure: Option<Arc<Exposure>>,
+    pub(super) intake: Arc<Intake>,
+    pub(super) feeds: Feeds,
+    pub(super) current: bool,
+    pub(super) retired: Option<Timestamp>,
+    pub(super) bits_seen: u64,
+}
+
+impl Counter {
+    /// The exposure, where it is free and would count for just this.
+    fn take_up(&mut self, share: Share, feeds: &Feeds) -> Option<Arc<Exposure>> {
+        let fits = |exposure: &&Arc<Exposure>| {
+            exposure.share == share && !exposure.is_closed() && !exposure.is_tripped()
+        };
+        let exposure =
+            self.exposure.as_ref().filter(|_| !self.current && self.feeds == *feeds).filter(fits)?;
+        self.current = true;
+        Some(Arc::clone(exposure))
+    }
+}
+
+impl Feeds {
+    /// Adds what an attempt looks for in requests that count on this side of it.
+    fn add(&mut self, attempt: u32, era: u32, side: Side, slower_than: impl Iterator<Item = u64>) {
+        let from = self.slower_than.len();
+        self.slower_than.extend(slower_than);
+        let slower_than = (from, self.slower_than.len());
+        self.evidence.push(EvidenceFeed { attempt, side, era, slower_than });
+    }
+}
+
+impl<I: ?Sized, O> Control<I, O> {
+    /// Builds the table that the present state asks for.
+    pub(crate) fn table(&mut self, joins: &Joins) -> Routing<I, O> {
+        self.epoch += 1;
+        for counter in &mut self.counters {
+            counter.current = false;
+        }
+        let baking = self.attempts.iter().position(|attempt| attempt.state.phase == Phase::Baking);
+        let on_trial = |attempt: &Attempt<I, O>| matches!(attempt.state.phase, Phase::Shadow | Phase::Canary);
+        let trials: Vec<usize> = (0..self.attempts.len())
+            .filter(|place| self.attempts.get(*place).is_some_and(on_trial))
+            .collect();
+
+        let live_feeds = self.live_feeds(baking, &trials);
+        let live_exposure = self.expose(self.buckets.live(), live_feeds.clone(), joins);
+        let mut arms = vec![Arm { version: Arc::clone(&self.live), exposure: live_exposure, stands_for: 0 }];
+        let mut shadowing = Vec::new();
+        let mut arm_of = [[0u8; 2]; 256];
+        let mut exposed = false;
+        for place in trials {
+            let Some(attempt) = self.attempts.get(place) else { continue };
+            let (slot, canary) = (attempt.slot, attempt.state.weight != Share::NONE);
+            exposed |= canary;
+            let by = self.trial_arm(place, &mut arms, &mut shadowing, joins);
+            let control = if canary { self.control_arm(place, &live_feeds, &mut arms, joins) } else { None };
+            if let Some(arm_of) = arm_of.get_mut(usize::from(slot)) {
+                *arm_of = [by, control.unwrap_or(0)];
+            }
+        }
+        let withheld = exposed.then(|| {
+            // Figures like live's others, and evidence of nothing.
+            let feeds = Feeds { arms: live_feeds.arms.clone(), ..Feeds::default() };
+            let exposure = self.expose(Share::NONE, feeds, joins);
+            Arm { version: Arc::clone(&self.live), exposure, stands_for: 0 }
+        });
+        let previous = baking.and_then(|place| self.previous_arm(place, &mut arms, &mut shadowing, joins));
+        let owner = self.buckets.table(|slot, control| {
+            arm_of
+                .get(usize::from(slot))
+                .and_then(|arms| arms.get(usize::from(control)))
+                .copied()
+                .unwrap_or(0)
+        });
+        let lease = Arc::clone(&self.lease);
+        Routing { arms, owner, salt: self.salt.clone(), shadowing, previous, withheld, lease }
+    }
+
+    /// What live's requests count for: its lifetime, every comparison that it is in, and the watch over it.
+    fn live_feeds(&self, baking: Option<usize>, trials: &[usize]) -> Feeds {
+        let mut feeds = Feeds { trips: true, ..Feeds::default() };
+        feeds.arms.extend(self.lifetime(self.live.id));
+        if let Some(attempt) = baking.and_then(|place| self.attempts.get(place)) {
+            feeds.arms.push(attempt.candidate);
+            feeds.attempt = Some(attempt.number);
+            let slower_than = attempt.slower_than();
+            feeds.add(
+                attempt.number,
+                attempt.ledger.era(),
+                Side::Alone,
+                slower_than.iter().map(|(_, own)| *own),
+            );
+            // Beside a canary a user who comes often must not count often.
+            feeds.any = trials.is_empty();
+            feeds.answered = self.settings.answered_max > 0;
+        }
+        for attempt in trials.iter().filter_map(|place| self.attempts.get(*place)) {
+            feeds.arms.push(attempt.control);
+            if let Some(split) = self.split(attempt) {
+                let slower_than = attempt.slower_than();
+                feeds.add(
+                    attempt.number,
+                    attempt.ledger.era(),
+                    Side::Live(split),
+                    slower_than.iter().map(|(live, _)| *live),
+                );
+            }
+        }
+        feeds
+    }
+
+    /// How traffic is split between a canary and its control.
+    fn split(&self, attempt: &Attempt<I, O>) -> Option<Split> {
+        let requests = Odds::new(attempt.state.weight, self.buckets.live())?;
+        let keys = Odds::new(attempt.state.weight, self.buckets.control(attempt.slot));
+        Some(Split { requests, keys: keys.filter(|_| attempt.keys.is_some()) })
+    }
+
+    /// A candidate's arm, and what it shadows. Returns its place.
+    fn trial_arm(
+        &mut self,
+        place: usize,
+        arms: &mut Vec<Arm<I, O>>,
+        shadowing: &mut Vec<Shadowing>,
+        joins: &Joins,
+    ) -> u8 {
+        let Some(attempt) = self.attempts.get(place) else { return 0 };
+        let (number, era, state) = (attempt.number, attempt.ledger.era(), attempt.state.clone());
+        let (version, split) = (Arc::clone(&attempt.version), self.split(attempt));
+        let slower_than: Arc<[(u64, u64)]> = attempt.slower_than().into();
+        let figures: Vec<u32> = self.lifetime(version.id).into_iter().chain([attempt.candidate]).collect();
+        let own = Feeds { arms: figures, attempt: Some(number), trips: true, ..Feeds::default() };
+        let slow = || slower_than.iter().map(|(_, own)| *own);
+        let by = arms.len() as u8;
+
+        let mut feeds = own.clone();
+        feeds.answered = split.is_some() && self.settings.answered_max > 0;
+        if let Some(split) = split {
+            feeds.add(number, era, Side::Candidate(split), slow());
+            feeds.keys = split.keys.map(|_| number);
+        }
+        let exposure = self.expose(state.weight, feeds, joins);
+        arms.push(Arm { version, exposure, stands_for: by });
+        if !self.settings.shadowing {
+            return by;
+        }
+        if state.sample != Share::NONE {
+            let mut feeds = own;
+            feeds.add(number, era, Side::Alone, slow());
+            let exposure = self.expose(state.sample, feeds, joins);
+            let slower_than = Arc::clone(&slower_than);
+            shadowing.push(Shadowing {
+                of: 0,
+                by,
+                reversed: false,
+                sample: state.sample,
+                exposure,
+                slower_than,
+            });
+        }
+        if state.phase == Phase::Canary && self.settings.canary_pairs {
+            let sample = state.sample.max(Share::from_buckets(PAIRS_BY_DEFAULT));
+            let feeds = Feeds { attempt: Some(number), ..Feeds::default() };
+            let exposure = self.expose(sample, feeds, joins);
+            shadowing.push(Shadowing { of: by, by: 0, reversed: true, sample, exposure, slower_than });
+        }
+        by
+    }
+
+    /// The part of live that was set aside as the control of a canary, where keys count. Returns its place.
+    fn control_arm(
+        &mut self,
+        place: usize,
+        live_feeds: &Feeds,
+        arms: &mut Vec<Arm<I, O>>,
+        joins: &Joins,
+    ) -> Option<u8> {
+        let attempt = self.attempts.get(place)?;
+        let split = self.split(attempt).filter(|split| split.keys.is_some())?;
+        let (number, era, slot) = (attempt.number, attempt.ledger.era(), attempt.slot);
+        let slower_than = attempt.slower_than();
+        let figures = (live_feeds.arms.clone(), live_feeds.attempt);
+        let mut feeds = Feeds { arms: figures.0, attempt: figures.1, trips: true, ..Feeds::default() };
+        feeds.add(number, era, Side::Live(split), slower_than.iter().map(|(live, _)| *live));
+        feeds.keys = Some(number);
+        let exposure = self.expose(self.buckets.control(slot), feeds, joins);
+        arms.push(Arm { version: Arc::clone(&self.live), exposure, stands_for: 0 });
+        Some(arms.len() as u8 - 1)
+    }
+
+    /// The version before a live that is watched: it answers what live fails on, and may run as its shadow.
+    fn previous_arm(
+        &mut self,
+        baking: usize,
+        arms: &mut Vec<Arm<I, O>>,
+        shadowing: &mut Vec<Shadowing>,
+        joins: &Joins,
+    ) -> Option<Arm<I, O>> {
+        let attempt = self.attempts.get(baking)?;
+        let (number, control, previous) = (attempt.number, attempt.control, attempt.previous?);
+        let (sample, slower_than) = (attempt.state.sample, attempt.slower_than());
+        let version = Arc::clone(&self.retained.iter().find(|kept| kept.version.id == previous)?.version);
+        let lifetime: Vec<u32> = self.lifetime(previous).into_iter().collect();
+        let own = Feeds { arms: lifetime.clone(), ..Feeds::default() };
+        let exposure = self.expose(Share::NONE, own, joins);
+        let arm = Arm { version, exposure, stands_for: 0 };
+        if self.settings.shadowing && sample != Share::NONE {
+            let by = arms.len() as u8;
+            let watched = lifetime.into_iter().chain([control]).collect();
+            let feeds = Feeds { arms: watched, attempt: Some(number), ..Feeds::default() };
+            let exposure = self.expose(sample, feeds, joins);
+            arms.push(Arm { stands_for: by, ..arm.clone() });
+            let slower_than = slower_than.into();
+            shadowing.push(Shadowing { of: 0, by, reversed: true, sample, exposure, slower_than });
+        }
+        Some(arm)
+    }
+
+    /// A place to count requests: one that has counted for the same until now, or since the last tick; or else a new
+    /// one, recycled where there is one in stock.
+    ///
+    /// Going to and fro between two versions so makes two places, not one for each time. That is what a swap in less
+    /// than 2 us rests on (one that makes a place takes 30), and it keeps outcomes welcome: only so many places are
+    /// remembered.
+    fn expose(&mut self, share: Share, feeds: Feeds, joins: &Joins) -> Arc<Exposure> {
+        // A table that changes for another's sake does not give a version that fails outright a new chance.
+        let tripped = feeds.trips && feeds.attempt.is_some_and(|attempt| self.has_tripped(attempt));
+        let mut free = self.counters.iter_mut().filter(|_| !tripped);
+        if let Some(exposure) = free.find_map(|counter| counter.take_up(share, &feeds)) {
+            return exposure;
+        }
+        let number = self.next_exposure;
+        self.next_exposure += 1;
+        let watched = Watched {
+            slower_than: feeds.slower_than.as_slice().into(),
+            keys: feeds.keys.and_then(|number| self.attempt(number)?.keys.clone()),
+            any: feeds.any,
+            answered: feeds.answered,
+        };
+        let exposure = match self.spares.pop() {
+            Some(spare) => spare.renumbered(number, share, self.settings.seed, watched),
+            None => Exposure::new(number, share, self.settings.seed, self.settings.exposure, watched),
+        };
+        if tripped {
+            exposure.trip();
+        }
+        let exposure = Arc::new(exposure);
+        let intake = Arc::clone(&exposure.intake);
+        joins.register(number, Arc::clone(&intake));
+        self.counters.push(Counter {
+            number,
+            exposure: Some(Arc::clone(&exposure)),
+            intake,
+            feeds,
+            current: true,
+            retired: None,
+            bits_seen: 0,
+        });
+        exposure
+    }
+
+    /// Whether an attempt has failed outright, wherever it was exposed.
+    pub(super) fn has_tripped(&self, number: u32) -> bool {
+        let tripped = |counter: &Counter| {
+            let exposure = counter.exposure.as_ref();
+            counter.feeds.trips && exposure.is_some_and(|exposure| exposure.is_tripped())
+        };
+        self.attempt(number).is_some_and(|attempt| attempt.tripped)
+            || self.counters.iter().any(|counter| counter.feeds.attempt == Some(number) && tripped(counter))
+    }
+
+    pub(super) fn restock(&mut self) {
+        while self.spares.len() < SPARES_MAX / 2 {
+            let (seed, options) = (self.settings.seed, self.settings.exposure);
+            self.spares.push(Exposure::new(0, Share::NONE, seed, options, Watched::default()));
+        }
+    }
+
+    /// Gives every canary a place for the keys it sees, once any key was seen; whether any was given.
+    pub(super) fn welcome_keys(&mut self) -> bool {
+        if !self.keyed {
+            return false;
+        }
+        let seed = self.settings.seed;
+        let without = |attempt: &&mut Attempt<I, O>| {
+            attempt.state.phase == Phase::Canary
+                && attempt.state.weight != Share::NONE
+                && attempt.keys.is_none()
+        };
+        self.attempts.iter_mut().filter(without).fold(false, |_, attempt| {
+            attempt.keys = Some(Arc::new(Keys::new(seed ^ u64::from(attempt.number))));
+            true
+        })
+    }
+}

@@ -1,0 +1,186 @@
+//! What the units of one arm came to.
+
+use super::{Decision, loss, losses, merge_each, step, wrong_class};
+use crate::stats::fixed::Sign;
+use crate::stats::sequential::{Additive, Events, Scores, Values};
+use crate::task::{Actual, Kept, Kpi, TaskKind};
+
+/// Units of one arm, and what became of them.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub(crate) struct ArmCounts {
+    pub(crate) units: UnitCounts,
+    pub(crate) labels: ArmLabels,
+}
+
+impl Additive for ArmCounts {
+    fn merge(&mut self, other: &Self) {
+        self.units.merge(&other.units);
+        self.labels.merge(&other.labels);
+    }
+    fn is_empty(&self) -> bool {
+        self.units.is_empty() && self.labels.is_empty()
+    }
+}
+
+/// What is known of a unit as soon as it is answered.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct UnitCounts {
+    pub(crate) units: u64,
+    /// Units on which the version failed. One refused because of its input has not failed, and is no unit.
+    pub(crate) failed: u64,
+    /// Units that took longer than each of the times that are looked for, or failed.
+    pub(crate) slow: Vec<u64>,
+}
+
+impl UnitCounts {
+    /// Counts a unit. Allocates nothing once `slow` has its length.
+    #[inline]
+    pub(crate) fn count(&mut self, failed: bool, latency_nanos: u64, limits: &[u64]) {
+        self.units += 1;
+        self.failed += u64::from(failed);
+        for (slow, limit) in self.slow.iter_mut().zip(limits) {
+            *slow += u64::from(failed || latency_nanos > *limit);
+        }
+    }
+
+    pub(crate) fn failures(&self) -> Events {
+        Events { events: self.failed, units: self.units }
+    }
+
+    pub(crate) fn slower(&self, place: usize) -> Events {
+        Events { events: self.slow.get(place).copied().unwrap_or_default(), units: self.units }
+    }
+
+    pub(crate) fn reset(&mut self) {
+        (self.units, self.failed) = (0, 0);
+        self.slow.fill(0);
+    }
+}
+
+impl Additive for UnitCounts {
+    fn merge(&mut self, other: &Self) {
+        self.units += other.units;
+        self.failed += other.failed;
+        merge_each(&mut self.slow, &other.slow, |own, other| *own += other);
+    }
+    fn is_empty(&self) -> bool {
+        self.units == 0
+    }
+}
+
+/// What is known of units once their truth is.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub(crate) struct ArmLabels {
+    /// Units whose truth is known.
+    pub(crate) known: u64,
+    /// Of a yes or no: by [`Decision`] and truth.
+    pub(crate) decided: [[u64; 2]; 3],
+    /// Of classes: wrong ones.
+    pub(crate) wrong: Events,
+    /// By figure, in the order of [`losses`].
+    pub(crate) losses: Vec<Scores>,
+    /// Of numbers: the absolute error.
+    pub(crate) errors: Values,
+    /// Of numbers: answers that failed.
+    pub(crate) errors_failed: u64,
+    pub(crate) kpis: Vec<KpiCounts>,
+}
+
+/// The values of one business figure.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub(crate) struct KpiCounts {
+    /// Between its bounds: 0 for the lower, 1 for the upper one. None of a figure without bounds.
+    pub(crate) scores: Scores,
+    pub(crate) values: Values,
+}
+
+impl Additive for KpiCounts {
+    fn merge(&mut self, other: &Self) {
+        self.scores.merge(&other.scores);
+        self.values.merge(&other.values);
+    }
+    fn is_empty(&self) -> bool {
+        self.values.is_empty()
+    }
+}
+
+impl ArmLabels {
+    /// Counts the truth of a unit, or takes it back. What does not fit the task does not count.
+    pub(crate) fn count(&mut self, kind: TaskKind, kept: &Kept, actual: &Actual, sign: Sign, chance: u64) {
+        let fits = match (kind, kept, actual) {
+            (TaskKind::Binary { .. }, _, Actual::Class(class @ (0 | 1))) => {
+                Decision::of(kind, kept).map(|decision| {
+                    if let Some(cell) = self.cell(decision, *class == 1) {
+                        step(cell, sign);
+                    }
+                })
+            }
+            (TaskKind::Classes { .. }, ..) => wrong_class(kept, actual).map(|wrong| {
+                step(&mut self.wrong.units, sign);
+                if wrong {
+                    step(&mut self.wrong.events, sign);
+                }
+            }),
+            (TaskKind::Regression, Kept::Value(value), Actual::Value(actual)) => {
+                self.errors.record((value - actual).abs(), sign);
+                Some(())
+            }
+            (TaskKind::Regression, Kept::Unreadable, Actual::Value(_)) => {
+                step(&mut self.errors_failed, sign);
+                Some(())
+            }
+            (TaskKind::Ranking { .. }, Kept::List(_) | Kept::Unreadable, Actual::Relevant(_)) => Some(()),
+            _ => None,
+        };
+        if fits.is_none() {
+            return;
+        }
+        step(&mut self.known, sign);
+        self.losses.resize_with(losses(kind).len(), Scores::default);
+        for (scores, metric) in self.losses.iter_mut().zip(losses(kind)) {
+            if let Some(loss) = loss(kind, *metric, kept, actual) {
+                scores.record(loss, sign, chance);
+            }
+        }
+    }
+
+    /// Counts the value of a business figure.
+    pub(crate) fn count_kpi(&mut self, place: usize, kpi: &Kpi, value: f64, chance: u64) {
+        if self.kpis.len() <= place {
+            self.kpis.resize_with(place + 1, KpiCounts::default);
+        }
+        let Some(counts) = self.kpis.get_mut(place) else { return };
+        counts.values.count(value);
+        if let Some((low, high)) = kpi.bounds() {
+            counts.scores.count((value - low) / (high - low), chance);
+        }
+    }
+
+    fn cell(&mut self, decision: Decision, yes: bool) -> Option<&mut u64> {
+        self.decided.get_mut(decision as usize)?.get_mut(usize::from(yes))
+    }
+
+    /// Every decision with its truth and how often it occurred.
+    pub(crate) fn decisions(&self) -> impl Iterator<Item = (Decision, bool, u64)> + '_ {
+        Decision::ALL.into_iter().zip(&self.decided).flat_map(|(decision, by_truth)| {
+            [false, true].into_iter().zip(by_truth).map(move |(yes, count)| (decision, yes, *count))
+        })
+    }
+}
+
+impl Additive for ArmLabels {
+    fn merge(&mut self, other: &Self) {
+        self.known += other.known;
+        for (own, other) in self.decided.iter_mut().flatten().zip(other.decided.iter().flatten()) {
+            *own += other;
+        }
+        self.wrong.merge(&other.wrong);
+        merge_each(&mut self.losses, &other.losses, Scores::merge);
+        self.errors.merge(&other.errors);
+        self.errors_failed += other.errors_failed;
+        merge_each(&mut self.kpis, &other.kpis, KpiCounts::merge);
+    }
+    fn is_empty(&self) -> bool {
+        self.known == 0 && self.kpis.iter().all(Additive::is_empty)
+    }
+}

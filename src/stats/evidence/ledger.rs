@@ -1,0 +1,247 @@
+//! The evidence of one attempt: everything its tests may look at, in blocks of time.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::arm::{ArmCounts, UnitCounts};
+use super::pair::{PairCounts, PairLabels};
+use super::waiting::{Maturity, Taken};
+use crate::clock::Timestamp;
+use crate::stats::sequential::{Additive, Blocks, ByOdds, Odds};
+
+/// What was counted in one block of time.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub(crate) struct Counts {
+    pub(crate) pairs: PairCounts,
+    pub(crate) pair_labels: PairLabels,
+    /// The candidate's own runs as a shadow; the new live's requests while it is watched.
+    pub(crate) alone: ArmCounts,
+    /// Units that are requests, of the canary and its control.
+    pub(crate) requests: ByOdds<ArmCounts>,
+    /// Units that are keys, likewise.
+    pub(crate) keys: ByOdds<ArmCounts>,
+}
+
+impl Additive for Counts {
+    fn merge(&mut self, other: &Self) {
+        self.pairs.merge(&other.pairs);
+        self.pair_labels.merge(&other.pair_labels);
+        self.alone.merge(&other.alone);
+        self.requests.merge(&other.requests);
+        self.keys.merge(&other.keys);
+    }
+    fn is_empty(&self) -> bool {
+        self.pairs.is_empty()
+            && self.pair_labels.is_empty()
+            && self.alone.is_empty()
+            && self.requests.is_empty()
+            && self.keys.is_empty()
+    }
+}
+
+/// Whose requests an exposure counts, in the eyes of one attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Side {
+    /// The candidate's, on the canary.
+    Candidate(Split),
+    /// Live's, beside a canary.
+    Live(Split),
+    /// The candidate's as a shadow, or the new live's while it is watched.
+    Alone,
+}
+
+/// How traffic is split between a canary and its control.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Split {
+    /// Of requests without a key.
+    pub(crate) requests: Odds,
+    /// Of keys: those that belong to the candidate, and those that were set aside as its control. Nothing where no key
+    /// was ever seen.
+    pub(crate) keys: Option<Odds>,
+}
+
+/// What came of one exposure since the last time.
+pub(crate) struct Drained<'a> {
+    pub(crate) requests: &'a UnitCounts,
+    pub(crate) keys: &'a UnitCounts,
+    pub(crate) pairs: &'a PairCounts,
+    pub(crate) labels: &'a Taken,
+}
+
+/// The evidence of one attempt.
+#[derive(Debug, Clone)]
+pub(crate) struct Ledger {
+    blocks: Blocks<Counts>,
+    /// Since the exposure last changed, by when a request was made.
+    fresh: Counts,
+    /// Counts the changes of exposure.
+    era: u32,
+    /// What came since the last tick: a block is closed between ticks, never between two arms.
+    coming: Counts,
+    coming_fresh: Counts,
+    cohorts: BTreeMap<u64, Cohort>,
+    maturity: Maturity,
+    late: u64,
+}
+
+/// Cohorts that are shown.
+const COHORTS_MAX: usize = 48;
+
+/// The predictions of one stretch of time, and how many of them got their truth.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Cohort {
+    /// When the stretch began.
+    pub from: Timestamp,
+    /// Whether its labels have become evidence. Until then none is counted here.
+    pub matured: bool,
+    /// Of the candidate, as a shadow and as a canary.
+    pub candidate: Coverage,
+    /// Of live over the same time, where it is compared with a canary.
+    pub live: Coverage,
+}
+
+/// How many predictions got their truth in time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Coverage {
+    /// Units that predictions were made for, as far as they count as evidence.
+    pub predictions: u64,
+    /// Those of them whose truth was known when the cohort matured.
+    pub labelled: u64,
+}
+
+impl Ledger {
+    pub(crate) fn new(maturity: Maturity) -> Self {
+        Self {
+            blocks: Blocks::default(),
+            fresh: Counts::default(),
+            era: 0,
+            coming: Counts::default(),
+            coming_fresh: Counts::default(),
+            cohorts: BTreeMap::new(),
+            maturity,
+            late: 0,
+        }
+    }
+
+    /// The same, counting stretches from the one after `era`.
+    pub(crate) fn after(self, era: u32) -> Self {
+        Self { era: era + 1, ..self }
+    }
+
+    /// Which stretch between two changes of exposure it is.
+    pub(crate) fn era(&self) -> u32 {
+        self.era
+    }
+
+    /// The exposure changes: what requests from here on come to is counted apart too.
+    pub(crate) fn begin_era(&mut self) {
+        self.era += 1;
+        self.fresh = Counts::default();
+        self.coming_fresh = Counts::default();
+        self.blocks.begin();
+    }
+
+    /// Takes note of what came of an exposure that began in the stretch `era`.
+    pub(crate) fn absorb(&mut self, side: Side, era: u32, drained: &Drained<'_>, now: Timestamp) {
+        let Drained { requests, keys, pairs, labels } = *drained;
+        let mut counts = Counts::default();
+        let cohort = self.maturity.slot(now);
+        let mut labelled = Vec::new();
+        for (slot, labels) in &labels.slots {
+            counts.pair_labels.merge(&labels.pairs);
+            let known = labels.requests.known + labels.keys.known;
+            labelled.push((*slot, known));
+        }
+        let own = |own: &mut ArmCounts, of: fn(&super::waiting::Labels) -> &super::arm::ArmLabels| {
+            labels.slots.iter().for_each(|(_, labels)| own.labels.merge(of(labels)));
+        };
+        match side {
+            Side::Alone => {
+                counts.alone.units.merge(requests);
+                counts.alone.units.merge(keys);
+                own(&mut counts.alone, |labels| &labels.requests);
+                own(&mut counts.alone, |labels| &labels.keys);
+            }
+            Side::Candidate(split) | Side::Live(split) => {
+                let candidate = matches!(side, Side::Candidate(_));
+                let arm = |by_odds: &mut ByOdds<ArmCounts>, odds, units: &UnitCounts, of| {
+                    let arms = by_odds.at(odds);
+                    let arm = if candidate { &mut arms.candidate } else { &mut arms.live };
+                    arm.units.merge(units);
+                    own(arm, of);
+                };
+                arm(&mut counts.requests, split.requests, requests, |labels| &labels.requests);
+                if let Some(odds) = split.keys {
+                    arm(&mut counts.keys, odds, keys, |labels| &labels.keys);
+                }
+            }
+        }
+        counts.pairs.merge(pairs);
+        self.late += labels.late;
+        self.cover(matches!(side, Side::Live(_)), cohort, requests.units + keys.units, &labelled);
+        if era == self.era {
+            self.coming_fresh.merge(&counts);
+        }
+        self.coming.merge(&counts);
+    }
+
+    fn cover(&mut self, live: bool, now: u64, predictions: u64, labelled: &[(u64, u64)]) {
+        let from = |slot| self.maturity.slot_began(slot);
+        let counted = [(now, predictions, 0)].into_iter().filter(|(_, predictions, _)| *predictions > 0);
+        for (slot, predictions, known) in
+            counted.chain(labelled.iter().map(|(slot, known)| (*slot, 0, *known)))
+        {
+            let began = from(slot);
+            let cohort = self.cohorts.entry(slot).or_insert(Cohort { from: began, ..Cohort::default() });
+            let coverage = if live { &mut cohort.live } else { &mut cohort.candidate };
+            coverage.predictions += predictions;
+            coverage.labelled += known;
+        }
+        while self.cohorts.len() > COHORTS_MAX {
+            self.cohorts.pop_first();
+        }
+    }
+
+    /// Whether something came since the last tick.
+    pub(crate) fn has_coming(&self) -> bool {
+        !self.coming.is_empty()
+    }
+
+    /// Closes a tick: what came becomes evidence together.
+    pub(crate) fn settle(&mut self) {
+        if self.coming.is_empty() {
+            return;
+        }
+        let coming = std::mem::take(&mut self.coming);
+        let fresh = std::mem::take(&mut self.coming_fresh);
+        let of_canary = |by_odds: &ByOdds<ArmCounts>| by_odds.pooled().candidate.units.units;
+        let units = coming.alone.units.units + of_canary(&coming.requests) + of_canary(&coming.keys);
+        self.blocks.add(&coming, units.max(coming.pair_labels.known));
+        self.fresh.merge(&fresh);
+    }
+
+    /// All of it, in blocks.
+    pub(crate) fn blocks(&self) -> &Blocks<Counts> {
+        &self.blocks
+    }
+
+    /// Since the exposure last changed.
+    pub(crate) fn fresh(&self) -> &Counts {
+        &self.fresh
+    }
+
+    /// The last cohorts, oldest first.
+    pub(crate) fn cohorts(&self, now: Timestamp) -> Vec<Cohort> {
+        let complete = self.maturity.complete_before(now);
+        let matured = |slot: u64| self.maturity == Maturity::AsTheyCome || slot < complete;
+        self.cohorts.iter().map(|(slot, cohort)| Cohort { matured: matured(*slot), ..*cohort }).collect()
+    }
+
+    /// Labels that came when those of their time had become evidence without them.
+    pub(crate) fn late(&self) -> u64 {
+        self.late
+    }
+}
