@@ -10,12 +10,16 @@ use crate::background::Threads;
 use crate::control::controller::Lowered;
 use crate::control::decision::Decision;
 use crate::control::event::{Cause, Event, EventKind, Subscription};
+use crate::control::forecast::{Forecast, Traffic};
+use crate::control::guard::Rule;
+use crate::control::plan::Plan;
 use crate::feedback::{Joined, PredictionId};
 use crate::inner::Inner;
 use crate::model::Identity;
 use crate::pin::{Pinned, TooManyPins};
 use crate::recall::Recall;
 use crate::request::{Answer, Draw, PredictError};
+use crate::rollout::RolloutError;
 use crate::shadow::{Copied, Shared};
 use crate::status::Status;
 use crate::task::Outcome;
@@ -230,6 +234,21 @@ impl<I: ?Sized + 'static, O: 'static> ModelHandle<I, O> {
     /// The last events, oldest first: as many as [`log_limit`](crate::Builder::log_limit) says.
     pub fn events(&self) -> Vec<Arc<Event>> {
         self.inner.control.lock().announcer.log()
+    }
+
+    /// Traffic as live has seen it so far: what a forecast rests on. Nothing before the first request.
+    pub fn traffic(&self) -> Option<Traffic> {
+        self.inner.traffic()
+    }
+
+    /// How long a plan would take to decide by these rules with this traffic, before anything runs: until harm is seen,
+    /// and until a candidate as good as live is promoted. Takes tens of milliseconds per rule and step: it simulates.
+    ///
+    /// # Errors
+    ///
+    /// A rule that could not judge here, with the reason.
+    pub fn forecast(&self, rules: &[Rule], plan: &Plan, traffic: &Traffic) -> Result<Forecast, RolloutError> {
+        self.inner.forecast(rules, plan, traffic)
     }
 
     /// The records of the last decisions, oldest first: up to 256, some ten kilobytes each. An

@@ -10,6 +10,7 @@ use crate::clock::Clock;
 use crate::control::collect::Verdicts;
 use crate::control::controller::Control;
 use crate::control::event::EventKind;
+use crate::control::forecast::Traffic;
 use crate::control::guard::design::{Setting, TruthKind};
 use crate::dice::Dice;
 use crate::feedback::join::Joins;
@@ -134,6 +135,14 @@ impl<I: ?Sized + 'static, O: 'static> Inner<I, O> {
             Truth::CausedByAnswer => TruthKind::CausedByAnswer,
             Truth::Censored(_) => TruthKind::Censored(self.explore.map(Share::fraction)),
         }
+    }
+
+    /// Traffic as live has seen it so far, its figures brought up to date; nothing before the first request.
+    pub(crate) fn traffic(&self) -> Option<Traffic> {
+        let now = self.clock.now();
+        let control = &mut *self.control.lock();
+        control.collect(&self.joins, now);
+        control.traffic(control.settings.exposure.maturity.age(), now)
     }
 
     /// What there is to know before it can be said which test a guard needs.

@@ -119,6 +119,7 @@ pub use control::decision::{
     Backtest, BacktestError, BacktestStep, Decision, Recording, ReplayError, replay,
 };
 pub use control::event::{Cause, Event, EventKind, Subscription};
+pub use control::forecast::{Forecast, GuardForecast, StepForecast, Traffic};
 pub use control::guard::{self, Alpha};
 pub use control::phase::Phase;
 pub use control::pins::PinPolicy;

@@ -4,14 +4,18 @@ use std::sync::Arc;
 
 use thiserror::Error;
 
+use crate::control::alpha::AlphaStatus;
+use crate::control::auto::choose;
 use crate::control::controller::Lowered;
 use crate::control::decision::Recording;
 use crate::control::event::{Cause, EventKind};
-use crate::control::guard::{Guard, Needs, Rule};
+use crate::control::forecast::{Forecast, Span, Traffic, forecast, undecidable};
+use crate::control::guard::{Alpha, Design, Guard, Needs, Rule};
 use crate::control::phase::Phase;
 use crate::control::plan::{Bake, Exposed, InvalidPlan, Plan};
 use crate::control::rollout::{Input, TransitionRefused};
 use crate::handle::ModelHandle;
+use crate::inner::Inner;
 use crate::model::Model;
 use crate::recall::Recall;
 use crate::share::{InvalidShare, Share};
@@ -163,19 +167,77 @@ impl<I: ?Sized + 'static, O: 'static> Rollout<I, O> {
         self.by_hand(Input::Promote)
     }
 
+    /// How long a plan would take to decide by this rollout's guards, with traffic as live has seen it; `None` before the
+    /// first request. Takes tens of milliseconds per guard and step: it simulates. Guards of the host's own are left out.
+    pub fn forecast(&self, plan: &Plan) -> Option<Forecast> {
+        let inner = &self.handle.inner;
+        let traffic = inner.traffic()?;
+        let rules = self.designs();
+        let guards = u32::try_from(rules.len()).unwrap_or(u32::MAX);
+        let thresholds = AlphaStatus::divide(inner.alpha(), 0, 1, guards, false).thresholds(false);
+        Some(forecast(&rules, plan, inner.shadow.is_some(), thresholds, &traffic))
+    }
+
+    fn designs(&self) -> Vec<(Rule, Design)> {
+        let control = &*self.handle.inner.control.lock();
+        let attempt = control.attempt(self.number);
+        let tests = attempt.into_iter().flat_map(|attempt| attempt.tests());
+        tests.map(|test| (test.rule.clone(), Design::clone(&test.design))).collect()
+    }
+
+    /// The plan with its steps, where they are to be chosen; and guards, where there are none.
+    fn chosen(&self, plan: Plan) -> Result<Plan, RolloutError> {
+        let Some(budget) = plan.budget() else { return Ok(plan) };
+        let inner = &self.handle.inner;
+        let traffic = inner.traffic().ok_or(RolloutError::NoTraffic)?;
+        let chosen = choose(budget, &self.designs(), &inner.setting(), &traffic, inner.alpha())?;
+        for rule in &chosen.rules {
+            self.add(Arc::new(rule.clone()), Some(rule.clone()))
+                .map_err(|reason| RolloutError::Guard { name: rule.name(), reason })?;
+        }
+        let plan = chosen.plan.bake(plan.baking()).on_inconclusive(plan.policy());
+        let guards = chosen.rules.iter().map(Guard::name).collect();
+        let control = &mut *inner.control.lock();
+        let (now, epoch, version) = (inner.clock.now(), control.epoch, self.version);
+        let planned = EventKind::Planned { version, plan: plan.clone(), guards };
+        control.announcer.announce(now, epoch, planned);
+        if !chosen.decidable {
+            let forecast = format!(
+                "neither harm nor equality can be shown within {} at two points or 1.25 times: a person will be asked",
+                Span(budget)
+            );
+            control.announcer.announce(now, epoch, EventKind::Undecidable { version, forecast });
+        }
+        Ok(plan)
+    }
+
+    /// Why a plan cannot be decided with traffic as live has seen it, as far as that is known.
+    fn undecidable(&self, plan: &Plan) -> Option<String> {
+        let inner = &self.handle.inner;
+        let traffic = inner.traffic()?;
+        let rules = self.designs();
+        let guards = u32::try_from(rules.len()).unwrap_or(u32::MAX);
+        let thresholds = AlphaStatus::divide(inner.alpha(), 0, 1, guards, false).thresholds(false);
+        undecidable(&rules, plan, inner.shadow.is_some(), thresholds, &traffic)
+    }
+
     /// Follows a plan from here on or, during a [`freeze`](ModelHandle::freeze), once that is over.
     ///
     /// # Errors
     ///
     /// Besides what can be wrong with the plan: nobody ticks this handle, or the version's identity did harm before.
-    /// Nothing has changed then.
+    /// Nothing has changed then. A plan that cannot be decided is no error: an
+    /// [event](crate::EventKind::Undecidable) says so, and it is run.
     pub fn run(&self, plan: Plan) -> Result<(), RolloutError> {
         self.check()?;
         let inner = &self.handle.inner;
         if !inner.driven {
             return Err(RolloutError::NobodyTicks);
         }
+        let automatic = plan.budget().is_some();
+        let plan = self.chosen(plan)?;
         let plan = if inner.shadow.is_some() { plan } else { plan.without_shadow()? };
+        let warning = if automatic { None } else { self.undecidable(&plan) };
         let now = inner.clock.now();
         let control = &mut *inner.control.lock();
         let Some(attempt) = control.attempt(self.number) else {
@@ -198,6 +260,10 @@ impl<I: ?Sized + 'static, O: 'static> Rollout<I, O> {
                 "the truth exists only for what was shown, so a shadow never has any: start the plan with a canary",
             );
             return Err(RolloutError::Guard { name, reason });
+        }
+        if let Some(forecast) = warning {
+            let (epoch, version) = (control.epoch, self.version);
+            control.announcer.announce(now, epoch, EventKind::Undecidable { version, forecast });
         }
         control.follow(self.number, plan, &inner.routing, &inner.joins, now);
         Ok(())
@@ -320,6 +386,31 @@ impl<I: ?Sized + 'static, O: 'static> Rollout<I, O> {
     }
 }
 
+impl<I: ?Sized + 'static, O: 'static> Inner<I, O> {
+    /// See [`ModelHandle::forecast`].
+    pub(crate) fn forecast(
+        &self,
+        rules: &[Rule],
+        plan: &Plan,
+        traffic: &Traffic,
+    ) -> Result<Forecast, RolloutError> {
+        let setting = self.setting();
+        let designed = |(place, rule): (usize, &Rule)| match Design::of(rule, Some(place), &setting) {
+            Ok(design) => Ok((rule.clone(), design)),
+            Err(reason) => Err(RolloutError::Guard { name: rule.name(), reason }),
+        };
+        let rules = rules.iter().enumerate().map(designed).collect::<Result<Vec<_>, _>>()?;
+        let guards = u32::try_from(rules.len()).unwrap_or(u32::MAX);
+        let thresholds = AlphaStatus::divide(self.alpha(), 0, 1, guards, false).thresholds(false);
+        Ok(forecast(&rules, plan, self.shadow.is_some(), thresholds, traffic))
+    }
+
+    /// The errors that all tries of an identity may have together.
+    fn alpha(&self) -> Alpha {
+        self.control.lock().settings.alpha
+    }
+}
+
 impl<I: ?Sized + 'static, O: 'static> std::fmt::Debug for Rollout<I, O> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Rollout")
@@ -366,6 +457,9 @@ pub enum RolloutError {
         "nobody ticks this handle, so no plan would be watched: add `.background(..)` or `.manual()` at build"
     )]
     NobodyTicks,
+    /// An automatic plan has nothing to go by.
+    #[error("nothing is known of live's traffic yet: let it answer requests before an automatic plan is run")]
+    NoTraffic,
     /// The version's identity did harm before.
     #[error("{version} is quarantined ({reason}): release its identity, or drive it by hand")]
     Quarantined {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::guard::{Alpha, Thresholds};
+use super::guard::{Alpha, Thresholds, written};
 use crate::model::Identity;
 use crate::stats::sequential::EValue;
 
@@ -52,9 +52,9 @@ impl AlphaStatus {
             attempt: tries_before + 1,
             candidates: candidates.max(1),
             guards,
-            harm_per_guard: per_guard * (1.0 - watch),
-            harm_per_guard_watched: per_guard * watch,
-            promotion: total.promotion * spent,
+            harm_per_guard: written(per_guard * (1.0 - watch)),
+            harm_per_guard_watched: written(per_guard * watch),
+            promotion: written(total.promotion * spent),
         }
     }
 

@@ -9,7 +9,7 @@ use super::decision::Decision;
 use super::event::Cause;
 use super::guard::design::{Setting, Tests, TruthKind};
 use super::guard::history::History;
-use super::guard::{Design, Evidence, Figure, Guard, Limit, Rule, Tested};
+use super::guard::{Design, Evidence, Figure, Guard, Limit, Rule, Tested, written};
 use super::phase::Phase;
 use super::plan::{Bake, Plan};
 use super::rollout::State;
@@ -237,7 +237,7 @@ impl<I: ?Sized, O> Attempt<I, O> {
                 }
                 _ => None,
             };
-            let centre = known.filter(|loss| (0.0..=1.0).contains(loss)).unwrap_or(0.0);
+            let centre = known.filter(|loss| (0.0..=1.0).contains(loss)).map_or(0.0, written);
             test.design = Arc::new(Design { centre, ..Design::clone(&test.design) });
             test.tests = Arc::default();
         }

@@ -200,6 +200,7 @@ impl<I: ?Sized, O> Control<I, O> {
             let (delta, _) = &mut self.scratch;
             let collection = counter.intake.drain(delta, now);
             if !delta.is_empty() {
+                self.requests += delta.answered_for_callers();
                 for feed in &counter.feeds.arms {
                     if let Some(arm) = self.arms.get_mut(feed) {
                         arm.absorb(delta, now);

@@ -11,6 +11,7 @@ use super::alpha::{AlphaStatus, Tries};
 use super::attempt::{Answered, Attempt, Past};
 use super::decision::{Decision, Recording};
 use super::event::{Announcer, Cause, EventKind};
+use super::forecast::Traffic;
 use super::guard::design::Setting;
 use super::guard::{Alpha, ArmView, Evidence, Guard};
 use super::phase::Phase;
@@ -92,6 +93,9 @@ pub(crate) struct Control<I: ?Sized, O> {
     pub(super) decided: u64,
     /// A request with a key was seen.
     pub(super) keyed: bool,
+    /// Requests that were answered, or failed, since the handle was built; copies not counted.
+    pub(super) requests: u64,
+    built: Timestamp,
     tries: Tries,
     pub(super) arms: BTreeMap<u32, Windows>,
     pub(super) counters: Vec<Counter>,
@@ -173,6 +177,8 @@ impl<I: ?Sized, O> Control<I, O> {
             decisions: VecDeque::new(),
             decided: 0,
             keyed: false,
+            requests: 0,
+            built: now,
             tries: Tries::default(),
             arms: BTreeMap::new(),
             counters: Vec::new(),
@@ -560,6 +566,18 @@ impl<I: ?Sized, O> Control<I, O> {
             Some((past.version, past.live, &past.ledger, past.rules.clone()))
         })?;
         Some(Recording::of(candidate, live, setting, rules, ledger))
+    }
+
+    /// Traffic as live has seen it so far; nothing before the first request.
+    pub(crate) fn traffic(&self, labels_after: Duration, now: Timestamp) -> Option<Traffic> {
+        let elapsed = now.since(self.built).as_secs_f64();
+        let live = self.lifetime(self.live.id).and_then(|arm| self.arms.get(&arm))?.total();
+        if self.requests == 0 || elapsed <= 0.0 {
+            return None;
+        }
+        // Labels of the youngest predictions are yet to come.
+        let matured = ((elapsed - labels_after.as_secs_f64()) / elapsed).max(0.01);
+        Some(live.traffic(self.requests as f64 / elapsed, matured, labels_after, &self.settings.kpis))
     }
 
     /// Takes over what candidates have answered since the last time.

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::guard::Evidence;
 use super::phase::Phase;
+use super::plan::Plan;
 use crate::clock::Timestamp;
 use crate::share::Share;
 use crate::version::VersionId;
@@ -110,6 +111,15 @@ pub enum EventKind {
         version: VersionId,
         /// What the planner says.
         forecast: String,
+    },
+    /// The steps of an automatic plan were chosen.
+    Planned {
+        /// The candidate.
+        version: VersionId,
+        /// What will be done.
+        plan: Plan,
+        /// The guards that were added because there were none, by name.
+        guards: Vec<String>,
     },
     /// A version that had answered requests for real was taken back, and the ids of what it answered are known: see
     /// [`ModelHandle::recall`](crate::ModelHandle::recall).
@@ -267,6 +277,11 @@ impl fmt::Display for Event {
                 write!(f, "{version} is cleared: the world has changed, for both versions alike")
             }
             EventKind::BegunAnew { version } => write!(f, "{version} begins anew: its guards were changed"),
+            EventKind::Planned { version, plan, guards } => {
+                let steps: Vec<String> = plan.steps().iter().map(|step| step.exposed().to_string()).collect();
+                write!(f, "{version} will be tried as {}", steps.join(", then as "))?;
+                if guards.is_empty() { Ok(()) } else { write!(f, "; guarded by {}", guards.join(", ")) }
+            }
             EventKind::Undecidable { version, forecast } => write!(f, "{version}: {forecast}"),
             EventKind::Recalled { version, answered, missed } => {
                 write!(

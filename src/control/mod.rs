@@ -4,10 +4,12 @@ pub mod guard;
 
 pub(crate) mod alpha;
 pub(crate) mod attempt;
+pub(crate) mod auto;
 pub(crate) mod collect;
 pub(crate) mod controller;
 pub(crate) mod decision;
 pub(crate) mod event;
+pub(crate) mod forecast;
 pub(crate) mod phase;
 pub(crate) mod pins;
 pub(crate) mod plan;

@@ -1,5 +1,6 @@
 //! A plan: the steps by which a candidate becomes live without anybody watching.
 
+use std::fmt;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -29,6 +30,9 @@ pub struct Plan {
     on_inconclusive: OnInconclusive,
     bake: Bake,
     cycle: Duration,
+    /// The time within which margins and shares are to be chosen that can be decided.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    auto: Option<Duration>,
 }
 
 /// Traffic repeats itself from day to day.
@@ -51,7 +55,26 @@ impl Plan {
             return Err(InvalidPlan::Shrinks { from, to });
         }
         let (on_inconclusive, bake) = (OnInconclusive::default(), Bake::default());
-        Ok(Self { steps, on_inconclusive, bake, cycle: DAY })
+        Ok(Self { steps, on_inconclusive, bake, cycle: DAY, auto: None })
+    }
+
+    /// A plan for people who know no statistics: a shadow, a canary in steps, promotion, within about `budget`. Shares
+    /// are chosen when the plan is run, as small as can be decided in that time with the traffic, the label delay and the
+    /// rates that live is known to have; and where the rollout has no guards, so are they: errors, the p99 and, where
+    /// there is truth, accuracy, at margins as tight as can be decided. What cannot be decided at two percentage points or
+    /// 1.25 times is handed over to a person: the plan runs as well as it can and pauses when its time is up, and an
+    /// event says so from the start.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use switchback::Plan;
+    ///
+    /// let plan = Plan::auto(Duration::from_secs(7 * 86_400));
+    /// # assert!(plan.steps().is_empty());
+    /// ```
+    pub fn auto(budget: Duration) -> Self {
+        let (on_inconclusive, bake) = (OnInconclusive::default(), Bake::default());
+        Self { steps: Vec::new(), on_inconclusive, bake, cycle: DAY, auto: Some(budget) }
     }
 
     /// A shadow of a tenth of the traffic, then a canary of each weight, then promotion. A handle that does not shadow
@@ -101,7 +124,12 @@ impl Plan {
         self
     }
 
-    /// The steps, in their order.
+    /// The time that an [automatic](Self::auto) plan has, until its steps are chosen.
+    pub(crate) fn budget(&self) -> Option<Duration> {
+        self.auto
+    }
+
+    /// The steps, in their order; none of an [automatic](Self::auto) plan that was not run yet.
     pub fn steps(&self) -> &[Step] {
         &self.steps
     }
@@ -136,7 +164,10 @@ impl Plan {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct PlanFields {
+    #[serde(default)]
     steps: Vec<Step>,
+    #[serde(default)]
+    auto: Option<Duration>,
     #[serde(default)]
     on_inconclusive: OnInconclusive,
     #[serde(default)]
@@ -152,7 +183,11 @@ fn day() -> Duration {
 impl TryFrom<PlanFields> for Plan {
     type Error = InvalidPlan;
     fn try_from(fields: PlanFields) -> Result<Self, InvalidPlan> {
-        let plan = Self::new(fields.steps)?.on_inconclusive(fields.on_inconclusive);
+        let plan = match fields.auto {
+            Some(budget) => Self::auto(budget),
+            None => Self::new(fields.steps)?,
+        };
+        let plan = plan.on_inconclusive(fields.on_inconclusive);
         Ok(plan.bake(fields.bake).cycle(fields.cycle))
     }
 }
@@ -195,6 +230,16 @@ pub enum Exposed {
         /// The share that it answers.
         weight: Share,
     },
+}
+
+/// `a canary of 5 %`
+impl fmt::Display for Exposed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Shadow { sample } => write!(f, "a shadow of {sample}"),
+            Self::Canary { weight } => write!(f, "a canary of {weight}"),
+        }
+    }
 }
 
 impl Step {

@@ -79,6 +79,19 @@ impl Moments {
         self.squares.low += sign.of(i128::from(square as u64));
     }
 
+    /// Adds a value `times` times.
+    pub(crate) fn add_times(&mut self, value: f64, times: u64) {
+        let mut one = Self::default();
+        one.add(value, Sign::Plus);
+        let often = i128::from(times);
+        self.merge(&Self {
+            count: times as i64,
+            clamped: one.clamped * times as i64,
+            sum: one.sum * often,
+            squares: Wide { high: one.squares.high * often, low: one.squares.low * often },
+        });
+    }
+
     pub(crate) fn merge(&mut self, other: &Self) {
         self.count += other.count;
         self.clamped += other.clamped;

@@ -183,9 +183,18 @@ impl Tally {
         self.counted.requests == 0 && self.counted.noted == 0
     }
 
+    pub(crate) fn kind(&self) -> TaskKind {
+        self.kind
+    }
+
     /// Requests that were assigned to the arm, copies that it got as a shadow included.
     pub(crate) fn requests(&self) -> u64 {
         self.counted.requests
+    }
+
+    /// Requests among them that were not copies.
+    pub(crate) fn answered_for_callers(&self) -> u64 {
+        self.counted.requests - self.counted.shadowed.min(self.counted.requests)
     }
 
     /// Units of analysis among them: a pinned stream or a joint batch counts once.

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::super::phase::Phase;
 use super::history::{History, Series, Stretch, Tested};
 use super::rule::{Figure, Limit, Rule};
+use super::written;
 use crate::share::Share;
 use crate::stats::Metric;
 use crate::stats::evidence::{LOG_LOSS_MAX, losses};
@@ -55,6 +56,8 @@ pub struct Design {
     pub(crate) centre: f64,
     /// The rate up to which a multiple of live's does not matter.
     pub(crate) floor: Option<f64>,
+    /// How often live exceeds its own quantile, of a latency relative to it.
+    pub(crate) tail: f64,
     /// The share of what would be hidden that is let through.
     pub(crate) explored: Option<f64>,
     /// How a loss between 0 and 1 reads in the figure's own units.
@@ -73,6 +76,17 @@ pub(crate) enum Margin {
     AtLeastTimes(f64),
     /// The candidate's may be so large.
     AtMost(f64),
+}
+
+impl Margin {
+    fn map(self, change: impl Fn(f64) -> f64) -> Self {
+        match self {
+            Self::Above(x) => Self::Above(change(x)),
+            Self::Times(x) => Self::Times(change(x)),
+            Self::AtLeastTimes(x) => Self::AtLeastTimes(change(x)),
+            Self::AtMost(x) => Self::AtMost(change(x)),
+        }
+    }
 }
 
 /// What is compared.
@@ -145,7 +159,12 @@ impl Design {
             TruthKind::Censored(explored) => explored,
             _ => None,
         };
-        let design = Self { tested, margin, uses, centre: 0.0, floor: rule.floor(), explored, reads };
+        let tail = match rule.figure {
+            Figure::Latency { quantile } => 1.0 - quantile,
+            _ => 0.0,
+        };
+        let (margin, tail) = (margin.map(written), written(tail));
+        let design = Self { tested, margin, uses, centre: 0.0, floor: rule.floor(), tail, explored, reads };
         design.has_a_test()?;
         Ok(design)
     }
@@ -202,7 +221,7 @@ impl Design {
 
     /// The margin that must hold before a candidate is given this share of the traffic: that at which the harm expected of
     /// all traffic is within the rule's own. Nothing where no candidate could be so bad.
-    fn before(&self, share: Share) -> Option<Margin> {
+    pub(crate) fn before(&self, share: Share) -> Option<Margin> {
         if share == Share::ALL {
             return Some(self.margin);
         }
@@ -312,7 +331,7 @@ impl Design {
             }
             History::Values(stretch) => {
                 let all = stretch.blocks.total();
-                let loss = |mean: Option<f64>| if self.gains() { mean.map(|mean| -mean) } else { mean };
+                let loss = |mean: Option<f64>| if self.reads_gain() { mean.map(|mean| -mean) } else { mean };
                 match self.uses {
                     Uses::Pairs => {
                         self.observed(loss(all.pairs.mean()), all.pairs.len(), None, 0).difference()
@@ -639,23 +658,31 @@ fn kept<C>(
 }
 
 impl Tests {
-    fn events(&self, design: &Design, test: (Claim, Margin)) -> Evaluator<Series<PairedEvents, Events>> {
+    pub(crate) fn events(
+        &self,
+        design: &Design,
+        test: (Claim, Margin),
+    ) -> Evaluator<Series<PairedEvents, Events>> {
         kept(&self.events, test, || events_test(design, test))
     }
 
-    fn scores(&self, design: &Design, test: (Claim, Margin)) -> Evaluator<Series<Scores, Scores>> {
+    pub(crate) fn scores(&self, design: &Design, test: (Claim, Margin)) -> Evaluator<Series<Scores, Scores>> {
         kept(&self.scores, test, || scores_test(design, test))
     }
 
-    fn values(&self, design: &Design, test: (Claim, Margin)) -> Evaluator<Series<Values, Values>> {
+    pub(crate) fn values(&self, design: &Design, test: (Claim, Margin)) -> Evaluator<Series<Values, Values>> {
         kept(&self.values, test, || values_test(design, test))
     }
 
-    fn ratios(&self, design: &Design, test: (Claim, Margin)) -> Evaluator<Series<PairedParts, Parts>> {
+    pub(crate) fn ratios(
+        &self,
+        design: &Design,
+        test: (Claim, Margin),
+    ) -> Evaluator<Series<PairedParts, Parts>> {
         kept(&self.ratios, test, || ratios_test(design, test))
     }
 
-    fn hidden(
+    pub(crate) fn hidden(
         &self,
         design: &Design,
         (claim, margin): (Claim, Margin),
@@ -760,7 +787,7 @@ fn turned(scores: &Scores) -> Scores {
 fn values_test(design: &Design, (claim, margin): (Claim, Margin)) -> Evaluator<Series<Values, Values>> {
     let Margin::Above(margin) = margin else { return Arc::new(|_| EValue::ONE) };
     // Of values of which more is better, less is harm: the other side of the mirrored margin.
-    let (claim, margin) = match (design.gains(), claim) {
+    let (claim, margin) = match (design.reads_gain(), claim) {
         (false, claim) => (claim, margin),
         (true, Claim::Harm) => (Claim::NonInferiority, -margin),
         (true, Claim::NonInferiority) => (Claim::Harm, -margin),
@@ -789,8 +816,8 @@ fn ratios_test(design: &Design, (claim, margin): (Claim, Margin)) -> Evaluator<S
 
 impl Design {
     /// Whether scores are counted as the host gives them, more being better, and must be turned into losses.
-    fn turns_scores(&self) -> bool {
-        matches!(self.tested, Tested::Kpi(_)) && self.gains()
+    pub(crate) fn turns_scores(&self) -> bool {
+        matches!(self.tested, Tested::Kpi(_)) && self.reads_gain()
     }
 
     /// The candidate's units with the event that is bad, where the figure is a rate: of the last stretch, or of all.
@@ -812,7 +839,7 @@ impl Design {
             }
             (Tested::Kpi(_), History::Scores(stretch)) => {
                 let scores = own(stretch, lately);
-                let bad = if self.gains() { 0 } else { Scores::STEPS };
+                let bad = if self.reads_gain() { 0 } else { Scores::STEPS };
                 let yes_or_no = scores.places().all(|(place, _)| place == 0 || place == Scores::STEPS);
                 let events = scores.places().filter(|(place, _)| *place == bad).map(|(_, count)| count).sum();
                 yes_or_no.then(|| Events { events, units: scores.count_all() })
@@ -837,7 +864,7 @@ impl Design {
     }
 
     /// Whether more of the figure is better.
-    fn gains(&self) -> bool {
+    pub(crate) fn reads_gain(&self) -> bool {
         self.reads.worst < self.reads.best
     }
 }

@@ -335,6 +335,12 @@ pub(crate) struct Test<'a> {
     pub(crate) names: Names,
 }
 
+/// A number to twelve significant digits: what every reader of a text format reads as the same bits again. (Some read the
+/// last of seventeen digits wrongly.)
+pub(crate) fn written(value: f64) -> f64 {
+    if value.is_finite() { format!("{value:.11e}").parse().unwrap_or(value) } else { value }
+}
+
 /// What evidence must reach.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Thresholds {
@@ -372,12 +378,12 @@ impl Test<'_> {
         };
         let seen = self.design.observe(self.history);
         let mut evidence = Evidence::new(rule.name(), verdict);
-        let reads = |loss: Option<f64>| loss.map(|loss| self.design.reads(loss));
+        let reads = |loss: Option<f64>| loss.map(|loss| written(self.design.reads(loss)));
         evidence.samples = seen.samples;
         (evidence.live_samples, evidence.live) = (seen.live_samples, reads(seen.live));
         // A difference of losses is one of the figure only where its scale begins at 0.
         evidence.observed = if seen.is_difference { None } else { reads(seen.candidate) };
-        evidence.limit = self.design.limit(seen.live);
+        evidence.limit = self.design.limit(seen.live).map(written);
         evidence.strength = Some(Strength {
             harm: weighed.harm,
             harm_peak: weighed.harm.max(self.peak),
@@ -392,7 +398,12 @@ impl Test<'_> {
 
     /// Adds what people want to know once something is decided.
     pub(crate) fn explain(&self, evidence: &mut Evidence) {
-        evidence.effect = self.design.interval(self.history);
+        evidence.effect = self.design.interval(self.history).map(|effect| Effect {
+            estimate: written(effect.estimate),
+            low: written(effect.low),
+            high: written(effect.high),
+            ..effect
+        });
         evidence.sentence = Some(sentence::sentence(self.design, self.history, evidence.effect, self.names));
     }
 }

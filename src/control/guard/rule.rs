@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Comparison, Evidence, Guard, Needs, Verdict};
+use super::{Comparison, Evidence, Guard, Needs, Verdict, written};
 use crate::stats::{Better, Metric};
 
 /// The share of requests that the version failed on: errors, panics, invalid answers, missed deadlines. Requests that were
@@ -162,6 +162,7 @@ impl Subject {
     }
 
     fn limited(self, limit: Limit) -> Rule {
+        let limit = limit.map(written);
         Rule { figure: self.0, limit, floor: None }
     }
 }
@@ -188,6 +189,18 @@ pub enum Limit {
 }
 
 impl Limit {
+    fn map(self, change: impl Fn(f64) -> f64) -> Self {
+        match self {
+            Self::AtMost(x) => Self::AtMost(change(x)),
+            Self::AtLeast(x) => Self::AtLeast(change(x)),
+            Self::BelowLive(x) => Self::BelowLive(change(x)),
+            Self::AboveLive(x) => Self::AboveLive(change(x)),
+            Self::TimesLive(x) => Self::TimesLive(change(x)),
+            Self::AtLeastTimesLive(x) => Self::AtLeastTimesLive(change(x)),
+            Self::BelowPromise(x) => Self::BelowPromise(change(x)),
+        }
+    }
+
     /// Whether it compares with live.
     pub(crate) fn is_relative(self) -> bool {
         !matches!(self, Self::AtMost(_) | Self::AtLeast(_) | Self::BelowPromise(_))
@@ -224,7 +237,7 @@ impl Rule {
     /// that never does.
     #[must_use]
     pub fn or_at_most(mut self, rate: f64) -> Self {
-        self.floor = Some(rate);
+        self.floor = Some(written(rate));
         self
     }
 

@@ -26,6 +26,14 @@ pub(crate) enum Maturity {
 const SLOTS: u32 = 16;
 
 impl Maturity {
+    /// How old a prediction is when its label is evidence.
+    pub(crate) fn age(self) -> Duration {
+        match self {
+            Self::AsTheyCome => Duration::ZERO,
+            Self::After(age) => age + age / SLOTS / 2,
+        }
+    }
+
     /// The slot of predictions made at a moment.
     pub(crate) fn slot(self, at: Timestamp) -> u64 {
         match self {

@@ -25,6 +25,13 @@ impl Values {
         }
     }
 
+    /// Counts a value `times` times.
+    pub(crate) fn count_times(&mut self, value: f64, times: u64) {
+        if value.is_finite() {
+            self.0.add_times(value, times);
+        }
+    }
+
     /// How many values.
     pub fn len(&self) -> u64 {
         seen(self.0.count())

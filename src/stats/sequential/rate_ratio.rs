@@ -36,8 +36,10 @@ pub struct RateRatio {
     times: f64,
 }
 
-/// How many alternatives there are on either side of the margin.
-const ALTERNATIVES: usize = 12;
+/// Alternatives far from the margin, how much of the bets is on them, and those near it.
+const FAR: usize = 12;
+const ON_FAR: f64 = 0.88;
+const NEAR: [f64; 4] = [1.03, 1.06, 1.12, 1.2];
 
 impl RateRatio {
     /// A test of `claim` at the margin `times`, which is kept within 0.001 to 1,000.
@@ -45,17 +47,19 @@ impl RateRatio {
         Self { claim, times: times.clamp(1e-3, 1e3) }
     }
 
-    /// The relative risks of the grid, and their weights: most for 2 to 5 times the margin, which is where a test gains
-    /// from not having to spread its bets.
+    /// The relative risks of the grid, and their weights. Most is bet on 2 to 8 times the margin, which is where a test
+    /// gains from not having to spread its bets: it sees these after some tens of events. The rest is for what lies close
+    /// to the margin, and takes thousands anyhow.
     fn grid(&self) -> (Vec<f64>, Weights) {
-        let beyond = log_spaced(1.3, 30.0, ALTERNATIVES);
-        let shares: Vec<f64> = beyond
-            .iter()
-            .map(|beyond| {
-                let from_middle = (ln(*beyond) - ln(3.0)) / 0.9;
-                exp(-0.5 * from_middle * from_middle)
-            })
-            .collect();
+        let far = log_spaced(1.3, 30.0, FAR);
+        let bell = |beyond: f64| {
+            let from_middle = (ln(beyond) - ln(4.0)) / 1.1;
+            exp(-0.5 * from_middle * from_middle)
+        };
+        let bells: f64 = far.iter().map(|beyond| bell(*beyond)).sum();
+        let near = NEAR.into_iter().map(|beyond| (beyond, (1.0 - ON_FAR) / NEAR.len() as f64));
+        let (beyond, shares): (Vec<f64>, Vec<f64>) =
+            near.chain(far.into_iter().map(|beyond| (beyond, ON_FAR * bell(beyond) / bells))).unzip();
         let risks = beyond.into_iter().map(|beyond| match self.claim {
             Claim::Harm => self.times * beyond,
             Claim::NonInferiority => self.times / beyond,
