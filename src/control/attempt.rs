@@ -336,10 +336,12 @@ impl<I: ?Sized, O> Attempt<I, O> {
         let (ledger, run_length) = (Arc::clone(&self.ledger), self.bake.run_length);
         for test in self.guards.iter_mut().filter_map(|guarded| guarded.test.as_mut()) {
             let Some(watch) = &mut test.watch else { continue };
-            let known = test.design.watched(&History::of(test.design.tested, &ledger), true);
+            let history = History::of(test.design.tested, &ledger);
+            let known = test.design.watched(&history, true);
             if let Some(reference) = known.and_then(|known| Some(test.design.tolerated(known.rate()?))) {
                 watch.detector = RateDetector::new(reference, run_length);
             }
+            watch.seen = test.design.watched(&history, false).unwrap_or_default();
         }
     }
 }

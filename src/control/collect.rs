@@ -173,6 +173,8 @@ impl<I: ?Sized, O> Control<I, O> {
     /// Moves figures and evidence: drains every exposure into the arms it feeds and the ledgers it is evidence in, and
     /// lets go of what is no longer used.
     pub(crate) fn collect(&mut self, joins: &Joins, now: Timestamp) {
+        // What is drained now was predicted since then.
+        let since = std::mem::replace(&mut self.collected_at, now);
         // Before the labels of their time become evidence.
         joins.settle_silence(now);
         let mut awaited: Vec<Awaited> = Vec::new();
@@ -209,7 +211,7 @@ impl<I: ?Sized, O> Control<I, O> {
                 delta.reset();
             }
             self.absorb_divergence(counter.feeds.attempt, &collection.divergence);
-            self.absorb_evidence(&counter.feeds.evidence, &units, &collection, now);
+            self.absorb_evidence(&counter.feeds.evidence, &units, &collection, since);
             if unused {
                 counter.retired = Some(now);
                 if counter.bits_seen == 0 {
@@ -247,7 +249,7 @@ impl<I: ?Sized, O> Control<I, O> {
         feeds: &[super::table::EvidenceFeed],
         units: &Units,
         collection: &Collection,
-        now: Timestamp,
+        since: Timestamp,
     ) {
         if units.requests.is_empty() && units.keys.is_empty() && !collection.has_evidence() {
             return;
@@ -269,7 +271,7 @@ impl<I: ?Sized, O> Control<I, O> {
                 pairs: &collection.pairs,
                 labels: &collection.labels,
             };
-            Arc::make_mut(&mut attempt.ledger).absorb(feed.side, feed.era, &drained, now);
+            Arc::make_mut(&mut attempt.ledger).absorb(feed.side, feed.era, &drained, since);
         }
     }
 
@@ -337,8 +339,10 @@ impl<I: ?Sized, O> Control<I, O> {
                 let wakes = self.settings.shadowing
                     && test.design.can_be_paired()
                     && attempt.bake.wake != Share::NONE;
-                if wakes {
+                if wakes && attempt.state.sample == Share::NONE {
                     attempt.state.sample = attempt.bake.wake;
+                    // What is usual now is what comes from here on.
+                    Arc::make_mut(&mut attempt.ledger).begin_era();
                     changed = true;
                 }
                 events.push(EventKind::Suspected {

@@ -96,6 +96,8 @@ pub(crate) struct Control<I: ?Sized, O> {
     /// Requests that were answered, or failed, since the handle was built; copies not counted.
     pub(super) requests: u64,
     built: Timestamp,
+    /// When figures and evidence were last brought together.
+    pub(super) collected_at: Timestamp,
     tries: Tries,
     pub(super) arms: BTreeMap<u32, Windows>,
     pub(super) counters: Vec<Counter>,
@@ -179,6 +181,7 @@ impl<I: ?Sized, O> Control<I, O> {
             keyed: false,
             requests: 0,
             built: now,
+            collected_at: now,
             tries: Tries::default(),
             arms: BTreeMap::new(),
             counters: Vec::new(),
@@ -469,14 +472,9 @@ impl<I: ?Sized, O> Control<I, O> {
             State { phase, weight, sample, step, entered: now, first_request: None, ..attempt.state };
         attempt.before_step = before_step;
         Arc::make_mut(&mut attempt.ledger).begin_era();
-        Some(EventKind::PhaseChanged {
-            version: attempt.version.id,
-            from,
-            to: phase,
-            weight,
-            sample,
-            evidence,
-        })
+        let version = attempt.version.id;
+        self.welcome_keys();
+        Some(EventKind::PhaseChanged { version, from, to: phase, weight, sample, evidence })
     }
 
     /// Before a candidate is first exposed: divides the errors that its decisions may have, and fixes what live is known

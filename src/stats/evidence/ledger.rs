@@ -144,11 +144,11 @@ impl Ledger {
         self.blocks.begin();
     }
 
-    /// Takes note of what came of an exposure that began in the stretch `era`.
-    pub(crate) fn absorb(&mut self, side: Side, era: u32, drained: &Drained<'_>, now: Timestamp) {
+    /// Takes note of what came of an exposure that began in the stretch `era`. Its predictions were made after `since`.
+    pub(crate) fn absorb(&mut self, side: Side, era: u32, drained: &Drained<'_>, since: Timestamp) {
         let Drained { requests, keys, pairs, labels } = *drained;
         let mut counts = Counts::default();
-        let cohort = self.maturity.slot(now);
+        let cohort = self.maturity.slot(since);
         let mut labelled = Vec::new();
         for (slot, labels) in &labels.slots {
             counts.pair_labels.merge(&labels.pairs);
