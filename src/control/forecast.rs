@@ -57,9 +57,22 @@ pub struct Traffic {
     pub kpis: Vec<(f64, f64)>,
     /// Mean and standard deviation of absolute errors.
     pub errors: (f64, f64),
+    /// How long live takes: shares of requests, and the time in seconds that they do not exceed; in order.
+    pub latency: Vec<(f64, f64)>,
 }
 
 impl Traffic {
+    /// The share of requests that take longer than `factor` times the quantile `quantile`.
+    fn slower(&self, quantile: f64, factor: f64) -> f64 {
+        let tail = 1.0 - quantile;
+        // Where nothing is known, a tail that is usual for services: twice as long an eighth as often.
+        let usual = tail * libm::pow(factor.max(1e-3), -3.0).min(1.0 / tail.max(1e-9));
+        let at = |share: f64| self.latency.iter().find(|(of, _)| *of >= share).map(|(_, seconds)| *seconds);
+        let Some(limit) = at(quantile).map(|seconds| seconds * factor) else { return usual };
+        let beyond = self.latency.iter().find(|(_, seconds)| *seconds > limit);
+        beyond.map_or(0.0, |(share, _)| 1.0 - share)
+    }
+
     /// So many requests a second, of which each gets its truth at once, from a live that never fails and is right nine
     /// times in ten. Say what is different.
     pub fn new(requests_per_second: f64) -> Self {
@@ -77,9 +90,16 @@ impl Traffic {
             losses: Vec::new(),
             kpis: Vec::new(),
             errors: (0.0, 1.0),
+            latency: Vec::new(),
         }
     }
 }
+
+/// The shares of requests whose latency a forecast knows.
+const LATENCY_SHARES: [f64; 18] = [
+    0.1, 0.25, 0.5, 0.75, 0.8, 0.85, 0.9, 0.925, 0.95, 0.96, 0.97, 0.98, 0.985, 0.99, 0.995, 0.998, 0.999,
+    0.9999,
+];
 
 impl Tally {
     /// Traffic as a live version has seen it. `matured` is the share of predictions that are old enough for their truth to
@@ -140,6 +160,10 @@ impl Tally {
                 (mean, seen.standard_deviation.map_or(0.5, |spread| spread / (high - low)))
             })
             .collect();
+        let known = LATENCY_SHARES
+            .iter()
+            .filter_map(|share| Some((*share, self.latency().quantile(*share)?.as_secs_f64())));
+        traffic.latency = known.collect();
         // A business figure has its own share of outcomes.
         let valued = figures.kpis.iter().map(|kpi| kpi.outcomes).max().unwrap_or(0) as f64;
         if figures.outcomes == 0 && valued > 0.0 {
@@ -515,6 +539,9 @@ impl Design {
             Tested::Differences | Tested::Comparisons => (traffic.discordant, 0.1, 1.0, 0.0),
         };
         let candidate = match self.margin {
+            _ if size == 0.0 && matches!(self.tested, Tested::Slow(_)) => {
+                traffic.slower(1.0 - self.tail, self.factor)
+            }
             _ if size == 0.0 => live,
             Margin::Above(margin) => live + size * margin,
             Margin::Times(times) => {

@@ -58,6 +58,8 @@ pub struct Design {
     pub(crate) floor: Option<f64>,
     /// How often live exceeds its own quantile, of a latency relative to it.
     pub(crate) tail: f64,
+    /// How many times as long as that the candidate may take.
+    pub(crate) factor: f64,
     /// The share of what would be hidden that is let through.
     pub(crate) explored: Option<f64>,
     /// How a loss between 0 and 1 reads in the figure's own units.
@@ -164,7 +166,12 @@ impl Design {
             _ => 0.0,
         };
         let (margin, tail) = (margin.map(written), written(tail));
-        let design = Self { tested, margin, uses, centre: 0.0, floor: rule.floor(), tail, explored, reads };
+        let factor = match rule.limit {
+            Limit::TimesLive(factor) if tail > 0.0 => factor,
+            _ => 1.0,
+        };
+        let design =
+            Self { tested, margin, uses, centre: 0.0, floor: rule.floor(), tail, factor, explored, reads };
         design.has_a_test()?;
         Ok(design)
     }

@@ -22,9 +22,9 @@ pub fn error_rate() -> Subject {
 ///
 /// "At most k times live" is tested at one point: how often the candidate takes longer than k times live's quantile,
 /// against how often live takes longer than its quantile. Live's quantile is frozen when there are enough requests to
-/// know it (a thousand for a p99), before anything is compared. A request that failed took too long. In a shadow pairs are
-/// compared, and the time in the queue does not count; a worker thread is not a request's, so give it a margin. It
-/// cannot see what happens beyond or below that point.
+/// know it (a thousand for a p99), before anything is compared; where live gets slower for a while, so may the candidate.
+/// A request that failed took too long. In a shadow pairs are compared, and the time in the queue does not count; a
+/// worker thread is not a request's, so give it a margin. It cannot see what happens beyond or below that point.
 pub fn latency(quantile: f64) -> Subject {
     Subject(Figure::Latency { quantile: quantile.clamp(0.0, 1.0) })
 }
@@ -241,9 +241,15 @@ impl Rule {
         self
     }
 
+    /// The rate up to which it does not matter how many times live's it is.
     pub(crate) fn floor(&self) -> Option<f64> {
-        let relative = self.figure == Figure::ErrorRate && matches!(self.limit, Limit::TimesLive(_));
-        relative.then(|| self.floor.unwrap_or(ERROR_FLOOR)).filter(|floor| *floor > 0.0)
+        let floor = match (&self.figure, self.limit) {
+            (Figure::ErrorRate, Limit::TimesLive(_)) => self.floor.unwrap_or(ERROR_FLOOR),
+            // How often live exceeds its quantile as it was when that was frozen.
+            (Figure::Latency { quantile }, Limit::TimesLive(_)) => 1.0 - quantile,
+            _ => 0.0,
+        };
+        (floor > 0.0).then_some(written(floor))
     }
 
     /// A rule for each figure that was promised, of a rule over all of them.
