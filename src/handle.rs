@@ -7,6 +7,7 @@ use std::time::Duration;
 use thiserror::Error;
 
 use crate::background::Threads;
+use crate::control::allocation::Allocation;
 use crate::control::controller::Lowered;
 use crate::control::decision::Decision;
 use crate::control::event::{Cause, Event, EventKind, Subscription};
@@ -19,7 +20,7 @@ use crate::model::Identity;
 use crate::pin::{Pinned, TooManyPins};
 use crate::recall::Recall;
 use crate::request::{Answer, Draw, PredictError};
-use crate::rollout::RolloutError;
+use crate::rollout::{Rollout, RolloutError};
 use crate::shadow::{Copied, Shared};
 use crate::status::Status;
 use crate::task::Outcome;
@@ -190,6 +191,17 @@ impl<I: ?Sized + 'static, O: 'static> ModelHandle<I, O> {
                 }),
             }
         })
+    }
+
+    /// Divides traffic among several rollouts' candidates and live, by how they do: see [`Allocation`]. Their guards go on
+    /// judging, and whoever is taken off leaves its share to the others.
+    ///
+    /// # Errors
+    ///
+    /// Nobody ticks this handle, a rollout is over or follows a plan, or the figure cannot be gone by. Nothing has changed
+    /// then.
+    pub fn allocate(&self, allocation: Allocation, rollouts: &[&Rollout<I, O>]) -> Result<(), RolloutError> {
+        self.inner.allocate(allocation, rollouts.iter().map(|rollout| rollout.number).collect())
     }
 
     /// From now on automation may lower exposure and not raise it. What is done by hand is done.

@@ -109,6 +109,7 @@ impl<I: ?Sized + 'static, O: 'static> Inner<I, O> {
             control.announce_recalls(now);
             control.lower_tripped(&self.routing, &self.joins, now);
             control.refit(&self.routing, &self.joins, now);
+            control.allocate(&self.routing, &self.joins, now);
             control.snapshots(self.shadow_counts(), self.truth(), now)
         });
         // Guards are the host's code: no lock is held, and time may pass.

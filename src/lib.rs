@@ -113,6 +113,7 @@ mod atomics {
 pub use background::Background;
 pub use builder::{BuildError, Builder};
 pub use clock::{Clock, Timestamp};
+pub use control::allocation::Allocation;
 pub use control::alpha::AlphaStatus;
 pub use control::controller::{Lowered, Quarantined};
 pub use control::decision::{

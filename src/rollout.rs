@@ -4,13 +4,15 @@ use std::sync::Arc;
 
 use thiserror::Error;
 
+use crate::control::allocation::{Allocating, Allocation};
 use crate::control::alpha::AlphaStatus;
 use crate::control::auto::choose;
 use crate::control::controller::Lowered;
 use crate::control::decision::Recording;
 use crate::control::event::{Cause, EventKind};
 use crate::control::forecast::{Forecast, Span, Traffic, forecast, undecidable};
-use crate::control::guard::{Alpha, Design, Guard, Needs, Rule};
+use crate::control::guard::design::Setting;
+use crate::control::guard::{Alpha, Design, Guard, Needs, Rule, Tested};
 use crate::control::phase::Phase;
 use crate::control::plan::{Bake, Exposed, InvalidPlan, Plan};
 use crate::control::rollout::{Input, TransitionRefused};
@@ -31,7 +33,7 @@ use crate::version::VersionId;
 #[must_use = "a staged version takes no traffic until its rollout is driven"]
 pub struct Rollout<I: ?Sized + 'static, O: 'static> {
     handle: ModelHandle<I, O>,
-    number: u32,
+    pub(crate) number: u32,
     version: VersionId,
     /// Why a guard can never judge here.
     illegal: Option<RolloutError>,
@@ -403,6 +405,41 @@ impl<I: ?Sized + 'static, O: 'static> Inner<I, O> {
         let guards = u32::try_from(rules.len()).unwrap_or(u32::MAX);
         let thresholds = AlphaStatus::divide(self.alpha(), 0, 1, guards, false).thresholds(false);
         Ok(forecast(&rules, plan, self.shadow.is_some(), thresholds, traffic))
+    }
+
+    /// See [`ModelHandle::allocate`].
+    pub(crate) fn allocate(&self, allocation: Allocation, attempts: Vec<u32>) -> Result<(), RolloutError> {
+        if !self.driven {
+            return Err(RolloutError::NobodyTicks);
+        }
+        let figure = allocation.subject.0.clone();
+        let refused = |reason: &str| RolloutError::Guard { name: figure.to_string(), reason: reason.into() };
+        // What is compared is what a guard on a canary would compare.
+        let rule = allocation.subject.clone().at_most_below_live(0.0);
+        let setting = Setting { pairs: false, ..self.setting() };
+        let design = Design::of(&rule, None, &setting).map_err(|reason| refused(&reason))?;
+        if !matches!(design.tested, Tested::Wrong | Tested::Kpi(_)) {
+            return Err(refused("traffic is divided by accuracy, or by a business figure with bounds"));
+        }
+        if attempts.is_empty() {
+            return Err(refused("there is no candidate to divide traffic among"));
+        }
+        self.change(|control| {
+            for number in &attempts {
+                let phase = control.phase_of(*number).unwrap_or(Phase::Aborted);
+                let attempt = control.attempt(*number).ok_or(TransitionRefused::Over { phase })?;
+                if attempt.plan.is_some() && !attempt.state.paused {
+                    return Err(TransitionRefused::FollowsPlan.into());
+                }
+                if phase == Phase::Baking {
+                    return Err(TransitionRefused::Over { phase }.into());
+                }
+            }
+            let now = self.clock.now();
+            let allocating = Allocating::new(allocation, design.tested, design.reads_gain(), attempts, now);
+            control.begin_allocating(allocating, &self.routing, &self.joins, now);
+            Ok(())
+        })
     }
 
     /// The errors that all tries of an identity may have together.

@@ -210,6 +210,9 @@ impl<I: ?Sized, O> Control<I, O> {
                 }
                 delta.reset();
             }
+            if let (Some(allotted), Some(allocating)) = (counter.feeds.allotted, &mut self.allocating) {
+                collection.labels.slots.iter().for_each(|(_, labels)| allocating.count(allotted, labels));
+            }
             self.absorb_divergence(counter.feeds.attempt, &collection.divergence);
             self.absorb_evidence(&counter.feeds.evidence, &units, &collection, since);
             if unused {

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 
+use super::allocation::Allocating;
 use super::alpha::{AlphaStatus, Tries};
 use super::attempt::{Answered, Attempt, Past};
 use super::decision::{Decision, Recording};
@@ -99,6 +100,8 @@ pub(crate) struct Control<I: ?Sized, O> {
     /// When figures and evidence were last brought together.
     pub(super) collected_at: Timestamp,
     tries: Tries,
+    /// How traffic is divided among several candidates, while it is.
+    pub(super) allocating: Option<Allocating>,
     pub(super) arms: BTreeMap<u32, Windows>,
     pub(super) counters: Vec<Counter>,
     pub(super) spares: Vec<Exposure>,
@@ -183,6 +186,7 @@ impl<I: ?Sized, O> Control<I, O> {
             built: now,
             collected_at: now,
             tries: Tries::default(),
+            allocating: None,
             arms: BTreeMap::new(),
             counters: Vec::new(),
             spares: Vec::new(),
@@ -450,7 +454,7 @@ impl<I: ?Sized, O> Control<I, O> {
     }
 
     #[expect(clippy::too_many_arguments, reason = "the fields of a move")]
-    fn change_exposure(
+    pub(super) fn change_exposure(
         &mut self,
         number: u32,
         phase: Phase,
@@ -466,12 +470,17 @@ impl<I: ?Sized, O> Control<I, O> {
         let span = self.settings.tick_interval * LEASE_INTERVALS;
         self.lease.renew(now, span);
         let before_step = self.progress(number);
+        // Shares that follow the figures change all the time: what they show is one stretch, counted apart by share.
+        let allocated =
+            self.allocating.as_ref().is_some_and(|allocating| allocating.allotted(Some(number)).is_some());
         let attempt = self.attempt_mut(number)?;
         let from = attempt.state.phase;
         attempt.state =
             State { phase, weight, sample, step, entered: now, first_request: None, ..attempt.state };
         attempt.before_step = before_step;
-        Arc::make_mut(&mut attempt.ledger).begin_era();
+        if !allocated {
+            Arc::make_mut(&mut attempt.ledger).begin_era();
+        }
         let version = attempt.version.id;
         self.welcome_keys();
         Some(EventKind::PhaseChanged { version, from, to: phase, weight, sample, evidence })

@@ -226,6 +226,8 @@ pub enum Cause {
     },
     /// Nothing was shown, neither harm nor equality, in the time that the plan allowed.
     Futility,
+    /// It was shown to be worse than another version that traffic was divided with.
+    Eliminated,
     /// Another candidate became live.
     Superseded {
         /// The new live.
@@ -242,6 +244,7 @@ impl fmt::Display for Cause {
             Self::Guard { evidence } => write!(f, "it failed the guard {evidence}"),
             Self::Tripped { failures } => write!(f, "it failed on {failures} requests in a row"),
             Self::Futility => f.write_str("neither harm nor equality was shown in the time allowed"),
+            Self::Eliminated => f.write_str("another version is better"),
             Self::Superseded { by } => write!(f, "{by} became live"),
             Self::Closed => f.write_str("the handle was closed"),
         }

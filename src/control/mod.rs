@@ -2,6 +2,7 @@
 
 pub mod guard;
 
+pub(crate) mod allocation;
 pub(crate) mod alpha;
 pub(crate) mod attempt;
 pub(crate) mod auto;

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::allocation::Allotted;
 use super::attempt::Attempt;
 use super::controller::Control;
 use super::phase::Phase;
@@ -39,6 +40,8 @@ pub(super) struct Feeds {
     any: bool,
     /// Who was answered is remembered.
     pub(super) answered: bool,
+    /// The part of a division among several candidates that they are.
+    pub(super) allotted: Option<Allotted>,
 }
 
 /// What an exposure's requests are evidence in.
@@ -137,6 +140,7 @@ impl<I: ?Sized, O> Control<I, O> {
     /// What live's requests count for: its lifetime, every comparison that it is in, and the watch over it.
     fn live_feeds(&self, baking: Option<usize>, trials: &[usize]) -> Feeds {
         let mut feeds = Feeds { trips: true, ..Feeds::default() };
+        feeds.allotted = self.allocating.as_ref().and_then(|allocating| allocating.allotted(None));
         feeds.arms.extend(self.lifetime(self.live.id));
         if let Some(attempt) = baking.and_then(|place| self.attempts.get(place)) {
             feeds.arms.push(attempt.candidate);
@@ -192,6 +196,7 @@ impl<I: ?Sized, O> Control<I, O> {
         let by = arms.len() as u8;
 
         let mut feeds = own.clone();
+        feeds.allotted = self.allocating.as_ref().and_then(|allocating| allocating.allotted(Some(number)));
         feeds.answered = split.is_some() && self.settings.answered_max > 0;
         if let Some(split) = split {
             feeds.add(number, era, Side::Candidate(split), slow());
@@ -241,6 +246,7 @@ impl<I: ?Sized, O> Control<I, O> {
         let mut feeds = Feeds { arms: figures.0, attempt: figures.1, trips: true, ..Feeds::default() };
         feeds.add(number, era, Side::Live(split), slower_than.iter().map(|(live, _)| *live));
         feeds.keys = Some(number);
+        feeds.allotted = live_feeds.allotted;
         let exposure = self.expose(self.buckets.control(slot), feeds, joins);
         arms.push(Arm { version: Arc::clone(&self.live), exposure, stands_for: 0 });
         Some(arms.len() as u8 - 1)

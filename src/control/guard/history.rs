@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::stats::evidence::arm::ArmCounts;
+use crate::stats::evidence::arm::{ArmCounts, ArmLabels};
 use crate::stats::evidence::ledger::{Counts, Ledger};
 use crate::stats::evidence::{Decision, losses};
 use crate::stats::sequential::{
@@ -237,8 +237,13 @@ fn sum(events: impl Iterator<Item = Events>) -> Events {
 }
 
 fn wrong(arm: &ArmCounts) -> Events {
-    let mut all = arm.labels.wrong;
-    for (decision, yes, count) in arm.labels.decisions() {
+    wrong_labels(&arm.labels)
+}
+
+/// Wrong answers among those whose truth is known.
+pub(crate) fn wrong_labels(labels: &ArmLabels) -> Events {
+    let mut all = labels.wrong;
+    for (decision, yes, count) in labels.decisions() {
         all.merge(&Events { events: if decision.is_right(yes) { 0 } else { count }, units: count });
     }
     all

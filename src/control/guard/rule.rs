@@ -122,7 +122,7 @@ impl fmt::Display for Figure {
 /// A figure that waits for its limit: see [`error_rate`] and the others.
 #[derive(Debug, Clone)]
 #[must_use = "a figure without a limit guards nothing"]
-pub struct Subject(Figure);
+pub struct Subject(pub(crate) Figure);
 
 impl Subject {
     /// An objective: at most `limit`, whatever live does. Seconds for a latency.

@@ -1,13 +1,8 @@
 //! Two arms of live traffic: how much larger the candidate's mean is.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
-
-use parking_lot::Mutex;
-
-use super::bets::{Bets, Weights, log_spaced};
-use super::counts::{Additive, ByOdds, Events, Odds, Scores};
-use super::e_value::EValue;
+use super::bets::{Wealth, Weights, log_spaced};
+use super::counts::{ByOdds, Events, Odds, Scores};
+use super::e_value::{EValue, ln_1p_down};
 use super::{Claim, SequentialTest};
 
 /// How much larger the mean loss of the candidate's units is than that of live's, in absolute terms: a business figure, a
@@ -25,26 +20,24 @@ use super::{Claim, SequentialTest};
 ///
 /// Valid for means that move, as long as the hypothesis holds at every moment. For figures of which a rate is enough,
 /// [`RateRatio`](super::RateRatio) needs fewer units.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct MeanDifference {
     claim: Claim,
     margin: f64,
     centre: f64,
-    /// Made when they are first needed, for each share.
-    tables: Mutex<BTreeMap<Odds, Arc<Bets>>>,
 }
 
 impl MeanDifference {
     /// A test of `claim` at the margin `margin`: how much larger the candidate's mean loss may be. Kept within `-1..=1`.
     pub fn new(claim: Claim, margin: f64) -> Self {
-        Self { claim, margin: margin.clamp(-1.0, 1.0), centre: 0.0, tables: Mutex::default() }
+        Self { claim, margin: margin.clamp(-1.0, 1.0), centre: 0.0 }
     }
 
     /// The same for losses that were counted as they are, less this constant: the mean that live was known to have before
     /// the comparison began.
     #[must_use]
     pub fn centred_at(self, centre: f64) -> Self {
-        Self { centre: centre.clamp(0.0, 1.0), tables: Mutex::default(), ..self }
+        Self { centre: centre.clamp(0.0, 1.0), ..self }
     }
 
     /// The stakes, as parts of the largest that cannot lose more than there is. From 0.5 %: at small shares the score is
@@ -52,27 +45,44 @@ impl MeanDifference {
     fn parts() -> Vec<f64> {
         log_spaced(0.005, 0.9, 14)
     }
-
-    /// Bets at one share. The lattice of the candidate's losses comes first, that of live's behind it.
-    fn bets(&self, odds: Odds) -> Arc<Bets> {
-        let make = || {
-            let lattice: Vec<f64> =
-                (-Scores::STEPS..=Scores::STEPS).map(|place| Scores::at(place) - self.centre).collect();
-            Arc::new(weighted_bets(self.claim, self.margin, odds, &lattice))
-        };
-        Arc::clone(self.tables.lock().entry(odds).or_insert_with(make))
-    }
 }
 
-/// Bets on a difference of two means at one share: on the candidate's residuals, weighted by its share, then on live's.
-fn weighted_bets(claim: Claim, margin: f64, odds: Odds, residuals: &[f64]) -> Bets {
-    let pi = odds.share();
-    let candidate = residuals.iter().map(|residual| residual / pi);
-    let scores = candidate.chain(residuals.iter().map(|residual| -residual / (1.0 - pi)));
-    let gains: Vec<f64> = scores.map(|score| claim.sign() * (score - margin)).collect();
-    let worst = gains.iter().copied().fold(-1e-9, f64::min);
-    let stakes: Vec<f64> = MeanDifference::parts().into_iter().map(|part| part / -worst).collect();
-    Bets::on_gains(Weights::even(stakes.len()), &stakes, &gains)
+/// Bets on a difference of two means at one share: on the candidate's residuals and on live's, within a range. Only what
+/// was seen is looked at: a lattice has more places than most figures use.
+struct Weighted {
+    stakes: Vec<f64>,
+    claim: Claim,
+    margin: f64,
+    pi: f64,
+}
+
+impl Weighted {
+    fn new(claim: Claim, margin: f64, odds: Odds, (lowest, highest): (f64, f64)) -> Self {
+        let mut bets = Self { stakes: MeanDifference::parts(), claim, margin, pi: odds.share() };
+        let ends = [bets.candidate(lowest), bets.candidate(highest), bets.live(lowest), bets.live(highest)];
+        let worst = ends.into_iter().fold(-1e-9, f64::min);
+        bets.stakes.iter_mut().for_each(|stake| *stake /= -worst);
+        bets
+    }
+
+    /// What a residual of the candidate's gains.
+    fn candidate(&self, residual: f64) -> f64 {
+        self.claim.sign() * (residual / self.pi - self.margin)
+    }
+
+    /// What a residual of live's gains.
+    fn live(&self, residual: f64) -> f64 {
+        self.claim.sign() * (-residual / (1.0 - self.pi) - self.margin)
+    }
+
+    fn earn(&self, wealth: &mut Wealth, gain: f64, times: u64) {
+        if times == 0 {
+            return;
+        }
+        for (log, stake) in wealth.0.iter_mut().zip(&self.stakes) {
+            *log += i128::from(times) * i128::from(ln_1p_down(stake * gain));
+        }
+    }
 }
 
 /// The same of events: how much more often a unit of the candidate's has one, in absolute terms.
@@ -98,10 +108,13 @@ impl SequentialTest for RateDifference {
         let weights = Weights::even(MeanDifference::parts().len());
         let mut wealth = weights.start();
         for (odds, arms) in counts.iter() {
-            let bets = weighted_bets(self.claim, self.margin, odds, &[1.0 - self.centre, -self.centre]);
-            let cells = |arm: &Events| [arm.events, arm.units.saturating_sub(arm.events)];
-            let seen = cells(&arms.candidate).into_iter().chain(cells(&arms.live)).enumerate();
-            bets.earn(&mut wealth, seen);
+            let (event, none) = (1.0 - self.centre, -self.centre);
+            let bets = Weighted::new(self.claim, self.margin, odds, (none, event));
+            let without = |arm: &Events| arm.units.saturating_sub(arm.events);
+            bets.earn(&mut wealth, bets.candidate(event), arms.candidate.events);
+            bets.earn(&mut wealth, bets.candidate(none), without(&arms.candidate));
+            bets.earn(&mut wealth, bets.live(event), arms.live.events);
+            bets.earn(&mut wealth, bets.live(none), without(&arms.live));
         }
         weights.mix(&wealth)
     }
@@ -113,14 +126,14 @@ impl SequentialTest for MeanDifference {
     fn e_value(&self, counts: &ByOdds<Scores>) -> EValue {
         let weights = Weights::even(Self::parts().len());
         let mut wealth = weights.start();
-        for (odds, arms) in
-            counts.iter().filter(|(_, arms)| !(arms.candidate.is_empty() && arms.live.is_empty()))
-        {
-            let place = |place: i16| (place + Scores::STEPS) as usize;
-            let lattice = 2 * Scores::STEPS as usize + 1;
-            let candidate = arms.candidate.places().map(|(at, count)| (place(at), count));
-            let live = arms.live.places().map(|(at, count)| (place(at) + lattice, count));
-            self.bets(odds).earn(&mut wealth, candidate.chain(live));
+        for (odds, arms) in counts.iter() {
+            let bets = Weighted::new(self.claim, self.margin, odds, (-1.0 - self.centre, 1.0 - self.centre));
+            for (place, times) in arms.candidate.places() {
+                bets.earn(&mut wealth, bets.candidate(Scores::at(place) - self.centre), times);
+            }
+            for (place, times) in arms.live.places() {
+                bets.earn(&mut wealth, bets.live(Scores::at(place) - self.centre), times);
+            }
         }
         weights.mix(&wealth)
     }
@@ -128,6 +141,7 @@ impl SequentialTest for MeanDifference {
 
 #[cfg(test)]
 mod tests {
+    use super::super::counts::Additive;
     use super::*;
     use crate::share::Share;
 
