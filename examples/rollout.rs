@@ -26,7 +26,7 @@ use flights::{Flight, Late};
 use switchback::stats::{ArmFigures, Metric};
 use switchback::{
     Bake, Cause, Clock, Event, EventKind, InvalidPlan, Joined, ModelHandle, Outcome, Phase, Plan,
-    PredictionId, Rollout, Step, Subscription, Task, Timestamp, Truth, guard,
+    PredictionId, Rollout, Step, Subscription, Task, Timestamp, Truth, guard, replay,
 };
 
 const HOUR: Duration = Duration::from_secs(3_600);
@@ -113,6 +113,7 @@ fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     }
     progress.clear();
     report(&service, &labels, progress.started.elapsed());
+    report_decisions(&service, &operator);
     check(&service, &labels, &operator)?;
     service.handle.close(Duration::from_secs(10))?;
     Ok(())
@@ -207,6 +208,15 @@ struct Operator {
     to_do: Vec<(Deed, Duration)>,
     since: Timestamp,
     current: Option<Rollout<Flight, Late>>,
+    forecasts: Vec<Said>,
+}
+
+/// What the planner said of a rollout before it began.
+struct Said {
+    version: &'static str,
+    began: Timestamp,
+    promoted_after: Option<Duration>,
+    harm_after: Option<Duration>,
 }
 
 /// Something the operator does, some time after the thing before it is done.
@@ -227,7 +237,15 @@ impl Operator {
             (Deed::Try("v2"), DAY * 7),
         ];
         let (models, margin) = (options.models.clone(), options.margin);
-        Ok(Self { plan: plan(options.min_labels)?, models, margin, to_do, since: first, current: None })
+        Ok(Self {
+            plan: plan(options.min_labels)?,
+            models,
+            margin,
+            to_do,
+            since: first,
+            current: None,
+            forecasts: Vec::new(),
+        })
     }
 
     fn act(&mut self, handle: &ModelHandle<Flight, Late>, now: Timestamp) -> Result<(), Box<dyn Error>> {
@@ -248,6 +266,7 @@ impl Operator {
                     .stage(name, flights::version(name, &self.models)?)?
                     .guard(guard::error_rate().at_most(0.01))
                     .guard(guard::accuracy().at_most_below_live(self.margin));
+                self.forecasts.extend(Said::of(name, handle, &rollout, self, now)?);
                 rollout.run(self.plan.clone())?;
                 self.current = Some(rollout);
             }
@@ -259,6 +278,26 @@ impl Operator {
         self.to_do.pop();
         self.since = now;
         Ok(())
+    }
+}
+
+impl Said {
+    fn of(
+        version: &'static str,
+        handle: &ModelHandle<Flight, Late>,
+        rollout: &Rollout<Flight, Late>,
+        operator: &Operator,
+        began: Timestamp,
+    ) -> Result<Option<Self>, Box<dyn Error>> {
+        let (Some(forecast), Some(traffic)) = (rollout.forecast(&operator.plan), handle.traffic()) else {
+            return Ok(None);
+        };
+        println!("{}  {version}, says the planner: {forecast}", day(began));
+        // A mistake in the pipeline costs a dozen points, not two: how soon would that be seen?
+        let rule = guard::accuracy().at_most_below_live(operator.margin);
+        let shadow = operator.plan.steps().first().ok_or("the plan has no step")?.exposed();
+        let harm_after = handle.forecast_harm(&rule, shadow, 0.12 / operator.margin, &traffic)?;
+        Ok(Some(Self { version, began, promoted_after: forecast.promoted_after, harm_after }))
     }
 }
 
@@ -290,7 +329,10 @@ impl Timeline {
                 _ => &[],
             };
             for evidence in evidence {
-                println!("{:18}because {evidence}", "");
+                match &evidence.sentence {
+                    Some(sentence) => println!("{:18}because {sentence}", ""),
+                    None => println!("{:18}because {evidence}", ""),
+                }
             }
             self.seen.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(Event::clone(&event));
         }
@@ -396,6 +438,49 @@ fn report(service: &Service, labels: &Labels, took: Duration) {
     );
 }
 
+/// What was decided of each version, on how many labelled flights, and what the planner had said.
+fn report_decisions(service: &Service, operator: &Operator) {
+    println!("\nWhat was decided, on what, and how long it took:\n");
+    let days = |time: Option<Duration>| {
+        time.map_or_else(|| "never".into(), |time| format!("{:.1} days", time.as_secs_f64() / 86_400.0))
+    };
+    let decided = |event: &Event| match &event.kind {
+        EventKind::Promoted { version, .. } => Some((*version, true)),
+        EventKind::Aborted { version, .. } => Some((*version, false)),
+        _ => None,
+    };
+    for said in &operator.forecasts {
+        let seen = service.timeline.seen();
+        let ended = seen
+            .iter()
+            .find_map(|event| Some((event.at, decided(event).filter(|(v, _)| *v == *said.version)?)));
+        let Some((at, (version, promoted))) = ended else { continue };
+        let (outcome, forecast) =
+            if promoted { ("promoted", said.promoted_after) } else { ("taken back", said.harm_after) };
+        println!(
+            "{version} was {outcome} after {}; the planner had said {}",
+            days(Some(at.since(said.began))),
+            days(forecast)
+        );
+        // The last decision of its guard on labels.
+        let decisions = service.handle.decisions();
+        let last = decisions.iter().rev().find(|decision| {
+            decision.candidate == version
+                && decision.at <= at
+                && decision.evidence.guard.starts_with("accuracy")
+        });
+        if let Some(decision) = last {
+            let replayed = replay(decision).is_ok_and(|evidence| evidence == decision.evidence);
+            println!("   {}", decision.evidence.sentence.as_deref().unwrap_or("no sentence"));
+            println!(
+                "   on {} labelled flights; judged again from its record: {}",
+                decision.evidence.samples,
+                if replayed { "the same" } else { "something else" }
+            );
+        }
+    }
+}
+
 /// Whether everything happened that this example is to show.
 fn check(service: &Service, labels: &Labels, operator: &Operator) -> Result<(), Box<dyn Error>> {
     let seen = service.timeline.seen();
@@ -431,6 +516,14 @@ fn check(service: &Service, labels: &Labels, operator: &Operator) -> Result<(), 
         ("v4 is live at the end", service.handle.live() == "v4"),
         ("the operator has nothing left to do", operator.to_do.is_empty()),
         ("no request failed", service.failed.load(Ordering::Relaxed) == 0),
+        (
+            "every decision follows from its record",
+            service
+                .handle
+                .decisions()
+                .iter()
+                .all(|decision| replay(decision).as_ref() == Ok(&decision.evidence)),
+        ),
         ("every label counts", labels.delivered > 0 && labels.counted == labels.delivered),
     ];
     println!();

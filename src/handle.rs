@@ -13,7 +13,7 @@ use crate::control::decision::Decision;
 use crate::control::event::{Cause, Event, EventKind, Subscription};
 use crate::control::forecast::{Forecast, Traffic};
 use crate::control::guard::Rule;
-use crate::control::plan::Plan;
+use crate::control::plan::{Exposed, Plan};
 use crate::feedback::{Joined, PredictionId};
 use crate::inner::Inner;
 use crate::model::Identity;
@@ -261,6 +261,22 @@ impl<I: ?Sized + 'static, O: 'static> ModelHandle<I, O> {
     /// A rule that could not judge here, with the reason.
     pub fn forecast(&self, rules: &[Rule], plan: &Plan, traffic: &Traffic) -> Result<Forecast, RolloutError> {
         self.inner.forecast(rules, plan, traffic)
+    }
+
+    /// How long until a harm of this size is seen by one rule at one exposure: `size` times as far off as its margin. Half
+    /// of the time it is sooner. `None` where it is not within [`Forecast::HORIZON`].
+    ///
+    /// # Errors
+    ///
+    /// The rule could not judge here, with the reason.
+    pub fn forecast_harm(
+        &self,
+        rule: &Rule,
+        exposed: Exposed,
+        size: f64,
+        traffic: &Traffic,
+    ) -> Result<Option<Duration>, RolloutError> {
+        self.inner.forecast_harm(rule, exposed, size, traffic)
     }
 
     /// The records of the last decisions, oldest first: up to 256, some ten kilobytes each. An

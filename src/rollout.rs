@@ -1,6 +1,7 @@
 //! One attempt to replace live, as its owner sees it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use thiserror::Error;
 
@@ -10,7 +11,7 @@ use crate::control::auto::choose;
 use crate::control::controller::Lowered;
 use crate::control::decision::Recording;
 use crate::control::event::{Cause, EventKind};
-use crate::control::forecast::{Forecast, Span, Traffic, forecast, undecidable};
+use crate::control::forecast::{Asked, Exposure, Forecast, Span, Traffic, forecast, time_to, undecidable};
 use crate::control::guard::design::Setting;
 use crate::control::guard::{Alpha, Design, Guard, Needs, Rule, Tested};
 use crate::control::phase::Phase;
@@ -405,6 +406,22 @@ impl<I: ?Sized + 'static, O: 'static> Inner<I, O> {
         let guards = u32::try_from(rules.len()).unwrap_or(u32::MAX);
         let thresholds = AlphaStatus::divide(self.alpha(), 0, 1, guards, false).thresholds(false);
         Ok(forecast(&rules, plan, self.shadow.is_some(), thresholds, traffic))
+    }
+
+    /// See [`ModelHandle::forecast_harm`].
+    pub(crate) fn forecast_harm(
+        &self,
+        rule: &Rule,
+        exposed: Exposed,
+        size: f64,
+        traffic: &Traffic,
+    ) -> Result<Option<Duration>, RolloutError> {
+        let refused = |reason| RolloutError::Guard { name: rule.name(), reason };
+        let design = Design::of(rule, Some(0), &self.setting()).map_err(refused)?;
+        let thresholds = AlphaStatus::divide(self.alpha(), 0, 1, 1, false).thresholds(false);
+        // A canary that no shadow came before.
+        let exposure = Exposure::of(exposed, Share::NONE, self.shadow.is_some());
+        Ok(time_to(&design, Asked::Harm(size.max(0.0)), exposure, thresholds, traffic))
     }
 
     /// See [`ModelHandle::allocate`].

@@ -260,7 +260,10 @@ impl fmt::Display for Event {
                 Phase::Shadow => write!(f, "{version} shadows {sample} of the requests"),
                 _ => write!(f, "{version} answers {weight} of the requests"),
             },
-            EventKind::GuardFailed { version, evidence } => write!(f, "{version} fails: {evidence}"),
+            EventKind::GuardFailed { version, evidence } => match &evidence.sentence {
+                Some(sentence) => write!(f, "{sentence}: taken back"),
+                None => write!(f, "{version} fails: {evidence}"),
+            },
             EventKind::Inconclusive { version, .. } => {
                 write!(f, "{version}: neither harm nor equality was shown in the time allowed")
             }

@@ -9,10 +9,16 @@ use crate::stats::sequential::Additive;
 pub(super) fn sentence(design: &Design, history: &History, effect: Option<Effect>, names: Names) -> String {
     let Names { candidate, live } = names;
     let units = units(design, history);
-    let Some(effect) = effect else {
-        return format!("{candidate} and {live} have nothing to be compared by yet, on {units}");
-    };
     let does = does(design.tested);
+    let Some(effect) = effect else {
+        let seen = design.observe(history);
+        return match (seen.candidate, seen.live) {
+            (Some(own), Some(lives)) if is_share(design.tested) => {
+                format!("{candidate} {does} in {} and {live} in {} of {units}", percent(own), percent(lives))
+            }
+            _ => format!("{candidate} and {live} have nothing to be compared by yet, on {units}"),
+        };
+    };
     let Effect { estimate, low, high, .. } = effect;
     match (effect.kind, design.margin) {
         (EffectKind::Factor, Margin::Times(allowed)) => {
@@ -37,7 +43,7 @@ pub(super) fn sentence(design: &Design, history: &History, effect: Option<Effect
                 if estimate < 0.0 { (points(-estimate), "less") } else { (points(estimate), "more") };
             format!(
                 "{candidate} {does} {much} points {than} often than {live} ({}) on {units}; {} more were allowed",
-                between(points(low), points(high)),
+                either_way(low, high, than, "more", "less", points),
                 points(allowed),
             )
         }
@@ -48,7 +54,7 @@ pub(super) fn sentence(design: &Design, history: &History, effect: Option<Effect
                 if estimate < 0.0 { (size(-estimate), "better") } else { (size(estimate), "worse") };
             format!(
                 "{candidate} is {much} {than} than {live} by its {does} ({}) on {units}; {} worse was allowed",
-                between(size(low), size(high)),
+                either_way(low, high, than, "worse", "better", size),
                 size(allowed),
             )
         }
@@ -122,6 +128,25 @@ fn units(design: &Design, history: &History) -> String {
 
 fn between(low: String, high: String) -> String {
     format!("95 % interval {low} to {high}")
+}
+
+/// An interval of differences: in the direction that was named, or with both named where it holds both.
+fn either_way(
+    low: f64,
+    high: f64,
+    named: &str,
+    above: &str,
+    below: &str,
+    text: impl Fn(f64) -> String,
+) -> String {
+    if low >= 0.0 && named == above {
+        between(text(low), text(high))
+    } else if high <= 0.0 && named == below {
+        between(text(-high), text(-low))
+    } else {
+        let way = |x: f64| format!("{} {}", text(x.abs()), if x < 0.0 { below } else { above });
+        between(way(low), way(high))
+    }
 }
 
 fn percent(share: f64) -> String {
