@@ -88,6 +88,74 @@ fn a_harmful_shadow_is_taken_back_and_its_record_leads_to_the_same_bits_elsewher
     assert!(replay(&altered).is_err());
 }
 
+/// A record is a file like any other: whatever numbers somebody has put into it, judging it again ends.
+#[test]
+fn no_record_makes_the_replay_panic() {
+    use serde_json::Value;
+    fn numbers(value: &Value) -> usize {
+        match value {
+            Value::Number(_) => 1,
+            Value::Array(values) => values.iter().map(numbers).sum(),
+            Value::Object(fields) => fields.values().map(numbers).sum(),
+            _ => 0,
+        }
+    }
+    let clock = clock();
+    let service = builder(&clock).live("v1", below("one", 0.5)).shadowing().trip_after(0).build().unwrap();
+    let rollout = service
+        .stage("v2", below("two", 0.9))
+        .unwrap()
+        .guard(guard::accuracy().at_most_below_live(0.02))
+        .guard(guard::precision().at_most_below_live(0.05))
+        .guard(guard::quality(Metric::Brier).at_most_above_live(0.01))
+        .guard(guard::error_rate().at_most_times_live(1.25));
+    rollout.shadow(1.0).unwrap();
+    traffic(&service, &clock, &mut Chance(12), 10, 40);
+    let mut replayed = 0;
+    for decision in decisions(&service) {
+        for seed in 0..150_u64 {
+            let mut chance = Chance(seed);
+            let mut record = serde_json::to_value(&decision).unwrap();
+            let count = numbers(&record);
+            for _ in 0..=seed % 2 {
+                let at = (chance.next() * count as f64) as usize;
+                let value = match (chance.next() * 6.0) as usize {
+                    0 => Value::from(0),
+                    1 => Value::from(u64::MAX),
+                    2 => Value::from(-1),
+                    3 => Value::from(1e300),
+                    4 => Value::from(i64::MAX),
+                    _ => Value::from(0.5),
+                };
+                replace_number(&mut record, &mut { at }, &value);
+            }
+            if let Ok(record) = serde_json::from_value::<Decision>(record) {
+                replayed += 1;
+                let _ = replay(&record);
+            }
+        }
+    }
+    assert!(replayed > 200, "{replayed}");
+}
+
+/// Puts a value in the place of the `at`-th number.
+fn replace_number(value: &mut serde_json::Value, at: &mut usize, with: &serde_json::Value) -> bool {
+    use serde_json::Value;
+    match value {
+        Value::Number(_) if *at == 0 => {
+            *value = with.clone();
+            true
+        }
+        Value::Number(_) => {
+            *at -= 1;
+            false
+        }
+        Value::Array(values) => values.iter_mut().any(|value| replace_number(value, at, with)),
+        Value::Object(fields) => fields.values_mut().any(|value| replace_number(value, at, with)),
+        _ => false,
+    }
+}
+
 /// One that is better is promoted on what the last step has shown alone, and the decision says so.
 #[test]
 fn a_promotion_rests_on_the_last_step() {

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use common::*;
 use switchback::guard::{self, Verdict};
 use switchback::testing::Scripted;
-use switchback::{Alpha, Clock, EventKind, Outcome, Phase, Rollout, Route};
+use switchback::{Alpha, Clock, EventKind, Outcome, Phase, Rollout, Route, Step};
 
 struct Chance(u64);
 
@@ -142,6 +142,40 @@ fn requests_with_and_without_a_key_are_counted_apart() {
     };
     assert_eq!(ask(true), 1, "one user is one unit");
     assert_eq!(ask(false), 401);
+}
+
+/// Statistics 5.1: units that do not come in the shares in which traffic was split say that something is wrong with the
+/// figures. Here a host has already filtered its users by the same hash, so most that come are the candidate's.
+#[test]
+fn users_who_do_not_come_in_their_shares_block_a_promotion() {
+    let clock = clock();
+    let (service, rollout) = build(&clock, 4);
+    let rollout = rollout.guard(guard::error_rate().at_most(0.05));
+    rollout.run(plan([Step::canary(0.5).unwrap()])).unwrap();
+    // Another handle that splits in the same way tells who would be on the canary.
+    let twin_clock = common::clock();
+    let (twin, twins) = build(&twin_clock, 4);
+    twins.canary(0.5).unwrap();
+    let mut came = 0;
+    for user in 0..6_000 {
+        let key = format!("user-{user}");
+        let canary = twin.predict_keyed(&key, &0.0).unwrap().route() == Route::Canary;
+        if canary || user % 2 == 0 {
+            came += 1;
+            let answer = service.predict_keyed(&key, &0.0).unwrap();
+            service.feedback(answer.id(), Outcome::class(1));
+        }
+        if came % 50 == 49 {
+            tick(&service, &clock);
+        }
+    }
+    assert_eq!(service.live(), "v1");
+    let evidence = rollout.status().unwrap().evidence.clone();
+    let noted = evidence.iter().filter_map(|evidence| evidence.note.as_ref());
+    assert!(
+        noted.clone().count() > 0 && noted.clone().all(|note| note.contains("telemetry was lost")),
+        "{evidence:?}"
+    );
 }
 
 /// A streak of failures for one user is one failed unit, and as one it is evidence of little.

@@ -110,6 +110,32 @@ fn a_full_queue_refuses_without_a_copy() {
     assert_eq!(service.status().shadow.drop_rate(), Some(0.8));
 }
 
+/// What is dropped is not dropped at random: a shadow that sheds load looks better than it is. So its candidate is not
+/// promoted on pairs, and the evidence says why.
+#[test]
+fn a_shadow_that_drops_copies_promotes_nobody() {
+    let clock = clock();
+    let service = builder(&clock)
+        .live("v1", says("one", 0.9))
+        .shadowing()
+        .shadow_queue(10, usize::MAX)
+        .build()
+        .unwrap();
+    let rollout =
+        service.stage("v2", says("two", 0.9)).unwrap().guard(guard::accuracy().at_most_below_live(0.05));
+    rollout.run(plan([switchback::Step::shadow(1.0).unwrap().min_predictions(1)])).unwrap();
+    for _ in 0..100 {
+        for answer in ask(&service, 30) {
+            service.feedback(answer.id(), Outcome::class(1));
+        }
+        service.run_shadow(usize::MAX);
+        tick(&service, &clock);
+    }
+    assert_eq!(service.live(), "v1");
+    let evidence = &rollout.status().unwrap().evidence[0];
+    assert!(evidence.note.as_ref().unwrap().contains("of the copies were dropped"), "{evidence}");
+}
+
 /// Invariant 11: and a limit in bytes, as the host measures them.
 #[test]
 fn the_queue_holds_no_more_bytes_than_it_may() {

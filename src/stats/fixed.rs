@@ -93,11 +93,12 @@ impl Moments {
     }
 
     pub(crate) fn merge(&mut self, other: &Self) {
-        self.count += other.count;
-        self.clamped += other.clamped;
-        self.sum += other.sum;
-        self.squares.high += other.squares.high;
-        self.squares.low += other.squares.low;
+        // Saturating: these are read from records too.
+        self.count = self.count.saturating_add(other.count);
+        self.clamped = self.clamped.saturating_add(other.clamped);
+        self.sum = self.sum.saturating_add(other.sum);
+        self.squares.high = self.squares.high.saturating_add(other.squares.high);
+        self.squares.low = self.squares.low.saturating_add(other.squares.low);
     }
 
     /// How many values. Negative where more were taken back than added (see [`Windows`](super::window::Windows)).

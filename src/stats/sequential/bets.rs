@@ -37,7 +37,7 @@ impl Bets {
             }
             let factors = self.factors.get(cell..).unwrap_or_default().iter().step_by(self.cells.max(1));
             for (log, factor) in wealth.0.iter_mut().zip(factors) {
-                *log += i128::from(count) * i128::from(*factor);
+                *log = log.saturating_add(i128::from(count) * i128::from(*factor));
             }
         }
     }

@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 use crate::share::Share;
 use crate::stats::fixed::Sign;
 
-/// Counts that merge by addition.
+/// Counts that merge by addition. One that is full stays full: no sum of counts, however many came from outside, is a
+/// panic.
 pub trait Additive: Clone + Default {
     /// Adds what another has counted.
     fn merge(&mut self, other: &Self);
@@ -22,9 +23,23 @@ pub trait Additive: Clone + Default {
 ///
 /// In ten-thousandths of all traffic, exact: two shares that differ are counted apart, which is what makes a ramp legal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "(Share, Share)", into = "(Share, Share)")]
 pub struct Odds {
     candidate: u16,
     live: u16,
+}
+
+impl TryFrom<(Share, Share)> for Odds {
+    type Error = &'static str;
+    fn try_from((candidate, live): (Share, Share)) -> Result<Self, &'static str> {
+        Self::new(candidate, live).ok_or("one of the two gets nothing, so there are no odds")
+    }
+}
+
+impl From<Odds> for (Share, Share) {
+    fn from(odds: Odds) -> Self {
+        (Share::from_buckets(odds.candidate), Share::from_buckets(odds.live))
+    }
 }
 
 impl Odds {
@@ -74,17 +89,17 @@ impl PairedEvents {
 
     /// How many inputs.
     pub fn pairs(&self) -> u64 {
-        self.neither + self.only_live + self.only_candidate + self.both
+        [self.only_live, self.only_candidate, self.both].into_iter().fold(self.neither, u64::saturating_add)
     }
 
     /// How often the candidate had the event.
     pub fn of_candidate(&self) -> Events {
-        Events { events: self.only_candidate + self.both, units: self.pairs() }
+        Events { events: self.only_candidate.saturating_add(self.both), units: self.pairs() }
     }
 
     /// How often live had the event.
     pub fn of_live(&self) -> Events {
-        Events { events: self.only_live + self.both, units: self.pairs() }
+        Events { events: self.only_live.saturating_add(self.both), units: self.pairs() }
     }
 
     /// How much more often the candidate had the event, as a share of all inputs.
@@ -101,10 +116,10 @@ impl PairedEvents {
 
 impl Additive for PairedEvents {
     fn merge(&mut self, other: &Self) {
-        self.neither += other.neither;
-        self.only_live += other.only_live;
-        self.only_candidate += other.only_candidate;
-        self.both += other.both;
+        self.neither = self.neither.saturating_add(other.neither);
+        self.only_live = self.only_live.saturating_add(other.only_live);
+        self.only_candidate = self.only_candidate.saturating_add(other.only_candidate);
+        self.both = self.both.saturating_add(other.both);
     }
 
     fn is_empty(&self) -> bool {
@@ -117,8 +132,23 @@ impl Additive for PairedEvents {
 /// A score between two points of the lattice is put on one of them by chance, so that it is right on average: a test of
 /// a mean loses nothing of its validity, and next to nothing of its power.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
-#[serde(transparent)]
+#[serde(from = "BTreeMap<i16, u64>", into = "BTreeMap<i16, u64>")]
 pub struct Scores(BTreeMap<i16, u64>);
+
+/// Places beyond the lattice, which no count has, are taken as its ends.
+impl From<BTreeMap<i16, u64>> for Scores {
+    fn from(counted: BTreeMap<i16, u64>) -> Self {
+        let mut scores = Self::default();
+        counted.into_iter().for_each(|(place, count)| scores.count_place(place, count));
+        scores
+    }
+}
+
+impl From<Scores> for BTreeMap<i16, u64> {
+    fn from(scores: Scores) -> Self {
+        scores.0
+    }
+}
 
 impl Scores {
     /// The steps from 0 to 1. The lattice of differences has as many below 0.
@@ -143,7 +173,8 @@ impl Scores {
     /// Counts a score `times` times that lies on the lattice already: `place / STEPS`.
     pub fn count_place(&mut self, place: i16, times: u64) {
         if times > 0 {
-            *self.0.entry(place.clamp(-Self::STEPS, Self::STEPS)).or_default() += times;
+            let count = self.0.entry(place.clamp(-Self::STEPS, Self::STEPS)).or_default();
+            *count = count.saturating_add(times);
         }
     }
 
@@ -160,7 +191,7 @@ impl Scores {
 
     /// How many scores.
     pub fn count_all(&self) -> u64 {
-        self.0.values().sum()
+        self.0.values().fold(0, |sum: u64, count| sum.saturating_add(*count))
     }
 
     /// Their mean.
@@ -183,9 +214,7 @@ impl Scores {
 
 impl Additive for Scores {
     fn merge(&mut self, other: &Self) {
-        for (place, count) in other.places() {
-            *self.0.entry(place).or_default() += count;
-        }
+        other.places().for_each(|(place, count)| self.count_place(place, count));
     }
 
     fn is_empty(&self) -> bool {
@@ -304,8 +333,8 @@ impl Events {
 
 impl Additive for Events {
     fn merge(&mut self, other: &Self) {
-        self.events += other.events;
-        self.units += other.units;
+        self.events = self.events.saturating_add(other.events);
+        self.units = self.units.saturating_add(other.units);
     }
 
     fn is_empty(&self) -> bool {
@@ -315,7 +344,7 @@ impl Additive for Events {
 
 impl Additive for u64 {
     fn merge(&mut self, other: &Self) {
-        *self += other;
+        *self = self.saturating_add(*other);
     }
 
     fn is_empty(&self) -> bool {

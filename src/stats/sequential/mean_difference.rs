@@ -80,7 +80,7 @@ impl Weighted {
             return;
         }
         for (log, stake) in wealth.0.iter_mut().zip(&self.stakes) {
-            *log += i128::from(times) * i128::from(ln_1p_down(stake * gain));
+            *log = log.saturating_add(i128::from(times) * i128::from(ln_1p_down(stake * gain)));
         }
     }
 }

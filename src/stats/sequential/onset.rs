@@ -57,10 +57,10 @@ impl<C: Additive> Blocks<C> {
 
     /// Adds counts that come from so many units to the open block, and opens the next when it is full.
     pub fn add(&mut self, counts: &C, units: u64) {
-        let before: u64 = self.0.iter().map(|block| block.units).sum();
+        let before = self.0.iter().fold(0, |sum: u64, block| sum.saturating_add(block.units));
         if let Some(open) = self.0.last_mut() {
             open.counts.merge(counts);
-            open.units += units;
+            open.units = open.units.saturating_add(units);
             if open.units >= Self::FIRST.max(before / Self::GROWTH) {
                 self.begin();
             }
@@ -84,8 +84,8 @@ impl<C: Additive> Blocks<C> {
     fn join_two(&mut self, newest: u32) {
         let spread = |pair: &[Block<C>]| match pair {
             [older, younger] => {
-                let age = f64::from(newest - older.number);
-                f64::from(younger.number - older.number) / age
+                let age = f64::from(newest.saturating_sub(older.number));
+                f64::from(younger.number.saturating_sub(older.number)) / age
             }
             _ => f64::INFINITY,
         };
@@ -95,7 +95,7 @@ impl<C: Additive> Blocks<C> {
         if let Some((at, _)) = joined {
             let younger = self.0.remove(at + 1);
             if let Some(older) = self.0.get_mut(at) {
-                older.units += younger.units;
+                older.units = older.units.saturating_add(younger.units);
                 older.counts.merge(&younger.counts);
             }
         }
@@ -172,7 +172,7 @@ impl<C: Additive> Blocks<C> {
             for block in blocks {
                 let place = gathered.iter_mut().rev().find(|kept| kept.number <= block.number);
                 if let Some(kept) = place {
-                    kept.units += block.units;
+                    kept.units = kept.units.saturating_add(block.units);
                     kept.counts.merge(&block.counts);
                 }
             }
@@ -180,7 +180,7 @@ impl<C: Additive> Blocks<C> {
         };
         let mut merged = gather(&self.0);
         for (own, theirs) in merged.iter_mut().zip(gather(&other.0)) {
-            own.units += theirs.units;
+            own.units = own.units.saturating_add(theirs.units);
             own.counts.merge(&theirs.counts);
         }
         self.0 = merged;

@@ -59,7 +59,11 @@ impl SequentialTest for PairedDifference {
 
     fn e_value(&self, counts: &PairedEvents) -> EValue {
         let PairedEvents { neither, only_live, only_candidate, both } = *counts;
-        self.bets.e_value([(WORSE, only_candidate), (ALIKE, neither + both), (BETTER, only_live)])
+        self.bets.e_value([
+            (WORSE, only_candidate),
+            (ALIKE, neither.saturating_add(both)),
+            (BETTER, only_live),
+        ])
     }
 }
 
@@ -91,8 +95,8 @@ pub struct HiddenEvents {
 impl Additive for HiddenEvents {
     fn merge(&mut self, other: &Self) {
         self.seen.merge(&other.seen);
-        self.alike += other.alike;
-        self.apart += other.apart;
+        self.alike = self.alike.saturating_add(other.alike);
+        self.apart = self.apart.saturating_add(other.apart);
         self.explored.merge(&other.explored);
     }
 
@@ -137,12 +141,12 @@ impl SequentialTest for PairedHidden {
         let HiddenEvents { seen, alike, apart, explored } = *counts;
         let cells = [
             seen.only_candidate,
-            seen.neither + seen.both,
+            seen.neither.saturating_add(seen.both),
             seen.only_live,
             alike,
             apart,
             explored.only_candidate,
-            explored.neither + explored.both,
+            explored.neither.saturating_add(explored.both),
             explored.only_live,
         ];
         self.bets.e_value(cells.into_iter().enumerate())

@@ -79,8 +79,10 @@ impl RateRatio {
             let (candidate, live) = chances(self.times);
             for (log, risk) in wealth.0.iter_mut().zip(risks) {
                 let (theirs, others) = chances(*risk);
-                *log += i128::from(arms.candidate.events) * i128::from(ln_down(theirs / candidate));
-                *log += i128::from(arms.live.events) * i128::from(ln_down(others / live));
+                *log = log.saturating_add(
+                    i128::from(arms.candidate.events) * i128::from(ln_down(theirs / candidate)),
+                );
+                *log = log.saturating_add(i128::from(arms.live.events) * i128::from(ln_down(others / live)));
             }
         }
         weights.mix(&wealth)

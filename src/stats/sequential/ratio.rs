@@ -48,7 +48,8 @@ impl Parts {
     /// Counts `times` units that add this. What adds nothing is not kept.
     pub fn count(&mut self, part: Part, times: u64) {
         if part.whole > 0 && times > 0 {
-            *self.0.entry(part).or_default() += times;
+            let count = self.0.entry(part).or_default();
+            *count = count.saturating_add(times);
         }
     }
 
@@ -59,12 +60,12 @@ impl Parts {
 
     /// The numerator.
     pub fn part(&self) -> u64 {
-        self.0.iter().map(|(part, times)| u64::from(part.part) * times).sum()
+        weighed(self.0.iter().map(|(part, times)| (part.part, *times)))
     }
 
     /// The denominator.
     pub fn whole(&self) -> u64 {
-        self.0.iter().map(|(part, times)| u64::from(part.whole) * times).sum()
+        weighed(self.0.iter().map(|(part, times)| (part.whole, *times)))
     }
 }
 
@@ -72,7 +73,8 @@ impl PairedParts {
     /// Counts `times` pairs that add this. What adds nothing to either is not kept.
     pub fn count(&mut self, live: Part, candidate: Part, times: u64) {
         if live.whole + candidate.whole > 0 && times > 0 {
-            *self.0.entry((live, candidate)).or_default() += times;
+            let count = self.0.entry((live, candidate)).or_default();
+            *count = count.saturating_add(times);
         }
     }
 
@@ -86,14 +88,18 @@ impl PairedParts {
 
     /// How many pairs add to either.
     pub fn pairs(&self) -> u64 {
-        self.0.values().sum()
+        weighed(self.0.values().map(|times| (1, *times)))
     }
 }
 
-fn ratio(parts: impl Iterator<Item = (Part, u64)>) -> Option<f64> {
-    let (part, whole) = parts.fold((0, 0), |(part, whole), (of, times)| {
-        (part + u64::from(of.part) * times, whole + u64::from(of.whole) * times)
-    });
+/// How much some parts come to, each as often as it was counted.
+fn weighed(parts: impl Iterator<Item = (u8, u64)>) -> u64 {
+    parts.fold(0, |sum: u64, (part, times)| sum.saturating_add(u64::from(part).saturating_mul(times)))
+}
+
+fn ratio(parts: impl Iterator<Item = (Part, u64)> + Clone) -> Option<f64> {
+    let part = weighed(parts.clone().map(|(part, times)| (part.part, times)));
+    let whole = weighed(parts.map(|(part, times)| (part.whole, times)));
     (whole > 0).then(|| part as f64 / whole as f64)
 }
 
