@@ -9,18 +9,6 @@ use switchback::{
     RolloutError, guard,
 };
 
-struct Chance(u64);
-
-impl Chance {
-    fn next(&mut self) -> f64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        ((z ^ (z >> 31)) >> 11) as f64 / (1_u64 << 53) as f64
-    }
-}
-
 type Rollouts = Vec<Rollout<f64, f64>>;
 
 fn ranking(seed: u64, candidates: &[&str]) -> (Service, Rollouts, Clock) {

@@ -13,19 +13,6 @@ use switchback::{
     Truth, replay,
 };
 
-/// SplitMix64, as a number between 0 and 1.
-struct Chance(u64);
-
-impl Chance {
-    fn next(&mut self) -> f64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        ((z ^ (z >> 31)) >> 11) as f64 / (1_u64 << 53) as f64
-    }
-}
-
 /// A model that says yes where its input lies below a limit.
 fn below(name: &str, limit: f64) -> Scripted<f64, f64> {
     Scripted::new(name, move |x: &f64| if *x < limit { 0.9 } else { 0.1 })

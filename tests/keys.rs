@@ -10,18 +10,6 @@ use switchback::guard::{self, Verdict};
 use switchback::testing::Scripted;
 use switchback::{Alpha, Clock, EventKind, Outcome, Phase, Rollout, Route, Step};
 
-struct Chance(u64);
-
-impl Chance {
-    fn next(&mut self) -> f64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        ((z ^ (z >> 31)) >> 11) as f64 / (1_u64 << 53) as f64
-    }
-}
-
 const USERS: usize = 2_000;
 
 /// A user's number: a few come often (Zipf).

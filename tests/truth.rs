@@ -10,18 +10,6 @@ use switchback::{
     Answer, Builder, Clock, EventKind, Joined, Kpi, Outcome, Phase, PredictionId, Rollout, Step, Task, Truth,
 };
 
-struct Chance(u64);
-
-impl Chance {
-    fn next(&mut self) -> f64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        ((z ^ (z >> 31)) >> 11) as f64 / (1_u64 << 53) as f64
-    }
-}
-
 /// Inputs below one half are yes. This one misses some of them, and never says yes wrongly.
 fn misses(name: &str, share: f64) -> Scripted<f64, f64> {
     let limit = 0.5 - share;

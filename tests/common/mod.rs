@@ -14,6 +14,20 @@ use switchback::{
 /// A service whose requests and answers are numbers; an answer is the probability of yes.
 pub(crate) type Service = ModelHandle<f64, f64>;
 
+/// Chance for what a test feeds a service, from a seed of its own (SplitMix64).
+pub(crate) struct Chance(pub(crate) u64);
+
+impl Chance {
+    /// Evenly from 0 to 1.
+    pub(crate) fn next(&mut self) -> f64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        ((z ^ (z >> 31)) >> 11) as f64 / (1_u64 << 53) as f64
+    }
+}
+
 pub(crate) fn clock() -> Clock {
     Clock::manual(Timestamp::from_unix_seconds(1_700_000_000))
 }
