@@ -8,10 +8,11 @@ use thiserror::Error;
 
 use crate::background::Threads;
 use crate::control::allocation::Allocation;
-use crate::control::controller::Lowered;
+use crate::control::carry_out::Lowered;
 use crate::control::decision::Decision;
 use crate::control::event::{Cause, Event, EventKind, Subscription};
-use crate::control::forecast::{Forecast, Traffic};
+use crate::control::forecast::Forecast;
+use crate::control::forecast::traffic::Traffic;
 use crate::control::guard::Rule;
 use crate::control::plan::{Exposed, Plan};
 use crate::feedback::{Joined, PredictionId};

@@ -10,7 +10,7 @@ use crate::clock::Clock;
 use crate::control::collect::Verdicts;
 use crate::control::controller::Control;
 use crate::control::event::EventKind;
-use crate::control::forecast::Traffic;
+use crate::control::forecast::traffic::Traffic;
 use crate::control::guard::design::{Setting, TruthKind};
 use crate::dice::Dice;
 use crate::feedback::join::Joins;

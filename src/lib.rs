@@ -115,12 +115,14 @@ pub use builder::{BuildError, Builder};
 pub use clock::{Clock, Timestamp};
 pub use control::allocation::Allocation;
 pub use control::alpha::AlphaStatus;
-pub use control::controller::{Lowered, Quarantined};
+pub use control::carry_out::Lowered;
+pub use control::controller::Quarantined;
 pub use control::decision::{
     Backtest, BacktestError, BacktestStep, Decision, Recording, ReplayError, replay,
 };
 pub use control::event::{Cause, Event, EventKind, Subscription};
-pub use control::forecast::{Forecast, GuardForecast, StepForecast, Traffic};
+pub use control::forecast::traffic::Traffic;
+pub use control::forecast::{Forecast, GuardForecast, StepForecast};
 pub use control::guard::{self, Alpha};
 pub use control::phase::Phase;
 pub use control::pins::PinPolicy;

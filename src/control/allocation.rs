@@ -2,16 +2,9 @@
 
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
-
-use super::controller::Control;
-use super::event::Cause;
 use super::guard::{Subject, Tested};
-use super::phase::Phase;
 use crate::clock::Timestamp;
 use crate::dice::mix;
-use crate::feedback::join::Joins;
-use crate::routing::Routing;
 use crate::share::Share;
 use crate::stats::evidence::waiting::Labels;
 use crate::stats::sequential::{
@@ -136,6 +129,50 @@ impl Allocating {
         Some(Allotted { arm, stage: self.current })
     }
 
+    /// The candidates' shares, by attempt.
+    pub(super) fn parts(&self) -> Vec<(u32, Share)> {
+        let shares = self.stages.get(self.current).into_iter().flat_map(|stage| stage.shares.iter().skip(1));
+        self.attempts.iter().copied().zip(shares.copied()).collect()
+    }
+
+    /// The candidates, by attempt.
+    pub(super) fn candidates(&self) -> &[u32] {
+        &self.attempts
+    }
+
+    pub(super) fn is_due(&self, now: Timestamp) -> bool {
+        now.since(self.changed) >= self.allocation.every
+    }
+
+    /// The candidates that are shown to be worse than another version. Live is never taken off by this: that is what a
+    /// promotion is for.
+    pub(super) fn beaten(&self) -> Vec<u32> {
+        let error = self.allocation.error;
+        if error == 0.0 {
+            return Vec::new();
+        }
+        let arms = eliminate(self.attempts.len() + 1, error, |one, other| self.worse(one, other));
+        arms.into_iter().filter_map(|arm| self.attempts.get(arm.checked_sub(1)?).copied()).collect()
+    }
+
+    /// The same among fewer, begun anew: counts of other arms than these are of no use to those that stay. Nothing where
+    /// none does.
+    pub(super) fn among(&self, left: Vec<u32>, now: Timestamp) -> Option<Self> {
+        let anew = || Self::new(self.allocation.clone(), self.tested, self.gains, left.clone(), now);
+        (!left.is_empty()).then(anew)
+    }
+
+    /// Sets shares anew; whether they are other ones.
+    pub(super) fn renew(&mut self, seed: u64, now: Timestamp) -> bool {
+        if self.stages.len() >= STAGES_MAX {
+            return false;
+        }
+        self.changed = now;
+        let before = self.current;
+        self.enter(self.shares(&self.wanted(seed)));
+        self.current != before
+    }
+
     /// Counts labels of requests that were made in this part.
     pub(super) fn count(&mut self, allotted: Allotted, labels: &Labels) {
         let place = self.stages.get_mut(allotted.stage).and_then(|stage| stage.losses.get_mut(allotted.arm));
@@ -248,97 +285,6 @@ impl Allocating {
             }
         }
         MeanDifference::new(Claim::Harm, 0.0).e_value(&counts)
-    }
-}
-
-impl<I: ?Sized, O> Control<I, O> {
-    /// Begins to divide traffic among attempts.
-    pub(crate) fn begin_allocating(
-        &mut self,
-        allocating: Allocating,
-        routing: &ArcSwap<Routing<I, O>>,
-        joins: &Joins,
-        now: Timestamp,
-    ) {
-        self.allocating = Some(allocating);
-        self.divide(routing, joins, now);
-    }
-
-    /// Gives every candidate the share that it has in the present division.
-    fn divide(&mut self, routing: &ArcSwap<Routing<I, O>>, joins: &Joins, now: Timestamp) {
-        let Some(allocating) = &self.allocating else { return };
-        let Some(stage) = allocating.stages.get(allocating.current) else { return };
-        let parts: Vec<(u32, Share)> =
-            allocating.attempts.iter().copied().zip(stage.shares.iter().skip(1).copied()).collect();
-        let mut events = Vec::new();
-        // What shrinks makes room for what grows.
-        let mut order = parts.clone();
-        order.sort_by_key(|(number, share)| {
-            let has = self.attempt(*number).map_or(Share::NONE, |attempt| attempt.state.weight);
-            *share > has
-        });
-        for (number, share) in order {
-            let Some(attempt) = self.attempt(number) else { continue };
-            if attempt.state.weight == share && attempt.state.phase == Phase::Canary {
-                continue;
-            }
-            let (sample, step) = (attempt.state.sample, attempt.state.step);
-            let event = self.change_exposure(number, Phase::Canary, share, sample, step, Vec::new(), now);
-            events.extend(event);
-        }
-        self.publish(routing, joins, now, events);
-    }
-
-    /// Drops candidates that are shown to be worse than another version, and sets shares anew when it is time.
-    pub(crate) fn allocate(&mut self, routing: &ArcSwap<Routing<I, O>>, joins: &Joins, now: Timestamp) {
-        let canaries = self.attempts.iter().filter(|attempt| attempt.state.phase == Phase::Canary);
-        let on_trial: Vec<u32> = canaries.map(|attempt| attempt.number).collect();
-        let frozen = self.frozen.is_some();
-        let seed = self.settings.seed;
-        let Some(allocating) = &mut self.allocating else { return };
-        let due = now.since(allocating.changed) >= allocating.allocation.every;
-        let gone = allocating.attempts.iter().any(|attempt| !on_trial.contains(attempt));
-        let error = allocating.allocation.error;
-        let arms = allocating.attempts.len() + 1;
-        let dropped = if error > 0.0 && due && !gone {
-            eliminate(arms, error, |one, other| allocating.worse(one, other))
-        } else {
-            Vec::new()
-        };
-        // Live is not taken off by this: that is what a promotion is for.
-        let dropped: Vec<u32> = dropped
-            .into_iter()
-            .filter_map(|arm| allocating.attempts.get(arm.checked_sub(1)?).copied())
-            .collect();
-        if gone || !dropped.is_empty() {
-            let left: Vec<u32> = allocating
-                .attempts
-                .iter()
-                .copied()
-                .filter(|attempt| on_trial.contains(attempt) && !dropped.contains(attempt))
-                .collect();
-            // Counts of other arms than these are of no use to those that stay: begin anew among them.
-            let (allocation, tested, gains) =
-                (allocating.allocation.clone(), allocating.tested, allocating.gains);
-            self.allocating =
-                (!left.is_empty()).then(|| Allocating::new(allocation, tested, gains, left, now));
-            for number in dropped {
-                self.lower(number, Cause::Eliminated, routing, joins, now);
-            }
-            self.divide(routing, joins, now);
-            return;
-        }
-        let Some(allocating) = &mut self.allocating else { return };
-        if !due || frozen || allocating.stages.len() >= STAGES_MAX {
-            return;
-        }
-        allocating.changed = now;
-        let shares = allocating.shares(&allocating.wanted(seed));
-        let before = allocating.current;
-        allocating.enter(shares);
-        if allocating.current != before {
-            self.divide(routing, joins, now);
-        }
     }
 }
 

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use super::alpha::AlphaStatus;
-use super::forecast::{Asked, Exposure, Traffic, decides};
+use super::forecast::exposure::Exposure;
+use super::forecast::traffic::Traffic;
+use super::forecast::{Asked, decides};
 use super::guard::design::{Design, Setting, TruthKind};
 use super::guard::{Alpha, Rule, accuracy, error_rate, latency};
 use super::plan::{InvalidPlan, OnInconclusive, Plan, Step};

@@ -249,7 +249,7 @@ impl<I: ?Sized, O> Control<I, O> {
 
     fn absorb_evidence(
         &mut self,
-        feeds: &[super::table::EvidenceFeed],
+        feeds: &[super::counter::EvidenceFeed],
         units: &Units,
         collection: &Collection,
         since: Timestamp,

@@ -10,16 +10,16 @@ use arc_swap::ArcSwap;
 use super::allocation::Allocating;
 use super::alpha::{AlphaStatus, Tries};
 use super::attempt::{Answered, Attempt, Past};
+use super::counter::Counter;
 use super::decision::{Decision, Recording};
-use super::event::{Announcer, Cause, EventKind};
-use super::forecast::Traffic;
+use super::event::{Announcer, EventKind};
+use super::forecast::traffic::Traffic;
 use super::guard::design::Setting;
-use super::guard::{Alpha, ArmView, Evidence, Guard};
+use super::guard::{Alpha, ArmView, Guard};
 use super::phase::Phase;
 use super::pins::{PinPolicy, PinSlot};
 use super::plan::{Bake, Plan};
-use super::rollout::{Input, Move, State, TransitionRefused, expose, transition};
-use super::table::Counter;
+use super::rollout::{Input, State, TransitionRefused, expose, transition};
 use crate::clock::Timestamp;
 use crate::feedback::join::Joins;
 use crate::model::Identity;
@@ -59,14 +59,12 @@ pub(crate) struct Settings {
     pub(crate) pins_last: Duration,
 }
 
-/// Ended rollouts whose outcome and figures are remembered.
-const PAST_MAX: usize = 32;
 /// Versions of which figures are remembered, beside those that are in use.
 const RECORDS_MAX: usize = 64;
 /// Exposures whose figures wait for a tick; beyond it, the next change of the table collects them itself.
 const EXPOSURES_MAX: usize = 256;
 /// A candidate counts for nothing when nobody has judged it for so many intervals.
-const LEASE_INTERVALS: u32 = 3;
+pub(super) const LEASE_INTERVALS: u32 = 3;
 
 pub(crate) struct Control<I: ?Sized, O> {
     pub(crate) settings: Settings,
@@ -141,23 +139,6 @@ pub struct Quarantined {
     pub since: Timestamp,
 }
 
-/// What a rollback did.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Lowered {
-    /// These candidates were taken off. Live is what it was.
-    Aborted(Vec<VersionId>),
-    /// Live is another version now.
-    RolledBack {
-        /// Live until then.
-        from: VersionId,
-        /// Live now.
-        to: VersionId,
-    },
-    /// No candidate is exposed and no version is retained: there is nothing to go back to.
-    Nothing,
-}
-
 impl<I: ?Sized, O> Control<I, O> {
     pub(crate) fn new(settings: Settings, live: Arc<Version<I, O>>, now: Timestamp) -> Self {
         let ExposureOptions { kind, kpis, .. } = settings.exposure;
@@ -225,7 +206,7 @@ impl<I: ?Sized, O> Control<I, O> {
         }
     }
 
-    fn new_arm(&mut self) -> u32 {
+    pub(super) fn new_arm(&mut self) -> u32 {
         let arm = self.next_arm;
         self.next_arm += 1;
         self.arms.insert(
@@ -406,89 +387,9 @@ impl<I: ?Sized, O> Control<I, O> {
         }
     }
 
-    /// Does what the transition function says.
-    #[expect(clippy::too_many_arguments, reason = "a move, its grounds, and the three things it changes")]
-    pub(super) fn carry_out(
-        &mut self,
-        number: u32,
-        moved: Move,
-        evidence: Vec<Evidence>,
-        cause: Option<Cause>,
-        routing: &ArcSwap<Routing<I, O>>,
-        joins: &Joins,
-        now: Timestamp,
-    ) {
-        match moved {
-            Move::Stay => {}
-            Move::Expose { phase, weight, sample, step } => {
-                let event = self.change_exposure(number, phase, weight, sample, step, evidence, now);
-                self.publish(routing, joins, now, event.into_iter().collect());
-            }
-            Move::Promote => self.promote(number, evidence, routing, joins, now),
-            Move::Lower => {
-                let reason = String::from("no reason given");
-                self.lower(number, cause.unwrap_or(Cause::Operator { reason }), routing, joins, now);
-            }
-            Move::GiveUp => {
-                if let Some(version) = self.attempt(number).map(|attempt| attempt.version.id) {
-                    self.announcer.announce(now, self.epoch, EventKind::Inconclusive { version, evidence });
-                }
-                self.lower(number, Cause::Futility, routing, joins, now);
-            }
-            Move::Pause => {
-                if let Some(attempt) = self.attempt_mut(number) {
-                    attempt.state.paused = true;
-                    let version = attempt.version.id;
-                    let reason = String::from("guards were inconclusive for longer than the plan allows");
-                    self.announcer.announce(now, self.epoch, EventKind::Inconclusive { version, evidence });
-                    self.announcer.announce(now, self.epoch, EventKind::Paused { version, reason });
-                }
-            }
-            Move::Finish => {
-                if let Some(attempt) = self.end(number, Phase::Promoted, None, now) {
-                    let event = EventKind::Baked { version: attempt.version.id };
-                    self.publish(routing, joins, now, vec![event]);
-                }
-            }
-        }
-    }
-
-    #[expect(clippy::too_many_arguments, reason = "the fields of a move")]
-    pub(super) fn change_exposure(
-        &mut self,
-        number: u32,
-        phase: Phase,
-        weight: Share,
-        sample: Share,
-        step: Option<usize>,
-        evidence: Vec<Evidence>,
-        now: Timestamp,
-    ) -> Option<EventKind> {
-        let slot = self.attempt(number)?.slot;
-        self.begin_evidence(number);
-        let weight = self.buckets.set(slot, weight);
-        let span = self.settings.tick_interval * LEASE_INTERVALS;
-        self.lease.renew(now, span);
-        let before_step = self.progress(number);
-        // Shares that follow the figures change all the time: what they show is one stretch, counted apart by share.
-        let allocated =
-            self.allocating.as_ref().is_some_and(|allocating| allocating.allotted(Some(number)).is_some());
-        let attempt = self.attempt_mut(number)?;
-        let from = attempt.state.phase;
-        attempt.state =
-            State { phase, weight, sample, step, entered: now, first_request: None, ..attempt.state };
-        attempt.before_step = before_step;
-        if !allocated {
-            Arc::make_mut(&mut attempt.ledger).begin_era();
-        }
-        let version = attempt.version.id;
-        self.welcome_keys();
-        Some(EventKind::PhaseChanged { version, from, to: phase, weight, sample, evidence })
-    }
-
     /// Before a candidate is first exposed: divides the errors that its decisions may have, and fixes what live is known
     /// to be like. Both stay as they are, whatever is seen.
-    fn begin_evidence(&mut self, number: u32) {
+    pub(super) fn begin_evidence(&mut self, number: u32) {
         let Some(attempt) = self.attempt(number).filter(|attempt| attempt.alpha.is_none()) else { return };
         let tries = self.tries.begin(attempt.version.identity);
         let alpha = self.attempt(number).map(|attempt| self.alpha_of(attempt, tries));
@@ -629,263 +530,6 @@ impl<I: ?Sized, O> Control<I, O> {
         arm.map_or((0, 0), |arm| (arm.total().units(), arm.total().labelled_units()))
     }
 
-    fn promote(
-        &mut self,
-        number: u32,
-        evidence: Vec<Evidence>,
-        routing: &ArcSwap<Routing<I, O>>,
-        joins: &Joins,
-        now: Timestamp,
-    ) {
-        let Some(attempt) = self.attempt(number) else { return };
-        let (version, slot) = (Arc::clone(&attempt.version), attempt.slot);
-        let bake = attempt.bake;
-        let previous = std::mem::replace(&mut self.live, version);
-        self.live_since = now;
-        let (live, before) = (self.live.id, previous.id);
-        self.retained.push_front(Retained { version: previous, since: now });
-        self.buckets.set(slot, Share::NONE);
-        let mut events = vec![EventKind::Promoted { version: live, previous: before, evidence }];
-        events.extend(self.supersede_attempts(Some(number), live, now));
-        if bake.duration.is_zero() {
-            self.end(number, Phase::Promoted, None, now);
-        } else {
-            // The watch begins with fresh figures: what was exposed before is evidence in it no more.
-            for counter in self.counters.iter_mut().filter(|counter| counter.feeds.attempt == Some(number)) {
-                counter.feeds.attempt = None;
-                counter.feeds.evidence.clear();
-                if let Some(exposure) = &counter.exposure {
-                    exposure.close();
-                }
-            }
-            let candidate = self.new_arm();
-            let control = self.settings.shadowing.then(|| self.new_arm());
-            let maturity = self.settings.exposure.maturity;
-            self.begin_evidence(number);
-            if let Some(attempt) = self.attempt_mut(number) {
-                attempt.begin_watch();
-                attempt.ledger = Arc::new(Ledger::new(maturity).after(attempt.ledger.era()));
-                attempt.state.sample = bake.previous_as_shadow;
-                attempt.state.phase = Phase::Baking;
-                attempt.state.entered = now;
-                attempt.state.watch = bake.duration;
-                attempt.state.weight = Share::ALL;
-                attempt.previous = Some(before);
-                attempt.tripped = false;
-                attempt.before_step = (0, 0);
-                let trial = std::mem::replace(&mut attempt.candidate, candidate);
-                let trial_control = control.map(|control| std::mem::replace(&mut attempt.control, control));
-                attempt.divergence = Divergence::default();
-                self.arms.remove(&trial);
-                if let Some(control) = trial_control {
-                    self.arms.remove(&control);
-                }
-            }
-        }
-        self.publish(routing, joins, now, events);
-        self.trim_retained(now);
-    }
-
-    /// Takes an attempt off, or live back where the attempt's version is live. Never refused.
-    pub(crate) fn lower(
-        &mut self,
-        number: u32,
-        cause: Cause,
-        routing: &ArcSwap<Routing<I, O>>,
-        joins: &Joins,
-        now: Timestamp,
-    ) -> Lowered {
-        let Some(attempt) = self.attempt(number) else { return Lowered::Nothing };
-        let (version, phase, previous) = (attempt.version.id, attempt.state.phase, attempt.previous);
-        match previous {
-            Some(previous) if phase == Phase::Baking => self.go_back(previous, cause, routing, joins, now),
-            _ => {
-                let mut events = vec![EventKind::Aborted { version, cause: cause.clone() }];
-                if let Some(attempt) = self.end(number, Phase::Aborted, Some(cause.clone()), now) {
-                    events.extend(self.quarantine(&attempt.version, &cause, now));
-                    self.retired.push(attempt.version);
-                }
-                self.publish(routing, joins, now, events);
-                Lowered::Aborted(vec![version])
-            }
-        }
-    }
-
-    /// Takes off every exposed candidate or, where there is none, takes live back to the version before it.
-    pub(crate) fn lower_all(
-        &mut self,
-        cause: Cause,
-        routing: &ArcSwap<Routing<I, O>>,
-        joins: &Joins,
-        now: Timestamp,
-    ) -> Lowered {
-        let exposed: Vec<u32> = self
-            .attempts
-            .iter()
-            .filter(|attempt| matches!(attempt.state.phase, Phase::Shadow | Phase::Canary))
-            .map(|attempt| attempt.number)
-            .collect();
-        if exposed.is_empty() {
-            return match self.retained.front().map(|kept| kept.version.id) {
-                Some(previous) => self.go_back(previous, cause, routing, joins, now),
-                None => Lowered::Nothing,
-            };
-        }
-        let mut aborted = Vec::new();
-        for number in exposed {
-            if let Lowered::Aborted(versions) = self.lower(number, cause.clone(), routing, joins, now) {
-                aborted.extend(versions);
-            }
-        }
-        Lowered::Aborted(aborted)
-    }
-
-    /// Makes a retained version live. Candidates are taken off: what they were compared with is gone.
-    pub(crate) fn go_back(
-        &mut self,
-        to: VersionId,
-        cause: Cause,
-        routing: &ArcSwap<Routing<I, O>>,
-        joins: &Joins,
-        now: Timestamp,
-    ) -> Lowered {
-        let Some(place) = self.retained.iter().position(|kept| kept.version.id == to) else {
-            return Lowered::Nothing;
-        };
-        let Some(Retained { version, .. }) = self.retained.remove(place) else { return Lowered::Nothing };
-        let former = std::mem::replace(&mut self.live, version);
-        self.live_since = now;
-        let from = former.id;
-        let mut events = vec![EventKind::RolledBack { from, to, cause: cause.clone() }];
-        let watched = self.attempts.iter().find(|attempt| attempt.state.phase == Phase::Baking);
-        if let Some(number) = watched.map(|attempt| attempt.number) {
-            self.end(number, Phase::RolledBack, Some(cause.clone()), now);
-        }
-        events.extend(self.supersede_attempts(None, to, now));
-        let quarantined = self.quarantine(&former, &cause, now);
-        if quarantined.is_some() {
-            self.retired.push(former);
-        } else {
-            self.retained.push_front(Retained { version: former, since: now });
-        }
-        events.extend(quarantined);
-        self.publish(routing, joins, now, events);
-        self.trim_retained(now);
-        Lowered::RolledBack { from, to }
-    }
-
-    /// Ends all attempts but one, because another version is live now.
-    fn supersede_attempts(&mut self, except: Option<u32>, by: VersionId, now: Timestamp) -> Vec<EventKind> {
-        let others: Vec<u32> = self
-            .attempts
-            .iter()
-            .map(|attempt| attempt.number)
-            .filter(|number| Some(*number) != except)
-            .collect();
-        let mut events = Vec::new();
-        for number in others {
-            let watched = self.attempt(number).is_some_and(|attempt| attempt.state.phase == Phase::Baking);
-            let cause = Cause::Superseded { by };
-            if watched {
-                self.end(number, Phase::Promoted, Some(cause), now);
-            } else if let Some(attempt) = self.end(number, Phase::Aborted, Some(cause.clone()), now) {
-                events.push(EventKind::Aborted { version: attempt.version.id, cause });
-                self.retired.push(attempt.version);
-            }
-        }
-        events
-    }
-
-    /// Removes an attempt from those that run and remembers how it ended.
-    fn end(
-        &mut self,
-        number: u32,
-        phase: Phase,
-        cause: Option<Cause>,
-        now: Timestamp,
-    ) -> Option<Attempt<I, O>> {
-        let place = self.attempts.iter().position(|attempt| attempt.number == number)?;
-        let mut attempt = self.attempts.remove(place);
-        self.buckets.set(attempt.slot, Share::NONE);
-        let rules = attempt.tests().map(|test| test.rule.clone()).collect();
-        self.discarded.extend(attempt.guards.drain(..).map(|guarded| guarded.guard));
-        for counter in self.counters.iter().filter(|counter| counter.feeds.attempt == Some(number)) {
-            if let Some(exposure) = &counter.exposure {
-                exposure.close();
-            }
-        }
-        self.past.push_back(Past {
-            number,
-            version: attempt.version.id,
-            phase,
-            cause,
-            ended: now,
-            candidate: attempt.candidate,
-            control: attempt.control,
-            divergence: attempt.divergence,
-            evidence: attempt.evidence.clone(),
-            alpha: attempt.alpha,
-            ledger: Arc::clone(&attempt.ledger),
-            live: attempt.previous.unwrap_or(self.live.id),
-            rules,
-            answered: std::mem::take(&mut attempt.answered),
-            recalled: false,
-        });
-        while self.past.len() > PAST_MAX {
-            if let Some(past) = self.past.pop_front() {
-                self.arms.remove(&past.candidate);
-                self.arms.remove(&past.control);
-            }
-        }
-        Some(attempt)
-    }
-
-    /// An identity that did harm is not tried again by any plan.
-    fn quarantine(&mut self, version: &Version<I, O>, cause: &Cause, now: Timestamp) -> Option<EventKind> {
-        if !matches!(cause, Cause::Guard { .. } | Cause::Tripped { .. }) {
-            return None;
-        }
-        let (id, reason) = (version.id, cause.to_string());
-        self.quarantine
-            .insert(version.identity, Quarantined { version: id, reason: reason.clone(), since: now });
-        Some(EventKind::Quarantined { version: id, reason })
-    }
-
-    /// Lets go of versions beyond the number or the age to which they are retained. The one before a live that is
-    /// watched stays whatever its age.
-    fn trim_retained(&mut self, now: Timestamp) {
-        let needed: Vec<VersionId> = self.attempts.iter().filter_map(|attempt| attempt.previous).collect();
-        let (retain, retain_for) = (self.settings.retain, self.settings.retain_for);
-        let mut kept = 0;
-        let mut let_go = Vec::new();
-        self.retained.retain(|entry| {
-            let old = retain_for.is_some_and(|age| now.since(entry.since) > age);
-            let stays = needed.contains(&entry.version.id) || (kept < retain && !old);
-            if stays {
-                kept += 1;
-            } else {
-                let_go.push(Arc::clone(&entry.version));
-            }
-            stays
-        });
-        for version in let_go {
-            self.announcer.announce(now, self.epoch, EventKind::Retired { version: version.id });
-            self.retired.push(version);
-        }
-    }
-
-    fn supersede_pins(&mut self) {
-        if self.settings.pins == PinPolicy::Supersede {
-            let exposed = |id: VersionId| {
-                self.live.id == id
-                    || self.attempts.iter().any(|a| a.version.id == id && a.state.phase == Phase::Canary)
-            };
-            for pin in &self.pins {
-                pin.supersede_unless(exposed);
-            }
-        }
-    }
-
     /// Renews the lease on exposure, and ends what lasts too long.
     pub(crate) fn renew(&mut self, now: Timestamp) {
         let span = self.settings.tick_interval * LEASE_INTERVALS;
@@ -901,19 +545,6 @@ impl<I: ?Sized, O> Control<I, O> {
     pub(crate) fn begin_waiting_anew(&mut self) {
         for attempt in &mut self.attempts {
             attempt.state.first_request = None;
-        }
-    }
-
-    /// Takes off whatever has failed outright.
-    pub(crate) fn lower_tripped(&mut self, routing: &ArcSwap<Routing<I, O>>, joins: &Joins, now: Timestamp) {
-        let failures = self.settings.exposure.trip_after;
-        let numbers = self.attempts.iter().map(|attempt| attempt.number);
-        let numbers: Vec<u32> = numbers.filter(|number| self.has_tripped(*number)).collect();
-        for number in numbers {
-            let Some(attempt) = self.attempt(number) else { continue };
-            let version = attempt.version.id;
-            self.announcer.announce(now, self.epoch, EventKind::Tripped { version });
-            self.lower(number, Cause::Tripped { failures }, routing, joins, now);
         }
     }
 

@@ -4,7 +4,8 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use super::alpha::AlphaStatus;
-use super::guard::design::{Design, Setting, Tests, TruthKind};
+use super::guard::design::{Design, Setting, TruthKind};
+use super::guard::evaluate::Tests;
 use super::guard::{Alpha, Evidence, Figure, Guard, History, Names, Rule, Test, Tested, Thresholds, Verdict};
 use super::phase::Phase;
 use crate::clock::Timestamp;

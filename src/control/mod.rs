@@ -6,6 +6,7 @@ pub(crate) mod allocation;
 pub(crate) mod alpha;
 pub(crate) mod attempt;
 pub(crate) mod auto;
+pub(crate) mod carry_out;
 pub(crate) mod collect;
 pub(crate) mod controller;
 pub(crate) mod decision;
@@ -16,4 +17,6 @@ pub(crate) mod pins;
 pub(crate) mod plan;
 pub(crate) mod rollout;
 
+mod counter;
+mod divide;
 mod table;

@@ -27,7 +27,9 @@
 //! candidate or set aside as its control.
 
 pub(crate) mod design;
+pub(crate) mod evaluate;
 pub(crate) mod history;
+pub(crate) mod observe;
 pub(crate) mod rule;
 mod sentence;
 
@@ -44,14 +46,15 @@ use crate::stats::tally::Tally;
 use crate::stats::{ArmFigures, DivergenceFigures, Metric, Window};
 use crate::version::VersionId;
 
-pub use design::{Design, Effect, EffectKind};
+pub use design::Design;
 pub use history::{History, Series, Stretch, Tested};
+pub use observe::{Effect, EffectKind};
 pub use rule::{
     Figure, Limit, Rule, Subject, accuracy, as_promised, divergence, error_rate, kpi, latency, precision,
     quality, recall,
 };
 
-use design::Tests;
+use evaluate::Tests;
 
 /// A rule over the figures of a rollout.
 ///

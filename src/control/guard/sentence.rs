@@ -1,8 +1,9 @@
 //! What was decided, in a sentence that a tired person understands.
 
 use super::Names;
-use super::design::{Design, Effect, EffectKind, Margin, Uses};
+use super::design::{Design, Margin, Uses};
 use super::history::{History, Tested};
+use super::observe::{Effect, EffectKind};
 use crate::stats::sequential::Additive;
 
 /// `v3 is wrong 2.1 times as often as v2 (95 % interval 1.6 to 2.8) on 812 labelled pairs; 1.25 was allowed`
