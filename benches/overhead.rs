@@ -11,7 +11,7 @@
 mod support;
 
 use std::hint::black_box;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use ort::environment::Environment;
@@ -20,7 +20,9 @@ use ort::session::{HasSelectedOutputs, IoBinding, OutputSelector, RunOptions, Se
 use ort::value::{DynTensor, TensorElementType};
 use parking_lot::Mutex;
 use switchback::model::onnx::ort;
-use switchback::{Background, Builder, ModelHandle, Rollout, Task, closure};
+use switchback::{
+    Background, Builder, Kpi, ModelHandle, Outcome as Truth, Phase, Rollout, Task, closure, guard,
+};
 
 use support::{
     Call, Contestant, Outcome, Report, allocations_per_call, environment, input, quick, run, session,
@@ -37,6 +39,7 @@ fn main() -> Outcome {
     let seconds = |full: u64, short: u64| Duration::from_secs(if quick() { short } else { full });
 
     library_alone(&mut report, seconds(4, 1))?;
+    control_side(&mut report, if quick() { 200 } else { 2_000 })?;
     let tiny = Bench::new(&environment, "tiny", 8)?;
     tiny.one_thread(&mut report, "tiny model", "", seconds(30, 3))?;
     tiny.allocations(&mut report);
@@ -74,6 +77,82 @@ fn library_alone(report: &mut Report, spent: Duration) -> Outcome {
     let allocations = allocations_per_call(&mut (contestants[0].calls)(0));
     report.figure("allocations_per_noop_predict", allocations);
     Ok(())
+}
+
+/// What deciding takes, off the request's path: `status()`, and a tick after a hundred labelled requests of a canary that
+/// live shadows, judged by five guards; beside a tick of the same without guards.
+fn control_side(report: &mut Report, ticks: usize) -> Outcome {
+    let judged = Judged::new(true)?;
+    let alone = Judged::new(false)?;
+    let mut took = [Vec::new(), Vec::new(), Vec::new()];
+    for _ in 0..ticks {
+        took[0].push(judged.tick());
+        took[1].push(alone.tick());
+        let started = Instant::now();
+        black_box(judged.handle.status());
+        took[2].push(started.elapsed().as_secs_f64() * 1e6);
+    }
+    assert!(judged.rollout.phase() == Phase::Canary, "it is still being judged");
+    let [with, without, status] = took.map(support::median);
+    report.line(
+        "a tick with five guards, beside one without",
+        "us",
+        with,
+        Some(without),
+        Some(with / without),
+    );
+    report.figure("tick_with_five_guards_us", with);
+    report.figure("tick_without_guards_us", without);
+    report.line("status()", "us", status, None, None);
+    report.figure("status_us", status);
+    Ok(())
+}
+
+/// A canary under judgement, ticked by hand.
+struct Judged {
+    handle: ModelHandle<f64, f64>,
+    rollout: Rollout<f64, f64>,
+}
+
+impl Judged {
+    fn new(guarded: bool) -> Outcome<Self> {
+        let answer = |input: &f64| Ok(*input);
+        let handle = ModelHandle::builder("judged")
+            .live("v1", closure("half@1", answer))
+            .task(Task::binary(|probability: &f64| *probability))
+            .kpi(Kpi::rate("click"))
+            .labels_come_at_random()
+            .shadowing()
+            .background(Background::Manual)
+            .build()?;
+        let mut rollout = handle.stage("v2", closure("half@2", answer))?;
+        if guarded {
+            rollout = rollout
+                .guard(guard::error_rate().at_most_times_live(1.5))
+                .guard(guard::latency(0.99).at_most_times_live(3.0))
+                .guard(guard::accuracy().at_most_below_live(0.02))
+                .guard(guard::precision().at_most_below_live(0.05))
+                .guard(guard::kpi("click").at_most_below_live(0.05));
+        }
+        rollout.shadow(1.0)?;
+        rollout.canary(0.1)?;
+        Ok(Self { handle, rollout })
+    }
+
+    /// How long a tick takes, in microseconds.
+    fn tick(&self) -> f64 {
+        for number in 0..100 {
+            let input = f64::from(number) / 100.0;
+            let answer = self.handle.predict(&input).unwrap();
+            let late = number % 7 == 0;
+            self.handle.feedback(answer.id(), Truth::class(u16::from((input > 0.5) != late)));
+            self.handle.feedback(answer.id(), Truth::kpi("click", f64::from(u8::from(late))));
+        }
+        self.handle.run_shadow(usize::MAX);
+        let started = Instant::now();
+        self.handle.tick();
+        started.elapsed().as_secs_f64() * 1e6
+    }
 }
 
 /// How long the threads of one contestant run before it is the next one's turn.
