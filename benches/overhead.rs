@@ -24,10 +24,8 @@ use switchback::{
     Background, Builder, Kpi, ModelHandle, Outcome as Truth, Phase, Rollout, Task, closure, guard,
 };
 
-use support::{
-    Call, Contestant, Outcome, Report, allocations_per_call, environment, input, quick, run, session,
-    throughput, time_per_call, version, version_of_views,
-};
+use support::onnx::{environment, input, run, session, version, version_of_views};
+use support::{Call, Contestant, Outcome, Report, allocations_per_call, quick, throughput, time_per_call};
 
 type Handle = ModelHandle<[f32], f32>;
 

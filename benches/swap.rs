@@ -21,7 +21,8 @@ use parking_lot::Mutex;
 use switchback::model::onnx::{Feed, OnnxModel, Outputs, ort};
 use switchback::{Answer, Background, Lowered, ModelError, ModelHandle, PredictError, Task};
 
-use support::{Outcome, Report, environment, input, median, model_file, quantile, quick, run, session};
+use support::onnx::{environment, input, model_file, run, session};
+use support::{Outcome, Report, median, quantile, quick};
 
 const THREADS: usize = 2;
 const WIDTH: usize = 64;

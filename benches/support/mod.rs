@@ -1,4 +1,4 @@
-//! What the benches share: alternating blocks, medians, the table, the file of figures, and the work done by hand.
+//! What the benches share: alternating blocks, medians, the table, the file of figures; in `onnx`, the work done by hand.
 
 #![allow(dead_code, reason = "no bench uses all of it")]
 
@@ -10,11 +10,8 @@ use std::sync::Barrier;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use ort::environment::{Environment, GlobalThreadPoolOptions};
-use ort::session::Session;
-use ort::value::TensorRef;
-use switchback::ModelError;
-use switchback::model::onnx::{Feed, OnnxModel, Outputs, Pipeline, Runtime, ort};
+#[cfg(feature = "onnx")]
+pub(crate) mod onnx;
 
 /// What a bench does where it cannot go on.
 pub(crate) type Outcome<T = ()> = Result<T, Box<dyn Error>>;
@@ -225,9 +222,15 @@ pub(crate) struct Report {
 }
 
 impl Report {
+    /// With a table of lines as its first.
     pub(crate) fn new(bench: &'static str) -> Self {
-        println!("{bench}: {} figures", if quick() { "short" } else { "full" });
+        let report = Self::with_tables_of_its_own(bench);
         println!("{:<78} {:>12} {:>12} {:>8}", "", "switchback", "by hand", "ratio");
+        report
+    }
+
+    pub(crate) fn with_tables_of_its_own(bench: &'static str) -> Self {
+        println!("{bench}: {} figures", if quick() { "short" } else { "full" });
         Self { bench, figures: serde_json::Map::new() }
     }
 
@@ -245,76 +248,21 @@ impl Report {
         println!("{question:<78} {:>12} {:>12} {ratio:>8}", number(Some(own)), number(peer));
     }
 
-    /// Writes the figures to `figures/<bench>.json` in the target directory.
-    pub(crate) fn finish(self) -> Outcome {
+    /// Where this bench puts a file of its own: `figures/<bench>.<extension>` in the target directory.
+    pub(crate) fn path(&self, extension: &str) -> Outcome<PathBuf> {
         let target = std::env::var_os("CARGO_TARGET_DIR").filter(|path| !path.is_empty());
         let target = target
             .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("target"), PathBuf::from)
             .join("figures");
         std::fs::create_dir_all(&target)?;
-        let path = target.join(format!("{}.json", self.bench));
+        Ok(target.join(format!("{}.{extension}", self.bench)))
+    }
+
+    /// Writes the figures to `figures/<bench>.json` in the target directory.
+    pub(crate) fn finish(self) -> Outcome {
+        let path = self.path("json")?;
         std::fs::write(&path, format!("{:#}\n", serde_json::Value::Object(self.figures)))?;
         println!("written to {}", path.display());
         Ok(())
     }
-}
-
-// ---------------------------------------------------------------------------------------------------------------------
-// The work
-
-/// The environment of ONNX Runtime that both sides use: the settings of [`Runtime`]'s own, made here because sessions
-/// made by hand need it too.
-pub(crate) fn environment() -> Outcome<Environment> {
-    let pool = GlobalThreadPoolOptions::default()
-        .with_intra_threads(2)?
-        .with_inter_threads(1)?
-        .with_spin_control(false)?;
-    let environment =
-        ort::init().with_name("bench").with_telemetry(false).with_global_thread_pool(pool).build()?;
-    Runtime::builder().environment(environment.clone()).build()?;
-    Ok(environment)
-}
-
-/// A file of `benches/models`.
-pub(crate) fn model_file(name: &str) -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(format!("benches/models/{name}.onnx"))
-}
-
-/// A session made by hand.
-pub(crate) fn session(environment: &Environment, name: &str) -> Outcome<Session> {
-    Ok(Session::builder(environment)?.commit_from_file(model_file(name))?)
-}
-
-/// The bare work: an input from a view, `Session::run`, the output read.
-#[inline]
-pub(crate) fn run(session: &mut Session, input: &[f32]) -> ort::Result<f32> {
-    let view = TensorRef::from_array_view(([1, input.len()], input))?;
-    let outputs = session.run(ort::inputs!["x" => view])?;
-    let (_, elements) = outputs["y"].try_extract_tensor::<f32>()?;
-    Ok(elements[0])
-}
-
-/// The same work as a version: small inputs go through the session's own buffers.
-pub(crate) fn version(name: &str, spec: &str) -> Outcome<Pipeline<[f32], f32>> {
-    let encode = |input: &[f32], feed: &mut Feed<'_, '_>| -> Result<(), ModelError> {
-        feed.buffer("x", &[1, input.len()])?.copy_from_slice(input);
-        Ok(())
-    };
-    Ok(OnnxModel::from_file(model_file(name))?
-        .pipeline(spec, encode, |outputs: &Outputs<'_>| outputs.scalar("y")))
-}
-
-/// The same, its input a view: the way for large inputs.
-pub(crate) fn version_of_views(name: &str, spec: &str) -> Outcome<Pipeline<[f32], f32>> {
-    let model = OnnxModel::from_file(model_file(name))?;
-    Ok(model.pipeline(
-        spec,
-        |input: &[f32], feed: &mut Feed<'_, '_>| feed.slice("x", &[1, input.len()], input),
-        |outputs: &Outputs<'_>| outputs.scalar("y"),
-    ))
-}
-
-/// An input: numbers that look like features.
-pub(crate) fn input(width: usize, seed: usize) -> Vec<f32> {
-    (0..width).map(|place| ((place * 31 + seed * 17) % 97) as f32 / 48.5 - 1.0).collect()
 }
