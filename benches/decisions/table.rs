@@ -50,6 +50,9 @@ pub(crate) enum Group {
     Other,
 }
 
+/// Of methods that take long, one in so many runs is made.
+const DEAR: usize = 4;
+
 /// What is measured, and how it is called.
 struct Entry<'a> {
     name: &'a str,
@@ -62,9 +65,11 @@ struct Entry<'a> {
     units: usize,
     /// Hundredths of traffic where the share is steady.
     share: u32,
-    /// When the e-value is looked at for its mean.
+    /// When the e-value is looked at for its mean; never where it is one in the limit alone.
     short: Option<usize>,
     alpha: f64,
+    /// Whether its e-values take so long that a quarter of the runs at the margin must do.
+    dear: bool,
     /// What the claim holds of where power is measured.
     effect: &'a str,
 }
@@ -75,6 +80,8 @@ pub(crate) struct Row {
     pub(crate) group: Group,
     pub(crate) claim: Option<Claim>,
     pub(crate) alpha: f64,
+    /// Whether it holds at every size, and not in the limit alone.
+    pub(crate) exact: bool,
     pub(crate) effect: String,
     pub(crate) cells: ByCondition<Cell>,
 }
@@ -119,9 +126,11 @@ impl<'a> Table<'a> {
     pub(crate) fn new(bench: &'a Bench, checks: &'a mut Checks) -> Self {
         println!(
             "\nFalse alarms at the margin, and the median of units until the claim is shown where it holds (with the \
-             share of\nruns that show it, where it is not all of them). {} and {} runs each; every unit is looked \
-             after. \"-\": no share\nto move, or not what the documentation allows.\n",
-            bench.runs, bench.power_runs
+             share of\nruns that show it, where it is not all of them). {} and {} runs each ({} of methods marked *); \
+             every unit is\nlooked after. \"-\": no share to move, or not what the documentation allows.\n",
+            bench.runs,
+            bench.power_runs,
+            bench.runs / DEAR
         );
         let mut heading = format!("{:<64}", "");
         Condition::ALL.iter().for_each(|condition| _ = write!(heading, " {:>11}", condition.name()));
@@ -254,9 +263,7 @@ impl<'a> Table<'a> {
     }
 
     fn ratios_of_pairs(&mut self) {
-        // The refined infimum is dear.
-        let units = 5_000;
-        let entry = Entry { conditions: RATIO_PAIRED, units, short: Some(400), ..ENTRY };
+        let entry = Entry { conditions: RATIO_PAIRED, units: 5_000, short: Some(400), dear: true, ..ENTRY };
         for claim in [Harm, NonInferiority] {
             let effect = of_claim(claim, "false among alarms 35 % beside 20 %", "13 % beside 20 %");
             let named = Entry {
@@ -371,7 +378,7 @@ impl<'a> Table<'a> {
             candidate: Cases { at_the_margin: 0.02, worse: 0.12, better: -0.08 },
             by_points: true,
         };
-        let entry = Entry { conditions: SPLIT, units: 5_000, short: Some(200), ..ENTRY };
+        let entry = Entry { conditions: SPLIT, units: 5_000, short: Some(200), dear: true, ..ENTRY };
         for claim in [Harm, NonInferiority] {
             let effect = of_claim(claim, "wrong 32 % beside 20 %", "wrong 12 % beside 20 %");
             let named = Entry {
@@ -408,7 +415,8 @@ impl<'a> Table<'a> {
             live: called(0.2),
             candidate: Cases { at_the_margin: called(0.25), worse: called(0.45), better: called(0.1) },
         };
-        let entry = Entry { conditions: RATIO_SPLIT, units: 5_000, share: 50, short: Some(100), ..ENTRY };
+        let entry =
+            Entry { conditions: RATIO_SPLIT, units: 5_000, share: 50, short: Some(100), dear: true, ..ENTRY };
         for claim in [Harm, NonInferiority] {
             let effect = of_claim(claim, "false among alarms 45 % beside 20 %", "10 % beside 20 %");
             let named = Entry {
@@ -489,13 +497,13 @@ impl<'a> Table<'a> {
     }
 
     fn row<S: Stream, M: Method<S::Seen>>(&mut self, entry: Entry<'_>, stream: &S, method: &M) {
-        let started = std::time::Instant::now();
         let claim = entry.claim.unwrap_or(Harm);
         let mut row = Row {
-            name: entry.name.to_owned(),
+            name: format!("{}{}", entry.name, if entry.dear { "*" } else { "" }),
             group: entry.group,
             claim: entry.claim,
             alpha: entry.alpha,
+            exact: entry.short.is_some(),
             effect: entry.effect.to_owned(),
             cells: ByCondition::new(),
         };
@@ -509,9 +517,10 @@ impl<'a> Table<'a> {
                 short,
             };
             let bench = self.bench;
+            let count = if entry.dear { bench.runs / DEAR } else { bench.runs };
             let quiet = runs(
                 bench.seed,
-                bench.runs,
+                count,
                 setting(Truth::AtTheMargin(claim), bench.units(entry.units), entry.short),
                 stream,
                 method,
@@ -530,21 +539,20 @@ impl<'a> Table<'a> {
                 excess: entry.short.map(|_| early_excess(&quiet)),
             };
             row.cells.insert(*condition, cell);
-            self.check(&row, *condition, cell);
+            self.check(&row, *condition, cell, count);
             self.keep(&row, &entry, *condition, cell);
         }
         print_row(&row);
-        eprintln!("PROFILE {:?} {}", started.elapsed(), row.name);
         self.rows.push(row);
     }
 
     /// What must hold of every method of ours.
-    fn check(&mut self, row: &Row, condition: Condition, cell: Cell) {
+    fn check(&mut self, row: &Row, condition: Condition, cell: Cell, count: usize) {
         let where_ = format!("{}, {}, {}", row.name, row.claim_name(), condition.name());
         if row.claim.is_none() {
             return;
         }
-        let most = largest_by_chance(row.alpha, self.bench.runs);
+        let most = largest_by_chance(row.alpha, count);
         self.checks.hold(cell.false_alarms <= most, || {
             format!("{where_}: {:.4} false alarms, more than {most:.4}", cell.false_alarms)
         });
@@ -581,6 +589,7 @@ const ENTRY: Entry<'static> = Entry {
     share: 10,
     short: None,
     alpha: ALPHA,
+    dear: false,
     effect: "",
 };
 
