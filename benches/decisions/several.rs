@@ -1,7 +1,8 @@
-//! Several hypotheses at once, and a watch without an end.
+//! What is no test of one claim: several hypotheses at once, an interval for showing, and a watch without an end.
 
 use switchback::stats::sequential::{
     Claim, EValue, Events, PairedDifference, PairedEvents, RateDetector, SequentialTest, e_bh, eliminate,
+    rate_interval,
 };
 
 use crate::simulation::{Condition, Random, Shares, World, each, number_of};
@@ -178,6 +179,38 @@ pub(crate) fn elimination(bench: &Bench, checks: &mut Checks) -> f64 {
     });
     checks.hold(found > 0.0, || "eliminate never drops the worse".to_owned());
     false_drops
+}
+
+/// How often `rate_interval` ever excludes the rate that holds, which has to hold still. Returns that.
+pub(crate) fn coverage(bench: &Bench, checks: &mut Checks) -> f64 {
+    const UNITS: u64 = 1_000;
+    const RATE: f64 = 0.1;
+    // An interval is found by some hundred looks at the mixture.
+    let count = bench.runs / 4;
+    let runs = each(count, |run| {
+        let mut random = Random::of(&[bench.seed, number_of("coverage"), run as u64]);
+        let (mut seen, mut excluded, mut width) = (0, false, 0.0);
+        for units in 1..=UNITS {
+            seen += u64::from(random.chance(RATE));
+            let (low, high) = rate_interval(seen, units, ALPHA, UNITS);
+            excluded |= RATE < low || high < RATE;
+            width = high - low;
+        }
+        (excluded, width)
+    });
+    let excluded = mean(&runs, |(excluded, _)| f64::from(u8::from(*excluded)));
+    let width = mean(&runs, |(_, width)| *width);
+    println!("\nrate_interval at 95 %, {count} runs of {UNITS} units, a rate of {RATE} that holds still");
+    println!(
+        "    the rate is ever excluded in {excluded:.4} of runs; the interval is {width:.3} wide in the end"
+    );
+    checks.figure("rate_interval_excluded".to_owned(), excluded);
+    checks.figure("rate_interval_width".to_owned(), width);
+    checks.hold(excluded <= largest_by_chance(ALPHA, count), || {
+        format!("rate_interval excludes the rate in {excluded:.4} of runs")
+    });
+    checks.hold(width < 0.5, || format!("rate_interval is {width:.3} wide, which says nothing"));
+    excluded
 }
 
 /// The run length that detectors are asked for.

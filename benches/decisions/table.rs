@@ -127,10 +127,15 @@ impl<'a> Table<'a> {
         println!(
             "\nFalse alarms at the margin, and the median of units until the claim is shown where it holds (with the \
              share of\nruns that show it, where it is not all of them). {} and {} runs each ({} of methods marked *); \
-             every unit is\nlooked after. \"-\": no share to move, or not what the documentation allows.\n",
+             every unit is\nlooked after.",
             bench.runs,
             bench.power_runs,
             bench.runs / DEAR
+        );
+        println!(
+            "\"-\": there is no share to move (one version, pairs), or the documentation does not allow it: an \
+             incident crosses a\nlimit, and moves a ratio that is taken to hold still; shards would need blocks that \
+             begin together. Peers see units\nin order.\n"
         );
         let mut heading = format!("{:<64}", "");
         Condition::ALL.iter().for_each(|condition| _ = write!(heading, " {:>11}", condition.name()));
