@@ -179,7 +179,7 @@ impl<'a> Goals<'a> {
         let mut plain_worst = 0.0_f64;
         for times in [2.0, 3.0, 5.0, 10.0, 20.0] {
             for share in [1, 5, 10, 25, 50] {
-                let oracle = oracle_requests(times, f64::from(share) / 100.0, 0.02);
+                let oracle = oracle_requests(times, f64::from(share) / 100.0, 0.02, ALPHA);
                 let units = (10.0 * oracle) as usize + 1_000;
                 let trial = Trial { stream: "oracle", condition: Steady, truth: HARM, units, share };
                 let ratio = median_units(&self.runs(trial, &errors(times), &test)) / oracle;
@@ -282,12 +282,12 @@ impl<'a> Goals<'a> {
 
 /// `ln(1/alpha)` over the evidence that a request holds for whoever knows the relative risk: no test that keeps to
 /// `alpha` needs fewer requests on average.
-fn oracle_requests(times: f64, share: f64, rate: f64) -> f64 {
+pub(crate) fn oracle_requests(times: f64, share: f64, rate: f64, alpha: f64) -> f64 {
     let errors = share * times + 1.0 - share;
     let of_candidate = share * times / errors;
     let per_error = of_candidate * (of_candidate / share).ln()
         + (1.0 - of_candidate) * ((1.0 - of_candidate) / (1.0 - share)).ln();
-    (1.0 / ALPHA).ln() / (per_error * errors * rate)
+    (1.0 / alpha).ln() / (per_error * errors * rate)
 }
 
 /// Errors until an alarm at a share of 10 % and five times the errors, after so many errors with none too many.

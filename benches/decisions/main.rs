@@ -15,6 +15,7 @@ mod evaluators;
 mod goals;
 mod peers;
 mod picture;
+mod rollouts;
 mod several;
 mod simulation;
 mod streams;
@@ -54,6 +55,7 @@ fn main() -> Outcome {
         shortest_run_length: run_length,
     };
     Goals::new(&bench, &mut checks).measure(&elsewhere);
+    rollouts::five_guards(&bench, &mut checks);
 
     picture::draw(&rows, &report.path("svg")?)?;
     report.figure("alpha", ALPHA);

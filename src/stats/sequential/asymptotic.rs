@@ -99,8 +99,8 @@ impl Asymptotic {
         }
     }
 
-    /// From an estimate, its variance and the number of units in it. Two-sided, on the side of the claim: its error is at
-    /// most half of what it says.
+    /// From an estimate, its variance and the number of units in it. Two-sided, on the side of the claim: in the limit its
+    /// error is half of what it says, and of figures that are skewed, at a few hundred units, up to all of it.
     fn e_value_of(&self, units: f64, estimate: f64, variance: f64) -> EValue {
         let beyond = self.claim.sign() * (estimate - self.margin);
         if beyond.is_nan() || beyond <= 0.0 {
