@@ -11,7 +11,7 @@ use crate::clock::Timestamp;
 use crate::stats::sequential::{Additive, Blocks, ByOdds, Odds};
 
 /// What was counted in one block of time.
-#[derive(Debug, Clone, PartialEq, Default)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub(crate) struct Counts {
     pub(crate) pairs: PairCounts,
     pub(crate) pair_labels: PairLabels,
@@ -41,7 +41,7 @@ impl Additive for Counts {
 }
 
 /// Whose requests an exposure counts, in the eyes of one attempt.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Side {
     /// The candidate's, on the canary.
     Candidate(Split),
@@ -52,7 +52,7 @@ pub(crate) enum Side {
 }
 
 /// How traffic is split between a canary and its control.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Split {
     /// Of requests without a key.
     pub(crate) requests: Odds,
