@@ -76,6 +76,8 @@
 //! `onnx`, on by default: ONNX models through ONNX Runtime, whose library is found when the program runs. Without it
 //! everything else is there.
 
+#[cfg(feature = "repository")]
+pub mod contract;
 pub mod model;
 pub mod stats;
 pub mod testing;
