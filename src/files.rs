@@ -144,7 +144,8 @@ impl Writing {
     }
 }
 
-fn private(options: &mut OpenOptions) {
+/// Makes a new file one that only its owner may read.
+pub(crate) fn private(options: &mut OpenOptions) {
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(options, 0o600);
     #[cfg(not(unix))]

@@ -39,7 +39,8 @@ pub enum Joined {
     Corrected,
     /// The same outcome had come before.
     Repeated,
-    /// A different outcome had come before, too long ago to be corrected. The first one stands.
+    /// An outcome had come before, too long ago to be corrected, or before the process was started: whether it was a
+    /// different one is not known any more. The first one stands.
     Contradicted,
     /// The prediction lies further back than outcomes are waited for, or its arm is forgotten.
     Expired,
@@ -804,6 +805,7 @@ impl State {
             self.intakes.pop_first();
         }
         self.pages.retain(|key, page| !over(page.newest) && self.intakes.contains_key(&key.exposure));
+        self.earlier.retain(|_, exposure| self.intakes.contains_key(exposure));
     }
 }
 

@@ -83,10 +83,6 @@ impl SavedJoins {
         self.awaiting.extend(later.awaiting);
         (self.waiting, self.issued) = (later.waiting, later.issued);
     }
-
-    pub(crate) fn is_empty(&self) -> bool {
-        self.waiting.is_empty() && self.pages.is_empty() && self.pairs.is_empty() && self.awaiting.is_empty()
-    }
 }
 
 impl Joins {

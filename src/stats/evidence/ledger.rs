@@ -112,6 +112,33 @@ pub struct Coverage {
     pub labelled: u64,
 }
 
+/// The evidence of one attempt, as it is written down between two ticks.
+#[cfg(feature = "state")]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct SavedLedger {
+    blocks: Blocks<Counts>,
+    fresh: Counts,
+    era: u32,
+    cohorts: BTreeMap<u64, Cohort>,
+    late: u64,
+}
+
+#[cfg(feature = "state")]
+impl Ledger {
+    /// What is to be written down. The caller has just settled it.
+    pub(crate) fn saved(&self) -> SavedLedger {
+        let Self { blocks, fresh, era, cohorts, late, .. } = self;
+        let (blocks, fresh, cohorts) = (blocks.clone(), fresh.clone(), cohorts.clone());
+        SavedLedger { blocks, fresh, era: *era, cohorts, late: *late }
+    }
+
+    /// Goes on from what was written down.
+    pub(crate) fn restored(saved: SavedLedger, maturity: Maturity) -> Self {
+        let SavedLedger { blocks, fresh, era, cohorts, late } = saved;
+        Self { blocks, fresh, era, cohorts, late, ..Self::new(maturity) }
+    }
+}
+
 impl Ledger {
     pub(crate) fn new(maturity: Maturity) -> Self {
         Self {
