@@ -129,7 +129,8 @@ impl<I: ?Sized + 'static, O: 'static> Rollout<I, O> {
                         attempt.add_guard(Arc::new(rule), &setting)?;
                     }
                 }
-                _ => attempt.add_guard(guard, &setting)?,
+                // Ours outlives the lock: dropping a guard is the host's code.
+                _ => attempt.add_guard(Arc::clone(&guard), &setting)?,
             }
             control.begin_anew(self.number, &inner.routing, &inner.joins, inner.clock.now());
             Ok(())
