@@ -220,6 +220,9 @@ struct Unsaved {
 struct Registered {
     intake: Arc<Intake>,
     retired: Option<Timestamp>,
+    /// The earlier life of the handle that made its predictions, and its number there.
+    #[cfg(feature = "state")]
+    origin: Option<(u64, u32)>,
 }
 
 /// The bits of 4,096 consecutive rows of one exposure and figure.
@@ -320,7 +323,13 @@ impl Joins {
 
     /// Makes the outcomes of an exposure welcome.
     pub(crate) fn register(&self, exposure: u32, intake: Arc<Intake>) {
-        self.state.lock().intakes.insert(exposure, Registered { intake, retired: None });
+        let registered = Registered {
+            intake,
+            retired: None,
+            #[cfg(feature = "state")]
+            origin: None,
+        };
+        self.state.lock().intakes.insert(exposure, registered);
     }
 
     /// Says that an exposure makes no predictions any more: its outcomes are waited for until the horizon.

@@ -148,7 +148,8 @@ impl Joins {
                 intake.restore(waiting);
             }
             state.earlier.insert(earlier.origin, earlier.number);
-            state.intakes.insert(earlier.number, Registered { intake, retired: Some(earlier.retired) });
+            let (retired, origin) = (Some(earlier.retired), Some(earlier.origin));
+            state.intakes.insert(earlier.number, Registered { intake, retired, origin });
         }
         for page in saved.pages {
             if let (Some(earlier), Some(bits)) = (exposures.get(&page.exposure), page.words()) {
@@ -187,17 +188,12 @@ pub(crate) struct Earlier {
     pub(crate) retired: Timestamp,
 }
 
-impl State {
-    /// Who made the predictions of an exposure that was taken over.
-    fn origin(&self, exposure: u32) -> Option<(u64, u32)> {
-        self.earlier.iter().find(|(_, here)| **here == exposure).map(|(origin, _)| *origin)
-    }
-}
-
 impl Joins {
     /// The life that made an exposure's predictions, and its number there.
     pub(crate) fn origin(&self, exposure: u32) -> (u64, u32) {
-        self.state.lock().origin(exposure).unwrap_or((self.process, exposure))
+        let state = &*self.state.lock();
+        let registered = state.intakes.get(&exposure);
+        registered.and_then(|registered| registered.origin).unwrap_or((self.process, exposure))
     }
 }
 
