@@ -232,3 +232,203 @@ pub(super) fn no_header(path: &Path, none: NoHeader) -> StateError {
         NoHeader::Newer(format) => StateError::Newer { path, format, known: FORMAT },
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::super::{history, repair};
+    use super::*;
+    use crate::testing::Faults;
+
+    struct Folder(PathBuf);
+
+    impl Folder {
+        fn new(name: &str) -> Self {
+            let folder =
+                std::env::temp_dir().join(format!("switchback-journal-{name}-{}", std::process::id()));
+            let _ = fs::remove_dir_all(&folder);
+            Self(folder)
+        }
+
+        fn journal(&self) -> PathBuf {
+            self.0.join(JOURNAL)
+        }
+    }
+
+    impl Drop for Folder {
+        fn drop(&mut self) {
+            let _ = fs::remove_dir_all(&self.0);
+        }
+    }
+
+    fn record(number: u32) -> Record {
+        let text = |name: &str| format!("\"{name} {number}\"").into_bytes();
+        Record { state: text("state"), evidence: text("evidence"), events: vec![text("event")] }
+    }
+
+    fn number_of(found: &Found) -> Option<u32> {
+        let state = String::from_utf8(found.state.clone()?).unwrap();
+        state.trim_matches('"').strip_prefix("state ")?.parse().ok()
+    }
+
+    fn write(journal: &mut Journal, record: &Record) -> Result<(), StateError> {
+        if journal.wants_rewrite() { journal.rewrite(record) } else { journal.append(record) }
+    }
+
+    #[test]
+    fn what_was_written_is_found_whole_first_then_what_came_after() {
+        let folder = Folder::new("found");
+        let (mut journal, found) = Journal::open(Files::default(), &folder.0).unwrap();
+        assert_eq!((found, journal.wants_rewrite()), (Found::default(), true));
+        (1..=3).for_each(|number| write(&mut journal, &record(number)).unwrap());
+        drop(journal);
+        let (mut journal, found) = Journal::open(Files::default(), &folder.0).unwrap();
+        assert_eq!(number_of(&found), Some(3));
+        assert_eq!(found.evidence, [b"\"evidence 1\"", b"\"evidence 2\"", b"\"evidence 3\""]);
+        assert_eq!(found.events.len(), 3);
+        journal.rewrite(&record(4)).unwrap();
+        drop(journal);
+        let (_, found) = Journal::open(Files::default(), &folder.0).unwrap();
+        assert_eq!((found.evidence.len(), found.events.len()), (1, 4), "the history stays");
+        let history: Vec<String> = history(&folder.0).unwrap().collect();
+        assert_eq!(history, ["\"event 1\"", "\"event 2\"", "\"event 3\"", "\"event 4\""]);
+    }
+
+    /// Ten records, with every step made to fail in turn: for good, once, and in the middle of a write.
+    #[test]
+    fn whatever_step_fails_what_was_acknowledged_is_found() {
+        for (torn, once) in [(false, false), (true, false), (false, true), (true, true)] {
+            for failing in 0.. {
+                let folder = Folder::new(&format!("faults-{torn}-{once}"));
+                let faults = Faults::new();
+                faults.fail_after(failing);
+                if torn {
+                    faults.torn();
+                }
+                if once {
+                    faults.once();
+                }
+                let files = Files::with(faults.clone());
+                let (mut acknowledged, mut tried) = (None, None);
+                if let Ok((mut journal, _)) = Journal::open(files, &folder.0) {
+                    for number in 1..=10 {
+                        tried = Some(number);
+                        if number == 5 {
+                            journal.open = None;
+                        }
+                        match write(&mut journal, &record(number)) {
+                            Ok(()) => acknowledged = Some(number),
+                            Err(_) if once => {}
+                            Err(_) => break,
+                        }
+                    }
+                }
+                let (_, found) = Journal::open(Files::default(), &folder.0).unwrap();
+                let number = number_of(&found);
+                assert!(
+                    number == acknowledged || number == tried,
+                    "step {failing}: {number:?}, acknowledged {acknowledged:?}, tried {tried:?}"
+                );
+                assert!(!folder.0.join(ASIDE).exists());
+                if faults.steps() < failing {
+                    break;
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_torn_end_is_left_behind_and_damage_in_the_middle_is_an_error_with_a_way_out() {
+        let folder = Folder::new("damage");
+        let (mut journal, _) = Journal::open(Files::default(), &folder.0).unwrap();
+        (1..=4).for_each(|number| write(&mut journal, &record(number)).unwrap());
+        drop(journal);
+        let whole = fs::read(folder.journal()).unwrap();
+        for cut in 1..40 {
+            fs::write(folder.journal(), &whole[..whole.len() - cut]).unwrap();
+            let (journal, found) = Journal::open(Files::default(), &folder.0).unwrap();
+            assert_eq!((number_of(&found), found.torn_bytes > 0), (Some(3), true));
+            assert!(journal.wants_rewrite(), "nothing is written behind what is torn");
+        }
+        // A flipped bit is found wherever it is: in the last record it cannot be told from a torn end.
+        for place in 0..whole.len() {
+            let mut bytes = whole.clone();
+            bytes[place] ^= 0x10;
+            fs::write(folder.journal(), &bytes).unwrap();
+            match Journal::open(Files::default(), &folder.0) {
+                Ok((_, found)) => assert_eq!((number_of(&found), found.torn_bytes > 0), (Some(3), true)),
+                Err(
+                    StateError::Damaged { .. } | StateError::NotAJournal { .. } | StateError::Newer { .. },
+                ) => {}
+                Err(error) => panic!("{error}"),
+            }
+        }
+        let mut bytes = whole.clone();
+        let second = whole.windows(9).position(|window| window == b"\"event 2\"").unwrap();
+        bytes[second] = b'?';
+        fs::write(folder.journal(), &bytes).unwrap();
+        let damaged = Journal::open(Files::default(), &folder.0).unwrap_err();
+        assert!(
+            matches!(damaged, StateError::Damaged { .. }) && damaged.to_string().contains("repair"),
+            "{damaged}"
+        );
+        assert!(history(&folder.0).is_err());
+        assert_eq!(fs::read(folder.journal()).unwrap(), bytes, "nothing is changed by looking");
+        let repaired = repair(&folder.0).unwrap();
+        assert_eq!((repaired.found_state, repaired.events), (true, 3));
+        assert!(repaired.lost_bytes > 0);
+        assert_eq!(fs::read(repaired.kept_as).unwrap(), bytes);
+        let (_, found) = Journal::open(Files::default(), &folder.0).unwrap();
+        assert_eq!((number_of(&found), found.evidence.len()), (Some(4), 3));
+    }
+
+    #[test]
+    fn what_is_none_of_ours_is_refused_and_left_as_it_is() {
+        let folder = Folder::new("others");
+        Files::default().create_folder(&folder.0).unwrap();
+        for (bytes, cause) in
+            [(&b""[..], "too short"), (b"{\"a\": 1}", "too short"), (&[b'x'; 64], "begins otherwise")]
+        {
+            fs::write(folder.journal(), bytes).unwrap();
+            let error = Journal::open(Files::default(), &folder.0).unwrap_err().to_string();
+            assert!(error.contains(cause), "{error}");
+            assert_eq!(fs::read(folder.journal()).unwrap(), bytes);
+        }
+        let mut newer = Header { generation: 1, salt: 2 }.encode();
+        newer[8] = 9;
+        fs::write(folder.journal(), newer).unwrap();
+        let error = Journal::open(Files::default(), &folder.0).unwrap_err();
+        assert!(matches!(error, StateError::Newer { format: 9, known: 1, .. }), "{error}");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn links_and_folders_that_others_may_write_are_refused() {
+        use std::os::unix::fs::{PermissionsExt, symlink};
+        let folder = Folder::new("links");
+        Files::default().create_folder(&folder.0).unwrap();
+        let target = folder.0.join("elsewhere");
+        fs::write(&target, Header { generation: 1, salt: 2 }.encode()).unwrap();
+        symlink(&target, folder.journal()).unwrap();
+        let error = Journal::open(Files::default(), &folder.0).unwrap_err();
+        assert!(matches!(error, StateError::NotAJournal { .. }), "{error}");
+        fs::set_permissions(&folder.0, fs::Permissions::from_mode(0o777)).unwrap();
+        let error = Journal::open(Files::default(), &folder.0).unwrap_err();
+        assert!(matches!(error, StateError::NotPrivate { .. }), "{error}");
+    }
+
+    #[test]
+    fn old_events_are_dropped_and_counted() {
+        let folder = Folder::new("bounded");
+        let (mut journal, _) = Journal::open(Files::default(), &folder.0).unwrap();
+        let large = |number: u32| Record {
+            events: vec![vec![b'0' + number as u8; EVENTS_MAX / 3]],
+            ..record(number)
+        };
+        (1..=5).for_each(|number| journal.rewrite(&large(number)).unwrap());
+        let history = history(&folder.0).unwrap();
+        assert_eq!(history.dropped(), 2);
+        assert_eq!(history.map(|event| event.as_bytes()[0]).collect::<Vec<_>>(), *b"345");
+    }
+}

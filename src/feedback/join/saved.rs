@@ -11,7 +11,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 use serde::{Deserialize, Serialize};
 
-use super::{Joins, Page, PageKey, Pair, Registered, ShadowHalf, State, TRUTH, Unsaved};
+use super::{Joins, Page, PageKey, Pair, Registered, ShadowHalf, TRUTH, Unsaved};
 use crate::clock::Timestamp;
 use crate::stats::evidence::waiting::SavedWaiting;
 use crate::stats::exposure::Awaited;
