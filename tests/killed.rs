@@ -177,7 +177,7 @@ fn after_a_kill_at_any_moment_a_start_knows_what_was_acknowledged() {
             .take(wanted)
             .for_each(|line| read(&mut said, &line));
         // Somewhere in what it does next, not at its end.
-        std::thread::sleep(Duration::from_micros((chance.next() * 3_000.0) as u64));
+        (0..(chance.next() * 300_000.0) as u32).for_each(|_| std::hint::spin_loop());
         assert!(child.try_wait().unwrap().is_none(), "kill {kill}: it ended by itself");
         child.kill().unwrap();
         child.wait().unwrap();

@@ -156,9 +156,11 @@ fn run(header: Header, bytes: &[u8], from: usize) -> (Vec<&[u8]>, usize) {
 pub(super) struct Parts<'a>(pub(super) &'a [u8]);
 
 impl Parts<'_> {
-    fn is_whole(mut self) -> bool {
-        while !self.0.is_empty() {
-            if self.next().is_none() {
+    /// Whether there is nothing in it but parts.
+    fn is_whole(&self) -> bool {
+        let mut parts = Parts(self.0);
+        while !parts.0.is_empty() {
+            if parts.next().is_none() {
                 return false;
             }
         }

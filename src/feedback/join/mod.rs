@@ -249,7 +249,11 @@ struct Correctable {
 
 enum Pair {
     /// The shadows have answered; the outcome is to come. With the row of the prediction.
-    Answered(Option<u64>, Vec<ShadowHalf>),
+    Answered(
+        #[cfg_attr(not(feature = "state"), expect(dead_code, reason = "read where rows are saved"))]
+        Option<u64>,
+        Vec<ShadowHalf>,
+    ),
     /// The outcome came before the shadows' turn; whether it is the first of its unit.
     Known(Actual, bool),
 }
