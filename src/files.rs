@@ -5,7 +5,10 @@
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
+
+#[cfg(feature = "repository")]
+use sha2::{Digest, Sha256};
 
 use crate::testing::Faults;
 
@@ -13,12 +16,20 @@ use crate::testing::Faults;
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Files {
     faults: Option<Faults>,
+    /// Whoever the system's mask lets may read what is made.
+    shared: bool,
 }
 
 impl Files {
     /// Steps that fail as told.
     pub(crate) fn with(faults: Faults) -> Self {
-        Self { faults: Some(faults) }
+        Self { faults: Some(faults), shared: false }
+    }
+
+    /// The same, and others may read what is made as far as the system's mask lets them.
+    #[cfg(feature = "repository")]
+    pub(crate) fn shared(self) -> Self {
+        Self { shared: true, ..self }
     }
 
     fn step(&self) -> io::Result<()> {
@@ -44,32 +55,61 @@ impl Files {
         Ok(bytes)
     }
 
-    /// A new file that only its owner may read. Fails where there is anything of that name, a link included.
+    /// A new file. Fails where there is anything of that name, a link included.
     pub(crate) fn create(&self, path: &Path) -> io::Result<Writing> {
         self.step()?;
         let mut options = OpenOptions::new();
         options.write(true).create_new(true);
-        private(&mut options);
-        Ok(Writing { files: self.clone(), file: options.open(path)?, path: path.to_owned() })
+        if !self.shared {
+            private(&mut options);
+        }
+        Ok(Writing { files: self.clone(), file: options.open(path)? })
     }
 
     /// A file to add to, made where there is none.
+    #[cfg(feature = "state")]
     pub(crate) fn append(&self, path: &Path) -> io::Result<Writing> {
         self.step()?;
         let mut options = OpenOptions::new();
         options.append(true).read(true).create(true);
         private(&mut options);
-        Ok(Writing { files: self.clone(), file: options.open(path)?, path: path.to_owned() })
+        Ok(Writing { files: self.clone(), file: options.open(path)? })
     }
 
-    /// A folder that only its owner may enter, and those above it.
+    /// A folder, and those above it.
     pub(crate) fn create_folder(&self, path: &Path) -> io::Result<()> {
         self.step()?;
         let mut builder = DirBuilder::new();
         builder.recursive(true);
         #[cfg(unix)]
-        std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+        if !self.shared {
+            std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+        }
         builder.create(path)
+    }
+
+    /// Copies a file into a new one, and makes it last. Its size, and the SHA-256 of what was copied.
+    #[cfg(feature = "repository")]
+    pub(crate) fn copy(&self, from: &Path, to: &Path) -> io::Result<(u64, [u8; 32])> {
+        self.step()?;
+        let mut source = File::open(from)?;
+        if !source.metadata()?.is_file() {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a plain file"));
+        }
+        let mut target = self.create(to)?;
+        let (mut hash, mut size, mut buffer) = (Sha256::new(), 0, vec![0; 1 << 16]);
+        loop {
+            let read = source.read(&mut buffer)?;
+            let chunk = buffer.get(..read).unwrap_or_default();
+            if chunk.is_empty() {
+                break;
+            }
+            target.write(chunk)?;
+            hash.update(chunk);
+            size += read as u64;
+        }
+        target.sync()?;
+        Ok((size, hash.finalize().into()))
     }
 
     /// Moves a file or a folder, whole, over a file of the same name.
@@ -95,6 +135,7 @@ impl Files {
     }
 
     /// Removes a folder with all that is in it. Links are removed, never followed.
+    #[cfg(feature = "repository")]
     pub(crate) fn remove_folder(&self, path: &Path) -> io::Result<()> {
         self.step()?;
         fs::remove_dir_all(path)
@@ -106,18 +147,9 @@ impl Files {
 pub(crate) struct Writing {
     files: Files,
     file: File,
-    path: PathBuf,
 }
 
 impl Writing {
-    pub(crate) fn path(&self) -> &Path {
-        &self.path
-    }
-
-    pub(crate) fn file(&self) -> &File {
-        &self.file
-    }
-
     /// Writes all of it. Where it fails, a part may have been written.
     pub(crate) fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
         if let Some(faults) = &self.files.faults
@@ -136,12 +168,6 @@ impl Writing {
         self.files.step()?;
         self.file.sync_data()
     }
-
-    /// Cuts the file off.
-    pub(crate) fn truncate(&mut self, length: u64) -> io::Result<()> {
-        self.files.step()?;
-        self.file.set_len(length)
-    }
 }
 
 /// Makes a new file one that only its owner may read.
@@ -154,6 +180,8 @@ pub(crate) fn private(options: &mut OpenOptions) {
 
 #[cfg(test)]
 mod tests {
+    use std::path::PathBuf;
+
     use super::*;
 
     fn folder(name: &str) -> PathBuf {
@@ -176,7 +204,7 @@ mod tests {
         assert_eq!(Files::default().create(&path).unwrap_err().kind(), io::ErrorKind::AlreadyExists);
         assert_eq!(Files::default().read(&path, 3).unwrap(), b"abc");
         assert_eq!(Files::default().read(&path, 2).unwrap_err().kind(), io::ErrorKind::FileTooLarge);
-        Files::default().remove_folder(&folder).unwrap();
+        fs::remove_dir_all(&folder).unwrap();
     }
 
     #[test]
@@ -192,9 +220,7 @@ mod tests {
         assert!(writing.sync().is_err(), "it goes on failing until it is mended");
         assert_eq!(fs::read(&path).unwrap(), b"012345");
         faults.mend();
-        writing.truncate(4).unwrap();
         writing.sync().unwrap();
-        assert_eq!(fs::read(&path).unwrap(), b"0123");
         assert!(faults.steps() > 5);
         fs::remove_dir_all(folder).unwrap();
     }

@@ -79,6 +79,8 @@
 #[cfg(feature = "repository")]
 pub mod contract;
 pub mod model;
+#[cfg(feature = "repository")]
+pub mod repository;
 #[cfg(feature = "state")]
 pub mod state;
 pub mod stats;
@@ -91,7 +93,7 @@ mod control;
 mod dice;
 mod error;
 mod feedback;
-#[allow(dead_code, reason = "the rooms that write to a disk come next")]
+#[cfg(any(feature = "repository", feature = "state"))]
 mod files;
 mod handle;
 mod inner;
