@@ -33,9 +33,9 @@ use crate::shadow::{Compare, Copy, ShadowOptions, ShadowQueue};
 use crate::share::{InvalidShare, Share};
 use crate::stage::{Sample, StageError, prepare};
 #[cfg(feature = "state")]
-use crate::start::{Loaded, Opened, StateOptions, Versions, load};
+use crate::start::{Loaded, Opened, Place, StateOptions, Versions, load};
 #[cfg(feature = "state")]
-use crate::state::{self, Journal, StateError};
+use crate::state::{self, StateError};
 use crate::stats::WindowConfig;
 use crate::stats::evidence::waiting::Maturity;
 use crate::stats::exposure::{ExposureOptions, default_stripes};
@@ -413,7 +413,11 @@ impl<I: ?Sized + 'static, O: 'static> Builder<I, O> {
     /// it remembers can be had. Those come from [`versions`](Self::versions).
     ///
     /// Exposure is raised once it is on disk that it will be, and lowered before it is: see [`state`](crate::state) for what
-    /// is written, when, and what a start does with it. One process at a time may have the folder.
+    /// is written, when, and what a start does with it.
+    ///
+    /// One process at a time has the folder. A second one, as in a rolling deploy, answers with what was live when it
+    /// started, tries nothing, and takes over at the first tick after the other one has [closed](ModelHandle::close) its
+    /// handle or ended: rollouts go on there.
     #[cfg(feature = "state")]
     pub fn state(mut self, folder: impl Into<PathBuf>) -> Self {
         self.state.folder = Some(folder.into());
@@ -461,7 +465,7 @@ impl<I: ?Sized + 'static, O: 'static> Builder<I, O> {
         let embedded = self.live.take();
         let clock = self.clock.take().unwrap_or_default();
         #[cfg(feature = "state")]
-        let opened = self.open_state()?;
+        let (place, opened) = self.open_state()?.unzip();
         #[cfg(feature = "state")]
         let lives = opened.as_ref().map_or(1, Opened::lives);
         #[cfg(not(feature = "state"))]
@@ -521,9 +525,13 @@ impl<I: ?Sized + 'static, O: 'static> Builder<I, O> {
         };
         #[cfg(feature = "state")]
         let (live, started) = match opened {
-            Some(Opened { journal, saved: Some((saved, evidence)), torn_bytes }) => {
+            Some(Opened { journal, saved: Some((mut saved, evidence)), torn_bytes }) => {
                 let versions = self.state.versions.as_deref();
-                let Loaded { live, loaded, missing } = load(&saved, embedded, versions, prepare)
+                if journal.is_none() {
+                    // Its rollouts are the other process's.
+                    saved.attempts.clear();
+                }
+                let Loaded { live, loaded, missing } = load(&saved, embedded, versions, &[], prepare)
                     .map_err(|reasons| BuildError::NoneLeft { reasons })?;
                 (live, Some((journal, Some((saved, evidence, loaded, missing, torn_bytes)))))
             }
@@ -555,10 +563,12 @@ impl<I: ?Sized + 'static, O: 'static> Builder<I, O> {
         let mut control = Control::new(settings, live, clock.now());
         let table = control.table(&joins);
         #[cfg(feature = "state")]
-        let (recorder, remembered) = match started {
-            Some((journal, remembered)) => {
-                let every = self.state.checkpoint_every;
-                (Some(Recorder::new(journal, (process, lives), every, clock.now())), remembered)
+        let StateOptions { versions, after_crash, checkpoint_every, .. } = self.state;
+        #[cfg(feature = "state")]
+        let (recorder, remembered) = match started.zip(place) {
+            Some(((journal, remembered), place)) => {
+                let life = (process, lives);
+                (Some(Recorder::new(journal, place, life, checkpoint_every, clock.now())), remembered)
             }
             None => (None, None),
         };
@@ -581,16 +591,25 @@ impl<I: ?Sized + 'static, O: 'static> Builder<I, O> {
             ticking: Mutex::new(()),
             #[cfg(feature = "state")]
             recorder,
+            #[cfg(feature = "state")]
+            versions,
+            #[cfg(feature = "state")]
+            after_crash,
         });
         #[cfg(feature = "state")]
         {
             if let Some((saved, evidence, loaded, missing, torn_bytes)) = remembered {
                 let setting = inner.setting();
-                let start =
-                    Start { setting, after_crash: self.state.after_crash, loaded, missing, torn_bytes };
+                let start = Start { setting, after_crash, loaded, missing, torn_bytes };
                 let now = inner.clock.now();
+                let looks_on =
+                    inner.recorder.as_ref().is_some_and(|recorder| recorder.looking_at().is_some());
                 inner.change(|control| {
-                    control.adopt(saved, evidence, &start, &inner.routing, &inner.joins, now);
+                    if looks_on {
+                        control.look_on(&saved, &start, &inner.routing, &inner.joins, now);
+                    } else {
+                        control.adopt(saved, evidence, &start, &inner.routing, &inner.joins, now);
+                    }
                 });
             }
             // So that an end without a word is known for one.
@@ -608,14 +627,15 @@ impl<I: ?Sized + 'static, O: 'static> Builder<I, O> {
 #[cfg(feature = "state")]
 impl<I: ?Sized + 'static, O: 'static> Builder<I, O> {
     /// Opens the journal, where state is kept, and takes the seed and the key that it goes on with.
-    fn open_state(&mut self) -> Result<Option<Opened>, BuildError> {
+    fn open_state(&mut self) -> Result<Option<(Place, Opened)>, BuildError> {
         let Some(folder) = self.state.folder.take() else { return Ok(None) };
         let files = self.state.faults.take().map_or_else(Files::default, Files::with);
-        let (journal, found) = Journal::open(files.clone(), &folder)?;
+        let place = Place { files, folder };
+        let opened = Opened::open(&place)?;
         if self.secret.is_none() {
-            self.secret = Some(state::secret(&files, &folder)?);
+            self.secret = Some(state::secret(&place.files, &place.folder)?);
         }
-        Ok(Some(Opened::of(journal, &found)?))
+        Ok(Some((place, opened)))
     }
 }
 

@@ -66,14 +66,35 @@ impl Files {
         Ok(Writing { files: self.clone(), file: options.open(path)? })
     }
 
-    /// A file to add to, made where there is none.
+    /// A file to be read. A link is not followed.
     #[cfg(feature = "state")]
-    pub(crate) fn append(&self, path: &Path) -> io::Result<Writing> {
+    pub(crate) fn open(&self, path: &Path) -> io::Result<File> {
         self.step()?;
         let mut options = OpenOptions::new();
-        options.append(true).read(true).create(true);
+        options.read(true);
+        unlinked(&mut options);
+        options.open(path)
+    }
+
+    /// A new file to add to and to read back, that only its owner may read. Fails where there is anything of that name.
+    #[cfg(feature = "state")]
+    pub(crate) fn create_log(&self, path: &Path) -> io::Result<Writing> {
+        self.step()?;
+        let mut options = OpenOptions::new();
+        options.append(true).read(true).create_new(true);
         private(&mut options);
         Ok(Writing { files: self.clone(), file: options.open(path)? })
+    }
+
+    /// A file that is locked and holds nothing, made where there is none. A link is not followed.
+    #[cfg(feature = "state")]
+    pub(crate) fn open_lock(&self, path: &Path) -> io::Result<File> {
+        self.step()?;
+        let mut options = OpenOptions::new();
+        options.write(true).create(true).truncate(false);
+        private(&mut options);
+        unlinked(&mut options);
+        options.open(path)
     }
 
     /// A folder, and those above it.
@@ -150,6 +171,11 @@ pub(crate) struct Writing {
 }
 
 impl Writing {
+    #[cfg(feature = "state")]
+    pub(crate) fn file(&self) -> &File {
+        &self.file
+    }
+
     /// Writes all of it. Where it fails, a part may have been written.
     pub(crate) fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
         if let Some(faults) = &self.files.faults
@@ -171,9 +197,17 @@ impl Writing {
 }
 
 /// Makes a new file one that only its owner may read.
-pub(crate) fn private(options: &mut OpenOptions) {
+fn private(options: &mut OpenOptions) {
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(options, 0o600);
+    #[cfg(not(unix))]
+    let _ = options;
+}
+
+#[cfg(feature = "state")]
+fn unlinked(options: &mut OpenOptions) {
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::custom_flags(options, libc::O_NOFOLLOW);
     #[cfg(not(unix))]
     let _ = options;
 }
@@ -221,7 +255,7 @@ mod tests {
         assert_eq!(fs::read(&path).unwrap(), b"012345");
         faults.mend();
         writing.sync().unwrap();
-        assert!(faults.steps() > 5);
+        assert_eq!(faults.steps(), 5);
         fs::remove_dir_all(folder).unwrap();
     }
 }

@@ -7,6 +7,8 @@ use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 
 use crate::clock::Clock;
+#[cfg(feature = "state")]
+use crate::control::adopt::AfterCrash;
 use crate::control::collect::Verdicts;
 use crate::control::controller::Control;
 use crate::control::event::EventKind;
@@ -23,6 +25,8 @@ use crate::routing::Routing;
 use crate::shadow::{ShadowCounts, ShadowQueue};
 use crate::share::Share;
 use crate::stage::Sample;
+#[cfg(feature = "state")]
+use crate::start::Versions;
 use crate::task::{Task, Truth};
 use crate::version::{Version, VersionId};
 
@@ -55,12 +59,19 @@ pub(crate) struct Inner<I: ?Sized, O> {
     /// Writes down what happens, where state is kept.
     #[cfg(feature = "state")]
     pub(crate) recorder: Option<Recorder>,
+    /// Where versions come from by name, where state is kept.
+    #[cfg(feature = "state")]
+    pub(crate) versions: Option<Box<dyn Versions<I, O>>>,
+    #[cfg(feature = "state")]
+    pub(crate) after_crash: AfterCrash,
 }
 
 /// What is done where no state can be kept.
 #[cfg(not(feature = "state"))]
 impl<I: ?Sized + 'static, O: 'static> Inner<I, O> {
     pub(crate) fn record(&self) {}
+
+    pub(crate) fn take_over_if_free(&self) {}
 
     pub(crate) fn record_end(&self) {}
 
@@ -123,6 +134,7 @@ impl<I: ?Sized + 'static, O: 'static> Inner<I, O> {
 
     pub(crate) fn tick(&self) {
         let Some(_ticking) = self.ticking.try_lock() else { return };
+        self.take_over_if_free();
         let now = self.clock.now();
         if let Some(queue) = &self.shadow {
             queue.relieve();

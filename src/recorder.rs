@@ -14,15 +14,16 @@ use crate::clock::Timestamp;
 use crate::control::controller::Control;
 use crate::control::event::{Event, EventKind};
 use crate::inner::Inner;
-use crate::state::{Journal, Record, StateError};
+use crate::start::Place;
+use crate::state::{Entry, Journal, Kind, StateError};
 
 /// Writes down what happens.
 pub(crate) struct Recorder {
     writing: Mutex<Writing>,
     /// Somebody found another writing, and left it to them.
     again: AtomicBool,
-    /// This life of the handle, and how many there were.
-    life: (u64, u64),
+    /// This life of the handle.
+    process: u64,
     /// How often evidence is written where nothing else is.
     checkpoint_every: Duration,
     /// What is on disk: the epoch, and the number of the event after the last one.
@@ -31,8 +32,12 @@ pub(crate) struct Recorder {
 }
 
 struct Writing {
-    /// Gone once the handle was closed.
+    /// Nothing while another process has it, and once the handle was closed.
     journal: Option<Journal>,
+    /// Where it is, while another process has it.
+    looking_at: Option<Place>,
+    /// Lives of the handle so far, this one included.
+    lives: u64,
     at: Timestamp,
     /// What was to be written as a difference was not, so all of it is needed.
     whole: bool,
@@ -42,20 +47,34 @@ struct Writing {
 pub(crate) struct Turn<'a>(MutexGuard<'a, Writing>);
 
 impl Recorder {
+    /// `journal` is nothing where another process has it.
     pub(crate) fn new(
-        journal: Journal,
-        life: (u64, u64),
+        journal: Option<Journal>,
+        place: Place,
+        (process, lives): (u64, u64),
         checkpoint_every: Duration,
         now: Timestamp,
     ) -> Self {
+        let looking_at = journal.is_none().then_some(place);
         Self {
-            writing: Mutex::new(Writing { journal: Some(journal), at: now, whole: true }),
+            writing: Mutex::new(Writing { journal, looking_at, lives, at: now, whole: true }),
             again: AtomicBool::new(false),
-            life,
+            process,
             checkpoint_every,
             written: (AtomicU64::new(0), AtomicU64::new(0)),
             failing: AtomicBool::new(false),
         }
+    }
+
+    /// Where the journal is, while another process has it.
+    pub(crate) fn looking_at(&self) -> Option<Place> {
+        self.writing.try_lock()?.looking_at.clone()
+    }
+
+    /// Begins to write, after another process has let go of the journal.
+    pub(crate) fn begin(&self, journal: Journal, lives: u64) {
+        let writing = &mut *self.writing.lock();
+        (writing.journal, writing.lives, writing.looking_at) = (Some(journal), lives, None);
     }
 
     /// Whether all that happened is on disk.
@@ -159,24 +178,31 @@ impl<I: ?Sized + 'static, O: 'static> Inner<I, O> {
         ended: bool,
         raising: Vec<u32>,
     ) -> Result<(), StateError> {
-        let Writing { journal: Some(journal), at, whole } = writing else { return Ok(()) };
+        let Writing { journal: Some(journal), at, whole, lives, .. } = writing else { return Ok(()) };
         let now = self.clock.now();
-        let all = std::mem::replace(whole, true) || journal.wants_rewrite();
+        let all = std::mem::replace(whole, true) || journal.wants_rewrite().is_some();
         let (state, evidence, events, epoch) = {
             let control = &mut *self.control.lock();
             control.collect(&self.joins, now);
-            let state = control.saved(recorder.life, ended, raising, now);
+            let state = control.saved((recorder.process, *lives), ended, raising, now);
             let evidence = control.saved_evidence(&self.joins, all);
             let events = control.announcer.since(recorder.written.1.load(Ordering::Relaxed));
             (state, evidence, events, control.epoch)
         };
         let next_event = state.next_event;
-        let record = Record {
-            state: json(&state)?,
-            evidence: json(&evidence)?,
-            events: events.iter().map(|event: &Arc<Event>| json(event)).collect::<Result<_, _>>()?,
+        let state = json(&state)?;
+        let evidence: Vec<Vec<u8>> = evidence.in_parts().iter().map(json).collect::<Result<_, _>>()?;
+        let events: Vec<Vec<u8>> =
+            events.iter().map(|event: &Arc<Event>| json(event)).collect::<Result<_, _>>()?;
+        let result = if all {
+            journal.rewrite(&state, &evidence, &events).map(drop)
+        } else {
+            let entry = |kind, body| Entry { kind, whole: false, body };
+            let mut entries: Vec<Entry> = events.into_iter().map(|body| entry(Kind::Event, body)).collect();
+            entries.push(entry(Kind::State, state));
+            entries.extend(evidence.into_iter().map(|part| entry(Kind::Evidence, part)));
+            journal.append(&entries)
         };
-        let result = if all { journal.rewrite(&record) } else { journal.append(&record) };
         *whole = result.is_err();
         *at = now;
         match &result {
@@ -187,13 +213,17 @@ impl<I: ?Sized + 'static, O: 'static> Inner<I, O> {
                     self.tell(EventKind::Durable);
                 }
             }
-            Err(error) => {
-                if !recorder.failing.swap(true, Ordering::Relaxed) {
-                    self.tell(EventKind::NotDurable { reason: error.to_string() });
-                }
-            }
+            Err(error) => self.not_durable(error),
         }
         result
+    }
+
+    /// Says that what happens is not on disk, once until it is again.
+    pub(crate) fn not_durable(&self, error: &StateError) {
+        let Some(recorder) = &self.recorder else { return };
+        if !recorder.failing.swap(true, Ordering::Relaxed) {
+            self.tell(EventKind::NotDurable { reason: error.to_string() });
+        }
     }
 
     fn tell(&self, kind: EventKind) {

@@ -70,6 +70,9 @@ impl<I: ?Sized + 'static, O: 'static> ModelHandle<I, O> {
             if control.closed {
                 return Err(StageError::Closed);
             }
+            if control.looks_on {
+                return Err(StageError::LookingOn);
+            }
             if control.is_in_use(id) {
                 return Err(StageError::InUse { version: id });
             }

@@ -6,10 +6,14 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::control::adopt::AfterCrash;
+use crate::control::adopt::{AfterCrash, Start};
+use crate::control::controller::Control;
+use crate::control::event::EventKind;
 use crate::control::saved::{SavedControl, SavedEvidence};
+use crate::files::Files;
+use crate::inner::Inner;
 use crate::model::Model;
-use crate::stage::StageError;
+use crate::stage::{StageError, prepare};
 use crate::state::{Found, Journal, StateError};
 use crate::testing::Faults;
 use crate::version::{Version, VersionId};
@@ -68,15 +72,36 @@ impl<I: ?Sized, O> Default for StateOptions<I, O> {
     }
 }
 
+/// Where a handle's state is.
+#[derive(Debug, Clone)]
+pub(crate) struct Place {
+    pub(crate) files: Files,
+    pub(crate) folder: PathBuf,
+}
+
 /// What a journal held when it was opened.
 pub(crate) struct Opened {
-    pub(crate) journal: Journal,
+    /// Nothing where another process has it.
+    pub(crate) journal: Option<Journal>,
     pub(crate) saved: Option<(SavedControl, SavedEvidence)>,
     pub(crate) torn_bytes: u64,
 }
 
 impl Opened {
-    pub(crate) fn of(journal: Journal, found: &Found) -> Result<Self, StateError> {
+    /// Opens the journal in a folder; or looks at it, where another process has it.
+    pub(crate) fn open(place: &Place) -> Result<Self, StateError> {
+        match Journal::open(place.files.clone(), &place.folder) {
+            Ok((journal, found)) => Self::of(Some(journal), &found),
+            Err(locked @ StateError::Locked { .. }) => {
+                let opened = Self::of(None, &Found::read(&place.files, &place.folder)?)?;
+                // That process has only just begun: there is nothing to look at yet.
+                if opened.saved.is_some() { Ok(opened) } else { Err(locked) }
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn of(journal: Option<Journal>, found: &Found) -> Result<Self, StateError> {
         let torn_bytes = found.torn_bytes;
         let Some(state) = &found.state else {
             return Ok(Self { journal, saved: None, torn_bytes });
@@ -103,7 +128,7 @@ pub(crate) struct Loaded<I: ?Sized, O> {
     pub(crate) missing: BTreeMap<VersionId, String>,
 }
 
-/// Loads what an earlier life of the handle had: live; where it is not to be had, the last version retained that is; where
+/// Loads what an earlier life of the handle had, as far as it is not among those that are loaded `already`: live; where it is not to be had, the last version retained that is; where
 /// none is, the one that the host brought along.
 ///
 /// # Errors
@@ -113,6 +138,7 @@ pub(crate) fn load<I: ?Sized, O>(
     saved: &SavedControl,
     embedded: Option<(String, Box<dyn Model<I, O>>)>,
     versions: Option<&dyn Versions<I, O>>,
+    already: &[Arc<Version<I, O>>],
     prepare: impl Fn(VersionId, Box<dyn Model<I, O>>) -> Result<Version<I, O>, StageError>,
 ) -> Result<Loaded<I, O>, Vec<(VersionId, String)>> {
     let retained = saved.retained.iter().map(|kept| kept.version);
@@ -124,6 +150,12 @@ pub(crate) fn load<I: ?Sized, O>(
             continue;
         }
         let id = wanted.version;
+        let known =
+            already.iter().find(|known| (known.id, known.identity) == (wanted.version, wanted.identity));
+        if let Some(known) = known {
+            loaded.insert(wanted.version, Arc::clone(known));
+            continue;
+        }
         let own = embedded.take_if(|(name, _)| *name == id.as_str()).map(|(_, model)| Ok(model));
         let from_source = || match versions {
             Some(versions) => versions.open(id.as_str()).map_err(|error| error.to_string()),
@@ -157,5 +189,64 @@ pub(crate) fn load<I: ?Sized, O>(
     match live {
         Some(live) => Ok(Loaded { live, loaded, missing }),
         None => Err(missing.into_iter().collect()),
+    }
+}
+
+impl<I: ?Sized + 'static, O: 'static> Inner<I, O> {
+    /// Takes the state over from the process that had it, if it has let go of it: that process's rollouts go on here.
+    /// Whether it was taken over.
+    pub(crate) fn take_over(&self) -> Result<bool, StateError> {
+        let Some(place) = self.recorder.as_ref().and_then(|recorder| recorder.looking_at()) else {
+            return Ok(false);
+        };
+        let opened = match Journal::open(place.files.clone(), &place.folder) {
+            Ok((journal, found)) => Opened::of(Some(journal), &found)?,
+            Err(StateError::Locked { .. }) => return Ok(false),
+            Err(error) => return Err(error),
+        };
+        let lives = opened.lives();
+        let Opened { journal: Some(journal), saved, torn_bytes } = opened else { return Ok(false) };
+        if let Some((saved, evidence)) = saved {
+            let already = self.control.lock().loaded();
+            let current = already.first().cloned();
+            let (check, sample) = (self.check.as_ref(), self.sample.as_deref());
+            let prepare = |id, model| prepare(id, model, &self.task, check, sample);
+            let found = load(&saved, None, self.versions.as_deref(), &already, prepare);
+            let (live, loaded, missing) = match found {
+                Ok(Loaded { live, loaded, missing }) => (Some(live), loaded, missing),
+                Err(reasons) => (current, BTreeMap::new(), reasons.into_iter().collect()),
+            };
+            let start =
+                Start { setting: self.setting(), after_crash: self.after_crash, loaded, missing, torn_bytes };
+            let now = self.clock.now();
+            self.change(|control| {
+                control.announcer.announce(now, control.epoch, EventKind::TakenOver);
+                control.replace_live(live);
+                control.adopt(saved, evidence, &start, &self.routing, &self.joins, now);
+            });
+        }
+        if let Some(recorder) = &self.recorder {
+            recorder.begin(journal, lives);
+        }
+        self.record();
+        Ok(true)
+    }
+
+    /// Takes over what may be taken over; an event tells where that fails.
+    pub(crate) fn take_over_if_free(&self) {
+        if let Err(error) = self.take_over() {
+            self.not_durable(&error);
+        }
+    }
+}
+
+impl<I: ?Sized, O> Control<I, O> {
+    /// Begins with another live, before all else is adopted.
+    fn replace_live(&mut self, live: Option<Arc<Version<I, O>>>) {
+        let Some(live) = live.filter(|live| !Arc::ptr_eq(live, &self.live)) else { return };
+        let before = std::mem::replace(&mut self.live, live);
+        if !self.retained.iter().any(|kept| Arc::ptr_eq(&kept.version, &before)) {
+            self.retired.push(before);
+        }
     }
 }

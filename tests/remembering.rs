@@ -12,7 +12,7 @@ use common::*;
 use switchback::testing::Faults;
 use switchback::{
     AfterCrash, BuildError, Builder, Cause, Clock, EventKind, Joined, Lowered, Model, Outcome, Phase,
-    RolloutError, Step, guard,
+    RolloutError, StageError, Step, guard,
 };
 
 /// A folder of its own for a test, removed when the test is over.
@@ -87,13 +87,38 @@ fn a_promotion_and_what_it_replaced_survive_a_crash() {
 }
 
 #[test]
-fn a_second_process_is_told_that_the_folder_is_in_use() {
+fn a_second_process_looks_on_and_takes_over_when_the_first_has_let_go() {
     let (clock, folder) = (clock(), Folder::new());
-    let service = remembering(&clock, &folder.0).build().unwrap();
-    let second = remembering(&clock, &folder.0).build().unwrap_err();
-    assert!(matches!(second, BuildError::State(switchback::state::StateError::Locked { .. })), "{second}");
-    end(service);
-    assert!(remembering(&clock, &folder.0).build().is_ok());
+    let first = remembering(&clock, &folder.0).build().unwrap();
+    first.stage("v2", says("two", 0.9)).unwrap().promote().unwrap();
+    let rollout = first.stage("v3", says("three", 0.8)).unwrap();
+    rollout.run(plan_of_two_steps()).unwrap();
+
+    let second = remembering(&clock, &folder.0).build().unwrap();
+    assert_eq!((second.live().as_str(), second.status().durable), ("v2", Some(false)));
+    assert!(matches!(second.stage("v4", says("four", 0.5)), Err(StageError::LookingOn)));
+    let before = ask(&second, 10);
+    assert!(before.iter().all(|answer| answer.version() == "v2"), "none of the other's canary");
+    tick(&second, &clock);
+    assert!(second.rollout("v3").is_none());
+    let asked_of_the_first = ask(&first, 10);
+    drop(rollout);
+    end(first);
+
+    tick(&second, &clock);
+    let status = second.rollout("v3").unwrap().status().unwrap();
+    assert_eq!((status.phase, status.paused, status.weight), (Phase::Canary, false, share(0.1)));
+    assert_eq!(second.status().durable, Some(true));
+    for answer in asked_of_the_first.iter().chain(&before) {
+        assert_eq!(second.feedback(answer.id(), Outcome::class(1)), Joined::Counted);
+    }
+    second.rollback("enough");
+    assert_eq!(
+        second.rollback("and further back"),
+        Lowered::RolledBack { from: "v2".parse().unwrap(), to: "v1".parse().unwrap() }
+    );
+    crash(second);
+    assert_eq!(remembering(&clock, &folder.0).build().unwrap().live(), "v1");
 }
 
 /// 1,000 requests at half, all of them labelled: the candidate is right, live is wrong.
@@ -346,7 +371,7 @@ fn a_freeze_its_reason_and_who_said_so_are_there_after_a_start_and_in_the_histor
     assert_eq!(service.status().frozen.as_deref(), Some("quarter end"));
     let history: Vec<serde_json::Value> = switchback::state::history(&folder.0)
         .unwrap()
-        .map(|line| serde_json::from_str(&line).unwrap())
+        .map(|line| serde_json::from_str(&line.unwrap()).unwrap())
         .collect();
     let frozen = history.iter().find(|event| event["event"] == "frozen").unwrap();
     assert_eq!((frozen["actor"].as_str(), frozen["reason"].as_str()), (Some("ada"), Some("quarter end")));

@@ -74,6 +74,7 @@ impl<I: ?Sized, O> Control<I, O> {
         joins: &Joins,
         now: Timestamp,
     ) {
+        self.looks_on = false;
         let exposed = if saved.ended { Vec::new() } else { saved.exposed() };
         self.take_over(&saved, start, now);
         let SavedVersion { version, identity } = saved.live;
@@ -134,6 +135,21 @@ impl<I: ?Sized, O> Control<I, O> {
             self.lower(number, cause, routing, joins, now);
         }
         self.publish(routing, joins, now, Vec::new());
+    }
+
+    /// Begins beside another process that has the state: with its live and what it retains, and none of its rollouts.
+    pub(crate) fn look_on(
+        &mut self,
+        saved: &SavedControl,
+        start: &Start<'_, I, O>,
+        routing: &ArcSwap<Routing<I, O>>,
+        joins: &Joins,
+        now: Timestamp,
+    ) {
+        self.take_over(saved, start, now);
+        self.retain_again(saved, start, now);
+        self.publish(routing, joins, now, vec![EventKind::LookingOn { live: self.live.id }]);
+        self.looks_on = true;
     }
 
     fn take_over(&mut self, saved: &SavedControl, start: &Start<'_, I, O>, now: Timestamp) {

@@ -87,6 +87,8 @@ pub(crate) struct Control<I: ?Sized, O> {
     pub(crate) crashes: BTreeMap<Identity, u32>,
     pub(crate) pins: Vec<Arc<PinSlot<I, O>>>,
     pub(crate) closed: bool,
+    /// Another process has the state.
+    pub(crate) looks_on: bool,
     /// Guards of rollouts that are over: dropping one is the host's code, so it is done outside of the lock.
     pub(crate) discarded: Vec<Arc<dyn Guard>>,
     /// Versions that could not replace what they lost.
@@ -181,6 +183,7 @@ impl<I: ?Sized, O> Control<I, O> {
             crashes: BTreeMap::new(),
             pins: Vec::new(),
             closed: false,
+            looks_on: false,
             discarded: Vec::new(),
             degraded: BTreeSet::new(),
             lease: Arc::new(Lease::new(now)),

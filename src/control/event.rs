@@ -219,6 +219,13 @@ pub enum EventKind {
         /// Bytes at the end of the journal that were an unfinished record, and were cut off.
         torn_bytes: u64,
     },
+    /// Another process has the state: this one answers with what is live there, and tries nothing until it takes over.
+    LookingOn {
+        /// Live.
+        live: VersionId,
+    },
+    /// The process that had the state has let go of it, and this one goes on. What it goes on with follows.
+    TakenOver,
     /// What was live cannot be used any more, and another version is.
     FellBack {
         /// Live before.
@@ -378,6 +385,10 @@ impl fmt::Display for Event {
                 }
                 Ok(())
             }
+            EventKind::LookingOn { live } => {
+                write!(f, "another process has the state: {live} answers here, and nothing is tried")
+            }
+            EventKind::TakenOver => f.write_str("taken over from the process that had the state"),
             EventKind::FellBack { from, to, reason } => {
                 write!(f, "{to} is live, because {from} cannot be used: {reason}")
             }

@@ -144,6 +144,9 @@ pub(crate) enum Arm {
     Control(u32),
 }
 
+/// Pages of bits in one record: some 700 bytes each.
+const PAGES_TOGETHER: usize = 16_384;
+
 impl SavedControl {
     /// Whether a candidate, or a new live that is still watched, was exposed when the process ended: the numbers of their
     /// attempts.
@@ -160,6 +163,20 @@ impl SavedControl {
 }
 
 impl SavedEvidence {
+    /// The same in parts that can be written one by one, to be merged in this order: what tells repeats may take more than
+    /// a record holds.
+    pub(crate) fn in_parts(mut self) -> Vec<SavedEvidence> {
+        let mut parts: Vec<SavedEvidence> = self
+            .joins
+            .split_pages(PAGES_TOGETHER)
+            .into_iter()
+            .map(|joins| SavedEvidence { joins, ..SavedEvidence::default() })
+            .collect();
+        // Last: of what is not pages, the later part replaces the earlier.
+        parts.push(self);
+        parts
+    }
+
     /// Goes on with what was written later, as a difference.
     pub(crate) fn merge(&mut self, later: SavedEvidence) {
         self.attempts = later.attempts;

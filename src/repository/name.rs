@@ -79,9 +79,8 @@ mod tests {
         fn whatever_is_accepted_stays_below_its_folder(path in "[a-c./\\\\ :]{0,12}|\\PC{0,12}") {
             if let Ok(path) = file(&path) {
                 let whole = Path::new("/root").join(&path);
-                prop_assert!(whole.starts_with("/root") && whole.components().all(|part| {
-                    !matches!(part, std::path::Component::ParentDir | std::path::Component::CurDir)
-                }));
+                let climbs = |part| !matches!(part, std::path::Component::Normal(_) | std::path::Component::RootDir);
+                prop_assert!(whole.starts_with("/root") && !whole.components().any(climbs));
                 prop_assert!(whole != Path::new("/root"));
             }
         }

@@ -1,434 +1,273 @@
-//! The journal as it is written: by one process, a record at a time, each on disk before it is said to be.
+//! The journal as its only writer has it.
+//!
+//! **A file is added to by the process that wrote it, and only while every write and sync of it succeeded.** What an
+//! earlier process left may be in the system's cache and not on the disk, and a sync that failed once may succeed the next
+//! time without having written anything. So a start begins by writing all of it anew, and so does whoever goes on after a
+//! failure. Cutting off a torn end in place instead would be one write less, and would trust such a file.
 
-use std::fs::{File, TryLockError};
+use std::fs::File;
 use std::path::{Path, PathBuf};
 
+use super::anew::{self, Old, Part};
 use super::error::StateError;
-use super::frame::{FORMAT, HEADER, Header, Kind, NoHeader, Parts, Read, read};
-use crate::files::{Files, Writing, private};
+use super::folder::{self, Held, Identity};
+use super::found::{self, Found};
+use super::frame::{Head, Header, Kind, frame_length};
+use super::repair::{self, Repaired};
+use super::{FILE_MAX, JOURNAL, Limits};
+use crate::files::{Files, Writing};
 
-/// What was added since the file was last written anew, beyond which it is written anew: a start reads all of it.
-const GROWTH_MAX: u64 = 16 << 20;
-/// Bytes of events that are kept when the file is written anew; the oldest are dropped first, and counted.
-const EVENTS_MAX: usize = 8 << 20;
-/// A file that is larger is none of ours.
-pub(super) const FILE_MAX: u64 = 4 << 30;
-
-pub(super) const JOURNAL: &str = "journal";
-pub(super) const ASIDE: &str = "journal.new";
-const LOCK: &str = "lock";
-
-/// What one record says.
-pub(crate) struct Record {
-    /// What was decided, whole.
-    pub(crate) state: Vec<u8>,
-    /// What was seen: whole where the file is written anew, since the last record otherwise.
-    pub(crate) evidence: Vec<u8>,
-    /// Events since the last record.
-    pub(crate) events: Vec<Vec<u8>>,
+/// What is written down.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Entry {
+    /// What it is.
+    pub(crate) kind: Kind,
+    /// Of evidence: whether it needs none before it.
+    pub(crate) whole: bool,
+    /// JSON. An event is one line.
+    pub(crate) body: Vec<u8>,
 }
 
-/// What a journal holds.
-#[derive(Debug, Clone, PartialEq, Default)]
-pub(crate) struct Found {
-    /// What was decided last; nothing in a folder that is new.
-    pub(crate) state: Option<Vec<u8>>,
-    /// What was seen: whole, and then what came after it.
-    pub(crate) evidence: Vec<Vec<u8>>,
-    /// Oldest first.
-    pub(crate) events: Vec<Vec<u8>>,
-    /// Events that were dropped before the first of them.
-    pub(crate) dropped: u64,
-    /// Bytes of an unfinished record at the end.
-    pub(crate) torn_bytes: u64,
+impl Entry {
+    fn part(&self) -> Part<'_> {
+        Part { kind: self.kind, whole: self.whole && self.kind == Kind::Evidence, body: &self.body }
+    }
 }
 
-/// A journal that this process may write.
+/// Why all of it must be written anew, or should be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Why {
+    /// It was opened and not written yet.
+    Opened,
+    /// A step failed. Nothing is added until it was written anew.
+    Failed,
+    /// It has grown. It can be added to for a while.
+    Grown,
+}
+
+/// The journal of a folder that this process has for itself.
 #[derive(Debug)]
 pub(crate) struct Journal {
     files: Files,
     folder: PathBuf,
-    /// Held as long as the journal is.
-    _lock: File,
-    /// The file, as long as it can be trusted: not before the first record, and not after a step has failed. A sync that
-    /// failed once says nothing when it succeeds the next time: the system has forgotten what it could not write.
-    open: Option<Open>,
+    held: Held,
+    limits: Limits,
+    /// The last number that a file was given, in place or not.
     generation: u64,
+    /// What was acknowledged last.
+    current: Option<Current>,
+    /// What this process last put in place, acknowledged or not.
+    placed: Option<Identity>,
+    stopped: Option<Why>,
 }
 
 #[derive(Debug)]
-struct Open {
-    file: Writing,
+struct Current {
+    log: Log,
     header: Header,
+    /// What was acknowledged of it.
     length: u64,
-    /// Its length when it was written anew.
-    began_with: u64,
+    frames: u32,
+    /// What was set aside of it, once it turned out to be damaged.
+    repaired: Option<Repaired>,
+}
+
+/// A file that was found, or one that was written here.
+#[derive(Debug)]
+enum Log {
+    Found(File),
+    Ours(Writing),
 }
 
 impl Journal {
-    /// Opens the journal in a folder, which is made where there is none, and locks it.
+    /// Takes a folder for this process, making it where there is none, and reads its journal. What is found is to be
+    /// [written anew](Self::rewrite) before anything is added.
+    ///
+    /// # Errors
+    ///
+    /// Another process has the folder, others may write to it, or its journal cannot be read, is damaged or too new.
     pub(crate) fn open(files: Files, folder: &Path) -> Result<(Self, Found), StateError> {
-        files.create_folder(folder).map_err(StateError::disk("making the folder", folder))?;
-        let lock = lock(folder)?;
-        let aside = folder.join(ASIDE);
-        if aside.symlink_metadata().is_ok() {
-            files.remove_file(&aside).map_err(StateError::disk("removing", &aside))?;
-        }
-        let mut journal = Self { files, folder: folder.to_owned(), _lock: lock, open: None, generation: 0 };
+        Self::open_with(files, folder, Limits::default())
+    }
+
+    pub(super) fn open_with(
+        files: Files,
+        folder: &Path,
+        limits: Limits,
+    ) -> Result<(Self, Found), StateError> {
+        let held = Held::take(&files, folder)?;
         let path = folder.join(JOURNAL);
-        let Some(bytes) = contents(&journal.files, &path)? else { return Ok((journal, Found::default())) };
-        let (header, found) = found(&path, &bytes)?;
-        journal.generation = header.generation;
-        // What is torn is not cut off but left behind: the next record begins another file.
-        if found.torn_bytes == 0 {
-            let file = journal.files.append(&path).map_err(StateError::disk("opening", &path))?;
-            let length = bytes.len() as u64;
-            journal.open = Some(Open { file, header, length, began_with: length });
-        }
+        let mut journal = Self {
+            files,
+            folder: folder.to_owned(),
+            held,
+            limits,
+            generation: 0,
+            current: None,
+            placed: None,
+            stopped: Some(Why::Opened),
+        };
+        let Some(file) = found::open(&journal.files, folder)? else { return Ok((journal, Found::default())) };
+        let (scan, found) = found::read(&path, &file)?;
+        let metadata = file.metadata().map_err(StateError::disk("looking at", &path))?;
+        journal.placed = Some(folder::identity(&metadata));
+        journal.generation = scan.header.generation;
+        journal.current = Some(Current {
+            log: Log::Found(file),
+            header: scan.header,
+            length: scan.committed,
+            frames: scan.frames,
+            repaired: None,
+        });
         Ok((journal, found))
     }
 
-    /// Whether the next record must be whole: [`rewrite`](Self::rewrite).
-    pub(crate) fn wants_rewrite(&self) -> bool {
-        self.open.as_ref().is_none_or(|open| open.length - open.began_with > GROWTH_MAX)
-    }
-
-    /// Adds a record. It is on disk when this returns; where it fails, the next record must be whole.
-    pub(crate) fn append(&mut self, record: &Record) -> Result<(), StateError> {
+    /// Adds entries, all or none: they are on disk when this returns.
+    ///
+    /// # Errors
+    ///
+    /// An entry is too large or no line, and nothing has changed. Or a step failed, and nothing is added until all of it was
+    /// [written anew](Self::rewrite); if the process ends before that, a start may find these entries.
+    pub(crate) fn append(&mut self, entries: &[Entry]) -> Result<(), StateError> {
+        if entries.is_empty() {
+            return Ok(());
+        }
         let path = self.folder.join(JOURNAL);
-        let refused = || StateError::Record { cause: "the journal is to be written anew first".into() };
-        let mut open = self.open.take().ok_or_else(refused)?;
-        let events = record.events.iter().map(|event| (Kind::Event, event.as_slice()));
-        let seen = [(Kind::State, record.state.as_slice()), (Kind::MoreEvidence, &record.evidence)];
-        let parts: Vec<_> = events.chain(seen).collect();
-        let bytes = open.header.record(open.length as usize, &parts).ok_or_else(too_large)?;
-        open.file.write(&bytes).map_err(StateError::disk("writing", &path))?;
-        open.file.sync().map_err(StateError::disk("syncing", &path))?;
-        open.length += bytes.len() as u64;
-        self.open = Some(open);
+        let (None, Some(Current { log: Log::Ours(writing), header, length, frames, .. })) =
+            (self.stopped, &mut self.current)
+        else {
+            return Err(StateError::Stopped { path });
+        };
+        let parts: Vec<Part<'_>> = entries.iter().map(Entry::part).collect();
+        parts.iter().try_for_each(Part::check)?;
+        let end = parts.iter().fold(*length, |end, part| end.saturating_add(frame_length(part.body.len())));
+        let too_large = StateError::TooLarge { what: "a journal", bytes: end, limit: FILE_MAX };
+        if end > FILE_MAX {
+            return Err(too_large);
+        }
+        let mut bytes = Vec::new();
+        let (first, mut number) = (*frames, *frames);
+        for (index, part) in parts.iter().enumerate() {
+            let Part { kind, whole, body } = *part;
+            let commit = index + 1 == parts.len();
+            let body_length = u32::try_from(body.len()).unwrap_or(u32::MAX);
+            let head = Head { kind, whole, commit, length: body_length, number, first };
+            head.encode(header, *length + bytes.len() as u64, body, &mut bytes);
+            number = number.saturating_add(1);
+        }
+        // Whatever happens from here on, until it is known to have succeeded it has failed.
+        self.stopped = Some(Why::Failed);
+        self.held.check()?;
+        if folder::named(&path)? != self.placed {
+            return Err(StateError::Replaced { path });
+        }
+        writing.write(&bytes).map_err(StateError::disk("writing", &path))?;
+        writing.sync().map_err(StateError::disk("syncing", &path))?;
+        (*length, *frames) = (end, number);
+        self.stopped = None;
         Ok(())
     }
 
-    /// Writes the journal anew: the events it held, as many as are kept, and a record that is whole. Aside, then in its
-    /// place by a rename: whatever fails, one of the two is there whole.
-    pub(crate) fn rewrite(&mut self, record: &Record) -> Result<(), StateError> {
-        self.open = None;
-        let (path, aside) = (self.folder.join(JOURNAL), self.folder.join(ASIDE));
-        let before = match contents(&self.files, &path)? {
-            Some(bytes) => found(&path, &bytes)?.1,
-            None => Found::default(),
-        };
-        let header = Header { generation: self.generation + 1, salt: salt()? };
-        let bytes = anew(header, &before, record)?;
-        if aside.symlink_metadata().is_ok() {
-            self.files.remove_file(&aside).map_err(StateError::disk("removing", &aside))?;
+    /// Writes all of it anew: the last events of those that were acknowledged, then these, the state, and all the evidence,
+    /// in as many parts as it takes.
+    /// It is on disk when this returns. Where the old file turned out to be damaged, a copy of it is kept, and what was lost
+    /// of its events is told.
+    ///
+    /// # Errors
+    ///
+    /// A step failed. What was acknowledged before is on disk, and nothing is added until this succeeds; if the process ends
+    /// before that, a start finds the one or the other.
+    pub(crate) fn rewrite(
+        &mut self,
+        state: &[u8],
+        evidence: &[Vec<u8>],
+        events: &[Vec<u8>],
+    ) -> Result<Option<Repaired>, StateError> {
+        let event = |body| Part { kind: Kind::Event, whole: false, body };
+        let mut parts: Vec<Part<'_>> = events.iter().map(|body| event(body.as_slice())).collect();
+        parts.push(Part { kind: Kind::State, whole: false, body: state });
+        parts.extend(evidence.iter().enumerate().map(|(place, body)| Part {
+            kind: Kind::Evidence,
+            whole: place == 0,
+            body,
+        }));
+        parts.iter().try_for_each(Part::check)?;
+
+        self.stopped = self.stopped.or(Some(Why::Failed));
+        self.held.check()?;
+        let path = self.folder.join(JOURNAL);
+        // One that was removed is simply written again.
+        if folder::named(&path)?.is_some_and(|named| Some(named) != self.placed) {
+            return Err(StateError::Replaced { path });
         }
-        let mut file = self.files.create(&aside).map_err(StateError::disk("making", &aside))?;
-        file.write(&bytes).map_err(StateError::disk("writing", &aside))?;
-        file.sync().map_err(StateError::disk("syncing", &aside))?;
-        self.files.rename(&aside, &path).map_err(StateError::disk("renaming", &aside))?;
-        self.generation = header.generation;
-        self.files.sync_folder(&self.folder).map_err(StateError::disk("syncing", &self.folder))?;
-        let length = bytes.len() as u64;
-        self.open = Some(Open { file, header, length, began_with: length });
+        if let Some(current) = &mut self.current {
+            current.set_aside_if_damaged(&self.files, &self.folder, &path)?;
+        }
+        self.generation = self.generation.saturating_add(1);
+        let old = self.current.as_ref().map(|current| (current.old(&path), current.header.dropped));
+        let placed = &mut self.placed;
+        let anew =
+            anew::write(&self.files, &self.folder, self.generation, old, &parts, &self.limits, |file| {
+                *placed = file.metadata().ok().map(|metadata| folder::identity(&metadata));
+            })?;
+        let before = self.current.replace(Current {
+            log: Log::Ours(anew.writing),
+            header: anew.header,
+            length: anew.header.base,
+            frames: anew.frames,
+            repaired: None,
+        });
+        self.stopped = None;
+        Ok(before.and_then(|before| before.repaired))
+    }
+
+    /// Whether all of it must be written anew, or should be, and why.
+    pub(crate) fn wants_rewrite(&self) -> Option<Why> {
+        let grown =
+            |current: &Current| current.length.saturating_sub(current.header.base) >= self.limits.growth;
+        self.stopped.or_else(|| self.current.as_ref().filter(|current| grown(current)).map(|_| Why::Grown))
+    }
+
+    /// Counts the files that have been the journal of this folder.
+    #[cfg(test)]
+    pub(crate) fn generation(&self) -> u64 {
+        self.generation
+    }
+}
+
+impl Current {
+    fn old<'a>(&'a self, path: &'a Path) -> Old<'a> {
+        let file = match &self.log {
+            Log::Found(file) => file,
+            Log::Ours(writing) => writing.file(),
+        };
+        Old { path, file, header: self.header, end: self.length, frames: self.frames }
+    }
+
+    /// Events are read again from a file that was whole when it was written or opened. If it no longer is, what is decided
+    /// must reach the disk all the same; a copy is kept, once.
+    fn set_aside_if_damaged(&mut self, files: &Files, folder: &Path, path: &Path) -> Result<(), StateError> {
+        if self.repaired.is_some() {
+            return Ok(());
+        }
+        let old = self.old(path);
+        let mut events = 0;
+        let lost = old.each(|_, head, body| {
+            events += u64::from(head.kind == Kind::Event && body.is_some());
+            Ok(())
+        })?;
+        if lost == anew::Lost::default() {
+            return Ok(());
+        }
+        let kept_as = repair::keep_copy(files, folder, old.file)?;
+        self.repaired = Some(Repaired {
+            kept_as: Some(kept_as),
+            lost_bytes: lost.bytes,
+            lost_records: lost.records,
+            state: true,
+            evidence: true,
+            events,
+        });
         Ok(())
-    }
-}
-
-/// A file with the events that are kept, and one record.
-pub(super) fn anew(header: Header, before: &Found, record: &Record) -> Result<Vec<u8>, StateError> {
-    let events: Vec<&Vec<u8>> = before.events.iter().chain(&record.events).collect();
-    let mut kept = 0;
-    let from = events.iter().rposition(|event| {
-        kept += event.len();
-        kept > EVENTS_MAX
-    });
-    let from = from.map_or(0, |last_dropped| last_dropped + 1);
-    let dropped = (before.dropped + from as u64).to_le_bytes();
-    let mut parts = vec![(Kind::Dropped, dropped.as_slice())];
-    parts.extend(events.iter().skip(from).map(|event| (Kind::Event, event.as_slice())));
-    parts.push((Kind::State, &record.state));
-    parts.push((Kind::Evidence, &record.evidence));
-    let mut bytes = header.encode();
-    bytes.extend(header.record(HEADER, &parts).ok_or_else(too_large)?);
-    Ok(bytes)
-}
-
-fn too_large() -> StateError {
-    StateError::Record { cause: "it is larger than 4 GiB".into() }
-}
-
-pub(super) fn salt() -> Result<u64, StateError> {
-    let mut salt = [0; 8];
-    getrandom::fill(&mut salt).map_err(|error| StateError::Record { cause: error.to_string() })?;
-    Ok(u64::from_le_bytes(salt))
-}
-
-/// Locks a folder for this process, and looks whether it is private.
-pub(super) fn lock(folder: &Path) -> Result<File, StateError> {
-    let disk = |step, error| StateError::disk(step, folder)(error);
-    #[cfg(unix)]
-    {
-        let mode = folder.metadata().map_err(|error| disk("looking at", error))?;
-        if std::os::unix::fs::PermissionsExt::mode(&mode.permissions()) & 0o022 != 0 {
-            return Err(StateError::NotPrivate { folder: folder.to_owned() });
-        }
-    }
-    let path = folder.join(LOCK);
-    let mut options = File::options();
-    options.create(true).truncate(false).write(true);
-    private(&mut options);
-    let lock = options.open(&path).map_err(|error| disk("opening the lock of", error))?;
-    match lock.try_lock() {
-        Ok(()) => Ok(lock),
-        Err(TryLockError::WouldBlock) => Err(StateError::Locked { folder: folder.to_owned() }),
-        Err(TryLockError::Error(error)) => Err(disk("locking", error)),
-    }
-}
-
-/// The bytes of a file; nothing where there is none.
-pub(super) fn contents(files: &Files, path: &Path) -> Result<Option<Vec<u8>>, StateError> {
-    match path.symlink_metadata() {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(StateError::disk("looking at", path)(error)),
-        Ok(metadata) if !metadata.is_file() => {
-            return Err(StateError::NotAJournal { path: path.to_owned(), cause: "it is no plain file" });
-        }
-        Ok(_) => {}
-    }
-    files.read(path, FILE_MAX).map(Some).map_err(StateError::disk("reading", path))
-}
-
-/// What the bytes of a journal hold.
-pub(super) fn found(path: &Path, bytes: &[u8]) -> Result<(Header, Found), StateError> {
-    let Read { header, bodies, end, beyond } = read(bytes).map_err(|none| no_header(path, none))?;
-    if beyond.is_some() {
-        return Err(StateError::Damaged { path: path.to_owned(), offset: end as u64 });
-    }
-    let mut found = gathered(&bodies);
-    found.torn_bytes = bytes.len().saturating_sub(end) as u64;
-    Ok((header, found))
-}
-
-/// What records say together.
-pub(super) fn gathered(bodies: &[&[u8]]) -> Found {
-    let mut found = Found::default();
-    for (kind, part) in bodies.iter().flat_map(|body| Parts(body)) {
-        match kind {
-            Kind::State => found.state = Some(part.to_vec()),
-            Kind::Evidence => found.evidence = vec![part.to_vec()],
-            Kind::MoreEvidence => found.evidence.push(part.to_vec()),
-            Kind::Event => found.events.push(part.to_vec()),
-            Kind::Dropped => found.dropped = part.try_into().map_or(0, u64::from_le_bytes),
-        }
-    }
-    found
-}
-
-pub(super) fn no_header(path: &Path, none: NoHeader) -> StateError {
-    let path = path.to_owned();
-    match none {
-        NoHeader::Not(cause) => StateError::NotAJournal { path, cause },
-        NoHeader::Newer(format) => StateError::Newer { path, format, known: FORMAT },
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::fs;
-
-    use super::super::{history, repair};
-    use super::*;
-    use crate::testing::Faults;
-
-    struct Folder(PathBuf);
-
-    impl Folder {
-        fn new(name: &str) -> Self {
-            let folder =
-                std::env::temp_dir().join(format!("switchback-journal-{name}-{}", std::process::id()));
-            let _ = fs::remove_dir_all(&folder);
-            Self(folder)
-        }
-
-        fn journal(&self) -> PathBuf {
-            self.0.join(JOURNAL)
-        }
-    }
-
-    impl Drop for Folder {
-        fn drop(&mut self) {
-            let _ = fs::remove_dir_all(&self.0);
-        }
-    }
-
-    fn record(number: u32) -> Record {
-        let text = |name: &str| format!("\"{name} {number}\"").into_bytes();
-        Record { state: text("state"), evidence: text("evidence"), events: vec![text("event")] }
-    }
-
-    fn number_of(found: &Found) -> Option<u32> {
-        let state = String::from_utf8(found.state.clone()?).unwrap();
-        state.trim_matches('"').strip_prefix("state ")?.parse().ok()
-    }
-
-    fn write(journal: &mut Journal, record: &Record) -> Result<(), StateError> {
-        if journal.wants_rewrite() { journal.rewrite(record) } else { journal.append(record) }
-    }
-
-    #[test]
-    fn what_was_written_is_found_whole_first_then_what_came_after() {
-        let folder = Folder::new("found");
-        let (mut journal, found) = Journal::open(Files::default(), &folder.0).unwrap();
-        assert_eq!((found, journal.wants_rewrite()), (Found::default(), true));
-        (1..=3).for_each(|number| write(&mut journal, &record(number)).unwrap());
-        drop(journal);
-        let (mut journal, found) = Journal::open(Files::default(), &folder.0).unwrap();
-        assert_eq!(number_of(&found), Some(3));
-        assert_eq!(found.evidence, [b"\"evidence 1\"", b"\"evidence 2\"", b"\"evidence 3\""]);
-        assert_eq!(found.events.len(), 3);
-        journal.rewrite(&record(4)).unwrap();
-        drop(journal);
-        let (_, found) = Journal::open(Files::default(), &folder.0).unwrap();
-        assert_eq!((found.evidence.len(), found.events.len()), (1, 4), "the history stays");
-        let history: Vec<String> = history(&folder.0).unwrap().collect();
-        assert_eq!(history, ["\"event 1\"", "\"event 2\"", "\"event 3\"", "\"event 4\""]);
-    }
-
-    /// Ten records, with every step made to fail in turn: for good, once, and in the middle of a write.
-    #[test]
-    fn whatever_step_fails_what_was_acknowledged_is_found() {
-        for (torn, once) in [(false, false), (true, false), (false, true), (true, true)] {
-            for failing in 0.. {
-                let folder = Folder::new(&format!("faults-{torn}-{once}"));
-                let faults = Faults::new();
-                faults.fail_after(failing);
-                if torn {
-                    faults.torn();
-                }
-                if once {
-                    faults.once();
-                }
-                let files = Files::with(faults.clone());
-                let (mut acknowledged, mut tried) = (None, None);
-                if let Ok((mut journal, _)) = Journal::open(files, &folder.0) {
-                    for number in 1..=10 {
-                        tried = Some(number);
-                        if number == 5 {
-                            journal.open = None;
-                        }
-                        match write(&mut journal, &record(number)) {
-                            Ok(()) => acknowledged = Some(number),
-                            Err(_) if once => {}
-                            Err(_) => break,
-                        }
-                    }
-                }
-                let (_, found) = Journal::open(Files::default(), &folder.0).unwrap();
-                let number = number_of(&found);
-                assert!(
-                    number == acknowledged || number == tried,
-                    "step {failing}: {number:?}, acknowledged {acknowledged:?}, tried {tried:?}"
-                );
-                assert!(!folder.0.join(ASIDE).exists());
-                if faults.steps() < failing {
-                    break;
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn a_torn_end_is_left_behind_and_damage_in_the_middle_is_an_error_with_a_way_out() {
-        let folder = Folder::new("damage");
-        let (mut journal, _) = Journal::open(Files::default(), &folder.0).unwrap();
-        (1..=4).for_each(|number| write(&mut journal, &record(number)).unwrap());
-        drop(journal);
-        let whole = fs::read(folder.journal()).unwrap();
-        for cut in 1..40 {
-            fs::write(folder.journal(), &whole[..whole.len() - cut]).unwrap();
-            let (journal, found) = Journal::open(Files::default(), &folder.0).unwrap();
-            assert_eq!((number_of(&found), found.torn_bytes > 0), (Some(3), true));
-            assert!(journal.wants_rewrite(), "nothing is written behind what is torn");
-        }
-        // A flipped bit is found wherever it is: in the last record it cannot be told from a torn end.
-        for place in 0..whole.len() {
-            let mut bytes = whole.clone();
-            bytes[place] ^= 0x10;
-            fs::write(folder.journal(), &bytes).unwrap();
-            match Journal::open(Files::default(), &folder.0) {
-                Ok((_, found)) => assert_eq!((number_of(&found), found.torn_bytes > 0), (Some(3), true)),
-                Err(
-                    StateError::Damaged { .. } | StateError::NotAJournal { .. } | StateError::Newer { .. },
-                ) => {}
-                Err(error) => panic!("{error}"),
-            }
-        }
-        let mut bytes = whole.clone();
-        let second = whole.windows(9).position(|window| window == b"\"event 2\"").unwrap();
-        bytes[second] = b'?';
-        fs::write(folder.journal(), &bytes).unwrap();
-        let damaged = Journal::open(Files::default(), &folder.0).unwrap_err();
-        assert!(
-            matches!(damaged, StateError::Damaged { .. }) && damaged.to_string().contains("repair"),
-            "{damaged}"
-        );
-        assert!(history(&folder.0).is_err());
-        assert_eq!(fs::read(folder.journal()).unwrap(), bytes, "nothing is changed by looking");
-        let repaired = repair(&folder.0).unwrap();
-        assert_eq!((repaired.found_state, repaired.events), (true, 3));
-        assert!(repaired.lost_bytes > 0);
-        assert_eq!(fs::read(repaired.kept_as).unwrap(), bytes);
-        let (_, found) = Journal::open(Files::default(), &folder.0).unwrap();
-        assert_eq!((number_of(&found), found.evidence.len()), (Some(4), 3));
-    }
-
-    #[test]
-    fn what_is_none_of_ours_is_refused_and_left_as_it_is() {
-        let folder = Folder::new("others");
-        Files::default().create_folder(&folder.0).unwrap();
-        for (bytes, cause) in
-            [(&b""[..], "too short"), (b"{\"a\": 1}", "too short"), (&[b'x'; 64], "begins otherwise")]
-        {
-            fs::write(folder.journal(), bytes).unwrap();
-            let error = Journal::open(Files::default(), &folder.0).unwrap_err().to_string();
-            assert!(error.contains(cause), "{error}");
-            assert_eq!(fs::read(folder.journal()).unwrap(), bytes);
-        }
-        let mut newer = Header { generation: 1, salt: 2 }.encode();
-        newer[8] = 9;
-        fs::write(folder.journal(), newer).unwrap();
-        let error = Journal::open(Files::default(), &folder.0).unwrap_err();
-        assert!(matches!(error, StateError::Newer { format: 9, known: 1, .. }), "{error}");
-    }
-
-    #[cfg(unix)]
-    #[test]
-    fn links_and_folders_that_others_may_write_are_refused() {
-        use std::os::unix::fs::{PermissionsExt, symlink};
-        let folder = Folder::new("links");
-        Files::default().create_folder(&folder.0).unwrap();
-        let target = folder.0.join("elsewhere");
-        fs::write(&target, Header { generation: 1, salt: 2 }.encode()).unwrap();
-        symlink(&target, folder.journal()).unwrap();
-        let error = Journal::open(Files::default(), &folder.0).unwrap_err();
-        assert!(matches!(error, StateError::NotAJournal { .. }), "{error}");
-        fs::set_permissions(&folder.0, fs::Permissions::from_mode(0o777)).unwrap();
-        let error = Journal::open(Files::default(), &folder.0).unwrap_err();
-        assert!(matches!(error, StateError::NotPrivate { .. }), "{error}");
-    }
-
-    #[test]
-    fn old_events_are_dropped_and_counted() {
-        let folder = Folder::new("bounded");
-        let (mut journal, _) = Journal::open(Files::default(), &folder.0).unwrap();
-        let large = |number: u32| Record {
-            events: vec![vec![b'0' + number as u8; EVENTS_MAX / 3]],
-            ..record(number)
-        };
-        (1..=5).for_each(|number| journal.rewrite(&large(number)).unwrap());
-        let history = history(&folder.0).unwrap();
-        assert_eq!(history.dropped(), 2);
-        assert_eq!(history.map(|event| event.as_bytes()[0]).collect::<Vec<_>>(), *b"345");
     }
 }

@@ -1,74 +1,112 @@
-//! State that survives the process: what is decided and what is seen, in a folder of the handle's own.
-//!
-//! [`Builder::state`](crate::Builder::state) turns it on. The folder holds
+//! State that survives the process: what is decided, what was seen and what happened, in a folder of the handle's own.
 //!
 //! | file | what |
 //! |---|---|
 //! | `journal` | what was decided, what was seen, what happened |
-//! | `key` | seals the printed ids of predictions, so that they are told from forged ones after a start too |
-//! | `lock` | held by the process that has the folder |
-//! | `journal.new` | a journal that is being written; a start removes it |
+//! | `key` | 16 bytes that seal the printed ids of predictions, and their XXH3-64 |
+//! | `lock` | empty; locked by the process that has the folder |
+//! | `journal.new`, `key.new` | being written; a start removes them |
+//! | `journal.damaged-1` .. `-99` | what [`repair`] found, as it was |
 //!
-//! all of them private to their owner. No request, key or tensor of a user is in any of them: a key is kept as a hash that
-//! is keyed by the handle's seed.
+//! Folders are made for their owner alone (0700), and so are files (0600). A folder that others may write to is refused,
+//! and so is a link where a file should be. Nothing in them is a request, a key or a tensor of a user.
 //!
-//! # What is written when
+//! # What is on disk when
 //!
-//! A record holds the whole of what is decided (what is live, retained, quarantined; each rollout with its phase, plan,
-//! guards and errors), what was seen since the record before, and the events since. It is on disk when it is said to be:
-//! written, then synced.
+//! A batch of records is written and synced before anybody is told that it was: after a crash at any moment, power cuts
+//! included, a start finds all that was acknowledged, and of the batch that was being written all or nothing. A journal is
+//! written anew (aside, synced, renamed, the folder synced) at every start, when it has grown by 16 MiB, and after any
+//! failed write or sync: nothing is ever added to a file that an earlier process left or that a sync has failed on, since
+//! the system may show what the disk has not. A full disk loses nothing that was acknowledged, and once there is room
+//! everything is written anew.
 //!
-//! - **Exposure is raised** (a shadow, a larger share, a promotion, a plan's step) once a record is on disk that it will be;
-//!   a second one says that it was. Where the first cannot be written, nothing is raised.
-//! - **Exposure is lowered** first and written down afterwards. It is never refused because of a disk, and never waits for
-//!   one. Until it is on disk, [`Status::durable`](crate::Status::durable) is false.
-//! - **Evidence and outcomes** are written with each of these, and [every ten
-//!   seconds](crate::Builder::checkpoint_every). What was seen since is not known to a start after a crash.
-//!   [`ModelHandle::checkpoint`](crate::ModelHandle::checkpoint) writes it now.
-//!
-//! A disk that is full or fails is an event, [`NotDurable`](crate::EventKind::NotDurable): the handle keeps answering and
-//! keeps its guards, raises nothing, and writes all of it again as soon as it can.
-//!
-//! # What a start does
-//!
-//! Live is live again, retained versions are retained, what is quarantined stays so under any name, and outcomes of
-//! predictions made before join. A rollout goes on in the phase and with the evidence that it had, unless the process ended
-//! without a word (no [`close`](crate::ModelHandle::close)) while its candidate was exposed: then
-//! [`AfterCrash`](crate::AfterCrash) says what becomes of it, and the second such end of one identity quarantines it. A live
-//! that cannot be loaded falls back to the last retained version that can, then to the one given to
-//! [`live`](crate::Builder::live), then to an error that says why of each.
+//! What a crash leaves at the end is cut off, and told. Any other difference from what was written is
+//! [`Damaged`](StateError::Damaged), and [`repair`] is the way out. One thing cannot be told from a crash: damage in the
+//! batch that was written last. It is cut off like one, and told like one.
 //!
 //! # The format
 //!
-//! Little-endian. A file is written anew, aside and then renamed, when it has grown by 16 MiB, and after any step has
-//! failed.
+//! For other tools, and for later releases. Numbers are little-endian; XXH3-64 takes a seed. A file begins with a header,
+//! whose layout will be that of every later format too:
 //!
-//! | bytes | what |
-//! |---|---|
-//! | 8 | `swbackjl` |
-//! | 4 | format, 1 |
-//! | 4 | 0 |
-//! | 8 | generation: counts the files written anew |
-//! | 8 | salt, drawn for this file |
-//! | 8 | XXH3-64 of the bytes before |
-//! | | then records: |
-//! | 4 | length of the body |
-//! | 8 | XXH3-64 of the body, seeded with salt XOR the record's place in the file |
-//! | | the body: parts, each a kind (1 byte), a length (4 bytes) and JSON |
+//! | at | bytes | what |
+//! |---|---|---|
+//! | 0 | 8 | `swbkjrnl` |
+//! | 8 | 4 | the format: 1 |
+//! | 12 | 4 | 0 |
+//! | 16 | 8 | generation: counts the files that have been the journal of this folder |
+//! | 24 | 8 | salt, drawn for this file |
+//! | 32 | 8 | events that were dropped before the first one in this file |
+//! | 40 | 8 | length of the file when it was put in place: no crash damages what is before |
+//! | 48 | 8 | XXH3-64 of bytes 0 to 47, seed 0 |
 //!
-//! Kinds: 1 what is decided, 2 what was seen (whole), 3 what was seen since, 4 an event, 5 how many events were dropped
-//! before the first (eight bytes, no JSON). A record that is cut off at the end is what a crash leaves: it was never
-//! acknowledged, and is cut off with an event. Anything else is [`Damaged`](StateError::Damaged).
+//! Frames follow. The seed of a frame's checksums is the salt XOR the frame's place in the file, so a frame that moved, or
+//! one of another file, is none.
+//!
+//! | at | bytes | what |
+//! |---|---|---|
+//! | 0 | 4 | length of the body, at most 64 MiB |
+//! | 4 | 1 | kind: 1 state, 2 evidence, 3 event; plus 0x10 for evidence that needs none before it, 0x80 for the last frame of a batch |
+//! | 5 | 4 | number of the frame: 0 for the first of the file |
+//! | 9 | 4 | number of the first frame of its batch |
+//! | 13 | 4 | lower half of the XXH3-64 of bytes 0 to 12 |
+//! | 17 | | the body: JSON, an event as one line |
+//! | | 8 | XXH3-64 of everything before, from the length on |
+//!
+//! A batch counts once its last frame is whole. What is put in place with the file is one batch. The newest state replaces
+//! those before; evidence that needs none before it replaces all before, other evidence adds to it; events are the audit
+//! log. A bad frame is damage if it lies before the length in the header, or if a whole head with a first frame beyond it
+//! follows: a batch is synced before the next one begins. Otherwise it is the torn end of the last batch. (A whole frame of
+//! the same batch proves nothing: a disk may have taken the end of a write and lost its beginning.)
 
+mod anew;
 mod error;
+mod folder;
+mod found;
 mod frame;
+mod frames;
 mod history;
 mod journal;
 mod repair;
 mod secret;
 
+#[cfg(test)]
+mod tests;
+
 pub use error::StateError;
+pub(crate) use found::Found;
+pub(crate) use frame::Kind;
 pub use history::{History, history};
-pub(crate) use journal::{Found, Journal, Record};
+#[cfg(test)]
+use journal::Why;
+pub(crate) use journal::{Entry, Journal};
 pub use repair::{Repaired, repair};
 pub(crate) use secret::secret;
+
+const JOURNAL: &str = "journal";
+const ASIDE: &str = "journal.new";
+const LOCK: &str = "lock";
+const KEY: &str = "key";
+const KEY_ASIDE: &str = "key.new";
+
+/// The longest journal that is read or written: some hundred times what any has, and little enough to be searched for
+/// damage in a second.
+const FILE_MAX: u64 = 1 << 30;
+
+/// What a journal may grow to.
+#[derive(Debug, Clone, Copy)]
+struct Limits {
+    /// How much is added before it should be written anew: with checkpoints of some kilobytes every ten seconds that is
+    /// some hours, and what is read at a start takes milliseconds.
+    growth: u64,
+    /// How many events are kept when it is written anew: at one a minute, two months.
+    events: usize,
+    /// How many bytes of them.
+    event_bytes: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { growth: 16 << 20, events: 100_000, event_bytes: 16 << 20 }
+    }
+}

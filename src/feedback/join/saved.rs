@@ -73,6 +73,16 @@ struct SavedAwaited {
 }
 
 impl SavedJoins {
+    /// Takes out pages, so many at a time, until no more than that are left.
+    pub(crate) fn split_pages(&mut self, together: usize) -> Vec<SavedJoins> {
+        let mut parts = Vec::new();
+        while self.pages.len() > together {
+            let pages = self.pages.split_off(self.pages.len() - together);
+            parts.push(SavedJoins { pages, ..SavedJoins::default() });
+        }
+        parts
+    }
+
     /// Goes on with what was saved later.
     pub(crate) fn merge(&mut self, later: SavedJoins) {
         let key = |page: &SavedPage| (page.exposure, page.figure, page.page);
