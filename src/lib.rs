@@ -73,8 +73,11 @@
 //!
 //! # Features
 //!
-//! `onnx`, on by default: ONNX models through ONNX Runtime, whose library is found when the program runs. Without it
-//! everything else is there.
+//! All on by default, and each only adds:
+//!
+//! - `onnx`: ONNX models through ONNX Runtime, whose library is found when the program runs.
+//! - `repository`: versions in a folder, with manifests.
+//! - `state`: a start that remembers.
 
 #[cfg(feature = "repository")]
 pub mod contract;

@@ -417,3 +417,17 @@ proptest! {
         }
     }
 }
+
+/// `tests/repository` was written by `examples/publish_sklearn.py`, which has nothing of ours.
+#[test]
+fn what_python_published_is_whole_and_known() {
+    let models = Repository::open("tests/repository").unwrap();
+    let entry = models.resolve("late", "stable").unwrap();
+    models.verify(&entry).unwrap();
+    let found: Vec<DataFound> = models.verify_data(&entry).into_iter().map(|(_, found)| found).collect();
+    assert_eq!(found, [DataFound::Whole]);
+    let manifest = entry.manifest.unwrap();
+    assert!(manifest.lineage.framework.unwrap().starts_with("scikit-learn"));
+    assert_eq!((manifest.contract.features.len(), manifest.samples.len()), (2, 5));
+    assert!(manifest.metrics["accuracy"] > 0.8);
+}
