@@ -321,7 +321,13 @@ fn names_and_manifests_that_mislead_are_refused() {
         (good.replace("\"created\"", "\"creatd\""), "creatd"),
         (good.replace("model.onnx", "../model.onnx"), "begins with a dot"),
         (good.replace("\"version\": \"1\"", "\"version\": \"2\""), "lies where late 1 belongs"),
-        (format!("{{\"schema\": 1, \"x\": {}", "[".repeat(100_000)), "recursion limit"),
+        (
+            good.replace(
+                "\"files\"",
+                &format!("\"profile\": {}1{}, \"files\"", "[".repeat(500), "]".repeat(500)),
+            ),
+            "recursion limit",
+        ),
         (" ".repeat(5 << 20), "more than 4194304 bytes"),
         (String::new(), "EOF"),
     ];
