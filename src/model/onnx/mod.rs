@@ -7,6 +7,7 @@
 //!
 //! The versions of ort, ndarray and half that appear in signatures here are re-exported: [`ort`], [`ndarray`], [`half`].
 
+mod codec;
 mod discovery;
 mod element;
 mod feed;
@@ -23,6 +24,7 @@ mod scan;
 mod session;
 mod signature;
 mod tensors;
+mod trace;
 mod watch;
 
 pub use element::{Element, ElementType, Primitive};
@@ -34,4 +36,8 @@ pub use pipeline::Pipeline;
 pub use runtime::{Runtime, RuntimeBuilder, RuntimeError};
 pub use signature::{Dimension, Kind, Port, Signature};
 pub use tensors::{Label, Tensor, Tensors, Value};
+pub use trace::Trace;
 pub use {half, ndarray, ort};
+
+#[cfg(feature = "repository")]
+pub(crate) use {codec::Codec, pipeline::version_of};
