@@ -15,6 +15,7 @@ mod files;
 mod interface;
 mod load;
 mod onnx_model;
+mod opsets;
 mod options;
 mod outputs;
 mod pipeline;
