@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 use super::facts::{Facts, RuntimeFacts};
 use super::feature::{self, Feature, FeatureKind};
 use super::mismatch::{Bounds, Mismatch};
+use super::problem::Problem;
 use super::{Contract, PipelineNeed, repeated};
-use crate::contract::Problem;
 
 /// The host's side of a [`Contract`]: the features that its requests carry, and the labels that it knows what to do with.
 ///
@@ -75,6 +75,16 @@ impl Host {
         pipelines: &[(&str, &Version)],
         facts: &Facts,
     ) -> Vec<Mismatch> {
+        let mut found = self.mismatches_but_of_pipeline(contract, facts);
+        if let Some(need) = &contract.pipeline
+            && !pipelines.iter().any(|(name, version)| *name == need.name && need.version.matches(version))
+        {
+            found.push(pipeline_mismatch(need, pipelines));
+        }
+        found
+    }
+
+    pub(super) fn mismatches_but_of_pipeline(&self, contract: &Contract, facts: &Facts) -> Vec<Mismatch> {
         let mut found: Vec<Mismatch> =
             contract.problems().into_iter().map(|problem| Mismatch::Contract { problem }).collect();
         found.extend(self.problems().map(|problem| Mismatch::Host { problem }));
@@ -86,9 +96,6 @@ impl Host {
             }
         }
         self.compare_labels(contract, facts, &mut found);
-        if let Some(need) = &contract.pipeline {
-            found.extend(pipeline_mismatch(need, pipelines));
-        }
         compare_runtime(contract, facts, &mut found);
         found
     }
@@ -167,18 +174,20 @@ fn category_mismatch(needed: &Feature, supplied: &Feature) -> Option<Mismatch> {
     }
 }
 
-fn pipeline_mismatch(need: &PipelineNeed, pipelines: &[(&str, &Version)]) -> Option<Mismatch> {
+/// The mismatch of a need that none of these pipelines meets.
+pub(super) fn pipeline_mismatch(need: &PipelineNeed, pipelines: &[(&str, &Version)]) -> Mismatch {
     let pipeline = need.name.clone();
     let named = pipelines.iter().filter(|(name, _)| *name == need.name);
     let mut registered: Vec<Version> = named.map(|(_, version)| (*version).clone()).collect();
     if registered.is_empty() {
         let names: BTreeSet<&str> = pipelines.iter().map(|(name, _)| *name).collect();
-        let registered = names.into_iter().map(str::to_owned).collect();
-        return Some(Mismatch::PipelineUnknown { pipeline, registered });
+        return Mismatch::PipelineUnknown {
+            pipeline,
+            registered: names.into_iter().map(str::to_owned).collect(),
+        };
     }
     registered.sort();
-    let fits = registered.iter().any(|version| need.version.matches(version));
-    (!fits).then(|| Mismatch::PipelineVersion { pipeline, needed: need.version.clone(), registered })
+    Mismatch::PipelineVersion { pipeline, needed: need.version.clone(), registered }
 }
 
 fn compare_runtime(contract: &Contract, facts: &Facts, found: &mut Vec<Mismatch>) {

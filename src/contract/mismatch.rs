@@ -252,6 +252,12 @@ pub struct Incompatible {
 }
 
 impl Incompatible {
+    /// Of one or more.
+    #[cfg(feature = "onnx")]
+    pub(super) fn of(mismatches: impl IntoIterator<Item = Mismatch>) -> Self {
+        Self { mismatches: mismatches.into_iter().collect() }
+    }
+
     /// The error of these; none where there are none.
     ///
     /// # Errors

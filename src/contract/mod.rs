@@ -10,7 +10,10 @@ mod feature;
 mod golden;
 mod host;
 mod mismatch;
+#[cfg(feature = "onnx")]
+mod pipelines;
 mod problem;
+mod reservoir;
 
 use std::collections::BTreeSet;
 
@@ -22,7 +25,10 @@ pub use feature::{Feature, FeatureKind};
 pub use golden::{GoldenSample, PinnedTensor};
 pub use host::Host;
 pub use mismatch::{Bounds, Incompatible, Mismatch};
+#[cfg(feature = "onnx")]
+pub use pipelines::{OpenError, Pipelines, RegisterError};
 pub use problem::{InvalidContract, Problem};
+pub use reservoir::Reservoir;
 
 /// What a version needs, and what it gives.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
