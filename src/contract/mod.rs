@@ -1,14 +1,34 @@
 //! What a version needs of its host and what it promises: features with their types, units and ranges, labels, the
 //! pipeline that it was trained for, and samples that pin its answers.
 //!
-//! A [`Contract`] is written by whoever trained the model, in the version's manifest. What the host can supply, and what
-//! it must get back, is the other side of it.
+//! A [`Contract`] is written by whoever trained the model, in the version's manifest. A [`Host`] is the other side of it:
+//! what a service can supply, and what it must get back. Where the two do not fit, every [`Mismatch`] is told at once,
+//! before anything is loaded.
 
-use std::collections::BTreeMap;
+mod facts;
+mod feature;
+mod golden;
+mod host;
+mod mismatch;
+#[cfg(feature = "onnx")]
+mod pipelines;
+mod problem;
+mod reservoir;
+
+use std::collections::BTreeSet;
 
 use semver::VersionReq;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+
+pub use facts::{Facts, RuntimeFacts};
+pub use feature::{Feature, FeatureKind};
+pub use golden::{GoldenSample, PinnedTensor};
+pub use host::Host;
+pub use mismatch::{Bounds, Incompatible, Mismatch};
+#[cfg(feature = "onnx")]
+pub use pipelines::{OpenError, Pipelines, RegisterError};
+pub use problem::{InvalidContract, Problem};
+pub use reservoir::Reservoir;
 
 /// What a version needs, and what it gives.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
@@ -29,62 +49,68 @@ pub struct Contract {
     pub runtime: Option<VersionReq>,
 }
 
-/// One feature: what a version reads of a request, or what a host can supply.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-#[non_exhaustive]
-pub struct Feature {
-    /// Its name.
-    pub name: String,
-    /// What its values are.
-    #[serde(rename = "type")]
-    pub kind: FeatureKind,
-    /// The unit of a number: `min`, `EUR`. Compared as it is written; nothing is converted.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub unit: Option<String>,
-    /// The smallest value.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub minimum: Option<f64>,
-    /// The largest value.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub maximum: Option<f64>,
-    /// The values of a category.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub categories: Option<Vec<String>>,
-    /// How many values it has: 1, unless it is a vector.
-    #[serde(default = "one", skip_serializing_if = "is_one")]
-    pub length: usize,
-    /// Whether a request may leave it out.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub optional: bool,
+impl Contract {
+    /// One that needs nothing and promises nothing.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// And this feature.
+    #[must_use]
+    pub fn feature(mut self, feature: Feature) -> Self {
+        self.features.push(feature);
+        self
+    }
+
+    /// With these labels, in the order of the scores.
+    #[must_use]
+    pub fn labels<L: Into<String>>(mut self, labels: impl IntoIterator<Item = L>) -> Self {
+        self.labels = labels.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// With this pipeline.
+    #[must_use]
+    pub fn pipeline(mut self, name: impl Into<String>, version: VersionReq) -> Self {
+        self.pipeline = Some(PipelineNeed { name: name.into(), version });
+        self
+    }
+
+    /// With such a version of ONNX Runtime: `1.20` is 1.20.0 or later.
+    #[must_use]
+    pub fn runtime(mut self, version: VersionReq) -> Self {
+        self.runtime = Some(version);
+        self
+    }
+
+    /// Whether it contradicts itself: nothing could fit such a contract, or anything.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidContract`] with everything that is wrong with it.
+    pub fn validate(&self) -> Result<(), InvalidContract> {
+        InvalidContract::unless_none(self.problems())
+    }
+
+    fn problems(&self) -> Vec<Problem> {
+        let mut problems = feature::problems(&self.features);
+        problems.extend(repeated(&self.labels).map(|label| Problem::LabelRepeated { label }));
+        if self.pipeline.as_ref().is_some_and(|need| need.name.trim().is_empty()) {
+            problems.push(Problem::PipelineUnnamed);
+        }
+        problems
+    }
 }
 
-fn one() -> usize {
-    1
-}
-
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
-fn is_one(length: &usize) -> bool {
-    *length == 1
-}
-
-/// What the values of a feature are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-#[non_exhaustive]
-pub enum FeatureKind {
-    /// Numbers.
-    Number,
-    /// Whole numbers.
-    Integer,
-    /// Yes or no.
-    Boolean,
-    /// One of a set of strings.
-    Category,
-    /// Any string.
-    Text,
-    /// A moment.
-    Time,
+/// What stands in a list more than once.
+fn repeated(list: &[String]) -> impl Iterator<Item = String> {
+    let (mut seen, mut repeated) = (BTreeSet::new(), BTreeSet::new());
+    for item in list {
+        if !seen.insert(item) {
+            repeated.insert(item.clone());
+        }
+    }
+    repeated.into_iter()
 }
 
 /// The pipeline that a version was trained for.
@@ -98,42 +124,5 @@ pub struct PipelineNeed {
     pub version: VersionReq,
 }
 
-/// An answer that is pinned: what a request becomes, and what the model makes of it.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-#[non_exhaustive]
-pub struct GoldenSample {
-    /// What errors call it.
-    pub name: String,
-    /// The host's request, as the host reads it.
-    pub request: Value,
-    /// The tensors that the pipeline makes of it, by input; nothing is pinned of an input that is not among them.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub inputs: BTreeMap<String, PinnedTensor>,
-    /// The tensors that the model answers, by output; nothing is pinned of an output that is not among them.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub outputs: BTreeMap<String, PinnedTensor>,
-    /// How far a value `v` may be from a pinned one, `tolerance + tolerance * |v|`: 1e-4 unless told, for what two
-    /// processors make of the same sums.
-    #[serde(default = "tolerance")]
-    pub tolerance: f64,
-}
-
-fn tolerance() -> f64 {
-    1e-4
-}
-
-/// A tensor, as text.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-#[non_exhaustive]
-pub struct PinnedTensor {
-    /// The type of its elements: `f32`, `i64`, `string`.
-    #[serde(rename = "type")]
-    pub element: String,
-    /// Its dimensions, outermost first.
-    pub shape: Vec<usize>,
-    /// Its elements, in row-major order: numbers, strings, booleans, and `"nan"`, `"inf"`, `"-inf"` of numbers that JSON
-    /// has not.
-    pub values: Vec<Value>,
-}
+#[cfg(test)]
+mod tests;
