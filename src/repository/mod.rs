@@ -41,6 +41,8 @@ mod error;
 mod manifest;
 mod name;
 mod publish;
+#[cfg(feature = "onnx")]
+mod served;
 mod store;
 mod verify;
 
@@ -48,5 +50,7 @@ pub use diff::Difference;
 pub use error::{Fault, RepositoryError};
 pub use manifest::{DataSet, Lineage, ListedFile, Manifest, Moment, SCHEMA};
 pub use publish::{Draft, Swept};
+#[cfg(feature = "onnx")]
+pub use served::{ServeError, Served};
 pub use store::{Entry, Repository};
 pub use verify::DataFound;

@@ -39,6 +39,15 @@ impl Repository {
     ///
     /// [`Faulty`](RepositoryError::Faulty) with everything that is wrong.
     pub fn verify(&self, entry: &Entry) -> Result<(), RepositoryError> {
+        self.check(entry, compare)
+    }
+
+    /// The same with another comparison of each file that is listed and there.
+    pub(super) fn check(
+        &self,
+        entry: &Entry,
+        compare: impl Fn(&Path, &ListedFile) -> Option<Fault>,
+    ) -> Result<(), RepositoryError> {
         let mut found = Vec::new();
         let mut faults = Vec::new();
         walk(&entry.folder, "", 0, &mut found, &mut faults)?;
@@ -144,6 +153,19 @@ fn compare(folder: &Path, listed: &ListedFile) -> Option<Fault> {
         Ok((found, _)) if found != expected => Some(Fault::Size { file, expected, found }),
         Ok((_, found)) if digest(&listed.sha256) != Some(found) => {
             Some(Fault::Digest { file, expected: listed.sha256.clone(), found: hex(&found) })
+        }
+        Ok(_) => None,
+    }
+}
+
+/// Whether a file has the size that is listed, without reading it.
+#[cfg(feature = "onnx")]
+pub(super) fn compare_size(folder: &Path, listed: &ListedFile) -> Option<Fault> {
+    let (file, expected) = (listed.path.clone(), listed.size);
+    match fs::symlink_metadata(folder.join(&file)) {
+        Err(error) => Some(Fault::Unreadable { file, cause: error.to_string() }),
+        Ok(metadata) if metadata.len() != expected => {
+            Some(Fault::Size { file, expected, found: metadata.len() })
         }
         Ok(_) => None,
     }

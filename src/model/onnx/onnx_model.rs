@@ -194,6 +194,12 @@ impl OnnxModel {
         Pipeline::new(self, spec, encode, decode)
     }
 
+    /// SHA-256 of each file that was read when the model was opened: its own, under an empty name, then those that it refers
+    /// to, by the names it gives them. These bytes are what [`load`](Model::load) loads, or it refuses.
+    pub fn digests(&self) -> impl Iterator<Item = (&str, &[u8; 32])> {
+        self.files.parts.iter().map(|(name, digest)| (name.as_str(), digest))
+    }
+
     /// What the model takes and gives; known once it is loaded.
     pub fn signature(&self) -> Option<&Signature> {
         self.loaded.get().map(|loaded| &loaded.signature)
