@@ -321,7 +321,7 @@ impl<I: ?Sized + 'static, O: 'static> Rollout<I, O> {
     ///
     /// # Errors
     ///
-    /// Its exposure cannot be [written down](crate::Builder::state): it stays paused.
+    /// Its exposure cannot be written down (`Builder::state`): it stays paused.
     pub fn resume(&self) -> Result<(), RolloutError> {
         let inner = &self.handle.inner;
         let held = inner.control.lock().attempt(self.number).and_then(|attempt| attempt.held);

@@ -37,7 +37,7 @@ pub struct Status {
     pub frozen: Option<String>,
     /// Whether the handle was closed.
     pub closed: bool,
-    /// Whether all that happened is on disk; nothing where no [state](crate::Builder::state) is kept. Where it is not, the
+    /// Whether all that happened is on disk; nothing where no state is kept (`Builder::state`). Where it is not, the
     /// next tick tries again, and an [event](crate::EventKind::NotDurable) says what stands in the way.
     pub durable: Option<bool>,
     /// Retained versions that cannot be gone back to, and why not.

@@ -51,6 +51,6 @@ pub use error::{Fault, RepositoryError};
 pub use manifest::{DataSet, Lineage, ListedFile, Manifest, Moment, SCHEMA};
 pub use publish::{Draft, Swept};
 #[cfg(feature = "onnx")]
-pub use served::{ServeError, Served};
+pub use served::{Fit, ServeError, Served};
 pub use store::{Entry, Repository};
 pub use verify::DataFound;

@@ -86,7 +86,7 @@ impl<I: ?Sized, O> Served<I, O> {
     /// # Errors
     ///
     /// The model's folder cannot be listed.
-    pub fn compatible(&self) -> Result<Vec<(VersionId, Result<(), ServeError>)>, RepositoryError> {
+    pub fn compatible(&self) -> Result<Vec<Fit>, RepositoryError> {
         let versions = self.repository.versions(&self.model)?;
         Ok(versions
             .iter()
@@ -158,6 +158,9 @@ impl<I: ?Sized, O> std::fmt::Debug for Served<I, O> {
             .finish_non_exhaustive()
     }
 }
+
+/// A version, and whether this service could run it.
+pub type Fit = (VersionId, Result<(), ServeError>);
 
 /// Why a version cannot be opened here. Nothing was loaded.
 #[derive(Debug, Clone, Error)]

@@ -110,7 +110,7 @@ impl Repository {
             entries.sort_by_key(number);
         } else {
             let created = |entry: &Entry| entry.manifest.as_ref().map(|manifest| manifest.created);
-            entries.sort_by(|a, b| (created(a), a.version).cmp(&(created(b), b.version)));
+            entries.sort_by_key(|entry| (created(entry), entry.version));
         }
         Ok(entries)
     }
