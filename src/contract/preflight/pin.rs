@@ -2,9 +2,9 @@
 
 use serde_json::{Value as Json, json};
 
-use crate::contract::PinnedTensor;
+use crate::contract::{GoldenSample, PinnedTensor};
 use crate::model::onnx::half::{bf16, f16};
-use crate::model::onnx::{Tensor, Value};
+use crate::model::onnx::{Tensor, Tensors, Trace, Value};
 
 /// How a tensor is not the one that was pinned.
 #[derive(Debug, PartialEq)]
@@ -79,6 +79,21 @@ impl PinnedTensor {
     pub fn of(tensor: &Tensor) -> Self {
         let values = elements_of(tensor).map(|element| element.to_json());
         Self::new(tensor.element().name(), tensor.shape().iter().copied(), values)
+    }
+}
+
+impl GoldenSample {
+    /// Pins what a request became on its way and what came of it: every input, and every output that is a tensor.
+    /// `request` is the request as JSON, from which it was read or to which it was written.
+    pub fn recorded<O>(name: impl Into<String>, request: Json, trace: &Trace<O>) -> Self {
+        let pins = |tensors: &Tensors| {
+            let tensors = tensors.iter().filter_map(|(name, value)| match value {
+                Value::Tensor(tensor) => Some((name.to_owned(), PinnedTensor::of(tensor))),
+                _ => None,
+            });
+            tensors.collect()
+        };
+        Self { inputs: pins(&trace.inputs), outputs: pins(&trace.outputs), ..Self::new(name, request) }
     }
 }
 
