@@ -124,7 +124,10 @@ fn versions_of_different_features_live_side_by_side_each_with_its_own_pipeline()
 fn the_highest_version_of_a_pipeline_that_a_contract_allows_is_taken() {
     let mut pipelines = Pipelines::<f32, f32>::new();
     for (version, value) in [("1.9", 1.0), ("2.1.0", 2.0), ("2.0.9", 3.0), ("2.2.0-rc.1", 4.0), ("3", 5.0)] {
-        let encode = move |_: &f32, feed: &mut Feed<'_, '_>| Ok(feed.buffer("x", &[1, 3])?.fill(value));
+        let encode = move |_: &f32, feed: &mut Feed<'_, '_>| {
+            feed.buffer("x", &[1, 3])?.fill(value);
+            Ok(())
+        };
         pipelines.register("p", version, encode, decode).unwrap();
     }
     let chosen = |need: &str| {
@@ -343,7 +346,7 @@ fn an_output_that_is_no_number_is_refused() {
     let request = json!({"amount": 1e38, "history": [3e38, 3e38]});
     let model = open(&with_history());
     let infinite = GoldenSample::new("a fortune", request);
-    let failures = failed(&Preflight::new().samples(&[infinite.clone()]), &model).failures;
+    let failures = failed(&Preflight::new().samples([&infinite]), &model).failures;
     assert!(
         matches!(&failures[..], [PreflightFailure::NotFinite { found, .. }] if found == "inf"),
         "{failures:?}"
@@ -369,7 +372,7 @@ fn a_model_that_is_too_slow_is_refused() {
         "slow@1",
         move |payment: &Payment, feed: &mut Feed<'_, '_>| {
             let run = runs.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-            hand.advance(Duration::from_millis(if run % 4 == 0 { 1_000 } else { 3 }));
+            hand.advance(Duration::from_millis(if run.is_multiple_of(4) { 1_000 } else { 3 }));
             encode_amount(payment, feed)
         },
         decode,

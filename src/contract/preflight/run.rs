@@ -28,10 +28,9 @@ pub(super) fn run<I: ?Sized, O>(
         ..PreflightReport::default()
     };
     let mut run = Run { preflight, pipeline, report, failures: Vec::new() };
-    if let Some(budget) = preflight.memory.filter(|budget| run.report.file_bytes > *budget) {
-        // Loading it might take the memory that is not to be taken.
-        let file_bytes = run.report.file_bytes;
-        run.failures.push(PreflightFailure::TooMuchMemory { file_bytes, growth: None, budget });
+    // Loading it might take the memory that is not to be taken.
+    run.failures.extend(too_much(run.report.file_bytes, None, preflight.memory));
+    if !run.failures.is_empty() {
         return run.end();
     }
     let before = if pipeline.model().signature().is_none() { resident() } else { None };
@@ -197,18 +196,14 @@ impl<'r, I: ?Sized, O> Run<'r, I, O> {
     }
 
     fn weigh(&mut self) {
-        let Some(budget) = self.preflight.memory else { return };
-        match self.report.growth {
-            Some(growth) if growth > budget => {
-                let (file_bytes, growth) = (self.report.file_bytes, Some(growth));
-                self.failures.push(PreflightFailure::TooMuchMemory { file_bytes, growth, budget });
-            }
-            Some(_) => {}
-            None => self.report.notes.push(
+        let PreflightReport { file_bytes, growth, memory_budget, .. } = self.report;
+        self.failures.extend(too_much(file_bytes, growth, memory_budget));
+        if memory_budget.is_some() && growth.is_none() {
+            self.report.notes.push(
                 "what the model takes in memory is not known, since it was loaded before or the system does not tell: \
                  only the size of its files was compared"
                     .to_owned(),
-            ),
+            );
         }
     }
 
@@ -222,9 +217,43 @@ impl<'r, I: ?Sized, O> Run<'r, I, O> {
     }
 }
 
+fn too_much(file_bytes: u64, growth: Option<u64>, budget: Option<u64>) -> Option<PreflightFailure> {
+    let budget = budget?;
+    (growth.unwrap_or(0).max(file_bytes) > budget).then_some(PreflightFailure::TooMuchMemory {
+        file_bytes,
+        growth,
+        budget,
+    })
+}
+
 /// Runs the host's code; a panic is an error.
 fn guarded<T>(run: impl FnOnce() -> Result<T, ModelError>) -> Result<T, ModelError> {
     // Unwind safety: what a panic may leave half done belongs to the model or to the host's closures, which are shared
     // behind `&self` and must bear that by themselves; nothing of ours is borrowed mutably.
     catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|payload| Err(ModelError::of_panic(payload.as_ref())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_and_growth_must_both_be_within_the_budget() {
+        for (file_bytes, growth, budget, is_refused) in [
+            (100, None, None, false),
+            (100, Some(200), Some(200), false),
+            (100, Some(201), Some(200), true),
+            (201, Some(0), Some(200), true),
+            (201, None, Some(200), true),
+            (200, None, Some(200), false),
+        ] {
+            let failure = too_much(file_bytes, growth, budget);
+            assert_eq!(failure.is_some(), is_refused, "{file_bytes} {growth:?} {budget:?}");
+        }
+        let told = too_much(1, Some(3), Some(2)).unwrap().to_string();
+        assert!(
+            told.starts_with("its files have 1 bytes and the process grew by 3, and 2 are allowed"),
+            "{told}"
+        );
+    }
 }
