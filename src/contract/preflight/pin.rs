@@ -285,7 +285,41 @@ mod tests {
         assert!(not_finite(&Value::Sequence(vec![map(0.5), map(f32::NAN)])).is_some_and(|(row, _)| row == 1));
     }
 
+    /// What a manifest may have in place of a value.
+    fn any_json() -> impl Strategy<Value = Json> {
+        prop_oneof![
+            Just(Json::Null),
+            any::<bool>().prop_map(Json::from),
+            any::<i64>().prop_map(Json::from),
+            any::<u64>().prop_map(Json::from),
+            any::<f64>().prop_map(Json::from),
+            "nan|inf|-inf|a".prop_map(Json::from),
+            Just(json!([1])),
+        ]
+    }
+
     proptest! {
+        #[test]
+        fn no_manifest_at_all_brings_it_down(
+            element in "f32|f64|f16|i8|u64|bool|string|none",
+            shape in prop::collection::vec(prop_oneof![0_usize..4, any::<usize>()], 0..4),
+            values in prop::collection::vec(any_json(), 0..4),
+            tolerance: f64,
+        ) {
+            let pinned = PinnedTensor::new(element, shape, values);
+            for found in [
+                array![1.0_f32, 2.0].into(),
+                array![f64::NAN].into(),
+                array![[i8::MIN]].into(),
+                array![u64::MAX, 0].into(),
+                array![true].into(),
+                array!["a".to_owned()].into(),
+                Value::Map([(1.into(), 0.5)].into()),
+            ] {
+                let _ = difference(&pinned, &found, tolerance);
+            }
+        }
+
         #[test]
         fn whatever_was_recorded_is_what_was_pinned(values: Vec<f32>, whole: Vec<u64>, texts: Vec<String>) {
             fn holds(tensor: Tensor, tolerance: f64) -> bool {
