@@ -251,6 +251,10 @@ pub enum LoadError {
     #[cfg(feature = "onnx")]
     #[error(transparent)]
     Runtime(#[from] crate::model::onnx::RuntimeError),
+    /// It was loaded, and is not fit for traffic.
+    #[cfg(all(feature = "onnx", feature = "repository"))]
+    #[error(transparent)]
+    Preflight(Arc<crate::contract::PreflightFailed>),
     /// A model that is not ONNX could not be made ready.
     #[error("{0}")]
     Other(Arc<str>),

@@ -68,7 +68,7 @@ pub enum FeatureKind {
 }
 
 impl Feature {
-    fn of(name: impl Into<String>, kind: FeatureKind) -> Self {
+    pub(super) fn of(name: impl Into<String>, kind: FeatureKind) -> Self {
         let name = name.into();
         let (unit, minimum, maximum, categories) = (None, None, None, None);
         Self { name, kind, unit, minimum, maximum, categories, length: 1, optional: false }

@@ -36,7 +36,7 @@ pub enum Mismatch {
     },
     /// The host's values are of another type.
     #[error(
-        "feature `{feature}` must be a {needed} and the host supplies a {supplied}: supply what it was trained with"
+        "feature `{feature}` must be of type {needed} and the host supplies {supplied}: supply what it was trained with"
     )]
     FeatureKind {
         /// The feature.

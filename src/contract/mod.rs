@@ -12,6 +12,8 @@ mod host;
 mod mismatch;
 #[cfg(feature = "onnx")]
 mod pipelines;
+#[cfg(feature = "onnx")]
+mod preflight;
 mod problem;
 mod reservoir;
 
@@ -27,6 +29,10 @@ pub use host::Host;
 pub use mismatch::{Bounds, Incompatible, Mismatch};
 #[cfg(feature = "onnx")]
 pub use pipelines::{OpenError, Pipelines, RegisterError};
+#[cfg(feature = "onnx")]
+pub use preflight::{
+    Asked, Checked, Preflight, PreflightFailed, PreflightFailure, PreflightReport, Timing, WarmUp, Warmth,
+};
 pub use problem::{InvalidContract, Problem};
 pub use reservoir::Reservoir;
 

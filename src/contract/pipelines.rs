@@ -42,11 +42,11 @@ use crate::model::onnx::{Codec, Feed, OnnxModel, Outputs, Pipeline, version_of};
 /// ```
 pub struct Pipelines<I: ?Sized, O> {
     /// Versions of one name, lowest first.
-    by_name: BTreeMap<String, Vec<Versioned<I, O>>>,
+    by_name: BTreeMap<String, Versions<I, O>>,
     default: Option<String>,
 }
 
-type Versioned<I, O> = (Version, Codec<I, O>);
+type Versions<I, O> = Vec<(Version, Codec<I, O>)>;
 
 impl<I: ?Sized, O> Pipelines<I, O> {
     /// None yet.

@@ -1,3 +1,4 @@
+use proptest::prelude::*;
 use semver::Version;
 use serde_json::json;
 
@@ -227,4 +228,60 @@ fn a_contract_reads_as_a_manifest_writes_it() {
     let json = serde_json::to_value(&built).unwrap();
     assert_eq!(serde_json::from_value::<Contract>(json).unwrap(), built);
     assert!(serde_json::from_value::<Contract>(json!({"feature": []})).is_err());
+}
+
+/// Any feature, sound or not.
+fn any_feature() -> impl Strategy<Value = Feature> {
+    let kind = prop::sample::select(vec![
+        FeatureKind::Number,
+        FeatureKind::Integer,
+        FeatureKind::Boolean,
+        FeatureKind::Category,
+        FeatureKind::Text,
+        FeatureKind::Time,
+    ]);
+    let bound = || prop::option::of(prop_oneof![any::<f64>(), Just(0.0)]);
+    let categories = prop::option::of(prop::collection::vec("[a-c]", 0..4));
+    let rest = (prop::option::of("[a-b]"), 0_usize..3, any::<bool>());
+    ("[a-d]?", kind, bound(), bound(), categories, rest).prop_map(
+        |(name, kind, minimum, maximum, categories, (unit, length, optional))| Feature {
+            unit,
+            minimum,
+            maximum,
+            categories,
+            length,
+            optional,
+            ..Feature::of(name, kind)
+        },
+    )
+}
+
+proptest! {
+    #[test]
+    fn a_host_that_supplies_what_a_sound_contract_asks_fits_and_an_unsound_one_never_does(
+        features in prop::collection::vec(any_feature(), 0..5),
+        labels in prop::collection::vec("[a-d]", 0..4),
+    ) {
+        let contract = Contract { features: features.clone(), ..Contract::new() }.labels(labels.clone());
+        let host = Host { features, labels: Some(labels) };
+        let found = host.mismatches(&contract, &[], &Facts::default());
+        prop_assert_eq!(found.is_empty(), contract.validate().is_ok(), "{:?}", found);
+    }
+
+    #[test]
+    fn what_fits_goes_on_fitting_when_the_host_supplies_less(
+        needed in any_feature(),
+        supplied in any_feature(),
+    ) {
+        let ask = |supplied: &Feature| {
+            let contract = Contract::new().feature(Feature { name: "x".to_owned(), ..needed.clone() });
+            let host = Host::new().feature(Feature { name: "x".to_owned(), ..supplied.clone() });
+            host.mismatches(&contract, &[], &Facts::default())
+        };
+        let middle = supplied.minimum.zip(supplied.maximum).map(|(low, high)| low / 2.0 + high / 2.0);
+        if let Some(middle) = middle.filter(|_| ask(&supplied).is_empty()) {
+            let narrower = Feature { minimum: Some(middle), maximum: Some(middle), ..supplied.clone() };
+            prop_assert_eq!(ask(&narrower), []);
+        }
+    }
 }
