@@ -7,10 +7,12 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use switchback::contract::{Feature, Host, Mismatch, OpenError, Pipelines};
+use switchback::contract::{
+    Checked, Feature, Host, Mismatch, OpenError, Pipelines, Preflight, PreflightFailure,
+};
 use switchback::model::onnx::{Feed, Outputs};
 use switchback::repository::{Draft, Fault, Repository, RepositoryError, ServeError, Served};
-use switchback::{EventKind, Model, ModelError, ModelHandle, Task};
+use switchback::{EventKind, LoadError, Model, ModelError, ModelHandle, StageError, Task};
 
 struct Folder(PathBuf);
 
@@ -99,8 +101,8 @@ fn versions_of_different_features_and_algorithms_live_side_by_side() {
     let late = served(&folder);
     let (first, one) = late.open("1").unwrap();
     let (second, two) = late.open("latest").unwrap();
-    let pipeline = |model: &switchback::model::onnx::Pipeline<Flight, f32>| {
-        let (name, version) = model.spec().unwrap();
+    let pipeline = |model: &Checked<Flight, f32>| {
+        let (name, version) = model.pipeline().spec().unwrap();
         format!("{name}@{version}")
     };
     assert_eq!([pipeline(&one), pipeline(&two)], ["at-departure@1.0.0", "delay-alone@2.1.0"]);
@@ -114,25 +116,42 @@ fn versions_of_different_features_and_algorithms_live_side_by_side() {
     assert!(*back.output() > 0.9 && back.output() != answer.output());
 }
 
+fn flight(request: &serde_json::Value) -> Result<Flight, String> {
+    let feature = |name: &str| request[name].as_f64().map(|value| value as f32).ok_or(format!("no {name}"));
+    Ok(Flight { delay: feature("dep_delay")?, distance: feature("distance")? })
+}
+
+fn preflight(samples: &[switchback::contract::GoldenSample]) -> Preflight<Flight> {
+    Preflight::new().samples_with(samples, flight)
+}
+
 /// What Python pinned: the tensors that are written, and what the model makes of them.
 #[test]
-fn a_published_version_answers_its_golden_samples() {
+fn a_published_version_is_held_to_its_golden_samples_from_the_hosts_request_on() {
     let folder = Folder::new();
-    let late = served(&folder);
-    let manifest = late.repository().get("late", "1").unwrap().manifest.unwrap();
-    let (_, model) = late.open("1").unwrap();
-    model.load().unwrap();
-    for sample in &manifest.samples {
-        let feature = |name: &str| sample.request[name].as_f64().unwrap() as f32;
-        let flight = Flight { delay: feature("dep_delay"), distance: feature("distance") };
-        let pinned = sample.outputs["probabilities"].values[1].as_f64().unwrap();
-        let answer = f64::from(model.predict(&flight).unwrap());
-        assert!(
-            (answer - pinned).abs() <= sample.tolerance * (1.0 + pinned.abs()),
-            "{}: {answer} {pinned}",
-            sample.name
-        );
-    }
+    let late = served(&folder).preflight(preflight);
+    assert_eq!(
+        late.verify("stable-or-so").unwrap_err().to_string(),
+        "late has no version or tag `stable-or-so`; it has 1; 2"
+    );
+    assert_eq!(late.verify("1").unwrap().pins, 10);
+
+    // Somebody changes the encoder and forgets its version.
+    let in_hours = |flight: &Flight, feed: &mut Feed<'_, '_>| {
+        feed.buffer("features", &[1, 2])?.copy_from_slice(&[flight.delay / 60.0, flight.distance]);
+        Ok(())
+    };
+    let mut pipelines = Pipelines::new();
+    pipelines.register("at-departure", "1.0.0", in_hours, probability).unwrap();
+    let changed: Served<Flight, f32> = models(&folder).serve("late", host(), pipelines).preflight(preflight);
+    let (version, model) = changed.open("1").unwrap();
+    let handle = ModelHandle::builder("late").live("other", late.open("2").unwrap().1).build().unwrap();
+    let before = handle.status();
+    let refused = handle.stage(version.as_str(), model).unwrap_err();
+    let StageError::Load(LoadError::Preflight(failed)) = &refused else { panic!("{refused}") };
+    let of_input = failed.failures.iter().filter(|failure| matches!(failure, PreflightFailure::Input { .. }));
+    assert_eq!(of_input.count(), 5, "{refused}");
+    assert_eq!(handle.status().versions, before.versions, "nothing has changed");
 }
 
 #[test]

@@ -8,9 +8,9 @@ use super::error::{Fault, RepositoryError};
 use super::manifest::{digest, hex};
 use super::store::{Entry, Repository};
 use super::verify::compare_size;
-use crate::contract::{Contract, Host, OpenError, Pipelines};
+use crate::contract::{Checked, GoldenSample, Host, OpenError, Pipelines, Preflight, PreflightReport};
 use crate::error::LoadError;
-use crate::model::onnx::{OnnxModel, Pipeline};
+use crate::model::onnx::OnnxModel;
 use crate::version::VersionId;
 
 /// A model's versions with what this service supplies, expects and has code for: what opens a version by its name.
@@ -52,7 +52,10 @@ pub struct Served<I: ?Sized, O> {
     model: String,
     host: Host,
     pipelines: Pipelines<I, O>,
+    preflight: Box<PreflightOf<I>>,
 }
+
+type PreflightOf<I> = dyn Fn(&[GoldenSample]) -> Preflight<I> + Send + Sync;
 
 impl Repository {
     /// A model as this service runs it.
@@ -62,11 +65,40 @@ impl Repository {
         host: Host,
         pipelines: Pipelines<I, O>,
     ) -> Served<I, O> {
-        Served { repository: self.clone(), model: model.into(), host, pipelines }
+        // Loads the model, and asks nothing.
+        let preflight = Box::new(|_: &[GoldenSample]| Preflight::new());
+        Served { repository: self.clone(), model: model.into(), host, pipelines, preflight }
     }
 }
 
 impl<I: ?Sized, O> Served<I, O> {
+    /// What is checked of every version before it gets any traffic, also when a start loads it again. It is given the
+    /// version's golden samples. Nothing but loading it unless told, since only the host can read its own requests:
+    ///
+    /// ```
+    /// # use switchback::contract::{Host, Pipelines};
+    /// # use switchback::repository::{Repository, Served};
+    /// use std::time::Duration;
+    /// use switchback::contract::Preflight;
+    ///
+    /// # let served: Served<f32, f32> = Repository::open("tests/repository")?.serve("late", Host::new(), Pipelines::new());
+    /// let served = served.preflight(|samples| {
+    ///     Preflight::new()
+    ///         .samples_with(samples, |request| {
+    ///             request["dep_delay"].as_f64().map(|delay| delay as f32).ok_or("no delay".into())
+    ///         })
+    ///         .latency_at_most(Duration::from_millis(5))
+    /// });
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn preflight(
+        self,
+        preflight: impl Fn(&[GoldenSample]) -> Preflight<I> + Send + Sync + 'static,
+    ) -> Self {
+        Self { preflight: Box::new(preflight), ..self }
+    }
+
     /// Opens a version by its name, a tag, or `latest`: held against its manifest, byte for byte, and against what this
     /// service supplies and expects. Reads its files once; they are loaded when a handle stages it, and are the same bytes
     /// then or are refused.
@@ -74,11 +106,27 @@ impl<I: ?Sized, O> Served<I, O> {
     /// # Errors
     ///
     /// See [`ServeError`]: everything that is wrong, at once.
-    pub fn open(&self, asked: &str) -> Result<(VersionId, Pipeline<I, O>), ServeError> {
+    pub fn open(&self, asked: &str) -> Result<(VersionId, Checked<I, O>), ServeError> {
         let entry = self.repository.resolve(&self.model, asked)?;
         let model = self.repository.onnx(&entry)?;
-        let contract = entry.manifest.map_or_else(Contract::default, |manifest| manifest.contract);
-        Ok((entry.version, self.pipelines.fit(model, &contract, &self.host)?))
+        let (contract, samples) =
+            entry.manifest.map_or_else(Default::default, |manifest| (manifest.contract, manifest.samples));
+        let pipeline = self.pipelines.fit(model, &contract, &self.host)?;
+        Ok((entry.version, pipeline.checked((self.preflight)(&samples))))
+    }
+
+    /// Does all that staging would do to a version, without a handle: opens it, loads it, and runs its preflight. For a
+    /// build that publishes versions, and for a person who wants to know.
+    ///
+    /// # Errors
+    ///
+    /// Everything that is wrong with it.
+    pub fn verify(&self, asked: &str) -> Result<PreflightReport, ServeError> {
+        let entry = self.repository.resolve(&self.model, asked)?;
+        self.repository.verify(&entry)?;
+        let (_, model) = self.open(entry.version.as_str())?;
+        crate::Model::load(&model)?;
+        Ok(model.report().cloned().unwrap_or_default())
     }
 
     /// Which versions could be gone to right now, oldest first, and why others could not.
