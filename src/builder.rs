@@ -1,6 +1,8 @@
 //! How a handle is built.
 
 use std::borrow::Borrow;
+#[cfg(feature = "state")]
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,24 +12,36 @@ use thiserror::Error;
 
 use crate::background::{Background, Threads};
 use crate::clock::Clock;
+#[cfg(feature = "state")]
+use crate::control::adopt::{AfterCrash, Start};
 use crate::control::controller::{Control, Settings};
 use crate::control::guard::Alpha;
 use crate::control::pins::PinPolicy;
 use crate::dice::{Dice, mix};
 use crate::feedback::id::SealKey;
 use crate::feedback::join::{Assumption, JoinLimits, Joins};
+#[cfg(feature = "state")]
+use crate::files::Files;
 use crate::handle::ModelHandle;
 use crate::inner::Inner;
 use crate::judge::Check;
 use crate::model::Model;
 use crate::recall::Answers;
+#[cfg(feature = "state")]
+use crate::recorder::Recorder;
 use crate::shadow::{Compare, Copy, ShadowOptions, ShadowQueue};
 use crate::share::{InvalidShare, Share};
 use crate::stage::{Sample, StageError, prepare};
+#[cfg(feature = "state")]
+use crate::start::{Loaded, Opened, Place, StateOptions, Versions, load};
+#[cfg(feature = "state")]
+use crate::state::{self, StateError};
 use crate::stats::WindowConfig;
 use crate::stats::evidence::waiting::Maturity;
 use crate::stats::exposure::{ExposureOptions, default_stripes};
 use crate::task::{Kpi, Outcome, Task};
+#[cfg(feature = "state")]
+use crate::testing::Faults;
 use crate::version::VersionId;
 
 /// Builds a [`ModelHandle`]. Only [`live`](Self::live) must be told; every other setter says what holds without it, and
@@ -58,10 +72,13 @@ pub struct Builder<I: ?Sized + 'static, O: 'static> {
     canary_pairs: bool,
     retain: usize,
     retain_for: Option<Duration>,
+    quarantine_for: Option<Duration>,
     tick_interval: Duration,
     log_limit: usize,
     windows: WindowConfig,
     pins: (PinPolicy, usize, Duration),
+    #[cfg(feature = "state")]
+    state: StateOptions<I, O>,
 }
 
 impl<I: ?Sized + 'static, O: 'static> ModelHandle<I, O> {
@@ -99,10 +116,13 @@ impl<I: ?Sized + 'static, O: 'static> Builder<I, O> {
             canary_pairs: true,
             retain: 2,
             retain_for: None,
+            quarantine_for: None,
             tick_interval: Duration::from_secs(1),
             log_limit: 1_024,
             windows: WindowConfig::default(),
             pins: (PinPolicy::default(), 1_024, Duration::from_secs(600)),
+            #[cfg(feature = "state")]
+            state: StateOptions::default(),
         }
     }
 
@@ -352,6 +372,13 @@ impl<I: ?Sized + 'static, O: 'static> Builder<I, O> {
         self
     }
 
+    /// How long an identity that did harm is not tried again by any plan; until it is
+    /// [released](ModelHandle::release) unless told, since nothing about it changes by waiting.
+    pub fn quarantine_for(mut self, age: Duration) -> Self {
+        self.quarantine_for = Some(age);
+        self
+    }
+
     /// How often guards are asked; every second unless told. A candidate counts for nothing when nobody has ticked for
     /// three intervals.
     pub fn tick_interval(mut self, interval: Duration) -> Self {
@@ -378,6 +405,54 @@ impl<I: ?Sized + 'static, O: 'static> Builder<I, O> {
         self
     }
 
+    /// Keeps what is decided and seen in a folder of this handle's own, so that a start goes on with it: what is live,
+    /// retained and quarantined, rollouts with their phase and evidence, outcomes of predictions made before. Without it a
+    /// start knows nothing, and [`live`](Self::live) is what it begins with.
+    ///
+    /// With it, `live` is what the *first* start begins with, and what a later one falls back to where none of the versions
+    /// it remembers can be had. Those come from [`versions`](Self::versions).
+    ///
+    /// Exposure is raised once it is on disk that it will be, and lowered before it is: see [`state`](crate::state) for what
+    /// is written, when, and what a start does with it.
+    ///
+    /// One process at a time has the folder. A second one, as in a rolling deploy, answers with what was live when it
+    /// started, tries nothing, and takes over at the first tick after the other one has [closed](ModelHandle::close) its
+    /// handle or ended: rollouts go on there.
+    #[cfg(feature = "state")]
+    pub fn state(mut self, folder: impl Into<PathBuf>) -> Self {
+        self.state.folder = Some(folder.into());
+        self
+    }
+
+    /// Where a start finds the versions that it remembers: a repository, or a closure from a name to a model.
+    #[cfg(feature = "state")]
+    pub fn versions(mut self, versions: impl Versions<I, O> + 'static) -> Self {
+        self.state.versions = Some(Box::new(versions));
+        self
+    }
+
+    /// What becomes of a rollout whose candidate was exposed when the process ended without a word: paused unless told.
+    #[cfg(feature = "state")]
+    pub fn after_crash(mut self, policy: AfterCrash) -> Self {
+        self.state.after_crash = policy;
+        self
+    }
+
+    /// How often evidence is written where nothing is decided; every ten seconds unless told. What was seen since is not
+    /// known to a start after a crash: a shorter interval loses less and writes more, some 20 to 300 kilobytes each time.
+    #[cfg(feature = "state")]
+    pub fn checkpoint_every(mut self, interval: Duration) -> Self {
+        self.state.checkpoint_every = interval;
+        self
+    }
+
+    /// Has steps on the disk fail as told, in a test of the host's: does it keep serving?
+    #[cfg(feature = "state")]
+    pub fn disk_faults(mut self, faults: Faults) -> Self {
+        self.state.faults = Some(faults);
+        self
+    }
+
     /// Loads, checks and warms the live version, and starts what [`background`](Self::background) says.
     ///
     /// # Errors
@@ -387,13 +462,22 @@ impl<I: ?Sized + 'static, O: 'static> Builder<I, O> {
     where
         O: Send,
     {
-        let (name, model) = self.live.take().ok_or(BuildError::NoLive)?;
-        let clock = self.clock.unwrap_or_default();
+        let embedded = self.live.take();
+        let clock = self.clock.take().unwrap_or_default();
+        #[cfg(feature = "state")]
+        let (place, opened) = self.open_state()?.unzip();
+        #[cfg(feature = "state")]
+        let lives = opened.as_ref().map_or(1, Opened::lives);
+        #[cfg(not(feature = "state"))]
+        let lives = 1_u64;
         let seed = match self.seed {
             Some(seed) => seed,
             None => random_bytes().map(u64::from_le_bytes)?,
         };
-        let process = if self.seed.is_some() { mix(seed) } else { random_bytes().map(u64::from_le_bytes)? };
+        let process = match self.seed {
+            Some(seed) => mix(seed.wrapping_add(lives - 1)),
+            None => random_bytes().map(u64::from_le_bytes)?,
+        };
         let secret = match self.secret {
             Some(secret) => secret,
             None => random_bytes()?,
@@ -432,8 +516,30 @@ impl<I: ?Sized + 'static, O: 'static> Builder<I, O> {
         )
         .map_err(BuildError::Assumption)?;
 
-        let id = VersionId::new(&name).map_err(StageError::Name)?;
-        let live = prepare(id, model, &self.task, self.check.as_ref(), self.sample.as_deref())?;
+        let (task, check, sample) = (&self.task, self.check.as_ref(), self.sample.as_deref());
+        let prepare = |id, model| prepare(id, model, task, check, sample);
+        let first = |embedded: Option<(String, Box<dyn Model<I, O>>)>| {
+            let (name, model) = embedded.ok_or(BuildError::NoLive)?;
+            let id = VersionId::new(&name).map_err(StageError::Name)?;
+            Ok::<_, BuildError>(Arc::new(prepare(id, model)?))
+        };
+        #[cfg(feature = "state")]
+        let (live, started) = match opened {
+            Some(Opened { journal, saved: Some((mut saved, evidence)), torn_bytes }) => {
+                let versions = self.state.versions.as_deref();
+                if journal.is_none() {
+                    // Its rollouts are the other process's.
+                    saved.attempts.clear();
+                }
+                let Loaded { live, loaded, missing } = load(&saved, embedded, versions, &[], prepare)
+                    .map_err(|reasons| BuildError::NoneLeft { reasons })?;
+                (live, Some((journal, Some((saved, evidence, loaded, missing, torn_bytes)))))
+            }
+            Some(Opened { journal, .. }) => (first(embedded)?, Some((journal, None))),
+            None => (first(embedded)?, None),
+        };
+        #[cfg(not(feature = "state"))]
+        let live = first(embedded)?;
         let (pins, pins_max, pins_last) = self.pins;
         let settings = Settings {
             name: self.name,
@@ -452,9 +558,20 @@ impl<I: ?Sized + 'static, O: 'static> Builder<I, O> {
             pins_max,
             pins,
             pins_last,
+            quarantine_for: self.quarantine_for,
         };
-        let mut control = Control::new(settings, Arc::new(live), clock.now());
+        let mut control = Control::new(settings, live, clock.now());
         let table = control.table(&joins);
+        #[cfg(feature = "state")]
+        let StateOptions { versions, after_crash, checkpoint_every, .. } = self.state;
+        #[cfg(feature = "state")]
+        let (recorder, remembered) = match started.zip(place) {
+            Some(((journal, remembered), place)) => {
+                let life = (process, lives);
+                (Some(Recorder::new(journal, place, life, checkpoint_every, clock.now())), remembered)
+            }
+            None => (None, None),
+        };
         let inner = Arc::new(Inner {
             routing: ArcSwap::from_pointee(table),
             task: self.task,
@@ -472,13 +589,53 @@ impl<I: ?Sized + 'static, O: 'static> Builder<I, O> {
             driven: self.background != Background::None,
             control: Mutex::new(control),
             ticking: Mutex::new(()),
+            #[cfg(feature = "state")]
+            recorder,
+            #[cfg(feature = "state")]
+            versions,
+            #[cfg(feature = "state")]
+            after_crash,
         });
+        #[cfg(feature = "state")]
+        {
+            if let Some((saved, evidence, loaded, missing, torn_bytes)) = remembered {
+                let setting = inner.setting();
+                let start = Start { setting, after_crash, loaded, missing, torn_bytes };
+                let now = inner.clock.now();
+                let looks_on =
+                    inner.recorder.as_ref().is_some_and(|recorder| recorder.looking_at().is_some());
+                inner.change(|control| {
+                    if looks_on {
+                        control.look_on(&saved, &start, &inner.routing, &inner.joins, now);
+                    } else {
+                        control.adopt(saved, evidence, &start, &inner.routing, &inner.joins, now);
+                    }
+                });
+            }
+            // So that an end without a word is known for one.
+            inner.record();
+        }
         let threads = match self.background {
             Background::Thread => Threads::start(&inner, self.tick_interval, self.shadow_workers)
                 .map_err(|error| BuildError::Thread(Arc::new(error)))?,
             Background::Manual | Background::None => Threads::none(),
         };
-        Ok(ModelHandle { inner, threads: Arc::new(threads) })
+        Ok(ModelHandle { inner, threads: Arc::new(threads), actor: None })
+    }
+}
+
+#[cfg(feature = "state")]
+impl<I: ?Sized + 'static, O: 'static> Builder<I, O> {
+    /// Opens the journal, where state is kept, and takes the seed and the key that it goes on with.
+    fn open_state(&mut self) -> Result<Option<(Place, Opened)>, BuildError> {
+        let Some(folder) = self.state.folder.take() else { return Ok(None) };
+        let files = self.state.faults.take().map_or_else(Files::default, Files::with);
+        let place = Place { files, folder };
+        let opened = Opened::open(&place)?;
+        if self.secret.is_none() {
+            self.secret = Some(state::secret(&place.files, &place.folder)?);
+        }
+        Ok(Some((place, opened)))
     }
 }
 
@@ -495,6 +652,17 @@ pub enum BuildError {
     /// A handle always has a live version.
     #[error("no live version was given: call `.live(name, model)`")]
     NoLive,
+    /// The state cannot be read.
+    #[cfg(feature = "state")]
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// None of the versions that could be live can be used.
+    #[cfg(feature = "state")]
+    #[error("no version can be live: {}", .reasons.iter().map(|(id, reason)| format!("{id}: {reason}")).collect::<Vec<_>>().join("; "))]
+    NoneLeft {
+        /// Each with what stands in the way.
+        reasons: Vec<(VersionId, String)>,
+    },
     /// The live version cannot be used.
     #[error("the live version: {0}")]
     Live(#[from] StageError),

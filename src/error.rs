@@ -3,6 +3,7 @@
 //! Each operation of the handle has an error of its own beside it ([`PredictError`](crate::PredictError),
 //! [`StageError`](crate::StageError), ...); the ones here are what models and engines report.
 
+use std::any::Any;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -70,6 +71,17 @@ impl ModelError {
     /// A failure of whatever engine runs the model.
     pub fn engine(message: impl Into<Arc<str>>) -> Self {
         Self::Engine { message: message.into() }
+    }
+
+    /// What a caught panic said.
+    #[cold]
+    pub(crate) fn of_panic(payload: &(dyn Any + Send)) -> Self {
+        let message = payload
+            .downcast_ref::<&str>()
+            .copied()
+            .or_else(|| payload.downcast_ref::<String>().map(String::as_str))
+            .unwrap_or("a panic without a message");
+        Self::Panicked { message: message.into() }
     }
 
     /// What kind of failure this is, for counting.
@@ -239,6 +251,10 @@ pub enum LoadError {
     #[cfg(feature = "onnx")]
     #[error(transparent)]
     Runtime(#[from] crate::model::onnx::RuntimeError),
+    /// It was loaded, and is not fit for traffic.
+    #[cfg(all(feature = "onnx", feature = "repository"))]
+    #[error(transparent)]
+    Preflight(Arc<crate::contract::PreflightFailed>),
     /// A model that is not ONNX could not be made ready.
     #[error("{0}")]
     Other(Arc<str>),

@@ -9,6 +9,7 @@ use thiserror::Error;
 use crate::background::Threads;
 use crate::control::allocation::Allocation;
 use crate::control::carry_out::Lowered;
+use crate::control::controller::Control;
 use crate::control::decision::Decision;
 use crate::control::event::{Cause, Event, EventKind, Subscription};
 use crate::control::forecast::Forecast;
@@ -55,15 +56,52 @@ use crate::version::VersionId;
 pub struct ModelHandle<I: ?Sized + 'static, O: 'static> {
     pub(crate) inner: Arc<Inner<I, O>>,
     pub(crate) threads: Arc<Threads>,
+    /// Whom this clone acts for.
+    pub(crate) actor: Option<Arc<str>>,
 }
 
 impl<I: ?Sized + 'static, O: 'static> Clone for ModelHandle<I, O> {
     fn clone(&self) -> Self {
-        Self { inner: Arc::clone(&self.inner), threads: Arc::clone(&self.threads) }
+        let (inner, threads) = (Arc::clone(&self.inner), Arc::clone(&self.threads));
+        Self { inner, threads, actor: self.actor.clone() }
     }
 }
 
 impl<I: ?Sized + 'static, O: 'static> ModelHandle<I, O> {
+    /// Changes the control side, in the name of whom this clone acts for.
+    pub(crate) fn change<T>(&self, change: impl FnOnce(&mut Control<I, O>) -> T) -> T {
+        self.inner.change(|control| {
+            control.announcer.actor.clone_from(&self.actor);
+            let result = change(control);
+            control.announcer.actor = None;
+            result
+        })
+    }
+
+    /// Changes what does not raise exposure, and writes it down afterwards.
+    pub(crate) fn lower<T>(&self, change: impl FnOnce(&mut Control<I, O>) -> T) -> T {
+        let result = self.change(change);
+        self.inner.record();
+        result
+    }
+}
+
+impl<I: ?Sized + 'static, O: 'static> ModelHandle<I, O> {
+    /// This handle, acting for somebody: events of what is done through it, and through the rollouts that it stages, name
+    /// them. A name or a number that the host knows them by; nothing is made of it.
+    ///
+    /// ```
+    /// # use switchback::{ModelHandle, closure};
+    /// # let handle = ModelHandle::builder("m").live("v1", closure("a@1", |x: &f64| Ok(*x))).build()?;
+    /// handle.by("ada").freeze("quarter end");
+    /// assert_eq!(handle.events().last().unwrap().actor.as_deref(), Some("ada"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use = "it is the handle that is returned which acts for them"]
+    pub fn by(&self, actor: impl Into<Arc<str>>) -> Self {
+        Self { actor: Some(actor.into()), ..self.clone() }
+    }
+
     /// Answers one request: by live or, on their share of the traffic, by a candidate. A candidate that fails is
     /// answered for by live in the same call.
     ///
@@ -171,7 +209,7 @@ impl<I: ?Sized + 'static, O: 'static> ModelHandle<I, O> {
     pub fn rollback(&self, reason: impl Into<String>) -> Lowered {
         let cause = Cause::Operator { reason: reason.into() };
         let inner = &*self.inner;
-        inner.change(|control| control.lower_all(cause, &inner.routing, &inner.joins, inner.clock.now()))
+        self.lower(|control| control.lower_all(cause, &inner.routing, &inner.joins, inner.clock.now()))
     }
 
     /// Makes a retained version live. Exposed candidates are taken off.
@@ -182,7 +220,7 @@ impl<I: ?Sized + 'static, O: 'static> ModelHandle<I, O> {
     pub fn rollback_to(&self, version: &str, reason: impl Into<String>) -> Result<Lowered, NotRetained> {
         let cause = Cause::Operator { reason: reason.into() };
         let inner = &*self.inner;
-        inner.change(|control| {
+        self.lower(|control| {
             let retained = control.retained.iter().map(|kept| kept.version.id).find(|id| *id == *version);
             match retained {
                 Some(id) => Ok(control.go_back(id, cause, &inner.routing, &inner.joins, inner.clock.now())),
@@ -192,6 +230,30 @@ impl<I: ?Sized + 'static, O: 'static> ModelHandle<I, O> {
                 }),
             }
         })
+    }
+
+    /// The rollout that tries a version of this name, if one runs: after a start, to go on driving it.
+    pub fn rollout(&self, version: &str) -> Option<Rollout<I, O>> {
+        let running = {
+            let control = &*self.inner.control.lock();
+            let mut attempts = control.attempts.iter();
+            attempts
+                .find(|attempt| attempt.version.id == *version)
+                .map(|attempt| (attempt.number, attempt.version.id))
+        };
+        running.map(|(number, version)| Rollout::new(self.clone(), number, version))
+    }
+
+    /// Writes down all that happened and was seen, and waits until it is on disk. Evidence is written every ten seconds
+    /// anyway (see [`checkpoint_every`](crate::Builder::checkpoint_every)): this is for a host that has just joined
+    /// outcomes which nobody will send again. Nothing where no state is kept.
+    ///
+    /// # Errors
+    ///
+    /// It is not on disk. The handle goes on, and tries again at the next tick.
+    #[cfg(feature = "state")]
+    pub fn checkpoint(&self) -> Result<(), crate::state::StateError> {
+        self.inner.checkpoint()
     }
 
     /// Divides traffic among several rollouts' candidates and live, by how they do: see [`Allocation`]. Their guards go on
@@ -208,25 +270,34 @@ impl<I: ?Sized + 'static, O: 'static> ModelHandle<I, O> {
     /// From now on automation may lower exposure and not raise it. What is done by hand is done.
     pub fn freeze(&self, reason: impl Into<String>) {
         let reason = reason.into();
-        let control = &mut *self.inner.control.lock();
-        control.frozen = Some(reason.clone());
-        let epoch = control.epoch;
-        control.announcer.announce(self.inner.clock.now(), epoch, EventKind::Frozen { reason });
+        self.lower(|control| {
+            control.frozen = Some(reason.clone());
+            let epoch = control.epoch;
+            control.announcer.announce(self.inner.clock.now(), epoch, EventKind::Frozen { reason });
+        });
     }
 
     /// Ends a [`freeze`](Self::freeze).
     pub fn unfreeze(&self) {
-        let control = &mut *self.inner.control.lock();
-        if control.frozen.take().is_some() {
-            control.begin_waiting_anew();
-            let epoch = control.epoch;
-            control.announcer.announce(self.inner.clock.now(), epoch, EventKind::Unfrozen);
-        }
+        // Nothing is raised yet: the tick that does so writes it down first.
+        self.lower(|control| {
+            if control.frozen.take().is_some() {
+                control.begin_waiting_anew();
+                let epoch = control.epoch;
+                control.announcer.announce(self.inner.clock.now(), epoch, EventKind::Unfrozen);
+            }
+        });
     }
 
     /// Lets plans try an identity again that did harm before. Whether it was quarantined.
     pub fn release(&self, identity: Identity) -> bool {
-        self.inner.control.lock().quarantine.remove(&identity).is_some()
+        self.lower(|control| {
+            let Some(released) = control.quarantine.remove(&identity) else { return false };
+            control.crashes.remove(&identity);
+            let (epoch, version) = (control.epoch, released.version);
+            control.announcer.announce(self.inner.clock.now(), epoch, EventKind::Released { version });
+            true
+        })
     }
 
     /// The version that answers by default.
@@ -241,7 +312,10 @@ impl<I: ?Sized + 'static, O: 'static> ModelHandle<I, O> {
         let now = inner.clock.now();
         let control = &mut *inner.control.lock();
         control.collect(&inner.joins, now);
-        control.status(inner.shadow_counts(), inner.joins.counts(), now)
+        Status {
+            durable: inner.is_durable(control),
+            ..control.status(inner.shadow_counts(), inner.joins.counts(), now)
+        }
     }
 
     /// The last events, oldest first: as many as [`log_limit`](crate::Builder::log_limit) says.
@@ -328,10 +402,20 @@ impl<I: ?Sized + 'static, O: 'static> ModelHandle<I, O> {
     /// A thread was still busy when `deadline` had passed; it ends when it is done.
     pub fn close(&self, deadline: Duration) -> Result<(), StillBusy> {
         let inner = &*self.inner;
-        let closed_before = inner.change(|control| {
-            if std::mem::replace(&mut control.closed, true) {
-                return true;
+        let closed_before = self.change(|control| {
+            let closed_before = std::mem::replace(&mut control.closed, true);
+            if !closed_before {
+                let epoch = control.epoch;
+                control.announcer.announce(inner.clock.now(), epoch, EventKind::Closed);
             }
+            closed_before
+        });
+        if closed_before {
+            return Ok(());
+        }
+        // With all that runs, so that the next start goes on with it.
+        inner.record_end();
+        self.change(|control| {
             let now = inner.clock.now();
             let numbers: Vec<u32> = control.attempts.iter().map(|attempt| attempt.number).collect();
             for number in numbers {
@@ -340,13 +424,7 @@ impl<I: ?Sized + 'static, O: 'static> ModelHandle<I, O> {
                     control.lower(number, Cause::Closed, &inner.routing, &inner.joins, now);
                 }
             }
-            let epoch = control.epoch;
-            control.announcer.announce(now, epoch, EventKind::Closed);
-            false
         });
-        if closed_before {
-            return Ok(());
-        }
         let started = inner.clock.reading();
         let left = || {
             let spent = Duration::from_nanos(inner.clock.reading().nanos_since(started));

@@ -7,6 +7,8 @@ use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 
 use crate::clock::Clock;
+#[cfg(feature = "state")]
+use crate::control::adopt::AfterCrash;
 use crate::control::collect::Verdicts;
 use crate::control::controller::Control;
 use crate::control::event::EventKind;
@@ -17,10 +19,14 @@ use crate::feedback::join::Joins;
 use crate::judge::{Check, Judge};
 use crate::os;
 use crate::recall::Answers;
+#[cfg(feature = "state")]
+use crate::recorder::Recorder;
 use crate::routing::Routing;
 use crate::shadow::{ShadowCounts, ShadowQueue};
 use crate::share::Share;
 use crate::stage::Sample;
+#[cfg(feature = "state")]
+use crate::start::Versions;
 use crate::task::{Task, Truth};
 use crate::version::{Version, VersionId};
 
@@ -50,6 +56,35 @@ pub(crate) struct Inner<I: ?Sized, O> {
     pub(crate) control: Mutex<Control<I, O>>,
     /// Held by whoever ticks.
     pub(crate) ticking: Mutex<()>,
+    /// Writes down what happens, where state is kept.
+    #[cfg(feature = "state")]
+    pub(crate) recorder: Option<Recorder>,
+    /// Where versions come from by name, where state is kept.
+    #[cfg(feature = "state")]
+    pub(crate) versions: Option<Box<dyn Versions<I, O>>>,
+    #[cfg(feature = "state")]
+    pub(crate) after_crash: AfterCrash,
+}
+
+/// What is done where no state can be kept.
+#[cfg(not(feature = "state"))]
+impl<I: ?Sized + 'static, O: 'static> Inner<I, O> {
+    pub(crate) fn record(&self) {}
+
+    pub(crate) fn take_over_if_free(&self) {}
+
+    pub(crate) fn record_end(&self) {}
+
+    pub(crate) fn checkpoint_if_due(&self, _: crate::clock::Timestamp) {}
+
+    pub(crate) fn is_durable(&self, _: &Control<I, O>) -> Option<bool> {
+        None
+    }
+
+    /// Raises the exposure of attempts.
+    pub(crate) fn raise<T>(&self, _: Vec<u32>, raise: impl FnOnce() -> T) -> Result<T, String> {
+        Ok(raise())
+    }
 }
 
 impl<I: ?Sized + 'static, O: 'static> Inner<I, O> {
@@ -99,6 +134,7 @@ impl<I: ?Sized + 'static, O: 'static> Inner<I, O> {
 
     pub(crate) fn tick(&self) {
         let Some(_ticking) = self.ticking.try_lock() else { return };
+        self.take_over_if_free();
         let now = self.clock.now();
         if let Some(queue) = &self.shadow {
             queue.relieve();
@@ -115,13 +151,28 @@ impl<I: ?Sized + 'static, O: 'static> Inner<I, O> {
         // Guards are the host's code: no lock is held, and time may pass.
         let verdicts: Vec<Verdicts> =
             snapshots.iter().map(|snapshot| snapshot.ask(&self.shadow_judge())).collect();
+        // What lowers exposure first: it waits for no disk.
+        let judged = snapshots.iter().zip(verdicts);
+        let (raising, others): (Vec<_>, Vec<_>) = judged.partition(|(_, verdicts)| verdicts.raises());
         let (loaded, unborrowed) = self.change(|control| {
-            for (snapshot, verdicts) in snapshots.iter().zip(verdicts) {
+            for (snapshot, verdicts) in others {
                 control.apply(snapshot, verdicts, &self.routing, &self.joins, now);
             }
             control.renew(now);
             (control.loaded(), control.retired.take_unborrowed())
         });
+        if !raising.is_empty() {
+            let attempts = raising.iter().map(|(snapshot, _)| snapshot.attempt).collect();
+            // Where it cannot be written down an event tells, and the next tick comes to the same verdicts.
+            let _ = self.raise(attempts, || {
+                self.change(|control| {
+                    for (snapshot, verdicts) in raising {
+                        control.apply(snapshot, verdicts, &self.routing, &self.joins, now);
+                    }
+                });
+            });
+        }
+        self.checkpoint_if_due(now);
         if let Some(queue) = &self.shadow {
             queue.skip_unwanted(&self.joins);
         }

@@ -1,6 +1,5 @@
 //! Asking a version, and telling an answer from what is none.
 
-use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
@@ -35,22 +34,12 @@ impl<O: 'static> Judge<'_, O> {
     pub(crate) fn guarded<T>(&self, run: impl FnOnce() -> T) -> Result<T, ModelError> {
         // Unwind safety: what a panic may leave half done belongs to the model or to the host's closure, which are
         // shared behind `&self` and must bear that by themselves; nothing of ours is borrowed mutably.
-        catch_unwind(AssertUnwindSafe(run)).map_err(|payload| panicked(payload.as_ref()))
+        catch_unwind(AssertUnwindSafe(run)).map_err(|payload| ModelError::of_panic(payload.as_ref()))
     }
 
     pub(crate) fn kind(&self) -> TaskKind {
         self.task.kind()
     }
-}
-
-#[cold]
-fn panicked(payload: &(dyn Any + Send)) -> ModelError {
-    let message = payload
-        .downcast_ref::<&str>()
-        .copied()
-        .or_else(|| payload.downcast_ref::<String>().map(String::as_str))
-        .unwrap_or("a panic without a message");
-    ModelError::Panicked { message: message.into() }
 }
 
 /// Asks a version, and makes sure that what comes back is an answer.

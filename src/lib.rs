@@ -73,10 +73,19 @@
 //!
 //! # Features
 //!
-//! `onnx`, on by default: ONNX models through ONNX Runtime, whose library is found when the program runs. Without it
-//! everything else is there.
+//! All on by default, and each only adds:
+//!
+//! - `onnx`: ONNX models through ONNX Runtime, whose library is found when the program runs.
+//! - `repository`: versions in a folder, with manifests.
+//! - `state`: a start that remembers.
 
+#[cfg(feature = "repository")]
+pub mod contract;
 pub mod model;
+#[cfg(feature = "repository")]
+pub mod repository;
+#[cfg(feature = "state")]
+pub mod state;
 pub mod stats;
 pub mod testing;
 
@@ -87,18 +96,24 @@ mod control;
 mod dice;
 mod error;
 mod feedback;
+#[cfg(any(feature = "repository", feature = "state"))]
+mod files;
 mod handle;
 mod inner;
 mod judge;
 mod os;
 mod pin;
 mod recall;
+#[cfg(feature = "state")]
+mod recorder;
 mod request;
 mod rollout;
 mod routing;
 mod shadow;
 mod share;
 mod stage;
+#[cfg(feature = "state")]
+mod start;
 mod status;
 mod sync;
 mod task;
@@ -113,10 +128,12 @@ mod atomics {
 pub use background::Background;
 pub use builder::{BuildError, Builder};
 pub use clock::{Clock, Timestamp};
+#[cfg(feature = "state")]
+pub use control::adopt::AfterCrash;
 pub use control::allocation::Allocation;
 pub use control::alpha::AlphaStatus;
 pub use control::carry_out::Lowered;
-pub use control::controller::Quarantined;
+pub use control::controller::{Quarantined, Unavailable};
 pub use control::decision::{
     Backtest, BacktestError, BacktestStep, Decision, Recording, ReplayError, replay,
 };
@@ -139,6 +156,8 @@ pub use rollout::{Rollout, RolloutError};
 pub use shadow::{ShadowCounts, elementwise};
 pub use share::{InvalidShare, Share};
 pub use stage::StageError;
+#[cfg(feature = "state")]
+pub use start::Versions;
 pub use status::{Role, RolloutStatus, Status, VersionStatus};
 pub use task::{CLASSES_MAX, Censoring, Kpi, Outcome, RANKING_DEPTH, Ranked, Task, TaskKind, Truth};
 pub use version::{InvalidVersionId, VersionId};

@@ -18,3 +18,26 @@ pub(crate) fn return_free_memory() -> bool {
 pub(crate) fn return_free_memory() -> bool {
     false
 }
+
+/// The version that ONNX Runtime's library gives, `1.23.2`. `loaded` is a library that this process has loaded as ONNX
+/// Runtime; nothing where it does not answer.
+#[cfg(feature = "onnx")]
+pub(crate) fn onnxruntime_version(loaded: &std::path::Path) -> Option<String> {
+    use ort::sys::OrtApiBase;
+    // SAFETY: the library is in the process already, so no initialiser of it runs here: this only counts one user more
+    // until the end of the function.
+    let library = unsafe { libloading::Library::new(loaded) }.ok()?;
+    // SAFETY: this is how ONNX Runtime declares the function in every version (onnxruntime_c_api.h), and ort has called
+    // it by the same type.
+    let base =
+        unsafe { library.get::<unsafe extern "system" fn() -> *const OrtApiBase>(b"OrtGetApiBase") }.ok()?;
+    // SAFETY: it takes nothing, and gives null or a struct that lives as long as the library, whose function for the
+    // version gives null or a C string that lives as long.
+    unsafe {
+        let version = (base().as_ref()?.GetVersionString)();
+        if version.is_null() {
+            return None;
+        }
+        std::ffi::CStr::from_ptr(version).to_str().ok().map(str::to_owned)
+    }
+}

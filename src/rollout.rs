@@ -9,6 +9,7 @@ use crate::control::allocation::{Allocating, Allocation};
 use crate::control::alpha::AlphaStatus;
 use crate::control::auto::choose;
 use crate::control::carry_out::Lowered;
+use crate::control::controller::Control;
 use crate::control::decision::Recording;
 use crate::control::event::{Cause, EventKind};
 use crate::control::forecast::exposure::Exposure;
@@ -65,20 +66,24 @@ impl<I: ?Sized + 'static, O: 'static> ModelHandle<I, O> {
             inner.sample.as_deref(),
         )?);
         let shadow = inner.shadow_counts();
-        let control = &mut *inner.control.lock();
-        if control.closed {
-            return Err(StageError::Closed);
-        }
-        if control.is_in_use(id) {
-            return Err(StageError::InUse { version: id });
-        }
-        let number = control.begin(&version, shadow, inner.clock.now()).ok_or(StageError::TooMany)?;
+        let number = self.lower(|control| {
+            if control.closed {
+                return Err(StageError::Closed);
+            }
+            if control.looks_on {
+                return Err(StageError::LookingOn);
+            }
+            if control.is_in_use(id) {
+                return Err(StageError::InUse { version: id });
+            }
+            control.begin(&version, shadow, inner.clock.now()).ok_or(StageError::TooMany)
+        })?;
         Ok(Rollout::new(self.clone(), number, id))
     }
 }
 
 impl<I: ?Sized + 'static, O: 'static> Rollout<I, O> {
-    fn new(handle: ModelHandle<I, O>, number: u32, version: VersionId) -> Self {
+    pub(crate) fn new(handle: ModelHandle<I, O>, number: u32, version: VersionId) -> Self {
         Self { handle, number, version, illegal: None, truthful: None }
     }
 
@@ -118,19 +123,21 @@ impl<I: ?Sized + 'static, O: 'static> Rollout<I, O> {
     fn add(&self, guard: Arc<dyn Guard>, rule: Option<Rule>) -> Result<(), String> {
         let inner = &self.handle.inner;
         let setting = inner.setting();
-        let control = &mut *inner.control.lock();
-        let Some(attempt) = control.attempt_mut(self.number) else { return Ok(()) };
-        match rule.as_ref().and_then(|rule| rule.expanded(&attempt.promised)) {
-            // One for each figure that was promised.
-            Some(rules) if !rules.is_empty() => {
-                for rule in rules {
-                    attempt.add_guard(Arc::new(rule), &setting)?;
+        self.handle.change(|control| {
+            let Some(attempt) = control.attempt_mut(self.number) else { return Ok(()) };
+            match rule.as_ref().and_then(|rule| rule.expanded(&attempt.promised)) {
+                // One for each figure that was promised.
+                Some(rules) if !rules.is_empty() => {
+                    for rule in rules {
+                        attempt.add_guard(Arc::new(rule), &setting)?;
+                    }
                 }
+                // Ours outlives the lock: dropping a guard is the host's code.
+                _ => attempt.add_guard(Arc::clone(&guard), &setting)?,
             }
-            _ => attempt.add_guard(guard, &setting)?,
-        }
-        control.begin_anew(self.number, &inner.routing, &inner.joins, inner.clock.now());
-        Ok(())
+            control.begin_anew(self.number, &inner.routing, &inner.joins, inner.clock.now());
+            Ok(())
+        })
     }
 
     /// How the candidate is watched once it is live, for a promotion by hand; a plan brings its own.
@@ -202,17 +209,18 @@ impl<I: ?Sized + 'static, O: 'static> Rollout<I, O> {
         }
         let plan = chosen.plan.bake(plan.baking()).on_inconclusive(plan.policy());
         let guards = chosen.rules.iter().map(Guard::name).collect();
-        let control = &mut *inner.control.lock();
-        let (now, epoch, version) = (inner.clock.now(), control.epoch, self.version);
-        let planned = EventKind::Planned { version, plan: plan.clone(), guards };
-        control.announcer.announce(now, epoch, planned);
-        if !chosen.decidable {
-            let forecast = format!(
-                "neither harm nor equality can be shown within {} at two points or 1.25 times: a person will be asked",
-                Span(budget)
-            );
-            control.announcer.announce(now, epoch, EventKind::Undecidable { version, forecast });
-        }
+        self.handle.change(|control| {
+            let (now, epoch, version) = (inner.clock.now(), control.epoch, self.version);
+            let planned = EventKind::Planned { version, plan: plan.clone(), guards };
+            control.announcer.announce(now, epoch, planned);
+            if !chosen.decidable {
+                let forecast = format!(
+                    "neither harm nor equality can be shown within {} at two points or 1.25 times: a person will be asked",
+                    Span(budget)
+                );
+                control.announcer.announce(now, epoch, EventKind::Undecidable { version, forecast });
+            }
+        });
         Ok(plan)
     }
 
@@ -243,21 +251,6 @@ impl<I: ?Sized + 'static, O: 'static> Rollout<I, O> {
         let plan = self.chosen(plan)?;
         let plan = if inner.shadow.is_some() { plan } else { plan.without_shadow()? };
         let warning = if automatic { None } else { self.undecidable(&plan) };
-        let now = inner.clock.now();
-        let control = &mut *inner.control.lock();
-        let Some(attempt) = control.attempt(self.number) else {
-            let phase = control.phase_of(self.number).unwrap_or(Phase::Aborted);
-            return Err(TransitionRefused::Over { phase }.into());
-        };
-        if attempt.state.phase == Phase::Baking {
-            return Err(TransitionRefused::Over { phase: Phase::Baking }.into());
-        }
-        if let Some(quarantined) = control.quarantine.get(&attempt.version.identity) {
-            return Err(RolloutError::Quarantined {
-                version: quarantined.version,
-                reason: quarantined.reason.clone(),
-            });
-        }
         let shadows = plan.steps().iter().any(|step| matches!(step.exposed(), Exposed::Shadow { .. }));
         let untold = shadows && matches!(inner.joins.truth(), Truth::CausedByAnswer);
         if let (true, Some(name)) = (untold, self.truthful.clone()) {
@@ -266,12 +259,45 @@ impl<I: ?Sized + 'static, O: 'static> Rollout<I, O> {
             );
             return Err(RolloutError::Guard { name, reason });
         }
-        if let Some(forecast) = warning {
-            let (epoch, version) = (control.epoch, self.version);
-            control.announcer.announce(now, epoch, EventKind::Undecidable { version, forecast });
+        self.may_follow(&inner.control.lock())?;
+        self.raise(vec![self.number], |control| {
+            let now = inner.clock.now();
+            self.may_follow(control)?;
+            if let Some(forecast) = warning {
+                let (epoch, version) = (control.epoch, self.version);
+                control.announcer.announce(now, epoch, EventKind::Undecidable { version, forecast });
+            }
+            control.follow(self.number, plan, &inner.routing, &inner.joins, now);
+            Ok(())
+        })
+    }
+
+    /// Whether the attempt may follow a plan.
+    fn may_follow(&self, control: &Control<I, O>) -> Result<(), RolloutError> {
+        let Some(attempt) = control.attempt(self.number) else {
+            let phase = control.phase_of(self.number).unwrap_or(Phase::Aborted);
+            return Err(TransitionRefused::Over { phase }.into());
+        };
+        if attempt.state.phase == Phase::Baking {
+            return Err(TransitionRefused::Over { phase: Phase::Baking }.into());
         }
-        control.follow(self.number, plan, &inner.routing, &inner.joins, now);
-        Ok(())
+        match control.quarantine.get(&attempt.version.identity) {
+            Some(quarantined) => Err(RolloutError::Quarantined {
+                version: quarantined.version,
+                reason: quarantined.reason.clone(),
+            }),
+            None => Ok(()),
+        }
+    }
+
+    /// Raises the exposure of attempts: where state is kept, once it is on disk that it will be.
+    fn raise(
+        &self,
+        attempts: Vec<u32>,
+        raise: impl FnOnce(&mut Control<I, O>) -> Result<(), RolloutError>,
+    ) -> Result<(), RolloutError> {
+        let raised = self.handle.inner.raise(attempts, || self.handle.change(raise));
+        raised.map_err(|reason| RolloutError::NotRecorded { reason })?
     }
 
     /// Takes the candidate off or, where it is live and watched, live back to the version before. Never refused.
@@ -279,17 +305,34 @@ impl<I: ?Sized + 'static, O: 'static> Rollout<I, O> {
         let inner = &self.handle.inner;
         let cause = Cause::Operator { reason: reason.into() };
         let now = inner.clock.now();
-        inner.change(|control| control.lower(self.number, cause, &inner.routing, &inner.joins, now))
+        self.handle.lower(|control| control.lower(self.number, cause, &inner.routing, &inner.joins, now))
     }
 
     /// The plan stands still: it may lower exposure and does not raise it, and the rollout can be moved by hand.
     pub fn pause(&self, reason: impl Into<String>) {
-        self.set_paused(true, |version| EventKind::Paused { version, reason: reason.into() });
+        let reason = reason.into();
+        self.handle.lower(|control| {
+            self.set_paused(control, true, |version| EventKind::Paused { version, reason });
+        });
     }
 
-    /// The plan goes on.
-    pub fn resume(&self) {
-        self.set_paused(false, |version| EventKind::Resumed { version });
+    /// The plan goes on. A candidate that was taken off because the process had ended without a word is exposed again as
+    /// it was.
+    ///
+    /// # Errors
+    ///
+    /// Its exposure cannot be written down (`Builder::state`): it stays paused.
+    pub fn resume(&self) -> Result<(), RolloutError> {
+        let inner = &self.handle.inner;
+        let held = inner.control.lock().attempt(self.number).and_then(|attempt| attempt.held);
+        let raised = held.map(|_| self.number).into_iter().collect();
+        self.raise(raised, |control| {
+            let resumed = self.set_paused(control, false, |version| EventKind::Resumed { version });
+            if resumed && held.is_some() {
+                control.expose_again(self.number, &inner.routing, &inner.joins, inner.clock.now());
+            }
+            Ok(())
+        })
     }
 
     /// Where the attempt stands.
@@ -340,7 +383,8 @@ impl<I: ?Sized + 'static, O: 'static> Rollout<I, O> {
     fn by_hand(&self, input: Input) -> Result<(), RolloutError> {
         self.check()?;
         let inner = &self.handle.inner;
-        inner.change(|control| {
+        let raised = inner.control.lock().raised_by(self.number, &input);
+        self.raise(raised, |control| {
             if let Input::Canary(weight) = input {
                 let left = control.room_for(self.number);
                 if weight > left {
@@ -356,17 +400,23 @@ impl<I: ?Sized + 'static, O: 'static> Rollout<I, O> {
         self.illegal.clone().map_or(Ok(()), Err)
     }
 
-    fn set_paused(&self, paused: bool, event: impl FnOnce(VersionId) -> EventKind) {
-        let inner = &self.handle.inner;
-        let control = &mut *inner.control.lock();
-        let Some(attempt) = control.attempt_mut(self.number) else { return };
-        if std::mem::replace(&mut attempt.state.paused, paused) != paused {
-            // What a step may take does not include the time and the traffic in which it could not be left.
-            attempt.state.first_request = None;
-            control.begin_step_anew(self.number);
-            let epoch = control.epoch;
-            control.announcer.announce(inner.clock.now(), epoch, event(self.version));
+    /// Whether that changed anything.
+    fn set_paused(
+        &self,
+        control: &mut Control<I, O>,
+        paused: bool,
+        event: impl FnOnce(VersionId) -> EventKind,
+    ) -> bool {
+        let Some(attempt) = control.attempt_mut(self.number) else { return false };
+        if std::mem::replace(&mut attempt.state.paused, paused) == paused {
+            return false;
         }
+        // What a step may take does not include the time and the traffic in which it could not be left.
+        attempt.state.first_request = None;
+        control.begin_step_anew(self.number);
+        let epoch = control.epoch;
+        control.announcer.announce(self.handle.inner.clock.now(), epoch, event(self.version));
+        true
     }
 
     /// Why this handle can never give what a guard needs.
@@ -443,7 +493,7 @@ impl<I: ?Sized + 'static, O: 'static> Inner<I, O> {
         if attempts.is_empty() {
             return Err(refused("there is no candidate to divide traffic among"));
         }
-        self.change(|control| {
+        let divide = |control: &mut Control<I, O>| {
             for number in &attempts {
                 let phase = control.phase_of(*number).unwrap_or(Phase::Aborted);
                 let attempt = control.attempt(*number).ok_or(TransitionRefused::Over { phase })?;
@@ -455,10 +505,13 @@ impl<I: ?Sized + 'static, O: 'static> Inner<I, O> {
                 }
             }
             let now = self.clock.now();
-            let allocating = Allocating::new(allocation, design.tested, design.reads_gain(), attempts, now);
+            let candidates = attempts.clone();
+            let allocating = Allocating::new(allocation, design.tested, design.reads_gain(), candidates, now);
             control.begin_allocating(allocating, &self.routing, &self.joins, now);
             Ok(())
-        })
+        };
+        let divided = self.raise(attempts.clone(), || self.change(divide));
+        divided.map_err(|reason| RolloutError::NotRecorded { reason })?
     }
 
     /// The errors that all tries of an identity may have together.
@@ -516,6 +569,13 @@ pub enum RolloutError {
     /// An automatic plan has nothing to go by.
     #[error("nothing is known of live's traffic yet: let it answer requests before an automatic plan is run")]
     NoTraffic,
+    /// What is about to happen cannot be written down, so it does not happen: a start would not know that the candidate was
+    /// exposed.
+    #[error("it cannot be written down: {reason}")]
+    NotRecorded {
+        /// What stands in the way.
+        reason: String,
+    },
     /// The version's identity did harm before.
     #[error("{version} is quarantined ({reason}): release its identity, or drive it by hand")]
     Quarantined {

@@ -230,6 +230,23 @@ impl Buckets {
         donors.take(usize::from(count)).for_each(|owner| *owner = 0);
     }
 
+    /// Who owns each bucket; nothing where live owns all and none is set aside.
+    #[cfg(feature = "state")]
+    pub(crate) fn owners(&self) -> Option<&[u8]> {
+        self.owner.iter().any(|owner| *owner != 0).then_some(&self.owner)
+    }
+
+    /// Goes on with owners that were written down; nothing where they are none.
+    #[cfg(feature = "state")]
+    pub(crate) fn of(owners: &[u8]) -> Option<Self> {
+        let known = owners.iter().all(|owner| *owner <= 2 * ROLLOUTS_MAX);
+        if owners.len() != usize::from(BUCKETS) || !known {
+            return None;
+        }
+        let live = owners.iter().filter(|owner| **owner == 0 || **owner > ROLLOUTS_MAX).count() as u16;
+        Some(Self { owner: owners.into(), live })
+    }
+
     /// What live answers.
     pub(crate) fn live(&self) -> Share {
         Share::from_buckets(self.live)

@@ -316,8 +316,8 @@ impl<I: ?Sized + 'static, O: 'static> ShadowQueue<I, O> {
         entry.exposure.note(lane(), |tally| tally.record_queue_time(queue_nanos));
 
         let kept = counted.map_or(Kept::Unreadable, |kept| *kept);
-        let own = &entry.exposure.intake;
-        let pairs = if entry.reversed { &of.exposure.intake } else { own };
+        let own = &*entry.exposure;
+        let pairs = if entry.reversed { &*of.exposure } else { own };
         let comparison = match (&self.options.compare, &waiting.output, &result) {
             (Some((_, compare)), Some(theirs), Ok((ours, _))) => {
                 let (live, candidate) = if entry.reversed { (ours, theirs) } else { (theirs, ours) };
@@ -335,7 +335,7 @@ impl<I: ?Sized + 'static, O: 'static> ShadowQueue<I, O> {
             if entry.reversed { (ours, theirs) } else { (theirs, ours) };
         let pair = Pair { live, candidate, live_nanos, candidate_nanos, comparison };
         let chance = mix(answered.body.sequence ^ u64::from(answered.body.exposure) << 32);
-        pairs.diverged(|divergence, evidence| {
+        pairs.intake.diverged(|divergence, evidence| {
             let agreed = divergence.record(judge.kind(), self.options.tolerance, &pair);
             // Another of a unit that was counted already shows nothing new.
             if !answered.joins_unit {

@@ -59,6 +59,11 @@ pub enum StageError {
     /// As many rollouts run as a handle can tell apart.
     #[error("too many rollouts at one time: end one first")]
     TooMany,
+    /// Another process has the state.
+    #[error(
+        "another process has the state of this handle: stage the version there, or here once it has let go"
+    )]
+    LookingOn,
     /// The handle was closed.
     #[error("the handle was closed: it tries nothing any more")]
     Closed,

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::clock::Timestamp;
 use crate::control::alpha::AlphaStatus;
 use crate::control::attempt::{Attempt, Past};
-use crate::control::controller::{Control, Quarantined};
+use crate::control::controller::{Control, Quarantined, Unavailable};
 use crate::control::event::Cause;
 use crate::control::guard::Evidence;
 use crate::control::phase::Phase;
@@ -37,6 +37,11 @@ pub struct Status {
     pub frozen: Option<String>,
     /// Whether the handle was closed.
     pub closed: bool,
+    /// Whether all that happened is on disk; nothing where no state is kept (`Builder::state`). Where it is not, the
+    /// next tick tries again, and an [event](crate::EventKind::NotDurable) says what stands in the way.
+    pub durable: Option<bool>,
+    /// Retained versions that cannot be gone back to, and why not.
+    pub unavailable: Vec<Unavailable>,
     /// Every version that is remembered: live first, then candidates, retained ones from the newest on, others.
     pub versions: Vec<VersionStatus>,
     /// Rollouts: those that run, then those that ended, from the newest on.
@@ -156,6 +161,8 @@ impl<I: ?Sized, O> Control<I, O> {
             live_since: self.live_since,
             frozen: self.frozen.clone(),
             closed: self.closed,
+            durable: None,
+            unavailable: self.unavailable.clone(),
             versions,
             rollouts: running.chain(ended).collect(),
             quarantined: self.quarantine.iter().map(|(identity, entry)| (*identity, entry.clone())).collect(),

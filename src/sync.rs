@@ -124,6 +124,12 @@ impl FirstSeen {
         false
     }
 
+    /// The hashes that were seen.
+    #[cfg(feature = "state")]
+    pub(crate) fn seen(&self) -> impl Iterator<Item = u64> + '_ {
+        self.slots.iter().map(|slot| slot.load(Ordering::Relaxed)).filter(|hash| *hash != 0)
+    }
+
     /// How many hashes were seen.
     pub(crate) fn used(&self) -> usize {
         self.used.load(Ordering::Relaxed)

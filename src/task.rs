@@ -182,8 +182,9 @@ impl Ranked {
 }
 
 /// What is kept of an answer until its truth is known. Its `Debug` is for tests: nothing prints it.
-#[derive(Clone, Copy, PartialEq)]
+#[derive(Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(Debug))]
+#[serde(rename_all = "snake_case")]
 pub(crate) enum Kept {
     /// Nothing: the task needs no truth.
     Nothing,
@@ -196,7 +197,22 @@ pub(crate) enum Kept {
     /// The number.
     Value(f64),
     /// The list.
-    List(Ranked),
+    List(#[serde(with = "hashes")] Ranked),
+}
+
+/// A list as its hashes.
+mod hashes {
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    use super::Ranked;
+
+    pub(super) fn serialize<S: Serializer>(list: &Ranked, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(list.hashes())
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Ranked, D::Error> {
+        Ok(Ranked::from_hashes(Vec::<u32>::deserialize(deserializer)?))
+    }
 }
 
 impl Kept {

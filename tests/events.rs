@@ -56,7 +56,7 @@ fn events_tell_a_rollout_in_its_order() {
     rollout.canary(0.5).unwrap();
     rollout.pause("lunch");
     rollout.pause("lunch, again");
-    rollout.resume();
+    rollout.resume().unwrap();
     rollout.promote().unwrap();
     service.freeze("launch");
     service.unfreeze();

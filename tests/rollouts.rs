@@ -175,7 +175,7 @@ fn a_plan_that_is_resumed_has_its_time_again() {
     rollout.run(plan([step])).unwrap();
     drive(&service, &clock, 70, 1, 1);
     assert!(rollout.status().unwrap().paused);
-    rollout.resume();
+    rollout.resume().unwrap();
     drive(&service, &clock, 30, 1, 1);
     assert!(!rollout.status().unwrap().paused);
     drive(&service, &clock, 2, 500, 1);
@@ -258,7 +258,7 @@ fn a_paused_plan_stands_still_and_can_be_moved_by_hand() {
     drive(&service, &clock, 10, 300, 1);
     assert_eq!(rollout.status().unwrap().weight, share(0.25));
     rollout.canary(0.3).unwrap();
-    rollout.resume();
+    rollout.resume().unwrap();
     drive(&service, &clock, 1, 300, 1);
     drive(&service, &clock, 1, 300, 1);
     assert_eq!(rollout.status().unwrap().weight, share(0.5));

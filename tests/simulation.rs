@@ -497,7 +497,7 @@ impl World {
             }
             _ => {
                 if let Some((rollout, _)) = self.some_rollout() {
-                    rollout.resume();
+                    rollout.resume().unwrap();
                 }
             }
         }

@@ -70,7 +70,7 @@ impl AlphaStatus {
 }
 
 /// How often each identity was tried.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub(crate) struct Tries {
     tries: BTreeMap<Identity, (u32, u64)>,
     counted: u64,

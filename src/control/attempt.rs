@@ -4,6 +4,8 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::alpha::AlphaStatus;
 use super::decision::Decision;
 use super::event::Cause;
@@ -14,9 +16,12 @@ use super::guard::{Design, Evidence, Figure, Guard, Limit, Rule, Tested, written
 use super::phase::Phase;
 use super::plan::{Bake, Plan};
 use super::rollout::State;
+#[cfg(feature = "state")]
+use super::saved::SavedGuard;
 use crate::clock::Timestamp;
 use crate::feedback::PredictionId;
 use crate::shadow::ShadowCounts;
+use crate::share::Share;
 use crate::stats::Metric;
 use crate::stats::divergence::Divergence;
 use crate::stats::evidence::arm::ArmCounts;
@@ -46,6 +51,10 @@ pub(crate) struct Attempt<I: ?Sized, O> {
     pub(crate) tripped: bool,
     /// Requests and outcomes of the candidate when the step began.
     pub(crate) before_step: (u64, u64),
+    /// Requests and outcomes since the step began, of an earlier life of the handle.
+    pub(crate) carried: (u64, u64),
+    /// What it goes back to when it is resumed.
+    pub(crate) held: Option<Held>,
     pub(crate) shadow_before: ShadowCounts,
     pub(crate) ledger: Arc<Ledger>,
     /// Latencies that its guards look for.
@@ -58,6 +67,14 @@ pub(crate) struct Attempt<I: ?Sized, O> {
     pub(crate) promised: Vec<(Metric, f64)>,
     /// Predictions that the version answered for real, if they are kept.
     pub(crate) answered: Answered,
+}
+
+/// An exposure that was taken off because the process ended without a word, to be given back when a person says so.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Held {
+    pub(crate) phase: Phase,
+    pub(crate) weight: Share,
+    pub(crate) sample: Share,
 }
 
 /// A guard, with the test that stands behind it.
@@ -86,15 +103,38 @@ pub(crate) struct Watch {
     seen: Events,
 }
 
+#[cfg(feature = "state")]
+impl GuardTest {
+    pub(crate) fn saved(&self) -> SavedGuard {
+        SavedGuard {
+            rule: self.rule.clone(),
+            centre: self.design.centre,
+            peak: self.peak,
+            watch: self.watch.as_ref().map(|watch| (watch.detector.state(), watch.seen)),
+        }
+    }
+
+    /// Goes on from where the guard stood.
+    pub(crate) fn restore(&mut self, saved: &SavedGuard) {
+        self.design = Arc::new(Design { centre: saved.centre, ..Design::clone(&self.design) });
+        self.tests = Arc::default();
+        self.peak = saved.peak;
+        self.watch = saved
+            .watch
+            .as_ref()
+            .map(|(state, seen)| Watch { detector: RateDetector::resume(state), seen: *seen });
+    }
+}
+
 /// A latency that a guard looks for.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Probe {
     kind: ProbeKind,
     /// Nanoseconds, live's and the candidate's; nothing until live's quantile is known.
     pub(crate) frozen: Option<(u64, u64)>,
 }
 
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 enum ProbeKind {
     /// A quantile of live's, and how many times as long the candidate may take.
     TimesLive { quantile: f64, factor: f64 },

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 
-use super::attempt::{Attempt, Past};
+use super::attempt::{Attempt, Held, Past};
 use super::controller::{Control, LEASE_INTERVALS, Quarantined, Retained};
 use super::event::{Cause, EventKind};
 use super::guard::Evidence;
@@ -21,6 +21,8 @@ use crate::version::{Version, VersionId};
 
 /// Ended rollouts whose outcome and figures are remembered.
 const PAST_MAX: usize = 32;
+/// Identities that are quarantined at one time; the one that has been for longest is let go of first.
+const QUARANTINE_MAX: usize = 4_096;
 
 /// What a rollback did.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -87,6 +89,21 @@ impl<I: ?Sized, O> Control<I, O> {
         }
     }
 
+    /// Exposes a candidate as it was before the process ended without a word.
+    pub(crate) fn expose_again(
+        &mut self,
+        number: u32,
+        routing: &ArcSwap<Routing<I, O>>,
+        joins: &Joins,
+        now: Timestamp,
+    ) {
+        let held =
+            self.attempt_mut(number).and_then(|attempt| Some((attempt.held.take()?, attempt.state.step)));
+        let Some((Held { phase, weight, sample }, step)) = held else { return };
+        let again = Move::Expose { phase, weight, sample, step };
+        self.carry_out(number, again, Vec::new(), None, routing, joins, now);
+    }
+
     #[expect(clippy::too_many_arguments, reason = "the fields of a move")]
     pub(super) fn change_exposure(
         &mut self,
@@ -112,6 +129,7 @@ impl<I: ?Sized, O> Control<I, O> {
         attempt.state =
             State { phase, weight, sample, step, entered: now, first_request: None, ..attempt.state };
         attempt.before_step = before_step;
+        (attempt.carried, attempt.held) = ((0, 0), None);
         if !allocated {
             Arc::make_mut(&mut attempt.ledger).begin_era();
         }
@@ -164,6 +182,7 @@ impl<I: ?Sized, O> Control<I, O> {
                 attempt.previous = Some(before);
                 attempt.tripped = false;
                 attempt.before_step = (0, 0);
+                (attempt.carried, attempt.held) = ((0, 0), None);
                 let trial = std::mem::replace(&mut attempt.candidate, candidate);
                 let trial_control = control.map(|control| std::mem::replace(&mut attempt.control, control));
                 attempt.divergence = Divergence::default();
@@ -333,12 +352,24 @@ impl<I: ?Sized, O> Control<I, O> {
 
     /// An identity that did harm is not tried again by any plan.
     fn quarantine(&mut self, version: &Version<I, O>, cause: &Cause, now: Timestamp) -> Option<EventKind> {
-        if !matches!(cause, Cause::Guard { .. } | Cause::Tripped { .. }) {
+        let harmful = match cause {
+            Cause::Guard { .. } | Cause::Tripped { .. } => true,
+            // One crash may have another reason.
+            Cause::Crashed { ends } => *ends > 1,
+            _ => false,
+        };
+        if !harmful {
             return None;
         }
         let (id, reason) = (version.id, cause.to_string());
-        self.quarantine
-            .insert(version.identity, Quarantined { version: id, reason: reason.clone(), since: now });
+        let until = self.settings.quarantine_for.map(|age| now.plus(age));
+        let entry = Quarantined { version: id, reason: reason.clone(), since: now, until };
+        self.quarantine.insert(version.identity, entry);
+        while self.quarantine.len() > QUARANTINE_MAX {
+            let oldest =
+                self.quarantine.iter().min_by_key(|(_, entry)| entry.since).map(|(identity, _)| *identity);
+            oldest.and_then(|identity| self.quarantine.remove(&identity));
+        }
         Some(EventKind::Quarantined { version: id, reason })
     }
 

@@ -70,6 +70,13 @@ pub(crate) struct Verdicts {
     moved: Move,
 }
 
+impl Verdicts {
+    /// Whether what follows raises exposure.
+    pub(crate) fn raises(&self) -> bool {
+        matches!(self.moved, Move::Expose { .. } | Move::Promote)
+    }
+}
+
 impl Snapshot {
     /// Asks the guards. They are the host's code: no lock is held, and time may pass.
     pub(crate) fn ask<A: 'static>(&self, judge: &Judge<'_, A>) -> Verdicts {
@@ -394,8 +401,8 @@ impl<I: ?Sized, O> Control<I, O> {
             plan: attempt.plan.clone(),
             frozen: self.frozen.is_some(),
             progress: (
-                requests.saturating_sub(attempt.before_step.0),
-                labels.saturating_sub(attempt.before_step.1),
+                requests.saturating_sub(attempt.before_step.0) + attempt.carried.0,
+                labels.saturating_sub(attempt.before_step.1) + attempt.carried.1,
             ),
             now,
             before: match (&attempt.plan, attempt.state.step) {

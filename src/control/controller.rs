@@ -57,6 +57,8 @@ pub(crate) struct Settings {
     pub(crate) pins_max: usize,
     pub(crate) pins: PinPolicy,
     pub(crate) pins_last: Duration,
+    /// How long an identity that did harm is not tried again.
+    pub(crate) quarantine_for: Option<Duration>,
 }
 
 /// Versions of which figures are remembered, beside those that are in use.
@@ -73,14 +75,20 @@ pub(crate) struct Control<I: ?Sized, O> {
     pub(crate) live: Arc<Version<I, O>>,
     pub(crate) live_since: Timestamp,
     pub(crate) retained: VecDeque<Retained<I, O>>,
+    /// Retained by an earlier life of the handle, and not to be had.
+    pub(crate) unavailable: Vec<Unavailable>,
     pub(crate) attempts: Vec<Attempt<I, O>>,
     pub(crate) past: VecDeque<Past>,
     pub(crate) retired: Retired<I, O>,
     pub(crate) records: BTreeMap<VersionId, Record>,
     pub(crate) frozen: Option<String>,
     pub(crate) quarantine: BTreeMap<Identity, Quarantined>,
+    /// How often the process ended without a word while an identity was exposed.
+    pub(crate) crashes: BTreeMap<Identity, u32>,
     pub(crate) pins: Vec<Arc<PinSlot<I, O>>>,
     pub(crate) closed: bool,
+    /// Another process has the state.
+    pub(crate) looks_on: bool,
     /// Guards of rollouts that are over: dropping one is the host's code, so it is done outside of the lock.
     pub(crate) discarded: Vec<Arc<dyn Guard>>,
     /// Versions that could not replace what they lost.
@@ -97,7 +105,7 @@ pub(crate) struct Control<I: ?Sized, O> {
     built: Timestamp,
     /// When figures and evidence were last brought together.
     pub(super) collected_at: Timestamp,
-    tries: Tries,
+    pub(super) tries: Tries,
     /// How traffic is divided among several candidates, while it is.
     pub(super) allocating: Option<Allocating>,
     pub(super) arms: BTreeMap<u32, Windows>,
@@ -107,7 +115,7 @@ pub(crate) struct Control<I: ?Sized, O> {
     pub(super) salt: Box<[u8]>,
     next_arm: u32,
     pub(super) next_exposure: u32,
-    next_attempt: u32,
+    pub(super) next_attempt: u32,
     /// Two tallies that are empty between ticks; what stripes are swapped with and drained into.
     pub(super) scratch: (Tally, Tally),
     pub(super) scratch_units: Units,
@@ -127,6 +135,20 @@ pub(crate) struct Record {
     pub(crate) lifetime: u32,
 }
 
+/// A retained version that cannot be gone back to as it is.
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+#[non_exhaustive]
+pub struct Unavailable {
+    /// The version.
+    pub version: VersionId,
+    /// What it must be.
+    pub identity: Identity,
+    /// Since when it is retained.
+    pub since: Timestamp,
+    /// Why not.
+    pub reason: String,
+}
+
 /// An identity that no plan tries again.
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 #[non_exhaustive]
@@ -137,6 +159,8 @@ pub struct Quarantined {
     pub reason: String,
     /// Since when.
     pub since: Timestamp,
+    /// Until when; for good, or until it is released, where it is not told.
+    pub until: Option<Timestamp>,
 }
 
 impl<I: ?Sized, O> Control<I, O> {
@@ -149,14 +173,17 @@ impl<I: ?Sized, O> Control<I, O> {
             live: Arc::clone(&live),
             live_since: now,
             retained: VecDeque::new(),
+            unavailable: Vec::new(),
             attempts: Vec::new(),
             past: VecDeque::new(),
             retired: Retired::default(),
             records: BTreeMap::new(),
             frozen: None,
             quarantine: BTreeMap::new(),
+            crashes: BTreeMap::new(),
             pins: Vec::new(),
             closed: false,
+            looks_on: false,
             discarded: Vec::new(),
             degraded: BTreeSet::new(),
             lease: Arc::new(Lease::new(now)),
@@ -279,7 +306,9 @@ impl<I: ?Sized, O> Control<I, O> {
         let slot = (1..=ROLLOUTS_MAX).find(|slot| !taken(slot))?;
         let number = self.next_attempt;
         self.next_attempt += 1;
-        if self.attempts.iter().all(|attempt| attempt.state.weight == Share::NONE) {
+        let on_no_canary =
+            |attempt: &Attempt<I, O>| attempt.state.weight == Share::NONE && attempt.held.is_none();
+        if self.attempts.iter().all(on_no_canary) {
             // Nobody is on a canary: the next one may begin with other users than the last one did.
             self.salt = format!("{}-{number}", self.settings.name).into_bytes().into();
         }
@@ -310,6 +339,8 @@ impl<I: ?Sized, O> Control<I, O> {
             previous: None,
             tripped: false,
             before_step: (0, 0),
+            carried: (0, 0),
+            held: None,
             shadow_before: shadow,
             ledger: Arc::new(Ledger::new(self.settings.exposure.maturity)),
             probes: Vec::new(),
@@ -347,6 +378,17 @@ impl<I: ?Sized, O> Control<I, O> {
     pub(crate) fn room_for(&self, number: u32) -> Share {
         let own = self.attempt(number).map_or(Share::NONE, |attempt| attempt.state.weight);
         Share::from_buckets(self.buckets.live().buckets() + own.buckets())
+    }
+
+    /// The attempts that an input by hand would expose more than before.
+    pub(crate) fn raised_by(&self, number: u32, input: &Input) -> Vec<u32> {
+        let raised = self.attempt(number).is_some_and(|attempt| match input {
+            Input::Shadow(sample) => *sample > attempt.state.sample,
+            Input::Canary(weight) => *weight > attempt.state.weight,
+            Input::Promote => true,
+            Input::Judged(_) => false,
+        });
+        if raised { vec![number] } else { Vec::new() }
     }
 
     /// Moves an attempt by hand.
@@ -435,6 +477,7 @@ impl<I: ?Sized, O> Control<I, O> {
         attempt.keys = None;
         attempt.divergence = Divergence::default();
         attempt.before_step = (0, 0);
+        attempt.carried = (0, 0);
         let before = [
             std::mem::replace(&mut attempt.candidate, candidate),
             std::mem::replace(&mut attempt.control, control),
@@ -460,6 +503,7 @@ impl<I: ?Sized, O> Control<I, O> {
         let progress = self.progress(number);
         if let Some(attempt) = self.attempt_mut(number) {
             attempt.before_step = progress;
+            attempt.carried = (0, 0);
         }
     }
 
@@ -539,6 +583,7 @@ impl<I: ?Sized, O> Control<I, O> {
         }
         self.pins.retain(|pin| Arc::strong_count(pin) > 1);
         self.trim_retained(now);
+        self.quarantine.retain(|_, entry| entry.until.is_none_or(|until| until > now));
     }
 
     /// What a step may take does not include the time in which no plan could leave one.

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use super::allocation::Allotted;
 use crate::clock::Timestamp;
 use crate::share::Share;
@@ -33,8 +35,8 @@ pub(super) struct Feeds {
 }
 
 /// What an exposure's requests are evidence in.
-#[derive(Clone, PartialEq)]
-pub(super) struct EvidenceFeed {
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct EvidenceFeed {
     pub(super) attempt: u32,
     pub(super) side: Side,
     /// The stretch between two changes of exposure that they were made in.

@@ -28,6 +28,9 @@ pub struct Event {
     pub at: Timestamp,
     /// The routing table that was in force after it.
     pub epoch: u64,
+    /// Who, where it was done through a handle that [acts for](crate::ModelHandle::by) somebody.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub actor: Option<Arc<str>>,
     /// What.
     #[serde(flatten)]
     pub kind: EventKind,
@@ -183,6 +186,11 @@ pub enum EventKind {
         /// Why.
         reason: String,
     },
+    /// An identity was released from quarantine: plans may try it again.
+    Released {
+        /// The version that had it.
+        version: VersionId,
+    },
     /// A version is retained no longer: it is freed when the last request that uses it is done.
     Retired {
         /// The version.
@@ -200,6 +208,47 @@ pub enum EventKind {
         /// What stood in the way.
         reason: String,
     },
+    /// The handle goes on from what an earlier life of it has written down.
+    Started {
+        /// Live.
+        live: VersionId,
+        /// The candidates of the rollouts that ran. What becomes of each is an event of its own.
+        rollouts: Vec<VersionId>,
+        /// The life before did not end by [`close`](crate::ModelHandle::close).
+        crashed: bool,
+        /// Bytes at the end of the journal that were an unfinished record, and were cut off.
+        torn_bytes: u64,
+    },
+    /// Another process has the state: this one answers with what is live there, and tries nothing until it takes over.
+    LookingOn {
+        /// Live.
+        live: VersionId,
+    },
+    /// The process that had the state has let go of it, and this one goes on. What it goes on with follows.
+    TakenOver,
+    /// What was live cannot be used any more, and another version is.
+    FellBack {
+        /// Live before.
+        from: VersionId,
+        /// Live now.
+        to: VersionId,
+        /// What stood in the way.
+        reason: String,
+    },
+    /// A retained version cannot be gone back to.
+    Unavailable {
+        /// The version.
+        version: VersionId,
+        /// What stands in the way.
+        reason: String,
+    },
+    /// What happens cannot be written to disk: the handle goes on, raises no exposure, and a start would not know.
+    NotDurable {
+        /// What stands in the way.
+        reason: String,
+    },
+    /// All that happened is on disk again.
+    Durable,
     /// The handle was closed: nothing is tried any more, live goes on answering until the handle is dropped.
     Closed,
 }
@@ -235,6 +284,16 @@ pub enum Cause {
     },
     /// The handle was closed.
     Closed,
+    /// The process ended without a word while the version was exposed.
+    Crashed {
+        /// How often.
+        ends: u32,
+    },
+    /// The version was not to be had at a start.
+    Missing {
+        /// What stood in the way.
+        reason: String,
+    },
 }
 
 impl fmt::Display for Cause {
@@ -247,6 +306,10 @@ impl fmt::Display for Cause {
             Self::Eliminated => f.write_str("another version is better"),
             Self::Superseded { by } => write!(f, "{by} became live"),
             Self::Closed => f.write_str("the handle was closed"),
+            Self::Crashed { ends } => {
+                write!(f, "the process ended without a word while it was exposed, {ends} times")
+            }
+            Self::Missing { reason } => write!(f, "it is not to be had: {reason}"),
         }
     }
 }
@@ -308,9 +371,34 @@ impl fmt::Display for Event {
             EventKind::Quarantined { version, .. } => {
                 write!(f, "{version} is quarantined: no plan tries it again until it is released")
             }
+            EventKind::Released { version } => write!(f, "{version} is released from quarantine"),
             EventKind::Retired { version } => write!(f, "{version} is no longer retained"),
             EventKind::Dropped { version } => write!(f, "{version} was freed"),
             EventKind::Degraded { version, reason } => write!(f, "{version} is short of sessions: {reason}"),
+            EventKind::Started { live, rollouts, crashed, torn_bytes } => {
+                write!(f, "started with {live} live and {} rollouts", rollouts.len())?;
+                if *crashed {
+                    f.write_str(", after an end without a word")?;
+                }
+                if *torn_bytes > 0 {
+                    write!(f, "; {torn_bytes} bytes of an unfinished record were cut off the journal")?;
+                }
+                Ok(())
+            }
+            EventKind::LookingOn { live } => {
+                write!(f, "another process has the state: {live} answers here, and nothing is tried")
+            }
+            EventKind::TakenOver => f.write_str("taken over from the process that had the state"),
+            EventKind::FellBack { from, to, reason } => {
+                write!(f, "{to} is live, because {from} cannot be used: {reason}")
+            }
+            EventKind::Unavailable { version, reason } => {
+                write!(f, "{version} cannot be gone back to: {reason}")
+            }
+            EventKind::NotDurable { reason } => {
+                write!(f, "what happens is not on disk: {reason}")
+            }
+            EventKind::Durable => f.write_str("all that happened is on disk again"),
             EventKind::Closed => f.write_str("closed"),
         }
     }
@@ -331,6 +419,8 @@ impl fmt::Display for Because<'_> {
 /// The log and the subscribers. Owned by the control side; announcing blocks on nobody.
 pub(crate) struct Announcer {
     next: u64,
+    /// Who acts, while somebody does.
+    pub(crate) actor: Option<Arc<str>>,
     log: VecDeque<Arc<Event>>,
     log_max: usize,
     subscribers: Vec<Subscriber>,
@@ -343,12 +433,13 @@ struct Subscriber {
 
 impl Announcer {
     pub(crate) fn new(log_max: usize) -> Self {
-        Self { next: 1, log: VecDeque::new(), log_max, subscribers: Vec::new() }
+        Self { next: 1, actor: None, log: VecDeque::new(), log_max, subscribers: Vec::new() }
     }
 
     /// Appends an event to the log and offers it to every subscriber that has room for it.
     pub(crate) fn announce(&mut self, at: Timestamp, epoch: u64, kind: EventKind) {
-        let event = Arc::new(Event { sequence: self.next, at, epoch, kind });
+        let actor = self.actor.clone();
+        let event = Arc::new(Event { sequence: self.next, at, epoch, actor, kind });
         self.next += 1;
         while self.log.len() >= self.log_max.max(1) {
             self.log.pop_front();
@@ -362,6 +453,24 @@ impl Announcer {
             }
             Err(TrySendError::Disconnected(_)) => false,
         });
+    }
+
+    /// The number of the next event.
+    #[cfg(feature = "state")]
+    pub(crate) fn next(&self) -> u64 {
+        self.next
+    }
+
+    /// Goes on counting where an earlier life of the handle was.
+    #[cfg(feature = "state")]
+    pub(crate) fn go_on(&mut self, next: u64) {
+        self.next = self.next.max(next);
+    }
+
+    /// The events from a number on, as far as they are remembered.
+    #[cfg(feature = "state")]
+    pub(crate) fn since(&self, sequence: u64) -> Vec<Arc<Event>> {
+        self.log.iter().filter(|event| event.sequence >= sequence).cloned().collect()
     }
 
     pub(crate) fn subscribe(&mut self, room: usize) -> Subscription {
@@ -471,7 +580,13 @@ mod tests {
     fn an_event_survives_serde() {
         let cause = Cause::Operator { reason: "complaints".into() };
         let kind = EventKind::Aborted { version: VersionId::new("v2").unwrap(), cause };
-        let event = Event { sequence: 7, at: Timestamp::from_unix_seconds(5), epoch: 3, kind };
+        let event = Event {
+            sequence: 7,
+            at: Timestamp::from_unix_seconds(5),
+            epoch: 3,
+            actor: Some("ada".into()),
+            kind,
+        };
         let json = serde_json::to_string(&event).unwrap();
         assert_eq!(serde_json::from_str::<Event>(&json).unwrap(), event);
         assert_eq!(event.to_string(), "v2 taken off (by hand: complaints)");

@@ -2,6 +2,8 @@
 
 pub mod guard;
 
+#[cfg(feature = "state")]
+pub(crate) mod adopt;
 pub(crate) mod allocation;
 pub(crate) mod alpha;
 pub(crate) mod attempt;
@@ -16,6 +18,8 @@ pub(crate) mod phase;
 pub(crate) mod pins;
 pub(crate) mod plan;
 pub(crate) mod rollout;
+#[cfg(feature = "state")]
+pub(crate) mod saved;
 
 mod counter;
 mod divide;

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use super::guard::Verdict;
@@ -11,7 +12,7 @@ use crate::clock::Timestamp;
 use crate::share::Share;
 
 /// The state of a rollout that transitions depend on.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct State {
     pub(crate) phase: Phase,
     /// The share of requests that the candidate answers.

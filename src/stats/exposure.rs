@@ -77,6 +77,23 @@ impl Keys {
         Self { seen: FirstSeen::new(KEYS_MAX), thinning: AtomicU32::new(0), seed }
     }
 
+    /// What was kept of the keys that were seen.
+    #[cfg(feature = "state")]
+    pub(crate) fn seen(&self) -> impl Iterator<Item = u64> + '_ {
+        self.seen.seen()
+    }
+
+    /// Goes on with keys that were seen.
+    #[cfg(feature = "state")]
+    pub(crate) fn restored(seed: u64, seen: impl IntoIterator<Item = u64>) -> Self {
+        let keys = Self::new(seed);
+        for hash in seen {
+            keys.seen.is_new(hash);
+        }
+        keys.relieve();
+        keys
+    }
+
     #[inline]
     fn is_first(&self, key: u64) -> bool {
         let hash = mix(key ^ self.seed);

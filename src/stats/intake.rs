@@ -4,6 +4,8 @@ use parking_lot::Mutex;
 
 use super::divergence::Divergence;
 use super::evidence::pair::PairCounts;
+#[cfg(feature = "state")]
+use super::evidence::waiting::SavedWaiting;
 use super::evidence::waiting::{Labels, Maturity, Place, Taken, Waiting};
 use super::sequential::Additive;
 use super::tally::Tally;
@@ -47,6 +49,19 @@ impl Intake {
         let mut tally = collected.tally.clone();
         tally.reset();
         Self::of(tally, collected.waiting.like())
+    }
+
+    /// Goes on with labels that waited when they were saved.
+    #[cfg(feature = "state")]
+    pub(crate) fn restore(&self, saved: SavedWaiting) {
+        let waiting = &mut self.collected.lock().waiting;
+        *waiting = waiting.restored(saved);
+    }
+
+    /// The labels that wait.
+    #[cfg(feature = "state")]
+    pub(crate) fn waiting(&self) -> Waiting {
+        self.collected.lock().waiting.clone()
     }
 
     /// Adds what has collected to `tally`, hands out the rest, and begins anew. Labels that wait stay.

@@ -29,6 +29,8 @@ pub(super) struct Files {
     pub(super) scan: Scan,
     /// SHA-256 over all files; that of the one file where there is only one.
     pub(super) digest: [u8; 32],
+    /// SHA-256 of each file: the model's own without a name, then those that it refers to, as it does.
+    pub(super) parts: Vec<(String, [u8; 32])>,
     /// Size of all files, in bytes.
     pub(super) bytes: u64,
     stamps: Vec<(PathBuf, Stamp)>,
@@ -45,6 +47,7 @@ impl Files {
             source: Source::File(absolute.clone()),
             name,
             digest: Sha256::digest(&main).into(),
+            parts: Vec::new(),
             bytes: main.len() as u64,
             scan,
             stamps: vec![(absolute, stamp)],
@@ -62,7 +65,8 @@ impl Files {
             return Err(LoadError::Refused { file: name, cause });
         }
         let (digest, size) = (Sha256::digest(&bytes).into(), bytes.len() as u64);
-        Ok(Self { source: Source::Bytes(bytes), name, scan, digest, bytes: size, stamps: Vec::new() })
+        let parts = vec![(String::new(), digest)];
+        Ok(Self { source: Source::Bytes(bytes), name, scan, digest, parts, bytes: size, stamps: Vec::new() })
     }
 
     /// Refuses where a file is no longer the one that was read: its digest would vouch for something else.
@@ -95,6 +99,7 @@ impl Files {
             let parts = parts.iter().map(|(location, digest)| (location.as_str(), digest.as_slice()));
             self.digest = *Identity::of(parts).as_bytes();
         }
+        self.parts = parts;
         Ok(())
     }
 

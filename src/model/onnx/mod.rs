@@ -7,6 +7,7 @@
 //!
 //! The versions of ort, ndarray and half that appear in signatures here are re-exported: [`ort`], [`ndarray`], [`half`].
 
+mod codec;
 mod discovery;
 mod element;
 mod feed;
@@ -14,6 +15,7 @@ mod files;
 mod interface;
 mod load;
 mod onnx_model;
+mod opsets;
 mod options;
 mod outputs;
 mod pipeline;
@@ -23,6 +25,7 @@ mod scan;
 mod session;
 mod signature;
 mod tensors;
+mod trace;
 mod watch;
 
 pub use element::{Element, ElementType, Primitive};
@@ -34,4 +37,8 @@ pub use pipeline::Pipeline;
 pub use runtime::{Runtime, RuntimeBuilder, RuntimeError};
 pub use signature::{Dimension, Kind, Port, Signature};
 pub use tensors::{Label, Tensor, Tensors, Value};
+pub use trace::Trace;
 pub use {half, ndarray, ort};
+
+#[cfg(feature = "repository")]
+pub(crate) use {codec::Codec, pipeline::version_of};

@@ -15,9 +15,10 @@ use super::load::Loaded;
 use super::options::{Optimization, Options};
 use super::outputs::Outputs;
 use super::pipeline::Pipeline;
-use super::session::Call;
+use super::session::{Call, Session};
 use super::signature::{Dimension, Kind, Signature};
-use super::tensors::{Tensor, Tensors, Value};
+use super::tensors::{Label, Tensor, Tensors, Value};
+use super::trace::Trace;
 use super::watch::Deadline;
 use crate::error::{LoadError, ModelError};
 use crate::model::{Description, Identity, Model};
@@ -193,9 +194,30 @@ impl OnnxModel {
         Pipeline::new(self, spec, encode, decode)
     }
 
+    /// SHA-256 of each file that was read when the model was opened: its own, under an empty name, then those that it refers
+    /// to, by the names it gives them. These bytes are what [`load`](Model::load) loads, or it refuses.
+    pub fn digests(&self) -> impl Iterator<Item = (&str, &[u8; 32])> {
+        self.files.parts.iter().map(|(name, digest)| (name.as_str(), digest))
+    }
+
     /// What the model takes and gives; known once it is loaded.
     pub fn signature(&self) -> Option<&Signature> {
         self.loaded.get().map(|loaded| &loaded.signature)
+    }
+
+    /// The labels of a classifier that the file itself names, in the order of its scores; known before it is loaded.
+    pub fn labels(&self) -> &[Label] {
+        &self.files.scan.labels
+    }
+
+    /// The operator sets that the file needs: domain (`ai.onnx` is spelled out) and version; known before it is loaded.
+    pub fn opsets(&self) -> &[(String, i64)] {
+        &self.files.scan.opsets
+    }
+
+    /// What errors call it: the path as it was given, or the name given to bytes.
+    pub fn name(&self) -> &str {
+        &self.files.name
     }
 
     /// SHA-256 of the file, or over those of all files where there are several.
@@ -220,6 +242,24 @@ impl OnnxModel {
         encode: impl FnOnce(&mut Feed<'_, 'i>) -> Result<(), ModelError>,
         decode: impl FnOnce(&Outputs<'_>) -> Result<R, ModelError>,
     ) -> Result<R, ModelError> {
+        self.with_session(deadline, |session, call| session.answer(call, encode, decode))
+    }
+
+    /// Runs the model once, and keeps what went in and what came out.
+    pub(super) fn trace<'i, R>(
+        &self,
+        encode: impl FnOnce(&mut Feed<'_, 'i>) -> Result<(), ModelError>,
+        decode: impl FnOnce(&Outputs<'_>) -> Result<R, ModelError>,
+    ) -> Result<Trace<R>, ModelError> {
+        self.with_session(None, |session, call| session.trace(call, encode, decode))
+    }
+
+    #[inline]
+    fn with_session<R>(
+        &self,
+        deadline: Option<Deadline>,
+        run: impl FnOnce(&mut Session, &Call<'_>) -> Result<R, ModelError>,
+    ) -> Result<R, ModelError> {
         let Loaded { interface, pool, watches, .. } = self.loaded.get().ok_or(ModelError::NotLoaded)?;
         let max_wait = self.options.max_wait;
         let patience = deadline.map_or(max_wait, |deadline| max_wait.min(deadline.left()));
@@ -230,11 +270,11 @@ impl OnnxModel {
             });
         };
         let call = Call { interface, watches, slot: lease.slot, deadline };
-        lease.worker.answer(&call, encode, decode)
+        run(&mut lease.worker, &call)
     }
 
     #[cfg(test)]
-    pub(super) fn leases(&self) -> impl Iterator<Item = super::pool::Lease<'_, super::session::Session>> {
+    pub(super) fn leases(&self) -> impl Iterator<Item = super::pool::Lease<'_, Session>> {
         self.loaded.get().into_iter().flat_map(|loaded| loaded.pool.each())
     }
 

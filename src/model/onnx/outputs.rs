@@ -134,7 +134,7 @@ impl<'s> Outputs<'s> {
     pub fn to_tensors(&self) -> Result<Tensors, ModelError> {
         let values = self.ports.iter().enumerate();
         let values = values.map(|(index, port)| Ok((port.name.clone(), self.value(index)?)));
-        Ok(Tensors::of_outputs(values.collect::<Result<_, ModelError>>()?))
+        Ok(Tensors::of_ports(values.collect::<Result<_, ModelError>>()?))
     }
 
     fn find(&self, output: impl OutputKey) -> Result<(&Port, &DynValue), ModelError> {
@@ -162,7 +162,8 @@ fn unreadable(port: &Port, error: &ort::Error) -> ModelError {
     ModelError::invalid_output(format!("output `{port}`: {}", error.message()))
 }
 
-fn copied(value: &DynValue) -> ort::Result<Value> {
+/// A value, copied out of ONNX Runtime.
+pub(super) fn copied(value: &DynValue) -> ort::Result<Value> {
     match value.dtype() {
         ValueType::Tensor { ty, .. } => match ElementType::of_ort(*ty) {
             Some(element) => copied_tensor(value, element).map(Value::Tensor),

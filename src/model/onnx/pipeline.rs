@@ -5,9 +5,11 @@ use std::time::Duration;
 
 use semver::Version;
 
+use super::codec::Codec;
 use super::feed::Feed;
 use super::onnx_model::OnnxModel;
 use super::outputs::Outputs;
+use super::trace::Trace;
 use super::watch::Deadline;
 use crate::error::{LoadError, ModelError};
 use crate::model::{Description, Identity, Model};
@@ -18,12 +20,8 @@ pub struct Pipeline<I: ?Sized, O> {
     model: OnnxModel,
     spec: String,
     parsed: Result<(String, Version), String>,
-    encode: Box<Encode<I>>,
-    decode: Box<Decode<O>>,
+    codec: Codec<I, O>,
 }
-
-type Encode<I> = dyn for<'a> Fn(&'a I, &mut Feed<'_, 'a>) -> Result<(), ModelError> + Send + Sync;
-type Decode<O> = dyn Fn(&Outputs<'_>) -> Result<O, ModelError> + Send + Sync;
 
 impl<I: ?Sized, O> Pipeline<I, O> {
     pub(super) fn new<E, D>(model: OnnxModel, spec: &str, encode: E, decode: D) -> Self
@@ -31,8 +29,14 @@ impl<I: ?Sized, O> Pipeline<I, O> {
         E: for<'a> Fn(&'a I, &mut Feed<'_, 'a>) -> Result<(), ModelError> + Send + Sync + 'static,
         D: Fn(&Outputs<'_>) -> Result<O, ModelError> + Send + Sync + 'static,
     {
-        let (encode, decode) = (Box::new(encode), Box::new(decode));
-        Self { model, spec: spec.to_owned(), parsed: parsed(spec), encode, decode }
+        Self { model, spec: spec.to_owned(), parsed: parsed(spec), codec: Codec::new(encode, decode) }
+    }
+
+    /// With a name and a version that have been read before, and closures that others may share.
+    #[cfg(feature = "repository")]
+    pub(crate) fn of(model: OnnxModel, name: &str, version: &Version, codec: Codec<I, O>) -> Self {
+        let spec = format!("{name}@{version}");
+        Self { model, spec, parsed: Ok((name.to_owned(), version.clone())), codec }
     }
 
     /// The model inside.
@@ -45,8 +49,36 @@ impl<I: ?Sized, O> Pipeline<I, O> {
         self.parsed.as_ref().ok().map(|(name, version)| (name.as_str(), version))
     }
 
+    /// Answers one request and keeps what it became on the way: the tensors that `encode` wrote and those that the model
+    /// gave, copied. For checks and for recording samples; it takes the slower way of running a session, and copies.
+    ///
+    /// ```
+    /// use switchback::model::onnx::{Feed, OnnxModel, Outputs, ndarray::array};
+    /// use switchback::Model;
+    ///
+    /// let model = OnnxModel::from_file("tests/models/affine.onnx")?.pipeline(
+    ///     "ages@1.0",
+    ///     |age: &f32, feed: &mut Feed<'_, '_>| Ok(feed.buffer("x", &[1, 3])?[0] = *age),
+    ///     |outputs: &Outputs<'_>| outputs.scalar::<f32>("y"),
+    /// );
+    /// model.load()?;
+    /// let trace = model.trace(&31.0)?;
+    /// assert_eq!(trace.inputs.get("x"), Some(&array![[31.0_f32, 0.0, 0.0]].into_dyn()));
+    /// assert_eq!(trace.outputs.get("y"), Some(&array![[31.5_f32]].into_dyn()));
+    /// assert_eq!(trace.answer?, 31.5);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Where `encode` or the model fails. A failure of `decode` is the trace's [`answer`](Trace::answer), since there are
+    /// tensors to look at.
+    pub fn trace(&self, input: &I) -> Result<Trace<O>, ModelError> {
+        self.model.trace(|feed| self.codec.encode(input, feed), |outputs| self.codec.decode(outputs))
+    }
+
     fn ask(&self, input: &I, deadline: Option<Deadline>) -> Result<O, ModelError> {
-        self.model.ask(deadline, |feed| (self.encode)(input, feed), |outputs| (self.decode)(outputs))
+        self.model.ask(deadline, |feed| self.codec.encode(input, feed), |outputs| self.codec.decode(outputs))
     }
 }
 
@@ -112,15 +144,20 @@ fn parsed(spec: &str) -> Result<(String, Version), String> {
     if name.trim().is_empty() {
         return Err(wrong("has no name"));
     }
-    let padding = match version.bytes().filter(|&byte| byte == b'.').count() {
+    match version_of(version) {
+        Ok(version) => Ok((name.to_owned(), version)),
+        Err(error) => Err(wrong(&format!("has a version that does not parse ({error})"))),
+    }
+}
+
+/// `1.2.3`, parts that are left out being 0.
+pub(crate) fn version_of(text: &str) -> Result<Version, semver::Error> {
+    let padding = match text.bytes().filter(|&byte| byte == b'.').count() {
         0 => ".0.0",
         1 => ".0",
         _ => "",
     };
-    match Version::parse(&format!("{version}{padding}")) {
-        Ok(version) => Ok((name.to_owned(), version)),
-        Err(error) => Err(wrong(&format!("has a version that does not parse ({error})"))),
-    }
+    Version::parse(&format!("{text}{padding}"))
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use ort::environment::{Environment, EnvironmentBuilder, GlobalThreadPoolOptions};
 use parking_lot::Mutex;
+use semver::Version;
 use thiserror::Error;
 
 use super::discovery::{self, Place};
@@ -34,6 +35,7 @@ use super::discovery::{self, Place};
 pub struct Runtime {
     environment: Environment,
     library: Option<PathBuf>,
+    version: Option<Version>,
 }
 
 impl Runtime {
@@ -54,6 +56,11 @@ impl Runtime {
     /// The file that was loaded; unknown where the host brought its own environment.
     pub fn library(&self) -> Option<&Path> {
         self.library.as_deref()
+    }
+
+    /// The library's version; unknown where the host brought its own environment.
+    pub fn version(&self) -> Option<&Version> {
+        self.version.as_ref()
     }
 
     /// What the library says of its own build: version control's revision, kind of build, compiler flags.
@@ -114,10 +121,12 @@ impl RuntimeBuilder {
             return self.matching(runtime);
         }
         let runtime = match self.environment {
-            Some(environment) => Runtime { environment, library: None },
+            Some(environment) => Runtime { environment, library: None, version: None },
             None => {
                 let (builder, library) = process.load(self.path)?;
-                Runtime { environment: environment(builder, self.threads)?, library: Some(library) }
+                let version = crate::os::onnxruntime_version(&library);
+                let version = version.and_then(|version| Version::parse(&version).ok());
+                Runtime { environment: environment(builder, self.threads)?, library: Some(library), version }
             }
         };
         process.runtime = Some(runtime.clone());

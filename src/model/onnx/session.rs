@@ -6,8 +6,10 @@ use ort::value::{DynTensor, DynValue, TensorElementType, ValueType};
 
 use super::feed::{Buffers, Feed, engine};
 use super::interface::Interface;
-use super::outputs::Outputs;
+use super::outputs::{Outputs, copied};
 use super::pool::Worker;
+use super::tensors::Tensors;
+use super::trace::Trace;
 use super::watch::{Deadline, Watches, quiet_options};
 use crate::error::ModelError;
 
@@ -78,6 +80,26 @@ impl Session {
         let (values, options) = (given.with(buffers), call.options());
         let outputs = call.run(is_inside, || session.run_with_options(&values[..], options))?;
         decode(&Outputs::new(&call.interface.outputs, outputs))
+    }
+
+    /// Runs the model once, and keeps what went in and what came out.
+    pub(super) fn trace<'i, R>(
+        &mut self,
+        call: &Call<'_>,
+        encode: impl FnOnce(&mut Feed<'_, 'i>) -> Result<(), ModelError>,
+        decode: impl FnOnce(&Outputs<'_>) -> Result<R, ModelError>,
+    ) -> Result<Trace<R>, ModelError> {
+        let mut feed = Feed::new(call.interface, &mut self.buffers);
+        encode(&mut feed)?;
+        let given = feed.finish()?;
+        let Self { session, buffers, is_inside, .. } = self;
+        let (values, options) = (given.with(buffers), call.options());
+        let names = call.interface.inputs.iter().map(|input| input.name.clone());
+        let inputs = names.zip(&values).map(|(name, value)| Ok((name, copied(value).map_err(engine)?)));
+        let inputs = Tensors::of_ports(inputs.collect::<Result<_, ModelError>>()?);
+        let outputs = call.run(is_inside, || session.run_with_options(&values[..], options))?;
+        let outputs = Outputs::new(&call.interface.outputs, outputs);
+        Ok(Trace::new(inputs, outputs.to_tensors()?, decode(&outputs)))
     }
 
     fn answer_from_buffers<R>(

@@ -77,8 +77,8 @@ impl Tensors {
         self.values.is_empty()
     }
 
-    /// For outputs, whose names a model cannot repeat.
-    pub(super) fn of_outputs(values: Vec<(Arc<str>, Value)>) -> Self {
+    /// For inputs and outputs of a model, which cannot repeat their names.
+    pub(super) fn of_ports(values: Vec<(Arc<str>, Value)>) -> Self {
         Self { values }
     }
 }

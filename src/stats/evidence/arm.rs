@@ -1,12 +1,14 @@
 //! What the units of one arm came to.
 
+use serde::{Deserialize, Serialize};
+
 use super::{Decision, loss, losses, merge_each, step, wrong_class};
 use crate::stats::fixed::Sign;
 use crate::stats::sequential::{Additive, Events, Scores, Values};
 use crate::task::{Actual, Kept, Kpi, TaskKind};
 
 /// Units of one arm, and what became of them.
-#[derive(Debug, Clone, PartialEq, Default)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub(crate) struct ArmCounts {
     pub(crate) units: UnitCounts,
     pub(crate) labels: ArmLabels,
@@ -23,7 +25,7 @@ impl Additive for ArmCounts {
 }
 
 /// What is known of a unit as soon as it is answered.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub(crate) struct UnitCounts {
     pub(crate) units: u64,
     /// Units on which the version failed. One refused because of its input has not failed, and is no unit.
@@ -69,7 +71,7 @@ impl Additive for UnitCounts {
 }
 
 /// What is known of units once their truth is.
-#[derive(Debug, Clone, PartialEq, Default)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub(crate) struct ArmLabels {
     /// Units whose truth is known.
     pub(crate) known: u64,
@@ -87,7 +89,7 @@ pub(crate) struct ArmLabels {
 }
 
 /// The values of one business figure.
-#[derive(Debug, Clone, PartialEq, Default)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub(crate) struct KpiCounts {
     /// Between its bounds: 0 for the lower, 1 for the upper one. None of a figure without bounds.
     pub(crate) scores: Scores,

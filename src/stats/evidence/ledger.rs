@@ -11,7 +11,7 @@ use crate::clock::Timestamp;
 use crate::stats::sequential::{Additive, Blocks, ByOdds, Odds};
 
 /// What was counted in one block of time.
-#[derive(Debug, Clone, PartialEq, Default)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub(crate) struct Counts {
     pub(crate) pairs: PairCounts,
     pub(crate) pair_labels: PairLabels,
@@ -41,7 +41,7 @@ impl Additive for Counts {
 }
 
 /// Whose requests an exposure counts, in the eyes of one attempt.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Side {
     /// The candidate's, on the canary.
     Candidate(Split),
@@ -52,7 +52,7 @@ pub(crate) enum Side {
 }
 
 /// How traffic is split between a canary and its control.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Split {
     /// Of requests without a key.
     pub(crate) requests: Odds,
@@ -110,6 +110,33 @@ pub struct Coverage {
     pub predictions: u64,
     /// Those of them whose truth was known when the cohort matured.
     pub labelled: u64,
+}
+
+/// The evidence of one attempt, as it is written down between two ticks.
+#[cfg(feature = "state")]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct SavedLedger {
+    blocks: Blocks<Counts>,
+    fresh: Counts,
+    era: u32,
+    cohorts: BTreeMap<u64, Cohort>,
+    late: u64,
+}
+
+#[cfg(feature = "state")]
+impl Ledger {
+    /// What is to be written down. The caller has just settled it.
+    pub(crate) fn saved(&self) -> SavedLedger {
+        let Self { blocks, fresh, era, cohorts, late, .. } = self;
+        let (blocks, fresh, cohorts) = (blocks.clone(), fresh.clone(), cohorts.clone());
+        SavedLedger { blocks, fresh, era: *era, cohorts, late: *late }
+    }
+
+    /// Goes on from what was written down.
+    pub(crate) fn restored(saved: SavedLedger, maturity: Maturity) -> Self {
+        let SavedLedger { blocks, fresh, era, cohorts, late } = saved;
+        Self { blocks, fresh, era, cohorts, late, ..Self::new(maturity) }
+    }
 }
 
 impl Ledger {

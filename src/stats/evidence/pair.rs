@@ -1,5 +1,7 @@
 //! What two versions made of the same inputs.
 
+use serde::{Deserialize, Serialize};
+
 use super::{Decision, loss, losses, merge_each, step, wrong_class};
 use crate::stats::divergence::Pair;
 use crate::stats::fixed::Sign;
@@ -7,7 +9,7 @@ use crate::stats::sequential::{Additive, Events, PairedEvents, Scores, Values};
 use crate::task::{Actual, Kept, TaskKind};
 
 /// What is known of pairs as soon as both have answered.
-#[derive(Debug, Clone, PartialEq, Default)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub(crate) struct PairCounts {
     /// Who failed.
     pub(crate) failed: PairedEvents,
@@ -51,7 +53,7 @@ impl Additive for PairCounts {
 }
 
 /// What is known of pairs once their truth is, or once it is plain that it never will be.
-#[derive(Debug, Clone, PartialEq, Default)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub(crate) struct PairLabels {
     pub(crate) known: u64,
     /// Of a yes or no: by live's [`Decision`], the candidate's and the truth.
@@ -67,7 +69,7 @@ pub(crate) struct PairLabels {
 }
 
 /// Pairs whose truth is hidden by what was answered: a payment that was blocked.
-#[derive(Debug, Clone, Copy, PartialEq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 pub(crate) struct Hidden {
     /// Both versions decided alike, so whatever the truth is, both were right or both were wrong.
     pub(crate) alike: u64,

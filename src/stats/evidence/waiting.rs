@@ -8,6 +8,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::arm::ArmLabels;
 use super::pair::PairLabels;
 use crate::clock::Timestamp;
@@ -67,7 +69,7 @@ fn width(age: Duration) -> u64 {
 }
 
 /// Labels of one exposure.
-#[derive(Debug, Clone, PartialEq, Default)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub(crate) struct Labels {
     /// Of units that are requests, and of a shadow's own runs.
     pub(crate) requests: ArmLabels,
@@ -107,6 +109,14 @@ pub(crate) struct Place {
     takes: u64,
 }
 
+/// Labels that wait, as they are written.
+#[cfg(feature = "state")]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub(crate) struct SavedWaiting {
+    slots: Vec<(u64, Labels)>,
+    taken_before: u64,
+}
+
 /// Labels that have become evidence.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub(crate) struct Taken {
@@ -118,6 +128,26 @@ pub(crate) struct Taken {
 impl Waiting {
     pub(crate) fn new(maturity: Maturity) -> Self {
         Self { maturity, slots: BTreeMap::new(), taken_before: 0, takes: 0, late: 0 }
+    }
+
+    /// Whether labels wait.
+    #[cfg(feature = "state")]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.slots.is_empty()
+    }
+
+    /// What is to be written to go on from there.
+    #[cfg(feature = "state")]
+    pub(crate) fn saved(&self) -> SavedWaiting {
+        let slots = self.slots.iter().map(|(slot, labels)| (*slot, labels.clone())).collect();
+        SavedWaiting { slots, taken_before: self.taken_before }
+    }
+
+    /// Goes on from what was written, at the same maturity.
+    #[cfg(feature = "state")]
+    pub(crate) fn restored(&self, saved: SavedWaiting) -> Self {
+        let slots = saved.slots.into_iter().collect();
+        Self { slots, taken_before: saved.taken_before, ..self.like() }
     }
 
     /// None waiting, at the same maturity.

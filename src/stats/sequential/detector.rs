@@ -25,6 +25,7 @@ use super::e_value::{EValue, exp, ln};
 /// ```
 #[derive(Debug, Clone)]
 pub struct RateDetector {
+    reference: f64,
     bets: Bets,
     run_length: f64,
     /// The logarithm of M of each stake.
@@ -54,7 +55,23 @@ impl RateDetector {
             })
             .collect();
         let bets = Bets::on_gains(Weights::even(stakes.len()), &stakes, &[1.0 - reference, -reference]);
-        Self { bets, run_length: run_length.max(1.0), logs: vec![f64::NEG_INFINITY; stakes.len()] }
+        let logs = vec![f64::NEG_INFINITY; stakes.len()];
+        Self { reference, bets, run_length: run_length.max(1.0), logs }
+    }
+
+    /// Goes on from a state, of whatever length: stakes that it says nothing of begin anew.
+    pub fn resume(state: &DetectorState) -> Self {
+        let mut detector = Self::new(state.reference, state.run_length);
+        for (log, statistic) in detector.logs.iter_mut().zip(&state.statistics) {
+            *log = statistic.ln();
+        }
+        detector
+    }
+
+    /// What it has come to. To 2^-32 of a logarithm, rounded down.
+    pub fn state(&self) -> DetectorState {
+        let statistics = self.logs.iter().map(|log| EValue::from_ln(*log)).collect();
+        DetectorState { reference: self.reference, run_length: self.run_length, statistics }
     }
 
     /// Takes note of a block of units. A harm is taken to have begun with a block, not within it.

@@ -5,6 +5,9 @@
 //! that may still be corrected, and predictions whose silence means something. Each of these is bounded, and thinned by
 //! a hash of the id *before* anything is known of its outcome: thinning by age would favour outcomes that come fast.
 
+#[cfg(feature = "state")]
+pub(crate) mod saved;
+
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -14,13 +17,13 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
-use super::id::{Body, Flags, PredictionId, SealKey};
 use crate::clock::Timestamp;
 use crate::dice::{mix, survives, thinning_for};
+use crate::feedback::id::{Body, Flags, PredictionId, SealKey};
 use crate::stats::divergence::PairedLabel;
 use crate::stats::evidence::decided_alike;
 use crate::stats::evidence::waiting::{Labels, Place};
-use crate::stats::exposure::{Awaited, ROWS_TOGETHER};
+use crate::stats::exposure::{Awaited, Exposure, ROWS_TOGETHER};
 use crate::stats::intake::Intake;
 use crate::stats::tally::Sign;
 use crate::task::{Actual, Censoring, Kept, Kpi, Outcome, TaskKind, Truth};
@@ -36,7 +39,8 @@ pub enum Joined {
     Corrected,
     /// The same outcome had come before.
     Repeated,
-    /// A different outcome had come before, too long ago to be corrected. The first one stands.
+    /// An outcome had come before, too long ago to be corrected, or before the process was started: whether it was a
+    /// different one is not known any more. The first one stands.
     Contradicted,
     /// The prediction lies further back than outcomes are waited for, or its arm is forgotten.
     Expired,
@@ -146,14 +150,22 @@ pub(crate) struct ShadowHalf {
     pub(crate) own: Arc<Intake>,
     /// The candidate's intake: pairs are its evidence.
     pub(crate) pairs: Arc<Intake>,
+    /// The numbers of the exposures that these two belong to.
+    #[cfg_attr(
+        not(feature = "state"),
+        expect(dead_code, reason = "only rows that are saved are known by number")
+    )]
+    exposures: (u32, u32),
     pub(crate) kept: Kept,
     /// Live ran as the shadow of the candidate, rather than the other way round.
     pub(crate) reversed: bool,
 }
 
 impl ShadowHalf {
-    pub(crate) fn new(own: &Arc<Intake>, pairs: &Arc<Intake>, kept: Kept, reversed: bool) -> Self {
-        Self { labelled: (None, None), own: Arc::clone(own), pairs: Arc::clone(pairs), kept, reversed }
+    pub(crate) fn new(own: &Exposure, pairs: &Exposure, kept: Kept, reversed: bool) -> Self {
+        let exposures = (own.number, pairs.number);
+        let (own, pairs) = (Arc::clone(&own.intake), Arc::clone(&pairs.intake));
+        Self { labelled: (None, None), own, pairs, exposures, kept, reversed }
     }
 
     /// The pair's answers: live's, then the candidate's.
@@ -191,11 +203,26 @@ struct State {
     awaiting: VecDeque<Awaited>,
     issued: Issued,
     counts: FeedbackCounts,
+    /// Exposures of earlier lives of the handle, by life and number, and what they are called in this one.
+    earlier: HashMap<(u64, u32), u32>,
+    /// Rows that have come since they were saved the last time; nothing where they never are.
+    unsaved: Option<Unsaved>,
+}
+
+/// Rows that have come since they were saved the last time.
+#[derive(Default)]
+struct Unsaved {
+    pairs: Vec<Key>,
+    /// At the end of those that wait.
+    awaiting: usize,
 }
 
 struct Registered {
     intake: Arc<Intake>,
     retired: Option<Timestamp>,
+    /// The earlier life of the handle that made its predictions, and its number there.
+    #[cfg(feature = "state")]
+    origin: Option<(u64, u32)>,
 }
 
 /// The bits of 4,096 consecutive rows of one exposure and figure.
@@ -209,6 +236,8 @@ struct PageKey {
 struct Page {
     bits: Box<[u64; PAGE_ROWS / 64]>,
     newest: Timestamp,
+    /// It has changed since it was saved.
+    unsaved: bool,
 }
 
 struct Correctable {
@@ -219,8 +248,12 @@ struct Correctable {
 }
 
 enum Pair {
-    /// The shadows have answered; the outcome is to come.
-    Answered(Vec<ShadowHalf>),
+    /// The shadows have answered; the outcome is to come. With the row of the prediction.
+    Answered(
+        #[cfg_attr(not(feature = "state"), expect(dead_code, reason = "read where rows are saved"))]
+        Option<u64>,
+        Vec<ShadowHalf>,
+    ),
     /// The outcome came before the shadows' turn; whether it is the first of its unit.
     Known(Actual, bool),
 }
@@ -294,7 +327,13 @@ impl Joins {
 
     /// Makes the outcomes of an exposure welcome.
     pub(crate) fn register(&self, exposure: u32, intake: Arc<Intake>) {
-        self.state.lock().intakes.insert(exposure, Registered { intake, retired: None });
+        let registered = Registered {
+            intake,
+            retired: None,
+            #[cfg(feature = "state")]
+            origin: None,
+        };
+        self.state.lock().intakes.insert(exposure, registered);
     }
 
     /// Says that an exposure makes no predictions any more: its outcomes are waited for until the horizon.
@@ -327,9 +366,14 @@ impl Joins {
     }
 
     fn join(&self, id: &PredictionId, outcome: &Outcome, now: Timestamp) -> Joined {
-        if id.body.process != self.process || !self.key.made(id) {
+        if !self.key.made(id) {
             return Joined::Unknown;
         }
+        let state = &mut *self.state.lock();
+        let body = match state.here(&id.body, self.process) {
+            Ok(body) => body,
+            Err(joined) => return joined,
+        };
         let known_at = outcome.known_at.unwrap_or(now);
         if known_at.since(id.body.at) > self.limits.horizon || now.since(id.body.at) > self.limits.horizon {
             return Joined::Expired;
@@ -338,8 +382,8 @@ impl Joins {
             Ok(figure) => figure,
             Err(refusal) => return Joined::Refused(refusal),
         };
-        let Some(row) = id.body.row else { return Joined::Thinned };
-        self.count(&mut self.state.lock(), &id.body, row, figure, &outcome.actual, now)
+        let Some(row) = body.row else { return Joined::Thinned };
+        self.count(state, &body, row, figure, &outcome.actual, now)
     }
 
     /// Where an outcome counts: 0 for the truth, above it the business figures.
@@ -515,7 +559,7 @@ impl Joins {
         }
         let key = (body.exposure, body.sequence);
         match state.pairs.remove(&key) {
-            Some(Pair::Answered(mut halves)) => {
+            Some(Pair::Answered(_, mut halves)) => {
                 self.judge_pairs(&mut halves, body, actual, first_of_unit);
                 halves
             }
@@ -595,7 +639,8 @@ impl Joins {
                 correctable.shadows = halves;
             }
         } else if !halves.is_empty() {
-            state.keep_pair(key, Pair::Answered(halves), body.at, self.limits.pairs_max);
+            let pair = Pair::Answered(body.row, halves);
+            state.keep_pair(key, pair, body.at, self.limits.pairs_max);
         }
     }
 
@@ -614,7 +659,12 @@ impl Joins {
 
     /// Takes over the predictions whose silence will mean something.
     pub(crate) fn await_outcomes(&self, awaited: impl IntoIterator<Item = Awaited>) {
-        self.state.lock().awaiting.extend(awaited);
+        let state = &mut *self.state.lock();
+        let before = state.awaiting.len();
+        state.awaiting.extend(awaited);
+        if let Some(unsaved) = &mut state.unsaved {
+            unsaved.awaiting += state.awaiting.len() - before;
+        }
     }
 
     /// Assumes the outcomes that are due.
@@ -687,13 +737,23 @@ impl Joins {
 }
 
 impl State {
+    /// What an id says, in the numbers of this life of the handle.
+    fn here(&self, body: &Body, process: u64) -> Result<Body, Joined> {
+        if body.process == process {
+            return Ok(*body);
+        }
+        match self.earlier.get(&(body.process, body.exposure)) {
+            Some(exposure) => Ok(Body { process, exposure: *exposure, ..*body }),
+            None if self.earlier.keys().any(|(life, _)| *life == body.process) => Err(Joined::Expired),
+            None => Err(Joined::Unknown),
+        }
+    }
+
     /// Sets a bit; whether it was set before.
     fn mark(&mut self, key: PageKey, row: u64, at: Timestamp) -> bool {
-        let page = self
-            .pages
-            .entry(key)
-            .or_insert_with(|| Page { bits: Box::new([0; PAGE_ROWS / 64]), newest: Timestamp::default() });
+        let page = self.pages.entry(key).or_insert_with(Page::new);
         page.newest = page.newest.max(at);
+        page.unsaved = true;
         let (word, bit) = place_of(row);
         page.bits.get_mut(word).is_some_and(|word| {
             let was = *word & bit != 0;
@@ -724,6 +784,13 @@ impl State {
             self.counts.pairs_expired += 1;
             return;
         }
+        if let (Some(unsaved), Pair::Answered(..)) = (&mut self.unsaved, &pair) {
+            unsaved.pairs.push(key);
+            // Where nothing is saved for long, those that met their outcome meanwhile are swept away.
+            if unsaved.pairs.len() > 2 * max {
+                unsaved.pairs.retain(|key| self.pairs.contains_key(key));
+            }
+        }
         self.pairs.insert(key, pair);
         self.pair_order.push_back((at, key));
         // Pairs that met their outcome leave their place in the order behind.
@@ -751,6 +818,13 @@ impl State {
             self.intakes.pop_first();
         }
         self.pages.retain(|key, page| !over(page.newest) && self.intakes.contains_key(&key.exposure));
+        self.earlier.retain(|_, exposure| self.intakes.contains_key(exposure));
+    }
+}
+
+impl Page {
+    fn new() -> Self {
+        Self { bits: Box::new([0; PAGE_ROWS / 64]), newest: Timestamp::default(), unsaved: false }
     }
 }
 
@@ -797,7 +871,7 @@ mod tests {
         let mut state = State::default();
         for sequence in 0..1_000 {
             let key = (0, sequence);
-            state.keep_pair(key, Pair::Answered(Vec::new()), Timestamp::default(), 8);
+            state.keep_pair(key, Pair::Answered(None, Vec::new()), Timestamp::default(), 8);
             assert!(state.pair_order.len() <= 16, "{}", state.pair_order.len());
             if sequence % 3 != 0 || state.pairs.len() > 6 {
                 state.pairs.remove(&key);

@@ -1,0 +1,324 @@
+//! Going on from what an earlier life of the handle has written down.
+//!
+//! In doubt the lower exposure wins: what was about to be raised is not, what was exposed when the process ended without a
+//! word waits for a person, and what was so more than once is taken off for good.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use serde::{Deserialize, Serialize};
+
+use super::attempt::{Answered, Attempt, Held};
+use super::controller::{Control, LEASE_INTERVALS, Retained, Unavailable};
+use super::counter::{Counter, Feeds};
+use super::event::{Cause, EventKind};
+use super::guard::design::Setting;
+use super::phase::Phase;
+use super::saved::{
+    Arm, SavedAttempt, SavedAttemptEvidence, SavedControl, SavedEvidence, SavedExposure, SavedVersion, keys,
+    owners,
+};
+use crate::clock::Timestamp;
+use crate::feedback::join::Joins;
+use crate::feedback::join::saved::Earlier;
+use crate::routing::{Buckets, Routing};
+use crate::shadow::ShadowCounts;
+use crate::share::Share;
+use crate::stats::divergence::Divergence;
+use crate::stats::evidence::ledger::Ledger;
+use crate::stats::exposure::Keys;
+use crate::stats::intake::Intake;
+use crate::version::{Version, VersionId};
+
+/// What becomes of a rollout whose candidate was exposed when the process ended without a word, as by a crash or a kill.
+/// The second such end of one identity quarantines it, whatever this says: a model may take its process with it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum AfterCrash {
+    /// Live answers alone and the rollout is paused; [`resume`](crate::Rollout::resume) gives it back its exposure, with
+    /// the evidence that it had.
+    #[default]
+    Pause,
+    /// It goes on at once.
+    Resume,
+    /// It is taken off.
+    RollBack,
+}
+
+/// So often may the process end without a word while one identity is exposed.
+const CRASHES_MAX: u32 = 2;
+
+/// What a start has to go on with, beside what was written down.
+pub(crate) struct Start<'a, I: ?Sized, O> {
+    pub(crate) setting: Setting<'a>,
+    pub(crate) after_crash: AfterCrash,
+    /// Versions that could be loaded, by name.
+    pub(crate) loaded: BTreeMap<VersionId, Arc<Version<I, O>>>,
+    /// Why others could not.
+    pub(crate) missing: BTreeMap<VersionId, String>,
+    /// Bytes that were cut off the end of the journal.
+    pub(crate) torn_bytes: u64,
+}
+
+impl<I: ?Sized, O> Control<I, O> {
+    /// Goes on from what was written down, with the live that the control side has been given: the one that was live or,
+    /// where that is not to be had, another.
+    pub(crate) fn adopt(
+        &mut self,
+        saved: SavedControl,
+        evidence: SavedEvidence,
+        start: &Start<'_, I, O>,
+        routing: &ArcSwap<Routing<I, O>>,
+        joins: &Joins,
+        now: Timestamp,
+    ) {
+        self.looks_on = false;
+        let exposed = if saved.ended { Vec::new() } else { saved.exposed() };
+        self.take_over(&saved, start, now);
+        let SavedVersion { version, identity } = saved.live;
+        let live_stands = (self.live.id, self.live.identity) == (version, identity);
+        if live_stands {
+            self.live_since = saved.live_since;
+        }
+        self.retain_again(&saved, start, now);
+        let mut events = vec![EventKind::Started {
+            live: self.live.id,
+            rollouts: saved.attempts.iter().map(|attempt| attempt.version.version).collect(),
+            crashed: !saved.ended,
+            torn_bytes: start.torn_bytes,
+        }];
+        let reason = |version| start.missing.get(&version).cloned().unwrap_or_default();
+        if !live_stands {
+            let reason = reason(version);
+            events.push(EventKind::FellBack { from: version, to: self.live.id, reason: reason.clone() });
+            self.unavailable.push(Unavailable { version, identity, since: now, reason });
+        }
+        for entry in &self.unavailable {
+            let (version, reason) = (entry.version, entry.reason.clone());
+            events.push(EventKind::Unavailable { version, reason });
+        }
+        let mut seen: BTreeMap<_, _> =
+            evidence.attempts.into_iter().map(|attempt| (attempt.number, attempt)).collect();
+        for attempt in saved.attempts {
+            let (number, slot, version) = (attempt.number, attempt.slot, attempt.version.version);
+            match start.loaded.get(&version) {
+                Some(loaded) if live_stands => {
+                    let restored = self.restored(attempt, seen.remove(&number), loaded, &start.setting, now);
+                    self.remember(loaded, now);
+                    self.attempts.push(restored);
+                }
+                // Its candidate is gone, or what it was compared with.
+                lost => {
+                    self.buckets.set(slot, Share::NONE);
+                    let cause = match lost {
+                        None => Cause::Missing { reason: reason(version) },
+                        Some(_) => Cause::Superseded { by: self.live.id },
+                    };
+                    if version != self.live.id {
+                        events.push(EventKind::Aborted { version, cause });
+                    }
+                }
+            }
+        }
+        self.welcome_outcomes(&evidence.exposures, saved.at, evidence.joins, joins, now);
+        let epoch = self.epoch;
+        events.into_iter().for_each(|event| self.announcer.announce(now, epoch, event));
+        let after_crash =
+            exposed.into_iter().filter_map(|number| self.crashed(number, start.after_crash, now));
+        let lowered: Vec<(u32, Cause)> = after_crash.collect();
+        let span = self.settings.tick_interval * LEASE_INTERVALS;
+        self.lease.renew(now, span);
+        // Before the first table that would expose them.
+        for (number, cause) in lowered {
+            self.lower(number, cause, routing, joins, now);
+        }
+        self.publish(routing, joins, now, Vec::new());
+    }
+
+    /// Begins beside another process that has the state: with its live and what it retains, and none of its rollouts.
+    pub(crate) fn look_on(
+        &mut self,
+        saved: &SavedControl,
+        start: &Start<'_, I, O>,
+        routing: &ArcSwap<Routing<I, O>>,
+        joins: &Joins,
+        now: Timestamp,
+    ) {
+        self.take_over(saved, start, now);
+        self.retain_again(saved, start, now);
+        self.publish(routing, joins, now, vec![EventKind::LookingOn { live: self.live.id }]);
+        self.looks_on = true;
+    }
+
+    fn take_over(&mut self, saved: &SavedControl, start: &Start<'_, I, O>, now: Timestamp) {
+        self.epoch = self.epoch.max(saved.epoch);
+        self.announcer.go_on(saved.next_event);
+        self.frozen.clone_from(&saved.frozen);
+        let stands = |until: Option<Timestamp>| until.is_none_or(|until| until > now);
+        self.quarantine = saved.quarantine.iter().filter(|(_, entry)| stands(entry.until)).cloned().collect();
+        self.tries = saved.tries.clone();
+        // An end with a word shows that it does not happen each time.
+        self.crashes = if saved.ended { BTreeMap::new() } else { saved.crashes.clone() };
+        (self.decided, self.keyed) = (saved.decided, saved.keyed);
+        self.next_attempt = self.next_attempt.max(saved.next_attempt);
+        self.salt = saved.salt.as_bytes().into();
+        self.settings.seed = saved.seed;
+        self.buckets = saved
+            .owners
+            .as_deref()
+            .and_then(owners)
+            .and_then(|owners| Buckets::of(&owners))
+            .unwrap_or_default();
+        start.loaded.values().for_each(|version| self.remember(version, now));
+    }
+
+    fn retain_again(&mut self, saved: &SavedControl, start: &Start<'_, I, O>, now: Timestamp) {
+        (self.retained, self.unavailable) = Default::default();
+        for kept in saved.retained.iter().filter(|kept| kept.version.version != self.live.id) {
+            let (version, identity) = (kept.version.version, kept.version.identity);
+            match start.loaded.get(&version) {
+                Some(loaded) => {
+                    self.retained.push_back(Retained { version: Arc::clone(loaded), since: kept.since });
+                }
+                None => {
+                    let reason = start.missing.get(&version).cloned().unwrap_or_default();
+                    self.unavailable.push(Unavailable { version, identity, since: kept.since, reason });
+                }
+            }
+        }
+        self.trim_retained(now);
+    }
+
+    fn restored(
+        &mut self,
+        saved: SavedAttempt,
+        seen: Option<SavedAttemptEvidence>,
+        version: &Arc<Version<I, O>>,
+        setting: &Setting<'_>,
+        now: Timestamp,
+    ) -> Attempt<I, O> {
+        let (candidate, control) = (self.new_arm(), self.new_arm());
+        let maturity = self.settings.exposure.maturity;
+        let (ledger, seen_keys, carried) = match seen {
+            Some(SavedAttemptEvidence { ledger, keys, progress, .. }) => {
+                (Ledger::restored(ledger, maturity), keys, progress)
+            }
+            None => (Ledger::new(maturity), None, (0, 0)),
+        };
+        let seed = self.settings.seed ^ u64::from(saved.number);
+        let mut attempt = Attempt {
+            number: saved.number,
+            slot: saved.slot,
+            version: Arc::clone(version),
+            guards: Vec::new(),
+            plan: saved.plan,
+            bake: saved.bake,
+            state: saved.state,
+            candidate,
+            control,
+            divergence: Divergence::default(),
+            evidence: Vec::new(),
+            previous: saved.previous,
+            tripped: saved.tripped,
+            before_step: (0, 0),
+            carried,
+            held: saved.held,
+            shadow_before: ShadowCounts::default(),
+            ledger: Arc::new(ledger),
+            probes: Vec::new(),
+            keys: seen_keys.map(|text| Arc::new(Keys::restored(seed, keys(&text)))),
+            alpha: saved.alpha,
+            promised: saved.promised,
+            answered: Answered::default(),
+        };
+        let mut lost = saved.others;
+        for guard in &saved.guards {
+            match attempt.add_guard(Arc::new(guard.rule.clone()), setting) {
+                Ok(()) => {
+                    let added = attempt.guards.last_mut().and_then(|guarded| guarded.test.as_mut());
+                    added.into_iter().for_each(|test| test.restore(guard));
+                }
+                Err(_) => lost += 1,
+            }
+        }
+        if attempt.probes.len() == saved.probes.len() {
+            attempt.probes = saved.probes;
+        }
+        if lost > 0 && !attempt.state.paused && !attempt.state.phase.is_over() {
+            // What judged it judges no more, so it is not to be given more.
+            attempt.state.paused = true;
+            let reason = format!("{lost} of its guards are the host's own: add them again, then resume");
+            let event = EventKind::Paused { version: version.id, reason };
+            self.announcer.announce(now, self.epoch, event);
+        }
+        attempt
+    }
+
+    /// Goes on to join outcomes to predictions that were made before.
+    fn welcome_outcomes(
+        &mut self,
+        exposures: &[SavedExposure],
+        saved_at: Timestamp,
+        saved: crate::feedback::join::saved::SavedJoins,
+        joins: &Joins,
+        now: Timestamp,
+    ) {
+        let mut earlier = BTreeMap::new();
+        for exposure in exposures {
+            let number = self.next_exposure;
+            self.next_exposure += 1;
+            let options = self.settings.exposure;
+            let intake = Arc::new(Intake::new(options.kind, options.kpis, options.maturity));
+            let arms = exposure.arms.iter().filter_map(|arm| match *arm {
+                Arm::Lifetime(version) => self.lifetime(version),
+                Arm::Candidate(attempt) => self.attempt(attempt).map(|attempt| attempt.candidate),
+                Arm::Control(attempt) => self.attempt(attempt).map(|attempt| attempt.control),
+            });
+            let feeds = Feeds {
+                arms: arms.collect(),
+                attempt: exposure.attempt,
+                evidence: exposure.evidence.clone(),
+                ..Feeds::default()
+            };
+            let retired = exposure.retired.unwrap_or(saved_at);
+            self.counters.push(Counter {
+                number,
+                exposure: None,
+                intake: Arc::clone(&intake),
+                feeds,
+                current: false,
+                retired: Some(retired),
+                bits_seen: 0,
+            });
+            earlier.insert(exposure.number, Earlier { origin: exposure.origin, number, intake, retired });
+        }
+        joins.restore(saved, &earlier, now);
+    }
+
+    /// What follows for a rollout that was exposed when the process ended without a word. The cause, where it is taken off.
+    fn crashed(&mut self, number: u32, policy: AfterCrash, now: Timestamp) -> Option<(u32, Cause)> {
+        let identity = self.attempt(number)?.version.identity;
+        let ends = self.crashes.entry(identity).or_insert(0);
+        *ends += 1;
+        let ends = *ends;
+        let attempt = self.attempt_mut(number)?;
+        if ends >= CRASHES_MAX || policy == AfterCrash::RollBack {
+            return Some((number, Cause::Crashed { ends }));
+        }
+        // A new live that is watched goes on being watched: taking it back is raising the exposure of another.
+        if policy == AfterCrash::Pause && attempt.state.phase != Phase::Baking {
+            let state = &mut attempt.state;
+            let held = Held { phase: state.phase, weight: state.weight, sample: state.sample };
+            attempt.held = attempt.held.or((state.phase != Phase::Staged).then_some(held));
+            (state.phase, state.weight, state.sample) = (Phase::Staged, Share::NONE, Share::NONE);
+            state.paused = true;
+            state.first_request = None;
+            let version = attempt.version.id;
+            let reason = String::from("the process ended without a word while it was exposed");
+            self.announcer.announce(now, self.epoch, EventKind::Paused { version, reason });
+        }
+        None
+    }
+}

@@ -1,0 +1,311 @@
+//! The control side as it is written down: all that a start needs to go on.
+//!
+//! Two parts, since they change at different times. [`SavedControl`] changes with every decision and is small.
+//! [`SavedEvidence`] changes with every request and is written as differences where it is large. Figures are in neither: a
+//! window over the last minutes says nothing after a start.
+
+use std::collections::BTreeMap;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD_NO_PAD;
+use serde::{Deserialize, Serialize};
+
+use super::alpha::{AlphaStatus, Tries};
+use super::attempt::{Attempt, GuardTest, Held, Probe};
+use super::controller::{Control, Quarantined, Unavailable};
+use super::counter::{Counter, EvidenceFeed};
+use super::guard::Rule;
+use super::phase::Phase;
+use super::plan::{Bake, Plan};
+use super::rollout::State;
+use crate::clock::Timestamp;
+use crate::feedback::join::Joins;
+use crate::feedback::join::saved::SavedJoins;
+use crate::model::Identity;
+use crate::share::Share;
+use crate::stats::Metric;
+use crate::stats::evidence::ledger::SavedLedger;
+use crate::stats::sequential::{DetectorState, EValue, Events};
+use crate::version::{Version, VersionId};
+
+/// What was decided, and by what rules it goes on.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct SavedControl {
+    /// Of the handle.
+    pub(crate) name: String,
+    pub(crate) at: Timestamp,
+    /// The handle was closed: whatever was exposed, it was not what ended the process.
+    pub(crate) ended: bool,
+    /// A candidate that is about to be exposed more than this says. Written before it is.
+    pub(crate) raising: Vec<u32>,
+    /// The life of the handle that wrote this.
+    pub(crate) process: u64,
+    /// Lives of the handle so far.
+    pub(crate) lives: u64,
+    pub(crate) epoch: u64,
+    pub(crate) live: SavedVersion,
+    pub(crate) live_since: Timestamp,
+    pub(crate) retained: Vec<SavedRetained>,
+    pub(crate) attempts: Vec<SavedAttempt>,
+    pub(crate) frozen: Option<String>,
+    pub(crate) quarantine: Vec<(Identity, Quarantined)>,
+    pub(crate) tries: Tries,
+    /// How often the process ended without a word while the identity was exposed.
+    pub(crate) crashes: BTreeMap<Identity, u32>,
+    pub(crate) decided: u64,
+    pub(crate) keyed: bool,
+    pub(crate) next_attempt: u32,
+    pub(crate) next_event: u64,
+    /// Decide who is on a canary.
+    pub(crate) salt: String,
+    pub(crate) seed: u64,
+    /// Who owns each bucket, as base64; nothing where live owns all.
+    pub(crate) owners: Option<String>,
+}
+
+/// A version by name, and what it must be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct SavedVersion {
+    pub(crate) version: VersionId,
+    pub(crate) identity: Identity,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub(crate) struct SavedRetained {
+    #[serde(flatten)]
+    pub(crate) version: SavedVersion,
+    pub(crate) since: Timestamp,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct SavedAttempt {
+    pub(crate) number: u32,
+    pub(crate) slot: u8,
+    #[serde(flatten)]
+    pub(crate) version: SavedVersion,
+    pub(crate) guards: Vec<SavedGuard>,
+    /// Guards of the host's own: only the host can add them again.
+    pub(crate) others: usize,
+    pub(crate) plan: Option<Plan>,
+    pub(crate) bake: Bake,
+    pub(crate) state: State,
+    pub(crate) held: Option<Held>,
+    pub(crate) previous: Option<VersionId>,
+    pub(crate) tripped: bool,
+    pub(crate) probes: Vec<Probe>,
+    pub(crate) alpha: Option<AlphaStatus>,
+    pub(crate) promised: Vec<(Metric, f64)>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct SavedGuard {
+    pub(crate) rule: Rule,
+    pub(crate) centre: f64,
+    pub(crate) peak: EValue,
+    pub(crate) watch: Option<(DetectorState, Events)>,
+}
+
+/// What was seen.
+#[derive(Clone, PartialEq, Default, Serialize, Deserialize)]
+pub(crate) struct SavedEvidence {
+    pub(crate) attempts: Vec<SavedAttemptEvidence>,
+    pub(crate) exposures: Vec<SavedExposure>,
+    pub(crate) joins: SavedJoins,
+}
+
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct SavedAttemptEvidence {
+    pub(crate) number: u32,
+    pub(crate) ledger: SavedLedger,
+    /// What was kept of the keys that were seen, eight bytes each, as base64.
+    pub(crate) keys: Option<String>,
+    /// Units of the candidate and outcomes of them since the step began.
+    pub(crate) progress: (u64, u64),
+}
+
+/// Where requests were counted, of which outcomes may still come.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct SavedExposure {
+    pub(crate) number: u32,
+    /// The life of the handle that made its predictions, and its number there.
+    pub(crate) origin: (u64, u32),
+    pub(crate) retired: Option<Timestamp>,
+    pub(crate) arms: Vec<Arm>,
+    pub(crate) attempt: Option<u32>,
+    pub(crate) evidence: Vec<EvidenceFeed>,
+}
+
+/// An arm, by what it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Arm {
+    Lifetime(VersionId),
+    Candidate(u32),
+    Control(u32),
+}
+
+/// Pages of bits in one record: some 700 bytes each.
+const PAGES_TOGETHER: usize = 16_384;
+
+impl SavedControl {
+    /// Whether a candidate, or a new live that is still watched, was exposed when the process ended: the numbers of their
+    /// attempts.
+    pub(crate) fn exposed(&self) -> Vec<u32> {
+        let exposed = |attempt: &&SavedAttempt| match attempt.state.phase {
+            Phase::Shadow | Phase::Canary => {
+                attempt.state.weight != Share::NONE || attempt.state.sample != Share::NONE
+            }
+            Phase::Baking => true,
+            _ => self.raising.contains(&attempt.number),
+        };
+        self.attempts.iter().filter(exposed).map(|attempt| attempt.number).collect()
+    }
+}
+
+impl SavedEvidence {
+    /// The same in parts that can be written one by one, to be merged in this order: what tells repeats may take more than
+    /// a record holds.
+    pub(crate) fn in_parts(mut self) -> Vec<SavedEvidence> {
+        let mut parts: Vec<SavedEvidence> = self
+            .joins
+            .split_pages(PAGES_TOGETHER)
+            .into_iter()
+            .map(|joins| SavedEvidence { joins, ..SavedEvidence::default() })
+            .collect();
+        // Last: of what is not pages, the later part replaces the earlier.
+        parts.push(self);
+        parts
+    }
+
+    /// Goes on with what was written later, as a difference.
+    pub(crate) fn merge(&mut self, later: SavedEvidence) {
+        self.attempts = later.attempts;
+        self.exposures = later.exposures;
+        self.joins.merge(later.joins);
+    }
+}
+
+impl<I: ?Sized, O> Control<I, O> {
+    /// What was decided. `life` is this life of the handle, and how many there were.
+    pub(crate) fn saved(
+        &self,
+        life: (u64, u64),
+        ended: bool,
+        raising: Vec<u32>,
+        at: Timestamp,
+    ) -> SavedControl {
+        let loaded =
+            self.retained.iter().map(|kept| SavedRetained { version: of(&kept.version), since: kept.since });
+        let unavailable = self.unavailable.iter().map(|Unavailable { version, identity, since, .. }| {
+            SavedRetained { version: SavedVersion { version: *version, identity: *identity }, since: *since }
+        });
+        SavedControl {
+            name: self.settings.name.clone(),
+            at,
+            ended,
+            raising,
+            process: life.0,
+            lives: life.1,
+            epoch: self.epoch,
+            live: of(&self.live),
+            live_since: self.live_since,
+            retained: loaded.chain(unavailable).collect(),
+            attempts: self.attempts.iter().map(saved_attempt).collect(),
+            frozen: self.frozen.clone(),
+            quarantine: self.quarantine.iter().map(|(identity, entry)| (*identity, entry.clone())).collect(),
+            tries: self.tries.clone(),
+            crashes: self.crashes.clone(),
+            decided: self.decided,
+            keyed: self.keyed,
+            next_attempt: self.next_attempt,
+            next_event: self.announcer.next(),
+            salt: String::from_utf8_lossy(&self.salt).into_owned(),
+            seed: self.settings.seed,
+            owners: self.buckets.owners().map(|owners| STANDARD_NO_PAD.encode(owners)),
+        }
+    }
+
+    /// What was seen: all of it, or of what is large only what has come since the last time. The caller has just collected
+    /// it, and still holds the lock: what was drained and what was not are then saved as one.
+    pub(crate) fn saved_evidence(&self, joins: &Joins, all: bool) -> SavedEvidence {
+        SavedEvidence {
+            attempts: self.attempts.iter().map(|attempt| self.attempt_evidence(attempt)).collect(),
+            exposures: self.counters.iter().map(|counter| self.saved_exposure(counter, joins)).collect(),
+            joins: joins.save(all),
+        }
+    }
+
+    fn attempt_evidence(&self, attempt: &Attempt<I, O>) -> SavedAttemptEvidence {
+        let (requests, labels) = self.progress(attempt.number);
+        let keys = attempt.keys.as_ref().map(|keys| {
+            let bytes: Vec<u8> = keys.seen().flat_map(u64::to_le_bytes).collect();
+            STANDARD_NO_PAD.encode(bytes)
+        });
+        SavedAttemptEvidence {
+            number: attempt.number,
+            ledger: attempt.ledger.saved(),
+            keys,
+            progress: (
+                requests.saturating_sub(attempt.before_step.0) + attempt.carried.0,
+                labels.saturating_sub(attempt.before_step.1) + attempt.carried.1,
+            ),
+        }
+    }
+
+    fn saved_exposure(&self, counter: &Counter, joins: &Joins) -> SavedExposure {
+        let arms = counter.feeds.arms.iter().filter_map(|arm| self.named(*arm));
+        SavedExposure {
+            number: counter.number,
+            origin: joins.origin(counter.number),
+            retired: counter.retired,
+            arms: arms.collect(),
+            attempt: counter.feeds.attempt,
+            evidence: counter.feeds.evidence.clone(),
+        }
+    }
+
+    fn named(&self, arm: u32) -> Option<Arm> {
+        let lifetime = self.records.iter().find(|(_, record)| record.lifetime == arm);
+        let of_attempt = |attempt: &Attempt<I, O>| match arm {
+            _ if attempt.candidate == arm => Some(Arm::Candidate(attempt.number)),
+            _ if attempt.control == arm => Some(Arm::Control(attempt.number)),
+            _ => None,
+        };
+        let lifetime = lifetime.map(|(version, _)| Arm::Lifetime(*version));
+        lifetime.or_else(|| self.attempts.iter().find_map(of_attempt))
+    }
+}
+
+fn of<I: ?Sized, O>(version: &Version<I, O>) -> SavedVersion {
+    SavedVersion { version: version.id, identity: version.identity }
+}
+
+fn saved_attempt<I: ?Sized, O>(attempt: &Attempt<I, O>) -> SavedAttempt {
+    SavedAttempt {
+        number: attempt.number,
+        slot: attempt.slot,
+        version: of(&attempt.version),
+        guards: attempt.tests().map(GuardTest::saved).collect(),
+        others: attempt.guards.len() - attempt.tests().count(),
+        plan: attempt.plan.clone(),
+        bake: attempt.bake,
+        state: attempt.state.clone(),
+        held: attempt.held,
+        previous: attempt.previous,
+        tripped: attempt.tripped,
+        probes: attempt.probes.clone(),
+        alpha: attempt.alpha,
+        promised: attempt.promised.clone(),
+    }
+}
+
+/// The hashes of keys that were written as base64; none where they are no such.
+pub(super) fn keys(text: &str) -> Vec<u64> {
+    let bytes = STANDARD_NO_PAD.decode(text).unwrap_or_default();
+    bytes.as_chunks::<8>().0.iter().map(|chunk| u64::from_le_bytes(*chunk)).collect()
+}
+
+/// The owners of buckets that were written as base64.
+pub(super) fn owners(text: &str) -> Option<Vec<u8>> {
+    STANDARD_NO_PAD.decode(text).ok()
+}

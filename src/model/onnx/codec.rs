@@ -1,0 +1,43 @@
+//! The two functions of a pipeline.
+
+use std::sync::Arc;
+
+use super::feed::Feed;
+use super::outputs::Outputs;
+use crate::error::ModelError;
+
+/// What makes tensors of a request, and an answer of tensors. Clones share the two, so that one pair can serve any number
+/// of versions.
+pub(crate) struct Codec<I: ?Sized, O> {
+    encode: Arc<Encode<I>>,
+    decode: Arc<Decode<O>>,
+}
+
+type Encode<I> = dyn for<'a> Fn(&'a I, &mut Feed<'_, 'a>) -> Result<(), ModelError> + Send + Sync;
+type Decode<O> = dyn Fn(&Outputs<'_>) -> Result<O, ModelError> + Send + Sync;
+
+impl<I: ?Sized, O> Codec<I, O> {
+    pub(crate) fn new<E, D>(encode: E, decode: D) -> Self
+    where
+        E: for<'a> Fn(&'a I, &mut Feed<'_, 'a>) -> Result<(), ModelError> + Send + Sync + 'static,
+        D: Fn(&Outputs<'_>) -> Result<O, ModelError> + Send + Sync + 'static,
+    {
+        Self { encode: Arc::new(encode), decode: Arc::new(decode) }
+    }
+
+    #[inline]
+    pub(super) fn encode<'a>(&self, input: &'a I, feed: &mut Feed<'_, 'a>) -> Result<(), ModelError> {
+        (self.encode)(input, feed)
+    }
+
+    #[inline]
+    pub(super) fn decode(&self, outputs: &Outputs<'_>) -> Result<O, ModelError> {
+        (self.decode)(outputs)
+    }
+}
+
+impl<I: ?Sized, O> Clone for Codec<I, O> {
+    fn clone(&self) -> Self {
+        Self { encode: Arc::clone(&self.encode), decode: Arc::clone(&self.decode) }
+    }
+}

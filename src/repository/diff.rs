@@ -1,0 +1,136 @@
+//! What is different between two versions.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use super::error::RepositoryError;
+use super::manifest::{Manifest, hex};
+use super::store::{Entry, Repository};
+use super::verify::hashed;
+use crate::contract::Feature;
+
+/// What is different between two versions, from the first to the second.
+#[derive(Debug, Clone, PartialEq, Default)]
+#[non_exhaustive]
+pub struct Difference {
+    /// Features, by name: before and after.
+    pub features: BTreeMap<String, (Option<Feature>, Option<Feature>)>,
+    /// Labels, where they differ.
+    pub labels: Option<(Vec<String>, Vec<String>)>,
+    /// Everything else that the manifests say, where it differs: what, before, after.
+    pub others: Vec<(String, String, String)>,
+    /// Figures at training time, by name.
+    pub metrics: BTreeMap<String, (Option<f64>, Option<f64>)>,
+    /// Files whose bytes differ, or that only one has.
+    pub files: Vec<String>,
+}
+
+impl Repository {
+    /// What is different between two versions of a model: see [`resolve`](Self::resolve) for what goes for a name.
+    ///
+    /// # Errors
+    ///
+    /// One of them cannot be read.
+    pub fn diff(&self, model: &str, before: &str, after: &str) -> Result<Difference, RepositoryError> {
+        let (before, after) = (self.resolve(model, before)?, self.resolve(model, after)?);
+        let blank = Manifest::new("", "", crate::clock::Timestamp::default());
+        let (a, b) = (before.manifest.as_ref().unwrap_or(&blank), after.manifest.as_ref().unwrap_or(&blank));
+        let mut difference = Difference {
+            features: paired(features(a), features(b)),
+            labels: (a.contract.labels != b.contract.labels)
+                .then(|| (a.contract.labels.clone(), b.contract.labels.clone())),
+            others: Vec::new(),
+            metrics: paired(a.metrics.clone(), b.metrics.clone()),
+            files: paired(digests(&before)?, digests(&after)?).into_keys().collect(),
+        };
+        let mut other = |what: &str, before: String, after: String| {
+            if before != after {
+                difference.others.push((what.to_owned(), before, after));
+            }
+        };
+        let text = |value: &Option<String>| value.clone().unwrap_or_default();
+        let pipeline = |manifest: &Manifest| {
+            let need = manifest.contract.pipeline.as_ref();
+            need.map(|need| format!("{}@{}", need.name, need.version)).unwrap_or_default()
+        };
+        let data = |manifest: &Manifest| {
+            let sets = manifest.lineage.data.iter().map(|data| {
+                let digest = data.sha256.as_deref().and_then(|digest| digest.get(..12));
+                [Some(data.name.as_str()), digest].into_iter().flatten().collect::<Vec<_>>().join(" ")
+            });
+            sets.collect::<Vec<_>>().join(", ")
+        };
+        let runtime = |manifest: &Manifest| manifest.contract.runtime.as_ref().map(ToString::to_string);
+        other("pipeline", pipeline(a), pipeline(b));
+        other("runtime", text(&runtime(a)), text(&runtime(b)));
+        other("data", data(a), data(b));
+        other("code", text(&a.lineage.code), text(&b.lineage.code));
+        other("framework", text(&a.lineage.framework), text(&b.lineage.framework));
+        other("parent", text(&a.lineage.parent), text(&b.lineage.parent));
+        Ok(difference)
+    }
+}
+
+fn features(manifest: &Manifest) -> BTreeMap<String, Feature> {
+    manifest.contract.features.iter().map(|feature| (feature.name.clone(), feature.clone())).collect()
+}
+
+/// The digests of a version's files: as its manifest says, or of its model where there is none.
+fn digests(entry: &Entry) -> Result<BTreeMap<String, String>, RepositoryError> {
+    match &entry.manifest {
+        Some(manifest) => {
+            Ok(manifest.files.iter().map(|file| (file.path.clone(), file.sha256.clone())).collect())
+        }
+        None => {
+            let path = entry.model_file();
+            let (_, digest) = hashed(&path).map_err(RepositoryError::disk("reading", &path))?;
+            Ok(BTreeMap::from([("model.onnx".to_owned(), hex(&digest))]))
+        }
+    }
+}
+
+/// What differs between two maps: before and after.
+fn paired<T: PartialEq>(
+    before: BTreeMap<String, T>,
+    after: BTreeMap<String, T>,
+) -> BTreeMap<String, (Option<T>, Option<T>)> {
+    let mut pairs: BTreeMap<String, (Option<T>, Option<T>)> =
+        before.into_iter().map(|(name, value)| (name, (Some(value), None))).collect();
+    for (name, value) in after {
+        pairs.entry(name).or_insert((None, None)).1 = Some(value);
+    }
+    pairs.retain(|_, (before, after)| before != after);
+    pairs
+}
+
+impl Difference {
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// A line each.
+impl fmt::Display for Difference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (name, change) in &self.features {
+            match change {
+                (None, Some(_)) => writeln!(f, "feature {name}: new")?,
+                (Some(_), None) => writeln!(f, "feature {name}: gone")?,
+                _ => writeln!(f, "feature {name}: changed")?,
+            }
+        }
+        if let Some((before, after)) = &self.labels {
+            writeln!(f, "labels: {} -> {}", before.join(", "), after.join(", "))?;
+        }
+        for (what, before, after) in &self.others {
+            writeln!(f, "{what}: {before} -> {after}")?;
+        }
+        for (name, change) in &self.metrics {
+            let text =
+                |value: &Option<f64>| value.map_or_else(|| "none".to_owned(), |value| value.to_string());
+            writeln!(f, "{name}: {} -> {}", text(&change.0), text(&change.1))?;
+        }
+        self.files.iter().try_for_each(|file| writeln!(f, "{file}: other bytes"))
+    }
+}

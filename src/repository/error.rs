@@ -1,0 +1,173 @@
+//! What can go wrong with a repository.
+
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use thiserror::Error;
+
+/// Why a repository could not do what was asked of it. What was there before is there as it was.
+#[derive(Debug, Clone, Error)]
+#[non_exhaustive]
+pub enum RepositoryError {
+    /// The system refused a step.
+    #[error("{step} {}: {source}", .path.display())]
+    Disk {
+        /// What was tried.
+        step: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// What the system said.
+        source: Arc<io::Error>,
+    },
+    /// A name that can name no model, version, tag or file here.
+    #[error("`{}` can be no {what}: {cause}", .name.escape_debug())]
+    Name {
+        /// What it was to name.
+        what: &'static str,
+        /// The name, cut short.
+        name: String,
+        /// Why not.
+        cause: &'static str,
+    },
+    /// There is no such model, version or tag.
+    #[error("{model} has no version or tag `{asked}`; it has {}", Listed(.there))]
+    Unknown {
+        /// The model.
+        model: String,
+        /// What was asked for.
+        asked: String,
+        /// What there is.
+        there: Vec<String>,
+    },
+    /// The version is there already. One that is published is never changed: a new one gets a name of its own.
+    #[error("{model} has a version {version} already: give this one another name")]
+    Exists {
+        /// The model.
+        model: String,
+        /// The version.
+        version: String,
+    },
+    /// A manifest cannot be understood, or contradicts itself.
+    #[error("{}: {cause}", .path.display())]
+    Manifest {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it, and where.
+        cause: String,
+    },
+    /// A version is not whole, or not what its manifest says.
+    #[error("{model} {version} is not what was published: {}", Listed(.faults))]
+    Faulty {
+        /// The model.
+        model: String,
+        /// The version.
+        version: String,
+        /// Everything that is wrong.
+        faults: Vec<Fault>,
+    },
+    /// Tags point at the version.
+    #[error("{model} {version} is tagged {}: move the tags first", Listed(.tags))]
+    Tagged {
+        /// The model.
+        model: String,
+        /// The version.
+        version: String,
+        /// The tags.
+        tags: Vec<String>,
+    },
+    /// A folder has more entries than a repository is expected to have.
+    #[error("{} has more than {max} entries", .folder.display())]
+    TooMany {
+        /// The folder.
+        folder: PathBuf,
+        /// The limit.
+        max: usize,
+    },
+}
+
+impl RepositoryError {
+    pub(super) fn disk(step: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
+        let path = path.to_owned();
+        move |source| Self::Disk { step, path, source: Arc::new(source) }
+    }
+}
+
+/// One thing that is wrong with a version's files.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum Fault {
+    /// A file that the manifest names is not there.
+    #[error("{file} is missing")]
+    Missing {
+        /// The file, below the version's folder.
+        file: String,
+    },
+    /// A link, a device or a folder where a file should be. A link may lead out of the folder, and what it leads to may
+    /// change.
+    #[error("{file} is {what} and no plain file")]
+    NotAFile {
+        /// The file.
+        file: String,
+        /// What it is.
+        what: &'static str,
+    },
+    /// The file has another name elsewhere, through which it can be changed.
+    #[error("{file} has {names} names: somebody may change it through another one; copy it")]
+    HardLink {
+        /// The file.
+        file: String,
+        /// How many names.
+        names: u64,
+    },
+    /// The file has another size than the manifest says.
+    #[error("{file} has {found} bytes, not {expected}")]
+    Size {
+        /// The file.
+        file: String,
+        /// As the manifest says.
+        expected: u64,
+        /// As it is.
+        found: u64,
+    },
+    /// The file has other bytes than the manifest says.
+    #[error("{file} has other bytes than were published (SHA-256 {found}, not {expected})")]
+    Digest {
+        /// The file.
+        file: String,
+        /// As the manifest says.
+        expected: String,
+        /// As it is.
+        found: String,
+    },
+    /// A file that the manifest does not name.
+    #[error("{file} is not in the manifest")]
+    Unlisted {
+        /// The file.
+        file: String,
+    },
+    /// A file cannot be read.
+    #[error("{file} cannot be read: {cause}")]
+    Unreadable {
+        /// The file.
+        file: String,
+        /// What the system said.
+        cause: String,
+    },
+}
+
+/// A list in a sentence.
+struct Listed<'a, T>(&'a [T]);
+
+impl<T: fmt::Display> fmt::Display for Listed<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.is_empty() {
+            return f.write_str("none");
+        }
+        for (place, item) in self.0.iter().enumerate() {
+            write!(f, "{}{item}", if place == 0 { "" } else { "; " })?;
+        }
+        Ok(())
+    }
+}

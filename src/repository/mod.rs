@@ -1,0 +1,56 @@
+//! Versions in a folder: whole, known, and found again.
+//!
+//! ```text
+//! models/
+//!   fraud/
+//!     1/model.onnx             what others keep too: a folder without a manifest still loads
+//!     2/model.onnx
+//!     2/weights.bin            external data
+//!     2/manifest.json          lineage, metrics, contract, golden samples, digests
+//!     .tags.json               stable -> 1
+//!   .data/sha256/<digest>      training data, once for all versions that share it
+//! ```
+//!
+//! A version is published once and never changed: written aside, synced, and put in its place by a rename. Tags move.
+//!
+//! ```
+//! use switchback::repository::{Draft, Manifest, Repository};
+//! use switchback::Timestamp;
+//!
+//! # let root = std::env::temp_dir().join(format!("switchback-doc-{}", std::process::id()));
+//! let models = Repository::create(&root)?;
+//! let manifest = Manifest::new("affine", "1", Timestamp::from_unix_seconds(1_790_000_000));
+//! models.publish(Draft::new(manifest).file("model.onnx", "tests/models/affine.onnx"))?;
+//! models.tag("affine", "stable", "1")?;
+//!
+//! let stable = models.resolve("affine", "stable")?;
+//! models.verify(&stable)?;
+//! assert_eq!(stable.version, "1");
+//! # std::fs::remove_dir_all(root)?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # What is not trusted
+//!
+//! A model is data from outside. Names cannot lead out of the folder; manifests have a limit of 4 MiB; links, devices and
+//! files that have a second name elsewhere are refused by [`verify`](Repository::verify), as is whatever differs from the
+//! manifest or is not in it. The manifest itself is trusted: who may write to the folder may publish.
+
+mod diff;
+mod error;
+mod manifest;
+mod name;
+mod publish;
+#[cfg(feature = "onnx")]
+mod served;
+mod store;
+mod verify;
+
+pub use diff::Difference;
+pub use error::{Fault, RepositoryError};
+pub use manifest::{DataSet, Lineage, ListedFile, Manifest, Moment, SCHEMA};
+pub use publish::{Draft, Swept};
+#[cfg(feature = "onnx")]
+pub use served::{Fit, ServeError, Served};
+pub use store::{Entry, Repository};
+pub use verify::DataFound;

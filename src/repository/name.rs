@@ -1,0 +1,88 @@
+//! Names that become paths: nothing in them leads anywhere else.
+
+use std::path::{Path, PathBuf};
+
+use super::error::RepositoryError;
+use crate::version::VersionId;
+
+/// Names that some systems take for devices, whatever stands behind the dot.
+const DEVICES: [&str; 4] = ["con", "prn", "aux", "nul"];
+
+/// A name as one component of a path.
+pub(super) fn component(what: &'static str, name: &str) -> Result<(), RepositoryError> {
+    let refused = |cause| Err(RepositoryError::Name { what, name: name.chars().take(64).collect(), cause });
+    if name.is_empty() {
+        return refused("it is empty");
+    }
+    if name.len() > VersionId::LEN_MAX {
+        return refused("it is longer than 47 bytes");
+    }
+    if name.starts_with('.') {
+        return refused("it begins with a dot");
+    }
+    if name
+        .chars()
+        .any(|c| c.is_control() || matches!(c, '/' | '\\' | ':' | '*' | '?' | '"' | '<' | '>' | '|'))
+    {
+        return refused(
+            "it has a control character, a path separator or another that some system cannot write",
+        );
+    }
+    if name.ends_with(['.', ' ']) || name.starts_with(' ') {
+        return refused("it ends or begins with what some systems drop");
+    }
+    let stem = name.split('.').next().unwrap_or_default().to_ascii_lowercase();
+    let numbered =
+        ["com", "lpt"].iter().any(|device| stem.strip_prefix(device).is_some_and(|n| n.len() == 1));
+    if DEVICES.contains(&stem.as_str()) || numbered {
+        return refused("some systems take it for a device");
+    }
+    Ok(())
+}
+
+/// A file of a version, by its path below the version's folder: components of names, nothing absolute, nothing that
+/// climbs.
+pub(super) fn file(path: &str) -> Result<PathBuf, RepositoryError> {
+    if path.len() > 255 {
+        let name = path.chars().take(64).collect();
+        return Err(RepositoryError::Name { what: "file", name, cause: "it is longer than 255 bytes" });
+    }
+    for part in path.split('/') {
+        component("file", part)?;
+    }
+    Ok(Path::new(path).to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn names_that_lead_elsewhere_are_refused() {
+        for bad in [
+            "", ".", "..", ".hidden", "a/b", "a\\b", "a\0", "a\nb", "C:", "con", "NUL.onnx", "com1", "a.",
+            " a", "a*",
+        ] {
+            assert!(component("model", bad).is_err(), "{bad:?}");
+        }
+        for bad in ["/etc/passwd", "../x", "a/../../x", "a//b", "a/", "./a", "a/.b", "\\\\host\\x"] {
+            assert!(file(bad).is_err(), "{bad:?}");
+        }
+        for good in ["model.onnx", "weights/part-1.bin", "Größe.onnx", "3", "2026-11-24.1"] {
+            assert!(file(good).is_ok(), "{good:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_is_accepted_stays_below_its_folder(path in "[a-c./\\\\ :]{0,12}|\\PC{0,12}") {
+            if let Ok(path) = file(&path) {
+                let whole = Path::new("/root").join(&path);
+                let climbs = |part| !matches!(part, std::path::Component::Normal(_) | std::path::Component::RootDir);
+                prop_assert!(whole.starts_with("/root") && !whole.components().any(climbs));
+                prop_assert!(whole != Path::new("/root"));
+            }
+        }
+    }
+}

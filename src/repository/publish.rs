@@ -1,0 +1,276 @@
+//! Publishing: a version is there whole, or not at all.
+
+use std::fs::{self, File, TryLockError};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use sha2::{Digest, Sha256};
+
+use super::error::RepositoryError;
+use super::manifest::{DataSet, FILE, ListedFile, Manifest, hex, is_own};
+use super::name;
+use super::store::{ASIDE, DATA, Entry, Repository, names, unique};
+use super::verify::hashed;
+use crate::version::VersionId;
+
+/// A version that is to be published: its manifest, and where its files come from. Sizes and digests are filled in as the
+/// files are copied.
+#[derive(Debug, Clone)]
+#[must_use = "nothing is published before `Repository::publish`"]
+pub struct Draft {
+    manifest: Manifest,
+    files: Vec<(String, Source)>,
+    data: Vec<(DataSet, PathBuf)>,
+}
+
+#[derive(Debug, Clone)]
+enum Source {
+    File(PathBuf),
+    Bytes(Vec<u8>),
+}
+
+/// What [`Repository::sweep`] removed.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct Swept {
+    /// What publishers that ended in the middle, or removals, left behind.
+    pub asides: usize,
+    /// Data sets that no version refers to any more.
+    pub data: usize,
+}
+
+impl Draft {
+    /// A version with this manifest, and no files yet.
+    pub fn new(manifest: Manifest) -> Self {
+        Self { manifest, files: Vec::new(), data: Vec::new() }
+    }
+
+    /// Copies a file. `path` is its place below the version's folder, with `/` between components: `model.onnx`.
+    pub fn file(mut self, path: impl Into<String>, from: impl Into<PathBuf>) -> Self {
+        self.files.push((path.into(), Source::File(from.into())));
+        self
+    }
+
+    /// Writes a file of these bytes.
+    pub fn bytes(mut self, path: impl Into<String>, bytes: impl Into<Vec<u8>>) -> Self {
+        self.files.push((path.into(), Source::Bytes(bytes.into())));
+        self
+    }
+
+    /// Keeps the data that it was trained on in the repository, by its digest: once, however many versions share it.
+    pub fn attach(mut self, data: DataSet, from: impl Into<PathBuf>) -> Self {
+        self.data.push((data, from.into()));
+        self
+    }
+}
+
+impl Repository {
+    /// Publishes a version: copied aside, synced, and put in its place by a rename, so that nobody ever sees half of it.
+    /// Its tags point at it then.
+    ///
+    /// # Errors
+    ///
+    /// The version is there already, a name or the manifest is wrong, or the disk refuses. Nothing is there then that was
+    /// not before; a process that is killed leaves a folder aside, which the next [`sweep`](Self::sweep) removes.
+    pub fn publish(&self, draft: Draft) -> Result<Entry, RepositoryError> {
+        let Draft { mut manifest, files, data } = draft;
+        let (model, version) = (manifest.name.clone(), manifest.version.clone());
+        name::component("version", &version)?;
+        let id = VersionId::new(&version).map_err(|_| self.unknown(&model, &version))?;
+        let folder = self.model_folder(&model)?;
+        let target = folder.join(&version);
+        let exists = || RepositoryError::Exists { model: model.clone(), version: version.clone() };
+        if fs::symlink_metadata(&target).is_ok()
+            || self.tags(&model)?.contains_key(&version)
+            || version == "latest"
+        {
+            return Err(exists());
+        }
+        manifest.tags.iter().try_for_each(|tag| self.usable_tag(&model, tag))?;
+        let made_folder = !folder.exists();
+        self.files.create_folder(&folder).map_err(RepositoryError::disk("making", &folder))?;
+        let aside = folder.join(format!("{ASIDE}{}", unique()?));
+        let published = self.fill(&aside, &mut manifest, files, data).and_then(|()| {
+            // Refused by the system where a version came there meanwhile: a folder that is not empty is not replaced.
+            self.files.rename(&aside.join(WHOLE), &target).map_err(|error| match error.kind() {
+                io::ErrorKind::DirectoryNotEmpty | io::ErrorKind::AlreadyExists => exists(),
+                _ => RepositoryError::disk("renaming", &aside)(error),
+            })
+        });
+        let _ = fs::remove_dir_all(&aside);
+        if let Err(error) = published {
+            if made_folder {
+                let _ = fs::remove_dir(&folder);
+            }
+            return Err(error);
+        }
+        let finished =
+            self.files.sync_folder(&folder).map_err(RepositoryError::disk("syncing", &folder)).and_then(
+                |()| {
+                    if manifest.tags.is_empty() {
+                        return Ok(());
+                    }
+                    let mut tags = self.tags(&model)?;
+                    tags.extend(manifest.tags.iter().map(|tag| (tag.clone(), version.clone())));
+                    self.write_tags(&model, &tags)
+                },
+            );
+        if let Err(error) = finished {
+            // What is not surely there, and not tagged, was not published.
+            let _ = fs::rename(&target, &aside).and_then(|()| fs::remove_dir_all(&aside));
+            return Err(error);
+        }
+        Ok(Entry { model, version: id, folder: target, manifest: Some(manifest) })
+    }
+
+    /// Fills the folder aside. It is locked meanwhile, so that a sweep lets it be.
+    fn fill(
+        &self,
+        aside: &Path,
+        manifest: &mut Manifest,
+        files: Vec<(String, Source)>,
+        data: Vec<(DataSet, PathBuf)>,
+    ) -> Result<(), RepositoryError> {
+        let whole = aside.join(WHOLE);
+        self.files.create_folder(&whole).map_err(RepositoryError::disk("making", &whole))?;
+        let lock = aside.join(LOCK);
+        let lock = File::create(&lock)
+            .and_then(|file| file.lock().map(|()| file))
+            .map_err(RepositoryError::disk("locking", &lock))?;
+        manifest.files.clear();
+        for (path, source) in files {
+            let to = whole.join(name::file(&path)?);
+            if is_own(&path) {
+                return Err(RepositoryError::Name {
+                    what: "file",
+                    name: path,
+                    cause: "it is the manifest's own",
+                });
+            }
+            if let Some(parent) = to.parent().filter(|parent| *parent != whole) {
+                self.files.create_folder(parent).map_err(RepositoryError::disk("making", parent))?;
+            }
+            let (size, digest) = match source {
+                Source::File(from) => {
+                    self.files.copy(&from, &to).map_err(RepositoryError::disk("copying", &from))?
+                }
+                Source::Bytes(bytes) => {
+                    self.write(&to, &bytes)?;
+                    (bytes.len() as u64, Sha256::digest(&bytes).into())
+                }
+            };
+            manifest.files.push(ListedFile { path, size, sha256: hex(&digest) });
+        }
+        for (data, from) in data {
+            let digest = self.keep(&from)?;
+            let data = DataSet { sha256: Some(digest), attached: true, ..data };
+            manifest.lineage.data.retain(|known| known.name != data.name);
+            manifest.lineage.data.push(data);
+        }
+        let path = whole.join(FILE);
+        manifest.check().map_err(|cause| RepositoryError::Manifest { path: path.clone(), cause })?;
+        self.write(&path, &manifest.bytes())?;
+        let mut folders = vec![whole];
+        while let Some(folder) = folders.pop() {
+            let inner =
+                names(&folder)?.into_iter().map(|name| folder.join(name)).filter(|path| path.is_dir());
+            folders.extend(inner);
+            self.files.sync_folder(&folder).map_err(RepositoryError::disk("syncing", &folder))?;
+        }
+        drop(lock);
+        Ok(())
+    }
+
+    fn write(&self, to: &Path, bytes: &[u8]) -> Result<(), RepositoryError> {
+        let mut file = self.files.create(to).map_err(RepositoryError::disk("making", to))?;
+        file.write(bytes).map_err(RepositoryError::disk("writing", to))?;
+        file.sync().map_err(RepositoryError::disk("syncing", to))
+    }
+
+    /// Keeps data by its digest; whether it is kept already or not.
+    fn keep(&self, from: &Path) -> Result<String, RepositoryError> {
+        let (_, digest) = hashed(from).map_err(RepositoryError::disk("reading", from))?;
+        let (digest, folder) = (hex(&digest), self.root.join(DATA).join("sha256"));
+        let to = folder.join(&digest);
+        if fs::symlink_metadata(&to).is_ok_and(|metadata| metadata.is_file()) {
+            return Ok(digest);
+        }
+        self.files.create_folder(&folder).map_err(RepositoryError::disk("making", &folder))?;
+        let aside = folder.join(format!("{ASIDE}{}", unique()?));
+        let kept = self.files.copy(from, &aside).map_err(RepositoryError::disk("copying", from)).and_then(
+            |(_, copied)| {
+                if hex(&copied) != digest {
+                    let error = io::Error::other("it changed while it was read");
+                    return Err(RepositoryError::disk("copying", from)(error));
+                }
+                self.files.rename(&aside, &to).map_err(RepositoryError::disk("renaming", &aside))
+            },
+        );
+        if kept.is_err() {
+            let _ = fs::remove_file(&aside);
+        }
+        kept?;
+        self.files.sync_folder(&folder).map_err(RepositoryError::disk("syncing", &folder))?;
+        Ok(digest)
+    }
+
+    /// Removes what publishers that were killed have left behind, and data that no version refers to. Leaves alone what
+    /// somebody is publishing, and all data while there is a manifest that cannot be read: it may refer to any.
+    ///
+    /// # Errors
+    ///
+    /// A folder cannot be listed, or something cannot be removed.
+    pub fn sweep(&self) -> Result<Swept, RepositoryError> {
+        let mut swept = Swept::default();
+        let (mut used, mut certain) = (Vec::new(), true);
+        for model in self.models()? {
+            let folder = self.model_folder(&model)?;
+            for name in names(&folder)? {
+                let path = folder.join(&name);
+                let aside = name.starts_with(ASIDE) || name.starts_with(".tags.json.");
+                if aside && is_abandoned(&path) {
+                    self.discard(&path)?;
+                    swept.asides += 1;
+                } else if aside {
+                    // Its data may be kept already, and is in no manifest that can be seen.
+                    certain = false;
+                } else if name::component("version", &name).is_ok() && path.is_dir() {
+                    match self.get(&model, &name) {
+                        Ok(entry) => {
+                            used.extend(entry.manifest.into_iter().flat_map(|manifest| manifest.lineage.data))
+                        }
+                        Err(_) => certain = false,
+                    }
+                }
+            }
+        }
+        let folder = self.root.join(DATA).join("sha256");
+        for name in names(&folder)?.into_iter().filter(|_| certain) {
+            if !used.iter().any(|data| data.attached && data.sha256.as_deref() == Some(&name)) {
+                self.discard(&folder.join(name))?;
+                swept.data += 1;
+            }
+        }
+        Ok(swept)
+    }
+
+    fn discard(&self, path: &Path) -> Result<(), RepositoryError> {
+        let folder = fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_dir());
+        let removed = if folder { self.files.remove_folder(path) } else { self.files.remove_file(path) };
+        removed.map_err(RepositoryError::disk("removing", path))
+    }
+}
+
+/// The version within the folder aside, as it is renamed.
+const WHOLE: &str = "whole";
+/// Held by the publisher.
+const LOCK: &str = "lock";
+
+/// Whether nobody works on what lies aside.
+fn is_abandoned(path: &Path) -> bool {
+    match File::open(path.join(LOCK)) {
+        Ok(lock) => !matches!(lock.try_lock(), Err(TryLockError::WouldBlock)),
+        // Just begun, or a removal that was cut short.
+        Err(_) => true,
+    }
+}

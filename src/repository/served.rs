@@ -1,0 +1,229 @@
+//! A model of a repository as one service runs it.
+
+use std::path::Path;
+
+use thiserror::Error;
+
+use super::error::{Fault, RepositoryError};
+use super::manifest::{digest, hex};
+use super::store::{Entry, Repository};
+use super::verify::compare_size;
+use crate::contract::{Checked, GoldenSample, Host, OpenError, Pipelines, Preflight, PreflightReport};
+use crate::error::LoadError;
+use crate::model::onnx::OnnxModel;
+use crate::version::VersionId;
+
+/// A model's versions with what this service supplies, expects and has code for: what opens a version by its name.
+///
+/// It is what a handle's [`versions`](crate::Builder::versions) takes, so that a start finds every version again with the
+/// pipeline that it had.
+///
+/// ```
+/// use switchback::contract::{Feature, Host, Pipelines};
+/// use switchback::model::onnx::{Feed, Outputs};
+/// use switchback::repository::Repository;
+/// use switchback::{ModelError, ModelHandle};
+///
+/// struct Flight { delay: f32, distance: f32 }
+///
+/// fn encode(flight: &Flight, feed: &mut Feed<'_, '_>) -> Result<(), ModelError> {
+///     feed.buffer("features", &[1, 2])?.copy_from_slice(&[flight.delay, flight.distance]);
+///     Ok(())
+/// }
+///
+/// fn decode(outputs: &Outputs<'_>) -> Result<f32, ModelError> {
+///     Ok(outputs.tensor::<f32>("probabilities")?.1.get(1).copied().unwrap_or(f32::NAN))
+/// }
+///
+/// let host = Host::new()
+///     .feature(Feature::number("dep_delay").unit("min").range(-60.0..=1440.0))
+///     .feature(Feature::number("distance").unit("mi").range(50.0..=5000.0));
+/// let mut pipelines = Pipelines::new();
+/// pipelines.register("at-departure", "1.0.0", encode, decode)?;
+///
+/// let late = Repository::open("tests/repository")?.serve("late", host, pipelines);
+/// let (version, model) = late.open("stable")?;
+/// let handle = ModelHandle::builder("late").live(version.as_str(), model).build()?;
+/// assert!(*handle.predict(&Flight { delay: 90.0, distance: 500.0 })?.output() > 0.9);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct Served<I: ?Sized, O> {
+    repository: Repository,
+    model: String,
+    host: Host,
+    pipelines: Pipelines<I, O>,
+    preflight: Box<PreflightOf<I>>,
+}
+
+type PreflightOf<I> = dyn Fn(&[GoldenSample]) -> Preflight<I> + Send + Sync;
+
+impl Repository {
+    /// A model as this service runs it.
+    pub fn serve<I: ?Sized, O>(
+        &self,
+        model: impl Into<String>,
+        host: Host,
+        pipelines: Pipelines<I, O>,
+    ) -> Served<I, O> {
+        // Loads the model, and asks nothing.
+        let preflight = Box::new(|_: &[GoldenSample]| Preflight::new());
+        Served { repository: self.clone(), model: model.into(), host, pipelines, preflight }
+    }
+}
+
+impl<I: ?Sized, O> Served<I, O> {
+    /// What is checked of every version before it gets any traffic, also when a start loads it again. It is given the
+    /// version's golden samples. Nothing but loading it unless told, since only the host can read its own requests:
+    ///
+    /// ```
+    /// # use switchback::contract::{Host, Pipelines};
+    /// # use switchback::repository::{Repository, Served};
+    /// use std::time::Duration;
+    /// use switchback::contract::Preflight;
+    ///
+    /// # let served: Served<f32, f32> = Repository::open("tests/repository")?.serve("late", Host::new(), Pipelines::new());
+    /// let served = served.preflight(|samples| {
+    ///     Preflight::new()
+    ///         .samples_with(samples, |request| {
+    ///             request["dep_delay"].as_f64().map(|delay| delay as f32).ok_or("no delay".into())
+    ///         })
+    ///         .latency_at_most(Duration::from_millis(5))
+    /// });
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn preflight(
+        self,
+        preflight: impl Fn(&[GoldenSample]) -> Preflight<I> + Send + Sync + 'static,
+    ) -> Self {
+        Self { preflight: Box::new(preflight), ..self }
+    }
+
+    /// Opens a version by its name, a tag, or `latest`: held against its manifest, byte for byte, and against what this
+    /// service supplies and expects. Reads its files once; they are loaded when a handle stages it, and are the same bytes
+    /// then or are refused.
+    ///
+    /// # Errors
+    ///
+    /// See [`ServeError`]: everything that is wrong, at once.
+    pub fn open(&self, asked: &str) -> Result<(VersionId, Checked<I, O>), ServeError> {
+        let entry = self.repository.resolve(&self.model, asked)?;
+        let model = self.repository.onnx(&entry)?;
+        let (contract, samples) =
+            entry.manifest.map_or_else(Default::default, |manifest| (manifest.contract, manifest.samples));
+        let pipeline = self.pipelines.fit(model, &contract, &self.host)?;
+        Ok((entry.version, pipeline.checked((self.preflight)(&samples))))
+    }
+
+    /// Does all that staging would do to a version, without a handle: opens it, loads it, and runs its preflight. For a
+    /// build that publishes versions, and for a person who wants to know.
+    ///
+    /// # Errors
+    ///
+    /// Everything that is wrong with it.
+    pub fn verify(&self, asked: &str) -> Result<PreflightReport, ServeError> {
+        let entry = self.repository.resolve(&self.model, asked)?;
+        self.repository.verify(&entry)?;
+        let (_, model) = self.open(entry.version.as_str())?;
+        crate::Model::load(&model)?;
+        Ok(model.report().cloned().unwrap_or_default())
+    }
+
+    /// Which versions could be gone to right now, oldest first, and why others could not.
+    ///
+    /// # Errors
+    ///
+    /// The model's folder cannot be listed.
+    pub fn compatible(&self) -> Result<Vec<Fit>, RepositoryError> {
+        let versions = self.repository.versions(&self.model)?;
+        Ok(versions
+            .iter()
+            .map(|entry| (entry.version, self.open(entry.version.as_str()).map(drop)))
+            .collect())
+    }
+
+    /// The repository.
+    pub fn repository(&self) -> &Repository {
+        &self.repository
+    }
+}
+
+impl Repository {
+    /// Opens a version's model, and holds what was read against the manifest. Not what lies there a moment before: a file
+    /// that is swapped between a check and the load would pass that.
+    fn onnx(&self, entry: &Entry) -> Result<OnnxModel, ServeError> {
+        self.check(entry, compare_size)?;
+        let file = entry.model_file();
+        let model = OnnxModel::from_file(&file)?;
+        let Some(manifest) = &entry.manifest else { return Ok(model) };
+        // External data is named as the model lies.
+        let folder = Path::new(&manifest.model).parent().unwrap_or(Path::new(""));
+        let mut faults = Vec::new();
+        for (name, found) in model.digests() {
+            let path = if name.is_empty() { manifest.model.clone() } else { plain(&folder.join(name)) };
+            match manifest.file(&path) {
+                None => faults.push(Fault::Unlisted { file: path }),
+                Some(listed) if digest(&listed.sha256) != Some(*found) => {
+                    faults.push(Fault::Digest {
+                        file: path,
+                        expected: listed.sha256.clone(),
+                        found: hex(found),
+                    });
+                }
+                Some(_) => {}
+            }
+        }
+        if faults.is_empty() {
+            return Ok(model);
+        }
+        let (model, version) = (entry.model.clone(), entry.version.to_string());
+        Err(RepositoryError::Faulty { model, version, faults }.into())
+    }
+}
+
+/// A path as a manifest writes it.
+fn plain(path: &Path) -> String {
+    let parts = path.components().filter(|part| matches!(part, std::path::Component::Normal(_)));
+    parts.map(|part| part.as_os_str().to_string_lossy()).collect::<Vec<_>>().join("/")
+}
+
+#[cfg(feature = "state")]
+impl<I: ?Sized + 'static, O: 'static> crate::Versions<I, O> for Served<I, O> {
+    fn open(
+        &self,
+        version: &str,
+    ) -> Result<Box<dyn crate::Model<I, O>>, Box<dyn std::error::Error + Send + Sync>> {
+        let (_, model) = Served::open(self, version)?;
+        Ok(Box::new(model))
+    }
+}
+
+impl<I: ?Sized, O> std::fmt::Debug for Served<I, O> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Served")
+            .field("model", &self.model)
+            .field("pipelines", &self.pipelines)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A version, and whether this service could run it.
+pub type Fit = (VersionId, Result<(), ServeError>);
+
+/// Why a version cannot be opened here. Nothing was loaded.
+#[derive(Debug, Clone, Error)]
+#[non_exhaustive]
+pub enum ServeError {
+    /// It is not there, or not what was published.
+    #[error(transparent)]
+    Repository(#[from] RepositoryError),
+    /// Its file is no model that can be loaded, or it does not fit this service: every mismatch.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+}
+
+impl From<LoadError> for ServeError {
+    fn from(error: LoadError) -> Self {
+        Self::Open(error.into())
+    }
+}

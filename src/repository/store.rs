@@ -1,0 +1,353 @@
+//! What is in a repository: models, their versions, and the tags that point at them.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::error::RepositoryError;
+use super::manifest::{self, FILE, MANIFEST_MAX, Manifest};
+use super::name;
+use crate::files::Files;
+use crate::testing::Faults;
+use crate::version::VersionId;
+
+/// Entries of one folder; a repository has a few hundred.
+const ENTRIES_MAX: usize = 65_536;
+/// Bytes of the file of tags.
+const TAGS_MAX: u64 = 1 << 20;
+
+pub(super) const TAGS: &str = ".tags.json";
+/// What is being published goes by such a name.
+pub(super) const ASIDE: &str = ".aside-";
+pub(super) const DATA: &str = ".data";
+
+/// Versions of models in a folder: see the [module](super).
+#[derive(Debug, Clone)]
+pub struct Repository {
+    pub(super) root: PathBuf,
+    pub(super) files: Files,
+}
+
+/// One version in a repository.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct Entry {
+    /// The model.
+    pub model: String,
+    /// The version.
+    pub version: VersionId,
+    /// Its folder.
+    pub folder: PathBuf,
+    /// What is known of it; nothing of a folder without a manifest.
+    pub manifest: Option<Manifest>,
+}
+
+impl Entry {
+    /// The file to load.
+    pub fn model_file(&self) -> PathBuf {
+        self.folder.join(self.manifest.as_ref().map_or("model.onnx", |manifest| &manifest.model))
+    }
+}
+
+impl Repository {
+    /// Opens the repository in a folder.
+    ///
+    /// # Errors
+    ///
+    /// There is no such folder.
+    pub fn open(root: impl AsRef<Path>) -> Result<Self, RepositoryError> {
+        let root = root.as_ref();
+        let metadata = fs::metadata(root).map_err(RepositoryError::disk("opening", root))?;
+        if !metadata.is_dir() {
+            let error = io::Error::new(io::ErrorKind::NotADirectory, "it is not a folder");
+            return Err(RepositoryError::disk("opening", root)(error));
+        }
+        Ok(Self { root: root.to_owned(), files: Files::default().shared() })
+    }
+
+    /// Opens the repository in a folder, which is made where there is none.
+    ///
+    /// # Errors
+    ///
+    /// The folder cannot be made.
+    pub fn create(root: impl AsRef<Path>) -> Result<Self, RepositoryError> {
+        let files = Files::default().shared();
+        files.create_folder(root.as_ref()).map_err(RepositoryError::disk("making", root.as_ref()))?;
+        Self::open(root)
+    }
+
+    /// Has steps on the disk fail as told, in a test of the host's.
+    #[must_use]
+    pub fn disk_faults(self, faults: Faults) -> Self {
+        Self { files: Files::with(faults).shared(), ..self }
+    }
+
+    /// The models, by name.
+    ///
+    /// # Errors
+    ///
+    /// The folder cannot be read.
+    pub fn models(&self) -> Result<Vec<String>, RepositoryError> {
+        let mut models = folders(&self.root)?;
+        models.retain(|model| name::component("model", model).is_ok());
+        models.sort();
+        Ok(models)
+    }
+
+    /// The versions of a model, oldest first: by number where all names are numbers, otherwise by when they were made, as
+    /// far as their manifests say. A folder that cannot be a version, or whose manifest cannot be read, is left out;
+    /// [`get`](Self::get) says why.
+    ///
+    /// # Errors
+    ///
+    /// There is no such model, or its folder cannot be read.
+    pub fn versions(&self, model: &str) -> Result<Vec<Entry>, RepositoryError> {
+        let mut entries: Vec<Entry> =
+            self.names(model)?.iter().filter_map(|version| self.get(model, version).ok()).collect();
+        let number = |entry: &Entry| entry.version.as_str().parse::<u64>().ok();
+        if entries.iter().all(|entry| number(entry).is_some()) {
+            entries.sort_by_key(number);
+        } else {
+            let created = |entry: &Entry| entry.manifest.as_ref().map(|manifest| manifest.created);
+            entries.sort_by_key(|entry| (created(entry), entry.version));
+        }
+        Ok(entries)
+    }
+
+    /// The names of what are versions, or look like it.
+    fn names(&self, model: &str) -> Result<Vec<String>, RepositoryError> {
+        let mut names = folders(&self.model_folder(model)?)?;
+        names.retain(|version| name::component("version", version).is_ok());
+        Ok(names)
+    }
+
+    /// One version, by its name.
+    ///
+    /// # Errors
+    ///
+    /// There is none of that name, or its manifest cannot be read. What its other files are worth, [`verify`](Self::verify)
+    /// says.
+    pub fn get(&self, model: &str, version: &str) -> Result<Entry, RepositoryError> {
+        name::component("version", version)?;
+        let folder = self.model_folder(model)?.join(version);
+        let plain = fs::symlink_metadata(&folder).is_ok_and(|metadata| metadata.is_dir());
+        let (true, Ok(id)) = (plain, VersionId::new(version)) else {
+            return Err(self.unknown(model, version));
+        };
+        let path = folder.join(FILE);
+        let manifest = match fs::symlink_metadata(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            _ => Some(self.manifest(&path, model, version)?),
+        };
+        Ok(Entry { model: model.to_owned(), version: id, folder, manifest })
+    }
+
+    fn manifest(&self, path: &Path, model: &str, version: &str) -> Result<Manifest, RepositoryError> {
+        let wrong = |cause: String| RepositoryError::Manifest { path: path.to_owned(), cause };
+        if !fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_file()) {
+            return Err(wrong("it is no plain file".into()));
+        }
+        let bytes = self.files.read(path, MANIFEST_MAX).map_err(|error| wrong(error.to_string()))?;
+        let manifest = Manifest::parse(&bytes).map_err(wrong)?;
+        if (manifest.name.as_str(), manifest.version.as_str()) != (model, version) {
+            let cause = format!(
+                "it is of {} {}, and lies where {model} {version} belongs",
+                manifest.name, manifest.version
+            );
+            return Err(wrong(cause));
+        }
+        Ok(manifest)
+    }
+
+    /// The version that a name means: its own, a tag that points at it, or `latest`, the last of
+    /// [`versions`](Self::versions).
+    ///
+    /// # Errors
+    ///
+    /// Nothing goes by that name, or what does cannot be read.
+    pub fn resolve(&self, model: &str, asked: &str) -> Result<Entry, RepositoryError> {
+        match self.get(model, asked) {
+            Err(RepositoryError::Unknown { .. }) => {}
+            found => return found,
+        }
+        if let Some(version) = self.tags(model)?.get(asked) {
+            return self.get(model, version);
+        }
+        if asked == "latest" {
+            return self.versions(model)?.pop().ok_or_else(|| self.unknown(model, asked));
+        }
+        Err(self.unknown(model, asked))
+    }
+
+    /// The tags of a model, and the version that each points at.
+    ///
+    /// # Errors
+    ///
+    /// There is no such model, or the file of tags cannot be read.
+    pub fn tags(&self, model: &str) -> Result<BTreeMap<String, String>, RepositoryError> {
+        let path = self.model_folder(model)?.join(TAGS);
+        match fs::symlink_metadata(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(BTreeMap::new()),
+            Ok(metadata) if metadata.is_file() => {}
+            _ => {
+                return Err(RepositoryError::Manifest { path, cause: "it is no plain file".into() });
+            }
+        }
+        let bytes = self.files.read(&path, TAGS_MAX).map_err(RepositoryError::disk("reading", &path))?;
+        serde_json::from_slice(&bytes)
+            .map_err(|error| RepositoryError::Manifest { path, cause: error.to_string() })
+    }
+
+    /// Points a tag at a version, wherever it pointed before. Where it pointed.
+    ///
+    /// # Errors
+    ///
+    /// The version is not there, or the name can be no tag: it is a version's, or `latest`. The tags are as they were then.
+    pub fn tag(&self, model: &str, tag: &str, version: &str) -> Result<Option<String>, RepositoryError> {
+        self.usable_tag(model, tag)?;
+        let entry = self.get(model, version)?;
+        let mut tags = self.tags(model)?;
+        let before = tags.insert(tag.to_owned(), entry.version.to_string());
+        self.write_tags(model, &tags)?;
+        Ok(before)
+    }
+
+    /// Removes a tag. Where it pointed.
+    ///
+    /// # Errors
+    ///
+    /// The tags cannot be read or written; they are as they were then.
+    pub fn untag(&self, model: &str, tag: &str) -> Result<Option<String>, RepositoryError> {
+        let mut tags = self.tags(model)?;
+        let before = tags.remove(tag);
+        if before.is_some() {
+            self.write_tags(model, &tags)?;
+        }
+        Ok(before)
+    }
+
+    pub(super) fn usable_tag(&self, model: &str, tag: &str) -> Result<(), RepositoryError> {
+        name::component("tag", tag)?;
+        let cause = match tag {
+            "latest" => "it always means the last version",
+            tag if self.model_folder(model)?.join(tag).exists() => "it is the name of a version",
+            _ => return Ok(()),
+        };
+        Err(RepositoryError::Name { what: "tag", name: tag.to_owned(), cause })
+    }
+
+    pub(super) fn write_tags(
+        &self,
+        model: &str,
+        tags: &BTreeMap<String, String>,
+    ) -> Result<(), RepositoryError> {
+        let folder = self.model_folder(model)?;
+        let bytes = serde_json::to_vec_pretty(tags).unwrap_or_default();
+        self.replace(&folder, TAGS, &bytes)
+    }
+
+    /// Replaces a small file: whatever fails, the old one or the new one is there whole.
+    fn replace(&self, folder: &Path, name: &str, bytes: &[u8]) -> Result<(), RepositoryError> {
+        let (path, aside) = (folder.join(name), folder.join(format!("{name}.{}", unique()?)));
+        let before = fs::read(&path);
+        let written = (|| {
+            let mut file = self.files.create(&aside).map_err(RepositoryError::disk("making", &aside))?;
+            file.write(bytes).map_err(RepositoryError::disk("writing", &aside))?;
+            file.sync().map_err(RepositoryError::disk("syncing", &aside))?;
+            self.files.rename(&aside, &path).map_err(RepositoryError::disk("renaming", &aside))
+        })();
+        if written.is_err() {
+            // What cannot be removed either is what `sweep` is for.
+            let _ = fs::remove_file(&aside);
+        }
+        written?;
+        let synced = self.files.sync_folder(folder).map_err(RepositoryError::disk("syncing", folder));
+        if synced.is_err() {
+            // It may not last, so it is not to be seen either, as far as the disk still does what it is told.
+            let _ = match before {
+                Ok(bytes) => fs::write(&aside, bytes).and_then(|()| fs::rename(&aside, &path)),
+                Err(_) => fs::remove_file(&path),
+            };
+        }
+        synced
+    }
+
+    /// Removes a version.
+    ///
+    /// # Errors
+    ///
+    /// A tag points at it, or it cannot be removed.
+    pub fn remove(&self, model: &str, version: &str) -> Result<(), RepositoryError> {
+        name::component("version", version)?;
+        let folder = self.model_folder(model)?;
+        let path = folder.join(version);
+        if !fs::symlink_metadata(&path).is_ok_and(|metadata| metadata.is_dir()) {
+            return Err(self.unknown(model, version));
+        }
+        let tags = self.tags(model)?;
+        let tags: Vec<String> =
+            tags.into_iter().filter(|(_, to)| to == version).map(|(tag, _)| tag).collect();
+        if !tags.is_empty() {
+            return Err(RepositoryError::Tagged {
+                model: model.to_owned(),
+                version: version.to_owned(),
+                tags,
+            });
+        }
+        // First out of sight, whole: half a version is never seen.
+        let aside = folder.join(format!("{ASIDE}{}", unique()?));
+        self.files.rename(&path, &aside).map_err(RepositoryError::disk("renaming", &path))?;
+        self.files.sync_folder(&folder).map_err(RepositoryError::disk("syncing", &folder))?;
+        // It is gone; what is left of it, `sweep` removes.
+        let _ = self.files.remove_folder(&aside);
+        Ok(())
+    }
+
+    pub(super) fn model_folder(&self, model: &str) -> Result<PathBuf, RepositoryError> {
+        name::component("model", model)?;
+        Ok(self.root.join(model))
+    }
+
+    pub(super) fn unknown(&self, model: &str, asked: &str) -> RepositoryError {
+        let mut there = self.names(model).unwrap_or_default();
+        there.extend(self.tags(model).unwrap_or_default().into_keys());
+        there.truncate(32);
+        RepositoryError::Unknown { model: model.to_owned(), asked: asked.chars().take(64).collect(), there }
+    }
+}
+
+/// The folders in a folder, links to folders left out; none where there is no folder.
+fn folders(path: &Path) -> Result<Vec<String>, RepositoryError> {
+    let names = names(path)?;
+    let plain = |name: &String| fs::symlink_metadata(path.join(name)).is_ok_and(|metadata| metadata.is_dir());
+    Ok(names.into_iter().filter(plain).collect())
+}
+
+/// What is in a folder, as far as it can be written.
+pub(super) fn names(path: &Path) -> Result<Vec<String>, RepositoryError> {
+    let entries = match fs::read_dir(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries.map_err(RepositoryError::disk("listing", path))?,
+    };
+    let mut names = Vec::new();
+    for entry in entries {
+        let entry = entry.map_err(RepositoryError::disk("listing", path))?;
+        names.extend(entry.file_name().into_string().ok());
+        if names.len() > ENTRIES_MAX {
+            return Err(RepositoryError::TooMany { folder: path.to_owned(), max: ENTRIES_MAX });
+        }
+    }
+    names.sort();
+    Ok(names)
+}
+
+/// A name that nobody else has.
+pub(super) fn unique() -> Result<String, RepositoryError> {
+    let mut bytes = [0; 12];
+    getrandom::fill(&mut bytes).map_err(|error| {
+        let error = io::Error::other(error.to_string());
+        RepositoryError::disk("drawing a name for", Path::new("a file aside"))(error)
+    })?;
+    Ok(manifest::hex(&bytes))
+}

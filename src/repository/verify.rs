@@ -1,0 +1,190 @@
+//! Whether a version is what was published.
+
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::path::Path;
+
+use sha2::{Digest, Sha256};
+
+use super::error::{Fault, RepositoryError};
+use super::manifest::{DataSet, ListedFile, digest, hex, is_own};
+use super::store::{DATA, Entry, Repository, names};
+
+/// How deep a version's folders may lie in each other.
+const DEPTH_MAX: usize = 8;
+
+/// What is known of the data that a version was trained on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum DataFound {
+    /// It is there, and has the digest that the manifest says.
+    Whole,
+    /// It is there, and has other bytes.
+    Changed {
+        /// SHA-256 as it is.
+        found: String,
+    },
+    /// It is not there, or cannot be read: the system's reason.
+    Missing(String),
+    /// It lies at an address that is no file here, or has no digest to compare with.
+    Unknown,
+}
+
+impl Repository {
+    /// Reads all of a version and compares it with its manifest: sizes, digests, nothing missing, nothing beside it, no
+    /// links. Without a manifest there is nothing to compare with, and only links and devices are found. Linear in the size
+    /// of its files.
+    ///
+    /// # Errors
+    ///
+    /// [`Faulty`](RepositoryError::Faulty) with everything that is wrong.
+    pub fn verify(&self, entry: &Entry) -> Result<(), RepositoryError> {
+        self.check(entry, compare)
+    }
+
+    /// The same with another comparison of each file that is listed and there.
+    pub(super) fn check(
+        &self,
+        entry: &Entry,
+        compare: impl Fn(&Path, &ListedFile) -> Option<Fault>,
+    ) -> Result<(), RepositoryError> {
+        let mut found = Vec::new();
+        let mut faults = Vec::new();
+        walk(&entry.folder, "", 0, &mut found, &mut faults)?;
+        match &entry.manifest {
+            Some(manifest) => {
+                for file in &manifest.files {
+                    if found.contains(&file.path) {
+                        faults.extend(compare(&entry.folder, file));
+                    } else if !faults.iter().any(
+                        |fault| matches!(fault, Fault::NotAFile { file: path, .. } if *path == file.path),
+                    ) {
+                        faults.push(Fault::Missing { file: file.path.clone() });
+                    }
+                }
+                let unlisted =
+                    found.into_iter().filter(|path| !is_own(path) && manifest.file(path).is_none());
+                faults.extend(unlisted.map(|file| Fault::Unlisted { file }));
+            }
+            None if !found.iter().any(|path| path == "model.onnx") => {
+                faults.push(Fault::Missing { file: "model.onnx".into() });
+            }
+            None => {}
+        }
+        if faults.is_empty() {
+            return Ok(());
+        }
+        Err(RepositoryError::Faulty {
+            model: entry.model.clone(),
+            version: entry.version.to_string(),
+            faults,
+        })
+    }
+
+    /// Looks for the data that a version was trained on: what is attached, and what lies at a path here. Addresses are not
+    /// fetched. Linear in its size.
+    pub fn verify_data(&self, entry: &Entry) -> Vec<(DataSet, DataFound)> {
+        let data = entry.manifest.iter().flat_map(|manifest| &manifest.lineage.data);
+        data.map(|data| (data.clone(), self.find(data))).collect()
+    }
+
+    fn find(&self, data: &DataSet) -> DataFound {
+        let Some(expected) = data.sha256.as_deref() else { return DataFound::Unknown };
+        let path = match &data.location {
+            _ if data.attached => self.attached(expected),
+            Some(location) if !location.contains("://") => Path::new(location).to_owned(),
+            _ => return DataFound::Unknown,
+        };
+        match hashed(&path) {
+            Ok((_, found)) if hex(&found) == expected => DataFound::Whole,
+            Ok((_, found)) => DataFound::Changed { found: hex(&found) },
+            Err(error) => DataFound::Missing(error.to_string()),
+        }
+    }
+
+    /// Where data of a digest is kept.
+    pub(super) fn attached(&self, sha256: &str) -> std::path::PathBuf {
+        self.root.join(DATA).join("sha256").join(sha256)
+    }
+}
+
+/// The plain files of a version, by their paths below its folder.
+fn walk(
+    root: &Path,
+    below: &str,
+    depth: usize,
+    found: &mut Vec<String>,
+    faults: &mut Vec<Fault>,
+) -> Result<(), RepositoryError> {
+    for name in names(&root.join(below))? {
+        let file = if below.is_empty() { name } else { format!("{below}/{name}") };
+        let path = root.join(&file);
+        let metadata = fs::symlink_metadata(&path).map_err(RepositoryError::disk("looking at", &path))?;
+        let kind = metadata.file_type();
+        if kind.is_file() {
+            #[cfg(unix)]
+            {
+                let names = std::os::unix::fs::MetadataExt::nlink(&metadata);
+                if names > 1 {
+                    faults.push(Fault::HardLink { file: file.clone(), names });
+                }
+            }
+            found.push(file);
+        } else if kind.is_dir() && depth < DEPTH_MAX {
+            walk(root, &file, depth + 1, found, faults)?;
+        } else {
+            let what = if kind.is_symlink() {
+                "a link"
+            } else if kind.is_dir() {
+                "a folder far down"
+            } else {
+                "a device or a pipe"
+            };
+            faults.push(Fault::NotAFile { file, what });
+        }
+    }
+    Ok(())
+}
+
+fn compare(folder: &Path, listed: &ListedFile) -> Option<Fault> {
+    let (file, expected) = (listed.path.clone(), listed.size);
+    match hashed(&folder.join(&file)) {
+        Err(error) => Some(Fault::Unreadable { file, cause: error.to_string() }),
+        Ok((found, _)) if found != expected => Some(Fault::Size { file, expected, found }),
+        Ok((_, found)) if digest(&listed.sha256) != Some(found) => {
+            Some(Fault::Digest { file, expected: listed.sha256.clone(), found: hex(&found) })
+        }
+        Ok(_) => None,
+    }
+}
+
+/// Whether a file has the size that is listed, without reading it.
+#[cfg(feature = "onnx")]
+pub(super) fn compare_size(folder: &Path, listed: &ListedFile) -> Option<Fault> {
+    let (file, expected) = (listed.path.clone(), listed.size);
+    match fs::symlink_metadata(folder.join(&file)) {
+        Err(error) => Some(Fault::Unreadable { file, cause: error.to_string() }),
+        Ok(metadata) if metadata.len() != expected => {
+            Some(Fault::Size { file, expected, found: metadata.len() })
+        }
+        Ok(_) => None,
+    }
+}
+
+/// Size and SHA-256 of a plain file.
+pub(super) fn hashed(path: &Path) -> io::Result<(u64, [u8; 32])> {
+    // Before it is opened: opening a pipe waits for whoever writes to it.
+    if !fs::metadata(path)?.is_file() {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a plain file"));
+    }
+    let mut file = File::open(path)?;
+    let (mut hash, mut size, mut buffer) = (Sha256::new(), 0, vec![0; 1 << 16]);
+    loop {
+        let read = file.read(&mut buffer)?;
+        if read == 0 {
+            return Ok((size, hash.finalize().into()));
+        }
+        hash.update(buffer.get(..read).unwrap_or_default());
+        size += read as u64;
+    }
+}

@@ -1,0 +1,130 @@
+//! What can be wrong with a folder of state.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use thiserror::Error;
+
+/// Why state cannot be read or written. What was on disk before is still there.
+#[derive(Debug, Clone, Error)]
+#[non_exhaustive]
+pub enum StateError {
+    /// The system refused a step: no room, no permission, a failing disk. Whatever was to be written counts as not
+    /// written.
+    #[error("{step} {}: {source}", .path.display())]
+    Disk {
+        /// What was tried.
+        step: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// What the system said.
+        source: Arc<io::Error>,
+    },
+    /// Another process has the folder, or another handle of this one.
+    #[error(
+        "{} is in use by another process: wait until it has ended, or use a folder of its own",
+        .folder.display()
+    )]
+    Locked {
+        /// The folder.
+        folder: PathBuf,
+    },
+    /// Others may write to the folder, and so decide what is live.
+    #[error("others may write to {}, and so decide what is live: `chmod go-w` it", .folder.display())]
+    NotPrivate {
+        /// The folder.
+        folder: PathBuf,
+    },
+    /// There is a link, a folder or a device where a file of ours should be. It is not followed.
+    #[error("{} is no plain file: move it away, and put back what was there", .path.display())]
+    NotPlain {
+        /// Where.
+        path: PathBuf,
+    },
+    /// There is no journal, where one is needed.
+    #[error("there is no journal at {}: is it the right folder?", .path.display())]
+    Missing {
+        /// Where.
+        path: PathBuf,
+    },
+    /// A later release wrote it.
+    #[error(
+        "{} has format {format} and this release reads up to {known}: start with the release that wrote it",
+        .path.display()
+    )]
+    Newer {
+        /// The file.
+        path: PathBuf,
+        /// Its format.
+        format: u32,
+        /// The newest format that is known here.
+        known: u32,
+    },
+    /// Bytes that were on disk are not what was written. A crash does not do that, a disk or a hand does.
+    #[error(
+        "{} is damaged at byte {offset}: {cause}; look at the disk, then `switchback::state::repair` keeps what is whole",
+        .path.display()
+    )]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// Where the damage begins.
+        offset: u64,
+        /// What tells.
+        cause: &'static str,
+    },
+    /// The key that seals ids is not what was written.
+    #[error(
+        "{} is damaged: put back the one that was there, or remove it, and outcomes of earlier predictions are refused",
+        .path.display()
+    )]
+    DamagedKey {
+        /// The file.
+        path: PathBuf,
+    },
+    /// What was to be written is larger than would be read again.
+    #[error("{what} has {bytes} bytes, and {limit} is the limit")]
+    TooLarge {
+        /// What it is.
+        what: &'static str,
+        /// How large it is.
+        bytes: u64,
+        /// How large it may be.
+        limit: u64,
+    },
+    /// A record is whole and cannot be understood, or cannot be written as JSON: what wrote it and what reads it are not of
+    /// one mind. Start with the release that wrote it, and report it.
+    #[error("a record cannot be understood: {cause}; start with the release that wrote it")]
+    Record {
+        /// Why not.
+        cause: String,
+    },
+    /// An event is not one line of text. Nothing of what came with it was written.
+    #[error("an event is not one line of UTF-8")]
+    NotALine,
+    /// Nothing is added to a file that this process did not write, or one that a write to has failed: all of it must be
+    /// written anew first.
+    #[error("nothing is added to {} until all of it was written anew", .path.display())]
+    Stopped {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Somebody put another file in the place of one that this process holds. Neither is touched.
+    #[error("{} was replaced while it was in use: put the old one back, or start again from the new one", .path.display())]
+    Replaced {
+        /// The file.
+        path: PathBuf,
+    },
+}
+
+impl StateError {
+    pub(crate) fn json(error: serde_json::Error) -> Self {
+        Self::Record { cause: error.to_string() }
+    }
+
+    pub(super) fn disk(step: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
+        let path = path.to_owned();
+        move |source| Self::Disk { step, path, source: Arc::new(source) }
+    }
+}

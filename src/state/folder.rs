@@ -1,0 +1,120 @@
+//! The folder: private, one owner at a time, and nothing in it that leads elsewhere.
+
+use std::fs::{File, Metadata, TryLockError};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::error::StateError;
+use super::{ASIDE, KEY_ASIDE, LOCK};
+use crate::files::Files;
+
+/// What the system knows a file by, whatever its name; the same for all where it tells nothing.
+pub(super) type Identity = (u64, u64);
+
+/// A folder that this process has for itself, until this is dropped.
+#[derive(Debug)]
+pub(super) struct Held {
+    folder: PathBuf,
+    lock: File,
+}
+
+impl Held {
+    /// Makes the folder where there is none, takes its lock, and removes what an earlier owner was writing when it ended.
+    pub(super) fn take(files: &Files, folder: &Path) -> Result<Self, StateError> {
+        make(files, folder)?;
+        look(folder)?;
+        let path = folder.join(LOCK);
+        is_plain(&path)?;
+        let lock = files.open_lock(&path).map_err(StateError::disk("opening", &path))?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(StateError::Locked { folder: folder.to_owned() }),
+            Err(TryLockError::Error(error)) => return Err(StateError::disk("locking", &path)(error)),
+        }
+        let held = Self { folder: folder.to_owned(), lock };
+        // Whoever had the lock before may have removed the file that this is the lock of.
+        held.check()?;
+        for aside in [ASIDE, KEY_ASIDE] {
+            remove(files, &folder.join(aside))?;
+        }
+        Ok(held)
+    }
+
+    /// Whether the lock still is the folder's: it is not where somebody removed the file, or the folder.
+    pub(super) fn check(&self) -> Result<(), StateError> {
+        let path = self.folder.join(LOCK);
+        let ours = self.lock.metadata().map_err(StateError::disk("looking at", &path))?;
+        if named(&path)? == Some(identity(&ours)) { Ok(()) } else { Err(StateError::Replaced { path }) }
+    }
+}
+
+/// Makes a folder with those above it, so that all of them last.
+fn make(files: &Files, folder: &Path) -> Result<(), StateError> {
+    let missing: Vec<&Path> = folder
+        .ancestors()
+        .take_while(|path| !path.as_os_str().is_empty() && path.symlink_metadata().is_err())
+        .collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    files.create_folder(folder).map_err(StateError::disk("making", folder))?;
+    for path in missing {
+        let above = path.parent().filter(|above| !above.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        files.sync_folder(above).map_err(StateError::disk("syncing", above))?;
+    }
+    Ok(())
+}
+
+/// Whether nobody but its owner may write to a folder.
+pub(super) fn look(folder: &Path) -> Result<(), StateError> {
+    let metadata = folder.metadata().map_err(StateError::disk("looking at", folder))?;
+    if !metadata.is_dir() {
+        let error = io::Error::new(io::ErrorKind::NotADirectory, "it is no folder");
+        return Err(StateError::disk("opening", folder)(error));
+    }
+    #[cfg(unix)]
+    if std::os::unix::fs::PermissionsExt::mode(&metadata.permissions()) & 0o022 != 0 {
+        return Err(StateError::NotPrivate { folder: folder.to_owned() });
+    }
+    Ok(())
+}
+
+/// Whether there is a file. Anything else of that name is an error.
+pub(super) fn is_plain(path: &Path) -> Result<bool, StateError> {
+    match path.symlink_metadata() {
+        Ok(metadata) if metadata.is_file() => Ok(true),
+        Ok(_) => Err(StateError::NotPlain { path: path.to_owned() }),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(StateError::disk("looking at", path)(error)),
+    }
+}
+
+/// Removes a file, if there is one.
+pub(super) fn remove(files: &Files, path: &Path) -> Result<(), StateError> {
+    if path.symlink_metadata().is_err() {
+        return Ok(());
+    }
+    files.remove_file(path).map_err(StateError::disk("removing", path))
+}
+
+/// Which file has a name; nothing where none has.
+pub(super) fn named(path: &Path) -> Result<Option<Identity>, StateError> {
+    match path.symlink_metadata() {
+        Ok(metadata) => Ok(Some(identity(&metadata))),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(StateError::disk("looking at", path)(error)),
+    }
+}
+
+pub(super) fn identity(metadata: &Metadata) -> Identity {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::MetadataExt;
+        (metadata.dev(), metadata.ino())
+    }
+    #[cfg(not(unix))]
+    {
+        let _ = metadata;
+        (0, 0)
+    }
+}

@@ -1,0 +1,112 @@
+//! State that survives the process: what is decided, what was seen and what happened, in a folder of the handle's own.
+//!
+//! | file | what |
+//! |---|---|
+//! | `journal` | what was decided, what was seen, what happened |
+//! | `key` | 16 bytes that seal the printed ids of predictions, and their XXH3-64 |
+//! | `lock` | empty; locked by the process that has the folder |
+//! | `journal.new`, `key.new` | being written; a start removes them |
+//! | `journal.damaged-1` .. `-99` | what [`repair`] found, as it was |
+//!
+//! Folders are made for their owner alone (0700), and so are files (0600). A folder that others may write to is refused,
+//! and so is a link where a file should be. Nothing in them is a request, a key or a tensor of a user.
+//!
+//! # What is on disk when
+//!
+//! A batch of records is written and synced before anybody is told that it was: after a crash at any moment, power cuts
+//! included, a start finds all that was acknowledged, and of the batch that was being written all or nothing. A journal is
+//! written anew (aside, synced, renamed, the folder synced) at every start, when it has grown by 16 MiB, and after any
+//! failed write or sync: nothing is ever added to a file that an earlier process left or that a sync has failed on, since
+//! the system may show what the disk has not. A full disk loses nothing that was acknowledged, and once there is room
+//! everything is written anew.
+//!
+//! What a crash leaves at the end is cut off, and told. Any other difference from what was written is
+//! [`Damaged`](StateError::Damaged), and [`repair`] is the way out. One thing cannot be told from a crash: damage in the
+//! batch that was written last. It is cut off like one, and told like one.
+//!
+//! # The format
+//!
+//! For other tools, and for later releases. Numbers are little-endian; XXH3-64 takes a seed. A file begins with a header,
+//! whose layout will be that of every later format too:
+//!
+//! | at | bytes | what |
+//! |---|---|---|
+//! | 0 | 8 | `swbkjrnl` |
+//! | 8 | 4 | the format: 1 |
+//! | 12 | 4 | 0 |
+//! | 16 | 8 | generation: counts the files that have been the journal of this folder |
+//! | 24 | 8 | salt, drawn for this file |
+//! | 32 | 8 | events that were dropped before the first one in this file |
+//! | 40 | 8 | length of the file when it was put in place: no crash damages what is before |
+//! | 48 | 8 | XXH3-64 of bytes 0 to 47, seed 0 |
+//!
+//! Frames follow. The seed of a frame's checksums is the salt XOR the frame's place in the file, so a frame that moved, or
+//! one of another file, is none.
+//!
+//! | at | bytes | what |
+//! |---|---|---|
+//! | 0 | 4 | length of the body, at most 64 MiB |
+//! | 4 | 1 | kind: 1 state, 2 evidence, 3 event; plus 0x10 for evidence that needs none before it, 0x80 for the last frame of a batch |
+//! | 5 | 4 | number of the frame: 0 for the first of the file |
+//! | 9 | 4 | number of the first frame of its batch |
+//! | 13 | 4 | lower half of the XXH3-64 of bytes 0 to 12 |
+//! | 17 | | the body: JSON, an event as one line |
+//! | | 8 | XXH3-64 of everything before, from the length on |
+//!
+//! A batch counts once its last frame is whole. What is put in place with the file is one batch. The newest state replaces
+//! those before; evidence that needs none before it replaces all before, other evidence adds to it; events are the audit
+//! log. A bad frame is damage if it lies before the length in the header, or if a whole head with a first frame beyond it
+//! follows: a batch is synced before the next one begins. Otherwise it is the torn end of the last batch. (A whole frame of
+//! the same batch proves nothing: a disk may have taken the end of a write and lost its beginning.)
+
+mod anew;
+mod error;
+mod folder;
+mod found;
+mod frame;
+mod frames;
+mod history;
+mod journal;
+mod repair;
+mod secret;
+
+#[cfg(test)]
+mod tests;
+
+pub use error::StateError;
+pub(crate) use found::Found;
+pub(crate) use frame::Kind;
+pub use history::{History, history};
+#[cfg(test)]
+use journal::Why;
+pub(crate) use journal::{Entry, Journal};
+pub use repair::{Repaired, repair};
+pub(crate) use secret::secret;
+
+const JOURNAL: &str = "journal";
+const ASIDE: &str = "journal.new";
+const LOCK: &str = "lock";
+const KEY: &str = "key";
+const KEY_ASIDE: &str = "key.new";
+
+/// The longest journal that is read or written: some hundred times what any has, and little enough to be searched for
+/// damage in a second.
+const FILE_MAX: u64 = 1 << 30;
+
+/// What a journal may grow to.
+#[derive(Debug, Clone, Copy)]
+struct Limits {
+    /// How much is added before it should be written anew: with checkpoints of some kilobytes every ten seconds that is
+    /// some hours, and what is read at a start takes milliseconds.
+    growth: u64,
+    /// How many events are kept when it is written anew: at one a minute, two months.
+    events: usize,
+    /// How many bytes of them.
+    event_bytes: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { growth: 16 << 20, events: 100_000, event_bytes: 16 << 20 }
+    }
+}
