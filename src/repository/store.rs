@@ -27,6 +27,8 @@ pub(super) const DATA: &str = ".data";
 pub struct Repository {
     pub(super) root: PathBuf,
     pub(super) files: Files,
+    #[cfg(feature = "signatures")]
+    pub(super) keys: Option<super::signature::TrustedKeys>,
 }
 
 /// One version in a repository.
@@ -63,7 +65,12 @@ impl Repository {
             let error = io::Error::new(io::ErrorKind::NotADirectory, "it is not a folder");
             return Err(RepositoryError::disk("opening", root)(error));
         }
-        Ok(Self { root: root.to_owned(), files: Files::default().shared() })
+        Ok(Self {
+            root: root.to_owned(),
+            files: Files::default().shared(),
+            #[cfg(feature = "signatures")]
+            keys: None,
+        })
     }
 
     /// Opens the repository in a folder, which is made where there is none.
@@ -137,7 +144,13 @@ impl Repository {
         };
         let path = folder.join(FILE);
         let manifest = match fs::symlink_metadata(&path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(error) if error.kind() == io::ErrorKind::NotFound && self.takes_unsigned() => None,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Err(RepositoryError::Unsigned {
+                    model: model.to_owned(),
+                    version: version.to_owned(),
+                });
+            }
             _ => Some(self.manifest(&path, model, version)?),
         };
         Ok(Entry { model: model.to_owned(), version: id, folder, manifest })
@@ -149,6 +162,8 @@ impl Repository {
             return Err(wrong("it is no plain file".into()));
         }
         let bytes = self.files.read(path, MANIFEST_MAX).map_err(|error| wrong(error.to_string()))?;
+        // Before anything of it is believed.
+        self.vouched(path.parent().unwrap_or(path), &bytes).map_err(wrong)?;
         let manifest = Manifest::parse(&bytes).map_err(wrong)?;
         if (manifest.name.as_str(), manifest.version.as_str()) != (model, version) {
             let cause = format!(
@@ -314,6 +329,19 @@ impl Repository {
         there.extend(self.tags(model).unwrap_or_default().into_keys());
         there.truncate(32);
         RepositoryError::Unknown { model: model.to_owned(), asked: asked.chars().take(64).collect(), there }
+    }
+}
+
+#[cfg(not(feature = "signatures"))]
+impl Repository {
+    #[expect(clippy::unused_self, reason = "with signatures it is the repository's to say")]
+    fn takes_unsigned(&self) -> bool {
+        true
+    }
+
+    #[expect(clippy::unused_self, clippy::unnecessary_wraps, reason = "with signatures it may fail")]
+    fn vouched(&self, _: &Path, _: &[u8]) -> Result<(), String> {
+        Ok(())
     }
 }
 
