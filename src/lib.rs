@@ -73,11 +73,14 @@
 //!
 //! # Features
 //!
-//! All on by default, and each only adds:
+//! On by default, each only adds:
 //!
 //! - `onnx`: ONNX models through ONNX Runtime, whose library is found when the program runs.
 //! - `repository`: versions in a folder, with manifests.
 //! - `state`: a start that remembers.
+//!
+//! And not by default: `signatures` holds manifests against signatures of trusted keys; `watch` looks at a repository as soon
+//! as something moves.
 
 #[cfg(feature = "repository")]
 pub mod contract;
