@@ -101,6 +101,8 @@ mod error;
 mod feedback;
 #[cfg(any(feature = "repository", feature = "state"))]
 mod files;
+#[cfg(all(feature = "onnx", feature = "repository"))]
+mod follow;
 mod handle;
 mod inner;
 mod judge;
@@ -150,6 +152,8 @@ pub use control::plan::{Bake, Exposed, InvalidPlan, OnInconclusive, Plan, Step};
 pub use control::rollout::TransitionRefused;
 pub use error::{ErrorKind, InputError, LoadError, ModelError};
 pub use feedback::{FeedbackCounts, InvalidPredictionId, Joined, PredictionId, Refusal};
+#[cfg(all(feature = "onnx", feature = "repository"))]
+pub use follow::{Follow, FollowError, Followed, OnPublish};
 pub use handle::{ModelHandle, NotRetained, StillBusy};
 pub use model::{Closure, Description, Identity, Model, closure};
 pub use pin::{Pinned, PinnedError, TooManyPins};

@@ -63,25 +63,8 @@ pub enum Change {
 /// A version that is still being copied is not told of. One with a manifest is whole when every file that is listed has its
 /// size. One without is taken to be whole when nothing about it has changed for two seconds.
 ///
-/// What follows from a change is the host's to say. To try whatever is published:
-///
-/// ```no_run
-/// # use std::time::Duration;
-/// # use switchback::{ModelHandle, Plan, guard, repository::{Change, Repository, Served}};
-/// # fn follow(late: Served<f32, f32>, handle: ModelHandle<f32, f32>) -> Result<(), Box<dyn std::error::Error>> {
-/// let mut watch = late.repository().watch("late")?;
-/// loop {
-///     for change in watch.poll()? {
-///         if let Change::Added { version } = change {
-///             let (name, model) = late.open(version.as_str())?;
-///             let rollout = handle.stage(name.as_str(), model)?.guard(guard::error_rate().at_most(0.01));
-///             rollout.run(Plan::ramp([0.01, 0.1, 0.5])?)?;
-///         }
-///     }
-///     watch.wait(Duration::from_secs(30));
-/// }
-/// # }
-/// ```
+/// What follows from a change is the host's to say; `ModelHandle::follow` stages or tries
+/// whatever is published.
 #[derive(Debug)]
 pub struct Watch {
     repository: Repository,
