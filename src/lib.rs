@@ -111,6 +111,8 @@ mod pin;
 mod recall;
 #[cfg(feature = "state")]
 mod recorder;
+#[cfg(feature = "state")]
+mod recording;
 mod request;
 mod rollout;
 mod routing;
@@ -123,6 +125,8 @@ mod status;
 mod sync;
 mod task;
 mod version;
+#[cfg(feature = "state")]
+mod versions;
 
 /// What the lock-free protocols of `sync` are made of; loom's, where they are run in every interleaving.
 mod atomics {
@@ -163,8 +167,8 @@ pub use rollout::{Rollout, RolloutError};
 pub use shadow::{ShadowCounts, elementwise};
 pub use share::{InvalidShare, Share};
 pub use stage::StageError;
-#[cfg(feature = "state")]
-pub use start::Versions;
 pub use status::{Role, RolloutStatus, Status, VersionStatus};
 pub use task::{CLASSES_MAX, Censoring, Kpi, Outcome, RANKING_DEPTH, Ranked, Task, TaskKind, Truth};
 pub use version::{InvalidVersionId, VersionId};
+#[cfg(feature = "state")]
+pub use versions::Versions;

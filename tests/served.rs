@@ -2,11 +2,13 @@
 #![cfg(all(feature = "onnx", feature = "repository", feature = "state"))]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
+mod common;
+
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::path::Path;
 use std::time::Duration;
 
+use common::Folder;
 use switchback::contract::{
     Checked, Feature, Host, Mismatch, OpenError, Pipelines, Preflight, PreflightFailure,
 };
@@ -16,25 +18,6 @@ use switchback::{
     EventKind, FollowError, LoadError, Model, ModelError, ModelHandle, OnPublish, Phase, Plan, StageError,
     Task, guard,
 };
-
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new() -> Self {
-        static NUMBER: AtomicU32 = AtomicU32::new(0);
-        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let folder = std::env::temp_dir().join(format!("switchback-served-{}-{number}", std::process::id()));
-        let _ = fs::remove_dir_all(&folder);
-        fs::create_dir_all(&folder).unwrap();
-        Self(folder)
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
-}
 
 struct Flight {
     delay: f32,

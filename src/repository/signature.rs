@@ -8,7 +8,7 @@ use minisign_verify::{PublicKey, Signature};
 
 use super::error::RepositoryError;
 use super::manifest::SIGNATURE;
-use super::store::Repository;
+use crate::files::Files;
 
 /// A signature is some 300 bytes.
 const SIGNATURE_MAX: u64 = 4 << 10;
@@ -60,34 +60,26 @@ impl TrustedKeys {
     }
 }
 
-impl Repository {
-    /// Holds every manifest against signatures of these keys.
-    #[must_use]
-    pub fn trusting(self, keys: TrustedKeys) -> Self {
-        Self { keys: Some(keys), ..self }
-    }
-
+impl TrustedKeys {
     /// Whether a version without a manifest may be used.
-    pub(super) fn takes_unsigned(&self) -> bool {
-        self.keys.as_ref().is_none_or(|keys| !keys.required)
+    pub(super) fn take_unsigned(&self) -> bool {
+        !self.required
     }
 
     /// Holds a manifest's bytes against the signature beside it.
-    pub(super) fn vouched(&self, folder: &Path, manifest: &[u8]) -> Result<(), String> {
-        let Some(TrustedKeys { keys, required }) = &self.keys else { return Ok(()) };
+    pub(super) fn vouch(&self, files: &Files, folder: &Path, manifest: &[u8]) -> Result<(), String> {
         let path = folder.join(SIGNATURE);
         match fs::symlink_metadata(&path) {
             Ok(metadata) if metadata.is_file() => {}
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                return if *required { Err("it is not signed".into()) } else { Ok(()) };
+                return if self.required { Err("it is not signed".into()) } else { Ok(()) };
             }
             _ => return Err("its signature is no plain file".into()),
         }
-        let bytes =
-            self.files.read(&path, SIGNATURE_MAX).map_err(|error| format!("its signature: {error}"))?;
+        let bytes = files.read(&path, SIGNATURE_MAX).map_err(|error| format!("its signature: {error}"))?;
         let text = String::from_utf8(bytes).map_err(|_| "its signature is no text")?;
         let signature = Signature::decode(&text).map_err(|error| format!("its signature: {error}"))?;
-        let vouched = keys.iter().any(|key| key.verify(manifest, &signature, false).is_ok());
+        let vouched = self.keys.iter().any(|key| key.verify(manifest, &signature, false).is_ok());
         if vouched { Ok(()) } else { Err("its signature is by no trusted key, or of other bytes".into()) }
     }
 }

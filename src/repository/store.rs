@@ -90,6 +90,22 @@ impl Repository {
         Self { files: Files::with(faults).shared(), ..self }
     }
 
+    /// Holds every manifest against signatures of these keys.
+    #[cfg(feature = "signatures")]
+    #[must_use]
+    pub fn trusting(self, keys: super::signature::TrustedKeys) -> Self {
+        Self { keys: Some(keys), ..self }
+    }
+
+    /// Whether a version without a manifest, and so without a signature, may be used.
+    fn takes_unsigned(&self) -> bool {
+        #[cfg(feature = "signatures")]
+        let takes = self.keys.as_ref().is_none_or(super::signature::TrustedKeys::take_unsigned);
+        #[cfg(not(feature = "signatures"))]
+        let takes = true;
+        takes
+    }
+
     /// The models, by name.
     ///
     /// # Errors
@@ -163,7 +179,10 @@ impl Repository {
         }
         let bytes = self.files.read(path, MANIFEST_MAX).map_err(|error| wrong(error.to_string()))?;
         // Before anything of it is believed.
-        self.vouched(path.parent().unwrap_or(path), &bytes).map_err(wrong)?;
+        #[cfg(feature = "signatures")]
+        if let Some(keys) = &self.keys {
+            keys.vouch(&self.files, path.parent().unwrap_or(path), &bytes).map_err(wrong)?;
+        }
         let manifest = Manifest::parse(&bytes).map_err(wrong)?;
         if (manifest.name.as_str(), manifest.version.as_str()) != (model, version) {
             let cause = format!(
@@ -329,19 +348,6 @@ impl Repository {
         there.extend(self.tags(model).unwrap_or_default().into_keys());
         there.truncate(32);
         RepositoryError::Unknown { model: model.to_owned(), asked: asked.chars().take(64).collect(), there }
-    }
-}
-
-#[cfg(not(feature = "signatures"))]
-impl Repository {
-    #[expect(clippy::unused_self, reason = "with signatures it is the repository's to say")]
-    fn takes_unsigned(&self) -> bool {
-        true
-    }
-
-    #[expect(clippy::unused_self, clippy::unnecessary_wraps, reason = "with signatures it may fail")]
-    fn vouched(&self, _: &Path, _: &[u8]) -> Result<(), String> {
-        Ok(())
     }
 }
 
