@@ -33,9 +33,9 @@ use crate::shadow::{Compare, Copy, ShadowOptions, ShadowQueue};
 use crate::share::{InvalidShare, Share};
 use crate::stage::{Sample, StageError, prepare};
 #[cfg(feature = "state")]
-use crate::start::{Loaded, Opened, Place, StateOptions, Versions, load};
+use crate::start::{Loaded, Opened, StateOptions, load};
 #[cfg(feature = "state")]
-use crate::state::{self, StateError};
+use crate::state::{self, Place, StateError};
 use crate::stats::WindowConfig;
 use crate::stats::evidence::waiting::Maturity;
 use crate::stats::exposure::{ExposureOptions, default_stripes};
@@ -43,6 +43,8 @@ use crate::task::{Kpi, Outcome, Task};
 #[cfg(feature = "state")]
 use crate::testing::Faults;
 use crate::version::VersionId;
+#[cfg(feature = "state")]
+use crate::versions::Versions;
 
 /// Builds a [`ModelHandle`]. Only [`live`](Self::live) must be told; every other setter says what holds without it, and
 /// why.

@@ -25,10 +25,10 @@ use crate::routing::Routing;
 use crate::shadow::{ShadowCounts, ShadowQueue};
 use crate::share::Share;
 use crate::stage::Sample;
-#[cfg(feature = "state")]
-use crate::start::Versions;
 use crate::task::{Task, Truth};
 use crate::version::{Version, VersionId};
+#[cfg(feature = "state")]
+use crate::versions::Versions;
 
 /// What all clones of a handle share.
 pub(crate) struct Inner<I: ?Sized, O> {

@@ -73,11 +73,14 @@
 //!
 //! # Features
 //!
-//! All on by default, and each only adds:
+//! On by default, each only adds:
 //!
 //! - `onnx`: ONNX models through ONNX Runtime, whose library is found when the program runs.
 //! - `repository`: versions in a folder, with manifests.
 //! - `state`: a start that remembers.
+//!
+//! And not by default: `signatures` holds manifests against signatures of trusted keys; `watch` looks at a repository as soon
+//! as something moves.
 
 #[cfg(feature = "repository")]
 pub mod contract;
@@ -98,6 +101,8 @@ mod error;
 mod feedback;
 #[cfg(any(feature = "repository", feature = "state"))]
 mod files;
+#[cfg(all(feature = "onnx", feature = "repository"))]
+mod follow;
 mod handle;
 mod inner;
 mod judge;
@@ -106,6 +111,8 @@ mod pin;
 mod recall;
 #[cfg(feature = "state")]
 mod recorder;
+#[cfg(feature = "state")]
+mod recording;
 mod request;
 mod rollout;
 mod routing;
@@ -118,6 +125,8 @@ mod status;
 mod sync;
 mod task;
 mod version;
+#[cfg(feature = "state")]
+mod versions;
 
 /// What the lock-free protocols of `sync` are made of; loom's, where they are run in every interleaving.
 mod atomics {
@@ -147,6 +156,8 @@ pub use control::plan::{Bake, Exposed, InvalidPlan, OnInconclusive, Plan, Step};
 pub use control::rollout::TransitionRefused;
 pub use error::{ErrorKind, InputError, LoadError, ModelError};
 pub use feedback::{FeedbackCounts, InvalidPredictionId, Joined, PredictionId, Refusal};
+#[cfg(all(feature = "onnx", feature = "repository"))]
+pub use follow::{Follow, FollowError, Followed, OnPublish};
 pub use handle::{ModelHandle, NotRetained, StillBusy};
 pub use model::{Closure, Description, Identity, Model, closure};
 pub use pin::{Pinned, PinnedError, TooManyPins};
@@ -156,8 +167,8 @@ pub use rollout::{Rollout, RolloutError};
 pub use shadow::{ShadowCounts, elementwise};
 pub use share::{InvalidShare, Share};
 pub use stage::StageError;
-#[cfg(feature = "state")]
-pub use start::Versions;
 pub use status::{Role, RolloutStatus, Status, VersionStatus};
 pub use task::{CLASSES_MAX, Censoring, Kpi, Outcome, RANKING_DEPTH, Ranked, Task, TaskKind, Truth};
 pub use version::{InvalidVersionId, VersionId};
+#[cfg(feature = "state")]
+pub use versions::Versions;

@@ -1,7 +1,6 @@
 //! A start that remembers: which versions it needs, where they come from, and what is live where one cannot be had.
 
 use std::collections::BTreeMap;
-use std::error::Error;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,46 +9,13 @@ use crate::control::adopt::{AfterCrash, Start};
 use crate::control::controller::Control;
 use crate::control::event::EventKind;
 use crate::control::saved::{SavedControl, SavedEvidence};
-use crate::files::Files;
 use crate::inner::Inner;
 use crate::model::Model;
 use crate::stage::{StageError, prepare};
-use crate::state::{Found, Journal, StateError};
+use crate::state::{Found, Journal, Place, StateError};
 use crate::testing::Faults;
 use crate::version::{Version, VersionId};
-
-/// Where versions come from by name: what a start asks for those that were live, on trial or retained.
-///
-/// A closure will do. What it opens is held against the identity that the version had: other bytes, another pipeline or
-/// other options under the same name are not that version.
-///
-/// ```
-/// use switchback::{Model, closure};
-///
-/// let versions = |name: &str| match name {
-///     "v1" => Ok(Box::new(closure("double@1", |x: &f64| Ok(x * 2.0))) as Box<dyn Model<f64, f64>>),
-///     other => Err(format!("there is no version {other}").into()),
-/// };
-/// # fn takes(_: impl switchback::Versions<f64, f64>) {}
-/// # takes(versions);
-/// ```
-pub trait Versions<I: ?Sized, O>: Send + Sync {
-    /// Opens a version; the handle loads it.
-    ///
-    /// # Errors
-    ///
-    /// Whatever stands in the way. It is named where the version is missed.
-    fn open(&self, version: &str) -> Result<Box<dyn Model<I, O>>, Box<dyn Error + Send + Sync>>;
-}
-
-impl<I: ?Sized, O, F> Versions<I, O> for F
-where
-    F: Fn(&str) -> Result<Box<dyn Model<I, O>>, Box<dyn Error + Send + Sync>> + Send + Sync,
-{
-    fn open(&self, version: &str) -> Result<Box<dyn Model<I, O>>, Box<dyn Error + Send + Sync>> {
-        self(version)
-    }
-}
+use crate::versions::Versions;
 
 /// Where and how state is kept.
 pub(crate) struct StateOptions<I: ?Sized, O> {
@@ -70,13 +36,6 @@ impl<I: ?Sized, O> Default for StateOptions<I, O> {
             faults: None,
         }
     }
-}
-
-/// Where a handle's state is.
-#[derive(Debug, Clone)]
-pub(crate) struct Place {
-    pub(crate) files: Files,
-    pub(crate) folder: PathBuf,
 }
 
 /// What a journal held when it was opened.

@@ -59,7 +59,39 @@ fn acknowledged(service: &Service) -> String {
 fn the_process_that_is_killed() {
     let (Ok(folder), Ok(story)) = (std::env::var(FOLDER), std::env::var(STORY)) else { return };
     let seed = std::env::var(SEED).unwrap().parse().unwrap();
-    if story == "aborts" { abort_while_exposed(Path::new(&folder)) } else { go_on(Path::new(&folder), seed) }
+    let folder = Path::new(&folder);
+    match story.as_str() {
+        "aborts" => abort_while_exposed(folder),
+        #[cfg(feature = "repository")]
+        "publishes" => publish_and_publish(folder, seed),
+        _ => go_on(folder, seed),
+    }
+}
+
+/// Versions of some size, so that a kill finds one half copied; tags that move, and versions that are removed.
+#[cfg(feature = "repository")]
+fn publish_and_publish(folder: &Path, seed: u64) {
+    use switchback::repository::{Draft, Manifest, Repository};
+    let models = Repository::create(folder).unwrap();
+    for number in seed.. {
+        let version = number.to_string();
+        let mut manifest =
+            Manifest::new("late", version.as_str(), switchback::Timestamp::from_unix_seconds(number));
+        manifest.tags.insert("stable".into());
+        say(&format!("try publish {version}"));
+        let draft = Draft::new(manifest)
+            .file("model.onnx", "tests/models/affine.onnx")
+            .bytes("weights.bin", vec![number as u8; 300_000])
+            .bytes("more/weights.bin", vec![number as u8; 300_000]);
+        models.publish(draft).unwrap();
+        say(&format!("published {version}"));
+        if number > seed && number % 3 == 2 {
+            let before = (number - 1).to_string();
+            say(&format!("try remove {before}"));
+            models.remove("late", &before).unwrap();
+            say(&format!("removed {before}"));
+        }
+    }
 }
 
 fn go_on(folder: &Path, seed: u64) {
@@ -231,4 +263,54 @@ fn a_candidate_that_takes_the_process_with_it_is_quarantined_at_the_second_start
     assert!(service.rollout("aborts").is_none());
     drop(service);
     std::fs::remove_dir_all(&folder).unwrap();
+}
+
+#[cfg(feature = "repository")]
+#[test]
+fn after_a_kill_at_any_moment_every_version_of_a_repository_is_whole() {
+    use std::collections::BTreeSet;
+    use switchback::repository::Repository;
+    let kills: u64 = std::env::var("SWITCHBACK_KILLS").map_or(40, |kills| kills.parse().unwrap());
+    let folder = folder("publishes");
+    let mut chance = Chance(20_261_125);
+    let (mut there, mut halves) = (BTreeSet::new(), 0);
+    for kill in 0..kills {
+        let mut child = start(&folder, "publishes", 1_000 * (kill + 1));
+        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map_while(Result::ok);
+        let wanted = 1 + (chance.next() * 12.0) as usize;
+        let mut tried = None;
+        let mut read = |line: String| match line.split_once(' ') {
+            Some(("#published", version)) => tried = Some(there.insert(version.to_owned())).and(None),
+            Some(("#removed", version)) => tried = Some(there.remove(version)).and(None),
+            Some(("#try", what)) => tried = Some(what.to_owned()),
+            _ => {}
+        };
+        lines.by_ref().filter(|line| line.starts_with('#')).take(wanted).for_each(&mut read);
+        (0..(chance.next() * 3_000_000.0) as u32).for_each(|_| std::hint::spin_loop());
+        assert!(child.try_wait().unwrap().is_none(), "kill {kill}: it ended by itself");
+        child.kill().unwrap();
+        child.wait().unwrap();
+        lines.for_each(&mut read);
+
+        let models = Repository::open(&folder).unwrap();
+        let entries = models.versions("late").unwrap();
+        // Those of earlier rounds were looked at then.
+        let newest = entries.iter().rev().take(30);
+        newest.for_each(|entry| models.verify(entry).unwrap_or_else(|error| panic!("kill {kill}: {error}")));
+        let found: BTreeSet<String> = entries.iter().map(|entry| entry.version.to_string()).collect();
+        let doubtful =
+            tried.as_deref().and_then(|tried| tried.split_once(' ')).map(|(_, version)| version.to_owned());
+        let differ: Vec<&String> = found.symmetric_difference(&there).collect();
+        assert!(
+            differ.iter().all(|version| Some(*version) == doubtful.as_ref()),
+            "kill {kill}: {differ:?}, {tried:?}"
+        );
+        for version in models.tags("late").unwrap().values() {
+            models.get("late", version).unwrap();
+        }
+        halves += models.sweep().unwrap().asides;
+        there = found;
+    }
+    std::fs::remove_dir_all(&folder).unwrap();
+    assert!(halves > 0, "some were killed in the middle of something");
 }

@@ -5,8 +5,7 @@
 mod common;
 
 use std::error::Error;
-use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::path::Path;
 
 use common::*;
 use switchback::testing::Faults;
@@ -14,26 +13,6 @@ use switchback::{
     AfterCrash, BuildError, Builder, Cause, Clock, EventKind, Joined, Lowered, Model, Outcome, Phase,
     RolloutError, StageError, Step, guard,
 };
-
-/// A folder of its own for a test, removed when the test is over.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new() -> Self {
-        static NUMBER: AtomicU32 = AtomicU32::new(0);
-        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let folder =
-            std::env::temp_dir().join(format!("switchback-remembering-{}-{number}", std::process::id()));
-        let _ = std::fs::remove_dir_all(&folder);
-        Self(folder)
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
-}
 
 type Opened = Result<Box<dyn Model<f64, f64>>, Box<dyn Error + Send + Sync>>;
 

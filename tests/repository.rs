@@ -2,40 +2,21 @@
 #![cfg(feature = "repository")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
+mod common;
+
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU32, Ordering};
 
+use common::Folder;
 use proptest::prelude::*;
 use switchback::Timestamp;
 use switchback::contract::Contract;
 use switchback::repository::{DataFound, DataSet, Draft, Fault, Manifest, Repository, RepositoryError};
 use switchback::testing::Faults;
 
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new() -> Self {
-        static NUMBER: AtomicU32 = AtomicU32::new(0);
-        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let folder =
-            std::env::temp_dir().join(format!("switchback-repository-{}-{number}", std::process::id()));
-        let _ = fs::remove_dir_all(&folder);
-        fs::create_dir_all(&folder).unwrap();
-        Self(folder)
-    }
-
-    fn repository(&self) -> Repository {
-        Repository::create(self.0.join("models")).unwrap()
-    }
+fn repository(folder: &Folder) -> Repository {
+    Repository::create(folder.0.join("models")).unwrap()
 }
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
-}
-
 const MODEL: &str = "tests/models/affine.onnx";
 
 fn manifest(version: &str) -> Manifest {
@@ -73,7 +54,7 @@ fn what_others_keep_is_found_without_a_manifest() {
         fs::create_dir_all(&path).unwrap();
         fs::copy(MODEL, path.join("model.onnx")).unwrap();
     }
-    let models = folder.repository();
+    let models = repository(&folder);
     assert_eq!(models.models().unwrap(), ["late"]);
     let versions: Vec<String> =
         models.versions("late").unwrap().iter().map(|entry| entry.version.to_string()).collect();
@@ -87,7 +68,7 @@ fn what_others_keep_is_found_without_a_manifest() {
 #[test]
 fn a_version_is_published_once_with_its_files_and_tags() {
     let folder = Folder::new();
-    let models = folder.repository();
+    let models = repository(&folder);
     let mut tagged = manifest("1");
     tagged.tags.insert("stable".into());
     tagged.metrics.insert("accuracy".into(), 0.9);
@@ -119,7 +100,7 @@ fn a_version_is_published_once_with_its_files_and_tags() {
 #[test]
 fn a_difference_says_what_changed() {
     let folder = Folder::new();
-    let models = folder.repository();
+    let models = repository(&folder);
     let contract = |json: &str| serde_json::from_str::<Contract>(json).unwrap();
     let mut first = manifest("1");
     first.contract = contract(
@@ -146,7 +127,7 @@ fn a_difference_says_what_changed() {
 #[test]
 fn training_data_is_kept_once_and_looked_for() {
     let folder = Folder::new();
-    let models = folder.repository();
+    let models = repository(&folder);
     let data = folder.0.join("flights.csv");
     fs::write(&data, "a,b\n1,2\n").unwrap();
     let named = |name: &str| serde_json::from_str::<DataSet>(&format!("{{\"name\": \"{name}\"}}")).unwrap();
@@ -192,7 +173,7 @@ fn whatever_step_fails_nothing_is_half_there() {
         for torn in [false, true] {
             for failing in 0.. {
                 let folder = Folder::new();
-                let (models, faults) = (folder.repository(), Faults::new());
+                let (models, faults) = (repository(&folder), Faults::new());
                 models.publish(draft("1")).unwrap();
                 let failing_models = models.clone().disk_faults(faults.clone());
                 faults.fail_after(failing).once();
@@ -232,7 +213,7 @@ fn whatever_step_fails_nothing_is_half_there() {
 #[test]
 fn what_a_publisher_left_that_was_killed_is_swept_and_what_one_is_at_is_not() {
     let folder = Folder::new();
-    let models = folder.repository();
+    let models = repository(&folder);
     models.publish(draft("1")).unwrap();
     let aside = folder.0.join("models/late/.aside-0123");
     fs::create_dir_all(aside.join("whole")).unwrap();
@@ -255,7 +236,7 @@ fn faults(models: &Repository) -> Vec<Fault> {
 #[test]
 fn everything_that_is_not_as_it_was_published_is_found_at_once() {
     let folder = Folder::new();
-    let models = folder.repository();
+    let models = repository(&folder);
     models
         .publish(draft("1").bytes("a.bin", *b"aaaa").bytes("b.bin", *b"bbbb").bytes("c.bin", *b"cccc"))
         .unwrap();
@@ -277,7 +258,7 @@ fn everything_that_is_not_as_it_was_published_is_found_at_once() {
 fn links_and_pipes_are_no_files() {
     use std::os::unix::fs::symlink;
     let folder = Folder::new();
-    let models = folder.repository();
+    let models = repository(&folder);
     models.publish(draft("1").bytes("a.bin", *b"aaaa").bytes("b.bin", *b"bbbb")).unwrap();
     let version = folder.0.join("models/late/1");
     let outside = folder.0.join("outside");
@@ -304,7 +285,7 @@ fn links_and_pipes_are_no_files() {
 #[test]
 fn names_and_manifests_that_mislead_are_refused() {
     let folder = Folder::new();
-    let models = folder.repository();
+    let models = repository(&folder);
     models.publish(draft("1")).unwrap();
     for bad in ["../late", "/etc", "a/b", "a\nb", ""] {
         assert!(matches!(models.get(bad, "1"), Err(RepositoryError::Name { .. })), "{bad:?}");
@@ -436,4 +417,113 @@ fn what_python_published_is_whole_and_known() {
     assert!(manifest.lineage.framework.unwrap().starts_with("scikit-learn"));
     assert_eq!((manifest.contract.features.len(), manifest.samples.len()), (2, 5));
     assert!(manifest.metrics["accuracy"] > 0.8);
+}
+
+#[cfg(feature = "signatures")]
+#[test]
+fn a_manifest_counts_if_a_trusted_key_signed_its_bytes() {
+    use switchback::repository::TrustedKeys;
+    const KEY: &str = "RWSCzNvEdk18d/1s4yjXGLdPN6Z8FYjzeB9fDJuBrw/wnwJFLM7n0JFC";
+    const OTHER: &str = "RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3";
+    let folder = Folder::new();
+    let root = folder.0.join("models");
+    for (model, files) in [
+        ("signed", &["model.onnx", "manifest.json", "manifest.json.minisig"][..]),
+        ("late", &["model.onnx", "manifest.json"]),
+    ] {
+        fs::create_dir_all(root.join(model).join("1")).unwrap();
+        for file in files {
+            fs::copy(
+                Path::new("tests/repository").join(model).join("1").join(file),
+                root.join(model).join("1").join(file),
+            )
+            .unwrap();
+        }
+    }
+    let trusting = |keys: TrustedKeys, key| Repository::open(&root).unwrap().trusting(keys.key(key).unwrap());
+    let required = trusting(TrustedKeys::required(), KEY);
+    required.verify(&required.get("signed", "1").unwrap()).unwrap();
+    let error = |models: &Repository, model: &str| models.get(model, "1").unwrap_err().to_string();
+    assert!(error(&required, "late").contains("it is not signed"));
+    assert!(error(&trusting(TrustedKeys::required(), OTHER), "signed").contains("no trusted key"));
+    let where_present = trusting(TrustedKeys::where_present(), OTHER);
+    where_present.get("late", "1").unwrap();
+    assert!(error(&where_present, "signed").contains("no trusted key"));
+
+    let path = root.join("signed/1/manifest.json");
+    let manifest = fs::read_to_string(&path).unwrap();
+    fs::write(&path, manifest.replace("2026", "2027")).unwrap();
+    assert!(error(&required, "signed").contains("of other bytes"));
+    fs::write(&path, manifest).unwrap();
+    for bad in ["", "untrusted comment: x\nRWQ=\n", &"x".repeat(9_000)] {
+        fs::write(root.join("signed/1/manifest.json.minisig"), bad).unwrap();
+        assert!(error(&required, "signed").contains("signature"), "{bad:.20}");
+    }
+    fs::remove_file(&path).unwrap();
+    assert!(matches!(required.get("signed", "1"), Err(RepositoryError::Unsigned { .. })));
+    assert!(TrustedKeys::required().key("not a key").is_err());
+}
+
+/// A watch on a clock that is turned by hand, and what it says at each look.
+#[test]
+fn a_watch_tells_of_versions_once_they_are_whole_and_of_tags_that_moved() {
+    use switchback::Clock;
+    use switchback::repository::Change;
+    let folder = Folder::new();
+    let models = repository(&folder);
+    models.publish(draft("1")).unwrap();
+    let clock = Clock::manual(Timestamp::from_unix_seconds(1_790_000_000));
+    let mut watch = models.watch_by("late", clock.clone()).unwrap();
+    let mut look = |seconds: u64| {
+        clock.advance(std::time::Duration::from_secs(seconds));
+        watch.poll().unwrap()
+    };
+    let id = |name: &str| name.parse().unwrap();
+    assert_eq!(look(1), []);
+    models.publish(draft("2")).unwrap();
+    models.tag("late", "stable", "2").unwrap();
+    let tagged = |from: Option<&str>, to: Option<&str>| Change::Tagged {
+        tag: "stable".into(),
+        from: from.map(Into::into),
+        to: to.map(Into::into),
+    };
+    assert_eq!(look(0), [Change::Added { version: id("2") }, tagged(None, Some("2"))]);
+    assert_eq!(look(0), []);
+
+    // Copied file by file: the manifest first, as a copy may do it.
+    let (from, to) = (folder.0.join("models/late/2"), folder.0.join("models/late/3"));
+    fs::create_dir(&to).unwrap();
+    assert_eq!(look(1), []);
+    let manifest = fs::read_to_string(from.join("manifest.json"))
+        .unwrap()
+        .replace("\"version\": \"2\"", "\"version\": \"3\"");
+    fs::write(to.join("manifest.json"), manifest).unwrap();
+    assert_eq!(look(10), []);
+    let model = fs::read(from.join("model.onnx")).unwrap();
+    fs::write(to.join("model.onnx"), &model[..model.len() / 2]).unwrap();
+    assert_eq!(look(10), [], "half of it");
+    fs::write(to.join("model.onnx"), &model).unwrap();
+    assert_eq!(look(0), [Change::Added { version: id("3") }]);
+
+    // Without a manifest: once nothing about it changes any more.
+    let to = folder.0.join("models/late/4");
+    fs::create_dir(&to).unwrap();
+    for end in [model.len() / 2, model.len()] {
+        fs::write(to.join("model.onnx"), &model[..end]).unwrap();
+        assert_eq!(look(1), []);
+        assert_eq!(look(1), []);
+    }
+    assert_eq!(look(1), [Change::Added { version: id("4") }]);
+
+    fs::write(to.join("model.onnx"), b"other").unwrap();
+    assert_eq!(look(1), [Change::Changed { version: id("4") }]);
+    models.untag("late", "stable").unwrap();
+    models.remove("late", "2").unwrap();
+    assert_eq!(look(1), [Change::Removed { version: id("2") }, tagged(Some("2"), None)]);
+    let broken = folder.0.join("models/late/5");
+    fs::create_dir(&broken).unwrap();
+    fs::write(broken.join("manifest.json"), b"{").unwrap();
+    assert_eq!((look(1), look(58)), (vec![], vec![]));
+    assert!(matches!(&look(2)[..], [Change::Broken { reason, .. }] if reason.contains("manifest.json")));
+    assert_eq!(look(100), []);
 }

@@ -2,36 +2,22 @@
 #![cfg(all(feature = "onnx", feature = "repository", feature = "state"))]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
+mod common;
+
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::path::Path;
 use std::time::Duration;
 
+use common::Folder;
 use switchback::contract::{
     Checked, Feature, Host, Mismatch, OpenError, Pipelines, Preflight, PreflightFailure,
 };
 use switchback::model::onnx::{Feed, Outputs};
-use switchback::repository::{Draft, Fault, Repository, RepositoryError, ServeError, Served};
-use switchback::{EventKind, LoadError, Model, ModelError, ModelHandle, StageError, Task};
-
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new() -> Self {
-        static NUMBER: AtomicU32 = AtomicU32::new(0);
-        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let folder = std::env::temp_dir().join(format!("switchback-served-{}-{number}", std::process::id()));
-        let _ = fs::remove_dir_all(&folder);
-        fs::create_dir_all(&folder).unwrap();
-        Self(folder)
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
-}
+use switchback::repository::{Change, Draft, Fault, Repository, RepositoryError, ServeError, Served};
+use switchback::{
+    EventKind, FollowError, LoadError, Model, ModelError, ModelHandle, OnPublish, Phase, Plan, StageError,
+    Task, guard,
+};
 
 struct Flight {
     delay: f32,
@@ -254,4 +240,52 @@ fn a_start_finds_its_versions_in_the_repository() {
         _ => None,
     });
     assert!(reason.is_some(), "{events:?}");
+}
+
+#[test]
+fn what_is_published_is_told_staged_or_tried_as_the_policy_says() {
+    let folder = Folder::new();
+    let late = std::sync::Arc::new(served(&folder));
+    let (version, model) = late.open("1").unwrap();
+    let handle = ModelHandle::builder("late")
+        .live(version.as_str(), model)
+        .task(Task::binary(|probability: &f32| f64::from(*probability)))
+        .manual()
+        .build()
+        .unwrap();
+    let plan = Plan::ramp([0.1, 0.5]).unwrap();
+    let policies = [OnPublish::Tell, OnPublish::Stage, OnPublish::Run(plan)];
+    for (number, policy) in (10..).zip(policies) {
+        let mut follow = handle
+            .follow(std::sync::Arc::clone(&late), policy.clone(), |rollout| {
+                rollout.guard(guard::error_rate().at_most(0.5))
+            })
+            .unwrap();
+        assert!(follow.poll().unwrap().is_empty());
+        let name = number.to_string();
+        let manifest =
+            switchback::repository::Manifest::new("late", &name, switchback::Timestamp::from_unix_seconds(1));
+        late.repository()
+            .publish(Draft::new(manifest).file("model.onnx", "tests/models/affine.onnx"))
+            .unwrap();
+        let followed = follow.poll().unwrap();
+        assert_eq!(followed[0].change, Change::Added { version: name.parse().unwrap() });
+        followed[0].done.as_ref().unwrap();
+        let phase = handle.rollout(&name).map(|rollout| rollout.phase());
+        let expected = match policy {
+            OnPublish::Tell => None,
+            OnPublish::Stage => Some(Phase::Staged),
+            _ => Some(Phase::Canary),
+        };
+        assert_eq!(phase, expected);
+    }
+    // What does not fit is told, and nothing is tried.
+    let mut follow =
+        handle.follow(std::sync::Arc::clone(&late), OnPublish::Stage, |rollout| rollout).unwrap();
+    let manifest =
+        switchback::repository::Manifest::new("late", "99", switchback::Timestamp::from_unix_seconds(1));
+    late.repository().publish(Draft::new(manifest).bytes("model.onnx", *b"no model")).unwrap();
+    let followed = follow.poll().unwrap();
+    assert!(matches!(followed[0].done, Err(FollowError::Serve(_))), "{followed:?}");
+    assert!(handle.rollout("99").is_none());
 }

@@ -16,8 +16,6 @@ use super::guard::{Design, Evidence, Figure, Guard, Limit, Rule, Tested, written
 use super::phase::Phase;
 use super::plan::{Bake, Plan};
 use super::rollout::State;
-#[cfg(feature = "state")]
-use super::saved::SavedGuard;
 use crate::clock::Timestamp;
 use crate::feedback::PredictionId;
 use crate::shadow::ShadowCounts;
@@ -99,31 +97,8 @@ pub(crate) struct GuardTest {
 /// What watches a new live by one figure.
 #[derive(Clone)]
 pub(crate) struct Watch {
-    detector: RateDetector,
-    seen: Events,
-}
-
-#[cfg(feature = "state")]
-impl GuardTest {
-    pub(crate) fn saved(&self) -> SavedGuard {
-        SavedGuard {
-            rule: self.rule.clone(),
-            centre: self.design.centre,
-            peak: self.peak,
-            watch: self.watch.as_ref().map(|watch| (watch.detector.state(), watch.seen)),
-        }
-    }
-
-    /// Goes on from where the guard stood.
-    pub(crate) fn restore(&mut self, saved: &SavedGuard) {
-        self.design = Arc::new(Design { centre: saved.centre, ..Design::clone(&self.design) });
-        self.tests = Arc::default();
-        self.peak = saved.peak;
-        self.watch = saved
-            .watch
-            .as_ref()
-            .map(|(state, seen)| Watch { detector: RateDetector::resume(state), seen: *seen });
-    }
+    pub(super) detector: RateDetector,
+    pub(super) seen: Events,
 }
 
 /// A latency that a guard looks for.

@@ -5,16 +5,17 @@
 //! window over the last minutes says nothing after a start.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 use serde::{Deserialize, Serialize};
 
 use super::alpha::{AlphaStatus, Tries};
-use super::attempt::{Attempt, GuardTest, Held, Probe};
+use super::attempt::{Attempt, GuardTest, Held, Probe, Watch};
 use super::controller::{Control, Quarantined, Unavailable};
 use super::counter::{Counter, EvidenceFeed};
-use super::guard::Rule;
+use super::guard::{Design, Rule};
 use super::phase::Phase;
 use super::plan::{Bake, Plan};
 use super::rollout::State;
@@ -25,7 +26,7 @@ use crate::model::Identity;
 use crate::share::Share;
 use crate::stats::Metric;
 use crate::stats::evidence::ledger::SavedLedger;
-use crate::stats::sequential::{DetectorState, EValue, Events};
+use crate::stats::sequential::{DetectorState, EValue, Events, RateDetector};
 use crate::version::{Version, VersionId};
 
 /// What was decided, and by what rules it goes on.
@@ -296,6 +297,28 @@ fn saved_attempt<I: ?Sized, O>(attempt: &Attempt<I, O>) -> SavedAttempt {
         probes: attempt.probes.clone(),
         alpha: attempt.alpha,
         promised: attempt.promised.clone(),
+    }
+}
+
+impl GuardTest {
+    pub(crate) fn saved(&self) -> SavedGuard {
+        SavedGuard {
+            rule: self.rule.clone(),
+            centre: self.design.centre,
+            peak: self.peak,
+            watch: self.watch.as_ref().map(|watch| (watch.detector.state(), watch.seen)),
+        }
+    }
+
+    /// Goes on from where the guard stood.
+    pub(crate) fn restore(&mut self, saved: &SavedGuard) {
+        self.design = Arc::new(Design { centre: saved.centre, ..Design::clone(&self.design) });
+        self.tests = Arc::default();
+        self.peak = saved.peak;
+        self.watch = saved
+            .watch
+            .as_ref()
+            .map(|(state, seen)| Watch { detector: RateDetector::resume(state), seen: *seen });
     }
 }
 

@@ -26,7 +26,8 @@ pub struct Difference {
 }
 
 impl Repository {
-    /// What is different between two versions of a model: see [`resolve`](Self::resolve) for what goes for a name.
+    /// What is different between two versions of a model: see [`resolve`](Self::resolve) for what goes for a name. With the
+    /// feature `onnx` the models' files are read, for their operator sets.
     ///
     /// # Errors
     ///
@@ -61,6 +62,7 @@ impl Repository {
             sets.collect::<Vec<_>>().join(", ")
         };
         let runtime = |manifest: &Manifest| manifest.contract.runtime.as_ref().map(ToString::to_string);
+        other("operator sets", opsets(&before), opsets(&after));
         other("pipeline", pipeline(a), pipeline(b));
         other("runtime", text(&runtime(a)), text(&runtime(b)));
         other("data", data(a), data(b));
@@ -69,6 +71,19 @@ impl Repository {
         other("parent", text(&a.lineage.parent), text(&b.lineage.parent));
         Ok(difference)
     }
+}
+
+/// The operator sets that a version's model is written in, as far as its file tells.
+#[cfg(feature = "onnx")]
+fn opsets(entry: &Entry) -> String {
+    let model = crate::model::onnx::OnnxModel::from_file(entry.model_file());
+    let opsets = model.iter().flat_map(|model| model.opsets());
+    opsets.map(|(domain, version)| format!("{domain} {version}")).collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(not(feature = "onnx"))]
+fn opsets(_: &Entry) -> String {
+    String::new()
 }
 
 fn features(manifest: &Manifest) -> BTreeMap<String, Feature> {

@@ -77,6 +77,21 @@ pub enum RepositoryError {
         /// The tags.
         tags: Vec<String>,
     },
+    /// A key that is none.
+    #[cfg(feature = "signatures")]
+    #[error("that is no key of minisign's: {cause}")]
+    Key {
+        /// What is wrong with it.
+        cause: String,
+    },
+    /// A version without a manifest, where every version must be signed.
+    #[error("{model} {version} has no manifest, so it cannot be signed, and versions must be")]
+    Unsigned {
+        /// The model.
+        model: String,
+        /// The version.
+        version: String,
+    },
     /// A folder has more entries than a repository is expected to have.
     #[error("{} has more than {max} entries", .folder.display())]
     TooMany {

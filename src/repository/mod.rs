@@ -34,7 +34,8 @@
 //!
 //! A model is data from outside. Names cannot lead out of the folder; manifests have a limit of 4 MiB; links, devices and
 //! files that have a second name elsewhere are refused by [`verify`](Repository::verify), as is whatever differs from the
-//! manifest or is not in it. The manifest itself is trusted: who may write to the folder may publish.
+//! manifest or is not in it. The manifest itself is trusted, unless the feature `signatures` holds it against signatures of
+//! trusted keys: who may write to the folder may publish.
 
 mod diff;
 mod error;
@@ -43,8 +44,12 @@ mod name;
 mod publish;
 #[cfg(feature = "onnx")]
 mod served;
+#[cfg(feature = "signatures")]
+mod signature;
 mod store;
 mod verify;
+mod wake;
+mod watch;
 
 pub use diff::Difference;
 pub use error::{Fault, RepositoryError};
@@ -52,5 +57,8 @@ pub use manifest::{DataSet, Lineage, ListedFile, Manifest, Moment, SCHEMA};
 pub use publish::{Draft, Swept};
 #[cfg(feature = "onnx")]
 pub use served::{Fit, ServeError, Served};
+#[cfg(feature = "signatures")]
+pub use signature::TrustedKeys;
 pub use store::{Entry, Repository};
 pub use verify::DataFound;
+pub use watch::{Change, Watch};

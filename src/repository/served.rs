@@ -142,6 +142,11 @@ impl<I: ?Sized, O> Served<I, O> {
             .collect())
     }
 
+    /// The model.
+    pub fn model(&self) -> &str {
+        &self.model
+    }
+
     /// The repository.
     pub fn repository(&self) -> &Repository {
         &self.repository

@@ -27,6 +27,8 @@ pub(super) const DATA: &str = ".data";
 pub struct Repository {
     pub(super) root: PathBuf,
     pub(super) files: Files,
+    #[cfg(feature = "signatures")]
+    pub(super) keys: Option<super::signature::TrustedKeys>,
 }
 
 /// One version in a repository.
@@ -63,7 +65,12 @@ impl Repository {
             let error = io::Error::new(io::ErrorKind::NotADirectory, "it is not a folder");
             return Err(RepositoryError::disk("opening", root)(error));
         }
-        Ok(Self { root: root.to_owned(), files: Files::default().shared() })
+        Ok(Self {
+            root: root.to_owned(),
+            files: Files::default().shared(),
+            #[cfg(feature = "signatures")]
+            keys: None,
+        })
     }
 
     /// Opens the repository in a folder, which is made where there is none.
@@ -81,6 +88,22 @@ impl Repository {
     #[must_use]
     pub fn disk_faults(self, faults: Faults) -> Self {
         Self { files: Files::with(faults).shared(), ..self }
+    }
+
+    /// Holds every manifest against signatures of these keys.
+    #[cfg(feature = "signatures")]
+    #[must_use]
+    pub fn trusting(self, keys: super::signature::TrustedKeys) -> Self {
+        Self { keys: Some(keys), ..self }
+    }
+
+    /// Whether a version without a manifest, and so without a signature, may be used.
+    fn takes_unsigned(&self) -> bool {
+        #[cfg(feature = "signatures")]
+        let takes = self.keys.as_ref().is_none_or(super::signature::TrustedKeys::take_unsigned);
+        #[cfg(not(feature = "signatures"))]
+        let takes = true;
+        takes
     }
 
     /// The models, by name.
@@ -137,7 +160,13 @@ impl Repository {
         };
         let path = folder.join(FILE);
         let manifest = match fs::symlink_metadata(&path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(error) if error.kind() == io::ErrorKind::NotFound && self.takes_unsigned() => None,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Err(RepositoryError::Unsigned {
+                    model: model.to_owned(),
+                    version: version.to_owned(),
+                });
+            }
             _ => Some(self.manifest(&path, model, version)?),
         };
         Ok(Entry { model: model.to_owned(), version: id, folder, manifest })
@@ -149,6 +178,11 @@ impl Repository {
             return Err(wrong("it is no plain file".into()));
         }
         let bytes = self.files.read(path, MANIFEST_MAX).map_err(|error| wrong(error.to_string()))?;
+        // Before anything of it is believed.
+        #[cfg(feature = "signatures")]
+        if let Some(keys) = &self.keys {
+            keys.vouch(&self.files, path.parent().unwrap_or(path), &bytes).map_err(wrong)?;
+        }
         let manifest = Manifest::parse(&bytes).map_err(wrong)?;
         if (manifest.name.as_str(), manifest.version.as_str()) != (model, version) {
             let cause = format!(

@@ -159,7 +159,6 @@ fn compare(folder: &Path, listed: &ListedFile) -> Option<Fault> {
 }
 
 /// Whether a file has the size that is listed, without reading it.
-#[cfg(feature = "onnx")]
 pub(super) fn compare_size(folder: &Path, listed: &ListedFile) -> Option<Fault> {
     let (file, expected) = (listed.path.clone(), listed.size);
     match fs::symlink_metadata(folder.join(&file)) {

@@ -73,6 +73,10 @@ mod secret;
 #[cfg(test)]
 mod tests;
 
+use std::path::PathBuf;
+
+use crate::files::Files;
+
 pub use error::StateError;
 pub(crate) use found::Found;
 pub(crate) use frame::Kind;
@@ -92,6 +96,13 @@ const KEY_ASIDE: &str = "key.new";
 /// The longest journal that is read or written: some hundred times what any has, and little enough to be searched for
 /// damage in a second.
 const FILE_MAX: u64 = 1 << 30;
+
+/// Where a handle's state is.
+#[derive(Debug, Clone)]
+pub(crate) struct Place {
+    pub(crate) files: Files,
+    pub(crate) folder: PathBuf,
+}
 
 /// What a journal may grow to.
 #[derive(Debug, Clone, Copy)]
