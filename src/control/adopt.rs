@@ -161,6 +161,8 @@ impl<I: ?Sized, O> Control<I, O> {
         self.tries = saved.tries.clone();
         // An end with a word shows that it does not happen each time.
         self.crashes = if saved.ended { BTreeMap::new() } else { saved.crashes.clone() };
+        let on_trial = |identity| saved.attempts.iter().any(|attempt| attempt.version.identity == identity);
+        self.crashes.retain(|identity, _| on_trial(*identity));
         (self.decided, self.keyed) = (saved.decided, saved.keyed);
         self.next_attempt = self.next_attempt.max(saved.next_attempt);
         self.salt = saved.salt.as_bytes().into();

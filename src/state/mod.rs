@@ -11,7 +11,30 @@
 //! Folders are made for their owner alone (0700), and so are files (0600). A folder that others may write to is refused,
 //! and so is a link where a file should be. Nothing in them is a request, a key or a tensor of a user.
 //!
+//! [`Builder::state`](crate::Builder::state) turns it on.
+//!
+//! # What a start does
+//!
+//! Live is live again, retained versions are retained, what is quarantined stays so under any name, and outcomes of
+//! predictions made before join. A rollout goes on in the phase and with the evidence that it had, unless the process ended
+//! without a word (no [`close`](crate::ModelHandle::close)) while its candidate was exposed: then
+//! [`AfterCrash`](crate::AfterCrash) says what becomes of it, and the second such end of one identity quarantines it. A live
+//! that cannot be loaded falls back to the last retained version that can, then to the one given to
+//! [`live`](crate::Builder::live), then to an error that says why of each. Figures begin anew; traffic that was divided among
+//! several candidates stays as it was and is not divided further.
+//!
 //! # What is on disk when
+//!
+//! - **Exposure is raised** (a shadow, a larger share, a promotion, a plan's step) once it is on disk that it will be; a
+//!   second batch says that it was. Where the first cannot be written, nothing is raised.
+//! - **Exposure is lowered** first and written down afterwards. It is never refused because of a disk, and waits for none.
+//!   Until it is on disk, [`Status::durable`](crate::Status::durable) is false.
+//! - **Evidence and outcomes** are written with each of these, and [every ten
+//!   seconds](crate::Builder::checkpoint_every). What was seen since is not known to a start after a crash.
+//!   [`ModelHandle::checkpoint`](crate::ModelHandle::checkpoint) writes it now.
+//!
+//! A disk that is full or fails is an event, [`NotDurable`](crate::EventKind::NotDurable): the handle keeps answering and
+//! keeps its guards, raises nothing, and writes all of it again as soon as it can.
 //!
 //! A batch of records is written and synced before anybody is told that it was: after a crash at any moment, power cuts
 //! included, a start finds all that was acknowledged, and of the batch that was being written all or nothing. A journal is
