@@ -13,7 +13,7 @@ use thiserror::Error;
 use crate::background::{Background, Threads};
 use crate::clock::Clock;
 #[cfg(feature = "state")]
-use crate::control::adopt::{AfterCrash, Start};
+use crate::control::adopt::AfterCrash;
 use crate::control::controller::{Control, Settings};
 use crate::control::guard::Alpha;
 use crate::control::pins::PinPolicy;
@@ -33,7 +33,7 @@ use crate::shadow::{Compare, Copy, ShadowOptions, ShadowQueue};
 use crate::share::{InvalidShare, Share};
 use crate::stage::{Sample, StageError, prepare};
 #[cfg(feature = "state")]
-use crate::start::{Loaded, Opened, StateOptions, load};
+use crate::start::{Loaded, Opened, Remembered, StateOptions, load};
 #[cfg(feature = "state")]
 use crate::state::{self, Place, StateError};
 use crate::stats::WindowConfig;
@@ -535,7 +535,7 @@ impl<I: ?Sized + 'static, O: 'static> Builder<I, O> {
                 }
                 let Loaded { live, loaded, missing } = load(&saved, embedded, versions, &[], prepare)
                     .map_err(|reasons| BuildError::NoneLeft { reasons })?;
-                (live, Some((journal, Some((saved, evidence, loaded, missing, torn_bytes)))))
+                (live, Some((journal, Some(Remembered { saved, evidence, loaded, missing, torn_bytes }))))
             }
             Some(Opened { journal, .. }) => (first(embedded)?, Some((journal, None))),
             None => (first(embedded)?, None),
@@ -599,24 +599,7 @@ impl<I: ?Sized + 'static, O: 'static> Builder<I, O> {
             after_crash,
         });
         #[cfg(feature = "state")]
-        {
-            if let Some((saved, evidence, loaded, missing, torn_bytes)) = remembered {
-                let setting = inner.setting();
-                let start = Start { setting, after_crash, loaded, missing, torn_bytes };
-                let now = inner.clock.now();
-                let looks_on =
-                    inner.recorder.as_ref().is_some_and(|recorder| recorder.looking_at().is_some());
-                inner.change(|control| {
-                    if looks_on {
-                        control.look_on(&saved, &start, &inner.routing, &inner.joins, now);
-                    } else {
-                        control.adopt(saved, evidence, &start, &inner.routing, &inner.joins, now);
-                    }
-                });
-            }
-            // So that an end without a word is known for one.
-            inner.record();
-        }
+        inner.go_on(remembered);
         let threads = match self.background {
             Background::Thread => Threads::start(&inner, self.tick_interval, self.shadow_workers)
                 .map_err(|error| BuildError::Thread(Arc::new(error)))?,
@@ -634,6 +617,10 @@ impl<I: ?Sized + 'static, O: 'static> Builder<I, O> {
         let files = self.state.faults.take().map_or_else(Files::default, Files::with);
         let place = Place { files, folder };
         let opened = Opened::open(&place)?;
+        if let Some((saved, _)) = opened.saved.as_ref().filter(|(saved, _)| saved.name != self.name) {
+            let (folder, handle) = (place.folder, saved.name.clone());
+            return Err(BuildError::OthersState { folder, handle });
+        }
         if self.secret.is_none() {
             self.secret = Some(state::secret(&place.files, &place.folder)?);
         }
@@ -658,6 +645,15 @@ pub enum BuildError {
     #[cfg(feature = "state")]
     #[error(transparent)]
     State(#[from] StateError),
+    /// The folder is another handle's.
+    #[cfg(feature = "state")]
+    #[error("{} has the state of the handle `{handle}`: give this one a folder of its own", .folder.display())]
+    OthersState {
+        /// The folder.
+        folder: PathBuf,
+        /// Whose it is.
+        handle: String,
+    },
     /// None of the versions that could be live can be used.
     #[cfg(feature = "state")]
     #[error("no version can be live: {}", .reasons.iter().map(|(id, reason)| format!("{id}: {reason}")).collect::<Vec<_>>().join("; "))]

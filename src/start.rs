@@ -80,6 +80,15 @@ impl Opened {
     }
 }
 
+/// What an earlier life of the handle has written down, with its versions.
+pub(crate) struct Remembered<I: ?Sized, O> {
+    pub(crate) saved: SavedControl,
+    pub(crate) evidence: SavedEvidence,
+    pub(crate) loaded: BTreeMap<VersionId, Arc<Version<I, O>>>,
+    pub(crate) missing: BTreeMap<VersionId, String>,
+    pub(crate) torn_bytes: u64,
+}
+
 /// The versions of a start.
 pub(crate) struct Loaded<I: ?Sized, O> {
     pub(crate) live: Arc<Version<I, O>>,
@@ -152,6 +161,25 @@ pub(crate) fn load<I: ?Sized, O>(
 }
 
 impl<I: ?Sized + 'static, O: 'static> Inner<I, O> {
+    /// Goes on from what is remembered, or looks on where another process has it; and writes down that this life has begun.
+    pub(crate) fn go_on(&self, remembered: Option<Remembered<I, O>>) {
+        if let Some(Remembered { saved, evidence, loaded, missing, torn_bytes }) = remembered {
+            let (setting, after_crash) = (self.setting(), self.after_crash);
+            let start = Start { setting, after_crash, loaded, missing, torn_bytes };
+            let (now, recorder) = (self.clock.now(), self.recorder.as_ref());
+            let looks_on = recorder.is_some_and(|recorder| recorder.looking_at().is_some());
+            self.change(|control| {
+                if looks_on {
+                    control.look_on(&saved, &start, &self.routing, &self.joins, now);
+                } else {
+                    control.adopt(saved, evidence, &start, &self.routing, &self.joins, now);
+                }
+            });
+        }
+        // So that an end without a word is known for one.
+        self.record();
+    }
+
     /// Takes the state over from the process that had it, if it has let go of it: that process's rollouts go on here.
     /// Whether it was taken over.
     pub(crate) fn take_over(&self) -> Result<bool, StateError> {

@@ -430,3 +430,12 @@ fn whatever_step_fails_a_start_knows_what_was_acknowledged() {
     }
     assert!(steps > 20, "{steps}");
 }
+
+#[test]
+fn the_folder_of_another_handle_is_refused() {
+    let (clock, folder) = (clock(), Folder::new());
+    end(remembering(&clock, &folder.0).build().unwrap());
+    let other = switchback::ModelHandle::builder("fraud").live("v1", says("one", 0.1)).state(&folder.0);
+    let error = other.build().unwrap_err();
+    assert!(matches!(&error, BuildError::OthersState { handle, .. } if handle == "late"), "{error}");
+}
