@@ -210,6 +210,31 @@ fn whatever_step_fails_nothing_is_half_there() {
     }
 }
 
+/// Eight at once: every version and every tag is there, and of one version that all want, one is.
+#[test]
+fn publishers_at_one_time_do_not_undo_each_other() {
+    let folder = Folder::new();
+    let models = repository(&folder);
+    let won: Vec<bool> = std::thread::scope(|scope| {
+        let publish = |number: u32| {
+            let models = models.clone();
+            move || {
+                let name = number.to_string();
+                let mut own = manifest(&name);
+                own.tags.insert(format!("tag-{number}"));
+                models.publish(Draft::new(own).file("model.onnx", MODEL)).unwrap();
+                models.publish(draft("wanted").bytes("whose", name)).is_ok()
+            }
+        };
+        let threads: Vec<_> = (0..8).map(|number| scope.spawn(publish(number))).collect();
+        threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+    });
+    assert_eq!(won.iter().filter(|won| **won).count(), 1);
+    let versions = models.versions("late").unwrap();
+    assert_eq!((versions.len(), models.tags("late").unwrap().len()), (9, 8));
+    versions.iter().for_each(|entry| models.verify(entry).unwrap());
+}
+
 #[test]
 fn what_a_publisher_left_that_was_killed_is_swept_and_what_one_is_at_is_not() {
     let folder = Folder::new();

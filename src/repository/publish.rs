@@ -110,9 +110,9 @@ impl Repository {
                     if manifest.tags.is_empty() {
                         return Ok(());
                     }
-                    let mut tags = self.tags(&model)?;
-                    tags.extend(manifest.tags.iter().map(|tag| (tag.clone(), version.clone())));
-                    self.write_tags(&model, &tags)
+                    self.change_tags(&model, |tags| {
+                        tags.extend(manifest.tags.iter().map(|tag| (tag.clone(), version.clone())));
+                    })
                 },
             );
         if let Err(error) = finished {
@@ -132,11 +132,12 @@ impl Repository {
         data: Vec<(DataSet, PathBuf)>,
     ) -> Result<(), RepositoryError> {
         let whole = aside.join(WHOLE);
-        self.files.create_folder(&whole).map_err(RepositoryError::disk("making", &whole))?;
+        self.files.create_folder(aside).map_err(RepositoryError::disk("making", aside))?;
         let lock = aside.join(LOCK);
         let lock = File::create(&lock)
             .and_then(|file| file.lock().map(|()| file))
             .map_err(RepositoryError::disk("locking", &lock))?;
+        self.files.create_folder(&whole).map_err(RepositoryError::disk("making", &whole))?;
         manifest.files.clear();
         for (path, source) in files {
             let to = whole.join(name::file(&path)?);
@@ -270,7 +271,7 @@ const LOCK: &str = "lock";
 fn is_abandoned(path: &Path) -> bool {
     match File::open(path.join(LOCK)) {
         Ok(lock) => !matches!(lock.try_lock(), Err(TryLockError::WouldBlock)),
-        // Just begun, or a removal that was cut short.
-        Err(_) => true,
+        // A removal that was cut short; or, as long as it is empty, a publisher that has just begun.
+        Err(_) => !names(path).is_ok_and(|names| names.is_empty()),
     }
 }

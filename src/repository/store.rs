@@ -18,6 +18,8 @@ const ENTRIES_MAX: usize = 65_536;
 const TAGS_MAX: u64 = 1 << 20;
 
 pub(super) const TAGS: &str = ".tags.json";
+/// Held by whoever changes the tags.
+const TAGS_LOCK: &str = ".tags.lock";
 /// What is being published goes by such a name.
 pub(super) const ASIDE: &str = ".aside-";
 pub(super) const DATA: &str = ".data";
@@ -241,10 +243,7 @@ impl Repository {
     pub fn tag(&self, model: &str, tag: &str, version: &str) -> Result<Option<String>, RepositoryError> {
         self.usable_tag(model, tag)?;
         let entry = self.get(model, version)?;
-        let mut tags = self.tags(model)?;
-        let before = tags.insert(tag.to_owned(), entry.version.to_string());
-        self.write_tags(model, &tags)?;
-        Ok(before)
+        self.change_tags(model, |tags| tags.insert(tag.to_owned(), entry.version.to_string()))
     }
 
     /// Removes a tag. Where it pointed.
@@ -253,12 +252,7 @@ impl Repository {
     ///
     /// The tags cannot be read or written; they are as they were then.
     pub fn untag(&self, model: &str, tag: &str) -> Result<Option<String>, RepositoryError> {
-        let mut tags = self.tags(model)?;
-        let before = tags.remove(tag);
-        if before.is_some() {
-            self.write_tags(model, &tags)?;
-        }
-        Ok(before)
+        self.change_tags(model, |tags| tags.remove(tag))
     }
 
     pub(super) fn usable_tag(&self, model: &str, tag: &str) -> Result<(), RepositoryError> {
@@ -271,14 +265,25 @@ impl Repository {
         Err(RepositoryError::Name { what: "tag", name: tag.to_owned(), cause })
     }
 
-    pub(super) fn write_tags(
+    /// Changes the tags, one at a time: of two who change them at once, neither undoes what the other did.
+    pub(super) fn change_tags<T>(
         &self,
         model: &str,
-        tags: &BTreeMap<String, String>,
-    ) -> Result<(), RepositoryError> {
+        change: impl FnOnce(&mut BTreeMap<String, String>) -> T,
+    ) -> Result<T, RepositoryError> {
         let folder = self.model_folder(model)?;
-        let bytes = serde_json::to_vec_pretty(tags).unwrap_or_default();
-        self.replace(&folder, TAGS, &bytes)
+        let path = folder.join(TAGS_LOCK);
+        let lock = fs::File::options().create(true).truncate(false).write(true).open(&path);
+        let lock = lock.and_then(|lock| lock.lock().map(|()| lock));
+        let _lock = lock.map_err(RepositoryError::disk("locking", &path))?;
+        let before = self.tags(model)?;
+        let mut tags = before.clone();
+        let result = change(&mut tags);
+        if tags != before {
+            let bytes = serde_json::to_vec_pretty(&tags).unwrap_or_default();
+            self.replace(&folder, TAGS, &bytes)?;
+        }
+        Ok(result)
     }
 
     /// Replaces a small file: whatever fails, the old one or the new one is there whole.
