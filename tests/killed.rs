@@ -10,6 +10,7 @@ use std::error::Error;
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use common::*;
@@ -19,6 +20,13 @@ use switchback::{AfterCrash, Builder, Lowered, Model, Phase, Rollout, closure, g
 const FOLDER: &str = "SWITCHBACK_KILLED_FOLDER";
 const STORY: &str = "SWITCHBACK_KILLED_STORY";
 const SEED: &str = "SWITCHBACK_KILLED_SEED";
+
+/// Between a fork and its exec a child has what its parent has, locks of other tests included: one test at a time.
+static TURN: Mutex<()> = Mutex::new(());
+
+fn turn() -> MutexGuard<'static, ()> {
+    TURN.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 fn scripted(name: &str) -> Scripted<f64, f64> {
     says(name, 0.5)
@@ -194,6 +202,7 @@ fn read(said: &mut Said, line: &str) {
 
 #[test]
 fn after_a_kill_at_any_moment_a_start_knows_what_was_acknowledged() {
+    let _turn = turn();
     let kills: u64 = std::env::var("SWITCHBACK_KILLS").map_or(40, |kills| kills.parse().unwrap());
     let folder = folder("any");
     let mut chance = Chance(20_261_124);
@@ -252,6 +261,7 @@ fn after_a_kill_at_any_moment_a_start_knows_what_was_acknowledged() {
 
 #[test]
 fn a_candidate_that_takes_the_process_with_it_is_quarantined_at_the_second_start() {
+    let _turn = turn();
     let folder = folder("aborts");
     for _ in 0..2 {
         let mut child = start(&folder, "aborts", 0);
@@ -268,6 +278,7 @@ fn a_candidate_that_takes_the_process_with_it_is_quarantined_at_the_second_start
 #[cfg(feature = "repository")]
 #[test]
 fn after_a_kill_at_any_moment_every_version_of_a_repository_is_whole() {
+    let _turn = turn();
     use std::collections::BTreeSet;
     use switchback::repository::Repository;
     let kills: u64 = std::env::var("SWITCHBACK_KILLS").map_or(40, |kills| kills.parse().unwrap());
