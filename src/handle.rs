@@ -206,6 +206,9 @@ impl<I: ?Sized + 'static, O: 'static> ModelHandle<I, O> {
 
     /// Back to what was live: takes off every exposed candidate; where none is, live goes back to the version before
     /// it. Legal at any time, never refused, done when it returns: the next request is answered accordingly.
+    ///
+    /// Where state (`Builder::state`) is kept the call writes down what it did, after it has done it, so it may return late on a
+    /// slow disk. It never acts late.
     pub fn rollback(&self, reason: impl Into<String>) -> Lowered {
         let cause = Cause::Operator { reason: reason.into() };
         let inner = &*self.inner;
@@ -396,6 +399,9 @@ impl<I: ?Sized + 'static, O: 'static> ModelHandle<I, O> {
 
     /// Takes off all candidates, runs or drops the copies that wait, brings the figures up to date, and ends the
     /// threads of this handle. Live goes on answering. Calling it again does nothing.
+    ///
+    /// Where state (`Builder::state`) is kept, that is written down before the candidates are taken off: the next start, or the
+    /// process that looks on, goes on with the rollouts as they were. What happens here afterwards is not written any more.
     ///
     /// # Errors
     ///

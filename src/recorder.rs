@@ -2,7 +2,8 @@
 //!
 //! Two rules, and they are not the same. What *raises* exposure is written first, as an intention, and does not happen
 //! where that fails. What *lowers* it happens first and is written afterwards: by whoever lowered it where nobody else is
-//! writing, otherwise by whoever is, or by the next tick. So no rollback waits for a disk.
+//! writing, otherwise by whoever is, or by the next tick. So no rollback acts late because of a disk, though the call may
+//! return late: it has written what it did.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -67,10 +68,9 @@ impl Recorder {
         self.writing.try_lock()?.looking_at.clone()
     }
 
-    /// Begins to write, after another process has let go of the journal.
-    pub(crate) fn begin(&self, journal: Journal, lives: u64) {
-        let writing = &mut *self.writing.lock();
-        (writing.journal, writing.lives, writing.looking_at) = (Some(journal), lives, None);
+    /// The turn to write; waits for whoever has it.
+    pub(crate) fn turn(&self) -> Turn<'_> {
+        Turn(self.writing.lock())
     }
 
     /// Whether all that happened is on disk.

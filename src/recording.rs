@@ -8,7 +8,7 @@ use crate::control::controller::Control;
 use crate::control::event::{Event, EventKind};
 use crate::inner::Inner;
 use crate::recorder::{Recorder, Turn, Writing};
-use crate::state::{Entry, Kind, StateError};
+use crate::state::{Entry, Journal, Kind, StateError};
 
 impl<I: ?Sized + 'static, O: 'static> Inner<I, O> {
     /// Raises the exposure of attempts, once it is on disk that it will be; writes down what came of it. Waits for whoever
@@ -36,9 +36,19 @@ impl<I: ?Sized + 'static, O: 'static> Inner<I, O> {
 
     fn intend(&self, attempts: Vec<u32>) -> Result<Option<Turn<'_>>, StateError> {
         let Some(recorder) = &self.recorder else { return Ok(None) };
-        let mut turn = Turn(recorder.writing.lock());
+        let mut turn = recorder.turn();
         self.write(recorder, &mut turn.0, false, attempts)?;
         Ok(Some(turn))
+    }
+
+    /// Begins to write, in a turn that was taken before anything was adopted from the process that wrote until then.
+    pub(crate) fn begin_writing(&self, mut turn: Turn<'_>, journal: Journal, lives: u64) {
+        let Some(recorder) = &self.recorder else { return };
+        let writing = &mut *turn.0;
+        (writing.journal, writing.lives, writing.looking_at) = (Some(journal), lives, None);
+        // Where it fails an event tells, and the next tick tries again.
+        let _ = self.write(recorder, writing, false, Vec::new());
+        self.write_again(recorder, turn);
     }
 
     fn raised(&self, turn: Option<Turn<'_>>) {

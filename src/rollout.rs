@@ -70,7 +70,7 @@ impl<I: ?Sized + 'static, O: 'static> ModelHandle<I, O> {
             if control.closed {
                 return Err(StageError::Closed);
             }
-            if control.looks_on {
+            if control.looks_on.is_some() {
                 return Err(StageError::LookingOn);
             }
             if control.is_in_use(id) {

@@ -11,6 +11,7 @@ use crate::control::event::EventKind;
 use crate::control::saved::{SavedControl, SavedEvidence};
 use crate::inner::Inner;
 use crate::model::Model;
+use crate::recorder::Recorder;
 use crate::stage::{StageError, prepare};
 use crate::state::{Found, Journal, Place, StateError};
 use crate::testing::Faults;
@@ -192,6 +193,8 @@ impl<I: ?Sized + 'static, O: 'static> Inner<I, O> {
             Err(error) => return Err(error),
         };
         let lives = opened.lives();
+        // From before anything is adopted: what is raised meanwhile waits, and is written down first as ever.
+        let Some(turn) = self.recorder.as_ref().map(Recorder::turn) else { return Ok(false) };
         let Opened { journal: Some(journal), saved, torn_bytes } = opened else { return Ok(false) };
         if let Some((saved, evidence)) = saved {
             let already = self.control.lock().loaded();
@@ -212,10 +215,7 @@ impl<I: ?Sized + 'static, O: 'static> Inner<I, O> {
                 control.adopt(saved, evidence, &start, &self.routing, &self.joins, now);
             });
         }
-        if let Some(recorder) = &self.recorder {
-            recorder.begin(journal, lives);
-        }
-        self.record();
+        self.begin_writing(turn, journal, lives);
         Ok(true)
     }
 

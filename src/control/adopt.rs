@@ -10,7 +10,7 @@ use arc_swap::ArcSwap;
 use serde::{Deserialize, Serialize};
 
 use super::attempt::{Answered, Attempt, Held};
-use super::controller::{Control, LEASE_INTERVALS, Retained, Unavailable};
+use super::controller::{Control, LEASE_INTERVALS, LookingOn, Retained, Unavailable};
 use super::counter::{Counter, Feeds};
 use super::event::{Cause, EventKind};
 use super::guard::design::Setting;
@@ -74,9 +74,12 @@ impl<I: ?Sized, O> Control<I, O> {
         joins: &Joins,
         now: Timestamp,
     ) {
-        self.looks_on = false;
         let exposed = if saved.ended { Vec::new() } else { saved.exposed() };
+        let said = self.looks_on.take().unwrap_or_default();
+        let frozen = self.frozen.take().filter(|reason| said.frozen.as_ref() != Some(reason));
         self.take_over(&saved, start, now);
+        // A freeze that was said here stands, and goes before one that was said there.
+        self.frozen = frozen.or(self.frozen.take());
         let SavedVersion { version, identity } = saved.live;
         let live_stands = (self.live.id, self.live.identity) == (version, identity);
         if live_stands {
@@ -130,9 +133,18 @@ impl<I: ?Sized, O> Control<I, O> {
         let lowered: Vec<(u32, Cause)> = after_crash.collect();
         let span = self.settings.tick_interval * LEASE_INTERVALS;
         self.lease.renew(now, span);
-        // Before the first table that would expose them.
+        // Before the first table, or the first one to be taken off would expose the next once more.
+        for (number, _) in &lowered {
+            self.attempt_mut(*number).map(Attempt::hold);
+        }
         for (number, cause) in lowered {
             self.lower(number, cause, routing, joins, now);
+        }
+        // What an operator has taken back here while another process had the state is not brought back by it.
+        let taken_back = said.taken_back.into_iter().find(|(version, _)| *version == self.live.id);
+        if let (Some((_, cause)), Some(to)) = (taken_back, self.retained.front().map(|kept| kept.version.id))
+        {
+            self.go_back(to, cause, routing, joins, now);
         }
         self.publish(routing, joins, now, Vec::new());
     }
@@ -149,7 +161,7 @@ impl<I: ?Sized, O> Control<I, O> {
         self.take_over(saved, start, now);
         self.retain_again(saved, start, now);
         self.publish(routing, joins, now, vec![EventKind::LookingOn { live: self.live.id }]);
-        self.looks_on = true;
+        self.looks_on = Some(LookingOn { frozen: self.frozen.clone(), taken_back: Vec::new() });
     }
 
     fn take_over(&mut self, saved: &SavedControl, start: &Start<'_, I, O>, now: Timestamp) {
@@ -249,8 +261,8 @@ impl<I: ?Sized, O> Control<I, O> {
             attempt.probes = saved.probes;
         }
         if lost > 0 && !attempt.state.paused && !attempt.state.phase.is_over() {
-            // What judged it judges no more, so it is not to be given more.
-            attempt.state.paused = true;
+            // A guard that nobody asks protects nobody.
+            attempt.hold();
             let reason = format!("{lost} of its guards are the host's own: add them again, then resume");
             let event = EventKind::Paused { version: version.id, reason };
             self.announcer.announce(now, self.epoch, event);
@@ -311,16 +323,25 @@ impl<I: ?Sized, O> Control<I, O> {
         }
         // A new live that is watched goes on being watched: taking it back is raising the exposure of another.
         if policy == AfterCrash::Pause && attempt.state.phase != Phase::Baking {
-            let state = &mut attempt.state;
-            let held = Held { phase: state.phase, weight: state.weight, sample: state.sample };
-            attempt.held = attempt.held.or((state.phase != Phase::Staged).then_some(held));
-            (state.phase, state.weight, state.sample) = (Phase::Staged, Share::NONE, Share::NONE);
-            state.paused = true;
-            state.first_request = None;
+            attempt.hold();
             let version = attempt.version.id;
             let reason = String::from("the process ended without a word while it was exposed");
             self.announcer.announce(now, self.epoch, EventKind::Paused { version, reason });
         }
         None
+    }
+}
+
+impl<I: ?Sized, O> Attempt<I, O> {
+    /// Takes off its exposure until somebody resumes it; its buckets, and so its users, stay its own. Live that is watched
+    /// stays live, and is only paused.
+    fn hold(&mut self) {
+        let state = &mut self.state;
+        state.paused = true;
+        if matches!(state.phase, Phase::Shadow | Phase::Canary) {
+            self.held = Some(Held { phase: state.phase, weight: state.weight, sample: state.sample });
+            (state.phase, state.weight, state.sample) = (Phase::Staged, Share::NONE, Share::NONE);
+            state.first_request = None;
+        }
     }
 }

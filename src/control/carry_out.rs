@@ -266,6 +266,11 @@ impl<I: ?Sized, O> Control<I, O> {
         let former = std::mem::replace(&mut self.live, version);
         self.live_since = now;
         let from = former.id;
+        if let Some(looking_on) = &mut self.looks_on {
+            // Between two versions it goes to and fro: the last word counts.
+            looking_on.taken_back.retain(|(version, _)| *version != to && *version != from);
+            looking_on.taken_back.push((from, cause.clone()));
+        }
         let mut events = vec![EventKind::RolledBack { from, to, cause: cause.clone() }];
         let watched = self.attempts.iter().find(|attempt| attempt.state.phase == Phase::Baking);
         if let Some(number) = watched.map(|attempt| attempt.number) {

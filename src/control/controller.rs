@@ -12,7 +12,7 @@ use super::alpha::{AlphaStatus, Tries};
 use super::attempt::{Answered, Attempt, Past};
 use super::counter::Counter;
 use super::decision::{Decision, Recording};
-use super::event::{Announcer, EventKind};
+use super::event::{Announcer, Cause, EventKind};
 use super::forecast::traffic::Traffic;
 use super::guard::design::Setting;
 use super::guard::{Alpha, ArmView, Guard};
@@ -87,8 +87,8 @@ pub(crate) struct Control<I: ?Sized, O> {
     pub(crate) crashes: BTreeMap<Identity, u32>,
     pub(crate) pins: Vec<Arc<PinSlot<I, O>>>,
     pub(crate) closed: bool,
-    /// Another process has the state.
-    pub(crate) looks_on: bool,
+    /// What was said here while another process has the state.
+    pub(crate) looks_on: Option<LookingOn>,
     /// Guards of rollouts that are over: dropping one is the host's code, so it is done outside of the lock.
     pub(crate) discarded: Vec<Arc<dyn Guard>>,
     /// Versions that could not replace what they lost.
@@ -119,6 +119,15 @@ pub(crate) struct Control<I: ?Sized, O> {
     /// Two tallies that are empty between ticks; what stripes are swapped with and drained into.
     pub(super) scratch: (Tally, Tally),
     pub(super) scratch_units: Units,
+}
+
+/// What was said here while another process has the state, to be held to once it is taken over.
+#[derive(Default)]
+pub(crate) struct LookingOn {
+    /// The freeze that was there: another one is this process's own.
+    pub(crate) frozen: Option<String>,
+    /// Versions that were live here and were taken back, and why.
+    pub(crate) taken_back: Vec<(VersionId, Cause)>,
 }
 
 /// A version that is kept for a rollback.
@@ -183,7 +192,7 @@ impl<I: ?Sized, O> Control<I, O> {
             crashes: BTreeMap::new(),
             pins: Vec::new(),
             closed: false,
-            looks_on: false,
+            looks_on: None,
             discarded: Vec::new(),
             degraded: BTreeSet::new(),
             lease: Arc::new(Lease::new(now)),

@@ -154,6 +154,12 @@ impl Watch {
         }
         for (name, print) in seen {
             let Ok(version) = VersionId::new(&name) else { continue };
+            // One that was told of as it is need not be read again: there may be thousands.
+            let told =
+                self.known.get(&name).is_some_and(|known| known.told == Told::Added && known.print == print);
+            if told {
+                continue;
+            }
             let state = self.state(&name, &print);
             let known = self.known.entry(name).or_insert_with(|| Known {
                 print: print.clone(),

@@ -27,7 +27,8 @@
 //!
 //! - **Exposure is raised** (a shadow, a larger share, a promotion, a plan's step) once it is on disk that it will be; a
 //!   second batch says that it was. Where the first cannot be written, nothing is raised.
-//! - **Exposure is lowered** first and written down afterwards. It is never refused because of a disk, and waits for none.
+//! - **Exposure is lowered** first and written down afterwards. It is never refused because of a disk, and never acts later
+//!   because of one: only the call that did it may return later, once it has tried to write it down.
 //!   Until it is on disk, [`Status::durable`](crate::Status::durable) is false.
 //! - **Evidence and outcomes** are written with each of these, and [every ten
 //!   seconds](crate::Builder::checkpoint_every). What was seen since is not known to a start after a crash.
