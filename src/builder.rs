@@ -419,7 +419,7 @@ impl<I: ?Sized + 'static, O: 'static> Builder<I, O> {
     ///
     /// One process at a time has the folder. A second one, as in a rolling deploy, answers with what was live when it
     /// started, tries nothing, and takes over at the first tick after the other one has [closed](ModelHandle::close) its
-    /// handle or ended: rollouts go on there.
+    /// handle or ended: rollouts go on there. What was taken back or frozen here until then stays so.
     #[cfg(feature = "state")]
     pub fn state(mut self, folder: impl Into<PathBuf>) -> Self {
         self.state.folder = Some(folder.into());
@@ -441,7 +441,8 @@ impl<I: ?Sized + 'static, O: 'static> Builder<I, O> {
     }
 
     /// How often evidence is written where nothing is decided; every ten seconds unless told. What was seen since is not
-    /// known to a start after a crash: a shorter interval loses less and writes more, some 20 to 300 kilobytes each time.
+    /// known to a start after a crash: a shorter interval loses less and writes more, each time 724 bytes with no rollout, 30
+    /// to 70 kilobytes with one under three guards, and up to 400 where users are counted by key (`tests/remembering.rs`).
     #[cfg(feature = "state")]
     pub fn checkpoint_every(mut self, interval: Duration) -> Self {
         self.state.checkpoint_every = interval;

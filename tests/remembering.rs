@@ -659,3 +659,46 @@ fn what_was_lowered_by_a_process_that_looks_on_stays_so_when_it_takes_over() {
     crash(second);
     assert_eq!(remembering(&clock, &folder.0).build().unwrap().live(), "v1");
 }
+
+/// What `Builder::checkpoint_every` says of how much is written.
+#[test]
+fn a_checkpoint_is_small_and_does_not_grow_with_traffic() {
+    for (keyed, most) in [(false, 100_000), (true, 500_000)] {
+        let (clock, folder) = (clock(), Folder::new());
+        let service = remembering(&clock, &folder.0).build().unwrap();
+        let written = || {
+            let length = || std::fs::metadata(folder.0.join("journal")).unwrap().len();
+            let before = length();
+            service.checkpoint().unwrap();
+            length() - before
+        };
+        let idle = written();
+        assert!(idle < 1_000, "{idle}");
+        let rollout = service
+            .stage("v2", says("two", 0.9))
+            .unwrap()
+            .guard(guard::error_rate().at_most_times_live(2.0))
+            .guard(guard::accuracy().at_most_below_live(0.9))
+            .guard(guard::latency(0.99).at_most_times_live(9.0));
+        let mut key = 0_u64;
+        for weight in [0.01, 0.05, 0.25, 0.5] {
+            rollout.canary(weight).unwrap();
+            for round in 0..300_usize {
+                for number in 0..100 {
+                    key += 1;
+                    let answer = if keyed {
+                        service.predict_keyed(key.to_le_bytes(), &1.0)
+                    } else {
+                        service.predict(&1.0)
+                    };
+                    let class = u16::from((number + round) % 10 == 0);
+                    service.feedback(answer.unwrap().id(), Outcome::class(class));
+                }
+                service.run_shadow(usize::MAX);
+                tick(&service, &clock);
+            }
+            let bytes = written();
+            assert!(bytes < most, "keyed {keyed}, {weight}: {bytes}");
+        }
+    }
+}

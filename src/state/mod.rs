@@ -131,8 +131,8 @@ pub(crate) struct Place {
 /// What a journal may grow to.
 #[derive(Debug, Clone, Copy)]
 struct Limits {
-    /// How much is added before it should be written anew: with checkpoints of some kilobytes every ten seconds that is
-    /// some hours, and what is read at a start takes milliseconds.
+    /// How much is added before it should be written anew: with a rollout under three guards, 70 KB every ten seconds, that is
+    /// forty minutes; and little enough to be read at a start.
     growth: u64,
     /// How many events are kept when it is written anew: at one a minute, two months.
     events: usize,
