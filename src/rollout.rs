@@ -70,6 +70,7 @@ impl<I: ?Sized + 'static, O: 'static> ModelHandle<I, O> {
             if control.closed {
                 return Err(StageError::Closed);
             }
+            #[cfg(feature = "state")]
             if control.looks_on.is_some() {
                 return Err(StageError::LookingOn);
             }

@@ -266,6 +266,7 @@ impl<I: ?Sized, O> Control<I, O> {
         let former = std::mem::replace(&mut self.live, version);
         self.live_since = now;
         let from = former.id;
+        #[cfg(feature = "state")]
         if let Some(looking_on) = &mut self.looks_on {
             // Between two versions it goes to and fro: the last word counts.
             looking_on.taken_back.retain(|(version, _)| *version != to && *version != from);

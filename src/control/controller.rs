@@ -12,7 +12,9 @@ use super::alpha::{AlphaStatus, Tries};
 use super::attempt::{Answered, Attempt, Past};
 use super::counter::Counter;
 use super::decision::{Decision, Recording};
-use super::event::{Announcer, Cause, EventKind};
+#[cfg(feature = "state")]
+use super::event::Cause;
+use super::event::{Announcer, EventKind};
 use super::forecast::traffic::Traffic;
 use super::guard::design::Setting;
 use super::guard::{Alpha, ArmView, Guard};
@@ -88,6 +90,7 @@ pub(crate) struct Control<I: ?Sized, O> {
     pub(crate) pins: Vec<Arc<PinSlot<I, O>>>,
     pub(crate) closed: bool,
     /// What was said here while another process has the state.
+    #[cfg(feature = "state")]
     pub(crate) looks_on: Option<LookingOn>,
     /// Guards of rollouts that are over: dropping one is the host's code, so it is done outside of the lock.
     pub(crate) discarded: Vec<Arc<dyn Guard>>,
@@ -122,6 +125,7 @@ pub(crate) struct Control<I: ?Sized, O> {
 }
 
 /// What was said here while another process has the state, to be held to once it is taken over.
+#[cfg(feature = "state")]
 #[derive(Default)]
 pub(crate) struct LookingOn {
     /// The freeze that was there: another one is this process's own.
@@ -192,6 +196,7 @@ impl<I: ?Sized, O> Control<I, O> {
             crashes: BTreeMap::new(),
             pins: Vec::new(),
             closed: false,
+            #[cfg(feature = "state")]
             looks_on: None,
             discarded: Vec::new(),
             degraded: BTreeSet::new(),
