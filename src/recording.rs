@@ -101,7 +101,8 @@ impl<I: ?Sized + 'static, O: 'static> Inner<I, O> {
         let Some(recorder) = &self.recorder else { return };
         let mut writing = recorder.writing.lock();
         let _ = self.write(recorder, &mut writing, true, Vec::new());
-        writing.journal = None;
+        // Nor is it taken over any more, where another process has it.
+        (writing.journal, writing.looking_at) = (None, None);
     }
 
     fn write(
@@ -111,7 +112,9 @@ impl<I: ?Sized + 'static, O: 'static> Inner<I, O> {
         ended: bool,
         raising: Vec<u32>,
     ) -> Result<(), StateError> {
-        let Writing { journal: Some(journal), at, whole, lives, .. } = writing else { return Ok(()) };
+        let Writing { journal: Some(journal), at, whole, lives, .. } = writing else {
+            return Err(StateError::NotWriting);
+        };
         let now = self.clock.now();
         let all = std::mem::replace(whole, true) || journal.wants_rewrite().is_some();
         let (state, evidence, events, epoch) = {

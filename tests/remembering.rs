@@ -9,6 +9,7 @@ use std::path::Path;
 
 use common::*;
 use switchback::guard::{Comparison, Evidence, Guard, Verdict};
+use switchback::state::StateError;
 use switchback::testing::Faults;
 use switchback::{
     AfterCrash, Bake, BuildError, Builder, Cause, Clock, EventKind, Joined, Lowered, Model, Outcome, Phase,
@@ -701,4 +702,22 @@ fn a_checkpoint_is_small_and_does_not_grow_with_traffic() {
             assert!(bytes < most, "keyed {keyed}, {weight}: {bytes}");
         }
     }
+}
+
+/// Bug: a handle that had looked on and was closed took the state over in its last tick, and nobody closed it again.
+/// Cause: closing let go of the journal and not of the wish for it. Fix: it lets go of both. And a checkpoint there said
+/// that it was on disk.
+#[test]
+fn a_handle_that_looked_on_and_was_closed_takes_nothing_over() {
+    let (clock, folder) = (clock(), Folder::new());
+    let first = remembering(&clock, &folder.0).build().unwrap();
+    let second = remembering(&clock, &folder.0).build().unwrap();
+    assert!(matches!(second.checkpoint(), Err(StateError::NotWriting)));
+    second.close(seconds(1)).unwrap();
+    end(first);
+    tick(&second, &clock);
+    let third = remembering(&clock, &folder.0).build().unwrap();
+    assert_eq!(third.status().durable, Some(true));
+    third.close(seconds(1)).unwrap();
+    assert!(matches!(third.checkpoint(), Err(StateError::NotWriting)));
 }

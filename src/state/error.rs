@@ -110,6 +110,9 @@ pub enum StateError {
         /// The file.
         path: PathBuf,
     },
+    /// Another process has the state of this handle, or the handle was closed.
+    #[error("this handle writes no state: another process has it, or it was closed")]
+    NotWriting,
     /// Somebody put another file in the place of one that this process holds. Neither is touched.
     #[error("{} was replaced while it was in use: put the old one back, or start again from the new one", .path.display())]
     Replaced {
