@@ -721,3 +721,24 @@ fn a_handle_that_looked_on_and_was_closed_takes_nothing_over() {
     third.close(seconds(1)).unwrap();
     assert!(matches!(third.checkpoint(), Err(StateError::NotWriting)));
 }
+
+#[test]
+fn versions_that_are_gone_for_good_are_not_missed_for_ever() {
+    let (clock, folder) = (clock(), Folder::new());
+    let mut live = "v1".to_owned();
+    for number in 2..12 {
+        let here = live.clone();
+        let only_live = move |name: &str| -> Opened {
+            if name == here { Ok(Box::new(says(name, 0.5))) } else { Err("gone".into()) }
+        };
+        let first = says("v1", 0.5);
+        let start = builder(&clock).live("v1", first).state(&folder.0).versions(only_live);
+        let service = start.build().unwrap();
+        assert_eq!(service.live(), live.as_str());
+        assert!(service.status().unavailable.len() <= 2, "{:?}", service.status().unavailable);
+        live = format!("v{number}");
+        service.stage(&live, says(&live, 0.5)).unwrap().promote().unwrap();
+        clock.advance(seconds(60));
+        end(service);
+    }
+}

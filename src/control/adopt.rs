@@ -3,6 +3,7 @@
 //! In doubt the lower exposure wins: what was about to be raised is not, what was exposed when the process ended without a
 //! word waits for a person, and what was so more than once is taken off for good.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -98,6 +99,9 @@ impl<I: ?Sized, O> Control<I, O> {
             events.push(EventKind::FellBack { from: version, to: self.live.id, reason: reason.clone() });
             self.unavailable.push(Unavailable { version, identity, since: now, reason });
         }
+        // As many as are retained, the last ones: what is gone for good must not be asked for for ever.
+        self.unavailable.sort_by_key(|entry| Reverse(entry.since));
+        self.unavailable.truncate(self.settings.retain.max(1));
         for entry in &self.unavailable {
             let (version, reason) = (entry.version, entry.reason.clone());
             events.push(EventKind::Unavailable { version, reason });
