@@ -8,15 +8,18 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TryRecvError};
 use parking_lot::Mutex;
 
 use crate::inner::Inner;
+use crate::os;
 
 /// Who does the work that is not a request's: ticks, shadows, freeing memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum Background {
-    /// Threads of the handle's: one that ticks and, where it shadows, the workers that
+    /// Threads of the handle's: one that ticks, one of low priority that keeps versions up (what they lost, how ready they are,
+    /// whether they would answer) and, where it shadows, the workers that
     /// [`shadow_workers`](crate::Builder::shadow_workers) says. They end with the last clone of the handle.
     Thread,
-    /// The host: it calls [`tick`](crate::ModelHandle::tick) at every interval, and
+    /// The host: it calls [`tick`](crate::ModelHandle::tick) at every interval, which also keeps versions up and may then take
+    /// as long as loading one, and
     /// [`run_shadow`](crate::ModelHandle::run_shadow).
     Manual,
     /// Nobody, and no plan can be followed. Candidates that are driven by hand need ticks too: without one for three
@@ -68,6 +71,9 @@ impl Threads {
         spawn("switchback-tick", inner, &ending, &stopped, move |inner, stopped| {
             tick(inner, stopped, interval)
         })?;
+        spawn("switchback-upkeep", inner, &ending, &stopped, move |inner, stopped| {
+            keep_up(inner, stopped, interval);
+        })?;
         let workers = if inner.shadow.is_some() { workers.max(1) } else { 0 };
         for _ in 0..workers {
             spawn("switchback-shadow", inner, &ending, &stopped, run_shadows)?;
@@ -116,6 +122,19 @@ fn tick<I: ?Sized + 'static, O: 'static>(inner: &Inner<I, O>, stopped: &Receiver
             waited = Duration::ZERO;
             inner.tick();
         }
+    }
+}
+
+fn keep_up<I: ?Sized + 'static, O: 'static>(inner: &Inner<I, O>, stopped: &Receiver<()>, interval: Duration) {
+    os::lower_thread_priority();
+    loop {
+        // Rung where a version is to be as ready as it can be, now that it is live.
+        crossbeam_channel::select! {
+            recv(stopped) -> _ => return,
+            recv(inner.upkeep_bell.1) -> _ => {}
+            default(interval) => {}
+        }
+        inner.keep_up();
     }
 }
 

@@ -18,6 +18,7 @@ use crate::control::controller::{Control, Settings};
 use crate::control::guard::Alpha;
 use crate::control::pins::PinPolicy;
 use crate::dice::{Dice, mix};
+use crate::drill::{Drill, Recent};
 use crate::feedback::id::SealKey;
 use crate::feedback::join::{Assumption, JoinLimits, Joins};
 #[cfg(feature = "state")]
@@ -26,6 +27,7 @@ use crate::handle::ModelHandle;
 use crate::inner::Inner;
 use crate::judge::Check;
 use crate::model::Model;
+use crate::pace::Pace;
 use crate::recall::Answers;
 #[cfg(feature = "state")]
 use crate::recorder::Recorder;
@@ -42,6 +44,7 @@ use crate::stats::exposure::{ExposureOptions, default_stripes};
 use crate::task::{Kpi, Outcome, Task};
 #[cfg(feature = "state")]
 use crate::testing::Faults;
+use crate::tiers::Tiers;
 use crate::version::VersionId;
 #[cfg(feature = "state")]
 use crate::versions::Versions;
@@ -78,6 +81,8 @@ pub struct Builder<I: ?Sized + 'static, O: 'static> {
     tick_interval: Duration,
     log_limit: usize,
     windows: WindowConfig,
+    tiers: Tiers,
+    recent: Option<Recent<I>>,
     pins: (PinPolicy, usize, Duration),
     #[cfg(feature = "state")]
     state: StateOptions<I, O>,
@@ -122,6 +127,8 @@ impl<I: ?Sized + 'static, O: 'static> Builder<I, O> {
             tick_interval: Duration::from_secs(1),
             log_limit: 1_024,
             windows: WindowConfig::default(),
+            tiers: Tiers::default(),
+            recent: None,
             pins: (PinPolicy::default(), 1_024, Duration::from_secs(600)),
             #[cfg(feature = "state")]
             state: StateOptions::default(),
@@ -374,6 +381,23 @@ impl<I: ?Sized + 'static, O: 'static> Builder<I, O> {
         self
     }
 
+    /// When retained versions step down, so that they cost less: see [`Tiers`] for what holds unless told.
+    pub fn tiers(mut self, tiers: Tiers) -> Self {
+        self.tiers = tiers;
+        self
+    }
+
+    /// Keeps retained versions proven, with copies of a few recent inputs: see [`Drill`]. Not unless told, since inputs are
+    /// copied for it.
+    pub fn drill(mut self, drill: Drill) -> Self
+    where
+        I: ToOwned,
+        I::Owned: Send + 'static,
+    {
+        self.recent = Some(Recent::new(|input| Box::new(Copy(input.to_owned())), drill));
+        self
+    }
+
     /// How long an identity that did harm is not tried again by any plan; until it is
     /// [released](ModelHandle::release) unless told, since nothing about it changes by waiting.
     pub fn quarantine_for(mut self, age: Duration) -> Self {
@@ -520,7 +544,7 @@ impl<I: ?Sized + 'static, O: 'static> Builder<I, O> {
         .map_err(BuildError::Assumption)?;
 
         let (task, check, sample) = (&self.task, self.check.as_ref(), self.sample.as_deref());
-        let prepare = |id, model| prepare(id, model, task, check, sample);
+        let prepare = |id, model| prepare(id, model, task, check, sample, &Pace::full());
         let first = |embedded: Option<(String, Box<dyn Model<I, O>>)>| {
             let (name, model) = embedded.ok_or(BuildError::NoLive)?;
             let id = VersionId::new(&name).map_err(StageError::Name)?;
@@ -562,6 +586,7 @@ impl<I: ?Sized + 'static, O: 'static> Builder<I, O> {
             pins,
             pins_last,
             quarantine_for: self.quarantine_for,
+            tiers: self.tiers,
         };
         let mut control = Control::new(settings, live, clock.now());
         let table = control.table(&joins);
@@ -591,6 +616,11 @@ impl<I: ?Sized + 'static, O: 'static> Builder<I, O> {
             answers: (self.answered_max > 0).then(|| Answers::new(self.answered_max)),
             driven: self.background != Background::None,
             control: Mutex::new(control),
+            recent: self.recent,
+            loads: Mutex::default(),
+            keeping_up: Mutex::new(()),
+            keeps_up_aside: self.background == Background::Thread,
+            upkeep_bell: crossbeam_channel::bounded(1),
             ticking: Mutex::new(()),
             #[cfg(feature = "state")]
             recorder,

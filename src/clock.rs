@@ -42,6 +42,12 @@ impl Timestamp {
         Duration::from_nanos(self.0.saturating_sub(earlier.0))
     }
 
+    /// As the system writes it.
+    #[cfg(feature = "onnx")]
+    pub(crate) fn wall(self) -> std::time::SystemTime {
+        std::time::UNIX_EPOCH + Duration::from_nanos(self.0)
+    }
+
     /// This moment and `duration` more; the far future where that is not representable.
     #[must_use]
     pub fn plus(self, duration: Duration) -> Timestamp {

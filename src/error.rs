@@ -255,6 +255,9 @@ pub enum LoadError {
     #[cfg(all(feature = "onnx", feature = "repository"))]
     #[error(transparent)]
     Preflight(Arc<crate::contract::PreflightFailed>),
+    /// It was not wanted any more before it was loaded: see [`Pace`](crate::Pace).
+    #[error("cancelled before it was loaded")]
+    Cancelled,
     /// A model that is not ONNX could not be made ready.
     #[error("{0}")]
     Other(Arc<str>),

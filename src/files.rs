@@ -155,8 +155,15 @@ impl Files {
         fs::remove_file(path)
     }
 
+    /// Makes a file that somebody else wrote last.
+    #[cfg(feature = "onnx")]
+    pub(crate) fn sync_file(&self, path: &Path) -> io::Result<()> {
+        self.step()?;
+        File::open(path)?.sync_all()
+    }
+
     /// Removes a folder with all that is in it. Links are removed, never followed.
-    #[cfg(feature = "repository")]
+    #[cfg(any(feature = "onnx", feature = "repository"))]
     pub(crate) fn remove_folder(&self, path: &Path) -> io::Result<()> {
         self.step()?;
         fs::remove_dir_all(path)

@@ -15,6 +15,7 @@ use crate::control::event::{Cause, Event, EventKind, Subscription};
 use crate::control::forecast::Forecast;
 use crate::control::forecast::traffic::Traffic;
 use crate::control::guard::Rule;
+use crate::control::keeping::Lost;
 use crate::control::plan::{Exposed, Plan};
 use crate::feedback::{Joined, PredictionId};
 use crate::inner::Inner;
@@ -209,30 +210,51 @@ impl<I: ?Sized + 'static, O: 'static> ModelHandle<I, O> {
     ///
     /// Where state (`Builder::state`) is kept the call writes down what it did, after it has done it, so it may return late on a
     /// slow disk. It never acts late.
+    ///
+    /// A version that has gone [cold](crate::Tier::Cold) is woken first, on this thread: milliseconds where it has a prepared
+    /// form, and a load where it has none; live goes on answering until then. Where it cannot be woken, the version before
+    /// it is gone back to.
     pub fn rollback(&self, reason: impl Into<String>) -> Lowered {
         let cause = Cause::Operator { reason: reason.into() };
         let inner = &*self.inner;
-        self.lower(|control| control.lower_all(cause, &inner.routing, &inner.joins, inner.clock.now()))
+        // Only one that is wanted by name fails for good.
+        let woken = inner.wake(None).ok().flatten();
+        let lowered = self.lower(|control| {
+            if let Some(version) = &woken {
+                control.woken(version);
+            }
+            control.lower_all(cause, &inner.routing, &inner.joins, inner.clock.now())
+        });
+        inner.ring_for_upkeep();
+        lowered
     }
 
-    /// Makes a retained version live. Exposed candidates are taken off.
+    /// Makes a retained version live, which is woken first where it has gone cold. Exposed candidates are taken off.
     ///
     /// # Errors
     ///
-    /// The version is not retained. Nothing has changed then.
-    pub fn rollback_to(&self, version: &str, reason: impl Into<String>) -> Result<Lowered, NotRetained> {
+    /// The version is not retained, or cannot be woken. Live has not changed then.
+    pub fn rollback_to(&self, version: &str, reason: impl Into<String>) -> Result<Lowered, CannotGoBack> {
         let cause = Cause::Operator { reason: reason.into() };
         let inner = &*self.inner;
-        self.lower(|control| {
+        let woken = inner
+            .wake(Some(version))
+            .map_err(|Lost { version, reason }| CannotGoBack::Lost { version, reason })?;
+        let lowered = self.lower(|control| {
+            if let Some(version) = &woken {
+                control.woken(version);
+            }
             let retained = control.retained.iter().map(|kept| kept.version.id).find(|id| *id == *version);
             match retained {
                 Some(id) => Ok(control.go_back(id, cause, &inner.routing, &inner.joins, inner.clock.now())),
-                None => Err(NotRetained {
+                None => Err(CannotGoBack::NotRetained {
                     version: version.into(),
                     retained: control.retained.iter().map(|kept| kept.version.id).collect(),
                 }),
             }
-        })
+        });
+        inner.ring_for_upkeep();
+        lowered
     }
 
     /// The rollout that tries a version of this name, if one runs: after a start, to go on driving it.
@@ -419,6 +441,7 @@ impl<I: ?Sized + 'static, O: 'static> ModelHandle<I, O> {
         if closed_before {
             return Ok(());
         }
+        inner.cancel_load(|_| true);
         // With all that runs, so that the next start goes on with it.
         inner.record_end();
         self.change(|control| {
@@ -449,14 +472,26 @@ impl<I: ?Sized + 'static, O: 'static> std::fmt::Debug for ModelHandle<I, O> {
     }
 }
 
-/// A version that cannot be gone back to.
+/// Why a version cannot be gone back to.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[error("version {version} is not retained; these are: {}", .retained.iter().map(|id| id.as_str()).collect::<Vec<_>>().join(", "))]
-pub struct NotRetained {
-    /// The version asked for.
-    pub version: String,
-    /// Those that can be gone back to.
-    pub retained: Vec<VersionId>,
+#[non_exhaustive]
+pub enum CannotGoBack {
+    /// It is not retained.
+    #[error("version {version} is not retained; these are: {}", .retained.iter().map(|id| id.as_str()).collect::<Vec<_>>().join(", "))]
+    NotRetained {
+        /// The version asked for.
+        version: String,
+        /// Those that can be gone back to.
+        retained: Vec<VersionId>,
+    },
+    /// It was retained, had gone cold, and cannot be loaded any more. It is retained no longer.
+    #[error("version {version} cannot be loaded any more: {reason}; go back to another one")]
+    Lost {
+        /// The version.
+        version: VersionId,
+        /// What stood in the way.
+        reason: String,
+    },
 }
 
 /// A handle's threads did not end in time.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use crossbeam_channel::{Receiver, Sender};
 use parking_lot::Mutex;
 
 use crate::clock::Clock;
@@ -15,9 +16,11 @@ use crate::control::event::EventKind;
 use crate::control::forecast::traffic::Traffic;
 use crate::control::guard::design::{Setting, TruthKind};
 use crate::dice::Dice;
+use crate::drill::Recent;
 use crate::feedback::join::Joins;
 use crate::judge::{Check, Judge};
 use crate::os;
+use crate::pace::Pace;
 use crate::recall::Answers;
 #[cfg(feature = "state")]
 use crate::recorder::Recorder;
@@ -54,6 +57,15 @@ pub(crate) struct Inner<I: ?Sized, O> {
     /// Somebody ticks: a thread of ours, or the host as it said.
     pub(crate) driven: bool,
     pub(crate) control: Mutex<Control<I, O>>,
+    /// Copies of a few recent inputs, where retained versions are kept proven.
+    pub(crate) recent: Option<Recent<I>>,
+    /// Versions that are being loaded.
+    pub(crate) loads: Mutex<Vec<(VersionId, Pace)>>,
+    /// Held by whoever keeps versions up.
+    pub(crate) keeping_up: Mutex<()>,
+    /// A thread of ours keeps versions up; ticks do not.
+    pub(crate) keeps_up_aside: bool,
+    pub(crate) upkeep_bell: (Sender<()>, Receiver<()>),
     /// Held by whoever ticks.
     pub(crate) ticking: Mutex<()>,
     /// Writes down what happens, where state is kept.
@@ -154,12 +166,13 @@ impl<I: ?Sized + 'static, O: 'static> Inner<I, O> {
         // What lowers exposure first: it waits for no disk.
         let judged = snapshots.iter().zip(verdicts);
         let (raising, others): (Vec<_>, Vec<_>) = judged.partition(|(_, verdicts)| verdicts.raises());
-        let (loaded, unborrowed) = self.change(|control| {
+        let unborrowed = self.change(|control| {
             for (snapshot, verdicts) in others {
                 control.apply(snapshot, verdicts, &self.routing, &self.joins, now);
             }
             control.renew(now);
-            (control.loaded(), control.retired.take_unborrowed())
+            control.tell_of_loads(now);
+            control.retired.take_unborrowed()
         });
         if !raising.is_empty() {
             let attempts = raising.iter().map(|(snapshot, _)| snapshot.attempt).collect();
@@ -176,8 +189,10 @@ impl<I: ?Sized + 'static, O: 'static> Inner<I, O> {
         if let Some(queue) = &self.shadow {
             queue.skip_unwanted(&self.joins);
         }
-        self.maintain(loaded);
         self.free(unborrowed);
+        if !self.keeps_up_aside {
+            self.keep_up();
+        }
     }
 
     /// How the truth depends on the answer, as far as tests ask.
@@ -207,20 +222,6 @@ impl<I: ?Sized + 'static, O: 'static> Inner<I, O> {
             canary_pairs: self.canary_pairs,
             compares: self.shadow.as_ref().is_some_and(ShadowQueue::compares),
             matures: self.matures,
-        }
-    }
-
-    /// Has every loaded model replace what it lost. Not under the lock: it may load sessions.
-    fn maintain(&self, versions: Vec<Arc<Version<I, O>>>) {
-        let judge = self.shadow_judge();
-        for version in versions {
-            let maintained = judge.guarded(|| version.model.maintain());
-            let failure = match maintained {
-                Ok(Ok(())) => None,
-                Ok(Err(error)) => Some(error.to_string()),
-                Err(error) => Some(error.to_string()),
-            };
-            self.control.lock().set_degraded(version.id, failure, self.clock.now());
         }
     }
 

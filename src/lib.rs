@@ -97,16 +97,20 @@ mod builder;
 mod clock;
 mod control;
 mod dice;
+mod drill;
 mod error;
 mod feedback;
-#[cfg(any(feature = "repository", feature = "state"))]
+#[cfg(any(feature = "onnx", feature = "repository", feature = "state"))]
 mod files;
 #[cfg(all(feature = "onnx", feature = "repository"))]
 mod follow;
 mod handle;
 mod inner;
 mod judge;
+#[cfg(any(feature = "onnx", feature = "repository"))]
+mod memory;
 mod os;
+mod pace;
 mod pin;
 mod recall;
 #[cfg(feature = "state")]
@@ -119,11 +123,14 @@ mod routing;
 mod shadow;
 mod share;
 mod stage;
+mod staging;
 #[cfg(feature = "state")]
 mod start;
 mod status;
 mod sync;
 mod task;
+mod tiers;
+mod upkeep;
 mod version;
 #[cfg(feature = "state")]
 mod versions;
@@ -150,16 +157,19 @@ pub use control::event::{Cause, Event, EventKind, Subscription};
 pub use control::forecast::traffic::Traffic;
 pub use control::forecast::{Forecast, GuardForecast, StepForecast};
 pub use control::guard::{self, Alpha};
+pub use control::loading::LoadImpact;
 pub use control::phase::Phase;
 pub use control::pins::PinPolicy;
 pub use control::plan::{Bake, Exposed, InvalidPlan, OnInconclusive, Plan, Step};
 pub use control::rollout::TransitionRefused;
+pub use drill::{Drill, Drilled};
 pub use error::{ErrorKind, InputError, LoadError, ModelError};
 pub use feedback::{FeedbackCounts, InvalidPredictionId, Joined, PredictionId, Refusal};
 #[cfg(all(feature = "onnx", feature = "repository"))]
 pub use follow::{Follow, FollowError, Followed, OnPublish};
-pub use handle::{ModelHandle, NotRetained, StillBusy};
-pub use model::{Closure, Description, Identity, Model, closure};
+pub use handle::{CannotGoBack, ModelHandle, StillBusy};
+pub use model::{Closure, Description, Identity, Memory, Model, Tier, Wanted, closure};
+pub use pace::Pace;
 pub use pin::{Pinned, PinnedError, TooManyPins};
 pub use recall::Recall;
 pub use request::{Answer, PredictError, Route};
@@ -169,6 +179,7 @@ pub use share::{InvalidShare, Share};
 pub use stage::StageError;
 pub use status::{Role, RolloutStatus, Status, VersionStatus};
 pub use task::{CLASSES_MAX, Censoring, Kpi, Outcome, RANKING_DEPTH, Ranked, Task, TaskKind, Truth};
+pub use tiers::Tiers;
 pub use version::{InvalidVersionId, VersionId};
 #[cfg(feature = "state")]
 pub use versions::Versions;

@@ -19,6 +19,23 @@ pub(crate) fn return_free_memory() -> bool {
     false
 }
 
+/// Gives the calling thread the lowest priority that still gets some time on a full machine: nice 19, a sixtieth of what
+/// others get. For threads that end with their work: a thread cannot raise its priority again. Whether it could be.
+///
+/// Not `SCHED_IDLE`: on a machine whose cores are all busy a model that loads in half a second would take minutes.
+#[cfg(target_os = "linux")]
+pub(crate) fn lower_thread_priority() -> bool {
+    // SAFETY: takes three numbers and no pointer. On Linux 0 is the calling thread, not its process (setpriority(2), "C
+    // library/kernel differences"), and lowering needs no privilege.
+    unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, 19) == 0 }
+}
+
+/// Other systems have other ways, which nobody has tried here.
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn lower_thread_priority() -> bool {
+    false
+}
+
 /// The version that ONNX Runtime's library gives, `1.23.2`. `loaded` is a library that this process has loaded as ONNX
 /// Runtime; nothing where it does not answer.
 #[cfg(feature = "onnx")]

@@ -285,6 +285,9 @@ impl<I: ?Sized + 'static, O: 'static> Inner<I, O> {
         call: &Call<'_, I, O>,
         attempted: Attempted<O>,
     ) -> Result<Answer<O>, PredictError> {
+        if let Some(recent) = &self.recent {
+            recent.offer(call.input);
+        }
         let Attempted { result, ended } = attempted;
         let (output, kept) = match result {
             Ok(answered) => answered,

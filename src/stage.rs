@@ -7,6 +7,7 @@ use thiserror::Error;
 use crate::error::{LoadError, ModelError};
 use crate::judge::{Check, Judge, attempt};
 use crate::model::Model;
+use crate::pace::Pace;
 use crate::task::Task;
 use crate::version::{InvalidVersionId, Version, VersionId};
 
@@ -18,17 +19,20 @@ pub(crate) fn prepare<I: ?Sized + 'static, O: 'static>(
     task: &Task<O>,
     check: Option<&Check<O>>,
     sample: Option<&dyn Sample<I>>,
+    pace: &Pace,
 ) -> Result<Version<I, O>, StageError> {
     let judge = Judge { task, check, limit: None };
     let failed = |source: ModelError| StageError::Answer { version: id, source };
-    judge.guarded(|| model.load()).map_err(failed)??;
+    judge.guarded(|| model.load_at(pace)).map_err(failed)??;
+    pace.step()?;
     judge.guarded(|| model.warm_up()).and_then(|warmed| warmed).map_err(failed)?;
     let (identity, description) =
         judge.guarded(|| (model.identity(), model.description())).map_err(failed)?;
-    let version = Version { id, identity, description, model };
+    let version = Version::new(id, identity, description, model);
     if let Some(sample) = sample {
         attempt(&version, sample.input(), &judge).map_err(failed)?;
     }
+    pace.step()?;
     Ok(version)
 }
 

@@ -11,6 +11,7 @@ use crate::control::event::EventKind;
 use crate::control::saved::{SavedControl, SavedEvidence};
 use crate::inner::Inner;
 use crate::model::Model;
+use crate::pace::Pace;
 use crate::recorder::Recorder;
 use crate::stage::{StageError, prepare};
 use crate::state::{Found, Journal, Place, StateError};
@@ -200,7 +201,7 @@ impl<I: ?Sized + 'static, O: 'static> Inner<I, O> {
             let already = self.control.lock().loaded();
             let current = already.first().cloned();
             let (check, sample) = (self.check.as_ref(), self.sample.as_deref());
-            let prepare = |id, model| prepare(id, model, &self.task, check, sample);
+            let prepare = |id, model| prepare(id, model, &self.task, check, sample, &Pace::full());
             let found = load(&saved, None, self.versions.as_deref(), &already, prepare);
             let (live, loaded, missing) = match found {
                 Ok(Loaded { live, loaded, missing }) => (Some(live), loaded, missing),

@@ -11,8 +11,9 @@ use crate::control::controller::{Control, Quarantined, Unavailable};
 use crate::control::event::Cause;
 use crate::control::guard::Evidence;
 use crate::control::phase::Phase;
+use crate::drill::Drilled;
 use crate::feedback::FeedbackCounts;
-use crate::model::{Description, Identity};
+use crate::model::{Description, Identity, Memory, Tier};
 use crate::shadow::ShadowCounts;
 use crate::share::Share;
 use crate::stats::{ArmFigures, Cohort, DivergenceFigures, Window};
@@ -58,6 +59,26 @@ pub struct Status {
     pub waiting_to_drop: Vec<VersionId>,
 }
 
+impl Status {
+    /// Whether a retained version would answer, in a sentence: `v1: would answer, proven 40 s ago on 12 live inputs`. Nothing
+    /// where there is no such version.
+    pub fn would_answer(&self, version: &str) -> Option<String> {
+        if let Some(lost) = self.unavailable.iter().find(|lost| lost.version == *version) {
+            return Some(format!("{version}: would not answer: {}", lost.reason));
+        }
+        let status = self.versions.iter().find(|status| status.version == *version)?;
+        status.tier?;
+        let proven = status.drilled.as_ref().map(|drilled| {
+            let (ago, said) = (self.at.since(drilled.at).as_secs(), drilled.to_string());
+            match said.split_once("proven on") {
+                Some((before, after)) => format!("{version}: {before}proven {ago} s ago on{after}"),
+                None => format!("{version}: {said}, {ago} s ago"),
+            }
+        });
+        Some(proven.unwrap_or_else(|| format!("{version}: answered when it was staged, not asked since")))
+    }
+}
+
 /// What a version is to its handle.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -91,6 +112,12 @@ pub struct VersionStatus {
     pub total: ArmFigures,
     /// What it did lately; see [`Window::Recent`].
     pub recent: ArmFigures,
+    /// How ready it is; nothing once it is past.
+    pub tier: Option<Tier>,
+    /// What it takes of the process's memory, as measured within the last seconds; nothing where that is not known.
+    pub memory: Option<Memory>,
+    /// What it answered in its last [drill](crate::Drill), where it was retained then.
+    pub drilled: Option<Drilled>,
 }
 
 /// An attempt to replace live.
@@ -182,7 +209,11 @@ impl<I: ?Sized, O> Control<I, O> {
     ) -> Option<VersionStatus> {
         let record = self.records.get(&version)?;
         let view = self.view(record.lifetime, now)?;
+        let readiness = loaded.map(|version| version.readiness());
         Some(VersionStatus {
+            tier: readiness.as_ref().map(|readiness| readiness.tier),
+            memory: readiness.as_ref().and_then(|readiness| readiness.memory),
+            drilled: readiness.and_then(|readiness| readiness.drilled),
             version,
             role,
             identity: record.identity,

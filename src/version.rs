@@ -5,10 +5,13 @@ use std::hash::{Hash, Hasher};
 use std::str::FromStr;
 use std::sync::Arc;
 
+use parking_lot::Mutex;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use thiserror::Error;
 
-use crate::model::{Description, Identity, Model};
+use crate::clock::Timestamp;
+use crate::drill::Drilled;
+use crate::model::{Description, Identity, Memory, Model, Tier, Wanted};
 use crate::sync::is_only_owner;
 
 /// The name of a version: `"v2"`, `"2026-11-23.1"`.
@@ -128,12 +131,80 @@ pub struct InvalidVersionId {
     cause: &'static str,
 }
 
-/// One loaded model with what is known of it. Immutable; shared by the routing table, pins and the control side.
+/// One loaded model with what is known of it. Shared by the routing table, pins and the control side. What it answers never
+/// changes; how ready it is does, and is known apart.
 pub(crate) struct Version<I: ?Sized, O> {
     pub(crate) id: VersionId,
     pub(crate) identity: Identity,
     pub(crate) description: Description,
     pub(crate) model: Box<dyn Model<I, O>>,
+    /// How ready it is to be. Set under the control lock.
+    pub(crate) wanted: Wanted,
+    readiness: Mutex<Readiness>,
+}
+
+/// How ready a version is, as far as is known.
+#[derive(Debug, Clone)]
+pub(crate) struct Readiness {
+    pub(crate) tier: Tier,
+    /// It has tiers to go to without being loaded anew.
+    pub(crate) is_prepared: bool,
+    pub(crate) memory: Option<Memory>,
+    weighed_at: Option<Timestamp>,
+    pub(crate) drilled: Option<Drilled>,
+}
+
+impl<I: ?Sized, O> Version<I, O> {
+    /// A version that is loaded.
+    pub(crate) fn new(
+        id: VersionId,
+        identity: Identity,
+        description: Description,
+        model: Box<dyn Model<I, O>>,
+    ) -> Self {
+        let is_prepared = description.prepared;
+        let readiness =
+            Readiness { tier: Tier::Hot, is_prepared, memory: None, weighed_at: None, drilled: None };
+        let (wanted, readiness) = (Wanted::new(Tier::Hot), Mutex::new(readiness));
+        Self { id, identity, description, model, wanted, readiness }
+    }
+
+    pub(crate) fn readiness(&self) -> Readiness {
+        self.readiness.lock().clone()
+    }
+
+    pub(crate) fn is_cold(&self) -> bool {
+        // Wanted cold: it may be on its way there.
+        self.wanted.tier() == Tier::Cold || self.readiness.lock().tier == Tier::Cold
+    }
+
+    /// Notes the tier it is in; the one it was in.
+    pub(crate) fn set_tier(&self, tier: Tier) -> Tier {
+        std::mem::replace(&mut self.readiness.lock().tier, tier)
+    }
+
+    pub(crate) fn weighed_at(&self) -> Option<Timestamp> {
+        self.readiness.lock().weighed_at
+    }
+
+    pub(crate) fn set_memory(&self, memory: Option<Memory>, now: Timestamp) {
+        let mut readiness = self.readiness.lock();
+        (readiness.memory, readiness.weighed_at) = (memory, Some(now));
+    }
+
+    /// What it takes of memory is to be measured again.
+    pub(crate) fn forget_weight(&self) {
+        self.readiness.lock().weighed_at = None;
+    }
+
+    /// Notes a drill; the one before.
+    pub(crate) fn set_drilled(&self, mut drilled: Drilled) -> Option<Drilled> {
+        let mut readiness = self.readiness.lock();
+        if let Some(before) = &readiness.drilled {
+            drilled.took_in_all += before.took_in_all;
+        }
+        readiness.drilled.replace(drilled)
+    }
 }
 
 /// Versions that take no traffic any more and wait for their last borrower.

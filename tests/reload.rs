@@ -2,9 +2,13 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on is to fail")]
 #![cfg(all(feature = "onnx", target_os = "linux"))]
 
+#[path = "common/matrix.rs"]
+mod matrix;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use matrix::matrix_model;
 use switchback::model::onnx::{OnnxModel, Tensors};
 use switchback::{EventKind, ModelHandle};
 
@@ -18,9 +22,9 @@ const RELOADS: usize = 200;
 fn two_hundred_reloads_of_a_large_model_leave_the_process_as_it_was() {
     let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR"));
     let file = folder.join("large.onnx");
-    fs::write(&file, matrix_model(SIDE)).unwrap();
+    fs::write(&file, matrix_model(SIDE, 1.0)).unwrap();
     let handle: ModelHandle<Tensors, Tensors> = ModelHandle::builder("reload")
-        .live("small", OnnxModel::from_bytes("small", matrix_model(4)).unwrap().pool_size(1))
+        .live("small", OnnxModel::from_bytes("small", matrix_model(4, 1.0)).unwrap().pool_size(1))
         .manual()
         .build()
         .unwrap();
@@ -50,40 +54,4 @@ fn resident_megabytes() -> u64 {
     let status = fs::read_to_string(Path::new("/proc/self/status")).unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
     line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() / 1_024
-}
-
-/// An ONNX model of one matrix product, `y = x * weight`, in the bytes of its protobuf.
-fn matrix_model(side: u64) -> Vec<u8> {
-    let raw: Vec<u8> = (0..side * side).flat_map(|place| ((place % 7) as f32 / 7.0).to_le_bytes()).collect();
-    let weight =
-        [number(1, side), number(1, side), number(2, 1), bytes(8, b"weight"), bytes(9, &raw)].concat();
-    let node = [bytes(1, b"x"), bytes(1, b"weight"), bytes(2, b"y"), bytes(4, b"MatMul")].concat();
-    let port = |name: &[u8]| {
-        let shape: Vec<u8> = [1, side].iter().flat_map(|size| bytes(1, &number(1, *size))).collect();
-        let tensor = [number(1, 1), bytes(2, &shape)].concat();
-        [bytes(1, name), bytes(2, &bytes(1, &tensor))].concat()
-    };
-    let graph =
-        [bytes(1, &node), bytes(2, b"g"), bytes(5, &weight), bytes(11, &port(b"x")), bytes(12, &port(b"y"))]
-            .concat();
-    let opset = number(2, 17);
-    [number(1, 8), bytes(7, &graph), bytes(8, &opset)].concat()
-}
-
-fn number(field: u64, value: u64) -> Vec<u8> {
-    [varint(field << 3), varint(value)].concat()
-}
-
-fn bytes(field: u64, value: &[u8]) -> Vec<u8> {
-    [varint(field << 3 | 2), varint(value.len() as u64), value.to_vec()].concat()
-}
-
-fn varint(mut value: u64) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    while value >= 0x80 {
-        bytes.push(value as u8 | 0x80);
-        value >>= 7;
-    }
-    bytes.push(value as u8);
-    bytes
 }

@@ -12,8 +12,8 @@ use proptest::prelude::*;
 use switchback::guard::{Comparison, Evidence, Guard, Verdict};
 use switchback::testing::Scripted;
 use switchback::{
-    Bake, Cause, Clock, Event, EventKind, Identity, Lowered, Model, ModelError, ModelHandle, OnInconclusive,
-    Outcome, Phase, Role, RolloutError, Route, StageError, Step, TransitionRefused, guard,
+    Bake, CannotGoBack, Cause, Clock, Event, EventKind, Identity, Lowered, Model, ModelError, ModelHandle,
+    OnInconclusive, Outcome, Phase, Role, RolloutError, Route, StageError, Step, TransitionRefused, guard,
 };
 
 /// A candidate that fails on one request in three.
@@ -299,7 +299,8 @@ fn a_rollback_is_never_refused_and_goes_to_and_fro() {
     let lowered = service.rollback_to("v1", "further back").unwrap();
     assert!(matches!(lowered, Lowered::RolledBack { from, to } if from == "v3" && to == "v1"));
     let missing = service.rollback_to("v9", "a slip").unwrap_err();
-    assert_eq!((missing.version.as_str(), missing.retained.len()), ("v9", 2));
+    let CannotGoBack::NotRetained { version, retained } = missing else { panic!("{missing}") };
+    assert_eq!((version.as_str(), retained.len()), ("v9", 2));
     assert_eq!(service.live(), "v1");
 }
 

@@ -18,6 +18,7 @@ use super::event::{Announcer, EventKind};
 use super::forecast::traffic::Traffic;
 use super::guard::design::Setting;
 use super::guard::{Alpha, ArmView, Guard};
+use super::loading::Loading;
 use super::phase::Phase;
 use super::pins::{PinPolicy, PinSlot};
 use super::plan::{Bake, Plan};
@@ -35,6 +36,7 @@ use crate::stats::exposure::{Exposure, ExposureOptions, Units};
 use crate::stats::tally::Tally;
 use crate::stats::window::{Window, WindowConfig, Windows};
 use crate::task::Kpi;
+use crate::tiers::Tiers;
 use crate::version::{Retired, Version, VersionId};
 
 /// What the control side is told when the handle is built.
@@ -61,6 +63,8 @@ pub(crate) struct Settings {
     pub(crate) pins_last: Duration,
     /// How long an identity that did harm is not tried again.
     pub(crate) quarantine_for: Option<Duration>,
+    /// When retained versions step down.
+    pub(crate) tiers: Tiers,
 }
 
 /// Versions of which figures are remembered, beside those that are in use.
@@ -94,6 +98,10 @@ pub(crate) struct Control<I: ?Sized, O> {
     pub(crate) looks_on: Option<LookingOn>,
     /// Guards of rollouts that are over: dropping one is the host's code, so it is done outside of the lock.
     pub(crate) discarded: Vec<Arc<dyn Guard>>,
+    /// Retained versions that are being woken.
+    pub(super) waking: Vec<VersionId>,
+    /// Loads whose aftermath is not known yet.
+    pub(super) loadings: VecDeque<Loading>,
     /// Versions that could not replace what they lost.
     degraded: BTreeSet<VersionId>,
     pub(crate) lease: Arc<Lease>,
@@ -199,6 +207,8 @@ impl<I: ?Sized, O> Control<I, O> {
             #[cfg(feature = "state")]
             looks_on: None,
             discarded: Vec::new(),
+            waking: Vec::new(),
+            loadings: VecDeque::new(),
             degraded: BTreeSet::new(),
             lease: Arc::new(Lease::new(now)),
             decisions: VecDeque::new(),

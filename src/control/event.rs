@@ -12,9 +12,12 @@ use crossbeam_channel::{Receiver, Sender, TrySendError};
 use serde::{Deserialize, Serialize};
 
 use super::guard::Evidence;
+use super::loading::LoadImpact;
 use super::phase::Phase;
 use super::plan::Plan;
 use crate::clock::Timestamp;
+use crate::drill::Drilled;
+use crate::model::Tier;
 use crate::share::Share;
 use crate::version::VersionId;
 
@@ -201,6 +204,34 @@ pub enum EventKind {
         /// The version.
         version: VersionId,
     },
+    /// A version was loaded beside the requests, or was not in the end: what that did to them. Told once it is known how live
+    /// does afterwards.
+    Loaded {
+        /// The version.
+        version: VersionId,
+        /// How long it took, from the call to the end.
+        took: Duration,
+        /// For how long of that it was held back because live had trouble.
+        held: Duration,
+        /// Live's p99 before, during and after.
+        live_p99: LoadImpact,
+    },
+    /// A version is as ready as it is wanted now.
+    Settled {
+        /// The version.
+        version: VersionId,
+        /// How ready.
+        tier: Tier,
+        /// How long it took to be.
+        took: Duration,
+    },
+    /// A retained version failed on what live was asked lately, or answers again after it did.
+    Drilled {
+        /// The version.
+        version: VersionId,
+        /// What it answered.
+        drilled: Drilled,
+    },
     /// A version has lost what it answers with, sessions after a panic, and could not replace it.
     Degraded {
         /// The version.
@@ -374,6 +405,15 @@ impl fmt::Display for Event {
             EventKind::Released { version } => write!(f, "{version} is released from quarantine"),
             EventKind::Retired { version } => write!(f, "{version} is no longer retained"),
             EventKind::Dropped { version } => write!(f, "{version} was freed"),
+            EventKind::Loaded { version, took, held, live_p99 } => {
+                let LoadImpact { before, during, after } = live_p99;
+                let told = |p99: &Option<Duration>| p99.map_or("unknown".into(), |p99| format!("{p99:?}"));
+                let (before, during, after) = (told(before), told(during), told(after));
+                write!(f, "{version} took {took:.1?} to load, held back for {held:.1?} of that; ")?;
+                write!(f, "live's p99 before {before}, during {during}, after {after}")
+            }
+            EventKind::Settled { version, tier, .. } => write!(f, "{version} is {tier}"),
+            EventKind::Drilled { version, drilled } => write!(f, "{version} {drilled}"),
             EventKind::Degraded { version, reason } => write!(f, "{version} is short of sessions: {reason}"),
             EventKind::Started { live, rollouts, crashed, torn_bytes } => {
                 write!(f, "started with {live} live and {} rollouts", rollouts.len())?;

@@ -1,6 +1,8 @@
 //! The control side: rare, may lock, writes the routing table.
 
 pub mod guard;
+pub(crate) mod keeping;
+pub(crate) mod loading;
 
 #[cfg(feature = "state")]
 pub(crate) mod adopt;

@@ -8,9 +8,13 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use sha2::{Digest, Sha256};
 
 use crate::error::{LoadError, ModelError};
+use crate::pace::Pace;
 
 #[cfg(feature = "onnx")]
 pub mod onnx;
+mod tier;
+
+pub use tier::{Memory, Tier, Wanted};
 
 /// Something that answers a request of type `I` with an answer of type `O`: an ONNX model with its pipeline, a closure
 /// ([`closure`]), a native algorithm, another engine.
@@ -40,6 +44,49 @@ pub trait Model<I: ?Sized, O>: Send + Sync {
     /// Whatever keeps the model from being loaded; the model may be asked to load again.
     fn load(&self) -> Result<(), LoadError> {
         Ok(())
+    }
+
+    /// Like [`load`](Self::load), at the pace it is given: asks it before each step that takes long. A handle calls this one.
+    /// The default asks once, before all of it.
+    ///
+    /// # Errors
+    ///
+    /// Those of `load`, and [`LoadError::Cancelled`].
+    fn load_at(&self, pace: &Pace) -> Result<(), LoadError> {
+        pace.step()?;
+        self.load()
+    }
+
+    /// How ready it is. The default, and whatever has no other way to be, is hot as long as it is loaded.
+    fn tier(&self) -> Tier {
+        Tier::Hot
+    }
+
+    /// Makes a model that is loaded, and has gone [cold](Tier::Cold) since, answer again as soon as can be. Called before it
+    /// gets traffic, on the thread that rolls back, never on a request's. Returns at once where it can answer.
+    ///
+    /// # Errors
+    ///
+    /// What it needs is not to be had any more.
+    fn wake(&self) -> Result<(), LoadError> {
+        Ok(())
+    }
+
+    /// Goes to the tier that is wanted, as far as there is such a one for this model, and gives the one it is in. Requests go
+    /// on meanwhile: what answers them is exchanged, never missing, unless cold is wanted. The handle's background work calls
+    /// this on one thread at a time.
+    ///
+    /// # Errors
+    ///
+    /// Whatever stands in the way; the model stays as it was.
+    fn settle(&self, wanted: &Wanted) -> Result<Tier, LoadError> {
+        let _ = wanted;
+        Ok(self.tier())
+    }
+
+    /// What it takes of the process's memory; nothing where that is not known. May take milliseconds.
+    fn memory(&self) -> Option<Memory> {
+        None
     }
 
     /// Runs once on an input made up from the model's own signature, so that the first request is not the first run.
@@ -89,6 +136,7 @@ pub trait Model<I: ?Sized, O>: Send + Sync {
     }
 }
 
+/// A model that is shared stays in the tier it is in: whoever else has it may be asking it.
 impl<I: ?Sized, O, M: Model<I, O> + ?Sized> Model<I, O> for Arc<M> {
     fn predict(&self, input: &I) -> Result<O, ModelError> {
         (**self).predict(input)
@@ -99,8 +147,14 @@ impl<I: ?Sized, O, M: Model<I, O> + ?Sized> Model<I, O> for Arc<M> {
     fn load(&self) -> Result<(), LoadError> {
         (**self).load()
     }
+    fn load_at(&self, pace: &Pace) -> Result<(), LoadError> {
+        (**self).load_at(pace)
+    }
     fn warm_up(&self) -> Result<bool, ModelError> {
         (**self).warm_up()
+    }
+    fn memory(&self) -> Option<Memory> {
+        (**self).memory()
     }
     fn predict_batch(&self, inputs: &[&I]) -> Vec<Result<O, ModelError>> {
         (**self).predict_batch(inputs)
@@ -245,6 +299,10 @@ pub struct Description {
     pub file_bytes: u64,
     /// Sessions in the pool; 0 for a model without one.
     pub sessions: usize,
+    /// Whether it was loaded from its prepared form.
+    pub prepared: bool,
+    /// Why it has no prepared form, where it was to have one.
+    pub unprepared: Option<String>,
 }
 
 #[cfg(test)]

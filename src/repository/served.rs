@@ -10,7 +10,7 @@ use super::store::{Entry, Repository};
 use super::verify::compare_size;
 use crate::contract::{Checked, GoldenSample, Host, OpenError, Pipelines, Preflight, PreflightReport};
 use crate::error::LoadError;
-use crate::model::onnx::OnnxModel;
+use crate::model::onnx::{OnnxModel, PreparedCache};
 use crate::version::VersionId;
 
 /// A model's versions with what this service supplies, expects and has code for: what opens a version by its name.
@@ -53,6 +53,7 @@ pub struct Served<I: ?Sized, O> {
     host: Host,
     pipelines: Pipelines<I, O>,
     preflight: Box<PreflightOf<I>>,
+    prepared: Option<PreparedCache>,
 }
 
 type PreflightOf<I> = dyn Fn(&[GoldenSample]) -> Preflight<I> + Send + Sync;
@@ -67,7 +68,7 @@ impl Repository {
     ) -> Served<I, O> {
         // Loads the model, and asks nothing.
         let preflight = Box::new(|_: &[GoldenSample]| Preflight::new());
-        Served { repository: self.clone(), model: model.into(), host, pipelines, preflight }
+        Served { repository: self.clone(), model: model.into(), host, pipelines, preflight, prepared: None }
     }
 }
 
@@ -99,6 +100,13 @@ impl<I: ?Sized, O> Served<I, O> {
         Self { preflight: Box::new(preflight), ..self }
     }
 
+    /// Keeps the prepared form of every version in this cache: see [`OnnxModel::prepared`]. It is made when a version is
+    /// [verified](Self::verify), as a build does after it has published one, or else when one is loaded first.
+    #[must_use]
+    pub fn prepared(self, cache: &PreparedCache) -> Self {
+        Self { prepared: Some(cache.clone()), ..self }
+    }
+
     /// Opens a version by its name, a tag, or `latest`: held against its manifest, byte for byte, and against what this
     /// service supplies and expects. Reads its files once; they are loaded when a handle stages it, and are the same bytes
     /// then or are refused.
@@ -109,6 +117,10 @@ impl<I: ?Sized, O> Served<I, O> {
     pub fn open(&self, asked: &str) -> Result<(VersionId, Checked<I, O>), ServeError> {
         let entry = self.repository.resolve(&self.model, asked)?;
         let model = self.repository.onnx(&entry)?;
+        let model = match &self.prepared {
+            Some(cache) => model.prepared(cache),
+            None => model,
+        };
         let (contract, samples) =
             entry.manifest.map_or_else(Default::default, |manifest| (manifest.contract, manifest.samples));
         let pipeline = self.pipelines.fit(model, &contract, &self.host)?;

@@ -77,6 +77,20 @@ impl Latency {
         self.max_nanos = self.max_nanos.max(other.max_nanos);
     }
 
+    /// What was counted here and not yet in `earlier`, of which this is a later state. The largest is that of all.
+    pub(crate) fn since(&self, earlier: &Self) -> Self {
+        let mut later = Self::compact();
+        later.merge(self);
+        let mut before = Self::compact();
+        before.merge(earlier);
+        if let (Places::Sparse(counts), Places::Sparse(earlier)) = (&mut later.places, &before.places) {
+            earlier.iter().for_each(|(place, count)| counts.add(place, -count));
+        }
+        later.count = later.count.saturating_sub(before.count);
+        later.sum_nanos = later.sum_nanos.saturating_sub(before.sum_nanos);
+        later
+    }
+
     /// Begins anew; keeps what is allocated.
     pub(crate) fn reset(&mut self) {
         if self.count == 0 {

@@ -16,7 +16,7 @@ pub(crate) mod fixed;
 
 mod counts;
 mod kpi;
-mod latency;
+pub(crate) mod latency;
 
 pub use divergence::DivergenceFigures;
 pub use evidence::ledger::{Cohort, Coverage};

@@ -9,7 +9,8 @@ use parking_lot::Mutex;
 use super::{Preflight, PreflightReport};
 use crate::error::{LoadError, ModelError};
 use crate::model::onnx::Pipeline;
-use crate::model::{Description, Identity, Model};
+use crate::model::{Description, Identity, Memory, Model, Tier, Wanted};
+use crate::pace::Pace;
 
 /// A [`Pipeline`] whose [`load`](Model::load) is its preflight: see [`Pipeline::checked`].
 pub struct Checked<I: ?Sized, O> {
@@ -70,16 +71,36 @@ impl<I: ?Sized, O> Model<I, O> for Checked<I, O> {
     /// Loads the model and runs its preflight. After a failure it may be asked again; once it has passed, it is not run
     /// any more.
     fn load(&self) -> Result<(), LoadError> {
+        self.load_at(&Pace::full())
+    }
+
+    fn load_at(&self, pace: &Pace) -> Result<(), LoadError> {
         // Not held while it runs: it runs the host's code.
         let preflight = self.preflight.lock().clone();
         if let Some(preflight) = preflight {
-            let report = preflight.run(&self.pipeline)?;
+            let report = preflight.run_at(&self.pipeline, pace)?;
             // Where two threads were at it, both have passed.
             let _ = self.passed.set(report);
             let spent = self.preflight.lock().take();
             drop(spent);
         }
         Ok(())
+    }
+
+    fn tier(&self) -> Tier {
+        self.pipeline.tier()
+    }
+
+    fn wake(&self) -> Result<(), LoadError> {
+        self.pipeline.wake()
+    }
+
+    fn settle(&self, wanted: &Wanted) -> Result<Tier, LoadError> {
+        self.pipeline.settle(wanted)
+    }
+
+    fn memory(&self) -> Option<Memory> {
+        self.pipeline.memory()
     }
 
     fn warm_up(&self) -> Result<bool, ModelError> {

@@ -2,7 +2,6 @@
 
 mod checked;
 mod failure;
-mod memory;
 mod pin;
 mod report;
 mod run;
@@ -21,6 +20,7 @@ use super::{GoldenSample, PinnedTensor, Reservoir};
 use crate::clock::Clock;
 use crate::error::LoadError;
 use crate::model::onnx::Pipeline;
+use crate::pace::Pace;
 
 pub use checked::Checked;
 pub use failure::{Asked, PreflightFailed, PreflightFailure};
@@ -197,7 +197,15 @@ impl<I: ?Sized> Preflight<I> {
     ///
     /// [`LoadError::Preflight`] with every failure, or what kept the model from being loaded.
     pub fn run<O>(&self, pipeline: &Pipeline<I, O>) -> Result<PreflightReport, LoadError> {
-        run::run(self, pipeline)
+        self.run_at(pipeline, &Pace::full())
+    }
+
+    pub(super) fn run_at<O>(
+        &self,
+        pipeline: &Pipeline<I, O>,
+        pace: &Pace,
+    ) -> Result<PreflightReport, LoadError> {
+        run::run(self, pipeline, pace)
     }
 }
 

@@ -5,19 +5,21 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use super::failure::{Asked, PreflightFailed, PreflightFailure};
-use super::memory::resident;
 use super::pin::{Difference, difference, name_of, not_finite};
 use super::report::PreflightReport;
 use super::{Preflight, Sample};
 use crate::clock::Clock;
 use crate::contract::PinnedTensor;
 use crate::error::{LoadError, ModelError};
+use crate::memory::resident;
 use crate::model::Model;
 use crate::model::onnx::{Pipeline, Tensors, Trace};
+use crate::pace::Pace;
 
 pub(super) fn run<I: ?Sized, O>(
     preflight: &Preflight<I>,
     pipeline: &Pipeline<I, O>,
+    pace: &Pace,
 ) -> Result<PreflightReport, LoadError> {
     let description = pipeline.description();
     let report = PreflightReport {
@@ -34,7 +36,8 @@ pub(super) fn run<I: ?Sized, O>(
         return run.end();
     }
     let before = if pipeline.model().signature().is_none() { resident() } else { None };
-    pipeline.load()?;
+    pipeline.load_at(pace)?;
+    pace.step()?;
     let answered = run.ask();
     run.time(&answered);
     run.report.growth = before.and_then(|before| resident().map(|after| after.saturating_sub(before)));

@@ -135,25 +135,27 @@ impl Files {
 
 /// What tells a file that was replaced or written to from the same file, short of reading it.
 #[derive(PartialEq)]
-struct Stamp {
+pub(super) struct Stamp {
     length: u64,
     modified: Option<SystemTime>,
-    inode: u64,
+    /// Device and number; and when it was last changed in any way, which nobody can set.
+    place: (u64, u64, i64, i64),
 }
 
 impl Stamp {
     fn of(metadata: &Metadata) -> Self {
-        Self { length: metadata.len(), modified: metadata.modified().ok(), inode: inode(metadata) }
+        Self { length: metadata.len(), modified: metadata.modified().ok(), place: place(metadata) }
     }
 
-    fn of_path(path: &Path) -> Option<Self> {
+    pub(super) fn of_path(path: &Path) -> Option<Self> {
         path.metadata().ok().map(|metadata| Self::of(&metadata))
     }
 }
 
 #[cfg(unix)]
-fn inode(metadata: &Metadata) -> u64 {
-    std::os::unix::fs::MetadataExt::ino(metadata)
+fn place(metadata: &Metadata) -> (u64, u64, i64, i64) {
+    use std::os::unix::fs::MetadataExt;
+    (metadata.dev(), metadata.ino(), metadata.ctime(), metadata.ctime_nsec())
 }
 
 #[cfg(unix)]
@@ -162,8 +164,8 @@ fn hard_links(metadata: &Metadata) -> u64 {
 }
 
 #[cfg(not(unix))]
-fn inode(_: &Metadata) -> u64 {
-    0
+fn place(_: &Metadata) -> (u64, u64, i64, i64) {
+    (0, 0, 0, 0)
 }
 
 #[cfg(not(unix))]
@@ -191,7 +193,7 @@ fn copy(path: &Path, piece: impl FnMut(&[u8])) -> Result<(u64, Stamp), LoadError
     File::open(path).and_then(|file| pieces(file, piece)).map_err(|error| unreadable(path, error))
 }
 
-fn pieces(mut file: File, mut piece: impl FnMut(&[u8])) -> io::Result<(u64, Stamp)> {
+pub(super) fn pieces(mut file: File, mut piece: impl FnMut(&[u8])) -> io::Result<(u64, Stamp)> {
     let metadata = file.metadata()?;
     if metadata.is_dir() {
         return Err(io::ErrorKind::IsADirectory.into());

@@ -1,72 +1,93 @@
 //! From files to sessions.
 
+use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::LazyLock;
+use std::path::Path;
 
 use ort::ErrorCode;
+use ort::session::builder::SessionBuilder;
 
 use super::files::{Files, Source};
-use super::interface::Interface;
 use super::options::Options;
 use super::outputs::kind_of;
-use super::pool::{CLOCK, Pool};
+use super::prepared::Entry;
 use super::runtime::Runtime;
-use super::session::Session;
 use super::signature::{Kind, Port, Signature};
-use super::watch::Watches;
 use crate::error::LoadError;
 
-/// A model that is ready to answer.
-pub(super) struct Loaded {
-    pub(super) signature: Signature,
-    pub(super) interface: Interface,
-    pub(super) pool: Pool<Session>,
-    pub(super) watches: Watches,
-    runtime: Runtime,
+/// How a session of a prepared form has its weights.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Form {
+    /// In the mapped file of the prepared form, as the processor's kernels want them.
+    Packed,
+    /// There too, as they are: nothing is read before it is needed.
+    Mapped,
 }
 
-impl Loaded {
-    pub(super) fn of(files: &Files, options: &Options) -> Result<Self, LoadError> {
-        options.check()?;
-        files.unchanged()?;
-        let runtime = Runtime::get()?;
-        let first = create(files, options, &runtime)?;
-        let signature = signature_of(files, &first)?;
-        let interface = Interface::of(&signature);
-        let engine = |error: ort::Error| error_of(files, &error);
-        let mut sessions = vec![Session::new(first, &interface).map_err(engine)?];
-        while sessions.len() < options.pool_size {
-            sessions.push(Session::new(create(files, options, &runtime)?, &interface).map_err(engine)?);
-        }
-        let watches = Watches::new(sessions.len()).map_err(engine)?;
-        LazyLock::force(&CLOCK); // takes a moment, which no request should wait for
-        files.unchanged()?; // what was loaded is what was hashed
-        Ok(Self { signature, interface, pool: Pool::new(sessions), watches, runtime })
-    }
-
-    /// Replaces the sessions that a panic has made unusable, and drops those, on this thread. Gives how many.
-    pub(super) fn replenish(&self, files: &Files, options: &Options) -> Result<usize, LoadError> {
-        let mut replaced = 0;
-        for mut lease in self.pool.unusable() {
-            let session = create(files, options, &self.runtime)?;
-            files.unchanged()?;
-            *lease.worker =
-                Session::new(session, &self.interface).map_err(|error| error_of(files, &error))?;
-            replaced += 1;
-        }
-        Ok(replaced)
+impl fmt::Display for Form {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Packed => "packed",
+            Self::Mapped => "mapped",
+        })
     }
 }
 
-/// A panic in there is a type that ort does not know and the scan could not see, because ONNX Runtime inferred it.
-fn create(files: &Files, options: &Options, runtime: &Runtime) -> Result<ort::session::Session, LoadError> {
-    let commit = || {
-        let mut builder = options.builder(runtime)?;
+/// A session from the model's own files.
+pub(super) fn plain(
+    files: &Files,
+    options: &Options,
+    runtime: &Runtime,
+) -> Result<ort::session::Session, LoadError> {
+    create(files, || options.builder(runtime))
+}
+
+/// A session from the model's prepared form. Refused where that is not what was checked any more.
+pub(super) fn prepared(
+    entry: &Entry,
+    form: Form,
+    files: &Files,
+    options: &Options,
+    runtime: &Runtime,
+) -> Result<ort::session::Session, LoadError> {
+    let session = create_in(&entry.graph(), form, files, options, runtime)?;
+    if entry.is_unchanged() {
+        return Ok(session);
+    }
+    let cause = "its prepared form has changed since it was checked: nothing may write to it";
+    Err(LoadError::Refused { file: files.name.clone(), cause: cause.to_owned() })
+}
+
+/// A session from a graph that lies in a folder with its weights.
+pub(super) fn create_in(
+    graph: &Path,
+    form: Form,
+    files: &Files,
+    options: &Options,
+    runtime: &Runtime,
+) -> Result<ort::session::Session, LoadError> {
+    committed(files, || options.builder_of_prepared(runtime, form)?.commit_from_file(graph))
+}
+
+/// A session from the model's own files, by a builder.
+pub(super) fn create(
+    files: &Files,
+    builder: impl FnOnce() -> ort::Result<SessionBuilder>,
+) -> Result<ort::session::Session, LoadError> {
+    committed(files, || {
+        let mut builder = builder()?;
         match &files.source {
             Source::File(path) => builder.commit_from_file(path),
             Source::Bytes(bytes) => builder.commit_from_memory(bytes),
         }
-    };
+    })
+}
+
+/// A panic in there is a type that ort does not know and the scan could not see, because ONNX Runtime inferred it.
+fn committed(
+    files: &Files,
+    commit: impl FnOnce() -> ort::Result<ort::session::Session>,
+) -> Result<ort::session::Session, LoadError> {
     match catch_unwind(AssertUnwindSafe(commit)) {
         Ok(session) => session.map_err(|error| error_of(files, &error)),
         Err(_) => {
@@ -77,7 +98,7 @@ fn create(files: &Files, options: &Options, runtime: &Runtime) -> Result<ort::se
 }
 
 /// ONNX Runtime gives most failures one code, so its words have to tell them apart.
-fn error_of(files: &Files, error: &ort::Error) -> LoadError {
+pub(super) fn error_of(files: &Files, error: &ort::Error) -> LoadError {
     const UNSUPPORTED: [&str; 5] = [
         "Unsupported model IR version",
         "Current official support for domain",
@@ -95,7 +116,7 @@ fn error_of(files: &Files, error: &ort::Error) -> LoadError {
     }
 }
 
-fn signature_of(files: &Files, session: &ort::session::Session) -> Result<Signature, LoadError> {
+pub(super) fn signature_of(files: &Files, session: &ort::session::Session) -> Result<Signature, LoadError> {
     let port = |role: &str, outlet: &ort::value::Outlet| match kind_of(outlet.dtype()) {
         Some(kind) if role == "output" || matches!(kind, Kind::Tensor { .. }) => {
             Ok(Port { name: outlet.name().into(), kind })

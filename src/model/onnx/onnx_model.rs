@@ -11,17 +11,19 @@ use parking_lot::Mutex;
 
 use super::feed::Feed;
 use super::files::Files;
-use super::load::Loaded;
 use super::options::{Optimization, Options};
 use super::outputs::Outputs;
 use super::pipeline::Pipeline;
+use super::prepared::PreparedCache;
+use super::seats::Loaded;
 use super::session::{Call, Session};
-use super::signature::{Dimension, Kind, Signature};
-use super::tensors::{Label, Tensor, Tensors, Value};
+use super::signature::Signature;
+use super::tensors::{Label, Tensors};
 use super::trace::Trace;
 use super::watch::Deadline;
 use crate::error::{LoadError, ModelError};
-use crate::model::{Description, Identity, Model};
+use crate::model::{Description, Identity, Memory, Model, Tier, Wanted};
+use crate::pace::Pace;
 
 /// An ONNX model, with the options it is loaded with.
 ///
@@ -123,6 +125,19 @@ impl OnnxModel {
     #[must_use]
     pub fn max_wait(self, max_wait: Duration) -> Self {
         self.with(|options| options.max_wait = max_wait)
+    }
+
+    /// Loads the model from its prepared form in this cache, and makes that where there is none: sessions share their weights,
+    /// and a retained version steps down to next to nothing and comes back within milliseconds. See [`PreparedCache`]. None
+    /// unless told, since it takes twice the model's size on disk.
+    ///
+    /// Answers can differ from those of the plain form by rounding. A model that cannot take this form (one that is small, has
+    /// loops or branches, operators, execution providers or session options of its own) is loaded plainly, and its
+    /// [`description`](Model::description) says why.
+    #[must_use]
+    pub fn prepared(self, cache: &PreparedCache) -> Self {
+        let cache = Some(cache.clone());
+        self.with(|options| options.prepared = cache)
     }
 
     /// Anything else that ort's session builder can do. `name` stands for it in the identity, so choose another when
@@ -232,6 +247,7 @@ impl OnnxModel {
     ///
     /// Those of [`load`](Model::load).
     pub fn replenish(&self) -> Result<usize, LoadError> {
+        let _one_at_a_time = self.loading.lock();
         self.loaded.get().map_or(Ok(0), |loaded| loaded.replenish(&self.files, &self.options))
     }
 
@@ -270,11 +286,15 @@ impl OnnxModel {
             });
         };
         let call = Call { interface, watches, slot: lease.slot, deadline };
-        run(&mut lease.worker, &call)
+        match &mut lease.worker.session {
+            Some(session) => run(session, &call),
+            // A seat without a session is not leased.
+            None => Err(ModelError::NotLoaded),
+        }
     }
 
     #[cfg(test)]
-    pub(super) fn leases(&self) -> impl Iterator<Item = super::pool::Lease<'_, Session>> {
+    pub(super) fn leases(&self) -> impl Iterator<Item = super::pool::Lease<'_, super::seats::Seat>> {
         self.loaded.get().into_iter().flat_map(|loaded| loaded.pool.each())
     }
 
@@ -287,24 +307,37 @@ impl OnnxModel {
         )
     }
 
-    pub(super) fn load_sessions(&self) -> Result<(), LoadError> {
+    pub(super) fn load_sessions(&self, pace: &Pace) -> Result<(), LoadError> {
         let _one_at_a_time = self.loading.lock();
         if self.loaded.get().is_none() {
             // Nobody else sets it while the lock is held.
-            let _ = self.loaded.set(Loaded::of(&self.files, &self.options)?);
+            let _ = self.loaded.set(Loaded::of(&self.files, &self.options, pace)?);
         }
         Ok(())
     }
 
     pub(super) fn warm_up_sessions(&self) -> Result<bool, ModelError> {
-        let Loaded { signature, interface, pool, watches, .. } =
-            self.loaded.get().ok_or(ModelError::NotLoaded)?;
-        let Some(zeros) = zeros_for(signature) else { return Ok(false) };
-        for mut lease in pool.each().filter(|lease| super::pool::Worker::is_usable(&*lease.worker)) {
-            let call = Call { interface, watches, slot: lease.slot, deadline: None };
-            lease.worker.answer(&call, |feed| feed.tensors(&zeros), |_| Ok(()))?;
+        self.loaded.get().ok_or(ModelError::NotLoaded)?.warm_up()
+    }
+
+    pub(super) fn tier_of_sessions(&self) -> Tier {
+        self.loaded.get().map_or(Tier::Cold, Loaded::tier)
+    }
+
+    pub(super) fn wake_sessions(&self) -> Result<(), LoadError> {
+        match self.loaded.get() {
+            Some(loaded) => loaded.wake(&self.files, &self.options),
+            None => self.load_sessions(&Pace::full()),
         }
-        Ok(true)
+    }
+
+    pub(super) fn settle_sessions(&self, wanted: &Wanted) -> Result<Tier, LoadError> {
+        let _one_at_a_time = self.loading.lock();
+        self.loaded.get().map_or(Ok(Tier::Cold), |loaded| loaded.settle(&self.files, &self.options, wanted))
+    }
+
+    pub(super) fn memory_of_sessions(&self) -> Option<Memory> {
+        self.loaded.get().map(Loaded::memory)
     }
 
     pub(super) fn stop_overdue_runs(&self) {
@@ -315,10 +348,13 @@ impl OnnxModel {
 
     pub(super) fn describe(&self) -> Description {
         let mut description = Description { file_bytes: self.files.bytes, ..Description::default() };
-        if let Some(Loaded { signature, pool, .. }) = self.loaded.get() {
+        if let Some(loaded) = self.loaded.get() {
+            let Loaded { signature, pool, .. } = loaded;
             description.inputs = signature.inputs.iter().map(ToString::to_string).collect();
             description.outputs = signature.outputs.iter().map(ToString::to_string).collect();
             description.sessions = pool.len();
+            description.prepared = loaded.is_prepared();
+            description.unprepared = loaded.unprepared();
         }
         let scan = &self.files.scan;
         let producer = [scan.producer.as_str(), scan.producer_version.as_str()].join(" ");
@@ -356,7 +392,27 @@ impl Model<Tensors, Tensors> for OnnxModel {
     }
 
     fn load(&self) -> Result<(), LoadError> {
-        self.load_sessions()
+        self.load_sessions(&Pace::full())
+    }
+
+    fn load_at(&self, pace: &Pace) -> Result<(), LoadError> {
+        self.load_sessions(pace)
+    }
+
+    fn tier(&self) -> Tier {
+        self.tier_of_sessions()
+    }
+
+    fn wake(&self) -> Result<(), LoadError> {
+        self.wake_sessions()
+    }
+
+    fn settle(&self, wanted: &Wanted) -> Result<Tier, LoadError> {
+        self.settle_sessions(wanted)
+    }
+
+    fn memory(&self) -> Option<Memory> {
+        self.memory_of_sessions()
     }
 
     /// Runs every session once on zeros and empty texts, dimensions without a size being 1. `false` where that would
@@ -386,22 +442,4 @@ impl fmt::Debug for OnnxModel {
             .field("signature", &self.signature())
             .finish_non_exhaustive()
     }
-}
-
-/// The most elements that are made up for a warm-up.
-const WARM_UP_ELEMENTS_MAX: usize = 1 << 26;
-
-/// An input of zeros and empty texts, dimensions without a size being 1; nothing where it would be too large.
-fn zeros_for(signature: &Signature) -> Option<Tensors> {
-    let mut left = WARM_UP_ELEMENTS_MAX;
-    let mut zeros = Tensors::new();
-    for port in &signature.inputs {
-        let Kind::Tensor { element, shape } = &port.kind else { return None };
-        let size_of = |dimension: &Dimension| if let Dimension::Fixed(size) = dimension { *size } else { 1 };
-        let shape: Vec<usize> = shape.iter().map(size_of).collect();
-        let elements = shape.iter().try_fold(1_usize, |product, &size| product.checked_mul(size))?;
-        left = left.checked_sub(elements)?;
-        zeros = zeros.with(port.name.clone(), Value::Tensor(Tensor::zeros(*element, &shape))).ok()?;
-    }
-    Some(zeros)
 }

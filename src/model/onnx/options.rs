@@ -7,6 +7,8 @@ use std::time::Duration;
 use ort::ep::ExecutionProviderDispatch;
 use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
 
+use super::load::Form;
+use super::prepared::PreparedCache;
 use super::runtime::Runtime;
 use crate::error::LoadError;
 
@@ -55,6 +57,8 @@ pub(super) struct Options {
     pub(super) execution_providers: Vec<ExecutionProviderDispatch>,
     pub(super) pool_size: usize,
     pub(super) max_wait: Duration,
+    /// Where its prepared form is kept; nothing where it has none.
+    pub(super) prepared: Option<PreparedCache>,
     /// Anything else, with the name that stands for it in the identity.
     pub(super) configure: Option<(String, Configure)>,
 }
@@ -67,6 +71,7 @@ impl Default for Options {
             execution_providers: Vec::new(),
             pool_size: available_parallelism().map_or(1, usize::from),
             max_wait: Duration::from_secs(1),
+            prepared: None,
             configure: None,
         }
     }
@@ -96,14 +101,8 @@ impl Options {
 
     /// A builder with these options. One per session: an execution provider cannot be registered twice with one.
     pub(super) fn builder(&self, runtime: &Runtime) -> ort::Result<SessionBuilder> {
-        let mut builder = ort::session::Session::builder(runtime.environment())?
-            .with_optimization_level(self.optimization.to_ort())?;
-        if let Some(threads) = self.intra_threads {
-            builder = builder
-                .with_independent_thread_pool()?
-                .with_intra_threads(threads)?
-                .with_intra_op_spinning(false)?;
-        }
+        let mut builder = self.with_threads(ort::session::Session::builder(runtime.environment())?)?;
+        builder = builder.with_optimization_level(self.optimization.to_ort())?;
         if !self.execution_providers.is_empty() {
             builder = builder.with_execution_providers(&self.execution_providers)?;
         }
@@ -111,5 +110,27 @@ impl Options {
             builder = configure(builder)?;
         }
         Ok(builder)
+    }
+
+    /// A builder for what is optimised already.
+    pub(super) fn builder_of_prepared(&self, runtime: &Runtime, form: Form) -> ort::Result<SessionBuilder> {
+        let builder = self
+            .with_threads(ort::session::Session::builder(runtime.environment())?)?
+            .with_optimization_level(GraphOptimizationLevel::Disable)?;
+        Ok(match form {
+            Form::Mapped => builder.with_prepacking(false)?,
+            // Or the arena keeps what packing needed for a moment, 16 MB a session of a model of 118 MB.
+            Form::Packed => builder.with_device_allocated_initializers()?,
+        })
+    }
+
+    fn with_threads(&self, builder: SessionBuilder) -> ort::Result<SessionBuilder> {
+        Ok(match self.intra_threads {
+            None => builder,
+            Some(threads) => builder
+                .with_independent_thread_pool()?
+                .with_intra_threads(threads)?
+                .with_intra_op_spinning(false)?,
+        })
     }
 }

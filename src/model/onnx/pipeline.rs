@@ -12,7 +12,8 @@ use super::outputs::Outputs;
 use super::trace::Trace;
 use super::watch::Deadline;
 use crate::error::{LoadError, ModelError};
-use crate::model::{Description, Identity, Model};
+use crate::model::{Description, Identity, Memory, Model, Tier, Wanted};
+use crate::pace::Pace;
 
 /// An [`OnnxModel`] with what makes tensors of a request `I`, and an answer `O` of tensors: see
 /// [`OnnxModel::pipeline`].
@@ -100,10 +101,30 @@ impl<I: ?Sized, O> Model<I, O> for Pipeline<I, O> {
     }
 
     fn load(&self) -> Result<(), LoadError> {
+        self.load_at(&Pace::full())
+    }
+
+    fn load_at(&self, pace: &Pace) -> Result<(), LoadError> {
         if let Err(cause) = &self.parsed {
             return Err(LoadError::Option { option: "pipeline", cause: cause.clone() });
         }
-        self.model.load_sessions()
+        self.model.load_sessions(pace)
+    }
+
+    fn tier(&self) -> Tier {
+        self.model.tier_of_sessions()
+    }
+
+    fn wake(&self) -> Result<(), LoadError> {
+        self.model.wake_sessions()
+    }
+
+    fn settle(&self, wanted: &Wanted) -> Result<Tier, LoadError> {
+        self.model.settle_sessions(wanted)
+    }
+
+    fn memory(&self) -> Option<Memory> {
+        self.model.memory_of_sessions()
     }
 
     /// Runs the model's sessions, not the pipeline: see [`OnnxModel`].

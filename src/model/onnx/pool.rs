@@ -20,6 +20,9 @@ pub(super) static CLOCK: LazyLock<Clock> = LazyLock::new(Clock::system);
 pub(super) trait Worker {
     /// Whether it can still be leased.
     fn is_usable(&self) -> bool;
+
+    /// Whether it never can be again, and is to be replaced.
+    fn is_broken(&self) -> bool;
 }
 
 pub(super) struct Pool<W> {
@@ -66,11 +69,11 @@ impl<W: Worker> Pool<W> {
         (0..self.slots.len()).map(|slot| self.leased(slot, self.slots[slot].lock()))
     }
 
-    /// The workers that are free and cannot be leased any more.
-    pub(super) fn unusable(&self) -> impl Iterator<Item = Lease<'_, W>> {
+    /// The workers that are free and to be replaced.
+    pub(super) fn broken(&self) -> impl Iterator<Item = Lease<'_, W>> {
         let free =
             (0..self.slots.len()).filter_map(|slot| Some(self.leased(slot, self.slots[slot].try_lock()?)));
-        free.filter(|lease| !lease.worker.is_usable())
+        free.filter(|lease| lease.worker.is_broken())
     }
 
     #[inline]
@@ -175,6 +178,10 @@ mod tests {
         fn is_usable(&self) -> bool {
             !self.is_broken
         }
+
+        fn is_broken(&self) -> bool {
+            self.is_broken
+        }
     }
 
     fn pool(size: usize) -> Pool<Counter> {
@@ -202,7 +209,7 @@ mod tests {
         drop(lease);
         let _other = pool.lease(Duration::ZERO).unwrap();
         assert!(pool.lease(Duration::ZERO).is_none());
-        let mut found: Vec<_> = pool.unusable().collect();
+        let mut found: Vec<_> = pool.broken().collect();
         assert_eq!(found.iter().map(|lease| lease.slot).collect::<Vec<_>>(), [broken]);
         *found[0].worker = Counter::default();
         drop(found);

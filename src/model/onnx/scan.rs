@@ -22,6 +22,8 @@ pub(super) struct Scan {
     pub(super) labels: Vec<Label>,
     /// Locations of external data, wherever in the file they are named.
     pub(super) external: BTreeSet<String>,
+    /// Some node has a graph of its own: a loop, a branch.
+    pub(super) has_subgraph: bool,
     /// Inputs and outputs of types that cannot be carried: a sentence on each.
     pub(super) refused: Vec<String>,
     has_graph: bool,
@@ -82,6 +84,7 @@ impl Scan {
             if let (number, Field::Bytes(inner)) = field?
                 && let Some(inside) = message.inside(number)
             {
+                self.has_subgraph |= matches!((message, inside), (Message::Attribute, Message::Graph));
                 self.message(inside, inner, depth + 1)?;
             }
         }

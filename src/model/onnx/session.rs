@@ -7,7 +7,6 @@ use ort::value::{DynTensor, DynValue, TensorElementType, ValueType};
 use super::feed::{Buffers, Feed, engine};
 use super::interface::Interface;
 use super::outputs::{Outputs, copied};
-use super::pool::Worker;
 use super::tensors::Tensors;
 use super::trace::Trace;
 use super::watch::{Deadline, Watches, quiet_options};
@@ -61,6 +60,11 @@ impl Session {
     pub(super) fn new(session: ort::session::Session, interface: &Interface) -> ort::Result<Self> {
         let buffers = Buffers::new(interface)?;
         Ok(Self { session, buffers, bound: Bound::After(0), is_inside: false })
+    }
+
+    /// Whether a panic inside ONNX Runtime has left it in a state that nobody knows.
+    pub(super) fn is_broken(&self) -> bool {
+        self.is_inside
     }
 
     /// Runs the model once: `encode` gives its inputs, `decode` reads its outputs.
@@ -147,12 +151,6 @@ impl Session {
     }
 }
 
-impl Worker for Session {
-    fn is_usable(&self) -> bool {
-        !self.is_inside
-    }
-}
-
 impl Call<'_> {
     fn options(&self) -> &RunOptions {
         self.watches.options(self.slot)
@@ -236,8 +234,11 @@ mod tests {
         model.load().unwrap();
         assert_eq!(model.replenish().unwrap(), 0);
         for mut lease in model.leases() {
-            let run =
-                || inside(&mut lease.worker.is_inside, || panic!("as ort does over an optional output"));
+            let run = || {
+                inside(&mut lease.worker.session.as_mut().unwrap().is_inside, || {
+                    panic!("as ort does over an optional output")
+                })
+            };
             assert!(catch_unwind(AssertUnwindSafe(run)).is_err());
         }
         assert!(matches!(model.predict(&Tensors::new()), Err(ModelError::Overloaded { .. })));

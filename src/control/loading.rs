@@ -1,0 +1,141 @@
+//! What a load does to live: its latency before, during and after.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::controller::Control;
+use super::event::EventKind;
+use crate::clock::Timestamp;
+use crate::feedback::join::Joins;
+use crate::stats::Window;
+use crate::stats::latency::Latency;
+use crate::version::VersionId;
+
+/// Live's p99 around a load. Each is of a hundred requests or more, or it is not told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct LoadImpact {
+    /// Lately, before it began.
+    pub before: Option<Duration>,
+    /// While it was under way.
+    pub during: Option<Duration>,
+    /// Of the first requests afterwards.
+    pub after: Option<Duration>,
+}
+
+/// A load under way, or whose aftermath is not known yet.
+pub(crate) struct Loading {
+    version: VersionId,
+    live: VersionId,
+    impact: LoadImpact,
+    /// All that live had answered when it began, and when the gauge was looked at last; or when it had ended.
+    at_start: Latency,
+    at_last: Latency,
+    ended: Option<Ended>,
+}
+
+struct Ended {
+    at: Timestamp,
+    took: Duration,
+    held: Duration,
+}
+
+/// As many requests as a p99 needs.
+const REQUESTS_MIN: u64 = 100;
+/// Live is in trouble where its p99 is this much above its recent one: more than what a p99 of a hundred requests varies by
+/// itself.
+const TROUBLE: f64 = 1.25;
+/// How many intervals of the tick the aftermath is waited for.
+const AFTERMATH_INTERVALS: u32 = 30;
+/// Loads whose aftermath is waited for.
+const LOADING_MAX: usize = 16;
+
+fn p99(latency: &Latency) -> Option<Duration> {
+    if latency.count() < REQUESTS_MIN { None } else { latency.quantile(0.99) }
+}
+
+impl<I: ?Sized, O> Control<I, O> {
+    /// Begins to watch live while a version is loaded.
+    pub(crate) fn begin_loading(&mut self, version: VersionId, joins: &Joins, now: Timestamp) -> Loading {
+        self.collect(joins, now);
+        let recent = self.lifetime(self.live.id).and_then(|arm| self.arms.get(&arm));
+        let before = recent.and_then(|arm| p99(arm.read(Window::Recent, now).latency()));
+        let total = self.live_latency().unwrap_or_else(Latency::compact);
+        Loading {
+            version,
+            live: self.live.id,
+            impact: LoadImpact { before, ..LoadImpact::default() },
+            at_start: total.clone(),
+            at_last: total,
+            ended: None,
+        }
+    }
+
+    /// Whether live has trouble, as far as the requests since it was asked last tell; nothing where they are too few.
+    pub(crate) fn has_trouble(
+        &mut self,
+        loading: &mut Loading,
+        joins: &Joins,
+        now: Timestamp,
+    ) -> Option<bool> {
+        let before = loading.impact.before?;
+        self.collect(joins, now);
+        let total = self.live_latency().filter(|_| self.live.id == loading.live)?;
+        let lately = p99(&total.since(&loading.at_last))?;
+        loading.at_last = total;
+        Some(lately > before.mul_f64(TROUBLE))
+    }
+
+    /// The load has ended; what it did is told once its aftermath is known.
+    pub(crate) fn end_loading(
+        &mut self,
+        mut loading: Loading,
+        took: Duration,
+        held: Duration,
+        joins: &Joins,
+        now: Timestamp,
+    ) {
+        self.collect(joins, now);
+        if let Some(total) = self.live_latency().filter(|_| self.live.id == loading.live) {
+            loading.impact.during = p99(&total.since(&loading.at_start));
+            loading.at_last = total;
+        }
+        loading.ended = Some(Ended { at: now, took, held });
+        self.loadings.push_back(loading);
+        if self.loadings.len() > LOADING_MAX
+            && let Some(oldest) = self.loadings.pop_front()
+        {
+            self.tell(oldest, now);
+        }
+    }
+
+    /// Tells of the loads whose aftermath is known, or is waited for no longer.
+    pub(crate) fn tell_of_loads(&mut self, now: Timestamp) {
+        let patience = self.settings.tick_interval * AFTERMATH_INTERVALS;
+        for _ in 0..self.loadings.len() {
+            let Some(mut loading) = self.loadings.pop_front() else { return };
+            let is_same = self.live.id == loading.live;
+            let total = self.live_latency().filter(|_| is_same);
+            loading.impact.after = total.and_then(|total| p99(&total.since(&loading.at_last)));
+            let is_late = loading.ended.as_ref().is_none_or(|ended| now.since(ended.at) >= patience);
+            if loading.impact.after.is_some() || is_late || !is_same {
+                self.tell(loading, now);
+            } else {
+                self.loadings.push_back(loading);
+            }
+        }
+    }
+
+    fn tell(&mut self, loading: Loading, now: Timestamp) {
+        let Loading { version, impact, ended, .. } = loading;
+        let Some(Ended { took, held, .. }) = ended else { return };
+        self.announcer.announce(now, self.epoch, EventKind::Loaded { version, took, held, live_p99: impact });
+    }
+
+    /// All latencies that live has had.
+    fn live_latency(&self) -> Option<Latency> {
+        let arm = self.lifetime(self.live.id)?;
+        Some(self.arms.get(&arm)?.total().latency().clone())
+    }
+}

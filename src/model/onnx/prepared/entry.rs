@@ -1,0 +1,170 @@
+//! One entry: a folder with an optimised graph, its weights, and a record of what both must be.
+
+use std::fs::{File, TryLockError};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use sha2::{Digest, Sha256};
+
+use super::key::{Key, hex};
+use crate::files::Files;
+use crate::model::onnx::files::{Stamp, pieces};
+use crate::model::onnx::pool::CLOCK;
+
+/// The optimised graph, and its weights.
+pub(super) const GRAPH: &str = "model.onnx";
+pub(super) const WEIGHTS: &str = "model.data";
+/// What both must be, byte for byte.
+const RECORD: &str = "record";
+/// Locked, with others, by whoever uses the entry; its time is when that was last.
+const IN_USE: &str = "in-use";
+/// A record is some 300 bytes.
+const RECORD_BYTES_MAX: u64 = 4_096;
+
+/// A whole entry that was held against its record, byte for byte, since which it has not been written to; kept from being
+/// evicted until this is dropped.
+pub(in crate::model::onnx) struct Entry {
+    pub(super) folder: PathBuf,
+    stamps: Vec<(PathBuf, Stamp)>,
+    _in_use: File,
+}
+
+impl Entry {
+    /// The graph, as ONNX Runtime is to load it.
+    pub(in crate::model::onnx) fn graph(&self) -> PathBuf {
+        self.folder.join(GRAPH)
+    }
+
+    /// Where its files are.
+    pub(in crate::model::onnx) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Whether its files are still those that were checked, as far as the system tells without reading them: every write
+    /// changes the time of the last change, which no call can set.
+    pub(in crate::model::onnx) fn is_unchanged(&self) -> bool {
+        self.stamps.iter().all(|(path, stamp)| Stamp::of_path(path).as_ref() == Some(stamp))
+    }
+}
+
+/// Why a folder is no entry that can be used.
+#[derive(Debug)]
+pub(super) enum Unusable {
+    /// There is none.
+    Missing,
+    /// It is not what was put there: torn, tampered with, or of another format.
+    Broken(String),
+}
+
+/// Opens an entry and reads all of it: linear in its size. What the record says decides, and nothing else.
+pub(super) fn open(files: &Files, folder: &Path, key: &Key) -> Result<Entry, Unusable> {
+    let broken = |error: io::Error| Unusable::Broken(error.to_string());
+    if !folder.is_dir() {
+        return Err(Unusable::Missing);
+    }
+    // Locked first: from here on nobody evicts it.
+    let path = folder.join(IN_USE);
+    let in_use = File::options().write(true).open(&path).map_err(broken)?;
+    match in_use.try_lock_shared() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => return Err(Unusable::Missing), // it is being evicted
+        Err(TryLockError::Error(error)) => return Err(broken(error)),
+    }
+    let record = files.read(&folder.join(RECORD), RECORD_BYTES_MAX).map_err(broken)?;
+    let record = String::from_utf8(record).map_err(|_| Unusable::Broken("its record is no text".into()))?;
+    let parts = parse(&record, key).map_err(Unusable::Broken)?;
+    let mut stamps = Vec::new();
+    for (name, size, digest) in parts {
+        let path = folder.join(name);
+        let (found, found_digest, stamp) = hash(&path).map_err(broken)?;
+        if found != size || found_digest != digest {
+            return Err(Unusable::Broken(format!("{name} is not what was put there")));
+        }
+        stamps.push((path, stamp));
+    }
+    // Where nobody can tell when it was used last, it is evicted sooner: no reason not to use it.
+    let _ = in_use.set_modified(CLOCK.now().wall());
+    Ok(Entry { folder: folder.to_owned(), stamps, _in_use: in_use })
+}
+
+/// Completes what was written into a folder that is nobody else's yet: the record, everything synced, nothing to be written
+/// to any more. Gives its size.
+pub(super) fn seal(files: &Files, folder: &Path, key: &Key) -> io::Result<u64> {
+    let (mut record, mut bytes) = (format!("switchback prepared form\n{}\n", key.name()), 0_u64);
+    for name in [GRAPH, WEIGHTS] {
+        let path = folder.join(name);
+        if name == WEIGHTS && !path.exists() {
+            continue; // a graph whose weights are all small has them inside
+        }
+        files.sync_file(&path)?;
+        let (size, digest, _) = hash(&path)?;
+        record.push_str(&format!("{name} {size} {}\n", hex(&digest)));
+        bytes = bytes.saturating_add(size);
+        let mut permissions = path.metadata()?.permissions();
+        permissions.set_readonly(true);
+        std::fs::set_permissions(&path, permissions)?;
+    }
+    for (name, text) in [(IN_USE, ""), (RECORD, record.as_str())] {
+        let mut file = files.create(&folder.join(name))?;
+        file.write(text.as_bytes())?;
+        file.sync()?;
+    }
+    files.sync_folder(folder)?;
+    Ok(bytes)
+}
+
+/// Takes an entry for itself, so that it can be evicted; nothing where somebody uses it.
+pub(super) fn claim(folder: &Path) -> Option<File> {
+    let file = File::options().write(true).open(folder.join(IN_USE)).ok()?;
+    file.try_lock().is_ok().then_some(file)
+}
+
+/// When an entry was last opened.
+pub(super) fn last_used(folder: &Path) -> Option<SystemTime> {
+    folder.join(IN_USE).metadata().and_then(|metadata| metadata.modified()).ok()
+}
+
+/// A file, its size and its SHA-256.
+type Part<'r> = (&'r str, u64, [u8; 32]);
+
+/// The files that a record names.
+fn parse<'r>(record: &'r str, key: &Key) -> Result<Vec<Part<'r>>, String> {
+    let mut lines = record.lines();
+    if lines.next() != Some("switchback prepared form") {
+        return Err("its record is none".to_owned());
+    }
+    if lines.next() != Some(key.name().as_str()) {
+        return Err("its record is another entry's".to_owned());
+    }
+    let part = |line: &'r str| {
+        let mut words = line.split(' ');
+        let (name, size, digest) = (words.next()?, words.next()?, words.next()?);
+        let name = [GRAPH, WEIGHTS].contains(&name).then_some(name)?;
+        words.next().is_none().then_some((name, size.parse().ok()?, digest_of(digest)?))
+    };
+    let parts: Option<Vec<_>> = lines.map(part).collect();
+    let parts = parts.ok_or_else(|| "its record cannot be read".to_owned())?;
+    let names: Vec<&str> = parts.iter().map(|(name, ..)| *name).collect();
+    if names != [GRAPH, WEIGHTS] && names != [GRAPH] {
+        return Err("its record does not name its files".to_owned());
+    }
+    Ok(parts)
+}
+
+fn digest_of(text: &str) -> Option<[u8; 32]> {
+    let mut digest = [0; 32];
+    if text.len() != 64 || !text.is_ascii() {
+        return None;
+    }
+    for (byte, place) in digest.iter_mut().zip(0..) {
+        *byte = u8::from_str_radix(text.get(2 * place..2 * place + 2)?, 16).ok()?;
+    }
+    Some(digest)
+}
+
+fn hash(path: &Path) -> io::Result<(u64, [u8; 32], Stamp)> {
+    let mut hash = Sha256::new();
+    let (bytes, stamp) = pieces(File::open(path)?, |piece| hash.update(piece))?;
+    Ok((bytes, hash.finalize().into(), stamp))
+}

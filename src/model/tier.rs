@@ -1,0 +1,93 @@
+//! How ready a model is to answer, and what that costs in memory.
+
+use std::fmt;
+use std::sync::atomic::{AtomicU8, Ordering};
+
+use serde::{Deserialize, Serialize};
+
+/// How ready a version is to answer. A retained version steps down by itself, and one that is gone back to steps up again:
+/// see [`Tiers`](crate::Tiers).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Tier {
+    /// On disk. What is in memory is what is known of it. It is woken before it is asked: some milliseconds where it has a
+    /// prepared form, a load where it has none.
+    Cold,
+    /// Answers at once, with weights that the system may drop from memory and read again, and more slowly for large
+    /// batches.
+    Warm,
+    /// Answers as fast as it can.
+    Hot,
+}
+
+impl fmt::Display for Tier {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Cold => "cold",
+            Self::Warm => "warm",
+            Self::Hot => "hot",
+        })
+    }
+}
+
+/// What a model takes of the process's memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Memory {
+    /// Bytes that nobody else has: how much the process's anonymous memory grew while its sessions were made. Requests that
+    /// were answered meanwhile are in it, so it is near rather than exact.
+    pub private_bytes: u64,
+    /// The same, with what is in memory of files that it has mapped. The system may drop those pages at any time, and
+    /// sessions and processes share them.
+    pub resident_bytes: u64,
+}
+
+impl Memory {
+    /// So many bytes of its own, and so many of files.
+    pub fn new(private_bytes: u64, mapped_bytes: u64) -> Self {
+        Self { private_bytes, resident_bytes: private_bytes.saturating_add(mapped_bytes) }
+    }
+}
+
+/// The tier that a version is wanted in. It changes at any time: whoever [settles](crate::Model::settle) a model asks again
+/// before it takes anything away.
+#[derive(Debug)]
+pub struct Wanted(AtomicU8);
+
+impl Wanted {
+    /// Wanted in this tier.
+    pub fn new(tier: Tier) -> Self {
+        Self(AtomicU8::new(tier as u8))
+    }
+
+    /// What is wanted now.
+    pub fn tier(&self) -> Tier {
+        // Acquire, with the release in `set`: whoever reads it under a lock that the setter takes later sees it anyhow.
+        match self.0.load(Ordering::Acquire) {
+            0 => Tier::Cold,
+            1 => Tier::Warm,
+            _ => Tier::Hot,
+        }
+    }
+
+    /// Wants another tier from now on.
+    pub fn set(&self, tier: Tier) {
+        self.0.store(tier as u8, Ordering::Release);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_wanted_is_what_was_set_last() {
+        let wanted = Wanted::new(Tier::Hot);
+        for tier in [Tier::Cold, Tier::Warm, Tier::Hot] {
+            wanted.set(tier);
+            assert_eq!(wanted.tier(), tier);
+        }
+        assert!(Tier::Cold < Tier::Warm && Tier::Warm < Tier::Hot);
+    }
+}
