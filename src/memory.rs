@@ -19,7 +19,8 @@ pub(crate) fn private() -> Option<u64> {
     field(&read("/proc/self/status", 1 << 16)?, "RssAnon:")
 }
 
-/// Bytes that are in memory of the files of a folder that this process has mapped. The system looks at every page of the
+/// Bytes that are in memory of the files of a folder that this process has mapped; what is mapped by several, sessions or
+/// processes, is divided among them. The system looks at every page of the
 /// process for it, which takes milliseconds where there are many.
 #[cfg(feature = "onnx")]
 pub(crate) fn mapped_from(folder: &Path) -> Option<u64> {
@@ -50,7 +51,7 @@ fn kilobytes(text: &str) -> Option<u64> {
 fn mapped_in(smaps: &str, under: &str) -> Option<u64> {
     let (mut bytes, mut is_ours) = (0_u64, false);
     for line in smaps.lines() {
-        if let Some(resident) = line.strip_prefix("Rss:") {
+        if let Some(resident) = line.strip_prefix("Pss:") {
             if is_ours {
                 bytes = bytes.saturating_add(kilobytes(resident)?);
             }
@@ -84,10 +85,10 @@ mod tests {
     #[cfg(feature = "onnx")]
     #[test]
     fn mappings_of_a_folder_are_added_up() {
-        let smaps = "7f00-7f10 rw-p 0000 fe:00 1   /a/b/model.data\nSize: 64 kB\nRss:  16 kB\nVmFlags: rd\n\
-                     7f10-7f20 rw-p 0000 00:00 0\nRss: 8 kB\n7f20-7f30 r--p 0 fe:00 2 /a/bc/model.data\nRss: 4 kB\n\
-                     7f30-7f40 rw-p 0000 fe:00 1   /a/b/model.data\nRss: 2 kB\n";
+        let smaps = "7f00-7f10 rw-p 0000 fe:00 1   /a/b/model.data\nSize: 64 kB\nPss:  16 kB\nVmFlags: rd\n\
+                     7f10-7f20 rw-p 0000 00:00 0\nPss: 8 kB\n7f20-7f30 r--p 0 fe:00 2 /a/bc/model.data\nPss: 4 kB\n\
+                     7f30-7f40 rw-p 0000 fe:00 1   /a/b/model.data\nPss: 2 kB\n";
         assert_eq!(mapped_in(smaps, "/a/b/"), Some(18 * 1024));
-        assert_eq!(mapped_in("7f00-7f10 r /a/b/x\nRss: x kB\n", "/a/b/"), None);
+        assert_eq!(mapped_in("7f00-7f10 r /a/b/x\nPss: x kB\n", "/a/b/"), None);
     }
 }

@@ -11,6 +11,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 #[cfg(feature = "onnx")]
+pub(crate) mod large;
+#[cfg(feature = "onnx")]
 pub(crate) mod onnx;
 
 /// What a bench does where it cannot go on.

@@ -38,8 +38,8 @@ pub struct Memory {
     /// Bytes that nobody else has: how much the process's anonymous memory grew while its sessions were made. Requests that
     /// were answered meanwhile are in it, so it is near rather than exact.
     pub private_bytes: u64,
-    /// The same, with what is in memory of files that it has mapped. The system may drop those pages at any time, and
-    /// sessions and processes share them.
+    /// The same, with what is in memory of files that it has mapped. The system may drop those pages at any time; what other
+    /// processes map too is divided among them.
     pub resident_bytes: u64,
 }
 
