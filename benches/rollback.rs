@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use ort::environment::Environment;
 use switchback::model::onnx::{PreparedCache, ort};
-use switchback::{Background, Lowered, ModelHandle, Pace, Tier, Tiers};
+use switchback::{Background, LoadError, Lowered, ModelHandle, Pace, Tier, Tiers};
 
 use support::large::{WIDTH, empty_cache, file, folder, run, session, version};
 use support::onnx::{environment, input};
@@ -201,19 +201,22 @@ fn staging(environment: &Environment, report: &mut Report, cache: &PreparedCache
     let capacity = capacity(&handle, &ask);
     let pause = Duration::from_secs_f64(2.0 * THREADS as f64 / capacity);
     report.figure("live_capacity_per_s", capacity);
+    let opened = |cache: Option<&PreparedCache>| {
+        wide(&file(1).unwrap(), cache).map_err(|error| LoadError::Other(error.to_string().into()))
+    };
     let staged = || -> Outcome {
-        handle.stage("large", wide(&file(1)?, Some(cache))?)?.rollback("bench");
+        handle.stage_with("large", || opened(Some(cache)))?.rollback("bench");
         Ok(())
     };
     let unprepared = || -> Outcome {
-        handle.stage("large", wide(&file(1)?, None)?)?.rollback("bench");
+        handle.stage_with("large", || opened(None))?.rollback("bench");
         Ok(())
     };
     // What is prepared is prepared when it is published.
     staged()?;
     let made = || -> Outcome {
         let cache = empty_cache("rollback-made")?;
-        handle.stage("large", wide(&file(1)?, Some(&cache))?)?.rollback("bench");
+        handle.stage_with("large", || opened(Some(&cache)))?.rollback("bench");
         Ok(())
     };
     let by_hand = || -> Outcome {
@@ -310,7 +313,8 @@ fn latencies(
                     let mut latencies = Vec::new();
                     let mut due = Instant::now();
                     while !stop.load(Ordering::Relaxed) {
-                        due += pause;
+                        // A service that is a second behind sheds load.
+                        due = (due + pause).max(Instant::now() - Duration::from_secs(1));
                         if let Some(early) = due.checked_duration_since(Instant::now()) {
                             std::thread::sleep(early);
                         }

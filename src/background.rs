@@ -28,6 +28,32 @@ pub enum Background {
     None,
 }
 
+/// Which time of the processor's loads get: staging a version, and keeping versions up under
+/// [`Background::Thread`](Background::Thread). On Linux; elsewhere they get what other threads get.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum LoadPriority {
+    /// What nobody else wants: a request that comes takes the core at once. On a machine whose cores are all busy all of the
+    /// time, a load that takes half a second takes minutes.
+    #[default]
+    Idle,
+    /// A sixtieth of what others get, however busy the machine is. A request may wait for some milliseconds.
+    Low,
+    /// What every thread gets.
+    Full,
+}
+
+impl LoadPriority {
+    /// Gives it to the calling thread, which ends with its work. Where the system refuses, it goes on as it is.
+    pub(crate) fn take(self) {
+        match self {
+            Self::Idle => drop(os::idle_thread_priority()),
+            Self::Low => drop(os::lower_thread_priority()),
+            Self::Full => {}
+        }
+    }
+}
+
 /// The threads, and the way to end them: they end when the sender is gone.
 pub(crate) struct Threads {
     stop: Mutex<Option<Sender<()>>>,
@@ -126,7 +152,7 @@ fn tick<I: ?Sized + 'static, O: 'static>(inner: &Inner<I, O>, stopped: &Receiver
 }
 
 fn keep_up<I: ?Sized + 'static, O: 'static>(inner: &Inner<I, O>, stopped: &Receiver<()>, interval: Duration) {
-    os::lower_thread_priority();
+    inner.load_priority.take();
     loop {
         // Rung where a version is to be as ready as it can be, now that it is live.
         crossbeam_channel::select! {

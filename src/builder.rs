@@ -10,7 +10,7 @@ use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use thiserror::Error;
 
-use crate::background::{Background, Threads};
+use crate::background::{Background, LoadPriority, Threads};
 use crate::clock::Clock;
 #[cfg(feature = "state")]
 use crate::control::adopt::AfterCrash;
@@ -81,6 +81,7 @@ pub struct Builder<I: ?Sized + 'static, O: 'static> {
     tick_interval: Duration,
     log_limit: usize,
     windows: WindowConfig,
+    load_priority: LoadPriority,
     tiers: Tiers,
     recent: Option<Recent<I>>,
     pins: (PinPolicy, usize, Duration),
@@ -127,6 +128,7 @@ impl<I: ?Sized + 'static, O: 'static> Builder<I, O> {
             tick_interval: Duration::from_secs(1),
             log_limit: 1_024,
             windows: WindowConfig::default(),
+            load_priority: LoadPriority::default(),
             tiers: Tiers::default(),
             recent: None,
             pins: (PinPolicy::default(), 1_024, Duration::from_secs(600)),
@@ -381,6 +383,13 @@ impl<I: ?Sized + 'static, O: 'static> Builder<I, O> {
         self
     }
 
+    /// Which time of the processor's loads get; what nobody else wants, unless told, since a request that has to wait for a load
+    /// is the harm that postpones every deploy.
+    pub fn load_priority(mut self, priority: LoadPriority) -> Self {
+        self.load_priority = priority;
+        self
+    }
+
     /// When retained versions step down, so that they cost less: see [`Tiers`] for what holds unless told.
     pub fn tiers(mut self, tiers: Tiers) -> Self {
         self.tiers = tiers;
@@ -617,6 +626,7 @@ impl<I: ?Sized + 'static, O: 'static> Builder<I, O> {
             driven: self.background != Background::None,
             control: Mutex::new(control),
             recent: self.recent,
+            load_priority: self.load_priority,
             loads: Mutex::default(),
             keeping_up: Mutex::new(()),
             keeps_up_aside: self.background == Background::Thread,

@@ -98,7 +98,7 @@ impl<I: ?Sized + 'static, O: 'static> ModelHandle<I, O> {
 }
 
 impl<I: ?Sized + 'static, O: 'static> Follow<I, O> {
-    /// What has changed since the last time, and what was done about it. Loads what it stages, on the calling thread.
+    /// What has changed since the last time, and what was done about it. Loads what it stages, and waits for that.
     ///
     /// # Errors
     ///
@@ -125,8 +125,12 @@ impl<I: ?Sized + 'static, O: 'static> Follow<I, O> {
     }
 
     fn stage(&self, version: VersionId) -> Result<Rollout<I, O>, FollowError> {
-        let (version, model) = self.served.open(version.as_str())?;
-        Ok(self.handle.stage(version.as_str(), model)?)
+        let served = &self.served;
+        let open = || served.open(version.as_str()).map(|(_, model)| model);
+        self.handle.stage_with(version.as_str(), open).map_err(|error| match error {
+            StageError::Serve(error) => error.into(),
+            error => error.into(),
+        })
     }
 }
 

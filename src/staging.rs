@@ -9,7 +9,6 @@ use parking_lot::Mutex;
 use crate::error::LoadError;
 use crate::inner::Inner;
 use crate::model::Model;
-use crate::os;
 use crate::pace::Pace;
 use crate::stage::{StageError, prepare};
 use crate::version::{Version, VersionId};
@@ -18,11 +17,11 @@ use crate::version::{Version, VersionId};
 const LOOK: Duration = Duration::from_millis(20);
 
 impl<I: ?Sized + 'static, O: 'static> Inner<I, O> {
-    /// Makes a version ready without doing live harm. Waits until it is.
+    /// Opens a version and makes it ready without doing live harm. Waits until it is.
     pub(crate) fn prepare_aside(
         &self,
         id: VersionId,
-        model: Box<dyn Model<I, O>>,
+        open: impl FnOnce() -> Result<Box<dyn Model<I, O>>, StageError> + Send,
     ) -> Result<Version<I, O>, StageError> {
         let pace = Pace::full();
         {
@@ -34,19 +33,24 @@ impl<I: ?Sized + 'static, O: 'static> Inner<I, O> {
         }
         let (started, now) = (self.clock.reading(), self.clock.now());
         let mut loading = self.control.lock().begin_loading(id, &self.joins, now);
+        let judge = self.shadow_judge();
         let (task, check, sample) = (&self.task, self.check.as_ref(), self.sample.as_deref());
-        let load = {
-            let pace = pace.clone();
-            move |model| prepare(id, model, task, check, sample, &pace)
+        let of_pace = pace.clone();
+        let load = || {
+            let failed = |source| StageError::Answer { version: id, source };
+            // The host's code, like all of a model.
+            let model = judge.guarded(open).map_err(failed)??;
+            prepare(id, model, task, check, sample, &of_pace)
         };
         let (ending, ended) = crossbeam_channel::bounded::<()>(0);
-        // In a cell: where no thread can be started, the model is still here.
-        let given = Mutex::new(Some(model));
+        // In a cell: where no thread can be started, it is done on this one.
+        let given = Mutex::new(Some(load));
+        let (take, priority) = (|| given.lock().take(), self.load_priority);
         let prepared = std::thread::scope(|scope| {
             let body = || {
                 let _ending = ending;
-                os::lower_thread_priority();
-                given.lock().take().map(&load)
+                priority.take();
+                take().map(|load| load())
             };
             match std::thread::Builder::new().name("switchback-load".into()).spawn_scoped(scope, body) {
                 Ok(loader) => {
@@ -61,8 +65,8 @@ impl<I: ?Sized + 'static, O: 'static> Inner<I, O> {
                 }
                 Err(_) => None,
             }
-            .or_else(|| given.lock().take().map(&load))
         });
+        let prepared = prepared.or_else(|| take().map(|load| load()));
         self.loads.lock().retain(|(other, _)| *other != id);
         let (took, now) = (self.clock.reading().nanos_since(started), self.clock.now());
         let (took, held) = (Duration::from_nanos(took), pace.held_for());
