@@ -1,4 +1,4 @@
-//! What versions and sessions take of memory.
+//! What versions and sessions take of memory, and of the processor while they wait.
 //!
 //! `cargo bench --bench memory`, and `-- --quick` for a short figure. The model is `benches/models/make_large.py`'s, of 118 MB.
 //! Each row is measured in a process of its own, as what the process has more of than before it was loaded: *private* is
@@ -14,7 +14,7 @@ use std::any::Any;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use switchback::model::onnx::{Feed, OnnxModel, Outputs, PreparedCache};
+use switchback::model::onnx::{Feed, OnnxModel, Outputs, PreparedCache, ort};
 use switchback::{Background, Model, ModelError, ModelHandle, Tier, Tiers, Wanted, closure};
 
 use support::large::{empty_cache, file, folder, run, session, version};
@@ -50,6 +50,7 @@ fn main() -> Outcome {
     sessions(&mut report)?;
     versions(&mut report)?;
     reloads(&mut report)?;
+    processor(&mut report)?;
     std::fs::remove_dir_all(folder()?.join("memory"))?;
     report.finish()
 }
@@ -134,6 +135,27 @@ fn reloads(report: &mut Report) -> Outcome {
     Ok(())
 }
 
+/// Four sessions that run in turn: what they take of the processor, beside what the same takes where each session has a
+/// pool of its own whose threads spin, as ort has it unless told.
+fn processor(report: &mut Report) -> Outcome {
+    let runs = if quick() { 40 } else { 400 };
+    let [wall, own, peer_wall, peer] =
+        [child("turns switchback", runs)?, child("turns by hand", runs)?].concat()[..]
+    else {
+        return Err("a child did not say what it took".into());
+    };
+    println!(
+        "{:<58} {own:>10.1} ms {wall:>10.1} ms",
+        format!("{runs} runs on 4 sessions in turn: processor, time")
+    );
+    println!("{:<58} {peer:>10.1} ms {peer_wall:>10.1} ms", "  with a spinning pool each");
+    report.figure("turns_processor_ms", own);
+    report.figure("turns_ms", wall);
+    report.figure("peer_turns_processor_ms", peer);
+    report.figure("peer_turns_ms", peer_wall);
+    Ok(())
+}
+
 /// Measures in a process of its own, which prints its figures.
 fn child(of: &str, count: usize) -> Outcome<Vec<f64>> {
     let mut command = Command::new(std::env::current_exe()?);
@@ -203,6 +225,23 @@ fn measure(of: &str, count: usize) -> Outcome {
             Box::new(sessions)
         }
         ("versions", kind) => Box::new(retaining(count, kind, &cache()?)?),
+        ("turns", "by hand") => {
+            let mut sessions = Vec::new();
+            for _ in 0..4 {
+                let builder = ort::session::Session::builder(&environment)?.with_independent_thread_pool()?;
+                sessions.push(builder.with_intra_threads(4)?.commit_from_file(file(1)?)?);
+            }
+            return turns(count, |turn| Ok(run(&mut sessions[turn % 4], &ask).map(drop)?));
+        }
+        ("turns", _) => {
+            let cache = cache()?;
+            let models: Vec<_> =
+                (0..4).map(|_| version(&file(1)?, 1, Some(&cache))).collect::<Outcome<_>>()?;
+            for model in &models {
+                model.load()?;
+            }
+            return turns(count, |turn| Ok(models[turn % 4].predict(&ask).map(drop)?));
+        }
         ("reloads", kind) => return reload(count, kind, &cache()?),
         other => return Err(format!("{other:?}").into()),
     };
@@ -259,6 +298,28 @@ fn retaining(count: usize, kind: &str, cache: &PreparedCache) -> Outcome<ModelHa
 fn feed_small(input: &[f32], feed: &mut Feed<'_, '_>) -> Result<(), ModelError> {
     feed.buffer::<f32>("x", &[1, 8])?.copy_from_slice(&input[..8]);
     Ok(())
+}
+
+/// Milliseconds that so many runs take, and that they take of the processor, other threads of the process included.
+fn turns(runs: usize, mut run: impl FnMut(usize) -> Outcome) -> Outcome {
+    for turn in 0..8 {
+        run(turn)?;
+    }
+    let (started, before) = (Instant::now(), processor_seconds());
+    for turn in 0..runs {
+        run(turn)?;
+    }
+    println!("{} {}", started.elapsed().as_secs_f64() * 1e3, (processor_seconds() - before) * 1e3);
+    Ok(())
+}
+
+/// Of all threads of the process. The system counts in hundredths of a second.
+fn processor_seconds() -> f64 {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    // Behind the name, which may have blanks in it: the 12th and 13th are the user's and the system's time.
+    let fields: Vec<&str> = stat.rsplit_once(')').map_or("", |(_, rest)| rest).split_whitespace().collect();
+    let ticks = |at: usize| fields.get(at).and_then(|field| field.parse::<f64>().ok()).unwrap_or(f64::NAN);
+    (ticks(11) + ticks(12)) / 100.0
 }
 
 /// What the process has after a tenth, and after all.

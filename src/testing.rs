@@ -40,7 +40,7 @@ use thiserror::Error;
 
 use crate::clock::Clock;
 use crate::error::{ErrorKind, LoadError, ModelError};
-use crate::model::{Description, Identity, Model};
+use crate::model::{Description, Identity, Model, Tier, Wanted};
 
 #[cfg(any(feature = "repository", feature = "state"))]
 /// Steps on files that fail on cue: a disk that is full, a sync that is refused, a process that ends in the middle.
@@ -586,7 +586,7 @@ pub enum Violation {
         /// How many it answered.
         found: usize,
     },
-    /// Warming up, or making good what failures have cost, failed.
+    /// Warming up, making good what failures have cost, or going from tier to tier failed.
     #[error("{what} failed: {error}")]
     Upkeep {
         /// Which.
@@ -630,6 +630,7 @@ impl<I: ?Sized + Sync, O: Send, M: Model<I, O> + ?Sized> Run<'_, I, O, M> {
         self.every_input("after a second load", |model, input| model.predict(input));
         self.upkeep();
         self.every_input("after warming up", |model, input| model.predict(input));
+        self.tiers();
         self.every_input("with a generous limit", |model, input| model.predict_within(input, GENEROUS));
         self.several_threads();
         self.batches();
@@ -761,6 +762,27 @@ impl<I: ?Sized + Sync, O: Send, M: Model<I, O> + ?Sized> Run<'_, I, O, M> {
         }
         self.guarded("stop_overdue", || model.stop_overdue());
         self.guarded("description", || model.description());
+    }
+
+    /// Through every tier it has, and back: it answers in all but the cold one, and after it was woken.
+    fn tiers(&mut self) {
+        let model = self.model;
+        for tier in [Tier::Warm, Tier::Cold, Tier::Hot, Tier::Cold] {
+            let settled = self.guarded("settle", || model.settle(&Wanted::new(tier)));
+            if let Some(Err(error)) = settled {
+                self.found.push(Violation::Upkeep { what: "settling", error: error.to_string() });
+            }
+            if model.tier() == Tier::Cold
+                && let Some(Err(error)) = self.guarded("wake", || model.wake())
+            {
+                self.found.push(Violation::Upkeep { what: "waking", error: error.to_string() });
+            }
+            self.every_input("in another tier, or woken", |model, input| model.predict(input));
+        }
+        if let Some(Err(error)) = self.guarded("settle", || model.settle(&Wanted::new(Tier::Hot))) {
+            self.found.push(Violation::Upkeep { what: "settling", error: error.to_string() });
+        }
+        self.guarded("memory", || model.memory());
     }
 
     fn compare(&mut self, place: usize, when: &'static str, answer: Result<O, ModelError>) {

@@ -168,3 +168,52 @@ fn hash(path: &Path) -> io::Result<(u64, [u8; 32], Stamp)> {
     let (bytes, stamp) = pieces(File::open(path)?, |piece| hash.update(piece))?;
     Ok((bytes, hash.finalize().into(), stamp))
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn record() -> (Key, String) {
+        let key = Key::for_tests();
+        let digest = "0a".repeat(32);
+        let record = format!(
+            "switchback prepared form\n{}\nmodel.onnx 12 {digest}\nmodel.data 34 {digest}\n",
+            key.name()
+        );
+        (key, record)
+    }
+
+    #[test]
+    fn a_record_is_read_as_it_was_written_and_nothing_else_is() {
+        let (key, record) = record();
+        assert_eq!(parse(&record, &key).unwrap(), [(GRAPH, 12, [0x0a; 32]), (WEIGHTS, 34, [0x0a; 32])]);
+        let refused = [
+            (record.replace("prepared", "repaired"), "none"),
+            (record.replace(&key.name(), &"0".repeat(64)), "another entry's"),
+            (record.replace("12", "-12"), "cannot be read"),
+            (record.replace("model.data", "../data"), "cannot be read"),
+            (record.replace("model.onnx", "model.data"), "does not name"),
+            (record.replace("0a\n", "0\n"), "cannot be read"),
+            (record.replace(" 34", " 34 5"), "cannot be read"),
+            (record.lines().take(2).collect::<Vec<_>>().join("\n"), "does not name"),
+        ];
+        for (record, why) in refused {
+            let found = parse(&record, &key).unwrap_err();
+            assert!(found.contains(why), "{record}: {found}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_brings_the_reader_of_records_down(text in "\\PC{0,300}", at in 0_usize..400) {
+            let (key, mut record) = record();
+            let _ = parse(&text, &key);
+            if record.is_char_boundary(at) {
+                record.insert_str(at, &text);
+                let _ = parse(&record, &key);
+            }
+        }
+    }
+}
