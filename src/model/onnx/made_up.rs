@@ -82,15 +82,13 @@ fn close_tensors(one: &Tensor, other: &Tensor) -> bool {
         return false;
     }
     match (one, other) {
-        (Tensor::F16(a), Tensor::F16(b)) => a.iter().zip(b).all(|(a, b)| {
-            // Three digits are all it has.
-            let (a, b) = (a.to_f64(), b.to_f64());
-            close_numbers(a, b) || (a - b).abs() <= 0.01 * a.abs().max(b.abs())
-        }),
-        (Tensor::Bf16(a), Tensor::Bf16(b)) => a.iter().zip(b).all(|(a, b)| {
-            let (a, b) = (a.to_f64(), b.to_f64());
-            close_numbers(a, b) || (a - b).abs() <= 0.02 * a.abs().max(b.abs())
-        }),
+        // Three digits are all they have.
+        (Tensor::F16(a), Tensor::F16(b)) => {
+            a.iter().zip(b).all(|(a, b)| close_within(a.to_f64(), b.to_f64(), 0.01))
+        }
+        (Tensor::Bf16(a), Tensor::Bf16(b)) => {
+            a.iter().zip(b).all(|(a, b)| close_within(a.to_f64(), b.to_f64(), 0.02))
+        }
         (Tensor::F32(a), Tensor::F32(b)) => {
             a.iter().zip(b).all(|(a, b)| close_numbers(f64::from(*a), f64::from(*b)))
         }
@@ -100,7 +98,14 @@ fn close_tensors(one: &Tensor, other: &Tensor) -> bool {
 }
 
 fn close_numbers(a: f64, b: f64) -> bool {
-    a == b || (a.is_nan() && b.is_nan()) || (a - b).abs() <= 1e-5_f64.max(1e-3 * a.abs().max(b.abs()))
+    close_within(a, b, 1e-3)
+}
+
+fn close_within(a: f64, b: f64, relative: f64) -> bool {
+    // What is infinite is near to everything by that measure.
+    let near =
+        a.is_finite() && b.is_finite() && (a - b).abs() <= 1e-5_f64.max(relative * a.abs().max(b.abs()));
+    a == b || (a.is_nan() && b.is_nan()) || near
 }
 
 #[cfg(test)]
