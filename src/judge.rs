@@ -75,12 +75,16 @@ pub(crate) fn attempt_into<I: ?Sized, O: 'static>(
     judge: &Judge<'_, O>,
     kept: &mut Kept,
 ) -> Result<O, ModelError> {
-    judge.guarded(|| {
+    // The answer leaves by itself, not within the `Result`, which is read in other pieces than it was written in.
+    let mut answered = None;
+    judge.guarded(|| -> Result<(), ModelError> {
         let output = match judge.limit {
             None => version.model.predict(input),
             Some(limit) => version.model.predict_within(input, limit),
         }?;
         judge.keep(&output, kept)?;
-        Ok(output)
-    })?
+        answered = Some(output);
+        Ok(())
+    })??;
+    answered.ok_or_else(unreadable)
 }
