@@ -1,0 +1,101 @@
+//! What grows with how many versions there are, and with the requests themselves.
+
+use std::hint::black_box;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use switchback::{Background, ModelHandle, Task, closure, guard};
+
+use crate::support::onnx::{environment, input, run, session, version};
+use crate::support::{Contestant, Outcome, throughput, time_per_call};
+use crate::{Candidate, Handle, Table, answer, bytes, effort, micros, nanos, tick};
+
+const CONTROL: [(&str, &str); 4] =
+    [("predict", "ns"), ("tick", "us"), ("status()", "us"), ("memory", "bytes")];
+
+/// Versions that were promoted one after the other and are all still there.
+pub(crate) fn versions(table: &mut Table) -> Outcome {
+    table.rows("versions retained", "versions", CONTROL, &[1, 4, 16, 64], |count| {
+        let (handle, held) = bytes(|| {
+            let handle = binary("versions").retain(count).build()?;
+            for number in 1..=count {
+                handle.stage(&format!("v{number}"), closure(format!("v@{number}"), answer))?.promote()?;
+            }
+            Ok(handle)
+        })?;
+        Ok(control(&handle, held))
+    })
+}
+
+/// Candidates on trial at once, each with a guard.
+pub(crate) fn candidates(table: &mut Table) -> Outcome {
+    table.rows("candidates", "candidates", CONTROL, &[1, 2, 4, 8, 16, 32], |count| {
+        let ((handle, _candidates), held) = bytes(|| {
+            let handle = binary("candidates").build()?;
+            let staged = |number| -> Outcome<Candidate> {
+                let rollout = handle.stage(&format!("c{number}"), closure(format!("c@{number}"), answer))?;
+                let rollout = rollout.guard(guard::error_rate().at_most_times_live(1.5));
+                rollout.canary(0.02)?;
+                Ok(rollout)
+            };
+            let candidates = (0..count).map(staged).collect::<Outcome<Vec<_>>>()?;
+            Ok((handle, candidates))
+        })?;
+        Ok(control(&handle, held))
+    })
+}
+
+fn binary(name: &str) -> switchback::Builder<f64, f64> {
+    ModelHandle::builder(name)
+        .live("v0", closure("v@0", answer))
+        .task(Task::binary(|probability: &f64| *probability))
+        .manual()
+}
+
+fn control(handle: &Handle, held: f64) -> [f64; 4] {
+    // A tick first: without one a candidate is not exposed.
+    let tick = tick(handle);
+    let predict = nanos(|| _ = black_box(handle.predict(black_box(&0.5)).unwrap()));
+    let status = micros(|| (), || _ = black_box(handle.status()));
+    [predict, tick, status, held]
+}
+
+/// Threads that ask the same handle: what a request costs one of the cores that work.
+pub(crate) fn threads(table: &mut Table) -> Outcome {
+    let handle = binary("threads").background(Background::Thread).build()?;
+    let cores = std::thread::available_parallelism()?.get();
+    let asking = [Contestant::new("predict", |_| {
+        Box::new(|| _ = black_box(handle.predict(black_box(&0.5)).unwrap()))
+    })];
+    let spent = Duration::from_millis(effort(4_000, 400) as u64);
+    let costs = [("throughput", "per_us"), ("predict, by core", "ns")];
+    table.rows("threads", "threads", costs, &[1, 2, 4, 8], |threads| {
+        let rate = throughput(&asking, threads, Duration::from_millis(50), spent).median("predict");
+        Ok([rate / 1e6, threads.min(cores) as f64 * 1e9 / rate])
+    })
+}
+
+/// Features of an ONNX model that does little with them, written to its own buffer; beside a bare run from a view.
+pub(crate) fn features(table: &mut Table) -> Outcome {
+    let environment = environment()?;
+    let by_hand = Mutex::new(session(&environment, "mean")?);
+    let live = version("mean", "mean@1")?;
+    let handle = ModelHandle::builder("mean").live("v1", live).background(Background::Thread).build()?;
+    let spent = Duration::from_millis(effort(4_000, 400) as u64);
+    let costs = [("predict", "ns"), ("bare run", "ns"), ("predict beyond it", "ns")];
+    table.rows("features", "features", costs, &[8, 32, 128, 512, 1_024], |width| {
+        let input = input(width, 1);
+        let contestants = [
+            Contestant::new("predict", |_| {
+                Box::new(|| _ = black_box(handle.predict(black_box(&input)).unwrap()))
+            }),
+            Contestant::new("run", |_| {
+                let mut session = by_hand.lock();
+                let input = &input;
+                Box::new(move || _ = black_box(run(&mut session, black_box(input)).unwrap()))
+            }),
+        ];
+        let rounds = time_per_call(&contestants, spent);
+        Ok([rounds.median("predict"), rounds.median("run"), rounds.difference("predict", "run")])
+    })
+}
