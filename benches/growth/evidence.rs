@@ -94,7 +94,7 @@ pub(crate) fn windows(table: &mut Table) -> Outcome {
 /// Users of a canary.
 pub(crate) fn keys(table: &mut Table) -> Outcome {
     let costs = [("predict of a new key", "ns"), ("tick", "us"), ("memory", "bytes")];
-    table.rows("keys seen", "keys", costs, &[0, 1_000, 10_000, 30_000, 100_000], |count| {
+    table.rows("keys seen", "keys", costs, &[0, 1_000, 10_000, 40_000, 100_000], |count| {
         let (handle, _rollout) = trial(binary("keys"))?;
         let mut user = 0_u64;
         let mut next = || {

@@ -14,6 +14,8 @@ pub(crate) struct Law {
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Form {
     Constant,
+    /// It grew, and grows no more: there is a bound.
+    LevelsOff,
     Logarithmic,
     Linear,
     LinearLogarithmic,
@@ -25,7 +27,7 @@ impl Form {
 
     fn of(self, n: f64) -> f64 {
         match self {
-            Self::Constant => 0.0,
+            Self::Constant | Self::LevelsOff => 0.0,
             Self::Logarithmic => (n + 1.0).log2(),
             Self::Linear => n,
             Self::LinearLogarithmic => n * (n + 1.0).log2(),
@@ -41,12 +43,18 @@ const BETTER: f64 = 0.5;
 
 impl Law {
     /// The law of points `(n, cost)`: by least squares of what each form is off by, relative to the cost, so that small
-    /// costs count as much as large ones. Constant where no cost is off the middle by more than noise.
+    /// costs count as much as large ones. Constant where no cost is off the middle by more than noise; level where the last
+    /// two differ by no more, though there is at least twice as much of what grows.
     pub(crate) fn of(points: &[(f64, f64)]) -> Self {
         let middle = crate::support::median(points.iter().map(|(_, cost)| *cost));
         let constant = Self { form: Form::Constant, base: middle, factor: 0.0 };
         if points.iter().all(|(_, cost)| (cost - middle).abs() <= NOISE * middle.abs()) {
             return constant;
+        }
+        if let [.., (_, before), (_, last)] = points
+            && (last - before).abs() <= NOISE * last.abs()
+        {
+            return Self { form: Form::LevelsOff, base: *last, factor: 0.0 };
         }
         let growing = Form::GROWING.map(|form| Self::fitted(form, points));
         growing.into_iter().fold(constant, |best, law| {
@@ -89,6 +97,7 @@ impl fmt::Display for Law {
         let factor = Short(self.factor);
         match self.form {
             Form::Constant => write!(f, "constant"),
+            Form::LevelsOff => write!(f, "levels off at {}", Short(self.base)),
             Form::Logarithmic => write!(f, "log n: {factor} per doubling"),
             Form::Linear => write!(f, "linear: {factor} each"),
             Form::LinearLogarithmic => write!(f, "n log n: {factor} each and doubling"),
@@ -109,7 +118,8 @@ impl fmt::Display for Short {
             size if size >= 1e4 => write!(f, "{:.1}k", number / 1e3),
             size if size >= 100.0 => write!(f, "{number:.0}"),
             size if size >= 1.0 => write!(f, "{number:.1}"),
-            _ => write!(f, "{number:.3}"),
+            size if size >= 1e-3 => write!(f, "{number:.3}"),
+            _ => write!(f, "{number:.1e}"),
         }
     }
 }

@@ -16,7 +16,7 @@ mod requests;
 
 use std::time::Instant;
 
-use support::{Outcome, Report, live_bytes, median, quick};
+use support::{Outcome, Report, median, quick};
 use switchback::{ModelError, ModelHandle, Rollout};
 
 use law::{Law, Short};
@@ -118,11 +118,4 @@ fn tick(handle: &Handle) -> f64 {
 
 fn ask(handle: &Handle, requests: usize) {
     (0..requests).for_each(|number| _ = handle.predict(&(number as f64 / requests as f64)).unwrap());
-}
-
-/// What `build` has left in memory beside what it returns.
-fn bytes<T>(build: impl FnOnce() -> Outcome<T>) -> Outcome<(T, f64)> {
-    let before = live_bytes();
-    let built = build()?;
-    Ok((built, live_bytes() - before))
 }

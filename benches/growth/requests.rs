@@ -7,8 +7,8 @@ use parking_lot::Mutex;
 use switchback::{Background, ModelHandle, Task, closure, guard};
 
 use crate::support::onnx::{environment, input, run, session, version};
-use crate::support::{Contestant, Outcome, throughput, time_per_call};
-use crate::{Candidate, Handle, Table, answer, bytes, effort, micros, nanos, tick};
+use crate::support::{Contestant, Outcome, live_bytes, throughput, time_per_call};
+use crate::{Candidate, Handle, Table, answer, ask, effort, micros, nanos, tick};
 
 const CONTROL: [(&str, &str); 4] =
     [("predict", "ns"), ("tick", "us"), ("status()", "us"), ("memory", "bytes")];
@@ -16,33 +16,39 @@ const CONTROL: [(&str, &str); 4] =
 /// Versions that were promoted one after the other and are all still there.
 pub(crate) fn versions(table: &mut Table) -> Outcome {
     table.rows("versions retained", "versions", CONTROL, &[1, 4, 16, 64], |count| {
-        let (handle, held) = bytes(|| {
-            let handle = binary("versions").retain(count).build()?;
-            for number in 1..=count {
-                handle.stage(&format!("v{number}"), closure(format!("v@{number}"), answer))?.promote()?;
-            }
-            Ok(handle)
-        })?;
-        Ok(control(&handle, held))
+        let before = live_bytes();
+        let handle = binary("versions").retain(count).build()?;
+        for number in 1..=count {
+            handle.stage(&format!("v{number}"), closure(format!("v@{number}"), answer))?.promote()?;
+            used(&handle);
+        }
+        Ok(control(&handle, before))
     })
 }
 
 /// Candidates on trial at once, each with a guard.
 pub(crate) fn candidates(table: &mut Table) -> Outcome {
     table.rows("candidates", "candidates", CONTROL, &[1, 2, 4, 8, 16, 32], |count| {
-        let ((handle, _candidates), held) = bytes(|| {
-            let handle = binary("candidates").build()?;
-            let staged = |number| -> Outcome<Candidate> {
-                let rollout = handle.stage(&format!("c{number}"), closure(format!("c@{number}"), answer))?;
-                let rollout = rollout.guard(guard::error_rate().at_most_times_live(1.5));
-                rollout.canary(0.02)?;
-                Ok(rollout)
-            };
-            let candidates = (0..count).map(staged).collect::<Outcome<Vec<_>>>()?;
-            Ok((handle, candidates))
-        })?;
-        Ok(control(&handle, held))
+        let before = live_bytes();
+        let handle = binary("candidates").build()?;
+        let mut candidates: Vec<Candidate> = Vec::new();
+        for number in 0..count {
+            let rollout = handle.stage(&format!("c{number}"), closure(format!("c@{number}"), answer))?;
+            let rollout = rollout.guard(guard::error_rate().at_most_times_live(1.5));
+            rollout.canary(0.02)?;
+            candidates.push(rollout);
+            used(&handle);
+        }
+        Ok(control(&handle, before))
     })
+}
+
+/// Some traffic, counted: what the library keeps for a change alone is given back by then.
+fn used(handle: &Handle) {
+    (0..3).for_each(|_| {
+        ask(handle, 100);
+        handle.tick();
+    });
 }
 
 fn binary(name: &str) -> switchback::Builder<f64, f64> {
@@ -52,7 +58,8 @@ fn binary(name: &str) -> switchback::Builder<f64, f64> {
         .manual()
 }
 
-fn control(handle: &Handle, held: f64) -> [f64; 4] {
+fn control(handle: &Handle, before: f64) -> [f64; 4] {
+    let held = live_bytes() - before;
     // A tick first: without one a candidate is not exposed.
     let tick = tick(handle);
     let predict = nanos(|| _ = black_box(handle.predict(black_box(&0.5)).unwrap()));
