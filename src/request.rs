@@ -327,14 +327,14 @@ impl<I: ?Sized + 'static, O: 'static> Inner<I, O> {
         match result {
             Ok(output) => {
                 let result = self.unless_late(call, kept, latency_nanos);
-                let (counted, at, flags) = self.count(call, result, Some(kept), ended);
+                let (counted, at, flags) = self.count_aside(call, result, Some(kept), ended);
                 self.note_answer(call, counted, at, kept, flags);
                 let id = self.id(self.body(call, counted, at, kept, flags));
                 let route = if call.arm.on_trial() { Route::Canary } else { Route::Live };
                 Ok(Answer { output, id, version, route, latency_nanos })
             }
             Err(error) => {
-                self.count(call, Err(error.kind()), None, ended);
+                self.count_aside(call, Err(error.kind()), None, ended);
                 Err(PredictError::of(version, error))
             }
         }
@@ -364,7 +364,7 @@ impl<I: ?Sized + 'static, O: 'static> Inner<I, O> {
         let routing = call.routing;
         let substitute = if call.arm.on_trial() { Some(routing.live()) } else { routing.previous.as_ref() };
         let Some(substitute) = substitute else {
-            self.count(call, Err(error.kind()), None, ended);
+            self.count_aside(call, Err(error.kind()), None, ended);
             return Err(PredictError::of(call.arm.version.id, error));
         };
         let Attempted { result, ended: substituted } =
@@ -373,7 +373,7 @@ impl<I: ?Sized + 'static, O: 'static> Inner<I, O> {
             Ok(output) => {
                 // Somebody else could answer, so the input was good after all.
                 let failure = error.kind().not_the_callers();
-                let (counted, at, _) = self.count(call, Err(failure), Some(&Kept::Unreadable), ended);
+                let (counted, at, _) = self.count_aside(call, Err(failure), Some(&Kept::Unreadable), ended);
                 call.arm.exposure.note(lane(), |tally| tally.record_fallback());
                 substitute.exposure.note(lane(), |tally| tally.record_substitute(true));
                 let mut body = self.body(call, counted, at, &Kept::Unreadable, Flags::FELL_BACK);
@@ -386,14 +386,27 @@ impl<I: ?Sized + 'static, O: 'static> Inner<I, O> {
                 Ok(Answer { output, id, version, route: Route::Fallback, latency_nanos })
             }
             Err(second) => {
-                self.count(call, Err(error.kind()), None, ended);
+                self.count_aside(call, Err(error.kind()), None, ended);
                 substitute.exposure.note(lane(), |tally| tally.record_substitute(false));
                 Err(PredictError::of(substitute.version.id, second))
             }
         }
     }
 
-    #[inline]
+    /// Counts a request that is not an ordinary one: one copy of all that is enough for all of these.
+    #[inline(never)]
+    fn count_aside(
+        &self,
+        call: &Call<'_, I, O>,
+        result: Result<&Kept, ErrorKind>,
+        kept: Option<&Kept>,
+        ended: Reading,
+    ) -> (Counted, Timestamp, Flags) {
+        self.count(call, result, kept, ended)
+    }
+
+    /// Counts a request. Always inlined: a call would hand over a dozen values through memory, there and back.
+    #[inline(always)]
     fn count(
         &self,
         call: &Call<'_, I, O>,
