@@ -38,8 +38,8 @@ impl Form {
 
 /// Two figures of the same thing differ by as much on a machine that does other things too.
 const NOISE: f64 = 0.15;
-/// A law that is worse is taken only where it leaves less than half of the squares that a plainer one leaves.
-const BETTER: f64 = 0.5;
+/// A law that is worse is taken only where it leaves less than a quarter of the squares that a plainer one leaves.
+const BETTER: f64 = 0.25;
 
 impl Law {
     /// The law of points `(n, cost)`: by least squares of what each form is off by, relative to the cost, so that small
@@ -56,19 +56,24 @@ impl Law {
         {
             return Self { form: Form::LevelsOff, base: *last, factor: 0.0 };
         }
-        let growing = Form::GROWING.map(|form| Self::fitted(form, points));
+        let scale = 0.02 * points.iter().map(|(_, cost)| cost.abs()).fold(0.0, f64::max);
+        let points: Vec<Point> = points
+            .iter()
+            .map(|(n, cost)| Point { n: *n, cost: *cost, weight: weight(*cost, scale) })
+            .collect();
+        let growing = Form::GROWING.map(|form| Self::fitted(form, &points));
         growing.into_iter().fold(constant, |best, law| {
             // Squares that noise alone would leave tell nothing apart.
             let floor = points.len() as f64 * (NOISE / 3.0).powi(2);
-            let better = law.squares(points).max(floor) < BETTER * best.squares(points).max(floor);
+            let better = law.squares(&points).max(floor) < BETTER * best.squares(&points).max(floor);
             if better { law } else { best }
         })
     }
 
-    fn fitted(form: Form, points: &[(f64, f64)]) -> Self {
+    fn fitted(form: Form, points: &[Point]) -> Self {
         let [mut w, mut x, mut y, mut xx, mut xy] = [0.0; 5];
-        for (n, cost) in points {
-            let (weight, at) = (weight(*cost), form.of(*n));
+        for Point { n, cost, weight } in points {
+            let at = form.of(*n);
             w += weight;
             x += weight * at;
             y += weight * cost;
@@ -80,16 +85,21 @@ impl Law {
     }
 
     /// What is left over, relative to each cost.
-    fn squares(&self, points: &[(f64, f64)]) -> f64 {
-        let off = |(n, cost): &(f64, f64)| {
-            weight(*cost) * (cost - self.base - self.factor * self.form.of(*n)).powi(2)
-        };
+    fn squares(&self, points: &[Point]) -> f64 {
+        let off = |at: &Point| at.weight * (at.cost - self.base - self.factor * self.form.of(at.n)).powi(2);
         points.iter().map(off).sum()
     }
 }
 
-fn weight(cost: f64) -> f64 {
-    1.0 / cost.abs().max(1e-3).powi(2)
+struct Point {
+    n: f64,
+    cost: f64,
+    weight: f64,
+}
+
+/// Relative to the cost; what is next to nothing beside the largest counts as a fiftieth of it.
+fn weight(cost: f64, scale: f64) -> f64 {
+    1.0 / cost.abs().max(scale).max(1e-3).powi(2)
 }
 
 impl fmt::Display for Law {
