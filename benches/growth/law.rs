@@ -38,8 +38,8 @@ impl Form {
 
 /// Two figures of the same thing differ by as much on a machine that does other things too.
 const NOISE: f64 = 0.15;
-/// A law that is worse is taken only where it leaves less than a quarter of the squares that a plainer one leaves.
-const BETTER: f64 = 0.25;
+/// A law that is worse is taken only where it leaves less than half of the squares that a plainer one leaves.
+const BETTER: f64 = 0.5;
 
 impl Law {
     /// The law of points `(n, cost)`: by least squares of what each form is off by, relative to the cost, so that small
@@ -64,7 +64,7 @@ impl Law {
         let growing = Form::GROWING.map(|form| Self::fitted(form, &points));
         growing.into_iter().fold(constant, |best, law| {
             // Squares that noise alone would leave tell nothing apart.
-            let floor = points.len() as f64 * (NOISE / 3.0).powi(2);
+            let floor = points.len() as f64 * (NOISE / 2.0).powi(2);
             let better = law.squares(&points).max(floor) < BETTER * best.squares(&points).max(floor);
             if better { law } else { best }
         })
