@@ -11,9 +11,11 @@
 mod support;
 
 use std::hint::black_box;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
+use crossbeam_utils::CachePadded;
 use ort::environment::Environment;
 use ort::memory::Allocator;
 use ort::session::{HasSelectedOutputs, IoBinding, OutputSelector, RunOptions, Session, SessionInputValue};
@@ -21,7 +23,8 @@ use ort::value::{DynTensor, TensorElementType};
 use parking_lot::Mutex;
 use switchback::model::onnx::ort;
 use switchback::{
-    Background, Builder, Kpi, ModelHandle, Outcome as Truth, Phase, Rollout, Task, closure, guard,
+    Background, Builder, Clock, Kpi, ModelHandle, Outcome as Truth, Phase, Rollout, Task, Timestamp, closure,
+    guard,
 };
 
 use support::onnx::{environment, input, run, session, version, version_of_views};
@@ -37,6 +40,7 @@ fn main() -> Outcome {
     let seconds = |full: u64, short: u64| Duration::from_secs(if quick() { short } else { full });
 
     library_alone(&mut report, seconds(4, 1))?;
+    parts(&mut report, seconds(6, 1))?;
     control_side(&mut report, if quick() { 200 } else { 2_000 })?;
     let tiny = Bench::new(&environment, "tiny", 8)?;
     tiny.one_thread(&mut report, "tiny model", "", seconds(30, 3))?;
@@ -75,6 +79,76 @@ fn library_alone(report: &mut Report, spent: Duration) -> Outcome {
     let allocations = allocations_per_call(&mut (contestants[0].calls)(0));
     report.figure("allocations_per_noop_predict", allocations);
     Ok(())
+}
+
+/// Where the nanoseconds of a request go. What can be left out is left out of a whole request, whose other parts overlap
+/// with it as they always do; what cannot is done by itself, so the rest is what the parts are too much or too little by.
+fn parts(report: &mut Report, spent: Duration) -> Outcome {
+    let answer = |input: &[f32]| Ok(input[0].abs());
+    let live = || ModelHandle::builder("no-op").live("v1", closure("no-op@1", answer));
+    let whole = built(live())?;
+    let still = built(live().clock(Clock::manual(Timestamp::from_unix_seconds(1_357_034_400))))?;
+    let untold = live().background(Background::Thread).build()?;
+    let input = input(8, 1);
+    let model: &(dyn Fn(&[f32]) -> f32 + Sync) = &|input| input[0].abs();
+    let table = ArcSwap::from_pointee(0_u64);
+    let stripe = CachePadded::new(Mutex::new(Stripe::default()));
+    let contestants = [
+        predicting("whole", &whole, &input),
+        predicting("clock stands still", &still, &input),
+        predicting("nothing is read", &untold, &input),
+        Contestant::new("answer stays", |_| Box::new(|| _ = black_box(&whole.predict(black_box(&input))))),
+        Contestant::new("nothing", |_| Box::new(|| _ = black_box(&input))),
+        Contestant::new("table", |_| Box::new(|| _ = black_box(**black_box(&table).load()))),
+        Contestant::new("stripe", |_| Box::new(|| black_box(&stripe).lock().record(black_box(400)))),
+        Contestant::new("call", |_| {
+            let called = || black_box(model)(black_box(&input));
+            Box::new(move || _ = black_box(catch_unwind(AssertUnwindSafe(called))))
+        }),
+    ];
+    let rounds = time_per_call(&contestants, spent);
+    let mut rest = rounds.difference("whole", "nothing");
+    for (part, key, nanos) in [
+        ("the clock, read twice", "part_clock_ns", rounds.difference("whole", "clock stands still")),
+        ("the table, one load", "part_table_ns", rounds.difference("table", "nothing")),
+        ("the model's call, a panic caught", "part_call_ns", rounds.difference("call", "nothing")),
+        ("what is kept, and its score", "part_score_ns", rounds.difference("whole", "nothing is read")),
+        ("a stripe: lock, histogram, counters", "part_stripe_ns", rounds.difference("stripe", "nothing")),
+        ("the answer with its id, moved once", "part_id_ns", rounds.difference("whole", "answer stays")),
+    ] {
+        rest -= nanos;
+        report.line(&format!("    {part}"), "ns", nanos, None, None);
+        report.figure(key, nanos);
+    }
+    report.line("    the rest: routing, rows, making the id", "ns", rest, None, None);
+    report.figure("part_rest_ns", rest);
+    Ok(())
+}
+
+/// What a request writes to a stripe, apart from its score: as many numbers, and a place of as large a histogram.
+struct Stripe {
+    counters: [u64; 6],
+    sum: u128,
+    longest: u64,
+    places: Box<[u32]>,
+}
+
+impl Default for Stripe {
+    fn default() -> Self {
+        Self { counters: [0; 6], sum: 0, longest: 0, places: vec![0; 3_899].into() }
+    }
+}
+
+impl Stripe {
+    fn record(&mut self, nanos: u64) {
+        self.counters.iter_mut().for_each(|counter| *counter += 1);
+        let shift = (u64::BITS - nanos.leading_zeros()).saturating_sub(8);
+        if let Some(place) = self.places.get_mut(shift as usize * 128 + (nanos >> shift) as usize) {
+            *place = place.saturating_add(1);
+        }
+        self.sum += u128::from(nanos);
+        self.longest = self.longest.max(nanos);
+    }
 }
 
 /// What deciding takes, off the request's path: `status()`, and a tick after a hundred labelled requests of a canary that

@@ -26,12 +26,18 @@ impl Dice {
         // A load and a store rather than one atomic addition, at a fifth of its price. Threads that share a stripe may
         // both see the same number now and then, which changes no probability: each is still in a sample as often as
         // it should be.
-        self.0.get(lane % self.0.len()).map_or(0, |state| {
+        self.0.get(within(lane, self.0.len())).map_or(0, |state| {
             let seen = state.load(Ordering::Relaxed);
             state.store(seen.wrapping_add(STEP), Ordering::Relaxed);
             mix(seen)
         })
     }
+}
+
+/// The place of a thread's number among so many: a division only where there are more threads than places.
+#[inline]
+pub(crate) fn within(lane: usize, places: usize) -> usize {
+    if lane < places { lane } else { lane.checked_rem(places).unwrap_or(0) }
 }
 
 /// Whether something with this hash is kept at this strength of thinning: one in `2^thinning` is.

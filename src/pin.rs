@@ -9,6 +9,7 @@ use crate::control::pins::{Held, PinSlot};
 use crate::inner::Inner;
 use crate::request::{Answer, Call, Draw, PredictError};
 use crate::stats::exposure::Unit;
+use crate::task::Kept;
 use crate::version::VersionId;
 
 /// A stream of calls that stays with one version, whatever is promoted or rolled back meanwhile: a model whose state
@@ -71,8 +72,9 @@ impl<I: ?Sized + 'static, O: 'static> Pinned<I, O> {
         };
         let routing = self.inner.routing.load();
         let call = Call { routing: &routing, arm: &arm, input, key, unit, random: 0, share: None, started };
-        let attempted = self.inner.ask(&arm, input);
-        let answer = self.inner.settle_alone(&call, attempted)?;
+        let mut kept = Kept::Unreadable;
+        let attempted = self.inner.ask(&arm, input, &mut kept);
+        let answer = self.inner.settle_alone(&call, attempted, &kept)?;
         if let (None, Some(held)) = (unit.number, &mut *self.slot.held.lock()) {
             held.unit.number = held.unit.number.or(answer.id().body.row);
         }

@@ -12,7 +12,7 @@ use crate::clock::{Reading, Timestamp};
 use crate::error::{ErrorKind, InputError, ModelError};
 use crate::feedback::id::{Body, Flags, PredictionId, Seal};
 use crate::inner::Inner;
-use crate::judge::attempt;
+use crate::judge::attempt_into;
 use crate::routing::{Arm, Routed, Routing};
 use crate::shadow::{Answered, Copied, Lent};
 use crate::share::scale;
@@ -146,7 +146,7 @@ pub(crate) struct Call<'a, I: ?Sized, O> {
 
 /// What one arm made of one request.
 pub(crate) struct Attempted<O> {
-    result: Result<(O, Kept), ModelError>,
+    result: Result<O, ModelError>,
     ended: Reading,
 }
 
@@ -164,8 +164,9 @@ impl<I: ?Sized + 'static, O: 'static> Inner<I, O> {
         let (routed, key, random) = self.route(&routing, draw, self.clock.at(started));
         let unit = Unit::default();
         let call = Call { routing: &routing, arm: routed.arm, input, key, unit, random, share, started };
-        let attempted = self.ask(call.arm, input);
-        self.settle(&call, attempted)
+        let mut kept = Kept::Unreadable;
+        let attempted = self.ask(call.arm, input, &mut kept);
+        self.settle(&call, attempted, &kept)
     }
 
     /// Answers several requests, each routed on its own; those of one version go to its model together.
@@ -226,10 +227,10 @@ impl<I: ?Sized + 'static, O: 'static> Inner<I, O> {
             let rows: Vec<&I> =
                 places.iter().filter_map(|place| inputs.get(*place)).map(Borrow::borrow).collect();
             let results = self.ask_batch(arm, &rows);
-            for ((place, row), attempted) in places.into_iter().zip(rows).zip(results) {
+            for ((place, row), (attempted, kept)) in places.into_iter().zip(rows).zip(results) {
                 let random = routes.get(place).map_or(0, |(_, random)| *random);
                 let call = Call { routing, arm, input: row, key, unit, random, share: None, started };
-                let answer = self.settle(&call, attempted);
+                let answer = self.settle(&call, attempted, &kept);
                 if unit.joint {
                     // A row that got no answer has been counted all the same.
                     unit.joined = true;
@@ -247,7 +248,7 @@ impl<I: ?Sized + 'static, O: 'static> Inner<I, O> {
         answers.into_iter().map(|answer| answer.unwrap_or_else(unanswered)).collect()
     }
 
-    fn ask_batch(&self, arm: &Arm<I, O>, rows: &[&I]) -> Vec<Attempted<O>> {
+    fn ask_batch(&self, arm: &Arm<I, O>, rows: &[&I]) -> Vec<(Attempted<O>, Kept)> {
         let judge = self.judge(arm.on_trial());
         let outputs = judge.guarded(|| arm.version.model.predict_batch(rows));
         let ended = self.clock.reading();
@@ -255,25 +256,28 @@ impl<I: ?Sized + 'static, O: 'static> Inner<I, O> {
             Ok(outputs) if outputs.len() == rows.len() => outputs
                 .into_iter()
                 .map(|output| {
-                    let kept = |output: O| {
-                        let kept = judge.guarded(|| judge.kept(&output))??;
-                        Ok((output, kept))
+                    let mut kept = Kept::Unreadable;
+                    let keep = |output: O| {
+                        judge.guarded(|| judge.keep(&output, &mut kept))??;
+                        Ok(output)
                     };
-                    Attempted { result: output.and_then(kept), ended }
+                    (Attempted { result: output.and_then(keep), ended }, kept)
                 })
                 .collect(),
             outputs => {
                 let error = outputs.err().unwrap_or_else(|| {
                     ModelError::engine("the model answered another number of requests than it was given")
                 });
-                rows.iter().map(|_| Attempted { result: Err(error.clone()), ended }).collect()
+                let failed = || Attempted { result: Err(error.clone()), ended };
+                rows.iter().map(|_| (failed(), Kept::Unreadable)).collect()
             }
         }
     }
 
+    /// Asks an arm. What is kept of its answer is written to `kept`; what is there after a failure says nothing.
     #[inline]
-    pub(crate) fn ask(&self, arm: &Arm<I, O>, input: &I) -> Attempted<O> {
-        let result = attempt(&arm.version, input, &self.judge(arm.on_trial()));
+    pub(crate) fn ask(&self, arm: &Arm<I, O>, input: &I, kept: &mut Kept) -> Attempted<O> {
+        let result = attempt_into(&arm.version, input, &self.judge(arm.on_trial()), kept);
         Attempted { result, ended: self.clock.reading() }
     }
 
@@ -284,25 +288,34 @@ impl<I: ?Sized + 'static, O: 'static> Inner<I, O> {
         &self,
         call: &Call<'_, I, O>,
         attempted: Attempted<O>,
+        kept: &Kept,
     ) -> Result<Answer<O>, PredictError> {
         if let Some(recent) = &self.recent {
             recent.offer(call.input);
         }
         let Attempted { result, ended } = attempted;
-        let (output, kept) = match result {
-            Ok(answered) => answered,
+        let output = match result {
+            Ok(output) => output,
             Err(error) => return self.fall_back(call, error, ended),
         };
         let latency_nanos = ended.nanos_since(call.started);
-        let (counted, at, flags) =
-            self.count(call, self.unless_late(call, &kept, latency_nanos), Some(&kept), ended);
-        let mut id = self.id(call, counted, at, kept, flags);
-        self.note_answer(call, &id);
+        let (counted, at, mut flags) =
+            self.count(call, self.unless_late(call, kept, latency_nanos), Some(kept), ended);
+        self.note_answer(call, counted, at, kept, flags);
         if !call.routing.shadowing.is_empty() {
-            self.shadow(call, Some(&output), counted, ended, &mut id);
+            let body = self.body(call, counted, at, kept, flags);
+            flags = self.shadow(call, Some(&output), counted, ended, body);
         }
+        // Made where it stays: an answer of some 200 bytes that was written piece by piece and then moved whole costs a
+        // tenth of a request each time.
         let route = if call.arm.on_trial() { Route::Canary } else { Route::Live };
-        Ok(Answer { output, id, version: call.arm.version.id, route, latency_nanos })
+        Ok(Answer {
+            output,
+            id: self.id(self.body(call, counted, at, kept, flags)),
+            version: call.arm.version.id,
+            route,
+            latency_nanos,
+        })
     }
 
     /// Counts what a pinned version made of a call. Nobody else answers in its place.
@@ -310,20 +323,21 @@ impl<I: ?Sized + 'static, O: 'static> Inner<I, O> {
         &self,
         call: &Call<'_, I, O>,
         attempted: Attempted<O>,
+        kept: &Kept,
     ) -> Result<Answer<O>, PredictError> {
         let Attempted { result, ended } = attempted;
         let (version, latency_nanos) = (call.arm.version.id, ended.nanos_since(call.started));
         match result {
-            Ok((output, kept)) => {
-                let result = self.unless_late(call, &kept, latency_nanos);
-                let (counted, at, flags) = self.count(call, result, Some(&kept), ended);
-                let id = self.id(call, counted, at, kept, flags);
-                self.note_answer(call, &id);
+            Ok(output) => {
+                let result = self.unless_late(call, kept, latency_nanos);
+                let (counted, at, flags) = self.count_aside(call, result, Some(kept), ended);
+                self.note_answer(call, counted, at, kept, flags);
+                let id = self.id(self.body(call, counted, at, kept, flags));
                 let route = if call.arm.on_trial() { Route::Canary } else { Route::Live };
                 Ok(Answer { output, id, version, route, latency_nanos })
             }
             Err(error) => {
-                self.count(call, Err(error.kind()), None, ended);
+                self.count_aside(call, Err(error.kind()), None, ended);
                 Err(PredictError::of(version, error))
             }
         }
@@ -353,34 +367,49 @@ impl<I: ?Sized + 'static, O: 'static> Inner<I, O> {
         let routing = call.routing;
         let substitute = if call.arm.on_trial() { Some(routing.live()) } else { routing.previous.as_ref() };
         let Some(substitute) = substitute else {
-            self.count(call, Err(error.kind()), None, ended);
+            self.count_aside(call, Err(error.kind()), None, ended);
             return Err(PredictError::of(call.arm.version.id, error));
         };
-        let Attempted { result, ended: substituted } = self.ask(substitute, call.input);
+        let Attempted { result, ended: substituted } =
+            self.ask(substitute, call.input, &mut Kept::Unreadable);
         match result {
-            Ok((output, _)) => {
+            Ok(output) => {
                 // Somebody else could answer, so the input was good after all.
                 let failure = error.kind().not_the_callers();
-                let (counted, at, _) = self.count(call, Err(failure), Some(&Kept::Unreadable), ended);
+                let (counted, at, _) = self.count_aside(call, Err(failure), Some(&Kept::Unreadable), ended);
                 call.arm.exposure.note(lane(), |tally| tally.record_fallback());
                 substitute.exposure.note(lane(), |tally| tally.record_substitute(true));
-                let mut id = self.id(call, counted, at, Kept::Unreadable, Flags::FELL_BACK);
+                let mut body = self.body(call, counted, at, &Kept::Unreadable, Flags::FELL_BACK);
                 if !routing.shadowing.is_empty() {
                     // Pairs without those on which the arm failed would flatter it.
-                    self.shadow(call, None, counted, ended, &mut id);
+                    body.flags = self.shadow(call, None, counted, ended, body);
                 }
+                let id = self.id(body);
                 let (version, latency_nanos) = (substitute.version.id, substituted.nanos_since(call.started));
                 Ok(Answer { output, id, version, route: Route::Fallback, latency_nanos })
             }
             Err(second) => {
-                self.count(call, Err(error.kind()), None, ended);
+                self.count_aside(call, Err(error.kind()), None, ended);
                 substitute.exposure.note(lane(), |tally| tally.record_substitute(false));
                 Err(PredictError::of(substitute.version.id, second))
             }
         }
     }
 
-    #[inline]
+    /// Counts a request that is not an ordinary one: one copy of all that is enough for all of these.
+    #[inline(never)]
+    fn count_aside(
+        &self,
+        call: &Call<'_, I, O>,
+        result: Result<&Kept, ErrorKind>,
+        kept: Option<&Kept>,
+        ended: Reading,
+    ) -> (Counted, Timestamp, Flags) {
+        self.count(call, result, kept, ended)
+    }
+
+    /// Counts a request. Always inlined: a call would hand over a dozen values through memory, there and back.
+    #[inline(always)]
     fn count(
         &self,
         call: &Call<'_, I, O>,
@@ -417,26 +446,32 @@ impl<I: ?Sized + 'static, O: 'static> Inner<I, O> {
 
     /// Remembers that a candidate has answered, where that is wanted.
     #[inline]
-    fn note_answer(&self, call: &Call<'_, I, O>, id: &PredictionId) {
+    fn note_answer(&self, call: &Call<'_, I, O>, counted: Counted, at: Timestamp, kept: &Kept, flags: Flags) {
         if call.arm.exposure.remembers_answers()
             && let Some(answers) = &self.answers
         {
-            answers.note(*id);
+            answers.note(self.id(self.body(call, counted, at, kept, flags)));
         }
     }
 
     #[inline]
-    fn id(
+    fn id(&self, body: Body) -> PredictionId {
+        PredictionId { body, seal: Seal::Made(self.joins.key()) }
+    }
+
+    /// What the id of a request says.
+    #[inline]
+    fn body(
         &self,
         call: &Call<'_, I, O>,
         counted: Counted,
         at: Timestamp,
-        kept: Kept,
+        kept: &Kept,
         flags: Flags,
-    ) -> PredictionId {
+    ) -> Body {
         let Counted { sequence, row, first_of_key, .. } = counted;
         let exposure = &call.arm.exposure;
-        let body = Body {
+        Body {
             process: self.joins.process(),
             exposure: exposure.number,
             sequence,
@@ -448,35 +483,34 @@ impl<I: ?Sized + 'static, O: 'static> Inner<I, O> {
                 .with(Flags::KEYED, call.key.is_some())
                 .with(Flags::FIRST_OF_KEY, first_of_key)
                 .with(Flags::JOINT, call.unit.joint),
-            kept,
-        };
-        PredictionId { body, seal: Seal::Made(self.joins.key()) }
+            kept: *kept,
+        }
     }
 
     /// Offers a copy of the request to those that shadow the arm it was assigned to, whose own output there is none of
-    /// where it failed.
+    /// where it failed. Returns the flags of its id, given the rest of it.
+    #[inline(never)]
     fn shadow(
         &self,
         call: &Call<'_, I, O>,
         output: Option<&O>,
         counted: Counted,
         ended: Reading,
-        id: &mut PredictionId,
-    ) {
-        let Some(queue) = &self.shadow else { return };
+        mut body: Body,
+    ) -> Flags {
+        let offered = body.flags;
+        let Some(queue) = &self.shadow else { return offered };
         let targets = queue.targets(&call.routing.shadowing, call.arm.stands_for, call.random as u32);
         if targets == 0 {
-            return;
+            return offered;
         }
         let keeps = counted.row.is_some() && self.joins.keeps_pair(counted.hash);
-        let mut body = id.body;
         body.flags = body.flags.with(Flags::SHADOWED, keeps);
         let latency_nanos = ended.nanos_since(call.started);
         let answered = Answered { body, latency_nanos, joins_unit: call.unit.joined };
         let lent = Lent { input: call.input, share: call.share, output };
-        if queue.offer(&lent, &self.shadow_judge(), call.routing, targets, answered, ended) {
-            id.body = body;
-        }
+        let taken = queue.offer(&lent, &self.shadow_judge(), call.routing, targets, answered, ended);
+        if taken { body.flags } else { offered }
     }
 
     /// Who answers, the hash of the key where there is one, and the random bits that decided it where any were needed.

@@ -31,7 +31,8 @@ pub struct Task<O: ?Sized> {
     truth: Truth,
 }
 
-type Reader<O> = Box<dyn Fn(&O) -> Kept + Send + Sync>;
+/// Writes what is kept to where it stays: returned, it would be copied whole each time.
+type Reader<O> = Box<dyn Fn(&O, &mut Kept) + Send + Sync>;
 
 /// The kinds of task, which decide the figures of quality.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -62,7 +63,11 @@ pub enum TaskKind {
 impl<O: ?Sized + 'static> Task<O> {
     /// Answers are only counted and timed.
     pub fn untold() -> Self {
-        Self { kind: TaskKind::Untold, read: Box::new(|_| Kept::Nothing), truth: Truth::Independent }
+        Self {
+            kind: TaskKind::Untold,
+            read: Box::new(|_, kept| *kept = Kept::Nothing),
+            truth: Truth::Independent,
+        }
     }
 
     /// Yes or no: `probability` reads the probability of yes (class 1), in `0..=1`. From 0.5 on the answer counts as
@@ -74,7 +79,7 @@ impl<O: ?Sized + 'static> Task<O> {
     }
 
     fn binary_at(threshold: f64, probability: impl Fn(&O) -> f64 + Send + Sync + 'static) -> Self {
-        let read = move |answer: &O| Kept::probability(probability(answer));
+        let read = move |answer: &O, kept: &mut Kept| kept.set_probability(probability(answer));
         Self { kind: TaskKind::Binary { threshold }, read: Box::new(read), truth: Truth::Independent }
     }
 
@@ -91,16 +96,16 @@ impl<O: ?Sized + 'static> Task<O> {
     /// it, in `0..=1` (1 where the model gives none). A class out of range makes the answer invalid.
     pub fn classes(classes: u16, read: impl Fn(&O) -> (u16, f64) + Send + Sync + 'static) -> Self {
         let classes = classes.clamp(2, CLASSES_MAX);
-        let read = move |answer: &O| {
+        let read = move |answer: &O, kept: &mut Kept| {
             let (class, confidence) = read(answer);
-            Kept::class(class, classes, confidence)
+            kept.set_class(class, classes, confidence);
         };
         Self { kind: TaskKind::Classes { classes }, read: Box::new(read), truth: Truth::Independent }
     }
 
     /// A number. One that is not finite makes the answer invalid.
     pub fn regression(value: impl Fn(&O) -> f64 + Send + Sync + 'static) -> Self {
-        let read = move |answer: &O| Kept::value(value(answer));
+        let read = move |answer: &O, kept: &mut Kept| kept.set_value(value(answer));
         Self { kind: TaskKind::Regression, read: Box::new(read), truth: Truth::Independent }
     }
 
@@ -108,10 +113,10 @@ impl<O: ?Sized + 'static> Task<O> {
     /// (1 to [`RANKING_DEPTH`]) are kept, as 32-bit hashes: two of 2^32 items are taken for one another.
     pub fn ranking(depth: u8, items: impl Fn(&O, &mut Ranked) + Send + Sync + 'static) -> Self {
         let depth = depth.clamp(1, RANKING_DEPTH as u8);
-        let read = move |answer: &O| {
+        let read = move |answer: &O, kept: &mut Kept| {
             let mut ranked = Ranked { depth, ..Ranked::default() };
             items(answer, &mut ranked);
-            Kept::List(ranked)
+            *kept = Kept::List(ranked);
         };
         Self { kind: TaskKind::Ranking { depth }, read: Box::new(read), truth: Truth::Independent }
     }
@@ -132,10 +137,10 @@ impl<O: ?Sized + 'static> Task<O> {
         &self.truth
     }
 
-    /// What is kept of `answer`.
+    /// Writes what is kept of `answer` to `kept`.
     #[inline]
-    pub(crate) fn read(&self, answer: &O) -> Kept {
-        (self.read)(answer)
+    pub(crate) fn read(&self, answer: &O, kept: &mut Kept) {
+        (self.read)(answer, kept);
     }
 }
 
@@ -216,24 +221,33 @@ mod hashes {
 }
 
 impl Kept {
-    fn probability(probability: f64) -> Self {
+    // Each branch assigns, so that no more is written than the variant has.
+
+    #[inline]
+    fn set_probability(&mut self, probability: f64) {
         if (0.0..=1.0).contains(&probability) {
-            Self::Probability(probability as f32)
+            *self = Self::Probability(probability as f32);
         } else {
-            Self::Unreadable
+            *self = Self::Unreadable;
         }
     }
 
-    fn class(class: u16, classes: u16, confidence: f64) -> Self {
+    #[inline]
+    fn set_class(&mut self, class: u16, classes: u16, confidence: f64) {
         if class < classes && (0.0..=1.0).contains(&confidence) {
-            Self::Class { class, confidence: confidence as f32 }
+            *self = Self::Class { class, confidence: confidence as f32 };
         } else {
-            Self::Unreadable
+            *self = Self::Unreadable;
         }
     }
 
-    fn value(value: f64) -> Self {
-        if value.is_finite() { Self::Value(value) } else { Self::Unreadable }
+    #[inline]
+    fn set_value(&mut self, value: f64) {
+        if value.is_finite() {
+            *self = Self::Value(value);
+        } else {
+            *self = Self::Unreadable;
+        }
     }
 }
 
@@ -420,23 +434,29 @@ fn hash_item(item: u64) -> u32 {
 mod tests {
     use super::*;
 
+    fn kept<O: ?Sized + 'static>(task: &Task<O>, answer: &O) -> Kept {
+        let mut kept = Kept::Nothing;
+        task.read(answer, &mut kept);
+        kept
+    }
+
     #[test]
     fn what_cannot_be_read_is_told_apart() {
         let binary = Task::binary(|p: &f64| *p);
-        assert!(binary.read(&0.25) == Kept::Probability(0.25));
+        assert!(kept(&binary, &0.25) == Kept::Probability(0.25));
         for bad in [f64::NAN, -0.1, 1.1, f64::INFINITY] {
-            assert!(binary.read(&bad) == Kept::Unreadable);
+            assert!(kept(&binary, &bad) == Kept::Unreadable);
         }
         let classes = Task::classes(3, |class: &u16| (*class, 1.0));
-        assert!(classes.read(&2) == Kept::Class { class: 2, confidence: 1.0 });
-        assert!(classes.read(&3) == Kept::Unreadable);
-        assert!(Task::regression(|v: &f64| *v).read(&f64::NAN) == Kept::Unreadable);
+        assert!(kept(&classes, &2) == Kept::Class { class: 2, confidence: 1.0 });
+        assert!(kept(&classes, &3) == Kept::Unreadable);
+        assert!(kept(&Task::regression(|v: &f64| *v), &f64::NAN) == Kept::Unreadable);
     }
 
     #[test]
     fn a_list_is_cut_to_its_depth() {
         let task = Task::ranking(2, |items: &[u64], ranked| items.iter().for_each(|item| ranked.push(*item)));
-        let Kept::List(kept) = task.read(&[7, 8, 9]) else { panic!("a list") };
+        let Kept::List(kept) = kept(&task, &[7, 8, 9]) else { panic!("a list") };
         assert_eq!(kept.hashes(), [hash_item(7), hash_item(8)]);
     }
 }

@@ -7,6 +7,7 @@ tiny.onnx      f32[1, 8] -> f32[1, 1]: one MatMul and a Sigmoid. What a run cost
 run20.onnx     f32[1, 64] -> f32[1, 1]: takes 20 us and more.
 run50_a.onnx   the same, 50 us and more.
 run50_b.onnx   the same weights, and half of each answer: what tells that a request was answered by b.
+mean.onnx      f32[1, n] -> f32[1, 1] for any n: what more features cost, beside a model that does little with them.
 
 Every answer lies in 0..1. The chains are of MatMuls with one 64 x 64 matrix, so that a file stays small. Seeds are
 fixed: the same packages write the same bytes.
@@ -37,14 +38,21 @@ def main():
         nodes += [("MatMul", [at, "v"], "s"), ("Sigmoid", ["s"], "p"), ("Mul", ["p", "factor"], "y")]
         save(name, nodes, WIDTH, {"w": square, "v": last, "factor": np.array([factor], np.float32)})
 
+    save("mean", [("ReduceMean", ["x"], "m"), ("Sigmoid", ["m"], "y")], "n", {})
+
 
 def normal(rng, rows, columns):
     return (rng.standard_normal((rows, columns)) / np.sqrt(rows)).astype(np.float32)
 
 
+def node(op, inputs, output):
+    attributes = {"axes": [1]} if op == "ReduceMean" else {}
+    return helper.make_node(op, inputs, [output], **attributes)
+
+
 def save(name, nodes, width, weights):
     graph = helper.make_graph(
-        [helper.make_node(op, inputs, [output]) for op, inputs, output in nodes],
+        [node(op, inputs, output) for op, inputs, output in nodes],
         name,
         [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, width])],
         [helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 1])],

@@ -29,16 +29,28 @@ pub(crate) fn quick() -> bool {
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-/// The system's allocator, and how often each thread has asked it for memory. ONNX Runtime has an allocator of its own,
-/// which is not counted.
+/// The system's allocator, and how often each thread has asked it for memory and how much it has of it. ONNX Runtime has
+/// an allocator of its own, which is not counted.
 struct Counting;
 
 thread_local! {
     static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
+    /// What was allocated less what was freed: below 0 on a thread that frees what others allocate.
+    static LIVE_BYTES: Cell<isize> = const { Cell::new(0) };
 }
 
-fn count_allocation() {
+fn count_allocation(bytes: usize) {
     ALLOCATIONS.set(ALLOCATIONS.get() + 1);
+    count_bytes(bytes as isize);
+}
+
+fn count_bytes(more: isize) {
+    LIVE_BYTES.set(LIVE_BYTES.get() + more);
+}
+
+/// Bytes that the calling thread has allocated and not freed.
+pub(crate) fn live_bytes() -> f64 {
+    LIVE_BYTES.get() as f64
 }
 
 // SAFETY: every call is handed on to the system's allocator as it came. Counting touches a thread-local that needs
@@ -46,18 +58,20 @@ fn count_allocation() {
 #[expect(unsafe_code, reason = "there is no other way to count allocations")]
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        count_allocation();
+        count_allocation(layout.size());
         unsafe { System.alloc(layout) }
     }
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        count_allocation();
+        count_allocation(layout.size());
         unsafe { System.alloc_zeroed(layout) }
     }
     unsafe fn realloc(&self, block: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        count_allocation();
+        count_allocation(size);
+        count_bytes(-(layout.size() as isize));
         unsafe { System.realloc(block, layout, size) }
     }
     unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
+        count_bytes(-(layout.size() as isize));
         unsafe { System.dealloc(block, layout) }
     }
 }

@@ -16,6 +16,12 @@ pub(crate) struct Counts {
 impl Counts {
     /// Adds `by` to the count of `place`.
     pub(crate) fn add(&mut self, place: u16, by: i64) {
+        // Places mostly come in order.
+        if by != 0 && self.places.last().is_none_or(|last| *last < place) {
+            self.places.push(place);
+            self.counts.push(by);
+            return;
+        }
         match self.places.binary_search(&place) {
             Ok(at) => {
                 self.counts[at] += by;

@@ -25,6 +25,7 @@ impl Sign {
         }
     }
 
+    #[inline]
     fn of<N: Neg<Output = N>>(self, number: N) -> N {
         match self {
             Self::Plus => number,

@@ -868,6 +868,7 @@ impl Calibration {
 }
 
 /// The number of the equal bin of 0..=1 in which a probability lies. In `f32`: there 0.7 x 10 is 7, as is meant.
+#[inline]
 pub(super) fn bin(probability: f32, bins: u16) -> u16 {
     ((probability * f32::from(bins)) as u16).min(bins - 1)
 }
