@@ -54,7 +54,7 @@ fn no_retired_version_dies_on_a_requests_thread() {
         let thread = script.dropped_on();
         let main = std::thread::current().name().map(str::to_owned);
         assert!(thread == Some("control".into()) || thread == main, "{thread:?}");
-        assert_eq!(script.loaded_on(), ["control"]);
+        assert_eq!(script.loaded_on(), ["switchback-load"]);
     }
 }
 

@@ -78,12 +78,15 @@ fn events_tell_a_rollout_in_its_order() {
         "staged",
         "promoted",
         "retired",
+        // What each load did to live, which went on to be another.
+        "loaded",
+        "loaded",
         "dropped",
     ];
     assert_eq!(names(&told), expected);
     assert_eq!(names(&service.events()), expected);
     let sequences: Vec<u64> = told.iter().map(|event| event.sequence).collect();
-    assert_eq!(sequences, (1..=12).collect::<Vec<_>>());
+    assert_eq!(sequences, (1..=14).collect::<Vec<_>>());
     assert!(told.is_sorted_by_key(|event| (event.at, event.epoch)));
     let cause = told.iter().find_map(|event| match &event.kind {
         EventKind::RolledBack { cause, .. } => Some(cause.clone()),

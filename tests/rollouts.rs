@@ -94,7 +94,7 @@ fn a_plan_retreats_when_a_guard_fails_and_no_plan_tries_the_identity_again() {
     assert_eq!((service.live().as_str(), rollout.phase()), ("v1", Phase::Aborted));
     let failed = names(&service.events());
     assert!(
-        failed.ends_with(&["guard_failed", "aborted", "quarantined", "dropped"].map(String::from)),
+        failed.ends_with(&["guard_failed", "aborted", "quarantined", "loaded", "dropped"].map(String::from)),
         "{failed:?}"
     );
 
