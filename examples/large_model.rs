@@ -3,6 +3,8 @@
 //! `cargo run --release --example large_model`. The models are made by `benches/models/make_large.py`, with nothing but Python,
 //! into the target directory.
 
+#![expect(clippy::disallowed_methods, reason = "it shows how long a rollback takes")]
+
 use std::error::Error;
 use std::path::PathBuf;
 use std::process::Command;
