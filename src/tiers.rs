@@ -7,7 +7,7 @@ use crate::model::Tier;
 /// When retained versions step down, from [hot](Tier::Hot) to [warm](Tier::Warm) to [cold](Tier::Cold): by how long they have
 /// been retained, and by what they take of memory together. The version that a new live is watched against stays hot.
 ///
-/// Stepping down by time needs a [prepared form](crate::model::onnx::OnnxModel::prepared), since only that is back within
+/// Stepping down by time needs a prepared form (`OnnxModel::prepared`), since only that is back within
 /// milliseconds; a version without one stays hot unless the budget is exceeded.
 ///
 /// ```
