@@ -1,0 +1,3 @@
+//! Drift.
+
+pub mod detect;
