@@ -103,8 +103,7 @@ impl Adwin {
 
     fn some_cut_differs(&self) -> bool {
         let window = &self.window;
-        let (mut old, mut new) =
-            (Side::default(), Side { width: window.width, total: window.total });
+        let (mut old, mut new) = (Side::default(), Side { width: window.width, total: window.total });
         for (row, buckets) in window.rows.iter().enumerate().rev() {
             for bucket in buckets {
                 let size = size_of_row(row);
@@ -236,10 +235,16 @@ impl TryFrom<Written> for Adwin {
     fn try_from(written: Written) -> Result<Self, Self::Error> {
         let Written { delta, clock, buckets, shortest, grace, pushed, drifted, window } = written;
         if !(2..=BUCKETS_MAX).contains(&buckets) || shortest < 1.0 || clock == 0 {
-            return Err("this is no state of an ADWIN: rows are of 2 to 64 buckets, sides of at least one value");
+            return Err(
+                "this is no state of an ADWIN: rows are of 2 to 64 buckets, sides of at least one value",
+            );
         }
-        let held: f64 = window.rows.iter().enumerate().map(|(row, held)| held.len() as f64 * size_of_row(row)).sum();
-        if window.rows.len() > ROWS_MAX || window.rows.iter().any(|row| row.len() > buckets) || held != window.width {
+        let held: f64 =
+            window.rows.iter().enumerate().map(|(row, held)| held.len() as f64 * size_of_row(row)).sum();
+        if window.rows.len() > ROWS_MAX
+            || window.rows.iter().any(|row| row.len() > buckets)
+            || held != window.width
+        {
             return Err("this is no state of an ADWIN: its buckets do not add up to its width");
         }
         let finite = |bucket: &Bucket| usable(bucket.total).is_some() && usable(bucket.variance).is_some();

@@ -82,9 +82,8 @@ impl Detector for HddmA {
         if self.high.count == 0.0 || self.high.value - self.bound(self.high.count) <= all.value - bound {
             self.high = all;
         }
-        let moved = |error| {
-            self.moved(self.low, 1.0, error) || (self.both && self.moved(self.high, -1.0, error))
-        };
+        let moved =
+            |error| self.moved(self.low, 1.0, error) || (self.both && self.moved(self.high, -1.0, error));
         let (drifted, warned) = (moved(self.drift), moved(self.warning));
         self.drifted = drifted;
         match (drifted, warned) {

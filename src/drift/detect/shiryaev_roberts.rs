@@ -118,7 +118,9 @@ impl TryFrom<Written> for ShiryaevRoberts {
         let Written { reference, run_length, falling, statistics, drifted } = written;
         let bad = |statistic: &f64| !statistic.is_finite() || *statistic < 0.0;
         if statistics.iter().any(bad) {
-            return Err("this is no state of an e-SR detector: its statistics are finite and none is below 0");
+            return Err(
+                "this is no state of an e-SR detector: its statistics are finite and none is below 0",
+            );
         }
         Ok(Self { statistics, drifted, ..Self::new(reference, run_length, falling) })
     }
