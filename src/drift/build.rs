@@ -168,38 +168,39 @@ pub(super) fn check_names<'a>(names: impl Iterator<Item = &'a str>) -> Result<()
     Ok(())
 }
 
-/// Edges at the quantiles of sorted numbers. One that several quantiles share, which is so for one in `bins` rows, gets
-/// a bin of its own; at either end there is a bin beyond it, so that a value that takes its place is seen.
+/// Edges at the quantiles of sorted numbers. A number that several quantiles share, which is so for one in `bins` rows,
+/// gets a bin of its own; at either end there is a bin beyond it, so that a value that takes its place is seen.
 fn edges(sorted: &[f64], bins: usize) -> Edges {
-    if sorted.is_empty() {
-        return Edges([0.0, 1.0].into());
-    }
-    let within: Vec<f64> = sorted.iter().map(|number| number.clamp(-EDGE_MAX, EDGE_MAX) + 0.0).collect();
+    let within: Vec<f64> = sorted.iter().map(|number| number.clamp(-EDGE_MAX, EDGE_MAX)).collect();
     let quantiles: Vec<f64> = (0..=bins).map(|place| quantile(&within, place as f64 / bins as f64)).collect();
     let mut edges: Vec<f64> = Vec::with_capacity(bins + 3);
-    for quantile in &quantiles {
-        match edges.last().copied() {
-            // The second of several: the bin of the value alone ends right after it.
-            Some(last) if last == *quantile => {
-                if edges.len() == 1 {
-                    edges.insert(0, last.next_down());
-                }
-                edges.push(last.next_up());
+    let mut shared = Vec::new();
+    for same in quantiles.chunk_by(|a, b| a == b) {
+        let Some(number) = same.first().copied() else { continue };
+        let around = if same.len() > 1 { width_of(number) } else { 0.0 };
+        shared.push(around);
+        if around > 0.0 && edges.is_empty() {
+            edges.push(number - 2.0 * around);
+        }
+        for edge in [number - around, number + around] {
+            if edges.last().is_none_or(|last| *last < edge) {
+                edges.push(edge);
             }
-            Some(last) if last > *quantile => {}
-            _ => edges.push(*quantile),
         }
     }
-    if let [.., before, last] = quantiles[..]
-        && before == last
-        && let Some(end) = edges.last().copied()
-    {
-        edges.push(end.next_up());
-    }
-    if edges.len() < 2 {
-        edges.push(edges.first().copied().unwrap_or_default().next_up());
+    let beyond = shared.last().copied().unwrap_or_default();
+    match edges[..] {
+        [.., last] if beyond > 0.0 => edges.push(last + beyond),
+        [_, _, ..] => {}
+        // No rows have a number.
+        _ => edges = vec![0.0, 1.0],
     }
     Edges(edges.into())
+}
+
+/// Half the width of the bin of a single number: beyond what is lost between f32 and f64, or in text.
+fn width_of(number: f64) -> f64 {
+    if number == 0.0 { 1e-12 } else { (number.abs() * 1e-6).max(1e-300) }
 }
 
 /// The quantile of sorted numbers, interpolated linearly between its neighbours, as NumPy's default.

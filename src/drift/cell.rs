@@ -54,14 +54,6 @@ impl<'a> Cell<'a> {
             _ => None,
         }
     }
-
-    pub(super) fn is_missing(self) -> bool {
-        match self {
-            Self::Missing => true,
-            Self::Number(number) => number.is_nan(),
-            Self::Text(_) => false,
-        }
-    }
 }
 
 /// A number as text, without an allocation. Large enough for every number: f64 has at most 327 characters.

@@ -85,11 +85,6 @@ impl Feature {
     pub(super) fn count_at(&self, counts: &[u64], slot: usize) -> u64 {
         counts.get(self.first + slot).copied().unwrap_or(0)
     }
-
-    /// All that was counted of it.
-    pub(super) fn slots_of<'a>(&self, counts: &'a [u64]) -> &'a [u64] {
-        counts.get(self.first..self.first + FIRST_BIN + self.bins.count()).unwrap_or_default()
-    }
 }
 
 impl Bins {
