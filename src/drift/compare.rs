@@ -6,7 +6,7 @@ use super::distance::Distances;
 use super::layout::{Feature, MISSING, UNSEEN};
 use super::profile::{Profile, ProfileMismatch};
 use super::reference::ReferenceProfile;
-use super::significance::Test;
+use super::significance::{Compared, Test};
 use super::table::{DriftRow, DriftTable, Verdict, What};
 use super::tail::two_shares;
 use crate::stats::sequential::{EValue, e_bh};
@@ -170,14 +170,31 @@ struct Sides<'a> {
 }
 
 impl Sides<'_> {
-    /// The values that are there and known.
+    /// The values that are there; of categories those that are unseen are among the rare ones.
     fn distribution(&self) -> DriftRow {
         let before = self.feature.bins_of(&self.before.counts);
         let window = self.feature.bins_of(&self.window.counts);
-        let centres = self.feature.bins.centres();
-        let rows = (total(before), total(window));
-        let distances = Distances::between(before, window, centres.as_deref());
-        let found = self.options.test.of(before, window, centres.is_some());
+        let test = self.options.test;
+        let (rows, found, distances) = match self.feature.bins.centres() {
+            Some(centres) => (
+                (total(before), total(window)),
+                test.of_ordered(before, window),
+                Distances::between(before, window, Some(&centres)),
+            ),
+            None => {
+                let unseen = |profile: &Profile| self.feature.count_at(&profile.counts, UNSEEN);
+                let (others, named) = (before.split_last(), window.split_last());
+                let (Some((other, before)), Some((more, window))) = (others, named) else {
+                    return self.row(What::Distribution, (0, 0), (0.0, None), 0.0, None);
+                };
+                let tail =
+                    (other.saturating_add(unseen(self.before)), more.saturating_add(unseen(self.window)));
+                let compared = Compared::new(before, window, tail);
+                let (before, window) = compared.cells();
+                let distances = Distances::between(&before, &window, None);
+                ((total(&before), total(&window)), test.of(&compared), distances)
+            }
+        };
         let effect = distances.map_or(0.0, |distances| distances.jensen_shannon_distance());
         let statistic = found.map_or(0.0, |found| found.statistic);
         self.row(What::Distribution, rows, (statistic, found.map(|found| found.p)), effect, distances)

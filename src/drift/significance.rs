@@ -40,27 +40,68 @@ pub(super) struct Significance {
     pub(super) p: f64,
 }
 
-impl Test {
-    /// Nothing where a sample is empty. `ordered` are bins of numbers.
-    pub(super) fn of(self, reference: &[u64], window: &[u64], ordered: bool) -> Option<Significance> {
+/// Two samples, in cells that are compared.
+pub(super) struct Compared {
+    frequent: Vec<(u64, u64)>,
+    /// Bins of which few rows are to be expected, as one.
+    rare: (u64, u64),
+    all: (u64, u64),
+}
+
+impl Compared {
+    /// `tail` is counted with what is rare, in whichever bin it lies: of categories the others and the unseen, since those
+    /// that a few rows of training had do not come again, and others come in their place.
+    ///
+    /// A bin is rare by what both samples have, so that under the hypothesis it does not depend on which sample is which.
+    pub(super) fn new(reference: &[u64], window: &[u64], tail: (u64, u64)) -> Self {
+        let add =
+            |sum: (u64, u64), bin: (u64, u64)| (sum.0.saturating_add(bin.0), sum.1.saturating_add(bin.1));
         let bins: Vec<(u64, u64)> = reference.iter().copied().zip(window.iter().copied()).collect();
-        let all = Shares::of(&bins)?;
-        if self == Self::KolmogorovSmirnov && ordered {
-            return Some(kolmogorov_smirnov(&all));
+        let all = bins.iter().copied().fold(tail, add);
+        let (rare, frequent): (Vec<(u64, u64)>, Vec<(u64, u64)>) =
+            bins.into_iter().partition(|bin| expected(*bin, all) < FEW);
+        Self { frequent, rare: rare.into_iter().fold(tail, add), all }
+    }
+
+    /// All of it, what is rare last.
+    pub(super) fn cells(&self) -> (Vec<u64>, Vec<u64>) {
+        self.frequent.iter().copied().chain([self.rare]).unzip()
+    }
+}
+
+/// How many of these rows are to be expected in the smaller sample, if both are alike.
+fn expected(rows: (u64, u64), all: (u64, u64)) -> f64 {
+    let (reference, window) = (all.0 as f64, all.1 as f64);
+    (rows.0 as f64 + rows.1 as f64) * reference.min(window) / (reference + window).max(1.0)
+}
+
+impl Test {
+    /// Of categories, or of numbers as if they had no order. Nothing where a sample is empty.
+    pub(super) fn of(self, compared: &Compared) -> Option<Significance> {
+        let Compared { frequent, rare, all } = compared;
+        if all.0 == 0 || all.1 == 0 {
+            return None;
         }
-        let (mut frequent, rare) = pooled(&bins, &all);
-        let expected = all.expected_of(rare);
-        let apart = rare != (0, 0) && expected < FEW;
-        if rare != (0, 0) && !apart {
-            frequent.push(rare);
+        let mut cells = frequent.clone();
+        let apart = *rare != (0, 0) && expected(*rare, *all) < FEW;
+        if *rare != (0, 0) && !apart {
+            cells.push(*rare);
         }
-        let Significance { statistic, mut p } = self.scaled(&frequent);
-        if apart && !frequent.is_empty() {
-            let rows = [all.reference as u64, all.window as u64];
-            let exact = two_shares((rare.0, rows[0]), (rare.1, rows[1]));
-            p = if frequent.len() > 1 { (2.0 * p.min(exact)).min(1.0) } else { exact };
+        let Significance { statistic, mut p } = self.scaled(&cells);
+        if apart && !cells.is_empty() {
+            let exact = two_shares((rare.0, all.0), (rare.1, all.1));
+            p = if cells.len() > 1 { (2.0 * p.min(exact)).min(1.0) } else { exact };
         }
         Some(Significance { statistic, p })
+    }
+
+    /// Of numbers, whose bins have an order. Nothing where a sample is empty.
+    pub(super) fn of_ordered(self, reference: &[u64], window: &[u64]) -> Option<Significance> {
+        if self != Self::KolmogorovSmirnov {
+            return self.of(&Compared::new(reference, window, (0, 0)));
+        }
+        let bins: Vec<(u64, u64)> = reference.iter().copied().zip(window.iter().copied()).collect();
+        Some(kolmogorov_smirnov(&Shares::of(&bins)?))
     }
 
     /// The statistic that is chi-squared, and its tail.
@@ -75,22 +116,6 @@ impl Test {
         };
         Significance { statistic, p: chi_squared(statistic, shares.degrees()) }
     }
-}
-
-impl Shares<'_> {
-    /// How many of these rows are to be expected in the smaller sample, if both are alike.
-    fn expected_of(&self, rows: (u64, u64)) -> f64 {
-        (rows.0 as f64 + rows.1 as f64) * self.reference.min(self.window) / (self.reference + self.window)
-    }
-}
-
-/// Frequent bins, and all rare ones as one. A bin is rare by what both samples have, so that under the hypothesis which ones
-/// are does not depend on which sample is which.
-fn pooled(bins: &[(u64, u64)], all: &Shares<'_>) -> (Vec<(u64, u64)>, (u64, u64)) {
-    let (rare, frequent): (Vec<(u64, u64)>, Vec<(u64, u64)>) =
-        bins.iter().partition(|bin| all.expected_of(**bin) < FEW);
-    let add = |sum: (u64, u64), bin: (u64, u64)| (sum.0.saturating_add(bin.0), sum.1.saturating_add(bin.1));
-    (frequent, rare.into_iter().fold((0, 0), add))
 }
 
 /// The statistic `D sqrt(n m / (n + m))`, in the limit the largest distance from 0 of a Brownian bridge: at the edges of the
@@ -164,9 +189,9 @@ mod tests {
     /// expected in the window.
     #[test]
     fn p_values_know_both_sample_sizes() {
-        let found = Test::ChiSquared.of(&REFERENCE, &WINDOW, false).unwrap();
+        let found = Test::ChiSquared.of_ordered(&REFERENCE, &WINDOW).unwrap();
         assert!((found.p - 0.515_359_921_002_822_6).abs() < 1e-12);
-        let found = Test::JensenShannon.of(&REFERENCE, &WINDOW, false).unwrap();
+        let found = Test::JensenShannon.of_ordered(&REFERENCE, &WINDOW).unwrap();
         assert!((found.statistic - 5.331_166_858_862_022).abs() < 1e-12);
         assert!((found.p - 0.502_092_577_942_154_6).abs() < 1e-12);
         // The PSI that 95 % of windows of 200 rows stay below, against 1,000: chi-squared's quantile over the sizes.
@@ -176,12 +201,12 @@ mod tests {
 
     #[test]
     fn a_category_that_appears_is_seen_however_rare_it_was() {
-        let found = Test::JensenShannon.of(&[5_000, 5_000, 0], &[50, 40, 10], false).unwrap();
+        let found = Test::JensenShannon.of_ordered(&[5_000, 5_000, 0], &[50, 40, 10]).unwrap();
         assert!(found.p < 1e-12, "{}", found.p);
         // A constant that becomes another.
-        let found = Test::JensenShannon.of(&[0, 10_000, 0], &[0, 0, 100], true).unwrap();
+        let found = Test::JensenShannon.of_ordered(&[0, 10_000, 0], &[0, 0, 100]).unwrap();
         assert!(found.p < 1e-50, "{}", found.p);
-        let same = Test::JensenShannon.of(&[0, 10_000, 0], &[0, 100, 0], true).unwrap();
+        let same = Test::JensenShannon.of_ordered(&[0, 10_000, 0], &[0, 100, 0]).unwrap();
         assert_eq!(same.p, 1.0);
     }
 
@@ -218,7 +243,7 @@ mod tests {
             for scale in [1, 1 << 30, 1 << 38] {
                 q.iter_mut().for_each(|count| *count = *count / scale + small);
                 for test in [Test::JensenShannon, Test::Psi, Test::Hellinger, Test::ChiSquared, Test::KolmogorovSmirnov] {
-                    if let Some(found) = test.of(&p, &q, true) {
+                    if let Some(found) = test.of_ordered(&p, &q) {
                         prop_assert!((0.0..=1.0).contains(&found.p) && found.statistic.is_finite(), "{found:?}");
                     }
                 }

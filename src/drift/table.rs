@@ -35,7 +35,7 @@ pub struct DriftRow {
     pub reference_rows: u64,
     /// Those of the window.
     pub window_rows: u64,
-    /// All distances, of a distribution with rows on both sides.
+    /// All distances, of a distribution with rows on both sides: of categories with the rare ones as one bin.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub distances: Option<Distances>,
 }
@@ -45,7 +45,8 @@ pub struct DriftRow {
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum What {
-    /// How the values are distributed that are there and known.
+    /// How the values are distributed that are there. Of categories, those that few rows have are taken together with those
+    /// that training never had.
     Distribution,
     /// The share of rows that lack it.
     Missing,

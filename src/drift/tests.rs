@@ -254,7 +254,7 @@ fn new_categories_are_a_drift_only_where_there_are_more_than_was_to_be_expected(
     let new: Vec<String> =
         names(10_000).map(|name| if name.len() == 2 { format!("new {name}") } else { name }).collect();
     let found = table(new);
-    assert_eq!(found.drifted().next().map(|row| row.what), Some(What::Unseen), "{found}");
+    assert!(found.drifted().any(|row| row.what == What::Unseen), "{found}");
 }
 
 #[test]
@@ -327,8 +327,8 @@ fn a_table_reads_as_a_table() {
         "200 rows against 1000\n\
          feature    what          effect         p  verdict\n\
          carrier    unseen         1.000    <1e-99  drifted\n\
-         dep_delay  distribution   0.464     2e-34  drifted\n\
-         carrier    distribution   0.000            too few rows\n"
+         carrier    distribution   0.833    <1e-99  drifted\n\
+         dep_delay  distribution   0.465     1e-56  drifted\n"
     );
 }
 
