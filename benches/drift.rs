@@ -396,16 +396,24 @@ fn run_length(make: fn() -> Box<dyn Detector>, most: u64) -> (u64, u64) {
 fn estimated(report: &mut Report, failures: &mut Vec<String>) {
     const CHUNK: u64 = 5_000;
     let (chunks, streams) = if quick() { (10, 2) } else { (20, 10) };
-    let (mut off, mut naive, mut inside, mut alarms, mut right) = (Vec::new(), Vec::new(), 0, [0; 2], 0.0);
+    let (mut off, mut oracle, mut naive) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut inside, mut alarms, mut right) = (0, [0; 2], 0.0);
     for stream in 0..streams {
         let mut chance = Chance(500 + stream);
-        // What the model says is not calibrated: the truth has another slope.
+        // What the model says is not calibrated: the truth has another slope. Right in some 93 % of all cases, as in the
+        // data set of car loans that NannyML shows.
         let mut row = |shift: f64| {
-            let x = chance.normal() * 1.2 + shift;
-            let score = 1.0 / (1.0 + (-x).exp());
-            (score, chance.uniform() < 1.0 / (1.0 + (-1.7 * x + 0.3).exp()))
+            let x = chance.normal() * 4.0 + shift;
+            let (score, truth) = (1.0 / (1.0 + (-x).exp()), 1.0 / (1.0 + (0.3 - 1.7 * x).exp()));
+            let surely = if score >= 0.5 { truth } else { 1.0 - truth };
+            (score, chance.uniform() < truth, surely)
         };
-        let reference: Vec<(f64, bool)> = (0..50_000).map(|_| row(0.0)).collect();
+        let mut rows_of = |count: u64, shift: f64| -> (Vec<(f64, bool)>, f64) {
+            let rows: Vec<(f64, bool, f64)> = (0..count).map(|_| row(shift)).collect();
+            let known = rows.iter().map(|(_, _, surely)| surely).sum::<f64>() / count as f64;
+            (rows.into_iter().map(|(score, label, _)| (score, label)).collect(), known)
+        };
+        let (reference, _) = rows_of(50_000, 0.0);
         let accuracy = |rows: &[(f64, bool)]| {
             rows.iter().filter(|(score, label)| (*score >= 0.5) == *label).count() as f64 / rows.len() as f64
         };
@@ -417,12 +425,13 @@ fn estimated(report: &mut Report, failures: &mut Vec<String>) {
         let mut windows = WindowedProfile::new(profile, WindowSize::Rows(CHUNK));
         for chunk in 0..chunks {
             let shifted = usize::from(chunk >= chunks / 2);
-            let rows: Vec<(f64, bool)> = (0..CHUNK).map(|_| row(shifted as f64)).collect();
+            let (rows, known) = rows_of(CHUNK, 4.0 * shifted as f64);
             let mut traffic = QualityEstimator::new(Arc::clone(&calibration), 0.5);
             rows.iter().for_each(|(score, _)| traffic.record(*score));
             scores(&rows).iter().for_each(|row| windows.record(Timestamp::default(), row).unwrap());
             let (found, realised) = (traffic.estimate(0.05).accuracy.unwrap(), accuracy(&rows));
             off.push((found.value - realised).abs());
+            oracle.push((known - realised).abs());
             naive.push((at_reference - realised).abs());
             inside += u32::from((found.low..=found.high).contains(&realised));
             alarms[shifted] += u32::from(windows.against_training(&Options::default()).unwrap().any());
@@ -431,7 +440,7 @@ fn estimated(report: &mut Report, failures: &mut Vec<String>) {
     }
     let count = off.len() as f64;
     let mean = |values: &[f64]| values.iter().sum::<f64>() / count;
-    let (mae, naive) = (mean(&off), mean(&naive));
+    let (mae, oracle, naive) = (mean(&off), mean(&oracle), mean(&naive));
     let shares = alarms.map(|alarms| f64::from(alarms) / (count / 2.0));
     println!(
         "\nCBPE, chunks of {CHUNK} rows, half of them shifted; realised accuracy {:.3} on average",
@@ -440,9 +449,11 @@ fn estimated(report: &mut Report, failures: &mut Vec<String>) {
     println!(
         "mean absolute error                           {mae:8.4}  (the reference's accuracy instead {naive:.4})"
     );
+    println!("of who knows the true probabilities           {oracle:8.4}");
     println!("realised within the 95 % interval             {:8.3}", f64::from(inside) / count);
     println!("drift found in chunks as trained and shifted  {:8.3} {:8.3}", shares[0], shares[1]);
     report.figure("cbpe_mae", mae);
+    report.figure("cbpe_mae_of_truth", oracle);
     report.figure("peer_cbpe_mae_of_reference", naive);
     report.figure("cbpe_interval_coverage", f64::from(inside) / count);
     report.figure("drift_alarms_as_trained", shares[0]);

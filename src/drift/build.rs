@@ -6,7 +6,7 @@ use super::layout::{
 };
 use super::profile::{Profile, WrongCells};
 use super::reference::ReferenceProfile;
-use super::sketch::{Frequent, Sample};
+use super::sketch::{Frequent, Sample, Seldom};
 
 /// Makes a [`ReferenceProfile`]: says what the features are, in the order of a row, and counts rows.
 #[derive(Debug, Clone)]
@@ -89,15 +89,15 @@ impl ProfileBuilder {
         self.check()?;
         let rows = rows.into_iter();
         let looked = self.look(rows.clone())?;
-        let mut once = Vec::with_capacity(looked.len());
+        let mut seldom = Vec::with_capacity(looked.len());
         let bins = looked.into_iter().map(|looked| match looked {
             Looked::Number(sample) => {
-                once.push(0);
+                seldom.push(Seldom::default());
                 Bins::Numeric(edges(&sample.sorted(), self.bins))
             }
             Looked::Category(frequent) => {
                 let found = frequent.found(self.categories, OTHERS_MAX);
-                once.push(found.once);
+                seldom.push(found.seldom);
                 Bins::Categorical(Categories::new(found.names, found.others))
             }
         });
@@ -106,7 +106,7 @@ impl ProfileBuilder {
         for (row, cells) in rows.enumerate() {
             profile.record(cells.as_ref()).map_err(|wrong| BuildProfileError::Row { row, wrong })?;
         }
-        Ok(ReferenceProfile::new(profile, once.into()))
+        Ok(ReferenceProfile::new(profile, seldom.into()))
     }
 
     fn check(&self) -> Result<(), BuildProfileError> {

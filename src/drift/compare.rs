@@ -122,7 +122,7 @@ pub fn compare(
     window: &Profile,
     options: &Options,
 ) -> Result<DriftTable, ProfileMismatch> {
-    against(&reference.profile, |place| reference.unseen_expected(place), window, options)
+    against(&reference.profile, |place, rows| reference.unseen_expected(place, rows), window, options)
 }
 
 /// Whether and how the features of a window have drifted from those of another: of before, or of the same hour of other
@@ -136,15 +136,16 @@ pub fn compare_windows(
     window: &Profile,
     options: &Options,
 ) -> Result<DriftTable, ProfileMismatch> {
-    let unseen = |place: usize| {
-        before.layout.features.get(place).map_or(0, |feature| feature.count_at(&before.counts, UNSEEN))
+    let unseen = |place: usize, rows: u64| {
+        let feature = before.layout.features.get(place);
+        (feature.map_or(0, |feature| feature.count_at(&before.counts, UNSEEN)), rows)
     };
     against(before, unseen, window, options)
 }
 
 fn against(
     before: &Profile,
-    unseen: impl Fn(usize) -> u64,
+    unseen: impl Fn(usize, u64) -> (u64, u64),
     window: &Profile,
     options: &Options,
 ) -> Result<DriftTable, ProfileMismatch> {
@@ -153,7 +154,7 @@ fn against(
     let mut rows: Vec<DriftRow> = features
         .flat_map(|(place, feature)| {
             let sides = Sides { feature, before, window, options };
-            [Some(sides.distribution()), sides.missing(), sides.unseen(unseen(place))]
+            [Some(sides.distribution()), sides.missing(), sides.unseen(|rows| unseen(place, rows))]
         })
         .flatten()
         .collect();
@@ -203,14 +204,11 @@ impl Sides<'_> {
     /// Nothing where none is missing: such a test can find nothing, and need not be paid for (Tarone, Biometrics 46, 1990).
     fn missing(&self) -> Option<DriftRow> {
         let of = |profile: &Profile| self.feature.count_at(&profile.counts, MISSING);
-        self.shares(
-            What::Missing,
-            (of(self.before), self.before.rows()),
-            (of(self.window), self.window.rows()),
-        )
+        let rows = self.before.rows();
+        self.shares(What::Missing, rows, (of(self.before), rows), (of(self.window), self.window.rows()))
     }
 
-    fn unseen(&self, expected: u64) -> Option<DriftRow> {
+    fn unseen(&self, expected: impl Fn(u64) -> (u64, u64)) -> Option<DriftRow> {
         if !self.feature.bins.tells_unseen() {
             return None;
         }
@@ -219,17 +217,19 @@ impl Sides<'_> {
         };
         let (before, window) = (there(self.before), there(self.window));
         let found = self.feature.count_at(&self.window.counts, UNSEEN);
-        self.shares(What::Unseen, (expected.min(before), before), (found, window))
+        let (events, rows) = expected(before);
+        self.shares(What::Unseen, before, (events.min(rows), rows), (found, window))
     }
 
-    fn shares(&self, what: What, before: (u64, u64), window: (u64, u64)) -> Option<DriftRow> {
+    /// `before` may count as fewer rows than the reference has.
+    fn shares(&self, what: What, rows: u64, before: (u64, u64), window: (u64, u64)) -> Option<DriftRow> {
         if before.0 == 0 && window.0 == 0 {
             return None;
         }
         let share = |(events, rows): (u64, u64)| events as f64 / rows.max(1) as f64;
         let change = share(window) - share(before);
         let p = two_shares(before, window);
-        Some(self.row(what, (before.1, window.1), (change, Some(p)), change.abs(), None))
+        Some(self.row(what, (rows, window.1), (change, Some(p)), change.abs(), None))
     }
 
     fn row(

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::build::ProfileBuilder;
 use super::layout::UNSEEN;
 use super::profile::{Profile, ProfileMismatch};
+use super::sketch::Seldom;
 use super::written::WrittenProfile;
 
 /// How the features of training data were distributed: what the traffic of a model is compared with.
@@ -41,7 +42,7 @@ use super::written::WrittenProfile;
 ///   "features": [
 ///     {"name": "dep_delay", "type": "number", "edges": [-25.0, 0.0, 911.0], "counts": [481, 509], "missing": 10},
 ///     {"name": "carrier", "type": "category", "categories": ["UA", "B6"], "counts": [600, 380],
-///      "other": 20, "others": [12, 408723], "seen_once": 3, "missing": 0}
+///      "other": 20, "others": [12, 408723], "seen_once": 3, "seen_twice": 1, "missing": 0}
 ///   ]
 /// }
 /// ```
@@ -50,15 +51,16 @@ use super::written::WrittenProfile;
 /// upper one, the outermost hold what lies beyond too. Of at most 256 categories each has a count; `other` counts the rest,
 /// and `others` knows at most 4,096 of them by their fingerprint (FNV-1a of 32 bits over UTF-8), in order; without it, a
 /// category that training never had counts as one of the rest. `seen_once` is how many categories a single row had: so
-/// many are to be expected among as many new rows that training never had. `unseen` counts what a merged profile found
+/// many are to be expected among as many new rows that training never had; `seen_twice`, which two had, says how well that is
+/// known. `unseen` counts what a merged profile found
 /// beyond the bins. Counts, `other`, `unseen` and `missing` of a feature add up to `rows`. What is not given is 0;
 /// `schema` is 1, and `type` follows from the bins.
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "WrittenProfile", into = "WrittenProfile")]
 pub struct ReferenceProfile {
     pub(super) profile: Profile,
-    /// By feature: categories that a single row had.
-    pub(super) once: Box<[u64]>,
+    /// By feature: categories that one or two rows had.
+    pub(super) seldom: Box<[Seldom]>,
 }
 
 impl ReferenceProfile {
@@ -67,8 +69,8 @@ impl ReferenceProfile {
         ProfileBuilder::new()
     }
 
-    pub(super) fn new(profile: Profile, once: Box<[u64]>) -> Self {
-        Self { profile, once }
+    pub(super) fn new(profile: Profile, seldom: Box<[Seldom]>) -> Self {
+        Self { profile, seldom }
     }
 
     /// A profile without rows, in the bins of this one: what traffic is counted in.
@@ -98,8 +100,9 @@ impl ReferenceProfile {
     /// [`ProfileMismatch`] where it has others; nothing is added then.
     pub fn merge(&mut self, other: &Self) -> Result<(), ProfileMismatch> {
         self.profile.merge(&other.profile)?;
-        for (once, more) in self.once.iter_mut().zip(&other.once) {
-            *once = once.saturating_add(*more);
+        for (seldom, more) in self.seldom.iter_mut().zip(&other.seldom) {
+            seldom.once = seldom.once.saturating_add(more.once);
+            seldom.twice = seldom.twice.saturating_add(more.twice);
         }
         Ok(())
     }
@@ -113,12 +116,21 @@ impl ReferenceProfile {
         self.profile.merge(counted)
     }
 
-    /// How many rows in as many new ones are to be expected with a category that was not seen: those of rows that were
-    /// merged, and categories that one row had (Good, Biometrika 40, 1953, after Turing).
-    pub(super) fn unseen_expected(&self, place: usize) -> u64 {
-        let Some(feature) = self.profile.layout.features.get(place) else { return 0 };
-        let once = self.once.get(place).copied().unwrap_or(0);
-        feature.count_at(&self.profile.counts, UNSEEN).saturating_add(once)
+    /// How many of how many rows are to be expected with a category that was not seen: those of rows that were merged, and one
+    /// for each category that one row had (Good, Biometrika 40, 1953, after Turing).
+    ///
+    /// That is known less well than a share of so many rows: its variance is that of `once + 2 twice` events (Esty, Annals of
+    /// Statistics 11, 1983). So it counts as a share of fewer rows.
+    pub(super) fn unseen_expected(&self, place: usize, rows: u64) -> (u64, u64) {
+        let Some(feature) = self.profile.layout.features.get(place) else { return (0, rows) };
+        let seldom = self.seldom.get(place).copied().unwrap_or_default();
+        let events = feature.count_at(&self.profile.counts, UNSEEN).saturating_add(seldom.once);
+        if events == 0 {
+            return (0, rows);
+        }
+        let worth = events as f64 / (events as f64 + 2.0 * seldom.twice as f64);
+        let counted = (events as f64 * worth).round().max(1.0);
+        (counted as u64, (counted * rows as f64 / events as f64).round() as u64)
     }
 }
 

@@ -40,12 +40,15 @@ pub(super) struct Significance {
     pub(super) p: f64,
 }
 
+/// Rows of the reference and of the window.
+type Pair = (u64, u64);
+
 /// Two samples, in cells that are compared.
 pub(super) struct Compared {
-    frequent: Vec<(u64, u64)>,
+    frequent: Vec<Pair>,
     /// Bins of which few rows are to be expected, as one.
-    rare: (u64, u64),
-    all: (u64, u64),
+    rare: Pair,
+    all: Pair,
 }
 
 impl Compared {
@@ -53,12 +56,11 @@ impl Compared {
     /// that a few rows of training had do not come again, and others come in their place.
     ///
     /// A bin is rare by what both samples have, so that under the hypothesis it does not depend on which sample is which.
-    pub(super) fn new(reference: &[u64], window: &[u64], tail: (u64, u64)) -> Self {
-        let add =
-            |sum: (u64, u64), bin: (u64, u64)| (sum.0.saturating_add(bin.0), sum.1.saturating_add(bin.1));
-        let bins: Vec<(u64, u64)> = reference.iter().copied().zip(window.iter().copied()).collect();
+    pub(super) fn new(reference: &[u64], window: &[u64], tail: Pair) -> Self {
+        let add = |sum: Pair, bin: Pair| (sum.0.saturating_add(bin.0), sum.1.saturating_add(bin.1));
+        let bins: Vec<Pair> = reference.iter().copied().zip(window.iter().copied()).collect();
         let all = bins.iter().copied().fold(tail, add);
-        let (rare, frequent): (Vec<(u64, u64)>, Vec<(u64, u64)>) =
+        let (rare, frequent): (Vec<Pair>, Vec<Pair>) =
             bins.into_iter().partition(|bin| expected(*bin, all) < FEW);
         Self { frequent, rare: rare.into_iter().fold(tail, add), all }
     }
@@ -70,7 +72,7 @@ impl Compared {
 }
 
 /// How many of these rows are to be expected in the smaller sample, if both are alike.
-fn expected(rows: (u64, u64), all: (u64, u64)) -> f64 {
+fn expected(rows: Pair, all: Pair) -> f64 {
     let (reference, window) = (all.0 as f64, all.1 as f64);
     (rows.0 as f64 + rows.1 as f64) * reference.min(window) / (reference + window).max(1.0)
 }
@@ -100,12 +102,12 @@ impl Test {
         if self != Self::KolmogorovSmirnov {
             return self.of(&Compared::new(reference, window, (0, 0)));
         }
-        let bins: Vec<(u64, u64)> = reference.iter().copied().zip(window.iter().copied()).collect();
+        let bins: Vec<Pair> = reference.iter().copied().zip(window.iter().copied()).collect();
         Some(kolmogorov_smirnov(&Shares::of(&bins)?))
     }
 
-    /// The statistic that is chi-squared, and its tail.
-    fn scaled(self, bins: &[(u64, u64)]) -> Significance {
+    /// The statistic that is chi-squared in the limit, and its tail.
+    fn scaled(self, bins: &[Pair]) -> Significance {
         let Some(shares) = Shares::of(bins) else { return Significance { statistic: 0.0, p: 1.0 } };
         let rows = shares.reference * shares.window / (shares.reference + shares.window);
         let statistic = match self {
@@ -114,7 +116,44 @@ impl Test {
             Self::ChiSquared => shares.chi_squared(),
             Self::JensenShannon | Self::KolmogorovSmirnov => 8.0 * shares.jensen_shannon() * rows,
         };
-        Significance { statistic, p: chi_squared(statistic, shares.degrees()) }
+        let degrees = shares.degrees();
+        let inverse: f64 =
+            bins.iter().map(|(p, q)| *p as f64 + *q as f64).filter(|c| *c > 0.0).map(f64::recip).sum();
+        let excess = self.excess(shares.window / (shares.reference + shares.window)) * inverse;
+        let mean = 1.0 + excess / f64::from(degrees.max(1));
+        Significance { statistic, p: chi_squared(statistic / mean, degrees) }
+    }
+
+    /// By how much the mean of the statistic exceeds its degrees of freedom, over the sum of `1 / c`, c being the rows of a bin
+    /// in both samples, where the window has a share of `w` of all rows. Dividing by the mean is Bartlett's correction
+    /// (Proc. R. Soc. A 160, 1937); without it the statistics alarm in 7 to 9 % of windows of a hundred rows instead of 5.
+    ///
+    /// From the Taylor series to the fourth order in `u`, where a bin's shares are `1 + u / w` and `1 - u / (1 - w)` times its
+    /// share of all rows; given its rows `c`, `u` has the moments `v / c`, `v (1 - 2 w) / c^2` and `3 v^2 / c^2` with
+    /// `v = w (1 - w)`. Pearson's has none.
+    fn excess(self, w: f64) -> f64 {
+        let v = w * (1.0 - w);
+        let (a, b) = (1.0 / w, -1.0 / (1.0 - w));
+        // The terms of the series, in the third and fourth power of u.
+        let (cube, fourth) = match self {
+            Self::ChiSquared => (0.0, 0.0),
+            Self::Psi => {
+                let apart = a - b;
+                (-apart * (a * a - b * b) / 2.0, apart * (a.powi(3) - b.powi(3)) / 3.0)
+            }
+            Self::Hellinger => {
+                let (s, t) = (a + b, a * b);
+                let cube = s * t / 4.0 - s.powi(3) / 16.0;
+                let fourth = t * t / 8.0 - 3.0 * s * s * t / 16.0 + 5.0 * s.powi(4) / 128.0;
+                (8.0 * cube, 8.0 * fourth)
+            }
+            Self::JensenShannon | Self::KolmogorovSmirnov => {
+                let middle = f64::midpoint(a, b);
+                let curve = |power: i32| f64::midpoint(a.powi(power), b.powi(power)) - middle.powi(power);
+                (-8.0 * curve(3) / 6.0, 8.0 * curve(4) / 12.0)
+            }
+        };
+        v * (cube * v * (1.0 - 2.0 * w) + fourth * 3.0 * v * v)
     }
 }
 
@@ -193,10 +232,29 @@ mod tests {
         assert!((found.p - 0.515_359_921_002_822_6).abs() < 1e-12);
         let found = Test::JensenShannon.of_ordered(&REFERENCE, &WINDOW).unwrap();
         assert!((found.statistic - 5.331_166_858_862_022).abs() < 1e-12);
-        assert!((found.p - 0.502_092_577_942_154_6).abs() < 1e-12);
+        assert!((chi_squared(found.statistic, 6) - 0.502_092_577_942_154_6).abs() < 1e-12);
+        // A little more by chance than in the limit.
+        assert!((0.502..0.515).contains(&found.p), "{}", found.p);
         // The PSI that 95 % of windows of 200 rows stay below, against 1,000: chi-squared's quantile over the sizes.
         let (psi, rows) = (0.075_549_523_462_463_87, 1_000.0 * 200.0 / 1_200.0);
         assert!((chi_squared(psi * rows, 6) - 0.05).abs() < 1e-9);
+    }
+
+    /// By hand, where the reference is without end: 3/8, 1/2 and 7/16 over the rows to be expected; and for two samples of one
+    /// size, 1/4 for Jensen-Shannon.
+    #[test]
+    fn small_samples_are_corrected_as_the_series_says() {
+        let w = 1e-7;
+        for (test, expected) in [
+            (Test::JensenShannon, 0.375),
+            (Test::Psi, 0.5),
+            (Test::Hellinger, 0.4375),
+            (Test::ChiSquared, 0.0),
+        ] {
+            let found = test.excess(w) * w;
+            assert!((found - expected).abs() < 1e-4, "{test:?} {found}");
+        }
+        assert!((Test::JensenShannon.excess(0.5) / 2.0 - 0.25).abs() < 1e-12);
     }
 
     #[test]

@@ -29,14 +29,21 @@ struct Category {
     fingerprint: u32,
 }
 
+/// How many categories one row had, and how many two: from these follows how many unseen ones are to be expected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Seldom {
+    pub(super) once: u64,
+    pub(super) twice: u64,
+}
+
 /// What is kept of the categories of a feature.
 pub(super) struct Found {
     /// The most frequent, most frequent first, then by name.
     pub(super) names: Box<[Box<str>]>,
     /// The fingerprints of the rest, in order; none where there were too many.
     pub(super) others: Option<Box<[u32]>>,
-    /// How many were seen once.
-    pub(super) once: u64,
+    /// How many were seen once, and twice.
+    pub(super) seldom: Seldom,
 }
 
 impl Frequent {
@@ -62,7 +69,8 @@ impl Frequent {
 
     /// The `most` most frequent, and at most `others` fingerprints of the rest.
     pub(super) fn found(self, most: usize, others: usize) -> Found {
-        let once = self.counts.values().filter(|count| **count == 1).count() as u64;
+        let of = |times: u64| self.counts.values().filter(|count| **count == times).count() as u64;
+        let seldom = Seldom { once: of(1), twice: of(2) };
         let mut ranked: Vec<(Category, u64)> = self.counts.into_iter().collect();
         ranked.sort_unstable_by(|(a, more), (b, less)| less.cmp(more).then_with(|| a.name.cmp(&b.name)));
         let (mut names, mut rest) = (Vec::new(), Vec::new());
@@ -75,7 +83,11 @@ impl Frequent {
         rest.sort_unstable();
         rest.dedup();
         let told = !self.forgot && rest.len() <= others;
-        Found { names: names.into(), others: told.then(|| rest.into()), once: if told { once } else { 0 } }
+        Found {
+            names: names.into(),
+            others: told.then(|| rest.into()),
+            seldom: if told { seldom } else { Seldom::default() },
+        }
     }
 }
 
@@ -123,7 +135,7 @@ mod tests {
         }
         let found = frequent.found(256, 4_096);
         assert_eq!(&*found.names[0], "often");
-        assert_eq!((found.names.len(), found.others, found.once), (256, None, 0));
+        assert_eq!((found.names.len(), found.others, found.seldom), (256, None, Seldom::default()));
     }
 
     #[test]
@@ -136,8 +148,8 @@ mod tests {
             frequent.found(10, 4_096)
         };
         let (there, back) = (count(&mut texts.iter()), count(&mut texts.iter().rev()));
-        assert_eq!((&there.names, &there.others, there.once), (&back.names, &back.others, back.once));
-        assert_eq!((there.others.map(|others| others.len()), there.once), (Some(490), 72));
+        assert_eq!((&there.names, &there.others, there.seldom), (&back.names, &back.others, back.seldom));
+        assert_eq!((there.others.map(|others| others.len()), there.seldom.once), (Some(490), 72));
     }
 
     #[test]

@@ -12,6 +12,7 @@ use super::layout::{
 };
 use super::profile::Profile;
 use super::reference::ReferenceProfile;
+use super::sketch::Seldom;
 
 /// The only form so far.
 const SCHEMA: u32 = 1;
@@ -48,6 +49,8 @@ struct WrittenFeature {
     others: Option<Vec<u32>>,
     #[serde(default, skip_serializing_if = "is_zero")]
     seen_once: u64,
+    #[serde(default, skip_serializing_if = "is_zero")]
+    seen_twice: u64,
     #[serde(default)]
     missing: u64,
     #[serde(default, skip_serializing_if = "is_zero")]
@@ -63,14 +66,14 @@ fn is_zero(count: &u64) -> bool {
 
 impl From<ReferenceProfile> for WrittenProfile {
     fn from(reference: ReferenceProfile) -> Self {
-        let ReferenceProfile { profile, once } = reference;
-        let written = |(feature, once): (&Feature, &u64)| written(feature, &profile.counts, *once);
-        let features = profile.layout.features.iter().zip(&once).map(written).collect();
+        let ReferenceProfile { profile, seldom } = reference;
+        let written = |(feature, seldom): (&Feature, &Seldom)| written(feature, &profile.counts, *seldom);
+        let features = profile.layout.features.iter().zip(&seldom).map(written).collect();
         Self { schema: SCHEMA, rows: profile.rows, features, unknown: BTreeMap::new() }
     }
 }
 
-fn written(feature: &Feature, counts: &[u64], once: u64) -> WrittenFeature {
+fn written(feature: &Feature, counts: &[u64], seldom: Seldom) -> WrittenFeature {
     let bins = feature.bins_of(counts).to_vec();
     let mut written = WrittenFeature {
         name: feature.name.to_string(),
@@ -80,7 +83,8 @@ fn written(feature: &Feature, counts: &[u64], once: u64) -> WrittenFeature {
         counts: bins,
         other: 0,
         others: None,
-        seen_once: once,
+        seen_once: seldom.once,
+        seen_twice: seldom.twice,
         missing: feature.count_at(counts, MISSING),
         unseen: feature.count_at(counts, UNSEEN),
         unknown: BTreeMap::new(),
@@ -115,10 +119,10 @@ impl TryFrom<WrittenProfile> for ReferenceProfile {
         }
         check_names(features.iter().map(|feature| &*feature.name))
             .map_err(|feature| InvalidProfile::Name { feature })?;
-        let (mut layout, mut counts, mut once) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut layout, mut counts, mut seldom) = (Vec::new(), Vec::new(), Vec::new());
         for feature in features {
             let name: Box<str> = feature.name.as_str().into();
-            once.push(feature.seen_once.min(rows));
+            seldom.push(Seldom { once: feature.seen_once.min(rows), twice: feature.seen_twice.min(rows) });
             let (bins, slots) = feature
                 .checked(rows)
                 .map_err(|problem| InvalidProfile::Feature { feature: name.to_string(), problem })?;
@@ -126,7 +130,7 @@ impl TryFrom<WrittenProfile> for ReferenceProfile {
             layout.push((name, bins));
         }
         let profile = Profile { layout: Layout::new(layout), counts: counts.into(), rows };
-        Ok(Self::new(profile, once.into()))
+        Ok(Self::new(profile, seldom.into()))
     }
 }
 
@@ -145,7 +149,7 @@ impl WrittenFeature {
         slots.extend(&self.counts);
         let bins = match (self.edges, self.categories) {
             (Some(edges), None) => {
-                if self.other != 0 || self.others.is_some() || self.seen_once != 0 {
+                if self.other != 0 || self.others.is_some() || self.seen_once != 0 || self.seen_twice != 0 {
                     return Err("has numbers, and others as only categories have".to_owned());
                 }
                 Bins::Numeric(checked_edges(edges, self.counts.len())?)
