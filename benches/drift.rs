@@ -174,8 +174,10 @@ struct Rule {
     /// Whether its error is as stated: ours.
     held: bool,
     feature: &'static str,
-    alarms: Box<dyn Fn(&ReferenceProfile, &Profile) -> bool>,
+    alarms: Alarms,
 }
+
+type Alarms = Box<dyn Fn(&ReferenceProfile, &Profile) -> bool>;
 
 fn rules() -> Vec<Rule> {
     let ours = |name, test, feature: &'static str, what| {
@@ -395,7 +397,7 @@ fn run_length(make: fn() -> Box<dyn Detector>, most: u64) -> (u64, u64) {
 /// A stream in which inputs shift, and what they mean does not: chunks of 5,000 rows, the second half shifted.
 fn estimated(report: &mut Report, failures: &mut Vec<String>) {
     const CHUNK: u64 = 5_000;
-    let (chunks, streams) = if quick() { (10, 2) } else { (20, 10) };
+    let (chunks, streams) = if quick() { (10, 8) } else { (20, 10) };
     let (mut off, mut oracle, mut naive) = (Vec::new(), Vec::new(), Vec::new());
     let (mut inside, mut alarms, mut right) = (0, [0; 2], 0.0);
     for stream in 0..streams {

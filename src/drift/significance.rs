@@ -99,11 +99,10 @@ impl Test {
 
     /// Of numbers, whose bins have an order. Nothing where a sample is empty.
     pub(super) fn of_ordered(self, reference: &[u64], window: &[u64]) -> Option<Significance> {
-        if self != Self::KolmogorovSmirnov {
-            return self.of(&Compared::new(reference, window, (0, 0)));
-        }
         let bins: Vec<Pair> = reference.iter().copied().zip(window.iter().copied()).collect();
-        Some(kolmogorov_smirnov(&Shares::of(&bins)?))
+        let ordered =
+            (self == Self::KolmogorovSmirnov).then(|| kolmogorov_smirnov(&Shares::of(&bins)?)).flatten();
+        ordered.or_else(|| self.of(&Compared::new(reference, window, (0, 0))))
     }
 
     /// The statistic that is chi-squared in the limit, and its tail.
@@ -158,20 +157,22 @@ impl Test {
 }
 
 /// The statistic `D sqrt(n m / (n + m))`, in the limit the largest distance from 0 of a Brownian bridge: at the edges of the
-/// bins, not everywhere, so that few bins do not make the test timid.
-fn kolmogorov_smirnov(shares: &Shares<'_>) -> Significance {
+/// bins, not everywhere, so that few bins do not make the test timid. Nothing where nearly all rows are in one bin: then
+/// there is no order to look at.
+fn kolmogorov_smirnov(shares: &Shares<'_>) -> Option<Significance> {
     let rows = shares.reference * shares.window / (shares.reference + shares.window);
     let statistic = shares.kolmogorov_smirnov() * rows.sqrt();
-    Significance { statistic, p: bridge(&shares.cuts(), statistic) }
+    Some(Significance { statistic, p: bridge(&shares.cuts(), statistic)? })
 }
 
 /// How likely a Brownian bridge is to be further than `limit` from 0 at one of the moments `cuts`, which lie in order
-/// between 0 and 1: its density, with what has gone further taken away, is carried from cut to cut on a grid.
-fn bridge(cuts: &[f64], limit: f64) -> f64 {
+/// between 0 and 1: its density, with what has gone further taken away, is carried from cut to cut on a grid. Nothing where all
+/// cuts are too near an end.
+fn bridge(cuts: &[f64], limit: f64) -> Option<f64> {
     const POINTS: usize = 64;
     const STEP_MIN: f64 = 0.004;
     if limit <= 0.0 {
-        return 1.0;
+        return Some(1.0);
     }
     // The bridge is a walk that ends at 0; beyond four standard deviations it does not come.
     let (reach, spacing) = (limit.min(2.5), 2.0 * limit.min(2.5) / POINTS as f64);
@@ -204,7 +205,7 @@ fn bridge(cuts: &[f64], limit: f64) -> f64 {
         });
         now = cut;
     }
-    let Some(density) = density else { return 1.0 };
+    let density = density?;
     let home = density.iter().enumerate().map(|(point, density)| density * normal(at(point), 1.0 - now));
     let stayed = home.sum::<f64>() * spacing * (2.0 * std::f64::consts::PI).sqrt();
     // Where nearly all stay, the sum says no more than rounding; the bound over cuts apart does.
@@ -213,7 +214,8 @@ fn bridge(cuts: &[f64], limit: f64) -> f64 {
         .map(|cut| (cut * (1.0 - cut)).max(1e-12))
         .map(|variance| super::tail::chi_squared(limit * limit / variance, 1))
         .sum();
-    if bound < 1e-4 { bound } else { (1.0 - stayed).clamp(bound / cuts.len().max(1) as f64, bound.min(1.0)) }
+    let least = bound / cuts.len().max(1) as f64;
+    Some(if bound < 1e-4 { bound } else { (1.0 - stayed).min(bound).clamp(least.min(1.0), 1.0) })
 }
 
 #[cfg(test)]
@@ -264,6 +266,8 @@ mod tests {
         // A constant that becomes another.
         let found = Test::JensenShannon.of_ordered(&[0, 10_000, 0], &[0, 0, 100]).unwrap();
         assert!(found.p < 1e-50, "{}", found.p);
+        let found = Test::KolmogorovSmirnov.of_ordered(&[0, 10_000_000, 0], &[0, 0, 100]).unwrap();
+        assert!(found.p < 1e-50, "{}", found.p);
         let same = Test::JensenShannon.of_ordered(&[0, 10_000, 0], &[0, 100, 0]).unwrap();
         assert_eq!(same.p, 1.0);
     }
@@ -277,7 +281,7 @@ mod tests {
         {
             // Between cuts a bridge goes some 0.58 steps further (Siegmund 1985).
             let shifted: f64 = limit - 0.5826 / 200_f64.sqrt();
-            let found = bridge(&cuts, shifted);
+            let found = bridge(&cuts, shifted).unwrap();
             assert!((found / expected - 1.0).abs() < 0.06, "{limit}: {found} {expected}");
         }
     }
@@ -287,7 +291,7 @@ mod tests {
     fn at_one_cut_the_bridge_is_normal() {
         for (cut, limit) in [(0.5, 0.98), (0.2, 0.5), (0.9, 0.4)] {
             let expected = chi_squared(limit * limit / (cut * (1.0 - cut)), 1);
-            let found = bridge(&[cut], limit);
+            let found = bridge(&[cut], limit).unwrap();
             assert!((found - expected).abs() < 2e-3, "{found} {expected}");
         }
     }
