@@ -305,6 +305,8 @@ struct Watcher {
     make: fn() -> Box<dyn Detector>,
     /// Median delays of river 0.26.1 (of the paper's formula for e-SR) from 10 % to 12, 15 and 20 %.
     river: [&'static str; 3],
+    /// How far apart its false alarms are, or how many there are in 60,000 values.
+    apart: &'static str,
 }
 
 fn detectors(report: &mut Report, failures: &mut Vec<String>) {
@@ -313,15 +315,27 @@ fn detectors(report: &mut Report, failures: &mut Vec<String>) {
             name: "e-SR, run length 10,000",
             make: || Box::new(ShiryaevRoberts::above(0.1, 1e4)),
             river: ["923", "282", "110"],
+            apart: "11,417",
         },
-        Watcher { name: "ADWIN", make: || Box::new(Adwin::new()), river: ["miss", "1912", "440"] },
+        Watcher {
+            name: "ADWIN",
+            make: || Box::new(Adwin::new()),
+            river: ["miss", "1912", "440"],
+            apart: "0 in 60k",
+        },
         Watcher {
             name: "Page-Hinkley",
             make: || Box::new(PageHinkley::default()),
             river: ["3042", "1853", "632"],
+            apart: "1 in 60k",
         },
-        Watcher { name: "DDM", make: || Box::new(Ddm::new()), river: ["930", "386", "244"] },
-        Watcher { name: "HDDM-A", make: || Box::new(HddmA::new()), river: ["miss", "1503", "483"] },
+        Watcher { name: "DDM", make: || Box::new(Ddm::new()), river: ["930", "386", "244"], apart: "untold" },
+        Watcher {
+            name: "HDDM-A",
+            make: || Box::new(HddmA::new()),
+            river: ["miss", "1503", "483"],
+            apart: "~0",
+        },
     ];
     let (runs, lengths) = if quick() { (60, 60) } else { (400, 400) };
     println!(
@@ -368,7 +382,7 @@ fn detectors(report: &mut Report, failures: &mut Vec<String>) {
             (values, alarms) => format!("{:.0} ({alarms} alarms)", values as f64 / alarms as f64),
         };
         let early = f64::from(early) / (3.0 * runs as f64);
-        println!("{:<26} {} {early:>14.2} {shown:>20}", watcher.name, cells.join(" "));
+        println!("{:<26} {} {early:>14.2} {shown:>20} ({})", watcher.name, cells.join(" "), watcher.apart);
         if watcher.name.starts_with("e-SR") {
             let average = length.0 as f64 / length.1.max(1) as f64;
             report.figure("e_sr_run_length", average);

@@ -22,7 +22,7 @@
 //!
 //! # How sure
 //!
-//! A fixed threshold on a distance is wrong: of windows of 100 rows without any drift, 38 % have a PSI above 0.1. Tests here
+//! A fixed threshold on a distance is wrong: of windows of 100 rows without any drift, some 40 % have a PSI above 0.1. Tests here
 //! know both sample sizes, and a verdict needs both a small p-value and an effect that matters. A p-value is for one look.
 //! Whoever compares a window every hour looks 8,760 times a year, and for what is watched without an end the detectors of
 //! [`detect`] say how often they are wrong. Rows are taken to be independent: a thousand rows of one user are not a

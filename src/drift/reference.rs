@@ -35,8 +35,10 @@ use super::written::WrittenProfile;
 ///
 /// By serde, for a manifest's `profile`; `examples/publish_sklearn.py` writes it from Python.
 ///
-/// ```json
-/// {
+/// ```
+/// use switchback::drift::ReferenceProfile;
+///
+/// let written = r#"{
 ///   "schema": 1,
 ///   "rows": 1000,
 ///   "features": [
@@ -44,7 +46,10 @@ use super::written::WrittenProfile;
 ///     {"name": "carrier", "type": "category", "categories": ["UA", "B6"], "counts": [600, 380],
 ///      "other": 20, "others": [12, 408723], "seen_once": 3, "seen_twice": 1, "missing": 0}
 ///   ]
-/// }
+/// }"#;
+/// let reference: ReferenceProfile = serde_json::from_str(written)?;
+/// assert_eq!(reference.rows(), 1_000);
+/// # Ok::<(), serde_json::Error>(())
 /// ```
 ///
 /// Of numbers there is one edge more than counts, at most 65, from low to high: a bin holds its lower edge and not its

@@ -1,10 +1,8 @@
 //! Profiles from rows to tables.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use super::*;
-use crate::clock::Timestamp;
 use proptest::prelude::*;
 
 /// A cell that owns its text.
@@ -334,56 +332,6 @@ fn a_table_reads_as_a_table() {
 }
 
 #[test]
-fn a_manifest_written_by_python_holds_a_reference() {
-    let text = include_str!("../../tests/repository/late/1/manifest.json");
-    let manifest: serde_json::Value = serde_json::from_str(text).unwrap();
-    let reference: ReferenceProfile = serde_json::from_value(manifest["profile"].clone()).unwrap();
-    assert_eq!(reference.rows(), 10_823);
-    assert_eq!(reference.names().collect::<Vec<_>>(), ["dep_delay", "distance"]);
-    assert_eq!(reference.counted().bins("distance").unwrap()[..3], [981, 1_164, 994]);
-    let mut profile = reference.profile();
-    profile.record(&[Cell::from(-7.0), Cell::from(4_983.0)]).unwrap();
-    assert_eq!(profile.bins("dep_delay").unwrap()[1], 1);
-    assert_eq!(profile.bins("distance").unwrap()[9], 1);
-}
-
-#[test]
-fn what_is_no_profile_is_refused_and_says_what_is_wrong() {
-    let feature = |rest: &str| format!("{{\"rows\": 3, \"features\": [{{\"name\": \"x\", {rest}}}]}}");
-    let cases = [
-        ("{\"schema\": 2, \"rows\": 3, \"features\": [], \"new\": 1}".to_owned(), "schema 2"),
-        ("{\"rows\": 3, \"features\": [], \"rwos\": 1}".to_owned(), "no `rwos`"),
-        ("{\"rows\": 3, \"features\": []}".to_owned(), "0 features"),
-        (
-            "{\"rows\": 9007199254740993, \"features\": [{\"name\": \"x\", \"counts\": []}]}".to_owned(),
-            "2^53",
-        ),
-        (feature("\"counts\": [3]"), "either `edges` or `categories`"),
-        (feature("\"edges\": [0, 1], \"categories\": [], \"counts\": [3]"), "either `edges` or `categories`"),
-        (feature("\"edges\": [0, 1, 2], \"counts\": [3]"), "3 edges for 1 counts"),
-        (feature("\"edges\": [1, 1], \"counts\": [3]"), "from low to high"),
-        (feature("\"edges\": [-1e308, 1e308], \"counts\": [3]"), "from low to high"),
-        (feature("\"edges\": [0, 1], \"counts\": [2]"), "do not add up to the 3 rows"),
-        (feature("\"edges\": [0, 1], \"counts\": [18446744073709551615], \"missing\": 4"), "do not add up"),
-        (feature("\"edges\": [0, 1], \"counts\": [3], \"type\": \"category\""), "another type"),
-        (feature("\"edges\": [0, 1], \"counts\": [3], \"egdes\": 1"), "`egdes`"),
-        (feature("\"edges\": [0, 1], \"counts\": [2], \"other\": 1"), "as only categories have"),
-        (feature("\"categories\": [\"a\", \"a\"], \"counts\": [1, 2]"), "there twice"),
-        (feature("\"categories\": [\"a\"], \"counts\": [1, 2]"), "1 categories for 2 counts"),
-        (
-            "{\"rows\": 0, \"features\": [{\"name\": \"x\", \"edges\": [0, 1], \"counts\": [0]}, \
-             {\"name\": \"x\", \"edges\": [0, 1], \"counts\": [0]}]}"
-                .to_owned(),
-            "`x` of a feature is empty, too long or there twice",
-        ),
-    ];
-    for (text, expected) in cases {
-        let error = serde_json::from_str::<ReferenceProfile>(&text).unwrap_err().to_string();
-        assert!(error.contains(expected), "{expected}: {error}");
-    }
-}
-
-#[test]
 fn builders_refuse_what_makes_no_profile() {
     let none: [[Cell<'_>; 1]; 0] = [];
     let one = ReferenceProfile::builder().numeric("x");
@@ -396,43 +344,6 @@ fn builders_refuse_what_makes_no_profile() {
     assert_eq!(empty, BuildProfileError::Features { found: 0 });
     let missing = one.build_from([[Cell::Missing]]).unwrap();
     assert_eq!(missing.counted().missing("x"), Some(1));
-}
-
-#[test]
-fn windows_of_time_follow_one_another_and_a_gap_is_empty_ones() {
-    let reference = of_numbers(numbers(1_000));
-    let mut windows = WindowedProfile::new(reference, WindowSize::Span(Duration::from_secs(60)));
-    let pass = |windows: &mut WindowedProfile, minute: u64, plus: f64| {
-        let at = Timestamp::from_unix_seconds(60 * minute + 1);
-        numbers(200).for_each(|x| windows.record(at, &[Cell::Number(x + plus)]).unwrap());
-    };
-    pass(&mut windows, 10, 0.0);
-    assert!(windows.against_training(&Options::default()).is_none());
-    pass(&mut windows, 11, 0.0);
-    assert!(!windows.against_training(&Options::default()).unwrap().any());
-    assert!(windows.against_previous(&Options::default()).is_none());
-    pass(&mut windows, 12, 400.0);
-    assert!(!windows.against_previous(&Options::default()).unwrap().any());
-    windows.advance(Timestamp::from_unix_seconds(60 * 13));
-    assert!(windows.against_training(&Options::default()).unwrap().any());
-    assert!(windows.against_previous(&Options::default()).unwrap().any());
-    windows.advance(Timestamp::from_unix_seconds(60 * 1_000));
-    assert_eq!(windows.last().unwrap().rows(), 0);
-    let table = windows.against_training(&Options::default()).unwrap();
-    assert!(table.rows().iter().all(|row| row.verdict == Verdict::TooFew));
-}
-
-#[test]
-fn windows_of_rows_close_with_the_merge_that_fills_them() {
-    let reference = of_numbers(numbers(1_000));
-    let drained = window(&reference, numbers(70));
-    let mut windows = WindowedProfile::new(reference, WindowSize::Rows(100));
-    windows.merge(Timestamp::default(), &drained).unwrap();
-    assert_eq!((windows.filling().rows(), windows.last().map(Profile::rows)), (70, None));
-    windows.merge(Timestamp::default(), &drained).unwrap();
-    assert_eq!((windows.filling().rows(), windows.last().map(Profile::rows)), (0, Some(140)));
-    let stranger = of_numbers(numbers(7));
-    assert!(windows.merge(Timestamp::default(), stranger.counted()).is_err());
 }
 
 #[test]

@@ -168,3 +168,55 @@ impl WindowedProfile {
         compare_windows(&others, hour, options).ok()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn numbers(count: u32) -> impl Iterator<Item = f64> + Clone {
+        (0..count).map(|n| f64::from(n.wrapping_mul(7_919) % 1_000))
+    }
+
+    fn of_numbers(count: u32) -> ReferenceProfile {
+        let rows = numbers(count).map(|x| [Cell::Number(x)]);
+        ReferenceProfile::builder().numeric("x").build_from(rows).unwrap()
+    }
+
+    #[test]
+    fn windows_of_time_follow_one_another_and_a_gap_is_empty_ones() {
+        let reference = of_numbers(1_000);
+        let mut windows = WindowedProfile::new(reference, WindowSize::Span(Duration::from_secs(60)));
+        let pass = |windows: &mut WindowedProfile, minute: u64, plus: f64| {
+            let at = Timestamp::from_unix_seconds(60 * minute + 1);
+            numbers(200).for_each(|x| windows.record(at, &[Cell::Number(x + plus)]).unwrap());
+        };
+        pass(&mut windows, 10, 0.0);
+        assert!(windows.against_training(&Options::default()).is_none());
+        pass(&mut windows, 11, 0.0);
+        assert!(!windows.against_training(&Options::default()).unwrap().any());
+        assert!(windows.against_previous(&Options::default()).is_none());
+        pass(&mut windows, 12, 400.0);
+        assert!(!windows.against_previous(&Options::default()).unwrap().any());
+        windows.advance(Timestamp::from_unix_seconds(60 * 13));
+        assert!(windows.against_training(&Options::default()).unwrap().any());
+        assert!(windows.against_previous(&Options::default()).unwrap().any());
+        windows.advance(Timestamp::from_unix_seconds(60 * 1_000));
+        assert_eq!(windows.last().unwrap().rows(), 0);
+        let table = windows.against_training(&Options::default()).unwrap();
+        assert!(table.rows().iter().all(|row| row.verdict == crate::drift::Verdict::TooFew));
+    }
+
+    #[test]
+    fn windows_of_rows_close_with_the_merge_that_fills_them() {
+        let reference = of_numbers(1_000);
+        let mut drained = reference.profile();
+        numbers(70).for_each(|x| drained.record(&[Cell::Number(x)]).unwrap());
+        let mut windows = WindowedProfile::new(reference, WindowSize::Rows(100));
+        windows.merge(Timestamp::default(), &drained).unwrap();
+        assert_eq!((windows.filling().rows(), windows.last().map(Profile::rows)), (70, None));
+        windows.merge(Timestamp::default(), &drained).unwrap();
+        assert_eq!((windows.filling().rows(), windows.last().map(Profile::rows)), (0, Some(140)));
+        let stranger = of_numbers(7);
+        assert!(windows.merge(Timestamp::default(), stranger.counted()).is_err());
+    }
+}

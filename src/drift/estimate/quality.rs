@@ -7,8 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::calibration::{Calibration, Step};
 
 /// Estimates the quality of a binary model from its scores alone: confidence-based performance estimation, CBPE (NannyML
-/// 0.13; Białek, Kuberski, Perrakis & Bifet, "Estimating model performance under covariate shift without labels", arXiv
-/// 2401.08348, section 3.2). A score that means p is p of a true positive and 1 - p of a false one where the answer was yes,
+/// 0.13; "Estimating model performance under covariate shift without labels", arXiv 2401.08348). A score that means p is p of a true positive and 1 - p of a false one where the answer was yes,
 /// and p of a false negative and 1 - p of a true one where it was no.
 ///
 /// **Valid under covariate shift only**; see the [module](super).
