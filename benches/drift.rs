@@ -3,8 +3,8 @@
 //! `cargo bench --bench drift`, and `-- --quick` for a short figure. Everything but the times follows from a seed.
 //!
 //! Ends with an error where a test raises more false alarms than it says, where one never sees anything, or where the
-//! detector with a guaranteed run length does not keep it. Power stands in the row of every figure of false alarms: a test
-//! that never fires has none.
+//! detector with a guaranteed run length does not keep it. Power stands in the row of every figure of false alarms: a
+//! test that never fires has none.
 
 #![expect(clippy::unwrap_used, reason = "a bench that cannot go on is to stop")]
 
@@ -416,8 +416,7 @@ fn estimated(report: &mut Report, failures: &mut Vec<String>) {
     let (mut inside, mut alarms, mut right) = (0, [0; 2], 0.0);
     for stream in 0..streams {
         let mut chance = Chance(500 + stream);
-        // What the model says is not calibrated: the truth has another slope. Right in some 93 % of all cases, as in the
-        // data set of car loans that NannyML shows.
+        // What the model says is not calibrated: the truth has another slope. It is right in some 93 % of all cases.
         let mut row = |shift: f64| {
             let x = chance.normal() * 4.0 + shift;
             let (score, truth) = (1.0 / (1.0 + (-x).exp()), 1.0 / (1.0 + (0.3 - 1.7 * x).exp()));

@@ -55,16 +55,16 @@ impl ProfileBuilder {
     /// Into how many bins of as many rows each the numbers of a feature go, 2 to 62. 10 unless told: shifts of a whole
     /// distribution show in as few, a window of 100 rows still has ten in each, and most other tools count so.
     ///
-    /// Fewer come of it where many rows share a value: that gets a bin of its own, and where it is the lowest or highest
-    /// so does what lies beyond.
+    /// Fewer come of it where many rows share a value: that gets a bin of its own, and where it is the lowest or
+    /// highest so does what lies beyond.
     #[must_use]
     pub fn bins(mut self, bins: usize) -> Self {
         self.bins = bins.clamp(2, BINS_ASKED_MAX);
         self
     }
 
-    /// How many categories of a feature are told apart, the most frequent; all others are one. At most 256, and that unless
-    /// told.
+    /// How many categories of a feature are told apart, the most frequent; all others are one. At most 256, and that
+    /// unless told.
     #[must_use]
     pub fn categories(mut self, categories: usize) -> Self {
         self.categories = categories.min(CATEGORIES_MAX);

@@ -34,15 +34,15 @@ pub struct Options {
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Control {
-    /// That any feature is said to have drifted that has not, whatever features have to do with each other: each is tested
-    /// with an equal part of it (Bonferroni). The default, since an alarm wakes somebody.
+    /// That any feature is said to have drifted that has not, whatever features have to do with each other: each is
+    /// tested with an equal part of it (Bonferroni). The default, since an alarm wakes somebody.
     #[default]
     Bonferroni,
-    /// The share of those said to have drifted that have not, on average, where features are independent or rise together
-    /// (Benjamini & Hochberg, J. R. Stat. Soc. B 57, 1995). Sees more, where many drift.
+    /// The share of those said to have drifted that have not, on average, where features are independent or rise
+    /// together (Benjamini & Hochberg, J. R. Stat. Soc. B 57, 1995). Sees more, where many drift.
     BenjaminiHochberg,
-    /// The same, whatever features have to do with each other, from the e-values that p-values can be turned into (Wang &
-    /// Ramdas, J. R. Stat. Soc. B 84, 2022). Sees less.
+    /// The same, whatever features have to do with each other, from the e-values that p-values can be turned into (Wang
+    /// & Ramdas, J. R. Stat. Soc. B 84, 2022). Sees less.
     EBenjaminiHochberg,
     /// Each feature's own. With a hundred features there is always an alarm.
     PerFeature,
@@ -56,8 +56,8 @@ impl Options {
         self
     }
 
-    /// The error of one comparison, of which [`Control`] says what it is of. 0.01 unless told. A window that is compared
-    /// each hour is compared 8,760 times a year: divide what you can live with by that.
+    /// The error of one comparison, of which [`Control`] says what it is of. 0.01 unless told. A window that is
+    /// compared each hour is compared 8,760 times a year: divide what you can live with by that.
     #[must_use]
     pub fn alpha(mut self, alpha: f64) -> Self {
         self.alpha = alpha.clamp(0.0, 1.0);
@@ -71,24 +71,24 @@ impl Options {
         self
     }
 
-    /// The Jensen-Shannon distance below which a drift is [`Slight`](Verdict::Slight), however sure it is: with enough rows
-    /// everything has drifted. 0.1 unless told, a PSI of about 0.08: what most tools call a drift.
+    /// The Jensen-Shannon distance below which a drift is [`Slight`](Verdict::Slight), however sure it is: with enough
+    /// rows everything has drifted. 0.1 unless told, a PSI of about 0.08: what most tools call a drift.
     #[must_use]
     pub fn minimum_effect(mut self, distance: f64) -> Self {
         self.minimum_effect = distance;
         self
     }
 
-    /// The same for missing values and unseen categories, as a change of their share. 0.01 unless told: a hundredth of all
-    /// rows.
+    /// The same for missing values and unseen categories, as a change of their share. 0.01 unless told: a hundredth of
+    /// all rows.
     #[must_use]
     pub fn minimum_share(mut self, change: f64) -> Self {
         self.minimum_share = change;
         self
     }
 
-    /// How many rows a window and its reference have at least, for a verdict. 50 unless told: five in each of ten bins, below
-    /// which no statistic here keeps to its error.
+    /// How many rows a window and its reference have at least, for a verdict. 50 unless told: five in each of ten
+    /// bins, the fewest that a statistic is taken to be nearly normal with.
     #[must_use]
     pub fn minimum_rows(mut self, rows: u64) -> Self {
         self.minimum_rows = rows;
@@ -201,7 +201,8 @@ impl Sides<'_> {
         self.row(What::Distribution, rows, (statistic, found.map(|found| found.p)), effect, distances)
     }
 
-    /// Nothing where none is missing: such a test can find nothing, and need not be paid for (Tarone, Biometrics 46, 1990).
+    /// Nothing where none is missing: such a test can find nothing, and need not be paid for (Tarone, Biometrics 46,
+    /// 1990).
     fn missing(&self) -> Option<DriftRow> {
         let of = |profile: &Profile| self.feature.count_at(&profile.counts, MISSING);
         let rows = self.before.rows();
@@ -291,8 +292,8 @@ impl Control {
     }
 }
 
-/// The e-value that a p-value is worth: `(1 - p + p ln p) / (p ln(p)^2)`, the mean of `k p^(k-1)` over k (Vovk & Wang, Annals
-/// of Statistics 49, 2021, section 2). At most 1 on average where the p-value is uniform.
+/// The e-value that a p-value is worth: `(1 - p + p ln p) / (p ln(p)^2)`, the mean of `k p^(k-1)` over k (Vovk & Wang,
+/// Annals of Statistics 49, 2021, section 2). At most 1 on average where the p-value is uniform.
 fn calibrated(p: f64) -> EValue {
     // Near 1 the formula is 0/0, and its limit 1/2.
     if p > 0.999_9 {

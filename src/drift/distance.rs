@@ -11,12 +11,12 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Distances {
-    /// The population stability index, `sum (q - p) ln(q / p)` (Siddiqi, "Credit risk scorecards", 2006). Bankers call 0.1
-    /// a shift and 0.25 a large one, whatever the number of rows, which is wrong for few. An empty bin counts as half a row,
-    /// where that is finite only so.
+    /// The population stability index, `sum (q - p) ln(q / p)` (Siddiqi, "Credit risk scorecards", 2006). Bankers call
+    /// 0.1 a shift and 0.25 a large one, whatever the number of rows, which is wrong for few. An empty bin counts as
+    /// half a row, where that is finite only so.
     pub psi: f64,
-    /// The Jensen-Shannon divergence in nats, `H((p + q) / 2) - (H(p) + H(q)) / 2`, from 0 to ln 2 (Lin, IEEE Trans. Inf.
-    /// Theory 37, 1991).
+    /// The Jensen-Shannon divergence in nats, `H((p + q) / 2) - (H(p) + H(q)) / 2`, from 0 to ln 2 (Lin, IEEE Trans.
+    /// Inf. Theory 37, 1991).
     pub jensen_shannon: f64,
     /// The Hellinger distance, `sqrt(1 - sum sqrt(p q))`, from 0 to 1.
     pub hellinger: f64,
@@ -28,8 +28,8 @@ pub struct Distances {
     /// without bins. Numbers only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kolmogorov_smirnov: Option<f64>,
-    /// The Wasserstein-1 distance with each bin's rows at its middle, in the unit of the feature: by how much a row has moved
-    /// on average. Numbers only.
+    /// The Wasserstein-1 distance with each bin's rows at its middle, in the unit of the feature: by how much a row has
+    /// moved on average. Numbers only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub wasserstein: Option<f64>,
     /// Pearson's statistic of the table of two rows.
@@ -39,8 +39,8 @@ pub struct Distances {
 }
 
 impl Distances {
-    /// Between two samples counted in the same bins; what one has more of is passed over. `centres` are the middles of the
-    /// bins where they are in order, as those of numbers are. Nothing where a sample is empty.
+    /// Between two samples counted in the same bins; what one has more of is passed over. `centres` are the middles of
+    /// the bins where they are in order, as those of numbers are. Nothing where a sample is empty.
     pub fn between(reference: &[u64], window: &[u64], centres: Option<&[f64]>) -> Option<Self> {
         let bins: Vec<(u64, u64)> = reference.iter().copied().zip(window.iter().copied()).collect();
         let shares = Shares::of(&bins)?;
@@ -57,8 +57,8 @@ impl Distances {
         })
     }
 
-    /// The square root of the divergence: a distance in the sense of the word, from 0 to 0.833. A distance of 0.1 is a PSI
-    /// of about 0.08.
+    /// The square root of the divergence: a distance in the sense of the word, from 0 to 0.833. A distance of 0.1 is a
+    /// PSI of about 0.08.
     pub fn jensen_shannon_distance(&self) -> f64 {
         self.jensen_shannon.max(0.0).sqrt()
     }
@@ -176,7 +176,8 @@ mod tests {
         assert!((found - expected).abs() < 1e-14 + 1e-13 * expected.abs(), "{found} {expected}");
     }
 
-    /// SciPy 1.17.1: `jensenshannon` (squared), `chi2_contingency`; PSI, Hellinger and the rest by NumPy from the formulas.
+    /// SciPy 1.17.1: `jensenshannon` (squared), `chi2_contingency`; PSI, Hellinger and the rest by NumPy from the
+    /// formulas.
     #[test]
     fn distances_are_those_of_scipy() {
         let (reference, window) = ([100, 200, 300, 200, 100, 60, 40], [20, 45, 50, 50, 20, 10, 5]);

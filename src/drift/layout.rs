@@ -22,8 +22,8 @@ pub(super) const MISSING: usize = 0;
 pub(super) const UNSEEN: usize = 1;
 pub(super) const FIRST_BIN: usize = 2;
 
-/// Features, and where each is counted. Frozen when a reference is made; shared by every profile that is counted against
-/// it.
+/// Features, and where each is counted. Frozen when a reference is made; shared by every profile that is counted
+/// against it.
 #[derive(Debug, PartialEq)]
 pub(super) struct Layout {
     pub(super) features: Box<[Feature]>,
@@ -118,8 +118,8 @@ impl Bins {
     }
 }
 
-/// Edges from low to high, one more than there are bins. A bin holds its lower edge and not its upper one; the outermost
-/// bins also hold what lies beyond them.
+/// Edges from low to high, one more than there are bins. A bin holds its lower edge and not its upper one; the
+/// outermost bins also hold what lies beyond them.
 #[derive(Debug, PartialEq)]
 pub(super) struct Edges(pub(super) Box<[f64]>);
 

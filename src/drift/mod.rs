@@ -1,5 +1,5 @@
-//! Before the truth is known: whether inputs are still what the model was trained on, when a series has changed, and how
-//! good the model probably is.
+//! Before the truth is known: whether inputs are still what the model was trained on, when a series has changed, and
+//! how good the model probably is.
 //!
 //! Mathematics and plain data, of use by themselves: nothing here knows of handles, rollouts or models.
 //!
@@ -12,21 +12,21 @@
 //!
 //! # What is counted
 //!
-//! Everything is a whole number and only ever added, so what threads, slots and processes counted merges in any order into
-//! the same. Memory follows from the number of features and bins, not from traffic, values or categories.
+//! Everything is a whole number and only ever added, so what threads, slots and processes counted merges in any order
+//! into the same. Memory follows from the number of features and bins, not from traffic, values or categories.
 //!
 //! # What drift is not
 //!
-//! Not harm. Inputs may drift and the model be as good as ever, and a model may be worse though no input has moved, because
-//! the world has. Drift says where to look. And where live has it too, it says nothing against a candidate.
+//! Not harm. Inputs may drift and the model be as good as ever, and a model may be worse though no input has moved,
+//! because the world has. Drift says where to look. And where live has it too, it says nothing against a candidate.
 //!
 //! # How sure
 //!
-//! A fixed threshold on a distance is wrong: of windows of 100 rows without any drift, some 40 % have a PSI above 0.1. Tests here
-//! know both sample sizes, and a verdict needs both a small p-value and an effect that matters. A p-value is for one look.
-//! Whoever compares a window every hour looks 8,760 times a year, and for what is watched without an end the detectors of
-//! [`detect`] say how often they are wrong. Rows are taken to be independent: a thousand rows of one user are not a
-//! thousand rows.
+//! A fixed threshold on a distance is wrong: of windows of 100 rows without any drift, some 40 % have a PSI above 0.1.
+//! Tests here know both sample sizes, and a verdict needs both a small p-value and an effect that matters. A p-value is
+//! for one look. Whoever compares a window every hour looks 8,760 times a year, and for what is watched without an end
+//! the detectors of [`detect`] say how often they are wrong. Rows are taken to be independent: a thousand rows of one
+//! user are not a thousand rows.
 
 pub mod detect;
 pub mod estimate;

@@ -79,8 +79,8 @@ impl Profile {
         self.named(feature).map(|feature| feature.count_at(&self.counts, UNSEEN))
     }
 
-    /// How many rows fell into each bin of a feature; of categories the last one is that of all others. Nothing where there
-    /// is no such feature.
+    /// How many rows fell into each bin of a feature; of categories the last one is that of all others. Nothing where
+    /// there is no such feature.
     pub fn bins(&self, feature: &str) -> Option<&[u64]> {
         self.named(feature).map(|feature| feature.bins_of(&self.counts))
     }

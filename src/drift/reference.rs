@@ -13,8 +13,8 @@ use super::written::WrittenProfile;
 
 /// How the features of training data were distributed: what the traffic of a model is compared with.
 ///
-/// Bins are frozen when it is made: of numbers they hold as many rows each, of categories the most frequent have one each,
-/// one is for all others, and missing values and categories that training never had are counted apart.
+/// Bins are frozen when it is made: of numbers they hold as many rows each, of categories the most frequent have one
+/// each, one is for all others, and missing values and categories that training never had are counted apart.
 ///
 /// ```
 /// use switchback::drift::{Cell, Options, ReferenceProfile, compare};
@@ -53,13 +53,13 @@ use super::written::WrittenProfile;
 /// ```
 ///
 /// Of numbers there is one edge more than counts, at most 65, from low to high: a bin holds its lower edge and not its
-/// upper one, the outermost hold what lies beyond too. Of at most 256 categories each has a count; `other` counts the rest,
-/// and `others` knows at most 4,096 of them by their fingerprint (FNV-1a of 32 bits over UTF-8), in order; without it, a
-/// category that training never had counts as one of the rest. `seen_once` is how many categories a single row had: so
-/// many are to be expected among as many new rows that training never had; `seen_twice`, which two had, says how well that is
-/// known. `unseen` counts what a merged profile found
-/// beyond the bins. Counts, `other`, `unseen` and `missing` of a feature add up to `rows`. What is not given is 0;
-/// `schema` is 1, and `type` follows from the bins.
+/// upper one, the outermost hold what lies beyond too. Of at most 256 categories each has a count; `other` counts the
+/// rest, and `others` knows at most 4,096 of them by their fingerprint (FNV-1a of 32 bits over UTF-8), in order;
+/// without it, a category that training never had counts as one of the rest. `seen_once` is how many categories a
+/// single row had: so many are to be expected among as many new rows that training never had; `seen_twice`, which two
+/// had, says how well that is known. `unseen` counts what a merged profile found beyond the bins. Counts, `other`,
+/// `unseen` and `missing` of a feature add up to `rows`. What is not given is 0; `schema` is 1, and `type` follows from
+/// the bins.
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "WrittenProfile", into = "WrittenProfile")]
 pub struct ReferenceProfile {
@@ -121,11 +121,11 @@ impl ReferenceProfile {
         self.profile.merge(counted)
     }
 
-    /// How many of how many rows are to be expected with a category that was not seen: those of rows that were merged, and one
-    /// for each category that one row had (Good, Biometrika 40, 1953, after Turing).
+    /// How many of how many rows are to be expected with a category that was not seen: those of rows that were merged,
+    /// and one for each category that one row had (Good, Biometrika 40, 1953, after Turing).
     ///
-    /// That is known less well than a share of so many rows: its variance is that of `once + 2 twice` events (Esty, Annals of
-    /// Statistics 11, 1983). So it counts as a share of fewer rows.
+    /// That is known less well than a share of so many rows: its variance is that of `once + 2 twice` events (Esty,
+    /// Annals of Statistics 11, 1983). So it counts as a share of fewer rows.
     pub(super) fn unseen_expected(&self, place: usize, rows: u64) -> (u64, u64) {
         let Some(feature) = self.profile.layout.features.get(place) else { return (0, rows) };
         let seldom = self.seldom.get(place).copied().unwrap_or_default();
@@ -152,8 +152,8 @@ impl ReferenceProfile {
     ///
     /// # Errors
     ///
-    /// As [`ProfileBuilder::build_from`]; [`BuildProfileError::Row`](super::BuildProfileError::Row) where there are not as
-    /// many names as columns.
+    /// As [`ProfileBuilder::build_from`]; [`BuildProfileError::Row`](super::BuildProfileError::Row) where there are not
+    /// as many names as columns.
     pub fn from_columns<T: Copy + Into<f64>>(
         names: &[&str],
         table: ndarray::ArrayView2<'_, T>,

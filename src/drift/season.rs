@@ -56,8 +56,8 @@ impl Seasons {
         &mut self.open
     }
 
-    /// Closes the hour that ended before a moment. Hours in which nothing came are left out: they say nothing of how what
-    /// comes is distributed.
+    /// Closes the hour that ended before a moment. Hours in which nothing came are left out: they say nothing of how
+    /// what comes is distributed.
     pub(super) fn advance(&mut self, now: Timestamp) {
         let number = now.unix_seconds() / HOUR;
         let Some(open) = self.number else {

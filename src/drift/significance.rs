@@ -7,8 +7,8 @@ use super::tail::{FEW, chi_squared, two_shares};
 
 /// Which statistic says whether a distribution has drifted.
 ///
-/// All know both sample sizes. A threshold that does not is wrong for few rows: with ten bins, no drift and a window of 100
-/// rows, some 40 % of windows have a PSI above 0.1 (`benches/drift`).
+/// All know both sample sizes. A threshold that does not is wrong for few rows: with ten bins, no drift and a window of
+/// 100 rows, some 40 % of windows have a PSI above 0.1 (`benches/drift`).
 ///
 /// Bins of which fewer than five rows are to be expected in the smaller sample are taken together; where that is still
 /// fewer, they are compared with the rest exactly, and the smaller of the two p-values counts twice (Bonferroni).
@@ -16,20 +16,20 @@ use super::tail::{FEW, chi_squared, two_shares};
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Test {
-    /// The Jensen-Shannon divergence, of which `8 n m / (n + m)` times is chi-squared with one degree less than there are
-    /// bins (Menéndez, Pardo, Pardo & Pardo, J. Franklin Inst. 334B, 1997). The default: it is bounded, and needs no
-    /// rule for empty bins.
+    /// The Jensen-Shannon divergence, of which `8 n m / (n + m)` times is chi-squared with one degree less than there
+    /// are bins (Menéndez, Pardo, Pardo & Pardo, J. Franklin Inst. 334B, 1997). The default: it is bounded, and needs
+    /// no rule for empty bins.
     #[default]
     JensenShannon,
-    /// The population stability index, of which `1 / (1/n + 1/m)` times is chi-squared (Yurdakul, "Statistical properties
-    /// of the population stability index", 2018).
+    /// The population stability index, of which `1 / (1/n + 1/m)` times is chi-squared (Yurdakul, "Statistical
+    /// properties of the population stability index", 2018).
     Psi,
     /// The Hellinger distance squared, of which `8 n m / (n + m)` times is chi-squared, as for Jensen-Shannon.
     Hellinger,
     /// Pearson's chi-squared.
     ChiSquared,
-    /// Kolmogorov-Smirnov at the edges of bins: sees shifts of a whole distribution soonest. Numbers only; categories are
-    /// tested by Jensen-Shannon.
+    /// Kolmogorov-Smirnov at the edges of bins: sees shifts of a whole distribution soonest. Numbers only; categories
+    /// are tested by Jensen-Shannon.
     KolmogorovSmirnov,
 }
 
@@ -52,10 +52,11 @@ pub(super) struct Compared {
 }
 
 impl Compared {
-    /// `tail` is counted with what is rare, in whichever bin it lies: of categories the others and the unseen, since those
-    /// that a few rows of training had do not come again, and others come in their place.
+    /// `tail` is counted with what is rare, in whichever bin it lies: of categories the others and the unseen, since
+    /// those that a few rows of training had do not come again, and others come in their place.
     ///
-    /// A bin is rare by what both samples have, so that under the hypothesis it does not depend on which sample is which.
+    /// A bin is rare by what both samples have, so that under the hypothesis it does not depend on which sample is
+    /// which.
     pub(super) fn new(reference: &[u64], window: &[u64], tail: Pair) -> Self {
         let add = |sum: Pair, bin: Pair| (sum.0.saturating_add(bin.0), sum.1.saturating_add(bin.1));
         let bins: Vec<Pair> = reference.iter().copied().zip(window.iter().copied()).collect();
@@ -123,13 +124,14 @@ impl Test {
         Significance { statistic, p: chi_squared(statistic / mean, degrees) }
     }
 
-    /// By how much the mean of the statistic exceeds its degrees of freedom, over the sum of `1 / c`, c being the rows of a bin
-    /// in both samples, where the window has a share of `w` of all rows. Dividing by the mean is Bartlett's correction
-    /// (Proc. R. Soc. A 160, 1937); without it the statistics alarm in up to 7.5 % of windows of a hundred rows instead of 5.
+    /// By how much the mean of the statistic exceeds its degrees of freedom, over the sum of `1 / c`, c being the rows
+    /// of a bin in both samples, where the window has a share of `w` of all rows. Dividing by the mean is Bartlett's
+    /// correction (Proc. R. Soc. A 160, 1937); without it the statistics alarm in up to 7.5 % of windows of a hundred
+    /// rows instead of 5.
     ///
-    /// From the Taylor series to the fourth order in `u`, where a bin's shares are `1 + u / w` and `1 - u / (1 - w)` times its
-    /// share of all rows; given its rows `c`, `u` has the moments `v / c`, `v (1 - 2 w) / c^2` and `3 v^2 / c^2` with
-    /// `v = w (1 - w)`. Pearson's has none.
+    /// From the Taylor series to the fourth order in `u`, where a bin's shares are `1 + u / w` and `1 - u / (1 - w)`
+    /// times its share of all rows; given its rows `c`, `u` has the moments `v / c`, `v (1 - 2 w) / c^2` and `3 v^2 /
+    /// c^2` with `v = w (1 - w)`. Pearson's has none.
     fn excess(self, w: f64) -> f64 {
         let v = w * (1.0 - w);
         let (a, b) = (1.0 / w, -1.0 / (1.0 - w));
@@ -156,9 +158,9 @@ impl Test {
     }
 }
 
-/// The statistic `D sqrt(n m / (n + m))`, in the limit the largest distance from 0 of a Brownian bridge: at the edges of the
-/// bins, not everywhere, so that few bins do not make the test timid. Nothing where nearly all rows are in one bin: then
-/// there is no order to look at.
+/// The statistic `D sqrt(n m / (n + m))`, in the limit the largest distance from 0 of a Brownian bridge: at the edges
+/// of the bins, not everywhere, so that few bins do not make the test timid. Nothing where nearly all rows are in one
+/// bin: then there is no order to look at.
 fn kolmogorov_smirnov(shares: &Shares<'_>) -> Option<Significance> {
     let rows = shares.reference * shares.window / (shares.reference + shares.window);
     let statistic = shares.kolmogorov_smirnov() * rows.sqrt();
@@ -166,8 +168,8 @@ fn kolmogorov_smirnov(shares: &Shares<'_>) -> Option<Significance> {
 }
 
 /// How likely a Brownian bridge is to be further than `limit` from 0 at one of the moments `cuts`, which lie in order
-/// between 0 and 1: its density, with what has gone further taken away, is carried from cut to cut on a grid. Nothing where all
-/// cuts are too near an end.
+/// between 0 and 1: its density, with what has gone further taken away, is carried from cut to cut on a grid. Nothing
+/// where all cuts are too near an end.
 fn bridge(cuts: &[f64], limit: f64) -> Option<f64> {
     const POINTS: usize = 64;
     const STEP_MIN: f64 = 0.004;
@@ -226,8 +228,8 @@ mod tests {
     const REFERENCE: [u64; 7] = [100, 200, 300, 200, 100, 60, 40];
     const WINDOW: [u64; 7] = [20, 45, 50, 50, 20, 10, 5];
 
-    /// SciPy 1.17.1, `chi2_contingency`, and the scaled divergence by NumPy. No bin is rare here: of the last, nine are to be
-    /// expected in the window.
+    /// SciPy 1.17.1, `chi2_contingency`, and the scaled divergence by NumPy. No bin is rare here: of the last, nine are
+    /// to be expected in the window.
     #[test]
     fn p_values_know_both_sample_sizes() {
         let found = Test::ChiSquared.of_ordered(&REFERENCE, &WINDOW).unwrap();
@@ -242,8 +244,8 @@ mod tests {
         assert!((chi_squared(psi * rows, 6) - 0.05).abs() < 1e-9);
     }
 
-    /// By hand, where the reference is without end: 3/8, 1/2 and 7/16 over the rows to be expected; and for two samples of one
-    /// size, 1/4 for Jensen-Shannon.
+    /// By hand, where the reference is without end: 3/8, 1/2 and 7/16 over the rows to be expected; and for two samples
+    /// of one size, 1/4 for Jensen-Shannon.
     #[test]
     fn small_samples_are_corrected_as_the_series_says() {
         let w = 1e-7;

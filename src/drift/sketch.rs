@@ -13,8 +13,8 @@ const SAMPLE: usize = 65_536;
 /// Counts of categories, in the memory of twice [`COUNTERS`].
 ///
 /// Up to that many, they are exact. Beyond, the count of the `COUNTERS`-th most frequent is taken from all and what has
-/// none left is forgotten: so a count is too low by at most rows / `COUNTERS`, and a category more frequent than that is
-/// never lost (Misra & Gries, Science of Computer Programming 2, 1982, in batches).
+/// none left is forgotten: so a count is too low by at most rows / `COUNTERS`, and a category more frequent than that
+/// is never lost (Misra & Gries, Science of Computer Programming 2, 1982, in batches).
 #[derive(Debug, Default)]
 pub(super) struct Frequent {
     counts: HashMap<Category, u64>,
@@ -91,8 +91,8 @@ impl Frequent {
     }
 }
 
-/// A uniform sample of numbers (Vitter's algorithm R, ACM TOMS 11, 1985), all of them where they are few. Chance comes from
-/// a place's own number, so the same rows in the same order give the same sample.
+/// A uniform sample of numbers (Vitter's algorithm R, ACM TOMS 11, 1985), all of them where they are few. Chance comes
+/// from a place's own number, so the same rows in the same order give the same sample.
 #[derive(Debug, Default)]
 pub(super) struct Sample {
     kept: Vec<f64>,

@@ -26,8 +26,8 @@ pub struct DriftRow {
     pub statistic: f64,
     /// How likely one as large is by chance, before any control over features; nothing where rows are too few to say.
     pub p: Option<f64>,
-    /// How large the drift is: of a distribution the Jensen-Shannon distance (0 to 0.83), of shares their difference. With
-    /// few rows it is large by chance.
+    /// How large the drift is: of a distribution the Jensen-Shannon distance (0 to 0.83), of shares their difference.
+    /// With few rows it is large by chance.
     pub effect: f64,
     /// What to think of it.
     pub verdict: Verdict,
@@ -45,8 +45,8 @@ pub struct DriftRow {
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum What {
-    /// How the values are distributed that are there. Of categories, those that few rows have are taken together with those
-    /// that training never had.
+    /// How the values are distributed that are there. Of categories, those that few rows have are taken together with
+    /// those that training never had.
     Distribution,
     /// The share of rows that lack it.
     Missing,

@@ -27,8 +27,8 @@ pub enum WindowSize {
 /// asked for, the same hours of other days.
 ///
 /// Windows follow one another; a full one is compared, one that is being filled is not: it would be compared at another
-/// size each time. What comes late counts as of now. Memory does not grow with traffic: three profiles, and those of the
-/// season (see [`Season`]). A profile takes 8 bytes a bin, 100 or so a feature.
+/// size each time. What comes late counts as of now. Memory does not grow with traffic: three profiles, and those of
+/// the season (see [`Season`]). A profile takes 8 bytes a bin, 100 or so a feature.
 ///
 /// ```
 /// use std::time::Duration;
@@ -92,8 +92,8 @@ impl WindowedProfile {
         Ok(())
     }
 
-    /// Adds what was counted elsewhere until a moment, by threads of their own for example. All of it goes into one window:
-    /// drain more often than a window is long.
+    /// Adds what was counted elsewhere until a moment, by threads of their own for example. All of it goes into one
+    /// window: drain more often than a window is long.
     ///
     /// # Errors
     ///

@@ -7,8 +7,8 @@ use super::{Detector, Signal, usable};
 /// Adaptive windowing: keeps as many of the last values as have one mean, and says so when they no longer do (Bifet &
 /// Gavaldà, "Learning from time-changing data with adaptive windowing", SDM 2007; the same indices as river's `ADWIN`).
 ///
-/// Needs to know nothing of the series. Memory grows with the logarithm of the window: some 100 bytes for each doubling,
-/// 6 KB at the very most with the defaults.
+/// Needs to know nothing of the series. Memory grows with the logarithm of the window: some 100 bytes for each
+/// doubling, 6 KB at the very most with the defaults.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "Written")]
 pub struct Adwin {

@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{Detector, Mean, Signal, usable};
 
-/// The drift detection method: warns when an error rate is two standard deviations above the lowest it has been, alarms at
-/// three (Gama, Medas, Castillo & Rodrigues, "Learning with drift detection", SBIA 2004; the same indices as river's
+/// The drift detection method: warns when an error rate is two standard deviations above the lowest it has been, alarms
+/// at three (Gama, Medas, Castillo & Rodrigues, "Learning with drift detection", SBIA 2004; the same indices as river's
 /// `DDM`).
 ///
 /// It takes minima of a noisy rate for what is normal, and so alarms where nothing changed in two of three series of a

@@ -11,9 +11,9 @@
 //! others are here since people know them, and give the same indices as river 0.26.1 (a Python library for streams).
 //! For events that come as counts there is [`RateDetector`](crate::stats::sequential::RateDetector).
 //!
-//! All take a bounded amount of memory, begin anew with the value after an alarm, can be written down and gone on with by
-//! serde, and pass over what is not a finite number. Each is one aggregator: its result depends on the order of values, so
-//! several threads do not share one.
+//! All take a bounded amount of memory, begin anew with the value after an alarm, can be written down and gone on with
+//! by serde, and pass over what is not a finite number. Each is one aggregator: its result depends on the order of
+//! values, so several threads do not share one.
 
 mod adwin;
 mod ddm;

@@ -5,11 +5,11 @@ use serde::{Deserialize, Serialize};
 use super::{Detector, Mean, Signal, usable};
 
 /// The Page-Hinkley test: sums up by how much values lie above (or below) the mean so far, and says so when the sum has
-/// left its extreme by more than a threshold (Page, "Continuous inspection schemes", Biometrika 41, 1954; the same indices
-/// as river's `PageHinkley`).
+/// left its extreme by more than a threshold (Page, "Continuous inspection schemes", Biometrika 41, 1954; the same
+/// indices as river's `PageHinkley`).
 ///
-/// The threshold is in units of the series: with river's default of 50, errors that double from 10 to 20 % are seen after
-/// some 630 of them. Nothing is guaranteed of its false alarms.
+/// The threshold is in units of the series: with river's default of 50, errors that double from 10 to 20 % are seen
+/// after some 630 of them. Nothing is guaranteed of its false alarms.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PageHinkley {
@@ -43,8 +43,8 @@ pub enum Direction {
 const NO_FALL: f64 = -1.0;
 
 impl PageHinkley {
-    /// Alarms once the sum has left its extreme by more than `threshold`, the other settings being river's: not within the
-    /// first 30 values, 0.005 of each distance forgiven, 0.9999 of the sum kept with each value, both directions.
+    /// Alarms once the sum has left its extreme by more than `threshold`, the other settings being river's: not within
+    /// the first 30 values, 0.005 of each distance forgiven, 0.9999 of the sum kept with each value, both directions.
     pub fn new(threshold: f64) -> Self {
         Self {
             warm: 30.0,

@@ -5,13 +5,13 @@ use serde::{Deserialize, Serialize};
 use super::{Detector, Signal, usable};
 
 /// Says when the mean of values in `0..=1` has risen above a reference (or fallen below it). While it has not, an alarm
-/// comes after `run_length` values on average, or later: whatever the distribution, and however the mean moves on the good
-/// side.
+/// comes after `run_length` values on average, or later: whatever the distribution, and however the mean moves on the
+/// good side.
 ///
 /// The Shiryaev-Roberts e-detector of Shin, Ramdas & Rinaldo ("E-detectors: a nonparametric framework for sequential
-/// change detection", New England J. Stat. Data Sci. 2024): `M <- (M + 1) (1 + stake (x - reference))` for ten stakes on a
-/// grid, alarm when their mean reaches the run length. For a doubling from 10 to 20 % at a run length of 10,000 it takes
-/// about 110 values, where ADWIN takes 440 and Page-Hinkley 630.
+/// change detection", New England J. Stat. Data Sci. 2024): `M <- (M + 1) (1 + stake (x - reference))` for ten stakes
+/// on a grid, alarm when their mean reaches the run length. For a doubling from 10 to 20 % at a run length of 10,000 it
+/// takes about 110 values, where ADWIN takes 440 and Page-Hinkley 630.
 ///
 /// The same as [`RateDetector`](crate::stats::sequential::RateDetector), for values one at a time instead of events in
 /// blocks.
@@ -44,8 +44,8 @@ const SMALLEST_RISE: f64 = 1.1;
 const LARGEST_RISE: f64 = 8.0;
 
 impl ShiryaevRoberts {
-    /// Alarms when the mean has risen above `reference`, which is kept within 1e-6 of 0 and 1. `run_length` is that of false
-    /// alarms, kept within 1 and 1e15: a value a minute and 10,000 are one in a week.
+    /// Alarms when the mean has risen above `reference`, which is kept within 1e-6 of 0 and 1. `run_length` is that of
+    /// false alarms, kept within 1 and 1e15: a value a minute and 10,000 are one in a week.
     pub fn above(reference: f64, run_length: f64) -> Self {
         Self::new(reference, run_length, false)
     }
@@ -90,8 +90,8 @@ impl Detector for ShiryaevRoberts {
     }
 }
 
-/// What each strategy stakes so that it does best where the mean has risen to its place on the grid (Kelly's bet). A stake
-/// times the reference is below 1, so no factor is negative.
+/// What each strategy stakes so that it does best where the mean has risen to its place on the grid (Kelly's bet). A
+/// stake times the reference is below 1, so no factor is negative.
 fn stakes(reference: f64) -> [f64; STAKES] {
     let step = libm::log(LARGEST_RISE / SMALLEST_RISE) / (STAKES - 1) as f64;
     std::array::from_fn(|place| {

@@ -7,8 +7,8 @@ pub const STEPS_MAX: usize = 256;
 /// Scores are taken together in so many groups before they are fitted.
 const GROUPS_MAX: usize = 4_096;
 
-/// From scores to probabilities, by isotonic regression: the steps that rise with the score and are nearest to the labels
-/// (Ayer, Brunk, Ewing, Reid & Silverman, Ann. Math. Stat. 26, 1955, pool adjacent violators; as scikit-learn's
+/// From scores to probabilities, by isotonic regression: the steps that rise with the score and are nearest to the
+/// labels (Ayer, Brunk, Ewing, Reid & Silverman, Ann. Math. Stat. 26, 1955, pool adjacent violators; as scikit-learn's
 /// `IsotonicRegression` at the scores it was fitted on). A table of at most 256 steps.
 ///
 /// ```
@@ -61,8 +61,8 @@ impl Step {
 impl Calibration {
     /// Fits scores to labels of reference data, ones that the model was *not* trained on. Holds them all while it fits.
     ///
-    /// Scores that are not finite are passed over. More than 4,096 different ones are first taken together by rank; more
-    /// steps than 256 are joined where that changes least.
+    /// Scores that are not finite are passed over. More than 4,096 different ones are first taken together by rank;
+    /// more steps than 256 are joined where that changes least.
     ///
     /// # Errors
     ///

@@ -14,12 +14,13 @@ pub struct DisagreementBound {
     pub upper: f64,
 }
 
-/// Where two versions give the same answer both are right or both are wrong. So `|accuracy - accuracy'|` is at most the rate
-/// at which they disagree, whatever the truth is and however it drifts: the one thing that a shadow says without labels.
-/// It does not say which of the two is better.
+/// Where two versions give the same answer both are right or both are wrong. So `|accuracy - accuracy'|` is at most the
+/// rate at which they disagree, whatever the truth is and however it drifts: the one thing that a shadow says without
+/// labels. It does not say which of the two is better.
 ///
-/// `disagreements` of `pairs` that both answered. The bound in the long run holds with an error of at most `alpha`, however
-/// often one looks (a beta-binomial confidence sequence: Howard, Ramdas, McAuliffe & Sekhon, Annals of Statistics 49, 2021).
+/// `disagreements` of `pairs` that both answered. The bound in the long run holds with an error of at most `alpha`,
+/// however often one looks (a beta-binomial confidence sequence: Howard, Ramdas, McAuliffe & Sekhon, Annals of
+/// Statistics 49, 2021).
 ///
 /// ```
 /// use switchback::drift::estimate::disagreement_bound;

@@ -6,14 +6,16 @@ use serde::{Deserialize, Serialize};
 
 use super::calibration::{Calibration, Step};
 
-/// Estimates the quality of a binary model from its scores alone: confidence-based performance estimation, CBPE (NannyML
-/// 0.13; "Estimating model performance under covariate shift without labels", arXiv 2401.08348). A score that means p is p of a true positive and 1 - p of a false one where the answer was yes,
-/// and p of a false negative and 1 - p of a true one where it was no.
+/// Estimates the quality of a binary model from its scores alone: confidence-based performance estimation, CBPE
+/// (NannyML 0.13; "Estimating model performance under covariate shift without labels", arXiv 2401.08348). A score that
+/// means p is p of a true positive and 1 - p of a false one where the answer was yes, and p of a false negative and 1 -
+/// p of a true one where it was no.
 ///
 /// **Valid under covariate shift only**; see the [module](super).
 ///
 /// What is kept are two counts for each step of the calibration, so that estimators that counted apart
-/// [merge](Self::merge) in any order into the same as one; 4 KB at most. Recording costs a binary search and an addition.
+/// [merge](Self::merge) in any order into the same as one; 4 KB at most. Recording costs a binary search and an
+/// addition.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -54,8 +56,8 @@ pub struct EstimatedQuality {
     pub auc: Option<Estimate>,
 }
 
-/// An estimate, and where the realised figure of these rows lies with an error of the `alpha` asked for: chance in their
-/// labels, and in the labels of the calibration. Nothing else: not that scores may mean something else by now.
+/// An estimate, and where the realised figure of these rows lies with an error of the `alpha` asked for: chance in
+/// their labels, and in the labels of the calibration. Nothing else: not that scores may mean something else by now.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Estimate {
@@ -149,8 +151,8 @@ impl QualityEstimator {
         })
     }
 
-    /// The variance of a figure, `slope` being its derivative by how many positives there are in a group: to first order,
-    /// labels of a group being independent with the step's probability, and that being known to its own error.
+    /// The variance of a figure, `slope` being its derivative by how many positives there are in a group: to first
+    /// order, labels of a group being independent with the step's probability, and that being known to its own error.
     fn variance(&self, slope: &dyn Fn(&Group) -> f64) -> f64 {
         let steps = self.calibration.steps().iter().copied().zip(&self.counts);
         steps
@@ -243,8 +245,8 @@ impl Sums {
     }
 }
 
-/// What a normal variable exceeds on either side with a probability of `alpha` in all: 1.96 for 0.05. By halving, of the tail
-/// that the tests use.
+/// What a normal variable exceeds on either side with a probability of `alpha` in all: 1.96 for 0.05. By halving, of
+/// the tail that the tests use.
 fn quantile_of_normal(alpha: f64) -> f64 {
     let alpha = if alpha.is_nan() { 0.05 } else { alpha.clamp(1e-12, 1.0) };
     let (mut low, mut high) = (0.0, 8.0);
