@@ -84,6 +84,7 @@
 
 #[cfg(feature = "repository")]
 pub mod contract;
+pub mod drift;
 pub mod model;
 #[cfg(feature = "repository")]
 pub mod repository;
