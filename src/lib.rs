@@ -85,6 +85,7 @@
 #[cfg(feature = "repository")]
 pub mod contract;
 pub mod model;
+pub mod report;
 #[cfg(feature = "repository")]
 pub mod repository;
 #[cfg(feature = "state")]

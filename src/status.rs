@@ -249,7 +249,7 @@ impl<I: ?Sized, O> Control<I, O> {
             alpha: past.alpha,
             cohorts: past.ledger.cohorts(now),
             labels_late: past.ledger.late(),
-            keys: 0,
+            keys: past.keys,
             keys_one_in: 1,
         })
     }
