@@ -1,7 +1,7 @@
 //! What was decided, and why: what happened in its order, with what each step rests on.
 
 use super::document::{Block, Ground, Progress, Section, Step};
-use super::words::{count, moment, percent, saw, sentence, several, weighed};
+use super::words::{capital, count, moment, percent, saw, sentence, several, weighed};
 use super::{Decided, Report};
 use crate::control::alpha::AlphaStatus;
 use crate::control::event::{Cause, Event, EventKind};
@@ -46,7 +46,7 @@ fn steps(report: &Report) -> Vec<Step> {
         told.extend(grounds.iter().filter_map(|evidence| evidence.decision));
         let step = Step {
             when: moment(event.at),
-            what: sentence(&event.to_string()),
+            what: sentence(&in_words(event)),
             by: event.actor.as_ref().map(|actor| actor.to_string()),
             grounds: grounds.iter().map(|evidence| ground(report, evidence)).collect(),
         };
@@ -68,6 +68,22 @@ fn steps(report: &Report) -> Vec<Step> {
         steps.insert(place, (decided.at, step));
     }
     steps.into_iter().map(|(_, step)| step).collect()
+}
+
+/// What an event says, with a capital where it does not begin with a name.
+fn in_words(event: &Event) -> String {
+    let text = event.to_string();
+    match &event.kind {
+        EventKind::RolledBack { .. }
+        | EventKind::Frozen { .. }
+        | EventKind::Unfrozen
+        | EventKind::Started { .. }
+        | EventKind::TakenOver
+        | EventKind::NotDurable { .. }
+        | EventKind::Durable
+        | EventKind::Closed => capital(&text),
+        _ => text,
+    }
 }
 
 /// What an event rests on.
@@ -109,7 +125,11 @@ fn ground(report: &Report, evidence: &Evidence) -> Ground {
             Verdict::Fail => "failed",
             Verdict::Inconclusive => "open",
         },
-        sentence: sentence(&saw(evidence)),
+        sentence: sentence(&if evidence.sentence.is_some() {
+            saw(evidence)
+        } else {
+            capital(&saw(evidence))
+        }),
         detail: sentence(&detail.join("; ")),
         progress: evidence.strength.as_ref().and_then(|strength| progress(strength, evidence.verdict)),
     }
@@ -134,8 +154,10 @@ pub(super) fn how_sure(report: &Report) -> Section {
             blocks.push(Block::Text(String::from("No evidence has been taken yet, so no error was spent.")))
         }
     }
-    blocks.push(Block::Aside(String::from(
-        "An e-value is evidence as a number that is at most 1 on average wherever the claim against which it speaks is true: were the candidate within its margin, its evidence for harm would ever reach 250 in fewer than one of 250 rollouts, however often one looks. What guards say holds for the traffic that they saw; they cannot see what no figure shows.",
+    let limit = report.on_trial().evidence.iter().find_map(|evidence| evidence.strength);
+    let limit = limit.map_or(100.0, |strength| strength.harm_threshold.value());
+    blocks.push(Block::Aside(format!(
+        "An e-value is evidence as a number that is at most 1 on average wherever the claim against which it speaks is true: were the candidate within its margin, its evidence for harm would ever reach {limit:.0} in at most one of {limit:.0} rollouts, however often one looks. What guards say holds for the traffic that they saw; they cannot see what no figure shows.",
     )));
     if report.rollout.labels_late > 0 {
         blocks.push(Block::Text(format!(

@@ -252,7 +252,7 @@ fn beside_live(report: &Report, seen: &Seen<'_>) -> Option<String> {
             short(lives.p99)
         ));
     }
-    (!parts.is_empty()).then(|| super::words::sentence(&format!("on trial {}", parts.join(", and "))))
+    (!parts.is_empty()).then(|| format!("On trial {}.", parts.join(", and ")))
 }
 
 /// What a figure of quality is called.

@@ -3,7 +3,7 @@
 use super::document::{Block, Section};
 use super::headline::{better, is_share, name};
 use super::plot::{Band, Colour, Limit, Line, Plot, Scale, Unit};
-use super::words::{number, percent};
+use super::words::{capital, number, percent};
 use super::{ArmPoint, Point, Report, Turn};
 use crate::clock::Timestamp;
 use crate::control::guard::{Evidence, Strength};
@@ -17,9 +17,11 @@ const LEAST_E: f64 = 0.01;
 
 /// The share that the candidate answered, and that was copied to it, over time.
 pub(super) fn exposure(report: &Report) -> Option<Plot> {
+    // A candidate that was taken off is shown as it was exposed until then.
+    let turns = report.turns.iter().filter(|turn| !matches!(turn.phase, Phase::Aborted | Phase::RolledBack));
     let share = |of: fn(&Turn) -> Share| -> Vec<(f64, f64)> {
         let mut line: Vec<(f64, f64)> = Vec::new();
-        for turn in &report.turns {
+        for turn in turns.clone() {
             let (x, y) = (elapsed(report, turn.at), of(turn).fraction() * 100.0);
             // The share holds until it changes.
             line.extend(line.last().map(|(_, before)| (x, *before)));
@@ -62,7 +64,7 @@ pub(super) fn evidence(report: &Report) -> Option<Section> {
         return None;
     }
     let text = format!(
-        "Each guard weighs two claims: that {} is worse than its margin allows, and that it is not. Once the evidence for harm reaches its limit the candidate is taken back; once that against it reaches its own, the next step may be taken. Between the two nothing is shown yet. Scales are logarithmic: ten times the evidence is the same step everywhere.",
+        "Each guard weighs two claims: that {} is worse than its margin allows, and that it is not. Once the evidence for harm reaches its limit the candidate is taken back; once that against it reaches its own, the next step may be taken; how much is asked for there depends on how large that step is, so it begins anew with each. Between the two nothing is shown yet. Scales are logarithmic: ten times the evidence is the same step everywhere.",
         report.rollout.version
     );
     Some(Section::new("The evidence, over time", vec![Block::Text(text), Block::Plots(plots)]))
@@ -70,11 +72,13 @@ pub(super) fn evidence(report: &Report) -> Option<Section> {
 
 fn of_guard(report: &Report, place: usize, last: Option<&Evidence>) -> Option<Plot> {
     let strength = |point: &Point| point.guards.get(place).and_then(|guard| guard.strength);
-    let draw = |of: &dyn Fn(&Strength) -> Option<f64>| {
-        segments(report, |point| strength(point).as_ref().and_then(of).map(|e| e.max(LEAST_E)))
+    let harm = segments(report, begins_anew, |point| Some(strength(point)?.harm.value().max(LEAST_E)));
+    // What is shown for the next step is shown since the last change of exposure alone.
+    let changed = |before: &Point, point: &Point| {
+        begins_anew(before, point) || (before.phase, before.weight) != (point.phase, point.weight)
     };
-    let harm = draw(&|strength| Some(strength.harm.value()));
-    let against = draw(&|strength| strength.non_inferiority.map(|e| e.value()));
+    let against =
+        segments(report, changed, |point| Some(strength(point)?.non_inferiority?.value().max(LEAST_E)));
     let known: Vec<Strength> = report.points.iter().filter_map(strength).collect();
     let latest = known.last()?;
     let (take_back, let_on) = (latest.harm_threshold.value(), latest.non_inferiority_threshold.value());
@@ -114,7 +118,7 @@ pub(super) fn figures(report: &Report) -> Vec<Plot> {
 
 fn latency(report: &Report) -> Option<Plot> {
     let seconds = |of: fn(&ArmPoint) -> Option<std::time::Duration>, arm: fn(&Point) -> &ArmPoint| {
-        segments(report, move |point| of(arm(point)).map(|time| time.as_secs_f64()))
+        segments(report, begins_anew, move |point| of(arm(point)).map(|time| time.as_secs_f64()))
     };
     let (own, lives) = (report.rollout.version, report.live);
     let lines = vec![
@@ -149,7 +153,7 @@ fn quality(report: &Report) -> Option<Plot> {
     let most = report.points.iter().map(|point| point.candidate.outcomes.min(point.live.outcomes)).max()?;
     let least = if most > 5 * OUTCOMES_DRAWN { OUTCOMES_DRAWN } else { 1 };
     let draw = |arm: fn(&Point) -> &ArmPoint| {
-        segments(report, move |point| {
+        segments(report, begins_anew, move |point| {
             arm(point).quality.filter(|_| arm(point).outcomes >= least).map(|quality| quality * times)
         })
     };
@@ -179,7 +183,7 @@ fn failures(report: &Report) -> Option<Plot> {
         return None;
     }
     let draw = |arm: fn(&Point) -> &ArmPoint| {
-        segments(report, move |point| {
+        segments(report, begins_anew, move |point| {
             let ArmPoint { requests, failures, .. } = arm(point);
             (*requests > 0).then(|| *failures as f64 / *requests as f64 * 100.0)
         })
@@ -213,17 +217,22 @@ fn drawn(lines: Vec<Line>) -> Option<(Vec<Line>, (f64, f64))> {
     (long_enough && low.is_finite() && high.is_finite()).then_some((lines, (low, high)))
 }
 
-/// What points say, in stretches over which it was counted without a break: figures begin anew with the watch over a new
-/// live.
-fn segments(report: &Report, of: impl Fn(&Point) -> Option<f64>) -> Vec<Vec<(f64, f64)>> {
+/// Whether figures begin anew between two points: with the watch over a new live, or with another guard.
+fn begins_anew(before: &Point, point: &Point) -> bool {
+    before.candidate.requests > point.candidate.requests
+        || (before.phase == Phase::Baking) != (point.phase == Phase::Baking)
+}
+
+/// What points say, in stretches over which it was counted without a break.
+fn segments(
+    report: &Report,
+    breaks: impl Fn(&Point, &Point) -> bool,
+    of: impl Fn(&Point) -> Option<f64>,
+) -> Vec<Vec<(f64, f64)>> {
     let mut all: Vec<Vec<(f64, f64)>> = Vec::new();
     let mut before: Option<&Point> = None;
     for point in &report.points {
-        let anew = before.is_some_and(|before| {
-            before.candidate.requests > point.candidate.requests
-                || (before.phase == Phase::Baking) != (point.phase == Phase::Baking)
-        });
-        if anew || all.is_empty() {
+        if all.is_empty() || before.is_some_and(|before| breaks(before, point)) {
             all.push(Vec::new());
         }
         if let (Some(value), Some(line)) = (of(point).filter(|value| !value.is_nan()), all.last_mut()) {
@@ -268,9 +277,4 @@ fn end(report: &Report) -> f64 {
 fn span(report: &Report) -> f64 {
     let last = report.points.last().map_or(0.0, |point| elapsed(report, point.at));
     end(report).max(last)
-}
-
-fn capital(text: &str) -> String {
-    let mut characters = text.chars();
-    characters.next().map_or_else(String::new, |first| first.to_uppercase().chain(characters).collect())
 }

@@ -2,7 +2,7 @@
 
 use super::document::{Block, Column, Section, Table};
 use super::headline::{name, value};
-use super::words::{count, number, percent, sentence, share_of, short};
+use super::words::{capital, count, number, percent, share_of, short};
 use super::{Report, Seen, pictures};
 use crate::stats::{ArmFigures, Cohort, Coverage, DivergenceFigures, LatencyFigures, Metric, QualityFigures};
 
@@ -54,7 +54,7 @@ fn figures(report: &Report, seen: &Seen<'_>, caption: &str) -> Table {
     row("Mean score", &|arm| arm.scores.as_ref()?.mean.map(number));
     row("Truth known", &|arm| (arm.outcomes > 0).then(|| count(arm.outcomes)));
     for metric in METRICS {
-        row(&sentence(name(metric)).replace('.', ""), &|arm| {
+        row(&capital(name(metric)), &|arm| {
             Some(value(
                 metric,
                 arm.quality.as_ref().filter(|quality| quality.outcomes() > 0)?.measure(metric)?.value,

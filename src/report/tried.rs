@@ -1,7 +1,9 @@
 //! What was tried, and on whom.
 
+use std::time::Duration;
+
 use super::document::{Block, Column, Section, Table};
-use super::words::{count, long, moment, sentence, several};
+use super::words::{count, long, sentence, several};
 use super::{Report, Turn, pictures};
 use crate::control::phase::Phase;
 use crate::share::Share;
@@ -20,7 +22,10 @@ fn planned(report: &Report) -> String {
     let mut text = match &report.plan {
         Some(plan) if !plan.steps().is_empty() => {
             let steps: Vec<String> = plan.steps().iter().map(|step| step.exposed().to_string()).collect();
-            format!("The plan tries {candidate} as {}, then promotes it.", steps.join(", then as "))
+            format!(
+                "The plan was to try {candidate} as {}, and then to promote it.",
+                steps.join(", then as ")
+            )
         }
         Some(_) => format!("{candidate} follows a plan whose steps are chosen when it is run."),
         None => format!("{candidate} was driven by hand, without a plan."),
@@ -29,8 +34,8 @@ fn planned(report: &Report) -> String {
         report.on_trial().evidence.iter().map(|evidence| format!("“{}”", evidence.guard)).collect();
     match guards.as_slice() {
         [] => text.push_str(" No guard has judged it."),
-        [one] => text.push_str(&format!(" One guard judges it: {one}.")),
-        more => text.push_str(&format!(" {} guards judge it: {}.", more.len(), more.join(", "))),
+        [one] => text.push_str(&format!(" One guard was to judge it: {one}.")),
+        more => text.push_str(&format!(" {} guards were to judge it: {}.", more.len(), more.join(", "))),
     }
     text
 }
@@ -56,7 +61,7 @@ fn on_whom(report: &Report) -> String {
                 several(keys, "key")
             ),
         };
-        text.push(format!("It was to answer {} for callers, {whom}", several(real, "request")));
+        text.push(format!("It had to answer {} of callers, {whom}", several(real, "request")));
         text.push(match fallbacks {
             0 => format!("{live} never had to answer in its place"),
             more => {
@@ -85,21 +90,33 @@ fn turns(report: &Report) -> Table {
     let until =
         |place: usize| report.turns.get(place + 1).map(|next| next.at).or(report.ended).unwrap_or(report.at);
     let row = |(place, turn): (usize, &Turn)| {
-        let lasted =
-            if turn.phase.is_over() { String::from("–") } else { long(until(place).since(turn.at)) };
+        let lasted = until(place).since(turn.at);
+        // Staged, and exposed at once.
+        if lasted.is_zero() && !turn.phase.is_over() {
+            return None;
+        }
+        let after = turn.at.since(report.began);
+        let time = |of: Duration, none: &str| if of.is_zero() { String::from(none) } else { long(of) };
         let share = |share: Share| if share == Share::NONE { String::from("–") } else { share.to_string() };
-        vec![moment(turn.at), phase(turn.phase).into(), share(turn.weight), share(turn.sample), lasted]
+        let cells = [
+            time(after, "at once"),
+            phase(turn.phase).into(),
+            share(turn.weight),
+            share(turn.sample),
+            time(lasted, "–"),
+        ];
+        Some(cells.to_vec())
     };
     Table {
         caption: String::from("How the candidate was exposed"),
         columns: vec![
-            Column::text("From"),
+            Column::text("After"),
             Column::text("Phase"),
             Column::number("Answers"),
             Column::number("Copies"),
             Column::text("For"),
         ],
-        rows: report.turns.iter().enumerate().map(row).collect(),
+        rows: report.turns.iter().enumerate().filter_map(row).collect(),
     }
 }
 

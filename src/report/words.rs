@@ -142,25 +142,29 @@ pub(super) fn saw(evidence: &Evidence) -> String {
     text
 }
 
-/// `evidence for harm 812 of 250, against it 0.01 of 25`
+/// `Evidence for harm 812 of 250, against it 0.01 of 25`
 pub(super) fn weighed(strength: &Strength) -> String {
     let Strength { harm, harm_threshold, non_inferiority, non_inferiority_threshold, .. } = strength;
     let against = match non_inferiority {
         Some(e) => format!(", against it {e} of {non_inferiority_threshold}"),
         None => String::new(),
     };
-    format!("evidence for harm {harm} of {harm_threshold}{against}")
+    format!("Evidence for harm {harm} of {harm_threshold}{against}")
 }
 
-/// With a capital at the beginning and a full stop at the end.
+/// With a full stop at the end. What it begins with may be a name, so that stays as it is.
 pub(super) fn sentence(text: &str) -> String {
-    let mut characters = text.trim().chars();
-    let Some(first) = characters.next() else { return String::new() };
-    let mut text: String = first.to_uppercase().chain(characters).collect();
-    if !text.ends_with(['.', '!', '?', '”']) {
+    let mut text = text.trim().to_owned();
+    if !text.is_empty() && !text.ends_with(['.', '!', '?', '”']) {
         text.push('.');
     }
     text
+}
+
+/// With a capital at the beginning: for words that are ours.
+pub(super) fn capital(text: &str) -> String {
+    let mut characters = text.chars();
+    characters.next().map_or_else(String::new, |first| first.to_uppercase().chain(characters).collect())
 }
 
 #[cfg(test)]

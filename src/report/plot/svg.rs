@@ -32,6 +32,7 @@ pub(in crate::report) fn draw(plot: &Plot, number: usize) -> String {
     axes(&mut svg, plot);
     limits(&mut svg, plot);
     lines(&mut svg, plot);
+    names_of_limits(&mut svg, plot);
     svg.push_str("</svg>");
     svg
 }
@@ -116,21 +117,23 @@ fn axes(svg: &mut String, plot: &Plot) {
 }
 
 fn limits(svg: &mut String, plot: &Plot) {
-    let mut places: Vec<f64> = plot.limits.iter().map(|limit| y(plot, limit.at) - 4.0).collect();
-    apart(&mut places);
-    for (limit, text_at) in plot.limits.iter().zip(places) {
+    for limit in &plot.limits {
         let (at, class) = (y(plot, limit.at), limit.colour.class());
         put!(
             svg,
             "<line class=\"limit {class}\" x1=\"{LEFT}\" y1=\"{at:.1}\" x2=\"{}\" y2=\"{at:.1}\"/>",
             WIDTH - RIGHT
         );
-        put!(
-            svg,
-            "<text class=\"halo\" x=\"{}\" y=\"{text_at:.1}\">{}</text>",
-            LEFT + 4.0,
-            html(&limit.name)
-        );
+    }
+}
+
+/// Above the lines: they would be struck through.
+fn names_of_limits(svg: &mut String, plot: &Plot) {
+    let mut places: Vec<f64> = plot.limits.iter().map(|limit| y(plot, limit.at) - 4.0).collect();
+    apart(&mut places);
+    for (limit, at) in plot.limits.iter().zip(places) {
+        let name = html(&limit.name);
+        put!(svg, "<text class=\"halo\" x=\"{}\" y=\"{at:.1}\">{name}</text>", LEFT + 4.0);
     }
 }
 
