@@ -20,7 +20,8 @@ pub(super) fn html(text: &str) -> String {
 pub(super) fn markdown(text: &str) -> String {
     let mut safe = String::with_capacity(text.len() + text.len() / 8);
     let mut digits_only = true;
-    for character in text.trim().chars().map(visible) {
+    let mut characters = text.trim().chars().map(visible).peekable();
+    while let Some(character) = characters.next() {
         let begins = safe.is_empty();
         let special = match character {
             '\\' | '`' | '*' | '_' | '{' | '}' | '[' | ']' | '<' | '>' | '#' | '|' | '~' | '&' | '$'
@@ -28,7 +29,7 @@ pub(super) fn markdown(text: &str) -> String {
             // A list, a rule, or the underline of a heading.
             '+' | '-' | '=' => begins,
             // A numbered list.
-            '.' | ')' => digits_only && !begins,
+            '.' | ')' => digits_only && !begins && characters.peek().is_none_or(|next| *next == ' '),
             _ => false,
         };
         digits_only &= character.is_ascii_digit();
@@ -67,9 +68,12 @@ mod tests {
         assert_eq!(markdown("a|b`c`\n# d <img> [x](y)"), "a\\|b\\`c\\` \\# d \\<img\\> \\[x\\](y)");
         assert_eq!(markdown("- no list"), "\\- no list");
         assert_eq!(markdown("12. no list"), "12\\. no list");
-        assert_eq!(markdown("7.65 points"), "7\\.65 points");
+        assert_eq!(markdown("7.65 points"), "7.65 points");
         assert_eq!(markdown("=== x - y"), "\\=== x - y");
-        assert!(!markdown("see https://example.org or www.example.org").contains("://e"));
+        assert_eq!(
+            markdown("https://example.org, www.example.org"),
+            "https\\://example.org, www\\.example.org"
+        );
     }
 
     proptest! {

@@ -6,19 +6,20 @@ use super::plot::{Band, Colour, Limit, Line, Plot, Scale, Unit};
 use super::words::{capital, number, percent};
 use super::{ArmPoint, Point, Report, Turn};
 use crate::clock::Timestamp;
-use crate::control::guard::{Evidence, Strength};
+use crate::control::guard::Evidence;
 use crate::control::phase::Phase;
 use crate::share::Share;
+use crate::stats::sequential::EValue;
 
 /// Outcomes from which on a figure of quality is drawn, where there come to be many more.
-const OUTCOMES_DRAWN: u64 = 20;
+const OUTCOMES_DRAWN: u64 = 50;
 /// E-values below this are no evidence of anything; lines end there.
 const LEAST_E: f64 = 0.01;
 
 /// The share that the candidate answered, and that was copied to it, over time.
 pub(super) fn exposure(report: &Report) -> Option<Plot> {
-    // A candidate that was taken off is shown as it was exposed until then.
-    let turns = report.turns.iter().filter(|turn| !matches!(turn.phase, Phase::Aborted | Phase::RolledBack));
+    // At its end it is shown as it was exposed until then.
+    let turns = report.turns.iter().filter(|turn| !turn.phase.is_over());
     let share = |of: fn(&Turn) -> Share| -> Vec<(f64, f64)> {
         let mut line: Vec<(f64, f64)> = Vec::new();
         for turn in turns.clone() {
@@ -79,18 +80,18 @@ fn of_guard(report: &Report, place: usize, last: Option<&Evidence>) -> Option<Pl
     };
     let against =
         segments(report, changed, |point| Some(strength(point)?.non_inferiority?.value().max(LEAST_E)));
-    let known: Vec<Strength> = report.points.iter().filter_map(strength).collect();
-    let latest = known.last()?;
-    let (take_back, let_on) = (latest.harm_threshold.value(), latest.non_inferiority_threshold.value());
+    let latest = report.points.iter().filter_map(strength).next_back()?;
     let mut limits =
-        vec![Limit::new(format!("taken back at {}", number(take_back)), Colour::Harm, take_back)];
+        asked(report, "taken back at", Colour::Harm, |point| Some(strength(point)?.harm_threshold));
     let mut lines = vec![Line::new("harm", Colour::Harm, harm)];
     if latest.non_inferiority.is_some() {
-        limits.push(Limit::new(format!("let on at {}", number(let_on)), Colour::Fine, let_on));
+        limits.extend(asked(report, "let on at", Colour::Fine, |point| {
+            Some(strength(point)?.non_inferiority_threshold)
+        }));
         lines.push(Line::new("no harm", Colour::Fine, against));
     }
     // Beyond what was asked for nobody needs to see how far it went.
-    let top = limits.iter().map(|limit| limit.at).filter(|at| at.is_finite()).fold(10.0, f64::max) * 10.0;
+    let top = limits.iter().map(|limit| limit.at).fold(10.0, f64::max) * 10.0;
     let guard = last.map_or_else(|| format!("guard {}", place + 1), |evidence| evidence.guard.clone());
     Some(Plot {
         title: guard,
@@ -107,8 +108,32 @@ fn of_guard(report: &Report, place: usize, last: Option<&Evidence>) -> Option<Pl
         limits,
         bands: bands(report),
         span: span(report),
-        written: number,
+        written: weight,
     })
+}
+
+/// An e-value as people read it: how far beyond a million it is says nothing more.
+fn weight(e: f64) -> String {
+    if e >= 1e6 { EValue::of(e).to_string() } else { number(e) }
+}
+
+/// What evidence had to reach, for as long as it was the same.
+fn asked(report: &Report, what: &str, colour: Colour, of: impl Fn(&Point) -> Option<EValue>) -> Vec<Limit> {
+    let mut limits: Vec<Limit> = Vec::new();
+    for point in &report.points {
+        let Some(at) = of(point).map(EValue::value).filter(|at| at.is_finite()) else { continue };
+        let now = elapsed(report, point.at);
+        match limits.last_mut() {
+            Some(last) if last.at == at => last.to = now,
+            last => {
+                // It changed somewhere between two points.
+                let from = last.map_or(0.0, |last| last.to);
+                limits.push(Limit { name: format!("{what} {}", number(at)), colour, at, from, to: now });
+            }
+        }
+    }
+    limits.last_mut().into_iter().for_each(|last| last.to = span(report));
+    limits
 }
 
 /// Latency, failures and quality, over time.

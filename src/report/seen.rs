@@ -135,7 +135,7 @@ fn on_pairs(report: &Report, pairs: &DivergenceFigures) -> Option<String> {
     Some(text)
 }
 
-/// How many predictions got their truth in time.
+/// How many predictions got their truth in time, of the last ones: no more are kept.
 fn labelled(cohorts: &[Cohort]) -> Option<String> {
     let sum = |of: fn(&Cohort) -> Coverage| {
         let mut all = Coverage::default();
@@ -145,17 +145,14 @@ fn labelled(cohorts: &[Cohort]) -> Option<String> {
         }
         all
     };
-    let (own, lives) = (sum(|cohort| cohort.candidate), sum(|cohort| cohort.live));
-    if own.predictions == 0 {
-        return None;
-    }
-    let beside = if lives.predictions == 0 {
-        String::new()
-    } else {
-        format!(", beside {} of live's", share_of(lives.labelled, lives.predictions))
+    // A label is of the moment of its prediction, which may be of the stretch before the one that it was counted in.
+    let share = |of: Coverage| {
+        let known = percent(of.labelled.min(of.predictions) as f64 / of.predictions as f64);
+        (of.predictions > 0).then(|| format!("{known} of {}", count(of.predictions)))
     };
+    let (own, lives) = (share(sum(|cohort| cohort.candidate))?, share(sum(|cohort| cohort.live)));
+    let beside = lives.map(|lives| format!(", and of live's that of {lives}")).unwrap_or_default();
     Some(format!(
-        "Of the candidate's predictions that are old enough to be judged, the truth of {} was known in time{beside}.",
-        share_of(own.labelled, own.predictions)
+        "Of the candidate's last predictions that were old enough to be judged, the truth of {own} was known in time{beside}."
     ))
 }

@@ -73,17 +73,13 @@ impl Line {
     }
 }
 
-/// A value that is to be reached, or not.
+/// A value that is to be reached, or not, over some time.
 pub(super) struct Limit {
     pub(super) name: String,
     pub(super) colour: Colour,
     pub(super) at: f64,
-}
-
-impl Limit {
-    pub(super) fn new(name: String, colour: Colour, at: f64) -> Self {
-        Self { name, colour, at }
-    }
+    pub(super) from: f64,
+    pub(super) to: f64,
 }
 
 /// A phase.

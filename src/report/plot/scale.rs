@@ -16,7 +16,7 @@ impl Scale {
     pub(in crate::report) fn linear(low: f64, high: f64) -> Self {
         let (low, high) = ordered(low, high);
         let room = (high - low).max(high.abs() * 1e-3).max(1e-9);
-        let step = round_step(room / 4.0);
+        let step = round_step(room / 5.0);
         let (below, above) = ((low / step).floor() * step, (high / step).ceil() * step);
         // Where both ends are one and round.
         let above = if above > below { above } else { below + step };

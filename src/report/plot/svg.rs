@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::{Band, Line, Plot, Unit};
+use super::{Band, Limit, Line, Plot, Unit};
 use crate::report::escape::html;
 use crate::report::words::number;
 
@@ -117,23 +117,38 @@ fn axes(svg: &mut String, plot: &Plot) {
 }
 
 fn limits(svg: &mut String, plot: &Plot) {
-    for limit in &plot.limits {
-        let (at, class) = (y(plot, limit.at), limit.colour.class());
+    for Limit { colour, at, from, to, .. } in &plot.limits {
+        let (left, right, at) = (x(plot, *from), x(plot, *to), y(plot, *at));
+        let class = colour.class();
         put!(
             svg,
-            "<line class=\"limit {class}\" x1=\"{LEFT}\" y1=\"{at:.1}\" x2=\"{}\" y2=\"{at:.1}\"/>",
-            WIDTH - RIGHT
+            "<line class=\"limit {class}\" x1=\"{left:.1}\" y1=\"{at:.1}\" x2=\"{right:.1}\" y2=\"{at:.1}\"/>"
         );
     }
 }
 
-/// Above the lines: they would be struck through.
+/// Above the lines, or they would be struck through; where there is room for them.
 fn names_of_limits(svg: &mut String, plot: &Plot) {
-    let mut places: Vec<f64> = plot.limits.iter().map(|limit| y(plot, limit.at) - 4.0).collect();
-    apart(&mut places);
-    for (limit, at) in plot.limits.iter().zip(places) {
-        let name = html(&limit.name);
-        put!(svg, "<text class=\"halo\" x=\"{}\" y=\"{at:.1}\">{name}</text>", LEFT + 4.0);
+    let wide = |limit: &Limit| limit.name.chars().count() as f64 * LETTER;
+    let room = |limit: &&Limit| x(plot, limit.to) - x(plot, limit.from) >= wide(limit) + 4.0;
+    for (place, limit) in plot.limits.iter().enumerate().filter(|(_, limit)| room(limit)) {
+        // Of two that lie close together the lower one has its name below.
+        let at = y(plot, limit.at);
+        let close = |other: &Limit| {
+            other.from < limit.to && limit.from < other.to && {
+                let other = y(plot, other.at);
+                at > other && at - other < LINE + 2.0
+            }
+        };
+        let others = plot.limits.iter().enumerate().filter(|(other, _)| *other != place);
+        let below = others.map(|(_, other)| other).any(close);
+        put!(
+            svg,
+            "<text class=\"halo\" x=\"{:.1}\" y=\"{:.1}\">{}</text>",
+            x(plot, limit.from) + 4.0,
+            if below { at + 12.0 } else { at - 4.0 },
+            html(&limit.name)
+        );
     }
 }
 
@@ -222,7 +237,7 @@ fn cut(name: &str, letters: usize) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Colour, Limit, Scale};
+    use super::super::{Colour, Scale};
     use super::*;
     use proptest::prelude::*;
 
@@ -233,7 +248,13 @@ mod tests {
             unit: String::from("e-value"),
             scale: Scale::logarithmic(0.01, 2_500.0),
             lines: vec![Line::new("harm", Colour::Harm, stretches)],
-            limits: vec![Limit::new(String::from("limit 250"), Colour::Harm, 250.0)],
+            limits: vec![Limit {
+                name: String::from("limit 250"),
+                colour: Colour::Harm,
+                at: 250.0,
+                from: 0.0,
+                to: 100.0,
+            }],
             bands: vec![Band { from: 0.0, to: 50.0, name: String::from("shadow") }],
             span: 100.0,
             written: number,
