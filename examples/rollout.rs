@@ -9,6 +9,7 @@
 //!
 //! ```sh
 //! cargo run --release --example rollout            # --help for options
+//! cargo run --release --example rollout -- --report v3.html   # and a page about what became of v3
 //! ```
 
 mod flights;

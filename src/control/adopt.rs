@@ -140,7 +140,9 @@ impl<I: ?Sized, O> Control<I, O> {
         self.lease.renew(now, span);
         // Before the first table, or the first one to be taken off would expose the next once more.
         for (number, _) in &lowered {
-            self.attempt_mut(*number).map(|attempt| attempt.hold(now));
+            if let Some(attempt) = self.attempt_mut(*number) {
+                attempt.hold(now);
+            }
         }
         for (number, cause) in lowered {
             self.lower(number, cause, routing, joins, now);

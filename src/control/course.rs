@@ -191,7 +191,7 @@ fn halve<T>(of: &mut Vec<T>) {
     let last = of.len().saturating_sub(1);
     let mut place = 0;
     of.retain(|_| {
-        let stays = place == 0 || (last - place) % 2 == 0;
+        let stays = place == 0 || (last - place).is_multiple_of(2);
         place += 1;
         stays
     });

@@ -1,5 +1,7 @@
 //! What a page needs, brought together from the control side.
 
+use std::sync::Arc;
+
 use super::{Decided, Report};
 use crate::clock::Timestamp;
 use crate::control::controller::Control;
@@ -12,7 +14,6 @@ use crate::rollout::Rollout;
 use crate::stats::Metric;
 use crate::status::RolloutStatus;
 use crate::version::VersionId;
-use std::sync::Arc;
 
 /// Which rollout: by its number, or the last one that tried a version of a name.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -79,6 +80,9 @@ impl<I: ?Sized + 'static, O: 'static> Rollout<I, O> {
 struct Gathered {
     /// All but what takes time to find out.
     report: Report,
+    /// The number of the first event that may be of this attempt.
+    first_event: u64,
+    log: Vec<Arc<Event>>,
     decisions: Vec<Arc<Decision>>,
 }
 
@@ -92,7 +96,14 @@ impl Gathered {
             evidence: decision.evidence.clone(),
             replayed: replay(decision).is_ok_and(|evidence| evidence == decision.evidence),
         };
-        Report { metric, decisions: self.decisions.iter().map(decided).collect(), ..self.report }
+        let Self { report, first_event, log, decisions } = self;
+        Report {
+            metric,
+            events_missing: log.first().is_none_or(|first| first.sequence > first_event),
+            events: of_attempt(&log, report.rollout.version, first_event, report.ended),
+            decisions: decisions.iter().map(decided).collect(),
+            ..report
+        }
     }
 }
 
@@ -117,7 +128,7 @@ impl<I: ?Sized, O> Control<I, O> {
         let within = |at: Timestamp| at >= course.began && ended.is_none_or(|ended| at <= ended);
         let decisions =
             self.decisions.iter().filter(|decision| decision.candidate == candidate && within(decision.at));
-        let log = self.announcer.log();
+        let first_event = course.first_event;
         let identity = |version| self.records.get(&version).map(|record| record.identity);
         let report = Report {
             title: format!("Rollout {number} of {}: {candidate}", self.settings.name),
@@ -135,14 +146,15 @@ impl<I: ?Sized, O> Control<I, O> {
             points,
             one_in: course.one_in(),
             turns: course.turns().to_vec(),
-            events_missing: log.first().is_none_or(|first| first.sequence > course.first_event),
-            events: of_attempt(&log, candidate, course.first_event, ended),
+            events: Vec::new(),
+            events_missing: false,
             decisions: Vec::new(),
             drift: None,
             notes: Vec::new(),
             rollout,
         };
-        Some(Gathered { report, decisions: decisions.cloned().collect() })
+        let log = self.announcer.log();
+        Some(Gathered { report, first_event, log, decisions: decisions.cloned().collect() })
     }
 
     fn kept(&self, number: u32, now: Timestamp) -> Option<(Kept<'_>, RolloutStatus)> {

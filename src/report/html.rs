@@ -1,11 +1,16 @@
 //! A page as one HTML file: no script, no network, styles and plots within it.
 
 use super::document::{Block, Document, Ground, Progress, Section, Step, Table, Tone};
-use super::escape::html as text;
+use super::escape::html;
 use super::plot::{Plot, draw};
 
 /// The style sheet. Light and dark, for a phone and for paper.
 const STYLE: &str = include_str!("style.css");
+
+/// Text as it stands on the page; no line ends between a number and its percent sign.
+fn text(plain: &str) -> String {
+    html(plain).replace(" %", "\u{a0}%")
+}
 
 pub(super) fn render(document: &Document) -> String {
     let mut page = Page { html: String::with_capacity(64 << 10), plots: 0 };

@@ -166,7 +166,7 @@ impl Report {
         let mut sections = vec![tried::section(self), seen::section(self)];
         sections.extend(pictures::evidence(self));
         sections.push(decided::section(self));
-        sections.extend(self.drift.as_ref().map(|drift| drift_section(drift)));
+        sections.extend(self.drift.as_ref().map(drift_section));
         sections.extend(self.notes_section());
         sections.push(decided::how_sure(self));
         Document {

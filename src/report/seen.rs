@@ -137,22 +137,50 @@ fn on_pairs(report: &Report, pairs: &DivergenceFigures) -> Option<String> {
 
 /// How many predictions got their truth in time, of the last ones: no more are kept.
 fn labelled(cohorts: &[Cohort]) -> Option<String> {
-    let sum = |of: fn(&Cohort) -> Coverage| {
-        let mut all = Coverage::default();
-        for cohort in cohorts.iter().filter(|cohort| cohort.matured) {
-            all.predictions = all.predictions.saturating_add(of(cohort).predictions);
-            all.labelled = all.labelled.saturating_add(of(cohort).labelled);
-        }
-        all
-    };
-    // A label is of the moment of its prediction, which may be of the stretch before the one that it was counted in.
-    let share = |of: Coverage| {
-        let known = percent(of.labelled.min(of.predictions) as f64 / of.predictions as f64);
-        (of.predictions > 0).then(|| format!("{known} of {}", count(of.predictions)))
-    };
-    let (own, lives) = (share(sum(|cohort| cohort.candidate))?, share(sum(|cohort| cohort.live)));
+    let (own, lives) = (known(cohorts, |cohort| cohort.candidate)?, known(cohorts, |cohort| cohort.live));
     let beside = lives.map(|lives| format!(", and of live's that of {lives}")).unwrap_or_default();
     Some(format!(
         "Of the candidate's last predictions that were old enough to be judged, the truth of {own} was known in time{beside}."
     ))
+}
+
+/// How many of one version's, in words: predictions are counted by the tick after them and labels by their own time, so a
+/// stretch may have some of its neighbour's, and what is missing is told only where it is more than that.
+fn known(cohorts: &[Cohort], of: fn(&Cohort) -> Coverage) -> Option<String> {
+    let matured = || cohorts.iter().filter(|cohort| cohort.matured).map(of);
+    let sum = |count: fn(Coverage) -> u64| matured().map(count).fold(0_u64, u64::saturating_add);
+    let (predictions, labelled) = (sum(|of| of.predictions), sum(|of| of.labelled));
+    let slack = matured().map(|of| of.predictions).max()?;
+    if predictions == 0 {
+        return None;
+    }
+    let all = count(predictions);
+    Some(if labelled == 0 {
+        format!("none of {all}")
+    } else if labelled.saturating_add(slack.saturating_mul(2)) >= predictions && labelled >= predictions / 2 {
+        format!("nearly all of {all}")
+    } else {
+        format!("about {:.0}\u{a0}% of {all}", labelled as f64 / predictions as f64 * 100.0)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cohort(predictions: u64, labelled: u64, matured: bool) -> Cohort {
+        Cohort { matured, candidate: Coverage { predictions, labelled }, ..Cohort::default() }
+    }
+
+    #[test]
+    fn labels_that_are_missing_are_told_where_it_is_not_for_the_edges_of_stretches() {
+        let known = |cohorts: &[Cohort]| known(cohorts, |cohort| cohort.candidate).unwrap_or_default();
+        let shifted: Vec<Cohort> =
+            (0..10).map(|place| cohort(20, if place == 0 { 0 } else { 20 }, true)).collect();
+        assert_eq!(known(&shifted), "nearly all of 200");
+        let half: Vec<Cohort> = (0..10).map(|_| cohort(20, 9, true)).collect();
+        assert_eq!(known(&half), "about 45\u{a0}% of 200");
+        assert_eq!(known(&[cohort(20, 0, true), cohort(20, 0, false)]), "none of 20");
+        assert_eq!(known(&[cohort(20, 20, false)]), "");
+    }
 }
