@@ -415,10 +415,12 @@ fn a_long_rollout_has_a_short_page() {
     }
     let report = rollout.report().unwrap();
     assert!((120..=257).contains(&report.points.len()), "{}", report.points.len());
-    assert!(report.one_in >= 4 && report.turns.len() < 64 && report.events_missing);
+    assert!(report.one_in >= 4 && report.turns.len() == 64 && report.events_missing);
     let (html, _) = check(&report);
     assert!(html.len() < 150_000, "{}", html.len());
     assert!(html.contains("has let go of the beginning"));
+    assert_eq!(report.turns_left_out, 102 - 64, "staged, exposed, and a hundred changes");
+    assert!(html.contains("77 changes left out"), "24 are shown, and not that it was staged");
 }
 
 #[cfg(feature = "state")]

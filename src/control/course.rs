@@ -1,5 +1,6 @@
 //! How an attempt went: what was seen of it over time, so that whoever was not there can look at it afterwards.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -14,9 +15,11 @@ use crate::stats::tally::Tally;
 use crate::stats::{ArmFigures, DivergenceFigures};
 
 /// Points that are kept of one attempt: more than a plot has pixels to tell apart.
-pub(crate) const POINTS_MAX: usize = 256;
-/// Changes of exposure that are kept of one attempt; only shares that follow the figures change more often.
-pub(crate) const TURNS_MAX: usize = 64;
+const POINTS_MAX: usize = 256;
+/// Changes of exposure that are kept of one attempt, the first and the last; only shares that follow the figures change
+/// more often.
+const TURNS_MAX: usize = 64;
+const FIRST_TURNS: usize = 16;
 /// Guards that are kept in a point.
 const GUARDS_MAX: usize = 16;
 
@@ -111,7 +114,9 @@ pub(crate) struct Course {
     /// The attempt had begun in an earlier life of the handle, of which the course is not known.
     pub(crate) went_on: bool,
     points: Vec<Point>,
-    turns: Vec<Turn>,
+    turns: VecDeque<Turn>,
+    /// Changes of exposure between the first and the last ones.
+    turns_left_out: u64,
     pub(crate) trial: Option<Box<Trial>>,
     /// Of so many ticks one is taken.
     one_in: u64,
@@ -126,7 +131,8 @@ impl Course {
             first_event,
             went_on,
             points: Vec::new(),
-            turns: Vec::new(),
+            turns: VecDeque::new(),
+            turns_left_out: 0,
             trial: None,
             one_in: 1,
             passed_over: 0,
@@ -141,8 +147,13 @@ impl Course {
     }
 
     /// Oldest first.
-    pub(crate) fn turns(&self) -> &[Turn] {
-        &self.turns
+    pub(crate) fn turns(&self) -> impl Iterator<Item = &Turn> {
+        self.turns.iter()
+    }
+
+    /// Changes that are not among them: they lie behind the sixteenth.
+    pub(crate) fn turns_left_out(&self) -> u64 {
+        self.turns_left_out
     }
 
     /// Of so many ticks at which something was seen one is kept.
@@ -168,7 +179,13 @@ impl Course {
         self.passed_over = 0;
         self.points.push(point);
         if self.points.len() >= POINTS_MAX {
-            halve(&mut self.points);
+            let (last, mut place) = (self.points.len() - 1, 0_usize);
+            // The first and the last stay.
+            self.points.retain(|_| {
+                let stays = place == 0 || (last - place).is_multiple_of(2);
+                place += 1;
+                stays
+            });
             self.one_in = self.one_in.saturating_mul(2);
         }
     }
@@ -176,25 +193,15 @@ impl Course {
     /// Notes a change of exposure, if it is one.
     pub(crate) fn turn(&mut self, at: Timestamp, state: &State) {
         let turn = Turn { at, phase: state.phase, weight: state.weight, sample: state.sample };
-        if self.turns.last().is_some_and(|last| Turn { at, ..*last } == turn) {
+        if self.turns.back().is_some_and(|last| Turn { at, ..*last } == turn) {
             return;
         }
-        self.turns.push(turn);
-        if self.turns.len() >= TURNS_MAX {
-            halve(&mut self.turns);
+        self.turns.push_back(turn);
+        if self.turns.len() > TURNS_MAX {
+            self.turns.remove(FIRST_TURNS);
+            self.turns_left_out = self.turns_left_out.saturating_add(1);
         }
     }
-}
-
-/// Lets go of every second one; the first and the last stay.
-fn halve<T>(of: &mut Vec<T>) {
-    let last = of.len().saturating_sub(1);
-    let mut place = 0;
-    of.retain(|_| {
-        let stays = place == 0 || (last - place).is_multiple_of(2);
-        place += 1;
-        stays
-    });
 }
 
 impl Point {
@@ -313,10 +320,12 @@ mod tests {
             let at = Timestamp::from_unix_seconds(number);
             course.turn(at, &state(f64::from(u32::try_from(number % 7).unwrap()) / 10.0));
             course.turn(at, &state(f64::from(u32::try_from(number % 7).unwrap()) / 10.0));
-            assert!(course.turns().len() < TURNS_MAX);
+            assert!(course.turns().count() <= TURNS_MAX);
         }
-        assert_eq!(course.turns().last().unwrap().at.unix_seconds(), 999);
-        assert_eq!(course.turns().first().unwrap().at, Timestamp::default());
+        let times: Vec<u64> = course.turns().map(|turn| turn.at.unix_seconds()).collect();
+        // At 0 nothing changed.
+        assert_eq!((times[0], times[1], times[15], times[16], times[63]), (0, 1, 15, 952, 999));
+        assert_eq!(course.turns_left_out(), 1_000 - 64);
     }
 
     proptest! {

@@ -149,6 +149,9 @@ fn progress(strength: &Strength, verdict: Verdict) -> Option<Progress> {
 pub(super) fn how_sure(report: &Report) -> Section {
     let mut blocks = Vec::new();
     match &report.rollout.alpha {
+        Some(alpha) if alpha.guards == 0 => blocks.push(Block::Text(String::from(
+            "No guard that is a test with a stated error judged it: what was decided was decided by people, by the plan or by the host's own guards.",
+        ))),
         Some(alpha) => blocks.push(Block::Text(allowed(alpha))),
         None => {
             blocks.push(Block::Text(String::from("No evidence has been taken yet, so no error was spent.")))

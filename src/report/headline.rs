@@ -327,6 +327,8 @@ pub(super) fn facts(report: &Report) -> Vec<(String, String)> {
             .map_or_else(|| "nothing".into(), |most| format!("{most} of the requests")),
     ));
     let labels = report.on_trial().candidate.outcomes;
-    facts.push(("Truth known of".into(), several(labels, "prediction")));
+    if report.metric.is_some() {
+        facts.push(("Truth known of".into(), several(labels, "prediction")));
+    }
     facts
 }

@@ -93,6 +93,8 @@ pub struct Report {
     pub one_in: u64,
     /// The changes of its exposure, oldest first.
     pub turns: Vec<Turn>,
+    /// Changes that are not among them, behind the first sixteen: no more than 64 are kept.
+    pub turns_left_out: u64,
     /// What happened to it, and to its version until that was staged again; oldest first.
     pub events: Vec<Event>,
     /// The handle's log has let go of the first of them.

@@ -12,7 +12,7 @@ pub(super) fn section(report: &Report) -> Section {
     let caption = if watched.is_some() { "On trial" } else { "Figures since the attempt began" };
     let mut blocks = vec![Block::Table(figures(report, &trial, caption))];
     blocks.extend(on_pairs(report, trial.divergence).map(Block::Text));
-    blocks.extend(labelled(trial.cohorts).map(Block::Text));
+    blocks.extend(report.metric.and_then(|_| labelled(trial.cohorts)).map(Block::Text));
     if let Some(watched) = &watched {
         blocks.push(Block::Table(figures(report, watched, "As live, while it was watched")));
         blocks.extend(on_pairs(report, watched.divergence).map(Block::Text));

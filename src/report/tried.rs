@@ -9,6 +9,10 @@ use crate::control::phase::Phase;
 use crate::share::Share;
 use crate::stats::ArmFigures;
 
+/// Changes of exposure that are shown from the beginning and from the end, where there are more than both together.
+const FIRST_SHOWN: usize = 8;
+const LAST_SHOWN: usize = 16;
+
 pub(super) fn section(report: &Report) -> Section {
     let mut blocks = vec![Block::Text(planned(report)), Block::Text(on_whom(report))];
     blocks.extend(pictures::exposure(report).map(|plot| Block::Plots(vec![plot])));
@@ -92,31 +96,36 @@ fn turns(report: &Report) -> Table {
     let row = |(place, turn): (usize, &Turn)| {
         let lasted = until(place).since(turn.at);
         // Staged, and exposed at once.
-        if lasted.is_zero() && !turn.phase.is_over() {
+        if lasted.is_zero() && place + 1 < report.turns.len() {
             return None;
         }
-        let after = turn.at.since(report.began);
         let time = |of: Duration, none: &str| if of.is_zero() { String::from(none) } else { long(of) };
-        let share = |share: Share| if share == Share::NONE { String::from("–") } else { share.to_string() };
-        let cells = [
-            time(after, "at once"),
-            phase(turn.phase).into(),
-            share(turn.weight),
-            share(turn.sample),
-            time(lasted, "–"),
-        ];
-        Some(cells.to_vec())
+        Some(vec![time(turn.at.since(report.began), "at once"), exposed(turn), time(lasted, "–")])
     };
+    let mut rows: Vec<Vec<String>> = report.turns.iter().enumerate().filter_map(row).collect();
+    let shown = FIRST_SHOWN + LAST_SHOWN;
+    if rows.len() > shown {
+        let left_out = (rows.len() - shown) as u64 + report.turns_left_out;
+        let gap = vec!["…".into(), format!("{} left out", several(left_out, "change")), "–".into()];
+        rows.splice(FIRST_SHOWN..rows.len() - LAST_SHOWN, [gap]);
+    }
     Table {
         caption: String::from("How the candidate was exposed"),
-        columns: vec![
-            Column::text("After"),
-            Column::text("Phase"),
-            Column::number("Answers"),
-            Column::number("Copies"),
-            Column::text("For"),
-        ],
-        rows: report.turns.iter().enumerate().filter_map(row).collect(),
+        columns: vec![Column::text("After"), Column::text("Exposure"), Column::text("For")],
+        rows,
+    }
+}
+
+/// `canary of 10 %, copies of 50 %`
+fn exposed(turn: &Turn) -> String {
+    let Turn { phase: at, weight, sample, .. } = turn;
+    let (name, copies) = (phase(*at), if *sample == Share::NONE { None } else { Some(sample) });
+    match (at, copies) {
+        (Phase::Shadow, _) => format!("{name} of {sample}"),
+        (Phase::Canary, None) => format!("{name} of {weight}"),
+        (Phase::Canary, Some(copies)) => format!("{name} of {weight}, copies of {copies}"),
+        (_, Some(copies)) => format!("{name}, copies of {copies}"),
+        (_, None) => name.into(),
     }
 }
 

@@ -1,5 +1,7 @@
 //! Scales: where a value lies between the ends of an axis, and which values are written beside it.
 
+use crate::report::words::number;
+
 /// An axis of values.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(in crate::report) struct Scale {
@@ -45,6 +47,17 @@ impl Scale {
     /// The values to be written, from low to high.
     pub(in crate::report) fn ticks(&self) -> Vec<f64> {
         if self.is_logarithmic { self.decades() } else { even(self.low, self.high) }
+    }
+
+    /// A value of this scale, with as many digits as tell it from its neighbours.
+    pub(in crate::report) fn written(&self, tick: f64) -> String {
+        let step = (self.high - self.low) / 5.0;
+        if self.is_logarithmic || tick.abs() >= 1_000.0 || !(1e-6..1.0).contains(&step) {
+            return number(tick);
+        }
+        // A hair more: a step of 0.1 may be one of 0.0999.
+        let digits = -(round_step(step) * (1.0 + 1e-9)).log10().floor();
+        format!("{tick:.*}", digits.clamp(0.0, 8.0) as usize)
     }
 
     fn decades(&self) -> Vec<f64> {
@@ -132,6 +145,15 @@ mod tests {
         let close = Scale::linear(73.2, 90.4);
         assert_eq!((close.low, close.high), (70.0, 95.0));
         assert_eq!(Scale::linear(5.0, 5.0).ticks().first(), Some(&5.0));
+    }
+
+    #[test]
+    fn values_close_together_are_written_apart() {
+        let scale = Scale::linear(99.86, 100.0);
+        let written: Vec<String> = scale.ticks().into_iter().map(|tick| scale.written(tick)).collect();
+        assert_eq!(written, ["99.85", "99.90", "99.95", "100.00"]);
+        let scale = Scale::linear(0.0, 100.0);
+        assert_eq!(scale.written(20.0), "20");
     }
 
     #[test]

@@ -92,7 +92,13 @@ fn axes(svg: &mut String, plot: &Plot) {
     for tick in plot.scale.ticks() {
         let at = y(plot, tick);
         put!(svg, "<line class=\"grid\" x1=\"{LEFT}\" y1=\"{at:.1}\" x2=\"{right}\" y2=\"{at:.1}\"/>");
-        put!(svg, "<text class=\"tick\" x=\"{}\" y=\"{:.1}\">{}</text>", LEFT - 5.0, at + 4.0, number(tick));
+        put!(
+            svg,
+            "<text class=\"tick\" x=\"{}\" y=\"{:.1}\">{}</text>",
+            LEFT - 5.0,
+            at + 4.0,
+            plot.scale.written(tick)
+        );
     }
     put!(svg, "<line class=\"axis\" x1=\"{LEFT}\" y1=\"{bottom}\" x2=\"{right}\" y2=\"{bottom}\"/>");
     let unit = Unit::of_span(plot.span);
