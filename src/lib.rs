@@ -12,7 +12,7 @@
 //! checked, warm), answers copies of requests as a **shadow**, then a share of them as a **canary**, and is promoted or
 //! taken off, by hand or by a [`Plan`] that asks its [guards](guard). An answer carries a [`PredictionId`]; what turns
 //! out to be true comes back with it through [`feedback`](ModelHandle::feedback), hours or days later. A [`Task`] says
-//! what the predictions are, and so what there is to be measured.
+//! what the predictions are, and so what there is to be measured. A [`report`] tells those who were not there.
 //!
 //! # Before using
 //!
@@ -86,6 +86,7 @@
 pub mod contract;
 pub mod drift;
 pub mod model;
+pub mod report;
 #[cfg(feature = "repository")]
 pub mod repository;
 #[cfg(feature = "state")]

@@ -343,6 +343,10 @@ impl<I: ?Sized + 'static, O: 'static> Rollout<I, O> {
         })
     }
 
+    pub(crate) fn handle(&self) -> &ModelHandle<I, O> {
+        &self.handle
+    }
+
     /// Where the attempt stands.
     pub fn phase(&self) -> Phase {
         self.handle.inner.control.lock().phase_of(self.number).unwrap_or(Phase::Aborted)

@@ -278,9 +278,10 @@ impl<I: ?Sized, O> Control<I, O> {
             control: self.view(*control, now)?.figures(Window::Total),
             divergence: divergence.figures(),
             alpha: past.alpha,
-            cohorts: past.ledger.cohorts(now),
+            // What had not matured by then came too late to be evidence.
+            cohorts: past.ledger.cohorts(*ended),
             labels_late: past.ledger.late(),
-            keys: 0,
+            keys: past.keys,
             keys_one_in: 1,
         })
     }

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::attempt::{Answered, Attempt, Held};
 use super::controller::{Control, LEASE_INTERVALS, LookingOn, Retained, Unavailable};
 use super::counter::{Counter, Feeds};
+use super::course::Course;
 use super::event::{Cause, EventKind};
 use super::guard::design::Setting;
 use super::phase::Phase;
@@ -139,7 +140,9 @@ impl<I: ?Sized, O> Control<I, O> {
         self.lease.renew(now, span);
         // Before the first table, or the first one to be taken off would expose the next once more.
         for (number, _) in &lowered {
-            self.attempt_mut(*number).map(Attempt::hold);
+            if let Some(attempt) = self.attempt_mut(*number) {
+                attempt.hold(now);
+            }
         }
         for (number, cause) in lowered {
             self.lower(number, cause, routing, joins, now);
@@ -226,6 +229,8 @@ impl<I: ?Sized, O> Control<I, O> {
             None => (Ledger::new(maturity), None, (0, 0)),
         };
         let seed = self.settings.seed ^ u64::from(saved.number);
+        // What was seen before is evidence still; how it came about over time is not written down.
+        let course = Course::new(now, self.announcer.next(), true, &saved.state);
         let mut attempt = Attempt {
             number: saved.number,
             slot: saved.slot,
@@ -250,6 +255,7 @@ impl<I: ?Sized, O> Control<I, O> {
             alpha: saved.alpha,
             promised: saved.promised,
             answered: Answered::default(),
+            course,
         };
         let mut lost = saved.others;
         for guard in &saved.guards {
@@ -266,7 +272,7 @@ impl<I: ?Sized, O> Control<I, O> {
         }
         if lost > 0 && !attempt.state.paused && !attempt.state.phase.is_over() {
             // A guard that nobody asks protects nobody.
-            attempt.hold();
+            attempt.hold(now);
             let reason = format!("{lost} of its guards are the host's own: add them again, then resume");
             let event = EventKind::Paused { version: version.id, reason };
             self.announcer.announce(now, self.epoch, event);
@@ -327,7 +333,7 @@ impl<I: ?Sized, O> Control<I, O> {
         }
         // A new live that is watched goes on being watched: taking it back is raising the exposure of another.
         if policy == AfterCrash::Pause && attempt.state.phase != Phase::Baking {
-            attempt.hold();
+            attempt.hold(now);
             let version = attempt.version.id;
             let reason = String::from("the process ended without a word while it was exposed");
             self.announcer.announce(now, self.epoch, EventKind::Paused { version, reason });
@@ -339,7 +345,7 @@ impl<I: ?Sized, O> Control<I, O> {
 impl<I: ?Sized, O> Attempt<I, O> {
     /// Takes off its exposure until somebody resumes it; its buckets, and so its users, stay its own. Live that is watched
     /// stays live, and is only paused.
-    fn hold(&mut self) {
+    fn hold(&mut self, now: Timestamp) {
         let state = &mut self.state;
         state.paused = true;
         if matches!(state.phase, Phase::Shadow | Phase::Canary) {
@@ -347,5 +353,6 @@ impl<I: ?Sized, O> Attempt<I, O> {
             (state.phase, state.weight, state.sample) = (Phase::Staged, Share::NONE, Share::NONE);
             state.first_request = None;
         }
+        self.course.turn(now, &self.state);
     }
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::alpha::AlphaStatus;
+use super::course::Course;
 use super::decision::Decision;
 use super::event::Cause;
 use super::guard::design::{Setting, TruthKind};
@@ -65,6 +66,8 @@ pub(crate) struct Attempt<I: ?Sized, O> {
     pub(crate) promised: Vec<(Metric, f64)>,
     /// Predictions that the version answered for real, if they are kept.
     pub(crate) answered: Answered,
+    /// What was seen over time.
+    pub(crate) course: Course,
 }
 
 /// An exposure that was taken off because the process ended without a word, to be given back when a person says so.
@@ -200,6 +203,11 @@ pub(crate) struct Past {
     pub(crate) answered: Answered,
     /// It has been told what it had answered.
     pub(crate) recalled: bool,
+    /// What was seen over time.
+    pub(crate) course: Course,
+    pub(crate) plan: Option<Plan>,
+    /// Keys that counted as units.
+    pub(crate) keys: u64,
 }
 
 impl<I: ?Sized, O> Attempt<I, O> {

@@ -6,6 +6,7 @@ use arc_swap::ArcSwap;
 
 use super::attempt::{Attempt, GuardTest, Guarded, Judged};
 use super::controller::Control;
+use super::course::Point;
 use super::decision::{Decision, FORMAT};
 use super::event::{Cause, EventKind};
 use super::guard::design::TruthKind;
@@ -51,6 +52,8 @@ pub(crate) struct Snapshot {
     divergence: DivergenceFigures,
     shadow: ShadowCounts,
     context: Context,
+    /// A point of the attempt's course is to be taken.
+    due: bool,
 }
 
 /// What a record of a decision says beside the evidence.
@@ -68,6 +71,7 @@ struct Context {
 pub(crate) struct Verdicts {
     judged: Vec<Judged>,
     moved: Move,
+    point: Option<Point>,
 }
 
 impl Verdicts {
@@ -102,6 +106,10 @@ impl Snapshot {
         let moved = transition(&self.state, self.plan.as_ref(), self.frozen, self.now, judged);
         let moved = moved.unwrap_or(Move::Stay);
         let decided = !matches!(moved, Move::Stay | Move::Finish);
+        let point = (self.due || decided).then(|| {
+            let (candidate, live) = (&self.candidate.total, &self.live.total);
+            Point::of(self.now, &self.state, candidate, live, &evidence)
+        });
         let tests = self.guards.iter().zip(histories.iter().zip(&self.obstacles));
         let judged = evidence.drain(..).zip(tests).map(|(mut evidence, (guarded, (history, obstacles)))| {
             let test = self.test(guarded, history.as_ref(), obstacles).filter(|_| decided);
@@ -111,7 +119,7 @@ impl Snapshot {
             });
             Judged { evidence, decision }
         });
-        Verdicts { judged: judged.collect(), moved }
+        Verdicts { judged: judged.collect(), moved, point }
     }
 
     fn test<'a>(
@@ -351,6 +359,7 @@ impl<I: ?Sized, O> Control<I, O> {
                     && attempt.bake.wake != Share::NONE;
                 if wakes && attempt.state.sample == Share::NONE {
                     attempt.state.sample = attempt.bake.wake;
+                    attempt.course.turn(now, &attempt.state);
                     // What is usual now is what comes from here on.
                     Arc::make_mut(&mut attempt.ledger).begin_era();
                     changed = true;
@@ -418,6 +427,7 @@ impl<I: ?Sized, O> Control<I, O> {
             live: self.view(attempt.control, now)?,
             divergence: attempt.divergence.figures(),
             shadow,
+            due: attempt.course.is_due(),
             context: Context {
                 handle: self.settings.name.clone(),
                 seed: self.settings.seed,
@@ -444,7 +454,7 @@ impl<I: ?Sized, O> Control<I, O> {
         if !unmoved || frozen != snapshot.frozen {
             return;
         }
-        let Verdicts { judged, moved } = verdicts;
+        let Verdicts { judged, moved, point } = verdicts;
         let evidence: Vec<Evidence> = judged.into_iter().map(|judged| self.record(judged)).collect();
         let Some(attempt) = self.attempt_mut(snapshot.attempt) else { return };
         for (guarded, evidence) in attempt.guards.iter_mut().zip(&evidence) {
@@ -453,6 +463,10 @@ impl<I: ?Sized, O> Control<I, O> {
             }
         }
         attempt.evidence = evidence.clone();
+        match point {
+            Some(point) => attempt.course.add(point),
+            None => attempt.course.pass_over(),
+        }
         let version = attempt.version.id;
         let failed = evidence.iter().find(|evidence| evidence.verdict == Verdict::Fail).cloned();
         if let (Move::Lower, Some(failed)) = (&moved, &failed) {
@@ -492,6 +506,7 @@ impl<I: ?Sized, O> Control<I, O> {
         }
         let shown: Vec<Evidence> = paired.map(|(_, evidence)| evidence.clone()).collect();
         attempt.state.sample = Share::NONE;
+        attempt.course.turn(now, &attempt.state);
         attempt.watch_anew();
         let event = EventKind::Cleared { version: attempt.version.id, evidence: shown };
         self.publish(routing, joins, now, vec![event]);

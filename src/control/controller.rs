@@ -11,6 +11,7 @@ use super::allocation::Allocating;
 use super::alpha::{AlphaStatus, Tries};
 use super::attempt::{Answered, Attempt, Past};
 use super::counter::Counter;
+use super::course::Course;
 use super::decision::{Decision, Recording};
 #[cfg(feature = "state")]
 use super::event::Cause;
@@ -339,6 +340,17 @@ impl<I: ?Sized, O> Control<I, O> {
         self.remember(version, now);
         let (candidate, control) = (self.new_arm(), self.new_arm());
         let id = version.id;
+        let state = State {
+            phase: Phase::Staged,
+            weight: Share::NONE,
+            sample: Share::NONE,
+            paused: false,
+            step: None,
+            entered: now,
+            first_request: None,
+            watch: Duration::ZERO,
+        };
+        let course = Course::new(now, self.announcer.next(), false, &state);
         self.attempts.push(Attempt {
             number,
             slot,
@@ -346,16 +358,7 @@ impl<I: ?Sized, O> Control<I, O> {
             guards: Vec::new(),
             plan: None,
             bake: Bake::default(),
-            state: State {
-                phase: Phase::Staged,
-                weight: Share::NONE,
-                sample: Share::NONE,
-                paused: false,
-                step: None,
-                entered: now,
-                first_request: None,
-                watch: Duration::ZERO,
-            },
+            state,
             candidate,
             control,
             divergence: Divergence::default(),
@@ -372,6 +375,7 @@ impl<I: ?Sized, O> Control<I, O> {
             alpha: None,
             promised: Vec::new(),
             answered: Answered::default(),
+            course,
         });
         self.announcer.announce(now, self.epoch, EventKind::Staged { version: id });
         Some(number)

@@ -496,7 +496,6 @@ impl Announcer {
     }
 
     /// The number of the next event.
-    #[cfg(feature = "state")]
     pub(crate) fn next(&self) -> u64 {
         self.next
     }

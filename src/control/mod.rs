@@ -13,6 +13,7 @@ pub(crate) mod auto;
 pub(crate) mod carry_out;
 pub(crate) mod collect;
 pub(crate) mod controller;
+pub(crate) mod course;
 pub(crate) mod decision;
 pub(crate) mod event;
 pub(crate) mod forecast;
