@@ -107,7 +107,7 @@ impl<I: ?Sized + 'static, O: 'static> Inner<I, O> {
     fn drill(&self) {
         let now = self.clock.now();
         let Some(inputs) = self.recent.as_ref().and_then(|recent| recent.due(now)) else { return };
-        let versions = self.control.lock().kept();
+        let versions = self.control.lock().retained_versions();
         let (judge, mut took_all) = (self.shadow_judge(), Duration::ZERO);
         for version in versions {
             let started = self.clock.reading();

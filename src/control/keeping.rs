@@ -50,7 +50,7 @@ impl<I: ?Sized, O> Control<I, O> {
     }
 
     /// The retained versions.
-    pub(crate) fn kept(&self) -> Vec<Arc<Version<I, O>>> {
+    pub(crate) fn retained_versions(&self) -> Vec<Arc<Version<I, O>>> {
         self.retained.iter().map(|kept| Arc::clone(&kept.version)).collect()
     }
 
