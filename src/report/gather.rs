@@ -223,6 +223,8 @@ fn concerns(kind: &EventKind, candidate: VersionId) -> Concern {
         | Kind::Quarantined { version, .. }
         | Kind::Released { version }
         | Kind::Degraded { version, .. }
+        | Kind::Loaded { version, .. }
+        | Kind::Drilled { version, .. }
         | Kind::Unavailable { version, .. } => about(version),
         Kind::RolledBack { from, to, .. } | Kind::FellBack { from, to, .. } => {
             if *from == candidate {
@@ -239,6 +241,8 @@ fn concerns(kind: &EventKind, candidate: VersionId) -> Concern {
         | Kind::Durable
         | Kind::Closed => Concern::Handle,
         // What becomes of memory is nobody's decision.
-        Kind::Retired { .. } | Kind::Dropped { .. } | Kind::LookingOn { .. } => Concern::Nothing,
+        Kind::Retired { .. } | Kind::Dropped { .. } | Kind::Settled { .. } | Kind::LookingOn { .. } => {
+            Concern::Nothing
+        }
     }
 }
