@@ -18,6 +18,7 @@ use crate::control::controller::{Control, Settings};
 use crate::control::guard::Alpha;
 use crate::control::pins::PinPolicy;
 use crate::dice::{Dice, mix};
+use crate::drift_watch::{Drift, DriftWatch};
 use crate::drill::{Drill, Recent};
 use crate::feedback::id::SealKey;
 use crate::feedback::join::{Assumption, JoinLimits, Joins};
@@ -41,7 +42,7 @@ use crate::state::{self, Place, StateError};
 use crate::stats::WindowConfig;
 use crate::stats::evidence::waiting::Maturity;
 use crate::stats::exposure::{ExposureOptions, default_stripes};
-use crate::task::{Kpi, Outcome, Task};
+use crate::task::{Kpi, Outcome, Task, TaskKind};
 #[cfg(feature = "state")]
 use crate::testing::Faults;
 use crate::tiers::Tiers;
@@ -83,6 +84,7 @@ pub struct Builder<I: ?Sized + 'static, O: 'static> {
     windows: WindowConfig,
     tiers: Tiers,
     recent: Option<Recent<I>>,
+    drift: Option<Drift<I>>,
     pins: (PinPolicy, usize, Duration),
     #[cfg(feature = "state")]
     state: StateOptions<I, O>,
@@ -129,6 +131,7 @@ impl<I: ?Sized + 'static, O: 'static> Builder<I, O> {
             windows: WindowConfig::default(),
             tiers: Tiers::default(),
             recent: None,
+            drift: None,
             pins: (PinPolicy::default(), 1_024, Duration::from_secs(600)),
             #[cfg(feature = "state")]
             state: StateOptions::default(),
@@ -398,6 +401,13 @@ impl<I: ?Sized + 'static, O: 'static> Builder<I, O> {
         self
     }
 
+    /// Watches what comes in and what the versions say: see [`Drift`]. Not unless told, since only the host knows what its
+    /// features are. Windows of drift are not kept where state (`Builder::state`) is: after a start they begin anew.
+    pub fn watch_drift(mut self, drift: Drift<I>) -> Self {
+        self.drift = Some(drift);
+        self
+    }
+
     /// How long an identity that did harm is not tried again by any plan; until it is
     /// [released](ModelHandle::release) unless told, since nothing about it changes by waiting.
     pub fn quarantine_for(mut self, age: Duration) -> Self {
@@ -567,6 +577,13 @@ impl<I: ?Sized + 'static, O: 'static> Builder<I, O> {
         };
         #[cfg(not(feature = "state"))]
         let live = first(embedded)?;
+        if self.drift.as_ref().is_some_and(|drift| drift.calibration.is_some())
+            && !matches!(self.task.kind(), TaskKind::Binary { .. })
+        {
+            return Err(BuildError::Calibration);
+        }
+        let kind = self.task.kind();
+        let drift = self.drift.map(|drift| DriftWatch::new(drift, kind, live.id, self.stripes, clock.now()));
         let (pins, pins_max, pins_last) = self.pins;
         let settings = Settings {
             name: self.name,
@@ -617,6 +634,7 @@ impl<I: ?Sized + 'static, O: 'static> Builder<I, O> {
             driven: self.background != Background::None,
             control: Mutex::new(control),
             recent: self.recent,
+            drift,
             loads: Mutex::default(),
             keeping_up: Mutex::new(()),
             keeps_up_aside: self.background == Background::Thread,
@@ -706,6 +724,9 @@ pub enum BuildError {
     /// The outcome that silence means does not fit the task.
     #[error("the assumed outcome does not fit the task: {0:?}")]
     Assumption(crate::feedback::Refusal),
+    /// A calibration was given, and answers have no probability that it could be of.
+    #[error("a calibration is of the score of yes or no: declare `Task::binary`, or leave it out")]
+    Calibration,
     /// An error that is none: both must lie between 0 and 1.
     #[error("an error of {} for harm and {} for promotion: both must lie between 0 and 1", .0.harm, .0.promotion)]
     Alpha(Alpha),

@@ -98,7 +98,9 @@ mod background;
 mod builder;
 mod clock;
 mod control;
+mod data;
 mod dice;
+mod drift_watch;
 mod drill;
 mod error;
 mod feedback;
@@ -164,6 +166,10 @@ pub use control::phase::Phase;
 pub use control::pins::PinPolicy;
 pub use control::plan::{Bake, Exposed, InvalidPlan, OnInconclusive, Plan, Step};
 pub use control::rollout::TransitionRefused;
+pub use drift_watch::{
+    Against, Drift, DriftAlert, DriftStatus, DriftedFeature, Estimated, OnDrift, RolloutDrift, VersionDrift,
+    Whose,
+};
 pub use drill::{Drill, Drilled};
 pub use error::{ErrorKind, InputError, LoadError, ModelError};
 pub use feedback::{FeedbackCounts, InvalidPredictionId, Joined, PredictionId, Refusal};

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::clock::{Reading, Timestamp};
+use crate::drift_watch::Answered as Said;
 use crate::error::{ErrorKind, InputError, ModelError};
 use crate::feedback::id::{Body, Flags, PredictionId, Seal};
 use crate::inner::Inner;
@@ -412,7 +413,14 @@ impl<I: ?Sized + 'static, O: 'static> Inner<I, O> {
             thinning: self.joins.row_thinning(),
         };
         let flags = Flags::default().with(Flags::EXPLORED, explored);
-        (call.arm.exposure.record(lane(), &request), at, flags)
+        let counted = call.arm.exposure.record(lane(), &request);
+        if let Some(drift) = &self.drift
+            && !matches!(result, Err(ErrorKind::Input))
+        {
+            let (exposure, version) = (call.arm.exposure.number, call.arm.version.id);
+            drift.see(call.input, &Said { exposure, version, kept: result.ok() }, counted.hash);
+        }
+        (counted, at, flags)
     }
 
     /// Remembers that a candidate has answered, where that is wanted.

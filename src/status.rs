@@ -11,6 +11,7 @@ use crate::control::controller::{Control, Quarantined, Unavailable};
 use crate::control::event::Cause;
 use crate::control::guard::Evidence;
 use crate::control::phase::Phase;
+use crate::drift_watch::DriftStatus;
 use crate::drill::Drilled;
 use crate::feedback::FeedbackCounts;
 use crate::model::{Description, Identity, Memory, Tier};
@@ -57,6 +58,9 @@ pub struct Status {
     pub pins: usize,
     /// Versions that take no traffic and wait for their last borrower before they are freed.
     pub waiting_to_drop: Vec<VersionId>,
+    /// What is known of the drift of its data, where that is [watched](crate::Builder::watch_drift).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drift: Option<DriftStatus>,
 }
 
 impl Status {
@@ -197,6 +201,7 @@ impl<I: ?Sized, O> Control<I, O> {
             feedback,
             pins: self.pins.iter().filter(|pin| Arc::strong_count(pin) > 1).count(),
             waiting_to_drop: self.retired.iter().map(|version| version.id).collect(),
+            drift: None,
         }
     }
 

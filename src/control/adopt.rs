@@ -259,7 +259,7 @@ impl<I: ?Sized, O> Control<I, O> {
         };
         let mut lost = saved.others;
         for guard in &saved.guards {
-            match attempt.add_guard(Arc::new(guard.rule.clone()), setting) {
+            match attempt.add_guard(Arc::new(guard.rule.clone()), false, setting) {
                 Ok(()) => {
                     let added = attempt.guards.last_mut().and_then(|guarded| guarded.test.as_mut());
                     added.into_iter().for_each(|test| test.restore(guard));

@@ -83,6 +83,8 @@ pub(crate) struct Held {
 pub(crate) struct Guarded {
     pub(crate) guard: Arc<dyn Guard>,
     pub(crate) test: Option<GuardTest>,
+    /// It looks at windows of drift, and spends error on each.
+    pub(crate) looks: bool,
 }
 
 /// The test behind a guard of this crate's.
@@ -217,7 +219,12 @@ impl<I: ?Sized, O> Attempt<I, O> {
     }
 
     /// Adds a guard, with its test where it is one of this crate's.
-    pub(crate) fn add_guard(&mut self, guard: Arc<dyn Guard>, setting: &Setting<'_>) -> Result<(), String> {
+    pub(crate) fn add_guard(
+        &mut self,
+        guard: Arc<dyn Guard>,
+        looks: bool,
+        setting: &Setting<'_>,
+    ) -> Result<(), String> {
         let test = match guard.as_rule() {
             None => None,
             Some(rule) => {
@@ -234,7 +241,7 @@ impl<I: ?Sized, O> Attempt<I, O> {
                 })
             }
         };
-        self.guards.push(Guarded { guard, test });
+        self.guards.push(Guarded { guard, test, looks });
         Ok(())
     }
 

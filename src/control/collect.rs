@@ -10,12 +10,13 @@ use super::course::Point;
 use super::decision::{Decision, FORMAT};
 use super::event::{Cause, EventKind};
 use super::guard::design::TruthKind;
-use super::guard::{ArmView, Comparison, Evidence, Guard, History, Names, Test, Thresholds, Verdict};
+use super::guard::{ArmView, Comparison, Evidence, Guard, History, Looked, Names, Test, Thresholds, Verdict};
 use super::phase::Phase;
 use super::plan::Plan;
 use super::rollout::{Input, Judgement, Move, State, transition};
 use super::table::SPARES_MAX;
 use crate::clock::Timestamp;
+use crate::drift_watch::Seen;
 use crate::feedback::PredictionId;
 use crate::feedback::join::Joins;
 use crate::judge::Judge;
@@ -54,6 +55,8 @@ pub(crate) struct Snapshot {
     context: Context,
     /// A point of the attempt's course is to be taken.
     due: bool,
+    /// What both versions said of the same traffic, where that is watched.
+    pub(crate) drift: Option<Arc<Seen>>,
 }
 
 /// What a record of a decision says beside the evidence.
@@ -152,7 +155,12 @@ impl Snapshot {
         let Self { candidate, live, divergence, shadow, before, .. } = self;
         let test = self.test(guarded, history, obstacles);
         let phase = self.state.phase;
-        Comparison { phase, candidate, live, divergence, shadow: *shadow, before: *before, test }
+        let alpha = &self.context.alpha;
+        let harm =
+            if phase == Phase::Baking { alpha.harm_per_guard_watched } else { alpha.harm_per_guard };
+        let looked = |seen: &'a Arc<Seen>| Looked { seen, harm, promotion: alpha.promotion };
+        let drift = self.drift.as_ref().map(looked);
+        Comparison { phase, candidate, live, divergence, shadow: *shadow, before: *before, test, drift }
     }
 
     fn decision(&self, test: &Test<'_>, of: &GuardTest, evidence: Evidence) -> Decision {
@@ -428,6 +436,7 @@ impl<I: ?Sized, O> Control<I, O> {
             divergence: attempt.divergence.figures(),
             shadow,
             due: attempt.course.is_due(),
+            drift: None,
             context: Context {
                 handle: self.settings.name.clone(),
                 seed: self.settings.seed,

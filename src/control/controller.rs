@@ -476,7 +476,7 @@ impl<I: ?Sized, O> Control<I, O> {
 
     /// How an attempt's errors are divided if its evidence begins now.
     pub(super) fn alpha_of(&self, attempt: &Attempt<I, O>, tries: u32) -> AlphaStatus {
-        let guards = attempt.tests().count();
+        let guards = attempt.tests().count() + attempt.guards.iter().filter(|guarded| guarded.looks).count();
         let on_trial = |other: &&Attempt<I, O>| {
             other.number == attempt.number || matches!(other.state.phase, Phase::Shadow | Phase::Canary)
         };

@@ -15,6 +15,7 @@ pub(crate) mod collect;
 pub(crate) mod controller;
 pub(crate) mod course;
 pub(crate) mod decision;
+pub(crate) mod drifted;
 pub(crate) mod event;
 pub(crate) mod forecast;
 pub(crate) mod phase;

@@ -94,6 +94,21 @@ impl Options {
         self.minimum_rows = rows;
         self
     }
+
+    /// How many rows are wanted on each side.
+    pub(crate) fn rows_wanted(&self) -> u64 {
+        self.minimum_rows.max(1)
+    }
+
+    /// The distance from which on a drift matters.
+    pub(crate) fn effect_floor(&self) -> f64 {
+        self.minimum_effect
+    }
+
+    /// The error of one comparison.
+    pub(crate) fn error(&self) -> f64 {
+        self.alpha
+    }
 }
 
 impl Default for Options {

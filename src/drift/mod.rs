@@ -33,9 +33,11 @@ pub mod estimate;
 
 mod build;
 mod cell;
+mod cells;
 mod compare;
 mod distance;
 mod layout;
+mod plain;
 mod profile;
 mod reference;
 mod season;
@@ -48,6 +50,7 @@ mod written;
 
 pub use build::{BuildProfileError, ProfileBuilder};
 pub use cell::Cell;
+pub use cells::Cells;
 pub use compare::{Control, Options, compare, compare_windows};
 pub use distance::Distances;
 pub use layout::{BINS_MAX, CATEGORIES_MAX, FEATURES_MAX, NAME_MAX};

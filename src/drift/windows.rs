@@ -55,6 +55,7 @@ pub struct WindowedProfile {
     number: Option<u64>,
     last: Option<Profile>,
     before: Option<Profile>,
+    closed: u64,
     seasons: Option<Seasons>,
 }
 
@@ -62,7 +63,7 @@ impl WindowedProfile {
     /// Windows of a size, counted in the bins of a reference.
     pub fn new(reference: ReferenceProfile, size: WindowSize) -> Self {
         let open = reference.profile();
-        Self { reference, size, open, number: None, last: None, before: None, seasons: None }
+        Self { reference, size, open, number: None, last: None, before: None, closed: 0, seasons: None }
     }
 
     /// Keeps the same hours of other days too.
@@ -101,6 +102,11 @@ impl WindowedProfile {
     pub fn merge(&mut self, at: Timestamp, counted: &Profile) -> Result<(), ProfileMismatch> {
         self.open.fits(counted)?;
         self.advance(at);
+        self.merge_open(counted)
+    }
+
+    /// Adds what was counted elsewhere to the window that is being filled, whatever time it is.
+    pub(crate) fn merge_open(&mut self, counted: &Profile) -> Result<(), ProfileMismatch> {
         self.open.merge(counted)?;
         if let Some(seasons) = &mut self.seasons {
             seasons.open().merge(counted)?;
@@ -139,6 +145,12 @@ impl WindowedProfile {
 
     fn close(&mut self) {
         self.before = self.last.replace(self.open.take());
+        self.closed += 1;
+    }
+
+    /// How many windows were closed so far.
+    pub fn closed(&self) -> u64 {
+        self.closed
     }
 
     /// The window that is being filled.

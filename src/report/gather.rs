@@ -9,6 +9,7 @@ use crate::control::course::Course;
 use crate::control::decision::{Decision, replay};
 use crate::control::event::{Event, EventKind};
 use crate::control::plan::Plan;
+use crate::drift_watch::Whose;
 use crate::handle::ModelHandle;
 use crate::rollout::Rollout;
 use crate::stats::Metric;
@@ -233,7 +234,11 @@ fn concerns(kind: &EventKind, candidate: VersionId) -> Concern {
                 about(to)
             }
         }
-        Kind::Frozen { .. }
+        Kind::Drifted { version: Some(version), whose: Whose::Candidate, .. }
+        | Kind::DriftEnded { version: Some(version), whose: Whose::Candidate, .. } => about(version),
+        Kind::Drifted { .. }
+        | Kind::DriftEnded { .. }
+        | Kind::Frozen { .. }
         | Kind::Unfrozen
         | Kind::Started { .. }
         | Kind::TakenOver

@@ -326,6 +326,8 @@ impl Guard for Rule {
                 _ => None,
             },
             pairs: self.figure == Figure::Divergence,
+            drift: false,
+            estimated: false,
             contradiction: self.contradiction(),
         }
     }
