@@ -33,6 +33,7 @@ use crate::recall::Answers;
 #[cfg(feature = "state")]
 use crate::recorder::Recorder;
 use crate::shadow::{Compare, Copy, ShadowOptions, ShadowQueue};
+use crate::segments::{self, SEGMENTS_DEFAULT, Segments};
 use crate::share::{InvalidShare, Share};
 use crate::stage::{Sample, StageError, prepare};
 #[cfg(feature = "state")]
@@ -85,6 +86,8 @@ pub struct Builder<I: ?Sized + 'static, O: 'static> {
     tiers: Tiers,
     recent: Option<Recent<I>>,
     drift: Option<Drift<I>>,
+    segment: Option<segments::Reader<I>>,
+    segments_max: usize,
     pins: (PinPolicy, usize, Duration),
     #[cfg(feature = "state")]
     state: StateOptions<I, O>,
@@ -132,6 +135,8 @@ impl<I: ?Sized + 'static, O: 'static> Builder<I, O> {
             tiers: Tiers::default(),
             recent: None,
             drift: None,
+            segment: None,
+            segments_max: SEGMENTS_DEFAULT,
             pins: (PinPolicy::default(), 1_024, Duration::from_secs(600)),
             #[cfg(feature = "state")]
             state: StateOptions::default(),
@@ -408,6 +413,24 @@ impl<I: ?Sized + 'static, O: 'static> Builder<I, O> {
         self
     }
 
+    /// Labels each prediction, so that what becomes of it is seen by segment: an airport, a country. Called for every
+    /// request on its thread, under no lock; it costs a hash of the label. Labels are shown in `status()`, so they must
+    /// be no user's.
+    ///
+    /// The first 64 labels are told apart unless [told otherwise](Self::segments_max); the rest, empty ones, and those of
+    /// more than 128 bytes are `other`. A guard looks at them [`by_segment`](crate::guard::Rule::by_segment).
+    pub fn segment(mut self, label: impl Fn(&I) -> &str + Send + Sync + 'static) -> Self {
+        self.segment = Some(Box::new(label));
+        self
+    }
+
+    /// How many labels are told apart, 1 to 256; 64 unless told. What a guard asks of each grows with it, whether they
+    /// come or not, so say few where there are few.
+    pub fn segments_max(mut self, segments: usize) -> Self {
+        self.segments_max = segments;
+        self
+    }
+
     /// How long an identity that did harm is not tried again by any plan; until it is
     /// [released](ModelHandle::release) unless told, since nothing about it changes by waiting.
     pub fn quarantine_for(mut self, age: Duration) -> Self {
@@ -528,6 +551,8 @@ impl<I: ?Sized + 'static, O: 'static> Builder<I, O> {
         if !(harm > 0.0 && harm < 1.0 && promotion > 0.0 && promotion < 1.0) {
             return Err(BuildError::Alpha(self.alpha));
         }
+        let segments = self.segment.take().map(|read| Segments::new(read, self.segments_max));
+        let table = segments.as_ref().map(|segments| Arc::clone(segments.table()));
         let explore = self.explore.map(Share::new).transpose()?.filter(|share| *share != Share::NONE);
         let exposure = ExposureOptions {
             kind: self.task.kind(),
@@ -536,6 +561,7 @@ impl<I: ?Sized + 'static, O: 'static> Builder<I, O> {
             awaits: assumption.is_some(),
             trip_after: self.trip_after,
             maturity: maturity.unwrap_or(Maturity::AsTheyCome),
+            segments: table.as_ref().map_or(0, |table| table.places()),
         };
         if let Maturity::After(age) = exposure.maturity {
             // Evidence is complete before outcomes cease to be waited for.
@@ -551,7 +577,8 @@ impl<I: ?Sized + 'static, O: 'static> Builder<I, O> {
             self.limits,
             assumption,
         )
-        .map_err(BuildError::Assumption)?;
+        .map_err(BuildError::Assumption)?
+        .by_segment(table.clone());
 
         let (task, check, sample) = (&self.task, self.check.as_ref(), self.sample.as_deref());
         let prepare = |id, model| prepare(id, model, task, check, sample, &Pace::full());
@@ -604,6 +631,7 @@ impl<I: ?Sized + 'static, O: 'static> Builder<I, O> {
             pins_last,
             quarantine_for: self.quarantine_for,
             tiers: self.tiers,
+            segments: table,
         };
         let mut control = Control::new(settings, live, clock.now());
         let table = control.table(&joins);
@@ -635,6 +663,7 @@ impl<I: ?Sized + 'static, O: 'static> Builder<I, O> {
             control: Mutex::new(control),
             recent: self.recent,
             drift,
+            segments,
             loads: Mutex::default(),
             keeping_up: Mutex::new(()),
             keeps_up_aside: self.background == Background::Thread,

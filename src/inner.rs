@@ -26,6 +26,7 @@ use crate::recall::Answers;
 #[cfg(feature = "state")]
 use crate::recorder::Recorder;
 use crate::routing::Routing;
+use crate::segments::Segments;
 use crate::shadow::{Aside, ShadowCounts, ShadowQueue};
 use crate::share::Share;
 use crate::stage::Sample;
@@ -62,6 +63,8 @@ pub(crate) struct Inner<I: ?Sized, O> {
     pub(crate) recent: Option<Recent<I>>,
     /// What comes in and what is said of it, where that is watched.
     pub(crate) drift: Option<DriftWatch<I>>,
+    /// How requests are labelled, where they are.
+    pub(crate) segments: Option<Segments<I>>,
     /// Versions that are being loaded.
     pub(crate) loads: Mutex<Vec<(VersionId, Pace)>>,
     /// Held by whoever keeps versions up.
@@ -238,6 +241,7 @@ impl<I: ?Sized + 'static, O: 'static> Inner<I, O> {
             canary_pairs: self.canary_pairs,
             compares: self.shadow.as_ref().is_some_and(ShadowQueue::compares),
             matures: self.matures,
+            segments: self.segments.as_ref().map(|segments| segments.table().places()),
         }
     }
 

@@ -124,6 +124,7 @@ mod recording;
 mod request;
 mod rollout;
 mod routing;
+mod segments;
 mod shadow;
 mod share;
 mod stage;

@@ -145,6 +145,14 @@ pub(crate) struct Call<'a, I: ?Sized, O> {
     pub(crate) started: Reading,
 }
 
+/// What an id says of a request beside the answer.
+#[derive(Clone, Copy)]
+struct Marks {
+    flags: Flags,
+    /// The hash of its segment.
+    segment: Option<u32>,
+}
+
 /// What one arm made of one request.
 pub(crate) struct Attempted<O> {
     result: Result<(O, Kept), ModelError>,
@@ -295,9 +303,9 @@ impl<I: ?Sized + 'static, O: 'static> Inner<I, O> {
             Err(error) => return self.fall_back(call, error, ended),
         };
         let latency_nanos = ended.nanos_since(call.started);
-        let (counted, at, flags) =
+        let (counted, at, marks) =
             self.count(call, self.unless_late(call, &kept, latency_nanos), Some(&kept), ended);
-        let mut id = self.id(call, counted, at, kept, flags);
+        let mut id = self.id(call, counted, at, kept, marks);
         self.note_answer(call, &id);
         if !call.routing.shadowing.is_empty() {
             self.shadow(call, Some(&output), counted, ended, &mut id);
@@ -317,8 +325,8 @@ impl<I: ?Sized + 'static, O: 'static> Inner<I, O> {
         match result {
             Ok((output, kept)) => {
                 let result = self.unless_late(call, &kept, latency_nanos);
-                let (counted, at, flags) = self.count(call, result, Some(&kept), ended);
-                let id = self.id(call, counted, at, kept, flags);
+                let (counted, at, marks) = self.count(call, result, Some(&kept), ended);
+                let id = self.id(call, counted, at, kept, marks);
                 self.note_answer(call, &id);
                 let route = if call.arm.on_trial() { Route::Canary } else { Route::Live };
                 Ok(Answer { output, id, version, route, latency_nanos })
@@ -362,10 +370,11 @@ impl<I: ?Sized + 'static, O: 'static> Inner<I, O> {
             Ok((output, _)) => {
                 // Somebody else could answer, so the input was good after all.
                 let failure = error.kind().not_the_callers();
-                let (counted, at, _) = self.count(call, Err(failure), Some(&Kept::Unreadable), ended);
+                let (counted, at, marks) = self.count(call, Err(failure), Some(&Kept::Unreadable), ended);
+                let marks = Marks { flags: Flags::FELL_BACK, ..marks };
                 call.arm.exposure.note(lane(), |tally| tally.record_fallback());
                 substitute.exposure.note(lane(), |tally| tally.record_substitute(true));
-                let mut id = self.id(call, counted, at, Kept::Unreadable, Flags::FELL_BACK);
+                let mut id = self.id(call, counted, at, Kept::Unreadable, marks);
                 if !routing.shadowing.is_empty() {
                     // Pairs without those on which the arm failed would flatter it.
                     self.shadow(call, None, counted, ended, &mut id);
@@ -388,7 +397,7 @@ impl<I: ?Sized + 'static, O: 'static> Inner<I, O> {
         result: Result<&Kept, ErrorKind>,
         kept: Option<&Kept>,
         ended: Reading,
-    ) -> (Counted, Timestamp, Flags) {
+    ) -> (Counted, Timestamp, Marks) {
         let at = self.clock.at(ended);
         let hidden = match (self.joins.truth(), result) {
             // A function of the host's that panics hides nothing.
@@ -401,6 +410,7 @@ impl<I: ?Sized + 'static, O: 'static> Inner<I, O> {
         let explored =
             hidden && self.explore.is_some_and(|share| scale(self.dice.roll(lane())) < share.buckets());
         let censored = hidden && !explored;
+        let segment = self.segments.as_ref().map(|segments| segments.of(call.input));
         let request = Request {
             result,
             latency_nanos: ended.nanos_since(call.started),
@@ -411,6 +421,7 @@ impl<I: ?Sized + 'static, O: 'static> Inner<I, O> {
             kept,
             censored,
             thinning: self.joins.row_thinning(),
+            segment: segment.map(|segment| segment.place),
         };
         let flags = Flags::default().with(Flags::EXPLORED, explored);
         let counted = call.arm.exposure.record(lane(), &request);
@@ -420,7 +431,7 @@ impl<I: ?Sized + 'static, O: 'static> Inner<I, O> {
             let (exposure, version) = (call.arm.exposure.number, call.arm.version.id);
             drift.see(call.input, &Said { exposure, version, kept: result.ok() }, counted.hash);
         }
-        (counted, at, flags)
+        (counted, at, Marks { flags, segment: segment.map(|segment| segment.hash) })
     }
 
     /// Remembers that a candidate has answered, where that is wanted.
@@ -440,7 +451,7 @@ impl<I: ?Sized + 'static, O: 'static> Inner<I, O> {
         counted: Counted,
         at: Timestamp,
         kept: Kept,
-        flags: Flags,
+        Marks { flags, segment }: Marks,
     ) -> PredictionId {
         let Counted { sequence, row, first_of_key, .. } = counted;
         let exposure = &call.arm.exposure;
@@ -457,6 +468,7 @@ impl<I: ?Sized + 'static, O: 'static> Inner<I, O> {
                 .with(Flags::FIRST_OF_KEY, first_of_key)
                 .with(Flags::JOINT, call.unit.joint),
             kept,
+            segment,
         };
         PredictionId { body, seal: Seal::Made(self.joins.key()) }
     }

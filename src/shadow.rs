@@ -297,7 +297,7 @@ impl<I: ?Sized + 'static, O: 'static> ShadowQueue<I, O> {
         entry: &Shadowing,
         aside: &Aside<'_, I, O>,
     ) -> Option<ShadowHalf> {
-        let Aside { judge, clock, drift, .. } = aside;
+        let Aside { judge, clock, drift, joins } = aside;
         let Waiting { routing, answered, .. } = waiting;
         let (by, of) = (routing.arms.get(usize::from(entry.by))?, routing.arms.get(usize::from(entry.of))?);
         let started = clock.reading();
@@ -320,6 +320,7 @@ impl<I: ?Sized + 'static, O: 'static> ShadowQueue<I, O> {
             kept: None,
             censored: false,
             thinning: 0,
+            segment: answered.body.segment.and_then(|hash| joins.segment_place(hash)),
         };
         entry.exposure.record(lane(), &request);
         let queue_nanos = started.nanos_since(waiting.queued);
@@ -348,12 +349,16 @@ impl<I: ?Sized + 'static, O: 'static> ShadowQueue<I, O> {
         let ((live, live_nanos), (candidate, candidate_nanos)) =
             if entry.reversed { (ours, theirs) } else { (theirs, ours) };
         let pair = Pair { live, candidate, live_nanos, candidate_nanos, comparison };
+        let segment = joins.segment(&answered.body);
         let chance = mix(answered.body.sequence ^ u64::from(answered.body.exposure) << 32);
         pairs.intake.diverged(|divergence, evidence| {
             let agreed = divergence.record(judge.kind(), self.options.tolerance, &pair);
             // Another of a unit that was counted already shows nothing new.
             if !answered.joins_unit {
                 evidence.count(&pair, agreed, &entry.slower_than, chance);
+                if let Some(segment) = &segment {
+                    evidence.count_in(segment, &pair);
+                }
             }
         });
         Some(ShadowHalf::new(own, pairs, kept, entry.reversed))

@@ -22,12 +22,14 @@ use crate::feedback::join::Joins;
 use crate::judge::Judge;
 use crate::model::Identity;
 use crate::routing::Routing;
+use crate::segments::Table;
 use crate::shadow::ShadowCounts;
 use crate::share::Share;
 use crate::stats::DivergenceFigures;
 use crate::stats::divergence::Divergence;
 use crate::stats::evidence::arm::UnitCounts;
 use crate::stats::evidence::ledger::{Drained, Ledger};
+use crate::stats::evidence::segment::SegmentUnits;
 use crate::stats::exposure::{Awaited, Units};
 use crate::stats::intake::Collection;
 use crate::stats::sequential::Additive;
@@ -90,7 +92,7 @@ impl Snapshot {
         let histories: Vec<Option<History>> = self
             .guards
             .iter()
-            .map(|guarded| Some(History::of(guarded.test.as_ref()?.design.tested, &self.ledger)))
+            .map(|guarded| Some(History::of_design(&guarded.test.as_ref()?.design, &self.ledger)))
             .collect();
         let mut evidence: Vec<Evidence> = self
             .guards
@@ -280,6 +282,12 @@ impl<I: ?Sized, O> Control<I, O> {
         if units.requests.is_empty() && units.keys.is_empty() && !collection.has_evidence() {
             return;
         }
+        let table = self.settings.segments.clone();
+        let named = |table: Arc<Table>| {
+            let seen = units.segments.iter().enumerate().filter(|(_, units)| **units != SegmentUnits::default());
+            seen.map(move |(place, units)| (table.name_at(place), *units)).collect()
+        };
+        let segments: Vec<(Arc<str>, SegmentUnits)> = table.map(named).unwrap_or_default();
         for feed in feeds {
             let Some(attempt) = self.attempts.iter_mut().find(|attempt| attempt.number == feed.attempt)
             else {
@@ -296,6 +304,7 @@ impl<I: ?Sized, O> Control<I, O> {
                 keys: &own(&units.keys),
                 pairs: &collection.pairs,
                 labels: &collection.labels,
+                segments: &segments,
             };
             Arc::make_mut(&mut attempt.ledger).absorb(feed.side, feed.era, &drained, since);
         }

@@ -29,6 +29,7 @@ use crate::feedback::join::Joins;
 use crate::model::Identity;
 use crate::recall::{Answers, Recall};
 use crate::routing::{Buckets, Lease, ROLLOUTS_MAX, Routing};
+use crate::segments::Table;
 use crate::shadow::ShadowCounts;
 use crate::share::Share;
 use crate::stats::divergence::Divergence;
@@ -66,6 +67,8 @@ pub(crate) struct Settings {
     pub(crate) quarantine_for: Option<Duration>,
     /// When retained versions step down.
     pub(crate) tiers: Tiers,
+    /// Labels of requests, where they have any.
+    pub(crate) segments: Option<Arc<Table>>,
 }
 
 /// Versions of which figures are remembered, beside those that are in use.

@@ -396,6 +396,14 @@ impl Test<'_> {
         } else {
             Verdict::Inconclusive
         };
+        let harmed = match verdict {
+            Verdict::Fail => self.harmed(),
+            _ => Vec::new(),
+        };
+        let worse = format!("worse than allowed in {}", harmed.join(", "));
+        if !harmed.is_empty() {
+            notes.push(&worse);
+        }
         let seen = self.design.observe(self.history);
         let mut evidence = Evidence::new(rule.name(), verdict);
         let reads = |loss: Option<f64>| loss.map(|loss| written(self.design.reads(loss)));
@@ -416,6 +424,11 @@ impl Test<'_> {
         evidence
     }
 
+    /// The segments in which the candidate is worse than allowed.
+    fn harmed(&self) -> Vec<String> {
+        self.design.harmed(self.history, self.tests, self.thresholds.harm)
+    }
+
     /// Adds what people want to know once something is decided.
     pub(crate) fn explain(&self, evidence: &mut Evidence) {
         evidence.effect = self.design.interval(self.history).map(|effect| Effect {
@@ -424,7 +437,8 @@ impl Test<'_> {
             high: written(effect.high),
             ..effect
         });
-        evidence.sentence = Some(sentence::sentence(self.design, self.history, evidence.effect, self.names));
+        let sentence = sentence::sentence(self.design, self.history, evidence.effect, self.names);
+        evidence.sentence = Some(sentence::of_segments(self.design, self.history, &self.harmed(), self.names, sentence));
     }
 }
 
