@@ -17,7 +17,7 @@ use crate::feedback::FeedbackCounts;
 use crate::model::{Description, Identity, Memory, Tier};
 use crate::shadow::ShadowCounts;
 use crate::share::Share;
-use crate::stats::{ArmFigures, Cohort, DivergenceFigures, Window};
+use crate::stats::{ArmFigures, Cohort, DivergenceFigures, SegmentFigures, Window};
 use crate::version::{Version, VersionId};
 
 /// Everything a handle knows about itself at one moment: versions, roles, phases, figures, counters. Holds no request,
@@ -164,6 +164,9 @@ pub struct RolloutStatus {
     pub keys: u64,
     /// Of how many new keys one counts: 1 unless memory ran short.
     pub keys_one_in: u64,
+    /// By [segment](crate::Builder::segment), where requests have any.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub segments: Vec<SegmentFigures>,
 }
 
 impl<I: ?Sized, O> Control<I, O> {
@@ -262,6 +265,7 @@ impl<I: ?Sized, O> Control<I, O> {
             labels_late: ledger.late(),
             keys: keys.as_ref().map_or(0, |keys| keys.count()),
             keys_one_in: keys.as_ref().map_or(1, |keys| keys.one_in()),
+            segments: ledger.blocks().total().segments.figures(),
         })
     }
 
@@ -288,6 +292,7 @@ impl<I: ?Sized, O> Control<I, O> {
             labels_late: past.ledger.late(),
             keys: past.keys,
             keys_one_in: 1,
+            segments: past.ledger.blocks().total().segments.figures(),
         })
     }
 }

@@ -216,6 +216,16 @@ fn shortened(field: &str) -> String {
     field.chars().take(64).collect()
 }
 
+#[cfg(feature = "repository")]
+impl ReferenceProfile {
+    /// Reads what stands in a manifest.
+    pub(crate) fn from_json(value: &serde_json::Value) -> Result<Self, InvalidProfile> {
+        WrittenProfile::deserialize(value)
+            .map_err(|error| InvalidProfile::Form { cause: shortened(&error.to_string()) })?
+            .try_into()
+    }
+}
+
 /// What was written is no profile.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -227,6 +237,12 @@ pub enum InvalidProfile {
     Schema {
         /// Its schema.
         found: u32,
+    },
+    /// It has not the form of one at all: a field is missing, or is of another type.
+    #[error("no profile: {cause}")]
+    Form {
+        /// What is wrong with it.
+        cause: String,
     },
     /// It says something that this version does not know.
     #[error("a profile has no `{field}`: leave it out")]

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Decided, Report};
+use super::{Decided, DriftTable, Report};
 use crate::clock::Timestamp;
 use crate::control::controller::Control;
 use crate::control::course::Course;
@@ -56,6 +56,7 @@ impl<I: ?Sized + 'static, O: 'static> ModelHandle<I, O> {
         let inner = &self.inner;
         let now = inner.clock.now();
         let metric = Metric::key(inner.task.kind());
+        let watched = self.drift();
         let gathered = {
             let control = &mut *inner.control.lock();
             control.collect(&inner.joins, now);
@@ -65,7 +66,11 @@ impl<I: ?Sized + 'static, O: 'static> ModelHandle<I, O> {
             };
             control.gathered(number, now)?
         };
-        Some(gathered.report(metric))
+        let report = gathered.report(metric);
+        // What is seen now says nothing of a rollout that is over.
+        let drift = watched.filter(|_| report.ended.is_none());
+        let drift = drift.and_then(|status| DriftTable::of_rollout(&status, report.rollout.number));
+        Some(Report { drift, ..report })
     }
 }
 

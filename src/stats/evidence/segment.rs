@@ -137,3 +137,72 @@ pub(crate) fn is_wrong(kind: TaskKind, kept: &Kept, actual: &Actual) -> Option<b
         _ => None,
     }
 }
+
+/// What became of the predictions of one segment in a rollout, as evidence counts them.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct SegmentFigures {
+    /// The label that the host gave them; `other` beyond those that are told apart.
+    pub segment: String,
+    /// The candidate's, as a shadow and on a canary.
+    pub candidate: SegmentArm,
+    /// Live's: beside a canary or, as long as there is none, on the inputs that were copied to a shadow.
+    pub live: SegmentArm,
+}
+
+/// What became of the predictions of one version in one segment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct SegmentArm {
+    /// Units that were asked.
+    pub units: u64,
+    /// Units on which it failed.
+    pub failed: u64,
+    /// Units whose truth is known.
+    pub labelled: u64,
+    /// Units among them on which it was wrong.
+    pub wrong: u64,
+}
+
+impl SegmentArm {
+    fn of(failed: Events, wrong: Events) -> Self {
+        Self { units: failed.units, failed: failed.events, labelled: wrong.units, wrong: wrong.events }
+    }
+
+    /// The share of units on which it failed; nothing where it was asked nothing.
+    pub fn error_rate(&self) -> Option<f64> {
+        Events { events: self.failed, units: self.units }.rate()
+    }
+
+    /// The share of right answers; nothing without a truth.
+    pub fn accuracy(&self) -> Option<f64> {
+        Events { events: self.wrong, units: self.labelled }.rate().map(|wrong| 1.0 - wrong)
+    }
+}
+
+impl SegmentEvents {
+    fn candidate(&self) -> Events {
+        let mut all = self.alone;
+        all.merge(&self.requests.pooled().candidate);
+        all.merge(&self.keys.pooled().candidate);
+        all
+    }
+
+    fn live(&self) -> Events {
+        let mut all = self.requests.pooled().live;
+        all.merge(&self.keys.pooled().live);
+        if all.units == 0 { self.pairs.of_live() } else { all }
+    }
+}
+
+impl BySegment<SegmentCounts> {
+    /// For people, by label.
+    pub(crate) fn figures(&self) -> Vec<SegmentFigures> {
+        let of = |(segment, SegmentCounts { failed, wrong }): (&Arc<str>, &SegmentCounts)| SegmentFigures {
+            segment: segment.to_string(),
+            candidate: SegmentArm::of(failed.candidate(), wrong.candidate()),
+            live: SegmentArm::of(failed.live(), wrong.live()),
+        };
+        self.iter().map(of).collect()
+    }
+}
