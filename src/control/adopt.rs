@@ -228,6 +228,12 @@ impl<I: ?Sized, O> Control<I, O> {
             }
             None => (Ledger::new(maturity), None, (0, 0)),
         };
+        if let Some(table) = &self.settings.segments {
+            // Before an outcome of theirs comes: ids know segments by a hash alone.
+            ledger.blocks().total().segments.iter().for_each(|(segment, _)| {
+                table.segment(segment);
+            });
+        }
         let seed = self.settings.seed ^ u64::from(saved.number);
         // What was seen before is evidence still; how it came about over time is not written down.
         let course = Course::new(now, self.announcer.next(), true, &saved.state);

@@ -54,11 +54,13 @@ impl Counted {
     pub(super) fn merge(&mut self, other: &Self) {
         // All are counted in the bins of one handle, so nothing can be refused but another calibration.
         match (&mut self.inputs, &other.inputs) {
-            (Some(own), Some(other)) => drop(own.merge(other)),
+            (Some(own), Some(other)) => {
+                let _ = own.merge(other);
+            }
             (own @ None, Some(other)) => *own = Some(other.clone()),
             (_, None) => {}
         }
-        drop(self.answers.merge(&other.answers));
+        let _ = self.answers.merge(&other.answers);
         merge_estimators(&mut self.estimator, other.estimator.as_ref());
     }
 
