@@ -32,8 +32,8 @@ use crate::pace::Pace;
 use crate::recall::Answers;
 #[cfg(feature = "state")]
 use crate::recorder::Recorder;
-use crate::shadow::{Compare, Copy, ShadowOptions, ShadowQueue};
 use crate::segments::{self, SEGMENTS_DEFAULT, Segments};
+use crate::shadow::{Compare, Copy, ShadowOptions, ShadowQueue};
 use crate::share::{InvalidShare, Share};
 use crate::stage::{Sample, StageError, prepare};
 #[cfg(feature = "state")]

@@ -126,7 +126,8 @@ impl<I: ?Sized + 'static, O: 'static> Rollout<I, O> {
                     self.truthful.get_or_insert_with(|| name.clone());
                 }
                 let refused = |reason| RolloutError::Guard { name, reason };
-                let reason = self.cannot_give(&needs).or_else(|| self.add(Arc::new(guard), needs.drift, rule).err());
+                let reason =
+                    self.cannot_give(&needs).or_else(|| self.add(Arc::new(guard), needs.drift, rule).err());
                 reason.map(refused)
             }
             Err(error) => {
@@ -463,7 +464,9 @@ impl<I: ?Sized + 'static, O: 'static> Rollout<I, O> {
         }
         let live = self.handle.live();
         if needs.estimated && drift.calibration(live).is_none() {
-            return Some(format!("it is not known what the scores of {live} mean: add `.calibration(..)` to the `Drift`"));
+            return Some(format!(
+                "it is not known what the scores of {live} mean: add `.calibration(..)` to the `Drift`"
+            ));
         }
         if needs.estimated && drift.calibration(self.version).is_none() {
             return Some(format!(
@@ -572,7 +575,8 @@ impl<I: ?Sized + 'static, O: 'static> std::fmt::Debug for Rollout<I, O> {
     }
 }
 
-const NOT_WATCHED: &str = "it judges drift, and the handle does not watch it: add `.watch_drift(..)` at build";
+const NOT_WATCHED: &str =
+    "it judges drift, and the handle does not watch it: add `.watch_drift(..)` at build";
 
 /// Why a rollout was not moved. Nothing has changed.
 #[derive(Debug, Clone, PartialEq, Error)]

@@ -12,7 +12,8 @@ use switchback::drift::{Cell, ReferenceProfile, WindowSize};
 use switchback::stats::Metric;
 use switchback::testing::Scripted;
 use switchback::{
-    Against, Builder, Clock, Drift, EventKind, OnDrift, Phase, Plan, Rollout, RolloutError, Step, Whose, guard,
+    Against, Builder, Clock, Drift, EventKind, OnDrift, Phase, Plan, Rollout, RolloutError, Step, Whose,
+    guard,
 };
 
 /// Requests are numbers from 0 to 1, and so was training.
@@ -22,7 +23,9 @@ fn reference() -> ReferenceProfile {
 }
 
 fn watched() -> Drift<f64> {
-    Drift::against(reference(), |x: &f64, cells| cells.push(*x)).sample(1.0).window(WindowSize::Span(seconds(60)))
+    Drift::against(reference(), |x: &f64, cells| cells.push(*x))
+        .sample(1.0)
+        .window(WindowSize::Span(seconds(60)))
 }
 
 fn builder(clock: &Clock) -> Builder<f64, f64> {
@@ -78,7 +81,9 @@ fn inputs_that_drift_are_told_once_with_what_to_do_and_their_end_too() {
         EventKind::Drifted { against: Against::Training, features, advice, .. } => {
             Some((features[0].feature.clone(), advice.contains("retrain")))
         }
-        EventKind::DriftEnded { against: Against::Training, features, .. } => Some((features[0].clone(), false)),
+        EventKind::DriftEnded { against: Against::Training, features, .. } => {
+            Some((features[0].clone(), false))
+        }
         _ => None,
     });
     assert_eq!(told, [("x".to_owned(), true), ("x".to_owned(), false)]);
@@ -153,8 +158,7 @@ fn a_candidate_that_drifts_alone_is_taken_back_and_named() {
 fn a_shadow_is_held_against_live_on_the_same_inputs() {
     let clock = clock();
     let service = builder(&clock).watch_drift(watched()).build().unwrap();
-    let rollout =
-        canary(&service, |name| Scripted::new(name, |x: &f64| higher(*x))).guard(guard::drift());
+    let rollout = canary(&service, |name| Scripted::new(name, |x: &f64| higher(*x))).guard(guard::drift());
     rollout.shadow(1.0).unwrap();
     let mut chance = Chance(4);
     (0..2).for_each(|_| window(&service, &clock, &mut chance, |x| x));
@@ -184,7 +188,9 @@ fn a_function_that_reads_too_little_or_panics_costs_no_request() {
         }
     });
     let service = builder(&clock).watch_drift(drift.sample(1.0)).build().unwrap();
-    (0..100).for_each(|n| drop(service.predict(&(f64::from(n) / 100.0)).unwrap()));
+    for n in 0..100 {
+        service.predict(&(f64::from(n) / 100.0)).unwrap();
+    }
     service.tick();
     let status = service.drift().unwrap();
     assert_eq!((status.misfits, status.rows, status.counted), (20, 80, 100));
@@ -194,7 +200,9 @@ fn a_function_that_reads_too_little_or_panics_costs_no_request() {
 fn a_tenth_is_sampled_whoever_asks() {
     let clock = clock();
     let service = builder(&clock).watch_drift(watched().sample(0.1)).build().unwrap();
-    (0..5_000).for_each(|n| drop(service.predict(&(f64::from(n) / 5_000.0)).unwrap()));
+    for n in 0..5_000 {
+        service.predict(&(f64::from(n) / 5_000.0)).unwrap();
+    }
     service.tick();
     let counted = service.drift().unwrap().counted;
     assert!((400..600).contains(&counted), "{counted}");
@@ -239,7 +247,9 @@ fn estimated_quality_takes_back_what_is_probably_worse_and_not_what_the_world_ma
     let status = service.drift().unwrap();
     let live = status.versions.iter().find(|version| version.version == *"v1").unwrap();
     let estimated = live.estimated.as_ref().unwrap();
-    assert!(estimated.quality.accuracy.unwrap().value < 0.6 && estimated.valid.contains("covariate shift only"));
+    assert!(
+        estimated.quality.accuracy.unwrap().value < 0.6 && estimated.valid.contains("covariate shift only")
+    );
     assert!(status.rollouts[0].estimated.is_some() && status.rollouts[0].live_estimated.is_some());
 }
 
@@ -248,7 +258,9 @@ fn guards_that_could_not_judge_are_refused_with_what_to_do() {
     let clock = clock();
     let refused = |service: &Service, guard: guard::EstimatedGuard| {
         let rollout = canary(service, squashed).guard(guard);
-        let Err(RolloutError::Guard { reason, .. }) = rollout.canary(0.1) else { panic!("it was not refused") };
+        let Err(RolloutError::Guard { reason, .. }) = rollout.canary(0.1) else {
+            panic!("it was not refused")
+        };
         rollout.rollback("the end");
         reason
     };

@@ -8,8 +8,8 @@ use std::time::Duration;
 use common::{Chance, clock};
 use switchback::stats::{Metric, SegmentFigures};
 use switchback::{
-    Builder, Clock, EventKind, ModelError, ModelHandle, Outcome, Phase, PredictionId, Rollout, RolloutError, Task,
-    closure, guard,
+    Builder, Clock, EventKind, ModelError, ModelHandle, Outcome, Phase, PredictionId, Rollout, RolloutError,
+    Task, closure, guard,
 };
 
 /// A flight that is late, from one of eight airports.
@@ -40,7 +40,9 @@ fn builder(clock: &Clock) -> Builder<Flight, f64> {
 /// Hardly ever wrong, but in Chicago.
 fn better_on_average(handle: &Late) -> Rollout<Flight, f64> {
     let wrong = |flight: &Flight| flight.number < if flight.airport == "ORD" { 0.6 } else { 0.05 };
-    handle.stage("v2", closure("v2@1", move |flight: &Flight| Ok(if wrong(flight) { 0.1 } else { 0.9 }))).unwrap()
+    handle
+        .stage("v2", closure("v2@1", move |flight: &Flight| Ok(if wrong(flight) { 0.1 } else { 0.9 })))
+        .unwrap()
 }
 
 /// Flights, each of which turns out to be late.
@@ -111,7 +113,11 @@ fn a_candidate_that_fails_for_one_airport_alone_is_seen_without_any_truth() {
         let builder = if shadowing { builder(&clock).shadowing() } else { builder(&clock) };
         let handle = builder.trip_after(0).build().unwrap();
         let model = closure("v2@1", |flight: &Flight| {
-            if flight.airport == "SFO" && flight.number < 0.3 { Err(ModelError::engine("fog")) } else { Ok(0.9) }
+            if flight.airport == "SFO" && flight.number < 0.3 {
+                Err(ModelError::engine("fog"))
+            } else {
+                Ok(0.9)
+            }
         });
         let limit = guard::error_rate().at_most_above_live(0.1).by_segment();
         let rollout = handle.stage("v2", model).unwrap().guard(limit);
@@ -135,7 +141,8 @@ fn segments_beyond_the_limit_are_others_and_a_label_corrects_its_own() {
     let segments = rollout.status().unwrap().segments;
     assert_eq!(segments.len(), 3);
     assert!(of(&segments, "other").candidate.units > 100);
-    let labelled: u64 = segments.iter().map(|segment| segment.candidate.labelled + segment.live.labelled).sum();
+    let labelled: u64 =
+        segments.iter().map(|segment| segment.candidate.labelled + segment.live.labelled).sum();
     assert_eq!(labelled, ids.len() as u64);
 }
 
@@ -145,7 +152,9 @@ fn guards_that_could_not_look_at_segments_are_refused_with_what_to_do() {
     let handle = builder(&clock).build().unwrap();
     let refused = |handle: &Late, rule: guard::Rule| {
         let rollout = better_on_average(handle).guard(rule);
-        let Err(RolloutError::Guard { reason, .. }) = rollout.canary(0.1) else { panic!("it was not refused") };
+        let Err(RolloutError::Guard { reason, .. }) = rollout.canary(0.1) else {
+            panic!("it was not refused")
+        };
         rollout.rollback("the end");
         reason
     };

@@ -158,8 +158,7 @@ impl Snapshot {
         let test = self.test(guarded, history, obstacles);
         let phase = self.state.phase;
         let alpha = &self.context.alpha;
-        let harm =
-            if phase == Phase::Baking { alpha.harm_per_guard_watched } else { alpha.harm_per_guard };
+        let harm = if phase == Phase::Baking { alpha.harm_per_guard_watched } else { alpha.harm_per_guard };
         let looked = |seen: &'a Arc<Seen>| Looked { seen, harm, promotion: alpha.promotion };
         let drift = self.drift.as_ref().map(looked);
         Comparison { phase, candidate, live, divergence, shadow: *shadow, before: *before, test, drift }
@@ -284,7 +283,8 @@ impl<I: ?Sized, O> Control<I, O> {
         }
         let table = self.settings.segments.clone();
         let named = |table: Arc<Table>| {
-            let seen = units.segments.iter().enumerate().filter(|(_, units)| **units != SegmentUnits::default());
+            let seen =
+                units.segments.iter().enumerate().filter(|(_, units)| **units != SegmentUnits::default());
             seen.map(move |(place, units)| (table.name_at(place), *units)).collect()
         };
         let segments: Vec<(Arc<str>, SegmentUnits)> = table.map(named).unwrap_or_default();

@@ -194,12 +194,12 @@ mod tests {
         let mut subject = Subject::new(Whose::World, Against::Training, None);
         let (drifted, none) = (drifted(), Vec::new());
         let windows = "D.DDD..D...DD".chars().map(|window| if window == 'D' { &drifted } else { &none });
-        let told: Vec<Vec<bool>> = windows
-            .map(|rows| subject.look(rows, 2, 3).iter().map(|told| told.ended).collect())
-            .collect();
+        let told: Vec<Vec<bool>> =
+            windows.map(|rows| subject.look(rows, 2, 3).iter().map(|told| told.ended).collect()).collect();
         let (begins, ends, quiet) = (vec![false], vec![true], vec![]);
         let expected = [
-            &quiet, &quiet, &quiet, &begins, &quiet, &quiet, &quiet, &quiet, &quiet, &quiet, &ends, &quiet, &begins,
+            &quiet, &quiet, &quiet, &begins, &quiet, &quiet, &quiet, &quiet, &quiet, &quiet, &ends, &quiet,
+            &begins,
         ];
         assert_eq!(told.iter().collect::<Vec<_>>(), expected);
     }

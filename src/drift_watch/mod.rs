@@ -38,8 +38,8 @@ pub use alerts::{Against, DriftedFeature, Whose};
 pub(crate) use alerts::{Told, advice};
 pub(crate) use counted::look_alpha;
 pub use options::{Drift, OnDrift};
-pub use status::{DriftAlert, DriftStatus, Estimated, RolloutDrift, VersionDrift};
 pub(crate) use status::VALID;
+pub use status::{DriftAlert, DriftStatus, Estimated, RolloutDrift, VersionDrift};
 pub(crate) use trial::{Fault, Measure, Seen};
 pub(crate) use windows::{Context, Feed, Part, Running};
 
@@ -79,7 +79,13 @@ thread_local! {
 }
 
 impl<I: ?Sized> DriftWatch<I> {
-    pub(crate) fn new(drift: Drift<I>, kind: TaskKind, live: VersionId, stripes: usize, now: Timestamp) -> Self {
+    pub(crate) fn new(
+        drift: Drift<I>,
+        kind: TaskKind,
+        live: VersionId,
+        stripes: usize,
+        now: Timestamp,
+    ) -> Self {
         let answers = Answers::new(kind);
         let windows = Windows::new(&drift, &answers, now);
         let calibrations: Calibrations =
@@ -171,7 +177,11 @@ impl<I: ?Sized> DriftWatch<I> {
     /// Takes in what was counted until now. What is to be told.
     pub(crate) fn settle(&self, drained: &[Drained], context: &Context, now: Timestamp) -> Vec<Told> {
         self.calibrations.rcu(|known| {
-            known.iter().filter(|(version, _)| context.versions.contains(version)).cloned().collect::<Calibrations>()
+            known
+                .iter()
+                .filter(|(version, _)| context.versions.contains(version))
+                .cloned()
+                .collect::<Calibrations>()
         });
         let windows = &mut *self.windows.lock();
         windows.settle(drained, context, now)

@@ -11,7 +11,9 @@ use super::status::{self, DriftAlert, DriftStatus, VersionDrift};
 use super::stripes::Drained;
 use super::trial::{Fault, Measure, Seen, Trial};
 use crate::clock::Timestamp;
-use crate::drift::{DriftRow, DriftTable, Options, Profile, ReferenceProfile, WindowedProfile, compare, compare_windows};
+use crate::drift::{
+    DriftRow, DriftTable, Options, Profile, ReferenceProfile, WindowedProfile, compare, compare_windows,
+};
 use crate::version::VersionId;
 
 /// What the control side says of the places in which requests were counted.
@@ -148,7 +150,9 @@ impl Windows {
             self.subjects.push(Subject::new(Whose::World, Against::LivesBeginning, Some(context.live)));
         }
         for trial in self.trials.values() {
-            let known = |subject: &Subject| subject.version == Some(trial.version) && subject.against == Against::Live;
+            let known = |subject: &Subject| {
+                subject.version == Some(trial.version) && subject.against == Against::Live
+            };
             if !self.subjects.iter().any(known) {
                 self.subjects.push(Subject::new(Whose::Candidate, Against::Live, Some(trial.version)));
             }
@@ -210,7 +214,8 @@ impl Windows {
 
     /// What has drifted of a subject, in the window that has just been closed.
     fn drifted(&self, subject: &Subject) -> Vec<DriftRow> {
-        let rows = |table: Option<&DriftTable>| table.into_iter().flat_map(DriftTable::drifted).cloned().collect();
+        let rows =
+            |table: Option<&DriftTable>| table.into_iter().flat_map(DriftTable::drifted).cloned().collect();
         match subject.against {
             Against::Training => rows(self.tables.training.as_ref()),
             Against::Season => rows(self.tables.season.as_ref()),
@@ -254,8 +259,7 @@ impl Windows {
                 version: *version,
                 rows: last.rows(),
                 inputs: inputs.and_then(|inputs| compare(&self.reference, inputs, &self.options).ok()),
-                answers: before
-                    .and_then(|before| compare_windows(before, &last.answers, &self.options).ok()),
+                answers: before.and_then(|before| compare_windows(before, &last.answers, &self.options).ok()),
                 failed: last.answers.missing("prediction").unwrap_or(0),
                 estimated: last.estimator.as_ref().map(status::estimated),
             })

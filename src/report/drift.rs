@@ -80,7 +80,8 @@ impl DriftTable {
         let of = status.rollouts.iter().find(|rollout| rollout.number == number);
         let against_live = of.and_then(|rollout| rollout.against_live.as_ref());
         let inputs = status.against_training.as_ref().map(|table| (table, "what came in, against training"));
-        let answers = against_live.map(|table| (table, "what the candidate says, against live over the same traffic"));
+        let answers =
+            against_live.map(|table| (table, "what the candidate says, against live over the same traffic"));
         let mut all: Option<Self> = None;
         for (table, what) in answers.into_iter().chain(inputs) {
             let Self { about, rows } = Self::from(table);

@@ -69,26 +69,32 @@ impl Guard for DriftGuard {
     }
 
     fn judge(&self, comparison: &Comparison<'_>) -> Evidence {
-        let Some(looked) = &comparison.drift else { return Evidence::new(self.name(), Verdict::Inconclusive).note(EMPTY) };
+        let Some(looked) = &comparison.drift else {
+            return Evidence::new(self.name(), Verdict::Inconclusive).note(EMPTY);
+        };
         let seen = looked.seen;
         let fault = seen.fault(self.measure, self.distance, look_alpha(looked.harm, seen.looks));
         let (verdict, note) = match &fault {
             Fault::Nobodys => (Verdict::Pass, None),
-            Fault::TheWorlds => (Verdict::Pass, Some("live has drifted too: it is the world's doing".to_owned())),
+            Fault::TheWorlds => {
+                (Verdict::Pass, Some("live has drifted too: it is the world's doing".to_owned()))
+            }
             Fault::TheSplits => {
-                let note = "candidate and live were asked different things, so their answers cannot be compared";
+                let note =
+                    "candidate and live were asked different things, so their answers cannot be compared";
                 (Verdict::Inconclusive, Some(note.to_owned()))
             }
             Fault::TheCandidates(rows) => {
-                let names = rows.iter().map(|row| format!("{} ({}) by {}", row.feature, row.what, number(row.effect)));
+                let names = rows
+                    .iter()
+                    .map(|row| format!("{} ({}) by {}", row.feature, row.what, number(row.effect)));
                 let names: Vec<String> = names.collect();
                 (Verdict::Fail, Some(format!("the candidate alone has drifted: {}", names.join(", "))))
             }
         };
         let mut evidence = Evidence::new(self.name(), verdict).limit(self.distance);
-        let largest = self.table(seen).map(|table| {
-            table.rows().iter().map(|row| row.effect).fold(0.0, f64::max)
-        });
+        let largest =
+            self.table(seen).map(|table| table.rows().iter().map(|row| row.effect).fold(0.0, f64::max));
         evidence.observed = largest;
         evidence.samples = seen.answers.candidate.rows();
         evidence.live_samples = seen.answers.live.rows();
@@ -168,7 +174,11 @@ impl EstimatedGuard {
 
 impl Guard for EstimatedGuard {
     fn name(&self) -> String {
-        format!("estimated {} at most {} below live", format!("{:?}", self.metric).to_lowercase(), self.margin)
+        format!(
+            "estimated {} at most {} below live",
+            format!("{:?}", self.metric).to_lowercase(),
+            self.margin
+        )
     }
 
     fn judge(&self, comparison: &Comparison<'_>) -> Evidence {
@@ -204,7 +214,10 @@ impl Guard for EstimatedGuard {
             Metric::Accuracy | Metric::Precision | Metric::Recall | Metric::F1 | Metric::Auc
         );
         let contradiction = if !known {
-            Some(format!("`{}` cannot be estimated from scores: use accuracy, precision, recall, F1 or AUC", self.name()))
+            Some(format!(
+                "`{}` cannot be estimated from scores: use accuracy, precision, recall, F1 or AUC",
+                self.name()
+            ))
         } else if !(self.margin >= 0.0 && self.margin.is_finite()) {
             Some(format!("`{}` has no margin that is a number from 0 on", self.name()))
         } else {

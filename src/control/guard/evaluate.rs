@@ -48,7 +48,10 @@ impl Design {
                 let hypotheses = self.segments.map_or(1, |segments| segments as usize);
                 let fine = asked_margin.map(|margin| tests.events(self, claim(margin)));
                 let overall = tests.events(self, (Claim::Harm, self.margin));
-                Weighed { harm: e_bh_strength(&harm, hypotheses), ..weigh(all, promotion, &*overall, fine.as_deref()) }
+                Weighed {
+                    harm: e_bh_strength(&harm, hypotheses),
+                    ..weigh(all, promotion, &*overall, fine.as_deref())
+                }
             }
             History::Hidden(stretch) => {
                 let harm = tests.hidden(self, (Claim::Harm, self.margin));
@@ -74,7 +77,11 @@ impl Design {
         // Those that have not come are hypotheses too.
         evidence.resize(evidence.len().max(self.segments.unwrap_or_default() as usize), EValue::ONE);
         let alpha = 1.0 / threshold.value();
-        e_bh(&evidence, alpha).into_iter().filter_map(|place| known.get(place)).map(|(label, _)| (*label).to_owned()).collect()
+        e_bh(&evidence, alpha)
+            .into_iter()
+            .filter_map(|place| known.get(place))
+            .map(|(label, _)| (*label).to_owned())
+            .collect()
     }
 }
 

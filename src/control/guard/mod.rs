@@ -438,7 +438,8 @@ impl Test<'_> {
             ..effect
         });
         let sentence = sentence::sentence(self.design, self.history, evidence.effect, self.names);
-        evidence.sentence = Some(sentence::of_segments(self.design, self.history, &self.harmed(), self.names, sentence));
+        evidence.sentence =
+            Some(sentence::of_segments(self.design, self.history, &self.harmed(), self.names, sentence));
     }
 }
 

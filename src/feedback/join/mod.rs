@@ -328,7 +328,14 @@ impl Joins {
     }
 
     /// Counts whether an answer was wrong in its segment, or takes it back.
-    fn label_segment(&self, labels: &mut Labels, body: &Body, kept: &Kept, known: (&Actual, Sign), keyed: bool) {
+    fn label_segment(
+        &self,
+        labels: &mut Labels,
+        body: &Body,
+        kept: &Kept,
+        known: (&Actual, Sign),
+        keyed: bool,
+    ) {
         if let (Some(segment), Some(wrong)) = (self.segment(body), is_wrong(self.kind, kept, known.0)) {
             labels.segments.at(&segment).count(keyed, wrong, known.1);
         }
@@ -569,7 +576,9 @@ impl Joins {
                     outcomes
                         .iter()
                         .for_each(|(outcome, sign)| arm.count(kind, &shadow.kept, outcome, *sign, chance));
-                    outcomes.iter().for_each(|known| self.label_segment(labels, body, &shadow.kept, *known, false));
+                    outcomes
+                        .iter()
+                        .for_each(|known| self.label_segment(labels, body, &shadow.kept, *known, false));
                 });
             }
             if let Some(place) = pair {
@@ -641,7 +650,9 @@ impl Joins {
         if !self.hides(&body.kept) {
             labels.pairs.count(self.kind, pair, actual, sign, body.chance());
             let wrong = |kept| is_wrong(self.kind, kept, actual);
-            if let (Some(segment), Some(live), Some(candidate)) = (self.segment(body), wrong(pair.0), wrong(pair.1)) {
+            if let (Some(segment), Some(live), Some(candidate)) =
+                (self.segment(body), wrong(pair.0), wrong(pair.1))
+            {
                 labels.segments.at(&segment).pairs.record(live, candidate, sign);
             }
         } else if body.flags.has(Flags::EXPLORED) && !decided_alike(self.kind, pair) {

@@ -159,7 +159,8 @@ fn add_to_segment(segment: &mut SegmentEvents, side: Side, requests: Events, key
         Side::Candidate(split) => (split, true),
         Side::Live(split) => (split, false),
     };
-    let by_odds = [(&mut segment.requests, Some(split.requests), requests), (&mut segment.keys, split.keys, keys)];
+    let by_odds =
+        [(&mut segment.requests, Some(split.requests), requests), (&mut segment.keys, split.keys, keys)];
     for (by_odds, odds, units) in by_odds {
         let Some(odds) = odds.filter(|_| units.units > 0) else { continue };
         let arms = by_odds.at(odds);
