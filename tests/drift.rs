@@ -1,5 +1,5 @@
 //! Drift as a handle sees it: what comes in, what versions say, and whose doing a change is.
-#![allow(clippy::unwrap_used, reason = "tests")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 mod common;
 

@@ -1,5 +1,5 @@
 //! Figures by a label that the host attaches to predictions, and guards that look at each.
-#![allow(clippy::unwrap_used, reason = "tests")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 mod common;
 
@@ -55,7 +55,7 @@ fn fly(handle: &Late, clock: &Clock, flights: u32) -> Vec<PredictionId> {
         // As printed, since that is how ids travel.
         let id: PredictionId = answer.id().to_string().parse().unwrap();
         handle.feedback(id, Outcome::class(1));
-        if number % 100 == 0 {
+        if number.is_multiple_of(100) {
             clock.advance(Duration::from_secs(1));
             handle.tick();
         }
