@@ -97,9 +97,7 @@ pub enum OnDrift {
 impl<I: ?Sized> Drift<I> {
     /// Against the data that live was trained on. `read` pushes one value of each of the profile's features, in its
     /// order; it is called on the requests' threads, for sampled ones, under no lock. A row that has more or fewer
-    /// values, or on which it panics, is counted as a [misfit](DriftStatus::misfits) and not compared.
-    ///
-    /// [`DriftStatus::misfits`]: crate::DriftStatus::misfits
+    /// values, or on which it panics, is counted as a [misfit](crate::DriftStatus::misfits) and not compared.
     pub fn against(
         reference: ReferenceProfile,
         read: impl Fn(&I, &mut Cells<'_>) + Send + Sync + 'static,
