@@ -52,13 +52,20 @@ def load(months):
 
 
 def profile(rows):
-    """How each feature was distributed: counts between deciles."""
+    """How each feature was distributed: counts between deciles, as `switchback::drift::ReferenceProfile` reads them."""
     features = []
     for place, (name, *_) in enumerate(FEATURES):
-        edges = np.unique(np.quantile(rows[:, place], np.linspace(0, 1, 11)))
-        counts, _ = np.histogram(rows[:, place], edges)
-        features.append({"name": name, "edges": edges.tolist(), "counts": counts.tolist(), "missing": 0})
-    return {"rows": len(rows), "features": features}
+        column = rows[:, place].astype(np.float64)
+        column = column[np.isfinite(column)]
+        edges = np.unique(np.quantile(column, np.linspace(0, 1, 11)))
+        if len(edges) == 1:  # one value: a bin of its own, and one on either side to see it change
+            edges = edges[0] + np.array([-2, -1, 1, 2]) * max(abs(edges[0]) * 1e-6, 1e-12)
+        counts, _ = np.histogram(column, edges)
+        missing = len(rows) - len(column)
+        features.append(
+            {"name": name, "type": "number", "edges": edges.tolist(), "counts": counts.tolist(), "missing": missing}
+        )
+    return {"schema": 1, "rows": len(rows), "features": features}
 
 
 def tensor(array):

@@ -9,6 +9,7 @@
 //!
 //! ```sh
 //! cargo run --release --example rollout            # --help for options
+//! cargo run --release --example rollout -- --report v3.html   # and a page about what became of v3
 //! ```
 
 mod flights;
@@ -17,7 +18,7 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::error::Error;
 use std::io::{IsTerminal, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -45,6 +46,8 @@ Options:
   --margin X         how far a version's accuracy may lie below live's      [0.02]
   --min-labels N     labels that a step lasts for at least                  [400]
   --seed N           what chance begins with                                [2013]
+  --report FILE      writes a page about the rollout that was taken back, and beside it one
+                     about the one that was promoted last; Markdown where FILE ends in .md
   --help
 ";
 
@@ -57,6 +60,7 @@ struct Options {
     margin: f64,
     min_labels: u64,
     seed: u64,
+    report: Option<PathBuf>,
 }
 
 fn main() -> ExitCode {
@@ -114,6 +118,9 @@ fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     progress.clear();
     report(&service, &labels, progress.started.elapsed());
     report_decisions(&service, &operator);
+    if let Some(file) = &options.report {
+        write_pages(&service, file)?;
+    }
     check(&service, &labels, &operator)?;
     service.handle.close(Duration::from_secs(10))?;
     Ok(())
@@ -481,6 +488,21 @@ fn report_decisions(service: &Service, operator: &Operator) {
     }
 }
 
+/// Writes a page about v3, which was taken back, and beside it one about v4, which was promoted.
+fn write_pages(service: &Service, file: &Path) -> Result<(), Box<dyn Error>> {
+    let markdown = file.extension().is_some_and(|extension| extension == "md");
+    let stem = file.file_stem().unwrap_or_default().to_string_lossy();
+    let extension = file.extension().unwrap_or_default().to_string_lossy();
+    let beside = file.with_file_name(format!("{stem}-promoted.{extension}"));
+    println!();
+    for (version, file) in [("v3", file), ("v4", beside.as_path())] {
+        let report = service.handle.report(version).ok_or("the rollout is forgotten")?;
+        println!("{}: {}", file.display(), report.headline());
+        std::fs::write(file, if markdown { report.markdown() } else { report.html() })?;
+    }
+    Ok(())
+}
+
 /// Whether everything happened that this example is to show.
 fn check(service: &Service, labels: &Labels, operator: &Operator) -> Result<(), Box<dyn Error>> {
     let seen = service.timeline.seen();
@@ -547,6 +569,7 @@ impl Options {
             margin: 0.02,
             min_labels: 400,
             seed: 2013,
+            report: None,
         };
         let mut arguments = lexopt::Parser::from_env();
         while let Some(argument) = arguments.next()? {
@@ -558,6 +581,7 @@ impl Options {
                 Long("margin") => options.margin = arguments.value()?.parse()?,
                 Long("min-labels") => options.min_labels = arguments.value()?.parse()?,
                 Long("seed") => options.seed = arguments.value()?.parse()?,
+                Long("report") => options.report = Some(arguments.value()?.into()),
                 Long("help") | Short('h') => return Ok(None),
                 other => return Err(other.unexpected().into()),
             }

@@ -173,7 +173,7 @@ fn run_shadows<I: ?Sized + 'static, O: 'static>(inner: &Inner<I, O>, stopped: &R
     };
     let running = || !matches!(stopped.try_recv(), Err(TryRecvError::Disconnected));
     while running() {
-        if !queue.run_one(&inner.shadow_judge(), &inner.joins, &inner.clock) && rest() {
+        if !queue.run_one(&inner.aside()) && rest() {
             return;
         }
     }

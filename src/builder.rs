@@ -18,6 +18,7 @@ use crate::control::controller::{Control, Settings};
 use crate::control::guard::Alpha;
 use crate::control::pins::PinPolicy;
 use crate::dice::{Dice, mix};
+use crate::drift_watch::{Drift, DriftWatch};
 use crate::drill::{Drill, Recent};
 use crate::feedback::id::SealKey;
 use crate::feedback::join::{Assumption, JoinLimits, Joins};
@@ -31,6 +32,7 @@ use crate::pace::Pace;
 use crate::recall::Answers;
 #[cfg(feature = "state")]
 use crate::recorder::Recorder;
+use crate::segments::{self, SEGMENTS_DEFAULT, Segments};
 use crate::shadow::{Compare, Copy, ShadowOptions, ShadowQueue};
 use crate::share::{InvalidShare, Share};
 use crate::stage::{Sample, StageError, prepare};
@@ -41,7 +43,7 @@ use crate::state::{self, Place, StateError};
 use crate::stats::WindowConfig;
 use crate::stats::evidence::waiting::Maturity;
 use crate::stats::exposure::{ExposureOptions, default_stripes};
-use crate::task::{Kpi, Outcome, Task};
+use crate::task::{Kpi, Outcome, Task, TaskKind};
 #[cfg(feature = "state")]
 use crate::testing::Faults;
 use crate::tiers::Tiers;
@@ -84,6 +86,9 @@ pub struct Builder<I: ?Sized + 'static, O: 'static> {
     load_priority: LoadPriority,
     tiers: Tiers,
     recent: Option<Recent<I>>,
+    drift: Option<Drift<I>>,
+    segment: Option<segments::Reader<I>>,
+    segments_max: usize,
     pins: (PinPolicy, usize, Duration),
     #[cfg(feature = "state")]
     state: StateOptions<I, O>,
@@ -131,6 +136,9 @@ impl<I: ?Sized + 'static, O: 'static> Builder<I, O> {
             load_priority: LoadPriority::default(),
             tiers: Tiers::default(),
             recent: None,
+            drift: None,
+            segment: None,
+            segments_max: SEGMENTS_DEFAULT,
             pins: (PinPolicy::default(), 1_024, Duration::from_secs(600)),
             #[cfg(feature = "state")]
             state: StateOptions::default(),
@@ -407,6 +415,31 @@ impl<I: ?Sized + 'static, O: 'static> Builder<I, O> {
         self
     }
 
+    /// Watches what comes in and what the versions say: see [`Drift`]. Not unless told, since only the host knows what its
+    /// features are. Windows of drift are not kept where state (`Builder::state`) is: after a start they begin anew.
+    pub fn watch_drift(mut self, drift: Drift<I>) -> Self {
+        self.drift = Some(drift);
+        self
+    }
+
+    /// Labels each prediction, so that what becomes of it is seen by segment: an airport, a country. Called for every
+    /// request on its thread, under no lock; it costs a hash of the label. Labels are shown in `status()`, so they must
+    /// be no user's.
+    ///
+    /// The first 64 labels are told apart unless [told otherwise](Self::segments_max); the rest, empty ones, and those of
+    /// more than 128 bytes are `other`. A guard looks at them [`by_segment`](crate::guard::Rule::by_segment).
+    pub fn segment(mut self, label: impl Fn(&I) -> &str + Send + Sync + 'static) -> Self {
+        self.segment = Some(Box::new(label));
+        self
+    }
+
+    /// How many labels are told apart, 1 to 256; 64 unless told. What a guard asks of each grows with it, whether they
+    /// come or not, so say few where there are few.
+    pub fn segments_max(mut self, segments: usize) -> Self {
+        self.segments_max = segments;
+        self
+    }
+
     /// How long an identity that did harm is not tried again by any plan; until it is
     /// [released](ModelHandle::release) unless told, since nothing about it changes by waiting.
     pub fn quarantine_for(mut self, age: Duration) -> Self {
@@ -527,6 +560,8 @@ impl<I: ?Sized + 'static, O: 'static> Builder<I, O> {
         if !(harm > 0.0 && harm < 1.0 && promotion > 0.0 && promotion < 1.0) {
             return Err(BuildError::Alpha(self.alpha));
         }
+        let segments = self.segment.take().map(|read| Segments::new(read, self.segments_max));
+        let table = segments.as_ref().map(|segments| Arc::clone(segments.table()));
         let explore = self.explore.map(Share::new).transpose()?.filter(|share| *share != Share::NONE);
         let exposure = ExposureOptions {
             kind: self.task.kind(),
@@ -535,6 +570,7 @@ impl<I: ?Sized + 'static, O: 'static> Builder<I, O> {
             awaits: assumption.is_some(),
             trip_after: self.trip_after,
             maturity: maturity.unwrap_or(Maturity::AsTheyCome),
+            segments: table.as_ref().map_or(0, |table| table.places()),
         };
         if let Maturity::After(age) = exposure.maturity {
             // Evidence is complete before outcomes cease to be waited for.
@@ -550,7 +586,8 @@ impl<I: ?Sized + 'static, O: 'static> Builder<I, O> {
             self.limits,
             assumption,
         )
-        .map_err(BuildError::Assumption)?;
+        .map_err(BuildError::Assumption)?
+        .by_segment(table.clone());
 
         let (task, check, sample) = (&self.task, self.check.as_ref(), self.sample.as_deref());
         let prepare = |id, model| prepare(id, model, task, check, sample, &Pace::full());
@@ -576,6 +613,13 @@ impl<I: ?Sized + 'static, O: 'static> Builder<I, O> {
         };
         #[cfg(not(feature = "state"))]
         let live = first(embedded)?;
+        if self.drift.as_ref().is_some_and(|drift| drift.calibration.is_some())
+            && !matches!(self.task.kind(), TaskKind::Binary { .. })
+        {
+            return Err(BuildError::Calibration);
+        }
+        let kind = self.task.kind();
+        let drift = self.drift.map(|drift| DriftWatch::new(drift, kind, live.id, self.stripes, clock.now()));
         let (pins, pins_max, pins_last) = self.pins;
         let settings = Settings {
             name: self.name,
@@ -596,6 +640,7 @@ impl<I: ?Sized + 'static, O: 'static> Builder<I, O> {
             pins_last,
             quarantine_for: self.quarantine_for,
             tiers: self.tiers,
+            segments: table,
         };
         let mut control = Control::new(settings, live, clock.now());
         let table = control.table(&joins);
@@ -627,6 +672,8 @@ impl<I: ?Sized + 'static, O: 'static> Builder<I, O> {
             control: Mutex::new(control),
             recent: self.recent,
             load_priority: self.load_priority,
+            drift,
+            segments,
             loads: Mutex::default(),
             keeping_up: Mutex::new(()),
             keeps_up_aside: self.background == Background::Thread,
@@ -716,6 +763,9 @@ pub enum BuildError {
     /// The outcome that silence means does not fit the task.
     #[error("the assumed outcome does not fit the task: {0:?}")]
     Assumption(crate::feedback::Refusal),
+    /// A calibration was given, and answers have no probability that it could be of.
+    #[error("a calibration is of the score of yes or no: declare `Task::binary`, or leave it out")]
+    Calibration,
     /// An error that is none: both must lie between 0 and 1.
     #[error("an error of {} for harm and {} for promotion: both must lie between 0 and 1", .0.harm, .0.promotion)]
     Alpha(Alpha),

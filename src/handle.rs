@@ -335,9 +335,11 @@ impl<I: ?Sized + 'static, O: 'static> ModelHandle<I, O> {
     pub fn status(&self) -> Status {
         let inner = &self.inner;
         let now = inner.clock.now();
+        let drift = self.drift();
         let control = &mut *inner.control.lock();
         control.collect(&inner.joins, now);
         Status {
+            drift,
             durable: inner.is_durable(control),
             ..control.status(inner.shadow_counts(), inner.joins.counts(), now)
         }

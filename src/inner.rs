@@ -17,6 +17,7 @@ use crate::control::event::EventKind;
 use crate::control::forecast::traffic::Traffic;
 use crate::control::guard::design::{Setting, TruthKind};
 use crate::dice::Dice;
+use crate::drift_watch::DriftWatch;
 use crate::drill::Recent;
 use crate::feedback::join::Joins;
 use crate::judge::{Check, Judge};
@@ -26,7 +27,8 @@ use crate::recall::Answers;
 #[cfg(feature = "state")]
 use crate::recorder::Recorder;
 use crate::routing::Routing;
-use crate::shadow::{ShadowCounts, ShadowQueue};
+use crate::segments::Segments;
+use crate::shadow::{Aside, ShadowCounts, ShadowQueue};
 use crate::share::Share;
 use crate::stage::Sample;
 use crate::task::{Task, Truth};
@@ -60,6 +62,10 @@ pub(crate) struct Inner<I: ?Sized, O> {
     pub(crate) control: Mutex<Control<I, O>>,
     /// Copies of a few recent inputs, where retained versions are kept proven.
     pub(crate) recent: Option<Recent<I>>,
+    /// What comes in and what is said of it, where that is watched.
+    pub(crate) drift: Option<DriftWatch<I>>,
+    /// How requests are labelled, where they are.
+    pub(crate) segments: Option<Segments<I>>,
     /// Versions that are being loaded.
     pub(crate) loads: Mutex<Vec<(VersionId, Pace)>>,
     /// Held by whoever keeps versions up.
@@ -129,13 +135,19 @@ impl<I: ?Sized + 'static, O: 'static> Inner<I, O> {
         result
     }
 
+    /// What is needed to run copies.
+    pub(crate) fn aside(&self) -> Aside<'_, I, O> {
+        let (judge, drift) = (self.shadow_judge(), self.drift.as_ref());
+        Aside { judge, joins: &self.joins, clock: &self.clock, drift }
+    }
+
     pub(crate) fn shadow_counts(&self) -> ShadowCounts {
         self.shadow.as_ref().map(ShadowQueue::counts).unwrap_or_default()
     }
 
     pub(crate) fn run_shadow(&self, max: usize) -> usize {
         let Some(queue) = &self.shadow else { return 0 };
-        (0..max).take_while(|_| queue.run_one(&self.shadow_judge(), &self.joins, &self.clock)).count()
+        (0..max).take_while(|_| queue.run_one(&self.aside())).count()
     }
 
     pub(crate) fn stop_overdue(&self) {
@@ -153,7 +165,11 @@ impl<I: ?Sized + 'static, O: 'static> Inner<I, O> {
         if let Some(queue) = &self.shadow {
             queue.relieve();
         }
-        let snapshots = self.change(|control| {
+        let told = self.settle_drift(now);
+        let mut snapshots = self.change(|control| {
+            if let Some(drift) = &self.drift {
+                control.tell_of_drift(told, drift.shared, now);
+            }
             control.collect(&self.joins, now);
             control.take_answers(self.answers.as_ref());
             control.announce_recalls(now);
@@ -162,6 +178,9 @@ impl<I: ?Sized + 'static, O: 'static> Inner<I, O> {
             control.allocate(&self.routing, &self.joins, now);
             control.snapshots(self.shadow_counts(), self.truth(), now)
         });
+        if let Some(drift) = &self.drift {
+            snapshots.iter_mut().for_each(|snapshot| snapshot.drift = drift.seen(snapshot.attempt));
+        }
         // Guards are the host's code: no lock is held, and time may pass.
         let verdicts: Vec<Verdicts> =
             snapshots.iter().map(|snapshot| snapshot.ask(&self.shadow_judge())).collect();
@@ -224,6 +243,7 @@ impl<I: ?Sized + 'static, O: 'static> Inner<I, O> {
             canary_pairs: self.canary_pairs,
             compares: self.shadow.as_ref().is_some_and(ShadowQueue::compares),
             matures: self.matures,
+            segments: self.segments.as_ref().map(|segments| segments.table().places()),
         }
     }
 

@@ -12,7 +12,7 @@
 //! checked, warm), answers copies of requests as a **shadow**, then a share of them as a **canary**, and is promoted or
 //! taken off, by hand or by a [`Plan`] that asks its [guards](guard). An answer carries a [`PredictionId`]; what turns
 //! out to be true comes back with it through [`feedback`](ModelHandle::feedback), hours or days later. A [`Task`] says
-//! what the predictions are, and so what there is to be measured.
+//! what the predictions are, and so what there is to be measured. A [`report`] tells those who were not there.
 //!
 //! # Before using
 //!
@@ -84,7 +84,9 @@
 
 #[cfg(feature = "repository")]
 pub mod contract;
+pub mod drift;
 pub mod model;
+pub mod report;
 #[cfg(feature = "repository")]
 pub mod repository;
 #[cfg(feature = "state")]
@@ -96,7 +98,9 @@ mod background;
 mod builder;
 mod clock;
 mod control;
+mod data;
 mod dice;
+mod drift_watch;
 mod drill;
 mod error;
 mod feedback;
@@ -120,6 +124,7 @@ mod recording;
 mod request;
 mod rollout;
 mod routing;
+mod segments;
 mod shadow;
 mod share;
 mod stage;
@@ -162,6 +167,10 @@ pub use control::phase::Phase;
 pub use control::pins::PinPolicy;
 pub use control::plan::{Bake, Exposed, InvalidPlan, OnInconclusive, Plan, Step};
 pub use control::rollout::TransitionRefused;
+pub use drift_watch::{
+    Against, Drift, DriftAlert, DriftStatus, DriftedFeature, Estimated, OnDrift, RolloutDrift, VersionDrift,
+    Whose,
+};
 pub use drill::{Drill, Drilled};
 pub use error::{ErrorKind, InputError, LoadError, ModelError};
 pub use feedback::{FeedbackCounts, InvalidPredictionId, Joined, PredictionId, Refusal};

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::clock::{Reading, Timestamp};
+use crate::drift_watch::Answered as Said;
 use crate::error::{ErrorKind, InputError, ModelError};
 use crate::feedback::id::{Body, Flags, PredictionId, Seal};
 use crate::inner::Inner;
@@ -142,6 +143,14 @@ pub(crate) struct Call<'a, I: ?Sized, O> {
     /// Makes a share in the input, where the caller gave it away.
     pub(crate) share: Option<&'a dyn Fn() -> Box<dyn Copied<I>>>,
     pub(crate) started: Reading,
+}
+
+/// What an id says of a request beside the answer.
+#[derive(Clone, Copy)]
+struct Marks {
+    flags: Flags,
+    /// The hash of its segment.
+    segment: Option<u32>,
 }
 
 /// What one arm made of one request.
@@ -299,19 +308,19 @@ impl<I: ?Sized + 'static, O: 'static> Inner<I, O> {
             Err(error) => return self.fall_back(call, error, ended),
         };
         let latency_nanos = ended.nanos_since(call.started);
-        let (counted, at, mut flags) =
+        let (counted, at, mut marks) =
             self.count(call, self.unless_late(call, kept, latency_nanos), Some(kept), ended);
-        self.note_answer(call, counted, at, kept, flags);
+        self.note_answer(call, counted, at, kept, marks);
         if !call.routing.shadowing.is_empty() {
-            let body = self.body(call, counted, at, kept, flags);
-            flags = self.shadow(call, Some(&output), counted, ended, body);
+            let body = self.body(call, counted, at, kept, marks);
+            marks.flags = self.shadow(call, Some(&output), counted, ended, body);
         }
         // Made where it stays: an answer of some 200 bytes that was written piece by piece and then moved whole costs a
         // tenth of a request each time.
         let route = if call.arm.on_trial() { Route::Canary } else { Route::Live };
         Ok(Answer {
             output,
-            id: self.id(self.body(call, counted, at, kept, flags)),
+            id: self.id(self.body(call, counted, at, kept, marks)),
             version: call.arm.version.id,
             route,
             latency_nanos,
@@ -330,9 +339,9 @@ impl<I: ?Sized + 'static, O: 'static> Inner<I, O> {
         match result {
             Ok(output) => {
                 let result = self.unless_late(call, kept, latency_nanos);
-                let (counted, at, flags) = self.count_aside(call, result, Some(kept), ended);
-                self.note_answer(call, counted, at, kept, flags);
-                let id = self.id(self.body(call, counted, at, kept, flags));
+                let (counted, at, marks) = self.count_aside(call, result, Some(kept), ended);
+                self.note_answer(call, counted, at, kept, marks);
+                let id = self.id(self.body(call, counted, at, kept, marks));
                 let route = if call.arm.on_trial() { Route::Canary } else { Route::Live };
                 Ok(Answer { output, id, version, route, latency_nanos })
             }
@@ -376,10 +385,12 @@ impl<I: ?Sized + 'static, O: 'static> Inner<I, O> {
             Ok(output) => {
                 // Somebody else could answer, so the input was good after all.
                 let failure = error.kind().not_the_callers();
-                let (counted, at, _) = self.count_aside(call, Err(failure), Some(&Kept::Unreadable), ended);
+                let (counted, at, marks) =
+                    self.count_aside(call, Err(failure), Some(&Kept::Unreadable), ended);
+                let marks = Marks { flags: Flags::FELL_BACK, ..marks };
                 call.arm.exposure.note(lane(), |tally| tally.record_fallback());
                 substitute.exposure.note(lane(), |tally| tally.record_substitute(true));
-                let mut body = self.body(call, counted, at, &Kept::Unreadable, Flags::FELL_BACK);
+                let mut body = self.body(call, counted, at, &Kept::Unreadable, marks);
                 if !routing.shadowing.is_empty() {
                     // Pairs without those on which the arm failed would flatter it.
                     body.flags = self.shadow(call, None, counted, ended, body);
@@ -404,7 +415,7 @@ impl<I: ?Sized + 'static, O: 'static> Inner<I, O> {
         result: Result<&Kept, ErrorKind>,
         kept: Option<&Kept>,
         ended: Reading,
-    ) -> (Counted, Timestamp, Flags) {
+    ) -> (Counted, Timestamp, Marks) {
         self.count(call, result, kept, ended)
     }
 
@@ -416,7 +427,7 @@ impl<I: ?Sized + 'static, O: 'static> Inner<I, O> {
         result: Result<&Kept, ErrorKind>,
         kept: Option<&Kept>,
         ended: Reading,
-    ) -> (Counted, Timestamp, Flags) {
+    ) -> (Counted, Timestamp, Marks) {
         let at = self.clock.at(ended);
         let hidden = match (self.joins.truth(), result) {
             // A function of the host's that panics hides nothing.
@@ -429,6 +440,7 @@ impl<I: ?Sized + 'static, O: 'static> Inner<I, O> {
         let explored =
             hidden && self.explore.is_some_and(|share| scale(self.dice.roll(lane())) < share.buckets());
         let censored = hidden && !explored;
+        let segment = self.segments.as_ref().map(|segments| segments.of(call.input));
         let request = Request {
             result,
             latency_nanos: ended.nanos_since(call.started),
@@ -439,18 +451,26 @@ impl<I: ?Sized + 'static, O: 'static> Inner<I, O> {
             kept,
             censored,
             thinning: self.joins.row_thinning(),
+            segment: segment.map(|segment| segment.place),
         };
         let flags = Flags::default().with(Flags::EXPLORED, explored);
-        (call.arm.exposure.record(lane(), &request), at, flags)
+        let counted = call.arm.exposure.record(lane(), &request);
+        if let Some(drift) = &self.drift
+            && !matches!(result, Err(ErrorKind::Input))
+        {
+            let (exposure, version) = (call.arm.exposure.number, call.arm.version.id);
+            drift.see(call.input, &Said { exposure, version, kept: result.ok() }, counted.hash);
+        }
+        (counted, at, Marks { flags, segment: segment.map(|segment| segment.hash) })
     }
 
     /// Remembers that a candidate has answered, where that is wanted.
     #[inline]
-    fn note_answer(&self, call: &Call<'_, I, O>, counted: Counted, at: Timestamp, kept: &Kept, flags: Flags) {
+    fn note_answer(&self, call: &Call<'_, I, O>, counted: Counted, at: Timestamp, kept: &Kept, marks: Marks) {
         if call.arm.exposure.remembers_answers()
             && let Some(answers) = &self.answers
         {
-            answers.note(self.id(self.body(call, counted, at, kept, flags)));
+            answers.note(self.id(self.body(call, counted, at, kept, marks)));
         }
     }
 
@@ -467,7 +487,7 @@ impl<I: ?Sized + 'static, O: 'static> Inner<I, O> {
         counted: Counted,
         at: Timestamp,
         kept: &Kept,
-        flags: Flags,
+        Marks { flags, segment }: Marks,
     ) -> Body {
         let Counted { sequence, row, first_of_key, .. } = counted;
         let exposure = &call.arm.exposure;
@@ -484,6 +504,7 @@ impl<I: ?Sized + 'static, O: 'static> Inner<I, O> {
                 .with(Flags::FIRST_OF_KEY, first_of_key)
                 .with(Flags::JOINT, call.unit.joint),
             kept: *kept,
+            segment,
         }
     }
 

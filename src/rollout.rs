@@ -20,6 +20,7 @@ use crate::control::guard::{Alpha, Design, Guard, Needs, Rule, Tested};
 use crate::control::phase::Phase;
 use crate::control::plan::{Bake, Exposed, InvalidPlan, Plan};
 use crate::control::rollout::{Input, TransitionRefused};
+use crate::drift::estimate::Calibration;
 use crate::handle::ModelHandle;
 use crate::inner::Inner;
 use crate::model::Model;
@@ -28,7 +29,7 @@ use crate::share::{InvalidShare, Share};
 use crate::stage::StageError;
 use crate::stats::Metric;
 use crate::status::RolloutStatus;
-use crate::task::Truth;
+use crate::task::{TaskKind, Truth};
 use crate::version::VersionId;
 
 /// An attempt to replace live with a staged version, driven by hand or by a [`Plan`].
@@ -138,6 +139,16 @@ impl<I: ?Sized + 'static, O: 'static> Rollout<I, O> {
         self
     }
 
+    /// Says what the version's scores mean, for a binary task whose drift is [watched](crate::Builder::watch_drift): its
+    /// quality is estimated without labels then, **under covariate shift only**. Before it is exposed, and before a guard
+    /// over [estimated](crate::guard::estimated) quality is added. No effect where drift is not watched.
+    pub fn calibrated(self, calibration: Calibration) -> Self {
+        if let Some(drift) = &self.handle.inner.drift {
+            drift.calibrate(self.version, &Arc::new(calibration));
+        }
+        self
+    }
+
     /// Adds a guard. One that could never judge here is refused when the candidate is to be exposed. One that is added
     /// after the candidate was exposed begins the evidence anew, as another try of its identity.
     pub fn guard(mut self, guard: impl Guard + 'static) -> Self {
@@ -149,7 +160,8 @@ impl<I: ?Sized + 'static, O: 'static> Rollout<I, O> {
                     self.truthful.get_or_insert_with(|| name.clone());
                 }
                 let refused = |reason| RolloutError::Guard { name, reason };
-                let reason = self.cannot_give(&needs).or_else(|| self.add(Arc::new(guard), rule).err());
+                let reason =
+                    self.cannot_give(&needs).or_else(|| self.add(Arc::new(guard), needs.drift, rule).err());
                 reason.map(refused)
             }
             Err(error) => {
@@ -162,7 +174,7 @@ impl<I: ?Sized + 'static, O: 'static> Rollout<I, O> {
         self
     }
 
-    fn add(&self, guard: Arc<dyn Guard>, rule: Option<Rule>) -> Result<(), String> {
+    fn add(&self, guard: Arc<dyn Guard>, looks: bool, rule: Option<Rule>) -> Result<(), String> {
         let inner = &self.handle.inner;
         let setting = inner.setting();
         self.handle.change(|control| {
@@ -171,11 +183,11 @@ impl<I: ?Sized + 'static, O: 'static> Rollout<I, O> {
                 // One for each figure that was promised.
                 Some(rules) if !rules.is_empty() => {
                     for rule in rules {
-                        attempt.add_guard(Arc::new(rule), &setting)?;
+                        attempt.add_guard(Arc::new(rule), false, &setting)?;
                     }
                 }
                 // Ours outlives the lock: dropping a guard is the host's code.
-                _ => attempt.add_guard(Arc::clone(&guard), &setting)?,
+                _ => attempt.add_guard(Arc::clone(&guard), looks, &setting)?,
             }
             control.begin_anew(self.number, &inner.routing, &inner.joins, inner.clock.now());
             Ok(())
@@ -246,7 +258,7 @@ impl<I: ?Sized + 'static, O: 'static> Rollout<I, O> {
         let traffic = inner.traffic().ok_or(RolloutError::NoTraffic)?;
         let chosen = choose(budget, &self.designs(), &inner.setting(), &traffic, inner.alpha())?;
         for rule in &chosen.rules {
-            self.add(Arc::new(rule.clone()), Some(rule.clone()))
+            self.add(Arc::new(rule.clone()), false, Some(rule.clone()))
                 .map_err(|reason| RolloutError::Guard { name: rule.name(), reason })?;
         }
         let plan = chosen.plan.bake(plan.baking()).on_inconclusive(plan.policy());
@@ -377,6 +389,10 @@ impl<I: ?Sized + 'static, O: 'static> Rollout<I, O> {
         })
     }
 
+    pub(crate) fn handle(&self) -> &ModelHandle<I, O> {
+        &self.handle
+    }
+
     /// Where the attempt stands.
     pub fn phase(&self) -> Phase {
         self.handle.inner.control.lock().phase_of(self.number).unwrap_or(Phase::Aborted)
@@ -474,7 +490,29 @@ impl<I: ?Sized + 'static, O: 'static> Rollout<I, O> {
         if let Some(kpi) = needs.kpi.as_ref().filter(|kpi| !declared(kpi)) {
             return Some(format!("the business figure `{kpi}` was not declared: add it at build"));
         }
-        if needs.pairs && inner.shadow.is_none() {
+        let Some(drift) = inner.drift.as_ref().filter(|_| needs.drift) else {
+            return self.cannot_pair(needs).or_else(|| needs.drift.then(|| NOT_WATCHED.into()));
+        };
+        if needs.estimated && !matches!(inner.task.kind(), TaskKind::Binary { .. }) {
+            return Some(String::from("quality is estimated of a yes or no alone: declare `Task::binary`"));
+        }
+        let live = self.handle.live();
+        if needs.estimated && drift.calibration(live).is_none() {
+            return Some(format!(
+                "it is not known what the scores of {live} mean: add `.calibration(..)` to the `Drift`"
+            ));
+        }
+        if needs.estimated && drift.calibration(self.version).is_none() {
+            return Some(format!(
+                "it is not known what the scores of {} mean: say `.calibrated(..)` of the rollout before",
+                self.version
+            ));
+        }
+        self.cannot_pair(needs)
+    }
+
+    fn cannot_pair(&self, needs: &Needs) -> Option<String> {
+        if needs.pairs && self.handle.inner.shadow.is_none() {
             return Some(String::from(
                 "it judges pairs, and the handle does not shadow: add `.shadowing()` at build",
             ));
@@ -570,6 +608,9 @@ impl<I: ?Sized + 'static, O: 'static> std::fmt::Debug for Rollout<I, O> {
             .finish_non_exhaustive()
     }
 }
+
+const NOT_WATCHED: &str =
+    "it judges drift, and the handle does not watch it: add `.watch_drift(..)` at build";
 
 /// Why a rollout was not moved. Nothing has changed.
 #[derive(Debug, Clone, PartialEq, Error)]

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::clock::{Clock, Reading};
 use crate::dice::mix;
+use crate::drift_watch::{Answered as Said, DriftWatch};
 use crate::feedback::id::Body;
 use crate::feedback::join::{Joins, ShadowHalf};
 use crate::judge::{Judge, attempt};
@@ -89,6 +90,14 @@ pub(crate) struct ShadowOptions<I: ?Sized, O> {
     pub(crate) compare: Option<(CopyAnswer<O>, Compare<O>)>,
     /// How far two scores or numbers may lie apart.
     pub(crate) tolerance: f64,
+}
+
+/// What is needed to run copies.
+pub(crate) struct Aside<'a, I: ?Sized, O> {
+    pub(crate) judge: Judge<'a, O>,
+    pub(crate) joins: &'a Joins,
+    pub(crate) clock: &'a Clock,
+    pub(crate) drift: Option<&'a DriftWatch<I>>,
 }
 
 /// A copied request that waits for its turn.
@@ -233,10 +242,10 @@ impl<I: ?Sized + 'static, O: 'static> ShadowQueue<I, O> {
     }
 
     /// Runs the copy that has waited longest; `false` where none waits.
-    pub(crate) fn run_one(&self, judge: &Judge<'_, O>, joins: &Joins, clock: &Clock) -> bool {
+    pub(crate) fn run_one(&self, aside: &Aside<'_, I, O>) -> bool {
         match self.receiver.try_recv() {
             Ok(waiting) => {
-                self.run(&waiting, judge, joins, clock);
+                self.run(&waiting, aside);
                 true
             }
             Err(_) => false,
@@ -264,10 +273,11 @@ impl<I: ?Sized + 'static, O: 'static> ShadowQueue<I, O> {
         joins.shadows_answered(&waiting.answered.body, Vec::new());
     }
 
-    fn run(&self, waiting: &Waiting<I, O>, judge: &Judge<'_, O>, joins: &Joins, clock: &Clock) {
+    fn run(&self, waiting: &Waiting<I, O>, aside: &Aside<'_, I, O>) {
+        let joins = aside.joins;
         let mut halves = Vec::new();
         for entry in waiting.targets().filter(|entry| !entry.exposure.is_closed()) {
-            if let Some(half) = self.run_target(waiting, entry, judge, clock) {
+            if let Some(half) = self.run_target(waiting, entry, aside) {
                 halves.push(half);
             }
         }
@@ -285,9 +295,9 @@ impl<I: ?Sized + 'static, O: 'static> ShadowQueue<I, O> {
         &self,
         waiting: &Waiting<I, O>,
         entry: &Shadowing,
-        judge: &Judge<'_, O>,
-        clock: &Clock,
+        aside: &Aside<'_, I, O>,
     ) -> Option<ShadowHalf> {
+        let Aside { judge, clock, drift, joins } = aside;
         let Waiting { routing, answered, .. } = waiting;
         let (by, of) = (routing.arms.get(usize::from(entry.by))?, routing.arms.get(usize::from(entry.of))?);
         let started = clock.reading();
@@ -310,12 +320,17 @@ impl<I: ?Sized + 'static, O: 'static> ShadowQueue<I, O> {
             kept: None,
             censored: false,
             thinning: 0,
+            segment: answered.body.segment.and_then(|hash| joins.segment_place(hash)),
         };
         entry.exposure.record(lane(), &request);
         let queue_nanos = started.nanos_since(waiting.queued);
         entry.exposure.note(lane(), |tally| tally.record_queue_time(queue_nanos));
 
         let kept = counted.map_or(Kept::Unreadable, |kept| *kept);
+        if let (Some(drift), false) = (drift, entry.reversed) {
+            let own = Said { exposure: entry.exposure.number, version: by.version.id, kept: Some(&kept) };
+            drift.see_pair(&own, (of.version.id, Some(&answered.body.kept)));
+        }
         let own = &*entry.exposure;
         let pairs = if entry.reversed { &*of.exposure } else { own };
         let comparison = match (&self.options.compare, &waiting.output, &result) {
@@ -334,12 +349,16 @@ impl<I: ?Sized + 'static, O: 'static> ShadowQueue<I, O> {
         let ((live, live_nanos), (candidate, candidate_nanos)) =
             if entry.reversed { (ours, theirs) } else { (theirs, ours) };
         let pair = Pair { live, candidate, live_nanos, candidate_nanos, comparison };
+        let segment = joins.segment(&answered.body);
         let chance = mix(answered.body.sequence ^ u64::from(answered.body.exposure) << 32);
         pairs.intake.diverged(|divergence, evidence| {
             let agreed = divergence.record(judge.kind(), self.options.tolerance, &pair);
             // Another of a unit that was counted already shows nothing new.
             if !answered.joins_unit {
                 evidence.count(&pair, agreed, &entry.slower_than, chance);
+                if let Some(segment) = &segment {
+                    evidence.count_in(segment, &pair);
+                }
             }
         });
         Some(ShadowHalf::new(own, pairs, kept, entry.reversed))

@@ -11,12 +11,13 @@ use crate::control::controller::{Control, Quarantined, Unavailable};
 use crate::control::event::Cause;
 use crate::control::guard::Evidence;
 use crate::control::phase::Phase;
+use crate::drift_watch::DriftStatus;
 use crate::drill::Drilled;
 use crate::feedback::FeedbackCounts;
 use crate::model::{Description, Identity, Memory, Tier};
 use crate::shadow::ShadowCounts;
 use crate::share::Share;
-use crate::stats::{ArmFigures, Cohort, DivergenceFigures, Window};
+use crate::stats::{ArmFigures, Cohort, DivergenceFigures, SegmentFigures, Window};
 use crate::version::{Version, VersionId};
 
 /// Everything a handle knows about itself at one moment: versions, roles, phases, figures, counters. Holds no request,
@@ -57,6 +58,9 @@ pub struct Status {
     pub pins: usize,
     /// Versions that take no traffic and wait for their last borrower before they are freed.
     pub waiting_to_drop: Vec<VersionId>,
+    /// What is known of the drift of its data, where that is [watched](crate::Builder::watch_drift).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drift: Option<DriftStatus>,
 }
 
 impl Status {
@@ -160,6 +164,9 @@ pub struct RolloutStatus {
     pub keys: u64,
     /// Of how many new keys one counts: 1 unless memory ran short.
     pub keys_one_in: u64,
+    /// By [segment](crate::Builder::segment), where requests have any.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub segments: Vec<SegmentFigures>,
 }
 
 impl<I: ?Sized, O> Control<I, O> {
@@ -197,6 +204,7 @@ impl<I: ?Sized, O> Control<I, O> {
             feedback,
             pins: self.pins.iter().filter(|pin| Arc::strong_count(pin) > 1).count(),
             waiting_to_drop: self.retired.iter().map(|version| version.id).collect(),
+            drift: None,
         }
     }
 
@@ -257,6 +265,7 @@ impl<I: ?Sized, O> Control<I, O> {
             labels_late: ledger.late(),
             keys: keys.as_ref().map_or(0, |keys| keys.count()),
             keys_one_in: keys.as_ref().map_or(1, |keys| keys.one_in()),
+            segments: ledger.blocks().total().segments.figures(),
         })
     }
 
@@ -278,10 +287,12 @@ impl<I: ?Sized, O> Control<I, O> {
             control: self.view(*control, now)?.figures(Window::Total),
             divergence: divergence.figures(),
             alpha: past.alpha,
-            cohorts: past.ledger.cohorts(now),
+            // What had not matured by then came too late to be evidence.
+            cohorts: past.ledger.cohorts(*ended),
             labels_late: past.ledger.late(),
-            keys: 0,
+            keys: past.keys,
             keys_one_in: 1,
+            segments: past.ledger.blocks().total().segments.figures(),
         })
     }
 }

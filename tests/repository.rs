@@ -11,6 +11,7 @@ use common::Folder;
 use proptest::prelude::*;
 use switchback::Timestamp;
 use switchback::contract::Contract;
+use switchback::drift::{Cell, InvalidProfile, ReferenceProfile};
 use switchback::repository::{DataFound, DataSet, Draft, Fault, Manifest, Repository, RepositoryError};
 use switchback::testing::Faults;
 
@@ -63,6 +64,32 @@ fn what_others_keep_is_found_without_a_manifest() {
     assert_eq!((latest.version.as_str(), &latest.manifest), ("10", &None));
     models.verify(&latest).unwrap();
     assert!(models.diff("late", "2", "10").unwrap().is_empty());
+}
+
+#[test]
+fn a_profile_of_training_is_published_with_its_version_and_told_from_anothers() {
+    let folder = Folder::new();
+    let models = repository(&folder);
+    let profile = |rows: u32| {
+        let rows = (0..rows).map(|n| [Cell::from(f64::from(n)), Cell::from("UA")]);
+        ReferenceProfile::builder().numeric("delay").categorical("carrier").build_from(rows).unwrap()
+    };
+    for (version, rows) in [("1", 500), ("2", 500), ("3", 900)] {
+        let published = models.publish(draft(version).profile(&profile(rows))).unwrap();
+        assert_eq!(published.manifest.unwrap().reference_profile().unwrap().unwrap(), profile(rows));
+    }
+    let read = models.get("late", "1").unwrap().manifest.unwrap().reference_profile().unwrap().unwrap();
+    assert_eq!(read, profile(500));
+    assert!(models.diff("late", "1", "2").unwrap().is_empty());
+    let difference = models.diff("late", "1", "3").unwrap().to_string();
+    assert!(difference.starts_with("profile: 500 rows of 2 features, "), "{difference}");
+
+    assert_eq!(manifest("4").reference_profile(), Ok(None));
+    let mut others = manifest("4");
+    others.profile = Some(serde_json::json!({"schema": 7, "rows": 1, "features": []}));
+    assert_eq!(others.reference_profile(), Err(InvalidProfile::Schema { found: 7 }));
+    others.profile = Some(serde_json::json!(["another tool's"]));
+    assert!(matches!(others.reference_profile(), Err(InvalidProfile::Form { .. })));
 }
 
 #[test]

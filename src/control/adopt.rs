@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::attempt::{Answered, Attempt, Held};
 use super::controller::{Control, LEASE_INTERVALS, LookingOn, Retained, Unavailable};
 use super::counter::{Counter, Feeds};
+use super::course::Course;
 use super::event::{Cause, EventKind};
 use super::guard::design::Setting;
 use super::phase::Phase;
@@ -139,7 +140,9 @@ impl<I: ?Sized, O> Control<I, O> {
         self.lease.renew(now, span);
         // Before the first table, or the first one to be taken off would expose the next once more.
         for (number, _) in &lowered {
-            self.attempt_mut(*number).map(Attempt::hold);
+            if let Some(attempt) = self.attempt_mut(*number) {
+                attempt.hold(now);
+            }
         }
         for (number, cause) in lowered {
             self.lower(number, cause, routing, joins, now);
@@ -225,7 +228,15 @@ impl<I: ?Sized, O> Control<I, O> {
             }
             None => (Ledger::new(maturity), None, (0, 0)),
         };
+        if let Some(table) = &self.settings.segments {
+            // Before an outcome of theirs comes: ids know segments by a hash alone.
+            ledger.blocks().total().segments.iter().for_each(|(segment, _)| {
+                table.segment(segment);
+            });
+        }
         let seed = self.settings.seed ^ u64::from(saved.number);
+        // What was seen before is evidence still; how it came about over time is not written down.
+        let course = Course::new(now, self.announcer.next(), true, &saved.state);
         let mut attempt = Attempt {
             number: saved.number,
             slot: saved.slot,
@@ -250,10 +261,11 @@ impl<I: ?Sized, O> Control<I, O> {
             alpha: saved.alpha,
             promised: saved.promised,
             answered: Answered::default(),
+            course,
         };
         let mut lost = saved.others;
         for guard in &saved.guards {
-            match attempt.add_guard(Arc::new(guard.rule.clone()), setting) {
+            match attempt.add_guard(Arc::new(guard.rule.clone()), false, setting) {
                 Ok(()) => {
                     let added = attempt.guards.last_mut().and_then(|guarded| guarded.test.as_mut());
                     added.into_iter().for_each(|test| test.restore(guard));
@@ -266,7 +278,7 @@ impl<I: ?Sized, O> Control<I, O> {
         }
         if lost > 0 && !attempt.state.paused && !attempt.state.phase.is_over() {
             // A guard that nobody asks protects nobody.
-            attempt.hold();
+            attempt.hold(now);
             let reason = format!("{lost} of its guards are the host's own: add them again, then resume");
             let event = EventKind::Paused { version: version.id, reason };
             self.announcer.announce(now, self.epoch, event);
@@ -327,7 +339,7 @@ impl<I: ?Sized, O> Control<I, O> {
         }
         // A new live that is watched goes on being watched: taking it back is raising the exposure of another.
         if policy == AfterCrash::Pause && attempt.state.phase != Phase::Baking {
-            attempt.hold();
+            attempt.hold(now);
             let version = attempt.version.id;
             let reason = String::from("the process ended without a word while it was exposed");
             self.announcer.announce(now, self.epoch, EventKind::Paused { version, reason });
@@ -339,7 +351,7 @@ impl<I: ?Sized, O> Control<I, O> {
 impl<I: ?Sized, O> Attempt<I, O> {
     /// Takes off its exposure until somebody resumes it; its buckets, and so its users, stay its own. Live that is watched
     /// stays live, and is only paused.
-    fn hold(&mut self) {
+    fn hold(&mut self, now: Timestamp) {
         let state = &mut self.state;
         state.paused = true;
         if matches!(state.phase, Phase::Shadow | Phase::Canary) {
@@ -347,5 +359,6 @@ impl<I: ?Sized, O> Attempt<I, O> {
             (state.phase, state.weight, state.sample) = (Phase::Staged, Share::NONE, Share::NONE);
             state.first_request = None;
         }
+        self.course.turn(now, &self.state);
     }
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::alpha::AlphaStatus;
+use super::course::Course;
 use super::decision::Decision;
 use super::event::Cause;
 use super::guard::design::{Setting, TruthKind};
@@ -65,6 +66,8 @@ pub(crate) struct Attempt<I: ?Sized, O> {
     pub(crate) promised: Vec<(Metric, f64)>,
     /// Predictions that the version answered for real, if they are kept.
     pub(crate) answered: Answered,
+    /// What was seen over time.
+    pub(crate) course: Course,
 }
 
 /// An exposure that was taken off because the process ended without a word, to be given back when a person says so.
@@ -80,6 +83,8 @@ pub(crate) struct Held {
 pub(crate) struct Guarded {
     pub(crate) guard: Arc<dyn Guard>,
     pub(crate) test: Option<GuardTest>,
+    /// It looks at windows of drift, and spends error on each.
+    pub(crate) looks: bool,
 }
 
 /// The test behind a guard of this crate's.
@@ -200,6 +205,11 @@ pub(crate) struct Past {
     pub(crate) answered: Answered,
     /// It has been told what it had answered.
     pub(crate) recalled: bool,
+    /// What was seen over time.
+    pub(crate) course: Course,
+    pub(crate) plan: Option<Plan>,
+    /// Keys that counted as units.
+    pub(crate) keys: u64,
 }
 
 impl<I: ?Sized, O> Attempt<I, O> {
@@ -209,7 +219,12 @@ impl<I: ?Sized, O> Attempt<I, O> {
     }
 
     /// Adds a guard, with its test where it is one of this crate's.
-    pub(crate) fn add_guard(&mut self, guard: Arc<dyn Guard>, setting: &Setting<'_>) -> Result<(), String> {
+    pub(crate) fn add_guard(
+        &mut self,
+        guard: Arc<dyn Guard>,
+        looks: bool,
+        setting: &Setting<'_>,
+    ) -> Result<(), String> {
         let test = match guard.as_rule() {
             None => None,
             Some(rule) => {
@@ -226,7 +241,7 @@ impl<I: ?Sized, O> Attempt<I, O> {
                 })
             }
         };
-        self.guards.push(Guarded { guard, test });
+        self.guards.push(Guarded { guard, test, looks });
         Ok(())
     }
 

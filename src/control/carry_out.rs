@@ -6,6 +6,7 @@ use arc_swap::ArcSwap;
 
 use super::attempt::{Attempt, Held, Past};
 use super::controller::{Control, LEASE_INTERVALS, Quarantined, Retained};
+use super::course::{Point, Trial};
 use super::event::{Cause, EventKind};
 use super::guard::Evidence;
 use super::phase::Phase;
@@ -17,6 +18,7 @@ use crate::routing::Routing;
 use crate::share::Share;
 use crate::stats::divergence::Divergence;
 use crate::stats::evidence::ledger::Ledger;
+use crate::stats::window::Windows;
 use crate::version::{Version, VersionId};
 
 /// Ended rollouts whose outcome and figures are remembered.
@@ -133,6 +135,7 @@ impl<I: ?Sized, O> Control<I, O> {
         if !allocated {
             Arc::make_mut(&mut attempt.ledger).begin_era();
         }
+        attempt.course.turn(now, &attempt.state);
         let version = attempt.version.id;
         self.welcome_keys();
         Some(EventKind::PhaseChanged { version, from, to: phase, weight, sample, evidence })
@@ -146,6 +149,8 @@ impl<I: ?Sized, O> Control<I, O> {
         joins: &Joins,
         now: Timestamp,
     ) {
+        self.note(number, now);
+        let trial = self.trial(number, now);
         let Some(attempt) = self.attempt(number) else { return };
         let (version, slot) = (Arc::clone(&attempt.version), attempt.slot);
         let bake = attempt.bake;
@@ -181,6 +186,8 @@ impl<I: ?Sized, O> Control<I, O> {
                 attempt.state.weight = Share::ALL;
                 attempt.previous = Some(before);
                 attempt.tripped = false;
+                attempt.course.turn(now, &attempt.state);
+                attempt.course.trial = trial.map(Box::new);
                 attempt.before_step = (0, 0);
                 (attempt.carried, attempt.held) = ((0, 0), None);
                 let trial = std::mem::replace(&mut attempt.candidate, candidate);
@@ -312,6 +319,31 @@ impl<I: ?Sized, O> Control<I, O> {
         events
     }
 
+    /// Takes a point of an attempt's course, whether or not one is due: what is decided next rests on it.
+    fn note(&mut self, number: u32, now: Timestamp) {
+        if let Some(point) = self.point(number, now)
+            && let Some(attempt) = self.attempt_mut(number)
+        {
+            attempt.course.add(point);
+        }
+    }
+
+    /// What an attempt looks like now.
+    pub(crate) fn point(&self, number: u32, now: Timestamp) -> Option<Point> {
+        let attempt = self.attempt(number)?;
+        let total = |arm| self.arms.get(arm).map(Windows::total);
+        let (candidate, control) = (total(&attempt.candidate)?, total(&attempt.control)?);
+        Some(Point::of(now, &attempt.state, candidate, control, &attempt.evidence))
+    }
+
+    /// What is known of a candidate that is about to be promoted.
+    fn trial(&self, number: u32, now: Timestamp) -> Option<Trial> {
+        let attempt = self.attempt(number)?;
+        let (candidate, control) = (self.view(attempt.candidate, now)?, self.view(attempt.control, now)?);
+        let (divergence, cohorts) = (attempt.divergence.figures(), attempt.ledger.cohorts(now));
+        Some(Trial::of(now, &candidate, &control, divergence, attempt.evidence.clone(), cohorts))
+    }
+
     /// Removes an attempt from those that run and remembers how it ended.
     fn end(
         &mut self,
@@ -320,8 +352,12 @@ impl<I: ?Sized, O> Control<I, O> {
         cause: Option<Cause>,
         now: Timestamp,
     ) -> Option<Attempt<I, O>> {
+        self.note(number, now);
         let place = self.attempts.iter().position(|attempt| attempt.number == number)?;
         let mut attempt = self.attempts.remove(place);
+        let weight = if phase == Phase::Promoted { Share::ALL } else { Share::NONE };
+        let after = State { phase, weight, sample: Share::NONE, ..attempt.state.clone() };
+        attempt.course.turn(now, &after);
         self.buckets.set(attempt.slot, Share::NONE);
         let rules = attempt.tests().map(|test| test.rule.clone()).collect();
         self.discarded.extend(attempt.guards.drain(..).map(|guarded| guarded.guard));
@@ -346,6 +382,9 @@ impl<I: ?Sized, O> Control<I, O> {
             rules,
             answered: std::mem::take(&mut attempt.answered),
             recalled: false,
+            course: attempt.course.clone(),
+            plan: attempt.plan.clone(),
+            keys: attempt.keys.as_ref().map_or(0, |keys| keys.count()),
         });
         while self.past.len() > PAST_MAX {
             if let Some(past) = self.past.pop_front() {

@@ -6,26 +6,30 @@ use arc_swap::ArcSwap;
 
 use super::attempt::{Attempt, GuardTest, Guarded, Judged};
 use super::controller::Control;
+use super::course::Point;
 use super::decision::{Decision, FORMAT};
 use super::event::{Cause, EventKind};
 use super::guard::design::TruthKind;
-use super::guard::{ArmView, Comparison, Evidence, Guard, History, Names, Test, Thresholds, Verdict};
+use super::guard::{ArmView, Comparison, Evidence, Guard, History, Looked, Names, Test, Thresholds, Verdict};
 use super::phase::Phase;
 use super::plan::Plan;
 use super::rollout::{Input, Judgement, Move, State, transition};
 use super::table::SPARES_MAX;
 use crate::clock::Timestamp;
+use crate::drift_watch::Seen;
 use crate::feedback::PredictionId;
 use crate::feedback::join::Joins;
 use crate::judge::Judge;
 use crate::model::Identity;
 use crate::routing::Routing;
+use crate::segments::Table;
 use crate::shadow::ShadowCounts;
 use crate::share::Share;
 use crate::stats::DivergenceFigures;
 use crate::stats::divergence::Divergence;
 use crate::stats::evidence::arm::UnitCounts;
 use crate::stats::evidence::ledger::{Drained, Ledger};
+use crate::stats::evidence::segment::SegmentUnits;
 use crate::stats::exposure::{Awaited, Units};
 use crate::stats::intake::Collection;
 use crate::stats::sequential::Additive;
@@ -51,6 +55,10 @@ pub(crate) struct Snapshot {
     divergence: DivergenceFigures,
     shadow: ShadowCounts,
     context: Context,
+    /// A point of the attempt's course is to be taken.
+    due: bool,
+    /// What both versions said of the same traffic, where that is watched.
+    pub(crate) drift: Option<Arc<Seen>>,
 }
 
 /// What a record of a decision says beside the evidence.
@@ -68,6 +76,7 @@ struct Context {
 pub(crate) struct Verdicts {
     judged: Vec<Judged>,
     moved: Move,
+    point: Option<Point>,
 }
 
 impl Verdicts {
@@ -83,7 +92,7 @@ impl Snapshot {
         let histories: Vec<Option<History>> = self
             .guards
             .iter()
-            .map(|guarded| Some(History::of(guarded.test.as_ref()?.design.tested, &self.ledger)))
+            .map(|guarded| Some(History::of_design(&guarded.test.as_ref()?.design, &self.ledger)))
             .collect();
         let mut evidence: Vec<Evidence> = self
             .guards
@@ -102,6 +111,10 @@ impl Snapshot {
         let moved = transition(&self.state, self.plan.as_ref(), self.frozen, self.now, judged);
         let moved = moved.unwrap_or(Move::Stay);
         let decided = !matches!(moved, Move::Stay | Move::Finish);
+        let point = (self.due || decided).then(|| {
+            let (candidate, live) = (&self.candidate.total, &self.live.total);
+            Point::of(self.now, &self.state, candidate, live, &evidence)
+        });
         let tests = self.guards.iter().zip(histories.iter().zip(&self.obstacles));
         let judged = evidence.drain(..).zip(tests).map(|(mut evidence, (guarded, (history, obstacles)))| {
             let test = self.test(guarded, history.as_ref(), obstacles).filter(|_| decided);
@@ -111,7 +124,7 @@ impl Snapshot {
             });
             Judged { evidence, decision }
         });
-        Verdicts { judged: judged.collect(), moved }
+        Verdicts { judged: judged.collect(), moved, point }
     }
 
     fn test<'a>(
@@ -144,7 +157,11 @@ impl Snapshot {
         let Self { candidate, live, divergence, shadow, before, .. } = self;
         let test = self.test(guarded, history, obstacles);
         let phase = self.state.phase;
-        Comparison { phase, candidate, live, divergence, shadow: *shadow, before: *before, test }
+        let alpha = &self.context.alpha;
+        let harm = if phase == Phase::Baking { alpha.harm_per_guard_watched } else { alpha.harm_per_guard };
+        let looked = |seen: &'a Arc<Seen>| Looked { seen, harm, promotion: alpha.promotion };
+        let drift = self.drift.as_ref().map(looked);
+        Comparison { phase, candidate, live, divergence, shadow: *shadow, before: *before, test, drift }
     }
 
     fn decision(&self, test: &Test<'_>, of: &GuardTest, evidence: Evidence) -> Decision {
@@ -264,6 +281,13 @@ impl<I: ?Sized, O> Control<I, O> {
         if units.requests.is_empty() && units.keys.is_empty() && !collection.has_evidence() {
             return;
         }
+        let table = self.settings.segments.clone();
+        let named = |table: Arc<Table>| {
+            let seen =
+                units.segments.iter().enumerate().filter(|(_, units)| **units != SegmentUnits::default());
+            seen.map(move |(place, units)| (table.name_at(place), *units)).collect()
+        };
+        let segments: Vec<(Arc<str>, SegmentUnits)> = table.map(named).unwrap_or_default();
         for feed in feeds {
             let Some(attempt) = self.attempts.iter_mut().find(|attempt| attempt.number == feed.attempt)
             else {
@@ -280,6 +304,7 @@ impl<I: ?Sized, O> Control<I, O> {
                 keys: &own(&units.keys),
                 pairs: &collection.pairs,
                 labels: &collection.labels,
+                segments: &segments,
             };
             Arc::make_mut(&mut attempt.ledger).absorb(feed.side, feed.era, &drained, since);
         }
@@ -351,6 +376,7 @@ impl<I: ?Sized, O> Control<I, O> {
                     && attempt.bake.wake != Share::NONE;
                 if wakes && attempt.state.sample == Share::NONE {
                     attempt.state.sample = attempt.bake.wake;
+                    attempt.course.turn(now, &attempt.state);
                     // What is usual now is what comes from here on.
                     Arc::make_mut(&mut attempt.ledger).begin_era();
                     changed = true;
@@ -418,6 +444,8 @@ impl<I: ?Sized, O> Control<I, O> {
             live: self.view(attempt.control, now)?,
             divergence: attempt.divergence.figures(),
             shadow,
+            due: attempt.course.is_due(),
+            drift: None,
             context: Context {
                 handle: self.settings.name.clone(),
                 seed: self.settings.seed,
@@ -444,7 +472,7 @@ impl<I: ?Sized, O> Control<I, O> {
         if !unmoved || frozen != snapshot.frozen {
             return;
         }
-        let Verdicts { judged, moved } = verdicts;
+        let Verdicts { judged, moved, point } = verdicts;
         let evidence: Vec<Evidence> = judged.into_iter().map(|judged| self.record(judged)).collect();
         let Some(attempt) = self.attempt_mut(snapshot.attempt) else { return };
         for (guarded, evidence) in attempt.guards.iter_mut().zip(&evidence) {
@@ -453,6 +481,10 @@ impl<I: ?Sized, O> Control<I, O> {
             }
         }
         attempt.evidence = evidence.clone();
+        match point {
+            Some(point) => attempt.course.add(point),
+            None => attempt.course.pass_over(),
+        }
         let version = attempt.version.id;
         let failed = evidence.iter().find(|evidence| evidence.verdict == Verdict::Fail).cloned();
         if let (Move::Lower, Some(failed)) = (&moved, &failed) {
@@ -492,6 +524,7 @@ impl<I: ?Sized, O> Control<I, O> {
         }
         let shown: Vec<Evidence> = paired.map(|(_, evidence)| evidence.clone()).collect();
         attempt.state.sample = Share::NONE;
+        attempt.course.turn(now, &attempt.state);
         attempt.watch_anew();
         let event = EventKind::Cleared { version: attempt.version.id, evidence: shown };
         self.publish(routing, joins, now, vec![event]);

@@ -11,6 +11,7 @@ use super::allocation::Allocating;
 use super::alpha::{AlphaStatus, Tries};
 use super::attempt::{Answered, Attempt, Past};
 use super::counter::Counter;
+use super::course::Course;
 use super::decision::{Decision, Recording};
 #[cfg(feature = "state")]
 use super::event::Cause;
@@ -28,6 +29,7 @@ use crate::feedback::join::Joins;
 use crate::model::Identity;
 use crate::recall::{Answers, Recall};
 use crate::routing::{Buckets, Lease, ROLLOUTS_MAX, Routing};
+use crate::segments::Table;
 use crate::shadow::ShadowCounts;
 use crate::share::Share;
 use crate::stats::divergence::Divergence;
@@ -65,6 +67,8 @@ pub(crate) struct Settings {
     pub(crate) quarantine_for: Option<Duration>,
     /// When retained versions step down.
     pub(crate) tiers: Tiers,
+    /// Labels of requests, where they have any.
+    pub(crate) segments: Option<Arc<Table>>,
 }
 
 /// Versions of which figures are remembered, beside those that are in use.
@@ -339,6 +343,17 @@ impl<I: ?Sized, O> Control<I, O> {
         self.remember(version, now);
         let (candidate, control) = (self.new_arm(), self.new_arm());
         let id = version.id;
+        let state = State {
+            phase: Phase::Staged,
+            weight: Share::NONE,
+            sample: Share::NONE,
+            paused: false,
+            step: None,
+            entered: now,
+            first_request: None,
+            watch: Duration::ZERO,
+        };
+        let course = Course::new(now, self.announcer.next(), false, &state);
         self.attempts.push(Attempt {
             number,
             slot,
@@ -346,16 +361,7 @@ impl<I: ?Sized, O> Control<I, O> {
             guards: Vec::new(),
             plan: None,
             bake: Bake::default(),
-            state: State {
-                phase: Phase::Staged,
-                weight: Share::NONE,
-                sample: Share::NONE,
-                paused: false,
-                step: None,
-                entered: now,
-                first_request: None,
-                watch: Duration::ZERO,
-            },
+            state,
             candidate,
             control,
             divergence: Divergence::default(),
@@ -372,6 +378,7 @@ impl<I: ?Sized, O> Control<I, O> {
             alpha: None,
             promised: Vec::new(),
             answered: Answered::default(),
+            course,
         });
         self.announcer.announce(now, self.epoch, EventKind::Staged { version: id });
         Some(number)
@@ -472,7 +479,7 @@ impl<I: ?Sized, O> Control<I, O> {
 
     /// How an attempt's errors are divided if its evidence begins now.
     pub(super) fn alpha_of(&self, attempt: &Attempt<I, O>, tries: u32) -> AlphaStatus {
-        let guards = attempt.tests().count();
+        let guards = attempt.tests().count() + attempt.guards.iter().filter(|guarded| guarded.looks).count();
         let on_trial = |other: &&Attempt<I, O>| {
             other.number == attempt.number || matches!(other.state.phase, Phase::Shadow | Phase::Canary)
         };

@@ -236,6 +236,8 @@ impl Recording {
             compares: self.compares,
             // Labels are in the recording as they became evidence.
             matures: true,
+            // Nor is it kept of which segment they were.
+            segments: None,
         };
         let divided = AlphaStatus::divide(alpha, 0, 1, u32::try_from(rules.len()).unwrap_or(u32::MAX), false);
         let thresholds = divided.thresholds(false);

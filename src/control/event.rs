@@ -16,6 +16,7 @@ use super::loading::LoadImpact;
 use super::phase::Phase;
 use super::plan::Plan;
 use crate::clock::Timestamp;
+use crate::drift_watch::{Against, DriftedFeature, Whose};
 use crate::drill::Drilled;
 use crate::model::Tier;
 use crate::share::Share;
@@ -273,6 +274,36 @@ pub enum EventKind {
         /// What stands in the way.
         reason: String,
     },
+    /// What comes in or what a version says has drifted, in several windows in a row: see [`Drift`](crate::Drift).
+    Drifted {
+        /// Whose doing it is.
+        whose: Whose,
+        /// What it is a drift from.
+        against: Against,
+        /// The version whose answers have drifted; nothing of what came in.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        version: Option<VersionId>,
+        /// What has drifted: the sixteen that have most.
+        features: Vec<DriftedFeature>,
+        /// How many more have.
+        more: usize,
+        /// What to do.
+        advice: String,
+    },
+    /// What had drifted has not, in several windows in a row.
+    DriftEnded {
+        /// Whose doing it was.
+        whose: Whose,
+        /// What it was a drift from.
+        against: Against,
+        /// The version whose answers had drifted; nothing of what came in.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        version: Option<VersionId>,
+        /// What had drifted.
+        features: Vec<String>,
+        /// How many more had.
+        more: usize,
+    },
     /// What happens cannot be written to disk: the handle goes on, raises no exposure, and a start would not know.
     NotDurable {
         /// What stands in the way.
@@ -435,12 +466,36 @@ impl fmt::Display for Event {
             EventKind::Unavailable { version, reason } => {
                 write!(f, "{version} cannot be gone back to: {reason}")
             }
+            EventKind::Drifted { whose, against, version, features, more, advice } => {
+                match (whose, version) {
+                    (Whose::World, None) => f.write_str("the world has drifted ")?,
+                    (Whose::World, Some(version)) => write!(f, "what {version} says has drifted ")?,
+                    (Whose::Candidate, version) => {
+                        let version = version.as_ref().map_or("the candidate", |version| version.as_str());
+                        write!(f, "{version} alone has drifted ")?;
+                    }
+                }
+                let names: Vec<String> = features.iter().map(ToString::to_string).collect();
+                write!(f, "{against}: {}{}; {advice}", names.join(", "), More(*more))
+            }
+            EventKind::DriftEnded { against, features, more, .. } => {
+                write!(f, "no longer drifted {against}: {}{}", features.join(", "), More(*more))
+            }
             EventKind::NotDurable { reason } => {
                 write!(f, "what happens is not on disk: {reason}")
             }
             EventKind::Durable => f.write_str("all that happened is on disk again"),
             EventKind::Closed => f.write_str("closed"),
         }
+    }
+}
+
+/// How many are not named.
+struct More(usize);
+
+impl fmt::Display for More {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0 == 0 { Ok(()) } else { write!(f, " and {} more", self.0) }
     }
 }
 
@@ -496,7 +551,6 @@ impl Announcer {
     }
 
     /// The number of the next event.
-    #[cfg(feature = "state")]
     pub(crate) fn next(&self) -> u64 {
         self.next
     }

@@ -56,6 +56,8 @@ pub(crate) struct Body {
     pub(crate) share: Share,
     pub(crate) flags: Flags,
     pub(crate) kept: Kept,
+    /// The hash of its segment, where requests have any.
+    pub(crate) segment: Option<u32>,
 }
 
 impl Body {
@@ -234,7 +236,8 @@ impl Body {
     /// The bytes of the printed form, without its code.
     ///
     /// format `u8`, process `u64`, time in nanoseconds `u64`, exposure, sequence, row + 1 (0: none), rows from the unit's
-    /// first and share as LEB128, flags `u8`, then what was predicted: a tag and its fields. Little-endian.
+    /// first and share as LEB128, flags `u8`, then what was predicted: a tag and its fields, and where requests have
+    /// segments the hash of its own as `u32`. Little-endian.
     fn encode(&self) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(96);
         bytes.push(FORMAT);
@@ -272,6 +275,7 @@ impl Body {
                 bytes.extend(list.hashes().iter().flat_map(|hash| hash.to_le_bytes()));
             }
         }
+        bytes.extend(self.segment.map(u32::to_le_bytes).into_iter().flatten());
         bytes
     }
 }
@@ -300,7 +304,9 @@ impl Reader<'_> {
         let [flags] = self.array()?;
         let kept = self.kept()?;
         let share = Share::from_buckets(share);
-        Some(Body { process, exposure, sequence, unit, row, at, share, flags: Flags(flags), kept })
+        // The last thing, where it is there.
+        let segment = if self.0.is_empty() { None } else { Some(u32::from_le_bytes(self.array()?)) };
+        Some(Body { process, exposure, sequence, unit, row, at, share, flags: Flags(flags), kept, segment })
     }
 
     fn kept(&mut self) -> Option<Kept> {
@@ -368,10 +374,10 @@ mod tests {
     prop_compose! {
         fn body()(
             process: u64, exposure: u32, sequence: u64, unit: u64, row in prop::option::of(0..u64::MAX - 1), at: u64,
-            share in 0u16..=10_000, flags: u8, kept in kept()
+            share in 0u16..=10_000, flags: u8, kept in kept(), segment: Option<u32>
         ) -> Body {
             let (at, share) = (Timestamp::from_unix_nanos(at), Share::from_buckets(share));
-            Body { process, exposure, sequence, unit, row, at, share, flags: Flags(flags), kept }
+            Body { process, exposure, sequence, unit, row, at, share, flags: Flags(flags), kept, segment }
         }
     }
 

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use sha2::{Digest, Sha256};
+
 use super::error::RepositoryError;
 use super::manifest::{Manifest, hex};
 use super::store::{Entry, Repository};
@@ -69,6 +71,7 @@ impl Repository {
         other("code", text(&a.lineage.code), text(&b.lineage.code));
         other("framework", text(&a.lineage.framework), text(&b.lineage.framework));
         other("parent", text(&a.lineage.parent), text(&b.lineage.parent));
+        other("profile", profile(a), profile(b));
         Ok(difference)
     }
 }
@@ -84,6 +87,19 @@ fn opsets(entry: &Entry) -> String {
 #[cfg(not(feature = "onnx"))]
 fn opsets(_: &Entry) -> String {
     String::new()
+}
+
+/// A profile in a few words: how many rows and features it has, and which it is.
+fn profile(manifest: &Manifest) -> String {
+    let Some(written) = &manifest.profile else { return String::new() };
+    let digest = Sha256::digest(written.to_string());
+    let which: String = hex(&digest).chars().take(12).collect();
+    match manifest.reference_profile() {
+        Ok(Some(profile)) => {
+            format!("{} rows of {} features, {which}", profile.rows(), profile.names().len())
+        }
+        _ => format!("one that cannot be read here, {which}"),
+    }
 }
 
 fn features(manifest: &Manifest) -> BTreeMap<String, Feature> {

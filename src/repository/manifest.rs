@@ -10,6 +10,7 @@ use serde_json::Value;
 use super::name;
 use crate::clock::Timestamp;
 use crate::contract::{Contract, GoldenSample};
+use crate::drift::{InvalidProfile, ReferenceProfile};
 
 /// The schema that this release writes, and the latest that it reads.
 pub const SCHEMA: u32 = 1;
@@ -253,6 +254,23 @@ impl Manifest {
         let mut bytes = serde_json::to_vec_pretty(self).unwrap_or_default();
         bytes.push(b'\n');
         bytes
+    }
+
+    /// How the features of its training data were distributed; nothing where it is not told. What
+    /// [`Drift::against`](crate::Drift::against) wants.
+    ///
+    /// # Errors
+    ///
+    /// What is there is no such profile: another tool's, or of a later release.
+    pub fn reference_profile(&self) -> Result<Option<ReferenceProfile>, InvalidProfile> {
+        self.profile.as_ref().map(ReferenceProfile::from_json).transpose()
+    }
+
+    /// With how the features of its training data were distributed.
+    #[must_use]
+    pub fn with_reference_profile(mut self, profile: &ReferenceProfile) -> Self {
+        self.profile = serde_json::to_value(profile).ok();
+        self
     }
 
     /// The listed file of a path.

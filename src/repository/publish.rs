@@ -11,6 +11,7 @@ use super::manifest::{DataSet, FILE, ListedFile, Manifest, hex, is_own};
 use super::name;
 use super::store::{ASIDE, DATA, Entry, Repository, names, unique};
 use super::verify::hashed;
+use crate::drift::ReferenceProfile;
 use crate::version::VersionId;
 
 /// A version that is to be published: its manifest, and where its files come from. Sizes and digests are filled in as the
@@ -54,6 +55,13 @@ impl Draft {
     /// Writes a file of these bytes.
     pub fn bytes(mut self, path: impl Into<String>, bytes: impl Into<Vec<u8>>) -> Self {
         self.files.push((path.into(), Source::Bytes(bytes.into())));
+        self
+    }
+
+    /// Says how the features of its training data were distributed, for drift to be measured against. It stands in the
+    /// manifest, so it counts towards the 4 MiB that one may have.
+    pub fn profile(mut self, profile: &ReferenceProfile) -> Self {
+        self.manifest = self.manifest.with_reference_profile(profile);
         self
     }
 

@@ -10,6 +10,7 @@ use crossbeam_utils::CachePadded;
 use parking_lot::Mutex;
 
 use super::evidence::arm::UnitCounts;
+use super::evidence::segment::SegmentUnits;
 use super::evidence::waiting::Maturity;
 use super::intake::Intake;
 use super::sequential::Additive;
@@ -127,6 +128,8 @@ pub(crate) struct ExposureOptions {
     pub(crate) awaits: bool,
     pub(crate) trip_after: u32,
     pub(crate) maturity: Maturity,
+    /// Segments that are told apart, with the others; none where requests have none.
+    pub(crate) segments: usize,
 }
 
 struct Stripe {
@@ -151,20 +154,41 @@ pub(crate) struct Units {
     pub(crate) keys: UnitCounts,
     /// Requests with a key, whether their key counts or not.
     pub(crate) keyed: u64,
+    /// Units by the place of their segment, where requests have any.
+    pub(crate) segments: Vec<SegmentUnits>,
 }
 
 impl Units {
     /// Nothing counted, with room for so many latencies.
-    fn begin(&mut self, slower_than: usize) {
+    fn begin(&mut self, slower_than: usize, segments: usize) {
         self.reset();
         self.requests.slow.resize(slower_than, 0);
         self.keys.slow.resize(slower_than, 0);
+        self.segments.resize(segments, SegmentUnits::default());
+    }
+
+    /// Counts the unit of a segment.
+    #[inline]
+    fn count_segment(&mut self, segment: Option<u16>, keyed: bool, failed: bool) {
+        let Some(units) = segment.and_then(|place| self.segments.get_mut(usize::from(place))) else { return };
+        let events = if keyed { &mut units.keys } else { &mut units.requests };
+        events.units += 1;
+        events.events += u64::from(failed);
+    }
+
+    fn merge_segments(&mut self, other: &[SegmentUnits]) {
+        self.segments.resize(self.segments.len().max(other.len()), SegmentUnits::default());
+        for (own, other) in self.segments.iter_mut().zip(other) {
+            own.requests.merge(&other.requests);
+            own.keys.merge(&other.keys);
+        }
     }
 
     pub(crate) fn reset(&mut self) {
         self.requests.reset();
         self.keys.reset();
         self.keyed = 0;
+        self.segments.fill(SegmentUnits::default());
     }
 }
 
@@ -192,6 +216,8 @@ pub(crate) struct Awaited {
     pub(crate) keyed: bool,
     /// Its key had not been seen before.
     pub(crate) first_of_key: bool,
+    /// The place of its segment, where requests have any.
+    pub(crate) segment: Option<u16>,
 }
 
 /// One request, to be counted.
@@ -211,6 +237,8 @@ pub(crate) struct Request<'a> {
     pub(crate) censored: bool,
     /// See [`survives`].
     pub(crate) thinning: u32,
+    /// The place of its segment, where requests have any.
+    pub(crate) segment: Option<u16>,
 }
 
 /// What several predictions that stay together are to the statistics: one unit.
@@ -236,11 +264,11 @@ impl Exposure {
         options: ExposureOptions,
         watched: Watched,
     ) -> Self {
-        let ExposureOptions { kind, kpis, stripes, awaits, trip_after, maturity } = options;
+        let ExposureOptions { kind, kpis, stripes, awaits, trip_after, maturity, segments } = options;
         let awaited = if awaits { AWAITED_MAX } else { 0 };
         let units = || {
             let mut units = Units::default();
-            units.begin(watched.slower_than.len());
+            units.begin(watched.slower_than.len(), segments);
             units
         };
         let stripe = || Stripe {
@@ -271,7 +299,8 @@ impl Exposure {
         for stripe in &mut self.stripes {
             let Stripe { tally, units, sequence, rows, bits, failures_in_a_row, awaited } = stripe.get_mut();
             tally.reset();
-            units.begin(watched.slower_than.len());
+            let segments = units.segments.len();
+            units.begin(watched.slower_than.len(), segments);
             awaited.clear();
             (*sequence, *rows, *bits, *failures_in_a_row) = (0, 0, 0, 0);
         }
@@ -330,7 +359,9 @@ impl Exposure {
                 let (exposure, at, kept) = (self.number, request.at, *kept);
                 let unit = request.unit.joint.then(|| request.unit.number.unwrap_or(given));
                 let (row, keyed) = (given, request.key.is_some());
-                let awaited = Awaited { exposure, sequence, row, unit, at, kept, keyed, first_of_key };
+                let segment = request.segment;
+                let awaited =
+                    Awaited { exposure, sequence, row, unit, at, kept, keyed, first_of_key, segment };
                 stripe.awaited.push(awaited);
             }
         }
@@ -349,15 +380,18 @@ impl Exposure {
         match (request.key, &self.watched.keys) {
             (None, _) => {
                 units.requests.count(failed, request.latency_nanos, limits);
+                units.count_segment(request.segment, false, failed);
                 false
             }
             (Some(key), Some(keys)) if keys.is_first(key) => {
                 units.keys.count(failed, request.latency_nanos, limits);
+                units.count_segment(request.segment, true, failed);
                 true
             }
             (Some(_), _) => {
                 if self.watched.any {
                     units.requests.count(failed, request.latency_nanos, limits);
+                    units.count_segment(request.segment, false, failed);
                 }
                 false
             }
@@ -387,6 +421,7 @@ impl Exposure {
                 units.requests.merge(&stripe.units.requests);
                 units.keys.merge(&stripe.units.keys);
                 units.keyed += stripe.units.keyed;
+                units.merge_segments(&stripe.units.segments);
                 stripe.units.reset();
                 awaited.append(&mut stripe.awaited);
             }

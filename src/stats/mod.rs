@@ -20,6 +20,7 @@ pub(crate) mod latency;
 
 pub use divergence::DivergenceFigures;
 pub use evidence::ledger::{Cohort, Coverage};
+pub use evidence::segment::{SegmentArm, SegmentFigures};
 pub use kpi::KpiFigures;
 pub use latency::LatencyFigures;
 pub use quality::{

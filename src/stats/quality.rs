@@ -80,6 +80,17 @@ impl Quality {
         }
     }
 
+    /// The [key figure](Metric::key), without working out the others: ticks ask for it.
+    pub(crate) fn key(&self) -> Option<f64> {
+        match self {
+            Self::Untold => None,
+            Self::Binary(binary) => binary.accuracy(),
+            Self::Classes(classes) => classes.accuracy(),
+            Self::Regression(regression) => regression.figures().mae,
+            Self::Ranking(ranking) => ranking.figures().ndcg,
+        }
+    }
+
     /// What is allocated beside the value itself, in bytes.
     #[cfg(test)]
     pub(crate) fn bytes(&self) -> usize {
@@ -190,6 +201,17 @@ impl Metric {
             Self::LogLoss | Self::Brier | Self::CalibrationError | Self::Mae | Self::Rmse => Better::Lower,
             Self::Bias => Better::NearZero,
             _ => Better::Higher,
+        }
+    }
+
+    /// The figure that stands for all of a task's where there is room for one: accuracy; the mean absolute error of
+    /// numbers; NDCG of ranked lists. Nothing of a task that is told no truth.
+    pub const fn key(kind: TaskKind) -> Option<Metric> {
+        match kind {
+            TaskKind::Untold => None,
+            TaskKind::Binary { .. } | TaskKind::Classes { .. } => Some(Self::Accuracy),
+            TaskKind::Regression => Some(Self::Mae),
+            TaskKind::Ranking { .. } => Some(Self::Ndcg),
         }
     }
 
@@ -309,6 +331,13 @@ impl Binary {
         self.calibration.merge(&other.calibration);
     }
 
+    fn accuracy(&self) -> Option<f64> {
+        let right = seen(self.true_positives) + seen(self.true_negatives);
+        let wrong = seen(self.false_positives) + seen(self.false_negatives);
+        let unanswered = seen(self.unanswered_positives) + seen(self.unanswered_negatives);
+        ratio(right, right + wrong + unanswered)
+    }
+
     fn figures(&self) -> BinaryFigures {
         let [tp, fp, missed, tn] =
             [self.true_positives, self.false_positives, self.false_negatives, self.true_negatives].map(seen);
@@ -327,7 +356,7 @@ impl Binary {
             false_positives: fp,
             false_negatives: missed,
             true_negatives: tn,
-            accuracy: ratio(tp + tn, answered + unanswered),
+            accuracy: self.accuracy(),
             precision: ratio(tp, tp + fp),
             recall: ratio(tp, positives),
             f1: ratio(2 * tp, tp + fp + positives),
@@ -465,6 +494,16 @@ impl Classes {
         self.calibration.merge(&other.calibration);
     }
 
+    fn accuracy(&self) -> Option<f64> {
+        let own = |place: u16| place / self.classes == place % self.classes;
+        let (mut right, mut outcomes) = (0, self.unanswered.seen().map(|(_, count)| count).sum::<u64>());
+        for (place, count) in self.confusion.seen() {
+            outcomes += count;
+            right += if own(place) { count } else { 0 };
+        }
+        ratio(right, outcomes)
+    }
+
     fn figures(&self) -> ClassesFigures {
         let confusion: Vec<ConfusionCell> = self
             .confusion
@@ -479,8 +518,6 @@ impl Classes {
             (0..self.classes).filter_map(|class| self.figures_of(class, &confusion)).collect();
         let unanswered = self.unanswered.seen().map(|(_, count)| count).sum::<u64>();
         let outcomes = confusion.iter().map(|cell| cell.count).sum::<u64>() + unanswered;
-        let right =
-            confusion.iter().filter(|cell| cell.actual == cell.predicted).map(|cell| cell.count).sum();
         let mean = |figure: fn(&ClassFigures) -> Option<f64>| {
             let sum: f64 = per_class.iter().filter_map(figure).sum();
             (!per_class.is_empty()).then(|| sum / per_class.len() as f64)
@@ -488,7 +525,7 @@ impl Classes {
         ClassesFigures {
             outcomes,
             unanswered,
-            accuracy: ratio(right, outcomes),
+            accuracy: self.accuracy(),
             macro_precision: mean(|class| class.precision),
             macro_recall: mean(|class| class.recall),
             macro_f1: mean(|class| class.f1),

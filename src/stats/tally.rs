@@ -240,6 +240,11 @@ impl Tally {
         self.quality.as_ref()?.figures()?.measure(metric)
     }
 
+    /// The [key figure](Metric::key) of quality.
+    pub(crate) fn key_quality(&self) -> Option<f64> {
+        self.quality.as_ref()?.key()
+    }
+
     /// The `kpi`-th business figure.
     pub(crate) fn kpi(&self, kpi: usize) -> Option<&KpiTally> {
         self.kpis.get(kpi)

@@ -24,6 +24,8 @@ pub(crate) struct Setting<'a> {
     pub(crate) compares: bool,
     /// It is known when labels are complete.
     pub(crate) matures: bool,
+    /// Segments that are told apart, with the others, where requests have any.
+    pub(crate) segments: Option<usize>,
 }
 
 /// How the truth depends on the answer, as far as tests ask.
@@ -54,6 +56,9 @@ pub struct Design {
     pub(crate) explored: Option<f64>,
     /// How a loss between 0 and 1 reads in the figure's own units.
     pub(crate) reads: Reads,
+    /// How many segments there can be, of a rule that is judged by segment.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) segments: Option<u32>,
 }
 
 /// A margin, of losses.
@@ -160,8 +165,9 @@ impl Design {
             Limit::TimesLive(factor) if tail > 0.0 => factor,
             _ => 1.0,
         };
-        let design =
-            Self { tested, margin, uses, centre: 0.0, floor: rule.floor(), tail, factor, explored, reads };
+        let (centre, floor) = (0.0, rule.floor());
+        let segments = segments(rule, tested, setting)?;
+        let design = Self { tested, margin, uses, centre, floor, tail, factor, explored, reads, segments };
         design.has_a_test()?;
         Ok(design)
     }
@@ -284,6 +290,20 @@ impl Design {
     pub(crate) fn reads_gain(&self) -> bool {
         self.reads.worst < self.reads.best
     }
+}
+
+/// How many segments a rule looks at.
+fn segments(rule: &Rule, tested: Tested, setting: &Setting<'_>) -> Result<Option<u32>, String> {
+    if !rule.by_segment {
+        return Ok(None);
+    }
+    if !matches!(tested, Tested::Failures | Tested::Wrong) {
+        return Err(
+            "by segment, error rate and accuracy alone are counted: guard the others over all traffic".into(),
+        );
+    }
+    let segments = setting.segments.ok_or("requests have no segments here: add `.segment(..)` at build")?;
+    Ok(Some(u32::try_from(segments).unwrap_or(u32::MAX)))
 }
 
 /// What is counted for a rule, and how it reads.

@@ -12,7 +12,7 @@ use crate::stats::sequential::{
     Additive, Asymptotic, ByOdds, Claim, EValue, Events, HiddenEvents, Mean, MeanDifference,
     PairedDifference, PairedEvents, PairedHidden, PairedParts, PairedRatio, PairedRatioTest, PairedScores,
     Parts, Rate, RateDifference, RateRatio, RatioLimit, RatioMargin, Scores, SequentialTest, SplitRatioTest,
-    Values,
+    Values, e_bh, e_bh_strength,
 };
 
 impl Design {
@@ -42,12 +42,46 @@ impl Design {
                 let fine = asked_margin.map(|margin| tests.ratios(self, claim(margin)));
                 weigh(stretch, promotion, &*harm, fine.as_deref())
             }
+            History::BySegment { all, .. } => {
+                let harm = self.harm_by_segment(history, tests).into_iter().map(|(_, harm)| harm);
+                let harm: Vec<EValue> = harm.collect();
+                let hypotheses = self.segments.map_or(1, |segments| segments as usize);
+                let fine = asked_margin.map(|margin| tests.events(self, claim(margin)));
+                let overall = tests.events(self, (Claim::Harm, self.margin));
+                Weighed {
+                    harm: e_bh_strength(&harm, hypotheses),
+                    ..weigh(all, promotion, &*overall, fine.as_deref())
+                }
+            }
             History::Hidden(stretch) => {
                 let harm = tests.hidden(self, (Claim::Harm, self.margin));
                 let fine = asked_margin.map(|margin| tests.hidden(self, claim(margin)));
                 weigh(stretch, promotion, &*harm, fine.as_deref())
             }
         }
+    }
+}
+
+impl Design {
+    /// The evidence for harm in each segment, of a rule that is judged by segment.
+    pub(crate) fn harm_by_segment<'h>(&self, history: &'h History, tests: &Tests) -> Vec<(&'h str, EValue)> {
+        let History::BySegment { segments, .. } = history else { return Vec::new() };
+        let harm = tests.events(self, (Claim::Harm, self.margin));
+        segments.iter().map(|(label, of)| (&**label, of.blocks.since_any(&*harm))).collect()
+    }
+
+    /// The segments in which a candidate is worse than allowed, where the errors for that are to be `alpha` of them.
+    pub(crate) fn harmed(&self, history: &History, tests: &Tests, threshold: EValue) -> Vec<String> {
+        let known = self.harm_by_segment(history, tests);
+        let mut evidence: Vec<EValue> = known.iter().map(|(_, harm)| *harm).collect();
+        // Those that have not come are hypotheses too.
+        evidence.resize(evidence.len().max(self.segments.unwrap_or_default() as usize), EValue::ONE);
+        let alpha = 1.0 / threshold.value();
+        e_bh(&evidence, alpha)
+            .into_iter()
+            .filter_map(|place| known.get(place))
+            .map(|(label, _)| (*label).to_owned())
+            .collect()
     }
 }
 

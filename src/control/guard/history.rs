@@ -1,9 +1,13 @@
 //! What one rule's tests look at: the evidence of an attempt, cut down to a few counts, in blocks of time.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
+use super::design::Design;
 use crate::stats::evidence::arm::{ArmCounts, ArmLabels};
 use crate::stats::evidence::ledger::{Counts, Ledger};
+use crate::stats::evidence::segment::SegmentEvents;
 use crate::stats::evidence::{Decision, losses};
 use crate::stats::sequential::{
     Additive, Blocks, ByOdds, Events, HiddenEvents, PairedEvents, PairedParts, Part, Parts, Scores, Values,
@@ -137,9 +141,31 @@ pub enum History {
     Ratios(Stretch<Series<PairedParts, Parts>>),
     /// Wrong answers, where some truths are hidden.
     Hidden(Stretch<Series<HiddenEvents, Events>>),
+    /// Things that happen or do not, of all units and by segment.
+    BySegment {
+        /// All of them.
+        all: Stretch<Series<PairedEvents, Events>>,
+        /// Those of each segment, by its label.
+        segments: Vec<(String, Stretch<Series<PairedEvents, Events>>)>,
+    },
 }
 
 impl History {
+    /// What a test looks at.
+    pub(crate) fn of_design(design: &Design, ledger: &Ledger) -> Self {
+        match Self::of(design.tested, ledger) {
+            Self::Events(all) if design.segments.is_some() => {
+                let known = ledger.blocks().total().segments;
+                let of = |(label, _): (&Arc<str>, _)| {
+                    let read = |counts: &Counts| segment(design.tested, counts, label);
+                    (label.to_string(), stretch(ledger, read))
+                };
+                Self::BySegment { all, segments: known.iter().map(of).collect() }
+            }
+            history => history,
+        }
+    }
+
     /// What `tested` reads off a ledger.
     pub(crate) fn of(tested: Tested, ledger: &Ledger) -> Self {
         match tested {
@@ -179,8 +205,17 @@ impl History {
             Self::Values(stretch) => cut(stretch).into_iter().map(Self::Values).collect(),
             Self::Ratios(stretch) => cut(stretch).into_iter().map(Self::Ratios).collect(),
             Self::Hidden(stretch) => cut(stretch).into_iter().map(Self::Hidden).collect(),
+            Self::BySegment { all, .. } => cut(all).into_iter().map(Self::Events).collect(),
         }
     }
+}
+
+/// What is read off the evidence of one segment.
+fn segment(tested: Tested, counts: &Counts, label: &str) -> Series<PairedEvents, Events> {
+    let Some(of) = counts.segments.get(label) else { return Series::default() };
+    let SegmentEvents { pairs, alone, requests, keys } =
+        if tested == Tested::Failures { of.failed.clone() } else { of.wrong.clone() };
+    Series { pairs, alone, requests, keys }
 }
 
 fn stretch<C: Additive>(ledger: &Ledger, read: impl Fn(&Counts) -> C) -> Stretch<C> {

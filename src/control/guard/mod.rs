@@ -17,6 +17,7 @@
 //! | accuracy with [`Truth::Censored`](crate::Truth::Censored) | who was right about the same input; what is hidden is bounded, or explored | the same |
 //! | [`kpi`] | nothing: it exists only for what was shown | the values of the two arms |
 //! | [`divergence`] | pairs that differ | pairs that differ |
+//! | [`drift()`](drift), [`estimated`] | what both say of the same inputs, by windows | what both arms say, by windows |
 //! | objectives: `at_most`, `at_least`, `within` | the candidate alone | the candidate alone |
 //!
 //! A guard keeps one margin on one scale through all phases. A combination that could not be judged rightly is refused
@@ -27,6 +28,7 @@
 //! candidate or set aside as its control.
 
 pub(crate) mod design;
+mod drifted;
 pub(crate) mod evaluate;
 pub(crate) mod history;
 pub(crate) mod observe;
@@ -39,6 +41,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::phase::Phase;
+use crate::drift_watch::Seen;
 use crate::shadow::ShadowCounts;
 use crate::share::Share;
 use crate::stats::sequential::EValue;
@@ -47,6 +50,7 @@ use crate::stats::{ArmFigures, DivergenceFigures, Metric, Window};
 use crate::version::VersionId;
 
 pub use design::Design;
+pub use drifted::{DriftGuard, EstimatedGuard, EstimatedSubject, drift, estimated};
 pub use history::{History, Series, Stretch, Tested};
 pub use observe::{Effect, EffectKind};
 pub use rule::{
@@ -113,6 +117,10 @@ pub struct Needs {
     pub kpi: Option<Arc<str>>,
     /// Pairs of answers to the same input: shadowing.
     pub pairs: bool,
+    /// Windows of what both versions say: [`Builder::watch_drift`](crate::Builder::watch_drift).
+    pub drift: bool,
+    /// A calibration of both versions' scores.
+    pub estimated: bool,
     /// Why the guard could never judge rightly, where it contradicts itself.
     pub contradiction: Option<String>,
 }
@@ -322,6 +330,15 @@ pub struct Comparison<'a> {
     pub before: Share,
     /// What a rule of this crate's looks at.
     pub(crate) test: Option<Test<'a>>,
+    /// What both versions said of the same traffic.
+    pub(crate) drift: Option<Looked<'a>>,
+}
+
+/// A full window of both versions, and the errors that all looks at such windows may have together.
+pub(crate) struct Looked<'a> {
+    pub(crate) seen: &'a Seen,
+    pub(crate) harm: f64,
+    pub(crate) promotion: f64,
 }
 
 /// A rule's test, with all it looks at.
@@ -379,6 +396,14 @@ impl Test<'_> {
         } else {
             Verdict::Inconclusive
         };
+        let harmed = match verdict {
+            Verdict::Fail => self.harmed(),
+            _ => Vec::new(),
+        };
+        let worse = format!("worse than allowed in {}", harmed.join(", "));
+        if !harmed.is_empty() {
+            notes.push(&worse);
+        }
         let seen = self.design.observe(self.history);
         let mut evidence = Evidence::new(rule.name(), verdict);
         let reads = |loss: Option<f64>| loss.map(|loss| written(self.design.reads(loss)));
@@ -399,6 +424,11 @@ impl Test<'_> {
         evidence
     }
 
+    /// The segments in which the candidate is worse than allowed.
+    fn harmed(&self) -> Vec<String> {
+        self.design.harmed(self.history, self.tests, self.thresholds.harm)
+    }
+
     /// Adds what people want to know once something is decided.
     pub(crate) fn explain(&self, evidence: &mut Evidence) {
         evidence.effect = self.design.interval(self.history).map(|effect| Effect {
@@ -407,7 +437,9 @@ impl Test<'_> {
             high: written(effect.high),
             ..effect
         });
-        evidence.sentence = Some(sentence::sentence(self.design, self.history, evidence.effect, self.names));
+        let sentence = sentence::sentence(self.design, self.history, evidence.effect, self.names);
+        evidence.sentence =
+            Some(sentence::of_segments(self.design, self.history, &self.harmed(), self.names, sentence));
     }
 }
 

@@ -11,7 +11,7 @@ impl Design {
     /// What was observed, of both versions.
     pub(crate) fn observe(&self, history: &History) -> Observed {
         match history {
-            History::Events(stretch) => {
+            History::Events(stretch) | History::BySegment { all: stretch, .. } => {
                 let all = stretch.blocks.total();
                 let (candidate, live) =
                     match self.compared(all.pairs.pairs(), all.requests.pooled(), all.keys.pooled()) {
@@ -107,7 +107,9 @@ impl Design {
         let evidence = |claim: Claim, margin: Margin| {
             let design = at(margin);
             match history {
-                History::Events(stretch) => tests.events(&design, (claim, margin))(&stretch.blocks.total()),
+                History::Events(stretch) | History::BySegment { all: stretch, .. } => {
+                    tests.events(&design, (claim, margin))(&stretch.blocks.total())
+                }
                 History::Scores(stretch) => tests.scores(&design, (claim, margin))(&stretch.blocks.total()),
                 History::Values(stretch) => tests.values(&design, (claim, margin))(&stretch.blocks.total()),
                 History::Ratios(stretch) => tests.ratios(&design, (claim, margin))(&stretch.blocks.total()),
@@ -168,7 +170,9 @@ impl Design {
         match (self.tested, history) {
             (Tested::KpiSuccesses(_) | Tested::Differences, _) => None,
             // A candidate that was only ever judged by pairs has labels of its own too.
-            (_, History::Events(stretch)) => Some(own(stretch, lately)),
+            (_, History::Events(stretch) | History::BySegment { all: stretch, .. }) => {
+                Some(own(stretch, lately))
+            }
             (Tested::FalseAlarms, History::Ratios(stretch)) => {
                 let parts = own(stretch, lately);
                 Some(Events { events: parts.part(), units: parts.whole() })

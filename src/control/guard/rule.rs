@@ -163,7 +163,7 @@ impl Subject {
 
     fn limited(self, limit: Limit) -> Rule {
         let limit = limit.map(written);
-        Rule { figure: self.0, limit, floor: None }
+        Rule { figure: self.0, limit, floor: None, by_segment: false }
     }
 }
 
@@ -225,6 +225,9 @@ pub struct Rule {
     /// A rate up to which a multiple of live's does not matter.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) floor: Option<f64>,
+    /// Each segment is looked at by itself too.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) by_segment: bool,
 }
 
 /// An error rate up to which nobody asks how many times live's it is, unless told: a service whose live version never
@@ -238,6 +241,18 @@ impl Rule {
     #[must_use]
     pub fn or_at_most(mut self, rate: f64) -> Self {
         self.floor = Some(written(rate));
+        self
+    }
+
+    /// Looks at each [segment](crate::Builder::segment) of the requests by itself too: a candidate that is better on average
+    /// and much worse for one airport fails. Of error rate and accuracy.
+    ///
+    /// Segments are told apart by e-BH ([`e_bh`](crate::stats::sequential::e_bh)) over as many as there can be, so that the
+    /// error is that of one guard however many there are. A segment alone can only fail a candidate: what is shown for a
+    /// promotion is shown on all traffic, since little traffic shows nothing for long. The margin is the same for all.
+    #[must_use]
+    pub fn by_segment(mut self) -> Self {
+        self.by_segment = true;
         self
     }
 
@@ -297,7 +312,7 @@ impl Rule {
 impl Guard for Rule {
     fn name(&self) -> String {
         let figure = &self.figure;
-        match self.limit {
+        let name = match self.limit {
             Limit::AtMost(limit) => format!("{figure} at most {limit}"),
             Limit::AtLeast(limit) => format!("{figure} at least {limit}"),
             Limit::BelowLive(margin) => format!("{figure} at most {margin} below live"),
@@ -305,7 +320,8 @@ impl Guard for Rule {
             Limit::TimesLive(factor) => format!("{figure} at most {factor} times live"),
             Limit::AtLeastTimesLive(factor) => format!("{figure} at least {factor} times live"),
             Limit::BelowPromise(margin) => format!("{figure} to within {margin}"),
-        }
+        };
+        if self.by_segment { format!("{name}, by segment") } else { name }
     }
 
     fn judge(&self, comparison: &Comparison<'_>) -> Evidence {
@@ -326,6 +342,8 @@ impl Guard for Rule {
                 _ => None,
             },
             pairs: self.figure == Figure::Divergence,
+            drift: false,
+            estimated: false,
             contradiction: self.contradiction(),
         }
     }

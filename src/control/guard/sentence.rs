@@ -77,6 +77,28 @@ pub(super) fn sentence(design: &Design, history: &History, effect: Option<Effect
     }
 }
 
+/// The same with the segments that are harmed first, and by how much.
+pub(super) fn of_segments(
+    design: &Design,
+    history: &History,
+    harmed: &[String],
+    names: Names,
+    overall: String,
+) -> String {
+    let History::BySegment { segments, .. } = history else { return overall };
+    let told = harmed.iter().filter_map(|label| {
+        let (_, of) = segments.iter().find(|(known, _)| known == label)?;
+        let history = History::Events(of.clone());
+        let effect = design.interval(&history);
+        Some(format!("in {label} {}", sentence(design, &history, effect, names)))
+    });
+    let told: Vec<String> = told.take(SEGMENTS_TOLD).collect();
+    if told.is_empty() { overall } else { format!("{}; over all, {overall}", told.join("; ")) }
+}
+
+/// Segments that a sentence tells of: more nobody reads.
+const SEGMENTS_TOLD: usize = 3;
+
 /// What a version does that is counted.
 fn does(tested: Tested) -> &'static str {
     match tested {
@@ -168,7 +190,7 @@ impl Design {
     /// Whether pairs are what a rule on both is shown by.
     fn compares_pairs(&self, history: &History) -> bool {
         match history {
-            History::Events(stretch) => {
+            History::Events(stretch) | History::BySegment { all: stretch, .. } => {
                 let all = stretch.blocks.total();
                 let mut arms = all.requests.pooled().candidate;
                 arms.merge(&all.keys.pooled().candidate);

@@ -20,8 +20,10 @@ use serde::{Deserialize, Serialize};
 use crate::clock::Timestamp;
 use crate::dice::{mix, survives, thinning_for};
 use crate::feedback::id::{Body, Flags, PredictionId, SealKey};
+use crate::segments::Table;
 use crate::stats::divergence::PairedLabel;
 use crate::stats::evidence::decided_alike;
+use crate::stats::evidence::segment::is_wrong;
 use crate::stats::evidence::waiting::{Labels, Place};
 use crate::stats::exposure::{Awaited, Exposure, ROWS_TOGETHER};
 use crate::stats::intake::Intake;
@@ -190,6 +192,8 @@ pub(crate) struct Joins {
     /// The same for the pairs of shadowed predictions.
     pair_thinning: AtomicU32,
     state: Mutex<State>,
+    /// Labels of requests, where they have any.
+    segments: Option<Arc<Table>>,
 }
 
 #[derive(Default)]
@@ -288,12 +292,53 @@ impl Joins {
         let limits = JoinLimits { horizon: limits.horizon.max(settled), ..limits };
         let (row_thinning, pair_thinning) = (AtomicU32::new(0), AtomicU32::new(0));
         let state = Mutex::new(State::default());
-        let joins =
-            Self { process, key, kind, truth, kpis, limits, assumption, row_thinning, pair_thinning, state };
+        let segments = None;
+        let joins = Self {
+            process,
+            key,
+            kind,
+            truth,
+            kpis,
+            limits,
+            assumption,
+            row_thinning,
+            pair_thinning,
+            state,
+            segments,
+        };
         if let Some(Assumption { actual, .. }) = &joins.assumption {
             joins.figure_of(actual)?;
         }
         Ok(joins)
+    }
+
+    /// The same, for requests that have labels.
+    pub(crate) fn by_segment(self, segments: Option<Arc<Table>>) -> Self {
+        Self { segments, ..self }
+    }
+
+    /// The label of a prediction's segment, where requests have any.
+    pub(crate) fn segment(&self, body: &Body) -> Option<Arc<str>> {
+        self.segments.as_ref().zip(body.segment).map(|(table, hash)| table.name(hash))
+    }
+
+    /// The place of a segment, where requests have any.
+    pub(crate) fn segment_place(&self, hash: u32) -> Option<u16> {
+        self.segments.as_ref().map(|table| table.place(hash))
+    }
+
+    /// Counts whether an answer was wrong in its segment, or takes it back.
+    fn label_segment(
+        &self,
+        labels: &mut Labels,
+        body: &Body,
+        kept: &Kept,
+        known: (&Actual, Sign),
+        keyed: bool,
+    ) {
+        if let (Some(segment), Some(wrong)) = (self.segment(body), is_wrong(self.kind, kept, known.0)) {
+            labels.segments.at(&segment).count(keyed, wrong, known.1);
+        }
     }
 
     pub(crate) fn process(&self) -> u64 {
@@ -484,7 +529,10 @@ impl Joins {
                         arm.count_kpi(place, kpi, *value, body.chance());
                     }
                 }
-                _ => arm.count(self.kind, &body.kept, actual, Sign::Plus, body.chance()),
+                _ => {
+                    arm.count(self.kind, &body.kept, actual, Sign::Plus, body.chance());
+                    self.label_segment(labels, body, &body.kept, (actual, Sign::Plus), keyed);
+                }
             }
         })
     }
@@ -517,6 +565,7 @@ impl Joins {
                 outcomes
                     .iter()
                     .for_each(|(outcome, sign)| arm.count(kind, &body.kept, outcome, *sign, chance));
+                outcomes.iter().for_each(|known| self.label_segment(labels, body, &body.kept, *known, keyed));
             });
         }
         for shadow in &earlier.shadows {
@@ -527,6 +576,9 @@ impl Joins {
                     outcomes
                         .iter()
                         .for_each(|(outcome, sign)| arm.count(kind, &shadow.kept, outcome, *sign, chance));
+                    outcomes
+                        .iter()
+                        .for_each(|known| self.label_segment(labels, body, &shadow.kept, *known, false));
                 });
             }
             if let Some(place) = pair {
@@ -582,6 +634,7 @@ impl Joins {
             let (kind, chance) = (self.kind, body.chance());
             let own = half.own.count_label(body.at, |labels| {
                 labels.requests.count(kind, &half.kept, actual, Sign::Plus, chance);
+                self.label_segment(labels, body, &half.kept, (actual, Sign::Plus), false);
             });
             let pair = half.pairs.count_label(body.at, |labels| {
                 self.label_pair(labels, body, half, actual, Sign::Plus);
@@ -596,6 +649,12 @@ impl Joins {
         let pair = half.pair(&body.kept);
         if !self.hides(&body.kept) {
             labels.pairs.count(self.kind, pair, actual, sign, body.chance());
+            let wrong = |kept| is_wrong(self.kind, kept, actual);
+            if let (Some(segment), Some(live), Some(candidate)) =
+                (self.segment(body), wrong(pair.0), wrong(pair.1))
+            {
+                labels.segments.at(&segment).pairs.record(live, candidate, sign);
+            }
         } else if body.flags.has(Flags::EXPLORED) && !decided_alike(self.kind, pair) {
             labels.pairs.count_explored(self.kind, pair, actual, sign);
         }
@@ -696,7 +755,8 @@ impl Joins {
         let Ok(figure) = self.figure_of(actual) else { return };
         while let Some(awaited) = pop_front_if(&mut state.awaiting, |awaited| now.since(awaited.at) >= *after)
         {
-            let Awaited { exposure, sequence, row, unit, at, kept, keyed, first_of_key } = awaited;
+            let Awaited { exposure, sequence, row, unit, at, kept, keyed, first_of_key, segment } = awaited;
+            let segment = segment.zip(self.segments.as_ref()).map(|(place, table)| table.hash_at(place));
             // What was shadowed was not yet decided when the wait began; by now the halves are there.
             let shadowed = state.pairs.contains_key(&(exposure, sequence));
             let flags = Flags::default()
@@ -714,6 +774,7 @@ impl Joins {
                 share: crate::share::Share::NONE,
                 flags,
                 kept,
+                segment,
             };
             let silent = !state.is_marked(PageKey::of(exposure, figure, row), row);
             if silent && self.count(state, &body, row, figure, actual, now) == Joined::Counted {

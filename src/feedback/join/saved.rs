@@ -246,6 +246,7 @@ impl SavedHalf {
 impl SavedAwaited {
     fn restored(&self, exposure: u32) -> Awaited {
         let Self { sequence, row, unit, at, kept, keyed, first_of_key, .. } = *self;
-        Awaited { exposure, sequence, row, unit, at, kept, keyed, first_of_key }
+        // In no segment: what it was called is known to the life that saw it alone.
+        Awaited { exposure, sequence, row, unit, at, kept, keyed, first_of_key, segment: None }
     }
 }

@@ -1,14 +1,16 @@
 //! The evidence of one attempt: everything its tests may look at, in blocks of time.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use super::arm::{ArmCounts, UnitCounts};
 use super::pair::{PairCounts, PairLabels};
+use super::segment::{BySegment, SegmentCounts, SegmentEvents, SegmentUnits};
 use super::waiting::{Maturity, Taken};
 use crate::clock::Timestamp;
-use crate::stats::sequential::{Additive, Blocks, ByOdds, Odds};
+use crate::stats::sequential::{Additive, Blocks, ByOdds, Events, Odds};
 
 /// What was counted in one block of time.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
@@ -21,6 +23,9 @@ pub(crate) struct Counts {
     pub(crate) requests: ByOdds<ArmCounts>,
     /// Units that are keys, likewise.
     pub(crate) keys: ByOdds<ArmCounts>,
+    /// By segment, where requests have any.
+    #[serde(default, skip_serializing_if = "BySegment::is_none")]
+    pub(crate) segments: BySegment<SegmentCounts>,
 }
 
 impl Additive for Counts {
@@ -30,6 +35,7 @@ impl Additive for Counts {
         self.alone.merge(&other.alone);
         self.requests.merge(&other.requests);
         self.keys.merge(&other.keys);
+        self.segments.merge(&other.segments);
     }
     fn is_empty(&self) -> bool {
         self.pairs.is_empty()
@@ -37,6 +43,7 @@ impl Additive for Counts {
             && self.alone.is_empty()
             && self.requests.is_empty()
             && self.keys.is_empty()
+            && self.segments.is_empty()
     }
 }
 
@@ -67,6 +74,8 @@ pub(crate) struct Drained<'a> {
     pub(crate) keys: &'a UnitCounts,
     pub(crate) pairs: &'a PairCounts,
     pub(crate) labels: &'a Taken,
+    /// Units by segment.
+    pub(crate) segments: &'a [(Arc<str>, SegmentUnits)],
 }
 
 /// The evidence of one attempt.
@@ -139,6 +148,26 @@ impl Ledger {
     }
 }
 
+/// Adds units of one side of a comparison.
+fn add_to_segment(segment: &mut SegmentEvents, side: Side, requests: Events, keys: Events) {
+    let (split, candidate) = match side {
+        Side::Alone => {
+            segment.alone.merge(&requests);
+            segment.alone.merge(&keys);
+            return;
+        }
+        Side::Candidate(split) => (split, true),
+        Side::Live(split) => (split, false),
+    };
+    let by_odds =
+        [(&mut segment.requests, Some(split.requests), requests), (&mut segment.keys, split.keys, keys)];
+    for (by_odds, odds, units) in by_odds {
+        let Some(odds) = odds.filter(|_| units.units > 0) else { continue };
+        let arms = by_odds.at(odds);
+        if candidate { arms.candidate.merge(&units) } else { arms.live.merge(&units) }
+    }
+}
+
 impl Ledger {
     pub(crate) fn new(maturity: Maturity) -> Self {
         Self {
@@ -173,7 +202,7 @@ impl Ledger {
 
     /// Takes note of what came of an exposure that began in the stretch `era`. Its predictions were made after `since`.
     pub(crate) fn absorb(&mut self, side: Side, era: u32, drained: &Drained<'_>, since: Timestamp) {
-        let Drained { requests, keys, pairs, labels } = *drained;
+        let Drained { requests, keys, pairs, labels, segments } = *drained;
         let mut counts = Counts::default();
         let cohort = self.maturity.slot(since);
         let mut labelled = Vec::new();
@@ -207,6 +236,17 @@ impl Ledger {
             }
         }
         counts.pairs.merge(pairs);
+        for (segment, units) in segments {
+            add_to_segment(&mut counts.segments.at(segment).failed, side, units.requests, units.keys);
+        }
+        for (segment, failed) in pairs.segments.iter() {
+            counts.segments.at(segment).failed.pairs.merge(failed);
+        }
+        for (segment, known) in labels.slots.iter().flat_map(|(_, labels)| labels.segments.iter()) {
+            let wrong = &mut counts.segments.at(segment).wrong;
+            add_to_segment(wrong, side, known.requests, known.keys);
+            wrong.pairs.merge(&known.pairs);
+        }
         self.late += labels.late;
         self.cover(matches!(side, Side::Live(_)), cohort, requests.units + keys.units, &labelled);
         if era == self.era {

@@ -1,7 +1,10 @@
 //! What two versions made of the same inputs.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
+use super::segment::BySegment;
 use super::{Decision, loss, losses, merge_each, step, wrong_class};
 use crate::stats::divergence::Pair;
 use crate::stats::fixed::Sign;
@@ -19,6 +22,9 @@ pub(crate) struct PairCounts {
     pub(crate) differ: Events,
     /// What the host's own comparison says, cut to 0 to 1.
     pub(crate) compared: Scores,
+    /// Who failed, by segment, where requests have any.
+    #[serde(default, skip_serializing_if = "BySegment::is_none")]
+    pub(crate) segments: BySegment<PairedEvents>,
 }
 
 impl PairCounts {
@@ -40,12 +46,21 @@ impl PairCounts {
     }
 }
 
+impl PairCounts {
+    /// Counts who failed, in a segment.
+    pub(crate) fn count_in(&mut self, segment: &Arc<str>, pair: &Pair<'_>) {
+        let failed = |kept: &Kept| *kept == Kept::Unreadable;
+        self.segments.at(segment).count(failed(pair.live), failed(pair.candidate));
+    }
+}
+
 impl Additive for PairCounts {
     fn merge(&mut self, other: &Self) {
         self.failed.merge(&other.failed);
         merge_each(&mut self.slow, &other.slow, PairedEvents::merge);
         self.differ.merge(&other.differ);
         self.compared.merge(&other.compared);
+        self.segments.merge(&other.segments);
     }
     fn is_empty(&self) -> bool {
         self.failed.is_empty()

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::arm::ArmLabels;
 use super::pair::PairLabels;
+use super::segment::{BySegment, SegmentLabels};
 use crate::clock::Timestamp;
 use crate::stats::sequential::Additive;
 
@@ -76,6 +77,9 @@ pub(crate) struct Labels {
     /// Of units that are keys.
     pub(crate) keys: ArmLabels,
     pub(crate) pairs: PairLabels,
+    /// By segment, where requests have any.
+    #[serde(default, skip_serializing_if = "BySegment::is_none")]
+    pub(crate) segments: BySegment<SegmentLabels>,
 }
 
 impl Additive for Labels {
@@ -83,6 +87,7 @@ impl Additive for Labels {
         self.requests.merge(&other.requests);
         self.keys.merge(&other.keys);
         self.pairs.merge(&other.pairs);
+        self.segments.merge(&other.segments);
     }
     fn is_empty(&self) -> bool {
         self.requests.is_empty() && self.keys.is_empty() && self.pairs.is_empty()

@@ -28,6 +28,19 @@ pub fn e_bh(evidence: &[EValue], alpha: f64) -> Vec<usize> {
     order
 }
 
+/// The evidence that [`e_bh`] holds against `1 / alpha` before it rejects anything, of `hypotheses` of which those
+/// without any evidence need not be given: the largest of `k / hypotheses` times the k-th largest.
+///
+/// It is never more than the mean of all, which is itself an e-value that may be looked at at any time: so it ever
+/// reaches `1 / alpha` with a probability of at most `alpha` where every hypothesis holds.
+pub(crate) fn e_bh_strength(evidence: &[EValue], hypotheses: usize) -> EValue {
+    let mut order = evidence.to_vec();
+    order.sort_unstable_by(|a, b| b.cmp(a));
+    let all = hypotheses.max(order.len()).max(1) as f64;
+    let weighed = order.iter().enumerate().map(|(rank, e)| e.times(EValue::of((rank + 1) as f64 / all)));
+    weighed.max().unwrap_or(EValue::ONE)
+}
+
 /// Which of several candidates can be dropped because another is better: for every pair, the evidence that the first is
 /// worse than the second. The best candidate is dropped with a probability of at most `alpha`, however often one looks:
 /// it is in at most `n - 1` pairs, each tested with `alpha / (n - 1)`.

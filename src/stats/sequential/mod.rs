@@ -62,6 +62,7 @@ pub use counts::{Additive, Arms, ByOdds, Events, Odds, PairedEvents, Scores};
 pub use detector::{DetectorState, RateDetector};
 pub use e_value::EValue;
 pub use interval::interval;
+pub(crate) use many::e_bh_strength;
 pub use many::{e_bh, eliminate};
 pub use mcnemar::{mcnemar, rate_interval};
 pub use mean_difference::{MeanDifference, RateDifference};

@@ -1,0 +1,66 @@
+//! Before the truth is known: whether inputs are still what the model was trained on, when a series has changed, and
+//! how good the model probably is.
+//!
+//! Mathematics and plain data, of use by themselves: nothing here knows of handles, rollouts or models.
+//!
+//! - [`ReferenceProfile`]: how the features of training data were distributed, frozen in bins; goes into a manifest.
+//! - [`Profile`]: how those of traffic are, counted in the same bins for an addition per feature.
+//! - [`compare`]: a [`DriftTable`] of what has drifted, how sure that is ([`Test`], [`Control`]) and how large.
+//! - [`WindowedProfile`]: windows by time or count, against training, the window before, or the same hour of other days.
+//! - [`detect`]: detectors that watch a series one value at a time.
+//! - [`estimate`]: accuracy and its like without labels, under covariate shift; and what disagreement says of two versions.
+//!
+//! # What is counted
+//!
+//! Everything is a whole number and only ever added, so what threads, slots and processes counted merges in any order
+//! into the same. Memory follows from the number of features and bins, not from traffic, values or categories.
+//!
+//! # What drift is not
+//!
+//! Not harm. Inputs may drift and the model be as good as ever, and a model may be worse though no input has moved,
+//! because the world has. Drift says where to look. And where live has it too, it says nothing against a candidate.
+//!
+//! # How sure
+//!
+//! A fixed threshold on a distance is wrong: of windows of 100 rows without any drift, some 40 % have a PSI above 0.1.
+//! Tests here know both sample sizes, and a verdict needs both a small p-value and an effect that matters. A p-value is
+//! for one look. Whoever compares a window every hour looks 8,760 times a year, and for what is watched without an end
+//! the detectors of [`detect`] say how often they are wrong. Rows are taken to be independent: a thousand rows of one
+//! user are not a thousand rows.
+
+pub mod detect;
+pub mod estimate;
+
+mod build;
+mod cell;
+mod cells;
+mod compare;
+mod distance;
+mod layout;
+mod plain;
+mod profile;
+mod reference;
+mod season;
+mod significance;
+mod sketch;
+mod table;
+mod tail;
+mod windows;
+mod written;
+
+pub use build::{BuildProfileError, ProfileBuilder};
+pub use cell::Cell;
+pub use cells::Cells;
+pub use compare::{Control, Options, compare, compare_windows};
+pub use distance::Distances;
+pub use layout::{BINS_MAX, CATEGORIES_MAX, FEATURES_MAX, NAME_MAX};
+pub use profile::{Profile, ProfileMismatch, WrongCells};
+pub use reference::ReferenceProfile;
+pub use season::Season;
+pub use significance::Test;
+pub use table::{DriftRow, DriftTable, Verdict, What};
+pub use windows::{WindowSize, WindowedProfile};
+pub use written::InvalidProfile;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,116 @@
+//! What a host has found of its data's drift, as a page shows it.
+
+use serde::{Deserialize, Serialize};
+
+use crate::drift;
+use crate::drift_watch::DriftStatus;
+
+/// What a host has found of the drift of its data, to be shown with a rollout: whether the candidate or the world has
+/// changed.
+///
+/// ```
+/// use switchback::report::{DriftRow, DriftTable};
+///
+/// let table = DriftTable::new("against the training data, by the last day's requests")
+///     .row(DriftRow::new("temperature", "PSI", 0.31).p(0.0004).verdict("drifted, for both versions"))
+///     .row(DriftRow::new("airline", "Jensen-Shannon", 0.02).verdict("no drift"));
+/// assert_eq!(table.rows.len(), 2);
+/// ```
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct DriftTable {
+    /// What was compared with what.
+    pub about: String,
+    /// A row per feature and measure, in the order in which they are to be shown. The page shows the first
+    /// [`ROWS_SHOWN`](Self::ROWS_SHOWN), and says how many more there are.
+    pub rows: Vec<DriftRow>,
+}
+
+/// How far one feature has drifted by one measure.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct DriftRow {
+    /// The feature, the score or the prediction.
+    pub feature: String,
+    /// The measure: `PSI`, `missing values`.
+    pub what: String,
+    /// How large it is.
+    pub effect: f64,
+    /// Its p-value, where there is one.
+    pub p: Option<f64>,
+    /// What follows, in words.
+    pub verdict: String,
+}
+
+impl DriftTable {
+    /// Rows that a page shows: more than that nobody reads on one page.
+    pub const ROWS_SHOWN: usize = 100;
+
+    /// A table without rows, that says what was compared with what.
+    pub fn new(about: impl Into<String>) -> Self {
+        Self { about: about.into(), rows: Vec::new() }
+    }
+
+    /// With one more row.
+    #[must_use]
+    pub fn row(mut self, row: DriftRow) -> Self {
+        self.rows.push(row);
+        self
+    }
+}
+
+impl From<&drift::DriftTable> for DriftTable {
+    fn from(table: &drift::DriftTable) -> Self {
+        let (reference, window) = table.compared();
+        let rows = table.rows().iter().map(|row| DriftRow {
+            feature: row.feature.clone(),
+            what: row.what.to_string(),
+            effect: row.effect,
+            p: row.p,
+            verdict: row.verdict.to_string(),
+        });
+        Self { about: format!("{window} rows against {reference}"), rows: rows.collect() }
+    }
+}
+
+impl DriftTable {
+    /// What a handle's drift watch knows of a rollout: what came in against training, then what the candidate said
+    /// against live. Nothing before a window was full.
+    pub(super) fn of_rollout(status: &DriftStatus, number: u32) -> Option<Self> {
+        let of = status.rollouts.iter().find(|rollout| rollout.number == number);
+        let against_live = of.and_then(|rollout| rollout.against_live.as_ref());
+        let inputs = status.against_training.as_ref().map(|table| (table, "what came in, against training"));
+        let answers =
+            against_live.map(|table| (table, "what the candidate says, against live over the same traffic"));
+        let mut all: Option<Self> = None;
+        for (table, what) in answers.into_iter().chain(inputs) {
+            let Self { about, rows } = Self::from(table);
+            let all = all.get_or_insert_default();
+            let before = if all.about.is_empty() { "" } else { "; " };
+            all.about.push_str(&format!("{before}{what} ({about})"));
+            all.rows.extend(rows);
+        }
+        all
+    }
+}
+
+impl DriftRow {
+    /// A row that holds a feature, a measure and its size.
+    pub fn new(feature: impl Into<String>, what: impl Into<String>, effect: f64) -> Self {
+        Self { feature: feature.into(), what: what.into(), effect, p: None, verdict: String::new() }
+    }
+
+    /// With a p-value.
+    #[must_use]
+    pub fn p(mut self, p: f64) -> Self {
+        self.p = Some(p);
+        self
+    }
+
+    /// With what follows.
+    #[must_use]
+    pub fn verdict(mut self, verdict: impl Into<String>) -> Self {
+        self.verdict = verdict.into();
+        self
+    }
+}

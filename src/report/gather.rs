@@ -1,0 +1,258 @@
+//! What a page needs, brought together from the control side.
+
+use std::sync::Arc;
+
+use super::{Decided, DriftTable, Report};
+use crate::clock::Timestamp;
+use crate::control::controller::Control;
+use crate::control::course::Course;
+use crate::control::decision::{Decision, replay};
+use crate::control::event::{Event, EventKind};
+use crate::control::plan::Plan;
+use crate::drift_watch::Whose;
+use crate::handle::ModelHandle;
+use crate::rollout::Rollout;
+use crate::stats::Metric;
+use crate::status::RolloutStatus;
+use crate::version::VersionId;
+
+/// Which rollout: by its number, or the last one that tried a version of a name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Which {
+    /// The rollout of this number, as [`status()`](crate::ModelHandle::status) tells it.
+    Number(u32),
+    /// The last rollout that tried a version of this name.
+    Version(String),
+}
+
+impl From<u32> for Which {
+    fn from(number: u32) -> Self {
+        Self::Number(number)
+    }
+}
+
+impl From<&str> for Which {
+    fn from(version: &str) -> Self {
+        Self::Version(version.into())
+    }
+}
+
+impl From<VersionId> for Which {
+    fn from(version: VersionId) -> Self {
+        Self::Version(version.as_str().into())
+    }
+}
+
+impl<I: ?Sized + 'static, O: 'static> ModelHandle<I, O> {
+    /// What there is to say of a rollout, running or over, to people who were not there: see [`report`](crate::report).
+    /// By its number, or by the name of the version that it tried, the last time. `None` where there was none, or it has
+    /// been over for so long that it is forgotten.
+    ///
+    /// Brings the figures up to date, and judges each of the rollout's decisions again from its record, on the calling
+    /// thread and outside of any lock: some milliseconds each.
+    pub fn report(&self, rollout: impl Into<Which>) -> Option<Report> {
+        let which = rollout.into();
+        let inner = &self.inner;
+        let now = inner.clock.now();
+        let metric = Metric::key(inner.task.kind());
+        let watched = self.drift();
+        let gathered = {
+            let control = &mut *inner.control.lock();
+            control.collect(&inner.joins, now);
+            let number = match &which {
+                Which::Number(number) => *number,
+                Which::Version(version) => control.last_attempt_of(version)?,
+            };
+            control.gathered(number, now)?
+        };
+        let report = gathered.report(metric);
+        // What is seen now says nothing of a rollout that is over.
+        let drift = watched.filter(|_| report.ended.is_none());
+        let drift = drift.and_then(|status| DriftTable::of_rollout(&status, report.rollout.number));
+        Some(Report { drift, ..report })
+    }
+}
+
+impl<I: ?Sized + 'static, O: 'static> Rollout<I, O> {
+    /// What there is to say of this rollout to people who were not there; see
+    /// [`ModelHandle::report`](crate::ModelHandle::report). `None` once it is so long over that it is forgotten.
+    pub fn report(&self) -> Option<Report> {
+        self.handle().report(self.number)
+    }
+}
+
+/// What the control side knows of one attempt.
+struct Gathered {
+    /// All but what takes time to find out.
+    report: Report,
+    /// The number of the first event that may be of this attempt.
+    first_event: u64,
+    log: Vec<Arc<Event>>,
+    decisions: Vec<Arc<Decision>>,
+}
+
+impl Gathered {
+    fn report(self, metric: Option<Metric>) -> Report {
+        let decided = |decision: &Arc<Decision>| Decided {
+            number: decision.number,
+            at: decision.at,
+            phase: decision.phase,
+            weight: decision.weight,
+            evidence: decision.evidence.clone(),
+            replayed: replay(decision).is_ok_and(|evidence| evidence == decision.evidence),
+        };
+        let Self { report, first_event, log, decisions } = self;
+        Report {
+            metric,
+            events_missing: log.first().is_none_or(|first| first.sequence > first_event),
+            events: of_attempt(&log, report.rollout.version, first_event, report.ended),
+            decisions: decisions.iter().map(decided).collect(),
+            ..report
+        }
+    }
+}
+
+/// What is kept of an attempt apart from its status.
+struct Kept<'a> {
+    course: &'a Course,
+    plan: Option<&'a Plan>,
+    live: VersionId,
+    ended: Option<Timestamp>,
+}
+
+impl<I: ?Sized, O> Control<I, O> {
+    fn gathered(&self, number: u32, now: Timestamp) -> Option<Gathered> {
+        let (kept, rollout) = self.kept(number, now)?;
+        let Kept { course, plan, live, ended } = kept;
+        let mut points = course.points().to_vec();
+        // As it stands now, not as of the last point.
+        points.extend(
+            self.point(number, now).filter(|point| points.last().is_none_or(|last| !last.is_like(point))),
+        );
+        let candidate = rollout.version;
+        let within = |at: Timestamp| at >= course.began && ended.is_none_or(|ended| at <= ended);
+        let decisions =
+            self.decisions.iter().filter(|decision| decision.candidate == candidate && within(decision.at));
+        let first_event = course.first_event;
+        let identity = |version| self.records.get(&version).map(|record| record.identity);
+        let report = Report {
+            title: format!("Rollout {number} of {}: {candidate}", self.settings.name),
+            handle: self.settings.name.clone(),
+            at: now,
+            live,
+            candidate_identity: identity(candidate),
+            live_identity: identity(live),
+            began: course.began,
+            went_on: course.went_on,
+            ended,
+            plan: plan.cloned(),
+            metric: None,
+            trial: course.trial.as_deref().cloned(),
+            points,
+            one_in: course.one_in(),
+            turns: course.turns().copied().collect(),
+            turns_left_out: course.turns_left_out(),
+            events: Vec::new(),
+            events_missing: false,
+            decisions: Vec::new(),
+            drift: None,
+            notes: Vec::new(),
+            rollout,
+        };
+        let log = self.announcer.log();
+        Some(Gathered { report, first_event, log, decisions: decisions.cloned().collect() })
+    }
+
+    fn kept(&self, number: u32, now: Timestamp) -> Option<(Kept<'_>, RolloutStatus)> {
+        if let Some(attempt) = self.attempt(number) {
+            let kept = Kept {
+                course: &attempt.course,
+                plan: attempt.plan.as_ref(),
+                live: attempt.previous.unwrap_or(self.live.id),
+                ended: None,
+            };
+            return Some((kept, self.attempt_status(attempt, now)?));
+        }
+        let past = self.past.iter().find(|past| past.number == number)?;
+        let kept =
+            Kept { course: &past.course, plan: past.plan.as_ref(), live: past.live, ended: Some(past.ended) };
+        Some((kept, self.past_status(past, now)?))
+    }
+}
+
+/// The events of an attempt: of its version until that was staged again, and of the whole handle while it ran.
+fn of_attempt(log: &[Arc<Event>], candidate: VersionId, first: u64, ended: Option<Timestamp>) -> Vec<Event> {
+    let mut staged = false;
+    log.iter()
+        .filter(|event| event.sequence >= first)
+        .take_while(|event| match &event.kind {
+            EventKind::Staged { version } if *version == candidate => !std::mem::replace(&mut staged, true),
+            _ => true,
+        })
+        .filter(|event| match concerns(&event.kind, candidate) {
+            Concern::Version => true,
+            Concern::Handle => ended.is_none_or(|ended| event.at <= ended),
+            Concern::Nothing => false,
+        })
+        .map(|event| Event::clone(event))
+        .collect()
+}
+
+/// Whom an event is about, in the eyes of an attempt.
+enum Concern {
+    Version,
+    Handle,
+    Nothing,
+}
+
+fn concerns(kind: &EventKind, candidate: VersionId) -> Concern {
+    use EventKind as Kind;
+    let about = |version: &VersionId| if *version == candidate { Concern::Version } else { Concern::Nothing };
+    match kind {
+        Kind::Staged { version }
+        | Kind::PhaseChanged { version, .. }
+        | Kind::GuardFailed { version, .. }
+        | Kind::Inconclusive { version, .. }
+        | Kind::Promoted { version, .. }
+        | Kind::Suspected { version, .. }
+        | Kind::Cleared { version, .. }
+        | Kind::BegunAnew { version }
+        | Kind::Undecidable { version, .. }
+        | Kind::Planned { version, .. }
+        | Kind::Recalled { version, .. }
+        | Kind::Baked { version }
+        | Kind::Aborted { version, .. }
+        | Kind::Paused { version, .. }
+        | Kind::Resumed { version }
+        | Kind::Tripped { version }
+        | Kind::Quarantined { version, .. }
+        | Kind::Released { version }
+        | Kind::Degraded { version, .. }
+        | Kind::Loaded { version, .. }
+        | Kind::Drilled { version, .. }
+        | Kind::Unavailable { version, .. } => about(version),
+        Kind::RolledBack { from, to, .. } | Kind::FellBack { from, to, .. } => {
+            if *from == candidate {
+                Concern::Version
+            } else {
+                about(to)
+            }
+        }
+        Kind::Drifted { version: Some(version), whose: Whose::Candidate, .. }
+        | Kind::DriftEnded { version: Some(version), whose: Whose::Candidate, .. } => about(version),
+        Kind::Drifted { .. }
+        | Kind::DriftEnded { .. }
+        | Kind::Frozen { .. }
+        | Kind::Unfrozen
+        | Kind::Started { .. }
+        | Kind::TakenOver
+        | Kind::NotDurable { .. }
+        | Kind::Durable
+        | Kind::Closed => Concern::Handle,
+        // What becomes of memory is nobody's decision.
+        Kind::Retired { .. } | Kind::Dropped { .. } | Kind::Settled { .. } | Kind::LookingOn { .. } => {
+            Concern::Nothing
+        }
+    }
+}

@@ -1,0 +1,221 @@
+//! Numbers, moments and times as people write them.
+
+use std::time::Duration;
+
+use crate::clock::Timestamp;
+use crate::control::guard::{Evidence, Strength};
+
+/// A space that no line is broken at.
+const NARROW: char = '\u{a0}';
+
+const MONTHS: [&str; 12] = [
+    "January",
+    "February",
+    "March",
+    "April",
+    "May",
+    "June",
+    "July",
+    "August",
+    "September",
+    "October",
+    "November",
+    "December",
+];
+
+/// `14 May 2013, 15:51 UTC`
+pub(super) fn moment(at: Timestamp) -> String {
+    let text = at.to_string();
+    let part = |from: usize, to: usize| text.get(from..to).unwrap_or_default();
+    let month = part(5, 7).parse::<usize>().ok().and_then(|month| MONTHS.get(month.wrapping_sub(1)));
+    match month {
+        Some(month) => {
+            let day = part(8, 10).trim_start_matches('0');
+            format!("{day}{NARROW}{month} {}, {} UTC", part(0, 4), part(11, 16))
+        }
+        None => text,
+    }
+}
+
+/// `6 days 12 hours`: the two largest units, or one where that is exact enough.
+pub(super) fn long(duration: Duration) -> String {
+    let seconds = duration.as_secs();
+    let (large, small, in_large, in_small) = match seconds {
+        0 => return String::from("less than a second"),
+        1..60 => return several(seconds, "second"),
+        60..3_600 => ("minute", "second", 60, 1),
+        3_600..86_400 => ("hour", "minute", 3_600, 60),
+        _ => ("day", "hour", 86_400, 3_600),
+    };
+    let (whole, rest) = (seconds / in_large, seconds % in_large / in_small);
+    // After ten of the larger unit nobody asks for the smaller.
+    if rest == 0 || whole >= 10 {
+        several(whole, large)
+    } else {
+        format!("{} {}", several(whole, large), several(rest, small))
+    }
+}
+
+/// `1 request`, `1,204 requests`
+pub(super) fn several(number: u64, what: &str) -> String {
+    format!("{}{NARROW}{what}{}", count(number), if number == 1 { "" } else { "s" })
+}
+
+/// `97,408`
+pub(super) fn count(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
+    for (place, digit) in digits.chars().enumerate() {
+        if place > 0 && (digits.len() - place).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// Three significant digits, without zeros at the end; never an exponent where a person can do without.
+pub(super) fn number(value: f64) -> String {
+    if !value.is_finite() {
+        return String::from("–");
+    }
+    if value == 0.0 {
+        return String::from("0");
+    }
+    let magnitude = value.abs().log10().floor();
+    if !(-6.0..9.0).contains(&magnitude) {
+        return format!("{value:.1e}");
+    }
+    if magnitude >= 3.0 {
+        let whole = count(value.abs().round() as u64);
+        return if value < 0.0 { format!("-{whole}") } else { whole };
+    }
+    let text = format!("{value:.*}", (2.0 - magnitude).clamp(0.0, 8.0) as usize);
+    if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_owned() } else { text }
+}
+
+/// `4.1 %`
+pub(super) fn percent(share: f64) -> String {
+    format!("{}{NARROW}%", number(share * 100.0))
+}
+
+/// A share out of counts, with both: `0.3 % (2 of 612)`.
+pub(super) fn share_of(part: u64, whole: u64) -> String {
+    if whole == 0 {
+        return String::from("–");
+    }
+    format!("{} ({} of {})", percent(part as f64 / whole as f64), count(part), count(whole))
+}
+
+/// `15.7 µs`
+pub(super) fn short(duration: Duration) -> String {
+    let seconds = duration.as_secs_f64();
+    let (scaled, unit) = match seconds {
+        ..1e-6 => (seconds * 1e9, "ns"),
+        1e-6..1e-3 => (seconds * 1e6, "µs"),
+        1e-3..1.0 => (seconds * 1e3, "ms"),
+        _ => (seconds, "s"),
+    };
+    format!("{}{NARROW}{unit}", number(scaled))
+}
+
+/// What a guard saw, as a sentence without its full stop.
+pub(super) fn saw(evidence: &Evidence) -> String {
+    if let Some(sentence) = &evidence.sentence {
+        return sentence.clone();
+    }
+    let mut text = match evidence.observed {
+        Some(observed) => format!(
+            "the guard “{}” observed {} on {}",
+            evidence.guard,
+            number(observed),
+            several(evidence.samples, "sample")
+        ),
+        None => format!("the guard “{}” has {}", evidence.guard, several(evidence.samples, "sample")),
+    };
+    if let Some(live) = evidence.live {
+        text.push_str(&format!(", beside {} of live's", number(live)));
+    }
+    if let Some(limit) = evidence.limit {
+        text.push_str(&format!("; {} was the worst allowed", number(limit)));
+    }
+    text
+}
+
+/// `Evidence for harm 812 of 250, against it 0.01 of 25`
+pub(super) fn weighed(strength: &Strength) -> String {
+    let Strength { harm, harm_threshold, non_inferiority, non_inferiority_threshold, .. } = strength;
+    let against = match non_inferiority {
+        Some(e) => format!(", against it {e} of {non_inferiority_threshold}"),
+        None => String::new(),
+    };
+    format!("Evidence for harm {harm} of {harm_threshold}{against}")
+}
+
+/// With a full stop at the end. What it begins with may be a name, so that stays as it is.
+pub(super) fn sentence(text: &str) -> String {
+    let mut text = text.trim().to_owned();
+    if !text.is_empty() && !text.ends_with(['.', '!', '?', '”']) {
+        text.push('.');
+    }
+    text
+}
+
+/// With a capital at the beginning: for words that are ours.
+pub(super) fn capital(text: &str) -> String {
+    let mut characters = text.chars();
+    characters.next().map_or_else(String::new, |first| first.to_uppercase().chain(characters).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_said_in_at_most_two_units() {
+        let cases = [
+            (0, "less than a second"),
+            (1, "1 second"),
+            (59, "59 seconds"),
+            (60, "1 minute"),
+            (1_860, "31 minutes"),
+            (90, "1 minute 30 seconds"),
+            (561_600, "6 days 12 hours"),
+            (86_400 * 40 + 3_600, "40 days"),
+        ];
+        for (seconds, text) in cases {
+            assert_eq!(long(Duration::from_secs(seconds)).replace(NARROW, " "), text);
+        }
+    }
+
+    #[test]
+    fn numbers_are_said_in_three_digits() {
+        let cases = [
+            (0.0, "0"),
+            (0.051_234, "0.0512"),
+            (2.0, "2"),
+            (812.4, "812"),
+            (97_408.2, "97,408"),
+            (-1_234.0, "-1,234"),
+            (1e-9, "1.0e-9"),
+            (f64::NAN, "–"),
+            (f64::INFINITY, "–"),
+        ];
+        for (value, text) in cases {
+            assert_eq!(number(value), text);
+        }
+        assert_eq!(
+            [count(0), count(999), count(1_000), count(u64::MAX)],
+            ["0", "999", "1,000", "18,446,744,073,709,551,615"]
+        );
+    }
+
+    #[test]
+    fn moments_and_latencies_are_said_as_people_do() {
+        let at = Timestamp::from_unix_seconds(1_368_546_660);
+        assert_eq!(moment(at).replace(NARROW, " "), "14 May 2013, 15:51 UTC");
+        let times = [15_700, 2_100_000, 1_500_000_000, 12].map(|nanos| short(Duration::from_nanos(nanos)));
+        assert_eq!(times.map(|text| text.replace(NARROW, " ")), ["15.7 µs", "2.1 ms", "1.5 s", "12 ns"]);
+        assert!(moment(Timestamp::from_unix_nanos(u64::MAX)).contains("2554"));
+    }
+}

@@ -1,0 +1,208 @@
+//! Evidence by segment: who failed and who was wrong, of each label that the host attaches to predictions.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Decision, wrong_class};
+use crate::segments::{OTHER, SEGMENTS_MAX};
+use crate::stats::fixed::Sign;
+use crate::stats::sequential::{Additive, ByOdds, Events, PairedEvents};
+use crate::task::{Actual, Kept, TaskKind};
+
+/// Something by segment. At most as many as a handle can tell apart, and the others.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub(crate) struct BySegment<T>(BTreeMap<Arc<str>, T>);
+
+impl<T> Default for BySegment<T> {
+    fn default() -> Self {
+        Self(BTreeMap::new())
+    }
+}
+
+impl<T: Default> BySegment<T> {
+    /// That of a segment. Where too many were brought together, from earlier lives of the handle, it is the others'.
+    pub(crate) fn at(&mut self, segment: &Arc<str>) -> &mut T {
+        let full = self.0.len() > SEGMENTS_MAX && !self.0.contains_key(segment);
+        self.0.entry(if full { OTHER.into() } else { Arc::clone(segment) }).or_default()
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&Arc<str>, &T)> {
+        self.0.iter()
+    }
+
+    pub(crate) fn get(&self, segment: &str) -> Option<&T> {
+        self.0.get(segment)
+    }
+
+    /// Whether there is none.
+    pub(crate) fn is_none(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl<T: Additive + Default> Additive for BySegment<T> {
+    fn merge(&mut self, other: &Self) {
+        other.0.iter().for_each(|(segment, more)| self.at(segment).merge(more));
+    }
+    fn is_empty(&self) -> bool {
+        self.0.values().all(Additive::is_empty)
+    }
+}
+
+/// What is known of the units of one segment as soon as they are answered, by one arm.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct SegmentUnits {
+    pub(crate) requests: Events,
+    pub(crate) keys: Events,
+}
+
+/// What is known of the units of one segment once their truth is: wrong ones.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub(crate) struct SegmentLabels {
+    pub(crate) requests: Events,
+    pub(crate) keys: Events,
+    pub(crate) pairs: PairedEvents,
+}
+
+impl SegmentLabels {
+    /// Counts whether a unit was wrong, or takes it back.
+    pub(crate) fn count(&mut self, keyed: bool, wrong: bool, sign: Sign) {
+        let events = if keyed { &mut self.keys } else { &mut self.requests };
+        events.units = events.units.saturating_add_signed(sign.unit());
+        if wrong {
+            events.events = events.events.saturating_add_signed(sign.unit());
+        }
+    }
+}
+
+impl Additive for SegmentLabels {
+    fn merge(&mut self, other: &Self) {
+        self.requests.merge(&other.requests);
+        self.keys.merge(&other.keys);
+        self.pairs.merge(&other.pairs);
+    }
+    fn is_empty(&self) -> bool {
+        self.requests.is_empty() && self.keys.is_empty() && self.pairs.is_empty()
+    }
+}
+
+/// Who failed, or who was wrong, in one segment.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub(crate) struct SegmentEvents {
+    pub(crate) pairs: PairedEvents,
+    pub(crate) alone: Events,
+    pub(crate) requests: ByOdds<Events>,
+    pub(crate) keys: ByOdds<Events>,
+}
+
+impl Additive for SegmentEvents {
+    fn merge(&mut self, other: &Self) {
+        self.pairs.merge(&other.pairs);
+        self.alone.merge(&other.alone);
+        self.requests.merge(&other.requests);
+        self.keys.merge(&other.keys);
+    }
+    fn is_empty(&self) -> bool {
+        self.pairs.is_empty() && self.alone.is_empty() && self.requests.is_empty() && self.keys.is_empty()
+    }
+}
+
+/// The evidence of one segment.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub(crate) struct SegmentCounts {
+    pub(crate) failed: SegmentEvents,
+    pub(crate) wrong: SegmentEvents,
+}
+
+impl Additive for SegmentCounts {
+    fn merge(&mut self, other: &Self) {
+        self.failed.merge(&other.failed);
+        self.wrong.merge(&other.wrong);
+    }
+    fn is_empty(&self) -> bool {
+        self.failed.is_empty() && self.wrong.is_empty()
+    }
+}
+
+/// Whether an answer was wrong, of a task that has right and wrong ones.
+pub(crate) fn is_wrong(kind: TaskKind, kept: &Kept, actual: &Actual) -> Option<bool> {
+    match (kind, actual) {
+        (TaskKind::Binary { .. }, Actual::Class(class @ (0 | 1))) => {
+            Decision::of(kind, kept).map(|decision| !decision.is_right(*class == 1))
+        }
+        (TaskKind::Classes { .. }, _) => wrong_class(kept, actual),
+        _ => None,
+    }
+}
+
+/// What became of the predictions of one segment in a rollout, as evidence counts them.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct SegmentFigures {
+    /// The label that the host gave them; `other` beyond those that are told apart.
+    pub segment: String,
+    /// The candidate's, as a shadow and on a canary.
+    pub candidate: SegmentArm,
+    /// Live's: beside a canary or, as long as there is none, on the inputs that were copied to a shadow.
+    pub live: SegmentArm,
+}
+
+/// What became of the predictions of one version in one segment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct SegmentArm {
+    /// Units that were asked.
+    pub units: u64,
+    /// Units on which it failed.
+    pub failed: u64,
+    /// Units whose truth is known.
+    pub labelled: u64,
+    /// Units among them on which it was wrong.
+    pub wrong: u64,
+}
+
+impl SegmentArm {
+    fn of(failed: Events, wrong: Events) -> Self {
+        Self { units: failed.units, failed: failed.events, labelled: wrong.units, wrong: wrong.events }
+    }
+
+    /// The share of units on which it failed; nothing where it was asked nothing.
+    pub fn error_rate(&self) -> Option<f64> {
+        Events { events: self.failed, units: self.units }.rate()
+    }
+
+    /// The share of right answers; nothing without a truth.
+    pub fn accuracy(&self) -> Option<f64> {
+        Events { events: self.wrong, units: self.labelled }.rate().map(|wrong| 1.0 - wrong)
+    }
+}
+
+impl SegmentEvents {
+    fn candidate(&self) -> Events {
+        let mut all = self.alone;
+        all.merge(&self.requests.pooled().candidate);
+        all.merge(&self.keys.pooled().candidate);
+        all
+    }
+
+    fn live(&self) -> Events {
+        let mut all = self.requests.pooled().live;
+        all.merge(&self.keys.pooled().live);
+        if all.units == 0 { self.pairs.of_live() } else { all }
+    }
+}
+
+impl BySegment<SegmentCounts> {
+    /// For people, by label.
+    pub(crate) fn figures(&self) -> Vec<SegmentFigures> {
+        let of = |(segment, SegmentCounts { failed, wrong }): (&Arc<str>, &SegmentCounts)| SegmentFigures {
+            segment: segment.to_string(),
+            candidate: SegmentArm::of(failed.candidate(), wrong.candidate()),
+            live: SegmentArm::of(failed.live(), wrong.live()),
+        };
+        self.iter().map(of).collect()
+    }
+}
