@@ -290,10 +290,7 @@ fn check(year: &Year, summary: &Summary) -> Result<(), Box<dyn Error>> {
     let found = days().filter(|day| day.alarm);
     let steps = [
         ("every flight was answered".to_owned(), year.answered == year.flights),
-        (
-            "the temperature has drifted in every week from May to September".into(),
-            temperature,
-        ),
+        ("the temperature has drifted in every week from May to September".into(), temperature),
         ("distances, times, airlines and airports of departure have not drifted in any".into(), timetable),
         ("weeks in which stations were silent are those that a count finds".into(), told.eq(counted)),
         (

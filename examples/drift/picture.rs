@@ -38,7 +38,7 @@ pub(crate) fn draw(year: &Year, path: &Path) -> Outcome {
     let area = SVGBackend::new(path, size).into_drawing_area();
     area.fill(&WHITE)?;
     let title = "A year of flights from New York, week by week, against its January and February";
-    write(&area, title, (24, 26), 19, INK, HPos::Left)?;
+    write(&area, title, (24, 26), 23, INK, HPos::Left)?;
     months(&area, year, storms + BARS)?;
     heat_map(&area, year)?;
     accuracies(&area, year, accuracy)?;
@@ -62,7 +62,7 @@ fn months(area: &Area<'_>, year: &Year, bottom: i32) -> Outcome {
         if month(week) != before {
             before = month(week);
             let name = before.and_then(|month| NAMES.get(month - 1)).copied().unwrap_or_default();
-            write(area, name, (x(place) + 2, TOP - 12), 12, FAINT, HPos::Left)?;
+            write(area, name, (x(place) + 2, TOP - 12), 14, FAINT, HPos::Left)?;
             line(area, (x(place), TOP - 20), (x(place), bottom), GRID)?;
         }
     }
@@ -83,7 +83,7 @@ fn heat_map(area: &Area<'_>, year: &Year) -> Outcome {
             What::Unseen => format!("{}, unseen", thing.feature),
             _ => thing.feature.clone(),
         };
-        write(area, &label, (LEFT - 10, y + LINE / 2), 12, INK, HPos::Right)?;
+        write(area, &label, (LEFT - 10, y + LINE / 2), 14, INK, HPos::Right)?;
         for (place, week) in year.weeks.iter().enumerate() {
             cell(area, thing, week, (x(place), y))?;
         }
@@ -113,20 +113,20 @@ fn shade(effect: f64) -> RGBColor {
 
 fn legend(area: &Area<'_>, right: i32) -> Outcome {
     let y = 62;
-    write(area, "What drifts", (24, y), 15, INK, HPos::Left)?;
-    write(area, "effect: Jensen-Shannon distance, or change of share", (LEFT, y), 12, FAINT, HPos::Left)?;
+    write(area, "What drifts", (24, y), 17, INK, HPos::Left)?;
+    write(area, "effect: Jensen-Shannon distance, or change of share", (LEFT, y), 14, FAINT, HPos::Left)?;
     for (place, effect) in [0.05, 0.1, 0.2, 0.3, 0.5, 0.7].into_iter().enumerate() {
-        let x = LEFT + 310 + 50 * place as i32;
+        let x = LEFT + 350 + 56 * place as i32;
         rectangle(area, (x, y - 8), (x + 16, y + 8), shade(effect))?;
-        write(area, &format!("{effect}"), (x + 21, y), 12, FAINT, HPos::Left)?;
+        write(area, &format!("{effect}"), (x + 21, y), 14, FAINT, HPos::Left)?;
     }
-    area.draw(&Circle::new((LEFT + 628, y), 2, INK.filled()))?;
-    let dot = "drifted, and more than any week of the winter itself";
-    write(area, dot, (LEFT + 638, y), 12, FAINT, HPos::Left)?;
+    area.draw(&Circle::new((LEFT + 706, y), 2, INK.filled()))?;
+    let dot = "drifted, beyond the winter's own weeks";
+    write(area, dot, (LEFT + 716, y), 14, FAINT, HPos::Left)?;
     // The reference.
     let winter = x(9).min(right);
     line(area, (LEFT, TOP - 24), (winter, TOP - 24), OURS)?;
-    write(area, "the reference", (LEFT + 2, TOP - 32), 11, OURS, HPos::Left)
+    write(area, "the reference", (LEFT + 2, TOP - 32), 13, OURS, HPos::Left)
 }
 
 fn accuracies(area: &Area<'_>, year: &Year, top: i32) -> Outcome {
@@ -136,17 +136,17 @@ fn accuracies(area: &Area<'_>, year: &Year, top: i32) -> Outcome {
         |value: f64| top + (f64::from(CHART) * (HIGH - value.clamp(LOW, HIGH)) / (HIGH - LOW)).round() as i32;
     let middle = |place: usize| x(place) + CELL / 2;
     let right = x(year.weeks.len());
-    write(area, "Accuracy", (24, top - 22), 15, INK, HPos::Left)?;
+    write(area, "Accuracy", (24, top - 22), 17, INK, HPos::Left)?;
     for (at, color, label) in [
         (LEFT, OURS, "estimated without labels (CBPE, 95 %), from what scores meant in January and February"),
-        (LEFT + 560, TRUTH, "realised"),
+        (LEFT + 640, TRUTH, "realised"),
     ] {
         area.draw(&Circle::new((at + 5, top - 22), 4, color.filled()))?;
-        write(area, label, (at + 15, top - 22), 12, INK, HPos::Left)?;
+        write(area, label, (at + 15, top - 22), 14, INK, HPos::Left)?;
     }
     for value in [0.80, 0.85, 0.90, 0.95] {
         line(area, (LEFT, y(value)), (right, y(value)), GRID)?;
-        write(area, &format!("{value:.2}"), (LEFT - 10, y(value)), 12, FAINT, HPos::Right)?;
+        write(area, &format!("{value:.2}"), (LEFT - 10, y(value)), 14, FAINT, HPos::Right)?;
     }
     let weeks = || year.weeks.iter().enumerate().filter(|(_, week)| week.is_whole());
     let low = weeks().map(|(place, week)| (middle(place), y(week.accuracy.estimated.low)));
@@ -168,14 +168,14 @@ fn breakdowns(area: &Area<'_>, year: &Year, top: i32) -> Outcome {
     let bottom = top + BARS;
     let y = |late: usize| bottom - BARS * late.min(50) as i32 / 50;
     let right = x(year.weeks.len());
-    write(area, "Storms", (24, top - 22), 15, INK, HPos::Left)?;
+    write(area, "Storms", (24, top - 22), 17, INK, HPos::Left)?;
     rectangle(area, (LEFT, top - 27), (LEFT + 10, top - 17), TRUTH)?;
     let label = "a detector of departures that break down alarmed in this week (height: of 50 departures in a row, \
                  those more than an hour late, counted apart)";
-    write(area, label, (LEFT + 15, top - 22), 12, INK, HPos::Left)?;
+    write(area, label, (LEFT + 15, top - 22), 14, INK, HPos::Left)?;
     for late in [0, 25, STORM, 50] {
         line(area, (LEFT, y(late)), (right, y(late)), GRID)?;
-        write(area, &late.to_string(), (LEFT - 10, y(late)), 12, FAINT, HPos::Right)?;
+        write(area, &late.to_string(), (LEFT - 10, y(late)), 14, FAINT, HPos::Right)?;
     }
     for (place, week) in year.weeks.iter().enumerate() {
         let worst = week.days.iter().map(|day| day.worst_of_fifty).max().unwrap_or_default();

@@ -166,7 +166,7 @@ pub(crate) fn look(data: &Path, models: &Path) -> Result<Year, Box<dyn Error>> {
     let weeks: Vec<Week> =
         days.chunk_by(|a, b| of(a) == of(b)).map(|days| reference.week(days)).collect::<Result<_, _>>()?;
     Ok(Year {
-        things: things(&weeks),
+        things: things(&weeks, &reference.profile),
         weeks,
         flights: flights.len(),
         answered: answered.len(),
@@ -240,10 +240,11 @@ fn calibrated(rows: &[Answered<'_>]) -> Result<Arc<Calibration>, Box<dyn Error>>
     Ok(Arc::new(Calibration::fit(rows.iter().filter_map(|row| Some((row.score, row.late?))))?))
 }
 
-/// All that can drift, distributions first.
-fn things(weeks: &[Week]) -> Vec<Thing> {
+/// All that can drift, distributions first, in the order of the profile; shares that never move by a hundredth aside.
+fn things(weeks: &[Week], reference: &ReferenceProfile) -> Vec<Thing> {
     let mut things: Vec<Thing> = Vec::new();
-    for row in weeks.iter().flat_map(|week| week.drift.rows()) {
+    let moved = |row: &&DriftRow| row.what == What::Distribution || row.effect >= 0.01;
+    for row in weeks.iter().flat_map(|week| week.drift.rows()).filter(moved) {
         if !things.iter().any(|thing| thing.feature == row.feature && thing.what == row.what) {
             let winter = weeks.iter().filter(|week| week.is_winter());
             let effects = winter.filter_map(|week| Some(week.row(&row.feature, row.what)?.effect));
@@ -251,7 +252,8 @@ fn things(weeks: &[Week]) -> Vec<Thing> {
             things.push(Thing { feature: row.feature.clone(), what: row.what, in_winter });
         }
     }
-    things.sort_by(|a, b| (a.what, &a.feature).cmp(&(b.what, &b.feature)));
+    let place = |thing: &Thing| reference.names().position(|name| name == thing.feature);
+    things.sort_by_key(|thing| (thing.what, place(thing)));
     things
 }
 
