@@ -3,7 +3,7 @@
 use switchback::VersionId;
 use switchback::drift::{BuildProfileError, Cell, Profile, ReferenceProfile, WrongCells};
 
-use crate::world::{Book, GENRES, RECENT, genre};
+use crate::world::{Book, GENRES, genre};
 
 /// What one version was asked since the last time.
 pub(crate) struct Arm {
@@ -27,20 +27,20 @@ impl Arm {
 
 /// By version.
 pub(crate) struct Counts {
-    /// The readers as they were when the shop opened: the bins of everything.
+    /// The readers as they were when the shop opened, and what they had read last: the bins of everything.
     reference: ReferenceProfile,
     arms: Vec<Arm>,
 }
 
 impl Counts {
     pub(crate) fn new(histories: &[Vec<Book>]) -> Result<Self, BuildProfileError> {
-        let rows = histories.iter().map(|recent| cells(recent));
+        let rows = histories.iter().map(|recent| cells(recent, recent.last().copied()));
         let builder = ReferenceProfile::builder();
         let reference = builder
             .categorical("genre read last")
             .categorical("genre read most")
             .numeric("genres read")
-            .numeric("of the first half read again")
+            .categorical("genre opened")
             .build_from(rows)?;
         Ok(Self { reference, arms: Vec::new() })
     }
@@ -49,7 +49,7 @@ impl Counts {
         &mut self,
         version: VersionId,
         recent: &[Book],
-        clicked: bool,
+        opened: Option<Book>,
     ) -> Result<(), WrongCells> {
         let place = self.arms.iter().position(|arm| arm.version == version).unwrap_or_else(|| {
             self.arms.push(Arm { version, visits: 0, clicked: 0, seen: self.reference.profile() });
@@ -57,8 +57,8 @@ impl Counts {
         });
         let Some(arm) = self.arms.get_mut(place) else { return Ok(()) };
         arm.visits += 1;
-        arm.clicked += u64::from(clicked);
-        arm.seen.record(&cells(recent))
+        arm.clicked += u64::from(opened.is_some());
+        arm.seen.record(&cells(recent, opened))
     }
 
     /// What was counted; counts from 0 again.
@@ -67,12 +67,9 @@ impl Counts {
     }
 }
 
-/// What a visit is like, for the profile.
-fn cells(recent: &[Book]) -> [Cell<'static>; 4] {
+/// What a visit is like, and what came of it, for the profile.
+fn cells(recent: &[Book], opened: Option<Book>) -> [Cell<'static>; 4] {
     let name = |genre: usize| GENRES.get(genre).map_or(Cell::Missing, |name| Cell::Text(name));
-    let (earlier, later) = recent.split_at(recent.len().min(RECENT / 2));
-    let again =
-        later.iter().filter(|book| earlier.iter().any(|other| genre(*other) == genre(**book))).count();
     let mut often = [0_usize; GENRES.len()];
     for book in recent {
         often.get_mut(genre(*book)).into_iter().for_each(|count| *count += 1);
@@ -82,6 +79,6 @@ fn cells(recent: &[Book]) -> [Cell<'static>; 4] {
         recent.last().map_or(Cell::Missing, |book| name(genre(*book))),
         most.map_or(Cell::Missing, |(genre, _)| name(genre)),
         Cell::Number(often.iter().filter(|count| **count > 0).count() as f64),
-        Cell::Number(again as f64),
+        opened.map_or(Cell::Missing, |book| name(genre(book))),
     ]
 }

@@ -3,7 +3,7 @@
 //! The seed of this library. Two ways to rank share nothing but their question and their answer: one counts the genres
 //! that somebody reads, the other has learnt which books go together. What is right is known by clicks, and a click
 //! exists only for what was shown: so a shadow has no truth, and versions are compared on the readers of a canary, each
-//! of whom stays with the ranking they got. Who does not click says nothing; after half an hour that means no.
+//! of whom stays with the ranking they got. Who does not click says nothing; after two hours that means no.
 //!
 //! v2 is better and is promoted by its plan. v3 has learnt more and is fed by a pipeline that counts the catalogue from
 //! another book on: nothing fails, nothing is slower, and its guard takes it back. While v4, which is v3 mended, is on
@@ -48,9 +48,9 @@ Options:
 ";
 
 /// By how much the share of visits with a click may lie below live's.
-const MARGIN: f64 = 0.02;
+const MARGIN: f64 = 0.05;
 /// So many books came to the front of the catalogue, unknown to the pipeline of v3.
-const NEW_BOOKS: usize = 6;
+const NEW_BOOKS: usize = 2;
 
 /// What the command line says.
 struct Options {
@@ -91,7 +91,7 @@ struct Story {
 
 fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     println!(
-        "The readers and the books are simulated: {} of the ones, from seed {}. What is decided about them is real.\n",
+        "The readers and their books are simulated ({} readers, seed {}); what is decided about them is not.\n",
         options.readers, options.seed
     );
     let mut shop = Shop::open(options.readers, options.seed)?;
@@ -101,7 +101,7 @@ fn run(options: &Options) -> Result<(), Box<dyn Error>> {
         &shop,
         "v2 has learnt which books go together. A plan that begins with a shadow, as for a classifier:",
     );
-    let v2 = Factors::learn(shop.world.histories());
+    let v2 = Factors::learn(shop.histories());
     let rollout = shop.stage("v2", "factors@1.0", move |visit| v2.rank(visit))?.guard(clicks());
     let refused = match rollout.run(Plan::ramp([0.1, 0.5])?) {
         Ok(()) => return Err("a shadow was taken for evidence of clicks".into()),
@@ -116,16 +116,16 @@ fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     shop.days(3)?;
     tell(
         &shop,
-        "v3 has learnt from what was read since; its pipeline counts from where the catalogue used to begin.",
+        "v3 has learnt from what was read since, too; its pipeline counts from where the catalogue used to begin.",
     );
-    let v3 = Factors::learn(shop.world.histories()).off_by(NEW_BOOKS);
+    let v3 = Factors::learn(shop.histories()).off_by(NEW_BOOKS);
     let rollout = shop.stage("v3", "factors@1.1", move |visit| v3.rank(visit))?.guard(clicks());
     rollout.run(plan()?)?;
     shop.until_over(&rollout)?;
 
     shop.days(2)?;
     tell(&shop, "v4 is v3 with its pipeline mended.");
-    let v4 = Factors::learn(shop.world.histories());
+    let v4 = Factors::learn(shop.histories());
     let rollout = shop.stage("v4", "factors@1.2", move |visit| v4.rank(visit))?.guard(clicks());
     rollout.run(plan()?)?;
     shop.counts.take();
@@ -141,14 +141,14 @@ fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     check(&shop, &story)
 }
 
-/// One more reader in fifty without a click, at most.
+/// One more reader in twenty without a click, at most.
 fn clicks() -> guard::Rule {
     guard::kpi("click").at_most_below_live(MARGIN)
 }
 
-/// A tenth of the readers, then half of them, each for two days at least.
+/// A tenth of the readers, then half of them, each for three days at least.
 fn plan() -> Result<Plan, InvalidPlan> {
-    let days = |step: Step| step.min_duration(DAY * 2).max_duration(DAY * 15);
+    let days = |step: Step| step.min_duration(DAY * 3).max_duration(DAY * 15);
     Plan::new([days(Step::canary(0.1)?), days(Step::canary(0.5)?)])
 }
 
@@ -157,7 +157,7 @@ fn spring(shop: &mut Shop, rollout: &Rollout<Visit, Shown>) -> Result<Story, Box
     let before = shop.counts.take();
     tell(shop, "Spring comes: everybody wants to travel and to dig, and nobody wants to be frightened.");
     shop.world.spring_comes();
-    shop.days(2)?;
+    shop.days(3)?;
     let after = shop.counts.take();
     let (live, candidate) = (shop.handle.live(), rollout.version());
     let missing = "a version that answered nobody";
@@ -185,7 +185,7 @@ fn spring(shop: &mut Shop, rollout: &Rollout<Visit, Shown>) -> Result<Story, Box
         "one against the other",
     ]) {
         let found: Vec<String> =
-            table.drifted().map(|row| format!("{} ({:.2})", row.feature, row.effect)).collect();
+            table.drifted().map(|row| format!("{}, {} ({:.2})", row.feature, row.what, row.effect)).collect();
         let found = if found.is_empty() { "nothing has drifted".to_owned() } else { found.join(", ") };
         println!("            {what}: {found}");
     }
@@ -199,7 +199,9 @@ fn print_figures(shop: &Shop) {
         "\n{:7} {:>9} {:>12} {:>22} {:>10}",
         "", "visits", "with a click", "NDCG where there is one", "errors"
     );
-    for version in &shop.handle.status().versions {
+    let mut versions = shop.handle.status().versions;
+    versions.sort_by(|a, b| a.version.as_str().cmp(b.version.as_str()));
+    for version in &versions {
         let ArmFigures { requests, error_rate, .. } = version.total;
         println!(
             "{:7} {requests:>9} {:>11.1}% {:>23.3} {:>9.1}%",
@@ -235,7 +237,7 @@ fn write_pages(shop: &Shop, story: &Story, file: &Path) -> Result<(), Box<dyn Er
     let simulated = "The readers are simulated.";
     let v3 = shop.handle.report("v3").ok_or("the rollout is forgotten")?.note(simulated);
     let [_, candidate, _] = &story.drift;
-    let about = "the candidate's readers in the two days after spring came, against live's before";
+    let about = "the candidate's readers in the three days after spring came, against live's before";
     let table = candidate.rows().iter().fold(report::DriftTable::new(about), |table, row| {
         let shown = report::DriftRow::new(row.feature.clone(), row.what.to_string(), row.effect);
         let shown = row.p.map_or(shown.clone(), |p| shown.p(p));
@@ -310,7 +312,7 @@ fn check(shop: &Shop, story: &Story) -> Result<(), Box<dyn Error>> {
         ),
         (
             "what came in had drifted for both alike, and between them not",
-            !live.is_empty() && live == candidate && between.is_empty(),
+            !candidate.is_empty() && candidate.iter().all(|row| live.contains(row)) && between.is_empty(),
         ),
         ("v4 was not taken back for it", promoted("v4") && !aborted("v4")),
         ("v4 is live at the end", shop.handle.live() == "v4"),

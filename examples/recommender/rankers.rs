@@ -1,8 +1,6 @@
 //! Two ways to rank books. They have nothing in common but what they are asked and what they answer: one counts genres,
 //! the other has learnt which books go together.
 
-use std::collections::VecDeque;
-
 use switchback::ModelError;
 
 use crate::world::{BOOKS, Book, Chance, GENRES, SHOWN, genre};
@@ -23,7 +21,7 @@ pub(crate) struct PopularByGenre {
 }
 
 impl PopularByGenre {
-    pub(crate) fn learn<'a>(histories: impl Iterator<Item = &'a VecDeque<Book>>) -> Self {
+    pub(crate) fn learn<'a>(histories: impl Iterator<Item = &'a [Book]>) -> Self {
         let (mut books, mut genres) = (vec![0.0; BOOKS], [1.0; GENRES.len()]);
         for book in histories.flatten() {
             books.get_mut(*book).into_iter().for_each(|count| *count += 1.0);
@@ -57,7 +55,7 @@ pub(crate) struct Factors {
 }
 
 impl Factors {
-    pub(crate) fn learn<'a>(histories: impl Iterator<Item = &'a VecDeque<Book>>) -> Self {
+    pub(crate) fn learn<'a>(histories: impl Iterator<Item = &'a [Book]>) -> Self {
         let mut together = vec![vec![0.0_f64; BOOKS]; BOOKS];
         for history in histories {
             for (a, b) in history.iter().flat_map(|a| history.iter().map(move |b| (*a, *b))) {

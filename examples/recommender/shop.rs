@@ -19,8 +19,8 @@ const HOUR: Duration = Duration::from_secs(3_600);
 pub(crate) const DAY: Duration = Duration::from_secs(86_400);
 /// The 12th of February 2024, at midnight.
 const OPENED: Timestamp = Timestamp::from_unix_seconds(1_707_696_000);
-/// Who has not clicked for so long does not.
-const SILENCE: Duration = Duration::from_secs(1_800);
+/// Who has not clicked for so long does not. Longer than from tick to tick, so that silence is known in time.
+const SILENCE: Duration = Duration::from_secs(7_200);
 const VISITS_AN_HOUR: u32 = 400;
 
 /// The shop.
@@ -38,12 +38,15 @@ pub(crate) struct Shop {
     pub(crate) on_canary: u64,
     pub(crate) moved: u64,
     clock: Clock,
+    /// What everybody had read when the shop opened.
+    before: Vec<Vec<Book>>,
     events: Subscription,
     /// Clicks on their way: when they are known, of which visit, and on what.
     clicks: VecDeque<(Timestamp, PredictionId, Vec<Book>)>,
-    /// By reader: whether they have come, and the number of the last rollout whose candidate answered them.
+    /// By reader: whether they have come, and the number of the last candidate that answered them.
     readers: Vec<(bool, Option<u32>)>,
-    /// The rollout that is on trial, while it is.
+    /// The number of the last candidate; that of the one that is on trial, while it is.
+    trials: u32,
     trial: Option<u32>,
 }
 
@@ -68,12 +71,12 @@ impl Shop {
             .tick_interval(HOUR)
             .retain(3)
             .build()?;
-        let histories: Vec<Vec<Book>> =
-            world.histories().map(|recent| recent.iter().copied().collect()).collect();
+        let histories: Vec<Vec<Book>> = world.histories().map(<[Book]>::to_vec).collect();
         Ok(Self {
             events: handle.subscribe(1_024),
             readers: vec![(false, None); histories.len()],
             counts: Counts::new(&histories)?,
+            before: histories,
             handle,
             world,
             now: OPENED,
@@ -85,8 +88,15 @@ impl Shop {
             moved: 0,
             clock,
             clicks: VecDeque::new(),
+            trials: 0,
             trial: None,
         })
+    }
+
+    /// What everybody has read, before the shop opened and since: what there is to learn from. Of the latter alone a
+    /// version would learn what the one before has shown.
+    pub(crate) fn histories(&self) -> impl Iterator<Item = &[Book]> {
+        self.before.iter().map(Vec::as_slice).chain(self.world.histories())
     }
 
     /// Stages a version, which is a name and a function.
@@ -97,7 +107,8 @@ impl Shop {
         rank: impl Fn(&Visit) -> Result<Shown, ModelError> + Send + Sync + 'static,
     ) -> Result<Rollout<Visit, Shown>, Box<dyn Error>> {
         let rollout = self.handle.stage(version, closure(pipeline, rank))?;
-        self.trial = self.handle.status().rollouts.last().map(|rollout| rollout.number);
+        self.trials += 1;
+        self.trial = Some(self.trials);
         Ok(rollout)
     }
 
@@ -109,7 +120,9 @@ impl Shop {
             }
             self.days(1)?;
         }
-        Err(format!("{} comes to no end", rollout.version()).into())
+        let evidence = rollout.status().map(|status| status.evidence).unwrap_or_default();
+        let evidence: Vec<String> = evidence.iter().map(ToString::to_string).collect();
+        Err(format!("{} comes to no end: {}", rollout.version(), evidence.join("; ")).into())
     }
 
     pub(crate) fn days(&mut self, days: u32) -> Result<(), Box<dyn Error>> {
@@ -118,7 +131,7 @@ impl Shop {
 
     /// Nobody comes any more; what is on its way arrives, and silence is settled.
     pub(crate) fn close_time(&mut self) -> Result<(), Box<dyn Error>> {
-        for _ in 0..3 {
+        for _ in 0..4 {
             self.now = self.now.plus(HOUR);
             self.clock.set(self.now);
             self.deliver();
@@ -143,7 +156,10 @@ impl Shop {
         while let Some(event) = self.events.try_next() {
             if !matches!(
                 event.kind,
-                EventKind::Staged { .. } | EventKind::Dropped { .. } | EventKind::Retired { .. }
+                EventKind::Staged { .. }
+                    | EventKind::Loaded { .. }
+                    | EventKind::Dropped { .. }
+                    | EventKind::Retired { .. }
             ) {
                 crate::print(&event);
             }
@@ -167,7 +183,7 @@ impl Shop {
         self.failed += u64::from(answer.route() == Route::Fallback);
         self.stays(reader, answer.route());
         let opened = self.world.opens(reader, answer.output());
-        self.counts.count(answer.version(), &visit.recent, !opened.is_empty())?;
+        self.counts.count(answer.version(), &visit.recent, opened.first().copied())?;
         if !opened.is_empty() {
             self.clicked += 1;
             self.clicks.push_back((self.now.plus(2 * MINUTE), answer.id(), opened));

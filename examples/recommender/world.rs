@@ -1,7 +1,5 @@
 //! Readers and books, all of them made up: who likes what, and who opens what was shown.
 
-use std::collections::VecDeque;
-
 /// A book, by its place in the catalogue.
 pub(crate) type Book = usize;
 
@@ -74,7 +72,7 @@ struct Reader {
     taste: [f64; GENRES.len()],
     style: [f64; STYLES],
     /// What they have read, the last one last.
-    recent: VecDeque<Book>,
+    recent: Vec<Book>,
 }
 
 impl World {
@@ -88,7 +86,7 @@ impl World {
             .map(|_| Reader {
                 taste: std::array::from_fn(|_| chance.normal()),
                 style: style(&mut chance),
-                recent: VecDeque::new(),
+                recent: Vec::new(),
             })
             .collect();
         let mut world = Self { chance, books, readers, fashion: [0.0; GENRES.len()] };
@@ -106,12 +104,12 @@ impl World {
 
     /// What a reader has read last, the last one last.
     pub(crate) fn recent(&self, reader: usize) -> Vec<Book> {
-        self.readers.get(reader).map(|reader| reader.recent.iter().copied().collect()).unwrap_or_default()
+        self.readers.get(reader).map(|reader| reader.recent.clone()).unwrap_or_default()
     }
 
-    /// What everybody has read: what there is to learn from.
-    pub(crate) fn histories(&self) -> impl Iterator<Item = &VecDeque<Book>> {
-        self.readers.iter().map(|reader| &reader.recent)
+    /// What everybody has read last.
+    pub(crate) fn histories(&self) -> impl Iterator<Item = &[Book]> {
+        self.readers.iter().map(|reader| reader.recent.as_slice())
     }
 
     /// From now on everybody wants to go out, and nobody wants to be frightened.
@@ -140,7 +138,7 @@ impl World {
             self.has_read(reader, *book);
         }
         // And now and then they read what somebody else has told them of.
-        if self.chance.uniform() < 0.3 {
+        if self.chance.uniform() < 0.5 {
             self.reads_something(reader);
         }
         opened
@@ -165,10 +163,10 @@ impl World {
 
     fn has_read(&mut self, reader: usize, book: Book) {
         if let Some(reader) = self.readers.get_mut(reader) {
-            reader.recent.push_back(book);
-            if reader.recent.len() > RECENT {
-                reader.recent.pop_front();
+            if reader.recent.len() == RECENT {
+                reader.recent.remove(0);
             }
+            reader.recent.push(book);
         }
     }
 }
