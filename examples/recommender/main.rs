@@ -3,7 +3,8 @@
 //! The seed of this library. Two ways to rank share nothing but their question and their answer: one counts the genres
 //! that somebody reads, the other has learnt which books go together. What is right is known by clicks, and a click
 //! exists only for what was shown: so a shadow has no truth, and versions are compared on the readers of a canary, each
-//! of whom stays with the ranking they got. Who does not click says nothing; after two hours that means no.
+//! of whom stays with the ranking they got and counts once, by their first visit since. Who does not click says nothing;
+//! after two hours that means no.
 //!
 //! v2 is better and is promoted by its plan. v3 has learnt more and is fed by a pipeline that counts the catalogue from
 //! another book on: nothing fails, nothing is slower, and its guard takes it back. While v4, which is v3 mended, is on
