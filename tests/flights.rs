@@ -154,3 +154,52 @@ fn flights_that_are_known_to_be_late_first_do_not_move_a_verdict() {
     assert_eq!((patient.phase, evidence.verdict), (Phase::Shadow, Verdict::Pass), "{evidence}");
     assert!(evidence.samples > 20_000, "{evidence}");
 }
+
+/// What scores meant in January and February tells how right version 2 is in weeks of that time to half a point, and
+/// later better than whoever says that nothing changes; not much better, since flights that look the same end otherwise
+/// in other months (`examples/drift`).
+#[test]
+fn accuracy_estimated_without_labels_is_near_the_realised_one_while_scores_mean_the_same() {
+    use std::sync::Arc;
+
+    use switchback::drift::estimate::{Calibration, QualityEstimator};
+
+    const WEEK: u64 = 7 * 86_400;
+    const WINTER: usize = 8;
+    let models = folder().join("models");
+    let handle =
+        ModelHandle::builder("late").live("v2", flights::version("v2", &models).unwrap()).build().unwrap();
+    let answered: Vec<(u64, f64, Option<bool>)> = flights::load(&folder().join("flights.csv.gz"))
+        .unwrap()
+        .iter()
+        .map(|flight| {
+            let late = flight.truth().map(|(_, late)| late);
+            (flight.departed().unix_seconds(), handle.predict(flight).unwrap().output().probability, late)
+        })
+        .collect();
+    let began = answered[0].0;
+    let weeks: Vec<_> =
+        answered.chunk_by(|a, b| (a.0 - began) / WEEK == (b.0 - began) / WEEK).take(52).collect();
+    let labelled = |weeks: &[&[(u64, f64, Option<bool>)]]| -> Vec<(f64, bool)> {
+        weeks.iter().copied().flatten().filter_map(|(_, score, late)| Some((*score, (*late)?))).collect()
+    };
+    let accuracy = |rows: &[(f64, bool)]| {
+        rows.iter().filter(|(score, late)| (*score >= 0.5) == *late).count() as f64 / rows.len() as f64
+    };
+    let winter = labelled(&weeks[..WINTER]);
+    let calibration = Arc::new(Calibration::fit(winter.iter().copied()).unwrap());
+    let off = |weeks: &[&[(u64, f64, Option<bool>)]]| {
+        let (mut estimated, mut unchanged) = (0.0, 0.0);
+        for week in weeks {
+            let mut estimator = QualityEstimator::new(Arc::clone(&calibration), 0.5);
+            week.iter().for_each(|(_, score, _)| estimator.record(*score));
+            let realised = accuracy(&labelled(&[*week]));
+            estimated += (estimator.estimate(0.05).accuracy.unwrap().value - realised).abs();
+            unchanged += (accuracy(&winter) - realised).abs();
+        }
+        (estimated / weeks.len() as f64, unchanged / weeks.len() as f64)
+    };
+    let (same, later) = (off(&weeks[..WINTER]), off(&weeks[WINTER..]));
+    assert!(same.0 < 0.006, "{same:?}");
+    assert!(later.0 < 0.025 && later.0 < 0.95 * later.1, "{later:?}");
+}

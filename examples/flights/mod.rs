@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use flate2::read::GzDecoder;
 use serde::Deserialize;
+use switchback::drift::{Cell, ProfileBuilder, ReferenceProfile};
 use switchback::model::onnx::{Feed, OnnxModel, Outputs, Pipeline};
 use switchback::{ModelError, Timestamp};
 
@@ -49,6 +50,48 @@ impl Flight {
         let arrived = Timestamp::from_unix_seconds(self.arrived? * 60);
         Some((arrived, self.arr_delay? > LATE_MINUTES))
     }
+
+    /// Whether it left the gate more than an hour after its scheduled time.
+    pub(crate) fn left_late(&self) -> bool {
+        self.dep_delay > 60.0
+    }
+
+    /// Whether the station at its airport has told anything.
+    pub(crate) fn has_weather(&self) -> bool {
+        let weather = [self.temp, self.wind_speed, self.visib, self.precip, self.pressure, self.humid];
+        weather.iter().any(Option::is_some)
+    }
+
+    /// What is known of it when it leaves, as a row of [`profile`].
+    pub(crate) fn cells(&self) -> [Cell<'_>; 14] {
+        [
+            self.dep_delay.into(),
+            self.distance.into(),
+            self.block.into(),
+            Cell::Number(self.hour as f64),
+            Cell::Number(self.weekday as f64),
+            Cell::Text(&self.carrier),
+            Cell::Text(&self.origin),
+            Cell::Text(&self.dest),
+            self.temp.into(),
+            self.wind_speed.into(),
+            self.visib.into(),
+            self.precip.into(),
+            self.pressure.into(),
+            self.humid.into(),
+        ]
+    }
+}
+
+/// How what is known of flights is distributed, in bins; hour and weekday are categories, as they go round.
+pub(crate) fn profile() -> ProfileBuilder {
+    let planned = ReferenceProfile::builder().numeric("dep_delay").numeric("distance").numeric("block");
+    let planned = ["hour", "weekday", "carrier", "origin", "dest"]
+        .into_iter()
+        .fold(planned, ProfileBuilder::categorical);
+    ["temp", "wind_speed", "visib", "precip", "pressure", "humid"]
+        .into_iter()
+        .fold(planned, ProfileBuilder::numeric)
 }
 
 /// The answer of every version.
