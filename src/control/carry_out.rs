@@ -162,6 +162,10 @@ impl<I: ?Sized, O> Control<I, O> {
         let mut events = vec![EventKind::Promoted { version: live, previous: before, evidence }];
         events.extend(self.supersede_attempts(Some(number), live, now));
         if bake.duration.is_zero() {
+            if let Some(attempt) = self.attempt_mut(number) {
+                // What it is remembered as having been compared with.
+                attempt.previous = Some(before);
+            }
             self.end(number, Phase::Promoted, None, now);
         } else {
             // The watch begins with fresh figures: what was exposed before is evidence in it no more.

@@ -6,6 +6,7 @@ use arc_swap::ArcSwap;
 
 use super::attempt::{Attempt, GuardTest, Guarded, Judged};
 use super::controller::Control;
+use super::counter::Counter;
 use super::course::Point;
 use super::decision::{Decision, FORMAT};
 use super::event::{Cause, EventKind};
@@ -223,22 +224,7 @@ impl<I: ?Sized, O> Control<I, O> {
                 issued += bits - std::mem::replace(&mut counter.bits_seen, bits);
             }
             self.keyed |= units.keyed > 0;
-            let (delta, _) = &mut self.scratch;
-            let collection = counter.intake.drain(delta, now);
-            if !delta.is_empty() {
-                self.requests += delta.answered_for_callers();
-                for feed in &counter.feeds.arms {
-                    if let Some(arm) = self.arms.get_mut(feed) {
-                        arm.absorb(delta, now);
-                    }
-                }
-                delta.reset();
-            }
-            if let (Some(allotted), Some(allocating)) = (counter.feeds.allotted, &mut self.allocating) {
-                collection.labels.slots.iter().for_each(|(_, labels)| allocating.count(allotted, labels));
-            }
-            self.absorb_divergence(counter.feeds.attempt, &collection.divergence);
-            self.absorb_evidence(&counter.feeds.evidence, &units, &collection, since);
+            self.absorb_intake(counter, &units, since, now);
             if unused {
                 counter.retired = Some(now);
                 if counter.bits_seen == 0 {
@@ -255,9 +241,43 @@ impl<I: ?Sized, O> Control<I, O> {
         self.counters = counters;
         self.scratch_units = units;
         joins.await_outcomes(awaited);
+        // Where ticks are rarer than silence is long, some of these are due already. A tick later their silence would be too
+        // late for evidence, and what was said by then not: rates would seem higher than they are.
+        if joins.settle_silence(now) {
+            self.absorb_intakes(since, now);
+        }
         joins.maintain(issued, now);
         self.restock();
         self.settle(now);
+    }
+
+    /// Takes over what outcomes have become since the counters were drained.
+    fn absorb_intakes(&mut self, since: Timestamp, now: Timestamp) {
+        let mut counters = std::mem::take(&mut self.counters);
+        let none = Units::default();
+        counters.iter_mut().for_each(|counter| self.absorb_intake(counter, &none, since, now));
+        self.counters = counters;
+    }
+
+    /// Takes over what one counter's outcomes have become, with the units that were drained with them, and requests that are
+    /// in the scratch tally.
+    fn absorb_intake(&mut self, counter: &mut Counter, units: &Units, since: Timestamp, now: Timestamp) {
+        let (delta, _) = &mut self.scratch;
+        let collection = counter.intake.drain(delta, now);
+        if !delta.is_empty() {
+            self.requests += delta.answered_for_callers();
+            for feed in &counter.feeds.arms {
+                if let Some(arm) = self.arms.get_mut(feed) {
+                    arm.absorb(delta, now);
+                }
+            }
+            delta.reset();
+        }
+        if let (Some(allotted), Some(allocating)) = (counter.feeds.allotted, &mut self.allocating) {
+            collection.labels.slots.iter().for_each(|(_, labels)| allocating.count(allotted, labels));
+        }
+        self.absorb_divergence(counter.feeds.attempt, &collection.divergence);
+        self.absorb_evidence(&counter.feeds.evidence, units, &collection, since);
     }
 
     fn absorb_divergence(&mut self, attempt: Option<u32>, divergence: &Divergence) {

@@ -726,9 +726,12 @@ impl Joins {
         }
     }
 
-    /// Assumes the outcomes that are due.
-    pub(crate) fn settle_silence(&self, now: Timestamp) {
-        self.assume(&mut self.state.lock(), now);
+    /// Assumes the outcomes that are due. Whether any were.
+    pub(crate) fn settle_silence(&self, now: Timestamp) -> bool {
+        let state = &mut *self.state.lock();
+        let before = state.awaiting.len();
+        self.assume(state, now);
+        state.awaiting.len() < before
     }
 
     /// Forgets what lies beyond the horizon, and sets how strongly what comes is thinned. `issued` is how many bits the outcomes of what came since the last time may take, of each figure.
