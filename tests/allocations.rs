@@ -6,7 +6,8 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::sync::atomic::{AtomicIsize, Ordering};
 
-use switchback::{ModelHandle, Task, closure};
+use switchback::drift::{Cell as Value, ReferenceProfile};
+use switchback::{Drift, ModelHandle, Task, closure};
 
 struct Counting;
 
@@ -66,6 +67,36 @@ fn a_warm_request_allocates_nothing() {
     rollout.canary(0.5).unwrap();
     ask();
     assert_eq!(allocated_by(ask), 0, "nor with a canary");
+}
+
+#[test]
+fn a_warm_request_that_is_counted_for_drift_and_by_segment_allocates_nothing() {
+    let rows = (0..500).map(|n| [Value::from(f64::from(n)), Value::from("even")]);
+    let reference = ReferenceProfile::builder().numeric("x").categorical("kind").build_from(rows).unwrap();
+    let kind = |x: &f64| if *x % 2.0 == 0.0 { "even" } else { "odd" };
+    let drift = Drift::against(reference, move |x: &f64, cells| {
+        cells.push(*x);
+        cells.push(kind(x));
+    });
+    let service = ModelHandle::builder("counted")
+        .live("v1", closure("half@1", |x: &f64| Ok(x / 2.0)))
+        .task(Task::regression(|value: &f64| *value))
+        .watch_drift(drift.sample(1.0))
+        .segment(move |x: &f64| kind(x))
+        .build()
+        .unwrap();
+    let ask = || {
+        for number in 0..1_000_i32 {
+            service.predict(&f64::from(number)).unwrap();
+        }
+    };
+    // What is drained is swapped with what was drained before.
+    for _ in 0..2 {
+        ask();
+        service.tick();
+    }
+    assert_eq!(allocated_by(ask), 0);
+    assert_eq!(service.drift().unwrap().skipped, 0);
 }
 
 /// Invariant 11. Bug: every change of the table left the stripes of the one before to the next tick, 17 KiB each, so a
