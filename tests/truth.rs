@@ -294,3 +294,38 @@ fn silence_is_evidence_with_the_labels_of_its_time() {
             .all(|c| c.candidate.predictions == c.candidate.labelled)
     );
 }
+
+/// Bug: with ticks rarer than silence is long, clicks were evidence and silence came too late to be, so that rates seemed
+/// higher than they were and labels to be missing. Cause: predictions already due when a tick first saw them were settled at
+/// the next one. Fix: they are settled at once.
+#[test]
+fn silence_is_evidence_where_ticks_are_rarer_than_it_is_long() {
+    let clock = clock();
+    let service = builder(&clock)
+        .tick_interval(seconds(3_600))
+        .live("v1", says("one", 0.5))
+        .assume_after(seconds(1_800), Outcome::class(0))
+        .build()
+        .unwrap();
+    let rollout =
+        service.stage("v2", says("two", 0.4)).unwrap().guard(guard::accuracy().at_most_below_live(0.01));
+    rollout.canary(0.5).unwrap();
+    for _ in 0..10 {
+        for (number, answer) in ask(&service, 100).into_iter().enumerate() {
+            clock.advance(seconds(36));
+            if number % 4 == 0 {
+                service.feedback(answer.id(), Outcome::class(1));
+            }
+        }
+        service.tick();
+    }
+    clock.advance(seconds(7_200));
+    service.tick();
+    let status = common::rollout(&service.status(), 1);
+    assert_eq!(status.labels_late, 0);
+    let matured = status.cohorts.iter().filter(|cohort| cohort.matured);
+    let (made, labelled) = matured.fold((0, 0), |(made, labelled), cohort| {
+        (made + cohort.candidate.predictions, labelled + cohort.candidate.labelled)
+    });
+    assert!(made > 300 && labelled == made, "{labelled} of {made}");
+}
