@@ -150,6 +150,7 @@ impl Files {
         Ok(())
     }
 
+    #[cfg(any(feature = "repository", feature = "state"))]
     pub(crate) fn remove_file(&self, path: &Path) -> io::Result<()> {
         self.step()?;
         fs::remove_file(path)

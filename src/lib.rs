@@ -111,7 +111,7 @@ mod follow;
 mod handle;
 mod inner;
 mod judge;
-#[cfg(any(feature = "onnx", feature = "repository"))]
+#[cfg(feature = "onnx")]
 mod memory;
 mod os;
 mod pace;

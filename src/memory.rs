@@ -4,7 +4,6 @@
 
 use std::fs::File;
 use std::io::Read;
-#[cfg(feature = "onnx")]
 use std::path::Path;
 
 /// Bytes of the process that are in memory.
@@ -14,7 +13,6 @@ pub(crate) fn resident() -> Option<u64> {
 }
 
 /// Bytes of the process that are in memory and nowhere else: no file's.
-#[cfg(feature = "onnx")]
 pub(crate) fn private() -> Option<u64> {
     field(&read("/proc/self/status", 1 << 16)?, "RssAnon:")
 }
@@ -22,7 +20,6 @@ pub(crate) fn private() -> Option<u64> {
 /// Bytes that are in memory of the files of a folder that this process has mapped; what is mapped by several, sessions or
 /// processes, is divided among them. The system looks at every page of the
 /// process for it, which takes milliseconds where there are many.
-#[cfg(feature = "onnx")]
 pub(crate) fn mapped_from(folder: &Path) -> Option<u64> {
     mapped_in(&read("/proc/self/smaps", 1 << 24)?, &format!("{}/", folder.display()))
 }
@@ -47,7 +44,6 @@ fn kilobytes(text: &str) -> Option<u64> {
 }
 
 /// A mapping begins with a line that ends with its path; the lines of its figures follow.
-#[cfg(feature = "onnx")]
 fn mapped_in(smaps: &str, under: &str) -> Option<u64> {
     let (mut bytes, mut is_ours) = (0_u64, false);
     for line in smaps.lines() {
@@ -75,14 +71,13 @@ mod tests {
         }
     }
 
-    #[cfg(all(feature = "onnx", target_os = "linux"))]
+    #[cfg(target_os = "linux")]
     #[test]
     fn the_system_tells() {
         assert!(private().is_some_and(|bytes| bytes > 1 << 16));
         assert!(mapped_from(Path::new("/nowhere")).is_some_and(|bytes| bytes == 0));
     }
 
-    #[cfg(feature = "onnx")]
     #[test]
     fn mappings_of_a_folder_are_added_up() {
         let smaps = "7f00-7f10 rw-p 0000 fe:00 1   /a/b/model.data\nSize: 64 kB\nPss:  16 kB\nVmFlags: rd\n\

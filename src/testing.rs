@@ -42,7 +42,7 @@ use crate::clock::Clock;
 use crate::error::{ErrorKind, LoadError, ModelError};
 use crate::model::{Description, Identity, Model, Tier, Wanted};
 
-#[cfg(any(feature = "repository", feature = "state"))]
+#[cfg(any(feature = "onnx", feature = "repository", feature = "state"))]
 /// Steps on files that fail on cue: a disk that is full, a sync that is refused, a process that ends in the middle.
 ///
 /// Given to whatever writes to a disk (a repository, a handle's state), each step there (a write, a sync, a rename, ...)
@@ -58,7 +58,7 @@ use crate::model::{Description, Identity, Model, Tier, Wanted};
 #[derive(Debug, Clone, Default)]
 pub struct Faults(Arc<Mutex<Failing>>);
 
-#[cfg(any(feature = "repository", feature = "state"))]
+#[cfg(any(feature = "onnx", feature = "repository", feature = "state"))]
 #[derive(Debug, Default)]
 struct Failing {
     steps: u64,
@@ -67,7 +67,7 @@ struct Failing {
     once: bool,
 }
 
-#[cfg(any(feature = "repository", feature = "state"))]
+#[cfg(any(feature = "onnx", feature = "repository", feature = "state"))]
 impl Faults {
     /// No faults yet.
     pub fn new() -> Self {

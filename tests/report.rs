@@ -7,7 +7,7 @@ use common::*;
 use switchback::guard::{self, Comparison, Evidence, Guard, Verdict};
 use switchback::report::{DriftRow, DriftTable, Report};
 use switchback::testing::Scripted;
-use switchback::{Bake, Clock, Kpi, OnInconclusive, Outcome, Phase, Plan, Step};
+use switchback::{Bake, Clock, Kpi, OnInconclusive, Outcome, Phase, Step};
 
 /// A model that says yes where its input lies below a limit.
 fn below(name: &str, limit: f64) -> Scripted<f64, f64> {
@@ -442,7 +442,7 @@ fn a_rollout_that_went_on_after_a_start_says_since_when_it_was_seen() {
     let service = start();
     let rollout =
         service.stage("v2", below("two", 0.5)).unwrap().guard(guard::accuracy().at_most_below_live(0.02));
-    rollout.run(Plan::ramp([0.1]).unwrap()).unwrap();
+    rollout.run(switchback::Plan::ramp([0.1]).unwrap()).unwrap();
     traffic(&service, &clock, &mut Chance(6), 5, 10);
     service.close(seconds(1)).unwrap();
     drop((rollout, service));
