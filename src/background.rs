@@ -1,5 +1,6 @@
 //! The threads of a handle, where the host asked for any.
 
+use std::cell::Cell;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,7 +17,8 @@ use crate::os;
 pub enum Background {
     /// Threads of the handle's: one that ticks, one of low priority that keeps versions up (what they lost, how ready they are,
     /// whether they would answer) and, where it shadows, the workers that
-    /// [`shadow_workers`](crate::Builder::shadow_workers) says. They end with the last clone of the handle.
+    /// [`shadow_workers`](crate::Builder::shadow_workers) says. They end with the last clone of the handle,
+    /// and whoever drops that waits for them, up to ten seconds: [`close`](crate::ModelHandle::close) says whether they have.
     Thread,
     /// The host: it calls [`tick`](crate::ModelHandle::tick) at every interval, which also keeps versions up and may then take
     /// as long as loading one, and
@@ -114,6 +116,26 @@ impl Threads {
     }
 }
 
+/// The last clone of the handle is gone: whoever drops it waits until the threads have ended, so that none is inside an engine
+/// when the process ends and the engine's library with it, which it may not survive.
+impl Drop for Threads {
+    fn drop(&mut self) {
+        self.stop.lock().take();
+        // One of them would wait for itself.
+        if !IS_OURS.get() {
+            let _ = self.ended.recv_timeout(DROP_PATIENCE);
+        }
+    }
+}
+
+/// Longer than it takes to load one session of most models.
+const DROP_PATIENCE: Duration = Duration::from_secs(10);
+
+thread_local! {
+    /// The thread is one of a handle's.
+    static IS_OURS: Cell<bool> = const { Cell::new(false) };
+}
+
 fn spawn<I, O>(
     name: &str,
     inner: &Arc<Inner<I, O>>,
@@ -128,6 +150,7 @@ where
 {
     let (inner, ending, stopped) = (Arc::clone(inner), ending.clone(), stopped.clone());
     let body = move || {
+        IS_OURS.set(true);
         run(&inner, &stopped);
         // The models may die here, with the last reference to them: before it is said that the thread has ended.
         drop(inner);
