@@ -3,10 +3,11 @@
 
 mod common;
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use common::*;
-use switchback::{Identity, Model, ModelError};
+use switchback::{Background, Identity, LoadError, Model, ModelError, ModelHandle};
 
 /// Invariant 10: three threads of requests borrow versions that are retired at that moment, two hundred times.
 #[test]
@@ -134,4 +135,40 @@ fn destructors_that_panic_hurt_nobody() {
     assert!(service.status().waiting_to_drop.is_empty());
     assert!(names(&service.events()).ends_with(&["dropped", "dropped"].map(String::from)));
     assert!(service.predict(&1.0).is_ok());
+}
+
+/// Bug: a process that ended while a thread of the handle's was inside ONNX Runtime crashed. Cause: dropping the last handle
+/// told its threads to end and did not wait. Fix: it waits.
+#[test]
+fn when_the_last_handle_is_dropped_none_of_its_threads_is_inside_a_model() {
+    struct Slow(Arc<AtomicBool>);
+    impl Model<f64, f64> for Slow {
+        fn predict(&self, x: &f64) -> Result<f64, ModelError> {
+            Ok(*x)
+        }
+        fn identity(&self) -> Identity {
+            Identity::of([("slow", &b""[..])])
+        }
+        fn maintain(&self) -> Result<(), LoadError> {
+            self.0.store(true, Ordering::Relaxed);
+            (0..20_000).for_each(|_| std::thread::yield_now());
+            self.0.store(false, Ordering::Relaxed);
+            Ok(())
+        }
+    }
+    for _ in 0..5 {
+        let inside = Arc::new(AtomicBool::new(false));
+        let service = ModelHandle::builder("slow")
+            .live("v1", Slow(Arc::clone(&inside)))
+            .background(Background::Thread)
+            .tick_interval(seconds(1) / 1_000)
+            .build()
+            .unwrap();
+        while !inside.load(Ordering::Relaxed) {
+            std::thread::yield_now();
+        }
+        drop(service);
+        assert!(!inside.load(Ordering::Relaxed));
+        assert_eq!(Arc::strong_count(&inside), 1, "the model is gone too");
+    }
 }
