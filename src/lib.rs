@@ -82,113 +82,76 @@
 //! And not by default: `signatures` holds manifests against signatures of trusted keys; `watch` looks at a repository as soon
 //! as something moves.
 
-#[cfg(feature = "repository")]
-pub mod contract;
+mod base;
+mod control;
 pub mod drift;
+mod feedback;
+mod handle;
 pub mod model;
 pub mod report;
 #[cfg(feature = "repository")]
 pub mod repository;
+mod request;
+mod rollout;
 #[cfg(feature = "state")]
 pub mod state;
 pub mod stats;
-pub mod testing;
-
-mod background;
-mod builder;
-mod clock;
-mod control;
-mod data;
-mod dice;
-mod drift_watch;
-mod drill;
-mod error;
-mod feedback;
-#[cfg(any(feature = "onnx", feature = "repository", feature = "state"))]
-mod files;
-#[cfg(all(feature = "onnx", feature = "repository"))]
-mod follow;
-mod handle;
-mod inner;
-mod judge;
-#[cfg(feature = "onnx")]
-mod memory;
-mod os;
-mod pace;
-mod pin;
-mod recall;
-#[cfg(feature = "state")]
-mod recorder;
-#[cfg(feature = "state")]
-mod recording;
-mod request;
-mod rollout;
-mod routing;
-mod segments;
-mod shadow;
-mod share;
-mod stage;
-mod staging;
-#[cfg(feature = "state")]
-mod start;
-mod status;
-mod sync;
 mod task;
-mod tiers;
-mod upkeep;
+pub mod testing;
 mod version;
-#[cfg(feature = "state")]
-mod versions;
 
-/// What the lock-free protocols of `sync` are made of; loom's, where they are run in every interleaving.
-mod atomics {
-    pub(crate) use std::sync::Arc;
-    pub(crate) use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering, fence};
-}
-
-pub use background::{Background, LoadPriority};
-pub use builder::{BuildError, Builder};
-pub use clock::{Clock, Timestamp};
+pub use base::clock::{Clock, Timestamp};
+pub use base::share::{InvalidShare, Share};
 #[cfg(feature = "state")]
 pub use control::adopt::AfterCrash;
-pub use control::allocation::Allocation;
-pub use control::alpha::AlphaStatus;
-pub use control::carry_out::Lowered;
-pub use control::controller::{Quarantined, Unavailable};
-pub use control::decision::{
-    Backtest, BacktestError, BacktestStep, Decision, Recording, ReplayError, replay,
-};
 pub use control::event::{Cause, Event, EventKind, Subscription};
-pub use control::forecast::traffic::Traffic;
-pub use control::forecast::{Forecast, GuardForecast, StepForecast};
-pub use control::guard::{self, Alpha};
-pub use control::loading::LoadImpact;
-pub use control::phase::Phase;
+pub use control::moves::Lowered;
 pub use control::pins::PinPolicy;
-pub use control::plan::{Bake, Exposed, InvalidPlan, OnInconclusive, Plan, Step};
-pub use control::rollout::TransitionRefused;
-pub use drift_watch::{
+pub use control::settings::{Quarantined, Unavailable};
+pub use drift::watch::{
     Against, Drift, DriftAlert, DriftStatus, DriftedFeature, Estimated, OnDrift, RolloutDrift, VersionDrift,
     Whose,
 };
-pub use drill::{Drill, Drilled};
-pub use error::{ErrorKind, InputError, LoadError, ModelError};
 pub use feedback::{FeedbackCounts, InvalidPredictionId, Joined, PredictionId, Refusal};
+pub use handle::builder::{BuildError, Builder};
 #[cfg(all(feature = "onnx", feature = "repository"))]
-pub use follow::{Follow, FollowError, Followed, OnPublish};
-pub use handle::{CannotGoBack, ModelHandle, StillBusy};
-pub use model::{Closure, Description, Identity, Memory, Model, Tier, Wanted, closure};
-pub use pace::Pace;
-pub use pin::{Pinned, PinnedError, TooManyPins};
-pub use recall::Recall;
-pub use request::{Answer, PredictError, Route};
-pub use rollout::{Rollout, RolloutError};
-pub use shadow::{ShadowCounts, elementwise};
-pub use share::{InvalidShare, Share};
-pub use stage::StageError;
-pub use status::{Role, RolloutStatus, Status, VersionStatus};
-pub use task::{CLASSES_MAX, Censoring, Kpi, Outcome, RANKING_DEPTH, Ranked, Task, TaskKind, Truth};
-pub use tiers::Tiers;
-pub use version::{InvalidVersionId, VersionId};
+pub use handle::follow::{Follow, FollowError, Followed, OnPublish};
+pub use handle::handle::{CannotGoBack, ModelHandle, StillBusy};
+pub use handle::pinned::{Pinned, PinnedError, TooManyPins};
+pub use handle::rollout::{Rollout, RolloutError};
+pub use handle::status::{Role, RolloutStatus, Status, VersionStatus};
+pub use handle::threads::Background;
+pub use model::closure::{Closure, closure};
+pub use model::error::{ErrorKind, InputError, LoadError, ModelError};
+pub use model::identity::Identity;
+pub use model::model::{Description, Model};
+pub use model::pace::Pace;
+pub use model::{Memory, Tier, Wanted};
+pub use request::answer::{Answer, PredictError, Route};
+pub use request::compare::elementwise;
+pub use request::recall::Recall;
+pub use request::shadow::ShadowCounts;
+pub use rollout::allocation::Allocation;
+pub use rollout::alpha::AlphaStatus;
+pub use rollout::decision::{
+    Backtest, BacktestError, BacktestStep, Decision, Recording, ReplayError, replay,
+};
+pub use rollout::forecast::forecast::{Forecast, GuardForecast, StepForecast};
+pub use rollout::forecast::traffic::Traffic;
+pub use rollout::guard;
+pub use rollout::guard::guard::Alpha;
+pub use rollout::phase::Phase;
+pub use rollout::plan::{Bake, Exposed, InvalidPlan, OnInconclusive, Plan, Step};
+pub use rollout::transition::TransitionRefused;
+pub use task::kept::{RANKING_DEPTH, Ranked};
+pub use task::kpi::Kpi;
+pub use task::outcome::{Censoring, Outcome, Truth};
+pub use task::task::{CLASSES_MAX, Task, TaskKind};
+pub use version::drill::{Drill, Drilled};
+pub use version::id::{InvalidVersionId, VersionId};
+pub use version::load_impact::LoadImpact;
+pub use version::prepare::StageError;
+pub use version::priority::LoadPriority;
 #[cfg(feature = "state")]
-pub use versions::Versions;
+pub use version::source::Versions;
+pub use version::tiers::Tiers;

@@ -8,11 +8,11 @@ use std::time::Duration;
 
 use serde::Deserialize;
 use serde_json::json;
-use switchback::contract::{
+use switchback::model::onnx::{Feed, OnnxModel, Outputs, Pipeline};
+use switchback::repository::contract::{
     Asked, Contract, Facts, Feature, GoldenSample, Host, Mismatch, OpenError, PinnedTensor, Pipelines,
     Preflight, PreflightFailed, PreflightFailure, RegisterError, Reservoir, WarmUp,
 };
-use switchback::model::onnx::{Feed, OnnxModel, Outputs, Pipeline};
 use switchback::{Clock, LoadError, Model, ModelError, ModelHandle, StageError, Timestamp};
 
 /// The host's request, whatever a version reads of it.

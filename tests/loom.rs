@@ -15,7 +15,7 @@ mod atomics {
     pub(crate) use loom::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering, fence};
 }
 
-#[path = "../src/sync.rs"]
+#[path = "../src/base/sync.rs"]
 mod sync;
 
 use loom::sync::atomic::{AtomicUsize, Ordering};

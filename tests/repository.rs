@@ -10,8 +10,8 @@ use std::path::{Path, PathBuf};
 use common::Folder;
 use proptest::prelude::*;
 use switchback::Timestamp;
-use switchback::contract::Contract;
 use switchback::drift::{Cell, InvalidProfile, ReferenceProfile};
+use switchback::repository::contract::Contract;
 use switchback::repository::{DataFound, DataSet, Draft, Fault, Manifest, Repository, RepositoryError};
 use switchback::testing::Faults;
 

@@ -9,10 +9,10 @@ use std::path::Path;
 use std::time::Duration;
 
 use common::Folder;
-use switchback::contract::{
+use switchback::model::onnx::{Feed, Outputs};
+use switchback::repository::contract::{
     Checked, Feature, Host, Mismatch, OpenError, Pipelines, Preflight, PreflightFailure,
 };
-use switchback::model::onnx::{Feed, Outputs};
 use switchback::repository::{Change, Draft, Fault, Repository, RepositoryError, ServeError, Served};
 use switchback::{
     EventKind, FollowError, LoadError, Model, ModelError, ModelHandle, OnPublish, Phase, Plan, StageError,
@@ -107,7 +107,7 @@ fn flight(request: &serde_json::Value) -> Result<Flight, String> {
     Ok(Flight { delay: feature("dep_delay")?, distance: feature("distance")? })
 }
 
-fn preflight(samples: &[switchback::contract::GoldenSample]) -> Preflight<Flight> {
+fn preflight(samples: &[switchback::repository::contract::GoldenSample]) -> Preflight<Flight> {
     Preflight::new().samples_with(samples, flight)
 }
 

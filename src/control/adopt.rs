@@ -11,27 +11,30 @@ use arc_swap::ArcSwap;
 use serde::{Deserialize, Serialize};
 
 use super::attempt::{Answered, Attempt, Held};
-use super::controller::{Control, LEASE_INTERVALS, LookingOn, Retained, Unavailable};
+use super::control::{Control, LEASE_INTERVALS};
 use super::counter::{Counter, Feeds};
-use super::course::Course;
 use super::event::{Cause, EventKind};
-use super::guard::design::Setting;
-use super::phase::Phase;
 use super::saved::{
     Arm, SavedAttempt, SavedAttemptEvidence, SavedControl, SavedEvidence, SavedExposure, SavedVersion, keys,
     owners,
 };
-use crate::clock::Timestamp;
+use super::settings::{LookingOn, Retained, Unavailable};
+use crate::base::clock::Timestamp;
+use crate::base::share::Share;
 use crate::feedback::join::Joins;
-use crate::feedback::join::saved::Earlier;
-use crate::routing::{Buckets, Routing};
-use crate::shadow::ShadowCounts;
-use crate::share::Share;
-use crate::stats::divergence::Divergence;
+use crate::feedback::saved::Earlier;
+use crate::request::buckets::Buckets;
+use crate::request::shadow::ShadowCounts;
+use crate::request::table::Routing;
+use crate::rollout::course::Course;
+use crate::rollout::guard::design::Setting;
+use crate::rollout::phase::Phase;
+use crate::stats::counting::exposure::Keys;
+use crate::stats::counting::intake::Intake;
 use crate::stats::evidence::ledger::Ledger;
-use crate::stats::exposure::Keys;
-use crate::stats::intake::Intake;
-use crate::version::{Version, VersionId};
+use crate::stats::figures::divergence::Divergence;
+use crate::version::id::VersionId;
+use crate::version::loaded::Version;
 
 /// What becomes of a rollout whose candidate was exposed when the process ended without a word, as by a crash or a kill.
 /// The second such end of one identity quarantines it, whatever this says: a model may take its process with it.
@@ -291,7 +294,7 @@ impl<I: ?Sized, O> Control<I, O> {
         &mut self,
         exposures: &[SavedExposure],
         saved_at: Timestamp,
-        saved: crate::feedback::join::saved::SavedJoins,
+        saved: crate::feedback::saved::SavedJoins,
         joins: &Joins,
         now: Timestamp,
     ) {

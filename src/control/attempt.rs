@@ -6,29 +6,33 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::alpha::AlphaStatus;
-use super::course::Course;
-use super::decision::Decision;
 use super::event::Cause;
-use super::guard::design::{Setting, TruthKind};
-use super::guard::evaluate::Tests;
-use super::guard::history::History;
-use super::guard::{Design, Evidence, Figure, Guard, Limit, Rule, Tested, written};
-use super::phase::Phase;
-use super::plan::{Bake, Plan};
-use super::rollout::State;
-use crate::clock::Timestamp;
+use crate::base::clock::Timestamp;
+use crate::base::share::Share;
 use crate::feedback::PredictionId;
-use crate::shadow::ShadowCounts;
-use crate::share::Share;
+use crate::request::shadow::ShadowCounts;
+use crate::rollout::alpha::AlphaStatus;
+use crate::rollout::course::Course;
+use crate::rollout::decision::Decision;
+use crate::rollout::guard::design::{Setting, TruthKind};
+use crate::rollout::guard::evaluate::Tests;
+use crate::rollout::guard::evidence::{Evidence, written};
+use crate::rollout::guard::guard::Guard;
+use crate::rollout::guard::history::History;
+use crate::rollout::guard::{Design, Figure, Limit, Rule, Tested};
+use crate::rollout::phase::Phase;
+use crate::rollout::plan::{Bake, Plan};
+use crate::rollout::transition::State;
 use crate::stats::Metric;
-use crate::stats::divergence::Divergence;
+use crate::stats::counting::exposure::Keys;
 use crate::stats::evidence::arm::ArmCounts;
 use crate::stats::evidence::ledger::Ledger;
-use crate::stats::exposure::Keys;
-use crate::stats::sequential::{ByOdds, EValue, Events, RateDetector, SampleRatio, SequentialTest};
-use crate::stats::tally::Tally;
-use crate::version::{Version, VersionId};
+use crate::stats::figures::divergence::Divergence;
+use crate::stats::figures::tally::Tally;
+use crate::stats::sequential::test::SequentialTest;
+use crate::stats::sequential::{ByOdds, EValue, Events, RateDetector, SampleRatio};
+use crate::version::id::VersionId;
+use crate::version::loaded::Version;
 
 /// One attempt to replace live, as long as it runs.
 pub(crate) struct Attempt<I: ?Sized, O> {
@@ -102,8 +106,8 @@ pub(crate) struct GuardTest {
 /// What watches a new live by one figure.
 #[derive(Clone)]
 pub(crate) struct Watch {
-    pub(super) detector: RateDetector,
-    pub(super) seen: Events,
+    pub(crate) detector: RateDetector,
+    pub(crate) seen: Events,
 }
 
 /// A latency that a guard looks for.

@@ -4,62 +4,62 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::allocation::Allotted;
-use crate::clock::Timestamp;
-use crate::share::Share;
+use crate::base::clock::Timestamp;
+use crate::base::share::Share;
+use crate::rollout::allocation::Allotted;
+use crate::stats::counting::exposure::Exposure;
+use crate::stats::counting::intake::Intake;
 use crate::stats::evidence::ledger::Side;
-use crate::stats::exposure::Exposure;
-use crate::stats::intake::Intake;
 
 /// What an exposure's requests and outcomes count for.
 #[derive(Clone, Default, PartialEq)]
-pub(super) struct Feeds {
+pub(crate) struct Feeds {
     /// The arms whose figures they are.
-    pub(super) arms: Vec<u32>,
+    pub(crate) arms: Vec<u32>,
     /// The attempt that its pairs are figures in, and that ends where the version fails outright here.
-    pub(super) attempt: Option<u32>,
+    pub(crate) attempt: Option<u32>,
     /// Whether failing outright here ends that attempt: live as the shadow of a canary does not.
-    pub(super) trips: bool,
+    pub(crate) trips: bool,
     /// What they are evidence in.
-    pub(super) evidence: Vec<EvidenceFeed>,
+    pub(crate) evidence: Vec<EvidenceFeed>,
     /// Latencies that are looked for, of all of these.
-    pub(super) slower_than: Vec<u64>,
+    pub(crate) slower_than: Vec<u64>,
     /// The keys that count, by the attempt that counts them.
-    pub(super) keys: Option<u32>,
+    pub(crate) keys: Option<u32>,
     /// A request counts whether it has a key or not.
-    pub(super) any: bool,
+    pub(crate) any: bool,
     /// Who was answered is remembered.
-    pub(super) answered: bool,
+    pub(crate) answered: bool,
     /// The part of a division among several candidates that they are.
-    pub(super) allotted: Option<Allotted>,
+    pub(crate) allotted: Option<Allotted>,
 }
 
 /// What an exposure's requests are evidence in.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct EvidenceFeed {
-    pub(super) attempt: u32,
-    pub(super) side: Side,
+    pub(crate) attempt: u32,
+    pub(crate) side: Side,
     /// The stretch between two changes of exposure that they were made in.
-    pub(super) era: u32,
+    pub(crate) era: u32,
     /// Which of the latencies that are looked for are this attempt's.
-    pub(super) slower_than: (usize, usize),
+    pub(crate) slower_than: (usize, usize),
 }
 
 /// An exposure, and what counts for what.
-pub(super) struct Counter {
-    pub(super) number: u32,
+pub(crate) struct Counter {
+    pub(crate) number: u32,
     /// Gone once no table, pin or queued copy uses it; outcomes still come to the intake.
-    pub(super) exposure: Option<Arc<Exposure>>,
-    pub(super) intake: Arc<Intake>,
-    pub(super) feeds: Feeds,
-    pub(super) current: bool,
-    pub(super) retired: Option<Timestamp>,
-    pub(super) bits_seen: u64,
+    pub(crate) exposure: Option<Arc<Exposure>>,
+    pub(crate) intake: Arc<Intake>,
+    pub(crate) feeds: Feeds,
+    pub(crate) current: bool,
+    pub(crate) retired: Option<Timestamp>,
+    pub(crate) bits_seen: u64,
 }
 
 impl Counter {
     /// The exposure, where it is free and would count for just this.
-    pub(super) fn take_up(&mut self, share: Share, feeds: &Feeds) -> Option<Arc<Exposure>> {
+    pub(crate) fn take_up(&mut self, share: Share, feeds: &Feeds) -> Option<Arc<Exposure>> {
         let fits = |exposure: &&Arc<Exposure>| {
             exposure.share == share && !exposure.is_closed() && !exposure.is_tripped()
         };
@@ -72,7 +72,7 @@ impl Counter {
 
 impl Feeds {
     /// Adds what an attempt looks for in requests that count on this side of it.
-    pub(super) fn add(&mut self, attempt: u32, era: u32, side: Side, slower_than: impl Iterator<Item = u64>) {
+    pub(crate) fn add(&mut self, attempt: u32, era: u32, side: Side, slower_than: impl Iterator<Item = u64>) {
         let from = self.slower_than.len();
         self.slower_than.extend(slower_than);
         let slower_than = (from, self.slower_than.len());

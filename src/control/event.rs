@@ -11,16 +11,16 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, Sender, TrySendError};
 use serde::{Deserialize, Serialize};
 
-use super::guard::Evidence;
-use super::loading::LoadImpact;
-use super::phase::Phase;
-use super::plan::Plan;
-use crate::clock::Timestamp;
-use crate::drift_watch::{Against, DriftedFeature, Whose};
-use crate::drill::Drilled;
+use crate::base::clock::Timestamp;
+use crate::base::share::Share;
+use crate::drift::watch::{Against, DriftedFeature, Whose};
 use crate::model::Tier;
-use crate::share::Share;
-use crate::version::VersionId;
+use crate::rollout::guard::evidence::Evidence;
+use crate::rollout::phase::Phase;
+use crate::rollout::plan::Plan;
+use crate::version::drill::Drilled;
+use crate::version::id::VersionId;
+use crate::version::load_impact::LoadImpact;
 
 /// Something that happened to a handle. Announced after it is true, in the order of its sequence numbers.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

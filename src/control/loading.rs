@@ -2,58 +2,15 @@
 
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
-
-use super::controller::Control;
+use super::control::Control;
 use super::event::EventKind;
-use crate::clock::Timestamp;
+use super::loads::{AFTERMATH_INTERVALS, Ended, LOADING_MAX, Loading, TROUBLE, p99};
+use crate::base::clock::Timestamp;
 use crate::feedback::join::Joins;
 use crate::stats::Window;
-use crate::stats::latency::Latency;
-use crate::version::VersionId;
-
-/// Live's p99 around a load. Each is of a hundred requests or more, or it is not told.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[non_exhaustive]
-pub struct LoadImpact {
-    /// Lately, before it began.
-    pub before: Option<Duration>,
-    /// While it was under way.
-    pub during: Option<Duration>,
-    /// Of the first requests afterwards.
-    pub after: Option<Duration>,
-}
-
-/// A load under way, or whose aftermath is not known yet.
-pub(crate) struct Loading {
-    version: VersionId,
-    live: VersionId,
-    impact: LoadImpact,
-    /// All that live had answered when it began, and when the gauge was looked at last; or when it had ended.
-    at_start: Latency,
-    at_last: Latency,
-    ended: Option<Ended>,
-}
-
-struct Ended {
-    at: Timestamp,
-    took: Duration,
-    held: Duration,
-}
-
-/// As many requests as a p99 needs.
-const REQUESTS_MIN: u64 = 100;
-/// Live is in trouble where its p99 is this much above its recent one: more than what a p99 of a hundred requests varies by
-/// itself.
-const TROUBLE: f64 = 1.25;
-/// How many intervals of the tick the aftermath is waited for.
-const AFTERMATH_INTERVALS: u32 = 30;
-/// Loads whose aftermath is waited for.
-const LOADING_MAX: usize = 16;
-
-fn p99(latency: &Latency) -> Option<Duration> {
-    if latency.count() < REQUESTS_MIN { None } else { latency.quantile(0.99) }
-}
+use crate::stats::figures::latency::Latency;
+use crate::version::id::VersionId;
+use crate::version::load_impact::LoadImpact;
 
 impl<I: ?Sized, O> Control<I, O> {
     /// Begins to watch live while a version is loaded.

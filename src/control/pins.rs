@@ -2,10 +2,10 @@
 
 use parking_lot::Mutex;
 
-use crate::clock::Timestamp;
-use crate::routing::Arm;
-use crate::stats::exposure::Unit;
-use crate::version::VersionId;
+use crate::base::clock::Timestamp;
+use crate::request::table::Arm;
+use crate::stats::counting::exposure::Unit;
+use crate::version::id::VersionId;
 
 /// What becomes of a pinned stream when its version takes no traffic any more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -11,23 +11,25 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 use serde::{Deserialize, Serialize};
 
-use super::alpha::{AlphaStatus, Tries};
 use super::attempt::{Attempt, GuardTest, Held, Probe, Watch};
-use super::controller::{Control, Quarantined, Unavailable};
+use super::control::Control;
 use super::counter::{Counter, EvidenceFeed};
-use super::guard::{Design, Rule};
-use super::phase::Phase;
-use super::plan::{Bake, Plan};
-use super::rollout::State;
-use crate::clock::Timestamp;
+use super::settings::{Quarantined, Unavailable};
+use crate::base::clock::Timestamp;
+use crate::base::share::Share;
 use crate::feedback::join::Joins;
-use crate::feedback::join::saved::SavedJoins;
-use crate::model::Identity;
-use crate::share::Share;
+use crate::feedback::saved::SavedJoins;
+use crate::model::identity::Identity;
+use crate::rollout::alpha::{AlphaStatus, Tries};
+use crate::rollout::guard::{Design, Rule};
+use crate::rollout::phase::Phase;
+use crate::rollout::plan::{Bake, Plan};
+use crate::rollout::transition::State;
 use crate::stats::Metric;
 use crate::stats::evidence::ledger::SavedLedger;
 use crate::stats::sequential::{DetectorState, EValue, Events, RateDetector};
-use crate::version::{Version, VersionId};
+use crate::version::id::VersionId;
+use crate::version::loaded::Version;
 
 /// What was decided, and by what rules it goes on.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -323,12 +325,12 @@ impl GuardTest {
 }
 
 /// The hashes of keys that were written as base64; none where they are no such.
-pub(super) fn keys(text: &str) -> Vec<u64> {
+pub(crate) fn keys(text: &str) -> Vec<u64> {
     let bytes = STANDARD_NO_PAD.decode(text).unwrap_or_default();
     bytes.as_chunks::<8>().0.iter().map(|chunk| u64::from_le_bytes(*chunk)).collect()
 }
 
 /// The owners of buckets that were written as base64.
-pub(super) fn owners(text: &str) -> Option<Vec<u8>> {
+pub(crate) fn owners(text: &str) -> Option<Vec<u8>> {
     STANDARD_NO_PAD.decode(text).ok()
 }

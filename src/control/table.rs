@@ -3,20 +3,21 @@
 use std::sync::Arc;
 
 use super::attempt::Attempt;
-use super::controller::Control;
+use super::control::Control;
 use super::counter::{Counter, Feeds};
-use super::phase::Phase;
+use crate::base::share::Share;
 use crate::feedback::join::Joins;
-use crate::routing::{Arm, Routing, Shadowing};
-use crate::share::Share;
+use crate::request::table::{Arm, Routing, Shadowing};
+use crate::rollout::phase::Phase;
+use crate::stats::counting::exposure::{Exposure, Keys, Watched};
 use crate::stats::evidence::ledger::{Side, Split};
-use crate::stats::exposure::{Exposure, Keys, Watched};
 use crate::stats::sequential::Odds;
 
 /// Exposures that are kept for reuse, so that a switch allocates none.
-pub(super) const SPARES_MAX: usize = 8;
+pub(crate) const SPARES_MAX: usize = 8;
+
 /// The share of a canary's requests that live shadows where no shadow of it came first: as in
-/// [`Plan::ramp`](super::plan::Plan::ramp).
+/// [`Plan::ramp`](crate::rollout::plan::Plan::ramp).
 const PAIRS_BY_DEFAULT: u16 = 1_000;
 
 impl<I: ?Sized, O> Control<I, O> {
@@ -253,7 +254,7 @@ impl<I: ?Sized, O> Control<I, O> {
     }
 
     /// Whether an attempt has failed outright, wherever it was exposed.
-    pub(super) fn has_tripped(&self, number: u32) -> bool {
+    pub(crate) fn has_tripped(&self, number: u32) -> bool {
         let tripped = |counter: &Counter| {
             let exposure = counter.exposure.as_ref();
             counter.feeds.trips && exposure.is_some_and(|exposure| exposure.is_tripped())
@@ -262,7 +263,7 @@ impl<I: ?Sized, O> Control<I, O> {
             || self.counters.iter().any(|counter| counter.feeds.attempt == Some(number) && tripped(counter))
     }
 
-    pub(super) fn restock(&mut self) {
+    pub(crate) fn restock(&mut self) {
         while self.spares.len() < SPARES_MAX / 2 {
             let (seed, options) = (self.settings.seed, self.settings.exposure);
             self.spares.push(Exposure::new(0, Share::NONE, seed, options, Watched::default()));
@@ -270,7 +271,7 @@ impl<I: ?Sized, O> Control<I, O> {
     }
 
     /// Gives every canary a place for the keys it sees, once any key was seen; whether any was given.
-    pub(super) fn welcome_keys(&mut self) -> bool {
+    pub(crate) fn welcome_keys(&mut self) -> bool {
         if !self.keyed {
             return false;
         }

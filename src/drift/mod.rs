@@ -28,39 +28,26 @@
 //! the detectors of [`detect`] say how often they are wrong. Rows are taken to be independent: a thousand rows of one
 //! user are not a thousand rows.
 
+pub(crate) mod compare;
 pub mod detect;
 pub mod estimate;
-
-mod build;
-mod cell;
-mod cells;
-mod compare;
-mod distance;
-mod layout;
-mod plain;
-mod profile;
-mod reference;
-mod season;
-mod significance;
-mod sketch;
-mod table;
-mod tail;
-mod windows;
-mod written;
-
-pub use build::{BuildProfileError, ProfileBuilder};
-pub use cell::Cell;
-pub use cells::Cells;
-pub use compare::{Control, Options, compare, compare_windows};
-pub use distance::Distances;
-pub use layout::{BINS_MAX, CATEGORIES_MAX, FEATURES_MAX, NAME_MAX};
-pub use profile::{Profile, ProfileMismatch, WrongCells};
-pub use reference::ReferenceProfile;
-pub use season::Season;
-pub use significance::Test;
-pub use table::{DriftRow, DriftTable, Verdict, What};
-pub use windows::{WindowSize, WindowedProfile};
-pub use written::InvalidProfile;
-
+pub(crate) mod profile;
+pub(crate) mod season;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
+pub(crate) mod watch;
+pub(crate) mod windowed;
+
+pub use compare::compare::{Control, Options, compare, compare_windows};
+pub use compare::distance::Distances;
+pub use compare::significance::Test;
+pub use compare::table::{DriftRow, DriftTable, Verdict, What};
+pub use profile::builder::{BuildProfileError, ProfileBuilder};
+pub use profile::cell::Cell;
+pub use profile::cells::Cells;
+pub use profile::layout::{BINS_MAX, CATEGORIES_MAX, FEATURES_MAX, NAME_MAX};
+pub use profile::profile::{Profile, ProfileMismatch, WrongCells};
+pub use profile::reference::ReferenceProfile;
+pub use profile::written::InvalidProfile;
+pub use season::Season;
+pub use windowed::{WindowSize, WindowedProfile};

@@ -4,8 +4,8 @@ use std::collections::VecDeque;
 
 use serde::{Deserialize, Serialize};
 
-use super::profile::Profile;
-use crate::clock::Timestamp;
+use super::profile::profile::Profile;
+use crate::base::clock::Timestamp;
 
 /// What an hour is compared with, in UTC.
 ///
@@ -23,6 +23,7 @@ pub enum Season {
 
 /// How many of each hour are kept: a month of weeks.
 const DEPTH: usize = 4;
+
 const HOUR: u64 = 3_600;
 
 impl Season {
@@ -36,7 +37,7 @@ impl Season {
 
 /// A ring of hours, each with the last few of its kind from old to new.
 #[derive(Debug, Clone)]
-pub(super) struct Seasons {
+pub(crate) struct Seasons {
     season: Season,
     hours: Vec<VecDeque<Profile>>,
     open: Profile,
@@ -47,18 +48,18 @@ pub(super) struct Seasons {
 }
 
 impl Seasons {
-    pub(super) fn new(season: Season, empty: &Profile) -> Self {
+    pub(crate) fn new(season: Season, empty: &Profile) -> Self {
         let hours = (0..season.hours()).map(|_| VecDeque::new()).collect();
         Self { season, hours, open: empty.clone(), number: None, last: None }
     }
 
-    pub(super) fn open(&mut self) -> &mut Profile {
+    pub(crate) fn open(&mut self) -> &mut Profile {
         &mut self.open
     }
 
     /// Closes the hour that ended before a moment. Hours in which nothing came are left out: they say nothing of how
     /// what comes is distributed.
-    pub(super) fn advance(&mut self, now: Timestamp) {
+    pub(crate) fn advance(&mut self, now: Timestamp) {
         let number = now.unix_seconds() / HOUR;
         let Some(open) = self.number else {
             self.number = Some(number);
@@ -84,7 +85,7 @@ impl Seasons {
     }
 
     /// The same hours of other days as one, and the last full hour.
-    pub(super) fn last(&self) -> Option<(Profile, &Profile)> {
+    pub(crate) fn last(&self) -> Option<(Profile, &Profile)> {
         let place = usize::try_from(self.last? % self.season.hours()).ok()?;
         let kept = self.hours.get(place)?;
         let (hour, before) = (kept.back()?, kept.len().checked_sub(1)?);
@@ -97,15 +98,19 @@ impl Seasons {
     }
 
     #[cfg(test)]
-    pub(super) fn kept(&self) -> usize {
+    pub(crate) fn kept(&self) -> usize {
         self.hours.iter().map(VecDeque::len).sum()
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Cell, Options, ReferenceProfile, WindowSize, WindowedProfile};
     use super::*;
+    use crate::drift::Cell;
+    use crate::drift::Options;
+    use crate::drift::ReferenceProfile;
+    use crate::drift::WindowSize;
+    use crate::drift::WindowedProfile;
 
     /// Amounts that are small by night and large by day.
     fn amount(hour: u64, number: u64) -> f64 {

@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
-use super::*;
 use proptest::prelude::*;
+
+use super::*;
 
 /// A cell that owns its text.
 #[derive(Debug, Clone)]

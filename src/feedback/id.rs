@@ -10,10 +10,10 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use siphasher::sip::SipHasher24;
 use thiserror::Error;
 
-use crate::clock::Timestamp;
-use crate::dice::mix;
-use crate::share::Share;
-use crate::task::{Kept, Ranked};
+use crate::base::chance::mix;
+use crate::base::clock::Timestamp;
+use crate::base::share::Share;
+use crate::task::kept::{Kept, Ranked};
 
 /// Names one prediction, and travels with whatever it was made for until the truth is known.
 ///
@@ -229,6 +229,7 @@ pub struct InvalidPredictionId(&'static str);
 
 /// The first byte of every id. A change of the format changes it.
 const FORMAT: u8 = 1;
+
 /// No id prints longer.
 const PRINTED_MAX: usize = 200;
 

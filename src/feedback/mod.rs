@@ -3,6 +3,10 @@
 
 pub(crate) mod id;
 pub(crate) mod join;
+pub(crate) mod outcome;
+pub(crate) mod repeats;
+#[cfg(feature = "state")]
+pub(crate) mod saved;
 
 pub use id::{InvalidPredictionId, PredictionId};
-pub use join::{FeedbackCounts, Joined, Refusal};
+pub use outcome::{FeedbackCounts, Joined, Refusal};

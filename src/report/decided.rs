@@ -1,17 +1,19 @@
 //! What was decided, and why: what happened in its order, with what each step rests on.
 
 use super::document::{Block, Ground, Progress, Section, Step};
+use super::page::{Decided, Report};
 use super::words::{capital, count, moment, percent, saw, sentence, several, weighed};
-use super::{Decided, Report};
-use crate::control::alpha::AlphaStatus;
 use crate::control::event::{Cause, Event, EventKind};
-use crate::control::guard::{Evidence, Strength, Verdict};
+use crate::rollout::alpha::AlphaStatus;
+use crate::rollout::guard::evidence::{Evidence, Strength};
+use crate::rollout::guard::guard::Verdict;
 
 /// Steps that are shown from the beginning and from the end, where there are more than both together.
 const FIRST_SHOWN: usize = 20;
+
 const LAST_SHOWN: usize = 60;
 
-pub(super) fn section(report: &Report) -> Section {
+pub(crate) fn section(report: &Report) -> Section {
     let mut blocks = Vec::new();
     if report.events_missing {
         blocks.push(Block::Aside(String::from(
@@ -146,7 +148,7 @@ fn progress(strength: &Strength, verdict: Verdict) -> Option<Progress> {
 }
 
 /// How sure all of it is.
-pub(super) fn how_sure(report: &Report) -> Section {
+pub(crate) fn how_sure(report: &Report) -> Section {
     let mut blocks = Vec::new();
     match &report.rollout.alpha {
         Some(alpha) if alpha.guards == 0 => blocks.push(Block::Text(String::from(

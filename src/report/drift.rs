@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::drift;
-use crate::drift_watch::DriftStatus;
+use crate::drift::watch::DriftStatus;
 
 /// What a host has found of the drift of its data, to be shown with a rollout: whether the candidate or the world has
 /// changed.
@@ -76,7 +76,7 @@ impl From<&drift::DriftTable> for DriftTable {
 impl DriftTable {
     /// What a handle's drift watch knows of a rollout: what came in against training, then what the candidate said
     /// against live. Nothing before a window was full.
-    pub(super) fn of_rollout(status: &DriftStatus, number: u32) -> Option<Self> {
+    pub(crate) fn of_rollout(status: &DriftStatus, number: u32) -> Option<Self> {
         let of = status.rollouts.iter().find(|rollout| rollout.number == number);
         let against_live = of.and_then(|rollout| rollout.against_live.as_ref());
         let inputs = status.against_training.as_ref().map(|table| (table, "what came in, against training"));

@@ -1,7 +1,7 @@
 //! Text of the host's, made harmless: names, reasons and notes are anybody's.
 
 /// Text as it may stand in HTML, between tags and in a quoted attribute.
-pub(super) fn html(text: &str) -> String {
+pub(crate) fn html(text: &str) -> String {
     let mut safe = String::with_capacity(text.len() + text.len() / 8);
     for character in text.chars().map(visible) {
         match character {
@@ -17,7 +17,7 @@ pub(super) fn html(text: &str) -> String {
 }
 
 /// Text as it may stand in a line of GitHub's Markdown, in a table too.
-pub(super) fn markdown(text: &str) -> String {
+pub(crate) fn markdown(text: &str) -> String {
     let mut safe = String::with_capacity(text.len() + text.len() / 8);
     let mut digits_only = true;
     let mut characters = text.trim().chars().map(visible).peekable();

@@ -2,19 +2,20 @@
 
 use std::sync::Arc;
 
-use super::{Decided, DriftTable, Report};
-use crate::clock::Timestamp;
-use crate::control::controller::Control;
-use crate::control::course::Course;
-use crate::control::decision::{Decision, replay};
+use super::DriftTable;
+use super::page::{Decided, Report};
+use crate::base::clock::Timestamp;
+use crate::control::control::Control;
 use crate::control::event::{Event, EventKind};
-use crate::control::plan::Plan;
-use crate::drift_watch::Whose;
-use crate::handle::ModelHandle;
-use crate::rollout::Rollout;
+use crate::drift::watch::Whose;
+use crate::handle::handle::ModelHandle;
+use crate::handle::rollout::Rollout;
+use crate::handle::status::RolloutStatus;
+use crate::rollout::course::Course;
+use crate::rollout::decision::{Decision, replay};
+use crate::rollout::plan::Plan;
 use crate::stats::Metric;
-use crate::status::RolloutStatus;
-use crate::version::VersionId;
+use crate::version::id::VersionId;
 
 /// Which rollout: by its number, or the last one that tried a version of a name.
 #[derive(Debug, Clone, PartialEq, Eq)]

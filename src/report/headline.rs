@@ -1,17 +1,18 @@
 //! What happened, in a sentence or two.
 
+use super::Turn;
 use super::document::Tone;
+use super::page::{Report, Seen};
 use super::words::{long, moment, number, percent, several, short};
-use super::{Report, Seen, Turn};
-use crate::clock::Timestamp;
+use crate::base::clock::Timestamp;
+use crate::base::share::Share;
 use crate::control::event::{Cause, Event, EventKind};
-use crate::control::guard::Evidence;
-use crate::control::phase::Phase;
-use crate::share::Share;
+use crate::rollout::guard::evidence::Evidence;
+use crate::rollout::phase::Phase;
 use crate::stats::{Better, Metric};
 
 /// What became of the rollout, in a word or two.
-pub(super) fn outcome(report: &Report) -> (&'static str, Tone) {
+pub(crate) fn outcome(report: &Report) -> (&'static str, Tone) {
     let paused = report.rollout.paused;
     match (report.rollout.phase, &report.rollout.cause) {
         (Phase::Promoted, _) if left_again(report).is_some() => ("Promoted, later replaced", Tone::Open),
@@ -32,7 +33,7 @@ pub(super) fn outcome(report: &Report) -> (&'static str, Tone) {
 }
 
 /// The headline, and what is to be added to it.
-pub(super) fn lead(report: &Report) -> Vec<String> {
+pub(crate) fn lead(report: &Report) -> Vec<String> {
     let mut lead = vec![first(report)];
     let trial = report.on_trial();
     if matches!(report.rollout.phase, Phase::Promoted | Phase::Baking) {
@@ -196,7 +197,7 @@ fn why_paused(report: &Report) -> String {
 }
 
 /// `as a shadow of 50 % of the requests`
-pub(super) fn exposed(phase: Phase, weight: Share, sample: Share) -> String {
+pub(crate) fn exposed(phase: Phase, weight: Share, sample: Share) -> String {
     match phase {
         Phase::Shadow => format!("as a shadow of {sample} of the requests"),
         Phase::Canary => format!("answering {weight} of the requests"),
@@ -256,7 +257,7 @@ fn beside_live(report: &Report, seen: &Seen<'_>) -> Option<String> {
 }
 
 /// What a figure of quality is called.
-pub(super) fn name(metric: Metric) -> &'static str {
+pub(crate) fn name(metric: Metric) -> &'static str {
     match metric {
         Metric::Accuracy => "accuracy",
         Metric::Precision => "precision",
@@ -278,19 +279,19 @@ pub(super) fn name(metric: Metric) -> &'static str {
 }
 
 /// Whether a figure is a share, which people read in percent.
-pub(super) fn is_share(metric: Metric) -> bool {
+pub(crate) fn is_share(metric: Metric) -> bool {
     matches!(
         metric,
         Metric::Accuracy | Metric::Precision | Metric::Recall | Metric::HitRate | Metric::PrecisionAtK
     )
 }
 
-pub(super) fn value(metric: Metric, of: f64) -> String {
+pub(crate) fn value(metric: Metric, of: f64) -> String {
     if is_share(metric) { percent(of) } else { number(of) }
 }
 
 /// What is good in a figure, for a caption.
-pub(super) fn better(metric: Metric) -> &'static str {
+pub(crate) fn better(metric: Metric) -> &'static str {
     match metric.better() {
         Better::Higher => "higher is better",
         Better::Lower => "lower is better",
@@ -299,9 +300,9 @@ pub(super) fn better(metric: Metric) -> &'static str {
 }
 
 /// The facts of the rollout, by name.
-pub(super) fn facts(report: &Report) -> Vec<(String, String)> {
+pub(crate) fn facts(report: &Report) -> Vec<(String, String)> {
     let rollout = &report.rollout;
-    let identity = |identity: &Option<crate::model::Identity>| {
+    let identity = |identity: &Option<crate::model::identity::Identity>| {
         identity.as_ref().map(|identity| format!(" ({identity:?})")).unwrap_or_default()
     };
     let when = |at: Timestamp| moment(at);

@@ -2,7 +2,8 @@
 
 use super::document::{Block, Document, Ground, Progress, Section, Step, Table, Tone};
 use super::escape::html;
-use super::plot::{Plot, draw};
+use super::plot::draw;
+use super::plot::plot::Plot;
 
 /// The style sheet. Light and dark, for a phone and for paper.
 const STYLE: &str = include_str!("style.css");
@@ -12,7 +13,7 @@ fn text(plain: &str) -> String {
     html(plain).replace(" %", "\u{a0}%")
 }
 
-pub(super) fn render(document: &Document) -> String {
+pub(crate) fn render(document: &Document) -> String {
     let mut page = Page { html: String::with_capacity(64 << 10), plots: 0 };
     page.document(document);
     page.html

@@ -2,9 +2,10 @@
 
 use super::document::{Block, Column, Document, Ground, Step, Table};
 use super::escape::markdown as text;
-use super::plot::{Plot, bar, rows};
+use super::plot::plot::Plot;
+use super::plot::{bar, rows};
 
-pub(super) fn render(document: &Document) -> String {
+pub(crate) fn render(document: &Document) -> String {
     let Document { title, outcome, lead, facts, sections, foot, .. } = document;
     let mut page = String::with_capacity(16 << 10);
     let mut paragraph = |written: &str| {

@@ -2,22 +2,25 @@
 
 use super::document::{Block, Section};
 use super::headline::{better, is_share, name};
-use super::plot::{Band, Colour, Limit, Line, Plot, Scale, Unit};
+use super::page::Report;
+use super::plot::plot::{Band, Colour, Limit, Line, Plot};
+use super::plot::{Scale, Unit};
 use super::words::{capital, number, percent};
-use super::{ArmPoint, Point, Report, Turn};
-use crate::clock::Timestamp;
-use crate::control::guard::Evidence;
-use crate::control::phase::Phase;
-use crate::share::Share;
+use super::{ArmPoint, Point, Turn};
+use crate::base::clock::Timestamp;
+use crate::base::share::Share;
+use crate::rollout::guard::evidence::Evidence;
+use crate::rollout::phase::Phase;
 use crate::stats::sequential::EValue;
 
 /// Outcomes from which on a figure of quality is drawn, where there come to be many more.
 const OUTCOMES_DRAWN: u64 = 50;
+
 /// E-values below this are no evidence of anything; lines end there.
 const LEAST_E: f64 = 0.01;
 
 /// The share that the candidate answered, and that was copied to it, over time.
-pub(super) fn exposure(report: &Report) -> Option<Plot> {
+pub(crate) fn exposure(report: &Report) -> Option<Plot> {
     // At its end it is shown as it was exposed until then.
     let turns = report.turns.iter().filter(|turn| !turn.phase.is_over());
     let share = |of: fn(&Turn) -> Share| -> Vec<(f64, f64)> {
@@ -57,7 +60,7 @@ pub(super) fn exposure(report: &Report) -> Option<Plot> {
 }
 
 /// The evidence of each guard, over time.
-pub(super) fn evidence(report: &Report) -> Option<Section> {
+pub(crate) fn evidence(report: &Report) -> Option<Section> {
     let names = &report.rollout.evidence;
     let most = report.points.iter().map(|point| point.guards.len()).max().unwrap_or(0);
     let plots: Vec<Plot> = (0..most).filter_map(|place| of_guard(report, place, names.get(place))).collect();
@@ -137,7 +140,7 @@ fn asked(report: &Report, what: &str, colour: Colour, of: impl Fn(&Point) -> Opt
 }
 
 /// Latency, failures and quality, over time.
-pub(super) fn figures(report: &Report) -> Vec<Plot> {
+pub(crate) fn figures(report: &Report) -> Vec<Plot> {
     [latency(report), quality(report), failures(report)].into_iter().flatten().collect()
 }
 

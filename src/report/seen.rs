@@ -2,11 +2,12 @@
 
 use super::document::{Block, Column, Section, Table};
 use super::headline::{name, value};
+use super::page::{Report, Seen};
+use super::pictures;
 use super::words::{capital, count, number, percent, share_of, short};
-use super::{Report, Seen, pictures};
 use crate::stats::{ArmFigures, Cohort, Coverage, DivergenceFigures, LatencyFigures, Metric, QualityFigures};
 
-pub(super) fn section(report: &Report) -> Section {
+pub(crate) fn section(report: &Report) -> Section {
     let trial = report.on_trial();
     let watched = report.watched();
     let caption = if watched.is_some() { "On trial" } else { "Figures since the attempt began" };
@@ -42,7 +43,7 @@ fn figures(report: &Report, seen: &Seen<'_>, caption: &str) -> Table {
     row("Requests", &|arm| Some(count(arm.requests)));
     row("of them copies", &|arm| (arm.shadowed > 0).then(|| count(arm.shadowed)));
     row("Failed", &|arm| {
-        let refused = arm.errors.get(&crate::error::ErrorKind::Input).copied().unwrap_or(0);
+        let refused = arm.errors.get(&crate::model::error::ErrorKind::Input).copied().unwrap_or(0);
         let failed = arm.errors.values().sum::<u64>().saturating_sub(refused);
         (arm.requests > 0).then(|| share_of(failed, arm.requests.saturating_sub(refused)))
     });

@@ -3,17 +3,19 @@
 use std::time::Duration;
 
 use super::document::{Block, Column, Section, Table};
+use super::page::Report;
 use super::words::{count, long, sentence, several};
-use super::{Report, Turn, pictures};
-use crate::control::phase::Phase;
-use crate::share::Share;
+use super::{Turn, pictures};
+use crate::base::share::Share;
+use crate::rollout::phase::Phase;
 use crate::stats::ArmFigures;
 
 /// Changes of exposure that are shown from the beginning and from the end, where there are more than both together.
 const FIRST_SHOWN: usize = 8;
+
 const LAST_SHOWN: usize = 16;
 
-pub(super) fn section(report: &Report) -> Section {
+pub(crate) fn section(report: &Report) -> Section {
     let mut blocks = vec![Block::Text(planned(report)), Block::Text(on_whom(report))];
     blocks.extend(pictures::exposure(report).map(|plot| Block::Plots(vec![plot])));
     blocks.push(Block::Table(turns(report)));
@@ -129,7 +131,7 @@ fn exposed(turn: &Turn) -> String {
     }
 }
 
-pub(super) fn phase(phase: Phase) -> &'static str {
+pub(crate) fn phase(phase: Phase) -> &'static str {
     match phase {
         Phase::Staged => "no traffic",
         Phase::Shadow => "shadow",

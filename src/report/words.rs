@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use crate::clock::Timestamp;
-use crate::control::guard::{Evidence, Strength};
+use crate::base::clock::Timestamp;
+use crate::rollout::guard::evidence::{Evidence, Strength};
 
 /// A space that no line is broken at.
 const NARROW: char = '\u{a0}';
@@ -24,7 +24,7 @@ const MONTHS: [&str; 12] = [
 ];
 
 /// `14 May 2013, 15:51 UTC`
-pub(super) fn moment(at: Timestamp) -> String {
+pub(crate) fn moment(at: Timestamp) -> String {
     let text = at.to_string();
     let part = |from: usize, to: usize| text.get(from..to).unwrap_or_default();
     let month = part(5, 7).parse::<usize>().ok().and_then(|month| MONTHS.get(month.wrapping_sub(1)));
@@ -38,7 +38,7 @@ pub(super) fn moment(at: Timestamp) -> String {
 }
 
 /// `6 days 12 hours`: the two largest units, or one where that is exact enough.
-pub(super) fn long(duration: Duration) -> String {
+pub(crate) fn long(duration: Duration) -> String {
     let seconds = duration.as_secs();
     let (large, small, in_large, in_small) = match seconds {
         0 => return String::from("less than a second"),
@@ -57,12 +57,12 @@ pub(super) fn long(duration: Duration) -> String {
 }
 
 /// `1 request`, `1,204 requests`
-pub(super) fn several(number: u64, what: &str) -> String {
+pub(crate) fn several(number: u64, what: &str) -> String {
     format!("{}{NARROW}{what}{}", count(number), if number == 1 { "" } else { "s" })
 }
 
 /// `97,408`
-pub(super) fn count(number: u64) -> String {
+pub(crate) fn count(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::with_capacity(digits.len() + digits.len() / 3);
     for (place, digit) in digits.chars().enumerate() {
@@ -75,7 +75,7 @@ pub(super) fn count(number: u64) -> String {
 }
 
 /// Three significant digits, without zeros at the end; never an exponent where a person can do without.
-pub(super) fn number(value: f64) -> String {
+pub(crate) fn number(value: f64) -> String {
     if !value.is_finite() {
         return String::from("–");
     }
@@ -95,12 +95,12 @@ pub(super) fn number(value: f64) -> String {
 }
 
 /// `4.1 %`
-pub(super) fn percent(share: f64) -> String {
+pub(crate) fn percent(share: f64) -> String {
     format!("{}{NARROW}%", number(share * 100.0))
 }
 
 /// A share out of counts, with both: `0.3 % (2 of 612)`.
-pub(super) fn share_of(part: u64, whole: u64) -> String {
+pub(crate) fn share_of(part: u64, whole: u64) -> String {
     if whole == 0 {
         return String::from("–");
     }
@@ -108,7 +108,7 @@ pub(super) fn share_of(part: u64, whole: u64) -> String {
 }
 
 /// `15.7 µs`
-pub(super) fn short(duration: Duration) -> String {
+pub(crate) fn short(duration: Duration) -> String {
     let seconds = duration.as_secs_f64();
     let (scaled, unit) = match seconds {
         ..1e-6 => (seconds * 1e9, "ns"),
@@ -120,7 +120,7 @@ pub(super) fn short(duration: Duration) -> String {
 }
 
 /// What a guard saw, as a sentence without its full stop.
-pub(super) fn saw(evidence: &Evidence) -> String {
+pub(crate) fn saw(evidence: &Evidence) -> String {
     if let Some(sentence) = &evidence.sentence {
         return sentence.clone();
     }
@@ -143,7 +143,7 @@ pub(super) fn saw(evidence: &Evidence) -> String {
 }
 
 /// `Evidence for harm 812 of 250, against it 0.01 of 25`
-pub(super) fn weighed(strength: &Strength) -> String {
+pub(crate) fn weighed(strength: &Strength) -> String {
     let Strength { harm, harm_threshold, non_inferiority, non_inferiority_threshold, .. } = strength;
     let against = match non_inferiority {
         Some(e) => format!(", against it {e} of {non_inferiority_threshold}"),
@@ -153,7 +153,7 @@ pub(super) fn weighed(strength: &Strength) -> String {
 }
 
 /// With a full stop at the end. What it begins with may be a name, so that stays as it is.
-pub(super) fn sentence(text: &str) -> String {
+pub(crate) fn sentence(text: &str) -> String {
     let mut text = text.trim().to_owned();
     if !text.is_empty() && !text.ends_with(['.', '!', '?', '”']) {
         text.push('.');
@@ -162,7 +162,7 @@ pub(super) fn sentence(text: &str) -> String {
 }
 
 /// With a capital at the beginning: for words that are ours.
-pub(super) fn capital(text: &str) -> String {
+pub(crate) fn capital(text: &str) -> String {
     let mut characters = text.chars();
     characters.next().map_or_else(String::new, |first| first.to_uppercase().chain(characters).collect())
 }

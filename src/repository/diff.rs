@@ -5,11 +5,11 @@ use std::fmt;
 
 use sha2::{Digest, Sha256};
 
+use super::contract::Feature;
 use super::error::RepositoryError;
 use super::manifest::{Manifest, hex};
 use super::store::{Entry, Repository};
 use super::verify::hashed;
-use crate::contract::Feature;
 
 /// What is different between two versions, from the first to the second.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -36,7 +36,7 @@ impl Repository {
     /// One of them cannot be read.
     pub fn diff(&self, model: &str, before: &str, after: &str) -> Result<Difference, RepositoryError> {
         let (before, after) = (self.resolve(model, before)?, self.resolve(model, after)?);
-        let blank = Manifest::new("", "", crate::clock::Timestamp::default());
+        let blank = Manifest::new("", "", crate::base::clock::Timestamp::default());
         let (a, b) = (before.manifest.as_ref().unwrap_or(&blank), after.manifest.as_ref().unwrap_or(&blank));
         let mut difference = Difference {
             features: paired(features(a), features(b)),

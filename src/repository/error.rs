@@ -1,9 +1,8 @@
 //! What can go wrong with a repository.
 
-use std::fmt;
-use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::{fmt, io};
 
 use thiserror::Error;
 
@@ -103,7 +102,7 @@ pub enum RepositoryError {
 }
 
 impl RepositoryError {
-    pub(super) fn disk(step: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
+    pub(crate) fn disk(step: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         let path = path.to_owned();
         move |source| Self::Disk { step, path, source: Arc::new(source) }
     }

@@ -7,15 +7,17 @@ use std::time::Duration;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
 
+use super::contract::GoldenSample;
+use super::contract::contract::Contract;
 use super::name;
-use crate::clock::Timestamp;
-use crate::contract::{Contract, GoldenSample};
+use crate::base::clock::Timestamp;
 use crate::drift::{InvalidProfile, ReferenceProfile};
 
 /// The schema that this release writes, and the latest that it reads.
 pub const SCHEMA: u32 = 1;
+
 /// A manifest is no larger: large samples belong in files of their own.
-pub(super) const MANIFEST_MAX: u64 = 4 << 20;
+pub(crate) const MANIFEST_MAX: u64 = 4 << 20;
 
 /// What is known of a version. A file `manifest.json` beside the model; its JSON Schema is `schema/manifest.schema.json`.
 ///
@@ -211,7 +213,7 @@ impl Manifest {
     }
 
     /// Whether it contradicts itself.
-    pub(super) fn check(&self) -> Result<(), String> {
+    pub(crate) fn check(&self) -> Result<(), String> {
         let named = |result: Result<(), super::RepositoryError>| result.map_err(|error| error.to_string());
         named(name::component("model", &self.name))?;
         named(name::component("version", &self.version))?;
@@ -250,7 +252,7 @@ impl Manifest {
     }
 
     /// As it is written: indented, since people read it.
-    pub(super) fn bytes(&self) -> Vec<u8> {
+    pub(crate) fn bytes(&self) -> Vec<u8> {
         let mut bytes = serde_json::to_vec_pretty(self).unwrap_or_default();
         bytes.push(b'\n');
         bytes
@@ -279,16 +281,17 @@ impl Manifest {
     }
 }
 
-pub(super) const FILE: &str = "manifest.json";
-pub(super) const SIGNATURE: &str = "manifest.json.minisig";
+pub(crate) const FILE: &str = "manifest.json";
+
+pub(crate) const SIGNATURE: &str = "manifest.json.minisig";
 
 /// Whether a file is the manifest's own, and so is in no list.
-pub(super) fn is_own(path: &str) -> bool {
+pub(crate) fn is_own(path: &str) -> bool {
     path.eq_ignore_ascii_case(FILE) || path.eq_ignore_ascii_case(SIGNATURE)
 }
 
 /// The bytes of a digest, where it is one.
-pub(super) fn digest(text: &str) -> Option<[u8; 32]> {
+pub(crate) fn digest(text: &str) -> Option<[u8; 32]> {
     let digits = text.as_bytes();
     if digits.len() != 64
         || digits.iter().any(|digit| !digit.is_ascii_hexdigit() || digit.is_ascii_uppercase())
@@ -303,7 +306,7 @@ pub(super) fn digest(text: &str) -> Option<[u8; 32]> {
 }
 
 /// A digest as text.
-pub(super) fn hex(bytes: &[u8]) -> String {
+pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().fold(String::new(), |mut text, byte| {
         let _ = fmt::Write::write_fmt(&mut text, format_args!("{byte:02x}"));
         text

@@ -37,19 +37,21 @@
 //! manifest or is not in it. The manifest itself is trusted, unless the feature `signatures` holds it against signatures of
 //! trusted keys: who may write to the folder may publish.
 
-mod diff;
-mod error;
-mod manifest;
-mod name;
-mod publish;
+#[cfg(feature = "repository")]
+pub mod contract;
+pub(crate) mod diff;
+pub(crate) mod error;
+pub(crate) mod manifest;
+pub(crate) mod name;
+pub(crate) mod publish;
 #[cfg(feature = "onnx")]
-mod served;
+pub(crate) mod served;
+pub(crate) mod store;
 #[cfg(feature = "signatures")]
-mod signature;
-mod store;
-mod verify;
-mod wake;
-mod watch;
+pub(crate) mod trust;
+pub(crate) mod verify;
+pub(crate) mod wake;
+pub(crate) mod watch;
 
 pub use diff::Difference;
 pub use error::{Fault, RepositoryError};
@@ -57,8 +59,8 @@ pub use manifest::{DataSet, Lineage, ListedFile, Manifest, Moment, SCHEMA};
 pub use publish::{Draft, Swept};
 #[cfg(feature = "onnx")]
 pub use served::{Fit, ServeError, Served};
-#[cfg(feature = "signatures")]
-pub use signature::TrustedKeys;
 pub use store::{Entry, Repository};
+#[cfg(feature = "signatures")]
+pub use trust::TrustedKeys;
 pub use verify::DataFound;
 pub use watch::{Change, Watch};

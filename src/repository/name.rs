@@ -3,13 +3,13 @@
 use std::path::{Path, PathBuf};
 
 use super::error::RepositoryError;
-use crate::version::VersionId;
+use crate::version::id::VersionId;
 
 /// Names that some systems take for devices, whatever stands behind the dot.
 const DEVICES: [&str; 4] = ["con", "prn", "aux", "nul"];
 
 /// A name as one component of a path.
-pub(super) fn component(what: &'static str, name: &str) -> Result<(), RepositoryError> {
+pub(crate) fn component(what: &'static str, name: &str) -> Result<(), RepositoryError> {
     let refused = |cause| Err(RepositoryError::Name { what, name: name.chars().take(64).collect(), cause });
     if name.is_empty() {
         return refused("it is empty");
@@ -42,7 +42,7 @@ pub(super) fn component(what: &'static str, name: &str) -> Result<(), Repository
 
 /// A file of a version, by its path below the version's folder: components of names, nothing absolute, nothing that
 /// climbs.
-pub(super) fn file(path: &str) -> Result<PathBuf, RepositoryError> {
+pub(crate) fn file(path: &str) -> Result<PathBuf, RepositoryError> {
     if path.len() > 255 {
         let name = path.chars().take(64).collect();
         return Err(RepositoryError::Name { what: "file", name, cause: "it is longer than 255 bytes" });

@@ -1,8 +1,8 @@
 //! Publishing: a version is there whole, or not at all.
 
-use std::fs::{self, File, TryLockError};
-use std::io;
+use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
+use std::{fs, io};
 
 use sha2::{Digest, Sha256};
 
@@ -12,7 +12,7 @@ use super::name;
 use super::store::{ASIDE, DATA, Entry, Repository, names, unique};
 use super::verify::hashed;
 use crate::drift::ReferenceProfile;
-use crate::version::VersionId;
+use crate::version::id::VersionId;
 
 /// A version that is to be published: its manifest, and where its files come from. Sizes and digests are filled in as the
 /// files are copied.
@@ -272,6 +272,7 @@ impl Repository {
 
 /// The version within the folder aside, as it is renamed.
 const WHOLE: &str = "whole";
+
 /// Held by the publisher.
 const LOCK: &str = "lock";
 

@@ -4,14 +4,14 @@ use std::path::Path;
 
 use thiserror::Error;
 
+use super::contract::{Checked, GoldenSample, Host, OpenError, Pipelines, Preflight, PreflightReport};
 use super::error::{Fault, RepositoryError};
 use super::manifest::{digest, hex};
 use super::store::{Entry, Repository};
 use super::verify::compare_size;
-use crate::contract::{Checked, GoldenSample, Host, OpenError, Pipelines, Preflight, PreflightReport};
-use crate::error::LoadError;
+use crate::model::error::LoadError;
 use crate::model::onnx::{OnnxModel, PreparedCache};
-use crate::version::VersionId;
+use crate::version::id::VersionId;
 
 /// A model's versions with what this service supplies, expects and has code for: what opens a version by its name.
 ///
@@ -19,7 +19,7 @@ use crate::version::VersionId;
 /// pipeline that it had.
 ///
 /// ```
-/// use switchback::contract::{Feature, Host, Pipelines};
+/// use switchback::repository::contract::{Feature, Host, Pipelines};
 /// use switchback::model::onnx::{Feed, Outputs};
 /// use switchback::repository::Repository;
 /// use switchback::{ModelError, ModelHandle};
@@ -77,10 +77,10 @@ impl<I: ?Sized, O> Served<I, O> {
     /// version's golden samples. Nothing but loading it unless told, since only the host can read its own requests:
     ///
     /// ```
-    /// # use switchback::contract::{Host, Pipelines};
+    /// # use switchback::repository::contract::{Host, Pipelines};
     /// # use switchback::repository::{Repository, Served};
     /// use std::time::Duration;
-    /// use switchback::contract::Preflight;
+    /// use switchback::repository::contract::Preflight;
     ///
     /// # let served: Served<f32, f32> = Repository::open("tests/repository")?.serve("late", Host::new(), Pipelines::new());
     /// let served = served.preflight(|samples| {

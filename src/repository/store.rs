@@ -1,36 +1,39 @@
 //! What is in a repository: models, their versions, and the tags that point at them.
 
 use std::collections::BTreeMap;
-use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
+use std::{fs, io};
 
 use super::error::RepositoryError;
-use super::manifest::{self, FILE, MANIFEST_MAX, Manifest};
-use super::name;
-use crate::files::Files;
-use crate::testing::Faults;
-use crate::version::VersionId;
+use super::manifest::{FILE, MANIFEST_MAX, Manifest};
+use super::{manifest, name};
+use crate::base::disk::Files;
+use crate::base::faults::Faults;
+use crate::version::id::VersionId;
 
 /// Entries of one folder; a repository has a few hundred.
 const ENTRIES_MAX: usize = 65_536;
+
 /// Bytes of the file of tags.
 const TAGS_MAX: u64 = 1 << 20;
 
-pub(super) const TAGS: &str = ".tags.json";
+pub(crate) const TAGS: &str = ".tags.json";
+
 /// Held by whoever changes the tags.
 const TAGS_LOCK: &str = ".tags.lock";
+
 /// What is being published goes by such a name.
-pub(super) const ASIDE: &str = ".aside-";
-pub(super) const DATA: &str = ".data";
+pub(crate) const ASIDE: &str = ".aside-";
+
+pub(crate) const DATA: &str = ".data";
 
 /// Versions of models in a folder: see the [module](super).
 #[derive(Debug, Clone)]
 pub struct Repository {
-    pub(super) root: PathBuf,
-    pub(super) files: Files,
+    pub(crate) root: PathBuf,
+    pub(crate) files: Files,
     #[cfg(feature = "signatures")]
-    pub(super) keys: Option<super::signature::TrustedKeys>,
+    pub(crate) keys: Option<super::trust::TrustedKeys>,
 }
 
 /// One version in a repository.
@@ -95,14 +98,14 @@ impl Repository {
     /// Holds every manifest against signatures of these keys.
     #[cfg(feature = "signatures")]
     #[must_use]
-    pub fn trusting(self, keys: super::signature::TrustedKeys) -> Self {
+    pub fn trusting(self, keys: super::trust::TrustedKeys) -> Self {
         Self { keys: Some(keys), ..self }
     }
 
     /// Whether a version without a manifest, and so without a signature, may be used.
     fn takes_unsigned(&self) -> bool {
         #[cfg(feature = "signatures")]
-        let takes = self.keys.as_ref().is_none_or(super::signature::TrustedKeys::take_unsigned);
+        let takes = self.keys.as_ref().is_none_or(super::trust::TrustedKeys::take_unsigned);
         #[cfg(not(feature = "signatures"))]
         let takes = true;
         takes
@@ -255,7 +258,7 @@ impl Repository {
         self.change_tags(model, |tags| tags.remove(tag))
     }
 
-    pub(super) fn usable_tag(&self, model: &str, tag: &str) -> Result<(), RepositoryError> {
+    pub(crate) fn usable_tag(&self, model: &str, tag: &str) -> Result<(), RepositoryError> {
         name::component("tag", tag)?;
         let cause = match tag {
             "latest" => "it always means the last version",
@@ -266,7 +269,7 @@ impl Repository {
     }
 
     /// Changes the tags, one at a time: of two who change them at once, neither undoes what the other did.
-    pub(super) fn change_tags<T>(
+    pub(crate) fn change_tags<T>(
         &self,
         model: &str,
         change: impl FnOnce(&mut BTreeMap<String, String>) -> T,
@@ -343,12 +346,12 @@ impl Repository {
         Ok(())
     }
 
-    pub(super) fn model_folder(&self, model: &str) -> Result<PathBuf, RepositoryError> {
+    pub(crate) fn model_folder(&self, model: &str) -> Result<PathBuf, RepositoryError> {
         name::component("model", model)?;
         Ok(self.root.join(model))
     }
 
-    pub(super) fn unknown(&self, model: &str, asked: &str) -> RepositoryError {
+    pub(crate) fn unknown(&self, model: &str, asked: &str) -> RepositoryError {
         let mut there = self.names(model).unwrap_or_default();
         there.extend(self.tags(model).unwrap_or_default().into_keys());
         there.truncate(32);
@@ -364,7 +367,7 @@ fn folders(path: &Path) -> Result<Vec<String>, RepositoryError> {
 }
 
 /// What is in a folder, as far as it can be written.
-pub(super) fn names(path: &Path) -> Result<Vec<String>, RepositoryError> {
+pub(crate) fn names(path: &Path) -> Result<Vec<String>, RepositoryError> {
     let entries = match fs::read_dir(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         entries => entries.map_err(RepositoryError::disk("listing", path))?,
@@ -382,7 +385,7 @@ pub(super) fn names(path: &Path) -> Result<Vec<String>, RepositoryError> {
 }
 
 /// A name that nobody else has.
-pub(super) fn unique() -> Result<String, RepositoryError> {
+pub(crate) fn unique() -> Result<String, RepositoryError> {
     let mut bytes = [0; 12];
     getrandom::fill(&mut bytes).map_err(|error| {
         let error = io::Error::other(error.to_string());

@@ -1,8 +1,9 @@
 //! Whether a version is what was published.
 
-use std::fs::{self, File};
-use std::io::{self, Read};
+use std::fs::File;
+use std::io::Read;
 use std::path::Path;
+use std::{fs, io};
 
 use sha2::{Digest, Sha256};
 
@@ -43,7 +44,7 @@ impl Repository {
     }
 
     /// The same with another comparison of each file that is listed and there.
-    pub(super) fn check(
+    pub(crate) fn check(
         &self,
         entry: &Entry,
         compare: impl Fn(&Path, &ListedFile) -> Option<Fault>,
@@ -103,7 +104,7 @@ impl Repository {
     }
 
     /// Where data of a digest is kept.
-    pub(super) fn attached(&self, sha256: &str) -> std::path::PathBuf {
+    pub(crate) fn attached(&self, sha256: &str) -> std::path::PathBuf {
         self.root.join(DATA).join("sha256").join(sha256)
     }
 }
@@ -159,7 +160,7 @@ fn compare(folder: &Path, listed: &ListedFile) -> Option<Fault> {
 }
 
 /// Whether a file has the size that is listed, without reading it.
-pub(super) fn compare_size(folder: &Path, listed: &ListedFile) -> Option<Fault> {
+pub(crate) fn compare_size(folder: &Path, listed: &ListedFile) -> Option<Fault> {
     let (file, expected) = (listed.path.clone(), listed.size);
     match fs::symlink_metadata(folder.join(&file)) {
         Err(error) => Some(Fault::Unreadable { file, cause: error.to_string() }),
@@ -171,7 +172,7 @@ pub(super) fn compare_size(folder: &Path, listed: &ListedFile) -> Option<Fault> 
 }
 
 /// Size and SHA-256 of a plain file.
-pub(super) fn hashed(path: &Path) -> io::Result<(u64, [u8; 32])> {
+pub(crate) fn hashed(path: &Path) -> io::Result<(u64, [u8; 32])> {
     // Before it is opened: opening a pipe waits for whoever writes to it.
     if !fs::metadata(path)?.is_file() {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a plain file"));

@@ -7,7 +7,7 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, Sender, bounded};
 
 /// Wakes whoever waits when something moves in a folder, where the system tells.
-pub(super) struct Waker {
+pub(crate) struct Waker {
     #[cfg(feature = "watch")]
     _watcher: Option<notify::RecommendedWatcher>,
     /// Kept, so that waiting lasts as long as it may where nobody tells.
@@ -16,7 +16,7 @@ pub(super) struct Waker {
 }
 
 impl Waker {
-    pub(super) fn of(folder: &Path) -> Self {
+    pub(crate) fn of(folder: &Path) -> Self {
         let (tell, moved) = bounded(1);
         #[cfg(not(feature = "watch"))]
         let _ = folder;
@@ -28,7 +28,7 @@ impl Waker {
         }
     }
 
-    pub(super) fn wait(&self, longest: Duration) {
+    pub(crate) fn wait(&self, longest: Duration) {
         let _ = self.moved.recv_timeout(longest);
     }
 }

@@ -12,8 +12,8 @@ use super::manifest::FILE;
 use super::store::{Repository, TAGS, names};
 use super::verify::compare_size;
 use super::wake::Waker;
-use crate::clock::{Clock, Timestamp};
-use crate::version::VersionId;
+use crate::base::clock::{Clock, Timestamp};
+use crate::version::id::VersionId;
 
 /// What has changed in a repository since it was looked at the last time.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -77,6 +77,7 @@ pub struct Watch {
 
 /// How long nothing about a version without a manifest may change before it is taken to be whole.
 const SETTLED_AFTER: Duration = Duration::from_secs(2);
+
 /// How long a version may be incomplete before it is said to be broken.
 const BROKEN_AFTER: Duration = Duration::from_secs(60);
 

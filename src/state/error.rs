@@ -126,7 +126,7 @@ impl StateError {
         Self::Record { cause: error.to_string() }
     }
 
-    pub(super) fn disk(step: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
+    pub(crate) fn disk(step: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         let path = path.to_owned();
         move |source| Self::Disk { step, path, source: Arc::new(source) }
     }

@@ -5,22 +5,22 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::error::StateError;
-use super::{ASIDE, KEY_ASIDE, LOCK};
-use crate::files::Files;
+use super::names::{ASIDE, KEY_ASIDE, LOCK};
+use crate::base::disk::Files;
 
 /// What the system knows a file by, whatever its name; the same for all where it tells nothing.
-pub(super) type Identity = (u64, u64);
+pub(crate) type Identity = (u64, u64);
 
 /// A folder that this process has for itself, until this is dropped.
 #[derive(Debug)]
-pub(super) struct Held {
+pub(crate) struct Held {
     folder: PathBuf,
     lock: File,
 }
 
 impl Held {
     /// Makes the folder where there is none, takes its lock, and removes what an earlier owner was writing when it ended.
-    pub(super) fn take(files: &Files, folder: &Path) -> Result<Self, StateError> {
+    pub(crate) fn take(files: &Files, folder: &Path) -> Result<Self, StateError> {
         make(files, folder)?;
         look(folder)?;
         let path = folder.join(LOCK);
@@ -41,7 +41,7 @@ impl Held {
     }
 
     /// Whether the lock still is the folder's: it is not where somebody removed the file, or the folder.
-    pub(super) fn check(&self) -> Result<(), StateError> {
+    pub(crate) fn check(&self) -> Result<(), StateError> {
         let path = self.folder.join(LOCK);
         let ours = self.lock.metadata().map_err(StateError::disk("looking at", &path))?;
         if named(&path)? == Some(identity(&ours)) { Ok(()) } else { Err(StateError::Replaced { path }) }
@@ -66,7 +66,7 @@ fn make(files: &Files, folder: &Path) -> Result<(), StateError> {
 }
 
 /// Whether nobody but its owner may write to a folder.
-pub(super) fn look(folder: &Path) -> Result<(), StateError> {
+pub(crate) fn look(folder: &Path) -> Result<(), StateError> {
     let metadata = folder.metadata().map_err(StateError::disk("looking at", folder))?;
     if !metadata.is_dir() {
         let error = io::Error::new(io::ErrorKind::NotADirectory, "it is no folder");
@@ -80,7 +80,7 @@ pub(super) fn look(folder: &Path) -> Result<(), StateError> {
 }
 
 /// Whether there is a file. Anything else of that name is an error.
-pub(super) fn is_plain(path: &Path) -> Result<bool, StateError> {
+pub(crate) fn is_plain(path: &Path) -> Result<bool, StateError> {
     match path.symlink_metadata() {
         Ok(metadata) if metadata.is_file() => Ok(true),
         Ok(_) => Err(StateError::NotPlain { path: path.to_owned() }),
@@ -90,7 +90,7 @@ pub(super) fn is_plain(path: &Path) -> Result<bool, StateError> {
 }
 
 /// Removes a file, if there is one.
-pub(super) fn remove(files: &Files, path: &Path) -> Result<(), StateError> {
+pub(crate) fn remove(files: &Files, path: &Path) -> Result<(), StateError> {
     if path.symlink_metadata().is_err() {
         return Ok(());
     }
@@ -98,7 +98,7 @@ pub(super) fn remove(files: &Files, path: &Path) -> Result<(), StateError> {
 }
 
 /// Which file has a name; nothing where none has.
-pub(super) fn named(path: &Path) -> Result<Option<Identity>, StateError> {
+pub(crate) fn named(path: &Path) -> Result<Option<Identity>, StateError> {
     match path.symlink_metadata() {
         Ok(metadata) => Ok(Some(identity(&metadata))),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
@@ -106,7 +106,7 @@ pub(super) fn named(path: &Path) -> Result<Option<Identity>, StateError> {
     }
 }
 
-pub(super) fn identity(metadata: &Metadata) -> Identity {
+pub(crate) fn identity(metadata: &Metadata) -> Identity {
     #[cfg(unix)]
     {
         use std::os::unix::fs::MetadataExt;

@@ -8,18 +8,24 @@
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 /// The newest format that is known here.
-pub(super) const FORMAT: u32 = 1;
+pub(crate) const FORMAT: u32 = 1;
+
 const MAGIC: [u8; 8] = *b"swbkjrnl";
+
 /// Bytes of the header of a file.
-pub(super) const HEADER: usize = 56;
+pub(crate) const HEADER: usize = 56;
+
 /// Bytes of the head of a frame.
-pub(super) const HEAD: usize = 17;
+pub(crate) const HEAD: usize = 17;
+
 /// Bytes of the checksum after a body.
 const CHECK: usize = 8;
+
 /// The longest body: more than any state has, and little enough to be read at once.
-pub(super) const FRAME_MAX: usize = 64 << 20;
+pub(crate) const FRAME_MAX: usize = 64 << 20;
 
 const WHOLE: u8 = 0x10;
+
 const COMMIT: u8 = 0x80;
 
 /// What an entry is.
@@ -35,20 +41,20 @@ pub(crate) enum Kind {
 
 /// What stands at the beginning of a file. Its layout is that of every format to come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Header {
-    pub(super) format: u32,
+pub(crate) struct Header {
+    pub(crate) format: u32,
     /// Counts the files that have been the journal of this folder.
-    pub(super) generation: u64,
+    pub(crate) generation: u64,
     /// Drawn for this file.
-    pub(super) salt: u64,
+    pub(crate) salt: u64,
     /// Events that were dropped before the first one in this file.
-    pub(super) dropped: u64,
+    pub(crate) dropped: u64,
     /// How long the file was when it was put in its place, synced: a crash can shorten nothing before.
-    pub(super) base: u64,
+    pub(crate) base: u64,
 }
 
 impl Header {
-    pub(super) fn encode(&self) -> Vec<u8> {
+    pub(crate) fn encode(&self) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(HEADER);
         bytes.extend(MAGIC);
         bytes.extend(self.format.to_le_bytes());
@@ -62,7 +68,7 @@ impl Header {
 
     /// The header, and whether it is as it was written; nothing where there are too few bytes. One that is not is good for
     /// a repair, which finds out whether its salt is right.
-    pub(super) fn decode(bytes: &[u8]) -> Option<(Self, bool)> {
+    pub(crate) fn decode(bytes: &[u8]) -> Option<(Self, bool)> {
         let header = Self {
             format: u32_at(bytes, 8)?,
             generation: u64_at(bytes, 16)?,
@@ -84,30 +90,30 @@ impl Header {
 
 /// What stands before the body of a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Head {
-    pub(super) kind: Kind,
+pub(crate) struct Head {
+    pub(crate) kind: Kind,
     /// Evidence that needs none before it.
-    pub(super) whole: bool,
+    pub(crate) whole: bool,
     /// The last frame of its batch: with it all of the batch counts.
-    pub(super) commit: bool,
+    pub(crate) commit: bool,
     /// Bytes of the body.
-    pub(super) length: u32,
+    pub(crate) length: u32,
     /// Counts the frames of the file.
-    pub(super) number: u32,
+    pub(crate) number: u32,
     /// The number of the first frame of its batch. A batch is synced before the next begins, so a frame of a later batch
     /// proves that those before were on disk; one of the same batch does not, since a disk may keep the end of what was
     /// written last and lose its beginning.
-    pub(super) first: u32,
+    pub(crate) first: u32,
 }
 
 impl Head {
     /// Bytes of the whole frame.
-    pub(super) fn frame_length(self) -> u64 {
+    pub(crate) fn frame_length(self) -> u64 {
         frame_length(self.length as usize)
     }
 
     /// Adds the frame as it stands at `offset` of the file.
-    pub(super) fn encode(self, header: &Header, offset: u64, body: &[u8], out: &mut Vec<u8>) {
+    pub(crate) fn encode(self, header: &Header, offset: u64, body: &[u8], out: &mut Vec<u8>) {
         let begin = out.len();
         out.extend(self.length.to_le_bytes());
         let flags = if self.whole { WHOLE } else { 0 } | if self.commit { COMMIT } else { 0 };
@@ -122,7 +128,7 @@ impl Head {
     }
 
     /// The head that stands at the beginning of `bytes`, which is `offset` of the file; nothing where none does.
-    pub(super) fn decode(header: &Header, offset: u64, bytes: &[u8]) -> Option<Self> {
+    pub(crate) fn decode(header: &Header, offset: u64, bytes: &[u8]) -> Option<Self> {
         let length = u32_at(bytes, 0)?;
         let tag = *bytes.get(4)?;
         let kind = match tag & !(WHOLE | COMMIT) {
@@ -145,12 +151,12 @@ impl Head {
 }
 
 /// Bytes of a frame with so many in its body.
-pub(super) fn frame_length(body: usize) -> u64 {
+pub(crate) fn frame_length(body: usize) -> u64 {
     (HEAD + body + CHECK) as u64
 }
 
 /// The body of the frame that `frame` is, head and checksum included, at `offset` of the file; nothing where it is none.
-pub(super) fn body<'a>(header: &Header, offset: u64, frame: &'a [u8]) -> Option<&'a [u8]> {
+pub(crate) fn body<'a>(header: &Header, offset: u64, frame: &'a [u8]) -> Option<&'a [u8]> {
     let end = frame.len().checked_sub(CHECK)?;
     let covered = frame.get(..end)?;
     let check = xxh3_64_with_seed(covered, header.seed(offset));
@@ -158,7 +164,7 @@ pub(super) fn body<'a>(header: &Header, offset: u64, frame: &'a [u8]) -> Option<
 }
 
 /// The first head in `bytes`, which stand at `offset` of the file, that is `wanted`: how far in, and what it says.
-pub(super) fn find(
+pub(crate) fn find(
     header: &Header,
     offset: u64,
     bytes: &[u8],

@@ -1,15 +1,17 @@
 //! The frames of a file, one after the other, in the memory of one.
 
-use std::io::{self, BufReader, Read, Seek, SeekFrom};
+use std::io;
+use std::io::{BufReader, Read, Seek, SeekFrom};
 
-use super::frame::{self, HEAD, HEADER, Head, Header};
+use super::frame;
+use super::frame::{HEAD, HEADER, Head, Header};
 
 /// How much is searched at once for a frame after damage.
 const WINDOW: u64 = 64 << 10;
 
 /// Reads the frames of a file up to a place.
 #[derive(Debug)]
-pub(super) struct Frames<R> {
+pub(crate) struct Frames<R> {
     input: BufReader<R>,
     header: Header,
     at: u64,
@@ -19,7 +21,7 @@ pub(super) struct Frames<R> {
 
 /// What comes next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Next {
+pub(crate) enum Next {
     /// A whole frame; its body can be had until the next one.
     Frame(Head),
     /// The place that was to be read to.
@@ -30,18 +32,18 @@ pub(super) enum Next {
 
 impl<R: Read + Seek> Frames<R> {
     /// The frames of a file that begins with `header`, up to `end`.
-    pub(super) fn new(file: R, header: Header, end: u64) -> io::Result<Self> {
+    pub(crate) fn new(file: R, header: Header, end: u64) -> io::Result<Self> {
         let mut frames = Self { input: BufReader::new(file), header, at: 0, end, frame: Vec::new() };
         frames.seek(HEADER as u64)?;
         Ok(frames)
     }
 
     /// Where the next frame begins.
-    pub(super) fn at(&self) -> u64 {
+    pub(crate) fn at(&self) -> u64 {
         self.at
     }
 
-    pub(super) fn next(&mut self) -> io::Result<Next> {
+    pub(crate) fn next(&mut self) -> io::Result<Next> {
         if self.at >= self.end {
             return Ok(Next::End);
         }
@@ -62,13 +64,13 @@ impl<R: Read + Seek> Frames<R> {
     }
 
     /// The body of the frame that was read last.
-    pub(super) fn body(&self) -> &[u8] {
+    pub(crate) fn body(&self) -> &[u8] {
         self.frame.get(HEAD..self.frame.len().saturating_sub(8)).unwrap_or_default()
     }
 
     /// The first head that stands at `from` or after it and is `wanted`. Linear in what is left of the file. Afterwards the next frame is looked for there, or at the end
     /// where there is none.
-    pub(super) fn find(&mut self, from: u64, wanted: impl Fn(Head) -> bool) -> io::Result<Option<Head>> {
+    pub(crate) fn find(&mut self, from: u64, wanted: impl Fn(Head) -> bool) -> io::Result<Option<Head>> {
         self.seek(from.min(self.end))?;
         self.frame.clear();
         loop {

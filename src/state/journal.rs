@@ -8,14 +8,15 @@
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
-use super::anew::{self, Old, Part};
 use super::error::StateError;
-use super::folder::{self, Held, Identity};
-use super::found::{self, Found};
+use super::folder::{Held, Identity};
 use super::frame::{Head, Header, Kind, frame_length};
-use super::repair::{self, Repaired};
-use super::{FILE_MAX, JOURNAL, Limits};
-use crate::files::{Files, Writing};
+use super::names::{FILE_MAX, JOURNAL, Limits};
+use super::read::Found;
+use super::repair::Repaired;
+use super::rewrite::{Old, Part};
+use super::{folder, read, repair, rewrite};
+use crate::base::disk::{Files, Writing};
 
 /// What is written down.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -90,7 +91,7 @@ impl Journal {
         Self::open_with(files, folder, Limits::default())
     }
 
-    pub(super) fn open_with(
+    pub(crate) fn open_with(
         files: Files,
         folder: &Path,
         limits: Limits,
@@ -107,8 +108,8 @@ impl Journal {
             placed: None,
             stopped: Some(Why::Opened),
         };
-        let Some(file) = found::open(&journal.files, folder)? else { return Ok((journal, Found::default())) };
-        let (scan, found) = found::read(&path, &file)?;
+        let Some(file) = read::open(&journal.files, folder)? else { return Ok((journal, Found::default())) };
+        let (scan, found) = read::read(&path, &file)?;
         let metadata = file.metadata().map_err(StateError::disk("looking at", &path))?;
         journal.placed = Some(folder::identity(&metadata));
         journal.generation = scan.header.generation;
@@ -207,7 +208,7 @@ impl Journal {
         let old = self.current.as_ref().map(|current| (current.old(&path), current.header.dropped));
         let placed = &mut self.placed;
         let anew =
-            anew::write(&self.files, &self.folder, self.generation, old, &parts, &self.limits, |file| {
+            rewrite::write(&self.files, &self.folder, self.generation, old, &parts, &self.limits, |file| {
                 *placed = file.metadata().ok().map(|metadata| folder::identity(&metadata));
             })?;
         let before = self.current.replace(Current {
@@ -256,7 +257,7 @@ impl Current {
             events += u64::from(head.kind == Kind::Event && body.is_some());
             Ok(())
         })?;
-        if lost == anew::Lost::default() {
+        if lost == rewrite::Lost::default() {
             return Ok(());
         }
         let kept_as = repair::keep_copy(files, folder, old.file)?;

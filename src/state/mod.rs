@@ -83,65 +83,27 @@
 //! follows: a batch is synced before the next one begins. Otherwise it is the torn end of the last batch. (A whole frame of
 //! the same batch proves nothing: a disk may have taken the end of a write and lost its beginning.)
 
-mod anew;
-mod error;
-mod folder;
-mod found;
-mod frame;
-mod frames;
-mod history;
-mod journal;
-mod repair;
-mod secret;
-
+pub(crate) mod audit;
+pub(crate) mod error;
+pub(crate) mod folder;
+pub(crate) mod frame;
+pub(crate) mod frames;
+pub(crate) mod journal;
+pub(crate) mod names;
+pub(crate) mod read;
+pub(crate) mod repair;
+pub(crate) mod rewrite;
+pub(crate) mod secret;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
-use std::path::PathBuf;
-
-use crate::files::Files;
-
-pub use error::StateError;
-pub(crate) use found::Found;
-pub(crate) use frame::Kind;
-pub use history::{History, history};
 #[cfg(test)]
 use journal::Why;
+
+pub use audit::{History, history};
+pub use error::StateError;
+pub(crate) use frame::Kind;
 pub(crate) use journal::{Entry, Journal};
+pub(crate) use read::Found;
 pub use repair::{Repaired, repair};
 pub(crate) use secret::secret;
-
-const JOURNAL: &str = "journal";
-const ASIDE: &str = "journal.new";
-const LOCK: &str = "lock";
-const KEY: &str = "key";
-const KEY_ASIDE: &str = "key.new";
-
-/// The longest journal that is read or written: some hundred times what any has, and little enough to be searched for
-/// damage in a second.
-const FILE_MAX: u64 = 1 << 30;
-
-/// Where a handle's state is.
-#[derive(Debug, Clone)]
-pub(crate) struct Place {
-    pub(crate) files: Files,
-    pub(crate) folder: PathBuf,
-}
-
-/// What a journal may grow to.
-#[derive(Debug, Clone, Copy)]
-struct Limits {
-    /// How much is added before it should be written anew: with a rollout under three guards, 70 KB every ten seconds, that is
-    /// forty minutes; and little enough to be read at a start.
-    growth: u64,
-    /// How many events are kept when it is written anew: at one a minute, two months.
-    events: usize,
-    /// How many bytes of them.
-    event_bytes: u64,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self { growth: 16 << 20, events: 100_000, event_bytes: 16 << 20 }
-    }
-}

@@ -1,19 +1,21 @@
 //! What is left of a journal that is damaged.
 
 use std::fs::File;
-use std::io::{self, Read, Seek, SeekFrom};
+use std::io;
+use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
-use super::anew::{self, Lost, Old, Part};
 use super::error::StateError;
-use super::folder::{self, Held};
-use super::found;
+use super::folder::Held;
 use super::frame::{HEADER, Kind};
-use super::{JOURNAL, Limits};
-use crate::files::Files;
+use super::names::{JOURNAL, Limits};
+use super::rewrite::{Lost, Old, Part};
+use super::{folder, read, rewrite};
+use crate::base::disk::Files;
 
 /// How many damaged journals are kept: whoever has so many has another problem.
 const COPIES_MAX: u32 = 99;
+
 /// How much is copied at once.
 const BUFFER: u64 = 1 << 20;
 
@@ -40,7 +42,7 @@ pub struct Repaired {
 /// it, as `journal.damaged-1` and so on. A journal that is not damaged is left as it is.
 ///
 /// For a person to call, who has looked at the disk first, and while nothing runs on the folder: what was decided and seen
-/// in the damaged part is lost. Look at [`Repaired::state`] and at [`history`](super::history) before the next start.
+/// in the damaged part is lost. Look at [`Repaired::state`] and at [`history`](super::audit) before the next start.
 ///
 /// # Errors
 ///
@@ -50,14 +52,14 @@ pub fn repair(folder: impl AsRef<Path>) -> Result<Repaired, StateError> {
     repair_with(&Files::default(), folder.as_ref())
 }
 
-pub(super) fn repair_with(files: &Files, folder: &Path) -> Result<Repaired, StateError> {
+pub(crate) fn repair_with(files: &Files, folder: &Path) -> Result<Repaired, StateError> {
     let path = folder.join(JOURNAL);
     if !folder::is_plain(&path)? {
         return Err(StateError::Missing { path });
     }
     let _held = Held::take(files, folder)?;
-    let Some(file) = found::open(files, folder)? else { return Err(StateError::Missing { path }) };
-    match found::scan(&path, &file) {
+    let Some(file) = read::open(files, folder)? else { return Err(StateError::Missing { path }) };
+    match read::scan(&path, &file) {
         Ok((scan, found)) if scan.damage.is_none() => {
             let (state, evidence) = (found.state.is_some(), !found.evidence.is_empty());
             return Ok(Repaired { state, evidence, events: found.events, ..Repaired::default() });
@@ -65,10 +67,10 @@ pub(super) fn repair_with(files: &Files, folder: &Path) -> Result<Repaired, Stat
         Ok(_) | Err(StateError::Damaged { .. }) => {}
         Err(error) => return Err(error),
     }
-    let length = found::length(&path, &file)?;
+    let length = read::length(&path, &file)?;
     // A salt that is wrong finds nothing whole.
     let (header, known) =
-        found::header(&path, &file)?.map_or((None, false), |(header, whole)| (Some(header), whole));
+        read::header(&path, &file)?.map_or((None, false), |(header, whole)| (Some(header), whole));
     let old = header.map(|header| Old { path: &path, file: &file, header, end: length, frames: 0 });
     let whole = old.map(|old| acknowledged(old, known)).transpose()?;
     let mut left = match whole {
@@ -98,7 +100,7 @@ pub(super) fn repair_with(files: &Files, folder: &Path) -> Result<Repaired, Stat
         .map(|(index, body)| part(Kind::Evidence, index == 0, body.as_slice()));
     let parts: Vec<Part<'_>> = state.chain(evidence).collect();
     let old = whole.map(|old| (old, dropped));
-    anew::write(files, folder, generation, old, &parts, &Limits::default(), |_| {})?;
+    rewrite::write(files, folder, generation, old, &parts, &Limits::default(), |_| {})?;
     Ok(Repaired {
         kept_as: Some(kept_as),
         lost_bytes: left.lost.bytes,
@@ -164,7 +166,7 @@ impl Left {
 }
 
 /// Copies a file of the folder beside it, under a name that is free.
-pub(super) fn keep_copy(files: &Files, folder: &Path, mut file: &File) -> Result<PathBuf, StateError> {
+pub(crate) fn keep_copy(files: &Files, folder: &Path, mut file: &File) -> Result<PathBuf, StateError> {
     let mut names = (1..=COPIES_MAX).map(|number| folder.join(format!("{JOURNAL}.damaged-{number}")));
     let Some(path) = names.find(|path| path.symlink_metadata().is_err()) else {
         let source = io::Error::new(io::ErrorKind::AlreadyExists, "there are 99 already: move them away");

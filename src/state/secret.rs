@@ -6,10 +6,12 @@ use std::path::Path;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::error::StateError;
-use super::{KEY, KEY_ASIDE, folder};
-use crate::files::Files;
+use super::folder;
+use super::names::{KEY, KEY_ASIDE};
+use crate::base::disk::Files;
 
 const LENGTH: usize = 16;
+
 /// The key, and its XXH3-64: a bit that fell over would call every id a forgery.
 const FILE: usize = LENGTH + 8;
 

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Detector, Signal, usable};
+use super::detector::{Detector, Signal, usable};
 
 /// Adaptive windowing: keeps as many of the last values as have one mean, and says so when they no longer do (Bifet &
 /// Gavaldà, "Learning from time-changing data with adaptive windowing", SDM 2007; the same indices as river's `ADWIN`).
@@ -48,6 +48,7 @@ struct Side {
 
 /// More rows than a window of 2^63 values has.
 const ROWS_MAX: usize = 64;
+
 const BUCKETS_MAX: usize = 64;
 
 impl Adwin {

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Detector, Mean, Signal, usable};
+use super::detector::{Detector, Mean, Signal, usable};
 
 /// The drift detection method: warns when an error rate is two standard deviations above the lowest it has been, alarms
 /// at three (Gama, Medas, Castillo & Rodrigues, "Learning with drift detection", SBIA 2004; the same indices as river's

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Detector, Mean, Signal, usable};
+use super::detector::{Detector, Mean, Signal, usable};
 
 /// The drift detection method by Hoeffding's bound, with averages (Frías-Blanco, del Campo-Ávila, Ramos-Jiménez,
 /// Morales-Bueno, Ortiz-Díaz & Caballero-Mota, "Online and non-parametric drift detection methods based on Hoeffding's

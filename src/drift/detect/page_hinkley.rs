@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Detector, Mean, Signal, usable};
+use super::detector::{Detector, Mean, Signal, usable};
 
 /// The Page-Hinkley test: sums up by how much values lie above (or below) the mean so far, and says so when the sum has
 /// left its extreme by more than a threshold (Page, "Continuous inspection schemes", Biometrika 41, 1954; the same

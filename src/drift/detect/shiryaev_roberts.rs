@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Detector, Signal, usable};
+use super::detector::{Detector, Signal, usable};
 
 /// Says when the mean of values in `0..=1` has risen above a reference (or fallen below it). While it has not, an alarm
 /// comes after `run_length` values on average, or later: whatever the distribution, and however the mean moves on the
@@ -39,8 +39,10 @@ pub struct ShiryaevRoberts {
 
 /// How many stakes.
 const STAKES: usize = 10;
+
 /// The odds of the means betted on, as multiples of those of the reference: from a slight rise to a large one.
 const SMALLEST_RISE: f64 = 1.1;
+
 const LARGEST_RISE: f64 = 8.0;
 
 impl ShiryaevRoberts {

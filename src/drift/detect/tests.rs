@@ -1,6 +1,8 @@
+use proptest::prelude::*;
+use serde::{Deserialize, Serialize};
+
 use super::*;
 use crate::stats::sequential::{Events, RateDetector};
-use proptest::prelude::*;
 
 /// SplitMix64, as uniform numbers.
 struct Uniform(u64);
@@ -9,7 +11,7 @@ impl Iterator for Uniform {
     type Item = f64;
 
     fn next(&mut self) -> Option<f64> {
-        let mixed = crate::dice::mix(self.0);
+        let mixed = crate::base::chance::mix(self.0);
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         Some((mixed >> 11) as f64 / (1_u64 << 53) as f64)
     }

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 /// The most steps of a calibration.
 pub const STEPS_MAX: usize = 256;
+
 /// Scores are taken together in so many groups before they are fitted.
 const GROUPS_MAX: usize = 4_096;
 
@@ -27,23 +28,23 @@ pub struct Calibration {
 /// Scores from one on that mean the same.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Step {
+pub(crate) struct Step {
     /// The lowest score it was fitted on. A score below the first step's belongs to the first.
-    pub(super) from: f64,
+    pub(crate) from: f64,
     /// How many rows it was fitted on.
-    pub(super) rows: u64,
+    pub(crate) rows: u64,
     /// How many of them were positive.
-    pub(super) positive: u64,
+    pub(crate) positive: u64,
 }
 
 impl Step {
     /// The probability of a positive.
-    pub(super) fn probability(self) -> f64 {
+    pub(crate) fn probability(self) -> f64 {
         self.positive as f64 / self.rows.max(1) as f64
     }
 
     /// The same as a statistician would bet: no step is sure of itself (Jeffreys' prior).
-    pub(super) fn cautious(self) -> f64 {
+    pub(crate) fn cautious(self) -> f64 {
         (self.positive as f64 + 0.5) / (self.rows as f64 + 1.0)
     }
 
@@ -98,11 +99,11 @@ impl Calibration {
 
     /// Which step a score is on.
     #[inline]
-    pub(super) fn place(&self, score: f64) -> usize {
+    pub(crate) fn place(&self, score: f64) -> usize {
         self.steps.partition_point(|step| step.from <= score).saturating_sub(1)
     }
 
-    pub(super) fn steps(&self) -> &[Step] {
+    pub(crate) fn steps(&self) -> &[Step] {
         &self.steps
     }
 }

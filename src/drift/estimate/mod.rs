@@ -10,9 +10,9 @@
 //! - [`QualityEstimator`]: counts scores of traffic, and estimates accuracy, precision, recall, F1 and AUC.
 //! - [`disagreement_bound`]: by how much the accuracies of two versions can differ at most. That one assumes nothing.
 
-mod calibration;
-mod disagreement;
-mod quality;
+pub(crate) mod calibration;
+pub(crate) mod disagreement;
+pub(crate) mod quality;
 
 pub use calibration::{Calibration, CalibrationError, STEPS_MAX};
 pub use disagreement::{DisagreementBound, disagreement_bound};

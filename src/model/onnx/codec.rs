@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use super::feed::Feed;
-use super::outputs::Outputs;
-use crate::error::ModelError;
+use super::tensor::feed::Feed;
+use super::tensor::outputs::Outputs;
+use crate::model::error::ModelError;
 
 /// What makes tensors of a request, and an answer of tensors. Clones share the two, so that one pair can serve any number
 /// of versions.
@@ -14,6 +14,7 @@ pub(crate) struct Codec<I: ?Sized, O> {
 }
 
 type Encode<I> = dyn for<'a> Fn(&'a I, &mut Feed<'_, 'a>) -> Result<(), ModelError> + Send + Sync;
+
 type Decode<O> = dyn Fn(&Outputs<'_>) -> Result<O, ModelError> + Send + Sync;
 
 impl<I: ?Sized, O> Codec<I, O> {
@@ -26,12 +27,12 @@ impl<I: ?Sized, O> Codec<I, O> {
     }
 
     #[inline]
-    pub(super) fn encode<'a>(&self, input: &'a I, feed: &mut Feed<'_, 'a>) -> Result<(), ModelError> {
+    pub(crate) fn encode<'a>(&self, input: &'a I, feed: &mut Feed<'_, 'a>) -> Result<(), ModelError> {
         (self.encode)(input, feed)
     }
 
     #[inline]
-    pub(super) fn decode(&self, outputs: &Outputs<'_>) -> Result<O, ModelError> {
+    pub(crate) fn decode(&self, outputs: &Outputs<'_>) -> Result<O, ModelError> {
         (self.decode)(outputs)
     }
 }

@@ -7,42 +7,29 @@
 //!
 //! The versions of ort, ndarray and half that appear in signatures here are re-exported: [`ort`], [`ndarray`], [`half`].
 
-mod codec;
-mod discovery;
-mod element;
-mod feed;
-mod files;
-mod interface;
-mod load;
-mod made_up;
-mod onnx_model;
-mod opsets;
-mod options;
-mod outputs;
-mod pipeline;
-mod pool;
-mod prepared;
-mod runtime;
-mod scan;
-mod seats;
-mod session;
-mod signature;
-mod tensors;
-mod trace;
-mod watch;
-
-pub use element::{Element, ElementType, Primitive};
-pub use feed::Feed;
-pub use onnx_model::OnnxModel;
-pub use options::Optimization;
-pub use outputs::{OutputKey, Outputs};
-pub use pipeline::Pipeline;
-pub use prepared::{PreparedCache, PreparedCacheError, PreparedCounts};
-pub use runtime::{Runtime, RuntimeBuilder, RuntimeError};
-pub use signature::{Dimension, Kind, Port, Signature};
-pub use tensors::{Label, Tensor, Tensors, Value};
-pub use trace::Trace;
-pub use {half, ndarray, ort};
+pub(crate) mod codec;
+pub(crate) mod file;
+pub(crate) mod onnx_model;
+pub(crate) mod options;
+pub(crate) mod pipeline;
+pub(crate) mod prepared;
+pub(crate) mod runtime;
+pub(crate) mod session;
+pub(crate) mod tensor;
 
 #[cfg(feature = "repository")]
-pub(crate) use {codec::Codec, pipeline::version_of};
+pub(crate) use codec::Codec;
+pub use file::signature::{Dimension, Kind, Port, Signature};
+pub use onnx_model::OnnxModel;
+pub use options::Optimization;
+pub use pipeline::Pipeline;
+#[cfg(feature = "repository")]
+pub(crate) use pipeline::version_of;
+pub use prepared::cache::{PreparedCache, PreparedCacheError, PreparedCounts};
+pub use runtime::runtime::{Runtime, RuntimeBuilder, RuntimeError};
+pub use session::trace::Trace;
+pub use tensor::element::{Element, ElementType, Primitive};
+pub use tensor::feed::Feed;
+pub use tensor::outputs::{OutputKey, Outputs};
+pub use tensor::tensors::{Label, Tensor, Tensors, Value};
+pub use {half, ndarray, ort};

@@ -9,21 +9,23 @@ use ort::ep::ExecutionProviderDispatch;
 use ort::session::builder::SessionBuilder;
 use parking_lot::Mutex;
 
-use super::feed::Feed;
-use super::files::Files;
+use super::file::files::Files;
+use super::file::signature::Signature;
 use super::options::{Optimization, Options};
-use super::outputs::Outputs;
 use super::pipeline::Pipeline;
-use super::prepared::PreparedCache;
-use super::seats::Loaded;
-use super::session::{Call, Session};
-use super::signature::Signature;
-use super::tensors::{Label, Tensors};
-use super::trace::Trace;
-use super::watch::Deadline;
-use crate::error::{LoadError, ModelError};
-use crate::model::{Description, Identity, Memory, Model, Tier, Wanted};
-use crate::pace::Pace;
+use super::prepared::cache::PreparedCache;
+use super::session::deadline::Deadline;
+use super::session::seats::Loaded;
+use super::session::session::{Call, Session};
+use super::session::trace::Trace;
+use super::tensor::feed::Feed;
+use super::tensor::outputs::Outputs;
+use super::tensor::tensors::{Label, Tensors};
+use crate::model::error::{LoadError, ModelError};
+use crate::model::identity::Identity;
+use crate::model::model::{Description, Model};
+use crate::model::pace::Pace;
+use crate::model::{Memory, Tier, Wanted};
 
 /// An ONNX model, with the options it is loaded with.
 ///
@@ -252,7 +254,7 @@ impl OnnxModel {
     }
 
     /// Runs the model once.
-    pub(super) fn ask<'i, R>(
+    pub(crate) fn ask<'i, R>(
         &self,
         deadline: Option<Deadline>,
         encode: impl FnOnce(&mut Feed<'_, 'i>) -> Result<(), ModelError>,
@@ -262,7 +264,7 @@ impl OnnxModel {
     }
 
     /// Runs the model once, and keeps what went in and what came out.
-    pub(super) fn trace<'i, R>(
+    pub(crate) fn trace<'i, R>(
         &self,
         encode: impl FnOnce(&mut Feed<'_, 'i>) -> Result<(), ModelError>,
         decode: impl FnOnce(&Outputs<'_>) -> Result<R, ModelError>,
@@ -294,12 +296,14 @@ impl OnnxModel {
     }
 
     #[cfg(test)]
-    pub(super) fn leases(&self) -> impl Iterator<Item = super::pool::Lease<'_, super::seats::Seat>> {
+    pub(crate) fn leases(
+        &self,
+    ) -> impl Iterator<Item = super::session::pool::Lease<'_, super::session::seats::Seat>> {
         self.loaded.get().into_iter().flat_map(|loaded| loaded.pool.each())
     }
 
     /// The parts that its identity is made of.
-    pub(super) fn identity_with(&self, pipeline: &[(&str, &[u8])]) -> Identity {
+    pub(crate) fn identity_with(&self, pipeline: &[(&str, &[u8])]) -> Identity {
         let options = self.options.identity();
         let options = options.iter().map(|(name, value)| (*name, value.as_bytes()));
         Identity::of(
@@ -307,7 +311,7 @@ impl OnnxModel {
         )
     }
 
-    pub(super) fn load_sessions(&self, pace: &Pace) -> Result<(), LoadError> {
+    pub(crate) fn load_sessions(&self, pace: &Pace) -> Result<(), LoadError> {
         let _one_at_a_time = self.loading.lock();
         if self.loaded.get().is_none() {
             // Nobody else sets it while the lock is held.
@@ -316,37 +320,37 @@ impl OnnxModel {
         Ok(())
     }
 
-    pub(super) fn warm_up_sessions(&self) -> Result<bool, ModelError> {
+    pub(crate) fn warm_up_sessions(&self) -> Result<bool, ModelError> {
         self.loaded.get().ok_or(ModelError::NotLoaded)?.warm_up()
     }
 
-    pub(super) fn tier_of_sessions(&self) -> Tier {
+    pub(crate) fn tier_of_sessions(&self) -> Tier {
         self.loaded.get().map_or(Tier::Cold, Loaded::tier)
     }
 
-    pub(super) fn wake_sessions(&self) -> Result<(), LoadError> {
+    pub(crate) fn wake_sessions(&self) -> Result<(), LoadError> {
         match self.loaded.get() {
             Some(loaded) => loaded.wake(&self.files, &self.options),
             None => self.load_sessions(&Pace::full()),
         }
     }
 
-    pub(super) fn settle_sessions(&self, wanted: &Wanted) -> Result<Tier, LoadError> {
+    pub(crate) fn settle_sessions(&self, wanted: &Wanted) -> Result<Tier, LoadError> {
         let _one_at_a_time = self.loading.lock();
         self.loaded.get().map_or(Ok(Tier::Cold), |loaded| loaded.settle(&self.files, &self.options, wanted))
     }
 
-    pub(super) fn memory_of_sessions(&self) -> Option<Memory> {
+    pub(crate) fn memory_of_sessions(&self) -> Option<Memory> {
         self.loaded.get().map(Loaded::memory)
     }
 
-    pub(super) fn stop_overdue_runs(&self) {
+    pub(crate) fn stop_overdue_runs(&self) {
         if let Some(loaded) = self.loaded.get() {
             loaded.watches.stop_overdue();
         }
     }
 
-    pub(super) fn describe(&self) -> Description {
+    pub(crate) fn describe(&self) -> Description {
         let mut description = Description { file_bytes: self.files.bytes, ..Description::default() };
         if let Some(loaded) = self.loaded.get() {
             let Loaded { signature, pool, .. } = loaded;

@@ -7,10 +7,10 @@ use std::time::Duration;
 use ort::ep::ExecutionProviderDispatch;
 use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
 
-use super::load::Form;
-use super::prepared::PreparedCache;
-use super::runtime::Runtime;
-use crate::error::LoadError;
+use super::prepared::cache::PreparedCache;
+use super::runtime::runtime::Runtime;
+use super::session::load::Form;
+use crate::model::error::LoadError;
 
 /// How far ONNX Runtime rewrites a model before it runs it. More is faster and slower to load, and can change the last
 /// bits of an answer.
@@ -29,7 +29,7 @@ pub enum Optimization {
 }
 
 impl Optimization {
-    pub(super) const fn name(self) -> &'static str {
+    pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Disabled => "disabled",
             Self::Basic => "basic",
@@ -51,16 +51,16 @@ impl Optimization {
 type Configure = Arc<dyn Fn(SessionBuilder) -> ort::Result<SessionBuilder> + Send + Sync>;
 
 #[derive(Clone)]
-pub(super) struct Options {
-    pub(super) intra_threads: Option<usize>,
-    pub(super) optimization: Optimization,
-    pub(super) execution_providers: Vec<ExecutionProviderDispatch>,
-    pub(super) pool_size: usize,
-    pub(super) max_wait: Duration,
+pub(crate) struct Options {
+    pub(crate) intra_threads: Option<usize>,
+    pub(crate) optimization: Optimization,
+    pub(crate) execution_providers: Vec<ExecutionProviderDispatch>,
+    pub(crate) pool_size: usize,
+    pub(crate) max_wait: Duration,
     /// Where its prepared form is kept; nothing where it has none.
-    pub(super) prepared: Option<PreparedCache>,
+    pub(crate) prepared: Option<PreparedCache>,
     /// Anything else, with the name that stands for it in the identity.
-    pub(super) configure: Option<(String, Configure)>,
+    pub(crate) configure: Option<(String, Configure)>,
 }
 
 impl Default for Options {
@@ -78,7 +78,7 @@ impl Default for Options {
 }
 
 impl Options {
-    pub(super) fn check(&self) -> Result<(), LoadError> {
+    pub(crate) fn check(&self) -> Result<(), LoadError> {
         let zero = |option| LoadError::Option { option, cause: "0 would leave nobody to answer".to_owned() };
         match (self.pool_size, self.intra_threads) {
             (0, _) => Err(zero("pool_size")),
@@ -88,7 +88,7 @@ impl Options {
     }
 
     /// The options that change answers, as parts of an identity.
-    pub(super) fn identity(&self) -> [(&'static str, String); 3] {
+    pub(crate) fn identity(&self) -> [(&'static str, String); 3] {
         let providers: Vec<&str> =
             self.execution_providers.iter().map(ExecutionProviderDispatch::name).collect();
         let configured = self.configure.as_ref().map_or_else(String::new, |(name, _)| name.clone());
@@ -100,7 +100,7 @@ impl Options {
     }
 
     /// A builder with these options. One per session: an execution provider cannot be registered twice with one.
-    pub(super) fn builder(&self, runtime: &Runtime) -> ort::Result<SessionBuilder> {
+    pub(crate) fn builder(&self, runtime: &Runtime) -> ort::Result<SessionBuilder> {
         let mut builder = self.with_threads(ort::session::Session::builder(runtime.environment())?)?;
         builder = builder.with_optimization_level(self.optimization.to_ort())?;
         if !self.execution_providers.is_empty() {
@@ -113,7 +113,7 @@ impl Options {
     }
 
     /// A builder for what is optimised already.
-    pub(super) fn builder_of_prepared(&self, runtime: &Runtime, form: Form) -> ort::Result<SessionBuilder> {
+    pub(crate) fn builder_of_prepared(&self, runtime: &Runtime, form: Form) -> ort::Result<SessionBuilder> {
         let builder = self
             .with_threads(ort::session::Session::builder(runtime.environment())?)?
             .with_optimization_level(GraphOptimizationLevel::Disable)?;

@@ -6,14 +6,16 @@ use std::time::Duration;
 use semver::Version;
 
 use super::codec::Codec;
-use super::feed::Feed;
 use super::onnx_model::OnnxModel;
-use super::outputs::Outputs;
-use super::trace::Trace;
-use super::watch::Deadline;
-use crate::error::{LoadError, ModelError};
-use crate::model::{Description, Identity, Memory, Model, Tier, Wanted};
-use crate::pace::Pace;
+use super::session::deadline::Deadline;
+use super::session::trace::Trace;
+use super::tensor::feed::Feed;
+use super::tensor::outputs::Outputs;
+use crate::model::error::{LoadError, ModelError};
+use crate::model::identity::Identity;
+use crate::model::model::{Description, Model};
+use crate::model::pace::Pace;
+use crate::model::{Memory, Tier, Wanted};
 
 /// An [`OnnxModel`] with what makes tensors of a request `I`, and an answer `O` of tensors: see
 /// [`OnnxModel::pipeline`].
@@ -25,7 +27,7 @@ pub struct Pipeline<I: ?Sized, O> {
 }
 
 impl<I: ?Sized, O> Pipeline<I, O> {
-    pub(super) fn new<E, D>(model: OnnxModel, spec: &str, encode: E, decode: D) -> Self
+    pub(crate) fn new<E, D>(model: OnnxModel, spec: &str, encode: E, decode: D) -> Self
     where
         E: for<'a> Fn(&'a I, &mut Feed<'_, 'a>) -> Result<(), ModelError> + Send + Sync + 'static,
         D: Fn(&Outputs<'_>) -> Result<O, ModelError> + Send + Sync + 'static,

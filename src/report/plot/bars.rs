@@ -1,15 +1,17 @@
 //! Plots in text: lines as rows of blocks, for a page that can hold no picture.
 
-use super::Plot;
+use super::plot::Plot;
 
 const BLOCKS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
+
 /// Blocks in a row.
 const WIDTH: usize = 24;
+
 /// Places in a bar.
 const BAR: usize = 10;
 
 /// Each line and limit of a plot as a row: what it is, its course, its last value.
-pub(in crate::report) fn rows(plot: &Plot) -> Vec<[String; 3]> {
+pub(crate) fn rows(plot: &Plot) -> Vec<[String; 3]> {
     let lines = plot.lines.iter().map(|line| {
         let last = line.stretches.iter().flatten().last().map(|(_, y)| (plot.written)(*y));
         let points: Vec<(f64, f64)> = line.stretches.iter().flatten().copied().collect();
@@ -35,15 +37,17 @@ fn course(plot: &Plot, points: &[(f64, f64)]) -> String {
 }
 
 /// A part of the whole: `██████░░░░`
-pub(in crate::report) fn bar(part: f64) -> String {
+pub(crate) fn bar(part: f64) -> String {
     let full = (part.clamp(0.0, 1.0) * BAR as f64).floor() as usize;
     (0..BAR).map(|place| if place < full { '█' } else { '░' }).collect()
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Colour, Line, Scale};
     use super::*;
+    use crate::report::plot::Scale;
+    use crate::report::plot::plot::Colour;
+    use crate::report::plot::plot::Line;
 
     #[test]
     fn a_bar_is_full_only_where_the_whole_is_reached() {

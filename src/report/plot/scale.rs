@@ -4,7 +4,7 @@ use crate::report::words::number;
 
 /// An axis of values.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(in crate::report) struct Scale {
+pub(crate) struct Scale {
     low: f64,
     high: f64,
     is_logarithmic: bool,
@@ -15,7 +15,7 @@ const TICKS_MAX: usize = 6;
 
 impl Scale {
     /// An even scale that holds both ends, with round numbers at its own.
-    pub(in crate::report) fn linear(low: f64, high: f64) -> Self {
+    pub(crate) fn linear(low: f64, high: f64) -> Self {
         let (low, high) = ordered(low, high);
         let room = (high - low).max(high.abs() * 1e-3).max(1e-9);
         let step = round_step(room / 5.0);
@@ -26,7 +26,7 @@ impl Scale {
     }
 
     /// A scale on which a factor is the same step everywhere. Both ends must be above 0.
-    pub(in crate::report) fn logarithmic(low: f64, high: f64) -> Self {
+    pub(crate) fn logarithmic(low: f64, high: f64) -> Self {
         let (low, high) = ordered(low, high);
         let low = low.max(1e-300);
         let high = high.max(low * 2.0);
@@ -34,7 +34,7 @@ impl Scale {
     }
 
     /// Where a value lies: 0 at the lower end, 1 at the upper. What lies beyond is drawn at the edge.
-    pub(in crate::report) fn place(&self, value: f64) -> f64 {
+    pub(crate) fn place(&self, value: f64) -> f64 {
         let Self { low, high, is_logarithmic } = *self;
         let place = if is_logarithmic {
             (value.max(low).ln() - low.ln()) / (high.ln() - low.ln())
@@ -45,12 +45,12 @@ impl Scale {
     }
 
     /// The values to be written, from low to high.
-    pub(in crate::report) fn ticks(&self) -> Vec<f64> {
+    pub(crate) fn ticks(&self) -> Vec<f64> {
         if self.is_logarithmic { self.decades() } else { even(self.low, self.high) }
     }
 
     /// A value of this scale, with as many digits as tell it from its neighbours.
-    pub(in crate::report) fn written(&self, tick: f64) -> String {
+    pub(crate) fn written(&self, tick: f64) -> String {
         let step = (self.high - self.low) / 5.0;
         if self.is_logarithmic || tick.abs() >= 1_000.0 || !(1e-6..1.0).contains(&step) {
             return number(tick);
@@ -104,14 +104,14 @@ fn even(low: f64, high: f64) -> Vec<f64> {
 
 /// What times are counted in.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(in crate::report) struct Unit {
-    pub(in crate::report) name: &'static str,
-    pub(in crate::report) per_second: f64,
+pub(crate) struct Unit {
+    pub(crate) name: &'static str,
+    pub(crate) per_second: f64,
 }
 
 impl Unit {
     /// The unit for times to answer up to so many seconds.
-    pub(in crate::report) fn of_seconds(most: f64) -> Self {
+    pub(crate) fn of_seconds(most: f64) -> Self {
         let (name, per_second) = match most {
             ..1e-6 => ("ns", 1e9),
             1e-6..1e-3 => ("µs", 1e6),
@@ -122,7 +122,7 @@ impl Unit {
     }
 
     /// The unit for a rollout that lasts so many seconds.
-    pub(in crate::report) fn of_span(seconds: f64) -> Self {
+    pub(crate) fn of_span(seconds: f64) -> Self {
         let (name, length) = match seconds {
             ..120.0 => ("seconds", 1.0),
             120.0..7_200.0 => ("minutes", 60.0),

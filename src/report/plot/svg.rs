@@ -2,25 +2,34 @@
 
 use std::fmt::Write as _;
 
-use super::{Band, Limit, Line, Plot, Unit};
+use super::Unit;
+use super::plot::{Band, Limit, Line, Plot};
 use crate::report::escape::html;
 use crate::report::words::number;
 
 // In units of the view box. It is as wide as a phone's screen, so that text is of its size there.
 const WIDTH: f64 = 330.0;
+
 const HEIGHT: f64 = 216.0;
+
 const LEFT: f64 = 46.0;
+
 const RIGHT: f64 = 60.0;
+
 const TOP: f64 = 38.0;
+
 const BOTTOM: f64 = 38.0;
+
 /// The size of text, as in the style sheet, and how wide a letter of it is.
 const LETTER: f64 = 6.3;
+
 const LINE: f64 = 12.5;
+
 /// Points of a line: more than that lie closer than lines are thick.
 const POINTS_MAX: usize = 110;
 
 /// Draws a plot. `number` tells it from the others of the page.
-pub(in crate::report) fn draw(plot: &Plot, number: usize) -> String {
+pub(crate) fn draw(plot: &Plot, number: usize) -> String {
     let mut svg = format!(
         "<svg viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\" aria-labelledby=\"plot-{number}-title plot-{number}-text\">\
          <title id=\"plot-{number}-title\">{}</title><desc id=\"plot-{number}-text\">{} {}</desc>",
@@ -243,8 +252,9 @@ fn cut(name: &str, letters: usize) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Colour, Scale};
     use super::*;
+    use crate::report::plot::Scale;
+    use crate::report::plot::plot::Colour;
     use proptest::prelude::*;
 
     fn plot(stretches: Vec<Vec<(f64, f64)>>) -> Plot {

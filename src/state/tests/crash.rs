@@ -1,9 +1,10 @@
 //! A process that ends at any step: what was acknowledged is there, and of what was in flight all or nothing.
 
+use crate::state::names::ASIDE;
 use proptest::prelude::*;
 
 use super::*;
-use crate::testing::Faults;
+use crate::base::faults::Faults;
 
 #[derive(Debug, Clone)]
 enum Act {

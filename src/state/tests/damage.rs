@@ -1,14 +1,16 @@
 //! Bytes that are not what was written: a prefix of it is found and the rest told, or it is an error; and what a repair
 //! makes of it.
 
+use crate::state::names::FILE_MAX;
+use crate::state::names::JOURNAL;
 use std::path::PathBuf;
 
 use proptest::prelude::*;
 
-use super::super::frame::{FORMAT, HEADER, Head, Header};
-use super::super::repair::repair_with;
 use super::*;
-use crate::testing::Faults;
+use crate::base::faults::Faults;
+use crate::state::frame::{FORMAT, HEADER, Head, Header};
+use crate::state::repair::repair_with;
 
 /// Entries in batches, the first of them what the file is put in place with.
 fn batches() -> Vec<Vec<Entry>> {

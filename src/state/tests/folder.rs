@@ -1,5 +1,10 @@
 use super::*;
-use crate::testing::Faults;
+use crate::base::faults::Faults;
+use crate::state::names::ASIDE;
+use crate::state::names::JOURNAL;
+use crate::state::names::KEY;
+use crate::state::names::KEY_ASIDE;
+use crate::state::names::LOCK;
 
 #[test]
 fn one_process_has_the_folder_and_another_takes_over_once_it_is_free() {

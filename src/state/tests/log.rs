@@ -1,5 +1,8 @@
 use super::*;
-use crate::testing::Faults;
+use crate::base::faults::Faults;
+use crate::state::names::ASIDE;
+use crate::state::names::JOURNAL;
+use crate::state::names::Limits;
 
 #[test]
 fn what_was_added_is_found_by_the_next_start() {

@@ -1,16 +1,17 @@
 //! Tests of the journal as a whole; those of its bytes are in `frame.rs`.
 
-mod crash;
-mod damage;
-mod folder;
-mod log;
+pub(crate) mod crash;
+pub(crate) mod damage;
+pub(crate) mod folder;
+pub(crate) mod log;
 
+use crate::state::names::JOURNAL;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::*;
-use crate::files::Files;
+use crate::base::disk::Files;
 
 /// A folder of a test's own.
 struct Folder(PathBuf);

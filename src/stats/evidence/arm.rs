@@ -2,10 +2,13 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Decision, loss, losses, merge_each, step, wrong_class};
-use crate::stats::fixed::Sign;
+use super::loss::{Decision, loss, losses, merge_each, step, wrong_class};
+use crate::stats::figures::fixed::Sign;
 use crate::stats::sequential::{Additive, Events, Scores, Values};
-use crate::task::{Actual, Kept, Kpi, TaskKind};
+use crate::task::kept::Kept;
+use crate::task::kpi::Kpi;
+use crate::task::outcome::Actual;
+use crate::task::task::TaskKind;
 
 /// Units of one arm, and what became of them.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]

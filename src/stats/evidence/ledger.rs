@@ -9,7 +9,7 @@ use super::arm::{ArmCounts, UnitCounts};
 use super::pair::{PairCounts, PairLabels};
 use super::segment::{BySegment, SegmentCounts, SegmentEvents, SegmentUnits};
 use super::waiting::{Maturity, Taken};
-use crate::clock::Timestamp;
+use crate::base::clock::Timestamp;
 use crate::stats::sequential::{Additive, Blocks, ByOdds, Events, Odds};
 
 /// What was counted in one block of time.

@@ -4,12 +4,14 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::loss::{Decision, loss, losses, merge_each, step, wrong_class};
 use super::segment::BySegment;
-use super::{Decision, loss, losses, merge_each, step, wrong_class};
-use crate::stats::divergence::Pair;
-use crate::stats::fixed::Sign;
+use crate::stats::figures::divergence::Pair;
+use crate::stats::figures::fixed::Sign;
 use crate::stats::sequential::{Additive, Events, PairedEvents, Scores, Values};
-use crate::task::{Actual, Kept, TaskKind};
+use crate::task::kept::Kept;
+use crate::task::outcome::Actual;
+use crate::task::task::TaskKind;
 
 /// What is known of pairs as soon as both have answered.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]

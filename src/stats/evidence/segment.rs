@@ -5,11 +5,13 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Decision, wrong_class};
-use crate::segments::{OTHER, SEGMENTS_MAX};
-use crate::stats::fixed::Sign;
+use super::loss::{Decision, wrong_class};
+use crate::stats::figures::fixed::Sign;
 use crate::stats::sequential::{Additive, ByOdds, Events, PairedEvents};
-use crate::task::{Actual, Kept, TaskKind};
+use crate::task::kept::Kept;
+use crate::task::outcome::Actual;
+use crate::task::segments::{OTHER, SEGMENTS_MAX};
+use crate::task::task::TaskKind;
 
 /// Something by segment. At most as many as a handle can tell apart, and the others.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::arm::ArmLabels;
 use super::pair::PairLabels;
 use super::segment::{BySegment, SegmentLabels};
-use crate::clock::Timestamp;
+use crate::base::clock::Timestamp;
 use crate::stats::sequential::Additive;
 
 /// When labels become evidence.
@@ -203,8 +203,10 @@ impl Waiting {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::stats::fixed::Sign;
-    use crate::task::{Actual, Kept, TaskKind};
+    use crate::stats::figures::fixed::Sign;
+    use crate::task::kept::Kept;
+    use crate::task::outcome::Actual;
+    use crate::task::task::TaskKind;
 
     const BINARY: TaskKind = TaskKind::Binary { threshold: 0.5 };
 

@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use super::counts::{Additive, ByOdds};
 use super::e_value::{EValue, ln};
-use super::{Claim, SequentialTest};
-use crate::stats::fixed::{Moments, Sign, seen};
+use super::test::{Claim, SequentialTest};
+use crate::stats::figures::fixed::{Moments, Sign, seen};
 
 /// Values without bounds: how many, their sum and the sum of their squares, in fixed point.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -162,10 +162,10 @@ impl SequentialTest for Asymptotic {
 
 #[cfg(test)]
 mod tests {
-    use super::super::counts::Odds;
-    use super::super::interval;
     use super::*;
-    use crate::share::Share;
+    use crate::base::share::Share;
+    use crate::stats::sequential::counts::Odds;
+    use crate::stats::sequential::interval;
 
     /// `events` ones among `units` zeros.
     fn values(events: u64, units: u64) -> Values {

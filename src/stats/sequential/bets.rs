@@ -8,7 +8,7 @@ use super::e_value::{EValue, ONE_NAT, exp, ln, ln_1p_down, ln_sum_exp};
 /// 1 on average, so no wealth is, nor their weighted mean. Since the grid does not move, the logarithm of a wealth is a
 /// sum of counts times constants: it does not depend on the order of observations, and merges by addition.
 #[derive(Debug, Clone)]
-pub(super) struct Bets {
+pub(crate) struct Bets {
     weights: Weights,
     /// By strategy and cell.
     factors: Vec<i64>,
@@ -18,19 +18,19 @@ pub(super) struct Bets {
 impl Bets {
     /// Strategies that stake `stakes[k]` on gains: a cell in which the observed gain is `gain` multiplies the wealth by
     /// `1 + stake * gain`. No stake times a loss may exceed 1.
-    pub(super) fn on_gains(weights: Weights, stakes: &[f64], gains: &[f64]) -> Self {
+    pub(crate) fn on_gains(weights: Weights, stakes: &[f64], gains: &[f64]) -> Self {
         let of_stake = |stake: &f64| gains.iter().map(|gain| ln_1p_down(*stake * *gain)).collect::<Vec<_>>();
         Self { weights, factors: stakes.iter().flat_map(of_stake).collect(), cells: gains.len() }
     }
 
     /// Strategies whose return in each cell is given, by strategy and cell: a cell multiplies the wealth by
     /// `1 + return`.
-    pub(super) fn of_returns(weights: Weights, returns: &[f64], cells: usize) -> Self {
+    pub(crate) fn of_returns(weights: Weights, returns: &[f64], cells: usize) -> Self {
         Self { weights, factors: returns.iter().copied().map(ln_1p_down).collect(), cells }
     }
 
     /// Adds what observations did to each strategy's logarithm of wealth. Observations come as cell and count.
-    pub(super) fn earn(&self, wealth: &mut Wealth, observed: impl IntoIterator<Item = (usize, u64)>) {
+    pub(crate) fn earn(&self, wealth: &mut Wealth, observed: impl IntoIterator<Item = (usize, u64)>) {
         for (cell, count) in observed {
             if count == 0 {
                 continue;
@@ -43,12 +43,12 @@ impl Bets {
     }
 
     /// The wealth before anything was observed.
-    pub(super) fn start(&self) -> Wealth {
+    pub(crate) fn start(&self) -> Wealth {
         self.weights.start()
     }
 
     /// The e-value of what was observed.
-    pub(super) fn e_value(&self, observed: impl IntoIterator<Item = (usize, u64)>) -> EValue {
+    pub(crate) fn e_value(&self, observed: impl IntoIterator<Item = (usize, u64)>) -> EValue {
         let mut wealth = self.start();
         self.earn(&mut wealth, observed);
         self.weights.mix(&wealth)
@@ -57,43 +57,43 @@ impl Bets {
 
 /// The logarithms of the wealth of each strategy, in 2^-32 nats.
 #[derive(Debug, Clone)]
-pub(super) struct Wealth(pub(super) Vec<i128>);
+pub(crate) struct Wealth(pub(crate) Vec<i128>);
 
 impl Wealth {
-    pub(super) fn ln(&self) -> impl Iterator<Item = f64> + '_ {
+    pub(crate) fn ln(&self) -> impl Iterator<Item = f64> + '_ {
         self.0.iter().map(|log| *log as f64 / ONE_NAT)
     }
 }
 
 /// The weights of the strategies, as logarithms. They add up to 1.
 #[derive(Debug, Clone)]
-pub(super) struct Weights(Vec<f64>);
+pub(crate) struct Weights(Vec<f64>);
 
 impl Weights {
     /// Each strategy as much as any other.
-    pub(super) fn even(strategies: usize) -> Self {
+    pub(crate) fn even(strategies: usize) -> Self {
         Self(vec![-ln(strategies as f64); strategies])
     }
 
     /// In proportion to `shares`.
-    pub(super) fn of(shares: &[f64]) -> Self {
+    pub(crate) fn of(shares: &[f64]) -> Self {
         let total = ln(shares.iter().sum());
         Self(shares.iter().map(|share| ln(*share) - total).collect())
     }
 
-    pub(super) fn start(&self) -> Wealth {
+    pub(crate) fn start(&self) -> Wealth {
         Wealth(vec![0; self.0.len()])
     }
 
     /// The weighted mean of the wealths.
-    pub(super) fn mix(&self, wealth: &Wealth) -> EValue {
+    pub(crate) fn mix(&self, wealth: &Wealth) -> EValue {
         let logs: Vec<f64> = self.0.iter().zip(wealth.ln()).map(|(weight, log)| weight + log).collect();
         ln_sum_exp(&logs).map_or(EValue::ZERO, EValue::rounded_down)
     }
 }
 
 /// `count` numbers from `from` to `to`, each the same multiple of the one before.
-pub(super) fn log_spaced(from: f64, to: f64, count: usize) -> Vec<f64> {
+pub(crate) fn log_spaced(from: f64, to: f64, count: usize) -> Vec<f64> {
     let (low, high) = (ln(from), ln(to));
     let step = (high - low) / (count.max(2) - 1) as f64;
     (0..count).map(|k| exp(low + step * k as f64)).collect()

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::share::Share;
-use crate::stats::fixed::Sign;
+use crate::base::share::Share;
+use crate::stats::figures::fixed::Sign;
 
 /// Counts that merge by addition. One that is full stays full: no sum of counts, however many came from outside, is a
 /// panic.
@@ -207,7 +207,7 @@ impl Scores {
     }
 
     /// The score that a place stands for.
-    pub(super) fn at(place: i16) -> f64 {
+    pub(crate) fn at(place: i16) -> f64 {
         f64::from(place) / f64::from(Self::STEPS)
     }
 }

@@ -112,7 +112,7 @@ mod tests {
     use super::*;
 
     fn uniform(state: &mut u64) -> f64 {
-        *state = crate::dice::mix(*state);
+        *state = crate::base::chance::mix(*state);
         (*state >> 11) as f64 / (1_u64 << 53) as f64
     }
 

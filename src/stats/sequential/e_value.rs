@@ -95,7 +95,7 @@ impl EValue {
     }
 
     /// From a logarithm that may be off by a few units in its last place.
-    pub(super) fn rounded_down(ln: f64) -> Self {
+    pub(crate) fn rounded_down(ln: f64) -> Self {
         Self::from_ln(ln - ln.abs() * 1e-14 - 1e-14)
     }
 }
@@ -127,7 +127,7 @@ impl fmt::Display for EValue {
 }
 
 /// How many units of 2^-32 make one nat.
-pub(super) const ONE_NAT: f64 = 4_294_967_296.0;
+pub(crate) const ONE_NAT: f64 = 4_294_967_296.0;
 
 /// The natural logarithm, the same on every machine.
 pub(crate) fn ln(x: f64) -> f64 {
@@ -142,7 +142,7 @@ pub(crate) fn exp(x: f64) -> f64 {
 /// `ln(1 + x)` in units of 2^-32, rounded down; exactly 0 for 0. As far down as a number goes where the factor is 0.
 ///
 /// Sums of these are integers, so they come out the same in whatever order they are added.
-pub(super) fn ln_1p_down(x: f64) -> i64 {
+pub(crate) fn ln_1p_down(x: f64) -> i64 {
     if x == 0.0 {
         return 0;
     }
@@ -154,7 +154,7 @@ pub(super) fn ln_1p_down(x: f64) -> i64 {
 }
 
 /// `ln(x)`, likewise.
-pub(super) fn ln_down(x: f64) -> i64 {
+pub(crate) fn ln_down(x: f64) -> i64 {
     if x == 1.0 { 0 } else { ((ln(x) * ONE_NAT).floor() as i64).saturating_sub(1).max(NEVER) }
 }
 
@@ -163,7 +163,7 @@ pub(super) fn ln_down(x: f64) -> i64 {
 const NEVER: i64 = i64::MIN / 4;
 
 /// `ln(sum of exp)`, in the order given; nothing for no terms.
-pub(super) fn ln_sum_exp(logs: &[f64]) -> Option<f64> {
+pub(crate) fn ln_sum_exp(logs: &[f64]) -> Option<f64> {
     let largest = logs.iter().copied().fold(f64::NEG_INFINITY, f64::max);
     if largest == f64::NEG_INFINITY {
         return None;

@@ -1,7 +1,7 @@
 //! Confidence sequences: what a figure may be, at all times at once.
 
-use super::Claim;
 use super::e_value::EValue;
+use super::test::Claim;
 
 /// The margins that neither side of a test excludes, with an error of at most `alpha` over all times: a confidence
 /// sequence, by turning the test round. `evidence(claim, margin)` is the e-value of a test; `estimate` lies inside, and
@@ -44,8 +44,10 @@ pub fn interval(
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Mean, Scores, SequentialTest};
     use super::*;
+    use crate::stats::sequential::Mean;
+    use crate::stats::sequential::Scores;
+    use crate::stats::sequential::test::SequentialTest;
 
     /// The betting confidence sequence of Waudby-Smith & Ramdas 2024 on the reference's numbers (`confseq.betting`
     /// 0.0.11: 0.439 to 0.564) places its bets as it goes. Bets on a fixed grid cannot do better and must not do much
@@ -55,7 +57,7 @@ mod tests {
         let mut scores = Scores::default();
         for i in 1..=200_u32 {
             let x = f64::from(7_919 * i % 101) / 100.0;
-            scores.count(x, crate::dice::mix(u64::from(i)));
+            scores.count(x, crate::base::chance::mix(u64::from(i)));
         }
         let (low, high) = interval(0.05, (0.0, 1.0), scores.mean().unwrap(), |claim, limit| {
             Mean::new(claim, limit).e_value(&scores)

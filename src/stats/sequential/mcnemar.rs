@@ -64,7 +64,7 @@ fn ln_mixture(events: f64, units: f64, rate: f64, alpha: f64, tuned_to: f64) -> 
         - (units - events) * ln(1.0 - rate)
 }
 
-pub(super) fn ln_beta(a: f64, b: f64) -> f64 {
+pub(crate) fn ln_beta(a: f64, b: f64) -> f64 {
     libm::lgamma(a) + libm::lgamma(b) - libm::lgamma(a + b)
 }
 

@@ -3,7 +3,7 @@
 use super::bets::{Wealth, Weights, log_spaced};
 use super::counts::{ByOdds, Events, Odds, Scores};
 use super::e_value::{EValue, ln_1p_down};
-use super::{Claim, SequentialTest};
+use super::test::{Claim, SequentialTest};
 
 /// How much larger the mean loss of the candidate's units is than that of live's, in absolute terms: a business figure, a
 /// wrong answer, a loss. Losses lie in `0..=1`: 0 is good.
@@ -141,9 +141,9 @@ impl SequentialTest for MeanDifference {
 
 #[cfg(test)]
 mod tests {
-    use super::super::counts::Additive;
     use super::*;
-    use crate::share::Share;
+    use crate::base::share::Share;
+    use crate::stats::sequential::counts::Additive;
 
     fn counted(share: f64, candidate: &[(i16, u64)], live: &[(i16, u64)]) -> ByOdds<Scores> {
         let odds = Odds::new(Share::new(share).unwrap(), Share::new(1.0 - share).unwrap()).unwrap();

@@ -39,23 +39,24 @@
 //! See what is not counted. Repeat a unit and call it two: **count what was randomised**, a request where requests were
 //! split, a user where users were. Choose the margin after looking.
 
-mod asymptotic;
-mod bets;
-mod counts;
-mod detector;
-mod e_value;
-mod interval;
-mod many;
-mod mcnemar;
-mod mean_difference;
-mod onset;
-mod paired;
-mod rate_ratio;
-mod ratio;
-mod sample_ratio;
-mod single;
+pub(crate) mod asymptotic;
+pub(crate) mod bets;
+pub(crate) mod counts;
+pub(crate) mod detector;
+pub(crate) mod e_value;
+pub(crate) mod interval;
+pub(crate) mod many;
+pub(crate) mod mcnemar;
+pub(crate) mod mean_difference;
+pub(crate) mod onset;
+pub(crate) mod paired;
+pub(crate) mod rate_ratio;
+pub(crate) mod ratio;
+pub(crate) mod sample_ratio;
+pub(crate) mod single;
+pub(crate) mod test;
 
-use serde::{Deserialize, Serialize};
+pub use test::{Claim, SequentialTest};
 
 pub use asymptotic::{Asymptotic, Values};
 pub use counts::{Additive, Arms, ByOdds, Events, Odds, PairedEvents, Scores};
@@ -72,32 +73,3 @@ pub use rate_ratio::RateRatio;
 pub use ratio::{PairedParts, PairedRatioTest, Part, Parts, RatioLimit, RatioMargin, SplitRatioTest};
 pub use sample_ratio::{SampleRatio, mismatch};
 pub use single::{Mean, Rate};
-
-/// What a test is to show, at its margin. Each side's hypothesis is that the other holds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Claim {
-    /// The candidate is worse than the margin allows.
-    Harm,
-    /// The candidate is within the margin.
-    NonInferiority,
-}
-
-impl Claim {
-    /// 1 where more of what is counted speaks for the claim, -1 where less does.
-    pub(crate) fn sign(self) -> f64 {
-        match self {
-            Self::Harm => 1.0,
-            Self::NonInferiority => -1.0,
-        }
-    }
-}
-
-/// A test of one claim at one margin: a function from counts to evidence.
-pub trait SequentialTest {
-    /// What it looks at.
-    type Counts: Additive;
-
-    /// The evidence for the claim. The same counts, the same bits, on any machine.
-    fn e_value(&self, counts: &Self::Counts) -> EValue;
-}

@@ -2,9 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::SequentialTest;
 use super::counts::Additive;
 use super::e_value::EValue;
+use super::test::SequentialTest;
 
 /// Counts in blocks, from the oldest to the newest, which is still open.
 ///
@@ -202,9 +202,10 @@ fn weight(number: u32) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use super::super::counts::PairedEvents;
-    use super::super::{Claim, PairedDifference};
     use super::*;
+    use crate::stats::sequential::PairedDifference;
+    use crate::stats::sequential::counts::PairedEvents;
+    use crate::stats::sequential::test::Claim;
     use proptest::prelude::*;
 
     #[test]

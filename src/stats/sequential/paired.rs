@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::bets::{Bets, Weights, log_spaced};
 use super::counts::{Additive, PairedEvents, Scores};
 use super::e_value::EValue;
-use super::{Claim, SequentialTest};
+use super::test::{Claim, SequentialTest};
 
 /// The stakes, as parts of the largest that cannot lose more than there is. From 5 %: what is smaller pays off only in
 /// differences that take ten thousands of pairs. Measured for 1 to 10 percentage points at 2 to 20 % discordant pairs.
@@ -37,7 +37,9 @@ pub struct PairedDifference {
 }
 
 const WORSE: usize = 0;
+
 const ALIKE: usize = 1;
+
 const BETTER: usize = 2;
 
 impl PairedDifference {

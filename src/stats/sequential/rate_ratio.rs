@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::bets::{Weights, log_spaced};
 use super::counts::{Additive, ByOdds, Events};
 use super::e_value::{EValue, exp, ln, ln_down};
-use super::{Claim, SequentialTest};
+use super::test::{Claim, SequentialTest};
 
 /// How many times as often a unit of the candidate's has an event as one of live's: errors on a canary at most 1.25
 /// times live's.
@@ -38,7 +38,9 @@ pub struct RateRatio {
 
 /// Alternatives far from the margin, how much of the bets is on them, and those near it.
 const FAR: usize = 12;
+
 const ON_FAR: f64 = 0.88;
+
 const NEAR: [f64; 4] = [1.03, 1.06, 1.12, 1.2];
 
 impl RateRatio {
@@ -103,9 +105,9 @@ impl SequentialTest for RateRatio {
 
 #[cfg(test)]
 mod tests {
-    use super::super::counts::Odds;
     use super::*;
-    use crate::share::Share;
+    use crate::base::share::Share;
+    use crate::stats::sequential::counts::Odds;
 
     fn at(share: f64, candidate: u64, live: u64) -> ByOdds<Events> {
         let odds = Odds::new(Share::new(share).unwrap(), Share::new(1.0 - share).unwrap()).unwrap();

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::bets::{Bets, Wealth, Weights, log_spaced};
 use super::counts::{Additive, Arms};
 use super::e_value::{EValue, ln, ln_sum_exp};
-use super::{Claim, SequentialTest};
+use super::test::{Claim, SequentialTest};
 
 /// What one unit adds to a ratio's numerator and denominator: of a precision, 1 in 1 for a false alarm, 0 in 1 for a
 /// right one, 0 in 0 for what was not called yes. Both at most [`LARGEST`](Self::LARGEST); the part is at most the whole.
@@ -314,8 +314,10 @@ struct Nuisance {
 
 /// Into how many cells the values that live's ratio could have are divided, at most.
 const CELLS: usize = 256;
+
 /// Stakes on the candidate and on live, as parts of what a unit of the largest whole could lose.
 const ON_CANDIDATE: [f64; 5] = [0.0, 0.03, 0.08, 0.2, 0.5];
+
 const ON_LIVE: [f64; 11] = [-0.4, -0.2, -0.1, -0.04, -0.015, 0.0, 0.015, 0.04, 0.1, 0.2, 0.4];
 
 impl Nuisance {

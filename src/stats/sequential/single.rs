@@ -3,7 +3,7 @@
 use super::bets::{Bets, Weights, log_spaced};
 use super::counts::{Events, Scores};
 use super::e_value::EValue;
-use super::{Claim, SequentialTest};
+use super::test::{Claim, SequentialTest};
 
 /// Whether a rate keeps to a fixed limit: an error budget, the share of answers slower than a promised time.
 ///
@@ -25,6 +25,7 @@ pub struct Rate {
 
 /// An event, and none.
 const EVENT: usize = 0;
+
 const NO_EVENT: usize = 1;
 
 impl Rate {
@@ -95,8 +96,8 @@ impl SequentialTest for Mean {
 
 #[cfg(test)]
 mod tests {
-    use super::super::counts::Additive;
     use super::*;
+    use crate::stats::sequential::counts::Additive;
 
     /// Golden: the capital of constant bets is what its definition says; with one stake of 1 on a rate of 1 % it is
     /// 1.99^events x 0.99^others.

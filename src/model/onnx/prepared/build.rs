@@ -3,21 +3,21 @@
 use std::path::Path;
 
 use super::entry::{GRAPH, WEIGHTS};
-use crate::error::LoadError;
-use crate::model::onnx::files::Files;
-use crate::model::onnx::interface::Interface;
-use crate::model::onnx::load::{Form, create, create_in, signature_of};
-use crate::model::onnx::made_up::{are_close, fractions_for};
+use crate::model::error::LoadError;
+use crate::model::onnx::file::files::Files;
+use crate::model::onnx::file::signature::Signature;
 use crate::model::onnx::options::Options;
-use crate::model::onnx::runtime::Runtime;
-use crate::model::onnx::session::{Call, Session};
-use crate::model::onnx::signature::Signature;
-use crate::model::onnx::tensors::Tensors;
-use crate::model::onnx::watch::Watches;
-use crate::pace::Pace;
+use crate::model::onnx::runtime::runtime::Runtime;
+use crate::model::onnx::session::deadline::Watches;
+use crate::model::onnx::session::load::{Form, create, create_in, signature_of};
+use crate::model::onnx::session::session::{Call, Session};
+use crate::model::onnx::tensor::interface::Interface;
+use crate::model::onnx::tensor::made_up::{are_close, fractions_for};
+use crate::model::onnx::tensor::tensors::Tensors;
+use crate::model::pace::Pace;
 
 /// Why there is no prepared form.
-pub(super) enum Failed {
+pub(crate) enum Failed {
     /// The model cannot be loaded at all, or is not wanted any more.
     Load(LoadError),
     /// It can, and has no such form.
@@ -41,7 +41,7 @@ const OWN_DOMAINS: [&str; 6] = [
 ];
 
 /// Why a model cannot take this form, or has nothing to gain by it; nothing where it can.
-pub(super) fn unfit(files: &Files, options: &Options, smallest: u64) -> Option<String> {
+pub(crate) fn unfit(files: &Files, options: &Options, smallest: u64) -> Option<String> {
     if files.bytes < smallest {
         return Some(format!("its {} bytes load at once anyhow", files.bytes));
     }
@@ -62,7 +62,7 @@ pub(super) fn unfit(files: &Files, options: &Options, smallest: u64) -> Option<S
 }
 
 /// Writes the graph and its weights into a folder, and holds both forms against the plain one.
-pub(super) fn build(
+pub(crate) fn build(
     folder: &Path,
     files: &Files,
     options: &Options,

@@ -8,49 +8,53 @@ use std::time::SystemTime;
 use sha2::{Digest, Sha256};
 
 use super::key::{Key, hex};
-use crate::files::Files;
-use crate::model::onnx::files::{Stamp, pieces};
-use crate::model::onnx::pool::CLOCK;
+use crate::base::disk::Files;
+use crate::model::onnx::file::files::{Stamp, pieces};
+use crate::model::onnx::session::pool::CLOCK;
 
 /// The optimised graph, and its weights.
-pub(super) const GRAPH: &str = "model.onnx";
-pub(super) const WEIGHTS: &str = "model.data";
+pub(crate) const GRAPH: &str = "model.onnx";
+
+pub(crate) const WEIGHTS: &str = "model.data";
+
 /// What both must be, byte for byte.
 const RECORD: &str = "record";
+
 /// Locked, with others, by whoever uses the entry; its time is when that was last.
 const IN_USE: &str = "in-use";
+
 /// A record is some 300 bytes.
 const RECORD_BYTES_MAX: u64 = 4_096;
 
 /// A whole entry that was held against its record, byte for byte, since which it has not been written to; kept from being
 /// evicted until this is dropped.
-pub(in crate::model::onnx) struct Entry {
-    pub(super) folder: PathBuf,
+pub(crate) struct Entry {
+    pub(crate) folder: PathBuf,
     stamps: Vec<(PathBuf, Stamp)>,
     _in_use: File,
 }
 
 impl Entry {
     /// The graph, as ONNX Runtime is to load it.
-    pub(in crate::model::onnx) fn graph(&self) -> PathBuf {
+    pub(crate) fn graph(&self) -> PathBuf {
         self.folder.join(GRAPH)
     }
 
     /// Where its files are.
-    pub(in crate::model::onnx) fn folder(&self) -> &Path {
+    pub(crate) fn folder(&self) -> &Path {
         &self.folder
     }
 
     /// Whether its files are still those that were checked, as far as the system tells without reading them: every write
     /// changes the time of the last change, which no call can set.
-    pub(in crate::model::onnx) fn is_unchanged(&self) -> bool {
+    pub(crate) fn is_unchanged(&self) -> bool {
         self.stamps.iter().all(|(path, stamp)| Stamp::of_path(path).as_ref() == Some(stamp))
     }
 }
 
 /// Why a folder is no entry that can be used.
 #[derive(Debug)]
-pub(super) enum Unusable {
+pub(crate) enum Unusable {
     /// There is none.
     Missing,
     /// It is not what was put there: torn, tampered with, or of another format.
@@ -58,7 +62,7 @@ pub(super) enum Unusable {
 }
 
 /// Opens an entry and reads all of it: linear in its size. What the record says decides, and nothing else.
-pub(super) fn open(files: &Files, folder: &Path, key: &Key) -> Result<Entry, Unusable> {
+pub(crate) fn open(files: &Files, folder: &Path, key: &Key) -> Result<Entry, Unusable> {
     let broken = |error: io::Error| Unusable::Broken(error.to_string());
     if !folder.is_dir() {
         return Err(Unusable::Missing);
@@ -90,7 +94,7 @@ pub(super) fn open(files: &Files, folder: &Path, key: &Key) -> Result<Entry, Unu
 
 /// Completes what was written into a folder that is nobody else's yet: the record, everything synced, nothing to be written
 /// to any more. Gives its size.
-pub(super) fn seal(files: &Files, folder: &Path, key: &Key) -> io::Result<u64> {
+pub(crate) fn seal(files: &Files, folder: &Path, key: &Key) -> io::Result<u64> {
     let (mut record, mut bytes) = (format!("switchback prepared form\n{}\n", key.name()), 0_u64);
     for name in [GRAPH, WEIGHTS] {
         let path = folder.join(name);
@@ -115,13 +119,13 @@ pub(super) fn seal(files: &Files, folder: &Path, key: &Key) -> io::Result<u64> {
 }
 
 /// Takes an entry for itself, so that it can be evicted; nothing where somebody uses it.
-pub(super) fn claim(folder: &Path) -> Option<File> {
+pub(crate) fn claim(folder: &Path) -> Option<File> {
     let file = File::options().write(true).open(folder.join(IN_USE)).ok()?;
     file.try_lock().is_ok().then_some(file)
 }
 
 /// When an entry was last opened.
-pub(super) fn last_used(folder: &Path) -> Option<SystemTime> {
+pub(crate) fn last_used(folder: &Path) -> Option<SystemTime> {
     folder.join(IN_USE).metadata().and_then(|metadata| metadata.modified()).ok()
 }
 

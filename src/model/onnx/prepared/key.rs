@@ -2,9 +2,9 @@
 
 use sha2::{Digest, Sha256};
 
-use crate::model::onnx::files::Files;
+use crate::model::onnx::file::files::Files;
 use crate::model::onnx::options::Options;
-use crate::model::onnx::runtime::Runtime;
+use crate::model::onnx::runtime::runtime::Runtime;
 
 /// Raised when an entry is made or read in another way.
 const FORMAT: &str = "2";
@@ -12,10 +12,10 @@ const FORMAT: &str = "2";
 /// All that a prepared form depends on, as one digest: the model's bytes, ONNX Runtime's version and build, the options that
 /// it is made with, and the processor. Another of these is another entry, so none is ever stale.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) struct Key([u8; 32]);
+pub(crate) struct Key([u8; 32]);
 
 impl Key {
-    pub(super) fn of(files: &Files, options: &Options, runtime: &Runtime) -> Self {
+    pub(crate) fn of(files: &Files, options: &Options, runtime: &Runtime) -> Self {
         let version = runtime.version().map(ToString::to_string).unwrap_or_default();
         let mut hash = Sha256::new();
         for part in [
@@ -33,17 +33,17 @@ impl Key {
     }
 
     #[cfg(test)]
-    pub(super) fn for_tests() -> Self {
+    pub(crate) fn for_tests() -> Self {
         Self([7; 32])
     }
 
     /// What an entry's folder is called.
-    pub(super) fn name(&self) -> String {
+    pub(crate) fn name(&self) -> String {
         hex(&self.0)
     }
 }
 
-pub(super) fn hex(bytes: &[u8]) -> String {
+pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 

@@ -1,0 +1,19 @@
+//! The machine: time, chance, memory, disk, and what is shared without locks.
+
+pub(crate) mod chance;
+pub(crate) mod clock;
+#[cfg(any(feature = "onnx", feature = "repository", feature = "state"))]
+pub(crate) mod disk;
+#[cfg(any(feature = "onnx", feature = "repository", feature = "state"))]
+pub(crate) mod faults;
+#[cfg(feature = "onnx")]
+pub(crate) mod memory;
+pub(crate) mod os;
+pub(crate) mod share;
+pub(crate) mod sync;
+
+/// What the lock-free protocols of `sync` are made of; loom's, where they are run in every interleaving.
+mod atomics {
+    pub(crate) use std::sync::Arc;
+    pub(crate) use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering, fence};
+}

@@ -1,0 +1,70 @@
+//! Carries an allocation out: shares are set, and candidates taken off.
+
+use arc_swap::ArcSwap;
+
+use super::control::Control;
+use super::event::Cause;
+use crate::base::clock::Timestamp;
+use crate::base::share::Share;
+use crate::feedback::join::Joins;
+use crate::request::table::Routing;
+use crate::rollout::allocation::Allocating;
+use crate::rollout::phase::Phase;
+
+impl<I: ?Sized, O> Control<I, O> {
+    /// Begins to divide traffic among attempts.
+    pub(crate) fn begin_allocating(
+        &mut self,
+        allocating: Allocating,
+        routing: &ArcSwap<Routing<I, O>>,
+        joins: &Joins,
+        now: Timestamp,
+    ) {
+        self.allocating = Some(allocating);
+        self.divide(routing, joins, now);
+    }
+
+    /// Gives every candidate the share that it has in the present division.
+    fn divide(&mut self, routing: &ArcSwap<Routing<I, O>>, joins: &Joins, now: Timestamp) {
+        let Some(allocating) = &self.allocating else { return };
+        let mut parts = allocating.parts();
+        let mut events = Vec::new();
+        // What shrinks makes room for what grows.
+        parts.sort_by_key(|(number, share)| {
+            let has = self.attempt(*number).map_or(Share::NONE, |attempt| attempt.state.weight);
+            *share > has
+        });
+        for (number, share) in parts {
+            let Some(attempt) = self.attempt(number) else { continue };
+            if attempt.state.weight == share && attempt.state.phase == Phase::Canary {
+                continue;
+            }
+            let (sample, step) = (attempt.state.sample, attempt.state.step);
+            let event = self.change_exposure(number, Phase::Canary, share, sample, step, Vec::new(), now);
+            events.extend(event);
+        }
+        self.publish(routing, joins, now, events);
+    }
+
+    /// Drops candidates that are shown to be worse than another version, and sets shares anew when it is time.
+    pub(crate) fn allocate(&mut self, routing: &ArcSwap<Routing<I, O>>, joins: &Joins, now: Timestamp) {
+        let canaries = self.attempts.iter().filter(|attempt| attempt.state.phase == Phase::Canary);
+        let on_trial: Vec<u32> = canaries.map(|attempt| attempt.number).collect();
+        let (frozen, seed) = (self.frozen.is_some(), self.settings.seed);
+        let Some(allocating) = &mut self.allocating else { return };
+        let due = allocating.is_due(now);
+        let gone = allocating.candidates().iter().any(|candidate| !on_trial.contains(candidate));
+        let beaten = if due && !gone { allocating.beaten() } else { Vec::new() };
+        if gone || !beaten.is_empty() {
+            let stays = |candidate: &u32| on_trial.contains(candidate) && !beaten.contains(candidate);
+            let left = allocating.candidates().iter().copied().filter(stays).collect();
+            self.allocating = allocating.among(left, now);
+            for number in beaten {
+                self.lower(number, Cause::Eliminated, routing, joins, now);
+            }
+            self.divide(routing, joins, now);
+        } else if due && !frozen && allocating.renew(seed, now) {
+            self.divide(routing, joins, now);
+        }
+    }
+}

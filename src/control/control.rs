@@ -1,0 +1,560 @@
+//! The state of the control side and what changes it. Everything here runs under the control lock, and nothing of the
+//! host's does: no model, no guard, no subscriber.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+
+use super::attempt::{Answered, Attempt, Past};
+use super::counter::Counter;
+use super::event::{Announcer, EventKind};
+use super::loads::Loading;
+use super::pins::PinSlot;
+#[cfg(feature = "state")]
+use super::settings::LookingOn;
+use super::settings::{Quarantined, Record, Retained, Settings, Unavailable};
+use crate::base::clock::Timestamp;
+use crate::base::share::Share;
+use crate::feedback::join::Joins;
+use crate::model::identity::Identity;
+use crate::request::buckets::{Buckets, ROLLOUTS_MAX};
+use crate::request::lease::Lease;
+use crate::request::recall::{Answers, Recall};
+use crate::request::shadow::ShadowCounts;
+use crate::request::table::Routing;
+use crate::rollout::allocation::Allocating;
+use crate::rollout::alpha::{AlphaStatus, Tries};
+use crate::rollout::course::Course;
+use crate::rollout::decision::{Decision, Recording};
+use crate::rollout::forecast::traffic::Traffic;
+use crate::rollout::guard::design::Setting;
+use crate::rollout::guard::guard::Guard;
+use crate::rollout::guard::test::ArmView;
+use crate::rollout::phase::Phase;
+use crate::rollout::plan::{Bake, Plan};
+use crate::rollout::transition::{Input, State, TransitionRefused, expose, transition};
+use crate::stats::counting::exposure::{Exposure, ExposureOptions, Units};
+use crate::stats::evidence::ledger::Ledger;
+use crate::stats::figures::divergence::Divergence;
+use crate::stats::figures::rolling::{Window, Windows};
+use crate::stats::figures::tally::Tally;
+use crate::version::id::VersionId;
+use crate::version::loaded::Version;
+use crate::version::retired::Retired;
+
+/// Versions of which figures are remembered, beside those that are in use.
+const RECORDS_MAX: usize = 64;
+
+/// Exposures whose figures wait for a tick; beyond it, the next change of the table collects them itself.
+const EXPOSURES_MAX: usize = 256;
+
+/// A candidate counts for nothing when nobody has judged it for so many intervals.
+pub(crate) const LEASE_INTERVALS: u32 = 3;
+
+pub(crate) struct Control<I: ?Sized, O> {
+    pub(crate) settings: Settings,
+    pub(crate) announcer: Announcer,
+    pub(crate) epoch: u64,
+    pub(crate) live: Arc<Version<I, O>>,
+    pub(crate) live_since: Timestamp,
+    pub(crate) retained: VecDeque<Retained<I, O>>,
+    /// Retained by an earlier life of the handle, and not to be had.
+    pub(crate) unavailable: Vec<Unavailable>,
+    pub(crate) attempts: Vec<Attempt<I, O>>,
+    pub(crate) past: VecDeque<Past>,
+    pub(crate) retired: Retired<I, O>,
+    pub(crate) records: BTreeMap<VersionId, Record>,
+    pub(crate) frozen: Option<String>,
+    pub(crate) quarantine: BTreeMap<Identity, Quarantined>,
+    /// How often the process ended without a word while an identity was exposed.
+    pub(crate) crashes: BTreeMap<Identity, u32>,
+    pub(crate) pins: Vec<Arc<PinSlot<I, O>>>,
+    pub(crate) closed: bool,
+    /// What was said here while another process has the state.
+    #[cfg(feature = "state")]
+    pub(crate) looks_on: Option<LookingOn>,
+    /// Guards of rollouts that are over: dropping one is the host's code, so it is done outside of the lock.
+    pub(crate) discarded: Vec<Arc<dyn Guard>>,
+    /// Retained versions that are being woken.
+    pub(crate) waking: Vec<VersionId>,
+    /// Loads whose aftermath is not known yet.
+    pub(crate) loadings: VecDeque<Loading>,
+    /// Versions that could not replace what they lost.
+    degraded: BTreeSet<VersionId>,
+    pub(crate) lease: Arc<Lease>,
+    /// Records of decisions, oldest first.
+    pub(crate) decisions: VecDeque<Arc<Decision>>,
+    /// Decisions so far.
+    pub(crate) decided: u64,
+    /// A request with a key was seen.
+    pub(crate) keyed: bool,
+    /// Requests that were answered, or failed, since the handle was built; copies not counted.
+    pub(crate) requests: u64,
+    built: Timestamp,
+    /// When figures and evidence were last brought together.
+    pub(crate) collected_at: Timestamp,
+    pub(crate) tries: Tries,
+    /// How traffic is divided among several candidates, while it is.
+    pub(crate) allocating: Option<Allocating>,
+    pub(crate) arms: BTreeMap<u32, Windows>,
+    pub(crate) counters: Vec<Counter>,
+    pub(crate) spares: Vec<Exposure>,
+    pub(crate) buckets: Buckets,
+    pub(crate) salt: Box<[u8]>,
+    next_arm: u32,
+    pub(crate) next_exposure: u32,
+    pub(crate) next_attempt: u32,
+    /// Two tallies that are empty between ticks; what stripes are swapped with and drained into.
+    pub(crate) scratch: (Tally, Tally),
+    pub(crate) scratch_units: Units,
+}
+
+impl<I: ?Sized, O> Control<I, O> {
+    pub(crate) fn new(settings: Settings, live: Arc<Version<I, O>>, now: Timestamp) -> Self {
+        let ExposureOptions { kind, kpis, .. } = settings.exposure;
+        let announcer = Announcer::new(settings.log_max);
+        let mut control = Self {
+            announcer,
+            epoch: 0,
+            live: Arc::clone(&live),
+            live_since: now,
+            retained: VecDeque::new(),
+            unavailable: Vec::new(),
+            attempts: Vec::new(),
+            past: VecDeque::new(),
+            retired: Retired::default(),
+            records: BTreeMap::new(),
+            frozen: None,
+            quarantine: BTreeMap::new(),
+            crashes: BTreeMap::new(),
+            pins: Vec::new(),
+            closed: false,
+            #[cfg(feature = "state")]
+            looks_on: None,
+            discarded: Vec::new(),
+            waking: Vec::new(),
+            loadings: VecDeque::new(),
+            degraded: BTreeSet::new(),
+            lease: Arc::new(Lease::new(now)),
+            decisions: VecDeque::new(),
+            decided: 0,
+            keyed: false,
+            requests: 0,
+            built: now,
+            collected_at: now,
+            tries: Tries::default(),
+            allocating: None,
+            arms: BTreeMap::new(),
+            counters: Vec::new(),
+            spares: Vec::new(),
+            buckets: Buckets::default(),
+            salt: Box::default(),
+            next_arm: 0,
+            next_exposure: 0,
+            next_attempt: 1,
+            scratch: (Tally::recording(kind, kpis), Tally::recording(kind, kpis)),
+            scratch_units: Units::default(),
+            settings,
+        };
+        control.remember(&live, now);
+        control.restock();
+        control
+    }
+
+    /// Stores the table of the present state and says what happened. The store comes first: an event is announced after
+    /// what it describes.
+    pub(crate) fn publish(
+        &mut self,
+        routing: &ArcSwap<Routing<I, O>>,
+        joins: &Joins,
+        now: Timestamp,
+        events: Vec<EventKind>,
+    ) {
+        let table = self.table(joins);
+        routing.store(Arc::new(table));
+        // Where nobody ticks, changes of the table must not pile up.
+        if self.counters.iter().filter(|counter| counter.exposure.is_some()).count() > EXPOSURES_MAX {
+            self.collect(joins, now);
+        }
+        self.supersede_pins();
+        for event in events {
+            self.announcer.announce(now, self.epoch, event);
+        }
+    }
+
+    pub(crate) fn new_arm(&mut self) -> u32 {
+        let arm = self.next_arm;
+        self.next_arm += 1;
+        self.arms.insert(
+            arm,
+            Windows::new(self.settings.windows, self.settings.exposure.kind, self.settings.exposure.kpis),
+        );
+        arm
+    }
+
+    pub(crate) fn lifetime(&self, version: VersionId) -> Option<u32> {
+        self.records.get(&version).map(|record| record.lifetime)
+    }
+
+    /// Begins to remember a version; one that was remembered under the same name and identity keeps its figures.
+    pub(crate) fn remember(&mut self, version: &Version<I, O>, now: Timestamp) {
+        let known = self.records.get(&version.id).is_some_and(|record| record.identity == version.identity);
+        if !known {
+            let lifetime = self.new_arm();
+            let record = Record { identity: version.identity, staged_at: now, lifetime };
+            if let Some(before) = self.records.insert(version.id, record) {
+                self.arms.remove(&before.lifetime);
+            }
+        }
+        while self.records.len() > RECORDS_MAX {
+            let idle = self.records.iter().filter(|(id, _)| !self.is_in_use(**id));
+            let Some(oldest) = idle.min_by_key(|(_, record)| record.staged_at).map(|(id, _)| *id) else {
+                break;
+            };
+            if let Some(record) = self.records.remove(&oldest) {
+                self.arms.remove(&record.lifetime);
+            }
+        }
+    }
+
+    /// Whether a version is live, on trial or retained.
+    pub(crate) fn is_in_use(&self, id: VersionId) -> bool {
+        self.live.id == id
+            || self.attempts.iter().any(|attempt| attempt.version.id == id)
+            || self.retained.iter().any(|kept| kept.version.id == id)
+    }
+
+    /// The versions that are live, on trial or retained.
+    pub(crate) fn loaded(&self) -> Vec<Arc<Version<I, O>>> {
+        let trials =
+            self.attempts.iter().map(|attempt| &attempt.version).filter(|version| version.id != self.live.id);
+        let retained = self.retained.iter().map(|kept| &kept.version);
+        std::iter::once(&self.live).chain(trials).chain(retained).cloned().collect()
+    }
+
+    /// Notes whether a version could replace what it lost; an event tells when that begins to fail.
+    pub(crate) fn set_degraded(&mut self, version: VersionId, failure: Option<String>, now: Timestamp) {
+        match failure {
+            None => drop(self.degraded.remove(&version)),
+            Some(reason) => {
+                if self.degraded.insert(version) {
+                    self.announcer.announce(now, self.epoch, EventKind::Degraded { version, reason });
+                }
+            }
+        }
+    }
+
+    /// Begins an attempt with a version that is loaded, checked and warm.
+    pub(crate) fn begin(
+        &mut self,
+        version: &Arc<Version<I, O>>,
+        shadow: ShadowCounts,
+        now: Timestamp,
+    ) -> Option<u32> {
+        let taken = |slot: &u8| self.attempts.iter().any(|attempt| attempt.slot == *slot);
+        let slot = (1..=ROLLOUTS_MAX).find(|slot| !taken(slot))?;
+        let number = self.next_attempt;
+        self.next_attempt += 1;
+        let on_no_canary =
+            |attempt: &Attempt<I, O>| attempt.state.weight == Share::NONE && attempt.held.is_none();
+        if self.attempts.iter().all(on_no_canary) {
+            // Nobody is on a canary: the next one may begin with other users than the last one did.
+            self.salt = format!("{}-{number}", self.settings.name).into_bytes().into();
+        }
+        self.remember(version, now);
+        let (candidate, control) = (self.new_arm(), self.new_arm());
+        let id = version.id;
+        let state = State {
+            phase: Phase::Staged,
+            weight: Share::NONE,
+            sample: Share::NONE,
+            paused: false,
+            step: None,
+            entered: now,
+            first_request: None,
+            watch: Duration::ZERO,
+        };
+        let course = Course::new(now, self.announcer.next(), false, &state);
+        self.attempts.push(Attempt {
+            number,
+            slot,
+            version: Arc::clone(version),
+            guards: Vec::new(),
+            plan: None,
+            bake: Bake::default(),
+            state,
+            candidate,
+            control,
+            divergence: Divergence::default(),
+            evidence: Vec::new(),
+            previous: None,
+            tripped: false,
+            before_step: (0, 0),
+            carried: (0, 0),
+            held: None,
+            shadow_before: shadow,
+            ledger: Arc::new(Ledger::new(self.settings.exposure.maturity)),
+            probes: Vec::new(),
+            keys: None,
+            alpha: None,
+            promised: Vec::new(),
+            answered: Answered::default(),
+            course,
+        });
+        self.announcer.announce(now, self.epoch, EventKind::Staged { version: id });
+        Some(number)
+    }
+
+    pub(crate) fn attempt(&self, number: u32) -> Option<&Attempt<I, O>> {
+        self.attempts.iter().find(|attempt| attempt.number == number)
+    }
+
+    pub(crate) fn attempt_mut(&mut self, number: u32) -> Option<&mut Attempt<I, O>> {
+        self.attempts.iter_mut().find(|attempt| attempt.number == number)
+    }
+
+    /// The last attempt with a version of this name, running or over.
+    pub(crate) fn last_attempt_of(&self, version: &str) -> Option<u32> {
+        let running = self.attempts.iter().filter(|attempt| attempt.version.id == *version).map(|a| a.number);
+        let past = self.past.iter().filter(|past| past.version == *version).map(|past| past.number);
+        running.chain(past).max()
+    }
+
+    /// Where an attempt stands, also when it is over and still remembered.
+    pub(crate) fn phase_of(&self, number: u32) -> Option<Phase> {
+        let running = self.attempt(number).map(|attempt| attempt.state.phase);
+        running.or_else(|| self.past.iter().find(|past| past.number == number).map(|past| past.phase))
+    }
+
+    /// The largest share that an attempt's candidate could have.
+    pub(crate) fn room_for(&self, number: u32) -> Share {
+        let own = self.attempt(number).map_or(Share::NONE, |attempt| attempt.state.weight);
+        Share::from_buckets(self.buckets.live().buckets() + own.buckets())
+    }
+
+    /// The attempts that an input by hand would expose more than before.
+    pub(crate) fn raised_by(&self, number: u32, input: &Input) -> Vec<u32> {
+        let raised = self.attempt(number).is_some_and(|attempt| match input {
+            Input::Shadow(sample) => *sample > attempt.state.sample,
+            Input::Canary(weight) => *weight > attempt.state.weight,
+            Input::Promote => true,
+            Input::Judged(_) => false,
+        });
+        if raised { vec![number] } else { Vec::new() }
+    }
+
+    /// Moves an attempt by hand.
+    pub(crate) fn by_hand(
+        &mut self,
+        number: u32,
+        input: Input,
+        routing: &ArcSwap<Routing<I, O>>,
+        joins: &Joins,
+        now: Timestamp,
+    ) -> Result<(), TransitionRefused> {
+        let over = TransitionRefused::Over { phase: self.phase_of(number).unwrap_or(Phase::Aborted) };
+        let attempt = self.attempt(number).ok_or(over)?;
+        let moved = transition(&attempt.state, attempt.plan.as_ref(), self.frozen.is_some(), now, input)?;
+        self.carry_out(number, moved, Vec::new(), None, routing, joins, now);
+        Ok(())
+    }
+
+    /// Starts to follow a plan.
+    pub(crate) fn follow(
+        &mut self,
+        number: u32,
+        plan: Plan,
+        routing: &ArcSwap<Routing<I, O>>,
+        joins: &Joins,
+        now: Timestamp,
+    ) {
+        let first = plan.steps().first().map(|step| step.exposed());
+        let frozen = self.frozen.is_some();
+        let Some(attempt) = self.attempt_mut(number) else { return };
+        let sample = attempt.state.sample;
+        attempt.bake = plan.baking();
+        attempt.plan = Some(plan);
+        // Its first step is taken now or, where automation may not raise exposure, once it may.
+        attempt.state.step = None;
+        if let (Some(first), false) = (first, frozen) {
+            self.carry_out(number, expose(first, 0, sample), Vec::new(), None, routing, joins, now);
+        }
+    }
+
+    /// Before a candidate is first exposed: divides the errors that its decisions may have, and fixes what live is known
+    /// to be like. Both stay as they are, whatever is seen.
+    pub(crate) fn begin_evidence(&mut self, number: u32) {
+        let Some(attempt) = self.attempt(number).filter(|attempt| attempt.alpha.is_none()) else { return };
+        let tries = self.tries.begin(attempt.version.identity);
+        let alpha = self.attempt(number).map(|attempt| self.alpha_of(attempt, tries));
+        let live =
+            self.lifetime(self.live.id).and_then(|arm| self.arms.get(&arm)).map(|arm| arm.total().clone());
+        let kpis = self.settings.kpis.len();
+        let Some(attempt) = self.attempt_mut(number) else { return };
+        attempt.alpha = alpha;
+        if let Some(live) = live {
+            attempt.freeze_probes(&live);
+            attempt.fix_centres(&live, kpis);
+        }
+    }
+
+    /// How an attempt's errors are divided if its evidence begins now.
+    pub(crate) fn alpha_of(&self, attempt: &Attempt<I, O>, tries: u32) -> AlphaStatus {
+        let guards = attempt.tests().count() + attempt.guards.iter().filter(|guarded| guarded.looks).count();
+        let on_trial = |other: &&Attempt<I, O>| {
+            other.number == attempt.number || matches!(other.state.phase, Phase::Shadow | Phase::Canary)
+        };
+        let candidates = self.attempts.iter().filter(on_trial).count();
+        let watched = !attempt.bake.duration.is_zero();
+        AlphaStatus::divide(self.settings.alpha, tries, candidates as u32, guards as u32, watched)
+    }
+
+    /// Begins an attempt's evidence anew: what was seen before a guard was changed is no evidence for the new one.
+    pub(crate) fn begin_anew(
+        &mut self,
+        number: u32,
+        routing: &ArcSwap<Routing<I, O>>,
+        joins: &Joins,
+        now: Timestamp,
+    ) {
+        let Some(attempt) = self.attempt(number).filter(|attempt| attempt.alpha.is_some()) else { return };
+        let (version, exposed) = (attempt.version.id, attempt.state.phase != Phase::Staged);
+        let maturity = self.settings.exposure.maturity;
+        let (candidate, control) = (self.new_arm(), self.new_arm());
+        let Some(attempt) = self.attempt_mut(number) else { return };
+        attempt.alpha = None;
+        // Later than any stretch that requests which are under way began in.
+        let era = attempt.ledger.era();
+        attempt.ledger = Arc::new(Ledger::new(maturity).after(era));
+        attempt.keys = None;
+        attempt.divergence = Divergence::default();
+        attempt.before_step = (0, 0);
+        attempt.carried = (0, 0);
+        let before = [
+            std::mem::replace(&mut attempt.candidate, candidate),
+            std::mem::replace(&mut attempt.control, control),
+        ];
+        for arm in before {
+            self.arms.remove(&arm);
+        }
+        for counter in &mut self.counters {
+            counter.feeds.evidence.retain(|feed| feed.attempt != number);
+        }
+        let event = EventKind::BegunAnew { version };
+        if exposed {
+            self.begin_evidence(number);
+            self.publish(routing, joins, now, vec![event]);
+        } else {
+            let epoch = self.epoch;
+            self.announcer.announce(now, epoch, event);
+        }
+    }
+
+    /// What a step's limits count begins anew.
+    pub(crate) fn begin_step_anew(&mut self, number: u32) {
+        let progress = self.progress(number);
+        if let Some(attempt) = self.attempt_mut(number) {
+            attempt.before_step = progress;
+            attempt.carried = (0, 0);
+        }
+    }
+
+    /// The counts of an attempt, running or over.
+    pub(crate) fn recording(&self, number: u32, setting: &Setting<'_>) -> Option<Recording> {
+        let running = self.attempt(number).map(|attempt| {
+            let rules = attempt.tests().map(|test| test.rule.clone()).collect();
+            (attempt.version.id, attempt.previous.unwrap_or(self.live.id), &attempt.ledger, rules)
+        });
+        let (candidate, live, ledger, rules) = running.or_else(|| {
+            let past = self.past.iter().find(|past| past.number == number)?;
+            Some((past.version, past.live, &past.ledger, past.rules.clone()))
+        })?;
+        Some(Recording::of(candidate, live, setting, rules, ledger))
+    }
+
+    /// Traffic as live has seen it so far; nothing before the first request.
+    pub(crate) fn traffic(&self, labels_after: Duration, now: Timestamp) -> Option<Traffic> {
+        let elapsed = now.since(self.built).as_secs_f64();
+        let live = self.lifetime(self.live.id).and_then(|arm| self.arms.get(&arm))?.total();
+        if self.requests == 0 || elapsed <= 0.0 {
+            return None;
+        }
+        // Labels of the youngest predictions are yet to come.
+        let matured = ((elapsed - labels_after.as_secs_f64()) / elapsed).max(0.01);
+        Some(live.traffic(self.requests as f64 / elapsed, matured, labels_after, &self.settings.kpis))
+    }
+
+    /// Takes over what candidates have answered since the last time.
+    pub(crate) fn take_answers(&mut self, answers: Option<&Answers>) {
+        if let Some(answers) = answers {
+            let (ids, missed) = answers.take();
+            self.remember_answers(ids, missed);
+        }
+    }
+
+    /// What the latest attempt that is wanted has answered.
+    pub(crate) fn recall(&self, wanted: impl Fn(u32) -> bool) -> Option<Recall> {
+        let of = |version: VersionId, answered: &Answered| Recall {
+            version,
+            answered: answered.ids.iter().copied().collect(),
+            missed: answered.missed,
+        };
+        let running = self.attempts.iter().rev().find(|attempt| wanted(attempt.number));
+        let recall = running.map(|attempt| of(attempt.version.id, &attempt.answered)).or_else(|| {
+            let past = self.past.iter().rev().find(|past| wanted(past.number))?;
+            Some(of(past.version, &past.answered))
+        })?;
+        (!recall.answered.is_empty() || recall.missed > 0).then_some(recall)
+    }
+
+    /// Says of what was taken back that it is known what it had answered.
+    pub(crate) fn announce_recalls(&mut self, now: Timestamp) {
+        let mut events = Vec::new();
+        for past in self.past.iter_mut().filter(|past| !past.recalled) {
+            past.recalled = true;
+            let (answered, missed) = (past.answered.ids.len() as u64, past.answered.missed);
+            if past.phase != Phase::Promoted && answered + missed > 0 {
+                events.push(EventKind::Recalled { version: past.version, answered, missed });
+            }
+        }
+        events.into_iter().for_each(|event| self.announcer.announce(now, self.epoch, event));
+    }
+
+    /// Units of the candidate's requests, and those with an outcome, since the attempt or the watch began.
+    pub(crate) fn progress(&self, number: u32) -> (u64, u64) {
+        let arm = self.attempt(number).and_then(|attempt| self.arms.get(&attempt.candidate));
+        arm.map_or((0, 0), |arm| (arm.total().units(), arm.total().labelled_units()))
+    }
+
+    /// Renews the lease on exposure, and ends what lasts too long.
+    pub(crate) fn renew(&mut self, now: Timestamp) {
+        let span = self.settings.tick_interval * LEASE_INTERVALS;
+        self.lease.renew(now, span);
+        for pin in &self.pins {
+            pin.expire(now);
+        }
+        self.pins.retain(|pin| Arc::strong_count(pin) > 1);
+        self.trim_retained(now);
+        self.quarantine.retain(|_, entry| entry.until.is_none_or(|until| until > now));
+    }
+
+    /// What a step may take does not include the time in which no plan could leave one.
+    pub(crate) fn begin_waiting_anew(&mut self) {
+        for attempt in &mut self.attempts {
+            attempt.state.first_request = None;
+        }
+    }
+
+    /// The figures of an arm.
+    pub(crate) fn view(&self, arm: u32, now: Timestamp) -> Option<ArmView> {
+        let arm = self.arms.get(&arm)?;
+        Some(ArmView {
+            total: arm.read(Window::Total, now),
+            predictions: arm.read(Window::Predictions, now),
+            recent: arm.read(Window::Recent, now),
+            kpis: Arc::clone(&self.settings.kpis),
+        })
+    }
+}

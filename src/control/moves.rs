@@ -1,0 +1,475 @@
+//! What moves versions: exposure, promotion, taking off, going back.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+
+use super::attempt::{Attempt, Held, Past};
+use super::control::{Control, LEASE_INTERVALS};
+use super::event::{Cause, EventKind};
+use super::pins::PinPolicy;
+use super::settings::{Quarantined, Retained};
+use crate::base::clock::Timestamp;
+use crate::base::share::Share;
+use crate::feedback::join::Joins;
+use crate::request::table::Routing;
+use crate::rollout::course::{Point, Trial};
+use crate::rollout::guard::evidence::Evidence;
+use crate::rollout::phase::Phase;
+use crate::rollout::transition::{Move, State};
+use crate::stats::evidence::ledger::Ledger;
+use crate::stats::figures::divergence::Divergence;
+use crate::stats::figures::rolling::Windows;
+use crate::version::id::VersionId;
+use crate::version::loaded::Version;
+
+/// Ended rollouts whose outcome and figures are remembered.
+const PAST_MAX: usize = 32;
+
+/// Identities that are quarantined at one time; the one that has been for longest is let go of first.
+const QUARANTINE_MAX: usize = 4_096;
+
+/// What a rollback did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Lowered {
+    /// These candidates were taken off. Live is what it was.
+    Aborted(Vec<VersionId>),
+    /// Live is another version now.
+    RolledBack {
+        /// Live until then.
+        from: VersionId,
+        /// Live now.
+        to: VersionId,
+    },
+    /// No candidate is exposed and no version is retained: there is nothing to go back to.
+    Nothing,
+}
+
+impl<I: ?Sized, O> Control<I, O> {
+    /// Does what the transition function says.
+    #[expect(clippy::too_many_arguments, reason = "a move, its grounds, and the three things it changes")]
+    pub(crate) fn carry_out(
+        &mut self,
+        number: u32,
+        moved: Move,
+        evidence: Vec<Evidence>,
+        cause: Option<Cause>,
+        routing: &ArcSwap<Routing<I, O>>,
+        joins: &Joins,
+        now: Timestamp,
+    ) {
+        match moved {
+            Move::Stay => {}
+            Move::Expose { phase, weight, sample, step } => {
+                let event = self.change_exposure(number, phase, weight, sample, step, evidence, now);
+                self.publish(routing, joins, now, event.into_iter().collect());
+            }
+            Move::Promote => self.promote(number, evidence, routing, joins, now),
+            Move::Lower => {
+                let reason = String::from("no reason given");
+                self.lower(number, cause.unwrap_or(Cause::Operator { reason }), routing, joins, now);
+            }
+            Move::GiveUp => {
+                if let Some(version) = self.attempt(number).map(|attempt| attempt.version.id) {
+                    self.announcer.announce(now, self.epoch, EventKind::Inconclusive { version, evidence });
+                }
+                self.lower(number, Cause::Futility, routing, joins, now);
+            }
+            Move::Pause => {
+                if let Some(attempt) = self.attempt_mut(number) {
+                    attempt.state.paused = true;
+                    let version = attempt.version.id;
+                    let reason = String::from("guards were inconclusive for longer than the plan allows");
+                    self.announcer.announce(now, self.epoch, EventKind::Inconclusive { version, evidence });
+                    self.announcer.announce(now, self.epoch, EventKind::Paused { version, reason });
+                }
+            }
+            Move::Finish => {
+                if let Some(attempt) = self.end(number, Phase::Promoted, None, now) {
+                    let event = EventKind::Baked { version: attempt.version.id };
+                    self.publish(routing, joins, now, vec![event]);
+                }
+            }
+        }
+    }
+
+    /// Exposes a candidate as it was before the process ended without a word.
+    pub(crate) fn expose_again(
+        &mut self,
+        number: u32,
+        routing: &ArcSwap<Routing<I, O>>,
+        joins: &Joins,
+        now: Timestamp,
+    ) {
+        let held =
+            self.attempt_mut(number).and_then(|attempt| Some((attempt.held.take()?, attempt.state.step)));
+        let Some((Held { phase, weight, sample }, step)) = held else { return };
+        let again = Move::Expose { phase, weight, sample, step };
+        self.carry_out(number, again, Vec::new(), None, routing, joins, now);
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "the fields of a move")]
+    pub(crate) fn change_exposure(
+        &mut self,
+        number: u32,
+        phase: Phase,
+        weight: Share,
+        sample: Share,
+        step: Option<usize>,
+        evidence: Vec<Evidence>,
+        now: Timestamp,
+    ) -> Option<EventKind> {
+        let slot = self.attempt(number)?.slot;
+        self.begin_evidence(number);
+        let weight = self.buckets.set(slot, weight);
+        let span = self.settings.tick_interval * LEASE_INTERVALS;
+        self.lease.renew(now, span);
+        let before_step = self.progress(number);
+        // Shares that follow the figures change all the time: what they show is one stretch, counted apart by share.
+        let allocated =
+            self.allocating.as_ref().is_some_and(|allocating| allocating.allotted(Some(number)).is_some());
+        let attempt = self.attempt_mut(number)?;
+        let from = attempt.state.phase;
+        attempt.state =
+            State { phase, weight, sample, step, entered: now, first_request: None, ..attempt.state };
+        attempt.before_step = before_step;
+        (attempt.carried, attempt.held) = ((0, 0), None);
+        if !allocated {
+            Arc::make_mut(&mut attempt.ledger).begin_era();
+        }
+        attempt.course.turn(now, &attempt.state);
+        let version = attempt.version.id;
+        self.welcome_keys();
+        Some(EventKind::PhaseChanged { version, from, to: phase, weight, sample, evidence })
+    }
+
+    fn promote(
+        &mut self,
+        number: u32,
+        evidence: Vec<Evidence>,
+        routing: &ArcSwap<Routing<I, O>>,
+        joins: &Joins,
+        now: Timestamp,
+    ) {
+        self.note(number, now);
+        let trial = self.trial(number, now);
+        let Some(attempt) = self.attempt(number) else { return };
+        let (version, slot) = (Arc::clone(&attempt.version), attempt.slot);
+        let bake = attempt.bake;
+        let previous = std::mem::replace(&mut self.live, version);
+        self.live_since = now;
+        let (live, before) = (self.live.id, previous.id);
+        self.retained.push_front(Retained { version: previous, since: now });
+        self.buckets.set(slot, Share::NONE);
+        let mut events = vec![EventKind::Promoted { version: live, previous: before, evidence }];
+        events.extend(self.supersede_attempts(Some(number), live, now));
+        if bake.duration.is_zero() {
+            if let Some(attempt) = self.attempt_mut(number) {
+                // What it is remembered as having been compared with.
+                attempt.previous = Some(before);
+            }
+            self.end(number, Phase::Promoted, None, now);
+        } else {
+            // The watch begins with fresh figures: what was exposed before is evidence in it no more.
+            for counter in self.counters.iter_mut().filter(|counter| counter.feeds.attempt == Some(number)) {
+                counter.feeds.attempt = None;
+                counter.feeds.evidence.clear();
+                if let Some(exposure) = &counter.exposure {
+                    exposure.close();
+                }
+            }
+            let candidate = self.new_arm();
+            let control = self.settings.shadowing.then(|| self.new_arm());
+            let maturity = self.settings.exposure.maturity;
+            self.begin_evidence(number);
+            if let Some(attempt) = self.attempt_mut(number) {
+                attempt.begin_watch();
+                attempt.ledger = Arc::new(Ledger::new(maturity).after(attempt.ledger.era()));
+                attempt.state.sample = bake.previous_as_shadow;
+                attempt.state.phase = Phase::Baking;
+                attempt.state.entered = now;
+                attempt.state.watch = bake.duration;
+                attempt.state.weight = Share::ALL;
+                attempt.previous = Some(before);
+                attempt.tripped = false;
+                attempt.course.turn(now, &attempt.state);
+                attempt.course.trial = trial.map(Box::new);
+                attempt.before_step = (0, 0);
+                (attempt.carried, attempt.held) = ((0, 0), None);
+                let trial = std::mem::replace(&mut attempt.candidate, candidate);
+                let trial_control = control.map(|control| std::mem::replace(&mut attempt.control, control));
+                attempt.divergence = Divergence::default();
+                self.arms.remove(&trial);
+                if let Some(control) = trial_control {
+                    self.arms.remove(&control);
+                }
+            }
+        }
+        self.publish(routing, joins, now, events);
+        self.trim_retained(now);
+    }
+
+    /// Takes an attempt off, or live back where the attempt's version is live. Never refused.
+    pub(crate) fn lower(
+        &mut self,
+        number: u32,
+        cause: Cause,
+        routing: &ArcSwap<Routing<I, O>>,
+        joins: &Joins,
+        now: Timestamp,
+    ) -> Lowered {
+        let Some(attempt) = self.attempt(number) else { return Lowered::Nothing };
+        let (version, phase, previous) = (attempt.version.id, attempt.state.phase, attempt.previous);
+        match previous {
+            Some(previous) if phase == Phase::Baking => self.go_back(previous, cause, routing, joins, now),
+            _ => {
+                let mut events = vec![EventKind::Aborted { version, cause: cause.clone() }];
+                if let Some(attempt) = self.end(number, Phase::Aborted, Some(cause.clone()), now) {
+                    events.extend(self.quarantine(&attempt.version, &cause, now));
+                    self.retired.push(attempt.version);
+                }
+                self.publish(routing, joins, now, events);
+                Lowered::Aborted(vec![version])
+            }
+        }
+    }
+
+    /// Takes off every exposed candidate or, where there is none, takes live back to the version before it.
+    pub(crate) fn lower_all(
+        &mut self,
+        cause: Cause,
+        routing: &ArcSwap<Routing<I, O>>,
+        joins: &Joins,
+        now: Timestamp,
+    ) -> Lowered {
+        let exposed: Vec<u32> = self
+            .attempts
+            .iter()
+            .filter(|attempt| matches!(attempt.state.phase, Phase::Shadow | Phase::Canary))
+            .map(|attempt| attempt.number)
+            .collect();
+        if exposed.is_empty() {
+            return match self.retained.front().map(|kept| kept.version.id) {
+                Some(previous) => self.go_back(previous, cause, routing, joins, now),
+                None => Lowered::Nothing,
+            };
+        }
+        let mut aborted = Vec::new();
+        for number in exposed {
+            if let Lowered::Aborted(versions) = self.lower(number, cause.clone(), routing, joins, now) {
+                aborted.extend(versions);
+            }
+        }
+        Lowered::Aborted(aborted)
+    }
+
+    /// Makes a retained version live. Candidates are taken off: what they were compared with is gone.
+    pub(crate) fn go_back(
+        &mut self,
+        to: VersionId,
+        cause: Cause,
+        routing: &ArcSwap<Routing<I, O>>,
+        joins: &Joins,
+        now: Timestamp,
+    ) -> Lowered {
+        let Some(place) = self.retained.iter().position(|kept| kept.version.id == to) else {
+            return Lowered::Nothing;
+        };
+        let Some(Retained { version, .. }) = self.retained.remove(place) else { return Lowered::Nothing };
+        let former = std::mem::replace(&mut self.live, version);
+        self.live_since = now;
+        let from = former.id;
+        #[cfg(feature = "state")]
+        if let Some(looking_on) = &mut self.looks_on {
+            // Between two versions it goes to and fro: the last word counts.
+            looking_on.taken_back.retain(|(version, _)| *version != to && *version != from);
+            looking_on.taken_back.push((from, cause.clone()));
+        }
+        let mut events = vec![EventKind::RolledBack { from, to, cause: cause.clone() }];
+        let watched = self.attempts.iter().find(|attempt| attempt.state.phase == Phase::Baking);
+        if let Some(number) = watched.map(|attempt| attempt.number) {
+            self.end(number, Phase::RolledBack, Some(cause.clone()), now);
+        }
+        events.extend(self.supersede_attempts(None, to, now));
+        let quarantined = self.quarantine(&former, &cause, now);
+        if quarantined.is_some() {
+            self.retired.push(former);
+        } else {
+            self.retained.push_front(Retained { version: former, since: now });
+        }
+        events.extend(quarantined);
+        self.publish(routing, joins, now, events);
+        self.trim_retained(now);
+        Lowered::RolledBack { from, to }
+    }
+
+    /// Ends all attempts but one, because another version is live now.
+    fn supersede_attempts(&mut self, except: Option<u32>, by: VersionId, now: Timestamp) -> Vec<EventKind> {
+        let others: Vec<u32> = self
+            .attempts
+            .iter()
+            .map(|attempt| attempt.number)
+            .filter(|number| Some(*number) != except)
+            .collect();
+        let mut events = Vec::new();
+        for number in others {
+            let watched = self.attempt(number).is_some_and(|attempt| attempt.state.phase == Phase::Baking);
+            let cause = Cause::Superseded { by };
+            if watched {
+                self.end(number, Phase::Promoted, Some(cause), now);
+            } else if let Some(attempt) = self.end(number, Phase::Aborted, Some(cause.clone()), now) {
+                events.push(EventKind::Aborted { version: attempt.version.id, cause });
+                self.retired.push(attempt.version);
+            }
+        }
+        events
+    }
+
+    /// Takes a point of an attempt's course, whether or not one is due: what is decided next rests on it.
+    fn note(&mut self, number: u32, now: Timestamp) {
+        if let Some(point) = self.point(number, now)
+            && let Some(attempt) = self.attempt_mut(number)
+        {
+            attempt.course.add(point);
+        }
+    }
+
+    /// What an attempt looks like now.
+    pub(crate) fn point(&self, number: u32, now: Timestamp) -> Option<Point> {
+        let attempt = self.attempt(number)?;
+        let total = |arm| self.arms.get(arm).map(Windows::total);
+        let (candidate, control) = (total(&attempt.candidate)?, total(&attempt.control)?);
+        Some(Point::of(now, &attempt.state, candidate, control, &attempt.evidence))
+    }
+
+    /// What is known of a candidate that is about to be promoted.
+    fn trial(&self, number: u32, now: Timestamp) -> Option<Trial> {
+        let attempt = self.attempt(number)?;
+        let (candidate, control) = (self.view(attempt.candidate, now)?, self.view(attempt.control, now)?);
+        let (divergence, cohorts) = (attempt.divergence.figures(), attempt.ledger.cohorts(now));
+        Some(Trial::of(now, &candidate, &control, divergence, attempt.evidence.clone(), cohorts))
+    }
+
+    /// Removes an attempt from those that run and remembers how it ended.
+    fn end(
+        &mut self,
+        number: u32,
+        phase: Phase,
+        cause: Option<Cause>,
+        now: Timestamp,
+    ) -> Option<Attempt<I, O>> {
+        self.note(number, now);
+        let place = self.attempts.iter().position(|attempt| attempt.number == number)?;
+        let mut attempt = self.attempts.remove(place);
+        let weight = if phase == Phase::Promoted { Share::ALL } else { Share::NONE };
+        let after = State { phase, weight, sample: Share::NONE, ..attempt.state.clone() };
+        attempt.course.turn(now, &after);
+        self.buckets.set(attempt.slot, Share::NONE);
+        let rules = attempt.tests().map(|test| test.rule.clone()).collect();
+        self.discarded.extend(attempt.guards.drain(..).map(|guarded| guarded.guard));
+        for counter in self.counters.iter().filter(|counter| counter.feeds.attempt == Some(number)) {
+            if let Some(exposure) = &counter.exposure {
+                exposure.close();
+            }
+        }
+        self.past.push_back(Past {
+            number,
+            version: attempt.version.id,
+            phase,
+            cause,
+            ended: now,
+            candidate: attempt.candidate,
+            control: attempt.control,
+            divergence: attempt.divergence,
+            evidence: attempt.evidence.clone(),
+            alpha: attempt.alpha,
+            ledger: Arc::clone(&attempt.ledger),
+            live: attempt.previous.unwrap_or(self.live.id),
+            rules,
+            answered: std::mem::take(&mut attempt.answered),
+            recalled: false,
+            course: attempt.course.clone(),
+            plan: attempt.plan.clone(),
+            keys: attempt.keys.as_ref().map_or(0, |keys| keys.count()),
+        });
+        while self.past.len() > PAST_MAX {
+            if let Some(past) = self.past.pop_front() {
+                self.arms.remove(&past.candidate);
+                self.arms.remove(&past.control);
+            }
+        }
+        Some(attempt)
+    }
+
+    /// An identity that did harm is not tried again by any plan.
+    fn quarantine(&mut self, version: &Version<I, O>, cause: &Cause, now: Timestamp) -> Option<EventKind> {
+        let harmful = match cause {
+            Cause::Guard { .. } | Cause::Tripped { .. } => true,
+            // One crash may have another reason.
+            Cause::Crashed { ends } => *ends > 1,
+            _ => false,
+        };
+        if !harmful {
+            return None;
+        }
+        let (id, reason) = (version.id, cause.to_string());
+        let until = self.settings.quarantine_for.map(|age| now.plus(age));
+        let entry = Quarantined { version: id, reason: reason.clone(), since: now, until };
+        self.quarantine.insert(version.identity, entry);
+        while self.quarantine.len() > QUARANTINE_MAX {
+            let oldest =
+                self.quarantine.iter().min_by_key(|(_, entry)| entry.since).map(|(identity, _)| *identity);
+            oldest.and_then(|identity| self.quarantine.remove(&identity));
+        }
+        Some(EventKind::Quarantined { version: id, reason })
+    }
+
+    /// Lets go of versions beyond the number or the age to which they are retained. The one before a live that is
+    /// watched stays whatever its age.
+    pub(crate) fn trim_retained(&mut self, now: Timestamp) {
+        let needed: Vec<VersionId> = self.attempts.iter().filter_map(|attempt| attempt.previous).collect();
+        let (retain, retain_for) = (self.settings.retain, self.settings.retain_for);
+        let mut kept = 0;
+        let mut let_go = Vec::new();
+        self.retained.retain(|entry| {
+            let old = retain_for.is_some_and(|age| now.since(entry.since) > age);
+            let stays = needed.contains(&entry.version.id) || (kept < retain && !old);
+            if stays {
+                kept += 1;
+            } else {
+                let_go.push(Arc::clone(&entry.version));
+            }
+            stays
+        });
+        for version in let_go {
+            self.announcer.announce(now, self.epoch, EventKind::Retired { version: version.id });
+            self.retired.push(version);
+        }
+    }
+
+    pub(crate) fn supersede_pins(&mut self) {
+        if self.settings.pins == PinPolicy::Supersede {
+            let exposed = |id: VersionId| {
+                self.live.id == id
+                    || self.attempts.iter().any(|a| a.version.id == id && a.state.phase == Phase::Canary)
+            };
+            for pin in &self.pins {
+                pin.supersede_unless(exposed);
+            }
+        }
+    }
+
+    /// Takes off whatever has failed outright.
+    pub(crate) fn lower_tripped(&mut self, routing: &ArcSwap<Routing<I, O>>, joins: &Joins, now: Timestamp) {
+        let failures = self.settings.exposure.trip_after;
+        let numbers = self.attempts.iter().map(|attempt| attempt.number);
+        let numbers: Vec<u32> = numbers.filter(|number| self.has_tripped(*number)).collect();
+        for number in numbers {
+            let Some(attempt) = self.attempt(number) else { continue };
+            let version = attempt.version.id;
+            self.announcer.announce(now, self.epoch, EventKind::Tripped { version });
+            self.lower(number, Cause::Tripped { failures }, routing, joins, now);
+        }
+    }
+}

@@ -1,0 +1,100 @@
+//! What the host has set, and what the writer remembers of versions.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+#[cfg(feature = "state")]
+use super::event::Cause;
+use super::pins::PinPolicy;
+use crate::base::clock::Timestamp;
+use crate::model::identity::Identity;
+use crate::rollout::guard::guard::Alpha;
+use crate::stats::counting::exposure::ExposureOptions;
+use crate::stats::figures::rolling::WindowConfig;
+use crate::task::kpi::Kpi;
+use crate::task::segments::Table;
+use crate::version::id::VersionId;
+use crate::version::loaded::Version;
+use crate::version::tiers::Tiers;
+
+/// What the control side is told when the handle is built.
+pub(crate) struct Settings {
+    pub(crate) name: String,
+    /// Versions that are kept for a rollback, and for how long.
+    pub(crate) retain: usize,
+    pub(crate) retain_for: Option<Duration>,
+    pub(crate) tick_interval: Duration,
+    pub(crate) log_max: usize,
+    pub(crate) windows: WindowConfig,
+    pub(crate) exposure: ExposureOptions,
+    pub(crate) kpis: Arc<[Kpi]>,
+    pub(crate) seed: u64,
+    pub(crate) shadowing: bool,
+    /// Live shadows the requests of a canary.
+    pub(crate) canary_pairs: bool,
+    /// The errors that all tries of an identity may have together.
+    pub(crate) alpha: Alpha,
+    /// Predictions answered by candidates of which the ids are kept, per rollout.
+    pub(crate) answered_max: usize,
+    pub(crate) pins_max: usize,
+    pub(crate) pins: PinPolicy,
+    pub(crate) pins_last: Duration,
+    /// How long an identity that did harm is not tried again.
+    pub(crate) quarantine_for: Option<Duration>,
+    /// When retained versions step down.
+    pub(crate) tiers: Tiers,
+    /// Labels of requests, where they have any.
+    pub(crate) segments: Option<Arc<Table>>,
+}
+
+/// What was said here while another process has the state, to be held to once it is taken over.
+#[cfg(feature = "state")]
+#[derive(Default)]
+pub(crate) struct LookingOn {
+    /// The freeze that was there: another one is this process's own.
+    pub(crate) frozen: Option<String>,
+    /// Versions that were live here and were taken back, and why.
+    pub(crate) taken_back: Vec<(VersionId, Cause)>,
+}
+
+/// A version that is kept for a rollback.
+pub(crate) struct Retained<I: ?Sized, O> {
+    pub(crate) version: Arc<Version<I, O>>,
+    pub(crate) since: Timestamp,
+}
+
+/// What is remembered of a version, in use or not.
+pub(crate) struct Record {
+    pub(crate) identity: Identity,
+    pub(crate) staged_at: Timestamp,
+    /// Everything it ever did.
+    pub(crate) lifetime: u32,
+}
+
+/// A retained version that cannot be gone back to as it is.
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+#[non_exhaustive]
+pub struct Unavailable {
+    /// The version.
+    pub version: VersionId,
+    /// What it must be.
+    pub identity: Identity,
+    /// Since when it is retained.
+    pub since: Timestamp,
+    /// Why not.
+    pub reason: String,
+}
+
+/// An identity that no plan tries again.
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+#[non_exhaustive]
+pub struct Quarantined {
+    /// The version that had the identity.
+    pub version: VersionId,
+    /// Why.
+    pub reason: String,
+    /// Since when.
+    pub since: Timestamp,
+    /// Until when; for good, or until it is released, where it is not told.
+    pub until: Option<Timestamp>,
+}

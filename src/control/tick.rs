@@ -1,0 +1,584 @@
+//! The parts of a tick: figures and evidence are brought together, guards look at them, and what follows is done.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+
+use super::attempt::{Attempt, GuardTest, Guarded, Judged};
+use super::control::Control;
+use super::counter::Counter;
+use super::event::{Cause, EventKind};
+use super::table::SPARES_MAX;
+use crate::base::clock::Timestamp;
+use crate::base::share::Share;
+use crate::base::sync::is_only_owner;
+use crate::drift::watch::Seen;
+use crate::feedback::PredictionId;
+use crate::feedback::join::Joins;
+use crate::model::identity::Identity;
+use crate::request::shadow::ShadowCounts;
+use crate::request::table::Routing;
+use crate::rollout::course::Point;
+use crate::rollout::decision::{Decision, FORMAT};
+use crate::rollout::guard::History;
+use crate::rollout::guard::design::TruthKind;
+use crate::rollout::guard::evidence::Evidence;
+use crate::rollout::guard::guard::{Guard, Verdict};
+use crate::rollout::guard::test::{ArmView, Comparison, Looked, Names, Test, Thresholds};
+use crate::rollout::phase::Phase;
+use crate::rollout::plan::Plan;
+use crate::rollout::transition::{Input, Judgement, Move, State, transition};
+use crate::stats::DivergenceFigures;
+use crate::stats::counting::exposure::{Awaited, Units};
+use crate::stats::counting::intake::Collection;
+use crate::stats::evidence::arm::UnitCounts;
+use crate::stats::evidence::ledger::{Drained, Ledger};
+use crate::stats::evidence::segment::SegmentUnits;
+use crate::stats::figures::divergence::Divergence;
+use crate::stats::sequential::Additive;
+use crate::task::segments::Table;
+use crate::version::ask::Judge;
+use crate::version::id::VersionId;
+use crate::version::loaded::Version;
+
+/// A rollout's figures and evidence at one moment, for its guards to judge outside of the lock.
+pub(crate) struct Snapshot {
+    pub(crate) attempt: u32,
+    state: State,
+    plan: Option<Plan>,
+    frozen: bool,
+    progress: (u64, u64),
+    now: Timestamp,
+    before: Share,
+    guards: Vec<Guarded>,
+    /// What each guard's test looks at.
+    obstacles: Vec<Vec<String>>,
+    ledger: Arc<Ledger>,
+    thresholds: Thresholds,
+    candidate: ArmView,
+    live: ArmView,
+    divergence: DivergenceFigures,
+    shadow: ShadowCounts,
+    context: Context,
+    /// A point of the attempt's course is to be taken.
+    due: bool,
+    /// What both versions said of the same traffic, where that is watched.
+    pub(crate) drift: Option<Arc<Seen>>,
+}
+
+/// What a record of a decision says beside the evidence.
+struct Context {
+    handle: String,
+    seed: u64,
+    epoch: u64,
+    // Not the versions: one that is taken off is freed by the same tick.
+    candidate: (VersionId, Identity),
+    live: (VersionId, Identity),
+    alpha: crate::rollout::alpha::AlphaStatus,
+}
+
+/// What the guards of a snapshot said, and what is to follow.
+pub(crate) struct Verdicts {
+    judged: Vec<Judged>,
+    moved: Move,
+    point: Option<Point>,
+}
+
+impl Verdicts {
+    /// Whether what follows raises exposure.
+    pub(crate) fn raises(&self) -> bool {
+        matches!(self.moved, Move::Expose { .. } | Move::Promote)
+    }
+}
+
+impl Snapshot {
+    /// Asks the guards. They are the host's code: no lock is held, and time may pass.
+    pub(crate) fn ask<A: 'static>(&self, judge: &Judge<'_, A>) -> Verdicts {
+        let histories: Vec<Option<History>> = self
+            .guards
+            .iter()
+            .map(|guarded| Some(History::of_design(&guarded.test.as_ref()?.design, &self.ledger)))
+            .collect();
+        let mut evidence: Vec<Evidence> = self
+            .guards
+            .iter()
+            .zip(histories.iter().zip(&self.obstacles))
+            .map(|(guarded, (history, obstacles))| {
+                let comparison = self.comparison(guarded, history.as_ref(), obstacles);
+                judge.guarded(|| guarded.guard.judge(&comparison)).unwrap_or_else(|error| {
+                    Evidence::new("a guard of the host's", Verdict::Inconclusive).note(error.to_string())
+                })
+            })
+            .collect();
+        let verdict = Verdict::all(evidence.iter().map(|evidence| evidence.verdict));
+        let (predictions, labels) = self.progress;
+        let judged = Input::Judged(Judgement { verdict, predictions, labels });
+        let moved = transition(&self.state, self.plan.as_ref(), self.frozen, self.now, judged);
+        let moved = moved.unwrap_or(Move::Stay);
+        let decided = !matches!(moved, Move::Stay | Move::Finish);
+        let point = (self.due || decided).then(|| {
+            let (candidate, live) = (&self.candidate.total, &self.live.total);
+            Point::of(self.now, &self.state, candidate, live, &evidence)
+        });
+        let tests = self.guards.iter().zip(histories.iter().zip(&self.obstacles));
+        let judged = evidence.drain(..).zip(tests).map(|(mut evidence, (guarded, (history, obstacles)))| {
+            let test = self.test(guarded, history.as_ref(), obstacles).filter(|_| decided);
+            let decision = test.zip(guarded.test.as_ref()).map(|(test, of)| {
+                test.explain(&mut evidence);
+                self.decision(&test, of, evidence.clone())
+            });
+            Judged { evidence, decision }
+        });
+        Verdicts { judged: judged.collect(), moved, point }
+    }
+
+    fn test<'a>(
+        &'a self,
+        guarded: &'a Guarded,
+        history: Option<&'a History>,
+        obstacles: &'a [String],
+    ) -> Option<Test<'a>> {
+        let GuardTest { design, tests, peak, .. } = guarded.test.as_ref()?;
+        let names = Names { candidate: self.context.candidate.0, live: self.context.live.0 };
+        let (thresholds, peak) = (self.thresholds, *peak);
+        Some(Test {
+            design,
+            history: history?,
+            tests,
+            thresholds,
+            peak,
+            obstacles,
+            phase: self.state.phase,
+            names,
+        })
+    }
+
+    fn comparison<'a>(
+        &'a self,
+        guarded: &'a Guarded,
+        history: Option<&'a History>,
+        obstacles: &'a [String],
+    ) -> Comparison<'a> {
+        let Self { candidate, live, divergence, shadow, before, .. } = self;
+        let test = self.test(guarded, history, obstacles);
+        let phase = self.state.phase;
+        let alpha = &self.context.alpha;
+        let harm = if phase == Phase::Baking { alpha.harm_per_guard_watched } else { alpha.harm_per_guard };
+        let looked = |seen: &'a Arc<Seen>| Looked { seen, harm, promotion: alpha.promotion };
+        let drift = self.drift.as_ref().map(looked);
+        Comparison { phase, candidate, live, divergence, shadow: *shadow, before: *before, test, drift }
+    }
+
+    fn decision(&self, test: &Test<'_>, of: &GuardTest, evidence: Evidence) -> Decision {
+        let Context { handle, seed, epoch, candidate, live, alpha } = &self.context;
+        Decision {
+            format: FORMAT,
+            number: 0,
+            handle: handle.clone(),
+            seed: *seed,
+            at: self.now,
+            epoch: *epoch,
+            candidate: candidate.0,
+            candidate_identity: candidate.1,
+            live: live.0,
+            live_identity: live.1,
+            phase: self.state.phase,
+            weight: self.state.weight,
+            sample: self.state.sample,
+            before: self.before,
+            rule: of.rule.clone(),
+            design: test.design.clone(),
+            alpha: *alpha,
+            thresholds: self.thresholds,
+            peak: of.peak,
+            obstacles: test.obstacles.to_vec(),
+            history: test.history.clone(),
+            evidence,
+        }
+    }
+}
+
+impl<I: ?Sized, O> Control<I, O> {
+    /// Moves figures and evidence: drains every exposure into the arms it feeds and the ledgers it is evidence in, and
+    /// lets go of what is no longer used.
+    pub(crate) fn collect(&mut self, joins: &Joins, now: Timestamp) {
+        // What is drained now was predicted since then.
+        let since = std::mem::replace(&mut self.collected_at, now);
+        // Before the labels of their time become evidence.
+        joins.settle_silence(now);
+        let mut awaited: Vec<Awaited> = Vec::new();
+        let mut units = std::mem::take(&mut self.scratch_units);
+        let mut counters = std::mem::take(&mut self.counters);
+        let mut issued = 0;
+        for counter in &mut counters {
+            let mut unused = false;
+            units.reset();
+            if let Some(exposure) = &counter.exposure {
+                // Looked at before draining: once nobody else holds it, nothing can be recorded after this drain.
+                unused = !counter.current && is_only_owner(exposure);
+                if counter.feeds.trips && exposure.is_tripped() {
+                    let mut attempts = self.attempts.iter_mut();
+                    if let Some(attempt) = attempts.find(|a| Some(a.number) == counter.feeds.attempt) {
+                        attempt.tripped = true;
+                    }
+                }
+                let (delta, spare) = &mut self.scratch;
+                exposure.drain(delta, spare, &mut units, &mut awaited);
+                let bits = exposure.bits();
+                issued += bits - std::mem::replace(&mut counter.bits_seen, bits);
+            }
+            self.keyed |= units.keyed > 0;
+            self.absorb_intake(counter, &units, since, now);
+            if unused {
+                counter.retired = Some(now);
+                if counter.bits_seen == 0 {
+                    joins.forget(counter.number);
+                } else {
+                    joins.retire(counter.number, now);
+                }
+                let spent = counter.exposure.take().and_then(Arc::into_inner);
+                self.spares.extend(spent.filter(|_| self.spares.len() < SPARES_MAX));
+            }
+        }
+        // What an intake that nobody can reach any more would collect, nobody would ever see.
+        counters.retain(|counter| counter.retired.is_none() || Arc::strong_count(&counter.intake) > 1);
+        self.counters = counters;
+        self.scratch_units = units;
+        joins.await_outcomes(awaited);
+        // Where ticks are rarer than silence is long, some of these are due already. A tick later their silence would be too
+        // late for evidence, and what was said by then not: rates would seem higher than they are.
+        if joins.settle_silence(now) {
+            self.absorb_intakes(since, now);
+        }
+        joins.maintain(issued, now);
+        self.restock();
+        self.settle(now);
+    }
+
+    /// Takes over what outcomes have become since the counters were drained.
+    fn absorb_intakes(&mut self, since: Timestamp, now: Timestamp) {
+        let mut counters = std::mem::take(&mut self.counters);
+        let none = Units::default();
+        counters.iter_mut().for_each(|counter| self.absorb_intake(counter, &none, since, now));
+        self.counters = counters;
+    }
+
+    /// Takes over what one counter's outcomes have become, with the units that were drained with them, and requests that are
+    /// in the scratch tally.
+    fn absorb_intake(&mut self, counter: &mut Counter, units: &Units, since: Timestamp, now: Timestamp) {
+        let (delta, _) = &mut self.scratch;
+        let collection = counter.intake.drain(delta, now);
+        if !delta.is_empty() {
+            self.requests += delta.answered_for_callers();
+            for feed in &counter.feeds.arms {
+                if let Some(arm) = self.arms.get_mut(feed) {
+                    arm.absorb(delta, now);
+                }
+            }
+            delta.reset();
+        }
+        if let (Some(allotted), Some(allocating)) = (counter.feeds.allotted, &mut self.allocating) {
+            collection.labels.slots.iter().for_each(|(_, labels)| allocating.count(allotted, labels));
+        }
+        self.absorb_divergence(counter.feeds.attempt, &collection.divergence);
+        self.absorb_evidence(&counter.feeds.evidence, units, &collection, since);
+    }
+
+    fn absorb_divergence(&mut self, attempt: Option<u32>, divergence: &Divergence) {
+        if *divergence == Divergence::default() {
+            return;
+        }
+        if let Some(running) = self.attempts.iter_mut().find(|a| Some(a.number) == attempt) {
+            running.divergence.merge(divergence);
+        } else if let Some(past) = self.past.iter_mut().find(|p| Some(p.number) == attempt) {
+            past.divergence.merge(divergence);
+        }
+    }
+
+    fn absorb_evidence(
+        &mut self,
+        feeds: &[super::counter::EvidenceFeed],
+        units: &Units,
+        collection: &Collection,
+        since: Timestamp,
+    ) {
+        if units.requests.is_empty() && units.keys.is_empty() && !collection.has_evidence() {
+            return;
+        }
+        let table = self.settings.segments.clone();
+        let named = |table: Arc<Table>| {
+            let seen =
+                units.segments.iter().enumerate().filter(|(_, units)| **units != SegmentUnits::default());
+            seen.map(move |(place, units)| (table.name_at(place), *units)).collect()
+        };
+        let segments: Vec<(Arc<str>, SegmentUnits)> = table.map(named).unwrap_or_default();
+        for feed in feeds {
+            let Some(attempt) = self.attempts.iter_mut().find(|attempt| attempt.number == feed.attempt)
+            else {
+                continue;
+            };
+            // Of the latencies that are looked for, those that are this attempt's.
+            let own = |units: &UnitCounts| {
+                let (from, to) = feed.slower_than;
+                let slow = units.slow.get(from..to).unwrap_or_default().to_vec();
+                UnitCounts { slow, units: units.units, failed: units.failed }
+            };
+            let drained = Drained {
+                requests: &own(&units.requests),
+                keys: &own(&units.keys),
+                pairs: &collection.pairs,
+                labels: &collection.labels,
+                segments: &segments,
+            };
+            Arc::make_mut(&mut attempt.ledger).absorb(feed.side, feed.era, &drained, since);
+        }
+    }
+
+    /// Closes the evidence of a tick.
+    fn settle(&mut self, now: Timestamp) {
+        let started: Vec<(u32, bool)> = self
+            .attempts
+            .iter()
+            .map(|attempt| (attempt.number, self.progress(attempt.number).0 > attempt.before_step.0))
+            .collect();
+        for (number, started) in started {
+            let Some(attempt) = self.attempt_mut(number) else { continue };
+            if attempt.ledger.has_coming() {
+                Arc::make_mut(&mut attempt.ledger).settle();
+            }
+            if let Some(keys) = &attempt.keys {
+                keys.relieve();
+            }
+            if started {
+                attempt.state.first_request.get_or_insert(now);
+            }
+        }
+    }
+
+    /// Takes over which predictions candidates have answered.
+    pub(crate) fn remember_answers(&mut self, ids: Vec<PredictionId>, missed: u64) {
+        let max = self.settings.answered_max;
+        let mut missed = missed;
+        for id in ids {
+            let of = self.counters.iter().find(|counter| counter.number == id.body.exposure);
+            let attempt = of.and_then(|counter| counter.feeds.attempt);
+            let answered = self
+                .attempts
+                .iter_mut()
+                .find(|running| Some(running.number) == attempt)
+                .map(|a| &mut a.answered);
+            let answered = answered.or_else(|| {
+                self.past.iter_mut().find(|past| Some(past.number) == attempt).map(|past| &mut past.answered)
+            });
+            if let Some(answered) = answered {
+                answered.extend([id], std::mem::take(&mut missed), max);
+            }
+        }
+    }
+
+    /// Freezes the latencies that have become known, welcomes keys, and watches the new live: whatever of it changes the
+    /// table, and tells.
+    pub(crate) fn refit(&mut self, routing: &ArcSwap<Routing<I, O>>, joins: &Joins, now: Timestamp) {
+        let mut changed = self.welcome_keys();
+        let mut events = Vec::new();
+        if let Some(live) = self.lifetime(self.live.id).and_then(|arm| self.arms.get(&arm)) {
+            for attempt in &mut self.attempts {
+                // A watched live is compared with what its predecessor took, which was frozen before.
+                if attempt.state.phase != Phase::Baking {
+                    changed |= attempt.freeze_probes(live.total());
+                }
+            }
+        }
+        let baking = self.attempts.iter_mut().find(|attempt| attempt.state.phase == Phase::Baking);
+        if let Some(attempt) = baking.filter(|attempt| attempt.state.sample == Share::NONE) {
+            let version = attempt.version.id;
+            for place in attempt.watch() {
+                let Some(guarded) = attempt.guards.get(place) else { continue };
+                let Some(test) = &guarded.test else { continue };
+                let wakes = self.settings.shadowing
+                    && test.design.can_be_paired()
+                    && attempt.bake.wake != Share::NONE;
+                if wakes && attempt.state.sample == Share::NONE {
+                    attempt.state.sample = attempt.bake.wake;
+                    attempt.course.turn(now, &attempt.state);
+                    // What is usual now is what comes from here on.
+                    Arc::make_mut(&mut attempt.ledger).begin_era();
+                    changed = true;
+                }
+                events.push(EventKind::Suspected {
+                    version,
+                    guard: test.rule.name(),
+                    shadow: attempt.state.sample,
+                });
+            }
+        }
+        if changed {
+            self.publish(routing, joins, now, events);
+        } else {
+            events.into_iter().for_each(|event| self.announcer.announce(now, self.epoch, event));
+        }
+    }
+
+    /// The figures and the evidence of every rollout that is exposed or follows a plan, for its guards.
+    pub(crate) fn snapshots(&self, shadow: ShadowCounts, truth: TruthKind, now: Timestamp) -> Vec<Snapshot> {
+        self.attempts
+            .iter()
+            .filter(|attempt| attempt.state.phase != Phase::Staged || attempt.plan.is_some())
+            .filter_map(|attempt| self.snapshot(attempt, since(shadow, attempt.shadow_before), truth, now))
+            .collect()
+    }
+
+    fn snapshot(
+        &self,
+        attempt: &Attempt<I, O>,
+        shadow: ShadowCounts,
+        truth: TruthKind,
+        now: Timestamp,
+    ) -> Option<Snapshot> {
+        let watched = attempt.state.phase == Phase::Baking;
+        let alpha = attempt.alpha.unwrap_or_else(|| self.alpha_of(attempt, 0));
+        let obstacles = |guarded: &Guarded| match &guarded.test {
+            Some(test) => attempt.obstacles(test, &shadow, truth),
+            None => Vec::new(),
+        };
+        let (requests, labels) = self.progress(attempt.number);
+        let name = |version: &Version<I, O>| (version.id, version.identity);
+        let previous =
+            attempt.previous.and_then(|id| self.retained.iter().find(|kept| kept.version.id == id));
+        Some(Snapshot {
+            attempt: attempt.number,
+            state: attempt.state.clone(),
+            plan: attempt.plan.clone(),
+            frozen: self.frozen.is_some(),
+            progress: (
+                requests.saturating_sub(attempt.before_step.0) + attempt.carried.0,
+                labels.saturating_sub(attempt.before_step.1) + attempt.carried.1,
+            ),
+            now,
+            before: match (&attempt.plan, attempt.state.step) {
+                (Some(plan), Some(step)) if !watched => plan.weight_after(step),
+                (Some(plan), None) => plan.steps().first().map_or(Share::ALL, |first| first.weight()),
+                _ => Share::ALL,
+            },
+            guards: attempt.guards.clone(),
+            obstacles: attempt.guards.iter().map(obstacles).collect(),
+            ledger: Arc::clone(&attempt.ledger),
+            thresholds: alpha.thresholds(watched),
+            candidate: self.view(attempt.candidate, now)?,
+            live: self.view(attempt.control, now)?,
+            divergence: attempt.divergence.figures(),
+            shadow,
+            due: attempt.course.is_due(),
+            drift: None,
+            context: Context {
+                handle: self.settings.name.clone(),
+                seed: self.settings.seed,
+                epoch: self.epoch,
+                candidate: name(&attempt.version),
+                live: previous.map_or_else(|| name(&self.live), |kept| name(&kept.version)),
+                alpha,
+            },
+        })
+    }
+
+    /// Does what follows from what the guards said of a snapshot, unless the rollout has moved meanwhile.
+    pub(crate) fn apply(
+        &mut self,
+        snapshot: &Snapshot,
+        verdicts: Verdicts,
+        routing: &ArcSwap<Routing<I, O>>,
+        joins: &Joins,
+        now: Timestamp,
+    ) {
+        let frozen = self.frozen.is_some();
+        let unmoved = self.attempt(snapshot.attempt).is_some_and(|attempt| attempt.state == snapshot.state);
+        // A plan that may raise nothing any more may not raise what it could a moment ago.
+        if !unmoved || frozen != snapshot.frozen {
+            return;
+        }
+        let Verdicts { judged, moved, point } = verdicts;
+        let evidence: Vec<Evidence> = judged.into_iter().map(|judged| self.record(judged)).collect();
+        let Some(attempt) = self.attempt_mut(snapshot.attempt) else { return };
+        for (guarded, evidence) in attempt.guards.iter_mut().zip(&evidence) {
+            if let (Some(test), Some(strength)) = (&mut guarded.test, evidence.strength) {
+                test.peak = test.peak.max(strength.harm);
+            }
+        }
+        attempt.evidence = evidence.clone();
+        match point {
+            Some(point) => attempt.course.add(point),
+            None => attempt.course.pass_over(),
+        }
+        let version = attempt.version.id;
+        let failed = evidence.iter().find(|evidence| evidence.verdict == Verdict::Fail).cloned();
+        if let (Move::Lower, Some(failed)) = (&moved, &failed) {
+            let event = EventKind::GuardFailed { version, evidence: failed.clone() };
+            self.announcer.announce(now, self.epoch, event);
+        }
+        if moved == Move::Stay {
+            self.rest(snapshot.attempt, &evidence, routing, joins, now);
+            return;
+        }
+        let cause = failed.map(|evidence| Cause::Guard { evidence });
+        self.carry_out(snapshot.attempt, moved, evidence, cause, routing, joins, now);
+    }
+
+    /// Lets the version before a watched live sleep again, once the pairs have shown that the new one is no worse: it is
+    /// the world that has changed.
+    fn rest(
+        &mut self,
+        number: u32,
+        evidence: &[Evidence],
+        routing: &ArcSwap<Routing<I, O>>,
+        joins: &Joins,
+        now: Timestamp,
+    ) {
+        let Some(attempt) = self.attempt_mut(number) else { return };
+        let woken = attempt.state.phase == Phase::Baking
+            && attempt.state.sample != Share::NONE
+            && attempt.bake.previous_as_shadow == Share::NONE;
+        let paired = attempt
+            .guards
+            .iter()
+            .zip(evidence)
+            .filter(|(guarded, _)| guarded.test.as_ref().is_some_and(|test| test.design.can_be_paired()));
+        let cleared = paired.clone().count() > 0 && paired.clone().all(|(_, e)| e.verdict == Verdict::Pass);
+        if !(woken && cleared) {
+            return;
+        }
+        let shown: Vec<Evidence> = paired.map(|(_, evidence)| evidence.clone()).collect();
+        attempt.state.sample = Share::NONE;
+        attempt.course.turn(now, &attempt.state);
+        attempt.watch_anew();
+        let event = EventKind::Cleared { version: attempt.version.id, evidence: shown };
+        self.publish(routing, joins, now, vec![event]);
+    }
+
+    /// Keeps the record of a decision, and names it in its evidence.
+    fn record(&mut self, judged: Judged) -> Evidence {
+        let Judged { mut evidence, decision } = judged;
+        if let Some(mut decision) = decision {
+            self.decided += 1;
+            decision.number = self.decided;
+            evidence.decision = Some(self.decided);
+            decision.evidence.decision = Some(self.decided);
+            self.decisions.push_back(Arc::new(decision));
+            while self.decisions.len() > DECISIONS_MAX {
+                self.decisions.pop_front();
+            }
+        }
+        evidence
+    }
+}
+
+/// Records of decisions that are kept; some ten KB each.
+const DECISIONS_MAX: usize = 256;
+
+fn since(now: ShadowCounts, before: ShadowCounts) -> ShadowCounts {
+    ShadowCounts {
+        ran: now.ran - before.ran,
+        dropped: now.dropped - before.dropped,
+        skipped: now.skipped - before.skipped,
+        ..now
+    }
+}

@@ -1,0 +1,111 @@
+//! How ready each version is to be, and waking one that is to be gone back to.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::control::Control;
+use super::event::EventKind;
+use super::settings::{Retained, Unavailable};
+use crate::base::clock::Timestamp;
+use crate::model::Tier;
+use crate::rollout::phase::Phase;
+use crate::version::drill::Drilled;
+use crate::version::id::VersionId;
+use crate::version::loaded::Version;
+use crate::version::tiers::Kept;
+
+/// A retained version that cannot be made to answer any more.
+pub(crate) struct Lost {
+    pub(crate) version: VersionId,
+    pub(crate) reason: String,
+}
+
+impl<I: ?Sized, O> Control<I, O> {
+    /// Says how ready each version is to be. Gives those that are not.
+    pub(crate) fn want_tiers(&self, now: Timestamp) -> Vec<Arc<Version<I, O>>> {
+        let needed: Vec<VersionId> = self.attempts.iter().filter_map(|attempt| attempt.previous).collect();
+        let kept: Vec<Kept> = self
+            .retained
+            .iter()
+            .map(|kept| {
+                let readiness = kept.version.readiness();
+                Kept {
+                    retained_for: now.since(kept.since),
+                    needed: needed.contains(&kept.version.id) || self.waking.contains(&kept.version.id),
+                    is_prepared: readiness.is_prepared,
+                    tier: kept.version.wanted.tier().min(readiness.tier),
+                    private_bytes: readiness.memory.map_or(0, |memory| memory.private_bytes),
+                }
+            })
+            .collect();
+        for (kept, tier) in self.retained.iter().zip(self.settings.tiers.of(&kept)) {
+            kept.version.wanted.set(tier);
+        }
+        let trials = self.attempts.iter().map(|attempt| &attempt.version);
+        for version in std::iter::once(&self.live).chain(trials) {
+            version.wanted.set(Tier::Hot);
+        }
+        self.loaded()
+            .into_iter()
+            .filter(|version| version.wanted.tier() != version.readiness().tier)
+            .collect()
+    }
+
+    /// The retained versions.
+    pub(crate) fn retained_versions(&self) -> Vec<Arc<Version<I, O>>> {
+        self.retained.iter().map(|kept| Arc::clone(&kept.version)).collect()
+    }
+
+    /// The version that a rollback to `wanted`, or to the one before live, would have to wake first; nobody lets it go cold
+    /// until [`woken`](Self::woken).
+    pub(crate) fn begin_waking(&mut self, wanted: Option<&str>) -> Option<Arc<Version<I, O>>> {
+        let exposed = |phase| matches!(phase, Phase::Shadow | Phase::Canary);
+        let target = match wanted {
+            Some(wanted) => self.retained.iter().find(|kept| kept.version.id == *wanted),
+            // Candidates are taken off, and live stays.
+            None if self.attempts.iter().any(|attempt| exposed(attempt.state.phase)) => None,
+            None => self.retained.front(),
+        };
+        let version = target.map(|kept| &kept.version).filter(|version| version.is_cold())?;
+        self.waking.push(version.id);
+        // Whoever is emptying it looks again before it does.
+        version.wanted.set(Tier::Hot);
+        Some(Arc::clone(version))
+    }
+
+    /// It is awake, or could not be woken.
+    pub(crate) fn woken(&mut self, version: &Version<I, O>) {
+        if let Some(place) = self.waking.iter().position(|waking| *waking == version.id) {
+            self.waking.swap_remove(place);
+        }
+    }
+
+    /// A retained version cannot be made to answer any more.
+    pub(crate) fn lose(&mut self, version: &Version<I, O>, reason: String, now: Timestamp) {
+        let Some(place) = self.retained.iter().position(|kept| kept.version.id == version.id) else { return };
+        let Some(Retained { version, since }) = self.retained.remove(place) else { return };
+        let (id, identity) = (version.id, version.identity);
+        self.unavailable.insert(0, Unavailable { version: id, identity, since, reason: reason.clone() });
+        self.unavailable.truncate(self.settings.retain.max(1));
+        self.retired.push(version);
+        self.announcer.announce(now, self.epoch, EventKind::Unavailable { version: id, reason });
+    }
+
+    /// Notes what a version answered in a drill; an event tells where it begins to fail, or to answer again.
+    pub(crate) fn drilled(&mut self, version: &Version<I, O>, drilled: Drilled, now: Timestamp) {
+        let failed = drilled.failure.is_some();
+        let before = version.set_drilled(drilled.clone());
+        if before.is_some_and(|before| before.failure.is_some()) != failed {
+            let event = EventKind::Drilled { version: version.id, drilled };
+            self.announcer.announce(now, self.epoch, event);
+        }
+    }
+
+    /// Notes the tier that a version has reached; an event tells where it is another.
+    pub(crate) fn settled(&mut self, version: &Version<I, O>, tier: Tier, took: Duration, now: Timestamp) {
+        if version.set_tier(tier) != tier {
+            let event = EventKind::Settled { version: version.id, tier, took };
+            self.announcer.announce(now, self.epoch, event);
+        }
+    }
+}

@@ -1,0 +1,218 @@
+//! When a drift is told, and when that it is over.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::drift::{DriftRow, What};
+use crate::version::id::VersionId;
+
+/// Whose doing a drift is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Whose {
+    /// Nobody's here: what comes in has changed, or what live says of it has. It says nothing against a candidate.
+    World,
+    /// The candidate's: its answers have drifted from live's over the same traffic, and live's have not drifted.
+    Candidate,
+}
+
+/// What a drift is a drift from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Against {
+    /// The data that live was trained on.
+    Training,
+    /// The same hour of other days.
+    Season,
+    /// What live said in its first full window.
+    LivesBeginning,
+    /// What live says over the same time.
+    Live,
+}
+
+impl fmt::Display for Against {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Training => "from training",
+            Self::Season => "from the same hour of other days",
+            Self::LivesBeginning => "from what live said at first",
+            Self::Live => "from live",
+        })
+    }
+}
+
+/// A feature, or an answer, that has drifted.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct DriftedFeature {
+    /// Its name; `score` and `prediction` of an answer.
+    pub feature: String,
+    /// What of it.
+    pub what: What,
+    /// How large the drift is: see [`DriftRow::effect`].
+    pub effect: f64,
+}
+
+impl DriftedFeature {
+    fn of(row: &DriftRow) -> Self {
+        Self { feature: row.feature.clone(), what: row.what, effect: row.effect }
+    }
+}
+
+impl fmt::Display for DriftedFeature {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.what {
+            What::Distribution => f.write_str(&self.feature),
+            what => write!(f, "{} ({what})", self.feature),
+        }
+    }
+}
+
+/// Something to be told.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Told {
+    pub(crate) whose: Whose,
+    pub(crate) against: Against,
+    /// The version whose answers have drifted.
+    pub(crate) version: Option<VersionId>,
+    /// At most [`FEATURES_TOLD`], the largest first.
+    pub(crate) features: Vec<DriftedFeature>,
+    /// Features that are not among them.
+    pub(crate) more: usize,
+    /// Whether it is over.
+    pub(crate) ended: bool,
+}
+
+/// Features that an event names: more nobody reads in one line.
+pub(crate) const FEATURES_TOLD: usize = 16;
+
+/// One thing that is looked at in every window: alerts of each of its features.
+pub(crate) struct Subject {
+    pub(crate) whose: Whose,
+    pub(crate) against: Against,
+    pub(crate) version: Option<VersionId>,
+    streaks: BTreeMap<(String, What), Streak>,
+}
+
+/// How a feature was in the last windows.
+struct Streak {
+    /// Windows in a row that were unlike what has been told.
+    windows: u32,
+    /// It was told that it has drifted, and not yet that this is over.
+    told: bool,
+    last: DriftedFeature,
+}
+
+impl Subject {
+    pub(crate) fn new(whose: Whose, against: Against, version: Option<VersionId>) -> Self {
+        Self { whose, against, version, streaks: BTreeMap::new() }
+    }
+
+    /// A window was compared. What begins with it, and what ends.
+    pub(crate) fn look(&mut self, drifted: &[DriftRow], begins_after: u32, ends_after: u32) -> Vec<Told> {
+        let (mut begun, mut ended) = (Vec::new(), Vec::new());
+        for row in drifted {
+            let key = (row.feature.clone(), row.what);
+            let streak = self.streaks.entry(key).or_insert_with(|| Streak {
+                windows: 0,
+                told: false,
+                last: DriftedFeature::of(row),
+            });
+            streak.last = DriftedFeature::of(row);
+            streak.windows = if streak.told { 0 } else { streak.windows + 1 };
+            if !streak.told && streak.windows >= begins_after {
+                (streak.told, streak.windows) = (true, 0);
+                begun.push(streak.last.clone());
+            }
+        }
+        self.streaks.retain(|(feature, what), streak| {
+            if drifted.iter().any(|row| row.feature == *feature && row.what == *what) {
+                return true;
+            }
+            streak.windows += 1;
+            let over = !streak.told || streak.windows >= ends_after;
+            if streak.told && over {
+                ended.push(streak.last.clone());
+            }
+            !over
+        });
+        [(begun, false), (ended, true)]
+            .into_iter()
+            .filter(|(features, _)| !features.is_empty())
+            .map(|(features, ended)| self.told(features, ended))
+            .collect()
+    }
+
+    fn told(&self, mut features: Vec<DriftedFeature>, ended: bool) -> Told {
+        features.sort_by(|a, b| b.effect.total_cmp(&a.effect));
+        let more = features.len().saturating_sub(FEATURES_TOLD);
+        features.truncate(FEATURES_TOLD);
+        Told { whose: self.whose, against: self.against, version: self.version, features, more, ended }
+    }
+
+    /// What was told and is not over.
+    pub(crate) fn active(&self) -> impl Iterator<Item = &DriftedFeature> {
+        self.streaks.values().filter(|streak| streak.told).map(|streak| &streak.last)
+    }
+}
+
+/// What to do about a drift.
+pub(crate) fn advice(whose: Whose, against: Against) -> &'static str {
+    match (whose, against) {
+        (Whose::Candidate, _) => {
+            "look at the candidate's pipeline and at what it says of a few requests; `guard::drift()` would take it back"
+        }
+        (Whose::World, Against::LivesBeginning) => {
+            "live answers otherwise than it did: see whether its inputs have drifted, and compare labels as they come"
+        }
+        (Whose::World, _) => {
+            "see whether the feature is still made as in training, whether quality holds as labels come, and retrain if not"
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::drift::Cell;
+    use crate::drift::Options;
+    use crate::drift::ReferenceProfile;
+    use crate::drift::compare_windows;
+
+    fn drifted() -> Vec<DriftRow> {
+        let rows = |plus: f64| (0..500).map(move |n| [Cell::from(f64::from(n % 100) + plus)]);
+        let reference = ReferenceProfile::builder().numeric("x").build_from(rows(0.0)).unwrap();
+        let mut window = reference.profile();
+        rows(50.0).for_each(|row| window.record(&row).unwrap());
+        let table = compare_windows(reference.counted(), &window, &Options::default()).unwrap();
+        table.drifted().cloned().collect()
+    }
+
+    #[test]
+    fn a_drift_is_told_after_some_windows_in_a_row_and_its_end_after_some_others() {
+        let mut subject = Subject::new(Whose::World, Against::Training, None);
+        let (drifted, none) = (drifted(), Vec::new());
+        let windows = "D.DDD..D...DD".chars().map(|window| if window == 'D' { &drifted } else { &none });
+        let told: Vec<Vec<bool>> =
+            windows.map(|rows| subject.look(rows, 2, 3).iter().map(|told| told.ended).collect()).collect();
+        let (begins, ends, quiet) = (vec![false], vec![true], vec![]);
+        let expected = [
+            &quiet, &quiet, &quiet, &begins, &quiet, &quiet, &quiet, &quiet, &quiet, &quiet, &ends, &quiet,
+            &begins,
+        ];
+        assert_eq!(told.iter().collect::<Vec<_>>(), expected);
+    }
+
+    #[test]
+    fn an_event_names_a_bounded_number_of_features() {
+        let row = drifted().remove(0);
+        let rows: Vec<DriftRow> =
+            (0..40).map(|n| DriftRow { feature: format!("x{n}"), ..row.clone() }).collect();
+        let told = Subject::new(Whose::World, Against::Training, None).look(&rows, 1, 1);
+        assert_eq!((told[0].features.len(), told[0].more), (FEATURES_TOLD, 24));
+    }
+}

@@ -1,0 +1,183 @@
+//! What a host says of how drift is watched.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::drift::estimate::Calibration;
+use crate::drift::{Cells, Options, ReferenceProfile, Season, WindowSize};
+
+/// How a handle watches the drift of its data: of what comes in, of what its versions say, and of what they lack.
+///
+/// A sampled request costs an addition for each feature, and nothing of it is kept but counts. Windows follow one
+/// another; when one is full it is compared with training, with the one before, and with the same hour of other days,
+/// and each version on trial with live over the same time. An [event](crate::EventKind::Drifted) says what has drifted,
+/// whose doing it is, and what to do.
+///
+/// ```
+/// use std::time::Duration;
+/// use switchback::drift::{Cell, ReferenceProfile, Season, WindowSize};
+/// use switchback::{Clock, Drift, EventKind, ModelHandle, OnDrift, Task, Timestamp, Whose, closure};
+///
+/// struct Flight { delay: f64, carrier: &'static str }
+///
+/// let training = (0..2_000).map(|n| [Cell::from(f64::from(n % 90)), Cell::from("UA")]);
+/// let reference = ReferenceProfile::builder().numeric("delay").categorical("carrier").build_from(training)?;
+///
+/// let clock = Clock::manual(Timestamp::from_unix_seconds(1_700_000_000));
+/// let late = ModelHandle::builder("late")
+///     .live("v1", closure("rule@1.0", |flight: &Flight| Ok(if flight.delay > 30.0 { 0.9 } else { 0.1 })))
+///     .task(Task::binary(|probability: &f64| *probability))
+///     .watch_drift(
+///         Drift::against(reference, |flight: &Flight, cells| {
+///             cells.push(flight.delay);
+///             cells.push(flight.carrier);
+///         })
+///         .sample(1.0)
+///         .window(WindowSize::Span(Duration::from_secs(3_600)))
+///         .season(Season::HourOfWeek)
+///         .on_shared_drift(OnDrift::Pause),
+///     )
+///     .clock(clock.clone())
+///     .manual()
+///     .build()?;
+///
+/// for hour in 0..3 {
+///     for n in 0..200 {
+///         late.predict(&Flight { delay: f64::from(n % 90) + 40.0 * f64::from(hour.min(1)), carrier: "UA" })?;
+///     }
+///     clock.advance(Duration::from_secs(3_600));
+///     late.tick();
+/// }
+/// let table = late.drift().and_then(|drift| drift.against_training).expect("a window is full");
+/// assert_eq!(table.drifted().map(|row| &*row.feature).collect::<Vec<_>>(), ["delay"]);
+/// let world = |kind: &EventKind| matches!(kind, EventKind::Drifted { whose: Whose::World, .. });
+/// assert!(late.events().iter().any(|event| world(&event.kind)));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// # What it costs
+///
+/// One branch and one hash for a request that is not sampled. A profile takes 8 bytes a bin: there is one per stripe for
+/// each version that answers, three for each version that is loaded, and a few for each trial.
+#[must_use = "nothing is watched before `Builder::watch_drift`"]
+pub struct Drift<I: ?Sized> {
+    pub(crate) features: Option<Features<I>>,
+    pub(crate) sample: f64,
+    pub(crate) size: WindowSize,
+    pub(crate) season: Option<Season>,
+    pub(crate) options: Options,
+    pub(crate) begins_after: u32,
+    pub(crate) ends_after: u32,
+    pub(crate) calibration: Option<Arc<Calibration>>,
+    pub(crate) shared: OnDrift,
+}
+
+/// What training was like, and how a request is read in its bins.
+pub(crate) struct Features<I: ?Sized> {
+    pub(crate) reference: ReferenceProfile,
+    pub(crate) read: Reader<I>,
+}
+
+type Reader<I> = Box<dyn Fn(&I, &mut Cells<'_>) + Send + Sync>;
+
+/// What follows where the world has drifted, for live as for a candidate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum OnDrift {
+    /// An event. The default: drift is not harm, and whether it matters is for a person to say.
+    #[default]
+    Tell,
+    /// The plans of all rollouts stand still too, until somebody resumes them: what is seen now may not be what comes.
+    Pause,
+}
+
+impl<I: ?Sized> Drift<I> {
+    /// Against the data that live was trained on. `read` pushes one value of each of the profile's features, in its
+    /// order; it is called on the requests' threads, for sampled ones, under no lock. A row that has more or fewer
+    /// values, or on which it panics, is counted as a [misfit](crate::DriftStatus::misfits) and not compared.
+    pub fn against(
+        reference: ReferenceProfile,
+        read: impl Fn(&I, &mut Cells<'_>) + Send + Sync + 'static,
+    ) -> Self {
+        Self { features: Some(Features { reference, read: Box::new(read) }), ..Self::of_answers() }
+    }
+
+    /// Of what the versions say alone, where it is not known what training was like.
+    pub fn of_answers() -> Self {
+        Self {
+            features: None,
+            sample: 0.1,
+            size: WindowSize::Span(Duration::from_secs(3_600)),
+            season: None,
+            options: Options::default(),
+            begins_after: 2,
+            ends_after: 3,
+            calibration: None,
+            shared: OnDrift::Tell,
+        }
+    }
+
+    /// The share of requests that are counted, chosen by a hash of the prediction: a tenth unless told. Of a hundred
+    /// requests a second that are 36,000 an hour, more than any test here needs.
+    pub fn sample(mut self, share: f64) -> Self {
+        self.sample = if share.is_nan() { 0.0 } else { share.clamp(0.0, 1.0) };
+        self
+    }
+
+    /// When a window is full: every hour unless told, long enough for the rows that tests want and short enough for
+    /// somebody to act. Traffic that has its hours drifts from training every night: then say a day, or
+    /// [`season`](Self::season). A tick closes windows, so one of rows holds all that came until the tick.
+    pub fn window(mut self, size: WindowSize) -> Self {
+        self.size = size;
+        self
+    }
+
+    /// Compares each full hour with the same hour of other days, too.
+    pub fn season(mut self, season: Season) -> Self {
+        self.season = Some(season);
+        self
+    }
+
+    /// How windows are compared: the test, its error, and how much a drift must matter. Bonferroni over features at 1 %
+    /// unless told.
+    pub fn options(mut self, options: Options) -> Self {
+        self.options = options;
+        self
+    }
+
+    /// After how many windows in a row that have drifted it is told, and after how many that have not it is told that
+    /// it is over: 2 and 3 unless told. At an error of 1 % a window two in a row are a false alarm in one of 10,000
+    /// hours, some fourteen months; and what comes and goes is told once.
+    pub fn hysteresis(mut self, begins_after: u32, ends_after: u32) -> Self {
+        (self.begins_after, self.ends_after) = (begins_after.max(1), ends_after.max(1));
+        self
+    }
+
+    /// What live's scores mean, for a binary task: its quality is estimated without labels then, **under covariate
+    /// shift only** (see [`estimate`](crate::drift::estimate)). Candidates have theirs by
+    /// [`Rollout::calibrated`](crate::Rollout::calibrated).
+    pub fn calibration(mut self, calibration: Calibration) -> Self {
+        self.calibration = Some(Arc::new(calibration));
+        self
+    }
+
+    /// What follows where live drifts as well as a candidate: an event unless told. Never a rollback.
+    pub fn on_shared_drift(mut self, policy: OnDrift) -> Self {
+        self.shared = policy;
+        self
+    }
+}
+
+impl<I: ?Sized> std::fmt::Debug for Drift<I> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Drift")
+            .field("sample", &self.sample)
+            .field("window", &self.size)
+            .field("season", &self.season)
+            .field("options", &self.options)
+            .finish_non_exhaustive()
+    }
+}

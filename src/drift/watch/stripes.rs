@@ -1,0 +1,116 @@
+//! Where requests are counted until the next tick, so that none waits for another.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crossbeam_utils::CachePadded;
+use parking_lot::Mutex;
+
+use super::counted::Counted;
+use crate::version::id::VersionId;
+
+/// Stripes, as those of figures: a thread has its own as long as there are no more threads.
+pub(crate) struct Stripes {
+    stripes: Box<[CachePadded<Stripe>]>,
+    /// What could not be counted at once, or for want of room.
+    skipped: AtomicU64,
+}
+
+struct Stripe {
+    entries: Mutex<Vec<Drained>>,
+    /// The last round's entries, emptied: what is drained is swapped with them. Locked by who drains.
+    spare: Mutex<Vec<Drained>>,
+}
+
+/// What was counted in one place of the routing table.
+pub(crate) struct Drained {
+    pub(crate) exposure: u32,
+    pub(crate) version: VersionId,
+    pub(crate) own: Option<Counted>,
+    /// What live said of the same inputs, of a shadow.
+    pub(crate) theirs: Option<Counted>,
+    /// Ticks in a row in which nothing came.
+    idle: u32,
+}
+
+/// Places of the table that one stripe counts apart between two ticks.
+const ENTRIES_MAX: usize = 64;
+
+/// An entry in which nothing came for so many ticks is let go of.
+const IDLE_MAX: u32 = 60;
+
+impl Stripes {
+    pub(crate) fn new(stripes: usize) -> Self {
+        let stripe = || CachePadded::new(Stripe { entries: Mutex::default(), spare: Mutex::default() });
+        Self { stripes: (0..stripes.max(1)).map(|_| stripe()).collect(), skipped: AtomicU64::new(0) }
+    }
+
+    /// Counts in the entry of a key, if nobody else does at this moment. Allocates where a key is new.
+    #[inline]
+    pub(crate) fn count(
+        &self,
+        lane: usize,
+        (exposure, version): (u32, VersionId),
+        count: impl FnOnce(&mut Drained),
+    ) {
+        let stripe = self.stripes.get(lane % self.stripes.len().max(1));
+        let Some(mut entries) = stripe.and_then(|stripe| stripe.entries.try_lock()) else {
+            self.skipped.fetch_add(1, Ordering::Relaxed);
+            return;
+        };
+        if let Some(entry) = entries.iter_mut().find(|entry| entry.exposure == exposure) {
+            count(entry);
+        } else if entries.len() < ENTRIES_MAX {
+            let mut entry = Drained { exposure, version, own: None, theirs: None, idle: 0 };
+            count(&mut entry);
+            entries.push(entry);
+        } else {
+            self.skipped.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// What was counted since the last time. Each stripe is locked for a swap.
+    pub(crate) fn drain(&self) -> Vec<Drained> {
+        let mut all: Vec<Drained> = Vec::new();
+        for stripe in &self.stripes {
+            let mut drained = stripe.spare.lock();
+            std::mem::swap(&mut *stripe.entries.lock(), &mut *drained);
+            for entry in drained.iter_mut() {
+                entry.idle = if entry.rows() > 0 { 0 } else { entry.idle + 1 };
+                if entry.idle == 0 {
+                    match all.iter_mut().find(|known| known.exposure == entry.exposure) {
+                        Some(known) => known.merge(entry),
+                        None => all.push(entry.taken()),
+                    }
+                    entry.own.iter_mut().chain(&mut entry.theirs).for_each(Counted::clear);
+                }
+            }
+            drained.retain(|entry| entry.idle < IDLE_MAX);
+        }
+        all
+    }
+
+    pub(crate) fn skipped(&self) -> u64 {
+        self.skipped.load(Ordering::Relaxed)
+    }
+}
+
+impl Drained {
+    pub(crate) fn rows(&self) -> u64 {
+        self.own.as_ref().map_or(0, Counted::rows)
+    }
+
+    fn taken(&mut self) -> Self {
+        let (own, theirs) = (self.own.as_mut().map(Counted::take), self.theirs.as_mut().map(Counted::take));
+        Self { exposure: self.exposure, version: self.version, own, theirs, idle: 0 }
+    }
+
+    fn merge(&mut self, other: &Self) {
+        for (own, other) in [(&mut self.own, &other.own), (&mut self.theirs, &other.theirs)] {
+            match (own, other) {
+                (Some(own), Some(other)) => own.merge(other),
+                (own @ None, Some(other)) => *own = Some(other.clone()),
+                (_, None) => {}
+            }
+        }
+    }
+}

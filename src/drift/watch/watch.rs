@@ -1,0 +1,174 @@
+//! What a handle sees of drift.
+
+use std::cell::Cell;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use arc_swap::ArcSwap;
+use parking_lot::Mutex;
+
+use super::alerts::Told;
+use super::answers::Answers;
+use super::options::{Drift, Features, OnDrift};
+use super::status::DriftStatus;
+use super::stripes::{Drained, Stripes};
+use super::trial::Seen;
+use super::windows::{Context, Windows};
+use crate::base::chance::mix;
+use crate::base::clock::Timestamp;
+use crate::drift::estimate::Calibration;
+use crate::stats::counting::exposure::lane;
+use crate::task::kept::Kept;
+use crate::task::task::TaskKind;
+use crate::version::id::VersionId;
+
+/// What each version's scores mean, where that is known. As many as are in use.
+pub(crate) type Calibrations = Vec<(VersionId, Arc<Calibration>)>;
+
+/// What watches the drift of a handle's data.
+pub(crate) struct DriftWatch<I: ?Sized> {
+    features: Option<Features<I>>,
+    answers: Answers,
+    /// A request is counted whose hash lies below.
+    sampled_below: u64,
+    stripes: Stripes,
+    calibrations: ArcSwap<Calibrations>,
+    /// Rows that did not have one value of each feature.
+    misfits: AtomicU64,
+    windows: Mutex<Windows>,
+    pub(crate) shared: OnDrift,
+}
+
+/// A prediction, as the watch sees it.
+pub(crate) struct Answered<'a> {
+    pub(crate) exposure: u32,
+    pub(crate) version: VersionId,
+    /// Nothing where the version failed.
+    pub(crate) kept: Option<&'a Kept>,
+}
+
+thread_local! {
+    /// The bins of a row while it is read: 4 bytes a feature, once per thread.
+    static SLOTS: Cell<Vec<u32>> = const { Cell::new(Vec::new()) };
+}
+
+impl<I: ?Sized> DriftWatch<I> {
+    pub(crate) fn new(
+        drift: Drift<I>,
+        kind: TaskKind,
+        live: VersionId,
+        stripes: usize,
+        now: Timestamp,
+    ) -> Self {
+        let answers = Answers::new(kind);
+        let windows = Windows::new(&drift, &answers, now);
+        let calibrations: Calibrations =
+            drift.calibration.into_iter().map(|calibration| (live, calibration)).collect();
+        Self {
+            features: drift.features,
+            answers,
+            // All of it where the share is 1: a float of u64::MAX rounds up, and the cast saturates.
+            sampled_below: (drift.sample * u64::MAX as f64) as u64,
+            stripes: Stripes::new(stripes),
+            calibrations: ArcSwap::from_pointee(calibrations),
+            misfits: AtomicU64::new(0),
+            windows: Mutex::new(windows),
+            shared: drift.shared,
+        }
+    }
+
+    /// Counts a request, if it is one of those that are. `hash` is that of the prediction.
+    #[inline]
+    pub(crate) fn see(&self, input: &I, answered: &Answered<'_>, hash: u64) {
+        // Another hash than those by which outcomes and pairs are thinned.
+        if mix(hash ^ 0xd21f_7000) <= self.sampled_below {
+            self.count(input, answered);
+        }
+    }
+
+    fn count(&self, input: &I, answered: &Answered<'_>) {
+        let mut slots = SLOTS.try_with(Cell::take).unwrap_or_default();
+        slots.clear();
+        if let Some(Features { reference, read }) = &self.features {
+            let mut cells = reference.cells(&mut slots);
+            // The host's code, under no lock; what it leaves half done on a panic is thrown away.
+            let read = catch_unwind(AssertUnwindSafe(|| read(input, &mut cells)));
+            if read.is_err() || !cells.is_whole() {
+                self.misfits.fetch_add(1, Ordering::Relaxed);
+                slots.clear();
+            }
+        }
+        let features = slots.len();
+        self.answers.push(answered.kept, &mut slots);
+        let (inputs, answers) = slots.split_at(features);
+        let key = (answered.exposure, answered.version);
+        self.stripes.count(lane(), key, |entry| {
+            let own = entry.own.get_or_insert_with(|| self.counted(answered.version, true));
+            own.count(inputs, answers, answered.kept);
+        });
+        let _ = SLOTS.try_with(|place| place.set(slots));
+    }
+
+    /// Counts what a shadow and the version it stands beside said of one input. Not on a request's thread.
+    pub(crate) fn see_pair(&self, shadow: &Answered<'_>, (live, kept): (VersionId, Option<&Kept>)) {
+        let mut slots = Vec::new();
+        self.answers.push(shadow.kept, &mut slots);
+        let own_slots = slots.len();
+        self.answers.push(kept, &mut slots);
+        let (own_answers, their_answers) = slots.split_at(own_slots);
+        self.stripes.count(lane(), (shadow.exposure, shadow.version), |entry| {
+            let own = entry.own.get_or_insert_with(|| self.counted(shadow.version, false));
+            own.count(&[], own_answers, shadow.kept);
+            let theirs = entry.theirs.get_or_insert_with(|| self.counted(live, false));
+            theirs.count(&[], their_answers, kept);
+        });
+    }
+
+    fn counted(&self, version: VersionId, inputs: bool) -> super::counted::Counted {
+        let reference = self.features.as_ref().filter(|_| inputs).map(|features| &features.reference);
+        super::counted::Counted::new(reference, &self.answers, self.calibration(version))
+    }
+
+    /// Says what the scores of a version mean, from here on.
+    pub(crate) fn calibrate(&self, version: VersionId, calibration: &Arc<Calibration>) {
+        self.calibrations.rcu(|known| {
+            let others = known.iter().filter(|(known, _)| *known != version).cloned();
+            others.chain([(version, Arc::clone(calibration))]).collect::<Calibrations>()
+        });
+    }
+
+    /// What the scores of a version mean, where that is known.
+    pub(crate) fn calibration(&self, version: VersionId) -> Option<Arc<Calibration>> {
+        let known = self.calibrations.load();
+        known.iter().find(|(known, _)| *known == version).map(|(_, calibration)| Arc::clone(calibration))
+    }
+
+    /// What was counted since the last time.
+    pub(crate) fn drain(&self) -> Vec<Drained> {
+        self.stripes.drain()
+    }
+
+    /// Takes in what was counted until now. What is to be told.
+    pub(crate) fn settle(&self, drained: &[Drained], context: &Context, now: Timestamp) -> Vec<Told> {
+        self.calibrations.rcu(|known| {
+            known
+                .iter()
+                .filter(|(version, _)| context.versions.contains(version))
+                .cloned()
+                .collect::<Calibrations>()
+        });
+        let windows = &mut *self.windows.lock();
+        windows.settle(drained, context, now)
+    }
+
+    /// What there is to judge a trial by; nothing before a window of it was full.
+    pub(crate) fn seen(&self, attempt: u32) -> Option<Arc<Seen>> {
+        self.windows.lock().seen(attempt)
+    }
+
+    pub(crate) fn status(&self) -> DriftStatus {
+        let (skipped, misfits) = (self.stripes.skipped(), self.misfits.load(Ordering::Relaxed));
+        self.windows.lock().status(skipped, misfits)
+    }
+}

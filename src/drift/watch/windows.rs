@@ -1,0 +1,283 @@
+//! The windows of all traffic, of each version and of each trial, which all close together.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use super::alerts::{Against, Subject, Told, Whose};
+use super::answers::Answers;
+use super::counted::{Counted, look_alpha};
+use super::options::Drift;
+use super::status;
+use super::status::{DriftAlert, DriftStatus, VersionDrift};
+use super::stripes::Drained;
+use super::trial::{Fault, Measure, Seen, Trial};
+use crate::base::clock::Timestamp;
+use crate::drift::{
+    DriftRow, DriftTable, Options, Profile, ReferenceProfile, WindowedProfile, compare_windows,
+};
+use crate::version::id::VersionId;
+
+/// What the control side says of the places in which requests were counted.
+pub(crate) struct Context {
+    pub(crate) live: VersionId,
+    /// Versions that are in use.
+    pub(crate) versions: BTreeSet<VersionId>,
+    /// Attempts that are on trial.
+    pub(crate) running: Vec<Running>,
+    /// What each exposure counts for, by number.
+    pub(crate) feeds: BTreeMap<u32, Vec<Feed>>,
+}
+
+/// An attempt that is on trial.
+pub(crate) struct Running {
+    pub(crate) number: u32,
+    pub(crate) version: VersionId,
+    pub(crate) era: u32,
+}
+
+/// What an exposure counts for, in the eyes of one attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Feed {
+    pub(crate) attempt: u32,
+    pub(crate) era: u32,
+    pub(crate) part: Part,
+}
+
+/// Whose an exposure's requests are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Part {
+    /// The candidate's.
+    Candidate,
+    /// Live's beside it.
+    Live,
+    /// The candidate's as a shadow: what live said of the same inputs was counted with them.
+    Pairs,
+}
+
+/// All windows of a handle.
+pub(crate) struct Windows {
+    /// The one whose closing closes all: of inputs or, where none are watched, of answers.
+    all: WindowedProfile,
+    reads_inputs: bool,
+    reference: ReferenceProfile,
+    options: Options,
+    begins_after: u32,
+    ends_after: u32,
+    versions: BTreeMap<VersionId, OfVersion>,
+    trials: BTreeMap<u32, Trial>,
+    subjects: Vec<Subject>,
+    tables: Tables,
+    /// Rows that were counted.
+    counted: u64,
+}
+
+#[derive(Default)]
+struct Tables {
+    training: Option<DriftTable>,
+    previous: Option<DriftTable>,
+    season: Option<DriftTable>,
+}
+
+/// The windows of one version.
+#[derive(Default)]
+struct OfVersion {
+    open: Option<Counted>,
+    last: Option<Counted>,
+    before: Option<Counted>,
+    /// What it said in its first full window as live.
+    beginning: Option<Profile>,
+}
+
+impl Windows {
+    pub(crate) fn new<I: ?Sized>(drift: &Drift<I>, answers: &Answers, now: Timestamp) -> Self {
+        let reference = drift.features.as_ref().map(|features| &features.reference);
+        let mut all = WindowedProfile::new(reference.unwrap_or(&answers.reference).clone(), drift.size);
+        if let Some(season) = drift.season {
+            all = all.season(season);
+        }
+        all.advance(now);
+        let reads_inputs = reference.is_some();
+        let mut subjects = Vec::new();
+        if reads_inputs {
+            subjects.push(Subject::new(Whose::World, Against::Training, None));
+        }
+        if drift.season.is_some() {
+            subjects.push(Subject::new(Whose::World, Against::Season, None));
+        }
+        Self {
+            reference: all.reference().clone(),
+            all,
+            reads_inputs,
+            options: drift.options,
+            begins_after: drift.begins_after,
+            ends_after: drift.ends_after,
+            versions: BTreeMap::new(),
+            trials: BTreeMap::new(),
+            subjects,
+            tables: Tables::default(),
+            counted: 0,
+        }
+    }
+
+    /// Takes in what was counted until now, and closes the windows that are full.
+    pub(crate) fn settle(&mut self, drained: &[Drained], context: &Context, now: Timestamp) -> Vec<Told> {
+        self.follow(context);
+        let before = self.all.closed();
+        // What is drained came before now: a window that has ended is closed with it.
+        for entry in drained {
+            self.add(entry, context);
+        }
+        self.all.advance(now);
+        let closed = self.all.closed() - before;
+        if closed == 0 { Vec::new() } else { self.close(context) }
+    }
+
+    /// Versions and trials come and go.
+    fn follow(&mut self, context: &Context) {
+        self.versions.retain(|version, _| context.versions.contains(version));
+        self.trials.retain(|number, _| context.running.iter().any(|running| running.number == *number));
+        for Running { number, version, era } in &context.running {
+            self.trials.entry(*number).or_insert_with(|| Trial::new(*number, *version, *era)).enter(*era);
+        }
+        let current = |subject: &Subject| match (subject.against, subject.version) {
+            (Against::Live, Some(version)) => self.trials.values().any(|trial| trial.version == version),
+            (Against::LivesBeginning, version) => version == Some(context.live),
+            _ => true,
+        };
+        self.subjects.retain(current);
+        let live = self.versions.entry(context.live).or_default();
+        if !self.subjects.iter().any(|subject| subject.against == Against::LivesBeginning) {
+            live.beginning = None;
+            self.subjects.push(Subject::new(Whose::World, Against::LivesBeginning, Some(context.live)));
+        }
+        for trial in self.trials.values() {
+            let known = |subject: &Subject| {
+                subject.version == Some(trial.version) && subject.against == Against::Live
+            };
+            if !self.subjects.iter().any(known) {
+                self.subjects.push(Subject::new(Whose::Candidate, Against::Live, Some(trial.version)));
+            }
+        }
+    }
+
+    fn add(&mut self, entry: &Drained, context: &Context) {
+        let Some(own) = &entry.own else { return };
+        self.counted = self.counted.saturating_add(own.rows());
+        if context.versions.contains(&entry.version) {
+            let version = self.versions.entry(entry.version).or_default();
+            match &mut version.open {
+                Some(open) => open.merge(own),
+                open => *open = Some(own.clone()),
+            }
+        }
+        let came = if self.reads_inputs { own.inputs.as_ref() } else { Some(&own.answers) };
+        // Copies came before; and what a candidate says is nothing that came.
+        let is_lives = entry.theirs.is_none() && (self.reads_inputs || entry.version == context.live);
+        if let Some(came) = came.filter(|_| is_lives) {
+            // Counted in the bins of this very reference.
+            let _ = self.all.merge_open(came);
+        }
+        for feed in context.feeds.get(&entry.exposure).into_iter().flatten() {
+            let Some(trial) = self.trials.get_mut(&feed.attempt) else { continue };
+            match feed.part {
+                Part::Candidate => trial.add(feed.era, Some(own), None),
+                Part::Live => trial.add(feed.era, None, Some(own)),
+                Part::Pairs => trial.add(feed.era, Some(own), entry.theirs.as_ref()),
+            }
+        }
+    }
+
+    /// A window is full: compares all of it.
+    fn close(&mut self, context: &Context) -> Vec<Told> {
+        let options = self.options;
+        self.tables = Tables {
+            training: self.reads_inputs.then(|| self.all.against_training(&options)).flatten(),
+            previous: self.all.against_previous(&options),
+            season: self.all.against_season(&options),
+        };
+        for (version, of) in &mut self.versions {
+            of.before = std::mem::replace(&mut of.last, of.open.as_mut().map(Counted::take));
+            let full = of.last.as_ref().filter(|last| last.rows() >= options.rows_wanted());
+            if let (true, Some(full)) = (*version == context.live, full) {
+                of.beginning.get_or_insert_with(|| full.answers.clone());
+            }
+        }
+        self.trials.values_mut().for_each(|trial| trial.close(options));
+        let mut told = Vec::new();
+        let mut subjects = std::mem::take(&mut self.subjects);
+        for subject in &mut subjects {
+            let drifted = self.drifted(subject);
+            told.extend(subject.look(&drifted, self.begins_after, self.ends_after));
+        }
+        self.subjects = subjects;
+        told
+    }
+
+    /// What has drifted of a subject, in the window that has just been closed.
+    fn drifted(&self, subject: &Subject) -> Vec<DriftRow> {
+        let rows =
+            |table: Option<&DriftTable>| table.into_iter().flat_map(DriftTable::drifted).cloned().collect();
+        match subject.against {
+            Against::Training => rows(self.tables.training.as_ref()),
+            Against::Season => rows(self.tables.season.as_ref()),
+            Against::LivesBeginning => {
+                let of = subject.version.and_then(|version| self.versions.get(&version));
+                let table = of.and_then(|of| {
+                    compare_windows(of.beginning.as_ref()?, &of.last.as_ref()?.answers, &self.options).ok()
+                });
+                rows(table.as_ref())
+            }
+            Against::Live => {
+                let trial = self.trials.values().find(|trial| Some(trial.version) == subject.version);
+                let fault = trial.and_then(|trial| trial.seen.as_ref()).map(|seen| {
+                    let distance = self.options.effect_floor();
+                    seen.fault(Measure::Live, distance, look_alpha(self.options.error(), seen.looks))
+                });
+                match fault {
+                    Some(Fault::TheCandidates(rows)) => rows,
+                    _ => Vec::new(),
+                }
+            }
+        }
+    }
+
+    pub(crate) fn seen(&self, attempt: u32) -> Option<Arc<Seen>> {
+        self.trials.get(&attempt)?.seen.clone()
+    }
+
+    pub(crate) fn status(&self, skipped: u64, misfits: u64) -> DriftStatus {
+        let Tables { training, previous, season } = &self.tables;
+        let alerts = self.subjects.iter().filter_map(|subject| {
+            let features: Vec<_> = subject.active().cloned().collect();
+            let (whose, against, version) = (subject.whose, subject.against, subject.version);
+            (!features.is_empty()).then_some(DriftAlert { whose, against, version, features })
+        });
+        let versions = self.versions.iter().filter_map(|(version, of)| {
+            let last = of.last.as_ref()?;
+            let before = of.before.as_ref().map(|before| &before.answers);
+            let inputs = last.inputs.as_ref().filter(|inputs| inputs.rows() > 0);
+            Some(VersionDrift {
+                version: *version,
+                rows: last.rows(),
+                inputs: inputs
+                    .and_then(|inputs| crate::drift::compare(&self.reference, inputs, &self.options).ok()),
+                answers: before.and_then(|before| compare_windows(before, &last.answers, &self.options).ok()),
+                failed: last.answers.missing("prediction").unwrap_or(0),
+                estimated: last.estimator.as_ref().map(status::estimated),
+            })
+        });
+        DriftStatus {
+            windows: self.all.closed(),
+            rows: self.all.filling().rows(),
+            counted: self.counted,
+            skipped,
+            misfits,
+            against_training: training.clone(),
+            against_previous: previous.clone(),
+            against_season: season.clone(),
+            alerts: alerts.collect(),
+            versions: versions.collect(),
+            rollouts: self.trials.values().filter_map(status::of_trial).collect(),
+        }
+    }
+}

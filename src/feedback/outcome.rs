@@ -1,0 +1,79 @@
+//! What became of an outcome, and how many of each.
+
+use serde::{Deserialize, Serialize};
+
+/// What became of an outcome. None of these does harm; all are counted in `status()`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Joined {
+    /// It counts, in the figures of the version that was assigned.
+    Counted,
+    /// It replaced an outcome that was different and still within the window for corrections.
+    Corrected,
+    /// The same outcome had come before.
+    Repeated,
+    /// An outcome had come before, too long ago to be corrected, or before the process was started: whether it was a
+    /// different one is not known any more. The first one stands.
+    Contradicted,
+    /// The prediction lies further back than outcomes are waited for, or its arm is forgotten.
+    Expired,
+    /// The prediction is one of those whose outcomes do not count, because memory is bounded. Chosen by a hash of the
+    /// id when the prediction was made, not by when its outcome came.
+    Thinned,
+    /// No prediction of this handle has this id: it was forged, altered, or made by another handle or process.
+    Unknown,
+    /// The outcome does not fit the task.
+    Refused(Refusal),
+}
+
+/// Why an outcome does not fit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Refusal {
+    /// Another kind of truth than the task's, or a class that it does not have.
+    NotOfThisTask,
+    /// A business figure that was not declared at build.
+    UndeclaredKpi,
+    /// A number that is not finite, or a business figure outside its bounds.
+    OutOfBounds,
+}
+
+/// How many outcomes ended in which way since the handle was built, and what is kept for those to come.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct FeedbackCounts {
+    /// See [`Joined::Counted`].
+    pub counted: u64,
+    /// See [`Joined::Corrected`].
+    pub corrected: u64,
+    /// See [`Joined::Repeated`].
+    pub repeated: u64,
+    /// See [`Joined::Contradicted`].
+    pub contradicted: u64,
+    /// See [`Joined::Expired`].
+    pub expired: u64,
+    /// See [`Joined::Thinned`].
+    pub thinned: u64,
+    /// See [`Joined::Unknown`].
+    pub unknown: u64,
+    /// See [`Joined::Refused`].
+    pub refused: u64,
+    /// Outcomes that were assumed because none came in time.
+    pub assumed: u64,
+    /// Predictions that wait for the time at which their outcome is assumed.
+    pub awaiting: u64,
+    /// Shadowed pairs that wait for an outcome or for their other half.
+    pub pairs_waiting: u64,
+    /// Shadowed pairs given up: no outcome came within the horizon.
+    pub pairs_expired: u64,
+    /// Outcomes that may still be corrected.
+    pub correctable: u64,
+    /// Outcomes that can no longer be corrected although their window is open, because memory is bounded.
+    pub uncorrectable: u64,
+    /// Bytes used by the bits that tell repeats.
+    pub bitmap_bytes: u64,
+    /// Of how many predictions one has outcomes that count: 1 unless memory ran short.
+    pub one_in: u64,
+}

@@ -1,0 +1,253 @@
+//! Joins as they are written to disk, and as they go on from there.
+//!
+//! What tells a repeat from a first outcome must be written together with what the outcome was counted in, or after a
+//! crash it would count twice or not at all. So all of it is read at one moment, under the lock under which outcomes are
+//! counted: the bits, the rows that wait, and the labels that wait for others of their time.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD_NO_PAD;
+use serde::{Deserialize, Serialize};
+
+use super::join::{Joins, Pair, Registered, ShadowHalf, TRUTH, Unsaved};
+use super::repeats::{Page, PageKey};
+use crate::base::clock::Timestamp;
+use crate::stats::counting::exposure::Awaited;
+use crate::stats::counting::intake::Intake;
+use crate::stats::evidence::waiting::SavedWaiting;
+use crate::task::kept::Kept;
+
+/// What joins need to go on: all of it, or what has changed since the last time.
+#[derive(Clone, PartialEq, Default, Serialize, Deserialize)]
+pub(crate) struct SavedJoins {
+    /// Labels that wait, by exposure: always all of them.
+    waiting: Vec<(u32, SavedWaiting)>,
+    /// Pages of bits, of which a later one replaces an earlier one.
+    pages: Vec<SavedPage>,
+    /// Rows of pairs that wait for their outcome. What met it since has its bit set.
+    pairs: Vec<SavedPair>,
+    /// Rows of predictions whose silence will mean something.
+    awaiting: Vec<SavedAwaited>,
+    /// Bits that were promised, by slots of time: always all of them.
+    issued: Vec<(u64, u64)>,
+}
+
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
+struct SavedPage {
+    exposure: u32,
+    figure: u8,
+    page: u64,
+    /// The words in little-endian order, as base64.
+    bits: String,
+    newest: Timestamp,
+}
+
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
+struct SavedPair {
+    exposure: u32,
+    sequence: u64,
+    row: Option<u64>,
+    at: Timestamp,
+    halves: Vec<SavedHalf>,
+}
+
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
+struct SavedHalf {
+    own: u32,
+    pairs: u32,
+    kept: Kept,
+    reversed: bool,
+}
+
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
+struct SavedAwaited {
+    exposure: u32,
+    sequence: u64,
+    row: u64,
+    unit: Option<u64>,
+    at: Timestamp,
+    kept: Kept,
+    keyed: bool,
+    first_of_key: bool,
+}
+
+impl SavedJoins {
+    /// Takes out pages, so many at a time, until no more than that are left.
+    pub(crate) fn split_pages(&mut self, together: usize) -> Vec<SavedJoins> {
+        let mut parts = Vec::new();
+        while self.pages.len() > together {
+            let pages = self.pages.split_off(self.pages.len() - together);
+            parts.push(SavedJoins { pages, ..SavedJoins::default() });
+        }
+        parts
+    }
+
+    /// Goes on with what was saved later.
+    pub(crate) fn merge(&mut self, later: SavedJoins) {
+        let key = |page: &SavedPage| (page.exposure, page.figure, page.page);
+        let mut pages: BTreeMap<_, _> = self.pages.drain(..).map(|page| (key(&page), page)).collect();
+        pages.extend(later.pages.into_iter().map(|page| (key(&page), page)));
+        self.pages = pages.into_values().collect();
+        self.pairs.extend(later.pairs);
+        self.awaiting.extend(later.awaiting);
+        (self.waiting, self.issued) = (later.waiting, later.issued);
+    }
+}
+
+impl Joins {
+    /// What is to be written: all of it, or what has changed since the last time. Whatever is not written in the end must
+    /// be asked for again as a whole.
+    pub(crate) fn save(&self, all: bool) -> SavedJoins {
+        let state = &mut *self.state.lock();
+        let Unsaved { pairs, awaiting } = state.unsaved.replace(Unsaved::default()).unwrap_or_default();
+        let waiting = state.intakes.iter().filter_map(|(exposure, registered)| {
+            let waiting = registered.intake.waiting();
+            (!waiting.is_empty()).then(|| (*exposure, waiting.saved()))
+        });
+        let pages = state.pages.iter_mut().filter(|(_, page)| all || page.unsaved).map(|(key, page)| {
+            page.unsaved = false;
+            page.saved(*key)
+        });
+        let keys: Vec<_> = if all { state.pairs.keys().copied().collect() } else { pairs };
+        let at: BTreeMap<_, _> = if keys.is_empty() {
+            BTreeMap::new()
+        } else {
+            state.pair_order.iter().map(|(at, key)| (*key, *at)).collect()
+        };
+        let pairs = keys.iter().filter_map(|key| {
+            let Some(Pair::Answered(row, halves)) = state.pairs.get(key) else { return None };
+            let halves = halves.iter().map(|half| SavedHalf {
+                own: half.exposures.0,
+                pairs: half.exposures.1,
+                kept: half.kept,
+                reversed: half.reversed,
+            });
+            let (exposure, sequence) = *key;
+            Some(SavedPair { exposure, sequence, row: *row, at: *at.get(key)?, halves: halves.collect() })
+        });
+        let count = if all { state.awaiting.len() } else { awaiting.min(state.awaiting.len()) };
+        let awaiting = state.awaiting.iter().skip(state.awaiting.len() - count).map(|awaited| SavedAwaited {
+            exposure: awaited.exposure,
+            sequence: awaited.sequence,
+            row: awaited.row,
+            unit: awaited.unit,
+            at: awaited.at,
+            kept: awaited.kept,
+            keyed: awaited.keyed,
+            first_of_key: awaited.first_of_key,
+        });
+        SavedJoins {
+            waiting: waiting.collect(),
+            pages: pages.collect(),
+            pairs: pairs.collect(),
+            awaiting: awaiting.collect(),
+            issued: state.issued.slots.iter().copied().collect(),
+        }
+    }
+
+    /// Takes over what an earlier life of the handle had saved. `exposures` says of each of its exposures, by the number
+    /// that it went by when it was saved, who made its predictions (a life, and the number there) and where its outcomes
+    /// collect now. Rows of exposures that are not among them are dropped.
+    pub(crate) fn restore(&self, saved: SavedJoins, exposures: &BTreeMap<u32, Earlier>, now: Timestamp) {
+        let state = &mut *self.state.lock();
+        let mut waiting: BTreeMap<_, _> = saved.waiting.into_iter().collect();
+        for (number, earlier) in exposures {
+            let intake = Arc::clone(&earlier.intake);
+            if let Some(waiting) = waiting.remove(number) {
+                intake.restore(waiting);
+            }
+            state.earlier.insert(earlier.origin, earlier.number);
+            let (retired, origin) = (Some(earlier.retired), Some(earlier.origin));
+            state.intakes.insert(earlier.number, Registered { intake, retired, origin });
+        }
+        for page in saved.pages {
+            if let (Some(earlier), Some(bits)) = (exposures.get(&page.exposure), page.words()) {
+                let key = PageKey { exposure: earlier.number, figure: page.figure, page: page.page };
+                state.pages.insert(key, Page { bits, newest: page.newest, unsaved: false });
+            }
+        }
+        for pair in saved.pairs {
+            let Some(earlier) = exposures.get(&pair.exposure) else { continue };
+            let met =
+                pair.row.is_some_and(|row| state.is_marked(PageKey::of(earlier.number, TRUTH, row), row));
+            let halves = pair.halves.iter().filter_map(|half| half.restored(exposures));
+            let halves: Vec<ShadowHalf> = halves.collect();
+            if !met && !halves.is_empty() {
+                let key = (earlier.number, pair.sequence);
+                state.keep_pair(key, Pair::Answered(pair.row, halves), pair.at, self.limits.pairs_max);
+            }
+        }
+        for awaited in saved.awaiting {
+            if let Some(earlier) = exposures.get(&awaited.exposure) {
+                state.awaiting.push_back(awaited.restored(earlier.number));
+            }
+        }
+        state.issued.slots = saved.issued.into();
+        state.forget(now, &self.limits);
+    }
+}
+
+/// An exposure of an earlier life of the handle.
+pub(crate) struct Earlier {
+    /// The life that made its predictions, and its number there.
+    pub(crate) origin: (u64, u32),
+    /// What it is called in this one.
+    pub(crate) number: u32,
+    pub(crate) intake: Arc<Intake>,
+    pub(crate) retired: Timestamp,
+}
+
+impl Joins {
+    /// The life that made an exposure's predictions, and its number there.
+    pub(crate) fn origin(&self, exposure: u32) -> (u64, u32) {
+        let state = &*self.state.lock();
+        let registered = state.intakes.get(&exposure);
+        registered.and_then(|registered| registered.origin).unwrap_or((self.process, exposure))
+    }
+}
+
+impl Page {
+    fn saved(&self, key: PageKey) -> SavedPage {
+        let bytes: Vec<u8> = self.bits.iter().flat_map(|word| word.to_le_bytes()).collect();
+        let PageKey { exposure, figure, page } = key;
+        SavedPage { exposure, figure, page, bits: STANDARD_NO_PAD.encode(bytes), newest: self.newest }
+    }
+}
+
+impl SavedPage {
+    /// The bits; nothing where what was written is no page.
+    fn words(&self) -> Option<Box<[u64; super::repeats::PAGE_ROWS / 64]>> {
+        let bytes = STANDARD_NO_PAD.decode(&self.bits).ok()?;
+        let mut words = Box::new([0; super::repeats::PAGE_ROWS / 64]);
+        let (chunks, rest) = bytes.as_chunks::<8>();
+        if chunks.len() != words.len() || !rest.is_empty() {
+            return None;
+        }
+        words.iter_mut().zip(chunks).for_each(|(word, chunk)| *word = u64::from_le_bytes(*chunk));
+        Some(words)
+    }
+}
+
+impl SavedHalf {
+    fn restored(&self, exposures: &BTreeMap<u32, Earlier>) -> Option<ShadowHalf> {
+        let (own, pairs) = (exposures.get(&self.own)?, exposures.get(&self.pairs)?);
+        Some(ShadowHalf {
+            labelled: (None, None),
+            own: Arc::clone(&own.intake),
+            pairs: Arc::clone(&pairs.intake),
+            exposures: (own.number, pairs.number),
+            kept: self.kept,
+            reversed: self.reversed,
+        })
+    }
+}
+
+impl SavedAwaited {
+    fn restored(&self, exposure: u32) -> Awaited {
+        let Self { sequence, row, unit, at, kept, keyed, first_of_key, .. } = *self;
+        // In no segment: what it was called is known to the life that saw it alone.
+        Awaited { exposure, sequence, row, unit, at, kept, keyed, first_of_key, segment: None }
+    }
+}

@@ -1,0 +1,506 @@
+//! The handle: what a service holds.
+
+use std::borrow::Borrow;
+use std::sync::Arc;
+use std::time::Duration;
+
+use thiserror::Error;
+
+use super::core::Inner;
+use super::pinned::{Pinned, TooManyPins};
+use super::rollout::{Rollout, RolloutError};
+use super::status::Status;
+use super::threads::Threads;
+use crate::control::control::Control;
+use crate::control::event::{Cause, Event, EventKind, Subscription};
+use crate::control::moves::Lowered;
+use crate::control::tiers::Lost;
+use crate::feedback::{Joined, PredictionId};
+use crate::model::identity::Identity;
+use crate::request::answer::{Answer, PredictError};
+use crate::request::call::Draw;
+use crate::request::recall::Recall;
+use crate::rollout::allocation::Allocation;
+use crate::rollout::decision::Decision;
+use crate::rollout::forecast::forecast::Forecast;
+use crate::rollout::forecast::traffic::Traffic;
+use crate::rollout::guard::Rule;
+use crate::rollout::plan::{Exposed, Plan};
+use crate::task::outcome::Outcome;
+use crate::version::id::VersionId;
+use crate::version::input::{KeptInput, Shared};
+
+/// The model of a service: answers requests with the live version, tries others on the same traffic, and goes back.
+///
+/// `I` is the host's own request type and `O` its answer; versions may differ in anything behind them. A handle is
+/// cheap to clone, and every clone is the same handle: give one to each thread, or share one by reference.
+///
+/// ```
+/// use switchback::{ModelHandle, Plan, Task, closure, guard};
+///
+/// let handle = ModelHandle::builder("late")
+///     .live("v1", closure("constant@1.0", |_: &[f32]| Ok(0.1)))
+///     .task(Task::binary(|probability: &f64| *probability))
+///     .build()?;
+/// let answer = handle.predict(&[1.0, 2.0])?;
+/// assert_eq!((*answer.output(), answer.version().as_str()), (0.1, "v1"));
+///
+/// let rollout = handle
+///     .stage("v2", closure("mean@1.0", |x: &[f32]| Ok(f64::from(x.iter().sum::<f32>()) / 10.0)))?
+///     .guard(guard::error_rate().at_most(0.01));
+/// rollout.canary(0.5)?;
+/// rollout.promote()?;
+/// assert_eq!(handle.live(), "v2");
+/// handle.rollback("operator: complaints");
+/// assert_eq!(handle.live(), "v1");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct ModelHandle<I: ?Sized + 'static, O: 'static> {
+    pub(crate) inner: Arc<Inner<I, O>>,
+    pub(crate) threads: Arc<Threads>,
+    /// Whom this clone acts for.
+    pub(crate) actor: Option<Arc<str>>,
+}
+
+impl<I: ?Sized + 'static, O: 'static> Clone for ModelHandle<I, O> {
+    fn clone(&self) -> Self {
+        let (inner, threads) = (Arc::clone(&self.inner), Arc::clone(&self.threads));
+        Self { inner, threads, actor: self.actor.clone() }
+    }
+}
+
+impl<I: ?Sized + 'static, O: 'static> ModelHandle<I, O> {
+    /// Changes the control side, in the name of whom this clone acts for.
+    pub(crate) fn change<T>(&self, change: impl FnOnce(&mut Control<I, O>) -> T) -> T {
+        self.inner.change(|control| {
+            control.announcer.actor.clone_from(&self.actor);
+            let result = change(control);
+            control.announcer.actor = None;
+            result
+        })
+    }
+
+    /// Changes what does not raise exposure, and writes it down afterwards.
+    pub(crate) fn lower<T>(&self, change: impl FnOnce(&mut Control<I, O>) -> T) -> T {
+        let result = self.change(change);
+        self.inner.record();
+        result
+    }
+}
+
+impl<I: ?Sized + 'static, O: 'static> ModelHandle<I, O> {
+    /// This handle, acting for somebody: events of what is done through it, and through the rollouts that it stages, name
+    /// them. A name or a number that the host knows them by; nothing is made of it.
+    ///
+    /// ```
+    /// # use switchback::{ModelHandle, closure};
+    /// # let handle = ModelHandle::builder("m").live("v1", closure("a@1", |x: &f64| Ok(*x))).build()?;
+    /// handle.by("ada").freeze("quarter end");
+    /// assert_eq!(handle.events().last().unwrap().actor.as_deref(), Some("ada"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use = "it is the handle that is returned which acts for them"]
+    pub fn by(&self, actor: impl Into<Arc<str>>) -> Self {
+        Self { actor: Some(actor.into()), ..self.clone() }
+    }
+
+    /// Answers one request: by live or, on their share of the traffic, by a candidate. A candidate that fails is
+    /// answered for by live in the same call.
+    ///
+    /// # Errors
+    ///
+    /// [`PredictError::Input`] where the request is at fault, [`PredictError::Failed`] where live failed.
+    #[inline]
+    pub fn predict(&self, input: &I) -> Result<Answer<O>, PredictError> {
+        self.inner.predict(input, Draw::Random, None)
+    }
+
+    /// Like [`predict`](Self::predict), and the same key (a user, a card) is answered by the same version for as long
+    /// as a rollout only grows: a key that is on the canary stays on it at every larger weight.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`predict`](Self::predict).
+    #[inline]
+    pub fn predict_keyed(&self, key: impl AsRef<[u8]>, input: &I) -> Result<Answer<O>, PredictError> {
+        self.inner.predict(input, Draw::Key(key.as_ref()), None)
+    }
+
+    /// Like [`predict`](Self::predict), for an input that may be shared: one that is shadowed is not copied.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`predict`](Self::predict).
+    #[inline]
+    pub fn predict_shared(&self, input: &Arc<I>) -> Result<Answer<O>, PredictError>
+    where
+        I: Send + Sync,
+    {
+        let share = || Box::new(Shared(Arc::clone(input))) as Box<dyn KeptInput<I>>;
+        self.inner.predict(input, Draw::Random, Some(&share))
+    }
+
+    /// Like [`predict_shared`](Self::predict_shared), by key.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`predict`](Self::predict).
+    #[inline]
+    pub fn predict_shared_keyed(
+        &self,
+        key: impl AsRef<[u8]>,
+        input: &Arc<I>,
+    ) -> Result<Answer<O>, PredictError>
+    where
+        I: Send + Sync,
+    {
+        let share = || Box::new(Shared(Arc::clone(input))) as Box<dyn KeptInput<I>>;
+        self.inner.predict(input, Draw::Key(key.as_ref()), Some(&share))
+    }
+
+    /// Answers several requests in their order, each routed on its own and with an id of its own; those that fall to
+    /// one version go to its model together. Each answer's latency is that of the batch.
+    pub fn predict_batch<B: Borrow<I>>(&self, inputs: &[B]) -> Vec<Result<Answer<O>, PredictError>> {
+        self.inner.predict_batch(inputs)
+    }
+
+    /// Answers several requests that belong together: all by one version, with an id each, and counted as one unit in
+    /// comparisons.
+    pub fn predict_batch_as_one<B: Borrow<I>>(&self, inputs: &[B]) -> Vec<Result<Answer<O>, PredictError>> {
+        self.inner.predict_joint(inputs, Draw::Random)
+    }
+
+    /// Like [`predict_batch_as_one`](Self::predict_batch_as_one), by key.
+    pub fn predict_batch_as_one_keyed<B: Borrow<I>>(
+        &self,
+        key: impl AsRef<[u8]>,
+        inputs: &[B],
+    ) -> Vec<Result<Answer<O>, PredictError>> {
+        self.inner.predict_joint(inputs, Draw::Key(key.as_ref()))
+    }
+
+    /// Begins a stream of calls that stays with one version: see [`Pinned`].
+    ///
+    /// # Errors
+    ///
+    /// As many streams are pinned as the handle allows.
+    pub fn pin(&self) -> Result<Pinned<I, O>, TooManyPins> {
+        self.inner.pin(Draw::Random)
+    }
+
+    /// Like [`pin`](Self::pin), by key.
+    ///
+    /// # Errors
+    ///
+    /// As many streams are pinned as the handle allows.
+    pub fn pin_keyed(&self, key: impl AsRef<[u8]>) -> Result<Pinned<I, O>, TooManyPins> {
+        self.inner.pin(Draw::Key(key.as_ref()))
+    }
+
+    /// Tells what turned out to be true of a prediction, or what it was worth. It counts for the version that was
+    /// assigned, also after that was replaced.
+    ///
+    /// Whatever comes back, nothing is harmed: an outcome that repeats an earlier one, that comes too late, or whose id
+    /// is unknown or forged, is only counted as such.
+    pub fn feedback(&self, id: PredictionId, outcome: Outcome) -> Joined {
+        self.inner.joins.feedback(&id, &outcome, self.inner.clock.now())
+    }
+
+    /// Back to what was live: takes off every exposed candidate; where none is, live goes back to the version before
+    /// it. Legal at any time, never refused, done when it returns: the next request is answered accordingly.
+    ///
+    /// Where state (`Builder::state`) is kept the call writes down what it did, after it has done it, so it may return late on a
+    /// slow disk. It never acts late.
+    ///
+    /// A version that has gone [cold](crate::Tier::Cold) is woken first, on this thread: milliseconds where it has a prepared
+    /// form, and a load where it has none; live goes on answering until then. Where it cannot be woken, the version before
+    /// it is gone back to.
+    pub fn rollback(&self, reason: impl Into<String>) -> Lowered {
+        let cause = Cause::Operator { reason: reason.into() };
+        let inner = &*self.inner;
+        // Only one that is wanted by name fails for good.
+        let woken = inner.wake(None).ok().flatten();
+        let lowered = self.lower(|control| {
+            if let Some(version) = &woken {
+                control.woken(version);
+            }
+            control.lower_all(cause, &inner.routing, &inner.joins, inner.clock.now())
+        });
+        inner.ring_for_upkeep();
+        lowered
+    }
+
+    /// Makes a retained version live, which is woken first where it has gone cold. Exposed candidates are taken off.
+    ///
+    /// # Errors
+    ///
+    /// The version is not retained, or cannot be woken. Live has not changed then.
+    pub fn rollback_to(&self, version: &str, reason: impl Into<String>) -> Result<Lowered, CannotGoBack> {
+        let cause = Cause::Operator { reason: reason.into() };
+        let inner = &*self.inner;
+        let woken = inner
+            .wake(Some(version))
+            .map_err(|Lost { version, reason }| CannotGoBack::Lost { version, reason })?;
+        let lowered = self.lower(|control| {
+            if let Some(version) = &woken {
+                control.woken(version);
+            }
+            let retained = control.retained.iter().map(|kept| kept.version.id).find(|id| *id == *version);
+            match retained {
+                Some(id) => Ok(control.go_back(id, cause, &inner.routing, &inner.joins, inner.clock.now())),
+                None => Err(CannotGoBack::NotRetained {
+                    version: version.into(),
+                    retained: control.retained.iter().map(|kept| kept.version.id).collect(),
+                }),
+            }
+        });
+        inner.ring_for_upkeep();
+        lowered
+    }
+
+    /// The rollout that tries a version of this name, if one runs: after a start, to go on driving it.
+    pub fn rollout(&self, version: &str) -> Option<Rollout<I, O>> {
+        let running = {
+            let control = &*self.inner.control.lock();
+            let mut attempts = control.attempts.iter();
+            attempts
+                .find(|attempt| attempt.version.id == *version)
+                .map(|attempt| (attempt.number, attempt.version.id))
+        };
+        running.map(|(number, version)| Rollout::new(self.clone(), number, version))
+    }
+
+    /// Writes down all that happened and was seen, and waits until it is on disk. Evidence is written every ten seconds
+    /// anyway (see [`checkpoint_every`](crate::Builder::checkpoint_every)): this is for a host that has just joined
+    /// outcomes which nobody will send again. Nothing where no state is kept.
+    ///
+    /// # Errors
+    ///
+    /// It is not on disk. The handle goes on, and tries again at the next tick.
+    #[cfg(feature = "state")]
+    pub fn checkpoint(&self) -> Result<(), crate::state::StateError> {
+        self.inner.checkpoint()
+    }
+
+    /// Divides traffic among several rollouts' candidates and live, by how they do: see [`Allocation`]. Their guards go on
+    /// judging, and whoever is taken off leaves its share to the others.
+    ///
+    /// # Errors
+    ///
+    /// Nobody ticks this handle, a rollout is over or follows a plan, or the figure cannot be gone by. Nothing has changed
+    /// then.
+    pub fn allocate(&self, allocation: Allocation, rollouts: &[&Rollout<I, O>]) -> Result<(), RolloutError> {
+        self.inner.allocate(allocation, rollouts.iter().map(|rollout| rollout.number).collect())
+    }
+
+    /// From now on automation may lower exposure and not raise it. What is done by hand is done.
+    pub fn freeze(&self, reason: impl Into<String>) {
+        let reason = reason.into();
+        self.lower(|control| {
+            control.frozen = Some(reason.clone());
+            let epoch = control.epoch;
+            control.announcer.announce(self.inner.clock.now(), epoch, EventKind::Frozen { reason });
+        });
+    }
+
+    /// Ends a [`freeze`](Self::freeze).
+    pub fn unfreeze(&self) {
+        // Nothing is raised yet: the tick that does so writes it down first.
+        self.lower(|control| {
+            if control.frozen.take().is_some() {
+                control.begin_waiting_anew();
+                let epoch = control.epoch;
+                control.announcer.announce(self.inner.clock.now(), epoch, EventKind::Unfrozen);
+            }
+        });
+    }
+
+    /// Lets plans try an identity again that did harm before. Whether it was quarantined.
+    pub fn release(&self, identity: Identity) -> bool {
+        self.lower(|control| {
+            let Some(released) = control.quarantine.remove(&identity) else { return false };
+            control.crashes.remove(&identity);
+            let (epoch, version) = (control.epoch, released.version);
+            control.announcer.announce(self.inner.clock.now(), epoch, EventKind::Released { version });
+            true
+        })
+    }
+
+    /// The version that answers by default.
+    pub fn live(&self) -> VersionId {
+        self.inner.routing.load().live().version.id
+    }
+
+    /// A snapshot of everything: versions, roles, phases, figures, counters. Brings the figures up to date first; some
+    /// 100 microseconds per version and rollout.
+    pub fn status(&self) -> Status {
+        let inner = &self.inner;
+        let now = inner.clock.now();
+        let drift = self.drift();
+        let control = &mut *inner.control.lock();
+        control.collect(&inner.joins, now);
+        Status {
+            drift,
+            durable: inner.is_durable(control),
+            ..control.status(inner.shadow_counts(), inner.joins.counts(), now)
+        }
+    }
+
+    /// The last events, oldest first: as many as [`log_limit`](crate::Builder::log_limit) says.
+    pub fn events(&self) -> Vec<Arc<Event>> {
+        self.inner.control.lock().announcer.log()
+    }
+
+    /// Traffic as live has seen it so far: what a forecast rests on. Nothing before the first request.
+    pub fn traffic(&self) -> Option<Traffic> {
+        self.inner.traffic()
+    }
+
+    /// How long a plan would take to decide by these rules with this traffic, before anything runs: until harm is seen,
+    /// and until a candidate as good as live is promoted. Takes tens of milliseconds per rule and step: it simulates.
+    ///
+    /// # Errors
+    ///
+    /// A rule that could not judge here, with the reason.
+    pub fn forecast(&self, rules: &[Rule], plan: &Plan, traffic: &Traffic) -> Result<Forecast, RolloutError> {
+        self.inner.forecast(rules, plan, traffic)
+    }
+
+    /// How long until a harm of this size is seen by one rule at one exposure: `size` times as far off as its margin. Half
+    /// of the time it is sooner. `None` where it is not within [`Forecast::HORIZON`].
+    ///
+    /// # Errors
+    ///
+    /// The rule could not judge here, with the reason.
+    pub fn forecast_harm(
+        &self,
+        rule: &Rule,
+        exposed: Exposed,
+        size: f64,
+        traffic: &Traffic,
+    ) -> Result<Option<Duration>, RolloutError> {
+        self.inner.forecast_harm(rule, exposed, size, traffic)
+    }
+
+    /// The records of the last decisions, oldest first: up to 256, some ten kilobytes each. An
+    /// [`Evidence`](crate::guard::Evidence) that something followed from names its own by number.
+    pub fn decisions(&self) -> Vec<Arc<Decision>> {
+        self.inner.control.lock().decisions.iter().cloned().collect()
+    }
+
+    /// Which predictions a version has answered for callers in its last rollout, as far as they are
+    /// [remembered](crate::Builder::remember_answers), so that they can be made again after it was taken back; `None`
+    /// where none are.
+    pub fn recall(&self, version: &str) -> Option<Recall> {
+        let control = &mut *self.inner.control.lock();
+        control.take_answers(self.inner.answers.as_ref());
+        let number = control.last_attempt_of(version)?;
+        control.recall(|attempt| attempt == number)
+    }
+
+    /// The events from now on, in a queue of up to `room`.
+    pub fn subscribe(&self, room: usize) -> Subscription {
+        self.inner.control.lock().announcer.subscribe(room)
+    }
+
+    /// One round of what [`Background::Thread`](crate::Background::Thread) does at every interval: brings the figures
+    /// up to date, asks the guards, moves the rollouts, frees what nobody uses any more. Returns at once where another
+    /// thread is at it.
+    pub fn tick(&self) {
+        self.inner.tick();
+    }
+
+    /// Runs up to `max` copied requests that wait for their candidates; returns how many it ran. For a host that
+    /// shadows without threads of ours.
+    pub fn run_shadow(&self, max: usize) -> usize {
+        self.inner.run_shadow(max)
+    }
+
+    /// Stops candidates whose deadline has passed. Called every millisecond or so by a host that sets
+    /// [`candidate_deadline`](crate::Builder::candidate_deadline) without threads of ours.
+    pub fn stop_overdue(&self) {
+        self.inner.stop_overdue();
+    }
+
+    /// Takes off all candidates, runs or drops the copies that wait, brings the figures up to date, and ends the
+    /// threads of this handle. Live goes on answering. Calling it again does nothing.
+    ///
+    /// Where state (`Builder::state`) is kept, that is written down before the candidates are taken off: the next start, or the
+    /// process that looks on, goes on with the rollouts as they were. What happens here afterwards is not written any more.
+    ///
+    /// # Errors
+    ///
+    /// A thread was still busy when `deadline` had passed; it ends when it is done.
+    pub fn close(&self, deadline: Duration) -> Result<(), StillBusy> {
+        let inner = &*self.inner;
+        let closed_before = self.change(|control| {
+            let closed_before = std::mem::replace(&mut control.closed, true);
+            if !closed_before {
+                let epoch = control.epoch;
+                control.announcer.announce(inner.clock.now(), epoch, EventKind::Closed);
+            }
+            closed_before
+        });
+        if closed_before {
+            return Ok(());
+        }
+        inner.cancel_load(|_| true);
+        // With all that runs, so that the next start goes on with it.
+        inner.record_end();
+        self.change(|control| {
+            let now = inner.clock.now();
+            let numbers: Vec<u32> = control.attempts.iter().map(|attempt| attempt.number).collect();
+            for number in numbers {
+                // A live that is watched stays live: nobody has said that it is bad.
+                if control.attempt(number).is_some_and(|attempt| attempt.previous.is_none()) {
+                    control.lower(number, Cause::Closed, &inner.routing, &inner.joins, now);
+                }
+            }
+        });
+        let started = inner.clock.reading();
+        let left = || {
+            let spent = Duration::from_nanos(inner.clock.reading().nanos_since(started));
+            deadline.saturating_sub(spent)
+        };
+        while !left().is_zero() && inner.run_shadow(1) > 0 {}
+        let ended = self.threads.stop(left());
+        inner.tick();
+        if ended { Ok(()) } else { Err(StillBusy { deadline }) }
+    }
+}
+
+impl<I: ?Sized + 'static, O: 'static> std::fmt::Debug for ModelHandle<I, O> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ModelHandle").field("live", &self.live()).finish_non_exhaustive()
+    }
+}
+
+/// Why a version cannot be gone back to.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum CannotGoBack {
+    /// It is not retained.
+    #[error("version {version} is not retained; these are: {}", .retained.iter().map(|id| id.as_str()).collect::<Vec<_>>().join(", "))]
+    NotRetained {
+        /// The version asked for.
+        version: String,
+        /// Those that can be gone back to.
+        retained: Vec<VersionId>,
+    },
+    /// It was retained, had gone cold, and cannot be loaded any more. It is retained no longer.
+    #[error("version {version} cannot be loaded any more: {reason}; go back to another one")]
+    Lost {
+        /// The version.
+        version: VersionId,
+        /// What stood in the way.
+        reason: String,
+    },
+}
+
+/// A handle's threads did not end in time.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("a background thread was still busy after {deadline:?}: it ends when its work is done")]
+pub struct StillBusy {
+    /// How long was waited.
+    pub deadline: Duration,
+}

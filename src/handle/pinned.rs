@@ -1,0 +1,117 @@
+//! Pins: several calls that must stay with one version whole.
+
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use thiserror::Error;
+
+use super::core::Inner;
+use crate::control::pins::{Held, PinSlot};
+use crate::request::answer::{Answer, PredictError};
+use crate::request::call::{Call, Draw};
+use crate::stats::counting::exposure::Unit;
+use crate::task::kept::Kept;
+use crate::version::id::VersionId;
+
+/// A stream of calls that stays with one version, whatever is promoted or rolled back meanwhile: a model whose state
+/// goes from call to call, the steps of one conversation.
+///
+/// Made by [`ModelHandle::pin`](crate::ModelHandle::pin). It is never moved to another version in silence: it finishes
+/// on its own within the time a pin may last, or a call is told [`Superseded`](PinnedError::Superseded) and the stream
+/// starts afresh with a new pin. No other version answers in its place when its own fails, and no copy of its requests
+/// is shadowed: another version's state is not this one's. Statistics count the stream as one unit.
+pub struct Pinned<I: ?Sized, O> {
+    pub(crate) inner: Arc<Inner<I, O>>,
+    pub(crate) slot: Arc<PinSlot<I, O>>,
+    pub(crate) version: VersionId,
+}
+
+/// Why a pinned call got no answer.
+#[derive(Debug, Clone, Error)]
+#[non_exhaustive]
+pub enum PinnedError {
+    /// The stream's version is not to be used any more: begin anew with a new pin.
+    #[error("version {version} was superseded: begin the stream anew")]
+    Superseded {
+        /// The version the stream was on.
+        version: VersionId,
+    },
+    /// The version gave no answer. The stream may go on.
+    #[error(transparent)]
+    Predict(#[from] PredictError),
+}
+
+/// There are as many pins as the handle allows.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("{max} streams are pinned, which is all that are allowed: raise `pins_max` or let some finish")]
+pub struct TooManyPins {
+    /// The limit.
+    pub max: usize,
+}
+
+impl<I: ?Sized + 'static, O: 'static> Pinned<I, O> {
+    /// Answers one call of the stream.
+    ///
+    /// # Errors
+    ///
+    /// [`PinnedError::Superseded`] where the stream must begin anew, [`PinnedError::Predict`] where the version gave no
+    /// answer.
+    pub fn predict(&self, input: &I) -> Result<Answer<O>, PinnedError> {
+        let superseded = PinnedError::Superseded { version: self.version };
+        let started = self.inner.clock.reading();
+        self.slot.expire(self.inner.clock.at(started));
+        // Clones, so that nothing is locked while the model runs. They are not the last ones: the control side holds
+        // the version until nobody else does.
+        let (arm, key, unit) = match &mut *self.slot.held.lock() {
+            Some(held) => {
+                let unit = held.unit;
+                // At once, so that of two calls at the same time one counts the unit.
+                held.unit.joined = true;
+                (held.arm.clone(), held.key, unit)
+            }
+            None => return Err(superseded),
+        };
+        let routing = self.inner.routing.load();
+        let call = Call { routing: &routing, arm: &arm, input, key, unit, random: 0, share: None, started };
+        let mut kept = Kept::Unreadable;
+        let attempted = self.inner.ask(&arm, input, &mut kept);
+        let answer = self.inner.settle_alone(&call, attempted, &kept)?;
+        if let (None, Some(held)) = (unit.number, &mut *self.slot.held.lock()) {
+            held.unit.number = held.unit.number.or(answer.id().body.row);
+        }
+        Ok(answer)
+    }
+
+    /// The version the stream is on.
+    pub fn version(&self) -> VersionId {
+        self.version
+    }
+}
+
+impl<I: ?Sized, O> std::fmt::Debug for Pinned<I, O> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Pinned").field("version", &self.version).finish_non_exhaustive()
+    }
+}
+
+impl<I: ?Sized + 'static, O: 'static> Inner<I, O> {
+    /// Draws a version for a stream and keeps it there.
+    pub(crate) fn pin(self: &Arc<Self>, draw: Draw<'_>) -> Result<Pinned<I, O>, TooManyPins> {
+        let control = &mut *self.control.lock();
+        control.pins.retain(|pin| Arc::strong_count(pin) > 1);
+        let max = control.settings.pins_max;
+        if control.pins.len() >= max {
+            return Err(TooManyPins { max });
+        }
+        // Under the lock, so that no version is pinned that a change of the table has just taken away.
+        let now = self.clock.now();
+        let routing = self.routing.load();
+        let (routed, key, _) = self.route(&routing, draw, now);
+        let version = routed.arm.version.id;
+        let held = Held { arm: routed.arm.clone(), key, unit: Unit { joint: true, ..Unit::default() } };
+        let until = now.plus(control.settings.pins_last);
+        let slot = Arc::new(PinSlot { until, held: Mutex::new(Some(held)) });
+        control.pins.push(Arc::clone(&slot));
+        Ok(Pinned { inner: Arc::clone(self), slot, version })
+    }
+}

@@ -1,0 +1,672 @@
+//! One attempt to replace live, as its owner sees it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use thiserror::Error;
+
+use super::core::Inner;
+use super::handle::ModelHandle;
+use super::status::RolloutStatus;
+use crate::base::share::{InvalidShare, Share};
+use crate::control::control::Control;
+use crate::control::event::{Cause, EventKind};
+use crate::control::moves::Lowered;
+use crate::drift::estimate::Calibration;
+use crate::model::model::Model;
+use crate::request::recall::Recall;
+use crate::rollout::allocation::{Allocating, Allocation};
+use crate::rollout::alpha::AlphaStatus;
+use crate::rollout::auto::choose;
+use crate::rollout::decision::Recording;
+use crate::rollout::forecast::forecast::{Asked, Forecast, Span, forecast, time_to, undecidable};
+use crate::rollout::forecast::reach::Exposure;
+use crate::rollout::forecast::traffic::Traffic;
+use crate::rollout::guard::design::Setting;
+use crate::rollout::guard::guard::{Alpha, Guard, Needs};
+use crate::rollout::guard::{Design, Rule, Tested};
+use crate::rollout::phase::Phase;
+use crate::rollout::plan::{Bake, Exposed, InvalidPlan, Plan};
+use crate::rollout::transition::{Input, TransitionRefused};
+use crate::stats::Metric;
+use crate::task::outcome::Truth;
+use crate::task::task::TaskKind;
+use crate::version::id::VersionId;
+use crate::version::prepare::StageError;
+
+/// An attempt to replace live with a staged version, driven by hand or by a [`Plan`].
+///
+/// Dropping this changes nothing: the attempt goes on, and `status()` tells of it.
+#[must_use = "a staged version takes no traffic until its rollout is driven"]
+pub struct Rollout<I: ?Sized + 'static, O: 'static> {
+    handle: ModelHandle<I, O>,
+    pub(crate) number: u32,
+    version: VersionId,
+    /// Why a guard can never judge here.
+    illegal: Option<RolloutError>,
+    /// A guard that judges by the truth.
+    truthful: Option<String>,
+}
+
+impl<I: ?Sized + 'static, O: 'static> ModelHandle<I, O> {
+    /// Loads a version, checks it and warms it up, and waits until that is done. It takes no traffic yet: what comes back
+    /// tries it.
+    ///
+    /// It does live no harm: it is done on a thread of [low priority](crate::Builder::load_priority), and held back between its
+    /// steps while live's p99 stands a quarter above what it was before, up to ten seconds. An [event](EventKind::Loaded) tells what live's p99 was
+    /// before, during and after. [`cancel_staging`](Self::cancel_staging) gives it up.
+    ///
+    /// # Errors
+    ///
+    /// Whatever is wrong with the version or its name. Nothing has changed then.
+    pub fn stage(&self, name: &str, model: impl Model<I, O> + 'static) -> Result<Rollout<I, O>, StageError> {
+        self.stage_opened_by(name, || Ok(Box::new(model)))
+    }
+
+    /// Like [`stage`](Self::stage), and opens the version on that thread as well: reading and hashing a model of 100 MB takes a
+    /// core for 0.1 s.
+    ///
+    /// ```no_run
+    /// use switchback::model::onnx::{OnnxModel, Tensors};
+    /// # fn stage(handle: switchback::ModelHandle<Tensors, Tensors>) -> Result<(), Box<dyn std::error::Error>> {
+    /// let rollout = handle.stage_with("v2", || OnnxModel::from_file("fraud/2/model.onnx"))?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Those of `stage`, and what `open` gives.
+    pub fn stage_with<M, E>(
+        &self,
+        name: &str,
+        open: impl FnOnce() -> Result<M, E> + Send,
+    ) -> Result<Rollout<I, O>, StageError>
+    where
+        M: Model<I, O> + 'static,
+        E: Into<StageError>,
+    {
+        self.stage_opened_by(name, || Ok(Box::new(open().map_err(Into::into)?)))
+    }
+
+    fn stage_opened_by(
+        &self,
+        name: &str,
+        open: impl FnOnce() -> Result<Box<dyn Model<I, O>>, StageError> + Send,
+    ) -> Result<Rollout<I, O>, StageError> {
+        let id = VersionId::new(name)?;
+        let inner = &self.inner;
+        if inner.control.lock().is_in_use(id) {
+            return Err(StageError::InUse { version: id });
+        }
+        let version = Arc::new(inner.prepare_aside(id, open)?);
+        let shadow = inner.shadow_counts();
+        let number = self.lower(|control| {
+            if control.closed {
+                return Err(StageError::Closed);
+            }
+            #[cfg(feature = "state")]
+            if control.looks_on.is_some() {
+                return Err(StageError::LookingOn);
+            }
+            if control.is_in_use(id) {
+                return Err(StageError::InUse { version: id });
+            }
+            control.begin(&version, shadow, inner.clock.now()).ok_or(StageError::TooMany)
+        })?;
+        Ok(Rollout::new(self.clone(), number, id))
+    }
+
+    /// Gives up [staging](Self::stage) a version, from another thread: `stage` returns [`LoadError::Cancelled`] before its next
+    /// step, and nothing is left of it. A step of ONNX Runtime's own, such as making a session, is finished first. Whether
+    /// such a version was being staged.
+    ///
+    /// [`LoadError::Cancelled`]: crate::LoadError::Cancelled
+    pub fn cancel_staging(&self, version: &str) -> bool {
+        self.inner.cancel_load(|id| id == *version)
+    }
+}
+
+impl<I: ?Sized + 'static, O: 'static> Rollout<I, O> {
+    pub(crate) fn new(handle: ModelHandle<I, O>, number: u32, version: VersionId) -> Self {
+        Self { handle, number, version, illegal: None, truthful: None }
+    }
+
+    /// Says what the version is meant to achieve, as it was found when it was published: what
+    /// [`as_promised`](crate::guard::as_promised) holds it to. Before that guard is added.
+    pub fn promised(self, metric: Metric, value: f64) -> Self {
+        if let Some(attempt) = self.handle.inner.control.lock().attempt_mut(self.number) {
+            attempt.promised.push((metric, value));
+        }
+        self
+    }
+
+    /// Says what the version's scores mean, for a binary task whose drift is [watched](crate::Builder::watch_drift): its
+    /// quality is estimated without labels then, **under covariate shift only**. Before it is exposed, and before a guard
+    /// over [estimated](crate::guard::estimated) quality is added. No effect where drift is not watched.
+    pub fn calibrated(self, calibration: Calibration) -> Self {
+        if let Some(drift) = &self.handle.inner.drift {
+            drift.calibrate(self.version, &Arc::new(calibration));
+        }
+        self
+    }
+
+    /// Adds a guard. One that could never judge here is refused when the candidate is to be exposed. One that is added
+    /// after the candidate was exposed begins the evidence anew, as another try of its identity.
+    pub fn guard(mut self, guard: impl Guard + 'static) -> Self {
+        let inner = &self.handle.inner;
+        let asked = inner.shadow_judge().guarded(|| (guard.name(), guard.needs(), guard.as_rule().cloned()));
+        let illegal = match asked {
+            Ok((name, needs, rule)) => {
+                if needs.metric.is_some() || needs.kpi.is_some() {
+                    self.truthful.get_or_insert_with(|| name.clone());
+                }
+                let refused = |reason| RolloutError::Guard { name, reason };
+                let reason =
+                    self.cannot_give(&needs).or_else(|| self.add(Arc::new(guard), needs.drift, rule).err());
+                reason.map(refused)
+            }
+            Err(error) => {
+                Some(RolloutError::Guard { name: "a guard of the host's".into(), reason: error.to_string() })
+            }
+        };
+        if self.illegal.is_none() {
+            self.illegal = illegal;
+        }
+        self
+    }
+
+    fn add(&self, guard: Arc<dyn Guard>, looks: bool, rule: Option<Rule>) -> Result<(), String> {
+        let inner = &self.handle.inner;
+        let setting = inner.setting();
+        self.handle.change(|control| {
+            let Some(attempt) = control.attempt_mut(self.number) else { return Ok(()) };
+            match rule.as_ref().and_then(|rule| rule.expanded(&attempt.promised)) {
+                // One for each figure that was promised.
+                Some(rules) if !rules.is_empty() => {
+                    for rule in rules {
+                        attempt.add_guard(Arc::new(rule), false, &setting)?;
+                    }
+                }
+                // Ours outlives the lock: dropping a guard is the host's code.
+                _ => attempt.add_guard(Arc::clone(&guard), looks, &setting)?,
+            }
+            control.begin_anew(self.number, &inner.routing, &inner.joins, inner.clock.now());
+            Ok(())
+        })
+    }
+
+    /// How the candidate is watched once it is live, for a promotion by hand; a plan brings its own.
+    pub fn bake(self, bake: Bake) -> Self {
+        if let Some(attempt) = self.handle.inner.control.lock().attempt_mut(self.number) {
+            attempt.bake = bake;
+        }
+        self
+    }
+
+    /// Exposes the candidate as a shadow of this share of live's requests, by hand.
+    ///
+    /// # Errors
+    ///
+    /// See [`RolloutError`]. Nothing has changed then.
+    pub fn shadow(&self, sample: f64) -> Result<(), RolloutError> {
+        if self.handle.inner.shadow.is_none() {
+            return Err(RolloutError::NoShadowing);
+        }
+        self.by_hand(Input::Shadow(Share::new(sample)?))
+    }
+
+    /// Has the candidate answer this share of the requests, by hand. Where live has less than that left to give,
+    /// because of other candidates, it is an error.
+    ///
+    /// # Errors
+    ///
+    /// See [`RolloutError`]. Nothing has changed then.
+    pub fn canary(&self, weight: f64) -> Result<(), RolloutError> {
+        self.by_hand(Input::Canary(Share::new(weight)?))
+    }
+
+    /// Makes the candidate live, by hand. The version that was live is retained.
+    ///
+    /// # Errors
+    ///
+    /// See [`RolloutError`]. Nothing has changed then.
+    pub fn promote(&self) -> Result<(), RolloutError> {
+        self.by_hand(Input::Promote)
+    }
+
+    /// How long a plan would take to decide by this rollout's guards, with traffic as live has seen it; `None` before the
+    /// first request. Takes tens of milliseconds per guard and step: it simulates. Guards of the host's own are left out.
+    pub fn forecast(&self, plan: &Plan) -> Option<Forecast> {
+        let inner = &self.handle.inner;
+        let traffic = inner.traffic()?;
+        let rules = self.designs();
+        let guards = u32::try_from(rules.len()).unwrap_or(u32::MAX);
+        let thresholds = AlphaStatus::divide(inner.alpha(), 0, 1, guards, false).thresholds(false);
+        Some(forecast(&rules, plan, inner.shadow.is_some(), thresholds, &traffic))
+    }
+
+    fn designs(&self) -> Vec<(Rule, Design)> {
+        let control = &*self.handle.inner.control.lock();
+        let attempt = control.attempt(self.number);
+        let tests = attempt.into_iter().flat_map(|attempt| attempt.tests());
+        tests.map(|test| (test.rule.clone(), Design::clone(&test.design))).collect()
+    }
+
+    /// The plan with its steps, where they are to be chosen; and guards, where there are none.
+    fn chosen(&self, plan: Plan) -> Result<Plan, RolloutError> {
+        let Some(budget) = plan.budget() else { return Ok(plan) };
+        let inner = &self.handle.inner;
+        let traffic = inner.traffic().ok_or(RolloutError::NoTraffic)?;
+        let chosen = choose(budget, &self.designs(), &inner.setting(), &traffic, inner.alpha())?;
+        for rule in &chosen.rules {
+            self.add(Arc::new(rule.clone()), false, Some(rule.clone()))
+                .map_err(|reason| RolloutError::Guard { name: rule.name(), reason })?;
+        }
+        let plan = chosen.plan.bake(plan.baking()).on_inconclusive(plan.policy());
+        let guards = chosen.rules.iter().map(Guard::name).collect();
+        self.handle.change(|control| {
+            let (now, epoch, version) = (inner.clock.now(), control.epoch, self.version);
+            let planned = EventKind::Planned { version, plan: plan.clone(), guards };
+            control.announcer.announce(now, epoch, planned);
+            if !chosen.decidable {
+                let forecast = format!(
+                    "neither harm nor equality can be shown within {} at two points or 1.25 times: a person will be asked",
+                    Span(budget)
+                );
+                control.announcer.announce(now, epoch, EventKind::Undecidable { version, forecast });
+            }
+        });
+        Ok(plan)
+    }
+
+    /// Why a plan cannot be decided with traffic as live has seen it, as far as that is known.
+    fn undecidable(&self, plan: &Plan) -> Option<String> {
+        let inner = &self.handle.inner;
+        let traffic = inner.traffic()?;
+        let rules = self.designs();
+        let guards = u32::try_from(rules.len()).unwrap_or(u32::MAX);
+        let thresholds = AlphaStatus::divide(inner.alpha(), 0, 1, guards, false).thresholds(false);
+        undecidable(&rules, plan, inner.shadow.is_some(), thresholds, &traffic)
+    }
+
+    /// Follows a plan from here on or, during a [`freeze`](ModelHandle::freeze), once that is over.
+    ///
+    /// # Errors
+    ///
+    /// Besides what can be wrong with the plan: nobody ticks this handle, or the version's identity did harm before.
+    /// Nothing has changed then. A plan that cannot be decided is no error: an
+    /// [event](crate::EventKind::Undecidable) says so, and it is run.
+    pub fn run(&self, plan: Plan) -> Result<(), RolloutError> {
+        self.check()?;
+        let inner = &self.handle.inner;
+        if !inner.driven {
+            return Err(RolloutError::NobodyTicks);
+        }
+        let automatic = plan.budget().is_some();
+        let plan = self.chosen(plan)?;
+        let plan = if inner.shadow.is_some() { plan } else { plan.without_shadow()? };
+        let warning = if automatic { None } else { self.undecidable(&plan) };
+        let shadows = plan.steps().iter().any(|step| matches!(step.exposed(), Exposed::Shadow { .. }));
+        let untold = shadows && matches!(inner.joins.truth(), Truth::CausedByAnswer);
+        if let (true, Some(name)) = (untold, self.truthful.clone()) {
+            let reason = String::from(
+                "the truth exists only for what was shown, so a shadow never has any: start the plan with a canary",
+            );
+            return Err(RolloutError::Guard { name, reason });
+        }
+        self.may_follow(&inner.control.lock())?;
+        self.raise(vec![self.number], |control| {
+            let now = inner.clock.now();
+            self.may_follow(control)?;
+            if let Some(forecast) = warning {
+                let (epoch, version) = (control.epoch, self.version);
+                control.announcer.announce(now, epoch, EventKind::Undecidable { version, forecast });
+            }
+            control.follow(self.number, plan, &inner.routing, &inner.joins, now);
+            Ok(())
+        })
+    }
+
+    /// Whether the attempt may follow a plan.
+    fn may_follow(&self, control: &Control<I, O>) -> Result<(), RolloutError> {
+        let Some(attempt) = control.attempt(self.number) else {
+            let phase = control.phase_of(self.number).unwrap_or(Phase::Aborted);
+            return Err(TransitionRefused::Over { phase }.into());
+        };
+        if attempt.state.phase == Phase::Baking {
+            return Err(TransitionRefused::Over { phase: Phase::Baking }.into());
+        }
+        match control.quarantine.get(&attempt.version.identity) {
+            Some(quarantined) => Err(RolloutError::Quarantined {
+                version: quarantined.version,
+                reason: quarantined.reason.clone(),
+            }),
+            None => Ok(()),
+        }
+    }
+
+    /// Raises the exposure of attempts: where state is kept, once it is on disk that it will be.
+    fn raise(
+        &self,
+        attempts: Vec<u32>,
+        raise: impl FnOnce(&mut Control<I, O>) -> Result<(), RolloutError>,
+    ) -> Result<(), RolloutError> {
+        let raised = self.handle.inner.raise(attempts, || self.handle.change(raise));
+        raised.map_err(|reason| RolloutError::NotRecorded { reason })?
+    }
+
+    /// Takes the candidate off or, where it is live and watched, live back to the version before. Never refused.
+    pub fn rollback(&self, reason: impl Into<String>) -> Lowered {
+        let inner = &self.handle.inner;
+        let cause = Cause::Operator { reason: reason.into() };
+        let now = inner.clock.now();
+        self.handle.lower(|control| control.lower(self.number, cause, &inner.routing, &inner.joins, now))
+    }
+
+    /// The plan stands still: it may lower exposure and does not raise it, and the rollout can be moved by hand.
+    pub fn pause(&self, reason: impl Into<String>) {
+        let reason = reason.into();
+        self.handle.lower(|control| {
+            self.set_paused(control, true, |version| EventKind::Paused { version, reason });
+        });
+    }
+
+    /// The plan goes on. A candidate that was taken off because the process had ended without a word is exposed again as
+    /// it was.
+    ///
+    /// # Errors
+    ///
+    /// Its exposure cannot be written down (`Builder::state`): it stays paused.
+    pub fn resume(&self) -> Result<(), RolloutError> {
+        let inner = &self.handle.inner;
+        let held = inner.control.lock().attempt(self.number).and_then(|attempt| attempt.held);
+        let raised = held.map(|_| self.number).into_iter().collect();
+        self.raise(raised, |control| {
+            let resumed = self.set_paused(control, false, |version| EventKind::Resumed { version });
+            if resumed && held.is_some() {
+                control.expose_again(self.number, &inner.routing, &inner.joins, inner.clock.now());
+            }
+            Ok(())
+        })
+    }
+
+    pub(crate) fn handle(&self) -> &ModelHandle<I, O> {
+        &self.handle
+    }
+
+    /// Where the attempt stands.
+    pub fn phase(&self) -> Phase {
+        self.handle.inner.control.lock().phase_of(self.number).unwrap_or(Phase::Aborted)
+    }
+
+    /// The candidate.
+    pub fn version(&self) -> VersionId {
+        self.version
+    }
+
+    /// The attempt's figures and evidence, brought up to date; `None` once it is so long over that it is forgotten.
+    pub fn status(&self) -> Option<RolloutStatus> {
+        let inner = &self.handle.inner;
+        let now = inner.clock.now();
+        let control = &mut *inner.control.lock();
+        control.collect(&inner.joins, now);
+        match control.attempt(self.number) {
+            Some(attempt) => control.attempt_status(attempt, now),
+            None => {
+                let past = control.past.iter().find(|past| past.number == self.number)?;
+                control.past_status(past, now)
+            }
+        }
+    }
+
+    /// The counts of the rollout as they are, so that other guards can be tried on what happened; `None` once it is so
+    /// long over that it is forgotten.
+    pub fn recording(&self) -> Option<Recording> {
+        let inner = &self.handle.inner;
+        let now = inner.clock.now();
+        let setting = inner.setting();
+        let control = &mut *inner.control.lock();
+        control.collect(&inner.joins, now);
+        control.recording(self.number, &setting)
+    }
+
+    /// Which predictions the version has answered for callers, as far as they are
+    /// [remembered](crate::Builder::remember_answers); `None` where none are.
+    pub fn recall(&self) -> Option<Recall> {
+        let inner = &self.handle.inner;
+        let control = &mut *inner.control.lock();
+        control.take_answers(inner.answers.as_ref());
+        control.recall(|attempt| attempt == self.number)
+    }
+
+    fn by_hand(&self, input: Input) -> Result<(), RolloutError> {
+        self.check()?;
+        let inner = &self.handle.inner;
+        let raised = inner.control.lock().raised_by(self.number, &input);
+        self.raise(raised, |control| {
+            if let Input::Canary(weight) = input {
+                let left = control.room_for(self.number);
+                if weight > left {
+                    return Err(RolloutError::NotEnoughLeft { weight, left });
+                }
+            }
+            control.by_hand(self.number, input, &inner.routing, &inner.joins, inner.clock.now())?;
+            Ok(())
+        })
+    }
+
+    fn check(&self) -> Result<(), RolloutError> {
+        self.illegal.clone().map_or(Ok(()), Err)
+    }
+
+    /// Whether that changed anything.
+    fn set_paused(
+        &self,
+        control: &mut Control<I, O>,
+        paused: bool,
+        event: impl FnOnce(VersionId) -> EventKind,
+    ) -> bool {
+        let Some(attempt) = control.attempt_mut(self.number) else { return false };
+        if std::mem::replace(&mut attempt.state.paused, paused) == paused {
+            return false;
+        }
+        // What a step may take does not include the time and the traffic in which it could not be left.
+        attempt.state.first_request = None;
+        control.begin_step_anew(self.number);
+        let epoch = control.epoch;
+        control.announcer.announce(self.handle.inner.clock.now(), epoch, event(self.version));
+        true
+    }
+
+    /// Why this handle can never give what a guard needs.
+    fn cannot_give(&self, needs: &Needs) -> Option<String> {
+        let inner = &self.handle.inner;
+        if let Some(contradiction) = &needs.contradiction {
+            return Some(contradiction.clone());
+        }
+        if needs.metric.is_some_and(|metric| !metric.is_of(inner.task.kind())) {
+            return Some(String::from("the handle's task has no such figure: declare another task"));
+        }
+        let declared = |name: &str| inner.joins.kpis().iter().any(|kpi| kpi.name() == name);
+        if let Some(kpi) = needs.kpi.as_ref().filter(|kpi| !declared(kpi)) {
+            return Some(format!("the business figure `{kpi}` was not declared: add it at build"));
+        }
+        let Some(drift) = inner.drift.as_ref().filter(|_| needs.drift) else {
+            return self.cannot_pair(needs).or_else(|| needs.drift.then(|| NOT_WATCHED.into()));
+        };
+        if needs.estimated && !matches!(inner.task.kind(), TaskKind::Binary { .. }) {
+            return Some(String::from("quality is estimated of a yes or no alone: declare `Task::binary`"));
+        }
+        let live = self.handle.live();
+        if needs.estimated && drift.calibration(live).is_none() {
+            return Some(format!(
+                "it is not known what the scores of {live} mean: add `.calibration(..)` to the `Drift`"
+            ));
+        }
+        if needs.estimated && drift.calibration(self.version).is_none() {
+            return Some(format!(
+                "it is not known what the scores of {} mean: say `.calibrated(..)` of the rollout before",
+                self.version
+            ));
+        }
+        self.cannot_pair(needs)
+    }
+
+    fn cannot_pair(&self, needs: &Needs) -> Option<String> {
+        if needs.pairs && self.handle.inner.shadow.is_none() {
+            return Some(String::from(
+                "it judges pairs, and the handle does not shadow: add `.shadowing()` at build",
+            ));
+        }
+        None
+    }
+}
+
+impl<I: ?Sized + 'static, O: 'static> Inner<I, O> {
+    /// See [`ModelHandle::forecast`].
+    pub(crate) fn forecast(
+        &self,
+        rules: &[Rule],
+        plan: &Plan,
+        traffic: &Traffic,
+    ) -> Result<Forecast, RolloutError> {
+        let setting = self.setting();
+        let designed = |(place, rule): (usize, &Rule)| match Design::of(rule, Some(place), &setting) {
+            Ok(design) => Ok((rule.clone(), design)),
+            Err(reason) => Err(RolloutError::Guard { name: rule.name(), reason }),
+        };
+        let rules = rules.iter().enumerate().map(designed).collect::<Result<Vec<_>, _>>()?;
+        let guards = u32::try_from(rules.len()).unwrap_or(u32::MAX);
+        let thresholds = AlphaStatus::divide(self.alpha(), 0, 1, guards, false).thresholds(false);
+        Ok(forecast(&rules, plan, self.shadow.is_some(), thresholds, traffic))
+    }
+
+    /// See [`ModelHandle::forecast_harm`].
+    pub(crate) fn forecast_harm(
+        &self,
+        rule: &Rule,
+        exposed: Exposed,
+        size: f64,
+        traffic: &Traffic,
+    ) -> Result<Option<Duration>, RolloutError> {
+        let refused = |reason| RolloutError::Guard { name: rule.name(), reason };
+        let design = Design::of(rule, Some(0), &self.setting()).map_err(refused)?;
+        let thresholds = AlphaStatus::divide(self.alpha(), 0, 1, 1, false).thresholds(false);
+        // A canary that no shadow came before.
+        let exposure = Exposure::of(exposed, Share::NONE, self.shadow.is_some());
+        Ok(time_to(&design, Asked::Harm(size.max(0.0)), exposure, thresholds, traffic))
+    }
+
+    /// See [`ModelHandle::allocate`].
+    pub(crate) fn allocate(&self, allocation: Allocation, attempts: Vec<u32>) -> Result<(), RolloutError> {
+        if !self.driven {
+            return Err(RolloutError::NobodyTicks);
+        }
+        let figure = allocation.subject.0.clone();
+        let refused = |reason: &str| RolloutError::Guard { name: figure.to_string(), reason: reason.into() };
+        // What is compared is what a guard on a canary would compare.
+        let rule = allocation.subject.clone().at_most_below_live(0.0);
+        let setting = Setting { pairs: false, ..self.setting() };
+        let design = Design::of(&rule, None, &setting).map_err(|reason| refused(&reason))?;
+        if !matches!(design.tested, Tested::Wrong | Tested::Kpi(_)) {
+            return Err(refused("traffic is divided by accuracy, or by a business figure with bounds"));
+        }
+        if attempts.is_empty() {
+            return Err(refused("there is no candidate to divide traffic among"));
+        }
+        let divide = |control: &mut Control<I, O>| {
+            for number in &attempts {
+                let phase = control.phase_of(*number).unwrap_or(Phase::Aborted);
+                let attempt = control.attempt(*number).ok_or(TransitionRefused::Over { phase })?;
+                if attempt.plan.is_some() && !attempt.state.paused {
+                    return Err(TransitionRefused::FollowsPlan.into());
+                }
+                if phase == Phase::Baking {
+                    return Err(TransitionRefused::Over { phase }.into());
+                }
+            }
+            let now = self.clock.now();
+            let candidates = attempts.clone();
+            let allocating = Allocating::new(allocation, design.tested, design.reads_gain(), candidates, now);
+            control.begin_allocating(allocating, &self.routing, &self.joins, now);
+            Ok(())
+        };
+        let divided = self.raise(attempts.clone(), || self.change(divide));
+        divided.map_err(|reason| RolloutError::NotRecorded { reason })?
+    }
+
+    /// The errors that all tries of an identity may have together.
+    fn alpha(&self) -> Alpha {
+        self.control.lock().settings.alpha
+    }
+}
+
+impl<I: ?Sized + 'static, O: 'static> std::fmt::Debug for Rollout<I, O> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Rollout")
+            .field("version", &self.version)
+            .field("phase", &self.phase())
+            .finish_non_exhaustive()
+    }
+}
+
+const NOT_WATCHED: &str =
+    "it judges drift, and the handle does not watch it: add `.watch_drift(..)` at build";
+
+/// Why a rollout was not moved. Nothing has changed.
+#[derive(Debug, Clone, PartialEq, Error)]
+#[non_exhaustive]
+pub enum RolloutError {
+    /// A number that is no share of traffic.
+    #[error(transparent)]
+    Share(#[from] InvalidShare),
+    /// Where the attempt stands, it cannot be done.
+    #[error(transparent)]
+    Refused(#[from] TransitionRefused),
+    /// The plan cannot be followed.
+    #[error(transparent)]
+    Plan(#[from] InvalidPlan),
+    /// A guard could never judge.
+    #[error("guard `{name}`: {reason}")]
+    Guard {
+        /// The guard.
+        name: String,
+        /// Why, and what to do.
+        reason: String,
+    },
+    /// Other candidates have what live would have to give.
+    #[error("live has {left} left to give, not {weight}: lower another candidate first")]
+    NotEnoughLeft {
+        /// What was asked for.
+        weight: Share,
+        /// What the candidate could have.
+        left: Share,
+    },
+    /// Requests may not be copied.
+    #[error("this handle does not shadow: add `.shadowing()` at build")]
+    NoShadowing,
+    /// Nobody would judge the plan's guards.
+    #[error(
+        "nobody ticks this handle, so no plan would be watched: add `.background(..)` or `.manual()` at build"
+    )]
+    NobodyTicks,
+    /// An automatic plan has nothing to go by.
+    #[error("nothing is known of live's traffic yet: let it answer requests before an automatic plan is run")]
+    NoTraffic,
+    /// What is about to happen cannot be written down, so it does not happen: a start would not know that the candidate was
+    /// exposed.
+    #[error("it cannot be written down: {reason}")]
+    NotRecorded {
+        /// What stands in the way.
+        reason: String,
+    },
+    /// The version's identity did harm before.
+    #[error("{version} is quarantined ({reason}): release its identity, or drive it by hand")]
+    Quarantined {
+        /// The version that did the harm.
+        version: VersionId,
+        /// What it did.
+        reason: String,
+    },
+}

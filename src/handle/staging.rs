@@ -1,0 +1,85 @@
+//! Loading a version beside the requests: on a thread of low priority, held back while live has trouble, until it is
+//! cancelled.
+
+use std::time::Duration;
+
+use crossbeam_channel::RecvTimeoutError;
+use parking_lot::Mutex;
+
+use super::core::Inner;
+use crate::model::error::LoadError;
+use crate::model::model::Model;
+use crate::model::pace::Pace;
+use crate::version::id::VersionId;
+use crate::version::loaded::Version;
+use crate::version::prepare::{StageError, prepare};
+
+/// How often it is looked whether live has trouble.
+const LOOK: Duration = Duration::from_millis(20);
+
+impl<I: ?Sized + 'static, O: 'static> Inner<I, O> {
+    /// Opens a version and makes it ready without doing live harm. Waits until it is.
+    pub(crate) fn prepare_aside(
+        &self,
+        id: VersionId,
+        open: impl FnOnce() -> Result<Box<dyn Model<I, O>>, StageError> + Send,
+    ) -> Result<Version<I, O>, StageError> {
+        let pace = Pace::full();
+        {
+            let mut loads = self.loads.lock();
+            if loads.iter().any(|(other, _)| *other == id) {
+                return Err(StageError::InUse { version: id });
+            }
+            loads.push((id, pace.clone()));
+        }
+        let (started, now) = (self.clock.reading(), self.clock.now());
+        let mut loading = self.control.lock().begin_loading(id, &self.joins, now);
+        let judge = self.shadow_judge();
+        let (task, check, sample) = (&self.task, self.check.as_ref(), self.sample.as_deref());
+        let of_pace = pace.clone();
+        let load = || {
+            let failed = |source| StageError::Answer { version: id, source };
+            // The host's code, like all of a model.
+            let model = judge.guarded(open).map_err(failed)??;
+            prepare(id, model, task, check, sample, &of_pace)
+        };
+        let (ending, ended) = crossbeam_channel::bounded::<()>(0);
+        // In a cell: where no thread can be started, it is done on this one.
+        let given = Mutex::new(Some(load));
+        let (take, priority) = (|| given.lock().take(), self.load_priority);
+        let prepared = std::thread::scope(|scope| {
+            let body = || {
+                let _ending = ending;
+                priority.take();
+                take().map(|load| load())
+            };
+            match std::thread::Builder::new().name("switchback-load".into()).spawn_scoped(scope, body) {
+                Ok(loader) => {
+                    while let Err(RecvTimeoutError::Timeout) = ended.recv_timeout(LOOK) {
+                        let control = &mut *self.control.lock();
+                        let trouble = control.has_trouble(&mut loading, &self.joins, self.clock.now());
+                        if let Some(trouble) = trouble {
+                            pace.hold(trouble);
+                        }
+                    }
+                    loader.join().ok().flatten()
+                }
+                Err(_) => None,
+            }
+        });
+        let prepared = prepared.or_else(|| take().map(|load| load()));
+        self.loads.lock().retain(|(other, _)| *other != id);
+        let (took, now) = (self.clock.reading().nanos_since(started), self.clock.now());
+        let (took, held) = (Duration::from_nanos(took), pace.held_for());
+        self.control.lock().end_loading(loading, took, held, &self.joins, now);
+        // Only a thread that was ended from outside leaves neither a version nor an error.
+        prepared.unwrap_or_else(|| Err(LoadError::Other("the thread that loaded it ended".into()).into()))
+    }
+
+    /// Gives up a load. Whether there was one.
+    pub(crate) fn cancel_load(&self, wanted: impl Fn(VersionId) -> bool) -> bool {
+        let loads = self.loads.lock();
+        let cancelled = loads.iter().filter(|(id, _)| wanted(*id)).map(|(_, pace)| pace.cancel()).count();
+        cancelled > 0
+    }
+}

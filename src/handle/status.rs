@@ -1,0 +1,302 @@
+//! A snapshot of everything a handle knows about itself.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::base::clock::Timestamp;
+use crate::base::share::Share;
+use crate::control::attempt::{Attempt, Past};
+use crate::control::control::Control;
+use crate::control::event::Cause;
+use crate::control::settings::{Quarantined, Unavailable};
+use crate::drift::watch::DriftStatus;
+use crate::feedback::FeedbackCounts;
+use crate::model::identity::Identity;
+use crate::model::model::Description;
+use crate::model::{Memory, Tier};
+use crate::request::shadow::ShadowCounts;
+use crate::rollout::alpha::AlphaStatus;
+use crate::rollout::guard::evidence::Evidence;
+use crate::rollout::phase::Phase;
+use crate::stats::{ArmFigures, Cohort, DivergenceFigures, SegmentFigures, Window};
+use crate::version::drill::Drilled;
+use crate::version::id::VersionId;
+use crate::version::loaded::Version;
+
+/// Everything a handle knows about itself at one moment: versions, roles, phases, figures, counters. Holds no request,
+/// no key and no tensor of a user.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Status {
+    /// The handle's name.
+    pub name: String,
+    /// When the snapshot was taken.
+    pub at: Timestamp,
+    /// The routing table in force; grows with every change.
+    pub epoch: u64,
+    /// The version that answers by default.
+    pub live: VersionId,
+    /// Since when.
+    pub live_since: Timestamp,
+    /// Why automation may not raise exposure, where that is so.
+    pub frozen: Option<String>,
+    /// Whether the handle was closed.
+    pub closed: bool,
+    /// Whether all that happened is on disk; nothing where no state is kept (`Builder::state`). Where it is not, the
+    /// next tick tries again, and an [event](crate::EventKind::NotDurable) says what stands in the way.
+    pub durable: Option<bool>,
+    /// Retained versions that cannot be gone back to, and why not.
+    pub unavailable: Vec<Unavailable>,
+    /// Every version that is remembered: live first, then candidates, retained ones from the newest on, others.
+    pub versions: Vec<VersionStatus>,
+    /// Rollouts: those that run, then those that ended, from the newest on.
+    pub rollouts: Vec<RolloutStatus>,
+    /// Identities that no plan tries again.
+    pub quarantined: Vec<(Identity, Quarantined)>,
+    /// Copied requests.
+    pub shadow: ShadowCounts,
+    /// Outcomes.
+    pub feedback: FeedbackCounts,
+    /// Streams that are pinned to a version.
+    pub pins: usize,
+    /// Versions that take no traffic and wait for their last borrower before they are freed.
+    pub waiting_to_drop: Vec<VersionId>,
+    /// What is known of the drift of its data, where that is [watched](crate::Builder::watch_drift).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drift: Option<DriftStatus>,
+}
+
+impl Status {
+    /// Whether a retained version would answer, in a sentence: `v1: would answer, proven 40 s ago on 12 live inputs`. Nothing
+    /// where there is no such version.
+    pub fn would_answer(&self, version: &str) -> Option<String> {
+        if let Some(lost) = self.unavailable.iter().find(|lost| lost.version == *version) {
+            return Some(format!("{version}: would not answer: {}", lost.reason));
+        }
+        let status = self.versions.iter().find(|status| status.version == *version)?;
+        status.tier?;
+        let proven = status.drilled.as_ref().map(|drilled| {
+            let (ago, said) = (self.at.since(drilled.at).as_secs(), drilled.to_string());
+            match said.split_once("proven on") {
+                Some((before, after)) => format!("{version}: {before}proven {ago} s ago on{after}"),
+                None => format!("{version}: {said}, {ago} s ago"),
+            }
+        });
+        Some(proven.unwrap_or_else(|| format!("{version}: answered when it was staged, not asked since")))
+    }
+}
+
+/// What a version is to its handle.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Role {
+    /// Answers by default.
+    Live,
+    /// On trial.
+    Candidate,
+    /// Kept for a rollback.
+    Retained,
+    /// Not loaded any more; only its figures are remembered.
+    Past,
+}
+
+/// A version and its figures.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct VersionStatus {
+    /// Its name.
+    pub version: VersionId,
+    /// What it is to the handle.
+    pub role: Role,
+    /// What makes it the same as another.
+    pub identity: Identity,
+    /// When it was staged.
+    pub staged_at: Timestamp,
+    /// What its model says of itself; nothing once it is past.
+    pub description: Option<Description>,
+    /// Everything it ever did, in whatever role.
+    pub total: ArmFigures,
+    /// What it did lately; see [`Window::Recent`].
+    pub recent: ArmFigures,
+    /// How ready it is; nothing once it is past.
+    pub tier: Option<Tier>,
+    /// What it takes of the process's memory, as measured within the last seconds; nothing where that is not known.
+    pub memory: Option<Memory>,
+    /// What it answered in its last [drill](crate::Drill), where it was retained then.
+    pub drilled: Option<Drilled>,
+}
+
+/// An attempt to replace live.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct RolloutStatus {
+    /// Counts a handle's attempts from 1.
+    pub number: u32,
+    /// The candidate.
+    pub version: VersionId,
+    /// Where it stands.
+    pub phase: Phase,
+    /// The share of requests it answers.
+    pub weight: Share,
+    /// The share of live's requests it is given copies of.
+    pub sample: Share,
+    /// Whether its plan stands still.
+    pub paused: bool,
+    /// The plan's step, from 0, for a rollout that follows one.
+    pub step: Option<usize>,
+    /// When the step began, or the attempt ended.
+    pub since: Timestamp,
+    /// Why it was taken off, where it was.
+    pub cause: Option<Cause>,
+    /// What the guards said last.
+    pub evidence: Vec<Evidence>,
+    /// The candidate's figures since the attempt began; since its promotion, once it was promoted.
+    pub candidate: ArmFigures,
+    /// Live's figures over the same time.
+    pub control: ArmFigures,
+    /// Pairs of answers to the same input.
+    pub divergence: DivergenceFigures,
+    /// How the errors that the guards may have are divided; nothing before the evidence began.
+    pub alpha: Option<AlphaStatus>,
+    /// How many predictions of which time got their truth, oldest first; the last 48 stretches.
+    pub cohorts: Vec<Cohort>,
+    /// Labels that came when those of their time had become evidence without them. They count in the figures.
+    pub labels_late: u64,
+    /// Keys that count as units, of either arm.
+    pub keys: u64,
+    /// Of how many new keys one counts: 1 unless memory ran short.
+    pub keys_one_in: u64,
+    /// By [segment](crate::Builder::segment), where requests have any.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub segments: Vec<SegmentFigures>,
+}
+
+impl<I: ?Sized, O> Control<I, O> {
+    /// The snapshot. The caller has just collected the figures.
+    pub(crate) fn status(&self, shadow: ShadowCounts, feedback: FeedbackCounts, now: Timestamp) -> Status {
+        let candidates =
+            self.attempts.iter().map(|attempt| &attempt.version).filter(|v| v.id != self.live.id);
+        let retained = self.retained.iter().map(|kept| &kept.version);
+        let mut loaded: Vec<(&Arc<Version<I, O>>, Role)> = vec![(&self.live, Role::Live)];
+        loaded.extend(candidates.map(|version| (version, Role::Candidate)));
+        loaded.extend(retained.map(|version| (version, Role::Retained)));
+        let mut versions: Vec<VersionStatus> = loaded
+            .iter()
+            .filter_map(|(version, role)| self.version_status(version.id, *role, Some(version), now))
+            .collect();
+        let past = self.records.keys().filter(|id| !loaded.iter().any(|(version, _)| version.id == **id));
+        versions.extend(past.filter_map(|id| self.version_status(*id, Role::Past, None, now)));
+
+        let running = self.attempts.iter().filter_map(|attempt| self.attempt_status(attempt, now));
+        let ended = self.past.iter().rev().filter_map(|past| self.past_status(past, now));
+        Status {
+            name: self.settings.name.clone(),
+            at: now,
+            epoch: self.epoch,
+            live: self.live.id,
+            live_since: self.live_since,
+            frozen: self.frozen.clone(),
+            closed: self.closed,
+            durable: None,
+            unavailable: self.unavailable.clone(),
+            versions,
+            rollouts: running.chain(ended).collect(),
+            quarantined: self.quarantine.iter().map(|(identity, entry)| (*identity, entry.clone())).collect(),
+            shadow,
+            feedback,
+            pins: self.pins.iter().filter(|pin| Arc::strong_count(pin) > 1).count(),
+            waiting_to_drop: self.retired.iter().map(|version| version.id).collect(),
+            drift: None,
+        }
+    }
+
+    fn version_status(
+        &self,
+        version: VersionId,
+        role: Role,
+        loaded: Option<&Arc<Version<I, O>>>,
+        now: Timestamp,
+    ) -> Option<VersionStatus> {
+        let record = self.records.get(&version)?;
+        let view = self.view(record.lifetime, now)?;
+        let readiness = loaded.map(|version| version.readiness());
+        Some(VersionStatus {
+            tier: readiness.as_ref().map(|readiness| readiness.tier),
+            memory: readiness.as_ref().and_then(|readiness| readiness.memory),
+            drilled: readiness.and_then(|readiness| readiness.drilled),
+            version,
+            role,
+            identity: record.identity,
+            staged_at: record.staged_at,
+            description: loaded.map(|version| version.description.clone()),
+            total: view.figures(Window::Total),
+            recent: view.figures(Window::Recent),
+        })
+    }
+
+    pub(crate) fn attempt_status(&self, attempt: &Attempt<I, O>, now: Timestamp) -> Option<RolloutStatus> {
+        let Attempt {
+            number,
+            version,
+            state,
+            evidence,
+            divergence,
+            candidate,
+            control,
+            alpha,
+            ledger,
+            keys,
+            ..
+        } = attempt;
+        Some(RolloutStatus {
+            number: *number,
+            version: version.id,
+            phase: state.phase,
+            weight: state.weight,
+            sample: state.sample,
+            paused: state.paused,
+            step: state.step,
+            since: state.entered,
+            cause: None,
+            evidence: evidence.clone(),
+            candidate: self.view(*candidate, now)?.figures(Window::Total),
+            control: self.view(*control, now)?.figures(Window::Total),
+            divergence: divergence.figures(),
+            alpha: *alpha,
+            cohorts: ledger.cohorts(now),
+            labels_late: ledger.late(),
+            keys: keys.as_ref().map_or(0, |keys| keys.count()),
+            keys_one_in: keys.as_ref().map_or(1, |keys| keys.one_in()),
+            segments: ledger.blocks().total().segments.figures(),
+        })
+    }
+
+    pub(crate) fn past_status(&self, past: &Past, now: Timestamp) -> Option<RolloutStatus> {
+        let Past { number, version, phase, cause, ended, candidate, control, divergence, evidence, .. } =
+            past;
+        Some(RolloutStatus {
+            number: *number,
+            version: *version,
+            phase: *phase,
+            weight: Share::NONE,
+            sample: Share::NONE,
+            paused: false,
+            step: None,
+            since: *ended,
+            cause: cause.clone(),
+            evidence: evidence.clone(),
+            candidate: self.view(*candidate, now)?.figures(Window::Total),
+            control: self.view(*control, now)?.figures(Window::Total),
+            divergence: divergence.figures(),
+            alpha: past.alpha,
+            // What had not matured by then came too late to be evidence.
+            cohorts: past.ledger.cohorts(*ended),
+            labels_late: past.ledger.late(),
+            keys: past.keys,
+            keys_one_in: 1,
+            segments: past.ledger.blocks().total().segments.figures(),
+        })
+    }
+}

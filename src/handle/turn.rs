@@ -1,0 +1,174 @@
+//! Writing down what happens to a handle: see [`Recorder`] for the rules.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use super::core::Inner;
+use super::record::{Recorder, Turn, Writing};
+use crate::base::clock::Timestamp;
+use crate::control::control::Control;
+use crate::control::event::{Event, EventKind};
+use crate::state::{Entry, Journal, Kind, StateError};
+
+impl<I: ?Sized + 'static, O: 'static> Inner<I, O> {
+    /// Raises the exposure of attempts, once it is on disk that it will be; writes down what came of it. Waits for whoever
+    /// is writing.
+    ///
+    /// # Errors
+    ///
+    /// It could not be written down: then it was not raised. With the reason.
+    pub(crate) fn raise<T>(&self, attempts: Vec<u32>, raise: impl FnOnce() -> T) -> Result<T, String> {
+        if attempts.is_empty() {
+            let result = raise();
+            self.record();
+            return Ok(result);
+        }
+        let turn = self.intend(attempts).map_err(|error| error.to_string())?;
+        let result = raise();
+        self.raised(turn);
+        Ok(result)
+    }
+
+    /// Whether all that happened is on disk; nothing where no state is kept.
+    pub(crate) fn is_durable(&self, control: &Control<I, O>) -> Option<bool> {
+        self.recorder.as_ref().map(|recorder| recorder.is_durable(control))
+    }
+
+    fn intend(&self, attempts: Vec<u32>) -> Result<Option<Turn<'_>>, StateError> {
+        let Some(recorder) = &self.recorder else { return Ok(None) };
+        let mut turn = recorder.turn();
+        self.write(recorder, &mut turn.0, false, attempts)?;
+        Ok(Some(turn))
+    }
+
+    /// Begins to write, in a turn that was taken before anything was adopted from the process that wrote until then.
+    pub(crate) fn begin_writing(&self, mut turn: Turn<'_>, journal: Journal, lives: u64) {
+        let Some(recorder) = &self.recorder else { return };
+        let writing = &mut *turn.0;
+        (writing.journal, writing.lives, writing.looking_at) = (Some(journal), lives, None);
+        // Where it fails an event tells, and the next tick tries again.
+        let _ = self.write(recorder, writing, false, Vec::new());
+        self.write_again(recorder, turn);
+    }
+
+    fn raised(&self, turn: Option<Turn<'_>>) {
+        if let (Some(recorder), Some(mut turn)) = (&self.recorder, turn) {
+            // Where it fails the intention is on disk, an event tells, and the next tick tries again.
+            let _ = self.write(recorder, &mut turn.0, false, Vec::new());
+            self.write_again(recorder, turn);
+        }
+    }
+
+    /// Writes down what happened, unless somebody is writing: they, or the next tick, will.
+    pub(crate) fn record(&self) {
+        let Some(recorder) = &self.recorder else { return };
+        match recorder.writing.try_lock() {
+            Some(mut writing) => {
+                let _ = self.write(recorder, &mut writing, false, Vec::new());
+                self.write_again(recorder, Turn(writing));
+            }
+            None => recorder.again.store(true, Ordering::Relaxed),
+        }
+    }
+
+    fn write_again(&self, recorder: &Recorder, mut turn: Turn<'_>) {
+        if recorder.again.swap(false, Ordering::Relaxed) {
+            let _ = self.write(recorder, &mut turn.0, false, Vec::new());
+        }
+    }
+
+    /// Writes down what happened since the last time, if anything did, or if it is time for the evidence.
+    pub(crate) fn checkpoint_if_due(&self, now: Timestamp) {
+        let Some(recorder) = &self.recorder else { return };
+        let durable = recorder.is_durable(&*self.control.lock());
+        let due = recorder
+            .writing
+            .try_lock()
+            .is_some_and(|writing| now.since(writing.at) >= recorder.checkpoint_every);
+        if !durable || due {
+            self.record();
+        }
+    }
+
+    /// Writes down all that happened and was seen. Waits for whoever is writing.
+    pub(crate) fn checkpoint(&self) -> Result<(), StateError> {
+        let Some(recorder) = &self.recorder else { return Ok(()) };
+        self.write(recorder, &mut recorder.writing.lock(), false, Vec::new())
+    }
+
+    /// Writes down that the handle ends, with all that runs, and lets go of the journal.
+    pub(crate) fn record_end(&self) {
+        let Some(recorder) = &self.recorder else { return };
+        let mut writing = recorder.writing.lock();
+        let _ = self.write(recorder, &mut writing, true, Vec::new());
+        // Nor is it taken over any more, where another process has it.
+        (writing.journal, writing.looking_at) = (None, None);
+    }
+
+    fn write(
+        &self,
+        recorder: &Recorder,
+        writing: &mut Writing,
+        ended: bool,
+        raising: Vec<u32>,
+    ) -> Result<(), StateError> {
+        let Writing { journal: Some(journal), at, whole, lives, .. } = writing else {
+            return Err(StateError::NotWriting);
+        };
+        let now = self.clock.now();
+        let all = std::mem::replace(whole, true) || journal.wants_rewrite().is_some();
+        let (state, evidence, events, epoch) = {
+            let control = &mut *self.control.lock();
+            control.collect(&self.joins, now);
+            let state = control.saved((recorder.process, *lives), ended, raising, now);
+            let evidence = control.saved_evidence(&self.joins, all);
+            let events = control.announcer.since(recorder.written.1.load(Ordering::Relaxed));
+            (state, evidence, events, control.epoch)
+        };
+        let next_event = state.next_event;
+        let state = json(&state)?;
+        let evidence: Vec<Vec<u8>> = evidence.in_parts().iter().map(json).collect::<Result<_, _>>()?;
+        let events: Vec<Vec<u8>> =
+            events.iter().map(|event: &Arc<Event>| json(event)).collect::<Result<_, _>>()?;
+        let result = if all {
+            journal.rewrite(&state, &evidence, &events).map(drop)
+        } else {
+            let entry = |kind, body| Entry { kind, whole: false, body };
+            let mut entries: Vec<Entry> = events.into_iter().map(|body| entry(Kind::Event, body)).collect();
+            entries.push(entry(Kind::State, state));
+            entries.extend(evidence.into_iter().map(|part| entry(Kind::Evidence, part)));
+            journal.append(&entries)
+        };
+        *whole = result.is_err();
+        *at = now;
+        match &result {
+            Ok(()) => {
+                recorder.written.0.store(epoch, Ordering::Relaxed);
+                recorder.written.1.store(next_event, Ordering::Relaxed);
+                if recorder.failing.swap(false, Ordering::Relaxed) {
+                    self.tell(EventKind::Durable);
+                }
+            }
+            Err(error) => self.not_durable(error),
+        }
+        result
+    }
+
+    /// Says that what happens is not on disk, once until it is again.
+    pub(crate) fn not_durable(&self, error: &StateError) {
+        let Some(recorder) = &self.recorder else { return };
+        if !recorder.failing.swap(true, Ordering::Relaxed) {
+            self.tell(EventKind::NotDurable { reason: error.to_string() });
+        }
+    }
+
+    fn tell(&self, kind: EventKind) {
+        let control = &mut *self.control.lock();
+        let epoch = control.epoch;
+        control.announcer.announce(self.clock.now(), epoch, kind);
+    }
+}
+
+fn json(value: &impl serde::Serialize) -> Result<Vec<u8>, StateError> {
+    serde_json::to_vec(value).map_err(StateError::json)
+}

@@ -1,0 +1,155 @@
+//! What versions need beside the requests: what they lost is replaced, those that are retained step down and are kept proven,
+//! and one that has become live steps up.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::core::Inner;
+use crate::base::clock::Timestamp;
+use crate::control::tiers::Lost;
+use crate::model::Tier;
+use crate::model::error::ModelError;
+use crate::version::ask::attempt;
+use crate::version::drill::Drilled;
+use crate::version::loaded::Version;
+
+/// How often it is measured what versions take of memory, where nothing has changed: the system looks at every page for it.
+const WEIGHED_EVERY: Duration = Duration::from_secs(10);
+
+impl<I: ?Sized + 'static, O: 'static> Inner<I, O> {
+    /// One round. Returns at once where another thread is at it.
+    pub(crate) fn keep_up(&self) {
+        let Some(_turn) = self.keeping_up.try_lock() else { return };
+        let (loaded, unsettled) = {
+            let control = &mut *self.control.lock();
+            (control.loaded(), control.want_tiers(self.clock.now()))
+        };
+        self.maintain(&loaded);
+        self.settle_versions(unsettled);
+        self.drill();
+        self.weigh(&loaded);
+    }
+
+    /// Has somebody keep up soon, where a thread of ours does.
+    pub(crate) fn ring_for_upkeep(&self) {
+        // Where the bell has been rung already, that will do.
+        let _ = self.upkeep_bell.0.try_send(());
+    }
+
+    /// Wakes the version that is to be gone back to, before it gets any traffic. Where it cannot be woken, the next one is
+    /// tried, unless it must be this one.
+    ///
+    /// # Errors
+    ///
+    /// Why this one cannot be woken.
+    pub(crate) fn wake(&self, wanted: Option<&str>) -> Result<Option<Arc<Version<I, O>>>, Lost> {
+        loop {
+            let Some(version) = self.control.lock().begin_waking(wanted) else { return Ok(None) };
+            let started = self.clock.reading();
+            let woken = self.shadow_judge().guarded(|| version.model.wake());
+            let took = Duration::from_nanos(self.clock.reading().nanos_since(started));
+            let failure = match woken {
+                Ok(Ok(())) => None,
+                Ok(Err(error)) => Some(error.to_string()),
+                Err(error) => Some(error.to_string()),
+            };
+            let now = self.clock.now();
+            let Some(reason) = failure else {
+                let tier = self.tier_of(&version);
+                self.control.lock().settled(&version, tier, took, now);
+                return Ok(Some(version));
+            };
+            let control = &mut *self.control.lock();
+            control.woken(&version);
+            control.lose(&version, reason.clone(), now);
+            if wanted.is_some() {
+                return Err(Lost { version: version.id, reason });
+            }
+        }
+    }
+
+    /// Has every loaded model replace what it lost. Not under the lock: it may load sessions.
+    fn maintain(&self, versions: &[Arc<Version<I, O>>]) {
+        let judge = self.shadow_judge();
+        for version in versions {
+            let maintained = judge.guarded(|| version.model.maintain());
+            let failure = match maintained {
+                Ok(Ok(())) => None,
+                Ok(Err(error)) => Some(error.to_string()),
+                Err(error) => Some(error.to_string()),
+            };
+            self.control.lock().set_degraded(version.id, failure, self.clock.now());
+        }
+    }
+
+    fn settle_versions(&self, versions: Vec<Arc<Version<I, O>>>) {
+        let judge = self.shadow_judge();
+        for version in versions {
+            let started = self.clock.reading();
+            let settled = judge.guarded(|| version.model.settle(&version.wanted));
+            let took = Duration::from_nanos(self.clock.reading().nanos_since(started));
+            let now = self.clock.now();
+            let control = &mut *self.control.lock();
+            let failure = match settled {
+                Ok(Ok(tier)) => {
+                    control.settled(&version, tier, took, now);
+                    version.forget_weight();
+                    None
+                }
+                Ok(Err(error)) => Some(error.to_string()),
+                Err(error) => Some(error.to_string()),
+            };
+            control.set_degraded(version.id, failure, now);
+        }
+    }
+
+    /// Asks every retained version what live was asked lately, where that is due.
+    fn drill(&self) {
+        let now = self.clock.now();
+        let Some(inputs) = self.recent.as_ref().and_then(|recent| recent.due(now)) else { return };
+        let versions = self.control.lock().retained_versions();
+        let (judge, mut took_all) = (self.shadow_judge(), Duration::ZERO);
+        for version in versions {
+            let started = self.clock.reading();
+            let woken = judge.guarded(|| version.model.wake());
+            let ask = |input| match &woken {
+                Ok(Ok(())) => attempt(&version, input, &judge).map(drop),
+                Ok(Err(error)) => Err(ModelError::engine(error.to_string())),
+                Err(error) => Err(error.clone()),
+            };
+            let failures: Vec<ModelError> =
+                inputs.iter().filter_map(|copy| ask(copy.input()).err()).collect();
+            // One that was cold goes back, unless it is wanted by now.
+            let _ = judge.guarded(|| version.model.settle(&version.wanted));
+            let took = Duration::from_nanos(self.clock.reading().nanos_since(started));
+            took_all += took;
+            let drilled = Drilled {
+                at: now,
+                inputs: inputs.len() as u32,
+                failed: failures.len() as u32,
+                failure: failures.first().map(ToString::to_string),
+                took,
+                took_in_all: took,
+            };
+            self.control.lock().drilled(&version, drilled, now);
+        }
+        if let Some(recent) = &self.recent {
+            recent.rest(now, took_all);
+        }
+        // Copies of what users sent are gone here.
+    }
+
+    /// Measures what versions take of memory, where it is not known or was measured long ago.
+    fn weigh(&self, versions: &[Arc<Version<I, O>>]) {
+        let now = self.clock.now();
+        let is_stale = |at: Timestamp| now.since(at) >= WEIGHED_EVERY;
+        for version in versions.iter().filter(|version| version.weighed_at().is_none_or(is_stale)) {
+            let memory = self.shadow_judge().guarded(|| version.model.memory()).ok().flatten();
+            version.set_memory(memory, now);
+        }
+    }
+
+    pub(crate) fn tier_of(&self, version: &Version<I, O>) -> Tier {
+        self.shadow_judge().guarded(|| version.model.tier()).unwrap_or(Tier::Hot)
+    }
+}

@@ -1,0 +1,264 @@
+//! Errors of models: what refused an input, what failed while answering, what could not be loaded.
+//!
+//! Each operation of the handle has an error of its own beside it ([`PredictError`](crate::PredictError),
+//! [`StageError`](crate::StageError), ...); the ones here are what models and engines report.
+
+use std::any::Any;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+/// Why a model gave no answer.
+///
+/// The [`kind`](Self::kind) decides who is held responsible: [`Input`](Self::Input) is the caller's and trips no guard;
+/// everything else counts against the version.
+#[derive(Debug, Clone, Error)]
+#[non_exhaustive]
+pub enum ModelError {
+    /// The caller's input does not fit; the model did not see it.
+    #[error(transparent)]
+    Input(#[from] InputError),
+    /// Every session was busy for as long as a request may wait. Raise the pool size or shed load.
+    #[error("no session came free within {waited:?}: raise the pool size or shed load")]
+    Overloaded {
+        /// How long the request waited.
+        waited: Duration,
+    },
+    /// The answer did not come within the deadline of a candidate.
+    #[error("no answer within the deadline of {limit:?}")]
+    Deadline {
+        /// The deadline.
+        limit: Duration,
+    },
+    /// The model answered, but its answer is not one: not finite, out of range, or not what `decode` expects.
+    #[error("invalid answer: {reason}")]
+    InvalidOutput {
+        /// What is wrong with it.
+        reason: Arc<str>,
+    },
+    /// The model, or the pipeline around it, panicked.
+    #[error("panicked: {message}")]
+    Panicked {
+        /// The panic's message.
+        message: Arc<str>,
+    },
+    /// The model was asked before it was loaded. A handle loads what it is given; a model used on its own needs
+    /// [`Model::load`](crate::Model::load) first.
+    #[error("asked before it was loaded: call `load` first")]
+    NotLoaded,
+    /// The engine below the model failed.
+    #[error("the engine failed: {message}")]
+    Engine {
+        /// What the engine said.
+        message: Arc<str>,
+    },
+}
+
+impl ModelError {
+    /// An input that the pipeline itself refuses, with the reason.
+    pub fn input(reason: impl Into<Arc<str>>) -> Self {
+        Self::Input(InputError::Refused { reason: reason.into() })
+    }
+
+    /// An answer that is not one, with the reason.
+    pub fn invalid_output(reason: impl Into<Arc<str>>) -> Self {
+        Self::InvalidOutput { reason: reason.into() }
+    }
+
+    /// A failure of whatever engine runs the model.
+    pub fn engine(message: impl Into<Arc<str>>) -> Self {
+        Self::Engine { message: message.into() }
+    }
+
+    /// What a caught panic said.
+    #[cold]
+    pub(crate) fn of_panic(payload: &(dyn Any + Send)) -> Self {
+        let message = payload
+            .downcast_ref::<&str>()
+            .copied()
+            .or_else(|| payload.downcast_ref::<String>().map(String::as_str))
+            .unwrap_or("a panic without a message");
+        Self::Panicked { message: message.into() }
+    }
+
+    /// What kind of failure this is, for counting.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Input(_) => ErrorKind::Input,
+            Self::Overloaded { .. } => ErrorKind::Overloaded,
+            Self::Deadline { .. } => ErrorKind::Deadline,
+            Self::InvalidOutput { .. } => ErrorKind::InvalidOutput,
+            Self::Panicked { .. } => ErrorKind::Panicked,
+            Self::NotLoaded | Self::Engine { .. } => ErrorKind::Engine,
+        }
+    }
+}
+
+/// The kinds of failure that are counted apart in an arm's figures.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// The caller's input did not fit. Not the version's fault: excluded from its error rate.
+    Input,
+    /// No session came free in time.
+    Overloaded,
+    /// A candidate did not answer within its deadline.
+    Deadline,
+    /// The answer was not valid.
+    InvalidOutput,
+    /// A panic.
+    Panicked,
+    /// The engine failed.
+    Engine,
+    /// It called an input bad that another version answered: its own fault after all.
+    Rejected,
+}
+
+impl ErrorKind {
+    /// Every kind, in the order in which figures list them.
+    pub const ALL: [ErrorKind; 7] = [
+        ErrorKind::Input,
+        ErrorKind::Overloaded,
+        ErrorKind::Deadline,
+        ErrorKind::InvalidOutput,
+        ErrorKind::Panicked,
+        ErrorKind::Engine,
+        ErrorKind::Rejected,
+    ];
+
+    /// The kind that counts where somebody else answered the same input: it cannot have been bad.
+    pub(crate) fn not_the_callers(self) -> Self {
+        if self == Self::Input { Self::Rejected } else { self }
+    }
+
+    /// The kind's place in [`ALL`](Self::ALL).
+    pub(crate) const fn index(self) -> usize {
+        self as usize
+    }
+}
+
+/// What is wrong with an input, found before the engine sees it.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum InputError {
+    /// The model has no input of this name.
+    #[error("input `{name}` is not one of the model's: it takes {}", .expected.join(", "))]
+    Unknown {
+        /// The name that came.
+        name: Arc<str>,
+        /// The names the model knows.
+        expected: Vec<String>,
+    },
+    /// An input of the model was not given.
+    #[error("input `{name}` is missing: expected {expected}")]
+    Missing {
+        /// The input.
+        name: Arc<str>,
+        /// Its element type and shape.
+        expected: String,
+    },
+    /// An input was given twice.
+    #[error("input `{name}` was given twice")]
+    Repeated {
+        /// The input.
+        name: Arc<str>,
+    },
+    /// An input has another element type than the model's.
+    #[error("input `{name}` has elements of type {found}: expected {expected}")]
+    ElementType {
+        /// The input.
+        name: Arc<str>,
+        /// The model's element type.
+        expected: String,
+        /// What came.
+        found: String,
+    },
+    /// An input has a shape that the model's does not allow.
+    #[error("input `{name}` has shape {found}: expected {expected}")]
+    Shape {
+        /// The input.
+        name: Arc<str>,
+        /// The model's shape, with symbolic dimensions by name.
+        expected: String,
+        /// What came.
+        found: String,
+    },
+    /// The pipeline refused the request for a reason of its own.
+    #[error("input refused: {reason}")]
+    Refused {
+        /// The reason.
+        reason: Arc<str>,
+    },
+}
+
+/// Why a model could not be loaded. Nothing has changed where one of these comes back.
+#[derive(Debug, Clone, Error)]
+#[non_exhaustive]
+pub enum LoadError {
+    /// The file cannot be read.
+    #[error("{}: cannot be read", .file.display())]
+    Read {
+        /// The file.
+        file: PathBuf,
+        /// What the system said.
+        source: Arc<std::io::Error>,
+    },
+    /// The file is not an ONNX model, or only a part of one.
+    #[error("{file}: not a whole ONNX model: {cause}")]
+    NotOnnx {
+        /// The file, or what stands for it where the model came as bytes.
+        file: String,
+        /// What was found instead.
+        cause: String,
+    },
+    /// The model needs an operator set, an operator or a format version that this ONNX Runtime lacks.
+    #[error("{file}: this ONNX Runtime cannot run it: {cause}")]
+    Unsupported {
+        /// The file, or what stands for it where the model came as bytes.
+        file: String,
+        /// The operator, operator set or version.
+        cause: String,
+    },
+    /// The model is valid, and refused all the same because running it would not be safe.
+    #[error("{file}: refused: {cause}")]
+    Refused {
+        /// The file, or what stands for it where the model came as bytes.
+        file: String,
+        /// Why.
+        cause: String,
+    },
+    /// The engine failed while loading.
+    #[error("{file}: could not be loaded: {cause}")]
+    Engine {
+        /// The file, or what stands for it where the model came as bytes.
+        file: String,
+        /// What the engine said.
+        cause: String,
+    },
+    /// An option makes no sense.
+    #[error("option `{option}`: {cause}")]
+    Option {
+        /// The option.
+        option: &'static str,
+        /// What is wrong with it.
+        cause: String,
+    },
+    /// ONNX Runtime itself is missing or cannot be used.
+    #[cfg(feature = "onnx")]
+    #[error(transparent)]
+    Runtime(#[from] super::onnx::RuntimeError),
+    /// It was loaded, and is not fit for traffic.
+    #[cfg(all(feature = "onnx", feature = "repository"))]
+    #[error(transparent)]
+    Preflight(Arc<crate::repository::contract::PreflightFailed>),
+    /// It was not wanted any more before it was loaded: see [`Pace`](crate::Pace).
+    #[error("cancelled before it was loaded")]
+    Cancelled,
+    /// A model that is not ONNX could not be made ready.
+    #[error("{0}")]
+    Other(Arc<str>),
+}

@@ -1,0 +1,470 @@
+//! A scan of an ONNX file's own fields: versions, producer, metadata, types of inputs and outputs, labels, and every
+//! reference to a file outside.
+//!
+//! ONNX Runtime reads the file too, and decides whether a model runs. The scan comes first because it must: some types
+//! make ort panic, and the files outside decide what is hashed; neither may be learnt by trying. Numbers of fields are
+//! those of `onnx.proto`; what is not needed is skipped, and nesting is bounded as protobuf bounds it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::model::onnx::tensor::element::{ElementType, name_of_refused};
+use crate::model::onnx::tensor::tensors::Label;
+
+/// What a file says of itself.
+#[derive(Debug, Default, PartialEq)]
+pub(crate) struct Scan {
+    pub(crate) ir_version: i64,
+    pub(crate) producer: String,
+    pub(crate) producer_version: String,
+    pub(crate) opsets: Vec<(String, i64)>,
+    pub(crate) metadata: BTreeMap<String, String>,
+    /// Labels of a classifier, in the order of its scores.
+    pub(crate) labels: Vec<Label>,
+    /// Locations of external data, wherever in the file they are named.
+    pub(crate) external: BTreeSet<String>,
+    /// Some node has a graph of its own: a loop, a branch.
+    pub(crate) has_subgraph: bool,
+    /// Inputs and outputs of types that cannot be carried: a sentence on each.
+    pub(crate) refused: Vec<String>,
+    has_graph: bool,
+}
+
+/// What is wrong with the bytes.
+pub(crate) type Malformed = String;
+
+/// Scans a whole file. Linear in its size.
+pub(crate) fn scan(file: &[u8]) -> Result<Scan, Malformed> {
+    if file.is_empty() {
+        return Err("it is empty".to_owned());
+    }
+    if file.get(4..8) == Some(b"ORTM") {
+        return Err("it is in ONNX Runtime's own format: export it as ONNX".to_owned());
+    }
+    let mut scan = Scan::default();
+    scan.message(Message::Model, file, 0)?;
+    if scan.ir_version <= 0 || !scan.has_graph {
+        return Err(
+            "it has no graph, or does not say its format's version: another kind of file, or cut short"
+                .to_owned(),
+        );
+    }
+    Ok(scan)
+}
+
+/// As deep as protobuf itself allows.
+const DEPTH_MAX: usize = 100;
+
+/// The messages that are looked into.
+#[derive(Clone, Copy)]
+enum Message {
+    Model,
+    MainGraph,
+    Graph,
+    Node,
+    Attribute,
+    Tensor,
+    SparseTensor,
+    Function,
+    Training,
+}
+
+impl Scan {
+    fn message(&mut self, message: Message, bytes: &[u8], depth: usize) -> Result<(), Malformed> {
+        if depth > DEPTH_MAX {
+            return Err(format!("it is nested more than {DEPTH_MAX} deep"));
+        }
+        match message {
+            Message::Tensor => return self.tensor(bytes),
+            Message::Model => self.model(bytes)?,
+            Message::MainGraph => self.main_graph(bytes)?,
+            Message::Attribute => self.attribute(bytes)?,
+            _ => {}
+        }
+        for field in Fields(bytes) {
+            if let (number, Field::Bytes(inner)) = field?
+                && let Some(inside) = message.inside(number)
+            {
+                self.has_subgraph |= matches!((message, inside), (Message::Attribute, Message::Graph));
+                self.message(inside, inner, depth + 1)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn model(&mut self, bytes: &[u8]) -> Result<(), Malformed> {
+        for field in Fields(bytes) {
+            match field? {
+                (1, Field::Number(version)) => self.ir_version = version.cast_signed(),
+                (2, Field::Bytes(name)) => self.producer = text(name)?,
+                (3, Field::Bytes(version)) => self.producer_version = text(version)?,
+                (7, Field::Bytes(_)) => self.has_graph = true,
+                (8, Field::Bytes(opset)) => self.opsets.push(opset_of(opset)?),
+                (14, Field::Bytes(entry)) => {
+                    let (key, value) = entry_of(entry)?;
+                    self.metadata.insert(key, value);
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn main_graph(&mut self, bytes: &[u8]) -> Result<(), Malformed> {
+        for field in Fields(bytes) {
+            match field? {
+                (11, Field::Bytes(port)) => self.refused.extend(refused_port("input", port)?),
+                (12, Field::Bytes(port)) => self.refused.extend(refused_port("output", port)?),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// The labels of classifiers and of `ZipMap` are attributes whose names begin alike.
+    fn attribute(&mut self, bytes: &[u8]) -> Result<(), Malformed> {
+        let mut labels = Vec::new();
+        let mut is_labels = false;
+        for field in Fields(bytes) {
+            match field? {
+                (1, Field::Bytes(name)) => is_labels = name.starts_with(b"classlabels"),
+                (8, Field::Number(number)) if is_labels => labels.push(Label::Int(number.cast_signed())),
+                (8, Field::Bytes(mut packed)) if is_labels => {
+                    while !packed.is_empty() {
+                        labels.push(Label::Int(varint(&mut packed)?.cast_signed()));
+                    }
+                }
+                (9, Field::Bytes(label)) if is_labels => labels.push(Label::Text(text(label)?.into())),
+                _ => {}
+            }
+        }
+        if !labels.is_empty() {
+            self.labels = labels;
+        }
+        Ok(())
+    }
+
+    fn tensor(&mut self, bytes: &[u8]) -> Result<(), Malformed> {
+        let (mut is_external, mut location) = (false, None);
+        for field in Fields(bytes) {
+            match field? {
+                (13, Field::Bytes(entry)) => {
+                    let (key, value) = entry_of(entry)?;
+                    location = if key == "location" { Some(value) } else { location };
+                }
+                (14, Field::Number(place)) => is_external = place == 1,
+                _ => {}
+            }
+        }
+        if is_external {
+            self.external.insert(location.ok_or("a tensor lies outside of the file and does not say where")?);
+        }
+        Ok(())
+    }
+}
+
+impl Message {
+    /// The message that a field holds, where external data can hide in it.
+    fn inside(self, field: u64) -> Option<Message> {
+        Some(match (self, field) {
+            (Self::Model, 7) => Self::MainGraph,
+            (Self::Model, 20) => Self::Training,
+            (Self::Model, 25) => Self::Function,
+            (Self::MainGraph | Self::Graph, 1) | (Self::Function, 7) => Self::Node,
+            (Self::MainGraph | Self::Graph, 5) | (Self::SparseTensor, 1 | 2) | (Self::Attribute, 5 | 10) => {
+                Self::Tensor
+            }
+            (Self::MainGraph | Self::Graph, 15) | (Self::Attribute, 22 | 23) => Self::SparseTensor,
+            (Self::Node, 5) | (Self::Function, 11) => Self::Attribute,
+            (Self::Attribute, 6 | 11) | (Self::Training, 1 | 2) => Self::Graph,
+            _ => return None,
+        })
+    }
+}
+
+fn opset_of(bytes: &[u8]) -> Result<(String, i64), Malformed> {
+    let (mut domain, mut version) = (String::new(), 0);
+    for field in Fields(bytes) {
+        match field? {
+            (1, Field::Bytes(name)) => domain = text(name)?,
+            (2, Field::Number(number)) => version = number.cast_signed(),
+            _ => {}
+        }
+    }
+    Ok((if domain.is_empty() { "ai.onnx".to_owned() } else { domain }, version))
+}
+
+fn entry_of(bytes: &[u8]) -> Result<(String, String), Malformed> {
+    let mut entry = (String::new(), String::new());
+    for field in Fields(bytes) {
+        match field? {
+            (1, Field::Bytes(key)) => entry.0 = text(key)?,
+            (2, Field::Bytes(value)) => entry.1 = text(value)?,
+            _ => {}
+        }
+    }
+    Ok(entry)
+}
+
+/// A sentence on an input or output that cannot be carried; nothing where it can, or where its type is left for ONNX
+/// Runtime to infer.
+fn refused_port(role: &str, bytes: &[u8]) -> Result<Option<String>, Malformed> {
+    let (mut name, mut cause) = (String::new(), None);
+    for field in Fields(bytes) {
+        match field? {
+            (1, Field::Bytes(found)) => name = text(found)?,
+            (2, Field::Bytes(type_of)) => cause = refused_type(role, type_of)?,
+            _ => {}
+        }
+    }
+    Ok(cause.map(|cause| format!("{role} `{name}` is {cause}")))
+}
+
+/// `TypeProto`: what it is, where it cannot be carried.
+fn refused_type(role: &str, bytes: &[u8]) -> Result<Option<String>, Malformed> {
+    for field in Fields(bytes) {
+        let refused = match field? {
+            (1, Field::Bytes(tensor)) => refused_tensor(tensor)?,
+            (4 | 5, _) if role == "input" => Some("a sequence or a map: inputs are tensors".to_owned()),
+            (4, Field::Bytes(sequence)) => refused_item(sequence)?,
+            (5, Field::Bytes(map)) => refused_map(map)?,
+            (7, _) => Some("opaque".to_owned()),
+            (8, _) => Some("a sparse tensor".to_owned()),
+            (9, _) => Some("optional, which can bring ONNX Runtime's binding down".to_owned()),
+            _ => None,
+        };
+        if refused.is_some() {
+            return Ok(refused);
+        }
+    }
+    Ok(None)
+}
+
+fn refused_tensor(bytes: &[u8]) -> Result<Option<String>, Malformed> {
+    let code = number_of(bytes, 1)?.unwrap_or(0);
+    if code == 0 {
+        return Ok(None); // left for ONNX Runtime to infer
+    }
+    Ok(ElementType::of_code(code).is_none().then(|| format!("a tensor of {}", name_of_refused(code))))
+}
+
+/// The items of a sequence: tensors or maps.
+fn refused_item(sequence: &[u8]) -> Result<Option<String>, Malformed> {
+    let Some(item) = bytes_of(sequence, 1)? else { return Ok(None) };
+    for field in Fields(item) {
+        let refused = match field? {
+            (1, Field::Bytes(tensor)) => refused_tensor(tensor)?,
+            (5, Field::Bytes(map)) => refused_map(map)?,
+            (4 | 7 | 8 | 9, _) => Some("neither tensors nor maps".to_owned()),
+            _ => None,
+        };
+        if let Some(refused) = refused {
+            return Ok(Some(format!("a sequence of {refused}")));
+        }
+    }
+    Ok(None)
+}
+
+/// What `ZipMap` makes can be carried: from a number or a text to `f32`.
+fn refused_map(map: &[u8]) -> Result<Option<String>, Malformed> {
+    let key = number_of(map, 1)?.and_then(ElementType::of_code);
+    let value = match bytes_of(map, 2)? {
+        Some(value) => bytes_of(value, 1)?.map_or(Ok(None), |tensor| number_of(tensor, 1))?,
+        None => None,
+    };
+    let carried = matches!(key, Some(ElementType::I64 | ElementType::String))
+        && value.and_then(ElementType::of_code) == Some(ElementType::F32);
+    Ok((!carried).then(|| "a map that is not from i64 or string to f32".to_owned()))
+}
+
+fn number_of(bytes: &[u8], wanted: u64) -> Result<Option<u64>, Malformed> {
+    let mut last = None;
+    for field in Fields(bytes) {
+        if let (number, Field::Number(value)) = field?
+            && number == wanted
+        {
+            last = Some(value);
+        }
+    }
+    Ok(last)
+}
+
+fn bytes_of(bytes: &[u8], wanted: u64) -> Result<Option<&[u8]>, Malformed> {
+    let mut last = None;
+    for field in Fields(bytes) {
+        if let (number, Field::Bytes(value)) = field?
+            && number == wanted
+        {
+            last = Some(value);
+        }
+    }
+    Ok(last)
+}
+
+fn text(bytes: &[u8]) -> Result<String, Malformed> {
+    std::str::from_utf8(bytes).map(str::to_owned).map_err(|_| "a text in it is not UTF-8".to_owned())
+}
+
+/// A field's value, as far as it is looked at.
+enum Field<'a> {
+    Number(u64),
+    Bytes(&'a [u8]),
+    /// Of fixed size: floats.
+    Fixed,
+}
+
+/// The fields of one message on the wire, by number. Ends after the first error.
+struct Fields<'a>(&'a [u8]);
+
+impl<'a> Iterator for Fields<'a> {
+    type Item = Result<(u64, Field<'a>), Malformed>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.0.is_empty() {
+            return None;
+        }
+        let field = self.field();
+        if field.is_err() {
+            self.0 = &[];
+        }
+        Some(field)
+    }
+}
+
+impl<'a> Fields<'a> {
+    fn field(&mut self) -> Result<(u64, Field<'a>), Malformed> {
+        let tag = varint(&mut self.0)?;
+        let value = match tag & 7 {
+            0 => Field::Number(varint(&mut self.0)?),
+            1 => self.take(8).map(|_| Field::Fixed)?,
+            2 => {
+                let length = varint(&mut self.0)?;
+                self.take(length).map(Field::Bytes)?
+            }
+            5 => self.take(4).map(|_| Field::Fixed)?,
+            other => return Err(format!("it has a field of wire type {other}, which no ONNX model has")),
+        };
+        Ok((tag >> 3, value))
+    }
+
+    fn take(&mut self, length: u64) -> Result<&'a [u8], Malformed> {
+        let available = self.0.len();
+        let split = usize::try_from(length).ok().and_then(|length| self.0.split_at_checked(length));
+        let (taken, rest) =
+            split.ok_or_else(|| format!("cut short: {length} bytes announced, {available} there"))?;
+        self.0 = rest;
+        Ok(taken)
+    }
+}
+
+/// A number of variable length; bits beyond 64 are dropped, as protobuf drops them.
+fn varint(bytes: &mut &[u8]) -> Result<u64, Malformed> {
+    let mut value = 0;
+    for (index, &byte) in bytes.iter().enumerate().take(10) {
+        value |= u64::from(byte & 0x7f) << (7 * index);
+        if byte < 0x80 {
+            *bytes = &bytes[index + 1..];
+            return Ok(value);
+        }
+    }
+    Err("cut short: it ends, or goes astray, within a number".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const AFFINE: &[u8] = include_bytes!("../../../../tests/models/affine.onnx");
+    const ZIPMAP_INT: &[u8] = include_bytes!("../../../../tests/models/zipmap_int.onnx");
+    const ZIPMAP_TEXT: &[u8] = include_bytes!("../../../../tests/models/zipmap_text.onnx");
+    const EXTERNAL: &[u8] = include_bytes!("../../../../tests/models/external.onnx");
+    const HIDDEN: &[u8] = include_bytes!("../../../../tests/models/external_hidden.onnx");
+
+    #[test]
+    fn a_file_says_what_made_it_and_what_it_needs() {
+        let scan = scan(AFFINE).unwrap();
+        assert_eq!(
+            (scan.ir_version, scan.producer.as_str(), scan.producer_version.as_str()),
+            (8, "make_models.py", "1")
+        );
+        assert_eq!(scan.opsets, [("ai.onnx".to_owned(), 17)]);
+        assert_eq!(scan.metadata["purpose"], "tests");
+        assert!(scan.external.is_empty() && scan.refused.is_empty());
+    }
+
+    #[test]
+    fn labels_of_classifiers_are_found() {
+        assert_eq!(scan(ZIPMAP_INT).unwrap().labels, [Label::Int(7), Label::Int(-1), Label::Int(300)]);
+        assert_eq!(scan(ZIPMAP_TEXT).unwrap().labels, ["early", "on time", "späť"].map(Label::from));
+    }
+
+    #[test]
+    fn external_data_is_found_wherever_it_hides() {
+        assert_eq!(scan(EXTERNAL).unwrap().external, ["external.data".to_owned()].into());
+        assert_eq!(scan(HIDDEN).unwrap().external, ["../outside.data".to_owned()].into());
+    }
+
+    #[test]
+    fn what_is_no_model_says_why() {
+        for (bytes, cause) in [
+            (&b""[..], "empty"),
+            (b"PK\x03\x04 something zipped", "which no ONNX model has"),
+            (b"\x1c\0\0\0ORTM and more", "ONNX Runtime's own format"),
+            (b"\x08\x08", "no graph"),
+            (&AFFINE[..AFFINE.len() / 2], "cut short"),
+        ] {
+            let found = scan(bytes).unwrap_err();
+            assert!(found.contains(cause), "{found}");
+        }
+    }
+
+    #[test]
+    fn nesting_has_an_end() {
+        let nested = |levels: usize| {
+            let mut graph = Vec::new();
+            for _ in 0..levels {
+                for tag in [0x32, 0x2a, 0x0a] {
+                    graph = message(tag, &graph); // a graph in an attribute of a node of a graph
+                }
+            }
+            [b"\x08\x08".to_vec(), message(0x3a, &graph)].concat()
+        };
+        assert!(scan(&nested(20)).is_ok());
+        assert!(scan(&nested(2_000)).unwrap_err().contains("nested"));
+    }
+
+    fn message(tag: u8, body: &[u8]) -> Vec<u8> {
+        let mut bytes = vec![tag];
+        let mut length = body.len();
+        while length >= 0x80 {
+            bytes.push((length & 0x7f) as u8 | 0x80);
+            length >>= 7;
+        }
+        bytes.push(length as u8);
+        bytes.extend_from_slice(body);
+        bytes
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_at_all_bring_it_down(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
+            let _ = scan(&bytes);
+        }
+
+        #[test]
+        fn no_mutation_of_a_model_brings_it_down(
+            model in proptest::sample::select(vec![AFFINE, ZIPMAP_INT, ZIPMAP_TEXT, EXTERNAL, HIDDEN]),
+            changes in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6),
+            cut in any::<prop::sample::Index>(),
+        ) {
+            let mut bytes = model.to_vec();
+            for (at, byte) in changes {
+                let at = at.index(bytes.len());
+                bytes[at] = byte;
+            }
+            let _ = scan(&bytes);
+            let _ = scan(&bytes[..cut.index(bytes.len())]);
+        }
+    }
+}

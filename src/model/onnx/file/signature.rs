@@ -1,0 +1,151 @@
+//! What goes into a model and what comes out: names, element types, shapes; and what its file says of itself.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::onnx::tensor::element::ElementType;
+use crate::model::onnx::tensor::tensors::Label;
+
+/// What a model takes and gives, and what its file says of itself.
+///
+/// A check of names alone passes what must be refused: two published versions of one file-type model take
+/// `f32[1536]` and `i32[2048]`, and know 113 and 214 labels, under the same names. So types, shapes and labels are part
+/// of the signature.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Signature {
+    /// What it takes, in the model's order.
+    pub inputs: Vec<Port>,
+    /// What it gives, in the model's order.
+    pub outputs: Vec<Port>,
+    /// The labels of a classifier, in the order of its scores; none where the file names none.
+    pub labels: Vec<Label>,
+    /// Version of the file format.
+    pub ir_version: i64,
+    /// Operator sets: domain (`ai.onnx` is spelled out) and version.
+    pub opsets: Vec<(String, i64)>,
+    /// What made the file, with its version.
+    pub producer: Option<String>,
+    /// The file's own metadata.
+    pub metadata: BTreeMap<String, String>,
+}
+
+/// One input or output.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Port {
+    /// Its name.
+    pub name: Arc<str>,
+    /// Its type.
+    pub kind: Kind,
+}
+
+/// The type of an input or output. Inputs are tensors.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Kind {
+    /// A tensor.
+    Tensor {
+        /// The type of its elements.
+        element: ElementType,
+        /// Its dimensions, outermost first.
+        shape: Vec<Dimension>,
+    },
+    /// A sequence of values of one type.
+    Sequence(Box<Kind>),
+    /// A map from label to `f32`.
+    Map {
+        /// The type of its labels: `i64` or `string`.
+        label: ElementType,
+    },
+}
+
+/// One dimension of a shape.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Dimension {
+    /// Always of this size.
+    Fixed(usize),
+    /// Of any size, and of the same size wherever the name stands among the inputs.
+    Symbolic(String),
+    /// Of any size.
+    Unknown,
+}
+
+/// `age: f32[batch, 1]`
+impl fmt::Display for Port {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.name, self.kind)
+    }
+}
+
+/// `f32[batch, 1]`, `sequence of map from i64 to f32`
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tensor { element, shape } => write!(f, "{element}{}", Bracketed(shape)),
+            Self::Sequence(inner) => write!(f, "sequence of {inner}"),
+            Self::Map { label } => write!(f, "map from {label} to f32"),
+        }
+    }
+}
+
+/// `3`, `batch`, `?`
+impl fmt::Display for Dimension {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Fixed(size) => size.fmt(f),
+            Self::Symbolic(name) => f.write_str(name),
+            Self::Unknown => f.write_str("?"),
+        }
+    }
+}
+
+/// A list as `[a, b]`, each item by its `Display`.
+pub(crate) struct Bracketed<'a, T>(pub(crate) &'a [T]);
+
+impl<T: fmt::Display> fmt::Display for Bracketed<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[")?;
+        for (index, item) in self.0.iter().enumerate() {
+            let separator = if index == 0 { "" } else { ", " };
+            write!(f, "{separator}{item}")?;
+        }
+        f.write_str("]")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_port_reads_like_a_declaration() {
+        let shape = vec![Dimension::Symbolic("batch".into()), Dimension::Fixed(3), Dimension::Unknown];
+        let port = Port { name: "x".into(), kind: Kind::Tensor { element: ElementType::F32, shape } };
+        assert_eq!(port.to_string(), "x: f32[batch, 3, ?]");
+        let maps = Kind::Sequence(Box::new(Kind::Map { label: ElementType::I64 }));
+        assert_eq!(maps.to_string(), "sequence of map from i64 to f32");
+    }
+
+    #[test]
+    fn a_signature_survives_serde() {
+        let port =
+            Port { name: "x".into(), kind: Kind::Tensor { element: ElementType::Bf16, shape: Vec::new() } };
+        let signature = Signature {
+            inputs: vec![port],
+            outputs: Vec::new(),
+            labels: vec![Label::Int(1), Label::from("late")],
+            ir_version: 8,
+            opsets: vec![("ai.onnx".to_owned(), 17)],
+            producer: None,
+            metadata: BTreeMap::new(),
+        };
+        let json = serde_json::to_string(&signature).unwrap();
+        assert_eq!(serde_json::from_str::<Signature>(&json).unwrap(), signature);
+    }
+}

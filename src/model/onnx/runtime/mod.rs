@@ -1,0 +1,5 @@
+//! ONNX Runtime itself: found, opened, tamed.
+
+pub(crate) mod discovery;
+pub(crate) mod opsets;
+pub(crate) mod runtime;

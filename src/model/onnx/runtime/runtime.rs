@@ -1,0 +1,301 @@
+//! ONNX Runtime itself: found when the program runs, loaded once for the whole process, and tamed.
+
+use std::error::Error;
+use std::path::{Path, PathBuf};
+
+use ort::environment::{Environment, EnvironmentBuilder, GlobalThreadPoolOptions};
+use parking_lot::Mutex;
+use semver::Version;
+use thiserror::Error;
+
+use super::discovery;
+use super::discovery::Place;
+
+/// ONNX Runtime, loaded: one per process.
+///
+/// Nobody needs to make one. The first model that is loaded looks for the library, in this order, and stops at what it
+/// was told:
+///
+/// 1. the path given to [`RuntimeBuilder::path`];
+/// 2. the environment variable `ORT_DYLIB_PATH`;
+/// 3. beside the program's executable;
+/// 4. where the system's loader looks;
+/// 5. the installed Python package `onnxruntime`, which brings it (`python3` is asked where, and only now).
+///
+/// A host that wants a say calls [`Runtime::builder`] first.
+///
+/// # What is set
+///
+/// - *Telemetry is off.* Official builds from 1.29 on upload it otherwise. ONNX Runtime still reports the start of the
+///   process before it can be told; only the environment variable `ORT_DISABLE_TELEMETRY=1`, set before the process
+///   starts, stops that too. A library must not set variables of its host, so this one does not.
+/// - *One thread pool for all sessions*, as large as there are physical cores that the process may use, without
+///   spinning: threads stay as many, whatever number of versions is loaded. Four sessions with spinning pools of their
+///   own burnt 7.3 s of CPU where this one took 0.7 s.
+#[derive(Clone)]
+pub struct Runtime {
+    environment: Environment,
+    library: Option<PathBuf>,
+    version: Option<Version>,
+}
+
+impl Runtime {
+    /// Settings for the process's runtime, to be built before the first model is loaded.
+    pub fn builder() -> RuntimeBuilder {
+        RuntimeBuilder { path: None, environment: None, threads: None }
+    }
+
+    /// The process's runtime; the first call finds and loads it as told above.
+    ///
+    /// # Errors
+    ///
+    /// Whatever keeps it from being loaded. Nothing is remembered of a failure: mended, the next call works.
+    pub fn get() -> Result<Self, RuntimeError> {
+        Self::builder().build()
+    }
+
+    /// The file that was loaded; unknown where the host brought its own environment.
+    pub fn library(&self) -> Option<&Path> {
+        self.library.as_deref()
+    }
+
+    /// The library's version; unknown where the host brought its own environment.
+    pub fn version(&self) -> Option<&Version> {
+        self.version.as_ref()
+    }
+
+    /// What the library says of its own build: version control's revision, kind of build, compiler flags.
+    pub fn build_info(&self) -> &'static str {
+        ort::info()
+    }
+
+    pub(crate) fn environment(&self) -> &Environment {
+        &self.environment
+    }
+}
+
+impl std::fmt::Debug for Runtime {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Runtime").field("library", &self.library).finish_non_exhaustive()
+    }
+}
+
+/// Settings for the process's ONNX Runtime: see [`Runtime::builder`].
+#[must_use]
+pub struct RuntimeBuilder {
+    path: Option<PathBuf>,
+    environment: Option<Environment>,
+    threads: Option<usize>,
+}
+
+impl RuntimeBuilder {
+    /// The library to load. Nothing else is tried then.
+    pub fn path(mut self, library: impl Into<PathBuf>) -> Self {
+        self.path = Some(library.into());
+        self
+    }
+
+    /// The environment of a host that uses ort itself. ONNX Runtime has room for one per process; telemetry and thread
+    /// pools are then the host's own affair.
+    pub fn environment(mut self, environment: Environment) -> Self {
+        self.environment = Some(environment);
+        self
+    }
+
+    /// Threads of the pool that all sessions share. The default is the number of physical cores that the process may
+    /// use: twins on one core only get in each other's way, and ONNX Runtime's own default does not see the limits of a
+    /// container.
+    pub fn threads(mut self, threads: usize) -> Self {
+        self.threads = Some(threads);
+        self
+    }
+
+    /// Loads the library and makes the process's environment; where that has been done, gives what there is.
+    ///
+    /// # Errors
+    ///
+    /// [`RuntimeError::AlreadyLoaded`] where another library or environment than the one asked for is in use; otherwise
+    /// whatever keeps it from being loaded, after which this may be tried again.
+    pub fn build(self) -> Result<Runtime, RuntimeError> {
+        let mut process = PROCESS.lock();
+        if let Some(runtime) = &process.runtime {
+            return self.matching(runtime);
+        }
+        let runtime = match self.environment {
+            Some(environment) => Runtime { environment, library: None, version: None },
+            None => {
+                let (builder, library) = process.load(self.path)?;
+                let version = crate::base::os::onnxruntime_version(&library);
+                let version = version.and_then(|version| Version::parse(&version).ok());
+                Runtime { environment: environment(builder, self.threads)?, library: Some(library), version }
+            }
+        };
+        process.runtime = Some(runtime.clone());
+        Ok(runtime)
+    }
+
+    fn matching(self, runtime: &Runtime) -> Result<Runtime, RuntimeError> {
+        let other_path = self.path.is_some_and(|path| runtime.library.as_deref() != Some(&absolute(&path)));
+        if other_path || self.environment.is_some() {
+            return Err(RuntimeError::AlreadyLoaded { library: runtime.library.clone() });
+        }
+        Ok(runtime.clone())
+    }
+}
+
+/// Why there is no ONNX Runtime.
+#[derive(Debug, Clone, Error)]
+#[non_exhaustive]
+pub enum RuntimeError {
+    /// There is none, or none that can be used.
+    #[error(
+        "ONNX Runtime was not found. Run `pip install onnxruntime`, or set ORT_DYLIB_PATH to a libonnxruntime of version \
+         {} or newer. Tried: {}",
+        oldest(),
+        .tried.iter().map(|(place, cause)| format!("{place}: {cause}")).collect::<Vec<_>>().join("; ")
+    )]
+    NotFound {
+        /// Where it was looked for, and what came of it.
+        tried: Vec<(String, String)>,
+    },
+    /// There is one, and it is too old.
+    #[error("{}: ONNX Runtime {found} is too old, {needed} or newer is needed: run `pip install --upgrade onnxruntime`", .path.display())]
+    TooOld {
+        /// The library.
+        path: PathBuf,
+        /// Its version.
+        found: String,
+        /// The oldest that will do.
+        needed: String,
+    },
+    /// What was named is there, and is no ONNX Runtime that can be loaded.
+    #[error("{}: cannot be used as ONNX Runtime: {cause}", .path.display())]
+    Unusable {
+        /// The library.
+        path: PathBuf,
+        /// Why.
+        cause: String,
+    },
+    /// The process already uses another library or environment; there is room for one, until it ends.
+    #[error("ONNX Runtime is already loaded{}, and a process has room for one", .library.as_ref().map_or_else(String::new, |path| format!(" from {}", path.display())))]
+    AlreadyLoaded {
+        /// The library in use, where it is known.
+        library: Option<PathBuf>,
+    },
+    /// The library was loaded, and would not start. Where the host uses ort itself, its environment is to be given to
+    /// [`RuntimeBuilder::environment`].
+    #[error("ONNX Runtime does not start: {cause}")]
+    Environment {
+        /// What it said.
+        cause: String,
+    },
+}
+
+/// The oldest version that will do: 1.17, unless some crate of the build asks ort for more.
+fn oldest() -> String {
+    format!("1.{}", ort::MINOR_VERSION)
+}
+
+/// What the process has of ONNX Runtime. The library stays loaded where the environment could not be made.
+struct Process {
+    library: Option<PathBuf>,
+    runtime: Option<Runtime>,
+}
+
+static PROCESS: Mutex<Process> = Mutex::new(Process { library: None, runtime: None });
+
+impl Process {
+    /// Loads the library named or found. ort ignores the path of any load after the first good one: so they are
+    /// compared here.
+    fn load(&mut self, told: Option<PathBuf>) -> Result<(EnvironmentBuilder, PathBuf), RuntimeError> {
+        if let Some(library) = &self.library {
+            if told.is_some_and(|told| absolute(&told) != *library) {
+                return Err(RuntimeError::AlreadyLoaded { library: Some(library.clone()) });
+            }
+            return Ok((ort::init(), library.clone()));
+        }
+        let (builder, library) = match told {
+            Some(path) => told_library("the path given", &path)?,
+            None => match std::env::var_os("ORT_DYLIB_PATH").filter(|path| !path.is_empty()) {
+                Some(path) => told_library("ORT_DYLIB_PATH", Path::new(&path))?,
+                None => found_library()?,
+            },
+        };
+        self.library = Some(library.clone());
+        Ok((builder, library))
+    }
+}
+
+/// A library that was named: nothing else will do.
+fn told_library(who: &str, path: &Path) -> Result<(EnvironmentBuilder, PathBuf), RuntimeError> {
+    let path = absolute(path);
+    if !path.exists() {
+        let tried = vec![(who.to_owned(), format!("{} does not exist", path.display()))];
+        return Err(RuntimeError::NotFound { tried });
+    }
+    open(&path).map(|builder| (builder, path))
+}
+
+/// The first that works of the places where it may be.
+fn found_library() -> Result<(EnvironmentBuilder, PathBuf), RuntimeError> {
+    let mut tried = Vec::new();
+    let mut too_old = None;
+    for Place { place, library } in discovery::places() {
+        let library = match library {
+            Ok(library) => library,
+            Err(cause) => {
+                tried.push((place, cause));
+                continue;
+            }
+        };
+        match open(&library) {
+            Ok(builder) => return Ok((builder, library)),
+            Err(error) => {
+                tried.push((place, error.to_string()));
+                too_old =
+                    too_old.or(Some(error).filter(|error| matches!(error, RuntimeError::TooOld { .. })));
+            }
+        }
+    }
+    Err(too_old.unwrap_or(RuntimeError::NotFound { tried }))
+}
+
+fn open(path: &Path) -> Result<EnvironmentBuilder, RuntimeError> {
+    ort::init_from(path).map_err(|error| match error {
+        ort::LoadDynamicError::BadVersion { version_str, .. } => {
+            RuntimeError::TooOld { path: path.to_owned(), found: version_str, needed: oldest() }
+        }
+        ort::LoadDynamicError::Dlopen { error, .. } => {
+            RuntimeError::Unusable { path: path.to_owned(), cause: with_sources(&error) }
+        }
+        other => RuntimeError::Unusable { path: path.to_owned(), cause: other.to_string() },
+    })
+}
+
+fn environment(builder: EnvironmentBuilder, threads: Option<usize>) -> Result<Environment, RuntimeError> {
+    let threads = threads.unwrap_or_else(discovery::physical_cores);
+    GlobalThreadPoolOptions::default()
+        .with_intra_threads(threads)
+        .and_then(|options| options.with_inter_threads(1))
+        .and_then(|options| options.with_spin_control(false))
+        .and_then(|options| {
+            builder.with_name("switchback").with_telemetry(false).with_global_thread_pool(options).build()
+        })
+        .map_err(|error| RuntimeError::Environment { cause: error.to_string() })
+}
+
+/// ort resolves relative paths against the executable; here they mean what they mean everywhere else.
+fn absolute(path: &Path) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
+}
+
+/// "dlopen failed" says nothing: the loader's own words are one source further down.
+fn with_sources(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        text = format!("{text}: {error}");
+        source = error.source();
+    }
+    text
+}

@@ -1,0 +1,141 @@
+//! From files to sessions.
+
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+
+use ort::ErrorCode;
+use ort::session::builder::SessionBuilder;
+
+use crate::model::error::LoadError;
+use crate::model::onnx::file::files::{Files, Source};
+use crate::model::onnx::file::signature::{Kind, Port, Signature};
+use crate::model::onnx::options::Options;
+use crate::model::onnx::prepared::Entry;
+use crate::model::onnx::runtime::runtime::Runtime;
+use crate::model::onnx::tensor::outputs::kind_of;
+
+/// How a session of a prepared form has its weights.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Form {
+    /// In the mapped file of the prepared form, as the processor's kernels want them.
+    Packed,
+    /// There too, as they are: nothing is read before it is needed.
+    Mapped,
+}
+
+impl fmt::Display for Form {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Packed => "packed",
+            Self::Mapped => "mapped",
+        })
+    }
+}
+
+/// A session from the model's own files.
+pub(crate) fn plain(
+    files: &Files,
+    options: &Options,
+    runtime: &Runtime,
+) -> Result<ort::session::Session, LoadError> {
+    create(files, || options.builder(runtime))
+}
+
+/// A session from the model's prepared form. Refused where that is not what was checked any more.
+pub(crate) fn prepared(
+    entry: &Entry,
+    form: Form,
+    files: &Files,
+    options: &Options,
+    runtime: &Runtime,
+) -> Result<ort::session::Session, LoadError> {
+    let session = create_in(&entry.graph(), form, files, options, runtime)?;
+    if entry.is_unchanged() {
+        return Ok(session);
+    }
+    let cause = "its prepared form has changed since it was checked: nothing may write to it";
+    Err(LoadError::Refused { file: files.name.clone(), cause: cause.to_owned() })
+}
+
+/// A session from a graph that lies in a folder with its weights.
+pub(crate) fn create_in(
+    graph: &Path,
+    form: Form,
+    files: &Files,
+    options: &Options,
+    runtime: &Runtime,
+) -> Result<ort::session::Session, LoadError> {
+    committed(files, || options.builder_of_prepared(runtime, form)?.commit_from_file(graph))
+}
+
+/// A session from the model's own files, by a builder.
+pub(crate) fn create(
+    files: &Files,
+    builder: impl FnOnce() -> ort::Result<SessionBuilder>,
+) -> Result<ort::session::Session, LoadError> {
+    committed(files, || {
+        let mut builder = builder()?;
+        match &files.source {
+            Source::File(path) => builder.commit_from_file(path),
+            Source::Bytes(bytes) => builder.commit_from_memory(bytes),
+        }
+    })
+}
+
+/// A panic in there is a type that ort does not know and the scan could not see, because ONNX Runtime inferred it.
+fn committed(
+    files: &Files,
+    commit: impl FnOnce() -> ort::Result<ort::session::Session>,
+) -> Result<ort::session::Session, LoadError> {
+    match catch_unwind(AssertUnwindSafe(commit)) {
+        Ok(session) => session.map_err(|error| error_of(files, &error)),
+        Err(_) => {
+            let cause = "the binding to ONNX Runtime panicked over it: a type of its inputs or outputs is not known there";
+            Err(LoadError::Refused { file: files.name.clone(), cause: cause.to_owned() })
+        }
+    }
+}
+
+/// ONNX Runtime gives most failures one code, so its words have to tell them apart.
+pub(crate) fn error_of(files: &Files, error: &ort::Error) -> LoadError {
+    const UNSUPPORTED: [&str; 5] = [
+        "Unsupported model IR version",
+        "Current official support for domain",
+        "No Op registered for",
+        "is not a registered function/op",
+        "Could not find an implementation for",
+    ];
+    let (file, cause) = (files.name.clone(), error.message().to_owned());
+    let is_unsupported = UNSUPPORTED.iter().any(|words| cause.contains(words));
+    match error.code() {
+        ErrorCode::NotImplemented => LoadError::Unsupported { file, cause },
+        _ if is_unsupported => LoadError::Unsupported { file, cause },
+        ErrorCode::InvalidProtobuf | ErrorCode::NoModel => LoadError::NotOnnx { file, cause },
+        _ => LoadError::Engine { file, cause },
+    }
+}
+
+pub(crate) fn signature_of(files: &Files, session: &ort::session::Session) -> Result<Signature, LoadError> {
+    let port = |role: &str, outlet: &ort::value::Outlet| match kind_of(outlet.dtype()) {
+        Some(kind) if role == "output" || matches!(kind, Kind::Tensor { .. }) => {
+            Ok(Port { name: outlet.name().into(), kind })
+        }
+        _ => {
+            let cause =
+                format!("{role} `{}` is of type {}, which cannot be carried", outlet.name(), outlet.dtype());
+            Err(LoadError::Refused { file: files.name.clone(), cause })
+        }
+    };
+    let scan = &files.scan;
+    let producer = [scan.producer.as_str(), scan.producer_version.as_str()].join(" ");
+    Ok(Signature {
+        inputs: session.inputs().iter().map(|outlet| port("input", outlet)).collect::<Result<_, _>>()?,
+        outputs: session.outputs().iter().map(|outlet| port("output", outlet)).collect::<Result<_, _>>()?,
+        labels: scan.labels.clone(),
+        ir_version: scan.ir_version,
+        opsets: scan.opsets.clone(),
+        producer: Some(producer.trim().to_owned()).filter(|producer| !producer.is_empty()),
+        metadata: scan.metadata.clone(),
+    })
+}

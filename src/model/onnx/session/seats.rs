@@ -1,0 +1,314 @@
+//! The sessions of a model that is loaded, and their way from one tier to another.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, LazyLock};
+
+use parking_lot::Mutex;
+
+use super::deadline::Watches;
+use super::load;
+use super::load::{Form, error_of, signature_of};
+use super::pool::{CLOCK, Pool, Worker};
+use super::session::{Call, Session};
+use crate::base::{memory, os};
+use crate::model::error::{LoadError, ModelError};
+use crate::model::onnx::file::files::Files;
+use crate::model::onnx::file::signature::Signature;
+use crate::model::onnx::options::Options;
+use crate::model::onnx::prepared::Entry;
+use crate::model::onnx::runtime::runtime::Runtime;
+use crate::model::onnx::tensor::interface::Interface;
+use crate::model::onnx::tensor::made_up::zeros_for;
+use crate::model::pace::Pace;
+use crate::model::{Memory, Tier, Wanted};
+
+/// A model that is loaded: what it takes and gives, for good, and its sessions, which come and go with its tier.
+///
+/// Sessions are exchanged seat by seat, each under its own lock, which requests take anyhow: so a model goes from one tier to
+/// another while it answers, and a request costs no more for it.
+pub(crate) struct Loaded {
+    pub(crate) signature: Signature,
+    pub(crate) interface: Interface,
+    pub(crate) pool: Pool<Seat>,
+    pub(crate) watches: Watches,
+    runtime: Runtime,
+    /// The prepared form; or why there is none, where there was to be one.
+    prepared: Mutex<Result<Arc<Entry>, Option<String>>>,
+    /// The tier that the seats are in. Held while they change, and by whoever wakes the model for as long as that takes: a
+    /// seat that is to be emptied is not, once it is wanted again.
+    tier: Mutex<Tier>,
+    private_bytes: AtomicU64,
+}
+
+/// A place for a session.
+pub(crate) struct Seat {
+    pub(crate) session: Option<Session>,
+}
+
+impl Worker for Seat {
+    fn is_usable(&self) -> bool {
+        self.session.as_ref().is_some_and(|session| !session.is_broken())
+    }
+
+    fn is_broken(&self) -> bool {
+        self.session.as_ref().is_some_and(Session::is_broken)
+    }
+}
+
+impl Loaded {
+    pub(crate) fn of(files: &Files, options: &Options, pace: &Pace) -> Result<Self, LoadError> {
+        options.check()?;
+        pace.step()?;
+        files.unchanged()?;
+        let runtime = Runtime::get()?;
+        let before = memory::private();
+        let found = match &options.prepared {
+            Some(cache) => cache.entry(files, options, &runtime, pace)?.map_err(Some),
+            None => Err(None),
+        };
+        let (mut prepared, mut first) = (found, None);
+        if let Ok(entry) = &prepared {
+            pace.step()?;
+            match load::prepared(entry, Form::Packed, files, options, &runtime) {
+                Ok(session) => first = Some(session),
+                Err(error) => prepared = Err(Some(error.to_string())),
+            }
+        }
+        let entry = prepared.as_ref().ok();
+        let first = match first {
+            Some(first) => first,
+            None => load::plain(files, options, &runtime)?,
+        };
+        let signature = signature_of(files, &first)?;
+        let interface = Interface::of(&signature);
+        let engine = |error: ort::Error| error_of(files, &error);
+        let mut sessions = vec![Session::new(first, &interface).map_err(engine)?];
+        while sessions.len() < options.pool_size {
+            pace.step()?;
+            let next = match entry {
+                Some(entry) => load::prepared(entry, Form::Packed, files, options, &runtime)?,
+                None => load::plain(files, options, &runtime)?,
+            };
+            sessions.push(Session::new(next, &interface).map_err(engine)?);
+        }
+        let watches = Watches::new(sessions.len()).map_err(engine)?;
+        LazyLock::force(&CLOCK); // takes a moment, which no request should wait for
+        files.unchanged()?; // what was loaded is what was hashed
+        let seats = sessions.into_iter().map(|session| Seat { session: Some(session) }).collect();
+        let loaded = Self {
+            signature,
+            interface,
+            pool: Pool::new(seats),
+            watches,
+            runtime,
+            prepared: Mutex::new(prepared),
+            tier: Mutex::new(Tier::Hot),
+            private_bytes: AtomicU64::new(0),
+        };
+        // What making a session needs for a moment is given back, or it would count as the session's.
+        os::return_free_memory();
+        loaded.weigh(before);
+        Ok(loaded)
+    }
+
+    /// The tier that it is in.
+    pub(crate) fn tier(&self) -> Tier {
+        *self.tier.lock()
+    }
+
+    /// Whether it has a prepared form.
+    pub(crate) fn is_prepared(&self) -> bool {
+        self.prepared.lock().is_ok()
+    }
+
+    /// Why it has no prepared form, where it was to have one.
+    pub(crate) fn unprepared(&self) -> Option<String> {
+        self.prepared.lock().as_ref().err().cloned().flatten()
+    }
+
+    /// What it takes of the process's memory.
+    pub(crate) fn memory(&self) -> Memory {
+        let entry = self.prepared.lock().as_ref().ok().cloned();
+        let mapped = entry.and_then(|entry| memory::mapped_from(entry.folder())).unwrap_or_default();
+        Memory::new(self.private_bytes.load(Ordering::Relaxed), mapped)
+    }
+
+    /// Answers again, as soon as can be.
+    pub(crate) fn wake(&self, files: &Files, options: &Options) -> Result<(), LoadError> {
+        let mut tier = self.tier.lock();
+        if *tier != Tier::Cold {
+            return Ok(());
+        }
+        let before = memory::private();
+        let entry = self.prepared.lock().as_ref().ok().cloned();
+        let mapped = entry.and_then(|entry| {
+            // Where it is not what it was, the model's own files are, or nothing is.
+            self.sessions(files, options, Some((&entry, Form::Mapped))).ok()
+        });
+        let (sessions, reached) = match mapped {
+            Some(sessions) => (sessions, Tier::Warm),
+            None => (self.sessions(files, options, None)?, Tier::Hot),
+        };
+        // Seats are empty: nobody is replaced.
+        drop(self.seat(sessions));
+        *tier = reached;
+        drop(tier);
+        self.weigh(before);
+        Ok(())
+    }
+
+    /// Goes to the tier that is wanted. One thread at a time.
+    pub(crate) fn settle(
+        &self,
+        files: &Files,
+        options: &Options,
+        wanted: &Wanted,
+    ) -> Result<Tier, LoadError> {
+        let target = wanted.tier();
+        let entry = self.prepared.lock().as_ref().ok().cloned();
+        let current = self.tier();
+        // Without a prepared form there is nothing between hot and cold.
+        let is_there =
+            current == target || (target == Tier::Warm && (entry.is_none() || current == Tier::Cold));
+        if is_there {
+            return Ok(current);
+        }
+        if target == Tier::Cold {
+            return Ok(self.empty(wanted));
+        }
+        let before = memory::private();
+        let form = if target == Tier::Hot { Form::Packed } else { Form::Mapped };
+        let sessions = self.sessions(files, options, entry.as_ref().map(|entry| (entry, form)))?;
+        let sessions = if target == Tier::Hot { self.warmed(sessions) } else { sessions };
+        let mut tier = self.tier.lock();
+        if wanted.tier() != target {
+            return Ok(*tier);
+        }
+        let replaced = self.seat(sessions);
+        *tier = target;
+        drop(tier);
+        os::return_free_memory();
+        self.weigh(before);
+        drop(replaced);
+        os::return_free_memory();
+        Ok(target)
+    }
+
+    /// Makes good what was lost: sessions that a panic has made unusable, and a prepared form that is not what it was. Gives
+    /// how many sessions were replaced. One thread at a time.
+    pub(crate) fn replenish(&self, files: &Files, options: &Options) -> Result<usize, LoadError> {
+        let mut replaced = self.replace_form(files, options)?;
+        let entry = self.prepared.lock().as_ref().ok().cloned();
+        let form = if self.tier() == Tier::Warm { Form::Mapped } else { Form::Packed };
+        for mut lease in self.pool.broken() {
+            let session = self.session(files, options, entry.as_ref().map(|entry| (entry, form)))?;
+            // The broken one is dropped here, on this thread.
+            lease.worker.session = Some(session);
+            replaced += 1;
+        }
+        Ok(replaced)
+    }
+
+    /// Where the prepared form was written to: another one, and sessions of that.
+    fn replace_form(&self, files: &Files, options: &Options) -> Result<usize, LoadError> {
+        let changed = self.prepared.lock().as_ref().is_ok_and(|entry| !entry.is_unchanged());
+        let Some(cache) = options.prepared.as_ref().filter(|_| changed) else { return Ok(0) };
+        let found = cache.entry(files, options, &self.runtime, &Pace::full())?.map_err(Some);
+        let current = self.tier();
+        let sessions = if current == Tier::Cold {
+            Vec::new()
+        } else {
+            let form = if current == Tier::Warm { Form::Mapped } else { Form::Packed };
+            self.sessions(files, options, found.as_ref().ok().map(|entry| (entry, form)))?
+        };
+        let tier = self.tier.lock();
+        *self.prepared.lock() = found;
+        let replaced = self.seat(sessions);
+        drop(tier);
+        Ok(replaced.len())
+    }
+
+    /// Takes the sessions out of their seats, unless they are wanted again.
+    fn empty(&self, wanted: &Wanted) -> Tier {
+        let mut tier = self.tier.lock();
+        // Under the lock: whoever wants it again has said so before it wakes it, and waits for the lock there.
+        if wanted.tier() != Tier::Cold {
+            return *tier;
+        }
+        let sessions: Vec<Session> =
+            self.pool.each().filter_map(|mut lease| lease.worker.session.take()).collect();
+        *tier = Tier::Cold;
+        drop(tier);
+        drop(sessions);
+        os::return_free_memory();
+        self.private_bytes.store(0, Ordering::Relaxed);
+        Tier::Cold
+    }
+
+    /// A session for every seat.
+    fn sessions(
+        &self,
+        files: &Files,
+        options: &Options,
+        prepared: Option<(&Arc<Entry>, Form)>,
+    ) -> Result<Vec<Session>, LoadError> {
+        (0..self.pool.len()).map(|_| self.session(files, options, prepared)).collect()
+    }
+
+    fn session(
+        &self,
+        files: &Files,
+        options: &Options,
+        prepared: Option<(&Arc<Entry>, Form)>,
+    ) -> Result<Session, LoadError> {
+        let session = match prepared {
+            Some((entry, form)) => load::prepared(entry, form, files, options, &self.runtime)?,
+            None => {
+                let session = load::plain(files, options, &self.runtime)?;
+                files.unchanged()?;
+                session
+            }
+        };
+        Session::new(session, &self.interface).map_err(|error| error_of(files, &error))
+    }
+
+    /// Sits sessions down, each as soon as its seat is free; those that sat there.
+    #[must_use = "they are dropped without a lock"]
+    fn seat(&self, sessions: Vec<Session>) -> Vec<Session> {
+        let exchange = |(mut lease, session): (super::pool::Lease<'_, Seat>, Session)| {
+            lease.worker.session.replace(session)
+        };
+        self.pool.each().zip(sessions).filter_map(exchange).collect()
+    }
+
+    /// Has sessions run once before anybody asks them. One that fails on a made-up input may be good for real ones.
+    fn warmed(&self, mut sessions: Vec<Session>) -> Vec<Session> {
+        if let Some(zeros) = zeros_for(&self.signature) {
+            for (slot, session) in sessions.iter_mut().enumerate() {
+                let call = Call { interface: &self.interface, watches: &self.watches, slot, deadline: None };
+                let _ = session.answer(&call, |feed| feed.tensors(&zeros), |_| Ok(()));
+            }
+        }
+        // Not one that failed so badly that it is never asked again.
+        sessions
+    }
+
+    /// Has every session run once on a made-up input. Whether there was one.
+    pub(crate) fn warm_up(&self) -> Result<bool, ModelError> {
+        let Some(zeros) = zeros_for(&self.signature) else { return Ok(false) };
+        for mut lease in self.pool.each() {
+            let call =
+                Call { interface: &self.interface, watches: &self.watches, slot: lease.slot, deadline: None };
+            if let Some(session) = lease.worker.session.as_mut().filter(|session| !session.is_broken()) {
+                session.answer(&call, |feed| feed.tensors(&zeros), |_| Ok(()))?;
+            }
+        }
+        Ok(true)
+    }
+
+    /// Notes what the process's memory has grown by.
+    fn weigh(&self, before: Option<u64>) {
+        let grown = before.zip(memory::private()).map(|(before, after)| after.saturating_sub(before));
+        self.private_bytes.store(grown.unwrap_or_default(), Ordering::Relaxed);
+    }
+}

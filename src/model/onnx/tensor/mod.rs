@@ -1,0 +1,8 @@
+//! Tensors in and out.
+
+pub(crate) mod element;
+pub(crate) mod feed;
+pub(crate) mod interface;
+pub(crate) mod made_up;
+pub(crate) mod outputs;
+pub(crate) mod tensors;

@@ -1,0 +1,130 @@
+//! How fast work beside the requests may go.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use parking_lot::{Condvar, Mutex};
+
+use super::error::LoadError;
+
+/// How fast a model may be loaded: whoever loads one asks before each step that takes long, and waits there while requests
+/// have trouble, or gives up where nobody wants the model any more.
+///
+/// ```
+/// use switchback::{LoadError, Pace};
+///
+/// let pace = Pace::full();
+/// assert!(pace.step().is_ok());
+/// pace.cancel();
+/// assert!(matches!(pace.step(), Err(LoadError::Cancelled)));
+/// ```
+#[derive(Clone, Default)]
+pub struct Pace {
+    shared: Arc<Shared>,
+}
+
+#[derive(Default)]
+struct Shared {
+    cancelled: AtomicBool,
+    /// Requests have trouble: whoever asks next waits.
+    trouble: AtomicBool,
+    held_nanos: AtomicU64,
+    bell: Mutex<()>,
+    rung: Condvar,
+}
+
+/// How long is waited before it is looked again whether to wait.
+const REST: Duration = Duration::from_millis(20);
+
+/// The longest that one load is held back for, all in all: a service that never has a quiet moment must still be able to
+/// load a better model.
+const HELD_MAX: Duration = Duration::from_secs(10);
+
+impl Pace {
+    /// As fast as it can.
+    pub fn full() -> Self {
+        Self::default()
+    }
+
+    /// Before a step that takes long: waits while requests have trouble, up to ten seconds all in all.
+    ///
+    /// # Errors
+    ///
+    /// [`LoadError::Cancelled`] where the work is not wanted any more. What was made so far is to be dropped.
+    pub fn step(&self) -> Result<(), LoadError> {
+        let mut bell = self.shared.bell.lock();
+        loop {
+            if self.is_cancelled() {
+                return Err(LoadError::Cancelled);
+            }
+            if !self.shared.trouble.load(Ordering::Relaxed) || self.held_for() >= HELD_MAX {
+                return Ok(());
+            }
+            self.shared.rung.wait_for(&mut bell, REST);
+            self.shared.held_nanos.fetch_add(REST.as_nanos() as u64, Ordering::Relaxed);
+        }
+    }
+
+    /// Requests have trouble, or have none any more.
+    pub(crate) fn hold(&self, trouble: bool) {
+        self.shared.trouble.store(trouble, Ordering::Relaxed);
+    }
+
+    /// The work is not wanted any more: the next step says so.
+    pub fn cancel(&self) {
+        // With the bell: whoever is about to wait for it sees this, or is rung.
+        let _bell = self.shared.bell.lock();
+        self.shared.cancelled.store(true, Ordering::Relaxed);
+        self.shared.rung.notify_all();
+    }
+
+    /// Whether it was cancelled.
+    pub fn is_cancelled(&self) -> bool {
+        self.shared.cancelled.load(Ordering::Relaxed)
+    }
+
+    /// For how long it was held back so far.
+    pub fn held_for(&self) -> Duration {
+        Duration::from_nanos(self.shared.held_nanos.load(Ordering::Relaxed))
+    }
+}
+
+impl std::fmt::Debug for Pace {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Pace")
+            .field("cancelled", &self.is_cancelled())
+            .field("held_for", &self.held_for())
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_is_held_back_while_there_is_trouble_and_no_longer_than_its_bound() {
+        let pace = Pace::full();
+        pace.hold(true);
+        let held = pace.clone();
+        let waiting = std::thread::spawn(move || held.step());
+        while pace.held_for() < REST * 2 {
+            std::thread::yield_now();
+        }
+        pace.hold(false);
+        assert!(waiting.join().unwrap().is_ok());
+
+        pace.hold(true);
+        pace.shared.held_nanos.store(HELD_MAX.as_nanos() as u64, Ordering::Relaxed);
+        assert!(pace.step().is_ok());
+    }
+
+    #[test]
+    fn what_is_cancelled_does_not_wait() {
+        let pace = Pace::full();
+        pace.hold(true);
+        pace.cancel();
+        assert!(matches!(pace.step(), Err(LoadError::Cancelled)));
+    }
+}

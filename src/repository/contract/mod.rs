@@ -1,0 +1,39 @@
+//! What a version needs of its host and what it promises: features with their types, units and ranges, labels, the
+//! pipeline that it was trained for, and samples that pin its answers.
+//!
+//! A [`Contract`] is written by whoever trained the model, in the version's manifest. A [`Host`] is the other side of it:
+//! what a service can supply, and what it must get back. Where the two do not fit, every [`Mismatch`] is told at once,
+//! before anything is loaded.
+
+pub(crate) mod contract;
+pub(crate) mod facts;
+pub(crate) mod feature;
+pub(crate) mod golden;
+pub(crate) mod host;
+pub(crate) mod mismatch;
+#[cfg(feature = "onnx")]
+pub(crate) mod pipelines;
+#[cfg(feature = "onnx")]
+pub(crate) mod preflight;
+pub(crate) mod problem;
+pub(crate) mod reservoir;
+#[cfg(test)]
+pub(crate) mod tests;
+
+pub use contract::{Contract, PipelineNeed};
+
+pub use facts::{Facts, RuntimeFacts};
+pub use feature::{Feature, FeatureKind};
+pub use golden::{GoldenSample, PinnedTensor};
+pub use host::Host;
+pub use mismatch::{Bounds, Incompatible, Mismatch};
+#[cfg(feature = "onnx")]
+pub use pipelines::{OpenError, Pipelines, RegisterError};
+#[cfg(feature = "onnx")]
+pub use preflight::preflight::Preflight;
+#[cfg(feature = "onnx")]
+pub use preflight::{
+    Asked, Checked, PreflightFailed, PreflightFailure, PreflightReport, Timing, WarmUp, Warmth,
+};
+pub use problem::{InvalidContract, Problem};
+pub use reservoir::Reservoir;

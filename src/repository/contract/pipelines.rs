@@ -1,0 +1,255 @@
+//! The pipelines that a host has, by name and version, so that a version read from a disk finds its code again.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::Path;
+
+use semver::{Version, VersionReq};
+use thiserror::Error;
+
+use super::contract::Contract;
+use super::facts::Facts;
+use super::host::{Host, pipeline_mismatch};
+use super::mismatch::{Incompatible, Mismatch};
+use crate::model::error::{LoadError, ModelError};
+use crate::model::onnx::{Codec, Feed, OnnxModel, Outputs, Pipeline, version_of};
+
+/// Pairs of `encode` and `decode`, registered once by name and version.
+///
+/// A version's contract names a pipeline and says which of its versions will do, as Cargo does; of those that are
+/// registered the highest is taken. So code that was mended without a change of meaning is registered as a higher version,
+/// and models that ask for `2.1` get it.
+///
+/// ```
+/// use switchback::repository::contract::{Contract, Feature, Host, Pipelines};
+/// use switchback::model::onnx::{Feed, Outputs};
+/// use switchback::Model;
+///
+/// let mut pipelines = Pipelines::new();
+/// pipelines.register(
+///     "amount-only",
+///     "1.0.0",
+///     |amount: &f32, feed: &mut Feed<'_, '_>| Ok(feed.buffer("x", &[1, 3])?[0] = *amount),
+///     |outputs: &Outputs<'_>| outputs.scalar::<f32>("y"),
+/// )?;
+/// let contract = Contract::new().feature(Feature::number("amount")).pipeline("amount-only", "1".parse()?);
+/// let host = Host::new().feature(Feature::number("amount"));
+///
+/// let model = pipelines.open("tests/models/affine.onnx", &contract, &host)?;
+/// model.load()?;
+/// assert_eq!(model.predict(&2.0)?, 2.5);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct Pipelines<I: ?Sized, O> {
+    /// Versions of one name, lowest first.
+    by_name: BTreeMap<String, Versions<I, O>>,
+    default: Option<String>,
+}
+
+type Versions<I, O> = Vec<(Version, Codec<I, O>)>;
+
+impl<I: ?Sized, O> Pipelines<I, O> {
+    /// None yet.
+    pub fn new() -> Self {
+        Self { by_name: BTreeMap::new(), default: None }
+    }
+
+    /// Registers a pipeline. The functions are those of [`OnnxModel::pipeline`]; they are shared by all versions opened
+    /// with them. `version` is `2.1.0`; parts that are left out are 0.
+    ///
+    /// # Errors
+    ///
+    /// [`RegisterError`] where the name is empty, the version does not parse, or this version of it was registered before:
+    /// two functions under one version could not be told apart afterwards.
+    pub fn register<E, D>(
+        &mut self,
+        name: &str,
+        version: &str,
+        encode: E,
+        decode: D,
+    ) -> Result<(), RegisterError>
+    where
+        E: for<'a> Fn(&'a I, &mut Feed<'_, 'a>) -> Result<(), ModelError> + Send + Sync + 'static,
+        D: Fn(&Outputs<'_>) -> Result<O, ModelError> + Send + Sync + 'static,
+    {
+        if name.trim().is_empty() {
+            return Err(RegisterError::Unnamed);
+        }
+        let version = version_of(version).map_err(|source| RegisterError::Version {
+            pipeline: name.to_owned(),
+            version: version.to_owned(),
+            cause: source.to_string(),
+        })?;
+        let versions = self.by_name.entry(name.to_owned()).or_default();
+        // By precedence: two that differ in their build metadata alone are one version to every requirement.
+        match versions.binary_search_by(|(known, _)| known.cmp_precedence(&version)) {
+            Ok(_) => Err(RegisterError::Repeated { pipeline: name.to_owned(), version }),
+            Err(place) => {
+                versions.insert(place, (version, Codec::new(encode, decode)));
+                Ok(())
+            }
+        }
+    }
+
+    /// Makes the highest version of this pipeline the one for models whose contract names none, such as those that came
+    /// without a manifest. There is no default unless one is named: a model in the wrong pipeline may well answer.
+    ///
+    /// # Errors
+    ///
+    /// [`RegisterError::Unknown`] where none of this name is registered: that comes first.
+    pub fn default_is(&mut self, name: &str) -> Result<(), RegisterError> {
+        if !self.by_name.contains_key(name) {
+            return Err(RegisterError::Unknown { pipeline: name.to_owned() });
+        }
+        self.default = Some(name.to_owned());
+        Ok(())
+    }
+
+    /// Names and versions of all, by name, lowest version first.
+    pub fn registered(&self) -> impl Iterator<Item = (&str, &Version)> {
+        self.by_name
+            .iter()
+            .flat_map(|(name, versions)| versions.iter().map(move |(version, _)| (name.as_str(), version)))
+    }
+
+    /// Opens a model's file for a host, with the pipeline that its contract asks for. Reads the file and those that it
+    /// refers to, as [`OnnxModel::from_file`] does; nothing is loaded but ONNX Runtime itself.
+    ///
+    /// # Errors
+    ///
+    /// [`OpenError::Load`] where the file cannot be opened; [`OpenError::Incompatible`] with every mismatch where version
+    /// and host do not fit.
+    pub fn open(
+        &self,
+        file: impl AsRef<Path>,
+        contract: &Contract,
+        host: &Host,
+    ) -> Result<Pipeline<I, O>, OpenError> {
+        self.fit(OnnxModel::from_file(file)?, contract, host)
+    }
+
+    /// [`open`](Self::open) for a model that was opened before, with its options.
+    ///
+    /// # Errors
+    ///
+    /// [`OpenError::Incompatible`] with every mismatch where version and host do not fit.
+    pub fn fit(
+        &self,
+        model: OnnxModel,
+        contract: &Contract,
+        host: &Host,
+    ) -> Result<Pipeline<I, O>, OpenError> {
+        let mismatches = host.mismatches_but_of_pipeline(contract, &Facts::of(&model));
+        match self.chosen(contract) {
+            Ok((name, version, codec)) if mismatches.is_empty() => {
+                Ok(Pipeline::of(model, name, version, codec.clone()))
+            }
+            chosen => {
+                let source = Incompatible::of(mismatches.into_iter().chain(chosen.err()));
+                Err(OpenError::Incompatible { file: model.name().to_owned(), source })
+            }
+        }
+    }
+
+    /// Everything in which a version and a host with these pipelines do not fit; nothing where they do. [`Facts::of`]
+    /// tells of a model's file.
+    pub fn mismatches(&self, contract: &Contract, host: &Host, facts: &Facts) -> Vec<Mismatch> {
+        let mut found = host.mismatches_but_of_pipeline(contract, facts);
+        found.extend(self.chosen(contract).err());
+        found
+    }
+
+    /// The pipeline for a contract: the highest version that it allows, or the default.
+    fn chosen(&self, contract: &Contract) -> Result<(&str, &Version, &Codec<I, O>), Mismatch> {
+        let highest = |name: &str, allowed: Option<&VersionReq>| {
+            let (name, versions) = self.by_name.get_key_value(name)?;
+            let fits = |version: &Version| allowed.is_none_or(|allowed| allowed.matches(version));
+            let (version, codec) = versions.iter().rev().find(|(version, _)| fits(version))?;
+            Some((name.as_str(), version, codec))
+        };
+        match (&contract.pipeline, &self.default) {
+            (Some(need), _) => highest(&need.name, Some(&need.version)).ok_or_else(|| {
+                let registered: Vec<(&str, &Version)> = self.registered().collect();
+                pipeline_mismatch(need, &registered)
+            }),
+            (None, default) => {
+                default.as_deref().and_then(|default| highest(default, None)).ok_or_else(|| {
+                    Mismatch::PipelineUnnamed { registered: self.by_name.keys().cloned().collect() }
+                })
+            }
+        }
+    }
+}
+
+impl<I: ?Sized, O> Default for Pipelines<I, O> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<I: ?Sized, O> Clone for Pipelines<I, O> {
+    fn clone(&self) -> Self {
+        Self { by_name: self.by_name.clone(), default: self.default.clone() }
+    }
+}
+
+/// Names and versions.
+impl<I: ?Sized, O> fmt::Debug for Pipelines<I, O> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let registered = self.registered().map(|(name, version)| format!("{name}@{version}"));
+        f.debug_struct("Pipelines")
+            .field("registered", &registered.collect::<Vec<_>>())
+            .field("default", &self.default)
+            .finish()
+    }
+}
+
+/// Why a pipeline was not registered. Nothing has changed.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum RegisterError {
+    /// It has no name.
+    #[error("a pipeline has no name: give it one")]
+    Unnamed,
+    /// Its version does not parse.
+    #[error("pipeline `{pipeline}`: `{version}` is no version ({cause}): write it like `2.1.0`")]
+    Version {
+        /// The pipeline.
+        pipeline: String,
+        /// What was given as its version.
+        version: String,
+        /// What is wrong with it.
+        cause: String,
+    },
+    /// It was registered before.
+    #[error("pipeline `{pipeline}` {version} is registered already: give changed code a higher version")]
+    Repeated {
+        /// The pipeline.
+        pipeline: String,
+        /// Its version.
+        version: Version,
+    },
+    /// None of that name is registered.
+    #[error("pipeline `{pipeline}` is not registered: register it before it is made the default")]
+    Unknown {
+        /// The name.
+        pipeline: String,
+    },
+}
+
+/// Why a version could not be opened for a host. Nothing was loaded, and nothing has changed.
+#[derive(Debug, Clone, Error)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// Its file cannot be opened.
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    /// It does not fit the host.
+    #[error("{file}: {source}")]
+    Incompatible {
+        /// The model's file.
+        file: String,
+        /// Every mismatch.
+        source: Incompatible,
+    },
+}

@@ -1,0 +1,111 @@
+//! What a caller gets.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use crate::feedback::id::{Flags, PredictionId};
+use crate::model::error::{InputError, ModelError};
+use crate::version::id::VersionId;
+
+/// An answer, and what is known of how it came about.
+#[derive(Clone, Copy)]
+pub struct Answer<O> {
+    pub(crate) output: O,
+    pub(crate) id: PredictionId,
+    pub(crate) version: VersionId,
+    pub(crate) route: Route,
+    pub(crate) latency_nanos: u64,
+}
+
+/// Who answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Route {
+    /// The live version.
+    Live,
+    /// A candidate, on its share of the traffic.
+    Canary,
+    /// Another version in the place of the one that was assigned, which failed.
+    Fallback,
+}
+
+impl<O> Answer<O> {
+    /// What the model said.
+    pub fn output(&self) -> &O {
+        &self.output
+    }
+
+    /// The output alone.
+    pub fn into_output(self) -> O {
+        self.output
+    }
+
+    /// The prediction's id: hand it to [`feedback`](crate::ModelHandle::feedback) with the outcome, whenever that is
+    /// known.
+    pub fn id(&self) -> PredictionId {
+        self.id
+    }
+
+    /// The version whose output this is.
+    pub fn version(&self) -> VersionId {
+        self.version
+    }
+
+    /// Who answered.
+    pub fn route(&self) -> Route {
+        self.route
+    }
+
+    /// Whether this answer would hide its own truth, and is one of the few that are let through at random so that it does
+    /// not: do not act on it (do not block the payment), and tell what became of it. See
+    /// [`explore`](crate::Builder::explore).
+    pub fn is_explored(&self) -> bool {
+        self.id.body.flags.has(Flags::EXPLORED)
+    }
+
+    /// How long it took from the call to the answer, a failed attempt before a fallback included.
+    pub fn latency(&self) -> Duration {
+        Duration::from_nanos(self.latency_nanos)
+    }
+}
+
+/// Without the output: what a model says of a user is nobody else's.
+impl<O> std::fmt::Debug for Answer<O> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Answer")
+            .field("id", &self.id)
+            .field("version", &self.version)
+            .field("route", &self.route)
+            .field("latency", &self.latency())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Why a request got no answer.
+#[derive(Debug, Clone, Error)]
+#[non_exhaustive]
+pub enum PredictError {
+    /// The request itself does not fit; no version is blamed.
+    #[error(transparent)]
+    Input(#[from] InputError),
+    /// The live version failed, and no other could answer in its place.
+    #[error("version {version} gave no answer: {source}")]
+    Failed {
+        /// The version.
+        version: VersionId,
+        /// What went wrong.
+        source: ModelError,
+    },
+}
+
+impl PredictError {
+    pub(crate) fn of(version: VersionId, error: ModelError) -> Self {
+        match error {
+            ModelError::Input(error) => Self::Input(error),
+            source => Self::Failed { version, source },
+        }
+    }
+}

@@ -1,0 +1,463 @@
+//! The life of a request: from the routing table to an answer with its id.
+
+use std::borrow::Borrow;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::Guard;
+
+use super::answer::{Answer, PredictError, Route};
+use super::shadow::{Answered, Lent};
+use super::table::{Arm, Routed, Routing};
+use crate::base::clock::{Reading, Timestamp};
+use crate::base::share::scale;
+use crate::drift::watch::watch::Answered as Said;
+use crate::feedback::id::{Body, Flags, PredictionId, Seal};
+use crate::handle::core::Inner;
+use crate::model::error::{ErrorKind, ModelError};
+use crate::stats::counting::exposure::{Counted, Exposure, Request, Unit, lane};
+use crate::task::kept::Kept;
+use crate::task::outcome::{Censoring, Truth};
+use crate::version::ask::attempt_into;
+use crate::version::input::KeptInput;
+
+/// How a request falls to an arm.
+#[derive(Clone, Copy)]
+pub(crate) enum Draw<'a> {
+    /// At random.
+    Random,
+    /// By its key.
+    Key(&'a [u8]),
+}
+
+/// A request on its way: what was asked, how it was routed.
+pub(crate) struct Call<'a, I: ?Sized, O> {
+    pub(crate) routing: &'a Guard<Arc<Routing<I, O>>>,
+    pub(crate) arm: &'a Arm<I, O>,
+    pub(crate) input: &'a I,
+    /// The hash of its key, where it was routed by one.
+    pub(crate) key: Option<u64>,
+    pub(crate) unit: Unit,
+    pub(crate) random: u64,
+    /// Makes a share in the input, where the caller gave it away.
+    pub(crate) share: Option<&'a dyn Fn() -> Box<dyn KeptInput<I>>>,
+    pub(crate) started: Reading,
+}
+
+/// What an id says of a request beside the answer.
+#[derive(Clone, Copy)]
+struct Marks {
+    flags: Flags,
+    /// The hash of its segment.
+    segment: Option<u32>,
+}
+
+/// What one arm made of one request.
+pub(crate) struct Attempted<O> {
+    result: Result<O, ModelError>,
+    ended: Reading,
+}
+
+impl<I: ?Sized + 'static, O: 'static> Inner<I, O> {
+    /// Answers one request.
+    #[inline]
+    pub(crate) fn predict(
+        &self,
+        input: &I,
+        draw: Draw<'_>,
+        share: Option<&dyn Fn() -> Box<dyn KeptInput<I>>>,
+    ) -> Result<Answer<O>, PredictError> {
+        let started = self.clock.reading();
+        let routing = self.routing.load();
+        let (routed, key, random) = self.route(&routing, draw, self.clock.at(started));
+        let unit = Unit::default();
+        let call = Call { routing: &routing, arm: routed.arm, input, key, unit, random, share, started };
+        let mut kept = Kept::Unreadable;
+        let attempted = self.ask(call.arm, input, &mut kept);
+        self.settle(&call, attempted, &kept)
+    }
+
+    /// Answers several requests, each routed on its own; those of one version go to its model together.
+    pub(crate) fn predict_batch<B: Borrow<I>>(&self, inputs: &[B]) -> Vec<Result<Answer<O>, PredictError>> {
+        let started = self.clock.reading();
+        let routing = self.routing.load();
+        let at = self.clock.at(started);
+        let routes: Vec<(Routed<'_, I, O>, u64)> = inputs
+            .iter()
+            .map(|_| {
+                let (routed, _, random) = self.route(&routing, Draw::Random, at);
+                (routed, random)
+            })
+            .collect();
+        self.answer_batch(&routing, inputs, &routes, (Unit::default(), None), started)
+    }
+
+    /// Answers several requests as one unit: one draw, one version.
+    pub(crate) fn predict_joint<B: Borrow<I>>(
+        &self,
+        inputs: &[B],
+        draw: Draw<'_>,
+    ) -> Vec<Result<Answer<O>, PredictError>> {
+        let started = self.clock.reading();
+        let routing = self.routing.load();
+        let (routed, key, random) = self.route(&routing, draw, self.clock.at(started));
+        let unit = Unit { joint: true, ..Unit::default() };
+        let routes = vec![(routed, random); inputs.len()];
+        self.answer_batch(&routing, inputs, &routes, (unit, key), started)
+    }
+
+    fn answer_batch<B: Borrow<I>>(
+        &self,
+        routing: &Guard<Arc<Routing<I, O>>>,
+        inputs: &[B],
+        routes: &[(Routed<'_, I, O>, u64)],
+        (mut unit, key): (Unit, Option<u64>),
+        started: Reading,
+    ) -> Vec<Result<Answer<O>, PredictError>> {
+        let mut answers: Vec<Option<Result<Answer<O>, PredictError>>> = Vec::new();
+        answers.resize_with(inputs.len(), || None);
+        let mut done: Vec<*const Exposure> = Vec::new();
+        for (routed, _) in routes {
+            // Where requests are counted tells arms apart: what is withheld from a candidate is counted apart from live.
+            let counted = Arc::as_ptr(&routed.arm.exposure);
+            if done.contains(&counted) {
+                continue;
+            }
+            done.push(counted);
+            let places: Vec<usize> = (0..inputs.len())
+                .filter(|place| {
+                    let of =
+                        |(routed, _): &(Routed<'_, I, O>, u64)| Arc::as_ptr(&routed.arm.exposure) == counted;
+                    routes.get(*place).is_some_and(of)
+                })
+                .collect();
+            let arm = routed.arm;
+            let rows: Vec<&I> =
+                places.iter().filter_map(|place| inputs.get(*place)).map(Borrow::borrow).collect();
+            let results = self.ask_batch(arm, &rows);
+            for ((place, row), (attempted, kept)) in places.into_iter().zip(rows).zip(results) {
+                let random = routes.get(place).map_or(0, |(_, random)| *random);
+                let call = Call { routing, arm, input: row, key, unit, random, share: None, started };
+                let answer = self.settle(&call, attempted, &kept);
+                if unit.joint {
+                    // A row that got no answer has been counted all the same.
+                    unit.joined = true;
+                    unit.number = unit.number.or_else(|| answer.as_ref().ok()?.id.body.row);
+                }
+                if let Some(slot) = answers.get_mut(place) {
+                    *slot = Some(answer);
+                }
+            }
+        }
+        let unanswered = || {
+            let source = ModelError::engine("the model answered fewer requests than it was given");
+            Err(PredictError::Failed { version: routing.live().version.id, source })
+        };
+        answers.into_iter().map(|answer| answer.unwrap_or_else(unanswered)).collect()
+    }
+
+    fn ask_batch(&self, arm: &Arm<I, O>, rows: &[&I]) -> Vec<(Attempted<O>, Kept)> {
+        let judge = self.judge(arm.on_trial());
+        let outputs = judge.guarded(|| arm.version.model.predict_batch(rows));
+        let ended = self.clock.reading();
+        match outputs {
+            Ok(outputs) if outputs.len() == rows.len() => outputs
+                .into_iter()
+                .map(|output| {
+                    let mut kept = Kept::Unreadable;
+                    let keep = |output: O| {
+                        judge.guarded(|| judge.keep(&output, &mut kept))??;
+                        Ok(output)
+                    };
+                    (Attempted { result: output.and_then(keep), ended }, kept)
+                })
+                .collect(),
+            outputs => {
+                let error = outputs.err().unwrap_or_else(|| {
+                    ModelError::engine("the model answered another number of requests than it was given")
+                });
+                let failed = || Attempted { result: Err(error.clone()), ended };
+                rows.iter().map(|_| (failed(), Kept::Unreadable)).collect()
+            }
+        }
+    }
+
+    /// Asks an arm. What is kept of its answer is written to `kept`; what is there after a failure says nothing.
+    #[inline]
+    pub(crate) fn ask(&self, arm: &Arm<I, O>, input: &I, kept: &mut Kept) -> Attempted<O> {
+        let result = attempt_into(&arm.version, input, &self.judge(arm.on_trial()), kept);
+        Attempted { result, ended: self.clock.reading() }
+    }
+
+    /// Counts what the assigned arm made of a request, has another answer where it failed, and offers a copy to those
+    /// that shadow it.
+    #[inline]
+    pub(crate) fn settle(
+        &self,
+        call: &Call<'_, I, O>,
+        attempted: Attempted<O>,
+        kept: &Kept,
+    ) -> Result<Answer<O>, PredictError> {
+        if let Some(recent) = &self.recent {
+            recent.offer(call.input);
+        }
+        let Attempted { result, ended } = attempted;
+        let output = match result {
+            Ok(output) => output,
+            Err(error) => return self.fall_back(call, error, ended),
+        };
+        let latency_nanos = ended.nanos_since(call.started);
+        let (counted, at, mut marks) =
+            self.count(call, self.unless_late(call, kept, latency_nanos), Some(kept), ended);
+        self.note_answer(call, counted, at, kept, marks);
+        if !call.routing.shadowing.is_empty() {
+            let body = self.body(call, counted, at, kept, marks);
+            marks.flags = self.shadow(call, Some(&output), counted, ended, body);
+        }
+        // Made where it stays: an answer of some 200 bytes that was written piece by piece and then moved whole costs a
+        // tenth of a request each time.
+        let route = if call.arm.on_trial() { Route::Canary } else { Route::Live };
+        Ok(Answer {
+            output,
+            id: self.id(self.body(call, counted, at, kept, marks)),
+            version: call.arm.version.id,
+            route,
+            latency_nanos,
+        })
+    }
+
+    /// Counts what a pinned version made of a call. Nobody else answers in its place.
+    pub(crate) fn settle_alone(
+        &self,
+        call: &Call<'_, I, O>,
+        attempted: Attempted<O>,
+        kept: &Kept,
+    ) -> Result<Answer<O>, PredictError> {
+        let Attempted { result, ended } = attempted;
+        let (version, latency_nanos) = (call.arm.version.id, ended.nanos_since(call.started));
+        match result {
+            Ok(output) => {
+                let result = self.unless_late(call, kept, latency_nanos);
+                let (counted, at, marks) = self.count_aside(call, result, Some(kept), ended);
+                self.note_answer(call, counted, at, kept, marks);
+                let id = self.id(self.body(call, counted, at, kept, marks));
+                let route = if call.arm.on_trial() { Route::Canary } else { Route::Live };
+                Ok(Answer { output, id, version, route, latency_nanos })
+            }
+            Err(error) => {
+                self.count_aside(call, Err(error.kind()), None, ended);
+                Err(PredictError::of(version, error))
+            }
+        }
+    }
+
+    /// An answer that a candidate gave after its deadline has missed it, although it is an answer.
+    #[inline]
+    fn unless_late<'k>(
+        &self,
+        call: &Call<'_, I, O>,
+        kept: &'k Kept,
+        latency_nanos: u64,
+    ) -> Result<&'k Kept, ErrorKind> {
+        let late = |limit: Duration| u128::from(latency_nanos) > limit.as_nanos();
+        if call.arm.on_trial() && self.limit.is_some_and(late) { Err(ErrorKind::Deadline) } else { Ok(kept) }
+    }
+
+    /// The assigned arm has failed: live answers in a candidate's place, and the version before in that of a live that
+    /// is still watched. The failure stays the assigned arm's, whatever the caller was answered.
+    #[cold]
+    fn fall_back(
+        &self,
+        call: &Call<'_, I, O>,
+        error: ModelError,
+        ended: Reading,
+    ) -> Result<Answer<O>, PredictError> {
+        let routing = call.routing;
+        let substitute = if call.arm.on_trial() { Some(routing.live()) } else { routing.previous.as_ref() };
+        let Some(substitute) = substitute else {
+            self.count_aside(call, Err(error.kind()), None, ended);
+            return Err(PredictError::of(call.arm.version.id, error));
+        };
+        let Attempted { result, ended: substituted } =
+            self.ask(substitute, call.input, &mut Kept::Unreadable);
+        match result {
+            Ok(output) => {
+                // Somebody else could answer, so the input was good after all.
+                let failure = error.kind().not_the_callers();
+                let (counted, at, marks) =
+                    self.count_aside(call, Err(failure), Some(&Kept::Unreadable), ended);
+                let marks = Marks { flags: Flags::FELL_BACK, ..marks };
+                call.arm.exposure.note(lane(), |tally| tally.record_fallback());
+                substitute.exposure.note(lane(), |tally| tally.record_substitute(true));
+                let mut body = self.body(call, counted, at, &Kept::Unreadable, marks);
+                if !routing.shadowing.is_empty() {
+                    // Pairs without those on which the arm failed would flatter it.
+                    body.flags = self.shadow(call, None, counted, ended, body);
+                }
+                let id = self.id(body);
+                let (version, latency_nanos) = (substitute.version.id, substituted.nanos_since(call.started));
+                Ok(Answer { output, id, version, route: Route::Fallback, latency_nanos })
+            }
+            Err(second) => {
+                self.count_aside(call, Err(error.kind()), None, ended);
+                substitute.exposure.note(lane(), |tally| tally.record_substitute(false));
+                Err(PredictError::of(substitute.version.id, second))
+            }
+        }
+    }
+
+    /// Counts a request that is not an ordinary one: one copy of all that is enough for all of these.
+    #[inline(never)]
+    fn count_aside(
+        &self,
+        call: &Call<'_, I, O>,
+        result: Result<&Kept, ErrorKind>,
+        kept: Option<&Kept>,
+        ended: Reading,
+    ) -> (Counted, Timestamp, Marks) {
+        self.count(call, result, kept, ended)
+    }
+
+    /// Counts a request. Always inlined: a call would hand over a dozen values through memory, there and back.
+    #[inline(always)]
+    fn count(
+        &self,
+        call: &Call<'_, I, O>,
+        result: Result<&Kept, ErrorKind>,
+        kept: Option<&Kept>,
+        ended: Reading,
+    ) -> (Counted, Timestamp, Marks) {
+        let at = self.clock.at(ended);
+        let hidden = match (self.joins.truth(), result) {
+            // A function of the host's that panics hides nothing.
+            (Truth::Censored(hidden), Ok(kept)) => {
+                self.shadow_judge().guarded(|| hidden(Censoring::of(kept))).unwrap_or(false)
+            }
+            _ => false,
+        };
+        // Rolled for what would be hidden alone.
+        let explored =
+            hidden && self.explore.is_some_and(|share| scale(self.dice.roll(lane())) < share.buckets());
+        let censored = hidden && !explored;
+        let segment = self.segments.as_ref().map(|segments| segments.of(call.input));
+        let request = Request {
+            result,
+            latency_nanos: ended.nanos_since(call.started),
+            at,
+            shadow: false,
+            unit: call.unit,
+            key: call.key,
+            kept,
+            censored,
+            thinning: self.joins.row_thinning(),
+            segment: segment.map(|segment| segment.place),
+        };
+        let flags = Flags::default().with(Flags::EXPLORED, explored);
+        let counted = call.arm.exposure.record(lane(), &request);
+        if let Some(drift) = &self.drift
+            && !matches!(result, Err(ErrorKind::Input))
+        {
+            let (exposure, version) = (call.arm.exposure.number, call.arm.version.id);
+            drift.see(call.input, &Said { exposure, version, kept: result.ok() }, counted.hash);
+        }
+        (counted, at, Marks { flags, segment: segment.map(|segment| segment.hash) })
+    }
+
+    /// Remembers that a candidate has answered, where that is wanted.
+    #[inline]
+    fn note_answer(&self, call: &Call<'_, I, O>, counted: Counted, at: Timestamp, kept: &Kept, marks: Marks) {
+        if call.arm.exposure.remembers_answers()
+            && let Some(answers) = &self.answers
+        {
+            answers.note(self.id(self.body(call, counted, at, kept, marks)));
+        }
+    }
+
+    #[inline]
+    fn id(&self, body: Body) -> PredictionId {
+        PredictionId { body, seal: Seal::Made(self.joins.key()) }
+    }
+
+    /// What the id of a request says.
+    #[inline]
+    fn body(
+        &self,
+        call: &Call<'_, I, O>,
+        counted: Counted,
+        at: Timestamp,
+        kept: &Kept,
+        Marks { flags, segment }: Marks,
+    ) -> Body {
+        let Counted { sequence, row, first_of_key, .. } = counted;
+        let exposure = &call.arm.exposure;
+        Body {
+            process: self.joins.process(),
+            exposure: exposure.number,
+            sequence,
+            unit: call.unit.number.or(row).unwrap_or_default(),
+            row,
+            at,
+            share: exposure.share,
+            flags: flags
+                .with(Flags::KEYED, call.key.is_some())
+                .with(Flags::FIRST_OF_KEY, first_of_key)
+                .with(Flags::JOINT, call.unit.joint),
+            kept: *kept,
+            segment,
+        }
+    }
+
+    /// Offers a copy of the request to those that shadow the arm it was assigned to, whose own output there is none of
+    /// where it failed. Returns the flags of its id, given the rest of it.
+    #[inline(never)]
+    fn shadow(
+        &self,
+        call: &Call<'_, I, O>,
+        output: Option<&O>,
+        counted: Counted,
+        ended: Reading,
+        mut body: Body,
+    ) -> Flags {
+        let offered = body.flags;
+        let Some(queue) = &self.shadow else { return offered };
+        let targets = queue.targets(&call.routing.shadowing, call.arm.stands_for, call.random as u32);
+        if targets == 0 {
+            return offered;
+        }
+        let keeps = counted.row.is_some() && self.joins.keeps_pair(counted.hash);
+        body.flags = body.flags.with(Flags::SHADOWED, keeps);
+        let latency_nanos = ended.nanos_since(call.started);
+        let answered = Answered { body, latency_nanos, joins_unit: call.unit.joined };
+        let lent = Lent { input: call.input, share: call.share, output };
+        let taken = queue.offer(&lent, &self.shadow_judge(), call.routing, targets, answered, ended);
+        if taken { body.flags } else { offered }
+    }
+
+    /// Who answers, the hash of the key where there is one, and the random bits that decided it where any were needed.
+    #[inline]
+    pub(crate) fn route<'a>(
+        &self,
+        routing: &'a Routing<I, O>,
+        draw: Draw<'_>,
+        at: Timestamp,
+    ) -> (Routed<'a, I, O>, Option<u64>, u64) {
+        let split = routing.owner.is_some();
+        let at_random = matches!(draw, Draw::Random);
+        let random =
+            if (split && at_random) || !routing.shadowing.is_empty() { self.dice.roll(lane()) } else { 0 };
+        let (bucket, key) = match draw {
+            Draw::Random => (if split { scale(random) } else { 0 }, None),
+            // A key that decides nothing is not hashed.
+            Draw::Key(_) if !split => (0, Some(0)),
+            Draw::Key(key) => {
+                let hash = routing.hash_of(key);
+                (scale(hash), Some(hash))
+            }
+        };
+        let routed = routing.route(bucket, !at_random, at);
+        if routed.withheld {
+            routed.arm.exposure.note(lane(), |tally| tally.record_withheld());
+        }
+        (routed, key, random)
+    }
+}

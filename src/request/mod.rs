@@ -1,0 +1,10 @@
+//! One request: which version answers it, what is counted, and what is done aside.
+
+pub(crate) mod answer;
+pub(crate) mod buckets;
+pub(crate) mod call;
+pub(crate) mod compare;
+pub(crate) mod lease;
+pub(crate) mod recall;
+pub(crate) mod shadow;
+pub(crate) mod table;

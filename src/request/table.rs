@@ -1,0 +1,125 @@
+//! The routing table: the one immutable value that decides who answers, replaced whole by one atomic store.
+
+use crate::request::buckets::hash_of;
+use std::sync::Arc;
+
+use super::lease::Lease;
+use crate::base::clock::Timestamp;
+use crate::base::share::Share;
+use crate::stats::counting::exposure::Exposure;
+use crate::version::loaded::Version;
+
+/// Who answers what, at one moment.
+pub(crate) struct Routing<I: ?Sized, O> {
+    /// Live first, then those on trial, each with the part of live that was set aside as its control.
+    pub(crate) arms: Vec<Arm<I, O>>,
+    /// Which arm each bucket belongs to; nothing where all belong to live, so that the common case looks nothing up.
+    pub(crate) owner: Option<Box<[u8]>>,
+    /// Goes before a key when it is hashed, so that rollouts do not all begin with the same users.
+    pub(crate) salt: Box<[u8]>,
+    /// Copied traffic.
+    pub(crate) shadowing: Vec<Shadowing>,
+    /// The version before live, while live is watched after its promotion: it answers what live fails on.
+    pub(crate) previous: Option<Arm<I, O>>,
+    /// Live, where it answers what belongs to a candidate that has lost its exposure: in no comparison, since when that
+    /// happens is not left to chance.
+    pub(crate) withheld: Option<Arm<I, O>>,
+    /// Until when candidates may be exposed.
+    pub(crate) lease: Arc<Lease>,
+}
+
+/// A version in the table with the place where its requests are counted.
+pub(crate) struct Arm<I: ?Sized, O> {
+    pub(crate) version: Arc<Version<I, O>>,
+    pub(crate) exposure: Arc<Exposure>,
+    /// The place of the arm whose requests these are: a candidate's own, or 0 for live, also where a part of it is
+    /// counted apart.
+    pub(crate) stands_for: u8,
+}
+
+impl<I: ?Sized, O> Arm<I, O> {
+    /// Whether it is a candidate.
+    #[inline]
+    pub(crate) fn on_trial(&self) -> bool {
+        self.stands_for != 0
+    }
+}
+
+impl<I: ?Sized, O> Clone for Arm<I, O> {
+    fn clone(&self) -> Self {
+        let (version, exposure) = (Arc::clone(&self.version), Arc::clone(&self.exposure));
+        Self { version, exposure, stands_for: self.stands_for }
+    }
+}
+
+/// Copied traffic: a share of the requests that one arm answers is also given to another, whose answer is thrown away.
+#[derive(Clone)]
+pub(crate) struct Shadowing {
+    /// The arm that answers.
+    pub(crate) of: u8,
+    /// The arm that runs on the copy.
+    pub(crate) by: u8,
+    /// Whether the pair is judged with the roles changed: `of` is the candidate and `by` is live.
+    pub(crate) reversed: bool,
+    pub(crate) sample: Share,
+    /// Where the shadow's runs are counted.
+    pub(crate) exposure: Arc<Exposure>,
+    /// Latencies in nanoseconds, live's and the candidate's: pairs in which one took longer are counted.
+    pub(crate) slower_than: Arc<[(u64, u64)]>,
+}
+
+/// The arm that answers a request, and why not another where that was meant to.
+pub(crate) struct Routed<'a, I: ?Sized, O> {
+    pub(crate) arm: &'a Arm<I, O>,
+    /// The request belongs to a candidate that has lost its exposure until the table changes.
+    pub(crate) withheld: bool,
+}
+
+impl<I: ?Sized, O> Clone for Routed<'_, I, O> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<I: ?Sized, O> Copy for Routed<'_, I, O> {}
+
+impl<I: ?Sized, O> Routing<I, O> {
+    /// The version that answers by default. A table always has one.
+    #[inline]
+    #[expect(clippy::indexing_slicing, reason = "every table is built with live as its first arm")]
+    pub(crate) fn live(&self) -> &Arm<I, O> {
+        &self.arms[0]
+    }
+
+    /// Who answers the request that falls into `bucket` at the moment `at`.
+    ///
+    /// Lowered exposure needs no new table: a candidate whose lease has run out or whose breaker has tripped is passed
+    /// over here, before any tick has seen it. Only a request with a key is counted apart as a candidate's control:
+    /// without one all of live is.
+    #[inline]
+    pub(crate) fn route(&self, bucket: u16, keyed: bool, at: Timestamp) -> Routed<'_, I, O> {
+        let live = Routed { arm: self.live(), withheld: false };
+        let Some(index) = self.owner.as_ref().and_then(|owner| owner.get(usize::from(bucket)).copied())
+        else {
+            return live;
+        };
+        match self.arms.get(usize::from(index)) {
+            Some(arm) if arm.on_trial() => {
+                if self.lease.holds(at) && !arm.exposure.is_tripped() {
+                    Routed { arm, withheld: false }
+                } else {
+                    Routed { arm: self.withheld.as_ref().unwrap_or(live.arm), withheld: true }
+                }
+            }
+            Some(arm) if keyed => Routed { arm, withheld: false },
+            _ => live,
+        }
+    }
+
+    /// The hash of a key, which decides its bucket: stable over processes, builds and machines. Other software finds the
+    /// same bucket as `xxh3_64(salt ++ ':' ++ key) * 10000 >> 64`.
+    #[inline]
+    pub(crate) fn hash_of(&self, key: &[u8]) -> u64 {
+        hash_of(&self.salt, key)
+    }
+}

@@ -1,0 +1,337 @@
+//! Several candidates at once: who gets how much, and who is dropped.
+
+use std::time::Duration;
+
+use super::guard::{Subject, Tested};
+use crate::base::chance::mix;
+use crate::base::clock::Timestamp;
+use crate::base::share::Share;
+use crate::stats::evidence::waiting::Labels;
+use crate::stats::sequential::test::{Claim, SequentialTest};
+use crate::stats::sequential::{Additive, ByOdds, EValue, MeanDifference, Odds, Scores, eliminate};
+
+/// How traffic is divided among several candidates and live while they are compared.
+///
+/// **Top-two sampling** (Russo, "Simple Bayesian algorithms for best-arm identification", COLT 2016): at intervals, shares
+/// are set to how often each version is the best or the second best in draws from what is known of their means. So
+/// traffic goes where it tells most about which is best, unlike Thompson sampling, which stops asking once it is fairly
+/// sure. Shares are multiples of 1/64, none below a floor, and each request counts as evidence at the shares that were in
+/// force when it was routed, so guards judge as if shares had been fixed.
+///
+/// **Elimination**: a candidate that is shown to be worse than another version is taken off; the best of them is, with a
+/// probability of at most the error, however long it runs.
+///
+/// ```
+/// use std::time::Duration;
+/// use switchback::{Allocation, Background, Kpi, ModelHandle, closure, guard};
+///
+/// let handle = ModelHandle::builder("ranking")
+///     .live("v1", closure("a@1", |_: &u32| Ok(1_u32)))
+///     .kpi(Kpi::rate("click"))
+///     .labels_complete_after(Duration::from_secs(600))
+///     .background(Background::Thread)
+///     .build()?;
+/// let (v2, v3) = (handle.stage("v2", closure("b@1", |_: &u32| Ok(2)))?, handle.stage("v3", closure("c@1", |_: &u32| Ok(3)))?);
+/// handle.allocate(Allocation::top_two(guard::kpi("click")).floor(0.05), &[&v2, &v3])?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, Clone)]
+#[must_use = "an allocation divides nothing before it is given to a handle"]
+pub struct Allocation {
+    pub(crate) subject: Subject,
+    floor: f64,
+    every: Duration,
+    error: f64,
+}
+
+impl Allocation {
+    /// By this figure: accuracy, or a business figure with bounds.
+    pub fn top_two(subject: Subject) -> Self {
+        Self { subject, floor: 0.05, every: Duration::from_secs(600), error: 0.05 }
+    }
+
+    /// The least share of any version, live included; 5 % unless told. What is asked less often than that is known of too
+    /// late, and weighs too much when it is.
+    pub fn floor(mut self, share: f64) -> Self {
+        self.floor = share.clamp(1.0 / f64::from(UNITS), 0.5);
+        self
+    }
+
+    /// How often shares are set anew; every ten minutes unless told, so that figures of one share have time to come in.
+    pub fn every(mut self, interval: Duration) -> Self {
+        self.every = interval;
+        self
+    }
+
+    /// The probability with which the best candidate may be eliminated; 5 % unless told, 0 for no elimination.
+    pub fn eliminate(mut self, error: f64) -> Self {
+        self.error = error.clamp(0.0, 1.0);
+        self
+    }
+}
+
+/// What is divided: shares are multiples of this part of the traffic.
+const UNITS: u16 = 64;
+
+/// Draws of what each version's mean may be.
+const DRAWS: u64 = 512;
+
+/// Divisions that differ, of which counts are kept; shares stay as they are once there were so many.
+const STAGES_MAX: usize = 512;
+
+/// An allocation under way.
+pub(crate) struct Allocating {
+    allocation: Allocation,
+    tested: Tested,
+    /// More of the counted score is better.
+    gains: bool,
+    /// The candidates, by attempt, in the order of the arms; live comes first among these.
+    attempts: Vec<u32>,
+    stages: Vec<Stage>,
+    current: usize,
+    changed: Timestamp,
+}
+
+/// What was counted under one division.
+struct Stage {
+    /// Live's share, then the candidates'.
+    shares: Vec<Share>,
+    losses: Vec<Scores>,
+}
+
+/// Which counts of an allocation a request belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Allotted {
+    arm: usize,
+    stage: usize,
+}
+
+impl Allocating {
+    pub(crate) fn new(
+        allocation: Allocation,
+        tested: Tested,
+        gains: bool,
+        attempts: Vec<u32>,
+        now: Timestamp,
+    ) -> Self {
+        let arms = attempts.len() + 1;
+        let mut allocating =
+            Self { allocation, tested, gains, attempts, stages: Vec::new(), current: 0, changed: now };
+        allocating.enter(allocating.shares(&vec![1.0; arms]));
+        allocating
+    }
+
+    /// The part that an attempt's candidate has in the present division, or live.
+    pub(crate) fn allotted(&self, attempt: Option<u32>) -> Option<Allotted> {
+        let arm = match attempt {
+            None => 0,
+            Some(attempt) => 1 + self.attempts.iter().position(|of| *of == attempt)?,
+        };
+        Some(Allotted { arm, stage: self.current })
+    }
+
+    /// The candidates' shares, by attempt.
+    pub(crate) fn parts(&self) -> Vec<(u32, Share)> {
+        let shares = self.stages.get(self.current).into_iter().flat_map(|stage| stage.shares.iter().skip(1));
+        self.attempts.iter().copied().zip(shares.copied()).collect()
+    }
+
+    /// The candidates, by attempt.
+    pub(crate) fn candidates(&self) -> &[u32] {
+        &self.attempts
+    }
+
+    pub(crate) fn is_due(&self, now: Timestamp) -> bool {
+        now.since(self.changed) >= self.allocation.every
+    }
+
+    /// The candidates that are shown to be worse than another version. Live is never taken off by this: that is what a
+    /// promotion is for.
+    pub(crate) fn beaten(&self) -> Vec<u32> {
+        let error = self.allocation.error;
+        if error == 0.0 {
+            return Vec::new();
+        }
+        let arms = eliminate(self.attempts.len() + 1, error, |one, other| self.worse(one, other));
+        arms.into_iter().filter_map(|arm| self.attempts.get(arm.checked_sub(1)?).copied()).collect()
+    }
+
+    /// The same among fewer, begun anew: counts of other arms than these are of no use to those that stay. Nothing where
+    /// none does.
+    pub(crate) fn among(&self, left: Vec<u32>, now: Timestamp) -> Option<Self> {
+        let anew = || Self::new(self.allocation.clone(), self.tested, self.gains, left.clone(), now);
+        (!left.is_empty()).then(anew)
+    }
+
+    /// Sets shares anew; whether they are other ones.
+    pub(crate) fn renew(&mut self, seed: u64, now: Timestamp) -> bool {
+        if self.stages.len() >= STAGES_MAX {
+            return false;
+        }
+        self.changed = now;
+        let before = self.current;
+        self.enter(self.shares(&self.wanted(seed)));
+        self.current != before
+    }
+
+    /// Counts labels of requests that were made in this part.
+    pub(crate) fn count(&mut self, allotted: Allotted, labels: &Labels) {
+        let place = self.stages.get_mut(allotted.stage).and_then(|stage| stage.losses.get_mut(allotted.arm));
+        let Some(losses) = place else { return };
+        for labels in [&labels.requests, &labels.keys] {
+            let mut add = |place: i16, count: u64, gains: bool| {
+                losses.count_place(if gains { Scores::STEPS - place } else { place }, count);
+            };
+            match self.tested {
+                Tested::Kpi(place) => {
+                    let scores = labels.kpis.get(place).map(|kpi| &kpi.scores);
+                    scores.into_iter().flat_map(Scores::places).for_each(|(at, n)| add(at, n, self.gains));
+                }
+                _ => {
+                    let wrong = super::guard::history::wrong_labels(labels);
+                    add(Scores::STEPS, wrong.events, false);
+                    add(0, wrong.units - wrong.events.min(wrong.units), false);
+                }
+            }
+        }
+    }
+
+    /// Shares in proportion to `wanted`, live's first: multiples of 1/64, none below the floor.
+    fn shares(&self, wanted: &[f64]) -> Vec<Share> {
+        let arms = wanted.len();
+        let floor = ((self.allocation.floor * f64::from(UNITS)).ceil() as usize)
+            .min(usize::from(UNITS) / arms.max(1))
+            .max(1);
+        let left = usize::from(UNITS).saturating_sub(floor * arms);
+        let total: f64 = wanted.iter().sum::<f64>().max(1e-12);
+        let mut units: Vec<usize> =
+            wanted.iter().map(|of| floor + (left as f64 * of / total).floor() as usize).collect();
+        // What rounding has left over is live's.
+        let given: usize = units.iter().sum();
+        if let Some(live) = units.first_mut() {
+            *live += usize::from(UNITS).saturating_sub(given);
+        }
+        units
+            .into_iter()
+            .map(|units| Share::new(units as f64 / f64::from(UNITS)).unwrap_or(Share::NONE))
+            .collect()
+    }
+
+    fn enter(&mut self, shares: Vec<Share>) {
+        let known = self.stages.iter().position(|stage| stage.shares == shares);
+        self.current = known.unwrap_or_else(|| {
+            let losses = vec![Scores::default(); shares.len()];
+            self.stages.push(Stage { shares, losses });
+            self.stages.len() - 1
+        });
+    }
+
+    /// How often each arm is the best or the second best, in draws from what is known: of each arm how much it differs from
+    /// live, within each division, so that a day that moves misleads nobody.
+    fn wanted(&self, seed: u64) -> Vec<f64> {
+        let arms = self.attempts.len() + 1;
+        let known: Vec<(f64, f64)> = (0..arms).map(|arm| self.difference(arm)).collect();
+        let mut wanted = vec![0.0; arms];
+        let mut state = mix(seed ^ self.stages.len() as u64);
+        let mut normal = || {
+            let mut uniform = || {
+                state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+                ((mix(state) >> 11) as f64 + 0.5) / (1_u64 << 53) as f64
+            };
+            let radius = libm::sqrt(-2.0 * libm::log(uniform()));
+            radius * libm::cos(2.0 * std::f64::consts::PI * uniform())
+        };
+        for _ in 0..DRAWS {
+            let drawn: Vec<f64> = known.iter().map(|(mean, deviation)| mean + deviation * normal()).collect();
+            let mut order: Vec<usize> = (0..arms).collect();
+            order.sort_by(|a, b| drawn[*a].total_cmp(&drawn[*b]));
+            for place in order.iter().take(2) {
+                wanted[*place] += 1.0;
+            }
+        }
+        wanted
+    }
+
+    /// How much larger an arm's mean loss is than live's, and how sure that is: mean and standard deviation.
+    fn difference(&self, arm: usize) -> (f64, f64) {
+        let (mut weight, mut sum, mut own, mut losses) = (0.0, 0.0, 1.0, 0.5);
+        for stage in &self.stages {
+            let (Some(of), Some(live)) = (stage.losses.get(arm), stage.losses.first()) else { continue };
+            let (n, m) = (of.count_all() as f64, live.count_all() as f64);
+            if let (Some(mean), Some(lives)) = (of.mean(), live.mean()) {
+                let both = n * m / (n + m);
+                weight += both;
+                sum += both * (mean - lives);
+                own += n;
+                losses += n * mean;
+            }
+        }
+        let rate: f64 = losses / own;
+        let spread = libm::sqrt((rate * (1.0 - rate)).max(0.01) / own);
+        (if weight > 0.0 { sum / weight } else { 0.0 }, spread)
+    }
+
+    /// The evidence that one arm is worse than another, by their counts in each division.
+    fn worse(&self, one: usize, other: usize) -> EValue {
+        let mut counts = ByOdds::<Scores>::default();
+        for stage in &self.stages {
+            let shares = (stage.shares.get(one), stage.shares.get(other));
+            let (Some(of), Some(than)) = shares else { continue };
+            if let (Some(odds), Some(own), Some(others)) =
+                (Odds::new(*of, *than), stage.losses.get(one), stage.losses.get(other))
+            {
+                let arms = counts.at(odds);
+                arms.candidate.merge(own);
+                arms.live.merge(others);
+            }
+        }
+        MeanDifference::new(Claim::Harm, 0.0).e_value(&counts)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn allocating(candidates: usize) -> Allocating {
+        let allocation = Allocation::top_two(crate::rollout::guard::accuracy()).floor(0.1);
+        Allocating::new(
+            allocation,
+            Tested::Wrong,
+            true,
+            (0..candidates as u32).collect(),
+            Timestamp::default(),
+        )
+    }
+
+    #[test]
+    fn shares_are_whole_sixty_fourths_above_the_floor_and_add_up_to_all() {
+        for candidates in 1..8 {
+            let allocating = allocating(candidates);
+            for wanted in [
+                vec![1.0; candidates + 1],
+                (0..=candidates).map(|arm| f64::from(u8::from(arm == 1))).collect(),
+            ] {
+                let shares = allocating.shares(&wanted);
+                let buckets: Vec<u16> = shares.iter().map(|share| share.buckets()).collect();
+                assert!((9_990..=10_010).contains(&buckets.iter().sum::<u16>()), "{buckets:?}");
+                assert!(buckets.iter().all(|share| *share >= 1_000), "{buckets:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_best_two_get_most_and_a_worse_one_is_shown_to_be_so() {
+        let mut allocating = allocating(3);
+        for (arm, wrong) in [(0, 200), (1, 190), (2, 400), (3, 500)] {
+            let losses = &mut allocating.stages[0].losses[arm];
+            losses.count_place(Scores::STEPS, wrong);
+            losses.count_place(0, 1_000 - wrong);
+        }
+        let wanted = allocating.wanted(7);
+        assert!(wanted[0] + wanted[1] > 0.99 * 2.0 * DRAWS as f64, "{wanted:?}");
+        assert!(allocating.worse(3, 1) > EValue::threshold(0.01));
+        assert!(allocating.worse(1, 0) < EValue::threshold(0.5));
+        assert_eq!(eliminate(4, 0.05, |one, other| allocating.worse(one, other)), [2, 3]);
+    }
+}

@@ -1,0 +1,107 @@
+//! A plan for people who know no statistics: margins and shares that this traffic can decide in the time there is.
+
+use std::time::Duration;
+
+use super::alpha::AlphaStatus;
+use super::forecast::forecast::{Asked, decides};
+use super::forecast::reach::Exposure;
+use super::forecast::traffic::Traffic;
+use super::guard::design::{Design, Setting, TruthKind};
+use super::guard::guard::Alpha;
+use super::guard::{Rule, accuracy, error_rate, latency};
+use super::plan::{InvalidPlan, OnInconclusive, Plan, Step};
+use crate::base::share::Share;
+use crate::stats::Metric;
+
+/// Margins from tight to loose: percentage points, and factors. What cannot be decided at the loosest is no matter for
+/// automation: two points, or a quarter more, are what people want to be asked about.
+const MARGINS: [(f64, f64); 4] = [(0.005, 1.05), (0.01, 1.1), (0.015, 1.15), (0.02, 1.25)];
+
+/// Shares from few to many: of the shadow, then of the canary's steps.
+const EXPOSURES: [(f64, &[f64]); 4] =
+    [(0.1, &[0.05, 0.25]), (0.25, &[0.1, 0.5]), (0.5, &[0.1, 0.5]), (1.0, &[0.5])];
+/// The part of the time that a shadow may take, where there is one.
+const SHADOW: f64 = 0.3;
+const DAY: Duration = Duration::from_secs(86_400);
+
+/// What was chosen.
+pub(crate) struct Chosen {
+    pub(crate) plan: Plan,
+    /// Guards that are to be added, where the rollout had none.
+    pub(crate) rules: Vec<Rule>,
+    /// Whether even the loosest margins and the largest shares will not do.
+    pub(crate) decidable: bool,
+}
+
+/// Chooses the tightest margins, and for these the smallest shares, that can be decided within the time. A rollout that
+/// has guards keeps their margins.
+pub(crate) fn choose(
+    budget: Duration,
+    own: &[(Rule, Design)],
+    setting: &Setting<'_>,
+    traffic: &Traffic,
+    alpha: Alpha,
+) -> Result<Chosen, InvalidPlan> {
+    let margins = if own.is_empty() { MARGINS.as_slice() } else { &MARGINS[MARGINS.len() - 1..] };
+    let mut last = None;
+    for (points, factor) in margins {
+        let added = if own.is_empty() { usual(*points, *factor, setting) } else { Vec::new() };
+        let designed = |(place, rule): (usize, &Rule)| {
+            Some((rule.clone(), Design::of(rule, Some(place), setting).ok()?))
+        };
+        let mut rules: Vec<(Rule, Design)> = own.to_vec();
+        rules.extend(added.iter().enumerate().filter_map(designed));
+        for (sample, weights) in EXPOSURES {
+            let plan = plan(budget, sample, weights, setting)?;
+            let decidable = is_decidable(&plan, &rules, setting.pairs, traffic, alpha);
+            last = Some(Chosen { plan, rules: added.clone(), decidable });
+            if decidable {
+                return last.ok_or(InvalidPlan::Empty);
+            }
+        }
+    }
+    last.ok_or(InvalidPlan::Empty)
+}
+
+/// The guards that every service wants, at these margins, as far as they can judge here.
+fn usual(points: f64, factor: f64, setting: &Setting<'_>) -> Vec<Rule> {
+    let mut rules = vec![error_rate().at_most_times_live(factor), latency(0.99).at_most_times_live(factor)];
+    let judged = setting.matures && !matches!(setting.truth, TruthKind::Censored(None));
+    if judged && Metric::Accuracy.is_of(setting.kind) {
+        rules.push(accuracy().at_most_below_live(points));
+    }
+    rules
+}
+
+fn plan(budget: Duration, sample: f64, weights: &[f64], setting: &Setting<'_>) -> Result<Plan, InvalidPlan> {
+    let shadow = setting.pairs && !matches!(setting.truth, TruthKind::CausedByAnswer);
+    let left = if shadow { budget.mul_f64(1.0 - SHADOW) } else { budget };
+    let each = left / weights.len().max(1) as u32;
+    let mut steps = Vec::new();
+    if shadow {
+        steps.push(Step::shadow(sample)?.max_duration(budget.mul_f64(SHADOW)));
+    }
+    for weight in weights {
+        steps.push(Step::canary(*weight)?.max_duration(each));
+    }
+    let cycle = if each > DAY { DAY } else { each / 2 };
+    Ok(Plan::new(steps)?.cycle(cycle).on_inconclusive(OnInconclusive::Pause))
+}
+
+/// Whether every guard decides in every step in the time that the step has.
+fn is_decidable(plan: &Plan, rules: &[(Rule, Design)], pairs: bool, traffic: &Traffic, alpha: Alpha) -> bool {
+    let guards = u32::try_from(rules.len()).unwrap_or(u32::MAX);
+    let thresholds = AlphaStatus::divide(alpha, 0, 1, guards, false).thresholds(false);
+    let mut sample = Share::NONE;
+    plan.steps().iter().enumerate().all(|(place, step)| {
+        let exposure = Exposure::of(step.exposed(), sample, pairs);
+        if let super::plan::Exposed::Shadow { sample: shadowed } = step.exposed() {
+            sample = shadowed;
+        }
+        let within = step.max_duration.unwrap_or(super::forecast::forecast::Forecast::HORIZON);
+        let asked = Asked::Equality(plan.weight_after(place));
+        rules.iter().all(|(_, design)| {
+            !exposure.shows(design) || decides(design, asked, exposure, thresholds, traffic, within)
+        })
+    })
+}

@@ -1,0 +1,11 @@
+//! How long a plan takes to decide, before anything runs.
+//!
+//! The tests themselves are asked: requests and labels as they usually come are simulated some dozen times, from a fixed
+//! seed, until a test says something. So whatever a test's mixture costs, and however its evidence fluctuates, is in the
+//! answer.
+
+pub(crate) mod forecast;
+pub(crate) mod reach;
+pub(crate) mod simulated;
+pub(crate) mod simulation;
+pub(crate) mod traffic;

@@ -1,0 +1,167 @@
+//! Rollouts in small: what comes, as often as it usually does, until a test says something.
+
+use super::forecast::{Asked, Forecast};
+use super::reach::Exposure;
+use super::simulated::{Cells, events, hidden, ratios, scores, values};
+use super::traffic::Traffic;
+use crate::base::chance::mix;
+use crate::rollout::guard::Tested;
+use crate::rollout::guard::design::Design;
+use crate::rollout::guard::evaluate::Tests;
+use crate::rollout::guard::test::Thresholds;
+use crate::stats::sequential::test::Claim;
+use crate::stats::sequential::{Additive, EValue};
+
+/// How a test is tried.
+pub(crate) enum Simulation {
+    /// Many times, for the time after which half have crossed.
+    Often,
+    /// Once, on what comes on average within so many seconds.
+    Once(f64),
+}
+
+pub(crate) fn simulate(
+    design: &Design,
+    asked: Asked,
+    exposure: Exposure,
+    thresholds: Thresholds,
+    traffic: &Traffic,
+    how: &Simulation,
+) -> Option<f64> {
+    let (claim, margin, threshold, size) = match asked {
+        // What the mixture over onsets gives to a harm from the start.
+        Asked::Harm(size) => {
+            (Claim::Harm, Some(design.margin), thresholds.harm.times(EValue::of(4.0 / 3.0)), size)
+        }
+        Asked::Equality(before) => (Claim::NonInferiority, design.before(before), thresholds.promotion, 0.0),
+    };
+    let Some(margin) = margin else { return Some(0.0) };
+    let (test, tests) = ((claim, margin), Tests::default());
+    let losses = design.losses(traffic, size);
+    match design.tested {
+        Tested::Failures
+        | Tested::Slow(_)
+        | Tested::Wrong
+        | Tested::Missed
+        | Tested::KpiSuccesses(_)
+        | Tested::Differences => {
+            how.crossing(&events(design, &losses, exposure, traffic), &*tests.events(design, test), threshold)
+        }
+        Tested::Loss(_) | Tested::Kpi(_) | Tested::Comparisons => {
+            how.crossing(&scores(design, &losses, exposure, traffic), &*tests.scores(design, test), threshold)
+        }
+        Tested::Errors | Tested::KpiValues(_) => {
+            how.crossing(&values(design, &losses, exposure, traffic), &*tests.values(design, test), threshold)
+        }
+        Tested::FalseAlarms | Tested::F1 => {
+            how.crossing(&ratios(design, &losses, exposure, traffic), &*tests.ratios(design, test), threshold)
+        }
+        Tested::WrongWithHidden => {
+            how.crossing(&hidden(&losses, exposure, traffic), &*tests.hidden(design, test), threshold)
+        }
+    }
+}
+
+impl Simulation {
+    fn crossing<C: Additive>(
+        &self,
+        cells: &Cells<C>,
+        e_value: &dyn Fn(&C) -> EValue,
+        threshold: EValue,
+    ) -> Option<f64> {
+        match self {
+            Self::Often => crossing(cells, e_value, threshold),
+            Self::Once(seconds) => {
+                let mut counts = C::default();
+                for (per_second, count) in cells {
+                    count(&mut counts, (per_second * seconds).round() as u64);
+                }
+                (e_value(&counts) >= threshold).then_some(*seconds)
+            }
+        }
+    }
+}
+
+/// Simulated rollouts: an odd number, so that there is one in the middle.
+const RUNS: u64 = 31;
+
+/// How much later a test is looked at each time. The answer is as exact as that.
+const LATER: f64 = 1.08;
+
+/// The number of seconds after which half of the simulated rollouts have crossed the threshold.
+fn crossing<C: Additive>(cells: &Cells<C>, e_value: &dyn Fn(&C) -> EValue, threshold: EValue) -> Option<f64> {
+    let fastest = cells.iter().map(|(per_second, _)| *per_second).fold(0.0, f64::max);
+    if fastest <= 0.0 {
+        return None;
+    }
+    let mut crossed: Vec<f64> = (0..RUNS)
+        .map(|run| {
+            let mut dice = Dice(mix(run));
+            let (mut counts, mut now) = (C::default(), 0.0);
+            let mut next = 1.0 / fastest;
+            while next <= Forecast::HORIZON.as_secs_f64() {
+                for (per_second, count) in cells {
+                    let came = dice.poisson(per_second * (next - now));
+                    if came > 0 {
+                        count(&mut counts, came);
+                    }
+                }
+                if e_value(&counts) >= threshold {
+                    // Somewhere since it was looked at last.
+                    return f64::midpoint(now, next);
+                }
+                now = next;
+                next *= LATER;
+            }
+            f64::INFINITY
+        })
+        .collect();
+    crossed.sort_unstable_by(f64::total_cmp);
+    crossed.get(crossed.len() / 2).copied().filter(|seconds| seconds.is_finite())
+}
+
+/// Chance for simulations: SplitMix64.
+struct Dice(u64);
+
+impl Dice {
+    fn uniform(&mut self) -> f64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        ((mix(self.0) >> 11) as f64 + 0.5) / (1_u64 << 53) as f64
+    }
+
+    /// How many come where `mean` come on average: by waiting times while that is few, by the normal distribution where
+    /// it is many.
+    fn poisson(&mut self, mean: f64) -> u64 {
+        if mean < 30.0 {
+            let limit = libm::exp(-mean);
+            let (mut product, mut count) = (self.uniform(), 0);
+            while product > limit {
+                product *= self.uniform();
+                count += 1;
+            }
+            return count;
+        }
+        let radius = libm::sqrt(-2.0 * libm::log(self.uniform()));
+        let normal = radius * libm::cos(2.0 * std::f64::consts::PI * self.uniform());
+        (mean + libm::sqrt(mean) * normal).round().max(0.0) as u64
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn chance_has_the_mean_and_spread_that_it_should() {
+        let mut dice = Dice(5);
+        for mean in [0.3, 12.0, 400.0] {
+            let drawn: Vec<f64> = (0..20_000).map(|_| dice.poisson(mean) as f64).collect();
+            let average = drawn.iter().sum::<f64>() / drawn.len() as f64;
+            let variance = drawn.iter().map(|x| (x - average).powi(2)).sum::<f64>() / drawn.len() as f64;
+            assert!(
+                (average / mean - 1.0).abs() < 0.03 && (variance / mean - 1.0).abs() < 0.05,
+                "{average} {variance}"
+            );
+        }
+    }
+}

@@ -1,0 +1,411 @@
+//! Which test stands behind a rule here, and what it makes of the evidence.
+
+use serde::{Deserialize, Serialize};
+
+use super::evidence::written;
+use super::rule::{Figure, Limit, Rule};
+use super::tested::Tested;
+use crate::base::share::Share;
+use crate::rollout::phase::Phase;
+use crate::stats::Metric;
+use crate::stats::evidence::loss::{LOG_LOSS_MAX, losses};
+use crate::task::kpi::Kpi;
+use crate::task::task::TaskKind;
+
+/// What there is to know of a handle before it can be said which test a rule needs.
+pub(crate) struct Setting<'a> {
+    pub(crate) kind: TaskKind,
+    pub(crate) kpis: &'a [Kpi],
+    pub(crate) truth: TruthKind,
+    /// Requests may be copied, so answers can be paired.
+    pub(crate) pairs: bool,
+    /// On a canary, live shadows what the candidate answers.
+    pub(crate) canary_pairs: bool,
+    /// The host compares answers itself.
+    pub(crate) compares: bool,
+    /// It is known when labels are complete.
+    pub(crate) matures: bool,
+    /// Segments that are told apart, with the others, where requests have any.
+    pub(crate) segments: Option<usize>,
+}
+
+/// How the truth depends on the answer, as far as tests ask.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum TruthKind {
+    Independent,
+    CausedByAnswer,
+    /// With the share of what would be hidden that is let through, if any is.
+    Censored(Option<f64>),
+}
+
+/// Which test stands behind a rule: all that is needed, beside the counts, to judge again elsewhere.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Design {
+    pub(crate) tested: Tested,
+    pub(crate) margin: Margin,
+    pub(crate) uses: Uses,
+    /// The value that live's loss was known to have before the comparison began.
+    pub(crate) centre: f64,
+    /// The rate up to which a multiple of live's does not matter.
+    pub(crate) floor: Option<f64>,
+    /// How often live exceeds its own quantile, of a latency relative to it.
+    pub(crate) tail: f64,
+    /// How many times as long as that the candidate may take.
+    pub(crate) factor: f64,
+    /// The share of what would be hidden that is let through.
+    pub(crate) explored: Option<f64>,
+    /// How a loss between 0 and 1 reads in the figure's own units.
+    pub(crate) reads: Reads,
+    /// How many segments there can be, of a rule that is judged by segment.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) segments: Option<u32>,
+}
+
+/// A margin, of losses.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Margin {
+    /// The candidate's may be so much larger.
+    Above(f64),
+    /// The candidate's may be so many times as large.
+    Times(f64),
+    /// The candidate may have so many times the events, which are good ones, at least.
+    AtLeastTimes(f64),
+    /// The candidate's may be so large.
+    AtMost(f64),
+}
+
+impl Margin {
+    fn map(self, change: impl Fn(f64) -> f64) -> Self {
+        match self {
+            Self::Above(x) => Self::Above(change(x)),
+            Self::Times(x) => Self::Times(change(x)),
+            Self::AtLeastTimes(x) => Self::AtLeastTimes(change(x)),
+            Self::AtMost(x) => Self::AtMost(change(x)),
+        }
+    }
+}
+
+/// What is compared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Uses {
+    /// Answers to the same inputs.
+    Pairs,
+    /// The two arms of a canary.
+    Arms,
+    /// Both, averaged: a request may be in either.
+    Both,
+    /// The candidate alone.
+    Alone,
+}
+
+/// How a loss reads.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Reads {
+    /// What a loss of 0 is.
+    best: f64,
+    /// What a loss of 1 is.
+    worst: f64,
+}
+
+impl Reads {
+    const LOSS: Reads = Reads { best: 0.0, worst: 1.0 };
+    const GAIN: Reads = Reads { best: 1.0, worst: 0.0 };
+
+    fn value(self, loss: f64) -> f64 {
+        self.best + (self.worst - self.best) * loss
+    }
+
+    /// The loss that a difference in the figure's own units is.
+    fn size(self, difference: f64) -> f64 {
+        difference / (self.worst - self.best).abs()
+    }
+
+    fn loss(self, value: f64) -> f64 {
+        (value - self.best) / (self.worst - self.best)
+    }
+}
+
+impl Design {
+    /// The test for a rule. Says why there is none where there is none.
+    pub(crate) fn of(rule: &Rule, probe: Option<usize>, setting: &Setting<'_>) -> Result<Self, String> {
+        let (tested, reads) = tested(rule, probe, setting)?;
+        let margin = match rule.limit {
+            Limit::AtMost(limit) | Limit::AtLeast(limit) => match tested {
+                // How long a latency may be is in the probe: what is left is how often it may be longer.
+                Tested::Slow(_) => match rule.figure {
+                    Figure::Latency { quantile } => Margin::AtMost(1.0 - quantile),
+                    _ => Margin::AtMost(limit),
+                },
+                _ => Margin::AtMost(reads.loss(limit)),
+            },
+            Limit::BelowLive(margin) | Limit::AboveLive(margin) => Margin::Above(reads.size(margin)),
+            // The multiple of a latency is in the probe too.
+            Limit::TimesLive(_) if matches!(tested, Tested::Slow(_)) => Margin::Times(1.0),
+            Limit::TimesLive(factor) => Margin::Times(factor),
+            Limit::AtLeastTimesLive(factor) => Margin::AtLeastTimes(factor),
+            Limit::BelowPromise(_) => {
+                return Err(
+                    "nothing was promised: say `.promised(metric, value)` of the rollout first".into()
+                );
+            }
+        };
+        let uses = uses(tested, margin, setting)?;
+        let explored = match setting.truth {
+            TruthKind::Censored(explored) => explored,
+            _ => None,
+        };
+        let tail = match rule.figure {
+            Figure::Latency { quantile } => 1.0 - quantile,
+            _ => 0.0,
+        };
+        let (margin, tail) = (margin.map(written), written(tail));
+        let factor = match rule.limit {
+            Limit::TimesLive(factor) if tail > 0.0 => factor,
+            _ => 1.0,
+        };
+        let (centre, floor) = (0.0, rule.floor());
+        let segments = segments(rule, tested, setting)?;
+        let design = Self { tested, margin, uses, centre, floor, tail, factor, explored, reads, segments };
+        design.has_a_test()?;
+        Ok(design)
+    }
+
+    /// Why there is no test for these counts at this margin.
+    fn has_a_test(&self) -> Result<(), String> {
+        let missing = match (self.tested, self.margin) {
+            (Tested::Loss(_) | Tested::Kpi(_) | Tested::Comparisons, Margin::Times(_)) => {
+                "a mean is compared by a difference: use `at_most_below_live` or `at_most_above_live`"
+            }
+            (Tested::Errors | Tested::KpiValues(_), Margin::Times(_)) => {
+                "a figure without bounds is compared by a difference: use `at_most_below_live` or `at_most_above_live`"
+            }
+            (Tested::Errors | Tested::KpiValues(_), Margin::AtMost(_)) => {
+                "a figure without bounds has no test against a fixed limit: declare bounds, or compare it with live"
+            }
+            (Tested::WrongWithHidden, margin) if !matches!(margin, Margin::Above(_)) => {
+                "where the answer hides the truth, accuracy is compared by a difference: use `at_most_below_live`"
+            }
+            (Tested::KpiSuccesses(_), _) | (_, Margin::AtLeastTimes(_)) => match (self.tested, self.margin) {
+                (Tested::KpiSuccesses(_), Margin::AtLeastTimes(_)) => return Ok(()),
+                _ => "`at_least_times_live` is for business figures that are 0 or 1 (`Kpi::rate`)",
+            },
+            _ => return Ok(()),
+        };
+        Err(missing.into())
+    }
+
+    /// Whether it is judged by the truth.
+    pub(crate) fn needs_labels(&self) -> bool {
+        !matches!(self.tested, Tested::Failures | Tested::Slow(_) | Tested::Differences | Tested::Comparisons)
+    }
+
+    /// Whether there can be anything to judge in a phase: a business figure exists only for what was shown, and two arms are
+    /// compared where there are two.
+    pub(crate) fn is_judged_in(&self, phase: Phase) -> bool {
+        let shown = matches!(self.tested, Tested::Kpi(_) | Tested::KpiValues(_) | Tested::KpiSuccesses(_));
+        !(phase == Phase::Shadow && (shown || self.uses == Uses::Arms))
+    }
+
+    /// Whether pairs are what it is judged by: their being dropped could flatter a version.
+    pub(crate) fn rests_on_pairs(&self) -> bool {
+        matches!(self.uses, Uses::Pairs) || matches!(self.tested, Tested::Differences | Tested::Comparisons)
+    }
+
+    /// The margin in absolute terms, as a share of requests.
+    pub(crate) fn absolute_margin(&self) -> Option<f64> {
+        match self.margin {
+            Margin::Above(margin) => Some(margin),
+            Margin::AtMost(limit) => Some(limit),
+            Margin::Times(_) | Margin::AtLeastTimes(_) => None,
+        }
+    }
+
+    /// The margin that must hold before a candidate is given this share of the traffic: that at which the harm expected of
+    /// all traffic is within the rule's own. Nothing where no candidate could be so bad.
+    pub(crate) fn before(&self, share: Share) -> Option<Margin> {
+        if share == Share::ALL {
+            return Some(self.margin);
+        }
+        let share = share.fraction();
+        match self.margin {
+            Margin::Above(margin) => Some(margin / share).filter(|margin| *margin < 1.0).map(Margin::Above),
+            Margin::AtMost(limit) => Some(limit / share).filter(|limit| *limit < 1.0).map(Margin::AtMost),
+            Margin::Times(times) if matches!(self.tested, Tested::Slow(_)) => {
+                Some(Margin::Times(times / share))
+            }
+            // One that is to be better than live is to be so from the start.
+            Margin::Times(times) if times <= 1.0 => Some(self.margin),
+            Margin::Times(times) => Some(Margin::Times(1.0 + (times - 1.0) / share)),
+            Margin::AtLeastTimes(times) if times >= 1.0 => Some(self.margin),
+            Margin::AtLeastTimes(times) => {
+                Some(1.0 - (1.0 - times) / share).filter(|times| *times > 0.0).map(Margin::AtLeastTimes)
+            }
+        }
+    }
+
+    /// The worst value that the candidate may have, in the figure's own units, where live's loss is this.
+    pub(crate) fn limit(&self, live: Option<f64>) -> Option<f64> {
+        let loss = match self.margin {
+            Margin::AtMost(limit) => limit,
+            Margin::Above(margin) => live? + margin,
+            Margin::Times(times) => (live? * times).max(self.floor.unwrap_or(0.0)),
+            Margin::AtLeastTimes(times) => live? * times,
+        };
+        Some(self.reads.value(loss))
+    }
+
+    /// What a value in the figure's own units is as a loss.
+    pub(crate) fn loss(&self, value: f64) -> f64 {
+        self.reads.loss(value)
+    }
+
+    /// The value in the figure's own units.
+    pub(crate) fn reads(&self, loss: f64) -> f64 {
+        self.reads.value(loss)
+    }
+
+    /// Whether scores are counted as the host gives them, more being better, and must be turned into losses.
+    pub(crate) fn turns_scores(&self) -> bool {
+        matches!(self.tested, Tested::Kpi(_)) && self.reads_gain()
+    }
+
+    /// The rate up to which a new live is not suspected, given what it was as a candidate.
+    pub(crate) fn tolerated(&self, rate: f64) -> f64 {
+        match self.margin {
+            Margin::Above(margin) => rate + margin,
+            Margin::Times(times) => (rate * times).max(self.floor.unwrap_or(0.0)),
+            Margin::AtMost(limit) => limit,
+            Margin::AtLeastTimes(_) => rate,
+        }
+    }
+
+    /// Whether pairs can tell whether the version or the world is worse.
+    pub(crate) fn can_be_paired(&self) -> bool {
+        matches!(self.uses, Uses::Pairs | Uses::Both)
+    }
+
+    /// Whether more of the figure is better.
+    pub(crate) fn reads_gain(&self) -> bool {
+        self.reads.worst < self.reads.best
+    }
+}
+
+/// How many segments a rule looks at.
+fn segments(rule: &Rule, tested: Tested, setting: &Setting<'_>) -> Result<Option<u32>, String> {
+    if !rule.by_segment {
+        return Ok(None);
+    }
+    if !matches!(tested, Tested::Failures | Tested::Wrong) {
+        return Err(
+            "by segment, error rate and accuracy alone are counted: guard the others over all traffic".into(),
+        );
+    }
+    let segments = setting.segments.ok_or("requests have no segments here: add `.segment(..)` at build")?;
+    Ok(Some(u32::try_from(segments).unwrap_or(u32::MAX)))
+}
+
+/// What is counted for a rule, and how it reads.
+fn tested(rule: &Rule, probe: Option<usize>, setting: &Setting<'_>) -> Result<(Tested, Reads), String> {
+    let of_task = |metric: Metric| metric.is_of(setting.kind);
+    match &rule.figure {
+        Figure::ErrorRate => Ok((Tested::Failures, Reads::LOSS)),
+        Figure::Latency { .. } => match rule.limit {
+            Limit::AtMost(_) | Limit::TimesLive(_) => {
+                Ok((Tested::Slow(probe.unwrap_or_default()), Reads::LOSS))
+            }
+            _ => Err("a latency is limited by `within`, `at_most` or `at_most_times_live`".into()),
+        },
+        Figure::Divergence => {
+            if rule.limit.is_relative() {
+                return Err("how far two versions differ is no figure of either: use `at_most`".into());
+            }
+            Ok((if setting.compares { Tested::Comparisons } else { Tested::Differences }, Reads::LOSS))
+        }
+        Figure::Promised => {
+            Err("nothing was promised: say `.promised(metric, value)` of the rollout first".into())
+        }
+        Figure::Kpi { name } => {
+            let place = setting.kpis.iter().position(|kpi| kpi.name() == &**name);
+            let (place, kpi) = place
+                .and_then(|place| Some((place, setting.kpis.get(place)?)))
+                .ok_or_else(|| format!("the business figure `{name}` was not declared: add it at build"))?;
+            let reads = |(low, high): (f64, f64)| {
+                if kpi.is_lower_better() {
+                    Reads { best: low, worst: high }
+                } else {
+                    Reads { best: high, worst: low }
+                }
+            };
+            match (kpi.bounds(), rule.limit) {
+                (Some(bounds @ (0.0, 1.0)), Limit::AtLeastTimesLive(_)) => {
+                    Ok((Tested::KpiSuccesses(place), Reads { best: bounds.0, worst: bounds.1 }))
+                }
+                (_, Limit::AtLeastTimesLive(_)) => {
+                    Err("`at_least_times_live` is for business figures that are 0 or 1 (`Kpi::rate`)".into())
+                }
+                (Some(bounds), _) => Ok((Tested::Kpi(place), reads(bounds))),
+                (None, _) if kpi.is_lower_better() => Ok((Tested::KpiValues(place), Reads::LOSS)),
+                (None, _) => Ok((Tested::KpiValues(place), Reads { best: 0.0, worst: -1.0 })),
+            }
+        }
+        Figure::Quality { metric } if !of_task(*metric) => {
+            Err("the handle's task has no such figure: declare another task".into())
+        }
+        Figure::Quality { metric } => {
+            let hidden = matches!(setting.truth, TruthKind::Censored(_));
+            if hidden && *metric != Metric::Accuracy {
+                return Err("where the answer hides the truth, only accuracy can be compared".into());
+            }
+            let binary = matches!(setting.kind, TaskKind::Binary { .. });
+            let place = losses(setting.kind).iter().position(|of| of == metric);
+            match (metric, place) {
+                (Metric::Accuracy, _) if hidden => Ok((Tested::WrongWithHidden, Reads::GAIN)),
+                (Metric::Accuracy, _) => Ok((Tested::Wrong, Reads::GAIN)),
+                (Metric::Recall, _) if binary => Ok((Tested::Missed, Reads::GAIN)),
+                (Metric::Precision, _) if binary => Ok((Tested::FalseAlarms, Reads::GAIN)),
+                (Metric::F1, _) if binary => Ok((Tested::F1, Reads::GAIN)),
+                (Metric::Mae, _) => Ok((Tested::Errors, Reads::LOSS)),
+                (Metric::Brier, Some(place)) => Ok((Tested::Loss(place), Reads::LOSS)),
+                (Metric::LogLoss, Some(place)) => {
+                    Ok((Tested::Loss(place), Reads { best: 0.0, worst: LOG_LOSS_MAX }))
+                }
+                (_, Some(place)) => Ok((Tested::Loss(place), Reads::GAIN)),
+                _ => Err(format!(
+                    "there is no sequential test for {metric:?} of this task: guard another figure, or write a `Guard`"
+                )),
+            }
+        }
+    }
+}
+
+/// What is compared, where that is legal.
+fn uses(tested: Tested, margin: Margin, setting: &Setting<'_>) -> Result<Uses, String> {
+    let alone = matches!(margin, Margin::AtMost(_));
+    let labelled =
+        !matches!(tested, Tested::Failures | Tested::Slow(_) | Tested::Differences | Tested::Comparisons);
+    if labelled && !setting.matures {
+        return Err(String::from(
+            "it is not known when labels are complete: say `.labels_complete_after(age)` at build, or \
+             `.labels_come_at_random()` where when one comes has nothing to do with what it says",
+        ));
+    }
+    match tested {
+        Tested::Differences | Tested::Comparisons if !setting.pairs => {
+            Err("it judges pairs, and the handle does not shadow: add `.shadowing()` at build".into())
+        }
+        Tested::WrongWithHidden if !setting.pairs => Err(String::from(
+            "where the answer hides the truth, versions are compared on the same inputs: add `.shadowing()` at build",
+        )),
+        _ if alone => Ok(Uses::Alone),
+        Tested::WrongWithHidden => Ok(Uses::Pairs),
+        Tested::Kpi(_) | Tested::KpiValues(_) | Tested::KpiSuccesses(_) => Ok(Uses::Arms),
+        Tested::Failures | Tested::Slow(_) => Ok(if setting.pairs { Uses::Both } else { Uses::Arms }),
+        _ => match setting.truth {
+            TruthKind::Independent if setting.pairs && setting.canary_pairs => Ok(Uses::Pairs),
+            _ => Ok(Uses::Arms),
+        },
+    }
+}

@@ -1,0 +1,230 @@
+//! Guards that need no truth and no failure: what a candidate says, and how good it probably is, beside live.
+
+use super::evidence::{Evidence, number};
+use super::guard::{Guard, Needs, Verdict};
+use super::test::Comparison;
+use crate::base::share::Share;
+use crate::drift::estimate::{Estimate, EstimatedQuality};
+use crate::drift::watch::{Fault, Measure, Seen, VALID, look_alpha};
+use crate::stats::Metric;
+
+/// That the candidate's answers are distributed as live's over the same traffic: scores, predictions, and how many failed.
+///
+/// Both are asked the same, so that they differ is the candidate's doing. It fails a candidate whose answers have drifted
+/// from live's by more than [`at_most`](DriftGuard::at_most) allows while live's own have not drifted since the first
+/// window, and both were asked alike. **Drift that live shares takes nothing back**: it is the world's, and passes with a
+/// note.
+///
+/// A candidate may be better *because* it says something else. Where its scores are meant to be distributed otherwise,
+/// hold it to what it said itself: [`since_it_began`](DriftGuard::since_it_began).
+///
+/// Needs [`Builder::watch_drift`](crate::Builder::watch_drift). Judges full windows: each is a look, and look k may err by
+/// `6 / (pi k)^2` of the guard's error, so that all of them together keep to it. The p-values of one look are right in the
+/// limit only, and take rows to be independent. It cannot see what changes for both, nor which of two versions is right.
+///
+/// ```
+/// use switchback::guard;
+///
+/// let same_answers = guard::drift().at_most(0.15);
+/// let steady = guard::drift().since_it_began();
+/// ```
+pub fn drift() -> DriftGuard {
+    DriftGuard { distance: 0.1, measure: Measure::Live }
+}
+
+/// See [`drift`].
+#[derive(Debug, Clone)]
+pub struct DriftGuard {
+    distance: f64,
+    measure: Measure,
+}
+
+impl DriftGuard {
+    /// How far the distributions may lie apart, as a Jensen-Shannon distance: 0.1 unless told, a PSI of about 0.08.
+    #[must_use]
+    pub fn at_most(mut self, distance: f64) -> Self {
+        self.distance = distance;
+        self
+    }
+
+    /// Holds the candidate to what it said itself in its first full window, instead of to what live says.
+    #[must_use]
+    pub fn since_it_began(mut self) -> Self {
+        self.measure = Measure::ItsBeginning;
+        self
+    }
+
+    fn table(&self, seen: &Seen) -> Option<crate::drift::DriftTable> {
+        match self.measure {
+            Measure::Live => seen.against_live(&seen.options()),
+            Measure::ItsBeginning => seen.since_it_began(&seen.options()),
+        }
+    }
+}
+
+impl Guard for DriftGuard {
+    fn name(&self) -> String {
+        match self.measure {
+            Measure::Live => format!("drift from live at most {}", self.distance),
+            Measure::ItsBeginning => format!("drift since it began at most {}", self.distance),
+        }
+    }
+
+    fn judge(&self, comparison: &Comparison<'_>) -> Evidence {
+        let Some(looked) = &comparison.drift else {
+            return Evidence::new(self.name(), Verdict::Inconclusive).note(EMPTY);
+        };
+        let seen = looked.seen;
+        let fault = seen.fault(self.measure, self.distance, look_alpha(looked.harm, seen.looks));
+        let (verdict, note) = match &fault {
+            Fault::Nobodys => (Verdict::Pass, None),
+            Fault::TheWorlds => {
+                (Verdict::Pass, Some("live has drifted too: it is the world's doing".to_owned()))
+            }
+            Fault::TheSplits => {
+                let note =
+                    "candidate and live were asked different things, so their answers cannot be compared";
+                (Verdict::Inconclusive, Some(note.to_owned()))
+            }
+            Fault::TheCandidates(rows) => {
+                let names = rows
+                    .iter()
+                    .map(|row| format!("{} ({}) by {}", row.feature, row.what, number(row.effect)));
+                let names: Vec<String> = names.collect();
+                (Verdict::Fail, Some(format!("the candidate alone has drifted: {}", names.join(", "))))
+            }
+        };
+        let mut evidence = Evidence::new(self.name(), verdict).limit(self.distance);
+        let largest =
+            self.table(seen).map(|table| table.rows().iter().map(|row| row.effect).fold(0.0, f64::max));
+        evidence.observed = largest;
+        evidence.samples = seen.answers.candidate.rows();
+        evidence.live_samples = seen.answers.live.rows();
+        evidence.note = note;
+        evidence
+    }
+
+    fn needs(&self) -> Needs {
+        let contradiction = (!(self.distance > 0.0 && self.distance.is_finite()))
+            .then(|| format!("`{}` has no distance that is a number above 0", self.name()));
+        Needs { drift: true, contradiction, ..Needs::default() }
+    }
+}
+
+const EMPTY: &str = "no window of both is full yet";
+
+/// How good the candidate probably is, from its scores alone, beside how good live probably is over the same traffic:
+/// accuracy, precision, recall, F1 or AUC of a yes or no. For the time until labels come.
+///
+/// **Valid under covariate shift only**: where a score still means what it meant when it was calibrated. It never replaces
+/// a guard that judges by the truth. Needs a calibration of both versions: [`Drift::calibration`](crate::Drift::calibration)
+/// of live's, [`Rollout::calibrated`](crate::Rollout::calibrated) of the candidate's.
+///
+/// It compares intervals: it fails where all of the candidate's lies below live's by more than the margin, and passes where
+/// all of it lies within. Where the world changes both change, so that alone takes nothing back. Intervals grow with every
+/// full window that is looked at: look k may err by `6 / (pi k)^2` of the guard's error. They are right in the limit only.
+pub fn estimated(metric: Metric) -> EstimatedSubject {
+    EstimatedSubject(metric)
+}
+
+/// An estimated figure that waits for its margin: see [`estimated`].
+#[derive(Debug, Clone)]
+#[must_use = "a figure without a margin guards nothing"]
+pub struct EstimatedSubject(Metric);
+
+impl EstimatedSubject {
+    /// At most `margin` below live: 0.02 for two percentage points. Before a smaller share it may be as much more as is at
+    /// stake less.
+    pub fn at_most_below_live(self, margin: f64) -> EstimatedGuard {
+        EstimatedGuard { metric: self.0, margin }
+    }
+}
+
+/// See [`estimated`].
+#[derive(Debug, Clone)]
+pub struct EstimatedGuard {
+    metric: Metric,
+    margin: f64,
+}
+
+impl EstimatedGuard {
+    fn of(&self, quality: &EstimatedQuality) -> Option<Estimate> {
+        match self.metric {
+            Metric::Accuracy => quality.accuracy,
+            Metric::Precision => quality.precision,
+            Metric::Recall => quality.recall,
+            Metric::F1 => quality.f1,
+            Metric::Auc => quality.auc,
+            _ => None,
+        }
+    }
+
+    /// How good both are, the candidate first, with an error of `alpha` for both intervals together, on the sides that
+    /// face each other.
+    fn both(&self, seen: &Seen, alpha: f64) -> Option<(Estimate, Estimate)> {
+        let of = |scores: &Option<crate::drift::estimate::QualityEstimator>| {
+            self.of(&scores.as_ref()?.estimate(alpha))
+        };
+        of(&seen.scores.candidate).zip(of(&seen.scores.live))
+    }
+
+    /// The margin before a share: that at which the harm expected of all traffic is within the guard's own.
+    fn before(&self, share: Share) -> f64 {
+        if share == Share::NONE { 1.0 } else { self.margin / share.fraction() }
+    }
+}
+
+impl Guard for EstimatedGuard {
+    fn name(&self) -> String {
+        format!(
+            "estimated {} at most {} below live",
+            format!("{:?}", self.metric).to_lowercase(),
+            self.margin
+        )
+    }
+
+    fn judge(&self, comparison: &Comparison<'_>) -> Evidence {
+        let inconclusive = |note: &str| Evidence::new(self.name(), Verdict::Inconclusive).note(note);
+        let Some(looked) = &comparison.drift else { return inconclusive(EMPTY) };
+        let (seen, look) = (looked.seen, looked.seen.looks);
+        let harm = self.both(seen, look_alpha(looked.harm, look));
+        let fine = self.both(seen, look_alpha(looked.promotion, look));
+        let (Some((candidate, live)), Some((shown, beside))) = (harm, fine) else {
+            return inconclusive("there are no scores that it could be estimated from yet");
+        };
+        let verdict = if candidate.high < live.low - self.margin {
+            Verdict::Fail
+        } else if shown.low >= beside.high - self.before(comparison.before) {
+            Verdict::Pass
+        } else {
+            Verdict::Inconclusive
+        };
+        let rows = |scores: &Option<crate::drift::estimate::QualityEstimator>| {
+            scores.as_ref().map_or(0, |scores| scores.rows())
+        };
+        let between = |of: Estimate| format!("{} to {}", number(of.low), number(of.high));
+        Evidence::new(self.name(), verdict)
+            .observed(candidate.value, rows(&seen.scores.candidate))
+            .live(live.value, rows(&seen.scores.live))
+            .limit(live.value - self.margin)
+            .note(format!("candidate {}, live {}; {VALID}", between(candidate), between(live)))
+    }
+
+    fn needs(&self) -> Needs {
+        let known = matches!(
+            self.metric,
+            Metric::Accuracy | Metric::Precision | Metric::Recall | Metric::F1 | Metric::Auc
+        );
+        let contradiction = if !known {
+            Some(format!(
+                "`{}` cannot be estimated from scores: use accuracy, precision, recall, F1 or AUC",
+                self.name()
+            ))
+        } else if !(self.margin >= 0.0 && self.margin.is_finite()) {
+            Some(format!("`{}` has no margin that is a number from 0 on", self.name()))
+        } else {
+            None
+        };
+        Needs { drift: true, estimated: true, contradiction, ..Needs::default() }
+    }
+}

@@ -1,0 +1,152 @@
+//! What a guard says beside its verdict.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use super::guard::Verdict;
+use super::observe::Effect;
+use crate::base::share::Share;
+use crate::stats::sequential::EValue;
+
+/// What a guard saw and what it made of it: enough to see later why something was decided.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Evidence {
+    /// The guard.
+    pub guard: String,
+    /// Its verdict.
+    pub verdict: Verdict,
+    /// The candidate's figure, where it is known.
+    pub observed: Option<f64>,
+    /// How many requests, outcomes or pairs it rests on.
+    pub samples: u64,
+    /// Live's figure, for a rule relative to live.
+    pub live: Option<f64>,
+    /// How many samples that rests on.
+    pub live_samples: u64,
+    /// The worst value that would have passed.
+    pub limit: Option<f64>,
+    /// How strong the evidence is, of a guard that is a sequential test.
+    pub strength: Option<Strength>,
+    /// How much worse the candidate is; known once something is decided.
+    pub effect: Option<Effect>,
+    /// All of it in a sentence; once something is decided.
+    pub sentence: Option<String>,
+    /// Whatever else there is to say.
+    pub note: Option<String>,
+    /// The number of the [`Decision`](crate::Decision) that was recorded of it, once something was decided.
+    pub decision: Option<u64>,
+}
+
+/// How strong the evidence of a sequential test is, on both sides of its margin.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Strength {
+    /// The evidence that the candidate is worse than the margin allows.
+    pub harm: EValue,
+    /// The most it ever was; its [`p_value`](EValue::p_value) is valid at all times at once.
+    pub harm_peak: EValue,
+    /// What it must reach for the candidate to be taken back.
+    pub harm_threshold: EValue,
+    /// The evidence that it is not; nothing where no candidate could be worse than what is asked for.
+    pub non_inferiority: Option<EValue>,
+    /// What that must reach for the candidate to go on.
+    pub non_inferiority_threshold: EValue,
+    /// The share of traffic that going on leads to, which decides how much is asked: the margin itself for all of it.
+    pub before: Share,
+}
+
+impl Evidence {
+    /// Evidence that holds nothing but a verdict yet.
+    pub fn new(guard: impl Into<String>, verdict: Verdict) -> Self {
+        Self {
+            guard: guard.into(),
+            verdict,
+            observed: None,
+            samples: 0,
+            live: None,
+            live_samples: 0,
+            limit: None,
+            strength: None,
+            effect: None,
+            sentence: None,
+            note: None,
+            decision: None,
+        }
+    }
+
+    /// With the candidate's figure and how many samples it rests on.
+    #[must_use]
+    pub fn observed(mut self, value: f64, samples: u64) -> Self {
+        (self.observed, self.samples) = (Some(value), samples);
+        self
+    }
+
+    /// With live's figure and how many samples it rests on.
+    #[must_use]
+    pub fn live(mut self, value: f64, samples: u64) -> Self {
+        (self.live, self.live_samples) = (Some(value), samples);
+        self
+    }
+
+    /// With the worst value that would have passed.
+    #[must_use]
+    pub fn limit(mut self, limit: f64) -> Self {
+        self.limit = Some(limit);
+        self
+    }
+
+    /// With whatever else there is to say.
+    #[must_use]
+    pub fn note(mut self, note: impl Into<String>) -> Self {
+        self.note = Some(note.into());
+        self
+    }
+}
+
+/// One line, for people.
+impl fmt::Display for Evidence {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.guard, self.verdict)?;
+        match self.observed {
+            Some(observed) => write!(f, " with {} on {} samples", number(observed), self.samples)?,
+            None => write!(f, " with {} samples", self.samples)?,
+        }
+        if let Some(live) = self.live {
+            write!(f, ", live {} on {}", number(live), self.live_samples)?;
+        }
+        if let Some(limit) = self.limit {
+            write!(f, ", limit {}", number(limit))?;
+        }
+        if let Some(Strength { harm, harm_threshold, non_inferiority, non_inferiority_threshold, .. }) =
+            &self.strength
+        {
+            write!(f, "; for harm {harm} of {harm_threshold}")?;
+            match non_inferiority {
+                Some(e) => write!(f, ", against it {e} of {non_inferiority_threshold}")?,
+                None => f.write_str(", none could be so large")?,
+            }
+        }
+        match &self.note {
+            Some(note) => write!(f, " ({note})"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Four significant digits, without zeros at the end.
+pub(crate) fn number(value: f64) -> String {
+    if value == 0.0 || !value.is_finite() {
+        return value.to_string();
+    }
+    let digits = value.abs().log10().floor();
+    let text = format!("{value:.*}", (3.0 - digits).clamp(0.0, 9.0) as usize);
+    if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_owned() } else { text }
+}
+
+/// A number to twelve significant digits: what every reader of a text format reads as the same bits again. (Some read the
+/// last of seventeen digits wrongly.)
+pub(crate) fn written(value: f64) -> f64 {
+    if value.is_finite() { format!("{value:.11e}").parse().unwrap_or(value) } else { value }
+}

@@ -1,0 +1,309 @@
+//! What one rule's tests look at: the evidence of an attempt, cut down to a few counts, in blocks of time.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::design::Design;
+use super::tested::Tested;
+use crate::stats::evidence::arm::{ArmCounts, ArmLabels};
+use crate::stats::evidence::ledger::{Counts, Ledger};
+use crate::stats::evidence::loss::Decision;
+use crate::stats::evidence::segment::SegmentEvents;
+use crate::stats::sequential::{
+    Additive, Blocks, ByOdds, Events, HiddenEvents, PairedEvents, PairedParts, Part, Parts, Scores, Values,
+};
+
+/// Counts of one stretch of time: pairs, the candidate alone, and units of both arms.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(bound(
+    serialize = "P: Serialize, S: Serialize + Clone",
+    deserialize = "P: Deserialize<'de> + Default, S: Deserialize<'de> + Default"
+))]
+pub struct Series<P, S> {
+    /// Pairs of answers to the same input.
+    pub pairs: P,
+    /// The candidate's runs as a shadow, or the new live's requests while it is watched.
+    pub alone: S,
+    /// Units that are requests, of the canary and its control.
+    #[serde(default)]
+    pub requests: ByOdds<S>,
+    /// Units that are keys, likewise.
+    #[serde(default)]
+    pub keys: ByOdds<S>,
+}
+
+impl<P: Additive, S: Additive> Additive for Series<P, S> {
+    fn merge(&mut self, other: &Self) {
+        self.pairs.merge(&other.pairs);
+        self.alone.merge(&other.alone);
+        self.requests.merge(&other.requests);
+        self.keys.merge(&other.keys);
+    }
+    fn is_empty(&self) -> bool {
+        self.pairs.is_empty() && self.alone.is_empty() && self.requests.is_empty() && self.keys.is_empty()
+    }
+}
+
+impl<P: Additive, S: Additive> Series<P, S> {
+    /// Everything the candidate did, in whatever phase.
+    pub(crate) fn candidate(&self) -> S {
+        let mut all = self.alone.clone();
+        all.merge(&self.requests.pooled().candidate);
+        all.merge(&self.keys.pooled().candidate);
+        all
+    }
+
+    /// What live did beside a canary.
+    pub(crate) fn live(&self) -> S {
+        let mut all = self.requests.pooled().live;
+        all.merge(&self.keys.pooled().live);
+        all
+    }
+}
+
+/// Counts in blocks, and those since the exposure last changed.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(bound(serialize = "C: Serialize", deserialize = "C: Deserialize<'de>"))]
+pub struct Stretch<C> {
+    /// Since the attempt began, in blocks of time.
+    pub blocks: Blocks<C>,
+    /// Of requests that were made since the exposure last changed.
+    pub fresh: C,
+}
+
+/// What one rule's tests look at.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum History {
+    /// Things that happen or do not.
+    Events(Stretch<Series<PairedEvents, Events>>),
+    /// Losses between 0 and 1.
+    Scores(Stretch<Series<Scores, Scores>>),
+    /// Values without bounds.
+    Values(Stretch<Series<Values, Values>>),
+    /// Numerators and denominators.
+    Ratios(Stretch<Series<PairedParts, Parts>>),
+    /// Wrong answers, where some truths are hidden.
+    Hidden(Stretch<Series<HiddenEvents, Events>>),
+    /// Things that happen or do not, of all units and by segment.
+    BySegment {
+        /// All of them.
+        all: Stretch<Series<PairedEvents, Events>>,
+        /// Those of each segment, by its label.
+        segments: Vec<(String, Stretch<Series<PairedEvents, Events>>)>,
+    },
+}
+
+impl History {
+    /// What a test looks at.
+    pub(crate) fn of_design(design: &Design, ledger: &Ledger) -> Self {
+        match Self::of(design.tested, ledger) {
+            Self::Events(all) if design.segments.is_some() => {
+                let known = ledger.blocks().total().segments;
+                let of = |(label, _): (&Arc<str>, _)| {
+                    let read = |counts: &Counts| segment(design.tested, counts, label);
+                    (label.to_string(), stretch(ledger, read))
+                };
+                Self::BySegment { all, segments: known.iter().map(of).collect() }
+            }
+            history => history,
+        }
+    }
+
+    /// What `tested` reads off a ledger.
+    pub(crate) fn of(tested: Tested, ledger: &Ledger) -> Self {
+        match tested {
+            Tested::Failures
+            | Tested::Slow(_)
+            | Tested::Wrong
+            | Tested::Missed
+            | Tested::KpiSuccesses(_)
+            | Tested::Differences => Self::Events(stretch(ledger, |counts| events(tested, counts))),
+            Tested::Loss(_) | Tested::Kpi(_) | Tested::Comparisons => {
+                Self::Scores(stretch(ledger, |counts| scores(tested, counts)))
+            }
+            Tested::Errors | Tested::KpiValues(_) => {
+                Self::Values(stretch(ledger, |counts| values(tested, counts)))
+            }
+            Tested::FalseAlarms | Tested::F1 => {
+                Self::Ratios(stretch(ledger, |counts| ratios(tested, counts)))
+            }
+            Tested::WrongWithHidden => Self::Hidden(stretch(ledger, hidden)),
+        }
+    }
+
+    /// The last block that was begun before each block was full: the history as it stood then, from the first block on.
+    pub(crate) fn prefixes(&self) -> Vec<History> {
+        fn cut<C: Additive>(stretch: &Stretch<C>) -> Vec<Stretch<C>> {
+            let all = stretch.blocks.blocks();
+            (1..=all.len())
+                .map(|to| Stretch {
+                    blocks: stretch.blocks.first(to),
+                    fresh: stretch.blocks.first(to).total(),
+                })
+                .collect()
+        }
+        match self {
+            Self::Events(stretch) => cut(stretch).into_iter().map(Self::Events).collect(),
+            Self::Scores(stretch) => cut(stretch).into_iter().map(Self::Scores).collect(),
+            Self::Values(stretch) => cut(stretch).into_iter().map(Self::Values).collect(),
+            Self::Ratios(stretch) => cut(stretch).into_iter().map(Self::Ratios).collect(),
+            Self::Hidden(stretch) => cut(stretch).into_iter().map(Self::Hidden).collect(),
+            Self::BySegment { all, .. } => cut(all).into_iter().map(Self::Events).collect(),
+        }
+    }
+}
+
+/// What is read off the evidence of one segment.
+fn segment(tested: Tested, counts: &Counts, label: &str) -> Series<PairedEvents, Events> {
+    let Some(of) = counts.segments.get(label) else { return Series::default() };
+    let SegmentEvents { pairs, alone, requests, keys } =
+        if tested == Tested::Failures { of.failed.clone() } else { of.wrong.clone() };
+    Series { pairs, alone, requests, keys }
+}
+
+fn stretch<C: Additive>(ledger: &Ledger, read: impl Fn(&Counts) -> C) -> Stretch<C> {
+    Stretch { blocks: ledger.blocks().map(&read), fresh: read(ledger.fresh()) }
+}
+
+fn by_odds<D: Additive>(counts: &Counts, read: impl Fn(&ArmCounts) -> D) -> (ByOdds<D>, ByOdds<D>) {
+    (counts.requests.map(&read), counts.keys.map(&read))
+}
+
+fn events(tested: Tested, counts: &Counts) -> Series<PairedEvents, Events> {
+    let of_arm = |arm: &ArmCounts| match tested {
+        Tested::Failures => arm.units.failures(),
+        Tested::Slow(place) => arm.units.slower(place),
+        Tested::Wrong => wrong(arm),
+        Tested::Missed => {
+            let positives = arm.labels.decisions().filter(|(_, yes, _)| *yes);
+            let counted = positives.map(|(decision, _, count)| Events {
+                events: if decision == Decision::Yes { 0 } else { count },
+                units: count,
+            });
+            sum(counted)
+        }
+        Tested::KpiSuccesses(place) => {
+            let scores = arm.labels.kpis.get(place).map(|kpi| &kpi.scores);
+            let of_place = |(place, count)| Events {
+                events: if place == Scores::STEPS { count } else { 0 },
+                units: count,
+            };
+            scores.map(|scores| sum(scores.places().map(of_place))).unwrap_or_default()
+        }
+        _ => Events::default(),
+    };
+    let pairs = match tested {
+        Tested::Failures => counts.pairs.failed,
+        Tested::Slow(place) => counts.pairs.slow.get(place).copied().unwrap_or_default(),
+        Tested::Wrong => wrong_pairs(counts),
+        Tested::Missed => paired(counts, |yes| yes),
+        _ => PairedEvents::default(),
+    };
+    let alone = match tested {
+        Tested::Differences => counts.pairs.differ,
+        _ => of_arm(&counts.alone),
+    };
+    let (requests, keys) = by_odds(counts, of_arm);
+    Series { pairs, alone, requests, keys }
+}
+
+fn sum(events: impl Iterator<Item = Events>) -> Events {
+    events.fold(Events::default(), |mut sum, one| {
+        sum.merge(&one);
+        sum
+    })
+}
+
+fn wrong(arm: &ArmCounts) -> Events {
+    wrong_labels(&arm.labels)
+}
+
+/// Wrong answers among those whose truth is known.
+pub(crate) fn wrong_labels(labels: &ArmLabels) -> Events {
+    let mut all = labels.wrong;
+    for (decision, yes, count) in labels.decisions() {
+        all.merge(&Events { events: if decision.is_right(yes) { 0 } else { count }, units: count });
+    }
+    all
+}
+
+fn wrong_pairs(counts: &Counts) -> PairedEvents {
+    let mut all = paired(counts, |_| true);
+    all.merge(&counts.pair_labels.wrong);
+    all
+}
+
+/// Who was wrong, of pairs whose truth is one of those wanted.
+fn paired(counts: &Counts, wanted: impl Fn(bool) -> bool) -> PairedEvents {
+    let mut pairs = PairedEvents::default();
+    for (live, candidate, yes, count) in counts.pair_labels.decisions().filter(|(_, _, yes, _)| wanted(*yes))
+    {
+        let mut one = PairedEvents::default();
+        one.count(!live.is_right(yes), !candidate.is_right(yes));
+        pairs.neither += one.neither * count;
+        pairs.only_live += one.only_live * count;
+        pairs.only_candidate += one.only_candidate * count;
+        pairs.both += one.both * count;
+    }
+    pairs
+}
+
+fn hidden(counts: &Counts) -> Series<HiddenEvents, Events> {
+    let of = counts.pair_labels.hidden;
+    let pairs =
+        HiddenEvents { seen: wrong_pairs(counts), alike: of.alike, apart: of.apart, explored: of.explored };
+    Series { pairs, ..Series::default() }
+}
+
+fn scores(tested: Tested, counts: &Counts) -> Series<Scores, Scores> {
+    let of_arm = |arm: &ArmCounts| match tested {
+        Tested::Loss(place) => arm.labels.losses.get(place).cloned().unwrap_or_default(),
+        Tested::Kpi(place) => arm.labels.kpis.get(place).map(|kpi| kpi.scores.clone()).unwrap_or_default(),
+        _ => Scores::default(),
+    };
+    let pairs = match tested {
+        Tested::Loss(place) => counts.pair_labels.losses.get(place).cloned().unwrap_or_default(),
+        _ => Scores::default(),
+    };
+    let alone = match tested {
+        Tested::Comparisons => counts.pairs.compared.clone(),
+        _ => of_arm(&counts.alone),
+    };
+    let (requests, keys) = by_odds(counts, of_arm);
+    Series { pairs, alone, requests, keys }
+}
+
+fn values(tested: Tested, counts: &Counts) -> Series<Values, Values> {
+    let of_arm = |arm: &ArmCounts| match tested {
+        Tested::Errors => arm.labels.errors,
+        Tested::KpiValues(place) => arm.labels.kpis.get(place).map(|kpi| kpi.values).unwrap_or_default(),
+        _ => Values::default(),
+    };
+    let pairs = if tested == Tested::Errors { counts.pair_labels.errors } else { Values::default() };
+    let (requests, keys) = by_odds(counts, of_arm);
+    Series { pairs, alone: of_arm(&counts.alone), requests, keys }
+}
+
+fn ratios(tested: Tested, counts: &Counts) -> Series<PairedParts, Parts> {
+    let part = |decision: Decision, yes: bool| match (tested, decision, yes) {
+        (Tested::FalseAlarms, Decision::Yes, yes) => Part::of(u8::from(!yes), 1),
+        (Tested::FalseAlarms, ..) | (_, Decision::No | Decision::Failed, false) => Part::of(0, 0),
+        (_, Decision::Yes, true) => Part::of(0, 2),
+        // A false alarm, or one that was missed.
+        _ => Part::of(1, 1),
+    };
+    let of_arm = |arm: &ArmCounts| {
+        let mut parts = Parts::default();
+        arm.labels.decisions().for_each(|(decision, yes, count)| parts.count(part(decision, yes), count));
+        parts
+    };
+    let mut pairs = PairedParts::default();
+    for (live, candidate, yes, count) in counts.pair_labels.decisions() {
+        pairs.count(part(live, yes), part(candidate, yes), count);
+    }
+    let (requests, keys) = by_odds(counts, of_arm);
+    Series { pairs, alone: of_arm(&counts.alone), requests, keys }
+}

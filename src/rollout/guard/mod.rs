@@ -1,0 +1,54 @@
+//! Guards: rules that decide whether a candidate goes on, waits, or is taken back.
+//!
+//! # What a guard promises
+//!
+//! The guards of this module are sequential tests with a stated error ([`Alpha`]). A rollout whose candidate is no worse
+//! than its guards allow is taken back with a probability of at most `Alpha::harm`, over all its guards, however long it
+//! runs and however often anybody looks; one whose candidate is worse than a guard allows is promoted with a probability
+//! of at most `Alpha::promotion`. [`stats::sequential`](crate::stats::sequential) has the tests and where they come from.
+//!
+//! # Which test stands behind a guard
+//!
+//! | guard | in a shadow | on a canary |
+//! |---|---|---|
+//! | [`error_rate`], [`latency`] relative to live | who failed, or was slow, on the same input | whose the requests are that failed or were slow, averaged with the pairs |
+//! | [`accuracy`], [`recall`], [`precision`], F1, [`quality`] where the truth is independent of the answer and requests may be copied | who was right about the same input | the same: live shadows what the candidate answers |
+//! | the same, without shadowing or with [`Truth::CausedByAnswer`](crate::Truth::CausedByAnswer) | nothing: there is no truth | the labels of the two arms |
+//! | accuracy with [`Truth::Censored`](crate::Truth::Censored) | who was right about the same input; what is hidden is bounded, or explored | the same |
+//! | [`kpi`] | nothing: it exists only for what was shown | the values of the two arms |
+//! | [`divergence`] | pairs that differ | pairs that differ |
+//! | [`drift()`](drift), [`estimated`] | what both say of the same inputs, by windows | what both arms say, by windows |
+//! | objectives: `at_most`, `at_least`, `within` | the candidate alone | the candidate alone |
+//!
+//! A guard keeps one margin on one scale through all phases. A combination that could not be judged rightly is refused
+//! when the candidate is to be exposed, with the reason.
+//!
+//! Units are what was randomised: a request, a batch that stays together, a pinned stream; with
+//! [`predict_keyed`](crate::ModelHandle::predict_keyed) a key, by its first request since its bucket was given to the
+//! candidate or set aside as its control.
+
+pub(crate) mod design;
+pub(crate) mod drift;
+pub(crate) mod evaluate;
+pub(crate) mod evidence;
+pub(crate) mod guard;
+pub(crate) mod history;
+pub(crate) mod observe;
+pub(crate) mod rule;
+pub(crate) mod sentence;
+pub(crate) mod test;
+pub(crate) mod tested;
+
+pub use evidence::{Evidence, Strength};
+pub use guard::{Alpha, Guard, Needs, Verdict};
+pub use test::{ArmView, Comparison};
+
+pub use design::Design;
+pub use drift::{DriftGuard, EstimatedGuard, EstimatedSubject, drift, estimated};
+pub use history::{History, Series, Stretch};
+pub use observe::{Effect, EffectKind};
+pub use rule::{
+    Figure, Limit, Rule, Subject, accuracy, as_promised, divergence, error_rate, kpi, latency, precision,
+    quality, recall,
+};
+pub use tested::Tested;

@@ -1,0 +1,249 @@
+//! What was observed of a rule's figure, and the interval of the effect.
+
+use serde::{Deserialize, Serialize};
+
+use super::design::{Design, Margin, Uses};
+use super::evaluate::Tests;
+use super::history::{History, Series, Stretch};
+use super::tested::Tested;
+use crate::stats::sequential::test::Claim;
+use crate::stats::sequential::{Additive, Arms, Events, Scores, interval};
+
+impl Design {
+    /// What was observed, of both versions.
+    pub(crate) fn observe(&self, history: &History) -> Observed {
+        match history {
+            History::Events(stretch) | History::BySegment { all: stretch, .. } => {
+                let all = stretch.blocks.total();
+                let (candidate, live) =
+                    match self.compared(all.pairs.pairs(), all.requests.pooled(), all.keys.pooled()) {
+                        Compared::Pairs => (all.pairs.of_candidate(), all.pairs.of_live()),
+                        Compared::Arms => (all.candidate_in_arms(), all.live()),
+                        Compared::Alone => (all.candidate(), Events::default()),
+                    };
+                self.observed(candidate.rate(), candidate.units, live.rate(), live.units)
+            }
+            History::Scores(stretch) => {
+                let all = stretch.blocks.total();
+                let loss =
+                    |mean: Option<f64>| if self.turns_scores() { mean.map(|mean| 1.0 - mean) } else { mean };
+                match self.uses {
+                    // Only the difference is kept of a pair.
+                    Uses::Pairs => {
+                        self.observed(all.pairs.mean(), all.pairs.count_all(), None, 0).difference()
+                    }
+                    Uses::Alone => {
+                        let own = all.candidate();
+                        self.observed(loss(own.mean()), own.count_all(), None, 0)
+                    }
+                    Uses::Arms | Uses::Both => {
+                        let (own, live) = (all.candidate_in_arms(), all.live());
+                        self.observed(loss(own.mean()), own.count_all(), loss(live.mean()), live.count_all())
+                    }
+                }
+            }
+            History::Values(stretch) => {
+                let all = stretch.blocks.total();
+                let loss = |mean: Option<f64>| if self.reads_gain() { mean.map(|mean| -mean) } else { mean };
+                match self.uses {
+                    Uses::Pairs => {
+                        self.observed(loss(all.pairs.mean()), all.pairs.len(), None, 0).difference()
+                    }
+                    _ => {
+                        let (own, live) = (all.candidate_in_arms(), all.live());
+                        self.observed(loss(own.mean()), own.len(), loss(live.mean()), live.len())
+                    }
+                }
+            }
+            History::Ratios(stretch) => {
+                let all = stretch.blocks.total();
+                match self.uses {
+                    Uses::Pairs => {
+                        let ratios = all.pairs.ratios();
+                        self.observed(ratios.candidate, all.pairs.pairs(), ratios.live, all.pairs.pairs())
+                    }
+                    Uses::Alone => {
+                        let own = all.candidate();
+                        self.observed(own.ratio(), own.whole(), None, 0)
+                    }
+                    Uses::Arms | Uses::Both => {
+                        let (own, live) = (all.candidate_in_arms(), all.live());
+                        self.observed(own.ratio(), own.whole(), live.ratio(), live.whole())
+                    }
+                }
+            }
+            History::Hidden(stretch) => {
+                let seen = stretch.blocks.total().pairs.seen;
+                let (own, live) = (seen.of_candidate(), seen.of_live());
+                self.observed(own.rate(), own.units, live.rate(), live.units)
+            }
+        }
+    }
+
+    fn compared(&self, pairs: u64, requests: Arms<Events>, keys: Arms<Events>) -> Compared {
+        match self.uses {
+            Uses::Pairs => Compared::Pairs,
+            Uses::Arms => Compared::Arms,
+            Uses::Alone => Compared::Alone,
+            Uses::Both if pairs > requests.candidate.units + keys.candidate.units => Compared::Pairs,
+            Uses::Both => Compared::Arms,
+        }
+    }
+
+    fn observed(
+        &self,
+        candidate: Option<f64>,
+        samples: u64,
+        live: Option<f64>,
+        live_samples: u64,
+    ) -> Observed {
+        Observed { candidate, samples, live, live_samples, is_difference: false }
+    }
+
+    /// The interval of the effect, at all times, with an error of 5 %: of the factor where the margin is one, else of the
+    /// difference, or of the loss itself. `None` where there is nothing to enclose.
+    pub(crate) fn interval(&self, history: &History) -> Option<Effect> {
+        // What the test finds at another margin.
+        let at = |margin| Design { margin, floor: None, ..self.clone() };
+        let tests = Tests::default();
+        let evidence = |claim: Claim, margin: Margin| {
+            let design = at(margin);
+            match history {
+                History::Events(stretch) | History::BySegment { all: stretch, .. } => {
+                    tests.events(&design, (claim, margin))(&stretch.blocks.total())
+                }
+                History::Scores(stretch) => tests.scores(&design, (claim, margin))(&stretch.blocks.total()),
+                History::Values(stretch) => tests.values(&design, (claim, margin))(&stretch.blocks.total()),
+                History::Ratios(stretch) => tests.ratios(&design, (claim, margin))(&stretch.blocks.total()),
+                History::Hidden(stretch) => tests.hidden(&design, (claim, margin))(&stretch.blocks.total()),
+            }
+        };
+        let seen = self.observe(history);
+        const ERROR: f64 = 0.05;
+        match self.margin {
+            Margin::Above(_) => {
+                let estimate =
+                    if seen.is_difference { seen.candidate? } else { seen.candidate? - seen.live? };
+                // Values without bounds may differ by anything.
+                let far = if matches!(history, History::Values(_)) { 1e9 } else { 1.0 };
+                let (low, high) = interval(ERROR, (-far, far), estimate, |claim, margin| {
+                    evidence(claim, Margin::Above(margin))
+                });
+                Some(Effect { kind: EffectKind::Difference, estimate, low, high })
+            }
+            Margin::Times(_) => {
+                let estimate = (seen.candidate? / seen.live.filter(|live| *live > 0.0)?).clamp(1e-3, 1e3);
+                let (low, high) = interval(ERROR, (1e-3, 1e3), estimate, |claim, times| {
+                    evidence(claim, Margin::Times(times))
+                });
+                Some(Effect { kind: EffectKind::Factor, estimate, low, high })
+            }
+            Margin::AtLeastTimes(_) => {
+                let estimate = (seen.candidate? / seen.live.filter(|live| *live > 0.0)?).clamp(1e-3, 1e3);
+                // Events are good ones: what shows harm bounds the factor from above.
+                let turned = |claim| match claim {
+                    Claim::Harm => Claim::NonInferiority,
+                    Claim::NonInferiority => Claim::Harm,
+                };
+                let (low, high) = interval(ERROR, (1e-3, 1e3), estimate, |claim, times| {
+                    evidence(turned(claim), Margin::AtLeastTimes(times))
+                });
+                Some(Effect { kind: EffectKind::Factor, estimate, low, high })
+            }
+            Margin::AtMost(_) => {
+                let estimate = seen.candidate?;
+                let (low, high) = interval(ERROR, (0.0, 1.0), estimate, |claim, limit| {
+                    evidence(claim, Margin::AtMost(limit))
+                });
+                Some(Effect { kind: EffectKind::Value, estimate, low, high })
+            }
+        }
+    }
+
+    /// The candidate's units with the event that is bad, where the figure is a rate: of the last stretch, or of all.
+    pub(crate) fn watched(&self, history: &History, lately: bool) -> Option<Events> {
+        fn own<P: Additive, S: Additive>(stretch: &Stretch<Series<P, S>>, lately: bool) -> S {
+            if lately && !stretch.fresh.is_empty() {
+                stretch.fresh.candidate()
+            } else {
+                stretch.blocks.total().candidate()
+            }
+        }
+        match (self.tested, history) {
+            (Tested::KpiSuccesses(_) | Tested::Differences, _) => None,
+            // A candidate that was only ever judged by pairs has labels of its own too.
+            (_, History::Events(stretch) | History::BySegment { all: stretch, .. }) => {
+                Some(own(stretch, lately))
+            }
+            (Tested::FalseAlarms, History::Ratios(stretch)) => {
+                let parts = own(stretch, lately);
+                Some(Events { events: parts.part(), units: parts.whole() })
+            }
+            (Tested::Kpi(_), History::Scores(stretch)) => {
+                let scores = own(stretch, lately);
+                let bad = if self.reads_gain() { 0 } else { Scores::STEPS };
+                let yes_or_no = scores.places().all(|(place, _)| place == 0 || place == Scores::STEPS);
+                let events = scores.places().filter(|(place, _)| *place == bad).map(|(_, count)| count).sum();
+                yes_or_no.then(|| Events { events, units: scores.count_all() })
+            }
+            _ => None,
+        }
+    }
+}
+
+enum Compared {
+    Pairs,
+    Arms,
+    Alone,
+}
+
+/// What was observed of a rule's figure, as losses.
+pub(crate) struct Observed {
+    pub(crate) candidate: Option<f64>,
+    pub(crate) samples: u64,
+    pub(crate) live: Option<f64>,
+    pub(crate) live_samples: u64,
+    /// The candidate's is the difference from live's already.
+    pub(crate) is_difference: bool,
+}
+
+impl Observed {
+    fn difference(self) -> Self {
+        Self { is_difference: true, ..self }
+    }
+}
+
+/// How much worse the candidate is, and what else it may be.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Effect {
+    /// What the numbers are.
+    pub kind: EffectKind,
+    /// What was seen.
+    pub estimate: f64,
+    /// It is at least this, at all times at once, but for an error of 2.5 %.
+    pub low: f64,
+    /// It is at most this, likewise.
+    pub high: f64,
+}
+
+/// What an effect is a number of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum EffectKind {
+    /// How much larger the candidate's loss is than live's.
+    Difference,
+    /// How many times as often the candidate has the event.
+    Factor,
+    /// The candidate's loss itself.
+    Value,
+}
+
+impl<P: Additive, S: Additive> Series<P, S> {
+    fn candidate_in_arms(&self) -> S {
+        let mut all = self.requests.pooled().candidate;
+        all.merge(&self.keys.pooled().candidate);
+        all
+    }
+}

@@ -1,0 +1,327 @@
+//! The phases of a rollout, as a pure function of its state and what comes in.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use super::guard::guard::Verdict;
+use super::phase::Phase;
+use super::plan::{Exposed, OnInconclusive, Plan};
+use crate::base::clock::Timestamp;
+use crate::base::share::Share;
+
+/// The state of a rollout that transitions depend on.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct State {
+    pub(crate) phase: Phase,
+    /// The share of requests that the candidate answers.
+    pub(crate) weight: Share,
+    /// The share of live's requests that are copied to it.
+    pub(crate) sample: Share,
+    pub(crate) paused: bool,
+    /// The plan's step, for a rollout that follows one and has begun to.
+    pub(crate) step: Option<usize>,
+    /// When this step, or the watch after promotion, began.
+    pub(crate) entered: Timestamp,
+    /// When its first request came, if one has.
+    pub(crate) first_request: Option<Timestamp>,
+    /// How long it is watched once it is live.
+    pub(crate) watch: Duration,
+}
+
+/// What comes in.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum Input {
+    /// By hand: copies of this share.
+    Shadow(Share),
+    /// By hand: this share of the requests.
+    Canary(Share),
+    /// By hand, or the plan's last step.
+    Promote,
+    /// What the guards say of the step, and what has happened in it.
+    Judged(Judgement),
+}
+
+/// The guards' verdicts together, and the progress of the step they judge.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Judgement {
+    pub(crate) verdict: Verdict,
+    /// Requests of the candidate since the step began.
+    pub(crate) predictions: u64,
+    /// Outcomes of the candidate's requests since the step began.
+    pub(crate) labels: u64,
+}
+
+/// What is to be done. The caller stores the new state and the table, then tells.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum Move {
+    /// Nothing.
+    Stay,
+    /// The candidate's exposure changes.
+    Expose { phase: Phase, weight: Share, sample: Share, step: Option<usize> },
+    /// The candidate becomes live.
+    Promote,
+    /// The candidate is taken off, or live goes back to the version before.
+    Lower,
+    /// The same, because nothing was shown in the time allowed.
+    GiveUp,
+    /// The plan waits for a person.
+    Pause,
+    /// The watch over the new live is over.
+    Finish,
+}
+
+/// Why a rollout cannot do what was asked of it. Nothing has changed.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum TransitionRefused {
+    /// The attempt is over, or its candidate is live already.
+    #[error("the rollout is {phase}: stage the version again to try it again")]
+    Over {
+        /// Where it stands.
+        phase: Phase,
+    },
+    /// A rollout that follows a plan is not moved by hand.
+    #[error("the rollout follows a plan: pause it first to move it by hand")]
+    FollowsPlan,
+}
+
+/// What follows from `input` in `state`. Pure: the same arguments give the same answer, anywhere.
+pub(crate) fn transition(
+    state: &State,
+    plan: Option<&Plan>,
+    frozen: bool,
+    now: Timestamp,
+    input: Input,
+) -> Result<Move, TransitionRefused> {
+    let phase = state.phase;
+    let by_hand = |change: Move| {
+        if phase.is_over() || phase == Phase::Baking {
+            Err(TransitionRefused::Over { phase })
+        } else if plan.is_some() && !state.paused {
+            Err(TransitionRefused::FollowsPlan)
+        } else {
+            Ok(change)
+        }
+    };
+    match input {
+        Input::Shadow(sample) => {
+            by_hand(Move::Expose { phase: Phase::Shadow, weight: Share::NONE, sample, step: state.step })
+        }
+        Input::Canary(weight) => {
+            by_hand(Move::Expose { phase: Phase::Canary, weight, sample: state.sample, step: state.step })
+        }
+        Input::Promote => by_hand(Move::Promote),
+        Input::Judged(judgement) => Ok(judged(state, plan, frozen, now, judgement)),
+    }
+}
+
+fn judged(state: &State, plan: Option<&Plan>, frozen: bool, now: Timestamp, judgement: Judgement) -> Move {
+    match (state.phase, judgement.verdict) {
+        (Phase::Shadow | Phase::Canary | Phase::Baking, Verdict::Fail) => Move::Lower,
+        (Phase::Baking, _) => {
+            if now.since(state.entered) >= state.watch {
+                Move::Finish
+            } else {
+                Move::Stay
+            }
+        }
+        (Phase::Staged | Phase::Shadow | Phase::Canary, verdict) => match (plan, state.step) {
+            _ if state.paused || frozen => Move::Stay,
+            (Some(plan), Some(step)) => advance(state, plan, step, now, verdict, judgement),
+            // The plan was given while nothing might be raised.
+            (Some(plan), None) => {
+                plan.steps().first().map_or(Move::Stay, |first| expose(first.exposed(), 0, state.sample))
+            }
+            (None, _) => Move::Stay,
+        },
+        _ => Move::Stay,
+    }
+}
+
+fn advance(
+    state: &State,
+    plan: &Plan,
+    step: usize,
+    now: Timestamp,
+    verdict: Verdict,
+    judgement: Judgement,
+) -> Move {
+    let Some(current) = plan.steps().get(step) else { return Move::Stay };
+    let ready = judgement.predictions >= current.min_predictions
+        && judgement.labels >= current.min_labels
+        && now.since(state.entered) >= plan.lasts(step);
+    if verdict == Verdict::Pass && ready {
+        return match plan.steps().get(step + 1) {
+            Some(next) => expose(next.exposed(), step + 1, state.sample),
+            None => Move::Promote,
+        };
+    }
+    // No traffic is no evidence: the time a step may take counts from its first request on.
+    let waited = state.first_request.map(|first| now.since(first));
+    let too_long = current.max_duration.zip(waited).is_some_and(|(allowed, waited)| waited > allowed);
+    // What is spent since the rollout was resumed counts, as its time does.
+    let too_much =
+        current.max_predictions.is_some_and(|allowed| waited.is_some() && judgement.predictions >= allowed);
+    match plan.policy() {
+        _ if !(too_long || too_much) => Move::Stay,
+        OnInconclusive::Pause => Move::Pause,
+        OnInconclusive::RollBack => Move::GiveUp,
+        OnInconclusive::Continue => Move::Stay,
+    }
+}
+
+/// The move to a plan's step. A canary keeps the shadow's sample: pairs go on in both directions.
+pub(crate) fn expose(exposed: Exposed, step: usize, sample_before: Share) -> Move {
+    match exposed {
+        Exposed::Shadow { sample } => {
+            Move::Expose { phase: Phase::Shadow, weight: Share::NONE, sample, step: Some(step) }
+        }
+        Exposed::Canary { weight } => {
+            Move::Expose { phase: Phase::Canary, weight, sample: sample_before, step: Some(step) }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rollout::plan::Step;
+    use proptest::prelude::*;
+
+    fn plan() -> Plan {
+        let steps = [
+            Step::shadow(0.1).unwrap().min_labels(50),
+            Step::canary(0.05)
+                .unwrap()
+                .min_duration(Duration::from_secs(60))
+                .max_duration(Duration::from_secs(600)),
+        ];
+        Plan::new(steps).unwrap().cycle(Duration::ZERO)
+    }
+
+    fn at(phase: Phase, step: usize) -> State {
+        let (entered, sample) = (Timestamp::from_unix_seconds(1_000), Share::new(0.1).unwrap());
+        let weight = if phase == Phase::Canary { Share::new(0.05).unwrap() } else { Share::NONE };
+        State {
+            phase,
+            weight,
+            sample,
+            paused: false,
+            step: Some(step),
+            entered,
+            first_request: None,
+            watch: Duration::ZERO,
+        }
+    }
+
+    fn judged_at(state: &State, seconds: u64, verdict: Verdict, predictions: u64, labels: u64) -> Move {
+        let input = Input::Judged(Judgement { verdict, predictions, labels });
+        transition(state, Some(&plan()), false, Timestamp::from_unix_seconds(1_000 + seconds), input).unwrap()
+    }
+
+    #[test]
+    fn a_step_is_left_when_every_guard_passes_and_enough_has_happened() {
+        let shadow = at(Phase::Shadow, 0);
+        assert_eq!(judged_at(&shadow, 0, Verdict::Pass, 100, 49), Move::Stay);
+        assert_eq!(judged_at(&shadow, 0, Verdict::Inconclusive, 100, 50), Move::Stay);
+        let canary = Share::new(0.05).unwrap();
+        assert_eq!(
+            judged_at(&shadow, 0, Verdict::Pass, 100, 50),
+            Move::Expose { phase: Phase::Canary, weight: canary, sample: shadow.sample, step: Some(1) }
+        );
+        assert_eq!(judged_at(&at(Phase::Canary, 1), 59, Verdict::Pass, 100, 0), Move::Stay);
+        assert_eq!(judged_at(&at(Phase::Canary, 1), 60, Verdict::Pass, 100, 0), Move::Promote);
+    }
+
+    #[test]
+    fn no_traffic_neither_fails_nor_advances() {
+        let canary = at(Phase::Canary, 1);
+        assert_eq!(judged_at(&canary, 1_000_000, Verdict::Inconclusive, 0, 0), Move::Stay);
+        assert_eq!(judged_at(&canary, 1_000_000, Verdict::Pass, 0, 0), Move::Stay);
+    }
+
+    #[test]
+    fn inconclusive_for_too_long_does_what_the_plan_says() {
+        let mut canary = at(Phase::Canary, 1);
+        canary.first_request = Some(canary.entered);
+        assert_eq!(judged_at(&canary, 600, Verdict::Inconclusive, 5, 0), Move::Stay);
+        assert_eq!(judged_at(&canary, 601, Verdict::Inconclusive, 5, 0), Move::Pause);
+        let input = Input::Judged(Judgement { verdict: Verdict::Inconclusive, predictions: 5, labels: 0 });
+        for (policy, expected) in
+            [(OnInconclusive::RollBack, Move::GiveUp), (OnInconclusive::Continue, Move::Stay)]
+        {
+            let plan = plan().on_inconclusive(policy);
+            let now = Timestamp::from_unix_seconds(1_601);
+            assert_eq!(transition(&canary, Some(&plan), false, now, input), Ok(expected));
+        }
+    }
+
+    #[test]
+    fn a_step_that_has_spent_its_traffic_is_left_to_the_policy() {
+        let step = Step::canary(0.05).unwrap().max_predictions(1_000);
+        let plan = Plan::new([step]).unwrap().on_inconclusive(OnInconclusive::RollBack);
+        let mut canary = at(Phase::Canary, 0);
+        canary.first_request = Some(canary.entered);
+        let ask = |predictions| {
+            let input = Input::Judged(Judgement { verdict: Verdict::Inconclusive, predictions, labels: 0 });
+            transition(&canary, Some(&plan), false, canary.entered, input)
+        };
+        assert_eq!((ask(999), ask(1_000)), (Ok(Move::Stay), Ok(Move::GiveUp)));
+    }
+
+    #[test]
+    fn the_last_step_lasts_a_cycle_of_the_traffic() {
+        let plan = Plan::ramp([0.1, 0.5]).unwrap();
+        assert_eq!([0, 1, 2].map(|step| plan.lasts(step).as_secs()), [0, 0, 86_400]);
+        assert_eq!([0, 1, 2].map(|step| plan.weight_after(step).fraction()), [0.1, 0.5, 1.0]);
+    }
+
+    #[test]
+    fn by_hand_needs_a_pause_and_an_attempt_that_is_not_over() {
+        let now = Timestamp::default();
+        let ask = |state: &State, input| transition(state, Some(&plan()), false, now, input);
+        let running = at(Phase::Canary, 1);
+        assert_eq!(ask(&running, Input::Promote), Err(TransitionRefused::FollowsPlan));
+        let paused = State { paused: true, ..running.clone() };
+        assert_eq!(ask(&paused, Input::Promote), Ok(Move::Promote));
+        for phase in [Phase::Baking, Phase::Promoted, Phase::Aborted, Phase::RolledBack] {
+            let over = State { phase, ..paused.clone() };
+            assert_eq!(ask(&over, Input::Canary(Share::ALL)), Err(TransitionRefused::Over { phase }));
+        }
+    }
+
+    fn phases() -> impl Strategy<Value = Phase> {
+        prop::sample::select(vec![
+            Phase::Staged,
+            Phase::Shadow,
+            Phase::Canary,
+            Phase::Baking,
+            Phase::Promoted,
+            Phase::Aborted,
+            Phase::RolledBack,
+        ])
+    }
+
+    fn verdicts() -> impl Strategy<Value = Verdict> {
+        prop::sample::select(vec![Verdict::Pass, Verdict::Fail, Verdict::Inconclusive])
+    }
+
+    proptest! {
+        /// Invariant 3: a freeze or a pause never keeps exposure from being lowered, and always from being raised.
+        #[test]
+        fn a_freeze_stops_what_raises_and_nothing_that_lowers(
+            phase in phases(), verdict in verdicts(), paused: bool, step in 0usize..3, seconds in 0u64..2_000,
+            predictions in 0u64..500, labels in 0u64..500
+        ) {
+            let state = State { paused, first_request: Some(Timestamp::from_unix_seconds(1_000)), ..at(phase, step) };
+            let now = Timestamp::from_unix_seconds(1_000 + seconds);
+            let judged = Input::Judged(Judgement { verdict, predictions, labels });
+            let moved = transition(&state, Some(&plan()), true, now, judged).unwrap();
+            prop_assert!(!matches!(moved, Move::Expose { .. } | Move::Promote), "{moved:?}");
+            let exposed = matches!(phase, Phase::Shadow | Phase::Canary | Phase::Baking);
+            prop_assert_eq!(moved == Move::Lower, exposed && verdict == Verdict::Fail);
+        }
+    }
+}

@@ -1,0 +1,85 @@
+//! The journal as an audit log.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+use super::error::StateError;
+use super::frame::Kind;
+use super::frames::{Frames, Next};
+use super::names::JOURNAL;
+use super::read;
+use crate::base::disk::Files;
+
+/// Reads what happened to the handle that keeps its state in `folder`, oldest first: who did what, when, why, and on what
+/// evidence. Each item is one line of JSON. The last 100,000 entries are kept, and of them the last 16 MiB.
+///
+/// Any process that may read the folder can do so, also while the handle runs; what comes in meanwhile is not read. Memory
+/// is needed for one entry. Where the journal is damaged, all that stands before the damage comes first, and the error last.
+///
+/// # Errors
+///
+/// There is no journal in the folder, it cannot be read, or a later release wrote it.
+///
+/// ```no_run
+/// for line in switchback::state::history("/var/lib/flights/state")? {
+///     println!("{}", line?);
+/// }
+/// # Ok::<(), switchback::state::StateError>(())
+/// ```
+pub fn history(folder: impl AsRef<Path>) -> Result<History, StateError> {
+    let (files, folder) = (Files::default(), folder.as_ref());
+    let path = folder.join(JOURNAL);
+    let Some(file) = read::open(&files, folder)? else { return Err(StateError::Missing { path }) };
+    let (scan, found) = read::scan(&path, &file)?;
+    let frames =
+        Frames::new(file, scan.header, scan.committed).map_err(StateError::disk("reading", &path))?;
+    let damage = scan.damage.map(|(offset, cause)| StateError::Damaged { path: path.clone(), offset, cause });
+    Ok(History { path, frames: Some(frames), damage, dropped: found.dropped })
+}
+
+/// The entries of an audit log, oldest first: see [`history`]. After an error there are no more.
+#[derive(Debug)]
+pub struct History {
+    path: PathBuf,
+    /// Gone at the end.
+    frames: Option<Frames<File>>,
+    damage: Option<StateError>,
+    dropped: u64,
+}
+
+impl History {
+    /// Entries that were dropped before the first one here, because there were too many.
+    pub fn dropped(&self) -> u64 {
+        self.dropped
+    }
+
+    fn line(&mut self) -> Result<Option<String>, StateError> {
+        let Some(frames) = &mut self.frames else { return Ok(None) };
+        loop {
+            let offset = frames.at();
+            let damaged = |cause| StateError::Damaged { path: self.path.clone(), offset, cause };
+            match frames.next().map_err(StateError::disk("reading", &self.path))? {
+                Next::Frame(head) if head.kind == Kind::Event => {
+                    let line = String::from_utf8(frames.body().to_vec());
+                    return line.map(Some).map_err(|_| damaged("an event is not UTF-8"));
+                }
+                Next::Frame(_) => {}
+                Next::End => return self.damage.take().map_or(Ok(None), Err),
+                // It was whole a moment ago.
+                Next::Bad(_) => return Err(damaged("it changed while it was read")),
+            }
+        }
+    }
+}
+
+impl Iterator for History {
+    type Item = Result<String, StateError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let line = self.line().transpose();
+        if !matches!(line, Some(Ok(_))) {
+            self.frames = None;
+        }
+        line
+    }
+}

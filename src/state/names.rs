@@ -1,0 +1,44 @@
+//! The files of a state folder and their limits.
+
+use std::path::PathBuf;
+
+use crate::base::disk::Files;
+
+pub(crate) const JOURNAL: &str = "journal";
+
+pub(crate) const ASIDE: &str = "journal.new";
+
+pub(crate) const LOCK: &str = "lock";
+
+pub(crate) const KEY: &str = "key";
+
+pub(crate) const KEY_ASIDE: &str = "key.new";
+
+/// The longest journal that is read or written: some hundred times what any has, and little enough to be searched for
+/// damage in a second.
+pub(crate) const FILE_MAX: u64 = 1 << 30;
+
+/// Where a handle's state is.
+#[derive(Debug, Clone)]
+pub(crate) struct Place {
+    pub(crate) files: Files,
+    pub(crate) folder: PathBuf,
+}
+
+/// What a journal may grow to.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Limits {
+    /// How much is added before it should be written anew: with a rollout under three guards, 70 KB every ten seconds, that is
+    /// forty minutes; and little enough to be read at a start.
+    pub(crate) growth: u64,
+    /// How many events are kept when it is written anew: at one a minute, two months.
+    pub(crate) events: usize,
+    /// How many bytes of them.
+    pub(crate) event_bytes: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { growth: 16 << 20, events: 100_000, event_bytes: 16 << 20 }
+    }
+}

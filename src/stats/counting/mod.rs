@@ -1,0 +1,4 @@
+//! How requests are counted without threads in each other's way.
+
+pub(crate) mod exposure;
+pub(crate) mod intake;

@@ -1,0 +1,12 @@
+//! How good answers were, once the truth about them is known: one file for each kind of task.
+
+pub(crate) mod binary;
+pub(crate) mod calibration;
+pub(crate) mod classes;
+pub(crate) mod metric;
+pub(crate) mod quality;
+pub(crate) mod ranking;
+pub(crate) mod regression;
+
+pub use quality::QualityFigures;
+pub(crate) use quality::{Misfit, Quality};

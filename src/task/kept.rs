@@ -1,0 +1,115 @@
+//! What is kept of an answer until the truth is known.
+
+use serde::{Deserialize, Serialize};
+
+/// How many items of a ranked list are kept with a prediction, and the largest `k` of [`Task::ranking`].
+pub const RANKING_DEPTH: usize = 10;
+
+/// A ranked list being read off an answer: see [`Task::ranking`].
+#[derive(Clone, Copy, PartialEq, Eq, Default)]
+#[cfg_attr(test, derive(Debug))]
+pub struct Ranked {
+    pub(crate) depth: u8,
+    pub(crate) len: u8,
+    pub(crate) items: [u32; RANKING_DEPTH],
+}
+
+impl Ranked {
+    /// Adds the next item; those beyond the depth are left out.
+    pub fn push(&mut self, item: u64) {
+        if self.len < self.depth
+            && let Some(place) = self.items.get_mut(usize::from(self.len))
+        {
+            *place = hash_item(item);
+            self.len += 1;
+        }
+    }
+
+    /// The kept items' hashes, best first.
+    pub(crate) fn hashes(&self) -> &[u32] {
+        self.items.get(..usize::from(self.len)).unwrap_or_default()
+    }
+
+    /// A list of the given hashes, cut to [`RANKING_DEPTH`].
+    pub(crate) fn from_hashes(hashes: impl IntoIterator<Item = u32>) -> Self {
+        let mut ranked = Self { depth: RANKING_DEPTH as u8, ..Self::default() };
+        for (place, hash) in ranked.items.iter_mut().zip(hashes) {
+            *place = hash;
+            ranked.len += 1;
+        }
+        ranked
+    }
+}
+
+/// What is kept of an answer until its truth is known. Its `Debug` is for tests: nothing prints it.
+#[derive(Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(Debug))]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Kept {
+    /// Nothing: the task needs no truth.
+    Nothing,
+    /// The answer cannot be read as the task says: it counts as invalid.
+    Unreadable,
+    /// The probability of yes.
+    Probability(f32),
+    /// The class and the confidence in it.
+    Class { class: u16, confidence: f32 },
+    /// The number.
+    Value(f64),
+    /// The list.
+    List(#[serde(with = "hashes")] Ranked),
+}
+
+/// A list as its hashes.
+mod hashes {
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    use super::Ranked;
+
+    pub(crate) fn serialize<S: Serializer>(list: &Ranked, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(list.hashes())
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Ranked, D::Error> {
+        Ok(Ranked::from_hashes(Vec::<u32>::deserialize(deserializer)?))
+    }
+}
+
+impl Kept {
+    // Each branch assigns, so that no more is written than the variant has.
+
+    #[inline]
+    pub(crate) fn set_probability(&mut self, probability: f64) {
+        if (0.0..=1.0).contains(&probability) {
+            *self = Self::Probability(probability as f32);
+        } else {
+            *self = Self::Unreadable;
+        }
+    }
+
+    #[inline]
+    pub(crate) fn set_class(&mut self, class: u16, classes: u16, confidence: f64) {
+        if class < classes && (0.0..=1.0).contains(&confidence) {
+            *self = Self::Class { class, confidence: confidence as f32 };
+        } else {
+            *self = Self::Unreadable;
+        }
+    }
+
+    #[inline]
+    pub(crate) fn set_value(&mut self, value: f64) {
+        if value.is_finite() {
+            *self = Self::Value(value);
+        } else {
+            *self = Self::Unreadable;
+        }
+    }
+}
+
+/// SplitMix64's finaliser, cut to 32 bits: ids that differ in a few low bits land far apart.
+pub(crate) fn hash_item(item: u64) -> u32 {
+    let mut z = item.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    ((z ^ (z >> 31)) >> 32) as u32
+}

@@ -1,0 +1,86 @@
+//! A version: a model with its pipeline under a name, loaded, and how ready it is.
+
+use parking_lot::Mutex;
+
+use super::drill::Drilled;
+use super::id::VersionId;
+use crate::base::clock::Timestamp;
+use crate::model::identity::Identity;
+use crate::model::model::{Description, Model};
+use crate::model::{Memory, Tier, Wanted};
+
+/// One loaded model with what is known of it. Shared by the routing table, pins and the control side. What it answers never
+/// changes; how ready it is does, and is known apart.
+pub(crate) struct Version<I: ?Sized, O> {
+    pub(crate) id: VersionId,
+    pub(crate) identity: Identity,
+    pub(crate) description: Description,
+    pub(crate) model: Box<dyn Model<I, O>>,
+    /// How ready it is to be. Set under the control lock.
+    pub(crate) wanted: Wanted,
+    readiness: Mutex<Readiness>,
+}
+
+/// How ready a version is, as far as is known.
+#[derive(Debug, Clone)]
+pub(crate) struct Readiness {
+    pub(crate) tier: Tier,
+    /// It has tiers to go to without being loaded anew.
+    pub(crate) is_prepared: bool,
+    pub(crate) memory: Option<Memory>,
+    weighed_at: Option<Timestamp>,
+    pub(crate) drilled: Option<Drilled>,
+}
+
+impl<I: ?Sized, O> Version<I, O> {
+    /// A version that is loaded.
+    pub(crate) fn new(
+        id: VersionId,
+        identity: Identity,
+        description: Description,
+        model: Box<dyn Model<I, O>>,
+    ) -> Self {
+        let is_prepared = description.prepared;
+        let readiness =
+            Readiness { tier: Tier::Hot, is_prepared, memory: None, weighed_at: None, drilled: None };
+        let (wanted, readiness) = (Wanted::new(Tier::Hot), Mutex::new(readiness));
+        Self { id, identity, description, model, wanted, readiness }
+    }
+
+    pub(crate) fn readiness(&self) -> Readiness {
+        self.readiness.lock().clone()
+    }
+
+    pub(crate) fn is_cold(&self) -> bool {
+        // Wanted cold: it may be on its way there.
+        self.wanted.tier() == Tier::Cold || self.readiness.lock().tier == Tier::Cold
+    }
+
+    /// Notes the tier it is in; the one it was in.
+    pub(crate) fn set_tier(&self, tier: Tier) -> Tier {
+        std::mem::replace(&mut self.readiness.lock().tier, tier)
+    }
+
+    pub(crate) fn weighed_at(&self) -> Option<Timestamp> {
+        self.readiness.lock().weighed_at
+    }
+
+    pub(crate) fn set_memory(&self, memory: Option<Memory>, now: Timestamp) {
+        let mut readiness = self.readiness.lock();
+        (readiness.memory, readiness.weighed_at) = (memory, Some(now));
+    }
+
+    /// What it takes of memory is to be measured again.
+    pub(crate) fn forget_weight(&self) {
+        self.readiness.lock().weighed_at = None;
+    }
+
+    /// Notes a drill; the one before.
+    pub(crate) fn set_drilled(&self, mut drilled: Drilled) -> Option<Drilled> {
+        let mut readiness = self.readiness.lock();
+        if let Some(before) = &readiness.drilled {
+            drilled.took_in_all += before.took_in_all;
+        }
+        readiness.drilled.replace(drilled)
+    }
+}

@@ -1,0 +1,78 @@
+//! Making a version ready: loaded, checked, warm.
+
+use thiserror::Error;
+
+use super::ask::{Check, Judge, attempt};
+use super::id::{InvalidVersionId, VersionId};
+use super::input::KeptInput;
+use super::loaded::Version;
+use crate::model::error::{LoadError, ModelError};
+use crate::model::model::Model;
+use crate::model::pace::Pace;
+use crate::task::task::Task;
+
+/// Makes a version of a model: loads it, warms it, and has it answer the host's sample. The host's code all the way, so
+/// a panic is an error.
+pub(crate) fn prepare<I: ?Sized + 'static, O: 'static>(
+    id: VersionId,
+    model: Box<dyn Model<I, O>>,
+    task: &Task<O>,
+    check: Option<&Check<O>>,
+    sample: Option<&(dyn KeptInput<I> + Sync)>,
+    pace: &Pace,
+) -> Result<Version<I, O>, StageError> {
+    let judge = Judge { task, check, limit: None };
+    let failed = |source: ModelError| StageError::Answer { version: id, source };
+    judge.guarded(|| model.load_at(pace)).map_err(failed)??;
+    pace.step()?;
+    judge.guarded(|| model.warm_up()).and_then(|warmed| warmed).map_err(failed)?;
+    let (identity, description) =
+        judge.guarded(|| (model.identity(), model.description())).map_err(failed)?;
+    let version = Version::new(id, identity, description, model);
+    if let Some(sample) = sample {
+        attempt(&version, sample.input(), &judge).map_err(failed)?;
+    }
+    pace.step()?;
+    Ok(version)
+}
+
+/// Why a version could not be staged. Nothing has changed.
+#[derive(Debug, Clone, Error)]
+#[non_exhaustive]
+pub enum StageError {
+    /// The name cannot name a version.
+    #[error(transparent)]
+    Name(#[from] InvalidVersionId),
+    /// A version of that name is live, on trial or retained.
+    #[error("a version called {version} is in use: give this one another name")]
+    InUse {
+        /// The name.
+        version: VersionId,
+    },
+    /// The model could not be loaded.
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    /// The model was loaded, and failed on a made-up input or on the host's sample.
+    #[error("version {version} did not answer a first request: {source}")]
+    Answer {
+        /// The version.
+        version: VersionId,
+        /// What went wrong.
+        source: ModelError,
+    },
+    /// It cannot be opened, or does not fit this service.
+    #[cfg(all(feature = "onnx", feature = "repository"))]
+    #[error(transparent)]
+    Serve(#[from] crate::repository::ServeError),
+    /// As many rollouts run as a handle can tell apart.
+    #[error("too many rollouts at one time: end one first")]
+    TooMany,
+    /// Another process has the state.
+    #[error(
+        "another process has the state of this handle: stage the version there, or here once it has let go"
+    )]
+    LookingOn,
+    /// The handle was closed.
+    #[error("the handle was closed: it tries nothing any more")]
+    Closed,
+}

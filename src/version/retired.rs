@@ -1,0 +1,39 @@
+//! What becomes of a version after its last use.
+
+use std::sync::Arc;
+
+use super::loaded::Version;
+use crate::base::sync::is_only_owner;
+
+/// Versions that take no traffic any more and wait for their last borrower.
+///
+/// Each is owned here by one `Arc` beside those of the tables, pins and shadow requests that still hold it, so theirs is
+/// never the last one, and dropping it on a request thread frees no model. A version is freed when ours is the only one
+/// left: nobody can make a second from it, since no `Weak<Version>` exists and the list is only reached under the
+/// control lock.
+pub(crate) struct Retired<I: ?Sized, O>(Vec<Arc<Version<I, O>>>);
+
+impl<I: ?Sized, O> Default for Retired<I, O> {
+    fn default() -> Self {
+        Self(Vec::new())
+    }
+}
+
+impl<I: ?Sized, O> Retired<I, O> {
+    /// Hands a version over to be freed when its last borrower is gone.
+    pub(crate) fn push(&mut self, version: Arc<Version<I, O>>) {
+        self.0.push(version);
+    }
+
+    /// Takes out the versions that nobody borrows any more. The caller drops them after it has let go of the lock:
+    /// dropping a model is an engine's code and can take milliseconds.
+    #[must_use]
+    pub(crate) fn take_unborrowed(&mut self) -> Vec<Arc<Version<I, O>>> {
+        self.0.extract_if(.., |version| is_only_owner(version)).collect()
+    }
+
+    /// The versions that still wait.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Arc<Version<I, O>>> {
+        self.0.iter()
+    }
+}

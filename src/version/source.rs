@@ -1,0 +1,38 @@
+//! Where versions come from by name.
+
+use std::error::Error;
+
+use crate::model::model::Model;
+
+/// Where versions come from by name: what a start asks for those that were live, on trial or retained.
+///
+/// A closure will do. What it opens is held against the identity that the version had: other bytes, another pipeline or
+/// other options under the same name are not that version.
+///
+/// ```
+/// use switchback::{Model, closure};
+///
+/// let versions = |name: &str| match name {
+///     "v1" => Ok(Box::new(closure("double@1", |x: &f64| Ok(x * 2.0))) as Box<dyn Model<f64, f64>>),
+///     other => Err(format!("there is no version {other}").into()),
+/// };
+/// # fn takes(_: impl switchback::Versions<f64, f64>) {}
+/// # takes(versions);
+/// ```
+pub trait Versions<I: ?Sized, O>: Send + Sync {
+    /// Opens a version; the handle loads it.
+    ///
+    /// # Errors
+    ///
+    /// Whatever stands in the way. It is named where the version is missed.
+    fn open(&self, version: &str) -> Result<Box<dyn Model<I, O>>, Box<dyn Error + Send + Sync>>;
+}
+
+impl<I: ?Sized, O, F> Versions<I, O> for F
+where
+    F: Fn(&str) -> Result<Box<dyn Model<I, O>>, Box<dyn Error + Send + Sync>> + Send + Sync,
+{
+    fn open(&self, version: &str) -> Result<Box<dyn Model<I, O>>, Box<dyn Error + Send + Sync>> {
+        self(version)
+    }
+}
