@@ -7,12 +7,12 @@ use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use arc_swap::ArcSwap;
 use serde::{Deserialize, Serialize};
 
 use super::attempt::{Answered, Attempt, Held};
 use super::control::{Control, LEASE_INTERVALS};
 use super::counter::{Counter, Feeds};
+use super::desk::Desk;
 use super::event::{Cause, EventKind};
 use super::saved::{
     Arm, SavedAttempt, SavedAttemptEvidence, SavedControl, SavedEvidence, SavedExposure, SavedVersion, keys,
@@ -25,7 +25,6 @@ use crate::feedback::join::Joins;
 use crate::feedback::saved::Earlier;
 use crate::request::buckets::Buckets;
 use crate::request::shadow::ShadowCounts;
-use crate::request::table::Routing;
 use crate::rollout::course::Course;
 use crate::rollout::guard::design::Setting;
 use crate::rollout::phase::Phase;
@@ -34,7 +33,7 @@ use crate::stats::counting::intake::Intake;
 use crate::stats::evidence::ledger::Ledger;
 use crate::stats::figures::divergence::Divergence;
 use crate::version::id::VersionId;
-use crate::version::loaded::Version;
+use crate::version::loaded::AnyVersion;
 
 /// What becomes of a rollout whose candidate was exposed when the process ended without a word, as by a crash or a kill.
 /// The second such end of one identity quarantines it, whatever this says: a model may take its process with it.
@@ -56,33 +55,31 @@ pub enum AfterCrash {
 const CRASHES_MAX: u32 = 2;
 
 /// What a start has to go on with, beside what was written down.
-pub(crate) struct Start<'a, I: ?Sized, O> {
+pub(crate) struct Start<'a> {
     pub(crate) setting: Setting<'a>,
     pub(crate) after_crash: AfterCrash,
     /// Versions that could be loaded, by name.
-    pub(crate) loaded: BTreeMap<VersionId, Arc<Version<I, O>>>,
+    pub(crate) loaded: BTreeMap<VersionId, Arc<dyn AnyVersion>>,
     /// Why others could not.
     pub(crate) missing: BTreeMap<VersionId, String>,
     /// Bytes that were cut off the end of the journal.
     pub(crate) torn_bytes: u64,
 }
 
-impl<I: ?Sized, O> Control<I, O> {
+impl Control {
     /// Goes on from what was written down, with the live that the control side has been given: the one that was live or,
     /// where that is not to be had, another.
     pub(crate) fn adopt(
         &mut self,
         saved: SavedControl,
         evidence: SavedEvidence,
-        start: &Start<'_, I, O>,
-        routing: &ArcSwap<Routing<I, O>>,
-        joins: &Joins,
-        now: Timestamp,
+        start: &Start<'_>,
+        desk: Desk<'_>,
     ) {
         let exposed = if saved.ended { Vec::new() } else { saved.exposed() };
         let said = self.looks_on.take().unwrap_or_default();
         let frozen = self.frozen.take().filter(|reason| said.frozen.as_ref() != Some(reason));
-        self.take_over(&saved, start, now);
+        self.take_over(&saved, start, desk.now);
         // A freeze that was said here stands, and goes before one that was said there.
         self.frozen = frozen.or(self.frozen.take());
         let SavedVersion { version, identity } = saved.live;
@@ -90,7 +87,7 @@ impl<I: ?Sized, O> Control<I, O> {
         if live_stands {
             self.live_since = saved.live_since;
         }
-        self.retain_again(&saved, start, now);
+        self.retain_again(&saved, start, desk.now);
         let mut events = vec![EventKind::Started {
             live: self.live.id,
             rollouts: saved.attempts.iter().map(|attempt| attempt.version.version).collect(),
@@ -101,7 +98,7 @@ impl<I: ?Sized, O> Control<I, O> {
         if !live_stands {
             let reason = reason(version);
             events.push(EventKind::FellBack { from: version, to: self.live.id, reason: reason.clone() });
-            self.unavailable.push(Unavailable { version, identity, since: now, reason });
+            self.unavailable.push(Unavailable { version, identity, since: desk.now, reason });
         }
         // As many as are retained, the last ones: what is gone for good must not be asked for for ever.
         self.unavailable.sort_by_key(|entry| Reverse(entry.since));
@@ -116,8 +113,9 @@ impl<I: ?Sized, O> Control<I, O> {
             let (number, slot, version) = (attempt.number, attempt.slot, attempt.version.version);
             match start.loaded.get(&version) {
                 Some(loaded) if live_stands => {
-                    let restored = self.restored(attempt, seen.remove(&number), loaded, &start.setting, now);
-                    self.remember(loaded, now);
+                    let restored =
+                        self.restored(attempt, seen.remove(&number), loaded, &start.setting, desk.now);
+                    self.remember(loaded, desk.now);
                     self.attempts.push(restored);
                 }
                 // Its candidate is gone, or what it was compared with.
@@ -133,48 +131,41 @@ impl<I: ?Sized, O> Control<I, O> {
                 }
             }
         }
-        self.welcome_outcomes(&evidence.exposures, saved.at, evidence.joins, joins, now);
+        self.welcome_outcomes(&evidence.exposures, saved.at, evidence.joins, desk.joins, desk.now);
         let epoch = self.epoch;
-        events.into_iter().for_each(|event| self.announcer.announce(now, epoch, event));
+        events.into_iter().for_each(|event| self.announcer.announce(desk.now, epoch, event));
         let after_crash =
-            exposed.into_iter().filter_map(|number| self.crashed(number, start.after_crash, now));
+            exposed.into_iter().filter_map(|number| self.crashed(number, start.after_crash, desk.now));
         let lowered: Vec<(u32, Cause)> = after_crash.collect();
         let span = self.settings.tick_interval * LEASE_INTERVALS;
-        self.lease.renew(now, span);
+        self.lease.renew(desk.now, span);
         // Before the first table, or the first one to be taken off would expose the next once more.
         for (number, _) in &lowered {
             if let Some(attempt) = self.attempt_mut(*number) {
-                attempt.hold(now);
+                attempt.hold(desk.now);
             }
         }
         for (number, cause) in lowered {
-            self.lower(number, cause, routing, joins, now);
+            self.lower(number, cause, desk);
         }
         // What an operator has taken back here while another process had the state is not brought back by it.
         let taken_back = said.taken_back.into_iter().find(|(version, _)| *version == self.live.id);
         if let (Some((_, cause)), Some(to)) = (taken_back, self.retained.front().map(|kept| kept.version.id))
         {
-            self.go_back(to, cause, routing, joins, now);
+            self.go_back(to, cause, desk);
         }
-        self.publish(routing, joins, now, Vec::new());
+        self.publish(desk, Vec::new());
     }
 
     /// Begins beside another process that has the state: with its live and what it retains, and none of its rollouts.
-    pub(crate) fn look_on(
-        &mut self,
-        saved: &SavedControl,
-        start: &Start<'_, I, O>,
-        routing: &ArcSwap<Routing<I, O>>,
-        joins: &Joins,
-        now: Timestamp,
-    ) {
-        self.take_over(saved, start, now);
-        self.retain_again(saved, start, now);
-        self.publish(routing, joins, now, vec![EventKind::LookingOn { live: self.live.id }]);
+    pub(crate) fn look_on(&mut self, saved: &SavedControl, start: &Start<'_>, desk: Desk<'_>) {
+        self.take_over(saved, start, desk.now);
+        self.retain_again(saved, start, desk.now);
+        self.publish(desk, vec![EventKind::LookingOn { live: self.live.id }]);
         self.looks_on = Some(LookingOn { frozen: self.frozen.clone(), taken_back: Vec::new() });
     }
 
-    fn take_over(&mut self, saved: &SavedControl, start: &Start<'_, I, O>, now: Timestamp) {
+    fn take_over(&mut self, saved: &SavedControl, start: &Start<'_>, now: Timestamp) {
         self.epoch = self.epoch.max(saved.epoch);
         self.announcer.go_on(saved.next_event);
         self.frozen.clone_from(&saved.frozen);
@@ -198,7 +189,7 @@ impl<I: ?Sized, O> Control<I, O> {
         start.loaded.values().for_each(|version| self.remember(version, now));
     }
 
-    fn retain_again(&mut self, saved: &SavedControl, start: &Start<'_, I, O>, now: Timestamp) {
+    fn retain_again(&mut self, saved: &SavedControl, start: &Start<'_>, now: Timestamp) {
         (self.retained, self.unavailable) = Default::default();
         for kept in saved.retained.iter().filter(|kept| kept.version.version != self.live.id) {
             let (version, identity) = (kept.version.version, kept.version.identity);
@@ -219,10 +210,10 @@ impl<I: ?Sized, O> Control<I, O> {
         &mut self,
         saved: SavedAttempt,
         seen: Option<SavedAttemptEvidence>,
-        version: &Arc<Version<I, O>>,
+        version: &Arc<dyn AnyVersion>,
         setting: &Setting<'_>,
         now: Timestamp,
-    ) -> Attempt<I, O> {
+    ) -> Attempt {
         let (candidate, control) = (self.new_arm(), self.new_arm());
         let maturity = self.settings.exposure.maturity;
         let (ledger, seen_keys, carried) = match seen {
@@ -351,7 +342,7 @@ impl<I: ?Sized, O> Control<I, O> {
     }
 }
 
-impl<I: ?Sized, O> Attempt<I, O> {
+impl Attempt {
     /// Takes off its exposure until somebody resumes it; its buckets, and so its users, stay its own. Live that is watched
     /// stays live, and is only paused.
     fn hold(&mut self, now: Timestamp) {

@@ -1,31 +1,21 @@
 //! Carries an allocation out: shares are set, and candidates taken off.
 
-use arc_swap::ArcSwap;
-
 use super::control::Control;
+use super::desk::Desk;
 use super::event::Cause;
-use crate::base::clock::Timestamp;
 use crate::base::share::Share;
-use crate::feedback::join::Joins;
-use crate::request::table::Routing;
 use crate::rollout::allocation::Allocating;
 use crate::rollout::phase::Phase;
 
-impl<I: ?Sized, O> Control<I, O> {
+impl Control {
     /// Begins to divide traffic among attempts.
-    pub(crate) fn begin_allocating(
-        &mut self,
-        allocating: Allocating,
-        routing: &ArcSwap<Routing<I, O>>,
-        joins: &Joins,
-        now: Timestamp,
-    ) {
+    pub(crate) fn begin_allocating(&mut self, allocating: Allocating, desk: Desk<'_>) {
         self.allocating = Some(allocating);
-        self.divide(routing, joins, now);
+        self.divide(desk);
     }
 
     /// Gives every candidate the share that it has in the present division.
-    fn divide(&mut self, routing: &ArcSwap<Routing<I, O>>, joins: &Joins, now: Timestamp) {
+    fn divide(&mut self, desk: Desk<'_>) {
         let Some(allocating) = &self.allocating else { return };
         let mut parts = allocating.parts();
         let mut events = Vec::new();
@@ -40,31 +30,32 @@ impl<I: ?Sized, O> Control<I, O> {
                 continue;
             }
             let (sample, step) = (attempt.state.sample, attempt.state.step);
-            let event = self.change_exposure(number, Phase::Canary, share, sample, step, Vec::new(), now);
+            let event =
+                self.change_exposure(number, Phase::Canary, share, sample, step, Vec::new(), desk.now);
             events.extend(event);
         }
-        self.publish(routing, joins, now, events);
+        self.publish(desk, events);
     }
 
     /// Drops candidates that are shown to be worse than another version, and sets shares anew when it is time.
-    pub(crate) fn allocate(&mut self, routing: &ArcSwap<Routing<I, O>>, joins: &Joins, now: Timestamp) {
+    pub(crate) fn allocate(&mut self, desk: Desk<'_>) {
         let canaries = self.attempts.iter().filter(|attempt| attempt.state.phase == Phase::Canary);
         let on_trial: Vec<u32> = canaries.map(|attempt| attempt.number).collect();
         let (frozen, seed) = (self.frozen.is_some(), self.settings.seed);
         let Some(allocating) = &mut self.allocating else { return };
-        let due = allocating.is_due(now);
+        let due = allocating.is_due(desk.now);
         let gone = allocating.candidates().iter().any(|candidate| !on_trial.contains(candidate));
         let beaten = if due && !gone { allocating.beaten() } else { Vec::new() };
         if gone || !beaten.is_empty() {
             let stays = |candidate: &u32| on_trial.contains(candidate) && !beaten.contains(candidate);
             let left = allocating.candidates().iter().copied().filter(stays).collect();
-            self.allocating = allocating.among(left, now);
+            self.allocating = allocating.among(left, desk.now);
             for number in beaten {
-                self.lower(number, Cause::Eliminated, routing, joins, now);
+                self.lower(number, Cause::Eliminated, desk);
             }
-            self.divide(routing, joins, now);
-        } else if due && !frozen && allocating.renew(seed, now) {
-            self.divide(routing, joins, now);
+            self.divide(desk);
+        } else if due && !frozen && allocating.renew(seed, desk.now) {
+            self.divide(desk);
         }
     }
 }

@@ -32,14 +32,14 @@ use crate::stats::figures::tally::Tally;
 use crate::stats::sequential::test::SequentialTest;
 use crate::stats::sequential::{ByOdds, EValue, Events, RateDetector, SampleRatio};
 use crate::version::id::VersionId;
-use crate::version::loaded::Version;
+use crate::version::loaded::AnyVersion;
 
 /// One attempt to replace live, as long as it runs.
-pub(crate) struct Attempt<I: ?Sized, O> {
+pub(crate) struct Attempt {
     pub(crate) number: u32,
     /// What it is called in the table of buckets.
     pub(crate) slot: u8,
-    pub(crate) version: Arc<Version<I, O>>,
+    pub(crate) version: Arc<dyn AnyVersion>,
     pub(crate) guards: Vec<Guarded>,
     pub(crate) plan: Option<Plan>,
     /// How it is watched once it is live.
@@ -216,7 +216,7 @@ pub(crate) struct Past {
     pub(crate) keys: u64,
 }
 
-impl<I: ?Sized, O> Attempt<I, O> {
+impl Attempt {
     /// The guards of this crate's.
     pub(crate) fn tests(&self) -> impl Iterator<Item = &GuardTest> + '_ {
         self.guards.iter().filter_map(|guarded| guarded.test.as_ref())

@@ -5,25 +5,22 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
-
 use super::attempt::{Answered, Attempt, Past};
 use super::counter::Counter;
+use super::desk::Desk;
 use super::event::{Announcer, EventKind};
 use super::loads::Loading;
-use super::pins::PinSlot;
+use super::pins::Pin;
 #[cfg(feature = "state")]
 use super::settings::LookingOn;
 use super::settings::{Quarantined, Record, Retained, Settings, Unavailable};
 use crate::base::clock::Timestamp;
 use crate::base::share::Share;
-use crate::feedback::join::Joins;
 use crate::model::identity::Identity;
 use crate::request::buckets::{Buckets, ROLLOUTS_MAX};
 use crate::request::lease::Lease;
 use crate::request::recall::{Answers, Recall};
 use crate::request::shadow::ShadowCounts;
-use crate::request::table::Routing;
 use crate::rollout::allocation::Allocating;
 use crate::rollout::alpha::{AlphaStatus, Tries};
 use crate::rollout::course::Course;
@@ -41,7 +38,7 @@ use crate::stats::figures::divergence::Divergence;
 use crate::stats::figures::rolling::{Window, Windows};
 use crate::stats::figures::tally::Tally;
 use crate::version::id::VersionId;
-use crate::version::loaded::Version;
+use crate::version::loaded::{AnyVersion, Known};
 use crate::version::retired::Retired;
 
 /// Versions of which figures are remembered, beside those that are in use.
@@ -53,24 +50,24 @@ const EXPOSURES_MAX: usize = 256;
 /// A candidate counts for nothing when nobody has judged it for so many intervals.
 pub(crate) const LEASE_INTERVALS: u32 = 3;
 
-pub(crate) struct Control<I: ?Sized, O> {
+pub(crate) struct Control {
     pub(crate) settings: Settings,
     pub(crate) announcer: Announcer,
     pub(crate) epoch: u64,
-    pub(crate) live: Arc<Version<I, O>>,
+    pub(crate) live: Arc<dyn AnyVersion>,
     pub(crate) live_since: Timestamp,
-    pub(crate) retained: VecDeque<Retained<I, O>>,
+    pub(crate) retained: VecDeque<Retained>,
     /// Retained by an earlier life of the handle, and not to be had.
     pub(crate) unavailable: Vec<Unavailable>,
-    pub(crate) attempts: Vec<Attempt<I, O>>,
+    pub(crate) attempts: Vec<Attempt>,
     pub(crate) past: VecDeque<Past>,
-    pub(crate) retired: Retired<I, O>,
+    pub(crate) retired: Retired,
     pub(crate) records: BTreeMap<VersionId, Record>,
     pub(crate) frozen: Option<String>,
     pub(crate) quarantine: BTreeMap<Identity, Quarantined>,
     /// How often the process ended without a word while an identity was exposed.
     pub(crate) crashes: BTreeMap<Identity, u32>,
-    pub(crate) pins: Vec<Arc<PinSlot<I, O>>>,
+    pub(crate) pins: Vec<Arc<dyn Pin>>,
     pub(crate) closed: bool,
     /// What was said here while another process has the state.
     #[cfg(feature = "state")]
@@ -111,8 +108,8 @@ pub(crate) struct Control<I: ?Sized, O> {
     pub(crate) scratch_units: Units,
 }
 
-impl<I: ?Sized, O> Control<I, O> {
-    pub(crate) fn new(settings: Settings, live: Arc<Version<I, O>>, now: Timestamp) -> Self {
+impl Control {
+    pub(crate) fn new(settings: Settings, live: Arc<dyn AnyVersion>, now: Timestamp) -> Self {
         let ExposureOptions { kind, kpis, .. } = settings.exposure;
         let announcer = Announcer::new(settings.log_max);
         let mut control = Self {
@@ -165,22 +162,16 @@ impl<I: ?Sized, O> Control<I, O> {
 
     /// Stores the table of the present state and says what happened. The store comes first: an event is announced after
     /// what it describes.
-    pub(crate) fn publish(
-        &mut self,
-        routing: &ArcSwap<Routing<I, O>>,
-        joins: &Joins,
-        now: Timestamp,
-        events: Vec<EventKind>,
-    ) {
-        let table = self.table(joins);
-        routing.store(Arc::new(table));
+    pub(crate) fn publish(&mut self, desk: Desk<'_>, events: Vec<EventKind>) {
+        let table = self.table(desk.joins);
+        desk.router.store(table);
         // Where nobody ticks, changes of the table must not pile up.
         if self.counters.iter().filter(|counter| counter.exposure.is_some()).count() > EXPOSURES_MAX {
-            self.collect(joins, now);
+            self.collect(desk.joins, desk.now);
         }
         self.supersede_pins();
         for event in events {
-            self.announcer.announce(now, self.epoch, event);
+            self.announcer.announce(desk.now, self.epoch, event);
         }
     }
 
@@ -199,7 +190,7 @@ impl<I: ?Sized, O> Control<I, O> {
     }
 
     /// Begins to remember a version; one that was remembered under the same name and identity keeps its figures.
-    pub(crate) fn remember(&mut self, version: &Version<I, O>, now: Timestamp) {
+    pub(crate) fn remember(&mut self, version: &Known, now: Timestamp) {
         let known = self.records.get(&version.id).is_some_and(|record| record.identity == version.identity);
         if !known {
             let lifetime = self.new_arm();
@@ -227,7 +218,7 @@ impl<I: ?Sized, O> Control<I, O> {
     }
 
     /// The versions that are live, on trial or retained.
-    pub(crate) fn loaded(&self) -> Vec<Arc<Version<I, O>>> {
+    pub(crate) fn loaded(&self) -> Vec<Arc<dyn AnyVersion>> {
         let trials =
             self.attempts.iter().map(|attempt| &attempt.version).filter(|version| version.id != self.live.id);
         let retained = self.retained.iter().map(|kept| &kept.version);
@@ -249,7 +240,7 @@ impl<I: ?Sized, O> Control<I, O> {
     /// Begins an attempt with a version that is loaded, checked and warm.
     pub(crate) fn begin(
         &mut self,
-        version: &Arc<Version<I, O>>,
+        version: &Arc<dyn AnyVersion>,
         shadow: ShadowCounts,
         now: Timestamp,
     ) -> Option<u32> {
@@ -257,8 +248,7 @@ impl<I: ?Sized, O> Control<I, O> {
         let slot = (1..=ROLLOUTS_MAX).find(|slot| !taken(slot))?;
         let number = self.next_attempt;
         self.next_attempt += 1;
-        let on_no_canary =
-            |attempt: &Attempt<I, O>| attempt.state.weight == Share::NONE && attempt.held.is_none();
+        let on_no_canary = |attempt: &Attempt| attempt.state.weight == Share::NONE && attempt.held.is_none();
         if self.attempts.iter().all(on_no_canary) {
             // Nobody is on a canary: the next one may begin with other users than the last one did.
             self.salt = format!("{}-{number}", self.settings.name).into_bytes().into();
@@ -307,11 +297,11 @@ impl<I: ?Sized, O> Control<I, O> {
         Some(number)
     }
 
-    pub(crate) fn attempt(&self, number: u32) -> Option<&Attempt<I, O>> {
+    pub(crate) fn attempt(&self, number: u32) -> Option<&Attempt> {
         self.attempts.iter().find(|attempt| attempt.number == number)
     }
 
-    pub(crate) fn attempt_mut(&mut self, number: u32) -> Option<&mut Attempt<I, O>> {
+    pub(crate) fn attempt_mut(&mut self, number: u32) -> Option<&mut Attempt> {
         self.attempts.iter_mut().find(|attempt| attempt.number == number)
     }
 
@@ -350,36 +340,28 @@ impl<I: ?Sized, O> Control<I, O> {
         &mut self,
         number: u32,
         input: Input,
-        routing: &ArcSwap<Routing<I, O>>,
-        joins: &Joins,
-        now: Timestamp,
+        desk: Desk<'_>,
     ) -> Result<(), TransitionRefused> {
         let over = TransitionRefused::Over { phase: self.phase_of(number).unwrap_or(Phase::Aborted) };
         let attempt = self.attempt(number).ok_or(over)?;
-        let moved = transition(&attempt.state, attempt.plan.as_ref(), self.frozen.is_some(), now, input)?;
-        self.carry_out(number, moved, Vec::new(), None, routing, joins, now);
+        let moved =
+            transition(&attempt.state, attempt.plan.as_ref(), self.frozen.is_some(), desk.now, input)?;
+        self.carry_out(number, moved, Vec::new(), None, desk);
         Ok(())
     }
 
     /// Starts to follow a plan.
-    pub(crate) fn follow(
-        &mut self,
-        number: u32,
-        plan: Plan,
-        routing: &ArcSwap<Routing<I, O>>,
-        joins: &Joins,
-        now: Timestamp,
-    ) {
+    pub(crate) fn follow(&mut self, number: u32, plan: Plan, desk: Desk<'_>) {
         let first = plan.steps().first().map(|step| step.exposed());
         let frozen = self.frozen.is_some();
         let Some(attempt) = self.attempt_mut(number) else { return };
         let sample = attempt.state.sample;
         attempt.bake = plan.baking();
         attempt.plan = Some(plan);
-        // Its first step is taken now or, where automation may not raise exposure, once it may.
+        // Its first step is taken desk.now or, where automation may not raise exposure, once it may.
         attempt.state.step = None;
         if let (Some(first), false) = (first, frozen) {
-            self.carry_out(number, expose(first, 0, sample), Vec::new(), None, routing, joins, now);
+            self.carry_out(number, expose(first, 0, sample), Vec::new(), None, desk);
         }
     }
 
@@ -401,9 +383,9 @@ impl<I: ?Sized, O> Control<I, O> {
     }
 
     /// How an attempt's errors are divided if its evidence begins now.
-    pub(crate) fn alpha_of(&self, attempt: &Attempt<I, O>, tries: u32) -> AlphaStatus {
+    pub(crate) fn alpha_of(&self, attempt: &Attempt, tries: u32) -> AlphaStatus {
         let guards = attempt.tests().count() + attempt.guards.iter().filter(|guarded| guarded.looks).count();
-        let on_trial = |other: &&Attempt<I, O>| {
+        let on_trial = |other: &&Attempt| {
             other.number == attempt.number || matches!(other.state.phase, Phase::Shadow | Phase::Canary)
         };
         let candidates = self.attempts.iter().filter(on_trial).count();
@@ -412,13 +394,7 @@ impl<I: ?Sized, O> Control<I, O> {
     }
 
     /// Begins an attempt's evidence anew: what was seen before a guard was changed is no evidence for the new one.
-    pub(crate) fn begin_anew(
-        &mut self,
-        number: u32,
-        routing: &ArcSwap<Routing<I, O>>,
-        joins: &Joins,
-        now: Timestamp,
-    ) {
+    pub(crate) fn begin_anew(&mut self, number: u32, desk: Desk<'_>) {
         let Some(attempt) = self.attempt(number).filter(|attempt| attempt.alpha.is_some()) else { return };
         let (version, exposed) = (attempt.version.id, attempt.state.phase != Phase::Staged);
         let maturity = self.settings.exposure.maturity;
@@ -445,10 +421,10 @@ impl<I: ?Sized, O> Control<I, O> {
         let event = EventKind::BegunAnew { version };
         if exposed {
             self.begin_evidence(number);
-            self.publish(routing, joins, now, vec![event]);
+            self.publish(desk, vec![event]);
         } else {
             let epoch = self.epoch;
-            self.announcer.announce(now, epoch, event);
+            self.announcer.announce(desk.now, epoch, event);
         }
     }
 

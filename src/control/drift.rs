@@ -9,7 +9,7 @@ use crate::drift::watch::{Context, Feed, OnDrift, Part, Running, Told, Whose, ad
 use crate::rollout::phase::Phase;
 use crate::stats::evidence::ledger::Side;
 
-impl<I: ?Sized, O> Control<I, O> {
+impl Control {
     /// What the drift watch has to know of the table.
     pub(crate) fn drift_context(&self) -> Context {
         let on_trial = self

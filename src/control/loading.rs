@@ -12,7 +12,7 @@ use crate::stats::figures::latency::Latency;
 use crate::version::id::VersionId;
 use crate::version::load_impact::LoadImpact;
 
-impl<I: ?Sized, O> Control<I, O> {
+impl Control {
     /// Begins to watch live while a version is loaded.
     pub(crate) fn begin_loading(&mut self, version: VersionId, joins: &Joins, now: Timestamp) -> Loading {
         self.collect(joins, now);

@@ -6,6 +6,7 @@ pub(crate) mod allocate;
 pub(crate) mod attempt;
 pub(crate) mod control;
 pub(crate) mod counter;
+pub(crate) mod desk;
 pub(crate) mod drift;
 pub(crate) mod event;
 pub(crate) mod loading;

@@ -2,17 +2,14 @@
 
 use std::sync::Arc;
 
-use arc_swap::ArcSwap;
-
 use super::attempt::{Attempt, Held, Past};
 use super::control::{Control, LEASE_INTERVALS};
+use super::desk::Desk;
 use super::event::{Cause, EventKind};
 use super::pins::PinPolicy;
 use super::settings::{Quarantined, Retained};
 use crate::base::clock::Timestamp;
 use crate::base::share::Share;
-use crate::feedback::join::Joins;
-use crate::request::table::Routing;
 use crate::rollout::course::{Point, Trial};
 use crate::rollout::guard::evidence::Evidence;
 use crate::rollout::phase::Phase;
@@ -21,7 +18,7 @@ use crate::stats::evidence::ledger::Ledger;
 use crate::stats::figures::divergence::Divergence;
 use crate::stats::figures::rolling::Windows;
 use crate::version::id::VersionId;
-use crate::version::loaded::Version;
+use crate::version::loaded::Known;
 
 /// Ended rollouts whose outcome and figures are remembered.
 const PAST_MAX: usize = 32;
@@ -46,7 +43,7 @@ pub enum Lowered {
     Nothing,
 }
 
-impl<I: ?Sized, O> Control<I, O> {
+impl Control {
     /// Does what the transition function says.
     #[expect(clippy::too_many_arguments, reason = "a move, its grounds, and the three things it changes")]
     pub(crate) fn carry_out(
@@ -55,58 +52,58 @@ impl<I: ?Sized, O> Control<I, O> {
         moved: Move,
         evidence: Vec<Evidence>,
         cause: Option<Cause>,
-        routing: &ArcSwap<Routing<I, O>>,
-        joins: &Joins,
-        now: Timestamp,
+        desk: Desk<'_>,
     ) {
         match moved {
             Move::Stay => {}
             Move::Expose { phase, weight, sample, step } => {
-                let event = self.change_exposure(number, phase, weight, sample, step, evidence, now);
-                self.publish(routing, joins, now, event.into_iter().collect());
+                let event = self.change_exposure(number, phase, weight, sample, step, evidence, desk.now);
+                self.publish(desk, event.into_iter().collect());
             }
-            Move::Promote => self.promote(number, evidence, routing, joins, now),
+            Move::Promote => self.promote(number, evidence, desk),
             Move::Lower => {
                 let reason = String::from("no reason given");
-                self.lower(number, cause.unwrap_or(Cause::Operator { reason }), routing, joins, now);
+                self.lower(number, cause.unwrap_or(Cause::Operator { reason }), desk);
             }
             Move::GiveUp => {
                 if let Some(version) = self.attempt(number).map(|attempt| attempt.version.id) {
-                    self.announcer.announce(now, self.epoch, EventKind::Inconclusive { version, evidence });
+                    self.announcer.announce(
+                        desk.now,
+                        self.epoch,
+                        EventKind::Inconclusive { version, evidence },
+                    );
                 }
-                self.lower(number, Cause::Futility, routing, joins, now);
+                self.lower(number, Cause::Futility, desk);
             }
             Move::Pause => {
                 if let Some(attempt) = self.attempt_mut(number) {
                     attempt.state.paused = true;
                     let version = attempt.version.id;
                     let reason = String::from("guards were inconclusive for longer than the plan allows");
-                    self.announcer.announce(now, self.epoch, EventKind::Inconclusive { version, evidence });
-                    self.announcer.announce(now, self.epoch, EventKind::Paused { version, reason });
+                    self.announcer.announce(
+                        desk.now,
+                        self.epoch,
+                        EventKind::Inconclusive { version, evidence },
+                    );
+                    self.announcer.announce(desk.now, self.epoch, EventKind::Paused { version, reason });
                 }
             }
             Move::Finish => {
-                if let Some(attempt) = self.end(number, Phase::Promoted, None, now) {
+                if let Some(attempt) = self.end(number, Phase::Promoted, None, desk.now) {
                     let event = EventKind::Baked { version: attempt.version.id };
-                    self.publish(routing, joins, now, vec![event]);
+                    self.publish(desk, vec![event]);
                 }
             }
         }
     }
 
     /// Exposes a candidate as it was before the process ended without a word.
-    pub(crate) fn expose_again(
-        &mut self,
-        number: u32,
-        routing: &ArcSwap<Routing<I, O>>,
-        joins: &Joins,
-        now: Timestamp,
-    ) {
+    pub(crate) fn expose_again(&mut self, number: u32, desk: Desk<'_>) {
         let held =
             self.attempt_mut(number).and_then(|attempt| Some((attempt.held.take()?, attempt.state.step)));
         let Some((Held { phase, weight, sample }, step)) = held else { return };
         let again = Move::Expose { phase, weight, sample, step };
-        self.carry_out(number, again, Vec::new(), None, routing, joins, now);
+        self.carry_out(number, again, Vec::new(), None, desk);
     }
 
     #[expect(clippy::too_many_arguments, reason = "the fields of a move")]
@@ -144,32 +141,25 @@ impl<I: ?Sized, O> Control<I, O> {
         Some(EventKind::PhaseChanged { version, from, to: phase, weight, sample, evidence })
     }
 
-    fn promote(
-        &mut self,
-        number: u32,
-        evidence: Vec<Evidence>,
-        routing: &ArcSwap<Routing<I, O>>,
-        joins: &Joins,
-        now: Timestamp,
-    ) {
-        self.note(number, now);
-        let trial = self.trial(number, now);
+    fn promote(&mut self, number: u32, evidence: Vec<Evidence>, desk: Desk<'_>) {
+        self.note(number, desk.now);
+        let trial = self.trial(number, desk.now);
         let Some(attempt) = self.attempt(number) else { return };
         let (version, slot) = (Arc::clone(&attempt.version), attempt.slot);
         let bake = attempt.bake;
         let previous = std::mem::replace(&mut self.live, version);
-        self.live_since = now;
+        self.live_since = desk.now;
         let (live, before) = (self.live.id, previous.id);
-        self.retained.push_front(Retained { version: previous, since: now });
+        self.retained.push_front(Retained { version: previous, since: desk.now });
         self.buckets.set(slot, Share::NONE);
         let mut events = vec![EventKind::Promoted { version: live, previous: before, evidence }];
-        events.extend(self.supersede_attempts(Some(number), live, now));
+        events.extend(self.supersede_attempts(Some(number), live, desk.now));
         if bake.duration.is_zero() {
             if let Some(attempt) = self.attempt_mut(number) {
                 // What it is remembered as having been compared with.
                 attempt.previous = Some(before);
             }
-            self.end(number, Phase::Promoted, None, now);
+            self.end(number, Phase::Promoted, None, desk.now);
         } else {
             // The watch begins with fresh figures: what was exposed before is evidence in it no more.
             for counter in self.counters.iter_mut().filter(|counter| counter.feeds.attempt == Some(number)) {
@@ -188,12 +178,12 @@ impl<I: ?Sized, O> Control<I, O> {
                 attempt.ledger = Arc::new(Ledger::new(maturity).after(attempt.ledger.era()));
                 attempt.state.sample = bake.previous_as_shadow;
                 attempt.state.phase = Phase::Baking;
-                attempt.state.entered = now;
+                attempt.state.entered = desk.now;
                 attempt.state.watch = bake.duration;
                 attempt.state.weight = Share::ALL;
                 attempt.previous = Some(before);
                 attempt.tripped = false;
-                attempt.course.turn(now, &attempt.state);
+                attempt.course.turn(desk.now, &attempt.state);
                 attempt.course.trial = trial.map(Box::new);
                 attempt.before_step = (0, 0);
                 (attempt.carried, attempt.held) = ((0, 0), None);
@@ -206,43 +196,30 @@ impl<I: ?Sized, O> Control<I, O> {
                 }
             }
         }
-        self.publish(routing, joins, now, events);
-        self.trim_retained(now);
+        self.publish(desk, events);
+        self.trim_retained(desk.now);
     }
 
     /// Takes an attempt off, or live back where the attempt's version is live. Never refused.
-    pub(crate) fn lower(
-        &mut self,
-        number: u32,
-        cause: Cause,
-        routing: &ArcSwap<Routing<I, O>>,
-        joins: &Joins,
-        now: Timestamp,
-    ) -> Lowered {
+    pub(crate) fn lower(&mut self, number: u32, cause: Cause, desk: Desk<'_>) -> Lowered {
         let Some(attempt) = self.attempt(number) else { return Lowered::Nothing };
         let (version, phase, previous) = (attempt.version.id, attempt.state.phase, attempt.previous);
         match previous {
-            Some(previous) if phase == Phase::Baking => self.go_back(previous, cause, routing, joins, now),
+            Some(previous) if phase == Phase::Baking => self.go_back(previous, cause, desk),
             _ => {
                 let mut events = vec![EventKind::Aborted { version, cause: cause.clone() }];
-                if let Some(attempt) = self.end(number, Phase::Aborted, Some(cause.clone()), now) {
-                    events.extend(self.quarantine(&attempt.version, &cause, now));
+                if let Some(attempt) = self.end(number, Phase::Aborted, Some(cause.clone()), desk.now) {
+                    events.extend(self.quarantine(&attempt.version, &cause, desk.now));
                     self.retired.push(attempt.version);
                 }
-                self.publish(routing, joins, now, events);
+                self.publish(desk, events);
                 Lowered::Aborted(vec![version])
             }
         }
     }
 
     /// Takes off every exposed candidate or, where there is none, takes live back to the version before it.
-    pub(crate) fn lower_all(
-        &mut self,
-        cause: Cause,
-        routing: &ArcSwap<Routing<I, O>>,
-        joins: &Joins,
-        now: Timestamp,
-    ) -> Lowered {
+    pub(crate) fn lower_all(&mut self, cause: Cause, desk: Desk<'_>) -> Lowered {
         let exposed: Vec<u32> = self
             .attempts
             .iter()
@@ -251,13 +228,13 @@ impl<I: ?Sized, O> Control<I, O> {
             .collect();
         if exposed.is_empty() {
             return match self.retained.front().map(|kept| kept.version.id) {
-                Some(previous) => self.go_back(previous, cause, routing, joins, now),
+                Some(previous) => self.go_back(previous, cause, desk),
                 None => Lowered::Nothing,
             };
         }
         let mut aborted = Vec::new();
         for number in exposed {
-            if let Lowered::Aborted(versions) = self.lower(number, cause.clone(), routing, joins, now) {
+            if let Lowered::Aborted(versions) = self.lower(number, cause.clone(), desk) {
                 aborted.extend(versions);
             }
         }
@@ -265,20 +242,13 @@ impl<I: ?Sized, O> Control<I, O> {
     }
 
     /// Makes a retained version live. Candidates are taken off: what they were compared with is gone.
-    pub(crate) fn go_back(
-        &mut self,
-        to: VersionId,
-        cause: Cause,
-        routing: &ArcSwap<Routing<I, O>>,
-        joins: &Joins,
-        now: Timestamp,
-    ) -> Lowered {
+    pub(crate) fn go_back(&mut self, to: VersionId, cause: Cause, desk: Desk<'_>) -> Lowered {
         let Some(place) = self.retained.iter().position(|kept| kept.version.id == to) else {
             return Lowered::Nothing;
         };
         let Some(Retained { version, .. }) = self.retained.remove(place) else { return Lowered::Nothing };
         let former = std::mem::replace(&mut self.live, version);
-        self.live_since = now;
+        self.live_since = desk.now;
         let from = former.id;
         #[cfg(feature = "state")]
         if let Some(looking_on) = &mut self.looks_on {
@@ -289,18 +259,18 @@ impl<I: ?Sized, O> Control<I, O> {
         let mut events = vec![EventKind::RolledBack { from, to, cause: cause.clone() }];
         let watched = self.attempts.iter().find(|attempt| attempt.state.phase == Phase::Baking);
         if let Some(number) = watched.map(|attempt| attempt.number) {
-            self.end(number, Phase::RolledBack, Some(cause.clone()), now);
+            self.end(number, Phase::RolledBack, Some(cause.clone()), desk.now);
         }
-        events.extend(self.supersede_attempts(None, to, now));
-        let quarantined = self.quarantine(&former, &cause, now);
+        events.extend(self.supersede_attempts(None, to, desk.now));
+        let quarantined = self.quarantine(&former, &cause, desk.now);
         if quarantined.is_some() {
             self.retired.push(former);
         } else {
-            self.retained.push_front(Retained { version: former, since: now });
+            self.retained.push_front(Retained { version: former, since: desk.now });
         }
         events.extend(quarantined);
-        self.publish(routing, joins, now, events);
-        self.trim_retained(now);
+        self.publish(desk, events);
+        self.trim_retained(desk.now);
         Lowered::RolledBack { from, to }
     }
 
@@ -352,13 +322,7 @@ impl<I: ?Sized, O> Control<I, O> {
     }
 
     /// Removes an attempt from those that run and remembers how it ended.
-    fn end(
-        &mut self,
-        number: u32,
-        phase: Phase,
-        cause: Option<Cause>,
-        now: Timestamp,
-    ) -> Option<Attempt<I, O>> {
+    fn end(&mut self, number: u32, phase: Phase, cause: Option<Cause>, now: Timestamp) -> Option<Attempt> {
         self.note(number, now);
         let place = self.attempts.iter().position(|attempt| attempt.number == number)?;
         let mut attempt = self.attempts.remove(place);
@@ -403,7 +367,7 @@ impl<I: ?Sized, O> Control<I, O> {
     }
 
     /// An identity that did harm is not tried again by any plan.
-    fn quarantine(&mut self, version: &Version<I, O>, cause: &Cause, now: Timestamp) -> Option<EventKind> {
+    fn quarantine(&mut self, version: &Known, cause: &Cause, now: Timestamp) -> Option<EventKind> {
         let harmful = match cause {
             Cause::Guard { .. } | Cause::Tripped { .. } => true,
             // One crash may have another reason.
@@ -455,21 +419,21 @@ impl<I: ?Sized, O> Control<I, O> {
                     || self.attempts.iter().any(|a| a.version.id == id && a.state.phase == Phase::Canary)
             };
             for pin in &self.pins {
-                pin.supersede_unless(exposed);
+                pin.supersede_unless(&exposed);
             }
         }
     }
 
     /// Takes off whatever has failed outright.
-    pub(crate) fn lower_tripped(&mut self, routing: &ArcSwap<Routing<I, O>>, joins: &Joins, now: Timestamp) {
+    pub(crate) fn lower_tripped(&mut self, desk: Desk<'_>) {
         let failures = self.settings.exposure.trip_after;
         let numbers = self.attempts.iter().map(|attempt| attempt.number);
         let numbers: Vec<u32> = numbers.filter(|number| self.has_tripped(*number)).collect();
         for number in numbers {
             let Some(attempt) = self.attempt(number) else { continue };
             let version = attempt.version.id;
-            self.announcer.announce(now, self.epoch, EventKind::Tripped { version });
-            self.lower(number, Cause::Tripped { failures }, routing, joins, now);
+            self.announcer.announce(desk.now, self.epoch, EventKind::Tripped { version });
+            self.lower(number, Cause::Tripped { failures }, desk);
         }
     }
 }

@@ -29,7 +29,7 @@ use crate::stats::Metric;
 use crate::stats::evidence::ledger::SavedLedger;
 use crate::stats::sequential::{DetectorState, EValue, Events, RateDetector};
 use crate::version::id::VersionId;
-use crate::version::loaded::Version;
+use crate::version::loaded::Known;
 
 /// What was decided, and by what rules it goes on.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -188,7 +188,7 @@ impl SavedEvidence {
     }
 }
 
-impl<I: ?Sized, O> Control<I, O> {
+impl Control {
     /// What was decided. `life` is this life of the handle, and how many there were.
     pub(crate) fn saved(
         &self,
@@ -238,7 +238,7 @@ impl<I: ?Sized, O> Control<I, O> {
         }
     }
 
-    fn attempt_evidence(&self, attempt: &Attempt<I, O>) -> SavedAttemptEvidence {
+    fn attempt_evidence(&self, attempt: &Attempt) -> SavedAttemptEvidence {
         let (requests, labels) = self.progress(attempt.number);
         let keys = attempt.keys.as_ref().map(|keys| {
             let bytes: Vec<u8> = keys.seen().flat_map(u64::to_le_bytes).collect();
@@ -269,7 +269,7 @@ impl<I: ?Sized, O> Control<I, O> {
 
     fn named(&self, arm: u32) -> Option<Arm> {
         let lifetime = self.records.iter().find(|(_, record)| record.lifetime == arm);
-        let of_attempt = |attempt: &Attempt<I, O>| match arm {
+        let of_attempt = |attempt: &Attempt| match arm {
             _ if attempt.candidate == arm => Some(Arm::Candidate(attempt.number)),
             _ if attempt.control == arm => Some(Arm::Control(attempt.number)),
             _ => None,
@@ -279,11 +279,11 @@ impl<I: ?Sized, O> Control<I, O> {
     }
 }
 
-fn of<I: ?Sized, O>(version: &Version<I, O>) -> SavedVersion {
+fn of(version: &Known) -> SavedVersion {
     SavedVersion { version: version.id, identity: version.identity }
 }
 
-fn saved_attempt<I: ?Sized, O>(attempt: &Attempt<I, O>) -> SavedAttempt {
+fn saved_attempt(attempt: &Attempt) -> SavedAttempt {
     SavedAttempt {
         number: attempt.number,
         slot: attempt.slot,

@@ -14,7 +14,7 @@ use crate::stats::figures::rolling::WindowConfig;
 use crate::task::kpi::Kpi;
 use crate::task::segments::Table;
 use crate::version::id::VersionId;
-use crate::version::loaded::Version;
+use crate::version::loaded::AnyVersion;
 use crate::version::tiers::Tiers;
 
 /// What the control side is told when the handle is built.
@@ -58,8 +58,8 @@ pub(crate) struct LookingOn {
 }
 
 /// A version that is kept for a rollback.
-pub(crate) struct Retained<I: ?Sized, O> {
-    pub(crate) version: Arc<Version<I, O>>,
+pub(crate) struct Retained {
+    pub(crate) version: Arc<dyn AnyVersion>,
     pub(crate) since: Timestamp,
 }
 

@@ -1,5 +1,6 @@
 //! The routing table that the present state asks for, and what each place in it counts for.
 
+use crate::version::loaded::AnyVersion;
 use std::sync::Arc;
 
 use super::attempt::Attempt;
@@ -20,15 +21,15 @@ pub(crate) const SPARES_MAX: usize = 8;
 /// [`Plan::ramp`](crate::rollout::plan::Plan::ramp).
 const PAIRS_BY_DEFAULT: u16 = 1_000;
 
-impl<I: ?Sized, O> Control<I, O> {
+impl Control {
     /// Builds the table that the present state asks for.
-    pub(crate) fn table(&mut self, joins: &Joins) -> Routing<I, O> {
+    pub(crate) fn table(&mut self, joins: &Joins) -> Routing<dyn AnyVersion> {
         self.epoch += 1;
         for counter in &mut self.counters {
             counter.current = false;
         }
         let baking = self.attempts.iter().position(|attempt| attempt.state.phase == Phase::Baking);
-        let on_trial = |attempt: &Attempt<I, O>| matches!(attempt.state.phase, Phase::Shadow | Phase::Canary);
+        let on_trial = |attempt: &Attempt| matches!(attempt.state.phase, Phase::Shadow | Phase::Canary);
         let trials: Vec<usize> = (0..self.attempts.len())
             .filter(|place| self.attempts.get(*place).is_some_and(on_trial))
             .collect();
@@ -102,7 +103,7 @@ impl<I: ?Sized, O> Control<I, O> {
     }
 
     /// How traffic is split between a canary and its control.
-    fn split(&self, attempt: &Attempt<I, O>) -> Option<Split> {
+    fn split(&self, attempt: &Attempt) -> Option<Split> {
         let requests = Odds::new(attempt.state.weight, self.buckets.live())?;
         let keys = Odds::new(attempt.state.weight, self.buckets.control(attempt.slot));
         Some(Split { requests, keys: keys.filter(|_| attempt.keys.is_some()) })
@@ -112,7 +113,7 @@ impl<I: ?Sized, O> Control<I, O> {
     fn trial_arm(
         &mut self,
         place: usize,
-        arms: &mut Vec<Arm<I, O>>,
+        arms: &mut Vec<Arm<dyn AnyVersion>>,
         shadowing: &mut Vec<Shadowing>,
         joins: &Joins,
     ) -> u8 {
@@ -165,7 +166,7 @@ impl<I: ?Sized, O> Control<I, O> {
         &mut self,
         place: usize,
         live_feeds: &Feeds,
-        arms: &mut Vec<Arm<I, O>>,
+        arms: &mut Vec<Arm<dyn AnyVersion>>,
         joins: &Joins,
     ) -> Option<u8> {
         let attempt = self.attempts.get(place)?;
@@ -186,10 +187,10 @@ impl<I: ?Sized, O> Control<I, O> {
     fn previous_arm(
         &mut self,
         baking: usize,
-        arms: &mut Vec<Arm<I, O>>,
+        arms: &mut Vec<Arm<dyn AnyVersion>>,
         shadowing: &mut Vec<Shadowing>,
         joins: &Joins,
-    ) -> Option<Arm<I, O>> {
+    ) -> Option<Arm<dyn AnyVersion>> {
         let attempt = self.attempts.get(baking)?;
         let (number, control, previous) = (attempt.number, attempt.control, attempt.previous?);
         let (sample, slower_than) = (attempt.state.sample, attempt.slower_than());
@@ -276,7 +277,7 @@ impl<I: ?Sized, O> Control<I, O> {
             return false;
         }
         let seed = self.settings.seed;
-        let without = |attempt: &&mut Attempt<I, O>| {
+        let without = |attempt: &&mut Attempt| {
             attempt.state.phase == Phase::Canary
                 && attempt.state.weight != Share::NONE
                 && attempt.keys.is_none()

@@ -2,11 +2,10 @@
 
 use std::sync::Arc;
 
-use arc_swap::ArcSwap;
-
 use super::attempt::{Attempt, GuardTest, Guarded, Judged};
 use super::control::Control;
 use super::counter::Counter;
+use super::desk::Desk;
 use super::event::{Cause, EventKind};
 use super::table::SPARES_MAX;
 use crate::base::clock::Timestamp;
@@ -17,7 +16,6 @@ use crate::feedback::PredictionId;
 use crate::feedback::join::Joins;
 use crate::model::identity::Identity;
 use crate::request::shadow::ShadowCounts;
-use crate::request::table::Routing;
 use crate::rollout::course::Point;
 use crate::rollout::decision::{Decision, FORMAT};
 use crate::rollout::guard::History;
@@ -39,7 +37,7 @@ use crate::stats::sequential::Additive;
 use crate::task::segments::Table;
 use crate::version::ask::Judge;
 use crate::version::id::VersionId;
-use crate::version::loaded::Version;
+use crate::version::loaded::Known;
 
 /// A rollout's figures and evidence at one moment, for its guards to judge outside of the lock.
 pub(crate) struct Snapshot {
@@ -198,7 +196,7 @@ impl Snapshot {
     }
 }
 
-impl<I: ?Sized, O> Control<I, O> {
+impl Control {
     /// Moves figures and evidence: drains every exposure into the arms it feeds and the ledgers it is evidence in, and
     /// lets go of what is no longer used.
     pub(crate) fn collect(&mut self, joins: &Joins, now: Timestamp) {
@@ -378,7 +376,7 @@ impl<I: ?Sized, O> Control<I, O> {
 
     /// Freezes the latencies that have become known, welcomes keys, and watches the new live: whatever of it changes the
     /// table, and tells.
-    pub(crate) fn refit(&mut self, routing: &ArcSwap<Routing<I, O>>, joins: &Joins, now: Timestamp) {
+    pub(crate) fn refit(&mut self, desk: Desk<'_>) {
         let mut changed = self.welcome_keys();
         let mut events = Vec::new();
         if let Some(live) = self.lifetime(self.live.id).and_then(|arm| self.arms.get(&arm)) {
@@ -400,8 +398,8 @@ impl<I: ?Sized, O> Control<I, O> {
                     && attempt.bake.wake != Share::NONE;
                 if wakes && attempt.state.sample == Share::NONE {
                     attempt.state.sample = attempt.bake.wake;
-                    attempt.course.turn(now, &attempt.state);
-                    // What is usual now is what comes from here on.
+                    attempt.course.turn(desk.now, &attempt.state);
+                    // What is usual desk.now is what comes from here on.
                     Arc::make_mut(&mut attempt.ledger).begin_era();
                     changed = true;
                 }
@@ -413,9 +411,9 @@ impl<I: ?Sized, O> Control<I, O> {
             }
         }
         if changed {
-            self.publish(routing, joins, now, events);
+            self.publish(desk, events);
         } else {
-            events.into_iter().for_each(|event| self.announcer.announce(now, self.epoch, event));
+            events.into_iter().for_each(|event| self.announcer.announce(desk.now, self.epoch, event));
         }
     }
 
@@ -430,7 +428,7 @@ impl<I: ?Sized, O> Control<I, O> {
 
     fn snapshot(
         &self,
-        attempt: &Attempt<I, O>,
+        attempt: &Attempt,
         shadow: ShadowCounts,
         truth: TruthKind,
         now: Timestamp,
@@ -442,7 +440,7 @@ impl<I: ?Sized, O> Control<I, O> {
             None => Vec::new(),
         };
         let (requests, labels) = self.progress(attempt.number);
-        let name = |version: &Version<I, O>| (version.id, version.identity);
+        let name = |version: &Known| (version.id, version.identity);
         let previous =
             attempt.previous.and_then(|id| self.retained.iter().find(|kept| kept.version.id == id));
         Some(Snapshot {
@@ -482,14 +480,7 @@ impl<I: ?Sized, O> Control<I, O> {
     }
 
     /// Does what follows from what the guards said of a snapshot, unless the rollout has moved meanwhile.
-    pub(crate) fn apply(
-        &mut self,
-        snapshot: &Snapshot,
-        verdicts: Verdicts,
-        routing: &ArcSwap<Routing<I, O>>,
-        joins: &Joins,
-        now: Timestamp,
-    ) {
+    pub(crate) fn apply(&mut self, snapshot: &Snapshot, verdicts: Verdicts, desk: Desk<'_>) {
         let frozen = self.frozen.is_some();
         let unmoved = self.attempt(snapshot.attempt).is_some_and(|attempt| attempt.state == snapshot.state);
         // A plan that may raise nothing any more may not raise what it could a moment ago.
@@ -513,26 +504,19 @@ impl<I: ?Sized, O> Control<I, O> {
         let failed = evidence.iter().find(|evidence| evidence.verdict == Verdict::Fail).cloned();
         if let (Move::Lower, Some(failed)) = (&moved, &failed) {
             let event = EventKind::GuardFailed { version, evidence: failed.clone() };
-            self.announcer.announce(now, self.epoch, event);
+            self.announcer.announce(desk.now, self.epoch, event);
         }
         if moved == Move::Stay {
-            self.rest(snapshot.attempt, &evidence, routing, joins, now);
+            self.rest(snapshot.attempt, &evidence, desk);
             return;
         }
         let cause = failed.map(|evidence| Cause::Guard { evidence });
-        self.carry_out(snapshot.attempt, moved, evidence, cause, routing, joins, now);
+        self.carry_out(snapshot.attempt, moved, evidence, cause, desk);
     }
 
     /// Lets the version before a watched live sleep again, once the pairs have shown that the new one is no worse: it is
     /// the world that has changed.
-    fn rest(
-        &mut self,
-        number: u32,
-        evidence: &[Evidence],
-        routing: &ArcSwap<Routing<I, O>>,
-        joins: &Joins,
-        now: Timestamp,
-    ) {
+    fn rest(&mut self, number: u32, evidence: &[Evidence], desk: Desk<'_>) {
         let Some(attempt) = self.attempt_mut(number) else { return };
         let woken = attempt.state.phase == Phase::Baking
             && attempt.state.sample != Share::NONE
@@ -548,10 +532,10 @@ impl<I: ?Sized, O> Control<I, O> {
         }
         let shown: Vec<Evidence> = paired.map(|(_, evidence)| evidence.clone()).collect();
         attempt.state.sample = Share::NONE;
-        attempt.course.turn(now, &attempt.state);
+        attempt.course.turn(desk.now, &attempt.state);
         attempt.watch_anew();
         let event = EventKind::Cleared { version: attempt.version.id, evidence: shown };
-        self.publish(routing, joins, now, vec![event]);
+        self.publish(desk, vec![event]);
     }
 
     /// Keeps the record of a decision, and names it in its evidence.

@@ -11,7 +11,7 @@ use crate::model::Tier;
 use crate::rollout::phase::Phase;
 use crate::version::drill::Drilled;
 use crate::version::id::VersionId;
-use crate::version::loaded::Version;
+use crate::version::loaded::{AnyVersion, Known};
 use crate::version::tiers::Kept;
 
 /// A retained version that cannot be made to answer any more.
@@ -20,9 +20,9 @@ pub(crate) struct Lost {
     pub(crate) reason: String,
 }
 
-impl<I: ?Sized, O> Control<I, O> {
+impl Control {
     /// Says how ready each version is to be. Gives those that are not.
-    pub(crate) fn want_tiers(&self, now: Timestamp) -> Vec<Arc<Version<I, O>>> {
+    pub(crate) fn want_tiers(&self, now: Timestamp) -> Vec<Arc<dyn AnyVersion>> {
         let needed: Vec<VersionId> = self.attempts.iter().filter_map(|attempt| attempt.previous).collect();
         let kept: Vec<Kept> = self
             .retained
@@ -52,13 +52,13 @@ impl<I: ?Sized, O> Control<I, O> {
     }
 
     /// The retained versions.
-    pub(crate) fn retained_versions(&self) -> Vec<Arc<Version<I, O>>> {
+    pub(crate) fn retained_versions(&self) -> Vec<Arc<dyn AnyVersion>> {
         self.retained.iter().map(|kept| Arc::clone(&kept.version)).collect()
     }
 
     /// The version that a rollback to `wanted`, or to the one before live, would have to wake first; nobody lets it go cold
     /// until [`woken`](Self::woken).
-    pub(crate) fn begin_waking(&mut self, wanted: Option<&str>) -> Option<Arc<Version<I, O>>> {
+    pub(crate) fn begin_waking(&mut self, wanted: Option<&str>) -> Option<Arc<dyn AnyVersion>> {
         let exposed = |phase| matches!(phase, Phase::Shadow | Phase::Canary);
         let target = match wanted {
             Some(wanted) => self.retained.iter().find(|kept| kept.version.id == *wanted),
@@ -74,14 +74,14 @@ impl<I: ?Sized, O> Control<I, O> {
     }
 
     /// It is awake, or could not be woken.
-    pub(crate) fn woken(&mut self, version: &Version<I, O>) {
+    pub(crate) fn woken(&mut self, version: &Known) {
         if let Some(place) = self.waking.iter().position(|waking| *waking == version.id) {
             self.waking.swap_remove(place);
         }
     }
 
     /// A retained version cannot be made to answer any more.
-    pub(crate) fn lose(&mut self, version: &Version<I, O>, reason: String, now: Timestamp) {
+    pub(crate) fn lose(&mut self, version: &Known, reason: String, now: Timestamp) {
         let Some(place) = self.retained.iter().position(|kept| kept.version.id == version.id) else { return };
         let Some(Retained { version, since }) = self.retained.remove(place) else { return };
         let (id, identity) = (version.id, version.identity);
@@ -92,7 +92,7 @@ impl<I: ?Sized, O> Control<I, O> {
     }
 
     /// Notes what a version answered in a drill; an event tells where it begins to fail, or to answer again.
-    pub(crate) fn drilled(&mut self, version: &Version<I, O>, drilled: Drilled, now: Timestamp) {
+    pub(crate) fn drilled(&mut self, version: &Known, drilled: Drilled, now: Timestamp) {
         let failed = drilled.failure.is_some();
         let before = version.set_drilled(drilled.clone());
         if before.is_some_and(|before| before.failure.is_some()) != failed {
@@ -102,7 +102,7 @@ impl<I: ?Sized, O> Control<I, O> {
     }
 
     /// Notes the tier that a version has reached; an event tells where it is another.
-    pub(crate) fn settled(&mut self, version: &Version<I, O>, tier: Tier, took: Duration, now: Timestamp) {
+    pub(crate) fn settled(&mut self, version: &Known, tier: Tier, took: Duration, now: Timestamp) {
         if version.set_tier(tier) != tier {
             let event = EventKind::Settled { version: version.id, tier, took };
             self.announcer.announce(now, self.epoch, event);

@@ -1,5 +1,7 @@
 //! How a handle is built.
 
+use crate::request::serving::Serving;
+use crate::version::loaded::AnyVersion;
 use std::borrow::Borrow;
 #[cfg(feature = "state")]
 use std::path::PathBuf;
@@ -10,7 +12,7 @@ use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use thiserror::Error;
 
-use super::core::Inner;
+use super::core::Core;
 use super::handle::ModelHandle;
 #[cfg(feature = "state")]
 use super::record::Recorder;
@@ -601,11 +603,14 @@ impl<I: ?Sized + 'static, O: 'static> Builder<I, O> {
         .by_segment(table.clone());
 
         let (task, check, sample) = (&self.task, self.check.as_ref(), self.sample.as_deref());
-        let prepare = |id, model| prepare(id, model, task, check, sample, &Pace::full());
+        let prepare = |id, model| {
+            let version = prepare(id, model, task, check, sample, &Pace::full())?;
+            Ok::<_, StageError>(Arc::new(version) as Arc<dyn AnyVersion>)
+        };
         let first = |embedded: Option<(String, Box<dyn Model<I, O>>)>| {
             let (name, model) = embedded.ok_or(BuildError::NoLive)?;
             let id = VersionId::new(&name).map_err(StageError::Name)?;
-            Ok::<_, BuildError>(Arc::new(prepare(id, model)?))
+            Ok::<_, BuildError>(prepare(id, model)?)
         };
         #[cfg(feature = "state")]
         let (live, started) = match opened {
@@ -654,7 +659,7 @@ impl<I: ?Sized + 'static, O: 'static> Builder<I, O> {
             segments: table,
         };
         let mut control = Control::new(settings, live, clock.now());
-        let table = control.table(&joins);
+        let table = control.table(&joins).typed().ok_or(BuildError::NoLive)?;
         #[cfg(feature = "state")]
         let StateOptions { versions, after_crash, checkpoint_every, .. } = self.state;
         #[cfg(feature = "state")]
@@ -665,7 +670,7 @@ impl<I: ?Sized + 'static, O: 'static> Builder<I, O> {
             }
             None => (None, None),
         };
-        let inner = Arc::new(Inner {
+        let serving = Serving {
             routing: ArcSwap::from_pointee(table),
             task: self.task,
             check: self.check,
@@ -674,17 +679,20 @@ impl<I: ?Sized + 'static, O: 'static> Builder<I, O> {
             dice: Dice::new(seed, self.stripes),
             joins,
             shadow: self.shadow.map(ShadowQueue::new),
-            sample: self.sample,
             explore,
-            canary_pairs: self.canary_pairs,
-            matures: maturity.is_some(),
             answers: (self.answered_max > 0).then(|| Answers::new(self.answered_max)),
-            driven: self.background != Background::None,
-            control: Mutex::new(control),
             recent: self.recent,
-            load_priority: self.load_priority,
             drift,
             segments,
+        };
+        let inner = Arc::new(Core {
+            serving,
+            sample: self.sample,
+            canary_pairs: self.canary_pairs,
+            matures: maturity.is_some(),
+            driven: self.background != Background::None,
+            control: Mutex::new(control),
+            load_priority: self.load_priority,
             loads: Mutex::default(),
             keeping_up: Mutex::new(()),
             keeps_up_aside: self.background == Background::Thread,

@@ -92,7 +92,7 @@ impl<I: ?Sized + 'static, O: 'static> ModelHandle<I, O> {
         policy: OnPublish,
         guards: impl Fn(Rollout<I, O>) -> Rollout<I, O> + Send + 'static,
     ) -> Result<Follow<I, O>, RepositoryError> {
-        let watch = served.repository().watch_by(served.model(), self.inner.clock.clone())?;
+        let watch = served.repository().watch_by(served.model(), self.inner.serving.clock.clone())?;
         Ok(Follow { handle: self.clone(), served, watch, policy, guards: Box::new(guards) })
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use thiserror::Error;
 
-use super::core::Inner;
+use super::core::Core;
 use super::pinned::{Pinned, TooManyPins};
 use super::rollout::{Rollout, RolloutError};
 use super::status::Status;
@@ -56,7 +56,7 @@ use crate::version::input::{KeptInput, Shared};
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct ModelHandle<I: ?Sized + 'static, O: 'static> {
-    pub(crate) inner: Arc<Inner<I, O>>,
+    pub(crate) inner: Arc<Core<I, O>>,
     pub(crate) threads: Arc<Threads>,
     /// Whom this clone acts for.
     pub(crate) actor: Option<Arc<str>>,
@@ -71,7 +71,7 @@ impl<I: ?Sized + 'static, O: 'static> Clone for ModelHandle<I, O> {
 
 impl<I: ?Sized + 'static, O: 'static> ModelHandle<I, O> {
     /// Changes the control side, in the name of whom this clone acts for.
-    pub(crate) fn change<T>(&self, change: impl FnOnce(&mut Control<I, O>) -> T) -> T {
+    pub(crate) fn change<T>(&self, change: impl FnOnce(&mut Control) -> T) -> T {
         self.inner.change(|control| {
             control.announcer.actor.clone_from(&self.actor);
             let result = change(control);
@@ -81,7 +81,7 @@ impl<I: ?Sized + 'static, O: 'static> ModelHandle<I, O> {
     }
 
     /// Changes what does not raise exposure, and writes it down afterwards.
-    pub(crate) fn lower<T>(&self, change: impl FnOnce(&mut Control<I, O>) -> T) -> T {
+    pub(crate) fn lower<T>(&self, change: impl FnOnce(&mut Control) -> T) -> T {
         let result = self.change(change);
         self.inner.record();
         result
@@ -112,7 +112,7 @@ impl<I: ?Sized + 'static, O: 'static> ModelHandle<I, O> {
     /// [`PredictError::Input`] where the request is at fault, [`PredictError::Failed`] where live failed.
     #[inline]
     pub fn predict(&self, input: &I) -> Result<Answer<O>, PredictError> {
-        self.inner.predict(input, Draw::Random, None)
+        self.inner.serving.predict(input, Draw::Random, None)
     }
 
     /// Like [`predict`](Self::predict), and the same key (a user, a card) is answered by the same version for as long
@@ -123,7 +123,7 @@ impl<I: ?Sized + 'static, O: 'static> ModelHandle<I, O> {
     /// Those of [`predict`](Self::predict).
     #[inline]
     pub fn predict_keyed(&self, key: impl AsRef<[u8]>, input: &I) -> Result<Answer<O>, PredictError> {
-        self.inner.predict(input, Draw::Key(key.as_ref()), None)
+        self.inner.serving.predict(input, Draw::Key(key.as_ref()), None)
     }
 
     /// Like [`predict`](Self::predict), for an input that may be shared: one that is shadowed is not copied.
@@ -137,7 +137,7 @@ impl<I: ?Sized + 'static, O: 'static> ModelHandle<I, O> {
         I: Send + Sync,
     {
         let share = || Box::new(Shared(Arc::clone(input))) as Box<dyn KeptInput<I>>;
-        self.inner.predict(input, Draw::Random, Some(&share))
+        self.inner.serving.predict(input, Draw::Random, Some(&share))
     }
 
     /// Like [`predict_shared`](Self::predict_shared), by key.
@@ -155,19 +155,19 @@ impl<I: ?Sized + 'static, O: 'static> ModelHandle<I, O> {
         I: Send + Sync,
     {
         let share = || Box::new(Shared(Arc::clone(input))) as Box<dyn KeptInput<I>>;
-        self.inner.predict(input, Draw::Key(key.as_ref()), Some(&share))
+        self.inner.serving.predict(input, Draw::Key(key.as_ref()), Some(&share))
     }
 
     /// Answers several requests in their order, each routed on its own and with an id of its own; those that fall to
     /// one version go to its model together. Each answer's latency is that of the batch.
     pub fn predict_batch<B: Borrow<I>>(&self, inputs: &[B]) -> Vec<Result<Answer<O>, PredictError>> {
-        self.inner.predict_batch(inputs)
+        self.inner.serving.predict_batch(inputs)
     }
 
     /// Answers several requests that belong together: all by one version, with an id each, and counted as one unit in
     /// comparisons.
     pub fn predict_batch_as_one<B: Borrow<I>>(&self, inputs: &[B]) -> Vec<Result<Answer<O>, PredictError>> {
-        self.inner.predict_joint(inputs, Draw::Random)
+        self.inner.serving.predict_joint(inputs, Draw::Random)
     }
 
     /// Like [`predict_batch_as_one`](Self::predict_batch_as_one), by key.
@@ -176,7 +176,7 @@ impl<I: ?Sized + 'static, O: 'static> ModelHandle<I, O> {
         key: impl AsRef<[u8]>,
         inputs: &[B],
     ) -> Vec<Result<Answer<O>, PredictError>> {
-        self.inner.predict_joint(inputs, Draw::Key(key.as_ref()))
+        self.inner.serving.predict_joint(inputs, Draw::Key(key.as_ref()))
     }
 
     /// Begins a stream of calls that stays with one version: see [`Pinned`].
@@ -203,7 +203,7 @@ impl<I: ?Sized + 'static, O: 'static> ModelHandle<I, O> {
     /// Whatever comes back, nothing is harmed: an outcome that repeats an earlier one, that comes too late, or whose id
     /// is unknown or forged, is only counted as such.
     pub fn feedback(&self, id: PredictionId, outcome: Outcome) -> Joined {
-        self.inner.joins.feedback(&id, &outcome, self.inner.clock.now())
+        self.inner.serving.joins.feedback(&id, &outcome, self.inner.serving.clock.now())
     }
 
     /// Back to what was live: takes off every exposed candidate; where none is, live goes back to the version before
@@ -224,7 +224,7 @@ impl<I: ?Sized + 'static, O: 'static> ModelHandle<I, O> {
             if let Some(version) = &woken {
                 control.woken(version);
             }
-            control.lower_all(cause, &inner.routing, &inner.joins, inner.clock.now())
+            control.lower_all(cause, inner.desk(inner.serving.clock.now()))
         });
         inner.ring_for_upkeep();
         lowered
@@ -247,7 +247,7 @@ impl<I: ?Sized + 'static, O: 'static> ModelHandle<I, O> {
             }
             let retained = control.retained.iter().map(|kept| kept.version.id).find(|id| *id == *version);
             match retained {
-                Some(id) => Ok(control.go_back(id, cause, &inner.routing, &inner.joins, inner.clock.now())),
+                Some(id) => Ok(control.go_back(id, cause, inner.desk(inner.serving.clock.now()))),
                 None => Err(CannotGoBack::NotRetained {
                     version: version.into(),
                     retained: control.retained.iter().map(|kept| kept.version.id).collect(),
@@ -299,7 +299,7 @@ impl<I: ?Sized + 'static, O: 'static> ModelHandle<I, O> {
         self.lower(|control| {
             control.frozen = Some(reason.clone());
             let epoch = control.epoch;
-            control.announcer.announce(self.inner.clock.now(), epoch, EventKind::Frozen { reason });
+            control.announcer.announce(self.inner.serving.clock.now(), epoch, EventKind::Frozen { reason });
         });
     }
 
@@ -310,7 +310,7 @@ impl<I: ?Sized + 'static, O: 'static> ModelHandle<I, O> {
             if control.frozen.take().is_some() {
                 control.begin_waiting_anew();
                 let epoch = control.epoch;
-                control.announcer.announce(self.inner.clock.now(), epoch, EventKind::Unfrozen);
+                control.announcer.announce(self.inner.serving.clock.now(), epoch, EventKind::Unfrozen);
             }
         });
     }
@@ -321,28 +321,32 @@ impl<I: ?Sized + 'static, O: 'static> ModelHandle<I, O> {
             let Some(released) = control.quarantine.remove(&identity) else { return false };
             control.crashes.remove(&identity);
             let (epoch, version) = (control.epoch, released.version);
-            control.announcer.announce(self.inner.clock.now(), epoch, EventKind::Released { version });
+            control.announcer.announce(
+                self.inner.serving.clock.now(),
+                epoch,
+                EventKind::Released { version },
+            );
             true
         })
     }
 
     /// The version that answers by default.
     pub fn live(&self) -> VersionId {
-        self.inner.routing.load().live().version.id
+        self.inner.serving.routing.load().live().version.id
     }
 
     /// A snapshot of everything: versions, roles, phases, figures, counters. Brings the figures up to date first; some
     /// 100 microseconds per version and rollout.
     pub fn status(&self) -> Status {
         let inner = &self.inner;
-        let now = inner.clock.now();
+        let now = inner.serving.clock.now();
         let drift = self.drift();
         let control = &mut *inner.control.lock();
-        control.collect(&inner.joins, now);
+        control.collect(&inner.serving.joins, now);
         Status {
             drift,
             durable: inner.is_durable(control),
-            ..control.status(inner.shadow_counts(), inner.joins.counts(), now)
+            ..control.status(inner.serving.shadow_counts(), inner.serving.joins.counts(), now)
         }
     }
 
@@ -393,7 +397,7 @@ impl<I: ?Sized + 'static, O: 'static> ModelHandle<I, O> {
     /// where none are.
     pub fn recall(&self, version: &str) -> Option<Recall> {
         let control = &mut *self.inner.control.lock();
-        control.take_answers(self.inner.answers.as_ref());
+        control.take_answers(self.inner.serving.answers.as_ref());
         let number = control.last_attempt_of(version)?;
         control.recall(|attempt| attempt == number)
     }
@@ -413,13 +417,13 @@ impl<I: ?Sized + 'static, O: 'static> ModelHandle<I, O> {
     /// Runs up to `max` copied requests that wait for their candidates; returns how many it ran. For a host that
     /// shadows without threads of ours.
     pub fn run_shadow(&self, max: usize) -> usize {
-        self.inner.run_shadow(max)
+        self.inner.serving.run_shadow(max)
     }
 
     /// Stops candidates whose deadline has passed. Called every millisecond or so by a host that sets
     /// [`candidate_deadline`](crate::Builder::candidate_deadline) without threads of ours.
     pub fn stop_overdue(&self) {
-        self.inner.stop_overdue();
+        self.inner.serving.stop_overdue();
     }
 
     /// Takes off all candidates, runs or drops the copies that wait, brings the figures up to date, and ends the
@@ -437,7 +441,7 @@ impl<I: ?Sized + 'static, O: 'static> ModelHandle<I, O> {
             let closed_before = std::mem::replace(&mut control.closed, true);
             if !closed_before {
                 let epoch = control.epoch;
-                control.announcer.announce(inner.clock.now(), epoch, EventKind::Closed);
+                control.announcer.announce(inner.serving.clock.now(), epoch, EventKind::Closed);
             }
             closed_before
         });
@@ -448,21 +452,21 @@ impl<I: ?Sized + 'static, O: 'static> ModelHandle<I, O> {
         // With all that runs, so that the next start goes on with it.
         inner.record_end();
         self.change(|control| {
-            let now = inner.clock.now();
+            let now = inner.serving.clock.now();
             let numbers: Vec<u32> = control.attempts.iter().map(|attempt| attempt.number).collect();
             for number in numbers {
                 // A live that is watched stays live: nobody has said that it is bad.
                 if control.attempt(number).is_some_and(|attempt| attempt.previous.is_none()) {
-                    control.lower(number, Cause::Closed, &inner.routing, &inner.joins, now);
+                    control.lower(number, Cause::Closed, inner.desk(now));
                 }
             }
         });
-        let started = inner.clock.reading();
+        let started = inner.serving.clock.reading();
         let left = || {
-            let spent = Duration::from_nanos(inner.clock.reading().nanos_since(started));
+            let spent = Duration::from_nanos(inner.serving.clock.reading().nanos_since(started));
             deadline.saturating_sub(spent)
         };
-        while !left().is_zero() && inner.run_shadow(1) > 0 {}
+        while !left().is_zero() && inner.serving.run_shadow(1) > 0 {}
         let ended = self.threads.stop(left());
         inner.tick();
         if ended { Ok(()) } else { Err(StillBusy { deadline }) }

@@ -5,13 +5,16 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use thiserror::Error;
 
-use super::core::Inner;
-use crate::control::pins::{Held, PinSlot};
+use super::core::Core;
+use crate::base::clock::Timestamp;
+use crate::control::pins::Pin;
 use crate::request::answer::{Answer, PredictError};
 use crate::request::call::{Call, Draw};
+use crate::request::table::Arm;
 use crate::stats::counting::exposure::Unit;
 use crate::task::kept::Kept;
 use crate::version::id::VersionId;
+use crate::version::loaded::Version;
 
 /// A stream of calls that stays with one version, whatever is promoted or rolled back meanwhile: a model whose state
 /// goes from call to call, the steps of one conversation.
@@ -21,7 +24,7 @@ use crate::version::id::VersionId;
 /// starts afresh with a new pin. No other version answers in its place when its own fails, and no copy of its requests
 /// is shadowed: another version's state is not this one's. Statistics count the stream as one unit.
 pub struct Pinned<I: ?Sized, O> {
-    pub(crate) inner: Arc<Inner<I, O>>,
+    pub(crate) inner: Arc<Core<I, O>>,
     pub(crate) slot: Arc<PinSlot<I, O>>,
     pub(crate) version: VersionId,
 }
@@ -58,8 +61,8 @@ impl<I: ?Sized + 'static, O: 'static> Pinned<I, O> {
     /// answer.
     pub fn predict(&self, input: &I) -> Result<Answer<O>, PinnedError> {
         let superseded = PinnedError::Superseded { version: self.version };
-        let started = self.inner.clock.reading();
-        self.slot.expire(self.inner.clock.at(started));
+        let started = self.inner.serving.clock.reading();
+        self.slot.expire(self.inner.serving.clock.at(started));
         // Clones, so that nothing is locked while the model runs. They are not the last ones: the control side holds
         // the version until nobody else does.
         let (arm, key, unit) = match &mut *self.slot.held.lock() {
@@ -71,11 +74,11 @@ impl<I: ?Sized + 'static, O: 'static> Pinned<I, O> {
             }
             None => return Err(superseded),
         };
-        let routing = self.inner.routing.load();
+        let routing = self.inner.serving.routing.load();
         let call = Call { routing: &routing, arm: &arm, input, key, unit, random: 0, share: None, started };
         let mut kept = Kept::Unreadable;
-        let attempted = self.inner.ask(&arm, input, &mut kept);
-        let answer = self.inner.settle_alone(&call, attempted, &kept)?;
+        let attempted = self.inner.serving.ask(&arm, input, &mut kept);
+        let answer = self.inner.serving.settle_alone(&call, attempted, &kept)?;
         if let (None, Some(held)) = (unit.number, &mut *self.slot.held.lock()) {
             held.unit.number = held.unit.number.or(answer.id().body.row);
         }
@@ -94,7 +97,7 @@ impl<I: ?Sized, O> std::fmt::Debug for Pinned<I, O> {
     }
 }
 
-impl<I: ?Sized + 'static, O: 'static> Inner<I, O> {
+impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
     /// Draws a version for a stream and keeps it there.
     pub(crate) fn pin(self: &Arc<Self>, draw: Draw<'_>) -> Result<Pinned<I, O>, TooManyPins> {
         let control = &mut *self.control.lock();
@@ -104,14 +107,45 @@ impl<I: ?Sized + 'static, O: 'static> Inner<I, O> {
             return Err(TooManyPins { max });
         }
         // Under the lock, so that no version is pinned that a change of the table has just taken away.
-        let now = self.clock.now();
-        let routing = self.routing.load();
-        let (routed, key, _) = self.route(&routing, draw, now);
+        let now = self.serving.clock.now();
+        let routing = self.serving.routing.load();
+        let (routed, key, _) = self.serving.route(&routing, draw, now);
         let version = routed.arm.version.id;
         let held = Held { arm: routed.arm.clone(), key, unit: Unit { joint: true, ..Unit::default() } };
         let until = now.plus(control.settings.pins_last);
         let slot = Arc::new(PinSlot { until, held: Mutex::new(Some(held)) });
-        control.pins.push(Arc::clone(&slot));
+        control.pins.push(Arc::clone(&slot) as Arc<dyn Pin>);
         Ok(Pinned { inner: Arc::clone(self), slot, version })
+    }
+}
+
+/// What the control side shares with a pin: see [`Pin`].
+pub(crate) struct PinSlot<I: ?Sized, O> {
+    pub(crate) until: Timestamp,
+    pub(crate) held: Mutex<Option<Held<I, O>>>,
+}
+
+/// What a pin keeps.
+pub(crate) struct Held<I: ?Sized, O> {
+    pub(crate) arm: Arm<Version<I, O>>,
+    /// The hash of the key that it was routed by, if it was.
+    pub(crate) key: Option<u64>,
+    pub(crate) unit: Unit,
+}
+
+impl<I: ?Sized + 'static, O: 'static> Pin for PinSlot<I, O> {
+    /// Takes the version away where it has been held for as long as it may be.
+    fn expire(&self, now: Timestamp) {
+        if now > self.until {
+            self.held.lock().take();
+        }
+    }
+
+    /// Takes the version away unless it is still exposed.
+    fn supersede_unless(&self, exposed: &dyn Fn(VersionId) -> bool) {
+        let held = &mut *self.held.lock();
+        if held.as_ref().is_some_and(|held| !exposed(held.arm.version.id)) {
+            *held = None;
+        }
     }
 }

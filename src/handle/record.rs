@@ -75,7 +75,7 @@ impl Recorder {
     }
 
     /// Whether all that happened is on disk.
-    pub(crate) fn is_durable<I: ?Sized, O>(&self, control: &Control<I, O>) -> bool {
+    pub(crate) fn is_durable(&self, control: &Control) -> bool {
         // Relaxed, here and below: each value stands for itself, and whoever reads too early takes what is on disk to be
         // less than it is.
         !self.failing.load(Ordering::Relaxed)

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use thiserror::Error;
 
-use super::core::Inner;
+use super::core::Core;
 use super::handle::ModelHandle;
 use super::status::RolloutStatus;
 use crate::base::share::{InvalidShare, Share};
@@ -32,6 +32,7 @@ use crate::stats::Metric;
 use crate::task::outcome::Truth;
 use crate::task::task::TaskKind;
 use crate::version::id::VersionId;
+use crate::version::loaded::AnyVersion;
 use crate::version::prepare::StageError;
 
 /// An attempt to replace live with a staged version, driven by hand or by a [`Plan`].
@@ -99,8 +100,8 @@ impl<I: ?Sized + 'static, O: 'static> ModelHandle<I, O> {
         if inner.control.lock().is_in_use(id) {
             return Err(StageError::InUse { version: id });
         }
-        let version = Arc::new(inner.prepare_aside(id, open)?);
-        let shadow = inner.shadow_counts();
+        let version: Arc<dyn AnyVersion> = Arc::new(inner.prepare_aside(id, open)?);
+        let shadow = inner.serving.shadow_counts();
         let number = self.lower(|control| {
             if control.closed {
                 return Err(StageError::Closed);
@@ -112,7 +113,7 @@ impl<I: ?Sized + 'static, O: 'static> ModelHandle<I, O> {
             if control.is_in_use(id) {
                 return Err(StageError::InUse { version: id });
             }
-            control.begin(&version, shadow, inner.clock.now()).ok_or(StageError::TooMany)
+            control.begin(&version, shadow, inner.serving.clock.now()).ok_or(StageError::TooMany)
         })?;
         Ok(Rollout::new(self.clone(), number, id))
     }
@@ -145,7 +146,7 @@ impl<I: ?Sized + 'static, O: 'static> Rollout<I, O> {
     /// quality is estimated without labels then, **under covariate shift only**. Before it is exposed, and before a guard
     /// over [estimated](crate::guard::estimated) quality is added. No effect where drift is not watched.
     pub fn calibrated(self, calibration: Calibration) -> Self {
-        if let Some(drift) = &self.handle.inner.drift {
+        if let Some(drift) = &self.handle.inner.serving.drift {
             drift.calibrate(self.version, &Arc::new(calibration));
         }
         self
@@ -155,7 +156,8 @@ impl<I: ?Sized + 'static, O: 'static> Rollout<I, O> {
     /// after the candidate was exposed begins the evidence anew, as another try of its identity.
     pub fn guard(mut self, guard: impl Guard + 'static) -> Self {
         let inner = &self.handle.inner;
-        let asked = inner.shadow_judge().guarded(|| (guard.name(), guard.needs(), guard.as_rule().cloned()));
+        let asked =
+            inner.serving.shadow_judge().guarded(|| (guard.name(), guard.needs(), guard.as_rule().cloned()));
         let illegal = match asked {
             Ok((name, needs, rule)) => {
                 if needs.metric.is_some() || needs.kpi.is_some() {
@@ -191,7 +193,7 @@ impl<I: ?Sized + 'static, O: 'static> Rollout<I, O> {
                 // Ours outlives the lock: dropping a guard is the host's code.
                 _ => attempt.add_guard(Arc::clone(&guard), looks, &setting)?,
             }
-            control.begin_anew(self.number, &inner.routing, &inner.joins, inner.clock.now());
+            control.begin_anew(self.number, inner.desk(inner.serving.clock.now()));
             Ok(())
         })
     }
@@ -210,7 +212,7 @@ impl<I: ?Sized + 'static, O: 'static> Rollout<I, O> {
     ///
     /// See [`RolloutError`]. Nothing has changed then.
     pub fn shadow(&self, sample: f64) -> Result<(), RolloutError> {
-        if self.handle.inner.shadow.is_none() {
+        if self.handle.inner.serving.shadow.is_none() {
             return Err(RolloutError::NoShadowing);
         }
         self.by_hand(Input::Shadow(Share::new(sample)?))
@@ -243,7 +245,7 @@ impl<I: ?Sized + 'static, O: 'static> Rollout<I, O> {
         let rules = self.designs();
         let guards = u32::try_from(rules.len()).unwrap_or(u32::MAX);
         let thresholds = AlphaStatus::divide(inner.alpha(), 0, 1, guards, false).thresholds(false);
-        Some(forecast(&rules, plan, inner.shadow.is_some(), thresholds, &traffic))
+        Some(forecast(&rules, plan, inner.serving.shadow.is_some(), thresholds, &traffic))
     }
 
     fn designs(&self) -> Vec<(Rule, Design)> {
@@ -266,7 +268,7 @@ impl<I: ?Sized + 'static, O: 'static> Rollout<I, O> {
         let plan = chosen.plan.bake(plan.baking()).on_inconclusive(plan.policy());
         let guards = chosen.rules.iter().map(Guard::name).collect();
         self.handle.change(|control| {
-            let (now, epoch, version) = (inner.clock.now(), control.epoch, self.version);
+            let (now, epoch, version) = (inner.serving.clock.now(), control.epoch, self.version);
             let planned = EventKind::Planned { version, plan: plan.clone(), guards };
             control.announcer.announce(now, epoch, planned);
             if !chosen.decidable {
@@ -287,7 +289,7 @@ impl<I: ?Sized + 'static, O: 'static> Rollout<I, O> {
         let rules = self.designs();
         let guards = u32::try_from(rules.len()).unwrap_or(u32::MAX);
         let thresholds = AlphaStatus::divide(inner.alpha(), 0, 1, guards, false).thresholds(false);
-        undecidable(&rules, plan, inner.shadow.is_some(), thresholds, &traffic)
+        undecidable(&rules, plan, inner.serving.shadow.is_some(), thresholds, &traffic)
     }
 
     /// Follows a plan from here on or, during a [`freeze`](ModelHandle::freeze), once that is over.
@@ -305,10 +307,10 @@ impl<I: ?Sized + 'static, O: 'static> Rollout<I, O> {
         }
         let automatic = plan.budget().is_some();
         let plan = self.chosen(plan)?;
-        let plan = if inner.shadow.is_some() { plan } else { plan.without_shadow()? };
+        let plan = if inner.serving.shadow.is_some() { plan } else { plan.without_shadow()? };
         let warning = if automatic { None } else { self.undecidable(&plan) };
         let shadows = plan.steps().iter().any(|step| matches!(step.exposed(), Exposed::Shadow { .. }));
-        let untold = shadows && matches!(inner.joins.truth(), Truth::CausedByAnswer);
+        let untold = shadows && matches!(inner.serving.joins.truth(), Truth::CausedByAnswer);
         if let (true, Some(name)) = (untold, self.truthful.clone()) {
             let reason = String::from(
                 "the truth exists only for what was shown, so a shadow never has any: start the plan with a canary",
@@ -317,19 +319,19 @@ impl<I: ?Sized + 'static, O: 'static> Rollout<I, O> {
         }
         self.may_follow(&inner.control.lock())?;
         self.raise(vec![self.number], |control| {
-            let now = inner.clock.now();
+            let now = inner.serving.clock.now();
             self.may_follow(control)?;
             if let Some(forecast) = warning {
                 let (epoch, version) = (control.epoch, self.version);
                 control.announcer.announce(now, epoch, EventKind::Undecidable { version, forecast });
             }
-            control.follow(self.number, plan, &inner.routing, &inner.joins, now);
+            control.follow(self.number, plan, inner.desk(now));
             Ok(())
         })
     }
 
     /// Whether the attempt may follow a plan.
-    fn may_follow(&self, control: &Control<I, O>) -> Result<(), RolloutError> {
+    fn may_follow(&self, control: &Control) -> Result<(), RolloutError> {
         let Some(attempt) = control.attempt(self.number) else {
             let phase = control.phase_of(self.number).unwrap_or(Phase::Aborted);
             return Err(TransitionRefused::Over { phase }.into());
@@ -350,7 +352,7 @@ impl<I: ?Sized + 'static, O: 'static> Rollout<I, O> {
     fn raise(
         &self,
         attempts: Vec<u32>,
-        raise: impl FnOnce(&mut Control<I, O>) -> Result<(), RolloutError>,
+        raise: impl FnOnce(&mut Control) -> Result<(), RolloutError>,
     ) -> Result<(), RolloutError> {
         let raised = self.handle.inner.raise(attempts, || self.handle.change(raise));
         raised.map_err(|reason| RolloutError::NotRecorded { reason })?
@@ -360,8 +362,8 @@ impl<I: ?Sized + 'static, O: 'static> Rollout<I, O> {
     pub fn rollback(&self, reason: impl Into<String>) -> Lowered {
         let inner = &self.handle.inner;
         let cause = Cause::Operator { reason: reason.into() };
-        let now = inner.clock.now();
-        self.handle.lower(|control| control.lower(self.number, cause, &inner.routing, &inner.joins, now))
+        let now = inner.serving.clock.now();
+        self.handle.lower(|control| control.lower(self.number, cause, inner.desk(now)))
     }
 
     /// The plan stands still: it may lower exposure and does not raise it, and the rollout can be moved by hand.
@@ -385,7 +387,7 @@ impl<I: ?Sized + 'static, O: 'static> Rollout<I, O> {
         self.raise(raised, |control| {
             let resumed = self.set_paused(control, false, |version| EventKind::Resumed { version });
             if resumed && held.is_some() {
-                control.expose_again(self.number, &inner.routing, &inner.joins, inner.clock.now());
+                control.expose_again(self.number, inner.desk(inner.serving.clock.now()));
             }
             Ok(())
         })
@@ -408,9 +410,9 @@ impl<I: ?Sized + 'static, O: 'static> Rollout<I, O> {
     /// The attempt's figures and evidence, brought up to date; `None` once it is so long over that it is forgotten.
     pub fn status(&self) -> Option<RolloutStatus> {
         let inner = &self.handle.inner;
-        let now = inner.clock.now();
+        let now = inner.serving.clock.now();
         let control = &mut *inner.control.lock();
-        control.collect(&inner.joins, now);
+        control.collect(&inner.serving.joins, now);
         match control.attempt(self.number) {
             Some(attempt) => control.attempt_status(attempt, now),
             None => {
@@ -424,10 +426,10 @@ impl<I: ?Sized + 'static, O: 'static> Rollout<I, O> {
     /// long over that it is forgotten.
     pub fn recording(&self) -> Option<Recording> {
         let inner = &self.handle.inner;
-        let now = inner.clock.now();
+        let now = inner.serving.clock.now();
         let setting = inner.setting();
         let control = &mut *inner.control.lock();
-        control.collect(&inner.joins, now);
+        control.collect(&inner.serving.joins, now);
         control.recording(self.number, &setting)
     }
 
@@ -436,7 +438,7 @@ impl<I: ?Sized + 'static, O: 'static> Rollout<I, O> {
     pub fn recall(&self) -> Option<Recall> {
         let inner = &self.handle.inner;
         let control = &mut *inner.control.lock();
-        control.take_answers(inner.answers.as_ref());
+        control.take_answers(inner.serving.answers.as_ref());
         control.recall(|attempt| attempt == self.number)
     }
 
@@ -451,7 +453,7 @@ impl<I: ?Sized + 'static, O: 'static> Rollout<I, O> {
                     return Err(RolloutError::NotEnoughLeft { weight, left });
                 }
             }
-            control.by_hand(self.number, input, &inner.routing, &inner.joins, inner.clock.now())?;
+            control.by_hand(self.number, input, inner.desk(inner.serving.clock.now()))?;
             Ok(())
         })
     }
@@ -463,7 +465,7 @@ impl<I: ?Sized + 'static, O: 'static> Rollout<I, O> {
     /// Whether that changed anything.
     fn set_paused(
         &self,
-        control: &mut Control<I, O>,
+        control: &mut Control,
         paused: bool,
         event: impl FnOnce(VersionId) -> EventKind,
     ) -> bool {
@@ -475,7 +477,7 @@ impl<I: ?Sized + 'static, O: 'static> Rollout<I, O> {
         attempt.state.first_request = None;
         control.begin_step_anew(self.number);
         let epoch = control.epoch;
-        control.announcer.announce(self.handle.inner.clock.now(), epoch, event(self.version));
+        control.announcer.announce(self.handle.inner.serving.clock.now(), epoch, event(self.version));
         true
     }
 
@@ -485,17 +487,17 @@ impl<I: ?Sized + 'static, O: 'static> Rollout<I, O> {
         if let Some(contradiction) = &needs.contradiction {
             return Some(contradiction.clone());
         }
-        if needs.metric.is_some_and(|metric| !metric.is_of(inner.task.kind())) {
+        if needs.metric.is_some_and(|metric| !metric.is_of(inner.serving.task.kind())) {
             return Some(String::from("the handle's task has no such figure: declare another task"));
         }
-        let declared = |name: &str| inner.joins.kpis().iter().any(|kpi| kpi.name() == name);
+        let declared = |name: &str| inner.serving.joins.kpis().iter().any(|kpi| kpi.name() == name);
         if let Some(kpi) = needs.kpi.as_ref().filter(|kpi| !declared(kpi)) {
             return Some(format!("the business figure `{kpi}` was not declared: add it at build"));
         }
-        let Some(drift) = inner.drift.as_ref().filter(|_| needs.drift) else {
+        let Some(drift) = inner.serving.drift.as_ref().filter(|_| needs.drift) else {
             return self.cannot_pair(needs).or_else(|| needs.drift.then(|| NOT_WATCHED.into()));
         };
-        if needs.estimated && !matches!(inner.task.kind(), TaskKind::Binary { .. }) {
+        if needs.estimated && !matches!(inner.serving.task.kind(), TaskKind::Binary { .. }) {
             return Some(String::from("quality is estimated of a yes or no alone: declare `Task::binary`"));
         }
         let live = self.handle.live();
@@ -514,7 +516,7 @@ impl<I: ?Sized + 'static, O: 'static> Rollout<I, O> {
     }
 
     fn cannot_pair(&self, needs: &Needs) -> Option<String> {
-        if needs.pairs && self.handle.inner.shadow.is_none() {
+        if needs.pairs && self.handle.inner.serving.shadow.is_none() {
             return Some(String::from(
                 "it judges pairs, and the handle does not shadow: add `.shadowing()` at build",
             ));
@@ -523,7 +525,7 @@ impl<I: ?Sized + 'static, O: 'static> Rollout<I, O> {
     }
 }
 
-impl<I: ?Sized + 'static, O: 'static> Inner<I, O> {
+impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
     /// See [`ModelHandle::forecast`].
     pub(crate) fn forecast(
         &self,
@@ -539,7 +541,7 @@ impl<I: ?Sized + 'static, O: 'static> Inner<I, O> {
         let rules = rules.iter().enumerate().map(designed).collect::<Result<Vec<_>, _>>()?;
         let guards = u32::try_from(rules.len()).unwrap_or(u32::MAX);
         let thresholds = AlphaStatus::divide(self.alpha(), 0, 1, guards, false).thresholds(false);
-        Ok(forecast(&rules, plan, self.shadow.is_some(), thresholds, traffic))
+        Ok(forecast(&rules, plan, self.serving.shadow.is_some(), thresholds, traffic))
     }
 
     /// See [`ModelHandle::forecast_harm`].
@@ -554,7 +556,7 @@ impl<I: ?Sized + 'static, O: 'static> Inner<I, O> {
         let design = Design::of(rule, Some(0), &self.setting()).map_err(refused)?;
         let thresholds = AlphaStatus::divide(self.alpha(), 0, 1, 1, false).thresholds(false);
         // A canary that no shadow came before.
-        let exposure = Exposure::of(exposed, Share::NONE, self.shadow.is_some());
+        let exposure = Exposure::of(exposed, Share::NONE, self.serving.shadow.is_some());
         Ok(time_to(&design, Asked::Harm(size.max(0.0)), exposure, thresholds, traffic))
     }
 
@@ -575,7 +577,7 @@ impl<I: ?Sized + 'static, O: 'static> Inner<I, O> {
         if attempts.is_empty() {
             return Err(refused("there is no candidate to divide traffic among"));
         }
-        let divide = |control: &mut Control<I, O>| {
+        let divide = |control: &mut Control| {
             for number in &attempts {
                 let phase = control.phase_of(*number).unwrap_or(Phase::Aborted);
                 let attempt = control.attempt(*number).ok_or(TransitionRefused::Over { phase })?;
@@ -586,10 +588,10 @@ impl<I: ?Sized + 'static, O: 'static> Inner<I, O> {
                     return Err(TransitionRefused::Over { phase }.into());
                 }
             }
-            let now = self.clock.now();
+            let now = self.serving.clock.now();
             let candidates = attempts.clone();
             let allocating = Allocating::new(allocation, design.tested, design.reads_gain(), candidates, now);
-            control.begin_allocating(allocating, &self.routing, &self.joins, now);
+            control.begin_allocating(allocating, self.desk(now));
             Ok(())
         };
         let divided = self.raise(attempts.clone(), || self.change(divide));

@@ -6,7 +6,7 @@ use std::time::Duration;
 use crossbeam_channel::RecvTimeoutError;
 use parking_lot::Mutex;
 
-use super::core::Inner;
+use super::core::Core;
 use crate::model::error::LoadError;
 use crate::model::model::Model;
 use crate::model::pace::Pace;
@@ -17,7 +17,7 @@ use crate::version::prepare::{StageError, prepare};
 /// How often it is looked whether live has trouble.
 const LOOK: Duration = Duration::from_millis(20);
 
-impl<I: ?Sized + 'static, O: 'static> Inner<I, O> {
+impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
     /// Opens a version and makes it ready without doing live harm. Waits until it is.
     pub(crate) fn prepare_aside(
         &self,
@@ -32,10 +32,10 @@ impl<I: ?Sized + 'static, O: 'static> Inner<I, O> {
             }
             loads.push((id, pace.clone()));
         }
-        let (started, now) = (self.clock.reading(), self.clock.now());
-        let mut loading = self.control.lock().begin_loading(id, &self.joins, now);
-        let judge = self.shadow_judge();
-        let (task, check, sample) = (&self.task, self.check.as_ref(), self.sample.as_deref());
+        let (started, now) = (self.serving.clock.reading(), self.serving.clock.now());
+        let mut loading = self.control.lock().begin_loading(id, &self.serving.joins, now);
+        let judge = self.serving.shadow_judge();
+        let (task, check, sample) = (&self.serving.task, self.serving.check.as_ref(), self.sample.as_deref());
         let of_pace = pace.clone();
         let load = || {
             let failed = |source| StageError::Answer { version: id, source };
@@ -57,7 +57,8 @@ impl<I: ?Sized + 'static, O: 'static> Inner<I, O> {
                 Ok(loader) => {
                     while let Err(RecvTimeoutError::Timeout) = ended.recv_timeout(LOOK) {
                         let control = &mut *self.control.lock();
-                        let trouble = control.has_trouble(&mut loading, &self.joins, self.clock.now());
+                        let trouble =
+                            control.has_trouble(&mut loading, &self.serving.joins, self.serving.clock.now());
                         if let Some(trouble) = trouble {
                             pace.hold(trouble);
                         }
@@ -69,9 +70,9 @@ impl<I: ?Sized + 'static, O: 'static> Inner<I, O> {
         });
         let prepared = prepared.or_else(|| take().map(|load| load()));
         self.loads.lock().retain(|(other, _)| *other != id);
-        let (took, now) = (self.clock.reading().nanos_since(started), self.clock.now());
+        let (took, now) = (self.serving.clock.reading().nanos_since(started), self.serving.clock.now());
         let (took, held) = (Duration::from_nanos(took), pace.held_for());
-        self.control.lock().end_loading(loading, took, held, &self.joins, now);
+        self.control.lock().end_loading(loading, took, held, &self.serving.joins, now);
         // Only a thread that was ended from outside leaves neither a version nor an error.
         prepared.unwrap_or_else(|| Err(LoadError::Other("the thread that loaded it ended".into()).into()))
     }

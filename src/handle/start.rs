@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::core::Inner;
+use super::core::Core;
 use super::record::Recorder;
 use crate::base::faults::Faults;
 use crate::control::adopt::{AfterCrash, Start};
@@ -17,7 +17,7 @@ use crate::model::pace::Pace;
 use crate::state::names::Place;
 use crate::state::{Found, Journal, StateError};
 use crate::version::id::VersionId;
-use crate::version::loaded::Version;
+use crate::version::loaded::AnyVersion;
 use crate::version::prepare::{StageError, prepare};
 use crate::version::source::Versions;
 
@@ -85,18 +85,18 @@ impl Opened {
 }
 
 /// What an earlier life of the handle has written down, with its versions.
-pub(crate) struct Remembered<I: ?Sized, O> {
+pub(crate) struct Remembered {
     pub(crate) saved: SavedControl,
     pub(crate) evidence: SavedEvidence,
-    pub(crate) loaded: BTreeMap<VersionId, Arc<Version<I, O>>>,
+    pub(crate) loaded: BTreeMap<VersionId, Arc<dyn AnyVersion>>,
     pub(crate) missing: BTreeMap<VersionId, String>,
     pub(crate) torn_bytes: u64,
 }
 
 /// The versions of a start.
-pub(crate) struct Loaded<I: ?Sized, O> {
-    pub(crate) live: Arc<Version<I, O>>,
-    pub(crate) loaded: BTreeMap<VersionId, Arc<Version<I, O>>>,
+pub(crate) struct Loaded {
+    pub(crate) live: Arc<dyn AnyVersion>,
+    pub(crate) loaded: BTreeMap<VersionId, Arc<dyn AnyVersion>>,
     pub(crate) missing: BTreeMap<VersionId, String>,
 }
 
@@ -110,9 +110,9 @@ pub(crate) fn load<I: ?Sized, O>(
     saved: &SavedControl,
     embedded: Option<(String, Box<dyn Model<I, O>>)>,
     versions: Option<&dyn Versions<I, O>>,
-    already: &[Arc<Version<I, O>>],
-    prepare: impl Fn(VersionId, Box<dyn Model<I, O>>) -> Result<Version<I, O>, StageError>,
-) -> Result<Loaded<I, O>, Vec<(VersionId, String)>> {
+    already: &[Arc<dyn AnyVersion>],
+    prepare: impl Fn(VersionId, Box<dyn Model<I, O>>) -> Result<Arc<dyn AnyVersion>, StageError>,
+) -> Result<Loaded, Vec<(VersionId, String)>> {
     let retained = saved.retained.iter().map(|kept| kept.version);
     let on_trial = saved.attempts.iter().map(|attempt| attempt.version);
     let (mut embedded, mut spare) = (embedded, None);
@@ -137,11 +137,11 @@ pub(crate) fn load<I: ?Sized, O>(
         let opened = own.unwrap_or_else(from_source);
         let prepared = opened.and_then(|model| prepare(id, model).map_err(|error| error.to_string()));
         match prepared {
-            Ok(version) if version.identity == wanted.identity => drop(loaded.insert(id, Arc::new(version))),
+            Ok(version) if version.identity == wanted.identity => drop(loaded.insert(id, version)),
             Ok(version) => {
                 let reason = format!("its identity is {:?}, and was {:?}", version.identity, wanted.identity);
                 missing.insert(id, reason);
-                spare = brought.then(|| Arc::new(version)).or(spare);
+                spare = brought.then_some(version).or(spare);
             }
             Err(reason) => drop(missing.insert(id, reason)),
         }
@@ -151,7 +151,7 @@ pub(crate) fn load<I: ?Sized, O>(
         let (name, model) = embedded?;
         let id = VersionId::new(&name).ok()?;
         match prepare(id, model) {
-            Ok(version) => Some(Arc::new(version)),
+            Ok(version) => Some(version),
             Err(error) => {
                 missing.insert(id, error.to_string());
                 None
@@ -164,19 +164,19 @@ pub(crate) fn load<I: ?Sized, O>(
     }
 }
 
-impl<I: ?Sized + 'static, O: 'static> Inner<I, O> {
+impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
     /// Goes on from what is remembered, or looks on where another process has it; and writes down that this life has begun.
-    pub(crate) fn go_on(&self, remembered: Option<Remembered<I, O>>) {
+    pub(crate) fn go_on(&self, remembered: Option<Remembered>) {
         if let Some(Remembered { saved, evidence, loaded, missing, torn_bytes }) = remembered {
             let (setting, after_crash) = (self.setting(), self.after_crash);
             let start = Start { setting, after_crash, loaded, missing, torn_bytes };
-            let (now, recorder) = (self.clock.now(), self.recorder.as_ref());
+            let (now, recorder) = (self.serving.clock.now(), self.recorder.as_ref());
             let looks_on = recorder.is_some_and(|recorder| recorder.looking_at().is_some());
             self.change(|control| {
                 if looks_on {
-                    control.look_on(&saved, &start, &self.routing, &self.joins, now);
+                    control.look_on(&saved, &start, self.desk(now));
                 } else {
-                    control.adopt(saved, evidence, &start, &self.routing, &self.joins, now);
+                    control.adopt(saved, evidence, &start, self.desk(now));
                 }
             });
         }
@@ -202,8 +202,11 @@ impl<I: ?Sized + 'static, O: 'static> Inner<I, O> {
         if let Some((saved, evidence)) = saved {
             let already = self.control.lock().loaded();
             let current = already.first().cloned();
-            let (check, sample) = (self.check.as_ref(), self.sample.as_deref());
-            let prepare = |id, model| prepare(id, model, &self.task, check, sample, &Pace::full());
+            let (check, sample) = (self.serving.check.as_ref(), self.sample.as_deref());
+            let prepare = |id, model| {
+                let version = prepare(id, model, &self.serving.task, check, sample, &Pace::full())?;
+                Ok(Arc::new(version) as Arc<dyn AnyVersion>)
+            };
             let found = load(&saved, None, self.versions.as_deref(), &already, prepare);
             let (live, loaded, missing) = match found {
                 Ok(Loaded { live, loaded, missing }) => (Some(live), loaded, missing),
@@ -211,11 +214,11 @@ impl<I: ?Sized + 'static, O: 'static> Inner<I, O> {
             };
             let start =
                 Start { setting: self.setting(), after_crash: self.after_crash, loaded, missing, torn_bytes };
-            let now = self.clock.now();
+            let now = self.serving.clock.now();
             self.change(|control| {
                 control.announcer.announce(now, control.epoch, EventKind::TakenOver);
                 control.replace_live(live);
-                control.adopt(saved, evidence, &start, &self.routing, &self.joins, now);
+                control.adopt(saved, evidence, &start, self.desk(now));
             });
         }
         self.begin_writing(turn, journal, lives);
@@ -230,9 +233,9 @@ impl<I: ?Sized + 'static, O: 'static> Inner<I, O> {
     }
 }
 
-impl<I: ?Sized, O> Control<I, O> {
+impl Control {
     /// Begins with another live, before all else is adopted.
-    fn replace_live(&mut self, live: Option<Arc<Version<I, O>>>) {
+    fn replace_live(&mut self, live: Option<Arc<dyn AnyVersion>>) {
         let Some(live) = live.filter(|live| !Arc::ptr_eq(live, &self.live)) else { return };
         let before = std::mem::replace(&mut self.live, live);
         if !self.retained.iter().any(|kept| Arc::ptr_eq(&kept.version, &before)) {

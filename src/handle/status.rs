@@ -22,7 +22,7 @@ use crate::rollout::phase::Phase;
 use crate::stats::{ArmFigures, Cohort, DivergenceFigures, SegmentFigures, Window};
 use crate::version::drill::Drilled;
 use crate::version::id::VersionId;
-use crate::version::loaded::Version;
+use crate::version::loaded::AnyVersion;
 
 /// Everything a handle knows about itself at one moment: versions, roles, phases, figures, counters. Holds no request,
 /// no key and no tensor of a user.
@@ -173,13 +173,13 @@ pub struct RolloutStatus {
     pub segments: Vec<SegmentFigures>,
 }
 
-impl<I: ?Sized, O> Control<I, O> {
+impl Control {
     /// The snapshot. The caller has just collected the figures.
     pub(crate) fn status(&self, shadow: ShadowCounts, feedback: FeedbackCounts, now: Timestamp) -> Status {
         let candidates =
             self.attempts.iter().map(|attempt| &attempt.version).filter(|v| v.id != self.live.id);
         let retained = self.retained.iter().map(|kept| &kept.version);
-        let mut loaded: Vec<(&Arc<Version<I, O>>, Role)> = vec![(&self.live, Role::Live)];
+        let mut loaded: Vec<(&Arc<dyn AnyVersion>, Role)> = vec![(&self.live, Role::Live)];
         loaded.extend(candidates.map(|version| (version, Role::Candidate)));
         loaded.extend(retained.map(|version| (version, Role::Retained)));
         let mut versions: Vec<VersionStatus> = loaded
@@ -216,7 +216,7 @@ impl<I: ?Sized, O> Control<I, O> {
         &self,
         version: VersionId,
         role: Role,
-        loaded: Option<&Arc<Version<I, O>>>,
+        loaded: Option<&Arc<dyn AnyVersion>>,
         now: Timestamp,
     ) -> Option<VersionStatus> {
         let record = self.records.get(&version)?;
@@ -236,7 +236,7 @@ impl<I: ?Sized, O> Control<I, O> {
         })
     }
 
-    pub(crate) fn attempt_status(&self, attempt: &Attempt<I, O>, now: Timestamp) -> Option<RolloutStatus> {
+    pub(crate) fn attempt_status(&self, attempt: &Attempt, now: Timestamp) -> Option<RolloutStatus> {
         let Attempt {
             number,
             version,

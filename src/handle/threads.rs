@@ -8,7 +8,7 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TryRecvError};
 use parking_lot::Mutex;
 
-use super::core::Inner;
+use super::core::Core;
 
 /// Who does the work that is not a request's: ticks, shadows, freeing memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -58,15 +58,11 @@ impl Threads {
     /// # Errors
     ///
     /// The system cannot start a thread; those that were started end.
-    pub(crate) fn start<I, O>(
-        inner: &Arc<Inner<I, O>>,
-        interval: Duration,
-        workers: usize,
-    ) -> io::Result<Self>
+    pub(crate) fn start<I, O>(inner: &Arc<Core<I, O>>, interval: Duration, workers: usize) -> io::Result<Self>
     where
         I: ?Sized + 'static,
         O: 'static,
-        Inner<I, O>: Send + Sync,
+        Core<I, O>: Send + Sync,
     {
         let (stop, stopped) = crossbeam_channel::bounded::<()>(0);
         let (ending, ended) = crossbeam_channel::bounded::<()>(0);
@@ -77,7 +73,7 @@ impl Threads {
         spawn("switchback-upkeep", inner, &ending, &stopped, move |inner, stopped| {
             keep_up(inner, stopped, interval);
         })?;
-        let workers = if inner.shadow.is_some() { workers.max(1) } else { 0 };
+        let workers = if inner.serving.shadow.is_some() { workers.max(1) } else { 0 };
         for _ in 0..workers {
             spawn("switchback-shadow", inner, &ending, &stopped, run_shadows)?;
         }
@@ -113,15 +109,15 @@ thread_local! {
 
 fn spawn<I, O>(
     name: &str,
-    inner: &Arc<Inner<I, O>>,
+    inner: &Arc<Core<I, O>>,
     ending: &Sender<()>,
     stopped: &Receiver<()>,
-    run: impl FnOnce(&Inner<I, O>, &Receiver<()>) + Send + 'static,
+    run: impl FnOnce(&Core<I, O>, &Receiver<()>) + Send + 'static,
 ) -> io::Result<()>
 where
     I: ?Sized + 'static,
     O: 'static,
-    Inner<I, O>: Send + Sync,
+    Core<I, O>: Send + Sync,
 {
     let (inner, ending, stopped) = (Arc::clone(inner), ending.clone(), stopped.clone());
     let body = move || {
@@ -134,13 +130,13 @@ where
     std::thread::Builder::new().name(name.into()).spawn(body).map(drop)
 }
 
-fn tick<I: ?Sized + 'static, O: 'static>(inner: &Inner<I, O>, stopped: &Receiver<()>, interval: Duration) {
-    let wait = inner.limit.map_or(interval, |limit| interval.min((limit / 4).max(WATCH_SHORTEST)));
+fn tick<I: ?Sized + 'static, O: 'static>(inner: &Core<I, O>, stopped: &Receiver<()>, interval: Duration) {
+    let wait = inner.serving.limit.map_or(interval, |limit| interval.min((limit / 4).max(WATCH_SHORTEST)));
     let mut waited = Duration::ZERO;
     while let Err(RecvTimeoutError::Timeout) = stopped.recv_timeout(wait) {
         waited += wait;
-        if inner.limit.is_some() {
-            inner.stop_overdue();
+        if inner.serving.limit.is_some() {
+            inner.serving.stop_overdue();
         }
         if waited >= interval {
             waited = Duration::ZERO;
@@ -149,7 +145,7 @@ fn tick<I: ?Sized + 'static, O: 'static>(inner: &Inner<I, O>, stopped: &Receiver
     }
 }
 
-fn keep_up<I: ?Sized + 'static, O: 'static>(inner: &Inner<I, O>, stopped: &Receiver<()>, interval: Duration) {
+fn keep_up<I: ?Sized + 'static, O: 'static>(inner: &Core<I, O>, stopped: &Receiver<()>, interval: Duration) {
     inner.load_priority.take();
     loop {
         // Rung where a version is to be as ready as it can be, now that it is live.
@@ -162,16 +158,16 @@ fn keep_up<I: ?Sized + 'static, O: 'static>(inner: &Inner<I, O>, stopped: &Recei
     }
 }
 
-fn run_shadows<I: ?Sized + 'static, O: 'static>(inner: &Inner<I, O>, stopped: &Receiver<()>) {
-    let Some(queue) = &inner.shadow else { return };
+fn run_shadows<I: ?Sized + 'static, O: 'static>(inner: &Core<I, O>, stopped: &Receiver<()>) {
+    let Some(queue) = &inner.serving.shadow else { return };
     let rest = || {
-        let shadows = !inner.routing.load().shadowing.is_empty();
+        let shadows = !inner.serving.routing.load().shadowing.is_empty();
         let ended = stopped.recv_timeout(if shadows { REST } else { REST_WITHOUT_SHADOWS });
         matches!(ended, Err(RecvTimeoutError::Disconnected))
     };
     let running = || !matches!(stopped.try_recv(), Err(TryRecvError::Disconnected));
     while running() {
-        if !queue.run_one(&inner.aside()) && rest() {
+        if !queue.run_one(&inner.serving.aside()) && rest() {
             return;
         }
     }

@@ -3,14 +3,14 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::core::Inner;
+use super::core::Core;
 use super::record::{Recorder, Turn, Writing};
 use crate::base::clock::Timestamp;
 use crate::control::control::Control;
 use crate::control::event::{Event, EventKind};
 use crate::state::{Entry, Journal, Kind, StateError};
 
-impl<I: ?Sized + 'static, O: 'static> Inner<I, O> {
+impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
     /// Raises the exposure of attempts, once it is on disk that it will be; writes down what came of it. Waits for whoever
     /// is writing.
     ///
@@ -30,7 +30,7 @@ impl<I: ?Sized + 'static, O: 'static> Inner<I, O> {
     }
 
     /// Whether all that happened is on disk; nothing where no state is kept.
-    pub(crate) fn is_durable(&self, control: &Control<I, O>) -> Option<bool> {
+    pub(crate) fn is_durable(&self, control: &Control) -> Option<bool> {
         self.recorder.as_ref().map(|recorder| recorder.is_durable(control))
     }
 
@@ -115,13 +115,13 @@ impl<I: ?Sized + 'static, O: 'static> Inner<I, O> {
         let Writing { journal: Some(journal), at, whole, lives, .. } = writing else {
             return Err(StateError::NotWriting);
         };
-        let now = self.clock.now();
+        let now = self.serving.clock.now();
         let all = std::mem::replace(whole, true) || journal.wants_rewrite().is_some();
         let (state, evidence, events, epoch) = {
             let control = &mut *self.control.lock();
-            control.collect(&self.joins, now);
+            control.collect(&self.serving.joins, now);
             let state = control.saved((recorder.process, *lives), ended, raising, now);
-            let evidence = control.saved_evidence(&self.joins, all);
+            let evidence = control.saved_evidence(&self.serving.joins, all);
             let events = control.announcer.since(recorder.written.1.load(Ordering::Relaxed));
             (state, evidence, events, control.epoch)
         };
@@ -165,7 +165,7 @@ impl<I: ?Sized + 'static, O: 'static> Inner<I, O> {
     fn tell(&self, kind: EventKind) {
         let control = &mut *self.control.lock();
         let epoch = control.epoch;
-        control.announcer.announce(self.clock.now(), epoch, kind);
+        control.announcer.announce(self.serving.clock.now(), epoch, kind);
     }
 }
 

@@ -4,25 +4,25 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::core::Inner;
+use super::core::Core;
 use crate::base::clock::Timestamp;
 use crate::control::tiers::Lost;
 use crate::model::Tier;
 use crate::model::error::ModelError;
 use crate::version::ask::attempt;
 use crate::version::drill::Drilled;
-use crate::version::loaded::Version;
+use crate::version::loaded::AnyVersion;
 
 /// How often it is measured what versions take of memory, where nothing has changed: the system looks at every page for it.
 const WEIGHED_EVERY: Duration = Duration::from_secs(10);
 
-impl<I: ?Sized + 'static, O: 'static> Inner<I, O> {
+impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
     /// One round. Returns at once where another thread is at it.
     pub(crate) fn keep_up(&self) {
         let Some(_turn) = self.keeping_up.try_lock() else { return };
         let (loaded, unsettled) = {
             let control = &mut *self.control.lock();
-            (control.loaded(), control.want_tiers(self.clock.now()))
+            (control.loaded(), control.want_tiers(self.serving.clock.now()))
         };
         self.maintain(&loaded);
         self.settle_versions(unsettled);
@@ -42,20 +42,20 @@ impl<I: ?Sized + 'static, O: 'static> Inner<I, O> {
     /// # Errors
     ///
     /// Why this one cannot be woken.
-    pub(crate) fn wake(&self, wanted: Option<&str>) -> Result<Option<Arc<Version<I, O>>>, Lost> {
+    pub(crate) fn wake(&self, wanted: Option<&str>) -> Result<Option<Arc<dyn AnyVersion>>, Lost> {
         loop {
             let Some(version) = self.control.lock().begin_waking(wanted) else { return Ok(None) };
-            let started = self.clock.reading();
-            let woken = self.shadow_judge().guarded(|| version.model.wake());
-            let took = Duration::from_nanos(self.clock.reading().nanos_since(started));
+            let started = self.serving.clock.reading();
+            let woken = self.serving.shadow_judge().guarded(|| version.wake());
+            let took = Duration::from_nanos(self.serving.clock.reading().nanos_since(started));
             let failure = match woken {
                 Ok(Ok(())) => None,
                 Ok(Err(error)) => Some(error.to_string()),
                 Err(error) => Some(error.to_string()),
             };
-            let now = self.clock.now();
+            let now = self.serving.clock.now();
             let Some(reason) = failure else {
-                let tier = self.tier_of(&version);
+                let tier = self.tier_of(&*version);
                 self.control.lock().settled(&version, tier, took, now);
                 return Ok(Some(version));
             };
@@ -69,26 +69,26 @@ impl<I: ?Sized + 'static, O: 'static> Inner<I, O> {
     }
 
     /// Has every loaded model replace what it lost. Not under the lock: it may load sessions.
-    fn maintain(&self, versions: &[Arc<Version<I, O>>]) {
-        let judge = self.shadow_judge();
+    fn maintain(&self, versions: &[Arc<dyn AnyVersion>]) {
+        let judge = self.serving.shadow_judge();
         for version in versions {
-            let maintained = judge.guarded(|| version.model.maintain());
+            let maintained = judge.guarded(|| version.maintain());
             let failure = match maintained {
                 Ok(Ok(())) => None,
                 Ok(Err(error)) => Some(error.to_string()),
                 Err(error) => Some(error.to_string()),
             };
-            self.control.lock().set_degraded(version.id, failure, self.clock.now());
+            self.control.lock().set_degraded(version.id, failure, self.serving.clock.now());
         }
     }
 
-    fn settle_versions(&self, versions: Vec<Arc<Version<I, O>>>) {
-        let judge = self.shadow_judge();
+    fn settle_versions(&self, versions: Vec<Arc<dyn AnyVersion>>) {
+        let judge = self.serving.shadow_judge();
         for version in versions {
-            let started = self.clock.reading();
-            let settled = judge.guarded(|| version.model.settle(&version.wanted));
-            let took = Duration::from_nanos(self.clock.reading().nanos_since(started));
-            let now = self.clock.now();
+            let started = self.serving.clock.reading();
+            let settled = judge.guarded(|| version.settle());
+            let took = Duration::from_nanos(self.serving.clock.reading().nanos_since(started));
+            let now = self.serving.clock.now();
             let control = &mut *self.control.lock();
             let failure = match settled {
                 Ok(Ok(tier)) => {
@@ -105,23 +105,27 @@ impl<I: ?Sized + 'static, O: 'static> Inner<I, O> {
 
     /// Asks every retained version what live was asked lately, where that is due.
     fn drill(&self) {
-        let now = self.clock.now();
-        let Some(inputs) = self.recent.as_ref().and_then(|recent| recent.due(now)) else { return };
+        let now = self.serving.clock.now();
+        let Some(inputs) = self.serving.recent.as_ref().and_then(|recent| recent.due(now)) else { return };
         let versions = self.control.lock().retained_versions();
-        let (judge, mut took_all) = (self.shadow_judge(), Duration::ZERO);
+        let (judge, mut took_all) = (self.serving.shadow_judge(), Duration::ZERO);
         for version in versions {
-            let started = self.clock.reading();
-            let woken = judge.guarded(|| version.model.wake());
+            let started = self.serving.clock.reading();
+            let typed = version.typed::<I, O>();
+            let woken = judge.guarded(|| version.wake());
             let ask = |input| match &woken {
-                Ok(Ok(())) => attempt(&version, input, &judge).map(drop),
+                Ok(Ok(())) => match &typed {
+                    Some(version) => attempt(version, input, &judge).map(drop),
+                    None => Err(ModelError::engine("it is another handle's")),
+                },
                 Ok(Err(error)) => Err(ModelError::engine(error.to_string())),
                 Err(error) => Err(error.clone()),
             };
             let failures: Vec<ModelError> =
                 inputs.iter().filter_map(|copy| ask(copy.input()).err()).collect();
             // One that was cold goes back, unless it is wanted by now.
-            let _ = judge.guarded(|| version.model.settle(&version.wanted));
-            let took = Duration::from_nanos(self.clock.reading().nanos_since(started));
+            let _ = judge.guarded(|| version.settle());
+            let took = Duration::from_nanos(self.serving.clock.reading().nanos_since(started));
             took_all += took;
             let drilled = Drilled {
                 at: now,
@@ -133,23 +137,23 @@ impl<I: ?Sized + 'static, O: 'static> Inner<I, O> {
             };
             self.control.lock().drilled(&version, drilled, now);
         }
-        if let Some(recent) = &self.recent {
+        if let Some(recent) = &self.serving.recent {
             recent.rest(now, took_all);
         }
         // Copies of what users sent are gone here.
     }
 
     /// Measures what versions take of memory, where it is not known or was measured long ago.
-    fn weigh(&self, versions: &[Arc<Version<I, O>>]) {
-        let now = self.clock.now();
+    fn weigh(&self, versions: &[Arc<dyn AnyVersion>]) {
+        let now = self.serving.clock.now();
         let is_stale = |at: Timestamp| now.since(at) >= WEIGHED_EVERY;
         for version in versions.iter().filter(|version| version.weighed_at().is_none_or(is_stale)) {
-            let memory = self.shadow_judge().guarded(|| version.model.memory()).ok().flatten();
+            let memory = self.serving.shadow_judge().guarded(|| version.memory()).ok().flatten();
             version.set_memory(memory, now);
         }
     }
 
-    pub(crate) fn tier_of(&self, version: &Version<I, O>) -> Tier {
-        self.shadow_judge().guarded(|| version.model.tier()).unwrap_or(Tier::Hot)
+    pub(crate) fn tier_of(&self, version: &dyn AnyVersion) -> Tier {
+        self.serving.shadow_judge().guarded(|| version.tier()).unwrap_or(Tier::Hot)
     }
 }

@@ -55,12 +55,12 @@ impl<I: ?Sized + 'static, O: 'static> ModelHandle<I, O> {
     pub fn report(&self, rollout: impl Into<Which>) -> Option<Report> {
         let which = rollout.into();
         let inner = &self.inner;
-        let now = inner.clock.now();
-        let metric = Metric::key(inner.task.kind());
+        let now = inner.serving.clock.now();
+        let metric = Metric::key(inner.serving.task.kind());
         let watched = self.drift();
         let gathered = {
             let control = &mut *inner.control.lock();
-            control.collect(&inner.joins, now);
+            control.collect(&inner.serving.joins, now);
             let number = match &which {
                 Which::Number(number) => *number,
                 Which::Version(version) => control.last_attempt_of(version)?,
@@ -122,7 +122,7 @@ struct Kept<'a> {
     ended: Option<Timestamp>,
 }
 
-impl<I: ?Sized, O> Control<I, O> {
+impl Control {
     fn gathered(&self, number: u32, now: Timestamp) -> Option<Gathered> {
         let (kept, rollout) = self.kept(number, now)?;
         let Kept { course, plan, live, ended } = kept;

@@ -1,5 +1,6 @@
 //! The life of a request: from the routing table to an answer with its id.
 
+use crate::version::loaded::Version;
 use std::borrow::Borrow;
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,13 +8,13 @@ use std::time::Duration;
 use arc_swap::Guard;
 
 use super::answer::{Answer, PredictError, Route};
+use super::serving::Serving;
 use super::shadow::{Answered, Lent};
 use super::table::{Arm, Routed, Routing};
 use crate::base::clock::{Reading, Timestamp};
 use crate::base::share::scale;
 use crate::drift::watch::watch::Answered as Said;
 use crate::feedback::id::{Body, Flags, PredictionId, Seal};
-use crate::handle::core::Inner;
 use crate::model::error::{ErrorKind, ModelError};
 use crate::stats::counting::exposure::{Counted, Exposure, Request, Unit, lane};
 use crate::task::kept::Kept;
@@ -32,8 +33,8 @@ pub(crate) enum Draw<'a> {
 
 /// A request on its way: what was asked, how it was routed.
 pub(crate) struct Call<'a, I: ?Sized, O> {
-    pub(crate) routing: &'a Guard<Arc<Routing<I, O>>>,
-    pub(crate) arm: &'a Arm<I, O>,
+    pub(crate) routing: &'a Guard<Arc<Routing<Version<I, O>>>>,
+    pub(crate) arm: &'a Arm<Version<I, O>>,
     pub(crate) input: &'a I,
     /// The hash of its key, where it was routed by one.
     pub(crate) key: Option<u64>,
@@ -58,7 +59,7 @@ pub(crate) struct Attempted<O> {
     ended: Reading,
 }
 
-impl<I: ?Sized + 'static, O: 'static> Inner<I, O> {
+impl<I: ?Sized + 'static, O: 'static> Serving<I, O> {
     /// Answers one request.
     #[inline]
     pub(crate) fn predict(
@@ -82,7 +83,7 @@ impl<I: ?Sized + 'static, O: 'static> Inner<I, O> {
         let started = self.clock.reading();
         let routing = self.routing.load();
         let at = self.clock.at(started);
-        let routes: Vec<(Routed<'_, I, O>, u64)> = inputs
+        let routes: Vec<(Routed<'_, Version<I, O>>, u64)> = inputs
             .iter()
             .map(|_| {
                 let (routed, _, random) = self.route(&routing, Draw::Random, at);
@@ -108,9 +109,9 @@ impl<I: ?Sized + 'static, O: 'static> Inner<I, O> {
 
     fn answer_batch<B: Borrow<I>>(
         &self,
-        routing: &Guard<Arc<Routing<I, O>>>,
+        routing: &Guard<Arc<Routing<Version<I, O>>>>,
         inputs: &[B],
-        routes: &[(Routed<'_, I, O>, u64)],
+        routes: &[(Routed<'_, Version<I, O>>, u64)],
         (mut unit, key): (Unit, Option<u64>),
         started: Reading,
     ) -> Vec<Result<Answer<O>, PredictError>> {
@@ -126,8 +127,9 @@ impl<I: ?Sized + 'static, O: 'static> Inner<I, O> {
             done.push(counted);
             let places: Vec<usize> = (0..inputs.len())
                 .filter(|place| {
-                    let of =
-                        |(routed, _): &(Routed<'_, I, O>, u64)| Arc::as_ptr(&routed.arm.exposure) == counted;
+                    let of = |(routed, _): &(Routed<'_, Version<I, O>>, u64)| {
+                        Arc::as_ptr(&routed.arm.exposure) == counted
+                    };
                     routes.get(*place).is_some_and(of)
                 })
                 .collect();
@@ -156,7 +158,7 @@ impl<I: ?Sized + 'static, O: 'static> Inner<I, O> {
         answers.into_iter().map(|answer| answer.unwrap_or_else(unanswered)).collect()
     }
 
-    fn ask_batch(&self, arm: &Arm<I, O>, rows: &[&I]) -> Vec<(Attempted<O>, Kept)> {
+    fn ask_batch(&self, arm: &Arm<Version<I, O>>, rows: &[&I]) -> Vec<(Attempted<O>, Kept)> {
         let judge = self.judge(arm.on_trial());
         let outputs = judge.guarded(|| arm.version.model.predict_batch(rows));
         let ended = self.clock.reading();
@@ -184,7 +186,7 @@ impl<I: ?Sized + 'static, O: 'static> Inner<I, O> {
 
     /// Asks an arm. What is kept of its answer is written to `kept`; what is there after a failure says nothing.
     #[inline]
-    pub(crate) fn ask(&self, arm: &Arm<I, O>, input: &I, kept: &mut Kept) -> Attempted<O> {
+    pub(crate) fn ask(&self, arm: &Arm<Version<I, O>>, input: &I, kept: &mut Kept) -> Attempted<O> {
         let result = attempt_into(&arm.version, input, &self.judge(arm.on_trial()), kept);
         Attempted { result, ended: self.clock.reading() }
     }
@@ -437,10 +439,10 @@ impl<I: ?Sized + 'static, O: 'static> Inner<I, O> {
     #[inline]
     pub(crate) fn route<'a>(
         &self,
-        routing: &'a Routing<I, O>,
+        routing: &'a Routing<Version<I, O>>,
         draw: Draw<'_>,
         at: Timestamp,
-    ) -> (Routed<'a, I, O>, Option<u64>, u64) {
+    ) -> (Routed<'a, Version<I, O>>, Option<u64>, u64) {
         let split = routing.owner.is_some();
         let at_random = matches!(draw, Draw::Random);
         let random =

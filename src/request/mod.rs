@@ -6,5 +6,6 @@ pub(crate) mod call;
 pub(crate) mod compare;
 pub(crate) mod lease;
 pub(crate) mod recall;
+pub(crate) mod serving;
 pub(crate) mod shadow;
 pub(crate) mod table;

@@ -1,5 +1,6 @@
 //! Copied traffic: a bounded queue between requests and the workers that run candidates on copies of them.
 
+use crate::version::loaded::Version;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
@@ -50,7 +51,7 @@ pub(crate) struct Aside<'a, I: ?Sized, O> {
 struct Waiting<I: ?Sized, O> {
     input: Box<dyn KeptInput<I>>,
     bytes: usize,
-    routing: Arc<Routing<I, O>>,
+    routing: Arc<Routing<Version<I, O>>>,
     /// A bit for each entry of the table's shadowing that applies.
     targets: u64,
     answered: Answered,
@@ -158,7 +159,7 @@ impl<I: ?Sized + 'static, O: 'static> ShadowQueue<I, O> {
         &self,
         lent: &Lent<'_, I, O>,
         judge: &Judge<'_, O>,
-        routing: &Arc<Routing<I, O>>,
+        routing: &Arc<Routing<Version<I, O>>>,
         targets: u64,
         answered: Answered,
         queued: Reading,

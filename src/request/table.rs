@@ -7,12 +7,12 @@ use super::lease::Lease;
 use crate::base::clock::Timestamp;
 use crate::base::share::Share;
 use crate::stats::counting::exposure::Exposure;
-use crate::version::loaded::Version;
+use crate::version::loaded::{AnyVersion, Version};
 
 /// Who answers what, at one moment.
-pub(crate) struct Routing<I: ?Sized, O> {
+pub(crate) struct Routing<V: ?Sized> {
     /// Live first, then those on trial, each with the part of live that was set aside as its control.
-    pub(crate) arms: Vec<Arm<I, O>>,
+    pub(crate) arms: Vec<Arm<V>>,
     /// Which arm each bucket belongs to; nothing where all belong to live, so that the common case looks nothing up.
     pub(crate) owner: Option<Box<[u8]>>,
     /// Goes before a key when it is hashed, so that rollouts do not all begin with the same users.
@@ -20,24 +20,24 @@ pub(crate) struct Routing<I: ?Sized, O> {
     /// Copied traffic.
     pub(crate) shadowing: Vec<Shadowing>,
     /// The version before live, while live is watched after its promotion: it answers what live fails on.
-    pub(crate) previous: Option<Arm<I, O>>,
+    pub(crate) previous: Option<Arm<V>>,
     /// Live, where it answers what belongs to a candidate that has lost its exposure: in no comparison, since when that
     /// happens is not left to chance.
-    pub(crate) withheld: Option<Arm<I, O>>,
+    pub(crate) withheld: Option<Arm<V>>,
     /// Until when candidates may be exposed.
     pub(crate) lease: Arc<Lease>,
 }
 
 /// A version in the table with the place where its requests are counted.
-pub(crate) struct Arm<I: ?Sized, O> {
-    pub(crate) version: Arc<Version<I, O>>,
+pub(crate) struct Arm<V: ?Sized> {
+    pub(crate) version: Arc<V>,
     pub(crate) exposure: Arc<Exposure>,
     /// The place of the arm whose requests these are: a candidate's own, or 0 for live, also where a part of it is
     /// counted apart.
     pub(crate) stands_for: u8,
 }
 
-impl<I: ?Sized, O> Arm<I, O> {
+impl<V: ?Sized> Arm<V> {
     /// Whether it is a candidate.
     #[inline]
     pub(crate) fn on_trial(&self) -> bool {
@@ -45,7 +45,7 @@ impl<I: ?Sized, O> Arm<I, O> {
     }
 }
 
-impl<I: ?Sized, O> Clone for Arm<I, O> {
+impl<V: ?Sized> Clone for Arm<V> {
     fn clone(&self) -> Self {
         let (version, exposure) = (Arc::clone(&self.version), Arc::clone(&self.exposure));
         Self { version, exposure, stands_for: self.stands_for }
@@ -69,25 +69,25 @@ pub(crate) struct Shadowing {
 }
 
 /// The arm that answers a request, and why not another where that was meant to.
-pub(crate) struct Routed<'a, I: ?Sized, O> {
-    pub(crate) arm: &'a Arm<I, O>,
+pub(crate) struct Routed<'a, V: ?Sized> {
+    pub(crate) arm: &'a Arm<V>,
     /// The request belongs to a candidate that has lost its exposure until the table changes.
     pub(crate) withheld: bool,
 }
 
-impl<I: ?Sized, O> Clone for Routed<'_, I, O> {
+impl<V: ?Sized> Clone for Routed<'_, V> {
     fn clone(&self) -> Self {
         *self
     }
 }
 
-impl<I: ?Sized, O> Copy for Routed<'_, I, O> {}
+impl<V: ?Sized> Copy for Routed<'_, V> {}
 
-impl<I: ?Sized, O> Routing<I, O> {
+impl<V: ?Sized> Routing<V> {
     /// The version that answers by default. A table always has one.
     #[inline]
     #[expect(clippy::indexing_slicing, reason = "every table is built with live as its first arm")]
-    pub(crate) fn live(&self) -> &Arm<I, O> {
+    pub(crate) fn live(&self) -> &Arm<V> {
         &self.arms[0]
     }
 
@@ -97,7 +97,7 @@ impl<I: ?Sized, O> Routing<I, O> {
     /// over here, before any tick has seen it. Only a request with a key is counted apart as a candidate's control:
     /// without one all of live is.
     #[inline]
-    pub(crate) fn route(&self, bucket: u16, keyed: bool, at: Timestamp) -> Routed<'_, I, O> {
+    pub(crate) fn route(&self, bucket: u16, keyed: bool, at: Timestamp) -> Routed<'_, V> {
         let live = Routed { arm: self.live(), withheld: false };
         let Some(index) = self.owner.as_ref().and_then(|owner| owner.get(usize::from(bucket)).copied())
         else {
@@ -121,5 +121,37 @@ impl<I: ?Sized, O> Routing<I, O> {
     #[inline]
     pub(crate) fn hash_of(&self, key: &[u8]) -> u64 {
         hash_of(&self.salt, key)
+    }
+}
+
+/// Where the control side puts the table of the present state. It knows versions without their types; whoever answers
+/// requests knows them.
+pub(crate) trait Router {
+    /// Replaces the table: from the next request on it holds.
+    fn store(&self, table: Routing<dyn AnyVersion>);
+}
+
+impl Routing<dyn AnyVersion> {
+    /// The same table with versions that can be asked. `None` where one is of other types: no version of another handle
+    /// ever comes into a table.
+    pub(crate) fn typed<I: ?Sized + 'static, O: 'static>(self) -> Option<Routing<Version<I, O>>> {
+        let Self { arms, owner, salt, shadowing, previous, withheld, lease } = self;
+        let previous = match previous {
+            Some(arm) => Some(arm.typed()?),
+            None => None,
+        };
+        let withheld = match withheld {
+            Some(arm) => Some(arm.typed()?),
+            None => None,
+        };
+        let arms = arms.into_iter().map(Arm::typed).collect::<Option<Vec<_>>>()?;
+        Some(Routing { arms, owner, salt, shadowing, previous, withheld, lease })
+    }
+}
+
+impl Arm<dyn AnyVersion> {
+    fn typed<I: ?Sized + 'static, O: 'static>(self) -> Option<Arm<Version<I, O>>> {
+        let Self { version, exposure, stands_for } = self;
+        Some(Arm { version: version.typed()?, exposure, stands_for })
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::loaded::Version;
+use super::loaded::AnyVersion;
 use crate::base::sync::is_only_owner;
 
 /// Versions that take no traffic any more and wait for their last borrower.
@@ -11,29 +11,24 @@ use crate::base::sync::is_only_owner;
 /// never the last one, and dropping it on a request thread frees no model. A version is freed when ours is the only one
 /// left: nobody can make a second from it, since no `Weak<Version>` exists and the list is only reached under the
 /// control lock.
-pub(crate) struct Retired<I: ?Sized, O>(Vec<Arc<Version<I, O>>>);
+#[derive(Default)]
+pub(crate) struct Retired(Vec<Arc<dyn AnyVersion>>);
 
-impl<I: ?Sized, O> Default for Retired<I, O> {
-    fn default() -> Self {
-        Self(Vec::new())
-    }
-}
-
-impl<I: ?Sized, O> Retired<I, O> {
+impl Retired {
     /// Hands a version over to be freed when its last borrower is gone.
-    pub(crate) fn push(&mut self, version: Arc<Version<I, O>>) {
+    pub(crate) fn push(&mut self, version: Arc<dyn AnyVersion>) {
         self.0.push(version);
     }
 
     /// Takes out the versions that nobody borrows any more. The caller drops them after it has let go of the lock:
     /// dropping a model is an engine's code and can take milliseconds.
     #[must_use]
-    pub(crate) fn take_unborrowed(&mut self) -> Vec<Arc<Version<I, O>>> {
+    pub(crate) fn take_unborrowed(&mut self) -> Vec<Arc<dyn AnyVersion>> {
         self.0.extract_if(.., |version| is_only_owner(version)).collect()
     }
 
     /// The versions that still wait.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &Arc<Version<I, O>>> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Arc<dyn AnyVersion>> {
         self.0.iter()
     }
 }

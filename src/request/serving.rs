@@ -1,0 +1,93 @@
+//! What a request needs, and what is done for it aside: all that answers without the control side.
+
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+
+use super::recall::Answers;
+use super::shadow::{Aside, ShadowCounts, ShadowQueue};
+use super::table::{Router, Routing};
+use crate::base::chance::Dice;
+use crate::base::clock::Clock;
+use crate::base::share::Share;
+use crate::drift::watch::watch::DriftWatch;
+use crate::feedback::join::Joins;
+use crate::task::segments::Segments;
+use crate::task::task::Task;
+use crate::version::ask::{Check, Judge};
+use crate::version::drill::Recent;
+use crate::version::loaded::{AnyVersion, Version};
+
+/// What a request needs. Everything here is read by every request and written by none of them, but for the counters behind
+/// its own locks.
+pub(crate) struct Serving<I: ?Sized, O> {
+    pub(crate) routing: ArcSwap<Routing<Version<I, O>>>,
+    pub(crate) task: Task<O>,
+    pub(crate) check: Option<Check<O>>,
+    /// How long a candidate may take.
+    pub(crate) limit: Option<Duration>,
+    pub(crate) clock: Clock,
+    pub(crate) dice: Dice,
+    pub(crate) joins: Joins,
+    pub(crate) shadow: Option<ShadowQueue<I, O>>,
+    /// The share of what the answer would hide that is let through.
+    pub(crate) explore: Option<Share>,
+    /// Which predictions candidates answer, where that is kept.
+    pub(crate) answers: Option<Answers>,
+    /// Copies of a few recent inputs, where retained versions are kept proven.
+    pub(crate) recent: Option<Recent<I>>,
+    /// What comes in and what is said of it, where that is watched.
+    pub(crate) drift: Option<DriftWatch<I>>,
+    /// How requests are labelled, where they are.
+    pub(crate) segments: Option<Segments<I>>,
+}
+
+impl<I: ?Sized + 'static, O: 'static> Serving<I, O> {
+    #[inline]
+    pub(crate) fn judge(&self, on_trial: bool) -> Judge<'_, O> {
+        Judge {
+            task: &self.task,
+            check: self.check.as_ref(),
+            limit: if on_trial { self.limit } else { None },
+        }
+    }
+
+    /// The judge of a shadow's answers.
+    pub(crate) fn shadow_judge(&self) -> Judge<'_, O> {
+        self.judge(true)
+    }
+
+    /// What is needed to run copies.
+    pub(crate) fn aside(&self) -> Aside<'_, I, O> {
+        let (judge, drift) = (self.shadow_judge(), self.drift.as_ref());
+        Aside { judge, joins: &self.joins, clock: &self.clock, drift }
+    }
+
+    pub(crate) fn shadow_counts(&self) -> ShadowCounts {
+        self.shadow.as_ref().map(ShadowQueue::counts).unwrap_or_default()
+    }
+
+    pub(crate) fn run_shadow(&self, max: usize) -> usize {
+        let Some(queue) = &self.shadow else { return 0 };
+        (0..max).take_while(|_| queue.run_one(&self.aside())).count()
+    }
+
+    pub(crate) fn stop_overdue(&self) {
+        let routing = self.routing.load();
+        let candidates = routing.arms.get(1..).unwrap_or_default();
+        for arm in candidates {
+            arm.version.model.stop_overdue();
+        }
+    }
+}
+
+impl<I: ?Sized + 'static, O: 'static> Router for Serving<I, O> {
+    fn store(&self, table: Routing<dyn AnyVersion>) {
+        let typed = table.typed();
+        // Every version of this handle was made by it, with its types: see `AnyVersion`.
+        debug_assert!(typed.is_some(), "a version of another handle is in the table");
+        if let Some(table) = typed {
+            self.routing.store(std::sync::Arc::new(table));
+        }
+    }
+}
