@@ -113,14 +113,15 @@ pub use drift::watch::{
     Whose,
 };
 pub use feedback::{FeedbackCounts, InvalidPredictionId, Joined, PredictionId, Refusal};
-pub use handle::builder::{BuildError, Builder};
+pub use handle::build_error::BuildError;
+pub use handle::builder::Builder;
 #[cfg(all(feature = "onnx", feature = "repository"))]
 pub use handle::follow::{Follow, FollowError, Followed, OnPublish};
 pub use handle::handle::{CannotGoBack, ModelHandle, StillBusy};
+pub use handle::options;
 pub use handle::pinned::{Pinned, PinnedError, TooManyPins};
 pub use handle::rollout::{Rollout, RolloutError};
 pub use handle::status::{Role, RolloutStatus, Status, VersionStatus};
-pub use handle::threads::Background;
 pub use model::closure::{Closure, closure};
 pub use model::error::{ErrorKind, InputError, LoadError, ModelError};
 pub use model::identity::Identity;

@@ -1,10 +1,13 @@
 //! What the control side knows of pinned streams.
 
+use serde::{Deserialize, Serialize};
+
 use crate::base::clock::Timestamp;
 use crate::version::id::VersionId;
 
 /// What becomes of a pinned stream when its version takes no traffic any more.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum PinPolicy {
     /// It finishes on its version, within the time a pin may last. The default: a stream that is cut costs its user,

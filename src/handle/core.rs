@@ -8,12 +8,9 @@ use std::sync::Arc;
 use crossbeam_channel::{Receiver, Sender};
 use parking_lot::Mutex;
 
-#[cfg(feature = "state")]
-use super::record::Recorder;
+use super::start::Keeper;
 use crate::base::os;
 use crate::base::share::Share;
-#[cfg(feature = "state")]
-use crate::control::adopt::AfterCrash;
 use crate::control::control::Control;
 use crate::control::event::EventKind;
 use crate::control::tick::Verdicts;
@@ -26,8 +23,6 @@ use crate::version::id::VersionId;
 use crate::version::input::KeptInput;
 use crate::version::loaded::AnyVersion;
 use crate::version::priority::LoadPriority;
-#[cfg(feature = "state")]
-use crate::version::source::Versions;
 
 /// What all clones of a handle share.
 pub(crate) struct Core<I: ?Sized, O> {
@@ -52,34 +47,7 @@ pub(crate) struct Core<I: ?Sized, O> {
     /// Held by whoever ticks.
     pub(crate) ticking: Mutex<()>,
     /// Writes down what happens, where state is kept.
-    #[cfg(feature = "state")]
-    pub(crate) recorder: Option<Recorder>,
-    /// Where versions come from by name, where state is kept.
-    #[cfg(feature = "state")]
-    pub(crate) versions: Option<Box<dyn Versions<I, O>>>,
-    #[cfg(feature = "state")]
-    pub(crate) after_crash: AfterCrash,
-}
-
-/// What is done where no state can be kept.
-#[cfg(not(feature = "state"))]
-impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
-    pub(crate) fn record(&self) {}
-
-    pub(crate) fn take_over_if_free(&self) {}
-
-    pub(crate) fn record_end(&self) {}
-
-    pub(crate) fn checkpoint_if_due(&self, _: crate::base::clock::Timestamp) {}
-
-    pub(crate) fn is_durable(&self, _: &Control) -> Option<bool> {
-        None
-    }
-
-    /// Raises the exposure of attempts.
-    pub(crate) fn raise<T>(&self, _: Vec<u32>, raise: impl FnOnce() -> T) -> Result<T, String> {
-        Ok(raise())
-    }
+    pub(crate) keeper: Keeper<I, O>,
 }
 
 impl<I: ?Sized + 'static, O: 'static> Core<I, O> {

@@ -10,7 +10,7 @@ use super::core::Core;
 use super::pinned::{Pinned, TooManyPins};
 use super::rollout::{Rollout, RolloutError};
 use super::status::Status;
-use super::threads::Threads;
+use super::workers::Workers;
 use crate::control::control::Control;
 use crate::control::event::{Cause, Event, EventKind, Subscription};
 use crate::control::moves::Lowered;
@@ -57,7 +57,7 @@ use crate::version::input::{KeptInput, Shared};
 /// ```
 pub struct ModelHandle<I: ?Sized + 'static, O: 'static> {
     pub(crate) inner: Arc<Core<I, O>>,
-    pub(crate) threads: Arc<Threads>,
+    pub(crate) threads: Arc<Workers>,
     /// Whom this clone acts for.
     pub(crate) actor: Option<Arc<str>>,
 }

@@ -1,12 +1,15 @@
 //! A start that remembers: which versions it needs, where they come from, and what is live where one cannot be had.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::build_error::BuildError;
 use super::core::Core;
+use super::options::{InvalidOption, StateFolder};
 use super::record::Recorder;
+use crate::base::clock::Timestamp;
+use crate::base::disk::Files;
 use crate::base::faults::Faults;
 use crate::control::adopt::{AfterCrash, Start};
 use crate::control::control::Control;
@@ -15,31 +18,121 @@ use crate::control::saved::{SavedControl, SavedEvidence};
 use crate::model::model::Model;
 use crate::model::pace::Pace;
 use crate::state::names::Place;
-use crate::state::{Found, Journal, StateError};
+use crate::state::{self, Found, Journal, StateError};
 use crate::version::id::VersionId;
 use crate::version::loaded::AnyVersion;
 use crate::version::prepare::{StageError, prepare};
 use crate::version::source::Versions;
 
-/// Where and how state is kept.
-pub(crate) struct StateOptions<I: ?Sized, O> {
-    pub(crate) folder: Option<PathBuf>,
-    pub(crate) versions: Option<Box<dyn Versions<I, O>>>,
-    pub(crate) after_crash: AfterCrash,
-    pub(crate) checkpoint_every: Duration,
+/// Where and how state is kept, as the builder was told.
+pub(crate) struct Keeping<I: ?Sized, O> {
+    pub(crate) folder: Option<StateFolder>,
+    pub(crate) source: Option<Box<dyn Versions<I, O>>>,
     pub(crate) faults: Option<Faults>,
 }
 
-impl<I: ?Sized, O> Default for StateOptions<I, O> {
+impl<I: ?Sized, O> Default for Keeping<I, O> {
     fn default() -> Self {
-        Self {
-            folder: None,
-            versions: None,
-            after_crash: AfterCrash::default(),
-            checkpoint_every: Duration::from_secs(10),
-            faults: None,
-        }
+        Self { folder: None, source: None, faults: None }
     }
+}
+
+/// What writes state down and finds versions again, while the handle lives.
+pub(crate) struct Keeper<I: ?Sized, O> {
+    /// `None` where no state is kept.
+    pub(crate) recorder: Option<Recorder>,
+    /// Where versions come from by name.
+    source: Option<Box<dyn Versions<I, O>>>,
+    after_crash: AfterCrash,
+}
+
+/// A journal that was opened at a start; `None` where no state is kept.
+pub(crate) struct Began(Option<(Place, Opened)>);
+
+/// What a start goes on with once live is known: the journal, where it is, and what an earlier life has written down.
+pub(crate) type Started = Option<(Place, Option<Journal>, Option<Remembered>)>;
+
+impl Began {
+    /// Which life of the handle begins, from 1.
+    pub(crate) fn lives(&self) -> u64 {
+        self.0.as_ref().map_or(1, |(_, opened)| opened.lives())
+    }
+}
+
+impl<I: ?Sized, O> Keeping<I, O> {
+    pub(crate) fn check(&self) -> Result<(), InvalidOption> {
+        self.folder.as_ref().map_or(Ok(()), StateFolder::check)
+    }
+
+    /// Opens the journal, and takes the key that it goes on with.
+    pub(crate) fn begin(&mut self, name: &str, secret: &mut Option<[u8; 16]>) -> Result<Began, BuildError> {
+        let Some(folder) = self.folder.as_ref().map(|state| state.folder.clone()) else {
+            return Ok(Began(None));
+        };
+        let files = self.faults.take().map_or_else(Files::default, Files::with);
+        let place = Place { files, folder };
+        let opened = Opened::open(&place)?;
+        if let Some((saved, _)) = opened.saved.as_ref().filter(|(saved, _)| saved.name != name) {
+            let (folder, handle) = (place.folder, saved.name.clone());
+            return Err(BuildError::OthersState { folder, handle });
+        }
+        if secret.is_none() {
+            *secret = Some(state::secret(&place.files, &place.folder)?);
+        }
+        Ok(Began(Some((place, opened))))
+    }
+
+    /// The version that is live from here on: what the journal says or, at a first start, what the host brought.
+    pub(crate) fn live(
+        &self,
+        began: Began,
+        embedded: Option<(String, Box<dyn Model<I, O>>)>,
+        prepare: impl Fn(VersionId, Box<dyn Model<I, O>>) -> Result<Arc<dyn AnyVersion>, StageError>,
+    ) -> Result<(Arc<dyn AnyVersion>, Started), BuildError> {
+        let Some((place, opened)) = began.0 else { return Ok((first(embedded, prepare)?, None)) };
+        let Opened { journal, saved, torn_bytes } = opened;
+        let Some((mut saved, evidence)) = saved else {
+            return Ok((first(embedded, prepare)?, Some((place, journal, None))));
+        };
+        if journal.is_none() {
+            // Its rollouts are the other process's.
+            saved.attempts.clear();
+        }
+        let Loaded { live, loaded, missing } = load(&saved, embedded, self.source.as_deref(), &[], prepare)
+            .map_err(|reasons| BuildError::NoneLeft { reasons })?;
+        let remembered = Remembered { saved, evidence, loaded, missing, torn_bytes };
+        Ok((live, Some((place, journal, Some(remembered)))))
+    }
+
+    /// What writes down this life of the handle, and what an earlier one has left.
+    pub(crate) fn keeper(
+        self,
+        started: Started,
+        life: (u64, u64),
+        now: Timestamp,
+    ) -> (Keeper<I, O>, Option<Remembered>) {
+        let Self { folder, source, .. } = self;
+        let (after_crash, every) = folder.map_or((AfterCrash::default(), Duration::MAX), |state| {
+            (state.after_crash, state.checkpoint_every)
+        });
+        let (recorder, remembered) = match started {
+            Some((place, journal, remembered)) => {
+                (Some(Recorder::new(journal, place, life, every, now)), remembered)
+            }
+            None => (None, None),
+        };
+        (Keeper { recorder, source, after_crash }, remembered)
+    }
+}
+
+/// The live version of a first start.
+fn first<I: ?Sized, O>(
+    embedded: Option<(String, Box<dyn Model<I, O>>)>,
+    prepare: impl Fn(VersionId, Box<dyn Model<I, O>>) -> Result<Arc<dyn AnyVersion>, StageError>,
+) -> Result<Arc<dyn AnyVersion>, BuildError> {
+    let (name, model) = embedded.ok_or(BuildError::NoLive)?;
+    let id = VersionId::new(&name).map_err(StageError::Name)?;
+    Ok(prepare(id, model)?)
 }
 
 /// What a journal held when it was opened.
@@ -131,7 +224,7 @@ pub(crate) fn load<I: ?Sized, O>(
         let own = embedded.take_if(|(name, _)| *name == id.as_str()).map(|(_, model)| Ok(model));
         let from_source = || match versions {
             Some(versions) => versions.open(id.as_str()).map_err(|error| error.to_string()),
-            None => Err(String::from("nobody knows where it is: say `.versions(..)` at build")),
+            None => Err(String::from("nobody knows where it is: say `.source(..)` at build")),
         };
         let brought = own.is_some();
         let opened = own.unwrap_or_else(from_source);
@@ -168,9 +261,9 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
     /// Goes on from what is remembered, or looks on where another process has it; and writes down that this life has begun.
     pub(crate) fn go_on(&self, remembered: Option<Remembered>) {
         if let Some(Remembered { saved, evidence, loaded, missing, torn_bytes }) = remembered {
-            let (setting, after_crash) = (self.setting(), self.after_crash);
+            let (setting, after_crash) = (self.setting(), self.keeper.after_crash);
             let start = Start { setting, after_crash, loaded, missing, torn_bytes };
-            let (now, recorder) = (self.serving.clock.now(), self.recorder.as_ref());
+            let (now, recorder) = (self.serving.clock.now(), self.keeper.recorder.as_ref());
             let looks_on = recorder.is_some_and(|recorder| recorder.looking_at().is_some());
             self.change(|control| {
                 if looks_on {
@@ -187,7 +280,7 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
     /// Takes the state over from the process that had it, if it has let go of it: that process's rollouts go on here.
     /// Whether it was taken over.
     pub(crate) fn take_over(&self) -> Result<bool, StateError> {
-        let Some(place) = self.recorder.as_ref().and_then(|recorder| recorder.looking_at()) else {
+        let Some(place) = self.keeper.recorder.as_ref().and_then(|recorder| recorder.looking_at()) else {
             return Ok(false);
         };
         let opened = match Journal::open(place.files.clone(), &place.folder) {
@@ -197,7 +290,7 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
         };
         let lives = opened.lives();
         // From before anything is adopted: what is raised meanwhile waits, and is written down first as ever.
-        let Some(turn) = self.recorder.as_ref().map(Recorder::turn) else { return Ok(false) };
+        let Some(turn) = self.keeper.recorder.as_ref().map(Recorder::turn) else { return Ok(false) };
         let Opened { journal: Some(journal), saved, torn_bytes } = opened else { return Ok(false) };
         if let Some((saved, evidence)) = saved {
             let already = self.control.lock().loaded();
@@ -207,13 +300,18 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
                 let version = prepare(id, model, &self.serving.task, check, sample, &Pace::full())?;
                 Ok(Arc::new(version) as Arc<dyn AnyVersion>)
             };
-            let found = load(&saved, None, self.versions.as_deref(), &already, prepare);
+            let found = load(&saved, None, self.keeper.source.as_deref(), &already, prepare);
             let (live, loaded, missing) = match found {
                 Ok(Loaded { live, loaded, missing }) => (Some(live), loaded, missing),
                 Err(reasons) => (current, BTreeMap::new(), reasons.into_iter().collect()),
             };
-            let start =
-                Start { setting: self.setting(), after_crash: self.after_crash, loaded, missing, torn_bytes };
+            let start = Start {
+                setting: self.setting(),
+                after_crash: self.keeper.after_crash,
+                loaded,
+                missing,
+                torn_bytes,
+            };
             let now = self.serving.clock.now();
             self.change(|control| {
                 control.announcer.announce(now, control.epoch, EventKind::TakenOver);

@@ -31,11 +31,11 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
 
     /// Whether all that happened is on disk; nothing where no state is kept.
     pub(crate) fn is_durable(&self, control: &Control) -> Option<bool> {
-        self.recorder.as_ref().map(|recorder| recorder.is_durable(control))
+        self.keeper.recorder.as_ref().map(|recorder| recorder.is_durable(control))
     }
 
     fn intend(&self, attempts: Vec<u32>) -> Result<Option<Turn<'_>>, StateError> {
-        let Some(recorder) = &self.recorder else { return Ok(None) };
+        let Some(recorder) = &self.keeper.recorder else { return Ok(None) };
         let mut turn = recorder.turn();
         self.write(recorder, &mut turn.0, false, attempts)?;
         Ok(Some(turn))
@@ -43,7 +43,7 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
 
     /// Begins to write, in a turn that was taken before anything was adopted from the process that wrote until then.
     pub(crate) fn begin_writing(&self, mut turn: Turn<'_>, journal: Journal, lives: u64) {
-        let Some(recorder) = &self.recorder else { return };
+        let Some(recorder) = &self.keeper.recorder else { return };
         let writing = &mut *turn.0;
         (writing.journal, writing.lives, writing.looking_at) = (Some(journal), lives, None);
         // Where it fails an event tells, and the next tick tries again.
@@ -52,7 +52,7 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
     }
 
     fn raised(&self, turn: Option<Turn<'_>>) {
-        if let (Some(recorder), Some(mut turn)) = (&self.recorder, turn) {
+        if let (Some(recorder), Some(mut turn)) = (&self.keeper.recorder, turn) {
             // Where it fails the intention is on disk, an event tells, and the next tick tries again.
             let _ = self.write(recorder, &mut turn.0, false, Vec::new());
             self.write_again(recorder, turn);
@@ -61,7 +61,7 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
 
     /// Writes down what happened, unless somebody is writing: they, or the next tick, will.
     pub(crate) fn record(&self) {
-        let Some(recorder) = &self.recorder else { return };
+        let Some(recorder) = &self.keeper.recorder else { return };
         match recorder.writing.try_lock() {
             Some(mut writing) => {
                 let _ = self.write(recorder, &mut writing, false, Vec::new());
@@ -79,7 +79,7 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
 
     /// Writes down what happened since the last time, if anything did, or if it is time for the evidence.
     pub(crate) fn checkpoint_if_due(&self, now: Timestamp) {
-        let Some(recorder) = &self.recorder else { return };
+        let Some(recorder) = &self.keeper.recorder else { return };
         let durable = recorder.is_durable(&*self.control.lock());
         let due = recorder
             .writing
@@ -92,13 +92,13 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
 
     /// Writes down all that happened and was seen. Waits for whoever is writing.
     pub(crate) fn checkpoint(&self) -> Result<(), StateError> {
-        let Some(recorder) = &self.recorder else { return Ok(()) };
+        let Some(recorder) = &self.keeper.recorder else { return Ok(()) };
         self.write(recorder, &mut recorder.writing.lock(), false, Vec::new())
     }
 
     /// Writes down that the handle ends, with all that runs, and lets go of the journal.
     pub(crate) fn record_end(&self) {
-        let Some(recorder) = &self.recorder else { return };
+        let Some(recorder) = &self.keeper.recorder else { return };
         let mut writing = recorder.writing.lock();
         let _ = self.write(recorder, &mut writing, true, Vec::new());
         // Nor is it taken over any more, where another process has it.
@@ -156,7 +156,7 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
 
     /// Says that what happens is not on disk, once until it is again.
     pub(crate) fn not_durable(&self, error: &StateError) {
-        let Some(recorder) = &self.recorder else { return };
+        let Some(recorder) = &self.keeper.recorder else { return };
         if !recorder.failing.swap(true, Ordering::Relaxed) {
             self.tell(EventKind::NotDurable { reason: error.to_string() });
         }

@@ -4,6 +4,8 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::kept::{Kept, hash_item};
+use serde::{Deserialize, Serialize};
+
 use crate::base::clock::Timestamp;
 
 /// How the truth depends on the answer. It decides which evidence is legal: a guard that would compare what cannot be
@@ -70,14 +72,14 @@ impl Censoring {
 }
 
 /// What turned out to be true of one prediction, or what it was worth.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Outcome {
     pub(crate) actual: Actual,
     pub(crate) known_at: Option<Timestamp>,
 }
 
 /// The truth itself.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) enum Actual {
     Class(u16),
     Value(f64),

@@ -31,7 +31,8 @@ use crate::base::clock::Timestamp;
 /// assert_eq!(handle.status().would_answer("v1").unwrap(), "v1: would answer, proven 0 s ago on 12 live inputs");
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 #[must_use]
 pub struct Drill {
     every: Duration,

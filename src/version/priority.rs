@@ -1,10 +1,13 @@
 //! How much of the processor a load may take.
 
+use serde::{Deserialize, Serialize};
+
 use crate::base::os;
 
 /// Which time of the processor's loads get: staging a version, and keeping versions up under
-/// [`Background::Thread`](Background::Thread). On Linux; elsewhere they get what other threads get.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+/// [`Threads::background`](crate::options::Threads::background). On Linux; elsewhere they get what other threads get.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum LoadPriority {
     /// What nobody else wants: a request that comes takes the core at once. On a machine whose cores are all busy all of the

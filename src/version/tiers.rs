@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::model::Tier;
 
 /// When retained versions step down, from [hot](Tier::Hot) to [warm](Tier::Warm) to [cold](Tier::Cold): by how long they have
@@ -12,11 +14,12 @@ use crate::model::Tier;
 ///
 /// ```
 /// use std::time::Duration;
-/// use switchback::Tiers;
+/// use switchback::options::Tiers;
 ///
 /// let tiers = Tiers::new().hot_for(Duration::from_secs(3600)).private_bytes(2 << 30);
 /// ```
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 #[must_use]
 pub struct Tiers {
     hot_for: Duration,

@@ -1,4 +1,4 @@
-//! The threads of a handle, where the host asked for any.
+//! The threads of a handle: one ticks, one keeps versions up, some run shadows.
 
 use std::cell::Cell;
 use std::io;
@@ -10,27 +10,8 @@ use parking_lot::Mutex;
 
 use super::core::Core;
 
-/// Who does the work that is not a request's: ticks, shadows, freeing memory.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-#[non_exhaustive]
-pub enum Background {
-    /// Threads of the handle's: one that ticks, one of low priority that keeps versions up (what they lost, how ready they are,
-    /// whether they would answer) and, where it shadows, the workers that
-    /// [`shadow_workers`](crate::Builder::shadow_workers) says. They end with the last clone of the handle,
-    /// and whoever drops that waits for them, up to ten seconds: [`close`](crate::ModelHandle::close) says whether they have.
-    Thread,
-    /// The host: it calls [`tick`](crate::ModelHandle::tick) at every interval, which also keeps versions up and may then take
-    /// as long as loading one, and
-    /// [`run_shadow`](crate::ModelHandle::run_shadow).
-    Manual,
-    /// Nobody, and no plan can be followed. Candidates that are driven by hand need ticks too: without one for three
-    /// intervals they count for nothing.
-    #[default]
-    None,
-}
-
 /// The threads, and the way to end them: they end when the sender is gone.
-pub(crate) struct Threads {
+pub(crate) struct Workers {
     stop: Mutex<Option<Sender<()>>>,
     /// Every thread has a sender of this and never sends: it is disconnected when the last one has ended.
     ended: Receiver<()>,
@@ -47,7 +28,7 @@ const REST_WITHOUT_SHADOWS: Duration = Duration::from_millis(10);
 /// A deadline is looked after at a quarter of its length, but not more often than this.
 const WATCH_SHORTEST: Duration = Duration::from_millis(1);
 
-impl Threads {
+impl Workers {
     /// No threads.
     pub(crate) fn none() -> Self {
         Self { stop: Mutex::new(None), ended: crossbeam_channel::bounded(0).1 }
@@ -89,7 +70,7 @@ impl Threads {
 
 /// The last clone of the handle is gone: whoever drops it waits until the threads have ended, so that none is inside an engine
 /// when the process ends and the engine's library with it, which it may not survive.
-impl Drop for Threads {
+impl Drop for Workers {
     fn drop(&mut self) {
         self.stop.lock().take();
         // One of them would wait for itself.

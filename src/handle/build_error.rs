@@ -1,0 +1,74 @@
+//! Why a handle could not be built.
+
+#[cfg(feature = "state")]
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use thiserror::Error;
+
+use super::options::InvalidOption;
+#[cfg(feature = "state")]
+use crate::state::StateError;
+#[cfg(feature = "state")]
+use crate::version::id::VersionId;
+use crate::version::prepare::StageError;
+
+/// Why a handle could not be built.
+#[derive(Debug, Clone, Error)]
+#[non_exhaustive]
+pub enum BuildError {
+    /// A handle always has a live version.
+    #[error("no live version was given: call `.live(name, model)`")]
+    NoLive,
+    /// The state cannot be read.
+    #[cfg(feature = "state")]
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// The folder is another handle's.
+    #[cfg(feature = "state")]
+    #[error("{} has the state of the handle `{handle}`: give this one a folder of its own", .folder.display())]
+    OthersState {
+        /// The folder.
+        folder: PathBuf,
+        /// Whose it is.
+        handle: String,
+    },
+    /// None of the versions that could be live can be used.
+    #[cfg(feature = "state")]
+    #[error("no version can be live: {}", .reasons.iter().map(|(id, reason)| format!("{id}: {reason}")).collect::<Vec<_>>().join("; "))]
+    NoneLeft {
+        /// Each with what stands in the way.
+        reasons: Vec<(VersionId, String)>,
+    },
+    /// The live version cannot be used.
+    #[error("the live version: {0}")]
+    Live(#[from] StageError),
+    /// A business figure makes no sense.
+    #[error("business figure `{name}`: {cause}")]
+    Kpi {
+        /// The figure.
+        name: String,
+        /// What is wrong with it.
+        cause: &'static str,
+    },
+    /// The outcome that silence means does not fit the task.
+    #[error("the assumed outcome does not fit the task: {0:?}")]
+    Assumption(crate::feedback::Refusal),
+    /// A calibration was given, and answers have no probability that it could be of.
+    #[error("a calibration is of the score of yes or no: declare `Task::binary`, or leave it out")]
+    Calibration,
+    /// An option has a value that it cannot have.
+    #[error(transparent)]
+    Option(#[from] InvalidOption),
+    /// Retained versions are to be drilled, and inputs may not be copied for it.
+    #[error(
+        "retention.drill asks retained versions what live was asked, and inputs may not be copied: add `.shadowing(..)` or `.copy_inputs()`"
+    )]
+    DrillWithoutCopies,
+    /// The system has no random numbers to give.
+    #[error("the system gives no random numbers: {0}")]
+    Random(String),
+    /// The system cannot start a thread.
+    #[error("a background thread cannot be started")]
+    Thread(#[source] Arc<std::io::Error>),
+}

@@ -1,0 +1,160 @@
+//! When truth comes, and what its absence means.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::invalid::{InvalidOption, checked_when_read};
+use crate::stats::evidence::waiting::Maturity;
+use crate::task::outcome::Outcome;
+
+/// When labels come, how long they are waited for, and what it means where none comes.
+///
+/// Guards that judge by the truth need to know when a label is evidence: say [`complete_after`](Self::complete_after) or
+/// [`at_random`](Self::at_random), or what [silence means](Self::assumed_after).
+///
+/// ```
+/// use std::time::Duration;
+/// use switchback::Outcome;
+/// use switchback::options::Labels;
+///
+/// // A click within ten minutes, or none at all.
+/// let clicks = Labels::new().assumed_after(Duration::from_secs(600), Outcome::class(0));
+/// // A payment is disputed within 60 days.
+/// let disputes = Labels::complete_after(Duration::from_secs(60 * 86_400));
+/// assert_ne!(clicks, disputes);
+/// ```
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(remote = "Self", default, deny_unknown_fields)]
+#[must_use]
+pub struct Labels {
+    pub(crate) arrival: Option<Arrival>,
+    pub(crate) assumed: Option<(Duration, Outcome)>,
+    pub(crate) horizon: Duration,
+    pub(crate) memory_bytes: usize,
+    pub(crate) corrections: Duration,
+    pub(crate) exploration: Option<f64>,
+}
+
+/// When a label is evidence.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Arrival {
+    CompleteAfter(Duration),
+    AtRandom,
+}
+
+checked_when_read!(Labels);
+
+impl Labels {
+    /// Nothing is known of when labels come: they count in the figures, and no guard judges by them.
+    pub fn new() -> Self {
+        Self {
+            arrival: None,
+            assumed: None,
+            horizon: Duration::from_secs(7 * 86_400),
+            memory_bytes: 64 << 20,
+            corrections: Duration::from_secs(3_600),
+            exploration: None,
+        }
+    }
+
+    /// A prediction's truth is known when it is so old, if it ever will be. Only then do labels become evidence for
+    /// guards, those of one stretch of time together, within a sixteenth of this: labels that come early are not like the
+    /// others (a cancelled flight is known before one that lands), and a comparison of early ones takes back good
+    /// versions. What comes later still counts in the figures.
+    pub fn complete_after(age: Duration) -> Self {
+        Self { arrival: Some(Arrival::CompleteAfter(age)), ..Self::new() }
+    }
+
+    /// When a label comes has nothing to do with what it says: a random sample that people label. Then labels are
+    /// evidence as they come. See [`complete_after`](Self::complete_after) for when they are not.
+    pub fn at_random() -> Self {
+        Self { arrival: Some(Arrival::AtRandom), ..Self::new() }
+    }
+
+    /// What silence means: a prediction without an outcome after `horizon` is taken to have this one. For clicks, where
+    /// nobody ever says "no". Until it is settled such a prediction takes a row, and up to 262,144 rows are kept at a
+    /// time; beyond half of that, a share of the predictions that is chosen by a hash of their ids takes part and the
+    /// rest does not. Outcomes are waited for at least twice as long.
+    pub fn assumed_after(mut self, horizon: Duration, outcome: Outcome) -> Self {
+        self.assumed = Some((horizon, outcome));
+        self
+    }
+
+    /// How long outcomes are waited for. The default is seven days. It decides how much memory tells repeats: a bit per
+    /// prediction and figure within it, up to [`memory_bytes`](Self::memory_bytes).
+    pub fn horizon(mut self, horizon: Duration) -> Self {
+        self.horizon = horizon;
+        self
+    }
+
+    /// Bytes for the bits that tell repeated outcomes. The default is 64 MiB, enough for 880 predictions a second over
+    /// seven days. With more than half of it in prospect, a share of the predictions chosen by a hash of their ids counts
+    /// and the rest is thinned out.
+    pub fn memory_bytes(mut self, bytes: usize) -> Self {
+        self.memory_bytes = bytes;
+        self
+    }
+
+    /// How long an outcome may be corrected by a different one. The default is an hour, for the last 65,536 outcomes;
+    /// zero means never.
+    pub fn corrections(mut self, window: Duration) -> Self {
+        self.corrections = window;
+        self
+    }
+
+    /// With [`Truth::Censored`](crate::Truth::Censored): the share, more than 0 and at most 1, of what an answer would
+    /// hide that is let through at random, so that its truth is known. The host asks
+    /// [`Answer::is_explored`](crate::Answer::is_explored) and, where it is, does not act on the answer. Each such truth
+    /// counts for `1 / share` of its kind. Without it no version is promoted on truth that answers hide: only bounds are
+    /// known.
+    pub fn exploration(mut self, share: f64) -> Self {
+        self.exploration = Some(share);
+        self
+    }
+
+    /// When labels are evidence, as far as that is known.
+    pub(crate) fn maturity(&self) -> Option<Maturity> {
+        // Silence is settled when it says so.
+        let silence = self.assumed.as_ref().map(|(after, _)| Maturity::After(*after));
+        let declared = self.arrival.map(|arrival| match arrival {
+            Arrival::CompleteAfter(age) => Maturity::After(age),
+            Arrival::AtRandom => Maturity::AsTheyCome,
+        });
+        declared.or(silence)
+    }
+
+    pub(crate) fn check(&self) -> Result<(), InvalidOption> {
+        if let Some(share) = self.exploration {
+            let allowed = "more than 0 and at most 1";
+            InvalidOption::unless(share > 0.0 && share <= 1.0, "labels.exploration", share, allowed)?;
+        }
+        let seconds = self.horizon.as_secs_f64();
+        InvalidOption::unless(
+            !self.horizon.is_zero(),
+            "labels.horizon",
+            format!("{seconds} s"),
+            "longer than 0 s",
+        )?;
+        if let Some((after, _)) = &self.assumed {
+            let allowed = "longer than 0 s";
+            InvalidOption::unless(!after.is_zero(), "labels.assumed_after", "0 s", allowed)?;
+        }
+        InvalidOption::unless(
+            self.memory_bytes >= MEMORY_MIN,
+            "labels.memory_bytes",
+            self.memory_bytes,
+            "at least 4096: the bits of one page of predictions",
+        )
+    }
+}
+
+/// Below it not one page of bits fits, and every outcome would be thinned out.
+const MEMORY_MIN: usize = 4_096;
+
+impl Default for Labels {
+    fn default() -> Self {
+        Self::new()
+    }
+}

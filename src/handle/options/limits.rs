@@ -1,0 +1,116 @@
+//! What may be held, how long a candidate may take, and how much is remembered.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::invalid::{InvalidOption, checked_when_read};
+use crate::control::pins::PinPolicy;
+use crate::stats::figures::rolling::WindowConfig;
+use crate::task::segments::SEGMENTS_DEFAULT;
+
+/// Bounds of a handle: pinned streams, candidates that are slow or fail, and what is remembered.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(remote = "Self", default, deny_unknown_fields)]
+#[must_use]
+pub struct Limits {
+    pub(crate) pin_policy: PinPolicy,
+    pub(crate) pins: usize,
+    pub(crate) pin_lasts: Duration,
+    pub(crate) candidate_deadline: Option<Duration>,
+    pub(crate) circuit_breaker: u32,
+    pub(crate) events: usize,
+    pub(crate) segments: usize,
+    pub(crate) windows: WindowConfig,
+}
+
+checked_when_read!(Limits);
+
+impl Limits {
+    /// 1,024 pinned streams of up to ten minutes, no deadline, a circuit breaker of 5 failures, 1,024 events, 64 segments.
+    pub fn new() -> Self {
+        Self {
+            pin_policy: PinPolicy::default(),
+            pins: 1_024,
+            pin_lasts: Duration::from_secs(600),
+            candidate_deadline: None,
+            circuit_breaker: 5,
+            events: 1_024,
+            segments: SEGMENTS_DEFAULT,
+            windows: WindowConfig::default(),
+        }
+    }
+
+    /// What becomes of pinned streams when their version is taken off. By default they finish.
+    pub fn pin_policy(mut self, policy: PinPolicy) -> Self {
+        self.pin_policy = policy;
+        self
+    }
+
+    /// How many streams may be pinned at a time, up to 1,048,576. The default is 1,024.
+    pub fn pins(mut self, streams: usize) -> Self {
+        self.pins = streams;
+        self
+    }
+
+    /// How long a pinned stream may last. The default is ten minutes.
+    pub fn pin_lasts(mut self, time: Duration) -> Self {
+        self.pin_lasts = time;
+        self
+    }
+
+    /// How long a candidate may take before live answers in its place. By default there is no limit. Models that can be
+    /// interrupted (ONNX models) are; any other answers late, which counts as a failure all the same.
+    pub fn candidate_deadline(mut self, deadline: Duration) -> Self {
+        self.candidate_deadline = Some(deadline);
+        self
+    }
+
+    /// After how many failures in a row, as seen by one stripe, a version is passed over before any guard has judged it;
+    /// 0 means never. The default is 5: five in a row happen to a version that fails on one request in ten once in
+    /// 100,000 requests.
+    pub fn circuit_breaker(mut self, failures: u32) -> Self {
+        self.circuit_breaker = failures;
+        self
+    }
+
+    /// How many events are remembered, 1 to 1,048,576. The default is 1,024.
+    pub fn events(mut self, events: usize) -> Self {
+        self.events = events;
+        self
+    }
+
+    /// How many [segments](crate::Builder::segment) are told apart, 1 to 256. The default is 64. What a guard asks of each
+    /// grows with it, whether they come or not, so say few where there are few.
+    pub fn segments(mut self, segments: usize) -> Self {
+        self.segments = segments;
+        self
+    }
+
+    /// How far back rolling figures look.
+    pub fn windows(mut self, windows: WindowConfig) -> Self {
+        self.windows = windows;
+        self
+    }
+
+    pub(crate) fn check(&self) -> Result<(), InvalidOption> {
+        InvalidOption::unless(self.pins <= 1 << 20, "limits.pins", self.pins, "at most 1048576")?;
+        let events = self.events;
+        InvalidOption::unless((1..=1 << 20).contains(&events), "limits.events", events, "1 to 1048576")?;
+        InvalidOption::unless(
+            (1..=256).contains(&self.segments),
+            "limits.segments",
+            self.segments,
+            "1 to 256",
+        )?;
+        let deadline = self.candidate_deadline;
+        let some_time = deadline.is_none_or(|deadline| !deadline.is_zero());
+        InvalidOption::unless(some_time, "limits.candidate_deadline", "0 s", "longer than 0 s")
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self::new()
+    }
+}

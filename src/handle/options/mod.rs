@@ -1,0 +1,47 @@
+//! What a handle is told when it is built, in groups: each is a plain value that can be made in any order, compared,
+//! cloned, and read with serde.
+//!
+//! Every field has a default with its reason. A value that makes no sense is refused by
+//! [`build`](crate::Builder::build), and by serde where it is read, with the option's name, the value, and what is
+//! allowed; nothing is clamped. What cannot be data, because it is code of the host's (how inputs are copied, how two
+//! answers are compared, where versions come from), is told to the [`Builder`](crate::Builder) itself.
+//!
+//! ```
+//! use std::time::Duration;
+//! use switchback::options::{Labels, Limits, Retention, Shadowing, Threads};
+//!
+//! let labels = Labels::complete_after(Duration::from_secs(3 * 86_400)).corrections(Duration::from_secs(600));
+//! let shadowing = Shadowing::new().queue_bytes(16 << 20);
+//! let limits = Limits::new().candidate_deadline(Duration::from_millis(50));
+//! let read: Labels = serde_json::from_value(serde_json::to_value(&labels)?)?;
+//! assert_eq!(read, labels);
+//! # let _ = (shadowing, limits, Retention::new(), Threads::manual());
+//! # Ok::<(), serde_json::Error>(())
+//! ```
+
+pub(crate) mod invalid;
+pub(crate) mod labels;
+pub(crate) mod limits;
+pub(crate) mod retention;
+pub(crate) mod shadowing;
+#[cfg(feature = "state")]
+pub(crate) mod state_folder;
+pub(crate) mod threads;
+
+pub use invalid::InvalidOption;
+pub use labels::Labels;
+pub use limits::Limits;
+pub use retention::Retention;
+pub use shadowing::Shadowing;
+#[cfg(feature = "state")]
+pub use state_folder::StateFolder;
+pub use threads::Threads;
+
+pub use crate::control::pins::PinPolicy;
+pub use crate::stats::figures::rolling::WindowConfig;
+pub use crate::version::drill::Drill;
+pub use crate::version::priority::LoadPriority;
+pub use crate::version::tiers::Tiers;
+
+#[cfg(feature = "state")]
+pub use crate::control::adopt::AfterCrash;
