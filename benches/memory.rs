@@ -15,7 +15,8 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use switchback::model::onnx::{Feed, OnnxModel, Outputs, PreparedCache, ort};
-use switchback::{Background, Model, ModelError, ModelHandle, Tier, Tiers, Wanted, closure};
+use switchback::options::{Retention, Threads};
+use switchback::{Model, ModelError, ModelHandle, Tier, Tiers, Wanted, closure};
 
 use support::large::{empty_cache, file, folder, run, session, version};
 use support::onnx::{environment, input, model_file};
@@ -263,9 +264,8 @@ fn retaining(count: usize, kind: &str, cache: &PreparedCache) -> Outcome<ModelHa
     let cache = (kind != "plain").then_some(cache);
     let handle = ModelHandle::builder("memory")
         .live("1", version(&file(1)?, 2, cache)?)
-        .retain(count)
-        .tiers(tiers)
-        .background(Background::Manual)
+        .retention(Retention::new().versions(count).tiers(tiers))
+        .threads(Threads::manual())
         .build()?;
     for seed in 2..=count {
         handle.stage(&seed.to_string(), version(&file(seed)?, 2, cache)?)?.promote()?;
@@ -326,7 +326,7 @@ fn processor_seconds() -> f64 {
 fn reload(times: usize, kind: &str, cache: &PreparedCache) -> Outcome {
     let small = support::onnx::version("tiny", "small@1")?;
     let handle: ModelHandle<[f32], f32> =
-        ModelHandle::builder("reloads").live("small", small).background(Background::Manual).build()?;
+        ModelHandle::builder("reloads").live("small", small).threads(Threads::manual()).build()?;
     let mut private = Vec::new();
     for _ in 0..times {
         let large = version(&file(1)?, 1, (kind == "prepared").then_some(cache))?;
@@ -358,7 +358,7 @@ fn give_back() {
     let started = Instant::now();
     let handle: ModelHandle<f64, f64> = ModelHandle::builder("nothing")
         .live("a", closure("a@1", |x: &f64| Ok(*x)))
-        .background(Background::Manual)
+        .threads(Threads::manual())
         .build()
         .unwrap();
     handle.stage("b", closure("b@1", |x: &f64| Ok(*x))).unwrap().rollback("bench");

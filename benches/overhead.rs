@@ -22,9 +22,9 @@ use ort::session::{HasSelectedOutputs, IoBinding, OutputSelector, RunOptions, Se
 use ort::value::{DynTensor, TensorElementType};
 use parking_lot::Mutex;
 use switchback::model::onnx::ort;
+use switchback::options::{Labels, Shadowing, Threads};
 use switchback::{
-    Background, Builder, Clock, Kpi, ModelHandle, Outcome as Truth, Phase, Rollout, Task, Timestamp, closure,
-    guard,
+    Builder, Clock, Kpi, ModelHandle, Outcome as Truth, Phase, Rollout, Task, Timestamp, closure, guard,
 };
 
 use support::onnx::{environment, input, run, session, version, version_of_views};
@@ -88,7 +88,7 @@ fn parts(report: &mut Report, spent: Duration) -> Outcome {
     let live = || ModelHandle::builder("no-op").live("v1", closure("no-op@1", answer));
     let whole = built(live())?;
     let still = built(live().clock(Clock::manual(Timestamp::from_unix_seconds(1_357_034_400))))?;
-    let untold = live().background(Background::Thread).build()?;
+    let untold = live().threads(Threads::background()).build()?;
     let input = input(8, 1);
     let model: &(dyn Fn(&[f32]) -> f32 + Sync) = &|input| input[0].abs();
     let table = ArcSwap::from_pointee(0_u64);
@@ -193,9 +193,9 @@ impl Judged {
             .live("v1", closure("half@1", answer))
             .task(Task::binary(|probability: &f64| *probability))
             .kpi(Kpi::rate("click"))
-            .labels_come_at_random()
-            .shadowing()
-            .background(Background::Manual)
+            .labels(Labels::at_random())
+            .shadowing(Shadowing::new())
+            .threads(Threads::manual())
             .build()?;
         let mut rollout = handle.stage("v2", closure("half@2", answer))?;
         if guarded {
@@ -257,7 +257,7 @@ impl Bench {
             let rollout = handle.stage("v2", version(name, "plain@2")?)?;
             Ok((handle, rollout))
         };
-        let shadowed = with_candidate(live()?.shadowing())?;
+        let shadowed = with_candidate(live()?.shadowing(Shadowing::new()))?;
         shadowed.1.shadow(0.1)?;
         let canary = with_candidate(live()?)?;
         canary.1.canary(0.1)?;
@@ -376,7 +376,7 @@ impl Bench {
 
 fn built(builder: Builder<[f32], f32>) -> Outcome<Handle> {
     let task = Task::binary(|probability: &f32| f64::from(*probability));
-    Ok(builder.task(task).background(Background::Thread).build()?)
+    Ok(builder.task(task).threads(Threads::background()).build()?)
 }
 
 /// A session each, locked once.

@@ -15,7 +15,8 @@ use std::time::{Duration, Instant};
 
 use ort::environment::Environment;
 use switchback::model::onnx::{PreparedCache, ort};
-use switchback::{Background, LoadError, Lowered, ModelHandle, Pace, Tier, Tiers};
+use switchback::options::{Retention, Threads};
+use switchback::{LoadError, Lowered, ModelHandle, Pace, Tier, Tiers};
 
 use support::large::{WIDTH, empty_cache, file, folder, run, session, version};
 use support::onnx::{environment, input};
@@ -76,9 +77,8 @@ fn turns(cache: &PreparedCache, tier: Tier) -> Outcome<Handle> {
     };
     let handle = ModelHandle::builder("turns")
         .live("1", version(&file(1)?, 2, Some(cache))?)
-        .tiers(tiers)
-        .tick_interval(Duration::from_millis(20))
-        .background(Background::Thread)
+        .retention(Retention::new().tiers(tiers))
+        .threads(Threads::background().tick_every(Duration::from_millis(20)))
         .build()?;
     handle.stage("2", version(&file(2)?, 2, Some(cache))?)?.promote()?;
     Ok(handle)
@@ -195,7 +195,7 @@ const THREADS: usize = 2;
 fn staging(environment: &Environment, report: &mut Report, cache: &PreparedCache, blocks: usize) -> Outcome {
     let handle = ModelHandle::builder("staging")
         .live("live", support::onnx::version("run50_a", "small@1")?)
-        .background(Background::Thread)
+        .threads(Threads::background())
         .build()?;
     let ask = input(64, 1);
     let capacity = capacity(&handle, &ask);

@@ -19,7 +19,8 @@ use ort::environment::Environment;
 use ort::session::Session;
 use parking_lot::Mutex;
 use switchback::model::onnx::{Feed, OnnxModel, Outputs, ort};
-use switchback::{Answer, Background, Lowered, ModelError, ModelHandle, PredictError, Task};
+use switchback::options::Threads;
+use switchback::{Answer, Lowered, ModelError, ModelHandle, PredictError, Task};
 
 use support::onnx::{environment, input, model_file, run, session};
 use support::{Outcome, Report, median, quantile, quick};
@@ -100,7 +101,7 @@ impl Bench {
         let handle = ModelHandle::builder("swap")
             .live("a", pipeline("run50_a", 1.0, "a")?)
             .task(Task::binary(|answer: &Marked| f64::from(answer.probability)))
-            .background(Background::Thread)
+            .threads(Threads::background())
             .build()?;
         handle.stage("b", pipeline("run50_b", -1.0, "b")?)?.promote()?;
         let sessions = [Arc::new(Mutex::new(a)), Arc::new(Mutex::new(b))];

@@ -12,7 +12,8 @@ use std::time::Duration;
 mod flights;
 
 use flights::{Flight, Late};
-use switchback::{Answer, Background, ModelHandle, Outcome, PredictError, Task};
+use switchback::options::Threads;
+use switchback::{Answer, ModelHandle, Outcome, PredictError, Task};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
@@ -63,7 +64,7 @@ fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
         let model = ModelHandle::builder("late-arrival")
             .live("v2", flights::version("v2", &here.join("models"))?)
             .task(Task::binary(|answer: &Late| answer.probability))
-            .background(Background::Thread)
+            .threads(Threads::background())
             .build()?;
         Ok((model, flights::load(&here.join("flights.csv.gz"))?))
     };

@@ -10,8 +10,9 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use switchback::guard::{Comparison, Evidence, Guard, Verdict};
+use switchback::options::Threads;
 use switchback::stats::Window;
-use switchback::{Background, Identity, Model, ModelError, ModelHandle, Outcome, Task, closure, guard};
+use switchback::{Identity, Model, ModelError, ModelHandle, Outcome, Task, closure, guard};
 
 /// Predicts the next value of a series from how the last ones went on: one coefficient, learnt as it goes.
 struct Momentum {
@@ -65,7 +66,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             }),
         )
         .task(Task::regression(|value: &f64| *value))
-        .background(Background::Manual)
+        .threads(Threads::manual())
         .build()?;
     let rollout = tomorrow.stage("momentum", Momentum { coefficient: Mutex::new(0.9) })?.guard(NoWorse);
     rollout.canary(0.5)?;

@@ -4,7 +4,8 @@ use std::error::Error;
 use std::time::Duration;
 
 use switchback::model::onnx::{Feed, OnnxModel, Outputs, Pipeline};
-use switchback::{Background, ModelError, ModelHandle, Outcome, Plan, Task, guard};
+use switchback::options::{Labels, Shadowing, Threads};
+use switchback::{ModelError, ModelHandle, Outcome, Plan, Task, guard};
 
 type Features = [f32; 13]; // a flight at pushback: delay, distance, weather ...
 
@@ -12,9 +13,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     let late = ModelHandle::builder("late-arrival")
         .live("v2", model("v2.onnx")?)
         .task(Task::binary(|probability: &f32| f64::from(*probability)))
-        .labels_complete_after(Duration::from_secs(86_400))
-        .shadowing()
-        .background(Background::Thread)
+        .labels(Labels::complete_after(Duration::from_secs(86_400)))
+        .shadowing(Shadowing::new())
+        .threads(Threads::background())
         .build()?;
 
     let answer = late.predict(&FLIGHT)?;

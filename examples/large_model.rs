@@ -11,7 +11,8 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use switchback::model::onnx::{Feed, OnnxModel, Outputs, PreparedCache};
-use switchback::{Background, Drill, ModelHandle, Tier, Tiers};
+use switchback::options::{Retention, Threads};
+use switchback::{Drill, ModelHandle, Tier, Tiers};
 
 type Outcome<T = ()> = Result<T, Box<dyn Error>>;
 
@@ -34,10 +35,12 @@ fn main() -> Outcome {
     let cache = PreparedCache::open(cache_folder)?; // optimised graphs, with weights that are mapped
     let ranker = ModelHandle::builder("ranker")
         .live("v1", version(1, &cache)?)
-        .tiers(Tiers::new().hot_for(Duration::ZERO)) // warm as soon as they are retained
-        .drill(Drill::new().every(Duration::from_secs(1))) // would they answer?
-        .tick_interval(Duration::from_millis(100))
-        .background(Background::Thread)
+        .retention(
+            Retention::new()
+                .tiers(Tiers::new().hot_for(Duration::ZERO))
+                .drill(Drill::new().every(Duration::from_secs(1))),
+        ) // warm as soon as they are retained // would they answer?
+        .threads(Threads::background().tick_every(Duration::from_millis(100)))
         .build()?;
     ranker.stage("v2", version(2, &cache)?)?.promote()?; // loaded with what time nobody else wants
 

@@ -9,6 +9,7 @@ use std::error::Error;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use switchback::options::{Labels, Shadowing, Threads};
 use switchback::{Clock, ModelHandle, Outcome, Plan, Step, Task, Timestamp, closure, guard};
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -17,9 +18,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     let handle = ModelHandle::builder("even")
         .live("v1", closure("guess@1.0", |number: &u64| Ok(number % 4 < 2)))
         .task(Task::binary(|even: &bool| f64::from(u8::from(*even))))
-        .labels_come_at_random()
-        .shadowing()
-        .manual()
+        .labels(Labels::at_random())
+        .shadowing(Shadowing::new())
+        .threads(Threads::manual())
         .clock(clock.clone())
         .build()?;
     let rollout = handle

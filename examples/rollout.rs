@@ -24,6 +24,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use flights::{Flight, Late};
+use switchback::options::{Labels, Retention, Shadowing, Threads};
 use switchback::stats::{ArmFigures, Metric};
 use switchback::{
     Bake, Cause, Clock, Event, EventKind, InvalidPlan, Joined, ModelHandle, Outcome, Phase, Plan,
@@ -93,7 +94,7 @@ fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     let service = Service::start(options, first)?;
     let mut operator = Operator::new(options, first)?;
     let mut waiting = BinaryHeap::new();
-    let mut labels = Labels::default();
+    let mut labels = Delivery::default();
     let mut progress = Progress::new(replay.len());
     let mut rest = replay;
     let mut now = first;
@@ -146,13 +147,12 @@ impl Service {
             .live("v1", flights::version("v1", &options.models)?)
             .task(Task::binary(|answer: &Late| answer.probability).truth(Truth::Independent))
             // A plane lands within half a day of leaving, or never.
-            .labels_complete_after(DAY)
-            .shadowing()
-            .manual()
+            .labels(Labels::complete_after(DAY))
+            .shadowing(Shadowing::new())
+            .threads(Threads::manual().tick_every(HOUR))
             .clock(clock.clone())
             .seed(options.seed)
-            .tick_interval(HOUR)
-            .retain(3)
+            .retention(Retention::new().versions(3))
             .build()?;
         let events = handle.subscribe(1_024);
         let (threads, failed) = (options.threads.max(1), AtomicU64::new(0));
@@ -187,12 +187,12 @@ impl Service {
 
 /// What became of the labels.
 #[derive(Default)]
-struct Labels {
+struct Delivery {
     delivered: u64,
     counted: u64,
 }
 
-impl Labels {
+impl Delivery {
     fn deliver(
         &mut self,
         handle: &ModelHandle<Flight, Late>,
@@ -402,7 +402,7 @@ impl Progress {
     }
 }
 
-fn report(service: &Service, labels: &Labels, took: Duration) {
+fn report(service: &Service, labels: &Delivery, took: Duration) {
     let status = service.handle.status();
     println!("\nEvery version, over everything it answered for real or as a shadow:\n");
     println!(
@@ -504,7 +504,7 @@ fn write_pages(service: &Service, file: &Path) -> Result<(), Box<dyn Error>> {
 }
 
 /// Whether everything happened that this example is to show.
-fn check(service: &Service, labels: &Labels, operator: &Operator) -> Result<(), Box<dyn Error>> {
+fn check(service: &Service, labels: &Delivery, operator: &Operator) -> Result<(), Box<dyn Error>> {
     let seen = service.timeline.seen();
     let happened = |what: &dyn Fn(&EventKind) -> bool| seen.iter().any(|event| what(&event.kind));
     let promoted = |name: &str| {

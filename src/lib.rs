@@ -33,13 +33,14 @@
 //!
 //! ```
 //! use switchback::{Background, ModelHandle, Outcome, Plan, Task, closure, guard};
+//! use switchback::options::{Labels, Shadowing, Threads};
 //!
 //! let even = ModelHandle::builder("even")
 //!     .live("v1", closure("always@1.0", |_: &u64| Ok(0.9)))
 //!     .task(Task::binary(|probability: &f64| *probability))
-//!     .labels_come_at_random()                      // or labels_complete_after: when they are evidence
-//!     .shadowing()                                  // requests may be copied
-//!     .background(Background::Thread)               // or Manual: the host ticks
+//!     .labels(Labels::at_random())                      // or labels_complete_after: when they are evidence
+//!     .shadowing(Shadowing::new())                                  // requests may be copied
+//!     .threads(Threads::background())               // or Manual: the host ticks
 //!     .build()?;
 //!
 //! let answer = even.predict(&7)?;                   // answered by v1

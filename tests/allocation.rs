@@ -15,7 +15,7 @@ fn ranking(seed: u64, candidates: &[&str]) -> (Service, Rollouts, Clock) {
     let clock = clock();
     let service = builder(&clock)
         .seed(seed)
-        .alpha(Alpha { harm: 0.05, promotion: 0.05 })
+        .error_budget(Alpha { harm: 0.05, promotion: 0.05 })
         .live("v1", says("v1", 0.1))
         .kpi(Kpi::rate("click"))
         .build()

@@ -81,7 +81,7 @@ fn a_warm_request_that_is_counted_for_drift_and_by_segment_allocates_nothing() {
     let service = ModelHandle::builder("counted")
         .live("v1", closure("half@1", |x: &f64| Ok(x / 2.0)))
         .task(Task::regression(|value: &f64| *value))
-        .watch_drift(drift.sample(1.0))
+        .drift(drift.sample(1.0))
         .segment(move |x: &f64| kind(x))
         .build()
         .unwrap();

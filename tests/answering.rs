@@ -6,6 +6,7 @@ mod common;
 use std::time::Duration;
 
 use common::*;
+use switchback::options::{Limits, Shadowing, Threads};
 use switchback::testing::Scripted;
 use switchback::{
     Answer, BuildError, ErrorKind, Identity, LoadError, Model, ModelError, ModelHandle, PredictError,
@@ -232,7 +233,11 @@ fn a_candidate_that_is_too_slow_is_given_up_at_its_deadline_and_live_answers() {
     let candidate = says("two", 0.9).clock(&clock).interruptible();
     let script = candidate.control();
     let limit = Duration::from_millis(50);
-    let service = builder(&clock).live("v1", says("one", 0.1)).candidate_deadline(limit).build().unwrap();
+    let service = builder(&clock)
+        .live("v1", says("one", 0.1))
+        .limits(Limits::new().candidate_deadline(limit))
+        .build()
+        .unwrap();
     let rollout = service.stage("v2", candidate).unwrap();
     rollout.canary(1.0).unwrap();
     script.stall(Duration::from_secs(5));
@@ -248,7 +253,11 @@ fn an_answer_after_the_deadline_counts_as_one_that_was_missed() {
     let candidate = says("two", 0.9).clock(&clock);
     let script = candidate.control();
     let limit = Duration::from_millis(50);
-    let service = builder(&clock).live("v1", says("one", 0.1)).candidate_deadline(limit).build().unwrap();
+    let service = builder(&clock)
+        .live("v1", says("one", 0.1))
+        .limits(Limits::new().candidate_deadline(limit))
+        .build()
+        .unwrap();
     let rollout = service.stage("v2", candidate).unwrap();
     rollout.canary(1.0).unwrap();
     let pin = service.pin().unwrap();
@@ -301,8 +310,8 @@ fn inputs_may_be_unsized_and_answers_need_no_clone() {
     struct Opaque(usize);
     let lengths: ModelHandle<str, Opaque> = ModelHandle::builder("length")
         .live("v1", closure("length@1", |text: &str| Ok(Opaque(text.len()))))
-        .shadowing()
-        .manual()
+        .shadowing(Shadowing::new())
+        .threads(Threads::manual())
         .build()
         .unwrap();
     let rollout =

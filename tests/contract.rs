@@ -9,6 +9,7 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde_json::json;
 use switchback::model::onnx::{Feed, OnnxModel, Outputs, Pipeline};
+use switchback::options::Threads;
 use switchback::repository::contract::{
     Asked, Contract, Facts, Feature, GoldenSample, Host, Mismatch, OpenError, PinnedTensor, Pipelines,
     Preflight, PreflightFailed, PreflightFailure, RegisterError, Reservoir, WarmUp,
@@ -111,7 +112,7 @@ fn versions_of_different_features_live_side_by_side_each_with_its_own_pipeline()
     let v2 = pipelines.open(file("affine"), &with_history(), &host()).unwrap();
     assert_ne!(Model::<Payment, f32>::identity(&v1), v2.identity(), "the same file, and two versions");
 
-    let service = ModelHandle::builder("fraud").live("v1", v1).manual().build().unwrap();
+    let service = ModelHandle::builder("fraud").live("v1", v1).threads(Threads::manual()).build().unwrap();
     assert_eq!(*service.predict(&payment()).unwrap().output(), 2.5);
     let rollout = service.stage("v2", v2).unwrap();
     rollout.canary(1.0).unwrap();
@@ -290,7 +291,12 @@ fn a_closure_that_changed_under_its_version_is_found_by_the_pinned_tensors() {
     );
 
     let clock = Clock::manual(Timestamp::from_unix_seconds(1_700_000_000));
-    let service = ModelHandle::builder("fraud").live("v1", before).clock(clock).manual().build().unwrap();
+    let service = ModelHandle::builder("fraud")
+        .live("v1", before)
+        .clock(clock)
+        .threads(Threads::manual())
+        .build()
+        .unwrap();
     let status = service.status();
     let preflight = Preflight::new().samples(&samples);
     let refused = service.stage("v2", changed.checked(preflight)).unwrap_err();

@@ -5,6 +5,7 @@ mod common;
 
 use common::*;
 use switchback::guard::{self, Rule, Verdict};
+use switchback::options::{Labels, Limits, Shadowing, Threads};
 use switchback::stats::Metric;
 use switchback::stats::sequential::EValue;
 use switchback::testing::Scripted;
@@ -40,7 +41,7 @@ fn decisions(service: &Service) -> Vec<Decision> {
 #[test]
 fn a_harmful_shadow_is_taken_back_and_its_record_leads_to_the_same_bits_elsewhere() {
     let clock = clock();
-    let service = builder(&clock).live("v2", below("two", 0.55)).shadowing().build().unwrap();
+    let service = builder(&clock).live("v2", below("two", 0.55)).shadowing(Shadowing::new()).build().unwrap();
     let rollout =
         service.stage("v3", below("three", 0.62)).unwrap().guard(guard::accuracy().at_most_times_live(1.25));
     rollout.shadow(1.0).unwrap();
@@ -88,7 +89,12 @@ fn no_record_makes_the_replay_panic() {
         }
     }
     let clock = clock();
-    let service = builder(&clock).live("v1", below("one", 0.5)).shadowing().trip_after(0).build().unwrap();
+    let service = builder(&clock)
+        .live("v1", below("one", 0.5))
+        .shadowing(Shadowing::new())
+        .limits(Limits::new().circuit_breaker(0))
+        .build()
+        .unwrap();
     let rollout = service
         .stage("v2", below("two", 0.9))
         .unwrap()
@@ -147,7 +153,7 @@ fn replace_number(value: &mut serde_json::Value, at: &mut usize, with: &serde_js
 #[test]
 fn a_promotion_rests_on_the_last_step() {
     let clock = clock();
-    let service = builder(&clock).live("v1", below("one", 0.6)).shadowing().build().unwrap();
+    let service = builder(&clock).live("v1", below("one", 0.6)).shadowing(Shadowing::new()).build().unwrap();
     let rollout =
         service.stage("v2", below("two", 0.51)).unwrap().guard(guard::accuracy().at_most_below_live(0.02));
     rollout.run(plan([Step::shadow(0.5).unwrap(), Step::canary(0.5).unwrap()])).unwrap();
@@ -172,7 +178,7 @@ fn a_promotion_rests_on_the_last_step() {
 #[test]
 fn steps_ask_in_proportion_to_their_exposure() {
     let clock = clock();
-    let service = builder(&clock).live("v1", below("one", 0.5)).shadowing().build().unwrap();
+    let service = builder(&clock).live("v1", below("one", 0.5)).shadowing(Shadowing::new()).build().unwrap();
     let rollout =
         service.stage("v2", below("two", 0.53)).unwrap().guard(guard::accuracy().at_most_below_live(0.03));
     rollout
@@ -192,7 +198,8 @@ fn an_equal_candidate_is_seldom_taken_back_however_often_one_looks() {
     for seed in 0..60 {
         let clock = clock();
         let alpha = Alpha { harm: 0.05, promotion: 0.05 };
-        let service = builder(&clock).seed(seed).alpha(alpha).live("v1", below("one", 0.6)).build().unwrap();
+        let service =
+            builder(&clock).seed(seed).error_budget(alpha).live("v1", below("one", 0.6)).build().unwrap();
         // Wrong as often, on other inputs.
         let candidate = Scripted::new("two", |x: &f64| if (0.1..0.5).contains(x) { 0.9 } else { 0.1 });
         let rollout = service
@@ -212,7 +219,11 @@ fn objectives_need_no_comparison() {
     let clock = clock();
     let candidate = below("two", 0.5);
     let script = candidate.control();
-    let service = builder(&clock).live("v1", below("one", 0.5)).trip_after(0).build().unwrap();
+    let service = builder(&clock)
+        .live("v1", below("one", 0.5))
+        .limits(Limits::new().circuit_breaker(0))
+        .build()
+        .unwrap();
     let rollout = service
         .stage("v2", candidate)
         .unwrap()
@@ -295,7 +306,8 @@ fn ratios_are_compared_on_the_same_inputs() {
     {
         for (limit, expected) in [(harmful, Verdict::Fail), (fine, Verdict::Pass)] {
             let clock = clock();
-            let service = builder(&clock).live("v1", below("one", 0.55)).shadowing().build().unwrap();
+            let service =
+                builder(&clock).live("v1", below("one", 0.55)).shadowing(Shadowing::new()).build().unwrap();
             let candidate = service.stage("v2", below("two", limit)).unwrap();
             let rollout = candidate.guard(guard::quality(metric).at_most_below_live(0.08));
             rollout.shadow(1.0).unwrap();
@@ -373,7 +385,7 @@ fn combinations_that_could_not_be_judged_are_refused_with_the_reason() {
         let builder = ModelHandle::<f64, f64>::builder("late")
             .live("v1", below("one", 0.5))
             .clock(clock.clone())
-            .manual();
+            .threads(Threads::manual());
         builder.task(match truth {
             Some(truth) => task.truth(truth),
             None => task,
@@ -390,7 +402,7 @@ fn combinations_that_could_not_be_judged_are_refused_with_the_reason() {
     };
     let untold = handle(None).build().unwrap();
     assert!(refused(&untold, guard::accuracy().at_most_below_live(0.02)).contains("labels_complete_after"));
-    let told = handle(None).labels_come_at_random().kpi(Kpi::unbounded("revenue")).build().unwrap();
+    let told = handle(None).labels(Labels::at_random()).kpi(Kpi::unbounded("revenue")).build().unwrap();
     for (rule, why) in [
         (guard::quality(Metric::Auc).at_least(0.8), "no sequential test"),
         (guard::divergence().at_most(0.1), "shadow"),
@@ -405,7 +417,8 @@ fn combinations_that_could_not_be_judged_are_refused_with_the_reason() {
         assert!(reason.contains(why), "{reason}");
     }
     let hidden = Truth::censored(|answer| answer.probability.is_some_and(|p| p >= 0.5));
-    let hidden = handle(Some(hidden)).labels_come_at_random().shadowing().build().unwrap();
+    let hidden =
+        handle(Some(hidden)).labels(Labels::at_random()).shadowing(Shadowing::new()).build().unwrap();
     for (rule, why) in [
         (guard::precision().at_most_below_live(0.1), "only accuracy"),
         (guard::accuracy().at_most_times_live(1.2), "at_most_below_live"),
@@ -420,7 +433,7 @@ fn combinations_that_could_not_be_judged_are_refused_with_the_reason() {
 fn errors_are_divided_and_told() {
     let clock = clock();
     let alpha = Alpha { harm: 0.01, promotion: 0.05 };
-    let service = builder(&clock).alpha(alpha).live("v1", below("one", 0.5)).build().unwrap();
+    let service = builder(&clock).error_budget(alpha).live("v1", below("one", 0.5)).build().unwrap();
     let guarded = |name, limit| {
         service
             .stage(name, below(name, limit))
@@ -455,7 +468,7 @@ fn errors_are_divided_and_told() {
 #[test]
 fn a_guard_that_is_added_later_begins_a_new_try() {
     let clock = clock();
-    let service = builder(&clock).live("v1", below("one", 0.5)).shadowing().build().unwrap();
+    let service = builder(&clock).live("v1", below("one", 0.5)).shadowing(Shadowing::new()).build().unwrap();
     let rollout = service.stage("v2", below("two", 0.52)).unwrap().guard(guard::error_rate().at_most(0.02));
     rollout.shadow(1.0).unwrap();
     traffic(&service, &clock, &mut Chance(9), 10, 50);
@@ -474,7 +487,7 @@ fn a_guard_that_is_added_later_begins_a_new_try() {
 #[test]
 fn a_recording_is_judged_by_other_guards() {
     let clock = clock();
-    let service = builder(&clock).live("v1", below("one", 0.5)).shadowing().build().unwrap();
+    let service = builder(&clock).live("v1", below("one", 0.5)).shadowing(Shadowing::new()).build().unwrap();
     let candidate = below("two", 0.5);
     let script = candidate.control();
     let rollout = service.stage("v2", candidate).unwrap().guard(guard::latency(0.9).at_most_times_live(2.0));

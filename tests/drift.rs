@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use common::{Chance, Service, clock, events, seconds};
 use switchback::drift::estimate::Calibration;
 use switchback::drift::{Cell, ReferenceProfile, WindowSize};
+use switchback::options::Shadowing;
 use switchback::stats::Metric;
 use switchback::testing::Scripted;
 use switchback::{
@@ -29,7 +30,7 @@ fn watched() -> Drift<f64> {
 }
 
 fn builder(clock: &Clock) -> Builder<f64, f64> {
-    common::builder(clock).shadowing().live("v1", squashed("v1"))
+    common::builder(clock).shadowing(Shadowing::new()).live("v1", squashed("v1"))
 }
 
 /// A model whose score is what it was asked.
@@ -68,7 +69,7 @@ fn canary(service: &Service, version: impl FnOnce(&str) -> Scripted<f64, f64>) -
 #[test]
 fn inputs_that_drift_are_told_once_with_what_to_do_and_their_end_too() {
     let clock = clock();
-    let service = builder(&clock).watch_drift(watched()).build().unwrap();
+    let service = builder(&clock).drift(watched()).build().unwrap();
     let mut chance = Chance(1);
     for shifted in [false, false, true, true, true, false, false, false, false] {
         window(&service, &clock, &mut chance, |x| if shifted { higher(x) } else { x });
@@ -99,7 +100,7 @@ fn inputs_that_drift_are_told_once_with_what_to_do_and_their_end_too() {
 fn an_incident_that_both_share_is_the_worlds_and_takes_nothing_back() {
     let clock = clock();
     for policy in [OnDrift::Tell, OnDrift::Pause] {
-        let service = builder(&clock).watch_drift(watched().on_shared_drift(policy)).build().unwrap();
+        let service = builder(&clock).drift(watched().on_shared_drift(policy)).build().unwrap();
         let rollout = canary(&service, squashed).guard(guard::drift()).guard(guard::drift().since_it_began());
         let steps = [Step::canary(0.5).unwrap().min_duration(seconds(100_000))];
         rollout.run(Plan::new(steps).unwrap()).unwrap();
@@ -122,7 +123,7 @@ fn an_incident_that_both_share_is_the_worlds_and_takes_nothing_back() {
 #[test]
 fn a_candidate_that_drifts_alone_is_taken_back_and_named() {
     let clock = clock();
-    let service = builder(&clock).watch_drift(watched()).build().unwrap();
+    let service = builder(&clock).drift(watched()).build().unwrap();
     let broken = Arc::new(AtomicBool::new(false));
     let says = Arc::clone(&broken);
     let rollout = canary(&service, |name| {
@@ -157,7 +158,7 @@ fn a_candidate_that_drifts_alone_is_taken_back_and_named() {
 #[test]
 fn a_shadow_is_held_against_live_on_the_same_inputs() {
     let clock = clock();
-    let service = builder(&clock).watch_drift(watched()).build().unwrap();
+    let service = builder(&clock).drift(watched()).build().unwrap();
     let rollout = canary(&service, |name| Scripted::new(name, |x: &f64| higher(*x))).guard(guard::drift());
     rollout.shadow(1.0).unwrap();
     let mut chance = Chance(4);
@@ -168,7 +169,7 @@ fn a_shadow_is_held_against_live_on_the_same_inputs() {
 #[test]
 fn a_candidate_that_is_meant_to_say_something_else_is_held_to_what_it_said_itself() {
     let clock = clock();
-    let service = builder(&clock).watch_drift(watched()).build().unwrap();
+    let service = builder(&clock).drift(watched()).build().unwrap();
     let rollout = canary(&service, |name| Scripted::new(name, |x: &f64| higher(*x)))
         .guard(guard::drift().since_it_began());
     rollout.canary(0.5).unwrap();
@@ -187,7 +188,7 @@ fn a_function_that_reads_too_little_or_panics_costs_no_request() {
             cells.push(*x);
         }
     });
-    let service = builder(&clock).watch_drift(drift.sample(1.0)).build().unwrap();
+    let service = builder(&clock).drift(drift.sample(1.0)).build().unwrap();
     for n in 0..100 {
         service.predict(&(f64::from(n) / 100.0)).unwrap();
     }
@@ -199,7 +200,7 @@ fn a_function_that_reads_too_little_or_panics_costs_no_request() {
 #[test]
 fn a_tenth_is_sampled_whoever_asks() {
     let clock = clock();
-    let service = builder(&clock).watch_drift(watched().sample(0.1)).build().unwrap();
+    let service = builder(&clock).drift(watched().sample(0.1)).build().unwrap();
     for n in 0..5_000 {
         service.predict(&(f64::from(n) / 5_000.0)).unwrap();
     }
@@ -224,7 +225,7 @@ fn estimated_quality_takes_back_what_is_probably_worse_and_not_what_the_world_ma
     let margin = || guard::estimated(Metric::Accuracy).at_most_below_live(0.02);
     // The candidate is as sure of itself as a coin: its scores lie around the middle.
     let unsure = |name: &str| Scripted::new(name, |x: &f64| 0.4 + x / 5.0);
-    let service = builder(&clock).watch_drift(drift()).build().unwrap();
+    let service = builder(&clock).drift(drift()).build().unwrap();
     let rollout = canary(&service, unsure).calibrated(calibrated()).guard(margin());
     rollout.canary(0.5).unwrap();
     let mut chance = Chance(6);
@@ -237,7 +238,7 @@ fn estimated_quality_takes_back_what_is_probably_worse_and_not_what_the_world_ma
     assert!(note[0].contains("valid under covariate shift only"), "{note:?}");
 
     // The world becomes hard for both.
-    let service = builder(&clock).watch_drift(drift()).build().unwrap();
+    let service = builder(&clock).drift(drift()).build().unwrap();
     let rollout = canary(&service, squashed).calibrated(calibrated()).guard(margin());
     rollout.canary(0.5).unwrap();
     for number in 0..8 {
@@ -266,10 +267,10 @@ fn guards_that_could_not_judge_are_refused_with_what_to_do() {
     };
     let accuracy = || guard::estimated(Metric::Accuracy).at_most_below_live(0.02);
     let plain = builder(&clock).build().unwrap();
-    assert!(refused(&plain, accuracy()).contains("`.watch_drift(..)`"));
-    let watching = builder(&clock).watch_drift(watched()).build().unwrap();
+    assert!(refused(&plain, accuracy()).contains("`.drift(..)`"));
+    let watching = builder(&clock).drift(watched()).build().unwrap();
     assert!(refused(&watching, accuracy()).contains("what the scores of v1 mean"));
-    let calibrating = builder(&clock).watch_drift(watched().calibration(calibrated())).build().unwrap();
+    let calibrating = builder(&clock).drift(watched().calibration(calibrated())).build().unwrap();
     assert!(refused(&calibrating, accuracy()).contains("`.calibrated(..)`"));
     let brier = guard::estimated(Metric::Brier).at_most_below_live(0.02);
     assert!(refused(&calibrating, brier).contains("cannot be estimated"));

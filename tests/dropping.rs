@@ -7,13 +7,19 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use common::*;
-use switchback::{Background, Identity, LoadError, Model, ModelError, ModelHandle};
+use switchback::options::{Retention, Shadowing, Threads};
+use switchback::{Identity, LoadError, Model, ModelError, ModelHandle};
 
 /// Invariant 10: three threads of requests borrow versions that are retired at that moment, two hundred times.
 #[test]
 fn no_retired_version_dies_on_a_requests_thread() {
     let clock = clock();
-    let service = builder(&clock).live("v0", says("v0", 0.5)).shadowing().retain(0).build().unwrap();
+    let service = builder(&clock)
+        .live("v0", says("v0", 0.5))
+        .shadowing(Shadowing::new())
+        .retention(Retention::new().versions(0))
+        .build()
+        .unwrap();
     let done = AtomicBool::new(false);
     let mut scripts = Vec::new();
     std::thread::scope(|scope| {
@@ -65,7 +71,7 @@ fn a_slow_request_keeps_its_version_until_it_is_done() {
     let clock = clock();
     let live = says("one", 0.1);
     let script = live.control();
-    let service = builder(&clock).live("v1", live).retain(0).build().unwrap();
+    let service = builder(&clock).live("v1", live).retention(Retention::new().versions(0)).build().unwrap();
     let gate = script.gate();
     let slow = service.clone();
     let request = std::thread::Builder::new().name("request".into());
@@ -92,7 +98,7 @@ fn a_stream_keeps_its_version_loaded_until_it_is_over() {
     let clock = clock();
     let live = says("one", 0.1);
     let script = live.control();
-    let service = builder(&clock).live("v1", live).retain(0).build().unwrap();
+    let service = builder(&clock).live("v1", live).retention(Retention::new().versions(0)).build().unwrap();
     let pin = service.pin().unwrap();
     service.stage("v2", says("two", 0.9)).unwrap().promote().unwrap();
     tick(&service, &clock);
@@ -160,8 +166,7 @@ fn when_the_last_handle_is_dropped_none_of_its_threads_is_inside_a_model() {
         let inside = Arc::new(AtomicBool::new(false));
         let service = ModelHandle::builder("slow")
             .live("v1", Slow(Arc::clone(&inside)))
-            .background(Background::Thread)
-            .tick_interval(seconds(1) / 1_000)
+            .threads(Threads::background().tick_every(seconds(1) / 1_000))
             .build()
             .unwrap();
         while !inside.load(Ordering::Relaxed) {

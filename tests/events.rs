@@ -5,6 +5,7 @@ mod common;
 
 use common::*;
 use switchback::guard::{Comparison, Evidence, Guard, Verdict};
+use switchback::options::{Limits, Retention, Shadowing, Threads};
 use switchback::testing::Scripted;
 use switchback::{Cause, EventKind, Lowered, ModelHandle, Outcome, Task, closure, guard};
 
@@ -50,7 +51,8 @@ fn whoever_sees_an_event_finds_it_true() {
 #[test]
 fn events_tell_a_rollout_in_its_order() {
     let clock = clock();
-    let service = builder(&clock).live("v1", says("one", 0.1)).retain(1).build().unwrap();
+    let service =
+        builder(&clock).live("v1", says("one", 0.1)).retention(Retention::new().versions(1)).build().unwrap();
     let events = service.subscribe(100);
     let rollout = service.stage("v2", says("two", 0.9)).unwrap();
     rollout.canary(0.5).unwrap();
@@ -99,7 +101,8 @@ fn events_tell_a_rollout_in_its_order() {
 #[test]
 fn a_subscriber_that_panics_or_blocks_hurts_nobody() {
     let clock = clock();
-    let service = builder(&clock).live("v1", says("one", 0.1)).log_limit(8).build().unwrap();
+    let service =
+        builder(&clock).live("v1", says("one", 0.1)).limits(Limits::new().events(8)).build().unwrap();
     let (count, counted) = std::sync::mpsc::channel();
     service
         .subscribe(100)
@@ -172,9 +175,9 @@ fn nothing_of_a_user_is_in_anything_that_is_shown() {
         .task(Task::binary(|_: &String| 0.5))
         .sample(REQUEST.to_owned())
         .clock(clock.clone())
-        .trip_after(0)
-        .manual()
-        .shadowing()
+        .limits(Limits::new().circuit_breaker(0))
+        .threads(Threads::manual())
+        .shadowing(Shadowing::new())
         .compare(|one: &String, two: &String| f64::from(u8::from(one != two)));
     let mut shown = format!("{builder:?}");
     let service: ModelHandle<str, String> = builder.build().unwrap();

@@ -4,6 +4,7 @@
 mod common;
 
 use common::*;
+use switchback::options::{Labels, Limits, Shadowing, Threads};
 use switchback::stats::{Metric, QualityFigures};
 use switchback::testing::Scripted;
 use switchback::{
@@ -45,7 +46,11 @@ fn a_label_finds_a_version_that_is_gone() {
 #[test]
 fn what_becomes_of_an_outcome_depends_on_what_came_before_and_when() {
     let clock = clock();
-    let service = builder(&clock).live("v1", says("one", 0.9)).corrections(seconds(3_600)).build().unwrap();
+    let service = builder(&clock)
+        .live("v1", says("one", 0.9))
+        .labels(Labels::new().corrections(seconds(3_600)))
+        .build()
+        .unwrap();
     let answers = ask(&service, 3);
     let tell = |place: usize, class| service.feedback(answers[place].id(), Outcome::class(class));
     assert_eq!(tell(0, 1), Joined::Counted);
@@ -73,7 +78,11 @@ fn what_becomes_of_an_outcome_depends_on_what_came_before_and_when() {
 #[test]
 fn an_outcome_that_was_known_too_late_is_expired_whenever_it_is_told() {
     let clock = clock();
-    let service = builder(&clock).live("v1", says("one", 0.9)).outcome_horizon(seconds(100)).build().unwrap();
+    let service = builder(&clock)
+        .live("v1", says("one", 0.9))
+        .labels(Labels::new().horizon(seconds(100)))
+        .build()
+        .unwrap();
     let answer = ask(&service, 1)[0];
     let late = clock.now().plus(seconds(101));
     assert_eq!(service.feedback(answer.id(), Outcome::class(1).known_at(late)), Joined::Expired);
@@ -178,7 +187,11 @@ fn the_outcome_of_a_request_that_fell_back_is_the_candidates() {
     let clock = clock();
     let candidate = says("two", 0.9);
     candidate.control().fail();
-    let service = builder(&clock).live("v1", says("one", 0.9)).trip_after(0).build().unwrap();
+    let service = builder(&clock)
+        .live("v1", says("one", 0.9))
+        .limits(Limits::new().circuit_breaker(0))
+        .build()
+        .unwrap();
     let rollout = service.stage("v2", candidate).unwrap();
     rollout.canary(1.0).unwrap();
     for answer in ask(&service, 20) {
@@ -193,7 +206,7 @@ fn the_outcome_of_a_request_that_fell_back_is_the_candidates() {
 #[test]
 fn an_outcome_may_come_before_the_shadow_has_had_its_turn() {
     let clock = clock();
-    let service = builder(&clock).live("v1", says("one", 0.9)).shadowing().build().unwrap();
+    let service = builder(&clock).live("v1", says("one", 0.9)).shadowing(Shadowing::new()).build().unwrap();
     let rollout = service.stage("v2", says("two", 0.1)).unwrap();
     rollout.shadow(1.0).unwrap();
     let answers = ask(&service, 10);
@@ -216,7 +229,7 @@ fn an_outcome_may_come_before_the_shadow_has_had_its_turn() {
 #[test]
 fn a_correction_reaches_the_shadow_before_and_after_its_turn() {
     let clock = clock();
-    let service = builder(&clock).live("v1", says("one", 0.9)).shadowing().build().unwrap();
+    let service = builder(&clock).live("v1", says("one", 0.9)).shadowing(Shadowing::new()).build().unwrap();
     let rollout = service.stage("v2", says("two", 0.1)).unwrap();
     rollout.shadow(1.0).unwrap();
     let id = ask(&service, 1)[0].id();
@@ -244,7 +257,7 @@ fn silence_is_an_outcome_after_the_time_that_was_said() {
     let clock = clock();
     let service = builder(&clock)
         .live("v1", says("one", 0.9))
-        .assume_after(seconds(60), Outcome::class(0))
+        .labels(Labels::new().assumed_after(seconds(60), Outcome::class(0)))
         .build()
         .unwrap();
     let answers = ask(&service, 10);
@@ -262,7 +275,9 @@ fn silence_is_an_outcome_after_the_time_that_was_said() {
     let figures = total(&service.status(), "v1");
     assert_eq!((figures.outcomes, accuracy(&figures)), (10, Some(0.4)));
 
-    let misfit = builder(&clock).live("v1", says("one", 0.9)).assume_after(seconds(60), Outcome::value(0.0));
+    let misfit = builder(&clock)
+        .live("v1", says("one", 0.9))
+        .labels(Labels::new().assumed_after(seconds(60), Outcome::value(0.0)));
     assert!(matches!(misfit.build(), Err(BuildError::Assumption(Refusal::NotOfThisTask))));
 }
 
@@ -275,8 +290,8 @@ fn silence_means_the_same_of_a_request_that_fell_back() {
     candidate.control().fail();
     let service = builder(&clock)
         .live("v1", says("one", 0.1))
-        .assume_after(seconds(60), Outcome::class(0))
-        .trip_after(0)
+        .labels(Labels::new().assumed_after(seconds(60), Outcome::class(0)))
+        .limits(Limits::new().circuit_breaker(0))
         .build()
         .unwrap();
     let rollout = service.stage("v2", candidate).unwrap();
@@ -298,8 +313,8 @@ fn silence_judges_a_shadow_as_it_judges_live() {
     let clock = clock();
     let service = builder(&clock)
         .live("v1", says("one", 0.9))
-        .assume_after(seconds(60), Outcome::class(0))
-        .shadowing()
+        .labels(Labels::new().assumed_after(seconds(60), Outcome::class(0)))
+        .shadowing(Shadowing::new())
         .build()
         .unwrap();
     let rollout = service.stage("v2", says("two", 0.1)).unwrap();
@@ -325,7 +340,7 @@ fn silence_about_a_unit_labels_it_once() {
     let clock = clock();
     let service = builder(&clock)
         .live("v1", says("one", 0.1))
-        .assume_after(seconds(60), Outcome::class(0))
+        .labels(Labels::new().assumed_after(seconds(60), Outcome::class(0)))
         .build()
         .unwrap();
     service.predict_batch_as_one(&[1.0, 2.0, 3.0]);
@@ -347,7 +362,7 @@ fn silence_about_what_was_censored_means_nothing() {
     let service = builder(&clock)
         .task(Task::binary(|p: &f64| *p).truth(blocked))
         .live("v1", live)
-        .assume_after(seconds(60), Outcome::class(0))
+        .labels(Labels::new().assumed_after(seconds(60), Outcome::class(0)))
         .build()
         .unwrap();
     ask(&service, 10);
@@ -364,7 +379,11 @@ fn silence_about_what_was_censored_means_nothing() {
 fn fast_labels_and_slow_ones_are_thinned_alike() {
     let clock = clock();
     let memory = 2_048;
-    let service = builder(&clock).live("v1", says("one", 0.9)).outcome_memory(memory).build().unwrap();
+    let service = builder(&clock)
+        .live("v1", says("one", 0.9))
+        .labels(Labels::new().memory_bytes(memory))
+        .build()
+        .unwrap();
     let mut slow = Vec::new();
     let (mut fast_kept, mut fast, mut slow_kept) = (0, 0, 0);
     let kept = |joined| match joined {
@@ -405,8 +424,12 @@ fn fast_labels_and_slow_ones_are_thinned_alike() {
 fn the_bits_that_tell_repeats_stay_within_their_memory_however_few_threads_ask() {
     let clock = clock();
     let memory = 8 * 512;
-    let service =
-        builder(&clock).stripes(16).live("v1", says("one", 0.9)).outcome_memory(memory).build().unwrap();
+    let service = builder(&clock)
+        .threads(Threads::manual().stripes(16))
+        .live("v1", says("one", 0.9))
+        .labels(Labels::new().memory_bytes(memory))
+        .build()
+        .unwrap();
     for _ in 0..400 {
         for answer in ask(&service, 100) {
             service.feedback(answer.id(), Outcome::class(1));
@@ -424,7 +447,7 @@ fn one_of_several_classes_has_a_confusion() {
         .live("v1", Scripted::new("one", |x: &f64| *x as u16 % 3))
         .task(Task::classes(3, |class: &u16| (*class, 0.8)))
         .clock(clock)
-        .manual()
+        .threads(Threads::manual())
         .build()
         .unwrap();
     for number in 0..30 {
@@ -446,7 +469,7 @@ fn a_number_has_errors_and_a_bias() {
         .live("v1", Scripted::new("one", |x: &f64| x + 2.0))
         .task(Task::regression(|minutes: &f64| *minutes))
         .clock(clock)
-        .manual()
+        .threads(Threads::manual())
         .build()
         .unwrap();
     for number in 0..10 {
@@ -474,7 +497,7 @@ fn a_ranked_list_is_judged_by_where_the_relevant_item_stood() {
                 .truth(Truth::CausedByAnswer),
         )
         .clock(clock)
-        .manual()
+        .threads(Threads::manual())
         .build()
         .unwrap();
     for relevant in [10, 20, 40] {

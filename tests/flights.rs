@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use flights::Flight;
 use switchback::model::onnx::{Label, OnnxModel, Tensors};
+use switchback::options::{Labels, Shadowing, Threads};
 use switchback::{Model, ModelHandle};
 
 fn folder() -> PathBuf {
@@ -106,15 +107,14 @@ fn flights_that_are_known_to_be_late_first_do_not_move_a_verdict() {
         let builder = ModelHandle::builder("late")
             .live("v2", version("v2"))
             .task(Task::binary(|answer: &flights::Late| answer.probability))
-            .shadowing()
-            .manual()
+            .shadowing(Shadowing::new())
+            .threads(Threads::manual().tick_every(DAY))
             .clock(clock.clone())
             .seed(1)
-            .tick_interval(DAY)
-            .outcome_horizon(DAY * 90);
+            .labels(Labels::new().horizon(DAY * 90));
         let builder = match at_random {
-            true => builder.labels_come_at_random(),
-            false => builder.labels_complete_after(DAY * 31),
+            true => builder.labels(Labels::at_random()),
+            false => builder.labels(Labels::complete_after(DAY * 31)),
         };
         let service = builder.build().unwrap();
         let rollout =

@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 
 use common::*;
 use switchback::guard::{self, Verdict};
+use switchback::options::Limits;
 use switchback::testing::Scripted;
 use switchback::{Alpha, Clock, EventKind, Outcome, Phase, Rollout, Route, Step};
 
@@ -28,7 +29,8 @@ fn always_yes(name: &str) -> Scripted<f64, f64> {
 
 fn build(clock: &Clock, seed: u64) -> (Service, Rollout<f64, f64>) {
     let alpha = Alpha { harm: 0.05, promotion: 0.05 };
-    let service = builder(clock).seed(seed).alpha(alpha).live("v1", always_yes("one")).build().unwrap();
+    let service =
+        builder(clock).seed(seed).error_budget(alpha).live("v1", always_yes("one")).build().unwrap();
     // So that keys are known to come before the canary begins.
     service.predict_keyed("somebody", &0.0).unwrap();
     tick(&service, clock);
@@ -170,7 +172,11 @@ fn users_who_do_not_come_in_their_shares_block_a_promotion() {
 #[test]
 fn one_user_s_trouble_is_one_unit() {
     let clock = clock();
-    let service = builder(&clock).live("v1", says("one", 0.1)).trip_after(0).build().unwrap();
+    let service = builder(&clock)
+        .live("v1", says("one", 0.1))
+        .limits(Limits::new().circuit_breaker(0))
+        .build()
+        .unwrap();
     service.predict_keyed("somebody", &0.0).unwrap();
     tick(&service, &clock);
     let candidate = says("two", 0.9);

@@ -14,6 +14,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use common::*;
+use switchback::options::StateFolder;
 use switchback::testing::Scripted;
 use switchback::{AfterCrash, Builder, Lowered, Model, Phase, Rollout, closure, guard};
 
@@ -42,7 +43,10 @@ fn aborting() -> impl Model<f64, f64> {
 }
 
 fn service(folder: &Path, after_crash: AfterCrash) -> Builder<f64, f64> {
-    builder(&clock()).live("m0", scripted("m0")).state(folder).versions(versions).after_crash(after_crash)
+    builder(&clock())
+        .live("m0", scripted("m0"))
+        .state(StateFolder::new(folder).after_crash(after_crash))
+        .source(versions)
 }
 
 /// What a process says of itself: `ack` after what it names is done, `try` before.

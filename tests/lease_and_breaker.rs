@@ -4,7 +4,8 @@
 mod common;
 
 use common::*;
-use switchback::{Background, Cause, ErrorKind, EventKind, Outcome, Route, guard};
+use switchback::options::{Limits, Threads};
+use switchback::{Cause, ErrorKind, EventKind, Outcome, Route, guard};
 
 /// Invariant 8: a guard that nobody evaluates protects nobody.
 #[test]
@@ -12,7 +13,11 @@ fn without_a_tick_for_three_intervals_a_candidate_answers_nobody() {
     let clock = clock();
     let candidate = says("two", 0.9);
     let script = candidate.control();
-    let service = builder(&clock).live("v1", says("one", 0.1)).tick_interval(seconds(10)).build().unwrap();
+    let service = builder(&clock)
+        .live("v1", says("one", 0.1))
+        .threads(Threads::manual().tick_every(seconds(10)))
+        .build()
+        .unwrap();
     let rollout = service.stage("v2", candidate).unwrap();
     rollout.canary(1.0).unwrap();
     clock.advance(seconds(30));
@@ -107,7 +112,11 @@ fn a_breaker_can_be_switched_off() {
     let candidate = says("two", 0.9);
     let script = candidate.control();
     script.answer_next(0);
-    let service = builder(&clock).live("v1", says("one", 0.1)).trip_after(0).build().unwrap();
+    let service = builder(&clock)
+        .live("v1", says("one", 0.1))
+        .limits(Limits::new().circuit_breaker(0))
+        .build()
+        .unwrap();
     service.stage("v2", candidate).unwrap().canary(1.0).unwrap();
     script.fail();
     ask(&service, 50);
@@ -128,8 +137,12 @@ fn callers_of_a_failing_candidate_have_lives_answer_and_it_is_judged_by_its_own(
     ] {
         let candidate = says("two", 0.9);
         let script = candidate.control();
-        let service =
-            builder(&clock).live("v1", says("one", 0.1)).check(|p| *p != 0.7).trip_after(0).build().unwrap();
+        let service = builder(&clock)
+            .live("v1", says("one", 0.1))
+            .check(|p| *p != 0.7)
+            .limits(Limits::new().circuit_breaker(0))
+            .build()
+            .unwrap();
         let rollout = service
             .stage("v2", candidate)
             .unwrap()
@@ -165,8 +178,7 @@ fn a_thread_of_the_handles_takes_a_failing_candidate_off() {
     let script = candidate.control();
     let service = switchback::ModelHandle::builder("late")
         .live("v1", says("one", 0.1))
-        .background(Background::Thread)
-        .tick_interval(std::time::Duration::from_millis(1))
+        .threads(Threads::background().tick_every(std::time::Duration::from_millis(1)))
         .build()
         .unwrap();
     let events = service.subscribe(100);

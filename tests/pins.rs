@@ -4,6 +4,7 @@
 mod common;
 
 use common::*;
+use switchback::options::{Limits, Retention, Shadowing};
 use switchback::{Outcome, PinPolicy, PinnedError, PredictError, Route};
 
 /// Invariant 12: a stream finishes on its version, whatever is promoted meanwhile, within a bound.
@@ -12,8 +13,8 @@ fn a_stream_finishes_on_its_version_within_its_time() {
     let clock = clock();
     let service = builder(&clock)
         .live("v1", says("one", 0.1))
-        .pins(PinPolicy::Finish, 10, seconds(60))
-        .retain(0)
+        .limits(Limits::new().pin_policy(PinPolicy::Finish).pins(10).pin_lasts(seconds(60)))
+        .retention(Retention::new().versions(0))
         .build()
         .unwrap();
     let pin = service.pin().unwrap();
@@ -36,7 +37,7 @@ fn a_streams_time_is_over_also_when_nobody_ticks() {
     let clock = clock();
     let service = builder(&clock)
         .live("v1", says("one", 0.1))
-        .pins(PinPolicy::Finish, 10, seconds(60))
+        .limits(Limits::new().pin_policy(PinPolicy::Finish).pins(10).pin_lasts(seconds(60)))
         .build()
         .unwrap();
     let pin = service.pin().unwrap();
@@ -52,7 +53,7 @@ fn a_stream_is_told_that_its_version_was_superseded_where_the_host_chose_so() {
     let clock = clock();
     let service = builder(&clock)
         .live("v1", says("one", 0.1))
-        .pins(PinPolicy::Supersede, 10, seconds(60))
+        .limits(Limits::new().pin_policy(PinPolicy::Supersede).pins(10).pin_lasts(seconds(60)))
         .build()
         .unwrap();
     let rollout = service.stage("v2", says("two", 0.9)).unwrap();
@@ -75,7 +76,7 @@ fn a_stream_is_one_unit_and_its_failures_are_its_callers_to_see() {
     let clock = clock();
     let candidate = says("two", 0.9);
     let script = candidate.control();
-    let service = builder(&clock).live("v1", says("one", 0.1)).shadowing().build().unwrap();
+    let service = builder(&clock).live("v1", says("one", 0.1)).shadowing(Shadowing::new()).build().unwrap();
     let rollout = service.stage("v2", candidate).unwrap();
     rollout.shadow(1.0).unwrap();
     rollout.canary(1.0).unwrap();
@@ -122,8 +123,11 @@ fn calls_of_one_stream_at_the_same_time_are_one_unit() {
 #[test]
 fn pins_have_a_limit_and_make_room_when_they_go() {
     let clock = clock();
-    let service =
-        builder(&clock).live("v1", says("one", 0.1)).pins(PinPolicy::Finish, 2, seconds(60)).build().unwrap();
+    let service = builder(&clock)
+        .live("v1", says("one", 0.1))
+        .limits(Limits::new().pin_policy(PinPolicy::Finish).pins(2).pin_lasts(seconds(60)))
+        .build()
+        .unwrap();
     let (first, _second) = (service.pin().unwrap(), service.pin().unwrap());
     assert_eq!(service.pin().unwrap_err().max, 2);
     assert_eq!(service.status().pins, 2);

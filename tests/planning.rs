@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use common::*;
 use switchback::guard::{self, Rule};
+use switchback::options::{Labels, Limits, Shadowing, Threads};
 use switchback::testing::Scripted;
 use switchback::{
     Clock, Event, EventKind, Forecast, ModelHandle, OnInconclusive, Outcome, Phase, Plan, RolloutError, Step,
@@ -29,8 +30,12 @@ fn measured(candidate: f64, rule: fn() -> Rule, plan: &Plan, shadowing: bool, ex
     let mut took: Vec<Duration> = (0..21)
         .map(|seed| {
             let clock = clock();
-            let base = builder(&clock).seed(seed).trip_after(0).live("v1", wrong_from("one", 0.0, 0.1));
-            let service = if shadowing { base.shadowing().build() } else { base.build() }.unwrap();
+            let base = builder(&clock)
+                .seed(seed)
+                .limits(Limits::new().circuit_breaker(0))
+                .live("v1", wrong_from("one", 0.0, 0.1));
+            let service =
+                if shadowing { base.shadowing(Shadowing::new()).build() } else { base.build() }.unwrap();
             // Half of what the candidate gets wrong, live does too.
             let model = wrong_from("two", 0.05, candidate);
             let rollout = service.stage("v2", model).unwrap().guard(rule());
@@ -56,7 +61,7 @@ fn measured(candidate: f64, rule: fn() -> Rule, plan: &Plan, shadowing: bool, ex
 fn forecast(rule: Rule, plan: &Plan, shadowing: bool) -> Forecast {
     let clock = clock();
     let base = builder(&clock).live("v1", says("one", 0.5));
-    let service = if shadowing { base.shadowing().build() } else { base.build() }.unwrap();
+    let service = if shadowing { base.shadowing(Shadowing::new()).build() } else { base.build() }.unwrap();
     let mut traffic = Traffic::new(PER_SECOND as f64);
     traffic.wrong = 0.1;
     traffic.discordant = 0.1;
@@ -175,9 +180,9 @@ fn an_automatic_plan_decides_in_its_time() {
     for (wrong, live) in [(0.1, "v2"), (0.2, "v1")] {
         let clock = clock();
         let service = builder(&clock)
-            .trip_after(0)
+            .limits(Limits::new().circuit_breaker(0))
             .live("v1", wrong_from("one", 0.0, 0.1))
-            .shadowing()
+            .shadowing(Shadowing::new())
             .build()
             .unwrap();
         let told = automatic(&service, &clock, wrong_from("two", 0.0, wrong), 3_000, 3_000);
@@ -195,8 +200,12 @@ fn an_automatic_plan_decides_in_its_time() {
 #[test]
 fn an_automatic_plan_that_has_too_little_time_hands_over_to_a_person() {
     let clock = clock();
-    let service =
-        builder(&clock).trip_after(0).live("v1", wrong_from("one", 0.0, 0.1)).shadowing().build().unwrap();
+    let service = builder(&clock)
+        .limits(Limits::new().circuit_breaker(0))
+        .live("v1", wrong_from("one", 0.0, 0.1))
+        .shadowing(Shadowing::new())
+        .build()
+        .unwrap();
     let told = automatic(&service, &clock, wrong_from("two", 0.02, 0.1), 60, 120);
     assert_eq!(service.live(), "v1");
     assert!(told.iter().any(|line| line.contains("a person will be asked")), "{told:#?}");
@@ -224,13 +233,12 @@ fn an_automatic_plan_keeps_guards_and_knows_the_truth() {
     let clock = clock();
     let service = ModelHandle::builder("clicks")
         .task(Task::binary(|p: &f64| *p).truth(Truth::CausedByAnswer))
-        .labels_come_at_random()
+        .labels(Labels::at_random())
         .clock(clock.clone())
         .seed(7)
-        .stripes(1)
-        .manual()
+        .threads(Threads::manual().stripes(1))
         .live("v1", wrong_from("one", 0.0, 0.1))
-        .shadowing()
+        .shadowing(Shadowing::new())
         .build()
         .unwrap();
     let mut chance = Chance(2);

@@ -18,10 +18,9 @@ use switchback::model::onnx::ndarray::ArrayD;
 use switchback::model::onnx::{
     Dimension, ElementType, Kind, OnnxModel, Optimization, PreparedCache, Tensor, Tensors, Value,
 };
+use switchback::options::{Retention, Threads};
 use switchback::testing::Faults;
-use switchback::{
-    Background, EventKind, LoadError, Lowered, Model, ModelHandle, Pace, StageError, Tier, Tiers, Wanted,
-};
+use switchback::{EventKind, LoadError, Lowered, Model, ModelHandle, Pace, StageError, Tier, Tiers, Wanted};
 
 const SIDE: u64 = 64;
 
@@ -477,10 +476,8 @@ type Service = ModelHandle<Tensors, Tensors>;
 fn service(cache: &PreparedCache, tiers: Tiers) -> Service {
     let service: Service = ModelHandle::builder("matrices")
         .live("a", matrix(cache, 1.0))
-        .retain(3)
-        .tiers(tiers)
-        .tick_interval(Duration::from_millis(5))
-        .background(Background::Thread)
+        .retention(Retention::new().versions(3).tiers(tiers))
+        .threads(Threads::background().tick_every(Duration::from_millis(5)))
         .build()
         .unwrap();
     for (name, factor) in [("b", 2.0), ("c", 3.0)] {

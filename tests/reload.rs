@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use matrix::matrix_model;
 use switchback::model::onnx::{OnnxModel, Tensors};
+use switchback::options::Threads;
 use switchback::{EventKind, ModelHandle};
 
 /// Rows and columns of the one weight: 3,600 x 3,600 floats are 51.84 MB.
@@ -25,7 +26,7 @@ fn two_hundred_reloads_of_a_large_model_leave_the_process_as_it_was() {
     fs::write(&file, matrix_model(SIDE, 1.0)).unwrap();
     let handle: ModelHandle<Tensors, Tensors> = ModelHandle::builder("reload")
         .live("small", OnnxModel::from_bytes("small", matrix_model(4, 1.0)).unwrap().pool_size(1))
-        .manual()
+        .threads(Threads::manual())
         .build()
         .unwrap();
     let events = handle.subscribe(RELOADS * 8);

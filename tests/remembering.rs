@@ -9,6 +9,7 @@ use std::path::Path;
 
 use common::*;
 use switchback::guard::{Comparison, Evidence, Guard, Verdict};
+use switchback::options::{Labels, Retention, Shadowing, StateFolder};
 use switchback::state::StateError;
 use switchback::testing::Faults;
 use switchback::{
@@ -29,7 +30,7 @@ fn versions(name: &str) -> Opened {
 }
 
 fn remembering(clock: &Clock, folder: &Path) -> Builder<f64, f64> {
-    builder(clock).live("v1", says("one", 0.1)).shadowing().state(folder).versions(versions)
+    builder(clock).live("v1", says("one", 0.1)).shadowing(Shadowing::new()).state(folder).source(versions)
 }
 
 /// An end without a word.
@@ -191,10 +192,16 @@ fn the_second_crash_while_a_candidate_is_exposed_quarantines_it() {
     let service = remembering(&clock, &folder.0).build().unwrap();
     service.stage("v2", says("two", 0.9)).unwrap().canary(0.1).unwrap();
     crash(service);
-    let service = remembering(&clock, &folder.0).after_crash(AfterCrash::Resume).build().unwrap();
+    let service = remembering(&clock, &folder.0)
+        .state(StateFolder::new(STATE_FOLDER).after_crash(AfterCrash::Resume))
+        .build()
+        .unwrap();
     assert_eq!(service.rollout("v2").unwrap().phase(), Phase::Canary);
     crash(service);
-    let service = remembering(&clock, &folder.0).after_crash(AfterCrash::Resume).build().unwrap();
+    let service = remembering(&clock, &folder.0)
+        .state(StateFolder::new(STATE_FOLDER).after_crash(AfterCrash::Resume))
+        .build()
+        .unwrap();
     assert!(service.rollout("v2").is_none());
     let status = service.status();
     assert_eq!(status.quarantined[0].1.version, "v2");
@@ -250,7 +257,10 @@ fn outcomes_of_predictions_made_before_a_start_join_once() {
     crash(service);
 
     for lives in 0..2 {
-        let service = remembering(&clock, &folder.0).after_crash(AfterCrash::Pause).build().unwrap();
+        let service = remembering(&clock, &folder.0)
+            .state(StateFolder::new(STATE_FOLDER).after_crash(AfterCrash::Pause))
+            .build()
+            .unwrap();
         for (place, id) in ids.iter().enumerate() {
             let joined = service.feedback(id.parse().unwrap(), Outcome::class(1));
             let expected = if place < 50 || lives > 0 { Joined::Contradicted } else { Joined::Counted };
@@ -280,7 +290,7 @@ fn live_that_cannot_be_had_falls_back_to_what_is_retained_then_to_what_the_host_
     end(service);
 
     let lost = |name: &str| if name == "v3" { Err("its file is gone".into()) } else { versions(name) };
-    let service = remembering(&clock, &folder.0).versions(lost).build().unwrap();
+    let service = remembering(&clock, &folder.0).source(lost).build().unwrap();
     assert_eq!(service.live(), "v2");
     let fell = events(&service, |kind| match kind {
         EventKind::FellBack { from, to, reason } => Some((*from, *to, reason.clone())),
@@ -302,12 +312,12 @@ fn live_that_cannot_be_had_falls_back_to_what_is_retained_then_to_what_the_host_
         }
     };
     let service =
-        builder(&clock).live("embedded", says("e", 0.5)).state(&folder.0).versions(changed).build().unwrap();
+        builder(&clock).live("embedded", says("e", 0.5)).state(&folder.0).source(changed).build().unwrap();
     assert_eq!(service.live(), "embedded");
     end(service);
 
     let gone = |_: &str| -> Opened { Err("gone".into()) };
-    let nothing = builder(&clock).state(&folder.0).versions(gone).build().unwrap_err();
+    let nothing = builder(&clock).state(&folder.0).source(gone).build().unwrap_err();
     assert!(matches!(&nothing, BuildError::NoneLeft { reasons } if !reasons.is_empty()), "{nothing}");
 }
 
@@ -416,7 +426,10 @@ fn whatever_step_fails_a_start_knows_what_was_acknowledged() {
         drop(rollout);
         crash(service);
 
-        let service = remembering(&clock, &folder.0).after_crash(AfterCrash::Resume).build().unwrap();
+        let service = remembering(&clock, &folder.0)
+            .state(StateFolder::new(STATE_FOLDER).after_crash(AfterCrash::Resume))
+            .build()
+            .unwrap();
         let status = service.status();
         if reached == Some(true) {
             assert_eq!(status.live, live, "step {failing}");
@@ -515,8 +528,12 @@ fn pairs_that_waited_for_their_truth_at_a_crash_still_meet_it() {
 #[test]
 fn silence_about_predictions_made_before_a_start_means_what_it_meant() {
     let (clock, folder) = (clock(), Folder::new());
-    let start =
-        || remembering(&clock, &folder.0).assume_after(seconds(60), Outcome::class(0)).build().unwrap();
+    let start = || {
+        remembering(&clock, &folder.0)
+            .labels(Labels::new().assumed_after(seconds(60), Outcome::class(0)))
+            .build()
+            .unwrap()
+    };
     let service = start();
     let rollout =
         service.stage("v2", says("two", 0.9)).unwrap().guard(guard::accuracy().at_most_below_live(0.02));
@@ -586,7 +603,12 @@ fn an_identity_that_is_tried_again_after_a_start_has_what_is_left() {
 #[test]
 fn a_quarantine_with_an_end_is_over_at_its_end_also_across_a_start() {
     let (clock, folder) = (clock(), Folder::new());
-    let start = || remembering(&clock, &folder.0).quarantine_for(seconds(3_600)).build().unwrap();
+    let start = || {
+        remembering(&clock, &folder.0)
+            .retention(Retention::new().quarantine_for(seconds(3_600)))
+            .build()
+            .unwrap()
+    };
     for _ in 0..2 {
         let service = start();
         if service.rollout("v2").is_none() {
@@ -732,7 +754,7 @@ fn versions_that_are_gone_for_good_are_not_missed_for_ever() {
             if name == here { Ok(Box::new(says(name, 0.5))) } else { Err("gone".into()) }
         };
         let first = says("v1", 0.5);
-        let start = builder(&clock).live("v1", first).state(&folder.0).versions(only_live);
+        let start = builder(&clock).live("v1", first).state(&folder.0).source(only_live);
         let service = start.build().unwrap();
         assert_eq!(service.live(), live.as_str());
         assert!(service.status().unavailable.len() <= 2, "{:?}", service.status().unavailable);

@@ -5,6 +5,7 @@ mod common;
 
 use common::*;
 use switchback::guard::{self, Comparison, Evidence, Guard, Verdict};
+use switchback::options::{Limits, Shadowing};
 use switchback::report::{DriftRow, DriftTable, Report};
 use switchback::testing::Scripted;
 use switchback::{Bake, Clock, Kpi, OnInconclusive, Outcome, Phase, Step};
@@ -30,7 +31,7 @@ fn traffic(service: &Service, clock: &Clock, chance: &mut Chance, ticks: usize, 
 /// v2 beats v1 and is promoted, and watched after that.
 fn promoted() -> (Service, Clock) {
     let clock = clock();
-    let service = builder(&clock).live("v1", below("one", 0.6)).shadowing().build().unwrap();
+    let service = builder(&clock).live("v1", below("one", 0.6)).shadowing(Shadowing::new()).build().unwrap();
     let rollout = service
         .stage("v2", below("two", 0.51))
         .unwrap()
@@ -46,7 +47,7 @@ fn promoted() -> (Service, Clock) {
 /// v2 is as good as v1, is promoted by hand, and gets worse when it is live.
 fn rolled_back() -> (Service, Clock) {
     let clock = clock();
-    let service = builder(&clock).live("v1", below("one", 0.5)).shadowing().build().unwrap();
+    let service = builder(&clock).live("v1", below("one", 0.5)).shadowing(Shadowing::new()).build().unwrap();
     let (model, script) = {
         let model = below("two", 0.5);
         let script = model.control();
@@ -68,7 +69,7 @@ fn rolled_back() -> (Service, Clock) {
 /// v2 is worse, and taken off before it was live.
 fn aborted() -> (Service, Clock) {
     let clock = clock();
-    let service = builder(&clock).live("v1", below("one", 0.5)).shadowing().build().unwrap();
+    let service = builder(&clock).live("v1", below("one", 0.5)).shadowing(Shadowing::new()).build().unwrap();
     let rollout = service
         .stage("v2", below("two", 0.8))
         .unwrap()
@@ -83,7 +84,7 @@ fn aborted() -> (Service, Clock) {
 /// v2 may be as good as v1; nobody can tell in the time allowed.
 fn inconclusive() -> (Service, Clock) {
     let clock = clock();
-    let service = builder(&clock).live("v1", below("one", 0.55)).shadowing().build().unwrap();
+    let service = builder(&clock).live("v1", below("one", 0.55)).shadowing(Shadowing::new()).build().unwrap();
     let rollout =
         service.stage("v2", below("two", 0.56)).unwrap().guard(guard::accuracy().at_most_below_live(0.001));
     rollout.run(plan([Step::shadow(0.5).unwrap().max_duration(seconds(20))])).unwrap();
@@ -279,7 +280,7 @@ fn the_page_of_what_was_not_shown_says_that_nothing_is_decided() {
 
     // Where the plan gives up for that.
     let clock = clock();
-    let service = builder(&clock).live("v1", below("one", 0.55)).shadowing().build().unwrap();
+    let service = builder(&clock).live("v1", below("one", 0.55)).shadowing(Shadowing::new()).build().unwrap();
     let rollout =
         service.stage("v2", below("two", 0.56)).unwrap().guard(guard::accuracy().at_most_below_live(0.001));
     let plan = plan([Step::shadow(0.5).unwrap().max_duration(seconds(20))]);
@@ -402,7 +403,12 @@ fn the_last_rollout_of_a_name_is_meant_and_none_that_never_was() {
 #[test]
 fn a_long_rollout_has_a_short_page() {
     let clock = clock();
-    let service = builder(&clock).live("v1", below("one", 0.5)).shadowing().log_limit(64).build().unwrap();
+    let service = builder(&clock)
+        .live("v1", below("one", 0.5))
+        .shadowing(Shadowing::new())
+        .limits(Limits::new().events(64))
+        .build()
+        .unwrap();
     let guards = [0.001, 0.002, 0.003, 0.004, 0.005];
     let rollout = guards.iter().fold(service.stage("v2", below("two", 0.501)).unwrap(), |rollout, margin| {
         rollout.guard(guard::accuracy().at_most_below_live(*margin))
@@ -430,9 +436,9 @@ fn a_rollout_that_went_on_after_a_start_says_since_when_it_was_seen() {
     let start = || {
         builder(&clock)
             .live("v1", below("one", 0.5))
-            .shadowing()
+            .shadowing(Shadowing::new())
             .state(&folder.0)
-            .versions(|name: &str| {
+            .source(|name: &str| {
                 let identity = if name == "v2" { "two" } else { "one" };
                 Ok(Box::new(below(identity, 0.5)) as Box<dyn switchback::Model<f64, f64>>)
             })

@@ -10,6 +10,7 @@ use std::time::Duration;
 use common::*;
 use proptest::prelude::*;
 use switchback::guard::{Comparison, Evidence, Guard, Verdict};
+use switchback::options::{Limits, Retention, Shadowing};
 use switchback::testing::Scripted;
 use switchback::{
     Bake, CannotGoBack, Cause, Clock, Event, EventKind, Identity, Lowered, Model, ModelError, ModelHandle,
@@ -52,7 +53,7 @@ fn drive_undecided(service: &Service, clock: &Clock, ticks: usize, per_tick: usi
 #[test]
 fn a_plan_goes_from_shadow_to_canary_to_live_while_its_guards_pass() {
     let clock = clock();
-    let service = builder(&clock).live("v1", says("one", 0.1)).shadowing().build().unwrap();
+    let service = builder(&clock).live("v1", says("one", 0.1)).shadowing(Shadowing::new()).build().unwrap();
     let rollout = service
         .stage("v2", says("two", 0.9))
         .unwrap()
@@ -85,7 +86,11 @@ fn a_plan_goes_from_shadow_to_canary_to_live_while_its_guards_pass() {
 #[test]
 fn a_plan_retreats_when_a_guard_fails_and_no_plan_tries_the_identity_again() {
     let clock = clock();
-    let service = builder(&clock).live("v1", says("one", 0.1)).trip_after(0).build().unwrap();
+    let service = builder(&clock)
+        .live("v1", says("one", 0.1))
+        .limits(Limits::new().circuit_breaker(0))
+        .build()
+        .unwrap();
     let rollout =
         service.stage("v2", fails_on_a_third("two")).unwrap().guard(guard::error_rate().at_most(0.05));
     rollout.run(ramp([0.5, 0.8])).unwrap();
@@ -112,7 +117,11 @@ fn a_plan_retreats_when_a_guard_fails_and_no_plan_tries_the_identity_again() {
 #[test]
 fn a_decision_can_be_judged_again_from_its_event_alone() {
     let clock = clock();
-    let service = builder(&clock).live("v1", says("one", 0.1)).trip_after(0).build().unwrap();
+    let service = builder(&clock)
+        .live("v1", says("one", 0.1))
+        .limits(Limits::new().circuit_breaker(0))
+        .build()
+        .unwrap();
     let rule = guard::error_rate().at_most(0.05);
     let rollout = service.stage("v2", fails_on_a_third("two")).unwrap().guard(rule.clone());
     rollout.canary(0.5).unwrap();
@@ -134,7 +143,12 @@ fn a_decision_can_be_judged_again_from_its_event_alone() {
 fn the_same_history_leads_to_the_same_events() {
     let run = || {
         let clock = clock();
-        let service = builder(&clock).live("v1", says("one", 0.1)).shadowing().trip_after(0).build().unwrap();
+        let service = builder(&clock)
+            .live("v1", says("one", 0.1))
+            .shadowing(Shadowing::new())
+            .limits(Limits::new().circuit_breaker(0))
+            .build()
+            .unwrap();
         let good = service.stage("v2", says("two", 0.9)).unwrap().guard(guard::accuracy().at_least(0.5));
         good.run(ramp([0.1, 0.5]).bake(Bake::new(seconds(5)))).unwrap();
         drive(&service, &clock, 40, 150, 1);
@@ -212,7 +226,11 @@ fn no_traffic_neither_fails_nor_advances_nor_pauses() {
 #[test]
 fn a_freeze_keeps_a_plan_from_raising_and_not_from_lowering() {
     let clock = clock();
-    let service = builder(&clock).live("v1", says("one", 0.1)).trip_after(0).build().unwrap();
+    let service = builder(&clock)
+        .live("v1", says("one", 0.1))
+        .limits(Limits::new().circuit_breaker(0))
+        .build()
+        .unwrap();
     let candidate = says("two", 0.9);
     let script = candidate.control();
     let rollout = service.stage("v2", candidate).unwrap().guard(guard::error_rate().at_most(0.05));
@@ -307,8 +325,11 @@ fn a_rollback_is_never_refused_and_goes_to_and_fro() {
 #[test]
 fn versions_are_retained_by_number_and_by_age() {
     let clock = clock();
-    let service =
-        builder(&clock).live("v1", says("one", 0.1)).retain(2).retain_for(seconds(100)).build().unwrap();
+    let service = builder(&clock)
+        .live("v1", says("one", 0.1))
+        .retention(Retention::new().versions(2).keep_for(seconds(100)))
+        .build()
+        .unwrap();
     for version in ["v2", "v3", "v4"] {
         service.stage(version, says(version, 0.5)).unwrap().promote().unwrap();
     }
@@ -380,7 +401,7 @@ fn a_new_live_that_fails_outright_is_taken_back_at_the_next_tick() {
 #[test]
 fn a_watched_live_is_compared_with_the_version_before_on_the_same_requests() {
     let clock = clock();
-    let service = builder(&clock).live("v1", says("one", 0.9)).shadowing().build().unwrap();
+    let service = builder(&clock).live("v1", says("one", 0.9)).shadowing(Shadowing::new()).build().unwrap();
     let candidate = says("two", 0.9);
     let script = candidate.control();
     let rollout = service
@@ -409,7 +430,7 @@ fn a_watched_live_is_compared_with_the_version_before_on_the_same_requests() {
 #[test]
 fn the_watch_after_a_promotion_begins_with_nothing() {
     let clock = clock();
-    let service = builder(&clock).live("v1", says("one", 0.9)).shadowing().build().unwrap();
+    let service = builder(&clock).live("v1", says("one", 0.9)).shadowing(Shadowing::new()).build().unwrap();
     let rollout = service.stage("v2", says("two", 0.1)).unwrap().bake(baking(0.0));
     rollout.shadow(1.0).unwrap();
     let (early, late) = (ask(&service, 20), ask(&service, 20));
@@ -496,7 +517,7 @@ fn nothing_of_an_attempt_counts_in_the_next() {
 #[test]
 fn a_closed_handle_tries_nothing_and_live_goes_on() {
     let clock = clock();
-    let service = builder(&clock).live("v1", says("one", 0.1)).shadowing().build().unwrap();
+    let service = builder(&clock).live("v1", says("one", 0.1)).shadowing(Shadowing::new()).build().unwrap();
     let rollout = service.stage("v2", says("two", 0.9)).unwrap();
     rollout.canary(0.5).unwrap();
     ask(&service, 100);
@@ -585,7 +606,7 @@ impl Model<f64, f64> for UsesItsHandle {
 #[test]
 fn guards_and_models_may_use_their_handle_whenever_they_are_called_or_dropped() {
     let clock = clock();
-    let service = builder(&clock).live("v1", says("one", 0.1)).shadowing().build().unwrap();
+    let service = builder(&clock).live("v1", says("one", 0.1)).shadowing(Shadowing::new()).build().unwrap();
     let used = Arc::new(AtomicBool::new(false));
     let user = || UsesItsHandle { service: service.clone(), used: Arc::clone(&used) };
     let was_used = || used.swap(false, Ordering::Relaxed);

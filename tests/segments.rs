@@ -6,6 +6,7 @@ mod common;
 use std::time::Duration;
 
 use common::{Chance, clock};
+use switchback::options::{Labels, Limits, Shadowing, Threads};
 use switchback::stats::{Metric, SegmentFigures};
 use switchback::{
     Builder, Clock, EventKind, ModelError, ModelHandle, Outcome, Phase, PredictionId, Rollout, RolloutError,
@@ -26,15 +27,14 @@ type Late = ModelHandle<Flight, f64>;
 fn builder(clock: &Clock) -> Builder<Flight, f64> {
     ModelHandle::builder("late")
         .task(Task::binary(|probability: &f64| *probability))
-        .labels_come_at_random()
+        .labels(Labels::at_random())
         // Wrong for one flight in five, wherever it is from.
         .live("v1", closure("v1@1", |flight: &Flight| Ok(if flight.number < 0.2 { 0.1 } else { 0.9 })))
         .segment(|flight: &Flight| &flight.airport)
-        .segments_max(8)
+        .limits(Limits::new().segments(8))
         .clock(clock.clone())
         .seed(7)
-        .stripes(1)
-        .manual()
+        .threads(Threads::manual().stripes(1))
 }
 
 /// Hardly ever wrong, but in Chicago.
@@ -72,7 +72,7 @@ fn of<'a>(segments: &'a [SegmentFigures], name: &str) -> &'a SegmentFigures {
 fn a_candidate_that_is_better_on_average_and_much_worse_for_one_airport_is_seen() {
     let clock = clock();
     for (shadowing, by_segment) in [(false, true), (true, true), (false, false), (true, false)] {
-        let builder = if shadowing { builder(&clock).shadowing() } else { builder(&clock) };
+        let builder = if shadowing { builder(&clock).shadowing(Shadowing::new()) } else { builder(&clock) };
         let handle = builder.build().unwrap();
         let rule = guard::accuracy().at_most_below_live(0.02);
         let rollout = better_on_average(&handle).guard(if by_segment { rule.by_segment() } else { rule });
@@ -110,8 +110,8 @@ fn a_candidate_that_is_better_on_average_and_much_worse_for_one_airport_is_seen(
 fn a_candidate_that_fails_for_one_airport_alone_is_seen_without_any_truth() {
     let clock = clock();
     for shadowing in [false, true] {
-        let builder = if shadowing { builder(&clock).shadowing() } else { builder(&clock) };
-        let handle = builder.trip_after(0).build().unwrap();
+        let builder = if shadowing { builder(&clock).shadowing(Shadowing::new()) } else { builder(&clock) };
+        let handle = builder.limits(Limits::new().circuit_breaker(0)).build().unwrap();
         let model = closure("v2@1", |flight: &Flight| {
             if flight.airport == "SFO" && flight.number < 0.3 {
                 Err(ModelError::engine("fog"))
@@ -133,7 +133,7 @@ fn a_candidate_that_fails_for_one_airport_alone_is_seen_without_any_truth() {
 #[test]
 fn segments_beyond_the_limit_are_others_and_a_label_corrects_its_own() {
     let clock = clock();
-    let handle = builder(&clock).segments_max(2).build().unwrap();
+    let handle = builder(&clock).limits(Limits::new().segments(2)).build().unwrap();
     let rollout = better_on_average(&handle);
     rollout.canary(0.5).unwrap();
     let ids = fly(&handle, &clock, 500);
@@ -163,8 +163,8 @@ fn guards_that_could_not_look_at_segments_are_refused_with_what_to_do() {
     let plain = ModelHandle::builder("late")
         .live("v1", closure("v1@1", |_: &Flight| Ok(0.9)))
         .task(Task::binary(|probability: &f64| *probability))
-        .labels_come_at_random()
-        .manual()
+        .labels(Labels::at_random())
+        .threads(Threads::manual())
         .build()
         .unwrap();
     let accuracy = guard::accuracy().at_most_below_live(0.02).by_segment();

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use common::Folder;
 use switchback::model::onnx::{Feed, Outputs};
+use switchback::options::Threads;
 use switchback::repository::contract::{
     Checked, Feature, Host, Mismatch, OpenError, Pipelines, Preflight, PreflightFailure,
 };
@@ -217,7 +218,7 @@ fn a_start_finds_its_versions_in_the_repository() {
             .live(version.as_str(), model)
             .task(Task::binary(|probability: &f32| f64::from(*probability)))
             .state(folder.0.join("state"))
-            .versions(late)
+            .source(late)
             .build()
             .unwrap()
     };
@@ -250,7 +251,7 @@ fn what_is_published_is_told_staged_or_tried_as_the_policy_says() {
     let handle = ModelHandle::builder("late")
         .live(version.as_str(), model)
         .task(Task::binary(|probability: &f32| f64::from(*probability)))
-        .manual()
+        .threads(Threads::manual())
         .build()
         .unwrap();
     let plan = Plan::ramp([0.1, 0.5]).unwrap();

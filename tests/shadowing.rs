@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use common::*;
+use switchback::options::{Labels, Limits, Shadowing, Threads};
 use switchback::testing::Scripted;
 use switchback::{
     Builder, ErrorKind, ModelHandle, Outcome, RolloutError, Route, Task, Truth, elementwise, guard,
@@ -45,9 +46,8 @@ fn copied() -> Builder<Request, f64> {
         .task(Task::regression(|value: &f64| *value))
         .clock(clock())
         .seed(7)
-        .stripes(1)
-        .manual()
-        .shadowing()
+        .threads(Threads::manual().stripes(1))
+        .shadowing(Shadowing::new())
 }
 
 /// Invariant 7: a sampled request pays one copy, another none.
@@ -97,7 +97,8 @@ fn a_request_that_is_shared_is_never_copied() {
 /// Invariant 11: the queue has a limit in entries, and what it refuses is counted and not even copied.
 #[test]
 fn a_full_queue_refuses_without_a_copy() {
-    let service = copied().shadow_queue(10, usize::MAX).build().unwrap();
+    let service =
+        copied().shadowing(Shadowing::new().queue_entries(10).queue_bytes(usize::MAX)).build().unwrap();
     let rollout = service.stage("v2", model("two", 1.0)).unwrap();
     rollout.shadow(1.0).unwrap();
     let request = Request::new(1.0);
@@ -117,8 +118,7 @@ fn a_shadow_that_drops_copies_promotes_nobody() {
     let clock = clock();
     let service = builder(&clock)
         .live("v1", says("one", 0.9))
-        .shadowing()
-        .shadow_queue(10, usize::MAX)
+        .shadowing(Shadowing::new().queue_entries(10).queue_bytes(usize::MAX))
         .build()
         .unwrap();
     let rollout =
@@ -140,7 +140,11 @@ fn a_shadow_that_drops_copies_promotes_nobody() {
 #[test]
 fn the_queue_holds_no_more_bytes_than_it_may() {
     let bytes = |request: &Request| request.value as usize;
-    let service = copied().shadow_queue(1_000, 350).input_bytes(bytes).build().unwrap();
+    let service = copied()
+        .shadowing(Shadowing::new().queue_entries(1_000).queue_bytes(350))
+        .input_bytes(bytes)
+        .build()
+        .unwrap();
     service.stage("v2", model("two", 1.0)).unwrap().shadow(1.0).unwrap();
     for value in [100.0, 200.0, 351.0, 100.0, 50.0, 1.0] {
         service.predict(&Request::new(value)).unwrap();
@@ -156,7 +160,8 @@ fn the_queue_holds_no_more_bytes_than_it_may() {
 /// Under pressure the sample is lowered before requests are seen, and comes back when the workers have caught up.
 #[test]
 fn a_sample_gives_way_under_pressure_and_comes_back() {
-    let service = copied().shadow_queue(20, usize::MAX).build().unwrap();
+    let service =
+        copied().shadowing(Shadowing::new().queue_entries(20).queue_bytes(usize::MAX)).build().unwrap();
     service.stage("v2", model("two", 1.0)).unwrap().shadow(1.0).unwrap();
     let request = Request::new(1.0);
     let second = || {
@@ -207,7 +212,12 @@ fn a_shadow_that_fails_has_given_a_wrong_answer() {
     let clock = clock();
     let candidate = says("two", 0.9);
     let script = candidate.control();
-    let service = builder(&clock).live("v1", says("one", 0.9)).shadowing().trip_after(0).build().unwrap();
+    let service = builder(&clock)
+        .live("v1", says("one", 0.9))
+        .shadowing(Shadowing::new())
+        .limits(Limits::new().circuit_breaker(0))
+        .build()
+        .unwrap();
     let rollout = service.stage("v2", candidate).unwrap();
     rollout.shadow(1.0).unwrap();
     script.panic_next(10);
@@ -233,7 +243,7 @@ fn a_shadow_that_fails_outright_is_taken_off() {
     let clock = clock();
     let candidate = says("two", 0.9);
     candidate.control().fail();
-    let service = builder(&clock).live("v1", says("one", 0.9)).shadowing().build().unwrap();
+    let service = builder(&clock).live("v1", says("one", 0.9)).shadowing(Shadowing::new()).build().unwrap();
     let rollout = service.stage("v2", candidate).unwrap();
     rollout.shadow(1.0).unwrap();
     ask(&service, 5);
@@ -247,7 +257,8 @@ fn divergence_tells_how_far_two_versions_lie_apart_on_the_same_input() {
     let clock = clock();
     let (live, candidate) = (says("one", 0.8).clock(&clock), says("two", 0.9).clock(&clock));
     let (first, second) = (live.control(), candidate.control());
-    let service = builder(&clock).live("v1", live).shadowing().tolerance(0.05).build().unwrap();
+    let service =
+        builder(&clock).live("v1", live).shadowing(Shadowing::new().tolerance(0.05)).build().unwrap();
     let rollout = service.stage("v2", candidate).unwrap().guard(guard::divergence().at_most(0.1));
     rollout.shadow(1.0).unwrap();
     first.stall(std::time::Duration::from_millis(2));
@@ -283,16 +294,15 @@ fn the_hosts_own_comparison_misses_no_failure() {
         .live("v1", tensors(&[1.0, 2.0]))
         .clock(clock)
         .seed(7)
-        .stripes(1)
-        .manual()
-        .shadowing()
+        .threads(Threads::manual().stripes(1))
+        .shadowing(Shadowing::new())
         .compare(move |live, candidate| {
             if candidate.is_empty() {
                 std::panic::resume_unwind(Box::new("a comparison that expects more"));
             }
             compare(live, candidate)
         })
-        .trip_after(0)
+        .limits(Limits::new().circuit_breaker(0))
         .build()
         .unwrap();
     let rollout = service.stage("v2", candidate).unwrap();
@@ -314,7 +324,7 @@ fn pairs_exist_in_both_directions_while_a_canary_runs() {
     let clock = clock();
     let (live, candidate) = (says("one", 0.9), says("two", 0.1));
     let (first, second) = (live.control(), candidate.control());
-    let service = builder(&clock).live("v1", live).shadowing().build().unwrap();
+    let service = builder(&clock).live("v1", live).shadowing(Shadowing::new()).build().unwrap();
     let rollout = service.stage("v2", candidate).unwrap();
     rollout.shadow(1.0).unwrap();
     rollout.canary(0.4).unwrap();
@@ -342,7 +352,12 @@ fn a_canary_that_fails_is_in_the_pairs_of_its_requests() {
     let clock = clock();
     let candidate = says("two", 0.9);
     let script = candidate.control();
-    let service = builder(&clock).live("v1", says("one", 0.9)).shadowing().trip_after(0).build().unwrap();
+    let service = builder(&clock)
+        .live("v1", says("one", 0.9))
+        .shadowing(Shadowing::new())
+        .limits(Limits::new().circuit_breaker(0))
+        .build()
+        .unwrap();
     let rollout = service.stage("v2", candidate).unwrap();
     rollout.shadow(1.0).unwrap();
     rollout.canary(1.0).unwrap();
@@ -360,11 +375,11 @@ fn a_canary_that_fails_is_in_the_pairs_of_its_requests() {
 fn a_canary_has_pairs_without_a_shadow_before_unless_told_otherwise() {
     let clock = clock();
     for (wanted, builder) in
-        [(true, builder(&clock)), (false, builder(&clock).shadowing().canary_pairs(false))]
+        [(true, builder(&clock)), (false, builder(&clock).shadowing(Shadowing::new().canary_pairs(false)))]
     {
         let live = says("one", 0.9);
         let script = live.control();
-        let service = builder.shadowing().live("v1", live).build().unwrap();
+        let service = builder.shadowing(Shadowing::new()).live("v1", live).build().unwrap();
         service.stage("v2", says("two", 0.9)).unwrap().canary(1.0).unwrap();
         ask(&service, 500);
         service.run_shadow(usize::MAX);
@@ -380,8 +395,8 @@ fn what_was_caused_by_the_answer_never_judges_a_shadow() {
     let service = builder(&clock)
         .task(task())
         .live("v1", says("one", 0.9))
-        .assume_after(seconds(60), Outcome::class(0))
-        .shadowing()
+        .labels(Labels::new().assumed_after(seconds(60), Outcome::class(0)))
+        .shadowing(Shadowing::new())
         .build()
         .unwrap();
     let rollout = service.stage("v2", says("two", 0.1)).unwrap().guard(guard::accuracy().at_least(0.1));
@@ -411,7 +426,7 @@ fn copies_whose_candidate_was_taken_off_are_skipped() {
     let clock = clock();
     let candidate = says("two", 0.9);
     let script = candidate.control();
-    let service = builder(&clock).live("v1", says("one", 0.1)).shadowing().build().unwrap();
+    let service = builder(&clock).live("v1", says("one", 0.1)).shadowing(Shadowing::new()).build().unwrap();
     let rollout = service.stage("v2", candidate).unwrap();
     rollout.shadow(1.0).unwrap();
     ask(&service, 30);
@@ -446,9 +461,8 @@ fn a_copy_that_panics_costs_its_caller_nothing() {
     let service: ModelHandle<Brittle, f64> = ModelHandle::builder("brittle")
         .live("v1", Scripted::new("one", |_: &Brittle| 0.5))
         .clock(clock())
-        .manual()
-        .shadowing()
-        .shadow_queue(100, 25)
+        .threads(Threads::manual())
+        .shadowing(Shadowing::new().queue_entries(100).queue_bytes(25))
         .input_bytes(|request| if request.0 { 20 } else { 10 })
         .build()
         .unwrap();
@@ -466,7 +480,7 @@ fn a_copy_that_panics_costs_its_caller_nothing() {
 #[test]
 fn pairs_that_wait_for_their_truth_are_thinned_before_their_table_is_full() {
     let clock = clock();
-    let service = builder(&clock).live("v1", says("one", 0.9)).shadowing().build().unwrap();
+    let service = builder(&clock).live("v1", says("one", 0.9)).shadowing(Shadowing::new()).build().unwrap();
     let rollout = service.stage("v2", says("two", 0.9)).unwrap();
     rollout.shadow(1.0).unwrap();
     for round in 0..300 {

@@ -12,6 +12,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::time::Duration;
 
 use common::*;
+use switchback::options::{Labels, Limits, Retention, Shadowing};
 use switchback::testing::Script;
 use switchback::{
     Answer, Bake, Clock, EventKind, Joined, Lowered, OnInconclusive, Outcome, Phase, PinPolicy, Pinned,
@@ -215,13 +216,16 @@ impl World {
         let service = builder(&clock)
             .seed(seed)
             .live("a", live)
-            .shadowing()
-            .shadow_queue(QUEUE as usize, 4_096)
-            .outcome_horizon(seconds(HORIZON))
-            .corrections(seconds(CORRECTION))
-            .candidate_deadline(Duration::from_millis(50))
-            .retain(RETAIN)
-            .pins(policy, PINS, seconds(15))
+            .shadowing(Shadowing::new().queue_entries(QUEUE as usize).queue_bytes(4_096))
+            .labels(Labels::new().horizon(seconds(HORIZON)).corrections(seconds(CORRECTION)))
+            .limits(
+                Limits::new()
+                    .candidate_deadline(Duration::from_millis(50))
+                    .pin_policy(policy)
+                    .pins(PINS)
+                    .pin_lasts(seconds(15)),
+            )
+            .retention(Retention::new().versions(RETAIN))
             .build()
             .unwrap();
         let lease = clock.now();

@@ -5,6 +5,7 @@ mod common;
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use switchback::options::Threads;
 use switchback::{Identity, Model, ModelError, ModelHandle, Task};
 
 /// A version in two parts, as real ones are: what its pipeline makes of a request, and what its model makes of that.
@@ -53,7 +54,7 @@ fn every_answer_comes_whole_from_one_version_while_versions_switch_thousands_of_
         .live("1", Marked::new(1))
         .task(Task::untold())
         .clock(common::clock())
-        .manual()
+        .threads(Threads::manual())
         .build()
         .unwrap();
     let (done, asked) = (AtomicBool::new(false), AtomicU64::new(0));

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use common::*;
 use parking_lot::Mutex;
+use switchback::options::Retention;
 use switchback::{
     Bake, Builder, CannotGoBack, Clock, Description, Drill, EventKind, Identity, LoadError, Lowered, Memory,
     Model, ModelError, Tier, Tiers, Wanted,
@@ -91,10 +92,15 @@ impl Model<f64, f64> for Tiered {
 }
 
 /// `c` is live; `b` and then `a` are retained.
-fn three(build: impl FnOnce(Builder<f64, f64>) -> Builder<f64, f64>) -> (Service, Clock, [Tiered; 3]) {
+fn three(retention: impl FnOnce(Retention) -> Retention) -> (Service, Clock, [Tiered; 3]) {
     let clock = clock();
     let models = ["a", "b", "c"].map(tiered);
-    let service = build(builder(&clock)).retain(3).live("a", models[0].clone()).build().unwrap();
+    let service = builder(&clock)
+        .copy_inputs()
+        .retention(retention(Retention::new().versions(3)))
+        .live("a", models[0].clone())
+        .build()
+        .unwrap();
     for (name, model) in ["b", "c"].iter().zip(&models[1..]) {
         service.stage(name, model.clone()).unwrap().promote().unwrap();
         tick(&service, &clock);
@@ -110,7 +116,7 @@ fn tiers_of(service: &Service) -> Vec<(String, Option<Tier>)> {
 #[test]
 fn versions_step_down_with_time_and_a_rollback_brings_them_back() {
     let (service, clock, [a, b, c]) =
-        three(|b| b.tiers(Tiers::new().hot_for(seconds(60)).warm_for(seconds(600))));
+        three(|r| r.tiers(Tiers::new().hot_for(seconds(60)).warm_for(seconds(600))));
     assert_eq!((a.tier(), b.tier(), c.tier()), (Tier::Hot, Tier::Hot, Tier::Hot));
     clock.advance(seconds(60));
     service.tick();
@@ -139,7 +145,7 @@ fn versions_step_down_with_time_and_a_rollback_brings_them_back() {
 #[test]
 fn what_a_new_live_is_watched_against_stays_hot() {
     let (service, clock, [_, b, c]) =
-        three(|b| b.tiers(Tiers::new().hot_for(seconds(0)).warm_for(seconds(0))));
+        three(|r| r.tiers(Tiers::new().hot_for(seconds(0)).warm_for(seconds(0))));
     let d = tiered("d");
     let rollout = service.stage("d", d).unwrap().bake(Bake::new(seconds(3_600)));
     rollout.promote().unwrap();
@@ -153,7 +159,7 @@ fn what_a_new_live_is_watched_against_stays_hot() {
 
 #[test]
 fn over_the_budget_the_oldest_goes_first() {
-    let (service, clock, [a, b, c]) = three(|b| b.tiers(Tiers::new().private_bytes(150)));
+    let (service, clock, [a, b, c]) = three(|r| r.tiers(Tiers::new().private_bytes(150)));
     for model in [&a, &b, &c] {
         model.0.private_bytes.store(100, Ordering::Relaxed);
     }
@@ -170,7 +176,7 @@ fn over_the_budget_the_oldest_goes_first() {
 #[test]
 fn a_version_that_cannot_be_woken_is_passed_over_and_told_of() {
     let (service, clock, [a, b, _]) =
-        three(|b| b.tiers(Tiers::new().hot_for(seconds(0)).warm_for(seconds(0))));
+        three(|r| r.tiers(Tiers::new().hot_for(seconds(0)).warm_for(seconds(0))));
     tick(&service, &clock);
     b.0.is_lost.store(true, Ordering::Relaxed);
     let lowered = service.rollback("test");
@@ -199,7 +205,7 @@ fn a_version_that_cannot_be_woken_is_passed_over_and_told_of() {
 #[test]
 fn a_drill_keeps_retained_versions_proven_and_finds_one_that_is_not() {
     let drill = Drill::new().every(seconds(30)).inputs(5);
-    let (service, clock, [a, b, c]) = three(|builder| builder.drill(drill));
+    let (service, clock, [a, b, c]) = three(|r| r.drill(drill));
     assert_eq!(
         service.status().would_answer("b").unwrap(),
         "b: answered when it was staged, not asked since"
@@ -236,8 +242,8 @@ fn a_drill_keeps_retained_versions_proven_and_finds_one_that_is_not() {
 
 #[test]
 fn one_that_is_cold_is_woken_for_a_drill_and_goes_back() {
-    let (service, clock, [_, b, _]) = three(|builder| {
-        builder.tiers(Tiers::new().hot_for(seconds(0)).warm_for(seconds(0))).drill(Drill::new().inputs(3))
+    let (service, clock, [_, b, _]) = three(|r| {
+        r.tiers(Tiers::new().hot_for(seconds(0)).warm_for(seconds(0))).drill(Drill::new().inputs(3))
     });
     ask(&service, 10);
     for _ in 0..3 {
@@ -252,7 +258,11 @@ fn a_model_that_is_shared_stays_as_it_is() {
     let clock = clock();
     let shared = Arc::new(tiered("shared"));
     let tiers = Tiers::new().hot_for(seconds(0)).warm_for(seconds(0)).private_bytes(0);
-    let service = builder(&clock).tiers(tiers).live("a", Arc::clone(&shared)).build().unwrap();
+    let service = builder(&clock)
+        .retention(Retention::new().tiers(tiers))
+        .live("a", Arc::clone(&shared))
+        .build()
+        .unwrap();
     service.stage("b", tiered("b")).unwrap().promote().unwrap();
     for _ in 0..20 {
         tick(&service, &clock);

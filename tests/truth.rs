@@ -5,6 +5,7 @@ mod common;
 
 use common::*;
 use switchback::guard::{self, Verdict};
+use switchback::options::{Labels, Shadowing, Threads};
 use switchback::testing::Scripted;
 use switchback::{
     Answer, Builder, Clock, EventKind, Joined, Kpi, Outcome, Phase, PredictionId, Rollout, Step, Task, Truth,
@@ -25,7 +26,10 @@ fn cries_wolf(name: &str, share: f64) -> Scripted<f64, f64> {
 /// A day of predictions in each of which yes is known at once and no after twenty days.
 fn yes_first(build: impl Fn(Builder<f64, f64>) -> Builder<f64, f64>) -> (Service, Rollout<f64, f64>, Clock) {
     let clock = clock();
-    let base = builder(&clock).tick_interval(seconds(86_400)).live("v1", cries_wolf("one", 0.1)).shadowing();
+    let base = builder(&clock)
+        .threads(Threads::manual().tick_every(seconds(86_400)))
+        .live("v1", cries_wolf("one", 0.1))
+        .shadowing(Shadowing::new());
     let service = build(base).build().unwrap();
     // Better than live by one point, and what it gets wrong it is told first.
     let rollout =
@@ -66,13 +70,13 @@ fn days(
 /// days, on the labels that it does badly on.
 #[test]
 fn labels_that_come_for_one_class_first_do_not_move_a_verdict() {
-    let (service, early, clock) = yes_first(|builder| builder.labels_come_at_random());
+    let (service, early, clock) = yes_first(|builder| builder.labels(Labels::at_random()));
     days(&service, &clock, &mut Vec::new(), &mut Chance(1), 20);
     assert_eq!(early.phase(), Phase::Aborted, "what comes first is not what comes");
 
     let month = seconds(21 * 86_400);
     let (service, patient, clock) =
-        yes_first(|builder| builder.labels_complete_after(month).outcome_horizon(month));
+        yes_first(|builder| builder.labels(Labels::complete_after(month).horizon(month)));
     let (mut waiting, mut chance) = (Vec::new(), Chance(1));
     days(&service, &clock, &mut waiting, &mut chance, 21);
     assert_eq!(patient.status().unwrap().evidence[0].samples, 0, "nothing is complete yet");
@@ -87,9 +91,9 @@ fn labels_that_come_for_one_class_first_do_not_move_a_verdict() {
 fn coverage_is_told_by_cohort_and_late_labels_are_no_evidence() {
     let clock = clock();
     let service = builder(&clock)
-        .labels_complete_after(seconds(160))
+        .labels(Labels::complete_after(seconds(160)))
         .live("v1", cries_wolf("one", 0.0))
-        .shadowing()
+        .shadowing(Shadowing::new())
         .build()
         .unwrap();
     let rollout =
@@ -165,7 +169,7 @@ fn payments(
 ) -> (Service, Rollout<f64, f64>) {
     let clock = clock();
     let task = Task::binary(|p: &f64| *p).truth(hides_what_is_blocked());
-    let base = builder(&clock).task(task).live("v1", misses("one", 0.05)).shadowing();
+    let base = builder(&clock).task(task).live("v1", misses("one", 0.05)).shadowing(Shadowing::new());
     let base = match explore {
         Some(share) => base.explore(share),
         None => base,
@@ -216,7 +220,12 @@ fn what_answers_hide_is_bounded_unless_some_of_it_is_let_through() {
 fn exploring_lets_its_share_through_and_nothing_else() {
     let clock = clock();
     let task = Task::binary(|p: &f64| *p).truth(hides_what_is_blocked());
-    let service = builder(&clock).task(task).explore(0.2).live("v1", misses("one", 0.0)).build().unwrap();
+    let service = builder(&clock)
+        .task(task)
+        .labels(Labels::new().exploration(0.2))
+        .live("v1", misses("one", 0.0))
+        .build()
+        .unwrap();
     let mut explored = [0; 2];
     for number in 0..4_000 {
         let answer = service.predict(&if number % 2 == 0 { 0.2 } else { 0.8 }).unwrap();
@@ -232,7 +241,12 @@ fn exploring_lets_its_share_through_and_nothing_else() {
 fn truth_that_the_answer_causes_is_judged_on_the_canary() {
     let clock = clock();
     let task = Task::binary(|p: &f64| *p).truth(Truth::CausedByAnswer);
-    let service = builder(&clock).task(task).live("v1", misses("one", 0.0)).shadowing().build().unwrap();
+    let service = builder(&clock)
+        .task(task)
+        .live("v1", misses("one", 0.0))
+        .shadowing(Shadowing::new())
+        .build()
+        .unwrap();
     let rollout =
         service.stage("v2", misses("two", 0.2)).unwrap().guard(guard::accuracy().at_most_times_live(2.0));
     rollout.canary(0.3).unwrap();
@@ -261,8 +275,7 @@ fn silence_is_evidence_with_the_labels_of_its_time() {
     let clock = clock();
     let service = builder(&clock)
         .task(Task::binary(|p: &f64| *p).truth(Truth::CausedByAnswer))
-        .labels_complete_after(seconds(32))
-        .assume_after(seconds(30), Outcome::class(0))
+        .labels(Labels::complete_after(seconds(32)).assumed_after(seconds(30), Outcome::class(0)))
         .kpi(Kpi::rate("unused"))
         .live("v1", misses("one", 0.0))
         .build()
@@ -302,9 +315,9 @@ fn silence_is_evidence_with_the_labels_of_its_time() {
 fn silence_is_evidence_where_ticks_are_rarer_than_it_is_long() {
     let clock = clock();
     let service = builder(&clock)
-        .tick_interval(seconds(3_600))
+        .threads(Threads::manual().tick_every(seconds(3_600)))
         .live("v1", says("one", 0.5))
-        .assume_after(seconds(1_800), Outcome::class(0))
+        .labels(Labels::new().assumed_after(seconds(1_800), Outcome::class(0)))
         .build()
         .unwrap();
     let rollout =

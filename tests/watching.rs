@@ -6,6 +6,7 @@ mod common;
 
 use common::*;
 use switchback::guard;
+use switchback::options::{Retention, Shadowing};
 use switchback::testing::{Script, Scripted};
 use switchback::{Bake, Cause, Clock, EventKind, Outcome, Phase, Rollout, Share, Step};
 
@@ -29,8 +30,8 @@ fn drive(service: &Service, clock: &Clock, chance: &mut Chance, ticks: usize, ye
 /// v2, promoted by a plan and watched for an hour.
 fn promoted(shadowing: bool) -> (Service, Rollout<f64, f64>, Script<f64, f64>, Clock, Chance) {
     let clock = clock();
-    let base = builder(&clock).live("v1", below("one", 0.55)).remember_answers(100);
-    let base = if shadowing { base.shadowing() } else { base };
+    let base = builder(&clock).live("v1", below("one", 0.55)).retention(Retention::new().answers(100));
+    let base = if shadowing { base.shadowing(Shadowing::new()) } else { base };
     let service = base.build().unwrap();
     let candidate = below("two", 0.54);
     let script = candidate.control();
@@ -117,8 +118,12 @@ fn what_a_version_had_answered_is_known_after_it_was_taken_back() {
 #[test]
 fn a_shadow_has_answered_nobody() {
     let clock = clock();
-    let service =
-        builder(&clock).live("v1", below("one", 0.5)).shadowing().remember_answers(10).build().unwrap();
+    let service = builder(&clock)
+        .live("v1", below("one", 0.5))
+        .shadowing(Shadowing::new())
+        .retention(Retention::new().answers(10))
+        .build()
+        .unwrap();
     let rollout = service.stage("v2", below("two", 0.5)).unwrap();
     rollout.shadow(1.0).unwrap();
     drive(&service, &clock, &mut Chance(1), 3, 0.5);

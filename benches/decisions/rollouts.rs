@@ -1,9 +1,9 @@
 //! Whole rollouts through the public API: how soon a canary is taken back, with all that a host has switched on.
 
 use switchback::guard::Alpha;
+use switchback::options::{Labels, Limits, Threads};
 use switchback::{
-    Background, Clock, Kpi, ModelError, ModelHandle, Outcome as Truth, Plan, Step, Task, Timestamp, closure,
-    guard,
+    Clock, Kpi, ModelError, ModelHandle, Outcome as Truth, Plan, Step, Task, Timestamp, closure, guard,
 };
 
 use crate::goals::oracle_requests;
@@ -52,11 +52,11 @@ fn requests_until_taken_back(mut random: Random, times: f64, share: f64, oracle:
         .live("v1", closure("live@1", failing(ERRORS)))
         .task(Task::binary(|probability: &f64| *probability))
         .kpi(Kpi::rate("click"))
-        .labels_come_at_random()
+        .labels(Labels::at_random())
         .clock(clock.clone())
         .seed(random.next())
-        .trip_after(0)
-        .background(Background::Manual)
+        .limits(Limits::new().circuit_breaker(0))
+        .threads(Threads::manual())
         .build()?;
     let rollout = handle
         .stage("v2", closure("candidate@1", failing(ERRORS * times)))?

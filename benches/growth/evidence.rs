@@ -3,6 +3,7 @@
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
+use switchback::options::{Labels, Limits, Shadowing, Threads};
 use switchback::stats::WindowConfig;
 use switchback::{
     Builder, Clock, ModelHandle, Outcome as Truth, PredictionId, Task, Timestamp, closure, guard,
@@ -54,7 +55,8 @@ pub(crate) fn silence(table: &mut Table) -> Outcome {
     let costs = [("predict", "ns"), ("tick", "us"), ("memory", "bytes")];
     table.rows("rows that wait for silence", "silence", costs, &[0, 8_000, 32_000, 128_000], |count| {
         let day = Duration::from_secs(86_400);
-        let (handle, _rollout) = trial(binary("silence").assume_after(day, Truth::class(0)))?;
+        let (handle, _rollout) =
+            trial(binary("silence").labels(Labels::new().assumed_after(day, Truth::class(0))))?;
         let before = warm(&handle);
         many(&handle, count, |_| ());
         let held = live_bytes() - before;
@@ -72,7 +74,8 @@ pub(crate) fn windows(table: &mut Table) -> Outcome {
         let config = WindowConfig::default();
         let config = config.slots(slots as u16).predictions(50 * slots as u64);
         let config = config.span(Duration::from_secs(slots as u64));
-        let (handle, _rollout) = trial(binary("slots").clock(clock.clone()).windows(config))?;
+        let (handle, _rollout) =
+            trial(binary("slots").clock(clock.clone()).limits(Limits::new().windows(config)))?;
         let before = warm(&handle);
         let step = || {
             for number in 0..100 {
@@ -124,7 +127,7 @@ pub(crate) fn keys(table: &mut Table) -> Outcome {
 pub(crate) fn copies(table: &mut Table) -> Outcome {
     let costs = [("predict with a copy", "ns"), ("tick", "us"), ("memory", "bytes")];
     table.rows("copies that wait", "copies", costs, &[0, 64, 256, 900], |depth| {
-        let handle = binary("copies").shadowing().build()?;
+        let handle = binary("copies").shadowing(Shadowing::new()).build()?;
         let rollout = handle.stage("v2", closure("v@2", answer))?;
         rollout.shadow(1.0)?;
         // Never more than fit, or less is copied for a while.
@@ -155,9 +158,9 @@ fn binary(name: &str) -> Builder<f64, f64> {
     ModelHandle::builder(name)
         .live("v1", closure("v@1", answer))
         .task(Task::binary(|probability: &f64| *probability))
-        .labels_complete_after(Duration::from_secs(86_400))
+        .labels(Labels::complete_after(Duration::from_secs(86_400)))
         .seed(1)
-        .manual()
+        .threads(Threads::manual())
 }
 
 /// A canary on a tenth of the traffic, with a guard that needs labels.

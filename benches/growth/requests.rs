@@ -5,7 +5,8 @@ use std::sync::{Barrier, LazyLock};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
-use switchback::{Background, ModelHandle, Task, closure, guard};
+use switchback::options::{Retention, Threads};
+use switchback::{ModelHandle, Task, closure, guard};
 
 use crate::support::onnx::{environment, input, run, session, version};
 use crate::support::{Contestant, Outcome, live_bytes, median, time_per_call};
@@ -18,7 +19,7 @@ const CONTROL: [(&str, &str); 4] =
 pub(crate) fn versions(table: &mut Table) -> Outcome {
     table.rows("versions retained", "versions", CONTROL, &[1, 4, 16, 64], |count| {
         let before = live_bytes();
-        let handle = binary("versions").retain(count).build()?;
+        let handle = binary("versions").retention(Retention::new().versions(count)).build()?;
         for number in 1..=count {
             handle.stage(&format!("v{number}"), closure(format!("v@{number}"), answer))?.promote()?;
             used(&handle);
@@ -56,7 +57,7 @@ fn binary(name: &str) -> switchback::Builder<f64, f64> {
     ModelHandle::builder(name)
         .live("v0", closure("v@0", answer))
         .task(Task::binary(|probability: &f64| *probability))
-        .manual()
+        .threads(Threads::manual())
 }
 
 fn control(handle: &Handle, before: f64) -> [f64; 4] {
@@ -70,7 +71,7 @@ fn control(handle: &Handle, before: f64) -> [f64; 4] {
 
 /// Threads that ask the same handle: the time that a request keeps its thread's core busy.
 pub(crate) fn threads(table: &mut Table) -> Outcome {
-    let handle = binary("threads").background(Background::Thread).build()?;
+    let handle = binary("threads").threads(Threads::background()).build()?;
     let calls = effort(2_000_000, 300_000);
     table.rows("threads", "threads", [("predict", "ns")], &[1, 2, 4, 8], |threads| {
         let start = Barrier::new(threads);
@@ -104,7 +105,7 @@ pub(crate) fn features(table: &mut Table) -> Outcome {
     let environment = environment()?;
     let by_hand = Mutex::new(session(&environment, "mean")?);
     let live = version("mean", "mean@1")?;
-    let handle = ModelHandle::builder("mean").live("v1", live).background(Background::Thread).build()?;
+    let handle = ModelHandle::builder("mean").live("v1", live).threads(Threads::background()).build()?;
     let spent = Duration::from_millis(effort(1_000, 200) as u64);
     let costs = [("predict", "ns"), ("bare run", "ns")];
     table.rows("features", "features", costs, &[8, 32, 128, 512, 1_024], |width| {

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use switchback::drift::estimate::{Calibration, Estimate, QualityEstimator};
 use switchback::drift::{Cell, DriftRow, DriftTable, Options, ReferenceProfile, Verdict, What, compare};
+use switchback::options::Threads;
 use switchback::{Clock, ModelHandle, Task, Timestamp};
 
 use crate::flights::{self, Flight, Late};
@@ -180,9 +181,8 @@ fn answer<'a>(flights: &'a [Flight], models: &Path) -> Result<Vec<Answered<'a>>,
     let handle = ModelHandle::builder("late-arrival")
         .live("v2", flights::version("v2", models)?)
         .task(Task::binary(|answer: &Late| answer.probability).threshold(THRESHOLD))
-        .manual()
+        .threads(Threads::manual().tick_every(DAY))
         .clock(clock.clone())
-        .tick_interval(DAY)
         .build()?;
     let mut answered = Vec::with_capacity(flights.len());
     for flight in flights {

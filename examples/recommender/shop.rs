@@ -5,6 +5,7 @@ use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
 
+use switchback::options::{Labels, Retention, Shadowing, Threads};
 use switchback::{
     Clock, Event, EventKind, Kpi, ModelError, ModelHandle, Outcome, PredictionId, Rollout, Route,
     Subscription, Task, Timestamp, Truth, closure,
@@ -62,14 +63,12 @@ impl Shop {
             .live("v1", closure("popular-by-genre@1.0", move |visit: &Visit| first.rank(visit)))
             .task(task.truth(Truth::CausedByAnswer))
             .kpi(Kpi::rate("click"))
-            .assume_after(SILENCE, Outcome::kpi("click", 0.0))
-            .shadowing()
-            .canary_pairs(false)
-            .manual()
+            .labels(Labels::new().assumed_after(SILENCE, Outcome::kpi("click", 0.0)))
+            .shadowing(Shadowing::new().canary_pairs(false))
+            .threads(Threads::manual().tick_every(HOUR))
             .clock(clock.clone())
             .seed(seed)
-            .tick_interval(HOUR)
-            .retain(3)
+            .retention(Retention::new().versions(3))
             .build()?;
         let histories: Vec<Vec<Book>> = world.histories().map(<[Book]>::to_vec).collect();
         Ok(Self {

@@ -518,7 +518,7 @@ impl<I: ?Sized + 'static, O: 'static> Rollout<I, O> {
     fn cannot_pair(&self, needs: &Needs) -> Option<String> {
         if needs.pairs && self.handle.inner.serving.shadow.is_none() {
             return Some(String::from(
-                "it judges pairs, and the handle does not shadow: add `.shadowing()` at build",
+                "it judges pairs, and the handle does not shadow: add `.shadowing(Shadowing::new())` at build",
             ));
         }
         None
@@ -613,8 +613,7 @@ impl<I: ?Sized + 'static, O: 'static> std::fmt::Debug for Rollout<I, O> {
     }
 }
 
-const NOT_WATCHED: &str =
-    "it judges drift, and the handle does not watch it: add `.watch_drift(..)` at build";
+const NOT_WATCHED: &str = "it judges drift, and the handle does not watch it: add `.drift(..)` at build";
 
 /// Why a rollout was not moved. Nothing has changed.
 #[derive(Debug, Clone, PartialEq, Error)]
@@ -646,11 +645,11 @@ pub enum RolloutError {
         left: Share,
     },
     /// Requests may not be copied.
-    #[error("this handle does not shadow: add `.shadowing()` at build")]
+    #[error("this handle does not shadow: add `.shadowing(Shadowing::new())` at build")]
     NoShadowing,
     /// Nobody would judge the plan's guards.
     #[error(
-        "nobody ticks this handle, so no plan would be watched: add `.background(..)` or `.manual()` at build"
+        "nobody ticks this handle, so no plan would be watched: add `.threads(Threads::background())` or `.threads(Threads::manual())` at build"
     )]
     NobodyTicks,
     /// An automatic plan has nothing to go by.

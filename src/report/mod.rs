@@ -3,10 +3,11 @@
 //!
 //! ```
 //! # use switchback::{Clock, ModelHandle, Task, Timestamp, closure, guard};
+//! # use switchback::options::Threads;
 //! # let clock = Clock::manual(Timestamp::from_unix_seconds(1_700_000_000));
 //! # let handle = ModelHandle::builder("even")
 //! #     .live("v1", closure("a@1", |_: &f64| Ok(0.9)))
-//! #     .task(Task::binary(|p: &f64| *p)).clock(clock.clone()).seed(7).manual().build()?;
+//! #     .task(Task::binary(|p: &f64| *p)).clock(clock.clone()).seed(7).threads(Threads::manual()).build()?;
 //! # handle.stage("v2", closure("b@1", |_: &f64| Ok(0.2)))?.canary(0.5)?;
 //! # handle.tick();
 //! let report = handle.report("v2").ok_or("no rollout of v2 is remembered")?;

@@ -24,12 +24,13 @@ use crate::stats::sequential::{Additive, ByOdds, EValue, MeanDifference, Odds, S
 /// ```
 /// use std::time::Duration;
 /// use switchback::{Allocation, Background, Kpi, ModelHandle, closure, guard};
+/// use switchback::options::{Labels, Threads};
 ///
 /// let handle = ModelHandle::builder("ranking")
 ///     .live("v1", closure("a@1", |_: &u32| Ok(1_u32)))
 ///     .kpi(Kpi::rate("click"))
-///     .labels_complete_after(Duration::from_secs(600))
-///     .background(Background::Thread)
+///     .labels(Labels::complete_after(Duration::from_secs(600)))
+///     .threads(Threads::background())
 ///     .build()?;
 /// let (v2, v3) = (handle.stage("v2", closure("b@1", |_: &u32| Ok(2)))?, handle.stage("v3", closure("c@1", |_: &u32| Ok(3)))?);
 /// handle.allocate(Allocation::top_two(guard::kpi("click")).floor(0.05), &[&v2, &v3])?;

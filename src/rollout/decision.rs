@@ -128,10 +128,11 @@ pub enum ReplayError {
 ///
 /// ```
 /// # use switchback::{Alpha, Clock, ModelHandle, Outcome, Task, Timestamp, closure, guard};
+/// # use switchback::options::{Labels, Threads};
 /// # let clock = Clock::manual(Timestamp::from_unix_seconds(1_700_000_000));
 /// # let handle = ModelHandle::builder("even")
 /// #     .live("v1", closure("a@1", |_: &f64| Ok(0.9)))
-/// #     .task(Task::binary(|p: &f64| *p)).labels_come_at_random().clock(clock.clone()).seed(7).manual().build()?;
+/// #     .task(Task::binary(|p: &f64| *p)).labels(Labels::at_random()).clock(clock.clone()).seed(7).threads(Threads::manual()).build()?;
 /// let rollout = handle.stage("v2", closure("b@1", |_: &f64| Ok(0.2)))?;
 /// rollout.canary(0.5)?;
 /// for number in 0..2_000 {

@@ -9,6 +9,7 @@
 //! use std::time::Duration;
 //! use switchback::testing::Scripted;
 //! use switchback::{Clock, ModelHandle, Route, Timestamp};
+//! use switchback::options::Threads;
 //!
 //! let clock = Clock::manual(Timestamp::from_unix_seconds(1_700_000_000));
 //! let candidate = Scripted::new("twice@2", |x: &f64| x * 2.0).clock(&clock);
@@ -16,7 +17,7 @@
 //! let handle = ModelHandle::builder("double")
 //!     .live("v1", Scripted::new("twice@1", |x: &f64| x + x))
 //!     .clock(clock)
-//!     .manual()
+//!     .threads(Threads::manual())
 //!     .build()?;
 //! let rollout = handle.stage("v2", candidate)?;
 //! rollout.canary(1.0)?;

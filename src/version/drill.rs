@@ -16,11 +16,12 @@ use crate::base::clock::Timestamp;
 /// ```
 /// use std::time::Duration;
 /// use switchback::{Drill, ModelHandle, closure};
+/// use switchback::options::{Retention, Threads};
 ///
 /// let handle = ModelHandle::builder("late")
 ///     .live("v1", closure("one@1", |_: &f64| Ok(1.0)))
-///     .drill(Drill::new().every(Duration::from_secs(30)))
-///     .manual()
+///     .retention(Retention::new().drill(Drill::new().every(Duration::from_secs(30))))
+///     .threads(Threads::manual())
 ///     .build()?;
 /// handle.stage("v2", closure("two@1", |_: &f64| Ok(2.0)))?.promote()?;
 /// handle.tick(); // it begins: the next requests are copied

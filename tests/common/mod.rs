@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use switchback::options::{Labels, Threads};
 use switchback::stats::ArmFigures;
 use switchback::testing::Scripted;
 use switchback::{
@@ -38,11 +39,10 @@ pub(crate) fn clock() -> Clock {
 pub(crate) fn builder(clock: &Clock) -> Builder<f64, f64> {
     ModelHandle::builder("late")
         .task(Task::binary(|probability: &f64| *probability))
-        .labels_come_at_random()
+        .labels(Labels::at_random())
         .clock(clock.clone())
         .seed(7)
-        .stripes(1)
-        .manual()
+        .threads(Threads::manual().stripes(1))
 }
 
 /// A model that always gives one probability.

@@ -388,16 +388,17 @@ fn uses(tested: Tested, margin: Margin, setting: &Setting<'_>) -> Result<Uses, S
         !matches!(tested, Tested::Failures | Tested::Slow(_) | Tested::Differences | Tested::Comparisons);
     if labelled && !setting.matures {
         return Err(String::from(
-            "it is not known when labels are complete: say `.labels_complete_after(age)` at build, or \
-             `.labels_come_at_random()` where when one comes has nothing to do with what it says",
+            "it is not known when labels are complete: say `.labels(Labels::complete_after(age))` at build, or \
+             `.labels(Labels::at_random())` where when one comes has nothing to do with what it says",
         ));
     }
     match tested {
-        Tested::Differences | Tested::Comparisons if !setting.pairs => {
-            Err("it judges pairs, and the handle does not shadow: add `.shadowing()` at build".into())
-        }
+        Tested::Differences | Tested::Comparisons if !setting.pairs => Err(
+            "it judges pairs, and the handle does not shadow: add `.shadowing(Shadowing::new())` at build"
+                .into(),
+        ),
         Tested::WrongWithHidden if !setting.pairs => Err(String::from(
-            "where the answer hides the truth, versions are compared on the same inputs: add `.shadowing()` at build",
+            "where the answer hides the truth, versions are compared on the same inputs: add `.shadowing(Shadowing::new())` at build",
         )),
         _ if alone => Ok(Uses::Alone),
         Tested::WrongWithHidden => Ok(Uses::Pairs),
