@@ -286,9 +286,9 @@ fn retaining(count: usize, kind: &str, cache: &PreparedCache) -> Outcome<ModelHa
     if tier != Tier::Cold {
         // Each is asked once, as it is by a drill.
         for seed in (1..=count).map(|seed| seed.to_string()) {
-            handle.rollback_to(&seed, "bench")?;
+            let _ = handle.rollback_to(&seed, "bench")?;
             handle.predict(&input(support::large::WIDTH, 1))?;
-            handle.rollback_to("small", "bench")?;
+            let _ = handle.rollback_to("small", "bench")?;
         }
         handle.tick();
     }
@@ -332,7 +332,7 @@ fn reload(times: usize, kind: &str, cache: &PreparedCache) -> Outcome {
         let large = version(&file(1)?, 1, (kind == "prepared").then_some(cache))?;
         let rollout = handle.stage("large", large)?;
         rollout.canary(0.01)?;
-        rollout.rollback("bench");
+        let _ = rollout.rollback("bench");
         handle.tick();
         private.push(taken().0);
     }
@@ -361,7 +361,7 @@ fn give_back() {
         .threads(Threads::manual())
         .build()
         .unwrap();
-    handle.stage("b", closure("b@1", |x: &f64| Ok(*x))).unwrap().rollback("bench");
+    let _ = handle.stage("b", closure("b@1", |x: &f64| Ok(*x))).unwrap().rollback("bench");
     while started.elapsed() < Duration::from_secs(10) && handle.status().versions.len() > 2 {
         handle.tick();
     }

@@ -167,7 +167,7 @@ fn around_rollbacks(report: &mut Report, cache: &PreparedCache, times: usize) ->
             std::thread::sleep(Duration::from_millis(500));
             let target = if turn % 2 == 0 { "1" } else { "2" };
             at_it.store(true, Ordering::Relaxed);
-            handle.rollback_to(target, "bench").unwrap();
+            let _ = handle.rollback_to(target, "bench").unwrap();
             wait_for(&handle, target, Tier::Hot);
             at_it.store(false, Ordering::Relaxed);
             wait_for(&handle, if turn % 2 == 0 { "2" } else { "1" }, Tier::Cold);
@@ -205,18 +205,18 @@ fn staging(environment: &Environment, report: &mut Report, cache: &PreparedCache
         wide(&file(1).unwrap(), cache).map_err(|error| LoadError::Other(error.to_string().into()))
     };
     let staged = || -> Outcome {
-        handle.stage_with("large", || opened(Some(cache)))?.rollback("bench");
+        let _ = handle.stage_with("large", || opened(Some(cache)))?.rollback("bench");
         Ok(())
     };
     let unprepared = || -> Outcome {
-        handle.stage_with("large", || opened(None))?.rollback("bench");
+        let _ = handle.stage_with("large", || opened(None))?.rollback("bench");
         Ok(())
     };
     // What is prepared is prepared when it is published.
     staged()?;
     let made = || -> Outcome {
         let cache = empty_cache("rollback-made")?;
-        handle.stage_with("large", || opened(Some(&cache)))?.rollback("bench");
+        let _ = handle.stage_with("large", || opened(Some(&cache)))?.rollback("bench");
         Ok(())
     };
     let by_hand = || -> Outcome {

@@ -73,7 +73,7 @@ fn main() -> Outcome {
     println!("{}", status.would_answer("v1").ok_or("v1 is retained")?);
 
     let asked = Instant::now();
-    ranker.rollback("to see how long it takes");
+    let _ = ranker.rollback("to see how long it takes");
     let answer = ranker.predict(&row)?;
     println!(
         "back on {} with its first answer {:.1?} after it was asked for",

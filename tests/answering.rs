@@ -130,7 +130,8 @@ fn a_batch_is_routed_row_by_row_in_its_order_with_an_id_each() {
     let rollout = service.stage("v2", Scripted::new("two", |x: &f64| x + 0.5)).unwrap();
     rollout.canary(0.5).unwrap();
     let inputs: Vec<f64> = (0..400).map(f64::from).collect();
-    let answers: Vec<Answer<f64>> = service.predict_batch(&inputs).into_iter().map(Result::unwrap).collect();
+    let answers: Vec<Answer<f64>> =
+        service.request().batch(&inputs).into_iter().map(Result::unwrap).collect();
     for (input, answer) in inputs.iter().zip(&answers) {
         let added = if answer.version() == "v2" { 0.5 } else { 0.25 };
         assert_eq!(*answer.output(), input + added);
@@ -153,7 +154,7 @@ fn a_batch_that_stays_together_is_one_unit_also_when_a_row_of_it_fails() {
     let script = live.control();
     let service = builder(&clock).live("v1", live).build().unwrap();
     script.fail_next(2);
-    let answers = service.predict_batch_as_one_keyed("user", &[1.0, 2.0, 3.0, 4.0]);
+    let answers = service.request().key("user").batch(&[1.0, 2.0, 3.0, 4.0]);
     assert_eq!(answers.iter().map(Result::is_ok).collect::<Vec<_>>(), [false, false, true, true]);
     let figures = total(&service.status(), "v1");
     assert_eq!((figures.requests, figures.units), (4, 1));
@@ -173,7 +174,7 @@ fn a_batch_that_stays_together_is_answered_by_one_version() {
     rollout.canary(0.5).unwrap();
     let mut by_v2 = 0;
     for _ in 0..100 {
-        let answers = service.predict_batch_as_one(&[1.0, 2.0, 3.0]);
+        let answers = service.request().as_one().batch(&[1.0, 2.0, 3.0]);
         let versions: Vec<_> = answers.iter().map(|answer| answer.as_ref().unwrap().version()).collect();
         assert!(versions.iter().all(|version| *version == versions[0]));
         by_v2 += usize::from(versions[0] == "v2");
@@ -202,9 +203,9 @@ fn a_batch_that_comes_back_short_is_a_failure_of_every_row_and_live_answers() {
     let service = builder(&clock).live("v1", says("one", 0.1)).build().unwrap();
     let rollout = service.stage("v2", Forgetful).unwrap();
     rollout.canary(1.0).unwrap();
-    let answers = service.predict_batch(&[1.0, 2.0, 3.0]);
+    let answers = service.request().batch(&[1.0, 2.0, 3.0]);
     assert!(answers.iter().all(|answer| answer.as_ref().unwrap().route() == Route::Fallback));
-    assert!(service.predict_batch::<f64>(&[]).is_empty());
+    assert!(service.request().batch::<f64>(&[]).is_empty());
     assert_eq!(rollout.status().unwrap().candidate.fallbacks, 3);
 }
 
@@ -260,7 +261,7 @@ fn an_answer_after_the_deadline_counts_as_one_that_was_missed() {
         .unwrap();
     let rollout = service.stage("v2", candidate).unwrap();
     rollout.canary(1.0).unwrap();
-    let pin = service.pin().unwrap();
+    let pin = service.request().pin().unwrap();
     script.stall(Duration::from_secs(5));
     assert_eq!(service.predict(&1.0).unwrap().version(), "v2");
     assert_eq!(pin.predict(&1.0).unwrap().version(), "v2");

@@ -396,7 +396,7 @@ fn combinations_that_could_not_be_judged_are_refused_with_the_reason() {
         let Err(RolloutError::Guard { reason, .. }) = rollout.canary(0.1) else {
             panic!("it was not refused")
         };
-        rollout.rollback("next");
+        let _ = rollout.rollback("next");
         service.tick();
         reason
     };
@@ -454,10 +454,10 @@ fn errors_are_divided_and_told() {
     assert_eq!((told.attempt, told.candidates), (1, 2));
     assert!((told.harm() - 0.01 * 0.8 / 2.0).abs() < 1e-12);
 
-    first.rollback("another day");
+    let _ = first.rollback("another day");
     service.tick();
     let again = service.stage("v2-again", below("v2", 0.5)).unwrap().guard(guard::error_rate().at_most(0.02));
-    second.rollback("it is the other's turn");
+    let _ = second.rollback("it is the other's turn");
     again.canary(0.1).unwrap();
     let told = again.status().unwrap().alpha.unwrap();
     assert_eq!((told.attempt, told.candidates), (2, 1));

@@ -262,7 +262,7 @@ fn guards_that_could_not_judge_are_refused_with_what_to_do() {
         let Err(RolloutError::Guard { reason, .. }) = rollout.canary(0.1) else {
             panic!("it was not refused")
         };
-        rollout.rollback("the end");
+        let _ = rollout.rollback("the end");
         reason
     };
     let accuracy = || guard::estimated(Metric::Accuracy).at_most_below_live(0.02);

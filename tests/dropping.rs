@@ -28,7 +28,7 @@ fn no_retired_version_dies_on_a_requests_thread() {
             let ask = move || {
                 while !done.load(Ordering::Relaxed) {
                     service.predict(&1.0).unwrap();
-                    service.pin().unwrap().predict(&1.0).unwrap();
+                    service.request().pin().unwrap().predict(&1.0).unwrap();
                     service.run_shadow(1);
                 }
             };
@@ -99,7 +99,7 @@ fn a_stream_keeps_its_version_loaded_until_it_is_over() {
     let live = says("one", 0.1);
     let script = live.control();
     let service = builder(&clock).live("v1", live).retention(Retention::new().versions(0)).build().unwrap();
-    let pin = service.pin().unwrap();
+    let pin = service.request().pin().unwrap();
     service.stage("v2", says("two", 0.9)).unwrap().promote().unwrap();
     tick(&service, &clock);
     assert_eq!(pin.predict(&1.0).unwrap().version(), "v1");
@@ -135,7 +135,7 @@ fn destructors_that_panic_hurt_nobody() {
     let clock = clock();
     let service = builder(&clock).live("v1", says("one", 0.1)).build().unwrap();
     for version in ["v2", "v3"] {
-        service.stage(version, Brittle).unwrap().rollback("away");
+        let _ = service.stage(version, Brittle).unwrap().rollback("away");
     }
     tick(&service, &clock);
     assert!(service.status().waiting_to_drop.is_empty());

@@ -34,7 +34,7 @@ fn whoever_sees_an_event_finds_it_true() {
         } else {
             drop(rollout.rollback("no"))
         }
-        service.rollback("to and fro");
+        let _ = service.rollback("to and fro");
         service.tick();
     }
     let announced = service.events().len() as u64;
@@ -186,7 +186,7 @@ fn nothing_of_a_user_is_in_anything_that_is_shown() {
     let events = service.subscribe(1_000);
     rollout.shadow(1.0).unwrap();
     rollout.canary(1.0).unwrap();
-    let pin = service.pin_keyed(KEY).unwrap();
+    let pin = service.request().key(&KEY).pin().unwrap();
     rollout.canary(0.5).unwrap();
     for number in 0..400 {
         let request = format!("{REQUEST}{}", "!".repeat(number % 2));

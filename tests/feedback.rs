@@ -28,7 +28,7 @@ fn a_label_finds_a_version_that_is_gone() {
     let rollout = service.stage("v2", candidate).unwrap();
     rollout.canary(1.0).unwrap();
     let answers = ask(&service, 10);
-    rollout.rollback("complaints");
+    let _ = rollout.rollback("complaints");
     tick(&service, &clock);
     tick(&service, &clock);
     assert!(script.is_dropped());
@@ -343,7 +343,7 @@ fn silence_about_a_unit_labels_it_once() {
         .labels(Labels::new().assumed_after(seconds(60), Outcome::class(0)))
         .build()
         .unwrap();
-    service.predict_batch_as_one(&[1.0, 2.0, 3.0]);
+    service.request().as_one().batch(&[1.0, 2.0, 3.0]);
     clock.advance(seconds(61));
     service.tick();
     service.tick();

@@ -32,9 +32,9 @@ fn without_a_tick_for_three_intervals_a_candidate_answers_nobody() {
     assert_eq!(status.weight, share(1.0), "nothing was decided: the next tick brings it back");
     service.tick();
     assert_eq!(service.predict(&1.0).unwrap().version(), "v2");
-    assert_eq!(service.pin().unwrap().version(), "v2");
+    assert_eq!(service.request().pin().unwrap().version(), "v2");
     clock.advance(seconds(31));
-    assert_eq!(service.pin().unwrap().version(), "v1", "a stream begins on live then");
+    assert_eq!(service.request().pin().unwrap().version(), "v1", "a stream begins on live then");
 }
 
 /// Invariant 8, for a plan: exposure without judgement ends, and goes on when judgement does.

@@ -35,7 +35,7 @@ fn two_hundred_reloads_of_a_large_model_leave_the_process_as_it_was() {
         let large = OnnxModel::from_file(&file).unwrap().pool_size(1);
         let rollout = handle.stage("large", large).unwrap();
         rollout.canary(0.1).unwrap();
-        rollout.rollback("that was all");
+        let _ = rollout.rollback("that was all");
         handle.tick();
         resident.push(resident_megabytes());
     }

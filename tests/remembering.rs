@@ -94,7 +94,7 @@ fn a_second_process_looks_on_and_takes_over_when_the_first_has_let_go() {
     for answer in asked_of_the_first.iter().chain(&before) {
         assert_eq!(second.feedback(answer.id(), Outcome::class(1)), Joined::Counted);
     }
-    second.rollback("enough");
+    let _ = second.rollback("enough");
     assert_eq!(
         second.rollback("and further back"),
         Lowered::RolledBack { from: "v2".parse().unwrap(), to: "v1".parse().unwrap() }
@@ -193,13 +193,13 @@ fn the_second_crash_while_a_candidate_is_exposed_quarantines_it() {
     service.stage("v2", says("two", 0.9)).unwrap().canary(0.1).unwrap();
     crash(service);
     let service = remembering(&clock, &folder.0)
-        .state(StateFolder::new(STATE_FOLDER).after_crash(AfterCrash::Resume))
+        .state(StateFolder::new(&folder.0).after_crash(AfterCrash::Resume))
         .build()
         .unwrap();
     assert_eq!(service.rollout("v2").unwrap().phase(), Phase::Canary);
     crash(service);
     let service = remembering(&clock, &folder.0)
-        .state(StateFolder::new(STATE_FOLDER).after_crash(AfterCrash::Resume))
+        .state(StateFolder::new(&folder.0).after_crash(AfterCrash::Resume))
         .build()
         .unwrap();
     assert!(service.rollout("v2").is_none());
@@ -258,7 +258,7 @@ fn outcomes_of_predictions_made_before_a_start_join_once() {
 
     for lives in 0..2 {
         let service = remembering(&clock, &folder.0)
-            .state(StateFolder::new(STATE_FOLDER).after_crash(AfterCrash::Pause))
+            .state(StateFolder::new(&folder.0).after_crash(AfterCrash::Pause))
             .build()
             .unwrap();
         for (place, id) in ids.iter().enumerate() {
@@ -427,7 +427,7 @@ fn whatever_step_fails_a_start_knows_what_was_acknowledged() {
         crash(service);
 
         let service = remembering(&clock, &folder.0)
-            .state(StateFolder::new(STATE_FOLDER).after_crash(AfterCrash::Resume))
+            .state(StateFolder::new(&folder.0).after_crash(AfterCrash::Resume))
             .build()
             .unwrap();
         let status = service.status();
@@ -591,7 +591,7 @@ fn an_identity_that_is_tried_again_after_a_start_has_what_is_left() {
         rollout.canary(0.1).unwrap();
         let alpha = rollout.status().unwrap().alpha.unwrap();
         spent.push((alpha.attempt, alpha.harm()));
-        rollout.rollback("again");
+        let _ = rollout.rollback("again");
         drop(rollout);
         end(service);
     }
@@ -669,7 +669,7 @@ fn what_was_lowered_by_a_process_that_looks_on_stays_so_when_it_takes_over() {
     first.stage("v2", says("two", 0.9)).unwrap().promote().unwrap();
     let second = remembering(&clock, &folder.0).build().unwrap();
     assert_eq!(second.live(), "v2");
-    second.rollback("complaints");
+    let _ = second.rollback("complaints");
     second.freeze("complaints");
     assert_eq!(second.live(), "v1");
     end(first);

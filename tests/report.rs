@@ -214,7 +214,7 @@ fn the_page_of_a_promotion_says_what_it_rests_on_before_and_after() {
 #[test]
 fn a_promotion_that_was_undone_later_is_said_to_be() {
     let (service, _) = promoted();
-    service.by("ada").rollback("complaints from dispatch");
+    let _ = service.by("ada").rollback("complaints from dispatch");
     let report = service.report("v2").unwrap();
     let (html, _) = check(&report);
     let headline = report.headline();
@@ -302,7 +302,7 @@ fn the_page_says_who_took_it_back_and_in_whose_words() {
     rollout.canary(0.25).unwrap();
     traffic(&service, &clock, &mut Chance(2), 5, 20);
     assert!(rollout.report().unwrap().headline().contains("nothing is decided yet"));
-    service.by("ada").rollback("complaints from partners");
+    let _ = service.by("ada").rollback("complaints from partners");
     let report = rollout.report().unwrap();
     let headline = report.headline().replace('\u{a0}', " ");
     assert_eq!(
@@ -342,7 +342,7 @@ fn whatever_the_host_calls_things_it_is_text_on_the_page() {
     }
     tick(&service, &clock);
     assert_eq!(rollout.phase(), Phase::Aborted);
-    service.by(NASTY).rollback(NASTY);
+    let _ = service.by(NASTY).rollback(NASTY);
     let row = DriftRow::new(NASTY, NASTY, f64::NAN).p(f64::INFINITY).verdict(NASTY);
     let report = rollout.report().unwrap().title(NASTY).note(NASTY).drift(DriftTable::new(NASTY).row(row));
     let (html, markdown) = (report.html(), report.markdown());
@@ -388,10 +388,10 @@ fn the_last_rollout_of_a_name_is_meant_and_none_that_never_was() {
     let clock = clock();
     let service = builder(&clock).live("v1", below("one", 0.5)).build().unwrap();
     assert!(service.report("v2").is_none() && service.report(7).is_none());
-    service.stage("v2", below("two", 0.5)).unwrap().rollback("first");
+    let _ = service.stage("v2", below("two", 0.5)).unwrap().rollback("first");
     clock.advance(seconds(10));
     service.stage("v2", below("two again", 0.5)).unwrap().canary(0.5).unwrap();
-    service.rollback("second");
+    let _ = service.rollback("second");
     let (first, second) = (service.report(1).unwrap(), service.report("v2").unwrap());
     assert_eq!((first.rollout.number, second.rollout.number), (1, 2));
     // Nothing of one is on the page of the other.

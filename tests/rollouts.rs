@@ -107,7 +107,7 @@ fn a_plan_retreats_when_a_guard_fails_and_no_plan_tries_the_identity_again() {
     let refused = again.run(ramp([0.5]));
     assert!(matches!(refused, Err(RolloutError::Quarantined { version, .. }) if version == "v2"));
     again.canary(0.1).unwrap();
-    again.rollback("by hand it can be tried");
+    let _ = again.rollback("by hand it can be tried");
     let (identity, _) = service.status().quarantined[0];
     assert!(service.release(identity) && !service.release(identity));
     service.stage("released", fails_on_a_third("two")).unwrap().run(ramp([0.5])).unwrap();
@@ -312,7 +312,7 @@ fn a_rollback_is_never_refused_and_goes_to_and_fro() {
     let lowered = service.rollback("complaints go on");
     assert!(matches!(lowered, Lowered::RolledBack { from, to } if from == "v3" && to == "v2"));
     assert_eq!((service.live().as_str(), service.predict(&1.0).unwrap().version().as_str()), ("v2", "v2"));
-    service.rollback("forward again");
+    let _ = service.rollback("forward again");
     assert_eq!(service.live(), "v3");
     let lowered = service.rollback_to("v1", "further back").unwrap();
     assert!(matches!(lowered, Lowered::RolledBack { from, to } if from == "v3" && to == "v1"));
@@ -498,7 +498,7 @@ fn nothing_of_an_attempt_counts_in_the_next() {
     let first = service.stage("v2", says("two", 0.9)).unwrap();
     first.canary(1.0).unwrap();
     let answers = ask(&service, 50);
-    first.rollback("not today");
+    let _ = first.rollback("not today");
     service.tick();
     let second = service.stage("v2", says("two", 0.9)).unwrap();
     second.canary(1.0).unwrap();
@@ -615,7 +615,7 @@ fn guards_and_models_may_use_their_handle_whenever_they_are_called_or_dropped() 
     by_hand.canary(0.5).unwrap();
     tick(&service, &clock);
     assert!(was_used());
-    by_hand.rollback("dropped with its attempt");
+    let _ = by_hand.rollback("dropped with its attempt");
     assert!(was_used());
     let planned = service.stage("v2", says("two", 0.9)).unwrap().guard(user());
     planned.run(ramp([0.5])).unwrap();
@@ -629,12 +629,12 @@ fn guards_and_models_may_use_their_handle_whenever_they_are_called_or_dropped() 
     assert!(matches!(service.stage("one too many", user()), Err(StageError::TooMany)));
     assert!(was_used());
     service.stage("a guard too late", says("late", 0.5)).unwrap_err();
-    service.rollback("all");
+    let _ = service.rollback("all");
     let model = service.stage("model", user()).unwrap();
     model.canary(1.0).unwrap();
     ask(&service, 1);
     assert!(was_used());
-    model.rollback("away");
+    let _ = model.rollback("away");
     tick(&service, &clock);
     assert!(was_used());
     let late = model.guard(user());

@@ -155,7 +155,7 @@ fn guards_that_could_not_look_at_segments_are_refused_with_what_to_do() {
         let Err(RolloutError::Guard { reason, .. }) = rollout.canary(0.1) else {
             panic!("it was not refused")
         };
-        rollout.rollback("the end");
+        let _ = rollout.rollback("the end");
         reason
     };
     let brier = guard::quality(Metric::Brier).at_most_above_live(0.1);

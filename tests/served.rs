@@ -97,7 +97,7 @@ fn versions_of_different_features_and_algorithms_live_side_by_side() {
     handle.stage(second.as_str(), two).unwrap().promote().unwrap();
     let answer = handle.predict(&DELAYED).unwrap();
     assert_eq!(answer.version(), "2");
-    handle.rollback("both ways");
+    let _ = handle.rollback("both ways");
     let back = handle.predict(&DELAYED).unwrap();
     assert_eq!(back.version(), "1");
     assert!(*back.output() > 0.9 && back.output() != answer.output());

@@ -87,8 +87,8 @@ fn a_request_that_is_shared_is_never_copied() {
     service.stage("v2", model("two", 1.0)).unwrap().shadow(1.0).unwrap();
     let request = Arc::new(Request::new(1.0));
     for _ in 0..100 {
-        service.predict_shared(&request).unwrap();
-        service.predict_shared_keyed("user", &request).unwrap();
+        service.request().predict_shared(&request).unwrap();
+        service.request().key("user").predict_shared(&request).unwrap();
     }
     assert_eq!((service.run_shadow(usize::MAX), request.copies()), (200, 0));
     assert_eq!(Arc::strong_count(&request), 1, "nothing is kept");
@@ -431,7 +431,7 @@ fn copies_whose_candidate_was_taken_off_are_skipped() {
     rollout.shadow(1.0).unwrap();
     ask(&service, 30);
     service.run_shadow(10);
-    rollout.rollback("enough");
+    let _ = rollout.rollback("enough");
     let waiting = service.status().shadow;
     assert_eq!((waiting.ran, waiting.waiting), (10, 20));
     tick(&service, &clock);

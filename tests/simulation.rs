@@ -324,9 +324,9 @@ impl World {
                 8 => {
                     let inputs = vec![1.0; 1 + self.random.below(4)];
                     let answers = if self.random.one_in(2) {
-                        self.service.predict_batch(&inputs)
+                        self.service.request().batch(&inputs)
                     } else {
-                        self.service.predict_batch_as_one(&inputs)
+                        self.service.request().as_one().batch(&inputs)
                     };
                     assert_eq!(answers.len(), inputs.len());
                     answers.into_iter().for_each(|answer| self.check_answer(answer));
@@ -338,7 +338,7 @@ impl World {
 
     fn stream(&mut self) {
         if self.pins.is_empty() || self.random.one_in(3) {
-            match self.service.pin() {
+            match self.service.request().pin() {
                 Ok(pin) => self.pins.push(pin),
                 Err(full) => assert_eq!((full.max, self.pins.len()), (PINS, PINS)),
             }
@@ -486,7 +486,7 @@ impl World {
                 let status = self.service.status();
                 let retained: Vec<_> = status.versions.iter().filter(|v| v.role == Role::Retained).collect();
                 if let Some(version) = retained.first() {
-                    self.service.rollback_to(version.version.as_str(), "an operator").unwrap();
+                    let _ = self.service.rollback_to(version.version.as_str(), "an operator").unwrap();
                     assert_eq!(self.service.live(), version.version);
                 }
             }

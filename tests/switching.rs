@@ -85,7 +85,7 @@ fn every_answer_comes_whole_from_one_version_while_versions_switch_thousands_of_
                 rollout.canary(0.9).unwrap();
                 rollout.promote().unwrap();
             } else {
-                service.rollback("to and fro");
+                let _ = service.rollback("to and fro");
             }
             if switch % 16 == 0 {
                 service.tick();

@@ -10,8 +10,8 @@ use common::*;
 use parking_lot::Mutex;
 use switchback::options::Retention;
 use switchback::{
-    Bake, Builder, CannotGoBack, Clock, Description, Drill, EventKind, Identity, LoadError, Lowered, Memory,
-    Model, ModelError, Tier, Tiers, Wanted,
+    Bake, CannotGoBack, Clock, Description, Drill, EventKind, Identity, LoadError, Lowered, Memory, Model,
+    ModelError, Tier, Tiers, Wanted,
 };
 
 /// A model with tiers, as one with a prepared form has them.
@@ -130,14 +130,14 @@ fn versions_step_down_with_time_and_a_rollback_brings_them_back() {
     });
     assert_eq!(settled, ["b warm", "a warm", "b cold", "a cold"]);
 
-    service.rollback("test");
+    let _ = service.rollback("test");
     assert_eq!((service.live().as_str(), b.tier()), ("b", Tier::Warm), "it answers at once");
     assert_eq!(ask(&service, 3)[2].version(), "b");
     service.tick();
     assert_eq!(b.tier(), Tier::Hot, "and then as fast as it can");
     assert!(tiers_of(&service).contains(&("b".to_owned(), Some(Tier::Hot))));
 
-    service.rollback_to("a", "further").unwrap();
+    let _ = service.rollback_to("a", "further").unwrap();
     assert_eq!((service.live().as_str(), a.tier()), ("a", Tier::Warm));
     assert_eq!((a.0.wakes.load(Ordering::Relaxed), b.0.wakes.load(Ordering::Relaxed)), (1, 1));
 }
@@ -153,7 +153,7 @@ fn what_a_new_live_is_watched_against_stays_hot() {
         tick(&service, &clock);
     }
     assert_eq!((b.tier(), c.tier()), (Tier::Cold, Tier::Hot));
-    service.rollback("test");
+    let _ = service.rollback("test");
     assert_eq!((service.live().as_str(), c.0.wakes.load(Ordering::Relaxed)), ("c", 0));
 }
 
@@ -190,7 +190,7 @@ fn a_version_that_cannot_be_woken_is_passed_over_and_told_of() {
     // Asked for by name, nothing else will do, and live stays.
     tick(&service, &clock);
     assert_eq!(service.live(), "a");
-    service.rollback("forward");
+    let _ = service.rollback("forward");
     assert_eq!(service.live(), "c");
     for _ in 0..2 {
         tick(&service, &clock);

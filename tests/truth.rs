@@ -170,10 +170,9 @@ fn payments(
     let clock = clock();
     let task = Task::binary(|p: &f64| *p).truth(hides_what_is_blocked());
     let base = builder(&clock).task(task).live("v1", misses("one", 0.05)).shadowing(Shadowing::new());
-    let base = match explore {
-        Some(share) => base.explore(share),
-        None => base,
-    };
+    // Labels of the common builder, with a share that is let through where one is asked for.
+    let labels = Labels::at_random();
+    let base = base.labels(explore.map_or(labels.clone(), |share| labels.exploration(share)));
     let service = base.build().unwrap();
     let rollout = service.stage("v2", candidate).unwrap().guard(guard::accuracy().at_most_below_live(0.02));
     rollout.run(plan([Step::shadow(1.0).unwrap()])).unwrap();

@@ -104,7 +104,7 @@ fn what_a_version_had_answered_is_known_after_it_was_taken_back() {
     let before = service.recall("v2").unwrap();
     assert!(before.answered.len() == 100 && before.missed > 1_000, "the last hundred are kept");
     let answers = ask(&service, 30);
-    rollout.rollback("a bad batch");
+    let _ = rollout.rollback("a bad batch");
     tick(&service, &clock);
     let recall = service.recall("v2").unwrap();
     assert_eq!((recall.version.as_str(), recall.answered.len()), ("v2", 100));
@@ -127,7 +127,7 @@ fn a_shadow_has_answered_nobody() {
     let rollout = service.stage("v2", below("two", 0.5)).unwrap();
     rollout.shadow(1.0).unwrap();
     drive(&service, &clock, &mut Chance(1), 3, 0.5);
-    rollout.rollback("enough");
+    let _ = rollout.rollback("enough");
     tick(&service, &clock);
     assert!(rollout.recall().is_none() && !names(&service.events()).contains(&"recalled".to_owned()));
 }

@@ -146,13 +146,12 @@ impl Control {
             }
         }
         for (number, cause) in lowered {
-            self.lower(number, cause, desk);
+            let _ = self.lower(number, cause, desk);
         }
         // What an operator has taken back here while another process had the state is not brought back by it.
         let taken_back = said.taken_back.into_iter().find(|(version, _)| *version == self.live.id);
-        if let (Some((_, cause)), Some(to)) = (taken_back, self.retained.front().map(|kept| kept.version.id))
-        {
-            self.go_back(to, cause, desk);
+        if let (Some((_, cause)), Some(to)) = (taken_back, self.before_live()) {
+            let _ = self.go_back(to, cause, desk);
         }
         self.publish(desk, Vec::new());
     }
@@ -195,7 +194,11 @@ impl Control {
             let (version, identity) = (kept.version.version, kept.version.identity);
             match start.loaded.get(&version) {
                 Some(loaded) => {
-                    self.retained.push_back(Retained { version: Arc::clone(loaded), since: kept.since });
+                    self.retained.push_back(Retained {
+                        version: Arc::clone(loaded),
+                        since: kept.since,
+                        taken_back: kept.taken_back,
+                    });
                 }
                 None => {
                     let reason = start.missing.get(&version).cloned().unwrap_or_default();

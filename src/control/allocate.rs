@@ -51,7 +51,7 @@ impl Control {
             let left = allocating.candidates().iter().copied().filter(stays).collect();
             self.allocating = allocating.among(left, desk.now);
             for number in beaten {
-                self.lower(number, Cause::Eliminated, desk);
+                let _ = self.lower(number, Cause::Eliminated, desk);
             }
             self.divide(desk);
         } else if due && !frozen && allocating.renew(seed, desk.now) {

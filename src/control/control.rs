@@ -81,6 +81,8 @@ pub(crate) struct Control {
     /// Versions that could not replace what they lost.
     degraded: BTreeSet<VersionId>,
     pub(crate) lease: Arc<Lease>,
+    /// It has been told that the lease has run out.
+    lapse_told: bool,
     /// Records of decisions, oldest first.
     pub(crate) decisions: VecDeque<Arc<Decision>>,
     /// Decisions so far.
@@ -135,6 +137,7 @@ impl Control {
             loadings: VecDeque::new(),
             degraded: BTreeSet::new(),
             lease: Arc::new(Lease::new(now)),
+            lapse_told: false,
             decisions: VecDeque::new(),
             decided: 0,
             keyed: false,
@@ -506,14 +509,34 @@ impl Control {
 
     /// Renews the lease on exposure, and ends what lasts too long.
     pub(crate) fn renew(&mut self, now: Timestamp) {
-        let span = self.settings.tick_interval * LEASE_INTERVALS;
-        self.lease.renew(now, span);
+        self.lease.renew(now, self.lease_lasts());
+        self.lapse_told = false;
         for pin in &self.pins {
             pin.expire(now);
         }
         self.pins.retain(|pin| Arc::strong_count(pin) > 1);
         self.trim_retained(now);
         self.quarantine.retain(|_, entry| entry.until.is_none_or(|until| until > now));
+    }
+
+    /// How long exposure lasts while nobody ticks.
+    fn lease_lasts(&self) -> Duration {
+        self.settings.tick_interval.saturating_mul(LEASE_INTERVALS)
+    }
+
+    /// Whether a candidate's share is answered by live at the moment: nobody has ticked, or it has failed outright.
+    pub(crate) fn is_withheld(&self, attempt: &Attempt, now: Timestamp) -> bool {
+        attempt.state.phase == Phase::Canary && (!self.lease.holds(now) || self.has_tripped(attempt.number))
+    }
+
+    /// Says, once for each time, that candidates have lost their exposure because nobody ticked. Whoever looks first says
+    /// it: the tick that comes after all, or a reader of the status.
+    pub(crate) fn tell_of_lapse(&mut self, now: Timestamp) {
+        let exposed = self.attempts.iter().any(|attempt| attempt.state.phase == Phase::Canary);
+        if exposed && !self.lease.holds(now) && !std::mem::replace(&mut self.lapse_told, true) {
+            let event = EventKind::LeaseExpired { after: self.lease_lasts() };
+            self.announcer.announce(now, self.epoch, event);
+        }
     }
 
     /// What a step may take does not include the time in which no plan could leave one.

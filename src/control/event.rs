@@ -178,6 +178,11 @@ pub enum EventKind {
     },
     /// The freeze was lifted.
     Unfrozen,
+    /// Nobody has ticked for so long that candidates answer nobody: live answers in their place until somebody ticks.
+    LeaseExpired {
+        /// How long a lease lasts.
+        after: Duration,
+    },
     /// A version failed on so many requests in a row that it is passed over before anybody has judged it.
     Tripped {
         /// The version.
@@ -429,6 +434,11 @@ impl fmt::Display for Event {
             EventKind::Resumed { version } => write!(f, "{version} resumed"),
             EventKind::Frozen { reason } => write!(f, "frozen: {reason}"),
             EventKind::Unfrozen => f.write_str("no longer frozen"),
+            EventKind::LeaseExpired { after } => write!(
+                f,
+                "nobody ticked for {} s: candidates answer nobody until somebody does, and live answers instead",
+                after.as_secs_f64()
+            ),
             EventKind::Tripped { version } => write!(f, "{version} fails on everything and is passed over"),
             EventKind::Quarantined { version, .. } => {
                 write!(f, "{version} is quarantined: no plan tries it again until it is released")

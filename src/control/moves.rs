@@ -29,6 +29,7 @@ const QUARANTINE_MAX: usize = 4_096;
 /// What a rollback did.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
+#[must_use = "a rollback that found nothing to go back to changed nothing"]
 pub enum Lowered {
     /// These candidates were taken off. Live is what it was.
     Aborted(Vec<VersionId>),
@@ -39,7 +40,7 @@ pub enum Lowered {
         /// Live now.
         to: VersionId,
     },
-    /// No candidate is exposed and no version is retained: there is nothing to go back to.
+    /// Nothing has changed: no candidate was exposed, and no version that was live before is retained.
     Nothing,
 }
 
@@ -63,7 +64,7 @@ impl Control {
             Move::Promote => self.promote(number, evidence, desk),
             Move::Lower => {
                 let reason = String::from("no reason given");
-                self.lower(number, cause.unwrap_or(Cause::Operator { reason }), desk);
+                let _ = self.lower(number, cause.unwrap_or(Cause::Operator { reason }), desk);
             }
             Move::GiveUp => {
                 if let Some(version) = self.attempt(number).map(|attempt| attempt.version.id) {
@@ -73,7 +74,7 @@ impl Control {
                         EventKind::Inconclusive { version, evidence },
                     );
                 }
-                self.lower(number, Cause::Futility, desk);
+                let _ = self.lower(number, Cause::Futility, desk);
             }
             Move::Pause => {
                 if let Some(attempt) = self.attempt_mut(number) {
@@ -150,7 +151,7 @@ impl Control {
         let previous = std::mem::replace(&mut self.live, version);
         self.live_since = desk.now;
         let (live, before) = (self.live.id, previous.id);
-        self.retained.push_front(Retained { version: previous, since: desk.now });
+        self.retained.push_front(Retained { version: previous, since: desk.now, taken_back: false });
         self.buckets.set(slot, Share::NONE);
         let mut events = vec![EventKind::Promoted { version: live, previous: before, evidence }];
         events.extend(self.supersede_attempts(Some(number), live, desk.now));
@@ -220,25 +221,40 @@ impl Control {
 
     /// Takes off every exposed candidate or, where there is none, takes live back to the version before it.
     pub(crate) fn lower_all(&mut self, cause: Cause, desk: Desk<'_>) -> Lowered {
+        match self.abort_candidates(&cause, desk) {
+            Lowered::Nothing => self.revert_live(cause, desk),
+            aborted => aborted,
+        }
+    }
+
+    /// Takes off every exposed candidate. Live stays what it is.
+    pub(crate) fn abort_candidates(&mut self, cause: &Cause, desk: Desk<'_>) -> Lowered {
         let exposed: Vec<u32> = self
             .attempts
             .iter()
             .filter(|attempt| matches!(attempt.state.phase, Phase::Shadow | Phase::Canary))
             .map(|attempt| attempt.number)
             .collect();
-        if exposed.is_empty() {
-            return match self.retained.front().map(|kept| kept.version.id) {
-                Some(previous) => self.go_back(previous, cause, desk),
-                None => Lowered::Nothing,
-            };
-        }
         let mut aborted = Vec::new();
         for number in exposed {
             if let Lowered::Aborted(versions) = self.lower(number, cause.clone(), desk) {
                 aborted.extend(versions);
             }
         }
-        Lowered::Aborted(aborted)
+        if aborted.is_empty() { Lowered::Nothing } else { Lowered::Aborted(aborted) }
+    }
+
+    /// Takes live back to the version before it, whatever is on trial.
+    pub(crate) fn revert_live(&mut self, cause: Cause, desk: Desk<'_>) -> Lowered {
+        match self.before_live() {
+            Some(previous) => self.go_back(previous, cause, desk),
+            None => Lowered::Nothing,
+        }
+    }
+
+    /// The version that was live before and was not itself taken back.
+    pub(crate) fn before_live(&self) -> Option<VersionId> {
+        self.retained.iter().find(|kept| !kept.taken_back).map(|kept| kept.version.id)
     }
 
     /// Makes a retained version live. Candidates are taken off: what they were compared with is gone.
@@ -246,7 +262,15 @@ impl Control {
         let Some(place) = self.retained.iter().position(|kept| kept.version.id == to) else {
             return Lowered::Nothing;
         };
-        let Some(Retained { version, .. }) = self.retained.remove(place) else { return Lowered::Nothing };
+        let Some(Retained { version, taken_back, .. }) = self.retained.remove(place) else {
+            return Lowered::Nothing;
+        };
+        // Whoever goes back leaves for good what came after: pressed again, a rollback goes further back and never
+        // forward. Whoever returns to what was taken back goes forward, and leaves nothing.
+        let goes_back = !taken_back;
+        if goes_back {
+            self.retained.iter_mut().take(place).for_each(|newer| newer.taken_back = true);
+        }
         let former = std::mem::replace(&mut self.live, version);
         self.live_since = desk.now;
         let from = former.id;
@@ -266,7 +290,7 @@ impl Control {
         if quarantined.is_some() {
             self.retired.push(former);
         } else {
-            self.retained.push_front(Retained { version: former, since: desk.now });
+            self.retained.push_front(Retained { version: former, since: desk.now, taken_back: goes_back });
         }
         events.extend(quarantined);
         self.publish(desk, events);
@@ -433,7 +457,7 @@ impl Control {
             let Some(attempt) = self.attempt(number) else { continue };
             let version = attempt.version.id;
             self.announcer.announce(desk.now, self.epoch, EventKind::Tripped { version });
-            self.lower(number, Cause::Tripped { failures }, desk);
+            let _ = self.lower(number, Cause::Tripped { failures }, desk);
         }
     }
 }

@@ -78,6 +78,9 @@ pub(crate) struct SavedRetained {
     #[serde(flatten)]
     pub(crate) version: SavedVersion,
     pub(crate) since: Timestamp,
+    /// It was taken back.
+    #[serde(default)]
+    pub(crate) taken_back: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -197,11 +200,17 @@ impl Control {
         raising: Vec<u32>,
         at: Timestamp,
     ) -> SavedControl {
-        let loaded =
-            self.retained.iter().map(|kept| SavedRetained { version: of(&kept.version), since: kept.since });
-        let unavailable = self.unavailable.iter().map(|Unavailable { version, identity, since, .. }| {
-            SavedRetained { version: SavedVersion { version: *version, identity: *identity }, since: *since }
+        let loaded = self.retained.iter().map(|kept| SavedRetained {
+            version: of(&kept.version),
+            since: kept.since,
+            taken_back: kept.taken_back,
         });
+        let unavailable =
+            self.unavailable.iter().map(|Unavailable { version, identity, since, .. }| SavedRetained {
+                version: SavedVersion { version: *version, identity: *identity },
+                since: *since,
+                taken_back: false,
+            });
         SavedControl {
             name: self.settings.name.clone(),
             at,

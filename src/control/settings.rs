@@ -61,6 +61,8 @@ pub(crate) struct LookingOn {
 pub(crate) struct Retained {
     pub(crate) version: Arc<dyn AnyVersion>,
     pub(crate) since: Timestamp,
+    /// It was live and was taken back: a rollback returns to it by name alone.
+    pub(crate) taken_back: bool,
 }
 
 /// What is remembered of a version, in use or not.

@@ -20,6 +20,15 @@ pub(crate) struct Lost {
     pub(crate) reason: String,
 }
 
+/// Where a rollback goes.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Back<'a> {
+    /// Nowhere while candidates are exposed, since those are taken off; otherwise to the version before live.
+    Whatever,
+    BeforeLive,
+    To(&'a str),
+}
+
 impl Control {
     /// Says how ready each version is to be. Gives those that are not.
     pub(crate) fn want_tiers(&self, now: Timestamp) -> Vec<Arc<dyn AnyVersion>> {
@@ -56,15 +65,14 @@ impl Control {
         self.retained.iter().map(|kept| Arc::clone(&kept.version)).collect()
     }
 
-    /// The version that a rollback to `wanted`, or to the one before live, would have to wake first; nobody lets it go cold
-    /// until [`woken`](Self::woken).
-    pub(crate) fn begin_waking(&mut self, wanted: Option<&str>) -> Option<Arc<dyn AnyVersion>> {
+    /// The version that a rollback would have to wake first; nobody lets it go cold until [`woken`](Self::woken).
+    pub(crate) fn begin_waking(&mut self, back: Back<'_>) -> Option<Arc<dyn AnyVersion>> {
         let exposed = |phase| matches!(phase, Phase::Shadow | Phase::Canary);
-        let target = match wanted {
-            Some(wanted) => self.retained.iter().find(|kept| kept.version.id == *wanted),
+        let target = match back {
+            Back::To(wanted) => self.retained.iter().find(|kept| kept.version.id == *wanted),
             // Candidates are taken off, and live stays.
-            None if self.attempts.iter().any(|attempt| exposed(attempt.state.phase)) => None,
-            None => self.retained.front(),
+            Back::Whatever if self.attempts.iter().any(|attempt| exposed(attempt.state.phase)) => None,
+            Back::Whatever | Back::BeforeLive => self.retained.iter().find(|kept| !kept.taken_back),
         };
         let version = target.map(|kept| &kept.version).filter(|version| version.is_cold())?;
         self.waking.push(version.id);
@@ -83,7 +91,7 @@ impl Control {
     /// A retained version cannot be made to answer any more.
     pub(crate) fn lose(&mut self, version: &Known, reason: String, now: Timestamp) {
         let Some(place) = self.retained.iter().position(|kept| kept.version.id == version.id) else { return };
-        let Some(Retained { version, since }) = self.retained.remove(place) else { return };
+        let Some(Retained { version, since, .. }) = self.retained.remove(place) else { return };
         let (id, identity) = (version.id, version.identity);
         self.unavailable.insert(0, Unavailable { version: id, identity, since, reason: reason.clone() });
         self.unavailable.truncate(self.settings.retain.max(1));

@@ -81,6 +81,7 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
             if let Some(drift) = &self.serving.drift {
                 control.tell_of_drift(told, drift.shared, now);
             }
+            control.tell_of_lapse(now);
             control.collect(&self.serving.joins, now);
             control.take_answers(self.serving.answers.as_ref());
             control.announce_recalls(now);

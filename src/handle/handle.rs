@@ -1,20 +1,19 @@
 //! The handle: what a service holds.
 
-use std::borrow::Borrow;
 use std::sync::Arc;
 use std::time::Duration;
 
 use thiserror::Error;
 
 use super::core::Core;
-use super::pinned::{Pinned, TooManyPins};
+use super::request::Request;
 use super::rollout::{Rollout, RolloutError};
 use super::status::Status;
 use super::workers::Workers;
 use crate::control::control::Control;
 use crate::control::event::{Cause, Event, EventKind, Subscription};
 use crate::control::moves::Lowered;
-use crate::control::tiers::Lost;
+use crate::control::tiers::{Back, Lost};
 use crate::feedback::{Joined, PredictionId};
 use crate::model::identity::Identity;
 use crate::request::answer::{Answer, PredictError};
@@ -28,7 +27,6 @@ use crate::rollout::guard::Rule;
 use crate::rollout::plan::{Exposed, Plan};
 use crate::task::outcome::Outcome;
 use crate::version::id::VersionId;
-use crate::version::input::{KeptInput, Shared};
 
 /// The model of a service: answers requests with the live version, tries others on the same traffic, and goes back.
 ///
@@ -126,75 +124,10 @@ impl<I: ?Sized + 'static, O: 'static> ModelHandle<I, O> {
         self.inner.serving.predict(input, Draw::Key(key.as_ref()), None)
     }
 
-    /// Like [`predict`](Self::predict), for an input that may be shared: one that is shadowed is not copied.
-    ///
-    /// # Errors
-    ///
-    /// Those of [`predict`](Self::predict).
-    #[inline]
-    pub fn predict_shared(&self, input: &Arc<I>) -> Result<Answer<O>, PredictError>
-    where
-        I: Send + Sync,
-    {
-        let share = || Box::new(Shared(Arc::clone(input))) as Box<dyn KeptInput<I>>;
-        self.inner.serving.predict(input, Draw::Random, Some(&share))
-    }
-
-    /// Like [`predict_shared`](Self::predict_shared), by key.
-    ///
-    /// # Errors
-    ///
-    /// Those of [`predict`](Self::predict).
-    #[inline]
-    pub fn predict_shared_keyed(
-        &self,
-        key: impl AsRef<[u8]>,
-        input: &Arc<I>,
-    ) -> Result<Answer<O>, PredictError>
-    where
-        I: Send + Sync,
-    {
-        let share = || Box::new(Shared(Arc::clone(input))) as Box<dyn KeptInput<I>>;
-        self.inner.serving.predict(input, Draw::Key(key.as_ref()), Some(&share))
-    }
-
-    /// Answers several requests in their order, each routed on its own and with an id of its own; those that fall to
-    /// one version go to its model together. Each answer's latency is that of the batch.
-    pub fn predict_batch<B: Borrow<I>>(&self, inputs: &[B]) -> Vec<Result<Answer<O>, PredictError>> {
-        self.inner.serving.predict_batch(inputs)
-    }
-
-    /// Answers several requests that belong together: all by one version, with an id each, and counted as one unit in
-    /// comparisons.
-    pub fn predict_batch_as_one<B: Borrow<I>>(&self, inputs: &[B]) -> Vec<Result<Answer<O>, PredictError>> {
-        self.inner.serving.predict_joint(inputs, Draw::Random)
-    }
-
-    /// Like [`predict_batch_as_one`](Self::predict_batch_as_one), by key.
-    pub fn predict_batch_as_one_keyed<B: Borrow<I>>(
-        &self,
-        key: impl AsRef<[u8]>,
-        inputs: &[B],
-    ) -> Vec<Result<Answer<O>, PredictError>> {
-        self.inner.serving.predict_joint(inputs, Draw::Key(key.as_ref()))
-    }
-
-    /// Begins a stream of calls that stays with one version: see [`Pinned`].
-    ///
-    /// # Errors
-    ///
-    /// As many streams are pinned as the handle allows.
-    pub fn pin(&self) -> Result<Pinned<I, O>, TooManyPins> {
-        self.inner.pin(Draw::Random)
-    }
-
-    /// Like [`pin`](Self::pin), by key.
-    ///
-    /// # Errors
-    ///
-    /// As many streams are pinned as the handle allows.
-    pub fn pin_keyed(&self, key: impl AsRef<[u8]>) -> Result<Pinned<I, O>, TooManyPins> {
-        self.inner.pin(Draw::Key(key.as_ref()))
+    /// One request with more to say of it: several rows, an input that may be shared, a stream that stays with one
+    /// version. See [`Request`].
+    pub fn request(&self) -> Request<'_, I, O> {
+        Request::of(self)
     }
 
     /// Tells what turned out to be true of a prediction, or what it was worth. It counts for the version that was
@@ -206,8 +139,13 @@ impl<I: ?Sized + 'static, O: 'static> ModelHandle<I, O> {
         self.inner.serving.joins.feedback(&id, &outcome, self.inner.serving.clock.now())
     }
 
-    /// Back to what was live: takes off every exposed candidate; where none is, live goes back to the version before
-    /// it. Legal at any time, never refused, done when it returns: the next request is answered accordingly.
+    /// Back to what was good, the verb for the night: takes off every exposed candidate; where none is, live goes back to
+    /// the version before it. Called again it goes further back, and never forward to what was taken back: that is
+    /// [`rollback_to`](Self::rollback_to), by name. Legal at any time, never refused, done when it returns: the next request
+    /// is answered accordingly.
+    ///
+    /// Who knows which of the two is bad has a verb for each: [`abort_candidates`](Self::abort_candidates) and
+    /// [`revert_live`](Self::revert_live).
     ///
     /// Where state (`Builder::state`) is kept the call writes down what it did, after it has done it, so it may return late on a
     /// slow disk. It never acts late.
@@ -215,16 +153,52 @@ impl<I: ?Sized + 'static, O: 'static> ModelHandle<I, O> {
     /// A version that has gone [cold](crate::Tier::Cold) is woken first, on this thread: milliseconds where it has a prepared
     /// form, and a load where it has none; live goes on answering until then. Where it cannot be woken, the version before
     /// it is gone back to.
+    ///
+    /// ```
+    /// # use switchback::{Lowered, ModelHandle, closure};
+    /// let handle = ModelHandle::builder("m").live("v1", closure("a@1", |x: &f64| Ok(*x))).build()?;
+    /// for version in ["v2", "v3"] {
+    ///     handle.stage(version, closure("b@1", |x: &f64| Ok(x + 1.0)))?.promote()?;
+    /// }
+    /// for expected in ["v2", "v1"] {
+    ///     assert_ne!(handle.rollback("the night shift"), Lowered::Nothing);
+    ///     assert_eq!(handle.live(), expected);
+    /// }
+    /// assert_eq!(handle.rollback("once more"), Lowered::Nothing);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn rollback(&self, reason: impl Into<String>) -> Lowered {
+        self.go_back(Back::Whatever, reason.into())
+    }
+
+    /// Takes off every exposed candidate. Live stays what it is.
+    pub fn abort_candidates(&self, reason: impl Into<String>) -> Lowered {
         let cause = Cause::Operator { reason: reason.into() };
         let inner = &*self.inner;
+        self.lower(|control| control.abort_candidates(&cause, inner.desk(inner.serving.clock.now())))
+    }
+
+    /// Takes live back to the version that was live before it, also while candidates are exposed: they are taken off, since
+    /// what they were compared with is gone. The version is woken first where it has gone cold, as in
+    /// [`rollback`](Self::rollback).
+    pub fn revert_live(&self, reason: impl Into<String>) -> Lowered {
+        self.go_back(Back::BeforeLive, reason.into())
+    }
+
+    fn go_back(&self, back: Back<'_>, reason: String) -> Lowered {
+        let cause = Cause::Operator { reason };
+        let inner = &*self.inner;
         // Only one that is wanted by name fails for good.
-        let woken = inner.wake(None).ok().flatten();
+        let woken = inner.wake(back).ok().flatten();
         let lowered = self.lower(|control| {
             if let Some(version) = &woken {
                 control.woken(version);
             }
-            control.lower_all(cause, inner.desk(inner.serving.clock.now()))
+            let desk = inner.desk(inner.serving.clock.now());
+            match back {
+                Back::BeforeLive => control.revert_live(cause, desk),
+                _ => control.lower_all(cause, desk),
+            }
         });
         inner.ring_for_upkeep();
         lowered
@@ -239,7 +213,7 @@ impl<I: ?Sized + 'static, O: 'static> ModelHandle<I, O> {
         let cause = Cause::Operator { reason: reason.into() };
         let inner = &*self.inner;
         let woken = inner
-            .wake(Some(version))
+            .wake(Back::To(version))
             .map_err(|Lost { version, reason }| CannotGoBack::Lost { version, reason })?;
         let lowered = self.lower(|control| {
             if let Some(version) = &woken {
@@ -342,6 +316,7 @@ impl<I: ?Sized + 'static, O: 'static> ModelHandle<I, O> {
         let now = inner.serving.clock.now();
         let drift = self.drift();
         let control = &mut *inner.control.lock();
+        control.tell_of_lapse(now);
         control.collect(&inner.serving.joins, now);
         Status {
             drift,
@@ -457,7 +432,7 @@ impl<I: ?Sized + 'static, O: 'static> ModelHandle<I, O> {
             for number in numbers {
                 // A live that is watched stays live: nobody has said that it is bad.
                 if control.attempt(number).is_some_and(|attempt| attempt.previous.is_none()) {
-                    control.lower(number, Cause::Closed, inner.desk(now));
+                    let _ = control.lower(number, Cause::Closed, inner.desk(now));
                 }
             }
         });

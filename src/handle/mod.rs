@@ -11,6 +11,7 @@ pub mod options;
 pub(crate) mod pinned;
 #[cfg(feature = "state")]
 pub(crate) mod record;
+pub(crate) mod request;
 pub(crate) mod rollout;
 pub(crate) mod staging;
 #[cfg_attr(not(feature = "state"), path = "stateless.rs")]

@@ -307,9 +307,11 @@ impl<I: ?Sized + 'static, O: 'static> Rollout<I, O> {
         }
         let automatic = plan.budget().is_some();
         let plan = self.chosen(plan)?;
-        let plan = if inner.serving.shadow.is_some() { plan } else { plan.without_shadow()? };
-        let warning = if automatic { None } else { self.undecidable(&plan) };
         let shadows = plan.steps().iter().any(|step| matches!(step.exposed(), Exposed::Shadow { .. }));
+        if shadows && inner.serving.shadow.is_none() {
+            return Err(RolloutError::NoShadowing);
+        }
+        let warning = if automatic { None } else { self.undecidable(&plan) };
         let untold = shadows && matches!(inner.serving.joins.truth(), Truth::CausedByAnswer);
         if let (true, Some(name)) = (untold, self.truthful.clone()) {
             let reason = String::from(
@@ -445,6 +447,10 @@ impl<I: ?Sized + 'static, O: 'static> Rollout<I, O> {
     fn by_hand(&self, input: Input) -> Result<(), RolloutError> {
         self.check()?;
         let inner = &self.handle.inner;
+        if !inner.driven && !matches!(input, Input::Promote) {
+            // Its lease would run out at once, in silence.
+            return Err(RolloutError::NobodyTicks);
+        }
         let raised = inner.control.lock().raised_by(self.number, &input);
         self.raise(raised, |control| {
             if let Input::Canary(weight) = input {
@@ -645,11 +651,13 @@ pub enum RolloutError {
         left: Share,
     },
     /// Requests may not be copied.
-    #[error("this handle does not shadow: add `.shadowing(Shadowing::new())` at build")]
+    #[error(
+        "this handle does not shadow: add `.shadowing(Shadowing::new())` at build, or run the plan `.without_shadow()`"
+    )]
     NoShadowing,
     /// Nobody would judge the plan's guards.
     #[error(
-        "nobody ticks this handle, so no plan would be watched: add `.threads(Threads::background())` or `.threads(Threads::manual())` at build"
+        "nobody ticks this handle, so no candidate would be watched: leave `.threads(..)` as it is, or say `Threads::manual()` and tick"
     )]
     NobodyTicks,
     /// An automatic plan has nothing to go by.

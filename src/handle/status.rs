@@ -140,6 +140,10 @@ pub struct RolloutStatus {
     pub phase: Phase,
     /// The share of requests it answers.
     pub weight: Share,
+    /// Whether live answers that share at the moment, because nobody has ticked for three intervals or because the
+    /// candidate has failed outright.
+    #[serde(default)]
+    pub withheld: bool,
     /// The share of live's requests it is given copies of.
     pub sample: Share,
     /// Whether its plan stands still.
@@ -255,6 +259,7 @@ impl Control {
             version: version.id,
             phase: state.phase,
             weight: state.weight,
+            withheld: self.is_withheld(attempt, now),
             sample: state.sample,
             paused: state.paused,
             step: state.step,
@@ -281,6 +286,7 @@ impl Control {
             version: *version,
             phase: *phase,
             weight: Share::NONE,
+            withheld: false,
             sample: Share::NONE,
             paused: false,
             step: None,

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::core::Core;
 use crate::base::clock::Timestamp;
-use crate::control::tiers::Lost;
+use crate::control::tiers::{Back, Lost};
 use crate::model::Tier;
 use crate::model::error::ModelError;
 use crate::version::ask::attempt;
@@ -42,9 +42,9 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
     /// # Errors
     ///
     /// Why this one cannot be woken.
-    pub(crate) fn wake(&self, wanted: Option<&str>) -> Result<Option<Arc<dyn AnyVersion>>, Lost> {
+    pub(crate) fn wake(&self, back: Back<'_>) -> Result<Option<Arc<dyn AnyVersion>>, Lost> {
         loop {
-            let Some(version) = self.control.lock().begin_waking(wanted) else { return Ok(None) };
+            let Some(version) = self.control.lock().begin_waking(back) else { return Ok(None) };
             let started = self.serving.clock.reading();
             let woken = self.serving.shadow_judge().guarded(|| version.wake());
             let took = Duration::from_nanos(self.serving.clock.reading().nanos_since(started));
@@ -62,7 +62,7 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
             let control = &mut *self.control.lock();
             control.woken(&version);
             control.lose(&version, reason.clone(), now);
-            if wanted.is_some() {
+            if matches!(back, Back::To(_)) {
                 return Err(Lost { version: version.id, reason });
             }
         }

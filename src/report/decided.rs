@@ -79,6 +79,7 @@ fn in_words(event: &Event) -> String {
         EventKind::RolledBack { .. }
         | EventKind::Frozen { .. }
         | EventKind::Unfrozen
+        | EventKind::LeaseExpired { .. }
         | EventKind::Started { .. }
         | EventKind::TakenOver
         | EventKind::NotDurable { .. }

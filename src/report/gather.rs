@@ -246,6 +246,7 @@ fn concerns(kind: &EventKind, candidate: VersionId) -> Concern {
         | Kind::DriftEnded { .. }
         | Kind::Frozen { .. }
         | Kind::Unfrozen
+        | Kind::LeaseExpired { .. }
         | Kind::Started { .. }
         | Kind::TakenOver
         | Kind::NotDurable { .. }

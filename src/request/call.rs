@@ -45,6 +45,14 @@ pub(crate) struct Call<'a, I: ?Sized, O> {
     pub(crate) started: Reading,
 }
 
+/// Where one row of a batch goes.
+struct Row<'a, I: ?Sized, O> {
+    routed: Routed<'a, Version<I, O>>,
+    /// The hash of its key, where it was routed by one.
+    key: Option<u64>,
+    random: u64,
+}
+
 /// What an id says of a request beside the answer.
 #[derive(Clone, Copy)]
 struct Marks {
@@ -78,19 +86,24 @@ impl<I: ?Sized + 'static, O: 'static> Serving<I, O> {
         self.settle(&call, attempted, &kept)
     }
 
-    /// Answers several requests, each routed on its own; those of one version go to its model together.
-    pub(crate) fn predict_batch<B: Borrow<I>>(&self, inputs: &[B]) -> Vec<Result<Answer<O>, PredictError>> {
+    /// Answers several requests, each routed on its own, by its key where there is one; those of one version go to its
+    /// model together.
+    pub(crate) fn predict_batch<B: Borrow<I>, K: AsRef<[u8]>>(
+        &self,
+        inputs: &[B],
+        key: Option<&impl Fn(&I) -> K>,
+    ) -> Vec<Result<Answer<O>, PredictError>> {
         let started = self.clock.reading();
         let routing = self.routing.load();
         let at = self.clock.at(started);
-        let routes: Vec<(Routed<'_, Version<I, O>>, u64)> = inputs
-            .iter()
-            .map(|_| {
-                let (routed, _, random) = self.route(&routing, Draw::Random, at);
-                (routed, random)
-            })
-            .collect();
-        self.answer_batch(&routing, inputs, &routes, (Unit::default(), None), started)
+        let route = |input: &B| {
+            let key = key.map(|key| key(input.borrow()));
+            let draw = key.as_ref().map_or(Draw::Random, |key| Draw::Key(key.as_ref()));
+            let (routed, key, random) = self.route(&routing, draw, at);
+            Row { routed, key, random }
+        };
+        let routes: Vec<Row<'_, I, O>> = inputs.iter().map(route).collect();
+        self.answer_batch(&routing, inputs, &routes, Unit::default(), started)
     }
 
     /// Answers several requests as one unit: one draw, one version.
@@ -103,22 +116,22 @@ impl<I: ?Sized + 'static, O: 'static> Serving<I, O> {
         let routing = self.routing.load();
         let (routed, key, random) = self.route(&routing, draw, self.clock.at(started));
         let unit = Unit { joint: true, ..Unit::default() };
-        let routes = vec![(routed, random); inputs.len()];
-        self.answer_batch(&routing, inputs, &routes, (unit, key), started)
+        let routes: Vec<Row<'_, I, O>> = inputs.iter().map(|_| Row { routed, key, random }).collect();
+        self.answer_batch(&routing, inputs, &routes, unit, started)
     }
 
     fn answer_batch<B: Borrow<I>>(
         &self,
         routing: &Guard<Arc<Routing<Version<I, O>>>>,
         inputs: &[B],
-        routes: &[(Routed<'_, Version<I, O>>, u64)],
-        (mut unit, key): (Unit, Option<u64>),
+        routes: &[Row<'_, I, O>],
+        mut unit: Unit,
         started: Reading,
     ) -> Vec<Result<Answer<O>, PredictError>> {
         let mut answers: Vec<Option<Result<Answer<O>, PredictError>>> = Vec::new();
         answers.resize_with(inputs.len(), || None);
         let mut done: Vec<*const Exposure> = Vec::new();
-        for (routed, _) in routes {
+        for Row { routed, .. } in routes {
             // Where requests are counted tells arms apart: what is withheld from a candidate is counted apart from live.
             let counted = Arc::as_ptr(&routed.arm.exposure);
             if done.contains(&counted) {
@@ -127,9 +140,7 @@ impl<I: ?Sized + 'static, O: 'static> Serving<I, O> {
             done.push(counted);
             let places: Vec<usize> = (0..inputs.len())
                 .filter(|place| {
-                    let of = |(routed, _): &(Routed<'_, Version<I, O>>, u64)| {
-                        Arc::as_ptr(&routed.arm.exposure) == counted
-                    };
+                    let of = |row: &Row<'_, I, O>| Arc::as_ptr(&row.routed.arm.exposure) == counted;
                     routes.get(*place).is_some_and(of)
                 })
                 .collect();
@@ -138,7 +149,7 @@ impl<I: ?Sized + 'static, O: 'static> Serving<I, O> {
                 places.iter().filter_map(|place| inputs.get(*place)).map(Borrow::borrow).collect();
             let results = self.ask_batch(arm, &rows);
             for ((place, row), (attempted, kept)) in places.into_iter().zip(rows).zip(results) {
-                let random = routes.get(place).map_or(0, |(_, random)| *random);
+                let (key, random) = routes.get(place).map_or((None, 0), |row| (row.key, row.random));
                 let call = Call { routing, arm, input: row, key, unit, random, share: None, started };
                 let answer = self.settle(&call, attempted, &kept);
                 if unit.joint {

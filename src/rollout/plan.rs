@@ -154,7 +154,11 @@ impl Plan {
     }
 
     /// The plan without its shadow steps, for a handle that does not shadow.
-    pub(crate) fn without_shadow(mut self) -> Result<Self, InvalidPlan> {
+    ///
+    /// # Errors
+    ///
+    /// No step is left.
+    pub fn without_shadow(mut self) -> Result<Self, InvalidPlan> {
         self.steps.retain(|step| !matches!(step.exposed, Exposed::Shadow { .. }));
         if self.steps.is_empty() { Err(InvalidPlan::Empty) } else { Ok(self) }
     }

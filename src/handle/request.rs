@@ -1,0 +1,116 @@
+//! A request with more to say of it than its input.
+
+use std::borrow::Borrow;
+use std::sync::Arc;
+
+use super::handle::ModelHandle;
+use super::pinned::{Pinned, TooManyPins};
+use crate::request::answer::{Answer, PredictError};
+use crate::request::call::Draw;
+use crate::version::input::{KeptInput, Shared};
+
+/// One request, or several that belong together, of a [`ModelHandle`]: what it is asked under is said first, and what is
+/// asked last.
+///
+/// ```
+/// use std::sync::Arc;
+/// use switchback::{ModelHandle, closure};
+///
+/// let handle = ModelHandle::builder("late").live("v1", closure("rule@1", |x: &f64| Ok(x / 10.0))).build()?;
+///
+/// let by_user = handle.request().key("user 7").predict(&3.0)?;          // the same user, the same version
+/// let shared = handle.request().predict_shared(&Arc::new(3.0))?;        // a shadow copies nothing
+/// let rows = handle.request().batch(&[1.0, 2.0]);                       // each row routed on its own
+/// let basket = handle.request().key("user 7").batch(&[1.0, 2.0]);       // all rows by one version, one unit
+/// let by_row = handle.request().batch_by_key(&[1.0, 2.0], |x| x.to_string()); // a key for each row
+/// let stream = handle.request().key("user 7").pin()?;                   // all that follows by one version
+/// assert_eq!(*stream.predict(&3.0)?.output(), *by_user.output());
+/// # assert!(rows.len() == basket.len() && by_row.len() == 2 && *shared.output() == 0.3);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[must_use = "nothing is asked before `predict`, `batch` or `pin`"]
+pub struct Request<'a, I: ?Sized + 'static, O: 'static> {
+    handle: &'a ModelHandle<I, O>,
+    draw: Draw<'a>,
+    /// Rows of a batch belong together.
+    as_one: bool,
+}
+
+impl<'a, I: ?Sized + 'static, O: 'static> Request<'a, I, O> {
+    pub(crate) fn of(handle: &'a ModelHandle<I, O>) -> Self {
+        Self { handle, draw: Draw::Random, as_one: false }
+    }
+
+    /// For this key (a user, a card): it is answered by the same version for as long as a rollout only grows.
+    pub fn key(mut self, key: &'a (impl AsRef<[u8]> + ?Sized)) -> Self {
+        self.draw = Draw::Key(key.as_ref());
+        self
+    }
+
+    /// The rows of a batch belong together: one version answers all of them, and they count as one unit in comparisons. The
+    /// rows of a batch with a [key](Self::key) do anyway.
+    pub fn as_one(mut self) -> Self {
+        self.as_one = true;
+        self
+    }
+
+    /// Answers one input, as [`ModelHandle::predict`] does.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`ModelHandle::predict`].
+    #[inline]
+    pub fn predict(self, input: &I) -> Result<Answer<O>, PredictError> {
+        self.handle.inner.serving.predict(input, self.draw, None)
+    }
+
+    /// Answers an input that may be shared: one that is shadowed is not copied.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`ModelHandle::predict`].
+    #[inline]
+    pub fn predict_shared(self, input: &Arc<I>) -> Result<Answer<O>, PredictError>
+    where
+        I: Send + Sync,
+    {
+        let share = || Box::new(Shared(Arc::clone(input))) as Box<dyn KeptInput<I>>;
+        self.handle.inner.serving.predict(input, self.draw, Some(&share))
+    }
+
+    /// Answers several inputs in their order, with an id each: routed each on its own unless they [belong
+    /// together](Self::as_one). Those that fall to one version go to its model together, and each answer's latency is that
+    /// of the batch.
+    pub fn batch<B: Borrow<I>>(self, inputs: &[B]) -> Vec<Result<Answer<O>, PredictError>> {
+        let serving = &self.handle.inner.serving;
+        match self.draw {
+            Draw::Random if !self.as_one => serving.predict_batch(inputs, None::<&fn(&I) -> [u8; 0]>),
+            draw => serving.predict_joint(inputs, draw),
+        }
+    }
+
+    /// Answers several inputs in their order, each routed by a key of its own. The key of the request, if it has one, is
+    /// not looked at.
+    pub fn batch_by_key<B: Borrow<I>, K: AsRef<[u8]>>(
+        self,
+        inputs: &[B],
+        key: impl Fn(&I) -> K,
+    ) -> Vec<Result<Answer<O>, PredictError>> {
+        self.handle.inner.serving.predict_batch(inputs, Some(&key))
+    }
+
+    /// Begins a stream of calls that stays with one version: see [`Pinned`].
+    ///
+    /// # Errors
+    ///
+    /// As many streams are pinned as the handle allows.
+    pub fn pin(self) -> Result<Pinned<I, O>, TooManyPins> {
+        self.handle.inner.pin(self.draw)
+    }
+}
+
+impl<I: ?Sized + 'static, O: 'static> std::fmt::Debug for Request<'_, I, O> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Request").field("as_one", &self.as_one).finish_non_exhaustive()
+    }
+}
