@@ -2,7 +2,7 @@
 
 use super::Turn;
 use super::document::Tone;
-use super::page::{Report, Seen};
+use super::report::{Report, Seen};
 use super::words::{long, moment, number, percent, several, short};
 use crate::base::clock::Timestamp;
 use crate::base::share::Share;

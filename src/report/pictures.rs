@@ -2,9 +2,9 @@
 
 use super::document::{Block, Section};
 use super::headline::{better, is_share, name};
-use super::page::Report;
 use super::plot::plot::{Band, Colour, Limit, Line, Plot};
 use super::plot::{Scale, Unit};
+use super::report::Report;
 use super::words::{capital, number, percent};
 use super::{ArmPoint, Point, Turn};
 use crate::base::clock::Timestamp;

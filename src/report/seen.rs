@@ -2,8 +2,8 @@
 
 use super::document::{Block, Column, Section, Table};
 use super::headline::{name, value};
-use super::page::{Report, Seen};
 use super::pictures;
+use super::report::{Report, Seen};
 use super::words::{capital, count, number, percent, share_of, short};
 use crate::stats::{ArmFigures, Cohort, Coverage, DivergenceFigures, LatencyFigures, Metric, QualityFigures};
 

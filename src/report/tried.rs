@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::document::{Block, Column, Section, Table};
-use super::page::Report;
+use super::report::Report;
 use super::words::{count, long, sentence, several};
 use super::{Turn, pictures};
 use crate::base::share::Share;
