@@ -2,7 +2,8 @@
 
 use super::document::{Block, Ground, Progress, Section, Step};
 use super::report::{Decided, Report};
-use super::words::{capital, count, moment, percent, saw, sentence, several, weighed};
+use super::words::{capital, moment, saw, sentence, several, weighed};
+use crate::base::text::{count, percent};
 use crate::control::event::{Cause, Event, EventKind};
 use crate::rollout::alpha::AlphaStatus;
 use crate::rollout::guard::evidence::{Evidence, Strength};

@@ -3,8 +3,9 @@
 use super::document::{Block, Column, Document, Section, Table};
 use super::drift::{DriftRow, DriftTable};
 use super::report::Report;
-use super::words::{moment, number};
+use super::words::moment;
 use super::{decided, headline, html, markdown, pictures, seen, tried};
+use crate::base::text::number;
 
 impl Report {
     /// What happened, in a sentence or two.

@@ -4,7 +4,8 @@ use super::document::{Block, Column, Section, Table};
 use super::headline::{name, value};
 use super::pictures;
 use super::report::{Report, Seen};
-use super::words::{capital, count, number, percent, share_of, short};
+use super::words::{capital, share_of, short};
+use crate::base::text::{count, number, percent};
 use crate::stats::{ArmFigures, Cohort, Coverage, DivergenceFigures, LatencyFigures, Metric, QualityFigures};
 
 pub(crate) fn section(report: &Report) -> Section {

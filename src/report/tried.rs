@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use super::document::{Block, Column, Section, Table};
 use super::report::Report;
-use super::words::{count, long, sentence, several};
+use super::words::{long, sentence, several};
 use super::{Turn, pictures};
 use crate::base::share::Share;
+use crate::base::text::count;
 use crate::rollout::phase::Phase;
 use crate::stats::ArmFigures;
 

@@ -8,8 +8,9 @@ use std::{fs, io};
 use sha2::{Digest, Sha256};
 
 use super::error::{Fault, RepositoryError};
-use super::manifest::{DataSet, ListedFile, digest, hex, is_own};
+use super::manifest::{DataSet, ListedFile, is_own};
 use super::store::{DATA, Entry, Repository, names};
+use crate::base::text::{digest, hex};
 
 /// How deep a version's folders may lie in each other.
 const DEPTH_MAX: usize = 8;
