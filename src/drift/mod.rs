@@ -6,7 +6,7 @@
 //! - [`Profile`]: how those of traffic are, counted in the same bins for an addition per feature.
 //! - [`compare`]: a [`DriftTable`] of what has drifted, how sure that is ([`Test`], [`Control`]) and how large.
 //! - [`WindowedProfile`]: windows by time or count, against training, the window before, or the same hour of other days.
-//! - [`estimate`]: accuracy and its like without labels, under covariate shift; and what disagreement says of two versions.
+//! - [`estimate`]: accuracy and its like without labels, under covariate shift.
 //!
 //! # What is counted
 //!

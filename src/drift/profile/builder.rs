@@ -39,26 +39,6 @@ impl ReferenceProfile {
     }
 }
 
-#[cfg(feature = "onnx")]
-impl ReferenceProfile {
-    /// Makes one from a table of numbers, by column, with ten bins each.
-    ///
-    /// # Errors
-    ///
-    /// As [`ProfileBuilder::build_from`]; [`BuildProfileError::Row`] where there are not
-    /// as many names as columns.
-    pub fn from_columns<T: Copy + Into<f64>>(
-        names: &[&str],
-        table: ndarray::ArrayView2<'_, T>,
-    ) -> Result<Self, BuildProfileError> {
-        let cells = |row: ndarray::ArrayView1<'_, T>| -> Vec<Cell<'static>> {
-            row.iter().map(|number| Cell::Number((*number).into())).collect()
-        };
-        let builder = names.iter().fold(Self::builder(), |builder, name| builder.numeric(*name));
-        builder.build_from(table.rows().into_iter().map(cells))
-    }
-}
-
 impl ProfileBuilder {
     /// The next feature of a row is a number.
     #[must_use]

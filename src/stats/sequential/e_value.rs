@@ -191,9 +191,16 @@ mod tests {
 
     #[test]
     fn e_values_print_for_people() {
-        for (value, text) in
-            [(0.0421, "0.04"), (1.0, "1.0"), (19.97, "20"), (812.3, "812"), (3.2e9, "1e9"), (2e-7, "1e-7")]
-        {
+        let cases = [
+            (0.0421, "0.0421"),
+            (1.0, "1"),
+            (19.97, "20"),
+            (812.3, "812"),
+            (1_354.0, "1,354"),
+            (3.2e9, "1e9"),
+            (2e-7, "1e-7"),
+        ];
+        for (value, text) in cases {
             assert_eq!(EValue::of(value).to_string(), text);
         }
         assert_eq!(EValue::ZERO.to_string(), "0");
