@@ -12,7 +12,7 @@ use proptest::prelude::*;
 use switchback::Timestamp;
 use switchback::drift::{Cell, InvalidProfile, ReferenceProfile};
 use switchback::repository::contract::Contract;
-use switchback::repository::{DataFound, DataSet, Draft, Fault, Manifest, Repository, RepositoryError};
+use switchback::repository::{DataSet, Draft, Fault, Manifest, Repository, RepositoryError};
 use switchback::testing::Faults;
 
 fn repository(folder: &Folder) -> Repository {
@@ -152,7 +152,7 @@ fn a_difference_says_what_changed() {
 }
 
 #[test]
-fn training_data_is_kept_once_and_looked_for() {
+fn training_data_is_kept_once_under_its_digest() {
     let folder = Folder::new();
     let models = repository(&folder);
     let data = folder.0.join("flights.csv");
@@ -170,11 +170,10 @@ fn training_data_is_kept_once_and_looked_for() {
     let kept = listing(&folder.0.join("models/.data"));
     assert_eq!(kept.iter().filter(|(_, bytes)| bytes.is_some()).count(), 1);
     let entry = models.get("late", "2").unwrap();
-    let found: Vec<DataFound> = models.verify_data(&entry).into_iter().map(|(_, found)| found).collect();
-    assert_eq!(found, [DataFound::Unknown, DataFound::Whole]);
-    let (path, _) = kept.iter().find(|(_, bytes)| bytes.is_some()).unwrap();
-    fs::write(path, "a,b\n1,3\n").unwrap();
-    assert!(matches!(models.verify_data(&entry)[1].1, DataFound::Changed { .. }));
+    let (path, bytes) = kept.iter().find(|(_, bytes)| bytes.is_some()).unwrap();
+    assert_eq!(bytes.as_deref(), Some(b"a,b\n1,2\n".as_slice()));
+    let listed = &entry.manifest.unwrap().lineage.data[1];
+    assert!(listed.attached && listed.sha256.as_deref() == path.file_name().and_then(|name| name.to_str()));
 
     models.remove("late", "1").unwrap();
     assert_eq!(models.sweep().unwrap().data, 0, "the other one needs it");
@@ -463,8 +462,6 @@ fn what_python_published_is_whole_and_known() {
     let models = Repository::open("tests/repository").unwrap();
     let entry = models.resolve("late", "stable").unwrap();
     models.verify(&entry).unwrap();
-    let found: Vec<DataFound> = models.verify_data(&entry).into_iter().map(|(_, found)| found).collect();
-    assert_eq!(found, [DataFound::Whole]);
     let manifest = entry.manifest.unwrap();
     assert!(manifest.lineage.framework.unwrap().starts_with("scikit-learn"));
     assert_eq!((manifest.contract.features.len(), manifest.samples.len()), (2, 5));

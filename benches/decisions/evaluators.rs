@@ -8,9 +8,10 @@ use std::f64::consts::LN_2;
 use switchback::stats::sequential::{
     Additive, Arms, Asymptotic, Blocks, ByOdds, Claim, EValue, Events, Mean, MeanDifference,
     PairedDifference, PairedEvents, PairedParts, PairedRatio, PairedRatioTest, PairedScores, Part, Parts,
-    Rate, RateRatio, RatioMargin, SampleRatio, Scores, SequentialTest, SplitRatioTest, Values, mcnemar,
+    Rate, RateRatio, RatioMargin, SampleRatio, Scores, SequentialTest, SplitRatioTest, Values,
 };
 
+use crate::mcnemar::mcnemar;
 use crate::simulation::{Moment, Shares};
 use crate::streams::{Event, Latencies, Of, Pair};
 use crate::trial::{Evaluator, Method};

@@ -13,6 +13,7 @@
 mod controls;
 mod evaluators;
 mod goals;
+mod mcnemar;
 mod peers;
 mod picture;
 mod rollouts;
@@ -40,6 +41,7 @@ fn main() -> Outcome {
     let mut report = Report::with_tables_of_its_own("decisions");
     println!("seed {}", bench.seed);
     let mut checks = Checks::default();
+    mcnemar::check(&mut checks);
 
     let rows = Table::new(&bench, &mut checks).measure();
     early_excess_of(&rows, &mut checks);

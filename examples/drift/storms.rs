@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use switchback::drift::detect::{Detector, ShiryaevRoberts, Signal};
+use switchback::stats::sequential::{Events, RateDetector};
 
 /// A storm is when more than this share of flights leave more than an hour late.
 const SHARE: f64 = 0.35;
@@ -15,9 +15,16 @@ const IN_A_ROW: usize = 50;
 
 /// The places in a row of flights at which the detector alarms.
 pub(crate) fn found(left_late: impl Iterator<Item = bool>) -> Vec<usize> {
-    let mut detector = ShiryaevRoberts::above(SHARE, RUN_LENGTH);
-    let alarms = left_late.map(|late| detector.push(f64::from(u8::from(late))));
-    alarms.enumerate().filter(|(_, signal)| *signal == Signal::Drift).map(|(place, _)| place).collect()
+    let mut detector = RateDetector::new(SHARE, RUN_LENGTH);
+    let mut alarms = |late: bool| {
+        detector.observe(Events { events: late.into(), units: 1 });
+        let alarm = detector.alarm();
+        if alarm {
+            detector.reset();
+        }
+        alarm
+    };
+    left_late.enumerate().filter_map(|(place, late)| alarms(late).then_some(place)).collect()
 }
 
 /// Of fifty departures in a row, how many leave more than an hour late, at most.

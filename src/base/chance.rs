@@ -5,9 +5,28 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crossbeam_utils::CachePadded;
 
-/// A random number generator per stripe (SplitMix64: Steele, Lea & Flood, OOPSLA 2014), all from one seed.
+/// Numbers without a pattern from a seed, the same on every machine (SplitMix64: Steele, Lea & Flood, OOPSLA 2014).
 ///
-/// It decides who is in a sample, nothing that an adversary gains from predicting.
+/// They decide who is in a sample and what a simulation draws, nothing that an adversary gains from predicting.
+pub(crate) struct SplitMix64(pub(crate) u64);
+
+impl SplitMix64 {
+    /// The next 64 random bits.
+    #[inline]
+    pub(crate) fn bits(&mut self) -> u64 {
+        let bits = mix(self.0);
+        self.0 = self.0.wrapping_add(STEP);
+        bits
+    }
+
+    /// The next number between 0 and 1, never either of them.
+    #[cfg(test)]
+    pub(crate) fn uniform(&mut self) -> f64 {
+        ((self.bits() >> 11) as f64 + 0.5) / (1_u64 << 53) as f64
+    }
+}
+
+/// A generator per stripe, all from one seed.
 pub(crate) struct Dice(Box<[CachePadded<AtomicU64>]>);
 
 impl Dice {
@@ -22,14 +41,14 @@ impl Dice {
     /// 64 random bits.
     #[inline]
     pub(crate) fn roll(&self, lane: usize) -> u64 {
-        const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
         // A load and a store rather than one atomic addition, at a fifth of its price. Threads that share a stripe may
         // both see the same number now and then, which changes no probability: each is still in a sample as often as
         // it should be.
         self.0.get(within(lane, self.0.len())).map_or(0, |state| {
-            let seen = state.load(Ordering::Relaxed);
-            state.store(seen.wrapping_add(STEP), Ordering::Relaxed);
-            mix(seen)
+            let mut generator = SplitMix64(state.load(Ordering::Relaxed));
+            let bits = generator.bits();
+            state.store(generator.0, Ordering::Relaxed);
+            bits
         })
     }
 }
@@ -53,11 +72,27 @@ pub(crate) fn thinning_for(used: u64, capacity: u64) -> u32 {
     (capacity.max(1) / free).ilog2()
 }
 
-/// SplitMix64's finaliser.
+/// By how much the state of a generator moves: the golden ratio, of which no low bits repeat soon.
+const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
+
+/// What [`SplitMix64`] gives for a state: values that differ in a few bits are sent far apart.
 #[inline]
 pub(crate) fn mix(value: u64) -> u64 {
-    let mut z = value.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let mut z = value.wrapping_add(STEP);
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     z ^ (z >> 31)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Steele, Lea & Flood 2014: the first outputs of the reference code for the seed 1234567.
+    #[test]
+    fn the_generator_is_split_mix_64() {
+        let mut generator = SplitMix64(1_234_567);
+        let bits = [0; 3].map(|_: u64| generator.bits());
+        assert_eq!(bits, [6_457_827_717_110_365_317, 3_203_168_211_198_807_973, 9_817_491_932_198_370_423]);
+    }
 }

@@ -11,6 +11,7 @@ pub(crate) mod memory;
 pub(crate) mod os;
 pub(crate) mod share;
 pub(crate) mod sync;
+pub(crate) mod text;
 
 /// What the lock-free protocols of `sync` are made of; loom's, where they are run in every interleaving.
 mod atomics {

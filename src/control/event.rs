@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::base::clock::Timestamp;
 use crate::base::share::Share;
+use crate::base::text::list;
 use crate::drift::watch::{Against, DriftedFeature, Whose};
 use crate::model::Tier;
 use crate::rollout::guard::evidence::Evidence;
@@ -485,11 +486,10 @@ impl fmt::Display for Event {
                         write!(f, "{version} alone has drifted ")?;
                     }
                 }
-                let names: Vec<String> = features.iter().map(ToString::to_string).collect();
-                write!(f, "{against}: {}{}; {advice}", names.join(", "), More(*more))
+                write!(f, "{against}: {}; {advice}", list(features, *more))
             }
             EventKind::DriftEnded { against, features, more, .. } => {
-                write!(f, "no longer drifted {against}: {}{}", features.join(", "), More(*more))
+                write!(f, "no longer drifted {against}: {}", list(features, *more))
             }
             EventKind::NotDurable { reason } => {
                 write!(f, "what happens is not on disk: {reason}")
@@ -497,15 +497,6 @@ impl fmt::Display for Event {
             EventKind::Durable => f.write_str("all that happened is on disk again"),
             EventKind::Closed => f.write_str("closed"),
         }
-    }
-}
-
-/// How many are not named.
-struct More(usize);
-
-impl fmt::Display for More {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.0 == 0 { Ok(()) } else { write!(f, " and {} more", self.0) }
     }
 }
 

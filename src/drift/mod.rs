@@ -1,5 +1,4 @@
-//! Before the truth is known: whether inputs are still what the model was trained on, when a series has changed, and
-//! how good the model probably is.
+//! Before the truth is known: whether inputs are still what the model was trained on, and how good the model probably is.
 //!
 //! Mathematics and plain data, of use by themselves: nothing here knows of handles, rollouts or models.
 //!
@@ -7,8 +6,7 @@
 //! - [`Profile`]: how those of traffic are, counted in the same bins for an addition per feature.
 //! - [`compare`]: a [`DriftTable`] of what has drifted, how sure that is ([`Test`], [`Control`]) and how large.
 //! - [`WindowedProfile`]: windows by time or count, against training, the window before, or the same hour of other days.
-//! - [`detect`]: detectors that watch a series one value at a time.
-//! - [`estimate`]: accuracy and its like without labels, under covariate shift; and what disagreement says of two versions.
+//! - [`estimate`]: accuracy and its like without labels, under covariate shift.
 //!
 //! # What is counted
 //!
@@ -24,12 +22,11 @@
 //!
 //! A fixed threshold on a distance is wrong: of windows of 100 rows without any drift, some 40 % have a PSI above 0.1.
 //! Tests here know both sample sizes, and a verdict needs both a small p-value and an effect that matters. A p-value is
-//! for one look. Whoever compares a window every hour looks 8,760 times a year, and for what is watched without an end
-//! the detectors of [`detect`] say how often they are wrong. Rows are taken to be independent: a thousand rows of one
-//! user are not a thousand rows.
+//! for one look. Whoever compares a window every hour looks 8,760 times a year; for a rate that is watched without an end
+//! there is [`RateDetector`](crate::stats::sequential::RateDetector), which says how often it is wrong. Rows are taken to
+//! be independent: a thousand rows of one user are not a thousand rows.
 
 pub(crate) mod compare;
-pub mod detect;
 pub mod estimate;
 pub(crate) mod profile;
 pub(crate) mod season;

@@ -5,6 +5,8 @@ use std::fmt;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use sha2::{Digest, Sha256};
 
+use crate::base::text;
+
 /// What makes two versions the same: a SHA-256 over the digest of the files, the pipeline's name and version, and the
 /// options that change answers. Two versions of equal identity answer alike, whatever they are called.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -33,14 +35,14 @@ impl Identity {
 /// 64 hexadecimal digits.
 impl fmt::Display for Identity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+        f.write_str(&text::hex(&self.0))
     }
 }
 
 /// The first 12 hexadecimal digits.
 impl fmt::Debug for Identity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().take(6).try_for_each(|byte| write!(f, "{byte:02x}"))
+        f.write_str(text::hex(&self.0).get(..12).unwrap_or_default())
     }
 }
 
@@ -52,18 +54,8 @@ impl Serialize for Identity {
 
 impl<'de> Deserialize<'de> for Identity {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        let mut bytes = [0; 32];
-        let digits: Option<Vec<u8>> =
-            text.chars().map(|c| c.to_digit(16).and_then(|d| u8::try_from(d).ok())).collect();
-        match digits {
-            Some(digits) if digits.len() == 64 => {
-                for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
-                    *byte = pair.iter().fold(0, |value, digit| value << 4 | digit);
-                }
-                Ok(Self(bytes))
-            }
-            _ => Err(serde::de::Error::custom("an identity is 64 hexadecimal digits")),
-        }
+        text::digest(&String::deserialize(deserializer)?)
+            .map(Self)
+            .ok_or_else(|| serde::de::Error::custom("an identity is 64 hexadecimal digits"))
     }
 }

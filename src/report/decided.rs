@@ -1,8 +1,9 @@
 //! What was decided, and why: what happened in its order, with what each step rests on.
 
 use super::document::{Block, Ground, Progress, Section, Step};
-use super::page::{Decided, Report};
-use super::words::{capital, count, moment, percent, saw, sentence, several, weighed};
+use super::report::{Decided, Report};
+use super::words::{capital, moment, saw, sentence, several, weighed};
+use crate::base::text::{count, percent};
 use crate::control::event::{Cause, Event, EventKind};
 use crate::rollout::alpha::AlphaStatus;
 use crate::rollout::guard::evidence::{Evidence, Strength};

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::DriftTable;
-use super::page::{Decided, Report};
+use super::report::{Decided, Report};
 use crate::base::clock::Timestamp;
 use crate::control::control::Control;
 use crate::control::event::{Event, EventKind};

@@ -2,10 +2,11 @@
 
 use super::Turn;
 use super::document::Tone;
-use super::page::{Report, Seen};
-use super::words::{long, moment, number, percent, several, short};
+use super::report::{Report, Seen};
+use super::words::{long, moment, several, short};
 use crate::base::clock::Timestamp;
 use crate::base::share::Share;
+use crate::base::text::{number, percent};
 use crate::control::event::{Cause, Event, EventKind};
 use crate::rollout::guard::evidence::Evidence;
 use crate::rollout::phase::Phase;

@@ -35,11 +35,12 @@ pub(crate) mod markdown;
 pub(crate) mod page;
 pub(crate) mod pictures;
 pub(crate) mod plot;
+pub(crate) mod report;
 pub(crate) mod seen;
 pub(crate) mod tried;
 pub(crate) mod words;
 
-pub use page::{Decided, Report};
+pub use report::{Decided, Report};
 
 pub use crate::rollout::course::{ArmPoint, GuardPoint, Point, Trial, Turn};
 pub use drift::{DriftRow, DriftTable};

@@ -1,147 +1,46 @@
-//! The page about one rollout.
-
-use serde::{Deserialize, Serialize};
+//! The page about one rollout: its sections, each written by a file of its own, in their order.
 
 use super::document::{Block, Column, Document, Section, Table};
 use super::drift::{DriftRow, DriftTable};
-use crate::base::clock::Timestamp;
-use crate::base::share::Share;
-use crate::control::event::Event;
-use crate::handle::status::RolloutStatus;
-use crate::model::identity::Identity;
-use crate::rollout::course::{Point, Trial, Turn};
-use crate::rollout::guard::evidence::Evidence;
-use crate::rollout::phase::Phase;
-use crate::rollout::plan::Plan;
-use crate::stats::{ArmFigures, Cohort, DivergenceFigures, Metric};
-use crate::version::id::VersionId;
-
-/// Everything a page about one rollout says, as plain data.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[non_exhaustive]
-pub struct Report {
-    /// What stands at the top.
-    pub title: String,
-    /// The handle's name.
-    pub handle: String,
-    /// When it was made.
-    pub at: Timestamp,
-    /// The rollout as it stands, or as it ended. Once the candidate was promoted and watched these are the figures of
-    /// the watch; those before are in [`trial`](Self::trial).
-    pub rollout: RolloutStatus,
-    /// What the candidate was compared with.
-    pub live: VersionId,
-    /// What makes the candidate what it is; nothing once its version is forgotten.
-    pub candidate_identity: Option<Identity>,
-    /// What makes that what it was compared with.
-    pub live_identity: Option<Identity>,
-    /// When the candidate was staged; when the handle went on with it, where [`went_on`](Self::went_on) says so.
-    pub began: Timestamp,
-    /// The rollout had begun in an earlier life of the handle. Its evidence counts; how it came about is not known here.
-    pub went_on: bool,
-    /// When it ended; nothing while it runs.
-    pub ended: Option<Timestamp>,
-    /// The plan that it followed.
-    pub plan: Option<Plan>,
-    /// The figure of quality that [`points`](Self::points) hold.
-    pub metric: Option<Metric>,
-    /// What was known of the candidate when it was promoted, where it was watched after that.
-    pub trial: Option<Trial>,
-    /// What was seen over time, oldest first; at most 256.
-    pub points: Vec<Point>,
-    /// Of so many ticks at which something was seen one is among the points.
-    pub one_in: u64,
-    /// The changes of its exposure, oldest first.
-    pub turns: Vec<Turn>,
-    /// Changes that are not among them, behind the first sixteen: no more than 64 are kept.
-    pub turns_left_out: u64,
-    /// What happened to it, and to its version until that was staged again; oldest first.
-    pub events: Vec<Event>,
-    /// The handle's log has let go of the first of them.
-    pub events_missing: bool,
-    /// The decisions of its guards, oldest first; as far as their records are still [kept](crate::ModelHandle::decisions).
-    pub decisions: Vec<Decided>,
-    /// What was found of the drift of the data: by the handle's own [watch](crate::Builder::watch_drift) while the rollout
-    /// runs, or by the host.
-    pub drift: Option<DriftTable>,
-    /// What the host has to say.
-    pub notes: Vec<String>,
-}
-
-/// A decision of a guard, and whether it follows from its record.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[non_exhaustive]
-pub struct Decided {
-    /// The number of its [record](crate::Decision).
-    pub number: u64,
-    /// When.
-    pub at: Timestamp,
-    /// Where the rollout stood.
-    pub phase: Phase,
-    /// The share of requests that the candidate answered.
-    pub weight: Share,
-    /// What the guard saw, and said.
-    pub evidence: Evidence,
-    /// It was [judged again](crate::replay) from its record when the report was made, and came to the same.
-    pub replayed: bool,
-}
+use super::report::Report;
+use super::words::moment;
+use super::{decided, headline, html, markdown, pictures, seen, tried};
+use crate::base::text::number;
 
 impl Report {
-    /// With another title; the rollout's number, the handle's name and the candidate's unless told.
-    #[must_use]
-    pub fn title(mut self, title: impl Into<String>) -> Self {
-        self.title = title.into();
-        self
-    }
-
-    /// With what the host has found of the drift of its data.
-    #[must_use]
-    pub fn drift(mut self, table: DriftTable) -> Self {
-        self.drift = Some(table);
-        self
-    }
-
-    /// With something that the host has to say: who was asked, where the ticket is. May be called again; each is a
-    /// paragraph.
-    #[must_use]
-    pub fn note(mut self, note: impl Into<String>) -> Self {
-        self.notes.push(note.into());
-        self
-    }
-
     /// What happened, in a sentence or two.
     pub fn headline(&self) -> String {
-        super::headline::lead(self).join(" ")
+        headline::lead(self).join(" ")
     }
 
     /// The page as one HTML file: no network, no script, styles and plots within it.
     pub fn html(&self) -> String {
-        super::html::render(&self.document())
+        html::render(&self.document())
     }
 
     /// The page in GitHub's Markdown, with short bars in place of plots.
     pub fn markdown(&self) -> String {
-        super::markdown::render(&self.document())
+        markdown::render(&self.document())
     }
 
     fn document(&self) -> Document {
-        let (outcome, tone) = super::headline::outcome(self);
-        let mut sections = vec![super::tried::section(self), super::seen::section(self)];
-        sections.extend(super::pictures::evidence(self));
-        sections.push(super::decided::section(self));
+        let (outcome, tone) = headline::outcome(self);
+        let mut sections = vec![tried::section(self), seen::section(self)];
+        sections.extend(pictures::evidence(self));
+        sections.push(decided::section(self));
         sections.extend(self.drift.as_ref().map(drift_section));
         sections.extend(self.notes_section());
-        sections.push(super::decided::how_sure(self));
+        sections.push(decided::how_sure(self));
         Document {
             title: self.title.clone(),
             outcome: outcome.into(),
             tone,
-            lead: super::headline::lead(self),
-            facts: super::headline::facts(self),
+            lead: headline::lead(self),
+            facts: headline::facts(self),
             sections,
             foot: format!(
                 "Made {} by switchback {} from what the handle “{}” has kept. It holds no request, no key and no tensor.",
-                super::words::moment(self.at),
+                moment(self.at),
                 env!("CARGO_PKG_VERSION"),
                 self.handle
             ),
@@ -152,35 +51,6 @@ impl Report {
         let notes = self.notes.iter().map(|note| Block::Text(note.clone())).collect();
         (!self.notes.is_empty()).then(|| Section::new("Notes", notes))
     }
-
-    /// What was seen of the candidate before it was live, or so far.
-    pub(crate) fn on_trial(&self) -> Seen<'_> {
-        match &self.trial {
-            Some(Trial { candidate, live, divergence, evidence, cohorts, .. }) => {
-                Seen { candidate, live, divergence, evidence, cohorts }
-            }
-            None => self.at_last(),
-        }
-    }
-
-    /// What was seen of the new live while it was watched.
-    pub(crate) fn watched(&self) -> Option<Seen<'_>> {
-        self.trial.as_ref().map(|_| self.at_last())
-    }
-
-    fn at_last(&self) -> Seen<'_> {
-        let RolloutStatus { candidate, control, divergence, evidence, cohorts, .. } = &self.rollout;
-        Seen { candidate, live: control, divergence, evidence, cohorts }
-    }
-}
-
-/// What was seen over one stretch.
-pub(crate) struct Seen<'a> {
-    pub(crate) candidate: &'a ArmFigures,
-    pub(crate) live: &'a ArmFigures,
-    pub(crate) divergence: &'a DivergenceFigures,
-    pub(crate) evidence: &'a [Evidence],
-    pub(crate) cohorts: &'a [Cohort],
 }
 
 fn drift_section(drift: &DriftTable) -> Section {
@@ -191,8 +61,8 @@ fn drift_section(drift: &DriftTable) -> Section {
         about.trim_end_matches('.'),
     ))];
     let cell = |row: &DriftRow| {
-        let p = row.p.map_or_else(|| String::from("–"), super::words::number);
-        vec![row.feature.clone(), row.what.clone(), super::words::number(row.effect), p, row.verdict.clone()]
+        let p = row.p.map_or_else(|| String::from("–"), number);
+        vec![row.feature.clone(), row.what.clone(), number(row.effect), p, row.verdict.clone()]
     };
     blocks.push(Block::Table(Table {
         caption: String::from("Drift by feature"),

@@ -2,13 +2,14 @@
 
 use super::document::{Block, Section};
 use super::headline::{better, is_share, name};
-use super::page::Report;
 use super::plot::plot::{Band, Colour, Limit, Line, Plot};
 use super::plot::{Scale, Unit};
-use super::words::{capital, number, percent};
+use super::report::Report;
+use super::words::capital;
 use super::{ArmPoint, Point, Turn};
 use crate::base::clock::Timestamp;
 use crate::base::share::Share;
+use crate::base::text::{number, percent};
 use crate::rollout::guard::evidence::Evidence;
 use crate::rollout::phase::Phase;
 use crate::stats::sequential::EValue;

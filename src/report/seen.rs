@@ -2,9 +2,11 @@
 
 use super::document::{Block, Column, Section, Table};
 use super::headline::{name, value};
-use super::page::{Report, Seen};
 use super::pictures;
-use super::words::{capital, count, number, percent, share_of, short};
+use super::report::{Report, Seen};
+use super::words::{capital, share_of, short};
+use crate::base::text::{count, number, percent};
+use crate::stats::sequential::rate_interval;
 use crate::stats::{ArmFigures, Cohort, Coverage, DivergenceFigures, LatencyFigures, Metric, QualityFigures};
 
 pub(crate) fn section(report: &Report) -> Section {
@@ -124,6 +126,9 @@ fn on_pairs(report: &Report, pairs: &DivergenceFigures) -> Option<String> {
         Some(agreement) => text.push_str(&format!(", and agreed in {}.", percent(agreement))),
         None => text.push('.'),
     }
+    if report.metric == Some(Metric::Accuracy) {
+        text.push_str(&format!(" {}", differ_at_most(pairs.pairs.saturating_sub(pairs.agreed), pairs.pairs)));
+    }
     let labelled = pairs.labelled();
     if labelled > 0 {
         text.push_str(&format!(
@@ -134,6 +139,17 @@ fn on_pairs(report: &Report, pairs: &DivergenceFigures) -> Option<String> {
         ));
     }
     Some(text)
+}
+
+/// Where two versions give the same answer both are right or both are wrong: so their accuracies differ by no more than the
+/// rate at which they disagree, whatever the truth is. The one thing that pairs say before there are any labels.
+fn differ_at_most(disagreed: u64, pairs: u64) -> String {
+    let (_, most) = rate_interval(disagreed, pairs, 0.05, pairs);
+    format!(
+        "Whatever the truth is, their accuracies differ by at most {} points on these requests, and by at most {} on others like them (with 95 % confidence).",
+        number(disagreed as f64 / pairs as f64 * 100.0),
+        number(most * 100.0)
+    )
 }
 
 /// How many predictions got their truth in time, of the last ones: no more are kept.
@@ -171,6 +187,14 @@ mod tests {
 
     fn cohort(predictions: u64, labelled: u64, matured: bool) -> Cohort {
         Cohort { matured, candidate: Coverage { predictions, labelled }, ..Cohort::default() }
+    }
+
+    #[test]
+    fn versions_that_agree_cannot_differ_in_accuracy() {
+        let some = differ_at_most(20, 1_000);
+        assert!(some.contains("at most 2 points on these requests, and by at most 3."), "{some}");
+        assert!(differ_at_most(0, 100).contains("at most 0 points on these requests, and by"));
+        assert!(differ_at_most(3, 3).contains("at most 100 points on these requests, and by at most 100 on"));
     }
 
     #[test]

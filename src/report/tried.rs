@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use super::document::{Block, Column, Section, Table};
-use super::page::Report;
-use super::words::{count, long, sentence, several};
+use super::report::Report;
+use super::words::{long, sentence, several};
 use super::{Turn, pictures};
 use crate::base::share::Share;
+use crate::base::text::count;
 use crate::rollout::phase::Phase;
 use crate::stats::ArmFigures;
 

@@ -1,8 +1,9 @@
-//! Numbers, moments and times as people write them.
+//! Moments, times and evidence as people write them.
 
 use std::time::Duration;
 
 use crate::base::clock::Timestamp;
+use crate::base::text::{count, number, percent};
 use crate::rollout::guard::evidence::{Evidence, Strength};
 
 /// A space that no line is broken at.
@@ -59,44 +60,6 @@ pub(crate) fn long(duration: Duration) -> String {
 /// `1 request`, `1,204 requests`
 pub(crate) fn several(number: u64, what: &str) -> String {
     format!("{}{NARROW}{what}{}", count(number), if number == 1 { "" } else { "s" })
-}
-
-/// `97,408`
-pub(crate) fn count(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
-    for (place, digit) in digits.chars().enumerate() {
-        if place > 0 && (digits.len() - place).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
-}
-
-/// Three significant digits, without zeros at the end; never an exponent where a person can do without.
-pub(crate) fn number(value: f64) -> String {
-    if !value.is_finite() {
-        return String::from("–");
-    }
-    if value == 0.0 {
-        return String::from("0");
-    }
-    let magnitude = value.abs().log10().floor();
-    if !(-6.0..9.0).contains(&magnitude) {
-        return format!("{value:.1e}");
-    }
-    if magnitude >= 3.0 {
-        let whole = count(value.abs().round() as u64);
-        return if value < 0.0 { format!("-{whole}") } else { whole };
-    }
-    let text = format!("{value:.*}", (2.0 - magnitude).clamp(0.0, 8.0) as usize);
-    if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_owned() } else { text }
-}
-
-/// `4.1 %`
-pub(crate) fn percent(share: f64) -> String {
-    format!("{}{NARROW}%", number(share * 100.0))
 }
 
 /// A share out of counts, with both: `0.3 % (2 of 612)`.
@@ -186,28 +149,6 @@ mod tests {
         for (seconds, text) in cases {
             assert_eq!(long(Duration::from_secs(seconds)).replace(NARROW, " "), text);
         }
-    }
-
-    #[test]
-    fn numbers_are_said_in_three_digits() {
-        let cases = [
-            (0.0, "0"),
-            (0.051_234, "0.0512"),
-            (2.0, "2"),
-            (812.4, "812"),
-            (97_408.2, "97,408"),
-            (-1_234.0, "-1,234"),
-            (1e-9, "1.0e-9"),
-            (f64::NAN, "–"),
-            (f64::INFINITY, "–"),
-        ];
-        for (value, text) in cases {
-            assert_eq!(number(value), text);
-        }
-        assert_eq!(
-            [count(0), count(999), count(1_000), count(u64::MAX)],
-            ["0", "999", "1,000", "18,446,744,073,709,551,615"]
-        );
     }
 
     #[test]

@@ -7,9 +7,10 @@ use sha2::{Digest, Sha256};
 
 use super::contract::Feature;
 use super::error::RepositoryError;
-use super::manifest::{Manifest, hex};
+use super::manifest::Manifest;
 use super::store::{Entry, Repository};
 use super::verify::hashed;
+use crate::base::text::hex;
 
 /// What is different between two versions, from the first to the second.
 #[derive(Debug, Clone, PartialEq, Default)]

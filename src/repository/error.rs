@@ -1,10 +1,12 @@
 //! What can go wrong with a repository.
 
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::{fmt, io};
 
 use thiserror::Error;
+
+use crate::base::text::first;
 
 /// Why a repository could not do what was asked of it. What was there before is there as it was.
 #[derive(Debug, Clone, Error)]
@@ -31,7 +33,7 @@ pub enum RepositoryError {
         cause: &'static str,
     },
     /// There is no such model, version or tag.
-    #[error("{model} has no version or tag `{asked}`; it has {}", Listed(.there))]
+    #[error("{model} has no version or tag `{asked}`; it has {}", first(.there))]
     Unknown {
         /// The model.
         model: String,
@@ -57,7 +59,7 @@ pub enum RepositoryError {
         cause: String,
     },
     /// A version is not whole, or not what its manifest says.
-    #[error("{model} {version} is not what was published: {}", Listed(.faults))]
+    #[error("{model} {version} is not what was published: {}", first(.faults))]
     Faulty {
         /// The model.
         model: String,
@@ -67,7 +69,7 @@ pub enum RepositoryError {
         faults: Vec<Fault>,
     },
     /// Tags point at the version.
-    #[error("{model} {version} is tagged {}: move the tags first", Listed(.tags))]
+    #[error("{model} {version} is tagged {}: move the tags first", first(.tags))]
     Tagged {
         /// The model.
         model: String,
@@ -169,19 +171,4 @@ pub enum Fault {
         /// What the system said.
         cause: String,
     },
-}
-
-/// A list in a sentence.
-struct Listed<'a, T>(&'a [T]);
-
-impl<T: fmt::Display> fmt::Display for Listed<'_, T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.0.is_empty() {
-            return f.write_str("none");
-        }
-        for (place, item) in self.0.iter().enumerate() {
-            write!(f, "{}{item}", if place == 0 { "" } else { "; " })?;
-        }
-        Ok(())
-    }
 }

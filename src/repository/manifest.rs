@@ -11,6 +11,7 @@ use super::contract::GoldenSample;
 use super::contract::contract::Contract;
 use super::name;
 use crate::base::clock::Timestamp;
+use crate::base::text::digest;
 use crate::drift::{InvalidProfile, ReferenceProfile};
 
 /// The schema that this release writes, and the latest that it reads.
@@ -288,27 +289,4 @@ pub(crate) const SIGNATURE: &str = "manifest.json.minisig";
 /// Whether a file is the manifest's own, and so is in no list.
 pub(crate) fn is_own(path: &str) -> bool {
     path.eq_ignore_ascii_case(FILE) || path.eq_ignore_ascii_case(SIGNATURE)
-}
-
-/// The bytes of a digest, where it is one.
-pub(crate) fn digest(text: &str) -> Option<[u8; 32]> {
-    let digits = text.as_bytes();
-    if digits.len() != 64
-        || digits.iter().any(|digit| !digit.is_ascii_hexdigit() || digit.is_ascii_uppercase())
-    {
-        return None;
-    }
-    let mut bytes = [0; 32];
-    for (byte, pair) in bytes.iter_mut().zip(digits.chunks(2)) {
-        *byte = u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()?;
-    }
-    Some(bytes)
-}
-
-/// A digest as text.
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        let _ = fmt::Write::write_fmt(&mut text, format_args!("{byte:02x}"));
-        text
-    })
 }

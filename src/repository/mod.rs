@@ -62,5 +62,4 @@ pub use served::{Fit, ServeError, Served};
 pub use store::{Entry, Repository};
 #[cfg(feature = "signatures")]
 pub use trust::TrustedKeys;
-pub use verify::DataFound;
 pub use watch::{Change, Watch};

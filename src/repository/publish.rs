@@ -7,10 +7,11 @@ use std::{fs, io};
 use sha2::{Digest, Sha256};
 
 use super::error::RepositoryError;
-use super::manifest::{DataSet, FILE, ListedFile, Manifest, hex, is_own};
+use super::manifest::{DataSet, FILE, ListedFile, Manifest, is_own};
 use super::name;
 use super::store::{ASIDE, DATA, Entry, Repository, names, unique};
 use super::verify::hashed;
+use crate::base::text::hex;
 use crate::drift::ReferenceProfile;
 use crate::version::id::VersionId;
 

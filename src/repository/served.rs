@@ -6,9 +6,9 @@ use thiserror::Error;
 
 use super::contract::{Checked, GoldenSample, Host, OpenError, Pipelines, Preflight, PreflightReport};
 use super::error::{Fault, RepositoryError};
-use super::manifest::{digest, hex};
 use super::store::{Entry, Repository};
 use super::verify::compare_size;
+use crate::base::text::{digest, hex};
 use crate::model::error::LoadError;
 use crate::model::onnx::{OnnxModel, PreparedCache};
 use crate::version::id::VersionId;

@@ -6,9 +6,10 @@ use std::{fs, io};
 
 use super::error::RepositoryError;
 use super::manifest::{FILE, MANIFEST_MAX, Manifest};
-use super::{manifest, name};
+use super::name;
 use crate::base::disk::Files;
 use crate::base::faults::Faults;
+use crate::base::text::hex;
 use crate::version::id::VersionId;
 
 /// Entries of one folder; a repository has a few hundred.
@@ -391,5 +392,5 @@ pub(crate) fn unique() -> Result<String, RepositoryError> {
         let error = io::Error::other(error.to_string());
         RepositoryError::disk("drawing a name for", Path::new("a file aside"))(error)
     })?;
-    Ok(manifest::hex(&bytes))
+    Ok(hex(&bytes))
 }

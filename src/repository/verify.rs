@@ -8,28 +8,12 @@ use std::{fs, io};
 use sha2::{Digest, Sha256};
 
 use super::error::{Fault, RepositoryError};
-use super::manifest::{DataSet, ListedFile, digest, hex, is_own};
-use super::store::{DATA, Entry, Repository, names};
+use super::manifest::{ListedFile, is_own};
+use super::store::{Entry, Repository, names};
+use crate::base::text::{digest, hex};
 
 /// How deep a version's folders may lie in each other.
 const DEPTH_MAX: usize = 8;
-
-/// What is known of the data that a version was trained on.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum DataFound {
-    /// It is there, and has the digest that the manifest says.
-    Whole,
-    /// It is there, and has other bytes.
-    Changed {
-        /// SHA-256 as it is.
-        found: String,
-    },
-    /// It is not there, or cannot be read: the system's reason.
-    Missing(String),
-    /// It lies at an address that is no file here, or has no digest to compare with.
-    Unknown,
-}
 
 impl Repository {
     /// Reads all of a version and compares it with its manifest: sizes, digests, nothing missing, nothing beside it, no
@@ -80,32 +64,6 @@ impl Repository {
             version: entry.version.to_string(),
             faults,
         })
-    }
-
-    /// Looks for the data that a version was trained on: what is attached, and what lies at a path here. Addresses are not
-    /// fetched. Linear in its size.
-    pub fn verify_data(&self, entry: &Entry) -> Vec<(DataSet, DataFound)> {
-        let data = entry.manifest.iter().flat_map(|manifest| &manifest.lineage.data);
-        data.map(|data| (data.clone(), self.find(data))).collect()
-    }
-
-    fn find(&self, data: &DataSet) -> DataFound {
-        let Some(expected) = data.sha256.as_deref() else { return DataFound::Unknown };
-        let path = match &data.location {
-            _ if data.attached => self.attached(expected),
-            Some(location) if !location.contains("://") => Path::new(location).to_owned(),
-            _ => return DataFound::Unknown,
-        };
-        match hashed(&path) {
-            Ok((_, found)) if hex(&found) == expected => DataFound::Whole,
-            Ok((_, found)) => DataFound::Changed { found: hex(&found) },
-            Err(error) => DataFound::Missing(error.to_string()),
-        }
-    }
-
-    /// Where data of a digest is kept.
-    pub(crate) fn attached(&self, sha256: &str) -> std::path::PathBuf {
-        self.root.join(DATA).join("sha256").join(sha256)
     }
 }
 

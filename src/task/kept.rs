@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::base::chance::mix;
+
 /// How many items of a ranked list are kept with a prediction, and the largest `k` of [`Task::ranking`].
 pub const RANKING_DEPTH: usize = 10;
 
@@ -106,10 +108,7 @@ impl Kept {
     }
 }
 
-/// SplitMix64's finaliser, cut to 32 bits: ids that differ in a few low bits land far apart.
+/// Of 32 bits: ids that differ in a few low bits land far apart.
 pub(crate) fn hash_item(item: u64) -> u32 {
-    let mut z = item.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    ((z ^ (z >> 31)) >> 32) as u32
+    (mix(item) >> 32) as u32
 }

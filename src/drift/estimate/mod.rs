@@ -8,12 +8,9 @@
 //!
 //! - [`Calibration`]: what a score means, fitted from scores and labels of reference data.
 //! - [`QualityEstimator`]: counts scores of traffic, and estimates accuracy, precision, recall, F1 and AUC.
-//! - [`disagreement_bound`]: by how much the accuracies of two versions can differ at most. That one assumes nothing.
 
 pub(crate) mod calibration;
-pub(crate) mod disagreement;
 pub(crate) mod quality;
 
 pub use calibration::{Calibration, CalibrationError, STEPS_MAX};
-pub use disagreement::{DisagreementBound, disagreement_bound};
 pub use quality::{Estimate, EstimatedQuality, QualityEstimator, WrongCalibration};

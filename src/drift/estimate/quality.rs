@@ -265,17 +265,13 @@ pub struct WrongCalibration;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::chance::SplitMix64;
     use proptest::prelude::*;
 
-    fn uniform(state: &mut u64) -> f64 {
-        *state = crate::base::chance::mix(*state);
-        (*state >> 11) as f64 / (1_u64 << 53) as f64
-    }
-
     /// A score of x is right in x^2 of all cases: calibration has something to do.
-    fn labelled(seed: &mut u64, bent: f64) -> (f64, bool) {
-        let x = libm::pow(uniform(seed), bent);
-        (x, uniform(seed) < x * x)
+    fn labelled(chance: &mut SplitMix64, bent: f64) -> (f64, bool) {
+        let x = libm::pow(chance.uniform(), bent);
+        (x, chance.uniform() < x * x)
     }
 
     fn estimator(calibration: &Arc<Calibration>) -> QualityEstimator {
@@ -307,13 +303,14 @@ mod tests {
 
     #[test]
     fn under_covariate_shift_the_realised_accuracy_is_inside_as_often_as_was_said() {
-        let mut seed = 5;
+        let mut chance = SplitMix64(5);
         let (mut inside, mut off, runs) = ([0_u32; 2], 0.0, 200);
-        let calibration = Arc::new(Calibration::fit((0..20_000).map(|_| labelled(&mut seed, 1.0))).unwrap());
+        let calibration =
+            Arc::new(Calibration::fit((0..20_000).map(|_| labelled(&mut chance, 1.0))).unwrap());
         for run in 0..runs {
             // Scores lower or higher than the reference's.
             let bent = if run % 2 == 0 { 0.6 } else { 1.8 };
-            let rows: Vec<(f64, bool)> = (0..2_000).map(|_| labelled(&mut seed, bent)).collect();
+            let rows: Vec<(f64, bool)> = (0..2_000).map(|_| labelled(&mut chance, bent)).collect();
             let mut traffic = estimator(&calibration);
             rows.iter().for_each(|(score, _)| traffic.record(*score));
             let right =

@@ -2,7 +2,8 @@
 
 use super::cell::{Cell, Written};
 use super::layout::{
-    BINS_MAX, Bins, CATEGORIES_MAX, Categories, Edges, FEATURES_MAX, Layout, NAME_MAX, OTHERS_MAX,
+    BINS_MAX, Bins, CATEGORIES_MAX, Categories, EDGE_MAX, Edges, FEATURES_MAX, Layout, NAME_MAX, OTHERS_MAX,
+    check_names,
 };
 use super::profile::{Profile, WrongCells};
 use super::reference::ReferenceProfile;
@@ -31,14 +32,14 @@ enum Looked {
 /// Two bins are kept for what lies beyond a value that many rows share.
 const BINS_ASKED_MAX: usize = BINS_MAX - 2;
 
-/// Edges are kept within this, so that distances between them are finite.
-pub(crate) const EDGE_MAX: f64 = 1e300;
+impl ReferenceProfile {
+    /// Makes one from rows.
+    pub fn builder() -> ProfileBuilder {
+        ProfileBuilder { features: Vec::new(), bins: 10, categories: CATEGORIES_MAX }
+    }
+}
 
 impl ProfileBuilder {
-    pub(crate) fn new() -> Self {
-        Self { features: Vec::new(), bins: 10, categories: CATEGORIES_MAX }
-    }
-
     /// The next feature of a row is a number.
     #[must_use]
     pub fn numeric(mut self, name: impl Into<String>) -> Self {
@@ -156,17 +157,6 @@ impl Looked {
             _ => {}
         }
     }
-}
-
-/// The first name that is empty, too long, or there twice.
-pub(crate) fn check_names<'a>(names: impl Iterator<Item = &'a str>) -> Result<(), String> {
-    let mut known = std::collections::HashSet::new();
-    for name in names {
-        if name.is_empty() || name.len() > NAME_MAX || !known.insert(name) {
-            return Err(name.chars().take(NAME_MAX).collect());
-        }
-    }
-    Ok(())
 }
 
 /// Edges at the quantiles of sorted numbers. A number that several quantiles share, which is so for one in `bins` rows,

@@ -18,6 +18,9 @@ pub(crate) const OTHERS_MAX: usize = 4_096;
 /// The most features of a profile.
 pub const FEATURES_MAX: usize = 4_096;
 
+/// Edges are kept within this, so that distances between them are finite.
+pub(crate) const EDGE_MAX: f64 = 1e300;
+
 /// The longest name of a feature or category, in bytes. A longer category counts among the others.
 pub const NAME_MAX: usize = 256;
 
@@ -64,6 +67,17 @@ impl Layout {
             .collect();
         Arc::new(Self { features, slots })
     }
+}
+
+/// The first name that is empty, too long, or there twice.
+pub(crate) fn check_names<'a>(names: impl Iterator<Item = &'a str>) -> Result<(), String> {
+    let mut known = std::collections::HashSet::new();
+    for name in names {
+        if name.is_empty() || name.len() > NAME_MAX || !known.insert(name) {
+            return Err(name.chars().take(NAME_MAX).collect());
+        }
+    }
+    Ok(())
 }
 
 impl Feature {

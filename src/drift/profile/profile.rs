@@ -103,20 +103,6 @@ impl Profile {
         Ok(())
     }
 
-    /// Takes away what another profile counted, which is to be a part of this one; no count falls below 0.
-    ///
-    /// # Errors
-    ///
-    /// [`ProfileMismatch`] where it was not counted in the same bins of the same features; nothing is taken away then.
-    pub fn subtract(&mut self, part: &Self) -> Result<(), ProfileMismatch> {
-        self.fits(part)?;
-        for (count, less) in self.counts.iter_mut().zip(&part.counts) {
-            *count = count.saturating_sub(*less);
-        }
-        self.rows = self.rows.saturating_sub(part.rows);
-        Ok(())
-    }
-
     /// What was counted, and counts from 0 again.
     #[must_use]
     pub fn take(&mut self) -> Self {

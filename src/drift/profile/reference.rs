@@ -3,13 +3,9 @@
 use std::fmt;
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
-
-use super::builder::ProfileBuilder;
 use super::layout::UNSEEN;
 use super::profile::{Profile, ProfileMismatch};
 use super::sketch::Seldom;
-use super::written::WrittenProfile;
 
 /// How the features of training data were distributed: what the traffic of a model is compared with.
 ///
@@ -60,8 +56,7 @@ use super::written::WrittenProfile;
 /// had, says how well that is known. `unseen` counts what a merged profile found beyond the bins. Counts, `other`,
 /// `unseen` and `missing` of a feature add up to `rows`. What is not given is 0; `schema` is 1, and `type` follows from
 /// the bins.
-#[derive(Clone, PartialEq, Serialize, Deserialize)]
-#[serde(try_from = "WrittenProfile", into = "WrittenProfile")]
+#[derive(Clone, PartialEq)]
 pub struct ReferenceProfile {
     pub(crate) profile: Profile,
     /// By feature: categories that one or two rows had.
@@ -69,11 +64,6 @@ pub struct ReferenceProfile {
 }
 
 impl ReferenceProfile {
-    /// Makes one from rows.
-    pub fn builder() -> ProfileBuilder {
-        ProfileBuilder::new()
-    }
-
     pub(crate) fn new(profile: Profile, seldom: Box<[Seldom]>) -> Self {
         Self { profile, seldom }
     }
@@ -143,25 +133,5 @@ impl ReferenceProfile {
 impl fmt::Debug for ReferenceProfile {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.profile.fmt(f)
-    }
-}
-
-#[cfg(feature = "onnx")]
-impl ReferenceProfile {
-    /// Makes one from a table of numbers, by column, with ten bins each.
-    ///
-    /// # Errors
-    ///
-    /// As [`ProfileBuilder::build_from`]; [`BuildProfileError::Row`](crate::drift::BuildProfileError::Row) where there are not
-    /// as many names as columns.
-    pub fn from_columns<T: Copy + Into<f64>>(
-        names: &[&str],
-        table: ndarray::ArrayView2<'_, T>,
-    ) -> Result<Self, crate::drift::BuildProfileError> {
-        let cells = |row: ndarray::ArrayView1<'_, T>| -> Vec<crate::drift::Cell<'static>> {
-            row.iter().map(|number| crate::drift::Cell::Number((*number).into())).collect()
-        };
-        let builder = names.iter().fold(Self::builder(), |builder, name| builder.numeric(*name));
-        builder.build_from(table.rows().into_iter().map(cells))
     }
 }

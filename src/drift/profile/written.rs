@@ -3,12 +3,11 @@
 use std::collections::BTreeMap;
 
 use serde::de::IgnoredAny;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::builder::{EDGE_MAX, check_names};
 use super::layout::{
-    BINS_MAX, Bins, CATEGORIES_MAX, Categories, Edges, FEATURES_MAX, FIRST_BIN, Feature, Layout, MISSING,
-    NAME_MAX, OTHERS_MAX, UNSEEN,
+    BINS_MAX, Bins, CATEGORIES_MAX, Categories, EDGE_MAX, Edges, FEATURES_MAX, FIRST_BIN, Feature, Layout,
+    MISSING, NAME_MAX, OTHERS_MAX, UNSEEN, check_names,
 };
 use super::profile::Profile;
 use super::reference::ReferenceProfile;
@@ -21,7 +20,7 @@ const SCHEMA: u32 = 1;
 const ROWS_MAX: u64 = 1 << 53;
 
 #[derive(Serialize, Deserialize)]
-pub(crate) struct WrittenProfile {
+struct WrittenProfile {
     #[serde(default = "schema")]
     schema: u32,
     rows: u64,
@@ -65,11 +64,23 @@ fn is_zero(count: &u64) -> bool {
     *count == 0
 }
 
-impl From<ReferenceProfile> for WrittenProfile {
-    fn from(reference: ReferenceProfile) -> Self {
+impl Serialize for ReferenceProfile {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        WrittenProfile::from(self).serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for ReferenceProfile {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        WrittenProfile::deserialize(deserializer)?.try_into().map_err(serde::de::Error::custom)
+    }
+}
+
+impl From<&ReferenceProfile> for WrittenProfile {
+    fn from(reference: &ReferenceProfile) -> Self {
         let ReferenceProfile { profile, seldom } = reference;
         let written = |(feature, seldom): (&Feature, &Seldom)| written(feature, &profile.counts, *seldom);
-        let features = profile.layout.features.iter().zip(&seldom).map(written).collect();
+        let features = profile.layout.features.iter().zip(seldom).map(written).collect();
         Self { schema: SCHEMA, rows: profile.rows, features, unknown: BTreeMap::new() }
     }
 }

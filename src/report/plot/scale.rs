@@ -1,6 +1,6 @@
 //! Scales: where a value lies between the ends of an axis, and which values are written beside it.
 
-use crate::report::words::number;
+use crate::base::text::number;
 
 /// An axis of values.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -4,8 +4,8 @@ use std::fmt::Write as _;
 
 use super::Unit;
 use super::plot::{Band, Limit, Line, Plot};
+use crate::base::text::number;
 use crate::report::escape::html;
-use crate::report::words::number;
 
 // In units of the view box. It is as wide as a phone's screen, so that text is of its size there.
 const WIDTH: f64 = 330.0;

@@ -8,6 +8,7 @@ use thiserror::Error;
 
 use super::feature::FeatureKind;
 use super::problem::Problem;
+use crate::base::text::quoted;
 
 /// One thing that a version needs and its host lacks, or that the host needs and the version lacks.
 #[derive(Debug, Clone, PartialEq, Error, Serialize)]
@@ -76,7 +77,7 @@ pub enum Mismatch {
     #[error(
         "feature `{feature}` may be {} and the version knows no such category: map it to one that is known, or take a \
          version trained with it",
-        Listed(.unknown)
+        quoted(.unknown)
     )]
     FeatureCategories {
         /// The feature.
@@ -88,7 +89,7 @@ pub enum Mismatch {
     #[error(
         "feature `{feature}` may be any string for all the host says, and the version knows {} only: declare the host's \
          categories",
-        Listed(.known)
+        quoted(.known)
     )]
     FeatureCategoriesOpen {
         /// The feature.
@@ -115,25 +116,25 @@ pub enum Mismatch {
         feature: String,
     },
     /// The host needs labels, and neither contract nor file names any.
-    #[error("the host expects the labels {} and the version names none: write them into its contract", Listed(.needed))]
+    #[error("the host expects the labels {} and the version names none: write them into its contract", quoted(.needed))]
     LabelsUnnamed {
         /// What the host expects.
         needed: Vec<String>,
     },
     /// The version never gives some of the labels that the host expects.
-    #[error("the host expects the labels {} and the version does not give them", Listed(.labels))]
+    #[error("the host expects the labels {} and the version does not give them", quoted(.labels))]
     LabelsMissing {
         /// Those labels.
         labels: Vec<String>,
     },
     /// The version gives labels that the host does not expect.
-    #[error("the version gives the labels {} and the host does not expect them", Listed(.labels))]
+    #[error("the version gives the labels {} and the host does not expect them", quoted(.labels))]
     LabelsUnexpected {
         /// Those labels.
         labels: Vec<String>,
     },
     /// The labels are the same, in another order: scores would be read as those of another label.
-    #[error("the labels are expected in the order {} and the version gives them in the order {}", Listed(.needed), Listed(.given))]
+    #[error("the labels are expected in the order {} and the version gives them in the order {}", quoted(.needed), quoted(.given))]
     LabelsReordered {
         /// The host's order.
         needed: Vec<String>,
@@ -141,7 +142,7 @@ pub enum Mismatch {
         given: Vec<String>,
     },
     /// The file names other labels than the contract, or the same in another order: one of the two is not of this model.
-    #[error("the contract has the labels {} and the model's file {}: mend the contract, or publish the file that it is for", Listed(.contract), Listed(.file))]
+    #[error("the contract has the labels {} and the model's file {}: mend the contract, or publish the file that it is for", quoted(.contract), quoted(.file))]
     LabelsOfFile {
         /// The contract's.
         contract: Vec<String>,
@@ -149,13 +150,13 @@ pub enum Mismatch {
         file: Vec<String>,
     },
     /// The contract names no pipeline, and the host has no default.
-    #[error("the contract names no pipeline: name one of {}, or say which is the default", Listed(.registered))]
+    #[error("the contract names no pipeline: name one of {}, or say which is the default", quoted(.registered))]
     PipelineUnnamed {
         /// The names that the host has.
         registered: Vec<String>,
     },
     /// The host has no pipeline of this name.
-    #[error("pipeline `{pipeline}` is not registered: register it, or take a version for {}", Listed(.registered))]
+    #[error("pipeline `{pipeline}` is not registered: register it, or take a version for {}", quoted(.registered))]
     PipelineUnknown {
         /// The name.
         pipeline: String,
@@ -163,7 +164,7 @@ pub enum Mismatch {
         registered: Vec<String>,
     },
     /// The host has the pipeline in other versions only.
-    #[error("pipeline `{pipeline}` is needed as {needed} and registered as {}: register a version that fits", Listed(.registered))]
+    #[error("pipeline `{pipeline}` is needed as {needed} and registered as {}: register a version that fits", quoted(.registered))]
     PipelineVersion {
         /// The name.
         pipeline: String,
@@ -273,38 +274,9 @@ impl Incompatible {
     }
 }
 
-/// A list, the first of them where there are many: a feature can have thousands of categories.
-struct Listed<'a, T>(&'a [T]);
-
-const LISTED_MAX: usize = 8;
-
-impl<T: fmt::Display> fmt::Display for Listed<'_, T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.0.is_empty() {
-            return f.write_str("none");
-        }
-        for (index, item) in self.0.iter().take(LISTED_MAX).enumerate() {
-            let separator = if index == 0 { "" } else { ", " };
-            write!(f, "{separator}`{item}`")?;
-        }
-        match self.0.len().saturating_sub(LISTED_MAX) {
-            0 => Ok(()),
-            more => write!(f, " and {more} more"),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_long_list_is_cut() {
-        let many: Vec<usize> = (0..11).collect();
-        assert_eq!(Listed(&many[..2]).to_string(), "`0`, `1`");
-        assert_eq!(Listed(&many[..0]).to_string(), "none");
-        assert!(Listed(&many).to_string().ends_with("`7` and 3 more"));
-    }
 
     #[test]
     fn bounds_hold_what_lies_within_them() {

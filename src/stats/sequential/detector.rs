@@ -12,7 +12,8 @@ use super::e_value::{EValue, exp, ln};
 /// The Shiryaev-Roberts e-detector of Shin, Ramdas & Rinaldo ("E-detectors: a nonparametric framework for sequential
 /// change detection", New England J. Stat. Data Sci. 2024): `M <- (M + 1) (1 + stake (x - reference))` for stakes on a
 /// grid, alarm when their mean reaches the run length. Unlike a test it forgets: it depends on the order of blocks, though
-/// not on the order within one.
+/// not on the order within one. A rate that doubles from 10 to 20 % is seen after some 110 units at a run length of 10,000,
+/// where ADWIN takes 440 and Page-Hinkley's test 630 (`benches/drift`).
 ///
 /// ```
 /// use switchback::stats::sequential::{Events, RateDetector};
@@ -110,22 +111,18 @@ impl RateDetector {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn uniform(state: &mut u64) -> f64 {
-        *state = crate::base::chance::mix(*state);
-        (*state >> 11) as f64 / (1_u64 << 53) as f64
-    }
+    use crate::base::chance::SplitMix64;
 
     /// Shin, Ramdas & Rinaldo 2024, Theorem 2.4: while nothing has changed, alarms come after `run_length` units or later
     /// on average. (400 runs; the reference measured 11,417 units for a run length of 10,000.)
     #[test]
     fn the_average_run_length_is_what_was_asked_for() {
-        let mut seed = 7;
+        let mut chance = SplitMix64(7);
         let (mut units, runs) = (0_u64, 200);
         for _ in 0..runs {
             let mut detector = RateDetector::new(0.1, 500.0);
             while !detector.alarm() {
-                let event = uniform(&mut seed) < 0.1;
+                let event = chance.uniform() < 0.1;
                 detector.observe(Events { events: event.into(), units: 1 });
                 units += 1;
             }
@@ -137,17 +134,17 @@ mod tests {
 
     #[test]
     fn a_doubled_rate_is_seen_within_some_hundred_units() {
-        let mut seed = 11;
+        let mut chance = SplitMix64(11);
         let mut delays: Vec<u64> = (0..60)
             .map(|_| {
                 let mut detector = RateDetector::new(0.1, 10_000.0);
                 (0..1_000).for_each(|_| {
-                    detector.observe(Events { events: (uniform(&mut seed) < 0.1).into(), units: 1 });
+                    detector.observe(Events { events: (chance.uniform() < 0.1).into(), units: 1 });
                 });
                 detector.reset();
                 let mut delay = 0;
                 while !detector.alarm() {
-                    detector.observe(Events { events: (uniform(&mut seed) < 0.2).into(), units: 1 });
+                    detector.observe(Events { events: (chance.uniform() < 0.2).into(), units: 1 });
                     delay += 1;
                 }
                 delay

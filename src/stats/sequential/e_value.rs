@@ -8,6 +8,8 @@ use std::iter::Sum;
 
 use serde::{Deserialize, Serialize};
 
+use crate::base::text::number;
+
 /// Evidence against a hypothesis, as a number that is at most 1 on average wherever the hypothesis holds.
 ///
 /// An e-value that comes of an e-process may be looked at after every observation: under the hypothesis it *ever*
@@ -113,14 +115,13 @@ impl fmt::Debug for EValue {
     }
 }
 
-/// Three significant digits.
+/// Three significant digits, from 0.001 to a million; beyond, the power of ten alone.
 impl fmt::Display for EValue {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let value = self.value();
         match value {
             0.0 => f.write_str("0"),
-            0.001..100.0 => write!(f, "{value:.*}", usize::from(value < 10.0) + usize::from(value < 1.0)),
-            100.0..1e6 => write!(f, "{value:.0}"),
+            0.001..1e6 => f.write_str(&number(value)),
             _ => write!(f, "1e{:.0}", (self.ln() * std::f64::consts::LOG10_E).floor()),
         }
     }
@@ -190,9 +191,16 @@ mod tests {
 
     #[test]
     fn e_values_print_for_people() {
-        for (value, text) in
-            [(0.0421, "0.04"), (1.0, "1.0"), (19.97, "20"), (812.3, "812"), (3.2e9, "1e9"), (2e-7, "1e-7")]
-        {
+        let cases = [
+            (0.0421, "0.0421"),
+            (1.0, "1"),
+            (19.97, "20"),
+            (812.3, "812"),
+            (1_354.0, "1,354"),
+            (3.2e9, "1e9"),
+            (2e-7, "1e-7"),
+        ];
+        for (value, text) in cases {
             assert_eq!(EValue::of(value).to_string(), text);
         }
         assert_eq!(EValue::ZERO.to_string(), "0");

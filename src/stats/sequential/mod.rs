@@ -14,7 +14,7 @@
 //!
 //! | what is compared | counted as | test |
 //! |---|---|---|
-//! | events on the same inputs, in percentage points | [`PairedEvents`] | [`PairedDifference`] ([`mcnemar`] without a margin) |
+//! | events on the same inputs, in percentage points | [`PairedEvents`] | [`PairedDifference`] |
 //! | events on the same inputs, by a factor | [`PairedEvents`] | [`PairedRatio`] |
 //! | losses on the same inputs | [`Scores`] of differences | [`PairedScores`] |
 //! | the same, where some answers hide the truth | [`HiddenEvents`] | [`PairedHidden`] |
@@ -46,10 +46,10 @@ pub(crate) mod detector;
 pub(crate) mod e_value;
 pub(crate) mod interval;
 pub(crate) mod many;
-pub(crate) mod mcnemar;
 pub(crate) mod mean_difference;
 pub(crate) mod onset;
 pub(crate) mod paired;
+pub(crate) mod rate_interval;
 pub(crate) mod rate_ratio;
 pub(crate) mod ratio;
 pub(crate) mod sample_ratio;
@@ -65,10 +65,10 @@ pub use e_value::EValue;
 pub use interval::interval;
 pub(crate) use many::e_bh_strength;
 pub use many::{e_bh, eliminate};
-pub use mcnemar::{mcnemar, rate_interval};
 pub use mean_difference::{MeanDifference, RateDifference};
 pub use onset::{Block, Blocks};
 pub use paired::{HiddenEvents, PairedDifference, PairedHidden, PairedRatio, PairedScores};
+pub use rate_interval::rate_interval;
 pub use rate_ratio::RateRatio;
 pub use ratio::{PairedParts, PairedRatioTest, Part, Parts, RatioLimit, RatioMargin, SplitRatioTest};
 pub use sample_ratio::{SampleRatio, mismatch};

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::counts::{Additive, ByOdds, Events};
 use super::e_value::{EValue, ln};
-use super::mcnemar::ln_beta;
+use super::rate_interval::ln_beta;
 use super::test::SequentialTest;
 
 /// A sample-ratio mismatch: that the units counted of the two arms do not come in the shares in which traffic was split.

@@ -402,7 +402,7 @@ impl Aside {
     fn new(files: &Files, cache: &Path) -> io::Result<Self> {
         let mut random = [0; 8];
         getrandom::fill(&mut random).map_err(io::Error::other)?;
-        let folder = cache.join(format!("{}{}", Self::PREFIX, super::key::hex(&random)));
+        let folder = cache.join(format!("{}{}", Self::PREFIX, crate::base::text::hex(&random)));
         files.create_folder(&folder)?;
         let lock = File::create_new(folder.join(Self::LOCK))?;
         lock.try_lock().map_err(io::Error::from)?;

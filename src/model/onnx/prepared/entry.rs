@@ -7,8 +7,9 @@ use std::time::SystemTime;
 
 use sha2::{Digest, Sha256};
 
-use super::key::{Key, hex};
+use super::key::Key;
 use crate::base::disk::Files;
+use crate::base::text;
 use crate::model::onnx::file::files::{Stamp, pieces};
 use crate::model::onnx::session::pool::CLOCK;
 
@@ -103,7 +104,7 @@ pub(crate) fn seal(files: &Files, folder: &Path, key: &Key) -> io::Result<u64> {
         }
         files.sync_file(&path)?;
         let (size, digest, _) = hash(&path)?;
-        record.push_str(&format!("{name} {size} {}\n", hex(&digest)));
+        record.push_str(&format!("{name} {size} {}\n", text::hex(&digest)));
         bytes = bytes.saturating_add(size);
         let mut permissions = path.metadata()?.permissions();
         permissions.set_readonly(true);
@@ -145,7 +146,7 @@ fn parse<'r>(record: &'r str, key: &Key) -> Result<Vec<Part<'r>>, String> {
         let mut words = line.split(' ');
         let (name, size, digest) = (words.next()?, words.next()?, words.next()?);
         let name = [GRAPH, WEIGHTS].contains(&name).then_some(name)?;
-        words.next().is_none().then_some((name, size.parse().ok()?, digest_of(digest)?))
+        words.next().is_none().then_some((name, size.parse().ok()?, text::digest(digest)?))
     };
     let parts: Option<Vec<_>> = lines.map(part).collect();
     let parts = parts.ok_or_else(|| "its record cannot be read".to_owned())?;
@@ -154,17 +155,6 @@ fn parse<'r>(record: &'r str, key: &Key) -> Result<Vec<Part<'r>>, String> {
         return Err("its record does not name its files".to_owned());
     }
     Ok(parts)
-}
-
-fn digest_of(text: &str) -> Option<[u8; 32]> {
-    let mut digest = [0; 32];
-    if text.len() != 64 || !text.is_ascii() {
-        return None;
-    }
-    for (byte, place) in digest.iter_mut().zip(0..) {
-        *byte = u8::from_str_radix(text.get(2 * place..2 * place + 2)?, 16).ok()?;
-    }
-    Some(digest)
 }
 
 fn hash(path: &Path) -> io::Result<(u64, [u8; 32], Stamp)> {

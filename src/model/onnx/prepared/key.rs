@@ -2,6 +2,7 @@
 
 use sha2::{Digest, Sha256};
 
+use crate::base::text::hex;
 use crate::model::onnx::file::files::Files;
 use crate::model::onnx::options::Options;
 use crate::model::onnx::runtime::runtime::Runtime;
@@ -41,10 +42,6 @@ impl Key {
     pub(crate) fn name(&self) -> String {
         hex(&self.0)
     }
-}
-
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// The processor, as far as packed weights depend on it: its model and what it can do.

@@ -8,16 +8,18 @@
 
 #![expect(clippy::unwrap_used, reason = "a bench that cannot go on is to stop")]
 
+mod detectors;
 #[expect(clippy::disallowed_methods, reason = "times are real")]
+#[path = "../support/mod.rs"]
 mod support;
 
 use std::hint::black_box;
 use std::sync::Arc;
 use std::time::Duration;
 
+use detectors::{Adwin, ByRate, Ddm, Detector, HddmA, PageHinkley};
 use support::{Contestant, Outcome, Report, allocations_per_call, median, quick, time_per_call};
 use switchback::Timestamp;
-use switchback::drift::detect::{Adwin, Ddm, Detector, HddmA, PageHinkley, ShiryaevRoberts, Signal};
 use switchback::drift::estimate::{Calibration, QualityEstimator};
 use switchback::drift::{
     Cell, Control, Distances, Options, Profile, ReferenceProfile, Test, What, WindowSize, WindowedProfile,
@@ -313,13 +315,13 @@ fn detectors(report: &mut Report, failures: &mut Vec<String>) {
     let watchers = [
         Watcher {
             name: "e-SR, run length 10,000",
-            make: || Box::new(ShiryaevRoberts::above(0.1, 1e4)),
+            make: || Box::new(ByRate::new(0.1, 1e4)),
             river: ["923", "282", "110"],
             apart: "11,417",
         },
         Watcher {
             name: "ADWIN",
-            make: || Box::new(Adwin::new()),
+            make: || Box::new(Adwin::default()),
             river: ["miss", "1912", "440"],
             apart: "0 in 60k",
         },
@@ -329,14 +331,20 @@ fn detectors(report: &mut Report, failures: &mut Vec<String>) {
             river: ["3042", "1853", "632"],
             apart: "1 in 60k",
         },
-        Watcher { name: "DDM", make: || Box::new(Ddm::new()), river: ["930", "386", "244"], apart: "untold" },
+        Watcher {
+            name: "DDM",
+            make: || Box::new(Ddm::default()),
+            river: ["930", "386", "244"],
+            apart: "untold",
+        },
         Watcher {
             name: "HDDM-A",
-            make: || Box::new(HddmA::new()),
+            make: || Box::new(HddmA::default()),
             river: ["miss", "1503", "483"],
             apart: "~0",
         },
     ];
+    detectors::check(failures);
     let (runs, lengths) = if quick() { (60, 60) } else { (400, 400) };
     println!(
         "\nmedian delay after a rate of 0.10 for 1,000 values (and what river or the paper's code takes), misses within 4,000\n\
@@ -352,10 +360,9 @@ fn detectors(report: &mut Report, failures: &mut Vec<String>) {
                 let mut chance = Chance(1_000 + run);
                 let mut detector = (watcher.make)();
                 for _ in 0..1_000 {
-                    early += u32::from(detector.push(f64::from(chance.uniform() < 0.1)) == Signal::Drift);
+                    early += u32::from(detector.push(f64::from(chance.uniform() < 0.1)));
                 }
-                let delay =
-                    (1..=4_000).find(|_| detector.push(f64::from(chance.uniform() < rate)) == Signal::Drift);
+                let delay = (1..=4_000).find(|_| detector.push(f64::from(chance.uniform() < rate)));
                 delays.push(delay.map_or(f64::INFINITY, f64::from));
             }
             let missed = delays.iter().filter(|delay| delay.is_infinite()).count();
@@ -400,7 +407,7 @@ fn run_length(make: fn() -> Box<dyn Detector>, most: u64) -> (u64, u64) {
     let (mut values, mut alarms) = (0, 0);
     while alarms < most && values < 13_000 * most {
         values += 1;
-        alarms += u64::from(detector.push(f64::from(chance.uniform() < 0.1)) == Signal::Drift);
+        alarms += u64::from(detector.push(f64::from(chance.uniform() < 0.1)));
     }
     (values, alarms)
 }

@@ -1,0 +1,160 @@
+//! Numbers, shares, lists and bytes as text: one form of each, for events, errors, reports and files alike.
+
+use std::fmt;
+
+/// Three significant digits, without zeros at the end; whole, with a comma at each thousand, from 1,000 on; with an
+/// exponent only where it would be unreadable without one. What is not a finite number is a dash.
+pub(crate) fn number(value: f64) -> String {
+    if !value.is_finite() {
+        return String::from("–");
+    }
+    if value == 0.0 {
+        return String::from("0");
+    }
+    let magnitude = value.abs().log10().floor();
+    if !(-6.0..9.0).contains(&magnitude) {
+        return format!("{value:.1e}");
+    }
+    if magnitude >= 3.0 {
+        let whole = count(value.abs().round() as u64);
+        return if value < 0.0 { format!("-{whole}") } else { whole };
+    }
+    let text = format!("{value:.*}", (2.0 - magnitude).clamp(0.0, 8.0) as usize);
+    if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_owned() } else { text }
+}
+
+/// `97,408`
+pub(crate) fn count(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
+    for (place, digit) in digits.chars().enumerate() {
+        if place > 0 && (digits.len() - place).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// `4.1 %`
+pub(crate) fn percent(share: f64) -> String {
+    format!("{} %", number(share * 100.0))
+}
+
+/// `a, b and 3 more`, of a list of which `more` are not given; `none` of an empty one.
+pub(crate) fn list(items: impl IntoIterator<Item = impl fmt::Display>, more: usize) -> String {
+    let items: Vec<String> = items.into_iter().map(|item| item.to_string()).collect();
+    match (items.is_empty(), more) {
+        (true, 0) => String::from("none"),
+        (true, more) => format!("{more} more"),
+        (false, 0) => items.join(", "),
+        (false, more) => format!("{} and {more} more", items.join(", ")),
+    }
+}
+
+/// Items of a long list that are given: a feature can have thousands of categories.
+#[cfg(feature = "repository")]
+const LISTED_MAX: usize = 8;
+
+/// A list, the first eight of it.
+#[cfg(feature = "repository")]
+pub(crate) fn first(items: &[impl fmt::Display]) -> String {
+    list(items.iter().take(LISTED_MAX), items.len().saturating_sub(LISTED_MAX))
+}
+
+/// A list of names, the first eight of it.
+#[cfg(feature = "repository")]
+pub(crate) fn quoted(items: &[impl fmt::Display]) -> String {
+    let named = items.iter().take(LISTED_MAX).map(|item| format!("`{item}`"));
+    list(named, items.len().saturating_sub(LISTED_MAX))
+}
+
+/// Bytes as hexadecimal digits, in lower case.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
+        text.extend(
+            [byte >> 4, byte & 15].map(|digit| char::from_digit(digit.into(), 16).unwrap_or_default()),
+        );
+        text
+    })
+}
+
+/// The 32 bytes of a digest that [`hex`] has written; nothing for any other text.
+pub(crate) fn digest(text: &str) -> Option<[u8; 32]> {
+    let digits = text.as_bytes();
+    if digits.len() != 64 {
+        return None;
+    }
+    let mut bytes = [0; 32];
+    for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
+        for digit in pair {
+            let value = match digit {
+                b'0'..=b'9' => digit - b'0',
+                b'a'..=b'f' => digit - b'a' + 10,
+                _ => return None,
+            };
+            *byte = *byte << 4 | value;
+        }
+    }
+    Some(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_have_three_digits() {
+        let cases = [
+            (0.0, "0"),
+            (0.051_234, "0.0512"),
+            (2.0, "2"),
+            (2.1234, "2.12"),
+            (1.25, "1.25"),
+            (100.0, "100"),
+            (812.4, "812"),
+            (97_408.2, "97,408"),
+            (-1_234.0, "-1,234"),
+            (1e-9, "1.0e-9"),
+            (f64::NAN, "–"),
+            (f64::INFINITY, "–"),
+        ];
+        for (value, text) in cases {
+            assert_eq!(number(value), text);
+        }
+        assert_eq!(
+            [count(0), count(999), count(1_000), count(u64::MAX)],
+            ["0", "999", "1,000", "18,446,744,073,709,551,615"]
+        );
+        assert_eq!(percent(0.0412), "4.12 %");
+    }
+
+    #[test]
+    fn a_list_says_how_many_it_leaves_out() {
+        assert_eq!(list(["a", "b"], 0), "a, b");
+        assert_eq!(list(["a", "b"], 3), "a, b and 3 more");
+        assert_eq!(list([""; 0], 0), "none");
+        assert_eq!(list([""; 0], 2), "2 more");
+    }
+
+    #[cfg(feature = "repository")]
+    #[test]
+    fn a_long_list_is_cut() {
+        let many: Vec<usize> = (0..11).collect();
+        assert_eq!(first(&many), "0, 1, 2, 3, 4, 5, 6, 7 and 3 more");
+        assert_eq!(quoted(&many[..2]), "`0`, `1`");
+        assert_eq!(quoted(&many[..0]), "none");
+        assert!(quoted(&many).ends_with("`7` and 3 more"));
+    }
+
+    #[test]
+    fn a_digest_is_read_back_and_nothing_else_is() {
+        let bytes: [u8; 32] = std::array::from_fn(|place| (place * 37) as u8);
+        let text = hex(&bytes);
+        assert_eq!(text.get(..8), Some("00254a6f"));
+        assert_eq!(digest(&text), Some(bytes));
+        for wrong in [&text[1..], &text.to_uppercase(), &text.replace('0', "g"), &format!("{text}0"), ""] {
+            assert_eq!(digest(wrong), None, "{wrong}");
+        }
+    }
+}

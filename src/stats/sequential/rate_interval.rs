@@ -1,0 +1,71 @@
+//! A rate that holds still, for showing.
+
+use super::e_value::ln;
+
+/// The interval that holds a rate at all times with an error of at most `alpha`, after `events` events in `units` units: a
+/// beta-binomial confidence sequence (Howard et al. 2021), tightest at about `tuned_to` units.
+///
+/// For showing: it assumes that the rate holds still.
+pub fn rate_interval(events: u64, units: u64, alpha: f64, tuned_to: u64) -> (f64, f64) {
+    if units == 0 {
+        return (0.0, 1.0);
+    }
+    let (events, units) = (events.min(units) as f64, units as f64);
+    let observed = events / units;
+    // The centre of the prior moves with the rate under test, as in confseq's `bernoulli_confidence_interval`.
+    let excluded = |rate: f64| ln_mixture(events, units, rate, alpha, tuned_to as f64) >= -ln(alpha);
+    let edge = |outside: f64| {
+        let (mut out, mut inside) = (outside, observed);
+        for _ in 0..60 {
+            let middle = f64::midpoint(out, inside);
+            if excluded(middle) { out = middle } else { inside = middle }
+        }
+        out
+    };
+    (
+        if excluded(1e-12) { edge(1e-12) } else { 0.0 },
+        if excluded(1.0 - 1e-12) { edge(1.0 - 1e-12) } else { 1.0 },
+    )
+}
+
+/// The two-sided beta-binomial mixture against the rate `rate`.
+fn ln_mixture(events: f64, units: f64, rate: f64, alpha: f64, tuned_to: f64) -> f64 {
+    // The prior's variance that makes the boundary tightest at `tuned_to` units.
+    let variance = rate * (1.0 - rate);
+    let rho = tuned_to * variance / (2.0 * ln(1.0 / alpha) + ln(1.0 + 2.0 * ln(1.0 / alpha)));
+    let strength = (rho / variance - 1.0).max(1e-3);
+    let (a, b) = (strength * rate, strength * (1.0 - rate));
+    ln_beta(a + events, b + units - events)
+        - ln_beta(a, b)
+        - events * ln(rate)
+        - (units - events) * ln(1.0 - rate)
+}
+
+pub(crate) fn ln_beta(a: f64, b: f64) -> f64 {
+    libm::lgamma(a) + libm::lgamma(b) - libm::lgamma(a + b)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Golden: confseq 0.0.11, `bernoulli_confidence_interval(30, 100, 0.05, t_opt=100)`.
+    #[test]
+    fn the_interval_of_a_rate_is_confseq_s() {
+        let (low, high) = rate_interval(30, 100, 0.05, 100);
+        assert!((low - 0.173_634_908_412_304_9).abs() < 1e-5, "{low}");
+        assert!((high - 0.447_676_697_789_347_7).abs() < 1e-5, "{high}");
+    }
+
+    #[test]
+    fn intervals_hold_what_was_observed_and_never_leave_the_range() {
+        for (events, units) in [(0, 0), (0, 1), (1, 1), (0, 5_000), (5_000, 5_000), (1 << 52, 1 << 53)] {
+            let (low, high) = rate_interval(events, units, 0.05, 1_000);
+            assert!((0.0..=1.0).contains(&low) && (0.0..=1.0).contains(&high) && low <= high);
+            if units > 0 {
+                let observed = events as f64 / units as f64;
+                assert!(low <= observed && observed <= high, "{low} {observed} {high}");
+            }
+        }
+    }
+}
