@@ -202,7 +202,7 @@ fn staging(environment: &Environment, report: &mut Report, cache: &PreparedCache
     let pause = Duration::from_secs_f64(2.0 * THREADS as f64 / capacity);
     report.figure("live_capacity_per_s", capacity);
     let opened = |cache: Option<&PreparedCache>| {
-        wide(&file(1).unwrap(), cache).map_err(|error| LoadError::Other(error.to_string().into()))
+        wide(&file(1).unwrap(), cache).map_err(|error| LoadError::other(error.to_string()))
     };
     let staged = || -> Outcome {
         handle.stage_with("large", || opened(Some(cache)))?.rollback("bench");

@@ -11,7 +11,7 @@ use std::time::Duration;
 use common::Folder;
 use switchback::model::onnx::{Feed, Outputs};
 use switchback::repository::contract::{
-    Checked, Feature, Host, Mismatch, OpenError, Pipelines, Preflight, PreflightFailure,
+    Checked, Feature, Host, Mismatch, OpenError, Pipelines, Preflight, PreflightError, PreflightFailure,
 };
 use switchback::repository::{Change, Draft, Fault, Repository, RepositoryError, ServeError, Served};
 use switchback::{
@@ -134,7 +134,8 @@ fn a_published_version_is_held_to_its_golden_samples_from_the_hosts_request_on()
     let handle = ModelHandle::builder("late").live("other", late.open("2").unwrap().1).build().unwrap();
     let before = handle.status();
     let refused = handle.stage(version.as_str(), model).unwrap_err();
-    let StageError::Load(LoadError::Preflight(failed)) = &refused else { panic!("{refused}") };
+    let StageError::Load(LoadError::Preflight(cause)) = &refused else { panic!("{refused}") };
+    let failed = cause.downcast_ref::<PreflightError>().unwrap();
     let of_input = failed.failures.iter().filter(|failure| matches!(failure, PreflightFailure::Input { .. }));
     assert_eq!(of_input.count(), 5, "{refused}");
     assert_eq!(handle.status().versions, before.versions, "nothing has changed");

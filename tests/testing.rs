@@ -99,7 +99,7 @@ impl Model<f64, f64> for Flawed {
     fn load(&self) -> Result<(), LoadError> {
         let second = self.calls.load(Ordering::Relaxed) > 0;
         let refused = self.has(Flaw::Load) || (second && self.has(Flaw::SecondLoad));
-        if refused { Err(LoadError::Other("no".into())) } else { Ok(()) }
+        if refused { Err(LoadError::other("no")) } else { Ok(()) }
     }
     fn warm_up(&self) -> Result<bool, ModelError> {
         if self.has(Flaw::WarmUp) { Err(ModelError::engine("cold")) } else { Ok(true) }

@@ -66,7 +66,7 @@ impl Model<f64, f64> for Tiered {
         let mut tier = self.0.tier.lock();
         if *tier == Tier::Cold {
             if self.0.is_lost.load(Ordering::Relaxed) {
-                return Err(LoadError::Other("its files are gone".into()));
+                return Err(LoadError::other("its files are gone"));
             }
             self.0.wakes.fetch_add(1, Ordering::Relaxed);
             *tier = Tier::Warm;

@@ -73,7 +73,7 @@ impl<I: ?Sized + 'static, O: 'static> Inner<I, O> {
         let (took, held) = (Duration::from_nanos(took), pace.held_for());
         self.control.lock().end_loading(loading, took, held, &self.joins, now);
         // Only a thread that was ended from outside leaves neither a version nor an error.
-        prepared.unwrap_or_else(|| Err(LoadError::Other("the thread that loaded it ended".into()).into()))
+        prepared.unwrap_or_else(|| Err(LoadError::other("the thread that loaded it ended").into()))
     }
 
     /// Gives up a load. Whether there was one.

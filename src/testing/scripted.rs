@@ -110,7 +110,7 @@ impl<I: ?Sized, O> Model<I, O> for Scripted<I, O> {
         let state = &mut *self.script.0.lock();
         if state.refused_loads > 0 {
             state.refused_loads -= 1;
-            return Err(LoadError::Other("on cue".into()));
+            return Err(LoadError::other("on cue"));
         }
         state.happened.loads += 1;
         state.happened.loaded_on.push(thread_name());

@@ -12,7 +12,6 @@ use parking_lot::Mutex;
 use super::file::files::Files;
 use super::file::signature::Signature;
 use super::options::{Optimization, Options};
-use super::pipeline::Pipeline;
 use super::prepared::cache::PreparedCache;
 use super::session::deadline::Deadline;
 use super::session::seats::Loaded;
@@ -56,6 +55,8 @@ use crate::model::{Memory, Tier, Wanted};
 pub struct OnnxModel {
     files: Files,
     options: Options,
+    /// Where its prepared form is kept; nothing where it has none.
+    cache: Option<PreparedCache>,
     loading: Mutex<()>,
     loaded: OnceLock<Loaded>,
 }
@@ -87,7 +88,8 @@ impl OnnxModel {
     }
 
     fn of(files: Files) -> Self {
-        Self { files, options: Options::default(), loading: Mutex::new(()), loaded: OnceLock::new() }
+        let (options, loading, loaded) = (Options::default(), Mutex::new(()), OnceLock::new());
+        Self { files, options, cache: None, loading, loaded }
     }
 
     /// Gives every session a thread pool of its own, of `threads` threads, the calling one included. The default is one
@@ -137,9 +139,9 @@ impl OnnxModel {
     /// loops or branches, operators, execution providers or session options of its own) is loaded plainly, and its
     /// [`description`](Model::description) says why.
     #[must_use]
-    pub fn prepared(self, cache: &PreparedCache) -> Self {
-        let cache = Some(cache.clone());
-        self.with(|options| options.prepared = cache)
+    pub fn prepared(mut self, cache: &PreparedCache) -> Self {
+        self.cache = Some(cache.clone());
+        self.with(|_| {})
     }
 
     /// Anything else that ort's session builder can do. `name` stands for it in the identity, so choose another when
@@ -161,54 +163,6 @@ impl OnnxModel {
     ) -> Self {
         let configure = Some((name.into(), Arc::new(configure) as _));
         self.with(|options| options.configure = configure)
-    }
-
-    /// Makes it a model of the host's own types: `encode` writes a request into tensors, `decode` reads an answer from
-    /// them. The two belong to the version as much as its file does, so a swap moves them together.
-    ///
-    /// `spec` names them, with a version, `"amount-only@1.2"` (parts that are left out are 0), and is part of the
-    /// identity: raise it whenever `encode` or `decode` changes. One that does not parse is reported by
-    /// [`load`](Model::load), as [`LoadError::Option`].
-    ///
-    /// Functions and closures will do. A closure's parameters need their types spelled out, and one that passes memory of
-    /// the request is written in the call itself, from where the compiler learns how its lifetimes belong together.
-    ///
-    /// ```
-    /// use switchback::model::onnx::{Feed, OnnxModel, Outputs};
-    /// use switchback::{Model, ModelError};
-    ///
-    /// struct Point { x: f32, y: f32, z: f32 }
-    ///
-    /// fn encode(point: &Point, feed: &mut Feed<'_, '_>) -> Result<(), ModelError> {
-    ///     feed.buffer("x", &[1, 3])?.copy_from_slice(&[point.x, point.y, point.z]);
-    ///     Ok(())
-    /// }
-    ///
-    /// fn decode(outputs: &Outputs<'_>) -> Result<f32, ModelError> {
-    ///     outputs.scalar("y")
-    /// }
-    ///
-    /// let model = OnnxModel::from_file("tests/models/affine.onnx")?.pipeline("plain@1.0", encode, decode);
-    /// model.load()?;
-    /// assert_eq!(model.predict(&Point { x: 1.0, y: 2.0, z: 3.0 })?, 14.5);
-    ///
-    /// // Memory of the request is passed without a copy, and requests may be unsized.
-    /// let model = OnnxModel::from_file("tests/models/affine.onnx")?.pipeline(
-    ///     "rows@2.1",
-    ///     |rows: &[f32], feed: &mut Feed<'_, '_>| feed.slice("x", &[rows.len() / 3, 3], rows),
-    ///     |outputs: &Outputs<'_>| Ok(outputs.tensor::<f32>("y")?.1.to_vec()),
-    /// );
-    /// model.load()?;
-    /// assert_eq!(model.predict(&[1.0, 2.0, 3.0, 0.0, 0.0, 0.0][..])?, [14.5, 0.5]);
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    pub fn pipeline<I, O, E, D>(self, spec: &str, encode: E, decode: D) -> Pipeline<I, O>
-    where
-        I: ?Sized,
-        E: for<'a> Fn(&'a I, &mut Feed<'_, 'a>) -> Result<(), ModelError> + Send + Sync + 'static,
-        D: Fn(&Outputs<'_>) -> Result<O, ModelError> + Send + Sync + 'static,
-    {
-        Pipeline::new(self, spec, encode, decode)
     }
 
     /// SHA-256 of each file that was read when the model was opened: its own, under an empty name, then those that it refers
@@ -250,7 +204,9 @@ impl OnnxModel {
     /// Those of [`load`](Model::load).
     pub fn replenish(&self) -> Result<usize, LoadError> {
         let _one_at_a_time = self.loading.lock();
-        self.loaded.get().map_or(Ok(0), |loaded| loaded.replenish(&self.files, &self.options))
+        self.loaded
+            .get()
+            .map_or(Ok(0), |loaded| loaded.replenish(&self.files, &self.options, self.cache.as_ref()))
     }
 
     /// Runs the model once.
@@ -315,7 +271,7 @@ impl OnnxModel {
         let _one_at_a_time = self.loading.lock();
         if self.loaded.get().is_none() {
             // Nobody else sets it while the lock is held.
-            let _ = self.loaded.set(Loaded::of(&self.files, &self.options, pace)?);
+            let _ = self.loaded.set(Loaded::of(&self.files, &self.options, self.cache.as_ref(), pace)?);
         }
         Ok(())
     }

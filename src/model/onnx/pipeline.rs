@@ -26,8 +26,58 @@ pub struct Pipeline<I: ?Sized, O> {
     codec: Codec<I, O>,
 }
 
+impl OnnxModel {
+    /// Makes it a model of the host's own types: `encode` writes a request into tensors, `decode` reads an answer from
+    /// them. The two belong to the version as much as its file does, so a swap moves them together.
+    ///
+    /// `spec` names them, with a version, `"amount-only@1.2"` (parts that are left out are 0), and is part of the
+    /// identity: raise it whenever `encode` or `decode` changes. One that does not parse is reported by
+    /// [`load`](Model::load), as [`LoadError::Option`].
+    ///
+    /// Functions and closures will do. A closure's parameters need their types spelled out, and one that passes memory of
+    /// the request is written in the call itself, from where the compiler learns how its lifetimes belong together.
+    ///
+    /// ```
+    /// use switchback::model::onnx::{Feed, OnnxModel, Outputs};
+    /// use switchback::{Model, ModelError};
+    ///
+    /// struct Point { x: f32, y: f32, z: f32 }
+    ///
+    /// fn encode(point: &Point, feed: &mut Feed<'_, '_>) -> Result<(), ModelError> {
+    ///     feed.buffer("x", &[1, 3])?.copy_from_slice(&[point.x, point.y, point.z]);
+    ///     Ok(())
+    /// }
+    ///
+    /// fn decode(outputs: &Outputs<'_>) -> Result<f32, ModelError> {
+    ///     outputs.scalar("y")
+    /// }
+    ///
+    /// let model = OnnxModel::from_file("tests/models/affine.onnx")?.pipeline("plain@1.0", encode, decode);
+    /// model.load()?;
+    /// assert_eq!(model.predict(&Point { x: 1.0, y: 2.0, z: 3.0 })?, 14.5);
+    ///
+    /// // Memory of the request is passed without a copy, and requests may be unsized.
+    /// let model = OnnxModel::from_file("tests/models/affine.onnx")?.pipeline(
+    ///     "rows@2.1",
+    ///     |rows: &[f32], feed: &mut Feed<'_, '_>| feed.slice("x", &[rows.len() / 3, 3], rows),
+    ///     |outputs: &Outputs<'_>| Ok(outputs.tensor::<f32>("y")?.1.to_vec()),
+    /// );
+    /// model.load()?;
+    /// assert_eq!(model.predict(&[1.0, 2.0, 3.0, 0.0, 0.0, 0.0][..])?, [14.5, 0.5]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn pipeline<I, O, E, D>(self, spec: &str, encode: E, decode: D) -> Pipeline<I, O>
+    where
+        I: ?Sized,
+        E: for<'a> Fn(&'a I, &mut Feed<'_, 'a>) -> Result<(), ModelError> + Send + Sync + 'static,
+        D: Fn(&Outputs<'_>) -> Result<O, ModelError> + Send + Sync + 'static,
+    {
+        Pipeline::new(self, spec, encode, decode)
+    }
+}
+
 impl<I: ?Sized, O> Pipeline<I, O> {
-    pub(crate) fn new<E, D>(model: OnnxModel, spec: &str, encode: E, decode: D) -> Self
+    fn new<E, D>(model: OnnxModel, spec: &str, encode: E, decode: D) -> Self
     where
         E: for<'a> Fn(&'a I, &mut Feed<'_, 'a>) -> Result<(), ModelError> + Send + Sync + 'static,
         D: Fn(&Outputs<'_>) -> Result<O, ModelError> + Send + Sync + 'static,

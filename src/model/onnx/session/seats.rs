@@ -6,8 +6,9 @@ use std::sync::{Arc, LazyLock};
 use parking_lot::Mutex;
 
 use super::deadline::Watches;
+use super::form::Form;
 use super::load;
-use super::load::{Form, error_of, signature_of};
+use super::load::{error_of, signature_of};
 use super::pool::{CLOCK, Pool, Worker};
 use super::session::{Call, Session};
 use crate::base::{memory, os};
@@ -16,6 +17,7 @@ use crate::model::onnx::file::files::Files;
 use crate::model::onnx::file::signature::Signature;
 use crate::model::onnx::options::Options;
 use crate::model::onnx::prepared::Entry;
+use crate::model::onnx::prepared::cache::PreparedCache;
 use crate::model::onnx::runtime::runtime::Runtime;
 use crate::model::onnx::tensor::interface::Interface;
 use crate::model::onnx::tensor::made_up::zeros_for;
@@ -56,13 +58,18 @@ impl Worker for Seat {
 }
 
 impl Loaded {
-    pub(crate) fn of(files: &Files, options: &Options, pace: &Pace) -> Result<Self, LoadError> {
+    pub(crate) fn of(
+        files: &Files,
+        options: &Options,
+        cache: Option<&PreparedCache>,
+        pace: &Pace,
+    ) -> Result<Self, LoadError> {
         options.check()?;
         pace.step()?;
         files.unchanged()?;
         let runtime = Runtime::get()?;
         let before = memory::private();
-        let found = match &options.prepared {
+        let found = match cache {
             Some(cache) => cache.entry(files, options, &runtime, pace)?.map_err(Some),
             None => Err(None),
         };
@@ -196,8 +203,13 @@ impl Loaded {
 
     /// Makes good what was lost: sessions that a panic has made unusable, and a prepared form that is not what it was. Gives
     /// how many sessions were replaced. One thread at a time.
-    pub(crate) fn replenish(&self, files: &Files, options: &Options) -> Result<usize, LoadError> {
-        let mut replaced = self.replace_form(files, options)?;
+    pub(crate) fn replenish(
+        &self,
+        files: &Files,
+        options: &Options,
+        cache: Option<&PreparedCache>,
+    ) -> Result<usize, LoadError> {
+        let mut replaced = self.replace_form(files, options, cache)?;
         let entry = self.prepared.lock().as_ref().ok().cloned();
         let form = if self.tier() == Tier::Warm { Form::Mapped } else { Form::Packed };
         for mut lease in self.pool.broken() {
@@ -210,9 +222,14 @@ impl Loaded {
     }
 
     /// Where the prepared form was written to: another one, and sessions of that.
-    fn replace_form(&self, files: &Files, options: &Options) -> Result<usize, LoadError> {
+    fn replace_form(
+        &self,
+        files: &Files,
+        options: &Options,
+        cache: Option<&PreparedCache>,
+    ) -> Result<usize, LoadError> {
         let changed = self.prepared.lock().as_ref().is_ok_and(|entry| !entry.is_unchanged());
-        let Some(cache) = options.prepared.as_ref().filter(|_| changed) else { return Ok(0) };
+        let Some(cache) = cache.filter(|_| changed) else { return Ok(0) };
         let found = cache.entry(files, options, &self.runtime, &Pace::full())?.map_err(Some);
         let current = self.tier();
         let sessions = if current == Tier::Cold {
