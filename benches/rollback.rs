@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use ort::environment::Environment;
 use switchback::model::onnx::{PreparedCache, ort};
-use switchback::{Background, LoadError, Lowered, ModelHandle, Pace, Tier, Tiers};
+use switchback::{Background, LoadError, Lowered, ModelHandle, Tier, Tiers};
 
 use support::large::{WIDTH, empty_cache, file, folder, run, session, version};
 use support::onnx::{environment, input};
@@ -280,11 +280,8 @@ fn wide(
         fn identity(&self) -> switchback::Identity {
             self.0.identity()
         }
-        fn load_at(&self, pace: &Pace) -> Result<(), switchback::LoadError> {
-            self.0.load_at(pace)
-        }
-        fn warm_up(&self) -> Result<bool, switchback::ModelError> {
-            self.0.warm_up()
+        fn lifecycle(&self) -> Option<&dyn switchback::Lifecycle> {
+            self.0.lifecycle()
         }
     }
     Ok(Wide(version(file, THREADS, cache)?))

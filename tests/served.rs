@@ -15,8 +15,8 @@ use switchback::repository::contract::{
 };
 use switchback::repository::{Change, Draft, Fault, Repository, RepositoryError, ServeError, Served};
 use switchback::{
-    EventKind, FollowError, LoadError, Model, ModelError, ModelHandle, OnPublish, Phase, Plan, StageError,
-    Task, guard,
+    EventKind, FollowError, LoadError, ModelError, ModelHandle, OnPublish, Phase, Plan, StageError, Task,
+    guard,
 };
 
 struct Flight {

@@ -9,8 +9,8 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use common::*;
 use parking_lot::Mutex;
 use switchback::{
-    Bake, Builder, CannotGoBack, Clock, Description, Drill, EventKind, Identity, LoadError, Lowered, Memory,
-    Model, ModelError, Tier, Tiers, Wanted,
+    Bake, Builder, CannotGoBack, Clock, Description, Drill, EventKind, Identity, Lifecycle, LoadError,
+    Lowered, Memory, Model, ModelError, TargetTier, Tier, Tiers,
 };
 
 /// A model with tiers, as one with a prepared form has them.
@@ -59,6 +59,12 @@ impl Model<f64, f64> for Tiered {
     fn identity(&self) -> Identity {
         Identity::of([("tiered", self.0.name.as_bytes())])
     }
+    fn lifecycle(&self) -> Option<&dyn Lifecycle> {
+        Some(self)
+    }
+}
+
+impl Lifecycle for Tiered {
     fn tier(&self) -> Tier {
         Tiered::tier(self)
     }
@@ -73,7 +79,7 @@ impl Model<f64, f64> for Tiered {
         }
         Ok(())
     }
-    fn settle(&self, wanted: &Wanted) -> Result<Tier, LoadError> {
+    fn settle(&self, wanted: &TargetTier) -> Result<Tier, LoadError> {
         *self.0.tier.lock() = wanted.tier();
         Ok(wanted.tier())
     }
@@ -250,12 +256,13 @@ fn one_that_is_cold_is_woken_for_a_drill_and_goes_back() {
 #[test]
 fn a_model_that_is_shared_stays_as_it_is() {
     let clock = clock();
-    let shared = Arc::new(tiered("shared"));
+    let own = tiered("shared");
+    let shared: Arc<dyn Model<f64, f64>> = Arc::new(own.clone());
     let tiers = Tiers::new().hot_for(seconds(0)).warm_for(seconds(0)).private_bytes(0);
     let service = builder(&clock).tiers(tiers).live("a", Arc::clone(&shared)).build().unwrap();
     service.stage("b", tiered("b")).unwrap().promote().unwrap();
     for _ in 0..20 {
         tick(&service, &clock);
     }
-    assert_eq!(Tiered::tier(&shared), Tier::Hot);
+    assert_eq!(own.tier(), Tier::Hot);
 }

@@ -34,7 +34,7 @@ use crate::drift::watch::watch::DriftWatch;
 use crate::feedback::id::SealKey;
 use crate::feedback::join::{Assumption, JoinLimits, Joins};
 use crate::model::model::Model;
-use crate::model::pace::Pace;
+use crate::model::throttle::LoadThrottle;
 use crate::request::recall::Answers;
 use crate::request::shadow::{Compare, ShadowOptions, ShadowQueue};
 use crate::rollout::guard::guard::Alpha;
@@ -601,7 +601,7 @@ impl<I: ?Sized + 'static, O: 'static> Builder<I, O> {
         .by_segment(table.clone());
 
         let (task, check, sample) = (&self.task, self.check.as_ref(), self.sample.as_deref());
-        let prepare = |id, model| prepare(id, model, task, check, sample, &Pace::full());
+        let prepare = |id, model| prepare(id, model, task, check, sample, &LoadThrottle::new());
         let first = |embedded: Option<(String, Box<dyn Model<I, O>>)>| {
             let (name, model) = embedded.ok_or(BuildError::NoLive)?;
             let id = VersionId::new(&name).map_err(StageError::Name)?;

@@ -20,7 +20,7 @@ use crate::control::event::EventKind;
 use crate::control::tick::Verdicts;
 use crate::drift::watch::watch::DriftWatch;
 use crate::feedback::join::Joins;
-use crate::model::pace::Pace;
+use crate::model::throttle::LoadThrottle;
 use crate::request::recall::Answers;
 use crate::request::shadow::{Aside, ShadowCounts, ShadowQueue};
 use crate::request::table::Routing;
@@ -69,7 +69,7 @@ pub(crate) struct Inner<I: ?Sized, O> {
     /// How requests are labelled, where they are.
     pub(crate) segments: Option<Segments<I>>,
     /// Versions that are being loaded.
-    pub(crate) loads: Mutex<Vec<(VersionId, Pace)>>,
+    pub(crate) loads: Mutex<Vec<(VersionId, LoadThrottle)>>,
     /// Held by whoever keeps versions up.
     pub(crate) keeping_up: Mutex<()>,
     pub(crate) load_priority: LoadPriority,
@@ -156,7 +156,7 @@ impl<I: ?Sized + 'static, O: 'static> Inner<I, O> {
         let routing = self.routing.load();
         let candidates = routing.arms.get(1..).unwrap_or_default();
         for arm in candidates {
-            arm.version.model.stop_overdue();
+            arm.version.stop_overdue();
         }
     }
 

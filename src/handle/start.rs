@@ -13,7 +13,7 @@ use crate::control::control::Control;
 use crate::control::event::EventKind;
 use crate::control::saved::{SavedControl, SavedEvidence};
 use crate::model::model::Model;
-use crate::model::pace::Pace;
+use crate::model::throttle::LoadThrottle;
 use crate::state::names::Place;
 use crate::state::{Found, Journal, StateError};
 use crate::version::id::VersionId;
@@ -203,7 +203,7 @@ impl<I: ?Sized + 'static, O: 'static> Inner<I, O> {
             let already = self.control.lock().loaded();
             let current = already.first().cloned();
             let (check, sample) = (self.check.as_ref(), self.sample.as_deref());
-            let prepare = |id, model| prepare(id, model, &self.task, check, sample, &Pace::full());
+            let prepare = |id, model| prepare(id, model, &self.task, check, sample, &LoadThrottle::new());
             let found = load(&saved, None, self.versions.as_deref(), &already, prepare);
             let (live, loaded, missing) = match found {
                 Ok(Loaded { live, loaded, missing }) => (Some(live), loaded, missing),

@@ -46,7 +46,7 @@ impl<I: ?Sized + 'static, O: 'static> Inner<I, O> {
         loop {
             let Some(version) = self.control.lock().begin_waking(wanted) else { return Ok(None) };
             let started = self.clock.reading();
-            let woken = self.shadow_judge().guarded(|| version.model.wake());
+            let woken = self.shadow_judge().guarded(|| version.wake());
             let took = Duration::from_nanos(self.clock.reading().nanos_since(started));
             let failure = match woken {
                 Ok(Ok(())) => None,
@@ -72,7 +72,7 @@ impl<I: ?Sized + 'static, O: 'static> Inner<I, O> {
     fn maintain(&self, versions: &[Arc<Version<I, O>>]) {
         let judge = self.shadow_judge();
         for version in versions {
-            let maintained = judge.guarded(|| version.model.maintain());
+            let maintained = judge.guarded(|| version.maintain());
             let failure = match maintained {
                 Ok(Ok(())) => None,
                 Ok(Err(error)) => Some(error.to_string()),
@@ -86,7 +86,7 @@ impl<I: ?Sized + 'static, O: 'static> Inner<I, O> {
         let judge = self.shadow_judge();
         for version in versions {
             let started = self.clock.reading();
-            let settled = judge.guarded(|| version.model.settle(&version.wanted));
+            let settled = judge.guarded(|| version.settle());
             let took = Duration::from_nanos(self.clock.reading().nanos_since(started));
             let now = self.clock.now();
             let control = &mut *self.control.lock();
@@ -111,7 +111,7 @@ impl<I: ?Sized + 'static, O: 'static> Inner<I, O> {
         let (judge, mut took_all) = (self.shadow_judge(), Duration::ZERO);
         for version in versions {
             let started = self.clock.reading();
-            let woken = judge.guarded(|| version.model.wake());
+            let woken = judge.guarded(|| version.wake());
             let ask = |input| match &woken {
                 Ok(Ok(())) => attempt(&version, input, &judge).map(drop),
                 Ok(Err(error)) => Err(ModelError::engine(error.to_string())),
@@ -120,7 +120,7 @@ impl<I: ?Sized + 'static, O: 'static> Inner<I, O> {
             let failures: Vec<ModelError> =
                 inputs.iter().filter_map(|copy| ask(copy.input()).err()).collect();
             // One that was cold goes back, unless it is wanted by now.
-            let _ = judge.guarded(|| version.model.settle(&version.wanted));
+            let _ = judge.guarded(|| version.settle());
             let took = Duration::from_nanos(self.clock.reading().nanos_since(started));
             took_all += took;
             let drilled = Drilled {
@@ -144,12 +144,12 @@ impl<I: ?Sized + 'static, O: 'static> Inner<I, O> {
         let now = self.clock.now();
         let is_stale = |at: Timestamp| now.since(at) >= WEIGHED_EVERY;
         for version in versions.iter().filter(|version| version.weighed_at().is_none_or(is_stale)) {
-            let memory = self.shadow_judge().guarded(|| version.model.memory()).ok().flatten();
+            let memory = self.shadow_judge().guarded(|| version.memory()).ok().flatten();
             version.set_memory(memory, now);
         }
     }
 
     pub(crate) fn tier_of(&self, version: &Version<I, O>) -> Tier {
-        self.shadow_judge().guarded(|| version.model.tier()).unwrap_or(Tier::Hot)
+        self.shadow_judge().guarded(|| version.tier()).unwrap_or(Tier::Hot)
     }
 }

@@ -45,8 +45,8 @@ pub enum ModelError {
         /// The panic's message.
         message: Arc<str>,
     },
-    /// The model was asked before it was loaded. A handle loads what it is given; a model used on its own needs
-    /// [`Model::load`](crate::Model::load) first.
+    /// The model was asked before it was loaded. A handle loads what it is given; a model used on its own is
+    /// [loaded](crate::Lifecycle::load) first.
     #[error("asked before it was loaded: call `load` first")]
     NotLoaded,
     /// The engine below the model failed.
@@ -255,7 +255,7 @@ pub enum LoadError {
     /// `repository::contract::PreflightError`, which `downcast_ref` gives back.
     #[error(transparent)]
     Preflight(Arc<dyn Error + Send + Sync>),
-    /// It was not wanted any more before it was loaded: see [`Pace`](crate::Pace).
+    /// It was not wanted any more before it was loaded: see [`LoadThrottle`](crate::LoadThrottle).
     #[error("cancelled before it was loaded")]
     Cancelled,
     /// Whatever else kept the model from being loaded: an engine's or a host's own error. See [`other`](Self::other).

@@ -5,9 +5,11 @@ use parking_lot::Mutex;
 use super::drill::Drilled;
 use super::id::VersionId;
 use crate::base::clock::Timestamp;
+use crate::model::description::Description;
+use crate::model::error::LoadError;
 use crate::model::identity::Identity;
-use crate::model::model::{Description, Model};
-use crate::model::{Memory, Tier, Wanted};
+use crate::model::model::Model;
+use crate::model::{Memory, TargetTier, Tier};
 
 /// One loaded model with what is known of it. Shared by the routing table, pins and the control side. What it answers never
 /// changes; how ready it is does, and is known apart.
@@ -17,7 +19,7 @@ pub(crate) struct Version<I: ?Sized, O> {
     pub(crate) description: Description,
     pub(crate) model: Box<dyn Model<I, O>>,
     /// How ready it is to be. Set under the control lock.
-    pub(crate) wanted: Wanted,
+    pub(crate) wanted: TargetTier,
     readiness: Mutex<Readiness>,
 }
 
@@ -43,8 +45,37 @@ impl<I: ?Sized, O> Version<I, O> {
         let is_prepared = description.prepared;
         let readiness =
             Readiness { tier: Tier::Hot, is_prepared, memory: None, weighed_at: None, drilled: None };
-        let (wanted, readiness) = (Wanted::new(Tier::Hot), Mutex::new(readiness));
+        let (wanted, readiness) = (TargetTier::new(Tier::Hot), Mutex::new(readiness));
         Self { id, identity, description, model, wanted, readiness }
+    }
+
+    /// Has the model answer again, as soon as can be. This and the next five are the host's code, and what becomes of a
+    /// model without a lifecycle.
+    pub(crate) fn wake(&self) -> Result<(), LoadError> {
+        self.model.lifecycle().map_or(Ok(()), |own| own.wake())
+    }
+
+    /// Takes the model to the tier that it is wanted in; gives the one that it is in.
+    pub(crate) fn settle(&self) -> Result<Tier, LoadError> {
+        self.model.lifecycle().map_or(Ok(Tier::Hot), |own| own.settle(&self.wanted))
+    }
+
+    pub(crate) fn tier(&self) -> Tier {
+        self.model.lifecycle().map_or(Tier::Hot, |own| own.tier())
+    }
+
+    pub(crate) fn memory(&self) -> Option<Memory> {
+        self.model.lifecycle().and_then(|own| own.memory())
+    }
+
+    pub(crate) fn maintain(&self) -> Result<(), LoadError> {
+        self.model.lifecycle().map_or(Ok(()), |own| own.maintain())
+    }
+
+    pub(crate) fn stop_overdue(&self) {
+        if let Some(own) = self.model.lifecycle() {
+            own.stop_overdue();
+        }
     }
 
     pub(crate) fn readiness(&self) -> Readiness {
@@ -52,7 +83,7 @@ impl<I: ?Sized, O> Version<I, O> {
     }
 
     pub(crate) fn is_cold(&self) -> bool {
-        // Wanted cold: it may be on its way there.
+        // TargetTier cold: it may be on its way there.
         self.wanted.tier() == Tier::Cold || self.readiness.lock().tier == Tier::Cold
     }
 

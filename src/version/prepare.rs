@@ -9,7 +9,7 @@ use super::input::KeptInput;
 use super::loaded::Version;
 use crate::model::error::{LoadError, ModelError};
 use crate::model::model::Model;
-use crate::model::pace::Pace;
+use crate::model::throttle::LoadThrottle;
 use crate::task::task::Task;
 
 /// Makes a version of a model: loads it, warms it, and has it answer the host's sample. The host's code all the way, so
@@ -20,20 +20,22 @@ pub(crate) fn prepare<I: ?Sized + 'static, O: 'static>(
     task: &Task<O>,
     check: Option<&Check<O>>,
     sample: Option<&(dyn KeptInput<I> + Sync)>,
-    pace: &Pace,
+    throttle: &LoadThrottle,
 ) -> Result<Version<I, O>, StageError> {
     let judge = Judge { task, check, limit: None };
     let failed = |source: ModelError| StageError::Answer { version: id, source };
-    judge.guarded(|| model.load_at(pace)).map_err(failed)??;
-    pace.step()?;
-    judge.guarded(|| model.warm_up()).and_then(|warmed| warmed).map_err(failed)?;
-    let (identity, description) =
-        judge.guarded(|| (model.identity(), model.description())).map_err(failed)?;
+    throttle.step()?;
+    judge.guarded(|| model.lifecycle().map_or(Ok(()), |own| own.load(throttle))).map_err(failed)??;
+    throttle.step()?;
+    let warmed = judge.guarded(|| model.lifecycle().map_or(Ok(false), |own| own.warm_up()));
+    warmed.and_then(|warmed| warmed).map_err(failed)?;
+    let described = || model.lifecycle().map(|own| own.description()).unwrap_or_default();
+    let (identity, description) = judge.guarded(|| (model.identity(), described())).map_err(failed)?;
     let version = Version::new(id, identity, description, model);
     if let Some(sample) = sample {
         attempt(&version, sample.input(), &judge).map_err(failed)?;
     }
-    pace.step()?;
+    throttle.step()?;
     Ok(version)
 }
 

@@ -20,16 +20,18 @@ use super::session::trace::Trace;
 use super::tensor::feed::Feed;
 use super::tensor::outputs::Outputs;
 use super::tensor::tensors::{Label, Tensors};
+use crate::model::description::Description;
 use crate::model::error::{LoadError, ModelError};
 use crate::model::identity::Identity;
-use crate::model::model::{Description, Model};
-use crate::model::pace::Pace;
-use crate::model::{Memory, Tier, Wanted};
+use crate::model::lifecycle::Lifecycle;
+use crate::model::model::Model;
+use crate::model::throttle::LoadThrottle;
+use crate::model::{Memory, TargetTier, Tier};
 
 /// An ONNX model, with the options it is loaded with.
 ///
 /// Opening one reads its files once, to hash them and to see whether they may be loaded; sessions are made by
-/// [`load`](Model::load), which a handle calls when it stages the version. From then on any number of threads may ask
+/// [`load`](Lifecycle::load), which a handle calls when it stages the version. From then on any number of threads may ask
 /// it, as many at a time as it has sessions.
 ///
 /// On its own it is a [`Model<Tensors, Tensors>`](Model). A service gives it a [`pipeline`](Self::pipeline) for its own
@@ -137,7 +139,7 @@ impl OnnxModel {
     ///
     /// Answers can differ from those of the plain form by rounding. A model that cannot take this form (one that is small, has
     /// loops or branches, operators, execution providers or session options of its own) is loaded plainly, and its
-    /// [`description`](Model::description) says why.
+    /// [`description`](Lifecycle::description) says why.
     #[must_use]
     pub fn prepared(mut self, cache: &PreparedCache) -> Self {
         self.cache = Some(cache.clone());
@@ -166,7 +168,7 @@ impl OnnxModel {
     }
 
     /// SHA-256 of each file that was read when the model was opened: its own, under an empty name, then those that it refers
-    /// to, by the names it gives them. These bytes are what [`load`](Model::load) loads, or it refuses.
+    /// to, by the names it gives them. These bytes are what [`load`](Self::load) loads, or it refuses.
     pub fn digests(&self) -> impl Iterator<Item = (&str, &[u8; 32])> {
         self.files.parts.iter().map(|(name, digest)| (name.as_str(), digest))
     }
@@ -201,7 +203,7 @@ impl OnnxModel {
     ///
     /// # Errors
     ///
-    /// Those of [`load`](Model::load).
+    /// Those of [`load`](Self::load).
     pub fn replenish(&self) -> Result<usize, LoadError> {
         let _one_at_a_time = self.loading.lock();
         self.loaded
@@ -267,66 +269,13 @@ impl OnnxModel {
         )
     }
 
-    pub(crate) fn load_sessions(&self, pace: &Pace) -> Result<(), LoadError> {
-        let _one_at_a_time = self.loading.lock();
-        if self.loaded.get().is_none() {
-            // Nobody else sets it while the lock is held.
-            let _ = self.loaded.set(Loaded::of(&self.files, &self.options, self.cache.as_ref(), pace)?);
-        }
-        Ok(())
-    }
-
-    pub(crate) fn warm_up_sessions(&self) -> Result<bool, ModelError> {
-        self.loaded.get().ok_or(ModelError::NotLoaded)?.warm_up()
-    }
-
-    pub(crate) fn tier_of_sessions(&self) -> Tier {
-        self.loaded.get().map_or(Tier::Cold, Loaded::tier)
-    }
-
-    pub(crate) fn wake_sessions(&self) -> Result<(), LoadError> {
-        match self.loaded.get() {
-            Some(loaded) => loaded.wake(&self.files, &self.options),
-            None => self.load_sessions(&Pace::full()),
-        }
-    }
-
-    pub(crate) fn settle_sessions(&self, wanted: &Wanted) -> Result<Tier, LoadError> {
-        let _one_at_a_time = self.loading.lock();
-        self.loaded.get().map_or(Ok(Tier::Cold), |loaded| loaded.settle(&self.files, &self.options, wanted))
-    }
-
-    pub(crate) fn memory_of_sessions(&self) -> Option<Memory> {
-        self.loaded.get().map(Loaded::memory)
-    }
-
-    pub(crate) fn stop_overdue_runs(&self) {
-        if let Some(loaded) = self.loaded.get() {
-            loaded.watches.stop_overdue();
-        }
-    }
-
-    pub(crate) fn describe(&self) -> Description {
-        let mut description = Description { file_bytes: self.files.bytes, ..Description::default() };
-        if let Some(loaded) = self.loaded.get() {
-            let Loaded { signature, pool, .. } = loaded;
-            description.inputs = signature.inputs.iter().map(ToString::to_string).collect();
-            description.outputs = signature.outputs.iter().map(ToString::to_string).collect();
-            description.sessions = pool.len();
-            description.prepared = loaded.is_prepared();
-            description.unprepared = loaded.unprepared();
-        }
-        let scan = &self.files.scan;
-        let producer = [scan.producer.as_str(), scan.producer_version.as_str()].join(" ");
-        let opsets =
-            scan.opsets.iter().map(|(domain, version)| (format!("opset {domain}"), version.to_string()));
-        let own = scan.metadata.iter().map(|(key, value)| (key.clone(), value.clone()));
-        description.metadata = [("producer".to_owned(), producer.trim().to_owned())]
-            .into_iter()
-            .chain(opsets)
-            .chain(own)
-            .collect();
-        description
+    /// Loads the model for use on its own; a handle loads what it is given. Called again, it does nothing.
+    ///
+    /// # Errors
+    ///
+    /// See [`LoadError`]; the model may be asked to load again.
+    pub fn load(&self) -> Result<(), LoadError> {
+        Lifecycle::load(self, &LoadThrottle::new())
     }
 
     /// Options come before loading; a model that was loaded before is not any more.
@@ -351,38 +300,51 @@ impl Model<Tensors, Tensors> for OnnxModel {
         self.identity_with(&[])
     }
 
-    fn load(&self) -> Result<(), LoadError> {
-        self.load_sessions(&Pace::full())
+    fn lifecycle(&self) -> Option<&dyn Lifecycle> {
+        Some(self)
     }
+}
 
-    fn load_at(&self, pace: &Pace) -> Result<(), LoadError> {
-        self.load_sessions(pace)
-    }
-
-    fn tier(&self) -> Tier {
-        self.tier_of_sessions()
-    }
-
-    fn wake(&self) -> Result<(), LoadError> {
-        self.wake_sessions()
-    }
-
-    fn settle(&self, wanted: &Wanted) -> Result<Tier, LoadError> {
-        self.settle_sessions(wanted)
-    }
-
-    fn memory(&self) -> Option<Memory> {
-        self.memory_of_sessions()
+impl Lifecycle for OnnxModel {
+    fn load(&self, throttle: &LoadThrottle) -> Result<(), LoadError> {
+        let _one_at_a_time = self.loading.lock();
+        if self.loaded.get().is_none() {
+            // Nobody else sets it while the lock is held.
+            let _ = self.loaded.set(Loaded::of(&self.files, &self.options, self.cache.as_ref(), throttle)?);
+        }
+        Ok(())
     }
 
     /// Runs every session once on zeros and empty texts, dimensions without a size being 1. `false` where that would
     /// take more than 2^26 elements.
     fn warm_up(&self) -> Result<bool, ModelError> {
-        self.warm_up_sessions()
+        self.loaded.get().ok_or(ModelError::NotLoaded)?.warm_up()
+    }
+
+    fn tier(&self) -> Tier {
+        self.loaded.get().map_or(Tier::Cold, Loaded::tier)
+    }
+
+    fn wake(&self) -> Result<(), LoadError> {
+        match self.loaded.get() {
+            Some(loaded) => loaded.wake(&self.files, &self.options),
+            None => self.load(),
+        }
+    }
+
+    fn settle(&self, target: &TargetTier) -> Result<Tier, LoadError> {
+        let _one_at_a_time = self.loading.lock();
+        self.loaded.get().map_or(Ok(Tier::Cold), |loaded| loaded.settle(&self.files, &self.options, target))
+    }
+
+    fn memory(&self) -> Option<Memory> {
+        self.loaded.get().map(Loaded::memory)
     }
 
     fn stop_overdue(&self) {
-        self.stop_overdue_runs();
+        if let Some(loaded) = self.loaded.get() {
+            loaded.watches.stop_overdue();
+        }
     }
 
     fn maintain(&self) -> Result<(), LoadError> {
@@ -390,7 +352,26 @@ impl Model<Tensors, Tensors> for OnnxModel {
     }
 
     fn description(&self) -> Description {
-        self.describe()
+        let mut description = Description { file_bytes: self.files.bytes, ..Description::default() };
+        if let Some(loaded) = self.loaded.get() {
+            let Loaded { signature, pool, .. } = loaded;
+            description.inputs = signature.inputs.iter().map(ToString::to_string).collect();
+            description.outputs = signature.outputs.iter().map(ToString::to_string).collect();
+            description.sessions = pool.len();
+            description.prepared = loaded.is_prepared();
+            description.unprepared = loaded.unprepared();
+        }
+        let scan = &self.files.scan;
+        let producer = [scan.producer.as_str(), scan.producer_version.as_str()].join(" ");
+        let opsets =
+            scan.opsets.iter().map(|(domain, version)| (format!("opset {domain}"), version.to_string()));
+        let own = scan.metadata.iter().map(|(key, value)| (key.clone(), value.clone()));
+        description.metadata = [("producer".to_owned(), producer.trim().to_owned())]
+            .into_iter()
+            .chain(opsets)
+            .chain(own)
+            .collect();
+        description
     }
 }
 

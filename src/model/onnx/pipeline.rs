@@ -11,11 +11,12 @@ use super::session::deadline::Deadline;
 use super::session::trace::Trace;
 use super::tensor::feed::Feed;
 use super::tensor::outputs::Outputs;
+use crate::model::description::Description;
 use crate::model::error::{LoadError, ModelError};
 use crate::model::identity::Identity;
-use crate::model::model::{Description, Model};
-use crate::model::pace::Pace;
-use crate::model::{Memory, Tier, Wanted};
+use crate::model::lifecycle::Lifecycle;
+use crate::model::model::Model;
+use crate::model::throttle::LoadThrottle;
 
 /// An [`OnnxModel`] with what makes tensors of a request `I`, and an answer `O` of tensors: see
 /// [`OnnxModel::pipeline`].
@@ -32,7 +33,7 @@ impl OnnxModel {
     ///
     /// `spec` names them, with a version, `"amount-only@1.2"` (parts that are left out are 0), and is part of the
     /// identity: raise it whenever `encode` or `decode` changes. One that does not parse is reported by
-    /// [`load`](Model::load), as [`LoadError::Option`].
+    /// [`load`](Pipeline::load), as [`LoadError::Option`].
     ///
     /// Functions and closures will do. A closure's parameters need their types spelled out, and one that passes memory of
     /// the request is written in the call itself, from where the compiler learns how its lifetimes belong together.
@@ -92,12 +93,21 @@ impl<I: ?Sized, O> Pipeline<I, O> {
         Self { model, spec, parsed: Ok((name.to_owned(), version.clone())), codec }
     }
 
+    /// Loads the model for use on its own; a handle loads what it is given. Called again, it does nothing.
+    ///
+    /// # Errors
+    ///
+    /// See [`LoadError`]; the model may be asked to load again.
+    pub fn load(&self) -> Result<(), LoadError> {
+        Lifecycle::load(self, &LoadThrottle::new())
+    }
+
     /// The model inside.
     pub fn model(&self) -> &OnnxModel {
         &self.model
     }
 
-    /// The pipeline's name and version; nothing where they do not parse, which [`load`](Model::load) reports.
+    /// The pipeline's name and version; nothing where they do not parse, which [`load`](Self::load) reports.
     pub fn spec(&self) -> Option<(&str, &Version)> {
         self.parsed.as_ref().ok().map(|(name, version)| (name.as_str(), version))
     }
@@ -152,44 +162,22 @@ impl<I: ?Sized, O> Model<I, O> for Pipeline<I, O> {
         self.model.identity_with(&[("pipeline", name.as_bytes()), ("pipeline version", version.as_bytes())])
     }
 
-    fn load(&self) -> Result<(), LoadError> {
-        self.load_at(&Pace::full())
+    fn lifecycle(&self) -> Option<&dyn Lifecycle> {
+        Some(self)
+    }
+}
+
+/// That of the model inside. [`warm_up`](Lifecycle::warm_up) runs the model's sessions, not the pipeline.
+impl<I: ?Sized, O> Lifecycle for Pipeline<I, O> {
+    fn inner(&self) -> Option<&dyn Lifecycle> {
+        Some(&self.model)
     }
 
-    fn load_at(&self, pace: &Pace) -> Result<(), LoadError> {
+    fn load(&self, throttle: &LoadThrottle) -> Result<(), LoadError> {
         if let Err(cause) = &self.parsed {
             return Err(LoadError::Option { option: "pipeline", cause: cause.clone() });
         }
-        self.model.load_sessions(pace)
-    }
-
-    fn tier(&self) -> Tier {
-        self.model.tier_of_sessions()
-    }
-
-    fn wake(&self) -> Result<(), LoadError> {
-        self.model.wake_sessions()
-    }
-
-    fn settle(&self, wanted: &Wanted) -> Result<Tier, LoadError> {
-        self.model.settle_sessions(wanted)
-    }
-
-    fn memory(&self) -> Option<Memory> {
-        self.model.memory_of_sessions()
-    }
-
-    /// Runs the model's sessions, not the pipeline: see [`OnnxModel`].
-    fn warm_up(&self) -> Result<bool, ModelError> {
-        self.model.warm_up_sessions()
-    }
-
-    fn stop_overdue(&self) {
-        self.model.stop_overdue_runs();
-    }
-
-    fn maintain(&self) -> Result<(), LoadError> {
-        self.model.replenish().map(drop)
+        Lifecycle::load(&self.model, throttle)
     }
 
     fn description(&self) -> Description {
@@ -197,7 +185,7 @@ impl<I: ?Sized, O> Model<I, O> for Pipeline<I, O> {
             Some((name, version)) => format!("{name}@{version}"),
             None => self.spec.clone(),
         };
-        Description { pipeline: Some(pipeline), ..self.model.describe() }
+        Description { pipeline: Some(pipeline), ..self.model.description() }
     }
 }
 

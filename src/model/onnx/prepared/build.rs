@@ -15,7 +15,7 @@ use crate::model::onnx::session::session::{Call, Session};
 use crate::model::onnx::tensor::interface::Interface;
 use crate::model::onnx::tensor::made_up::{are_close, fractions_for};
 use crate::model::onnx::tensor::tensors::Tensors;
-use crate::model::pace::Pace;
+use crate::model::throttle::LoadThrottle;
 
 /// Why there is no prepared form.
 pub(crate) enum Failed {
@@ -68,9 +68,9 @@ pub(crate) fn build(
     files: &Files,
     options: &Options,
     runtime: &Runtime,
-    pace: &Pace,
+    throttle: &LoadThrottle,
 ) -> Result<(), Failed> {
-    pace.step()?;
+    throttle.step()?;
     files.unchanged()?;
     let builder = options
         .builder(runtime)
@@ -94,7 +94,7 @@ pub(crate) fn build(
         None => (None, None),
     };
     for form in [Form::Mapped, Form::Packed] {
-        pace.step()?;
+        throttle.step()?;
         let unprepared = |reason: String| Failed::Unprepared(format!("its {form} form {reason}"));
         let session = create_in(&folder.join(GRAPH), form, files, options, runtime)
             .map_err(|error| unprepared(format!("cannot be loaded: {error}")))?;

@@ -21,8 +21,8 @@ use crate::model::onnx::prepared::cache::PreparedCache;
 use crate::model::onnx::runtime::runtime::Runtime;
 use crate::model::onnx::tensor::interface::Interface;
 use crate::model::onnx::tensor::made_up::zeros_for;
-use crate::model::pace::Pace;
-use crate::model::{Memory, Tier, Wanted};
+use crate::model::throttle::LoadThrottle;
+use crate::model::{Memory, TargetTier, Tier};
 
 /// A model that is loaded: what it takes and gives, for good, and its sessions, which come and go with its tier.
 ///
@@ -62,20 +62,20 @@ impl Loaded {
         files: &Files,
         options: &Options,
         cache: Option<&PreparedCache>,
-        pace: &Pace,
+        throttle: &LoadThrottle,
     ) -> Result<Self, LoadError> {
         options.check()?;
-        pace.step()?;
+        throttle.step()?;
         files.unchanged()?;
         let runtime = Runtime::get()?;
         let before = memory::private();
         let found = match cache {
-            Some(cache) => cache.entry(files, options, &runtime, pace)?.map_err(Some),
+            Some(cache) => cache.entry(files, options, &runtime, throttle)?.map_err(Some),
             None => Err(None),
         };
         let (mut prepared, mut first) = (found, None);
         if let Ok(entry) = &prepared {
-            pace.step()?;
+            throttle.step()?;
             match load::prepared(entry, Form::Packed, files, options, &runtime) {
                 Ok(session) => first = Some(session),
                 Err(error) => prepared = Err(Some(error.to_string())),
@@ -91,7 +91,7 @@ impl Loaded {
         let engine = |error: ort::Error| error_of(files, &error);
         let mut sessions = vec![Session::new(first, &interface).map_err(engine)?];
         while sessions.len() < options.pool_size {
-            pace.step()?;
+            throttle.step()?;
             let next = match entry {
                 Some(entry) => load::prepared(entry, Form::Packed, files, options, &runtime)?,
                 None => load::plain(files, options, &runtime)?,
@@ -169,7 +169,7 @@ impl Loaded {
         &self,
         files: &Files,
         options: &Options,
-        wanted: &Wanted,
+        wanted: &TargetTier,
     ) -> Result<Tier, LoadError> {
         let target = wanted.tier();
         let entry = self.prepared.lock().as_ref().ok().cloned();
@@ -230,7 +230,7 @@ impl Loaded {
     ) -> Result<usize, LoadError> {
         let changed = self.prepared.lock().as_ref().is_ok_and(|entry| !entry.is_unchanged());
         let Some(cache) = cache.filter(|_| changed) else { return Ok(0) };
-        let found = cache.entry(files, options, &self.runtime, &Pace::full())?.map_err(Some);
+        let found = cache.entry(files, options, &self.runtime, &LoadThrottle::new())?.map_err(Some);
         let current = self.tier();
         let sessions = if current == Tier::Cold {
             Vec::new()
@@ -246,7 +246,7 @@ impl Loaded {
     }
 
     /// Takes the sessions out of their seats, unless they are wanted again.
-    fn empty(&self, wanted: &Wanted) -> Tier {
+    fn empty(&self, wanted: &TargetTier) -> Tier {
         let mut tier = self.tier.lock();
         // Under the lock: whoever wants it again has said so before it wakes it, and waits for the lock there.
         if wanted.tier() != Tier::Cold {

@@ -10,9 +10,10 @@ use super::tensors::{Difference, difference, name_of, not_finite};
 use crate::base::clock::Clock;
 use crate::base::memory::resident;
 use crate::model::error::{LoadError, ModelError};
+use crate::model::lifecycle::Lifecycle;
 use crate::model::model::Model;
 use crate::model::onnx::{Pipeline, Tensors, Trace};
-use crate::model::pace::Pace;
+use crate::model::throttle::LoadThrottle;
 use crate::repository::contract::PinnedTensor;
 
 impl<I: ?Sized> Preflight<I> {
@@ -23,22 +24,22 @@ impl<I: ?Sized> Preflight<I> {
     ///
     /// [`LoadError::Preflight`] with every failure, or what kept the model from being loaded.
     pub fn run<O>(&self, pipeline: &Pipeline<I, O>) -> Result<PreflightReport, LoadError> {
-        self.run_at(pipeline, &Pace::full())
+        self.run_at(pipeline, &LoadThrottle::new())
     }
 
     pub(crate) fn run_at<O>(
         &self,
         pipeline: &Pipeline<I, O>,
-        pace: &Pace,
+        throttle: &LoadThrottle,
     ) -> Result<PreflightReport, LoadError> {
-        run(self, pipeline, pace)
+        run(self, pipeline, throttle)
     }
 }
 
 fn run<I: ?Sized, O>(
     preflight: &Preflight<I>,
     pipeline: &Pipeline<I, O>,
-    pace: &Pace,
+    throttle: &LoadThrottle,
 ) -> Result<PreflightReport, LoadError> {
     let description = pipeline.description();
     let report = PreflightReport {
@@ -55,8 +56,8 @@ fn run<I: ?Sized, O>(
         return run.end();
     }
     let before = if pipeline.model().signature().is_none() { resident() } else { None };
-    pipeline.load_at(pace)?;
-    pace.step()?;
+    Lifecycle::load(pipeline, throttle)?;
+    throttle.step()?;
     let answered = run.ask();
     run.time(&answered);
     run.report.growth = before.and_then(|before| resident().map(|after| after.saturating_sub(before)));
