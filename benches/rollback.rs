@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use ort::environment::Environment;
 use switchback::model::onnx::{PreparedCache, ort};
 use switchback::options::{Retention, Threads};
-use switchback::{LoadError, Lowered, ModelHandle, Pace, Tier, Tiers};
+use switchback::{LoadError, Lowered, ModelHandle, Tier, Tiers};
 
 use support::large::{WIDTH, empty_cache, file, folder, run, session, version};
 use support::onnx::{environment, input};
@@ -202,7 +202,7 @@ fn staging(environment: &Environment, report: &mut Report, cache: &PreparedCache
     let pause = Duration::from_secs_f64(2.0 * THREADS as f64 / capacity);
     report.figure("live_capacity_per_s", capacity);
     let opened = |cache: Option<&PreparedCache>| {
-        wide(&file(1).unwrap(), cache).map_err(|error| LoadError::Other(error.to_string().into()))
+        wide(&file(1).unwrap(), cache).map_err(|error| LoadError::other(error.to_string()))
     };
     let staged = || -> Outcome {
         let _ = handle.stage_with("large", || opened(Some(cache)))?.rollback("bench");
@@ -280,11 +280,8 @@ fn wide(
         fn identity(&self) -> switchback::Identity {
             self.0.identity()
         }
-        fn load_at(&self, pace: &Pace) -> Result<(), switchback::LoadError> {
-            self.0.load_at(pace)
-        }
-        fn warm_up(&self) -> Result<bool, switchback::ModelError> {
-            self.0.warm_up()
+        fn lifecycle(&self) -> Option<&dyn switchback::Lifecycle> {
+            self.0.lifecycle()
         }
     }
     Ok(Wide(version(file, THREADS, cache)?))

@@ -12,7 +12,7 @@ use switchback::model::onnx::{Feed, OnnxModel, Outputs, Pipeline};
 use switchback::options::Threads;
 use switchback::repository::contract::{
     Asked, Contract, Facts, Feature, GoldenSample, Host, Mismatch, OpenError, PinnedTensor, Pipelines,
-    Preflight, PreflightFailed, PreflightFailure, RegisterError, Reservoir, WarmUp,
+    Preflight, PreflightError, PreflightFailure, RegisterError, Reservoir, WarmUp,
 };
 use switchback::{Clock, LoadError, Model, ModelError, ModelHandle, StageError, Timestamp};
 
@@ -92,13 +92,13 @@ fn mismatches<I: ?Sized, O>(opened: Result<Pipeline<I, O>, OpenError>) -> Vec<Mi
     }
 }
 
-fn failed<I: ?Sized, O>(preflight: &Preflight<I>, pipeline: &Pipeline<I, O>) -> PreflightFailed {
+fn failed<I: ?Sized, O>(preflight: &Preflight<I>, pipeline: &Pipeline<I, O>) -> PreflightError {
     failure_of(preflight.run(pipeline).unwrap_err())
 }
 
-fn failure_of(error: LoadError) -> PreflightFailed {
+fn failure_of(error: LoadError) -> PreflightError {
     match error {
-        LoadError::Preflight(failed) => (*failed).clone(),
+        LoadError::Preflight(cause) => cause.downcast_ref::<PreflightError>().unwrap().clone(),
         other => panic!("{other:?}"),
     }
 }

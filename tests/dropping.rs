@@ -155,6 +155,11 @@ fn when_the_last_handle_is_dropped_none_of_its_threads_is_inside_a_model() {
         fn identity(&self) -> Identity {
             Identity::of([("slow", &b""[..])])
         }
+        fn lifecycle(&self) -> Option<&dyn Lifecycle> {
+            Some(self)
+        }
+    }
+    impl Lifecycle for Slow {
         fn maintain(&self) -> Result<(), LoadError> {
             self.0.store(true, Ordering::Relaxed);
             (0..20_000).for_each(|_| std::thread::yield_now());

@@ -17,7 +17,7 @@ use switchback::model::onnx::{
     Dimension, Element, ElementType, Feed, Kind, Label, OnnxModel, Optimization, Outputs, Pipeline,
     Primitive, Tensors, Value,
 };
-use switchback::{Clock, InputError, LoadError, Model, ModelError};
+use switchback::{Clock, InputError, Lifecycle, LoadError, LoadThrottle, Model, ModelError};
 
 fn models() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/models")
@@ -116,7 +116,7 @@ fn every_primitive_type_goes_through_buffers_and_slices() {
             |outputs: &Outputs<'_>| Ok(outputs.array::<T>(0)?.iter().copied().collect::<Vec<_>>()),
         );
         for model in [&buffered as &dyn Model<[T; 2], Vec<T>>, &sliced] {
-            model.load().unwrap();
+            model.lifecycle().unwrap().load(&LoadThrottle::new()).unwrap();
             for row in [[value, T::default()], [T::default(), value]].repeat(4) {
                 assert_eq!(model.predict(&row).unwrap(), row, "{name}");
             }

@@ -20,7 +20,9 @@ use switchback::model::onnx::{
 };
 use switchback::options::{Retention, Threads};
 use switchback::testing::Faults;
-use switchback::{EventKind, LoadError, Lowered, Model, ModelHandle, Pace, StageError, Tier, Tiers, Wanted};
+use switchback::{
+    EventKind, Lifecycle, LoadError, LoadThrottle, Lowered, Model, ModelHandle, StageError, TargetTier, Tier, Tiers,
+};
 
 const SIDE: u64 = 64;
 
@@ -114,7 +116,7 @@ fn on_every_model_here_both_forms_answer_as_the_plain_one_does() {
             let model = OnnxModel::from_file(&file).unwrap().pool_size(1).prepared(&cache);
             model.load().unwrap();
             assert_eq!(model.signature(), reference.signature());
-            let description = Model::<Tensors, Tensors>::description(&model);
+            let description = Lifecycle::description(&model);
             assert_eq!(description.prepared, description.unprepared.is_none());
             if let Some(reason) = description.unprepared {
                 plain.push((file, reason));
@@ -124,7 +126,7 @@ fn on_every_model_here_both_forms_answer_as_the_plain_one_does() {
             let Some(input) = made_up(&model) else { continue };
             let Ok(expected) = reference.predict(&input) else { continue };
             for tier in [Tier::Hot, Tier::Warm, Tier::Hot] {
-                assert_eq!(Model::<Tensors, Tensors>::settle(&model, &Wanted::new(tier)).unwrap(), tier);
+                assert_eq!(Lifecycle::settle(&model, &TargetTier::new(tier)).unwrap(), tier);
                 let found = model.predict(&input).unwrap();
                 for ((name, expected), (_, found)) in expected.iter().zip(found.iter()) {
                     let pairs = numbers(expected).into_iter().zip(numbers(found));
@@ -156,10 +158,9 @@ fn a_model_goes_through_all_tiers_and_answers_in_all_but_the_cold_one() {
     let model = matrix(&cache, 1.0);
     model.load().unwrap();
     let expected = first(&model);
-    let model: &dyn Model<Tensors, Tensors> = &model;
     assert_eq!(model.tier(), Tier::Hot);
     for tier in [Tier::Warm, Tier::Cold, Tier::Warm, Tier::Hot, Tier::Cold, Tier::Hot] {
-        let reached = model.settle(&Wanted::new(tier)).unwrap();
+        let reached = model.settle(&TargetTier::new(tier)).unwrap();
         if (tier, reached) == (Tier::Warm, Tier::Cold) {
             // Nobody is woken to be warm: it is woken when it is wanted.
             assert!(model.predict(&ones()).is_err());
@@ -181,17 +182,17 @@ fn what_is_wanted_again_meanwhile_is_not_made_cold() {
     let folder = Folder::new();
     let model = matrix(&cache(&folder), 1.0);
     model.load().unwrap();
-    let wanted = Wanted::new(Tier::Cold);
+    let wanted = TargetTier::new(Tier::Cold);
     let stop = AtomicBool::new(false);
     std::thread::scope(|scope| {
         scope.spawn(|| {
             while !stop.load(Ordering::Relaxed) {
-                Model::<Tensors, Tensors>::settle(&model, &wanted).unwrap();
+                Lifecycle::settle(&model, &wanted).unwrap();
             }
         });
         for _ in 0..2_000 {
             wanted.set(Tier::Hot);
-            Model::<Tensors, Tensors>::wake(&model).unwrap();
+            Lifecycle::wake(&model).unwrap();
             // From here on, until it is said again, it must answer.
             model.predict(&ones()).unwrap();
             wanted.set(Tier::Cold);
@@ -208,7 +209,7 @@ fn what_has_nothing_to_gain_or_cannot_take_the_form_is_loaded_plainly_and_says_s
     let why = |model: OnnxModel| {
         model.load().unwrap();
         assert!(model.predict(&ones()).is_ok());
-        Model::<Tensors, Tensors>::description(&model).unprepared.unwrap_or_default()
+        Lifecycle::description(&model).unprepared.unwrap_or_default()
     };
     assert!(why(matrix(&large, 1.0)).contains("load at once"));
     let options =
@@ -265,7 +266,7 @@ fn whatever_is_wrong_with_an_entry_it_is_made_anew_and_never_trusted() {
         assert_eq!(first(&model), expected, "{name}");
         let counts = after.counts();
         assert_eq!((counts.broken, counts.made, counts.refused), (1, 1, 0), "{name}");
-        assert!(Model::<Tensors, Tensors>::description(&model).prepared, "{name}");
+        assert!(Lifecycle::description(&model).prepared, "{name}");
         let again = cache(&folder);
         matrix(&again, 1.0).load().unwrap();
         assert_eq!((again.counts().broken, again.counts().made), (0, 0), "{name}");
@@ -293,7 +294,7 @@ fn a_form_that_is_written_to_while_it_is_in_use_is_made_anew_by_whoever_maintain
     let model = matrix(&cache, 1.0);
     model.load().unwrap();
     let expected = first(&model);
-    Model::<Tensors, Tensors>::settle(&model, &Wanted::new(Tier::Warm)).unwrap();
+    Lifecycle::settle(&model, &TargetTier::new(Tier::Warm)).unwrap();
     write(&entry(&cache).join("model.data"), |bytes| bytes.iter_mut().for_each(|byte| *byte = 0));
     // The pages are the file's: nothing can keep this from being seen until somebody looks.
     assert_eq!(model.replenish().unwrap(), 2);
@@ -309,11 +310,11 @@ fn a_model_that_is_cold_when_its_entry_is_lost_is_woken_from_its_own_file() {
     let model = matrix(&cache, 1.0);
     model.load().unwrap();
     let expected = first(&model);
-    Model::<Tensors, Tensors>::settle(&model, &Wanted::new(Tier::Cold)).unwrap();
+    Lifecycle::settle(&model, &TargetTier::new(Tier::Cold)).unwrap();
     fs::remove_dir_all(entry(&cache)).unwrap();
-    Model::<Tensors, Tensors>::wake(&model).unwrap();
+    Lifecycle::wake(&model).unwrap();
     assert_eq!(first(&model), expected);
-    assert_eq!(Model::<Tensors, Tensors>::tier(&model), Tier::Hot, "it is loaded plainly");
+    assert_eq!(Lifecycle::tier(&model), Tier::Hot, "it is loaded plainly");
 }
 
 #[cfg(unix)]
@@ -343,7 +344,7 @@ fn every_step_on_the_disk_may_fail_and_the_model_is_loaded_all_the_same() {
         let after = self::cache(&folder);
         let model = matrix(&after, 1.0);
         model.load().unwrap();
-        assert!(Model::<Tensors, Tensors>::description(&model).prepared, "step {step}");
+        assert!(Lifecycle::description(&model).prepared, "step {step}");
         assert_eq!(after.counts().broken, 0, "step {step}: half an entry was in place");
         assert_eq!(entry(&after).parent(), Some(after.folder()), "and nothing is beside it");
         if is_whole {
@@ -365,7 +366,7 @@ fn two_processes_that_make_the_same_entry_both_have_it() {
         let cache = PreparedCache::open(folder).unwrap().smallest(0);
         let model = matrix(&cache, 3.0);
         model.load().unwrap();
-        assert!(Model::<Tensors, Tensors>::description(&model).prepared);
+        assert!(Lifecycle::description(&model).prepared);
         assert!(first(&model) > 0.0);
         return;
     }
@@ -435,7 +436,7 @@ fn the_budget_of_bytes_is_kept_under_a_hundred_random_operations() {
             let model = matrix(&cache, (chance.next() * 8.0).floor() as f32 + 1.0);
             model.load().unwrap();
             assert!(first(&model) > 0.0);
-            let description = Model::<Tensors, Tensors>::description(&model);
+            let description = Lifecycle::description(&model);
             if description.prepared {
                 prepared += 1
             } else {
@@ -456,9 +457,9 @@ fn a_load_that_is_cancelled_leaves_nothing() {
     let folder = Folder::new();
     let cache = cache(&folder);
     let model = matrix(&cache, 1.0);
-    let pace = Pace::full();
-    pace.cancel();
-    let refused = Model::<Tensors, Tensors>::load_at(&model, &pace).unwrap_err();
+    let throttle = LoadThrottle::new();
+    throttle.cancel();
+    let refused = Lifecycle::load(&model, &throttle).unwrap_err();
     assert!(matches!(refused, LoadError::Cancelled));
     assert!(model.predict(&ones()).is_err());
     let left: Vec<_> =
@@ -566,7 +567,7 @@ fn status_says_what_each_version_takes_and_an_event_what_loading_did_to_live() {
 #[test]
 fn staging_is_given_up_when_it_is_cancelled() {
     /// Loads for as long as it is let.
-    struct Endless(Pace);
+    struct Endless(LoadThrottle);
     impl Model<Tensors, Tensors> for Endless {
         fn predict(&self, _: &Tensors) -> Result<Tensors, switchback::ModelError> {
             Ok(Tensors::new())
@@ -574,17 +575,22 @@ fn staging_is_given_up_when_it_is_cancelled() {
         fn identity(&self) -> switchback::Identity {
             switchback::Identity::of([("endless", &b""[..])])
         }
-        fn load_at(&self, pace: &Pace) -> Result<(), LoadError> {
+        fn lifecycle(&self) -> Option<&dyn Lifecycle> {
+            Some(self)
+        }
+    }
+    impl Lifecycle for Endless {
+        fn load(&self, throttle: &LoadThrottle) -> Result<(), LoadError> {
             self.0.cancel(); // it has begun
             loop {
-                pace.step()?;
+                throttle.step()?;
                 std::thread::yield_now();
             }
         }
     }
     let folder = Folder::new();
     let service = service(&cache(&folder), Tiers::new());
-    let begun = Pace::full();
+    let begun = LoadThrottle::new();
     std::thread::scope(|scope| {
         let staging = scope.spawn(|| service.stage("endless", Endless(begun.clone())).map(drop));
         while !begun.is_cancelled() {
@@ -592,7 +598,7 @@ fn staging_is_given_up_when_it_is_cancelled() {
         }
         assert!(!service.cancel_staging("another"));
         assert!(matches!(
-            service.stage("endless", Endless(Pace::full())).map(drop),
+            service.stage("endless", Endless(LoadThrottle::new())).map(drop),
             Err(StageError::InUse { .. })
         ));
         assert!(service.cancel_staging("endless"));

@@ -12,12 +12,12 @@ use common::Folder;
 use switchback::model::onnx::{Feed, Outputs};
 use switchback::options::Threads;
 use switchback::repository::contract::{
-    Checked, Feature, Host, Mismatch, OpenError, Pipelines, Preflight, PreflightFailure,
+    Checked, Feature, Host, Mismatch, OpenError, Pipelines, Preflight, PreflightError, PreflightFailure,
 };
 use switchback::repository::{Change, Draft, Fault, Repository, RepositoryError, ServeError, Served};
 use switchback::{
-    EventKind, FollowError, LoadError, Model, ModelError, ModelHandle, OnPublish, Phase, Plan, StageError,
-    Task, guard,
+    EventKind, FollowError, LoadError, ModelError, ModelHandle, OnPublish, Phase, Plan, StageError, Task,
+    guard,
 };
 
 struct Flight {
@@ -135,7 +135,8 @@ fn a_published_version_is_held_to_its_golden_samples_from_the_hosts_request_on()
     let handle = ModelHandle::builder("late").live("other", late.open("2").unwrap().1).build().unwrap();
     let before = handle.status();
     let refused = handle.stage(version.as_str(), model).unwrap_err();
-    let StageError::Load(LoadError::Preflight(failed)) = &refused else { panic!("{refused}") };
+    let StageError::Load(LoadError::Preflight(cause)) = &refused else { panic!("{refused}") };
+    let failed = cause.downcast_ref::<PreflightError>().unwrap();
     let of_input = failed.failures.iter().filter(|failure| matches!(failure, PreflightFailure::Input { .. }));
     assert_eq!(of_input.count(), 5, "{refused}");
     assert_eq!(handle.status().versions, before.versions, "nothing has changed");

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use common::*;
 use switchback::testing::{Scripted, Suite, Violation, conformance};
-use switchback::{ErrorKind, Identity, LoadError, Model, ModelError, closure};
+use switchback::{ErrorKind, Identity, Lifecycle, LoadError, LoadThrottle, Model, ModelError, closure};
 
 #[test]
 fn a_scripted_model_does_what_it_is_told_in_that_order() {
@@ -16,7 +16,7 @@ fn a_scripted_model_does_what_it_is_told_in_that_order() {
     let model = Scripted::new("one", |x: &f64| x * 2.0).clock(&clock);
     let script = model.control();
     assert!(matches!(model.predict(&1.0), Err(ModelError::NotLoaded)));
-    model.load().unwrap();
+    model.load(&LoadThrottle::new()).unwrap();
     script.fail_next(1);
     script.lie_next(1, |x| -x);
     script.refuse_next(1);
@@ -96,13 +96,8 @@ impl Model<f64, f64> for Flawed {
         let calls = self.calls.load(Ordering::Relaxed) * u64::from(self.has(Flaw::Identity));
         Identity::of([("calls", calls.to_le_bytes().as_slice())])
     }
-    fn load(&self) -> Result<(), LoadError> {
-        let second = self.calls.load(Ordering::Relaxed) > 0;
-        let refused = self.has(Flaw::Load) || (second && self.has(Flaw::SecondLoad));
-        if refused { Err(LoadError::Other("no".into())) } else { Ok(()) }
-    }
-    fn warm_up(&self) -> Result<bool, ModelError> {
-        if self.has(Flaw::WarmUp) { Err(ModelError::engine("cold")) } else { Ok(true) }
+    fn lifecycle(&self) -> Option<&dyn Lifecycle> {
+        Some(self)
     }
     fn predict_batch(&self, inputs: &[&f64]) -> Vec<Result<f64, ModelError>> {
         let mut answers: Vec<_> = inputs.iter().map(|input| self.predict(input)).collect();
@@ -123,6 +118,17 @@ impl Model<f64, f64> for Flawed {
         } else {
             self.predict(input)
         }
+    }
+}
+
+impl Lifecycle for Flawed {
+    fn load(&self, _: &LoadThrottle) -> Result<(), LoadError> {
+        let second = self.calls.load(Ordering::Relaxed) > 0;
+        let refused = self.has(Flaw::Load) || (second && self.has(Flaw::SecondLoad));
+        if refused { Err(LoadError::other("no")) } else { Ok(()) }
+    }
+    fn warm_up(&self) -> Result<bool, ModelError> {
+        if self.has(Flaw::WarmUp) { Err(ModelError::engine("cold")) } else { Ok(true) }
     }
 }
 

@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 use switchback::options::Retention;
 use switchback::{
     Bake, CannotGoBack, Clock, Description, Drill, EventKind, Identity, LoadError, Lowered, Memory, Model,
-    ModelError, Tier, Tiers, Wanted,
+    ModelError, TargetTier, Tier, Tiers,
 };
 
 /// A model with tiers, as one with a prepared form has them.
@@ -60,6 +60,12 @@ impl Model<f64, f64> for Tiered {
     fn identity(&self) -> Identity {
         Identity::of([("tiered", self.0.name.as_bytes())])
     }
+    fn lifecycle(&self) -> Option<&dyn Lifecycle> {
+        Some(self)
+    }
+}
+
+impl Lifecycle for Tiered {
     fn tier(&self) -> Tier {
         Tiered::tier(self)
     }
@@ -67,14 +73,14 @@ impl Model<f64, f64> for Tiered {
         let mut tier = self.0.tier.lock();
         if *tier == Tier::Cold {
             if self.0.is_lost.load(Ordering::Relaxed) {
-                return Err(LoadError::Other("its files are gone".into()));
+                return Err(LoadError::other("its files are gone"));
             }
             self.0.wakes.fetch_add(1, Ordering::Relaxed);
             *tier = Tier::Warm;
         }
         Ok(())
     }
-    fn settle(&self, wanted: &Wanted) -> Result<Tier, LoadError> {
+    fn settle(&self, wanted: &TargetTier) -> Result<Tier, LoadError> {
         *self.0.tier.lock() = wanted.tier();
         Ok(wanted.tier())
     }
@@ -256,7 +262,8 @@ fn one_that_is_cold_is_woken_for_a_drill_and_goes_back() {
 #[test]
 fn a_model_that_is_shared_stays_as_it_is() {
     let clock = clock();
-    let shared = Arc::new(tiered("shared"));
+    let own = tiered("shared");
+    let shared: Arc<dyn Model<f64, f64>> = Arc::new(own.clone());
     let tiers = Tiers::new().hot_for(seconds(0)).warm_for(seconds(0)).private_bytes(0);
     let service = builder(&clock)
         .retention(Retention::new().tiers(tiers))
@@ -267,5 +274,5 @@ fn a_model_that_is_shared_stays_as_it_is() {
     for _ in 0..20 {
         tick(&service, &clock);
     }
-    assert_eq!(Tiered::tier(&shared), Tier::Hot);
+    assert_eq!(own.tier(), Tier::Hot);
 }

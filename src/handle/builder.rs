@@ -27,7 +27,7 @@ use crate::drift::watch::watch::DriftWatch;
 use crate::feedback::id::SealKey;
 use crate::feedback::join::{Assumption, JoinLimits, Joins};
 use crate::model::model::Model;
-use crate::model::pace::Pace;
+use crate::model::throttle::LoadThrottle;
 use crate::request::recall::Answers;
 use crate::request::serving::Serving;
 use crate::request::shadow::{Compare, CopyAnswer, ShadowOptions, ShadowQueue};
@@ -366,7 +366,7 @@ impl<I: ?Sized + 'static, O: 'static> Builder<I, O> {
 
         let (task, check, sample) = (&self.task, self.check.as_ref(), self.sample.as_deref());
         let prepare = |id: VersionId, model| {
-            let version = prepare(id, model, task, check, sample, &Pace::full())?;
+            let version = prepare(id, model, task, check, sample, &LoadThrottle::new())?;
             Ok::<_, StageError>(Arc::new(version) as Arc<dyn AnyVersion>)
         };
         let (live, started) = self.keeping.live(began, embedded, prepare)?;

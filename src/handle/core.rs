@@ -14,7 +14,7 @@ use crate::base::share::Share;
 use crate::control::control::Control;
 use crate::control::event::EventKind;
 use crate::control::tick::Verdicts;
-use crate::model::pace::Pace;
+use crate::model::throttle::LoadThrottle;
 use crate::request::shadow::ShadowQueue;
 use crate::rollout::forecast::traffic::Traffic;
 use crate::rollout::guard::design::{Setting, TruthKind};
@@ -37,7 +37,7 @@ pub(crate) struct Core<I: ?Sized, O> {
     pub(crate) driven: bool,
     pub(crate) control: Mutex<Control>,
     /// Versions that are being loaded.
-    pub(crate) loads: Mutex<Vec<(VersionId, Pace)>>,
+    pub(crate) loads: Mutex<Vec<(VersionId, LoadThrottle)>>,
     /// Held by whoever keeps versions up.
     pub(crate) keeping_up: Mutex<()>,
     pub(crate) load_priority: LoadPriority,

@@ -128,7 +128,10 @@ impl<I: ?Sized + 'static, O: 'static> Follow<I, O> {
         let served = &self.served;
         let open = || served.open(version.as_str()).map(|(_, model)| model);
         self.handle.stage_with(version.as_str(), open).map_err(|error| match error {
-            StageError::Serve(error) => error.into(),
+            StageError::Open(cause) => match cause.downcast_ref::<ServeError>() {
+                Some(error) => error.clone().into(),
+                None => StageError::Open(cause).into(),
+            },
             error => error.into(),
         })
     }

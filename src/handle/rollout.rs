@@ -77,7 +77,8 @@ impl<I: ?Sized + 'static, O: 'static> ModelHandle<I, O> {
     ///
     /// # Errors
     ///
-    /// Those of `stage`, and what `open` gives.
+    /// Those of `stage`, and [`StageError::Open`] with whatever error `open` gives; a [`LoadError`](crate::LoadError) stays
+    /// what it is.
     pub fn stage_with<M, E>(
         &self,
         name: &str,
@@ -85,9 +86,9 @@ impl<I: ?Sized + 'static, O: 'static> ModelHandle<I, O> {
     ) -> Result<Rollout<I, O>, StageError>
     where
         M: Model<I, O> + 'static,
-        E: Into<StageError>,
+        E: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
-        self.stage_opened_by(name, || Ok(Box::new(open().map_err(Into::into)?)))
+        self.stage_opened_by(name, || Ok(Box::new(open().map_err(|error| StageError::from(error.into()))?)))
     }
 
     fn stage_opened_by(

@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 use super::core::Core;
 use crate::model::error::LoadError;
 use crate::model::model::Model;
-use crate::model::pace::Pace;
+use crate::model::throttle::LoadThrottle;
 use crate::version::id::VersionId;
 use crate::version::loaded::Version;
 use crate::version::prepare::{StageError, prepare};
@@ -24,24 +24,24 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
         id: VersionId,
         open: impl FnOnce() -> Result<Box<dyn Model<I, O>>, StageError> + Send,
     ) -> Result<Version<I, O>, StageError> {
-        let pace = Pace::full();
+        let throttle = LoadThrottle::new();
         {
             let mut loads = self.loads.lock();
             if loads.iter().any(|(other, _)| *other == id) {
                 return Err(StageError::InUse { version: id });
             }
-            loads.push((id, pace.clone()));
+            loads.push((id, throttle.clone()));
         }
         let (started, now) = (self.serving.clock.reading(), self.serving.clock.now());
         let mut loading = self.control.lock().begin_loading(id, &self.serving.joins, now);
         let judge = self.serving.shadow_judge();
         let (task, check, sample) = (&self.serving.task, self.serving.check.as_ref(), self.sample.as_deref());
-        let of_pace = pace.clone();
+        let of_throttle = throttle.clone();
         let load = || {
             let failed = |source| StageError::Answer { version: id, source };
             // The host's code, like all of a model.
             let model = judge.guarded(open).map_err(failed)??;
-            prepare(id, model, task, check, sample, &of_pace)
+            prepare(id, model, task, check, sample, &of_throttle)
         };
         let (ending, ended) = crossbeam_channel::bounded::<()>(0);
         // In a cell: where no thread can be started, it is done on this one.
@@ -60,7 +60,7 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
                         let trouble =
                             control.has_trouble(&mut loading, &self.serving.joins, self.serving.clock.now());
                         if let Some(trouble) = trouble {
-                            pace.hold(trouble);
+                            throttle.hold(trouble);
                         }
                     }
                     loader.join().ok().flatten()
@@ -71,16 +71,17 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
         let prepared = prepared.or_else(|| take().map(|load| load()));
         self.loads.lock().retain(|(other, _)| *other != id);
         let (took, now) = (self.serving.clock.reading().nanos_since(started), self.serving.clock.now());
-        let (took, held) = (Duration::from_nanos(took), pace.held_for());
+        let (took, held) = (Duration::from_nanos(took), throttle.held_for());
         self.control.lock().end_loading(loading, took, held, &self.serving.joins, now);
         // Only a thread that was ended from outside leaves neither a version nor an error.
-        prepared.unwrap_or_else(|| Err(LoadError::Other("the thread that loaded it ended".into()).into()))
+        prepared.unwrap_or_else(|| Err(LoadError::other("the thread that loaded it ended").into()))
     }
 
     /// Gives up a load. Whether there was one.
     pub(crate) fn cancel_load(&self, wanted: impl Fn(VersionId) -> bool) -> bool {
         let loads = self.loads.lock();
-        let cancelled = loads.iter().filter(|(id, _)| wanted(*id)).map(|(_, pace)| pace.cancel()).count();
+        let cancelled =
+            loads.iter().filter(|(id, _)| wanted(*id)).map(|(_, throttle)| throttle.cancel()).count();
         cancelled > 0
     }
 }

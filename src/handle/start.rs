@@ -16,7 +16,7 @@ use crate::control::control::Control;
 use crate::control::event::EventKind;
 use crate::control::saved::{SavedControl, SavedEvidence};
 use crate::model::model::Model;
-use crate::model::pace::Pace;
+use crate::model::throttle::LoadThrottle;
 use crate::state::names::Place;
 use crate::state::{self, Found, Journal, StateError};
 use crate::version::id::VersionId;
@@ -297,7 +297,7 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
             let current = already.first().cloned();
             let (check, sample) = (self.serving.check.as_ref(), self.sample.as_deref());
             let prepare = |id, model| {
-                let version = prepare(id, model, &self.serving.task, check, sample, &Pace::full())?;
+                let version = prepare(id, model, &self.serving.task, check, sample, &LoadThrottle::new())?;
                 Ok(Arc::new(version) as Arc<dyn AnyVersion>)
             };
             let found = load(&saved, None, self.keeper.source.as_deref(), &already, prepare);

@@ -2,9 +2,11 @@
 
 use std::fmt;
 
+use super::description::Description;
 use super::error::ModelError;
 use super::identity::Identity;
-use super::model::{Description, Model};
+use super::lifecycle::Lifecycle;
+use super::model::Model;
 
 /// A model made of a closure, named so that its versions can be told apart.
 ///
@@ -42,6 +44,13 @@ where
         Identity::of([("closure", self.name.as_bytes())])
     }
 
+    fn lifecycle(&self) -> Option<&dyn Lifecycle> {
+        Some(self)
+    }
+}
+
+/// A closure is ready as soon as it is made; all that it has to tell is its name.
+impl<F: Send + Sync> Lifecycle for Closure<F> {
     fn description(&self) -> Description {
         Description { pipeline: Some(self.name.clone()), ..Description::default() }
     }

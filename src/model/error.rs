@@ -4,18 +4,18 @@
 //! [`StageError`](crate::StageError), ...); the ones here are what models and engines report.
 
 use std::any::Any;
+use std::error::Error;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use thiserror::Error;
 
 /// Why a model gave no answer.
 ///
 /// The [`kind`](Self::kind) decides who is held responsible: [`Input`](Self::Input) is the caller's and trips no guard;
 /// everything else counts against the version.
-#[derive(Debug, Clone, Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum ModelError {
     /// The caller's input does not fit; the model did not see it.
@@ -45,8 +45,8 @@ pub enum ModelError {
         /// The panic's message.
         message: Arc<str>,
     },
-    /// The model was asked before it was loaded. A handle loads what it is given; a model used on its own needs
-    /// [`Model::load`](crate::Model::load) first.
+    /// The model was asked before it was loaded. A handle loads what it is given; a model used on its own is
+    /// [loaded](crate::Lifecycle::load) first.
     #[error("asked before it was loaded: call `load` first")]
     NotLoaded,
     /// The engine below the model failed.
@@ -142,7 +142,7 @@ impl ErrorKind {
 }
 
 /// What is wrong with an input, found before the engine sees it.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum InputError {
     /// The model has no input of this name.
@@ -196,7 +196,7 @@ pub enum InputError {
 }
 
 /// Why a model could not be loaded. Nothing has changed where one of these comes back.
-#[derive(Debug, Clone, Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum LoadError {
     /// The file cannot be read.
@@ -251,14 +251,35 @@ pub enum LoadError {
     #[cfg(feature = "onnx")]
     #[error(transparent)]
     Runtime(#[from] super::onnx::RuntimeError),
-    /// It was loaded, and is not fit for traffic.
-    #[cfg(all(feature = "onnx", feature = "repository"))]
+    /// The model was loaded and failed a check before traffic. After a preflight the cause is a
+    /// `repository::contract::PreflightError`, which `downcast_ref` gives back.
     #[error(transparent)]
-    Preflight(Arc<crate::repository::contract::PreflightFailed>),
-    /// It was not wanted any more before it was loaded: see [`Pace`](crate::Pace).
+    Preflight(Arc<dyn Error + Send + Sync>),
+    /// It was not wanted any more before it was loaded: see [`LoadThrottle`](crate::LoadThrottle).
     #[error("cancelled before it was loaded")]
     Cancelled,
-    /// A model that is not ONNX could not be made ready.
-    #[error("{0}")]
-    Other(Arc<str>),
+    /// Whatever else kept the model from being loaded: an engine's or a host's own error. See [`other`](Self::other).
+    #[error(transparent)]
+    Other(Arc<dyn Error + Send + Sync>),
+}
+
+impl LoadError {
+    /// An error of an engine or a host: any error type, or a text.
+    ///
+    /// ```
+    /// use switchback::LoadError;
+    ///
+    /// assert_eq!(LoadError::other("the licence server is down").to_string(), "the licence server is down");
+    /// let missing = LoadError::other(std::io::Error::from(std::io::ErrorKind::NotFound));
+    /// assert!(matches!(missing, LoadError::Other(cause) if cause.is::<std::io::Error>()));
+    /// ```
+    pub fn other(cause: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self::Other(Arc::from(cause.into()))
+    }
+}
+
+impl From<Box<dyn Error + Send + Sync>> for LoadError {
+    fn from(cause: Box<dyn Error + Send + Sync>) -> Self {
+        Self::other(cause)
+    }
 }

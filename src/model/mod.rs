@@ -1,19 +1,22 @@
-//! What answers: the [`Model`] trait, its identity, and ONNX models behind the feature `onnx`.
+//! What answers: the [`Model`] trait with its [`Lifecycle`], its identity, and ONNX models behind the feature `onnx`.
 
 pub(crate) mod closure;
+pub(crate) mod description;
 pub(crate) mod error;
 pub(crate) mod identity;
+pub(crate) mod lifecycle;
 pub(crate) mod model;
 #[cfg(feature = "onnx")]
 pub mod onnx;
-pub(crate) mod pace;
+pub(crate) mod throttle;
 pub(crate) mod tier;
 
 pub use closure::{Closure, closure};
+pub use description::Description;
 pub use identity::Identity;
-pub use model::{Description, Model};
-
-pub use tier::{Memory, Tier, Wanted};
+pub use lifecycle::Lifecycle;
+pub use model::Model;
+pub use tier::{Memory, TargetTier, Tier};
 
 #[cfg(test)]
 mod tests {

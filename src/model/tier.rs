@@ -50,13 +50,13 @@ impl Memory {
     }
 }
 
-/// The tier that a version is wanted in. It changes at any time: whoever [settles](crate::Model::settle) a model asks again
-/// before it takes anything away.
+/// The tier that a version is wanted in. It changes at any time: whoever [settles](crate::Lifecycle::settle) a model reads it again
+/// before anything is taken away.
 #[derive(Debug)]
-pub struct Wanted(AtomicU8);
+pub struct TargetTier(AtomicU8);
 
-impl Wanted {
-    /// Wanted in this tier.
+impl TargetTier {
+    /// TargetTier in this tier.
     pub fn new(tier: Tier) -> Self {
         Self(AtomicU8::new(tier as u8))
     }
@@ -83,7 +83,7 @@ mod tests {
 
     #[test]
     fn what_is_wanted_is_what_was_set_last() {
-        let wanted = Wanted::new(Tier::Hot);
+        let wanted = TargetTier::new(Tier::Hot);
         for tier in [Tier::Cold, Tier::Warm, Tier::Hot] {
             wanted.set(tier);
             assert_eq!(wanted.tier(), tier);

@@ -137,7 +137,7 @@ impl<I: ?Sized, O> Served<I, O> {
         let entry = self.repository.resolve(&self.model, asked)?;
         self.repository.verify(&entry)?;
         let (_, model) = self.open(entry.version.as_str())?;
-        crate::Model::load(&model)?;
+        model.load()?;
         Ok(model.report().cloned().unwrap_or_default())
     }
 

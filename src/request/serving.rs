@@ -76,7 +76,9 @@ impl<I: ?Sized + 'static, O: 'static> Serving<I, O> {
         let routing = self.routing.load();
         let candidates = routing.arms.get(1..).unwrap_or_default();
         for arm in candidates {
-            arm.version.model.stop_overdue();
+            if let Some(own) = arm.version.model.lifecycle() {
+                own.stop_overdue();
+            }
         }
     }
 }

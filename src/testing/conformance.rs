@@ -9,8 +9,10 @@ use thiserror::Error;
 
 use crate::model::error::{ErrorKind, ModelError};
 use crate::model::identity::Identity;
+use crate::model::lifecycle::Lifecycle;
 use crate::model::model::Model;
-use crate::model::{Tier, Wanted};
+use crate::model::throttle::LoadThrottle;
+use crate::model::{TargetTier, Tier};
 
 /// Checks that a model holds to what [`Model`] asks of it, by running it on inputs that it must answer. See [`Suite`]
 /// for answers that are close rather than equal, and for inputs that it must refuse.
@@ -196,8 +198,8 @@ impl<I: ?Sized + Sync, O: Send, M: Model<I, O> + ?Sized> Run<'_, I, O, M> {
     }
 
     fn load(&mut self, time: &'static str) -> bool {
-        let model = self.model;
-        match self.guarded("load", || model.load()) {
+        let load = |own: &dyn Lifecycle| own.load(&LoadThrottle::new());
+        match self.of_lifecycle("load", Ok(()), load) {
             Some(Ok(())) => true,
             Some(Err(error)) => {
                 self.found.push(Violation::Load { time, error: error.to_string() });
@@ -309,36 +311,53 @@ impl<I: ?Sized + Sync, O: Send, M: Model<I, O> + ?Sized> Run<'_, I, O, M> {
     }
 
     fn upkeep(&mut self) {
-        let model = self.model;
-        if let Some(Err(error)) = self.guarded("warm_up", || model.warm_up()) {
+        if let Some(Err(error)) = self.of_lifecycle("warm_up", Ok(true), |own| own.warm_up()) {
             self.found.push(Violation::Upkeep { what: "warming up", error: error.to_string() });
         }
-        if let Some(Err(error)) = self.guarded("maintain", || model.maintain()) {
+        if let Some(Err(error)) = self.of_lifecycle("maintain", Ok(()), |own| own.maintain()) {
             self.found.push(Violation::Upkeep { what: "maintaining", error: error.to_string() });
         }
-        self.guarded("stop_overdue", || model.stop_overdue());
-        self.guarded("description", || model.description());
+        self.of_lifecycle("stop_overdue", (), |own| own.stop_overdue());
+        self.of_lifecycle("description", None, |own| Some(own.description()));
     }
 
     /// Through every tier it has, and back: it answers in all but the cold one, and after it was woken.
     fn tiers(&mut self) {
-        let model = self.model;
+        if self.model.lifecycle().is_none() {
+            return;
+        }
         for tier in [Tier::Warm, Tier::Cold, Tier::Hot, Tier::Cold] {
-            let settled = self.guarded("settle", || model.settle(&Wanted::new(tier)));
-            if let Some(Err(error)) = settled {
-                self.found.push(Violation::Upkeep { what: "settling", error: error.to_string() });
-            }
-            if model.tier() == Tier::Cold
-                && let Some(Err(error)) = self.guarded("wake", || model.wake())
+            self.settle(tier);
+            if self.of_lifecycle("tier", Tier::Hot, |own| own.tier()) == Some(Tier::Cold)
+                && let Some(Err(error)) = self.of_lifecycle("wake", Ok(()), |own| own.wake())
             {
                 self.found.push(Violation::Upkeep { what: "waking", error: error.to_string() });
             }
             self.every_input("in another tier, or woken", |model, input| model.predict(input));
         }
-        if let Some(Err(error)) = self.guarded("settle", || model.settle(&Wanted::new(Tier::Hot))) {
+        self.settle(Tier::Hot);
+        self.of_lifecycle("memory", None, |own| own.memory());
+    }
+
+    fn settle(&mut self, tier: Tier) {
+        let settle = |own: &dyn Lifecycle| own.settle(&TargetTier::new(tier));
+        if let Some(Err(error)) = self.of_lifecycle("settle", Ok(Tier::Hot), settle) {
             self.found.push(Violation::Upkeep { what: "settling", error: error.to_string() });
         }
-        self.guarded("memory", || model.memory());
+    }
+
+    /// What the model's lifecycle does, `without` where it has none; nothing where it panics.
+    fn of_lifecycle<T>(
+        &mut self,
+        during: &str,
+        without: T,
+        run: impl FnOnce(&dyn Lifecycle) -> T,
+    ) -> Option<T> {
+        let model = self.model;
+        self.guarded(during, || match model.lifecycle() {
+            Some(own) => run(own),
+            None => without,
+        })
     }
 
     fn compare(&mut self, place: usize, when: &'static str, answer: Result<O, ModelError>) {

@@ -9,9 +9,12 @@ use std::time::Duration;
 use parking_lot::{Condvar, Mutex};
 
 use crate::base::clock::Clock;
+use crate::model::description::Description;
 use crate::model::error::{LoadError, ModelError};
 use crate::model::identity::Identity;
-use crate::model::model::{Description, Model};
+use crate::model::lifecycle::Lifecycle;
+use crate::model::model::Model;
+use crate::model::throttle::LoadThrottle;
 
 /// A model that errs, panics, stalls or lies on cue.
 ///
@@ -106,11 +109,22 @@ impl<I: ?Sized, O> Model<I, O> for Scripted<I, O> {
         Identity::of([("scripted", self.name.as_bytes())])
     }
 
-    fn load(&self) -> Result<(), LoadError> {
+    fn lifecycle(&self) -> Option<&dyn Lifecycle> {
+        Some(self)
+    }
+
+    fn predict_within(&self, input: &I, limit: Duration) -> Result<O, ModelError> {
+        self.run(input, Some(limit))
+    }
+}
+
+impl<I: ?Sized, O> Lifecycle for Scripted<I, O> {
+    fn load(&self, throttle: &LoadThrottle) -> Result<(), LoadError> {
+        throttle.step()?;
         let state = &mut *self.script.0.lock();
         if state.refused_loads > 0 {
             state.refused_loads -= 1;
-            return Err(LoadError::Other("on cue".into()));
+            return Err(LoadError::other("on cue"));
         }
         state.happened.loads += 1;
         state.happened.loaded_on.push(thread_name());
@@ -120,10 +134,6 @@ impl<I: ?Sized, O> Model<I, O> for Scripted<I, O> {
     fn warm_up(&self) -> Result<bool, ModelError> {
         self.script.0.lock().happened.warm_ups += 1;
         Ok(false)
-    }
-
-    fn predict_within(&self, input: &I, limit: Duration) -> Result<O, ModelError> {
-        self.run(input, Some(limit))
     }
 
     fn description(&self) -> Description {

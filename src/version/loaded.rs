@@ -9,10 +9,12 @@ use parking_lot::Mutex;
 use super::drill::Drilled;
 use super::id::VersionId;
 use crate::base::clock::Timestamp;
+use crate::model::description::Description;
 use crate::model::error::LoadError;
 use crate::model::identity::Identity;
-use crate::model::model::{Description, Model};
-use crate::model::{Memory, Tier, Wanted};
+use crate::model::lifecycle::Lifecycle;
+use crate::model::model::Model;
+use crate::model::{Memory, TargetTier, Tier};
 
 /// One loaded model with what is known of it. Shared by the routing table, pins and the control side.
 pub(crate) struct Version<I: ?Sized, O> {
@@ -26,7 +28,7 @@ pub(crate) struct Known {
     pub(crate) identity: Identity,
     pub(crate) description: Description,
     /// How ready it is to be. Set under the control lock.
-    pub(crate) wanted: Wanted,
+    pub(crate) wanted: TargetTier,
     readiness: Mutex<Readiness>,
 }
 
@@ -37,12 +39,8 @@ pub(crate) trait AnyVersion: Send + Sync {
 
     fn into_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync>;
 
-    /// The model's own, as far as it needs no input.
-    fn wake(&self) -> Result<(), LoadError>;
-    fn settle(&self) -> Result<Tier, LoadError>;
-    fn maintain(&self) -> Result<(), LoadError>;
-    fn memory(&self) -> Option<Memory>;
-    fn tier(&self) -> Tier;
+    /// What the model does beside answering, if it does anything.
+    fn lifecycle(&self) -> Option<&dyn Lifecycle>;
 }
 
 impl<I: ?Sized + 'static, O: 'static> AnyVersion for Version<I, O> {
@@ -54,24 +52,8 @@ impl<I: ?Sized + 'static, O: 'static> AnyVersion for Version<I, O> {
         self
     }
 
-    fn wake(&self) -> Result<(), LoadError> {
-        self.model.wake()
-    }
-
-    fn settle(&self) -> Result<Tier, LoadError> {
-        self.model.settle(&self.known.wanted)
-    }
-
-    fn maintain(&self) -> Result<(), LoadError> {
-        self.model.maintain()
-    }
-
-    fn memory(&self) -> Option<Memory> {
-        self.model.memory()
-    }
-
-    fn tier(&self) -> Tier {
-        self.model.tier()
+    fn lifecycle(&self) -> Option<&dyn Lifecycle> {
+        self.model.lifecycle()
     }
 }
 
@@ -91,7 +73,30 @@ impl Deref for dyn AnyVersion {
     }
 }
 
-impl dyn AnyVersion {
+impl dyn AnyVersion + '_ {
+    /// Has the model answer again, as soon as can be. This and the next four are the host's code, and what becomes of a
+    /// model without a lifecycle.
+    pub(crate) fn wake(&self) -> Result<(), LoadError> {
+        self.lifecycle().map_or(Ok(()), |own| own.wake())
+    }
+
+    /// Takes the model to the tier that it is wanted in; gives the one that it is in.
+    pub(crate) fn settle(&self) -> Result<Tier, LoadError> {
+        self.lifecycle().map_or(Ok(Tier::Hot), |own| own.settle(&self.known().wanted))
+    }
+
+    pub(crate) fn tier(&self) -> Tier {
+        self.lifecycle().map_or(Tier::Hot, |own| own.tier())
+    }
+
+    pub(crate) fn memory(&self) -> Option<Memory> {
+        self.lifecycle().and_then(|own| own.memory())
+    }
+
+    pub(crate) fn maintain(&self) -> Result<(), LoadError> {
+        self.lifecycle().map_or(Ok(()), |own| own.maintain())
+    }
+
     /// The version as those know it who ask it. `None` where it is of other types: it came from another handle.
     pub(crate) fn typed<I: ?Sized + 'static, O: 'static>(self: &Arc<Self>) -> Option<Arc<Version<I, O>>> {
         Arc::clone(self).into_any().downcast().ok()
@@ -120,7 +125,7 @@ impl<I: ?Sized, O> Version<I, O> {
         let is_prepared = description.prepared;
         let readiness =
             Readiness { tier: Tier::Hot, is_prepared, memory: None, weighed_at: None, drilled: None };
-        let (wanted, readiness) = (Wanted::new(Tier::Hot), Mutex::new(readiness));
+        let (wanted, readiness) = (TargetTier::new(Tier::Hot), Mutex::new(readiness));
         Self { known: Known { id, identity, description, wanted, readiness }, model }
     }
 }
@@ -131,7 +136,7 @@ impl Known {
     }
 
     pub(crate) fn is_cold(&self) -> bool {
-        // Wanted cold: it may be on its way there.
+        // TargetTier cold: it may be on its way there.
         self.wanted.tier() == Tier::Cold || self.readiness.lock().tier == Tier::Cold
     }
 

@@ -1,6 +1,7 @@
 //! Making a version ready: loaded, checked, warm.
 
-use thiserror::Error;
+use std::error::Error;
+use std::sync::Arc;
 
 use super::ask::{Check, Judge, attempt};
 use super::id::{InvalidVersionId, VersionId};
@@ -8,7 +9,7 @@ use super::input::KeptInput;
 use super::loaded::Version;
 use crate::model::error::{LoadError, ModelError};
 use crate::model::model::Model;
-use crate::model::pace::Pace;
+use crate::model::throttle::LoadThrottle;
 use crate::task::task::Task;
 
 /// Makes a version of a model: loads it, warms it, and has it answer the host's sample. The host's code all the way, so
@@ -19,25 +20,27 @@ pub(crate) fn prepare<I: ?Sized + 'static, O: 'static>(
     task: &Task<O>,
     check: Option<&Check<O>>,
     sample: Option<&(dyn KeptInput<I> + Sync)>,
-    pace: &Pace,
+    throttle: &LoadThrottle,
 ) -> Result<Version<I, O>, StageError> {
     let judge = Judge { task, check, limit: None };
     let failed = |source: ModelError| StageError::Answer { version: id, source };
-    judge.guarded(|| model.load_at(pace)).map_err(failed)??;
-    pace.step()?;
-    judge.guarded(|| model.warm_up()).and_then(|warmed| warmed).map_err(failed)?;
-    let (identity, description) =
-        judge.guarded(|| (model.identity(), model.description())).map_err(failed)?;
+    throttle.step()?;
+    judge.guarded(|| model.lifecycle().map_or(Ok(()), |own| own.load(throttle))).map_err(failed)??;
+    throttle.step()?;
+    let warmed = judge.guarded(|| model.lifecycle().map_or(Ok(false), |own| own.warm_up()));
+    warmed.and_then(|warmed| warmed).map_err(failed)?;
+    let described = || model.lifecycle().map(|own| own.description()).unwrap_or_default();
+    let (identity, description) = judge.guarded(|| (model.identity(), described())).map_err(failed)?;
     let version = Version::new(id, identity, description, model);
     if let Some(sample) = sample {
         attempt(&version, sample.input(), &judge).map_err(failed)?;
     }
-    pace.step()?;
+    throttle.step()?;
     Ok(version)
 }
 
 /// Why a version could not be staged. Nothing has changed.
-#[derive(Debug, Clone, Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum StageError {
     /// The name cannot name a version.
@@ -60,10 +63,10 @@ pub enum StageError {
         /// What went wrong.
         source: ModelError,
     },
-    /// It cannot be opened, or does not fit this service.
-    #[cfg(all(feature = "onnx", feature = "repository"))]
+    /// The version could not be opened. The cause is that of whoever opens versions: `repository::ServeError`, or an
+    /// error of the host's own; `downcast_ref` gives it back.
     #[error(transparent)]
-    Serve(#[from] crate::repository::ServeError),
+    Open(Arc<dyn Error + Send + Sync>),
     /// As many rollouts run as a handle can tell apart.
     #[error("too many rollouts at one time: end one first")]
     TooMany,
@@ -75,4 +78,37 @@ pub enum StageError {
     /// The handle was closed.
     #[error("the handle was closed: it tries nothing any more")]
     Closed,
+}
+
+/// Any error says why a version could not be opened; one of ours keeps its own variant.
+impl From<Box<dyn Error + Send + Sync>> for StageError {
+    fn from(cause: Box<dyn Error + Send + Sync>) -> Self {
+        let cause = match cause.downcast::<StageError>() {
+            Ok(error) => return *error,
+            Err(cause) => cause,
+        };
+        match cause.downcast::<LoadError>() {
+            Ok(error) => Self::Load(*error),
+            Err(cause) => Self::Open(Arc::from(cause)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn staged(cause: impl Into<Box<dyn Error + Send + Sync>>) -> StageError {
+        cause.into().into()
+    }
+
+    #[test]
+    fn a_hosts_error_is_kept_whole_and_ours_keeps_its_variant() {
+        assert!(matches!(staged(StageError::Closed), StageError::Closed));
+        assert!(matches!(staged(LoadError::Cancelled), StageError::Load(LoadError::Cancelled)));
+        let refused = staged(std::io::Error::from(std::io::ErrorKind::PermissionDenied));
+        let StageError::Open(cause) = &refused else { panic!("{refused}") };
+        let cause = cause.downcast_ref::<std::io::Error>().unwrap();
+        assert_eq!(cause.kind(), std::io::ErrorKind::PermissionDenied);
+    }
 }

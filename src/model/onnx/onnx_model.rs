@@ -12,7 +12,6 @@ use parking_lot::Mutex;
 use super::file::files::Files;
 use super::file::signature::Signature;
 use super::options::{Optimization, Options};
-use super::pipeline::Pipeline;
 use super::prepared::cache::PreparedCache;
 use super::session::deadline::Deadline;
 use super::session::seats::Loaded;
@@ -21,16 +20,18 @@ use super::session::trace::Trace;
 use super::tensor::feed::Feed;
 use super::tensor::outputs::Outputs;
 use super::tensor::tensors::{Label, Tensors};
+use crate::model::description::Description;
 use crate::model::error::{LoadError, ModelError};
 use crate::model::identity::Identity;
-use crate::model::model::{Description, Model};
-use crate::model::pace::Pace;
-use crate::model::{Memory, Tier, Wanted};
+use crate::model::lifecycle::Lifecycle;
+use crate::model::model::Model;
+use crate::model::throttle::LoadThrottle;
+use crate::model::{Memory, TargetTier, Tier};
 
 /// An ONNX model, with the options it is loaded with.
 ///
 /// Opening one reads its files once, to hash them and to see whether they may be loaded; sessions are made by
-/// [`load`](Model::load), which a handle calls when it stages the version. From then on any number of threads may ask
+/// [`load`](Lifecycle::load), which a handle calls when it stages the version. From then on any number of threads may ask
 /// it, as many at a time as it has sessions.
 ///
 /// On its own it is a [`Model<Tensors, Tensors>`](Model). A service gives it a [`pipeline`](Self::pipeline) for its own
@@ -56,6 +57,8 @@ use crate::model::{Memory, Tier, Wanted};
 pub struct OnnxModel {
     files: Files,
     options: Options,
+    /// Where its prepared form is kept; nothing where it has none.
+    cache: Option<PreparedCache>,
     loading: Mutex<()>,
     loaded: OnceLock<Loaded>,
 }
@@ -87,7 +90,8 @@ impl OnnxModel {
     }
 
     fn of(files: Files) -> Self {
-        Self { files, options: Options::default(), loading: Mutex::new(()), loaded: OnceLock::new() }
+        let (options, loading, loaded) = (Options::default(), Mutex::new(()), OnceLock::new());
+        Self { files, options, cache: None, loading, loaded }
     }
 
     /// Gives every session a thread pool of its own, of `threads` threads, the calling one included. The default is one
@@ -135,11 +139,11 @@ impl OnnxModel {
     ///
     /// Answers can differ from those of the plain form by rounding. A model that cannot take this form (one that is small, has
     /// loops or branches, operators, execution providers or session options of its own) is loaded plainly, and its
-    /// [`description`](Model::description) says why.
+    /// [`description`](Lifecycle::description) says why.
     #[must_use]
-    pub fn prepared(self, cache: &PreparedCache) -> Self {
-        let cache = Some(cache.clone());
-        self.with(|options| options.prepared = cache)
+    pub fn prepared(mut self, cache: &PreparedCache) -> Self {
+        self.cache = Some(cache.clone());
+        self.with(|_| {})
     }
 
     /// Anything else that ort's session builder can do. `name` stands for it in the identity, so choose another when
@@ -163,56 +167,8 @@ impl OnnxModel {
         self.with(|options| options.configure = configure)
     }
 
-    /// Makes it a model of the host's own types: `encode` writes a request into tensors, `decode` reads an answer from
-    /// them. The two belong to the version as much as its file does, so a swap moves them together.
-    ///
-    /// `spec` names them, with a version, `"amount-only@1.2"` (parts that are left out are 0), and is part of the
-    /// identity: raise it whenever `encode` or `decode` changes. One that does not parse is reported by
-    /// [`load`](Model::load), as [`LoadError::Option`].
-    ///
-    /// Functions and closures will do. A closure's parameters need their types spelled out, and one that passes memory of
-    /// the request is written in the call itself, from where the compiler learns how its lifetimes belong together.
-    ///
-    /// ```
-    /// use switchback::model::onnx::{Feed, OnnxModel, Outputs};
-    /// use switchback::{Model, ModelError};
-    ///
-    /// struct Point { x: f32, y: f32, z: f32 }
-    ///
-    /// fn encode(point: &Point, feed: &mut Feed<'_, '_>) -> Result<(), ModelError> {
-    ///     feed.buffer("x", &[1, 3])?.copy_from_slice(&[point.x, point.y, point.z]);
-    ///     Ok(())
-    /// }
-    ///
-    /// fn decode(outputs: &Outputs<'_>) -> Result<f32, ModelError> {
-    ///     outputs.scalar("y")
-    /// }
-    ///
-    /// let model = OnnxModel::from_file("tests/models/affine.onnx")?.pipeline("plain@1.0", encode, decode);
-    /// model.load()?;
-    /// assert_eq!(model.predict(&Point { x: 1.0, y: 2.0, z: 3.0 })?, 14.5);
-    ///
-    /// // Memory of the request is passed without a copy, and requests may be unsized.
-    /// let model = OnnxModel::from_file("tests/models/affine.onnx")?.pipeline(
-    ///     "rows@2.1",
-    ///     |rows: &[f32], feed: &mut Feed<'_, '_>| feed.slice("x", &[rows.len() / 3, 3], rows),
-    ///     |outputs: &Outputs<'_>| Ok(outputs.tensor::<f32>("y")?.1.to_vec()),
-    /// );
-    /// model.load()?;
-    /// assert_eq!(model.predict(&[1.0, 2.0, 3.0, 0.0, 0.0, 0.0][..])?, [14.5, 0.5]);
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    pub fn pipeline<I, O, E, D>(self, spec: &str, encode: E, decode: D) -> Pipeline<I, O>
-    where
-        I: ?Sized,
-        E: for<'a> Fn(&'a I, &mut Feed<'_, 'a>) -> Result<(), ModelError> + Send + Sync + 'static,
-        D: Fn(&Outputs<'_>) -> Result<O, ModelError> + Send + Sync + 'static,
-    {
-        Pipeline::new(self, spec, encode, decode)
-    }
-
     /// SHA-256 of each file that was read when the model was opened: its own, under an empty name, then those that it refers
-    /// to, by the names it gives them. These bytes are what [`load`](Model::load) loads, or it refuses.
+    /// to, by the names it gives them. These bytes are what [`load`](Self::load) loads, or it refuses.
     pub fn digests(&self) -> impl Iterator<Item = (&str, &[u8; 32])> {
         self.files.parts.iter().map(|(name, digest)| (name.as_str(), digest))
     }
@@ -247,10 +203,12 @@ impl OnnxModel {
     ///
     /// # Errors
     ///
-    /// Those of [`load`](Model::load).
+    /// Those of [`load`](Self::load).
     pub fn replenish(&self) -> Result<usize, LoadError> {
         let _one_at_a_time = self.loading.lock();
-        self.loaded.get().map_or(Ok(0), |loaded| loaded.replenish(&self.files, &self.options))
+        self.loaded
+            .get()
+            .map_or(Ok(0), |loaded| loaded.replenish(&self.files, &self.options, self.cache.as_ref()))
     }
 
     /// Runs the model once.
@@ -311,66 +269,13 @@ impl OnnxModel {
         )
     }
 
-    pub(crate) fn load_sessions(&self, pace: &Pace) -> Result<(), LoadError> {
-        let _one_at_a_time = self.loading.lock();
-        if self.loaded.get().is_none() {
-            // Nobody else sets it while the lock is held.
-            let _ = self.loaded.set(Loaded::of(&self.files, &self.options, pace)?);
-        }
-        Ok(())
-    }
-
-    pub(crate) fn warm_up_sessions(&self) -> Result<bool, ModelError> {
-        self.loaded.get().ok_or(ModelError::NotLoaded)?.warm_up()
-    }
-
-    pub(crate) fn tier_of_sessions(&self) -> Tier {
-        self.loaded.get().map_or(Tier::Cold, Loaded::tier)
-    }
-
-    pub(crate) fn wake_sessions(&self) -> Result<(), LoadError> {
-        match self.loaded.get() {
-            Some(loaded) => loaded.wake(&self.files, &self.options),
-            None => self.load_sessions(&Pace::full()),
-        }
-    }
-
-    pub(crate) fn settle_sessions(&self, wanted: &Wanted) -> Result<Tier, LoadError> {
-        let _one_at_a_time = self.loading.lock();
-        self.loaded.get().map_or(Ok(Tier::Cold), |loaded| loaded.settle(&self.files, &self.options, wanted))
-    }
-
-    pub(crate) fn memory_of_sessions(&self) -> Option<Memory> {
-        self.loaded.get().map(Loaded::memory)
-    }
-
-    pub(crate) fn stop_overdue_runs(&self) {
-        if let Some(loaded) = self.loaded.get() {
-            loaded.watches.stop_overdue();
-        }
-    }
-
-    pub(crate) fn describe(&self) -> Description {
-        let mut description = Description { file_bytes: self.files.bytes, ..Description::default() };
-        if let Some(loaded) = self.loaded.get() {
-            let Loaded { signature, pool, .. } = loaded;
-            description.inputs = signature.inputs.iter().map(ToString::to_string).collect();
-            description.outputs = signature.outputs.iter().map(ToString::to_string).collect();
-            description.sessions = pool.len();
-            description.prepared = loaded.is_prepared();
-            description.unprepared = loaded.unprepared();
-        }
-        let scan = &self.files.scan;
-        let producer = [scan.producer.as_str(), scan.producer_version.as_str()].join(" ");
-        let opsets =
-            scan.opsets.iter().map(|(domain, version)| (format!("opset {domain}"), version.to_string()));
-        let own = scan.metadata.iter().map(|(key, value)| (key.clone(), value.clone()));
-        description.metadata = [("producer".to_owned(), producer.trim().to_owned())]
-            .into_iter()
-            .chain(opsets)
-            .chain(own)
-            .collect();
-        description
+    /// Loads the model for use on its own; a handle loads what it is given. Called again, it does nothing.
+    ///
+    /// # Errors
+    ///
+    /// See [`LoadError`]; the model may be asked to load again.
+    pub fn load(&self) -> Result<(), LoadError> {
+        Lifecycle::load(self, &LoadThrottle::new())
     }
 
     /// Options come before loading; a model that was loaded before is not any more.
@@ -395,38 +300,51 @@ impl Model<Tensors, Tensors> for OnnxModel {
         self.identity_with(&[])
     }
 
-    fn load(&self) -> Result<(), LoadError> {
-        self.load_sessions(&Pace::full())
+    fn lifecycle(&self) -> Option<&dyn Lifecycle> {
+        Some(self)
     }
+}
 
-    fn load_at(&self, pace: &Pace) -> Result<(), LoadError> {
-        self.load_sessions(pace)
-    }
-
-    fn tier(&self) -> Tier {
-        self.tier_of_sessions()
-    }
-
-    fn wake(&self) -> Result<(), LoadError> {
-        self.wake_sessions()
-    }
-
-    fn settle(&self, wanted: &Wanted) -> Result<Tier, LoadError> {
-        self.settle_sessions(wanted)
-    }
-
-    fn memory(&self) -> Option<Memory> {
-        self.memory_of_sessions()
+impl Lifecycle for OnnxModel {
+    fn load(&self, throttle: &LoadThrottle) -> Result<(), LoadError> {
+        let _one_at_a_time = self.loading.lock();
+        if self.loaded.get().is_none() {
+            // Nobody else sets it while the lock is held.
+            let _ = self.loaded.set(Loaded::of(&self.files, &self.options, self.cache.as_ref(), throttle)?);
+        }
+        Ok(())
     }
 
     /// Runs every session once on zeros and empty texts, dimensions without a size being 1. `false` where that would
     /// take more than 2^26 elements.
     fn warm_up(&self) -> Result<bool, ModelError> {
-        self.warm_up_sessions()
+        self.loaded.get().ok_or(ModelError::NotLoaded)?.warm_up()
+    }
+
+    fn tier(&self) -> Tier {
+        self.loaded.get().map_or(Tier::Cold, Loaded::tier)
+    }
+
+    fn wake(&self) -> Result<(), LoadError> {
+        match self.loaded.get() {
+            Some(loaded) => loaded.wake(&self.files, &self.options),
+            None => self.load(),
+        }
+    }
+
+    fn settle(&self, target: &TargetTier) -> Result<Tier, LoadError> {
+        let _one_at_a_time = self.loading.lock();
+        self.loaded.get().map_or(Ok(Tier::Cold), |loaded| loaded.settle(&self.files, &self.options, target))
+    }
+
+    fn memory(&self) -> Option<Memory> {
+        self.loaded.get().map(Loaded::memory)
     }
 
     fn stop_overdue(&self) {
-        self.stop_overdue_runs();
+        if let Some(loaded) = self.loaded.get() {
+            loaded.watches.stop_overdue();
+        }
     }
 
     fn maintain(&self) -> Result<(), LoadError> {
@@ -434,7 +352,26 @@ impl Model<Tensors, Tensors> for OnnxModel {
     }
 
     fn description(&self) -> Description {
-        self.describe()
+        let mut description = Description { file_bytes: self.files.bytes, ..Description::default() };
+        if let Some(loaded) = self.loaded.get() {
+            let Loaded { signature, pool, .. } = loaded;
+            description.inputs = signature.inputs.iter().map(ToString::to_string).collect();
+            description.outputs = signature.outputs.iter().map(ToString::to_string).collect();
+            description.sessions = pool.len();
+            description.prepared = loaded.is_prepared();
+            description.unprepared = loaded.unprepared();
+        }
+        let scan = &self.files.scan;
+        let producer = [scan.producer.as_str(), scan.producer_version.as_str()].join(" ");
+        let opsets =
+            scan.opsets.iter().map(|(domain, version)| (format!("opset {domain}"), version.to_string()));
+        let own = scan.metadata.iter().map(|(key, value)| (key.clone(), value.clone()));
+        description.metadata = [("producer".to_owned(), producer.trim().to_owned())]
+            .into_iter()
+            .chain(opsets)
+            .chain(own)
+            .collect();
+        description
     }
 }
 

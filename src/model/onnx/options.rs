@@ -7,9 +7,8 @@ use std::time::Duration;
 use ort::ep::ExecutionProviderDispatch;
 use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
 
-use super::prepared::cache::PreparedCache;
 use super::runtime::runtime::Runtime;
-use super::session::load::Form;
+use super::session::form::Form;
 use crate::model::error::LoadError;
 
 /// How far ONNX Runtime rewrites a model before it runs it. More is faster and slower to load, and can change the last
@@ -57,8 +56,6 @@ pub(crate) struct Options {
     pub(crate) execution_providers: Vec<ExecutionProviderDispatch>,
     pub(crate) pool_size: usize,
     pub(crate) max_wait: Duration,
-    /// Where its prepared form is kept; nothing where it has none.
-    pub(crate) prepared: Option<PreparedCache>,
     /// Anything else, with the name that stands for it in the identity.
     pub(crate) configure: Option<(String, Configure)>,
 }
@@ -71,7 +68,6 @@ impl Default for Options {
             execution_providers: Vec::new(),
             pool_size: available_parallelism().map_or(1, usize::from),
             max_wait: Duration::from_secs(1),
-            prepared: None,
             configure: None,
         }
     }

@@ -11,11 +11,12 @@ use super::session::deadline::Deadline;
 use super::session::trace::Trace;
 use super::tensor::feed::Feed;
 use super::tensor::outputs::Outputs;
+use crate::model::description::Description;
 use crate::model::error::{LoadError, ModelError};
 use crate::model::identity::Identity;
-use crate::model::model::{Description, Model};
-use crate::model::pace::Pace;
-use crate::model::{Memory, Tier, Wanted};
+use crate::model::lifecycle::Lifecycle;
+use crate::model::model::Model;
+use crate::model::throttle::LoadThrottle;
 
 /// An [`OnnxModel`] with what makes tensors of a request `I`, and an answer `O` of tensors: see
 /// [`OnnxModel::pipeline`].
@@ -26,8 +27,58 @@ pub struct Pipeline<I: ?Sized, O> {
     codec: Codec<I, O>,
 }
 
+impl OnnxModel {
+    /// Makes it a model of the host's own types: `encode` writes a request into tensors, `decode` reads an answer from
+    /// them. The two belong to the version as much as its file does, so a swap moves them together.
+    ///
+    /// `spec` names them, with a version, `"amount-only@1.2"` (parts that are left out are 0), and is part of the
+    /// identity: raise it whenever `encode` or `decode` changes. One that does not parse is reported by
+    /// [`load`](Pipeline::load), as [`LoadError::Option`].
+    ///
+    /// Functions and closures will do. A closure's parameters need their types spelled out, and one that passes memory of
+    /// the request is written in the call itself, from where the compiler learns how its lifetimes belong together.
+    ///
+    /// ```
+    /// use switchback::model::onnx::{Feed, OnnxModel, Outputs};
+    /// use switchback::{Model, ModelError};
+    ///
+    /// struct Point { x: f32, y: f32, z: f32 }
+    ///
+    /// fn encode(point: &Point, feed: &mut Feed<'_, '_>) -> Result<(), ModelError> {
+    ///     feed.buffer("x", &[1, 3])?.copy_from_slice(&[point.x, point.y, point.z]);
+    ///     Ok(())
+    /// }
+    ///
+    /// fn decode(outputs: &Outputs<'_>) -> Result<f32, ModelError> {
+    ///     outputs.scalar("y")
+    /// }
+    ///
+    /// let model = OnnxModel::from_file("tests/models/affine.onnx")?.pipeline("plain@1.0", encode, decode);
+    /// model.load()?;
+    /// assert_eq!(model.predict(&Point { x: 1.0, y: 2.0, z: 3.0 })?, 14.5);
+    ///
+    /// // Memory of the request is passed without a copy, and requests may be unsized.
+    /// let model = OnnxModel::from_file("tests/models/affine.onnx")?.pipeline(
+    ///     "rows@2.1",
+    ///     |rows: &[f32], feed: &mut Feed<'_, '_>| feed.slice("x", &[rows.len() / 3, 3], rows),
+    ///     |outputs: &Outputs<'_>| Ok(outputs.tensor::<f32>("y")?.1.to_vec()),
+    /// );
+    /// model.load()?;
+    /// assert_eq!(model.predict(&[1.0, 2.0, 3.0, 0.0, 0.0, 0.0][..])?, [14.5, 0.5]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn pipeline<I, O, E, D>(self, spec: &str, encode: E, decode: D) -> Pipeline<I, O>
+    where
+        I: ?Sized,
+        E: for<'a> Fn(&'a I, &mut Feed<'_, 'a>) -> Result<(), ModelError> + Send + Sync + 'static,
+        D: Fn(&Outputs<'_>) -> Result<O, ModelError> + Send + Sync + 'static,
+    {
+        Pipeline::new(self, spec, encode, decode)
+    }
+}
+
 impl<I: ?Sized, O> Pipeline<I, O> {
-    pub(crate) fn new<E, D>(model: OnnxModel, spec: &str, encode: E, decode: D) -> Self
+    fn new<E, D>(model: OnnxModel, spec: &str, encode: E, decode: D) -> Self
     where
         E: for<'a> Fn(&'a I, &mut Feed<'_, 'a>) -> Result<(), ModelError> + Send + Sync + 'static,
         D: Fn(&Outputs<'_>) -> Result<O, ModelError> + Send + Sync + 'static,
@@ -42,12 +93,21 @@ impl<I: ?Sized, O> Pipeline<I, O> {
         Self { model, spec, parsed: Ok((name.to_owned(), version.clone())), codec }
     }
 
+    /// Loads the model for use on its own; a handle loads what it is given. Called again, it does nothing.
+    ///
+    /// # Errors
+    ///
+    /// See [`LoadError`]; the model may be asked to load again.
+    pub fn load(&self) -> Result<(), LoadError> {
+        Lifecycle::load(self, &LoadThrottle::new())
+    }
+
     /// The model inside.
     pub fn model(&self) -> &OnnxModel {
         &self.model
     }
 
-    /// The pipeline's name and version; nothing where they do not parse, which [`load`](Model::load) reports.
+    /// The pipeline's name and version; nothing where they do not parse, which [`load`](Self::load) reports.
     pub fn spec(&self) -> Option<(&str, &Version)> {
         self.parsed.as_ref().ok().map(|(name, version)| (name.as_str(), version))
     }
@@ -102,44 +162,22 @@ impl<I: ?Sized, O> Model<I, O> for Pipeline<I, O> {
         self.model.identity_with(&[("pipeline", name.as_bytes()), ("pipeline version", version.as_bytes())])
     }
 
-    fn load(&self) -> Result<(), LoadError> {
-        self.load_at(&Pace::full())
+    fn lifecycle(&self) -> Option<&dyn Lifecycle> {
+        Some(self)
+    }
+}
+
+/// That of the model inside. [`warm_up`](Lifecycle::warm_up) runs the model's sessions, not the pipeline.
+impl<I: ?Sized, O> Lifecycle for Pipeline<I, O> {
+    fn inner(&self) -> Option<&dyn Lifecycle> {
+        Some(&self.model)
     }
 
-    fn load_at(&self, pace: &Pace) -> Result<(), LoadError> {
+    fn load(&self, throttle: &LoadThrottle) -> Result<(), LoadError> {
         if let Err(cause) = &self.parsed {
             return Err(LoadError::Option { option: "pipeline", cause: cause.clone() });
         }
-        self.model.load_sessions(pace)
-    }
-
-    fn tier(&self) -> Tier {
-        self.model.tier_of_sessions()
-    }
-
-    fn wake(&self) -> Result<(), LoadError> {
-        self.model.wake_sessions()
-    }
-
-    fn settle(&self, wanted: &Wanted) -> Result<Tier, LoadError> {
-        self.model.settle_sessions(wanted)
-    }
-
-    fn memory(&self) -> Option<Memory> {
-        self.model.memory_of_sessions()
-    }
-
-    /// Runs the model's sessions, not the pipeline: see [`OnnxModel`].
-    fn warm_up(&self) -> Result<bool, ModelError> {
-        self.model.warm_up_sessions()
-    }
-
-    fn stop_overdue(&self) {
-        self.model.stop_overdue_runs();
-    }
-
-    fn maintain(&self) -> Result<(), LoadError> {
-        self.model.replenish().map(drop)
+        Lifecycle::load(&self.model, throttle)
     }
 
     fn description(&self) -> Description {
@@ -147,7 +185,7 @@ impl<I: ?Sized, O> Model<I, O> for Pipeline<I, O> {
             Some((name, version)) => format!("{name}@{version}"),
             None => self.spec.clone(),
         };
-        Description { pipeline: Some(pipeline), ..self.model.describe() }
+        Description { pipeline: Some(pipeline), ..self.model.description() }
     }
 }
 

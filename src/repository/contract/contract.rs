@@ -1,12 +1,10 @@
 //! What a version needs of the service that runs it.
 
-use std::collections::BTreeSet;
-
 use semver::VersionReq;
 use serde::{Deserialize, Serialize};
 
 use super::feature::Feature;
-use super::problem::{InvalidContract, Problem};
+use super::problem::{InvalidContract, Problem, repeated};
 
 /// What a version needs, and what it gives.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
@@ -78,17 +76,6 @@ impl Contract {
         }
         problems
     }
-}
-
-/// What stands in a list more than once.
-pub(crate) fn repeated(list: &[String]) -> impl Iterator<Item = String> {
-    let (mut seen, mut repeated) = (BTreeSet::new(), BTreeSet::new());
-    for item in list {
-        if !seen.insert(item) {
-            repeated.insert(item.clone());
-        }
-    }
-    repeated.into_iter()
 }
 
 /// The pipeline that a version was trained for.

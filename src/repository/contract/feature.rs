@@ -6,8 +6,7 @@ use std::ops::RangeInclusive;
 
 use serde::{Deserialize, Serialize};
 
-use super::contract::repeated;
-use super::problem::Problem;
+use super::problem::{Problem, repeated};
 
 /// One feature: what a version reads of a request, or what a host can supply.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

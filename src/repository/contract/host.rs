@@ -5,12 +5,12 @@ use std::collections::BTreeSet;
 use semver::Version;
 use serde::{Deserialize, Serialize};
 
-use super::contract::{Contract, PipelineNeed, repeated};
+use super::contract::{Contract, PipelineNeed};
 use super::facts::{Facts, RuntimeFacts};
 use super::feature;
 use super::feature::{Feature, FeatureKind};
 use super::mismatch::{Bounds, Mismatch};
-use super::problem::Problem;
+use super::problem::{Problem, repeated};
 
 /// The host's side of a [`Contract`]: the features that its requests carry, and the labels that it knows what to do with.
 ///

@@ -1,5 +1,7 @@
 //! Contracts that contradict themselves.
 
+use std::collections::BTreeSet;
+
 use serde::Serialize;
 use thiserror::Error;
 
@@ -91,4 +93,15 @@ impl InvalidContract {
     pub fn problems(&self) -> &[Problem] {
         &self.problems
     }
+}
+
+/// What stands in a list more than once.
+pub(crate) fn repeated(list: &[String]) -> impl Iterator<Item = String> {
+    let (mut seen, mut repeated) = (BTreeSet::new(), BTreeSet::new());
+    for item in list {
+        if !seen.insert(item) {
+            repeated.insert(item.clone());
+        }
+    }
+    repeated.into_iter()
 }

@@ -9,12 +9,13 @@ use crate::model::onnx::file::signature::Signature;
 use crate::model::onnx::options::Options;
 use crate::model::onnx::runtime::runtime::Runtime;
 use crate::model::onnx::session::deadline::Watches;
-use crate::model::onnx::session::load::{Form, create, create_in, signature_of};
+use crate::model::onnx::session::form::Form;
+use crate::model::onnx::session::load::{create, create_in, signature_of};
 use crate::model::onnx::session::session::{Call, Session};
 use crate::model::onnx::tensor::interface::Interface;
 use crate::model::onnx::tensor::made_up::{are_close, fractions_for};
 use crate::model::onnx::tensor::tensors::Tensors;
-use crate::model::pace::Pace;
+use crate::model::throttle::LoadThrottle;
 
 /// Why there is no prepared form.
 pub(crate) enum Failed {
@@ -67,9 +68,9 @@ pub(crate) fn build(
     files: &Files,
     options: &Options,
     runtime: &Runtime,
-    pace: &Pace,
+    throttle: &LoadThrottle,
 ) -> Result<(), Failed> {
-    pace.step()?;
+    throttle.step()?;
     files.unchanged()?;
     let builder = options
         .builder(runtime)
@@ -93,7 +94,7 @@ pub(crate) fn build(
         None => (None, None),
     };
     for form in [Form::Mapped, Form::Packed] {
-        pace.step()?;
+        throttle.step()?;
         let unprepared = |reason: String| Failed::Unprepared(format!("its {form} form {reason}"));
         let session = create_in(&folder.join(GRAPH), form, files, options, runtime)
             .map_err(|error| unprepared(format!("cannot be loaded: {error}")))?;

@@ -19,7 +19,7 @@ use crate::model::error::LoadError;
 use crate::model::onnx::file::files::Files as ModelFiles;
 use crate::model::onnx::options::Options;
 use crate::model::onnx::runtime::runtime::Runtime;
-use crate::model::pace::Pace;
+use crate::model::throttle::LoadThrottle;
 
 /// A folder of prepared forms, bounded in bytes, that any number of models, handles and processes share.
 ///
@@ -55,7 +55,7 @@ use crate::model::pace::Pace;
 /// The folder is its owner's alone. What is in it is held against a record that lies beside it: that finds what was torn,
 /// changed or swapped, and not a forgery of both by somebody who can write as this user. Files are not to be written to
 /// while they are mapped: nothing can keep the process alive where a mapped file is truncated. A change is found at the
-/// next [`maintain`](crate::Model::maintain), and the form is made anew.
+/// next [`maintain`](crate::Lifecycle::maintain), and the form is made anew.
 #[derive(Clone)]
 pub struct PreparedCache {
     shared: Arc<Shared>,
@@ -211,11 +211,11 @@ impl PreparedCache {
         files: &ModelFiles,
         options: &Options,
         runtime: &Runtime,
-        pace: &Pace,
+        throttle: &LoadThrottle,
     ) -> Result<Result<Arc<Entry>, String>, LoadError> {
         let found = match super::build::unfit(files, options, self.smallest) {
             Some(reason) => Err(reason),
-            None => self.found_or_made(files, options, runtime, pace)?,
+            None => self.found_or_made(files, options, runtime, throttle)?,
         };
         if found.is_err() {
             self.shared.refused.fetch_add(1, Ordering::Relaxed);
@@ -228,7 +228,7 @@ impl PreparedCache {
         files: &ModelFiles,
         options: &Options,
         runtime: &Runtime,
-        pace: &Pace,
+        throttle: &LoadThrottle,
     ) -> Result<Result<Arc<Entry>, String>, LoadError> {
         let key = Key::of(files, options, runtime);
         if let Some(entry) = self.shared.open.lock().get(&key).and_then(std::sync::Weak::upgrade)
@@ -236,7 +236,7 @@ impl PreparedCache {
         {
             return Ok(Ok(entry));
         }
-        pace.step()?;
+        throttle.step()?;
         let folder = self.shared.folder.join(key.name());
         match super::entry::open(&self.files, &folder, &key) {
             Ok(entry) => return Ok(Ok(self.remember(key, entry))),
@@ -248,7 +248,7 @@ impl PreparedCache {
                 }
             }
         }
-        let made = match self.make(&key, files, options, runtime, pace) {
+        let made = match self.make(&key, files, options, runtime, throttle) {
             Err(super::build::Failed::Load(error)) => return Err(error),
             Err(super::build::Failed::Unprepared(reason)) => return Ok(Err(reason)),
             Ok(made) => made,
@@ -276,7 +276,7 @@ impl PreparedCache {
         files: &ModelFiles,
         options: &Options,
         runtime: &Runtime,
-        pace: &Pace,
+        throttle: &LoadThrottle,
     ) -> Result<Result<Entry, Unusable>, super::build::Failed> {
         let unprepared = |what: &'static str| {
             move |error: io::Error| super::build::Failed::Unprepared(format!("{what}: {error}"))
@@ -286,7 +286,7 @@ impl PreparedCache {
         self.make_room(expected).map_err(unprepared("no room in the cache"))?;
         let aside =
             Aside::new(&self.files, &self.shared.folder).map_err(unprepared("no folder to make it in"))?;
-        super::build::build(&aside.folder, files, options, runtime, pace)?;
+        super::build::build(&aside.folder, files, options, runtime, throttle)?;
         let bytes = super::entry::seal(&self.files, &aside.folder, key)
             .map_err(unprepared("it cannot be written"))?;
         let _turn = self.turn().map_err(unprepared("the cache cannot be locked"))?;

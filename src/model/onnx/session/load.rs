@@ -1,12 +1,12 @@
 //! From files to sessions.
 
-use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
 use ort::ErrorCode;
 use ort::session::builder::SessionBuilder;
 
+use super::form::Form;
 use crate::model::error::LoadError;
 use crate::model::onnx::file::files::{Files, Source};
 use crate::model::onnx::file::signature::{Kind, Port, Signature};
@@ -14,24 +14,6 @@ use crate::model::onnx::options::Options;
 use crate::model::onnx::prepared::Entry;
 use crate::model::onnx::runtime::runtime::Runtime;
 use crate::model::onnx::tensor::outputs::kind_of;
-
-/// How a session of a prepared form has its weights.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Form {
-    /// In the mapped file of the prepared form, as the processor's kernels want them.
-    Packed,
-    /// There too, as they are: nothing is read before it is needed.
-    Mapped,
-}
-
-impl fmt::Display for Form {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Packed => "packed",
-            Self::Mapped => "mapped",
-        })
-    }
-}
 
 /// A session from the model's own files.
 pub(crate) fn plain(

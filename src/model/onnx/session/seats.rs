@@ -6,8 +6,9 @@ use std::sync::{Arc, LazyLock};
 use parking_lot::Mutex;
 
 use super::deadline::Watches;
+use super::form::Form;
 use super::load;
-use super::load::{Form, error_of, signature_of};
+use super::load::{error_of, signature_of};
 use super::pool::{CLOCK, Pool, Worker};
 use super::session::{Call, Session};
 use crate::base::{memory, os};
@@ -16,11 +17,12 @@ use crate::model::onnx::file::files::Files;
 use crate::model::onnx::file::signature::Signature;
 use crate::model::onnx::options::Options;
 use crate::model::onnx::prepared::Entry;
+use crate::model::onnx::prepared::cache::PreparedCache;
 use crate::model::onnx::runtime::runtime::Runtime;
 use crate::model::onnx::tensor::interface::Interface;
 use crate::model::onnx::tensor::made_up::zeros_for;
-use crate::model::pace::Pace;
-use crate::model::{Memory, Tier, Wanted};
+use crate::model::throttle::LoadThrottle;
+use crate::model::{Memory, TargetTier, Tier};
 
 /// A model that is loaded: what it takes and gives, for good, and its sessions, which come and go with its tier.
 ///
@@ -56,19 +58,24 @@ impl Worker for Seat {
 }
 
 impl Loaded {
-    pub(crate) fn of(files: &Files, options: &Options, pace: &Pace) -> Result<Self, LoadError> {
+    pub(crate) fn of(
+        files: &Files,
+        options: &Options,
+        cache: Option<&PreparedCache>,
+        throttle: &LoadThrottle,
+    ) -> Result<Self, LoadError> {
         options.check()?;
-        pace.step()?;
+        throttle.step()?;
         files.unchanged()?;
         let runtime = Runtime::get()?;
         let before = memory::private();
-        let found = match &options.prepared {
-            Some(cache) => cache.entry(files, options, &runtime, pace)?.map_err(Some),
+        let found = match cache {
+            Some(cache) => cache.entry(files, options, &runtime, throttle)?.map_err(Some),
             None => Err(None),
         };
         let (mut prepared, mut first) = (found, None);
         if let Ok(entry) = &prepared {
-            pace.step()?;
+            throttle.step()?;
             match load::prepared(entry, Form::Packed, files, options, &runtime) {
                 Ok(session) => first = Some(session),
                 Err(error) => prepared = Err(Some(error.to_string())),
@@ -84,7 +91,7 @@ impl Loaded {
         let engine = |error: ort::Error| error_of(files, &error);
         let mut sessions = vec![Session::new(first, &interface).map_err(engine)?];
         while sessions.len() < options.pool_size {
-            pace.step()?;
+            throttle.step()?;
             let next = match entry {
                 Some(entry) => load::prepared(entry, Form::Packed, files, options, &runtime)?,
                 None => load::plain(files, options, &runtime)?,
@@ -162,7 +169,7 @@ impl Loaded {
         &self,
         files: &Files,
         options: &Options,
-        wanted: &Wanted,
+        wanted: &TargetTier,
     ) -> Result<Tier, LoadError> {
         let target = wanted.tier();
         let entry = self.prepared.lock().as_ref().ok().cloned();
@@ -196,8 +203,13 @@ impl Loaded {
 
     /// Makes good what was lost: sessions that a panic has made unusable, and a prepared form that is not what it was. Gives
     /// how many sessions were replaced. One thread at a time.
-    pub(crate) fn replenish(&self, files: &Files, options: &Options) -> Result<usize, LoadError> {
-        let mut replaced = self.replace_form(files, options)?;
+    pub(crate) fn replenish(
+        &self,
+        files: &Files,
+        options: &Options,
+        cache: Option<&PreparedCache>,
+    ) -> Result<usize, LoadError> {
+        let mut replaced = self.replace_form(files, options, cache)?;
         let entry = self.prepared.lock().as_ref().ok().cloned();
         let form = if self.tier() == Tier::Warm { Form::Mapped } else { Form::Packed };
         for mut lease in self.pool.broken() {
@@ -210,10 +222,15 @@ impl Loaded {
     }
 
     /// Where the prepared form was written to: another one, and sessions of that.
-    fn replace_form(&self, files: &Files, options: &Options) -> Result<usize, LoadError> {
+    fn replace_form(
+        &self,
+        files: &Files,
+        options: &Options,
+        cache: Option<&PreparedCache>,
+    ) -> Result<usize, LoadError> {
         let changed = self.prepared.lock().as_ref().is_ok_and(|entry| !entry.is_unchanged());
-        let Some(cache) = options.prepared.as_ref().filter(|_| changed) else { return Ok(0) };
-        let found = cache.entry(files, options, &self.runtime, &Pace::full())?.map_err(Some);
+        let Some(cache) = cache.filter(|_| changed) else { return Ok(0) };
+        let found = cache.entry(files, options, &self.runtime, &LoadThrottle::new())?.map_err(Some);
         let current = self.tier();
         let sessions = if current == Tier::Cold {
             Vec::new()
@@ -229,7 +246,7 @@ impl Loaded {
     }
 
     /// Takes the sessions out of their seats, unless they are wanted again.
-    fn empty(&self, wanted: &Wanted) -> Tier {
+    fn empty(&self, wanted: &TargetTier) -> Tier {
         let mut tier = self.tier.lock();
         // Under the lock: whoever wants it again has said so before it wakes it, and waits for the lock there.
         if wanted.tier() != Tier::Cold {

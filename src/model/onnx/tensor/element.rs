@@ -1,38 +1,12 @@
-//! The types that elements of tensors have.
+//! The types that elements of tensors have, by their names in ONNX and in ONNX Runtime.
 
 use std::fmt;
 
-use half::{bf16, f16};
-use ndarray::ArrayD;
-use ort::value::{PrimitiveTensorElementType, TensorElementType};
+use ort::value::TensorElementType;
 use serde::{Deserialize, Serialize};
 
-use super::tensors::Tensor;
-
-/// A type that an element of a tensor can have: every one that is an element type of ort and a type of Rust.
-///
-/// Sealed: the list is that of [`ElementType`].
-pub trait Element: Clone + PartialEq + fmt::Debug + Send + Sync + sealed::Wrap {
-    /// The type's name at run time.
-    const TYPE: ElementType;
-}
-
-/// An [`Element`] of fixed size, so that a slice of them can be a tensor's memory: all but [`String`].
-pub trait Primitive: Element + Copy + Default + PrimitiveTensorElementType {}
-
-pub(crate) mod sealed {
-    use super::ArrayD;
-    use super::Tensor;
-
-    /// How an array of this type becomes a [`Tensor`] and back.
-    pub trait Wrap: Sized + 'static {
-        fn wrap(array: ArrayD<Self>) -> Tensor;
-        fn unwrap(tensor: &Tensor) -> Option<&ArrayD<Self>>;
-    }
-}
-
 macro_rules! element_types {
-    ($($variant:ident $rust:ty, $name:literal, $ort:ident, $code:literal, $text:literal;)*) => {
+    ($($variant:ident $name:literal, $ort:ident, $code:literal, $text:literal;)*) => {
         /// The type of a tensor's elements.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
         #[serde(rename_all = "snake_case")]
@@ -70,50 +44,25 @@ macro_rules! element_types {
                 }
             }
         }
-
-        $(
-            impl Element for $rust {
-                const TYPE: ElementType = ElementType::$variant;
-            }
-
-            impl sealed::Wrap for $rust {
-                fn wrap(array: ArrayD<Self>) -> Tensor {
-                    Tensor::$variant(array)
-                }
-
-                fn unwrap(tensor: &Tensor) -> Option<&ArrayD<Self>> {
-                    match tensor {
-                        Tensor::$variant(array) => Some(array),
-                        _ => None,
-                    }
-                }
-            }
-        )*
     };
 }
 
 element_types! {
-    F16 f16, "f16", Float16, 10, "IEEE half precision, [`half::f16`].";
-    Bf16 bf16, "bf16", Bfloat16, 16, "The upper half of an `f32`, [`half::bf16`].";
-    F32 f32, "f32", Float32, 1, "`f32`.";
-    F64 f64, "f64", Float64, 11, "`f64`.";
-    I8 i8, "i8", Int8, 3, "`i8`.";
-    I16 i16, "i16", Int16, 5, "`i16`.";
-    I32 i32, "i32", Int32, 6, "`i32`.";
-    I64 i64, "i64", Int64, 7, "`i64`.";
-    U8 u8, "u8", Uint8, 2, "`u8`.";
-    U16 u16, "u16", Uint16, 4, "`u16`.";
-    U32 u32, "u32", Uint32, 12, "`u32`.";
-    U64 u64, "u64", Uint64, 13, "`u64`.";
-    Bool bool, "bool", Bool, 9, "`bool`.";
-    String String, "string", String, 8, "Text in UTF-8.";
+    F16 "f16", Float16, 10, "IEEE half precision, [`half::f16`].";
+    Bf16 "bf16", Bfloat16, 16, "The upper half of an `f32`, [`half::bf16`].";
+    F32 "f32", Float32, 1, "`f32`.";
+    F64 "f64", Float64, 11, "`f64`.";
+    I8 "i8", Int8, 3, "`i8`.";
+    I16 "i16", Int16, 5, "`i16`.";
+    I32 "i32", Int32, 6, "`i32`.";
+    I64 "i64", Int64, 7, "`i64`.";
+    U8 "u8", Uint8, 2, "`u8`.";
+    U16 "u16", Uint16, 4, "`u16`.";
+    U32 "u32", Uint32, 12, "`u32`.";
+    U64 "u64", Uint64, 13, "`u64`.";
+    Bool "bool", Bool, 9, "`bool`.";
+    String "string", String, 8, "Text in UTF-8.";
 }
-
-macro_rules! primitives {
-    ($($rust:ty)*) => { $(impl Primitive for $rust {})* };
-}
-
-primitives!(f16 bf16 f32 f64 i8 i16 i32 i64 u8 u16 u32 u64 bool);
 
 impl fmt::Display for ElementType {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

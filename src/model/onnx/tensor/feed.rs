@@ -6,9 +6,10 @@ use ort::session::SessionInputValue;
 use ort::value::{DynTensor, Shape, Tensor, TensorRef};
 use smallvec::SmallVec;
 
-use super::element::{ElementType, Primitive};
+use super::element::ElementType;
 use super::interface::{INLINE, Interface, Symbols};
-use super::tensors;
+use super::tensor;
+use super::tensor::Primitive;
 use super::tensors::{Tensors, Value};
 use crate::model::error::{InputError, ModelError};
 
@@ -170,12 +171,12 @@ impl<'s, 'a> Feed<'s, 'a> {
         })
     }
 
-    fn tensor(&mut self, name: &str, tensor: &'a tensors::Tensor) -> Result<(), ModelError> {
+    fn tensor(&mut self, name: &str, tensor: &'a tensor::Tensor) -> Result<(), ModelError> {
         macro_rules! by_type {
             ($($primitive:ident)*) => {
                 match tensor {
-                    $(tensors::Tensor::$primitive(array) => self.view(name, array.view()),)*
-                    tensors::Tensor::String(array) => self.strings(name, array.shape(), array.iter()),
+                    $(tensor::Tensor::$primitive(array) => self.view(name, array.view()),)*
+                    tensor::Tensor::String(array) => self.strings(name, array.shape(), array.iter()),
                 }
             };
         }

@@ -2,7 +2,8 @@
 
 use half::{bf16, f16};
 
-use super::tensors::{Tensor, Tensors, Value};
+use super::tensor::Tensor;
+use super::tensors::{Tensors, Value};
 use crate::model::onnx::file::signature::{Dimension, Kind, Signature};
 
 /// The most elements that are made up.

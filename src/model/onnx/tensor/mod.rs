@@ -5,4 +5,5 @@ pub(crate) mod feed;
 pub(crate) mod interface;
 pub(crate) mod made_up;
 pub(crate) mod outputs;
+pub(crate) mod tensor;
 pub(crate) mod tensors;

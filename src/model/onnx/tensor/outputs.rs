@@ -7,8 +7,9 @@ use ndarray::{ArrayD, ArrayViewD};
 use ort::session::SessionOutputs;
 use ort::value::{DynMapValueType, DynSequenceValueType, DynValue, DynValueTypeMarker, ValueType};
 
-use super::element::{ElementType, Primitive};
-use super::tensors::{Label, Tensor, Tensors, Value};
+use super::element::ElementType;
+use super::tensor::{Primitive, Tensor};
+use super::tensors::{Label, Tensors, Value};
 use crate::model::error::ModelError;
 use crate::model::onnx::file::signature::{Kind, Port};
 

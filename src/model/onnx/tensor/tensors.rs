@@ -4,11 +4,10 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-use half::{bf16, f16};
 use ndarray::{Array, ArrayD, Dimension};
 use serde::{Deserialize, Serialize};
 
-use super::element::{Element, ElementType};
+use super::tensor::{Element, Tensor};
 use crate::model::error::InputError;
 
 /// Named values: the input and the output of an [`OnnxModel`](crate::model::onnx::OnnxModel) that is asked without a pipeline.
@@ -146,71 +145,6 @@ impl From<i64> for Label {
 impl From<&str> for Label {
     fn from(text: &str) -> Self {
         Self::Text(text.into())
-    }
-}
-
-macro_rules! tensor {
-    ($($variant:ident $rust:ty;)*) => {
-        /// A tensor that owns its elements, of whatever type.
-        ///
-        /// `Debug` shows type and shape, never an element.
-        #[derive(Clone, PartialEq)]
-        #[non_exhaustive]
-        pub enum Tensor {
-            $(#[doc = concat!("Of `", stringify!($rust), "`.")] $variant(ArrayD<$rust>),)*
-        }
-
-        impl Tensor {
-            /// The type of its elements.
-            pub fn element(&self) -> ElementType {
-                match self {
-                    $(Self::$variant(_) => ElementType::$variant,)*
-                }
-            }
-
-            /// Its shape.
-            pub fn shape(&self) -> &[usize] {
-                match self {
-                    $(Self::$variant(array) => array.shape(),)*
-                }
-            }
-
-            /// Zeros, or empty texts, of this type in this shape.
-            pub(crate) fn zeros(element: ElementType, shape: &[usize]) -> Self {
-                match element {
-                    $(ElementType::$variant => Self::$variant(ArrayD::default(shape)),)*
-                }
-            }
-        }
-    };
-}
-
-tensor! {
-    F16 f16;
-    Bf16 bf16;
-    F32 f32;
-    F64 f64;
-    I8 i8;
-    I16 i16;
-    I32 i32;
-    I64 i64;
-    U8 u8;
-    U16 u16;
-    U32 u32;
-    U64 u64;
-    Bool bool;
-    String String;
-}
-
-impl fmt::Debug for Tensor {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}{:?}", self.element(), self.shape())
-    }
-}
-
-impl<T: Element, D: Dimension> From<Array<T, D>> for Tensor {
-    fn from(array: Array<T, D>) -> Self {
-        T::wrap(array.into_dyn())
     }
 }
 

@@ -10,12 +10,12 @@ use super::PreflightReport;
 use super::preflight::Preflight;
 use crate::model::error::{LoadError, ModelError};
 use crate::model::identity::Identity;
-use crate::model::model::{Description, Model};
+use crate::model::lifecycle::Lifecycle;
+use crate::model::model::Model;
 use crate::model::onnx::Pipeline;
-use crate::model::pace::Pace;
-use crate::model::{Memory, Tier, Wanted};
+use crate::model::throttle::LoadThrottle;
 
-/// A [`Pipeline`] whose [`load`](Model::load) is its preflight: see [`Pipeline::checked`].
+/// A [`Pipeline`] whose [`load`](Self::load) is its preflight: see [`Pipeline::checked`].
 pub struct Checked<I: ?Sized, O> {
     pipeline: Pipeline<I, O>,
     /// Until it has passed: the inputs are not kept for as long as the version is.
@@ -24,7 +24,7 @@ pub struct Checked<I: ?Sized, O> {
 }
 
 impl<I: ?Sized, O> Pipeline<I, O> {
-    /// Makes [`load`](Model::load) a preflight, so that a handle that stages the version refuses it where a check fails,
+    /// Makes [`load`](Checked::load) a preflight, so that a handle that stages the version refuses it where a check fails,
     /// with [`LoadError::Preflight`]. Until it has passed, no request is answered either.
     pub fn checked(self, preflight: Preflight<I>) -> Checked<I, O> {
         let preflight = Mutex::new(Some(Arc::new(preflight)));
@@ -33,6 +33,16 @@ impl<I: ?Sized, O> Pipeline<I, O> {
 }
 
 impl<I: ?Sized, O> Checked<I, O> {
+    /// Loads the model and runs its preflight, for use on its own; a handle loads what it is given. Called again once the
+    /// preflight has passed, it does nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`LoadError::Preflight`] with every failure, or what kept the model from being loaded. It may be asked again.
+    pub fn load(&self) -> Result<(), LoadError> {
+        Lifecycle::load(self, &LoadThrottle::new())
+    }
+
     /// The pipeline inside.
     pub fn pipeline(&self) -> &Pipeline<I, O> {
         &self.pipeline
@@ -71,55 +81,29 @@ impl<I: ?Sized, O> Model<I, O> for Checked<I, O> {
         self.pipeline.identity()
     }
 
-    /// Loads the model and runs its preflight. After a failure it may be asked again; once it has passed, it is not run
-    /// any more.
-    fn load(&self) -> Result<(), LoadError> {
-        self.load_at(&Pace::full())
+    fn lifecycle(&self) -> Option<&dyn Lifecycle> {
+        Some(self)
+    }
+}
+
+/// That of the pipeline inside, but for [`load`](Lifecycle::load), which runs the preflight too. After a failure it may be
+/// asked again; once the preflight has passed, it is not run any more.
+impl<I: ?Sized, O> Lifecycle for Checked<I, O> {
+    fn inner(&self) -> Option<&dyn Lifecycle> {
+        Some(&self.pipeline)
     }
 
-    fn load_at(&self, pace: &Pace) -> Result<(), LoadError> {
+    fn load(&self, throttle: &LoadThrottle) -> Result<(), LoadError> {
         // Not held while it runs: it runs the host's code.
         let preflight = self.preflight.lock().clone();
         if let Some(preflight) = preflight {
-            let report = preflight.run_at(&self.pipeline, pace)?;
+            let report = preflight.run_at(&self.pipeline, throttle)?;
             // Where two threads were at it, both have passed.
             let _ = self.passed.set(report);
             let spent = self.preflight.lock().take();
             drop(spent);
         }
         Ok(())
-    }
-
-    fn tier(&self) -> Tier {
-        self.pipeline.tier()
-    }
-
-    fn wake(&self) -> Result<(), LoadError> {
-        self.pipeline.wake()
-    }
-
-    fn settle(&self, wanted: &Wanted) -> Result<Tier, LoadError> {
-        self.pipeline.settle(wanted)
-    }
-
-    fn memory(&self) -> Option<Memory> {
-        self.pipeline.memory()
-    }
-
-    fn warm_up(&self) -> Result<bool, ModelError> {
-        self.pipeline.warm_up()
-    }
-
-    fn stop_overdue(&self) {
-        self.pipeline.stop_overdue();
-    }
-
-    fn maintain(&self) -> Result<(), LoadError> {
-        self.pipeline.maintain()
-    }
-
-    fn description(&self) -> Description {
-        self.pipeline.description()
     }
 }
 

@@ -1,6 +1,7 @@
 //! What a preflight finds wrong.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Serialize, Serializer};
@@ -8,7 +9,7 @@ use serde_json::Value;
 use thiserror::Error;
 
 use super::report::PreflightReport;
-use crate::model::error::ModelError;
+use crate::model::error::{LoadError, ModelError};
 
 /// One thing for which a version gets no traffic.
 ///
@@ -192,11 +193,17 @@ fn as_text<S: Serializer>(error: &ModelError, serializer: S) -> Result<S::Ok, S:
 #[derive(Debug, Clone, Error, Serialize)]
 #[error("{file}: not fit for traffic:{}", .failures.iter().map(|failure| format!("\n- {failure}")).collect::<String>())]
 #[non_exhaustive]
-pub struct PreflightFailed {
+pub struct PreflightError {
     /// The model's file.
     pub file: String,
     /// What is wrong: one thing or more.
     pub failures: Vec<PreflightFailure>,
     /// What was measured all the same.
     pub report: PreflightReport,
+}
+
+impl From<PreflightError> for LoadError {
+    fn from(error: PreflightError) -> Self {
+        Self::Preflight(Arc::new(error))
+    }
 }

@@ -9,6 +9,6 @@ pub(crate) mod tensors;
 pub(crate) mod warm_up;
 
 pub use checked::Checked;
-pub use failure::{Asked, PreflightFailed, PreflightFailure};
+pub use failure::{Asked, PreflightError, PreflightFailure};
 pub use report::PreflightReport;
 pub use warm_up::{Timing, WarmUp, Warmth};

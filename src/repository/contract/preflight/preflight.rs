@@ -8,12 +8,8 @@ use std::time::Duration;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::report::PreflightReport;
 use super::warm_up::WarmUp;
 use crate::base::clock::Clock;
-use crate::model::error::LoadError;
-use crate::model::onnx::Pipeline;
-use crate::model::pace::Pace;
 use crate::repository::contract::{GoldenSample, PinnedTensor, Reservoir};
 use crate::version::input::{Keep, KeptInput, Shared};
 
@@ -167,24 +163,6 @@ impl<I: ?Sized> Preflight<I> {
     pub fn clock(mut self, clock: Clock) -> Self {
         self.clock = Some(clock);
         self
-    }
-
-    /// Checks a version: loads it unless it is loaded, asks it everything, and tells everything that is wrong. Not to be
-    /// called on a thread of requests.
-    ///
-    /// # Errors
-    ///
-    /// [`LoadError::Preflight`] with every failure, or what kept the model from being loaded.
-    pub fn run<O>(&self, pipeline: &Pipeline<I, O>) -> Result<PreflightReport, LoadError> {
-        self.run_at(pipeline, &Pace::full())
-    }
-
-    pub(crate) fn run_at<O>(
-        &self,
-        pipeline: &Pipeline<I, O>,
-        pace: &Pace,
-    ) -> Result<PreflightReport, LoadError> {
-        super::run::run(self, pipeline, pace)
     }
 }
 

@@ -1,25 +1,45 @@
 //! A preflight on its way.
 
-pub(crate) use std::collections::BTreeMap;
+use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
 
-use super::failure::{Asked, PreflightFailed, PreflightFailure};
+use super::failure::{Asked, PreflightError, PreflightFailure};
 use super::preflight::{Preflight, Sample};
 use super::report::PreflightReport;
 use super::tensors::{Difference, difference, name_of, not_finite};
 use crate::base::clock::Clock;
 use crate::base::memory::resident;
 use crate::model::error::{LoadError, ModelError};
+use crate::model::lifecycle::Lifecycle;
 use crate::model::model::Model;
 use crate::model::onnx::{Pipeline, Tensors, Trace};
-use crate::model::pace::Pace;
+use crate::model::throttle::LoadThrottle;
 use crate::repository::contract::PinnedTensor;
 
-pub(crate) fn run<I: ?Sized, O>(
+impl<I: ?Sized> Preflight<I> {
+    /// Checks a version: loads it unless it is loaded, asks it everything, and tells everything that is wrong. Not to be
+    /// called on a thread of requests.
+    ///
+    /// # Errors
+    ///
+    /// [`LoadError::Preflight`] with every failure, or what kept the model from being loaded.
+    pub fn run<O>(&self, pipeline: &Pipeline<I, O>) -> Result<PreflightReport, LoadError> {
+        self.run_at(pipeline, &LoadThrottle::new())
+    }
+
+    pub(crate) fn run_at<O>(
+        &self,
+        pipeline: &Pipeline<I, O>,
+        throttle: &LoadThrottle,
+    ) -> Result<PreflightReport, LoadError> {
+        run(self, pipeline, throttle)
+    }
+}
+
+fn run<I: ?Sized, O>(
     preflight: &Preflight<I>,
     pipeline: &Pipeline<I, O>,
-    pace: &Pace,
+    throttle: &LoadThrottle,
 ) -> Result<PreflightReport, LoadError> {
     let description = pipeline.description();
     let report = PreflightReport {
@@ -36,8 +56,8 @@ pub(crate) fn run<I: ?Sized, O>(
         return run.end();
     }
     let before = if pipeline.model().signature().is_none() { resident() } else { None };
-    pipeline.load_at(pace)?;
-    pace.step()?;
+    Lifecycle::load(pipeline, throttle)?;
+    throttle.step()?;
     let answered = run.ask();
     run.time(&answered);
     run.report.growth = before.and_then(|before| resident().map(|after| after.saturating_sub(before)));
@@ -215,8 +235,8 @@ impl<'r, I: ?Sized, O> Run<'r, I, O> {
             return Ok(self.report);
         }
         let file = self.pipeline.model().name().to_owned();
-        let failed = PreflightFailed { file, failures: self.failures, report: self.report };
-        Err(LoadError::Preflight(Arc::new(failed)))
+        let failed = PreflightError { file, failures: self.failures, report: self.report };
+        Err(failed.into())
     }
 }
 

@@ -2,9 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Misfit;
 use super::calibration::{Calibration, CalibrationBin};
 use super::metric::{Measured, Metric};
+use super::misfit::Misfit;
 use crate::stats::figures::fixed::{Sign, ratio};
 use crate::stats::figures::sparse::Counts;
 use crate::task::kept::Kept;

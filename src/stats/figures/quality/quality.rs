@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::binary::{Binary, BinaryFigures};
 use super::classes::{Classes, ClassesFigures};
 use super::metric::{Measured, Metric};
+use super::misfit::Misfit;
 use super::ranking::{Ranking, RankingFigures};
 use super::regression::{Regression, RegressionFigures};
 use crate::stats::figures::fixed::Sign;
@@ -24,21 +25,6 @@ pub(crate) enum Quality {
     Classes(Classes),
     Regression(Regression),
     Ranking(Ranking),
-}
-
-/// Why an outcome was not counted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Misfit {
-    /// The task is told no truth.
-    Untold,
-    /// What was kept of the answer is not what the task keeps.
-    Answer,
-    /// The truth is not of the task's kind.
-    Truth,
-    /// The class is not one of the task's.
-    Class,
-    /// The number is not finite.
-    NotFinite,
 }
 
 impl Quality {

@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Misfit;
 use super::metric::{Measured, Metric};
+use super::misfit::Misfit;
 use crate::stats::figures::fixed::{Moments, Sign, Sum, seen};
 use crate::task::kept::Kept;
 

@@ -1,4 +1,4 @@
-//! How fast work beside the requests may go.
+//! Holds the loading of a model back while requests have trouble, and cancels it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -8,19 +8,19 @@ use parking_lot::{Condvar, Mutex};
 
 use super::error::LoadError;
 
-/// How fast a model may be loaded: whoever loads one asks before each step that takes long, and waits there while requests
-/// have trouble, or gives up where nobody wants the model any more.
+/// Holds the loading of a model back: whoever loads one calls [`step`](Self::step) before each step that takes long. It
+/// waits there while requests have trouble, and fails once the load was cancelled. Clones hold back the same load.
 ///
 /// ```
-/// use switchback::{LoadError, Pace};
+/// use switchback::{LoadError, LoadThrottle};
 ///
-/// let pace = Pace::full();
-/// assert!(pace.step().is_ok());
-/// pace.cancel();
-/// assert!(matches!(pace.step(), Err(LoadError::Cancelled)));
+/// let throttle = LoadThrottle::new();
+/// assert!(throttle.step().is_ok());
+/// throttle.cancel();
+/// assert!(matches!(throttle.step(), Err(LoadError::Cancelled)));
 /// ```
 #[derive(Clone, Default)]
-pub struct Pace {
+pub struct LoadThrottle {
     shared: Arc<Shared>,
 }
 
@@ -41,17 +41,18 @@ const REST: Duration = Duration::from_millis(20);
 /// load a better model.
 const HELD_MAX: Duration = Duration::from_secs(10);
 
-impl Pace {
-    /// As fast as it can.
-    pub fn full() -> Self {
+impl LoadThrottle {
+    /// One that holds nothing back until it is cancelled. A handle that loads a version holds back its own.
+    pub fn new() -> Self {
         Self::default()
     }
 
-    /// Before a step that takes long: waits while requests have trouble, up to ten seconds all in all.
+    /// Waits while requests have trouble, up to ten seconds over all steps of the load. Called before a step that takes
+    /// long, such as reading a file or making a session.
     ///
     /// # Errors
     ///
-    /// [`LoadError::Cancelled`] where the work is not wanted any more. What was made so far is to be dropped.
+    /// [`LoadError::Cancelled`] once the load was cancelled. What was made so far is to be dropped.
     pub fn step(&self) -> Result<(), LoadError> {
         let mut bell = self.shared.bell.lock();
         loop {
@@ -71,7 +72,7 @@ impl Pace {
         self.shared.trouble.store(trouble, Ordering::Relaxed);
     }
 
-    /// The work is not wanted any more: the next step says so.
+    /// Cancels the load: its next step fails.
     pub fn cancel(&self) {
         // With the bell: whoever is about to wait for it sees this, or is rung.
         let _bell = self.shared.bell.lock();
@@ -90,9 +91,9 @@ impl Pace {
     }
 }
 
-impl std::fmt::Debug for Pace {
+impl std::fmt::Debug for LoadThrottle {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Pace")
+        f.debug_struct("LoadThrottle")
             .field("cancelled", &self.is_cancelled())
             .field("held_for", &self.held_for())
             .finish_non_exhaustive()
@@ -105,26 +106,26 @@ mod tests {
 
     #[test]
     fn it_is_held_back_while_there_is_trouble_and_no_longer_than_its_bound() {
-        let pace = Pace::full();
-        pace.hold(true);
-        let held = pace.clone();
+        let throttle = LoadThrottle::new();
+        throttle.hold(true);
+        let held = throttle.clone();
         let waiting = std::thread::spawn(move || held.step());
-        while pace.held_for() < REST * 2 {
+        while throttle.held_for() < REST * 2 {
             std::thread::yield_now();
         }
-        pace.hold(false);
+        throttle.hold(false);
         assert!(waiting.join().unwrap().is_ok());
 
-        pace.hold(true);
-        pace.shared.held_nanos.store(HELD_MAX.as_nanos() as u64, Ordering::Relaxed);
-        assert!(pace.step().is_ok());
+        throttle.hold(true);
+        throttle.shared.held_nanos.store(HELD_MAX.as_nanos() as u64, Ordering::Relaxed);
+        assert!(throttle.step().is_ok());
     }
 
     #[test]
     fn what_is_cancelled_does_not_wait() {
-        let pace = Pace::full();
-        pace.hold(true);
-        pace.cancel();
-        assert!(matches!(pace.step(), Err(LoadError::Cancelled)));
+        let throttle = LoadThrottle::new();
+        throttle.hold(true);
+        throttle.cancel();
+        assert!(matches!(throttle.step(), Err(LoadError::Cancelled)));
     }
 }
