@@ -25,13 +25,13 @@ use crate::request::recall::{Answers, Recall};
 use crate::request::shadow::ShadowCounts;
 use crate::request::table::Routing;
 use crate::rollout::allocation::Allocating;
-use crate::rollout::alpha::{AlphaStatus, Tries};
+use crate::rollout::budget::{ErrorBudgetStatus, Tries};
 use crate::rollout::course::Course;
 use crate::rollout::decision::{Decision, Recording};
 use crate::rollout::forecast::traffic::Traffic;
+use crate::rollout::guard::comparison::ArmView;
 use crate::rollout::guard::design::Setting;
 use crate::rollout::guard::guard::Guard;
-use crate::rollout::guard::test::ArmView;
 use crate::rollout::phase::Phase;
 use crate::rollout::plan::{Bake, Plan};
 use crate::rollout::transition::{Input, State, TransitionRefused, expose, transition};
@@ -401,14 +401,14 @@ impl<I: ?Sized, O> Control<I, O> {
     }
 
     /// How an attempt's errors are divided if its evidence begins now.
-    pub(crate) fn alpha_of(&self, attempt: &Attempt<I, O>, tries: u32) -> AlphaStatus {
+    pub(crate) fn alpha_of(&self, attempt: &Attempt<I, O>, tries: u32) -> ErrorBudgetStatus {
         let guards = attempt.tests().count() + attempt.guards.iter().filter(|guarded| guarded.looks).count();
         let on_trial = |other: &&Attempt<I, O>| {
             other.number == attempt.number || matches!(other.state.phase, Phase::Shadow | Phase::Canary)
         };
         let candidates = self.attempts.iter().filter(on_trial).count();
         let watched = !attempt.bake.duration.is_zero();
-        AlphaStatus::divide(self.settings.alpha, tries, candidates as u32, guards as u32, watched)
+        ErrorBudgetStatus::divide(self.settings.alpha, tries, candidates as u32, guards as u32, watched)
     }
 
     /// Begins an attempt's evidence anew: what was seen before a guard was changed is no evidence for the new one.

@@ -37,7 +37,7 @@ use crate::model::model::Model;
 use crate::model::pace::Pace;
 use crate::request::recall::Answers;
 use crate::request::shadow::{Compare, ShadowOptions, ShadowQueue};
-use crate::rollout::guard::guard::Alpha;
+use crate::rollout::budget::ErrorBudget;
 #[cfg(feature = "state")]
 use crate::state;
 #[cfg(feature = "state")]
@@ -75,7 +75,7 @@ pub struct Builder<I: ?Sized + 'static, O: 'static> {
     assumption: Option<(Duration, Outcome)>,
     maturity: Option<Maturity>,
     explore: Option<f64>,
-    alpha: Alpha,
+    alpha: ErrorBudget,
     answered_max: usize,
     limits: JoinLimits,
     shadow: Option<ShadowOptions<I, O>>,
@@ -125,7 +125,7 @@ impl<I: ?Sized + 'static, O: 'static> Builder<I, O> {
             assumption: None,
             maturity: None,
             explore: None,
-            alpha: Alpha::default(),
+            alpha: ErrorBudget::default(),
             answered_max: 0,
             limits: JoinLimits::default(),
             shadow: None,
@@ -225,8 +225,8 @@ impl<I: ?Sized + 'static, O: 'static> Builder<I, O> {
         self
     }
 
-    /// The errors that decisions may have; see [`Alpha`] for what holds unless told.
-    pub fn alpha(mut self, alpha: Alpha) -> Self {
+    /// The errors that decisions may have; see [`ErrorBudget`] for what holds unless told.
+    pub fn alpha(mut self, alpha: ErrorBudget) -> Self {
         self.alpha = alpha;
         self
     }
@@ -567,9 +567,9 @@ impl<I: ?Sized + 'static, O: 'static> Builder<I, O> {
         // Silence is settled when it says so.
         let silence = assumption.as_ref().map(|assumption| Maturity::After(assumption.after));
         let maturity = self.maturity.or(silence);
-        let Alpha { harm, promotion } = self.alpha;
+        let ErrorBudget { harm, promotion } = self.alpha;
         if !(harm > 0.0 && harm < 1.0 && promotion > 0.0 && promotion < 1.0) {
-            return Err(BuildError::Alpha(self.alpha));
+            return Err(BuildError::ErrorBudget(self.alpha));
         }
         let segments = self.segment.take().map(|read| Segments::new(read, self.segments_max));
         let table = segments.as_ref().map(|segments| Arc::clone(segments.table()));
@@ -779,7 +779,7 @@ pub enum BuildError {
     Calibration,
     /// An error that is none: both must lie between 0 and 1.
     #[error("an error of {} for harm and {} for promotion: both must lie between 0 and 1", .0.harm, .0.promotion)]
-    Alpha(Alpha),
+    ErrorBudget(ErrorBudget),
     /// A share that is none.
     #[error(transparent)]
     Share(#[from] InvalidShare),

@@ -16,14 +16,15 @@ use crate::drift::estimate::Calibration;
 use crate::model::model::Model;
 use crate::request::recall::Recall;
 use crate::rollout::allocation::{Allocating, Allocation};
-use crate::rollout::alpha::AlphaStatus;
 use crate::rollout::auto::choose;
+use crate::rollout::budget::{ErrorBudget, ErrorBudgetStatus};
 use crate::rollout::decision::Recording;
-use crate::rollout::forecast::forecast::{Asked, Forecast, Span, forecast, time_to, undecidable};
-use crate::rollout::forecast::reach::Exposure;
+use crate::rollout::forecast::forecast::{Forecast, Span, forecast, time_to, undecidable};
+use crate::rollout::forecast::reach::Reach;
+use crate::rollout::forecast::simulation::Asked;
 use crate::rollout::forecast::traffic::Traffic;
 use crate::rollout::guard::design::Setting;
-use crate::rollout::guard::guard::{Alpha, Guard, Needs};
+use crate::rollout::guard::guard::{Guard, Needs};
 use crate::rollout::guard::{Design, Rule, Tested};
 use crate::rollout::phase::Phase;
 use crate::rollout::plan::{Bake, Exposed, InvalidPlan, Plan};
@@ -242,7 +243,7 @@ impl<I: ?Sized + 'static, O: 'static> Rollout<I, O> {
         let traffic = inner.traffic()?;
         let rules = self.designs();
         let guards = u32::try_from(rules.len()).unwrap_or(u32::MAX);
-        let thresholds = AlphaStatus::divide(inner.alpha(), 0, 1, guards, false).thresholds(false);
+        let thresholds = ErrorBudgetStatus::divide(inner.alpha(), 0, 1, guards, false).thresholds(false);
         Some(forecast(&rules, plan, inner.shadow.is_some(), thresholds, &traffic))
     }
 
@@ -286,7 +287,7 @@ impl<I: ?Sized + 'static, O: 'static> Rollout<I, O> {
         let traffic = inner.traffic()?;
         let rules = self.designs();
         let guards = u32::try_from(rules.len()).unwrap_or(u32::MAX);
-        let thresholds = AlphaStatus::divide(inner.alpha(), 0, 1, guards, false).thresholds(false);
+        let thresholds = ErrorBudgetStatus::divide(inner.alpha(), 0, 1, guards, false).thresholds(false);
         undecidable(&rules, plan, inner.shadow.is_some(), thresholds, &traffic)
     }
 
@@ -538,7 +539,7 @@ impl<I: ?Sized + 'static, O: 'static> Inner<I, O> {
         };
         let rules = rules.iter().enumerate().map(designed).collect::<Result<Vec<_>, _>>()?;
         let guards = u32::try_from(rules.len()).unwrap_or(u32::MAX);
-        let thresholds = AlphaStatus::divide(self.alpha(), 0, 1, guards, false).thresholds(false);
+        let thresholds = ErrorBudgetStatus::divide(self.alpha(), 0, 1, guards, false).thresholds(false);
         Ok(forecast(&rules, plan, self.shadow.is_some(), thresholds, traffic))
     }
 
@@ -552,10 +553,10 @@ impl<I: ?Sized + 'static, O: 'static> Inner<I, O> {
     ) -> Result<Option<Duration>, RolloutError> {
         let refused = |reason| RolloutError::Guard { name: rule.name(), reason };
         let design = Design::of(rule, Some(0), &self.setting()).map_err(refused)?;
-        let thresholds = AlphaStatus::divide(self.alpha(), 0, 1, 1, false).thresholds(false);
+        let thresholds = ErrorBudgetStatus::divide(self.alpha(), 0, 1, 1, false).thresholds(false);
         // A canary that no shadow came before.
-        let exposure = Exposure::of(exposed, Share::NONE, self.shadow.is_some());
-        Ok(time_to(&design, Asked::Harm(size.max(0.0)), exposure, thresholds, traffic))
+        let reach = Reach::of(exposed, Share::NONE, self.shadow.is_some());
+        Ok(time_to(&design, Asked::Harm(size.max(0.0)), reach, thresholds, traffic))
     }
 
     /// See [`ModelHandle::allocate`].
@@ -597,7 +598,7 @@ impl<I: ?Sized + 'static, O: 'static> Inner<I, O> {
     }
 
     /// The errors that all tries of an identity may have together.
-    fn alpha(&self) -> Alpha {
+    fn alpha(&self) -> ErrorBudget {
         self.control.lock().settings.alpha
     }
 }

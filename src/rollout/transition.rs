@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use super::guard::guard::Verdict;
+use super::guard::verdict::Verdict;
 use super::phase::Phase;
 use super::plan::{Exposed, OnInconclusive, Plan};
 use crate::base::clock::Timestamp;

@@ -9,7 +9,7 @@ use crate::stats::sequential::Odds;
 
 /// How a candidate is exposed, for a forecast.
 #[derive(Clone, Copy)]
-pub(crate) struct Exposure {
+pub(crate) struct Reach {
     /// The share of live's requests that are copied to it.
     pub(crate) sample: f64,
     /// The share of requests that it answers.
@@ -18,7 +18,7 @@ pub(crate) struct Exposure {
     reversed: f64,
 }
 
-impl Exposure {
+impl Reach {
     pub(crate) fn of(exposed: Exposed, sample_before: Share, pairs: bool) -> Self {
         // As the controller exposes it: a canary keeps the shadow's sample, and live shadows at least a tenth of it.
         match exposed {
@@ -33,7 +33,7 @@ impl Exposure {
     }
 }
 
-impl Exposure {
+impl Reach {
     /// Whether anything that the test looks at comes at all.
     pub(crate) fn shows(self, design: &Design) -> bool {
         let phase = if self.weight == Share::NONE { Phase::Shadow } else { Phase::Canary };
