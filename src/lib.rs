@@ -140,7 +140,7 @@ pub use rollout::forecast::forecast::{Forecast, GuardForecast, StepForecast};
 pub use rollout::forecast::traffic::Traffic;
 pub use rollout::guard;
 pub use rollout::phase::Phase;
-pub use rollout::plan::{Bake, Exposed, InvalidPlan, OnInconclusive, Plan, Step};
+pub use rollout::plan::{Bake, Exposure, InvalidPlan, OnInconclusive, Plan, Step};
 pub use rollout::transition::TransitionRefused;
 pub use task::kept::{RANKING_DEPTH, Ranked};
 pub use task::kpi::Kpi;

@@ -370,7 +370,7 @@ impl<I: ?Sized, O> Control<I, O> {
         joins: &Joins,
         now: Timestamp,
     ) {
-        let first = plan.steps().first().map(|step| step.exposed());
+        let first = plan.steps().first().map(|step| step.exposure());
         let frozen = self.frozen.is_some();
         let Some(attempt) = self.attempt_mut(number) else { return };
         let sample = attempt.state.sample;

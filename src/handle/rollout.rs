@@ -27,7 +27,7 @@ use crate::rollout::guard::design::Setting;
 use crate::rollout::guard::guard::{Guard, Needs};
 use crate::rollout::guard::{Design, Rule, Tested};
 use crate::rollout::phase::Phase;
-use crate::rollout::plan::{Bake, Exposed, InvalidPlan, Plan};
+use crate::rollout::plan::{Bake, Exposure, InvalidPlan, Plan};
 use crate::rollout::transition::{Input, TransitionRefused};
 use crate::stats::Metric;
 use crate::task::outcome::Truth;
@@ -295,7 +295,8 @@ impl<I: ?Sized + 'static, O: 'static> Rollout<I, O> {
     ///
     /// # Errors
     ///
-    /// Besides what can be wrong with the plan: nobody ticks this handle, or the version's identity did harm before.
+    /// Besides what can be wrong with the plan: nothing guards the rollout ([`Plan::unguarded`] says that this is meant),
+    /// nobody ticks this handle, or the version's identity did harm before.
     /// Nothing has changed then. A plan that cannot be decided is no error: an
     /// [event](crate::EventKind::Undecidable) says so, and it is run.
     pub fn run(&self, plan: Plan) -> Result<(), RolloutError> {
@@ -305,10 +306,13 @@ impl<I: ?Sized + 'static, O: 'static> Rollout<I, O> {
             return Err(RolloutError::NobodyTicks);
         }
         let automatic = plan.budget().is_some();
+        if !automatic && !plan.is_unguarded() && !self.is_guarded() {
+            return Err(RolloutError::Unguarded);
+        }
         let plan = self.chosen(plan)?;
         let plan = if inner.shadow.is_some() { plan } else { plan.without_shadow()? };
         let warning = if automatic { None } else { self.undecidable(&plan) };
-        let shadows = plan.steps().iter().any(|step| matches!(step.exposed(), Exposed::Shadow { .. }));
+        let shadows = plan.steps().iter().any(|step| matches!(step.exposure(), Exposure::Shadow { .. }));
         let untold = shadows && matches!(inner.joins.truth(), Truth::CausedByAnswer);
         if let (true, Some(name)) = (untold, self.truthful.clone()) {
             let reason = String::from(
@@ -327,6 +331,12 @@ impl<I: ?Sized + 'static, O: 'static> Rollout<I, O> {
             control.follow(self.number, plan, &inner.routing, &inner.joins, now);
             Ok(())
         })
+    }
+
+    /// Whether anything guards the attempt; of one that is over it is not known, and something else refuses it.
+    fn is_guarded(&self) -> bool {
+        let control = &*self.handle.inner.control.lock();
+        control.attempt(self.number).is_none_or(|attempt| !attempt.guards.is_empty())
     }
 
     /// Whether the attempt may follow a plan.
@@ -547,7 +557,7 @@ impl<I: ?Sized + 'static, O: 'static> Inner<I, O> {
     pub(crate) fn forecast_harm(
         &self,
         rule: &Rule,
-        exposed: Exposed,
+        exposed: Exposure,
         size: f64,
         traffic: &Traffic,
     ) -> Result<Option<Duration>, RolloutError> {
@@ -652,6 +662,12 @@ pub enum RolloutError {
         "nobody ticks this handle, so no plan would be watched: add `.background(..)` or `.manual()` at build"
     )]
     NobodyTicks,
+    /// A candidate that is wrong about everything would be promoted.
+    #[error(
+        "nothing guards this rollout, so its plan would promote whatever answers: add a guard, such as \
+         `.guard(guard::error_rate().at_most(0.01))`, or say `.unguarded()` of the plan if that is meant"
+    )]
+    Unguarded,
     /// An automatic plan has nothing to go by.
     #[error("nothing is known of live's traffic yet: let it answer requests before an automatic plan is run")]
     NoTraffic,

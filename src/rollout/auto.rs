@@ -42,6 +42,9 @@ pub(crate) fn choose(
     traffic: &Traffic,
     alpha: ErrorBudget,
 ) -> Result<Chosen, InvalidPlan> {
+    if budget.is_zero() {
+        return Err(InvalidPlan::NoBudget);
+    }
     let margins = if own.is_empty() { MARGINS.as_slice() } else { &MARGINS[MARGINS.len() - 1..] };
     let mut last = None;
     for (points, factor) in margins {
@@ -100,8 +103,8 @@ fn is_decidable(
     let thresholds = ErrorBudgetStatus::divide(alpha, 0, 1, guards, false).thresholds(false);
     let mut sample = Share::NONE;
     plan.steps().iter().enumerate().all(|(place, step)| {
-        let reach = Reach::of(step.exposed(), sample, pairs);
-        if let super::plan::Exposed::Shadow { sample: shadowed } = step.exposed() {
+        let reach = Reach::of(step.exposure(), sample, pairs);
+        if let super::plan::Exposure::Shadow { sample: shadowed } = step.exposure() {
             sample = shadowed;
         }
         let within = step.max_duration.unwrap_or(HORIZON);

@@ -13,7 +13,7 @@ use crate::rollout::budget::Thresholds;
 use crate::rollout::guard::Rule;
 use crate::rollout::guard::design::Design;
 use crate::rollout::guard::guard::Guard;
-use crate::rollout::plan::{Exposed, Plan};
+use crate::rollout::plan::{Exposure, Plan};
 
 /// How long a plan takes to decide.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -33,7 +33,7 @@ pub struct Forecast {
 #[non_exhaustive]
 pub struct StepForecast {
     /// How the candidate is exposed.
-    pub exposed: Exposed,
+    pub exposure: Exposure,
     /// Guard by guard.
     pub guards: Vec<GuardForecast>,
     /// How long the step lasts, if the candidate is as good as live; nothing where a guard would not have passed within
@@ -117,8 +117,8 @@ pub(crate) fn forecast(
     let mut steps = Vec::new();
     let mut undecidable = Vec::new();
     for (place, step) in plan.steps().iter().enumerate() {
-        let reach = Reach::of(step.exposed(), sample, pairs);
-        if let Exposed::Shadow { sample: shadowed } = step.exposed() {
+        let reach = Reach::of(step.exposure(), sample, pairs);
+        if let Exposure::Shadow { sample: shadowed } = step.exposure() {
             sample = shadowed;
         }
         let before = plan.weight_after(place);
@@ -139,7 +139,7 @@ pub(crate) fn forecast(
                 "\"{}\" would not show a candidate to be as good as live within {}, at {}",
                 guard.guard,
                 Span(Forecast::HORIZON),
-                step.exposed(),
+                step.exposure(),
             ));
         }
         let shown = guards.iter().map(|guard| guard.shown_after).collect::<Option<Vec<Duration>>>();
@@ -153,12 +153,12 @@ pub(crate) fn forecast(
         {
             undecidable.push(format!(
                 "at {} it takes about {} to decide, and the plan allows {}",
-                step.exposed(),
+                step.exposure(),
                 Span(lasts),
                 Span(allowed),
             ));
         }
-        steps.push(StepForecast { exposed: step.exposed(), guards, lasts });
+        steps.push(StepForecast { exposure: step.exposure(), guards, lasts });
     }
     let all = steps.iter().map(|step| step.lasts).sum::<Option<Duration>>();
     Forecast { promoted_after: all.filter(|_| undecidable.is_empty()), steps, undecidable }
@@ -175,8 +175,8 @@ pub(crate) fn undecidable(
 ) -> Option<String> {
     let mut sample = Share::NONE;
     for (place, step) in plan.steps().iter().enumerate() {
-        let reach = Reach::of(step.exposed(), sample, pairs);
-        if let Exposed::Shadow { sample: shadowed } = step.exposed() {
+        let reach = Reach::of(step.exposure(), sample, pairs);
+        if let Exposure::Shadow { sample: shadowed } = step.exposure() {
             sample = shadowed;
         }
         let within = step.max_duration.unwrap_or(Forecast::HORIZON);
@@ -185,7 +185,7 @@ pub(crate) fn undecidable(
             reach.shows(design) && !decides(design, asked, reach, thresholds, traffic, within)
         });
         if let Some((rule, _)) = stuck {
-            let (guard, exposed, within) = (rule.name(), step.exposed(), Span(within));
+            let (guard, exposed, within) = (rule.name(), step.exposure(), Span(within));
             return Some(format!(
                 "\"{guard}\" will not be decided at {exposed} within {within}, as traffic is"
             ));

@@ -4,7 +4,7 @@ use super::traffic::Traffic;
 use crate::base::share::Share;
 use crate::rollout::guard::design::Design;
 use crate::rollout::phase::Phase;
-use crate::rollout::plan::Exposed;
+use crate::rollout::plan::Exposure;
 use crate::stats::sequential::Odds;
 
 /// How a candidate is exposed, for a forecast.
@@ -19,13 +19,13 @@ pub(crate) struct Reach {
 }
 
 impl Reach {
-    pub(crate) fn of(exposed: Exposed, sample_before: Share, pairs: bool) -> Self {
+    pub(crate) fn of(exposed: Exposure, sample_before: Share, pairs: bool) -> Self {
         // As the controller exposes it: a canary keeps the shadow's sample, and live shadows at least a tenth of it.
         match exposed {
-            Exposed::Shadow { sample } => {
+            Exposure::Shadow { sample } => {
                 Self { sample: sample.fraction(), weight: Share::NONE, reversed: 0.0 }
             }
-            Exposed::Canary { weight } => {
+            Exposure::Canary { weight } => {
                 let sample = if pairs { sample_before.fraction() } else { 0.0 };
                 Self { sample, weight, reversed: if pairs { sample.max(0.1) } else { 0.0 } }
             }
