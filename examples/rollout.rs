@@ -302,7 +302,7 @@ impl Said {
         println!("{}  {version}, says the planner: {forecast}", day(began));
         // A mistake in the pipeline costs a dozen points, not two: how soon would that be seen?
         let rule = guard::accuracy().at_most_below_live(operator.margin);
-        let shadow = operator.plan.steps().first().ok_or("the plan has no step")?.exposed();
+        let shadow = operator.plan.steps().first().ok_or("the plan has no step")?.exposure();
         let harm_after = handle.forecast_harm(&rule, shadow, 0.12 / operator.margin, &traffic)?;
         Ok(Some(Self { version, began, promoted_after: forecast.promoted_after, harm_after }))
     }

@@ -5,7 +5,7 @@ mod common;
 
 use common::*;
 use switchback::{
-    Allocation, Alpha, Cause, Clock, EventKind, Kpi, ModelHandle, Outcome, Phase, Plan, Rollout,
+    Allocation, Cause, Clock, ErrorBudget, EventKind, Kpi, ModelHandle, Outcome, Phase, Plan, Rollout,
     RolloutError, guard,
 };
 
@@ -15,7 +15,7 @@ fn ranking(seed: u64, candidates: &[&str]) -> (Service, Rollouts, Clock) {
     let clock = clock();
     let service = builder(&clock)
         .seed(seed)
-        .error_budget(Alpha { harm: 0.05, promotion: 0.05 })
+        .error_budget(ErrorBudget { harm: 0.05, promotion: 0.05 })
         .live("v1", says("v1", 0.1))
         .kpi(Kpi::rate("click"))
         .build()

@@ -117,7 +117,7 @@ fn versions_of_different_features_live_side_by_side_each_with_its_own_pipeline()
     let rollout = service.stage("v2", v2).unwrap();
     rollout.canary(1.0).unwrap();
     assert_eq!(*service.predict(&payment()).unwrap().output(), 2.5 + 2.0 * 4.0 + 3.0 * 3.0);
-    service.rollback("test");
+    let _ = service.rollback("test");
     assert_eq!(*service.predict(&payment()).unwrap().output(), 2.5);
 }
 

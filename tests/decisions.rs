@@ -10,8 +10,8 @@ use switchback::stats::Metric;
 use switchback::stats::sequential::EValue;
 use switchback::testing::Scripted;
 use switchback::{
-    Alpha, Clock, Decision, EventKind, Kpi, ModelHandle, Outcome, Phase, Recording, RolloutError, Step, Task,
-    Truth, replay,
+    Clock, Decision, ErrorBudget, EventKind, Kpi, ModelHandle, Outcome, Phase, Recording, RolloutError, Step,
+    Task, Truth, replay,
 };
 
 /// A model that says yes where its input lies below a limit.
@@ -197,7 +197,7 @@ fn an_equal_candidate_is_seldom_taken_back_however_often_one_looks() {
     let mut taken_back = 0;
     for seed in 0..60 {
         let clock = clock();
-        let alpha = Alpha { harm: 0.05, promotion: 0.05 };
+        let alpha = ErrorBudget { harm: 0.05, promotion: 0.05 };
         let service =
             builder(&clock).seed(seed).error_budget(alpha).live("v1", below("one", 0.6)).build().unwrap();
         // Wrong as often, on other inputs.
@@ -432,7 +432,7 @@ fn combinations_that_could_not_be_judged_are_refused_with_the_reason() {
 #[test]
 fn errors_are_divided_and_told() {
     let clock = clock();
-    let alpha = Alpha { harm: 0.01, promotion: 0.05 };
+    let alpha = ErrorBudget { harm: 0.01, promotion: 0.05 };
     let service = builder(&clock).error_budget(alpha).live("v1", below("one", 0.5)).build().unwrap();
     let guarded = |name, limit| {
         service
@@ -498,7 +498,7 @@ fn a_recording_is_judged_by_other_guards() {
     traffic(&service, &clock, &mut chance, 20, 50);
     let recording: Recording =
         serde_json::from_str(&serde_json::to_string(&rollout.recording().unwrap()).unwrap()).unwrap();
-    let backtest = |rules: &[Rule]| recording.backtest(rules, Alpha::default());
+    let backtest = |rules: &[Rule]| recording.backtest(rules, ErrorBudget::default());
     let strict = backtest(&[guard::accuracy().at_most_below_live(0.02)]).unwrap();
     let seen_at = strict.harm_at().unwrap().units[0];
     assert!((1_000..1_800).contains(&seen_at), "{seen_at}");

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use common::*;
 use switchback::options::{Retention, Shadowing, Threads};
-use switchback::{Identity, LoadError, Model, ModelError, ModelHandle};
+use switchback::{Identity, Lifecycle, LoadError, Model, ModelError, ModelHandle};
 
 /// Invariant 10: three threads of requests borrow versions that are retired at that moment, two hundred times.
 #[test]

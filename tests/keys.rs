@@ -9,7 +9,7 @@ use common::*;
 use switchback::guard::{self, Verdict};
 use switchback::options::Limits;
 use switchback::testing::Scripted;
-use switchback::{Alpha, Clock, EventKind, Outcome, Phase, Rollout, Route, Step};
+use switchback::{Clock, ErrorBudget, EventKind, Outcome, Phase, Rollout, Route, Step};
 
 const USERS: usize = 2_000;
 
@@ -28,7 +28,7 @@ fn always_yes(name: &str) -> Scripted<f64, f64> {
 }
 
 fn build(clock: &Clock, seed: u64) -> (Service, Rollout<f64, f64>) {
-    let alpha = Alpha { harm: 0.05, promotion: 0.05 };
+    let alpha = ErrorBudget { harm: 0.05, promotion: 0.05 };
     let service =
         builder(clock).seed(seed).error_budget(alpha).live("v1", always_yes("one")).build().unwrap();
     // So that keys are known to come before the canary begins.

@@ -21,7 +21,8 @@ use switchback::model::onnx::{
 use switchback::options::{Retention, Threads};
 use switchback::testing::Faults;
 use switchback::{
-    EventKind, Lifecycle, LoadError, LoadThrottle, Lowered, Model, ModelHandle, StageError, TargetTier, Tier, Tiers,
+    EventKind, Lifecycle, LoadError, LoadThrottle, Lowered, Model, ModelHandle, StageError, TargetTier, Tier,
+    Tiers,
 };
 
 const SIDE: u64 = 64;

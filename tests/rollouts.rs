@@ -59,7 +59,7 @@ fn a_plan_goes_from_shadow_to_canary_to_live_while_its_guards_pass() {
         .unwrap()
         .guard(guard::error_rate().at_most(0.01))
         .guard(guard::accuracy().at_most_below_live(0.02));
-    rollout.run(ramp([0.1, 0.5]).each(|step| step.min_labels(100))).unwrap();
+    rollout.run(ramp([0.1, 0.5]).each(|step| step.min_labels(100)).unwrap()).unwrap();
     drive(&service, &clock, 60, 200, 1);
 
     assert_eq!((service.live().as_str(), rollout.phase()), ("v2", Phase::Promoted));
@@ -649,7 +649,7 @@ fn a_step_lasts_at_least_as_long_as_the_plan_says() {
     let service = builder(&clock).live("v1", says("one", 0.1)).build().unwrap();
     let rollout = service.stage("v2", says("two", 0.9)).unwrap();
     let hour = Duration::from_secs(3_600);
-    rollout.run(ramp([0.5]).each(|step| step.min_duration(hour).min_predictions(10))).unwrap();
+    rollout.run(ramp([0.5]).each(|step| step.min_duration(hour).min_predictions(10)).unwrap()).unwrap();
     drive(&service, &clock, 3_599, 1, 1);
     assert_eq!(rollout.phase(), Phase::Canary);
     drive(&service, &clock, 1, 1, 1);

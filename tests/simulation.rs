@@ -546,7 +546,7 @@ impl World {
         let policy = [OnInconclusive::Pause, OnInconclusive::RollBack, OnInconclusive::Continue];
         let policy = policy[self.random.below(3)];
         let bake = Bake::new(seconds(self.random.below(3) as u64 * 3)).keep_previous_as_shadow(0.5).unwrap();
-        let plan = ramp([0.2, 0.6]).each(quick).on_inconclusive(policy).bake(bake);
+        let plan = ramp([0.2, 0.6]).each(quick).unwrap().on_inconclusive(policy).bake(bake);
         let Some((rollout, name)) = self.some_rollout() else { return };
         let (started, name) = (rollout.run(plan).is_ok(), *name);
         if started {

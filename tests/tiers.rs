@@ -10,8 +10,8 @@ use common::*;
 use parking_lot::Mutex;
 use switchback::options::Retention;
 use switchback::{
-    Bake, CannotGoBack, Clock, Description, Drill, EventKind, Identity, LoadError, Lowered, Memory, Model,
-    ModelError, TargetTier, Tier, Tiers,
+    Bake, CannotGoBack, Clock, Description, Drill, EventKind, Identity, Lifecycle, LoadError, Lowered,
+    Memory, Model, ModelError, TargetTier, Tier, Tiers,
 };
 
 /// A model with tiers, as one with a prepared form has them.

@@ -11,14 +11,15 @@ use crate::base::clock::Timestamp;
 use crate::base::share::Share;
 use crate::feedback::PredictionId;
 use crate::request::shadow::ShadowCounts;
-use crate::rollout::alpha::AlphaStatus;
+use crate::rollout::budget::ErrorBudgetStatus;
 use crate::rollout::course::Course;
 use crate::rollout::decision::Decision;
 use crate::rollout::guard::design::{Setting, TruthKind};
 use crate::rollout::guard::evaluate::Tests;
-use crate::rollout::guard::evidence::{Evidence, written};
+use crate::rollout::guard::evidence::Evidence;
 use crate::rollout::guard::guard::Guard;
 use crate::rollout::guard::history::History;
+use crate::rollout::guard::numbers::written;
 use crate::rollout::guard::{Design, Figure, Limit, Rule, Tested};
 use crate::rollout::phase::Phase;
 use crate::rollout::plan::{Bake, Plan};
@@ -65,7 +66,7 @@ pub(crate) struct Attempt {
     /// The keys that count, once the first one was seen.
     pub(crate) keys: Option<Arc<Keys>>,
     /// Divided when the evidence began.
-    pub(crate) alpha: Option<AlphaStatus>,
+    pub(crate) alpha: Option<ErrorBudgetStatus>,
     /// What the version is said to achieve.
     pub(crate) promised: Vec<(Metric, f64)>,
     /// Predictions that the version answered for real, if they are kept.
@@ -201,7 +202,7 @@ pub(crate) struct Past {
     pub(crate) control: u32,
     pub(crate) divergence: Divergence,
     pub(crate) evidence: Vec<Evidence>,
-    pub(crate) alpha: Option<AlphaStatus>,
+    pub(crate) alpha: Option<ErrorBudgetStatus>,
     pub(crate) ledger: Arc<Ledger>,
     /// What it was compared with.
     pub(crate) live: VersionId,

@@ -415,7 +415,8 @@ impl fmt::Display for Event {
             }
             EventKind::BegunAnew { version } => write!(f, "{version} begins anew: its guards were changed"),
             EventKind::Planned { version, plan, guards } => {
-                let steps: Vec<String> = plan.steps().iter().map(|step| step.exposed().to_string()).collect();
+                let steps: Vec<String> =
+                    plan.steps().iter().map(|step| step.exposure().to_string()).collect();
                 write!(f, "{version} will be tried as {}", steps.join(", then as "))?;
                 if guards.is_empty() { Ok(()) } else { write!(f, "; guarded by {}", guards.join(", ")) }
             }

@@ -24,7 +24,7 @@ use crate::rollout::decision::Decision;
 use crate::rollout::forecast::forecast::Forecast;
 use crate::rollout::forecast::traffic::Traffic;
 use crate::rollout::guard::Rule;
-use crate::rollout::plan::{Exposed, Plan};
+use crate::rollout::plan::{Exposure, Plan};
 use crate::task::outcome::Outcome;
 use crate::version::id::VersionId;
 
@@ -354,7 +354,7 @@ impl<I: ?Sized + 'static, O: 'static> ModelHandle<I, O> {
     pub fn forecast_harm(
         &self,
         rule: &Rule,
-        exposed: Exposed,
+        exposed: Exposure,
         size: f64,
         traffic: &Traffic,
     ) -> Result<Option<Duration>, RolloutError> {

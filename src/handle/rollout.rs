@@ -16,17 +16,18 @@ use crate::drift::estimate::Calibration;
 use crate::model::model::Model;
 use crate::request::recall::Recall;
 use crate::rollout::allocation::{Allocating, Allocation};
-use crate::rollout::alpha::AlphaStatus;
 use crate::rollout::auto::choose;
+use crate::rollout::budget::{ErrorBudget, ErrorBudgetStatus};
 use crate::rollout::decision::Recording;
-use crate::rollout::forecast::forecast::{Asked, Forecast, Span, forecast, time_to, undecidable};
-use crate::rollout::forecast::reach::Exposure;
+use crate::rollout::forecast::forecast::{Forecast, Span, forecast, time_to, undecidable};
+use crate::rollout::forecast::reach::Reach;
+use crate::rollout::forecast::simulation::Asked;
 use crate::rollout::forecast::traffic::Traffic;
 use crate::rollout::guard::design::Setting;
-use crate::rollout::guard::guard::{Alpha, Guard, Needs};
+use crate::rollout::guard::guard::{Guard, Needs};
 use crate::rollout::guard::{Design, Rule, Tested};
 use crate::rollout::phase::Phase;
-use crate::rollout::plan::{Bake, Exposed, InvalidPlan, Plan};
+use crate::rollout::plan::{Bake, Exposure, InvalidPlan, Plan};
 use crate::rollout::transition::{Input, TransitionRefused};
 use crate::stats::Metric;
 use crate::task::outcome::Truth;
@@ -245,7 +246,7 @@ impl<I: ?Sized + 'static, O: 'static> Rollout<I, O> {
         let traffic = inner.traffic()?;
         let rules = self.designs();
         let guards = u32::try_from(rules.len()).unwrap_or(u32::MAX);
-        let thresholds = AlphaStatus::divide(inner.alpha(), 0, 1, guards, false).thresholds(false);
+        let thresholds = ErrorBudgetStatus::divide(inner.alpha(), 0, 1, guards, false).thresholds(false);
         Some(forecast(&rules, plan, inner.serving.shadow.is_some(), thresholds, &traffic))
     }
 
@@ -289,7 +290,7 @@ impl<I: ?Sized + 'static, O: 'static> Rollout<I, O> {
         let traffic = inner.traffic()?;
         let rules = self.designs();
         let guards = u32::try_from(rules.len()).unwrap_or(u32::MAX);
-        let thresholds = AlphaStatus::divide(inner.alpha(), 0, 1, guards, false).thresholds(false);
+        let thresholds = ErrorBudgetStatus::divide(inner.alpha(), 0, 1, guards, false).thresholds(false);
         undecidable(&rules, plan, inner.serving.shadow.is_some(), thresholds, &traffic)
     }
 
@@ -297,7 +298,8 @@ impl<I: ?Sized + 'static, O: 'static> Rollout<I, O> {
     ///
     /// # Errors
     ///
-    /// Besides what can be wrong with the plan: nobody ticks this handle, or the version's identity did harm before.
+    /// Besides what can be wrong with the plan: nothing guards the rollout ([`Plan::unguarded`] says that this is meant),
+    /// nobody ticks this handle, or the version's identity did harm before.
     /// Nothing has changed then. A plan that cannot be decided is no error: an
     /// [event](crate::EventKind::Undecidable) says so, and it is run.
     pub fn run(&self, plan: Plan) -> Result<(), RolloutError> {
@@ -307,8 +309,11 @@ impl<I: ?Sized + 'static, O: 'static> Rollout<I, O> {
             return Err(RolloutError::NobodyTicks);
         }
         let automatic = plan.budget().is_some();
+        if !automatic && !plan.is_unguarded() && !self.is_guarded() {
+            return Err(RolloutError::Unguarded);
+        }
         let plan = self.chosen(plan)?;
-        let shadows = plan.steps().iter().any(|step| matches!(step.exposed(), Exposed::Shadow { .. }));
+        let shadows = plan.steps().iter().any(|step| matches!(step.exposure(), Exposure::Shadow { .. }));
         if shadows && inner.serving.shadow.is_none() {
             return Err(RolloutError::NoShadowing);
         }
@@ -331,6 +336,12 @@ impl<I: ?Sized + 'static, O: 'static> Rollout<I, O> {
             control.follow(self.number, plan, inner.desk(now));
             Ok(())
         })
+    }
+
+    /// Whether anything guards the attempt; of one that is over it is not known, and something else refuses it.
+    fn is_guarded(&self) -> bool {
+        let control = &*self.handle.inner.control.lock();
+        control.attempt(self.number).is_none_or(|attempt| !attempt.guards.is_empty())
     }
 
     /// Whether the attempt may follow a plan.
@@ -547,7 +558,7 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
         };
         let rules = rules.iter().enumerate().map(designed).collect::<Result<Vec<_>, _>>()?;
         let guards = u32::try_from(rules.len()).unwrap_or(u32::MAX);
-        let thresholds = AlphaStatus::divide(self.alpha(), 0, 1, guards, false).thresholds(false);
+        let thresholds = ErrorBudgetStatus::divide(self.alpha(), 0, 1, guards, false).thresholds(false);
         Ok(forecast(&rules, plan, self.serving.shadow.is_some(), thresholds, traffic))
     }
 
@@ -555,16 +566,16 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
     pub(crate) fn forecast_harm(
         &self,
         rule: &Rule,
-        exposed: Exposed,
+        exposed: Exposure,
         size: f64,
         traffic: &Traffic,
     ) -> Result<Option<Duration>, RolloutError> {
         let refused = |reason| RolloutError::Guard { name: rule.name(), reason };
         let design = Design::of(rule, Some(0), &self.setting()).map_err(refused)?;
-        let thresholds = AlphaStatus::divide(self.alpha(), 0, 1, 1, false).thresholds(false);
+        let thresholds = ErrorBudgetStatus::divide(self.alpha(), 0, 1, 1, false).thresholds(false);
         // A canary that no shadow came before.
-        let exposure = Exposure::of(exposed, Share::NONE, self.serving.shadow.is_some());
-        Ok(time_to(&design, Asked::Harm(size.max(0.0)), exposure, thresholds, traffic))
+        let reach = Reach::of(exposed, Share::NONE, self.serving.shadow.is_some());
+        Ok(time_to(&design, Asked::Harm(size.max(0.0)), reach, thresholds, traffic))
     }
 
     /// See [`ModelHandle::allocate`].
@@ -606,7 +617,7 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
     }
 
     /// The errors that all tries of an identity may have together.
-    fn alpha(&self) -> Alpha {
+    fn alpha(&self) -> ErrorBudget {
         self.control.lock().settings.alpha
     }
 }
@@ -661,6 +672,12 @@ pub enum RolloutError {
         "nobody ticks this handle, so no candidate would be watched: leave `.threads(..)` as it is, or say `Threads::manual()` and tick"
     )]
     NobodyTicks,
+    /// A candidate that is wrong about everything would be promoted.
+    #[error(
+        "nothing guards this rollout, so its plan would promote whatever answers: add a guard, such as \
+         `.guard(guard::error_rate().at_most(0.01))`, or say `.unguarded()` of the plan if that is meant"
+    )]
+    Unguarded,
     /// An automatic plan has nothing to go by.
     #[error("nothing is known of live's traffic yet: let it answer requests before an automatic plan is run")]
     NoTraffic,

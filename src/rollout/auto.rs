@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use super::alpha::AlphaStatus;
-use super::forecast::forecast::{Asked, decides};
-use super::forecast::reach::Exposure;
+use super::budget::{ErrorBudget, ErrorBudgetStatus};
+use super::forecast::forecast::decides;
+use super::forecast::reach::Reach;
+use super::forecast::simulation::{Asked, HORIZON};
 use super::forecast::traffic::Traffic;
 use super::guard::design::{Design, Setting, TruthKind};
-use super::guard::guard::Alpha;
 use super::guard::{Rule, accuracy, error_rate, latency};
 use super::plan::{InvalidPlan, OnInconclusive, Plan, Step};
 use crate::base::share::Share;
@@ -40,8 +40,11 @@ pub(crate) fn choose(
     own: &[(Rule, Design)],
     setting: &Setting<'_>,
     traffic: &Traffic,
-    alpha: Alpha,
+    alpha: ErrorBudget,
 ) -> Result<Chosen, InvalidPlan> {
+    if budget.is_zero() {
+        return Err(InvalidPlan::NoBudget);
+    }
     let margins = if own.is_empty() { MARGINS.as_slice() } else { &MARGINS[MARGINS.len() - 1..] };
     let mut last = None;
     for (points, factor) in margins {
@@ -89,19 +92,25 @@ fn plan(budget: Duration, sample: f64, weights: &[f64], setting: &Setting<'_>) -
 }
 
 /// Whether every guard decides in every step in the time that the step has.
-fn is_decidable(plan: &Plan, rules: &[(Rule, Design)], pairs: bool, traffic: &Traffic, alpha: Alpha) -> bool {
+fn is_decidable(
+    plan: &Plan,
+    rules: &[(Rule, Design)],
+    pairs: bool,
+    traffic: &Traffic,
+    alpha: ErrorBudget,
+) -> bool {
     let guards = u32::try_from(rules.len()).unwrap_or(u32::MAX);
-    let thresholds = AlphaStatus::divide(alpha, 0, 1, guards, false).thresholds(false);
+    let thresholds = ErrorBudgetStatus::divide(alpha, 0, 1, guards, false).thresholds(false);
     let mut sample = Share::NONE;
     plan.steps().iter().enumerate().all(|(place, step)| {
-        let exposure = Exposure::of(step.exposed(), sample, pairs);
-        if let super::plan::Exposed::Shadow { sample: shadowed } = step.exposed() {
+        let reach = Reach::of(step.exposure(), sample, pairs);
+        if let super::plan::Exposure::Shadow { sample: shadowed } = step.exposure() {
             sample = shadowed;
         }
-        let within = step.max_duration.unwrap_or(super::forecast::forecast::Forecast::HORIZON);
+        let within = step.max_duration.unwrap_or(HORIZON);
         let asked = Asked::Equality(plan.weight_after(place));
         rules.iter().all(|(_, design)| {
-            !exposure.shows(design) || decides(design, asked, exposure, thresholds, traffic, within)
+            !reach.shows(design) || decides(design, asked, reach, thresholds, traffic, within)
         })
     })
 }

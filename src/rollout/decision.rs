@@ -3,12 +3,14 @@
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use super::alpha::AlphaStatus;
+use super::budget::{ErrorBudget, ErrorBudgetStatus, Thresholds};
 use super::guard::design::{Design, Setting, TruthKind};
 use super::guard::evaluate::Tests;
 use super::guard::evidence::Evidence;
-use super::guard::guard::{Alpha, Guard, Verdict};
-use super::guard::test::{Names, Test, Thresholds};
+use super::guard::guard::Guard;
+use super::guard::sentence::Names;
+use super::guard::test::Test;
+use super::guard::verdict::Verdict;
 use super::guard::{Figure, History, Rule, Tested};
 use super::phase::Phase;
 use crate::base::clock::Timestamp;
@@ -60,7 +62,7 @@ pub struct Decision {
     /// The test that stood behind it.
     pub design: Design,
     /// How the rollout's errors were divided.
-    pub alpha: AlphaStatus,
+    pub alpha: ErrorBudgetStatus,
     pub(crate) thresholds: Thresholds,
     /// The most that the evidence for harm had been before.
     pub peak: EValue,
@@ -127,7 +129,7 @@ pub enum ReplayError {
 /// The counts of a whole rollout, so that other guards can be tried on what happened.
 ///
 /// ```
-/// # use switchback::{Alpha, Clock, ModelHandle, Outcome, Task, Timestamp, closure, guard};
+/// # use switchback::{ErrorBudget, Clock, ModelHandle, Outcome, Task, Timestamp, closure, guard};
 /// # use switchback::options::{Labels, Threads};
 /// # let clock = Clock::manual(Timestamp::from_unix_seconds(1_700_000_000));
 /// # let handle = ModelHandle::builder("even")
@@ -143,7 +145,7 @@ pub enum ReplayError {
 /// handle.tick();
 /// // What would this guard have done?
 /// let recording = rollout.recording().unwrap();
-/// let tried = recording.backtest(&[guard::accuracy().at_most_below_live(0.02)], Alpha::default())?;
+/// let tried = recording.backtest(&[guard::accuracy().at_most_below_live(0.02)], ErrorBudget::default())?;
 /// assert!(tried.harm_at().is_some());
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
@@ -231,7 +233,7 @@ impl Recording {
     /// # Errors
     ///
     /// A guard that could not have judged here, with the reason; or one over a latency that was not looked for.
-    pub fn backtest(&self, rules: &[Rule], alpha: Alpha) -> Result<Backtest, BacktestError> {
+    pub fn backtest(&self, rules: &[Rule], alpha: ErrorBudget) -> Result<Backtest, BacktestError> {
         let setting = Setting {
             kind: self.kind,
             kpis: &self.kpis,
@@ -244,7 +246,8 @@ impl Recording {
             // Nor is it kept of which segment they were.
             segments: None,
         };
-        let divided = AlphaStatus::divide(alpha, 0, 1, u32::try_from(rules.len()).unwrap_or(u32::MAX), false);
+        let divided =
+            ErrorBudgetStatus::divide(alpha, 0, 1, u32::try_from(rules.len()).unwrap_or(u32::MAX), false);
         let thresholds = divided.thresholds(false);
         let names = Names { candidate: self.candidate, live: self.live };
         let mut by_rule: Vec<Vec<(u64, Evidence)>> = Vec::new();

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::evidence::written;
+use super::numbers::written;
 use super::rule::{Figure, Limit, Rule};
 use super::tested::Tested;
 use crate::base::share::Share;

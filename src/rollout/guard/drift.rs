@@ -1,8 +1,10 @@
 //! Guards that need no truth and no failure: what a candidate says, and how good it probably is, beside live.
 
-use super::evidence::{Evidence, number};
-use super::guard::{Guard, Needs, Verdict};
-use super::test::Comparison;
+use super::comparison::Comparison;
+use super::evidence::Evidence;
+use super::guard::{Guard, Needs};
+use super::numbers::number;
+use super::verdict::Verdict;
 use crate::base::share::Share;
 use crate::drift::estimate::{Estimate, EstimatedQuality};
 use crate::drift::watch::{Fault, Measure, Seen, VALID, look_alpha};

@@ -2,10 +2,10 @@
 //!
 //! # What a guard promises
 //!
-//! The guards of this module are sequential tests with a stated error ([`Alpha`]). A rollout whose candidate is no worse
-//! than its guards allow is taken back with a probability of at most `Alpha::harm`, over all its guards, however long it
+//! The guards of this module are sequential tests with a stated error ([`ErrorBudget`]). A rollout whose candidate is no worse
+//! than its guards allow is taken back with a probability of at most `ErrorBudget::harm`, over all its guards, however long it
 //! runs and however often anybody looks; one whose candidate is worse than a guard allows is promoted with a probability
-//! of at most `Alpha::promotion`. [`stats::sequential`](crate::stats::sequential) has the tests and where they come from.
+//! of at most `ErrorBudget::promotion`. [`stats::sequential`](crate::stats::sequential) has the tests and where they come from.
 //!
 //! # Which test stands behind a guard
 //!
@@ -27,28 +27,31 @@
 //! [`predict_keyed`](crate::ModelHandle::predict_keyed) a key, by its first request since its bucket was given to the
 //! candidate or set aside as its control.
 
+pub(crate) mod comparison;
 pub(crate) mod design;
 pub(crate) mod drift;
 pub(crate) mod evaluate;
 pub(crate) mod evidence;
 pub(crate) mod guard;
 pub(crate) mod history;
+pub(crate) mod numbers;
 pub(crate) mod observe;
 pub(crate) mod rule;
 pub(crate) mod sentence;
 pub(crate) mod test;
 pub(crate) mod tested;
+pub(crate) mod verdict;
 
-pub use evidence::{Evidence, Strength};
-pub use guard::{Alpha, Guard, Needs, Verdict};
-pub use test::{ArmView, Comparison};
+pub use comparison::{ArmView, Comparison};
+pub use evidence::{Effect, EffectKind, Evidence, Strength};
+pub use guard::{Guard, Needs};
 
 pub use design::Design;
 pub use drift::{DriftGuard, EstimatedGuard, EstimatedSubject, drift, estimated};
 pub use history::{History, Series, Stretch};
-pub use observe::{Effect, EffectKind};
 pub use rule::{
     Figure, Limit, Rule, Subject, accuracy, as_promised, divergence, error_rate, kpi, latency, precision,
     quality, recall,
 };
 pub use tested::Tested;
+pub use verdict::Verdict;

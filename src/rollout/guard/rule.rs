@@ -6,9 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::evidence::{Evidence, written};
-use super::guard::{Guard, Needs, Verdict};
-use super::test::Comparison;
+use super::numbers::written;
 use crate::stats::{Better, Metric};
 
 /// The share of requests that the version failed on: errors, panics, invalid answers, missed deadlines. Requests that were
@@ -283,7 +281,7 @@ impl Rule {
     }
 
     /// Why the rule could never judge rightly, where it contradicts itself.
-    fn contradiction(&self) -> Option<String> {
+    pub(crate) fn contradiction(&self) -> Option<String> {
         let better = match &self.figure {
             Figure::Quality { metric } => metric.better(),
             Figure::Kpi { .. } | Figure::Promised => return None,
@@ -303,16 +301,15 @@ impl Rule {
             Limit::BelowPromise(x) => x.is_finite(),
         };
         if !finite {
-            return Some(format!("`{}` has no limit that is a number of the right kind", self.name()));
+            return Some(format!("`{}` has no limit that is a number of the right kind", self.sentence()));
         }
         (!right_way).then(|| {
-            format!("`{}` would pass what it should fail: its limit points the other way", self.name())
+            format!("`{}` would pass what it should fail: its limit points the other way", self.sentence())
         })
     }
-}
 
-impl Guard for Rule {
-    fn name(&self) -> String {
+    /// The rule in words.
+    pub(crate) fn sentence(&self) -> String {
         let figure = &self.figure;
         let name = match self.limit {
             Limit::AtMost(limit) => format!("{figure} at most {limit}"),
@@ -324,33 +321,5 @@ impl Guard for Rule {
             Limit::BelowPromise(margin) => format!("{figure} to within {margin}"),
         };
         if self.by_segment { format!("{name}, by segment") } else { name }
-    }
-
-    fn judge(&self, comparison: &Comparison<'_>) -> Evidence {
-        match &comparison.test {
-            Some(test) => test.judge(self, comparison.before),
-            None => Evidence::new(self.name(), Verdict::Inconclusive).note("nothing was counted for it yet"),
-        }
-    }
-
-    fn needs(&self) -> Needs {
-        Needs {
-            metric: match self.figure {
-                Figure::Quality { metric } => Some(metric),
-                _ => None,
-            },
-            kpi: match &self.figure {
-                Figure::Kpi { name } => Some(Arc::clone(name)),
-                _ => None,
-            },
-            pairs: self.figure == Figure::Divergence,
-            drift: false,
-            estimated: false,
-            contradiction: self.contradiction(),
-        }
-    }
-
-    fn as_rule(&self) -> Option<&Rule> {
-        Some(self)
     }
 }

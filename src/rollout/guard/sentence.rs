@@ -1,11 +1,20 @@
 //! What was decided, in a sentence that a tired person understands.
 
+use serde::{Deserialize, Serialize};
+
 use super::design::{Design, Margin, Uses};
+use super::evidence::{Effect, EffectKind};
 use super::history::History;
-use super::observe::{Effect, EffectKind};
-use super::test::Names;
 use super::tested::Tested;
 use crate::stats::sequential::Additive;
+use crate::version::id::VersionId;
+
+/// What the two versions are called.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Names {
+    pub(crate) candidate: VersionId,
+    pub(crate) live: VersionId,
+}
 
 /// `v3 is wrong 2.1 times as often as v2 (95 % interval 1.6 to 2.8) on 812 labelled pairs; 1.25 was allowed`
 pub(crate) fn sentence(design: &Design, history: &History, effect: Option<Effect>, names: Names) -> String {

@@ -4,18 +4,41 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::guard::evidence::written;
-use super::guard::guard::Alpha;
-use super::guard::test::Thresholds;
+use super::guard::numbers::written;
 use crate::model::identity::Identity;
 use crate::stats::sequential::EValue;
+
+/// The errors that a rollout's decisions may have, over all its guards and however long it runs.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ErrorBudget {
+    /// The probability that a candidate within all margins is ever taken back for harm: 1 % unless told. A fifth of it
+    /// is kept for the time after a promotion, where the plan watches it; the rest is divided over the guards.
+    pub harm: f64,
+    /// The probability that a candidate beyond one of the margins is ever promoted: 5 % unless told. Every guard must be
+    /// passed, so it need not be divided over them.
+    pub promotion: f64,
+}
+
+impl Default for ErrorBudget {
+    fn default() -> Self {
+        Self { harm: 0.01, promotion: 0.05 }
+    }
+}
+
+/// What evidence must reach.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Thresholds {
+    pub(crate) harm: EValue,
+    pub(crate) promotion: EValue,
+}
 
 /// How a rollout's errors are divided; fixed when its evidence begins, and never changed after.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
-pub struct AlphaStatus {
+pub struct ErrorBudgetStatus {
     /// What the handle allows for all tries of this identity together.
-    pub total: Alpha,
+    pub total: ErrorBudget,
     /// Which try of its identity this is, from 1. Each spends four fifths of what the ones before have left, so that
     /// trying again until it works is no way around the guards.
     pub attempt: u32,
@@ -38,9 +61,9 @@ const SPENT_PER_TRY: f64 = 0.8;
 /// The part of the error for harm that is kept for the time after the promotion.
 const KEPT_FOR_WATCH: f64 = 0.2;
 
-impl AlphaStatus {
+impl ErrorBudgetStatus {
     pub(crate) fn divide(
-        total: Alpha,
+        total: ErrorBudget,
         tries_before: u32,
         candidates: u32,
         guards: u32,
@@ -102,18 +125,18 @@ mod tests {
 
     #[test]
     fn what_all_tries_and_guards_spend_is_never_more_than_the_total() {
-        let total = Alpha::default();
+        let total = ErrorBudget::default();
         for watched in [false, true] {
             let (mut harm, mut promotion) = (0.0, 0.0);
             for tries in 0..40 {
-                let share = AlphaStatus::divide(total, tries, 1, 5, watched);
+                let share = ErrorBudgetStatus::divide(total, tries, 1, 5, watched);
                 harm += share.harm();
                 promotion += share.promotion;
             }
             assert!(harm <= total.harm + 1e-12 && harm > 0.99 * total.harm);
             assert!(promotion <= total.promotion + 1e-12);
         }
-        let three = AlphaStatus::divide(total, 0, 3, 2, true);
+        let three = ErrorBudgetStatus::divide(total, 0, 3, 2, true);
         assert!((3.0 * three.harm() - 0.8 * total.harm).abs() < 1e-12);
     }
 
