@@ -13,7 +13,7 @@ use super::handle::ModelHandle;
 use super::options::StateFolder;
 use super::options::threads::Ticks;
 use super::options::{InvalidOption, Labels, Limits, Retention, Shadowing, Threads};
-use super::start::Keeping;
+use super::keeper::Keeping;
 use super::workers::Workers;
 use crate::base::chance::{Dice, mix};
 use crate::base::clock::Clock;

@@ -130,6 +130,57 @@ impl<I: ?Sized + 'static, O: 'static> ModelHandle<I, O> {
     }
 }
 
+impl<I: ?Sized + 'static, O: 'static> ModelHandle<I, O> {
+    /// The rollout that tries a version of this name, if one runs: after a start, to go on driving it.
+    pub fn rollout(&self, version: &str) -> Option<Rollout<I, O>> {
+        let running = {
+            let control = &*self.inner.control.lock();
+            let mut attempts = control.attempts.iter();
+            attempts
+                .find(|attempt| attempt.version.id == *version)
+                .map(|attempt| (attempt.number, attempt.version.id))
+        };
+        running.map(|(number, version)| Rollout::new(self.clone(), number, version))
+    }
+
+    /// Divides traffic among several rollouts' candidates and live, by how they do: see [`Allocation`]. Their guards go on
+    /// judging, and whoever is taken off leaves its share to the others.
+    ///
+    /// # Errors
+    ///
+    /// Nobody ticks this handle, a rollout is over or follows a plan, or the figure cannot be gone by. Nothing has changed
+    /// then.
+    pub fn allocate(&self, allocation: Allocation, rollouts: &[&Rollout<I, O>]) -> Result<(), RolloutError> {
+        self.inner.allocate(allocation, rollouts.iter().map(|rollout| rollout.number).collect())
+    }
+
+    /// How long a plan would take to decide by these rules with this traffic, before anything runs: until harm is seen,
+    /// and until a candidate as good as live is promoted. Takes tens of milliseconds per rule and step: it simulates.
+    ///
+    /// # Errors
+    ///
+    /// A rule that could not judge here, with the reason.
+    pub fn forecast(&self, rules: &[Rule], plan: &Plan, traffic: &Traffic) -> Result<Forecast, RolloutError> {
+        self.inner.forecast(rules, plan, traffic)
+    }
+
+    /// How long until a harm of this size is seen by one rule at one exposure: `size` times as far off as its margin. Half
+    /// of the time it is sooner. `None` where it is not within [`Forecast::HORIZON`].
+    ///
+    /// # Errors
+    ///
+    /// The rule could not judge here, with the reason.
+    pub fn forecast_harm(
+        &self,
+        rule: &Rule,
+        exposed: Exposure,
+        size: f64,
+        traffic: &Traffic,
+    ) -> Result<Option<Duration>, RolloutError> {
+        self.inner.forecast_harm(rule, exposed, size, traffic)
+    }
+}
+
 impl<I: ?Sized + 'static, O: 'static> Rollout<I, O> {
     pub(crate) fn new(handle: ModelHandle<I, O>, number: u32, version: VersionId) -> Self {
         Self { handle, number, version, illegal: None, truthful: None }

@@ -1,13 +1,11 @@
-//! A start that remembers nothing: what stands in for `start` without the feature `state`. Nothing here has a size.
+//! A start that remembers nothing: what stands in for `keeper` without the feature `state`. Nothing here has a size.
 
 use std::marker::PhantomData;
 use std::sync::Arc;
 
 use super::build_error::BuildError;
-use super::core::Core;
 use super::options::InvalidOption;
 use crate::base::clock::Timestamp;
-use crate::control::control::Control;
 use crate::model::model::Model;
 use crate::version::id::VersionId;
 use crate::version::loaded::AnyVersion;
@@ -64,25 +62,4 @@ impl<I: ?Sized, O> Keeping<I, O> {
     ) -> (Keeper<I, O>, Option<Remembered>) {
         (Keeper(self.0), None)
     }
-}
-
-impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
-    pub(crate) fn record(&self) {}
-
-    pub(crate) fn take_over_if_free(&self) {}
-
-    pub(crate) fn record_end(&self) {}
-
-    pub(crate) fn checkpoint_if_due(&self, _: Timestamp) {}
-
-    pub(crate) fn is_durable(&self, _: &Control) -> Option<bool> {
-        None
-    }
-
-    /// Raises the exposure of attempts.
-    pub(crate) fn raise<T>(&self, _: Vec<u32>, raise: impl FnOnce() -> T) -> Result<T, String> {
-        Ok(raise())
-    }
-
-    pub(crate) fn go_on(&self, _: Option<Remembered>) {}
 }
