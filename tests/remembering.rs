@@ -573,7 +573,7 @@ fn an_identity_that_is_tried_again_after_a_start_has_what_is_left() {
             service.stage("v2", says("two", 0.9)).unwrap().guard(guard::accuracy().at_most_below_live(0.02));
         rollout.canary(0.1).unwrap();
         let alpha = rollout.status().unwrap().alpha.unwrap();
-        spent.push((alpha.attempt, alpha.harm()));
+        spent.push((alpha.try_number, alpha.harm()));
         rollout.rollback("again");
         drop(rollout);
         end(service);

@@ -37,7 +37,7 @@ use crate::model::model::Model;
 use crate::model::pace::Pace;
 use crate::request::recall::Answers;
 use crate::request::shadow::{Compare, ShadowOptions, ShadowQueue};
-use crate::rollout::budget::ErrorBudget;
+use crate::rollout::budget::{ErrorBudget, InvalidErrorBudget};
 #[cfg(feature = "state")]
 use crate::state;
 #[cfg(feature = "state")]
@@ -567,10 +567,7 @@ impl<I: ?Sized + 'static, O: 'static> Builder<I, O> {
         // Silence is settled when it says so.
         let silence = assumption.as_ref().map(|assumption| Maturity::After(assumption.after));
         let maturity = self.maturity.or(silence);
-        let ErrorBudget { harm, promotion } = self.alpha;
-        if !(harm > 0.0 && harm < 1.0 && promotion > 0.0 && promotion < 1.0) {
-            return Err(BuildError::ErrorBudget(self.alpha));
-        }
+        self.alpha.check()?;
         let segments = self.segment.take().map(|read| Segments::new(read, self.segments_max));
         let table = segments.as_ref().map(|segments| Arc::clone(segments.table()));
         let explore = self.explore.map(Share::new).transpose()?.filter(|share| *share != Share::NONE);
@@ -777,9 +774,9 @@ pub enum BuildError {
     /// A calibration was given, and answers have no probability that it could be of.
     #[error("a calibration is of the score of yes or no: declare `Task::binary`, or leave it out")]
     Calibration,
-    /// An error that is none: both must lie between 0 and 1.
-    #[error("an error of {} for harm and {} for promotion: both must lie between 0 and 1", .0.harm, .0.promotion)]
-    ErrorBudget(ErrorBudget),
+    /// Guards may not have such an error.
+    #[error(transparent)]
+    ErrorBudget(#[from] InvalidErrorBudget),
     /// A share that is none.
     #[error(transparent)]
     Share(#[from] InvalidShare),
