@@ -135,8 +135,8 @@ pub use request::answer::{Answer, PredictError, Route};
 pub use request::compare::elementwise;
 pub use request::recall::Recall;
 pub use request::shadow::ShadowCounts;
-pub use rollout::allocation::Allocation;
-pub use rollout::budget::{ErrorBudget, ErrorBudgetStatus};
+pub use rollout::allocation::{Allocation, AllocationFigure, InvalidAllocation};
+pub use rollout::budget::{ErrorBudget, ErrorBudgetStatus, InvalidErrorBudget};
 pub use rollout::decision::{
     Backtest, BacktestError, BacktestStep, Decision, Recording, ReplayError, replay,
 };

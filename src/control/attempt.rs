@@ -14,13 +14,14 @@ use crate::request::shadow::ShadowCounts;
 use crate::rollout::budget::ErrorBudgetStatus;
 use crate::rollout::course::Course;
 use crate::rollout::decision::Decision;
-use crate::rollout::guard::design::{Setting, TruthKind};
+use crate::rollout::guard::design::{Design, Setting, TruthKind};
 use crate::rollout::guard::evaluate::Tests;
 use crate::rollout::guard::evidence::Evidence;
 use crate::rollout::guard::guard::Guard;
 use crate::rollout::guard::history::History;
 use crate::rollout::guard::numbers::written;
-use crate::rollout::guard::{Design, Figure, Limit, Rule, Tested};
+use crate::rollout::guard::rule::{Figure, Limit, Rule};
+use crate::rollout::guard::tested::Tested;
 use crate::rollout::phase::Phase;
 use crate::rollout::plan::{Bake, Plan};
 use crate::rollout::transition::State;
@@ -130,13 +131,13 @@ enum ProbeKind {
 impl Probe {
     /// What a rule looks for, if it is one over a latency.
     pub(crate) fn of(rule: &Rule) -> Option<Self> {
-        let Figure::Latency { quantile } = rule.figure else { return None };
-        Some(match rule.limit {
+        let Figure::Latency { quantile } = *rule.figure() else { return None };
+        Some(match rule.limit() {
             Limit::TimesLive(factor) => {
                 Self { kind: ProbeKind::TimesLive { quantile, factor }, frozen: None }
             }
-            Limit::AtMost(seconds) => {
-                let nanos = nanos(Duration::try_from_secs_f64(seconds.max(0.0)).unwrap_or(Duration::MAX));
+            Limit::Within(limit) => {
+                let nanos = nanos(limit);
                 Self { kind: ProbeKind::Within, frozen: Some((nanos, nanos)) }
             }
             _ => return None,
@@ -263,7 +264,7 @@ impl Attempt {
     /// Fixes what live was known to be like, before anything is compared with it.
     pub(crate) fn fix_centres(&mut self, live: &Tally, kpis: usize) {
         for test in self.guards.iter_mut().filter_map(|guarded| guarded.test.as_mut()) {
-            let known = match (&test.rule.figure, test.design.tested) {
+            let known = match (test.rule.figure(), test.design.tested) {
                 (Figure::ErrorRate, _) => live.error_rate().value(),
                 (Figure::Quality { metric }, _) => {
                     live.measure(*metric).map(|known| test.design.loss(known.value))

@@ -19,11 +19,10 @@ use crate::request::shadow::ShadowCounts;
 use crate::rollout::budget::{ErrorBudgetStatus, Thresholds};
 use crate::rollout::course::Point;
 use crate::rollout::decision::{Decision, FORMAT};
-use crate::rollout::guard::History;
 use crate::rollout::guard::comparison::{ArmView, Comparison, Looked};
 use crate::rollout::guard::design::TruthKind;
 use crate::rollout::guard::evidence::Evidence;
-use crate::rollout::guard::guard::Guard;
+use crate::rollout::guard::history::History;
 use crate::rollout::guard::sentence::Names;
 use crate::rollout::guard::test::Test;
 use crate::rollout::guard::verdict::Verdict;
@@ -190,7 +189,7 @@ impl Snapshot {
             before: self.before,
             rule: of.rule.clone(),
             design: test.design.clone(),
-            alpha: *alpha,
+            error_budget: *alpha,
             thresholds: self.thresholds,
             peak: of.peak,
             obstacles: test.obstacles.to_vec(),
@@ -409,7 +408,7 @@ impl Control {
                 }
                 events.push(EventKind::Suspected {
                     version,
-                    guard: test.rule.name(),
+                    guard: test.rule.to_string(),
                     shadow: attempt.state.sample,
                 });
             }

@@ -9,11 +9,11 @@ use parking_lot::Mutex;
 use super::build_error::BuildError;
 use super::core::Core;
 use super::handle::ModelHandle;
+use super::keeper::Keeping;
 #[cfg(feature = "state")]
 use super::options::StateFolder;
 use super::options::threads::Ticks;
-use super::options::{InvalidOption, Labels, Limits, Retention, Shadowing, Threads};
-use super::keeper::Keeping;
+use super::options::{Labels, Limits, Retention, Shadowing, Threads};
 use super::workers::Workers;
 use crate::base::chance::{Dice, mix};
 use crate::base::clock::Clock;
@@ -294,10 +294,7 @@ impl<I: ?Sized + 'static, O: 'static> Builder<I, O> {
         self.threads.check()?;
         self.keeping.check()?;
         self.shadowing.as_ref().map_or(Ok(()), Shadowing::check)?;
-        let ErrorBudget { harm, promotion } = self.error_budget;
-        for (option, error) in [("error budget: harm", harm), ("error budget: promotion", promotion)] {
-            InvalidOption::unless(error > 0.0 && error < 1.0, option, error, "between 0 and 1")?;
-        }
+        self.error_budget.check()?;
         if self.retention.drill.is_some() && self.copy.is_none() {
             return Err(BuildError::DrillWithoutCopies);
         }

@@ -1,8 +1,5 @@
 //! Where state is kept: what a builder is told of it, what a start finds there, and what writes to it.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
-use std::time::Duration;
 use super::build_error::BuildError;
 use super::core::Core;
 use super::options::{InvalidOption, StateFolder};
@@ -22,6 +19,9 @@ use crate::version::id::VersionId;
 use crate::version::loaded::AnyVersion;
 use crate::version::prepare::{StageError, prepare};
 use crate::version::source::Versions;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
 
 /// Where and how state is kept, as the builder was told.
 pub(crate) struct Keeping<I: ?Sized, O> {

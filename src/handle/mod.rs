@@ -7,9 +7,9 @@ pub(crate) mod drift;
 #[cfg(all(feature = "onnx", feature = "repository"))]
 pub(crate) mod follow;
 pub(crate) mod handle;
-pub mod options;
 #[cfg_attr(not(feature = "state"), path = "keeper_stateless.rs")]
 pub(crate) mod keeper;
+pub mod options;
 pub(crate) mod pinned;
 #[cfg(feature = "state")]
 pub(crate) mod record;

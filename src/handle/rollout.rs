@@ -23,9 +23,9 @@ use crate::rollout::forecast::forecast::{Forecast, Span, forecast, time_to, unde
 use crate::rollout::forecast::reach::Reach;
 use crate::rollout::forecast::simulation::Asked;
 use crate::rollout::forecast::traffic::Traffic;
-use crate::rollout::guard::design::Setting;
+use crate::rollout::guard::design::Design;
 use crate::rollout::guard::guard::{Guard, Needs};
-use crate::rollout::guard::{Design, Rule, Tested};
+use crate::rollout::guard::{IntoGuard, InvalidRule, Rule};
 use crate::rollout::phase::Phase;
 use crate::rollout::plan::{Bake, Exposure, InvalidPlan, Plan};
 use crate::rollout::transition::{Input, TransitionRefused};
@@ -207,7 +207,19 @@ impl<I: ?Sized + 'static, O: 'static> Rollout<I, O> {
 
     /// Adds a guard. One that could never judge here is refused when the candidate is to be exposed. One that is added
     /// after the candidate was exposed begins the evidence anew, as another try of its identity.
-    pub fn guard(mut self, guard: impl Guard + 'static) -> Self {
+    ///
+    /// What makes a guard of this crate's may be refused, and is given here as it comes: `.guard(guard::latency(0.99)
+    /// .at_most_times_live(1.5))`. The first guard of a chain that is refused is kept, and whatever would expose the
+    /// candidate returns it instead: [`run`](Self::run), [`shadow`](Self::shadow), [`canary`](Self::canary),
+    /// [`promote`](Self::promote).
+    pub fn guard(mut self, guard: impl IntoGuard) -> Self {
+        let guard = match guard.into_guard() {
+            Ok(guard) => guard,
+            Err(error) => {
+                self.illegal.get_or_insert(RolloutError::Rule(error));
+                return self;
+            }
+        };
         let inner = &self.handle.inner;
         let asked =
             inner.serving.shadow_judge().guarded(|| (guard.name(), guard.needs(), guard.as_rule().cloned()));
@@ -238,8 +250,8 @@ impl<I: ?Sized + 'static, O: 'static> Rollout<I, O> {
             let Some(attempt) = control.attempt_mut(self.number) else { return Ok(()) };
             match rule.as_ref().and_then(|rule| rule.expanded(&attempt.promised)) {
                 // One for each figure that was promised.
-                Some(rules) if !rules.is_empty() => {
-                    for rule in rules {
+                Some(rules) if !attempt.promised.is_empty() => {
+                    for rule in rules.map_err(|error| error.to_string())? {
                         attempt.add_guard(Arc::new(rule), false, &setting)?;
                     }
                 }
@@ -553,9 +565,6 @@ impl<I: ?Sized + 'static, O: 'static> Rollout<I, O> {
     /// Why this handle can never give what a guard needs.
     fn cannot_give(&self, needs: &Needs) -> Option<String> {
         let inner = &self.handle.inner;
-        if let Some(contradiction) = &needs.contradiction {
-            return Some(contradiction.clone());
-        }
         if needs.metric.is_some_and(|metric| !metric.is_of(inner.serving.task.kind())) {
             return Some(String::from("the handle's task has no such figure: declare another task"));
         }
@@ -634,15 +643,9 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
         if !self.driven {
             return Err(RolloutError::NobodyTicks);
         }
-        let figure = allocation.subject.0.clone();
-        let refused = |reason: &str| RolloutError::Guard { name: figure.to_string(), reason: reason.into() };
-        // What is compared is what a guard on a canary would compare.
-        let rule = allocation.subject.clone().at_most_below_live(0.0);
-        let setting = Setting { pairs: false, ..self.setting() };
-        let design = Design::of(&rule, None, &setting).map_err(|reason| refused(&reason))?;
-        if !matches!(design.tested, Tested::Wrong | Tested::Kpi(_)) {
-            return Err(refused("traffic is divided by accuracy, or by a business figure with bounds"));
-        }
+        let name = allocation.figure();
+        let refused = |reason: &str| RolloutError::Guard { name: name.clone(), reason: reason.into() };
+        let design = allocation.design(&self.setting()).map_err(|reason| refused(&reason))?;
         if attempts.is_empty() {
             return Err(refused("there is no candidate to divide traffic among"));
         }
@@ -697,7 +700,10 @@ pub enum RolloutError {
     /// The plan cannot be followed.
     #[error(transparent)]
     Plan(#[from] InvalidPlan),
-    /// A guard could never judge.
+    /// There is no such guard.
+    #[error(transparent)]
+    Rule(#[from] InvalidRule),
+    /// A guard could never judge here.
     #[error("guard `{name}`: {reason}")]
     Guard {
         /// The guard.

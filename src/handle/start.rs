@@ -1,10 +1,8 @@
 //! A start that remembers: which versions it needs, where they come from, and what is live where one cannot be had.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
-use std::time::Duration;
 use super::build_error::BuildError;
 use super::core::Core;
+use super::keeper::{Loaded, Opened, Remembered, load};
 use super::options::{InvalidOption, StateFolder};
 use super::record::Recorder;
 use crate::base::clock::Timestamp;
@@ -22,7 +20,9 @@ use crate::version::id::VersionId;
 use crate::version::loaded::AnyVersion;
 use crate::version::prepare::{StageError, prepare};
 use crate::version::source::Versions;
-use super::keeper::{Loaded, Opened, Remembered, load};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
 
 impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
     /// Goes on from what is remembered, or looks on where another process has it; and writes down that this life has begun.

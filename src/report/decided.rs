@@ -182,7 +182,7 @@ pub(crate) fn how_sure(report: &Report) -> Section {
 }
 
 fn allowed(alpha: &ErrorBudgetStatus) -> String {
-    let tries = match alpha.attempt {
+    let tries = match alpha.try_number {
         1 => String::from("This is the first try of this version"),
         number => {
             format!("This is try number {number} of this version, and the earlier ones have spent their part")

@@ -8,7 +8,8 @@ use super::forecast::reach::Reach;
 use super::forecast::simulation::{Asked, HORIZON};
 use super::forecast::traffic::Traffic;
 use super::guard::design::{Design, Setting, TruthKind};
-use super::guard::{Rule, accuracy, error_rate, latency};
+use super::guard::rule::Rule;
+use super::guard::subject::{accuracy, error_rate, latency};
 use super::plan::{InvalidPlan, OnInconclusive, Plan, Step};
 use crate::base::share::Share;
 use crate::stats::Metric;
@@ -73,7 +74,8 @@ fn usual(points: f64, factor: f64, setting: &Setting<'_>) -> Vec<Rule> {
     if judged && Metric::Accuracy.is_of(setting.kind) {
         rules.push(accuracy().at_most_below_live(points));
     }
-    rules
+    // The margins are the constants above, and a test holds that none of them is refused.
+    rules.into_iter().flatten().collect()
 }
 
 fn plan(budget: Duration, sample: f64, weights: &[f64], setting: &Setting<'_>) -> Result<Plan, InvalidPlan> {
@@ -113,4 +115,33 @@ fn is_decidable(
             !reach.shows(design) || decides(design, asked, reach, thresholds, traffic, within)
         })
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::task::task::TaskKind;
+
+    #[test]
+    fn no_margin_that_is_chosen_is_refused() {
+        let setting = Setting {
+            kind: TaskKind::Binary { threshold: 0.5 },
+            kpis: &[],
+            truth: TruthKind::Independent,
+            pairs: true,
+            canary_pairs: true,
+            compares: false,
+            matures: true,
+            segments: None,
+        };
+        for (points, factor) in MARGINS {
+            let names: Vec<String> = usual(points, factor, &setting).iter().map(Rule::to_string).collect();
+            let expected = [
+                format!("error rate at most {factor} times live"),
+                format!("latency p99 at most {factor} times live"),
+                format!("accuracy at most {points} below live"),
+            ];
+            assert_eq!(names, expected);
+        }
+    }
 }

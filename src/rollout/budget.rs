@@ -3,21 +3,69 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use thiserror::Error;
 
 use super::guard::numbers::written;
 use crate::model::identity::Identity;
 use crate::stats::sequential::EValue;
 
 /// The errors that a rollout's decisions may have, over all its guards and however long it runs.
+///
+/// Both are probabilities between 0 and 1. Whatever takes a budget checks it, serde as it reads one.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[serde(try_from = "ErrorBudgetFields")]
 pub struct ErrorBudget {
-    /// The probability that a candidate within all margins is ever taken back for harm: 1 % unless told. A fifth of it
-    /// is kept for the time after a promotion, where the plan watches it; the rest is divided over the guards.
+    /// The probability that a candidate within all margins is ever taken back for harm. By default 1 %. A fifth of it is
+    /// kept for the time after a promotion, where the plan watches it; the rest is divided over the guards.
     pub harm: f64,
-    /// The probability that a candidate beyond one of the margins is ever promoted: 5 % unless told. Every guard must be
+    /// The probability that a candidate beyond one of the margins is ever promoted. By default 5 %. Every guard must be
     /// passed, so it need not be divided over them.
     pub promotion: f64,
+}
+
+/// The serialised form, checked as it is read.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct ErrorBudgetFields {
+    harm: f64,
+    promotion: f64,
+}
+
+impl Default for ErrorBudgetFields {
+    fn default() -> Self {
+        let ErrorBudget { harm, promotion } = ErrorBudget::default();
+        Self { harm, promotion }
+    }
+}
+
+impl TryFrom<ErrorBudgetFields> for ErrorBudget {
+    type Error = InvalidErrorBudget;
+    fn try_from(fields: ErrorBudgetFields) -> Result<Self, InvalidErrorBudget> {
+        let budget = Self { harm: fields.harm, promotion: fields.promotion };
+        budget.check().map(|()| budget)
+    }
+}
+
+impl ErrorBudget {
+    /// Whether both are probabilities that a decision can have.
+    pub(crate) fn check(&self) -> Result<(), InvalidErrorBudget> {
+        for (part, value) in [("harm", self.harm), ("promotion", self.promotion)] {
+            if !(value > 0.0 && value < 1.0) {
+                return Err(InvalidErrorBudget { part, value: value.to_string() });
+            }
+        }
+        Ok(())
+    }
+}
+
+/// An error budget with an error that no decision can have: never to err takes for ever, always to err takes no test.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("error budget: {part} = {value} is not between 0 and 1")]
+pub struct InvalidErrorBudget {
+    /// Which error: `harm` or `promotion`.
+    pub part: &'static str,
+    /// What it was to be.
+    pub value: String,
 }
 
 impl Default for ErrorBudget {
@@ -41,7 +89,7 @@ pub struct ErrorBudgetStatus {
     pub total: ErrorBudget,
     /// Which try of its identity this is, from 1. Each spends four fifths of what the ones before have left, so that
     /// trying again until it works is no way around the guards.
-    pub attempt: u32,
+    pub try_number: u32,
     /// The candidates that were on trial when the evidence began, this one included: what a try may spend is divided by
     /// them.
     pub candidates: u32,
@@ -75,7 +123,7 @@ impl ErrorBudgetStatus {
         let per_guard = total.harm * spent / f64::from(guards.max(1));
         Self {
             total,
-            attempt: tries_before + 1,
+            try_number: tries_before + 1,
             candidates: candidates.max(1),
             guards,
             harm_per_guard: written(per_guard * (1.0 - watch)),
@@ -138,6 +186,20 @@ mod tests {
         }
         let three = ErrorBudgetStatus::divide(total, 0, 3, 2, true);
         assert!((3.0 * three.harm() - 0.8 * total.harm).abs() < 1e-12);
+    }
+
+    #[test]
+    fn an_error_that_no_decision_can_have_is_named() {
+        let read = |json: &str| serde_json::from_str::<ErrorBudget>(json);
+        assert_eq!(read(r#"{"harm": 0.02}"#).unwrap(), ErrorBudget { harm: 0.02, promotion: 0.05 });
+        for (json, why) in [
+            (r#"{"harm": 2}"#, "error budget: harm = 2 is not between 0 and 1"),
+            (r#"{"promotion": 0}"#, "error budget: promotion = 0 is not between 0 and 1"),
+            (r#"{"promotoin": 0.1}"#, "`promotoin`"),
+        ] {
+            let error = read(json).unwrap_err().to_string();
+            assert!(error.contains(why), "{error}");
+        }
     }
 
     #[test]

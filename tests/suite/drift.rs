@@ -5,7 +5,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use switchback::drift::estimate::Calibration;
 use switchback::drift::{Cell, ReferenceProfile, WindowSize};
+<<<<<<< HEAD:tests/suite/drift.rs
+use switchback::guard::InvalidRule;
 use switchback::options::Shadowing;
+=======
+use switchback::guard::InvalidRule;
+>>>>>>> guard:tests/drift.rs
 use switchback::stats::Metric;
 use switchback::testing::Scripted;
 use switchback::{
@@ -255,7 +260,7 @@ fn estimated_quality_takes_back_what_is_probably_worse_and_not_what_the_world_ma
 #[test]
 fn guards_that_could_not_judge_are_refused_with_what_to_do() {
     let clock = clock();
-    let refused = |service: &Service, guard: guard::EstimatedGuard| {
+    let refused = |service: &Service, guard: Result<guard::EstimatedGuard, InvalidRule>| {
         let rollout = canary(service, squashed).guard(guard);
         let Err(RolloutError::Guard { reason, .. }) = rollout.canary(0.1) else {
             panic!("it was not refused")
@@ -271,5 +276,9 @@ fn guards_that_could_not_judge_are_refused_with_what_to_do() {
     let calibrating = builder(&clock).drift(watched().calibration(calibrated())).build().unwrap();
     assert!(refused(&calibrating, accuracy()).contains("`.calibrated(..)`"));
     let brier = guard::estimated(Metric::Brier).at_most_below_live(0.02);
-    assert!(refused(&calibrating, brier).contains("cannot be estimated"));
+    assert!(brier.unwrap_err().to_string().starts_with("estimated brier score: metric = brier score is not"));
+    for distance in [0.0, 0.9, f64::NAN] {
+        let error = guard::drift().at_most(distance).unwrap_err().to_string();
+        assert!(error.starts_with(&format!("drift: distance = {distance} is not above 0")), "{error}");
+    }
 }

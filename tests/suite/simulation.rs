@@ -215,7 +215,7 @@ impl World {
             .seed(seed)
             .live("a", live)
             .shadowing(Shadowing::new().queue_entries(QUEUE as usize).queue_bytes(4_096))
-            .labels(Labels::new().horizon(seconds(HORIZON)).corrections(seconds(CORRECTION)))
+            .labels(Labels::at_random().horizon(seconds(HORIZON)).corrections(seconds(CORRECTION)))
             .limits(
                 Limits::new()
                     .candidate_deadline(Duration::from_millis(50))

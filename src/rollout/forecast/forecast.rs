@@ -12,7 +12,6 @@ use crate::base::share::Share;
 use crate::rollout::budget::Thresholds;
 use crate::rollout::guard::Rule;
 use crate::rollout::guard::design::Design;
-use crate::rollout::guard::guard::Guard;
 use crate::rollout::plan::{Exposure, Plan};
 
 /// How long a plan takes to decide.
@@ -125,7 +124,7 @@ pub(crate) fn forecast(
         let guards: Vec<GuardForecast> = rules
             .iter()
             .map(|(rule, design)| GuardForecast {
-                guard: rule.name(),
+                guard: rule.to_string(),
                 harm_after: time_to(design, Asked::Harm(2.0), reach, thresholds, traffic),
                 shown_after: if reach.shows(design) {
                     time_to(design, Asked::Equality(before), reach, thresholds, traffic)
@@ -185,7 +184,7 @@ pub(crate) fn undecidable(
             reach.shows(design) && !decides(design, asked, reach, thresholds, traffic, within)
         });
         if let Some((rule, _)) = stuck {
-            let (guard, exposed, within) = (rule.name(), step.exposure(), Span(within));
+            let (guard, exposed, within) = (rule.to_string(), step.exposure(), Span(within));
             return Some(format!(
                 "\"{guard}\" will not be decided at {exposed} within {within}, as traffic is"
             ));

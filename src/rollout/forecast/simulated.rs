@@ -3,7 +3,8 @@
 use super::reach::Reach;
 use super::traffic::Traffic;
 use crate::rollout::guard::design::{Design, Margin};
-use crate::rollout::guard::{Series, Tested};
+use crate::rollout::guard::history::Series;
+use crate::rollout::guard::tested::Tested;
 use crate::stats::sequential::{
     Additive, Events, HiddenEvents, Odds, PairedEvents, PairedParts, Part, Parts, Scores, Values,
 };

@@ -8,9 +8,9 @@ use super::traffic::Traffic;
 use crate::base::chance::mix;
 use crate::base::share::Share;
 use crate::rollout::budget::Thresholds;
-use crate::rollout::guard::Tested;
 use crate::rollout::guard::design::Design;
 use crate::rollout::guard::evaluate::Tests;
+use crate::rollout::guard::tested::Tested;
 use crate::stats::sequential::test::Claim;
 use crate::stats::sequential::{Additive, EValue};
 

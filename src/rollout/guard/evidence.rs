@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::numbers::number;
+use super::numbers::significant;
 use super::verdict::Verdict;
 use crate::base::share::Share;
 use crate::stats::sequential::EValue;
@@ -137,22 +137,29 @@ impl fmt::Display for Evidence {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.guard, self.verdict)?;
         match self.observed {
-            Some(observed) => write!(f, " with {} on {} samples", number(observed), self.samples)?,
+            Some(observed) => write!(f, " with {} on {} samples", significant(observed, 4), self.samples)?,
             None => write!(f, " with {} samples", self.samples)?,
         }
         if let Some(live) = self.live {
-            write!(f, ", live {} on {}", number(live), self.live_samples)?;
+            write!(f, ", live {} on {}", significant(live, 4), self.live_samples)?;
         }
         if let Some(limit) = self.limit {
-            write!(f, ", limit {}", number(limit))?;
+            write!(f, ", limit {}", significant(limit, 4))?;
         }
-        if let Some(Strength { harm, harm_threshold, non_inferiority, non_inferiority_threshold, .. }) =
-            &self.strength
+        if let Some(Strength {
+            harm,
+            harm_threshold,
+            non_inferiority,
+            non_inferiority_threshold,
+            before,
+            ..
+        }) = &self.strength
         {
-            write!(f, "; for harm {harm} of {harm_threshold}")?;
+            write!(f, "; evidence of harm {harm} (rolls back at {harm_threshold})")?;
+            let then = if *before == Share::ALL { "promotes" } else { "goes on" };
             match non_inferiority {
-                Some(e) => write!(f, ", against it {e} of {non_inferiority_threshold}")?,
-                None => f.write_str(", none could be so large")?,
+                Some(e) => write!(f, ", of no harm {e} ({then} at {non_inferiority_threshold})")?,
+                None => write!(f, ", none of no harm is needed before {before} of the traffic")?,
             }
         }
         match &self.note {

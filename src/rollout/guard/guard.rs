@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::comparison::Comparison;
 use super::evidence::Evidence;
-use super::rule::{Figure, Rule};
+use super::rule::{Figure, InvalidRule, Rule};
 use super::verdict::Verdict;
 use crate::stats::Metric;
 
@@ -69,13 +69,52 @@ pub struct Needs {
     pub drift: bool,
     /// A calibration of both versions' scores.
     pub estimated: bool,
-    /// Why the guard could never judge rightly, where it contradicts itself.
-    pub contradiction: Option<String>,
+}
+
+/// What [`Rollout::guard`](crate::Rollout::guard) takes: a guard, or what comes of making one of this crate's, which may
+/// have been refused.
+///
+/// ```
+/// use switchback::guard::{self, IntoGuard, Rule};
+///
+/// let checked = guard::error_rate().at_most(0.01).into_guard();
+/// let refused = guard::latency(99.0).at_most_times_live(1.5).into_guard();
+/// assert!(checked.is_ok());
+/// assert_eq!(refused.unwrap_err().to_string(), "latency: quantile = 99 is not between 0.0001 and 0.9999");
+/// let told = "kpi \"purchase\" at least 0.95 times live, by segment".parse::<Rule>().into_guard();
+/// assert!(told.unwrap_err().to_string().contains("only error rate and accuracy can"));
+/// ```
+pub trait IntoGuard {
+    /// What it is a guard of.
+    type Guard: Guard + 'static;
+
+    /// The guard.
+    ///
+    /// # Errors
+    ///
+    /// Why there is none.
+    fn into_guard(self) -> Result<Self::Guard, InvalidRule>;
+}
+
+impl<G: Guard + 'static> IntoGuard for G {
+    type Guard = G;
+
+    fn into_guard(self) -> Result<G, InvalidRule> {
+        Ok(self)
+    }
+}
+
+impl<G: Guard + 'static> IntoGuard for Result<G, InvalidRule> {
+    type Guard = G;
+
+    fn into_guard(self) -> Result<G, InvalidRule> {
+        self
+    }
 }
 
 impl Guard for Rule {
     fn name(&self) -> String {
-        self.sentence()
+        self.to_string()
     }
 
     fn judge(&self, comparison: &Comparison<'_>) -> Evidence {
@@ -87,18 +126,16 @@ impl Guard for Rule {
 
     fn needs(&self) -> Needs {
         Needs {
-            metric: match self.figure {
-                Figure::Quality { metric } => Some(metric),
+            metric: match self.figure() {
+                Figure::Quality { metric } => Some(*metric),
                 _ => None,
             },
-            kpi: match &self.figure {
+            kpi: match self.figure() {
                 Figure::Kpi { name } => Some(Arc::clone(name)),
                 _ => None,
             },
-            pairs: self.figure == Figure::Divergence,
-            drift: false,
-            estimated: false,
-            contradiction: self.contradiction(),
+            pairs: *self.figure() == Figure::Divergence,
+            ..Needs::default()
         }
     }
 

@@ -57,7 +57,7 @@ impl Test<'_> {
             notes.push(&worse);
         }
         let seen = self.design.observe(self.history);
-        let mut evidence = Evidence::new(rule.sentence(), verdict);
+        let mut evidence = Evidence::new(rule.to_string(), verdict);
         let reads = |loss: Option<f64>| loss.map(|loss| written(self.design.reads(loss)));
         evidence.samples = seen.samples;
         (evidence.live_samples, evidence.live) = (seen.live_samples, reads(seen.live));

@@ -46,7 +46,7 @@ fn what_becomes_of_an_outcome_depends_on_what_came_before_and_when() {
     let clock = clock();
     let service = builder(&clock)
         .live("v1", says("one", 0.9))
-        .labels(Labels::new().corrections(seconds(3_600)))
+        .labels(Labels::at_random().corrections(seconds(3_600)))
         .build()
         .unwrap();
     let answers = ask(&service, 3);
@@ -78,7 +78,7 @@ fn an_outcome_that_was_known_too_late_is_expired_whenever_it_is_told() {
     let clock = clock();
     let service = builder(&clock)
         .live("v1", says("one", 0.9))
-        .labels(Labels::new().horizon(seconds(100)))
+        .labels(Labels::at_random().horizon(seconds(100)))
         .build()
         .unwrap();
     let answer = ask(&service, 1)[0];
@@ -255,7 +255,7 @@ fn silence_is_an_outcome_after_the_time_that_was_said() {
     let clock = clock();
     let service = builder(&clock)
         .live("v1", says("one", 0.9))
-        .labels(Labels::new().assumed_after(seconds(60), Outcome::class(0)))
+        .labels(Labels::at_random().assumed_after(seconds(60), Outcome::class(0)))
         .build()
         .unwrap();
     let answers = ask(&service, 10);
@@ -275,7 +275,7 @@ fn silence_is_an_outcome_after_the_time_that_was_said() {
 
     let misfit = builder(&clock)
         .live("v1", says("one", 0.9))
-        .labels(Labels::new().assumed_after(seconds(60), Outcome::value(0.0)));
+        .labels(Labels::at_random().assumed_after(seconds(60), Outcome::value(0.0)));
     assert!(matches!(misfit.build(), Err(BuildError::Assumption(Refusal::NotOfThisTask))));
 }
 
@@ -288,7 +288,7 @@ fn silence_means_the_same_of_a_request_that_fell_back() {
     candidate.control().fail();
     let service = builder(&clock)
         .live("v1", says("one", 0.1))
-        .labels(Labels::new().assumed_after(seconds(60), Outcome::class(0)))
+        .labels(Labels::at_random().assumed_after(seconds(60), Outcome::class(0)))
         .limits(Limits::new().circuit_breaker(0))
         .build()
         .unwrap();
@@ -311,7 +311,7 @@ fn silence_judges_a_shadow_as_it_judges_live() {
     let clock = clock();
     let service = builder(&clock)
         .live("v1", says("one", 0.9))
-        .labels(Labels::new().assumed_after(seconds(60), Outcome::class(0)))
+        .labels(Labels::at_random().assumed_after(seconds(60), Outcome::class(0)))
         .shadowing(Shadowing::new())
         .build()
         .unwrap();
@@ -338,7 +338,7 @@ fn silence_about_a_unit_labels_it_once() {
     let clock = clock();
     let service = builder(&clock)
         .live("v1", says("one", 0.1))
-        .labels(Labels::new().assumed_after(seconds(60), Outcome::class(0)))
+        .labels(Labels::at_random().assumed_after(seconds(60), Outcome::class(0)))
         .build()
         .unwrap();
     service.request().as_one().batch(&[1.0, 2.0, 3.0]);
@@ -360,7 +360,7 @@ fn silence_about_what_was_censored_means_nothing() {
     let service = builder(&clock)
         .task(Task::binary(|p: &f64| *p).truth(blocked))
         .live("v1", live)
-        .labels(Labels::new().assumed_after(seconds(60), Outcome::class(0)))
+        .labels(Labels::at_random().assumed_after(seconds(60), Outcome::class(0)))
         .build()
         .unwrap();
     ask(&service, 10);
@@ -379,7 +379,7 @@ fn fast_labels_and_slow_ones_are_thinned_alike() {
     let memory = 2_048;
     let service = builder(&clock)
         .live("v1", says("one", 0.9))
-        .labels(Labels::new().memory_bytes(memory))
+        .labels(Labels::at_random().memory_bytes(memory))
         .build()
         .unwrap();
     let mut slow = Vec::new();
@@ -425,7 +425,7 @@ fn the_bits_that_tell_repeats_stay_within_their_memory_however_few_threads_ask()
     let service = builder(&clock)
         .threads(Threads::manual().stripes(16))
         .live("v1", says("one", 0.9))
-        .labels(Labels::new().memory_bytes(memory))
+        .labels(Labels::at_random().memory_bytes(memory))
         .build()
         .unwrap();
     for _ in 0..400 {

@@ -219,7 +219,7 @@ fn exploring_lets_its_share_through_and_nothing_else() {
     let task = Task::binary(|p: &f64| *p).truth(hides_what_is_blocked());
     let service = builder(&clock)
         .task(task)
-        .labels(Labels::new().exploration(0.2))
+        .labels(Labels::at_random().exploration(0.2))
         .live("v1", misses("one", 0.0))
         .build()
         .unwrap();
@@ -314,7 +314,7 @@ fn silence_is_evidence_where_ticks_are_rarer_than_it_is_long() {
     let service = builder(&clock)
         .threads(Threads::manual().tick_every(seconds(3_600)))
         .live("v1", says("one", 0.5))
-        .labels(Labels::new().assumed_after(seconds(1_800), Outcome::class(0)))
+        .labels(Labels::at_random().assumed_after(seconds(1_800), Outcome::class(0)))
         .build()
         .unwrap();
     let rollout =

@@ -1,7 +1,14 @@
 //! What guards decide, with which error, and the records they leave.
 
-use switchback::guard::{self, Rule, Verdict};
+<<<<<<< HEAD:tests/suite/rollout/decisions.rs
+use switchback::guard::{self, InvalidRule, Rule, Verdict};
 use switchback::options::{Labels, Limits, Shadowing, Threads};
+=======
+mod common;
+
+use common::*;
+use switchback::guard::{self, InvalidRule, Rule, Verdict};
+>>>>>>> guard:tests/decisions.rs
 use switchback::stats::Metric;
 use switchback::stats::sequential::EValue;
 use switchback::testing::Scripted;
@@ -62,7 +69,7 @@ fn a_harmful_shadow_is_taken_back_and_its_record_leads_to_the_same_bits_elsewher
     );
 
     let [decision] = decisions(&service).try_into().unwrap_or_else(|_| panic!("one decision"));
-    assert_eq!(failed.decision, Some(decision.number));
+    assert_eq!(failed.decision, Some(decision.number()));
     let elsewhere: Decision = serde_json::from_str(&serde_json::to_string(&decision).unwrap()).unwrap();
     assert_eq!(elsewhere, decision);
     assert_eq!(&replay(&elsewhere).unwrap(), failed);
@@ -98,7 +105,7 @@ fn no_record_makes_the_replay_panic() {
         .unwrap()
         .guard(guard::accuracy().at_most_below_live(0.02))
         .guard(guard::precision().at_most_below_live(0.05))
-        .guard(guard::quality(Metric::Brier).at_most_above_live(0.01))
+        .guard(guard::brier_score().at_most_above_live(0.01))
         .guard(guard::error_rate().at_most_times_live(1.25));
     rollout.shadow(1.0).unwrap();
     traffic(&service, &clock, &mut Chance(12), 10, 40);
@@ -161,12 +168,12 @@ fn a_promotion_rests_on_the_last_step() {
     traffic(&service, &clock, &mut chance, 40, 50);
     assert_eq!(service.live(), "v2");
     for decision in decisions(&service) {
-        assert_eq!(replay(&decision).unwrap(), decision.evidence);
-        assert_eq!(decision.evidence.verdict, Verdict::Pass);
+        assert_eq!(&replay(&decision).unwrap(), decision.evidence());
+        assert_eq!(decision.evidence().verdict, Verdict::Pass);
     }
     let last = decisions(&service).pop().unwrap();
-    assert_eq!((last.before, last.phase), (share(1.0), Phase::Canary));
-    let strength = last.evidence.strength.unwrap();
+    assert_eq!((last.before(), last.phase()), (share(1.0), Phase::Canary));
+    let strength = last.evidence().strength.unwrap();
     assert!(strength.non_inferiority.unwrap() >= EValue::threshold(0.05));
     assert!(strength.harm < EValue::ONE);
 }
@@ -203,7 +210,7 @@ fn an_equal_candidate_is_seldom_taken_back_however_often_one_looks() {
         let rollout = service
             .stage("v2", candidate)
             .unwrap()
-            .guard(guard::error_rate().at_most_times_live(1.0).or_at_most(0.0))
+            .guard(guard::error_rate().at_most_times_live_or(1.0, 0.0))
             .guard(guard::accuracy().at_most_times_live(1.0));
         rollout.canary(0.3).unwrap();
         traffic(&service, &clock, &mut Chance(seed), 300, 10);
@@ -244,9 +251,9 @@ fn objectives_need_no_comparison() {
     assert_eq!(rollout.phase(), Phase::Aborted);
     let sentence = decisions(&service)
         .iter()
-        .find(|d| d.evidence.verdict == Verdict::Fail)
+        .find(|d| d.evidence().verdict == Verdict::Fail)
         .unwrap()
-        .evidence
+        .evidence()
         .sentence
         .clone();
     let sentence = sentence.unwrap();
@@ -299,21 +306,24 @@ fn a_version_is_held_to_what_it_was_published_with() {
 /// Precision and F1 have a denominator of the version's own, and are decided all the same.
 #[test]
 fn ratios_are_compared_on_the_same_inputs() {
-    for (metric, harmful, fine) in
-        [(Metric::Precision, 0.75, 0.5), (Metric::F1, 0.3, 0.52), (Metric::Recall, 0.35, 0.6)]
-    {
+    let rules: [(fn() -> Result<Rule, InvalidRule>, f64, f64); 3] = [
+        (|| guard::precision().at_most_below_live(0.08), 0.75, 0.5),
+        (|| guard::f1().at_most_below_live(0.08), 0.3, 0.52),
+        (|| guard::recall().at_most_below_live(0.08), 0.35, 0.6),
+    ];
+    for (rule, harmful, fine) in rules {
         for (limit, expected) in [(harmful, Verdict::Fail), (fine, Verdict::Pass)] {
             let clock = clock();
             let service =
                 builder(&clock).live("v1", below("one", 0.55)).shadowing(Shadowing::new()).build().unwrap();
             let candidate = service.stage("v2", below("two", limit)).unwrap();
-            let rollout = candidate.guard(guard::quality(metric).at_most_below_live(0.08));
+            let rollout = candidate.guard(rule());
             rollout.shadow(1.0).unwrap();
             traffic(&service, &clock, &mut Chance(7), 30, 100);
             let found = rollout.status().unwrap().evidence[0].clone();
-            assert_eq!(found.verdict, expected, "{metric:?} {limit}: {found}");
+            assert_eq!(found.verdict, expected, "{limit}: {found}");
             for decision in decisions(&service) {
-                assert_eq!(replay(&decision).unwrap(), decision.evidence);
+                assert_eq!(&replay(&decision).unwrap(), decision.evidence());
             }
         }
     }
@@ -352,7 +362,7 @@ fn business_figures_are_compared_on_the_canary() {
             tick(service, &clock);
         }
     };
-    let rules: [fn() -> Rule; 4] = [
+    let rules: [fn() -> Result<Rule, InvalidRule>; 4] = [
         || guard::kpi("purchase").at_least_times_live(0.8),
         || guard::kpi("rating").at_most_below_live(0.3),
         || guard::kpi("revenue").at_most_below_live(4.0),
@@ -367,8 +377,8 @@ fn business_figures_are_compared_on_the_canary() {
             let found = rollout.status().unwrap().evidence[0].clone();
             assert_eq!(found.verdict, expected, "{found}");
             for decision in decisions(&service) {
-                assert_eq!(replay(&decision).unwrap(), decision.evidence);
-                assert!(decision.evidence.sentence.is_some());
+                assert_eq!(&replay(&decision).unwrap(), decision.evidence());
+                assert!(decision.evidence().sentence.is_some());
             }
         }
     }
@@ -389,7 +399,7 @@ fn combinations_that_could_not_be_judged_are_refused_with_the_reason() {
             None => task,
         })
     };
-    let refused = |service: &Service, rule: Rule| {
+    let refused = |service: &Service, rule: Result<Rule, InvalidRule>| {
         let rollout = service.stage("v2", below("two", 0.5)).unwrap().guard(rule);
         let Err(RolloutError::Guard { reason, .. }) = rollout.canary(0.1) else {
             panic!("it was not refused")
@@ -400,16 +410,35 @@ fn combinations_that_could_not_be_judged_are_refused_with_the_reason() {
     };
     let untold = handle(None).build().unwrap();
     assert!(refused(&untold, guard::accuracy().at_most_below_live(0.02)).contains("labels_complete_after"));
-    let told = handle(None).labels(Labels::at_random()).kpi(Kpi::unbounded("revenue")).build().unwrap();
+<<<<<<< HEAD:tests/suite/rollout/decisions.rs
+    let told = handle(None)
+        .labels(Labels::at_random())
+        .kpi(Kpi::unbounded("revenue"))
+        .kpi(Kpi::bounded("rating", 1.0, 5.0))
+        .kpi(Kpi::bounded("complaints", 0.0, 3.0).lower_is_better())
+        .build()
+        .unwrap();
+=======
+    let told = handle(None)
+        .labels_come_at_random()
+        .kpi(Kpi::unbounded("revenue"))
+        .kpi(Kpi::bounded("rating", 1.0, 5.0))
+        .kpi(Kpi::bounded("complaints", 0.0, 3.0).lower_is_better())
+        .build()
+        .unwrap();
+>>>>>>> guard:tests/decisions.rs
     for (rule, why) in [
-        (guard::quality(Metric::Auc).at_least(0.8), "no sequential test"),
         (guard::divergence().at_most(0.1), "shadow"),
+        (guard::ndcg().at_least(0.1), "no such figure"),
+        (guard::kpi("sales").at_least(10.0), "`sales` was not declared"),
         (guard::kpi("revenue").at_least(10.0), "declare bounds"),
         (guard::kpi("revenue").at_least_times_live(0.9), "0 or 1"),
-        (guard::accuracy().at_most(0.02), "the other way"),
-        (guard::quality(Metric::Brier).at_most_times_live(1.1), "difference"),
-        (guard::latency(0.99).at_least(0.1), "the other way"),
-        (guard::error_rate().at_most_times_live(f64::NAN), "number"),
+        (guard::kpi("rating").at_most(3.0), "more of `rating` is better"),
+        (guard::kpi("rating").at_most_above_live(0.1), "use `at_least` or `at_most_below_live`"),
+        (guard::kpi("complaints").at_most_below_live(0.1), "less of `complaints` is better"),
+        (guard::kpi("complaints").at_least_times_live(0.9), "use `at_most` or `at_most_above_live`"),
+        (guard::kpi("rating").at_least(0.5), "the figure lies between 1 and 5"),
+        (guard::kpi("rating").at_most_below_live(4.0), "the figure lies between 1 and 5"),
     ] {
         let reason = refused(&told, rule);
         assert!(reason.contains(why), "{reason}");
@@ -423,6 +452,42 @@ fn combinations_that_could_not_be_judged_are_refused_with_the_reason() {
     ] {
         let reason = refused(&hidden, rule);
         assert!(reason.contains(why), "{reason}");
+    }
+}
+
+/// A number that a rule cannot have is an error of its constructor, and of every call that would expose the candidate.
+#[test]
+fn a_rule_that_does_not_exist_exposes_nothing() {
+    let clock = clock();
+    let service = builder(&clock).live("v1", below("one", 0.5)).shadowing().build().unwrap();
+    let rollout = service
+        .stage("v2", below("two", 0.5))
+        .unwrap()
+        .guard(guard::error_rate().at_most(0.01))
+        .guard(guard::latency(99.0).at_most_times_live(1.5))
+        .guard(guard::error_rate().at_most(2.0));
+    let said = "latency: quantile = 99 is not between 0.0001 and 0.9999";
+    let refused = guard::latency(99.0).at_most_times_live(1.5).unwrap_err();
+    assert_eq!(refused.to_string(), said);
+    let plan = plan([Step::shadow(0.5).unwrap()]);
+    for error in [rollout.run(plan), rollout.shadow(0.5), rollout.canary(0.5), rollout.promote()] {
+        assert_eq!(error, Err(RolloutError::Rule(refused.clone())));
+    }
+    assert_eq!(rollout.phase(), Phase::Staged);
+
+    for (rule, said) in [
+        (guard::error_rate().at_most(2.0), "error rate: limit = 2 is not at least 0 and below 1"),
+        (guard::error_rate().at_most_times_live(f64::NAN), "factor = NaN is not between 0.001 and 1000"),
+        (guard::error_rate().at_most_times_live_or(2.0, -1.0), "rate = -1 is not at least 0 and below 1"),
+        (guard::latency(0.99).within(std::time::Duration::ZERO), "limit = 0ns is not longer than 0"),
+        (guard::accuracy().at_least(1.5), "accuracy: limit = 1.5 is not above 0 and at most 1"),
+        (guard::accuracy().at_most_below_live(-0.02), "accuracy: margin = -0.02 is not at least 0"),
+        (guard::log_loss().at_most(5.0), "log loss: limit = 5 is not at least 0 and below 4.605"),
+        (guard::kpi("clicks").at_least(f64::INFINITY), "kpi \"clicks\": limit = inf is not finite"),
+        (guard::as_promised(f64::NAN), "promised quality: margin = NaN is not at least 0 and finite"),
+    ] {
+        let error = rule.unwrap_err().to_string();
+        assert!(error.contains(said), "{error}");
     }
 }
 
@@ -443,13 +508,13 @@ fn errors_are_divided_and_told() {
     assert_eq!(first.status().unwrap().alpha, None);
     first.canary(0.1).unwrap();
     let told = first.status().unwrap().alpha.unwrap();
-    assert_eq!((told.attempt, told.candidates, told.guards), (1, 1, 2));
+    assert_eq!((told.try_number, told.candidates, told.guards), (1, 1, 2));
     assert!((told.harm_per_guard - 0.01 * 0.8 / 2.0).abs() < 1e-12 && (told.promotion - 0.04).abs() < 1e-12);
 
     let second = guarded("v3", 0.51);
     second.canary(0.1).unwrap();
     let told = second.status().unwrap().alpha.unwrap();
-    assert_eq!((told.attempt, told.candidates), (1, 2));
+    assert_eq!((told.try_number, told.candidates), (1, 2));
     assert!((told.harm() - 0.01 * 0.8 / 2.0).abs() < 1e-12);
 
     let _ = first.rollback("another day");
@@ -458,7 +523,7 @@ fn errors_are_divided_and_told() {
     let _ = second.rollback("it is the other's turn");
     again.canary(0.1).unwrap();
     let told = again.status().unwrap().alpha.unwrap();
-    assert_eq!((told.attempt, told.candidates), (2, 1));
+    assert_eq!((told.try_number, told.candidates), (2, 1));
     assert!((told.harm() - 0.01 * 0.16).abs() < 1e-12, "the same identity spends what is left");
 }
 
@@ -475,7 +540,7 @@ fn a_guard_that_is_added_later_begins_a_new_try() {
     assert!(names(&service.events()).contains(&"begun_anew".to_owned()));
     tick(&service, &clock);
     let status = rollout.status().unwrap();
-    assert_eq!(status.alpha.unwrap().attempt, 2);
+    assert_eq!(status.alpha.unwrap().try_number, 2);
     assert!(status.evidence.iter().all(|evidence| evidence.samples == 0), "{:?}", status.evidence);
     traffic(&service, &clock, &mut Chance(10), 10, 50);
     assert!(rollout.status().unwrap().evidence.iter().all(|evidence| evidence.samples == 500));
@@ -496,14 +561,20 @@ fn a_recording_is_judged_by_other_guards() {
     traffic(&service, &clock, &mut chance, 20, 50);
     let recording: Recording =
         serde_json::from_str(&serde_json::to_string(&rollout.recording().unwrap()).unwrap()).unwrap();
-    let backtest = |rules: &[Rule]| recording.backtest(rules, ErrorBudget::default());
+    let backtest = |rules: &[Result<Rule, InvalidRule>]| {
+        let rules: Vec<Rule> = rules.iter().cloned().collect::<Result<_, _>>().unwrap();
+        recording.backtest(&rules, ErrorBudget::default())
+    };
     let strict = backtest(&[guard::accuracy().at_most_below_live(0.02)]).unwrap();
-    let seen_at = strict.harm_at().unwrap().units[0];
+    let seen_at = strict.harm_at().unwrap().units()[0];
     assert!((1_000..1_800).contains(&seen_at), "{seen_at}");
     let loose =
         backtest(&[guard::accuracy().at_most_below_live(0.2), guard::error_rate().at_most(0.01)]).unwrap();
     assert!(loose.harm_at().is_none() && loose.passed_at().is_some());
+    assert_eq!(loose.steps().last().unwrap().evidence().len(), 2);
     assert!(backtest(&[guard::latency(0.9).at_most_times_live(2.0)]).is_ok(), "it was looked for");
     assert!(backtest(&[guard::latency(0.99).at_most_times_live(2.0)]).is_err(), "it was not");
-    assert!(backtest(&[guard::quality(Metric::Mae).at_most(1.0)]).is_err());
+    assert!(backtest(&[guard::mean_absolute_error().at_most_above_live(1.0)]).is_err());
+    let reckless = recording.backtest(&[], ErrorBudget { harm: 1.0, promotion: 0.05 }).unwrap_err();
+    assert_eq!(reckless.to_string(), "error budget: harm = 1 is not between 0 and 1");
 }

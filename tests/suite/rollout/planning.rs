@@ -76,14 +76,14 @@ fn near(forecast: Duration, measured: Duration) {
 #[test]
 fn a_forecast_is_within_a_quarter_of_what_it_takes() {
     let shadow = plan([Step::shadow(1.0).unwrap().min_predictions(1)]);
-    let below: fn() -> Rule = || guard::accuracy().at_most_below_live(0.03);
+    let below: fn() -> Rule = || guard::accuracy().at_most_below_live(0.03).unwrap();
     let said = forecast(below(), &shadow, true);
     near(said.promoted_after.unwrap(), measured(0.1, below, &shadow, true, Phase::Promoted));
     // Twice as far off as the margin: another six points.
     near(said.steps[0].guards[0].harm_after.unwrap(), measured(0.16, below, &shadow, true, Phase::Aborted));
 
     let canary = plan([Step::canary(0.2).unwrap().min_predictions(1)]);
-    let times: fn() -> Rule = || guard::accuracy().at_most_times_live(1.5);
+    let times: fn() -> Rule = || guard::accuracy().at_most_times_live(1.5).unwrap();
     let said = forecast(times(), &canary, false);
     near(said.promoted_after.unwrap(), measured(0.1, times, &canary, false, Phase::Promoted));
     near(said.steps[0].guards[0].harm_after.unwrap(), measured(0.2, times, &canary, false, Phase::Aborted));
@@ -97,11 +97,16 @@ fn what_cannot_be_decided_is_said_before_it_is_tried() {
     let service = builder(&clock).live("v1", says("one", 0.1)).build().unwrap();
     let mut traffic = Traffic::new(50.0 / 86_400.0);
     traffic.wrong = 0.02;
-    let rules = [guard::accuracy().at_most_times_live(1.25)];
+    let rules = [guard::accuracy().at_most_times_live(1.25).unwrap()];
     let small =
         service.forecast(&rules, &Plan::new([Step::canary(0.1).unwrap()]).unwrap(), &traffic).unwrap();
     assert!(small.promoted_after.is_none());
-    assert!(small.to_string().starts_with("the plan cannot be decided: \"accuracy at most 1.25"), "{small}");
+    assert!(
+        small
+            .to_string()
+            .starts_with("the plan cannot be decided: \"wrong answers at most 1.25 times live\""),
+        "{small}"
+    );
 
     // Ten requests a second, for minutes, and labels for none of them: nothing is known but the traffic.
     for _ in 0..60 {

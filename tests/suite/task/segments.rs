@@ -2,11 +2,16 @@
 
 use std::time::Duration;
 
+<<<<<<< HEAD:tests/suite/task/segments.rs
 use switchback::options::{Labels, Limits, Shadowing, Threads};
-use switchback::stats::{Metric, SegmentFigures};
+use switchback::stats::SegmentFigures;
+=======
+use common::{Chance, clock};
+use switchback::stats::SegmentFigures;
+>>>>>>> guard:tests/segments.rs
 use switchback::{
     Builder, Clock, EventKind, ModelError, ModelHandle, Outcome, Phase, PredictionId, Rollout, RolloutError,
-    Task, closure, guard,
+    Task, Truth, closure, guard,
 };
 
 use crate::common::{Chance, clock};
@@ -72,8 +77,8 @@ fn a_candidate_that_is_better_on_average_and_much_worse_for_one_airport_is_seen(
     for (shadowing, by_segment) in [(false, true), (true, true), (false, false), (true, false)] {
         let builder = if shadowing { builder(&clock).shadowing(Shadowing::new()) } else { builder(&clock) };
         let handle = builder.build().unwrap();
-        let rule = guard::accuracy().at_most_below_live(0.02);
-        let rollout = better_on_average(&handle).guard(if by_segment { rule.by_segment() } else { rule });
+        let accuracy = if by_segment { guard::accuracy().by_segment() } else { guard::accuracy() };
+        let rollout = better_on_average(&handle).guard(accuracy.at_most_below_live(0.02));
         if shadowing { rollout.shadow(1.0) } else { rollout.canary(0.5) }.unwrap();
         fly(&handle, &clock, 8_000);
         let status = rollout.status().unwrap();
@@ -117,7 +122,7 @@ fn a_candidate_that_fails_for_one_airport_alone_is_seen_without_any_truth() {
                 Ok(0.9)
             }
         });
-        let limit = guard::error_rate().at_most_above_live(0.1).by_segment();
+        let limit = guard::error_rate().by_segment().at_most_above_live(0.1);
         let rollout = handle.stage("v2", model).unwrap().guard(limit);
         if shadowing { rollout.shadow(1.0) } else { rollout.canary(0.5) }.unwrap();
         fly(&handle, &clock, 8_000);
@@ -147,7 +152,6 @@ fn segments_beyond_the_limit_are_others_and_a_label_corrects_its_own() {
 #[test]
 fn guards_that_could_not_look_at_segments_are_refused_with_what_to_do() {
     let clock = clock();
-    let handle = builder(&clock).build().unwrap();
     let refused = |handle: &Late, rule: guard::Rule| {
         let rollout = better_on_average(handle).guard(rule);
         let Err(RolloutError::Guard { reason, .. }) = rollout.canary(0.1) else {
@@ -156,8 +160,17 @@ fn guards_that_could_not_look_at_segments_are_refused_with_what_to_do() {
         let _ = rollout.rollback("the end");
         reason
     };
-    let brier = guard::quality(Metric::Brier).at_most_above_live(0.1);
-    assert!(refused(&handle, brier.by_segment()).contains("error rate and accuracy alone"));
+    // In code it does not compile.
+    let brier = "brier score at most 0.1 above live, by segment".parse::<guard::Rule>();
+    assert!(brier.unwrap_err().to_string().ends_with("only error rate and accuracy can"));
+    // Where the answer hides the truth, wrong answers are not counted by segment.
+    let censored = builder(&clock)
+        .task(Task::binary(|probability: &f64| *probability).truth(Truth::censored(|_| true)))
+        .shadowing()
+        .build()
+        .unwrap();
+    let accuracy = || guard::accuracy().by_segment().at_most_below_live(0.02).unwrap();
+    assert!(refused(&censored, accuracy()).contains("error rate and accuracy alone"));
     let plain = ModelHandle::builder("late")
         .live("v1", closure("v1@1", |_: &Flight| Ok(0.9)))
         .task(Task::binary(|probability: &f64| *probability))
@@ -165,6 +178,5 @@ fn guards_that_could_not_look_at_segments_are_refused_with_what_to_do() {
         .threads(Threads::manual())
         .build()
         .unwrap();
-    let accuracy = guard::accuracy().at_most_below_live(0.02).by_segment();
-    assert!(refused(&plain, accuracy).contains("`.segment(..)`"));
+    assert!(refused(&plain, accuracy()).contains("`.segment(..)`"));
 }
