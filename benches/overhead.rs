@@ -192,7 +192,7 @@ impl Judged {
         let handle = ModelHandle::builder("judged")
             .live("v1", closure("half@1", answer))
             .task(Task::binary(|probability: &f64| *probability))
-            .kpi(Kpi::rate("click"))
+            .kpi(Kpi::rate("click")?)
             .labels_come_at_random()
             .shadowing()
             .background(Background::Manual)

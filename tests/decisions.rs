@@ -316,10 +316,10 @@ fn business_figures_are_compared_on_the_canary() {
     let build = || {
         builder(&clock)
             .live("v1", below("one", 0.5))
-            .kpi(Kpi::rate("purchase"))
-            .kpi(Kpi::bounded("rating", 1.0, 5.0))
-            .kpi(Kpi::unbounded("revenue"))
-            .kpi(Kpi::bounded("complaints", 0.0, 3.0).lower_is_better())
+            .kpi(Kpi::rate("purchase").unwrap())
+            .kpi(Kpi::bounded("rating", 1.0, 5.0).unwrap())
+            .kpi(Kpi::unbounded("revenue").unwrap())
+            .kpi(Kpi::bounded("complaints", 0.0, 3.0).unwrap().lower_is_better())
             .build()
             .unwrap()
     };
@@ -390,7 +390,7 @@ fn combinations_that_could_not_be_judged_are_refused_with_the_reason() {
     };
     let untold = handle(None).build().unwrap();
     assert!(refused(&untold, guard::accuracy().at_most_below_live(0.02)).contains("labels_complete_after"));
-    let told = handle(None).labels_come_at_random().kpi(Kpi::unbounded("revenue")).build().unwrap();
+    let told = handle(None).labels_come_at_random().kpi(Kpi::unbounded("revenue").unwrap()).build().unwrap();
     for (rule, why) in [
         (guard::quality(Metric::Auc).at_least(0.8), "no sequential test"),
         (guard::divergence().at_most(0.1), "shadow"),

@@ -204,7 +204,7 @@ fn a_version_that_cannot_be_woken_is_passed_over_and_told_of() {
 
 #[test]
 fn a_drill_keeps_retained_versions_proven_and_finds_one_that_is_not() {
-    let drill = Drill::new().every(seconds(30)).inputs(5);
+    let drill = Drill::new().every(seconds(30)).inputs(5).unwrap();
     let (service, clock, [a, b, c]) = three(|builder| builder.drill(drill));
     assert_eq!(
         service.status().would_answer("b").unwrap(),
@@ -243,7 +243,9 @@ fn a_drill_keeps_retained_versions_proven_and_finds_one_that_is_not() {
 #[test]
 fn one_that_is_cold_is_woken_for_a_drill_and_goes_back() {
     let (service, clock, [_, b, _]) = three(|builder| {
-        builder.tiers(Tiers::new().hot_for(seconds(0)).warm_for(seconds(0))).drill(Drill::new().inputs(3))
+        builder
+            .tiers(Tiers::new().hot_for(seconds(0)).warm_for(seconds(0)))
+            .drill(Drill::new().inputs(3).unwrap())
     });
     ask(&service, 10);
     for _ in 0..3 {

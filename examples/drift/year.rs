@@ -179,7 +179,7 @@ fn answer<'a>(flights: &'a [Flight], models: &Path) -> Result<Vec<Answered<'a>>,
     let clock = Clock::replay(JANUARY);
     let handle = ModelHandle::builder("late-arrival")
         .live("v2", flights::version("v2", models)?)
-        .task(Task::binary(|answer: &Late| answer.probability).threshold(THRESHOLD))
+        .task(Task::binary(|answer: &Late| answer.probability).threshold(THRESHOLD)?)
         .manual()
         .clock(clock.clone())
         .tick_interval(DAY)

@@ -27,7 +27,7 @@ use crate::stats::sequential::{Additive, ByOdds, EValue, MeanDifference, Odds, S
 ///
 /// let handle = ModelHandle::builder("ranking")
 ///     .live("v1", closure("a@1", |_: &u32| Ok(1_u32)))
-///     .kpi(Kpi::rate("click"))
+///     .kpi(Kpi::rate("click")?)
 ///     .labels_complete_after(Duration::from_secs(600))
 ///     .background(Background::Thread)
 ///     .build()?;

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::input::KeptInput;
 use crate::base::clock::Timestamp;
+use crate::base::share::Share;
 
 /// How retained versions are kept proven: at every interval each of them is asked a few inputs that live has just been asked,
 /// beside the requests, and `status()` says whether it would answer. What they answer is thrown away and counts nowhere.
@@ -36,14 +37,14 @@ use crate::base::clock::Timestamp;
 pub struct Drill {
     every: Duration,
     inputs: usize,
-    share: f64,
+    share: Share,
 }
 
 impl Drill {
     /// Every minute, on twelve inputs, for at most a hundredth of the time: a version that could not answer is known of within
     /// two minutes, and twelve inputs find whatever fails on one in four (97 % of the time) for the price of twelve runs.
     pub const fn new() -> Self {
-        Self { every: Duration::from_secs(60), inputs: 12, share: 0.01 }
+        Self { every: Duration::from_secs(60), inputs: 12, share: Share::from_buckets(100) }
     }
 
     /// How often.
@@ -52,23 +53,39 @@ impl Drill {
         self
     }
 
-    /// How many inputs; as many are copied each time, and no more.
-    pub const fn inputs(mut self, inputs: usize) -> Self {
-        self.inputs = inputs;
-        self
+    /// How many inputs each version is asked; as many are copied each time, and no more. Twelve by default.
+    ///
+    /// # Errors
+    ///
+    /// 0 inputs, which would prove nothing.
+    pub fn inputs(self, inputs: usize) -> Result<Self, InvalidDrill> {
+        if inputs == 0 {
+            return Err(InvalidDrill {
+                argument: "the number of inputs",
+                value: "0".into(),
+                allowed: "1 or more",
+            });
+        }
+        Ok(Self { inputs, ..self })
     }
 
-    /// The share of the time that drills may take, of one core, 0.01 unless told: one that took long is not repeated before
+    /// The share of one core's time that drills may take, 1 % by default: a drill that took long is not repeated before
     /// that much time has passed.
-    pub const fn at_most(mut self, share: f64) -> Self {
-        self.share = share;
-        self
+    ///
+    /// # Errors
+    ///
+    /// No share at all: leave the drill out instead.
+    pub fn at_most(self, share: Share) -> Result<Self, InvalidDrill> {
+        if share == Share::NONE {
+            let (argument, value) = ("the share of time", share.to_string());
+            return Err(InvalidDrill { argument, value, allowed: "more than nothing, or no drill" });
+        }
+        Ok(Self { share, ..self })
     }
 
     /// How long after a drill that took so long the next one is.
     fn rest(&self, took: Duration) -> Duration {
-        let share = if self.share > 0.0 { self.share.min(1.0) } else { 1e-6 };
-        Duration::try_from_secs_f64(took.as_secs_f64() / share)
+        Duration::try_from_secs_f64(took.as_secs_f64() / self.share.fraction())
             .map_or(Duration::MAX, |rest| rest.max(self.every))
     }
 }
@@ -77,6 +94,15 @@ impl Default for Drill {
     fn default() -> Self {
         Self::new()
     }
+}
+
+/// A drill that makes no sense. Its message names the argument, its value and what is allowed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{argument} of a drill is {value}: give {allowed}")]
+pub struct InvalidDrill {
+    argument: &'static str,
+    value: String,
+    allowed: &'static str,
 }
 
 /// What a retained version answered in its last drill.
@@ -182,7 +208,8 @@ mod tests {
 
     #[test]
     fn as_many_inputs_are_copied_as_are_wanted_and_no_more() {
-        let recent: Recent<u32> = Recent::new(|input| Box::new(Keep(*input)), Drill::new().inputs(3));
+        let recent: Recent<u32> =
+            Recent::new(|input| Box::new(Keep(*input)), Drill::new().inputs(3).unwrap());
         let at = Timestamp::from_unix_seconds;
         recent.offer(&7);
         assert!(recent.due(at(0)).is_none());
@@ -200,9 +227,21 @@ mod tests {
 
     #[test]
     fn a_drill_that_takes_long_is_seldom() {
-        let drill = Drill::new().at_most(0.01);
+        let drill = Drill::new();
         assert_eq!(drill.rest(Duration::from_millis(1)), Duration::from_secs(60));
         assert_eq!(drill.rest(Duration::from_secs(3)), Duration::from_secs(300));
-        assert_eq!(drill.at_most(0.0).rest(Duration::from_secs(1)), Duration::from_secs(1_000_000));
+        let seldom = drill.at_most(Share::new(0.0001).unwrap()).unwrap();
+        assert_eq!(seldom.rest(Duration::from_secs(1)), Duration::from_secs(10_000));
+    }
+
+    #[test]
+    fn a_drill_that_would_prove_nothing_is_refused() {
+        let refused = Drill::new().inputs(0).unwrap_err();
+        assert_eq!(refused.to_string(), "the number of inputs of a drill is 0: give 1 or more");
+        let refused = Drill::new().at_most(Share::NONE).unwrap_err();
+        assert_eq!(
+            refused.to_string(),
+            "the share of time of a drill is 0 %: give more than nothing, or no drill"
+        );
     }
 }
