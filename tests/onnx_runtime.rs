@@ -159,6 +159,13 @@ fn the_library_of_an_installed_python_package_is_found_but_not_one_of_the_workin
         lines[0].ends_with("onnxruntime/capi/libonnxruntime.so.1.32.0")
             || lines[0].starts_with("libonnxruntime")
     );
+    // No process is started to find it: there is no `python3` to run.
+    let lines =
+        said("where", |child| child.env_remove("LD_LIBRARY_PATH").env("PATH", "").env("PYTHONPATH", &folder));
+    assert!(
+        lines[0].ends_with("onnxruntime/capi/libonnxruntime.so.1.32.0")
+            || lines[0].starts_with("libonnxruntime")
+    );
     let lines = said("where", |child| child.env_remove("LD_LIBRARY_PATH").current_dir(&folder));
     assert!(!lines[0].contains("switchback-runtime-python"), "{lines:?}");
     fs::remove_dir_all(folder).unwrap();
