@@ -150,7 +150,7 @@ pub use task::kept::{RANKING_DEPTH, Ranked};
 pub use task::kpi::Kpi;
 pub use task::outcome::{Censoring, Outcome, Truth};
 pub use task::task::{CLASSES_MAX, Task, TaskKind};
-pub use version::drill::{Drill, Drilled, InvalidDrill};
+pub use version::drill::{Drill, DrillOutcome, InvalidDrill};
 pub use version::id::{InvalidVersionId, VersionId};
 pub use version::load_impact::LoadImpact;
 pub use version::prepare::StageError;

@@ -10,7 +10,7 @@ use common::*;
 use parking_lot::Mutex;
 use switchback::{
     Bake, Builder, CannotGoBack, Clock, Description, Drill, EventKind, Identity, Lifecycle, LoadError,
-    Lowered, Memory, Model, ModelError, TargetTier, Tier, Tiers,
+    Lowered, Memory, Model, ModelError, ModelHandle, TargetTier, Tier, Tiers, closure,
 };
 
 /// A model with tiers, as one with a prepared form has them.
@@ -238,6 +238,38 @@ fn a_drill_keeps_retained_versions_proven_and_finds_one_that_is_not() {
     let figures = total(&service.status(), "a");
     assert_eq!(figures.requests, 0, "what a drill is answered counts nowhere");
     assert_eq!(c.0.asked.load(Ordering::Relaxed), 100 + 60 * 20, "live is not asked twice");
+}
+
+/// Bug: a panic in the `Clone` of an input reached the caller of the request that was copied for a drill.
+#[test]
+fn an_input_that_cannot_be_cloned_is_answered_and_no_version_counts_as_proven_by_it() {
+    struct Fragile;
+    impl Clone for Fragile {
+        fn clone(&self) -> Self {
+            std::panic::resume_unwind(Box::new("it cannot be cloned"))
+        }
+    }
+    let clock = clock();
+    let one = |name: &str| closure(name, |_: &Fragile| Ok(0.5));
+    let service = ModelHandle::builder("fragile")
+        .live("a", one("a@1"))
+        .drill(Drill::new().every(seconds(30)).inputs(3).unwrap())
+        .clock(clock.clone())
+        .manual()
+        .build()
+        .unwrap();
+    service.stage("b", one("b@1")).unwrap().promote().unwrap();
+    service.tick();
+    assert!((0..10).all(|_| service.predict(&Fragile).is_ok()));
+    clock.advance(seconds(1));
+    service.tick();
+    let status = service.status();
+    let drilled = status.versions.iter().find_map(|version| version.drilled.clone()).unwrap();
+    assert_eq!((drilled.inputs, drilled.failed, drilled.not_copied), (0, 0, 3));
+    assert_eq!(
+        status.would_answer("a").unwrap(),
+        "a: was not drilled: none of 3 live inputs could be copied: panicked: it cannot be cloned, 0 s ago"
+    );
 }
 
 #[test]

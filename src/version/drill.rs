@@ -7,9 +7,10 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
-use super::input::KeptInput;
+use super::input::{KeptInput, copied};
 use crate::base::clock::Timestamp;
 use crate::base::share::Share;
+use crate::model::error::ModelError;
 
 /// How retained versions are kept proven: at every interval each of them is asked a few inputs that live has just been asked,
 /// beside the requests, and `status()` says whether it would answer. What they answer is thrown away and counts nowhere.
@@ -108,14 +109,16 @@ pub struct InvalidDrill {
 /// What a retained version answered in its last drill.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
-pub struct Drilled {
+pub struct DrillOutcome {
     /// When.
     pub at: Timestamp,
     /// How many inputs of live's it was asked.
     pub inputs: u32,
     /// How many it failed on.
     pub failed: u32,
-    /// How it failed first, where it did.
+    /// How many more it was to be asked, of which no copy could be made: the `Clone` of the input panicked.
+    pub not_copied: u32,
+    /// The first failure of the version, or the panic where no input could be copied at all.
     pub failure: Option<String>,
     /// How long all of it took.
     pub took: Duration,
@@ -124,10 +127,17 @@ pub struct Drilled {
 }
 
 /// Without the time: see [`Status::would_answer`](crate::Status::would_answer).
-impl fmt::Display for Drilled {
+impl fmt::Display for DrillOutcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.failure {
             None => write!(f, "would answer, proven on {} live inputs", self.inputs),
+            Some(failure) if self.inputs == 0 => {
+                write!(
+                    f,
+                    "was not drilled: none of {} live inputs could be copied: {failure}",
+                    self.not_copied
+                )
+            }
             Some(failure) => {
                 write!(f, "would not answer {} of {} live inputs: {failure}", self.failed, self.inputs)
             }
@@ -141,8 +151,30 @@ pub(crate) struct Recent<I: ?Sized> {
     drill: Drill,
     /// How many more are to be copied. All but a few requests of a minute find 0 here.
     wanted: AtomicUsize,
-    kept: Mutex<Vec<Box<dyn KeptInput<I>>>>,
+    copies: Mutex<Copies<I>>,
     due: Mutex<Due>,
+}
+
+/// The inputs of one drill.
+pub(crate) struct Copies<I: ?Sized> {
+    pub(crate) inputs: Vec<Box<dyn KeptInput<I>>>,
+    /// Those of which there is no copy.
+    pub(crate) not_copied: u32,
+    /// Why not the first of them.
+    pub(crate) panic: Option<ModelError>,
+}
+
+impl<I: ?Sized> Default for Copies<I> {
+    fn default() -> Self {
+        Self { inputs: Vec::new(), not_copied: 0, panic: None }
+    }
+}
+
+impl<I: ?Sized> Copies<I> {
+    /// One that could not be copied counts: were another waited for in its place, each request would run into the panic.
+    fn len(&self) -> usize {
+        self.inputs.len() + self.not_copied as usize
+    }
 }
 
 #[derive(Default)]
@@ -153,8 +185,8 @@ struct Due {
 
 impl<I: ?Sized> Recent<I> {
     pub(crate) fn new(copy: fn(&I) -> Box<dyn KeptInput<I>>, drill: Drill) -> Self {
-        let (wanted, kept, due) = (AtomicUsize::new(0), Mutex::default(), Mutex::default());
-        Self { copy, drill, wanted, kept, due }
+        let (wanted, copies, due) = (AtomicUsize::new(0), Mutex::default(), Mutex::default());
+        Self { copy, drill, wanted, copies, due }
     }
 
     /// Copies an input where some are wanted. Costs a request one load of a place that is hardly ever written to.
@@ -170,13 +202,20 @@ impl<I: ?Sized> Recent<I> {
         let one_less = |wanted: usize| wanted.checked_sub(1);
         // Relaxed: it is only counted.
         if self.wanted.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_less).is_ok() {
-            let copy = (self.copy)(input);
-            self.kept.lock().push(copy);
+            let copy = copied(input, self.copy);
+            let copies = &mut *self.copies.lock();
+            match copy {
+                Ok(copy) => copies.inputs.push(copy),
+                Err(panic) => {
+                    copies.not_copied += 1;
+                    copies.panic.get_or_insert(panic);
+                }
+            }
         }
     }
 
     /// The inputs of a drill that is due, once there are enough; and begins to collect them when one is.
-    pub(crate) fn due(&self, now: Timestamp) -> Option<Vec<Box<dyn KeptInput<I>>>> {
+    pub(crate) fn due(&self, now: Timestamp) -> Option<Copies<I>> {
         let mut due = self.due.lock();
         if due.next.is_some_and(|next| now < next) {
             return None;
@@ -186,13 +225,13 @@ impl<I: ?Sized> Recent<I> {
             self.wanted.store(self.drill.inputs, Ordering::Relaxed);
             return None;
         }
-        let mut kept = self.kept.lock();
-        if kept.len() < self.drill.inputs || kept.is_empty() {
+        let mut copies = self.copies.lock();
+        if copies.len() < self.drill.inputs {
             return None; // little traffic: it is waited for
         }
         due.is_collecting = false;
         due.next = Some(now.plus(self.drill.every));
-        Some(std::mem::take(&mut *kept))
+        Some(std::mem::take(&mut *copies))
     }
 
     /// A drill took so long.
@@ -216,13 +255,39 @@ mod tests {
         recent.offer(&8);
         assert!(recent.due(at(1)).is_none(), "one of three");
         (9..20).for_each(|input| recent.offer(&input));
-        let inputs = recent.due(at(2)).unwrap();
+        let Copies { inputs, not_copied, .. } = recent.due(at(2)).unwrap();
+        assert_eq!(not_copied, 0);
         assert_eq!(inputs.iter().map(|copy| *copy.input()).collect::<Vec<_>>(), [8, 9, 10]);
         recent.rest(at(2), Duration::from_millis(1));
         assert!(recent.due(at(61)).is_none());
         assert_eq!(recent.wanted.load(Ordering::Relaxed), 0, "not before it is due");
         assert!(recent.due(at(62)).is_none());
         assert_eq!(recent.wanted.load(Ordering::Relaxed), 3);
+    }
+
+    /// Bug: a panic in the `Clone` of an input reached the caller of the request that was copied.
+    #[test]
+    fn a_clone_that_panics_costs_a_copy_and_nothing_else() {
+        struct Fragile(u32);
+        impl Clone for Fragile {
+            fn clone(&self) -> Self {
+                assert!(self.0 % 2 == 0, "odd ones cannot be copied");
+                Self(self.0)
+            }
+        }
+        let recent: Recent<Fragile> =
+            Recent::new(|input| Box::new(Keep(input.clone())), Drill::new().inputs(4).unwrap());
+        let at = Timestamp::from_unix_seconds;
+        assert!(recent.due(at(0)).is_none());
+        (0..9).for_each(|number| recent.offer(&Fragile(number)));
+        let copies = recent.due(at(1)).unwrap();
+        assert_eq!(copies.inputs.iter().map(|copy| copy.input().0).collect::<Vec<_>>(), [0, 2]);
+        assert_eq!(copies.not_copied, 2);
+        assert!(copies.panic.unwrap().to_string().contains("odd ones cannot be copied"));
+        // The next drill begins with none of this.
+        assert!(recent.due(at(100)).is_none());
+        (0..8).for_each(|number| recent.offer(&Fragile(number * 2)));
+        assert_eq!(recent.due(at(101)).unwrap().not_copied, 0);
     }
 
     #[test]
