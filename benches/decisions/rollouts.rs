@@ -51,7 +51,7 @@ fn requests_until_taken_back(mut random: Random, times: f64, share: f64, oracle:
     let handle = ModelHandle::builder("guarded")
         .live("v1", closure("live@1", failing(ERRORS)))
         .task(Task::binary(|probability: &f64| *probability))
-        .kpi(Kpi::rate("click"))
+        .kpi(Kpi::rate("click")?)
         .labels(Labels::at_random())
         .clock(clock.clone())
         .seed(random.next())

@@ -19,7 +19,7 @@ use crate::model::Tier;
 use crate::rollout::guard::evidence::Evidence;
 use crate::rollout::phase::Phase;
 use crate::rollout::plan::Plan;
-use crate::version::drill::Drilled;
+use crate::version::drill::DrillOutcome;
 use crate::version::id::VersionId;
 use crate::version::load_impact::LoadImpact;
 
@@ -237,7 +237,7 @@ pub enum EventKind {
         /// The version.
         version: VersionId,
         /// What it answered.
-        drilled: Drilled,
+        drilled: DrillOutcome,
     },
     /// A version has lost what it answers with, sessions after a panic, and could not replace it.
     Degraded {

@@ -90,7 +90,7 @@ impl<I: ?Sized + 'static, O: 'static> Builder<I, O> {
         Self {
             name,
             live: None,
-            task: Task::untold(),
+            task: Task::unlabelled(),
             check: None,
             sample: None,
             kpis: Vec::new(),

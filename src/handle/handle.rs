@@ -6,8 +6,6 @@ use std::time::Duration;
 use thiserror::Error;
 
 use super::core::Core;
-use super::request::Request;
-use super::rollout::{Rollout, RolloutError};
 use super::status::Status;
 use super::workers::Workers;
 use crate::control::control::Control;
@@ -19,12 +17,8 @@ use crate::model::identity::Identity;
 use crate::request::answer::{Answer, PredictError};
 use crate::request::call::Draw;
 use crate::request::recall::Recall;
-use crate::rollout::allocation::Allocation;
 use crate::rollout::decision::Decision;
-use crate::rollout::forecast::forecast::Forecast;
 use crate::rollout::forecast::traffic::Traffic;
-use crate::rollout::guard::Rule;
-use crate::rollout::plan::{Exposure, Plan};
 use crate::task::outcome::Outcome;
 use crate::version::id::VersionId;
 

@@ -1,23 +1,19 @@
 //! Where state is kept: what a builder is told of it, what a start finds there, and what writes to it.
 
 use super::build_error::BuildError;
-use super::core::Core;
 use super::options::{InvalidOption, StateFolder};
 use super::record::Recorder;
 use crate::base::clock::Timestamp;
 use crate::base::disk::Files;
 use crate::base::faults::Faults;
-use crate::control::adopt::{AfterCrash, Start};
-use crate::control::control::Control;
-use crate::control::event::EventKind;
+use crate::control::adopt::AfterCrash;
 use crate::control::saved::{SavedControl, SavedEvidence};
 use crate::model::model::Model;
-use crate::model::throttle::LoadThrottle;
 use crate::state::names::Place;
 use crate::state::{self, Found, Journal, StateError};
 use crate::version::id::VersionId;
 use crate::version::loaded::AnyVersion;
-use crate::version::prepare::{StageError, prepare};
+use crate::version::prepare::StageError;
 use crate::version::source::Versions;
 use std::collections::BTreeMap;
 use std::sync::Arc;

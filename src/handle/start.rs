@@ -1,28 +1,17 @@
 //! A start that remembers: which versions it needs, where they come from, and what is live where one cannot be had.
 
-use super::build_error::BuildError;
 use super::core::Core;
 use super::keeper::{Loaded, Opened, Remembered, load};
-use super::options::{InvalidOption, StateFolder};
 use super::record::Recorder;
-use crate::base::clock::Timestamp;
-use crate::base::disk::Files;
-use crate::base::faults::Faults;
-use crate::control::adopt::{AfterCrash, Start};
+use crate::control::adopt::Start;
 use crate::control::control::Control;
 use crate::control::event::EventKind;
-use crate::control::saved::{SavedControl, SavedEvidence};
-use crate::model::model::Model;
 use crate::model::throttle::LoadThrottle;
-use crate::state::names::Place;
-use crate::state::{self, Found, Journal, StateError};
-use crate::version::id::VersionId;
+use crate::state::{Journal, StateError};
 use crate::version::loaded::AnyVersion;
-use crate::version::prepare::{StageError, prepare};
-use crate::version::source::Versions;
+use crate::version::prepare::prepare;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
     /// Goes on from what is remembered, or looks on where another process has it; and writes down that this life has begun.

@@ -20,7 +20,7 @@ use crate::rollout::budget::ErrorBudgetStatus;
 use crate::rollout::guard::evidence::Evidence;
 use crate::rollout::phase::Phase;
 use crate::stats::{ArmFigures, Cohort, DivergenceFigures, SegmentFigures, Window};
-use crate::version::drill::Drilled;
+use crate::version::drill::DrillOutcome;
 use crate::version::id::VersionId;
 use crate::version::loaded::AnyVersion;
 
@@ -125,7 +125,7 @@ pub struct VersionStatus {
     /// What it takes of the process's memory, as measured within the last seconds; nothing where that is not known.
     pub memory: Option<Memory>,
     /// What it answered in its last [drill](crate::Drill), where it was retained then.
-    pub drilled: Option<Drilled>,
+    pub drilled: Option<DrillOutcome>,
 }
 
 /// An attempt to replace live.

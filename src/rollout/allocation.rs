@@ -36,7 +36,7 @@ use crate::task::kpi::Kpi;
 ///
 /// let handle = ModelHandle::builder("ranking")
 ///     .live("v1", closure("a@1", |_: &u32| Ok(1_u32)))
-///     .kpi(Kpi::rate("click"))
+///     .kpi(Kpi::rate("click")?)
 ///     .labels(Labels::complete_after(Duration::from_secs(600)))
 ///     .threads(Threads::background())
 ///     .build()?;

@@ -5,12 +5,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use switchback::drift::estimate::Calibration;
 use switchback::drift::{Cell, ReferenceProfile, WindowSize};
-<<<<<<< HEAD:tests/suite/drift.rs
 use switchback::guard::InvalidRule;
 use switchback::options::Shadowing;
-=======
-use switchback::guard::InvalidRule;
->>>>>>> guard:tests/drift.rs
 use switchback::stats::Metric;
 use switchback::testing::Scripted;
 use switchback::{

@@ -130,8 +130,8 @@ fn what_does_not_fit_the_task_is_refused_and_counted() {
     let clock = clock();
     let service = builder(&clock)
         .live("v1", says("one", 0.9))
-        .kpi(Kpi::rate("click"))
-        .kpi(Kpi::bounded("seconds", 0.0, 600.0))
+        .kpi(Kpi::rate("click").unwrap())
+        .kpi(Kpi::bounded("seconds", 0.0, 600.0).unwrap())
         .build()
         .unwrap();
     let id = ask(&service, 1)[0].id();
@@ -149,7 +149,11 @@ fn what_does_not_fit_the_task_is_refused_and_counted() {
     assert_eq!(counts(&service).refused, 6);
     assert_eq!(service.feedback(id, Outcome::class(1)), Joined::Counted, "none of them used it up");
 
-    let twice = builder(&clock).live("v1", says("one", 0.9)).kpi(Kpi::rate("a")).kpi(Kpi::rate("a")).build();
+    let twice = builder(&clock)
+        .live("v1", says("one", 0.9))
+        .kpi(Kpi::rate("a").unwrap())
+        .kpi(Kpi::rate("a").unwrap())
+        .build();
     assert!(matches!(twice, Err(BuildError::Kpi { .. })));
 }
 
@@ -160,8 +164,8 @@ fn a_prediction_with_a_truth_and_business_figures_is_one_that_is_labelled() {
     let clock = clock();
     let service = builder(&clock)
         .live("v1", says("one", 0.9))
-        .kpi(Kpi::rate("click"))
-        .kpi(Kpi::bounded("seconds", 0.0, 600.0))
+        .kpi(Kpi::rate("click").unwrap())
+        .kpi(Kpi::bounded("seconds", 0.0, 600.0).unwrap())
         .build()
         .unwrap();
     let answers = ask(&service, 10);
@@ -443,7 +447,7 @@ fn one_of_several_classes_has_a_confusion() {
     let clock = clock();
     let service: ModelHandle<f64, u16> = ModelHandle::builder("classes")
         .live("v1", Scripted::new("one", |x: &f64| *x as u16 % 3))
-        .task(Task::classes(3, |class: &u16| (*class, 0.8)))
+        .task(Task::classes(3, |class: &u16| (*class, 0.8)).unwrap())
         .clock(clock)
         .threads(Threads::manual())
         .build()
@@ -458,6 +462,53 @@ fn one_of_several_classes_has_a_confusion() {
     assert!(matches!(quality, QualityFigures::Classes(_)));
     let accuracy = quality.measure(Metric::Accuracy).unwrap();
     assert_eq!((accuracy.outcomes, accuracy.value), (30, 20.0 / 30.0));
+}
+
+/// Bug: `Task::classes(1000)` became 64 without a word, and live then failed every larger class.
+#[test]
+fn ten_thousand_classes_are_answered_judged_and_counted() {
+    const CLASSES: u16 = 10_000;
+    let clock = clock();
+    let service: ModelHandle<u16, u16> = ModelHandle::builder("species")
+        .live("v1", Scripted::new("one", |class: &u16| *class))
+        .task(Task::classes(usize::from(CLASSES), |class: &u16| (*class, 0.8)).unwrap())
+        .clock(clock.clone())
+        .threads(Threads::manual())
+        .build()
+        .unwrap();
+    for class in 0..CLASSES {
+        let answer = service.predict(&class).unwrap();
+        let printed = answer.id().to_string();
+        // One in ten is the class before.
+        let actual = if class % 10 == 9 { class - 1 } else { class };
+        assert_eq!(service.feedback(printed.parse().unwrap(), Outcome::class(actual)), Joined::Counted);
+        if class % 1_000 == 0 {
+            service.tick();
+        }
+    }
+    let answer = service.predict(&7).unwrap();
+    let beyond = service.feedback(answer.id(), Outcome::class(CLASSES));
+    assert_eq!(beyond, Joined::Refused(Refusal::NotOfThisTask));
+    assert!(service.predict(&CLASSES).is_err(), "it is none of the classes");
+
+    clock.advance(seconds(1));
+    service.tick();
+    let total = service.status().versions[0].total.clone();
+    let Some(QualityFigures::Classes(figures)) = total.quality else { panic!("classes") };
+    assert_eq!((figures.outcomes, figures.unanswered, figures.accuracy), (10_000, 0, Some(0.9)));
+    assert_eq!(figures.per_class.len(), 1_024);
+    let apart: u64 = figures.per_class.iter().map(|of| of.support).sum();
+    assert_eq!(apart + figures.outcomes_not_apart, 10_000);
+    for of in &figures.per_class {
+        let (support, predicted) = match of.class % 10 {
+            8 => (2, 1),
+            9 => (0, 1),
+            _ => (1, 1),
+        };
+        assert_eq!((of.support, of.predicted), (support, predicted), "{}", of.class);
+    }
+    let recall = figures.macro_recall.unwrap();
+    assert!((recall - 0.85).abs() < 0.02, "{recall}: 0.85 over all classes");
 }
 
 #[test]
@@ -492,6 +543,7 @@ fn a_ranked_list_is_judged_by_where_the_relevant_item_stood() {
         .live("v1", Scripted::new("one", |_: &f64| vec![10, 20, 30, 40, 50]))
         .task(
             Task::ranking(3, |items: &Vec<u64>, ranked| items.iter().for_each(|item| ranked.push(*item)))
+                .unwrap()
                 .truth(Truth::CausedByAnswer),
         )
         .clock(clock)

@@ -273,7 +273,7 @@ fn silence_is_evidence_with_the_labels_of_its_time() {
     let service = builder(&clock)
         .task(Task::binary(|p: &f64| *p).truth(Truth::CausedByAnswer))
         .labels(Labels::complete_after(seconds(32)).assumed_after(seconds(30), Outcome::class(0)))
-        .kpi(Kpi::rate("unused"))
+        .kpi(Kpi::rate("unused").unwrap())
         .live("v1", misses("one", 0.0))
         .build()
         .unwrap();

@@ -49,7 +49,7 @@ fn every_answer_comes_whole_from_one_version_while_versions_switch_thousands_of_
     const STAGED: u64 = 30;
     let service: ModelHandle<usize, MarkedAnswer> = ModelHandle::builder("marks")
         .live("1", Marked::new(1))
-        .task(Task::untold())
+        .task(Task::unlabelled())
         .clock(crate::common::clock())
         .threads(Threads::manual())
         .build()

@@ -15,7 +15,7 @@ fn ranking(seed: u64, candidates: &[&str]) -> (Service, Rollouts, Clock) {
         .seed(seed)
         .error_budget(ErrorBudget { harm: 0.05, promotion: 0.05 })
         .live("v1", says("v1", 0.1))
-        .kpi(Kpi::rate("click"))
+        .kpi(Kpi::rate("click").unwrap())
         .build()
         .unwrap();
     let stage = |name: &&str| {

@@ -1,14 +1,7 @@
 //! What guards decide, with which error, and the records they leave.
 
-<<<<<<< HEAD:tests/suite/rollout/decisions.rs
 use switchback::guard::{self, InvalidRule, Rule, Verdict};
 use switchback::options::{Labels, Limits, Shadowing, Threads};
-=======
-mod common;
-
-use common::*;
-use switchback::guard::{self, InvalidRule, Rule, Verdict};
->>>>>>> guard:tests/decisions.rs
 use switchback::stats::Metric;
 use switchback::stats::sequential::EValue;
 use switchback::testing::Scripted;
@@ -336,10 +329,10 @@ fn business_figures_are_compared_on_the_canary() {
     let build = || {
         builder(&clock)
             .live("v1", below("one", 0.5))
-            .kpi(Kpi::rate("purchase"))
-            .kpi(Kpi::bounded("rating", 1.0, 5.0))
-            .kpi(Kpi::unbounded("revenue"))
-            .kpi(Kpi::bounded("complaints", 0.0, 3.0).lower_is_better())
+            .kpi(Kpi::rate("purchase").unwrap())
+            .kpi(Kpi::bounded("rating", 1.0, 5.0).unwrap())
+            .kpi(Kpi::unbounded("revenue").unwrap())
+            .kpi(Kpi::bounded("complaints", 0.0, 3.0).unwrap().lower_is_better())
             .build()
             .unwrap()
     };
@@ -410,23 +403,13 @@ fn combinations_that_could_not_be_judged_are_refused_with_the_reason() {
     };
     let untold = handle(None).build().unwrap();
     assert!(refused(&untold, guard::accuracy().at_most_below_live(0.02)).contains("labels_complete_after"));
-<<<<<<< HEAD:tests/suite/rollout/decisions.rs
     let told = handle(None)
         .labels(Labels::at_random())
-        .kpi(Kpi::unbounded("revenue"))
-        .kpi(Kpi::bounded("rating", 1.0, 5.0))
-        .kpi(Kpi::bounded("complaints", 0.0, 3.0).lower_is_better())
+        .kpi(Kpi::unbounded("revenue").unwrap())
+        .kpi(Kpi::bounded("rating", 1.0, 5.0).unwrap())
+        .kpi(Kpi::bounded("complaints", 0.0, 3.0).unwrap().lower_is_better())
         .build()
         .unwrap();
-=======
-    let told = handle(None)
-        .labels_come_at_random()
-        .kpi(Kpi::unbounded("revenue"))
-        .kpi(Kpi::bounded("rating", 1.0, 5.0))
-        .kpi(Kpi::bounded("complaints", 0.0, 3.0).lower_is_better())
-        .build()
-        .unwrap();
->>>>>>> guard:tests/decisions.rs
     for (rule, why) in [
         (guard::divergence().at_most(0.1), "shadow"),
         (guard::ndcg().at_least(0.1), "no such figure"),
@@ -459,7 +442,7 @@ fn combinations_that_could_not_be_judged_are_refused_with_the_reason() {
 #[test]
 fn a_rule_that_does_not_exist_exposes_nothing() {
     let clock = clock();
-    let service = builder(&clock).live("v1", below("one", 0.5)).shadowing().build().unwrap();
+    let service = builder(&clock).live("v1", below("one", 0.5)).shadowing(Shadowing::new()).build().unwrap();
     let rollout = service
         .stage("v2", below("two", 0.5))
         .unwrap()

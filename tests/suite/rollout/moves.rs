@@ -115,17 +115,12 @@ fn a_plan_retreats_when_a_guard_fails_and_no_plan_tries_the_identity_again() {
 #[test]
 fn a_decision_can_be_judged_again_from_its_event_alone() {
     let clock = clock();
-<<<<<<< HEAD:tests/suite/rollout/moves.rs
     let service = builder(&clock)
         .live("v1", says("one", 0.1))
         .limits(Limits::new().circuit_breaker(0))
         .build()
         .unwrap();
     let rule = guard::error_rate().at_most(0.05).unwrap();
-=======
-    let service = builder(&clock).live("v1", says("one", 0.1)).trip_after(0).build().unwrap();
-    let rule = guard::error_rate().at_most(0.05).unwrap();
->>>>>>> guard:tests/rollouts.rs
     let rollout = service.stage("v2", fails_on_a_third("two")).unwrap().guard(rule.clone());
     rollout.canary(0.5).unwrap();
     drive(&service, &clock, 5, 300, 1);

@@ -587,13 +587,8 @@ fn an_identity_that_is_tried_again_after_a_start_has_what_is_left() {
             service.stage("v2", says("two", 0.9)).unwrap().guard(guard::accuracy().at_most_below_live(0.02));
         rollout.canary(0.1).unwrap();
         let alpha = rollout.status().unwrap().alpha.unwrap();
-<<<<<<< HEAD:tests/suite/state/remembering.rs
         spent.push((alpha.try_number, alpha.harm()));
         let _ = rollout.rollback("again");
-=======
-        spent.push((alpha.try_number, alpha.harm()));
-        rollout.rollback("again");
->>>>>>> guard:tests/remembering.rs
         drop(rollout);
         end(service);
     }

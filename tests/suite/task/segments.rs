@@ -2,13 +2,8 @@
 
 use std::time::Duration;
 
-<<<<<<< HEAD:tests/suite/task/segments.rs
 use switchback::options::{Labels, Limits, Shadowing, Threads};
 use switchback::stats::SegmentFigures;
-=======
-use common::{Chance, clock};
-use switchback::stats::SegmentFigures;
->>>>>>> guard:tests/segments.rs
 use switchback::{
     Builder, Clock, EventKind, ModelError, ModelHandle, Outcome, Phase, PredictionId, Rollout, RolloutError,
     Task, Truth, closure, guard,
@@ -166,7 +161,7 @@ fn guards_that_could_not_look_at_segments_are_refused_with_what_to_do() {
     // Where the answer hides the truth, wrong answers are not counted by segment.
     let censored = builder(&clock)
         .task(Task::binary(|probability: &f64| *probability).truth(Truth::censored(|_| true)))
-        .shadowing()
+        .shadowing(Shadowing::new())
         .build()
         .unwrap();
     let accuracy = || guard::accuracy().by_segment().at_most_below_live(0.02).unwrap();

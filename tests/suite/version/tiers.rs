@@ -5,9 +5,10 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 use switchback::options::Retention;
+use switchback::options::Threads;
 use switchback::{
     Bake, CannotGoBack, Clock, Description, Drill, EventKind, Identity, Lifecycle, LoadError, Lowered,
-    Memory, Model, ModelError, TargetTier, Tier, Tiers,
+    Memory, Model, ModelError, ModelHandle, TargetTier, Tier, Tiers, closure,
 };
 
 use crate::common::*;
@@ -208,7 +209,7 @@ fn a_version_that_cannot_be_woken_is_passed_over_and_told_of() {
 
 #[test]
 fn a_drill_keeps_retained_versions_proven_and_finds_one_that_is_not() {
-    let drill = Drill::new().every(seconds(30)).inputs(5);
+    let drill = Drill::new().every(seconds(30)).inputs(5).unwrap();
     let (service, clock, [a, b, c]) = three(|r| r.drill(drill));
     assert_eq!(
         service.status().would_answer("b").unwrap(),
@@ -244,10 +245,43 @@ fn a_drill_keeps_retained_versions_proven_and_finds_one_that_is_not() {
     assert_eq!(c.0.asked.load(Ordering::Relaxed), 100 + 60 * 20, "live is not asked twice");
 }
 
+/// Bug: a panic in the `Clone` of an input reached the caller of the request that was copied for a drill.
+#[test]
+fn an_input_that_cannot_be_cloned_is_answered_and_no_version_counts_as_proven_by_it() {
+    struct Fragile;
+    impl Clone for Fragile {
+        fn clone(&self) -> Self {
+            std::panic::resume_unwind(Box::new("it cannot be cloned"))
+        }
+    }
+    let clock = clock();
+    let one = |name: &str| closure(name, |_: &Fragile| Ok(0.5));
+    let service = ModelHandle::builder("fragile")
+        .live("a", one("a@1"))
+        .copy_inputs()
+        .retention(Retention::new().drill(Drill::new().every(seconds(30)).inputs(3).unwrap()))
+        .clock(clock.clone())
+        .threads(Threads::manual())
+        .build()
+        .unwrap();
+    service.stage("b", one("b@1")).unwrap().promote().unwrap();
+    service.tick();
+    assert!((0..10).all(|_| service.predict(&Fragile).is_ok()));
+    clock.advance(seconds(1));
+    service.tick();
+    let status = service.status();
+    let drilled = status.versions.iter().find_map(|version| version.drilled.clone()).unwrap();
+    assert_eq!((drilled.inputs, drilled.failed, drilled.not_copied), (0, 0, 3));
+    assert_eq!(
+        status.would_answer("a").unwrap(),
+        "a: was not drilled: none of 3 live inputs could be copied: panicked: it cannot be cloned, 0 s ago"
+    );
+}
+
 #[test]
 fn one_that_is_cold_is_woken_for_a_drill_and_goes_back() {
     let (service, clock, [_, b, _]) = three(|r| {
-        r.tiers(Tiers::new().hot_for(seconds(0)).warm_for(seconds(0))).drill(Drill::new().inputs(3))
+        r.tiers(Tiers::new().hot_for(seconds(0)).warm_for(seconds(0))).drill(Drill::new().inputs(3).unwrap())
     });
     ask(&service, 10);
     for _ in 0..3 {
