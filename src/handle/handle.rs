@@ -361,7 +361,7 @@ impl<I: ?Sized + 'static, O: 'static> ModelHandle<I, O> {
     ///
     /// # Errors
     ///
-    /// A rule that could not judge here, with the reason.
+    /// A rule that could not judge here, with the reason; traffic with a number that makes no sense.
     pub fn forecast(&self, rules: &[Rule], plan: &Plan, traffic: &Traffic) -> Result<Forecast, RolloutError> {
         self.inner.forecast(rules, plan, traffic)
     }
@@ -371,7 +371,7 @@ impl<I: ?Sized + 'static, O: 'static> ModelHandle<I, O> {
     ///
     /// # Errors
     ///
-    /// The rule could not judge here, with the reason.
+    /// The rule could not judge here, with the reason; traffic or a size with a number that makes no sense.
     pub fn forecast_harm(
         &self,
         rule: &Rule,

@@ -22,7 +22,7 @@ use crate::rollout::decision::Recording;
 use crate::rollout::forecast::forecast::{Forecast, Span, forecast, time_to, undecidable};
 use crate::rollout::forecast::reach::Reach;
 use crate::rollout::forecast::simulation::Asked;
-use crate::rollout::forecast::traffic::Traffic;
+use crate::rollout::forecast::traffic::{InvalidForecast, Traffic};
 use crate::rollout::guard::design::Design;
 use crate::rollout::guard::guard::{Guard, Needs};
 use crate::rollout::guard::{IntoGuard, InvalidRule, Rule};
@@ -551,6 +551,7 @@ impl<I: ?Sized + 'static, O: 'static> Inner<I, O> {
         plan: &Plan,
         traffic: &Traffic,
     ) -> Result<Forecast, RolloutError> {
+        traffic.check()?;
         let setting = self.setting();
         let designed = |(place, rule): (usize, &Rule)| match Design::of(rule, Some(place), &setting) {
             Ok(design) => Ok((rule.clone(), design)),
@@ -570,12 +571,14 @@ impl<I: ?Sized + 'static, O: 'static> Inner<I, O> {
         size: f64,
         traffic: &Traffic,
     ) -> Result<Option<Duration>, RolloutError> {
+        traffic.check()?;
+        InvalidForecast::unless_finite("size", size)?;
         let refused = |reason| RolloutError::Guard { name: rule.name(), reason };
         let design = Design::of(rule, Some(0), &self.setting()).map_err(refused)?;
         let thresholds = ErrorBudgetStatus::divide(self.alpha(), 0, 1, 1, false).thresholds(false);
         // A canary that no shadow came before.
         let reach = Reach::of(exposed, Share::NONE, self.shadow.is_some());
-        Ok(time_to(&design, Asked::Harm(size.max(0.0)), reach, thresholds, traffic))
+        Ok(time_to(&design, Asked::Harm(size), reach, thresholds, traffic))
     }
 
     /// See [`ModelHandle::allocate`].
@@ -641,6 +644,9 @@ pub enum RolloutError {
     /// The plan cannot be followed.
     #[error(transparent)]
     Plan(#[from] InvalidPlan),
+    /// A forecast was to rest on a number that makes no sense.
+    #[error(transparent)]
+    Forecast(#[from] InvalidForecast),
     /// There is no such guard.
     #[error(transparent)]
     Rule(#[from] InvalidRule),
