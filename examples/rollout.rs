@@ -45,6 +45,7 @@ Options:
   --threads N        request threads                                        [2]
   --days-per-second X  how fast the year passes; 0 for as fast as it can    [0]
   --margin X         how far a version's accuracy may lie below live's      [0.02]
+  --guard RULE       another guard, such as \"latency p99 at most 2 times live\"; may be repeated
   --min-labels N     labels that a step lasts for at least                  [400]
   --seed N           what chance begins with                                [2013]
   --report FILE      writes a page about the rollout that was taken back, and beside it one
@@ -59,6 +60,7 @@ struct Options {
     threads: usize,
     days_per_second: f64,
     margin: f64,
+    guards: Vec<guard::Rule>,
     min_labels: u64,
     seed: u64,
     report: Option<PathBuf>,
@@ -211,6 +213,7 @@ struct Operator {
     plan: Plan,
     models: PathBuf,
     margin: f64,
+    guards: Vec<guard::Rule>,
     /// What there is to do, the next thing last.
     to_do: Vec<(Deed, Duration)>,
     since: Timestamp,
@@ -248,6 +251,7 @@ impl Operator {
             plan: plan(options.min_labels)?,
             models,
             margin,
+            guards: options.guards.clone(),
             to_do,
             since: first,
             current: None,
@@ -273,6 +277,7 @@ impl Operator {
                     .stage(name, flights::version(name, &self.models)?)?
                     .guard(guard::error_rate().at_most(0.01))
                     .guard(guard::accuracy().at_most_below_live(self.margin));
+                let rollout = self.guards.iter().cloned().fold(rollout, Rollout::guard);
                 self.forecasts.extend(Said::of(name, handle, &rollout, self, now)?);
                 rollout.run(self.plan.clone())?;
                 self.current = Some(rollout);
@@ -567,6 +572,7 @@ impl Options {
             threads: 2,
             days_per_second: 0.0,
             margin: 0.02,
+            guards: Vec::new(),
             min_labels: 400,
             seed: 2013,
             report: None,
@@ -579,6 +585,7 @@ impl Options {
                 Long("threads") => options.threads = arguments.value()?.parse()?,
                 Long("days-per-second") => options.days_per_second = arguments.value()?.parse()?,
                 Long("margin") => options.margin = arguments.value()?.parse()?,
+                Long("guard") => options.guards.push(arguments.value()?.parse()?),
                 Long("min-labels") => options.min_labels = arguments.value()?.parse()?,
                 Long("seed") => options.seed = arguments.value()?.parse()?,
                 Long("report") => options.report = Some(arguments.value()?.into()),

@@ -21,8 +21,8 @@
 //!   [`Background::Manual`]. Without a tick for three intervals a candidate answers nobody.
 //! - **Say when labels are complete**, [`labels_complete_after`](Builder::labels_complete_after): those that come early are
 //!   not like the others, and guards compare labels of the same age only.
-//! - **A guard has an error**, [`ErrorBudget`]: 1 % for taking back a candidate that is within all margins, 5 % for promoting one
-//!   that is not, however often one looks. What it cannot see is said where it is made: [`guard`].
+//! - **A guard has an error**, [`ErrorBudget`]: 1 % for taking back a candidate that is within all margins, 5 % for
+//!   promoting one that is not, however often one looks. What it cannot see is said where it is made: [`guard`].
 //! - **A model is loaded on the thread that stages it**, and freed on the one that ticks. Do not stage on a request's.
 //! - **A shadow costs what a request costs**, on another thread. Sample.
 //! - **Truth that exists only for what was shown** (clicks) says nothing of a shadow: declare [`Truth::CausedByAnswer`].
@@ -141,7 +141,7 @@ pub use rollout::decision::{
     Backtest, BacktestError, BacktestStep, Decision, Recording, ReplayError, replay,
 };
 pub use rollout::forecast::forecast::{Forecast, GuardForecast, StepForecast};
-pub use rollout::forecast::traffic::Traffic;
+pub use rollout::forecast::traffic::{InvalidForecast, LatencyPoint, Moments, Traffic};
 pub use rollout::guard;
 pub use rollout::phase::Phase;
 pub use rollout::plan::{Bake, Exposure, InvalidPlan, OnInconclusive, Plan, Step};

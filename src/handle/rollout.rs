@@ -22,7 +22,7 @@ use crate::rollout::decision::Recording;
 use crate::rollout::forecast::forecast::{Forecast, Span, forecast, time_to, undecidable};
 use crate::rollout::forecast::reach::Reach;
 use crate::rollout::forecast::simulation::Asked;
-use crate::rollout::forecast::traffic::Traffic;
+use crate::rollout::forecast::traffic::{InvalidForecast, Traffic};
 use crate::rollout::guard::design::Design;
 use crate::rollout::guard::guard::{Guard, Needs};
 use crate::rollout::guard::{IntoGuard, InvalidRule, Rule};
@@ -159,7 +159,7 @@ impl<I: ?Sized + 'static, O: 'static> ModelHandle<I, O> {
     ///
     /// # Errors
     ///
-    /// A rule that could not judge here, with the reason.
+    /// A rule that could not judge here, with the reason; traffic with a number that makes no sense.
     pub fn forecast(&self, rules: &[Rule], plan: &Plan, traffic: &Traffic) -> Result<Forecast, RolloutError> {
         self.inner.forecast(rules, plan, traffic)
     }
@@ -169,7 +169,7 @@ impl<I: ?Sized + 'static, O: 'static> ModelHandle<I, O> {
     ///
     /// # Errors
     ///
-    /// The rule could not judge here, with the reason.
+    /// The rule could not judge here, with the reason; traffic or a size with a number that makes no sense.
     pub fn forecast_harm(
         &self,
         rule: &Rule,
@@ -611,6 +611,7 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
         plan: &Plan,
         traffic: &Traffic,
     ) -> Result<Forecast, RolloutError> {
+        traffic.check()?;
         let setting = self.setting();
         let designed = |(place, rule): (usize, &Rule)| match Design::of(rule, Some(place), &setting) {
             Ok(design) => Ok((rule.clone(), design)),
@@ -630,12 +631,14 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
         size: f64,
         traffic: &Traffic,
     ) -> Result<Option<Duration>, RolloutError> {
+        traffic.check()?;
+        InvalidForecast::unless_finite("size", size)?;
         let refused = |reason| RolloutError::Guard { name: rule.name(), reason };
         let design = Design::of(rule, Some(0), &self.setting()).map_err(refused)?;
         let thresholds = ErrorBudgetStatus::divide(self.alpha(), 0, 1, 1, false).thresholds(false);
         // A canary that no shadow came before.
         let reach = Reach::of(exposed, Share::NONE, self.serving.shadow.is_some());
-        Ok(time_to(&design, Asked::Harm(size.max(0.0)), reach, thresholds, traffic))
+        Ok(time_to(&design, Asked::Harm(size), reach, thresholds, traffic))
     }
 
     /// See [`ModelHandle::allocate`].
@@ -700,6 +703,9 @@ pub enum RolloutError {
     /// The plan cannot be followed.
     #[error(transparent)]
     Plan(#[from] InvalidPlan),
+    /// A forecast was to rest on a number that makes no sense.
+    #[error(transparent)]
+    Forecast(#[from] InvalidForecast),
     /// There is no such guard.
     #[error(transparent)]
     Rule(#[from] InvalidRule),

@@ -20,8 +20,8 @@ use crate::rollout::plan::{Exposure, Plan};
 pub struct Forecast {
     /// The plan's steps, in their order.
     pub steps: Vec<StepForecast>,
-    /// From the first step to the promotion of a candidate that is as good as live; nothing where it would take longer
-    /// than [`HORIZON`](Self::HORIZON), or than the plan allows.
+    /// From the first step to the promotion of a candidate that is as good as live. `None` if it would take longer than
+    /// [`HORIZON`](Self::HORIZON), or than the plan allows.
     pub promoted_after: Option<Duration>,
     /// Why the plan cannot be decided, guard by guard; empty where it can.
     pub undecidable: Vec<String>,
@@ -35,7 +35,7 @@ pub struct StepForecast {
     pub exposure: Exposure,
     /// Guard by guard.
     pub guards: Vec<GuardForecast>,
-    /// How long the step lasts, if the candidate is as good as live; nothing where a guard would not have passed within
+    /// How long the step lasts, if the candidate is as good as live. `None` if a guard would not have passed within
     /// [`Forecast::HORIZON`].
     pub lasts: Option<Duration>,
 }

@@ -1,7 +1,7 @@
 //! What each kind of test counts of simulated traffic.
 
 use super::reach::Reach;
-use super::traffic::Traffic;
+use super::traffic::{Moments, Traffic};
 use crate::rollout::guard::design::{Design, Margin};
 use crate::rollout::guard::history::Series;
 use crate::rollout::guard::tested::Tested;
@@ -47,12 +47,16 @@ impl Design {
                 )
             }
             Tested::Loss(place) => {
-                let (mean, spread) = traffic.losses.get(place).copied().unwrap_or((0.1, 0.2));
+                let usual = Moments { mean: 0.1, standard_deviation: 0.2 };
+                let Moments { mean, standard_deviation: spread } =
+                    traffic.losses.get(place).copied().unwrap_or(usual);
                 (mean, spread, traffic.labelled, 0.0)
             }
-            Tested::Errors => (traffic.errors.0, traffic.errors.1, traffic.labelled, 0.0),
+            Tested::Errors => (traffic.errors.mean, traffic.errors.standard_deviation, traffic.labelled, 0.0),
             Tested::Kpi(place) | Tested::KpiValues(place) | Tested::KpiSuccesses(place) => {
-                let (mean, spread) = traffic.kpis.get(place).copied().unwrap_or((0.5, 0.5));
+                let usual = Moments { mean: 0.5, standard_deviation: 0.5 };
+                let Moments { mean, standard_deviation: spread } =
+                    traffic.kpis.get(place).copied().unwrap_or(usual);
                 let loss = if self.reads_gain() && matches!(self.tested, Tested::Kpi(_)) {
                     1.0 - mean
                 } else {

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use thiserror::Error;
 
 use crate::stats::evidence::loss::{LOG_LOSS_MAX, losses};
 use crate::stats::figures::tally::Tally;
@@ -13,6 +14,7 @@ use crate::task::kpi::Kpi;
 ///
 /// [`ModelHandle::traffic`](crate::ModelHandle::traffic) measures it on live; a host that knows better says so.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct Traffic {
     /// Requests a second.
@@ -34,28 +36,105 @@ pub struct Traffic {
     /// Of these, the share that is not.
     pub false_alarms: f64,
     /// The share of inputs that one of two equally good versions gets wrong and the other right: what makes pairs tell.
-    /// Half of what live gets wrong unless known.
+    /// Half of what live gets wrong where it is not known.
     pub discordant: f64,
-    /// Mean and standard deviation of losses between 0 and 1, by the task's figures.
-    pub losses: Vec<(f64, f64)>,
-    /// Mean and standard deviation of each business figure, between its bounds where it has any.
-    pub kpis: Vec<(f64, f64)>,
-    /// Mean and standard deviation of absolute errors.
-    pub errors: (f64, f64),
-    /// How long live takes: shares of requests, and the time in seconds that they do not exceed; in order.
-    pub latency: Vec<(f64, f64)>,
+    /// Losses between 0 and 1, by the task's figures.
+    pub losses: Vec<Moments>,
+    /// Each business figure, from 0 to 1 between its bounds where it has any.
+    pub kpis: Vec<Moments>,
+    /// Absolute errors.
+    pub errors: Moments,
+    /// How long live takes, in the order of the shares.
+    pub latency: Vec<LatencyPoint>,
+}
+
+/// The mean of a figure, and how far its values lie from it.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Moments {
+    /// The mean.
+    pub mean: f64,
+    /// The standard deviation of single values.
+    pub standard_deviation: f64,
+}
+
+/// A point of the distribution of latencies.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LatencyPoint {
+    /// This share of requests
+    pub share: f64,
+    /// takes at most this long.
+    pub at_most: Duration,
+}
+
+/// A number that a forecast cannot rest on.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("forecast: {argument} = {value} is not {allowed}")]
+pub struct InvalidForecast {
+    /// Which number: a field of [`Traffic`], or the size of a harm.
+    pub argument: &'static str,
+    /// What it was.
+    pub value: String,
+    /// What it may be.
+    pub allowed: &'static str,
+}
+
+impl InvalidForecast {
+    /// A size of harm, or a rate: from 0 on.
+    pub(crate) fn unless_finite(argument: &'static str, value: f64) -> Result<(), Self> {
+        if value >= 0.0 && value.is_finite() {
+            return Ok(());
+        }
+        Err(Self { argument, value: value.to_string(), allowed: "at least 0 and finite" })
+    }
+
+    fn unless_share(argument: &'static str, value: f64) -> Result<(), Self> {
+        if (0.0..=1.0).contains(&value) {
+            return Ok(());
+        }
+        Err(Self { argument, value: value.to_string(), allowed: "between 0 and 1" })
+    }
 }
 
 impl Traffic {
+    /// Whether a forecast can rest on it: a host may have said what it likes.
+    pub(crate) fn check(&self) -> Result<(), InvalidForecast> {
+        InvalidForecast::unless_finite("requests_per_second", self.requests_per_second)?;
+        for (argument, value) in [
+            ("labelled", self.labelled),
+            ("error_rate", self.error_rate),
+            ("wrong", self.wrong),
+            ("positives", self.positives),
+            ("missed", self.missed),
+            ("called_yes", self.called_yes),
+            ("false_alarms", self.false_alarms),
+            ("discordant", self.discordant),
+        ] {
+            InvalidForecast::unless_share(argument, value)?;
+        }
+        for point in &self.latency {
+            InvalidForecast::unless_share("latency: share", point.share)?;
+        }
+        let moments =
+            self.losses.iter().map(|of| ("losses", of)).chain(self.kpis.iter().map(|of| ("kpis", of)));
+        for (argument, Moments { mean, standard_deviation }) in moments.chain([("errors", &self.errors)]) {
+            InvalidForecast::unless_finite(argument, mean.abs())?;
+            InvalidForecast::unless_finite(argument, *standard_deviation)?;
+        }
+        Ok(())
+    }
+
     /// The share of requests that take longer than `factor` times the quantile `quantile`.
     pub(crate) fn slower(&self, quantile: f64, factor: f64) -> f64 {
         let tail = 1.0 - quantile;
         // Where nothing is known, a tail that is usual for services: twice as long an eighth as often.
         let usual = tail * libm::pow(factor.max(1e-3), -3.0).min(1.0 / tail.max(1e-9));
-        let at = |share: f64| self.latency.iter().find(|(of, _)| *of >= share).map(|(_, seconds)| *seconds);
-        let Some(limit) = at(quantile).map(|seconds| seconds * factor) else { return usual };
-        let beyond = self.latency.iter().find(|(_, seconds)| *seconds > limit);
-        beyond.map_or(0.0, |(share, _)| 1.0 - share)
+        let seconds = |point: &LatencyPoint| point.at_most.as_secs_f64();
+        let Some(at) = self.latency.iter().find(|point| point.share >= quantile) else { return usual };
+        let limit = seconds(at) * factor;
+        let beyond = self.latency.iter().find(|point| seconds(point) > limit);
+        beyond.map_or(0.0, |point| 1.0 - point.share)
     }
 
     /// So many requests a second, of which each gets its truth at once, from a live that never fails and is right nine
@@ -74,7 +153,7 @@ impl Traffic {
             discordant: 0.05,
             losses: Vec::new(),
             kpis: Vec::new(),
-            errors: (0.0, 1.0),
+            errors: Moments { mean: 0.0, standard_deviation: 1.0 },
             latency: Vec::new(),
         }
     }
@@ -117,7 +196,8 @@ impl Tally {
             traffic.false_alarms = binary.precision.map_or(traffic.false_alarms, |precision| 1.0 - precision);
         }
         // No spread is kept of these: half of the largest that their mean allows is usual.
-        let usual = |mean: f64| (mean, 0.5 * (mean * (1.0 - mean)).max(0.0).sqrt());
+        let usual =
+            |mean: f64| Moments { mean, standard_deviation: 0.5 * (mean * (1.0 - mean)).max(0.0).sqrt() };
         traffic.losses = losses(self.kind())
             .iter()
             .map(|metric| {
@@ -131,23 +211,26 @@ impl Tally {
             })
             .collect();
         let errors = measure(Metric::Mae).unwrap_or(0.0);
-        traffic.errors = (
-            errors,
-            measure(Metric::Rmse).map_or(errors, |rmse| (rmse * rmse - errors * errors).max(0.0).sqrt()),
-        );
+        traffic.errors = Moments {
+            mean: errors,
+            standard_deviation: measure(Metric::Rmse)
+                .map_or(errors, |rmse| (rmse * rmse - errors * errors).max(0.0).sqrt()),
+        };
         traffic.kpis = kpis
             .iter()
             .zip(&figures.kpis)
             .map(|(kpi, seen)| {
                 let (low, high) = kpi.bounds().unwrap_or((0.0, 1.0));
                 let scaled = |value: f64| (value - low) / (high - low);
-                let mean = seen.mean.map_or(0.5, scaled);
-                (mean, seen.standard_deviation.map_or(0.5, |spread| spread / (high - low)))
+                Moments {
+                    mean: seen.mean.map_or(0.5, scaled),
+                    standard_deviation: seen.standard_deviation.map_or(0.5, |spread| spread / (high - low)),
+                }
             })
             .collect();
-        let known = LATENCY_SHARES
-            .iter()
-            .filter_map(|share| Some((*share, self.latency().quantile(*share)?.as_secs_f64())));
+        let known = LATENCY_SHARES.iter().filter_map(|share| {
+            Some(LatencyPoint { share: *share, at_most: self.latency().quantile(*share)? })
+        });
         traffic.latency = known.collect();
         // A business figure has its own share of outcomes.
         let valued = figures.kpis.iter().map(|kpi| kpi.outcomes).max().unwrap_or(0) as f64;

@@ -49,7 +49,7 @@ pub struct Strength {
     pub harm_peak: EValue,
     /// What it must reach for the candidate to be taken back.
     pub harm_threshold: EValue,
-    /// The evidence that it is not; nothing where no candidate could be worse than what is asked for.
+    /// The evidence that it is not. `None` if no candidate could be worse than what is asked for.
     pub non_inferiority: Option<EValue>,
     /// What that must reach for the candidate to go on.
     pub non_inferiority_threshold: EValue,

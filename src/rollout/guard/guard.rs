@@ -48,7 +48,7 @@ pub trait Guard: Send + Sync {
         Needs::default()
     }
 
-    /// The rule, of a guard that is one of this crate's: what it decides can be judged again elsewhere. Nothing for any
+    /// The rule, of a guard that is one of this crate's: what it decides can be judged again elsewhere. `None` of any
     /// other.
     fn as_rule(&self) -> Option<&Rule> {
         None

@@ -10,7 +10,8 @@ use switchback::options::{Limits, Retention, Shadowing};
 use switchback::testing::Scripted;
 use switchback::{
     Bake, CannotGoBack, Cause, Clock, Event, EventKind, Identity, Lowered, Model, ModelError, ModelHandle,
-    OnInconclusive, Outcome, Phase, Role, RolloutError, Route, StageError, Step, TransitionRefused, guard,
+    OnInconclusive, Outcome, Phase, Plan, Role, RolloutError, Route, StageError, Step, TransitionRefused,
+    guard,
 };
 
 use crate::common::*;
@@ -109,6 +110,24 @@ fn a_plan_retreats_when_a_guard_fails_and_no_plan_tries_the_identity_again() {
     let (identity, _) = service.status().quarantined[0];
     assert!(service.release(identity) && !service.release(identity));
     service.stage("released", fails_on_a_third("two")).unwrap().run(ramp([0.5])).unwrap();
+}
+
+/// A plan that nothing guards would promote a candidate that is always wrong.
+#[test]
+fn a_plan_that_nothing_guards_is_refused_unless_it_says_so() {
+    let clock = clock();
+    let service = builder(&clock).live("v1", says("one", 0.9)).build().unwrap();
+    let rollout = service.stage("v2", says("two", 0.1)).unwrap();
+    let plan = || Plan::new([Step::canary(0.5).unwrap()]).unwrap().cycle(Duration::ZERO);
+    let refused = rollout.run(plan()).unwrap_err();
+    assert_eq!(refused, RolloutError::Unguarded);
+    let said = refused.to_string();
+    assert!(said.contains(".guard(guard::error_rate().at_most(0.01))") && said.contains(".unguarded()"));
+    assert_eq!(rollout.phase(), Phase::Staged);
+    rollout.run(plan().unguarded()).unwrap();
+    assert_eq!(rollout.phase(), Phase::Canary);
+    let guarded = service.stage("v3", says("three", 0.1)).unwrap().guard(guard::error_rate().at_most(0.01));
+    guarded.run(plan()).unwrap();
 }
 
 /// Invariant 13: the event holds what led to the decision, and the same verdict follows from it elsewhere.

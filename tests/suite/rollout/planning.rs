@@ -126,6 +126,26 @@ fn what_cannot_be_decided_is_said_before_it_is_tried() {
 }
 
 #[test]
+fn a_forecast_rests_on_numbers_that_make_sense() {
+    let service = builder(&clock()).live("v1", says("one", 0.1)).build().unwrap();
+    let rule = guard::accuracy().at_most_below_live(0.02).unwrap();
+    let plan = Plan::new([Step::canary(0.1).unwrap()]).unwrap();
+    let said = |traffic: &Traffic| {
+        service.forecast(std::slice::from_ref(&rule), &plan, traffic).unwrap_err().to_string()
+    };
+    assert_eq!(
+        said(&Traffic::new(f64::NAN)),
+        "forecast: requests_per_second = NaN is not at least 0 and finite"
+    );
+    let mut traffic = Traffic::new(10.0);
+    traffic.wrong = 1.5;
+    assert_eq!(said(&traffic), "forecast: wrong = 1.5 is not between 0 and 1");
+    let canary = plan.steps()[0].exposure();
+    let size = service.forecast_harm(&rule, canary, -2.0, &Traffic::new(10.0)).unwrap_err().to_string();
+    assert_eq!(size, "forecast: size = -2 is not at least 0 and finite");
+}
+
+#[test]
 fn traffic_is_measured_on_live() {
     let clock = clock();
     let service = builder(&clock).live("v1", wrong_from("one", 0.0, 0.1)).build().unwrap();
