@@ -59,7 +59,7 @@ use crate::version::input::{Keep, KeptInput};
 use crate::version::prepare::{StageError, prepare};
 use crate::version::priority::LoadPriority;
 #[cfg(feature = "state")]
-use crate::version::source::Versions;
+use crate::version::source::ModelSource;
 use crate::version::tiers::Tiers;
 
 /// Builds a [`ModelHandle`]. Only [`live`](Self::live) must be told; every other setter says what holds without it, and
@@ -505,7 +505,7 @@ impl<I: ?Sized + 'static, O: 'static> Builder<I, O> {
 
     /// Where a start finds the versions that it remembers: a repository, or a closure from a name to a model.
     #[cfg(feature = "state")]
-    pub fn versions(mut self, versions: impl Versions<I, O> + 'static) -> Self {
+    pub fn versions(mut self, versions: impl ModelSource<I, O> + 'static) -> Self {
         self.state.versions = Some(Box::new(versions));
         self
     }

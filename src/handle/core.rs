@@ -36,7 +36,7 @@ use crate::version::input::KeptInput;
 use crate::version::loaded::Version;
 use crate::version::priority::LoadPriority;
 #[cfg(feature = "state")]
-use crate::version::source::Versions;
+use crate::version::source::ModelSource;
 
 /// What all clones of a handle share.
 pub(crate) struct Inner<I: ?Sized, O> {
@@ -83,7 +83,7 @@ pub(crate) struct Inner<I: ?Sized, O> {
     pub(crate) recorder: Option<Recorder>,
     /// Where versions come from by name, where state is kept.
     #[cfg(feature = "state")]
-    pub(crate) versions: Option<Box<dyn Versions<I, O>>>,
+    pub(crate) versions: Option<Box<dyn ModelSource<I, O>>>,
     #[cfg(feature = "state")]
     pub(crate) after_crash: AfterCrash,
 }

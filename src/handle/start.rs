@@ -12,6 +12,7 @@ use crate::control::adopt::{AfterCrash, Start};
 use crate::control::control::Control;
 use crate::control::event::EventKind;
 use crate::control::saved::{SavedControl, SavedEvidence};
+use crate::model::error::in_full;
 use crate::model::model::Model;
 use crate::model::throttle::LoadThrottle;
 use crate::state::names::Place;
@@ -19,12 +20,12 @@ use crate::state::{Found, Journal, StateError};
 use crate::version::id::VersionId;
 use crate::version::loaded::Version;
 use crate::version::prepare::{StageError, prepare};
-use crate::version::source::Versions;
+use crate::version::source::ModelSource;
 
 /// Where and how state is kept.
 pub(crate) struct StateOptions<I: ?Sized, O> {
     pub(crate) folder: Option<PathBuf>,
-    pub(crate) versions: Option<Box<dyn Versions<I, O>>>,
+    pub(crate) versions: Option<Box<dyn ModelSource<I, O>>>,
     pub(crate) after_crash: AfterCrash,
     pub(crate) checkpoint_every: Duration,
     pub(crate) faults: Option<Faults>,
@@ -109,7 +110,7 @@ pub(crate) struct Loaded<I: ?Sized, O> {
 pub(crate) fn load<I: ?Sized, O>(
     saved: &SavedControl,
     embedded: Option<(String, Box<dyn Model<I, O>>)>,
-    versions: Option<&dyn Versions<I, O>>,
+    versions: Option<&dyn ModelSource<I, O>>,
     already: &[Arc<Version<I, O>>],
     prepare: impl Fn(VersionId, Box<dyn Model<I, O>>) -> Result<Version<I, O>, StageError>,
 ) -> Result<Loaded<I, O>, Vec<(VersionId, String)>> {
@@ -130,12 +131,12 @@ pub(crate) fn load<I: ?Sized, O>(
         }
         let own = embedded.take_if(|(name, _)| *name == id.as_str()).map(|(_, model)| Ok(model));
         let from_source = || match versions {
-            Some(versions) => versions.open(id.as_str()).map_err(|error| error.to_string()),
+            Some(versions) => versions.open(id.as_str()).map_err(|error| in_full(&*error)),
             None => Err(String::from("nobody knows where it is: say `.versions(..)` at build")),
         };
         let brought = own.is_some();
         let opened = own.unwrap_or_else(from_source);
-        let prepared = opened.and_then(|model| prepare(id, model).map_err(|error| error.to_string()));
+        let prepared = opened.and_then(|model| prepare(id, model).map_err(|error| in_full(&error)));
         match prepared {
             Ok(version) if version.identity == wanted.identity => drop(loaded.insert(id, Arc::new(version))),
             Ok(version) => {
@@ -153,7 +154,7 @@ pub(crate) fn load<I: ?Sized, O>(
         match prepare(id, model) {
             Ok(version) => Some(Arc::new(version)),
             Err(error) => {
-                missing.insert(id, error.to_string());
+                missing.insert(id, in_full(&error));
                 None
             }
         }

@@ -8,7 +8,7 @@ use super::core::Inner;
 use crate::base::clock::Timestamp;
 use crate::control::tiers::Lost;
 use crate::model::Tier;
-use crate::model::error::ModelError;
+use crate::model::error::{ModelError, in_full};
 use crate::version::ask::attempt;
 use crate::version::drill::{Copies, DrillOutcome};
 use crate::version::loaded::Version;
@@ -50,7 +50,7 @@ impl<I: ?Sized + 'static, O: 'static> Inner<I, O> {
             let took = Duration::from_nanos(self.clock.reading().nanos_since(started));
             let failure = match woken {
                 Ok(Ok(())) => None,
-                Ok(Err(error)) => Some(error.to_string()),
+                Ok(Err(error)) => Some(in_full(&error)),
                 Err(error) => Some(error.to_string()),
             };
             let now = self.clock.now();
@@ -75,7 +75,7 @@ impl<I: ?Sized + 'static, O: 'static> Inner<I, O> {
             let maintained = judge.guarded(|| version.maintain());
             let failure = match maintained {
                 Ok(Ok(())) => None,
-                Ok(Err(error)) => Some(error.to_string()),
+                Ok(Err(error)) => Some(in_full(&error)),
                 Err(error) => Some(error.to_string()),
             };
             self.control.lock().set_degraded(version.id, failure, self.clock.now());
@@ -96,7 +96,7 @@ impl<I: ?Sized + 'static, O: 'static> Inner<I, O> {
                     version.forget_weight();
                     None
                 }
-                Ok(Err(error)) => Some(error.to_string()),
+                Ok(Err(error)) => Some(in_full(&error)),
                 Err(error) => Some(error.to_string()),
             };
             control.set_degraded(version.id, failure, now);
@@ -115,7 +115,7 @@ impl<I: ?Sized + 'static, O: 'static> Inner<I, O> {
             let woken = judge.guarded(|| version.wake());
             let ask = |input| match &woken {
                 Ok(Ok(())) => attempt(&version, input, &judge).map(drop),
-                Ok(Err(error)) => Err(ModelError::engine(error.to_string())),
+                Ok(Err(error)) => Err(ModelError::engine(in_full(&error))),
                 Err(error) => Err(error.clone()),
             };
             let failures: Vec<ModelError> =
@@ -129,10 +129,10 @@ impl<I: ?Sized + 'static, O: 'static> Inner<I, O> {
                 inputs: inputs.len() as u32,
                 failed: failures.len() as u32,
                 not_copied,
-                failure: failures
-                    .first()
-                    .or(panic.as_ref().filter(|_| inputs.is_empty()))
-                    .map(ToString::to_string),
+                failure: match failures.first() {
+                    Some(error) => Some(in_full(error)),
+                    None => panic.as_ref().filter(|_| inputs.is_empty()).map(ToString::to_string),
+                },
                 took,
                 took_in_all: took,
             };
