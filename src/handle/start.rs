@@ -12,7 +12,7 @@ use crate::control::adopt::{AfterCrash, Start};
 use crate::control::control::Control;
 use crate::control::event::EventKind;
 use crate::control::saved::{SavedControl, SavedEvidence};
-use crate::model::error::in_full;
+use crate::model::causes::in_full;
 use crate::model::model::Model;
 use crate::model::throttle::LoadThrottle;
 use crate::state::names::Place;

@@ -100,20 +100,6 @@ pub(crate) fn panic_message(payload: &(dyn Any + Send)) -> Arc<str> {
     text.unwrap_or("a panic without a message").into()
 }
 
-/// An error's message with those of its causes, as far as it does not give them itself: for events and status, which keep
-/// texts.
-pub(crate) fn in_full(error: &dyn Error) -> String {
-    let (mut text, mut cause) = (error.to_string(), error.source());
-    while let Some(error) = cause {
-        let told = error.to_string();
-        if !text.contains(&told) {
-            text = format!("{text}: {told}");
-        }
-        cause = error.source();
-    }
-    text
-}
-
 /// The kinds of failure that are counted apart in an arm's figures.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -298,23 +284,5 @@ impl LoadError {
 impl From<Box<dyn Error + Send + Sync>> for LoadError {
     fn from(cause: Box<dyn Error + Send + Sync>) -> Self {
         Self::other(cause)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_cause_is_told_once() {
-        let io = || std::io::Error::other("the disk is gone");
-        let read = LoadError::Read { file: "a.onnx".into(), source: Arc::new(io()) };
-        assert_eq!(read.to_string(), "a.onnx cannot be read");
-        assert_eq!(in_full(&read), "a.onnx cannot be read: the disk is gone");
-
-        #[derive(Debug, thiserror::Error)]
-        #[error("no licence: {0}")]
-        struct TellsItself(#[source] std::io::Error);
-        assert_eq!(in_full(&LoadError::other(TellsItself(io()))), "no licence: the disk is gone");
     }
 }

@@ -11,6 +11,7 @@
 //! [`Other`](crate::LoadError::Other) hold any error: what a preflight finds is a type of the room `repository`, and what a
 //! host's own engine says is a type of the host's.
 
+pub(crate) mod causes;
 pub(crate) mod closure;
 pub(crate) mod description;
 pub(crate) mod error;

@@ -13,7 +13,7 @@ use super::store::{Repository, TAGS, names};
 use super::verify::compare_size;
 use super::wake::Waker;
 use crate::base::clock::{Clock, Timestamp};
-use crate::model::error::in_full;
+use crate::model::causes::in_full;
 use crate::version::id::VersionId;
 
 /// What has changed in a repository since it was looked at the last time.

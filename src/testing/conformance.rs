@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use thiserror::Error;
 
-use crate::model::error::{ErrorKind, ModelError, in_full};
+use crate::model::causes::in_full;
+use crate::model::error::{ErrorKind, ModelError};
 use crate::model::identity::Identity;
 use crate::model::lifecycle::Lifecycle;
 use crate::model::model::Model;

@@ -3,7 +3,8 @@
 use std::path::Path;
 
 use super::entry::{GRAPH, WEIGHTS};
-use crate::model::error::{LoadError, in_full};
+use crate::model::causes::in_full;
+use crate::model::error::LoadError;
 use crate::model::onnx::file::files::Files;
 use crate::model::onnx::file::signature::Signature;
 use crate::model::onnx::options::Options;

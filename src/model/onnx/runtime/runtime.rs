@@ -9,7 +9,7 @@ use thiserror::Error;
 
 use super::discovery;
 use super::discovery::Place;
-use crate::model::error::in_full;
+use crate::model::causes::in_full;
 
 /// ONNX Runtime, loaded: one per process.
 ///

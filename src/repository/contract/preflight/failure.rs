@@ -9,7 +9,8 @@ use serde_json::Value;
 use thiserror::Error;
 
 use super::report::PreflightReport;
-use crate::model::error::{LoadError, ModelError, in_full};
+use crate::model::causes::in_full;
+use crate::model::error::{LoadError, ModelError};
 
 /// One thing for which a version gets no traffic.
 ///
