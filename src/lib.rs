@@ -157,5 +157,5 @@ pub use version::load_impact::LoadImpact;
 pub use version::prepare::StageError;
 pub use version::priority::LoadPriority;
 #[cfg(feature = "state")]
-pub use version::source::Versions;
+pub use version::source::ModelSource;
 pub use version::tiers::Tiers;

@@ -44,7 +44,7 @@ use crate::version::input::{Keep, KeptInput};
 use crate::version::loaded::AnyVersion;
 use crate::version::prepare::{StageError, prepare};
 #[cfg(feature = "state")]
-use crate::version::source::Versions;
+use crate::version::source::ModelSource;
 
 /// Copies an input of the host's.
 type CopyInput<I> = fn(&I) -> Box<dyn KeptInput<I>>;
@@ -216,7 +216,7 @@ impl<I: ?Sized + 'static, O: 'static> Builder<I, O> {
 
     /// Where a start finds the versions that it remembers: a repository, or a closure from a name to a model.
     #[cfg(feature = "state")]
-    pub fn source(mut self, source: impl Versions<I, O> + 'static) -> Self {
+    pub fn source(mut self, source: impl ModelSource<I, O> + 'static) -> Self {
         self.keeping.source = Some(Box::new(source));
         self
     }

@@ -14,7 +14,7 @@ use crate::state::{self, Found, Journal, StateError};
 use crate::version::id::VersionId;
 use crate::version::loaded::AnyVersion;
 use crate::version::prepare::StageError;
-use crate::version::source::Versions;
+use crate::version::source::ModelSource;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,7 +22,7 @@ use std::time::Duration;
 /// Where and how state is kept, as the builder was told.
 pub(crate) struct Keeping<I: ?Sized, O> {
     pub(crate) folder: Option<StateFolder>,
-    pub(crate) source: Option<Box<dyn Versions<I, O>>>,
+    pub(crate) source: Option<Box<dyn ModelSource<I, O>>>,
     pub(crate) faults: Option<Faults>,
 }
 
@@ -37,7 +37,7 @@ pub(crate) struct Keeper<I: ?Sized, O> {
     /// `None` where no state is kept.
     pub(crate) recorder: Option<Recorder>,
     /// Where versions come from by name.
-    pub(crate) source: Option<Box<dyn Versions<I, O>>>,
+    pub(crate) source: Option<Box<dyn ModelSource<I, O>>>,
     pub(crate) after_crash: AfterCrash,
 }
 
@@ -197,7 +197,7 @@ pub(crate) struct Loaded {
 pub(crate) fn load<I: ?Sized, O>(
     saved: &SavedControl,
     embedded: Option<(String, Box<dyn Model<I, O>>)>,
-    versions: Option<&dyn Versions<I, O>>,
+    versions: Option<&dyn ModelSource<I, O>>,
     already: &[Arc<dyn AnyVersion>],
     prepare: impl Fn(VersionId, Box<dyn Model<I, O>>) -> Result<Arc<dyn AnyVersion>, StageError>,
 ) -> Result<Loaded, Vec<(VersionId, String)>> {

@@ -8,6 +8,7 @@ use super::core::Core;
 use crate::base::clock::Timestamp;
 use crate::control::tiers::{Back, Lost};
 use crate::model::Tier;
+use crate::model::causes::in_full;
 use crate::model::error::ModelError;
 use crate::version::ask::attempt;
 use crate::version::drill::{Copies, DrillOutcome};
@@ -50,7 +51,7 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
             let took = Duration::from_nanos(self.serving.clock.reading().nanos_since(started));
             let failure = match woken {
                 Ok(Ok(())) => None,
-                Ok(Err(error)) => Some(error.to_string()),
+                Ok(Err(error)) => Some(in_full(&error)),
                 Err(error) => Some(error.to_string()),
             };
             let now = self.serving.clock.now();
@@ -75,7 +76,7 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
             let maintained = judge.guarded(|| version.maintain());
             let failure = match maintained {
                 Ok(Ok(())) => None,
-                Ok(Err(error)) => Some(error.to_string()),
+                Ok(Err(error)) => Some(in_full(&error)),
                 Err(error) => Some(error.to_string()),
             };
             self.control.lock().set_degraded(version.id, failure, self.serving.clock.now());
@@ -96,7 +97,7 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
                     version.forget_weight();
                     None
                 }
-                Ok(Err(error)) => Some(error.to_string()),
+                Ok(Err(error)) => Some(in_full(&error)),
                 Err(error) => Some(error.to_string()),
             };
             control.set_degraded(version.id, failure, now);
@@ -119,7 +120,7 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
                     Some(version) => attempt(version, input, &judge).map(drop),
                     None => Err(ModelError::engine("it is another handle's")),
                 },
-                Ok(Err(error)) => Err(ModelError::engine(error.to_string())),
+                Ok(Err(error)) => Err(ModelError::engine(in_full(&error))),
                 Err(error) => Err(error.clone()),
             };
             let failures: Vec<ModelError> =
@@ -133,10 +134,10 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
                 inputs: inputs.len() as u32,
                 failed: failures.len() as u32,
                 not_copied,
-                failure: failures
-                    .first()
-                    .or(panic.as_ref().filter(|_| inputs.is_empty()))
-                    .map(ToString::to_string),
+                failure: match failures.first() {
+                    Some(error) => Some(in_full(error)),
+                    None => panic.as_ref().filter(|_| inputs.is_empty()).map(ToString::to_string),
+                },
                 took,
                 took_in_all: took,
             };

@@ -1,4 +1,4 @@
-//! What a model says of itself.
+//! The description of a model, for people.
 
 use serde::{Deserialize, Serialize};
 

@@ -1,4 +1,4 @@
-//! Errors of models: what refused an input, what failed while answering, what could not be loaded.
+//! Errors of models: refused inputs, failures to answer, failures to load.
 //!
 //! Each operation of the handle has an error of its own beside it ([`PredictError`](crate::PredictError),
 //! [`StageError`](crate::StageError), ...); the ones here are what models and engines report.
@@ -22,32 +22,32 @@ pub enum ModelError {
     #[error(transparent)]
     Input(#[from] InputError),
     /// Every session was busy for as long as a request may wait. Raise the pool size or shed load.
-    #[error("no session came free within {waited:?}: raise the pool size or shed load")]
+    #[error("no session of the model came free within {waited:?}: raise its pool size, or shed load")]
     Overloaded {
         /// How long the request waited.
         waited: Duration,
     },
     /// The answer did not come within the deadline of a candidate.
-    #[error("no answer within the deadline of {limit:?}")]
+    #[error("the model did not answer within its deadline of {limit:?}")]
     Deadline {
         /// The deadline.
         limit: Duration,
     },
     /// The model answered, but its answer is not one: not finite, out of range, or not what `decode` expects.
-    #[error("invalid answer: {reason}")]
+    #[error("the model's answer is invalid: {reason}")]
     InvalidOutput {
         /// What is wrong with it.
         reason: Arc<str>,
     },
     /// The model, or the pipeline around it, panicked.
-    #[error("panicked: {message}")]
+    #[error("the model or its pipeline panicked: {message}")]
     Panicked {
         /// The panic's message.
         message: Arc<str>,
     },
     /// The model was asked before it was loaded. A handle loads what it is given; a model used on its own is
     /// [loaded](crate::Lifecycle::load) first.
-    #[error("asked before it was loaded: call `load` first")]
+    #[error("the model was asked before it was loaded: call `load` first")]
     NotLoaded,
     /// The engine below the model failed.
     #[error("the engine failed: {message}")]
@@ -73,15 +73,10 @@ impl ModelError {
         Self::Engine { message: message.into() }
     }
 
-    /// What a caught panic said.
+    /// The error of a caught panic.
     #[cold]
     pub(crate) fn of_panic(payload: &(dyn Any + Send)) -> Self {
-        let message = payload
-            .downcast_ref::<&str>()
-            .copied()
-            .or_else(|| payload.downcast_ref::<String>().map(String::as_str))
-            .unwrap_or("a panic without a message");
-        Self::Panicked { message: message.into() }
+        Self::Panicked { message: panic_message(payload) }
     }
 
     /// What kind of failure this is, for counting.
@@ -95,6 +90,14 @@ impl ModelError {
             Self::NotLoaded | Self::Engine { .. } => ErrorKind::Engine,
         }
     }
+}
+
+/// The message of a caught panic.
+#[cold]
+pub(crate) fn panic_message(payload: &(dyn Any + Send)) -> Arc<str> {
+    let text = payload.downcast_ref::<&str>().copied();
+    let text = text.or_else(|| payload.downcast_ref::<String>().map(String::as_str));
+    text.unwrap_or("a panic without a message").into()
 }
 
 /// The kinds of failure that are counted apart in an arm's figures.
@@ -146,7 +149,7 @@ impl ErrorKind {
 #[non_exhaustive]
 pub enum InputError {
     /// The model has no input of this name.
-    #[error("input `{name}` is not one of the model's: it takes {}", .expected.join(", "))]
+    #[error("the model has no input `{name}`: its inputs are {}", .expected.join(", "))]
     Unknown {
         /// The name that came.
         name: Arc<str>,
@@ -154,7 +157,7 @@ pub enum InputError {
         expected: Vec<String>,
     },
     /// An input of the model was not given.
-    #[error("input `{name}` is missing: expected {expected}")]
+    #[error("input `{name}` is missing: the model expects {expected}")]
     Missing {
         /// The input.
         name: Arc<str>,
@@ -168,7 +171,7 @@ pub enum InputError {
         name: Arc<str>,
     },
     /// An input has another element type than the model's.
-    #[error("input `{name}` has elements of type {found}: expected {expected}")]
+    #[error("input `{name}` has elements of type {found}: the model expects {expected}")]
     ElementType {
         /// The input.
         name: Arc<str>,
@@ -178,7 +181,7 @@ pub enum InputError {
         found: String,
     },
     /// An input has a shape that the model's does not allow.
-    #[error("input `{name}` has shape {found}: expected {expected}")]
+    #[error("input `{name}` has shape {found}: the model expects {expected}")]
     Shape {
         /// The input.
         name: Arc<str>,
@@ -188,7 +191,7 @@ pub enum InputError {
         found: String,
     },
     /// The pipeline refused the request for a reason of its own.
-    #[error("input refused: {reason}")]
+    #[error("the input was refused: {reason}")]
     Refused {
         /// The reason.
         reason: Arc<str>,
@@ -200,7 +203,7 @@ pub enum InputError {
 #[non_exhaustive]
 pub enum LoadError {
     /// The file cannot be read.
-    #[error("{}: cannot be read", .file.display())]
+    #[error("{} cannot be read", .file.display())]
     Read {
         /// The file.
         file: PathBuf,
@@ -208,7 +211,7 @@ pub enum LoadError {
         source: Arc<std::io::Error>,
     },
     /// The file is not an ONNX model, or only a part of one.
-    #[error("{file}: not a whole ONNX model: {cause}")]
+    #[error("{file} is not a whole ONNX model: {cause}")]
     NotOnnx {
         /// The file, or what stands for it where the model came as bytes.
         file: String,
@@ -216,7 +219,7 @@ pub enum LoadError {
         cause: String,
     },
     /// The model needs an operator set, an operator or a format version that this ONNX Runtime lacks.
-    #[error("{file}: this ONNX Runtime cannot run it: {cause}")]
+    #[error("this ONNX Runtime cannot run {file}: {cause}")]
     Unsupported {
         /// The file, or what stands for it where the model came as bytes.
         file: String,
@@ -224,7 +227,7 @@ pub enum LoadError {
         cause: String,
     },
     /// The model is valid, and refused all the same because running it would not be safe.
-    #[error("{file}: refused: {cause}")]
+    #[error("{file} was refused: {cause}")]
     Refused {
         /// The file, or what stands for it where the model came as bytes.
         file: String,
@@ -232,7 +235,7 @@ pub enum LoadError {
         cause: String,
     },
     /// The engine failed while loading.
-    #[error("{file}: could not be loaded: {cause}")]
+    #[error("{file} could not be loaded: {cause}")]
     Engine {
         /// The file, or what stands for it where the model came as bytes.
         file: String,
@@ -240,7 +243,7 @@ pub enum LoadError {
         cause: String,
     },
     /// An option makes no sense.
-    #[error("option `{option}`: {cause}")]
+    #[error("option `{option}` makes no sense: {cause}")]
     Option {
         /// The option.
         option: &'static str,
@@ -256,7 +259,7 @@ pub enum LoadError {
     #[error(transparent)]
     Preflight(Arc<dyn Error + Send + Sync>),
     /// It was not wanted any more before it was loaded: see [`LoadThrottle`](crate::LoadThrottle).
-    #[error("cancelled before it was loaded")]
+    #[error("the load was cancelled")]
     Cancelled,
     /// Whatever else kept the model from being loaded: an engine's or a host's own error. See [`other`](Self::other).
     #[error(transparent)]

@@ -1,4 +1,4 @@
-//! What makes two versions the same.
+//! Tells whether two versions are the same.
 
 use std::fmt;
 

@@ -1,4 +1,4 @@
-//! What a model has beside its answers: loading, tiers, upkeep.
+//! The lifecycle of a model: loading, tiers, upkeep.
 
 use super::description::Description;
 use super::error::{LoadError, ModelError};

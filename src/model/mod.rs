@@ -1,5 +1,17 @@
-//! What answers: the [`Model`] trait with its [`Lifecycle`], its identity, and ONNX models behind the feature `onnx`.
+//! Models: the [`Model`] trait with its [`Lifecycle`], identities, and ONNX models behind the feature `onnx`.
+//!
+//! **A lifecycle apart from the trait.** An implementor writes `predict` and `identity`; what else a handle does with a
+//! model (load, warm up, wake, settle, mend, describe) knows neither requests nor answers, so it is a trait of its own that
+//! is not generic. A wrapper hands on the [`inner`](Lifecycle::inner) one and writes what differs, where it used to forward
+//! every method. `predict_within` and `predict_batch` take requests, so they stay with [`Model`]; a request to live is one
+//! call through its table, as before. The other way, a deadline that the calling thread carries, would reach models that
+//! pass a request on to another thread too late.
+//!
+//! **Errors above this room.** [`LoadError::Preflight`](crate::LoadError::Preflight) and
+//! [`Other`](crate::LoadError::Other) hold any error: what a preflight finds is a type of the room `repository`, and what a
+//! host's own engine says is a type of the host's.
 
+pub(crate) mod causes;
 pub(crate) mod closure;
 pub(crate) mod description;
 pub(crate) mod error;

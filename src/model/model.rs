@@ -1,4 +1,4 @@
-//! What a model is.
+//! The trait of whatever answers requests.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -59,6 +59,8 @@ impl LoadThrottle {
             if self.is_cancelled() {
                 return Err(LoadError::Cancelled);
             }
+            // Relaxed, like all of these: each says something by itself, and nothing else is read because of it. One who
+            // sees `trouble` late begins a step, or rests once more.
             if !self.shared.trouble.load(Ordering::Relaxed) || self.held_for() >= HELD_MAX {
                 return Ok(());
             }
@@ -74,7 +76,7 @@ impl LoadThrottle {
 
     /// Cancels the load: its next step fails.
     pub fn cancel(&self) {
-        // With the bell: whoever is about to wait for it sees this, or is rung.
+        // With the bell, which orders it: whoever is about to wait for it sees this, or is rung.
         let _bell = self.shared.bell.lock();
         self.shared.cancelled.store(true, Ordering::Relaxed);
         self.shared.rung.notify_all();

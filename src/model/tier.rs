@@ -1,4 +1,4 @@
-//! How ready a model is to answer, and what that costs in memory.
+//! The tiers of readiness that a model can be in, and the memory that it takes.
 
 use std::fmt;
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -73,6 +73,7 @@ impl TargetTier {
 
     /// Wants another tier from now on.
     pub fn set(&self, tier: Tier) {
+        // Release: what was done before it was wanted is seen by whoever finds it wanted.
         self.0.store(tier as u8, Ordering::Release);
     }
 }

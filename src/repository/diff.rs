@@ -1,4 +1,4 @@
-//! What is different between two versions.
+//! Lists the differences between two versions.
 
 use std::collections::BTreeMap;
 use std::fmt;

@@ -1,4 +1,4 @@
-//! What can go wrong with a repository.
+//! Errors of a repository.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -13,7 +13,7 @@ use crate::base::text::first;
 #[non_exhaustive]
 pub enum RepositoryError {
     /// The system refused a step.
-    #[error("{step} {}: {source}", .path.display())]
+    #[error("{step} {} failed", .path.display())]
     Disk {
         /// What was tried.
         step: &'static str,
@@ -23,7 +23,7 @@ pub enum RepositoryError {
         source: Arc<io::Error>,
     },
     /// A name that can name no model, version, tag or file here.
-    #[error("`{}` can be no {what}: {cause}", .name.escape_debug())]
+    #[error("`{}` cannot name a {what}: {cause}", .name.escape_debug())]
     Name {
         /// What it was to name.
         what: &'static str,
@@ -51,7 +51,7 @@ pub enum RepositoryError {
         version: String,
     },
     /// A manifest cannot be understood, or contradicts itself.
-    #[error("{}: {cause}", .path.display())]
+    #[error("{} cannot be used: {cause}", .path.display())]
     Manifest {
         /// The file.
         path: PathBuf,
@@ -80,13 +80,15 @@ pub enum RepositoryError {
     },
     /// A key that is none.
     #[cfg(feature = "signatures")]
-    #[error("that is no key of minisign's: {cause}")]
+    #[error("this is not a public key of minisign's: {cause}")]
     Key {
         /// What is wrong with it.
         cause: String,
     },
     /// A version without a manifest, where every version must be signed.
-    #[error("{model} {version} has no manifest, so it cannot be signed, and versions must be")]
+    #[error(
+        "{model} {version} has no manifest that could be signed, and this repository takes signed versions only"
+    )]
     Unsigned {
         /// The model.
         model: String,
@@ -122,7 +124,7 @@ pub enum Fault {
     },
     /// A link, a device or a folder where a file should be. A link may lead out of the folder, and what it leads to may
     /// change.
-    #[error("{file} is {what} and no plain file")]
+    #[error("{file} is {what} and not a plain file")]
     NotAFile {
         /// The file.
         file: String,

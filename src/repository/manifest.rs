@@ -1,4 +1,4 @@
-//! What is known of a version: written by whoever trained it, in any language.
+//! The manifest of a version: written by whoever trained it, in any language.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -54,7 +54,7 @@ pub struct Manifest {
     /// The features as they were distributed in training, for drift to be measured against.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub profile: Option<Value>,
-    /// The file to load; `model.onnx` unless told.
+    /// The file to load; `model.onnx` by default.
     #[serde(default = "model_file", skip_serializing_if = "is_model_file")]
     pub model: String,
     /// Every file of the version, itself apart.

@@ -1,4 +1,4 @@
-//! Names that become paths: nothing in them leads anywhere else.
+//! Refuses names that would lead out of their folder.
 
 use std::path::{Path, PathBuf};
 

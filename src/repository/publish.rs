@@ -1,4 +1,4 @@
-//! Publishing: a version is there whole, or not at all.
+//! Publishes a version whole, or not at all.
 
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};

@@ -74,7 +74,8 @@ impl Repository {
 
 impl<I: ?Sized, O> Served<I, O> {
     /// What is checked of every version before it gets any traffic, also when a start loads it again. It is given the
-    /// version's golden samples. Nothing but loading it unless told, since only the host can read its own requests:
+    /// version's golden samples. By default the
+    /// version is loaded and nothing more, since only the host can read its own requests:
     ///
     /// ```
     /// # use switchback::repository::contract::{Host, Pipelines};
@@ -150,7 +151,10 @@ impl<I: ?Sized, O> Served<I, O> {
         let versions = self.repository.versions(&self.model)?;
         Ok(versions
             .iter()
-            .map(|entry| (entry.version, self.open(entry.version.as_str()).map(drop)))
+            .map(|entry| {
+                let (version, result) = (entry.version, self.open(entry.version.as_str()).map(drop));
+                Fit { version, result }
+            })
             .collect())
     }
 
@@ -205,7 +209,7 @@ fn plain(path: &Path) -> String {
 }
 
 #[cfg(feature = "state")]
-impl<I: ?Sized + 'static, O: 'static> crate::Versions<I, O> for Served<I, O> {
+impl<I: ?Sized + 'static, O: 'static> crate::ModelSource<I, O> for Served<I, O> {
     fn open(
         &self,
         version: &str,
@@ -225,7 +229,14 @@ impl<I: ?Sized, O> std::fmt::Debug for Served<I, O> {
 }
 
 /// A version, and whether this service could run it.
-pub type Fit = (VersionId, Result<(), ServeError>);
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Fit {
+    /// The version.
+    pub version: VersionId,
+    /// Why this service could not run it, where it could not.
+    pub result: Result<(), ServeError>,
+}
 
 /// Why a version cannot be opened here. Nothing was loaded.
 #[derive(Debug, Clone, Error)]

@@ -1,4 +1,4 @@
-//! What is in a repository: models, their versions, and the tags that point at them.
+//! The store: models, their versions, and the tags that point at them.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -181,7 +181,7 @@ impl Repository {
     fn manifest(&self, path: &Path, model: &str, version: &str) -> Result<Manifest, RepositoryError> {
         let wrong = |cause: String| RepositoryError::Manifest { path: path.to_owned(), cause };
         if !fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_file()) {
-            return Err(wrong("it is no plain file".into()));
+            return Err(wrong("it is not a plain file".into()));
         }
         let bytes = self.files.read(path, MANIFEST_MAX).map_err(|error| wrong(error.to_string()))?;
         // Before anything of it is believed.
@@ -231,7 +231,7 @@ impl Repository {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(BTreeMap::new()),
             Ok(metadata) if metadata.is_file() => {}
             _ => {
-                return Err(RepositoryError::Manifest { path, cause: "it is no plain file".into() });
+                return Err(RepositoryError::Manifest { path, cause: "it is not a plain file".into() });
             }
         }
         let bytes = self.files.read(&path, TAGS_MAX).map_err(RepositoryError::disk("reading", &path))?;

@@ -1,4 +1,4 @@
-//! Who vouches for a manifest.
+//! Verifies the signature of a manifest.
 
 use std::path::Path;
 use std::{fs, io};
@@ -73,7 +73,7 @@ impl TrustedKeys {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 return if self.required { Err("it is not signed".into()) } else { Ok(()) };
             }
-            _ => return Err("its signature is no plain file".into()),
+            _ => return Err("its signature is not a plain file".into()),
         }
         let bytes = files.read(&path, SIGNATURE_MAX).map_err(|error| format!("its signature: {error}"))?;
         let text = String::from_utf8(bytes).map_err(|_| "its signature is no text")?;

@@ -1,4 +1,4 @@
-//! Whether a version is what was published.
+//! Checks that a version is what was published.
 
 use std::fs::File;
 use std::io::Read;

@@ -1,4 +1,4 @@
-//! The system's word that something has moved: a reason to look, never the truth.
+//! Listens for the system's word that something has moved: a reason to look, never the truth.
 
 use std::fmt;
 use std::path::Path;

@@ -1,4 +1,4 @@
-//! Noticing new versions and tags that have moved.
+//! Notices new versions, and tags that have moved.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -13,6 +13,7 @@ use super::store::{Repository, TAGS, names};
 use super::verify::compare_size;
 use super::wake::Waker;
 use crate::base::clock::{Clock, Timestamp};
+use crate::model::causes::in_full;
 use crate::version::id::VersionId;
 
 /// What has changed in a repository since it was looked at the last time.
@@ -221,13 +222,13 @@ impl Watch {
     /// Whether a version is whole, as far as can be told without reading it, and whether a manifest says so; or what is
     /// wrong with it.
     fn state(&self, version: &str, print: &Print) -> Result<bool, String> {
-        let entry = self.repository.get(&self.model, version).map_err(|error| error.to_string())?;
+        let entry = self.repository.get(&self.model, version).map_err(|error| in_full(&error))?;
         // A manifest that is copied last, or not yet.
         let listed = entry.manifest.is_some();
         if !listed && print.iter().any(|(file, ..)| file == FILE) {
             return Err("its manifest has just come".into());
         }
-        self.repository.check(&entry, compare_size).map_err(|error| error.to_string())?;
+        self.repository.check(&entry, compare_size).map_err(|error| in_full(&error))?;
         Ok(listed)
     }
 }

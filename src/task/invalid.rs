@@ -1,4 +1,4 @@
-//! Arguments that make no sense.
+//! The error of an argument that makes no sense.
 
 use std::fmt::Display;
 

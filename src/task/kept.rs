@@ -1,4 +1,4 @@
-//! What is kept of an answer until the truth is known.
+//! The few bytes of an answer that are kept until the truth is known.
 
 use serde::{Deserialize, Serialize};
 

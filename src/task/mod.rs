@@ -1,5 +1,5 @@
-//! What the model is for: what is kept of an answer until the truth is known, what the truth looks like, and how it
-//! depends on the answer.
+//! The task: what is kept of an answer until the truth is known, what the truth looks like, and how it depends on the
+//! answer.
 
 pub(crate) mod invalid;
 pub(crate) mod kept;

@@ -1,4 +1,4 @@
-//! What turned out to be true, and when it is known.
+//! Outcomes: the truth about a prediction, and when it is known.
 
 use std::fmt;
 use std::sync::Arc;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use xxhash_rust::xxh3::xxh3_64;
 
-/// Segments unless told otherwise: what fits on a page.
+/// The segments that are told apart by default: what fits on a page.
 pub(crate) const SEGMENTS_DEFAULT: usize = 64;
 
 /// The most that can be told apart: each stripe has counts of its own for every one.

@@ -1,4 +1,4 @@
-//! What the predictions are.
+//! The task of a handle: the kind of its predictions, and how one is read off an answer.
 
 use std::fmt;
 

@@ -1,4 +1,4 @@
-//! What every implementation of `Model` must keep to.
+//! Checks that a model holds to what `Model` asks of it.
 
 use std::borrow::Borrow;
 use std::fmt;
@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use thiserror::Error;
 
+use crate::model::causes::in_full;
 use crate::model::error::{ErrorKind, ModelError};
 use crate::model::identity::Identity;
 use crate::model::lifecycle::Lifecycle;
@@ -87,7 +88,7 @@ impl<O, B> fmt::Debug for Suite<'_, O, B> {
 #[non_exhaustive]
 pub enum Violation {
     /// It could not be loaded, or not a second time.
-    #[error("it could not be loaded ({time}): {error}")]
+    #[error("the model could not be loaded the {time}: {error}")]
     Load {
         /// Whether for the first time.
         time: &'static str,
@@ -95,19 +96,19 @@ pub enum Violation {
         error: String,
     },
     /// It panicked.
-    #[error("it panicked in {during}")]
+    #[error("the model panicked in {during}")]
     Panicked {
         /// In which part of the suite.
         during: String,
     },
     /// Its identity was not the same from call to call.
-    #[error("its identity changed {when}")]
+    #[error("the model's identity changed {when}")]
     Identity {
         /// Since when.
         when: &'static str,
     },
     /// It gave no answer to a good input.
-    #[error("input {input}: no answer {when}: {error}")]
+    #[error("input {input}: the model gave no answer {when}: {error}")]
     NoAnswer {
         /// Which.
         input: usize,
@@ -117,7 +118,7 @@ pub enum Violation {
         error: String,
     },
     /// It answered a good input otherwise than the first time.
-    #[error("input {input}: another answer than at first {when}")]
+    #[error("input {input}: the model gave another answer {when} than at first")]
     Answer {
         /// Which.
         input: usize,
@@ -125,7 +126,7 @@ pub enum Violation {
         when: &'static str,
     },
     /// It did not say that a bad input was at fault.
-    #[error("bad input {input}: {found} instead of an error that blames the input, {when}")]
+    #[error("bad input {input}: the model gave {found} {when}, and not an error that blames the input")]
     NotRefused {
         /// Which of the bad ones.
         input: usize,
@@ -135,7 +136,7 @@ pub enum Violation {
         when: &'static str,
     },
     /// It answered another number of requests than it was given.
-    #[error("{found} answers to a batch of {given}")]
+    #[error("the model gave {found} answers to a batch of {given}")]
     BatchLength {
         /// How many it was given.
         given: usize,
@@ -202,7 +203,7 @@ impl<I: ?Sized + Sync, O: Send, M: Model<I, O> + ?Sized> Run<'_, I, O, M> {
         match self.of_lifecycle("load", Ok(()), load) {
             Some(Ok(())) => true,
             Some(Err(error)) => {
-                self.found.push(Violation::Load { time, error: error.to_string() });
+                self.found.push(Violation::Load { time, error: in_full(&error) });
                 false
             }
             None => false,
@@ -312,10 +313,10 @@ impl<I: ?Sized + Sync, O: Send, M: Model<I, O> + ?Sized> Run<'_, I, O, M> {
 
     fn upkeep(&mut self) {
         if let Some(Err(error)) = self.of_lifecycle("warm_up", Ok(true), |own| own.warm_up()) {
-            self.found.push(Violation::Upkeep { what: "warming up", error: error.to_string() });
+            self.found.push(Violation::Upkeep { what: "warming up", error: in_full(&error) });
         }
         if let Some(Err(error)) = self.of_lifecycle("maintain", Ok(()), |own| own.maintain()) {
-            self.found.push(Violation::Upkeep { what: "maintaining", error: error.to_string() });
+            self.found.push(Violation::Upkeep { what: "maintaining", error: in_full(&error) });
         }
         self.of_lifecycle("stop_overdue", (), |own| own.stop_overdue());
         self.of_lifecycle("description", None, |own| Some(own.description()));
@@ -331,7 +332,7 @@ impl<I: ?Sized + Sync, O: Send, M: Model<I, O> + ?Sized> Run<'_, I, O, M> {
             if self.of_lifecycle("tier", Tier::Hot, |own| own.tier()) == Some(Tier::Cold)
                 && let Some(Err(error)) = self.of_lifecycle("wake", Ok(()), |own| own.wake())
             {
-                self.found.push(Violation::Upkeep { what: "waking", error: error.to_string() });
+                self.found.push(Violation::Upkeep { what: "waking", error: in_full(&error) });
             }
             self.every_input("in another tier, or woken", |model, input| model.predict(input));
         }
@@ -342,7 +343,7 @@ impl<I: ?Sized + Sync, O: Send, M: Model<I, O> + ?Sized> Run<'_, I, O, M> {
     fn settle(&mut self, tier: Tier) {
         let settle = |own: &dyn Lifecycle| own.settle(&TargetTier::new(tier));
         if let Some(Err(error)) = self.of_lifecycle("settle", Ok(Tier::Hot), settle) {
-            self.found.push(Violation::Upkeep { what: "settling", error: error.to_string() });
+            self.found.push(Violation::Upkeep { what: "settling", error: in_full(&error) });
         }
     }
 
@@ -379,7 +380,7 @@ impl<I: ?Sized + Sync, O: Send, M: Model<I, O> + ?Sized> Run<'_, I, O, M> {
     }
 
     fn no_answer(&mut self, input: usize, when: &'static str, error: &ModelError) {
-        self.found.push(Violation::NoAnswer { input, when, error: error.to_string() });
+        self.found.push(Violation::NoAnswer { input, when, error: in_full(error) });
     }
 
     fn guarded<T>(&mut self, during: &str, run: impl FnOnce() -> T) -> Option<T> {

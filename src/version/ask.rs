@@ -1,4 +1,4 @@
-//! Asking a version, and telling an answer from what is none.
+//! Calls a version, rejects invalid output, turns panics into errors.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;

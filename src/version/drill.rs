@@ -1,4 +1,4 @@
-//! Keeping retained versions proven: now and then each is asked what live was asked lately.
+//! Proves that retained versions would answer, on inputs that live was asked lately.
 
 use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -7,10 +7,9 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
-use super::input::{KeptInput, copied};
+use super::input::{KeptInput, NotCopied, copied};
 use crate::base::clock::Timestamp;
 use crate::base::share::Share;
-use crate::model::error::ModelError;
 
 /// How retained versions are kept proven: at every interval each of them is asked a few inputs that live has just been asked,
 /// beside the requests, and `status()` says whether it would answer. What they answer is thrown away and counts nowhere.
@@ -163,7 +162,7 @@ pub(crate) struct Copies<I: ?Sized> {
     /// Those of which there is no copy.
     pub(crate) not_copied: u32,
     /// Why not the first of them.
-    pub(crate) panic: Option<ModelError>,
+    pub(crate) panic: Option<NotCopied>,
 }
 
 impl<I: ?Sized> Default for Copies<I> {
@@ -194,6 +193,7 @@ impl<I: ?Sized> Recent<I> {
     /// Copies an input where some are wanted. Costs a request one load of a place that is hardly ever written to.
     #[inline]
     pub(crate) fn offer(&self, input: &I) {
+        // Relaxed: a request that sees this late is not copied, or finds below that enough were.
         if self.wanted.load(Ordering::Relaxed) > 0 {
             self.take(input);
         }
@@ -224,6 +224,7 @@ impl<I: ?Sized> Recent<I> {
         }
         if !due.is_collecting {
             due.is_collecting = true;
+            // Relaxed: the copies go through their own lock.
             self.wanted.store(self.drill.inputs, Ordering::Relaxed);
             return None;
         }

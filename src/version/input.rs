@@ -1,19 +1,26 @@
-//! Inputs that are kept after their request: the host's sample, copies for shadows and drills, recent inputs.
+//! Keeps inputs after their request: the host's sample, copies for shadows and drills, recent inputs.
 
 use std::borrow::Borrow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use crate::model::error::ModelError;
+use crate::model::error::panic_message;
 
 /// Copies what is the host's: an input that is to be kept after its request, or an answer. Every copy is made here, since
 /// a `Clone` is the host's code: where it panics, the request from which the copy is made is answered all the same, and
 /// whoever wanted the copy counts that there is none.
 #[inline]
-pub(crate) fn copied<T: ?Sized, C>(value: &T, copy: impl FnOnce(&T) -> C) -> Result<C, ModelError> {
+pub(crate) fn copied<T: ?Sized, C>(value: &T, copy: impl FnOnce(&T) -> C) -> Result<C, NotCopied> {
     // Unwind safety: a copy that was not made is nobody's, and what it was to be made of is shared behind `&`.
     let copied = catch_unwind(AssertUnwindSafe(|| copy(value)));
-    copied.map_err(|payload| ModelError::of_panic(payload.as_ref()))
+    copied.map_err(|payload| NotCopied { message: panic_message(payload.as_ref()) })
+}
+
+/// There is no copy: the host's `Clone` or `ToOwned` panicked.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("its `Clone` panicked: {message}")]
+pub(crate) struct NotCopied {
+    message: Arc<str>,
 }
 
 /// An input that is kept: one trait for all of them, so that whoever asks a version need not know whose it is.

@@ -1,4 +1,4 @@
-//! What a load did to live's requests.
+//! The latency of live's requests around a load.
 
 use std::time::Duration;
 

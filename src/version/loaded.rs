@@ -1,4 +1,4 @@
-//! A version: a model with its pipeline under a name, loaded, and how ready it is.
+//! A loaded version, and how ready it is.
 
 use std::any::Any;
 use std::ops::Deref;
@@ -107,7 +107,7 @@ impl dyn AnyVersion + '_ {
 #[derive(Debug, Clone)]
 pub(crate) struct Readiness {
     pub(crate) tier: Tier,
-    /// It has tiers to go to without being loaded anew.
+    /// It has tiers to go to without being loaded again.
     pub(crate) is_prepared: bool,
     pub(crate) memory: Option<Memory>,
     weighed_at: Option<Timestamp>,

@@ -1,4 +1,4 @@
-//! A version: a model with its pipeline under a name, and what becomes of it after its last use.
+//! Versions: a model with its pipeline under a name, from the moment it is loaded until it is freed.
 
 pub(crate) mod ask;
 pub(crate) mod drill;

@@ -1,4 +1,4 @@
-//! Making a version ready: loaded, checked, warm.
+//! Makes a version ready: loads it, warms it up, and checks its first answer.
 
 use std::error::Error;
 use std::sync::Arc;
@@ -56,7 +56,7 @@ pub enum StageError {
     #[error(transparent)]
     Load(#[from] LoadError),
     /// The model was loaded, and failed on a made-up input or on the host's sample.
-    #[error("version {version} did not answer a first request: {source}")]
+    #[error("version {version} did not answer its first request")]
     Answer {
         /// The version.
         version: VersionId,
@@ -68,15 +68,15 @@ pub enum StageError {
     #[error(transparent)]
     Open(Arc<dyn Error + Send + Sync>),
     /// As many rollouts run as a handle can tell apart.
-    #[error("too many rollouts at one time: end one first")]
+    #[error("as many rollouts run as a handle can tell apart: end one first")]
     TooMany,
     /// Another process has the state.
     #[error(
-        "another process has the state of this handle: stage the version there, or here once it has let go"
+        "another process has the state of this handle: stage the version there, or here once that process has let go of it"
     )]
     LookingOn,
     /// The handle was closed.
-    #[error("the handle was closed: it tries nothing any more")]
+    #[error("the handle was closed and stages no version any more")]
     Closed,
 }
 

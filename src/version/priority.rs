@@ -1,4 +1,4 @@
-//! How much of the processor a load may take.
+//! The share of the processor's time that a load may take.
 
 use serde::{Deserialize, Serialize};
 

@@ -1,4 +1,4 @@
-//! What becomes of a version after its last use.
+//! Frees versions that take no traffic any more, once nobody borrows them.
 
 use std::sync::Arc;
 

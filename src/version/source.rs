@@ -1,4 +1,4 @@
-//! Where versions come from by name.
+//! Opens versions by name.
 
 use std::error::Error;
 
@@ -16,10 +16,10 @@ use crate::model::model::Model;
 ///     "v1" => Ok(Box::new(closure("double@1", |x: &f64| Ok(x * 2.0))) as Box<dyn Model<f64, f64>>),
 ///     other => Err(format!("there is no version {other}").into()),
 /// };
-/// # fn takes(_: impl switchback::Versions<f64, f64>) {}
+/// # fn takes(_: impl switchback::ModelSource<f64, f64>) {}
 /// # takes(versions);
 /// ```
-pub trait Versions<I: ?Sized, O>: Send + Sync {
+pub trait ModelSource<I: ?Sized, O>: Send + Sync {
     /// Opens a version; the handle loads it.
     ///
     /// # Errors
@@ -28,7 +28,7 @@ pub trait Versions<I: ?Sized, O>: Send + Sync {
     fn open(&self, version: &str) -> Result<Box<dyn Model<I, O>>, Box<dyn Error + Send + Sync>>;
 }
 
-impl<I: ?Sized, O, F> Versions<I, O> for F
+impl<I: ?Sized, O, F> ModelSource<I, O> for F
 where
     F: Fn(&str) -> Result<Box<dyn Model<I, O>>, Box<dyn Error + Send + Sync>> + Send + Sync,
 {

@@ -1,4 +1,4 @@
-//! How long a retained version stays as ready as it was, and what it may cost.
+//! Decides how ready retained versions are to be, by their age and by a budget of memory.
 
 use std::time::Duration;
 
@@ -40,14 +40,14 @@ impl Tiers {
         self
     }
 
-    /// How long it then stays warm, counted from when it was retained as well; for ever unless told. Cold ones answer within
+    /// How long it then stays warm, counted from when it was retained as well; for ever by default. Cold ones answer within
     /// milliseconds too, where their prepared form is still in the system's cache.
     pub const fn warm_for(mut self, age: Duration) -> Self {
         self.warm_for = Some(age);
         self
     }
 
-    /// What all retained versions may take of the process's own memory together, in bytes; as much as they need unless told.
+    /// What all retained versions may take of the process's own memory together, in bytes; no limit by default.
     /// While they take more, the one retained for longest steps down, at each tick by one tier, a version without a
     /// prepared form to cold at once. Going back to such a one takes as long as loading it.
     pub const fn private_bytes(mut self, bytes: u64) -> Self {

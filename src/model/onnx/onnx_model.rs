@@ -134,8 +134,8 @@ impl OnnxModel {
     }
 
     /// Loads the model from its prepared form in this cache, and makes that where there is none: sessions share their weights,
-    /// and a retained version steps down to next to nothing and comes back within milliseconds. See [`PreparedCache`]. None
-    /// unless told, since it takes twice the model's size on disk.
+    /// and a retained version steps down to next to nothing and comes back within milliseconds. See [`PreparedCache`]. By default
+    /// there is none, since it takes twice the model's size on disk.
     ///
     /// Answers can differ from those of the plain form by rounding. A model that cannot take this form (one that is small, has
     /// loops or branches, operators, execution providers or session options of its own) is loaded plainly, and its

@@ -1,4 +1,4 @@
-//! How a model is loaded.
+//! The options that a model is loaded with.
 
 use std::sync::Arc;
 use std::thread::available_parallelism;

@@ -1,4 +1,4 @@
-//! What a version needs of the service that runs it.
+//! The contract of a version with the service that runs it.
 
 use semver::VersionReq;
 use serde::{Deserialize, Serialize};

@@ -1,4 +1,4 @@
-//! What is known of a model's file and of the engine here, without loading the model.
+//! Facts about a model's file and the engine here, known without loading the model.
 
 use semver::Version;
 

@@ -20,7 +20,7 @@ pub struct GoldenSample {
     /// The tensors that the model answers, by output; nothing is pinned of an output that is not among them.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub outputs: BTreeMap<String, PinnedTensor>,
-    /// How far a value `v` may be from a pinned one, `tolerance + tolerance * |v|`: 1e-4 unless told, for what two
+    /// How far a value `v` may be from a pinned one, `tolerance + tolerance * |v|`: 1e-4 by default, for what two
     /// processors make of the same sums.
     #[serde(default = "tolerance")]
     pub tolerance: f64,

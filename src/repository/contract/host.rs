@@ -1,4 +1,4 @@
-//! What a service supplies and what it must get back.
+//! The host's side of a contract, and its comparison with a version's.
 
 use std::collections::BTreeSet;
 

@@ -1,4 +1,4 @@
-//! What keeps a version from running in a host.
+//! The mismatches that keep a version from running in a host.
 
 use std::fmt;
 
@@ -16,13 +16,13 @@ use crate::base::text::quoted;
 #[non_exhaustive]
 pub enum Mismatch {
     /// The contract contradicts itself.
-    #[error("the version's contract: {problem}")]
+    #[error("the version's contract is wrong: {problem}")]
     Contract {
         /// How.
         problem: Problem,
     },
     /// What the host says of itself makes no sense.
-    #[error("the host's own side: {problem}")]
+    #[error("what the host declares is wrong: {problem}")]
     Host {
         /// Why.
         problem: Problem,
@@ -248,11 +248,11 @@ impl Bounds {
 #[derive(Debug, Clone, PartialEq, Error, Serialize)]
 #[serde(transparent)]
 #[error("version and host do not fit:{}", .mismatches.iter().map(|mismatch| format!("\n- {mismatch}")).collect::<String>())]
-pub struct Incompatible {
+pub struct IncompatibleError {
     mismatches: Vec<Mismatch>,
 }
 
-impl Incompatible {
+impl IncompatibleError {
     /// Of one or more.
     #[cfg(feature = "onnx")]
     pub(crate) fn of(mismatches: impl IntoIterator<Item = Mismatch>) -> Self {
@@ -299,10 +299,10 @@ mod tests {
     #[test]
     fn an_error_lists_every_mismatch_on_a_line_of_its_own() {
         let missing = |feature: &str| Mismatch::FeatureMissing { feature: feature.to_owned() };
-        let error = Incompatible::unless_none(vec![missing("a"), missing("b")]).unwrap_err();
+        let error = IncompatibleError::unless_none(vec![missing("a"), missing("b")]).unwrap_err();
         assert_eq!(error.to_string().lines().count(), 3);
         assert!(error.to_string().contains("\n- feature `b` is needed"));
         assert_eq!(error.mismatches().len(), 2);
-        assert!(Incompatible::unless_none(Vec::new()).is_ok());
+        assert!(IncompatibleError::unless_none(Vec::new()).is_ok());
     }
 }

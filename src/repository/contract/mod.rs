@@ -26,14 +26,15 @@ pub use facts::{Facts, RuntimeFacts};
 pub use feature::{Feature, FeatureKind};
 pub use golden::{GoldenSample, PinnedTensor};
 pub use host::Host;
-pub use mismatch::{Bounds, Incompatible, Mismatch};
+pub use mismatch::{Bounds, IncompatibleError, Mismatch};
 #[cfg(feature = "onnx")]
 pub use pipelines::{OpenError, Pipelines, RegisterError};
 #[cfg(feature = "onnx")]
 pub use preflight::preflight::Preflight;
 #[cfg(feature = "onnx")]
 pub use preflight::{
-    Asked, Checked, InvalidWarmUp, PreflightError, PreflightFailure, PreflightReport, Timing, WarmUp, Warmth,
+    Asked, Checked, InvalidWarmUp, PreflightError, PreflightFailure, PreflightReport, Timing, WarmUp,
+    WarmUpOutcome,
 };
 pub use problem::{InvalidContract, Problem};
 pub use reservoir::Reservoir;

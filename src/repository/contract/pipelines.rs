@@ -10,7 +10,7 @@ use thiserror::Error;
 use super::contract::Contract;
 use super::facts::Facts;
 use super::host::{Host, pipeline_mismatch};
-use super::mismatch::{Incompatible, Mismatch};
+use super::mismatch::{IncompatibleError, Mismatch};
 use crate::model::error::{LoadError, ModelError};
 use crate::model::onnx::{Codec, Feed, OnnxModel, Outputs, Pipeline, version_of};
 
@@ -145,8 +145,8 @@ impl<I: ?Sized, O> Pipelines<I, O> {
                 Ok(Pipeline::of(model, name, version, codec.clone()))
             }
             chosen => {
-                let source = Incompatible::of(mismatches.into_iter().chain(chosen.err()));
-                Err(OpenError::Incompatible { file: model.name().to_owned(), source })
+                let mismatches = IncompatibleError::of(mismatches.into_iter().chain(chosen.err()));
+                Err(OpenError::Incompatible { file: model.name().to_owned(), mismatches })
             }
         }
     }
@@ -212,7 +212,9 @@ pub enum RegisterError {
     #[error("a pipeline has no name: give it one")]
     Unnamed,
     /// Its version does not parse.
-    #[error("pipeline `{pipeline}`: `{version}` is no version ({cause}): write it like `2.1.0`")]
+    #[error(
+        "the version `{version}` of pipeline `{pipeline}` does not parse ({cause}): write it like `2.1.0`"
+    )]
     Version {
         /// The pipeline.
         pipeline: String,
@@ -245,11 +247,11 @@ pub enum OpenError {
     #[error(transparent)]
     Load(#[from] LoadError),
     /// It does not fit the host.
-    #[error("{file}: {source}")]
+    #[error("{file}: {mismatches}")]
     Incompatible {
         /// The model's file.
         file: String,
         /// Every mismatch.
-        source: Incompatible,
+        mismatches: IncompatibleError,
     },
 }

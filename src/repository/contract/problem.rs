@@ -17,13 +17,13 @@ pub enum Problem {
         index: usize,
     },
     /// Two features of one name.
-    #[error("feature `{feature}` is there twice: remove one")]
+    #[error("feature `{feature}` is declared twice: remove one")]
     FeatureRepeated {
         /// The name.
         feature: String,
     },
     /// Bounds of what is no number.
-    #[error("feature `{feature}` has a range and is no number: remove the range or make it a number")]
+    #[error("feature `{feature}` has a range but is not a number: remove the range, or make it a number")]
     RangeOfNoNumber {
         /// The feature.
         feature: String,
@@ -41,7 +41,7 @@ pub enum Problem {
         maximum: f64,
     },
     /// Categories of what is no category.
-    #[error("feature `{feature}` has categories and is none: remove them or make it a category")]
+    #[error("feature `{feature}` has categories but is not a category: remove them, or make it a category")]
     CategoriesOfNoCategory {
         /// The feature.
         feature: String,
@@ -67,7 +67,7 @@ pub enum Problem {
         feature: String,
     },
     /// A label twice.
-    #[error("label `{label}` is there twice: remove one")]
+    #[error("label `{label}` is listed twice: remove one")]
     LabelRepeated {
         /// The label.
         label: String,

@@ -1,4 +1,4 @@
-//! A few of what came lately, to try a new version on.
+//! Keeps a bounded sample of recent inputs, to try a new version on.
 
 use std::fmt;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! How long things took: percentiles over everything that was counted, not over a sample.
+//! Latencies: percentiles over everything that was counted, not over a sample.
 
 use std::time::Duration;
 
@@ -91,7 +91,7 @@ impl Latency {
         later
     }
 
-    /// Begins anew; keeps what is allocated.
+    /// Forgets all counts; keeps what is allocated.
     pub(crate) fn reset(&mut self) {
         if self.count == 0 {
             return;

@@ -1,4 +1,4 @@
-//! What is counted of an arm: the tally of one stripe, of one slot of a window, or of everything since its start.
+//! Tallies: the counts of one stripe, of one slot of a window, or of everything since an arm's start.
 
 use std::collections::BTreeMap;
 
@@ -171,7 +171,7 @@ impl Tally {
         }
     }
 
-    /// Begins anew. What is allocated for requests is kept.
+    /// Forgets all counts. What is allocated for requests is kept.
     pub(crate) fn reset(&mut self) {
         if self.is_empty() {
             return;

@@ -207,17 +207,17 @@ fn refused<I: ?Sized, O>(model: &impl Model<I, O>, input: &I) -> InputError {
 fn an_input_that_does_not_fit_is_refused_by_name_with_what_was_expected_and_what_came() {
     let model = loaded("affine");
     for (input, expected) in [
-        (Tensors::new(), "input `x` is missing: expected f32[n, 3]"),
-        (one("z", array![[1.0_f32, 2.0, 3.0]]), "input `z` is not one of the model's: it takes x"),
-        (one("", array![[1.0_f32, 2.0, 3.0]]), "input `` is not one of the model's: it takes x"),
-        (one("x\0", array![[1.0_f32, 2.0, 3.0]]), "input `x\0` is not one of the model's: it takes x"),
-        (one("x", array![[1.0_f64, 2.0, 3.0]]), "input `x` has elements of type f64: expected f32"),
-        (one("x", array![["1".to_owned()]]), "input `x` has elements of type string: expected f32"),
-        (one("x", array![[1.0_f32, 2.0]]), "input `x` has shape [1, 2]: expected [n, 3]"),
-        (one("x", array![1.0_f32, 2.0, 3.0]), "input `x` has shape [3]: expected [n, 3]"),
+        (Tensors::new(), "input `x` is missing: the model expects f32[n, 3]"),
+        (one("z", array![[1.0_f32, 2.0, 3.0]]), "the model has no input `z`: its inputs are x"),
+        (one("", array![[1.0_f32, 2.0, 3.0]]), "the model has no input ``: its inputs are x"),
+        (one("x\0", array![[1.0_f32, 2.0, 3.0]]), "the model has no input `x\0`: its inputs are x"),
+        (one("x", array![[1.0_f64, 2.0, 3.0]]), "input `x` has elements of type f64: the model expects f32"),
+        (one("x", array![["1".to_owned()]]), "input `x` has elements of type string: the model expects f32"),
+        (one("x", array![[1.0_f32, 2.0]]), "input `x` has shape [1, 2]: the model expects [n, 3]"),
+        (one("x", array![1.0_f32, 2.0, 3.0]), "input `x` has shape [3]: the model expects [n, 3]"),
         (
             one("x", Value::Sequence(Vec::new())),
-            "input refused: input `x` is a sequence or a map: inputs are tensors",
+            "the input was refused: input `x` is a sequence or a map: inputs are tensors",
         ),
     ] {
         assert_eq!(refused(&model, &input).to_string(), expected);
@@ -238,7 +238,7 @@ fn a_dimension_that_has_a_name_has_one_size() {
     let output = model.predict(&input(3, 3)).unwrap();
     assert_eq!(output.get::<i64>("shape").unwrap(), &array![3_i64, 5, 2, 7].into_dyn());
     // ONNX Runtime would stretch the one to fit the three.
-    assert_eq!(refused(&model, &input(3, 1)).to_string(), "input `b` has shape [1]: expected [n=3]");
+    assert_eq!(refused(&model, &input(3, 1)).to_string(), "input `b` has shape [1]: the model expects [n=3]");
 }
 
 #[test]
@@ -251,16 +251,16 @@ fn what_a_pipeline_gives_is_checked_too() {
         model.load().unwrap();
         refused(&model, &[1.0, 2.0, 3.0][..]).to_string()
     };
-    assert_eq!(with(|_, _| Ok(())), "input `x` is missing: expected f32[n, 3]");
+    assert_eq!(with(|_, _| Ok(())), "input `x` is missing: the model expects f32[n, 3]");
     let twice = with(|_, feed| {
         feed.buffer::<f32>("x", &[1, 3]).map(drop).and_then(|()| feed.slice("x", &[0, 3], &[0.0; 0]))
     });
     assert_eq!(twice, "input `x` was given twice");
     let short = with(|_, feed| feed.slice("x", &[2, 3], &[1.0_f32, 2.0, 3.0]));
-    assert_eq!(short, "input `x` has shape 3 elements: expected as many elements as [2, 3] has");
+    assert_eq!(short, "input `x` has shape 3 elements: the model expects as many elements as [2, 3] has");
     let huge = with(|_, feed| feed.buffer::<f32>("x", &[usize::MAX, 3]).map(drop));
-    assert_eq!(huge, format!("input `x` has shape [{}, 3]: expected [n, 3]", usize::MAX));
-    assert_eq!(with(|_, _| Err(ModelError::input("too young"))), "input refused: too young");
+    assert_eq!(huge, format!("input `x` has shape [{}, 3]: the model expects [n, 3]", usize::MAX));
+    assert_eq!(with(|_, _| Err(ModelError::input("too young"))), "the input was refused: too young");
 }
 
 #[test]
@@ -268,7 +268,7 @@ fn a_text_with_a_nul_is_refused_before_it_is_cut_there() {
     let input = one("x", array![["fine".to_owned(), "cut\0here".to_owned()]]);
     assert_eq!(
         refused(&loaded("identity_string"), &input).to_string(),
-        "input refused: input `x` has a text with a NUL in it"
+        "the input was refused: input `x` has a text with a NUL in it"
     );
 }
 

@@ -85,7 +85,7 @@ fn open(contract: &Contract) -> Pipeline<Payment, f32> {
 
 fn mismatches<I: ?Sized, O>(opened: Result<Pipeline<I, O>, OpenError>) -> Vec<Mismatch> {
     match opened {
-        Err(OpenError::Incompatible { source, .. }) => source.mismatches().to_vec(),
+        Err(OpenError::Incompatible { mismatches, .. }) => mismatches.mismatches().to_vec(),
         other => panic!("{other:?}"),
     }
 }

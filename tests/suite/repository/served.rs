@@ -148,17 +148,19 @@ fn what_does_not_fit_is_told_at_once_and_what_could_be_gone_to_is_listed() {
     pipelines.register("delay-alone", "2.1.0", delay_alone, scaled).unwrap();
     pipelines.default_is("delay-alone").unwrap();
     let late: Served<Flight, f32> = models(&folder).serve("late", host, pipelines);
-    let Err(ServeError::Open(OpenError::Incompatible { source, .. })) = late.open("1") else {
+    let Err(ServeError::Open(OpenError::Incompatible { mismatches, .. })) = late.open("1") else {
         panic!("it fits")
     };
-    let told = source.to_string();
+    let told = mismatches.to_string();
     for part in ["dep_delay", "distance", "at-departure"] {
         assert!(told.contains(part), "{part}: {told}");
     }
-    assert!(source.mismatches().iter().any(|mismatch| matches!(mismatch, Mismatch::PipelineVersion { .. })));
+    assert!(
+        mismatches.mismatches().iter().any(|mismatch| matches!(mismatch, Mismatch::PipelineVersion { .. }))
+    );
     let compatible = late.compatible().unwrap();
     let fits: Vec<(&str, bool)> =
-        compatible.iter().map(|(version, fits)| (version.as_str(), fits.is_ok())).collect();
+        compatible.iter().map(|fit| (fit.version.as_str(), fit.result.is_ok())).collect();
     assert_eq!(fits, [("1", false), ("2", true)]);
 }
 

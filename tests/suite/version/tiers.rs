@@ -274,7 +274,7 @@ fn an_input_that_cannot_be_cloned_is_answered_and_no_version_counts_as_proven_by
     assert_eq!((drilled.inputs, drilled.failed, drilled.not_copied), (0, 0, 3));
     assert_eq!(
         status.would_answer("a").unwrap(),
-        "a: was not drilled: none of 3 live inputs could be copied: panicked: it cannot be cloned, 0 s ago"
+        "a: was not drilled: none of 3 live inputs could be copied: its `Clone` panicked: it cannot be cloned, 0 s ago"
     );
 }
 

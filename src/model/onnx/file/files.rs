@@ -1,4 +1,4 @@
-//! A model's files: read once, hashed, and checked for references that lead astray.
+//! Reads a model's files once, hashes them, and refuses references that lead astray.
 
 use std::fs::{File, Metadata};
 use std::io;

@@ -1,4 +1,4 @@
-//! What goes into a model and what comes out: names, element types, shapes; and what its file says of itself.
+//! The inputs and outputs of a model: names, element types, shapes; and what its file says of itself.
 
 use std::collections::BTreeMap;
 use std::fmt;

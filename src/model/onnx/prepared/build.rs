@@ -1,8 +1,9 @@
-//! Making a prepared form.
+//! Makes a prepared form, and holds it against the plain one.
 
 use std::path::Path;
 
 use super::entry::{GRAPH, WEIGHTS};
+use crate::model::causes::in_full;
 use crate::model::error::LoadError;
 use crate::model::onnx::file::files::Files;
 use crate::model::onnx::file::signature::Signature;
@@ -83,7 +84,7 @@ pub(crate) fn build(
                 // From 1.21 on; before, it is ignored, and what is packed is packed in memory.
                 .with_config_entry("session.save_external_prepacked_constant_initializers", "1")?)
         });
-    let plain = create(files, || builder).map_err(|error| Failed::Unprepared(error.to_string()))?;
+    let plain = create(files, || builder).map_err(|error| Failed::Unprepared(in_full(&error)))?;
     files.unchanged()?;
     let signature = signature_of(files, &plain)?;
     let (input, expected) = match fractions_for(&signature) {
@@ -97,7 +98,7 @@ pub(crate) fn build(
         throttle.step()?;
         let unprepared = |reason: String| Failed::Unprepared(format!("its {form} form {reason}"));
         let session = create_in(&folder.join(GRAPH), form, files, options, runtime)
-            .map_err(|error| unprepared(format!("cannot be loaded: {error}")))?;
+            .map_err(|error| unprepared(format!("cannot be loaded: {}", in_full(&error))))?;
         if signature_of(files, &session)? != signature {
             return Err(unprepared("has other inputs or outputs".to_owned()));
         }

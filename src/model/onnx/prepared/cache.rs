@@ -55,7 +55,7 @@ use crate::model::throttle::LoadThrottle;
 /// The folder is its owner's alone. What is in it is held against a record that lies beside it: that finds what was torn,
 /// changed or swapped, and not a forgery of both by somebody who can write as this user. Files are not to be written to
 /// while they are mapped: nothing can keep the process alive where a mapped file is truncated. A change is found at the
-/// next [`maintain`](crate::Lifecycle::maintain), and the form is made anew.
+/// next [`maintain`](crate::Lifecycle::maintain), and the form is made again.
 #[derive(Clone)]
 pub struct PreparedCache {
     shared: Arc<Shared>,
@@ -93,7 +93,7 @@ pub struct PreparedCounts {
 #[non_exhaustive]
 pub enum PreparedCacheError {
     /// The folder cannot be made or read.
-    #[error("{}: cannot be used as a cache of prepared forms", .folder.display())]
+    #[error("{} cannot be used as a cache of prepared forms", .folder.display())]
     Folder {
         /// The folder.
         folder: PathBuf,
@@ -101,7 +101,7 @@ pub enum PreparedCacheError {
         source: Arc<io::Error>,
     },
     /// Others may write to the folder, and what is loaded from it is run.
-    #[error("{}: others may write to it: `chmod 700` it, or choose another folder", .folder.display())]
+    #[error("others may write to {}: `chmod 700` it, or choose another folder", .folder.display())]
     NotPrivate {
         /// The folder.
         folder: PathBuf,
@@ -156,14 +156,14 @@ impl PreparedCache {
         Ok(cache)
     }
 
-    /// How many bytes the entries may have together: 8 GiB unless told. What was used least lately makes room; what is in use,
+    /// How many bytes the entries may have together: 8 GiB by default. What was used least lately makes room; what is in use,
     /// by any process, does not, and a model that finds no room is loaded plainly.
     #[must_use]
     pub fn limit(self, bytes: u64) -> Self {
         Self { limit: bytes, ..self }
     }
 
-    /// The size of a model's files from which on it is prepared: 1 MiB unless told, since a smaller one has nothing to gain.
+    /// The size of a model's files from which on it is prepared: 1 MiB by default, since a smaller one has nothing to gain.
     #[must_use]
     pub fn smallest(self, bytes: u64) -> Self {
         Self { smallest: bytes, ..self }
@@ -183,6 +183,7 @@ impl PreparedCache {
     /// What became of its entries since it was opened here; clones count together.
     pub fn counts(&self) -> PreparedCounts {
         let Shared { made, broken, evicted, refused, .. } = &*self.shared;
+        // Relaxed, here and where they are raised: they are only counted.
         let count = |count: &AtomicU64| count.load(Ordering::Relaxed);
         PreparedCounts {
             made: count(made),

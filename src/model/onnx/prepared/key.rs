@@ -1,4 +1,4 @@
-//! What a prepared form depends on.
+//! The key of a prepared form: a digest of all that it depends on.
 
 use sha2::{Digest, Sha256};
 

@@ -8,7 +8,7 @@
 //! An entry is a folder named by all that it depends on ([`Key`]); it holds the graph, the weights, and a record of both
 //! with their digests. It is made aside, held against the plain form on a made-up input, synced, and renamed into place, so
 //! what is there is whole or it is nobody's; and it is read whole, byte for byte against its record, before it is used for
-//! the first time in a process. What does not agree with its record is removed and made anew.
+//! the first time in a process. What does not agree with its record is removed and made again.
 
 pub(crate) mod build;
 pub(crate) mod cache;

@@ -1,4 +1,4 @@
-//! Where ONNX Runtime's library may be on this machine, and how many cores it should use.
+//! Looks for ONNX Runtime's library on this machine, and counts the cores that it should use.
 
 use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};

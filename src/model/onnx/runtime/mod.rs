@@ -1,4 +1,4 @@
-//! ONNX Runtime itself: found, opened, tamed.
+//! ONNX Runtime as the process has it.
 
 pub(crate) mod discovery;
 pub(crate) mod opsets;

@@ -1,4 +1,4 @@
-//! How new an operator set this ONNX Runtime knows.
+//! Finds the newest operator set that this ONNX Runtime knows.
 
 use std::sync::OnceLock;
 

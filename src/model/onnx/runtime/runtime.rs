@@ -1,6 +1,5 @@
-//! ONNX Runtime itself: found when the program runs, loaded once for the whole process, and tamed.
+//! Finds ONNX Runtime when the program runs, loads it once for the whole process, and tames it.
 
-use std::error::Error;
 use std::path::{Path, PathBuf};
 
 use ort::environment::{Environment, EnvironmentBuilder, GlobalThreadPoolOptions};
@@ -10,6 +9,7 @@ use thiserror::Error;
 
 use super::discovery;
 use super::discovery::Place;
+use crate::model::causes::in_full;
 
 /// ONNX Runtime, loaded: one per process.
 ///
@@ -170,7 +170,7 @@ pub enum RuntimeError {
         needed: String,
     },
     /// What was named is there, and is no ONNX Runtime that can be loaded.
-    #[error("{}: cannot be used as ONNX Runtime: {cause}", .path.display())]
+    #[error("{} cannot be used as ONNX Runtime: {cause}", .path.display())]
     Unusable {
         /// The library.
         path: PathBuf,
@@ -267,7 +267,8 @@ fn open(path: &Path) -> Result<EnvironmentBuilder, RuntimeError> {
             RuntimeError::TooOld { path: path.to_owned(), found: version_str, needed: oldest() }
         }
         ort::LoadDynamicError::Dlopen { error, .. } => {
-            RuntimeError::Unusable { path: path.to_owned(), cause: with_sources(&error) }
+            // "dlopen failed" says nothing: the loader's own words are one cause further down.
+            RuntimeError::Unusable { path: path.to_owned(), cause: in_full(&error) }
         }
         other => RuntimeError::Unusable { path: path.to_owned(), cause: other.to_string() },
     })
@@ -288,15 +289,4 @@ fn environment(builder: EnvironmentBuilder, threads: Option<usize>) -> Result<En
 /// ort resolves relative paths against the executable; here they mean what they mean everywhere else.
 fn absolute(path: &Path) -> PathBuf {
     std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
-}
-
-/// "dlopen failed" says nothing: the loader's own words are one source further down.
-fn with_sources(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        text = format!("{text}: {error}");
-        source = error.source();
-    }
-    text
 }

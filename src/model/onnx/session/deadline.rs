@@ -1,4 +1,4 @@
-//! Runs with a deadline: who is running until when, and how one is stopped.
+//! Watches runs that have a deadline, and stops those whose time is up.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -116,6 +116,6 @@ impl Drop for Watched<'_> {
             // The flag stays until it is taken back. This cannot fail: it sets a boolean.
             let _ = self.watch.options.unterminate();
         }
-        self.under_way.fetch_sub(1, Ordering::Relaxed);
+        self.under_way.fetch_sub(1, Ordering::Relaxed); // as in `begin`
     }
 }

@@ -1,4 +1,4 @@
-//! From files to sessions.
+//! Makes sessions from files.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;

@@ -1,4 +1,4 @@
-//! Sessions of ONNX Runtime, and who may run one.
+//! Sessions of ONNX Runtime: made, shared by threads, watched, exchanged.
 
 pub(crate) mod deadline;
 pub(crate) mod form;

@@ -12,6 +12,7 @@ use super::load::{error_of, signature_of};
 use super::pool::{CLOCK, Pool, Worker};
 use super::session::{Call, Session};
 use crate::base::{memory, os};
+use crate::model::causes::in_full;
 use crate::model::error::{LoadError, ModelError};
 use crate::model::onnx::file::files::Files;
 use crate::model::onnx::file::signature::Signature;
@@ -78,7 +79,7 @@ impl Loaded {
             throttle.step()?;
             match load::prepared(entry, Form::Packed, files, options, &runtime) {
                 Ok(session) => first = Some(session),
-                Err(error) => prepared = Err(Some(error.to_string())),
+                Err(error) => prepared = Err(Some(in_full(&error))),
             }
         }
         let entry = prepared.as_ref().ok();
@@ -137,6 +138,7 @@ impl Loaded {
     pub(crate) fn memory(&self) -> Memory {
         let entry = self.prepared.lock().as_ref().ok().cloned();
         let mapped = entry.and_then(|entry| memory::mapped_from(entry.folder())).unwrap_or_default();
+        // Relaxed, here and where it is stored: a number for people, which nothing is read after.
         Memory::new(self.private_bytes.load(Ordering::Relaxed), mapped)
     }
 

@@ -1,4 +1,4 @@
-//! Where a pipeline's `encode` puts what the model is to see.
+//! Takes the inputs of one request from a pipeline's `encode`.
 
 use ndarray::{ArrayView, ArrayViewMut, Dimension};
 use ort::memory::Allocator;

@@ -197,7 +197,7 @@ mod tests {
             assert_eq!(interface.find("b", likely), Ok(1));
         }
         let error = interface.find("c", 0).unwrap_err();
-        assert_eq!(error.to_string(), "input `c` is not one of the model's: it takes a, b");
+        assert_eq!(error.to_string(), "the model has no input `c`: its inputs are a, b");
     }
 
     #[test]
@@ -207,7 +207,7 @@ mod tests {
         assert_eq!(interface.check(0, ElementType::F32, &[2, 3], &mut symbols), Ok(6));
         assert_eq!(interface.check(1, ElementType::F32, &[2, 9], &mut symbols), Ok(18));
         let error = interface.check(1, ElementType::F32, &[4, 9], &mut symbols).unwrap_err();
-        assert_eq!(error.to_string(), "input `b` has shape [4, 9]: expected [n=2, ?]");
+        assert_eq!(error.to_string(), "input `b` has shape [4, 9]: the model expects [n=2, ?]");
     }
 
     #[test]
@@ -227,6 +227,6 @@ mod tests {
             );
         }
         assert_eq!(check(1, ElementType::F32, &[0, 5]), Ok(0));
-        assert_eq!(interface.missing(1).to_string(), "input `b` is missing: expected f32[n, ?]");
+        assert_eq!(interface.missing(1).to_string(), "input `b` is missing: the model expects f32[n, ?]");
     }
 }

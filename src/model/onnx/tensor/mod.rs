@@ -1,4 +1,4 @@
-//! Tensors in and out.
+//! Tensors on their way into a model and out of it.
 
 pub(crate) mod element;
 pub(crate) mod feed;

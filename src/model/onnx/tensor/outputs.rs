@@ -1,4 +1,4 @@
-//! What a pipeline's `decode` reads an answer from.
+//! Gives the outputs of one request to a pipeline's `decode`.
 
 use std::collections::BTreeMap;
 use std::fmt;

@@ -1,4 +1,4 @@
-//! Values that own their memory: what goes into a model that is asked without a pipeline, and what comes out.
+//! Named values that own their memory: inputs and outputs of a model that is asked without a pipeline.
 
 use std::collections::BTreeMap;
 use std::fmt;

@@ -1,4 +1,4 @@
-//! What a preflight finds wrong.
+//! The failures that a preflight finds.
 
 use std::fmt;
 use std::sync::Arc;
@@ -9,6 +9,7 @@ use serde_json::Value;
 use thiserror::Error;
 
 use super::report::PreflightReport;
+use crate::model::causes::in_full;
 use crate::model::error::{LoadError, ModelError};
 
 /// One thing for which a version gets no traffic.
@@ -20,9 +21,7 @@ use crate::model::error::{LoadError, ModelError};
 #[non_exhaustive]
 pub enum PreflightFailure {
     /// A golden sample's request is none of this host's.
-    #[error(
-        "sample `{sample}`: its request is not one that this host reads ({cause}): record the sample anew"
-    )]
+    #[error("sample `{sample}`: this host cannot read its request ({cause}): record the sample again")]
     Request {
         /// The sample.
         sample: String,
@@ -30,7 +29,9 @@ pub enum PreflightFailure {
         cause: String,
     },
     /// A golden sample pins what cannot be.
-    #[error("sample `{sample}`: what it pins of `{tensor}` makes no sense ({cause}): record the sample anew")]
+    #[error(
+        "sample `{sample}`: what it pins of `{tensor}` makes no sense ({cause}): record the sample again"
+    )]
     Pin {
         /// The sample.
         sample: String,
@@ -123,7 +124,7 @@ pub enum PreflightFailure {
         found: String,
     },
     /// It gave no answer at all.
-    #[error("{sample}: no answer: {source}")]
+    #[error("{sample}: the version gave no answer")]
     Failed {
         /// What was asked.
         sample: Asked,
@@ -132,7 +133,9 @@ pub enum PreflightFailure {
         source: ModelError,
     },
     /// It takes longer than it may.
-    #[error("a request takes {median:?} and may take {budget:?}: take a smaller model, or raise the budget")]
+    #[error(
+        "a request takes {median:?}, and the budget is {budget:?}: take a smaller model, or raise the budget"
+    )]
     TooSlow {
         /// The median, when it was warm.
         median: Duration,
@@ -140,16 +143,18 @@ pub enum PreflightFailure {
         budget: Duration,
     },
     /// There is a budget for its time, and nothing to run.
-    #[error("a request may take {budget:?} and there is none to try: give golden samples or recent inputs")]
+    #[error(
+        "the budget of {budget:?} for a request cannot be checked without one: give golden samples or recent inputs"
+    )]
     NothingToRun {
         /// What was allowed.
         budget: Duration,
     },
     /// It takes more memory than it may.
     #[error(
-        "its files have {file_bytes} bytes{}, and {budget} are allowed: take a smaller model or fewer sessions, or raise the \
+        "the model's files have {file_bytes} bytes{}, and {budget} are allowed: take a smaller model or fewer sessions, or raise the \
          budget",
-        .growth.map_or_else(String::new, |growth| format!(" and the process grew by {growth}"))
+        .growth.map_or_else(String::new, |growth| format!(" and the process grew by {growth} bytes"))
     )]
     TooMuchMemory {
         /// The size of its files.
@@ -191,7 +196,7 @@ fn as_text<S: Serializer>(error: &ModelError, serializer: S) -> Result<S::Ok, S:
 
 /// A version that gets no traffic, with every reason, one a line, and what was measured.
 #[derive(Debug, Clone, Error, Serialize)]
-#[error("{file}: not fit for traffic:{}", .failures.iter().map(|failure| format!("\n- {failure}")).collect::<String>())]
+#[error("{file} is not fit for traffic:{}", .failures.iter().map(|failure| format!("\n- {}", in_full(failure))).collect::<String>())]
 #[non_exhaustive]
 pub struct PreflightError {
     /// The model's file.

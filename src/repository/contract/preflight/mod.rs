@@ -1,4 +1,4 @@
-//! What is checked of a version before it gets any traffic.
+//! Preflight: a version is tried before it gets any traffic.
 
 pub(crate) mod checked;
 pub(crate) mod failure;
@@ -11,4 +11,4 @@ pub(crate) mod warm_up;
 pub use checked::Checked;
 pub use failure::{Asked, PreflightError, PreflightFailure};
 pub use report::PreflightReport;
-pub use warm_up::{InvalidWarmUp, Timing, WarmUp, Warmth};
+pub use warm_up::{InvalidWarmUp, Timing, WarmUp, WarmUpOutcome};

@@ -1,4 +1,4 @@
-//! How a version is tried before it takes traffic.
+//! The checks that a version has to pass before it takes traffic.
 
 use std::borrow::Borrow;
 use std::collections::BTreeMap;

@@ -1,10 +1,10 @@
-//! What a preflight measured.
+//! The report of a preflight.
 
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::warm_up::{Timing, Warmth};
+use super::warm_up::{Timing, WarmUpOutcome};
 
 /// What a preflight did and measured.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -19,7 +19,7 @@ pub struct PreflightReport {
     /// How many recent inputs were asked.
     pub recent: usize,
     /// How the model became warm; nothing where no request was answered.
-    pub warm_up: Option<Warmth>,
+    pub warm_up: Option<WarmUpOutcome>,
     /// What a request takes when it is warm; nothing where none was answered.
     pub timing: Option<Timing>,
     /// What a request may take; nothing where no budget was given.

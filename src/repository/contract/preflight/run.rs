@@ -1,4 +1,4 @@
-//! A preflight on its way.
+//! Runs a preflight.
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -275,7 +275,9 @@ mod tests {
         }
         let told = too_much(1, Some(3), Some(2)).unwrap().to_string();
         assert!(
-            told.starts_with("its files have 1 bytes and the process grew by 3, and 2 are allowed"),
+            told.starts_with(
+                "the model's files have 1 bytes and the process grew by 3 bytes, and 2 are allowed"
+            ),
             "{told}"
         );
     }

@@ -1,4 +1,4 @@
-//! Tensors against the ones that were pinned.
+//! Compares tensors with those that were pinned.
 
 use serde_json::{Value as Json, json};
 

@@ -1,4 +1,4 @@
-//! Runs until they take no less time than those before, and the time that they take then.
+//! Warms a model up until its run times are flat, and takes its time then.
 
 use std::time::Duration;
 
@@ -66,7 +66,7 @@ pub struct InvalidWarmUp(usize);
 /// What came of a warm-up.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
-pub struct Warmth {
+pub struct WarmUpOutcome {
     /// How many runs it took.
     pub runs: usize,
     /// What the first of them took.
@@ -94,10 +94,10 @@ impl WarmUp {
         inputs: usize,
         clock: &Clock,
         mut run: impl FnMut(usize) -> Result<(), (usize, ModelError)>,
-    ) -> Result<(Warmth, Timing), (usize, ModelError)> {
+    ) -> Result<(WarmUpOutcome, Timing), (usize, ModelError)> {
         let inputs = inputs.max(1);
         let window = self.window.div_ceil(inputs).saturating_mul(inputs);
-        let mut warmth = Warmth { runs: 0, first: Duration::ZERO, is_flat: false };
+        let mut warmth = WarmUpOutcome { runs: 0, first: Duration::ZERO, is_flat: false };
         let mut before: Option<Duration> = None;
         let started = clock.reading();
         loop {
@@ -164,7 +164,7 @@ mod tests {
     use crate::base::clock::Timestamp;
 
     /// Warms up a model whose run number `n` takes `micros(n)`.
-    fn warmed(rule: WarmUp, inputs: usize, micros: impl Fn(usize) -> u64) -> (Warmth, Timing) {
+    fn warmed(rule: WarmUp, inputs: usize, micros: impl Fn(usize) -> u64) -> (WarmUpOutcome, Timing) {
         let clock = Clock::manual(Timestamp::from_unix_seconds(1));
         let mut runs = 0;
         let run = |_| {
@@ -180,7 +180,7 @@ mod tests {
         let rule = WarmUp::default().window(10).unwrap();
         let (warmth, timing) = warmed(rule, 1, |run| if run < 25 { 1_000 - 20 * run as u64 } else { 500 });
         // Medians: 900, 700, 500, 500.
-        assert_eq!(warmth, Warmth { runs: 40, first: Duration::from_millis(1), is_flat: true });
+        assert_eq!(warmth, WarmUpOutcome { runs: 40, first: Duration::from_millis(1), is_flat: true });
         let steady = Duration::from_micros(500);
         assert_eq!(timing, Timing { median: steady, longest: steady, runs: 10 });
     }

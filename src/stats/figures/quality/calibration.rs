@@ -1,4 +1,4 @@
-//! Whether probabilities mean what they say.
+//! Calibration: whether probabilities mean what they say.
 
 use serde::{Deserialize, Serialize};
 

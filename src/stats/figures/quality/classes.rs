@@ -1,4 +1,4 @@
-//! Quality of one class of several.
+//! Quality of one class of several, of any number of classes in bounded memory.
 
 use serde::{Deserialize, Serialize};
 

@@ -1,4 +1,4 @@
-//! How good answers were, once the truth about them is known: one file for each kind of task.
+//! Quality of answers, once the truth about them is known: one file for each kind of task.
 
 pub(crate) mod binary;
 pub(crate) mod calibration;
