@@ -144,6 +144,8 @@ impl Clock {
     /// Moves the time line forward. Does nothing to a [`system`](Self::system) clock.
     pub fn advance(&self, by: Duration) {
         if let Some(hand) = self.hand() {
+            // Relaxed, wherever the hand is touched: it stands for itself, and of one hand no thread reads an earlier
+            // moment after a later one. Whoever turns it and hands work over orders both by that.
             hand.fetch_add(nanos(by), Ordering::Relaxed);
         }
     }

@@ -1,7 +1,6 @@
 //! Keeping retained versions proven: now and then each is asked what live was asked lately.
 
 use std::fmt;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -9,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::input::KeptInput;
 use crate::base::clock::Timestamp;
+use crate::base::sync::Tickets;
 
 /// How retained versions are kept proven: at every interval each of them is asked a few inputs that live has just been asked,
 /// beside the requests, and `status()` says whether it would answer. What they answer is thrown away and counts nowhere.
@@ -116,7 +116,7 @@ pub(crate) struct Recent<I: ?Sized> {
     copy: fn(&I) -> Box<dyn KeptInput<I>>,
     drill: Drill,
     /// How many more are to be copied. All but a few requests of a minute find 0 here.
-    wanted: AtomicUsize,
+    wanted: Tickets,
     kept: Mutex<Vec<Box<dyn KeptInput<I>>>>,
     due: Mutex<Due>,
 }
@@ -129,23 +129,21 @@ struct Due {
 
 impl<I: ?Sized> Recent<I> {
     pub(crate) fn new(copy: fn(&I) -> Box<dyn KeptInput<I>>, drill: Drill) -> Self {
-        let (wanted, kept, due) = (AtomicUsize::new(0), Mutex::default(), Mutex::default());
+        let (wanted, kept, due) = (Tickets::none(), Mutex::default(), Mutex::default());
         Self { copy, drill, wanted, kept, due }
     }
 
     /// Copies an input where some are wanted. Costs a request one load of a place that is hardly ever written to.
     #[inline]
     pub(crate) fn offer(&self, input: &I) {
-        if self.wanted.load(Ordering::Relaxed) > 0 {
+        if self.wanted.any() {
             self.take(input);
         }
     }
 
     #[cold]
     fn take(&self, input: &I) {
-        let one_less = |wanted: usize| wanted.checked_sub(1);
-        // Relaxed: it is only counted.
-        if self.wanted.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_less).is_ok() {
+        if self.wanted.take() {
             let copy = (self.copy)(input);
             self.kept.lock().push(copy);
         }
@@ -159,7 +157,7 @@ impl<I: ?Sized> Recent<I> {
         }
         if !due.is_collecting {
             due.is_collecting = true;
-            self.wanted.store(self.drill.inputs, Ordering::Relaxed);
+            self.wanted.issue(self.drill.inputs);
             return None;
         }
         let mut kept = self.kept.lock();
@@ -195,9 +193,9 @@ mod tests {
         assert_eq!(inputs.iter().map(|copy| *copy.input()).collect::<Vec<_>>(), [8, 9, 10]);
         recent.rest(at(2), Duration::from_millis(1));
         assert!(recent.due(at(61)).is_none());
-        assert_eq!(recent.wanted.load(Ordering::Relaxed), 0, "not before it is due");
+        assert!(!recent.wanted.any(), "not before it is due");
         assert!(recent.due(at(62)).is_none());
-        assert_eq!(recent.wanted.load(Ordering::Relaxed), 3);
+        assert!(recent.wanted.any());
     }
 
     #[test]

@@ -183,6 +183,7 @@ impl PreparedCache {
     /// What became of its entries since it was opened here; clones count together.
     pub fn counts(&self) -> PreparedCounts {
         let Shared { made, broken, evicted, refused, .. } = &*self.shared;
+        // Relaxed, like all of these: counts for showing, which guard nothing.
         let count = |count: &AtomicU64| count.load(Ordering::Relaxed);
         PreparedCounts {
             made: count(made),
