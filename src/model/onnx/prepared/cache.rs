@@ -418,7 +418,7 @@ impl Aside {
             Err(_) => {
                 let made = folder.metadata().and_then(|metadata| metadata.modified()).ok();
                 let age = made.and_then(|made| {
-                    crate::model::onnx::session::pool::CLOCK.now().wall().duration_since(made).ok()
+                    SystemTime::from(crate::model::onnx::session::pool::CLOCK.now()).duration_since(made).ok()
                 });
                 age.is_some_and(|age| age > ASIDE_AGE)
             }
