@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use switchback::model::onnx::{Feed, OnnxModel, Outputs, PreparedCache, ort};
 use switchback::options::{Retention, Threads};
-use switchback::{Model, ModelError, ModelHandle, TargetTier, Tier, Tiers, closure};
+use switchback::{Lifecycle, Model, ModelError, ModelHandle, TargetTier, Tier, Tiers, closure};
 
 use support::large::{empty_cache, file, folder, run, session, version};
 use support::onnx::{environment, input, model_file};
@@ -208,9 +208,9 @@ fn measure(of: &str, count: usize) -> Outcome {
             let model = version(&file(1)?, count, (kind != "plain").then_some(&cache))?;
             model.load()?;
             if kind == "warm" {
-                model.settle(&TargetTier::new(Tier::Warm))?;
+                Lifecycle::settle(&model, &TargetTier::new(Tier::Warm))?;
             }
-            model.warm_up()?; // every session once
+            Lifecycle::warm_up(&model)?; // every session once
             model.predict(&ask)?;
             Box::new(model)
         }

@@ -301,8 +301,8 @@ impl Said {
         };
         println!("{}  {version}, says the planner: {forecast}", day(began));
         // A mistake in the pipeline costs a dozen points, not two: how soon would that be seen?
-        let rule = guard::accuracy().at_most_below_live(operator.margin);
-        let shadow = operator.plan.steps().first().ok_or("the plan has no step")?.exposed();
+        let rule = guard::accuracy().at_most_below_live(operator.margin)?;
+        let shadow = operator.plan.steps().first().ok_or("the plan has no step")?.exposure();
         let harm_after = handle.forecast_harm(&rule, shadow, 0.12 / operator.margin, &traffic)?;
         Ok(Some(Self { version, began, promoted_after: forecast.promoted_after, harm_after }))
     }
@@ -472,16 +472,16 @@ fn report_decisions(service: &Service, operator: &Operator) {
         // The last decision of its guard on labels.
         let decisions = service.handle.decisions();
         let last = decisions.iter().rev().find(|decision| {
-            decision.candidate == version
-                && decision.at <= at
-                && decision.evidence.guard.starts_with("accuracy")
+            decision.candidate() == version
+                && decision.at() <= at
+                && decision.evidence().guard.starts_with("accuracy")
         });
         if let Some(decision) = last {
-            let replayed = replay(decision).is_ok_and(|evidence| evidence == decision.evidence);
-            println!("   {}", decision.evidence.sentence.as_deref().unwrap_or("no sentence"));
+            let replayed = replay(decision).is_ok_and(|evidence| evidence == *decision.evidence());
+            println!("   {}", decision.evidence().sentence.as_deref().unwrap_or("no sentence"));
             println!(
                 "   on {} labelled flights; judged again from its record: {}",
-                decision.evidence.samples,
+                decision.evidence().samples,
                 if replayed { "the same" } else { "something else" }
             );
         }
@@ -544,7 +544,7 @@ fn check(service: &Service, labels: &Delivery, operator: &Operator) -> Result<()
                 .handle
                 .decisions()
                 .iter()
-                .all(|decision| replay(decision).as_ref() == Ok(&decision.evidence)),
+                .all(|decision| replay(decision).as_ref() == Ok(decision.evidence())),
         ),
         ("every label counts", labels.delivered > 0 && labels.counted == labels.delivered),
     ];

@@ -21,7 +21,7 @@
 //!   [`Background::Manual`]. Without a tick for three intervals a candidate answers nobody.
 //! - **Say when labels are complete**, [`labels_complete_after`](Builder::labels_complete_after): those that come early are
 //!   not like the others, and guards compare labels of the same age only.
-//! - **A guard has an error**, [`Alpha`]: 1 % for taking back a candidate that is within all margins, 5 % for promoting one
+//! - **A guard has an error**, [`ErrorBudget`]: 1 % for taking back a candidate that is within all margins, 5 % for promoting one
 //!   that is not, however often one looks. What it cannot see is said where it is made: [`guard`].
 //! - **A model is loaded on the thread that stages it**, and freed on the one that ticks. Do not stage on a request's.
 //! - **A shadow costs what a request costs**, on another thread. Sample.
@@ -135,23 +135,23 @@ pub use request::answer::{Answer, PredictError, Route};
 pub use request::compare::elementwise;
 pub use request::recall::Recall;
 pub use request::shadow::ShadowCounts;
-pub use rollout::allocation::Allocation;
-pub use rollout::alpha::AlphaStatus;
+pub use rollout::allocation::{Allocation, AllocationFigure, InvalidAllocation};
+pub use rollout::budget::{ErrorBudget, ErrorBudgetStatus, InvalidErrorBudget};
 pub use rollout::decision::{
     Backtest, BacktestError, BacktestStep, Decision, Recording, ReplayError, replay,
 };
 pub use rollout::forecast::forecast::{Forecast, GuardForecast, StepForecast};
 pub use rollout::forecast::traffic::Traffic;
 pub use rollout::guard;
-pub use rollout::guard::guard::Alpha;
 pub use rollout::phase::Phase;
-pub use rollout::plan::{Bake, Exposed, InvalidPlan, OnInconclusive, Plan, Step};
+pub use rollout::plan::{Bake, Exposure, InvalidPlan, OnInconclusive, Plan, Step};
 pub use rollout::transition::TransitionRefused;
+pub use task::invalid::InvalidTask;
 pub use task::kept::{RANKING_DEPTH, Ranked};
 pub use task::kpi::Kpi;
 pub use task::outcome::{Censoring, Outcome, Truth};
 pub use task::task::{CLASSES_MAX, Task, TaskKind};
-pub use version::drill::{Drill, Drilled};
+pub use version::drill::{Drill, DrillOutcome, InvalidDrill};
 pub use version::id::{InvalidVersionId, VersionId};
 pub use version::load_impact::LoadImpact;
 pub use version::prepare::StageError;

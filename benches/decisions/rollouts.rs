@@ -1,6 +1,6 @@
 //! Whole rollouts through the public API: how soon a canary is taken back, with all that a host has switched on.
 
-use switchback::guard::Alpha;
+use switchback::ErrorBudget;
 use switchback::options::{Labels, Limits, Threads};
 use switchback::{
     Clock, Kpi, ModelError, ModelHandle, Outcome as Truth, Plan, Step, Task, Timestamp, closure, guard,
@@ -18,7 +18,7 @@ const ERRORS: f64 = 0.02;
 /// anybody needs who knows how often it fails and spends the rollout's whole error on it.
 pub(crate) fn five_guards(bench: &Bench, checks: &mut Checks) {
     let runs = if bench.quick { 11 } else { 101 };
-    let alpha = Alpha::default().harm;
+    let alpha = ErrorBudget::default().harm;
     println!("\nWhole rollouts with five guards, an error of {alpha} for all of it; {runs} runs each");
     let mut worst = 0.0_f64;
     for times in [2.0, 5.0, 20.0] {
@@ -51,7 +51,7 @@ fn requests_until_taken_back(mut random: Random, times: f64, share: f64, oracle:
     let handle = ModelHandle::builder("guarded")
         .live("v1", closure("live@1", failing(ERRORS)))
         .task(Task::binary(|probability: &f64| *probability))
-        .kpi(Kpi::rate("click"))
+        .kpi(Kpi::rate("click")?)
         .labels(Labels::at_random())
         .clock(clock.clone())
         .seed(random.next())

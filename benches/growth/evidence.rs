@@ -72,8 +72,8 @@ pub(crate) fn windows(table: &mut Table) -> Outcome {
     table.rows("slots of a window", "slots", costs, &[10, 30, 60, 120, 240], |slots| {
         let clock = Clock::replay(Timestamp::from_unix_seconds(1_357_034_400));
         let config = WindowConfig::default();
-        let config = config.slots(slots as u16).predictions(50 * slots as u64);
-        let config = config.span(Duration::from_secs(slots as u64));
+        let config = config.slots(slots as u16)?.predictions(50 * slots as u64)?;
+        let config = config.span(Duration::from_secs(slots as u64))?;
         let (handle, _rollout) =
             trial(binary("slots").clock(clock.clone()).limits(Limits::new().windows(config)))?;
         let before = warm(&handle);

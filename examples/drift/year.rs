@@ -180,7 +180,7 @@ fn answer<'a>(flights: &'a [Flight], models: &Path) -> Result<Vec<Answered<'a>>,
     let clock = Clock::replay(JANUARY);
     let handle = ModelHandle::builder("late-arrival")
         .live("v2", flights::version("v2", models)?)
-        .task(Task::binary(|answer: &Late| answer.probability).threshold(THRESHOLD))
+        .task(Task::binary(|answer: &Late| answer.probability).threshold(THRESHOLD)?)
         .threads(Threads::manual().tick_every(DAY))
         .clock(clock.clone())
         .build()?;

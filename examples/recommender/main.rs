@@ -143,7 +143,7 @@ fn run(options: &Options) -> Result<(), Box<dyn Error>> {
 }
 
 /// One more reader in twenty without a click, at most.
-fn clicks() -> guard::Rule {
+fn clicks() -> Result<guard::Rule, guard::InvalidRule> {
     guard::kpi("click").at_most_below_live(MARGIN)
 }
 
@@ -325,7 +325,7 @@ fn check(shop: &Shop, story: &Story) -> Result<(), Box<dyn Error>> {
             shop.handle
                 .decisions()
                 .iter()
-                .all(|decision| replay(decision).as_ref() == Ok(&decision.evidence)),
+                .all(|decision| replay(decision).as_ref() == Ok(decision.evidence())),
         ),
     ];
     println!();

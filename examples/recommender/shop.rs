@@ -56,13 +56,13 @@ impl Shop {
         let world = World::new(readers.max(100), seed);
         let first = PopularByGenre::learn(world.histories());
         let clock = Clock::replay(OPENED);
-        let task = Task::ranking(SHOWN as u8, |shown: &Shown, ranked| {
+        let task = Task::ranking(SHOWN, |shown: &Shown, ranked| {
             shown.iter().for_each(|book| ranked.push(*book as u64));
         });
         let handle = ModelHandle::builder("books")
             .live("v1", closure("popular-by-genre@1.0", move |visit: &Visit| first.rank(visit)))
-            .task(task.truth(Truth::CausedByAnswer))
-            .kpi(Kpi::rate("click"))
+            .task(task?.truth(Truth::CausedByAnswer))
+            .kpi(Kpi::rate("click")?)
             .labels(Labels::new().assumed_after(SILENCE, Outcome::kpi("click", 0.0)))
             .shadowing(Shadowing::new().canary_pairs(false))
             .threads(Threads::manual().tick_every(HOUR))

@@ -11,15 +11,17 @@ use crate::base::clock::Timestamp;
 use crate::base::share::Share;
 use crate::feedback::PredictionId;
 use crate::request::shadow::ShadowCounts;
-use crate::rollout::alpha::AlphaStatus;
+use crate::rollout::budget::ErrorBudgetStatus;
 use crate::rollout::course::Course;
 use crate::rollout::decision::Decision;
-use crate::rollout::guard::design::{Setting, TruthKind};
+use crate::rollout::guard::design::{Design, Setting, TruthKind};
 use crate::rollout::guard::evaluate::Tests;
-use crate::rollout::guard::evidence::{Evidence, written};
+use crate::rollout::guard::evidence::Evidence;
 use crate::rollout::guard::guard::Guard;
 use crate::rollout::guard::history::History;
-use crate::rollout::guard::{Design, Figure, Limit, Rule, Tested};
+use crate::rollout::guard::numbers::written;
+use crate::rollout::guard::rule::{Figure, Limit, Rule};
+use crate::rollout::guard::tested::Tested;
 use crate::rollout::phase::Phase;
 use crate::rollout::plan::{Bake, Plan};
 use crate::rollout::transition::State;
@@ -65,7 +67,7 @@ pub(crate) struct Attempt {
     /// The keys that count, once the first one was seen.
     pub(crate) keys: Option<Arc<Keys>>,
     /// Divided when the evidence began.
-    pub(crate) alpha: Option<AlphaStatus>,
+    pub(crate) alpha: Option<ErrorBudgetStatus>,
     /// What the version is said to achieve.
     pub(crate) promised: Vec<(Metric, f64)>,
     /// Predictions that the version answered for real, if they are kept.
@@ -129,13 +131,13 @@ enum ProbeKind {
 impl Probe {
     /// What a rule looks for, if it is one over a latency.
     pub(crate) fn of(rule: &Rule) -> Option<Self> {
-        let Figure::Latency { quantile } = rule.figure else { return None };
-        Some(match rule.limit {
+        let Figure::Latency { quantile } = *rule.figure() else { return None };
+        Some(match rule.limit() {
             Limit::TimesLive(factor) => {
                 Self { kind: ProbeKind::TimesLive { quantile, factor }, frozen: None }
             }
-            Limit::AtMost(seconds) => {
-                let nanos = nanos(Duration::try_from_secs_f64(seconds.max(0.0)).unwrap_or(Duration::MAX));
+            Limit::Within(limit) => {
+                let nanos = nanos(limit);
                 Self { kind: ProbeKind::Within, frozen: Some((nanos, nanos)) }
             }
             _ => return None,
@@ -201,7 +203,7 @@ pub(crate) struct Past {
     pub(crate) control: u32,
     pub(crate) divergence: Divergence,
     pub(crate) evidence: Vec<Evidence>,
-    pub(crate) alpha: Option<AlphaStatus>,
+    pub(crate) alpha: Option<ErrorBudgetStatus>,
     pub(crate) ledger: Arc<Ledger>,
     /// What it was compared with.
     pub(crate) live: VersionId,
@@ -262,7 +264,7 @@ impl Attempt {
     /// Fixes what live was known to be like, before anything is compared with it.
     pub(crate) fn fix_centres(&mut self, live: &Tally, kpis: usize) {
         for test in self.guards.iter_mut().filter_map(|guarded| guarded.test.as_mut()) {
-            let known = match (&test.rule.figure, test.design.tested) {
+            let known = match (test.rule.figure(), test.design.tested) {
                 (Figure::ErrorRate, _) => live.error_rate().value(),
                 (Figure::Quality { metric }, _) => {
                     live.measure(*metric).map(|known| test.design.loss(known.value))

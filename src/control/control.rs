@@ -22,13 +22,13 @@ use crate::request::lease::Lease;
 use crate::request::recall::{Answers, Recall};
 use crate::request::shadow::ShadowCounts;
 use crate::rollout::allocation::Allocating;
-use crate::rollout::alpha::{AlphaStatus, Tries};
+use crate::rollout::budget::{ErrorBudgetStatus, Tries};
 use crate::rollout::course::Course;
 use crate::rollout::decision::{Decision, Recording};
 use crate::rollout::forecast::traffic::Traffic;
+use crate::rollout::guard::comparison::ArmView;
 use crate::rollout::guard::design::Setting;
 use crate::rollout::guard::guard::Guard;
-use crate::rollout::guard::test::ArmView;
 use crate::rollout::phase::Phase;
 use crate::rollout::plan::{Bake, Plan};
 use crate::rollout::transition::{Input, State, TransitionRefused, expose, transition};
@@ -355,7 +355,7 @@ impl Control {
 
     /// Starts to follow a plan.
     pub(crate) fn follow(&mut self, number: u32, plan: Plan, desk: Desk<'_>) {
-        let first = plan.steps().first().map(|step| step.exposed());
+        let first = plan.steps().first().map(|step| step.exposure());
         let frozen = self.frozen.is_some();
         let Some(attempt) = self.attempt_mut(number) else { return };
         let sample = attempt.state.sample;
@@ -386,14 +386,14 @@ impl Control {
     }
 
     /// How an attempt's errors are divided if its evidence begins now.
-    pub(crate) fn alpha_of(&self, attempt: &Attempt, tries: u32) -> AlphaStatus {
+    pub(crate) fn alpha_of(&self, attempt: &Attempt, tries: u32) -> ErrorBudgetStatus {
         let guards = attempt.tests().count() + attempt.guards.iter().filter(|guarded| guarded.looks).count();
         let on_trial = |other: &&Attempt| {
             other.number == attempt.number || matches!(other.state.phase, Phase::Shadow | Phase::Canary)
         };
         let candidates = self.attempts.iter().filter(on_trial).count();
         let watched = !attempt.bake.duration.is_zero();
-        AlphaStatus::divide(self.settings.alpha, tries, candidates as u32, guards as u32, watched)
+        ErrorBudgetStatus::divide(self.settings.alpha, tries, candidates as u32, guards as u32, watched)
     }
 
     /// Begins an attempt's evidence anew: what was seen before a guard was changed is no evidence for the new one.

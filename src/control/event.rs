@@ -19,7 +19,7 @@ use crate::model::Tier;
 use crate::rollout::guard::evidence::Evidence;
 use crate::rollout::phase::Phase;
 use crate::rollout::plan::Plan;
-use crate::version::drill::Drilled;
+use crate::version::drill::DrillOutcome;
 use crate::version::id::VersionId;
 use crate::version::load_impact::LoadImpact;
 
@@ -237,7 +237,7 @@ pub enum EventKind {
         /// The version.
         version: VersionId,
         /// What it answered.
-        drilled: Drilled,
+        drilled: DrillOutcome,
     },
     /// A version has lost what it answers with, sessions after a panic, and could not replace it.
     Degraded {
@@ -415,7 +415,8 @@ impl fmt::Display for Event {
             }
             EventKind::BegunAnew { version } => write!(f, "{version} begins anew: its guards were changed"),
             EventKind::Planned { version, plan, guards } => {
-                let steps: Vec<String> = plan.steps().iter().map(|step| step.exposed().to_string()).collect();
+                let steps: Vec<String> =
+                    plan.steps().iter().map(|step| step.exposure().to_string()).collect();
                 write!(f, "{version} will be tried as {}", steps.join(", then as "))?;
                 if guards.is_empty() { Ok(()) } else { write!(f, "; guarded by {}", guards.join(", ")) }
             }

@@ -20,8 +20,9 @@ use crate::base::share::Share;
 use crate::feedback::join::Joins;
 use crate::feedback::saved::SavedJoins;
 use crate::model::identity::Identity;
-use crate::rollout::alpha::{AlphaStatus, Tries};
-use crate::rollout::guard::{Design, Rule};
+use crate::rollout::budget::{ErrorBudgetStatus, Tries};
+use crate::rollout::guard::Rule;
+use crate::rollout::guard::design::Design;
 use crate::rollout::phase::Phase;
 use crate::rollout::plan::{Bake, Plan};
 use crate::rollout::transition::State;
@@ -99,7 +100,7 @@ pub(crate) struct SavedAttempt {
     pub(crate) previous: Option<VersionId>,
     pub(crate) tripped: bool,
     pub(crate) probes: Vec<Probe>,
-    pub(crate) alpha: Option<AlphaStatus>,
+    pub(crate) alpha: Option<ErrorBudgetStatus>,
     pub(crate) promised: Vec<(Metric, f64)>,
 }
 

@@ -8,7 +8,7 @@ use super::event::Cause;
 use super::pins::PinPolicy;
 use crate::base::clock::Timestamp;
 use crate::model::identity::Identity;
-use crate::rollout::guard::guard::Alpha;
+use crate::rollout::budget::ErrorBudget;
 use crate::stats::counting::exposure::ExposureOptions;
 use crate::stats::figures::rolling::WindowConfig;
 use crate::task::kpi::Kpi;
@@ -33,7 +33,7 @@ pub(crate) struct Settings {
     /// Live shadows the requests of a canary.
     pub(crate) canary_pairs: bool,
     /// The errors that all tries of an identity may have together.
-    pub(crate) alpha: Alpha,
+    pub(crate) alpha: ErrorBudget,
     /// Predictions answered by candidates of which the ids are kept, per rollout.
     pub(crate) answered_max: usize,
     pub(crate) pins_max: usize,

@@ -16,13 +16,16 @@ use crate::feedback::PredictionId;
 use crate::feedback::join::Joins;
 use crate::model::identity::Identity;
 use crate::request::shadow::ShadowCounts;
+use crate::rollout::budget::{ErrorBudgetStatus, Thresholds};
 use crate::rollout::course::Point;
 use crate::rollout::decision::{Decision, FORMAT};
-use crate::rollout::guard::History;
+use crate::rollout::guard::comparison::{ArmView, Comparison, Looked};
 use crate::rollout::guard::design::TruthKind;
 use crate::rollout::guard::evidence::Evidence;
-use crate::rollout::guard::guard::{Guard, Verdict};
-use crate::rollout::guard::test::{ArmView, Comparison, Looked, Names, Test, Thresholds};
+use crate::rollout::guard::history::History;
+use crate::rollout::guard::sentence::Names;
+use crate::rollout::guard::test::Test;
+use crate::rollout::guard::verdict::Verdict;
 use crate::rollout::phase::Phase;
 use crate::rollout::plan::Plan;
 use crate::rollout::transition::{Input, Judgement, Move, State, transition};
@@ -72,7 +75,7 @@ struct Context {
     // Not the versions: one that is taken off is freed by the same tick.
     candidate: (VersionId, Identity),
     live: (VersionId, Identity),
-    alpha: crate::rollout::alpha::AlphaStatus,
+    alpha: ErrorBudgetStatus,
 }
 
 /// What the guards of a snapshot said, and what is to follow.
@@ -186,7 +189,7 @@ impl Snapshot {
             before: self.before,
             rule: of.rule.clone(),
             design: test.design.clone(),
-            alpha: *alpha,
+            error_budget: *alpha,
             thresholds: self.thresholds,
             peak: of.peak,
             obstacles: test.obstacles.to_vec(),
@@ -405,7 +408,7 @@ impl Control {
                 }
                 events.push(EventKind::Suspected {
                     version,
-                    guard: test.rule.name(),
+                    guard: test.rule.to_string(),
                     shadow: attempt.state.sample,
                 });
             }

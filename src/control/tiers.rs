@@ -9,7 +9,7 @@ use super::settings::{Retained, Unavailable};
 use crate::base::clock::Timestamp;
 use crate::model::Tier;
 use crate::rollout::phase::Phase;
-use crate::version::drill::Drilled;
+use crate::version::drill::DrillOutcome;
 use crate::version::id::VersionId;
 use crate::version::loaded::{AnyVersion, Known};
 use crate::version::tiers::Kept;
@@ -100,7 +100,7 @@ impl Control {
     }
 
     /// Notes what a version answered in a drill; an event tells where it begins to fail, or to answer again.
-    pub(crate) fn drilled(&mut self, version: &Known, drilled: Drilled, now: Timestamp) {
+    pub(crate) fn drilled(&mut self, version: &Known, drilled: DrillOutcome, now: Timestamp) {
         let failed = drilled.failure.is_some();
         let before = version.set_drilled(drilled.clone());
         if before.is_some_and(|before| before.failure.is_some()) != failed {

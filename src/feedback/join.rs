@@ -357,7 +357,7 @@ impl Joins {
             }
             (TaskKind::Binary { .. }, Actual::Class(0 | 1))
             | (TaskKind::Ranking { .. }, Actual::Relevant(_)) => Ok(TRUTH),
-            (TaskKind::Classes { classes }, Actual::Class(class)) if *class < classes => Ok(TRUTH),
+            (TaskKind::Classes { classes }, Actual::Class(class)) if u32::from(*class) < classes => Ok(TRUTH),
             (TaskKind::Regression, Actual::Value(value)) if value.is_finite() => Ok(TRUTH),
             (TaskKind::Regression, Actual::Value(_)) => Err(Refusal::OutOfBounds),
             _ => Err(Refusal::NotOfThisTask),
@@ -598,7 +598,10 @@ impl Joins {
         self.count_hidden(body, &halves);
         // One whose pair was thinned out has no flag, and its outcome will not look for the halves.
         let awaited = body.flags.has(Flags::SHADOWED);
-        if !awaited || matches!(self.truth, Truth::CausedByAnswer) || matches!(self.kind, TaskKind::Untold) {
+        if !awaited
+            || matches!(self.truth, Truth::CausedByAnswer)
+            || matches!(self.kind, TaskKind::Unlabelled)
+        {
             return;
         }
         let key = (body.exposure, body.sequence);

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use thiserror::Error;
 
 use super::options::InvalidOption;
+use crate::rollout::budget::InvalidErrorBudget;
 #[cfg(feature = "state")]
 use crate::state::StateError;
 #[cfg(feature = "state")]
@@ -57,6 +58,9 @@ pub enum BuildError {
     /// A calibration was given, and answers have no probability that it could be of.
     #[error("a calibration is of the score of yes or no: declare `Task::binary`, or leave it out")]
     Calibration,
+    /// The error budget is none.
+    #[error(transparent)]
+    ErrorBudget(#[from] InvalidErrorBudget),
     /// An option has a value that it cannot have.
     #[error(transparent)]
     Option(#[from] InvalidOption),

@@ -9,11 +9,11 @@ use parking_lot::Mutex;
 use super::build_error::BuildError;
 use super::core::Core;
 use super::handle::ModelHandle;
+use super::keeper::Keeping;
 #[cfg(feature = "state")]
 use super::options::StateFolder;
 use super::options::threads::Ticks;
-use super::options::{InvalidOption, Labels, Limits, Retention, Shadowing, Threads};
-use super::start::Keeping;
+use super::options::{Labels, Limits, Retention, Shadowing, Threads};
 use super::workers::Workers;
 use crate::base::chance::{Dice, mix};
 use crate::base::clock::Clock;
@@ -31,7 +31,7 @@ use crate::model::throttle::LoadThrottle;
 use crate::request::recall::Answers;
 use crate::request::serving::Serving;
 use crate::request::shadow::{Compare, CopyAnswer, ShadowOptions, ShadowQueue};
-use crate::rollout::guard::Alpha;
+use crate::rollout::budget::ErrorBudget;
 use crate::stats::counting::exposure::ExposureOptions;
 use crate::stats::evidence::waiting::Maturity;
 use crate::task::kpi::Kpi;
@@ -71,7 +71,7 @@ pub struct Builder<I: ?Sized + 'static, O: 'static> {
     segment: Option<segments::Reader<I>>,
     threads: Threads,
     limits: Limits,
-    error_budget: Alpha,
+    error_budget: ErrorBudget,
     clock: Option<Clock>,
     seed: Option<u64>,
     secret: Option<[u8; 16]>,
@@ -90,7 +90,7 @@ impl<I: ?Sized + 'static, O: 'static> Builder<I, O> {
         Self {
             name,
             live: None,
-            task: Task::untold(),
+            task: Task::unlabelled(),
             check: None,
             sample: None,
             kpis: Vec::new(),
@@ -105,7 +105,7 @@ impl<I: ?Sized + 'static, O: 'static> Builder<I, O> {
             segment: None,
             threads: Threads::default(),
             limits: Limits::default(),
-            error_budget: Alpha::default(),
+            error_budget: ErrorBudget::default(),
             clock: None,
             seed: None,
             secret: None,
@@ -261,7 +261,7 @@ impl<I: ?Sized + 'static, O: 'static> Builder<I, O> {
     }
 
     /// The errors that decisions may have; see [`Alpha`] for the defaults.
-    pub fn error_budget(mut self, budget: Alpha) -> Self {
+    pub fn error_budget(mut self, budget: ErrorBudget) -> Self {
         self.error_budget = budget;
         self
     }
@@ -294,10 +294,7 @@ impl<I: ?Sized + 'static, O: 'static> Builder<I, O> {
         self.threads.check()?;
         self.keeping.check()?;
         self.shadowing.as_ref().map_or(Ok(()), Shadowing::check)?;
-        let Alpha { harm, promotion } = self.error_budget;
-        for (option, error) in [("error budget: harm", harm), ("error budget: promotion", promotion)] {
-            InvalidOption::unless(error > 0.0 && error < 1.0, option, error, "between 0 and 1")?;
-        }
+        self.error_budget.check()?;
         if self.retention.drill.is_some() && self.copy.is_none() {
             return Err(BuildError::DrillWithoutCopies);
         }

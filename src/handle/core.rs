@@ -8,7 +8,7 @@ use std::sync::Arc;
 use crossbeam_channel::{Receiver, Sender};
 use parking_lot::Mutex;
 
-use super::start::Keeper;
+use super::keeper::Keeper;
 use crate::base::os;
 use crate::base::share::Share;
 use crate::control::control::Control;

@@ -6,8 +6,6 @@ use std::time::Duration;
 use thiserror::Error;
 
 use super::core::Core;
-use super::request::Request;
-use super::rollout::{Rollout, RolloutError};
 use super::status::Status;
 use super::workers::Workers;
 use crate::control::control::Control;
@@ -19,12 +17,8 @@ use crate::model::identity::Identity;
 use crate::request::answer::{Answer, PredictError};
 use crate::request::call::Draw;
 use crate::request::recall::Recall;
-use crate::rollout::allocation::Allocation;
 use crate::rollout::decision::Decision;
-use crate::rollout::forecast::forecast::Forecast;
 use crate::rollout::forecast::traffic::Traffic;
-use crate::rollout::guard::Rule;
-use crate::rollout::plan::{Exposed, Plan};
 use crate::task::outcome::Outcome;
 use crate::version::id::VersionId;
 
@@ -122,12 +116,6 @@ impl<I: ?Sized + 'static, O: 'static> ModelHandle<I, O> {
     #[inline]
     pub fn predict_keyed(&self, key: impl AsRef<[u8]>, input: &I) -> Result<Answer<O>, PredictError> {
         self.inner.serving.predict(input, Draw::Key(key.as_ref()), None)
-    }
-
-    /// One request with more to say of it: several rows, an input that may be shared, a stream that stays with one
-    /// version. See [`Request`].
-    pub fn request(&self) -> Request<'_, I, O> {
-        Request::of(self)
     }
 
     /// Tells what turned out to be true of a prediction, or what it was worth. It counts for the version that was
@@ -232,18 +220,6 @@ impl<I: ?Sized + 'static, O: 'static> ModelHandle<I, O> {
         lowered
     }
 
-    /// The rollout that tries a version of this name, if one runs: after a start, to go on driving it.
-    pub fn rollout(&self, version: &str) -> Option<Rollout<I, O>> {
-        let running = {
-            let control = &*self.inner.control.lock();
-            let mut attempts = control.attempts.iter();
-            attempts
-                .find(|attempt| attempt.version.id == *version)
-                .map(|attempt| (attempt.number, attempt.version.id))
-        };
-        running.map(|(number, version)| Rollout::new(self.clone(), number, version))
-    }
-
     /// Writes down all that happened and was seen, and waits until it is on disk. Evidence is written every ten seconds
     /// anyway (see [`checkpoint_every`](crate::Builder::checkpoint_every)): this is for a host that has just joined
     /// outcomes which nobody will send again. Nothing where no state is kept.
@@ -254,17 +230,6 @@ impl<I: ?Sized + 'static, O: 'static> ModelHandle<I, O> {
     #[cfg(feature = "state")]
     pub fn checkpoint(&self) -> Result<(), crate::state::StateError> {
         self.inner.checkpoint()
-    }
-
-    /// Divides traffic among several rollouts' candidates and live, by how they do: see [`Allocation`]. Their guards go on
-    /// judging, and whoever is taken off leaves its share to the others.
-    ///
-    /// # Errors
-    ///
-    /// Nobody ticks this handle, a rollout is over or follows a plan, or the figure cannot be gone by. Nothing has changed
-    /// then.
-    pub fn allocate(&self, allocation: Allocation, rollouts: &[&Rollout<I, O>]) -> Result<(), RolloutError> {
-        self.inner.allocate(allocation, rollouts.iter().map(|rollout| rollout.number).collect())
     }
 
     /// From now on automation may lower exposure and not raise it. What is done by hand is done.
@@ -333,32 +298,6 @@ impl<I: ?Sized + 'static, O: 'static> ModelHandle<I, O> {
     /// Traffic as live has seen it so far: what a forecast rests on. Nothing before the first request.
     pub fn traffic(&self) -> Option<Traffic> {
         self.inner.traffic()
-    }
-
-    /// How long a plan would take to decide by these rules with this traffic, before anything runs: until harm is seen,
-    /// and until a candidate as good as live is promoted. Takes tens of milliseconds per rule and step: it simulates.
-    ///
-    /// # Errors
-    ///
-    /// A rule that could not judge here, with the reason.
-    pub fn forecast(&self, rules: &[Rule], plan: &Plan, traffic: &Traffic) -> Result<Forecast, RolloutError> {
-        self.inner.forecast(rules, plan, traffic)
-    }
-
-    /// How long until a harm of this size is seen by one rule at one exposure: `size` times as far off as its margin. Half
-    /// of the time it is sooner. `None` where it is not within [`Forecast::HORIZON`].
-    ///
-    /// # Errors
-    ///
-    /// The rule could not judge here, with the reason.
-    pub fn forecast_harm(
-        &self,
-        rule: &Rule,
-        exposed: Exposed,
-        size: f64,
-        traffic: &Traffic,
-    ) -> Result<Option<Duration>, RolloutError> {
-        self.inner.forecast_harm(rule, exposed, size, traffic)
     }
 
     /// The records of the last decisions, oldest first: up to 256, some ten kilobytes each. An

@@ -7,6 +7,8 @@ pub(crate) mod drift;
 #[cfg(all(feature = "onnx", feature = "repository"))]
 pub(crate) mod follow;
 pub(crate) mod handle;
+#[cfg_attr(not(feature = "state"), path = "keeper_stateless.rs")]
+pub(crate) mod keeper;
 pub mod options;
 pub(crate) mod pinned;
 #[cfg(feature = "state")]
@@ -14,10 +16,10 @@ pub(crate) mod record;
 pub(crate) mod request;
 pub(crate) mod rollout;
 pub(crate) mod staging;
-#[cfg_attr(not(feature = "state"), path = "stateless.rs")]
+#[cfg(feature = "state")]
 pub(crate) mod start;
 pub(crate) mod status;
-#[cfg(feature = "state")]
+#[cfg_attr(not(feature = "state"), path = "turn_stateless.rs")]
 pub(crate) mod turn;
 pub(crate) mod upkeep;
 pub(crate) mod workers;

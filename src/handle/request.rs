@@ -36,6 +36,14 @@ pub struct Request<'a, I: ?Sized + 'static, O: 'static> {
     as_one: bool,
 }
 
+impl<I: ?Sized + 'static, O: 'static> ModelHandle<I, O> {
+    /// One request with more to say of it: several rows, an input that may be shared, a stream that stays with one
+    /// version. See [`Request`].
+    pub fn request(&self) -> Request<'_, I, O> {
+        Request::of(self)
+    }
+}
+
 impl<'a, I: ?Sized + 'static, O: 'static> Request<'a, I, O> {
     pub(crate) fn of(handle: &'a ModelHandle<I, O>) -> Self {
         Self { handle, draw: Draw::Random, as_one: false }

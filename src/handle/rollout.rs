@@ -16,17 +16,18 @@ use crate::drift::estimate::Calibration;
 use crate::model::model::Model;
 use crate::request::recall::Recall;
 use crate::rollout::allocation::{Allocating, Allocation};
-use crate::rollout::alpha::AlphaStatus;
 use crate::rollout::auto::choose;
+use crate::rollout::budget::{ErrorBudget, ErrorBudgetStatus};
 use crate::rollout::decision::Recording;
-use crate::rollout::forecast::forecast::{Asked, Forecast, Span, forecast, time_to, undecidable};
-use crate::rollout::forecast::reach::Exposure;
+use crate::rollout::forecast::forecast::{Forecast, Span, forecast, time_to, undecidable};
+use crate::rollout::forecast::reach::Reach;
+use crate::rollout::forecast::simulation::Asked;
 use crate::rollout::forecast::traffic::Traffic;
-use crate::rollout::guard::design::Setting;
-use crate::rollout::guard::guard::{Alpha, Guard, Needs};
-use crate::rollout::guard::{Design, Rule, Tested};
+use crate::rollout::guard::design::Design;
+use crate::rollout::guard::guard::{Guard, Needs};
+use crate::rollout::guard::{IntoGuard, InvalidRule, Rule};
 use crate::rollout::phase::Phase;
-use crate::rollout::plan::{Bake, Exposed, InvalidPlan, Plan};
+use crate::rollout::plan::{Bake, Exposure, InvalidPlan, Plan};
 use crate::rollout::transition::{Input, TransitionRefused};
 use crate::stats::Metric;
 use crate::task::outcome::Truth;
@@ -129,6 +130,57 @@ impl<I: ?Sized + 'static, O: 'static> ModelHandle<I, O> {
     }
 }
 
+impl<I: ?Sized + 'static, O: 'static> ModelHandle<I, O> {
+    /// The rollout that tries a version of this name, if one runs: after a start, to go on driving it.
+    pub fn rollout(&self, version: &str) -> Option<Rollout<I, O>> {
+        let running = {
+            let control = &*self.inner.control.lock();
+            let mut attempts = control.attempts.iter();
+            attempts
+                .find(|attempt| attempt.version.id == *version)
+                .map(|attempt| (attempt.number, attempt.version.id))
+        };
+        running.map(|(number, version)| Rollout::new(self.clone(), number, version))
+    }
+
+    /// Divides traffic among several rollouts' candidates and live, by how they do: see [`Allocation`]. Their guards go on
+    /// judging, and whoever is taken off leaves its share to the others.
+    ///
+    /// # Errors
+    ///
+    /// Nobody ticks this handle, a rollout is over or follows a plan, or the figure cannot be gone by. Nothing has changed
+    /// then.
+    pub fn allocate(&self, allocation: Allocation, rollouts: &[&Rollout<I, O>]) -> Result<(), RolloutError> {
+        self.inner.allocate(allocation, rollouts.iter().map(|rollout| rollout.number).collect())
+    }
+
+    /// How long a plan would take to decide by these rules with this traffic, before anything runs: until harm is seen,
+    /// and until a candidate as good as live is promoted. Takes tens of milliseconds per rule and step: it simulates.
+    ///
+    /// # Errors
+    ///
+    /// A rule that could not judge here, with the reason.
+    pub fn forecast(&self, rules: &[Rule], plan: &Plan, traffic: &Traffic) -> Result<Forecast, RolloutError> {
+        self.inner.forecast(rules, plan, traffic)
+    }
+
+    /// How long until a harm of this size is seen by one rule at one exposure: `size` times as far off as its margin. Half
+    /// of the time it is sooner. `None` where it is not within [`Forecast::HORIZON`].
+    ///
+    /// # Errors
+    ///
+    /// The rule could not judge here, with the reason.
+    pub fn forecast_harm(
+        &self,
+        rule: &Rule,
+        exposed: Exposure,
+        size: f64,
+        traffic: &Traffic,
+    ) -> Result<Option<Duration>, RolloutError> {
+        self.inner.forecast_harm(rule, exposed, size, traffic)
+    }
+}
+
 impl<I: ?Sized + 'static, O: 'static> Rollout<I, O> {
     pub(crate) fn new(handle: ModelHandle<I, O>, number: u32, version: VersionId) -> Self {
         Self { handle, number, version, illegal: None, truthful: None }
@@ -155,7 +207,19 @@ impl<I: ?Sized + 'static, O: 'static> Rollout<I, O> {
 
     /// Adds a guard. One that could never judge here is refused when the candidate is to be exposed. One that is added
     /// after the candidate was exposed begins the evidence anew, as another try of its identity.
-    pub fn guard(mut self, guard: impl Guard + 'static) -> Self {
+    ///
+    /// What makes a guard of this crate's may be refused, and is given here as it comes: `.guard(guard::latency(0.99)
+    /// .at_most_times_live(1.5))`. The first guard of a chain that is refused is kept, and whatever would expose the
+    /// candidate returns it instead: [`run`](Self::run), [`shadow`](Self::shadow), [`canary`](Self::canary),
+    /// [`promote`](Self::promote).
+    pub fn guard(mut self, guard: impl IntoGuard) -> Self {
+        let guard = match guard.into_guard() {
+            Ok(guard) => guard,
+            Err(error) => {
+                self.illegal.get_or_insert(RolloutError::Rule(error));
+                return self;
+            }
+        };
         let inner = &self.handle.inner;
         let asked =
             inner.serving.shadow_judge().guarded(|| (guard.name(), guard.needs(), guard.as_rule().cloned()));
@@ -186,8 +250,8 @@ impl<I: ?Sized + 'static, O: 'static> Rollout<I, O> {
             let Some(attempt) = control.attempt_mut(self.number) else { return Ok(()) };
             match rule.as_ref().and_then(|rule| rule.expanded(&attempt.promised)) {
                 // One for each figure that was promised.
-                Some(rules) if !rules.is_empty() => {
-                    for rule in rules {
+                Some(rules) if !attempt.promised.is_empty() => {
+                    for rule in rules.map_err(|error| error.to_string())? {
                         attempt.add_guard(Arc::new(rule), false, &setting)?;
                     }
                 }
@@ -245,7 +309,7 @@ impl<I: ?Sized + 'static, O: 'static> Rollout<I, O> {
         let traffic = inner.traffic()?;
         let rules = self.designs();
         let guards = u32::try_from(rules.len()).unwrap_or(u32::MAX);
-        let thresholds = AlphaStatus::divide(inner.alpha(), 0, 1, guards, false).thresholds(false);
+        let thresholds = ErrorBudgetStatus::divide(inner.alpha(), 0, 1, guards, false).thresholds(false);
         Some(forecast(&rules, plan, inner.serving.shadow.is_some(), thresholds, &traffic))
     }
 
@@ -289,7 +353,7 @@ impl<I: ?Sized + 'static, O: 'static> Rollout<I, O> {
         let traffic = inner.traffic()?;
         let rules = self.designs();
         let guards = u32::try_from(rules.len()).unwrap_or(u32::MAX);
-        let thresholds = AlphaStatus::divide(inner.alpha(), 0, 1, guards, false).thresholds(false);
+        let thresholds = ErrorBudgetStatus::divide(inner.alpha(), 0, 1, guards, false).thresholds(false);
         undecidable(&rules, plan, inner.serving.shadow.is_some(), thresholds, &traffic)
     }
 
@@ -297,7 +361,8 @@ impl<I: ?Sized + 'static, O: 'static> Rollout<I, O> {
     ///
     /// # Errors
     ///
-    /// Besides what can be wrong with the plan: nobody ticks this handle, or the version's identity did harm before.
+    /// Besides what can be wrong with the plan: nothing guards the rollout ([`Plan::unguarded`] says that this is meant),
+    /// nobody ticks this handle, or the version's identity did harm before.
     /// Nothing has changed then. A plan that cannot be decided is no error: an
     /// [event](crate::EventKind::Undecidable) says so, and it is run.
     pub fn run(&self, plan: Plan) -> Result<(), RolloutError> {
@@ -307,8 +372,11 @@ impl<I: ?Sized + 'static, O: 'static> Rollout<I, O> {
             return Err(RolloutError::NobodyTicks);
         }
         let automatic = plan.budget().is_some();
+        if !automatic && !plan.is_unguarded() && !self.is_guarded() {
+            return Err(RolloutError::Unguarded);
+        }
         let plan = self.chosen(plan)?;
-        let shadows = plan.steps().iter().any(|step| matches!(step.exposed(), Exposed::Shadow { .. }));
+        let shadows = plan.steps().iter().any(|step| matches!(step.exposure(), Exposure::Shadow { .. }));
         if shadows && inner.serving.shadow.is_none() {
             return Err(RolloutError::NoShadowing);
         }
@@ -331,6 +399,12 @@ impl<I: ?Sized + 'static, O: 'static> Rollout<I, O> {
             control.follow(self.number, plan, inner.desk(now));
             Ok(())
         })
+    }
+
+    /// Whether anything guards the attempt; of one that is over it is not known, and something else refuses it.
+    fn is_guarded(&self) -> bool {
+        let control = &*self.handle.inner.control.lock();
+        control.attempt(self.number).is_none_or(|attempt| !attempt.guards.is_empty())
     }
 
     /// Whether the attempt may follow a plan.
@@ -491,9 +565,6 @@ impl<I: ?Sized + 'static, O: 'static> Rollout<I, O> {
     /// Why this handle can never give what a guard needs.
     fn cannot_give(&self, needs: &Needs) -> Option<String> {
         let inner = &self.handle.inner;
-        if let Some(contradiction) = &needs.contradiction {
-            return Some(contradiction.clone());
-        }
         if needs.metric.is_some_and(|metric| !metric.is_of(inner.serving.task.kind())) {
             return Some(String::from("the handle's task has no such figure: declare another task"));
         }
@@ -547,7 +618,7 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
         };
         let rules = rules.iter().enumerate().map(designed).collect::<Result<Vec<_>, _>>()?;
         let guards = u32::try_from(rules.len()).unwrap_or(u32::MAX);
-        let thresholds = AlphaStatus::divide(self.alpha(), 0, 1, guards, false).thresholds(false);
+        let thresholds = ErrorBudgetStatus::divide(self.alpha(), 0, 1, guards, false).thresholds(false);
         Ok(forecast(&rules, plan, self.serving.shadow.is_some(), thresholds, traffic))
     }
 
@@ -555,16 +626,16 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
     pub(crate) fn forecast_harm(
         &self,
         rule: &Rule,
-        exposed: Exposed,
+        exposed: Exposure,
         size: f64,
         traffic: &Traffic,
     ) -> Result<Option<Duration>, RolloutError> {
         let refused = |reason| RolloutError::Guard { name: rule.name(), reason };
         let design = Design::of(rule, Some(0), &self.setting()).map_err(refused)?;
-        let thresholds = AlphaStatus::divide(self.alpha(), 0, 1, 1, false).thresholds(false);
+        let thresholds = ErrorBudgetStatus::divide(self.alpha(), 0, 1, 1, false).thresholds(false);
         // A canary that no shadow came before.
-        let exposure = Exposure::of(exposed, Share::NONE, self.serving.shadow.is_some());
-        Ok(time_to(&design, Asked::Harm(size.max(0.0)), exposure, thresholds, traffic))
+        let reach = Reach::of(exposed, Share::NONE, self.serving.shadow.is_some());
+        Ok(time_to(&design, Asked::Harm(size.max(0.0)), reach, thresholds, traffic))
     }
 
     /// See [`ModelHandle::allocate`].
@@ -572,15 +643,9 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
         if !self.driven {
             return Err(RolloutError::NobodyTicks);
         }
-        let figure = allocation.subject.0.clone();
-        let refused = |reason: &str| RolloutError::Guard { name: figure.to_string(), reason: reason.into() };
-        // What is compared is what a guard on a canary would compare.
-        let rule = allocation.subject.clone().at_most_below_live(0.0);
-        let setting = Setting { pairs: false, ..self.setting() };
-        let design = Design::of(&rule, None, &setting).map_err(|reason| refused(&reason))?;
-        if !matches!(design.tested, Tested::Wrong | Tested::Kpi(_)) {
-            return Err(refused("traffic is divided by accuracy, or by a business figure with bounds"));
-        }
+        let name = allocation.figure();
+        let refused = |reason: &str| RolloutError::Guard { name: name.clone(), reason: reason.into() };
+        let design = allocation.design(&self.setting()).map_err(|reason| refused(&reason))?;
         if attempts.is_empty() {
             return Err(refused("there is no candidate to divide traffic among"));
         }
@@ -606,7 +671,7 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
     }
 
     /// The errors that all tries of an identity may have together.
-    fn alpha(&self) -> Alpha {
+    fn alpha(&self) -> ErrorBudget {
         self.control.lock().settings.alpha
     }
 }
@@ -635,7 +700,10 @@ pub enum RolloutError {
     /// The plan cannot be followed.
     #[error(transparent)]
     Plan(#[from] InvalidPlan),
-    /// A guard could never judge.
+    /// There is no such guard.
+    #[error(transparent)]
+    Rule(#[from] InvalidRule),
+    /// A guard could never judge here.
     #[error("guard `{name}`: {reason}")]
     Guard {
         /// The guard.
@@ -661,6 +729,12 @@ pub enum RolloutError {
         "nobody ticks this handle, so no candidate would be watched: leave `.threads(..)` as it is, or say `Threads::manual()` and tick"
     )]
     NobodyTicks,
+    /// A candidate that is wrong about everything would be promoted.
+    #[error(
+        "nothing guards this rollout, so its plan would promote whatever answers: add a guard, such as \
+         `.guard(guard::error_rate().at_most(0.01))`, or say `.unguarded()` of the plan if that is meant"
+    )]
+    Unguarded,
     /// An automatic plan has nothing to go by.
     #[error("nothing is known of live's traffic yet: let it answer requests before an automatic plan is run")]
     NoTraffic,

@@ -16,11 +16,11 @@ use crate::model::description::Description;
 use crate::model::identity::Identity;
 use crate::model::{Memory, Tier};
 use crate::request::shadow::ShadowCounts;
-use crate::rollout::alpha::AlphaStatus;
+use crate::rollout::budget::ErrorBudgetStatus;
 use crate::rollout::guard::evidence::Evidence;
 use crate::rollout::phase::Phase;
 use crate::stats::{ArmFigures, Cohort, DivergenceFigures, SegmentFigures, Window};
-use crate::version::drill::Drilled;
+use crate::version::drill::DrillOutcome;
 use crate::version::id::VersionId;
 use crate::version::loaded::AnyVersion;
 
@@ -125,7 +125,7 @@ pub struct VersionStatus {
     /// What it takes of the process's memory, as measured within the last seconds; nothing where that is not known.
     pub memory: Option<Memory>,
     /// What it answered in its last [drill](crate::Drill), where it was retained then.
-    pub drilled: Option<Drilled>,
+    pub drilled: Option<DrillOutcome>,
 }
 
 /// An attempt to replace live.
@@ -163,7 +163,7 @@ pub struct RolloutStatus {
     /// Pairs of answers to the same input.
     pub divergence: DivergenceFigures,
     /// How the errors that the guards may have are divided; nothing before the evidence began.
-    pub alpha: Option<AlphaStatus>,
+    pub alpha: Option<ErrorBudgetStatus>,
     /// How many predictions of which time got their truth, oldest first; the last 48 stretches.
     pub cohorts: Vec<Cohort>,
     /// Labels that came when those of their time had become evidence without them. They count in the figures.

@@ -10,7 +10,7 @@ use crate::control::tiers::{Back, Lost};
 use crate::model::Tier;
 use crate::model::error::ModelError;
 use crate::version::ask::attempt;
-use crate::version::drill::Drilled;
+use crate::version::drill::{Copies, DrillOutcome};
 use crate::version::loaded::AnyVersion;
 
 /// How often it is measured what versions take of memory, where nothing has changed: the system looks at every page for it.
@@ -106,7 +106,8 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
     /// Asks every retained version what live was asked lately, where that is due.
     fn drill(&self) {
         let now = self.serving.clock.now();
-        let Some(inputs) = self.serving.recent.as_ref().and_then(|recent| recent.due(now)) else { return };
+        let Some(copies) = self.serving.recent.as_ref().and_then(|recent| recent.due(now)) else { return };
+        let Copies { inputs, not_copied, panic } = copies;
         let versions = self.control.lock().retained_versions();
         let (judge, mut took_all) = (self.serving.shadow_judge(), Duration::ZERO);
         for version in versions {
@@ -127,11 +128,15 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
             let _ = judge.guarded(|| version.settle());
             let took = Duration::from_nanos(self.serving.clock.reading().nanos_since(started));
             took_all += took;
-            let drilled = Drilled {
+            let drilled = DrillOutcome {
                 at: now,
                 inputs: inputs.len() as u32,
                 failed: failures.len() as u32,
-                failure: failures.first().map(ToString::to_string),
+                not_copied,
+                failure: failures
+                    .first()
+                    .or(panic.as_ref().filter(|_| inputs.is_empty()))
+                    .map(ToString::to_string),
                 took,
                 took_in_all: took,
             };

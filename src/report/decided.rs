@@ -5,9 +5,9 @@ use super::report::{Decided, Report};
 use super::words::{capital, moment, saw, sentence, several, weighed};
 use crate::base::text::{count, percent};
 use crate::control::event::{Cause, Event, EventKind};
-use crate::rollout::alpha::AlphaStatus;
+use crate::rollout::budget::ErrorBudgetStatus;
 use crate::rollout::guard::evidence::{Evidence, Strength};
-use crate::rollout::guard::guard::Verdict;
+use crate::rollout::guard::verdict::Verdict;
 
 /// Steps that are shown from the beginning and from the end, where there are more than both together.
 const FIRST_SHOWN: usize = 20;
@@ -181,8 +181,8 @@ pub(crate) fn how_sure(report: &Report) -> Section {
     Section::new("How sure this is", blocks)
 }
 
-fn allowed(alpha: &AlphaStatus) -> String {
-    let tries = match alpha.attempt {
+fn allowed(alpha: &ErrorBudgetStatus) -> String {
+    let tries = match alpha.try_number {
         1 => String::from("This is the first try of this version"),
         number => {
             format!("This is try number {number} of this version, and the earlier ones have spent their part")

@@ -28,7 +28,7 @@ fn planned(report: &Report) -> String {
     let candidate = report.rollout.version;
     let mut text = match &report.plan {
         Some(plan) if !plan.steps().is_empty() => {
-            let steps: Vec<String> = plan.steps().iter().map(|step| step.exposed().to_string()).collect();
+            let steps: Vec<String> = plan.steps().iter().map(|step| step.exposure().to_string()).collect();
             format!(
                 "The plan was to try {candidate} as {}, and then to promote it.",
                 steps.join(", then as ")

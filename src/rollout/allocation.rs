@@ -1,14 +1,22 @@
 //! Several candidates at once: who gets how much, and who is dropped.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use super::guard::{Subject, Tested};
+use thiserror::Error;
+
+use super::guard::design::{Design, Setting};
+use super::guard::rule::{Figure, Limit, Rule};
+use super::guard::subject::{Accuracy, BusinessFigure};
+use super::guard::tested::Tested;
 use crate::base::chance::mix;
 use crate::base::clock::Timestamp;
 use crate::base::share::Share;
+use crate::stats::Metric;
 use crate::stats::evidence::waiting::Labels;
 use crate::stats::sequential::test::{Claim, SequentialTest};
 use crate::stats::sequential::{Additive, ByOdds, EValue, MeanDifference, Odds, Scores, eliminate};
+use crate::task::kpi::Kpi;
 
 /// How traffic is divided among several candidates and live while they are compared.
 ///
@@ -28,46 +36,133 @@ use crate::stats::sequential::{Additive, ByOdds, EValue, MeanDifference, Odds, S
 ///
 /// let handle = ModelHandle::builder("ranking")
 ///     .live("v1", closure("a@1", |_: &u32| Ok(1_u32)))
-///     .kpi(Kpi::rate("click"))
+///     .kpi(Kpi::rate("click")?)
 ///     .labels(Labels::complete_after(Duration::from_secs(600)))
 ///     .threads(Threads::background())
 ///     .build()?;
 /// let (v2, v3) = (handle.stage("v2", closure("b@1", |_: &u32| Ok(2)))?, handle.stage("v3", closure("c@1", |_: &u32| Ok(3)))?);
-/// handle.allocate(Allocation::top_two(guard::kpi("click")).floor(0.05), &[&v2, &v3])?;
+/// handle.allocate(Allocation::top_two(guard::kpi("click")).floor(0.05)?, &[&v2, &v3])?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 #[must_use = "an allocation divides nothing before it is given to a handle"]
 pub struct Allocation {
-    pub(crate) subject: Subject,
+    figure: AllocationFigure,
     floor: f64,
     every: Duration,
     error: f64,
 }
 
+/// What traffic is divided by: [`accuracy`](crate::guard::accuracy), or a [`kpi`](crate::guard::kpi) with bounds.
+///
+/// ```compile_fail
+/// // Nothing is known of an error rate that would say which version is best.
+/// switchback::Allocation::top_two(switchback::guard::error_rate());
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AllocationFigure(By);
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum By {
+    Accuracy,
+    Kpi(BusinessFigure),
+}
+
+impl From<Accuracy> for AllocationFigure {
+    fn from(_: Accuracy) -> Self {
+        Self(By::Accuracy)
+    }
+}
+
+impl From<BusinessFigure> for AllocationFigure {
+    fn from(figure: BusinessFigure) -> Self {
+        Self(By::Kpi(figure))
+    }
+}
+
 impl Allocation {
     /// By this figure: accuracy, or a business figure with bounds.
-    pub fn top_two(subject: Subject) -> Self {
-        Self { subject, floor: 0.05, every: Duration::from_secs(600), error: 0.05 }
+    pub fn top_two(figure: impl Into<AllocationFigure>) -> Self {
+        Self { figure: figure.into(), floor: 0.05, every: Duration::from_secs(600), error: 0.05 }
     }
 
-    /// The least share of any version, live included; 5 % unless told. What is asked less often than that is known of too
+    /// The least share of any version, live included. By default 5 %. What is asked less often than that is known of too
     /// late, and weighs too much when it is.
-    pub fn floor(mut self, share: f64) -> Self {
-        self.floor = share.clamp(1.0 / f64::from(UNITS), 0.5);
-        self
+    ///
+    /// # Errors
+    ///
+    /// A share that is not between one sixty-fourth, which is what traffic is divided in, and one half.
+    pub fn floor(mut self, share: f64) -> Result<Self, InvalidAllocation> {
+        let least = 1.0 / f64::from(UNITS);
+        if !(least..=0.5).contains(&share) {
+            return Err(InvalidAllocation::refused("floor", share, "between 0.015625 (1/64) and 0.5"));
+        }
+        self.floor = share;
+        Ok(self)
     }
 
-    /// How often shares are set anew; every ten minutes unless told, so that figures of one share have time to come in.
+    /// How often shares are set anew. By default every ten minutes, so that figures of one share have time to come in.
     pub fn every(mut self, interval: Duration) -> Self {
         self.every = interval;
         self
     }
 
-    /// The probability with which the best candidate may be eliminated; 5 % unless told, 0 for no elimination.
-    pub fn eliminate(mut self, error: f64) -> Self {
-        self.error = error.clamp(0.0, 1.0);
-        self
+    /// The probability with which the best candidate may be eliminated. By default 5 %; 0 for no elimination.
+    ///
+    /// # Errors
+    ///
+    /// A number that is not at least 0 and below 1.
+    pub fn eliminate(mut self, error: f64) -> Result<Self, InvalidAllocation> {
+        if !(0.0..1.0).contains(&error) {
+            return Err(InvalidAllocation::refused("eliminate", error, "at least 0 and below 1"));
+        }
+        self.error = error;
+        Ok(self)
+    }
+
+    /// What it divides by, in words.
+    pub(crate) fn figure(&self) -> String {
+        match &self.figure.0 {
+            By::Accuracy => Figure::Quality { metric: Metric::Accuracy }.to_string(),
+            By::Kpi(figure) => Figure::Kpi { name: Arc::clone(&figure.name) }.to_string(),
+        }
+    }
+
+    /// What is compared: what a guard on a canary would compare.
+    pub(crate) fn design(&self, setting: &Setting<'_>) -> Result<Design, String> {
+        let (figure, less) = match &self.figure.0 {
+            By::Accuracy => (Figure::Quality { metric: Metric::Accuracy }, false),
+            By::Kpi(BusinessFigure { name }) => {
+                let of = setting.kpis.iter().find(|kpi| kpi.name() == &**name);
+                (Figure::Kpi { name: Arc::clone(name) }, of.is_some_and(Kpi::is_lower_better))
+            }
+        };
+        let limit = if less { Limit::AboveLive(0.0) } else { Limit::BelowLive(0.0) };
+        let rule = Rule::new(figure, limit).map_err(|error| error.to_string())?;
+        let design = Design::of(&rule, None, &Setting { pairs: false, ..*setting })?;
+        if matches!(design.tested, Tested::Wrong | Tested::Kpi(_)) {
+            Ok(design)
+        } else {
+            Err("traffic is divided by accuracy, or by a business figure with bounds".into())
+        }
+    }
+}
+
+/// A number that an allocation cannot have.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("allocation: {argument} = {value} is not {allowed}")]
+pub struct InvalidAllocation {
+    /// Which number.
+    pub argument: &'static str,
+    /// What it was.
+    pub value: String,
+    /// What it may be.
+    pub allowed: &'static str,
+}
+
+impl InvalidAllocation {
+    fn refused(argument: &'static str, value: f64, allowed: &'static str) -> Self {
+        Self { argument, value: value.to_string(), allowed }
     }
 }
 
@@ -295,7 +390,7 @@ mod tests {
     use super::*;
 
     fn allocating(candidates: usize) -> Allocating {
-        let allocation = Allocation::top_two(crate::rollout::guard::accuracy()).floor(0.1);
+        let allocation = Allocation::top_two(crate::rollout::guard::accuracy()).floor(0.1).unwrap();
         Allocating::new(
             allocation,
             Tested::Wrong,
@@ -318,6 +413,18 @@ mod tests {
                 assert!((9_990..=10_010).contains(&buckets.iter().sum::<u16>()), "{buckets:?}");
                 assert!(buckets.iter().all(|share| *share >= 1_000), "{buckets:?}");
             }
+        }
+    }
+
+    #[test]
+    fn a_number_that_it_cannot_have_is_an_error() {
+        let allocation = || Allocation::top_two(crate::rollout::guard::accuracy());
+        for floor in [0.0, 0.01, 0.6, f64::NAN] {
+            let error = allocation().floor(floor).unwrap_err().to_string();
+            assert_eq!(error, format!("allocation: floor = {floor} is not between 0.015625 (1/64) and 0.5"));
+        }
+        for error in [-0.1, 1.0, f64::INFINITY] {
+            assert_eq!(allocation().eliminate(error).unwrap_err().argument, "eliminate");
         }
     }
 

@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
-use super::alpha::AlphaStatus;
-use super::forecast::forecast::{Asked, decides};
-use super::forecast::reach::Exposure;
+use super::budget::{ErrorBudget, ErrorBudgetStatus};
+use super::forecast::forecast::decides;
+use super::forecast::reach::Reach;
+use super::forecast::simulation::{Asked, HORIZON};
 use super::forecast::traffic::Traffic;
 use super::guard::design::{Design, Setting, TruthKind};
-use super::guard::guard::Alpha;
-use super::guard::{Rule, accuracy, error_rate, latency};
+use super::guard::rule::Rule;
+use super::guard::subject::{accuracy, error_rate, latency};
 use super::plan::{InvalidPlan, OnInconclusive, Plan, Step};
 use crate::base::share::Share;
 use crate::stats::Metric;
@@ -40,8 +41,11 @@ pub(crate) fn choose(
     own: &[(Rule, Design)],
     setting: &Setting<'_>,
     traffic: &Traffic,
-    alpha: Alpha,
+    alpha: ErrorBudget,
 ) -> Result<Chosen, InvalidPlan> {
+    if budget.is_zero() {
+        return Err(InvalidPlan::NoBudget);
+    }
     let margins = if own.is_empty() { MARGINS.as_slice() } else { &MARGINS[MARGINS.len() - 1..] };
     let mut last = None;
     for (points, factor) in margins {
@@ -70,7 +74,8 @@ fn usual(points: f64, factor: f64, setting: &Setting<'_>) -> Vec<Rule> {
     if judged && Metric::Accuracy.is_of(setting.kind) {
         rules.push(accuracy().at_most_below_live(points));
     }
-    rules
+    // The margins are the constants above, and a test holds that none of them is refused.
+    rules.into_iter().flatten().collect()
 }
 
 fn plan(budget: Duration, sample: f64, weights: &[f64], setting: &Setting<'_>) -> Result<Plan, InvalidPlan> {
@@ -89,19 +94,54 @@ fn plan(budget: Duration, sample: f64, weights: &[f64], setting: &Setting<'_>) -
 }
 
 /// Whether every guard decides in every step in the time that the step has.
-fn is_decidable(plan: &Plan, rules: &[(Rule, Design)], pairs: bool, traffic: &Traffic, alpha: Alpha) -> bool {
+fn is_decidable(
+    plan: &Plan,
+    rules: &[(Rule, Design)],
+    pairs: bool,
+    traffic: &Traffic,
+    alpha: ErrorBudget,
+) -> bool {
     let guards = u32::try_from(rules.len()).unwrap_or(u32::MAX);
-    let thresholds = AlphaStatus::divide(alpha, 0, 1, guards, false).thresholds(false);
+    let thresholds = ErrorBudgetStatus::divide(alpha, 0, 1, guards, false).thresholds(false);
     let mut sample = Share::NONE;
     plan.steps().iter().enumerate().all(|(place, step)| {
-        let exposure = Exposure::of(step.exposed(), sample, pairs);
-        if let super::plan::Exposed::Shadow { sample: shadowed } = step.exposed() {
+        let reach = Reach::of(step.exposure(), sample, pairs);
+        if let super::plan::Exposure::Shadow { sample: shadowed } = step.exposure() {
             sample = shadowed;
         }
-        let within = step.max_duration.unwrap_or(super::forecast::forecast::Forecast::HORIZON);
+        let within = step.max_duration.unwrap_or(HORIZON);
         let asked = Asked::Equality(plan.weight_after(place));
         rules.iter().all(|(_, design)| {
-            !exposure.shows(design) || decides(design, asked, exposure, thresholds, traffic, within)
+            !reach.shows(design) || decides(design, asked, reach, thresholds, traffic, within)
         })
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::task::task::TaskKind;
+
+    #[test]
+    fn no_margin_that_is_chosen_is_refused() {
+        let setting = Setting {
+            kind: TaskKind::Binary { threshold: 0.5 },
+            kpis: &[],
+            truth: TruthKind::Independent,
+            pairs: true,
+            canary_pairs: true,
+            compares: false,
+            matures: true,
+            segments: None,
+        };
+        for (points, factor) in MARGINS {
+            let names: Vec<String> = usual(points, factor, &setting).iter().map(Rule::to_string).collect();
+            let expected = [
+                format!("error rate at most {factor} times live"),
+                format!("latency p99 at most {factor} times live"),
+                format!("accuracy at most {points} below live"),
+            ];
+            assert_eq!(names, expected);
+        }
+    }
 }

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::guard::comparison::ArmView;
 use super::guard::evidence::{Evidence, Strength};
-use super::guard::guard::Verdict;
-use super::guard::test::ArmView;
+use super::guard::verdict::Verdict;
 use super::phase::Phase;
 use super::transition::State;
 use crate::base::clock::Timestamp;

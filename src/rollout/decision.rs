@@ -3,13 +3,16 @@
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use super::alpha::AlphaStatus;
+use super::budget::{ErrorBudget, ErrorBudgetStatus, InvalidErrorBudget, Thresholds};
 use super::guard::design::{Design, Setting, TruthKind};
 use super::guard::evaluate::Tests;
 use super::guard::evidence::Evidence;
-use super::guard::guard::{Alpha, Guard, Verdict};
-use super::guard::test::{Names, Test, Thresholds};
-use super::guard::{Figure, History, Rule, Tested};
+use super::guard::history::History;
+use super::guard::rule::{Figure, Rule};
+use super::guard::sentence::Names;
+use super::guard::test::Test;
+use super::guard::tested::Tested;
+use super::guard::verdict::Verdict;
 use super::phase::Phase;
 use crate::base::clock::Timestamp;
 use crate::base::share::Share;
@@ -22,57 +25,119 @@ use crate::version::id::VersionId;
 
 /// The record of a decision: everything its guard looked at, and what it made of it.
 ///
-/// Serialisable, self-contained, and free of anything a user sent. [`replay`] judges it again, on any machine, to the same
-/// bits.
+/// Self-contained, and free of anything a user sent. It is read by the methods here, and as a whole by serde: the counts
+/// and the test that stood behind the guard are in what it serialises to, and are no part of this crate's API. [`replay`]
+/// judges it again, on any machine, to the same bits.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[non_exhaustive]
 pub struct Decision {
-    /// The version of this format: 1.
-    pub format: u32,
-    /// Counts a handle's decisions from 1; an [`Evidence`] names its own.
-    pub number: u64,
+    /// The version of this format: [`FORMAT`].
+    pub(crate) format: u32,
+    pub(crate) number: u64,
     /// The handle's name.
-    pub handle: String,
+    pub(crate) handle: String,
     /// The seed of its chance.
-    pub seed: u64,
-    /// When it was decided.
-    pub at: Timestamp,
+    pub(crate) seed: u64,
+    pub(crate) at: Timestamp,
     /// The routing table that was in force.
-    pub epoch: u64,
-    /// The candidate; the new live while it is watched.
-    pub candidate: VersionId,
-    /// What makes the candidate what it is.
-    pub candidate_identity: Identity,
-    /// What it was compared with.
-    pub live: VersionId,
-    /// What makes that what it is.
-    pub live_identity: Identity,
-    /// Where the rollout stood.
-    pub phase: Phase,
-    /// The share of requests that the candidate answered.
-    pub weight: Share,
-    /// The share of requests that were copied.
-    pub sample: Share,
-    /// The share of traffic that passing was to lead to.
-    pub before: Share,
-    /// The guard.
-    pub rule: Rule,
-    /// The test that stood behind it.
-    pub design: Design,
-    /// How the rollout's errors were divided.
-    pub alpha: AlphaStatus,
+    pub(crate) epoch: u64,
+    pub(crate) candidate: VersionId,
+    pub(crate) candidate_identity: Identity,
+    pub(crate) live: VersionId,
+    pub(crate) live_identity: Identity,
+    pub(crate) phase: Phase,
+    pub(crate) weight: Share,
+    pub(crate) sample: Share,
+    pub(crate) before: Share,
+    pub(crate) rule: Rule,
+    pub(crate) design: Design,
+    pub(crate) error_budget: ErrorBudgetStatus,
     pub(crate) thresholds: Thresholds,
     /// The most that the evidence for harm had been before.
-    pub peak: EValue,
-    /// What kept the candidate from being promoted, whatever the evidence.
-    pub obstacles: Vec<String>,
+    pub(crate) peak: EValue,
+    pub(crate) obstacles: Vec<String>,
     /// The counts, by share of traffic and block of time.
-    pub history: History,
-    /// What the guard made of them.
-    pub evidence: Evidence,
+    pub(crate) history: History,
+    pub(crate) evidence: Evidence,
 }
 
-/// Judges a decision again from its record. What comes back equals [`Decision::evidence`]; where it does not, the record
+impl Decision {
+    /// Its number: a handle's decisions are counted from 1, and an [`Evidence`] names its own.
+    pub fn number(&self) -> u64 {
+        self.number
+    }
+
+    /// The name of the handle that decided.
+    pub fn handle(&self) -> &str {
+        &self.handle
+    }
+
+    /// When it was decided.
+    pub fn at(&self) -> Timestamp {
+        self.at
+    }
+
+    /// The candidate; the new live while it is watched.
+    pub fn candidate(&self) -> VersionId {
+        self.candidate
+    }
+
+    /// What makes the candidate what it is.
+    pub fn candidate_identity(&self) -> Identity {
+        self.candidate_identity
+    }
+
+    /// What the candidate was compared with.
+    pub fn live(&self) -> VersionId {
+        self.live
+    }
+
+    /// What makes that version what it is.
+    pub fn live_identity(&self) -> Identity {
+        self.live_identity
+    }
+
+    /// Where the rollout stood.
+    pub fn phase(&self) -> Phase {
+        self.phase
+    }
+
+    /// The share of requests that the candidate answered.
+    pub fn weight(&self) -> Share {
+        self.weight
+    }
+
+    /// The share of requests that were copied.
+    pub fn sample(&self) -> Share {
+        self.sample
+    }
+
+    /// The share of traffic that passing was to lead to; all of it for a promotion.
+    pub fn before(&self) -> Share {
+        self.before
+    }
+
+    /// The guard.
+    pub fn rule(&self) -> &Rule {
+        &self.rule
+    }
+
+    /// How the rollout's errors were divided.
+    pub fn error_budget(&self) -> ErrorBudgetStatus {
+        self.error_budget
+    }
+
+    /// What kept the candidate from being promoted, whatever the evidence.
+    pub fn obstacles(&self) -> &[String] {
+        &self.obstacles
+    }
+
+    /// What the guard made of the counts.
+    pub fn evidence(&self) -> &Evidence {
+        &self.evidence
+    }
+}
+
+/// Judges a decision again from its record. What comes back equals [`Decision::evidence`]; where it would not, the record
 /// was altered, or another version of this crate judges otherwise.
 ///
 /// # Errors
@@ -127,7 +192,7 @@ pub enum ReplayError {
 /// The counts of a whole rollout, so that other guards can be tried on what happened.
 ///
 /// ```
-/// # use switchback::{Alpha, Clock, ModelHandle, Outcome, Task, Timestamp, closure, guard};
+/// # use switchback::{ErrorBudget, Clock, ModelHandle, Outcome, Task, Timestamp, closure, guard};
 /// # use switchback::options::{Labels, Threads};
 /// # let clock = Clock::manual(Timestamp::from_unix_seconds(1_700_000_000));
 /// # let handle = ModelHandle::builder("even")
@@ -143,59 +208,69 @@ pub enum ReplayError {
 /// handle.tick();
 /// // What would this guard have done?
 /// let recording = rollout.recording().unwrap();
-/// let tried = recording.backtest(&[guard::accuracy().at_most_below_live(0.02)], Alpha::default())?;
+/// let tried = recording.backtest(&[guard::accuracy().at_most_below_live(0.02)?], ErrorBudget::default())?;
 /// assert!(tried.harm_at().is_some());
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[non_exhaustive]
 pub struct Recording {
-    /// The candidate.
-    pub candidate: VersionId,
-    /// What it was compared with.
-    pub live: VersionId,
-    pub(crate) kind: TaskKind,
-    pub(crate) kpis: Vec<Kpi>,
-    pub(crate) truth: TruthKind,
-    pub(crate) pairs: bool,
-    pub(crate) canary_pairs: bool,
-    pub(crate) compares: bool,
+    candidate: VersionId,
+    live: VersionId,
+    kind: TaskKind,
+    kpis: Vec<Kpi>,
+    truth: TruthKind,
+    pairs: bool,
+    canary_pairs: bool,
+    compares: bool,
     /// The latencies that were looked for, by the rules that asked for them.
-    pub(crate) latencies: Vec<Rule>,
-    pub(crate) histories: Vec<(Tested, History)>,
+    latencies: Vec<Rule>,
+    histories: Vec<(Tested, History)>,
 }
 
 /// What guards would have said of a rollout, block by block.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[non_exhaustive]
 pub struct Backtest {
-    /// Oldest first. As the rollout went on, blocks were joined with their neighbours: those far back are coarse.
-    pub steps: Vec<BacktestStep>,
+    steps: Vec<BacktestStep>,
 }
 
 /// What guards would have said after some block.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[non_exhaustive]
 pub struct BacktestStep {
-    /// Units of the candidate until then, as each guard counts them.
-    pub units: Vec<u64>,
-    /// What each guard would have said, of a promotion.
-    pub evidence: Vec<Evidence>,
+    units: Vec<u64>,
+    evidence: Vec<Evidence>,
+}
+
+impl BacktestStep {
+    /// Units of the candidate until then, as each guard counts them, in the order of the guards.
+    pub fn units(&self) -> &[u64] {
+        &self.units
+    }
+
+    /// What each guard would have said of a promotion, in the same order.
+    pub fn evidence(&self) -> &[Evidence] {
+        &self.evidence
+    }
+
+    fn has(&self, verdict: Verdict) -> bool {
+        self.evidence.iter().any(|evidence| evidence.verdict == verdict)
+    }
 }
 
 impl Backtest {
+    /// Oldest first. As the rollout went on, blocks were joined with their neighbours: those far back are coarse.
+    pub fn steps(&self) -> &[BacktestStep] {
+        &self.steps
+    }
+
     /// The first step at which a guard would have failed.
     pub fn harm_at(&self) -> Option<&BacktestStep> {
-        self.steps.iter().find(|step| step.evidence.iter().any(|evidence| evidence.verdict == Verdict::Fail))
+        self.steps.iter().find(|step| step.has(Verdict::Fail))
     }
 
     /// The first step at which all would have passed, if none had failed before.
     pub fn passed_at(&self) -> Option<&BacktestStep> {
-        let failed =
-            |step: &&BacktestStep| step.evidence.iter().any(|evidence| evidence.verdict == Verdict::Fail);
-        let passed =
-            |step: &&BacktestStep| step.evidence.iter().all(|evidence| evidence.verdict == Verdict::Pass);
-        self.steps.iter().take_while(|step| !failed(step)).find(passed)
+        let passed = |step: &&BacktestStep| !step.has(Verdict::Inconclusive);
+        self.steps.iter().take_while(|step| !step.has(Verdict::Fail)).find(passed)
     }
 }
 
@@ -208,7 +283,7 @@ impl Recording {
         ledger: &Ledger,
     ) -> Self {
         let latencies: Vec<Rule> =
-            rules.into_iter().filter(|rule| matches!(rule.figure, Figure::Latency { .. })).collect();
+            rules.into_iter().filter(|rule| matches!(rule.figure(), Figure::Latency { .. })).collect();
         let slow = (0..latencies.len()).map(Tested::Slow);
         let counted = Tested::of(setting.kind, setting.kpis.len()).into_iter().chain(slow);
         let history = |tested| (tested, History::of(tested, ledger));
@@ -226,12 +301,24 @@ impl Recording {
         }
     }
 
-    /// Judges what happened by other guards.
+    /// The candidate.
+    pub fn candidate(&self) -> VersionId {
+        self.candidate
+    }
+
+    /// What it was compared with.
+    pub fn live(&self) -> VersionId {
+        self.live
+    }
+
+    /// Judges what happened by other guards, within this error budget.
     ///
     /// # Errors
     ///
-    /// A guard that could not have judged here, with the reason; or one over a latency that was not looked for.
-    pub fn backtest(&self, rules: &[Rule], alpha: Alpha) -> Result<Backtest, BacktestError> {
+    /// A guard that could not have judged here, with the reason, or one over a latency that was not looked for; an error
+    /// budget that is not one.
+    pub fn backtest(&self, rules: &[Rule], budget: ErrorBudget) -> Result<Backtest, BacktestError> {
+        budget.check()?;
         let setting = Setting {
             kind: self.kind,
             kpis: &self.kpis,
@@ -244,16 +331,17 @@ impl Recording {
             // Nor is it kept of which segment they were.
             segments: None,
         };
-        let divided = AlphaStatus::divide(alpha, 0, 1, u32::try_from(rules.len()).unwrap_or(u32::MAX), false);
+        let divided =
+            ErrorBudgetStatus::divide(budget, 0, 1, u32::try_from(rules.len()).unwrap_or(u32::MAX), false);
         let thresholds = divided.thresholds(false);
         let names = Names { candidate: self.candidate, live: self.live };
         let mut by_rule: Vec<Vec<(u64, Evidence)>> = Vec::new();
         for rule in rules {
-            let refused = |reason: String| BacktestError { guard: rule.name(), reason };
+            let refused = |reason: String| BacktestError::Guard { guard: rule.to_string(), reason };
             let place = self
                 .latencies
                 .iter()
-                .position(|known| known.figure == rule.figure && known.limit == rule.limit);
+                .position(|known| known.figure() == rule.figure() && known.limit() == rule.limit());
             let design = Design::of(rule, place, &setting).map_err(refused)?;
             if matches!(design.tested, Tested::Slow(_)) && place.is_none() {
                 return Err(refused("this latency was not looked for in the rollout".into()));
@@ -301,12 +389,19 @@ impl Recording {
     }
 }
 
-/// Why a guard cannot be tried on a recording.
+/// Why guards cannot be tried on a recording.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[error("guard `{guard}`: {reason}")]
-pub struct BacktestError {
-    /// The guard.
-    pub guard: String,
-    /// Why.
-    pub reason: String,
+#[non_exhaustive]
+pub enum BacktestError {
+    /// One of them could not have judged what was recorded.
+    #[error("guard `{guard}`: {reason}")]
+    Guard {
+        /// The guard.
+        guard: String,
+        /// Why.
+        reason: String,
+    },
+    /// The errors that they may have are no errors.
+    #[error(transparent)]
+    ErrorBudget(#[from] InvalidErrorBudget),
 }

@@ -1,8 +1,8 @@
 //! What is decided of a rollout, as pure functions of what was seen: plans, transitions, errors, guards, forecasts.
 
 pub(crate) mod allocation;
-pub(crate) mod alpha;
 pub(crate) mod auto;
+pub(crate) mod budget;
 pub(crate) mod course;
 pub(crate) mod decision;
 pub(crate) mod forecast;

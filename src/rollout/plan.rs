@@ -1,4 +1,8 @@
 //! A plan: the steps by which a candidate becomes live without anybody watching.
+//!
+//! What a plan, a step or a watch is told is checked where it is told, and again where it is read by serde: both go
+//! through the same constructors, and no unknown field is passed over at any depth. So a plan that exists can be followed,
+//! and one that was written into the journal can be read at the next start.
 
 use std::fmt;
 use std::time::Duration;
@@ -17,7 +21,7 @@ use crate::base::share::{InvalidShare, Share};
 /// use std::time::Duration;
 /// use switchback::{Plan, Step};
 ///
-/// let plan = Plan::ramp([0.01, 0.05, 0.25, 0.5])?.each(|step| step.min_duration(Duration::from_secs(3_600)));
+/// let plan = Plan::ramp([0.01, 0.05, 0.25, 0.5])?.each(|step| step.min_duration(Duration::from_secs(3_600)))?;
 /// assert_eq!(plan.steps().len(), 5); // a shadow first
 ///
 /// let custom = Plan::new([Step::shadow(0.2)?.min_labels(500), Step::canary(0.1)?.min_labels(1_000)])?;
@@ -33,18 +37,23 @@ pub struct Plan {
     /// The time within which margins and shares are to be chosen that can be decided.
     #[serde(skip_serializing_if = "Option::is_none")]
     auto: Option<Duration>,
+    /// It is meant to be run without a guard.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    unguarded: bool,
 }
 
 /// Traffic repeats itself from day to day.
 const DAY: Duration = Duration::from_secs(86_400);
 
 impl Plan {
-    /// A plan of the given steps, in their order, then promotion. What is inconclusive for too long
-    /// [pauses](OnInconclusive::Pause), and the new live is not watched, unless told.
+    /// A plan of the given steps, in their order, then promotion. By default it [pauses](OnInconclusive::Pause) when guards
+    /// are inconclusive for longer than a step allows, its last step lasts at least a day ([`cycle`](Self::cycle)), and the
+    /// new live is not watched.
     ///
     /// # Errors
     ///
-    /// A plan has at least one step, and a canary never shrinks.
+    /// A plan has at least one step, a canary never shrinks, and no step asks for more time or
+    /// more requests than it allows.
     pub fn new(steps: impl IntoIterator<Item = Step>) -> Result<Self, InvalidPlan> {
         let steps: Vec<Step> = steps.into_iter().collect();
         if steps.is_empty() {
@@ -54,8 +63,17 @@ impl Plan {
         if let Some((from, to)) = weights.clone().zip(weights.skip(1)).find(|(from, to)| from > to) {
             return Err(InvalidPlan::Shrinks { from, to });
         }
-        let (on_inconclusive, bake) = (OnInconclusive::default(), Bake::default());
-        Ok(Self { steps, on_inconclusive, bake, cycle: DAY, auto: None })
+        for (place, step) in steps.iter().enumerate() {
+            let (min, max) = (step.min_duration, step.max_duration.unwrap_or(Duration::MAX));
+            if min > max {
+                return Err(InvalidPlan::LastsTooLong { step: place + 1, min, max });
+            }
+            let (min, max) = (step.min_predictions, step.max_predictions.unwrap_or(u64::MAX));
+            if min > max {
+                return Err(InvalidPlan::AsksTooMuch { step: place + 1, min, max });
+            }
+        }
+        Ok(Self::of(steps, None))
     }
 
     /// A plan for people who know no statistics: a shadow, a canary in steps, promotion, within about `budget`. Shares
@@ -73,12 +91,19 @@ impl Plan {
     /// # assert!(plan.steps().is_empty());
     /// ```
     pub fn auto(budget: Duration) -> Self {
+        Self::of(Vec::new(), Some(budget))
+    }
+
+    fn of(steps: Vec<Step>, auto: Option<Duration>) -> Self {
         let (on_inconclusive, bake) = (OnInconclusive::default(), Bake::default());
-        Self { steps: Vec::new(), on_inconclusive, bake, cycle: DAY, auto: Some(budget) }
+        Self { steps, on_inconclusive, bake, cycle: DAY, auto, unguarded: false }
     }
 
     /// A shadow of a tenth of the traffic, then a canary of each weight, then promotion. A handle that does not shadow
     /// skips the first step.
+    ///
+    /// It promotes no sooner than a day after its last step began, however clear the evidence is: that step lasts a whole
+    /// [`cycle`](Self::cycle) of the traffic, a day by default. `.cycle(Duration::from_secs(3_600))` makes it an hour.
     ///
     /// # Errors
     ///
@@ -95,10 +120,15 @@ impl Plan {
     }
 
     /// Changes every step alike.
-    #[must_use]
-    pub fn each(mut self, change: impl Fn(Step) -> Step) -> Self {
-        self.steps = self.steps.into_iter().map(change).collect();
-        self
+    ///
+    /// # Errors
+    ///
+    /// The changed steps are no plan: see [`new`](Self::new).
+    pub fn each(self, change: impl Fn(Step) -> Step) -> Result<Self, InvalidPlan> {
+        let steps: Vec<Step> = self.steps.iter().copied().map(change).collect();
+        // Those of an automatic plan are chosen when it is run.
+        let steps = if self.auto.is_some() { steps } else { Self::new(steps)?.steps };
+        Ok(Self { steps, ..self })
     }
 
     /// What happens when a guard is inconclusive for longer than a step allows.
@@ -109,7 +139,7 @@ impl Plan {
     }
 
     /// The time after which traffic repeats itself: the last step before the promotion lasts at least so long, and what
-    /// the promotion rests on comes from that step alone. A day unless told, since what holds at noon need not hold at
+    /// the promotion rests on comes from that step alone. By default a day, since what holds at noon need not hold at
     /// night.
     #[must_use]
     pub fn cycle(mut self, cycle: Duration) -> Self {
@@ -122,6 +152,27 @@ impl Plan {
     pub fn bake(mut self, bake: Bake) -> Self {
         self.bake = bake;
         self
+    }
+
+    /// Says that this plan is meant to be followed without any guard. [`Rollout::run`](crate::Rollout::run) refuses a plan
+    /// that nothing guards unless it says so, because such a plan promotes whatever answers often enough. It takes nothing
+    /// away from guards that there are.
+    ///
+    /// ```
+    /// use switchback::Plan;
+    ///
+    /// let warm_up = Plan::ramp([0.05, 0.5])?.unguarded();
+    /// # Ok::<(), switchback::InvalidPlan>(())
+    /// ```
+    #[must_use]
+    pub fn unguarded(mut self) -> Self {
+        self.unguarded = true;
+        self
+    }
+
+    /// Whether it may be followed without any guard.
+    pub(crate) fn is_unguarded(&self) -> bool {
+        self.unguarded
     }
 
     /// The time that an [automatic](Self::auto) plan has, until its steps are chosen.
@@ -159,7 +210,7 @@ impl Plan {
     ///
     /// No step is left.
     pub fn without_shadow(mut self) -> Result<Self, InvalidPlan> {
-        self.steps.retain(|step| !matches!(step.exposed, Exposed::Shadow { .. }));
+        self.steps.retain(|step| !matches!(step.exposure, Exposure::Shadow { .. }));
         if self.steps.is_empty() { Err(InvalidPlan::Empty) } else { Ok(self) }
     }
 }
@@ -178,6 +229,8 @@ struct PlanFields {
     bake: Bake,
     #[serde(default = "day")]
     cycle: Duration,
+    #[serde(default)]
+    unguarded: bool,
 }
 
 fn day() -> Duration {
@@ -188,42 +241,90 @@ impl TryFrom<PlanFields> for Plan {
     type Error = InvalidPlan;
     fn try_from(fields: PlanFields) -> Result<Self, InvalidPlan> {
         let plan = match fields.auto {
+            Some(_) if !fields.steps.is_empty() => return Err(InvalidPlan::StepsAndAuto),
             Some(budget) => Self::auto(budget),
             None => Self::new(fields.steps)?,
         };
-        let plan = plan.on_inconclusive(fields.on_inconclusive);
-        Ok(plan.bake(fields.bake).cycle(fields.cycle))
+        let plan = plan.on_inconclusive(fields.on_inconclusive).bake(fields.bake).cycle(fields.cycle);
+        Ok(if fields.unguarded { plan.unguarded() } else { plan })
     }
 }
 
 /// One step of a plan: how the candidate is exposed, and what must have happened before the next.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(try_from = "StepFields", into = "StepFields")]
 pub struct Step {
-    #[serde(flatten)]
-    pub(crate) exposed: Exposed,
-    /// At least this long.
-    #[serde(default)]
+    pub(crate) exposure: Exposure,
     pub(crate) min_duration: Duration,
-    /// At least this many requests of the candidate's.
-    #[serde(default = "Step::default_predictions")]
     pub(crate) min_predictions: u64,
-    /// At least this many of them with their truth known.
-    #[serde(default)]
     pub(crate) min_labels: u64,
-    /// How long guards may be inconclusive, from the step's first request on.
-    #[serde(default)]
     pub(crate) max_duration: Option<Duration>,
-    /// For how many requests of the candidate's guards may be inconclusive.
-    #[serde(default)]
     pub(crate) max_predictions: Option<u64>,
+}
+
+/// The serialised form of a step. Written out, since serde passes over unknown fields of an enum that is flattened.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct StepFields {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    shadow: Option<ShadowFields>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    canary: Option<CanaryFields>,
+    #[serde(default)]
+    min_duration: Duration,
+    #[serde(default = "Step::default_predictions")]
+    min_predictions: u64,
+    #[serde(default)]
+    min_labels: u64,
+    #[serde(default)]
+    max_duration: Option<Duration>,
+    #[serde(default)]
+    max_predictions: Option<u64>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ShadowFields {
+    sample: Share,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct CanaryFields {
+    weight: Share,
+}
+
+impl TryFrom<StepFields> for Step {
+    type Error = InvalidPlan;
+    fn try_from(fields: StepFields) -> Result<Self, InvalidPlan> {
+        let exposure = match (fields.shadow, fields.canary) {
+            (Some(ShadowFields { sample }), None) => Exposure::Shadow { sample },
+            (None, Some(CanaryFields { weight })) => Exposure::Canary { weight },
+            (shadow, _) => return Err(InvalidPlan::OneExposure { both: shadow.is_some() }),
+        };
+        let StepFields { min_duration, min_predictions, min_labels, max_duration, max_predictions, .. } =
+            fields;
+        Ok(Self { exposure, min_duration, min_predictions, min_labels, max_duration, max_predictions })
+    }
+}
+
+impl From<Step> for StepFields {
+    fn from(step: Step) -> Self {
+        let Step { exposure, min_duration, min_predictions, min_labels, max_duration, max_predictions } =
+            step;
+        let (shadow, canary) = match exposure {
+            Exposure::Shadow { sample } => (Some(ShadowFields { sample }), None),
+            Exposure::Canary { weight } => (None, Some(CanaryFields { weight })),
+        };
+        Self { shadow, canary, min_duration, min_predictions, min_labels, max_duration, max_predictions }
+    }
 }
 
 /// How a candidate is exposed.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
 #[non_exhaustive]
-pub enum Exposed {
+pub enum Exposure {
     /// It answers copies of this share of live's requests; its answers are thrown away.
     Shadow {
         /// The share that is copied.
@@ -237,7 +338,7 @@ pub enum Exposed {
 }
 
 /// `a canary of 5 %`
-impl fmt::Display for Exposed {
+impl fmt::Display for Exposure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Shadow { sample } => write!(f, "a shadow of {sample}"),
@@ -253,7 +354,7 @@ impl Step {
     ///
     /// A share that is not a number in `0..=1`.
     pub fn shadow(sample: f64) -> Result<Self, InvalidPlan> {
-        Ok(Self::of(Exposed::Shadow { sample: Share::new(sample)? }))
+        Ok(Self::of(Exposure::Shadow { sample: Share::new(sample)? }))
     }
 
     /// A canary that answers this share of the requests.
@@ -262,40 +363,39 @@ impl Step {
     ///
     /// A share that is not a number in `0..=1`.
     pub fn canary(weight: f64) -> Result<Self, InvalidPlan> {
-        Ok(Self::of(Exposed::Canary { weight: Share::new(weight)? }))
+        Ok(Self::of(Exposure::Canary { weight: Share::new(weight)? }))
     }
 
-    /// At least this long; zero unless told.
+    /// The step lasts at least this long. By default it may be left as soon as guards pass.
     #[must_use]
     pub fn min_duration(mut self, duration: Duration) -> Self {
         self.min_duration = duration;
         self
     }
 
-    /// At least this many requests answered by the candidate in this step; 100 unless told: fewer say little of
-    /// anything.
+    /// The candidate answers at least this many requests in this step. By default 100: fewer say little of anything.
     #[must_use]
     pub fn min_predictions(mut self, predictions: u64) -> Self {
         self.min_predictions = predictions;
         self
     }
 
-    /// At least this many outcomes of the candidate's requests since the step began; none unless told.
+    /// At least this many outcomes of the candidate's requests come in after the step began. By default 0.
     #[must_use]
     pub fn min_labels(mut self, labels: u64) -> Self {
         self.min_labels = labels;
         self
     }
 
-    /// From the step's first request on, how long it may go without every guard passing; for ever unless told. What
-    /// happens then is the plan's [`OnInconclusive`].
+    /// From the step's first request on, how long it may go without every guard passing. By default for ever. What happens
+    /// then is the plan's [`OnInconclusive`].
     #[must_use]
     pub fn max_duration(mut self, duration: Duration) -> Self {
         self.max_duration = Some(duration);
         self
     }
 
-    /// How many requests the candidate may answer in this step without every guard passing; any number unless told. What
+    /// How many requests the candidate may answer in this step without every guard passing. By default any number. What
     /// happens then is the plan's [`OnInconclusive`].
     #[must_use]
     pub fn max_predictions(mut self, predictions: u64) -> Self {
@@ -304,13 +404,13 @@ impl Step {
     }
 
     /// How the candidate is exposed.
-    pub fn exposed(&self) -> Exposed {
-        self.exposed
+    pub fn exposure(&self) -> Exposure {
+        self.exposure
     }
 
-    fn of(exposed: Exposed) -> Self {
+    fn of(exposure: Exposure) -> Self {
         Self {
-            exposed,
+            exposure,
             min_duration: Duration::ZERO,
             min_predictions: Self::default_predictions(),
             min_labels: 0,
@@ -324,9 +424,9 @@ impl Step {
     }
 
     pub(crate) fn weight(&self) -> Share {
-        match self.exposed {
-            Exposed::Shadow { .. } => Share::NONE,
-            Exposed::Canary { weight } => weight,
+        match self.exposure {
+            Exposure::Shadow { .. } => Share::NONE,
+            Exposure::Canary { weight } => weight,
         }
     }
 }
@@ -354,7 +454,7 @@ pub enum OnInconclusive {
 /// paired test decides. Where that cannot be (no shadowing, a figure that exists only for what was shown), an event asks
 /// for a person.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[serde(try_from = "BakeFields")]
 pub struct Bake {
     /// How long; zero for not at all.
     pub(crate) duration: Duration,
@@ -364,6 +464,31 @@ pub struct Bake {
     pub(crate) wake: Share,
     /// See [`Bake::run_length`].
     pub(crate) run_length: f64,
+}
+
+/// The serialised form, checked like the methods of [`Bake`].
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct BakeFields {
+    duration: Duration,
+    previous_as_shadow: Share,
+    wake: Share,
+    run_length: f64,
+}
+
+impl Default for BakeFields {
+    fn default() -> Self {
+        let Bake { duration, previous_as_shadow, wake, run_length } = Bake::default();
+        Self { duration, previous_as_shadow, wake, run_length }
+    }
+}
+
+impl TryFrom<BakeFields> for Bake {
+    type Error = InvalidPlan;
+    fn try_from(fields: BakeFields) -> Result<Self, InvalidPlan> {
+        let BakeFields { duration, previous_as_shadow, wake, run_length } = fields;
+        Self { duration, previous_as_shadow, wake, ..Self::default() }.run_length(run_length)
+    }
 }
 
 impl Default for Bake {
@@ -396,8 +521,8 @@ impl Bake {
         Ok(self)
     }
 
-    /// The share of requests that the version before is given as a shadow once a detector has alarmed; a fifth unless
-    /// told, so that the paired test has its answer soon. 0 for never.
+    /// The share of requests that the version before is given as a shadow once a detector has alarmed. By default a fifth,
+    /// so that the paired test has its answer soon; 0 for never.
     ///
     /// # Errors
     ///
@@ -407,17 +532,23 @@ impl Bake {
         Ok(self)
     }
 
-    /// How many units a detector lets pass on average before it alarms although nothing is worse than it may be; 10,000
-    /// unless told. An alarm costs some shadow runs, no more.
-    #[must_use]
-    pub fn run_length(mut self, units: f64) -> Self {
-        self.run_length = units.max(100.0);
-        self
+    /// How many units a detector lets pass on average before it alarms although nothing is worse than it may be. By default
+    /// 10,000. An alarm costs some shadow runs, no more.
+    ///
+    /// # Errors
+    ///
+    /// A number that does not lie between 100 and 10^12: a detector that alarms more often than that watches nothing.
+    pub fn run_length(mut self, units: f64) -> Result<Self, InvalidPlan> {
+        if !(100.0..=1e12).contains(&units) {
+            return Err(InvalidPlan::RunLength { units: units.to_string() });
+        }
+        self.run_length = units;
+        Ok(self)
     }
 }
 
 /// A plan that cannot be followed.
-#[derive(Debug, Clone, PartialEq, Error)]
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum InvalidPlan {
     /// There is nothing to do before promotion.
@@ -431,7 +562,51 @@ pub enum InvalidPlan {
         /// The later one.
         to: Share,
     },
-    /// A share that is none.
+    /// A step must last longer than it may.
+    #[error(
+        "step {step}: min_duration = {min:?} is longer than max_duration = {max:?}, so guards could never be in time"
+    )]
+    LastsTooLong {
+        /// The step, counted from 1.
+        step: usize,
+        /// How long it lasts at least.
+        min: Duration,
+        /// How long guards may be inconclusive.
+        max: Duration,
+    },
+    /// A step must have more requests than it may.
+    #[error(
+        "step {step}: min_predictions = {min} is more than max_predictions = {max}, so guards could never be in time"
+    )]
+    AsksTooMuch {
+        /// The step, counted from 1.
+        step: usize,
+        /// How many requests the candidate answers at least; 100 by default.
+        min: u64,
+        /// For how many guards may be inconclusive.
+        max: u64,
+    },
+    /// A step that was read says not how the candidate is exposed, or says it twice.
+    #[error("a step has {}: give it one of both", if *both { "`shadow` and `canary`" } else { "neither `shadow` nor `canary`" })]
+    OneExposure {
+        /// Whether it says both.
+        both: bool,
+    },
+    /// A plan that was read has steps, and says that they are to be chosen.
+    #[error(
+        "the plan has `auto` and `steps`: leave out `steps` where they are to be chosen, or `auto` where they are given"
+    )]
+    StepsAndAuto,
+    /// An automatic plan that has no time.
+    #[error("an automatic plan has a budget of 0 s: give it the time that a rollout may take")]
+    NoBudget,
+    /// A detector that would alarm all the time, or never.
+    #[error("bake: run_length = {units} is not between 100 and 10^12 units")]
+    RunLength {
+        /// What was asked for.
+        units: String,
+    },
+    /// A number that is not a share of traffic.
     #[error(transparent)]
     Share(#[from] InvalidShare),
 }
@@ -447,15 +622,61 @@ mod tests {
                        "bake": {"previous_as_shadow": 0.05}}"#;
         let plan: Plan = serde_json::from_str(json).unwrap();
         assert_eq!(plan.steps()[0].min_labels, 50);
-        assert_eq!(plan.steps()[1].exposed(), Exposed::Canary { weight: Share::new(0.25).unwrap() });
+        assert_eq!(plan.steps()[1].exposure(), Exposure::Canary { weight: Share::new(0.25).unwrap() });
         assert_eq!(serde_json::from_str::<Plan>(&serde_json::to_string(&plan).unwrap()).unwrap(), plan);
-        for bad in [
-            r#"{"steps": []}"#,
-            r#"{"steps": [{"canary": {"weight": 2}}]}"#,
-            r#"{"steps": [{"canary": {"weight": 0.5}}, {"canary": {"weight": 0.1}}]}"#,
+        for (bad, why) in [
+            (r#"{"steps": []}"#, "no step"),
+            (r#"{"steps": [{"canary": {"weight": 2}}]}"#, "2 is not a share"),
+            (r#"{"steps": [{"canary": {"weight": 0.5}}, {"canary": {"weight": 0.1}}]}"#, "from 50 % to 10 %"),
+            (r#"{"steps": [{"canary": {"weight": 0.5, "wieght": 0.1}}]}"#, "`wieght`"),
+            (r#"{"steps": [{"shadow": {"sample": 0.5, "wieght": 0.1}}]}"#, "`wieght`"),
+            (r#"{"steps": [{"canary": {"weight": 0.5}, "min_lables": 5}]}"#, "`min_lables`"),
+            (r#"{"steps": [{"canary": {"weight": 0.5}}], "bkae": {}}"#, "`bkae`"),
+            (r#"{"steps": [{"canary": {"weight": 0.5}}], "bake": {"wkae": 1}}"#, "`wkae`"),
+            (
+                r#"{"steps": [{"canary": {"weight": 0.5}}], "bake": {"run_length": 1}}"#,
+                "run_length = 1 is not",
+            ),
+            (
+                r#"{"steps": [{"canary": {"weight": 0.5}, "shadow": {"sample": 0.5}}]}"#,
+                "`shadow` and `canary`",
+            ),
+            (r#"{"steps": [{"min_labels": 5}]}"#, "neither `shadow` nor `canary`"),
+            (
+                r#"{"steps": [{"canary": {"weight": 0.5}}], "auto": {"secs": 60, "nanos": 0}}"#,
+                "`auto` and `steps`",
+            ),
+            (
+                r#"{"steps": [{"canary": {"weight": 0.5}, "min_duration": {"secs": 9, "nanos": 0},
+                               "max_duration": {"secs": 8, "nanos": 0}}]}"#,
+                "step 1: min_duration = 9s is longer than max_duration = 8s",
+            ),
+            (
+                r#"{"steps": [{"canary": {"weight": 0.5}, "max_predictions": 8}]}"#,
+                "step 1: min_predictions = 100 is more than max_predictions = 8",
+            ),
         ] {
-            assert!(serde_json::from_str::<Plan>(bad).is_err(), "{bad}");
+            let error = serde_json::from_str::<Plan>(bad).unwrap_err().to_string();
+            assert!(error.contains(why), "{bad}: {error}");
         }
+    }
+
+    #[test]
+    fn a_plan_says_whether_it_is_meant_to_be_unguarded() {
+        let plan = Plan::ramp([0.5]).unwrap();
+        assert!(!plan.is_unguarded() && !serde_json::to_string(&plan).unwrap().contains("unguarded"));
+        let meant = plan.unguarded();
+        let read: Plan = serde_json::from_str(&serde_json::to_string(&meant).unwrap()).unwrap();
+        assert!(read.is_unguarded() && read == meant);
+    }
+
+    #[test]
+    fn steps_that_were_changed_are_checked_again() {
+        let plan = || Plan::ramp([0.1, 0.5]).unwrap();
+        assert_eq!(plan().each(|step| step.min_labels(5)).unwrap().steps()[2].min_labels, 5);
+        let minute = Duration::from_secs(60);
+        let contradictory = plan().each(|step| step.min_duration(minute * 2).max_duration(minute));
+        assert!(matches!(contradictory, Err(InvalidPlan::LastsTooLong { step: 1, .. })));
     }
 
     #[test]

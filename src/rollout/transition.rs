@@ -5,9 +5,9 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use super::guard::guard::Verdict;
+use super::guard::verdict::Verdict;
 use super::phase::Phase;
-use super::plan::{Exposed, OnInconclusive, Plan};
+use super::plan::{Exposure, OnInconclusive, Plan};
 use crate::base::clock::Timestamp;
 use crate::base::share::Share;
 
@@ -132,7 +132,7 @@ fn judged(state: &State, plan: Option<&Plan>, frozen: bool, now: Timestamp, judg
             (Some(plan), Some(step)) => advance(state, plan, step, now, verdict, judgement),
             // The plan was given while nothing might be raised.
             (Some(plan), None) => {
-                plan.steps().first().map_or(Move::Stay, |first| expose(first.exposed(), 0, state.sample))
+                plan.steps().first().map_or(Move::Stay, |first| expose(first.exposure(), 0, state.sample))
             }
             (None, _) => Move::Stay,
         },
@@ -154,7 +154,7 @@ fn advance(
         && now.since(state.entered) >= plan.lasts(step);
     if verdict == Verdict::Pass && ready {
         return match plan.steps().get(step + 1) {
-            Some(next) => expose(next.exposed(), step + 1, state.sample),
+            Some(next) => expose(next.exposure(), step + 1, state.sample),
             None => Move::Promote,
         };
     }
@@ -173,12 +173,12 @@ fn advance(
 }
 
 /// The move to a plan's step. A canary keeps the shadow's sample: pairs go on in both directions.
-pub(crate) fn expose(exposed: Exposed, step: usize, sample_before: Share) -> Move {
+pub(crate) fn expose(exposed: Exposure, step: usize, sample_before: Share) -> Move {
     match exposed {
-        Exposed::Shadow { sample } => {
+        Exposure::Shadow { sample } => {
             Move::Expose { phase: Phase::Shadow, weight: Share::NONE, sample, step: Some(step) }
         }
-        Exposed::Canary { weight } => {
+        Exposure::Canary { weight } => {
             Move::Expose { phase: Phase::Canary, weight, sample: sample_before, step: Some(step) }
         }
     }

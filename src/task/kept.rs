@@ -4,10 +4,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::base::chance::mix;
 
-/// How many items of a ranked list are kept with a prediction, and the largest `k` of [`Task::ranking`].
+/// How many items of a ranked list are kept with a prediction at most, four bytes each in its id; so the largest depth of
+/// [`Task::ranking`](crate::Task::ranking).
 pub const RANKING_DEPTH: usize = 10;
 
-/// A ranked list being read off an answer: see [`Task::ranking`].
+/// A ranked list being read off an answer: see [`Task::ranking`](crate::Task::ranking).
 #[derive(Clone, Copy, PartialEq, Eq, Default)]
 #[cfg_attr(test, derive(Debug))]
 pub struct Ranked {
@@ -90,8 +91,8 @@ impl Kept {
     }
 
     #[inline]
-    pub(crate) fn set_class(&mut self, class: u16, classes: u16, confidence: f64) {
-        if class < classes && (0.0..=1.0).contains(&confidence) {
+    pub(crate) fn set_class(&mut self, class: u16, classes: u32, confidence: f64) {
+        if u32::from(class) < classes && (0.0..=1.0).contains(&confidence) {
             *self = Self::Class { class, confidence: confidence as f32 };
         } else {
             *self = Self::Unreadable;

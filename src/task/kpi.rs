@@ -4,36 +4,81 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::invalid::InvalidTask;
+
 /// A business figure per prediction, declared at build: its name, and the bounds within which a value makes sense.
+///
+/// ```
+/// use switchback::Kpi;
+///
+/// let click = Kpi::rate("click")?;
+/// let complaints = Kpi::bounded("complaints", 0.0, 3.0)?.lower_is_better();
+/// let refused = Kpi::bounded("dwell", 0.0, f64::NAN).unwrap_err();
+/// assert_eq!(
+///     refused.to_string(),
+///     "the upper bound of business figure `dwell` is NaN: give a finite number above the lower bound, 0"
+/// );
+/// # Ok::<(), switchback::InvalidTask>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "Declared")]
 pub struct Kpi {
     name: Arc<str>,
-    #[serde(default)]
     bounds: Option<(f64, f64)>,
     /// Whether less is better.
-    #[serde(default)]
     lower_is_better: bool,
 }
 
 impl Kpi {
     /// A figure that is either 0 or 1: a click, a purchase.
-    pub fn rate(name: impl Into<Arc<str>>) -> Self {
+    ///
+    /// # Errors
+    ///
+    /// An empty name.
+    pub fn rate(name: impl Into<Arc<str>>) -> Result<Self, InvalidTask> {
         Self::bounded(name, 0.0, 1.0)
     }
 
-    /// A figure between `low` and `high`, units the host's own. Values outside are refused and counted: bounds are what
+    /// A figure between `low` and `high`, in the host's own units. Values outside are refused and counted: bounds are what
     /// makes a comparison of means provable.
-    pub fn bounded(name: impl Into<Arc<str>>, low: f64, high: f64) -> Self {
-        Self { name: name.into(), bounds: Some((low, high)), lower_is_better: false }
+    ///
+    /// # Errors
+    ///
+    /// An empty name, or bounds that are not finite or not in order.
+    pub fn bounded(name: impl Into<Arc<str>>, low: f64, high: f64) -> Result<Self, InvalidTask> {
+        Self { name: name.into(), bounds: Some((low, high)), lower_is_better: false }.checked()
     }
 
     /// A figure without bounds, such as revenue. What is said of it is right in the limit only
     /// ([`Asymptotic`](crate::stats::sequential::Asymptotic)), and nothing before a hundred values of each version.
-    pub fn unbounded(name: impl Into<Arc<str>>) -> Self {
-        Self { name: name.into(), bounds: None, lower_is_better: false }
+    ///
+    /// # Errors
+    ///
+    /// An empty name.
+    pub fn unbounded(name: impl Into<Arc<str>>) -> Result<Self, InvalidTask> {
+        Self { name: name.into(), bounds: None, lower_is_better: false }.checked()
     }
 
-    /// Less is better: complaints, seconds lost. More is better unless told.
+    fn checked(self) -> Result<Self, InvalidTask> {
+        let Self { name, bounds, .. } = &self;
+        if name.trim().is_empty() {
+            let value = format!("{:?}", &**name);
+            return Err(InvalidTask::new("the name of a business figure", value, "one that can be read"));
+        }
+        let of = |bound: &str| format!("the {bound} bound of business figure `{name}`");
+        match *bounds {
+            Some((low, _)) if !low.is_finite() => {
+                Err(InvalidTask::new(of("lower"), low, "a finite number, or none with `Kpi::unbounded`"))
+            }
+            Some((low, high)) if !(high.is_finite() && low < high) => {
+                let allowed = format!("a finite number above the lower bound, {low}");
+                Err(InvalidTask::new(of("upper"), high, allowed))
+            }
+            _ => Ok(self),
+        }
+    }
+
+    /// Declares that less is better: complaints, seconds lost. By default more is better.
     #[must_use]
     pub fn lower_is_better(mut self) -> Self {
         self.lower_is_better = true;
@@ -52,5 +97,60 @@ impl Kpi {
 
     pub(crate) fn is_lower_better(&self) -> bool {
         self.lower_is_better
+    }
+}
+
+/// A figure as it is written: reading one goes through the same checks as declaring one.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Declared {
+    name: Arc<str>,
+    #[serde(default)]
+    bounds: Option<(f64, f64)>,
+    #[serde(default)]
+    lower_is_better: bool,
+}
+
+impl TryFrom<Declared> for Kpi {
+    type Error = InvalidTask;
+
+    fn try_from(declared: Declared) -> Result<Self, InvalidTask> {
+        let Declared { name, bounds, lower_is_better } = declared;
+        Self { name, bounds, lower_is_better }.checked()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_figure_is_declared_or_refused_by_name_value_and_what_is_allowed() {
+        for (refused, named) in [
+            (Kpi::rate(""), "the name of a business figure is \"\""),
+            (Kpi::unbounded(" "), "the name of a business figure is \" \""),
+            (Kpi::bounded("x", f64::NEG_INFINITY, 1.0), "the lower bound of business figure `x` is -inf"),
+            (Kpi::bounded("x", f64::NAN, 1.0), "the lower bound of business figure `x` is NaN"),
+            (
+                Kpi::bounded("x", 1.0, 1.0),
+                "the upper bound of business figure `x` is 1: give a finite number",
+            ),
+            (Kpi::bounded("x", 1.0, f64::INFINITY), "the upper bound of business figure `x` is inf"),
+        ] {
+            let told = refused.unwrap_err().to_string();
+            assert!(told.starts_with(named), "{told}");
+        }
+    }
+
+    #[test]
+    fn what_is_read_is_checked_like_what_is_declared() {
+        let kpi = Kpi::bounded("rating", 1.0, 5.0).unwrap().lower_is_better();
+        let json = serde_json::to_string(&kpi).unwrap();
+        assert_eq!(serde_json::from_str::<Kpi>(&json).unwrap(), kpi);
+        let plain: Kpi = serde_json::from_str(r#"{"name":"revenue"}"#).unwrap();
+        assert_eq!(plain, Kpi::unbounded("revenue").unwrap());
+        for bad in [r#"{"name":""}"#, r#"{"name":"a","bounds":[2.0,1.0]}"#, r#"{"name":"a","bound":null}"#] {
+            assert!(serde_json::from_str::<Kpi>(bad).is_err(), "{bad}");
+        }
     }
 }

@@ -4,11 +4,12 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::invalid::InvalidTask;
 use super::kept::{Kept, RANKING_DEPTH, Ranked};
 use super::outcome::Truth;
 
-/// The largest number of classes of [`Task::classes`]: the confusion matrix has its square in counters.
-pub const CLASSES_MAX: u16 = 64;
+/// The largest number of classes of [`Task::classes`]: an id has two bytes for the class.
+pub const CLASSES_MAX: usize = 1 << 16;
 
 /// What a handle's predictions are, and how one is read off an answer.
 ///
@@ -19,7 +20,11 @@ pub const CLASSES_MAX: u16 = 64;
 /// use switchback::{Task, Truth};
 ///
 /// struct Score { probability: f64 }
-/// let task = Task::binary(|answer: &Score| answer.probability).threshold(0.4).truth(Truth::Independent);
+/// let task = Task::binary(|answer: &Score| answer.probability).threshold(0.4)?.truth(Truth::Independent);
+///
+/// let refused = Task::binary(|answer: &Score| answer.probability).threshold(2.0).unwrap_err();
+/// assert_eq!(refused.to_string(), "the threshold is 2: give a probability, from 0 to 1");
+/// # Ok::<(), switchback::InvalidTask>(())
 /// ```
 pub struct Task<O: ?Sized> {
     kind: TaskKind,
@@ -36,7 +41,7 @@ type Reader<O> = Box<dyn Fn(&O, &mut Kept) + Send + Sync>;
 #[non_exhaustive]
 pub enum TaskKind {
     /// Answers are only counted: no figure needs the truth, business figures aside.
-    Untold,
+    Unlabelled,
     /// Yes or no, with a probability of yes. The truth is class 1 or 0.
     Binary {
         /// The probability from which on the answer counts as yes.
@@ -45,7 +50,7 @@ pub enum TaskKind {
     /// One of several classes.
     Classes {
         /// How many.
-        classes: u16,
+        classes: u32,
     },
     /// A number.
     Regression,
@@ -57,13 +62,9 @@ pub enum TaskKind {
 }
 
 impl<O: ?Sized + 'static> Task<O> {
-    /// Answers are only counted and timed.
-    pub fn untold() -> Self {
-        Self {
-            kind: TaskKind::Untold,
-            read: Box::new(|_, kept| *kept = Kept::Nothing),
-            truth: Truth::Independent,
-        }
+    /// Answers are only counted and timed: there is no truth about them.
+    pub fn unlabelled() -> Self {
+        Self::new(TaskKind::Unlabelled, |_, kept| *kept = Kept::Nothing)
     }
 
     /// Yes or no: `probability` reads the probability of yes (class 1), in `0..=1`. From 0.5 on the answer counts as
@@ -71,53 +72,97 @@ impl<O: ?Sized + 'static> Task<O> {
     ///
     /// The probability is kept as `f32`. One that is not a number in `0..=1` makes the answer invalid.
     pub fn binary(probability: impl Fn(&O) -> f64 + Send + Sync + 'static) -> Self {
-        Self::binary_at(0.5, probability)
-    }
-
-    fn binary_at(threshold: f64, probability: impl Fn(&O) -> f64 + Send + Sync + 'static) -> Self {
         let read = move |answer: &O, kept: &mut Kept| kept.set_probability(probability(answer));
-        Self { kind: TaskKind::Binary { threshold }, read: Box::new(read), truth: Truth::Independent }
+        Self::new(TaskKind::Binary { threshold: 0.5 }, read)
     }
 
-    /// The probability from which on a binary answer counts as yes; 0.5 unless told. No effect on other tasks.
-    #[must_use]
-    pub fn threshold(mut self, threshold: f64) -> Self {
-        if let TaskKind::Binary { threshold: current } = &mut self.kind {
-            *current = threshold;
+    /// The probability from which on a binary answer counts as yes; 0.5 by default.
+    ///
+    /// # Errors
+    ///
+    /// A threshold that is not in `0..=1`, or one for a task that is not binary.
+    pub fn threshold(mut self, threshold: f64) -> Result<Self, InvalidTask> {
+        let refused = |allowed| Err(InvalidTask::new("the threshold", threshold, allowed));
+        match &mut self.kind {
+            TaskKind::Binary { threshold: current } if (0.0..=1.0).contains(&threshold) => {
+                *current = threshold;
+                Ok(self)
+            }
+            TaskKind::Binary { .. } => refused("a probability, from 0 to 1"),
+            _ => refused("one to a binary task, and none to any other"),
         }
-        self
     }
 
     /// One of `classes` classes (2 to [`CLASSES_MAX`]), numbered from 0: `read` gives the class and the confidence in
     /// it, in `0..=1` (1 where the model gives none). A class out of range makes the answer invalid.
-    pub fn classes(classes: u16, read: impl Fn(&O) -> (u16, f64) + Send + Sync + 'static) -> Self {
-        let classes = classes.clamp(2, CLASSES_MAX);
+    ///
+    /// ```
+    /// use switchback::Task;
+    ///
+    /// struct Label { number: u16, confidence: f64 }
+    /// let task = Task::classes(10_000, |label: &Label| (label.number, label.confidence))?;
+    /// # Ok::<(), switchback::InvalidTask>(())
+    /// ```
+    ///
+    /// # Memory
+    ///
+    /// Accuracy and calibration are of all classes, however many there are. Figures of single classes take 40 bytes for
+    /// a class and 12 for a pair of classes that was confused, in each slot of a window in which they occur. At most
+    /// 1,024 classes and 4,096 pairs are told apart there, 90 KB, and what is beyond is counted: see
+    /// [`ClassesFigures`](crate::stats::ClassesFigures). With the default windows that is at most 4 MB for a version on
+    /// trial, where every slot sees a thousand classes and more.
+    ///
+    /// # Errors
+    ///
+    /// A number of classes below 2 or above [`CLASSES_MAX`].
+    pub fn classes(
+        classes: usize,
+        read: impl Fn(&O) -> (u16, f64) + Send + Sync + 'static,
+    ) -> Result<Self, InvalidTask> {
+        let number = u32::try_from(classes).ok().filter(|_| (2..=CLASSES_MAX).contains(&classes));
+        let Some(number) = number else {
+            return Err(InvalidTask::new("the number of classes", classes, format!("2 to {CLASSES_MAX}")));
+        };
         let read = move |answer: &O, kept: &mut Kept| {
             let (class, confidence) = read(answer);
-            kept.set_class(class, classes, confidence);
+            kept.set_class(class, number, confidence);
         };
-        Self { kind: TaskKind::Classes { classes }, read: Box::new(read), truth: Truth::Independent }
+        Ok(Self::new(TaskKind::Classes { classes: number }, read))
     }
 
     /// A number. One that is not finite makes the answer invalid.
     pub fn regression(value: impl Fn(&O) -> f64 + Send + Sync + 'static) -> Self {
         let read = move |answer: &O, kept: &mut Kept| kept.set_value(value(answer));
-        Self { kind: TaskKind::Regression, read: Box::new(read), truth: Truth::Independent }
+        Self::new(TaskKind::Regression, read)
     }
 
     /// A ranked list: `items` pushes the items' ids, best first, into the [`Ranked`] it is given. The first `depth`
     /// (1 to [`RANKING_DEPTH`]) are kept, as 32-bit hashes: two of 2^32 items are taken for one another.
-    pub fn ranking(depth: u8, items: impl Fn(&O, &mut Ranked) + Send + Sync + 'static) -> Self {
-        let depth = depth.clamp(1, RANKING_DEPTH as u8);
+    ///
+    /// # Errors
+    ///
+    /// A depth of 0, or above [`RANKING_DEPTH`].
+    pub fn ranking(
+        depth: usize,
+        items: impl Fn(&O, &mut Ranked) + Send + Sync + 'static,
+    ) -> Result<Self, InvalidTask> {
+        let looked_at = u8::try_from(depth).ok().filter(|_| (1..=RANKING_DEPTH).contains(&depth));
+        let Some(looked_at) = looked_at else {
+            return Err(InvalidTask::new("the depth of the ranking", depth, format!("1 to {RANKING_DEPTH}")));
+        };
         let read = move |answer: &O, kept: &mut Kept| {
-            let mut ranked = Ranked { depth, ..Ranked::default() };
+            let mut ranked = Ranked { depth: looked_at, ..Ranked::default() };
             items(answer, &mut ranked);
             *kept = Kept::List(ranked);
         };
-        Self { kind: TaskKind::Ranking { depth }, read: Box::new(read), truth: Truth::Independent }
+        Ok(Self::new(TaskKind::Ranking { depth: looked_at }, read))
     }
 
-    /// How the truth depends on the answer; [`Truth::Independent`] unless told.
+    fn new(kind: TaskKind, read: impl Fn(&O, &mut Kept) + Send + Sync + 'static) -> Self {
+        Self { kind, read: Box::new(read), truth: Truth::Independent }
+    }
+
+    /// How the truth depends on the answer; [`Truth::Independent`] by default.
     #[must_use]
     pub fn truth(mut self, truth: Truth) -> Self {
         self.truth = truth;
@@ -164,7 +209,7 @@ mod tests {
         for bad in [f64::NAN, -0.1, 1.1, f64::INFINITY] {
             assert!(kept(&binary, &bad) == Kept::Unreadable);
         }
-        let classes = Task::classes(3, |class: &u16| (*class, 1.0));
+        let classes = Task::classes(3, |class: &u16| (*class, 1.0)).unwrap();
         assert!(kept(&classes, &2) == Kept::Class { class: 2, confidence: 1.0 });
         assert!(kept(&classes, &3) == Kept::Unreadable);
         assert!(kept(&Task::regression(|v: &f64| *v), &f64::NAN) == Kept::Unreadable);
@@ -173,7 +218,37 @@ mod tests {
     #[test]
     fn a_list_is_cut_to_its_depth() {
         let task = Task::ranking(2, |items: &[u64], ranked| items.iter().for_each(|item| ranked.push(*item)));
+        let task = task.unwrap();
         let Kept::List(kept) = kept(&task, &[7, 8, 9]) else { panic!("a list") };
         assert_eq!(kept.hashes(), [hash_item(7), hash_item(8)]);
+    }
+
+    #[test]
+    fn arguments_are_taken_as_they_are_or_refused_by_name_and_value() {
+        let classes = |number| Task::classes(number, |class: &u16| (*class, 1.0)).map(|task| task.kind());
+        for number in [2, 113, 10_000, CLASSES_MAX] {
+            assert_eq!(classes(number), Ok(TaskKind::Classes { classes: number as u32 }));
+        }
+        for number in [0, 1, CLASSES_MAX + 1, usize::MAX] {
+            let told = classes(number).unwrap_err().to_string();
+            assert_eq!(told, format!("the number of classes is {number}: give 2 to 65536"));
+        }
+        let threshold = |at| Task::binary(|p: &f64| *p).threshold(at).map(|task| task.kind());
+        for at in [0.0, 0.4, 1.0] {
+            assert_eq!(threshold(at), Ok(TaskKind::Binary { threshold: at }));
+        }
+        for at in [-0.1, 2.0, f64::NAN, f64::INFINITY] {
+            assert!(threshold(at).unwrap_err().to_string().starts_with(&format!("the threshold is {at}: ")));
+        }
+        assert!(Task::regression(|v: &f64| *v).threshold(0.5).is_err(), "it would have no effect");
+        for (depth, fits) in [(0, false), (1, true), (RANKING_DEPTH, true), (RANKING_DEPTH + 1, false)] {
+            assert_eq!(Task::ranking(depth, |_: &u64, _: &mut Ranked| ()).is_ok(), fits, "{depth}");
+        }
+    }
+
+    #[test]
+    fn the_last_of_the_most_classes_is_kept() {
+        let task = Task::classes(CLASSES_MAX, |class: &u16| (*class, 1.0)).unwrap();
+        assert!(kept(&task, &u16::MAX) == Kept::Class { class: u16::MAX, confidence: 1.0 });
     }
 }

@@ -6,9 +6,11 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
-use super::input::KeptInput;
+use super::input::{KeptInput, copied};
 use crate::base::clock::Timestamp;
+use crate::base::share::Share;
 use crate::base::sync::Tickets;
+use crate::model::error::ModelError;
 
 /// How retained versions are kept proven: at every interval each of them is asked a few inputs that live has just been asked,
 /// beside the requests, and `status()` says whether it would answer. What they answer is thrown away and counts nowhere.
@@ -38,14 +40,14 @@ use crate::base::sync::Tickets;
 pub struct Drill {
     every: Duration,
     inputs: usize,
-    share: f64,
+    share: Share,
 }
 
 impl Drill {
     /// Every minute, on twelve inputs, for at most a hundredth of the time: a version that could not answer is known of within
     /// two minutes, and twelve inputs find whatever fails on one in four (97 % of the time) for the price of twelve runs.
     pub const fn new() -> Self {
-        Self { every: Duration::from_secs(60), inputs: 12, share: 0.01 }
+        Self { every: Duration::from_secs(60), inputs: 12, share: Share::from_buckets(100) }
     }
 
     /// How often.
@@ -54,23 +56,39 @@ impl Drill {
         self
     }
 
-    /// How many inputs; as many are copied each time, and no more.
-    pub const fn inputs(mut self, inputs: usize) -> Self {
-        self.inputs = inputs;
-        self
+    /// How many inputs each version is asked; as many are copied each time, and no more. Twelve by default.
+    ///
+    /// # Errors
+    ///
+    /// 0 inputs, which would prove nothing.
+    pub fn inputs(self, inputs: usize) -> Result<Self, InvalidDrill> {
+        if inputs == 0 {
+            return Err(InvalidDrill {
+                argument: "the number of inputs",
+                value: "0".into(),
+                allowed: "1 or more",
+            });
+        }
+        Ok(Self { inputs, ..self })
     }
 
-    /// The share of the time that drills may take, of one core, 0.01 unless told: one that took long is not repeated before
+    /// The share of one core's time that drills may take, 1 % by default: a drill that took long is not repeated before
     /// that much time has passed.
-    pub const fn at_most(mut self, share: f64) -> Self {
-        self.share = share;
-        self
+    ///
+    /// # Errors
+    ///
+    /// No share at all: leave the drill out instead.
+    pub fn at_most(self, share: Share) -> Result<Self, InvalidDrill> {
+        if share == Share::NONE {
+            let (argument, value) = ("the share of time", share.to_string());
+            return Err(InvalidDrill { argument, value, allowed: "more than nothing, or no drill" });
+        }
+        Ok(Self { share, ..self })
     }
 
     /// How long after a drill that took so long the next one is.
     fn rest(&self, took: Duration) -> Duration {
-        let share = if self.share > 0.0 { self.share.min(1.0) } else { 1e-6 };
-        Duration::try_from_secs_f64(took.as_secs_f64() / share)
+        Duration::try_from_secs_f64(took.as_secs_f64() / self.share.fraction())
             .map_or(Duration::MAX, |rest| rest.max(self.every))
     }
 }
@@ -81,17 +99,28 @@ impl Default for Drill {
     }
 }
 
+/// A drill that makes no sense. Its message names the argument, its value and what is allowed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{argument} of a drill is {value}: give {allowed}")]
+pub struct InvalidDrill {
+    argument: &'static str,
+    value: String,
+    allowed: &'static str,
+}
+
 /// What a retained version answered in its last drill.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
-pub struct Drilled {
+pub struct DrillOutcome {
     /// When.
     pub at: Timestamp,
     /// How many inputs of live's it was asked.
     pub inputs: u32,
     /// How many it failed on.
     pub failed: u32,
-    /// How it failed first, where it did.
+    /// How many more it was to be asked, of which no copy could be made: the `Clone` of the input panicked.
+    pub not_copied: u32,
+    /// The first failure of the version, or the panic where no input could be copied at all.
     pub failure: Option<String>,
     /// How long all of it took.
     pub took: Duration,
@@ -100,10 +129,17 @@ pub struct Drilled {
 }
 
 /// Without the time: see [`Status::would_answer`](crate::Status::would_answer).
-impl fmt::Display for Drilled {
+impl fmt::Display for DrillOutcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.failure {
             None => write!(f, "would answer, proven on {} live inputs", self.inputs),
+            Some(failure) if self.inputs == 0 => {
+                write!(
+                    f,
+                    "was not drilled: none of {} live inputs could be copied: {failure}",
+                    self.not_copied
+                )
+            }
             Some(failure) => {
                 write!(f, "would not answer {} of {} live inputs: {failure}", self.failed, self.inputs)
             }
@@ -117,8 +153,30 @@ pub(crate) struct Recent<I: ?Sized> {
     drill: Drill,
     /// How many more are to be copied. All but a few requests of a minute find 0 here.
     wanted: Tickets,
-    kept: Mutex<Vec<Box<dyn KeptInput<I>>>>,
+    copies: Mutex<Copies<I>>,
     due: Mutex<Due>,
+}
+
+/// The inputs of one drill.
+pub(crate) struct Copies<I: ?Sized> {
+    pub(crate) inputs: Vec<Box<dyn KeptInput<I>>>,
+    /// Those of which there is no copy.
+    pub(crate) not_copied: u32,
+    /// Why not the first of them.
+    pub(crate) panic: Option<ModelError>,
+}
+
+impl<I: ?Sized> Default for Copies<I> {
+    fn default() -> Self {
+        Self { inputs: Vec::new(), not_copied: 0, panic: None }
+    }
+}
+
+impl<I: ?Sized> Copies<I> {
+    /// One that could not be copied counts: were another waited for in its place, each request would run into the panic.
+    fn len(&self) -> usize {
+        self.inputs.len() + self.not_copied as usize
+    }
 }
 
 #[derive(Default)]
@@ -129,8 +187,8 @@ struct Due {
 
 impl<I: ?Sized> Recent<I> {
     pub(crate) fn new(copy: fn(&I) -> Box<dyn KeptInput<I>>, drill: Drill) -> Self {
-        let (wanted, kept, due) = (Tickets::none(), Mutex::default(), Mutex::default());
-        Self { copy, drill, wanted, kept, due }
+        let (wanted, copies, due) = (Tickets::none(), Mutex::default(), Mutex::default());
+        Self { copy, drill, wanted, copies, due }
     }
 
     /// Copies an input where some are wanted. Costs a request one load of a place that is hardly ever written to.
@@ -144,13 +202,20 @@ impl<I: ?Sized> Recent<I> {
     #[cold]
     fn take(&self, input: &I) {
         if self.wanted.take() {
-            let copy = (self.copy)(input);
-            self.kept.lock().push(copy);
+            let copy = copied(input, self.copy);
+            let copies = &mut *self.copies.lock();
+            match copy {
+                Ok(copy) => copies.inputs.push(copy),
+                Err(panic) => {
+                    copies.not_copied += 1;
+                    copies.panic.get_or_insert(panic);
+                }
+            }
         }
     }
 
     /// The inputs of a drill that is due, once there are enough; and begins to collect them when one is.
-    pub(crate) fn due(&self, now: Timestamp) -> Option<Vec<Box<dyn KeptInput<I>>>> {
+    pub(crate) fn due(&self, now: Timestamp) -> Option<Copies<I>> {
         let mut due = self.due.lock();
         if due.next.is_some_and(|next| now < next) {
             return None;
@@ -160,13 +225,13 @@ impl<I: ?Sized> Recent<I> {
             self.wanted.issue(self.drill.inputs);
             return None;
         }
-        let mut kept = self.kept.lock();
-        if kept.len() < self.drill.inputs || kept.is_empty() {
+        let mut copies = self.copies.lock();
+        if copies.len() < self.drill.inputs {
             return None; // little traffic: it is waited for
         }
         due.is_collecting = false;
         due.next = Some(now.plus(self.drill.every));
-        Some(std::mem::take(&mut *kept))
+        Some(std::mem::take(&mut *copies))
     }
 
     /// A drill took so long.
@@ -182,14 +247,16 @@ mod tests {
 
     #[test]
     fn as_many_inputs_are_copied_as_are_wanted_and_no_more() {
-        let recent: Recent<u32> = Recent::new(|input| Box::new(Keep(*input)), Drill::new().inputs(3));
+        let recent: Recent<u32> =
+            Recent::new(|input| Box::new(Keep(*input)), Drill::new().inputs(3).unwrap());
         let at = Timestamp::from_unix_seconds;
         recent.offer(&7);
         assert!(recent.due(at(0)).is_none());
         recent.offer(&8);
         assert!(recent.due(at(1)).is_none(), "one of three");
         (9..20).for_each(|input| recent.offer(&input));
-        let inputs = recent.due(at(2)).unwrap();
+        let Copies { inputs, not_copied, .. } = recent.due(at(2)).unwrap();
+        assert_eq!(not_copied, 0);
         assert_eq!(inputs.iter().map(|copy| *copy.input()).collect::<Vec<_>>(), [8, 9, 10]);
         recent.rest(at(2), Duration::from_millis(1));
         assert!(recent.due(at(61)).is_none());
@@ -198,11 +265,48 @@ mod tests {
         assert!(recent.wanted.any());
     }
 
+    /// Bug: a panic in the `Clone` of an input reached the caller of the request that was copied.
+    #[test]
+    fn a_clone_that_panics_costs_a_copy_and_nothing_else() {
+        struct Fragile(u32);
+        impl Clone for Fragile {
+            fn clone(&self) -> Self {
+                assert!(self.0 % 2 == 0, "odd ones cannot be copied");
+                Self(self.0)
+            }
+        }
+        let recent: Recent<Fragile> =
+            Recent::new(|input| Box::new(Keep(input.clone())), Drill::new().inputs(4).unwrap());
+        let at = Timestamp::from_unix_seconds;
+        assert!(recent.due(at(0)).is_none());
+        (0..9).for_each(|number| recent.offer(&Fragile(number)));
+        let copies = recent.due(at(1)).unwrap();
+        assert_eq!(copies.inputs.iter().map(|copy| copy.input().0).collect::<Vec<_>>(), [0, 2]);
+        assert_eq!(copies.not_copied, 2);
+        assert!(copies.panic.unwrap().to_string().contains("odd ones cannot be copied"));
+        // The next drill begins with none of this.
+        assert!(recent.due(at(100)).is_none());
+        (0..8).for_each(|number| recent.offer(&Fragile(number * 2)));
+        assert_eq!(recent.due(at(101)).unwrap().not_copied, 0);
+    }
+
     #[test]
     fn a_drill_that_takes_long_is_seldom() {
-        let drill = Drill::new().at_most(0.01);
+        let drill = Drill::new();
         assert_eq!(drill.rest(Duration::from_millis(1)), Duration::from_secs(60));
         assert_eq!(drill.rest(Duration::from_secs(3)), Duration::from_secs(300));
-        assert_eq!(drill.at_most(0.0).rest(Duration::from_secs(1)), Duration::from_secs(1_000_000));
+        let seldom = drill.at_most(Share::new(0.0001).unwrap()).unwrap();
+        assert_eq!(seldom.rest(Duration::from_secs(1)), Duration::from_secs(10_000));
+    }
+
+    #[test]
+    fn a_drill_that_would_prove_nothing_is_refused() {
+        let refused = Drill::new().inputs(0).unwrap_err();
+        assert_eq!(refused.to_string(), "the number of inputs of a drill is 0: give 1 or more");
+        let refused = Drill::new().at_most(Share::NONE).unwrap_err();
+        assert_eq!(
+            refused.to_string(),
+            "the share of time of a drill is 0 %: give more than nothing, or no drill"
+        );
     }
 }

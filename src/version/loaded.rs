@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use super::drill::Drilled;
+use super::drill::DrillOutcome;
 use super::id::VersionId;
 use crate::base::clock::Timestamp;
 use crate::model::description::Description;
@@ -111,7 +111,7 @@ pub(crate) struct Readiness {
     pub(crate) is_prepared: bool,
     pub(crate) memory: Option<Memory>,
     weighed_at: Option<Timestamp>,
-    pub(crate) drilled: Option<Drilled>,
+    pub(crate) drilled: Option<DrillOutcome>,
 }
 
 impl<I: ?Sized, O> Version<I, O> {
@@ -160,7 +160,7 @@ impl Known {
     }
 
     /// Notes a drill; the one before.
-    pub(crate) fn set_drilled(&self, mut drilled: Drilled) -> Option<Drilled> {
+    pub(crate) fn set_drilled(&self, mut drilled: DrillOutcome) -> Option<DrillOutcome> {
         let mut readiness = self.readiness.lock();
         if let Some(before) = &readiness.drilled {
             drilled.took_in_all += before.took_in_all;

@@ -2,6 +2,8 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 #![allow(dead_code, reason = "each test file uses a part")]
 
+pub(crate) mod matrix;
+
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -58,14 +60,14 @@ pub(crate) fn share(fraction: f64) -> Share {
     Share::new(fraction).unwrap()
 }
 
-/// A ramp whose last step need not last a day.
+/// A ramp whose last step need not last a day, and that is followed without guards too.
 pub(crate) fn ramp<const N: usize>(weights: [f64; N]) -> Plan {
-    Plan::ramp(weights).unwrap().cycle(Duration::ZERO)
+    Plan::ramp(weights).unwrap().cycle(Duration::ZERO).unguarded()
 }
 
-/// A plan whose last step need not last a day.
+/// A plan whose last step need not last a day, and that is followed without guards too.
 pub(crate) fn plan<const N: usize>(steps: [Step; N]) -> Plan {
-    Plan::new(steps).unwrap().cycle(Duration::ZERO)
+    Plan::new(steps).unwrap().cycle(Duration::ZERO).unguarded()
 }
 
 /// Asks `times` times, and gives the answers.

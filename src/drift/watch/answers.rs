@@ -21,6 +21,10 @@ const PER_DOUBLING: i32 = 4;
 /// Numbers are told apart from 2 to the minus this up to 2 to the power of it.
 const DOUBLINGS: i32 = 16;
 
+/// Classes have a bin each up to so many; beyond, they share them in turn: a bin per class of 10,000 would have too few
+/// answers to compare, and each window of each version would take 80 KB.
+const CLASSES: u32 = 256;
+
 /// Items of a ranking are told apart by so many bins of their hash.
 const ITEMS: u32 = 64;
 
@@ -29,11 +33,11 @@ impl Answers {
         let features = match kind {
             TaskKind::Binary { .. } => vec![(SCORE, of_probabilities()), (PREDICTION, whole(2))],
             TaskKind::Classes { classes } => {
-                vec![(SCORE, of_probabilities()), (PREDICTION, whole(u32::from(classes)))]
+                vec![(SCORE, of_probabilities()), (PREDICTION, whole(classes.min(CLASSES)))]
             }
             TaskKind::Regression => vec![(PREDICTION, of_numbers())],
             TaskKind::Ranking { .. } => vec![(PREDICTION, whole(ITEMS))],
-            TaskKind::Untold => vec![(PREDICTION, whole(1))],
+            TaskKind::Unlabelled => vec![(PREDICTION, whole(1))],
         };
         Self { kind, reference: ReferenceProfile::without_rows(features) }
     }
@@ -49,13 +53,13 @@ impl Answers {
             }
             (_, Some(Kept::Class { class, confidence })) => {
                 cells.push(f64::from(*confidence));
-                cells.push(f64::from(*class));
+                cells.push(f64::from(u32::from(*class) % CLASSES));
             }
             (_, Some(Kept::Value(value))) => cells.push(*value),
             (_, Some(Kept::List(list))) => {
                 cells.push(list.hashes().first().map(|hash| f64::from(hash % ITEMS)));
             }
-            (TaskKind::Untold, Some(Kept::Nothing)) => cells.push(0.0),
+            (TaskKind::Unlabelled, Some(Kept::Nothing)) => cells.push(0.0),
             _ => (0..2).for_each(|_| cells.push(None::<f64>)),
         }
     }
@@ -89,7 +93,7 @@ mod tests {
             (TaskKind::Binary { threshold: 0.5 }, Kept::Probability(0.7)),
             (TaskKind::Classes { classes: 3 }, Kept::Class { class: 2, confidence: 0.9 }),
             (TaskKind::Regression, Kept::Value(-3.5)),
-            (TaskKind::Untold, Kept::Nothing),
+            (TaskKind::Unlabelled, Kept::Nothing),
         ];
         for (kind, kept) in kinds {
             let answers = Answers::new(kind);

@@ -33,7 +33,7 @@ pub use pipelines::{OpenError, Pipelines, RegisterError};
 pub use preflight::preflight::Preflight;
 #[cfg(feature = "onnx")]
 pub use preflight::{
-    Asked, Checked, PreflightError, PreflightFailure, PreflightReport, Timing, WarmUp, Warmth,
+    Asked, Checked, InvalidWarmUp, PreflightError, PreflightFailure, PreflightReport, Timing, WarmUp, Warmth,
 };
 pub use problem::{InvalidContract, Problem};
 pub use reservoir::Reservoir;

@@ -5,15 +5,14 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::reach::Exposure;
-use super::simulation::{Simulation, simulate};
+use super::reach::Reach;
+use super::simulation::{Asked, HORIZON, Simulation, simulate};
 use super::traffic::Traffic;
 use crate::base::share::Share;
+use crate::rollout::budget::Thresholds;
 use crate::rollout::guard::Rule;
 use crate::rollout::guard::design::Design;
-use crate::rollout::guard::guard::Guard;
-use crate::rollout::guard::test::Thresholds;
-use crate::rollout::plan::{Exposed, Plan};
+use crate::rollout::plan::{Exposure, Plan};
 
 /// How long a plan takes to decide.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -33,7 +32,7 @@ pub struct Forecast {
 #[non_exhaustive]
 pub struct StepForecast {
     /// How the candidate is exposed.
-    pub exposed: Exposed,
+    pub exposure: Exposure,
     /// Guard by guard.
     pub guards: Vec<GuardForecast>,
     /// How long the step lasts, if the candidate is as good as live; nothing where a guard would not have passed within
@@ -56,7 +55,7 @@ pub struct GuardForecast {
 
 impl Forecast {
     /// Nothing is forecast beyond: four hundred days.
-    pub const HORIZON: Duration = Duration::from_secs(400 * 86_400);
+    pub const HORIZON: Duration = HORIZON;
 }
 
 /// In a sentence or two.
@@ -117,18 +116,18 @@ pub(crate) fn forecast(
     let mut steps = Vec::new();
     let mut undecidable = Vec::new();
     for (place, step) in plan.steps().iter().enumerate() {
-        let exposure = Exposure::of(step.exposed(), sample, pairs);
-        if let Exposed::Shadow { sample: shadowed } = step.exposed() {
+        let reach = Reach::of(step.exposure(), sample, pairs);
+        if let Exposure::Shadow { sample: shadowed } = step.exposure() {
             sample = shadowed;
         }
         let before = plan.weight_after(place);
         let guards: Vec<GuardForecast> = rules
             .iter()
             .map(|(rule, design)| GuardForecast {
-                guard: rule.name(),
-                harm_after: time_to(design, Asked::Harm(2.0), exposure, thresholds, traffic),
-                shown_after: if exposure.shows(design) {
-                    time_to(design, Asked::Equality(before), exposure, thresholds, traffic)
+                guard: rule.to_string(),
+                harm_after: time_to(design, Asked::Harm(2.0), reach, thresholds, traffic),
+                shown_after: if reach.shows(design) {
+                    time_to(design, Asked::Equality(before), reach, thresholds, traffic)
                 } else {
                     Some(Duration::ZERO)
                 },
@@ -139,11 +138,11 @@ pub(crate) fn forecast(
                 "\"{}\" would not show a candidate to be as good as live within {}, at {}",
                 guard.guard,
                 Span(Forecast::HORIZON),
-                step.exposed(),
+                step.exposure(),
             ));
         }
         let shown = guards.iter().map(|guard| guard.shown_after).collect::<Option<Vec<Duration>>>();
-        let predictions = exposure.candidate_per_second(traffic);
+        let predictions = reach.candidate_per_second(traffic);
         let answered = Duration::try_from_secs_f64(step.min_predictions as f64 / predictions.max(1e-12)).ok();
         let lasts = shown.zip(answered).map(|(shown, answered)| {
             shown.into_iter().max().unwrap_or_default().max(plan.lasts(place)).max(answered)
@@ -153,12 +152,12 @@ pub(crate) fn forecast(
         {
             undecidable.push(format!(
                 "at {} it takes about {} to decide, and the plan allows {}",
-                step.exposed(),
+                step.exposure(),
                 Span(lasts),
                 Span(allowed),
             ));
         }
-        steps.push(StepForecast { exposed: step.exposed(), guards, lasts });
+        steps.push(StepForecast { exposure: step.exposure(), guards, lasts });
     }
     let all = steps.iter().map(|step| step.lasts).sum::<Option<Duration>>();
     Forecast { promoted_after: all.filter(|_| undecidable.is_empty()), steps, undecidable }
@@ -175,17 +174,17 @@ pub(crate) fn undecidable(
 ) -> Option<String> {
     let mut sample = Share::NONE;
     for (place, step) in plan.steps().iter().enumerate() {
-        let exposure = Exposure::of(step.exposed(), sample, pairs);
-        if let Exposed::Shadow { sample: shadowed } = step.exposed() {
+        let reach = Reach::of(step.exposure(), sample, pairs);
+        if let Exposure::Shadow { sample: shadowed } = step.exposure() {
             sample = shadowed;
         }
         let within = step.max_duration.unwrap_or(Forecast::HORIZON);
         let asked = Asked::Equality(plan.weight_after(place));
         let stuck = rules.iter().find(|(_, design)| {
-            exposure.shows(design) && !decides(design, asked, exposure, thresholds, traffic, within)
+            reach.shows(design) && !decides(design, asked, reach, thresholds, traffic, within)
         });
         if let Some((rule, _)) = stuck {
-            let (guard, exposed, within) = (rule.name(), step.exposed(), Span(within));
+            let (guard, exposed, within) = (rule.to_string(), step.exposure(), Span(within));
             return Some(format!(
                 "\"{guard}\" will not be decided at {exposed} within {within}, as traffic is"
             ));
@@ -194,24 +193,15 @@ pub(crate) fn undecidable(
     None
 }
 
-/// What a forecast is asked.
-#[derive(Clone, Copy)]
-pub(crate) enum Asked {
-    /// Until a candidate that is so many times as far off as the margin is taken back.
-    Harm(f64),
-    /// Until one that is as good as live has shown what must be shown before it is given this share.
-    Equality(Share),
-}
-
 /// Half of the time an answer comes sooner than this; nothing where it does not within [`Forecast::HORIZON`].
 pub(crate) fn time_to(
     design: &Design,
     asked: Asked,
-    exposure: Exposure,
+    reach: Reach,
     thresholds: Thresholds,
     traffic: &Traffic,
 ) -> Option<Duration> {
-    let seconds = simulate(design, asked, exposure, thresholds, traffic, &Simulation::Often)?;
+    let seconds = simulate(design, asked, reach, thresholds, traffic, &Simulation::Often)?;
     let delay = if design.needs_labels() && seconds > 0.0 { traffic.labels_after } else { Duration::ZERO };
     Duration::try_from_secs_f64(seconds).ok().map(|seconds| seconds + delay)
 }
@@ -221,14 +211,14 @@ pub(crate) fn time_to(
 pub(crate) fn decides(
     design: &Design,
     asked: Asked,
-    exposure: Exposure,
+    reach: Reach,
     thresholds: Thresholds,
     traffic: &Traffic,
     within: Duration,
 ) -> bool {
     let delay = if design.needs_labels() { traffic.labels_after } else { Duration::ZERO };
     let seconds = within.saturating_sub(delay).as_secs_f64();
-    simulate(design, asked, exposure, thresholds, traffic, &Simulation::Once(seconds)).is_some()
+    simulate(design, asked, reach, thresholds, traffic, &Simulation::Once(seconds)).is_some()
 }
 
 #[cfg(test)]

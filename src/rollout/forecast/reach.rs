@@ -4,12 +4,12 @@ use super::traffic::Traffic;
 use crate::base::share::Share;
 use crate::rollout::guard::design::Design;
 use crate::rollout::phase::Phase;
-use crate::rollout::plan::Exposed;
+use crate::rollout::plan::Exposure;
 use crate::stats::sequential::Odds;
 
 /// How a candidate is exposed, for a forecast.
 #[derive(Clone, Copy)]
-pub(crate) struct Exposure {
+pub(crate) struct Reach {
     /// The share of live's requests that are copied to it.
     pub(crate) sample: f64,
     /// The share of requests that it answers.
@@ -18,14 +18,14 @@ pub(crate) struct Exposure {
     reversed: f64,
 }
 
-impl Exposure {
-    pub(crate) fn of(exposed: Exposed, sample_before: Share, pairs: bool) -> Self {
+impl Reach {
+    pub(crate) fn of(exposed: Exposure, sample_before: Share, pairs: bool) -> Self {
         // As the controller exposes it: a canary keeps the shadow's sample, and live shadows at least a tenth of it.
         match exposed {
-            Exposed::Shadow { sample } => {
+            Exposure::Shadow { sample } => {
                 Self { sample: sample.fraction(), weight: Share::NONE, reversed: 0.0 }
             }
-            Exposed::Canary { weight } => {
+            Exposure::Canary { weight } => {
                 let sample = if pairs { sample_before.fraction() } else { 0.0 };
                 Self { sample, weight, reversed: if pairs { sample.max(0.1) } else { 0.0 } }
             }
@@ -33,7 +33,7 @@ impl Exposure {
     }
 }
 
-impl Exposure {
+impl Reach {
     /// Whether anything that the test looks at comes at all.
     pub(crate) fn shows(self, design: &Design) -> bool {
         let phase = if self.weight == Share::NONE { Phase::Shadow } else { Phase::Canary };

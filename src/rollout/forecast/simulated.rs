@@ -1,9 +1,10 @@
 //! What each kind of test counts of simulated traffic.
 
-use super::reach::Exposure;
+use super::reach::Reach;
 use super::traffic::Traffic;
 use crate::rollout::guard::design::{Design, Margin};
-use crate::rollout::guard::{Series, Tested};
+use crate::rollout::guard::history::Series;
+use crate::rollout::guard::tested::Tested;
 use crate::stats::sequential::{
     Additive, Events, HiddenEvents, Odds, PairedEvents, PairedParts, Part, Parts, Scores, Values,
 };
@@ -103,27 +104,27 @@ fn cell<C>(cells: &mut Cells<C>, per_second: f64, count: impl Fn(&mut C, u64) + 
 pub(crate) fn events(
     design: &Design,
     losses: &Losses,
-    exposure: Exposure,
+    reach: Reach,
     traffic: &Traffic,
 ) -> Cells<Series<PairedEvents, Events>> {
     let mut cells: Cells<Series<PairedEvents, Events>> = Vec::new();
     let Losses { live, candidate, counted, discordant, .. } = *losses;
     if design.tested == Tested::Differences {
-        let pairs = exposure.pairs_per_second(traffic);
+        let pairs = reach.pairs_per_second(traffic);
         units(&mut cells, pairs, candidate, |series| &mut series.alone);
         return cells;
     }
-    let pairs = exposure.pairs_per_second(traffic) * counted;
+    let pairs = reach.pairs_per_second(traffic) * counted;
     let only_live = (discordant / 2.0).max(live - candidate).min(live);
     let only_candidate = (candidate - live + only_live).max(0.0);
     cell(&mut cells, pairs * only_live, |series, n| series.pairs.only_live += n);
     cell(&mut cells, pairs * only_candidate, |series, n| series.pairs.only_candidate += n);
     cell(&mut cells, pairs * (live - only_live), |series, n| series.pairs.both += n);
     cell(&mut cells, pairs * (1.0 - live - only_candidate), |series, n| series.pairs.neither += n);
-    let weight = exposure.weight.fraction();
-    let shadowed = traffic.requests_per_second * (1.0 - weight) * exposure.sample * counted;
+    let weight = reach.weight.fraction();
+    let shadowed = traffic.requests_per_second * (1.0 - weight) * reach.sample * counted;
     units(&mut cells, shadowed, candidate, |series| &mut series.alone);
-    if let Some((odds, of_candidate, of_live)) = exposure.arms_per_second(traffic) {
+    if let Some((odds, of_candidate, of_live)) = reach.arms_per_second(traffic) {
         units(&mut cells, of_candidate * counted, candidate, move |series| {
             &mut series.requests.at(odds).candidate
         });
@@ -149,11 +150,11 @@ fn units<P: 'static>(
 
 pub(crate) fn hidden(
     losses: &Losses,
-    exposure: Exposure,
+    reach: Reach,
     traffic: &Traffic,
 ) -> Cells<Series<HiddenEvents, Events>> {
     let mut cells: Cells<Series<HiddenEvents, Events>> = Vec::new();
-    let pairs = exposure.pairs_per_second(traffic) * losses.counted;
+    let pairs = reach.pairs_per_second(traffic) * losses.counted;
     let only_live = (losses.discordant / 2.0).min(losses.live);
     let only_candidate = (losses.candidate - losses.live + only_live).max(0.0);
     cell(&mut cells, pairs * only_live, |series, n| series.pairs.seen.only_live += n);
@@ -177,11 +178,11 @@ fn two_places(mean: f64, spread: f64) -> (i16, i16, f64) {
 pub(crate) fn scores(
     design: &Design,
     losses: &Losses,
-    exposure: Exposure,
+    reach: Reach,
     traffic: &Traffic,
 ) -> Cells<Series<Scores, Scores>> {
     let mut cells: Cells<Series<Scores, Scores>> = Vec::new();
-    let pairs = exposure.pairs_per_second(traffic) * losses.counted;
+    let pairs = reach.pairs_per_second(traffic) * losses.counted;
     // Two versions' losses on the same input go together: what is left varies about half as much.
     let difference = losses.candidate - losses.live;
     let (low, high, chance) = two_places(0.5 + difference / 2.0, losses.spread / 4.0);
@@ -205,15 +206,15 @@ pub(crate) fn scores(
         }
     };
     if design.tested == Tested::Comparisons {
-        arm(exposure.pairs_per_second(traffic), losses.candidate, |series, _| Some(&mut series.alone), None);
+        arm(reach.pairs_per_second(traffic), losses.candidate, |series, _| Some(&mut series.alone), None);
         return cells;
     }
     let shadowed =
-        traffic.requests_per_second * (1.0 - exposure.weight.fraction()) * exposure.sample * losses.counted;
+        traffic.requests_per_second * (1.0 - reach.weight.fraction()) * reach.sample * losses.counted;
     if !matches!(design.tested, Tested::Kpi(_)) {
         arm(shadowed, losses.candidate, |series, _| Some(&mut series.alone), None);
     }
-    if let Some((odds, of_candidate, of_live)) = exposure.arms_per_second(traffic) {
+    if let Some((odds, of_candidate, of_live)) = reach.arms_per_second(traffic) {
         let odds = Some(odds);
         arm(
             of_candidate * losses.counted,
@@ -229,7 +230,7 @@ pub(crate) fn scores(
 pub(crate) fn values(
     design: &Design,
     losses: &Losses,
-    exposure: Exposure,
+    reach: Reach,
     traffic: &Traffic,
 ) -> Cells<Series<Values, Values>> {
     let mut cells: Cells<Series<Values, Values>> = Vec::new();
@@ -238,9 +239,9 @@ pub(crate) fn values(
     let spread = losses.spread;
     let mean = losses.live;
     for (off, of_pairs) in [(-spread, -spread / 2.0), (spread, spread / 2.0)] {
-        let pairs = exposure.pairs_per_second(traffic) * losses.counted / 2.0;
+        let pairs = reach.pairs_per_second(traffic) * losses.counted / 2.0;
         cell(&mut cells, pairs, move |series, n| series.pairs.count_times(shift + of_pairs, n));
-        if let Some((odds, of_candidate, of_live)) = exposure.arms_per_second(traffic) {
+        if let Some((odds, of_candidate, of_live)) = reach.arms_per_second(traffic) {
             let own = move |series: &mut Series<Values, Values>, n| {
                 series.requests.at(odds).candidate.count_times(mean + shift + off, n);
             };
@@ -257,7 +258,7 @@ pub(crate) fn values(
 pub(crate) fn ratios(
     design: &Design,
     losses: &Losses,
-    exposure: Exposure,
+    reach: Reach,
     traffic: &Traffic,
 ) -> Cells<Series<PairedParts, Parts>> {
     let mut cells: Cells<Series<PairedParts, Parts>> = Vec::new();
@@ -270,7 +271,7 @@ pub(crate) fn ratios(
         if design.tested == Tested::F1 { 2.0 * loss / (1.0 + loss) } else { loss }
     };
     let (live, candidate) = (share(live.clamp(0.0, 1.0)), share(candidate.clamp(0.0, 1.0)));
-    let pairs = exposure.pairs_per_second(traffic) * counted;
+    let pairs = reach.pairs_per_second(traffic) * counted;
     // Half of what is wrong is wrong in both; the rest is one version's alone.
     let both = live.min(candidate) / 2.0;
     let mut pair = |rate: f64, live: Part, candidate: Part| {
@@ -294,10 +295,9 @@ pub(crate) fn ratios(
             });
         }
     };
-    let shadowed =
-        traffic.requests_per_second * (1.0 - exposure.weight.fraction()) * exposure.sample * counted;
+    let shadowed = traffic.requests_per_second * (1.0 - reach.weight.fraction()) * reach.sample * counted;
     arm(shadowed, candidate, |series, _| Some(&mut series.alone), None);
-    if let Some((odds, of_candidate, of_live)) = exposure.arms_per_second(traffic) {
+    if let Some((odds, of_candidate, of_live)) = reach.arms_per_second(traffic) {
         let odds = Some(odds);
         arm(
             of_candidate * counted,

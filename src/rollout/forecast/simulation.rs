@@ -1,16 +1,30 @@
 //! Rollouts in small: what comes, as often as it usually does, until a test says something.
 
-use super::forecast::{Asked, Forecast};
-use super::reach::Exposure;
+use std::time::Duration;
+
+use super::reach::Reach;
 use super::simulated::{Cells, events, hidden, ratios, scores, values};
 use super::traffic::Traffic;
 use crate::base::chance::mix;
-use crate::rollout::guard::Tested;
+use crate::base::share::Share;
+use crate::rollout::budget::Thresholds;
 use crate::rollout::guard::design::Design;
 use crate::rollout::guard::evaluate::Tests;
-use crate::rollout::guard::test::Thresholds;
+use crate::rollout::guard::tested::Tested;
 use crate::stats::sequential::test::Claim;
 use crate::stats::sequential::{Additive, EValue};
+
+/// Nothing is forecast beyond: four hundred days.
+pub(crate) const HORIZON: Duration = Duration::from_secs(400 * 86_400);
+
+/// What a forecast is asked.
+#[derive(Clone, Copy)]
+pub(crate) enum Asked {
+    /// Until a candidate that is so many times as far off as the margin is taken back.
+    Harm(f64),
+    /// Until one that is as good as live has shown what must be shown before it is given this share.
+    Equality(Share),
+}
 
 /// How a test is tried.
 pub(crate) enum Simulation {
@@ -23,7 +37,7 @@ pub(crate) enum Simulation {
 pub(crate) fn simulate(
     design: &Design,
     asked: Asked,
-    exposure: Exposure,
+    reach: Reach,
     thresholds: Thresholds,
     traffic: &Traffic,
     how: &Simulation,
@@ -45,19 +59,19 @@ pub(crate) fn simulate(
         | Tested::Missed
         | Tested::KpiSuccesses(_)
         | Tested::Differences => {
-            how.crossing(&events(design, &losses, exposure, traffic), &*tests.events(design, test), threshold)
+            how.crossing(&events(design, &losses, reach, traffic), &*tests.events(design, test), threshold)
         }
         Tested::Loss(_) | Tested::Kpi(_) | Tested::Comparisons => {
-            how.crossing(&scores(design, &losses, exposure, traffic), &*tests.scores(design, test), threshold)
+            how.crossing(&scores(design, &losses, reach, traffic), &*tests.scores(design, test), threshold)
         }
         Tested::Errors | Tested::KpiValues(_) => {
-            how.crossing(&values(design, &losses, exposure, traffic), &*tests.values(design, test), threshold)
+            how.crossing(&values(design, &losses, reach, traffic), &*tests.values(design, test), threshold)
         }
         Tested::FalseAlarms | Tested::F1 => {
-            how.crossing(&ratios(design, &losses, exposure, traffic), &*tests.ratios(design, test), threshold)
+            how.crossing(&ratios(design, &losses, reach, traffic), &*tests.ratios(design, test), threshold)
         }
         Tested::WrongWithHidden => {
-            how.crossing(&hidden(&losses, exposure, traffic), &*tests.hidden(design, test), threshold)
+            how.crossing(&hidden(&losses, reach, traffic), &*tests.hidden(design, test), threshold)
         }
     }
 }
@@ -99,7 +113,7 @@ fn crossing<C: Additive>(cells: &Cells<C>, e_value: &dyn Fn(&C) -> EValue, thres
             let mut dice = Dice(mix(run));
             let (mut counts, mut now) = (C::default(), 0.0);
             let mut next = 1.0 / fastest;
-            while next <= Forecast::HORIZON.as_secs_f64() {
+            while next <= HORIZON.as_secs_f64() {
                 for (per_second, count) in cells {
                     let came = dice.poisson(per_second * (next - now));
                     if came > 0 {

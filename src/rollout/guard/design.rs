@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::evidence::written;
-use super::rule::{Figure, Limit, Rule};
+use super::numbers::written;
+use super::rule::{Figure, Limit, Rule, words};
 use super::tested::Tested;
 use crate::base::share::Share;
 use crate::rollout::phase::Phase;
@@ -41,7 +41,7 @@ pub(crate) enum TruthKind {
 
 /// Which test stands behind a rule: all that is needed, beside the counts, to judge again elsewhere.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Design {
+pub(crate) struct Design {
     pub(crate) tested: Tested,
     pub(crate) margin: Margin,
     pub(crate) uses: Uses,
@@ -126,43 +126,51 @@ impl Reads {
     fn loss(self, value: f64) -> f64 {
         (value - self.best) / (self.worst - self.best)
     }
+
+    /// Whether a limit in the figure's own units lies where the figure can be; a rule knows no bounds of business figures.
+    fn can_break(self, tested: Tested, margin: Margin) -> Result<(), String> {
+        let bounded = !matches!(tested, Tested::Errors | Tested::KpiValues(_));
+        match margin {
+            Margin::Above(loss) | Margin::AtMost(loss) if bounded && !(0.0..1.0).contains(&loss) => {
+                let (low, high) = (self.best.min(self.worst), self.best.max(self.worst));
+                Err(format!(
+                    "the figure lies between {low} and {high}: its limit could never be broken, or never be kept"
+                ))
+            }
+            _ => Ok(()),
+        }
+    }
 }
+
+const NOT_PROMISED: &str = "nothing was promised: say `.promised(metric, value)` of the rollout first";
 
 impl Design {
     /// The test for a rule. Says why there is none where there is none.
     pub(crate) fn of(rule: &Rule, probe: Option<usize>, setting: &Setting<'_>) -> Result<Self, String> {
         let (tested, reads) = tested(rule, probe, setting)?;
-        let margin = match rule.limit {
-            Limit::AtMost(limit) | Limit::AtLeast(limit) => match tested {
-                // How long a latency may be is in the probe: what is left is how often it may be longer.
-                Tested::Slow(_) => match rule.figure {
-                    Figure::Latency { quantile } => Margin::AtMost(1.0 - quantile),
-                    _ => Margin::AtMost(limit),
-                },
-                _ => Margin::AtMost(reads.loss(limit)),
-            },
+        let tail = match rule.figure() {
+            Figure::Latency { quantile } => 1.0 - quantile,
+            _ => 0.0,
+        };
+        let margin = match rule.limit() {
+            // How long a latency may be is in the probe: what is left is how often it may be longer.
+            Limit::Within(_) => Margin::AtMost(tail),
+            Limit::AtMost(limit) | Limit::AtLeast(limit) => Margin::AtMost(reads.loss(limit)),
             Limit::BelowLive(margin) | Limit::AboveLive(margin) => Margin::Above(reads.size(margin)),
             // The multiple of a latency is in the probe too.
             Limit::TimesLive(_) if matches!(tested, Tested::Slow(_)) => Margin::Times(1.0),
             Limit::TimesLive(factor) => Margin::Times(factor),
             Limit::AtLeastTimesLive(factor) => Margin::AtLeastTimes(factor),
-            Limit::BelowPromise(_) => {
-                return Err(
-                    "nothing was promised: say `.promised(metric, value)` of the rollout first".into()
-                );
-            }
+            Limit::BelowPromise(_) => return Err(NOT_PROMISED.into()),
         };
+        reads.can_break(tested, margin)?;
         let uses = uses(tested, margin, setting)?;
         let explored = match setting.truth {
             TruthKind::Censored(explored) => explored,
             _ => None,
         };
-        let tail = match rule.figure {
-            Figure::Latency { quantile } => 1.0 - quantile,
-            _ => 0.0,
-        };
         let (margin, tail) = (margin.map(written), written(tail));
-        let factor = match rule.limit {
+        let factor = match rule.limit() {
             Limit::TimesLive(factor) if tail > 0.0 => factor,
             _ => 1.0,
         };
@@ -175,26 +183,15 @@ impl Design {
 
     /// Why there is no test for these counts at this margin.
     fn has_a_test(&self) -> Result<(), String> {
-        let missing = match (self.tested, self.margin) {
-            (Tested::Loss(_) | Tested::Kpi(_) | Tested::Comparisons, Margin::Times(_)) => {
-                "a mean is compared by a difference: use `at_most_below_live` or `at_most_above_live`"
-            }
-            (Tested::Errors | Tested::KpiValues(_), Margin::Times(_)) => {
-                "a figure without bounds is compared by a difference: use `at_most_below_live` or `at_most_above_live`"
-            }
-            (Tested::Errors | Tested::KpiValues(_), Margin::AtMost(_)) => {
-                "a figure without bounds has no test against a fixed limit: declare bounds, or compare it with live"
-            }
-            (Tested::WrongWithHidden, margin) if !matches!(margin, Margin::Above(_)) => {
-                "where the answer hides the truth, accuracy is compared by a difference: use `at_most_below_live`"
-            }
-            (Tested::KpiSuccesses(_), _) | (_, Margin::AtLeastTimes(_)) => match (self.tested, self.margin) {
-                (Tested::KpiSuccesses(_), Margin::AtLeastTimes(_)) => return Ok(()),
-                _ => "`at_least_times_live` is for business figures that are 0 or 1 (`Kpi::rate`)",
-            },
-            _ => return Ok(()),
-        };
-        Err(missing.into())
+        match (self.tested, self.margin) {
+            (Tested::KpiValues(_), Margin::AtMost(_)) => Err(String::from(
+                "a figure without bounds has no test against a fixed limit: declare bounds, or compare it with live",
+            )),
+            (Tested::WrongWithHidden, margin) if !matches!(margin, Margin::Above(_)) => Err(String::from(
+                "where the answer hides the truth, accuracy is compared by a difference: use `at_most_below_live`",
+            )),
+            _ => Ok(()),
+        }
     }
 
     /// Whether it is judged by the truth.
@@ -295,9 +292,10 @@ impl Design {
 
 /// How many segments a rule looks at.
 fn segments(rule: &Rule, tested: Tested, setting: &Setting<'_>) -> Result<Option<u32>, String> {
-    if !rule.by_segment {
+    if !rule.is_by_segment() {
         return Ok(None);
     }
+    // Where the answer hides the truth, accuracy is not counted by segment.
     if !matches!(tested, Tested::Failures | Tested::Wrong) {
         return Err(
             "by segment, error rate and accuracy alone are counted: guard the others over all traffic".into(),
@@ -310,47 +308,14 @@ fn segments(rule: &Rule, tested: Tested, setting: &Setting<'_>) -> Result<Option
 /// What is counted for a rule, and how it reads.
 fn tested(rule: &Rule, probe: Option<usize>, setting: &Setting<'_>) -> Result<(Tested, Reads), String> {
     let of_task = |metric: Metric| metric.is_of(setting.kind);
-    match &rule.figure {
+    match rule.figure() {
         Figure::ErrorRate => Ok((Tested::Failures, Reads::LOSS)),
-        Figure::Latency { .. } => match rule.limit {
-            Limit::AtMost(_) | Limit::TimesLive(_) => {
-                Ok((Tested::Slow(probe.unwrap_or_default()), Reads::LOSS))
-            }
-            _ => Err("a latency is limited by `within`, `at_most` or `at_most_times_live`".into()),
-        },
+        Figure::Latency { .. } => Ok((Tested::Slow(probe.unwrap_or_default()), Reads::LOSS)),
         Figure::Divergence => {
-            if rule.limit.is_relative() {
-                return Err("how far two versions differ is no figure of either: use `at_most`".into());
-            }
             Ok((if setting.compares { Tested::Comparisons } else { Tested::Differences }, Reads::LOSS))
         }
-        Figure::Promised => {
-            Err("nothing was promised: say `.promised(metric, value)` of the rollout first".into())
-        }
-        Figure::Kpi { name } => {
-            let place = setting.kpis.iter().position(|kpi| kpi.name() == &**name);
-            let (place, kpi) = place
-                .and_then(|place| Some((place, setting.kpis.get(place)?)))
-                .ok_or_else(|| format!("the business figure `{name}` was not declared: add it at build"))?;
-            let reads = |(low, high): (f64, f64)| {
-                if kpi.is_lower_better() {
-                    Reads { best: low, worst: high }
-                } else {
-                    Reads { best: high, worst: low }
-                }
-            };
-            match (kpi.bounds(), rule.limit) {
-                (Some(bounds @ (0.0, 1.0)), Limit::AtLeastTimesLive(_)) => {
-                    Ok((Tested::KpiSuccesses(place), Reads { best: bounds.0, worst: bounds.1 }))
-                }
-                (_, Limit::AtLeastTimesLive(_)) => {
-                    Err("`at_least_times_live` is for business figures that are 0 or 1 (`Kpi::rate`)".into())
-                }
-                (Some(bounds), _) => Ok((Tested::Kpi(place), reads(bounds))),
-                (None, _) if kpi.is_lower_better() => Ok((Tested::KpiValues(place), Reads::LOSS)),
-                (None, _) => Ok((Tested::KpiValues(place), Reads { best: 0.0, worst: -1.0 })),
-            }
-        }
+        Figure::Promised => Err(NOT_PROMISED.into()),
+        Figure::Kpi { name } => business(name, rule.limit(), setting),
         Figure::Quality { metric } if !of_task(*metric) => {
             Err("the handle's task has no such figure: declare another task".into())
         }
@@ -374,10 +339,46 @@ fn tested(rule: &Rule, probe: Option<usize>, setting: &Setting<'_>) -> Result<(T
                 }
                 (_, Some(place)) => Ok((Tested::Loss(place), Reads::GAIN)),
                 _ => Err(format!(
-                    "there is no sequential test for {metric:?} of this task: guard another figure, or write a `Guard`"
+                    "there is no sequential test for the {} of this task: guard another figure, or write a `Guard`",
+                    words(*metric)
                 )),
             }
         }
+    }
+}
+
+/// What is counted for a rule over a business figure, as it was declared.
+fn business(name: &str, limit: Limit, setting: &Setting<'_>) -> Result<(Tested, Reads), String> {
+    let place = setting.kpis.iter().position(|kpi| kpi.name() == name);
+    let (place, kpi) = place
+        .and_then(|place| Some((place, setting.kpis.get(place)?)))
+        .ok_or_else(|| format!("the business figure `{name}` was not declared: add it at build"))?;
+    let less = kpi.is_lower_better();
+    match limit {
+        Limit::AtMost(_) | Limit::AboveLive(_) if !less => {
+            return Err(format!(
+                "more of `{name}` is better, so its limit points the other way: use `at_least` or `at_most_below_live`, \
+                 or declare it `.lower_is_better()`"
+            ));
+        }
+        Limit::AtLeast(_) | Limit::BelowLive(_) | Limit::AtLeastTimesLive(_) if less => {
+            return Err(format!(
+                "less of `{name}` is better, so its limit points the other way: use `at_most` or `at_most_above_live`"
+            ));
+        }
+        _ => {}
+    }
+    match (kpi.bounds(), limit) {
+        (Some((0.0, 1.0)), Limit::AtLeastTimesLive(_)) => {
+            Ok((Tested::KpiSuccesses(place), Reads { best: 0.0, worst: 1.0 }))
+        }
+        (_, Limit::AtLeastTimesLive(_)) => {
+            Err("`at_least_times_live` is for business figures that are 0 or 1 (`Kpi::rate`)".into())
+        }
+        (Some((low, high)), _) if less => Ok((Tested::Kpi(place), Reads { best: low, worst: high })),
+        (Some((low, high)), _) => Ok((Tested::Kpi(place), Reads { best: high, worst: low })),
+        (None, _) if less => Ok((Tested::KpiValues(place), Reads::LOSS)),
+        (None, _) => Ok((Tested::KpiValues(place), Reads { best: 0.0, worst: -1.0 })),
     }
 }
 

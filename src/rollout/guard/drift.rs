@@ -1,8 +1,11 @@
 //! Guards that need no truth and no failure: what a candidate says, and how good it probably is, beside live.
 
-use super::evidence::{Evidence, number};
-use super::guard::{Guard, Needs, Verdict};
-use super::test::Comparison;
+use super::comparison::Comparison;
+use super::evidence::Evidence;
+use super::guard::{Guard, Needs};
+use super::numbers::significant;
+use super::rule::{InvalidRule, words};
+use super::verdict::Verdict;
 use crate::base::share::Share;
 use crate::drift::estimate::{Estimate, EstimatedQuality};
 use crate::drift::watch::{Fault, Measure, Seen, VALID, look_alpha};
@@ -25,8 +28,9 @@ use crate::stats::Metric;
 /// ```
 /// use switchback::guard;
 ///
-/// let same_answers = guard::drift().at_most(0.15);
+/// let same_answers = guard::drift().at_most(0.15)?;
 /// let steady = guard::drift().since_it_began();
+/// # Ok::<(), guard::InvalidRule>(())
 /// ```
 pub fn drift() -> DriftGuard {
     DriftGuard { distance: 0.1, measure: Measure::Live }
@@ -40,11 +44,22 @@ pub struct DriftGuard {
 }
 
 impl DriftGuard {
-    /// How far the distributions may lie apart, as a Jensen-Shannon distance: 0.1 unless told, a PSI of about 0.08.
-    #[must_use]
-    pub fn at_most(mut self, distance: f64) -> Self {
+    /// How far the distributions may lie apart, as a Jensen-Shannon distance. By default 0.1, a PSI of about 0.08.
+    ///
+    /// # Errors
+    ///
+    /// A distance that is not above 0 and below 0.832, the largest that there is.
+    pub fn at_most(mut self, distance: f64) -> Result<Self, InvalidRule> {
+        if !(distance > 0.0 && distance < 0.832) {
+            return Err(InvalidRule::Argument {
+                figure: "drift".into(),
+                argument: "distance",
+                value: distance.to_string(),
+                allowed: "above 0 and below 0.832, the largest that there is".into(),
+            });
+        }
         self.distance = distance;
-        self
+        Ok(self)
     }
 
     /// Holds the candidate to what it said itself in its first full window, instead of to what live says.
@@ -89,7 +104,7 @@ impl Guard for DriftGuard {
             Fault::TheCandidates(rows) => {
                 let names = rows
                     .iter()
-                    .map(|row| format!("{} ({}) by {}", row.feature, row.what, number(row.effect)));
+                    .map(|row| format!("{} ({}) by {}", row.feature, row.what, significant(row.effect, 4)));
                 let names: Vec<String> = names.collect();
                 (Verdict::Fail, Some(format!("the candidate alone has drifted: {}", names.join(", "))))
             }
@@ -105,9 +120,7 @@ impl Guard for DriftGuard {
     }
 
     fn needs(&self) -> Needs {
-        let contradiction = (!(self.distance > 0.0 && self.distance.is_finite()))
-            .then(|| format!("`{}` has no distance that is a number above 0", self.name()));
-        Needs { drift: true, contradiction, ..Needs::default() }
+        Needs { drift: true, ..Needs::default() }
     }
 }
 
@@ -123,20 +136,38 @@ const EMPTY: &str = "no window of both is full yet";
 /// It compares intervals: it fails where all of the candidate's lies below live's by more than the margin, and passes where
 /// all of it lies within. Where the world changes both change, so that alone takes nothing back. Intervals grow with every
 /// full window that is looked at: look k may err by `6 / (pi k)^2` of the guard's error. They are right in the limit only.
-pub fn estimated(metric: Metric) -> EstimatedSubject {
-    EstimatedSubject(metric)
+pub fn estimated(metric: Metric) -> EstimatedFigure {
+    EstimatedFigure(metric)
 }
 
 /// An estimated figure that waits for its margin: see [`estimated`].
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy)]
 #[must_use = "a figure without a margin guards nothing"]
-pub struct EstimatedSubject(Metric);
+pub struct EstimatedFigure(Metric);
 
-impl EstimatedSubject {
+impl EstimatedFigure {
     /// At most `margin` below live: 0.02 for two percentage points. Before a smaller share it may be as much more as is at
     /// stake less.
-    pub fn at_most_below_live(self, margin: f64) -> EstimatedGuard {
-        EstimatedGuard { metric: self.0, margin }
+    ///
+    /// # Errors
+    ///
+    /// A figure that cannot be estimated from scores, or a margin that is not at least 0 and below 1.
+    pub fn at_most_below_live(self, margin: f64) -> Result<EstimatedGuard, InvalidRule> {
+        let refused = |argument, value: String, allowed: &str| InvalidRule::Argument {
+            figure: format!("estimated {}", words(self.0)),
+            argument,
+            value,
+            allowed: allowed.into(),
+        };
+        if !matches!(self.0, Metric::Accuracy | Metric::Precision | Metric::Recall | Metric::F1 | Metric::Auc)
+        {
+            let allowed = "accuracy, precision, recall, f1 or auc, which scores alone say something of";
+            return Err(refused("metric", words(self.0).into(), allowed));
+        }
+        if !(0.0..1.0).contains(&margin) {
+            return Err(refused("margin", margin.to_string(), "at least 0 and below 1"));
+        }
+        Ok(EstimatedGuard { metric: self.0, margin })
     }
 }
 
@@ -176,11 +207,7 @@ impl EstimatedGuard {
 
 impl Guard for EstimatedGuard {
     fn name(&self) -> String {
-        format!(
-            "estimated {} at most {} below live",
-            format!("{:?}", self.metric).to_lowercase(),
-            self.margin
-        )
+        format!("estimated {} at most {} below live", words(self.metric), self.margin)
     }
 
     fn judge(&self, comparison: &Comparison<'_>) -> Evidence {
@@ -202,7 +229,7 @@ impl Guard for EstimatedGuard {
         let rows = |scores: &Option<crate::drift::estimate::QualityEstimator>| {
             scores.as_ref().map_or(0, |scores| scores.rows())
         };
-        let between = |of: Estimate| format!("{} to {}", number(of.low), number(of.high));
+        let between = |of: Estimate| format!("{} to {}", significant(of.low, 4), significant(of.high, 4));
         Evidence::new(self.name(), verdict)
             .observed(candidate.value, rows(&seen.scores.candidate))
             .live(live.value, rows(&seen.scores.live))
@@ -211,20 +238,6 @@ impl Guard for EstimatedGuard {
     }
 
     fn needs(&self) -> Needs {
-        let known = matches!(
-            self.metric,
-            Metric::Accuracy | Metric::Precision | Metric::Recall | Metric::F1 | Metric::Auc
-        );
-        let contradiction = if !known {
-            Some(format!(
-                "`{}` cannot be estimated from scores: use accuracy, precision, recall, F1 or AUC",
-                self.name()
-            ))
-        } else if !(self.margin >= 0.0 && self.margin.is_finite()) {
-            Some(format!("`{}` has no margin that is a number from 0 on", self.name()))
-        } else {
-            None
-        };
-        Needs { drift: true, estimated: true, contradiction, ..Needs::default() }
+        Needs { drift: true, estimated: true, ..Needs::default() }
     }
 }

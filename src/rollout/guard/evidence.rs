@@ -4,8 +4,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::guard::Verdict;
-use super::observe::Effect;
+use super::numbers::significant;
+use super::verdict::Verdict;
 use crate::base::share::Share;
 use crate::stats::sequential::EValue;
 
@@ -55,6 +55,33 @@ pub struct Strength {
     pub non_inferiority_threshold: EValue,
     /// The share of traffic that going on leads to, which decides how much is asked: the margin itself for all of it.
     pub before: Share,
+}
+
+/// How much worse the candidate is, and what else it may be.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Effect {
+    /// What the numbers are.
+    pub kind: EffectKind,
+    /// What was seen.
+    pub estimate: f64,
+    /// It is at least this, at all times at once, but for an error of 2.5 %.
+    pub low: f64,
+    /// It is at most this, likewise.
+    pub high: f64,
+}
+
+/// What an effect is a number of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum EffectKind {
+    /// How much larger the candidate's loss is than live's.
+    Difference,
+    /// How many times as often the candidate has the event.
+    Factor,
+    /// The candidate's loss itself.
+    Value,
 }
 
 impl Evidence {
@@ -110,22 +137,29 @@ impl fmt::Display for Evidence {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.guard, self.verdict)?;
         match self.observed {
-            Some(observed) => write!(f, " with {} on {} samples", number(observed), self.samples)?,
+            Some(observed) => write!(f, " with {} on {} samples", significant(observed, 4), self.samples)?,
             None => write!(f, " with {} samples", self.samples)?,
         }
         if let Some(live) = self.live {
-            write!(f, ", live {} on {}", number(live), self.live_samples)?;
+            write!(f, ", live {} on {}", significant(live, 4), self.live_samples)?;
         }
         if let Some(limit) = self.limit {
-            write!(f, ", limit {}", number(limit))?;
+            write!(f, ", limit {}", significant(limit, 4))?;
         }
-        if let Some(Strength { harm, harm_threshold, non_inferiority, non_inferiority_threshold, .. }) =
-            &self.strength
+        if let Some(Strength {
+            harm,
+            harm_threshold,
+            non_inferiority,
+            non_inferiority_threshold,
+            before,
+            ..
+        }) = &self.strength
         {
-            write!(f, "; for harm {harm} of {harm_threshold}")?;
+            write!(f, "; evidence of harm {harm} (rolls back at {harm_threshold})")?;
+            let then = if *before == Share::ALL { "promotes" } else { "goes on" };
             match non_inferiority {
-                Some(e) => write!(f, ", against it {e} of {non_inferiority_threshold}")?,
-                None => f.write_str(", none could be so large")?,
+                Some(e) => write!(f, ", of no harm {e} ({then} at {non_inferiority_threshold})")?,
+                None => write!(f, ", none of no harm is needed before {before} of the traffic")?,
             }
         }
         match &self.note {
@@ -133,20 +167,4 @@ impl fmt::Display for Evidence {
             None => Ok(()),
         }
     }
-}
-
-/// Four significant digits, without zeros at the end.
-pub(crate) fn number(value: f64) -> String {
-    if value == 0.0 || !value.is_finite() {
-        return value.to_string();
-    }
-    let digits = value.abs().log10().floor();
-    let text = format!("{value:.*}", (3.0 - digits).clamp(0.0, 9.0) as usize);
-    if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_owned() } else { text }
-}
-
-/// A number to twelve significant digits: what every reader of a text format reads as the same bits again. (Some read the
-/// last of seventeen digits wrongly.)
-pub(crate) fn written(value: f64) -> f64 {
-    if value.is_finite() { format!("{value:.11e}").parse().unwrap_or(value) } else { value }
 }

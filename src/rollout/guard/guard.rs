@@ -1,13 +1,11 @@
 //! What a guard is, and what it answers.
 
-use std::fmt;
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
-
+use super::comparison::Comparison;
 use super::evidence::Evidence;
-use super::rule::Rule;
-use super::test::Comparison;
+use super::rule::{Figure, InvalidRule, Rule};
+use super::verdict::Verdict;
 use crate::stats::Metric;
 
 /// A rule over the figures of a rollout.
@@ -71,57 +69,77 @@ pub struct Needs {
     pub drift: bool,
     /// A calibration of both versions' scores.
     pub estimated: bool,
-    /// Why the guard could never judge rightly, where it contradicts itself.
-    pub contradiction: Option<String>,
 }
 
-/// What a guard says of a rollout.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Verdict {
-    /// The rule holds, on enough samples.
-    Pass,
-    /// The rule is broken, on enough samples.
-    Fail,
-    /// There is not enough to tell. Neither advances a rollout nor ends it.
-    Inconclusive,
+/// What [`Rollout::guard`](crate::Rollout::guard) takes: a guard, or what comes of making one of this crate's, which may
+/// have been refused.
+///
+/// ```
+/// use switchback::guard::{self, IntoGuard, Rule};
+///
+/// let checked = guard::error_rate().at_most(0.01).into_guard();
+/// let refused = guard::latency(99.0).at_most_times_live(1.5).into_guard();
+/// assert!(checked.is_ok());
+/// assert_eq!(refused.unwrap_err().to_string(), "latency: quantile = 99 is not between 0.0001 and 0.9999");
+/// let told = "kpi \"purchase\" at least 0.95 times live, by segment".parse::<Rule>().into_guard();
+/// assert!(told.unwrap_err().to_string().contains("only error rate and accuracy can"));
+/// ```
+pub trait IntoGuard {
+    /// What it is a guard of.
+    type Guard: Guard + 'static;
+
+    /// The guard.
+    ///
+    /// # Errors
+    ///
+    /// Why there is none.
+    fn into_guard(self) -> Result<Self::Guard, InvalidRule>;
 }
 
-impl Verdict {
-    /// The verdict of several guards together: one failure fails, and all must pass to pass.
-    pub(crate) fn all(verdicts: impl IntoIterator<Item = Verdict>) -> Verdict {
-        verdicts.into_iter().fold(Verdict::Pass, |all, one| match (all, one) {
-            (Verdict::Fail, _) | (_, Verdict::Fail) => Verdict::Fail,
-            (Verdict::Pass, Verdict::Pass) => Verdict::Pass,
-            _ => Verdict::Inconclusive,
-        })
+impl<G: Guard + 'static> IntoGuard for G {
+    type Guard = G;
+
+    fn into_guard(self) -> Result<G, InvalidRule> {
+        Ok(self)
     }
 }
 
-impl fmt::Display for Verdict {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Pass => "pass",
-            Self::Fail => "fail",
-            Self::Inconclusive => "inconclusive",
-        })
+impl<G: Guard + 'static> IntoGuard for Result<G, InvalidRule> {
+    type Guard = G;
+
+    fn into_guard(self) -> Result<G, InvalidRule> {
+        self
     }
 }
 
-/// The errors that a rollout's decisions may have, over all its guards and however long it runs.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Alpha {
-    /// The probability that a candidate within all margins is ever taken back for harm: 1 % unless told. A fifth of it
-    /// is kept for the time after a promotion, where the plan watches it; the rest is divided over the guards.
-    pub harm: f64,
-    /// The probability that a candidate beyond one of the margins is ever promoted: 5 % unless told. Every guard must be
-    /// passed, so it need not be divided over them.
-    pub promotion: f64,
-}
+impl Guard for Rule {
+    fn name(&self) -> String {
+        self.to_string()
+    }
 
-impl Default for Alpha {
-    fn default() -> Self {
-        Self { harm: 0.01, promotion: 0.05 }
+    fn judge(&self, comparison: &Comparison<'_>) -> Evidence {
+        match &comparison.test {
+            Some(test) => test.judge(self, comparison.before),
+            None => Evidence::new(self.name(), Verdict::Inconclusive).note("nothing was counted for it yet"),
+        }
+    }
+
+    fn needs(&self) -> Needs {
+        Needs {
+            metric: match self.figure() {
+                Figure::Quality { metric } => Some(*metric),
+                _ => None,
+            },
+            kpi: match self.figure() {
+                Figure::Kpi { name } => Some(Arc::clone(name)),
+                _ => None,
+            },
+            pairs: *self.figure() == Figure::Divergence,
+            ..Needs::default()
+        }
+    }
+
+    fn as_rule(&self) -> Option<&Rule> {
+        Some(self)
     }
 }

@@ -20,17 +20,17 @@ use crate::stats::sequential::{
     serialize = "P: Serialize, S: Serialize + Clone",
     deserialize = "P: Deserialize<'de> + Default, S: Deserialize<'de> + Default"
 ))]
-pub struct Series<P, S> {
+pub(crate) struct Series<P, S> {
     /// Pairs of answers to the same input.
-    pub pairs: P,
+    pub(crate) pairs: P,
     /// The candidate's runs as a shadow, or the new live's requests while it is watched.
-    pub alone: S,
+    pub(crate) alone: S,
     /// Units that are requests, of the canary and its control.
     #[serde(default)]
-    pub requests: ByOdds<S>,
+    pub(crate) requests: ByOdds<S>,
     /// Units that are keys, likewise.
     #[serde(default)]
-    pub keys: ByOdds<S>,
+    pub(crate) keys: ByOdds<S>,
 }
 
 impl<P: Additive, S: Additive> Additive for Series<P, S> {
@@ -65,18 +65,17 @@ impl<P: Additive, S: Additive> Series<P, S> {
 /// Counts in blocks, and those since the exposure last changed.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(bound(serialize = "C: Serialize", deserialize = "C: Deserialize<'de>"))]
-pub struct Stretch<C> {
+pub(crate) struct Stretch<C> {
     /// Since the attempt began, in blocks of time.
-    pub blocks: Blocks<C>,
+    pub(crate) blocks: Blocks<C>,
     /// Of requests that were made since the exposure last changed.
-    pub fresh: C,
+    pub(crate) fresh: C,
 }
 
 /// What one rule's tests look at.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-#[non_exhaustive]
-pub enum History {
+pub(crate) enum History {
     /// Things that happen or do not.
     Events(Stretch<Series<PairedEvents, Events>>),
     /// Losses between 0 and 1.

@@ -2,23 +2,32 @@
 //!
 //! # What a guard promises
 //!
-//! The guards of this module are sequential tests with a stated error ([`Alpha`]). A rollout whose candidate is no worse
-//! than its guards allow is taken back with a probability of at most `Alpha::harm`, over all its guards, however long it
-//! runs and however often anybody looks; one whose candidate is worse than a guard allows is promoted with a probability
-//! of at most `Alpha::promotion`. [`stats::sequential`](crate::stats::sequential) has the tests and where they come from.
+//! The guards of this module are sequential tests with a stated error ([`ErrorBudget`](crate::ErrorBudget)). A rollout whose
+//! candidate is no worse than its guards allow is taken back with a probability of at most `ErrorBudget::harm`, over all
+//! its guards, however long it runs and however often anybody looks; one whose candidate is worse than a guard allows is
+//! promoted with a probability of at most `ErrorBudget::promotion`. [`stats::sequential`](crate::stats::sequential) has the
+//! tests and where they come from.
 //!
 //! # Which test stands behind a guard
 //!
 //! | guard | in a shadow | on a canary |
 //! |---|---|---|
 //! | [`error_rate`], [`latency`] relative to live | who failed, or was slow, on the same input | whose the requests are that failed or were slow, averaged with the pairs |
-//! | [`accuracy`], [`recall`], [`precision`], F1, [`quality`] where the truth is independent of the answer and requests may be copied | who was right about the same input | the same: live shadows what the candidate answers |
+//! | [`accuracy`], [`precision`], [`recall`] and every other figure of quality, where the truth is independent of the answer and requests may be copied | who was right about the same input | the same: live shadows what the candidate answers |
 //! | the same, without shadowing or with [`Truth::CausedByAnswer`](crate::Truth::CausedByAnswer) | nothing: there is no truth | the labels of the two arms |
 //! | accuracy with [`Truth::Censored`](crate::Truth::Censored) | who was right about the same input; what is hidden is bounded, or explored | the same |
 //! | [`kpi`] | nothing: it exists only for what was shown | the values of the two arms |
 //! | [`divergence`] | pairs that differ | pairs that differ |
 //! | [`drift()`](drift), [`estimated`] | what both say of the same inputs, by windows | what both arms say, by windows |
 //! | objectives: `at_most`, `at_least`, `within` | the candidate alone | the candidate alone |
+//!
+//! # How a guard is said
+//!
+//! In code a figure is a type with the limits that make sense for it: `error_rate().at_most(0.01)`,
+//! `latency(0.99).within(..)`, `accuracy().by_segment().at_most_below_live(0.02)`. In a configuration or on a command line
+//! it is a sentence, which is also how events and reports show it: [`Rule`]. A number that a limit cannot have is an
+//! [`InvalidRule`], which [`Rollout::guard`](crate::Rollout::guard) keeps until the candidate is to be exposed, so that a
+//! chain needs no `?` and nothing is exposed beside a guard that does not exist.
 //!
 //! A guard keeps one margin on one scale through all phases. A combination that could not be judged rightly is refused
 //! when the candidate is to be exposed, with the reason.
@@ -27,28 +36,31 @@
 //! [`predict_keyed`](crate::ModelHandle::predict_keyed) a key, by its first request since its bucket was given to the
 //! candidate or set aside as its control.
 
+pub(crate) mod comparison;
 pub(crate) mod design;
 pub(crate) mod drift;
 pub(crate) mod evaluate;
 pub(crate) mod evidence;
+mod grammar;
 pub(crate) mod guard;
 pub(crate) mod history;
+pub(crate) mod numbers;
 pub(crate) mod observe;
 pub(crate) mod rule;
 pub(crate) mod sentence;
+pub(crate) mod subject;
 pub(crate) mod test;
 pub(crate) mod tested;
+pub(crate) mod verdict;
 
-pub use evidence::{Evidence, Strength};
-pub use guard::{Alpha, Guard, Needs, Verdict};
-pub use test::{ArmView, Comparison};
-
-pub use design::Design;
-pub use drift::{DriftGuard, EstimatedGuard, EstimatedSubject, drift, estimated};
-pub use history::{History, Series, Stretch};
-pub use observe::{Effect, EffectKind};
-pub use rule::{
-    Figure, Limit, Rule, Subject, accuracy, as_promised, divergence, error_rate, kpi, latency, precision,
-    quality, recall,
+pub use comparison::{ArmView, Comparison};
+pub use drift::{DriftGuard, EstimatedFigure, EstimatedGuard, drift, estimated};
+pub use evidence::{Effect, EffectKind, Evidence, Strength};
+pub use guard::{Guard, IntoGuard, Needs};
+pub use rule::{InvalidRule, Rule};
+pub use subject::{
+    AbsoluteError, Accuracy, BusinessFigure, Divergence, ErrorRate, Latency, QualityLoss, QualityScore,
+    YesOrNoFigure, accuracy, as_promised, brier_score, divergence, error_rate, f1, hit_rate, kpi, latency,
+    log_loss, mean_absolute_error, ndcg, precision, precision_at_k, recall, reciprocal_rank,
 };
-pub use tested::Tested;
+pub use verdict::Verdict;

@@ -1,9 +1,8 @@
 //! What was observed of a rule's figure, and the interval of the effect.
 
-use serde::{Deserialize, Serialize};
-
 use super::design::{Design, Margin, Uses};
 use super::evaluate::Tests;
+use super::evidence::{Effect, EffectKind};
 use super::history::{History, Series, Stretch};
 use super::tested::Tested;
 use crate::stats::sequential::test::Claim;
@@ -211,33 +210,6 @@ impl Observed {
     fn difference(self) -> Self {
         Self { is_difference: true, ..self }
     }
-}
-
-/// How much worse the candidate is, and what else it may be.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[non_exhaustive]
-pub struct Effect {
-    /// What the numbers are.
-    pub kind: EffectKind,
-    /// What was seen.
-    pub estimate: f64,
-    /// It is at least this, at all times at once, but for an error of 2.5 %.
-    pub low: f64,
-    /// It is at most this, likewise.
-    pub high: f64,
-}
-
-/// What an effect is a number of.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-#[non_exhaustive]
-pub enum EffectKind {
-    /// How much larger the candidate's loss is than live's.
-    Difference,
-    /// How many times as often the candidate has the event.
-    Factor,
-    /// The candidate's loss itself.
-    Value,
 }
 
 impl<P: Additive, S: Additive> Series<P, S> {

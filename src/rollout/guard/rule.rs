@@ -1,213 +1,18 @@
-//! Rules in the user's words: a figure, and how far it may be off.
+//! A rule as plain data: a figure, a limit, and which of them make sense together.
+//!
+//! There is one way to a rule, `Rule::new`, for what code says ([`subject`](super::subject)) and for what is read
+//! ([`grammar`](super::grammar)): it rounds numbers as the journal can write them, and refuses a number or a combination
+//! that could never be judged. Replay rests on both.
 
-use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use thiserror::Error;
 
-use super::evidence::{Evidence, written};
-use super::guard::{Guard, Needs, Verdict};
-use super::test::Comparison;
+use super::numbers::written;
+use crate::stats::evidence::loss::LOG_LOSS_MAX;
 use crate::stats::{Better, Metric};
-
-/// The share of requests that the version failed on: errors, panics, invalid answers, missed deadlines. Requests that were
-/// themselves bad do not count.
-///
-/// Needs no truth, so it judges in every phase: as a shadow by pairs (who failed on the same input), on a canary by whose
-/// the failing requests were, both averaged. It cannot see what fails for both alike.
-pub fn error_rate() -> Subject {
-    Subject(Figure::ErrorRate)
-}
-
-/// A quantile of the time to answer: `latency(0.99)`.
-///
-/// "At most k times live" is tested at one point: how often the candidate takes longer than k times live's quantile,
-/// against how often live takes longer than its quantile. Live's quantile is frozen when there are enough requests to
-/// know it (a thousand for a p99), before anything is compared; where live gets slower for a while, so may the candidate.
-/// A request that failed took too long. In a shadow pairs are compared, and the time in the queue does not count; a
-/// worker thread is not a request's, so give it a margin. It cannot see what happens beyond or below that point.
-pub fn latency(quantile: f64) -> Subject {
-    Subject(Figure::Latency { quantile: quantile.clamp(0.0, 1.0) })
-}
-
-/// Any figure of quality that there is a sequential test for: accuracy, precision, recall, F1, Brier score, log-loss,
-/// absolute error, hit rate, reciprocal rank, NDCG, precision at k.
-///
-/// Where the truth is independent of the answer and requests may be copied, versions are compared on the same inputs, in
-/// all phases: as a shadow, and on a canary because live shadows it. Else the canary's labels are compared with live's.
-pub fn quality(metric: Metric) -> Subject {
-    Subject(Figure::Quality { metric })
-}
-
-/// The share of right answers. See [`quality`]. An answer that failed was wrong.
-pub fn accuracy() -> Subject {
-    quality(Metric::Accuracy)
-}
-
-/// Of what was called yes, the share that was. See [`quality`]. What each version calls yes is its own affair, so this is a
-/// ratio with a denominator of its own: it takes more labels than accuracy does, and assumes that live's precision holds
-/// still within a step.
-pub fn precision() -> Subject {
-    quality(Metric::Precision)
-}
-
-/// Of what was yes, the share that was called so. See [`quality`]. Looks only at what turned out to be yes: where that is
-/// seldom, it takes long.
-pub fn recall() -> Subject {
-    quality(Metric::Recall)
-}
-
-/// The mean of a business figure declared at build. Exists only for what was shown, so it is judged on a canary alone:
-/// with bounds, by a test that holds for any number of values; without, by one that is right in the limit.
-pub fn kpi(name: impl Into<Arc<str>>) -> Subject {
-    Subject(Figure::Kpi { name: name.into() })
-}
-
-/// How often live and candidate disagreed on the same input: the share of shadowed pairs with another class, a number
-/// apart by more than the tolerance or another list; where the host compares answers itself, the mean of what its
-/// comparison says, cut to 0 to 1.
-///
-/// Needs no truth. It cannot see who of the two is right.
-pub fn divergence() -> Subject {
-    Subject(Figure::Divergence)
-}
-
-/// That the version keeps the quality it was published with, to within `margin`: staging against production. A guard for
-/// each figure that the rollout was [promised](crate::Rollout::promised). One version against a fixed limit, so it cannot
-/// tell the version from the world.
-pub fn as_promised(margin: f64) -> Rule {
-    Subject(Figure::Promised).limited(Limit::BelowPromise(margin))
-}
-
-/// What a rule is over.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-#[non_exhaustive]
-pub enum Figure {
-    /// See [`error_rate`].
-    ErrorRate,
-    /// See [`latency`].
-    Latency {
-        /// Between 0 and 1.
-        quantile: f64,
-    },
-    /// See [`quality`].
-    Quality {
-        /// The figure.
-        metric: Metric,
-    },
-    /// See [`kpi`].
-    Kpi {
-        /// The business figure's name.
-        name: Arc<str>,
-    },
-    /// See [`divergence`].
-    Divergence,
-    /// See [`as_promised`].
-    Promised,
-}
-
-impl fmt::Display for Figure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::ErrorRate => f.write_str("error rate"),
-            Self::Latency { quantile } => write!(f, "latency p{}", quantile * 100.0),
-            Self::Quality { metric } => write!(f, "{}", format!("{metric:?}").to_lowercase()),
-            Self::Kpi { name } => f.write_str(name),
-            Self::Divergence => f.write_str("divergence"),
-            Self::Promised => f.write_str("promised quality"),
-        }
-    }
-}
-
-/// A figure that waits for its limit: see [`error_rate`] and the others.
-#[derive(Debug, Clone)]
-#[must_use = "a figure without a limit guards nothing"]
-pub struct Subject(pub(crate) Figure);
-
-impl Subject {
-    /// An objective: at most `limit`, whatever live does. Seconds for a latency.
-    pub fn at_most(self, limit: f64) -> Rule {
-        self.limited(Limit::AtMost(limit))
-    }
-
-    /// An objective for a latency: at most this long.
-    pub fn within(self, limit: Duration) -> Rule {
-        self.limited(Limit::AtMost(limit.as_secs_f64()))
-    }
-
-    /// An objective: at least `limit`, whatever live does.
-    pub fn at_least(self, limit: f64) -> Rule {
-        self.limited(Limit::AtLeast(limit))
-    }
-
-    /// At most `margin` below live, for a figure of which more is better: 0.02 for two percentage points.
-    pub fn at_most_below_live(self, margin: f64) -> Rule {
-        self.limited(Limit::BelowLive(margin))
-    }
-
-    /// At most `margin` above live, for a figure of which less is better.
-    pub fn at_most_above_live(self, margin: f64) -> Rule {
-        self.limited(Limit::AboveLive(margin))
-    }
-
-    /// At most `factor` times live, for a figure of which less is better. Of accuracy, precision, recall and F1 it is what
-    /// is missing to 1 that is compared: wrong answers at most 1.25 times as often.
-    pub fn at_most_times_live(self, factor: f64) -> Rule {
-        self.limited(Limit::TimesLive(factor))
-    }
-
-    /// At least `factor` times live, for a business figure that is 0 or 1: purchases at least 0.97 times as often.
-    pub fn at_least_times_live(self, factor: f64) -> Rule {
-        self.limited(Limit::AtLeastTimesLive(factor))
-    }
-
-    fn limited(self, limit: Limit) -> Rule {
-        let limit = limit.map(written);
-        Rule { figure: self.0, limit, floor: None, by_segment: false }
-    }
-}
-
-/// The limit of a rule.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-#[non_exhaustive]
-pub enum Limit {
-    /// See [`Subject::at_most`].
-    AtMost(f64),
-    /// See [`Subject::at_least`].
-    AtLeast(f64),
-    /// See [`Subject::at_most_below_live`].
-    BelowLive(f64),
-    /// See [`Subject::at_most_above_live`].
-    AboveLive(f64),
-    /// See [`Subject::at_most_times_live`].
-    TimesLive(f64),
-    /// See [`Subject::at_least_times_live`].
-    AtLeastTimesLive(f64),
-    /// See [`as_promised`].
-    BelowPromise(f64),
-}
-
-impl Limit {
-    fn map(self, change: impl Fn(f64) -> f64) -> Self {
-        match self {
-            Self::AtMost(x) => Self::AtMost(change(x)),
-            Self::AtLeast(x) => Self::AtLeast(change(x)),
-            Self::BelowLive(x) => Self::BelowLive(change(x)),
-            Self::AboveLive(x) => Self::AboveLive(change(x)),
-            Self::TimesLive(x) => Self::TimesLive(change(x)),
-            Self::AtLeastTimesLive(x) => Self::AtLeastTimesLive(change(x)),
-            Self::BelowPromise(x) => Self::BelowPromise(change(x)),
-        }
-    }
-
-    /// Whether it compares with live.
-    pub(crate) fn is_relative(self) -> bool {
-        !matches!(self, Self::AtMost(_) | Self::AtLeast(_) | Self::BelowPromise(_))
-    }
-}
 
 /// A guard of this crate's: a figure and how far it may be off, judged by sequential tests.
 ///
@@ -219,43 +24,148 @@ impl Limit {
 /// harm would be within it: what is given a twentieth of the traffic may be up to twenty times as much worse. So early
 /// steps are quick, and none is taken blindly.
 ///
-/// Readable by serde, so that it can stand in a service's configuration.
+/// # In words
+///
+/// A rule is written as the sentence that events and reports show, and read from it: by [`FromStr`](std::str::FromStr) on
+/// a command line, by serde, as a string, in a configuration. What is read goes through the same checks as what code says.
+///
+/// ```
+/// use switchback::guard::{self, Rule};
+///
+/// let rule: Rule = "accuracy at most 0.02 below live, by segment".parse()?;
+/// assert_eq!(rule, guard::accuracy().by_segment().at_most_below_live(0.02)?);
+/// assert_eq!(rule.to_string(), "accuracy at most 0.02 below live, by segment");
+///
+/// let error = "acuracy at least 0.9".parse::<Rule>().unwrap_err();
+/// assert!(error.to_string().contains("did you mean \"accuracy\"?"));
+/// # Ok::<(), guard::InvalidRule>(())
+/// ```
+///
+/// | sentence | in code |
+/// |---|---|
+/// | `error rate at most 0.01` | `error_rate().at_most(0.01)` |
+/// | `error rate at most 0.01 above live, by segment` | `error_rate().by_segment().at_most_above_live(0.01)` |
+/// | `error rate at most 1.25 times live` | `error_rate().at_most_times_live(1.25)` |
+/// | `error rate at most 1.25 times live or at most 0.005` | `error_rate().at_most_times_live_or(1.25, 0.005)` |
+/// | `latency p99 within 50 ms` (also `s`, `µs` or `us`, `ns`) | `latency(0.99).within(Duration::from_millis(50))` |
+/// | `latency p99.9 at most 1.5 times live` | `latency(0.999).at_most_times_live(1.5)` |
+/// | `accuracy at least 0.9` | `accuracy().at_least(0.9)` |
+/// | `accuracy at most 0.02 below live` | `accuracy().at_most_below_live(0.02)` |
+/// | `wrong answers at most 1.25 times live` | `accuracy().at_most_times_live(1.25)` |
+/// | `false alarms at most 1.25 times live` | `precision().at_most_times_live(1.25)` |
+/// | `missed positives at most 1.25 times live` | `recall().at_most_times_live(1.25)` |
+/// | `brier score at most 0.01 above live` | `brier_score().at_most_above_live(0.01)` |
+/// | `kpi "purchase" at least 0.95 times live` | `kpi("purchase").at_least_times_live(0.95)` |
+/// | `divergence at most 0.1` | `divergence().at_most(0.1)` |
+/// | `promised quality within 0.03` | `as_promised(0.03)` |
+///
+/// The other figures are called as their functions are, with spaces: `precision`, `recall`, `f1`, `hit rate`,
+/// `reciprocal rank`, `ndcg`, `precision at k`, `log loss`, `mean absolute error`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct Rule {
-    pub(crate) figure: Figure,
-    pub(crate) limit: Limit,
-    /// A rate up to which a multiple of live's does not matter.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) floor: Option<f64>,
+    figure: Figure,
+    limit: Limit,
+    /// A rate up to which a multiple of live's does not matter; nothing where it is the usual one.
+    floor: Option<f64>,
     /// Each segment is looked at by itself too.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub(crate) by_segment: bool,
+    by_segment: bool,
 }
 
-/// An error rate up to which nobody asks how many times live's it is, unless told: a service whose live version never
-/// fails could not promote anything else.
+/// What a rule is over.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Figure {
+    ErrorRate,
+    Latency {
+        /// Between 0 and 1.
+        quantile: f64,
+    },
+    Quality {
+        metric: Metric,
+    },
+    Kpi {
+        name: Arc<str>,
+    },
+    Divergence,
+    Promised,
+}
+
+/// How far it may be off.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum Limit {
+    /// Whatever live does.
+    AtMost(f64),
+    /// Whatever live does.
+    AtLeast(f64),
+    /// Whatever live does, of a latency.
+    Within(Duration),
+    BelowLive(f64),
+    AboveLive(f64),
+    /// Of a figure of which more is better, what is missing to 1 is multiplied.
+    TimesLive(f64),
+    AtLeastTimesLive(f64),
+    BelowPromise(f64),
+}
+
+/// An error rate up to which nobody asks how many times live's it is, unless a rule says otherwise: a service whose live
+/// version never fails could not promote anything else.
 const ERROR_FLOOR: f64 = 0.001;
 
 impl Rule {
-    /// Of an error rate relative to live's: a rate up to this is accepted whatever live's is; one in a thousand unless
-    /// told, 0 for none. Without it a candidate that never fails could not be shown to fail seldom enough beside a live
-    /// that never does.
-    #[must_use]
-    pub fn or_at_most(mut self, rate: f64) -> Self {
-        self.floor = Some(written(rate));
-        self
+    pub(crate) fn new(figure: Figure, limit: Limit) -> Result<Self, InvalidRule> {
+        let figure = match figure {
+            Figure::Latency { quantile } => Figure::Latency {
+                quantile: checked("latency", "quantile", quantile, Allowed::Within(0.0001, 0.9999))?,
+            },
+            figure => figure,
+        };
+        figure.allows(limit)?;
+        let limit = figure.checked(limit)?;
+        Ok(Self { figure, limit, floor: None, by_segment: false })
     }
 
-    /// Looks at each [segment](crate::Builder::segment) of the requests by itself too: a candidate that is better on average
-    /// and much worse for one airport fails. Of error rate and accuracy.
-    ///
-    /// Segments are told apart by e-BH ([`e_bh`](crate::stats::sequential::e_bh)) over as many as there can be, so that the
-    /// error is that of one guard however many there are. A segment alone can only fail a candidate: what is shown for a
-    /// promotion is shown on all traffic, since little traffic shows nothing for long. The margin is the same for all.
-    #[must_use]
-    pub fn by_segment(mut self) -> Self {
-        self.by_segment = true;
-        self
+    /// Accepts an error rate up to this, however many times live's it is.
+    pub(crate) fn or_at_most(self, rate: f64) -> Result<Self, InvalidRule> {
+        if !matches!((&self.figure, self.limit), (Figure::ErrorRate, Limit::TimesLive(_))) {
+            return Err(InvalidRule::Clause {
+                rule: self.to_string(),
+                clause: "or at most",
+                of: "error rates that are at most so many times live's",
+            });
+        }
+        let rate = checked(&self.figure, "rate", rate, Allowed::Share)?;
+        Ok(Self { floor: (rate != ERROR_FLOOR).then_some(rate), ..self })
+    }
+
+    /// Looks at each segment by itself too.
+    pub(crate) fn by_segment(self) -> Result<Self, InvalidRule> {
+        match self.figure {
+            Figure::ErrorRate | Figure::Quality { metric: Metric::Accuracy } => {
+                Ok(Self { by_segment: true, ..self })
+            }
+            _ => Err(InvalidRule::Clause {
+                rule: self.to_string(),
+                clause: "by segment",
+                of: "error rate and accuracy",
+            }),
+        }
+    }
+
+    pub(crate) fn figure(&self) -> &Figure {
+        &self.figure
+    }
+
+    pub(crate) fn limit(&self) -> Limit {
+        self.limit
+    }
+
+    /// The rate up to which it was said not to matter how many times live's it is, where that is not the usual one.
+    pub(crate) fn own_floor(&self) -> Option<f64> {
+        self.floor
+    }
+
+    pub(crate) fn is_by_segment(&self) -> bool {
+        self.by_segment
     }
 
     /// The rate up to which it does not matter how many times live's it is.
@@ -270,87 +180,249 @@ impl Rule {
     }
 
     /// A rule for each figure that was promised, of a rule over all of them.
-    pub(crate) fn expanded(&self, promised: &[(Metric, f64)]) -> Option<Vec<Rule>> {
-        let (Figure::Promised, Limit::BelowPromise(margin)) = (&self.figure, self.limit) else { return None };
+    pub(crate) fn expanded(&self, promised: &[(Metric, f64)]) -> Option<Result<Vec<Rule>, InvalidRule>> {
+        let Limit::BelowPromise(margin) = self.limit else { return None };
         let rule = |(metric, value): &(Metric, f64)| {
             let limit = match metric.better() {
                 Better::Lower => Limit::AtMost(value + margin),
                 Better::Higher | Better::NearZero => Limit::AtLeast(value - margin),
             };
-            quality(*metric).limited(limit)
+            Rule::new(Figure::Quality { metric: *metric }, limit)
         };
         Some(promised.iter().map(rule).collect())
     }
+}
 
-    /// Why the rule could never judge rightly, where it contradicts itself.
-    fn contradiction(&self) -> Option<String> {
-        let better = match &self.figure {
-            Figure::Quality { metric } => metric.better(),
-            Figure::Kpi { .. } | Figure::Promised => return None,
-            Figure::ErrorRate | Figure::Latency { .. } | Figure::Divergence => Better::Lower,
+impl Figure {
+    /// Whether a limit of this kind makes sense for the figure: which way it points, and whether there is a test.
+    fn allows(&self, limit: Limit) -> Result<(), InvalidRule> {
+        use Limit::{
+            AboveLive, AtLeast, AtLeastTimesLive, AtMost, BelowLive, BelowPromise, TimesLive, Within,
         };
-        let right_way = match self.limit {
-            Limit::AtLeast(_) | Limit::BelowLive(_) | Limit::AtLeastTimesLive(_) | Limit::BelowPromise(_) => {
-                better == Better::Higher
+        let (allowed, instead) = match self {
+            Self::ErrorRate => (
+                matches!(limit, AtMost(_) | AboveLive(_) | TimesLive(_)),
+                "`at most 0.01`, `at most 0.01 above live` or `at most 1.25 times live`",
+            ),
+            Self::Latency { .. } => {
+                (matches!(limit, Within(_) | TimesLive(_)), "`within 50 ms` or `at most 1.5 times live`")
             }
-            // Of a share of right answers it is the wrong ones that are multiplied.
-            Limit::TimesLive(_) => better != Better::NearZero,
-            Limit::AtMost(_) | Limit::AboveLive(_) => better == Better::Lower,
+            Self::Quality { metric: Metric::Accuracy | Metric::Precision | Metric::Recall } => (
+                matches!(limit, AtLeast(_) | BelowLive(_) | TimesLive(_)),
+                "`at least 0.9` or `at most 0.02 below live`",
+            ),
+            Self::Quality {
+                metric:
+                    Metric::F1 | Metric::HitRate | Metric::ReciprocalRank | Metric::Ndcg | Metric::PrecisionAtK,
+            } => (matches!(limit, AtLeast(_) | BelowLive(_)), "`at least 0.9` or `at most 0.02 below live`"),
+            Self::Quality { metric: Metric::Brier | Metric::LogLoss } => {
+                (matches!(limit, AtMost(_) | AboveLive(_)), "`at most 0.2` or `at most 0.01 above live`")
+            }
+            // It has no upper bound, and so no test against a fixed limit.
+            Self::Quality { metric: Metric::Mae } => {
+                (matches!(limit, AboveLive(_)), "`at most 0.5 above live`")
+            }
+            Self::Quality { metric } => return Err(InvalidRule::NoTest { figure: words(*metric) }),
+            Self::Kpi { .. } => (
+                matches!(limit, AtMost(_) | AtLeast(_) | BelowLive(_) | AboveLive(_) | AtLeastTimesLive(_)),
+                "`at least 2`, `at most 2`, `at most 0.1 below live`, `at most 0.1 above live` or `at least 0.95 times live`",
+            ),
+            Self::Divergence => (matches!(limit, AtMost(_)), "`at most 0.1`"),
+            Self::Promised => (matches!(limit, BelowPromise(_)), "`within 0.03`"),
         };
-        let finite = match self.limit {
-            Limit::AtMost(x) | Limit::AtLeast(x) | Limit::BelowLive(x) | Limit::AboveLive(x) => x.is_finite(),
-            Limit::TimesLive(x) | Limit::AtLeastTimesLive(x) => x.is_finite() && x > 0.0,
-            Limit::BelowPromise(x) => x.is_finite(),
-        };
-        if !finite {
-            return Some(format!("`{}` has no limit that is a number of the right kind", self.name()));
+        if allowed {
+            return Ok(());
         }
-        (!right_way).then(|| {
-            format!("`{}` would pass what it should fail: its limit points the other way", self.name())
+        Err(InvalidRule::Limit { figure: self.to_string(), limit: limit.to_string(), instead })
+    }
+
+    /// The limit as the journal can write it, where its number makes sense.
+    fn checked(&self, limit: Limit) -> Result<Limit, InvalidRule> {
+        let bounded = match self {
+            Self::Quality { metric: Metric::LogLoss } => Allowed::LogLoss,
+            Self::Quality { metric: Metric::Mae } | Self::Kpi { .. } => Allowed::NotNegative,
+            _ => Allowed::Share,
+        };
+        Ok(match limit {
+            Limit::AtMost(x) if matches!(self, Self::Kpi { .. }) => {
+                Limit::AtMost(checked(self, "limit", x, Allowed::Finite)?)
+            }
+            Limit::AtLeast(x) if matches!(self, Self::Kpi { .. }) => {
+                Limit::AtLeast(checked(self, "limit", x, Allowed::Finite)?)
+            }
+            Limit::AtMost(x) => Limit::AtMost(checked(self, "limit", x, bounded)?),
+            Limit::AtLeast(x) => Limit::AtLeast(checked(self, "limit", x, Allowed::ShareAboveNone)?),
+            Limit::BelowLive(x) => Limit::BelowLive(checked(self, "margin", x, bounded)?),
+            Limit::AboveLive(x) => Limit::AboveLive(checked(self, "margin", x, bounded)?),
+            Limit::TimesLive(x) => Limit::TimesLive(checked(self, "factor", x, FACTOR)?),
+            Limit::AtLeastTimesLive(x) => Limit::AtLeastTimesLive(checked(self, "factor", x, FACTOR)?),
+            Limit::BelowPromise(x) => Limit::BelowPromise(checked(self, "margin", x, Allowed::NotNegative)?),
+            Limit::Within(x) if x.is_zero() || x > DAY => {
+                return Err(InvalidRule::Argument {
+                    figure: self.to_string(),
+                    argument: "limit",
+                    value: format!("{x:?}"),
+                    allowed: "longer than 0 and at most a day".into(),
+                });
+            }
+            Limit::Within(x) => Limit::Within(x),
         })
     }
 }
 
-impl Guard for Rule {
-    fn name(&self) -> String {
-        let figure = &self.figure;
-        let name = match self.limit {
-            Limit::AtMost(limit) => format!("{figure} at most {limit}"),
-            Limit::AtLeast(limit) => format!("{figure} at least {limit}"),
-            Limit::BelowLive(margin) => format!("{figure} at most {margin} below live"),
-            Limit::AboveLive(margin) => format!("{figure} at most {margin} above live"),
-            Limit::TimesLive(factor) => format!("{figure} at most {factor} times live"),
-            Limit::AtLeastTimesLive(factor) => format!("{figure} at least {factor} times live"),
-            Limit::BelowPromise(margin) => format!("{figure} to within {margin}"),
-        };
-        if self.by_segment { format!("{name}, by segment") } else { name }
-    }
+const DAY: Duration = Duration::from_secs(86_400);
 
-    fn judge(&self, comparison: &Comparison<'_>) -> Evidence {
-        match &comparison.test {
-            Some(test) => test.judge(self, comparison.before),
-            None => Evidence::new(self.name(), Verdict::Inconclusive).note("nothing was counted for it yet"),
+/// Beyond these no number of requests that a service has would tell one factor from another.
+const FACTOR: Allowed = Allowed::Within(0.001, 1_000.0);
+
+/// Which numbers an argument may be.
+#[derive(Clone, Copy)]
+enum Allowed {
+    /// From 0 on, below 1: a limit of 1 could never be broken.
+    Share,
+    /// Above 0, up to 1: a limit of 0 could never be broken.
+    ShareAboveNone,
+    /// From 0 on, below the largest that counts.
+    LogLoss,
+    NotNegative,
+    Finite,
+    Within(f64, f64),
+}
+
+impl Allowed {
+    fn holds(self, value: f64) -> bool {
+        match self {
+            Self::Share => (0.0..1.0).contains(&value),
+            Self::ShareAboveNone => value > 0.0 && value <= 1.0,
+            Self::LogLoss => (0.0..LOG_LOSS_MAX).contains(&value),
+            Self::NotNegative => value >= 0.0 && value.is_finite(),
+            Self::Finite => value.is_finite(),
+            Self::Within(low, high) => (low..=high).contains(&value),
         }
     }
 
-    fn needs(&self) -> Needs {
-        Needs {
-            metric: match self.figure {
-                Figure::Quality { metric } => Some(metric),
-                _ => None,
-            },
-            kpi: match &self.figure {
-                Figure::Kpi { name } => Some(Arc::clone(name)),
-                _ => None,
-            },
-            pairs: self.figure == Figure::Divergence,
-            drift: false,
-            estimated: false,
-            contradiction: self.contradiction(),
+    fn in_words(self) -> String {
+        match self {
+            Self::Share => "at least 0 and below 1".into(),
+            Self::ShareAboveNone => "above 0 and at most 1".into(),
+            Self::LogLoss => format!("at least 0 and below {LOG_LOSS_MAX:.3}, the largest that counts"),
+            Self::NotNegative => "at least 0 and finite".into(),
+            Self::Finite => "finite".into(),
+            Self::Within(low, high) => format!("between {low} and {high}"),
         }
     }
+}
 
-    fn as_rule(&self) -> Option<&Rule> {
-        Some(self)
+/// A number as the journal can write it, where it is allowed.
+fn checked(
+    figure: impl ToString,
+    argument: &'static str,
+    value: f64,
+    allowed: Allowed,
+) -> Result<f64, InvalidRule> {
+    // Without the sign of a zero, which says nothing and is another sentence.
+    let rounded = written(value) + 0.0;
+    if allowed.holds(rounded) {
+        return Ok(rounded);
     }
+    Err(InvalidRule::Argument {
+        figure: figure.to_string(),
+        argument,
+        value: value.to_string(),
+        allowed: allowed.in_words(),
+    })
+}
+
+/// What a figure of quality is called.
+pub(crate) fn words(metric: Metric) -> &'static str {
+    match metric {
+        Metric::Accuracy => "accuracy",
+        Metric::Precision => "precision",
+        Metric::Recall => "recall",
+        Metric::F1 => "f1",
+        Metric::LogLoss => "log loss",
+        Metric::Brier => "brier score",
+        Metric::Auc => "auc",
+        Metric::CalibrationError => "calibration error",
+        Metric::Mae => "mean absolute error",
+        Metric::Rmse => "root mean squared error",
+        Metric::Bias => "bias",
+        Metric::R2 => "r2",
+        Metric::HitRate => "hit rate",
+        Metric::ReciprocalRank => "reciprocal rank",
+        Metric::Ndcg => "ndcg",
+        Metric::PrecisionAtK => "precision at k",
+    }
+}
+
+/// What is missing to 1 of a figure of quality is called, where it can be limited as a multiple of live's.
+pub(crate) fn words_of_loss(metric: Metric) -> Option<&'static str> {
+    match metric {
+        Metric::Accuracy => Some("wrong answers"),
+        Metric::Precision => Some("false alarms"),
+        Metric::Recall => Some("missed positives"),
+        _ => None,
+    }
+}
+
+/// Why there is no such rule.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum InvalidRule {
+    /// A number that a rule cannot have.
+    #[error("{figure}: {argument} = {value} is not {allowed}")]
+    Argument {
+        /// The figure that was to be limited.
+        figure: String,
+        /// Which number.
+        argument: &'static str,
+        /// What it was.
+        value: String,
+        /// What it may be.
+        allowed: String,
+    },
+    /// A limit that the figure cannot have: it points the other way, or nothing tests it.
+    #[error("{figure} cannot be limited by `{limit}`: use {instead}")]
+    Limit {
+        /// The figure.
+        figure: String,
+        /// The limit.
+        limit: String,
+        /// Limits that it can have.
+        instead: &'static str,
+    },
+    /// A multiple of a figure of which more is better, where what is multiplied is what is missing to 1.
+    #[error("{figure} cannot be limited by `{limit}`: say `{instead} {limit}`, which is what is tested")]
+    Multiple {
+        /// The figure.
+        figure: &'static str,
+        /// The limit.
+        limit: String,
+        /// What the limit is of.
+        instead: &'static str,
+    },
+    /// What only other rules can have.
+    #[error("`{rule}` cannot have `{clause}`: only {of} can")]
+    Clause {
+        /// The rule.
+        rule: String,
+        /// What it was to have.
+        clause: &'static str,
+        /// What can have it.
+        of: &'static str,
+    },
+    /// A figure that is measured, and of which nothing can be concluded with a stated error.
+    #[error("there is no sequential test for {figure}: guard another figure, or write a `Guard` of your own")]
+    NoTest {
+        /// The figure.
+        figure: &'static str,
+    },
+    /// A sentence that is no rule.
+    #[error("\"{sentence}\" is not a rule: {reason}")]
+    Sentence {
+        /// The sentence; its first 80 characters.
+        sentence: String,
+        /// What was not understood, and the nearest that would have been.
+        reason: String,
+    },
 }

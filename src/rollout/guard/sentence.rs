@@ -1,11 +1,21 @@
 //! What was decided, in a sentence that a tired person understands.
 
+use serde::{Deserialize, Serialize};
+
 use super::design::{Design, Margin, Uses};
+use super::evidence::{Effect, EffectKind};
 use super::history::History;
-use super::observe::{Effect, EffectKind};
-use super::test::Names;
+use super::numbers::significant;
 use super::tested::Tested;
 use crate::stats::sequential::Additive;
+use crate::version::id::VersionId;
+
+/// What the two versions are called.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Names {
+    pub(crate) candidate: VersionId,
+    pub(crate) live: VersionId,
+}
 
 /// `v3 is wrong 2.1 times as often as v2 (95 % interval 1.6 to 2.8) on 812 labelled pairs; 1.25 was allowed`
 pub(crate) fn sentence(design: &Design, history: &History, effect: Option<Effect>, names: Names) -> String {
@@ -177,14 +187,8 @@ fn percent(share: f64) -> String {
     format!("{} %", short(share * 100.0))
 }
 
-/// Three significant digits, without zeros at the end.
 fn short(value: f64) -> String {
-    if value == 0.0 || !value.is_finite() {
-        return "0".into();
-    }
-    let digits = value.abs().log10().floor();
-    let text = format!("{value:.*}", (2.0 - digits).clamp(0.0, 6.0) as usize);
-    if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_owned() } else { text }
+    significant(value, 3)
 }
 
 impl Design {
@@ -204,25 +208,5 @@ impl Design {
     /// A difference of losses, in the figure's own units.
     fn size_in_units(&self, loss: f64) -> f64 {
         (self.reads(loss) - self.reads(0.0)).abs() * loss.signum()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn numbers_are_short() {
-        let cases = [
-            (2.1234, "2.12"),
-            (0.051_234, "0.0512"),
-            (1.25, "1.25"),
-            (812.4, "812"),
-            (0.0, "0"),
-            (100.0, "100"),
-        ];
-        for (value, text) in cases {
-            assert_eq!(short(value), text);
-        }
     }
 }

@@ -1,54 +1,17 @@
-//! The test that stands behind a rule, and what it looks at.
-
-use crate::rollout::guard::guard::Guard;
-use std::sync::Arc;
-
-use serde::{Deserialize, Serialize};
+//! The test that stands behind a rule, asked.
 
 use super::design::Design;
 use super::evaluate::Tests;
-use super::evidence::{Evidence, Strength, written};
-use super::guard::Verdict;
+use super::evidence::{Effect, Evidence, Strength};
 use super::history::History;
-use super::observe::Effect;
+use super::numbers::written;
 use super::rule::Rule;
+use super::sentence::{Names, of_segments, sentence};
+use super::verdict::Verdict;
 use crate::base::share::Share;
-use crate::drift::watch::Seen;
-use crate::request::shadow::ShadowCounts;
+use crate::rollout::budget::Thresholds;
 use crate::rollout::phase::Phase;
-use crate::stats::figures::tally::Tally;
 use crate::stats::sequential::EValue;
-use crate::stats::{ArmFigures, DivergenceFigures, Window};
-use crate::version::id::VersionId;
-
-/// The figures of a rollout, as guards see them.
-#[non_exhaustive]
-pub struct Comparison<'a> {
-    /// Where the rollout stands.
-    pub phase: Phase,
-    /// The candidate since the attempt began; the new live since its promotion, while it is watched.
-    pub candidate: &'a ArmView,
-    /// Live since the attempt began; while a promoted version is watched, the version before: as its shadow where the
-    /// plan keeps it as one, else as it was during the attempt.
-    pub live: &'a ArmView,
-    /// Pairs of answers to the same input.
-    pub divergence: &'a DivergenceFigures,
-    /// What happened to copied requests since the attempt began.
-    pub shadow: ShadowCounts,
-    /// The share of traffic that passing leads to: the plan's next step, all for a promotion.
-    pub before: Share,
-    /// What a rule of this crate's looks at.
-    pub(crate) test: Option<Test<'a>>,
-    /// What both versions said of the same traffic.
-    pub(crate) drift: Option<Looked<'a>>,
-}
-
-/// A full window of both versions, and the errors that all looks at such windows may have together.
-pub(crate) struct Looked<'a> {
-    pub(crate) seen: &'a Seen,
-    pub(crate) harm: f64,
-    pub(crate) promotion: f64,
-}
 
 /// A rule's test, with all it looks at.
 pub(crate) struct Test<'a> {
@@ -62,20 +25,6 @@ pub(crate) struct Test<'a> {
     pub(crate) obstacles: &'a [String],
     pub(crate) phase: Phase,
     pub(crate) names: Names,
-}
-
-/// What evidence must reach.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Thresholds {
-    pub(crate) harm: EValue,
-    pub(crate) promotion: EValue,
-}
-
-/// What the two versions are called.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Names {
-    pub(crate) candidate: VersionId,
-    pub(crate) live: VersionId,
 }
 
 impl Test<'_> {
@@ -108,7 +57,7 @@ impl Test<'_> {
             notes.push(&worse);
         }
         let seen = self.design.observe(self.history);
-        let mut evidence = Evidence::new(rule.name(), verdict);
+        let mut evidence = Evidence::new(rule.to_string(), verdict);
         let reads = |loss: Option<f64>| loss.map(|loss| written(self.design.reads(loss)));
         evidence.samples = seen.samples;
         (evidence.live_samples, evidence.live) = (seen.live_samples, reads(seen.live));
@@ -140,37 +89,8 @@ impl Test<'_> {
             high: written(effect.high),
             ..effect
         });
-        let sentence = super::sentence::sentence(self.design, self.history, evidence.effect, self.names);
-        evidence.sentence = Some(super::sentence::of_segments(
-            self.design,
-            self.history,
-            &self.harmed(),
-            self.names,
-            sentence,
-        ));
-    }
-}
-
-/// The figures of one arm, over each of its windows.
-#[derive(Clone)]
-pub struct ArmView {
-    pub(crate) total: Tally,
-    pub(crate) predictions: Tally,
-    pub(crate) recent: Tally,
-    pub(crate) kpis: Arc<[crate::task::kpi::Kpi]>,
-}
-
-impl ArmView {
-    /// The figures over one window. Some tens of microseconds.
-    pub fn figures(&self, window: Window) -> ArmFigures {
-        self.tally(window).figures(&self.kpis)
-    }
-
-    fn tally(&self, window: Window) -> &Tally {
-        match window {
-            Window::Total => &self.total,
-            Window::Predictions => &self.predictions,
-            Window::Recent => &self.recent,
-        }
+        let sentence = sentence(self.design, self.history, evidence.effect, self.names);
+        evidence.sentence =
+            Some(of_segments(self.design, self.history, &self.harmed(), self.names, sentence));
     }
 }

@@ -8,7 +8,7 @@ use crate::task::task::TaskKind;
 /// What is read off the evidence. Everything is a loss, or an event that is bad, unless it says otherwise.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Tested {
+pub(crate) enum Tested {
     /// Units that failed.
     Failures,
     /// Units slower than the latency of this place among those that were frozen.

@@ -381,7 +381,7 @@ mod tests {
         let mut divergence = Divergence::default();
         for comparison in [0.5, f64::NAN, 1.5, f64::INFINITY] {
             let pair = Pair { comparison: Some(comparison), ..pair(&Kept::Nothing, &Kept::Nothing) };
-            divergence.record(TaskKind::Untold, 0.0, &pair);
+            divergence.record(TaskKind::Unlabelled, 0.0, &pair);
         }
         let figures = divergence.figures();
         assert_eq!((figures.comparisons, figures.comparisons_refused), (2, 2));

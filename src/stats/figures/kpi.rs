@@ -82,7 +82,7 @@ mod tests {
         for value in [12.5, 0.0, 3.75, -1.25, 8.0] {
             assert!(tally.record(value, Sign::Plus));
         }
-        let figures = tally.figures(&Kpi::bounded("margin", -10.0, 20.0));
+        let figures = tally.figures(&Kpi::bounded("margin", -10.0, 20.0).unwrap());
         // numpy 2.4: mean, std(ddof=1), sum
         assert_eq!((figures.outcomes, figures.mean, figures.sum), (5, Some(4.6), 23.0));
         assert!((figures.standard_deviation.unwrap() - 5.702521372165123).abs() < 1e-9);

@@ -15,10 +15,11 @@ use crate::task::task::TaskKind;
 /// use std::time::Duration;
 /// use switchback::stats::WindowConfig;
 ///
-/// let config = WindowConfig::default().predictions(5_000).span(Duration::from_secs(3_600));
+/// let config = WindowConfig::default().predictions(5_000)?.span(Duration::from_secs(3_600))?;
+/// # Ok::<(), switchback::stats::InvalidWindow>(())
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
+#[serde(try_from = "Written")]
 pub struct WindowConfig {
     predictions: u64,
     #[serde(rename = "span_seconds", with = "seconds")]
@@ -27,40 +28,93 @@ pub struct WindowConfig {
 }
 
 impl WindowConfig {
-    /// The length of the window of predictions: at least so many, and up to one slot more. 1,000 unless told: with these
+    /// The length of the window of predictions: at least so many, and up to one slot more. 1,000 by default: with these
     /// a rate of 10 % is known to about ±2 %, and one of 1 % to ±0.6 %.
-    #[must_use]
-    pub fn predictions(mut self, predictions: u64) -> Self {
-        self.predictions = predictions;
-        self
+    ///
+    /// # Errors
+    ///
+    /// 0 predictions.
+    pub fn predictions(self, predictions: u64) -> Result<Self, InvalidWindow> {
+        Self { predictions, ..self }.checked()
     }
 
-    /// The length of the window of time: at most so much, and down to one slot less. Ten minutes unless told: long enough
+    /// The length of the window of time: at most so much, and down to one slot less. Ten minutes by default: long enough
     /// to even out seconds, short enough that a regression shows within minutes.
-    #[must_use]
-    pub fn span(mut self, span: Duration) -> Self {
-        self.span = span;
-        self
+    ///
+    /// # Errors
+    ///
+    /// No time at all.
+    pub fn span(self, span: Duration) -> Result<Self, InvalidWindow> {
+        Self { span, ..self }.checked()
     }
 
-    /// In how many steps both windows move, 2 to 240: old figures leave a window a slot at a time. 20 unless told, so
+    /// In how many steps both windows move, 2 to 240: old figures leave a window a slot at a time. 20 by default, so
     /// that windows are exact to 5 %. Memory grows with it.
-    #[must_use]
-    pub fn slots(mut self, slots: u16) -> Self {
-        self.slots = slots;
-        self
+    ///
+    /// # Errors
+    ///
+    /// A number that is not in `2..=240`.
+    pub fn slots(self, slots: u16) -> Result<Self, InvalidWindow> {
+        Self { slots, ..self }.checked()
+    }
+
+    fn checked(self) -> Result<Self, InvalidWindow> {
+        let Self { predictions, span, slots } = self;
+        let refused = |argument, value, allowed| Err(InvalidWindow { argument, value, allowed });
+        match () {
+            () if predictions == 0 => refused("the window of predictions", "0".into(), "1 or more"),
+            () if span.is_zero() => refused("the span of the window of time", "0 s".into(), "more than 0 s"),
+            () if !(2..=240).contains(&slots) => {
+                refused("the number of slots of a window", slots.to_string(), "2 to 240")
+            }
+            () => Ok(self),
+        }
     }
 
     fn slot_count(&self) -> u64 {
-        u64::from(self.slots.clamp(2, 240))
+        u64::from(self.slots)
     }
 
     fn predictions_per_slot(&self) -> u64 {
-        self.predictions.div_ceil(self.slot_count()).max(1)
+        self.predictions.div_ceil(self.slot_count())
     }
 
     fn nanos_per_slot(&self) -> u64 {
         u64::try_from(self.span.as_nanos() / u128::from(self.slot_count())).unwrap_or(u64::MAX).max(1)
+    }
+}
+
+/// A window that makes no sense. Its message names the argument, its value and what is allowed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{argument} is {value}: give {allowed}")]
+pub struct InvalidWindow {
+    argument: &'static str,
+    value: String,
+    allowed: &'static str,
+}
+
+/// A config as it is written: reading one goes through the same checks as making one.
+#[derive(Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Written {
+    predictions: u64,
+    #[serde(rename = "span_seconds", with = "seconds")]
+    span: Duration,
+    slots: u16,
+}
+
+impl Default for Written {
+    fn default() -> Self {
+        let WindowConfig { predictions, span, slots } = WindowConfig::default();
+        Self { predictions, span, slots }
+    }
+}
+
+impl TryFrom<Written> for WindowConfig {
+    type Error = InvalidWindow;
+
+    fn try_from(Written { predictions, span, slots }: Written) -> Result<Self, InvalidWindow> {
+        Self { predictions, span, slots }.checked()
     }
 }
 
@@ -90,8 +144,8 @@ pub enum Window {
 ///
 /// A window is a row of slots, each a [`Tally`], and reading it merges them: nothing is ever subtracted. Memory does not
 /// grow with traffic: of a binary task with outcomes and the defaults, an arm takes 115 KB at a request a second and
-/// 230 KB at a hundred (ten bytes per distinct latency, score bin and cell of a confusion matrix that a slot has seen; a
-/// slot that has seen every latency there is would hold 40 KB of them).
+/// 230 KB at a hundred (ten bytes per distinct latency and score bin that a slot has seen; one that has seen every latency
+/// there is would hold 40 KB of them). Of a task of classes a slot takes 90 KB more at most, however many classes there are.
 ///
 /// A corrected outcome is taken back in the newest slot, where the new one is added, while the old one may lie in an
 /// older slot. So the total is always exact, and a window in between is off by that outcome from the moment the older
@@ -250,7 +304,8 @@ mod tests {
 
     fn windows(predictions: u64, seconds: u64, slots: u16) -> Windows {
         let span = Duration::from_secs(seconds);
-        let config = WindowConfig::default().predictions(predictions).span(span).slots(slots);
+        let config = WindowConfig::default().predictions(predictions).and_then(|config| config.span(span));
+        let config = config.and_then(|config| config.slots(slots)).unwrap();
         Windows::new(config, BINARY, 0)
     }
 
@@ -345,8 +400,8 @@ mod tests {
     }
 
     #[test]
-    fn a_moment_at_the_end_of_time_and_a_window_of_no_length_are_harmless() {
-        for mut windows in [windows(0, 0, 0), windows(u64::MAX, u64::MAX, u16::MAX)] {
+    fn a_moment_at_the_end_of_time_and_the_shortest_and_longest_windows_are_harmless() {
+        for mut windows in [windows(1, 1, 240), windows(u64::MAX, u64::MAX, 2)] {
             for moment in [at(0), at(u64::MAX), at(5)] {
                 windows.absorb(&requests(3), moment);
             }
@@ -383,10 +438,26 @@ mod tests {
     }
 
     #[test]
+    fn a_window_that_makes_no_sense_is_refused_by_name_and_value() {
+        let config = WindowConfig::default();
+        for (refused, told) in [
+            (config.predictions(0), "the window of predictions is 0: give 1 or more"),
+            (config.span(Duration::ZERO), "the span of the window of time is 0 s: give more than 0 s"),
+            (config.slots(1), "the number of slots of a window is 1: give 2 to 240"),
+            (config.slots(241), "the number of slots of a window is 241: give 2 to 240"),
+        ] {
+            assert_eq!(refused.unwrap_err().to_string(), told);
+        }
+    }
+
+    #[test]
     fn a_config_is_read_from_what_it_names() {
         let config: WindowConfig = serde_json::from_str(r#"{"predictions":50,"span_seconds":1.5}"#).unwrap();
-        assert_eq!(config, WindowConfig::default().predictions(50).span(Duration::from_millis(1_500)));
-        assert!(serde_json::from_str::<WindowConfig>(r#"{"span_seconds":-1}"#).is_err());
+        let made = WindowConfig::default().predictions(50).unwrap().span(Duration::from_millis(1_500));
+        assert_eq!(config, made.unwrap());
+        for bad in [r#"{"span_seconds":-1}"#, r#"{"span_seconds":0}"#, r#"{"slots":1}"#, r#"{"slot":20}"#] {
+            assert!(serde_json::from_str::<WindowConfig>(bad).is_err(), "{bad}");
+        }
         assert_eq!(
             serde_json::to_string(&config).unwrap(),
             r#"{"predictions":50,"span_seconds":1.5,"slots":20}"#

@@ -2,20 +2,20 @@
 
 use super::fixed::{Sign, seen};
 
-/// Counts by place, of which only those in use take room: ten bytes each.
+/// Counts by place, of which only those in use take room: eight bytes each, and those of the place.
 ///
 /// Places are in order and none counts 0, so two that counted the same things are equal. A count is negative where more
 /// was taken back than added.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(crate) struct Counts {
+pub(crate) struct Counts<P = u16> {
     // Two vectors, not pairs: a pair would take sixteen bytes.
-    places: Vec<u16>,
+    places: Vec<P>,
     counts: Vec<i64>,
 }
 
-impl Counts {
+impl<P: Copy + Ord + Default> Counts<P> {
     /// Adds `by` to the count of `place`.
-    pub(crate) fn add(&mut self, place: u16, by: i64) {
+    pub(crate) fn add(&mut self, place: P, by: i64) {
         // Places mostly come in order.
         if by != 0 && self.places.last().is_none_or(|last| *last < place) {
             self.places.push(place);
@@ -39,7 +39,7 @@ impl Counts {
     }
 
     /// One more at `place`, or one less.
-    pub(crate) fn count(&mut self, place: u16, sign: Sign) {
+    pub(crate) fn count(&mut self, place: P, sign: Sign) {
         self.add(place, sign.unit());
     }
 
@@ -57,7 +57,7 @@ impl Counts {
         // Exactly what is needed: a slot of a window lives long, and is not to hold twice its size.
         self.places.reserve_exact(fresh);
         self.counts.reserve_exact(fresh);
-        self.places.resize(own + fresh, 0);
+        self.places.resize(own + fresh, P::default());
         self.counts.resize(own + fresh, 0);
         let mut to = own + fresh;
         let mut cancelled = false;
@@ -82,13 +82,43 @@ impl Counts {
     }
 
     /// Places and counts in order of place; those taken back more often than added as they are, below 0.
-    pub(crate) fn iter(&self) -> impl DoubleEndedIterator<Item = (u16, i64)> + '_ {
+    pub(crate) fn iter(&self) -> impl DoubleEndedIterator<Item = (P, i64)> + '_ {
         self.places.iter().copied().zip(self.counts.iter().copied())
     }
 
     /// Places and counts in order of place, as figures show them: only those above 0.
-    pub(crate) fn seen(&self) -> impl DoubleEndedIterator<Item = (u16, u64)> + '_ {
+    pub(crate) fn seen(&self) -> impl DoubleEndedIterator<Item = (P, u64)> + '_ {
         self.iter().map(|(place, count)| (place, seen(count))).filter(|(_, count)| *count > 0)
+    }
+
+    /// How many places are in use.
+    pub(crate) fn len(&self) -> usize {
+        self.places.len()
+    }
+
+    /// The last place in use.
+    pub(crate) fn last(&self) -> Option<P> {
+        self.places.last().copied()
+    }
+
+    /// Whether anything is counted at `place`.
+    pub(crate) fn has(&self, place: P) -> bool {
+        self.places.binary_search(&place).is_ok()
+    }
+
+    /// Forgets all places from `first` on. Room beyond that of `most` places is given back.
+    pub(crate) fn forget_from(&mut self, first: P, most: usize) {
+        let kept = self.places.partition_point(|place| *place < first);
+        self.places.truncate(kept);
+        self.counts.truncate(kept);
+        self.places.shrink_to(most);
+        self.counts.shrink_to(most);
+    }
+
+    /// Makes room for one more place, and never for more than `most`, where vectors would double.
+    pub(crate) fn reserve_within(&mut self, most: usize) {
+        reserve_within(&mut self.places, most);
+        reserve_within(&mut self.counts, most);
     }
 
     pub(crate) fn clear(&mut self) {
@@ -99,7 +129,7 @@ impl Counts {
     /// What is allocated, in bytes.
     #[cfg(test)]
     pub(crate) fn bytes(&self) -> usize {
-        self.places.capacity() * size_of::<u16>() + self.counts.capacity() * size_of::<i64>()
+        self.places.capacity() * size_of::<P>() + self.counts.capacity() * size_of::<i64>()
     }
 
     fn shared_places(&self, other: &Self) -> usize {
@@ -120,8 +150,16 @@ impl Counts {
     }
 }
 
-impl FromIterator<(u16, i64)> for Counts {
-    fn from_iter<I: IntoIterator<Item = (u16, i64)>>(counted: I) -> Self {
+/// Makes room for one more, and never for more than `most`.
+pub(crate) fn reserve_within<T>(entries: &mut Vec<T>, most: usize) {
+    let len = entries.len();
+    if len == entries.capacity() {
+        entries.reserve_exact(len.max(4).min(most.saturating_sub(len)));
+    }
+}
+
+impl<P: Copy + Ord + Default> FromIterator<(P, i64)> for Counts<P> {
+    fn from_iter<I: IntoIterator<Item = (P, i64)>>(counted: I) -> Self {
         let mut counts = Self::default();
         for (place, count) in counted {
             counts.add(place, count);

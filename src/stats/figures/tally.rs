@@ -421,7 +421,7 @@ enum Scores {
 impl Scores {
     fn of(kind: TaskKind) -> Self {
         match kind {
-            TaskKind::Untold | TaskKind::Ranking { .. } => Self::None,
+            TaskKind::Unlabelled | TaskKind::Ranking { .. } => Self::None,
             TaskKind::Binary { .. } | TaskKind::Classes { .. } => {
                 Self::Bounded { bins: Box::new([0; SCORE_BINS as usize]), moments: Moments::default() }
             }
@@ -514,7 +514,7 @@ mod tests {
 
     #[test]
     fn without_requests_nothing_is_known() {
-        let figures = Tally::new(BINARY, 1).figures(&[Kpi::rate("click")]);
+        let figures = Tally::new(BINARY, 1).figures(&[Kpi::rate("click").unwrap()]);
         assert_eq!((figures.error_rate, figures.latency, figures.quality), (None, None, None));
         assert_eq!((figures.kpis[0].outcomes, figures.kpis[0].mean), (0, None));
         let mut only_input = Tally::new(BINARY, 0);
@@ -562,7 +562,7 @@ mod tests {
         tally.record_outcome(&Kept::Probability(0.5), &Actual::Value(1.0), Sign::Plus);
         tally.record_kpi(0, f64::NAN, Sign::Plus);
         tally.record_kpi(1, 1.0, Sign::Plus);
-        let figures = tally.figures(&[Kpi::rate("click")]);
+        let figures = tally.figures(&[Kpi::rate("click").unwrap()]);
         assert_eq!((figures.refused, figures.outcomes, figures.kpis[0].outcomes), (3, 0, 0));
         assert_eq!(tally.measure(Metric::Accuracy), None);
     }
@@ -604,7 +604,7 @@ mod tests {
         tally.record_request(Err(ErrorKind::Panicked), 1_000, false);
         tally.record_outcome(&Kept::Probability(0.5), &Actual::Class(1), Sign::Plus);
         tally.record_kpi(0, 1.0, Sign::Plus);
-        let figures = tally.figures(&[Kpi::rate("click")]);
+        let figures = tally.figures(&[Kpi::rate("click").unwrap()]);
         let written = serde_json::to_string(&figures).unwrap();
         assert_eq!(serde_json::from_str::<ArmFigures>(&written).unwrap(), figures, "{written}");
         assert!(written.contains("\"errors\":{\"panicked\":1}"), "{written}");

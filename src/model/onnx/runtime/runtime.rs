@@ -20,7 +20,8 @@ use super::discovery::Place;
 /// 2. the environment variable `ORT_DYLIB_PATH`;
 /// 3. beside the program's executable;
 /// 4. where the system's loader looks;
-/// 5. the installed Python package `onnxruntime`, which brings it (`python3` is asked where, and only now).
+/// 5. the Python package `onnxruntime`, which brings it, where the folders of an environment, of the `python3` on the path,
+///    of the user or of the system have it. They are read; no process is started.
 ///
 /// A host that wants a say calls [`Runtime::builder`] first.
 ///

@@ -16,7 +16,8 @@ use crate::model::error::ModelError;
 /// use std::time::Duration;
 /// use switchback::repository::contract::WarmUp;
 ///
-/// let patient = WarmUp::default().window(50).runs_at_most(10_000).time_at_most(Duration::from_secs(60));
+/// let patient = WarmUp::default().window(50)?.runs_at_most(10_000).time_at_most(Duration::from_secs(60));
+/// # Ok::<(), switchback::repository::contract::InvalidWarmUp>(())
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[must_use]
@@ -35,10 +36,13 @@ impl Default for WarmUp {
 }
 
 impl WarmUp {
-    /// Windows of at least `runs` runs; one at least.
-    pub fn window(mut self, runs: usize) -> Self {
-        self.window = runs.max(1);
-        self
+    /// Windows of at least `runs` runs.
+    ///
+    /// # Errors
+    ///
+    /// 0 runs.
+    pub fn window(self, runs: usize) -> Result<Self, InvalidWarmUp> {
+        if runs == 0 { Err(InvalidWarmUp(runs)) } else { Ok(Self { window: runs, ..self }) }
     }
 
     /// At most so many runs; one window at least, unless time is up.
@@ -53,6 +57,11 @@ impl WarmUp {
         self
     }
 }
+
+/// A window without runs.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("a window of the warm-up has {0} runs: give 1 or more")]
+pub struct InvalidWarmUp(usize);
 
 /// What came of a warm-up.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -168,7 +177,7 @@ mod tests {
 
     #[test]
     fn a_model_is_warm_when_two_windows_take_the_same() {
-        let rule = WarmUp::default().window(10);
+        let rule = WarmUp::default().window(10).unwrap();
         let (warmth, timing) = warmed(rule, 1, |run| if run < 25 { 1_000 - 20 * run as u64 } else { 500 });
         // Medians: 900, 700, 500, 500.
         assert_eq!(warmth, Warmth { runs: 40, first: Duration::from_millis(1), is_flat: true });
@@ -178,7 +187,7 @@ mod tests {
 
     #[test]
     fn one_that_never_settles_has_so_many_runs() {
-        let rule = WarmUp::default().window(10).runs_at_most(95);
+        let rule = WarmUp::default().window(10).unwrap().runs_at_most(95);
         let (warmth, timing) = warmed(rule, 1, |run| 100 + 100 * (run as u64 / 10 % 2));
         assert_eq!((warmth.runs, warmth.is_flat), (90, false));
         assert_eq!(timing.runs, 10);
@@ -196,7 +205,7 @@ mod tests {
 
     #[test]
     fn a_window_runs_every_input_equally_often() {
-        let rule = WarmUp::default().window(10);
+        let rule = WarmUp::default().window(10).unwrap();
         let (warmth, timing) = warmed(rule, 4, |run| if run % 4 == 0 { 1_000 } else { 10 });
         assert_eq!((warmth.runs, warmth.is_flat, timing.runs), (24, true, 12));
     }

@@ -69,7 +69,7 @@ impl Metric {
     /// numbers; NDCG of ranked lists. Nothing of a task that is told no truth.
     pub const fn key(kind: TaskKind) -> Option<Metric> {
         match kind {
-            TaskKind::Untold => None,
+            TaskKind::Unlabelled => None,
             TaskKind::Binary { .. } | TaskKind::Classes { .. } => Some(Self::Accuracy),
             TaskKind::Regression => Some(Self::Mae),
             TaskKind::Ranking { .. } => Some(Self::Ndcg),

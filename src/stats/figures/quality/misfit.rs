@@ -4,7 +4,7 @@
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Misfit {
     /// The task is told no truth.
-    Untold,
+    Unlabelled,
     /// What was kept of the answer is not what the task keeps.
     Answer,
     /// The truth is not of the task's kind.

@@ -20,7 +20,7 @@ use crate::task::task::TaskKind;
 /// against accuracy and recall. It has no score, and counts in no figure of scores.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Quality {
-    Untold,
+    Unlabelled,
     Binary(Binary),
     Classes(Classes),
     Regression(Regression),
@@ -30,7 +30,7 @@ pub(crate) enum Quality {
 impl Quality {
     pub(crate) fn new(kind: TaskKind) -> Self {
         match kind {
-            TaskKind::Untold => Self::Untold,
+            TaskKind::Unlabelled => Self::Unlabelled,
             TaskKind::Binary { threshold } => Self::Binary(Binary::new(threshold)),
             TaskKind::Classes { classes } => Self::Classes(Classes::new(classes)),
             TaskKind::Regression => Self::Regression(Regression::default()),
@@ -41,7 +41,7 @@ impl Quality {
     /// Counts what became of an answer, or takes that back. Where the two do not fit the task nothing is counted.
     pub(crate) fn record(&mut self, kept: &Kept, actual: &Actual, sign: Sign) -> Result<(), Misfit> {
         match (self, actual) {
-            (Self::Untold, _) => Err(Misfit::Untold),
+            (Self::Unlabelled, _) => Err(Misfit::Unlabelled),
             (Self::Binary(binary), Actual::Class(class)) => binary.record(kept, *class, sign),
             (Self::Classes(classes), Actual::Class(class)) => classes.record(kept, *class, sign),
             (Self::Regression(regression), Actual::Value(value)) => regression.record(kept, *value, sign),
@@ -64,7 +64,7 @@ impl Quality {
     /// What it comes to; `None` for a task that is told no truth.
     pub(crate) fn figures(&self) -> Option<QualityFigures> {
         match self {
-            Self::Untold => None,
+            Self::Unlabelled => None,
             Self::Binary(binary) => Some(QualityFigures::Binary(binary.figures())),
             Self::Classes(classes) => Some(QualityFigures::Classes(classes.figures())),
             Self::Regression(regression) => Some(QualityFigures::Regression(regression.figures())),
@@ -75,7 +75,7 @@ impl Quality {
     /// The [key figure](Metric::key), without working out the others: ticks ask for it.
     pub(crate) fn key(&self) -> Option<f64> {
         match self {
-            Self::Untold => None,
+            Self::Unlabelled => None,
             Self::Binary(binary) => binary.accuracy(),
             Self::Classes(classes) => classes.accuracy(),
             Self::Regression(regression) => regression.figures().mae,
@@ -87,9 +87,9 @@ impl Quality {
     #[cfg(test)]
     pub(crate) fn bytes(&self) -> usize {
         match self {
-            Self::Untold | Self::Regression(_) | Self::Ranking(_) => 0,
+            Self::Unlabelled | Self::Regression(_) | Self::Ranking(_) => 0,
             Self::Binary(binary) => binary.yes.bytes() + binary.no.bytes(),
-            Self::Classes(classes) => classes.confusion.bytes() + classes.unanswered.bytes(),
+            Self::Classes(classes) => classes.bytes(),
         }
     }
 }
@@ -226,7 +226,7 @@ mod tests {
     fn classes(classes: u16, given: &[u16], truth: &[u16]) -> ClassesFigures {
         let kept = given.iter().map(|class| Kept::Class { class: *class, confidence: 1.0 });
         let pairs: Vec<_> = kept.zip(truth.iter().copied().map(Actual::Class)).collect();
-        let quality = tallied(TaskKind::Classes { classes }, &pairs);
+        let quality = tallied(TaskKind::Classes { classes: classes.into() }, &pairs);
         let Some(QualityFigures::Classes(figures)) = quality.figures() else { panic!("classes") };
         figures
     }
@@ -389,7 +389,7 @@ mod tests {
         let class = Kept::Class { class: 2, confidence: 0.5 };
         let (p, value) = (Kept::Probability(0.5), Kept::Value(1.0));
         for (kind, kept, actual, expected) in [
-            (TaskKind::Untold, p, Actual::Class(1), Misfit::Untold),
+            (TaskKind::Unlabelled, p, Actual::Class(1), Misfit::Unlabelled),
             (BINARY, p, Actual::Class(2), Misfit::Class),
             (BINARY, p, Actual::Value(1.0), Misfit::Truth),
             (BINARY, class, Actual::Class(1), Misfit::Answer),

@@ -1,0 +1,27 @@
+//! What stands in for `turn` and `start` without the feature `state`: nothing is written down.
+
+use super::core::Core;
+use super::keeper::Remembered;
+use crate::base::clock::Timestamp;
+use crate::control::control::Control;
+
+impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
+    pub(crate) fn record(&self) {}
+
+    pub(crate) fn take_over_if_free(&self) {}
+
+    pub(crate) fn record_end(&self) {}
+
+    pub(crate) fn checkpoint_if_due(&self, _: Timestamp) {}
+
+    pub(crate) fn is_durable(&self, _: &Control) -> Option<bool> {
+        None
+    }
+
+    /// Raises the exposure of attempts.
+    pub(crate) fn raise<T>(&self, _: Vec<u32>, raise: impl FnOnce() -> T) -> Result<T, String> {
+        Ok(raise())
+    }
+
+    pub(crate) fn go_on(&self, _: Option<Remembered>) {}
+}

@@ -1,0 +1,219 @@
+//! How the errors that a rollout may have are divided.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use super::guard::numbers::written;
+use crate::model::identity::Identity;
+use crate::stats::sequential::EValue;
+
+/// The errors that a rollout's decisions may have, over all its guards and however long it runs.
+///
+/// Both are probabilities between 0 and 1. Whatever takes a budget checks it, serde as it reads one.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "ErrorBudgetFields")]
+pub struct ErrorBudget {
+    /// The probability that a candidate within all margins is ever taken back for harm. By default 1 %. A fifth of it is
+    /// kept for the time after a promotion, where the plan watches it; the rest is divided over the guards.
+    pub harm: f64,
+    /// The probability that a candidate beyond one of the margins is ever promoted. By default 5 %. Every guard must be
+    /// passed, so it need not be divided over them.
+    pub promotion: f64,
+}
+
+/// The serialised form, checked as it is read.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct ErrorBudgetFields {
+    harm: f64,
+    promotion: f64,
+}
+
+impl Default for ErrorBudgetFields {
+    fn default() -> Self {
+        let ErrorBudget { harm, promotion } = ErrorBudget::default();
+        Self { harm, promotion }
+    }
+}
+
+impl TryFrom<ErrorBudgetFields> for ErrorBudget {
+    type Error = InvalidErrorBudget;
+    fn try_from(fields: ErrorBudgetFields) -> Result<Self, InvalidErrorBudget> {
+        let budget = Self { harm: fields.harm, promotion: fields.promotion };
+        budget.check().map(|()| budget)
+    }
+}
+
+impl ErrorBudget {
+    /// Whether both are probabilities that a decision can have.
+    pub(crate) fn check(&self) -> Result<(), InvalidErrorBudget> {
+        for (part, value) in [("harm", self.harm), ("promotion", self.promotion)] {
+            if !(value > 0.0 && value < 1.0) {
+                return Err(InvalidErrorBudget { part, value: value.to_string() });
+            }
+        }
+        Ok(())
+    }
+}
+
+/// An error budget with an error that no decision can have: never to err takes for ever, always to err takes no test.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("error budget: {part} = {value} is not between 0 and 1")]
+pub struct InvalidErrorBudget {
+    /// Which error: `harm` or `promotion`.
+    pub part: &'static str,
+    /// What it was to be.
+    pub value: String,
+}
+
+impl Default for ErrorBudget {
+    fn default() -> Self {
+        Self { harm: 0.01, promotion: 0.05 }
+    }
+}
+
+/// What evidence must reach.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Thresholds {
+    pub(crate) harm: EValue,
+    pub(crate) promotion: EValue,
+}
+
+/// How a rollout's errors are divided; fixed when its evidence begins, and never changed after.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct ErrorBudgetStatus {
+    /// What the handle allows for all tries of this identity together.
+    pub total: ErrorBudget,
+    /// Which try of its identity this is, from 1. Each spends four fifths of what the ones before have left, so that
+    /// trying again until it works is no way around the guards.
+    pub try_number: u32,
+    /// The candidates that were on trial when the evidence began, this one included: what a try may spend is divided by
+    /// them.
+    pub candidates: u32,
+    /// The sequential guards that the error for harm is divided over.
+    pub guards: u32,
+    /// The error of each guard's test for harm before the promotion.
+    pub harm_per_guard: f64,
+    /// The error of each guard's test for harm while the new live is watched.
+    pub harm_per_guard_watched: f64,
+    /// The error of the promotion: of each guard's test of non-inferiority, all of which must be passed.
+    pub promotion: f64,
+}
+
+/// The part of what is left that one try spends.
+const SPENT_PER_TRY: f64 = 0.8;
+
+/// The part of the error for harm that is kept for the time after the promotion.
+const KEPT_FOR_WATCH: f64 = 0.2;
+
+impl ErrorBudgetStatus {
+    pub(crate) fn divide(
+        total: ErrorBudget,
+        tries_before: u32,
+        candidates: u32,
+        guards: u32,
+        watched: bool,
+    ) -> Self {
+        let left = (1.0 - SPENT_PER_TRY).powi(i32::try_from(tries_before).unwrap_or(i32::MAX));
+        let spent = SPENT_PER_TRY * left / f64::from(candidates.max(1));
+        let watch = if watched { KEPT_FOR_WATCH } else { 0.0 };
+        let per_guard = total.harm * spent / f64::from(guards.max(1));
+        Self {
+            total,
+            try_number: tries_before + 1,
+            candidates: candidates.max(1),
+            guards,
+            harm_per_guard: written(per_guard * (1.0 - watch)),
+            harm_per_guard_watched: written(per_guard * watch),
+            promotion: written(total.promotion * spent),
+        }
+    }
+
+    /// The error for harm of the whole rollout, over all guards and the watch.
+    pub fn harm(&self) -> f64 {
+        f64::from(self.guards) * (self.harm_per_guard + self.harm_per_guard_watched)
+    }
+
+    pub(crate) fn thresholds(&self, watched: bool) -> Thresholds {
+        let harm = if watched { self.harm_per_guard_watched } else { self.harm_per_guard };
+        Thresholds { harm: EValue::threshold(harm), promotion: EValue::threshold(self.promotion) }
+    }
+}
+
+/// How often each identity was tried.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub(crate) struct Tries {
+    tries: BTreeMap<Identity, (u32, u64)>,
+    counted: u64,
+}
+
+/// Identities whose tries are remembered; the one that was tried longest ago is forgotten first.
+const IDENTITIES_MAX: usize = 4_096;
+
+impl Tries {
+    /// How often an identity was tried before; counts another try.
+    pub(crate) fn begin(&mut self, identity: Identity) -> u32 {
+        self.counted += 1;
+        let before = self.tries.get(&identity).map_or(0, |(tries, _)| *tries);
+        self.tries.insert(identity, (before + 1, self.counted));
+        while self.tries.len() > IDENTITIES_MAX {
+            let oldest = self.tries.iter().min_by_key(|(_, (_, at))| *at).map(|(identity, _)| *identity);
+            oldest.and_then(|identity| self.tries.remove(&identity));
+        }
+        before
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_all_tries_and_guards_spend_is_never_more_than_the_total() {
+        let total = ErrorBudget::default();
+        for watched in [false, true] {
+            let (mut harm, mut promotion) = (0.0, 0.0);
+            for tries in 0..40 {
+                let share = ErrorBudgetStatus::divide(total, tries, 1, 5, watched);
+                harm += share.harm();
+                promotion += share.promotion;
+            }
+            assert!(harm <= total.harm + 1e-12 && harm > 0.99 * total.harm);
+            assert!(promotion <= total.promotion + 1e-12);
+        }
+        let three = ErrorBudgetStatus::divide(total, 0, 3, 2, true);
+        assert!((3.0 * three.harm() - 0.8 * total.harm).abs() < 1e-12);
+    }
+
+    #[test]
+    fn an_error_that_no_decision_can_have_is_named() {
+        let read = |json: &str| serde_json::from_str::<ErrorBudget>(json);
+        assert_eq!(read(r#"{"harm": 0.02}"#).unwrap(), ErrorBudget { harm: 0.02, promotion: 0.05 });
+        for (json, why) in [
+            (r#"{"harm": 2}"#, "error budget: harm = 2 is not between 0 and 1"),
+            (r#"{"promotion": 0}"#, "error budget: promotion = 0 is not between 0 and 1"),
+            (r#"{"promotoin": 0.1}"#, "`promotoin`"),
+        ] {
+            let error = read(json).unwrap_err().to_string();
+            assert!(error.contains(why), "{error}");
+        }
+    }
+
+    #[test]
+    fn tries_are_counted_by_identity() {
+        let mut tries = Tries::default();
+        let identity = |name: &str| Identity::of([("name", name.as_bytes())]);
+        assert_eq!(
+            (tries.begin(identity("a")), tries.begin(identity("b")), tries.begin(identity("a"))),
+            (0, 0, 1)
+        );
+        for number in 0..5_000 {
+            tries.begin(identity(&number.to_string()));
+        }
+        assert!(tries.tries.len() <= IDENTITIES_MAX);
+        assert_eq!(tries.begin(identity("a")), 0, "forgotten, since it was tried longest ago");
+    }
+}

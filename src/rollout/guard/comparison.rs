@@ -1,0 +1,65 @@
+//! What a guard is shown.
+
+use std::sync::Arc;
+
+use super::test::Test;
+use crate::base::share::Share;
+use crate::drift::watch::Seen;
+use crate::request::shadow::ShadowCounts;
+use crate::rollout::phase::Phase;
+use crate::stats::figures::tally::Tally;
+use crate::stats::{ArmFigures, DivergenceFigures, Window};
+use crate::task::kpi::Kpi;
+
+/// The figures of a rollout, as guards see them.
+#[non_exhaustive]
+pub struct Comparison<'a> {
+    /// Where the rollout stands.
+    pub phase: Phase,
+    /// The candidate since the attempt began; the new live since its promotion, while it is watched.
+    pub candidate: &'a ArmView,
+    /// Live since the attempt began; while a promoted version is watched, the version before: as its shadow where the
+    /// plan keeps it as one, else as it was during the attempt.
+    pub live: &'a ArmView,
+    /// Pairs of answers to the same input.
+    pub divergence: &'a DivergenceFigures,
+    /// What happened to copied requests since the attempt began.
+    pub shadow: ShadowCounts,
+    /// The share of traffic that passing leads to: the plan's next step, all for a promotion.
+    pub before: Share,
+    /// What a rule of this crate's looks at.
+    pub(crate) test: Option<Test<'a>>,
+    /// What both versions said of the same traffic.
+    pub(crate) drift: Option<Looked<'a>>,
+}
+
+/// A full window of both versions, and the errors that all looks at such windows may have together.
+pub(crate) struct Looked<'a> {
+    pub(crate) seen: &'a Seen,
+    pub(crate) harm: f64,
+    pub(crate) promotion: f64,
+}
+
+/// The figures of one arm, over each of its windows.
+#[derive(Clone)]
+pub struct ArmView {
+    pub(crate) total: Tally,
+    pub(crate) predictions: Tally,
+    pub(crate) recent: Tally,
+    pub(crate) kpis: Arc<[Kpi]>,
+}
+
+impl ArmView {
+    /// The figures over one window. Some tens of microseconds.
+    pub fn figures(&self, window: Window) -> ArmFigures {
+        self.tally(window).figures(&self.kpis)
+    }
+
+    fn tally(&self, window: Window) -> &Tally {
+        match window {
+            Window::Total => &self.total,
+            Window::Predictions => &self.predictions,
+            Window::Recent => &self.recent,
+        }
+    }
+}

@@ -1,0 +1,280 @@
+//! Drift as a handle sees it: what comes in, what versions say, and whose doing a change is.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use switchback::drift::estimate::Calibration;
+use switchback::drift::{Cell, ReferenceProfile, WindowSize};
+use switchback::guard::InvalidRule;
+use switchback::options::Shadowing;
+use switchback::stats::Metric;
+use switchback::testing::Scripted;
+use switchback::{
+    Against, Builder, Clock, Drift, EventKind, OnDrift, Phase, Plan, Rollout, RolloutError, Step, Whose,
+    guard,
+};
+
+use crate::common::{Chance, Service, clock, events, seconds};
+
+/// Requests are numbers from 0 to 1, and so was training.
+fn reference() -> ReferenceProfile {
+    let rows = (0..2_000).map(|n| [Cell::from(f64::from(n * 7 % 1_000) / 1_000.0)]);
+    ReferenceProfile::builder().numeric("x").build_from(rows).unwrap()
+}
+
+fn watched() -> Drift<f64> {
+    Drift::against(reference(), |x: &f64, cells| cells.push(*x))
+        .sample(1.0)
+        .window(WindowSize::Span(seconds(60)))
+}
+
+fn builder(clock: &Clock) -> Builder<f64, f64> {
+    crate::common::builder(clock).shadowing(Shadowing::new()).live("v1", squashed("v1"))
+}
+
+/// A model whose score is what it was asked.
+fn squashed(name: &str) -> Scripted<f64, f64> {
+    Scripted::new(name, |x: &f64| x.clamp(0.0, 1.0))
+}
+
+/// A window of 600 requests, which `of` makes of a number from 0 to 1.
+fn window(service: &Service, clock: &Clock, chance: &mut Chance, of: impl Fn(f64) -> f64) {
+    for _ in 0..600 {
+        service.predict(&of(chance.next())).unwrap();
+        service.run_shadow(4);
+    }
+    clock.advance(seconds(60));
+    service.tick();
+}
+
+fn higher(x: f64) -> f64 {
+    0.5 + x / 2.0
+}
+
+/// What has begun to drift: whose, from what, and of whom.
+fn drifted(service: &Service) -> Vec<(Whose, Against, Option<String>)> {
+    events(service, |kind| match kind {
+        EventKind::Drifted { whose, against, version, .. } => {
+            Some((*whose, *against, version.map(|version| version.to_string())))
+        }
+        _ => None,
+    })
+}
+
+fn canary(service: &Service, version: impl FnOnce(&str) -> Scripted<f64, f64>) -> Rollout<f64, f64> {
+    service.stage("v2", version("v2")).unwrap()
+}
+
+#[test]
+fn inputs_that_drift_are_told_once_with_what_to_do_and_their_end_too() {
+    let clock = clock();
+    let service = builder(&clock).drift(watched()).build().unwrap();
+    let mut chance = Chance(1);
+    for shifted in [false, false, true, true, true, false, false, false, false] {
+        window(&service, &clock, &mut chance, |x| if shifted { higher(x) } else { x });
+        if shifted {
+            let table = service.drift().unwrap().against_training.unwrap();
+            assert_eq!(table.drifted().map(|row| &*row.feature).collect::<Vec<_>>(), ["x"]);
+        }
+    }
+    let told = events(&service, |kind| match kind {
+        EventKind::Drifted { against: Against::Training, features, advice, .. } => {
+            Some((features[0].feature.clone(), advice.contains("retrain")))
+        }
+        EventKind::DriftEnded { against: Against::Training, features, .. } => {
+            Some((features[0].clone(), false))
+        }
+        _ => None,
+    });
+    assert_eq!(told, [("x".to_owned(), true), ("x".to_owned(), false)]);
+    let status = service.status().drift.unwrap();
+    assert_eq!((status.counted, status.skipped, status.misfits), (9 * 600, 0, 0));
+    assert!(status.alerts.is_empty() && status.windows == 9);
+    assert!(!status.against_previous.unwrap().any());
+    let text = serde_json::to_string(&service.status()).unwrap();
+    assert!(serde_json::from_str::<switchback::Status>(&text).unwrap().drift.is_some());
+}
+
+#[test]
+fn an_incident_that_both_share_is_the_worlds_and_takes_nothing_back() {
+    let clock = clock();
+    for policy in [OnDrift::Tell, OnDrift::Pause] {
+        let service = builder(&clock).drift(watched().on_shared_drift(policy)).build().unwrap();
+        let rollout = canary(&service, squashed).guard(guard::drift()).guard(guard::drift().since_it_began());
+        let steps = [Step::canary(0.5).unwrap().min_duration(seconds(100_000))];
+        rollout.run(Plan::new(steps).unwrap()).unwrap();
+        let mut chance = Chance(2);
+        for number in 0..8 {
+            window(&service, &clock, &mut chance, |x| if number < 3 { x } else { higher(x) });
+        }
+        assert_eq!(rollout.phase(), Phase::Canary);
+        let told = drifted(&service);
+        assert!(told.contains(&(Whose::World, Against::Training, None)), "{told:?}");
+        assert!(told.contains(&(Whose::World, Against::LivesBeginning, Some("v1".into()))), "{told:?}");
+        assert!(told.iter().all(|(whose, ..)| *whose == Whose::World), "{told:?}");
+        assert_eq!(rollout.status().unwrap().paused, policy == OnDrift::Pause);
+        let evidence = rollout.status().unwrap().evidence;
+        assert!(evidence.iter().all(|evidence| evidence.verdict == guard::Verdict::Pass), "{evidence:?}");
+        assert!(evidence[1].note.as_ref().unwrap().contains("the world's doing"), "{evidence:?}");
+    }
+}
+
+#[test]
+fn a_candidate_that_drifts_alone_is_taken_back_and_named() {
+    let clock = clock();
+    let service = builder(&clock).drift(watched()).build().unwrap();
+    let broken = Arc::new(AtomicBool::new(false));
+    let says = Arc::clone(&broken);
+    let rollout = canary(&service, |name| {
+        Scripted::new(name, move |x: &f64| if says.load(Ordering::Relaxed) { higher(*x) } else { *x })
+    });
+    rollout.canary(0.5).unwrap();
+    let mut chance = Chance(3);
+    (0..4).for_each(|_| window(&service, &clock, &mut chance, |x| x));
+    assert!(drifted(&service).is_empty());
+    broken.store(true, Ordering::Relaxed);
+    (0..3).for_each(|_| window(&service, &clock, &mut chance, |x| x));
+    assert_eq!(drifted(&service), [(Whose::Candidate, Against::Live, Some("v2".into()))]);
+    assert_eq!(rollout.phase(), Phase::Canary, "nobody guards against it");
+    let report = rollout.report().unwrap();
+    assert!(report.markdown().contains("what the candidate says, against live"));
+    assert!(report.drift.unwrap().rows.iter().any(|row| row.feature == "score" && row.verdict == "drifted"));
+    let of = &service.drift().unwrap().rollouts[0];
+    assert!(of.against_live.as_ref().unwrap().any() && of.since_it_began.as_ref().unwrap().any());
+    assert!(!of.live_since_it_began.as_ref().unwrap().any() && !of.inputs.as_ref().unwrap().any());
+
+    let rollout = rollout.guard(guard::drift());
+    (0..2).for_each(|_| window(&service, &clock, &mut chance, |x| x));
+    assert_eq!(rollout.phase(), Phase::Aborted);
+    let failed = events(&service, |kind| match kind {
+        EventKind::GuardFailed { evidence, .. } => evidence.note.clone(),
+        _ => None,
+    });
+    assert!(failed[0].contains("the candidate alone has drifted: prediction"), "{failed:?}");
+    assert_eq!(drifted(&service).len(), 1);
+}
+
+#[test]
+fn a_shadow_is_held_against_live_on_the_same_inputs() {
+    let clock = clock();
+    let service = builder(&clock).drift(watched()).build().unwrap();
+    let rollout = canary(&service, |name| Scripted::new(name, |x: &f64| higher(*x))).guard(guard::drift());
+    rollout.shadow(1.0).unwrap();
+    let mut chance = Chance(4);
+    (0..2).for_each(|_| window(&service, &clock, &mut chance, |x| x));
+    assert_eq!(rollout.phase(), Phase::Aborted);
+}
+
+#[test]
+fn a_candidate_that_is_meant_to_say_something_else_is_held_to_what_it_said_itself() {
+    let clock = clock();
+    let service = builder(&clock).drift(watched()).build().unwrap();
+    let rollout = canary(&service, |name| Scripted::new(name, |x: &f64| higher(*x)))
+        .guard(guard::drift().since_it_began());
+    rollout.canary(0.5).unwrap();
+    let mut chance = Chance(5);
+    (0..6).for_each(|_| window(&service, &clock, &mut chance, |x| x));
+    assert_eq!(rollout.phase(), Phase::Canary);
+    assert_eq!(rollout.status().unwrap().evidence[0].verdict, guard::Verdict::Pass);
+}
+
+#[test]
+fn a_function_that_reads_too_little_or_panics_costs_no_request() {
+    let clock = clock();
+    let drift = Drift::against(reference(), |x: &f64, cells: &mut switchback::drift::Cells<'_>| {
+        assert!(*x < 0.9, "on purpose");
+        if *x < 0.8 {
+            cells.push(*x);
+        }
+    });
+    let service = builder(&clock).drift(drift.sample(1.0)).build().unwrap();
+    for n in 0..100 {
+        service.predict(&(f64::from(n) / 100.0)).unwrap();
+    }
+    service.tick();
+    let status = service.drift().unwrap();
+    assert_eq!((status.misfits, status.rows, status.counted), (20, 80, 100));
+}
+
+#[test]
+fn a_tenth_is_sampled_whoever_asks() {
+    let clock = clock();
+    let service = builder(&clock).drift(watched().sample(0.1)).build().unwrap();
+    for n in 0..5_000 {
+        service.predict(&(f64::from(n) / 5_000.0)).unwrap();
+    }
+    service.tick();
+    let counted = service.drift().unwrap().counted;
+    assert!((400..600).contains(&counted), "{counted}");
+}
+
+/// Scores that mean what they say.
+fn calibrated() -> Calibration {
+    let rows = (0..20_000).map(|n| {
+        let score = f64::from(n % 100) / 100.0;
+        (score, f64::from(n / 100 % 100) / 100.0 < score)
+    });
+    Calibration::fit(rows).unwrap()
+}
+
+#[test]
+fn estimated_quality_takes_back_what_is_probably_worse_and_not_what_the_world_made_worse() {
+    let clock = clock();
+    let drift = || watched().calibration(calibrated());
+    let margin = || guard::estimated(Metric::Accuracy).at_most_below_live(0.02);
+    // The candidate is as sure of itself as a coin: its scores lie around the middle.
+    let unsure = |name: &str| Scripted::new(name, |x: &f64| 0.4 + x / 5.0);
+    let service = builder(&clock).drift(drift()).build().unwrap();
+    let rollout = canary(&service, unsure).calibrated(calibrated()).guard(margin());
+    rollout.canary(0.5).unwrap();
+    let mut chance = Chance(6);
+    (0..4).for_each(|_| window(&service, &clock, &mut chance, |x| x));
+    assert_eq!(rollout.phase(), Phase::Aborted);
+    let note = events(&service, |kind| match kind {
+        EventKind::GuardFailed { evidence, .. } => evidence.note.clone(),
+        _ => None,
+    });
+    assert!(note[0].contains("valid under covariate shift only"), "{note:?}");
+
+    // The world becomes hard for both.
+    let service = builder(&clock).drift(drift()).build().unwrap();
+    let rollout = canary(&service, squashed).calibrated(calibrated()).guard(margin());
+    rollout.canary(0.5).unwrap();
+    for number in 0..8 {
+        window(&service, &clock, &mut chance, |x| if number < 3 { x } else { 0.4 + x / 5.0 });
+    }
+    assert_eq!(rollout.phase(), Phase::Canary);
+    let status = service.drift().unwrap();
+    let live = status.versions.iter().find(|version| version.version == *"v1").unwrap();
+    let estimated = live.estimated.as_ref().unwrap();
+    assert!(
+        estimated.quality.accuracy.unwrap().value < 0.6 && estimated.valid.contains("covariate shift only")
+    );
+    assert!(status.rollouts[0].estimated.is_some() && status.rollouts[0].live_estimated.is_some());
+}
+
+#[test]
+fn guards_that_could_not_judge_are_refused_with_what_to_do() {
+    let clock = clock();
+    let refused = |service: &Service, guard: Result<guard::EstimatedGuard, InvalidRule>| {
+        let rollout = canary(service, squashed).guard(guard);
+        let Err(RolloutError::Guard { reason, .. }) = rollout.canary(0.1) else {
+            panic!("it was not refused")
+        };
+        let _ = rollout.rollback("the end");
+        reason
+    };
+    let accuracy = || guard::estimated(Metric::Accuracy).at_most_below_live(0.02);
+    let plain = builder(&clock).build().unwrap();
+    assert!(refused(&plain, accuracy()).contains("`.drift(..)`"));
+    let watching = builder(&clock).drift(watched()).build().unwrap();
+    assert!(refused(&watching, accuracy()).contains("what the scores of v1 mean"));
+    let calibrating = builder(&clock).drift(watched().calibration(calibrated())).build().unwrap();
+    assert!(refused(&calibrating, accuracy()).contains("`.calibrated(..)`"));
+    let brier = guard::estimated(Metric::Brier).at_most_below_live(0.02);
+    assert!(brier.unwrap_err().to_string().starts_with("estimated brier score: metric = brier score is not"));
+    for distance in [0.0, 0.9, f64::NAN] {
+        let error = guard::drift().at_most(distance).unwrap_err().to_string();
+        assert!(error.starts_with(&format!("drift: distance = {distance} is not above 0")), "{error}");
+    }
+}

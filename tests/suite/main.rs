@@ -1,0 +1,87 @@
+//! The tests that share a process: a folder for each room of `src/` and, in it, a file for each topic. What needs a
+//! process of its own is in `tests/processes`, what counts allocations in `tests/heap.rs`, what runs in every
+//! interleaving in `tests/loom.rs`.
+//!
+//! One process for all, because what tests cost is mostly compiling and linking the library once more for each binary.
+//! So a test here starts no process, sets no variable, and asserts nothing of what the whole process has: threads,
+//! memory, open files. What takes more than some seconds is `#[ignore = "long: .."]` and runs in a step of `.ci/run`:
+//!
+//! ```text
+//! cargo test --test suite -- --ignored
+//! ```
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
+
+#[path = "../common/mod.rs"]
+mod common;
+#[cfg(feature = "onnx")]
+#[path = "../../examples/flights/mod.rs"]
+mod flights;
+
+mod drift;
+mod readme;
+mod report;
+mod simulation;
+mod testing;
+
+mod handle {
+    mod dropping;
+    mod pins;
+    mod switching;
+}
+
+mod control {
+    mod events;
+}
+
+mod rollout {
+    mod allocation;
+    mod decisions;
+    mod moves;
+    mod planning;
+    mod watching;
+}
+
+mod request {
+    mod answering;
+    mod keys;
+    mod lease_and_breaker;
+    mod shadowing;
+}
+
+#[cfg(feature = "repository")]
+mod repository {
+    #[cfg(feature = "onnx")]
+    mod contract;
+    mod publishing;
+    #[cfg(all(feature = "onnx", feature = "state"))]
+    mod served;
+}
+
+mod feedback {
+    mod joining;
+    mod truth;
+}
+
+mod version {
+    mod tiers;
+}
+
+mod stats {
+    mod sequential;
+}
+
+#[cfg(feature = "state")]
+mod state {
+    mod remembering;
+}
+
+#[cfg(feature = "onnx")]
+mod model {
+    mod examples;
+    mod onnx;
+    mod prepared;
+}
+
+mod task {
+    mod segments;
+}

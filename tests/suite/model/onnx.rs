@@ -1,0 +1,836 @@
+//! ONNX models through ONNX Runtime: what goes in and out, what is refused, deadlines, pools, files.
+
+use std::fs;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
+
+use switchback::model::onnx::half::{bf16, f16};
+use switchback::model::onnx::ndarray::{ArrayD, array, s};
+use switchback::model::onnx::ort::ep;
+use switchback::model::onnx::{
+    Dimension, Element, ElementType, Feed, Kind, Label, OnnxModel, Optimization, Outputs, Pipeline,
+    Primitive, Tensors, Value,
+};
+use switchback::{Clock, InputError, Lifecycle, LoadError, LoadThrottle, Model, ModelError};
+
+use crate::common::Folder;
+
+fn models() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/models")
+}
+
+fn file(name: &str) -> PathBuf {
+    models().join(format!("{name}.onnx"))
+}
+
+fn open(name: &str) -> OnnxModel {
+    OnnxModel::from_file(file(name)).unwrap().pool_size(1)
+}
+
+fn loaded(name: &str) -> OnnxModel {
+    let model = open(name);
+    model.load().unwrap();
+    model
+}
+
+fn one(name: &str, value: impl Into<Value>) -> Tensors {
+    Tensors::new().with(name, value).unwrap()
+}
+
+/// A folder with copies of these models.
+fn folder_with(models: &[&str]) -> Folder {
+    let folder = Folder::new();
+    for model in models {
+        fs::copy(self::models().join(model), folder.0.join(model)).unwrap();
+    }
+    folder
+}
+
+// What goes in and out.
+
+#[test]
+fn every_element_type_goes_in_and_comes_out() {
+    fn round_trip<T: Element>(name: &str, values: [T; 4]) {
+        let model = loaded(&format!("identity_{name}"));
+        let [a, b, c, d] = values;
+        let x = array![[a, b], [c, d]].into_dyn();
+        let output = model.predict(&one("x", x.clone())).unwrap();
+        assert_eq!(output.get::<T>("y"), Some(&x), "{name}");
+        let Kind::Tensor { element, .. } = &model.signature().unwrap().inputs[0].kind else {
+            panic!("a tensor")
+        };
+        assert_eq!(*element, T::TYPE);
+    }
+    round_trip("float16", [0.5, -1.0, 65504.0, 6e-8].map(f16::from_f32));
+    round_trip("bfloat16", [0.5, -1.0, 3e38, 1e-38].map(bf16::from_f32));
+    round_trip("float", [0.5_f32, -0.0, f32::MAX, f32::MIN_POSITIVE]);
+    round_trip("double", [0.1_f64, -1e300, f64::MAX, f64::EPSILON]);
+    round_trip("int8", [i8::MIN, -1, 0, i8::MAX]);
+    round_trip("int16", [i16::MIN, -1, 0, i16::MAX]);
+    round_trip("int32", [i32::MIN, -1, 0, i32::MAX]);
+    round_trip("int64", [i64::MIN, -1, 0, i64::MAX]);
+    round_trip("uint8", [0, 1, 128, u8::MAX]);
+    round_trip("uint16", [0, 1, 300, u16::MAX]);
+    round_trip("uint32", [0, 1, 70_000, u32::MAX]);
+    round_trip("uint64", [0, 1, 1 << 40, u64::MAX]);
+    round_trip("bool", [true, false, false, true]);
+    round_trip("string", ["", "plain", "späť 🛫", "two\nlines"].map(str::to_owned));
+}
+
+#[test]
+fn every_primitive_type_goes_through_buffers_and_slices() {
+    fn through<T: Primitive>(name: &str, value: T) {
+        let buffered = open(&format!("identity_{name}")).pipeline(
+            "buffered@1",
+            |row: &[T; 2], feed: &mut Feed<'_, '_>| {
+                feed.buffer("x", &[1, 2])?.copy_from_slice(row);
+                Ok(())
+            },
+            |outputs: &Outputs<'_>| Ok(outputs.tensor::<T>("y")?.1.to_vec()),
+        );
+        let sliced = open(&format!("identity_{name}")).pipeline(
+            "sliced@1",
+            |row: &[T; 2], feed: &mut Feed<'_, '_>| feed.slice("x", &[1, 2], row),
+            |outputs: &Outputs<'_>| Ok(outputs.array::<T>(0)?.iter().copied().collect::<Vec<_>>()),
+        );
+        for model in [&buffered as &dyn Model<[T; 2], Vec<T>>, &sliced] {
+            model.lifecycle().unwrap().load(&LoadThrottle::new()).unwrap();
+            for row in [[value, T::default()], [T::default(), value]].repeat(4) {
+                assert_eq!(model.predict(&row).unwrap(), row, "{name}");
+            }
+        }
+    }
+    through("float16", f16::ONE);
+    through("bfloat16", bf16::ONE);
+    through("float", 1.5_f32);
+    through("double", 1.5_f64);
+    through("int8", -1_i8);
+    through("int16", -1_i16);
+    through("int32", -1_i32);
+    through("int64", -1_i64);
+    through("uint8", 1_u8);
+    through("uint16", 1_u16);
+    through("uint32", 1_u32);
+    through("uint64", 1_u64);
+    through("bool", true);
+}
+
+#[test]
+fn the_signature_tells_names_types_shapes_and_where_the_file_comes_from() {
+    let model = loaded("symbols");
+    let signature = model.signature().unwrap();
+    let inputs: Vec<String> = signature.inputs.iter().map(ToString::to_string).collect();
+    assert_eq!(inputs, ["a: f32[n]", "b: f32[n]", "wide: f32[n, m, 2, ?]"]);
+    let Kind::Tensor { element, shape } = &signature.inputs[2].kind else { panic!("a tensor") };
+    assert_eq!(*element, ElementType::F32);
+    let symbolic = |name: &str| Dimension::Symbolic(name.to_owned());
+    assert_eq!(*shape, [symbolic("n"), symbolic("m"), Dimension::Fixed(2), Dimension::Unknown]);
+    assert_eq!(signature.opsets, [("ai.onnx".to_owned(), 17)]);
+    assert_eq!((signature.ir_version, signature.producer.as_deref()), (8, Some("make_models.py 1")));
+
+    let description = loaded("affine").description();
+    assert_eq!(description.inputs, ["x: f32[n, 3]"]);
+    assert_eq!(description.outputs, ["y: f32[n, 1]"]);
+    assert_eq!(description.sessions, 1);
+    assert_eq!(description.file_bytes, fs::metadata(file("affine")).unwrap().len());
+    let entry = |key: &str, value: &str| (key.to_owned(), value.to_owned());
+    for expected in
+        [entry("producer", "make_models.py 1"), entry("opset ai.onnx", "17"), entry("purpose", "tests")]
+    {
+        assert!(description.metadata.contains(&expected), "{expected:?}");
+    }
+}
+
+#[test]
+fn maps_of_a_classifier_come_out_by_label() {
+    let expected = [7, -1, 300].map(Label::Int).into_iter().zip([0.2_f32, 0.3, 0.5]).collect();
+    let model = loaded("zipmap_int");
+    assert_eq!(model.signature().unwrap().labels, [7, -1, 300].map(Label::Int));
+    assert_eq!(model.signature().unwrap().outputs[0].to_string(), "scores: sequence of map from i64 to f32");
+    let output = model.predict(&one("x", array![[0.2_f32, 0.3, 0.5]])).unwrap();
+    assert_eq!(output.value("scores"), Some(&Value::Sequence(vec![Value::Map(expected)])));
+
+    let model = open("zipmap_text").pipeline(
+        "late@1",
+        |rows: &[f32], feed: &mut Feed<'_, '_>| feed.slice("x", &[rows.len() / 3, 3], rows),
+        |outputs: &Outputs<'_>| outputs.maps("scores"),
+    );
+    model.load().unwrap();
+    let rows = model.predict(&[0.2, 0.3, 0.5, 1.0, 0.0, 0.0]).unwrap();
+    assert_eq!((rows[0][&Label::from("späť")], rows[1][&Label::from("early")]), (0.5, 1.0));
+}
+
+#[test]
+fn a_sequence_of_tensors_comes_out() {
+    let output = loaded("sequence").predict(&one("x", array![[1.0_f32, 2.0], [3.0, 4.0]])).unwrap();
+    let Some(Value::Sequence(rows)) = output.value("rows") else { panic!("a sequence") };
+    assert_eq!(rows[1], Value::from(array![[3.0_f32, 4.0]]));
+}
+
+#[test]
+fn a_model_without_inputs_answers() {
+    let output = loaded("constant").predict(&Tensors::new()).unwrap();
+    assert_eq!(output.get::<f32>("y").unwrap().first(), Some(&4.25));
+}
+
+#[test]
+fn arrays_in_any_layout_and_of_no_size_are_seen_as_they_are() {
+    let model = open("affine").pipeline(
+        "views@1",
+        |x: &ArrayD<f32>, feed: &mut Feed<'_, '_>| feed.view("x", x.slice(s![.., ..3])),
+        |outputs: &Outputs<'_>| Ok(outputs.tensor::<f32>("y")?.1.to_vec()),
+    );
+    model.load().unwrap();
+    let wide = array![[1.0, 2.0, 3.0, 9.0], [0.0, 1.0, 0.0, 9.0]].into_dyn(); // the slice leaves gaps
+    let reversed = array![[1.0, 0.0], [2.0, 1.0], [3.0, 0.0]].reversed_axes().into_dyn();
+    for x in [wide, reversed] {
+        assert_eq!(model.predict(&x).unwrap(), [14.5, 2.5]);
+    }
+    assert!(model.predict(&ArrayD::zeros(vec![0, 3])).unwrap().is_empty());
+}
+
+// Inputs that do not fit.
+
+fn refused<I: ?Sized, O>(model: &impl Model<I, O>, input: &I) -> InputError {
+    match model.predict(input) {
+        Err(ModelError::Input(error)) => error,
+        Err(other) => panic!("not the input's fault: {other}"),
+        Ok(_) => panic!("not refused"),
+    }
+}
+
+#[test]
+fn an_input_that_does_not_fit_is_refused_by_name_with_what_was_expected_and_what_came() {
+    let model = loaded("affine");
+    for (input, expected) in [
+        (Tensors::new(), "input `x` is missing: expected f32[n, 3]"),
+        (one("z", array![[1.0_f32, 2.0, 3.0]]), "input `z` is not one of the model's: it takes x"),
+        (one("", array![[1.0_f32, 2.0, 3.0]]), "input `` is not one of the model's: it takes x"),
+        (one("x\0", array![[1.0_f32, 2.0, 3.0]]), "input `x\0` is not one of the model's: it takes x"),
+        (one("x", array![[1.0_f64, 2.0, 3.0]]), "input `x` has elements of type f64: expected f32"),
+        (one("x", array![["1".to_owned()]]), "input `x` has elements of type string: expected f32"),
+        (one("x", array![[1.0_f32, 2.0]]), "input `x` has shape [1, 2]: expected [n, 3]"),
+        (one("x", array![1.0_f32, 2.0, 3.0]), "input `x` has shape [3]: expected [n, 3]"),
+        (
+            one("x", Value::Sequence(Vec::new())),
+            "input refused: input `x` is a sequence or a map: inputs are tensors",
+        ),
+    ] {
+        assert_eq!(refused(&model, &input).to_string(), expected);
+    }
+    let more = one("x", array![[1.0_f32, 2.0, 3.0]]).with("more", array![1.0_f32]).unwrap();
+    assert!(matches!(refused(&model, &more), InputError::Unknown { .. }));
+}
+
+#[test]
+fn a_dimension_that_has_a_name_has_one_size() {
+    let model = loaded("symbols");
+    let input = |a: usize, b: usize| {
+        one("a", ArrayD::<f32>::ones(vec![a]))
+            .with("b", ArrayD::<f32>::ones(vec![b]))
+            .and_then(|input| input.with("wide", ArrayD::<f32>::ones(vec![a, 5, 2, 7])))
+            .unwrap()
+    };
+    let output = model.predict(&input(3, 3)).unwrap();
+    assert_eq!(output.get::<i64>("shape").unwrap(), &array![3_i64, 5, 2, 7].into_dyn());
+    // ONNX Runtime would stretch the one to fit the three.
+    assert_eq!(refused(&model, &input(3, 1)).to_string(), "input `b` has shape [1]: expected [n=3]");
+}
+
+#[test]
+fn what_a_pipeline_gives_is_checked_too() {
+    type Encode = fn(&[f32], &mut Feed<'_, '_>) -> Result<(), ModelError>;
+    let with = |encode: Encode| {
+        let decode = |outputs: &Outputs<'_>| outputs.scalar::<f32>("y");
+        let encode = move |input: &[f32], feed: &mut Feed<'_, '_>| encode(input, feed);
+        let model: Pipeline<[f32], f32> = open("affine").pipeline("checked@1", encode, decode);
+        model.load().unwrap();
+        refused(&model, &[1.0, 2.0, 3.0][..]).to_string()
+    };
+    assert_eq!(with(|_, _| Ok(())), "input `x` is missing: expected f32[n, 3]");
+    let twice = with(|_, feed| {
+        feed.buffer::<f32>("x", &[1, 3]).map(drop).and_then(|()| feed.slice("x", &[0, 3], &[0.0; 0]))
+    });
+    assert_eq!(twice, "input `x` was given twice");
+    let short = with(|_, feed| feed.slice("x", &[2, 3], &[1.0_f32, 2.0, 3.0]));
+    assert_eq!(short, "input `x` has shape 3 elements: expected as many elements as [2, 3] has");
+    let huge = with(|_, feed| feed.buffer::<f32>("x", &[usize::MAX, 3]).map(drop));
+    assert_eq!(huge, format!("input `x` has shape [{}, 3]: expected [n, 3]", usize::MAX));
+    assert_eq!(with(|_, _| Err(ModelError::input("too young"))), "input refused: too young");
+}
+
+#[test]
+fn a_text_with_a_nul_is_refused_before_it_is_cut_there() {
+    let input = one("x", array![["fine".to_owned(), "cut\0here".to_owned()]]);
+    assert_eq!(
+        refused(&loaded("identity_string"), &input).to_string(),
+        "input refused: input `x` has a text with a NUL in it"
+    );
+}
+
+#[test]
+fn an_output_that_is_not_there_or_of_another_type_is_an_invalid_answer() {
+    type Decode = fn(&Outputs<'_>) -> Result<f32, ModelError>;
+    let with = |decode: Decode| {
+        let model = open("affine").pipeline(
+            "checked@1",
+            |rows: &[f32], feed: &mut Feed<'_, '_>| feed.slice("x", &[rows.len() / 3, 3], rows),
+            decode,
+        );
+        model.load().unwrap();
+        match model.predict(&[0.0; 6][..]) {
+            Err(ModelError::InvalidOutput { reason }) => reason.to_string(),
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(with(|outputs| outputs.scalar("z")), "no output \"z\": the model gives y");
+    assert_eq!(with(|outputs| outputs.scalar("")), "no output \"\": the model gives y");
+    assert_eq!(with(|outputs| outputs.scalar(1)), "no output 1: the model gives y");
+    assert_eq!(with(|outputs| outputs.scalar("y")), "output \"y\" has 2 elements, not one");
+    assert!(with(|outputs| Ok(outputs.tensor::<f64>("y")?.1[0] as f32)).contains("y: f32[n, 1]"));
+    assert!(with(|outputs| Ok(outputs.strings("y")?.len() as f32)).contains("String"));
+    assert!(with(|outputs| Ok(outputs.maps("y")?.len() as f32)).contains("no map"));
+}
+
+#[test]
+fn a_model_that_was_not_loaded_says_so() {
+    let model = open("affine");
+    assert!(matches!(model.predict(&Tensors::new()), Err(ModelError::NotLoaded)));
+    assert!(matches!(model.warm_up(), Err(ModelError::NotLoaded)));
+    assert!(model.signature().is_none());
+    assert_eq!(model.replenish().unwrap(), 0);
+    model.stop_overdue();
+}
+
+// Bound buffers.
+
+fn affine_through_buffers() -> Pipeline<[f32], Vec<f32>> {
+    let encode = |rows: &[f32], feed: &mut Feed<'_, '_>| {
+        feed.buffer("x", &[rows.len() / 3, 3])?.copy_from_slice(rows);
+        Ok(())
+    };
+    let model = open("affine").pipeline("buffers@1", encode, |outputs: &Outputs<'_>| {
+        let (shape, elements) = outputs.tensor::<f32>("y")?;
+        assert_eq!(shape, [elements.len() as i64, 1]);
+        Ok(elements.to_vec())
+    });
+    model.load().unwrap();
+    model
+}
+
+#[test]
+fn answers_through_buffers_are_right_whether_shapes_repeat_or_change() {
+    let model = affine_through_buffers();
+    let mut value = 0.0;
+    for rows in [1, 1, 1, 1, 1, 2, 2, 2, 2, 1, 3, 1, 3, 3, 3, 3, 3, 0, 0, 0, 0, 0, 1, 1, 1, 1] {
+        value += 1.0;
+        let input: Vec<f32> = (0..rows * 3).map(|index| value + index as f32).collect();
+        let expected: Vec<f32> = input.chunks(3).map(|x| x[0] + 2.0 * x[1] + 3.0 * x[2] + 0.5).collect();
+        assert_eq!(model.predict(&input).unwrap(), expected);
+    }
+}
+
+#[test]
+fn an_output_whose_shape_depends_on_the_input_is_right_every_time() {
+    let model = open("nonzero").pipeline(
+        "found@1",
+        |x: &[f32; 4], feed: &mut Feed<'_, '_>| {
+            feed.buffer("x", &[4])?.copy_from_slice(x);
+            Ok(())
+        },
+        |outputs: &Outputs<'_>| Ok(outputs.tensor::<i64>("y")?.1.to_vec()),
+    );
+    model.load().unwrap();
+    for (x, expected) in [
+        ([1.0, 0.0, 0.0, 1.0], &[0, 3][..]),
+        ([1.0, 0.0, 0.0, 1.0], &[0, 3]),
+        ([0.0, 1.0, 1.0, 0.0], &[1, 2]),
+        ([0.0, 1.0, 1.0, 0.0], &[1, 2]),
+        ([1.0, 1.0, 1.0, 1.0], &[0, 1, 2, 3]),
+        ([0.0, 0.0, 0.0, 0.0], &[]),
+        ([0.0, 0.0, 0.0, 1.0], &[3]),
+    ] {
+        assert_eq!(model.predict(&x).unwrap(), expected);
+    }
+}
+
+#[test]
+fn an_input_that_makes_the_engine_fail_costs_nobody_else_an_answer() {
+    let model = open("gather").pipeline(
+        "number@1",
+        |index: &i64, feed: &mut Feed<'_, '_>| {
+            feed.buffer("x", &[1])?[0] = *index;
+            Ok(())
+        },
+        |outputs: &Outputs<'_>| outputs.scalar::<f32>("y"),
+    );
+    model.load().unwrap();
+    for _ in 0..5 {
+        assert_eq!(model.predict(&4).unwrap(), 5.0);
+        assert!(matches!(model.predict(&5), Err(ModelError::Engine { .. })));
+        assert!(matches!(model.predict_within(&5, Duration::from_secs(60)), Err(ModelError::Engine { .. })));
+    }
+}
+
+#[test]
+fn a_buffer_holds_nothing_of_the_request_before() {
+    let model = open("affine").pipeline(
+        "first@1",
+        |first: &f32, feed: &mut Feed<'_, '_>| {
+            feed.buffer::<f32>("x", &[1, 3])?[..if *first > 0.0 { 3 } else { 0 }].fill(*first);
+            Ok(())
+        },
+        |outputs: &Outputs<'_>| outputs.scalar::<f32>("y"),
+    );
+    model.load().unwrap();
+    for _ in 0..5 {
+        assert_eq!(model.predict(&7.0).unwrap(), 42.5);
+        assert_eq!(model.predict(&0.0).unwrap(), 0.5);
+    }
+}
+
+#[test]
+fn buffers_and_views_may_be_mixed() {
+    let model = open("symbols").pipeline(
+        "mixed@1",
+        |x: &[f32; 2], feed: &mut Feed<'_, '_>| {
+            feed.slice("wide", &[2, 1, 2, 1], &[0.0_f32; 4])?; // out of the model's order
+            feed.buffer("a", &[2])?.copy_from_slice(x);
+            feed.slice("b", &[2], x)
+        },
+        |outputs: &Outputs<'_>| Ok(outputs.tensor::<f32>("sum")?.1.to_vec()),
+    );
+    model.load().unwrap();
+    for x in [[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]] {
+        assert_eq!(model.predict(&x).unwrap(), x.map(|x| x + x));
+    }
+}
+
+// Files that are no models, and models that cannot run.
+
+#[test]
+fn a_file_that_is_missing_or_no_model_is_named_with_the_cause() {
+    let folder = Folder::new();
+    let whole = fs::read(file("affine")).unwrap();
+    let missing = OnnxModel::from_file(folder.0.join("gone.onnx")).unwrap_err();
+    assert!(matches!(&missing, LoadError::Read { file, .. } if file.ends_with("gone.onnx")), "{missing}");
+    assert!(matches!(OnnxModel::from_file(&folder.0), Err(LoadError::Read { .. })));
+
+    for (name, bytes, expected) in [
+        ("empty.onnx", &b""[..], "empty"),
+        ("truncated.onnx", &whole[..whole.len() / 2], "cut short"),
+        ("text.onnx", b"just a text", ""),
+        ("zip.onnx", b"PK\x03\x04...........", ""),
+    ] {
+        fs::write(folder.0.join(name), bytes).unwrap();
+        match OnnxModel::from_file(folder.0.join(name)) {
+            Err(LoadError::NotOnnx { file, cause }) => {
+                assert!(file.ends_with(name) && cause.contains(expected), "{cause}")
+            }
+            other => panic!("{name}: {other:?}"),
+        }
+        let from_bytes = OnnxModel::from_bytes(name, bytes);
+        assert!(matches!(from_bytes, Err(LoadError::NotOnnx { file, .. }) if file == name));
+    }
+}
+
+/// Bug: this test asserted nothing; it passed whatever the errors said and whatever a mutated model answered. Fix: each
+/// way that it may end is held to what is promised of it, and each must happen.
+#[test]
+fn corrupt_models_give_typed_errors_and_never_more() {
+    let whole = fs::read(file("zipmap_int")).unwrap();
+    let probabilities = [0.25_f32, 0.5, 0.125];
+    let input = one("x", ArrayD::from_shape_vec(vec![1, 3], probabilities.to_vec()).unwrap());
+    let right = loaded("zipmap_int").predict(&input).unwrap();
+    let (mut not_onnx, mut not_loaded, mut failed, mut answered, mut unchanged) = (0, 0, 0, 0, 0);
+    for at in 0..whole.len() {
+        for value in [0x00, 0x7f, 0xff, whole[at] ^ 0x08] {
+            let context = format!("byte {at} is {value:#04x}");
+            let mut bytes = whole.clone();
+            bytes[at] = value;
+            let is_whole = bytes == whole;
+            let names_the_model = |error: &LoadError| match error {
+                LoadError::NotOnnx { file, cause }
+                | LoadError::Unsupported { file, cause }
+                | LoadError::Refused { file, cause }
+                | LoadError::Engine { file, cause } => file == "mutated" && !cause.is_empty(),
+                _ => false,
+            };
+            let model = match OnnxModel::from_bytes("mutated", bytes) {
+                Ok(model) => model.pool_size(1),
+                Err(error) => {
+                    assert!(names_the_model(&error) && !is_whole, "{context}: {error:?}");
+                    not_onnx += 1;
+                    continue;
+                }
+            };
+            if let Err(error) = model.load() {
+                assert!(names_the_model(&error) && !is_whole, "{context}: {error:?}");
+                assert!(matches!(model.predict(&input), Err(ModelError::NotLoaded)), "{context}");
+                not_loaded += 1;
+                continue;
+            }
+            let signature = model.signature().unwrap();
+            match model.predict(&input) {
+                Ok(output) if is_whole => {
+                    assert!(output == right, "{context}: {output:?}");
+                    unchanged += 1;
+                }
+                // Some bytes are names, some are labels: it is another model then, and answers as it says of itself.
+                Ok(output) => {
+                    let labelled = signature.labels.iter().cloned().zip(probabilities).collect();
+                    let map = Value::Sequence(vec![Value::Map(labelled)]);
+                    let expected = Tensors::new().with(signature.outputs[0].name.clone(), map).unwrap();
+                    assert!(output == expected, "{context}: {output:?} and {:?}", signature.labels);
+                    answered += 1;
+                }
+                Err(error) => {
+                    let takes_another_input = matches!(error, ModelError::Input(_));
+                    assert!(takes_another_input && !is_whole, "{context}: {error:?}");
+                    failed += 1;
+                }
+            }
+        }
+    }
+    let ends = [not_onnx, not_loaded, failed, answered, unchanged];
+    assert!(ends.iter().all(|times| *times > 0), "{ends:?}");
+}
+
+#[test]
+fn a_model_that_needs_more_than_the_runtime_has_is_told_apart() {
+    for (name, expected) in [
+        ("unsupported_opset", "opset"),
+        ("unsupported_format", "IR version"),
+        ("unsupported_operator", "Nope"),
+        ("unsupported_domain", "com.example"),
+    ] {
+        let model = open(name);
+        match model.load() {
+            Err(LoadError::Unsupported { file, cause }) => {
+                assert!(file.ends_with(&format!("{name}.onnx")) && cause.contains(expected), "{cause}");
+            }
+            other => panic!("{name}: {other:?}"),
+        }
+        assert!(model.load().is_err(), "it may be asked again");
+    }
+}
+
+#[test]
+fn types_that_cannot_be_carried_are_refused_by_name() {
+    for (name, expected) in [
+        ("refused_optional", "output `y` is optional"),
+        ("refused_sparse", "input `x` is a sparse tensor; output `y` is a sparse tensor"),
+        ("refused_sequence_input", "input `rows` is a sequence or a map"),
+        ("refused_complex64", "input `x` is a tensor of complex64; output `y` is a tensor of complex64"),
+        ("refused_float8e5m2", "input `x` is a tensor of float8e5m2"),
+        ("refused_int4", "input `x` is a tensor of int4"),
+    ] {
+        match OnnxModel::from_file(file(name)) {
+            Err(LoadError::Refused { cause, .. }) => assert!(cause.contains(expected), "{cause}"),
+            other => panic!("{name}: {other:?}"),
+        }
+    }
+}
+
+#[test]
+fn options_that_make_no_sense_are_named() {
+    let option = |model: OnnxModel| match model.load() {
+        Err(LoadError::Option { option, .. }) => option,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(option(open("affine").pool_size(0)), "pool_size");
+    assert_eq!(option(open("affine").intra_threads(0)), "intra_threads");
+    let encode = |_: &(), _: &mut Feed<'_, '_>| Ok(());
+    let pipeline = open("affine").pipeline("no version", encode, |_: &Outputs<'_>| Ok(()));
+    let error = pipeline.load().unwrap_err();
+    assert!(error.to_string().contains("`no version` has no version"), "{error}");
+}
+
+// External data.
+
+#[test]
+fn external_data_is_used_and_hashed() {
+    let folder = folder_with(&["external.onnx", "external.data"]);
+    let model = OnnxModel::from_file(folder.0.join("external.onnx")).unwrap().pool_size(2);
+    model.load().unwrap();
+    let output = model.predict(&one("x", array![1.0_f32, 2.0])).unwrap();
+    assert_eq!(output.get::<f32>("y").unwrap(), &array![11.0_f32, 22.0].into_dyn());
+    assert_eq!(model.description().file_bytes, fs::metadata(file("external")).unwrap().len() + 8);
+
+    fs::write(folder.0.join("other"), 1.0_f32.to_le_bytes().repeat(2)).unwrap();
+    fs::rename(folder.0.join("other"), folder.0.join("external.data")).unwrap();
+    let other = OnnxModel::from_file(folder.0.join("external.onnx")).unwrap();
+    assert_ne!(model.identity(), other.identity());
+    assert!(model.predict(&one("x", array![1.0_f32, 2.0])).is_ok(), "what is loaded stays");
+}
+
+#[test]
+fn external_data_that_leads_astray_is_refused() {
+    for (name, expected) in [
+        ("external_above", "leads out of the model's folder"),
+        ("external_absolute", "leads out of the model's folder"),
+        ("external_hidden", "leads out of the model's folder"),
+        ("external_address", "is not a plain relative path"),
+    ] {
+        match OnnxModel::from_file(file(name)) {
+            Err(LoadError::Refused { cause, .. }) => assert!(cause.contains(expected), "{cause}"),
+            other => panic!("{name}: {other:?}"),
+        }
+    }
+    assert!(matches!(OnnxModel::from_file(file("external_missing")), Err(LoadError::Read { .. })));
+    let bytes = fs::read(file("external")).unwrap();
+    assert!(matches!(OnnxModel::from_bytes("bytes", bytes), Err(LoadError::Refused { .. })));
+}
+
+#[cfg(unix)]
+#[test]
+fn external_data_behind_a_link_that_escapes_is_refused() {
+    let (outside, folder) = (folder_with(&["external.data"]), folder_with(&["external.onnx"]));
+    let open = || OnnxModel::from_file(folder.0.join("external.onnx"));
+    let data = folder.0.join("external.data");
+    std::os::unix::fs::symlink(outside.0.join("external.data"), &data).unwrap();
+    assert!(matches!(open(), Err(LoadError::Refused { cause, .. }) if cause.contains("through a link")));
+    fs::remove_file(&data).unwrap();
+    fs::hard_link(outside.0.join("external.data"), &data).unwrap();
+    assert!(matches!(open(), Err(LoadError::Refused { cause, .. }) if cause.contains("hard link")));
+    fs::remove_file(&data).unwrap();
+    fs::copy(models().join("external.data"), folder.0.join("inside.data")).unwrap();
+    std::os::unix::fs::symlink("inside.data", &data).unwrap();
+    open().unwrap().load().unwrap();
+}
+
+#[test]
+fn a_file_that_changed_after_it_was_opened_is_not_loaded_under_its_old_digest() {
+    let folder = folder_with(&["affine.onnx"]);
+    let path = folder.0.join("affine.onnx");
+    let model = OnnxModel::from_file(&path).unwrap().pool_size(1);
+    let whole = fs::read(&path).unwrap();
+    fs::write(&path, fs::read(file("constant")).unwrap()).unwrap();
+    assert!(matches!(model.load(), Err(LoadError::Refused { cause, .. }) if cause.contains("has changed")));
+    fs::write(&path, whole).unwrap();
+    model.load().unwrap(); // touched, and the same again
+}
+
+// Identity.
+
+#[test]
+fn an_identity_covers_files_pipeline_and_options_that_change_answers() {
+    let pipeline = |model: OnnxModel, spec: &str| {
+        model.pipeline(spec, |_: &(), _: &mut Feed<'_, '_>| Ok(()), |_: &Outputs<'_>| Ok(())).identity()
+    };
+    let same = [
+        pipeline(open("affine"), "a@1.2"),
+        pipeline(open("affine"), "a@1.2.0"),
+        pipeline(OnnxModel::from_bytes("elsewhere", fs::read(file("affine")).unwrap()).unwrap(), "a@1.2"),
+        pipeline(open("affine").pool_size(7).max_wait(Duration::ZERO).intra_threads(1), "a@1.2"),
+    ];
+    assert!(same.iter().all(|identity| *identity == same[0]));
+    let different = [
+        same[0],
+        open("affine").identity(),
+        pipeline(open("affine"), "a@1.3"),
+        pipeline(open("affine"), "b@1.2"),
+        pipeline(open("nonzero"), "a@1.2"),
+        pipeline(open("affine").optimization(Optimization::Basic), "a@1.2"),
+        pipeline(
+            open("affine").session_options("deterministic", |b| Ok(b.with_deterministic_compute(true)?)),
+            "a@1.2",
+        ),
+    ];
+    let distinct: std::collections::BTreeSet<_> = different.iter().collect();
+    assert_eq!(distinct.len(), different.len());
+}
+
+// Pools, deadlines, panics.
+
+/// Counts to the number it is given, saying first that it has begun.
+fn counting(sessions: usize, max_wait: Duration, begun: mpsc::Sender<()>) -> Pipeline<i64, i64> {
+    let begun = std::sync::Mutex::new(begun);
+    let model = open("loop").pool_size(sessions).max_wait(max_wait).pipeline(
+        "counting@1",
+        move |times: &i64, feed: &mut Feed<'_, '_>| {
+            feed.buffer("times", &[])?[0] = *times;
+            let _ = begun.lock().unwrap().send(());
+            Ok(())
+        },
+        |outputs: &Outputs<'_>| outputs.scalar::<i64>("counted"),
+    );
+    model.load().unwrap();
+    model
+}
+
+/// Stops overdue runs, as the background work of a handle does, while `during` runs.
+fn with_background<R>(model: &Pipeline<i64, i64>, during: impl FnOnce() -> R) -> R {
+    let is_over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            while !is_over.load(Ordering::Relaxed) {
+                model.stop_overdue();
+                thread::yield_now();
+            }
+        });
+        let result = catch_unwind(AssertUnwindSafe(during));
+        is_over.store(true, Ordering::Relaxed);
+        result.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    })
+}
+
+#[test]
+fn a_model_without_an_end_is_stopped_at_its_deadline_and_its_session_stays_good() {
+    let model = counting(1, Duration::from_secs(60), mpsc::channel().0);
+    let limit = Duration::from_millis(50);
+    with_background(&model, || {
+        for _ in 0..3 {
+            let outcome = model.predict_within(&i64::MAX, limit);
+            assert!(
+                matches!(outcome, Err(ModelError::Deadline { limit: told }) if told == limit),
+                "{outcome:?}"
+            );
+            assert_eq!(model.predict(&100).unwrap(), 100);
+            assert_eq!(model.predict_within(&100, Duration::from_secs(60)).unwrap(), 100);
+        }
+    });
+}
+
+#[test]
+fn a_stop_that_comes_late_never_hits_the_next_run() {
+    let model = counting(1, Duration::from_secs(60), mpsc::channel().0);
+    let mut stopped = 0;
+    with_background(&model, || {
+        for round in 0..2_000 {
+            // Deadlines about as long as a run, so that stops come before, at and after its end.
+            match model.predict_within(&20, Duration::from_micros(round % 40)) {
+                Ok(counted) => assert_eq!(counted, 20),
+                Err(ModelError::Deadline { .. }) => stopped += 1,
+                Err(other) => panic!("{other}"),
+            }
+            assert_eq!(model.predict(&20).unwrap(), 20);
+        }
+    });
+    assert!(stopped > 0);
+}
+
+#[test]
+fn a_request_waits_for_a_session_as_long_as_it_may_and_no_longer() {
+    let (begun, has_begun) = mpsc::channel();
+    let model = counting(1, Duration::from_millis(30), begun);
+    with_background(&model, || {
+        thread::scope(|scope| {
+            let busy = scope.spawn(|| model.predict_within(&i64::MAX, Duration::from_millis(500)));
+            has_begun.recv().unwrap();
+            let clock = Clock::system();
+            let started = clock.now();
+            let outcome = model.predict(&1);
+            assert!(
+                matches!(outcome, Err(ModelError::Overloaded { waited }) if waited == Duration::from_millis(30))
+            );
+            assert!(clock.now().since(started) >= Duration::from_millis(30));
+            let outcome = model.predict_within(&1, Duration::from_millis(5));
+            assert!(matches!(outcome, Err(ModelError::Deadline { .. })), "{outcome:?}");
+            assert!(matches!(busy.join().unwrap(), Err(ModelError::Deadline { .. })));
+        });
+    });
+    assert_eq!(model.predict(&1).unwrap(), 1);
+}
+
+#[test]
+fn as_many_threads_as_there_are_sessions_answer_at_a_time() {
+    let (begun, has_begun) = mpsc::channel();
+    let model = counting(2, Duration::ZERO, begun);
+    with_background(&model, || {
+        thread::scope(|scope| {
+            let busy = scope.spawn(|| model.predict_within(&i64::MAX, Duration::from_millis(200)));
+            has_begun.recv().unwrap();
+            assert_eq!(model.predict(&5).unwrap(), 5);
+            assert!(busy.join().unwrap().is_err());
+        });
+    });
+}
+
+#[test]
+fn more_threads_than_sessions_all_get_their_own_answer() {
+    let model = affine_through_buffers();
+    thread::scope(|scope| {
+        for thread in 0..6 {
+            let model = &model;
+            scope.spawn(move || {
+                for round in 0..500 {
+                    let x = (thread * 1_000 + round) as f32;
+                    assert_eq!(model.predict(&[x, 0.0, 0.0]).unwrap(), [x + 0.5]);
+                }
+            });
+        }
+    });
+}
+
+#[test]
+fn a_panic_in_a_pipeline_costs_no_session() {
+    let model = open("affine").max_wait(Duration::ZERO).pipeline(
+        "panics@1",
+        |when: &u8, feed: &mut Feed<'_, '_>| {
+            assert_ne!(*when, 1, "in encode");
+            feed.buffer::<f32>("x", &[1, 3])?.fill(f32::from(*when));
+            Ok(())
+        },
+        |outputs: &Outputs<'_>| {
+            let answer = outputs.scalar::<f32>("y")?;
+            assert_ne!(answer, 12.5, "in decode");
+            Ok(answer)
+        },
+    );
+    model.load().unwrap();
+    for _ in 0..4 {
+        for when in [1, 2] {
+            assert!(catch_unwind(AssertUnwindSafe(|| model.predict(&when))).is_err());
+        }
+        assert_eq!(model.predict(&0).unwrap(), 0.5);
+    }
+    assert_eq!(model.model().replenish().unwrap(), 0);
+}
+
+#[test]
+fn warming_up_runs_every_session_on_an_input_made_up_from_the_signature() {
+    for name in ["affine", "symbols", "identity_string", "zipmap_int", "constant", "loop"] {
+        assert!(open(name).pool_size(2).load().is_ok());
+        assert!(loaded(name).warm_up().unwrap(), "{name}");
+    }
+}
+
+#[test]
+fn sessions_take_the_options_they_are_given() {
+    for level in [Optimization::Disabled, Optimization::Basic, Optimization::Extended, Optimization::All] {
+        let model = open("affine").optimization(level).intra_threads(1).session_options("lean", |builder| {
+            Ok(builder.with_memory_pattern(false)?.with_prepacking(false)?)
+        });
+        model.load().unwrap();
+        let output = model.predict(&one("x", array![[1.0_f32, 2.0, 3.0]])).unwrap();
+        assert_eq!(output.get::<f32>("y").unwrap().first(), Some(&14.5));
+    }
+}
+
+#[test]
+fn an_execution_provider_is_part_of_the_identity() {
+    let model = open("affine").execution_providers([ep::CPU::default().build()]);
+    model.load().unwrap();
+    assert_ne!(model.identity(), open("affine").identity());
+}
+
+#[test]
+fn nothing_of_a_request_is_shown() {
+    let model = loaded("affine");
+    let input = one("x", array![[1234.5_f32, 2.0, 3.0]]);
+    let shown = format!("{model:?} {input:?} {:?}", model.predict(&input).unwrap());
+    assert!(shown.contains("f32[1, 3]") && !shown.contains("1234"), "{shown}");
+}
+
+#[test]
+fn models_and_pipelines_are_shared_between_threads() {
+    fn shared<T: Send + Sync>() {}
+    shared::<OnnxModel>();
+    shared::<Pipeline<str, Vec<u8>>>();
+    shared::<Tensors>();
+}

@@ -1,0 +1,575 @@
+//! Versions in a folder: published whole, found again, and held against their manifests.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use proptest::prelude::*;
+use switchback::Timestamp;
+use switchback::drift::{Cell, InvalidProfile, ReferenceProfile};
+use switchback::repository::contract::Contract;
+use switchback::repository::{DataSet, Draft, Fault, Manifest, Repository, RepositoryError};
+use switchback::testing::Faults;
+
+use crate::common::Folder;
+
+fn repository(folder: &Folder) -> Repository {
+    Repository::create(folder.0.join("models")).unwrap()
+}
+const MODEL: &str = "tests/models/affine.onnx";
+
+fn manifest(version: &str) -> Manifest {
+    Manifest::new("late", version, Timestamp::from_unix_seconds(1_790_000_000))
+}
+
+fn draft(version: &str) -> Draft {
+    Draft::new(manifest(version)).file("model.onnx", MODEL)
+}
+
+/// Everything below a folder, with the bytes of files.
+fn listing(folder: &Path) -> Vec<(PathBuf, Option<Vec<u8>>)> {
+    let mut all = Vec::new();
+    let mut folders = vec![folder.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).into_iter().flatten() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path.clone());
+                all.push((path, None));
+            } else {
+                all.push((path.clone(), Some(fs::read(path).unwrap())));
+            }
+        }
+    }
+    all.sort();
+    all
+}
+
+#[test]
+fn what_others_keep_is_found_without_a_manifest() {
+    let folder = Folder::new();
+    for version in ["9", "10", "2"] {
+        let path = folder.0.join("models/late").join(version);
+        fs::create_dir_all(&path).unwrap();
+        fs::copy(MODEL, path.join("model.onnx")).unwrap();
+    }
+    let models = repository(&folder);
+    assert_eq!(models.models().unwrap(), ["late"]);
+    let versions: Vec<String> =
+        models.versions("late").unwrap().iter().map(|entry| entry.version.to_string()).collect();
+    assert_eq!(versions, ["2", "9", "10"], "numbers are numbers");
+    let latest = models.resolve("late", "latest").unwrap();
+    assert_eq!((latest.version.as_str(), &latest.manifest), ("10", &None));
+    models.verify(&latest).unwrap();
+    assert!(models.diff("late", "2", "10").unwrap().is_empty());
+}
+
+#[test]
+fn a_profile_of_training_is_published_with_its_version_and_told_from_anothers() {
+    let folder = Folder::new();
+    let models = repository(&folder);
+    let profile = |rows: u32| {
+        let rows = (0..rows).map(|n| [Cell::from(f64::from(n)), Cell::from("UA")]);
+        ReferenceProfile::builder().numeric("delay").categorical("carrier").build_from(rows).unwrap()
+    };
+    for (version, rows) in [("1", 500), ("2", 500), ("3", 900)] {
+        let published = models.publish(draft(version).profile(&profile(rows))).unwrap();
+        assert_eq!(published.manifest.unwrap().reference_profile().unwrap().unwrap(), profile(rows));
+    }
+    let read = models.get("late", "1").unwrap().manifest.unwrap().reference_profile().unwrap().unwrap();
+    assert_eq!(read, profile(500));
+    assert!(models.diff("late", "1", "2").unwrap().is_empty());
+    let difference = models.diff("late", "1", "3").unwrap().to_string();
+    assert!(difference.starts_with("profile: 500 rows of 2 features, "), "{difference}");
+
+    assert_eq!(manifest("4").reference_profile(), Ok(None));
+    let mut others = manifest("4");
+    others.profile = Some(serde_json::json!({"schema": 7, "rows": 1, "features": []}));
+    assert_eq!(others.reference_profile(), Err(InvalidProfile::Schema { found: 7 }));
+    others.profile = Some(serde_json::json!(["another tool's"]));
+    assert!(matches!(others.reference_profile(), Err(InvalidProfile::Form { .. })));
+}
+
+#[test]
+fn a_version_is_published_once_with_its_files_and_tags() {
+    let folder = Folder::new();
+    let models = repository(&folder);
+    let mut tagged = manifest("1");
+    tagged.tags.insert("stable".into());
+    tagged.metrics.insert("accuracy".into(), 0.9);
+    let draft = Draft::new(tagged).file("model.onnx", MODEL).bytes("weights/part-1.bin", *b"abc");
+    let entry = models.publish(draft.clone()).unwrap();
+    models.verify(&entry).unwrap();
+    let files: Vec<_> =
+        entry.manifest.as_ref().unwrap().files.iter().map(|file| (file.path.as_str(), file.size)).collect();
+    assert_eq!(files, [("model.onnx", fs::metadata(MODEL).unwrap().len()), ("weights/part-1.bin", 3)]);
+    assert_eq!(models.resolve("late", "stable").unwrap().version, "1");
+    let before = listing(&folder.0);
+    assert!(matches!(models.publish(draft), Err(RepositoryError::Exists { .. })));
+    assert_eq!(listing(&folder.0), before, "nothing has changed");
+
+    models.publish(self::draft("2")).unwrap();
+    assert_eq!(models.tag("late", "stable", "2").unwrap().as_deref(), Some("1"));
+    assert_eq!(models.resolve("late", "stable").unwrap().version, "2");
+    let refused = models.remove("late", "2").unwrap_err();
+    assert!(refused.to_string().contains("tagged stable"), "{refused}");
+    assert_eq!(models.untag("late", "stable").unwrap().as_deref(), Some("2"));
+    models.remove("late", "2").unwrap();
+    let unknown = models.resolve("late", "2").unwrap_err().to_string();
+    assert_eq!(unknown, "late has no version or tag `2`; it has 1");
+    for tag in ["latest", "1", "a/b"] {
+        assert!(matches!(models.tag("late", tag, "1"), Err(RepositoryError::Name { .. })), "{tag}");
+    }
+}
+
+#[test]
+fn a_difference_says_what_changed() {
+    let folder = Folder::new();
+    let models = repository(&folder);
+    let contract = |json: &str| serde_json::from_str::<Contract>(json).unwrap();
+    let mut first = manifest("1");
+    first.contract = contract(
+        r#"{"features": [{"name": "delay", "type": "number", "unit": "min"}, {"name": "old", "type": "text"}],
+            "labels": ["on time", "late"], "pipeline": {"name": "plain", "version": "1.0"}}"#,
+    );
+    first.metrics.insert("accuracy".into(), 0.5);
+    let mut second = manifest("2");
+    second.contract = contract(
+        r#"{"features": [{"name": "delay", "type": "number", "unit": "s"}, {"name": "new", "type": "text"}],
+            "labels": ["on time", "late", "cancelled"], "pipeline": {"name": "history", "version": "2.1"}}"#,
+    );
+    second.lineage.code = Some("abc".into());
+    second.metrics.insert("accuracy".into(), 0.75);
+    models.publish(Draft::new(first).file("model.onnx", MODEL)).unwrap();
+    models.publish(Draft::new(second).file("model.onnx", "tests/models/gather.onnx")).unwrap();
+    let difference = models.diff("late", "1", "latest").unwrap().to_string();
+    let expected = "feature delay: changed\nfeature new: new\nfeature old: gone\n\
+        labels: on time, late -> on time, late, cancelled\npipeline: plain@^1.0 -> history@^2.1\ncode:  -> abc\n\
+        accuracy: 0.5 -> 0.75\nmodel.onnx: other bytes\n";
+    assert_eq!(difference, expected);
+}
+
+#[test]
+fn training_data_is_kept_once_under_its_digest() {
+    let folder = Folder::new();
+    let models = repository(&folder);
+    let data = folder.0.join("flights.csv");
+    fs::write(&data, "a,b\n1,2\n").unwrap();
+    let named = |name: &str| serde_json::from_str::<DataSet>(&format!("{{\"name\": \"{name}\"}}")).unwrap();
+    for version in ["1", "2"] {
+        let mut manifest = manifest(version);
+        let mut away = named("elsewhere");
+        away.location = Some("s3://bucket/data".into());
+        manifest.lineage.data.push(away);
+        models
+            .publish(Draft::new(manifest).file("model.onnx", MODEL).attach(named("flights"), &data))
+            .unwrap();
+    }
+    let kept = listing(&folder.0.join("models/.data"));
+    assert_eq!(kept.iter().filter(|(_, bytes)| bytes.is_some()).count(), 1);
+    let entry = models.get("late", "2").unwrap();
+    let (path, bytes) = kept.iter().find(|(_, bytes)| bytes.is_some()).unwrap();
+    assert_eq!(bytes.as_deref(), Some(b"a,b\n1,2\n".as_slice()));
+    let listed = &entry.manifest.unwrap().lineage.data[1];
+    assert!(listed.attached && listed.sha256.as_deref() == path.file_name().and_then(|name| name.to_str()));
+
+    models.remove("late", "1").unwrap();
+    assert_eq!(models.sweep().unwrap().data, 0, "the other one needs it");
+    models.remove("late", "2").unwrap();
+    assert_eq!(models.sweep().unwrap().data, 1);
+}
+
+/// What is there is what was there before, or what was asked for, whichever step fails.
+#[test]
+fn whatever_step_fails_nothing_is_half_there() {
+    type Change = fn(&Repository) -> Result<(), RepositoryError>;
+    let publish: Change = |models| {
+        let mut manifest = manifest("2");
+        manifest.tags.insert("stable".into());
+        let data = serde_json::from_str::<DataSet>(r#"{"name": "d"}"#).unwrap();
+        let draft =
+            Draft::new(manifest).file("model.onnx", MODEL).bytes("w/1.bin", *b"1").attach(data, MODEL);
+        models.publish(draft).map(drop)
+    };
+    let tag: Change = |models| models.tag("late", "stable", "1").map(drop);
+    let remove: Change = |models| models.remove("late", "1");
+    for change in [publish, tag, remove] {
+        for torn in [false, true] {
+            for failing in 0.. {
+                let folder = Folder::new();
+                let (models, faults) = (repository(&folder), Faults::new());
+                models.publish(draft("1")).unwrap();
+                let failing_models = models.clone().disk_faults(faults.clone());
+                faults.fail_after(failing).once();
+                if torn {
+                    faults.torn();
+                }
+                let changed = change(&failing_models);
+                let versions = models.versions("late").unwrap();
+                for entry in &versions {
+                    models.verify(entry).unwrap();
+                }
+                let names: Vec<&str> = versions.iter().map(|entry| entry.version.as_str()).collect();
+                let asides = listing(&folder.0)
+                    .iter()
+                    .filter(|(path, _)| path.to_string_lossy().contains(".aside-"))
+                    .count();
+                if change as usize == publish as usize && changed.is_err() {
+                    assert_eq!((names.as_slice(), asides), (&["1"][..], 0), "step {failing}");
+                    assert!(models.tags("late").unwrap().is_empty(), "step {failing}");
+                }
+                for (_, version) in models.tags("late").unwrap() {
+                    models.get("late", &version).unwrap();
+                }
+                models.sweep().unwrap();
+                assert!(
+                    listing(&folder.0).iter().all(|(path, _)| !path.to_string_lossy().contains(".aside-"))
+                );
+                if faults.steps() <= failing {
+                    changed.unwrap();
+                    break;
+                }
+            }
+        }
+    }
+}
+
+/// Eight at once: every version and every tag is there, and of one version that all want, one is.
+#[test]
+fn publishers_at_one_time_do_not_undo_each_other() {
+    let folder = Folder::new();
+    let models = repository(&folder);
+    let won: Vec<bool> = std::thread::scope(|scope| {
+        let publish = |number: u32| {
+            let models = models.clone();
+            move || {
+                let name = number.to_string();
+                let mut own = manifest(&name);
+                own.tags.insert(format!("tag-{number}"));
+                models.publish(Draft::new(own).file("model.onnx", MODEL)).unwrap();
+                models.publish(draft("wanted").bytes("whose", name)).is_ok()
+            }
+        };
+        let threads: Vec<_> = (0..8).map(|number| scope.spawn(publish(number))).collect();
+        threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+    });
+    assert_eq!(won.iter().filter(|won| **won).count(), 1);
+    let versions = models.versions("late").unwrap();
+    assert_eq!((versions.len(), models.tags("late").unwrap().len()), (9, 8));
+    versions.iter().for_each(|entry| models.verify(entry).unwrap());
+}
+
+#[test]
+fn what_a_publisher_left_that_was_killed_is_swept_and_what_one_is_at_is_not() {
+    let folder = Folder::new();
+    let models = repository(&folder);
+    models.publish(draft("1")).unwrap();
+    let aside = folder.0.join("models/late/.aside-0123");
+    fs::create_dir_all(aside.join("whole")).unwrap();
+    let lock = fs::File::create(aside.join("lock")).unwrap();
+    lock.lock().unwrap();
+    assert_eq!(models.sweep().unwrap().asides, 0);
+    drop(lock);
+    assert_eq!(models.versions("late").unwrap().len(), 1, "it is no version");
+    assert_eq!(models.sweep().unwrap().asides, 1);
+    assert!(!aside.exists());
+}
+
+fn faults(models: &Repository) -> Vec<Fault> {
+    match models.verify(&models.get("late", "1").unwrap()) {
+        Err(RepositoryError::Faulty { faults, .. }) => faults,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn everything_that_is_not_as_it_was_published_is_found_at_once() {
+    let folder = Folder::new();
+    let models = repository(&folder);
+    models
+        .publish(draft("1").bytes("a.bin", *b"aaaa").bytes("b.bin", *b"bbbb").bytes("c.bin", *b"cccc"))
+        .unwrap();
+    let version = folder.0.join("models/late/1");
+    fs::write(version.join("a.bin"), b"aaab").unwrap();
+    fs::write(version.join("b.bin"), b"longer").unwrap();
+    fs::remove_file(version.join("c.bin")).unwrap();
+    fs::write(version.join("d.bin"), b"d").unwrap();
+    let found = faults(&models);
+    assert_eq!(found.len(), 4, "{found:?}");
+    assert!(found.iter().any(|fault| matches!(fault, Fault::Digest { file, .. } if file == "a.bin")));
+    assert!(found.contains(&Fault::Size { file: "b.bin".into(), expected: 4, found: 6 }));
+    assert!(found.contains(&Fault::Missing { file: "c.bin".into() }));
+    assert!(found.contains(&Fault::Unlisted { file: "d.bin".into() }));
+}
+
+#[cfg(unix)]
+#[test]
+fn links_and_pipes_are_no_files() {
+    use std::os::unix::fs::symlink;
+    let folder = Folder::new();
+    let models = repository(&folder);
+    models.publish(draft("1").bytes("a.bin", *b"aaaa").bytes("b.bin", *b"bbbb")).unwrap();
+    let version = folder.0.join("models/late/1");
+    let outside = folder.0.join("outside");
+    fs::write(&outside, b"aaaa").unwrap();
+    for name in ["a.bin", "b.bin"] {
+        fs::remove_file(version.join(name)).unwrap();
+    }
+    symlink(&outside, version.join("a.bin")).unwrap();
+    fs::hard_link(&outside, version.join("b.bin")).unwrap();
+    assert!(std::process::Command::new("mkfifo").arg(version.join("pipe")).status().unwrap().success());
+    let found = faults(&models);
+    assert!(found.contains(&Fault::NotAFile { file: "a.bin".into(), what: "a link" }), "{found:?}");
+    assert!(
+        found.contains(&Fault::NotAFile { file: "pipe".into(), what: "a device or a pipe" }),
+        "{found:?}"
+    );
+    assert!(found.contains(&Fault::HardLink { file: "b.bin".into(), names: 2 }), "{found:?}");
+    // A version that is a link itself is none.
+    symlink(&version, folder.0.join("models/late/2")).unwrap();
+    assert!(matches!(models.get("late", "2"), Err(RepositoryError::Unknown { .. })));
+    assert_eq!(models.versions("late").unwrap().len(), 1);
+}
+
+#[test]
+fn names_and_manifests_that_mislead_are_refused() {
+    let folder = Folder::new();
+    let models = repository(&folder);
+    models.publish(draft("1")).unwrap();
+    for bad in ["../late", "/etc", "a/b", "a\nb", ""] {
+        assert!(matches!(models.get(bad, "1"), Err(RepositoryError::Name { .. })), "{bad:?}");
+        assert!(matches!(models.get("late", bad), Err(RepositoryError::Name { .. })), "{bad:?}");
+    }
+    for bad in ["../late", "/etc", "a//b", "a\nb", "", "manifest.json"] {
+        assert!(models.publish(draft("3").bytes(bad, *b"x")).is_err(), "{bad:?}");
+    }
+    assert_eq!(models.versions("late").unwrap().len(), 1);
+    let path = folder.0.join("models/late/1/manifest.json");
+    let good = fs::read_to_string(&path).unwrap();
+    let cases = [
+        (good.replace("\"schema\": 1", "\"schema\": 2"), "schema 2"),
+        (good.replace("\"created\"", "\"creatd\""), "creatd"),
+        (good.replace("model.onnx", "../model.onnx"), "begins with a dot"),
+        (good.replace("\"version\": \"1\"", "\"version\": \"2\""), "lies where late 1 belongs"),
+        (
+            good.replace(
+                "\"files\"",
+                &format!("\"profile\": {}1{}, \"files\"", "[".repeat(500), "]".repeat(500)),
+            ),
+            "recursion limit",
+        ),
+        (" ".repeat(5 << 20), "more than 4194304 bytes"),
+        (String::new(), "EOF"),
+    ];
+    for (text, expected) in cases {
+        fs::write(&path, text).unwrap();
+        let error = models.get("late", "1").unwrap_err().to_string();
+        assert!(error.contains(expected) && error.contains("manifest.json"), "{expected}: {error}");
+        assert!(models.versions("late").unwrap().is_empty());
+    }
+}
+
+/// `tests/corpus/manifest`: each says in its name what is wrong with it.
+#[test]
+fn every_manifest_of_the_corpus_is_read_or_refused_as_its_name_says() {
+    let mut seen = 0;
+    for entry in fs::read_dir("tests/corpus/manifest").unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_stem().unwrap().to_string_lossy().into_owned();
+        let parsed = Manifest::parse(&fs::read(&path).unwrap());
+        assert_eq!(parsed.is_ok(), name.starts_with("good"), "{name}: {parsed:?}");
+        seen += 1;
+    }
+    assert!(seen >= 10, "{seen}");
+}
+
+/// The schema is for those who write manifests in another language: what it names is what is read.
+#[test]
+fn the_json_schema_names_what_a_manifest_has() {
+    let schema: serde_json::Value =
+        serde_json::from_str(&fs::read_to_string("schema/manifest.schema.json").unwrap()).unwrap();
+    let full: serde_json::Value =
+        serde_json::from_str(&fs::read_to_string("tests/corpus/manifest/good_full.json").unwrap()).unwrap();
+    fn compare(schema: &serde_json::Value, root: &serde_json::Value, value: &serde_json::Value, place: &str) {
+        let schema = match schema["$ref"].as_str() {
+            Some(reference) => &root["$defs"][reference.rsplit('/').next().unwrap()],
+            None => schema,
+        };
+        match value {
+            serde_json::Value::Object(fields) if schema["properties"].is_object() => {
+                let known = schema["properties"].as_object().unwrap();
+                let names = |map: &serde_json::Map<String, serde_json::Value>| {
+                    let mut names: Vec<String> = map.keys().cloned().collect();
+                    names.sort();
+                    names
+                };
+                assert_eq!(schema["additionalProperties"], false, "{place}");
+                assert_eq!(names(known), names(fields), "{place}");
+                for (name, value) in fields {
+                    compare(&known[name], root, value, &format!("{place}.{name}"));
+                }
+            }
+            serde_json::Value::Array(items) => {
+                items.iter().for_each(|item| compare(&schema["items"], root, item, &format!("{place}[]")));
+            }
+            _ => {}
+        }
+    }
+    compare(&schema, &schema, &full, "manifest");
+    for name in schema["required"].as_array().unwrap() {
+        let mut without = full.clone();
+        without.as_object_mut().unwrap().remove(name.as_str().unwrap());
+        assert!(Manifest::parse(without.to_string().as_bytes()).is_err(), "{name} is required");
+    }
+    for name in schema["properties"].as_object().unwrap().keys() {
+        // Without `model` it is `model.onnx`, which this one does not list.
+        if !schema["required"].as_array().unwrap().contains(&serde_json::json!(name)) && name != "model" {
+            let mut without = full.clone();
+            without.as_object_mut().unwrap().remove(name);
+            Manifest::parse(without.to_string().as_bytes()).unwrap();
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn no_bytes_are_too_strange_for_a_manifest(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+        let _ = Manifest::parse(&bytes);
+    }
+
+    /// A good manifest in which one piece of text is replaced is read to the same again, or refused.
+    #[test]
+    fn a_manifest_that_was_changed_is_refused_or_reads_as_it_writes(
+        at in any::<prop::sample::Index>(), length in 0_usize..6, text in "[\\[\\]{}\",:0-9a-z./\\\\-]{0,6}"
+    ) {
+        let good = fs::read_to_string("tests/corpus/manifest/good_full.json").unwrap();
+        let places: Vec<usize> = good.char_indices().map(|(place, _)| place).collect();
+        let from = at.index(places.len());
+        let to = (from + length).min(places.len() - 1);
+        let changed = format!("{}{text}{}", &good[..places[from]], &good[places[to]..]);
+        if let Ok(manifest) = Manifest::parse(changed.as_bytes()) {
+            let written = serde_json::to_vec(&manifest).unwrap();
+            prop_assert_eq!(Manifest::parse(&written).unwrap(), manifest);
+        }
+    }
+}
+
+/// `tests/repository` was written by `examples/publish_sklearn.py`, which has nothing of ours.
+#[test]
+fn what_python_published_is_whole_and_known() {
+    let models = Repository::open("tests/repository").unwrap();
+    let entry = models.resolve("late", "stable").unwrap();
+    models.verify(&entry).unwrap();
+    let manifest = entry.manifest.unwrap();
+    assert!(manifest.lineage.framework.unwrap().starts_with("scikit-learn"));
+    assert_eq!((manifest.contract.features.len(), manifest.samples.len()), (2, 5));
+    assert!(manifest.metrics["accuracy"] > 0.8);
+}
+
+#[cfg(feature = "signatures")]
+#[test]
+fn a_manifest_counts_if_a_trusted_key_signed_its_bytes() {
+    use switchback::repository::TrustedKeys;
+    const KEY: &str = "RWSCzNvEdk18d/1s4yjXGLdPN6Z8FYjzeB9fDJuBrw/wnwJFLM7n0JFC";
+    const OTHER: &str = "RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3";
+    let folder = Folder::new();
+    let root = folder.0.join("models");
+    for (model, files) in [
+        ("signed", &["model.onnx", "manifest.json", "manifest.json.minisig"][..]),
+        ("late", &["model.onnx", "manifest.json"]),
+    ] {
+        fs::create_dir_all(root.join(model).join("1")).unwrap();
+        for file in files {
+            fs::copy(
+                Path::new("tests/repository").join(model).join("1").join(file),
+                root.join(model).join("1").join(file),
+            )
+            .unwrap();
+        }
+    }
+    let trusting = |keys: TrustedKeys, key| Repository::open(&root).unwrap().trusting(keys.key(key).unwrap());
+    let required = trusting(TrustedKeys::required(), KEY);
+    required.verify(&required.get("signed", "1").unwrap()).unwrap();
+    let error = |models: &Repository, model: &str| models.get(model, "1").unwrap_err().to_string();
+    assert!(error(&required, "late").contains("it is not signed"));
+    assert!(error(&trusting(TrustedKeys::required(), OTHER), "signed").contains("no trusted key"));
+    let where_present = trusting(TrustedKeys::where_present(), OTHER);
+    where_present.get("late", "1").unwrap();
+    assert!(error(&where_present, "signed").contains("no trusted key"));
+
+    let path = root.join("signed/1/manifest.json");
+    let manifest = fs::read_to_string(&path).unwrap();
+    fs::write(&path, manifest.replace("2026", "2027")).unwrap();
+    assert!(error(&required, "signed").contains("of other bytes"));
+    fs::write(&path, manifest).unwrap();
+    for bad in ["", "untrusted comment: x\nRWQ=\n", &"x".repeat(9_000)] {
+        fs::write(root.join("signed/1/manifest.json.minisig"), bad).unwrap();
+        assert!(error(&required, "signed").contains("signature"), "{bad:.20}");
+    }
+    fs::remove_file(&path).unwrap();
+    assert!(matches!(required.get("signed", "1"), Err(RepositoryError::Unsigned { .. })));
+    assert!(TrustedKeys::required().key("not a key").is_err());
+}
+
+/// A watch on a clock that is turned by hand, and what it says at each look.
+#[test]
+fn a_watch_tells_of_versions_once_they_are_whole_and_of_tags_that_moved() {
+    use switchback::Clock;
+    use switchback::repository::Change;
+    let folder = Folder::new();
+    let models = repository(&folder);
+    models.publish(draft("1")).unwrap();
+    let clock = Clock::manual(Timestamp::from_unix_seconds(1_790_000_000));
+    let mut watch = models.watch_by("late", clock.clone()).unwrap();
+    let mut look = |seconds: u64| {
+        clock.advance(std::time::Duration::from_secs(seconds));
+        watch.poll().unwrap()
+    };
+    let id = |name: &str| name.parse().unwrap();
+    assert_eq!(look(1), []);
+    models.publish(draft("2")).unwrap();
+    models.tag("late", "stable", "2").unwrap();
+    let tagged = |from: Option<&str>, to: Option<&str>| Change::Tagged {
+        tag: "stable".into(),
+        from: from.map(Into::into),
+        to: to.map(Into::into),
+    };
+    assert_eq!(look(0), [Change::Added { version: id("2") }, tagged(None, Some("2"))]);
+    assert_eq!(look(0), []);
+
+    // Copied file by file: the manifest first, as a copy may do it.
+    let (from, to) = (folder.0.join("models/late/2"), folder.0.join("models/late/3"));
+    fs::create_dir(&to).unwrap();
+    assert_eq!(look(1), []);
+    let manifest = fs::read_to_string(from.join("manifest.json"))
+        .unwrap()
+        .replace("\"version\": \"2\"", "\"version\": \"3\"");
+    fs::write(to.join("manifest.json"), manifest).unwrap();
+    assert_eq!(look(10), []);
+    let model = fs::read(from.join("model.onnx")).unwrap();
+    fs::write(to.join("model.onnx"), &model[..model.len() / 2]).unwrap();
+    assert_eq!(look(10), [], "half of it");
+    fs::write(to.join("model.onnx"), &model).unwrap();
+    assert_eq!(look(0), [Change::Added { version: id("3") }]);
+
+    // Without a manifest: once nothing about it changes any more.
+    let to = folder.0.join("models/late/4");
+    fs::create_dir(&to).unwrap();
+    for end in [model.len() / 2, model.len()] {
+        fs::write(to.join("model.onnx"), &model[..end]).unwrap();
+        assert_eq!(look(1), []);
+        assert_eq!(look(1), []);
+    }
+    assert_eq!(look(1), [Change::Added { version: id("4") }]);
+
+    fs::write(to.join("model.onnx"), b"other").unwrap();
+    assert_eq!(look(1), [Change::Changed { version: id("4") }]);
+    models.untag("late", "stable").unwrap();
+    models.remove("late", "2").unwrap();
+    assert_eq!(look(1), [Change::Removed { version: id("2") }, tagged(Some("2"), None)]);
+    let broken = folder.0.join("models/late/5");
+    fs::create_dir(&broken).unwrap();
+    fs::write(broken.join("manifest.json"), b"{").unwrap();
+    assert_eq!((look(1), look(58)), (vec![], vec![]));
+    assert!(matches!(&look(2)[..], [Change::Broken { reason, .. }] if reason.contains("manifest.json")));
+    assert_eq!(look(100), []);
+}

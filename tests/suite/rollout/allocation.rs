@@ -1,0 +1,137 @@
+//! Several candidates at once, and who gets how much.
+
+use switchback::{
+    Allocation, Cause, Clock, ErrorBudget, EventKind, Kpi, ModelHandle, Outcome, Phase, Plan, Rollout,
+    RolloutError, guard,
+};
+
+use crate::common::*;
+
+type Rollouts = Vec<Rollout<f64, f64>>;
+
+fn ranking(seed: u64, candidates: &[&str]) -> (Service, Rollouts, Clock) {
+    let clock = clock();
+    let service = builder(&clock)
+        .seed(seed)
+        .error_budget(ErrorBudget { harm: 0.05, promotion: 0.05 })
+        .live("v1", says("v1", 0.1))
+        .kpi(Kpi::rate("click").unwrap())
+        .build()
+        .unwrap();
+    let stage = |name: &&str| {
+        let rollout = service.stage(name, says(name, 0.5)).unwrap();
+        rollout.guard(guard::kpi("click").at_most_below_live(0.0))
+    };
+    let rollouts = candidates.iter().map(stage).collect();
+    (service, rollouts, clock)
+}
+
+/// Who is shown a version clicks as often as it says.
+fn drive(
+    service: &Service,
+    clock: &Clock,
+    chance: &mut Chance,
+    ticks: usize,
+    clicks: impl Fn(&str, usize) -> f64,
+) {
+    for now in 0..ticks {
+        for _ in 0..20 {
+            let answer = service.predict(&0.0).unwrap();
+            let clicked = chance.next() < clicks(answer.version().as_str(), now);
+            service.feedback(answer.id(), Outcome::kpi("click", f64::from(u8::from(clicked))));
+        }
+        tick(service, clock);
+    }
+}
+
+fn weight(rollout: &Rollout<f64, f64>) -> f64 {
+    rollout.status().unwrap().weight.fraction()
+}
+
+/// Traffic goes to the best two, everybody keeps the floor, and who is shown to be worse is taken off.
+#[test]
+fn traffic_goes_where_it_tells_most_and_the_worse_are_dropped() {
+    let (service, rollouts, clock) = ranking(7, &["v2", "v3", "v4"]);
+    let all: Vec<&Rollout<f64, f64>> = rollouts.iter().collect();
+    let division = Allocation::top_two(guard::kpi("click")).floor(0.1).unwrap().every(seconds(10));
+    service.allocate(division, &all).unwrap();
+    assert!(all.iter().all(|rollout| (weight(rollout) - 0.25).abs() < 0.02), "alike for a start");
+    let clicks = |version: &str, _| match version {
+        "v2" => 0.5,
+        "v3" => 0.42,
+        "v4" => 0.1,
+        _ => 0.4,
+    };
+    let mut chance = Chance(1);
+    drive(&service, &clock, &mut chance, 25, clicks);
+    let worst = rollouts[2].status().unwrap();
+    assert!(worst.phase.is_over() || weight(&rollouts[2]) < 0.13, "{worst:?}");
+    drive(&service, &clock, &mut chance, 300, clicks);
+    let caused = |rollout: &Rollout<f64, f64>| rollout.status().unwrap().cause;
+    assert!(
+        matches!(caused(&rollouts[2]), Some(Cause::Eliminated | Cause::Guard { .. })),
+        "{:?}",
+        caused(&rollouts[2])
+    );
+    assert_eq!(rollouts[0].phase(), Phase::Canary, "the best one stays");
+    assert!(weight(&rollouts[0]) > 0.3, "{}", weight(&rollouts[0]));
+    let weights = events(&service, |kind| match kind {
+        EventKind::PhaseChanged { weight, .. } => Some(weight.fraction()),
+        _ => None,
+    });
+    assert!(weights.iter().all(|weight| *weight >= 0.1 - 1e-9), "{weights:?}");
+    rollouts[0].promote().unwrap();
+    drive(&service, &clock, &mut chance, 30, clicks);
+    assert_eq!(service.live(), "v2");
+}
+
+/// Shares follow the figures while everything moves with the hour: guards on equal versions fire no more often than they
+/// say. (A comparison of pooled means would.)
+#[test]
+fn guards_stay_valid_while_shares_follow_the_figures() {
+    let mut taken_off = 0;
+    for seed in 0..40 {
+        let (service, rollouts, clock) = ranking(seed, &["v2", "v3"]);
+        let all: Vec<&Rollout<f64, f64>> = rollouts.iter().collect();
+        let division = Allocation::top_two(guard::kpi("click")).every(seconds(5)).eliminate(0.0).unwrap();
+        service.allocate(division, &all).unwrap();
+        let mut chance = Chance(seed + 50);
+        drive(&service, &clock, &mut chance, 150, |_, now| 0.4 + 0.3 * (now as f64 / 20.0).sin());
+        taken_off += rollouts.iter().filter(|rollout| rollout.phase().is_over()).count();
+    }
+    assert!(taken_off <= 5, "{taken_off} of 80, two to a rollout with an error of 5 %");
+}
+
+/// The best is eliminated no more often than was asked for.
+#[test]
+fn equal_versions_are_seldom_eliminated() {
+    let mut eliminated = 0;
+    for seed in 0..40 {
+        let (service, rollouts, clock) = ranking(seed, &["v2", "v3"]);
+        let unguarded: Rollouts = rollouts;
+        let all: Vec<&Rollout<f64, f64>> = unguarded.iter().collect();
+        service.allocate(Allocation::top_two(guard::kpi("click")).every(seconds(5)), &all).unwrap();
+        drive(&service, &clock, &mut Chance(seed + 90), 150, |_, _| 0.3);
+        let causes = unguarded.iter().filter_map(|rollout| rollout.status().unwrap().cause);
+        eliminated += causes.filter(|cause| *cause == Cause::Eliminated).count();
+    }
+    assert!(eliminated <= 6, "{eliminated} of 40 with an error of 5 %");
+}
+
+#[test]
+fn what_cannot_be_divided_is_refused() {
+    let (service, rollouts, _) = ranking(7, &["v2", "v3"]);
+    let refused =
+        |allocation, rollouts: &[&Rollout<f64, f64>]| service.allocate(allocation, rollouts).unwrap_err();
+    let by_clicks = || Allocation::top_two(guard::kpi("click"));
+    assert!(matches!(refused(by_clicks(), &[]), RolloutError::Guard { .. }));
+    assert!(matches!(
+        refused(Allocation::top_two(guard::kpi("sales")), &[&rollouts[0]]),
+        RolloutError::Guard { .. }
+    ));
+    rollouts[1].run(Plan::ramp([0.1]).unwrap()).unwrap();
+    assert!(matches!(refused(by_clicks(), &[&rollouts[0], &rollouts[1]]), RolloutError::Refused(_)));
+    let untended = ModelHandle::<f64, f64>::builder("late").live("v1", says("v1", 0.1)).build().unwrap();
+    let rollout = untended.stage("v2", says("v2", 0.2)).unwrap();
+    assert_eq!(untended.allocate(by_clicks(), &[&rollout]), Err(RolloutError::NobodyTicks));
+}

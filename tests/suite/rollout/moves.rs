@@ -1,0 +1,692 @@
+//! Attempts to replace live: by hand, by a plan, several at once, and back.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use proptest::prelude::*;
+use switchback::guard::{Comparison, Evidence, Guard, Verdict};
+use switchback::options::{Limits, Retention, Shadowing};
+use switchback::testing::Scripted;
+use switchback::{
+    Bake, CannotGoBack, Cause, Clock, Event, EventKind, Identity, Lowered, Model, ModelError, ModelHandle,
+    OnInconclusive, Outcome, Phase, Role, RolloutError, Route, StageError, Step, TransitionRefused, guard,
+};
+
+use crate::common::*;
+
+/// A candidate that fails on one request in three.
+fn fails_on_a_third(name: &str) -> Scripted<f64, f64> {
+    let model = says(name, 0.9);
+    let script = model.control();
+    for _ in 0..2_000 {
+        script.answer_next(2);
+        script.fail_next(1);
+    }
+    model
+}
+
+/// Asks `per_tick` times a second for `ticks` seconds, and labels every answer: it should have been `class`.
+fn drive(service: &Service, clock: &Clock, ticks: usize, per_tick: usize, class: u16) {
+    for _ in 0..ticks {
+        for answer in ask(service, per_tick) {
+            service.feedback(answer.id(), Outcome::class(class));
+        }
+        service.run_shadow(usize::MAX);
+        tick(service, clock);
+    }
+}
+
+/// The same, and every other answer should have been the other class.
+fn drive_undecided(service: &Service, clock: &Clock, ticks: usize, per_tick: usize) {
+    for _ in 0..ticks {
+        for (place, answer) in ask(service, per_tick).into_iter().enumerate() {
+            service.feedback(answer.id(), Outcome::class((place % 2) as u16));
+        }
+        tick(service, clock);
+    }
+}
+
+/// Invariant 3: automation raises exposure under a plan, a step at a time, when every guard passes.
+#[test]
+fn a_plan_goes_from_shadow_to_canary_to_live_while_its_guards_pass() {
+    let clock = clock();
+    let service = builder(&clock).live("v1", says("one", 0.1)).shadowing(Shadowing::new()).build().unwrap();
+    let rollout = service
+        .stage("v2", says("two", 0.9))
+        .unwrap()
+        .guard(guard::error_rate().at_most(0.01))
+        .guard(guard::accuracy().at_most_below_live(0.02));
+    rollout.run(ramp([0.1, 0.5]).each(|step| step.min_labels(100)).unwrap()).unwrap();
+    drive(&service, &clock, 60, 200, 1);
+
+    assert_eq!((service.live().as_str(), rollout.phase()), ("v2", Phase::Promoted));
+    let steps = events(&service, |kind| match kind {
+        EventKind::PhaseChanged { to, weight, sample, .. } => Some((*to, *weight, *sample)),
+        _ => None,
+    });
+    let (tenth, half) = (share(0.1), share(0.5));
+    let expected =
+        [(Phase::Shadow, share(0.0), tenth), (Phase::Canary, tenth, tenth), (Phase::Canary, half, tenth)];
+    assert_eq!(steps, expected);
+    let status = service.status();
+    assert_eq!(status.versions[1].version, "v1");
+    assert_eq!(status.versions[1].role, Role::Retained);
+    let evidence = events(&service, |kind| match kind {
+        EventKind::Promoted { evidence, .. } => Some(evidence.clone()),
+        _ => None,
+    });
+    assert_eq!(evidence[0].len(), 2);
+    assert!(evidence[0].iter().all(|evidence| evidence.verdict == Verdict::Pass));
+}
+
+/// Invariant 3: lowering needs nobody's leave; and the identity is not tried again.
+#[test]
+fn a_plan_retreats_when_a_guard_fails_and_no_plan_tries_the_identity_again() {
+    let clock = clock();
+    let service = builder(&clock)
+        .live("v1", says("one", 0.1))
+        .limits(Limits::new().circuit_breaker(0))
+        .build()
+        .unwrap();
+    let rollout =
+        service.stage("v2", fails_on_a_third("two")).unwrap().guard(guard::error_rate().at_most(0.05));
+    rollout.run(ramp([0.5, 0.8])).unwrap();
+    drive(&service, &clock, 5, 300, 1);
+
+    assert_eq!((service.live().as_str(), rollout.phase()), ("v1", Phase::Aborted));
+    let failed = names(&service.events());
+    assert!(
+        failed.ends_with(&["guard_failed", "aborted", "quarantined", "loaded", "dropped"].map(String::from)),
+        "{failed:?}"
+    );
+
+    let again = service.stage("again", fails_on_a_third("two")).unwrap();
+    let refused = again.run(ramp([0.5]));
+    assert!(matches!(refused, Err(RolloutError::Quarantined { version, .. }) if version == "v2"));
+    again.canary(0.1).unwrap();
+    let _ = again.rollback("by hand it can be tried");
+    let (identity, _) = service.status().quarantined[0];
+    assert!(service.release(identity) && !service.release(identity));
+    service.stage("released", fails_on_a_third("two")).unwrap().run(ramp([0.5])).unwrap();
+}
+
+/// Invariant 13: the event holds what led to the decision, and the same verdict follows from it elsewhere.
+#[test]
+fn a_decision_can_be_judged_again_from_its_event_alone() {
+    let clock = clock();
+    let service = builder(&clock)
+        .live("v1", says("one", 0.1))
+        .limits(Limits::new().circuit_breaker(0))
+        .build()
+        .unwrap();
+    let rule = guard::error_rate().at_most(0.05).unwrap();
+    let rollout = service.stage("v2", fails_on_a_third("two")).unwrap().guard(rule.clone());
+    rollout.canary(0.5).unwrap();
+    drive(&service, &clock, 5, 300, 1);
+
+    let failed =
+        service.events().into_iter().find(|e| matches!(e.kind, EventKind::GuardFailed { .. })).unwrap();
+    let elsewhere: Event = serde_json::from_str(&serde_json::to_string(&*failed).unwrap()).unwrap();
+    let EventKind::GuardFailed { evidence, .. } = elsewhere.kind else { panic!("{elsewhere:?}") };
+    assert_eq!(evidence.guard, rule.name());
+    let (observed, limit) = (evidence.observed.unwrap(), evidence.limit.unwrap());
+    assert!(evidence.samples >= 100 && observed > limit && evidence.verdict == Verdict::Fail);
+    let rule_elsewhere: guard::Rule = serde_json::from_str(&serde_json::to_string(&rule).unwrap()).unwrap();
+    assert_eq!(rule_elsewhere, rule);
+}
+
+/// Invariant 13: with one seed, one stripe and a clock turned by hand, a second run decides the same at the same moments.
+#[test]
+fn the_same_history_leads_to_the_same_events() {
+    let run = || {
+        let clock = clock();
+        let service = builder(&clock)
+            .live("v1", says("one", 0.1))
+            .shadowing(Shadowing::new())
+            .limits(Limits::new().circuit_breaker(0))
+            .build()
+            .unwrap();
+        let good = service.stage("v2", says("two", 0.9)).unwrap().guard(guard::accuracy().at_least(0.5));
+        good.run(ramp([0.1, 0.5]).bake(Bake::new(seconds(5)))).unwrap();
+        drive(&service, &clock, 40, 150, 1);
+        let bad = service.stage("v3", fails_on_a_third("three")).unwrap();
+        bad.guard(guard::error_rate().at_most(0.1)).run(ramp([0.2])).unwrap();
+        drive(&service, &clock, 40, 150, 1);
+        serde_json::to_string(&service.events()).unwrap()
+    };
+    let events = run();
+    assert!(events.contains("promoted") && events.contains("guard_failed"), "{events}");
+    assert_eq!(events, run());
+}
+
+#[test]
+fn what_is_inconclusive_for_too_long_waits_for_a_person() {
+    let clock = clock();
+    let service = builder(&clock).live("v1", says("one", 0.1)).build().unwrap();
+    let rollout = service.stage("v2", says("two", 0.9)).unwrap().guard(guard::accuracy().at_least(0.5));
+    let step = Step::canary(0.5).unwrap().max_duration(seconds(60));
+    rollout.run(plan([step])).unwrap();
+    drive_undecided(&service, &clock, 60, 6);
+    assert!(!rollout.status().unwrap().paused);
+    drive_undecided(&service, &clock, 5, 6);
+    assert!(rollout.status().unwrap().paused);
+    assert_eq!(rollout.phase(), Phase::Canary, "it stays where it is");
+    let names = names(&service.events());
+    assert!(names.ends_with(&["inconclusive", "paused"].map(String::from)), "{names:?}");
+}
+
+/// Bug: a plan that had paused paused again at the next tick after its `resume`, because the step's time went on from
+/// its first request. Fix: what a step may take begins anew.
+#[test]
+fn a_plan_that_is_resumed_has_its_time_again() {
+    let clock = clock();
+    let service = builder(&clock).live("v1", says("one", 0.1)).build().unwrap();
+    let rollout = service.stage("v2", says("two", 0.9)).unwrap().guard(guard::accuracy().at_least(0.5));
+    let step = Step::canary(0.5).unwrap().max_duration(seconds(60));
+    rollout.run(plan([step])).unwrap();
+    drive(&service, &clock, 70, 1, 1);
+    assert!(rollout.status().unwrap().paused);
+    rollout.resume().unwrap();
+    drive(&service, &clock, 30, 1, 1);
+    assert!(!rollout.status().unwrap().paused);
+    drive(&service, &clock, 2, 500, 1);
+    assert_eq!(rollout.phase(), Phase::Promoted);
+}
+
+#[test]
+fn futility_takes_a_candidate_back_where_the_plan_says_so() {
+    let clock = clock();
+    let service = builder(&clock).live("v1", says("one", 0.1)).build().unwrap();
+    let rollout = service.stage("v2", says("two", 0.9)).unwrap().guard(guard::accuracy().at_least(0.5));
+    let step = Step::canary(0.5).unwrap().max_duration(seconds(60));
+    rollout.run(plan([step]).on_inconclusive(OnInconclusive::RollBack)).unwrap();
+    drive_undecided(&service, &clock, 70, 6);
+    assert_eq!(rollout.phase(), Phase::Aborted);
+    assert_eq!(rollout.status().unwrap().cause, Some(Cause::Futility));
+    assert!(service.status().quarantined.is_empty(), "futility is not harm");
+}
+
+/// Invariant 3.
+#[test]
+fn no_traffic_neither_fails_nor_advances_nor_pauses() {
+    let clock = clock();
+    let service = builder(&clock).live("v1", says("one", 0.1)).build().unwrap();
+    let rollout = service.stage("v2", says("two", 0.9)).unwrap();
+    let step = Step::canary(0.5).unwrap().max_duration(seconds(60));
+    rollout.run(plan([step])).unwrap();
+    drive(&service, &clock, 1_000, 0, 1);
+    let status = rollout.status().unwrap();
+    assert_eq!((status.phase, status.paused, status.step), (Phase::Canary, false, Some(0)));
+}
+
+/// Invariant 3.
+#[test]
+fn a_freeze_keeps_a_plan_from_raising_and_not_from_lowering() {
+    let clock = clock();
+    let service = builder(&clock)
+        .live("v1", says("one", 0.1))
+        .limits(Limits::new().circuit_breaker(0))
+        .build()
+        .unwrap();
+    let candidate = says("two", 0.9);
+    let script = candidate.control();
+    let rollout = service.stage("v2", candidate).unwrap().guard(guard::error_rate().at_most(0.05));
+    rollout.run(ramp([0.5, 0.8])).unwrap();
+    service.freeze("the evening of the launch");
+    drive(&service, &clock, 10, 300, 1);
+    assert_eq!(rollout.status().unwrap().weight, share(0.5));
+    assert_eq!(service.status().frozen.as_deref(), Some("the evening of the launch"));
+
+    script.fail();
+    drive(&service, &clock, 10, 300, 1);
+    assert_eq!((rollout.phase(), service.live().as_str()), (Phase::Aborted, "v1"));
+}
+
+/// Invariant 3. Bug: a plan that was given during a freeze never began, because nobody looks at a version that is only
+/// staged. Fix: a plan that waits is looked at, and takes its first step when the freeze is over.
+#[test]
+fn a_plan_given_during_a_freeze_begins_when_it_is_over() {
+    let clock = clock();
+    let service = builder(&clock).live("v1", says("one", 0.1)).build().unwrap();
+    let rollout = service.stage("v2", says("two", 0.9)).unwrap();
+    service.freeze("launch");
+    rollout.run(ramp([0.25, 0.5])).unwrap();
+    drive(&service, &clock, 5, 50, 1);
+    assert_eq!(rollout.phase(), Phase::Staged);
+    assert_eq!(rollout.canary(0.9), Err(TransitionRefused::FollowsPlan.into()));
+    service.unfreeze();
+    drive(&service, &clock, 1, 0, 1);
+    let status = rollout.status().unwrap();
+    assert_eq!((status.phase, status.weight, status.step), (Phase::Canary, share(0.25), Some(0)));
+    drive(&service, &clock, 40, 100, 1);
+    assert_eq!(service.live(), "v2");
+}
+
+#[test]
+fn a_paused_plan_stands_still_and_can_be_moved_by_hand() {
+    let clock = clock();
+    let service = builder(&clock).live("v1", says("one", 0.1)).build().unwrap();
+    let rollout = service.stage("v2", says("two", 0.9)).unwrap();
+    rollout.run(ramp([0.25, 0.5])).unwrap();
+    assert_eq!(rollout.promote(), Err(TransitionRefused::FollowsPlan.into()));
+    rollout.pause("lunch");
+    drive(&service, &clock, 10, 300, 1);
+    assert_eq!(rollout.status().unwrap().weight, share(0.25));
+    rollout.canary(0.3).unwrap();
+    rollout.resume().unwrap();
+    drive(&service, &clock, 1, 300, 1);
+    drive(&service, &clock, 1, 300, 1);
+    assert_eq!(rollout.status().unwrap().weight, share(0.5));
+    rollout.pause("enough");
+    rollout.promote().unwrap();
+    assert_eq!(service.live(), "v2");
+    let over = RolloutError::from(TransitionRefused::Over { phase: Phase::Promoted });
+    assert_eq!(rollout.canary(0.5), Err(over));
+}
+
+#[test]
+fn nobody_who_ticks_no_plan() {
+    let service = ModelHandle::<f64, f64>::builder("late").live("v1", says("one", 0.1)).build().unwrap();
+    let rollout = service.stage("v2", says("two", 0.9)).unwrap();
+    assert_eq!(rollout.run(ramp([0.5])), Err(RolloutError::NobodyTicks));
+    assert_eq!(rollout.shadow(0.5), Err(RolloutError::NoShadowing));
+}
+
+/// Invariant 2: live is never absent, and a way back is always there or said to be missing.
+#[test]
+fn a_rollback_is_never_refused_and_goes_to_and_fro() {
+    let clock = clock();
+    let service = builder(&clock).live("v1", says("one", 0.1)).build().unwrap();
+    assert_eq!(service.rollback("there is nothing yet"), Lowered::Nothing);
+    for (version, probability) in [("v2", 0.2), ("v3", 0.3)] {
+        service.stage(version, says(version, probability)).unwrap().promote().unwrap();
+    }
+    let candidate = service.stage("v4", says("v4", 0.4)).unwrap();
+    candidate.canary(0.5).unwrap();
+    assert!(matches!(service.rollback("complaints"), Lowered::Aborted(versions) if versions == ["v4"]));
+    assert_eq!(service.live(), "v3", "an exposed candidate goes first");
+
+    let lowered = service.rollback("complaints go on");
+    assert!(matches!(lowered, Lowered::RolledBack { from, to } if from == "v3" && to == "v2"));
+    assert_eq!((service.live().as_str(), service.predict(&1.0).unwrap().version().as_str()), ("v2", "v2"));
+    let _ = service.rollback("forward again");
+    assert_eq!(service.live(), "v3");
+    let lowered = service.rollback_to("v1", "further back").unwrap();
+    assert!(matches!(lowered, Lowered::RolledBack { from, to } if from == "v3" && to == "v1"));
+    let missing = service.rollback_to("v9", "a slip").unwrap_err();
+    let CannotGoBack::NotRetained { version, retained } = missing else { panic!("{missing}") };
+    assert_eq!((version.as_str(), retained.len()), ("v9", 2));
+    assert_eq!(service.live(), "v1");
+}
+
+#[test]
+fn versions_are_retained_by_number_and_by_age() {
+    let clock = clock();
+    let service = builder(&clock)
+        .live("v1", says("one", 0.1))
+        .retention(Retention::new().versions(2).keep_for(seconds(100)))
+        .build()
+        .unwrap();
+    for version in ["v2", "v3", "v4"] {
+        service.stage(version, says(version, 0.5)).unwrap().promote().unwrap();
+    }
+    let retained = |service: &Service| -> Vec<String> {
+        let status = service.status();
+        let kept = status.versions.iter().filter(|version| version.role == Role::Retained);
+        kept.map(|version| version.version.to_string()).collect()
+    };
+    assert_eq!(retained(&service), ["v3", "v2"]);
+    clock.advance(seconds(101));
+    service.tick();
+    assert!(retained(&service).is_empty());
+    assert_eq!(service.rollback("too late"), Lowered::Nothing);
+    service.tick();
+    let dropped = events(&service, |kind| match kind {
+        EventKind::Dropped { version } => Some(version.to_string()),
+        _ => None,
+    });
+    assert_eq!(dropped, ["v1", "v3", "v2"]);
+}
+
+fn baking(previous_as_shadow: f64) -> Bake {
+    Bake::new(seconds(600)).keep_previous_as_shadow(previous_as_shadow).unwrap()
+}
+
+/// While the new live is watched, the version before answers what it fails on; the failure stays the new one's.
+#[test]
+fn the_version_before_answers_for_a_live_that_is_watched() {
+    let clock = clock();
+    let candidate = says("two", 0.9);
+    let script = candidate.control();
+    let service = builder(&clock).live("v1", says("one", 0.1)).build().unwrap();
+    let rollout = service.stage("v2", candidate).unwrap().bake(baking(0.0));
+    rollout.promote().unwrap();
+    assert_eq!((service.live().as_str(), rollout.phase()), ("v2", Phase::Baking));
+    script.panic_next(2);
+    let answer = service.predict(&1.0).unwrap();
+    assert_eq!((answer.route(), answer.version().as_str()), (Route::Fallback, "v1"));
+    service.predict(&1.0).unwrap();
+    service.predict(&1.0).unwrap();
+    let watched = rollout.status().unwrap();
+    assert_eq!((watched.candidate.requests, watched.candidate.fallbacks), (3, 2));
+    assert_eq!(total(&service.status(), "v1").substitutes, 2);
+    clock.advance(seconds(601));
+    service.tick();
+    assert_eq!(rollout.phase(), Phase::Promoted);
+    assert!(names(&service.events()).contains(&"baked".to_owned()));
+}
+
+#[test]
+fn a_new_live_that_fails_outright_is_taken_back_at_the_next_tick() {
+    let clock = clock();
+    let candidate = says("two", 0.9);
+    let script = candidate.control();
+    let service = builder(&clock).live("v1", says("one", 0.1)).build().unwrap();
+    let rollout = service.stage("v2", candidate).unwrap().bake(baking(0.0));
+    rollout.promote().unwrap();
+    script.fail();
+    ask(&service, 10);
+    service.tick();
+    assert_eq!((service.live().as_str(), rollout.phase()), ("v1", Phase::RolledBack));
+    assert_eq!(service.status().quarantined[0].1.version, "v2");
+    assert_eq!(service.rollback("what did harm is not gone back to"), Lowered::Nothing);
+}
+
+/// Bug: the version before runs as a shadow of the new live so that both meet the same world, but its answers met no
+/// outcome, so a guard of quality relative to it never judged. Cause: only a candidate's shadow runs were joined. Fix:
+/// every shadow's answers count in its own figures.
+#[test]
+fn a_watched_live_is_compared_with_the_version_before_on_the_same_requests() {
+    let clock = clock();
+    let service = builder(&clock).live("v1", says("one", 0.9)).shadowing(Shadowing::new()).build().unwrap();
+    let candidate = says("two", 0.9);
+    let script = candidate.control();
+    let rollout = service
+        .stage("v2", candidate)
+        .unwrap()
+        .guard(guard::accuracy().at_most_below_live(0.1))
+        .bake(baking(1.0));
+    rollout.promote().unwrap();
+    // The world changes for both: what was yes is no.
+    drive(&service, &clock, 5, 100, 0);
+    let watched = rollout.status().unwrap();
+    assert_eq!((accuracy(&watched.candidate), accuracy(&watched.control)), (Some(0.0), Some(0.0)));
+    assert_eq!(watched.evidence[0].verdict, Verdict::Pass);
+    assert_eq!(service.live(), "v2", "it is no worse than the version before would be");
+    // The new one alone changes.
+    drive(&service, &clock, 5, 100, 1);
+    script.lie(|_| 0.1);
+    drive(&service, &clock, 5, 100, 1);
+    assert_eq!((service.live().as_str(), rollout.phase()), ("v1", Phase::RolledBack));
+    let cause = rollout.status().unwrap().cause.unwrap();
+    assert!(matches!(cause, Cause::Guard { evidence } if evidence.guard.contains("accuracy")));
+}
+
+/// Invariant 5. Bug: pairs of the time before a promotion, still queued or without their truth, came to count in the
+/// figures of the watch after it. Fix: exposures of before feed the attempt no more.
+#[test]
+fn the_watch_after_a_promotion_begins_with_nothing() {
+    let clock = clock();
+    let service = builder(&clock).live("v1", says("one", 0.9)).shadowing(Shadowing::new()).build().unwrap();
+    let rollout = service.stage("v2", says("two", 0.1)).unwrap().bake(baking(0.0));
+    rollout.shadow(1.0).unwrap();
+    let (early, late) = (ask(&service, 20), ask(&service, 20));
+    service.run_shadow(20);
+    rollout.promote().unwrap();
+    for answer in early.iter().chain(&late) {
+        service.feedback(answer.id(), Outcome::class(1));
+    }
+    service.run_shadow(usize::MAX);
+    tick(&service, &clock);
+    let watched = rollout.status().unwrap();
+    assert_eq!((watched.divergence.pairs, watched.divergence.labelled()), (0, 0));
+    assert_eq!((watched.candidate.requests, watched.candidate.outcomes), (0, 0));
+    assert_eq!(total(&service.status(), "v2").shadowed, 20, "what it did is remembered");
+}
+
+/// A/B/n.
+#[test]
+fn two_candidates_share_the_traffic_and_have_figures_of_their_own() {
+    let clock = clock();
+    let service = builder(&clock).live("v1", says("one", 0.1)).build().unwrap();
+    let second = service.stage("v2", says("two", 0.9)).unwrap();
+    let third = service.stage("v3", says("three", 0.8)).unwrap();
+    second.canary(0.3).unwrap();
+    third.canary(0.4).unwrap();
+    for answer in ask(&service, 4_000) {
+        service.feedback(answer.id(), Outcome::class(1));
+    }
+    let (b, c) = (second.status().unwrap(), third.status().unwrap());
+    assert!((1_050..1_350).contains(&b.candidate.requests), "{}", b.candidate.requests);
+    assert!((1_450..1_750).contains(&c.candidate.requests), "{}", c.candidate.requests);
+    assert_eq!(b.control, c.control, "both are compared with the same requests of live");
+    assert_eq!(b.candidate.requests + c.candidate.requests + b.control.requests, 4_000);
+    assert_eq!((accuracy(&b.candidate), accuracy(&b.control)), (Some(1.0), Some(0.0)));
+
+    let fourth = service.stage("v4", says("four", 0.8)).unwrap();
+    let refused = fourth.canary(0.5).unwrap_err();
+    assert_eq!(refused, RolloutError::NotEnoughLeft { weight: share(0.5), left: share(0.3) });
+    fourth.canary(0.3).unwrap();
+    assert!(ask(&service, 500).iter().all(|answer| answer.version() != "v1"), "live has nothing left");
+    assert!(matches!(second.canary(1.5), Err(RolloutError::Share(_))));
+}
+
+#[test]
+fn a_promotion_takes_the_other_candidates_off() {
+    let clock = clock();
+    let service = builder(&clock).live("v1", says("one", 0.1)).build().unwrap();
+    let second = service.stage("v2", says("two", 0.9)).unwrap();
+    let third = service.stage("v3", says("three", 0.8)).unwrap();
+    second.canary(0.3).unwrap();
+    third.canary(0.3).unwrap();
+    second.promote().unwrap();
+    assert_eq!((second.phase(), third.phase()), (Phase::Promoted, Phase::Aborted));
+    let cause = third.status().unwrap().cause.unwrap();
+    assert!(matches!(cause, Cause::Superseded { by } if by == "v2"));
+    assert_eq!(third.rollback("late"), Lowered::Nothing);
+    assert!(ask(&service, 100).iter().all(|answer| answer.version() == "v2"));
+}
+
+/// Invariant 5.
+#[test]
+fn nothing_of_an_attempt_counts_in_the_next() {
+    let clock = clock();
+    let service = builder(&clock).live("v1", says("one", 0.1)).build().unwrap();
+    let first = service.stage("v2", says("two", 0.9)).unwrap();
+    first.canary(1.0).unwrap();
+    let answers = ask(&service, 50);
+    let _ = first.rollback("not today");
+    service.tick();
+    let second = service.stage("v2", says("two", 0.9)).unwrap();
+    second.canary(1.0).unwrap();
+    ask(&service, 7);
+    for answer in &answers {
+        service.feedback(answer.id(), Outcome::class(1));
+    }
+    let status = service.status();
+    let (before, now) = (rollout(&status, 1), rollout(&status, 2));
+    assert_eq!((before.candidate.requests, before.candidate.outcomes), (50, 50));
+    assert_eq!((now.candidate.requests, now.candidate.outcomes), (7, 0));
+    assert_eq!((total(&status, "v2").requests, total(&status, "v2").outcomes), (57, 50));
+}
+
+/// Invariant 2: live goes on answering.
+#[test]
+fn a_closed_handle_tries_nothing_and_live_goes_on() {
+    let clock = clock();
+    let service = builder(&clock).live("v1", says("one", 0.1)).shadowing(Shadowing::new()).build().unwrap();
+    let rollout = service.stage("v2", says("two", 0.9)).unwrap();
+    rollout.canary(0.5).unwrap();
+    ask(&service, 100);
+    service.close(seconds(5)).unwrap();
+    assert_eq!(rollout.phase(), Phase::Aborted);
+    let status = service.status();
+    assert_eq!((status.closed, status.shadow.waiting, status.waiting_to_drop.len()), (true, 0, 0));
+    assert!(matches!(service.stage("v3", says("three", 0.5)), Err(StageError::Closed)));
+    assert!(ask(&service, 50).iter().all(|answer| answer.version() == "v1"));
+    service.close(seconds(5)).unwrap();
+    assert_eq!(names(&service.events()).iter().filter(|name| *name == "closed").count(), 1);
+}
+
+/// A guard that panics is inconclusive, and the others judge on.
+#[test]
+fn a_guard_of_the_hosts_that_panics_neither_passes_nor_fails() {
+    struct Broken;
+    impl Guard for Broken {
+        fn name(&self) -> String {
+            "broken".into()
+        }
+        fn judge(&self, _: &Comparison<'_>) -> Evidence {
+            std::panic::resume_unwind(Box::new("a slip in the guard"))
+        }
+    }
+    let clock = clock();
+    let service = builder(&clock).live("v1", says("one", 0.1)).build().unwrap();
+    let rollout = service.stage("v2", says("two", 0.9)).unwrap().guard(Broken);
+    rollout.run(ramp([0.5])).unwrap();
+    drive(&service, &clock, 5, 300, 1);
+    let status = rollout.status().unwrap();
+    assert_eq!((status.phase, status.evidence[0].verdict), (Phase::Canary, Verdict::Inconclusive));
+    assert!(status.evidence[0].note.as_ref().unwrap().contains("a slip in the guard"));
+}
+
+/// A guard, or a model, that uses its own handle: in everything it can be asked, and when it dies.
+struct UsesItsHandle {
+    service: Service,
+    used: Arc<AtomicBool>,
+}
+
+impl UsesItsHandle {
+    fn use_it(&self) {
+        self.service.status();
+        self.service.tick();
+        self.used.store(true, Ordering::Relaxed);
+    }
+}
+
+impl Drop for UsesItsHandle {
+    fn drop(&mut self) {
+        self.used.store(false, Ordering::Relaxed);
+        self.use_it();
+    }
+}
+
+impl Guard for UsesItsHandle {
+    fn name(&self) -> String {
+        self.use_it();
+        "uses its handle".into()
+    }
+    fn needs(&self) -> guard::Needs {
+        self.use_it();
+        guard::Needs::default()
+    }
+    fn judge(&self, _: &Comparison<'_>) -> Evidence {
+        self.use_it();
+        Evidence::new("uses its handle", Verdict::Pass)
+    }
+}
+
+impl Model<f64, f64> for UsesItsHandle {
+    fn predict(&self, _: &f64) -> Result<f64, ModelError> {
+        self.use_it();
+        Ok(0.5)
+    }
+    fn identity(&self) -> Identity {
+        Identity::of([("uses its handle", b"".as_slice())])
+    }
+}
+
+/// Invariant 9: no user code runs under our lock. Bugs: a guard was dropped, and asked for its needs, under the lock of
+/// the control side; one that used its handle there never came back. So was a model that was one too many. Fix: guards
+/// of rollouts that are over are dropped after the lock is let go, needs are asked for when the guard is added, and a
+/// version that is refused is the caller's to drop.
+#[test]
+fn guards_and_models_may_use_their_handle_whenever_they_are_called_or_dropped() {
+    let clock = clock();
+    let service = builder(&clock).live("v1", says("one", 0.1)).shadowing(Shadowing::new()).build().unwrap();
+    let used = Arc::new(AtomicBool::new(false));
+    let user = || UsesItsHandle { service: service.clone(), used: Arc::clone(&used) };
+    let was_used = || used.swap(false, Ordering::Relaxed);
+
+    let by_hand = service.stage("v2", says("two", 0.9)).unwrap().guard(user());
+    by_hand.canary(0.5).unwrap();
+    tick(&service, &clock);
+    assert!(was_used());
+    let _ = by_hand.rollback("dropped with its attempt");
+    assert!(was_used());
+    let planned = service.stage("v2", says("two", 0.9)).unwrap().guard(user());
+    planned.run(ramp([0.5])).unwrap();
+    drive(&service, &clock, 20, 200, 1);
+    assert_eq!(planned.phase(), Phase::Promoted);
+    assert!(was_used());
+
+    for number in 0..32 {
+        service.stage(&format!("c{number}"), says("c", 0.5)).unwrap().canary(0.0).unwrap();
+    }
+    assert!(matches!(service.stage("one too many", user()), Err(StageError::TooMany)));
+    assert!(was_used());
+    service.stage("a guard too late", says("late", 0.5)).unwrap_err();
+    let _ = service.rollback("all");
+    let model = service.stage("model", user()).unwrap();
+    model.canary(1.0).unwrap();
+    ask(&service, 1);
+    assert!(was_used());
+    let _ = model.rollback("away");
+    tick(&service, &clock);
+    assert!(was_used());
+    let late = model.guard(user());
+    assert!(was_used(), "a guard for a rollout that is over");
+    drop(late);
+}
+
+/// The time line of a plan's step.
+#[test]
+fn a_step_lasts_at_least_as_long_as_the_plan_says() {
+    let clock = clock();
+    let service = builder(&clock).live("v1", says("one", 0.1)).build().unwrap();
+    let rollout = service.stage("v2", says("two", 0.9)).unwrap();
+    let hour = Duration::from_secs(3_600);
+    rollout.run(ramp([0.5]).each(|step| step.min_duration(hour).min_predictions(10)).unwrap()).unwrap();
+    drive(&service, &clock, 3_599, 1, 1);
+    assert_eq!(rollout.phase(), Phase::Canary);
+    drive(&service, &clock, 1, 1, 1);
+    assert_eq!(rollout.phase(), Phase::Promoted);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    /// Invariant 4: keys on a canary stay on it as it grows, with two candidates that grow by turns.
+    #[test]
+    fn a_key_on_a_canary_stays_on_it_as_the_weights_grow(
+        growth in prop::collection::vec((any::<bool>(), 0.0..0.2_f64), 1..12), seed: u64,
+    ) {
+        let clock = clock();
+        let service = builder(&clock).seed(seed).live("v1", says("one", 0.1)).build().unwrap();
+        let candidates = [("v2", 0.0), ("v3", 0.0)].map(|(version, weight)| {
+            (service.stage(version, says(version, 0.9)).unwrap(), weight)
+        });
+        let mut candidates = candidates;
+        let mut owners = vec![None; 300];
+        for (which, more) in growth {
+            let (rollout, weight) = &mut candidates[usize::from(which)];
+            // Many steps of one candidate can add up to more than there is.
+            let wanted = (*weight + more).min(1.0);
+            match rollout.canary(wanted) {
+                Ok(()) => *weight = wanted,
+                Err(RolloutError::NotEnoughLeft { .. }) => {}
+                Err(error) => panic!("{error}"),
+            }
+            for (key, owner) in owners.iter_mut().enumerate() {
+                let version = service.predict_keyed(format!("user-{key}"), &1.0).unwrap().version();
+                prop_assert!(owner.is_none_or(|owner| owner == version), "{key}: {owner:?} and then {version}");
+                *owner = (version != "v1").then_some(version);
+            }
+        }
+        for (rollout, weight) in &candidates {
+            let on = owners.iter().filter(|owner| **owner == Some(rollout.version())).count() as f64 / 300.0;
+            prop_assert!((on - weight).abs() < 0.15, "{on} of the keys at {weight}");
+        }
+    }
+}

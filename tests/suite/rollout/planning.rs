@@ -1,0 +1,264 @@
+//! What a plan takes to decide: said before anything runs, and held against what then happens.
+
+use std::time::Duration;
+
+use switchback::guard::{self, Rule};
+use switchback::options::{Labels, Limits, Shadowing, Threads};
+use switchback::testing::Scripted;
+use switchback::{
+    Clock, Event, EventKind, Forecast, ModelHandle, OnInconclusive, Outcome, Phase, Plan, RolloutError, Step,
+    Task, Traffic, Truth,
+};
+
+use crate::common::*;
+
+/// Inputs below one half are yes. Wrong on those from `from` on, `share` of all.
+fn wrong_from(name: &str, from: f64, share: f64) -> Scripted<f64, f64> {
+    Scripted::new(name, move |x: &f64| {
+        let right = *x < 0.5;
+        let wrong = (from..from + share).contains(x);
+        if right != wrong { 0.9 } else { 0.1 }
+    })
+}
+
+const PER_SECOND: usize = 10;
+
+/// How long a rollout of this kind takes until it is over: the median of some.
+fn measured(candidate: f64, rule: fn() -> Rule, plan: &Plan, shadowing: bool, expected: Phase) -> Duration {
+    let mut took: Vec<Duration> = (0..21)
+        .map(|seed| {
+            let clock = clock();
+            let base = builder(&clock)
+                .seed(seed)
+                .limits(Limits::new().circuit_breaker(0))
+                .live("v1", wrong_from("one", 0.0, 0.1));
+            let service =
+                if shadowing { base.shadowing(Shadowing::new()).build() } else { base.build() }.unwrap();
+            // Half of what the candidate gets wrong, live does too.
+            let model = wrong_from("two", 0.05, candidate);
+            let rollout = service.stage("v2", model).unwrap().guard(rule());
+            rollout.run(plan.clone()).unwrap();
+            let (started, mut chance) = (clock.now(), Chance(seed + 1_000));
+            while !rollout.phase().is_over() && clock.now().since(started) < seconds(20_000) {
+                for _ in 0..PER_SECOND {
+                    let input = chance.next();
+                    let answer = service.predict(&input).unwrap();
+                    service.feedback(answer.id(), Outcome::class(u16::from(input < 0.5)));
+                }
+                service.run_shadow(usize::MAX);
+                tick(&service, &clock);
+            }
+            assert_eq!(rollout.phase(), expected);
+            clock.now().since(started)
+        })
+        .collect();
+    took.sort_unstable();
+    took[took.len() / 2]
+}
+
+fn forecast(rule: Rule, plan: &Plan, shadowing: bool) -> Forecast {
+    let clock = clock();
+    let base = builder(&clock).live("v1", says("one", 0.5));
+    let service = if shadowing { base.shadowing(Shadowing::new()).build() } else { base.build() }.unwrap();
+    let mut traffic = Traffic::new(PER_SECOND as f64);
+    traffic.wrong = 0.1;
+    traffic.discordant = 0.1;
+    service.forecast(&[rule], plan, &traffic).unwrap()
+}
+
+fn near(forecast: Duration, measured: Duration) {
+    let ratio = forecast.as_secs_f64() / measured.as_secs_f64();
+    assert!((0.75..1.25).contains(&ratio), "{forecast:?} was said, {measured:?} it took");
+}
+
+/// The bar: within a quarter of what rollouts through the public API then take, on pairs and on a canary, for harm and for
+/// its absence.
+#[test]
+fn a_forecast_is_within_a_quarter_of_what_it_takes() {
+    let shadow = plan([Step::shadow(1.0).unwrap().min_predictions(1)]);
+    let below: fn() -> Rule = || guard::accuracy().at_most_below_live(0.03).unwrap();
+    let said = forecast(below(), &shadow, true);
+    near(said.promoted_after.unwrap(), measured(0.1, below, &shadow, true, Phase::Promoted));
+    // Twice as far off as the margin: another six points.
+    near(said.steps[0].guards[0].harm_after.unwrap(), measured(0.16, below, &shadow, true, Phase::Aborted));
+
+    let canary = plan([Step::canary(0.2).unwrap().min_predictions(1)]);
+    let times: fn() -> Rule = || guard::accuracy().at_most_times_live(1.5).unwrap();
+    let said = forecast(times(), &canary, false);
+    near(said.promoted_after.unwrap(), measured(0.1, times, &canary, false, Phase::Promoted));
+    near(said.steps[0].guards[0].harm_after.unwrap(), measured(0.2, times, &canary, false, Phase::Aborted));
+}
+
+/// Statistics 3.9, 14: fifty labels a day, a tenth of them on the canary, errors of 2 %: twice as many are seen after some
+/// hundred days. The planner says so before anything runs, and the handle when it is run.
+#[test]
+fn what_cannot_be_decided_is_said_before_it_is_tried() {
+    let clock = clock();
+    let service = builder(&clock).live("v1", says("one", 0.1)).build().unwrap();
+    let mut traffic = Traffic::new(50.0 / 86_400.0);
+    traffic.wrong = 0.02;
+    let rules = [guard::accuracy().at_most_times_live(1.25).unwrap()];
+    let small =
+        service.forecast(&rules, &Plan::new([Step::canary(0.1).unwrap()]).unwrap(), &traffic).unwrap();
+    assert!(small.promoted_after.is_none());
+    assert!(
+        small
+            .to_string()
+            .starts_with("the plan cannot be decided: \"wrong answers at most 1.25 times live\""),
+        "{small}"
+    );
+
+    // Ten requests a second, for minutes, and labels for none of them: nothing is known but the traffic.
+    for _ in 0..60 {
+        ask(&service, 10);
+        tick(&service, &clock);
+    }
+    let rollout =
+        service.stage("v2", says("two", 0.1)).unwrap().guard(guard::latency(0.99).at_most_times_live(1.05));
+    let step = Step::canary(0.01).unwrap().max_duration(seconds(60));
+    rollout.run(plan([step])).unwrap();
+    let said = events(&service, |kind| match kind {
+        EventKind::Undecidable { forecast, .. } => Some(forecast.clone()),
+        _ => None,
+    });
+    assert_eq!(said.len(), 1);
+    assert!(said[0].contains("will not be decided at a canary of 1 % within 60 seconds"), "{said:?}");
+}
+
+#[test]
+fn traffic_is_measured_on_live() {
+    let clock = clock();
+    let service = builder(&clock).live("v1", wrong_from("one", 0.0, 0.1)).build().unwrap();
+    assert_eq!(service.traffic(), None);
+    let mut chance = Chance(1);
+    for _ in 0..100 {
+        for place in 0..PER_SECOND {
+            let input = chance.next();
+            let answer = service.predict(&input).unwrap();
+            if place % 2 == 0 {
+                service.feedback(answer.id(), Outcome::class(u16::from(input < 0.5)));
+            }
+        }
+        tick(&service, &clock);
+    }
+    let traffic = service.traffic().unwrap();
+    let near = |found: f64, expected: f64| assert!((found - expected).abs() < 0.05, "{found} {expected}");
+    assert!((traffic.requests_per_second - 10.0).abs() < 0.2);
+    near(traffic.labelled, 0.5);
+    near(traffic.wrong, 0.1);
+    near(traffic.positives, 0.5);
+    near(traffic.missed, 0.2);
+}
+
+fn automatic(
+    service: &Service,
+    clock: &Clock,
+    model: Scripted<f64, f64>,
+    budget: u64,
+    until: u64,
+) -> Vec<String> {
+    let mut chance = Chance(9);
+    let mut pass = |ticks: u64| {
+        for _ in 0..ticks {
+            for _ in 0..PER_SECOND {
+                let input = chance.next();
+                let answer = service.predict(&input).unwrap();
+                service.feedback(answer.id(), Outcome::class(u16::from(input < 0.5)));
+            }
+            service.run_shadow(usize::MAX);
+            tick(service, clock);
+        }
+    };
+    pass(300);
+    let rollout = service.stage("v2", model).unwrap();
+    rollout.run(Plan::auto(seconds(budget))).unwrap();
+    pass(until);
+    let told = |event: &std::sync::Arc<Event>| event.to_string();
+    service.events().iter().map(told).collect()
+}
+
+/// `Plan::auto`: margins, shares and guards are chosen; an equal version is promoted in time and a harmful one taken back.
+#[test]
+fn an_automatic_plan_decides_in_its_time() {
+    for (wrong, live) in [(0.1, "v2"), (0.2, "v1")] {
+        let clock = clock();
+        let service = builder(&clock)
+            .limits(Limits::new().circuit_breaker(0))
+            .live("v1", wrong_from("one", 0.0, 0.1))
+            .shadowing(Shadowing::new())
+            .build()
+            .unwrap();
+        let told = automatic(&service, &clock, wrong_from("two", 0.0, wrong), 3_000, 3_000);
+        assert_eq!(service.live(), live, "{told:#?}");
+        let planned = told.iter().find(|line| line.contains("will be tried as a shadow of ")).unwrap();
+        assert!(
+            planned.contains("guarded by error rate at most") && planned.contains("accuracy at most"),
+            "{planned}"
+        );
+        assert!(!told.iter().any(|line| line.contains("a person will be asked")), "{told:#?}");
+    }
+}
+
+/// Above the cap a person is asked: from the start, and when the time is up the plan waits.
+#[test]
+fn an_automatic_plan_that_has_too_little_time_hands_over_to_a_person() {
+    let clock = clock();
+    let service = builder(&clock)
+        .limits(Limits::new().circuit_breaker(0))
+        .live("v1", wrong_from("one", 0.0, 0.1))
+        .shadowing(Shadowing::new())
+        .build()
+        .unwrap();
+    let told = automatic(&service, &clock, wrong_from("two", 0.02, 0.1), 60, 120);
+    assert_eq!(service.live(), "v1");
+    assert!(told.iter().any(|line| line.contains("a person will be asked")), "{told:#?}");
+    assert!(told.last().unwrap().starts_with("v2 paused"), "{told:#?}");
+}
+
+#[test]
+fn an_automatic_plan_needs_traffic_to_go_by_and_keeps_what_it_is_told() {
+    let clock = clock();
+    let service = builder(&clock).live("v1", says("one", 0.1)).build().unwrap();
+    let rollout = service.stage("v2", says("two", 0.1)).unwrap();
+    let plan = Plan::auto(seconds(600)).on_inconclusive(OnInconclusive::RollBack);
+    assert_eq!(rollout.run(plan.clone()), Err(RolloutError::NoTraffic));
+    let json = serde_json::to_string(&plan).unwrap();
+    assert_eq!(serde_json::from_str::<Plan>(&json).unwrap(), plan);
+    let from_configuration: Plan =
+        serde_json::from_str(r#"{"auto": {"secs": 600, "nanos": 0}, "on_inconclusive": "roll_back"}"#)
+            .unwrap();
+    assert_eq!(from_configuration, plan);
+}
+
+/// A guard's own margin is kept by an automatic plan, and truth that exists only for what was shown needs no shadow.
+#[test]
+fn an_automatic_plan_keeps_guards_and_knows_the_truth() {
+    let clock = clock();
+    let service = ModelHandle::builder("clicks")
+        .task(Task::binary(|p: &f64| *p).truth(Truth::CausedByAnswer))
+        .labels(Labels::at_random())
+        .clock(clock.clone())
+        .seed(7)
+        .threads(Threads::manual().stripes(1))
+        .live("v1", wrong_from("one", 0.0, 0.1))
+        .shadowing(Shadowing::new())
+        .build()
+        .unwrap();
+    let mut chance = Chance(2);
+    for _ in 0..50 {
+        for _ in 0..PER_SECOND {
+            let answer = service.predict(&chance.next()).unwrap();
+            service.feedback(answer.id(), Outcome::class(1));
+        }
+        tick(&service, &clock);
+    }
+    let rollout =
+        service.stage("v2", says("two", 0.9)).unwrap().guard(guard::accuracy().at_most_times_live(3.0));
+    rollout.run(Plan::auto(seconds(100_000))).unwrap();
+    let planned = events(&service, |kind| match kind {
+        EventKind::Planned { plan, guards, .. } => Some((plan.clone(), guards.clone())),
+        _ => None,
+    });
+    assert!(planned[0].1.is_empty());
+    assert_eq!(rollout.phase(), Phase::Canary);
+}

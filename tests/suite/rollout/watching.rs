@@ -1,0 +1,131 @@
+//! After a promotion: who watches the new live, what an alarm leads to, and what a version that was taken back leaves
+//! to be done again.
+
+use switchback::guard;
+use switchback::options::{Retention, Shadowing};
+use switchback::testing::{Script, Scripted};
+use switchback::{Bake, Cause, Clock, EventKind, Outcome, Phase, Rollout, Share, Step};
+
+use crate::common::*;
+
+fn below(name: &str, limit: f64) -> Scripted<f64, f64> {
+    Scripted::new(name, move |x: &f64| if *x < limit { 0.9 } else { 0.1 })
+}
+
+/// Inputs below `yes` are yes.
+fn drive(service: &Service, clock: &Clock, chance: &mut Chance, ticks: usize, yes: f64) {
+    for _ in 0..ticks {
+        for _ in 0..50 {
+            let input = chance.next();
+            let answer = service.predict(&input).unwrap();
+            service.feedback(answer.id(), Outcome::class(u16::from(input < yes)));
+        }
+        service.run_shadow(usize::MAX);
+        tick(service, clock);
+    }
+}
+
+/// v2, promoted by a plan and watched for an hour.
+fn promoted(shadowing: bool) -> (Service, Rollout<f64, f64>, Script<f64, f64>, Clock, Chance) {
+    let clock = clock();
+    let base = builder(&clock).live("v1", below("one", 0.55)).retention(Retention::new().answers(100));
+    let base = if shadowing { base.shadowing(Shadowing::new()) } else { base };
+    let service = base.build().unwrap();
+    let candidate = below("two", 0.54);
+    let script = candidate.control();
+    let rollout = service.stage("v2", candidate).unwrap().guard(guard::accuracy().at_most_below_live(0.03));
+    rollout.run(plan([Step::canary(0.5).unwrap()]).bake(Bake::new(seconds(3_600)))).unwrap();
+    let mut chance = Chance(1);
+    drive(&service, &clock, &mut chance, 200, 0.5);
+    assert_eq!((service.live().as_str(), rollout.phase()), ("v2", Phase::Baking));
+    (service, rollout, script, clock, chance)
+}
+
+fn suspicions(service: &Service) -> Vec<Share> {
+    events(service, |kind| match kind {
+        EventKind::Suspected { shadow, .. } => Some(*shadow),
+        _ => None,
+    })
+}
+
+#[test]
+fn a_new_live_that_is_well_is_left_alone() {
+    let (service, rollout, _, clock, mut chance) = promoted(true);
+    drive(&service, &clock, &mut chance, 300, 0.5);
+    assert!(suspicions(&service).is_empty(), "fifteen thousand labels, and nothing has changed");
+    clock.advance(seconds(3_600));
+    service.tick();
+    assert_eq!(rollout.phase(), Phase::Promoted);
+}
+
+/// The version gets worse: the alarm wakes the one before, the pairs tell that it is the version, and it is taken back.
+#[test]
+fn a_new_live_that_gets_worse_is_suspected_then_taken_back_on_pairs() {
+    let (service, rollout, script, clock, mut chance) = promoted(true);
+    script.lie(|x| if *x < 0.7 { 0.9 } else { 0.1 });
+    drive(&service, &clock, &mut chance, 60, 0.5);
+    assert_eq!((service.live().as_str(), rollout.phase()), ("v1", Phase::RolledBack));
+    assert_eq!(suspicions(&service), [share(0.2)], "asleep until then");
+    let cause = rollout.status().unwrap().cause.unwrap();
+    let Cause::Guard { evidence } = cause else { panic!("{cause:?}") };
+    assert!(evidence.sentence.as_ref().unwrap().contains("labelled pairs"), "{evidence:?}");
+}
+
+/// The world changes for both: the same alarm, and the pairs clear the version.
+#[test]
+fn a_world_that_changes_for_both_takes_nothing_back() {
+    let (service, rollout, _, clock, mut chance) = promoted(true);
+    drive(&service, &clock, &mut chance, 150, 0.4);
+    assert_eq!((service.live().as_str(), rollout.phase()), ("v2", Phase::Baking));
+    assert_eq!(suspicions(&service), [share(0.2)], "once: what is usual now is the reference");
+    let named = names(&service.events());
+    assert!(named.contains(&"cleared".to_owned()), "{named:?}");
+    assert_eq!(rollout.status().unwrap().sample, Share::NONE, "asleep again");
+}
+
+/// Where there are no pairs a person is asked, and nothing is taken back.
+#[test]
+fn without_pairs_a_person_is_asked() {
+    let (service, rollout, script, clock, mut chance) = promoted(false);
+    script.lie(|x| if *x < 0.7 { 0.9 } else { 0.1 });
+    drive(&service, &clock, &mut chance, 40, 0.5);
+    assert_eq!(rollout.phase(), Phase::Baking);
+    assert!(
+        !suspicions(&service).is_empty() && suspicions(&service).iter().all(|shadow| *shadow == Share::NONE)
+    );
+}
+
+/// After a version was taken back, the host can make again what it had answered.
+#[test]
+fn what_a_version_had_answered_is_known_after_it_was_taken_back() {
+    let (service, rollout, _, clock, _) = promoted(true);
+    let before = service.recall("v2").unwrap();
+    assert!(before.answered.len() == 100 && before.missed > 1_000, "the last hundred are kept");
+    let answers = ask(&service, 30);
+    let _ = rollout.rollback("a bad batch");
+    tick(&service, &clock);
+    let recall = service.recall("v2").unwrap();
+    assert_eq!((recall.version.as_str(), recall.answered.len()), ("v2", 100));
+    let ids: Vec<_> = answers.iter().map(|answer| answer.id()).collect();
+    assert_eq!(recall.answered[70..], ids, "newest last");
+    assert!(names(&service.events()).contains(&"recalled".to_owned()));
+    assert!(rollout.recall().is_some() && service.recall("v1").is_none());
+}
+
+/// Copies answered nobody.
+#[test]
+fn a_shadow_has_answered_nobody() {
+    let clock = clock();
+    let service = builder(&clock)
+        .live("v1", below("one", 0.5))
+        .shadowing(Shadowing::new())
+        .retention(Retention::new().answers(10))
+        .build()
+        .unwrap();
+    let rollout = service.stage("v2", below("two", 0.5)).unwrap();
+    rollout.shadow(1.0).unwrap();
+    drive(&service, &clock, &mut Chance(1), 3, 0.5);
+    let _ = rollout.rollback("enough");
+    tick(&service, &clock);
+    assert!(rollout.recall().is_none() && !names(&service.events()).contains(&"recalled".to_owned()));
+}

@@ -1,0 +1,763 @@
+//! A start that remembers: what survives an end of the process, with and without a word.
+
+use std::error::Error;
+use std::path::Path;
+
+use switchback::guard::{Comparison, Evidence, Guard, Verdict};
+use switchback::options::{Labels, Retention, Shadowing, StateFolder};
+use switchback::state::StateError;
+use switchback::testing::Faults;
+use switchback::{
+    AfterCrash, Bake, BuildError, Builder, Cause, Clock, EventKind, Joined, Lowered, Model, Outcome, Phase,
+    RolloutError, StageError, Step, guard,
+};
+
+use crate::common::*;
+
+type Opened = Result<Box<dyn Model<f64, f64>>, Box<dyn Error + Send + Sync>>;
+
+/// The versions that there are, by name.
+fn versions(name: &str) -> Opened {
+    match name {
+        "v1" => Ok(Box::new(says("one", 0.1))),
+        "v2" => Ok(Box::new(says("two", 0.9))),
+        "v3" => Ok(Box::new(says("three", 0.8))),
+        other => Err(format!("there is no {other}").into()),
+    }
+}
+
+fn remembering(clock: &Clock, folder: &Path) -> Builder<f64, f64> {
+    builder(clock).live("v1", says("one", 0.1)).shadowing(Shadowing::new()).state(folder).source(versions)
+}
+
+/// An end without a word.
+fn crash(service: Service) {
+    drop(service);
+}
+
+fn end(service: Service) {
+    service.close(seconds(1)).unwrap();
+}
+
+#[test]
+fn a_promotion_and_what_it_replaced_survive_a_crash() {
+    let (clock, folder) = (clock(), Folder::new());
+    let service = remembering(&clock, &folder.0).build().unwrap();
+    assert_eq!(service.status().durable, Some(true));
+    let rollout = service.stage("v2", says("two", 0.9)).unwrap();
+    rollout.canary(0.5).unwrap();
+    rollout.promote().unwrap();
+    let epoch = service.status().epoch;
+    drop(rollout);
+    crash(service);
+
+    let service = remembering(&clock, &folder.0).build().unwrap();
+    assert_eq!((service.live().as_str(), service.predict(&1.0).unwrap().version().as_str()), ("v2", "v2"));
+    assert!(service.status().epoch > epoch, "an epoch is never used twice");
+    assert_eq!(
+        service.rollback("worse after all"),
+        Lowered::RolledBack {
+            from: service.events().last().map(|_| "v2").unwrap().parse().unwrap(),
+            to: "v1".parse().unwrap()
+        }
+    );
+    crash(service);
+    assert_eq!(remembering(&clock, &folder.0).build().unwrap().live(), "v1");
+}
+
+#[test]
+fn a_second_process_looks_on_and_takes_over_when_the_first_has_let_go() {
+    let (clock, folder) = (clock(), Folder::new());
+    let first = remembering(&clock, &folder.0).build().unwrap();
+    first.stage("v2", says("two", 0.9)).unwrap().promote().unwrap();
+    let rollout = first.stage("v3", says("three", 0.8)).unwrap();
+    rollout.run(plan_of_two_steps()).unwrap();
+
+    let second = remembering(&clock, &folder.0).build().unwrap();
+    assert_eq!((second.live().as_str(), second.status().durable), ("v2", Some(false)));
+    assert!(matches!(second.stage("v4", says("four", 0.5)), Err(StageError::LookingOn)));
+    let before = ask(&second, 10);
+    assert!(before.iter().all(|answer| answer.version() == "v2"), "none of the other's canary");
+    tick(&second, &clock);
+    assert!(second.rollout("v3").is_none());
+    let asked_of_the_first = ask(&first, 10);
+    drop(rollout);
+    end(first);
+
+    tick(&second, &clock);
+    let status = second.rollout("v3").unwrap().status().unwrap();
+    assert_eq!((status.phase, status.paused, status.weight), (Phase::Canary, false, share(0.1)));
+    assert_eq!(second.status().durable, Some(true));
+    for answer in asked_of_the_first.iter().chain(&before) {
+        assert_eq!(second.feedback(answer.id(), Outcome::class(1)), Joined::Counted);
+    }
+    let _ = second.rollback("enough");
+    assert_eq!(
+        second.rollback("and further back"),
+        Lowered::RolledBack { from: "v2".parse().unwrap(), to: "v1".parse().unwrap() }
+    );
+    crash(second);
+    assert_eq!(remembering(&clock, &folder.0).build().unwrap().live(), "v1");
+}
+
+/// 1,000 requests at half, all of them labelled: the candidate is right, live is wrong.
+fn answer(service: &Service, clock: &Clock, ticks: usize) {
+    for _ in 0..ticks {
+        for answer in ask(service, 100) {
+            service.feedback(answer.id(), Outcome::class(1));
+        }
+        service.run_shadow(usize::MAX);
+        tick(service, clock);
+    }
+}
+
+fn plan_of_two_steps() -> switchback::Plan {
+    plan([Step::canary(0.1).unwrap().min_labels(20), Step::canary(0.5).unwrap().min_labels(100_000)])
+}
+
+#[test]
+fn a_rollout_goes_on_in_its_phase_and_with_its_evidence_after_an_end_with_a_word() {
+    let (clock, folder) = (clock(), Folder::new());
+    let service = remembering(&clock, &folder.0).build().unwrap();
+    let rollout =
+        service.stage("v2", says("two", 0.9)).unwrap().guard(guard::accuracy().at_most_below_live(0.02));
+    rollout.run(plan_of_two_steps()).unwrap();
+    answer(&service, &clock, 150);
+    let before = rollout.status().unwrap();
+    assert_eq!((before.phase, before.step, before.weight), (Phase::Canary, Some(1), share(0.5)));
+    let strength = |status: &switchback::RolloutStatus| {
+        status.evidence.iter().map(|evidence| evidence.strength.unwrap().non_inferiority).collect::<Vec<_>>()
+    };
+    let on = |service: &Service| -> Vec<bool> {
+        (0..200)
+            .map(|key: u32| service.predict_keyed(key.to_le_bytes(), &1.0).unwrap().version() == "v2")
+            .collect()
+    };
+    let keys = on(&service);
+    drop(rollout);
+    end(service);
+
+    let service = remembering(&clock, &folder.0).build().unwrap();
+    let rollout = service.rollout("v2").unwrap();
+    tick(&service, &clock);
+    let after = rollout.status().unwrap();
+    assert_eq!((after.phase, after.step, after.weight), (Phase::Canary, Some(1), share(0.5)));
+    assert_eq!(after.alpha, before.alpha);
+    assert!(!after.paused);
+    for (before, after) in strength(&before).into_iter().zip(strength(&after)) {
+        assert!(after >= before, "what was shown is still shown: {before:?} {after:?}");
+    }
+    assert_eq!(on(&service), keys, "a key stays where it was");
+    assert!(service.rollout("v3").is_none());
+}
+
+#[test]
+fn after_a_crash_live_answers_alone_until_the_rollout_is_resumed() {
+    let (clock, folder) = (clock(), Folder::new());
+    let service = remembering(&clock, &folder.0).build().unwrap();
+    let rollout =
+        service.stage("v2", says("two", 0.9)).unwrap().guard(guard::accuracy().at_most_below_live(0.02));
+    rollout.run(plan_of_two_steps()).unwrap();
+    answer(&service, &clock, 150);
+    service.checkpoint().unwrap();
+    let units = |service: &Service| service.rollout("v2").unwrap().recording().unwrap();
+    let recorded = serde_json::to_value(units(&service)).unwrap();
+    drop(rollout);
+    crash(service);
+
+    let service = remembering(&clock, &folder.0).build().unwrap();
+    let rollout = service.rollout("v2").unwrap();
+    let status = rollout.status().unwrap();
+    assert_eq!((status.phase, status.paused, status.weight), (Phase::Staged, true, share(0.0)));
+    assert!(ask(&service, 200).iter().all(|answer| answer.version() == "v1"));
+    assert_eq!(serde_json::to_value(units(&service)).unwrap(), recorded, "nothing that was seen is lost");
+    let paused = events(&service, |kind| match kind {
+        EventKind::Started { crashed, .. } => Some(*crashed),
+        _ => None,
+    });
+    assert_eq!(paused, [true]);
+    service.by("ada").rollout("v2").unwrap().resume().unwrap();
+    let status = rollout.status().unwrap();
+    assert_eq!((status.phase, status.paused, status.weight), (Phase::Canary, false, share(0.5)));
+    assert!(ask(&service, 200).iter().any(|answer| answer.version() == "v2"));
+    assert!(service.events().iter().any(|event| event.actor.as_deref() == Some("ada")));
+}
+
+#[test]
+fn the_second_crash_while_a_candidate_is_exposed_quarantines_it() {
+    let (clock, folder) = (clock(), Folder::new());
+    let service = remembering(&clock, &folder.0).build().unwrap();
+    service.stage("v2", says("two", 0.9)).unwrap().canary(0.1).unwrap();
+    crash(service);
+    let service = remembering(&clock, &folder.0)
+        .state(StateFolder::new(&folder.0).after_crash(AfterCrash::Resume))
+        .build()
+        .unwrap();
+    assert_eq!(service.rollout("v2").unwrap().phase(), Phase::Canary);
+    crash(service);
+    let service = remembering(&clock, &folder.0)
+        .state(StateFolder::new(&folder.0).after_crash(AfterCrash::Resume))
+        .build()
+        .unwrap();
+    assert!(service.rollout("v2").is_none());
+    let status = service.status();
+    assert_eq!(status.quarantined[0].1.version, "v2");
+    let causes = events(&service, |kind| match kind {
+        EventKind::Aborted { cause, .. } => Some(cause.clone()),
+        _ => None,
+    });
+    assert_eq!(causes, [Cause::Crashed { ends: 2 }]);
+    // Under another name, and after another start.
+    end(service);
+    let service = remembering(&clock, &folder.0).build().unwrap();
+    let rollout = service.stage("other", says("two", 0.9)).unwrap();
+    assert!(matches!(rollout.run(ramp([0.5])), Err(RolloutError::Quarantined { .. })));
+    assert!(service.release(status.quarantined[0].0));
+    rollout.run(ramp([0.5])).unwrap();
+}
+
+#[test]
+fn a_crash_without_a_candidate_says_nothing_of_any() {
+    let (clock, folder) = (clock(), Folder::new());
+    for _ in 0..3 {
+        let service = remembering(&clock, &folder.0).build().unwrap();
+        if service.rollout("v2").is_none() {
+            let _ = service.stage("v2", says("two", 0.9)).unwrap();
+        }
+        crash(service);
+    }
+    let service = remembering(&clock, &folder.0).build().unwrap();
+    assert!(service.status().quarantined.is_empty());
+    assert_eq!(service.rollout("v2").unwrap().phase(), Phase::Staged);
+}
+
+#[test]
+fn outcomes_of_predictions_made_before_a_start_join_once() {
+    let (clock, folder) = (clock(), Folder::new());
+    let service = remembering(&clock, &folder.0).build().unwrap();
+    let rollout =
+        service.stage("v2", says("two", 0.9)).unwrap().guard(guard::accuracy().at_most_below_live(0.02));
+    rollout.canary(0.5).unwrap();
+    let ids: Vec<String> = ask(&service, 100).iter().map(|answer| answer.id().to_string()).collect();
+    for id in &ids[..50] {
+        assert_eq!(service.feedback(id.parse().unwrap(), Outcome::class(1)), Joined::Counted);
+    }
+    service.checkpoint().unwrap();
+    let known = |service: &Service| {
+        let status = service.status();
+        let of = |name: &str| {
+            status.versions.iter().find(|version| version.version == name).unwrap().total.outcomes
+        };
+        of("v1") + of("v2")
+    };
+    drop(rollout);
+    crash(service);
+
+    for lives in 0..2 {
+        let service = remembering(&clock, &folder.0)
+            .state(StateFolder::new(&folder.0).after_crash(AfterCrash::Pause))
+            .build()
+            .unwrap();
+        for (place, id) in ids.iter().enumerate() {
+            let joined = service.feedback(id.parse().unwrap(), Outcome::class(1));
+            let expected = if place < 50 || lives > 0 { Joined::Contradicted } else { Joined::Counted };
+            assert_eq!(joined, expected, "{place} in life {lives}");
+        }
+        assert_eq!(known(&service), if lives == 0 { 50 } else { 0 }, "figures begin anew, evidence does not");
+        tick(&service, &clock);
+        // Half of them told in one life and half in another: each counts once in what the guard rests on.
+        let recording = serde_json::to_value(service.rollout("v2").unwrap().recording().unwrap()).unwrap();
+        let wrong =
+            recording["histories"].as_array().unwrap().iter().find(|history| history[0] == "wrong").unwrap();
+        let arms = &wrong[1]["events"]["blocks"][0]["counts"]["requests"][0][1];
+        let units = |arm: &str| (arms[arm]["units"].as_u64().unwrap(), arms[arm]["events"].as_u64().unwrap());
+        let (candidate, live) = (units("candidate"), units("live"));
+        assert_eq!((candidate.0 + live.0, candidate.1, live.1), (100, 0, live.0));
+        service.checkpoint().unwrap();
+        crash(service);
+    }
+}
+
+#[test]
+fn live_that_cannot_be_had_falls_back_to_what_is_retained_then_to_what_the_host_brought() {
+    let (clock, folder) = (clock(), Folder::new());
+    let service = remembering(&clock, &folder.0).build().unwrap();
+    service.stage("v2", says("two", 0.9)).unwrap().promote().unwrap();
+    service.stage("v3", says("three", 0.8)).unwrap().promote().unwrap();
+    end(service);
+
+    let lost = |name: &str| if name == "v3" { Err("its file is gone".into()) } else { versions(name) };
+    let service = remembering(&clock, &folder.0).source(lost).build().unwrap();
+    assert_eq!(service.live(), "v2");
+    let fell = events(&service, |kind| match kind {
+        EventKind::FellBack { from, to, reason } => Some((*from, *to, reason.clone())),
+        _ => None,
+    });
+    assert_eq!(fell, [("v3".parse().unwrap(), "v2".parse().unwrap(), "its file is gone".to_owned())]);
+    let status = service.status();
+    assert_eq!(
+        (status.unavailable[0].version.as_str(), status.unavailable[0].reason.as_str()),
+        ("v3", "its file is gone")
+    );
+    end(service);
+
+    // Other bytes under the same name are another version.
+    let changed = |name: &str| -> Opened {
+        match name {
+            "v2" => Ok(Box::new(says("something else", 0.9))),
+            _ => Err("gone".into()),
+        }
+    };
+    let service =
+        builder(&clock).live("embedded", says("e", 0.5)).state(&folder.0).source(changed).build().unwrap();
+    assert_eq!(service.live(), "embedded");
+    end(service);
+
+    let gone = |_: &str| -> Opened { Err("gone".into()) };
+    let nothing = builder(&clock).state(&folder.0).source(gone).build().unwrap_err();
+    assert!(matches!(&nothing, BuildError::NoneLeft { reasons } if !reasons.is_empty()), "{nothing}");
+}
+
+#[test]
+fn what_cannot_be_written_down_is_not_raised_and_what_lowers_is_not_refused() {
+    let (clock, folder, faults) = (clock(), Folder::new(), Faults::new());
+    let service = remembering(&clock, &folder.0).disk_faults(faults.clone()).build().unwrap();
+    let rollout = service.stage("v2", says("two", 0.9)).unwrap();
+    rollout.canary(0.1).unwrap();
+    faults.fail_after(0);
+    let refused = rollout.canary(0.5).unwrap_err();
+    assert!(matches!(refused, RolloutError::NotRecorded { .. }), "{refused}");
+    assert_eq!(rollout.status().unwrap().weight, share(0.1));
+    rollout.canary(0.05).unwrap();
+    assert_eq!(rollout.status().unwrap().weight, share(0.05), "less is never refused");
+    assert_eq!(service.rollback("it must go"), Lowered::Aborted(vec!["v2".parse().unwrap()]));
+    assert_eq!(service.status().durable, Some(false));
+    assert!(ask(&service, 100).iter().all(|answer| answer.version() == "v1"));
+
+    faults.mend();
+    tick(&service, &clock);
+    tick(&service, &clock);
+    assert_eq!(service.status().durable, Some(true));
+    let told = events(&service, |kind| match kind {
+        EventKind::NotDurable { .. } => Some(false),
+        EventKind::Durable => Some(true),
+        _ => None,
+    });
+    assert_eq!(told, [false, true]);
+    drop(rollout);
+    crash(service);
+    assert!(remembering(&clock, &folder.0).build().unwrap().rollout("v2").is_none());
+}
+
+#[test]
+fn a_freeze_its_reason_and_who_said_so_are_there_after_a_start_and_in_the_history() {
+    let (clock, folder) = (clock(), Folder::new());
+    let service = remembering(&clock, &folder.0).build().unwrap();
+    service.by("ada").freeze("quarter end");
+    crash(service);
+    let service = remembering(&clock, &folder.0).build().unwrap();
+    assert_eq!(service.status().frozen.as_deref(), Some("quarter end"));
+    let history: Vec<serde_json::Value> = switchback::state::history(&folder.0)
+        .unwrap()
+        .map(|line| serde_json::from_str(&line.unwrap()).unwrap())
+        .collect();
+    let frozen = history.iter().find(|event| event["event"] == "frozen").unwrap();
+    assert_eq!((frozen["actor"].as_str(), frozen["reason"].as_str()), (Some("ada"), Some("quarter end")));
+    let numbers: Vec<u64> = history.iter().map(|event| event["sequence"].as_u64().unwrap()).collect();
+    assert!(numbers.windows(2).all(|pair| pair[0] < pair[1]), "{numbers:?}");
+}
+
+#[test]
+fn nothing_of_a_user_is_in_the_folder() {
+    let (clock, folder) = (clock(), Folder::new());
+    let service = remembering(&clock, &folder.0).build().unwrap();
+    let rollout =
+        service.stage("v2", says("two", 0.9)).unwrap().guard(guard::error_rate().at_most_times_live(2.0));
+    rollout.canary(0.5).unwrap();
+    for key in 0..500 {
+        service.predict_keyed(format!("customer-{key}"), &4_242.424_242).unwrap();
+    }
+    tick(&service, &clock);
+    service.checkpoint().unwrap();
+    for file in std::fs::read_dir(&folder.0).unwrap() {
+        let file = file.unwrap();
+        let bytes = String::from_utf8_lossy(&std::fs::read(file.path()).unwrap()).into_owned();
+        assert!(!bytes.contains("customer-") && !bytes.contains("4242.42"), "{:?}", file.path());
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::PermissionsExt;
+            let mode = file.metadata().unwrap().permissions().mode() & 0o077;
+            assert_eq!(mode, 0, "{:?} is private", file.path());
+        }
+    }
+}
+
+/// Every step that writes is made to fail once, in every place of a whole story; what was acknowledged is there after.
+#[test]
+fn whatever_step_fails_a_start_knows_what_was_acknowledged() {
+    let mut steps = 0;
+    for failing in 0.. {
+        let (clock, folder, faults) = (clock(), Folder::new(), Faults::new());
+        let service = remembering(&clock, &folder.0).disk_faults(faults.clone()).build().unwrap();
+        faults.fail_after(failing).once();
+        if failing % 2 == 1 {
+            faults.torn();
+        }
+        let (mut live, mut frozen) = ("v1", None);
+        let rollout = service.stage("v2", says("two", 0.9)).unwrap();
+        let mut weight = 0.0;
+        for share in [0.1, 0.2] {
+            if rollout.canary(share).is_ok() && service.status().durable == Some(true) {
+                weight = share;
+            }
+        }
+        if rollout.promote().is_ok() && service.status().durable == Some(true) {
+            (live, weight) = ("v2", 0.0);
+        }
+        service.freeze("so");
+        if service.status().durable == Some(true) {
+            frozen = Some("so".to_owned());
+        }
+        let reached = service.status().durable;
+        let made = faults.steps();
+        drop(rollout);
+        crash(service);
+
+        let service = remembering(&clock, &folder.0)
+            .state(StateFolder::new(&folder.0).after_crash(AfterCrash::Resume))
+            .build()
+            .unwrap();
+        let status = service.status();
+        if reached == Some(true) {
+            assert_eq!(status.live, live, "step {failing}");
+            assert_eq!(status.frozen, frozen, "step {failing}");
+            let running = service.rollout("v2").map(|rollout| rollout.status().unwrap().weight);
+            assert_eq!(running, (live == "v1").then(|| share(weight)), "step {failing}");
+        }
+        assert_eq!(status.durable, Some(true));
+        steps = steps.max(made);
+        if failing > made {
+            break;
+        }
+    }
+    assert!(steps > 20, "{steps}");
+}
+
+#[test]
+fn the_folder_of_another_handle_is_refused() {
+    let (clock, folder) = (clock(), Folder::new());
+    end(remembering(&clock, &folder.0).build().unwrap());
+    let other = switchback::ModelHandle::builder("fraud").live("v1", says("one", 0.1)).state(&folder.0);
+    let error = other.build().unwrap_err();
+    assert!(matches!(&error, BuildError::OthersState { handle, .. } if handle == "late"), "{error}");
+}
+
+/// The counts behind one figure, over all blocks: arms or pairs, as they are written.
+fn counted(service: &Service, figure: &str) -> Vec<serde_json::Value> {
+    let recording = service.rollout("v2").unwrap().recording().unwrap();
+    let recording = serde_json::to_value(recording).unwrap();
+    let histories = recording["histories"].as_array().unwrap();
+    let history = histories.iter().find(|history| history[0] == figure).unwrap();
+    let blocks = history[1]["events"]["blocks"].as_array().unwrap();
+    blocks.iter().map(|block| block["counts"].clone()).collect()
+}
+
+#[test]
+fn a_key_counts_once_before_and_after_a_start() {
+    let (clock, folder) = (clock(), Folder::new());
+    let ask_keys = |service: &Service| {
+        for key in 0..200_u32 {
+            service.predict_keyed(key.to_le_bytes(), &1.0).unwrap();
+        }
+        tick(service, &clock);
+    };
+    let keys = |service: &Service| service.rollout("v2").unwrap().status().unwrap().keys;
+    let units = |service: &Service| -> u64 {
+        let counts = counted(service, "failures");
+        let arms = counts.iter().flat_map(|counts| counts["keys"].as_array().unwrap());
+        arms.map(|arms| {
+            arms[1]["candidate"]["units"].as_u64().unwrap() + arms[1]["live"]["units"].as_u64().unwrap()
+        })
+        .sum()
+    };
+    let service = remembering(&clock, &folder.0).build().unwrap();
+    let rollout =
+        service.stage("v2", says("two", 0.9)).unwrap().guard(guard::error_rate().at_most_times_live(2.0));
+    rollout.canary(0.5).unwrap();
+    // The first key tells that there are any; from then on they count.
+    ask_keys(&service);
+    ask_keys(&service);
+    let before = (keys(&service), units(&service));
+    assert!(before.0 > 100, "{before:?}");
+    drop(rollout);
+    end(service);
+
+    let service = remembering(&clock, &folder.0).build().unwrap();
+    ask_keys(&service);
+    assert_eq!((keys(&service), units(&service)), before, "the same users again are nobody new");
+}
+
+#[test]
+fn pairs_that_waited_for_their_truth_at_a_crash_still_meet_it() {
+    let (clock, folder) = (clock(), Folder::new());
+    let service = remembering(&clock, &folder.0).build().unwrap();
+    let rollout =
+        service.stage("v2", says("two", 0.9)).unwrap().guard(guard::accuracy().at_most_below_live(0.02));
+    rollout.shadow(1.0).unwrap();
+    let ids: Vec<String> = ask(&service, 50).iter().map(|answer| answer.id().to_string()).collect();
+    service.run_shadow(usize::MAX);
+    tick(&service, &clock);
+    service.checkpoint().unwrap();
+    drop(rollout);
+    crash(service);
+
+    let service = remembering(&clock, &folder.0).build().unwrap();
+    for id in &ids {
+        assert_eq!(service.feedback(id.parse().unwrap(), Outcome::class(1)), Joined::Counted);
+    }
+    tick(&service, &clock);
+    // Live said no to all of them and was wrong, the candidate yes.
+    let only_live: u64 =
+        counted(&service, "wrong").iter().map(|counts| counts["pairs"]["only_live"].as_u64().unwrap()).sum();
+    assert_eq!(only_live, 50);
+}
+
+#[test]
+fn silence_about_predictions_made_before_a_start_means_what_it_meant() {
+    let (clock, folder) = (clock(), Folder::new());
+    let start = || {
+        remembering(&clock, &folder.0)
+            .labels(Labels::at_random().assumed_after(seconds(60), Outcome::class(0)))
+            .build()
+            .unwrap()
+    };
+    let service = start();
+    let rollout =
+        service.stage("v2", says("two", 0.9)).unwrap().guard(guard::accuracy().at_most_below_live(0.02));
+    rollout.canary(0.5).unwrap();
+    let answers = ask(&service, 40);
+    tick(&service, &clock);
+    service.checkpoint().unwrap();
+    drop(rollout);
+    crash(service);
+
+    let service = start();
+    service.feedback(answers[0].id(), Outcome::class(1));
+    clock.advance(seconds(120));
+    (0..3).for_each(|_| tick(&service, &clock));
+    let status = service.status();
+    let outcomes: u64 = status.versions.iter().map(|version| version.total.outcomes).sum();
+    assert_eq!(outcomes, 40, "one that was told, and 39 that were assumed");
+}
+
+#[test]
+fn a_new_live_that_is_watched_is_watched_on_after_a_start_and_can_go_back() {
+    let (clock, folder) = (clock(), Folder::new());
+    let service = remembering(&clock, &folder.0).build().unwrap();
+    let rollout = service
+        .stage("v2", says("two", 0.9))
+        .unwrap()
+        .guard(guard::accuracy().at_most_below_live(0.02))
+        .bake(Bake::new(seconds(3_600)));
+    rollout.promote().unwrap();
+    assert_eq!(rollout.phase(), Phase::Baking);
+    drop(rollout);
+    crash(service);
+
+    let service = remembering(&clock, &folder.0).build().unwrap();
+    let rollout = service.rollout("v2").unwrap();
+    assert_eq!((service.live().as_str(), rollout.phase()), ("v2", Phase::Baking));
+    tick(&service, &clock);
+    assert_eq!(rollout.phase(), Phase::Baking);
+    drop(rollout);
+    // Once more, and it is the version that is suspected.
+    crash(service);
+    let service = remembering(&clock, &folder.0).build().unwrap();
+    assert_eq!(service.live(), "v1");
+    assert_eq!(service.status().quarantined[0].1.version, "v2");
+}
+
+#[test]
+fn an_identity_that_is_tried_again_after_a_start_has_what_is_left() {
+    let (clock, folder) = (clock(), Folder::new());
+    let mut spent = Vec::new();
+    for _ in 0..3 {
+        let service = remembering(&clock, &folder.0).build().unwrap();
+        let rollout =
+            service.stage("v2", says("two", 0.9)).unwrap().guard(guard::accuracy().at_most_below_live(0.02));
+        rollout.canary(0.1).unwrap();
+        let alpha = rollout.status().unwrap().alpha.unwrap();
+        spent.push((alpha.try_number, alpha.harm()));
+        let _ = rollout.rollback("again");
+        drop(rollout);
+        end(service);
+    }
+    let attempts: Vec<u32> = spent.iter().map(|(attempt, _)| *attempt).collect();
+    assert_eq!(attempts, [1, 2, 3]);
+    assert!(spent.windows(2).all(|pair| pair[1].1 < pair[0].1), "{spent:?}");
+}
+
+#[test]
+fn a_quarantine_with_an_end_is_over_at_its_end_also_across_a_start() {
+    let (clock, folder) = (clock(), Folder::new());
+    let start = || {
+        remembering(&clock, &folder.0)
+            .retention(Retention::new().quarantine_for(seconds(3_600)))
+            .build()
+            .unwrap()
+    };
+    for _ in 0..2 {
+        let service = start();
+        if service.rollout("v2").is_none() {
+            service.stage("v2", says("two", 0.9)).unwrap().canary(0.1).unwrap();
+        } else {
+            service.rollout("v2").unwrap().resume().unwrap();
+        }
+        crash(service);
+    }
+    let service = start();
+    assert_eq!(service.status().quarantined.len(), 1);
+    end(service);
+    clock.advance(seconds(3_000));
+    let service = start();
+    assert_eq!(service.status().quarantined.len(), 1);
+    clock.advance(seconds(700));
+    tick(&service, &clock);
+    assert!(service.status().quarantined.is_empty());
+}
+
+struct OfTheHosts;
+
+impl Guard for OfTheHosts {
+    fn name(&self) -> String {
+        "one of the host's".into()
+    }
+
+    fn judge(&self, _: &Comparison<'_>) -> Evidence {
+        Evidence::new("one of the host's", Verdict::Inconclusive)
+    }
+}
+
+#[test]
+fn a_candidate_whose_guards_only_the_host_has_is_held_until_they_are_added_again() {
+    let (clock, folder) = (clock(), Folder::new());
+    let service = remembering(&clock, &folder.0).build().unwrap();
+    let rollout = service.stage("v2", says("two", 0.9)).unwrap().guard(OfTheHosts);
+    rollout.run(plan_of_two_steps()).unwrap();
+    drop(rollout);
+    end(service);
+
+    let service = remembering(&clock, &folder.0).build().unwrap();
+    let rollout = service.rollout("v2").unwrap();
+    let status = rollout.status().unwrap();
+    assert_eq!((status.phase, status.paused, status.weight), (Phase::Staged, true, share(0.0)));
+    let rollout = rollout.guard(OfTheHosts);
+    rollout.resume().unwrap();
+    assert_eq!(rollout.status().unwrap().weight, share(0.1));
+}
+
+/// Bug: a rollback or a freeze in the process that looks on was undone when it took over, since what the other one had
+/// written was adopted whole. Cause: nothing told what was said here from what was read there. Fix: it is kept and said
+/// again once the state is taken over.
+#[test]
+fn what_was_lowered_by_a_process_that_looks_on_stays_so_when_it_takes_over() {
+    let (clock, folder) = (clock(), Folder::new());
+    let first = remembering(&clock, &folder.0).build().unwrap();
+    first.stage("v2", says("two", 0.9)).unwrap().promote().unwrap();
+    let second = remembering(&clock, &folder.0).build().unwrap();
+    assert_eq!(second.live(), "v2");
+    let _ = second.rollback("complaints");
+    second.freeze("complaints");
+    assert_eq!(second.live(), "v1");
+    end(first);
+    tick(&second, &clock);
+    let status = second.status();
+    assert_eq!(
+        (status.live.as_str(), status.frozen.as_deref(), status.durable),
+        ("v1", Some("complaints"), Some(true))
+    );
+    crash(second);
+    assert_eq!(remembering(&clock, &folder.0).build().unwrap().live(), "v1");
+}
+
+/// What `Builder::checkpoint_every` says of how much is written.
+#[test]
+fn a_checkpoint_is_small_and_does_not_grow_with_traffic() {
+    for (keyed, most) in [(false, 100_000), (true, 500_000)] {
+        let (clock, folder) = (clock(), Folder::new());
+        let service = remembering(&clock, &folder.0).build().unwrap();
+        let written = || {
+            let length = || std::fs::metadata(folder.0.join("journal")).unwrap().len();
+            let before = length();
+            service.checkpoint().unwrap();
+            length() - before
+        };
+        let idle = written();
+        assert!(idle < 1_000, "{idle}");
+        let rollout = service
+            .stage("v2", says("two", 0.9))
+            .unwrap()
+            .guard(guard::error_rate().at_most_times_live(2.0))
+            .guard(guard::accuracy().at_most_below_live(0.9))
+            .guard(guard::latency(0.99).at_most_times_live(9.0));
+        let mut key = 0_u64;
+        for weight in [0.01, 0.05, 0.25, 0.5] {
+            rollout.canary(weight).unwrap();
+            for round in 0..300_usize {
+                for number in 0..100 {
+                    key += 1;
+                    let answer = if keyed {
+                        service.predict_keyed(key.to_le_bytes(), &1.0)
+                    } else {
+                        service.predict(&1.0)
+                    };
+                    let class = u16::from((number + round) % 10 == 0);
+                    service.feedback(answer.unwrap().id(), Outcome::class(class));
+                }
+                service.run_shadow(usize::MAX);
+                tick(&service, &clock);
+            }
+            let bytes = written();
+            assert!(bytes < most, "keyed {keyed}, {weight}: {bytes}");
+        }
+    }
+}
+
+/// Bug: a handle that had looked on and was closed took the state over in its last tick, and nobody closed it again.
+/// Cause: closing let go of the journal and not of the wish for it. Fix: it lets go of both. And a checkpoint there said
+/// that it was on disk.
+#[test]
+fn a_handle_that_looked_on_and_was_closed_takes_nothing_over() {
+    let (clock, folder) = (clock(), Folder::new());
+    let first = remembering(&clock, &folder.0).build().unwrap();
+    let second = remembering(&clock, &folder.0).build().unwrap();
+    assert!(matches!(second.checkpoint(), Err(StateError::NotWriting)));
+    second.close(seconds(1)).unwrap();
+    end(first);
+    tick(&second, &clock);
+    let third = remembering(&clock, &folder.0).build().unwrap();
+    assert_eq!(third.status().durable, Some(true));
+    third.close(seconds(1)).unwrap();
+    assert!(matches!(third.checkpoint(), Err(StateError::NotWriting)));
+}
+
+#[test]
+fn versions_that_are_gone_for_good_are_not_missed_for_ever() {
+    let (clock, folder) = (clock(), Folder::new());
+    let mut live = "v1".to_owned();
+    for number in 2..12 {
+        let here = live.clone();
+        let only_live = move |name: &str| -> Opened {
+            if name == here { Ok(Box::new(says(name, 0.5))) } else { Err("gone".into()) }
+        };
+        let first = says("v1", 0.5);
+        let start = builder(&clock).live("v1", first).state(&folder.0).source(only_live);
+        let service = start.build().unwrap();
+        assert_eq!(service.live(), live.as_str());
+        assert!(service.status().unavailable.len() <= 2, "{:?}", service.status().unavailable);
+        live = format!("v{number}");
+        service.stage(&live, says(&live, 0.5)).unwrap().promote().unwrap();
+        clock.advance(seconds(60));
+        end(service);
+    }
+}

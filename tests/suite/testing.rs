@@ -1,0 +1,158 @@
+//! The tools for tests are tested: the scripted model, and the suite for whoever implements `Model`.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use switchback::testing::{Scripted, Suite, Violation, conformance};
+use switchback::{ErrorKind, Identity, Lifecycle, LoadError, LoadThrottle, Model, ModelError, closure};
+
+use crate::common::*;
+
+#[test]
+fn a_scripted_model_does_what_it_is_told_in_that_order() {
+    let clock = clock();
+    let model = Scripted::new("one", |x: &f64| x * 2.0).clock(&clock);
+    let script = model.control();
+    assert!(matches!(model.predict(&1.0), Err(ModelError::NotLoaded)));
+    model.load(&LoadThrottle::new()).unwrap();
+    script.fail_next(1);
+    script.lie_next(1, |x| -x);
+    script.refuse_next(1);
+    let answers: Vec<_> = (0..4).map(|_| model.predict(&1.0).map_err(|error| error.kind())).collect();
+    assert_eq!(answers, [Err(ErrorKind::Engine), Ok(-1.0), Err(ErrorKind::Input), Ok(2.0)]);
+    script.fail();
+    script.answer_next(1);
+    assert!(model.predict(&1.0).is_ok() && model.predict(&1.0).is_err());
+
+    script.stall(Duration::from_secs(3));
+    let before = clock.now();
+    assert!(model.predict_within(&1.0, Duration::from_secs(1)).is_err());
+    assert_eq!(clock.now().since(before), Duration::from_secs(3), "it cannot be interrupted");
+    script.behave();
+    assert_eq!((model.predict(&1.0).ok(), script.calls(), script.is_dropped()), (Some(2.0), 9, false));
+    assert_eq!(clock.now().since(before), Duration::from_secs(3));
+    std::thread::Builder::new().name("reaper".into()).spawn(move || drop(model)).unwrap().join().unwrap();
+    assert_eq!(script.dropped_on().as_deref(), Some("reaper"));
+}
+
+#[test]
+fn models_that_hold_to_the_trait_conform() {
+    conformance(&closure("double@1", |x: &f64| Ok(x * 2.0)), &[1.0, 2.0, 3.0]).unwrap();
+    conformance(&Scripted::new("one", |text: &str| text.len()), &["a", "bc", ""]).unwrap();
+    let positive = closure("root@1", |x: &f64| match x {
+        0.0.. => Ok(x.sqrt()),
+        _ => Err(ModelError::input("negative")),
+    });
+    Suite::new(|a: &f64, b: &f64| (a - b).abs() < 1e-9)
+        .bad_inputs(&[-1.0, -2.0])
+        .check(&positive, &[1.0])
+        .unwrap();
+    conformance::<f64, f64, _>(&positive, &[] as &[f64]).unwrap();
+}
+
+/// A model with one flaw.
+#[derive(Default)]
+struct Flawed {
+    flaw: Option<Flaw>,
+    calls: AtomicU64,
+}
+
+#[derive(Clone, Copy, PartialEq, Debug)]
+enum Flaw {
+    Load,
+    SecondLoad,
+    Identity,
+    Panic,
+    Counting,
+    ShortBatch,
+    ShuffledBatch,
+    WarmUp,
+    ImpatientWithin,
+    OneBadRowSpoilsAll,
+    BlamesNobody,
+}
+
+impl Flawed {
+    fn has(&self, flaw: Flaw) -> bool {
+        self.flaw == Some(flaw)
+    }
+}
+
+impl Model<f64, f64> for Flawed {
+    fn predict(&self, input: &f64) -> Result<f64, ModelError> {
+        let calls = self.calls.fetch_add(1, Ordering::Relaxed);
+        if self.has(Flaw::Panic) && calls == 3 {
+            std::panic::resume_unwind(Box::new("on the fourth call"));
+        }
+        if *input < 0.0 {
+            let engine = self.has(Flaw::BlamesNobody);
+            return Err(if engine { ModelError::engine("?") } else { ModelError::input("negative") });
+        }
+        Ok(if self.has(Flaw::Counting) { calls as f64 } else { input * 2.0 })
+    }
+    fn identity(&self) -> Identity {
+        let calls = self.calls.load(Ordering::Relaxed) * u64::from(self.has(Flaw::Identity));
+        Identity::of([("calls", calls.to_le_bytes().as_slice())])
+    }
+    fn lifecycle(&self) -> Option<&dyn Lifecycle> {
+        Some(self)
+    }
+    fn predict_batch(&self, inputs: &[&f64]) -> Vec<Result<f64, ModelError>> {
+        let mut answers: Vec<_> = inputs.iter().map(|input| self.predict(input)).collect();
+        if self.has(Flaw::ShortBatch) {
+            answers.pop();
+        }
+        if self.has(Flaw::ShuffledBatch) {
+            answers.reverse();
+        }
+        if self.has(Flaw::OneBadRowSpoilsAll) && answers.iter().any(Result::is_err) {
+            return inputs.iter().map(|_| Err(ModelError::input("one of them"))).collect();
+        }
+        answers
+    }
+    fn predict_within(&self, input: &f64, limit: Duration) -> Result<f64, ModelError> {
+        if self.has(Flaw::ImpatientWithin) {
+            Err(ModelError::Deadline { limit })
+        } else {
+            self.predict(input)
+        }
+    }
+}
+
+impl Lifecycle for Flawed {
+    fn load(&self, _: &LoadThrottle) -> Result<(), LoadError> {
+        let second = self.calls.load(Ordering::Relaxed) > 0;
+        let refused = self.has(Flaw::Load) || (second && self.has(Flaw::SecondLoad));
+        if refused { Err(LoadError::other("no")) } else { Ok(()) }
+    }
+    fn warm_up(&self) -> Result<bool, ModelError> {
+        if self.has(Flaw::WarmUp) { Err(ModelError::engine("cold")) } else { Ok(true) }
+    }
+}
+
+#[test]
+fn every_flaw_is_found_and_named() {
+    let check = |flaw: Option<Flaw>| {
+        let model = Flawed { flaw, ..Flawed::default() };
+        Suite::new(f64::eq).bad_inputs(&[-1.0]).check(&model, &[1.0, 2.0, 3.0])
+    };
+    check(None).unwrap();
+    let found = |flaw| check(Some(flaw)).unwrap_err();
+    let all = |flaw, is: fn(&Violation) -> bool| {
+        let found = found(flaw);
+        assert!(found.iter().any(is), "{flaw:?}: {found:?}");
+        assert!(found.iter().all(|violation| !violation.to_string().is_empty()));
+    };
+    all(Flaw::Load, |v| matches!(v, Violation::Load { time: "first time", .. }));
+    all(Flaw::SecondLoad, |v| matches!(v, Violation::Load { time: "second time", .. }));
+    all(Flaw::Identity, |v| matches!(v, Violation::Identity { .. }));
+    all(Flaw::Panic, |v| matches!(v, Violation::Panicked { .. }));
+    all(Flaw::Counting, |v| matches!(v, Violation::Answer { when: "while other threads asked", .. }));
+    all(Flaw::ShortBatch, |v| matches!(v, Violation::BatchLength { given: 3, found: 2 }));
+    all(Flaw::ShuffledBatch, |v| matches!(v, Violation::Answer { input: 0, when: "in a batch" }));
+    all(Flaw::WarmUp, |v| matches!(v, Violation::Upkeep { .. }));
+    all(Flaw::ImpatientWithin, |v| matches!(v, Violation::NoAnswer { when: "with a generous limit", .. }));
+    all(Flaw::OneBadRowSpoilsAll, |v| matches!(v, Violation::NoAnswer { when: "in a batch", .. }));
+    all(Flaw::BlamesNobody, |v| matches!(v, Violation::NotRefused { input: 0, .. }));
+    assert_eq!(found(Flaw::Load).len(), 1, "nothing more can be said of it");
+}

@@ -1,0 +1,310 @@
+//! How ready retained versions are, what wakes them, and whether they would answer.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+
+use parking_lot::Mutex;
+use switchback::options::Retention;
+use switchback::options::Threads;
+use switchback::{
+    Bake, CannotGoBack, Clock, Description, Drill, EventKind, Identity, Lifecycle, LoadError, Lowered,
+    Memory, Model, ModelError, ModelHandle, TargetTier, Tier, Tiers, closure,
+};
+
+use crate::common::*;
+
+/// A model with tiers, as one with a prepared form has them.
+#[derive(Clone)]
+struct Tiered(Arc<Inside>);
+
+struct Inside {
+    name: &'static str,
+    tier: Mutex<Tier>,
+    private_bytes: AtomicU64,
+    is_prepared: bool,
+    is_lost: AtomicBool,
+    fails: AtomicBool,
+    wakes: AtomicU32,
+    asked: AtomicU32,
+}
+
+fn tiered(name: &'static str) -> Tiered {
+    Tiered(Arc::new(Inside {
+        name,
+        tier: Mutex::new(Tier::Hot),
+        private_bytes: AtomicU64::new(0),
+        is_prepared: true,
+        is_lost: AtomicBool::new(false),
+        fails: AtomicBool::new(false),
+        wakes: AtomicU32::new(0),
+        asked: AtomicU32::new(0),
+    }))
+}
+
+impl Tiered {
+    fn tier(&self) -> Tier {
+        *self.0.tier.lock()
+    }
+}
+
+impl Model<f64, f64> for Tiered {
+    fn predict(&self, _: &f64) -> Result<f64, ModelError> {
+        self.0.asked.fetch_add(1, Ordering::Relaxed);
+        match self.tier() {
+            Tier::Cold => Err(ModelError::NotLoaded),
+            _ if self.0.fails.load(Ordering::Relaxed) => Err(ModelError::engine("out of order")),
+            _ => Ok(0.5),
+        }
+    }
+    fn identity(&self) -> Identity {
+        Identity::of([("tiered", self.0.name.as_bytes())])
+    }
+    fn lifecycle(&self) -> Option<&dyn Lifecycle> {
+        Some(self)
+    }
+}
+
+impl Lifecycle for Tiered {
+    fn tier(&self) -> Tier {
+        Tiered::tier(self)
+    }
+    fn wake(&self) -> Result<(), LoadError> {
+        let mut tier = self.0.tier.lock();
+        if *tier == Tier::Cold {
+            if self.0.is_lost.load(Ordering::Relaxed) {
+                return Err(LoadError::other("its files are gone"));
+            }
+            self.0.wakes.fetch_add(1, Ordering::Relaxed);
+            *tier = Tier::Warm;
+        }
+        Ok(())
+    }
+    fn settle(&self, wanted: &TargetTier) -> Result<Tier, LoadError> {
+        *self.0.tier.lock() = wanted.tier();
+        Ok(wanted.tier())
+    }
+    fn memory(&self) -> Option<Memory> {
+        Some(Memory::new(
+            if self.tier() == Tier::Hot { self.0.private_bytes.load(Ordering::Relaxed) } else { 0 },
+            7,
+        ))
+    }
+    fn description(&self) -> Description {
+        let mut description = Description::default();
+        description.prepared = self.0.is_prepared;
+        description
+    }
+}
+
+/// `c` is live; `b` and then `a` are retained.
+fn three(retention: impl FnOnce(Retention) -> Retention) -> (Service, Clock, [Tiered; 3]) {
+    let clock = clock();
+    let models = ["a", "b", "c"].map(tiered);
+    let service = builder(&clock)
+        .copy_inputs()
+        .retention(retention(Retention::new().versions(3)))
+        .live("a", models[0].clone())
+        .build()
+        .unwrap();
+    for (name, model) in ["b", "c"].iter().zip(&models[1..]) {
+        service.stage(name, model.clone()).unwrap().promote().unwrap();
+        tick(&service, &clock);
+    }
+    (service, clock, models)
+}
+
+fn tiers_of(service: &Service) -> Vec<(String, Option<Tier>)> {
+    let status = service.status();
+    status.versions.iter().map(|version| (version.version.to_string(), version.tier)).collect()
+}
+
+#[test]
+fn versions_step_down_with_time_and_a_rollback_brings_them_back() {
+    let (service, clock, [a, b, c]) =
+        three(|r| r.tiers(Tiers::new().hot_for(seconds(60)).warm_for(seconds(600))));
+    assert_eq!((a.tier(), b.tier(), c.tier()), (Tier::Hot, Tier::Hot, Tier::Hot));
+    clock.advance(seconds(60));
+    service.tick();
+    assert_eq!((a.tier(), b.tier(), c.tier()), (Tier::Warm, Tier::Warm, Tier::Hot));
+    clock.advance(seconds(600));
+    service.tick();
+    assert_eq!((a.tier(), b.tier(), c.tier()), (Tier::Cold, Tier::Cold, Tier::Hot));
+    let settled = events(&service, |event| match event {
+        EventKind::Settled { version, tier, .. } => Some(format!("{version} {tier}")),
+        _ => None,
+    });
+    assert_eq!(settled, ["b warm", "a warm", "b cold", "a cold"]);
+
+    let _ = service.rollback("test");
+    assert_eq!((service.live().as_str(), b.tier()), ("b", Tier::Warm), "it answers at once");
+    assert_eq!(ask(&service, 3)[2].version(), "b");
+    service.tick();
+    assert_eq!(b.tier(), Tier::Hot, "and then as fast as it can");
+    assert!(tiers_of(&service).contains(&("b".to_owned(), Some(Tier::Hot))));
+
+    let _ = service.rollback_to("a", "further").unwrap();
+    assert_eq!((service.live().as_str(), a.tier()), ("a", Tier::Warm));
+    assert_eq!((a.0.wakes.load(Ordering::Relaxed), b.0.wakes.load(Ordering::Relaxed)), (1, 1));
+}
+
+#[test]
+fn what_a_new_live_is_watched_against_stays_hot() {
+    let (service, clock, [_, b, c]) =
+        three(|r| r.tiers(Tiers::new().hot_for(seconds(0)).warm_for(seconds(0))));
+    let d = tiered("d");
+    let rollout = service.stage("d", d).unwrap().bake(Bake::new(seconds(3_600)));
+    rollout.promote().unwrap();
+    for _ in 0..3 {
+        tick(&service, &clock);
+    }
+    assert_eq!((b.tier(), c.tier()), (Tier::Cold, Tier::Hot));
+    let _ = service.rollback("test");
+    assert_eq!((service.live().as_str(), c.0.wakes.load(Ordering::Relaxed)), ("c", 0));
+}
+
+#[test]
+fn over_the_budget_the_oldest_goes_first() {
+    let (service, clock, [a, b, c]) = three(|r| r.tiers(Tiers::new().private_bytes(150)));
+    for model in [&a, &b, &c] {
+        model.0.private_bytes.store(100, Ordering::Relaxed);
+    }
+    // What they take is measured every ten seconds.
+    for _ in 0..25 {
+        tick(&service, &clock);
+    }
+    assert_eq!((a.tier(), b.tier(), c.tier()), (Tier::Warm, Tier::Hot, Tier::Hot));
+    let status = service.status();
+    let memory = |name: &str| status.versions.iter().find(|version| version.version == *name).unwrap().memory;
+    assert_eq!((memory("a"), memory("b")), (Some(Memory::new(0, 7)), Some(Memory::new(100, 7))));
+}
+
+#[test]
+fn a_version_that_cannot_be_woken_is_passed_over_and_told_of() {
+    let (service, clock, [a, b, _]) =
+        three(|r| r.tiers(Tiers::new().hot_for(seconds(0)).warm_for(seconds(0))));
+    tick(&service, &clock);
+    b.0.is_lost.store(true, Ordering::Relaxed);
+    let lowered = service.rollback("test");
+    assert!(matches!(lowered, Lowered::RolledBack { from, to } if from == "c" && to == "a"), "{lowered:?}");
+    assert_eq!(ask(&service, 1)[0].version(), "a");
+    let status = service.status();
+    assert_eq!(status.unavailable[0].version, "b");
+    assert!(status.would_answer("b").unwrap().contains("its files are gone"));
+    assert!(names(&service.events()).contains(&"unavailable".to_owned()));
+
+    // Asked for by name, nothing else will do, and live stays.
+    tick(&service, &clock);
+    assert_eq!(service.live(), "a");
+    let _ = service.rollback("forward");
+    assert_eq!(service.live(), "c");
+    for _ in 0..2 {
+        tick(&service, &clock);
+    }
+    a.0.is_lost.store(true, Ordering::Relaxed);
+    let refused = service.rollback_to("a", "test").unwrap_err();
+    assert!(matches!(refused, CannotGoBack::Lost { version, .. } if version == "a"));
+    assert_eq!(service.live(), "c");
+    assert!(matches!(service.rollback_to("a", "test").unwrap_err(), CannotGoBack::NotRetained { .. }));
+}
+
+#[test]
+fn a_drill_keeps_retained_versions_proven_and_finds_one_that_is_not() {
+    let drill = Drill::new().every(seconds(30)).inputs(5).unwrap();
+    let (service, clock, [a, b, c]) = three(|r| r.drill(drill));
+    assert_eq!(
+        service.status().would_answer("b").unwrap(),
+        "b: answered when it was staged, not asked since"
+    );
+    let asked = b.0.asked.load(Ordering::Relaxed);
+    ask(&service, 100);
+    tick(&service, &clock);
+    assert_eq!(b.0.asked.load(Ordering::Relaxed) - asked, 5, "and no more");
+    clock.advance(seconds(9));
+    assert_eq!(
+        service.status().would_answer("b").unwrap(),
+        "b: would answer, proven 9 s ago on 5 live inputs"
+    );
+
+    a.0.fails.store(true, Ordering::Relaxed);
+    for _ in 0..60 {
+        ask(&service, 20);
+        tick(&service, &clock);
+    }
+    let told = service.status().would_answer("a").unwrap();
+    assert!(
+        told.starts_with("a: would not answer 5 of 5 live inputs: the engine failed: out of order"),
+        "{told}"
+    );
+    let of_a = |event: &EventKind| match event {
+        EventKind::Drilled { version, drilled } if *version == "a" => Some(drilled.failed),
+        _ => None,
+    };
+    assert_eq!(events(&service, of_a), [5], "told once");
+    let figures = total(&service.status(), "a");
+    assert_eq!(figures.requests, 0, "what a drill is answered counts nowhere");
+    assert_eq!(c.0.asked.load(Ordering::Relaxed), 100 + 60 * 20, "live is not asked twice");
+}
+
+/// Bug: a panic in the `Clone` of an input reached the caller of the request that was copied for a drill.
+#[test]
+fn an_input_that_cannot_be_cloned_is_answered_and_no_version_counts_as_proven_by_it() {
+    struct Fragile;
+    impl Clone for Fragile {
+        fn clone(&self) -> Self {
+            std::panic::resume_unwind(Box::new("it cannot be cloned"))
+        }
+    }
+    let clock = clock();
+    let one = |name: &str| closure(name, |_: &Fragile| Ok(0.5));
+    let service = ModelHandle::builder("fragile")
+        .live("a", one("a@1"))
+        .copy_inputs()
+        .retention(Retention::new().drill(Drill::new().every(seconds(30)).inputs(3).unwrap()))
+        .clock(clock.clone())
+        .threads(Threads::manual())
+        .build()
+        .unwrap();
+    service.stage("b", one("b@1")).unwrap().promote().unwrap();
+    service.tick();
+    assert!((0..10).all(|_| service.predict(&Fragile).is_ok()));
+    clock.advance(seconds(1));
+    service.tick();
+    let status = service.status();
+    let drilled = status.versions.iter().find_map(|version| version.drilled.clone()).unwrap();
+    assert_eq!((drilled.inputs, drilled.failed, drilled.not_copied), (0, 0, 3));
+    assert_eq!(
+        status.would_answer("a").unwrap(),
+        "a: was not drilled: none of 3 live inputs could be copied: panicked: it cannot be cloned, 0 s ago"
+    );
+}
+
+#[test]
+fn one_that_is_cold_is_woken_for_a_drill_and_goes_back() {
+    let (service, clock, [_, b, _]) = three(|r| {
+        r.tiers(Tiers::new().hot_for(seconds(0)).warm_for(seconds(0))).drill(Drill::new().inputs(3).unwrap())
+    });
+    ask(&service, 10);
+    for _ in 0..3 {
+        tick(&service, &clock);
+    }
+    assert_eq!((b.tier(), b.0.wakes.load(Ordering::Relaxed) > 0), (Tier::Cold, true));
+    assert!(service.status().would_answer("b").unwrap().contains("proven"));
+}
+
+#[test]
+fn a_model_that_is_shared_stays_as_it_is() {
+    let clock = clock();
+    let own = tiered("shared");
+    let shared: Arc<dyn Model<f64, f64>> = Arc::new(own.clone());
+    let tiers = Tiers::new().hot_for(seconds(0)).warm_for(seconds(0)).private_bytes(0);
+    let service = builder(&clock)
+        .retention(Retention::new().tiers(tiers))
+        .live("a", Arc::clone(&shared))
+        .build()
+        .unwrap();
+    service.stage("b", tiered("b")).unwrap().promote().unwrap();
+    for _ in 0..20 {
+        tick(&service, &clock);
+    }
+    assert_eq!(own.tier(), Tier::Hot);
+}
