@@ -1,4 +1,4 @@
-//! The lock-free protocols of `src/sync.rs`, in every interleaving that the memory model allows.
+//! The protocols of `src/base/sync.rs`, in every interleaving that the memory model allows.
 //!
 //! ```text
 //! RUSTFLAGS="--cfg loom" LOOM_MAX_PREEMPTIONS=3 cargo test --release --no-default-features --test loom --target-dir target/loom
@@ -6,22 +6,84 @@
 //!
 //! A target directory of its own, since the flag rebuilds everything. The library itself is built as always: only the
 //! file with the protocols is included here, over loom's primitives.
+//!
+//! Every atomic of the library that is part of a protocol is one of that file's. What is not here, and why:
+//!
+//! - Counters of what was refused or missed, clocks turned by hand, and hints that the next tick or call corrects (the
+//!   strength of thinning, the relief of the shadow queue, whether loads are held back, whether runs are watched, whether
+//!   somebody writes once more). Each stands for itself, and each use says what reading it too early does.
+//! - The stripes' dice: two threads that share one may draw the same number, which is meant.
+//! - The routing table: `arc_swap` is tested by its own authors, and loom does not see into it. The lock that stands for
+//!   it here gives what is relied on: a request has the table that was stored, whole.
 #![cfg(loom)]
 #![allow(clippy::unwrap_used, reason = "tests")]
 
-/// What `src/sync.rs` takes its primitives from.
+/// What `src/base/sync.rs` takes its primitives from.
 mod atomics {
     pub(crate) use loom::sync::Arc;
     pub(crate) use loom::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering, fence};
+
+    use std::ops::{Deref, DerefMut};
+    use std::time::Duration;
+
+    /// Loom's, with the form of `parking_lot`'s.
+    pub(crate) struct Mutex<T>(loom::sync::Mutex<T>);
+
+    /// Empty only while its condition is waited for.
+    pub(crate) struct MutexGuard<'a, T>(Option<loom::sync::MutexGuard<'a, T>>);
+
+    pub(crate) struct Condvar(loom::sync::Condvar);
+
+    impl<T> Mutex<T> {
+        pub(crate) fn new(value: T) -> Self {
+            Self(loom::sync::Mutex::new(value))
+        }
+
+        pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
+            MutexGuard(Some(self.0.lock().unwrap()))
+        }
+    }
+
+    impl<T> Deref for MutexGuard<'_, T> {
+        type Target = T;
+
+        fn deref(&self) -> &T {
+            self.0.as_ref().unwrap()
+        }
+    }
+
+    impl<T> DerefMut for MutexGuard<'_, T> {
+        fn deref_mut(&mut self) -> &mut T {
+            self.0.as_mut().unwrap()
+        }
+    }
+
+    impl Condvar {
+        pub(crate) fn new() -> Self {
+            Self(loom::sync::Condvar::new())
+        }
+
+        /// For as long as it takes: under loom no time passes, so that a wake-up that is lost is a deadlock.
+        pub(crate) fn wait_for<T>(&self, guard: &mut MutexGuard<'_, T>, _: Duration) {
+            let held = guard.0.take().unwrap();
+            guard.0 = Some(self.0.wait(held).unwrap());
+        }
+
+        pub(crate) fn notify_one(&self) {
+            self.0.notify_one();
+        }
+    }
 }
 
 #[path = "../src/base/sync.rs"]
 mod sync;
 
-use loom::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use loom::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use loom::sync::{Arc, Mutex};
 use loom::thread;
-use sync::{Budget, FirstSeen, Flag, Until, is_only_owner};
+use sync::{Bell, Budget, FirstSeen, Flag, Settled, Tickets, Until, is_only_owner};
 
 /// Invariant 11: two requests and a worker. The budget is never exceeded, what fits is not refused for ever, and
 /// everything that was taken comes back.
@@ -210,6 +272,89 @@ fn a_key_is_new_to_exactly_one_of_its_requests() {
         let new = |key: u64| answers.iter().filter(|(hash, new)| *hash == key && *new).count();
         assert_eq!((new(key), new(neighbour)), (1, 1));
         assert!(!seen.is_new(key) && !seen.is_new(neighbour));
-        assert_eq!(seen.used(), 2);
+        assert_eq!((seen.used(), seen.max()), (2, 2));
+    });
+}
+
+/// A pool of one session and three requests: each gets it, whoever is rung for whom. A slot is what a mutex is at heart: a
+/// flag, taken with acquire and given back with release, which is all that `parking_lot` promises of `try_lock`.
+#[test]
+fn no_request_sleeps_beside_a_free_session() {
+    loom::model(|| {
+        let pool = Arc::new((AtomicBool::new(false), Bell::new()));
+        let use_it = |pool: &(AtomicBool, Bell)| {
+            let (taken, bell) = pool;
+            let lease =
+                || taken.compare_exchange(false, true, Ordering::Acquire, Ordering::Relaxed).ok().map(drop);
+            lease().or_else(|| bell.wait(lease, || Some(Duration::MAX))).unwrap();
+            taken.store(false, Ordering::Release);
+            bell.ring();
+        };
+        let requests: Vec<_> = (0..2)
+            .map(|_| {
+                let pool = Arc::clone(&pool);
+                thread::spawn(move || use_it(&pool))
+            })
+            .collect();
+        use_it(&pool);
+        for request in requests {
+            request.join().unwrap();
+        }
+        assert!(!pool.0.load(Ordering::Acquire));
+    });
+}
+
+/// Sessions of a retained version: the tick puts them away since it is wanted cold, while a rollback wants it back and
+/// wakes it. Whoever comes first, in the end there is a session, and the state says so.
+#[test]
+fn a_version_that_is_woken_is_not_put_away_any_more() {
+    const COLD: usize = 0;
+    const HOT: usize = 2;
+    loom::model(|| {
+        // Of the target tier nothing is asked but that it is atomic.
+        let version = Arc::new((AtomicUsize::new(COLD), Settled::new(HOT), AtomicBool::new(true)));
+        let upkeep = {
+            let version = Arc::clone(&version);
+            thread::spawn(move || {
+                let (wanted, tier, seated) = &*version;
+                let wanted = || wanted.load(Ordering::Relaxed);
+                if wanted() == COLD {
+                    let _ = tier.reach(COLD, wanted, || seated.store(false, Ordering::Relaxed));
+                }
+            })
+        };
+        let (wanted, tier, seated) = &*version;
+        wanted.store(HOT, Ordering::Relaxed);
+        let wake = || {
+            seated.store(true, Ordering::Relaxed);
+            Ok::<_, ()>(HOT)
+        };
+        tier.leave(COLD, wake).unwrap();
+        assert!(seated.load(Ordering::Relaxed), "the rollback goes on with a version that cannot answer");
+        upkeep.join().unwrap();
+        assert!(seated.load(Ordering::Relaxed));
+        tier.while_held(|| ());
+        assert_eq!(tier.state(), HOT);
+    });
+}
+
+/// A drill asks for two inputs and three requests come by: two of them are copied.
+#[test]
+fn as_many_tickets_are_taken_as_there_are() {
+    loom::model(|| {
+        let tickets = Arc::new(Tickets::none());
+        assert!(!tickets.take());
+        tickets.issue(2);
+        let requests: Vec<_> = (0..2)
+            .map(|_| {
+                let tickets = Arc::clone(&tickets);
+                thread::spawn(move || tickets.any() && tickets.take())
+            })
+            .collect();
+        let own = tickets.take();
+        let taken =
+            requests.into_iter().map(|request| request.join().unwrap()).filter(|taken| *taken).count();
+        assert_eq!(taken + usize::from(own), 2);
+        assert!(!tickets.any());
     });
 }

@@ -3,11 +3,11 @@
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
-/// A moment, in nanoseconds since the Unix epoch.
+/// A moment, in nanoseconds since the Unix epoch. Made of a [`SystemTime`] and back by `From`.
 ///
 /// Within one process the moments of one [`Clock`] never run backwards: the system clock is read once, when the clock
 /// is made, and everything after is that moment plus elapsed time. Over weeks it can therefore differ from the wall
@@ -42,16 +42,24 @@ impl Timestamp {
         Duration::from_nanos(self.0.saturating_sub(earlier.0))
     }
 
-    /// As the system writes it.
-    #[cfg(feature = "onnx")]
-    pub(crate) fn wall(self) -> std::time::SystemTime {
-        std::time::UNIX_EPOCH + Duration::from_nanos(self.0)
-    }
-
     /// This moment and `duration` more; the far future where that is not representable.
     #[must_use]
     pub fn plus(self, duration: Duration) -> Timestamp {
         Timestamp(self.0.saturating_add(nanos(duration)))
+    }
+}
+
+/// A moment before 1970 becomes the Unix epoch and one after 2554 the last that can be told: a file's time of 0 is common,
+/// and nothing here is told apart that lies so far away.
+impl From<SystemTime> for Timestamp {
+    fn from(time: SystemTime) -> Self {
+        Self(nanos(time.duration_since(UNIX_EPOCH).unwrap_or_default()))
+    }
+}
+
+impl From<Timestamp> for SystemTime {
+    fn from(moment: Timestamp) -> Self {
+        UNIX_EPOCH + Duration::from_nanos(moment.0)
     }
 }
 
@@ -121,8 +129,8 @@ impl Clock {
     #[expect(clippy::disallowed_methods, reason = "this is the one place that reads the system's time")]
     pub fn system() -> Self {
         let stopwatch = Stopwatch::start();
-        let unix = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-        Self(Source::System { stopwatch, unix_nanos_at_zero: nanos(unix) })
+        let unix_nanos_at_zero = Timestamp::from(SystemTime::now()).0;
+        Self(Source::System { stopwatch, unix_nanos_at_zero })
     }
 
     /// A clock that stands still until [`advance`](Self::advance)d or [`set`](Self::set), for tests.
@@ -144,6 +152,8 @@ impl Clock {
     /// Moves the time line forward. Does nothing to a [`system`](Self::system) clock.
     pub fn advance(&self, by: Duration) {
         if let Some(hand) = self.hand() {
+            // Relaxed, wherever the hand is touched: it stands for itself, and of one hand no thread reads an earlier
+            // moment after a later one. Whoever turns it and hands work over orders both by that.
             hand.fetch_add(nanos(by), Ordering::Relaxed);
         }
     }
@@ -267,6 +277,14 @@ mod tests {
             std::hint::spin_loop();
         }
         assert_eq!(clock.now(), Timestamp::from_unix_seconds(7));
+    }
+
+    #[test]
+    fn moments_are_the_system_s_and_back() {
+        let moment = Timestamp::from_unix_nanos(1_372_093_509_120_000_100);
+        assert_eq!(Timestamp::from(SystemTime::from(moment)), moment);
+        let before = UNIX_EPOCH - Duration::from_secs(1);
+        assert_eq!(Timestamp::from(before), Timestamp::default());
     }
 
     #[test]

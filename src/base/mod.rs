@@ -13,8 +13,9 @@ pub(crate) mod share;
 pub(crate) mod sync;
 pub(crate) mod text;
 
-/// What the lock-free protocols of `sync` are made of; loom's, where they are run in every interleaving.
+/// What the protocols of `sync` are made of; loom's, where they are run in every interleaving.
 mod atomics {
+    pub(crate) use parking_lot::{Condvar, Mutex};
     pub(crate) use std::sync::Arc;
     pub(crate) use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering, fence};
 }

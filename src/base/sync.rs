@@ -1,7 +1,9 @@
-//! The lock-free protocols. Each is small enough to be run in every interleaving: `tests/loom.rs` includes this file,
-//! with loom's primitives in the place of the standard library's.
+//! The protocols between threads that are more than a lock. Each is small enough to be run in every interleaving:
+//! `tests/loom.rs` includes this file, with loom's primitives in the place of the standard library's.
 
-use super::atomics::{Arc, AtomicBool, AtomicU64, AtomicUsize, Ordering, fence};
+use std::time::Duration;
+
+use super::atomics::{Arc, AtomicBool, AtomicU64, AtomicUsize, Condvar, Mutex, Ordering, fence};
 
 /// Bytes that may be in use at one time.
 pub(crate) struct Budget {
@@ -153,4 +155,144 @@ pub(crate) fn is_only_owner<T: ?Sized>(own: &Arc<T>) -> bool {
         fence(Ordering::Acquire);
     }
     only
+}
+
+/// Tickets that are taken until none is left.
+pub(crate) struct Tickets(AtomicUsize);
+
+impl Tickets {
+    pub(crate) fn none() -> Self {
+        Self(AtomicUsize::new(0))
+    }
+
+    /// As many as `count` can be taken from now on.
+    pub(crate) fn issue(&self, count: usize) {
+        // Relaxed, here and below: the count guards no other data. Whoever misses new tickets takes none of them.
+        self.0.store(count, Ordering::Relaxed);
+    }
+
+    /// Whether there may be one: a load, where `take` writes.
+    #[inline]
+    pub(crate) fn any(&self) -> bool {
+        self.0.load(Ordering::Relaxed) > 0
+    }
+
+    /// Takes one; whether there was one.
+    pub(crate) fn take(&self) -> bool {
+        let one_less = |left: usize| left.checked_sub(1);
+        self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_less).is_ok()
+    }
+}
+
+/// Threads that wait until something is free which others hold. No wake-up is lost, and to let go costs a fence and a load
+/// where nobody waits.
+#[cfg_attr(not(feature = "onnx"), allow(dead_code, reason = "only models of ONNX Runtime have sessions"))]
+pub(crate) struct Bell {
+    waiting: AtomicUsize,
+    lock: Mutex<()>,
+    rung: Condvar,
+}
+
+#[cfg_attr(not(feature = "onnx"), allow(dead_code, reason = "only models of ONNX Runtime have sessions"))]
+impl Bell {
+    pub(crate) fn new() -> Self {
+        Self { waiting: AtomicUsize::new(0), lock: Mutex::new(()), rung: Condvar::new() }
+    }
+
+    /// What `attempt` gives, which is asked again whenever the bell was rung; nothing once `left` gives no time any more.
+    #[cold]
+    pub(crate) fn wait<T>(
+        &self,
+        mut attempt: impl FnMut() -> Option<T>,
+        left: impl Fn() -> Option<Duration>,
+    ) -> Option<T> {
+        let mut lock = self.lock.lock();
+        // Relaxed, both counts: the fences order the first, and one who reads the last too late rings for nobody.
+        self.waiting.fetch_add(1, Ordering::Relaxed);
+        // With the fence in `ring`: either this thread sees what was just let go, or the one that let it go sees this
+        // thread counted, and rings once it can have the lock, which is when this thread waits. Without them both could
+        // read what was there before the other wrote, and this thread would sleep beside a free place.
+        fence(Ordering::SeqCst);
+        let found = loop {
+            if let Some(found) = attempt() {
+                break Some(found);
+            }
+            match left() {
+                Some(left) => self.rung.wait_for(&mut lock, left),
+                None => break None,
+            };
+        };
+        self.waiting.fetch_sub(1, Ordering::Relaxed);
+        found
+    }
+
+    /// Something was let go: one of those who wait is to try again.
+    #[inline]
+    pub(crate) fn ring(&self) {
+        fence(Ordering::SeqCst); // see `wait`
+        if self.waiting.load(Ordering::Relaxed) > 0 {
+            self.wake_one();
+        }
+    }
+
+    #[cold]
+    fn wake_one(&self) {
+        let _lock = self.lock.lock();
+        self.rung.notify_one();
+    }
+}
+
+/// A state that one thread changes to what is wanted while another may want something else: it never ends in one that
+/// nobody wants any more.
+///
+/// Whoever wants another says so first, and then looks at the state, under the lock. Whoever changes it reads under the
+/// same lock what is wanted. So of two that meet, the second one has seen the first.
+#[cfg_attr(not(feature = "onnx"), allow(dead_code, reason = "only models of ONNX Runtime have sessions"))]
+pub(crate) struct Settled<S>(Mutex<S>);
+
+#[cfg_attr(not(feature = "onnx"), allow(dead_code, reason = "only models of ONNX Runtime have sessions"))]
+impl<S: Copy + PartialEq> Settled<S> {
+    pub(crate) fn new(state: S) -> Self {
+        Self(Mutex::new(state))
+    }
+
+    pub(crate) fn state(&self) -> S {
+        *self.0.lock()
+    }
+
+    /// Leaves `state`, where that is the one, for what `change` comes to; whether it did. Waits for whoever is changing it.
+    pub(crate) fn leave<E>(&self, state: S, change: impl FnOnce() -> Result<S, E>) -> Result<bool, E> {
+        let mut current = self.0.lock();
+        let left = *current == state;
+        if left {
+            *current = change()?;
+        }
+        Ok(left)
+    }
+
+    /// Goes to `target` by `change`, unless something else is wanted by now.
+    ///
+    /// # Errors
+    ///
+    /// The state as it stays, where something else is wanted.
+    pub(crate) fn reach<T>(
+        &self,
+        target: S,
+        wanted: impl FnOnce() -> S,
+        change: impl FnOnce() -> T,
+    ) -> Result<T, S> {
+        let mut current = self.0.lock();
+        if wanted() != target {
+            return Err(*current);
+        }
+        let changed = change();
+        *current = target;
+        Ok(changed)
+    }
+
+    /// Does something while the state stays what it is.
+    pub(crate) fn while_held<T>(&self, act: impl FnOnce() -> T) -> T {
+        let _state = self.0.lock();
+        act()
+    }
 }

@@ -602,6 +602,7 @@ impl Subscription {
 
     /// Events that were missed because the queue was full.
     pub fn missed(&self) -> u64 {
+        // Relaxed, here and where it is counted: a count for showing, which guards nothing.
         self.missed.load(Ordering::Relaxed)
     }
 

@@ -271,14 +271,14 @@ impl Joins {
     /// How strongly rows are thinned at this moment; see [`survives`].
     #[inline]
     pub(crate) fn row_thinning(&self) -> u32 {
-        self.row_thinning.load(Ordering::Relaxed)
+        self.row_thinning.load(Ordering::Relaxed) // see `maintain`
     }
 
     /// Whether a pair is to be kept for the prediction with this hash.
     #[inline]
     pub(crate) fn keeps_pair(&self, hash: u64) -> bool {
         // Another hash than that of the rows, or the pairs kept would be those of the lowest row hashes.
-        survives(mix(hash), self.pair_thinning.load(Ordering::Relaxed))
+        survives(mix(hash), self.pair_thinning.load(Ordering::Relaxed)) // see `maintain`
     }
 
     /// Makes the outcomes of an exposure welcome.

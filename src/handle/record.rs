@@ -18,14 +18,18 @@ use crate::state::names::Place;
 /// Writes down what happens.
 pub(crate) struct Recorder {
     pub(crate) writing: Mutex<Writing>,
-    /// Somebody found another writing, and left it to them.
+    /// Somebody found another writing, and left it to them. Relaxed: a hint. A writer that looked just before it was set
+    /// leaves it up, and the next tick finds that not all is on disk.
     pub(crate) again: AtomicBool,
     /// This life of the handle.
     pub(crate) process: u64,
     /// How often evidence is written where nothing else is.
     pub(crate) checkpoint_every: Duration,
-    /// What is on disk: the epoch, and the number of the event after the last one.
+    /// What is on disk: the epoch, and the number of the event after the last one. Written by whoever has the turn, under
+    /// its lock; for readers without it see `is_durable`.
     pub(crate) written: (AtomicU64, AtomicU64),
+    /// It was told that what happens is not on disk, and not yet that it is again. Relaxed: of those who change it at once
+    /// one sees that it did, and tells.
     pub(crate) failing: AtomicBool,
 }
 

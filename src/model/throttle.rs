@@ -26,6 +26,8 @@ pub struct LoadThrottle {
 
 #[derive(Default)]
 struct Shared {
+    /// Relaxed, all three, and no model of them in every interleaving: whether it was cancelled is written and looked at
+    /// under the bell's lock before a load waits, and the other two are looked at again after each rest.
     cancelled: AtomicBool,
     /// Requests have trouble: whoever asks next waits.
     trouble: AtomicBool,

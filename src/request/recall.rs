@@ -39,7 +39,7 @@ impl Answers {
     #[inline]
     pub(crate) fn note(&self, id: PredictionId) {
         if self.sender.try_send(id).is_err() {
-            self.missed.fetch_add(1, Ordering::Relaxed);
+            self.missed.fetch_add(1, Ordering::Relaxed); // Relaxed: a count that a later `take` finds too
         }
     }
 

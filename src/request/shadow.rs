@@ -144,6 +144,7 @@ impl<I: ?Sized + 'static, O: 'static> ShadowQueue<I, O> {
     /// are nested: a request that a smaller sample takes, a larger one takes too.
     #[inline]
     pub(crate) fn targets(&self, shadowing: &[Shadowing], of: u8, random: u32) -> u64 {
+        // Relaxed: a request that still reads the old relief is sampled by it.
         let relief = u64::from(self.relief.load(Ordering::Relaxed));
         shadowing.iter().take(64).enumerate().fold(0, |targets, (place, entry)| {
             let sample = (u64::from(entry.sample.buckets()) << 32) / u64::from(BUCKETS);
@@ -316,6 +317,7 @@ impl<I: ?Sized + 'static, O: 'static> ShadowQueue<I, O> {
     /// since the last time, and lets them grow back by a quarter when it is nearly empty. Called by the tick, so that
     /// requests are spared before they are seen rather than dropped afterwards.
     pub(crate) fn relieve(&self) {
+        // Relaxed, all of them: one tick at a time comes here, and what is refused meanwhile the next one sees.
         let refused = self.refused.load(Ordering::Relaxed);
         let fresh = refused - self.refused_before.swap(refused, Ordering::Relaxed);
         let fullness = |used: usize, max: usize| used as f64 / max.max(1) as f64;

@@ -1,7 +1,6 @@
 //! Proves that retained versions would answer, on inputs that live was asked lately.
 
 use std::fmt;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -10,6 +9,8 @@ use serde::{Deserialize, Serialize};
 use super::input::{KeptInput, NotCopied, copied};
 use crate::base::clock::Timestamp;
 use crate::base::share::Share;
+use crate::base::sync::Tickets;
+use crate::model::error::ModelError;
 
 /// How retained versions are kept proven: at every interval each of them is asked a few inputs that live has just been asked,
 /// beside the requests, and `status()` says whether it would answer. What they answer is thrown away and counts nowhere.
@@ -21,6 +22,7 @@ use crate::base::share::Share;
 ///
 /// let handle = ModelHandle::builder("late")
 ///     .live("v1", closure("one@1", |_: &f64| Ok(1.0)))
+///     .copy_inputs()
 ///     .retention(Retention::new().drill(Drill::new().every(Duration::from_secs(30))))
 ///     .threads(Threads::manual())
 ///     .build()?;
@@ -151,7 +153,7 @@ pub(crate) struct Recent<I: ?Sized> {
     copy: fn(&I) -> Box<dyn KeptInput<I>>,
     drill: Drill,
     /// How many more are to be copied. All but a few requests of a minute find 0 here.
-    wanted: AtomicUsize,
+    wanted: Tickets,
     copies: Mutex<Copies<I>>,
     due: Mutex<Due>,
 }
@@ -186,24 +188,21 @@ struct Due {
 
 impl<I: ?Sized> Recent<I> {
     pub(crate) fn new(copy: fn(&I) -> Box<dyn KeptInput<I>>, drill: Drill) -> Self {
-        let (wanted, copies, due) = (AtomicUsize::new(0), Mutex::default(), Mutex::default());
+        let (wanted, copies, due) = (Tickets::none(), Mutex::default(), Mutex::default());
         Self { copy, drill, wanted, copies, due }
     }
 
     /// Copies an input where some are wanted. Costs a request one load of a place that is hardly ever written to.
     #[inline]
     pub(crate) fn offer(&self, input: &I) {
-        // Relaxed: a request that sees this late is not copied, or finds below that enough were.
-        if self.wanted.load(Ordering::Relaxed) > 0 {
+        if self.wanted.any() {
             self.take(input);
         }
     }
 
     #[cold]
     fn take(&self, input: &I) {
-        let one_less = |wanted: usize| wanted.checked_sub(1);
-        // Relaxed: it is only counted.
-        if self.wanted.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_less).is_ok() {
+        if self.wanted.take() {
             let copy = copied(input, self.copy);
             let copies = &mut *self.copies.lock();
             match copy {
@@ -224,8 +223,7 @@ impl<I: ?Sized> Recent<I> {
         }
         if !due.is_collecting {
             due.is_collecting = true;
-            // Relaxed: the copies go through their own lock.
-            self.wanted.store(self.drill.inputs, Ordering::Relaxed);
+            self.wanted.issue(self.drill.inputs);
             return None;
         }
         let mut copies = self.copies.lock();
@@ -263,9 +261,9 @@ mod tests {
         assert_eq!(inputs.iter().map(|copy| *copy.input()).collect::<Vec<_>>(), [8, 9, 10]);
         recent.rest(at(2), Duration::from_millis(1));
         assert!(recent.due(at(61)).is_none());
-        assert_eq!(recent.wanted.load(Ordering::Relaxed), 0, "not before it is due");
+        assert!(!recent.wanted.any(), "not before it is due");
         assert!(recent.due(at(62)).is_none());
-        assert_eq!(recent.wanted.load(Ordering::Relaxed), 3);
+        assert!(recent.wanted.any());
     }
 
     /// Bug: a panic in the `Clone` of an input reached the caller of the request that was copied.

@@ -34,7 +34,7 @@ pub(crate) struct DriftWatch<I: ?Sized> {
     sampled_below: u64,
     stripes: Stripes,
     calibrations: ArcSwap<Calibrations>,
-    /// Rows that did not have one value of each feature.
+    /// Rows that did not have one value of each feature. Relaxed: for showing, it guards nothing.
     misfits: AtomicU64,
     windows: Mutex<Windows>,
     pub(crate) shared: OnDrift,

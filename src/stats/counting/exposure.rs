@@ -117,7 +117,7 @@ impl Keys {
 
     /// Of how many new keys one counts.
     pub(crate) fn one_in(&self) -> u64 {
-        1 << self.thinning.load(Ordering::Relaxed).min(63)
+        1 << self.thinning.load(Ordering::Relaxed).min(63) // Relaxed: written and read by the tick
     }
 }
 

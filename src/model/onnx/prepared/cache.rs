@@ -183,7 +183,7 @@ impl PreparedCache {
     /// What became of its entries since it was opened here; clones count together.
     pub fn counts(&self) -> PreparedCounts {
         let Shared { made, broken, evicted, refused, .. } = &*self.shared;
-        // Relaxed, here and where they are raised: they are only counted.
+        // Relaxed, like all of these: counts for showing, which guard nothing.
         let count = |count: &AtomicU64| count.load(Ordering::Relaxed);
         PreparedCounts {
             made: count(made),
@@ -418,7 +418,7 @@ impl Aside {
             Err(_) => {
                 let made = folder.metadata().and_then(|metadata| metadata.modified()).ok();
                 let age = made.and_then(|made| {
-                    crate::model::onnx::session::pool::CLOCK.now().wall().duration_since(made).ok()
+                    SystemTime::from(crate::model::onnx::session::pool::CLOCK.now()).duration_since(made).ok()
                 });
                 age.is_some_and(|age| age > ASIDE_AGE)
             }

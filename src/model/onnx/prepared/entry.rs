@@ -89,7 +89,7 @@ pub(crate) fn open(files: &Files, folder: &Path, key: &Key) -> Result<Entry, Unu
         stamps.push((path, stamp));
     }
     // Where nobody can tell when it was used last, it is evicted sooner: no reason not to use it.
-    let _ = in_use.set_modified(CLOCK.now().wall());
+    let _ = in_use.set_modified(CLOCK.now().into());
     Ok(Entry { folder: folder.to_owned(), stamps, _in_use: in_use })
 }
 

@@ -116,6 +116,6 @@ impl Drop for Watched<'_> {
             // The flag stays until it is taken back. This cannot fail: it sets a boolean.
             let _ = self.watch.options.unterminate();
         }
-        self.under_way.fetch_sub(1, Ordering::Relaxed); // as in `begin`
+        self.under_way.fetch_sub(1, Ordering::Relaxed); // Relaxed: who reads it late looks at the locks in vain
     }
 }

@@ -5,13 +5,14 @@
 
 use std::cell::Cell;
 use std::sync::LazyLock;
-use std::sync::atomic::{AtomicUsize, Ordering, fence};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use crossbeam_utils::CachePadded;
-use parking_lot::{Condvar, Mutex, MutexGuard};
+use parking_lot::{Mutex, MutexGuard};
 
 use crate::base::clock::Clock;
+use crate::base::sync::Bell;
 
 /// The clock that waits and deadlines of models are measured with: a stopwatch of real time.
 pub(crate) static CLOCK: LazyLock<Clock> = LazyLock::new(Clock::system);
@@ -27,15 +28,8 @@ pub(crate) trait Worker {
 
 pub(crate) struct Pool<W> {
     slots: Box<[CachePadded<Mutex<W>>]>,
-    waiters: CachePadded<Waiters>,
-}
-
-/// Threads that wait for a worker.
-#[derive(Default)]
-struct Waiters {
-    count: AtomicUsize,
-    bell: Mutex<()>,
-    rung: Condvar,
+    /// Rung whenever a worker is let go.
+    bell: CachePadded<Bell>,
 }
 
 /// A worker, for one thread, until it is dropped.
@@ -50,7 +44,7 @@ impl<W: Worker> Pool<W> {
     /// A pool of these workers, one or more.
     pub(crate) fn new(workers: Vec<W>) -> Self {
         let slots = workers.into_iter().map(|worker| CachePadded::new(Mutex::new(worker))).collect();
-        Self { slots, waiters: CachePadded::default() }
+        Self { slots, bell: CachePadded::new(Bell::new()) }
     }
 
     /// A worker as soon as one is free; nothing where none is within `patience`.
@@ -96,51 +90,26 @@ impl<W: Worker> Pool<W> {
 
     #[cold]
     fn wait(&self, patience: Duration) -> Option<Lease<'_, W>> {
-        let Waiters { count, bell, rung } = &*self.waiters;
         let started = CLOCK.reading();
-        let mut bell = bell.lock();
-        count.fetch_add(1, Ordering::SeqCst);
-        // With the fence in `Told`: either this thread sees the worker that was just let go, or the one that let it go
-        // sees this thread counted, and rings once it can have the bell, which is when this thread waits.
-        fence(Ordering::SeqCst);
-        let lease = loop {
-            if let Some(lease) = self.try_lease() {
-                break Some(lease);
-            }
+        let left = || {
             let waited = Duration::from_nanos(CLOCK.reading().nanos_since(started));
-            match patience.checked_sub(waited).filter(|left| !left.is_zero()) {
-                Some(left) => rung.wait_for(&mut bell, left),
-                None => break None,
-            };
+            patience.checked_sub(waited).filter(|left| !left.is_zero())
         };
-        count.fetch_sub(1, Ordering::SeqCst);
-        lease
+        self.bell.wait(|| self.try_lease(), left)
     }
 
     fn leased<'p>(&'p self, slot: usize, worker: MutexGuard<'p, W>) -> Lease<'p, W> {
-        Lease { slot, worker, _told: Told(&self.waiters) }
+        Lease { slot, worker, _told: Told(&self.bell) }
     }
 }
 
 /// Tells a waiting thread, when dropped, that a worker is free.
-struct Told<'p>(&'p Waiters);
+struct Told<'p>(&'p Bell);
 
 impl Drop for Told<'_> {
     #[inline]
     fn drop(&mut self) {
-        fence(Ordering::SeqCst); // see `Pool::wait`
-        // Relaxed: the fence orders it.
-        if self.0.count.load(Ordering::Relaxed) > 0 {
-            self.0.ring();
-        }
-    }
-}
-
-impl Waiters {
-    #[cold]
-    fn ring(&self) {
-        let _bell = self.bell.lock();
-        self.rung.notify_one();
+        self.0.ring();
     }
 }
 

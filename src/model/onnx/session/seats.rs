@@ -11,6 +11,7 @@ use super::load;
 use super::load::{error_of, signature_of};
 use super::pool::{CLOCK, Pool, Worker};
 use super::session::{Call, Session};
+use crate::base::sync::Settled;
 use crate::base::{memory, os};
 use crate::model::causes::in_full;
 use crate::model::error::{LoadError, ModelError};
@@ -39,7 +40,8 @@ pub(crate) struct Loaded {
     prepared: Mutex<Result<Arc<Entry>, Option<String>>>,
     /// The tier that the seats are in. Held while they change, and by whoever wakes the model for as long as that takes: a
     /// seat that is to be emptied is not, once it is wanted again.
-    tier: Mutex<Tier>,
+    tier: Settled<Tier>,
+    /// Relaxed wherever it is read and written: for showing, it guards nothing.
     private_bytes: AtomicU64,
 }
 
@@ -110,7 +112,7 @@ impl Loaded {
             watches,
             runtime,
             prepared: Mutex::new(prepared),
-            tier: Mutex::new(Tier::Hot),
+            tier: Settled::new(Tier::Hot),
             private_bytes: AtomicU64::new(0),
         };
         // What making a session needs for a moment is given back, or it would count as the session's.
@@ -121,7 +123,7 @@ impl Loaded {
 
     /// The tier that it is in.
     pub(crate) fn tier(&self) -> Tier {
-        *self.tier.lock()
+        self.tier.state()
     }
 
     /// Whether it has a prepared form.
@@ -144,25 +146,25 @@ impl Loaded {
 
     /// Answers again, as soon as can be.
     pub(crate) fn wake(&self, files: &Files, options: &Options) -> Result<(), LoadError> {
-        let mut tier = self.tier.lock();
-        if *tier != Tier::Cold {
-            return Ok(());
+        let mut before = None;
+        let woken = self.tier.leave(Tier::Cold, || {
+            before = memory::private();
+            let entry = self.prepared.lock().as_ref().ok().cloned();
+            let mapped = entry.and_then(|entry| {
+                // Where it is not what it was, the model's own files are, or nothing is.
+                self.sessions(files, options, Some((&entry, Form::Mapped))).ok()
+            });
+            let (sessions, reached) = match mapped {
+                Some(sessions) => (sessions, Tier::Warm),
+                None => (self.sessions(files, options, None)?, Tier::Hot),
+            };
+            // Seats are empty: nobody is replaced.
+            drop(self.seat(sessions));
+            Ok::<_, LoadError>(reached)
+        })?;
+        if woken {
+            self.weigh(before);
         }
-        let before = memory::private();
-        let entry = self.prepared.lock().as_ref().ok().cloned();
-        let mapped = entry.and_then(|entry| {
-            // Where it is not what it was, the model's own files are, or nothing is.
-            self.sessions(files, options, Some((&entry, Form::Mapped))).ok()
-        });
-        let (sessions, reached) = match mapped {
-            Some(sessions) => (sessions, Tier::Warm),
-            None => (self.sessions(files, options, None)?, Tier::Hot),
-        };
-        // Seats are empty: nobody is replaced.
-        drop(self.seat(sessions));
-        *tier = reached;
-        drop(tier);
-        self.weigh(before);
         Ok(())
     }
 
@@ -189,13 +191,10 @@ impl Loaded {
         let form = if target == Tier::Hot { Form::Packed } else { Form::Mapped };
         let sessions = self.sessions(files, options, entry.as_ref().map(|entry| (entry, form)))?;
         let sessions = if target == Tier::Hot { self.warmed(sessions) } else { sessions };
-        let mut tier = self.tier.lock();
-        if wanted.tier() != target {
-            return Ok(*tier);
-        }
-        let replaced = self.seat(sessions);
-        *tier = target;
-        drop(tier);
+        let replaced = match self.tier.reach(target, || wanted.tier(), || self.seat(sessions)) {
+            Ok(replaced) => replaced,
+            Err(tier) => return Ok(tier),
+        };
         os::return_free_memory();
         self.weigh(before);
         drop(replaced);
@@ -240,25 +239,22 @@ impl Loaded {
             let form = if current == Tier::Warm { Form::Mapped } else { Form::Packed };
             self.sessions(files, options, found.as_ref().ok().map(|entry| (entry, form)))?
         };
-        let tier = self.tier.lock();
-        *self.prepared.lock() = found;
-        let replaced = self.seat(sessions);
-        drop(tier);
+        let replaced = self.tier.while_held(|| {
+            *self.prepared.lock() = found;
+            self.seat(sessions)
+        });
         Ok(replaced.len())
     }
 
     /// Takes the sessions out of their seats, unless they are wanted again.
     fn empty(&self, wanted: &TargetTier) -> Tier {
-        let mut tier = self.tier.lock();
-        // Under the lock: whoever wants it again has said so before it wakes it, and waits for the lock there.
-        if wanted.tier() != Tier::Cold {
-            return *tier;
+        let take =
+            || -> Vec<_> { self.pool.each().filter_map(|mut lease| lease.worker.session.take()).collect() };
+        // Whoever wants it again says so before it wakes it.
+        match self.tier.reach(Tier::Cold, || wanted.tier(), take) {
+            Ok(sessions) => drop(sessions),
+            Err(tier) => return tier,
         }
-        let sessions: Vec<Session> =
-            self.pool.each().filter_map(|mut lease| lease.worker.session.take()).collect();
-        *tier = Tier::Cold;
-        drop(tier);
-        drop(sessions);
         os::return_free_memory();
         self.private_bytes.store(0, Ordering::Relaxed);
         Tier::Cold
