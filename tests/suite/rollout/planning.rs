@@ -22,9 +22,16 @@ fn wrong_from(name: &str, from: f64, share: f64) -> Scripted<f64, f64> {
 
 const PER_SECOND: usize = 10;
 
-/// How long a rollout of this kind takes until it is over: the median of some.
-fn measured(candidate: f64, rule: fn() -> Rule, plan: &Plan, shadowing: bool, expected: Phase) -> Duration {
-    let mut took: Vec<Duration> = (0..21)
+/// How long a rollout of this kind takes until it is over: the median of so many.
+fn measured(
+    rollouts: u64,
+    candidate: f64,
+    rule: fn() -> Rule,
+    plan: &Plan,
+    shadowing: bool,
+    expected: Phase,
+) -> Duration {
+    let mut took: Vec<Duration> = (0..rollouts)
         .map(|seed| {
             let clock = clock();
             let base = builder(&clock).seed(seed).trip_after(0).live("v1", wrong_from("one", 0.0, 0.1));
@@ -61,15 +68,28 @@ fn forecast(rule: Rule, plan: &Plan, shadowing: bool) -> Forecast {
     service.forecast(&[rule], plan, &traffic).unwrap()
 }
 
-fn near(forecast: Duration, measured: Duration) {
-    let ratio = forecast.as_secs_f64() / measured.as_secs_f64();
-    assert!((0.75..1.25).contains(&ratio), "{forecast:?} was said, {measured:?} it took");
+/// Of few rollouts the median itself is uncertain.
+#[test]
+fn a_forecast_is_within_a_half_of_what_five_rollouts_take() {
+    forecast_and_measure(5, 0.5);
 }
 
 /// The bar: within a quarter of what rollouts through the public API then take, on pairs and on a canary, for harm and for
 /// its absence.
 #[test]
+#[ignore = "long: 84 rollouts"]
 fn a_forecast_is_within_a_quarter_of_what_it_takes() {
+    forecast_and_measure(21, 0.25);
+}
+
+fn forecast_and_measure(rollouts: u64, off_at_most: f64) {
+    let near = |forecast: Duration, measured: Duration| {
+        let off = forecast.as_secs_f64() / measured.as_secs_f64() - 1.0;
+        assert!(off.abs() < off_at_most, "{forecast:?} was said, {measured:?} it took");
+    };
+    let measured = |candidate, rule, plan, shadowing, expected| {
+        measured(rollouts, candidate, rule, plan, shadowing, expected)
+    };
     let shadow = plan([Step::shadow(1.0).unwrap().min_predictions(1)]);
     let below: fn() -> Rule = || guard::accuracy().at_most_below_live(0.03);
     let said = forecast(below(), &shadow, true);
