@@ -1,11 +1,11 @@
 //! What the tests of the core share: a service in small, on a clock that is turned by hand.
-#![allow(clippy::unwrap_used, reason = "tests")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 #![allow(dead_code, reason = "each test file uses a part")]
 
 pub(crate) mod matrix;
 
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
 use switchback::options::{Labels, Threads};
@@ -110,6 +110,27 @@ pub(crate) fn events<T>(service: &Service, which: impl Fn(&EventKind) -> Option<
 pub(crate) fn names(events: &[std::sync::Arc<Event>]) -> Vec<String> {
     let name = |event: &Event| serde_json::to_value(event).unwrap()["event"].as_str().unwrap().to_owned();
     events.iter().map(|event| name(event)).collect()
+}
+
+/// Waits until something is so that a thread of the handle's sees to. Looks every millisecond, so that the thread has a
+/// core, which it gets only while nobody else wants it; and for a minute at most, so that a test fails and does not hang.
+pub(crate) fn wait_until(what: &str, is_so: impl Fn() -> bool) {
+    for _ in 0..60_000 {
+        if is_so() {
+            return;
+        }
+        std::thread::park_timeout(Duration::from_millis(1));
+    }
+    panic!("not within a minute: {what}");
+}
+
+/// Raises a flag when it goes, also because a test fails: threads that run until then would run for ever.
+pub(crate) struct RaisedAtTheEnd<'a>(pub(crate) &'a AtomicBool);
+
+impl Drop for RaisedAtTheEnd<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }
 
 /// A folder of its own for a test, removed when the test is over.

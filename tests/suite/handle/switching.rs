@@ -5,6 +5,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use switchback::options::Threads;
 use switchback::{Identity, Model, ModelError, ModelHandle, Task};
 
+use crate::common::{RaisedAtTheEnd, clock};
+
 /// A version in two parts, as real ones are: what its pipeline makes of a request, and what its model makes of that.
 /// Both carry the version's mark, and the model's fill memory that is overwritten when it is freed.
 struct Marked {
@@ -50,7 +52,7 @@ fn every_answer_comes_whole_from_one_version_while_versions_switch_thousands_of_
     let service: ModelHandle<usize, MarkedAnswer> = ModelHandle::builder("marks")
         .live("1", Marked::new(1))
         .task(Task::unlabelled())
-        .clock(crate::common::clock())
+        .clock(clock())
         .threads(Threads::manual())
         .build()
         .unwrap();
@@ -73,6 +75,7 @@ fn every_answer_comes_whole_from_one_version_while_versions_switch_thousands_of_
                 }
             });
         }
+        let _done = RaisedAtTheEnd(&done);
         let mut mark = 1;
         for switch in 0..SWITCHES {
             if switch % (SWITCHES / STAGED as usize) == 0 {
@@ -88,7 +91,6 @@ fn every_answer_comes_whole_from_one_version_while_versions_switch_thousands_of_
                 service.tick();
             }
         }
-        done.store(true, Ordering::Relaxed);
     });
     service.tick();
     let status = service.status();

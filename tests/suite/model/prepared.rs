@@ -17,7 +17,7 @@ use switchback::{
 };
 
 use crate::common::matrix::matrix_model;
-use crate::common::{Chance, Folder};
+use crate::common::{Chance, Folder, RaisedAtTheEnd, wait_until};
 
 const SIDE: u64 = 64;
 
@@ -477,26 +477,23 @@ fn a_rollback_to_each_tier_under_load_loses_nothing() {
                             3.0
                         };
                         assert!((unit - 27.0).abs() < 1.5, "answered whole by its version: {y}");
-                        answered.fetch_add(1, Ordering::Relaxed);
+                        // A rest after some: what moves versions between tiers gets only time that nobody else wants.
+                        if answered.fetch_add(1, Ordering::Relaxed).is_multiple_of(16) {
+                            std::thread::park_timeout(Duration::from_micros(200));
+                        }
                     }
                 });
             }
+            let _stop = RaisedAtTheEnd(&stop);
             for target in ["b", "a", "c", "b", "c", "a", "b", "a"] {
-                while tier_of(target) != Some(expected) {
-                    std::thread::yield_now();
-                }
+                wait_until("the tier that was asked for", || tier_of(target) == Some(expected));
                 let lowered = service.rollback_to(target, "test").unwrap();
                 assert!(matches!(lowered, Lowered::RolledBack { to, .. } if to == *target));
                 let so_far = answered.load(Ordering::Relaxed);
-                while answered.load(Ordering::Relaxed) < so_far + 20 {
-                    std::thread::yield_now();
-                }
+                wait_until("twenty more answers", || answered.load(Ordering::Relaxed) >= so_far + 20);
                 assert_eq!(service.live(), target);
-                while tier_of(target) != Some(Tier::Hot) {
-                    std::thread::yield_now();
-                }
+                wait_until("hot again", || tier_of(target) == Some(Tier::Hot));
             }
-            stop.store(true, Ordering::Relaxed);
         });
         let total: u64 = service.status().versions.iter().map(|version| version.total.requests).sum();
         assert_eq!(total, answered.load(Ordering::Relaxed));
@@ -509,9 +506,7 @@ fn status_says_what_each_version_takes_and_an_event_what_loading_did_to_live() {
     let cache = cache(&folder);
     let service = service(&cache, Tiers::new().hot_for(Duration::ZERO));
     let is_weighed = || service.status().versions.iter().all(|version| version.memory.is_some());
-    while !is_weighed() {
-        std::thread::yield_now();
-    }
+    wait_until("every version is weighed", is_weighed);
     let status = service.status();
     let entries = status.versions.iter().map(|version| (version.tier.unwrap(), version.memory.unwrap()));
     for (tier, memory) in entries {
@@ -519,9 +514,7 @@ fn status_says_what_each_version_takes_and_an_event_what_loading_did_to_live() {
     }
     let loaded = |event: &EventKind| matches!(event, EventKind::Loaded { version, .. } if *version == "c");
     // There was no traffic: it is told when it has been waited for in vain.
-    while !service.events().iter().any(|event| loaded(&event.kind)) {
-        std::thread::yield_now();
-    }
+    wait_until("what loading did to live", || service.events().iter().any(|event| loaded(&event.kind)));
 }
 
 #[test]
@@ -553,9 +546,7 @@ fn staging_is_given_up_when_it_is_cancelled() {
     let begun = LoadThrottle::new();
     std::thread::scope(|scope| {
         let staging = scope.spawn(|| service.stage("endless", Endless(begun.clone())).map(drop));
-        while !begun.is_cancelled() {
-            std::thread::yield_now();
-        }
+        wait_until("the load has begun", || begun.is_cancelled());
         assert!(!service.cancel_staging("another"));
         assert!(matches!(
             service.stage("endless", Endless(LoadThrottle::new())).map(drop),

@@ -703,7 +703,7 @@ fn a_checkpoint_is_small_and_does_not_grow_with_traffic() {
         let mut key = 0_u64;
         for weight in [0.01, 0.05, 0.25, 0.5] {
             rollout.canary(weight).unwrap();
-            for round in 0..300_usize {
+            for round in 0..100_usize {
                 for number in 0..100 {
                     key += 1;
                     let answer = if keyed {
