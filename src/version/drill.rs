@@ -10,7 +10,6 @@ use super::input::{KeptInput, NotCopied, copied};
 use crate::base::clock::Timestamp;
 use crate::base::share::Share;
 use crate::base::sync::Tickets;
-use crate::model::error::ModelError;
 
 /// How retained versions are kept proven: at every interval each of them is asked a few inputs that live has just been asked,
 /// beside the requests, and `status()` says whether it would answer. What they answer is thrown away and counts nowhere.
