@@ -15,8 +15,10 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use switchback::model::onnx::{Feed, OnnxModel, Outputs, PreparedCache, ort};
+use switchback::options::Tiers;
 use switchback::options::{Retention, Threads};
-use switchback::{Lifecycle, Model, ModelError, ModelHandle, TargetTier, Tier, Tiers, closure};
+use switchback::versions::{Lifecycle, TargetTier, Tier};
+use switchback::{Model, ModelError, ModelHandle, closure};
 
 use support::large::{empty_cache, file, folder, run, session, version};
 use support::onnx::{environment, input, model_file};

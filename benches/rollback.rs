@@ -15,8 +15,10 @@ use std::time::{Duration, Instant};
 
 use ort::environment::Environment;
 use switchback::model::onnx::{PreparedCache, ort};
+use switchback::options::Tiers;
 use switchback::options::{Retention, Threads};
-use switchback::{LoadError, Lowered, ModelHandle, Tier, Tiers};
+use switchback::versions::Tier;
+use switchback::{LoadError, ModelHandle, RollbackOutcome};
 
 use support::large::{WIDTH, empty_cache, file, folder, run, session, version};
 use support::onnx::{environment, input};
@@ -117,7 +119,7 @@ fn first_answers(
         call.push(millis(started));
         let answer = handle.predict(&ask)?;
         first.push(millis(started));
-        assert!(matches!(lowered, Lowered::RolledBack { .. }) && answer.version() == target);
+        assert!(matches!(lowered, RollbackOutcome::RolledBack { .. }) && answer.version() == target);
         wait_for(&handle, target, Tier::Hot);
         hot.push(millis(started));
     }
@@ -280,7 +282,7 @@ fn wide(
         fn identity(&self) -> switchback::Identity {
             self.0.identity()
         }
-        fn lifecycle(&self) -> Option<&dyn switchback::Lifecycle> {
+        fn lifecycle(&self) -> Option<&dyn switchback::versions::Lifecycle> {
             self.0.lifecycle()
         }
     }

@@ -20,7 +20,7 @@ use ort::session::Session;
 use parking_lot::Mutex;
 use switchback::model::onnx::{Feed, OnnxModel, Outputs, ort};
 use switchback::options::Threads;
-use switchback::{Answer, Lowered, ModelError, ModelHandle, PredictError, Task};
+use switchback::{Answer, ModelError, ModelHandle, PredictError, RollbackOutcome, Task};
 
 use support::onnx::{environment, input, model_file, run, session};
 use support::{Outcome, Report, median, quantile, quick};
@@ -113,13 +113,13 @@ impl Bench {
     /// Live goes to the other version.
     fn swap(&self) {
         let lowered = self.handle.rollback("bench");
-        assert!(matches!(lowered, Lowered::RolledBack { .. }), "{lowered:?}");
+        assert!(matches!(lowered, RollbackOutcome::RolledBack { .. }), "{lowered:?}");
     }
 
     /// Live goes to the other version, by name.
     fn swap_to(&self, version: &str) {
         let lowered = self.handle.rollback_to(version, "bench").unwrap();
-        assert!(matches!(lowered, Lowered::RolledBack { .. }), "{lowered:?}");
+        assert!(matches!(lowered, RollbackOutcome::RolledBack { .. }), "{lowered:?}");
     }
 
     /// Whether one version made the answer, whole.

@@ -10,9 +10,11 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use switchback::ModelHandle;
 use switchback::model::onnx::{Feed, OnnxModel, Outputs, PreparedCache};
+use switchback::options::{Drill, Tiers};
 use switchback::options::{Retention, Threads};
-use switchback::{Drill, ModelHandle, Tier, Tiers};
+use switchback::versions::Tier;
 
 type Outcome<T = ()> = Result<T, Box<dyn Error>>;
 

@@ -24,11 +24,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use flights::{Flight, Late};
+use switchback::decisions::replay;
+use switchback::events::{Cause, Event, EventKind, Subscription};
+use switchback::feedback::FeedbackOutcome;
 use switchback::options::{Labels, Retention, Shadowing, Threads};
+use switchback::plan::{Bake, InvalidPlan};
 use switchback::stats::{ArmFigures, Metric};
 use switchback::{
-    Bake, Cause, Clock, Event, EventKind, InvalidPlan, Joined, ModelHandle, Outcome, Phase, Plan,
-    PredictionId, Rollout, Step, Subscription, Task, Timestamp, Truth, guard, replay,
+    Clock, ModelHandle, Outcome, Phase, Plan, PredictionId, Rollout, Step, Task, Timestamp, Truth, guard,
 };
 
 const HOUR: Duration = Duration::from_secs(3_600);
@@ -203,7 +206,8 @@ impl Delivery {
     ) -> Result<(), Box<dyn Error>> {
         let id: PredictionId = id.parse()?;
         self.delivered += 1;
-        self.counted += u64::from(handle.feedback(id, Outcome::class(late.into())) == Joined::Counted);
+        self.counted +=
+            u64::from(handle.feedback(id, Outcome::class(late.into())) == FeedbackOutcome::Counted);
         Ok(())
     }
 }
@@ -331,7 +335,7 @@ struct Timeline {
 
 impl Timeline {
     fn print(&self, events: &Subscription, progress: &mut Progress) {
-        while let Some(event) = events.try_next() {
+        while let Some(event) = events.try_recv() {
             progress.clear();
             println!("{}  {event}", day(event.at));
             let evidence = match &event.kind {

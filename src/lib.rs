@@ -83,10 +83,12 @@
 //! And not by default: `signatures` holds manifests against signatures of trusted keys; `watch` looks at a repository as soon
 //! as something moves.
 
+#![allow(clippy::module_inception, reason = "the main thing of a room stands in the file of the room's name")]
+
 mod base;
 mod control;
 pub mod drift;
-mod feedback;
+pub mod feedback;
 mod handle;
 pub mod model;
 pub mod report;
@@ -103,59 +105,79 @@ mod version;
 
 pub use base::clock::{Clock, Timestamp};
 pub use base::share::{InvalidShare, Share};
-#[cfg(feature = "state")]
-pub use control::adopt::AfterCrash;
-pub use control::event::{Cause, Event, EventKind, Subscription};
-pub use control::moves::Lowered;
-pub use control::pins::PinPolicy;
-pub use control::settings::{Quarantined, Unavailable};
-pub use drift::watch::{
-    Against, Drift, DriftAlert, DriftStatus, DriftedFeature, Estimated, OnDrift, RolloutDrift, VersionDrift,
-    Whose,
-};
-pub use feedback::{FeedbackCounts, InvalidPredictionId, Joined, PredictionId, Refusal};
+pub use control::moves::RollbackOutcome;
+pub use feedback::{InvalidPredictionId, PredictionId};
 pub use handle::build_error::BuildError;
 pub use handle::builder::Builder;
-#[cfg(all(feature = "onnx", feature = "repository"))]
-pub use handle::follow::{Follow, FollowError, Followed, OnPublish};
-pub use handle::handle::{CannotGoBack, ModelHandle, StillBusy};
+pub use handle::handle::{CloseError, ModelHandle, RollbackError};
 pub use handle::options;
-pub use handle::pinned::{Pinned, PinnedError, TooManyPins};
+pub use handle::pinned::{PinError, Pinned, PinnedError};
+pub use handle::request::Request;
 pub use handle::rollout::{Rollout, RolloutError};
-pub use handle::status::{Role, RolloutStatus, Status, VersionStatus};
-pub use model::closure::{Closure, closure};
-pub use model::description::Description;
-pub use model::error::{ErrorKind, InputError, LoadError, ModelError};
+pub use model::closure::closure;
+pub use model::error::{InputError, LoadError, ModelError};
 pub use model::identity::Identity;
-pub use model::lifecycle::Lifecycle;
 pub use model::model::Model;
-pub use model::throttle::LoadThrottle;
-pub use model::{Memory, TargetTier, Tier};
 pub use request::answer::{Answer, PredictError, Route};
-pub use request::compare::elementwise;
-pub use request::recall::Recall;
-pub use request::shadow::ShadowCounts;
-pub use rollout::allocation::{Allocation, AllocationFigure, InvalidAllocation};
-pub use rollout::budget::{ErrorBudget, ErrorBudgetStatus, InvalidErrorBudget};
-pub use rollout::decision::{
-    Backtest, BacktestError, BacktestStep, Decision, Recording, ReplayError, replay,
-};
-pub use rollout::forecast::forecast::{Forecast, GuardForecast, StepForecast};
-pub use rollout::forecast::traffic::{InvalidForecast, LatencyPoint, Moments, Traffic};
+pub use rollout::budget::ErrorBudget;
 pub use rollout::guard;
 pub use rollout::phase::Phase;
-pub use rollout::plan::{Bake, Exposure, InvalidPlan, OnInconclusive, Plan, Step};
-pub use rollout::transition::TransitionRefused;
+pub use rollout::plan::{Plan, Step};
 pub use task::invalid::InvalidTask;
-pub use task::kept::{RANKING_DEPTH, Ranked};
 pub use task::kpi::Kpi;
-pub use task::outcome::{Censoring, Outcome, Truth};
-pub use task::task::{CLASSES_MAX, Task, TaskKind};
-pub use version::drill::{Drill, DrillOutcome, InvalidDrill};
-pub use version::id::{InvalidVersionId, VersionId};
-pub use version::load_impact::LoadImpact;
+pub use task::outcome::{Outcome, Truth};
+pub use task::task::Task;
+pub use version::id::VersionId;
 pub use version::prepare::StageError;
-pub use version::priority::LoadPriority;
-#[cfg(feature = "state")]
-pub use version::source::ModelSource;
-pub use version::tiers::Tiers;
+
+/// What happened to a handle: its log, and a queue of what comes.
+pub mod events {
+    pub use crate::control::event::{Cause, Event, EventKind, Subscription};
+    pub use crate::version::load_impact::LoadImpact;
+}
+
+/// A snapshot of everything: versions, rollouts, figures, counters.
+pub mod status {
+    pub use crate::control::settings::{Quarantined, Unavailable};
+    pub use crate::handle::status::{Role, RolloutStatus, Status, VersionStatus};
+    pub use crate::request::recall::Recall;
+    pub use crate::request::shadow::ShadowCounts;
+    pub use crate::rollout::budget::ErrorBudgetStatus;
+}
+
+/// How long a plan takes to decide, before anything runs.
+pub mod forecast {
+    pub use crate::rollout::forecast::forecast::{Forecast, GuardForecast, StepForecast};
+    pub use crate::rollout::forecast::traffic::{InvalidForecast, LatencyPoint, Moments, Traffic};
+}
+
+/// Records of decisions, and what other rules would have decided.
+pub mod decisions {
+    pub use crate::rollout::decision::{
+        Backtest, BacktestError, BacktestStep, Decision, Recording, ReplayError, replay,
+    };
+}
+
+/// The parts of a plan, and how traffic is divided among several candidates.
+pub mod plan {
+    pub use crate::rollout::allocation::{Allocation, AllocationFigure, InvalidAllocation};
+    pub use crate::rollout::budget::InvalidErrorBudget;
+    pub use crate::rollout::plan::{Bake, Exposure, InvalidPlan, OnInconclusive};
+    pub use crate::rollout::transition::TransitionRefused;
+}
+
+/// What a version does beside answering, where it comes from, and how ready it is.
+pub mod versions {
+    #[cfg(all(feature = "onnx", feature = "repository"))]
+    pub use crate::handle::follow::{Follow, FollowError, Followed, OnPublish};
+    pub use crate::model::closure::Closure;
+    pub use crate::model::description::Description;
+    pub use crate::model::error::ErrorKind;
+    pub use crate::model::lifecycle::Lifecycle;
+    pub use crate::model::throttle::LoadThrottle;
+    pub use crate::model::{Memory, TargetTier, Tier};
+    pub use crate::version::drill::DrillOutcome;
+    pub use crate::version::id::InvalidVersionId;
+    #[cfg(feature = "state")]
+    pub use crate::version::source::ModelSource;
+}

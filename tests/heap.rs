@@ -8,8 +8,9 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
+use switchback::drift::Drift;
 use switchback::drift::{Cell as Value, ReferenceProfile};
-use switchback::{Drift, ModelHandle, Task, closure};
+use switchback::{ModelHandle, Task, closure};
 
 struct Counting;
 

@@ -27,11 +27,12 @@ use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use switchback::decisions::replay;
 use switchback::drift::{DriftTable, Options as Comparison, Verdict, What, compare_windows};
+use switchback::events::{Cause, Event, EventKind};
+use switchback::plan::InvalidPlan;
 use switchback::stats::{ArmFigures, Metric};
-use switchback::{
-    Cause, Event, EventKind, InvalidPlan, Phase, Plan, Rollout, Step, Timestamp, guard, replay, report,
-};
+use switchback::{Phase, Plan, Rollout, Step, Timestamp, guard, report};
 
 use counts::Arm;
 use rankers::{Factors, Shown, Visit};

@@ -5,10 +5,11 @@ use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
 
+use switchback::events::{Event, EventKind, Subscription};
 use switchback::options::{Labels, Retention, Shadowing, Threads};
 use switchback::{
-    Clock, Event, EventKind, Kpi, ModelError, ModelHandle, Outcome, PredictionId, Rollout, Route,
-    Subscription, Task, Timestamp, Truth, closure,
+    Clock, Kpi, ModelError, ModelHandle, Outcome, PredictionId, Rollout, Route, Task, Timestamp, Truth,
+    closure,
 };
 
 use crate::counts::Counts;
@@ -152,7 +153,7 @@ impl Shop {
             self.visit()?;
         }
         self.handle.tick();
-        while let Some(event) = self.events.try_next() {
+        while let Some(event) = self.events.try_recv() {
             if !matches!(
                 event.kind,
                 EventKind::Staged { .. }

@@ -97,7 +97,7 @@ impl Control {
         let reason = |version| start.missing.get(&version).cloned().unwrap_or_default();
         if !live_stands {
             let reason = reason(version);
-            events.push(EventKind::FellBack { from: version, to: self.live.id, reason: reason.clone() });
+            events.push(EventKind::LiveReplaced { from: version, to: self.live.id, reason: reason.clone() });
             self.unavailable.push(Unavailable { version, identity, since: desk.now, reason });
         }
         // As many as are retained, the last ones: what is gone for good must not be asked for for ever.
@@ -160,7 +160,7 @@ impl Control {
     pub(crate) fn look_on(&mut self, saved: &SavedControl, start: &Start<'_>, desk: Desk<'_>) {
         self.take_over(saved, start, desk.now);
         self.retain_again(saved, start, desk.now);
-        self.publish(desk, vec![EventKind::LookingOn { live: self.live.id }]);
+        self.publish(desk, vec![EventKind::Standby { live: self.live.id }]);
         self.looks_on = Some(LookingOn { frozen: self.frozen.clone(), taken_back: Vec::new() });
     }
 

@@ -421,7 +421,7 @@ impl Control {
         for counter in &mut self.counters {
             counter.feeds.evidence.retain(|feed| feed.attempt != number);
         }
-        let event = EventKind::BegunAnew { version };
+        let event = EventKind::EvidenceReset { version };
         if exposed {
             self.begin_evidence(number);
             self.publish(desk, vec![event]);

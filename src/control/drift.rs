@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::control::Control;
 use super::event::EventKind;
 use crate::base::clock::Timestamp;
-use crate::drift::watch::{Context, Feed, OnDrift, Part, Running, Told, Whose, advice};
+use crate::drift::watch::{Context, DriftScope, Feed, OnDrift, Part, Running, Told, advice};
 use crate::rollout::phase::Phase;
 use crate::stats::evidence::ledger::Side;
 
@@ -54,7 +54,7 @@ impl Control {
             let advice = advice(whose, against).to_owned();
             let event = EventKind::Drifted { whose, against, version, features, more, advice };
             self.announcer.announce(now, epoch, event);
-            if (whose, policy) == (Whose::World, OnDrift::Pause) {
+            if (whose, policy) == (DriftScope::World, OnDrift::Pause) {
                 self.pause_plans(&format!("the world has drifted {against}: {}", names.join(", ")), now);
             }
         }

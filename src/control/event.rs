@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::base::clock::Timestamp;
 use crate::base::share::Share;
 use crate::base::text::list;
-use crate::drift::watch::{Against, DriftedFeature, Whose};
+use crate::drift::watch::{Baseline, DriftScope, DriftedFeature};
 use crate::model::Tier;
 use crate::rollout::guard::evidence::Evidence;
 use crate::rollout::phase::Phase;
@@ -109,7 +109,7 @@ pub enum EventKind {
     },
     /// A guard was added after evidence had begun: what was seen before counts no more, and the identity has spent
     /// another try.
-    BegunAnew {
+    EvidenceReset {
         /// The candidate.
         version: VersionId,
     },
@@ -140,7 +140,7 @@ pub enum EventKind {
         missed: u64,
     },
     /// The watch over a new live ended without a failure.
-    Baked {
+    WatchPassed {
         /// Live.
         version: VersionId,
     },
@@ -224,7 +224,7 @@ pub enum EventKind {
         live_p99: LoadImpact,
     },
     /// A version is as ready as it is wanted now.
-    Settled {
+    TierChanged {
         /// The version.
         version: VersionId,
         /// How ready.
@@ -258,14 +258,14 @@ pub enum EventKind {
         torn_bytes: u64,
     },
     /// Another process has the state: this one answers with what is live there, and tries nothing until it takes over.
-    LookingOn {
+    Standby {
         /// Live.
         live: VersionId,
     },
     /// The process that had the state has let go of it, and this one goes on. What it goes on with follows.
-    TakenOver,
+    TookOver,
     /// What was live cannot be used any more, and another version is.
-    FellBack {
+    LiveReplaced {
         /// Live before.
         from: VersionId,
         /// Live now.
@@ -280,12 +280,12 @@ pub enum EventKind {
         /// What stands in the way.
         reason: String,
     },
-    /// What comes in or what a version says has drifted, in several windows in a row: see [`Drift`](crate::Drift).
+    /// What comes in or what a version says has drifted, in several windows in a row: see [`Drift`](crate::drift::Drift).
     Drifted {
         /// Whose doing it is.
-        whose: Whose,
+        whose: DriftScope,
         /// What it is a drift from.
-        against: Against,
+        against: Baseline,
         /// The version whose answers have drifted; nothing of what came in.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         version: Option<VersionId>,
@@ -299,9 +299,9 @@ pub enum EventKind {
     /// What had drifted has not, in several windows in a row.
     DriftEnded {
         /// Whose doing it was.
-        whose: Whose,
+        whose: DriftScope,
         /// What it was a drift from.
-        against: Against,
+        against: Baseline,
         /// The version whose answers had drifted; nothing of what came in.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         version: Option<VersionId>,
@@ -311,12 +311,12 @@ pub enum EventKind {
         more: usize,
     },
     /// What happens cannot be written to disk: the handle goes on, raises no exposure, and a start would not know.
-    NotDurable {
+    StateNotSaved {
         /// What stands in the way.
         reason: String,
     },
     /// All that happened is on disk again.
-    Durable,
+    StateSaved,
     /// The handle was closed: nothing is tried any more, live goes on answering until the handle is dropped.
     Closed,
 }
@@ -413,7 +413,9 @@ impl fmt::Display for Event {
             EventKind::Cleared { version, .. } => {
                 write!(f, "{version} is cleared: the world has changed, for both versions alike")
             }
-            EventKind::BegunAnew { version } => write!(f, "{version} begins anew: its guards were changed"),
+            EventKind::EvidenceReset { version } => {
+                write!(f, "{version} begins anew: its guards were changed")
+            }
             EventKind::Planned { version, plan, guards } => {
                 let steps: Vec<String> =
                     plan.steps().iter().map(|step| step.exposure().to_string()).collect();
@@ -427,7 +429,7 @@ impl fmt::Display for Event {
                     "{version} had answered {answered} predictions that are known by id, and {missed} more"
                 )
             }
-            EventKind::Baked { version } => write!(f, "{version} has proven itself as live"),
+            EventKind::WatchPassed { version } => write!(f, "{version} has proven itself as live"),
             EventKind::Aborted { version, cause } => write!(f, "{version} taken off {}", Because(cause)),
             EventKind::RolledBack { from, to, cause } => {
                 write!(f, "rolled back from {from} to {to} {}", Because(cause))
@@ -455,7 +457,7 @@ impl fmt::Display for Event {
                 write!(f, "{version} took {took:.1?} to load, held back for {held:.1?} of that; ")?;
                 write!(f, "live's p99 before {before}, during {during}, after {after}")
             }
-            EventKind::Settled { version, tier, .. } => write!(f, "{version} is {tier}"),
+            EventKind::TierChanged { version, tier, .. } => write!(f, "{version} is {tier}"),
             EventKind::Drilled { version, drilled } => write!(f, "{version} {drilled}"),
             EventKind::Degraded { version, reason } => write!(f, "{version} is short of sessions: {reason}"),
             EventKind::Started { live, rollouts, crashed, torn_bytes } => {
@@ -468,11 +470,11 @@ impl fmt::Display for Event {
                 }
                 Ok(())
             }
-            EventKind::LookingOn { live } => {
+            EventKind::Standby { live } => {
                 write!(f, "another process has the state: {live} answers here, and nothing is tried")
             }
-            EventKind::TakenOver => f.write_str("taken over from the process that had the state"),
-            EventKind::FellBack { from, to, reason } => {
+            EventKind::TookOver => f.write_str("taken over from the process that had the state"),
+            EventKind::LiveReplaced { from, to, reason } => {
                 write!(f, "{to} is live, because {from} cannot be used: {reason}")
             }
             EventKind::Unavailable { version, reason } => {
@@ -480,9 +482,9 @@ impl fmt::Display for Event {
             }
             EventKind::Drifted { whose, against, version, features, more, advice } => {
                 match (whose, version) {
-                    (Whose::World, None) => f.write_str("the world has drifted ")?,
-                    (Whose::World, Some(version)) => write!(f, "what {version} says has drifted ")?,
-                    (Whose::Candidate, version) => {
+                    (DriftScope::World, None) => f.write_str("the world has drifted ")?,
+                    (DriftScope::World, Some(version)) => write!(f, "what {version} says has drifted ")?,
+                    (DriftScope::Candidate, version) => {
                         let version = version.as_ref().map_or("the candidate", |version| version.as_str());
                         write!(f, "{version} alone has drifted ")?;
                     }
@@ -492,10 +494,10 @@ impl fmt::Display for Event {
             EventKind::DriftEnded { against, features, more, .. } => {
                 write!(f, "no longer drifted {against}: {}", list(features, *more))
             }
-            EventKind::NotDurable { reason } => {
+            EventKind::StateNotSaved { reason } => {
                 write!(f, "what happens is not on disk: {reason}")
             }
-            EventKind::Durable => f.write_str("all that happened is on disk again"),
+            EventKind::StateSaved => f.write_str("all that happened is on disk again"),
             EventKind::Closed => f.write_str("closed"),
         }
     }
@@ -591,12 +593,12 @@ pub struct Subscription {
 
 impl Subscription {
     /// The next event, if there is one.
-    pub fn try_next(&self) -> Option<Arc<Event>> {
+    pub fn try_recv(&self) -> Option<Arc<Event>> {
         self.receiver.try_recv().ok()
     }
 
     /// The next event; waits for one up to `patience`.
-    pub fn next_within(&self, patience: Duration) -> Option<Arc<Event>> {
+    pub fn recv_timeout(&self, patience: Duration) -> Option<Arc<Event>> {
         self.receiver.recv_timeout(patience).ok()
     }
 
@@ -653,8 +655,8 @@ mod tests {
             announcer.announce(Timestamp::default(), 1, EventKind::Unfrozen);
         }
         assert_eq!(announcer.log().iter().map(|event| event.sequence).collect::<Vec<_>>(), [3, 4, 5]);
-        assert_eq!(slow.try_next().map(|event| event.sequence), Some(1));
-        assert_eq!((slow.try_next().is_some(), slow.try_next().is_none(), slow.missed()), (true, true, 3));
+        assert_eq!(slow.try_recv().map(|event| event.sequence), Some(1));
+        assert_eq!((slow.try_recv().is_some(), slow.try_recv().is_none(), slow.missed()), (true, true, 3));
     }
 
     #[test]

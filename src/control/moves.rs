@@ -30,7 +30,7 @@ const QUARANTINE_MAX: usize = 4_096;
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 #[must_use = "a rollback that found nothing to go back to changed nothing"]
-pub enum Lowered {
+pub enum RollbackOutcome {
     /// These candidates were taken off. Live is what it was.
     Aborted(Vec<VersionId>),
     /// Live is another version now.
@@ -91,7 +91,7 @@ impl Control {
             }
             Move::Finish => {
                 if let Some(attempt) = self.end(number, Phase::Promoted, None, desk.now) {
-                    let event = EventKind::Baked { version: attempt.version.id };
+                    let event = EventKind::WatchPassed { version: attempt.version.id };
                     self.publish(desk, vec![event]);
                 }
             }
@@ -202,8 +202,8 @@ impl Control {
     }
 
     /// Takes an attempt off, or live back where the attempt's version is live. Never refused.
-    pub(crate) fn lower(&mut self, number: u32, cause: Cause, desk: Desk<'_>) -> Lowered {
-        let Some(attempt) = self.attempt(number) else { return Lowered::Nothing };
+    pub(crate) fn lower(&mut self, number: u32, cause: Cause, desk: Desk<'_>) -> RollbackOutcome {
+        let Some(attempt) = self.attempt(number) else { return RollbackOutcome::Nothing };
         let (version, phase, previous) = (attempt.version.id, attempt.state.phase, attempt.previous);
         match previous {
             Some(previous) if phase == Phase::Baking => self.go_back(previous, cause, desk),
@@ -214,21 +214,21 @@ impl Control {
                     self.retired.push(attempt.version);
                 }
                 self.publish(desk, events);
-                Lowered::Aborted(vec![version])
+                RollbackOutcome::Aborted(vec![version])
             }
         }
     }
 
     /// Takes off every exposed candidate or, where there is none, takes live back to the version before it.
-    pub(crate) fn lower_all(&mut self, cause: Cause, desk: Desk<'_>) -> Lowered {
+    pub(crate) fn lower_all(&mut self, cause: Cause, desk: Desk<'_>) -> RollbackOutcome {
         match self.abort_candidates(&cause, desk) {
-            Lowered::Nothing => self.revert_live(cause, desk),
+            RollbackOutcome::Nothing => self.revert_live(cause, desk),
             aborted => aborted,
         }
     }
 
     /// Takes off every exposed candidate. Live stays what it is.
-    pub(crate) fn abort_candidates(&mut self, cause: &Cause, desk: Desk<'_>) -> Lowered {
+    pub(crate) fn abort_candidates(&mut self, cause: &Cause, desk: Desk<'_>) -> RollbackOutcome {
         let exposed: Vec<u32> = self
             .attempts
             .iter()
@@ -237,18 +237,18 @@ impl Control {
             .collect();
         let mut aborted = Vec::new();
         for number in exposed {
-            if let Lowered::Aborted(versions) = self.lower(number, cause.clone(), desk) {
+            if let RollbackOutcome::Aborted(versions) = self.lower(number, cause.clone(), desk) {
                 aborted.extend(versions);
             }
         }
-        if aborted.is_empty() { Lowered::Nothing } else { Lowered::Aborted(aborted) }
+        if aborted.is_empty() { RollbackOutcome::Nothing } else { RollbackOutcome::Aborted(aborted) }
     }
 
     /// Takes live back to the version before it, whatever is on trial.
-    pub(crate) fn revert_live(&mut self, cause: Cause, desk: Desk<'_>) -> Lowered {
+    pub(crate) fn revert_live(&mut self, cause: Cause, desk: Desk<'_>) -> RollbackOutcome {
         match self.before_live() {
             Some(previous) => self.go_back(previous, cause, desk),
-            None => Lowered::Nothing,
+            None => RollbackOutcome::Nothing,
         }
     }
 
@@ -258,12 +258,12 @@ impl Control {
     }
 
     /// Makes a retained version live. Candidates are taken off: what they were compared with is gone.
-    pub(crate) fn go_back(&mut self, to: VersionId, cause: Cause, desk: Desk<'_>) -> Lowered {
+    pub(crate) fn go_back(&mut self, to: VersionId, cause: Cause, desk: Desk<'_>) -> RollbackOutcome {
         let Some(place) = self.retained.iter().position(|kept| kept.version.id == to) else {
-            return Lowered::Nothing;
+            return RollbackOutcome::Nothing;
         };
         let Some(Retained { version, taken_back, .. }) = self.retained.remove(place) else {
-            return Lowered::Nothing;
+            return RollbackOutcome::Nothing;
         };
         // Whoever goes back leaves for good what came after: pressed again, a rollback goes further back and never
         // forward. Whoever returns to what was taken back goes forward, and leaves nothing.
@@ -295,7 +295,7 @@ impl Control {
         events.extend(quarantined);
         self.publish(desk, events);
         self.trim_retained(desk.now);
-        Lowered::RolledBack { from, to }
+        RollbackOutcome::RolledBack { from, to }
     }
 
     /// Ends all attempts but one, because another version is live now.

@@ -112,7 +112,7 @@ impl Control {
     /// Notes the tier that a version has reached; an event tells where it is another.
     pub(crate) fn settled(&mut self, version: &Known, tier: Tier, took: Duration, now: Timestamp) {
         if version.set_tier(tier) != tier {
-            let event = EventKind::Settled { version: version.id, tier, took };
+            let event = EventKind::TierChanged { version: version.id, tier, took };
             self.announcer.announce(now, self.epoch, event);
         }
     }

@@ -47,4 +47,8 @@ pub use profile::profile::{Profile, ProfileMismatch, WrongCells};
 pub use profile::reference::ReferenceProfile;
 pub use profile::written::InvalidProfile;
 pub use season::Season;
+pub use watch::{
+    Baseline, Drift, DriftAlert, DriftScope, DriftStatus, DriftedFeature, Estimated, OnDrift, RolloutDrift,
+    VersionDrift,
+};
 pub use windowed::{WindowSize, WindowedProfile};

@@ -14,7 +14,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 
 use super::id::{Body, Flags, PredictionId, SealKey};
-use super::outcome::{FeedbackCounts, Joined, Refusal};
+use super::outcome::{FeedbackCounts, FeedbackOutcome, FeedbackRefusal};
 use super::repeats::{PAGE_ROWS, Page, PageKey, place_of};
 use crate::base::chance::{mix, survives, thinning_for};
 use crate::base::clock::Timestamp;
@@ -196,7 +196,7 @@ impl Joins {
         kpis: Arc<[Kpi]>,
         limits: JoinLimits,
         assumption: Option<Assumption>,
-    ) -> Result<Self, Refusal> {
+    ) -> Result<Self, FeedbackRefusal> {
         // A silence is settled while the bits that tell it are still there.
         let settled =
             assumption.as_ref().map_or(Duration::ZERO, |assumption| assumption.after.saturating_mul(2));
@@ -305,25 +305,25 @@ impl Joins {
     }
 
     /// Joins an outcome to its prediction.
-    pub(crate) fn feedback(&self, id: &PredictionId, outcome: &Outcome, now: Timestamp) -> Joined {
+    pub(crate) fn feedback(&self, id: &PredictionId, outcome: &Outcome, now: Timestamp) -> FeedbackOutcome {
         let joined = self.join(id, outcome, now);
         let counts = &mut self.state.lock().counts;
         *match joined {
-            Joined::Counted => &mut counts.counted,
-            Joined::Corrected => &mut counts.corrected,
-            Joined::Repeated => &mut counts.repeated,
-            Joined::Contradicted => &mut counts.contradicted,
-            Joined::Expired => &mut counts.expired,
-            Joined::Thinned => &mut counts.thinned,
-            Joined::Unknown => &mut counts.unknown,
-            Joined::Refused(_) => &mut counts.refused,
+            FeedbackOutcome::Counted => &mut counts.counted,
+            FeedbackOutcome::Corrected => &mut counts.corrected,
+            FeedbackOutcome::Repeated => &mut counts.repeated,
+            FeedbackOutcome::Contradicted => &mut counts.contradicted,
+            FeedbackOutcome::Expired => &mut counts.expired,
+            FeedbackOutcome::Thinned => &mut counts.thinned,
+            FeedbackOutcome::Unknown => &mut counts.unknown,
+            FeedbackOutcome::Refused(_) => &mut counts.refused,
         } += 1;
         joined
     }
 
-    fn join(&self, id: &PredictionId, outcome: &Outcome, now: Timestamp) -> Joined {
+    fn join(&self, id: &PredictionId, outcome: &Outcome, now: Timestamp) -> FeedbackOutcome {
         if !self.key.made(id) {
-            return Joined::Unknown;
+            return FeedbackOutcome::Unknown;
         }
         let state = &mut *self.state.lock();
         let body = match state.here(&id.body, self.process) {
@@ -332,35 +332,38 @@ impl Joins {
         };
         let known_at = outcome.known_at.unwrap_or(now);
         if known_at.since(id.body.at) > self.limits.horizon || now.since(id.body.at) > self.limits.horizon {
-            return Joined::Expired;
+            return FeedbackOutcome::Expired;
         }
         let figure = match self.figure_of(&outcome.actual) {
             Ok(figure) => figure,
-            Err(refusal) => return Joined::Refused(refusal),
+            Err(refusal) => return FeedbackOutcome::Refused(refusal),
         };
-        let Some(row) = body.row else { return Joined::Thinned };
+        let Some(row) = body.row else { return FeedbackOutcome::Thinned };
         self.count(state, &body, row, figure, &outcome.actual, now)
     }
 
     /// Where an outcome counts: 0 for the truth, above it the business figures.
-    fn figure_of(&self, actual: &Actual) -> Result<u8, Refusal> {
+    fn figure_of(&self, actual: &Actual) -> Result<u8, FeedbackRefusal> {
         match (self.kind, actual) {
             (_, Actual::Kpi { name, value }) => {
-                let place =
-                    self.kpis.iter().position(|kpi| kpi.name() == &**name).ok_or(Refusal::UndeclaredKpi)?;
+                let place = self
+                    .kpis
+                    .iter()
+                    .position(|kpi| kpi.name() == &**name)
+                    .ok_or(FeedbackRefusal::UndeclaredKpi)?;
                 let bounds = self.kpis.get(place).and_then(Kpi::bounds);
                 let accepted = bounds.map_or(value.is_finite(), |(low, high)| (low..=high).contains(value));
                 if !accepted {
-                    return Err(Refusal::OutOfBounds);
+                    return Err(FeedbackRefusal::OutOfBounds);
                 }
-                u8::try_from(place + 1).map_err(|_| Refusal::UndeclaredKpi)
+                u8::try_from(place + 1).map_err(|_| FeedbackRefusal::UndeclaredKpi)
             }
             (TaskKind::Binary { .. }, Actual::Class(0 | 1))
             | (TaskKind::Ranking { .. }, Actual::Relevant(_)) => Ok(TRUTH),
             (TaskKind::Classes { classes }, Actual::Class(class)) if u32::from(*class) < classes => Ok(TRUTH),
             (TaskKind::Regression, Actual::Value(value)) if value.is_finite() => Ok(TRUTH),
-            (TaskKind::Regression, Actual::Value(_)) => Err(Refusal::OutOfBounds),
-            _ => Err(Refusal::NotOfThisTask),
+            (TaskKind::Regression, Actual::Value(_)) => Err(FeedbackRefusal::OutOfBounds),
+            _ => Err(FeedbackRefusal::NotOfThisTask),
         }
     }
 
@@ -372,17 +375,17 @@ impl Joins {
         figure: u8,
         actual: &Actual,
         now: Timestamp,
-    ) -> Joined {
+    ) -> FeedbackOutcome {
         let Some(intake) = state.intakes.get(&body.exposure).map(|registered| Arc::clone(&registered.intake))
         else {
-            return Joined::Expired;
+            return FeedbackOutcome::Expired;
         };
         let key = (body.exposure, body.sequence);
         if state.mark(PageKey::of(body.exposure, figure, row), row, body.at) {
             return if figure == TRUTH {
                 self.correct(state, key, actual, &intake)
             } else {
-                Joined::Repeated
+                FeedbackOutcome::Repeated
             };
         }
         let joint = body.flags.has(Flags::JOINT);
@@ -399,7 +402,7 @@ impl Joins {
             let correctable = Correctable { body: *body, actual: actual.clone(), labelled, shadows };
             state.remember(key, correctable, now, &self.limits);
         }
-        Joined::Counted
+        FeedbackOutcome::Counted
     }
 
     fn record(
@@ -455,10 +458,10 @@ impl Joins {
     }
 
     /// A second outcome for the same prediction.
-    fn correct(&self, state: &mut State, key: Key, actual: &Actual, intake: &Intake) -> Joined {
-        let Some(earlier) = state.correctable.get_mut(&key) else { return Joined::Contradicted };
+    fn correct(&self, state: &mut State, key: Key, actual: &Actual, intake: &Intake) -> FeedbackOutcome {
+        let Some(earlier) = state.correctable.get_mut(&key) else { return FeedbackOutcome::Contradicted };
         if earlier.actual == *actual {
-            return Joined::Repeated;
+            return FeedbackOutcome::Repeated;
         }
         let body = &earlier.body;
         let outcomes = [(&earlier.actual, Sign::Minus), (actual, Sign::Plus)];
@@ -505,7 +508,7 @@ impl Joins {
         if let Some(Pair::Known(known, ..)) = state.pairs.get_mut(&key) {
             *known = actual.clone();
         }
-        Joined::Corrected
+        FeedbackOutcome::Corrected
     }
 
     /// The outcome of a shadowed prediction counts for the shadows too, if the truth does not depend on the answer.
@@ -694,7 +697,7 @@ impl Joins {
                 segment,
             };
             let silent = !state.is_marked(PageKey::of(exposure, figure, row), row);
-            if silent && self.count(state, &body, row, figure, actual, now) == Joined::Counted {
+            if silent && self.count(state, &body, row, figure, actual, now) == FeedbackOutcome::Counted {
                 state.counts.assumed += 1;
             }
         }
@@ -716,14 +719,16 @@ impl Joins {
 
 impl State {
     /// What an id says, in the numbers of this life of the handle.
-    fn here(&self, body: &Body, process: u64) -> Result<Body, Joined> {
+    fn here(&self, body: &Body, process: u64) -> Result<Body, FeedbackOutcome> {
         if body.process == process {
             return Ok(*body);
         }
         match self.earlier.get(&(body.process, body.exposure)) {
             Some(exposure) => Ok(Body { process, exposure: *exposure, ..*body }),
-            None if self.earlier.keys().any(|(life, _)| *life == body.process) => Err(Joined::Expired),
-            None => Err(Joined::Unknown),
+            None if self.earlier.keys().any(|(life, _)| *life == body.process) => {
+                Err(FeedbackOutcome::Expired)
+            }
+            None => Err(FeedbackOutcome::Unknown),
         }
     }
 

@@ -8,5 +8,8 @@ pub(crate) mod repeats;
 #[cfg(feature = "state")]
 pub(crate) mod saved;
 
+pub use crate::task::kept::{RANKING_DEPTH, Ranked};
+pub use crate::task::outcome::Censoring;
+pub use crate::task::task::{CLASSES_MAX, TaskKind};
 pub use id::{InvalidPredictionId, PredictionId};
-pub use outcome::{FeedbackCounts, Joined, Refusal};
+pub use outcome::{FeedbackCounts, FeedbackOutcome, FeedbackRefusal};

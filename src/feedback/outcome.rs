@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
-pub enum Joined {
+pub enum FeedbackOutcome {
     /// It counts, in the figures of the version that was assigned.
     Counted,
     /// It replaced an outcome that was different and still within the window for corrections.
@@ -24,14 +24,14 @@ pub enum Joined {
     /// No prediction of this handle has this id: it was forged, altered, or made by another handle or process.
     Unknown,
     /// The outcome does not fit the task.
-    Refused(Refusal),
+    Refused(FeedbackRefusal),
 }
 
 /// Why an outcome does not fit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
-pub enum Refusal {
+pub enum FeedbackRefusal {
     /// Another kind of truth than the task's, or a class that it does not have.
     NotOfThisTask,
     /// A business figure that was not declared at build.
@@ -44,21 +44,21 @@ pub enum Refusal {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct FeedbackCounts {
-    /// See [`Joined::Counted`].
+    /// See [`FeedbackOutcome::Counted`].
     pub counted: u64,
-    /// See [`Joined::Corrected`].
+    /// See [`FeedbackOutcome::Corrected`].
     pub corrected: u64,
-    /// See [`Joined::Repeated`].
+    /// See [`FeedbackOutcome::Repeated`].
     pub repeated: u64,
-    /// See [`Joined::Contradicted`].
+    /// See [`FeedbackOutcome::Contradicted`].
     pub contradicted: u64,
-    /// See [`Joined::Expired`].
+    /// See [`FeedbackOutcome::Expired`].
     pub expired: u64,
-    /// See [`Joined::Thinned`].
+    /// See [`FeedbackOutcome::Thinned`].
     pub thinned: u64,
-    /// See [`Joined::Unknown`].
+    /// See [`FeedbackOutcome::Unknown`].
     pub unknown: u64,
-    /// See [`Joined::Refused`].
+    /// See [`FeedbackOutcome::Refused`].
     pub refused: u64,
     /// Outcomes that were assumed because none came in time.
     pub assumed: u64,

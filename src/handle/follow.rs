@@ -70,7 +70,9 @@ impl<I: ?Sized + 'static, O: 'static> ModelHandle<I, O> {
     ///
     /// ```no_run
     /// # use std::{sync::Arc, time::Duration};
-    /// # use switchback::{ModelHandle, OnPublish, Plan, guard, repository::Served};
+    /// # use switchback::repository::Served;
+    /// # use switchback::versions::OnPublish;
+    /// # use switchback::{ModelHandle, Plan, guard};
     /// # fn follow(late: Arc<Served<f32, f32>>, handle: ModelHandle<f32, f32>) -> Result<(), Box<dyn std::error::Error>> {
     /// let try_it = OnPublish::Run(Plan::ramp([0.01, 0.1, 0.5])?);
     /// let mut follow = handle.follow(late, try_it, |rollout| rollout.guard(guard::error_rate().at_most(0.01)))?;

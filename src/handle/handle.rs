@@ -10,9 +10,9 @@ use super::status::Status;
 use super::workers::Workers;
 use crate::control::control::Control;
 use crate::control::event::{Cause, Event, EventKind, Subscription};
-use crate::control::moves::Lowered;
+use crate::control::moves::RollbackOutcome;
 use crate::control::tiers::{Back, Lost};
-use crate::feedback::{Joined, PredictionId};
+use crate::feedback::{FeedbackOutcome, PredictionId};
 use crate::model::identity::Identity;
 use crate::request::answer::{Answer, PredictError};
 use crate::request::call::Draw;
@@ -87,12 +87,12 @@ impl<I: ?Sized + 'static, O: 'static> ModelHandle<I, O> {
     /// ```
     /// # use switchback::{ModelHandle, closure};
     /// # let handle = ModelHandle::builder("m").live("v1", closure("a@1", |x: &f64| Ok(*x))).build()?;
-    /// handle.by("ada").freeze("quarter end");
+    /// handle.acting_as("ada").freeze("quarter end");
     /// assert_eq!(handle.events().last().unwrap().actor.as_deref(), Some("ada"));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     #[must_use = "it is the handle that is returned which acts for them"]
-    pub fn by(&self, actor: impl Into<Arc<str>>) -> Self {
+    pub fn acting_as(&self, actor: impl Into<Arc<str>>) -> Self {
         Self { actor: Some(actor.into()), ..self.clone() }
     }
 
@@ -123,7 +123,7 @@ impl<I: ?Sized + 'static, O: 'static> ModelHandle<I, O> {
     ///
     /// Whatever comes back, nothing is harmed: an outcome that repeats an earlier one, that comes too late, or whose id
     /// is unknown or forged, is only counted as such.
-    pub fn feedback(&self, id: PredictionId, outcome: Outcome) -> Joined {
+    pub fn feedback(&self, id: PredictionId, outcome: Outcome) -> FeedbackOutcome {
         self.inner.serving.joins.feedback(&id, &outcome, self.inner.serving.clock.now())
     }
 
@@ -138,29 +138,29 @@ impl<I: ?Sized + 'static, O: 'static> ModelHandle<I, O> {
     /// Where state (`Builder::state`) is kept the call writes down what it did, after it has done it, so it may return late on a
     /// slow disk. It never acts late.
     ///
-    /// A version that has gone [cold](crate::Tier::Cold) is woken first, on this thread: milliseconds where it has a prepared
+    /// A version that has gone [cold](crate::versions::Tier::Cold) is woken first, on this thread: milliseconds where it has a prepared
     /// form, and a load where it has none; live goes on answering until then. Where it cannot be woken, the version before
     /// it is gone back to.
     ///
     /// ```
-    /// # use switchback::{Lowered, ModelHandle, closure};
+    /// # use switchback::{ModelHandle, RollbackOutcome, closure};
     /// let handle = ModelHandle::builder("m").live("v1", closure("a@1", |x: &f64| Ok(*x))).build()?;
     /// for version in ["v2", "v3"] {
     ///     handle.stage(version, closure("b@1", |x: &f64| Ok(x + 1.0)))?.promote()?;
     /// }
     /// for expected in ["v2", "v1"] {
-    ///     assert_ne!(handle.rollback("the night shift"), Lowered::Nothing);
+    ///     assert_ne!(handle.rollback("the night shift"), RollbackOutcome::Nothing);
     ///     assert_eq!(handle.live(), expected);
     /// }
-    /// assert_eq!(handle.rollback("once more"), Lowered::Nothing);
+    /// assert_eq!(handle.rollback("once more"), RollbackOutcome::Nothing);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    pub fn rollback(&self, reason: impl Into<String>) -> Lowered {
+    pub fn rollback(&self, reason: impl Into<String>) -> RollbackOutcome {
         self.go_back(Back::Whatever, reason.into())
     }
 
     /// Takes off every exposed candidate. Live stays what it is.
-    pub fn abort_candidates(&self, reason: impl Into<String>) -> Lowered {
+    pub fn abort_candidates(&self, reason: impl Into<String>) -> RollbackOutcome {
         let cause = Cause::Operator { reason: reason.into() };
         let inner = &*self.inner;
         self.lower(|control| control.abort_candidates(&cause, inner.desk(inner.serving.clock.now())))
@@ -169,11 +169,11 @@ impl<I: ?Sized + 'static, O: 'static> ModelHandle<I, O> {
     /// Takes live back to the version that was live before it, also while candidates are exposed: they are taken off, since
     /// what they were compared with is gone. The version is woken first where it has gone cold, as in
     /// [`rollback`](Self::rollback).
-    pub fn revert_live(&self, reason: impl Into<String>) -> Lowered {
+    pub fn revert_live(&self, reason: impl Into<String>) -> RollbackOutcome {
         self.go_back(Back::BeforeLive, reason.into())
     }
 
-    fn go_back(&self, back: Back<'_>, reason: String) -> Lowered {
+    fn go_back(&self, back: Back<'_>, reason: String) -> RollbackOutcome {
         let cause = Cause::Operator { reason };
         let inner = &*self.inner;
         // Only one that is wanted by name fails for good.
@@ -197,12 +197,16 @@ impl<I: ?Sized + 'static, O: 'static> ModelHandle<I, O> {
     /// # Errors
     ///
     /// The version is not retained, or cannot be woken. Live has not changed then.
-    pub fn rollback_to(&self, version: &str, reason: impl Into<String>) -> Result<Lowered, CannotGoBack> {
+    pub fn rollback_to(
+        &self,
+        version: &str,
+        reason: impl Into<String>,
+    ) -> Result<RollbackOutcome, RollbackError> {
         let cause = Cause::Operator { reason: reason.into() };
         let inner = &*self.inner;
         let woken = inner
             .wake(Back::To(version))
-            .map_err(|Lost { version, reason }| CannotGoBack::Lost { version, reason })?;
+            .map_err(|Lost { version, reason }| RollbackError::Lost { version, reason })?;
         let lowered = self.lower(|control| {
             if let Some(version) = &woken {
                 control.woken(version);
@@ -210,7 +214,7 @@ impl<I: ?Sized + 'static, O: 'static> ModelHandle<I, O> {
             let retained = control.retained.iter().map(|kept| kept.version.id).find(|id| *id == *version);
             match retained {
                 Some(id) => Ok(control.go_back(id, cause, inner.desk(inner.serving.clock.now()))),
-                None => Err(CannotGoBack::NotRetained {
+                None => Err(RollbackError::NotRetained {
                     version: version.into(),
                     retained: control.retained.iter().map(|kept| kept.version.id).collect(),
                 }),
@@ -349,7 +353,7 @@ impl<I: ?Sized + 'static, O: 'static> ModelHandle<I, O> {
     /// # Errors
     ///
     /// A thread was still busy when `deadline` had passed; it ends when it is done.
-    pub fn close(&self, deadline: Duration) -> Result<(), StillBusy> {
+    pub fn close(&self, deadline: Duration) -> Result<(), CloseError> {
         let inner = &*self.inner;
         let closed_before = self.change(|control| {
             let closed_before = std::mem::replace(&mut control.closed, true);
@@ -383,7 +387,7 @@ impl<I: ?Sized + 'static, O: 'static> ModelHandle<I, O> {
         while !left().is_zero() && inner.serving.run_shadow(1) > 0 {}
         let ended = self.threads.stop(left());
         inner.tick();
-        if ended { Ok(()) } else { Err(StillBusy { deadline }) }
+        if ended { Ok(()) } else { Err(CloseError { deadline }) }
     }
 }
 
@@ -396,7 +400,7 @@ impl<I: ?Sized + 'static, O: 'static> std::fmt::Debug for ModelHandle<I, O> {
 /// Why a version cannot be gone back to.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
-pub enum CannotGoBack {
+pub enum RollbackError {
     /// It is not retained.
     #[error("version {version} is not retained; these are: {}", .retained.iter().map(|id| id.as_str()).collect::<Vec<_>>().join(", "))]
     NotRetained {
@@ -418,7 +422,7 @@ pub enum CannotGoBack {
 /// A handle's threads did not end in time.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("a background thread was still busy after {deadline:?}: it ends when its work is done")]
-pub struct StillBusy {
+pub struct CloseError {
     /// How long was waited.
     pub deadline: Duration,
 }

@@ -47,7 +47,7 @@ pub enum PinnedError {
 /// There are as many pins as the handle allows.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("{max} streams are pinned, which is all that are allowed: raise `pins_max` or let some finish")]
-pub struct TooManyPins {
+pub struct PinError {
     /// The limit.
     pub max: usize,
 }
@@ -99,12 +99,12 @@ impl<I: ?Sized, O> std::fmt::Debug for Pinned<I, O> {
 
 impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
     /// Draws a version for a stream and keeps it there.
-    pub(crate) fn pin(self: &Arc<Self>, draw: Draw<'_>) -> Result<Pinned<I, O>, TooManyPins> {
+    pub(crate) fn pin(self: &Arc<Self>, draw: Draw<'_>) -> Result<Pinned<I, O>, PinError> {
         let control = &mut *self.control.lock();
         control.pins.retain(|pin| Arc::strong_count(pin) > 1);
         let max = control.settings.pins_max;
         if control.pins.len() >= max {
-            return Err(TooManyPins { max });
+            return Err(PinError { max });
         }
         // Under the lock, so that no version is pinned that a change of the table has just taken away.
         let now = self.serving.clock.now();

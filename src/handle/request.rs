@@ -4,7 +4,7 @@ use std::borrow::Borrow;
 use std::sync::Arc;
 
 use super::handle::ModelHandle;
-use super::pinned::{Pinned, TooManyPins};
+use super::pinned::{PinError, Pinned};
 use crate::request::answer::{Answer, PredictError};
 use crate::request::call::Draw;
 use crate::version::input::{KeptInput, Shared};
@@ -112,7 +112,7 @@ impl<'a, I: ?Sized + 'static, O: 'static> Request<'a, I, O> {
     /// # Errors
     ///
     /// As many streams are pinned as the handle allows.
-    pub fn pin(self) -> Result<Pinned<I, O>, TooManyPins> {
+    pub fn pin(self) -> Result<Pinned<I, O>, PinError> {
         self.handle.inner.pin(self.draw)
     }
 }

@@ -11,7 +11,7 @@ use super::status::RolloutStatus;
 use crate::base::share::{InvalidShare, Share};
 use crate::control::control::Control;
 use crate::control::event::{Cause, EventKind};
-use crate::control::moves::Lowered;
+use crate::control::moves::RollbackOutcome;
 use crate::drift::estimate::Calibration;
 use crate::model::model::Model;
 use crate::request::recall::Recall;
@@ -364,7 +364,7 @@ impl<I: ?Sized + 'static, O: 'static> Rollout<I, O> {
     /// Besides what can be wrong with the plan: nothing guards the rollout ([`Plan::unguarded`] says that this is meant),
     /// nobody ticks this handle, or the version's identity did harm before.
     /// Nothing has changed then. A plan that cannot be decided is no error: an
-    /// [event](crate::EventKind::Undecidable) says so, and it is run.
+    /// [event](crate::events::EventKind::Undecidable) says so, and it is run.
     pub fn run(&self, plan: Plan) -> Result<(), RolloutError> {
         self.check()?;
         let inner = &self.handle.inner;
@@ -436,7 +436,7 @@ impl<I: ?Sized + 'static, O: 'static> Rollout<I, O> {
     }
 
     /// Takes the candidate off or, where it is live and watched, live back to the version before. Never refused.
-    pub fn rollback(&self, reason: impl Into<String>) -> Lowered {
+    pub fn rollback(&self, reason: impl Into<String>) -> RollbackOutcome {
         let inner = &self.handle.inner;
         let cause = Cause::Operator { reason: reason.into() };
         let now = inner.serving.clock.now();

@@ -70,7 +70,7 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
             };
             let now = self.serving.clock.now();
             self.change(|control| {
-                control.announcer.announce(now, control.epoch, EventKind::TakenOver);
+                control.announcer.announce(now, control.epoch, EventKind::TookOver);
                 control.replace_live(live);
                 control.adopt(saved, evidence, &start, self.desk(now));
             });

@@ -44,7 +44,7 @@ pub struct Status {
     /// Whether the handle was closed.
     pub closed: bool,
     /// Whether all that happened is on disk; nothing where no state is kept (`Builder::state`). Where it is not, the
-    /// next tick tries again, and an [event](crate::EventKind::NotDurable) says what stands in the way.
+    /// next tick tries again, and an [event](crate::events::EventKind::StateNotSaved) says what stands in the way.
     pub durable: Option<bool>,
     /// Retained versions that cannot be gone back to, and why not.
     pub unavailable: Vec<Unavailable>,
@@ -124,7 +124,7 @@ pub struct VersionStatus {
     pub tier: Option<Tier>,
     /// What it takes of the process's memory, as measured within the last seconds; nothing where that is not known.
     pub memory: Option<Memory>,
-    /// What it answered in its last [drill](crate::Drill), where it was retained then.
+    /// What it answered in its last [drill](crate::options::Drill), where it was retained then.
     pub drilled: Option<DrillOutcome>,
 }
 

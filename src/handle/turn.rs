@@ -146,7 +146,7 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
                 recorder.written.0.store(epoch, Ordering::Relaxed);
                 recorder.written.1.store(next_event, Ordering::Relaxed);
                 if recorder.failing.swap(false, Ordering::Relaxed) {
-                    self.tell(EventKind::Durable);
+                    self.tell(EventKind::StateSaved);
                 }
             }
             Err(error) => self.not_durable(error),
@@ -158,7 +158,7 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
     pub(crate) fn not_durable(&self, error: &StateError) {
         let Some(recorder) = &self.keeper.recorder else { return };
         if !recorder.failing.swap(true, Ordering::Relaxed) {
-            self.tell(EventKind::NotDurable { reason: error.to_string() });
+            self.tell(EventKind::StateNotSaved { reason: error.to_string() });
         }
     }
 

@@ -46,7 +46,7 @@ pub enum ModelError {
         message: Arc<str>,
     },
     /// The model was asked before it was loaded. A handle loads what it is given; a model used on its own is
-    /// [loaded](crate::Lifecycle::load) first.
+    /// [loaded](crate::versions::Lifecycle::load) first.
     #[error("the model was asked before it was loaded: call `load` first")]
     NotLoaded,
     /// The engine below the model failed.
@@ -258,7 +258,7 @@ pub enum LoadError {
     /// `repository::contract::PreflightError`, which `downcast_ref` gives back.
     #[error(transparent)]
     Preflight(Arc<dyn Error + Send + Sync>),
-    /// It was not wanted any more before it was loaded: see [`LoadThrottle`](crate::LoadThrottle).
+    /// It was not wanted any more before it was loaded: see [`LoadThrottle`](crate::versions::LoadThrottle).
     #[error("the load was cancelled")]
     Cancelled,
     /// Whatever else kept the model from being loaded: an engine's or a host's own error. See [`other`](Self::other).

@@ -15,7 +15,8 @@ use super::tier::{Memory, TargetTier, Tier};
 ///
 /// ```
 /// use std::sync::OnceLock;
-/// use switchback::{Identity, Lifecycle, LoadError, LoadThrottle, Model, ModelError};
+/// use switchback::versions::{Lifecycle, LoadThrottle};
+/// use switchback::{Identity, LoadError, Model, ModelError};
 ///
 /// /// A table of means per airport, which takes a while to read.
 /// struct Means {

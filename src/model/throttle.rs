@@ -12,7 +12,8 @@ use super::error::LoadError;
 /// waits there while requests have trouble, and fails once the load was cancelled. Clones hold back the same load.
 ///
 /// ```
-/// use switchback::{LoadError, LoadThrottle};
+/// use switchback::versions::LoadThrottle;
+/// use switchback::LoadError;
 ///
 /// let throttle = LoadThrottle::new();
 /// assert!(throttle.step().is_ok());

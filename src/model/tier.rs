@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use serde::{Deserialize, Serialize};
 
 /// How ready a version is to answer. A retained version steps down by itself, and one that is gone back to steps up again:
-/// see [`Tiers`](crate::Tiers).
+/// see [`Tiers`](crate::options::Tiers).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
@@ -50,7 +50,7 @@ impl Memory {
     }
 }
 
-/// The tier that a version is wanted in. It changes at any time: whoever [settles](crate::Lifecycle::settle) a model reads it again
+/// The tier that a version is wanted in. It changes at any time: whoever [settles](crate::versions::Lifecycle::settle) a model reads it again
 /// before anything is taken away.
 #[derive(Debug)]
 pub struct TargetTier(AtomicU8);

@@ -82,9 +82,9 @@ fn in_words(event: &Event) -> String {
         | EventKind::Unfrozen
         | EventKind::LeaseExpired { .. }
         | EventKind::Started { .. }
-        | EventKind::TakenOver
-        | EventKind::NotDurable { .. }
-        | EventKind::Durable
+        | EventKind::TookOver
+        | EventKind::StateNotSaved { .. }
+        | EventKind::StateSaved
         | EventKind::Closed => capital(&text),
         _ => text,
     }

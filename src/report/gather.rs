@@ -7,7 +7,7 @@ use super::report::{Decided, Report};
 use crate::base::clock::Timestamp;
 use crate::control::control::Control;
 use crate::control::event::{Event, EventKind};
-use crate::drift::watch::Whose;
+use crate::drift::watch::DriftScope;
 use crate::handle::handle::ModelHandle;
 use crate::handle::rollout::Rollout;
 use crate::handle::status::RolloutStatus;
@@ -218,11 +218,11 @@ fn concerns(kind: &EventKind, candidate: VersionId) -> Concern {
         | Kind::Promoted { version, .. }
         | Kind::Suspected { version, .. }
         | Kind::Cleared { version, .. }
-        | Kind::BegunAnew { version }
+        | Kind::EvidenceReset { version }
         | Kind::Undecidable { version, .. }
         | Kind::Planned { version, .. }
         | Kind::Recalled { version, .. }
-        | Kind::Baked { version }
+        | Kind::WatchPassed { version }
         | Kind::Aborted { version, .. }
         | Kind::Paused { version, .. }
         | Kind::Resumed { version }
@@ -233,27 +233,27 @@ fn concerns(kind: &EventKind, candidate: VersionId) -> Concern {
         | Kind::Loaded { version, .. }
         | Kind::Drilled { version, .. }
         | Kind::Unavailable { version, .. } => about(version),
-        Kind::RolledBack { from, to, .. } | Kind::FellBack { from, to, .. } => {
+        Kind::RolledBack { from, to, .. } | Kind::LiveReplaced { from, to, .. } => {
             if *from == candidate {
                 Concern::Version
             } else {
                 about(to)
             }
         }
-        Kind::Drifted { version: Some(version), whose: Whose::Candidate, .. }
-        | Kind::DriftEnded { version: Some(version), whose: Whose::Candidate, .. } => about(version),
+        Kind::Drifted { version: Some(version), whose: DriftScope::Candidate, .. }
+        | Kind::DriftEnded { version: Some(version), whose: DriftScope::Candidate, .. } => about(version),
         Kind::Drifted { .. }
         | Kind::DriftEnded { .. }
         | Kind::Frozen { .. }
         | Kind::Unfrozen
         | Kind::LeaseExpired { .. }
         | Kind::Started { .. }
-        | Kind::TakenOver
-        | Kind::NotDurable { .. }
-        | Kind::Durable
+        | Kind::TookOver
+        | Kind::StateNotSaved { .. }
+        | Kind::StateSaved
         | Kind::Closed => Concern::Handle,
         // What becomes of memory is nobody's decision.
-        Kind::Retired { .. } | Kind::Dropped { .. } | Kind::Settled { .. } | Kind::LookingOn { .. } => {
+        Kind::Retired { .. } | Kind::Dropped { .. } | Kind::TierChanged { .. } | Kind::Standby { .. } => {
             Concern::Nothing
         }
     }

@@ -71,7 +71,7 @@ pub struct Report {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Decided {
-    /// The number of its [record](crate::Decision).
+    /// The number of its [record](crate::decisions::Decision).
     pub number: u64,
     /// When.
     pub at: Timestamp,
@@ -81,7 +81,7 @@ pub struct Decided {
     pub weight: Share,
     /// What the guard saw, and said.
     pub evidence: Evidence,
-    /// It was [judged again](crate::replay) from its record when the report was made, and came to the same.
+    /// It was [judged again](crate::decisions::replay) from its record when the report was made, and came to the same.
     pub replayed: bool,
 }
 

@@ -260,7 +260,7 @@ impl Manifest {
     }
 
     /// How the features of its training data were distributed; nothing where it is not told. What
-    /// [`Drift::against`](crate::Drift::against) wants.
+    /// [`Drift::against`](crate::drift::Drift::against) wants.
     ///
     /// # Errors
     ///

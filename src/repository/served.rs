@@ -209,7 +209,7 @@ fn plain(path: &Path) -> String {
 }
 
 #[cfg(feature = "state")]
-impl<I: ?Sized + 'static, O: 'static> crate::ModelSource<I, O> for Served<I, O> {
+impl<I: ?Sized + 'static, O: 'static> crate::version::source::ModelSource<I, O> for Served<I, O> {
     fn open(
         &self,
         version: &str,

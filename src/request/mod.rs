@@ -3,7 +3,6 @@
 pub(crate) mod answer;
 pub(crate) mod buckets;
 pub(crate) mod call;
-pub(crate) mod compare;
 pub(crate) mod lease;
 pub(crate) mod recall;
 pub(crate) mod serving;

@@ -31,7 +31,8 @@ use crate::task::kpi::Kpi;
 ///
 /// ```
 /// use std::time::Duration;
-/// use switchback::{Allocation, Background, Kpi, ModelHandle, closure, guard};
+/// use switchback::plan::Allocation;
+/// use switchback::{Background, Kpi, ModelHandle, closure, guard};
 /// use switchback::options::{Labels, Threads};
 ///
 /// let handle = ModelHandle::builder("ranking")
@@ -57,7 +58,7 @@ pub struct Allocation {
 ///
 /// ```compile_fail
 /// // Nothing is known of an error rate that would say which version is best.
-/// switchback::Allocation::top_two(switchback::guard::error_rate());
+/// switchback::plan::Allocation::top_two(switchback::guard::error_rate());
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AllocationFigure(By);

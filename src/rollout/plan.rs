@@ -25,7 +25,7 @@ use crate::base::share::{InvalidShare, Share};
 /// assert_eq!(plan.steps().len(), 5); // a shadow first
 ///
 /// let custom = Plan::new([Step::shadow(0.2)?.min_labels(500), Step::canary(0.1)?.min_labels(1_000)])?;
-/// # Ok::<(), switchback::InvalidPlan>(())
+/// # Ok::<(), switchback::plan::InvalidPlan>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "PlanFields")]
@@ -162,7 +162,7 @@ impl Plan {
     /// use switchback::Plan;
     ///
     /// let warm_up = Plan::ramp([0.05, 0.5])?.unguarded();
-    /// # Ok::<(), switchback::InvalidPlan>(())
+    /// # Ok::<(), switchback::plan::InvalidPlan>(())
     /// ```
     #[must_use]
     pub fn unguarded(mut self) -> Self {

@@ -18,7 +18,7 @@
 //! Live is live again, retained versions are retained, what is quarantined stays so under any name, and outcomes of
 //! predictions made before join. A rollout goes on in the phase and with the evidence that it had, unless the process ended
 //! without a word (no [`close`](crate::ModelHandle::close)) while its candidate was exposed: then
-//! [`AfterCrash`](crate::AfterCrash) says what becomes of it, and the second such end of one identity quarantines it. A live
+//! [`AfterCrash`](crate::options::AfterCrash) says what becomes of it, and the second such end of one identity quarantines it. A live
 //! that cannot be loaded falls back to the last retained version that can, then to the one given to
 //! [`live`](crate::Builder::live), then to an error that says why of each. Figures begin anew; traffic that was divided among
 //! several candidates stays as it was and is not divided further.
@@ -29,12 +29,12 @@
 //!   second batch says that it was. Where the first cannot be written, nothing is raised.
 //! - **Exposure is lowered** first and written down afterwards. It is never refused because of a disk, and never acts later
 //!   because of one: only the call that did it may return later, once it has tried to write it down.
-//!   Until it is on disk, [`Status::durable`](crate::Status::durable) is false.
+//!   Until it is on disk, [`Status::durable`](crate::status::Status::durable) is false.
 //! - **Evidence and outcomes** are written with each of these, and [every ten
 //!   seconds](crate::Builder::checkpoint_every). What was seen since is not known to a start after a crash.
 //!   [`ModelHandle::checkpoint`](crate::ModelHandle::checkpoint) writes it now.
 //!
-//! A disk that is full or fails is an event, [`NotDurable`](crate::EventKind::NotDurable): the handle keeps answering and
+//! A disk that is full or fails is an event, [`NotDurable`](crate::events::EventKind::StateNotSaved): the handle keeps answering and
 //! keeps its guards, raises nothing, and writes all of it again as soon as it can.
 //!
 //! A batch of records is written and synced before anybody is told that it was: after a crash at any moment, power cuts

@@ -4,10 +4,12 @@
 //! of slots of a window and of processes merge in any order into the same, bit for bit.
 
 pub(crate) mod counting;
+pub(crate) mod elementwise;
 pub(crate) mod evidence;
 pub(crate) mod figures;
 pub mod sequential;
 
+pub use elementwise::elementwise;
 pub use evidence::ledger::{Cohort, Coverage};
 pub use evidence::segment::{SegmentArm, SegmentFigures};
 pub use figures::divergence::DivergenceFigures;

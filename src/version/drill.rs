@@ -16,7 +16,8 @@ use crate::base::sync::Tickets;
 ///
 /// ```
 /// use std::time::Duration;
-/// use switchback::{Drill, ModelHandle, closure};
+/// use switchback::options::Drill;
+/// use switchback::{ModelHandle, closure};
 /// use switchback::options::{Retention, Threads};
 ///
 /// let handle = ModelHandle::builder("late")
@@ -128,7 +129,7 @@ pub struct DrillOutcome {
     pub took_in_all: Duration,
 }
 
-/// Without the time: see [`Status::would_answer`](crate::Status::would_answer).
+/// Without the time: see [`Status::would_answer`](crate::status::Status::would_answer).
 impl fmt::Display for DrillOutcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.failure {

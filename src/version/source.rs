@@ -16,7 +16,7 @@ use crate::model::model::Model;
 ///     "v1" => Ok(Box::new(closure("double@1", |x: &f64| Ok(x * 2.0))) as Box<dyn Model<f64, f64>>),
 ///     other => Err(format!("there is no version {other}").into()),
 /// };
-/// # fn takes(_: impl switchback::ModelSource<f64, f64>) {}
+/// # fn takes(_: impl switchback::versions::ModelSource<f64, f64>) {}
 /// # takes(versions);
 /// ```
 pub trait ModelSource<I: ?Sized, O>: Send + Sync {

@@ -8,13 +8,13 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
+use switchback::events::{Event, EventKind};
 use switchback::options::{Labels, Threads};
 use switchback::stats::ArmFigures;
+use switchback::status::{RolloutStatus, Status};
 use switchback::testing::Scripted;
-use switchback::{
-    Answer, Builder, Clock, ErrorKind, Event, EventKind, ModelHandle, Plan, RolloutStatus, Share, Status,
-    Step, Task, Timestamp,
-};
+use switchback::versions::ErrorKind;
+use switchback::{Answer, Builder, Clock, ModelHandle, Plan, Share, Step, Task, Timestamp};
 
 /// A service whose requests and answers are numbers; an answer is the probability of yes.
 pub(crate) type Service = ModelHandle<f64, f64>;

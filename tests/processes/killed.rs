@@ -9,9 +9,10 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use switchback::options::AfterCrash;
 use switchback::options::StateFolder;
 use switchback::testing::Scripted;
-use switchback::{AfterCrash, Builder, Lowered, Model, Phase, Rollout, closure, guard};
+use switchback::{Builder, Model, Phase, RollbackOutcome, Rollout, closure, guard};
 
 use crate::common::*;
 use crate::harness::tests;
@@ -99,12 +100,12 @@ fn go_on(folder: &Path, seed: u64) {
             (2, _) => {
                 let status = service.status();
                 let exposed = status.rollouts.iter().any(|r| matches!(r.phase, Phase::Canary));
-                let retained = status.versions.iter().find(|v| v.role == switchback::Role::Retained);
+                let retained = status.versions.iter().find(|v| v.role == switchback::status::Role::Retained);
                 match retained.filter(|_| !exposed) {
                     Some(to) => say(&format!("try promote {}", to.version)),
                     None => say("try rollback"),
                 }
-                let _: Lowered = service.rollback("so");
+                let _: RollbackOutcome = service.rollback("so");
             }
             (_, Some(rollout)) => {
                 let weight = (chance.next() * 10_000.0).round() / 10_000.0;

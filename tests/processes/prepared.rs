@@ -28,7 +28,7 @@ pub(crate) fn child(told: &[String]) {
     let [folder] = told else { panic!("{told:?}") };
     let model = model(&cache(Path::new(folder)));
     model.load().unwrap();
-    assert!(switchback::Lifecycle::description(&model).prepared);
+    assert!(switchback::versions::Lifecycle::description(&model).prepared);
     let ones = Tensors::new().with("x", ArrayD::<f32>::ones(vec![1, SIDE as usize])).unwrap();
     assert!(model.predict(&ones).unwrap().get::<f32>("y").unwrap()[[0, 0]] > 0.0);
 }

@@ -10,9 +10,10 @@
 use std::fs;
 use std::path::Path;
 
+use switchback::ModelHandle;
+use switchback::events::EventKind;
 use switchback::model::onnx::{OnnxModel, Tensors};
 use switchback::options::Threads;
-use switchback::{EventKind, ModelHandle};
 
 use crate::common::Folder;
 use crate::common::matrix::matrix_model;
@@ -46,7 +47,7 @@ pub(crate) fn child(told: &[String]) {
         println!("{} {}", in_use(), resident());
     }
     let is_dropped = |kind: &EventKind| matches!(kind, EventKind::Dropped { .. });
-    let dropped = std::iter::from_fn(|| events.try_next()).filter(|event| is_dropped(&event.kind));
+    let dropped = std::iter::from_fn(|| events.try_recv()).filter(|event| is_dropped(&event.kind));
     assert_eq!(dropped.count(), reloads);
 }
 

@@ -4,15 +4,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use switchback::drift::estimate::Calibration;
+use switchback::drift::{Baseline, Drift, DriftScope, OnDrift};
 use switchback::drift::{Cell, ReferenceProfile, WindowSize};
+use switchback::events::EventKind;
 use switchback::guard::InvalidRule;
 use switchback::options::Shadowing;
 use switchback::stats::Metric;
 use switchback::testing::Scripted;
-use switchback::{
-    Against, Builder, Clock, Drift, EventKind, OnDrift, Phase, Plan, Rollout, RolloutError, Step, Whose,
-    guard,
-};
+use switchback::{Builder, Clock, Phase, Plan, Rollout, RolloutError, Step, guard};
 
 use crate::common::{Chance, Service, clock, events, seconds};
 
@@ -52,7 +51,7 @@ fn higher(x: f64) -> f64 {
 }
 
 /// What has begun to drift: whose, from what, and of whom.
-fn drifted(service: &Service) -> Vec<(Whose, Against, Option<String>)> {
+fn drifted(service: &Service) -> Vec<(DriftScope, Baseline, Option<String>)> {
     events(service, |kind| match kind {
         EventKind::Drifted { whose, against, version, .. } => {
             Some((*whose, *against, version.map(|version| version.to_string())))
@@ -78,10 +77,10 @@ fn inputs_that_drift_are_told_once_with_what_to_do_and_their_end_too() {
         }
     }
     let told = events(&service, |kind| match kind {
-        EventKind::Drifted { against: Against::Training, features, advice, .. } => {
+        EventKind::Drifted { against: Baseline::Training, features, advice, .. } => {
             Some((features[0].feature.clone(), advice.contains("retrain")))
         }
-        EventKind::DriftEnded { against: Against::Training, features, .. } => {
+        EventKind::DriftEnded { against: Baseline::Training, features, .. } => {
             Some((features[0].clone(), false))
         }
         _ => None,
@@ -92,7 +91,7 @@ fn inputs_that_drift_are_told_once_with_what_to_do_and_their_end_too() {
     assert!(status.alerts.is_empty() && status.windows == 9);
     assert!(!status.against_previous.unwrap().any());
     let text = serde_json::to_string(&service.status()).unwrap();
-    assert!(serde_json::from_str::<switchback::Status>(&text).unwrap().drift.is_some());
+    assert!(serde_json::from_str::<switchback::status::Status>(&text).unwrap().drift.is_some());
 }
 
 #[test]
@@ -109,9 +108,9 @@ fn an_incident_that_both_share_is_the_worlds_and_takes_nothing_back() {
         }
         assert_eq!(rollout.phase(), Phase::Canary);
         let told = drifted(&service);
-        assert!(told.contains(&(Whose::World, Against::Training, None)), "{told:?}");
-        assert!(told.contains(&(Whose::World, Against::LivesBeginning, Some("v1".into()))), "{told:?}");
-        assert!(told.iter().all(|(whose, ..)| *whose == Whose::World), "{told:?}");
+        assert!(told.contains(&(DriftScope::World, Baseline::Training, None)), "{told:?}");
+        assert!(told.contains(&(DriftScope::World, Baseline::LivesBeginning, Some("v1".into()))), "{told:?}");
+        assert!(told.iter().all(|(whose, ..)| *whose == DriftScope::World), "{told:?}");
         assert_eq!(rollout.status().unwrap().paused, policy == OnDrift::Pause);
         let evidence = rollout.status().unwrap().evidence;
         assert!(evidence.iter().all(|evidence| evidence.verdict == guard::Verdict::Pass), "{evidence:?}");
@@ -134,7 +133,7 @@ fn a_candidate_that_drifts_alone_is_taken_back_and_named() {
     assert!(drifted(&service).is_empty());
     broken.store(true, Ordering::Relaxed);
     (0..3).for_each(|_| window(&service, &clock, &mut chance, |x| x));
-    assert_eq!(drifted(&service), [(Whose::Candidate, Against::Live, Some("v2".into()))]);
+    assert_eq!(drifted(&service), [(DriftScope::Candidate, Baseline::Live, Some("v2".into()))]);
     assert_eq!(rollout.phase(), Phase::Canary, "nobody guards against it");
     let report = rollout.report().unwrap();
     assert!(report.markdown().contains("what the candidate says, against live"));

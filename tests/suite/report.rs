@@ -1,10 +1,12 @@
 //! The page about a rollout, as whoever was not there reads it.
 
-use switchback::guard::{self, Comparison, Evidence, Guard, Verdict};
+use switchback::guard;
+use switchback::guard::{Comparison, Evidence, Guard, Verdict};
 use switchback::options::{Limits, Shadowing};
+use switchback::plan::{Bake, OnInconclusive};
 use switchback::report::{DriftRow, DriftTable, Report};
 use switchback::testing::Scripted;
-use switchback::{Bake, Clock, Kpi, OnInconclusive, Outcome, Phase, Step};
+use switchback::{Clock, Kpi, Outcome, Phase, Step};
 
 use crate::common::*;
 
@@ -212,7 +214,7 @@ fn the_page_of_a_promotion_says_what_it_rests_on_before_and_after() {
 #[test]
 fn a_promotion_that_was_undone_later_is_said_to_be() {
     let (service, _) = promoted();
-    let _ = service.by("ada").rollback("complaints from dispatch");
+    let _ = service.acting_as("ada").rollback("complaints from dispatch");
     let report = service.report("v2").unwrap();
     let (html, _) = check(&report);
     let headline = report.headline();
@@ -300,7 +302,7 @@ fn the_page_says_who_took_it_back_and_in_whose_words() {
     rollout.canary(0.25).unwrap();
     traffic(&service, &clock, &mut Chance(2), 5, 20);
     assert!(rollout.report().unwrap().headline().contains("nothing is decided yet"));
-    let _ = service.by("ada").rollback("complaints from partners");
+    let _ = service.acting_as("ada").rollback("complaints from partners");
     let report = rollout.report().unwrap();
     let headline = report.headline().replace('\u{a0}', " ");
     assert_eq!(
@@ -341,7 +343,7 @@ fn whatever_the_host_calls_things_it_is_text_on_the_page() {
     }
     tick(&service, &clock);
     assert_eq!(rollout.phase(), Phase::Aborted);
-    let _ = service.by(NASTY).rollback(NASTY);
+    let _ = service.acting_as(NASTY).rollback(NASTY);
     let row = DriftRow::new(NASTY, NASTY, f64::NAN).p(f64::INFINITY).verdict(NASTY);
     let report = rollout.report().unwrap().title(NASTY).note(NASTY).drift(DriftTable::new(NASTY).row(row));
     let (html, markdown) = (report.html(), report.markdown());

@@ -11,11 +11,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::time::Duration;
 
+use switchback::events::{EventKind, Subscription};
+use switchback::feedback::FeedbackOutcome;
+use switchback::options::PinPolicy;
 use switchback::options::{Labels, Limits, Retention, Shadowing};
+use switchback::plan::{Bake, OnInconclusive};
+use switchback::status::{Role, Status};
 use switchback::testing::Script;
 use switchback::{
-    Answer, Bake, Clock, EventKind, Joined, Lowered, OnInconclusive, Outcome, Phase, PinPolicy, Pinned,
-    PredictError, PredictionId, Role, Rollout, Route, Status, Subscription, Timestamp, guard,
+    Answer, Clock, Outcome, Phase, Pinned, PredictError, PredictionId, RollbackOutcome, Rollout, Route,
+    Timestamp, guard,
 };
 
 use crate::common::*;
@@ -453,19 +458,21 @@ impl World {
             let id = if self.random.one_in(2) { told.id } else { told.id.to_string().parse().unwrap() };
             let joined = self.service.feedback(id, Outcome::class(class));
             let open = |since: Timestamp| now.since(since) <= seconds(CORRECTION);
-            let expected: &[Joined] = match told.outcome {
-                _ if now.since(told.at) > seconds(HORIZON) => &[Joined::Expired],
-                None => &[Joined::Counted],
-                Some((first, since)) if open(since) && first == class => &[Joined::Repeated],
-                Some((_, since)) if open(since) => &[Joined::Corrected],
+            let expected: &[FeedbackOutcome] = match told.outcome {
+                _ if now.since(told.at) > seconds(HORIZON) => &[FeedbackOutcome::Expired],
+                None => &[FeedbackOutcome::Counted],
+                Some((first, since)) if open(since) && first == class => &[FeedbackOutcome::Repeated],
+                Some((_, since)) if open(since) => &[FeedbackOutcome::Corrected],
                 // The window is over; the next tick forgets what could be corrected.
-                Some((first, _)) if first == class => &[Joined::Contradicted, Joined::Repeated],
-                Some(_) => &[Joined::Contradicted, Joined::Corrected],
+                Some((first, _)) if first == class => {
+                    &[FeedbackOutcome::Contradicted, FeedbackOutcome::Repeated]
+                }
+                Some(_) => &[FeedbackOutcome::Contradicted, FeedbackOutcome::Corrected],
             };
             assert!(expected.contains(&joined), "invariant 6: {joined:?} instead of {expected:?}");
             match joined {
-                Joined::Counted => told.outcome = Some((class, now)),
-                Joined::Corrected => told.outcome = told.outcome.map(|(_, since)| (class, since)),
+                FeedbackOutcome::Counted => told.outcome = Some((class, now)),
+                FeedbackOutcome::Corrected => told.outcome = told.outcome.map(|(_, since)| (class, since)),
                 _ => {}
             }
             *self.seen.joined.entry(format!("{joined:?}")).or_default() += 1;
@@ -486,9 +493,11 @@ impl World {
                 let lowered = self.service.rollback("an operator");
                 // Invariant 3: done when it returns.
                 match lowered {
-                    Lowered::Aborted(versions) => assert!(any_exposed && !versions.is_empty()),
-                    Lowered::RolledBack { to, .. } => assert!(!any_exposed && self.service.live() == to),
-                    Lowered::Nothing => assert!(!any_exposed),
+                    RollbackOutcome::Aborted(versions) => assert!(any_exposed && !versions.is_empty()),
+                    RollbackOutcome::RolledBack { to, .. } => {
+                        assert!(!any_exposed && self.service.live() == to)
+                    }
+                    RollbackOutcome::Nothing => assert!(!any_exposed),
                     other => panic!("{other:?}"),
                 }
             }
@@ -606,7 +615,7 @@ impl World {
 
     /// Takes in what was announced, and checks that whoever acted was allowed to.
     fn hear(&mut self) {
-        while let Some(event) = self.subscription.try_next() {
+        while let Some(event) = self.subscription.try_recv() {
             self.sequence += 1;
             assert_eq!(event.sequence, self.sequence, "invariant 9: numbered without gaps");
             assert!(event.epoch >= self.epoch);
@@ -686,7 +695,7 @@ impl World {
             assert!(!loaded || !self.model(version.version.as_str()).script.is_dropped(), "invariant 2");
         }
         for attempt in &self.attempts {
-            let running = |rollout: &&switchback::RolloutStatus| {
+            let running = |rollout: &&switchback::status::RolloutStatus| {
                 rollout.version == *attempt.version && !rollout.phase.is_over()
             };
             let rollout = status.rollouts.iter().find(running).expect("an attempt that was announced");

@@ -4,7 +4,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use switchback::testing::{Scripted, Suite, Violation, conformance};
-use switchback::{ErrorKind, Identity, Lifecycle, LoadError, LoadThrottle, Model, ModelError, closure};
+use switchback::versions::{ErrorKind, Lifecycle, LoadThrottle};
+use switchback::{Identity, LoadError, Model, ModelError, closure};
 
 use crate::common::*;
 

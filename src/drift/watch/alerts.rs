@@ -12,7 +12,7 @@ use crate::version::id::VersionId;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
-pub enum Whose {
+pub enum DriftScope {
     /// Nobody's here: what comes in has changed, or what live says of it has. It says nothing against a candidate.
     World,
     /// The candidate's: its answers have drifted from live's over the same traffic, and live's have not drifted.
@@ -23,7 +23,7 @@ pub enum Whose {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
-pub enum Against {
+pub enum Baseline {
     /// The data that live was trained on.
     Training,
     /// The same hour of other days.
@@ -34,7 +34,7 @@ pub enum Against {
     Live,
 }
 
-impl fmt::Display for Against {
+impl fmt::Display for Baseline {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Training => "from training",
@@ -75,8 +75,8 @@ impl fmt::Display for DriftedFeature {
 /// Something to be told.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Told {
-    pub(crate) whose: Whose,
-    pub(crate) against: Against,
+    pub(crate) whose: DriftScope,
+    pub(crate) against: Baseline,
     /// The version whose answers have drifted.
     pub(crate) version: Option<VersionId>,
     /// At most [`FEATURES_TOLD`], the largest first.
@@ -92,8 +92,8 @@ pub(crate) const FEATURES_TOLD: usize = 16;
 
 /// One thing that is looked at in every window: alerts of each of its features.
 pub(crate) struct Subject {
-    pub(crate) whose: Whose,
-    pub(crate) against: Against,
+    pub(crate) whose: DriftScope,
+    pub(crate) against: Baseline,
     pub(crate) version: Option<VersionId>,
     streaks: BTreeMap<(String, What), Streak>,
 }
@@ -108,7 +108,7 @@ struct Streak {
 }
 
 impl Subject {
-    pub(crate) fn new(whose: Whose, against: Against, version: Option<VersionId>) -> Self {
+    pub(crate) fn new(whose: DriftScope, against: Baseline, version: Option<VersionId>) -> Self {
         Self { whose, against, version, streaks: BTreeMap::new() }
     }
 
@@ -161,15 +161,15 @@ impl Subject {
 }
 
 /// What to do about a drift.
-pub(crate) fn advice(whose: Whose, against: Against) -> &'static str {
+pub(crate) fn advice(whose: DriftScope, against: Baseline) -> &'static str {
     match (whose, against) {
-        (Whose::Candidate, _) => {
+        (DriftScope::Candidate, _) => {
             "look at the candidate's pipeline and at what it says of a few requests; `guard::drift()` would take it back"
         }
-        (Whose::World, Against::LivesBeginning) => {
+        (DriftScope::World, Baseline::LivesBeginning) => {
             "live answers otherwise than it did: see whether its inputs have drifted, and compare labels as they come"
         }
-        (Whose::World, _) => {
+        (DriftScope::World, _) => {
             "see whether the feature is still made as in training, whether quality holds as labels come, and retrain if not"
         }
     }
@@ -194,7 +194,7 @@ mod tests {
 
     #[test]
     fn a_drift_is_told_after_some_windows_in_a_row_and_its_end_after_some_others() {
-        let mut subject = Subject::new(Whose::World, Against::Training, None);
+        let mut subject = Subject::new(DriftScope::World, Baseline::Training, None);
         let (drifted, none) = (drifted(), Vec::new());
         let windows = "D.DDD..D...DD".chars().map(|window| if window == 'D' { &drifted } else { &none });
         let told: Vec<Vec<bool>> =
@@ -212,7 +212,7 @@ mod tests {
         let row = drifted().remove(0);
         let rows: Vec<DriftRow> =
             (0..40).map(|n| DriftRow { feature: format!("x{n}"), ..row.clone() }).collect();
-        let told = Subject::new(Whose::World, Against::Training, None).look(&rows, 1, 1);
+        let told = Subject::new(DriftScope::World, Baseline::Training, None).look(&rows, 1, 1);
         assert_eq!((told[0].features.len(), told[0].more), (FEATURES_TOLD, 24));
     }
 }

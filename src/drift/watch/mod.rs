@@ -20,7 +20,7 @@ pub(crate) mod trial;
 pub(crate) mod watch;
 pub(crate) mod windows;
 
-pub use alerts::{Against, DriftedFeature, Whose};
+pub use alerts::{Baseline, DriftScope, DriftedFeature};
 pub(crate) use alerts::{Told, advice};
 pub(crate) use counted::look_alpha;
 pub use options::{Drift, OnDrift};

@@ -12,13 +12,15 @@ use crate::drift::{Cells, Options, ReferenceProfile, Season, WindowSize};
 ///
 /// A sampled request costs an addition for each feature, and nothing of it is kept but counts. Windows follow one
 /// another; when one is full it is compared with training, with the one before, and with the same hour of other days,
-/// and each version on trial with live over the same time. An [event](crate::EventKind::Drifted) says what has drifted,
+/// and each version on trial with live over the same time. An [event](crate::events::EventKind::Drifted) says what has drifted,
 /// whose doing it is, and what to do.
 ///
 /// ```
 /// use std::time::Duration;
 /// use switchback::drift::{Cell, ReferenceProfile, Season, WindowSize};
-/// use switchback::{Clock, Drift, EventKind, ModelHandle, OnDrift, Task, Timestamp, Whose, closure};
+/// use switchback::drift::{Drift, DriftScope, OnDrift};
+/// use switchback::events::EventKind;
+/// use switchback::{Clock, ModelHandle, Task, Timestamp, closure};
 ///
 /// struct Flight { delay: f64, carrier: &'static str }
 ///
@@ -52,7 +54,7 @@ use crate::drift::{Cells, Options, ReferenceProfile, Season, WindowSize};
 /// }
 /// let table = late.drift().and_then(|drift| drift.against_training).expect("a window is full");
 /// assert_eq!(table.drifted().map(|row| &*row.feature).collect::<Vec<_>>(), ["delay"]);
-/// let world = |kind: &EventKind| matches!(kind, EventKind::Drifted { whose: Whose::World, .. });
+/// let world = |kind: &EventKind| matches!(kind, EventKind::Drifted { whose: DriftScope::World, .. });
 /// assert!(late.events().iter().any(|event| world(&event.kind)));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
@@ -97,7 +99,7 @@ pub enum OnDrift {
 impl<I: ?Sized> Drift<I> {
     /// Against the data that live was trained on. `read` pushes one value of each of the profile's features, in its
     /// order; it is called on the requests' threads, for sampled ones, under no lock. A row that has more or fewer
-    /// values, or on which it panics, is counted as a [misfit](crate::DriftStatus::misfits) and not compared.
+    /// values, or on which it panics, is counted as a [misfit](crate::drift::DriftStatus::misfits) and not compared.
     pub fn against(
         reference: ReferenceProfile,
         read: impl Fn(&I, &mut Cells<'_>) + Send + Sync + 'static,

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::alerts::{Against, DriftedFeature, Whose};
+use super::alerts::{Baseline, DriftScope, DriftedFeature};
 use super::trial::Trial;
 use crate::drift::DriftTable;
 use crate::drift::estimate::{EstimatedQuality, QualityEstimator};
@@ -41,9 +41,9 @@ pub struct DriftStatus {
 #[non_exhaustive]
 pub struct DriftAlert {
     /// Whose doing it is.
-    pub whose: Whose,
+    pub whose: DriftScope,
     /// What it is a drift from.
-    pub against: Against,
+    pub against: Baseline,
     /// The version whose answers have drifted; nothing of what came in.
     pub version: Option<VersionId>,
     /// What has drifted.

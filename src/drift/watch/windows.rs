@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::alerts::{Against, Subject, Told, Whose};
+use super::alerts::{Baseline, DriftScope, Subject, Told};
 use super::answers::Answers;
 use super::counted::{Counted, look_alpha};
 use super::options::Drift;
@@ -99,10 +99,10 @@ impl Windows {
         let reads_inputs = reference.is_some();
         let mut subjects = Vec::new();
         if reads_inputs {
-            subjects.push(Subject::new(Whose::World, Against::Training, None));
+            subjects.push(Subject::new(DriftScope::World, Baseline::Training, None));
         }
         if drift.season.is_some() {
-            subjects.push(Subject::new(Whose::World, Against::Season, None));
+            subjects.push(Subject::new(DriftScope::World, Baseline::Season, None));
         }
         Self {
             reference: all.reference().clone(),
@@ -140,22 +140,22 @@ impl Windows {
             self.trials.entry(*number).or_insert_with(|| Trial::new(*number, *version, *era)).enter(*era);
         }
         let current = |subject: &Subject| match (subject.against, subject.version) {
-            (Against::Live, Some(version)) => self.trials.values().any(|trial| trial.version == version),
-            (Against::LivesBeginning, version) => version == Some(context.live),
+            (Baseline::Live, Some(version)) => self.trials.values().any(|trial| trial.version == version),
+            (Baseline::LivesBeginning, version) => version == Some(context.live),
             _ => true,
         };
         self.subjects.retain(current);
         let live = self.versions.entry(context.live).or_default();
-        if !self.subjects.iter().any(|subject| subject.against == Against::LivesBeginning) {
+        if !self.subjects.iter().any(|subject| subject.against == Baseline::LivesBeginning) {
             live.beginning = None;
-            self.subjects.push(Subject::new(Whose::World, Against::LivesBeginning, Some(context.live)));
+            self.subjects.push(Subject::new(DriftScope::World, Baseline::LivesBeginning, Some(context.live)));
         }
         for trial in self.trials.values() {
             let known = |subject: &Subject| {
-                subject.version == Some(trial.version) && subject.against == Against::Live
+                subject.version == Some(trial.version) && subject.against == Baseline::Live
             };
             if !self.subjects.iter().any(known) {
-                self.subjects.push(Subject::new(Whose::Candidate, Against::Live, Some(trial.version)));
+                self.subjects.push(Subject::new(DriftScope::Candidate, Baseline::Live, Some(trial.version)));
             }
         }
     }
@@ -218,16 +218,16 @@ impl Windows {
         let rows =
             |table: Option<&DriftTable>| table.into_iter().flat_map(DriftTable::drifted).cloned().collect();
         match subject.against {
-            Against::Training => rows(self.tables.training.as_ref()),
-            Against::Season => rows(self.tables.season.as_ref()),
-            Against::LivesBeginning => {
+            Baseline::Training => rows(self.tables.training.as_ref()),
+            Baseline::Season => rows(self.tables.season.as_ref()),
+            Baseline::LivesBeginning => {
                 let of = subject.version.and_then(|version| self.versions.get(&version));
                 let table = of.and_then(|of| {
                     compare_windows(of.beginning.as_ref()?, &of.last.as_ref()?.answers, &self.options).ok()
                 });
                 rows(table.as_ref())
             }
-            Against::Live => {
+            Baseline::Live => {
                 let trial = self.trials.values().find(|trial| Some(trial.version) == subject.version);
                 let fault = trial.and_then(|trial| trial.seen.as_ref()).map(|seen| {
                     let distance = self.options.effect_floor();

@@ -39,7 +39,7 @@ pub use threads::Threads;
 
 pub use crate::control::pins::PinPolicy;
 pub use crate::stats::figures::rolling::WindowConfig;
-pub use crate::version::drill::Drill;
+pub use crate::version::drill::{Drill, InvalidDrill};
 pub use crate::version::priority::LoadPriority;
 pub use crate::version::tiers::Tiers;
 

@@ -38,7 +38,8 @@ use crate::model::{Memory, TargetTier, Tier};
 /// types of request and answer.
 ///
 /// ```
-/// use switchback::model::onnx::{OnnxModel, Tensors, ndarray::array};
+/// use switchback::model::onnx::{OnnxModel, Tensors};
+/// use switchback::model::onnx::ndarray::array;
 /// use switchback::Model;
 ///
 /// let model = OnnxModel::from_file("tests/models/affine.onnx")?.pool_size(1);

@@ -116,7 +116,8 @@ impl<I: ?Sized, O> Pipeline<I, O> {
     /// gave, copied. For checks and for recording samples; it takes the slower way of running a session, and copies.
     ///
     /// ```
-    /// use switchback::model::onnx::{Feed, OnnxModel, Outputs, ndarray::array};
+    /// use switchback::model::onnx::{Feed, OnnxModel, Outputs};
+    /// use switchback::model::onnx::ndarray::array;
     /// use switchback::Model;
     ///
     /// let model = OnnxModel::from_file("tests/models/affine.onnx")?.pipeline(

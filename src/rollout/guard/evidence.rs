@@ -35,7 +35,7 @@ pub struct Evidence {
     pub sentence: Option<String>,
     /// Whatever else there is to say.
     pub note: Option<String>,
-    /// The number of the [`Decision`](crate::Decision) that was recorded of it, once something was decided.
+    /// The number of the [`Decision`](crate::decisions::Decision) that was recorded of it, once something was decided.
     pub decision: Option<u64>,
 }
 

@@ -75,7 +75,8 @@ pub struct Needs {
 /// have been refused.
 ///
 /// ```
-/// use switchback::guard::{self, IntoGuard, Rule};
+/// use switchback::guard::{IntoGuard, Rule};
+/// use switchback::guard;
 ///
 /// let checked = guard::error_rate().at_most(0.01).into_guard();
 /// let refused = guard::latency(99.0).at_most_times_live(1.5).into_guard();

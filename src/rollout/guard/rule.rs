@@ -30,7 +30,8 @@ use crate::stats::{Better, Metric};
 /// a command line, by serde, as a string, in a configuration. What is read goes through the same checks as what code says.
 ///
 /// ```
-/// use switchback::guard::{self, Rule};
+/// use switchback::guard::Rule;
+/// use switchback::guard;
 ///
 /// let rule: Rule = "accuracy at most 0.02 below live, by segment".parse()?;
 /// assert_eq!(rule, guard::accuracy().by_segment().at_most_below_live(0.02)?);

@@ -1,9 +1,10 @@
 //! What is told of what happened, to whom, and what never is.
 
+use switchback::events::{Cause, EventKind};
 use switchback::guard::{Comparison, Evidence, Guard, Verdict};
 use switchback::options::{Limits, Retention, Shadowing, Threads};
 use switchback::testing::Scripted;
-use switchback::{Cause, EventKind, Lowered, ModelHandle, Outcome, Task, closure, guard};
+use switchback::{ModelHandle, Outcome, RollbackOutcome, Task, closure, guard};
 
 use crate::common::*;
 
@@ -61,11 +62,11 @@ fn events_tell_a_rollout_in_its_order() {
     service.freeze("launch");
     service.unfreeze();
     service.unfreeze();
-    assert!(matches!(service.rollback("complaints"), Lowered::RolledBack { .. }));
+    assert!(matches!(service.rollback("complaints"), RollbackOutcome::RolledBack { .. }));
     let third = service.stage("v3", says("three", 0.8)).unwrap();
     third.promote().unwrap();
     service.tick();
-    let told: Vec<_> = std::iter::from_fn(|| events.try_next()).collect();
+    let told: Vec<_> = std::iter::from_fn(|| events.try_recv()).collect();
     let expected = [
         "staged",
         "phase_changed",
@@ -126,7 +127,7 @@ fn a_subscriber_that_panics_or_blocks_hurts_nobody() {
     }
     waiting.recv().unwrap();
     assert_eq!(counted.iter().take(20).collect::<Vec<_>>(), (1..=20).collect::<Vec<_>>());
-    assert_eq!((full.missed(), full.try_next().unwrap().sequence), (18, 1));
+    assert_eq!((full.missed(), full.try_recv().unwrap().sequence), (18, 1));
     let log = service.events();
     assert_eq!(log.iter().map(|event| event.sequence).collect::<Vec<_>>(), (13..=20).collect::<Vec<_>>());
     drop(open);

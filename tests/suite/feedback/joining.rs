@@ -1,12 +1,11 @@
 //! Late truth: joined to the version that was assigned, once, whatever has happened meanwhile.
 
+use switchback::events::EventKind;
+use switchback::feedback::{FeedbackCounts, FeedbackOutcome, FeedbackRefusal};
 use switchback::options::{Labels, Limits, Shadowing, Threads};
 use switchback::stats::{Metric, QualityFigures};
 use switchback::testing::Scripted;
-use switchback::{
-    Answer, BuildError, EventKind, FeedbackCounts, Joined, Kpi, ModelHandle, Outcome, PredictionId, Refusal,
-    Route, Task, Truth,
-};
+use switchback::{Answer, BuildError, Kpi, ModelHandle, Outcome, PredictionId, Route, Task, Truth};
 
 use crate::common::*;
 
@@ -33,7 +32,7 @@ fn a_label_finds_a_version_that_is_gone() {
     clock.advance(seconds(3 * DAY));
     service.tick();
     for answer in &answers {
-        assert_eq!(service.feedback(answer.id(), Outcome::class(1)), Joined::Counted);
+        assert_eq!(service.feedback(answer.id(), Outcome::class(1)), FeedbackOutcome::Counted);
     }
     let status = service.status();
     assert_eq!((total(&status, "v2").outcomes, total(&status, "v1").outcomes), (10, 0));
@@ -51,20 +50,20 @@ fn what_becomes_of_an_outcome_depends_on_what_came_before_and_when() {
         .unwrap();
     let answers = ask(&service, 3);
     let tell = |place: usize, class| service.feedback(answers[place].id(), Outcome::class(class));
-    assert_eq!(tell(0, 1), Joined::Counted);
-    assert_eq!(tell(0, 1), Joined::Repeated);
+    assert_eq!(tell(0, 1), FeedbackOutcome::Counted);
+    assert_eq!(tell(0, 1), FeedbackOutcome::Repeated);
     assert_eq!(accuracy(&total(&service.status(), "v1")), Some(1.0));
-    assert_eq!(tell(0, 0), Joined::Corrected);
+    assert_eq!(tell(0, 0), FeedbackOutcome::Corrected);
     assert_eq!(accuracy(&total(&service.status(), "v1")), Some(0.0));
-    assert_eq!(tell(0, 0), Joined::Repeated);
+    assert_eq!(tell(0, 0), FeedbackOutcome::Repeated);
     clock.advance(seconds(3_601));
     service.tick();
-    assert_eq!(tell(0, 1), Joined::Contradicted);
-    assert_eq!(tell(0, 0), Joined::Contradicted, "what the first one was is not known any more");
+    assert_eq!(tell(0, 1), FeedbackOutcome::Contradicted);
+    assert_eq!(tell(0, 0), FeedbackOutcome::Contradicted, "what the first one was is not known any more");
     clock.advance(seconds(7 * DAY - 3_601));
-    assert_eq!(tell(1, 1), Joined::Counted);
+    assert_eq!(tell(1, 1), FeedbackOutcome::Counted);
     clock.advance(seconds(1));
-    assert_eq!(tell(2, 1), Joined::Expired);
+    assert_eq!(tell(2, 1), FeedbackOutcome::Expired);
 
     let figures = total(&service.status(), "v1");
     assert_eq!((figures.outcomes, figures.labelled_units, accuracy(&figures)), (2, 2, Some(0.5)));
@@ -83,8 +82,11 @@ fn an_outcome_that_was_known_too_late_is_expired_whenever_it_is_told() {
         .unwrap();
     let answer = ask(&service, 1)[0];
     let late = clock.now().plus(seconds(101));
-    assert_eq!(service.feedback(answer.id(), Outcome::class(1).known_at(late)), Joined::Expired);
-    assert_eq!(service.feedback(answer.id(), Outcome::class(1).known_at(clock.now())), Joined::Counted);
+    assert_eq!(service.feedback(answer.id(), Outcome::class(1).known_at(late)), FeedbackOutcome::Expired);
+    assert_eq!(
+        service.feedback(answer.id(), Outcome::class(1).known_at(clock.now())),
+        FeedbackOutcome::Counted
+    );
 }
 
 /// Bug: some altered ids counted: one whose share was raised above all of the traffic was read as all of it, and the code
@@ -106,23 +108,27 @@ fn ids_that_were_forged_altered_or_made_elsewhere_are_told_apart_and_harmless() 
                 continue;
             }
             if let Ok(altered) = altered.parse::<PredictionId>() {
-                assert_eq!(service.feedback(altered, Outcome::class(1)), Joined::Unknown);
+                assert_eq!(service.feedback(altered, Outcome::class(1)), FeedbackOutcome::Unknown);
                 unknown += 1;
             }
         }
     }
     assert!(unknown > 100, "{unknown} altered ids still parse");
     for elsewhere in [ask(&twin, 1)[0].id(), ask(&other, 1)[0].id()] {
-        assert_eq!(service.feedback(elsewhere, Outcome::class(1)), Joined::Unknown);
+        assert_eq!(service.feedback(elsewhere, Outcome::class(1)), FeedbackOutcome::Unknown);
         let printed: PredictionId = elsewhere.to_string().parse().unwrap();
-        assert_eq!(service.feedback(printed, Outcome::class(1)), Joined::Unknown);
+        assert_eq!(service.feedback(printed, Outcome::class(1)), FeedbackOutcome::Unknown);
     }
     for nonsense in ["", "nonsense", "AAAA", &printed[1..], &format!("{printed}AA"), &"x".repeat(10_000)] {
         assert!(nonsense.parse::<PredictionId>().is_err(), "{nonsense:.40}");
     }
     assert_eq!((counts(&service).unknown, counts(&service).counted), (unknown + 4, 0));
-    assert_eq!(service.feedback(printed.parse().unwrap(), Outcome::class(1)), Joined::Counted);
-    assert_eq!(service.feedback(id, Outcome::class(1)), Joined::Repeated, "printed or not, it is the same");
+    assert_eq!(service.feedback(printed.parse().unwrap(), Outcome::class(1)), FeedbackOutcome::Counted);
+    assert_eq!(
+        service.feedback(id, Outcome::class(1)),
+        FeedbackOutcome::Repeated,
+        "printed or not, it is the same"
+    );
 }
 
 #[test]
@@ -136,18 +142,18 @@ fn what_does_not_fit_the_task_is_refused_and_counted() {
         .unwrap();
     let id = ask(&service, 1)[0].id();
     let refused = [
-        (Outcome::class(2), Refusal::NotOfThisTask),
-        (Outcome::value(1.0), Refusal::NotOfThisTask),
-        (Outcome::relevant([1]), Refusal::NotOfThisTask),
-        (Outcome::kpi("purchase", 1.0), Refusal::UndeclaredKpi),
-        (Outcome::kpi("seconds", 601.0), Refusal::OutOfBounds),
-        (Outcome::kpi("click", f64::NAN), Refusal::OutOfBounds),
+        (Outcome::class(2), FeedbackRefusal::NotOfThisTask),
+        (Outcome::value(1.0), FeedbackRefusal::NotOfThisTask),
+        (Outcome::relevant([1]), FeedbackRefusal::NotOfThisTask),
+        (Outcome::kpi("purchase", 1.0), FeedbackRefusal::UndeclaredKpi),
+        (Outcome::kpi("seconds", 601.0), FeedbackRefusal::OutOfBounds),
+        (Outcome::kpi("click", f64::NAN), FeedbackRefusal::OutOfBounds),
     ];
     for (outcome, refusal) in refused {
-        assert_eq!(service.feedback(id, outcome), Joined::Refused(refusal));
+        assert_eq!(service.feedback(id, outcome), FeedbackOutcome::Refused(refusal));
     }
     assert_eq!(counts(&service).refused, 6);
-    assert_eq!(service.feedback(id, Outcome::class(1)), Joined::Counted, "none of them used it up");
+    assert_eq!(service.feedback(id, Outcome::class(1)), FeedbackOutcome::Counted, "none of them used it up");
 
     let twice = builder(&clock)
         .live("v1", says("one", 0.9))
@@ -172,8 +178,8 @@ fn a_prediction_with_a_truth_and_business_figures_is_one_that_is_labelled() {
     for (place, answer) in answers.iter().enumerate() {
         let outcomes = [Outcome::class(1), Outcome::kpi("click", 1.0), Outcome::kpi("seconds", place as f64)];
         for outcome in outcomes {
-            assert_eq!(service.feedback(answer.id(), outcome.clone()), Joined::Counted);
-            assert_eq!(service.feedback(answer.id(), outcome), Joined::Repeated);
+            assert_eq!(service.feedback(answer.id(), outcome.clone()), FeedbackOutcome::Counted);
+            assert_eq!(service.feedback(answer.id(), outcome), FeedbackOutcome::Repeated);
         }
     }
     let figures = total(&service.status(), "v1");
@@ -198,7 +204,7 @@ fn the_outcome_of_a_request_that_fell_back_is_the_candidates() {
     rollout.canary(1.0).unwrap();
     for answer in ask(&service, 20) {
         assert_eq!(answer.route(), Route::Fallback);
-        assert_eq!(service.feedback(answer.id(), Outcome::class(1)), Joined::Counted);
+        assert_eq!(service.feedback(answer.id(), Outcome::class(1)), FeedbackOutcome::Counted);
     }
     let status = rollout.status().unwrap();
     assert_eq!((accuracy(&status.candidate), status.candidate.outcomes), (Some(0.0), 20));
@@ -246,10 +252,10 @@ fn a_correction_reaches_the_shadow_before_and_after_its_turn() {
         )
     };
     service.feedback(id, Outcome::class(1));
-    assert_eq!(service.feedback(id, Outcome::class(0)), Joined::Corrected);
+    assert_eq!(service.feedback(id, Outcome::class(0)), FeedbackOutcome::Corrected);
     service.run_shadow(1);
     assert_eq!(figures(), (0, 1, 1, Some(1.0)));
-    assert_eq!(service.feedback(id, Outcome::class(1)), Joined::Corrected);
+    assert_eq!(service.feedback(id, Outcome::class(1)), FeedbackOutcome::Corrected);
     assert_eq!(figures(), (1, 0, 1, Some(0.0)));
     assert_eq!(rollout.status().unwrap().candidate.labelled_units, 1);
 }
@@ -273,14 +279,18 @@ fn silence_is_an_outcome_after_the_time_that_was_said() {
     service.tick();
     let now = counts(&service);
     assert_eq!((now.assumed, now.awaiting, now.counted), (7, 0, 3));
-    assert_eq!(service.feedback(answers[9].id(), Outcome::class(1)), Joined::Corrected, "late, not too late");
+    assert_eq!(
+        service.feedback(answers[9].id(), Outcome::class(1)),
+        FeedbackOutcome::Corrected,
+        "late, not too late"
+    );
     let figures = total(&service.status(), "v1");
     assert_eq!((figures.outcomes, accuracy(&figures)), (10, Some(0.4)));
 
     let misfit = builder(&clock)
         .live("v1", says("one", 0.9))
         .labels(Labels::at_random().assumed_after(seconds(60), Outcome::value(0.0)));
-    assert!(matches!(misfit.build(), Err(BuildError::Assumption(Refusal::NotOfThisTask))));
+    assert!(matches!(misfit.build(), Err(BuildError::Assumption(FeedbackRefusal::NotOfThisTask))));
 }
 
 /// Invariant 6. Bug: of a candidate's requests that fell back, those with a click counted and those without never did,
@@ -389,8 +399,8 @@ fn fast_labels_and_slow_ones_are_thinned_alike() {
     let mut slow = Vec::new();
     let (mut fast_kept, mut fast, mut slow_kept) = (0, 0, 0);
     let kept = |joined| match joined {
-        Joined::Counted => 1,
-        Joined::Thinned => 0,
+        FeedbackOutcome::Counted => 1,
+        FeedbackOutcome::Thinned => 0,
         other => panic!("{other:?}"),
     };
     for _ in 0..400 {
@@ -455,8 +465,11 @@ fn one_of_several_classes_has_a_confusion() {
     for number in 0..30 {
         let answer = service.predict(&f64::from(number)).unwrap();
         let actual = if number < 15 { *answer.output() } else { 0 };
-        assert_eq!(service.feedback(answer.id(), Outcome::class(actual)), Joined::Counted);
-        assert_eq!(service.feedback(answer.id(), Outcome::class(3)), Joined::Refused(Refusal::NotOfThisTask));
+        assert_eq!(service.feedback(answer.id(), Outcome::class(actual)), FeedbackOutcome::Counted);
+        assert_eq!(
+            service.feedback(answer.id(), Outcome::class(3)),
+            FeedbackOutcome::Refused(FeedbackRefusal::NotOfThisTask)
+        );
     }
     let quality = service.status().versions[0].total.quality.clone().unwrap();
     assert!(matches!(quality, QualityFigures::Classes(_)));
@@ -481,14 +494,17 @@ fn ten_thousand_classes_are_answered_judged_and_counted() {
         let printed = answer.id().to_string();
         // One in ten is the class before.
         let actual = if class % 10 == 9 { class - 1 } else { class };
-        assert_eq!(service.feedback(printed.parse().unwrap(), Outcome::class(actual)), Joined::Counted);
+        assert_eq!(
+            service.feedback(printed.parse().unwrap(), Outcome::class(actual)),
+            FeedbackOutcome::Counted
+        );
         if class % 1_000 == 0 {
             service.tick();
         }
     }
     let answer = service.predict(&7).unwrap();
     let beyond = service.feedback(answer.id(), Outcome::class(CLASSES));
-    assert_eq!(beyond, Joined::Refused(Refusal::NotOfThisTask));
+    assert_eq!(beyond, FeedbackOutcome::Refused(FeedbackRefusal::NotOfThisTask));
     assert!(service.predict(&CLASSES).is_err(), "it is none of the classes");
 
     clock.advance(seconds(1));
@@ -526,7 +542,7 @@ fn a_number_has_errors_and_a_bias() {
         service.feedback(answer.id(), Outcome::value(f64::from(number)));
         assert_eq!(
             service.feedback(answer.id(), Outcome::value(f64::INFINITY)),
-            Joined::Refused(Refusal::OutOfBounds)
+            FeedbackOutcome::Refused(FeedbackRefusal::OutOfBounds)
         );
     }
     let quality = service.status().versions[0].total.quality.clone().unwrap();
@@ -552,7 +568,7 @@ fn a_ranked_list_is_judged_by_where_the_relevant_item_stood() {
         .unwrap();
     for relevant in [10, 20, 40] {
         let answer = service.predict(&1.0).unwrap();
-        assert_eq!(service.feedback(answer.id(), Outcome::relevant([relevant])), Joined::Counted);
+        assert_eq!(service.feedback(answer.id(), Outcome::relevant([relevant])), FeedbackOutcome::Counted);
     }
     let quality = service.status().versions[0].total.quality.clone().unwrap();
     let measured = |metric| quality.measure(metric).unwrap().value;

@@ -1,11 +1,12 @@
 //! The truth as it comes: late, for some before others, or not at all.
 
-use switchback::guard::{self, Verdict};
+use switchback::events::EventKind;
+use switchback::feedback::FeedbackOutcome;
+use switchback::guard;
+use switchback::guard::Verdict;
 use switchback::options::{Labels, Shadowing, Threads};
 use switchback::testing::Scripted;
-use switchback::{
-    Answer, Builder, Clock, EventKind, Joined, Kpi, Outcome, Phase, PredictionId, Rollout, Step, Task, Truth,
-};
+use switchback::{Answer, Builder, Clock, Kpi, Outcome, Phase, PredictionId, Rollout, Step, Task, Truth};
 
 use crate::common::*;
 
@@ -112,7 +113,7 @@ fn coverage_is_told_by_cohort_and_late_labels_are_no_evidence() {
     assert_eq!((cohort.candidate.predictions, cohort.candidate.labelled), (100, 60));
     assert_eq!(rollout.status().unwrap().evidence[0].samples, 60);
     for answer in &answers[60..] {
-        assert_eq!(service.feedback(answer.id(), Outcome::class(0)), Joined::Counted);
+        assert_eq!(service.feedback(answer.id(), Outcome::class(0)), FeedbackOutcome::Counted);
     }
     clock.advance(seconds(400));
     service.tick();

@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use switchback::options::{Retention, Shadowing, Threads};
-use switchback::{Identity, Lifecycle, LoadError, Model, ModelError, ModelHandle};
+use switchback::versions::Lifecycle;
+use switchback::{Identity, LoadError, Model, ModelError, ModelHandle};
 
 use crate::common::*;
 

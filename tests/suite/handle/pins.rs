@@ -1,7 +1,8 @@
 //! Streams: several calls that stay with one version.
 
+use switchback::options::PinPolicy;
 use switchback::options::{Limits, Retention, Shadowing};
-use switchback::{Outcome, PinPolicy, PinnedError, PredictError, Route};
+use switchback::{Outcome, PinnedError, PredictError, Route};
 
 use crate::common::*;
 

@@ -89,7 +89,8 @@ fn a_model_without_a_pipeline_takes_and_gives_named_tensors() {
 fn flights_that_are_known_to_be_late_first_do_not_move_a_verdict() {
     use std::time::Duration;
 
-    use switchback::guard::{self, Verdict};
+    use switchback::guard;
+    use switchback::guard::Verdict;
     use switchback::{Clock, Outcome, Phase, Task, Timestamp};
 
     const DAY: Duration = Duration::from_secs(86_400);

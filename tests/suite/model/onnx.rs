@@ -15,7 +15,8 @@ use switchback::model::onnx::{
     Dimension, Element, ElementType, Feed, Kind, Label, OnnxModel, Optimization, Outputs, Pipeline,
     Primitive, Tensors, Value,
 };
-use switchback::{Clock, InputError, Lifecycle, LoadError, LoadThrottle, Model, ModelError};
+use switchback::versions::{Lifecycle, LoadThrottle};
+use switchback::{Clock, InputError, LoadError, Model, ModelError};
 
 use crate::common::Folder;
 

@@ -5,16 +5,16 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
+use switchback::events::EventKind;
 use switchback::model::onnx::ndarray::ArrayD;
 use switchback::model::onnx::{
     Dimension, ElementType, Kind, OnnxModel, Optimization, PreparedCache, Tensor, Tensors, Value,
 };
+use switchback::options::Tiers;
 use switchback::options::{Retention, Threads};
 use switchback::testing::Faults;
-use switchback::{
-    EventKind, Lifecycle, LoadError, LoadThrottle, Lowered, Model, ModelHandle, StageError, TargetTier, Tier,
-    Tiers,
-};
+use switchback::versions::{Lifecycle, LoadThrottle, TargetTier, Tier};
+use switchback::{LoadError, Model, ModelHandle, RollbackOutcome, StageError};
 
 use crate::common::matrix::matrix_model;
 use crate::common::{Chance, Folder, RaisedAtTheEnd, wait_until};
@@ -488,7 +488,7 @@ fn a_rollback_to_each_tier_under_load_loses_nothing() {
             for target in ["b", "a", "c", "b", "c", "a", "b", "a"] {
                 wait_until("the tier that was asked for", || tier_of(target) == Some(expected));
                 let lowered = service.rollback_to(target, "test").unwrap();
-                assert!(matches!(lowered, Lowered::RolledBack { to, .. } if to == *target));
+                assert!(matches!(lowered, RollbackOutcome::RolledBack { to, .. } if to == *target));
                 let so_far = answered.load(Ordering::Relaxed);
                 wait_until("twenty more answers", || answered.load(Ordering::Relaxed) >= so_far + 20);
                 assert_eq!(service.live(), target);

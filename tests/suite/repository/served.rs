@@ -4,16 +4,15 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
+use switchback::events::EventKind;
 use switchback::model::onnx::{Feed, Outputs};
 use switchback::options::Threads;
 use switchback::repository::contract::{
     Checked, Feature, Host, Mismatch, OpenError, Pipelines, Preflight, PreflightError, PreflightFailure,
 };
 use switchback::repository::{Change, Draft, Fault, Repository, RepositoryError, ServeError, Served};
-use switchback::{
-    EventKind, FollowError, LoadError, ModelError, ModelHandle, OnPublish, Phase, Plan, StageError, Task,
-    guard,
-};
+use switchback::versions::{FollowError, OnPublish};
+use switchback::{LoadError, ModelError, ModelHandle, Phase, Plan, StageError, Task, guard};
 
 use crate::common::Folder;
 
@@ -237,7 +236,7 @@ fn a_start_finds_its_versions_in_the_repository() {
     assert_eq!(handle.predict(&DELAYED).unwrap().version(), "1");
     let events = handle.events();
     let reason = events.iter().find_map(|event| match &event.kind {
-        EventKind::FellBack { reason, .. } => Some(reason.clone()),
+        EventKind::LiveReplaced { reason, .. } => Some(reason.clone()),
         _ => None,
     });
     assert!(reason.is_some(), "{events:?}");

@@ -3,10 +3,12 @@
 use std::time::Duration;
 
 use switchback::options::{Limits, Shadowing, Threads};
+use switchback::status::Role;
 use switchback::testing::Scripted;
+use switchback::versions::ErrorKind;
 use switchback::{
-    Answer, BuildError, ErrorKind, Identity, LoadError, Model, ModelError, ModelHandle, PredictError,
-    PredictionId, Role, Rollout, Route, StageError, Task, closure, guard,
+    Answer, BuildError, Identity, LoadError, Model, ModelError, ModelHandle, PredictError, PredictionId,
+    Rollout, Route, StageError, Task, closure, guard,
 };
 
 use crate::common::*;
@@ -290,7 +292,7 @@ fn handles_go_everywhere_and_answers_are_plain_values() {
     plain::<Answer<f64>>();
     sent::<Rollout<str, f64>>();
     sent::<switchback::Pinned<str, f64>>();
-    sent::<switchback::Subscription>();
+    sent::<switchback::events::Subscription>();
 }
 
 #[test]

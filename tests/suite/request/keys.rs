@@ -2,10 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use switchback::guard::{self, Verdict};
+use switchback::events::EventKind;
+use switchback::guard;
+use switchback::guard::Verdict;
 use switchback::options::Limits;
 use switchback::testing::Scripted;
-use switchback::{Clock, ErrorBudget, EventKind, Outcome, Phase, Rollout, Route, Step};
+use switchback::{Clock, ErrorBudget, Outcome, Phase, Rollout, Route, Step};
 
 use crate::common::*;
 

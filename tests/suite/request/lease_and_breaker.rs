@@ -1,7 +1,9 @@
 //! What protects requests when nobody judges a candidate, and before anybody has.
 
+use switchback::events::{Cause, EventKind};
 use switchback::options::{Limits, Threads};
-use switchback::{Cause, ErrorKind, EventKind, Outcome, Route, guard};
+use switchback::versions::ErrorKind;
+use switchback::{Outcome, Route, guard};
 
 use crate::common::*;
 
@@ -190,8 +192,8 @@ fn a_thread_of_the_handles_takes_a_failing_candidate_off() {
     script.fail();
     ask(&service, 5);
     assert_eq!(script.calls(), 5);
-    let dropped = |event: &switchback::Event| matches!(event.kind, EventKind::Dropped { .. });
-    let told = std::iter::from_fn(|| events.next_within(seconds(60)));
+    let dropped = |event: &switchback::events::Event| matches!(event.kind, EventKind::Dropped { .. });
+    let told = std::iter::from_fn(|| events.recv_timeout(seconds(60)));
     assert!(told.into_iter().any(|event| dropped(&event)), "nothing was dropped within a minute");
     assert_eq!(script.dropped_on().as_deref(), Some("switchback-tick"));
     service.close(seconds(60)).unwrap();

@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use switchback::options::{Labels, Limits, Shadowing, Threads};
+use switchback::stats::elementwise;
 use switchback::testing::Scripted;
-use switchback::{
-    Builder, ErrorKind, ModelHandle, Outcome, RolloutError, Route, Task, Truth, elementwise, guard,
-};
+use switchback::versions::ErrorKind;
+use switchback::{Builder, ModelHandle, Outcome, RolloutError, Route, Task, Truth, guard};
 
 use crate::common::*;
 

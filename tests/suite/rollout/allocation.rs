@@ -1,9 +1,8 @@
 //! Several candidates at once, and who gets how much.
 
-use switchback::{
-    Allocation, Cause, Clock, ErrorBudget, EventKind, Kpi, ModelHandle, Outcome, Phase, Plan, Rollout,
-    RolloutError, guard,
-};
+use switchback::events::{Cause, EventKind};
+use switchback::plan::Allocation;
+use switchback::{Clock, ErrorBudget, Kpi, ModelHandle, Outcome, Phase, Plan, Rollout, RolloutError, guard};
 
 use crate::common::*;
 

@@ -1,14 +1,14 @@
 //! What guards decide, with which error, and the records they leave.
 
-use switchback::guard::{self, InvalidRule, Rule, Verdict};
+use switchback::decisions::{Decision, Recording, replay};
+use switchback::events::EventKind;
+use switchback::guard;
+use switchback::guard::{InvalidRule, Rule, Verdict};
 use switchback::options::{Labels, Limits, Shadowing, Threads};
 use switchback::stats::Metric;
 use switchback::stats::sequential::EValue;
 use switchback::testing::Scripted;
-use switchback::{
-    Clock, Decision, ErrorBudget, EventKind, Kpi, ModelHandle, Outcome, Phase, Recording, RolloutError, Step,
-    Task, Truth, replay,
-};
+use switchback::{Clock, ErrorBudget, Kpi, ModelHandle, Outcome, Phase, RolloutError, Step, Task, Truth};
 
 use crate::common::*;
 

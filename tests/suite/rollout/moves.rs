@@ -5,13 +5,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use proptest::prelude::*;
+use switchback::events::{Cause, Event, EventKind};
 use switchback::guard::{Comparison, Evidence, Guard, Verdict};
 use switchback::options::{Limits, Retention, Shadowing};
+use switchback::plan::{Bake, OnInconclusive, TransitionRefused};
+use switchback::status::Role;
 use switchback::testing::Scripted;
 use switchback::{
-    Bake, CannotGoBack, Cause, Clock, Event, EventKind, Identity, Lowered, Model, ModelError, ModelHandle,
-    OnInconclusive, Outcome, Phase, Plan, Role, RolloutError, Route, StageError, Step, TransitionRefused,
-    guard,
+    Clock, Identity, Model, ModelError, ModelHandle, Outcome, Phase, Plan, RollbackError, RollbackOutcome,
+    RolloutError, Route, StageError, Step, guard,
 };
 
 use crate::common::*;
@@ -317,24 +319,26 @@ fn nobody_who_ticks_no_plan() {
 fn a_rollback_is_never_refused_and_goes_to_and_fro() {
     let clock = clock();
     let service = builder(&clock).live("v1", says("one", 0.1)).build().unwrap();
-    assert_eq!(service.rollback("there is nothing yet"), Lowered::Nothing);
+    assert_eq!(service.rollback("there is nothing yet"), RollbackOutcome::Nothing);
     for (version, probability) in [("v2", 0.2), ("v3", 0.3)] {
         service.stage(version, says(version, probability)).unwrap().promote().unwrap();
     }
     let candidate = service.stage("v4", says("v4", 0.4)).unwrap();
     candidate.canary(0.5).unwrap();
-    assert!(matches!(service.rollback("complaints"), Lowered::Aborted(versions) if versions == ["v4"]));
+    assert!(
+        matches!(service.rollback("complaints"), RollbackOutcome::Aborted(versions) if versions == ["v4"])
+    );
     assert_eq!(service.live(), "v3", "an exposed candidate goes first");
 
     let lowered = service.rollback("complaints go on");
-    assert!(matches!(lowered, Lowered::RolledBack { from, to } if from == "v3" && to == "v2"));
+    assert!(matches!(lowered, RollbackOutcome::RolledBack { from, to } if from == "v3" && to == "v2"));
     assert_eq!((service.live().as_str(), service.predict(&1.0).unwrap().version().as_str()), ("v2", "v2"));
     let _ = service.rollback("forward again");
     assert_eq!(service.live(), "v3");
     let lowered = service.rollback_to("v1", "further back").unwrap();
-    assert!(matches!(lowered, Lowered::RolledBack { from, to } if from == "v3" && to == "v1"));
+    assert!(matches!(lowered, RollbackOutcome::RolledBack { from, to } if from == "v3" && to == "v1"));
     let missing = service.rollback_to("v9", "a slip").unwrap_err();
-    let CannotGoBack::NotRetained { version, retained } = missing else { panic!("{missing}") };
+    let RollbackError::NotRetained { version, retained } = missing else { panic!("{missing}") };
     assert_eq!((version.as_str(), retained.len()), ("v9", 2));
     assert_eq!(service.live(), "v1");
 }
@@ -359,7 +363,7 @@ fn versions_are_retained_by_number_and_by_age() {
     clock.advance(seconds(101));
     service.tick();
     assert!(retained(&service).is_empty());
-    assert_eq!(service.rollback("too late"), Lowered::Nothing);
+    assert_eq!(service.rollback("too late"), RollbackOutcome::Nothing);
     service.tick();
     let dropped = events(&service, |kind| match kind {
         EventKind::Dropped { version } => Some(version.to_string()),
@@ -409,7 +413,7 @@ fn a_new_live_that_fails_outright_is_taken_back_at_the_next_tick() {
     service.tick();
     assert_eq!((service.live().as_str(), rollout.phase()), ("v1", Phase::RolledBack));
     assert_eq!(service.status().quarantined[0].1.version, "v2");
-    assert_eq!(service.rollback("what did harm is not gone back to"), Lowered::Nothing);
+    assert_eq!(service.rollback("what did harm is not gone back to"), RollbackOutcome::Nothing);
 }
 
 /// Bug: the version before runs as a shadow of the new live so that both meet the same world, but its answers met no
@@ -503,7 +507,7 @@ fn a_promotion_takes_the_other_candidates_off() {
     assert_eq!((second.phase(), third.phase()), (Phase::Promoted, Phase::Aborted));
     let cause = third.status().unwrap().cause.unwrap();
     assert!(matches!(cause, Cause::Superseded { by } if by == "v2"));
-    assert_eq!(third.rollback("late"), Lowered::Nothing);
+    assert_eq!(third.rollback("late"), RollbackOutcome::Nothing);
     assert!(ask(&service, 100).iter().all(|answer| answer.version() == "v2"));
 }
 

@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
-use switchback::guard::{self, Rule};
+use switchback::events::{Event, EventKind};
+use switchback::forecast::{Forecast, Traffic};
+use switchback::guard;
+use switchback::guard::Rule;
 use switchback::options::{Labels, Limits, Shadowing, Threads};
+use switchback::plan::OnInconclusive;
 use switchback::testing::Scripted;
-use switchback::{
-    Clock, Event, EventKind, Forecast, ModelHandle, OnInconclusive, Outcome, Phase, Plan, RolloutError, Step,
-    Task, Traffic, Truth,
-};
+use switchback::{Clock, ModelHandle, Outcome, Phase, Plan, RolloutError, Step, Task, Truth};
 
 use crate::common::*;
 

@@ -1,10 +1,12 @@
 //! After a promotion: who watches the new live, what an alarm leads to, and what a version that was taken back leaves
 //! to be done again.
 
+use switchback::events::{Cause, EventKind};
 use switchback::guard;
 use switchback::options::{Retention, Shadowing};
+use switchback::plan::Bake;
 use switchback::testing::{Script, Scripted};
-use switchback::{Bake, Cause, Clock, EventKind, Outcome, Phase, Rollout, Share, Step};
+use switchback::{Clock, Outcome, Phase, Rollout, Share, Step};
 
 use crate::common::*;
 

@@ -3,13 +3,16 @@
 use std::error::Error;
 use std::path::Path;
 
+use switchback::events::{Cause, EventKind};
+use switchback::feedback::FeedbackOutcome;
 use switchback::guard::{Comparison, Evidence, Guard, Verdict};
+use switchback::options::AfterCrash;
 use switchback::options::{Labels, Retention, Shadowing, StateFolder};
+use switchback::plan::Bake;
 use switchback::state::StateError;
 use switchback::testing::Faults;
 use switchback::{
-    AfterCrash, Bake, BuildError, Builder, Cause, Clock, EventKind, Joined, Lowered, Model, Outcome, Phase,
-    RolloutError, StageError, Step, guard,
+    BuildError, Builder, Clock, Model, Outcome, Phase, RollbackOutcome, RolloutError, StageError, Step, guard,
 };
 
 use crate::common::*;
@@ -56,7 +59,7 @@ fn a_promotion_and_what_it_replaced_survive_a_crash() {
     assert!(service.status().epoch > epoch, "an epoch is never used twice");
     assert_eq!(
         service.rollback("worse after all"),
-        Lowered::RolledBack {
+        RollbackOutcome::RolledBack {
             from: service.events().last().map(|_| "v2").unwrap().parse().unwrap(),
             to: "v1".parse().unwrap()
         }
@@ -89,12 +92,12 @@ fn a_second_process_looks_on_and_takes_over_when_the_first_has_let_go() {
     assert_eq!((status.phase, status.paused, status.weight), (Phase::Canary, false, share(0.1)));
     assert_eq!(second.status().durable, Some(true));
     for answer in asked_of_the_first.iter().chain(&before) {
-        assert_eq!(second.feedback(answer.id(), Outcome::class(1)), Joined::Counted);
+        assert_eq!(second.feedback(answer.id(), Outcome::class(1)), FeedbackOutcome::Counted);
     }
     let _ = second.rollback("enough");
     assert_eq!(
         second.rollback("and further back"),
-        Lowered::RolledBack { from: "v2".parse().unwrap(), to: "v1".parse().unwrap() }
+        RollbackOutcome::RolledBack { from: "v2".parse().unwrap(), to: "v1".parse().unwrap() }
     );
     crash(second);
     assert_eq!(remembering(&clock, &folder.0).build().unwrap().live(), "v1");
@@ -125,7 +128,7 @@ fn a_rollout_goes_on_in_its_phase_and_with_its_evidence_after_an_end_with_a_word
     answer(&service, &clock, 150);
     let before = rollout.status().unwrap();
     assert_eq!((before.phase, before.step, before.weight), (Phase::Canary, Some(1), share(0.5)));
-    let strength = |status: &switchback::RolloutStatus| {
+    let strength = |status: &switchback::status::RolloutStatus| {
         status.evidence.iter().map(|evidence| evidence.strength.unwrap().non_inferiority).collect::<Vec<_>>()
     };
     let on = |service: &Service| -> Vec<bool> {
@@ -176,7 +179,7 @@ fn after_a_crash_live_answers_alone_until_the_rollout_is_resumed() {
         _ => None,
     });
     assert_eq!(paused, [true]);
-    service.by("ada").rollout("v2").unwrap().resume().unwrap();
+    service.acting_as("ada").rollout("v2").unwrap().resume().unwrap();
     let status = rollout.status().unwrap();
     assert_eq!((status.phase, status.paused, status.weight), (Phase::Canary, false, share(0.5)));
     assert!(ask(&service, 200).iter().any(|answer| answer.version() == "v2"));
@@ -240,7 +243,7 @@ fn outcomes_of_predictions_made_before_a_start_join_once() {
     rollout.canary(0.5).unwrap();
     let ids: Vec<String> = ask(&service, 100).iter().map(|answer| answer.id().to_string()).collect();
     for id in &ids[..50] {
-        assert_eq!(service.feedback(id.parse().unwrap(), Outcome::class(1)), Joined::Counted);
+        assert_eq!(service.feedback(id.parse().unwrap(), Outcome::class(1)), FeedbackOutcome::Counted);
     }
     service.checkpoint().unwrap();
     let known = |service: &Service| {
@@ -260,7 +263,11 @@ fn outcomes_of_predictions_made_before_a_start_join_once() {
             .unwrap();
         for (place, id) in ids.iter().enumerate() {
             let joined = service.feedback(id.parse().unwrap(), Outcome::class(1));
-            let expected = if place < 50 || lives > 0 { Joined::Contradicted } else { Joined::Counted };
+            let expected = if place < 50 || lives > 0 {
+                FeedbackOutcome::Contradicted
+            } else {
+                FeedbackOutcome::Counted
+            };
             assert_eq!(joined, expected, "{place} in life {lives}");
         }
         assert_eq!(known(&service), if lives == 0 { 50 } else { 0 }, "figures begin anew, evidence does not");
@@ -290,7 +297,7 @@ fn live_that_cannot_be_had_falls_back_to_what_is_retained_then_to_what_the_host_
     let service = remembering(&clock, &folder.0).source(lost).build().unwrap();
     assert_eq!(service.live(), "v2");
     let fell = events(&service, |kind| match kind {
-        EventKind::FellBack { from, to, reason } => Some((*from, *to, reason.clone())),
+        EventKind::LiveReplaced { from, to, reason } => Some((*from, *to, reason.clone())),
         _ => None,
     });
     assert_eq!(fell, [("v3".parse().unwrap(), "v2".parse().unwrap(), "its file is gone".to_owned())]);
@@ -330,7 +337,7 @@ fn what_cannot_be_written_down_is_not_raised_and_what_lowers_is_not_refused() {
     assert_eq!(rollout.status().unwrap().weight, share(0.1));
     rollout.canary(0.05).unwrap();
     assert_eq!(rollout.status().unwrap().weight, share(0.05), "less is never refused");
-    assert_eq!(service.rollback("it must go"), Lowered::Aborted(vec!["v2".parse().unwrap()]));
+    assert_eq!(service.rollback("it must go"), RollbackOutcome::Aborted(vec!["v2".parse().unwrap()]));
     assert_eq!(service.status().durable, Some(false));
     assert!(ask(&service, 100).iter().all(|answer| answer.version() == "v1"));
 
@@ -339,8 +346,8 @@ fn what_cannot_be_written_down_is_not_raised_and_what_lowers_is_not_refused() {
     tick(&service, &clock);
     assert_eq!(service.status().durable, Some(true));
     let told = events(&service, |kind| match kind {
-        EventKind::NotDurable { .. } => Some(false),
-        EventKind::Durable => Some(true),
+        EventKind::StateNotSaved { .. } => Some(false),
+        EventKind::StateSaved => Some(true),
         _ => None,
     });
     assert_eq!(told, [false, true]);
@@ -353,7 +360,7 @@ fn what_cannot_be_written_down_is_not_raised_and_what_lowers_is_not_refused() {
 fn a_freeze_its_reason_and_who_said_so_are_there_after_a_start_and_in_the_history() {
     let (clock, folder) = (clock(), Folder::new());
     let service = remembering(&clock, &folder.0).build().unwrap();
-    service.by("ada").freeze("quarter end");
+    service.acting_as("ada").freeze("quarter end");
     crash(service);
     let service = remembering(&clock, &folder.0).build().unwrap();
     assert_eq!(service.status().frozen.as_deref(), Some("quarter end"));
@@ -513,7 +520,7 @@ fn pairs_that_waited_for_their_truth_at_a_crash_still_meet_it() {
 
     let service = remembering(&clock, &folder.0).build().unwrap();
     for id in &ids {
-        assert_eq!(service.feedback(id.parse().unwrap(), Outcome::class(1)), Joined::Counted);
+        assert_eq!(service.feedback(id.parse().unwrap(), Outcome::class(1)), FeedbackOutcome::Counted);
     }
     tick(&service, &clock);
     // Live said no to all of them and was wrong, the candidate yes.

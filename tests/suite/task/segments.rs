@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
+use switchback::events::EventKind;
 use switchback::options::{Labels, Limits, Shadowing, Threads};
 use switchback::stats::SegmentFigures;
 use switchback::{
-    Builder, Clock, EventKind, ModelError, ModelHandle, Outcome, Phase, PredictionId, Rollout, RolloutError,
-    Task, Truth, closure, guard,
+    Builder, Clock, ModelError, ModelHandle, Outcome, Phase, PredictionId, Rollout, RolloutError, Task,
+    Truth, closure, guard,
 };
 
 use crate::common::{Chance, clock};
@@ -99,7 +100,7 @@ fn a_candidate_that_is_better_on_average_and_much_worse_for_one_airport_is_seen(
         assert!(failed.sentence.unwrap().starts_with("in ORD v2 is wrong"), "the airport comes first");
         // The record has all that led to it.
         let decisions = handle.decisions();
-        let replayed = switchback::replay(decisions.last().unwrap()).unwrap();
+        let replayed = switchback::decisions::replay(decisions.last().unwrap()).unwrap();
         assert_eq!(replayed.verdict, guard::Verdict::Fail);
     }
 }

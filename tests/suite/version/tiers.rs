@@ -4,11 +4,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use parking_lot::Mutex;
+use switchback::events::EventKind;
 use switchback::options::Retention;
 use switchback::options::Threads;
+use switchback::options::{Drill, Tiers};
+use switchback::plan::Bake;
+use switchback::versions::{Description, Lifecycle, Memory, TargetTier, Tier};
 use switchback::{
-    Bake, CannotGoBack, Clock, Description, Drill, EventKind, Identity, Lifecycle, LoadError, Lowered,
-    Memory, Model, ModelError, ModelHandle, TargetTier, Tier, Tiers, closure,
+    Clock, Identity, LoadError, Model, ModelError, ModelHandle, RollbackError, RollbackOutcome, closure,
 };
 
 use crate::common::*;
@@ -130,7 +133,7 @@ fn versions_step_down_with_time_and_a_rollback_brings_them_back() {
     service.tick();
     assert_eq!((a.tier(), b.tier(), c.tier()), (Tier::Cold, Tier::Cold, Tier::Hot));
     let settled = events(&service, |event| match event {
-        EventKind::Settled { version, tier, .. } => Some(format!("{version} {tier}")),
+        EventKind::TierChanged { version, tier, .. } => Some(format!("{version} {tier}")),
         _ => None,
     });
     assert_eq!(settled, ["b warm", "a warm", "b cold", "a cold"]);
@@ -185,7 +188,10 @@ fn a_version_that_cannot_be_woken_is_passed_over_and_told_of() {
     tick(&service, &clock);
     b.0.is_lost.store(true, Ordering::Relaxed);
     let lowered = service.rollback("test");
-    assert!(matches!(lowered, Lowered::RolledBack { from, to } if from == "c" && to == "a"), "{lowered:?}");
+    assert!(
+        matches!(lowered, RollbackOutcome::RolledBack { from, to } if from == "c" && to == "a"),
+        "{lowered:?}"
+    );
     assert_eq!(ask(&service, 1)[0].version(), "a");
     let status = service.status();
     assert_eq!(status.unavailable[0].version, "b");
@@ -202,9 +208,9 @@ fn a_version_that_cannot_be_woken_is_passed_over_and_told_of() {
     }
     a.0.is_lost.store(true, Ordering::Relaxed);
     let refused = service.rollback_to("a", "test").unwrap_err();
-    assert!(matches!(refused, CannotGoBack::Lost { version, .. } if version == "a"));
+    assert!(matches!(refused, RollbackError::Lost { version, .. } if version == "a"));
     assert_eq!(service.live(), "c");
-    assert!(matches!(service.rollback_to("a", "test").unwrap_err(), CannotGoBack::NotRetained { .. }));
+    assert!(matches!(service.rollback_to("a", "test").unwrap_err(), RollbackError::NotRetained { .. }));
 }
 
 #[test]

@@ -25,7 +25,7 @@ use crate::model::throttle::LoadThrottle;
 ///
 /// A model that [has one](crate::model::onnx::OnnxModel::prepared) is loaded from its prepared form, which is made where there is none: more
 /// sessions then share their weights, and a retained version can step down to a megabyte or so, or to nothing, and be back
-/// within milliseconds. See [`Tiers`](crate::Tiers).
+/// within milliseconds. See [`Tiers`](crate::options::Tiers).
 ///
 /// ```
 /// use switchback::Model;
@@ -55,7 +55,7 @@ use crate::model::throttle::LoadThrottle;
 /// The folder is its owner's alone. What is in it is held against a record that lies beside it: that finds what was torn,
 /// changed or swapped, and not a forgery of both by somebody who can write as this user. Files are not to be written to
 /// while they are mapped: nothing can keep the process alive where a mapped file is truncated. A change is found at the
-/// next [`maintain`](crate::Lifecycle::maintain), and the form is made again.
+/// next [`maintain`](crate::versions::Lifecycle::maintain), and the form is made again.
 #[derive(Clone)]
 pub struct PreparedCache {
     shared: Arc<Shared>,

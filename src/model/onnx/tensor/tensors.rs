@@ -15,7 +15,8 @@ use crate::model::error::InputError;
 /// `Debug` shows names, types and shapes, never a value.
 ///
 /// ```
-/// use switchback::model::onnx::{Tensors, ndarray::array};
+/// use switchback::model::onnx::Tensors;
+/// use switchback::model::onnx::ndarray::array;
 ///
 /// let tensors = Tensors::new().with("age", array![[31.0_f32]])?.with("ids", array![7_i64, 8])?;
 /// assert_eq!(tensors.get::<i64>("ids").unwrap()[1], 8);

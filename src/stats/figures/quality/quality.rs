@@ -138,7 +138,7 @@ impl QualityFigures {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Ranked;
+    use crate::task::kept::Ranked;
     use proptest::prelude::*;
     use std::collections::BTreeSet;
 

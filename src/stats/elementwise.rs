@@ -5,7 +5,7 @@
 /// of different lengths differ altogether.
 ///
 /// ```
-/// use switchback::elementwise;
+/// use switchback::stats::elementwise;
 ///
 /// let difference = elementwise(1e-3, 1e-6, |output: &Vec<f32>| output.as_slice());
 /// assert_eq!(difference(&vec![1.0, 2.0], &vec![1.0001, 2.5]), 0.5);
