@@ -4,7 +4,7 @@ use std::error::Error;
 use std::time::Duration;
 
 use switchback::model::onnx::{Feed, OnnxModel, Outputs, Pipeline};
-use switchback::options::{Labels, Shadowing, Threads};
+use switchback::options::{Labels, Shadowing};
 use switchback::{ModelError, ModelHandle, Outcome, Plan, Task, guard};
 
 type Features = [f32; 13]; // a flight at pushback: delay, distance, weather ...
@@ -15,7 +15,6 @@ fn main() -> Result<(), Box<dyn Error>> {
         .task(Task::binary(|probability: &f32| f64::from(*probability)))
         .labels(Labels::complete_after(Duration::from_secs(86_400)))
         .shadowing(Shadowing::new())
-        .threads(Threads::background())
         .build()?;
 
     let answer = late.predict(&FLIGHT)?;

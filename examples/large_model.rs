@@ -37,11 +37,12 @@ fn main() -> Outcome {
     let cache = PreparedCache::open(cache_folder)?; // optimised graphs, with weights that are mapped
     let ranker = ModelHandle::builder("ranker")
         .live("v1", version(1, &cache)?)
+        .copy_inputs() // a few, for the drill
         .retention(
             Retention::new()
-                .tiers(Tiers::new().hot_for(Duration::ZERO))
-                .drill(Drill::new().every(Duration::from_secs(1))),
-        ) // warm as soon as they are retained // would they answer?
+                .tiers(Tiers::new().hot_for(Duration::ZERO)) // warm as soon as they are retained
+                .drill(Drill::new().every(Duration::from_secs(1))), // would they answer?
+        )
         .threads(Threads::background().tick_every(Duration::from_millis(100)))
         .build()?;
     ranker.stage("v2", version(2, &cache)?)?.promote()?; // loaded with what time nobody else wants

@@ -17,9 +17,8 @@
 //! # Before using
 //!
 //! - **Somebody must tick.** Figures are brought up to date, guards asked and memory freed by
-//!   [`tick`](ModelHandle::tick): a thread of the handle's under [`Background::Thread`], the host under
-//!   [`Background::Manual`]. Without a tick for three intervals a candidate answers nobody.
-//! - **Say when labels are complete**, [`labels_complete_after`](Builder::labels_complete_after): those that come early are
+//!   [`tick`](ModelHandle::tick): a thread of the handle's unless the host says that [it does](options::Threads::manual). Without a tick for three intervals a candidate answers nobody.
+//! - **Say when labels are complete**, [`Labels::complete_after`](options::Labels::complete_after): those that come early are
 //!   not like the others, and guards compare labels of the same age only.
 //! - **A guard has an error**, [`ErrorBudget`]: 1 % for taking back a candidate that is within all margins, 5 % for
 //!   promoting one that is not, however often one looks. What it cannot see is said where it is made: [`guard`].
@@ -32,15 +31,14 @@
 //! A rule of thumb is replaced by a better one. (With ONNX models: see `model::onnx` and the README.)
 //!
 //! ```
-//! use switchback::{Background, ModelHandle, Outcome, Plan, Task, closure, guard};
-//! use switchback::options::{Labels, Shadowing, Threads};
+//! use switchback::{ModelHandle, Outcome, Plan, Task, closure, guard};
+//! use switchback::options::{Labels, Shadowing};
 //!
 //! let even = ModelHandle::builder("even")
 //!     .live("v1", closure("always@1.0", |_: &u64| Ok(0.9)))
 //!     .task(Task::binary(|probability: &f64| *probability))
-//!     .labels(Labels::at_random())                      // or labels_complete_after: when they are evidence
-//!     .shadowing(Shadowing::new())                                  // requests may be copied
-//!     .threads(Threads::background())               // or Manual: the host ticks
+//!     .labels(Labels::at_random())                  // or complete_after: when they are evidence
+//!     .shadowing(Shadowing::new())                  // requests may be copied
 //!     .build()?;
 //!
 //! let answer = even.predict(&7)?;                   // answered by v1
@@ -53,7 +51,7 @@
 //! rollout.run(Plan::ramp([0.01, 0.05, 0.25, 0.5])?)?; // shadow, canary in steps, promote
 //!
 //! even.feedback(id.parse()?, Outcome::class(0));    // the truth, whenever it is known
-//! even.rollback("operator: complaints");            // legal at any time, never refused
+//! let done = even.rollback("operator: complaints"); // legal at any time, never refused
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!

@@ -10,6 +10,7 @@ use std::cell::Cell;
 
 use switchback::drift::Drift;
 use switchback::drift::{Cell as Value, ReferenceProfile};
+use switchback::options::Threads;
 use switchback::{ModelHandle, Task, closure};
 
 struct Counting;
@@ -55,6 +56,7 @@ fn service() -> ModelHandle<f64, f64> {
     ModelHandle::builder("counted")
         .live("v1", closure("half@1", |x: &f64| Ok(x / 2.0)))
         .task(Task::regression(|value: &f64| *value))
+        .threads(Threads::manual())
         .build()
         .unwrap()
 }
@@ -93,6 +95,7 @@ fn a_warm_request_that_is_counted_for_drift_and_by_segment_allocates_nothing() {
         .task(Task::regression(|value: &f64| *value))
         .drift(drift.sample(1.0))
         .segment(move |x: &f64| kind(x))
+        .threads(Threads::manual())
         .build()
         .unwrap();
     let ask = || {

@@ -33,7 +33,7 @@ pub struct Event {
     pub at: Timestamp,
     /// The routing table that was in force after it.
     pub epoch: u64,
-    /// Who, where it was done through a handle that [acts for](crate::ModelHandle::by) somebody.
+    /// Who, where it was done through a handle that [acts for](crate::ModelHandle::acting_as) somebody.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub actor: Option<Arc<str>>,
     /// What.

@@ -242,7 +242,7 @@ impl<I: ?Sized + 'static, O: 'static> Builder<I, O> {
     ///
     /// The first 64 labels are told apart unless [`Limits::segments`](crate::options::Limits::segments) says another
     /// number; the rest, empty ones, and those of more than 128 bytes are `other`. A guard looks at them
-    /// [`by_segment`](crate::guard::Rule::by_segment).
+    /// [`by_segment`](crate::guard::ErrorRate::by_segment).
     pub fn segment(mut self, label: impl Fn(&I) -> &str + Send + Sync + 'static) -> Self {
         self.segment = Some(Box::new(label));
         self
@@ -260,7 +260,7 @@ impl<I: ?Sized + 'static, O: 'static> Builder<I, O> {
         self
     }
 
-    /// The errors that decisions may have; see [`Alpha`] for the defaults.
+    /// The errors that decisions may have; see [`ErrorBudget`] for the defaults.
     pub fn error_budget(mut self, budget: ErrorBudget) -> Self {
         self.error_budget = budget;
         self

@@ -225,7 +225,7 @@ impl<I: ?Sized + 'static, O: 'static> ModelHandle<I, O> {
     }
 
     /// Writes down all that happened and was seen, and waits until it is on disk. Evidence is written every ten seconds
-    /// anyway (see [`checkpoint_every`](crate::Builder::checkpoint_every)): this is for a host that has just joined
+    /// anyway (see [`checkpoint_every`](crate::options::StateFolder::checkpoint_every)): this is for a host that has just joined
     /// outcomes which nobody will send again. Nothing where no state is kept.
     ///
     /// # Errors
@@ -294,7 +294,7 @@ impl<I: ?Sized + 'static, O: 'static> ModelHandle<I, O> {
         }
     }
 
-    /// The last events, oldest first: as many as [`log_limit`](crate::Builder::log_limit) says.
+    /// The last events, oldest first: as many as [`Limits::events`](crate::options::Limits::events) says.
     pub fn events(&self) -> Vec<Arc<Event>> {
         self.inner.control.lock().announcer.log()
     }
@@ -311,7 +311,7 @@ impl<I: ?Sized + 'static, O: 'static> ModelHandle<I, O> {
     }
 
     /// Which predictions a version has answered for callers in its last rollout, as far as they are
-    /// [remembered](crate::Builder::remember_answers), so that they can be made again after it was taken back; `None`
+    /// [remembered](crate::options::Retention::answers), so that they can be made again after it was taken back; `None`
     /// where none are.
     pub fn recall(&self, version: &str) -> Option<Recall> {
         let control = &mut *self.inner.control.lock();
@@ -325,7 +325,7 @@ impl<I: ?Sized + 'static, O: 'static> ModelHandle<I, O> {
         self.inner.control.lock().announcer.subscribe(room)
     }
 
-    /// One round of what [`Background::Thread`](crate::Background::Thread) does at every interval: brings the figures
+    /// One round of what [`Threads::background`](crate::options::Threads::background) does at every interval: brings the figures
     /// up to date, asks the guards, moves the rollouts, frees what nobody uses any more. Returns at once where another
     /// thread is at it.
     pub fn tick(&self) {
@@ -339,7 +339,7 @@ impl<I: ?Sized + 'static, O: 'static> ModelHandle<I, O> {
     }
 
     /// Stops candidates whose deadline has passed. Called every millisecond or so by a host that sets
-    /// [`candidate_deadline`](crate::Builder::candidate_deadline) without threads of ours.
+    /// [`candidate_deadline`](crate::options::Limits::candidate_deadline) without threads of ours.
     pub fn stop_overdue(&self) {
         self.inner.serving.stop_overdue();
     }

@@ -54,7 +54,7 @@ impl<I: ?Sized + 'static, O: 'static> ModelHandle<I, O> {
     /// Loads a version, checks it and warms it up, and waits until that is done. It takes no traffic yet: what comes back
     /// tries it.
     ///
-    /// It does live no harm: it is done on a thread of [low priority](crate::Builder::load_priority), and held back between its
+    /// It does live no harm: it is done on a thread of [low priority](crate::options::Threads::load_priority), and held back between its
     /// steps while live's p99 stands a quarter above what it was before, up to ten seconds. An [event](EventKind::Loaded) tells what live's p99 was
     /// before, during and after. [`cancel_staging`](Self::cancel_staging) gives it up.
     ///
@@ -195,7 +195,7 @@ impl<I: ?Sized + 'static, O: 'static> Rollout<I, O> {
         self
     }
 
-    /// Says what the version's scores mean, for a binary task whose drift is [watched](crate::Builder::watch_drift): its
+    /// Says what the version's scores mean, for a binary task whose drift is [watched](crate::Builder::drift): its
     /// quality is estimated without labels then, **under covariate shift only**. Before it is exposed, and before a guard
     /// over [estimated](crate::guard::estimated) quality is added. No effect where drift is not watched.
     pub fn calibrated(self, calibration: Calibration) -> Self {
@@ -511,7 +511,7 @@ impl<I: ?Sized + 'static, O: 'static> Rollout<I, O> {
     }
 
     /// Which predictions the version has answered for callers, as far as they are
-    /// [remembered](crate::Builder::remember_answers); `None` where none are.
+    /// [remembered](crate::options::Retention::answers); `None` where none are.
     pub fn recall(&self) -> Option<Recall> {
         let inner = &self.handle.inner;
         let control = &mut *inner.control.lock();

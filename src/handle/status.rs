@@ -62,7 +62,7 @@ pub struct Status {
     pub pins: usize,
     /// Versions that take no traffic and wait for their last borrower before they are freed.
     pub waiting_to_drop: Vec<VersionId>,
-    /// What is known of the drift of its data, where that is [watched](crate::Builder::watch_drift).
+    /// What is known of the drift of its data, where that is [watched](crate::Builder::drift).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub drift: Option<DriftStatus>,
 }

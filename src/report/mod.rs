@@ -22,7 +22,7 @@
 //!
 //! What a page rests on is kept while a rollout runs, at most 256 points of it, and for the last 32 that ended. It does
 //! not survive the process: of a rollout that went on after a start the page begins there, and says so. Events come from
-//! the handle's [log](crate::Builder::log_limit); where that has let go of the first ones, the page says so too.
+//! the handle's [log](crate::options::Limits::events); where that has let go of the first ones, the page says so too.
 
 pub(crate) mod decided;
 pub(crate) mod document;

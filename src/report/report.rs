@@ -60,7 +60,7 @@ pub struct Report {
     pub events_missing: bool,
     /// The decisions of its guards, oldest first; as far as their records are still [kept](crate::ModelHandle::decisions).
     pub decisions: Vec<Decided>,
-    /// What was found of the drift of the data: by the handle's own [watch](crate::Builder::watch_drift) while the rollout
+    /// What was found of the drift of the data: by the handle's own [watch](crate::Builder::drift) while the rollout
     /// runs, or by the host.
     pub drift: Option<DriftTable>,
     /// What the host has to say.

@@ -15,7 +15,7 @@ use crate::version::id::VersionId;
 
 /// A model's versions with what this service supplies, expects and has code for: what opens a version by its name.
 ///
-/// It is what a handle's [`versions`](crate::Builder::versions) takes, so that a start finds every version again with the
+/// It is what a handle's [`versions`](crate::Builder::source) takes, so that a start finds every version again with the
 /// pipeline that it had.
 ///
 /// ```

@@ -61,7 +61,7 @@ impl<O> Answer<O> {
 
     /// Whether this answer would hide its own truth, and is one of the few that are let through at random so that it does
     /// not: do not act on it (do not block the payment), and tell what became of it. See
-    /// [`explore`](crate::Builder::explore).
+    /// [`exploration`](crate::options::Labels::exploration).
     pub fn is_explored(&self) -> bool {
         self.id.body.flags.has(Flags::EXPLORED)
     }

@@ -31,7 +31,7 @@
 //!   because of one: only the call that did it may return later, once it has tried to write it down.
 //!   Until it is on disk, [`Status::durable`](crate::status::Status::durable) is false.
 //! - **Evidence and outcomes** are written with each of these, and [every ten
-//!   seconds](crate::Builder::checkpoint_every). What was seen since is not known to a start after a crash.
+//!   seconds](crate::options::StateFolder::checkpoint_every). What was seen since is not known to a start after a crash.
 //!   [`ModelHandle::checkpoint`](crate::ModelHandle::checkpoint) writes it now.
 //!
 //! A disk that is full or fails is an event, [`NotDurable`](crate::events::EventKind::StateNotSaved): the handle keeps answering and

@@ -42,7 +42,7 @@ pub struct Repaired {
 /// it, as `journal.damaged-1` and so on. A journal that is not damaged is left as it is.
 ///
 /// For a person to call, who has looked at the disk first, and while nothing runs on the folder: what was decided and seen
-/// in the damaged part is lost. Look at [`Repaired::state`] and at [`history`](super::audit) before the next start.
+/// in the damaged part is lost. Look at [`Repaired::state`] and at [`history`](super::history) before the next start.
 ///
 /// # Errors
 ///

@@ -111,7 +111,7 @@ impl Outcome {
         Self::new(Actual::Relevant(hashes.into()))
     }
 
-    /// A business figure declared at build (see [`Kpi`]): a purchase, a click, seconds of dwell time.
+    /// A business figure declared at build (see [`Kpi`](crate::Kpi)): a purchase, a click, seconds of dwell time.
     pub fn kpi(name: impl Into<Arc<str>>, value: f64) -> Self {
         Self::new(Actual::Kpi { name: name.into(), value })
     }

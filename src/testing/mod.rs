@@ -1,8 +1,8 @@
 //! For tests of services and of models: a model that misbehaves on cue, a disk that does, and what every model must hold
 //! to.
 //!
-//! The third thing a test needs is a clock to turn by hand: [`Clock::manual`]. With it, with
-//! [`seed`](crate::Builder::seed), one [stripe](crate::Builder::stripes) and [`manual`](crate::Builder::manual) ticks, a
+//! The third thing a test needs is a clock to turn by hand: [`Clock::manual`](crate::Clock::manual). With it, with
+//! [`seed`](crate::Builder::seed), one [stripe](crate::options::Threads::stripes) and [`manual`](crate::options::Threads::manual) ticks, a
 //! test neither sleeps nor depends on chance.
 //!
 //! ```

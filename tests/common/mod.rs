@@ -65,6 +65,11 @@ pub(crate) fn ramp<const N: usize>(weights: [f64; N]) -> Plan {
     Plan::ramp(weights).unwrap().cycle(Duration::ZERO).unguarded()
 }
 
+/// The same for a service that does not shadow.
+pub(crate) fn canaries<const N: usize>(weights: [f64; N]) -> Plan {
+    ramp(weights).without_shadow().unwrap()
+}
+
 /// A plan whose last step need not last a day, and that is followed without guards too.
 pub(crate) fn plan<const N: usize>(steps: [Step; N]) -> Plan {
     Plan::new(steps).unwrap().cycle(Duration::ZERO).unguarded()

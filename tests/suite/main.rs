@@ -27,6 +27,7 @@ mod handle {
     mod dropping;
     mod pins;
     mod switching;
+    mod verbs;
 }
 
 mod control {

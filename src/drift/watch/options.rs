@@ -31,7 +31,7 @@ use crate::drift::{Cells, Options, ReferenceProfile, Season, WindowSize};
 /// let late = ModelHandle::builder("late")
 ///     .live("v1", closure("rule@1.0", |flight: &Flight| Ok(if flight.delay > 30.0 { 0.9 } else { 0.1 })))
 ///     .task(Task::binary(|probability: &f64| *probability))
-///     .watch_drift(
+///     .drift(
 ///         Drift::against(reference, |flight: &Flight, cells| {
 ///             cells.push(flight.delay);
 ///             cells.push(flight.carrier);
@@ -63,7 +63,7 @@ use crate::drift::{Cells, Options, ReferenceProfile, Season, WindowSize};
 ///
 /// One branch and one hash for a request that is not sampled. A profile takes 8 bytes a bin: there is one per stripe for
 /// each version that answers, three for each version that is loaded, and a few for each trial.
-#[must_use = "nothing is watched before `Builder::watch_drift`"]
+#[must_use = "nothing is watched before `Builder::drift`"]
 pub struct Drift<I: ?Sized> {
     pub(crate) features: Option<Features<I>>,
     pub(crate) sample: f64,

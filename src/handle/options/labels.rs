@@ -145,13 +145,13 @@ impl Labels {
             self.memory_bytes >= MEMORY_MIN,
             "labels.memory_bytes",
             self.memory_bytes,
-            "at least 4096: the bits of one page of predictions",
+            "at least 1024: less holds the bits of no stretch of predictions",
         )
     }
 }
 
-/// Below it not one page of bits fits, and every outcome would be thinned out.
-const MEMORY_MIN: usize = 4_096;
+/// Below it nearly every outcome would be thinned out.
+const MEMORY_MIN: usize = 1_024;
 
 impl Default for Labels {
     fn default() -> Self {

@@ -21,7 +21,7 @@ use crate::stats::Metric;
 /// A candidate may be better *because* it says something else. Where its scores are meant to be distributed otherwise,
 /// hold it to what it said itself: [`since_it_began`](DriftGuard::since_it_began).
 ///
-/// Needs [`Builder::watch_drift`](crate::Builder::watch_drift). Judges full windows: each is a look, and look k may err by
+/// Needs [`Builder::drift`](crate::Builder::drift). Judges full windows: each is a look, and look k may err by
 /// `6 / (pi k)^2` of the guard's error, so that all of them together keep to it. The p-values of one look are right in the
 /// limit only, and take rows to be independent. It cannot see what changes for both, nor which of two versions is right.
 ///

@@ -601,7 +601,7 @@ fn an_attempt_that_waits_for_labels_goes_on_when_they_come() {
     let clock = clock();
     let service = builder(&clock).live("v1", says("one", 0.9)).build().unwrap();
     let rollout = service.stage("v2", says("two", 0.9)).unwrap();
-    let plan = ramp([0.5]).each(|step| step.min_labels(50)).unwrap();
+    let plan = canaries([0.5]).each(|step| step.min_labels(50)).unwrap();
     rollout.run(plan).unwrap();
     let answers = ask(&service, 400);
     tick(&service, &clock);

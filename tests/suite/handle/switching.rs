@@ -85,7 +85,8 @@ fn every_answer_comes_whole_from_one_version_while_versions_switch_thousands_of_
                 rollout.canary(0.9).unwrap();
                 rollout.promote().unwrap();
             } else {
-                let _ = service.rollback("to and fro");
+                let other = if service.live() == *mark.to_string() { mark - 1 } else { mark };
+                let _ = service.rollback_to(&other.to_string(), "to and fro").unwrap();
             }
             if switch % 16 == 0 {
                 service.tick();

@@ -115,7 +115,7 @@ fn a_published_version_is_held_to_its_golden_samples_from_the_hosts_request_on()
     let late = served(&folder).preflight(preflight);
     assert_eq!(
         late.verify("stable-or-so").unwrap_err().to_string(),
-        "late has no version or tag `stable-or-so`; it has 1; 2"
+        "late has no version or tag `stable-or-so`; it has 1, 2"
     );
     assert_eq!(late.verify("1").unwrap().pins, 10);
 
@@ -253,7 +253,7 @@ fn what_is_published_is_told_staged_or_tried_as_the_policy_says() {
         .threads(Threads::manual())
         .build()
         .unwrap();
-    let plan = Plan::ramp([0.1, 0.5]).unwrap();
+    let plan = Plan::ramp([0.1, 0.5]).unwrap().without_shadow().unwrap();
     let policies = [OnPublish::Tell, OnPublish::Stage, OnPublish::Run(plan)];
     for (number, policy) in (10..).zip(policies) {
         let mut follow = handle

@@ -43,7 +43,7 @@ fn a_plan_whose_host_stops_ticking_stops_exposing() {
     let clock = clock();
     let service = builder(&clock).live("v1", says("one", 0.1)).build().unwrap();
     let rollout = service.stage("v2", says("two", 0.9)).unwrap();
-    rollout.run(ramp([0.5])).unwrap();
+    rollout.run(canaries([0.5])).unwrap();
     assert!(ask(&service, 50).iter().any(|answer| answer.version() == "v2"));
     clock.advance(seconds(4));
     assert!(ask(&service, 200).iter().all(|answer| answer.version() == "v1"));

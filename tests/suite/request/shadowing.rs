@@ -372,12 +372,10 @@ fn a_canary_that_fails_is_in_the_pairs_of_its_requests() {
 #[test]
 fn a_canary_has_pairs_without_a_shadow_before_unless_told_otherwise() {
     let clock = clock();
-    for (wanted, builder) in
-        [(true, builder(&clock)), (false, builder(&clock).shadowing(Shadowing::new().canary_pairs(false)))]
-    {
+    for (wanted, shadowing) in [(true, Shadowing::new()), (false, Shadowing::new().canary_pairs(false))] {
         let live = says("one", 0.9);
         let script = live.control();
-        let service = builder.shadowing(Shadowing::new()).live("v1", live).build().unwrap();
+        let service = builder(&clock).shadowing(shadowing).live("v1", live).build().unwrap();
         service.stage("v2", says("two", 0.9)).unwrap().canary(1.0).unwrap();
         ask(&service, 500);
         service.run_shadow(usize::MAX);

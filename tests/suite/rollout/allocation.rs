@@ -152,7 +152,7 @@ fn what_cannot_be_divided_is_refused() {
         refused(Allocation::top_two(guard::kpi("sales")), &[&rollouts[0]]),
         RolloutError::Guard { .. }
     ));
-    rollouts[1].run(Plan::ramp([0.1]).unwrap()).unwrap();
+    rollouts[1].run(Plan::ramp([0.1]).unwrap().without_shadow().unwrap().unguarded()).unwrap();
     assert!(matches!(refused(by_clicks(), &[&rollouts[0], &rollouts[1]]), RolloutError::Refused(_)));
     let untended = ModelHandle::<f64, f64>::builder("late").live("v1", says("v1", 0.1)).build().unwrap();
     let rollout = untended.stage("v2", says("v2", 0.2)).unwrap();

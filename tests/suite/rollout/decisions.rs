@@ -282,7 +282,7 @@ fn two_that_never_fail_are_shown_to_be_alike() {
     let service = builder(&clock).live("v1", below("one", 0.5)).build().unwrap();
     let rollout =
         service.stage("v2", below("two", 0.5)).unwrap().guard(guard::error_rate().at_most_times_live(1.25));
-    rollout.run(ramp([0.5])).unwrap();
+    rollout.run(canaries([0.5])).unwrap();
     traffic(&service, &clock, &mut Chance(5), 200, 100);
     assert_eq!(service.live(), "v2");
 }
@@ -305,7 +305,7 @@ fn a_version_is_held_to_what_it_was_published_with() {
     traffic(&service, &clock, &mut chance, 30, 100);
     assert_eq!(worse.phase(), Phase::Aborted, "better than live, and not what was promised");
     let kept = stage("v3", 0.51);
-    kept.run(ramp([0.5])).unwrap();
+    kept.run(canaries([0.5])).unwrap();
     traffic(&service, &clock, &mut chance, 40, 100);
     assert_eq!(service.live(), "v3");
     let names: Vec<String> =
@@ -424,7 +424,7 @@ fn combinations_that_could_not_be_judged_are_refused_with_the_reason() {
         reason
     };
     let untold = handle(None).build().unwrap();
-    assert!(refused(&untold, guard::accuracy().at_most_below_live(0.02)).contains("labels_complete_after"));
+    assert!(refused(&untold, guard::accuracy().at_most_below_live(0.02)).contains("Labels::complete_after"));
     let told = handle(None)
         .labels(Labels::at_random())
         .kpi(Kpi::unbounded("revenue").unwrap())
@@ -542,7 +542,7 @@ fn a_guard_that_is_added_later_begins_a_new_try() {
     traffic(&service, &clock, &mut Chance(9), 10, 50);
     assert!(rollout.status().unwrap().evidence[0].samples >= 400);
     let rollout = rollout.guard(guard::accuracy().at_most_below_live(0.05));
-    assert!(names(&service.events()).contains(&"begun_anew".to_owned()));
+    assert!(names(&service.events()).contains(&"evidence_reset".to_owned()));
     tick(&service, &clock);
     let status = rollout.status().unwrap();
     assert_eq!(status.alpha.unwrap().try_number, 2);

@@ -94,7 +94,7 @@ fn a_plan_retreats_when_a_guard_fails_and_no_plan_tries_the_identity_again() {
         .unwrap();
     let rollout =
         service.stage("v2", fails_on_a_third("two")).unwrap().guard(guard::error_rate().at_most(0.05));
-    rollout.run(ramp([0.5, 0.8])).unwrap();
+    rollout.run(canaries([0.5, 0.8])).unwrap();
     drive(&service, &clock, 5, 300, 1);
 
     assert_eq!((service.live().as_str(), rollout.phase()), ("v1", Phase::Aborted));
@@ -253,7 +253,7 @@ fn a_freeze_keeps_a_plan_from_raising_and_not_from_lowering() {
     let candidate = says("two", 0.9);
     let script = candidate.control();
     let rollout = service.stage("v2", candidate).unwrap().guard(guard::error_rate().at_most(0.05));
-    rollout.run(ramp([0.5, 0.8])).unwrap();
+    rollout.run(canaries([0.5, 0.8])).unwrap();
     service.freeze("the evening of the launch");
     drive(&service, &clock, 10, 300, 1);
     assert_eq!(rollout.status().unwrap().weight, share(0.5));
@@ -272,7 +272,7 @@ fn a_plan_given_during_a_freeze_begins_when_it_is_over() {
     let service = builder(&clock).live("v1", says("one", 0.1)).build().unwrap();
     let rollout = service.stage("v2", says("two", 0.9)).unwrap();
     service.freeze("launch");
-    rollout.run(ramp([0.25, 0.5])).unwrap();
+    rollout.run(canaries([0.25, 0.5])).unwrap();
     drive(&service, &clock, 5, 50, 1);
     assert_eq!(rollout.phase(), Phase::Staged);
     assert_eq!(rollout.canary(0.9), Err(TransitionRefused::FollowsPlan.into()));
@@ -289,7 +289,7 @@ fn a_paused_plan_stands_still_and_can_be_moved_by_hand() {
     let clock = clock();
     let service = builder(&clock).live("v1", says("one", 0.1)).build().unwrap();
     let rollout = service.stage("v2", says("two", 0.9)).unwrap();
-    rollout.run(ramp([0.25, 0.5])).unwrap();
+    rollout.run(canaries([0.25, 0.5])).unwrap();
     assert_eq!(rollout.promote(), Err(TransitionRefused::FollowsPlan.into()));
     rollout.pause("lunch");
     drive(&service, &clock, 10, 300, 1);
@@ -308,7 +308,7 @@ fn a_paused_plan_stands_still_and_can_be_moved_by_hand() {
 
 #[test]
 fn nobody_who_ticks_no_plan() {
-    let service = ModelHandle::<f64, f64>::builder("late").live("v1", says("one", 0.1)).build().unwrap();
+    let service = builder(&clock()).live("v1", says("one", 0.1)).threads(Threads::none()).build().unwrap();
     let rollout = service.stage("v2", says("two", 0.9)).unwrap();
     assert_eq!(rollout.run(ramp([0.5])), Err(RolloutError::NobodyTicks));
     assert_eq!(rollout.shadow(0.5), Err(RolloutError::NoShadowing));
@@ -333,7 +333,7 @@ fn a_rollback_is_never_refused_and_goes_to_and_fro() {
     let lowered = service.rollback("complaints go on");
     assert!(matches!(lowered, RollbackOutcome::RolledBack { from, to } if from == "v3" && to == "v2"));
     assert_eq!((service.live().as_str(), service.predict(&1.0).unwrap().version().as_str()), ("v2", "v2"));
-    let _ = service.rollback("forward again");
+    let _ = service.rollback_to("v3", "forward again").unwrap();
     assert_eq!(service.live(), "v3");
     let lowered = service.rollback_to("v1", "further back").unwrap();
     assert!(matches!(lowered, RollbackOutcome::RolledBack { from, to } if from == "v3" && to == "v1"));
@@ -397,7 +397,7 @@ fn the_version_before_answers_for_a_live_that_is_watched() {
     clock.advance(seconds(601));
     service.tick();
     assert_eq!(rollout.phase(), Phase::Promoted);
-    assert!(names(&service.events()).contains(&"baked".to_owned()));
+    assert!(names(&service.events()).contains(&"watch_passed".to_owned()));
 }
 
 #[test]
@@ -567,7 +567,7 @@ fn a_guard_of_the_hosts_that_panics_neither_passes_nor_fails() {
     let clock = clock();
     let service = builder(&clock).live("v1", says("one", 0.1)).build().unwrap();
     let rollout = service.stage("v2", says("two", 0.9)).unwrap().guard(Broken);
-    rollout.run(ramp([0.5])).unwrap();
+    rollout.run(canaries([0.5])).unwrap();
     drive(&service, &clock, 5, 300, 1);
     let status = rollout.status().unwrap();
     assert_eq!((status.phase, status.evidence[0].verdict), (Phase::Canary, Verdict::Inconclusive));
@@ -670,7 +670,7 @@ fn a_step_lasts_at_least_as_long_as_the_plan_says() {
     let service = builder(&clock).live("v1", says("one", 0.1)).build().unwrap();
     let rollout = service.stage("v2", says("two", 0.9)).unwrap();
     let hour = Duration::from_secs(3_600);
-    rollout.run(ramp([0.5]).each(|step| step.min_duration(hour).min_predictions(10)).unwrap()).unwrap();
+    rollout.run(canaries([0.5]).each(|step| step.min_duration(hour).min_predictions(10)).unwrap()).unwrap();
     drive(&service, &clock, 3_599, 1, 1);
     assert_eq!(rollout.phase(), Phase::Canary);
     drive(&service, &clock, 1, 1, 1);

@@ -1,0 +1,187 @@
+//! The verbs of the night, and the defaults that nobody reads: each does what its name says.
+
+use std::time::Duration;
+
+use switchback::events::EventKind;
+use switchback::options::{InvalidOption, Labels, Limits, Retention, Shadowing, Threads};
+use switchback::{BuildError, ModelHandle, Plan, RollbackOutcome, RolloutError, Step, guard};
+
+use crate::common::*;
+
+fn promoted(service: &Service, versions: &[&str]) {
+    for version in versions {
+        service.stage(version, says(version, 0.5)).unwrap().promote().unwrap();
+    }
+}
+
+/// Bug: a rollback pressed twice made live what the first one had taken back. Cause: the version that was taken back was
+/// retained as the last one, and a rollback went to the last one retained. Fix: what was taken back is remembered as such,
+/// and only a rollback by name goes forward to it.
+#[test]
+fn a_rollback_pressed_again_goes_further_back_and_never_forward() {
+    let clock = clock();
+    let service =
+        builder(&clock).live("v1", says("v1", 0.5)).retention(Retention::new().versions(3)).build().unwrap();
+    promoted(&service, &["v2", "v3", "v4"]);
+    for expected in ["v3", "v2", "v1"] {
+        assert!(matches!(service.rollback("night"), RollbackOutcome::RolledBack { .. }));
+        assert_eq!(service.live(), expected);
+    }
+    assert_eq!(service.rollback("once more"), RollbackOutcome::Nothing);
+    assert_eq!(service.live(), "v1");
+    // Forward again, by name; and from there a rollback goes back to what was live meanwhile.
+    let _ = service.rollback_to("v3", "it was good").unwrap();
+    assert_eq!(service.live(), "v3");
+    let _ = service.rollback("it was not");
+    assert_eq!(service.live(), "v1");
+}
+
+#[test]
+fn taking_back_to_an_older_version_leaves_those_between_behind() {
+    let service = builder(&clock())
+        .live("v1", says("v1", 0.5))
+        .retention(Retention::new().versions(3))
+        .build()
+        .unwrap();
+    promoted(&service, &["v2", "v3"]);
+    let _ = service.rollback_to("v1", "both are bad").unwrap();
+    assert_eq!(service.rollback("again"), RollbackOutcome::Nothing);
+    assert_eq!(service.live(), "v1");
+}
+
+#[test]
+fn each_half_of_a_rollback_has_a_verb_of_its_own() {
+    let service = builder(&clock()).live("v1", says("v1", 0.5)).build().unwrap();
+    promoted(&service, &["v2"]);
+    let rollout = service.stage("v3", says("v3", 0.5)).unwrap();
+    rollout.canary(0.5).unwrap();
+    let id = |name: &str| name.parse().unwrap();
+    assert_eq!(service.abort_candidates("v3 is bad"), RollbackOutcome::Aborted(vec![id("v3")]));
+    assert_eq!(service.live(), "v2");
+    assert_eq!(service.abort_candidates("nobody is left"), RollbackOutcome::Nothing);
+
+    let rollout = service.stage("v4", says("v4", 0.5)).unwrap();
+    rollout.canary(0.5).unwrap();
+    let back = RollbackOutcome::RolledBack { from: id("v2"), to: id("v1") };
+    assert_eq!(service.revert_live("v2 is bad"), back);
+    assert!(rollout.phase().is_over(), "what it was compared with is gone");
+}
+
+/// Bug: a plan that begins with a shadow began at its canary where the handle does not shadow. Cause: shadow steps were left
+/// out in silence. Fix: it is refused, and `without_shadow` is there for whoever means it.
+#[test]
+fn a_shadow_on_a_handle_that_does_not_shadow_is_refused() {
+    let service = builder(&clock()).live("v1", says("v1", 0.5)).build().unwrap();
+    let plan = crate::common::plan([Step::shadow(0.5).unwrap(), Step::canary(0.9).unwrap()]);
+    let staged = |name| service.stage(name, says(name, 0.5)).unwrap().guard(guard::error_rate().at_most(0.1));
+    assert_eq!(staged("v2").run(plan.clone()), Err(RolloutError::NoShadowing));
+    assert!((0..100).all(|_| service.predict(&1.0).unwrap().version() == "v1"));
+    staged("v3").run(plan.without_shadow().unwrap()).unwrap();
+}
+
+/// Bug: a candidate that was always wrong was promoted by a plan without guards. Cause: nothing to ask is nothing against it.
+/// Fix: such a plan is refused unless it says that it is meant.
+#[test]
+fn a_plan_that_nothing_guards_is_refused_unless_it_says_so() {
+    let service = builder(&clock()).live("v1", says("v1", 0.5)).build().unwrap();
+    let rollout = service.stage("v2", says("v2", 0.5)).unwrap();
+    let plan = Plan::new([Step::canary(0.5).unwrap()]).unwrap();
+    assert_eq!(rollout.run(plan.clone()), Err(RolloutError::Unguarded));
+    rollout.run(plan.unguarded()).unwrap();
+}
+
+#[test]
+fn what_nobody_watches_is_not_exposed() {
+    let service = builder(&clock()).live("v1", says("v1", 0.5)).threads(Threads::none()).build().unwrap();
+    let rollout = service.stage("v2", says("v2", 0.5)).unwrap().guard(guard::error_rate().at_most(0.1));
+    assert_eq!(rollout.canary(0.5), Err(RolloutError::NobodyTicks));
+    assert_eq!(rollout.run(Plan::ramp([0.5]).unwrap()), Err(RolloutError::NobodyTicks));
+    rollout.promote().unwrap();
+    assert_eq!(service.live(), "v2");
+}
+
+/// Bug: a candidate whose lease had run out answered nobody, and status still said 50 %. Cause: only requests looked at the
+/// lease. Fix: status says that its share is withheld, and an event says why, once for each time.
+#[test]
+fn a_lease_that_runs_out_is_told_and_stands_in_the_status() {
+    let clock = clock();
+    let service = builder(&clock).live("v1", says("v1", 0.5)).build().unwrap();
+    let rollout = service.stage("v2", says("v2", 0.5)).unwrap();
+    rollout.canary(0.5).unwrap();
+    tick(&service, &clock);
+    assert!(!rollout.status().unwrap().withheld);
+    clock.advance(seconds(10));
+    let withheld = |service: &Service| service.status().rollouts[0].withheld;
+    assert!(withheld(&service) && withheld(&service));
+    let told =
+        || service.events().iter().filter(|e| matches!(e.kind, EventKind::LeaseExpired { .. })).count();
+    assert_eq!(told(), 1);
+    service.tick();
+    assert!(!withheld(&service));
+    clock.advance(seconds(10));
+    service.tick();
+    assert_eq!(told(), 2, "also where nobody asked meanwhile");
+}
+
+#[test]
+fn an_option_that_makes_no_sense_is_refused_by_name() {
+    let refused =
+        |build: &dyn Fn(switchback::Builder<f64, f64>) -> switchback::Builder<f64, f64>| match build(
+            builder(&clock()).live("v1", says("v1", 0.5)),
+        )
+        .build()
+        {
+            Err(BuildError::Option(InvalidOption { option, value, .. })) => (option, value),
+            other => panic!("{other:?}"),
+        };
+    assert_eq!(
+        refused(&|b| b.labels(Labels::at_random().exploration(1.7))),
+        ("labels.exploration", "1.7".into())
+    );
+    assert_eq!(refused(&|b| b.limits(Limits::new().segments(0))), ("limits.segments", "0".into()));
+    assert_eq!(refused(&|b| b.threads(Threads::manual().stripes(0))), ("threads.stripes", "0".into()));
+    let worst = Shadowing::new().tolerance(f64::NAN);
+    assert_eq!(refused(&|b| b.shadowing(worst.clone())), ("shadowing.tolerance", "NaN".into()));
+    assert_eq!(refused(&|b| b.retention(Retention::new().versions(65))), ("retention.versions", "65".into()));
+}
+
+#[test]
+fn options_are_read_as_they_were_written_and_checked_on_the_way() {
+    let limits = Limits::new().candidate_deadline(Duration::from_millis(50)).circuit_breaker(7);
+    let text = serde_json::to_string(&limits).unwrap();
+    assert_eq!(serde_json::from_str::<Limits>(&text).unwrap(), limits);
+    assert_eq!(serde_json::from_str::<Limits>("{}").unwrap(), Limits::new());
+    let unknown = serde_json::from_str::<Limits>(r#"{"segmnts": 3}"#).unwrap_err().to_string();
+    assert!(unknown.contains("segmnts"), "{unknown}");
+    let refused = serde_json::from_str::<Limits>(r#"{"segments": 1000}"#).unwrap_err().to_string();
+    assert!(refused.contains("limits.segments is 1000: it must be 1 to 256"), "{refused}");
+}
+
+#[test]
+fn rows_of_a_batch_go_by_their_own_keys() {
+    let clock = clock();
+    let service = builder(&clock).live("v1", says("v1", 0.1)).build().unwrap();
+    let rollout = service.stage("v2", says("v2", 0.9)).unwrap();
+    rollout.canary(0.5).unwrap();
+    let rows: Vec<f64> = (0..200).map(f64::from).collect();
+    let answers = service.request().batch_by_key(&rows, |row| row.to_string());
+    let mut on_trial = 0;
+    for (row, answer) in rows.iter().zip(answers) {
+        let alone = service.predict_keyed(row.to_string(), row).unwrap();
+        let version = answer.unwrap().version();
+        assert_eq!(version, alone.version(), "{row}");
+        on_trial += usize::from(version == "v2");
+    }
+    assert!((60..140).contains(&on_trial), "{on_trial} of 200 at a half");
+    let together = service.request().key("one user").batch(&rows);
+    let first = together[0].as_ref().unwrap().version();
+    assert!(together.iter().all(|answer| answer.as_ref().unwrap().version() == first));
+}
+
+#[test]
+fn threads_of_the_handles_tick_unless_the_host_says_otherwise() {
+    let service: Service = ModelHandle::builder("late").live("v1", says("v1", 0.1)).build().unwrap();
+    let rollout = service.stage("v2", says("v2", 0.2)).unwrap();
+    rollout.canary(0.1).unwrap();
+    service.close(seconds(5)).unwrap();
+}
