@@ -46,7 +46,6 @@ pub enum RollbackOutcome {
 
 impl Control {
     /// Does what the transition function says.
-    #[expect(clippy::too_many_arguments, reason = "a move, its grounds, and the three things it changes")]
     pub(crate) fn carry_out(
         &mut self,
         number: u32,

@@ -30,7 +30,7 @@ use crate::model::model::Model;
 use crate::model::throttle::LoadThrottle;
 use crate::request::recall::Answers;
 use crate::request::serving::Serving;
-use crate::request::shadow::{Compare, CopyAnswer, ShadowOptions, ShadowQueue};
+use crate::request::shadow::{BytesOf, Compare, CopyAnswer, ShadowOptions, ShadowQueue};
 use crate::rollout::budget::ErrorBudget;
 use crate::stats::counting::exposure::ExposureOptions;
 use crate::stats::evidence::waiting::Maturity;
@@ -62,7 +62,7 @@ pub struct Builder<I: ?Sized + 'static, O: 'static> {
     kpis: Vec<Kpi>,
     labels: Labels,
     copy: Option<CopyInput<I>>,
-    bytes_of: Option<Box<dyn Fn(&I) -> usize + Send + Sync>>,
+    bytes_of: Option<BytesOf<I>>,
     shadowing: Option<Shadowing>,
     compare: Option<(CopyAnswer<O>, Compare<O>)>,
     retention: Retention,

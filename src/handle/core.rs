@@ -47,6 +47,7 @@ pub(crate) struct Core<I: ?Sized, O> {
     /// Held by whoever ticks.
     pub(crate) ticking: Mutex<()>,
     /// Writes down what happens, where state is kept.
+    #[cfg_attr(not(feature = "state"), expect(dead_code, reason = "it has no size, and nothing to keep"))]
     pub(crate) keeper: Keeper<I, O>,
 }
 

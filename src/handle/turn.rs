@@ -80,7 +80,7 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
     /// Writes down what happened since the last time, if anything did, or if it is time for the evidence.
     pub(crate) fn checkpoint_if_due(&self, now: Timestamp) {
         let Some(recorder) = &self.keeper.recorder else { return };
-        let durable = recorder.is_durable(&*self.control.lock());
+        let durable = recorder.is_durable(&self.control.lock());
         let due = recorder
             .writing
             .try_lock()

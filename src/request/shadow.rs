@@ -27,10 +27,13 @@ pub(crate) type Compare<O> = Box<dyn Fn(&O, &O) -> f64 + Send + Sync>;
 /// Copies an answer for it.
 pub(crate) type CopyAnswer<O> = fn(&O) -> O;
 
+/// Says how large an input is, in bytes.
+pub(crate) type BytesOf<I> = Box<dyn Fn(&I) -> usize + Send + Sync>;
+
 /// How shadowing works for this handle.
 pub(crate) struct ShadowOptions<I: ?Sized, O> {
     pub(crate) copy: fn(&I) -> Box<dyn KeptInput<I>>,
-    pub(crate) bytes_of: Box<dyn Fn(&I) -> usize + Send + Sync>,
+    pub(crate) bytes_of: BytesOf<I>,
     pub(crate) entries_max: usize,
     pub(crate) bytes_max: usize,
     /// The host's own comparison, and how an answer is copied for it.

@@ -272,7 +272,7 @@ mod tests {
         struct Fragile(u32);
         impl Clone for Fragile {
             fn clone(&self) -> Self {
-                assert!(self.0 % 2 == 0, "odd ones cannot be copied");
+                assert!(self.0.is_multiple_of(2), "odd ones cannot be copied");
                 Self(self.0)
             }
         }

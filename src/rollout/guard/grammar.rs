@@ -341,10 +341,12 @@ impl<'a> Reader<'a> {
             return Err(format!("a business figure is called `kpi {}`", shown(&quoted(name))));
         }
         // What stands before the limit is what was meant to be a figure. (`at` stands in `precision at k` too.)
-        let begins = |place: &usize| match self.tokens.get(*place..).unwrap_or_default() {
-            [Token::Word("within") | Token::Comma, ..] => true,
-            [Token::Word("at"), Token::Word("most" | "least"), ..] => true,
-            _ => false,
+        let begins = |place: &usize| {
+            matches!(
+                self.tokens.get(*place..).unwrap_or_default(),
+                [Token::Word("within") | Token::Comma, ..]
+                    | [Token::Word("at"), Token::Word("most" | "least"), ..]
+            )
         };
         let at = |token: &Token<'_>| matches!(token, Token::Word("at"));
         let end = (0..self.tokens.len()).find(begins).or_else(|| self.tokens.iter().position(at));

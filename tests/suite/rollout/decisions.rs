@@ -321,7 +321,8 @@ fn a_version_is_held_to_what_it_was_published_with() {
 /// Precision and F1 have a denominator of the version's own, and are decided all the same.
 #[test]
 fn ratios_are_compared_on_the_same_inputs() {
-    let rules: [(fn() -> Result<Rule, InvalidRule>, f64, f64); 3] = [
+    type Made = fn() -> Result<Rule, InvalidRule>;
+    let rules: [(Made, f64, f64); 3] = [
         (|| guard::precision().at_most_below_live(0.08), 0.75, 0.5),
         (|| guard::f1().at_most_below_live(0.08), 0.3, 0.52),
         (|| guard::recall().at_most_below_live(0.08), 0.35, 0.6),

@@ -7,13 +7,13 @@ use std::time::Duration;
 use proptest::prelude::*;
 use switchback::events::{Cause, Event, EventKind};
 use switchback::guard::{Comparison, Evidence, Guard, Verdict};
-use switchback::options::{Limits, Retention, Shadowing};
+use switchback::options::{Limits, Retention, Shadowing, Threads};
 use switchback::plan::{Bake, OnInconclusive, TransitionRefused};
 use switchback::status::Role;
 use switchback::testing::Scripted;
 use switchback::{
-    Clock, Identity, Model, ModelError, ModelHandle, Outcome, Phase, Plan, RollbackError, RollbackOutcome,
-    RolloutError, Route, StageError, Step, guard,
+    Clock, Identity, Model, ModelError, Outcome, Phase, Plan, RollbackError, RollbackOutcome, RolloutError,
+    Route, StageError, Step, guard,
 };
 
 use crate::common::*;
