@@ -5,6 +5,10 @@
 //! once where it is none, it was counted as one that passed. And these tests run one after another: between a fork and
 //! its exec a child has what its parent has, the locks of tests beside it included.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
+#![cfg_attr(
+    not(any(feature = "state", feature = "onnx")),
+    allow(unused, unreachable_code, reason = "no test here is for the features that are built")
+)]
 
 #[path = "../common/mod.rs"]
 mod common;

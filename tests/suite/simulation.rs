@@ -57,7 +57,7 @@ fn run_and_see(seeds: u64) {
         "staged",
         "phase_changed",
         "promoted",
-        "baked",
+        "watch_passed",
         "aborted",
         "rolled_back",
         "paused",

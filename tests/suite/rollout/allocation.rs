@@ -1,8 +1,9 @@
 //! Several candidates at once, and who gets how much.
 
 use switchback::events::{Cause, EventKind};
+use switchback::options::Threads;
 use switchback::plan::Allocation;
-use switchback::{Clock, ErrorBudget, Kpi, ModelHandle, Outcome, Phase, Plan, Rollout, RolloutError, guard};
+use switchback::{Clock, ErrorBudget, Kpi, Outcome, Phase, Plan, Rollout, RolloutError, guard};
 
 use crate::common::*;
 
@@ -154,7 +155,12 @@ fn what_cannot_be_divided_is_refused() {
     ));
     rollouts[1].run(Plan::ramp([0.1]).unwrap().without_shadow().unwrap().unguarded()).unwrap();
     assert!(matches!(refused(by_clicks(), &[&rollouts[0], &rollouts[1]]), RolloutError::Refused(_)));
-    let untended = ModelHandle::<f64, f64>::builder("late").live("v1", says("v1", 0.1)).build().unwrap();
+    let untended = builder(&clock())
+        .kpi(Kpi::rate("click").unwrap())
+        .live("v1", says("v1", 0.1))
+        .threads(Threads::none())
+        .build()
+        .unwrap();
     let rollout = untended.stage("v2", says("v2", 0.2)).unwrap();
     assert_eq!(untended.allocate(by_clicks(), &[&rollout]), Err(RolloutError::NobodyTicks));
 }

@@ -105,7 +105,7 @@ fn a_plan_retreats_when_a_guard_fails_and_no_plan_tries_the_identity_again() {
     );
 
     let again = service.stage("again", fails_on_a_third("two")).unwrap();
-    let refused = again.run(ramp([0.5]));
+    let refused = again.run(canaries([0.5]));
     assert!(matches!(refused, Err(RolloutError::Quarantined { version, .. }) if version == "v2"));
     again.canary(0.1).unwrap();
     let _ = again.rollback("by hand it can be tried");

@@ -201,7 +201,7 @@ fn a_version_that_cannot_be_woken_is_passed_over_and_told_of() {
     // Asked for by name, nothing else will do, and live stays.
     tick(&service, &clock);
     assert_eq!(service.live(), "a");
-    let _ = service.rollback("forward");
+    let _ = service.rollback_to("c", "forward").unwrap();
     assert_eq!(service.live(), "c");
     for _ in 0..2 {
         tick(&service, &clock);
