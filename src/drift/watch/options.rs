@@ -20,6 +20,7 @@ use crate::drift::{Cells, Options, ReferenceProfile, Season, WindowSize};
 /// use switchback::drift::{Cell, ReferenceProfile, Season, WindowSize};
 /// use switchback::drift::{Drift, DriftScope, OnDrift};
 /// use switchback::events::EventKind;
+/// use switchback::options::Threads;
 /// use switchback::{Clock, ModelHandle, Task, Timestamp, closure};
 ///
 /// struct Flight { delay: f64, carrier: &'static str }
@@ -42,7 +43,7 @@ use crate::drift::{Cells, Options, ReferenceProfile, Season, WindowSize};
 ///         .on_shared_drift(OnDrift::Pause),
 ///     )
 ///     .clock(clock.clone())
-///     .manual()
+///     .threads(Threads::manual())
 ///     .build()?;
 ///
 /// for hour in 0..3 {

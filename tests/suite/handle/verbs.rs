@@ -79,17 +79,6 @@ fn a_shadow_on_a_handle_that_does_not_shadow_is_refused() {
     staged("v3").run(plan.without_shadow().unwrap()).unwrap();
 }
 
-/// Bug: a candidate that was always wrong was promoted by a plan without guards. Cause: nothing to ask is nothing against it.
-/// Fix: such a plan is refused unless it says that it is meant.
-#[test]
-fn a_plan_that_nothing_guards_is_refused_unless_it_says_so() {
-    let service = builder(&clock()).live("v1", says("v1", 0.5)).build().unwrap();
-    let rollout = service.stage("v2", says("v2", 0.5)).unwrap();
-    let plan = Plan::new([Step::canary(0.5).unwrap()]).unwrap();
-    assert_eq!(rollout.run(plan.clone()), Err(RolloutError::Unguarded));
-    rollout.run(plan.unguarded()).unwrap();
-}
-
 #[test]
 fn what_nobody_watches_is_not_exposed() {
     let service = builder(&clock()).live("v1", says("v1", 0.5)).threads(Threads::none()).build().unwrap();

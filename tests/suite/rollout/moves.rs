@@ -111,7 +111,7 @@ fn a_plan_retreats_when_a_guard_fails_and_no_plan_tries_the_identity_again() {
     let _ = again.rollback("by hand it can be tried");
     let (identity, _) = service.status().quarantined[0];
     assert!(service.release(identity) && !service.release(identity));
-    service.stage("released", fails_on_a_third("two")).unwrap().run(ramp([0.5])).unwrap();
+    service.stage("released", fails_on_a_third("two")).unwrap().run(canaries([0.5])).unwrap();
 }
 
 /// A plan that nothing guards would promote a candidate that is always wrong.
