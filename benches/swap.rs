@@ -143,10 +143,7 @@ impl Bench {
         let (swaps, seen) = self.under_load(count, || {
             let (started, mut swaps) = (Instant::now(), 0_u64);
             while started.elapsed() < spent {
-                match swaps % 3 {
-                    0 => self.swap(),
-                    _ => self.swap_to(if self.handle.live() == "a" { "b" } else { "a" }),
-                }
+                self.swap();
                 swaps += 1;
                 // Some in a row, some with time for a few answers in between; an odd number, so by either version.
                 if swaps.is_multiple_of(17) {

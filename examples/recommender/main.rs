@@ -270,7 +270,7 @@ fn check(shop: &Shop, story: &Story) -> Result<(), Box<dyn Error>> {
     let aborted = |name: &str| {
         happened(&|kind| match kind {
             EventKind::Aborted { version, cause: Cause::Guard { evidence } } => {
-                *version == *name && evidence.guard.starts_with("click")
+                *version == *name && evidence.guard.starts_with("kpi \"click\"")
             }
             _ => false,
         })
