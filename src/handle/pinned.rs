@@ -33,8 +33,8 @@ pub struct Pinned<I: ?Sized, O> {
 #[derive(Debug, Clone, Error)]
 #[non_exhaustive]
 pub enum PinnedError {
-    /// The stream's version is not to be used any more: begin anew with a new pin.
-    #[error("version {version} was superseded: begin the stream anew")]
+    /// The stream's version is not to be used any more: begin again with a new pin.
+    #[error("version {version} was superseded: begin the stream again with a new pin")]
     Superseded {
         /// The version the stream was on.
         version: VersionId,
@@ -46,7 +46,7 @@ pub enum PinnedError {
 
 /// There are as many pins as the handle allows.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[error("{max} streams are pinned, which is all that are allowed: raise `pins_max` or let some finish")]
+#[error("{max} streams are pinned, which is all that are allowed: raise `Limits::pins` or let some finish")]
 pub struct PinError {
     /// The limit.
     pub max: usize,
@@ -57,7 +57,7 @@ impl<I: ?Sized + 'static, O: 'static> Pinned<I, O> {
     ///
     /// # Errors
     ///
-    /// [`PinnedError::Superseded`] where the stream must begin anew, [`PinnedError::Predict`] where the version gave no
+    /// [`PinnedError::Superseded`] where the stream must begin again, [`PinnedError::Predict`] where the version gave no
     /// answer.
     pub fn predict(&self, input: &I) -> Result<Answer<O>, PinnedError> {
         let superseded = PinnedError::Superseded { version: self.version };

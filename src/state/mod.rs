@@ -34,7 +34,7 @@
 //!   seconds](crate::options::StateFolder::checkpoint_every). What was seen since is not known to a start after a crash.
 //!   [`ModelHandle::checkpoint`](crate::ModelHandle::checkpoint) writes it now.
 //!
-//! A disk that is full or fails is an event, [`NotDurable`](crate::events::EventKind::StateNotSaved): the handle keeps answering and
+//! A disk that is full or fails is an event, [`StateNotSaved`](crate::events::EventKind::StateNotSaved): the handle keeps answering and
 //! keeps its guards, raises nothing, and writes all of it again as soon as it can.
 //!
 //! A batch of records is written and synced before anybody is told that it was: after a crash at any moment, power cuts
