@@ -102,8 +102,6 @@ proptest! {
         prop_assert_eq!(reference.counted().unseen("category"), Some(0));
     }
 
-    // Numbers come back to the last bit where the crate reads JSON itself.
-    #[cfg(any(feature = "repository", feature = "state"))]
     #[test]
     fn a_reference_survives_json(rows in any_rows(60)) {
         let reference = builder().bins(20).categories(3).build_from(cells(&rows)).unwrap();
