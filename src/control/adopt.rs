@@ -237,7 +237,9 @@ impl Control {
         let mut attempt = Attempt {
             number: saved.number,
             slot: saved.slot,
-            version: Arc::clone(version),
+            version: version.id,
+            identity: version.identity,
+            loaded: Some(Arc::clone(version)),
             guards: Vec::new(),
             plan: saved.plan,
             bake: saved.bake,
@@ -259,6 +261,7 @@ impl Control {
             promised: saved.promised,
             answered: Answered::default(),
             course,
+            ended: None,
         };
         let mut lost = saved.others;
         for guard in &saved.guards {
@@ -326,7 +329,7 @@ impl Control {
 
     /// What follows for a rollout that was exposed when the process ended without a word. The cause, where it is taken off.
     fn crashed(&mut self, number: u32, policy: AfterCrash, now: Timestamp) -> Option<(u32, Cause)> {
-        let identity = self.attempt(number)?.version.identity;
+        let identity = self.attempt(number)?.identity;
         let ends = self.crashes.entry(identity).or_insert(0);
         *ends += 1;
         let ends = *ends;
@@ -337,7 +340,7 @@ impl Control {
         // A new live that is watched goes on being watched: taking it back is raising the exposure of another.
         if policy == AfterCrash::Pause && attempt.state.phase != Phase::Baking {
             attempt.hold(now);
-            let version = attempt.version.id;
+            let version = attempt.version;
             let reason = String::from("the process ended without a word while it was exposed");
             self.announcer.announce(now, self.epoch, EventKind::Paused { version, reason });
         }

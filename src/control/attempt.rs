@@ -1,4 +1,7 @@
 //! One attempt to replace live: its guards, its evidence, and what its tests may conclude.
+//!
+//! An attempt that is over is the same value with [`Attempt::ended`]. By then it has let go of all that is the host's or large:
+//! its model, its guards and the keys that it saw.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -10,6 +13,7 @@ use super::event::Cause;
 use crate::base::clock::Timestamp;
 use crate::base::share::Share;
 use crate::feedback::PredictionId;
+use crate::model::identity::Identity;
 use crate::request::shadow::ShadowCounts;
 use crate::rollout::budget::ErrorBudgetStatus;
 use crate::rollout::course::Course;
@@ -36,12 +40,16 @@ use crate::stats::sequential::{ByOdds, EValue, Events, RateDetector, SampleRatio
 use crate::version::id::VersionId;
 use crate::version::loaded::AnyVersion;
 
-/// One attempt to replace live, as long as it runs.
+/// One attempt to replace live, running or over.
 pub(crate) struct Attempt {
     pub(crate) number: u32,
     /// What it is called in the table of buckets.
     pub(crate) slot: u8,
-    pub(crate) version: Arc<dyn AnyVersion>,
+    pub(crate) version: VersionId,
+    pub(crate) identity: Identity,
+    /// The version itself, as long as the attempt runs.
+    pub(crate) loaded: Option<Arc<dyn AnyVersion>>,
+    /// Asked as long as the attempt runs; none after that.
     pub(crate) guards: Vec<Guarded>,
     pub(crate) plan: Option<Plan>,
     /// How it is watched once it is live.
@@ -51,6 +59,7 @@ pub(crate) struct Attempt {
     pub(crate) control: u32,
     pub(crate) divergence: Divergence,
     pub(crate) evidence: Vec<Evidence>,
+    /// The version that it replaced or, once it is over, that it was compared with.
     pub(crate) previous: Option<VersionId>,
     /// It has failed outright, wherever it was exposed.
     pub(crate) tripped: bool,
@@ -74,6 +83,20 @@ pub(crate) struct Attempt {
     pub(crate) answered: Answered,
     /// What was seen over time.
     pub(crate) course: Course,
+    /// How it ended, once it is over.
+    pub(crate) ended: Option<Ended>,
+}
+
+/// How an attempt ended, and what is left of what it let go of.
+pub(crate) struct Ended {
+    pub(crate) at: Timestamp,
+    pub(crate) cause: Option<Cause>,
+    /// What this crate's guards tested.
+    pub(crate) rules: Vec<Rule>,
+    /// Keys that counted as units.
+    pub(crate) keys: u64,
+    /// It has been told what it had answered.
+    pub(crate) recalled: bool,
 }
 
 /// An exposure that was taken off because the process ended without a word, to be given back when a person says so.
@@ -192,33 +215,43 @@ impl Answered {
     }
 }
 
-/// An attempt that is over.
-pub(crate) struct Past {
-    pub(crate) number: u32,
-    pub(crate) version: VersionId,
-    pub(crate) phase: Phase,
-    pub(crate) cause: Option<Cause>,
-    pub(crate) ended: Timestamp,
-    pub(crate) candidate: u32,
-    pub(crate) control: u32,
-    pub(crate) divergence: Divergence,
-    pub(crate) evidence: Vec<Evidence>,
-    pub(crate) alpha: Option<ErrorBudgetStatus>,
-    pub(crate) ledger: Arc<Ledger>,
-    /// What it was compared with.
-    pub(crate) live: VersionId,
-    pub(crate) rules: Vec<Rule>,
-    pub(crate) answered: Answered,
-    /// It has been told what it had answered.
-    pub(crate) recalled: bool,
-    /// What was seen over time.
-    pub(crate) course: Course,
-    pub(crate) plan: Option<Plan>,
-    /// Keys that counted as units.
-    pub(crate) keys: u64,
-}
-
 impl Attempt {
+    /// Ends it and lets go of what is the host's: its model and its guards, which the caller drops where that may be done.
+    pub(crate) fn end(
+        &mut self,
+        phase: Phase,
+        cause: Option<Cause>,
+        live: VersionId,
+        now: Timestamp,
+    ) -> (Option<Arc<dyn AnyVersion>>, Vec<Guarded>) {
+        let weight = if phase == Phase::Promoted { Share::ALL } else { Share::NONE };
+        self.state = State { phase, weight, sample: Share::NONE, ..self.state.clone() };
+        self.course.turn(now, &self.state);
+        self.state =
+            State { weight: Share::NONE, paused: false, step: None, entered: now, ..self.state.clone() };
+        self.previous.get_or_insert(live);
+        let (rules, keys) = (self.rules(), self.keys_seen());
+        self.keys = None;
+        self.ended = Some(Ended { at: now, cause, rules, keys, recalled: false });
+        (self.loaded.take(), std::mem::take(&mut self.guards))
+    }
+
+    /// What this crate's guards test, or tested.
+    pub(crate) fn rules(&self) -> Vec<Rule> {
+        match &self.ended {
+            Some(ended) => ended.rules.clone(),
+            None => self.tests().map(|test| test.rule.clone()).collect(),
+        }
+    }
+
+    /// Keys that count as units, of either arm.
+    pub(crate) fn keys_seen(&self) -> u64 {
+        match &self.ended {
+            Some(ended) => ended.keys,
+            None => self.keys.as_ref().map_or(0, |keys| keys.count()),
+        }
+    }
+
     /// The guards of this crate's.
     pub(crate) fn tests(&self) -> impl Iterator<Item = &GuardTest> + '_ {
         self.guards.iter().filter_map(|guarded| guarded.test.as_ref())

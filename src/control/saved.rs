@@ -297,7 +297,7 @@ fn saved_attempt(attempt: &Attempt) -> SavedAttempt {
     SavedAttempt {
         number: attempt.number,
         slot: attempt.slot,
-        version: of(&attempt.version),
+        version: SavedVersion { version: attempt.version, identity: attempt.identity },
         guards: attempt.tests().map(GuardTest::saved).collect(),
         others: attempt.guards.len() - attempt.tests().count(),
         plan: attempt.plan.clone(),

@@ -118,8 +118,9 @@ impl Control {
         joins: &Joins,
     ) -> u8 {
         let Some(attempt) = self.attempts.get(place) else { return 0 };
+        let Some(version) = attempt.loaded.clone() else { return 0 };
         let (number, era, state) = (attempt.number, attempt.ledger.era(), attempt.state.clone());
-        let (version, split) = (Arc::clone(&attempt.version), self.split(attempt));
+        let split = self.split(attempt);
         let slower_than: Arc<[(u64, u64)]> = attempt.slower_than().into();
         let figures: Vec<u32> = self.lifetime(version.id).into_iter().chain([attempt.candidate]).collect();
         let own = Feeds { arms: figures, attempt: Some(number), trips: true, ..Feeds::default() };

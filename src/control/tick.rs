@@ -289,10 +289,8 @@ impl Control {
         if *divergence == Divergence::default() {
             return;
         }
-        if let Some(running) = self.attempts.iter_mut().find(|a| Some(a.number) == attempt) {
-            running.divergence.merge(divergence);
-        } else if let Some(past) = self.past.iter_mut().find(|p| Some(p.number) == attempt) {
-            past.divergence.merge(divergence);
+        if let Some(attempt) = attempt.and_then(|number| self.known_attempt_mut(number)) {
+            attempt.divergence.merge(divergence);
         }
     }
 
@@ -363,16 +361,8 @@ impl Control {
         for id in ids {
             let of = self.counters.iter().find(|counter| counter.number == id.body.exposure);
             let attempt = of.and_then(|counter| counter.feeds.attempt);
-            let answered = self
-                .attempts
-                .iter_mut()
-                .find(|running| Some(running.number) == attempt)
-                .map(|a| &mut a.answered);
-            let answered = answered.or_else(|| {
-                self.past.iter_mut().find(|past| Some(past.number) == attempt).map(|past| &mut past.answered)
-            });
-            if let Some(answered) = answered {
-                answered.extend([id], std::mem::take(&mut missed), max);
+            if let Some(attempt) = attempt.and_then(|number| self.known_attempt_mut(number)) {
+                attempt.answered.extend([id], std::mem::take(&mut missed), max);
             }
         }
     }
@@ -392,7 +382,7 @@ impl Control {
         }
         let baking = self.attempts.iter_mut().find(|attempt| attempt.state.phase == Phase::Baking);
         if let Some(attempt) = baking.filter(|attempt| attempt.state.sample == Share::NONE) {
-            let version = attempt.version.id;
+            let version = attempt.version;
             for place in attempt.watch() {
                 let Some(guarded) = attempt.guards.get(place) else { continue };
                 let Some(test) = &guarded.test else { continue };
@@ -475,7 +465,7 @@ impl Control {
                 handle: self.settings.name.clone(),
                 seed: self.settings.seed,
                 epoch: self.epoch,
-                candidate: name(&attempt.version),
+                candidate: (attempt.version, attempt.identity),
                 live: previous.map_or_else(|| name(&self.live), |kept| name(&kept.version)),
                 alpha,
             },
@@ -503,7 +493,7 @@ impl Control {
             Some(point) => attempt.course.add(point),
             None => attempt.course.pass_over(),
         }
-        let version = attempt.version.id;
+        let version = attempt.version;
         let failed = evidence.iter().find(|evidence| evidence.verdict == Verdict::Fail).cloned();
         if let (Move::Lower, Some(failed)) = (&moved, &failed) {
             let event = EventKind::GuardFailed { version, evidence: failed.clone() };
@@ -537,7 +527,7 @@ impl Control {
         attempt.state.sample = Share::NONE;
         attempt.course.turn(desk.now, &attempt.state);
         attempt.watch_anew();
-        let event = EventKind::Cleared { version: attempt.version.id, evidence: shown };
+        let event = EventKind::Cleared { version: attempt.version, evidence: shown };
         self.publish(desk, vec![event]);
     }
 

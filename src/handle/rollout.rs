@@ -137,8 +137,8 @@ impl<I: ?Sized + 'static, O: 'static> ModelHandle<I, O> {
             let control = &*self.inner.control.lock();
             let mut attempts = control.attempts.iter();
             attempts
-                .find(|attempt| attempt.version.id == *version)
-                .map(|attempt| (attempt.number, attempt.version.id))
+                .find(|attempt| attempt.version == *version)
+                .map(|attempt| (attempt.number, attempt.version))
         };
         running.map(|(number, version)| Rollout::new(self.clone(), number, version))
     }
@@ -410,13 +410,12 @@ impl<I: ?Sized + 'static, O: 'static> Rollout<I, O> {
     /// Whether the attempt may follow a plan.
     fn may_follow(&self, control: &Control) -> Result<(), RolloutError> {
         let Some(attempt) = control.attempt(self.number) else {
-            let phase = control.phase_of(self.number).unwrap_or(Phase::Aborted);
-            return Err(TransitionRefused::Over { phase }.into());
+            return Err(control.over(self.number).into());
         };
         if attempt.state.phase == Phase::Baking {
             return Err(TransitionRefused::Over { phase: Phase::Baking }.into());
         }
-        match control.quarantine.get(&attempt.version.identity) {
+        match control.quarantine.get(&attempt.identity) {
             Some(quarantined) => Err(RolloutError::Quarantined {
                 version: quarantined.version,
                 reason: quarantined.reason.clone(),
@@ -476,7 +475,7 @@ impl<I: ?Sized + 'static, O: 'static> Rollout<I, O> {
 
     /// Where the attempt stands.
     pub fn phase(&self) -> Phase {
-        self.handle.inner.control.lock().phase_of(self.number).unwrap_or(Phase::Aborted)
+        self.handle.inner.control.lock().phase_of(self.number)
     }
 
     /// The candidate.
@@ -490,13 +489,7 @@ impl<I: ?Sized + 'static, O: 'static> Rollout<I, O> {
         let now = inner.serving.clock.now();
         let control = &mut *inner.control.lock();
         control.collect(&inner.serving.joins, now);
-        match control.attempt(self.number) {
-            Some(attempt) => control.attempt_status(attempt, now),
-            None => {
-                let past = control.past.iter().find(|past| past.number == self.number)?;
-                control.past_status(past, now)
-            }
-        }
+        control.attempt_status(control.known_attempt(self.number)?, now)
     }
 
     /// The counts of the rollout as they are, so that other guards can be tried on what happened; `None` once it is so
@@ -516,7 +509,7 @@ impl<I: ?Sized + 'static, O: 'static> Rollout<I, O> {
         let inner = &self.handle.inner;
         let control = &mut *inner.control.lock();
         control.take_answers(inner.serving.answers.as_ref());
-        control.recall(|attempt| attempt == self.number)
+        control.recall(self.number)
     }
 
     fn by_hand(&self, input: Input) -> Result<(), RolloutError> {
@@ -654,13 +647,12 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
         }
         let divide = |control: &mut Control| {
             for number in &attempts {
-                let phase = control.phase_of(*number).unwrap_or(Phase::Aborted);
-                let attempt = control.attempt(*number).ok_or(TransitionRefused::Over { phase })?;
+                let attempt = control.attempt(*number).ok_or_else(|| control.over(*number))?;
                 if attempt.plan.is_some() && !attempt.state.paused {
                     return Err(TransitionRefused::FollowsPlan.into());
                 }
-                if phase == Phase::Baking {
-                    return Err(TransitionRefused::Over { phase }.into());
+                if attempt.state.phase == Phase::Baking {
+                    return Err(control.over(*number).into());
                 }
             }
             let now = self.serving.clock.now();

@@ -10,10 +10,7 @@ use crate::control::event::{Event, EventKind};
 use crate::drift::watch::DriftScope;
 use crate::handle::handle::ModelHandle;
 use crate::handle::rollout::Rollout;
-use crate::handle::status::RolloutStatus;
-use crate::rollout::course::Course;
 use crate::rollout::decision::{Decision, replay};
-use crate::rollout::plan::Plan;
 use crate::stats::Metric;
 use crate::version::id::VersionId;
 
@@ -114,18 +111,11 @@ impl Gathered {
     }
 }
 
-/// What is kept of an attempt apart from its status.
-struct Kept<'a> {
-    course: &'a Course,
-    plan: Option<&'a Plan>,
-    live: VersionId,
-    ended: Option<Timestamp>,
-}
-
 impl Control {
     fn gathered(&self, number: u32, now: Timestamp) -> Option<Gathered> {
-        let (kept, rollout) = self.kept(number, now)?;
-        let Kept { course, plan, live, ended } = kept;
+        let attempt = self.known_attempt(number)?;
+        let rollout = self.attempt_status(attempt, now)?;
+        let (course, ended) = (&attempt.course, attempt.ended.as_ref().map(|ended| ended.at));
         let mut points = course.points().to_vec();
         // As it stands now, not as of the last point.
         points.extend(
@@ -136,6 +126,7 @@ impl Control {
         let decisions =
             self.decisions.iter().filter(|decision| decision.candidate == candidate && within(decision.at));
         let first_event = course.first_event;
+        let live = attempt.previous.unwrap_or(self.live.id);
         let identity = |version| self.records.get(&version).map(|record| record.identity);
         let report = Report {
             title: format!("Rollout {number} of {}: {candidate}", self.settings.name),
@@ -147,7 +138,7 @@ impl Control {
             began: course.began,
             went_on: course.went_on,
             ended,
-            plan: plan.cloned(),
+            plan: attempt.plan.clone(),
             metric: None,
             trial: course.trial.as_deref().cloned(),
             points,
@@ -163,22 +154,6 @@ impl Control {
         };
         let log = self.announcer.log();
         Some(Gathered { report, first_event, log, decisions: decisions.cloned().collect() })
-    }
-
-    fn kept(&self, number: u32, now: Timestamp) -> Option<(Kept<'_>, RolloutStatus)> {
-        if let Some(attempt) = self.attempt(number) {
-            let kept = Kept {
-                course: &attempt.course,
-                plan: attempt.plan.as_ref(),
-                live: attempt.previous.unwrap_or(self.live.id),
-                ended: None,
-            };
-            return Some((kept, self.attempt_status(attempt, now)?));
-        }
-        let past = self.past.iter().find(|past| past.number == number)?;
-        let kept =
-            Kept { course: &past.course, plan: past.plan.as_ref(), live: past.live, ended: Some(past.ended) };
-        Some((kept, self.past_status(past, now)?))
     }
 }
 
