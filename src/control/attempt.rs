@@ -9,7 +9,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::circuit::Circuit;
 use super::event::Cause;
+use super::traffic::TrafficSeen;
 use crate::base::clock::Timestamp;
 use crate::base::share::Share;
 use crate::feedback::PredictionId;
@@ -18,6 +20,7 @@ use crate::request::shadow::ShadowCounts;
 use crate::rollout::budget::ErrorBudgetStatus;
 use crate::rollout::course::Course;
 use crate::rollout::decision::Decision;
+use crate::rollout::guard::answering::Answering;
 use crate::rollout::guard::design::{Design, Setting, TruthKind};
 use crate::rollout::guard::evaluate::Tests;
 use crate::rollout::guard::evidence::Evidence;
@@ -30,7 +33,7 @@ use crate::rollout::phase::Phase;
 use crate::rollout::plan::{Bake, Plan};
 use crate::rollout::transition::State;
 use crate::stats::Metric;
-use crate::stats::counting::exposure::Keys;
+use crate::stats::counting::keys::Keys;
 use crate::stats::evidence::arm::ArmCounts;
 use crate::stats::evidence::ledger::Ledger;
 use crate::stats::figures::divergence::Divergence;
@@ -61,8 +64,7 @@ pub(crate) struct Attempt {
     pub(crate) evidence: Vec<Evidence>,
     /// The version that it replaced or, once it is over, that it was compared with.
     pub(crate) previous: Option<VersionId>,
-    /// It has failed outright, wherever it was exposed.
-    pub(crate) tripped: bool,
+    pub(crate) circuit: Circuit,
     /// Requests and outcomes of the candidate when the step began.
     pub(crate) before_step: (u64, u64),
     /// Requests and outcomes since the step began, of an earlier life of the handle.
@@ -75,6 +77,15 @@ pub(crate) struct Attempt {
     pub(crate) probes: Vec<Probe>,
     /// The keys that count, once the first one was seen.
     pub(crate) keys: Option<Arc<Keys>>,
+    /// The keys whose pairs count, likewise.
+    pub(crate) pair_keys: Option<Arc<Keys>>,
+    pub(crate) traffic: TrafficSeen,
+    /// What is wrong with how traffic is spread, as of the last tick.
+    pub(crate) traffic_fault: Option<String>,
+    /// What is counted since the exposure changed is not to be trusted.
+    pub(crate) doubt: Option<Doubt>,
+    /// The last step of its plan was begun: evidence for a promotion may have been looked at.
+    pub(crate) looked: bool,
     /// Divided when the evidence began.
     pub(crate) alpha: Option<ErrorBudgetStatus>,
     /// What the version is said to achieve.
@@ -106,6 +117,33 @@ pub(crate) struct Held {
     pub(crate) weight: Share,
     pub(crate) sample: Share,
 }
+
+/// Units or labels came in other shares than they should: until when what was counted since the exposure changed stands in
+/// the way, and how long it did. Then it is left out, and evidence begins again; each time that it is wrong again it takes
+/// twice as long.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Doubt {
+    pub(crate) until: Timestamp,
+    pub(crate) lasts: Duration,
+    /// It is over: kept for how long it lasted.
+    pub(crate) over: bool,
+}
+
+impl Doubt {
+    const FIRST: Duration = Duration::from_secs(60);
+    const LONGEST: Duration = Duration::from_secs(3_600);
+
+    /// Begins after an earlier one, if there was any.
+    pub(crate) fn after(earlier: Option<Self>, now: Timestamp) -> Self {
+        let lasts = earlier.map_or(Self::FIRST, |earlier| (earlier.lasts * 2).min(Self::LONGEST));
+        Self { until: now.plus(lasts), lasts, over: false }
+    }
+}
+
+const UNITS_MISMATCH: &str =
+    "units do not come in the shares in which traffic was split: telemetry was lost or counted twice";
+
+const LABELS_MISMATCH: &str = "labels arrive in another share for the candidate than for live";
 
 /// A guard, with the test that stands behind it.
 #[derive(Clone)]
@@ -313,33 +351,76 @@ impl Attempt {
         }
     }
 
-    /// What keeps the candidate from being promoted by a rule, whatever its evidence.
-    pub(crate) fn obstacles(&self, test: &GuardTest, shadow: &ShadowCounts, truth: TruthKind) -> Vec<String> {
-        let mut obstacles = Vec::new();
-        let total = self.ledger.blocks().total();
-        let alarm = EValue::threshold(SampleRatio::ALPHA);
-        let mismatch = |of: &dyn Fn(&ArmCounts) -> u64| {
-            let units = |arms: &ByOdds<ArmCounts>| {
-                SampleRatio::default().e_value(&arms.map(|arm| Events { events: 0, units: of(arm) }))
-            };
-            units(&total.requests).max(units(&total.keys))
-        };
-        if mismatch(&|arm| arm.units.units) >= alarm {
-            obstacles.push(String::from(
-                "units do not come in the shares in which traffic was split: telemetry was lost or counted twice",
-            ));
+    /// What speaks against what was counted since the exposure changed, if anything does.
+    pub(crate) fn doubted(&self) -> Option<&'static str> {
+        let uncovered = |test: &GuardTest| !Answering::of(&test.design, &self.ledger, true).covered_alike();
+        if self.units_mismatch() {
+            Some(UNITS_MISMATCH)
+        } else if self.tests().any(uncovered) {
+            Some(LABELS_MISMATCH)
+        } else {
+            None
         }
+    }
+
+    /// Whether units come in other shares than traffic was split in, since the exposure last changed: what is shown for a
+    /// promotion rests on these.
+    pub(crate) fn units_mismatch(&self) -> bool {
+        let fresh = self.ledger.fresh();
+        let mismatch = |arms: &ByOdds<ArmCounts>| {
+            SampleRatio::default().e_value(&arms.map(|arm| Events { events: 0, units: arm.units.units }))
+        };
+        mismatch(&fresh.requests).max(mismatch(&fresh.keys)) >= EValue::threshold(SampleRatio::ALPHA)
+    }
+
+    /// Values of a business figure outside of its bounds since the exposure last changed, of either arm.
+    fn outside_of_bounds(&self, place: usize) -> u64 {
+        let fresh = self.ledger.fresh();
+        let of = |arm: &ArmCounts| arm.labels.kpis.get(place).map_or(0, |kpi| kpi.outside);
+        let arms = [fresh.requests.pooled(), fresh.keys.pooled()];
+        arms.iter().map(|arms| of(&arms.candidate) + of(&arms.live)).sum()
+    }
+
+    /// What keeps the candidate from being promoted by a rule, whatever its evidence.
+    pub(crate) fn obstacles(
+        &self,
+        test: &GuardTest,
+        shadow: &ShadowCounts,
+        truth: TruthKind,
+        before: Share,
+    ) -> Vec<String> {
+        let mut obstacles = Vec::new();
         let design = &test.design;
-        if design.needs_labels() && !matches!(truth, TruthKind::Censored(_)) {
-            let labelled: &dyn Fn(&ArmCounts) -> u64 = match design.tested {
-                Tested::Kpi(place) | Tested::KpiValues(place) | Tested::KpiSuccesses(place) => {
-                    &move |arm| arm.labels.kpis.get(place).map_or(0, |kpi| kpi.values.len())
-                }
-                _ => &|arm| arm.labels.known,
-            };
-            if mismatch(labelled) >= alarm {
-                obstacles.push("labels arrive in another share for the candidate than for live".into());
-            }
+        // These keep it from any step: what was decided about exposure does not hold, or nothing can be seen yet.
+        obstacles.extend(self.traffic_fault.clone());
+        if let Tested::Slow(place) = design.tested
+            && let Some(probe) = self.probes.get(place).filter(|probe| probe.frozen.is_none())
+        {
+            obstacles
+                .push(format!("live's quantile is frozen once it has answered {} requests", probe.wanted()));
+        }
+        if before != Share::ALL {
+            return obstacles;
+        }
+        let until = self
+            .doubt
+            .map(|doubt| format!("; its evidence begins again at {}", doubt.until))
+            .unwrap_or_default();
+        if self.units_mismatch() {
+            obstacles.push(format!("{UNITS_MISMATCH}{until}"));
+        }
+        if !Answering::of(design, &self.ledger, true).covered_alike() {
+            obstacles.push(format!("{LABELS_MISMATCH}{until}"));
+        }
+        let outside = match design.tested {
+            Tested::Kpi(place) | Tested::KpiSuccesses(place) => self.outside_of_bounds(place),
+            _ => 0,
+        };
+        if outside > 0 {
+            obstacles.push(format!(
+                "{outside} outcomes lay outside of the bounds that the business figure was declared with: what is left \
+                 without them shows nothing, so declare bounds that hold"
+            ));
         }
         if design.needs_labels() && truth == TruthKind::Censored(None) {
             obstacles.push(String::from(
@@ -354,12 +435,6 @@ impl Attempt {
                 "{:.2} % of the copies were dropped, more than a tenth of the margin: give the shadow more room",
                 dropped * 100.0
             ));
-        }
-        if let Tested::Slow(place) = design.tested
-            && let Some(probe) = self.probes.get(place).filter(|probe| probe.frozen.is_none())
-        {
-            obstacles
-                .push(format!("live's quantile is frozen once it has answered {} requests", probe.wanted()));
         }
         obstacles
     }

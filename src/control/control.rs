@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::attempt::{Answered, Attempt};
+use super::circuit::{Circuit, LiveLately};
 use super::counter::Counter;
 use super::desk::Desk;
 use super::event::{Announcer, EventKind};
@@ -14,6 +15,7 @@ use super::pins::Pin;
 #[cfg(feature = "state")]
 use super::settings::LookingOn;
 use super::settings::{Quarantined, Record, Retained, Settings, Unavailable};
+use super::traffic::TrafficSeen;
 use crate::base::clock::Timestamp;
 use crate::base::share::Share;
 use crate::model::identity::Identity;
@@ -84,6 +86,7 @@ pub(crate) struct Control {
     pub(crate) lease: Arc<Lease>,
     /// It has been told that the lease has run out.
     lapse_told: bool,
+    pub(crate) live_lately: LiveLately,
     /// Records of decisions, oldest first.
     pub(crate) decisions: VecDeque<Arc<Decision>>,
     /// Decisions so far.
@@ -96,6 +99,8 @@ pub(crate) struct Control {
     /// When figures and evidence were last brought together.
     pub(crate) collected_at: Timestamp,
     pub(crate) tries: Tries,
+    /// Candidates whose trials overlap, in one chain, with those that run now or ran last.
+    pub(crate) overlapping: u32,
     /// How traffic is divided among several candidates, while it is.
     pub(crate) allocating: Option<Allocating>,
     pub(crate) arms: BTreeMap<u32, Windows>,
@@ -139,6 +144,7 @@ impl Control {
             degraded: BTreeSet::new(),
             lease: Arc::new(Lease::new(now)),
             lapse_told: false,
+            live_lately: LiveLately::default(),
             decisions: VecDeque::new(),
             decided: 0,
             keyed: false,
@@ -146,6 +152,7 @@ impl Control {
             built: now,
             collected_at: now,
             tries: Tries::default(),
+            overlapping: 0,
             allocating: None,
             arms: BTreeMap::new(),
             counters: Vec::new(),
@@ -290,7 +297,8 @@ impl Control {
             divergence: Divergence::default(),
             evidence: Vec::new(),
             previous: None,
-            tripped: false,
+            looked: false,
+            circuit: Circuit::default(),
             before_step: (0, 0),
             carried: (0, 0),
             held: None,
@@ -298,6 +306,10 @@ impl Control {
             ledger: Arc::new(Ledger::new(self.settings.exposure.maturity)),
             probes: Vec::new(),
             keys: None,
+            pair_keys: None,
+            traffic: TrafficSeen::default(),
+            traffic_fault: None,
+            doubt: None,
             alpha: None,
             promised: Vec::new(),
             answered: Answered::default(),
@@ -396,6 +408,12 @@ impl Control {
     pub(crate) fn begin_evidence(&mut self, number: u32) {
         let Some(attempt) = self.attempt(number).filter(|attempt| attempt.alpha.is_none()) else { return };
         let tries = self.tries.begin(attempt.identity);
+        let on_trial = |other: &Attempt| {
+            other.number != number && matches!(other.state.phase, Phase::Shadow | Phase::Canary)
+        };
+        // Trials that overlap share one budget, whenever each of them began.
+        let overlaps = self.attempts.iter().any(on_trial);
+        self.overlapping = if overlaps { self.overlapping + 1 } else { 1 };
         let alpha = self.attempt(number).map(|attempt| self.alpha_of(attempt, tries));
         let live =
             self.lifetime(self.live.id).and_then(|arm| self.arms.get(&arm)).map(|arm| arm.total().clone());
@@ -411,12 +429,20 @@ impl Control {
     /// How an attempt's errors are divided if its evidence begins now.
     pub(crate) fn alpha_of(&self, attempt: &Attempt, tries: u32) -> ErrorBudgetStatus {
         let guards = attempt.tests().count() + attempt.guards.iter().filter(|guarded| guarded.looks).count();
-        let on_trial = |other: &&Attempt| {
-            other.number == attempt.number || matches!(other.state.phase, Phase::Shadow | Phase::Canary)
-        };
-        let candidates = self.attempts.iter().filter(on_trial).count();
         let watched = !attempt.bake.duration.is_zero();
-        ErrorBudgetStatus::divide(self.settings.alpha, tries, candidates as u32, guards as u32, watched)
+        let candidate = attempt.alpha.map_or_else(|| self.overlapping.max(1), |alpha| alpha.candidates);
+        ErrorBudgetStatus::divide(self.settings.alpha, tries, candidate, guards as u32, watched)
+    }
+
+    /// The evidence for a promotion is begun again, at the last step of a plan: a look of its own, that is another try.
+    pub(crate) fn look_again(&mut self, number: u32) {
+        let Some(attempt) = self.attempt(number).filter(|attempt| attempt.alpha.is_some()) else { return };
+        let tries = self.tries.begin(attempt.identity);
+        let Some(again) = self.attempt(number).map(|attempt| self.alpha_of(attempt, tries)) else { return };
+        if let Some(alpha) = self.attempt_mut(number).and_then(|attempt| attempt.alpha.as_mut()) {
+            // What the harm may spend it spends over the whole attempt.
+            (alpha.try_number, alpha.promotion) = (again.try_number, again.promotion);
+        }
     }
 
     /// Begins an attempt's evidence anew: what was seen before a guard was changed is no evidence for the new one.
@@ -430,7 +456,7 @@ impl Control {
         // Later than any stretch that requests which are under way began in.
         let era = attempt.ledger.era();
         attempt.ledger = Arc::new(Ledger::new(maturity).after(era));
-        attempt.keys = None;
+        (attempt.keys, attempt.pair_keys) = (None, None);
         attempt.divergence = Divergence::default();
         attempt.before_step = (0, 0);
         attempt.carried = (0, 0);
@@ -444,7 +470,7 @@ impl Control {
         for counter in &mut self.counters {
             counter.feeds.evidence.retain(|feed| feed.attempt != number);
         }
-        let event = EventKind::EvidenceReset { version };
+        let event = EventKind::EvidenceReset { version, reason: "its guards were changed".into() };
         if exposed {
             self.begin_evidence(number);
             self.publish(desk, vec![event]);

@@ -107,11 +107,13 @@ pub enum EventKind {
         /// What the guards said.
         evidence: Vec<Evidence>,
     },
-    /// A guard was added after evidence had begun: what was seen before counts no more, and the identity has spent
-    /// another try.
+    /// What was seen of a candidate counts no more, and its evidence begins again: a guard was added, or what was counted
+    /// could not be trusted. The identity has spent another try.
     EvidenceReset {
         /// The candidate.
         version: VersionId,
+        /// Why.
+        reason: String,
     },
     /// A plan cannot be decided, or not in the time that it allows, as far as can be told from live's traffic.
     Undecidable {
@@ -187,6 +189,27 @@ pub enum EventKind {
     /// A version failed on so many requests in a row that it is passed over before anybody has judged it.
     Tripped {
         /// The version.
+        version: VersionId,
+    },
+    /// A canary goes no further for the time being, since what it counts cannot be trusted or what it is exposed to is not
+    /// what was decided.
+    Held {
+        /// The candidate.
+        version: VersionId,
+        /// Why, and until when where that is known.
+        reason: String,
+    },
+    /// A candidate failed on many requests in a row while live failed too: live answers in its place for a while, and then
+    /// it is tried again.
+    CircuitOpened {
+        /// The candidate.
+        version: VersionId,
+        /// When it is tried again.
+        until: Timestamp,
+    },
+    /// A candidate whose circuit was open is tried again.
+    CircuitClosed {
+        /// The candidate.
         version: VersionId,
     },
     /// An identity is not tried again by any plan until it is released.
@@ -413,8 +436,8 @@ impl fmt::Display for Event {
             EventKind::Cleared { version, .. } => {
                 write!(f, "{version} is cleared: the world has changed, for both versions alike")
             }
-            EventKind::EvidenceReset { version } => {
-                write!(f, "{version} begins anew: its guards were changed")
+            EventKind::EvidenceReset { version, reason } => {
+                write!(f, "the evidence for {version} begins again: {reason}")
             }
             EventKind::Planned { version, plan, guards } => {
                 let steps: Vec<String> =
@@ -443,7 +466,17 @@ impl fmt::Display for Event {
                 "nobody ticked for {} s: candidates answer nobody until somebody does, and live answers instead",
                 after.as_secs_f64()
             ),
-            EventKind::Tripped { version } => write!(f, "{version} fails on everything and is passed over"),
+            EventKind::Tripped { version } => {
+                write!(f, "circuit breaker open: {version} fails on everything, live answers instead")
+            }
+            EventKind::Held { version, reason } => write!(f, "{version} goes no further for now: {reason}"),
+            EventKind::CircuitOpened { version, until } => write!(
+                f,
+                "circuit breaker open: {version} and live both fail, live answers alone until {until}"
+            ),
+            EventKind::CircuitClosed { version } => {
+                write!(f, "circuit breaker closed: {version} is tried again")
+            }
             EventKind::Quarantined { version, .. } => {
                 write!(f, "{version} is quarantined: no plan tries it again until it is released")
             }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::attempt::Held;
+use super::circuit::Circuit;
 use super::control::{Control, LEASE_INTERVALS};
 use super::desk::Desk;
 use super::event::{Cause, EventKind};
@@ -135,8 +136,14 @@ impl Control {
         if !allocated {
             Arc::make_mut(&mut attempt.ledger).begin_era();
         }
+        let last =
+            attempt.plan.as_ref().is_some_and(|plan| step.is_some_and(|step| step + 1 >= plan.steps().len()));
+        let again = last && std::mem::replace(&mut attempt.looked, true);
         attempt.course.turn(now, &attempt.state);
         let version = attempt.version;
+        if again {
+            self.look_again(number);
+        }
         self.welcome_keys();
         Some(EventKind::PhaseChanged { version, from, to: phase, weight, sample, evidence })
     }
@@ -181,7 +188,8 @@ impl Control {
                 attempt.state.watch = bake.duration;
                 attempt.state.weight = Share::ALL;
                 attempt.previous = Some(before);
-                attempt.tripped = false;
+                attempt.circuit = Circuit::default();
+                attempt.pair_keys = None;
                 attempt.course.turn(desk.now, &attempt.state);
                 attempt.course.trial = trial.map(Box::new);
                 attempt.before_step = (0, 0);
@@ -427,19 +435,6 @@ impl Control {
             for pin in &self.pins {
                 pin.supersede_unless(&exposed);
             }
-        }
-    }
-
-    /// Takes off whatever has failed outright.
-    pub(crate) fn lower_tripped(&mut self, desk: Desk<'_>) {
-        let failures = self.settings.exposure.trip_after;
-        let numbers = self.attempts.iter().map(|attempt| attempt.number);
-        let numbers: Vec<u32> = numbers.filter(|number| self.has_tripped(*number)).collect();
-        for number in numbers {
-            let Some(attempt) = self.attempt(number) else { continue };
-            let version = attempt.version;
-            self.announcer.announce(desk.now, self.epoch, EventKind::Tripped { version });
-            let _ = self.lower(number, Cause::Tripped { failures }, desk);
         }
     }
 }

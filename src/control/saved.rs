@@ -27,6 +27,7 @@ use crate::rollout::phase::Phase;
 use crate::rollout::plan::{Bake, Plan};
 use crate::rollout::transition::State;
 use crate::stats::Metric;
+use crate::stats::counting::keys::Keys;
 use crate::stats::evidence::ledger::SavedLedger;
 use crate::stats::sequential::{DetectorState, EValue, Events, RateDetector};
 use crate::version::id::VersionId;
@@ -99,6 +100,8 @@ pub(crate) struct SavedAttempt {
     pub(crate) held: Option<Held>,
     pub(crate) previous: Option<VersionId>,
     pub(crate) tripped: bool,
+    #[serde(default)]
+    pub(crate) looked: bool,
     pub(crate) probes: Vec<Probe>,
     pub(crate) alpha: Option<ErrorBudgetStatus>,
     pub(crate) promised: Vec<(Metric, f64)>,
@@ -126,6 +129,9 @@ pub(crate) struct SavedAttemptEvidence {
     pub(crate) ledger: SavedLedger,
     /// What was kept of the keys that were seen, eight bytes each, as base64.
     pub(crate) keys: Option<String>,
+    /// The same of those whose pairs count.
+    #[serde(default)]
+    pub(crate) pair_keys: Option<String>,
     /// Units of the candidate and outcomes of them since the step began.
     pub(crate) progress: (u64, u64),
 }
@@ -250,14 +256,16 @@ impl Control {
 
     fn attempt_evidence(&self, attempt: &Attempt) -> SavedAttemptEvidence {
         let (requests, labels) = self.progress(attempt.number);
-        let keys = attempt.keys.as_ref().map(|keys| {
+        let written = |keys: &Arc<Keys>| {
             let bytes: Vec<u8> = keys.seen().flat_map(u64::to_le_bytes).collect();
             STANDARD_NO_PAD.encode(bytes)
-        });
+        };
+        let (keys, pair_keys) = (attempt.keys.as_ref().map(written), attempt.pair_keys.as_ref().map(written));
         SavedAttemptEvidence {
             number: attempt.number,
             ledger: attempt.ledger.saved(),
             keys,
+            pair_keys,
             progress: (
                 requests.saturating_sub(attempt.before_step.0) + attempt.carried.0,
                 labels.saturating_sub(attempt.before_step.1) + attempt.carried.1,
@@ -305,7 +313,8 @@ fn saved_attempt(attempt: &Attempt) -> SavedAttempt {
         state: attempt.state.clone(),
         held: attempt.held,
         previous: attempt.previous,
-        tripped: attempt.tripped,
+        tripped: attempt.circuit.tripped,
+        looked: attempt.looked,
         probes: attempt.probes.clone(),
         alpha: attempt.alpha,
         promised: attempt.promised.clone(),

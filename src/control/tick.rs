@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::attempt::{Attempt, GuardTest, Guarded, Judged};
+use super::attempt::{Attempt, Doubt, GuardTest, Guarded, Judged};
 use super::control::Control;
 use super::counter::Counter;
 use super::desk::Desk;
@@ -19,12 +19,14 @@ use crate::request::shadow::ShadowCounts;
 use crate::rollout::budget::{ErrorBudgetStatus, Thresholds};
 use crate::rollout::course::Point;
 use crate::rollout::decision::{Decision, FORMAT};
+use crate::rollout::guard::answering::Answering;
 use crate::rollout::guard::comparison::{ArmView, Comparison, Looked};
 use crate::rollout::guard::design::TruthKind;
 use crate::rollout::guard::evidence::Evidence;
 use crate::rollout::guard::history::History;
 use crate::rollout::guard::sentence::Names;
 use crate::rollout::guard::test::Test;
+use crate::rollout::guard::tested::Tested;
 use crate::rollout::guard::verdict::Verdict;
 use crate::rollout::phase::Phase;
 use crate::rollout::plan::Plan;
@@ -33,10 +35,9 @@ use crate::stats::DivergenceFigures;
 use crate::stats::counting::exposure::{Awaited, Units};
 use crate::stats::counting::intake::Collection;
 use crate::stats::evidence::arm::UnitCounts;
-use crate::stats::evidence::ledger::{Drained, Ledger};
+use crate::stats::evidence::ledger::{Drained, Ledger, Side};
 use crate::stats::evidence::segment::SegmentUnits;
 use crate::stats::figures::divergence::Divergence;
-use crate::stats::sequential::Additive;
 use crate::task::segments::Table;
 use crate::version::ask::Judge;
 use crate::version::id::VersionId;
@@ -95,11 +96,15 @@ impl Verdicts {
 impl Snapshot {
     /// Asks the guards. They are the host's code: no lock is held, and time may pass.
     pub(crate) fn ask<A: 'static>(&self, judge: &Judge<'_, A>) -> Verdicts {
-        let histories: Vec<Option<History>> = self
-            .guards
-            .iter()
-            .map(|guarded| Some(History::of_design(&guarded.test.as_ref()?.design, &self.ledger)))
-            .collect();
+        // Where a guard judges failures, no other need.
+        let judged = self.guards.iter().filter_map(|guarded| guarded.test.as_ref());
+        let judged = judged.into_iter().any(|test| test.design.tested == Tested::Failures);
+        let read = |guarded: &Guarded| {
+            let design = &guarded.test.as_ref()?.design;
+            let history = History::of_design(design, &self.ledger);
+            Some((history, Answering::of(design, &self.ledger, judged)))
+        };
+        let histories: Vec<Option<(History, Answering)>> = self.guards.iter().map(read).collect();
         let mut evidence: Vec<Evidence> = self
             .guards
             .iter()
@@ -136,15 +141,17 @@ impl Snapshot {
     fn test<'a>(
         &'a self,
         guarded: &'a Guarded,
-        history: Option<&'a History>,
+        history: Option<&'a (History, Answering)>,
         obstacles: &'a [String],
     ) -> Option<Test<'a>> {
         let GuardTest { design, tests, peak, .. } = guarded.test.as_ref()?;
         let names = Names { candidate: self.context.candidate.0, live: self.context.live.0 };
         let (thresholds, peak) = (self.thresholds, *peak);
+        let (history, answering) = history?;
         Some(Test {
             design,
-            history: history?,
+            history,
+            answering,
             tests,
             thresholds,
             peak,
@@ -157,7 +164,7 @@ impl Snapshot {
     fn comparison<'a>(
         &'a self,
         guarded: &'a Guarded,
-        history: Option<&'a History>,
+        history: Option<&'a (History, Answering)>,
         obstacles: &'a [String],
     ) -> Comparison<'a> {
         let Self { candidate, live, divergence, shadow, before, .. } = self;
@@ -194,6 +201,7 @@ impl Snapshot {
             peak: of.peak,
             obstacles: test.obstacles.to_vec(),
             history: test.history.clone(),
+            answering: test.answering.clone(),
             evidence,
         }
     }
@@ -211,6 +219,7 @@ impl Control {
         let mut units = std::mem::take(&mut self.scratch_units);
         let mut counters = std::mem::take(&mut self.counters);
         let mut issued = 0;
+        self.live_lately.fade();
         for counter in &mut counters {
             let mut unused = false;
             units.reset();
@@ -220,7 +229,7 @@ impl Control {
                 if counter.feeds.trips && exposure.is_tripped() {
                     let mut attempts = self.attempts.iter_mut();
                     if let Some(attempt) = attempts.find(|a| Some(a.number) == counter.feeds.attempt) {
-                        attempt.tripped = true;
+                        attempt.circuit.tripped = true;
                     }
                 }
                 let (delta, spare) = &mut self.scratch;
@@ -253,6 +262,7 @@ impl Control {
         }
         joins.maintain(issued, now);
         self.restock();
+        self.tell_breakers();
         self.settle(now);
     }
 
@@ -267,10 +277,14 @@ impl Control {
     /// Takes over what one counter's outcomes have become, with the units that were drained with them, and requests that are
     /// in the scratch tally.
     fn absorb_intake(&mut self, counter: &mut Counter, units: &Units, since: Timestamp, now: Timestamp) {
+        let of_live = self.lifetime(self.live.id).is_some_and(|arm| counter.feeds.arms.contains(&arm));
         let (delta, _) = &mut self.scratch;
         let collection = counter.intake.drain(delta, now);
         if !delta.is_empty() {
             self.requests += delta.answered_for_callers();
+            if of_live {
+                self.live_lately.see(delta);
+            }
             for feed in &counter.feeds.arms {
                 if let Some(arm) = self.arms.get_mut(feed) {
                     arm.absorb(delta, now);
@@ -301,7 +315,7 @@ impl Control {
         collection: &Collection,
         since: Timestamp,
     ) {
-        if units.requests.is_empty() && units.keys.is_empty() && !collection.has_evidence() {
+        if units.asked == 0 && !collection.has_evidence() {
             return;
         }
         let table = self.settings.segments.clone();
@@ -320,7 +334,7 @@ impl Control {
             let own = |units: &UnitCounts| {
                 let (from, to) = feed.slower_than;
                 let slow = units.slow.get(from..to).unwrap_or_default().to_vec();
-                UnitCounts { slow, units: units.units, failed: units.failed }
+                UnitCounts { slow, units: units.units, failed: units.failed, refused: units.refused }
             };
             let drained = Drained {
                 requests: &own(&units.requests),
@@ -329,6 +343,10 @@ impl Control {
                 labels: &collection.labels,
                 segments: &segments,
             };
+            if let Side::Candidate(_) | Side::Live(_) = feed.side {
+                let candidate = matches!(feed.side, Side::Candidate(_));
+                attempt.traffic.see(feed.era, candidate, units.asked, &units.some_keys);
+            }
             Arc::make_mut(&mut attempt.ledger).absorb(feed.side, feed.era, &drained, since);
         }
     }
@@ -380,6 +398,7 @@ impl Control {
                 }
             }
         }
+        changed |= self.doubt(desk, &mut events);
         let baking = self.attempts.iter_mut().find(|attempt| attempt.state.phase == Phase::Baking);
         if let Some(attempt) = baking.filter(|attempt| attempt.state.sample == Share::NONE) {
             let version = attempt.version;
@@ -410,6 +429,50 @@ impl Control {
         }
     }
 
+    /// Looks at whether what canaries count can be trusted, and leaves out what cannot once it has stood in the way for long
+    /// enough: a fault that passes must not block a candidate for ever. Whether the table changes with it.
+    fn doubt(&mut self, desk: Desk<'_>, events: &mut Vec<EventKind>) -> bool {
+        let now = desk.now;
+        let mut begin_again = Vec::new();
+        let splits: Vec<_> = self.attempts.iter().map(|attempt| self.split(attempt)).collect();
+        for (attempt, split) in self.attempts.iter_mut().zip(splits) {
+            let version = attempt.version;
+            if attempt.state.phase != Phase::Canary {
+                continue;
+            }
+            let fault = split.and_then(|split| attempt.traffic.fault(split.requests));
+            if let (Some(reason), None) = (&fault, &attempt.traffic_fault) {
+                events.push(EventKind::Held { version, reason: reason.clone() });
+            }
+            attempt.traffic_fault = fault;
+            let reason = attempt.doubted();
+            match attempt.doubt {
+                Some(Doubt { over: false, until, .. }) if now >= until => begin_again.push(attempt.number),
+                Some(Doubt { over: false, .. }) => {}
+                earlier => {
+                    if let Some(reason) = reason {
+                        let doubt = Doubt::after(earlier, now);
+                        attempt.doubt = Some(doubt);
+                        let reason = format!("{reason}; its evidence begins again at {}", doubt.until);
+                        events.push(EventKind::Held { version, reason });
+                    }
+                }
+            }
+        }
+        for number in &begin_again {
+            let Some(attempt) = self.attempt_mut(*number) else { continue };
+            attempt.doubt = attempt.doubt.map(|doubt| Doubt { over: true, ..doubt });
+            Arc::make_mut(&mut attempt.ledger).begin_era();
+            let (version, last) = (attempt.version, attempt.looked);
+            let reason = String::from("what was counted in this step could not be trusted");
+            events.push(EventKind::EvidenceReset { version, reason });
+            if last {
+                self.look_again(*number);
+            }
+        }
+        !begin_again.is_empty()
+    }
+
     /// The figures and the evidence of every rollout that is exposed or follows a plan, for its guards.
     pub(crate) fn snapshots(&self, shadow: ShadowCounts, truth: TruthKind, now: Timestamp) -> Vec<Snapshot> {
         self.attempts
@@ -428,8 +491,13 @@ impl Control {
     ) -> Option<Snapshot> {
         let watched = attempt.state.phase == Phase::Baking;
         let alpha = attempt.alpha.unwrap_or_else(|| self.alpha_of(attempt, 0));
+        let before = match (&attempt.plan, attempt.state.step) {
+            (Some(plan), Some(step)) if !watched => plan.weight_after(step),
+            (Some(plan), None) => plan.steps().first().map_or(Share::ALL, |first| first.weight()),
+            _ => Share::ALL,
+        };
         let obstacles = |guarded: &Guarded| match &guarded.test {
-            Some(test) => attempt.obstacles(test, &shadow, truth),
+            Some(test) => attempt.obstacles(test, &shadow, truth, before),
             None => Vec::new(),
         };
         let (requests, labels) = self.progress(attempt.number);
@@ -446,11 +514,7 @@ impl Control {
                 labels.saturating_sub(attempt.before_step.1) + attempt.carried.1,
             ),
             now,
-            before: match (&attempt.plan, attempt.state.step) {
-                (Some(plan), Some(step)) if !watched => plan.weight_after(step),
-                (Some(plan), None) => plan.steps().first().map_or(Share::ALL, |first| first.weight()),
-                _ => Share::ALL,
-            },
+            before,
             guards: attempt.guards.clone(),
             obstacles: attempt.guards.iter().map(obstacles).collect(),
             ledger: Arc::clone(&attempt.ledger),

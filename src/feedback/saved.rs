@@ -59,6 +59,7 @@ struct SavedHalf {
     pairs: u32,
     kept: Kept,
     reversed: bool,
+    unit: bool,
 }
 
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
@@ -123,6 +124,7 @@ impl Joins {
                 pairs: half.exposures.1,
                 kept: half.kept,
                 reversed: half.reversed,
+                unit: half.unit,
             });
             let (exposure, sequence) = *key;
             Some(SavedPair { exposure, sequence, row: *row, at: *at.get(key)?, halves: halves.collect() })
@@ -240,6 +242,7 @@ impl SavedHalf {
             exposures: (own.number, pairs.number),
             kept: self.kept,
             reversed: self.reversed,
+            unit: self.unit,
         })
     }
 }

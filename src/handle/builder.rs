@@ -404,7 +404,9 @@ impl<I: ?Sized + 'static, O: 'static> Builder<I, O> {
             check: self.check,
             limit: self.limits.candidate_deadline,
             clock,
-            dice: Dice::new(seed, exposure.stripes),
+            // Each life draws its own chance: the same again, over the short stretch from one restart to the next, would
+            // put the same requests on the canary each time.
+            dice: Dice::new(mix(seed ^ process), exposure.stripes),
             joins,
             shadow: shadow.map(|(shadowing, copy)| {
                 ShadowQueue::new(ShadowOptions {

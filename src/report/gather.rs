@@ -193,7 +193,7 @@ fn concerns(kind: &EventKind, candidate: VersionId) -> Concern {
         | Kind::Promoted { version, .. }
         | Kind::Suspected { version, .. }
         | Kind::Cleared { version, .. }
-        | Kind::EvidenceReset { version }
+        | Kind::EvidenceReset { version, .. }
         | Kind::Undecidable { version, .. }
         | Kind::Planned { version, .. }
         | Kind::Recalled { version, .. }
@@ -202,6 +202,9 @@ fn concerns(kind: &EventKind, candidate: VersionId) -> Concern {
         | Kind::Paused { version, .. }
         | Kind::Resumed { version }
         | Kind::Tripped { version }
+        | Kind::CircuitOpened { version, .. }
+        | Kind::Held { version, .. }
+        | Kind::CircuitClosed { version }
         | Kind::Quarantined { version, .. }
         | Kind::Released { version }
         | Kind::Degraded { version, .. }

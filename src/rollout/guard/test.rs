@@ -1,7 +1,8 @@
 //! The test that stands behind a rule, asked.
 
+use super::answering::Answering;
 use super::design::Design;
-use super::evaluate::Tests;
+use super::evaluate::{Asked, Tests};
 use super::evidence::{Effect, Evidence, Strength};
 use super::history::History;
 use super::numbers::written;
@@ -17,6 +18,8 @@ use crate::stats::sequential::EValue;
 pub(crate) struct Test<'a> {
     pub(crate) design: &'a Design,
     pub(crate) history: &'a History,
+    /// Whether both versions answer, and truths come, alike.
+    pub(crate) answering: &'a Answering,
     pub(crate) tests: &'a Tests,
     pub(crate) thresholds: Thresholds,
     /// The most that the evidence for harm ever was.
@@ -30,7 +33,8 @@ pub(crate) struct Test<'a> {
 impl Test<'_> {
     /// What follows from the evidence.
     pub(crate) fn judge(&self, rule: &Rule, before: Share) -> Evidence {
-        let weighed = self.design.weigh(self.history, before, self.tests);
+        let Self { phase, answering, .. } = *self;
+        let weighed = self.design.weigh(self.history, Asked { before, phase, answering }, self.tests);
         let Thresholds { harm, promotion } = self.thresholds;
         let shown = weighed.fine.is_none_or(|fine| fine >= promotion);
         let mut notes: Vec<&str> = Vec::new();
@@ -78,7 +82,7 @@ impl Test<'_> {
 
     /// The segments in which the candidate is worse than allowed.
     fn harmed(&self) -> Vec<String> {
-        self.design.harmed(self.history, self.tests, self.thresholds.harm)
+        self.design.harmed(self.history, self.phase, self.tests, self.thresholds.harm)
     }
 
     /// Adds what people want to know once something is decided.

@@ -174,7 +174,7 @@ fn a_batch_that_stays_together_is_answered_by_one_version() {
     rollout.canary(0.5).unwrap();
     let mut by_v2 = 0;
     for _ in 0..100 {
-        let answers = service.request().as_one().batch(&[1.0, 2.0, 3.0]);
+        let answers = service.request().batch(&[1.0, 2.0, 3.0]);
         let versions: Vec<_> = answers.iter().map(|answer| answer.as_ref().unwrap().version()).collect();
         assert!(versions.iter().all(|version| *version == versions[0]));
         by_v2 += usize::from(versions[0] == "v2");
