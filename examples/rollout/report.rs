@@ -128,8 +128,10 @@ pub(crate) fn write_pages(service: &Service, file: &Path) -> Result<(), Box<dyn 
     let beside = file.with_file_name(format!("{stem}-promoted.{extension}"));
     println!();
     for (version, file) in [("v3", file), ("v4", beside.as_path())] {
+        // Of a rollout that runs, or one of the last 32.
         let report = service.handle.report(version).ok_or("the rollout is forgotten")?;
         println!("{}: {}", file.display(), report.headline());
+        // HTML is one file without network or script, for a phone and for print; Markdown is for a ticket.
         std::fs::write(file, if markdown { report.markdown() } else { report.html() })?;
     }
     Ok(())
