@@ -252,6 +252,8 @@ impl Control {
             tripped: saved.tripped,
             before_step: (0, 0),
             carried,
+            waits_until: None,
+            wait_told: saved.wait_told,
             held: saved.held,
             shadow_before: ShadowCounts::default(),
             ledger: Arc::new(ledger),
