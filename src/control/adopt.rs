@@ -259,6 +259,8 @@ impl Control {
             circuit: Circuit { tripped: saved.tripped, ..Circuit::default() },
             before_step: (0, 0),
             carried,
+            waits_until: None,
+            wait_told: saved.wait_told,
             held: saved.held,
             shadow_before: ShadowCounts::default(),
             ledger: Arc::new(ledger),

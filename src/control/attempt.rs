@@ -69,6 +69,10 @@ pub(crate) struct Attempt {
     pub(crate) before_step: (u64, u64),
     /// Requests and outcomes since the step began, of an earlier life of the handle.
     pub(crate) carried: (u64, u64),
+    /// Until when its plan waits for its cycle and for nothing else, as of the last tick.
+    pub(crate) waits_until: Option<Timestamp>,
+    /// The end of the wait for a cycle that was told of last.
+    pub(crate) wait_told: Option<Timestamp>,
     /// What it goes back to when it is resumed.
     pub(crate) held: Option<Held>,
     pub(crate) shadow_before: ShadowCounts,
@@ -270,6 +274,7 @@ impl Attempt {
         self.previous.get_or_insert(live);
         let (rules, keys) = (self.rules(), self.keys_seen());
         self.keys = None;
+        self.waits_until = None;
         self.ended = Some(Ended { at: now, cause, rules, keys, recalled: false });
         (self.loaded.take(), std::mem::take(&mut self.guards))
     }

@@ -301,6 +301,8 @@ impl Control {
             circuit: Circuit::default(),
             before_step: (0, 0),
             carried: (0, 0),
+            waits_until: None,
+            wait_told: None,
             held: None,
             shadow_before: shadow,
             ledger: Arc::new(Ledger::new(self.settings.exposure.maturity)),

@@ -122,6 +122,14 @@ pub enum EventKind {
         /// What the planner says.
         forecast: String,
     },
+    /// A plan waits for its [cycle](crate::Plan::cycle) and for nothing else: every guard passes, and its last step has all
+    /// that it asks for itself. Told once for each wait.
+    WaitsForCycle {
+        /// The candidate.
+        version: VersionId,
+        /// When the cycle is over.
+        until: Timestamp,
+    },
     /// The steps of an automatic plan were chosen.
     Planned {
         /// The candidate.
@@ -444,6 +452,9 @@ impl fmt::Display for Event {
                     plan.steps().iter().map(|step| step.exposure().to_string()).collect();
                 write!(f, "{version} will be tried as {}", steps.join(", then as "))?;
                 if guards.is_empty() { Ok(()) } else { write!(f, "; guarded by {}", guards.join(", ")) }
+            }
+            EventKind::WaitsForCycle { version, until } => {
+                write!(f, "{version} waits for its cycle until {until}: every guard passes")
             }
             EventKind::Undecidable { version, forecast } => write!(f, "{version}: {forecast}"),
             EventKind::Recalled { version, answered, missed } => {

@@ -132,7 +132,7 @@ impl Control {
         attempt.state =
             State { phase, weight, sample, step, entered: now, first_request: None, ..attempt.state };
         attempt.before_step = before_step;
-        (attempt.carried, attempt.held) = ((0, 0), None);
+        (attempt.carried, attempt.held, attempt.waits_until) = ((0, 0), None, None);
         if !allocated {
             Arc::make_mut(&mut attempt.ledger).begin_era();
         }
@@ -193,7 +193,7 @@ impl Control {
                 attempt.course.turn(desk.now, &attempt.state);
                 attempt.course.trial = trial.map(Box::new);
                 attempt.before_step = (0, 0);
-                (attempt.carried, attempt.held) = ((0, 0), None);
+                (attempt.carried, attempt.held, attempt.waits_until) = ((0, 0), None, None);
                 let trial = std::mem::replace(&mut attempt.candidate, candidate);
                 let trial_control = control.map(|control| std::mem::replace(&mut attempt.control, control));
                 attempt.divergence = Divergence::default();

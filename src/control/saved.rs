@@ -97,6 +97,9 @@ pub(crate) struct SavedAttempt {
     pub(crate) plan: Option<Plan>,
     pub(crate) bake: Bake,
     pub(crate) state: State,
+    /// The end of the wait for a cycle that was told of last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) wait_told: Option<Timestamp>,
     pub(crate) held: Option<Held>,
     pub(crate) previous: Option<VersionId>,
     pub(crate) tripped: bool,
@@ -311,6 +314,7 @@ fn saved_attempt(attempt: &Attempt) -> SavedAttempt {
         plan: attempt.plan.clone(),
         bake: attempt.bake,
         state: attempt.state.clone(),
+        wait_told: attempt.wait_told,
         held: attempt.held,
         previous: attempt.previous,
         tripped: attempt.circuit.tripped,

@@ -30,7 +30,7 @@ use crate::rollout::guard::tested::Tested;
 use crate::rollout::guard::verdict::Verdict;
 use crate::rollout::phase::Phase;
 use crate::rollout::plan::Plan;
-use crate::rollout::transition::{Input, Judgement, Move, State, transition};
+use crate::rollout::transition::{Input, Judgement, Move, State, transition, waits_for_cycle};
 use crate::stats::DivergenceFigures;
 use crate::stats::counting::exposure::{Awaited, Units};
 use crate::stats::counting::intake::Collection;
@@ -83,6 +83,8 @@ struct Context {
 pub(crate) struct Verdicts {
     judged: Vec<Judged>,
     moved: Move,
+    /// Until when its plan waits for its cycle and for nothing else.
+    waits_until: Option<Timestamp>,
     point: Option<Point>,
 }
 
@@ -118,9 +120,11 @@ impl Snapshot {
             .collect();
         let verdict = Verdict::all(evidence.iter().map(|evidence| evidence.verdict));
         let (predictions, labels) = self.progress;
-        let judged = Input::Judged(Judgement { verdict, predictions, labels });
-        let moved = transition(&self.state, self.plan.as_ref(), self.frozen, self.now, judged);
+        let judgement = Judgement { verdict, predictions, labels };
+        let (plan, frozen, now) = (self.plan.as_ref(), self.frozen, self.now);
+        let moved = transition(&self.state, plan, frozen, now, Input::Judged(judgement));
         let moved = moved.unwrap_or(Move::Stay);
+        let waits_until = plan.and_then(|plan| waits_for_cycle(&self.state, plan, frozen, now, judgement));
         let decided = !matches!(moved, Move::Stay | Move::Finish);
         let point = (self.due || decided).then(|| {
             let (candidate, live) = (&self.candidate.total, &self.live.total);
@@ -135,7 +139,7 @@ impl Snapshot {
             });
             Judged { evidence, decision }
         });
-        Verdicts { judged: judged.collect(), moved, point }
+        Verdicts { judged: judged.collect(), moved, waits_until, point }
     }
 
     fn test<'a>(
@@ -544,7 +548,7 @@ impl Control {
         if !unmoved || frozen != snapshot.frozen {
             return;
         }
-        let Verdicts { judged, moved, point } = verdicts;
+        let Verdicts { judged, moved, waits_until, point } = verdicts;
         let evidence: Vec<Evidence> = judged.into_iter().map(|judged| self.record(judged)).collect();
         let Some(attempt) = self.attempt_mut(snapshot.attempt) else { return };
         for (guarded, evidence) in attempt.guards.iter_mut().zip(&evidence) {
@@ -558,6 +562,12 @@ impl Control {
             None => attempt.course.pass_over(),
         }
         let version = attempt.version;
+        attempt.waits_until = waits_until;
+        if let Some(until) = waits_until.filter(|_| attempt.wait_told != waits_until) {
+            attempt.wait_told = waits_until;
+            let event = EventKind::WaitsForCycle { version, until };
+            self.announcer.announce(desk.now, self.epoch, event);
+        }
         let failed = evidence.iter().find(|evidence| evidence.verdict == Verdict::Fail).cloned();
         if let (Move::Lower, Some(failed)) = (&moved, &failed) {
             let event = EventKind::GuardFailed { version, evidence: failed.clone() };

@@ -150,6 +150,10 @@ pub struct RolloutStatus {
     pub paused: bool,
     /// The plan's step, from 0, for a rollout that follows one.
     pub step: Option<usize>,
+    /// Until when its plan waits for its [cycle](crate::Plan::cycle) and for nothing else, where it does: every guard passes,
+    /// and the last step has all that it asks for itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waits_until: Option<Timestamp>,
     /// When the step began, or the attempt ended.
     pub since: Timestamp,
     /// Why it was taken off, where it was.
@@ -250,6 +254,7 @@ impl Control {
             sample: state.sample,
             paused: state.paused,
             step: state.step,
+            waits_until: attempt.waits_until.filter(|_| !state.paused && self.frozen.is_none()),
             since: state.entered,
             cause: ended.as_ref().and_then(|ended| ended.cause.clone()),
             evidence: attempt.evidence.clone(),

@@ -196,6 +196,7 @@ fn concerns(kind: &EventKind, candidate: VersionId) -> Concern {
         | Kind::EvidenceReset { version, .. }
         | Kind::Undecidable { version, .. }
         | Kind::Planned { version, .. }
+        | Kind::WaitsForCycle { version, .. }
         | Kind::Recalled { version, .. }
         | Kind::WatchPassed { version }
         | Kind::Aborted { version, .. }
