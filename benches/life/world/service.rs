@@ -1,0 +1,108 @@
+//! The service and its days: requests come, truth comes after them, somebody ticks.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use switchback::options::{Labels, Threads};
+use switchback::{Builder, Clock, ModelHandle, Outcome, PredictionId, Task, Timestamp};
+
+use super::chance::Chance;
+use super::requests::{Ask, Said};
+
+pub(crate) type Handle = ModelHandle<Ask, Said>;
+
+pub(crate) fn clock() -> Clock {
+    Clock::manual(BEGAN)
+}
+
+const BEGAN: Timestamp = Timestamp::from_unix_seconds(1_700_000_000);
+
+/// A builder with nothing left to chance but what follows from the seed. Its task is binary.
+pub(crate) fn service(clock: &Clock, seed: u64) -> Builder<Ask, Said> {
+    ModelHandle::builder("life")
+        .task(Task::binary(|said: &Said| said.yes))
+        .labels(Labels::at_random())
+        .clock(clock.clone())
+        .seed(seed)
+        .threads(Threads::manual().stripes(1))
+}
+
+/// A service over time.
+pub(crate) struct World {
+    pub(crate) handle: Handle,
+    pub(crate) clock: Clock,
+    pub(crate) chance: Chance,
+    seed: u64,
+    asked: u64,
+    second: u64,
+    told: u64,
+    /// Outcomes that are on their way, by the moment at which they arrive.
+    coming: BTreeMap<(Timestamp, u64), (PredictionId, Outcome)>,
+}
+
+impl World {
+    pub(crate) fn new(handle: Handle, clock: &Clock, seed: u64) -> Self {
+        let chance = Chance(seed ^ 0x1234_5678_9abc_def0);
+        let clock = clock.clone();
+        Self { handle, clock, chance, seed, asked: 0, second: 0, told: 0, coming: BTreeMap::new() }
+    }
+
+    /// How many requests were made.
+    pub(crate) fn asked(&self) -> u64 {
+        self.asked
+    }
+
+    /// Whole seconds that have passed.
+    pub(crate) fn second(&self) -> u64 {
+        self.second
+    }
+
+    /// The next request, of a user who comes this once.
+    pub(crate) fn ask(&mut self) -> Ask {
+        self.ask_of(self.asked)
+    }
+
+    /// The next request, of this user.
+    pub(crate) fn ask_of(&mut self, user: u64) -> Ask {
+        self.asked += 1;
+        Ask { number: self.asked, user, second: self.second, seed: self.seed }
+    }
+
+    /// What is true of a prediction is told at once.
+    pub(crate) fn tell(&self, id: PredictionId, outcome: Outcome) {
+        self.handle.feedback(id, outcome);
+    }
+
+    /// What is true of a prediction is told later.
+    pub(crate) fn tell_after(&mut self, delay: Duration, id: PredictionId, outcome: Outcome) {
+        self.told += 1;
+        self.coming.insert((self.clock.now().plus(delay), self.told), (id, outcome));
+    }
+
+    /// Ends the second: outcomes arrive, copies are run, and the guards are asked.
+    pub(crate) fn tick(&mut self) {
+        self.pass();
+        self.handle.run_shadow(usize::MAX);
+        self.handle.tick();
+    }
+
+    /// Ends the second without anybody ticking.
+    pub(crate) fn pass(&mut self) {
+        self.second += 1;
+        let ends = BEGAN.plus(Duration::from_secs(self.second));
+        self.clock.advance(ends.since(self.clock.now()));
+        self.deliver();
+    }
+
+    /// Tells what is due by now.
+    fn deliver(&mut self) {
+        let now = self.clock.now();
+        while let Some(entry) = self.coming.first_entry() {
+            if entry.key().0 > now {
+                break;
+            }
+            let (id, outcome) = entry.remove();
+            self.handle.feedback(id, outcome);
+        }
+    }
+}
