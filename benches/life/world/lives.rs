@@ -3,7 +3,7 @@
 use std::f64::consts::TAU;
 use std::time::Duration;
 
-use switchback::events::{Cause, EventKind};
+use switchback::events::EventKind;
 use switchback::guard::{Evidence, InvalidRule, Rule};
 use switchback::options::{Labels, Limits, Shadowing};
 use switchback::plan::Bake;
@@ -14,7 +14,7 @@ use switchback::{
 
 use super::chance::Chance;
 use super::requests::{Ask, Reply, Said, Version, version};
-use super::service::{Handle, World, clock, service};
+use super::service::{Handle, Verdict, World, clock, service};
 
 /// What is judged, each with a guard of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -121,16 +121,6 @@ impl Candidate {
             Self::Worse(times) => times,
         }
     }
-}
-
-/// What became of a rollout.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Verdict {
-    TakenBack,
-    Promoted,
-    Undecided,
-    /// It was not begun.
-    Refused,
 }
 
 /// The end of a run, and what the user gets to read.
@@ -785,17 +775,7 @@ impl Run {
     }
 
     fn verdict(&self) -> Option<Verdict> {
-        let found = |event: &EventKind| match event {
-            EventKind::GuardFailed { .. } | EventKind::Quarantined { .. } => Some(Verdict::TakenBack),
-            EventKind::Aborted { cause, .. }
-                if !matches!(cause, Cause::Superseded { .. } | Cause::Closed) =>
-            {
-                Some(Verdict::TakenBack)
-            }
-            EventKind::Promoted { .. } => Some(Verdict::Promoted),
-            _ => None,
-        };
-        self.events.iter().find_map(found)
+        Verdict::of(&self.events)
     }
 
     fn end(mut self, verdict: Option<Verdict>) -> End {

@@ -13,7 +13,7 @@ mod service;
 #[allow(unused_imports, reason = "tests and the bench use a part each")]
 pub(crate) use {
     chance::Chance,
-    lives::{Candidate, Circumstance, End, Figure, Life, Routing, Sessions, Verdict, runs},
+    lives::{Candidate, Circumstance, End, Figure, Life, Routing, Sessions, runs},
     requests::{Ask, Reply, Said, Version, version},
-    service::{Handle, World, clock, service},
+    service::{Fate, Handle, Verdict, World, anybody, clock, service, untold},
 };

@@ -3,8 +3,12 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use switchback::events::{Cause, EventKind};
+use switchback::guard::Evidence;
 use switchback::options::{Labels, Threads};
-use switchback::{Builder, Clock, ModelHandle, Outcome, PredictionId, Task, Timestamp};
+use switchback::{
+    Answer, Builder, Clock, ModelHandle, Outcome, PredictError, PredictionId, Rollout, Task, Timestamp,
+};
 
 use super::chance::Chance;
 use super::requests::{Ask, Said};
@@ -105,4 +109,101 @@ impl World {
             self.handle.feedback(id, outcome);
         }
     }
+}
+
+/// What became of a rollout.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    TakenBack,
+    Promoted,
+    Undecided,
+    /// It was not begun.
+    Refused,
+}
+
+impl Verdict {
+    /// What these events say of one rollout; nothing before anything is decided.
+    pub(crate) fn of<'a>(events: impl IntoIterator<Item = &'a EventKind>) -> Option<Self> {
+        events.into_iter().find_map(|event| match event {
+            EventKind::GuardFailed { .. } | EventKind::Quarantined { .. } => Some(Self::TakenBack),
+            EventKind::Aborted { cause: Cause::Superseded { .. } | Cause::Closed, .. } => None,
+            EventKind::Aborted { .. } => Some(Self::TakenBack),
+            EventKind::Promoted { .. } => Some(Self::Promoted),
+            _ => None,
+        })
+    }
+}
+
+/// What became of one rollout, and what the user gets to read.
+#[derive(Debug, Clone)]
+pub(crate) struct Fate {
+    pub(crate) verdict: Verdict,
+    /// Requests until then.
+    pub(crate) requests: u64,
+    /// What the guards said last.
+    pub(crate) evidence: Vec<Evidence>,
+    /// Every event, in its own words.
+    pub(crate) events: Vec<String>,
+}
+
+impl Fate {
+    /// What stands in the way of a verdict, as the guards say.
+    pub(crate) fn notes(&self) -> impl Iterator<Item = &str> {
+        self.evidence.iter().filter_map(|evidence| evidence.note.as_deref())
+    }
+}
+
+impl World {
+    /// Whether the rollout is over, one way or the other.
+    pub(crate) fn is_over(&self) -> bool {
+        self.verdict().is_some()
+    }
+
+    fn verdict(&self) -> Option<Verdict> {
+        Verdict::of(self.handle.events().iter().map(|event| &event.kind))
+    }
+
+    /// What has become of a rollout by now.
+    pub(crate) fn fate(&self, rollout: &Rollout<Ask, Said>) -> Fate {
+        Fate {
+            verdict: self.verdict().unwrap_or(Verdict::Undecided),
+            requests: self.asked,
+            evidence: rollout.status().map(|status| status.evidence).unwrap_or_default(),
+            events: self.handle.events().iter().map(ToString::to_string).collect(),
+        }
+    }
+
+    /// Seconds with so many requests each, until the rollout is over: each request is made by `ask`, and whoever has an
+    /// answer is told by `truth` what was true.
+    pub(crate) fn live_through(
+        &mut self,
+        seconds: u64,
+        requests: u64,
+        ask: impl Fn(&mut Self, &Ask) -> Result<Answer<Said>, PredictError>,
+        truth: impl Fn(&Ask, &Answer<Said>) -> Option<Outcome>,
+    ) {
+        for _ in 0..seconds {
+            for _ in 0..requests {
+                let asked = self.ask();
+                let answer = ask(self, &asked);
+                if let Some((answer, outcome)) = answer.ok().and_then(|a| truth(&asked, &a).map(|t| (a, t))) {
+                    self.tell(answer.id(), outcome);
+                }
+            }
+            self.tick();
+            if self.is_over() {
+                return;
+            }
+        }
+    }
+}
+
+/// Asks for whoever comes this once.
+pub(crate) fn anybody(world: &mut World, ask: &Ask) -> Result<Answer<Said>, PredictError> {
+    world.handle.predict(ask)
+}
+
+/// Nobody ever tells what was true.
+pub(crate) fn untold(_: &Ask, _: &Answer<Said>) -> Option<Outcome> {
+    None
 }
