@@ -144,12 +144,19 @@ pub(crate) struct Fate {
     pub(crate) evidence: Vec<Evidence>,
     /// Every event, in its own words.
     pub(crate) events: Vec<String>,
+    /// An event says that something is not as it should be.
+    pub(crate) concerns: bool,
 }
 
 impl Fate {
     /// What stands in the way of a verdict, as the guards say.
     pub(crate) fn notes(&self) -> impl Iterator<Item = &str> {
         self.evidence.iter().filter_map(|evidence| evidence.note.as_deref())
+    }
+
+    /// Whether the user is told why there is no verdict: by a guard, or by an event that is none of the usual ones.
+    pub(crate) fn tells_why(&self) -> bool {
+        self.notes().next().is_some() || self.concerns
     }
 }
 
@@ -170,6 +177,7 @@ impl World {
             requests: self.asked,
             evidence: rollout.status().map(|status| status.evidence).unwrap_or_default(),
             events: self.handle.events().iter().map(ToString::to_string).collect(),
+            concerns: self.handle.events().iter().any(|event| !is_usual(&event.kind)),
         }
     }
 
@@ -196,6 +204,19 @@ impl World {
             }
         }
     }
+}
+
+/// Whether an event belongs to a rollout in which all goes well.
+fn is_usual(event: &EventKind) -> bool {
+    matches!(
+        event,
+        EventKind::Staged { .. }
+            | EventKind::Loaded { .. }
+            | EventKind::PhaseChanged { .. }
+            | EventKind::Promoted { .. }
+            | EventKind::Retired { .. }
+            | EventKind::Dropped { .. }
+    )
 }
 
 /// Asks for whoever comes this once.

@@ -4,6 +4,9 @@
 
 mod failures;
 mod incidents;
+mod latency;
+mod traffic;
+mod truth;
 mod units;
 
 use crate::world::{Fate, Verdict};
@@ -11,9 +14,13 @@ use crate::world::{Fate, Verdict};
 /// What became of so many runs.
 struct Fates(Vec<Fate>);
 
-/// Runs it with so many seeds.
+/// Runs it with so many seeds. With the variable `LIFE_TELLS` it says what became of them, whatever is asserted.
 fn each_seed(runs: u64, run: impl Fn(u64) -> Fate) -> Fates {
-    Fates((1..=runs).map(run).collect())
+    let fates = Fates((1..=runs).map(run).collect());
+    if std::env::var_os("LIFE_TELLS").is_some() {
+        eprintln!("{fates}");
+    }
+    fates
 }
 
 impl Fates {
