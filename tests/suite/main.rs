@@ -17,7 +17,11 @@ mod common;
 #[path = "../../examples/flights/mod.rs"]
 mod flights;
 
+#[path = "../../benches/life/world/mod.rs"]
+mod world;
+
 mod drift;
+mod life;
 mod readme;
 mod report;
 mod simulation;

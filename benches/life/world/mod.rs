@@ -1,0 +1,19 @@
+//! A service in small, as ordinary life treats it: what the bench `life` and the tests of `tests/suite/life` share.
+//!
+//! Everything goes through the public API: two versions that answer, fail, refuse and take their time as they are told, on
+//! a clock that is turned by hand and that their calls turn; truth that comes late, twice, corrected or not at all.
+
+#![allow(dead_code, reason = "tests and the bench use a part each")]
+
+mod chance;
+mod lives;
+mod requests;
+mod service;
+
+#[allow(unused_imports, reason = "tests and the bench use a part each")]
+pub(crate) use {
+    chance::Chance,
+    lives::{Candidate, Circumstance, End, Figure, Life, Routing, Sessions, runs},
+    requests::{Ask, Reply, Said, Version, version},
+    service::{Fate, Handle, Verdict, World, anybody, clock, service, untold},
+};

@@ -1,0 +1,92 @@
+//! What both versions suffer condemns neither.
+
+use std::time::Duration;
+
+use switchback::guard;
+use switchback::guard::{InvalidRule, Rule};
+use switchback::options::Limits;
+
+use super::each_seed;
+use crate::world::{Ask, Fate, Reply, Version, World, anybody, clock, service, untold, version};
+
+const MILLISECOND: Duration = Duration::from_millis(1);
+
+/// Two versions that fail on the same requests, and a canary of 50 % under the breaker that a handle has by default.
+fn failing_together(seed: u64, seconds: u64, fails: fn(&Ask) -> bool) -> Fate {
+    let clock = clock();
+    let on = |name: &str| -> Version {
+        version(name, &clock, move |ask: &Ask| {
+            (if fails(ask) { Reply::Fails } else { Reply::yes(0.9) }, MILLISECOND)
+        })
+    };
+    let handle = service(&clock, seed).live("v1", on("one")).build().unwrap();
+    let mut world = World::new(handle, &clock, seed);
+    let rule = guard::error_rate().at_most_times_live(1.25);
+    let rollout = world.handle.stage("v2", on("two")).unwrap().guard(rule);
+    rollout.canary(0.5).unwrap();
+    world.live_through(seconds, 100, anybody, untold);
+    world.fate(&rollout)
+}
+
+/// Bug: where both versions failed on the same tenth of the inputs, the breaker tripped and the candidate was quarantined in
+/// 143 runs of 400. Cause: five failures in a row were taken for the candidate's, whoever else could answer. Fix: ..
+#[test]
+#[ignore = "issue 13: not mended yet"]
+fn inputs_that_live_fails_on_too_trip_no_breaker() {
+    // Of three tenths it takes a hundredth of the requests until five have failed in a row.
+    each_seed(12, |seed| failing_together(seed, 30, |ask| ask.chance(1) < 0.3)).are_rarely_taken_back();
+}
+
+/// Bug: an outage of 60 requests behind both versions had the candidate quarantined 400 times of 400. Cause: the breaker knew
+/// nothing of live. Fix: ..
+#[test]
+#[ignore = "issue 13: not mended yet"]
+fn an_outage_behind_both_versions_quarantines_nobody() {
+    each_seed(20, |seed| failing_together(seed, 30, |ask| (1_000..1_060).contains(&ask.number)))
+        .are_rarely_taken_back();
+}
+
+/// How often a version fails, in one second and another.
+type Rate = fn(&Ask) -> f64;
+
+/// A canary of 50 % of a version that fails as often as `candidate` says, beside a live that fails as often as `live` says, each
+/// by chance of its own. No breaker.
+fn failing(seed: u64, seconds: u64, rule: Result<Rule, InvalidRule>, [live, candidate]: [Rate; 2]) -> Fate {
+    let clock = clock();
+    let on = |name: &str, purpose: u64, rate: Rate| -> Version {
+        version(name, &clock, move |ask: &Ask| {
+            let fails = ask.chance(purpose) < rate(ask);
+            (if fails { Reply::Fails } else { Reply::yes(0.9) }, MILLISECOND)
+        })
+    };
+    let builder = service(&clock, seed).live("v1", on("one", 1, live));
+    let handle = builder.limits(Limits::new().circuit_breaker(0)).build().unwrap();
+    let mut world = World::new(handle, &clock, seed);
+    let rollout = world.handle.stage("v2", on("two", 2, candidate)).unwrap().guard(rule);
+    rollout.canary(0.5).unwrap();
+    world.live_through(seconds, 100, anybody, untold);
+    world.fate(&rollout)
+}
+
+/// Bug: an incident behind both versions had the README's own "error rate at most 0.01" take back and quarantine a healthy candidate
+/// in 208 runs of 400, and in all of them where it lasted. Cause: an absolute limit looked at the candidate alone. Fix: ..
+#[test]
+#[ignore = "issue 13: not mended yet"]
+fn an_absolute_limit_that_live_breaks_too_takes_nobody_back() {
+    let rate: Rate = |ask| if (10..20).contains(&ask.second) { 0.06 } else { 0.004 };
+    each_seed(12, |seed| failing(seed, 30, guard::error_rate().at_most(0.01), [rate, rate]))
+        .are_rarely_taken_back();
+}
+
+/// Bug: a candidate that was within "1.25 times live, or .1 %" at every moment was taken back in 64 runs of 200: .09 % beside .005 %
+/// when all was quiet, and 1.09 % beside 1 % in an incident. Cause: each of the two limits was exceeded by the whole, the one by the
+/// quiet and the other by the incident. Fix: ..
+#[test]
+#[ignore = "issue 13: not mended yet"]
+fn within_one_of_two_limits_at_every_moment_is_within() {
+    // Twenty times as often, so that a twentieth of the requests shows it.
+    let live: Rate = |ask| if ask.second >= 60 { 0.2 } else { 0.0 };
+    let candidate: Rate = |ask| if ask.second >= 60 { 0.24 } else { 0.019 };
+    let rule = || guard::error_rate().at_most_times_live_or(1.25, 0.02);
+    each_seed(8, |seed| failing(seed, 65, rule(), [live, candidate])).are_rarely_taken_back();
+}

@@ -1,0 +1,90 @@
+//! Exposure is traffic: a share of keys is not a share of requests.
+
+use std::time::Duration;
+
+use switchback::options::{Limits, Threads};
+use switchback::{ModelHandle, Rollout, Route, Step, guard};
+
+use super::each_seed;
+use crate::common::plan;
+use crate::world::{Ask, Fate, Reply, Said, Verdict, World, clock, version};
+
+const MILLISECOND: Duration = Duration::from_millis(1);
+
+type Canary = (World, Rollout<Ask, Said>);
+
+/// A canary of 2 % whose candidate fails on every third request of user 0, but on none of the first ten.
+fn canary(name: &str, seed: u64) -> Canary {
+    let clock = clock();
+    let live = version("one", &clock, |_: &Ask| (Reply::yes(0.9), MILLISECOND));
+    let candidate = version("two", &clock, |ask: &Ask| {
+        let fails = ask.user == 0 && ask.number > 10 && ask.number.is_multiple_of(3);
+        (if fails { Reply::Fails } else { Reply::yes(0.9) }, MILLISECOND)
+    });
+    let handle = ModelHandle::builder(name)
+        .live("v1", live)
+        .clock(clock.clone())
+        .seed(seed)
+        .threads(Threads::manual().stripes(1))
+        .limits(Limits::new().circuit_breaker(0))
+        .build()
+        .unwrap();
+    let rollout = handle.stage("v2", candidate).unwrap().guard(guard::error_rate().at_most(0.05));
+    rollout.run(plan([Step::canary(0.02).unwrap()])).unwrap();
+    (World::new(handle, &clock, seed), rollout)
+}
+
+/// The name of a handle whose canary has this key: who goes first is decided by the name.
+fn name_by_which_the_canary_has(key: &str) -> String {
+    let mut names = (0..).map(|number| format!("life {number}"));
+    let has = |name: &String| {
+        let (mut world, _) = canary(name, 1);
+        let ask = world.ask_of(0);
+        world.handle.predict_keyed(key, &ask).unwrap().route() == Route::Canary
+    };
+    names.find(has).unwrap()
+}
+
+/// 40 % of the traffic comes under one key. What came of it, and which share of all requests was the candidate's.
+fn much_under_one_key(name: &str, key: &str, seed: u64) -> (Fate, f64) {
+    let (mut world, rollout) = canary(name, seed);
+    let mut own = 0_u64;
+    for _ in 0..80 {
+        for _ in 0..100 {
+            let heavy = world.chance.happens(0.4);
+            let user = if heavy { 0 } else { 1 + world.asked() };
+            let ask = world.ask_of(user);
+            let key = if heavy { key.to_owned() } else { format!("user {user}") };
+            own += u64::from(world.handle.predict_keyed(key, &ask).unwrap().route() != Route::Live);
+        }
+        world.tick();
+        if world.is_over() {
+            break;
+        }
+    }
+    (world.fate(&rollout), own as f64 / world.asked() as f64)
+}
+
+/// Bug: a key with 40 % of the traffic had a canary of 1 % answer 40.5 % of it, and a candidate that failed on a third of what
+/// it answered was promoted under "at most 1 %". Cause: the key was one unit, by its first request, and a share of keys was
+/// taken for a share of requests. Fix: ..
+#[test]
+#[ignore = "issue 13: not mended yet"]
+fn a_key_with_much_of_the_traffic_promotes_nobody_and_is_told_of() {
+    let name = name_by_which_the_canary_has("anonymous");
+    let fates = each_seed(6, |seed| much_under_one_key(&name, "anonymous", seed).0);
+    fates.are_never_promoted();
+    let told = |fate: &Fate| fate.verdict == Verdict::TakenBack || fate.tells_why();
+    assert!(fates.0.iter().all(told), "{fates}");
+}
+
+/// Bug: the same with an empty key, which is what a host sends for who is not known. Cause: it was a key like any other.
+/// Fix: ..
+#[test]
+#[ignore = "issue 13: not mended yet"]
+fn an_empty_key_is_no_key() {
+    let name = name_by_which_the_canary_has("");
+    let (fate, share) = much_under_one_key(&name, "", 1);
+    assert!(share < 0.05, "a canary of 2 % answered {share} of the requests: {:?}", fate.events);
+    each_seed(6, |seed| much_under_one_key(&name, "", seed).0).are_never_promoted();
+}

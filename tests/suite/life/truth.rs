@@ -1,0 +1,111 @@
+//! Truth that is missing, late or told twice.
+
+use std::time::Duration;
+
+use switchback::feedback::FeedbackOutcome;
+use switchback::{Clock, Outcome, Step, Timestamp, guard};
+
+use super::each_seed;
+use crate::common::{accuracy, plan};
+use crate::world::{Ask, Fate, Reply, Verdict, Version, World, anybody, clock, service, version};
+
+const MILLISECOND: Duration = Duration::from_millis(1);
+
+/// Right on this share, by chance of its own.
+fn right(name: &str, clock: &Clock, purpose: u64, share: f64) -> Version {
+    version(name, clock, move |ask: &Ask| {
+        (Reply::yes(if ask.chance(purpose) < share { 0.9 } else { 0.1 }), MILLISECOND)
+    })
+}
+
+/// Equal versions that are right on 4 requests of 10, of whose answers a share is never labelled, live's first.
+fn losing_labels(seed: u64, seconds: u64, lost: [f64; 2]) -> Fate {
+    let clock = clock();
+    let handle = service(&clock, seed).live("v1", right("one", &clock, 1, 0.4)).build().unwrap();
+    let mut world = World::new(handle, &clock, seed);
+    let rollout = world
+        .handle
+        .stage("v2", right("two", &clock, 2, 0.4))
+        .unwrap()
+        .guard(guard::accuracy().at_most_below_live(0.02));
+    rollout.canary(0.5).unwrap();
+    world.live_through(seconds, 100, anybody, |ask, answer| {
+        let lost = lost[usize::from(answer.version() == "v2")];
+        (ask.chance(3) >= lost).then(|| Outcome::class(1))
+    });
+    world.fate(&rollout)
+}
+
+/// Bug: where live lost 15 % of its labels at random and its accuracy was not known before, an equal candidate was taken back 100
+/// times of 100. Cause: what had no label counted as right. Fix: ..
+#[test]
+#[ignore = "issue 13: not mended yet"]
+fn labels_that_live_loses_are_no_evidence_against_the_candidate() {
+    let fates = each_seed(10, |seed| losing_labels(seed, 40, [0.15, 0.0]));
+    fates.are_rarely_taken_back();
+    let told = |fate: &Fate| fate.verdict == Verdict::TakenBack || fate.tells_why();
+    assert!(fates.0.iter().all(told), "{fates}");
+}
+
+/// The labels of one version are lost for a while in the first step, and all come in the second.
+fn lost_for_a_while(seed: u64) -> Fate {
+    let clock = clock();
+    let handle = service(&clock, seed).live("v1", right("one", &clock, 1, 0.85)).build().unwrap();
+    let mut world = World::new(handle, &clock, seed);
+    let rollout = world
+        .handle
+        .stage("v2", right("two", &clock, 2, 0.85))
+        .unwrap()
+        .guard(guard::accuracy().at_most_below_live(0.1));
+    let first = Step::canary(0.2).unwrap().min_duration(Duration::from_secs(15));
+    let second = Step::canary(0.5).unwrap().min_duration(Duration::from_secs(40));
+    rollout.run(plan([first, second])).unwrap();
+    world.live_through(120, 50, anybody, |ask, answer| {
+        let lost = ask.second < 12 && answer.version() == "v2";
+        (!lost).then(|| Outcome::class(1))
+    });
+    world.fate(&rollout)
+}
+
+/// Bug: labels that were lost for 100 seconds of the first step blocked a rollout for good, 20 times of 20, however long it went on
+/// without a loss. Cause: what was missing was counted from the beginning on. Fix: ..
+#[test]
+#[ignore = "issue 13: not mended yet"]
+fn labels_that_were_lost_for_a_while_do_not_block_for_good() {
+    let fates = each_seed(6, lost_for_a_while);
+    assert_eq!(fates.count(Verdict::Promoted), 6, "{fates}");
+}
+
+/// Bug: a label that was delivered again after its correction replaced it, and an accuracy of 1 became 0. Cause: what came last
+/// was taken for what was known last. Fix: ..
+#[test]
+#[ignore = "issue 13: not mended yet"]
+fn what_was_known_last_is_true_whatever_came_last() {
+    let clock = clock();
+    let handle = service(&clock, 1).live("v1", right("one", &clock, 1, 0.85)).build().unwrap();
+    let mut world = World::new(handle, &clock, 1);
+    let (mut ids, began) = (Vec::new(), clock.now());
+    for _ in 0..100 {
+        let ask = world.ask();
+        let answer = world.handle.predict(&ask).unwrap();
+        let right = answer.output().yes > 0.5;
+        ids.push((answer.id(), right));
+    }
+    world.tick();
+    let known = |seconds: u64| -> Timestamp { began.plus(Duration::from_secs(seconds)) };
+    let tell = |delivered: [(bool, u64); 3]| -> Vec<Vec<FeedbackOutcome>> {
+        let told = |(id, says_yes): &(_, bool)| {
+            let deliver = |(right, at): (bool, u64)| {
+                let class = u16::from(right == *says_yes);
+                world.handle.feedback(*id, Outcome::class(class).known_at(known(at)))
+            };
+            delivered.map(deliver).to_vec()
+        };
+        ids.iter().map(told).collect()
+    };
+    // Wrong at first, right after a correction, and then the first one once more.
+    let told = tell([(false, 1), (true, 2), (false, 1)]);
+    world.tick();
+    let figures = &world.handle.status().versions[0].total;
+    assert_eq!(accuracy(figures), Some(1.0), "{:?}", told[0]);
+}

@@ -1,0 +1,145 @@
+//! What was randomised and what is correlated is what counts: a call, a key with all of its requests, a stream.
+
+use std::time::Duration;
+
+use switchback::guard::{InvalidRule, Rule};
+use switchback::options::Limits;
+use switchback::{Step, guard};
+
+use super::each_seed;
+use crate::common::plan;
+use crate::world::{Ask, Fate, Reply, World, clock, service, version};
+
+const MILLISECOND: Duration = Duration::from_millis(1);
+
+/// Batches before the rollout.
+const WARM_UP: u64 = 30;
+
+/// Batches whose rows are routed each on its own, to two versions that are alike; the user of a row is its batch. Live's
+/// latencies are known before.
+fn batches(
+    seed: u64,
+    (calls, rows): (u64, u64),
+    breaker: u32,
+    rule: Result<Rule, InvalidRule>,
+    call: fn(&Ask, u64) -> (Reply, Duration),
+) -> Fate {
+    let clock = clock();
+    let on = |name: &str, place: u64| version(name, &clock, move |ask: &Ask| call(ask, place));
+    let limits = Limits::new().circuit_breaker(breaker);
+    let handle = service(&clock, seed).live("v1", on("one", 1)).limits(limits).build().unwrap();
+    let mut world = World::new(handle, &clock, seed);
+    let ask = |world: &mut World, number: u64| {
+        let rows: Vec<Ask> = (0..rows).map(|_| world.ask_of(number)).collect();
+        let _ = world.handle.request().batch(&rows);
+        world.tick();
+    };
+    (0..WARM_UP).for_each(|number| ask(&mut world, number));
+    let rollout = world.handle.stage("v2", on("two", 2)).unwrap().guard(rule);
+    rollout.canary(0.5).unwrap();
+    for number in WARM_UP..WARM_UP + calls {
+        ask(&mut world, number);
+        if world.is_over() {
+            break;
+        }
+    }
+    world.fate(&rollout)
+}
+
+fn fails_as_a_call(ask: &Ask, place: u64) -> (Reply, Duration) {
+    (if ask.chance_of_user(place) < 0.02 { Reply::Fails } else { Reply::yes(0.9) }, MILLISECOND)
+}
+
+/// Bug: one call of 100 rows in 200 that was slow, in both versions, had the latency guard take back 75 of 100. Cause: each of
+/// its rows was evidence of its own. Fix: ..
+#[test]
+#[ignore = "issue 13: not mended yet"]
+fn a_slow_call_is_one_event_however_many_rows_it_has() {
+    let slow = |ask: &Ask, place: u64| {
+        let long = ask.user >= WARM_UP && ask.chance_of_user(place) < 0.04;
+        (Reply::yes(0.9), Duration::from_millis(if long { 50 } else { 10 }))
+    };
+    // The time of the version that was asked first does not matter to this one.
+    each_seed(10, |seed| batches(seed, (80, 50), 5, guard::latency(0.95).at_most_times_live(2.5), slow))
+        .are_rarely_taken_back();
+}
+
+/// Bug: the same with calls that fail: the error guard took back 99 of 100. Cause: the same. Fix: ..
+#[test]
+#[ignore = "issue 13: not mended yet"]
+fn a_call_that_fails_is_one_event_however_many_rows_it_has() {
+    let rule = || guard::error_rate().at_most_times_live(1.25);
+    each_seed(15, |seed| batches(seed, (100, 20), 0, rule(), fails_as_a_call)).are_rarely_taken_back();
+}
+
+/// Bug: the breaker tripped at one call that failed, in 99 of 100. Cause: its rows were as many failures in a row. Fix: ..
+#[test]
+#[ignore = "issue 13: not mended yet"]
+fn a_call_that_fails_does_not_trip_the_breaker() {
+    let rule = || guard::error_rate().at_most(0.5);
+    each_seed(15, |seed| batches(seed, (100, 20), 5, rule(), fails_as_a_call)).are_rarely_taken_back();
+}
+
+/// Bug: where every call took exactly 10 ms in both versions, the latency guard took the candidate back 100 times of 100, after
+/// one batch. Cause: the version that was asked second had the first one's time on top. Fix: ..
+#[test]
+#[ignore = "issue 13: not mended yet"]
+fn the_time_of_the_version_that_was_asked_first_is_not_the_second_one_s() {
+    let steady = |_: &Ask, _: u64| (Reply::yes(0.9), Duration::from_millis(10));
+    each_seed(10, |seed| batches(seed, (20, 40), 5, guard::latency(0.99).at_most_times_live(1.5), steady))
+        .are_rarely_taken_back();
+}
+
+/// What belongs together: ten rows of a batch, or ten calls of a stream.
+#[derive(Clone, Copy)]
+enum Together {
+    Batch,
+    Stream,
+}
+
+/// A candidate that fails on 40 % of what it is asked, but never on the first of what belongs together.
+fn fails_after_the_first(seed: u64, together: Together) -> Fate {
+    let clock = clock();
+    let live = version("one", &clock, |_: &Ask| (Reply::yes(0.9), MILLISECOND));
+    let handle = service(&clock, seed).live("v1", live).build().unwrap();
+    let mut world = World::new(handle, &clock, seed);
+    let candidate = version("two", &clock, |ask: &Ask| {
+        // Never five in a row, which would trip the breaker.
+        let fails = matches!(ask.number % 10, 3 | 5 | 7 | 9);
+        (if fails { Reply::Fails } else { Reply::yes(0.9) }, MILLISECOND)
+    });
+    let rollout = world.handle.stage("v2", candidate).unwrap().guard(guard::error_rate().at_most(0.01));
+    rollout.run(plan([Step::canary(0.5).unwrap()])).unwrap();
+    for number in 0..200 {
+        for _ in 0..10 {
+            let rows: Vec<Ask> = (0..10).map(|_| world.ask_of(number)).collect();
+            match together {
+                Together::Batch => drop(world.handle.request().as_one().batch(&rows)),
+                Together::Stream => {
+                    let stream = world.handle.request().pin().unwrap();
+                    rows.iter().for_each(|row| drop(stream.predict(row)));
+                }
+            }
+        }
+        world.tick();
+        if world.is_over() {
+            break;
+        }
+    }
+    world.fate(&rollout)
+}
+
+/// Bug: a candidate that failed on 40 % of the rows but the first of each batch was promoted 20 times of 20 under "at most
+/// 1 %". Cause: what belongs together counted by its first row. Fix: ..
+#[test]
+#[ignore = "issue 13: not mended yet"]
+fn all_rows_of_what_belongs_together_are_looked_at() {
+    each_seed(8, |seed| fails_after_the_first(seed, Together::Batch)).are_never_promoted();
+}
+
+/// Bug: the same with pinned streams. Cause: the same. Fix: ..
+#[test]
+#[ignore = "issue 13: not mended yet"]
+fn all_calls_of_a_stream_are_looked_at() {
+    each_seed(8, |seed| fails_after_the_first(seed, Together::Stream)).are_never_promoted();
+}
