@@ -683,7 +683,7 @@ impl Run {
 
     fn ask_together(&mut self, asks: &[Ask]) {
         let answers = match self.life.routing {
-            Routing::AsOne => self.world.handle.request().as_one().batch(asks),
+            Routing::AsOne => self.world.handle.request().batch(asks),
             Routing::Pinned => {
                 let stream = self.world.handle.request().pin().unwrap();
                 let answers: Vec<Option<Answer<Said>>> =

@@ -114,7 +114,7 @@ fn fails_after_the_first(seed: u64, together: Together) -> Fate {
         for _ in 0..10 {
             let rows: Vec<Ask> = (0..10).map(|_| world.ask_of(number)).collect();
             match together {
-                Together::Batch => drop(world.handle.request().as_one().batch(&rows)),
+                Together::Batch => drop(world.handle.request().batch(&rows)),
                 Together::Stream => {
                     let stream = world.handle.request().pin().unwrap();
                     rows.iter().for_each(|row| drop(stream.predict(row)));
