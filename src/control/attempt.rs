@@ -21,7 +21,7 @@ use crate::rollout::budget::ErrorBudgetStatus;
 use crate::rollout::course::Course;
 use crate::rollout::decision::Decision;
 use crate::rollout::guard::answering::Answering;
-use crate::rollout::guard::design::{Design, Setting, TruthKind};
+use crate::rollout::guard::design::{Design, Setting, TruthKind, Uses};
 use crate::rollout::guard::evaluate::Tests;
 use crate::rollout::guard::evidence::Evidence;
 use crate::rollout::guard::guard::Guard;
@@ -39,7 +39,7 @@ use crate::stats::evidence::ledger::Ledger;
 use crate::stats::figures::divergence::Divergence;
 use crate::stats::figures::tally::Tally;
 use crate::stats::sequential::test::SequentialTest;
-use crate::stats::sequential::{ByOdds, EValue, Events, RateDetector, SampleRatio};
+use crate::stats::sequential::{Asymptotic, ByOdds, EValue, Events, RateDetector, SampleRatio};
 use crate::version::id::VersionId;
 use crate::version::loaded::AnyVersion;
 
@@ -416,6 +416,20 @@ impl Attempt {
         }
         if !Answering::of(design, &self.ledger, true).covered_alike() {
             obstacles.push(format!("{LABELS_MISMATCH}{until}"));
+        }
+        if let (Tested::KpiValues(place), Uses::Arms) = (design.tested, design.uses) {
+            let fresh = self.ledger.fresh();
+            let events = |arm: &ArmCounts| arm.labels.kpis.get(place).map_or(0.0, |kpi| kpi.values.events());
+            let arms = [fresh.requests.pooled(), fresh.keys.pooled()];
+            let fewest = arms.iter().map(|arms| events(&arms.candidate).min(events(&arms.live)));
+            let fewest = fewest.fold(0.0, f64::max);
+            if fewest < Asymptotic::EVENTS {
+                obstacles.push(format!(
+                    "a figure without bounds is judged from {} events of each version on, and there are {fewest:.0}: declare \
+                     bounds to have it judged sooner",
+                    Asymptotic::EVENTS
+                ));
+            }
         }
         let outside = match design.tested {
             Tested::Kpi(place) | Tested::KpiSuccesses(place) => self.outside_of_bounds(place),

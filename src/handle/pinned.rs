@@ -9,9 +9,9 @@ use super::core::Core;
 use crate::base::clock::Timestamp;
 use crate::control::pins::Pin;
 use crate::request::answer::{Answer, PredictError};
-use crate::request::call::{Call, Draw};
+use crate::request::call::{Call, Draw, NO_ROW};
 use crate::request::table::Arm;
-use crate::stats::counting::exposure::Unit;
+use crate::stats::counting::exposure::{Unit, lane};
 use crate::task::kept::Kept;
 use crate::version::id::VersionId;
 use crate::version::loaded::Version;
@@ -22,7 +22,8 @@ use crate::version::loaded::Version;
 /// Made by [`ModelHandle::pin`](crate::Request::pin). It is never moved to another version in silence: it finishes
 /// on its own within the time a pin may last, or a call is told [`Superseded`](PinnedError::Superseded) and the stream
 /// starts afresh with a new pin. No other version answers in its place when its own fails, and no copy of its requests
-/// is shadowed: another version's state is not this one's. Statistics count the stream as one unit.
+/// is shadowed: another version's state is not this one's. Statistics count the stream as one unit, by one of its calls that is
+/// drawn as they come: each with a chance of a half, as long as none has been.
 pub struct Pinned<I: ?Sized, O> {
     pub(crate) inner: Arc<Core<I, O>>,
     pub(crate) slot: Arc<PinSlot<I, O>>,
@@ -67,10 +68,12 @@ impl<I: ?Sized + 'static, O: 'static> Pinned<I, O> {
         // the version until nobody else does.
         let (arm, key, unit) = match &mut *self.slot.held.lock() {
             Some(held) => {
-                let unit = held.unit;
-                // At once, so that of two calls at the same time one counts the unit.
-                held.unit.joined = true;
-                (held.arm.clone(), held.key, unit)
+                // The stream counts by one of its calls, drawn: the first is not like the others. At once, so that of two
+                // calls at the same time one counts.
+                let drawn = !held.unit.joined && self.inner.serving.dice.roll(lane()) >> 63 == 0;
+                let unit = Unit { joined: !drawn, ..held.unit };
+                held.unit.joined |= drawn;
+                (held.arm.clone(), held.key, if drawn { Unit { number: None, ..unit } } else { unit })
             }
             None => return Err(superseded),
         };
@@ -80,7 +83,7 @@ impl<I: ?Sized + 'static, O: 'static> Pinned<I, O> {
         let attempted = self.inner.serving.ask(&arm, input, &mut kept);
         let answer = self.inner.serving.settle_alone(&call, attempted, &kept)?;
         if let (None, Some(held)) = (unit.number, &mut *self.slot.held.lock()) {
-            held.unit.number = held.unit.number.or(answer.id().body.row);
+            held.unit.number = answer.id().body.row.or(Some(NO_ROW));
         }
         Ok(answer)
     }
@@ -111,7 +114,9 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
         let routing = self.serving.routing.load();
         let (routed, key, _) = self.serving.route(&routing, draw, now);
         let version = routed.arm.version.id;
-        let held = Held { arm: routed.arm.clone(), key, unit: Unit { joint: true, ..Unit::default() } };
+        // No call of it stands for the stream yet.
+        let unit = Unit { joint: true, number: Some(NO_ROW), ..Unit::default() };
+        let held = Held { arm: routed.arm.clone(), key, unit };
         let until = now.plus(control.settings.pins_last);
         let slot = Arc::new(PinSlot { until, held: Mutex::new(Some(held)) });
         control.pins.push(Arc::clone(&slot) as Arc<dyn Pin>);

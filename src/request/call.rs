@@ -70,7 +70,7 @@ pub(crate) struct Attempted<O> {
 }
 
 /// A number that no row has.
-const NO_ROW: u64 = u64::MAX;
+pub(crate) const NO_ROW: u64 = u64::MAX;
 
 impl<I: ?Sized + 'static, O: 'static> Serving<I, O> {
     /// Answers one request.
@@ -143,16 +143,12 @@ impl<I: ?Sized + 'static, O: 'static> Serving<I, O> {
                 continue;
             }
             done.push(counted);
-            let mut places: Vec<usize> = (0..inputs.len())
+            let places: Vec<usize> = (0..inputs.len())
                 .filter(|place| {
                     let of = |row: &Row<'_, I, O>| Arc::as_ptr(&row.routed.arm.exposure) == counted;
                     routes.get(*place).is_some_and(of)
                 })
                 .collect();
-            // Counted first, so that the others know what the unit is called.
-            if let Some(first) = places.iter().position(|place| *place == representative) {
-                places.swap(0, first);
-            }
             let arm = routed.arm;
             let rows: Vec<&I> =
                 places.iter().filter_map(|place| inputs.get(*place)).map(Borrow::borrow).collect();
@@ -160,7 +156,12 @@ impl<I: ?Sized + 'static, O: 'static> Serving<I, O> {
             let started = self.clock.reading();
             let results = self.ask_batch(arm, &rows);
             let (mut number, batched) = (None, rows.len() > 1);
-            for ((place, row), (attempted, kept)) in places.into_iter().zip(rows).zip(results) {
+            let mut asked: Vec<_> = places.into_iter().zip(rows).zip(results).collect();
+            // Counted first, so that the others know what the unit is called.
+            if let Some(first) = asked.iter().position(|((place, _), _)| *place == representative) {
+                asked.swap(0, first);
+            }
+            for ((place, row), (attempted, kept)) in asked {
                 let (key, random) = routes.get(place).map_or((None, 0), |row| (row.key, row.random));
                 let unit = Unit { joint, joined: place != representative, batched, number };
                 let call = Call { routing, arm, input: row, key, unit, random, share: None, started };

@@ -92,7 +92,8 @@ pub struct ErrorBudgetStatus {
     /// guards.
     pub try_number: u32,
     /// Which candidate this is of those whose trials overlap, from 1, in the order in which their evidence began. The first
-    /// spends four fifths of what a try may spend, all others together the rest.
+    /// spends four fifths of the whole, all others together the rest; a later try of a later candidate spends the smaller of
+    /// the two parts.
     pub candidates: u32,
     /// The sequential guards that the error for harm is divided over.
     pub guards: u32,
@@ -125,7 +126,8 @@ impl ErrorBudgetStatus {
         guards: u32,
         watched: bool,
     ) -> Self {
-        let spent = spent_by(tries_before) * spent_by(candidates.max(1) - 1);
+        // Of one identity's tries and of overlapping candidates each, all together spend no more than there is.
+        let spent = spent_by(tries_before.max(candidates.max(1) - 1));
         let watch = if watched { KEPT_FOR_WATCH } else { 0.0 };
         let per_guard = total.harm * spent / f64::from(guards.max(1));
         Self {
@@ -188,14 +190,14 @@ mod tests {
                 harm += share.harm();
                 promotion += share.promotion;
             }
-            assert!(harm <= 0.8 * total.harm + 1e-12 && harm > 0.79 * total.harm);
+            assert!(harm <= total.harm + 1e-12 && harm > 0.99 * total.harm);
             assert!(promotion <= total.promotion + 1e-12);
         }
         // Bug: of candidates begun one after the other each was given its part of as many as there were by then, 1 and 1/2
         // and 1/3 of it, which adds up to more than all of it.
         let beside = (1..40).map(|candidate| ErrorBudgetStatus::divide(total, 0, candidate, 2, true).harm());
         let all: f64 = beside.sum();
-        assert!(all <= 0.8 * total.harm + 1e-12 && all > 0.79 * total.harm, "{all}");
+        assert!(all <= total.harm + 1e-12 && all > 0.99 * total.harm, "{all}");
     }
 
     #[test]

@@ -24,7 +24,7 @@ pub(crate) struct Test<'a> {
     pub(crate) thresholds: Thresholds,
     /// The most that the evidence for harm ever was.
     pub(crate) peak: EValue,
-    /// What keeps a candidate from being promoted, whatever the evidence.
+    /// What keeps a candidate from going on, whatever the evidence.
     pub(crate) obstacles: &'a [String],
     pub(crate) phase: Phase,
     pub(crate) names: Names,
@@ -41,12 +41,12 @@ impl Test<'_> {
         let mute = !self.design.is_judged_in(self.phase);
         let verdict = if weighed.harm >= harm {
             Verdict::Fail
+        } else if !self.obstacles.is_empty() {
+            notes.extend(self.obstacles.iter().map(String::as_str));
+            Verdict::Inconclusive
         } else if mute && before != Share::ALL {
             notes.push("it is judged on the canary alone");
             Verdict::Pass
-        } else if shown && before == Share::ALL && !self.obstacles.is_empty() {
-            notes.extend(self.obstacles.iter().map(String::as_str));
-            Verdict::Inconclusive
         } else if shown {
             Verdict::Pass
         } else {

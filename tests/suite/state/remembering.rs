@@ -276,8 +276,13 @@ fn outcomes_of_predictions_made_before_a_start_join_once() {
         let recording = serde_json::to_value(service.rollout("v2").unwrap().recording().unwrap()).unwrap();
         let wrong =
             recording["histories"].as_array().unwrap().iter().find(|history| history[0] == "wrong").unwrap();
-        let arms = &wrong[1]["events"]["blocks"][0]["counts"]["requests"][0][1];
-        let units = |arm: &str| (arms[arm]["units"].as_u64().unwrap(), arms[arm]["events"].as_u64().unwrap());
+        let blocks = wrong[1]["events"]["blocks"].as_array().unwrap();
+        let units = |arm: &str| {
+            let arms =
+                blocks.iter().filter_map(|block| block["counts"]["requests"].get(0)).map(|of| &of[1][arm]);
+            let sum = |what: &str| arms.clone().map(|arm| arm[what].as_u64().unwrap()).sum::<u64>();
+            (sum("units"), sum("events"))
+        };
         let (candidate, live) = (units("candidate"), units("live"));
         assert_eq!((candidate.0 + live.0, candidate.1, live.1), (100, 0, live.0));
         service.checkpoint().unwrap();
