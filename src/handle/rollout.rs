@@ -8,6 +8,7 @@ use thiserror::Error;
 use super::core::Core;
 use super::handle::ModelHandle;
 use super::status::RolloutStatus;
+use crate::base::invalid::InvalidArgument;
 use crate::base::share::{InvalidShare, Share};
 use crate::control::control::Control;
 use crate::control::event::{Cause, EventKind};
@@ -22,7 +23,7 @@ use crate::rollout::decision::Recording;
 use crate::rollout::forecast::forecast::{Forecast, Span, forecast, time_to, undecidable};
 use crate::rollout::forecast::reach::Reach;
 use crate::rollout::forecast::simulation::Asked;
-use crate::rollout::forecast::traffic::{InvalidForecast, Traffic};
+use crate::rollout::forecast::traffic::{Traffic, unless_finite};
 use crate::rollout::guard::design::Design;
 use crate::rollout::guard::guard::{Guard, Needs};
 use crate::rollout::guard::{IntoGuard, InvalidRule, Rule};
@@ -625,7 +626,7 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
         traffic: &Traffic,
     ) -> Result<Option<Duration>, RolloutError> {
         traffic.check()?;
-        InvalidForecast::unless_finite("size", size)?;
+        unless_finite("size", size)?;
         let refused = |reason| RolloutError::Guard { name: rule.name(), reason };
         let design = Design::of(rule, Some(0), &self.setting()).map_err(refused)?;
         let thresholds = ErrorBudgetStatus::divide(self.alpha(), 0, 1, 1, false).thresholds(false);
@@ -697,7 +698,7 @@ pub enum RolloutError {
     Plan(#[from] InvalidPlan),
     /// A forecast was to rest on a number that makes no sense.
     #[error(transparent)]
-    Forecast(#[from] InvalidForecast),
+    Forecast(#[from] InvalidArgument),
     /// There is no such guard.
     #[error(transparent)]
     Rule(#[from] InvalidRule),
