@@ -91,7 +91,7 @@ pub(crate) struct Attempt {
     /// The last step of its plan was begun: evidence for a promotion may have been looked at.
     pub(crate) looked: bool,
     /// Divided when the evidence began.
-    pub(crate) alpha: Option<ErrorBudgetStatus>,
+    pub(crate) error_budget: Option<ErrorBudgetStatus>,
     /// What the version is said to achieve.
     pub(crate) promised: Vec<(Metric, f64)>,
     /// Predictions that the version answered for real, if they are kept.

@@ -310,7 +310,8 @@ impl<I: ?Sized + 'static, O: 'static> Rollout<I, O> {
         let traffic = inner.traffic()?;
         let rules = self.designs();
         let guards = u32::try_from(rules.len()).unwrap_or(u32::MAX);
-        let thresholds = ErrorBudgetStatus::divide(inner.alpha(), 0, 1, guards, false).thresholds(false);
+        let thresholds =
+            ErrorBudgetStatus::divide(inner.error_budget(), 0, 1, guards, false).thresholds(false);
         Some(forecast(&rules, plan, inner.serving.shadow.is_some(), thresholds, &traffic))
     }
 
@@ -326,7 +327,7 @@ impl<I: ?Sized + 'static, O: 'static> Rollout<I, O> {
         let Some(budget) = plan.budget() else { return Ok(plan) };
         let inner = &self.handle.inner;
         let traffic = inner.traffic().ok_or(RolloutError::NoTraffic)?;
-        let chosen = choose(budget, &self.designs(), &inner.setting(), &traffic, inner.alpha())?;
+        let chosen = choose(budget, &self.designs(), &inner.setting(), &traffic, inner.error_budget())?;
         for rule in &chosen.rules {
             self.add(Arc::new(rule.clone()), false, Some(rule.clone()))
                 .map_err(|reason| RolloutError::Guard { name: rule.name(), reason })?;
@@ -354,7 +355,8 @@ impl<I: ?Sized + 'static, O: 'static> Rollout<I, O> {
         let traffic = inner.traffic()?;
         let rules = self.designs();
         let guards = u32::try_from(rules.len()).unwrap_or(u32::MAX);
-        let thresholds = ErrorBudgetStatus::divide(inner.alpha(), 0, 1, guards, false).thresholds(false);
+        let thresholds =
+            ErrorBudgetStatus::divide(inner.error_budget(), 0, 1, guards, false).thresholds(false);
         undecidable(&rules, plan, inner.serving.shadow.is_some(), thresholds, &traffic)
     }
 
@@ -613,7 +615,8 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
         };
         let rules = rules.iter().enumerate().map(designed).collect::<Result<Vec<_>, _>>()?;
         let guards = u32::try_from(rules.len()).unwrap_or(u32::MAX);
-        let thresholds = ErrorBudgetStatus::divide(self.alpha(), 0, 1, guards, false).thresholds(false);
+        let thresholds =
+            ErrorBudgetStatus::divide(self.error_budget(), 0, 1, guards, false).thresholds(false);
         Ok(forecast(&rules, plan, self.serving.shadow.is_some(), thresholds, traffic))
     }
 
@@ -629,7 +632,7 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
         unless_finite("size", size)?;
         let refused = |reason| RolloutError::Guard { name: rule.name(), reason };
         let design = Design::of(rule, Some(0), &self.setting()).map_err(refused)?;
-        let thresholds = ErrorBudgetStatus::divide(self.alpha(), 0, 1, 1, false).thresholds(false);
+        let thresholds = ErrorBudgetStatus::divide(self.error_budget(), 0, 1, 1, false).thresholds(false);
         // A canary that no shadow came before.
         let reach = Reach::of(exposed, Share::NONE, self.serving.shadow.is_some());
         Ok(time_to(&design, Asked::Harm(size), reach, thresholds, traffic))
@@ -667,8 +670,8 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
     }
 
     /// The errors that all tries of an identity may have together.
-    fn alpha(&self) -> ErrorBudget {
-        self.control.lock().settings.alpha
+    fn error_budget(&self) -> ErrorBudget {
+        self.control.lock().settings.error_budget
     }
 }
 
