@@ -273,7 +273,7 @@ impl Attempt {
             State { weight: Share::NONE, paused: false, step: None, entered: now, ..self.state.clone() };
         self.previous.get_or_insert(live);
         let (rules, keys) = (self.rules(), self.keys_seen());
-        self.keys = None;
+        (self.keys, self.pair_keys) = (None, None);
         self.waits_until = None;
         self.ended = Some(Ended { at: now, cause, rules, keys, recalled: false });
         (self.loaded.take(), std::mem::take(&mut self.guards))
