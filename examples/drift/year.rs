@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use switchback::drift::estimate::{Calibration, Estimate, QualityEstimator};
-use switchback::drift::{Cell, DriftRow, DriftTable, Options, ReferenceProfile, Verdict, What, compare};
+use switchback::drift::{Cell, DriftRow, DriftTable, DriftVerdict, Options, ReferenceProfile, What, compare};
 use switchback::options::Threads;
 use switchback::{Clock, ModelHandle, Task, Timestamp};
 
@@ -115,7 +115,7 @@ pub(crate) struct Thing {
 impl Thing {
     /// More than chance, large enough to matter, and more than any week of the winter was from the winter.
     pub(crate) fn drifted(&self, row: &DriftRow) -> bool {
-        row.verdict == Verdict::Drifted && row.effect > self.in_winter
+        row.verdict == DriftVerdict::Drifted && row.effect > self.in_winter
     }
 }
 

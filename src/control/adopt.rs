@@ -173,8 +173,11 @@ impl Control {
         let stands = |until: Option<Timestamp>| until.is_none_or(|until| until > now);
         self.quarantine = saved.quarantine.iter().filter(|(_, entry)| stands(entry.until)).cloned().collect();
         self.tries = saved.tries.clone();
-        let overlapping =
-            saved.attempts.iter().filter_map(|attempt| attempt.alpha).map(|alpha| alpha.candidates);
+        let overlapping = saved
+            .attempts
+            .iter()
+            .filter_map(|attempt| attempt.error_budget)
+            .map(|error_budget| error_budget.candidates);
         self.overlapping = overlapping.max().unwrap_or(0);
         // An end with a word shows that it does not happen each time.
         self.crashes = if saved.ended { BTreeMap::new() } else { saved.crashes.clone() };
@@ -270,7 +273,7 @@ impl Control {
             traffic: TrafficSeen::default(),
             traffic_fault: None,
             doubt: None,
-            alpha: saved.alpha,
+            error_budget: saved.error_budget,
             promised: saved.promised,
             answered: Answered::default(),
             course,

@@ -91,7 +91,7 @@ pub(crate) struct Attempt {
     /// The last step of its plan was begun: evidence for a promotion may have been looked at.
     pub(crate) looked: bool,
     /// Divided when the evidence began.
-    pub(crate) alpha: Option<ErrorBudgetStatus>,
+    pub(crate) error_budget: Option<ErrorBudgetStatus>,
     /// What the version is said to achieve.
     pub(crate) promised: Vec<(Metric, f64)>,
     /// Predictions that the version answered for real, if they are kept.
@@ -273,7 +273,7 @@ impl Attempt {
             State { weight: Share::NONE, paused: false, step: None, entered: now, ..self.state.clone() };
         self.previous.get_or_insert(live);
         let (rules, keys) = (self.rules(), self.keys_seen());
-        self.keys = None;
+        (self.keys, self.pair_keys) = (None, None);
         self.waits_until = None;
         self.ended = Some(Ended { at: now, cause, rules, keys, recalled: false });
         (self.loaded.take(), std::mem::take(&mut self.guards))

@@ -312,7 +312,7 @@ impl Control {
             traffic: TrafficSeen::default(),
             traffic_fault: None,
             doubt: None,
-            alpha: None,
+            error_budget: None,
             promised: Vec::new(),
             answered: Answered::default(),
             course,
@@ -408,7 +408,9 @@ impl Control {
     /// Before a candidate is first exposed: divides the errors that its decisions may have, and fixes what live is known
     /// to be like. Both stay as they are, whatever is seen.
     pub(crate) fn begin_evidence(&mut self, number: u32) {
-        let Some(attempt) = self.attempt(number).filter(|attempt| attempt.alpha.is_none()) else { return };
+        let Some(attempt) = self.attempt(number).filter(|attempt| attempt.error_budget.is_none()) else {
+            return;
+        };
         let tries = self.tries.begin(attempt.identity);
         let on_trial = |other: &Attempt| {
             other.number != number && matches!(other.state.phase, Phase::Shadow | Phase::Canary)
@@ -416,12 +418,12 @@ impl Control {
         // Trials that overlap share one budget, whenever each of them began.
         let overlaps = self.attempts.iter().any(on_trial);
         self.overlapping = if overlaps { self.overlapping + 1 } else { 1 };
-        let alpha = self.attempt(number).map(|attempt| self.alpha_of(attempt, tries));
+        let error_budget = self.attempt(number).map(|attempt| self.error_budget_of(attempt, tries));
         let live =
             self.lifetime(self.live.id).and_then(|arm| self.arms.get(&arm)).map(|arm| arm.total().clone());
         let kpis = self.settings.kpis.len();
         let Some(attempt) = self.attempt_mut(number) else { return };
-        attempt.alpha = alpha;
+        attempt.error_budget = error_budget;
         if let Some(live) = live {
             attempt.freeze_probes(&live);
             attempt.fix_centres(&live, kpis);
@@ -429,32 +431,41 @@ impl Control {
     }
 
     /// How an attempt's errors are divided if its evidence begins now.
-    pub(crate) fn alpha_of(&self, attempt: &Attempt, tries: u32) -> ErrorBudgetStatus {
+    pub(crate) fn error_budget_of(&self, attempt: &Attempt, tries: u32) -> ErrorBudgetStatus {
         let guards = attempt.tests().count() + attempt.guards.iter().filter(|guarded| guarded.looks).count();
         let watched = !attempt.bake.duration.is_zero();
-        let candidate = attempt.alpha.map_or_else(|| self.overlapping.max(1), |alpha| alpha.candidates);
-        ErrorBudgetStatus::divide(self.settings.alpha, tries, candidate, guards as u32, watched)
+        let candidate = attempt
+            .error_budget
+            .map_or_else(|| self.overlapping.max(1), |error_budget| error_budget.candidates);
+        ErrorBudgetStatus::divide(self.settings.error_budget, tries, candidate, guards as u32, watched)
     }
 
     /// The evidence for a promotion is begun again, at the last step of a plan: a look of its own, that is another try.
     pub(crate) fn look_again(&mut self, number: u32) {
-        let Some(attempt) = self.attempt(number).filter(|attempt| attempt.alpha.is_some()) else { return };
+        let Some(attempt) = self.attempt(number).filter(|attempt| attempt.error_budget.is_some()) else {
+            return;
+        };
         let tries = self.tries.begin(attempt.identity);
-        let Some(again) = self.attempt(number).map(|attempt| self.alpha_of(attempt, tries)) else { return };
-        if let Some(alpha) = self.attempt_mut(number).and_then(|attempt| attempt.alpha.as_mut()) {
+        let Some(again) = self.attempt(number).map(|attempt| self.error_budget_of(attempt, tries)) else {
+            return;
+        };
+        if let Some(error_budget) = self.attempt_mut(number).and_then(|attempt| attempt.error_budget.as_mut())
+        {
             // What the harm may spend it spends over the whole attempt.
-            (alpha.try_number, alpha.promotion) = (again.try_number, again.promotion);
+            (error_budget.try_number, error_budget.promotion) = (again.try_number, again.promotion);
         }
     }
 
     /// Begins an attempt's evidence anew: what was seen before a guard was changed is no evidence for the new one.
     pub(crate) fn begin_anew(&mut self, number: u32, desk: Desk<'_>) {
-        let Some(attempt) = self.attempt(number).filter(|attempt| attempt.alpha.is_some()) else { return };
+        let Some(attempt) = self.attempt(number).filter(|attempt| attempt.error_budget.is_some()) else {
+            return;
+        };
         let (version, exposed) = (attempt.version, attempt.state.phase != Phase::Staged);
         let maturity = self.settings.exposure.maturity;
         let (candidate, control) = (self.new_arm(), self.new_arm());
         let Some(attempt) = self.attempt_mut(number) else { return };
-        attempt.alpha = None;
+        attempt.error_budget = None;
         // Later than any stretch that requests which are under way began in.
         let era = attempt.ledger.era();
         attempt.ledger = Arc::new(Ledger::new(maturity).after(era));

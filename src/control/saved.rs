@@ -106,7 +106,7 @@ pub(crate) struct SavedAttempt {
     #[serde(default)]
     pub(crate) looked: bool,
     pub(crate) probes: Vec<Probe>,
-    pub(crate) alpha: Option<ErrorBudgetStatus>,
+    pub(crate) error_budget: Option<ErrorBudgetStatus>,
     pub(crate) promised: Vec<(Metric, f64)>,
 }
 
@@ -320,7 +320,7 @@ fn saved_attempt(attempt: &Attempt) -> SavedAttempt {
         tripped: attempt.circuit.tripped,
         looked: attempt.looked,
         probes: attempt.probes.clone(),
-        alpha: attempt.alpha,
+        error_budget: attempt.error_budget,
         promised: attempt.promised.clone(),
     }
 }

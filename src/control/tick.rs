@@ -76,7 +76,7 @@ struct Context {
     // Not the versions: one that is taken off is freed by the same tick.
     candidate: (VersionId, Identity),
     live: (VersionId, Identity),
-    alpha: ErrorBudgetStatus,
+    error_budget: ErrorBudgetStatus,
 }
 
 /// What the guards of a snapshot said, and what is to follow.
@@ -174,15 +174,19 @@ impl Snapshot {
         let Self { candidate, live, divergence, shadow, before, .. } = self;
         let test = self.test(guarded, history, obstacles);
         let phase = self.state.phase;
-        let alpha = &self.context.alpha;
-        let harm = if phase == Phase::Baking { alpha.harm_per_guard_watched } else { alpha.harm_per_guard };
-        let looked = |seen: &'a Arc<Seen>| Looked { seen, harm, promotion: alpha.promotion };
+        let error_budget = &self.context.error_budget;
+        let harm = if phase == Phase::Baking {
+            error_budget.harm_per_guard_watched
+        } else {
+            error_budget.harm_per_guard
+        };
+        let looked = |seen: &'a Arc<Seen>| Looked { seen, harm, promotion: error_budget.promotion };
         let drift = self.drift.as_ref().map(looked);
         Comparison { phase, candidate, live, divergence, shadow: *shadow, before: *before, test, drift }
     }
 
     fn decision(&self, test: &Test<'_>, of: &GuardTest, evidence: Evidence) -> Decision {
-        let Context { handle, seed, epoch, candidate, live, alpha } = &self.context;
+        let Context { handle, seed, epoch, candidate, live, error_budget } = &self.context;
         Decision {
             format: FORMAT,
             number: 0,
@@ -200,7 +204,7 @@ impl Snapshot {
             before: self.before,
             rule: of.rule.clone(),
             design: test.design.clone(),
-            error_budget: *alpha,
+            error_budget: *error_budget,
             thresholds: self.thresholds,
             peak: of.peak,
             obstacles: test.obstacles.to_vec(),
@@ -494,7 +498,7 @@ impl Control {
         now: Timestamp,
     ) -> Option<Snapshot> {
         let watched = attempt.state.phase == Phase::Baking;
-        let alpha = attempt.alpha.unwrap_or_else(|| self.alpha_of(attempt, 0));
+        let error_budget = attempt.error_budget.unwrap_or_else(|| self.error_budget_of(attempt, 0));
         let before = match (&attempt.plan, attempt.state.step) {
             (Some(plan), Some(step)) if !watched => plan.weight_after(step),
             (Some(plan), None) => plan.steps().first().map_or(Share::ALL, |first| first.weight()),
@@ -522,7 +526,7 @@ impl Control {
             guards: attempt.guards.clone(),
             obstacles: attempt.guards.iter().map(obstacles).collect(),
             ledger: Arc::clone(&attempt.ledger),
-            thresholds: alpha.thresholds(watched),
+            thresholds: error_budget.thresholds(watched),
             candidate: self.view(attempt.candidate, now)?,
             live: self.view(attempt.control, now)?,
             divergence: attempt.divergence.figures(),
@@ -535,7 +539,7 @@ impl Control {
                 epoch: self.epoch,
                 candidate: (attempt.version, attempt.identity),
                 live: previous.map_or_else(|| name(&self.live), |kept| name(&kept.version)),
-                alpha,
+                error_budget,
             },
         })
     }

@@ -284,11 +284,14 @@ fn windows_that_are_empty_or_too_small_give_no_verdict() {
     let reference = of_numbers(numbers(1_000));
     for rows in [0, 1, 49] {
         let table = compare(&reference, &window(&reference, numbers(rows)), &Options::default()).unwrap();
-        assert!(table.rows().iter().all(|row| row.verdict == Verdict::TooFew && row.p.is_none()), "{table}");
+        assert!(
+            table.rows().iter().all(|row| row.verdict == DriftVerdict::TooFew && row.p.is_none()),
+            "{table}"
+        );
     }
     let small = of_numbers(numbers(20));
     let table = compare(&small, &window(&small, numbers(1_000)), &Options::default()).unwrap();
-    assert_eq!(table.rows()[0].verdict, Verdict::TooFew);
+    assert_eq!(table.rows()[0].verdict, DriftVerdict::TooFew);
 }
 
 #[test]
@@ -304,9 +307,9 @@ fn a_sure_drift_that_is_small_is_slight() {
     let reference = of_numbers(numbers(1_000_000));
     let moved = window(&reference, numbers(1_000_000).map(|x| x + 10.0));
     let table = compare(&reference, &moved, &Options::default()).unwrap();
-    assert_eq!(table.rows()[0].verdict, Verdict::Slight, "{table}");
+    assert_eq!(table.rows()[0].verdict, DriftVerdict::Slight, "{table}");
     let table = compare(&reference, &moved, &Options::default().minimum_effect(0.0)).unwrap();
-    assert_eq!(table.rows()[0].verdict, Verdict::Drifted, "{table}");
+    assert_eq!(table.rows()[0].verdict, DriftVerdict::Drifted, "{table}");
 }
 
 #[test]

@@ -215,7 +215,7 @@ mod tests {
         windows.advance(Timestamp::from_unix_seconds(60 * 1_000));
         assert_eq!(windows.last().unwrap().rows(), 0);
         let table = windows.against_training(&Options::default()).unwrap();
-        assert!(table.rows().iter().all(|row| row.verdict == crate::drift::Verdict::TooFew));
+        assert!(table.rows().iter().all(|row| row.verdict == crate::drift::DriftVerdict::TooFew));
     }
 
     #[test]

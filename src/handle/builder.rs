@@ -384,7 +384,7 @@ impl<I: ?Sized + 'static, O: 'static> Builder<I, O> {
             seed,
             shadowing: shadow.is_some(),
             canary_pairs,
-            alpha: self.error_budget,
+            error_budget: self.error_budget,
             answered_max: self.retention.answers,
             pins_max: self.limits.pins,
             pins: self.limits.pin_policy,

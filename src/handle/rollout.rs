@@ -8,6 +8,7 @@ use thiserror::Error;
 use super::core::Core;
 use super::handle::ModelHandle;
 use super::status::RolloutStatus;
+use crate::base::invalid::InvalidArgument;
 use crate::base::share::{InvalidShare, Share};
 use crate::control::control::Control;
 use crate::control::event::{Cause, EventKind};
@@ -22,7 +23,7 @@ use crate::rollout::decision::Recording;
 use crate::rollout::forecast::forecast::{Forecast, Span, forecast, time_to, undecidable};
 use crate::rollout::forecast::reach::Reach;
 use crate::rollout::forecast::simulation::Asked;
-use crate::rollout::forecast::traffic::{InvalidForecast, Traffic};
+use crate::rollout::forecast::traffic::{Traffic, unless_finite};
 use crate::rollout::guard::design::Design;
 use crate::rollout::guard::guard::{Guard, Needs};
 use crate::rollout::guard::{IntoGuard, InvalidRule, Rule};
@@ -309,7 +310,8 @@ impl<I: ?Sized + 'static, O: 'static> Rollout<I, O> {
         let traffic = inner.traffic()?;
         let rules = self.designs();
         let guards = u32::try_from(rules.len()).unwrap_or(u32::MAX);
-        let thresholds = ErrorBudgetStatus::divide(inner.alpha(), 0, 1, guards, false).thresholds(false);
+        let thresholds =
+            ErrorBudgetStatus::divide(inner.error_budget(), 0, 1, guards, false).thresholds(false);
         Some(forecast(&rules, plan, inner.serving.shadow.is_some(), thresholds, &traffic))
     }
 
@@ -325,7 +327,7 @@ impl<I: ?Sized + 'static, O: 'static> Rollout<I, O> {
         let Some(budget) = plan.budget() else { return Ok(plan) };
         let inner = &self.handle.inner;
         let traffic = inner.traffic().ok_or(RolloutError::NoTraffic)?;
-        let chosen = choose(budget, &self.designs(), &inner.setting(), &traffic, inner.alpha())?;
+        let chosen = choose(budget, &self.designs(), &inner.setting(), &traffic, inner.error_budget())?;
         for rule in &chosen.rules {
             self.add(Arc::new(rule.clone()), false, Some(rule.clone()))
                 .map_err(|reason| RolloutError::Guard { name: rule.name(), reason })?;
@@ -353,7 +355,8 @@ impl<I: ?Sized + 'static, O: 'static> Rollout<I, O> {
         let traffic = inner.traffic()?;
         let rules = self.designs();
         let guards = u32::try_from(rules.len()).unwrap_or(u32::MAX);
-        let thresholds = ErrorBudgetStatus::divide(inner.alpha(), 0, 1, guards, false).thresholds(false);
+        let thresholds =
+            ErrorBudgetStatus::divide(inner.error_budget(), 0, 1, guards, false).thresholds(false);
         undecidable(&rules, plan, inner.serving.shadow.is_some(), thresholds, &traffic)
     }
 
@@ -612,7 +615,8 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
         };
         let rules = rules.iter().enumerate().map(designed).collect::<Result<Vec<_>, _>>()?;
         let guards = u32::try_from(rules.len()).unwrap_or(u32::MAX);
-        let thresholds = ErrorBudgetStatus::divide(self.alpha(), 0, 1, guards, false).thresholds(false);
+        let thresholds =
+            ErrorBudgetStatus::divide(self.error_budget(), 0, 1, guards, false).thresholds(false);
         Ok(forecast(&rules, plan, self.serving.shadow.is_some(), thresholds, traffic))
     }
 
@@ -625,10 +629,10 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
         traffic: &Traffic,
     ) -> Result<Option<Duration>, RolloutError> {
         traffic.check()?;
-        InvalidForecast::unless_finite("size", size)?;
+        unless_finite("size", size)?;
         let refused = |reason| RolloutError::Guard { name: rule.name(), reason };
         let design = Design::of(rule, Some(0), &self.setting()).map_err(refused)?;
-        let thresholds = ErrorBudgetStatus::divide(self.alpha(), 0, 1, 1, false).thresholds(false);
+        let thresholds = ErrorBudgetStatus::divide(self.error_budget(), 0, 1, 1, false).thresholds(false);
         // A canary that no shadow came before.
         let reach = Reach::of(exposed, Share::NONE, self.serving.shadow.is_some());
         Ok(time_to(&design, Asked::Harm(size), reach, thresholds, traffic))
@@ -666,8 +670,8 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
     }
 
     /// The errors that all tries of an identity may have together.
-    fn alpha(&self) -> ErrorBudget {
-        self.control.lock().settings.alpha
+    fn error_budget(&self) -> ErrorBudget {
+        self.control.lock().settings.error_budget
     }
 }
 
@@ -697,7 +701,7 @@ pub enum RolloutError {
     Plan(#[from] InvalidPlan),
     /// A forecast was to rest on a number that makes no sense.
     #[error(transparent)]
-    Forecast(#[from] InvalidForecast),
+    Forecast(#[from] InvalidArgument),
     /// There is no such guard.
     #[error(transparent)]
     Rule(#[from] InvalidRule),

@@ -167,7 +167,7 @@ pub struct RolloutStatus {
     /// Pairs of answers to the same input.
     pub divergence: DivergenceFigures,
     /// How the errors that the guards may have are divided; nothing before the evidence began.
-    pub alpha: Option<ErrorBudgetStatus>,
+    pub error_budget: Option<ErrorBudgetStatus>,
     /// How many predictions of which time got their truth, oldest first; the last 48 stretches.
     pub cohorts: Vec<Cohort>,
     /// Labels that came when those of their time had become evidence without them. They count in the figures.
@@ -261,7 +261,7 @@ impl Control {
             candidate: self.view(attempt.candidate, now)?.figures(Window::Total),
             control: self.view(attempt.control, now)?.figures(Window::Total),
             divergence: attempt.divergence.figures(),
-            alpha: attempt.alpha,
+            error_budget: attempt.error_budget,
             cohorts: ledger.cohorts(until),
             labels_late: ledger.late(),
             keys: attempt.keys_seen(),

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::DriftTable;
+use super::DriftSummary;
 use super::report::{Decided, Report};
 use crate::base::clock::Timestamp;
 use crate::control::control::Control;
@@ -67,7 +67,7 @@ impl<I: ?Sized + 'static, O: 'static> ModelHandle<I, O> {
         let report = gathered.report(metric);
         // What is seen now says nothing of a rollout that is over.
         let drift = watched.filter(|_| report.ended.is_none());
-        let drift = drift.and_then(|status| DriftTable::of_rollout(&status, report.rollout.number));
+        let drift = drift.and_then(|status| DriftSummary::of_rollout(&status, report.rollout.number));
         Some(Report { drift, ..report })
     }
 }

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::distance::Distances;
 use super::significance::{Compared, Test};
-use super::table::{DriftRow, DriftTable, Verdict, What};
+use super::table::{DriftRow, DriftTable, DriftVerdict, What};
 use super::tail::two_shares;
 use crate::drift::profile::layout::{Feature, MISSING, UNSEEN};
 use crate::drift::profile::profile::{Profile, ProfileMismatch};
@@ -71,7 +71,7 @@ impl Options {
         self
     }
 
-    /// The Jensen-Shannon distance below which a drift is [`Slight`](Verdict::Slight), however sure it is: with enough
+    /// The Jensen-Shannon distance below which a drift is [`Slight`](DriftVerdict::Slight), however sure it is: with enough
     /// rows everything has drifted. 0.1 unless told, a PSI of about 0.08: what most tools call a drift.
     #[must_use]
     pub fn minimum_effect(mut self, distance: f64) -> Self {
@@ -258,7 +258,7 @@ impl Sides<'_> {
     ) -> DriftRow {
         let few = reference_rows.min(window_rows) < self.options.minimum_rows.max(1);
         let p = p.filter(|_| !few);
-        let verdict = if p.is_some() { Verdict::Steady } else { Verdict::TooFew };
+        let verdict = if p.is_some() { DriftVerdict::Steady } else { DriftVerdict::TooFew };
         let feature = self.feature.name.to_string();
         DriftRow { feature, what, statistic, p, effect, verdict, reference_rows, window_rows, distances }
     }
@@ -279,7 +279,7 @@ fn judge(rows: &mut [DriftRow], options: &Options) {
             What::Distribution => options.minimum_effect,
             What::Missing | What::Unseen => options.minimum_share,
         };
-        row.verdict = if row.effect >= floor { Verdict::Drifted } else { Verdict::Slight };
+        row.verdict = if row.effect >= floor { DriftVerdict::Drifted } else { DriftVerdict::Slight };
     }
 }
 

@@ -3,8 +3,10 @@
 use std::time::Duration;
 
 use switchback::events::EventKind;
-use switchback::options::{InvalidOption, Labels, Limits, Retention, Shadowing, Threads};
-use switchback::{BuildError, ModelHandle, Plan, RollbackOutcome, RolloutError, Step, guard};
+use switchback::options::{Labels, Limits, Retention, Shadowing, Threads};
+use switchback::{
+    BuildError, InvalidArgument, ModelHandle, Plan, RollbackOutcome, RolloutError, Step, guard,
+};
 
 use crate::common::*;
 
@@ -120,18 +122,23 @@ fn an_option_that_makes_no_sense_is_refused_by_name() {
         )
         .build()
         {
-            Err(BuildError::Option(InvalidOption { option, value, .. })) => (option, value),
+            Err(BuildError::Option(InvalidArgument { argument, value, .. })) => {
+                (argument.into_owned(), value)
+            }
             other => panic!("{other:?}"),
         };
     assert_eq!(
         refused(&|b| b.labels(Labels::at_random().exploration(1.7))),
-        ("labels.exploration", "1.7".into())
+        ("labels.exploration".into(), "1.7".into())
     );
-    assert_eq!(refused(&|b| b.limits(Limits::new().segments(0))), ("limits.segments", "0".into()));
-    assert_eq!(refused(&|b| b.threads(Threads::manual().stripes(0))), ("threads.stripes", "0".into()));
+    assert_eq!(refused(&|b| b.limits(Limits::new().segments(0))), ("limits.segments".into(), "0".into()));
+    assert_eq!(refused(&|b| b.threads(Threads::manual().stripes(0))), ("threads.stripes".into(), "0".into()));
     let worst = Shadowing::new().tolerance(f64::NAN);
-    assert_eq!(refused(&|b| b.shadowing(worst.clone())), ("shadowing.tolerance", "NaN".into()));
-    assert_eq!(refused(&|b| b.retention(Retention::new().versions(65))), ("retention.versions", "65".into()));
+    assert_eq!(refused(&|b| b.shadowing(worst.clone())), ("shadowing.tolerance".into(), "NaN".into()));
+    assert_eq!(
+        refused(&|b| b.retention(Retention::new().versions(65))),
+        ("retention.versions".into(), "65".into())
+    );
 }
 
 #[test]

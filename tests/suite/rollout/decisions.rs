@@ -515,15 +515,15 @@ fn errors_are_divided_and_told() {
             .guard(guard::accuracy().at_most_below_live(0.05))
     };
     let first = guarded("v2", 0.5);
-    assert_eq!(first.status().unwrap().alpha, None);
+    assert_eq!(first.status().unwrap().error_budget, None);
     first.canary(0.1).unwrap();
-    let told = first.status().unwrap().alpha.unwrap();
+    let told = first.status().unwrap().error_budget.unwrap();
     assert_eq!((told.try_number, told.candidates, told.guards), (1, 1, 2));
     assert!((told.harm_per_guard - 0.01 * 0.8 / 2.0).abs() < 1e-12 && (told.promotion - 0.04).abs() < 1e-12);
 
     let second = guarded("v3", 0.51);
     second.canary(0.1).unwrap();
-    let told = second.status().unwrap().alpha.unwrap();
+    let told = second.status().unwrap().error_budget.unwrap();
     assert_eq!((told.try_number, told.candidates), (1, 2));
     assert!((told.harm() - 0.01 * 0.2 / 2.0).abs() < 1e-12, "all but the first share a fifth");
 
@@ -532,7 +532,7 @@ fn errors_are_divided_and_told() {
     let again = service.stage("v2-again", below("v2", 0.5)).unwrap().guard(guard::error_rate().at_most(0.02));
     let _ = second.rollback("it is the other's turn");
     again.canary(0.1).unwrap();
-    let told = again.status().unwrap().alpha.unwrap();
+    let told = again.status().unwrap().error_budget.unwrap();
     assert_eq!((told.try_number, told.candidates), (2, 1));
     assert!((told.harm() - 0.01 * 0.2 / 2.0).abs() < 1e-12, "the same identity spends of what is left");
 }
@@ -550,7 +550,7 @@ fn a_guard_that_is_added_later_begins_a_new_try() {
     assert!(names(&service.events()).contains(&"evidence_reset".to_owned()));
     tick(&service, &clock);
     let status = rollout.status().unwrap();
-    assert_eq!(status.alpha.unwrap().try_number, 2);
+    assert_eq!(status.error_budget.unwrap().try_number, 2);
     assert!(status.evidence.iter().all(|evidence| evidence.samples == 0), "{:?}", status.evidence);
     traffic(&service, &clock, &mut Chance(10), 10, 50);
     assert!(rollout.status().unwrap().evidence.iter().all(|evidence| evidence.samples == 500));
