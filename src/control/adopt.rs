@@ -272,6 +272,7 @@ impl Control {
             pair_keys: seen_keys.1.map(restored_keys),
             traffic: TrafficSeen::default(),
             traffic_fault: None,
+            keys_run_out: None,
             doubt: None,
             error_budget: saved.error_budget,
             promised: saved.promised,

@@ -34,12 +34,14 @@ use crate::rollout::plan::{Bake, Plan};
 use crate::rollout::transition::State;
 use crate::stats::Metric;
 use crate::stats::counting::keys::Keys;
-use crate::stats::evidence::arm::ArmCounts;
+use crate::stats::evidence::arm::{ArmCounts, UnitCounts};
 use crate::stats::evidence::ledger::Ledger;
 use crate::stats::figures::divergence::Divergence;
 use crate::stats::figures::tally::Tally;
-use crate::stats::sequential::test::SequentialTest;
-use crate::stats::sequential::{Asymptotic, ByOdds, EValue, Events, RateDetector, SampleRatio};
+use crate::stats::sequential::test::{Claim, SequentialTest};
+use crate::stats::sequential::{
+    Additive, Asymptotic, ByOdds, EValue, Events, Rate, RateDetector, SampleRatio,
+};
 use crate::version::id::VersionId;
 use crate::version::loaded::AnyVersion;
 
@@ -86,6 +88,8 @@ pub(crate) struct Attempt {
     pub(crate) traffic: TrafficSeen,
     /// What is wrong with how traffic is spread, as of the last tick.
     pub(crate) traffic_fault: Option<String>,
+    /// Few new keys come, where that is so.
+    pub(crate) keys_run_out: Option<String>,
     /// What is counted since the exposure changed is not to be trusted.
     pub(crate) doubt: Option<Doubt>,
     /// The last step of its plan was begun: evidence for a promotion may have been looked at.
@@ -328,8 +332,10 @@ impl Attempt {
     }
 
     /// Freezes the latencies that are known well enough by now; whether any was.
-    pub(crate) fn freeze_probes(&mut self, live: &Tally) -> bool {
-        self.probes.iter_mut().fold(false, |frozen, probe| probe.freeze(live) | frozen)
+    /// `live` is what live took lately, and at all: the first of these that has enough says what is usual.
+    pub(crate) fn freeze_probes(&mut self, live: &[&Tally]) -> bool {
+        let freeze = |probe: &mut Probe| live.iter().any(|live| probe.freeze(live));
+        self.probes.iter_mut().fold(false, |frozen, probe| freeze(probe) | frozen)
     }
 
     /// The latencies that are looked for: live's and the candidate's. One that is not frozen yet is never exceeded.
@@ -378,6 +384,39 @@ impl Attempt {
         mismatch(&fresh.requests).max(mismatch(&fresh.keys)) >= EValue::threshold(SampleRatio::ALPHA)
     }
 
+    /// Whether live has become worse since the exposure changed than it was before the rollout, by more than chance: then the
+    /// candidate may be what slows or breaks it, and a comparison with a live that it harms flatters it.
+    fn live_got_worse(&self, test: &GuardTest) -> Option<String> {
+        const TIMES: f64 = 2.0;
+        let fresh = self.ledger.fresh();
+        let arms = [fresh.requests.pooled().live.units, fresh.keys.pooled().live.units];
+        let sum = |of: &dyn Fn(&UnitCounts) -> Events| {
+            arms.iter().map(of).fold(Events::default(), |mut sum, arm| {
+                sum.merge(&arm);
+                sum
+            })
+        };
+        let (seen, usual, what) = match test.design.tested {
+            // Of a limit in milliseconds it is not known how often live broke it before.
+            Tested::Slow(place) if test.design.tail > 0.0 && !test.design.is_absolute() => {
+                (sum(&|arm| arm.slower(place)), test.design.tail, "slower")
+            }
+            Tested::Failures => {
+                (sum(&UnitCounts::failures), test.design.centre.max(0.005), "failing more often")
+            }
+            _ => return None,
+        };
+        let worse = Rate::new(Claim::Harm, (TIMES * usual).min(0.9)).e_value(&seen);
+        (worse >= EValue::threshold(SampleRatio::ALPHA)).then(|| {
+            format!(
+                "live itself is {what} than before the rollout, in {:.1} % of its requests where {:.1} % were usual: the \
+                 candidate may be the cause",
+                seen.rate().unwrap_or(0.0) * 100.0,
+                usual * 100.0
+            )
+        })
+    }
+
     /// Values of a business figure outside of its bounds since the exposure last changed, of either arm.
     fn outside_of_bounds(&self, place: usize) -> u64 {
         let fresh = self.ledger.fresh();
@@ -404,6 +443,7 @@ impl Attempt {
             obstacles
                 .push(format!("live's quantile is frozen once it has answered {} requests", probe.wanted()));
         }
+        obstacles.extend(self.live_got_worse(test));
         if before != Share::ALL {
             return obstacles;
         }

@@ -311,6 +311,7 @@ impl Control {
             pair_keys: None,
             traffic: TrafficSeen::default(),
             traffic_fault: None,
+            keys_run_out: None,
             doubt: None,
             error_budget: None,
             promised: Vec::new(),
@@ -419,13 +420,13 @@ impl Control {
         let overlaps = self.attempts.iter().any(on_trial);
         self.overlapping = if overlaps { self.overlapping + 1 } else { 1 };
         let error_budget = self.attempt(number).map(|attempt| self.error_budget_of(attempt, tries));
-        let live =
-            self.lifetime(self.live.id).and_then(|arm| self.arms.get(&arm)).map(|arm| arm.total().clone());
+        let live = self.lifetime(self.live.id).and_then(|arm| self.arms.get(&arm));
+        let live = live.map(|arm| (arm.total().clone(), arm.read(Window::Recent, self.collected_at)));
         let kpis = self.settings.kpis.len();
         let Some(attempt) = self.attempt_mut(number) else { return };
         attempt.error_budget = error_budget;
-        if let Some(live) = live {
-            attempt.freeze_probes(&live);
+        if let Some((live, lately)) = live {
+            attempt.freeze_probes(&[&lately, &live]);
             attempt.fix_centres(&live, kpis);
         }
     }

@@ -31,13 +31,13 @@ use crate::rollout::guard::verdict::Verdict;
 use crate::rollout::phase::Phase;
 use crate::rollout::plan::Plan;
 use crate::rollout::transition::{Input, Judgement, Move, State, transition, waits_for_cycle};
-use crate::stats::DivergenceFigures;
 use crate::stats::counting::exposure::{Awaited, Units};
 use crate::stats::counting::intake::Collection;
 use crate::stats::evidence::arm::UnitCounts;
 use crate::stats::evidence::ledger::{Drained, Ledger, Side};
 use crate::stats::evidence::segment::SegmentUnits;
 use crate::stats::figures::divergence::Divergence;
+use crate::stats::{DivergenceFigures, Window};
 use crate::task::segments::Table;
 use crate::version::ask::Judge;
 use crate::version::id::VersionId;
@@ -53,8 +53,10 @@ pub(crate) struct Snapshot {
     now: Timestamp,
     before: Share,
     guards: Vec<Guarded>,
-    /// What each guard's test looks at.
+    /// What keeps each guard from letting the candidate go on.
     obstacles: Vec<Vec<String>>,
+    /// Few new keys come, where that is so.
+    keys_run_out: Option<String>,
     ledger: Arc<Ledger>,
     thresholds: Thresholds,
     candidate: ArmView,
@@ -118,6 +120,12 @@ impl Snapshot {
                 })
             })
             .collect();
+        if let Some(run_out) = &self.keys_run_out {
+            for evidence in evidence.iter_mut().filter(|evidence| evidence.verdict == Verdict::Inconclusive) {
+                let before = evidence.note.take().map(|note| format!("{note}; ")).unwrap_or_default();
+                evidence.note = Some(format!("{before}{run_out}"));
+            }
+        }
         let verdict = Verdict::all(evidence.iter().map(|evidence| evidence.verdict));
         let (predictions, labels) = self.progress;
         let judgement = Judgement { verdict, predictions, labels };
@@ -353,7 +361,7 @@ impl Control {
             };
             if let Side::Candidate(_) | Side::Live(_) = feed.side {
                 let candidate = matches!(feed.side, Side::Candidate(_));
-                attempt.traffic.see(feed.era, candidate, units.asked, &units.some_keys);
+                attempt.traffic.see(feed.era, candidate, units);
             }
             Arc::make_mut(&mut attempt.ledger).absorb(feed.side, feed.era, &drained, since);
         }
@@ -396,13 +404,14 @@ impl Control {
     /// Freezes the latencies that have become known, welcomes keys, and watches the new live: whatever of it changes the
     /// table, and tells.
     pub(crate) fn refit(&mut self, desk: Desk<'_>) {
-        let mut changed = self.welcome_keys();
+        let (now, mut changed) = (desk.now, self.welcome_keys());
         let mut events = Vec::new();
         if let Some(live) = self.lifetime(self.live.id).and_then(|arm| self.arms.get(&arm)) {
             for attempt in &mut self.attempts {
                 // A watched live is compared with what its predecessor took, which was frozen before.
                 if attempt.state.phase != Phase::Baking {
-                    changed |= attempt.freeze_probes(live.total());
+                    // What is usual now, where enough came lately.
+                    changed |= attempt.freeze_probes(&[&live.read(Window::Recent, now), live.total()]);
                 }
             }
         }
@@ -453,6 +462,11 @@ impl Control {
                 events.push(EventKind::Held { version, reason: reason.clone() });
             }
             attempt.traffic_fault = fault;
+            let run_out = attempt.traffic.keys_run_out();
+            if let (Some(reason), None) = (&run_out, &attempt.keys_run_out) {
+                events.push(EventKind::Held { version, reason: reason.clone() });
+            }
+            attempt.keys_run_out = run_out;
             let reason = attempt.doubted();
             match attempt.doubt {
                 Some(Doubt { over: false, until, .. }) if now >= until => begin_again.push(attempt.number),
@@ -525,6 +539,7 @@ impl Control {
             before,
             guards: attempt.guards.clone(),
             obstacles: attempt.guards.iter().map(obstacles).collect(),
+            keys_run_out: attempt.keys_run_out.clone(),
             ledger: Arc::clone(&attempt.ledger),
             thresholds: error_budget.thresholds(watched),
             candidate: self.view(attempt.candidate, now)?,

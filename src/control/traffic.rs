@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+use crate::stats::counting::exposure::Units;
 use crate::stats::sequential::Odds;
 
 /// What a candidate and its live were asked since the exposure last changed.
@@ -15,7 +16,16 @@ pub(crate) struct TrafficSeen {
     live: u64,
     /// The keys of some of the candidate's last requests.
     keys: VecDeque<u64>,
+    /// The candidate's last requests with a key, and how many of them counted for one that had not counted before.
+    keyed: u64,
+    counted: u64,
 }
+
+/// So many requests are the last ones.
+const LATELY: u64 = 2_000;
+
+/// New keys that are few: one in so many requests.
+const FEW: u64 = 500;
 
 /// Keys that are looked at.
 const KEYS_MAX: usize = 2_048;
@@ -34,21 +44,38 @@ const TIMES: f64 = 2.0;
 
 impl TrafficSeen {
     /// Takes note of what one exposure was asked.
-    pub(crate) fn see(&mut self, era: u32, candidate: bool, asked: u64, keys: &[u64]) {
+    pub(crate) fn see(&mut self, era: u32, candidate: bool, units: &Units) {
+        let Units { asked, keyed, ref keys, ref some_keys, .. } = *units;
         if era < self.era {
             return;
         }
         if era > self.era {
             *self = Self { era, ..Self::default() };
         }
+        // Keys count in the candidate's arm and its control alike; live's other keys never do.
         if candidate {
+            (self.keyed, self.counted) = (self.keyed + keyed, self.counted + keys.units);
+            if self.keyed > 2 * LATELY {
+                (self.keyed, self.counted) = (self.keyed / 2, self.counted / 2);
+            }
             self.candidate += asked;
-            self.keys.extend(keys);
+            self.keys.extend(some_keys);
             let beyond = self.keys.len().saturating_sub(KEYS_MAX);
             self.keys.drain(..beyond);
         } else {
             self.live += asked;
         }
+    }
+
+    /// That hardly any new keys come, where that is so: evidence is keys, and grows no more.
+    pub(crate) fn keys_run_out(&self) -> Option<String> {
+        let Self { keyed, counted, .. } = *self;
+        (keyed >= LATELY && counted * FEW < keyed).then(|| {
+            format!(
+                "new users have run out: {counted} of the candidate's last {keyed} requests came from one who had not counted \
+                 yet, and each counts once; expose it to more of them, or shadow, where each request is compared with live's"
+            )
+        })
     }
 
     /// What is wrong with how traffic is spread, if anything is.
@@ -84,6 +111,28 @@ mod tests {
     use super::*;
     use crate::base::share::Share;
 
+    fn asked(asked: u64, some_keys: &[u64]) -> Units {
+        Units { asked, some_keys: some_keys.to_vec(), ..Units::default() }
+    }
+
+    #[test]
+    fn that_few_new_keys_come_is_told_once_it_is_so() {
+        let mut seen = TrafficSeen::default();
+        let tick = |new: u64| {
+            let mut units = Units { asked: 1_000, keyed: 1_000, ..Units::default() };
+            units.keys.units = new;
+            units
+        };
+        for new in [400, 200, 100] {
+            seen.see(1, true, &tick(new));
+            assert_eq!(seen.keys_run_out(), None);
+        }
+        for _ in 0..20 {
+            seen.see(1, true, &tick(1));
+        }
+        assert!(seen.keys_run_out().unwrap().starts_with("new users have run out"));
+    }
+
     fn split(candidate: f64) -> Odds {
         Odds::new(Share::new(candidate).unwrap(), Share::new(1.0 - candidate).unwrap()).unwrap()
     }
@@ -91,12 +140,12 @@ mod tests {
     #[test]
     fn a_share_of_the_requests_far_beyond_that_of_the_keys_is_told() {
         let mut seen = TrafficSeen::default();
-        seen.see(1, true, 405, &[]);
-        seen.see(1, false, 595, &[]);
+        seen.see(1, true, &asked(405, &[]));
+        seen.see(1, false, &asked(595, &[]));
         assert!(seen.fault(split(0.01)).unwrap().contains("answers 40.5 % of the requests"));
         assert_eq!(seen.fault(split(0.4)), None);
-        seen.see(2, true, 12, &[]);
-        seen.see(2, false, 988, &[]);
+        seen.see(2, true, &asked(12, &[]));
+        seen.see(2, false, &asked(988, &[]));
         assert_eq!(seen.fault(split(0.01)), None, "the exposure has changed");
     }
 
@@ -104,10 +153,10 @@ mod tests {
     fn one_key_with_an_outsized_part_is_told_and_many_are_not() {
         let mut seen = TrafficSeen::default();
         let many: Vec<u64> = (0..4_000).collect();
-        seen.see(1, true, 4_000, &many);
+        seen.see(1, true, &asked(4_000, &many));
         assert_eq!(seen.fault(split(0.5)), None);
         let some: Vec<u64> = (0..2_000).map(|n| if n % 3 == 0 { 7 } else { n }).collect();
-        seen.see(1, true, 2_000, &some);
+        seen.see(1, true, &asked(2_000, &some));
         assert!(seen.fault(split(0.5)).unwrap().starts_with("one key brings 3"));
     }
 }

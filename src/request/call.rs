@@ -393,7 +393,10 @@ impl<I: ?Sized + 'static, O: 'static> Serving<I, O> {
         };
         let flags = Flags::default().with(Flags::EXPLORED, explored);
         let counted = call.arm.exposure.record(lane(), &request);
+        // Beside a canary versions are compared by what each user was answered, and what one user asks is alike.
+        let unit = call.key.is_none() || counted.first_of_key || call.routing.owner.is_none();
         if let Some(drift) = &self.drift
+            && unit
             && !matches!(result, Err(ErrorKind::Input))
         {
             let (exposure, version) = (call.arm.exposure.number, call.arm.version.id);

@@ -110,14 +110,21 @@ impl Trial {
         let answers = Sides { candidate: candidate.answers, live: live.answers };
         let inputs = candidate.inputs.zip(live.inputs);
         let inputs = inputs.map(|(candidate, live)| Sides { candidate, live });
-        self.seen = Some(Arc::new(Seen {
+        let seen = Seen {
             looks: self.looks,
             first: self.first.get_or_insert_with(|| answers.clone()).clone(),
             answers,
             inputs,
             scores: self.scores.clone(),
             options,
-        }));
+        };
+        // What live has drifted to is what is usual from here on, for both: a shift that both shared once must not excuse what
+        // one of them does later.
+        let closely = options.minimum_effect(options.effect_floor() / 2.0);
+        if seen.live_since(&closely).is_some_and(|table| table.any()) {
+            self.first = Some(seen.answers.clone());
+        }
+        self.seen = Some(Arc::new(seen));
     }
 }
 

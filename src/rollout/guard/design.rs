@@ -258,6 +258,10 @@ impl Design {
         if share == Share::ALL {
             return Some(self.margin);
         }
+        // One that is to be better than live is to be so from the start: more of it is no allowance.
+        if self.is_better_by() {
+            return Some(self.margin);
+        }
         let share = share.fraction();
         match self.margin {
             Margin::Above(margin) => Some(margin / share).filter(|margin| *margin < 1.0).map(Margin::Above),
@@ -265,13 +269,21 @@ impl Design {
             Margin::Times(times) if matches!(self.tested, Tested::Slow(_)) => {
                 Some(Margin::Times(times / share))
             }
-            // One that is to be better than live is to be so from the start.
-            Margin::Times(times) if times <= 1.0 => Some(self.margin),
             Margin::Times(times) => Some(Margin::Times(1.0 + (times - 1.0) / share)),
-            Margin::AtLeastTimes(times) if times >= 1.0 => Some(self.margin),
             Margin::AtLeastTimes(times) => {
                 Some(1.0 - (1.0 - times) / share).filter(|times| *times > 0.0).map(Margin::AtLeastTimes)
             }
+        }
+    }
+
+    /// Whether the candidate must be better than live.
+    fn is_better_by(&self) -> bool {
+        match self.margin {
+            Margin::Times(_) if matches!(self.tested, Tested::Slow(_)) => self.factor < 1.0,
+            Margin::Times(times) => times <= 1.0,
+            Margin::AtLeastTimes(times) => times >= 1.0,
+            Margin::Above(margin) => margin < 0.0,
+            Margin::AtMost(_) => false,
         }
     }
 
