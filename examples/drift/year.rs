@@ -207,10 +207,10 @@ impl Reference {
         let began = days.first().and_then(|(rows, _)| rows.first()).ok_or("a week without flights")?;
         let mut window = self.profile.profile();
         rows().try_for_each(|row| window.record(&row.cells()))?;
-        let estimated = |calibration: &Arc<Calibration>| {
-            let mut estimator = QualityEstimator::new(Arc::clone(calibration), THRESHOLD);
+        let estimated = |calibration: &Arc<Calibration>| -> Result<Estimate, Box<dyn Error>> {
+            let mut estimator = QualityEstimator::new(Arc::clone(calibration), THRESHOLD)?;
             rows().for_each(|row| estimator.record(row.score));
-            estimator.estimate(0.05).accuracy.ok_or("a week without scores")
+            estimator.estimate(0.05)?.accuracy.ok_or("a week without scores".into())
         };
         let sure = || rows().filter(|row| row.score < SURE && row.late.is_some());
         let expected: f64 = sure().filter_map(|row| self.calibration.probability(row.score)).sum();

@@ -299,8 +299,11 @@ impl<I: ?Sized + 'static, O: 'static> Builder<I, O> {
             return Err(BuildError::DrillWithoutCopies);
         }
         let binary = matches!(self.task.kind(), TaskKind::Binary { .. });
-        if self.drift.as_ref().is_some_and(|drift| drift.calibration.is_some()) && !binary {
-            return Err(BuildError::Calibration);
+        if let Some(drift) = &self.drift {
+            drift.check()?;
+            if drift.calibration.is_some() && !binary {
+                return Err(BuildError::Calibration);
+            }
         }
         Ok(())
     }

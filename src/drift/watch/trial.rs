@@ -156,13 +156,13 @@ impl Seen {
     /// Live, and what both were asked, are looked at more closely than the candidate, with half of the distance: in doubt
     /// it is the world.
     pub(crate) fn fault(&self, measure: Measure, distance: f64, alpha: f64) -> Fault {
-        let options = self.options.alpha(alpha).minimum_effect(distance);
+        let options = self.options.look(alpha, distance);
         let table = match measure {
             Measure::Live => self.against_live(&options),
             Measure::ItsBeginning => self.since_it_began(&options),
         };
         let drifted: Vec<DriftRow> = table.iter().flat_map(DriftTable::drifted).cloned().collect();
-        let closely = self.options.minimum_effect(distance / 2.0);
+        let closely = self.options.look(self.options.error(), distance / 2.0);
         let any = |table: Option<DriftTable>| table.is_some_and(|table| table.any());
         if drifted.is_empty() {
             Fault::Nobodys

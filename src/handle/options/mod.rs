@@ -19,7 +19,6 @@
 //! # Ok::<(), serde_json::Error>(())
 //! ```
 
-pub(crate) mod checked;
 pub(crate) mod labels;
 pub(crate) mod limits;
 pub(crate) mod retention;

@@ -2,8 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::checked::checked_when_read;
-use crate::base::invalid::InvalidArgument;
+use crate::base::invalid::{InvalidArgument, checked_when_read};
 
 /// How candidates are tried as shadows: how many copies of requests wait, who runs them, and when two answers agree.
 ///

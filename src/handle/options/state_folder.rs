@@ -5,8 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::checked::checked_when_read;
-use crate::base::invalid::InvalidArgument;
+use crate::base::invalid::{InvalidArgument, checked_when_read};
 use crate::control::adopt::AfterCrash;
 
 /// A folder of this handle's own in which it keeps what is decided and seen. A path converts into one.
