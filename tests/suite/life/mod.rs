@@ -2,12 +2,17 @@
 //!
 //! Each test has a few runs of its own seeds; `cargo bench --bench life` has hundreds of each kind.
 
+mod drift;
+mod errors;
 mod failures;
 mod incidents;
+mod keys;
+mod lapses;
 mod latency;
 mod traffic;
 mod truth;
 mod units;
+mod values;
 
 use crate::world::{Fate, Verdict};
 
@@ -60,6 +65,13 @@ impl std::fmt::Display for Fates {
             self.count(Verdict::Undecided),
             requests[requests.len() / 2],
         )?;
+        let letters = self.0.iter().map(|fate| match fate.verdict {
+            Verdict::TakenBack => 'B',
+            Verdict::Promoted => 'P',
+            Verdict::Undecided => 'u',
+            Verdict::Refused => 'r',
+        });
+        write!(f, " ({})", letters.collect::<String>())?;
         let first = &self.0[0];
         first.evidence.iter().try_for_each(|evidence| write!(f, "\n  {evidence}"))?;
         first.events.iter().rev().take(4).try_for_each(|event| write!(f, "\n  {event}"))

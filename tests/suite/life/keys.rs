@@ -1,0 +1,145 @@
+//! A key counts with all of its requests, not by its first.
+
+use std::time::Duration;
+
+use switchback::options::{Limits, Shadowing};
+use switchback::{Kpi, Outcome, Step, Task, Truth, guard};
+
+use super::each_seed;
+use crate::common::plan;
+use crate::world::{Ask, Fate, Reply, Said, Verdict, Version, World, clock, service, version};
+
+const MILLISECOND: Duration = Duration::from_millis(1);
+
+/// Seconds with 100 requests, of users who come so many times in a row; then of others.
+fn sessions(
+    world: &mut World,
+    seconds: u64,
+    length: u64,
+    truth: impl Fn(&Ask, &switchback::Answer<Said>) -> Option<Outcome>,
+) {
+    for _ in 0..seconds {
+        for _ in 0..100 {
+            let user = world.asked() / length;
+            let ask = world.ask_of(user);
+            let answer = world.handle.predict_keyed(ask.key(), &ask).unwrap();
+            if let Some(outcome) = truth(&ask, &answer) {
+                world.tell(answer.id(), outcome);
+            }
+        }
+        world.tick();
+        if world.is_over() {
+            return;
+        }
+    }
+}
+
+/// Bug: in a shadow an equal candidate that was wrong about other users than live was taken back 0, 1, 84 and 100 times of 100 with
+/// sessions of 1, 3, 10 and 30 requests. Cause: each request was a pair of its own. Fix: ..
+#[test]
+#[ignore = "issue 13: not mended yet"]
+fn a_shadow_that_is_wrong_about_other_users_is_not_worse() {
+    let fates = each_seed(10, |seed| {
+        let clock = clock();
+        // Wrong about a fifth of the users, always.
+        let on = |name: &str, purpose: u64| -> Version {
+            version(name, &clock, move |ask: &Ask| {
+                let yes = if ask.chance_of_user(purpose) < 0.2 { 0.1 } else { 0.9 };
+                (Reply::yes(yes), MILLISECOND)
+            })
+        };
+        let builder = service(&clock, seed).live("v1", on("one", 1)).shadowing(Shadowing::new());
+        let mut world = World::new(builder.build().unwrap(), &clock, seed);
+        let rule = guard::accuracy().at_most_below_live(0.02);
+        let rollout = world.handle.stage("v2", on("two", 2)).unwrap().guard(rule);
+        rollout.shadow(1.0).unwrap();
+        sessions(&mut world, 30, 30, |_, _| Some(Outcome::class(1)));
+        world.fate(&rollout)
+    });
+    fates.are_rarely_taken_back();
+}
+
+/// Bug: on a keyed canary a candidate that failed on half of all requests, but on no user's first, was promoted 67 times of 100 and never
+/// taken back, under "at most 1 %". Cause: a key counted by its first request. Fix: ..
+#[test]
+#[ignore = "issue 13: not mended yet"]
+fn a_candidate_that_fails_users_who_come_again_is_not_promoted() {
+    let fates = each_seed(8, |seed| {
+        let clock = clock();
+        let live = version("one", &clock, |_: &Ask| (Reply::yes(0.9), MILLISECOND));
+        let candidate = version("two", &clock, |ask: &Ask| {
+            let fails = ask.number % 10 != 1 && ask.chance(1) < 0.5;
+            (if fails { Reply::Fails } else { Reply::yes(0.9) }, MILLISECOND)
+        });
+        let limits = Limits::new().circuit_breaker(0);
+        let handle = service(&clock, seed).live("v1", live).limits(limits).build().unwrap();
+        let mut world = World::new(handle, &clock, seed);
+        let rule = guard::error_rate().at_most(0.05);
+        let rollout = world.handle.stage("v2", candidate).unwrap().guard(rule);
+        rollout.run(plan([Step::canary(0.5).unwrap()])).unwrap();
+        sessions(&mut world, 25, 10, |_, _| None);
+        world.fate(&rollout)
+    });
+    fates.are_never_promoted();
+}
+
+/// Bug: the same with clicks, .20 beside .30 where 5 points were allowed. Cause: the same. Fix: ..
+#[test]
+#[ignore = "issue 13: not mended yet"]
+fn a_candidate_that_loses_users_who_come_again_is_not_promoted() {
+    let fates = each_seed(6, |seed| {
+        let clock = clock();
+        let on = |name: &str| version(name, &clock, |_: &Ask| (Reply::yes(0.9), MILLISECOND));
+        let task = Task::binary(|said: &Said| said.yes).truth(Truth::CausedByAnswer);
+        let builder = service(&clock, seed).task(task).kpi(Kpi::rate("click").unwrap());
+        let mut world = World::new(builder.live("v1", on("one")).build().unwrap(), &clock, seed);
+        let rule = guard::kpi("click").at_most_below_live(0.1);
+        let rollout = world.handle.stage("v2", on("two")).unwrap().guard(rule);
+        rollout.run(plan([Step::canary(0.5).unwrap()])).unwrap();
+        sessions(&mut world, 30, 5, |ask, answer| {
+            let again = ask.number % 5 != 1;
+            let rate = if again && answer.version() == "v2" { 0.7 } else { 0.95 };
+            Some(Outcome::kpi("click", f64::from(u8::from(ask.chance(2) < rate))))
+        });
+        world.fate(&rollout)
+    });
+    fates.are_never_promoted();
+}
+
+/// Bug: on a keyed canary without a shadow, with users of whom a few come very often, 392 of 400 equal candidates were never decided,
+/// and nothing said that no new users came. Cause: the planner counted requests where the test counted keys. Fix: ..
+#[test]
+#[ignore = "issue 13: not mended yet"]
+fn a_rollout_whose_users_have_run_out_says_so() {
+    let fates = each_seed(3, |seed| {
+        let clock = clock();
+        let on = |name: &str, purpose: u64| -> Version {
+            version(name, &clock, move |ask: &Ask| {
+                let yes = if ask.chance(purpose) < 0.15 { 0.1 } else { 0.9 };
+                (Reply::yes(yes), MILLISECOND)
+            })
+        };
+        let handle = service(&clock, seed).live("v1", on("one", 1)).build().unwrap();
+        let mut world = World::new(handle, &clock, seed);
+        let come = |world: &mut World, seconds: u64| {
+            for _ in 0..seconds {
+                for _ in 0..100 {
+                    let user = 301_f64.powf(world.chance.next()) as u64;
+                    let ask = world.ask_of(user);
+                    let answer = world.handle.predict_keyed(ask.key(), &ask).unwrap();
+                    world.tell(answer.id(), Outcome::class(1));
+                }
+                world.tick();
+            }
+        };
+        come(&mut world, 10);
+        let rule = guard::accuracy().at_most_below_live(0.02);
+        let rollout = world.handle.stage("v2", on("two", 2)).unwrap().guard(rule);
+        rollout.run(plan([Step::canary(0.5).unwrap()])).unwrap();
+        come(&mut world, 80);
+        world.fate(&rollout)
+    });
+    let silent = |fate: &&Fate| fate.verdict == Verdict::Undecided && !fate.tells_why();
+    let silent = fates.0.iter().filter(silent).count();
+    assert!(silent == 0, "{silent} undecided without a word: {fates}");
+}

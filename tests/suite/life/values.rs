@@ -1,0 +1,172 @@
+//! What is compared: values beyond their bounds, rare ones, lists, ratios and levels that move.
+
+use std::f64::consts::TAU;
+use std::time::Duration;
+
+use switchback::guard::{EffectKind, InvalidRule, Rule};
+use switchback::{Answer, Kpi, Outcome, Plan, Step, Task, Truth, guard};
+
+use super::{Fates, each_seed};
+use crate::common::plan;
+use crate::world::{Ask, Fate, Reply, Said, Version, World, anybody, clock, service, version};
+
+const MILLISECOND: Duration = Duration::from_millis(1);
+
+/// A business figure on a canary, whose values are what `worth` says of a request, live's or the candidate's.
+fn business(
+    seed: u64,
+    seconds: u64,
+    kpi: Kpi,
+    (rule, plan): (Result<Rule, InvalidRule>, Plan),
+    worth: fn(&Ask, bool) -> f64,
+) -> Fate {
+    let clock = clock();
+    let on = |name: &str| -> Version { version(name, &clock, |_: &Ask| (Reply::yes(0.9), MILLISECOND)) };
+    let name = kpi.name().to_owned();
+    let task = Task::binary(|said: &Said| said.yes).truth(Truth::CausedByAnswer);
+    let handle = service(&clock, seed).task(task).kpi(kpi).live("v1", on("one")).build().unwrap();
+    let mut world = World::new(handle, &clock, seed);
+    let rollout = world.handle.stage("v2", on("two")).unwrap().guard(rule);
+    rollout.run(plan).unwrap();
+    world.live_through(seconds, 100, anybody, |ask: &Ask, answer: &Answer<Said>| {
+        Some(Outcome::kpi(name.as_str(), worth(ask, answer.version() == "v2")))
+    });
+    world.fate(&rollout)
+}
+
+fn canary(share: f64) -> Plan {
+    plan([Step::canary(share).unwrap()])
+}
+
+/// Bug: of a figure between 0 and 10 a candidate with a mean of 4.96 beside 2.00 was promoted 100 times of 100, where 0.5 more was
+/// allowed. Cause: what lay beyond 10 was counted as 10, or not at all. Fix: ..
+#[test]
+#[ignore = "issue 13: not mended yet"]
+fn a_candidate_whose_worst_values_lie_beyond_the_bounds_is_not_promoted() {
+    let worth = |ask: &Ask, candidate: bool| {
+        if candidate && ask.chance(1) < 0.02 { 150.0 } else { 4.0 * ask.chance(2) }
+    };
+    let kpi = || Kpi::bounded("complaints", 0.0, 10.0).unwrap().lower_is_better();
+    let rule = || guard::kpi("complaints").at_most_above_live(0.5);
+    each_seed(8, |seed| business(seed, 40, kpi(), (rule(), canary(0.5)), worth)).are_never_promoted();
+}
+
+/// Bug: of an unbounded figure, with one request in a hundred that buys, an equal candidate of 1 % was taken back in 314 runs of 400.
+/// Cause: the variance of a hundred values of which none was above 0 was 0. Fix: ..
+#[test]
+#[ignore = "issue 13: not mended yet"]
+fn rare_purchases_that_have_not_come_yet_are_no_evidence() {
+    let worth = |ask: &Ask, _: bool| if ask.chance(1) < 0.01 { 50.0 + 100.0 * ask.chance(2) } else { 0.0 };
+    let kpi = || Kpi::unbounded("revenue").unwrap();
+    let rule = || guard::kpi("revenue").at_most_below_live(0.1);
+    each_seed(10, |seed| business(seed, 60, kpi(), (rule(), canary(0.02)), worth)).are_rarely_taken_back();
+}
+
+/// Bug: two equal versions were told to differ by .152 on average, where the level of a figure rose while the share grew. Cause: the
+/// estimate pooled over shares, and its interval did not. Fix: ..
+#[test]
+#[ignore = "issue 13: not mended yet"]
+fn what_is_said_of_equal_versions_is_that_they_are_equal_while_levels_and_shares_move() {
+    let worth = |ask: &Ask, _: bool| {
+        let level = if ask.second < 15 { 0.2 } else { 0.7 };
+        f64::from(u8::from(ask.chance(1) < level))
+    };
+    let kpi = || Kpi::bounded("rating", 0.0, 1.0).unwrap();
+    let rule = || guard::kpi("rating").at_most_below_live(0.15);
+    let fates = each_seed(6, |seed| {
+        let first = Step::canary(0.1).unwrap().min_duration(Duration::from_secs(15));
+        let second = Step::canary(0.5).unwrap().min_duration(Duration::from_secs(25));
+        business(seed, 60, kpi(), (rule(), plan([first, second])), worth)
+    });
+    let effects = |fates: &Fates| -> Vec<f64> {
+        let of = fates.0.iter().flat_map(|fate| &fate.evidence).filter_map(|evidence| evidence.effect);
+        of.filter(|effect| effect.kind == EffectKind::Difference).map(|effect| effect.estimate).collect()
+    };
+    let told = effects(&fates);
+    assert!(!told.is_empty(), "{fates}");
+    assert!(told.iter().all(|estimate| estimate.abs() < 0.08), "{told:?}: {fates}");
+}
+
+/// Bug: a candidate with fewer hits, .40 against .61, was promoted under NDCG: it repeated the right item, which brought up to 2.95
+/// for one list. Cause: every repetition gained, and the mean was cut to 1. Fix: ..
+#[test]
+#[ignore = "issue 13: not mended yet"]
+fn a_list_that_repeats_the_right_item_is_no_better_for_it() {
+    let fates = each_seed(8, |seed| {
+        let clock = clock();
+        let lists = |name: &str, hits: f64, times: u64| -> Version {
+            version(name, &clock, move |ask: &Ask| {
+                let hit = ask.chance(times) < hits;
+                let item = |rank: u64| if hit && rank < times { ask.number % 100 } else { 1_000 + rank };
+                (Reply::list((0..5).map(item)), MILLISECOND)
+            })
+        };
+        let items = |said: &Said, ranked: &mut switchback::feedback::Ranked| {
+            said.items.iter().for_each(|item| ranked.push(*item));
+        };
+        let task = Task::ranking(5, items).unwrap();
+        let handle = service(&clock, seed).task(task).live("v1", lists("one", 0.61, 1)).build().unwrap();
+        let mut world = World::new(handle, &clock, seed);
+        let rule = guard::ndcg().at_most_below_live(0.05);
+        let rollout = world.handle.stage("v2", lists("two", 0.4, 5)).unwrap().guard(rule);
+        rollout.run(canary(0.5)).unwrap();
+        world.live_through(40, 100, anybody, |ask, _| Some(Outcome::relevant([ask.number % 100])));
+        world.fate(&rollout)
+    });
+    fates.are_never_promoted();
+}
+
+/// How precise a version is, and how much it flags, at a time of day from 0 (noon) to 1 (midnight).
+type Flags = fn(f64) -> (f64, f64);
+
+/// Two versions that flag what they flag, over two days and nights, on a canary of 50 %.
+fn by_day_and_night(seed: u64, rule: Result<Rule, InvalidRule>, [live, candidate]: [Flags; 2]) -> Fate {
+    const DAY: f64 = 8.0;
+    let clock = clock();
+    let on = |name: &str, purpose: u64, flags: Flags| -> Version {
+        version(name, &clock, move |ask: &Ask| {
+            let (_, flagged) = flags(night(ask.second, DAY));
+            (Reply::yes(if ask.chance(purpose) < flagged { 0.9 } else { 0.1 }), MILLISECOND)
+        })
+    };
+    let handle = service(&clock, seed).live("v1", on("one", 1, live)).build().unwrap();
+    let mut world = World::new(handle, &clock, seed);
+    let rollout = world.handle.stage("v2", on("two", 2, candidate)).unwrap().guard(rule);
+    rollout.run(canary(0.5)).unwrap();
+    world.live_through(2 * DAY as u64, 250, anybody, |ask, answer| {
+        let flags = if answer.version() == "v2" { candidate } else { live };
+        let (precision, _) = flags(night(ask.second, DAY));
+        // Of what is not flagged nobody asks.
+        Some(Outcome::class(u16::from(ask.chance(3) < precision)))
+    });
+    world.fate(&rollout)
+}
+
+fn night(second: u64, day: f64) -> f64 {
+    0.5 - 0.5 * (TAU * second as f64 / day).cos()
+}
+
+/// Bug: of two versions with the same precision at every hour, which goes from .9 by day to .5 by night, the one that flags more by
+/// night was taken back 150 times of 150. Cause: hits and flags were pooled over hours before they were divided. Fix: ..
+#[test]
+#[ignore = "issue 13: not mended yet"]
+fn who_flags_more_at_a_bad_hour_is_not_less_precise() {
+    let live: Flags = |night| (0.9 - 0.4 * night, 0.7 - 0.6 * night);
+    let candidate: Flags = |night| (0.9 - 0.4 * night, 0.1 + 0.6 * night);
+    each_seed(6, |seed| {
+        by_day_and_night(seed, guard::precision().at_most_below_live(0.05), [live, candidate])
+    })
+    .are_rarely_taken_back();
+}
+
+/// Bug: one that is less precise at every hour passed, since it flags more by day. Cause: the same. Fix: ..
+#[test]
+#[ignore = "issue 13: not mended yet"]
+fn who_flags_more_at_a_good_hour_is_not_more_precise() {
+    let live: Flags = |night| (0.9 - 0.4 * night, 0.1 + 0.6 * night);
+    let candidate: Flags = |night| (0.8 - 0.4 * night, 0.7 - 0.6 * night);
+    each_seed(6, |seed| {
+        by_day_and_night(seed, guard::precision().at_most_below_live(0.05), [live, candidate])
+    })
+    .are_rarely_promoted();
+}
