@@ -120,7 +120,7 @@ impl Trial {
         };
         // What live has drifted to is what is usual from here on, for both: a shift that both shared once must not excuse what
         // one of them does later.
-        let closely = options.minimum_effect(options.effect_floor() / 2.0);
+        let closely = options.look(options.error(), options.effect_floor() / 2.0);
         if seen.live_since(&closely).is_some_and(|table| table.any()) {
             self.first = Some(seen.answers.clone());
         }
