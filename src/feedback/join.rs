@@ -713,7 +713,7 @@ impl Joins {
         let Ok(figure) = self.figure_of(actual) else { return };
         while let Some(awaited) = pop_front_if(&mut state.awaiting, |awaited| now.since(awaited.at) >= *after)
         {
-            let Awaited { exposure, sequence, row, unit, at, kept, keyed, first_of_key, segment } = awaited;
+            let Awaited { exposure, sequence, row, unit, at, kept, keyed, counts, segment } = awaited;
             let segment = segment.zip(self.segments.as_ref()).map(|(place, table)| table.hash_at(place));
             // What was shadowed was not yet decided when the wait began; by now the halves are there.
             let shadowed = state.pairs.contains_key(&(exposure, sequence));
@@ -721,7 +721,7 @@ impl Joins {
                 .with(Flags::JOINT, unit.is_some())
                 .with(Flags::SHADOWED, shadowed)
                 .with(Flags::KEYED, keyed)
-                .with(Flags::FIRST_OF_KEY, first_of_key);
+                .with(Flags::COUNTS, counts);
             let body = Body {
                 process: self.process,
                 exposure,

@@ -71,7 +71,7 @@ struct SavedAwaited {
     at: Timestamp,
     kept: Kept,
     keyed: bool,
-    first_of_key: bool,
+    counts: bool,
 }
 
 impl SavedJoins {
@@ -138,7 +138,7 @@ impl Joins {
             at: awaited.at,
             kept: awaited.kept,
             keyed: awaited.keyed,
-            first_of_key: awaited.first_of_key,
+            counts: awaited.counts,
         });
         SavedJoins {
             waiting: waiting.collect(),
@@ -249,8 +249,8 @@ impl SavedHalf {
 
 impl SavedAwaited {
     fn restored(&self, exposure: u32) -> Awaited {
-        let Self { sequence, row, unit, at, kept, keyed, first_of_key, .. } = *self;
+        let Self { sequence, row, unit, at, kept, keyed, counts, .. } = *self;
         // In no segment: what it was called is known to the life that saw it alone.
-        Awaited { exposure, sequence, row, unit, at, kept, keyed, first_of_key, segment: None }
+        Awaited { exposure, sequence, row, unit, at, kept, keyed, counts, segment: None }
     }
 }

@@ -9,7 +9,7 @@ use super::core::Core;
 use crate::base::clock::Timestamp;
 use crate::control::pins::Pin;
 use crate::request::answer::{Answer, PredictError};
-use crate::request::call::{Call, Draw, NO_ROW};
+use crate::request::call::{Call, Draw};
 use crate::request::table::Arm;
 use crate::stats::counting::exposure::{Unit, lane};
 use crate::task::kept::Kept;
@@ -68,12 +68,13 @@ impl<I: ?Sized + 'static, O: 'static> Pinned<I, O> {
         // the version until nobody else does.
         let (arm, key, unit) = match &mut *self.slot.held.lock() {
             Some(held) => {
-                // The stream counts by one of its calls, drawn: the first is not like the others. At once, so that of two
-                // calls at the same time one counts.
-                let drawn = !held.unit.joined && self.inner.serving.dice.roll(lane()) >> 63 == 0;
-                let unit = Unit { joined: !drawn, ..held.unit };
-                held.unit.joined |= drawn;
-                (held.arm.clone(), held.key, if drawn { Unit { number: None, ..unit } } else { unit })
+                // In figures by its first call, at once, so that of two calls at the same time one counts the unit. In
+                // comparisons by one of its calls, drawn as they come: the first is not like the others.
+                let stands = !held.drawn && self.inner.serving.dice.roll(lane()) >> 63 == 0;
+                held.drawn |= stands;
+                let unit = Unit { stands, ..held.unit };
+                held.unit.joined = true;
+                (held.arm.clone(), held.key, unit)
             }
             None => return Err(superseded),
         };
@@ -83,7 +84,7 @@ impl<I: ?Sized + 'static, O: 'static> Pinned<I, O> {
         let attempted = self.inner.serving.ask(&arm, input, &mut kept);
         let answer = self.inner.serving.settle_alone(&call, attempted, &kept)?;
         if let (None, Some(held)) = (unit.number, &mut *self.slot.held.lock()) {
-            held.unit.number = answer.id().body.row.or(Some(NO_ROW));
+            held.unit.number = held.unit.number.or(answer.id().body.row);
         }
         Ok(answer)
     }
@@ -114,9 +115,8 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
         let routing = self.serving.routing.load();
         let (routed, key, _) = self.serving.route(&routing, draw, now);
         let version = routed.arm.version.id;
-        // No call of it stands for the stream yet.
-        let unit = Unit { joint: true, number: Some(NO_ROW), ..Unit::default() };
-        let held = Held { arm: routed.arm.clone(), key, unit };
+        let unit = Unit { joint: true, ..Unit::default() };
+        let held = Held { arm: routed.arm.clone(), key, unit, drawn: false };
         let until = now.plus(control.settings.pins_last);
         let slot = Arc::new(PinSlot { until, held: Mutex::new(Some(held)) });
         control.pins.push(Arc::clone(&slot) as Arc<dyn Pin>);
@@ -136,6 +136,8 @@ pub(crate) struct Held<I: ?Sized, O> {
     /// The hash of the key that it was routed by, if it was.
     pub(crate) key: Option<u64>,
     pub(crate) unit: Unit,
+    /// A call of it has been drawn to stand for the stream.
+    pub(crate) drawn: bool,
 }
 
 impl<I: ?Sized + 'static, O: 'static> Pin for PinSlot<I, O> {

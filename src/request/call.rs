@@ -69,9 +69,6 @@ pub(crate) struct Attempted<O> {
     ended: Reading,
 }
 
-/// A number that no row has.
-pub(crate) const NO_ROW: u64 = u64::MAX;
-
 impl<I: ?Sized + 'static, O: 'static> Serving<I, O> {
     /// Answers one request.
     #[inline]
@@ -155,20 +152,17 @@ impl<I: ?Sized + 'static, O: 'static> Serving<I, O> {
             // Each version has its own time: that of one asked before is none of its doing.
             let started = self.clock.reading();
             let results = self.ask_batch(arm, &rows);
-            let (mut number, batched) = (None, rows.len() > 1);
-            let mut asked: Vec<_> = places.into_iter().zip(rows).zip(results).collect();
-            // Counted first, so that the others know what the unit is called.
-            if let Some(first) = asked.iter().position(|((place, _), _)| *place == representative) {
-                asked.swap(0, first);
-            }
-            for ((place, row), (attempted, kept)) in asked {
+            let (mut number, mut counted, batched) = (None, false, rows.len() > 1);
+            for ((place, row), (attempted, kept)) in places.into_iter().zip(rows).zip(results) {
                 let (key, random) = routes.get(place).map_or((None, 0), |row| (row.key, row.random));
-                let unit = Unit { joint, joined: place != representative, batched, number };
+                let stands = place == representative;
+                let unit = Unit { joint, joined: counted, stands, batched, number };
+                counted = true;
                 let call = Call { routing, arm, input: row, key, unit, random, share: None, started };
                 let answer = self.settle(&call, attempted, &kept);
-                if joint && place == representative {
-                    // Where it got no answer, no truth of another row stands for the call.
-                    number = answer.as_ref().ok().and_then(|answer| answer.id.body.row).or(Some(NO_ROW));
+                if joint {
+                    // A row that got no answer has been counted all the same.
+                    number = number.or_else(|| answer.as_ref().ok()?.id.body.row);
                 }
                 if let Some(slot) = answers.get_mut(place) {
                     *slot = Some(answer);
@@ -394,7 +388,7 @@ impl<I: ?Sized + 'static, O: 'static> Serving<I, O> {
         let flags = Flags::default().with(Flags::EXPLORED, explored);
         let counted = call.arm.exposure.record(lane(), &request);
         // Beside a canary versions are compared by what each user was answered, and what one user asks is alike.
-        let unit = call.key.is_none() || counted.first_of_key || call.routing.owner.is_none();
+        let unit = call.key.is_none() || counted.counts || call.routing.owner.is_none();
         if let Some(drift) = &self.drift
             && unit
             && !matches!(result, Err(ErrorKind::Input))
@@ -430,7 +424,7 @@ impl<I: ?Sized + 'static, O: 'static> Serving<I, O> {
         kept: &Kept,
         Marks { flags, segment }: Marks,
     ) -> Body {
-        let Counted { sequence, row, first_of_key, .. } = counted;
+        let Counted { sequence, row, counts, .. } = counted;
         let exposure = &call.arm.exposure;
         Body {
             process: self.joins.process(),
@@ -442,7 +436,7 @@ impl<I: ?Sized + 'static, O: 'static> Serving<I, O> {
             share: exposure.share,
             flags: flags
                 .with(Flags::KEYED, call.key.is_some())
-                .with(Flags::FIRST_OF_KEY, first_of_key)
+                .with(Flags::COUNTS, counts)
                 .with(Flags::JOINT, call.unit.joint),
             kept: *kept,
             segment,
@@ -470,8 +464,8 @@ impl<I: ?Sized + 'static, O: 'static> Serving<I, O> {
         let keeps = counted.row.is_some() && self.joins.keeps_pair(counted.hash);
         body.flags = body.flags.with(Flags::SHADOWED, keeps);
         let latency_nanos = ended.nanos_since(call.started);
-        let (Unit { joined, batched, .. }, key) = (call.unit, call.key);
-        let answered = Answered { body, latency_nanos, refused, joins_unit: joined, batched, key };
+        let (Unit { joined, stands, batched, .. }, key) = (call.unit, call.key);
+        let answered = Answered { body, latency_nanos, refused, joins_unit: joined, stands, batched, key };
         let lent = Lent { input: call.input, share: call.share, output };
         let taken = queue.offer(&lent, &self.shadow_judge(), call.routing, targets, answered, ended);
         if taken { body.flags } else { offered }

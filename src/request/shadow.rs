@@ -72,6 +72,8 @@ pub(crate) struct Answered {
     pub(crate) refused: bool,
     /// Another prediction of a unit that has been counted.
     pub(crate) joins_unit: bool,
+    /// It is the prediction that stands for its unit in comparisons.
+    pub(crate) stands: bool,
     /// It took the time of several inputs.
     pub(crate) batched: bool,
     /// The hash of its key, where it has one.
@@ -273,7 +275,7 @@ impl<I: ?Sized + 'static, O: 'static> ShadowQueue<I, O> {
         };
         let chance = mix(answered.body.sequence ^ u64::from(answered.body.exposure) << 32);
         // What one user asks is alike, for both versions too: of a key one pair counts.
-        let unit = !answered.joins_unit
+        let unit = answered.stands
             && answered
                 .key
                 .is_none_or(|key| entry.keys.as_ref().is_some_and(|keys| keys.counts(key, chance)));
@@ -282,7 +284,7 @@ impl<I: ?Sized + 'static, O: 'static> ShadowQueue<I, O> {
             latency_nanos,
             at: clock.at(ended),
             shadow: true,
-            unit: Unit { joined: !unit, ..Unit::default() },
+            unit: Unit { joined: answered.joins_unit, stands: unit, ..Unit::default() },
             live_failed: unanswered && !entry.reversed,
             key: None,
             kept: None,

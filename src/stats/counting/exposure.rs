@@ -152,7 +152,7 @@ pub(crate) struct Counted {
     pub(crate) row: Option<u64>,
     pub(crate) hash: u64,
     /// It counts as the unit that its key is.
-    pub(crate) first_of_key: bool,
+    pub(crate) counts: bool,
 }
 
 /// A prediction that waits for the time at which its outcome is assumed.
@@ -168,7 +168,7 @@ pub(crate) struct Awaited {
     /// It was routed by a key.
     pub(crate) keyed: bool,
     /// Its key had not been seen before.
-    pub(crate) first_of_key: bool,
+    pub(crate) counts: bool,
     /// The place of its segment, where requests have any.
     pub(crate) segment: Option<u16>,
 }
@@ -197,16 +197,24 @@ pub(crate) struct Request<'a> {
 }
 
 /// What several predictions that stay together are to the statistics: one unit.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Copy)]
 pub(crate) struct Unit {
     /// The unit has several predictions.
     pub(crate) joint: bool,
-    /// The unit has been counted.
+    /// The unit has been counted, in figures.
     pub(crate) joined: bool,
+    /// It is the prediction that stands for the unit in comparisons.
+    pub(crate) stands: bool,
     /// The model was asked several inputs at once, so its time is not that of one.
     pub(crate) batched: bool,
     /// The row of its first prediction that has one: what the unit goes by.
     pub(crate) number: Option<u64>,
+}
+
+impl Default for Unit {
+    fn default() -> Self {
+        Self { joint: false, joined: false, stands: true, batched: false, number: None }
+    }
 }
 
 /// Rows that one stripe gives out before the next number goes to another: as many as a page of the bits that tell
@@ -278,7 +286,7 @@ impl Exposure {
     pub(crate) fn record(&self, lane: usize, request: &Request<'_>) -> Counted {
         let lane = within(lane, self.stripes.len());
         let Some(stripe) = self.stripes.get(lane) else {
-            return Counted { sequence: 0, row: None, hash: 0, first_of_key: false };
+            return Counted { sequence: 0, row: None, hash: 0, counts: false };
         };
         let stripe = &mut *stripe.lock();
         if request.shadow {
@@ -293,12 +301,12 @@ impl Exposure {
         let sequence = stripe.sequence * lanes + lane;
         stripe.sequence += 1;
         let hash = mix(sequence ^ self.seed);
-        let first_of_key = self.count_unit(&mut stripe.units, request, hash);
+        let counts = self.count_unit(&mut stripe.units, request, hash);
         match request.result {
             Ok(_) => stripe.streak.answered(),
             Err(ErrorKind::Input) => {}
             // The rows of one call fail together: that is one failure.
-            Err(_) if request.unit.joined => {}
+            Err(_) if request.unit.batched && request.unit.joined => {}
             Err(_) => {
                 if self.breaker.trips(&mut stripe.streak, request.live_failed) {
                     self.tripped.raise();
@@ -320,15 +328,14 @@ impl Exposure {
                 let unit = request.unit.joint.then(|| request.unit.number.unwrap_or(given));
                 let (row, keyed) = (given, request.key.is_some());
                 let segment = request.segment;
-                let awaited =
-                    Awaited { exposure, sequence, row, unit, at, kept, keyed, first_of_key, segment };
+                let awaited = Awaited { exposure, sequence, row, unit, at, kept, keyed, counts, segment };
                 stripe.awaited.push(awaited);
             }
         }
-        Counted { sequence, row, hash, first_of_key }
+        Counted { sequence, row, hash, counts }
     }
 
-    /// Counts the unit that a request is, if it is one; whether it is the first of a key. A request that was refused
+    /// Counts the unit that a request is, if it is one; whether it is. A request that was refused
     /// because of its input is a unit like any other: one arm may refuse what the other would have answered, and units
     /// that only one arm counts would come in other shares than traffic was split in.
     #[inline]
@@ -340,7 +347,7 @@ impl Exposure {
                 units.some_keys.push(key);
             }
         }
-        if request.unit.joined {
+        if !request.unit.stands {
             return false;
         }
         let outcome = match request.result {
@@ -353,7 +360,7 @@ impl Exposure {
             (None, _) => {
                 units.requests.count(outcome, request.latency_nanos, limits);
                 units.count_segment(request.segment, false, failed);
-                false
+                true
             }
             (Some(key), Some(keys)) if keys.counts(key, chance) => {
                 units.keys.count(outcome, request.latency_nanos, limits);
