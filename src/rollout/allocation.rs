@@ -366,7 +366,7 @@ impl Allocating {
                 arms.live.merge(others);
             }
         }
-        MeanDifference::new(Claim::Harm, 0.0).e_value(&counts)
+        MeanDifference::nearest(Claim::Harm, 0.0).e_value(&counts)
     }
 }
 
