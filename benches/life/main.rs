@@ -7,7 +7,7 @@
 
 mod world;
 
-use world::{Circumstance, Figure, Life, Routing, Verdict, runs};
+use world::{Circumstance, Figure, Life, Routing, Verdict};
 
 fn main() {
     let started = std::time::Instant::now();
@@ -24,7 +24,7 @@ fn main() {
                         continue;
                     }
                     let began = started.elapsed();
-                    let ends = runs(&life, 0..count);
+                    let ends = life.runs(0..count);
                     let of = |v: Verdict| ends.iter().filter(|e| e.verdict == v).count();
                     println!(
                         "{:<60} back {:>3} promoted {:>3} undecided {:>3} refused {:>3} of {count} {:.1} ms  {}",
