@@ -3,7 +3,7 @@
 use switchback::guard;
 use switchback::guard::{InvalidRule, Rule};
 
-use super::run::{End, Run};
+use super::run::{End, Run, WARM_UP};
 
 /// What is judged, each with a guard of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -103,7 +103,7 @@ pub(crate) enum Candidate {
 
 impl Candidate {
     /// In margins.
-    pub(super) fn worse(self) -> f64 {
+    pub(crate) fn worse(self) -> f64 {
         match self {
             Self::Equal => 0.0,
             Self::AtTheMargin => 1.0,
@@ -134,6 +134,11 @@ impl Life {
     pub(crate) fn candidate(mut self, candidate: Candidate) -> Self {
         self.candidate = candidate;
         self
+    }
+
+    /// Requests before the rollout, on average.
+    pub(crate) fn before(&self) -> f64 {
+        (WARM_UP * self.traffic) as f64
     }
 
     /// Runs it.

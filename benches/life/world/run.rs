@@ -36,7 +36,7 @@ impl End {
 }
 
 /// Seconds before the rollout.
-const WARM_UP: u64 = 15;
+pub(super) const WARM_UP: u64 = 15;
 
 /// One run.
 pub(super) struct Run {
