@@ -102,6 +102,7 @@ pub mod testing;
 mod version;
 
 pub use base::clock::{Clock, Timestamp};
+pub use base::invalid::InvalidArgument;
 pub use base::share::{InvalidShare, Share};
 pub use control::moves::RollbackOutcome;
 pub use feedback::{InvalidPredictionId, PredictionId};
@@ -121,7 +122,6 @@ pub use rollout::budget::ErrorBudget;
 pub use rollout::guard;
 pub use rollout::phase::Phase;
 pub use rollout::plan::{Plan, Step};
-pub use task::invalid::InvalidTask;
 pub use task::kpi::Kpi;
 pub use task::outcome::{Outcome, Truth};
 pub use task::task::Task;
@@ -146,7 +146,7 @@ pub mod status {
 /// How long a plan takes to decide, before anything runs.
 pub mod forecast {
     pub use crate::rollout::forecast::forecast::{Forecast, GuardForecast, StepForecast};
-    pub use crate::rollout::forecast::traffic::{InvalidForecast, LatencyPoint, Moments, Traffic};
+    pub use crate::rollout::forecast::traffic::{LatencyPoint, Moments, Traffic};
 }
 
 /// Records of decisions, and what other rules would have decided.
@@ -158,7 +158,7 @@ pub mod decisions {
 
 /// The parts of a plan, and how traffic is divided among several candidates.
 pub mod plan {
-    pub use crate::rollout::allocation::{Allocation, AllocationFigure, InvalidAllocation};
+    pub use crate::rollout::allocation::{Allocation, AllocationFigure};
     pub use crate::rollout::budget::InvalidErrorBudget;
     pub use crate::rollout::plan::{Bake, Exposure, InvalidPlan, OnInconclusive};
     pub use crate::rollout::transition::TransitionRefused;

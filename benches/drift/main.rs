@@ -183,9 +183,14 @@ type Alarms = Box<dyn Fn(&ReferenceProfile, &Profile) -> bool>;
 
 fn rules() -> Vec<Rule> {
     let ours = |name, test, feature: &'static str, what| {
-        let options =
-            Options::default().test(test).alpha(NOMINAL).control(Control::PerFeature).minimum_effect(0.0);
-        let options = options.minimum_share(0.0);
+        let options = Options::default()
+            .test(test)
+            .control(Control::PerFeature)
+            .alpha(NOMINAL)
+            .unwrap()
+            .minimum_effect(0.0)
+            .unwrap();
+        let options = options.minimum_share(0.0).unwrap();
         let alarms = move |reference: &ReferenceProfile, window: &Profile| {
             let table = compare(reference, window, &options).unwrap();
             table.drifted().any(|row| row.feature == feature && row.what == what)
@@ -444,14 +449,14 @@ fn estimated(report: &mut Report, failures: &mut Vec<String>) {
         let scores =
             |rows: &[(f64, bool)]| rows.iter().map(|(score, _)| [Cell::Number(*score)]).collect::<Vec<_>>();
         let profile = ReferenceProfile::builder().numeric("score").build_from(scores(&reference)).unwrap();
-        let mut windows = WindowedProfile::new(profile, WindowSize::Rows(CHUNK));
+        let mut windows = WindowedProfile::new(profile, WindowSize::Rows(CHUNK)).unwrap();
         for chunk in 0..chunks {
             let shifted = usize::from(chunk >= chunks / 2);
             let (rows, known) = rows_of(CHUNK, 4.0 * shifted as f64);
-            let mut traffic = QualityEstimator::new(Arc::clone(&calibration), 0.5);
+            let mut traffic = QualityEstimator::new(Arc::clone(&calibration), 0.5).unwrap();
             rows.iter().for_each(|(score, _)| traffic.record(*score));
             scores(&rows).iter().for_each(|row| windows.record(Timestamp::default(), row).unwrap());
-            let (found, realised) = (traffic.estimate(0.05).accuracy.unwrap(), accuracy(&rows));
+            let (found, realised) = (traffic.estimate(0.05).unwrap().accuracy.unwrap(), accuracy(&rows));
             off.push((found.value - realised).abs());
             oracle.push((known - realised).abs());
             naive.push((at_reference - realised).abs());

@@ -37,7 +37,7 @@ pub(crate) fn quick() -> Vec<Life> {
         (F::Error, R::Shadow, C::ChanceFailures),
         (F::Error, R::Canary, C::SharedOutage),
         (F::Error, R::Batch, C::ChanceFailures),
-        (F::Error, R::AsOne, C::Quiet),
+        (F::Error, R::BatchByKey, C::Quiet),
         (F::Error, R::Pinned, C::Quiet),
         (F::Error, R::Ramp, C::Restart),
         (F::Error, R::Canary, C::PauseAndResume),

@@ -23,7 +23,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use switchback::Timestamp;
-use switchback::drift::{Verdict, What};
+use switchback::drift::{DriftVerdict, What};
 use year::{Day, Week, Year};
 
 const HELP: &str = "\
@@ -97,7 +97,7 @@ fn print_drift(year: &Year) {
     );
     for thing in &year.things {
         let rows = || after.iter().filter_map(|week| Some((week, week.row(&thing.feature, thing.what)?)));
-        let drifted = rows().filter(|(_, row)| row.verdict == Verdict::Drifted).count();
+        let drifted = rows().filter(|(_, row)| row.verdict == DriftVerdict::Drifted).count();
         let beyond = rows().filter(|(_, row)| thing.drifted(row)).count();
         let largest = rows().max_by(|(_, a), (_, b)| a.effect.total_cmp(&b.effect));
         let (effect, when) =

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use switchback::drift::estimate::{Calibration, Estimate, QualityEstimator};
-use switchback::drift::{Cell, DriftRow, DriftTable, Options, ReferenceProfile, Verdict, What, compare};
+use switchback::drift::{Cell, DriftRow, DriftTable, DriftVerdict, Options, ReferenceProfile, What, compare};
 use switchback::options::Threads;
 use switchback::{Clock, ModelHandle, Task, Timestamp};
 
@@ -115,7 +115,7 @@ pub(crate) struct Thing {
 impl Thing {
     /// More than chance, large enough to matter, and more than any week of the winter was from the winter.
     pub(crate) fn drifted(&self, row: &DriftRow) -> bool {
-        row.verdict == Verdict::Drifted && row.effect > self.in_winter
+        row.verdict == DriftVerdict::Drifted && row.effect > self.in_winter
     }
 }
 
@@ -207,10 +207,10 @@ impl Reference {
         let began = days.first().and_then(|(rows, _)| rows.first()).ok_or("a week without flights")?;
         let mut window = self.profile.profile();
         rows().try_for_each(|row| window.record(&row.cells()))?;
-        let estimated = |calibration: &Arc<Calibration>| {
-            let mut estimator = QualityEstimator::new(Arc::clone(calibration), THRESHOLD);
+        let estimated = |calibration: &Arc<Calibration>| -> Result<Estimate, Box<dyn Error>> {
+            let mut estimator = QualityEstimator::new(Arc::clone(calibration), THRESHOLD)?;
             rows().for_each(|row| estimator.record(row.score));
-            estimator.estimate(0.05).accuracy.ok_or("a week without scores")
+            estimator.estimate(0.05)?.accuracy.ok_or("a week without scores".into())
         };
         let sure = || rows().filter(|row| row.score < SURE && row.late.is_some());
         let expected: f64 = sure().filter_map(|row| self.calibration.probability(row.score)).sum();

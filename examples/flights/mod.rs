@@ -9,7 +9,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use flate2::read::GzDecoder;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use switchback::drift::{Cell, ProfileBuilder, ReferenceProfile};
 use switchback::model::onnx::{Feed, OnnxModel, Outputs, Pipeline};
 use switchback::{ModelError, Timestamp};
@@ -18,7 +18,7 @@ use switchback::{ModelError, Timestamp};
 const LATE_MINUTES: i32 = 15;
 
 /// What is known of a flight when it leaves the gate, and what became of it.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Flight {
     departed: u64,
     arrived: Option<u64>,
@@ -134,13 +134,16 @@ pub(crate) fn schedule<'a>(flight: &'a Flight, feed: &mut Feed<'_, 'a>) -> Resul
 }
 
 /// What is known when the flight leaves the gate.
-fn at_departure<'a>(flight: &'a Flight, feed: &mut Feed<'_, 'a>) -> Result<(), ModelError> {
+pub(crate) fn at_departure<'a>(flight: &'a Flight, feed: &mut Feed<'_, 'a>) -> Result<(), ModelError> {
     feed.buffer("features", &[1, 13])?.copy_from_slice(&features(flight, flight.dep_delay));
     Ok(())
 }
 
 /// The mistake of v3: the model has learnt minutes.
-fn at_departure_in_seconds<'a>(flight: &'a Flight, feed: &mut Feed<'_, 'a>) -> Result<(), ModelError> {
+pub(crate) fn at_departure_in_seconds<'a>(
+    flight: &'a Flight,
+    feed: &mut Feed<'_, 'a>,
+) -> Result<(), ModelError> {
     feed.buffer("features", &[1, 13])?.copy_from_slice(&features(flight, flight.dep_delay * 60.0));
     Ok(())
 }
@@ -171,7 +174,7 @@ fn features(flight: &Flight, delay: f32) -> [f32; 13] {
 }
 
 /// All models answer `[P(on time), P(late)]`.
-fn decode(outputs: &Outputs<'_>) -> Result<Late, ModelError> {
+pub(crate) fn decode(outputs: &Outputs<'_>) -> Result<Late, ModelError> {
     match outputs.tensor::<f32>("probabilities")?.1 {
         [_, late] => Ok(Late { probability: f64::from(*late) }),
         other => Err(ModelError::invalid_output(format!("{} probabilities instead of 2", other.len()))),

@@ -28,7 +28,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use switchback::decisions::replay;
-use switchback::drift::{DriftTable, Options as Comparison, Verdict, What, compare_windows};
+use switchback::drift::{DriftTable, DriftVerdict, Options as Comparison, What, compare_windows};
 use switchback::events::{Cause, Event, EventKind};
 use switchback::plan::InvalidPlan;
 use switchback::stats::{ArmFigures, Metric};
@@ -240,10 +240,10 @@ fn write_pages(shop: &Shop, story: &Story, file: &Path) -> Result<(), Box<dyn Er
     let v3 = shop.handle.report("v3").ok_or("the rollout is forgotten")?.note(simulated);
     let [_, candidate, _] = &story.drift;
     let about = "the candidate's readers in the three days after spring came, against live's before";
-    let table = candidate.rows().iter().fold(report::DriftTable::new(about), |table, row| {
-        let shown = report::DriftRow::new(row.feature.clone(), row.what.to_string(), row.effect);
+    let table = candidate.rows().iter().fold(report::DriftSummary::new(about), |table, row| {
+        let shown = report::DriftSummaryRow::new(row.feature.clone(), row.what.to_string(), row.effect);
         let shown = row.p.map_or(shown.clone(), |p| shown.p(p));
-        let verdict = if row.verdict == Verdict::Drifted {
+        let verdict = if row.verdict == DriftVerdict::Drifted {
             "drifted, for live's readers too".into()
         } else {
             row.verdict.to_string()

@@ -6,6 +6,7 @@ pub(crate) mod clock;
 pub(crate) mod disk;
 #[cfg(any(feature = "onnx", feature = "repository", feature = "state"))]
 pub(crate) mod faults;
+pub(crate) mod invalid;
 #[cfg(feature = "onnx")]
 pub(crate) mod memory;
 pub(crate) mod os;

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::attempt::{Answered, Attempt, Held};
+use super::circuit::Circuit;
 use super::control::{Control, LEASE_INTERVALS};
 use super::counter::{Counter, Feeds};
 use super::desk::Desk;
@@ -19,6 +20,7 @@ use super::saved::{
     owners,
 };
 use super::settings::{LookingOn, Retained, Unavailable};
+use super::traffic::TrafficSeen;
 use crate::base::clock::Timestamp;
 use crate::base::share::Share;
 use crate::feedback::join::Joins;
@@ -28,8 +30,8 @@ use crate::request::shadow::ShadowCounts;
 use crate::rollout::course::Course;
 use crate::rollout::guard::design::Setting;
 use crate::rollout::phase::Phase;
-use crate::stats::counting::exposure::Keys;
 use crate::stats::counting::intake::Intake;
+use crate::stats::counting::keys::Keys;
 use crate::stats::evidence::ledger::Ledger;
 use crate::stats::figures::divergence::Divergence;
 use crate::version::id::VersionId;
@@ -171,6 +173,12 @@ impl Control {
         let stands = |until: Option<Timestamp>| until.is_none_or(|until| until > now);
         self.quarantine = saved.quarantine.iter().filter(|(_, entry)| stands(entry.until)).cloned().collect();
         self.tries = saved.tries.clone();
+        let overlapping = saved
+            .attempts
+            .iter()
+            .filter_map(|attempt| attempt.error_budget)
+            .map(|error_budget| error_budget.candidates);
+        self.overlapping = overlapping.max().unwrap_or(0);
         // An end with a word shows that it does not happen each time.
         self.crashes = if saved.ended { BTreeMap::new() } else { saved.crashes.clone() };
         let on_trial = |identity| saved.attempts.iter().any(|attempt| attempt.version.identity == identity);
@@ -220,10 +228,10 @@ impl Control {
         let (candidate, control) = (self.new_arm(), self.new_arm());
         let maturity = self.settings.exposure.maturity;
         let (ledger, seen_keys, carried) = match seen {
-            Some(SavedAttemptEvidence { ledger, keys, progress, .. }) => {
-                (Ledger::restored(ledger, maturity), keys, progress)
+            Some(SavedAttemptEvidence { ledger, keys, pair_keys, progress, .. }) => {
+                (Ledger::restored(ledger, maturity), (keys, pair_keys), progress)
             }
-            None => (Ledger::new(maturity), None, (0, 0)),
+            None => (Ledger::new(maturity), (None, None), (0, 0)),
         };
         if let Some(table) = &self.settings.segments {
             // Before an outcome of theirs comes: ids know segments by a hash alone.
@@ -232,12 +240,15 @@ impl Control {
             });
         }
         let seed = self.settings.seed ^ u64::from(saved.number);
+        let restored_keys = |text: String| Arc::new(Keys::restored(seed, keys(&text)));
         // What was seen before is evidence still; how it came about over time is not written down.
         let course = Course::new(now, self.announcer.next(), true, &saved.state);
         let mut attempt = Attempt {
             number: saved.number,
             slot: saved.slot,
-            version: Arc::clone(version),
+            version: version.id,
+            identity: version.identity,
+            loaded: Some(Arc::clone(version)),
             guards: Vec::new(),
             plan: saved.plan,
             bake: saved.bake,
@@ -247,18 +258,27 @@ impl Control {
             divergence: Divergence::default(),
             evidence: Vec::new(),
             previous: saved.previous,
-            tripped: saved.tripped,
+            looked: saved.looked,
+            circuit: Circuit { tripped: saved.tripped, ..Circuit::default() },
             before_step: (0, 0),
             carried,
+            waits_until: None,
+            wait_told: saved.wait_told,
             held: saved.held,
             shadow_before: ShadowCounts::default(),
             ledger: Arc::new(ledger),
             probes: Vec::new(),
-            keys: seen_keys.map(|text| Arc::new(Keys::restored(seed, keys(&text)))),
-            alpha: saved.alpha,
+            keys: seen_keys.0.map(restored_keys),
+            pair_keys: seen_keys.1.map(restored_keys),
+            traffic: TrafficSeen::default(),
+            traffic_fault: None,
+            keys_run_out: None,
+            doubt: None,
+            error_budget: saved.error_budget,
             promised: saved.promised,
             answered: Answered::default(),
             course,
+            ended: None,
         };
         let mut lost = saved.others;
         for guard in &saved.guards {
@@ -326,7 +346,7 @@ impl Control {
 
     /// What follows for a rollout that was exposed when the process ended without a word. The cause, where it is taken off.
     fn crashed(&mut self, number: u32, policy: AfterCrash, now: Timestamp) -> Option<(u32, Cause)> {
-        let identity = self.attempt(number)?.version.identity;
+        let identity = self.attempt(number)?.identity;
         let ends = self.crashes.entry(identity).or_insert(0);
         *ends += 1;
         let ends = *ends;
@@ -337,7 +357,7 @@ impl Control {
         // A new live that is watched goes on being watched: taking it back is raising the exposure of another.
         if policy == AfterCrash::Pause && attempt.state.phase != Phase::Baking {
             attempt.hold(now);
-            let version = attempt.version.id;
+            let version = attempt.version;
             let reason = String::from("the process ended without a word while it was exposed");
             self.announcer.announce(now, self.epoch, EventKind::Paused { version, reason });
         }

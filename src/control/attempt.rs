@@ -1,4 +1,7 @@
 //! One attempt to replace live: its guards, its evidence, and what its tests may conclude.
+//!
+//! An attempt that is over is the same value with [`Attempt::ended`]. By then it has let go of all that is the host's or large:
+//! its model, its guards and the keys that it saw.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -6,15 +9,19 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::circuit::Circuit;
 use super::event::Cause;
+use super::traffic::TrafficSeen;
 use crate::base::clock::Timestamp;
 use crate::base::share::Share;
 use crate::feedback::PredictionId;
+use crate::model::identity::Identity;
 use crate::request::shadow::ShadowCounts;
 use crate::rollout::budget::ErrorBudgetStatus;
 use crate::rollout::course::Course;
 use crate::rollout::decision::Decision;
-use crate::rollout::guard::design::{Design, Setting, TruthKind};
+use crate::rollout::guard::answering::Answering;
+use crate::rollout::guard::design::{Design, Setting, TruthKind, Uses};
 use crate::rollout::guard::evaluate::Tests;
 use crate::rollout::guard::evidence::Evidence;
 use crate::rollout::guard::guard::Guard;
@@ -26,22 +33,28 @@ use crate::rollout::phase::Phase;
 use crate::rollout::plan::{Bake, Plan};
 use crate::rollout::transition::State;
 use crate::stats::Metric;
-use crate::stats::counting::exposure::Keys;
-use crate::stats::evidence::arm::ArmCounts;
+use crate::stats::counting::keys::Keys;
+use crate::stats::evidence::arm::{ArmCounts, UnitCounts};
 use crate::stats::evidence::ledger::Ledger;
 use crate::stats::figures::divergence::Divergence;
 use crate::stats::figures::tally::Tally;
-use crate::stats::sequential::test::SequentialTest;
-use crate::stats::sequential::{ByOdds, EValue, Events, RateDetector, SampleRatio};
+use crate::stats::sequential::test::{Claim, SequentialTest};
+use crate::stats::sequential::{
+    Additive, Asymptotic, ByOdds, EValue, Events, Rate, RateDetector, SampleRatio,
+};
 use crate::version::id::VersionId;
 use crate::version::loaded::AnyVersion;
 
-/// One attempt to replace live, as long as it runs.
+/// One attempt to replace live, running or over.
 pub(crate) struct Attempt {
     pub(crate) number: u32,
     /// What it is called in the table of buckets.
     pub(crate) slot: u8,
-    pub(crate) version: Arc<dyn AnyVersion>,
+    pub(crate) version: VersionId,
+    pub(crate) identity: Identity,
+    /// The version itself, as long as the attempt runs.
+    pub(crate) loaded: Option<Arc<dyn AnyVersion>>,
+    /// Asked as long as the attempt runs; none after that.
     pub(crate) guards: Vec<Guarded>,
     pub(crate) plan: Option<Plan>,
     /// How it is watched once it is live.
@@ -51,13 +64,17 @@ pub(crate) struct Attempt {
     pub(crate) control: u32,
     pub(crate) divergence: Divergence,
     pub(crate) evidence: Vec<Evidence>,
+    /// The version that it replaced or, once it is over, that it was compared with.
     pub(crate) previous: Option<VersionId>,
-    /// It has failed outright, wherever it was exposed.
-    pub(crate) tripped: bool,
+    pub(crate) circuit: Circuit,
     /// Requests and outcomes of the candidate when the step began.
     pub(crate) before_step: (u64, u64),
     /// Requests and outcomes since the step began, of an earlier life of the handle.
     pub(crate) carried: (u64, u64),
+    /// Until when its plan waits for its cycle and for nothing else, as of the last tick.
+    pub(crate) waits_until: Option<Timestamp>,
+    /// The end of the wait for a cycle that was told of last.
+    pub(crate) wait_told: Option<Timestamp>,
     /// What it goes back to when it is resumed.
     pub(crate) held: Option<Held>,
     pub(crate) shadow_before: ShadowCounts,
@@ -66,14 +83,39 @@ pub(crate) struct Attempt {
     pub(crate) probes: Vec<Probe>,
     /// The keys that count, once the first one was seen.
     pub(crate) keys: Option<Arc<Keys>>,
+    /// The keys whose pairs count, likewise.
+    pub(crate) pair_keys: Option<Arc<Keys>>,
+    pub(crate) traffic: TrafficSeen,
+    /// What is wrong with how traffic is spread, as of the last tick.
+    pub(crate) traffic_fault: Option<String>,
+    /// Few new keys come, where that is so.
+    pub(crate) keys_run_out: Option<String>,
+    /// What is counted since the exposure changed is not to be trusted.
+    pub(crate) doubt: Option<Doubt>,
+    /// The last step of its plan was begun: evidence for a promotion may have been looked at.
+    pub(crate) looked: bool,
     /// Divided when the evidence began.
-    pub(crate) alpha: Option<ErrorBudgetStatus>,
+    pub(crate) error_budget: Option<ErrorBudgetStatus>,
     /// What the version is said to achieve.
     pub(crate) promised: Vec<(Metric, f64)>,
     /// Predictions that the version answered for real, if they are kept.
     pub(crate) answered: Answered,
     /// What was seen over time.
     pub(crate) course: Course,
+    /// How it ended, once it is over.
+    pub(crate) ended: Option<Ended>,
+}
+
+/// How an attempt ended, and what is left of what it let go of.
+pub(crate) struct Ended {
+    pub(crate) at: Timestamp,
+    pub(crate) cause: Option<Cause>,
+    /// What this crate's guards tested.
+    pub(crate) rules: Vec<Rule>,
+    /// Keys that counted as units.
+    pub(crate) keys: u64,
+    /// It has been told what it had answered.
+    pub(crate) recalled: bool,
 }
 
 /// An exposure that was taken off because the process ended without a word, to be given back when a person says so.
@@ -83,6 +125,33 @@ pub(crate) struct Held {
     pub(crate) weight: Share,
     pub(crate) sample: Share,
 }
+
+/// Units or labels came in other shares than they should: until when what was counted since the exposure changed stands in
+/// the way, and how long it did. Then it is left out, and evidence begins again; each time that it is wrong again it takes
+/// twice as long.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Doubt {
+    pub(crate) until: Timestamp,
+    pub(crate) lasts: Duration,
+    /// It is over: kept for how long it lasted.
+    pub(crate) over: bool,
+}
+
+impl Doubt {
+    const FIRST: Duration = Duration::from_secs(60);
+    const LONGEST: Duration = Duration::from_secs(3_600);
+
+    /// Begins after an earlier one, if there was any.
+    pub(crate) fn after(earlier: Option<Self>, now: Timestamp) -> Self {
+        let lasts = earlier.map_or(Self::FIRST, |earlier| (earlier.lasts * 2).min(Self::LONGEST));
+        Self { until: now.plus(lasts), lasts, over: false }
+    }
+}
+
+const UNITS_MISMATCH: &str =
+    "units do not come in the shares in which traffic was split: telemetry was lost or counted twice";
+
+const LABELS_MISMATCH: &str = "labels arrive in another share for the candidate than for live";
 
 /// A guard, with the test that stands behind it.
 #[derive(Clone)]
@@ -192,33 +261,44 @@ impl Answered {
     }
 }
 
-/// An attempt that is over.
-pub(crate) struct Past {
-    pub(crate) number: u32,
-    pub(crate) version: VersionId,
-    pub(crate) phase: Phase,
-    pub(crate) cause: Option<Cause>,
-    pub(crate) ended: Timestamp,
-    pub(crate) candidate: u32,
-    pub(crate) control: u32,
-    pub(crate) divergence: Divergence,
-    pub(crate) evidence: Vec<Evidence>,
-    pub(crate) alpha: Option<ErrorBudgetStatus>,
-    pub(crate) ledger: Arc<Ledger>,
-    /// What it was compared with.
-    pub(crate) live: VersionId,
-    pub(crate) rules: Vec<Rule>,
-    pub(crate) answered: Answered,
-    /// It has been told what it had answered.
-    pub(crate) recalled: bool,
-    /// What was seen over time.
-    pub(crate) course: Course,
-    pub(crate) plan: Option<Plan>,
-    /// Keys that counted as units.
-    pub(crate) keys: u64,
-}
-
 impl Attempt {
+    /// Ends it and lets go of what is the host's: its model and its guards, which the caller drops where that may be done.
+    pub(crate) fn end(
+        &mut self,
+        phase: Phase,
+        cause: Option<Cause>,
+        live: VersionId,
+        now: Timestamp,
+    ) -> (Option<Arc<dyn AnyVersion>>, Vec<Guarded>) {
+        let weight = if phase == Phase::Promoted { Share::ALL } else { Share::NONE };
+        self.state = State { phase, weight, sample: Share::NONE, ..self.state.clone() };
+        self.course.turn(now, &self.state);
+        self.state =
+            State { weight: Share::NONE, paused: false, step: None, entered: now, ..self.state.clone() };
+        self.previous.get_or_insert(live);
+        let (rules, keys) = (self.rules(), self.keys_seen());
+        (self.keys, self.pair_keys) = (None, None);
+        self.waits_until = None;
+        self.ended = Some(Ended { at: now, cause, rules, keys, recalled: false });
+        (self.loaded.take(), std::mem::take(&mut self.guards))
+    }
+
+    /// What this crate's guards test, or tested.
+    pub(crate) fn rules(&self) -> Vec<Rule> {
+        match &self.ended {
+            Some(ended) => ended.rules.clone(),
+            None => self.tests().map(|test| test.rule.clone()).collect(),
+        }
+    }
+
+    /// Keys that count as units, of either arm.
+    pub(crate) fn keys_seen(&self) -> u64 {
+        match &self.ended {
+            Some(ended) => ended.keys,
+            None => self.keys.as_ref().map_or(0, |keys| keys.count()),
+        }
+    }
+
     /// The guards of this crate's.
     pub(crate) fn tests(&self) -> impl Iterator<Item = &GuardTest> + '_ {
         self.guards.iter().filter_map(|guarded| guarded.test.as_ref())
@@ -252,8 +332,10 @@ impl Attempt {
     }
 
     /// Freezes the latencies that are known well enough by now; whether any was.
-    pub(crate) fn freeze_probes(&mut self, live: &Tally) -> bool {
-        self.probes.iter_mut().fold(false, |frozen, probe| probe.freeze(live) | frozen)
+    /// `live` is what live took lately, and at all: the first of these that has enough says what is usual.
+    pub(crate) fn freeze_probes(&mut self, live: &[&Tally]) -> bool {
+        let freeze = |probe: &mut Probe| live.iter().any(|live| probe.freeze(live));
+        self.probes.iter_mut().fold(false, |frozen, probe| freeze(probe) | frozen)
     }
 
     /// The latencies that are looked for: live's and the candidate's. One that is not frozen yet is never exceeded.
@@ -280,33 +362,124 @@ impl Attempt {
         }
     }
 
-    /// What keeps the candidate from being promoted by a rule, whatever its evidence.
-    pub(crate) fn obstacles(&self, test: &GuardTest, shadow: &ShadowCounts, truth: TruthKind) -> Vec<String> {
-        let mut obstacles = Vec::new();
-        let total = self.ledger.blocks().total();
-        let alarm = EValue::threshold(SampleRatio::ALPHA);
-        let mismatch = |of: &dyn Fn(&ArmCounts) -> u64| {
-            let units = |arms: &ByOdds<ArmCounts>| {
-                SampleRatio::default().e_value(&arms.map(|arm| Events { events: 0, units: of(arm) }))
-            };
-            units(&total.requests).max(units(&total.keys))
-        };
-        if mismatch(&|arm| arm.units.units) >= alarm {
-            obstacles.push(String::from(
-                "units do not come in the shares in which traffic was split: telemetry was lost or counted twice",
-            ));
+    /// What speaks against what was counted since the exposure changed, if anything does.
+    pub(crate) fn doubted(&self) -> Option<&'static str> {
+        let uncovered = |test: &GuardTest| !Answering::of(&test.design, &self.ledger, true).covered_alike();
+        if self.units_mismatch() {
+            Some(UNITS_MISMATCH)
+        } else if self.tests().any(uncovered) {
+            Some(LABELS_MISMATCH)
+        } else {
+            None
         }
-        let design = &test.design;
-        if design.needs_labels() && !matches!(truth, TruthKind::Censored(_)) {
-            let labelled: &dyn Fn(&ArmCounts) -> u64 = match design.tested {
-                Tested::Kpi(place) | Tested::KpiValues(place) | Tested::KpiSuccesses(place) => {
-                    &move |arm| arm.labels.kpis.get(place).map_or(0, |kpi| kpi.values.len())
-                }
-                _ => &|arm| arm.labels.known,
-            };
-            if mismatch(labelled) >= alarm {
-                obstacles.push("labels arrive in another share for the candidate than for live".into());
+    }
+
+    /// Whether units come in other shares than traffic was split in, since the exposure last changed: what is shown for a
+    /// promotion rests on these.
+    pub(crate) fn units_mismatch(&self) -> bool {
+        let fresh = self.ledger.fresh();
+        let mismatch = |arms: &ByOdds<ArmCounts>| {
+            SampleRatio::default().e_value(&arms.map(|arm| Events { events: 0, units: arm.units.units }))
+        };
+        mismatch(&fresh.requests).max(mismatch(&fresh.keys)) >= EValue::threshold(SampleRatio::ALPHA)
+    }
+
+    /// Whether live has become worse since the exposure changed than it was before the rollout, by more than chance: then the
+    /// candidate may be what slows or breaks it, and a comparison with a live that it harms flatters it.
+    fn live_got_worse(&self, test: &GuardTest) -> Option<String> {
+        const TIMES: f64 = 2.0;
+        let fresh = self.ledger.fresh();
+        let arms = [fresh.requests.pooled().live.units, fresh.keys.pooled().live.units];
+        let sum = |of: &dyn Fn(&UnitCounts) -> Events| {
+            arms.iter().map(of).fold(Events::default(), |mut sum, arm| {
+                sum.merge(&arm);
+                sum
+            })
+        };
+        let (seen, usual, what) = match test.design.tested {
+            // Of a limit in milliseconds it is not known how often live broke it before.
+            Tested::Slow(place) if test.design.tail > 0.0 && !test.design.is_absolute() => {
+                (sum(&|arm| arm.slower(place)), test.design.tail, "slower")
             }
+            Tested::Failures => {
+                (sum(&UnitCounts::failures), test.design.centre.max(0.005), "failing more often")
+            }
+            _ => return None,
+        };
+        let worse = Rate::new(Claim::Harm, (TIMES * usual).min(0.9)).e_value(&seen);
+        (worse >= EValue::threshold(SampleRatio::ALPHA)).then(|| {
+            format!(
+                "live itself is {what} than before the rollout, in {:.1} % of its requests where {:.1} % were usual: the \
+                 candidate may be the cause",
+                seen.rate().unwrap_or(0.0) * 100.0,
+                usual * 100.0
+            )
+        })
+    }
+
+    /// Values of a business figure outside of its bounds since the exposure last changed, of either arm.
+    fn outside_of_bounds(&self, place: usize) -> u64 {
+        let fresh = self.ledger.fresh();
+        let of = |arm: &ArmCounts| arm.labels.kpis.get(place).map_or(0, |kpi| kpi.outside);
+        let arms = [fresh.requests.pooled(), fresh.keys.pooled()];
+        arms.iter().map(|arms| of(&arms.candidate) + of(&arms.live)).sum()
+    }
+
+    /// What keeps the candidate from being promoted by a rule, whatever its evidence.
+    pub(crate) fn obstacles(
+        &self,
+        test: &GuardTest,
+        shadow: &ShadowCounts,
+        truth: TruthKind,
+        before: Share,
+    ) -> Vec<String> {
+        let mut obstacles = Vec::new();
+        let design = &test.design;
+        // These keep it from any step: what was decided about exposure does not hold, or nothing can be seen yet.
+        obstacles.extend(self.traffic_fault.clone());
+        if let Tested::Slow(place) = design.tested
+            && let Some(probe) = self.probes.get(place).filter(|probe| probe.frozen.is_none())
+        {
+            obstacles
+                .push(format!("live's quantile is frozen once it has answered {} requests", probe.wanted()));
+        }
+        obstacles.extend(self.live_got_worse(test));
+        if before != Share::ALL {
+            return obstacles;
+        }
+        let until = self
+            .doubt
+            .map(|doubt| format!("; its evidence begins again at {}", doubt.until))
+            .unwrap_or_default();
+        if self.units_mismatch() {
+            obstacles.push(format!("{UNITS_MISMATCH}{until}"));
+        }
+        if !Answering::of(design, &self.ledger, true).covered_alike() {
+            obstacles.push(format!("{LABELS_MISMATCH}{until}"));
+        }
+        if let (Tested::KpiValues(place), Uses::Arms) = (design.tested, design.uses) {
+            let fresh = self.ledger.fresh();
+            let events = |arm: &ArmCounts| arm.labels.kpis.get(place).map_or(0.0, |kpi| kpi.values.events());
+            let arms = [fresh.requests.pooled(), fresh.keys.pooled()];
+            let fewest = arms.iter().map(|arms| events(&arms.candidate).min(events(&arms.live)));
+            let fewest = fewest.fold(0.0, f64::max);
+            if fewest < Asymptotic::EVENTS {
+                obstacles.push(format!(
+                    "a figure without bounds is judged from {} events of each version on, and there are {fewest:.0}: declare \
+                     bounds to have it judged sooner",
+                    Asymptotic::EVENTS
+                ));
+            }
+        }
+        let outside = match design.tested {
+            Tested::Kpi(place) | Tested::KpiSuccesses(place) => self.outside_of_bounds(place),
+            _ => 0,
+        };
+        if outside > 0 {
+            obstacles.push(format!(
+                "{outside} outcomes lay outside of the bounds that the business figure was declared with: what is left \
+                 without them shows nothing, so declare bounds that hold"
+            ));
         }
         if design.needs_labels() && truth == TruthKind::Censored(None) {
             obstacles.push(String::from(
@@ -321,12 +494,6 @@ impl Attempt {
                 "{:.2} % of the copies were dropped, more than a tenth of the margin: give the shadow more room",
                 dropped * 100.0
             ));
-        }
-        if let Tested::Slow(place) = design.tested
-            && let Some(probe) = self.probes.get(place).filter(|probe| probe.frozen.is_none())
-        {
-            obstacles
-                .push(format!("live's quantile is frozen once it has answered {} requests", probe.wanted()));
         }
         obstacles
     }

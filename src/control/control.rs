@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::attempt::{Answered, Attempt, Past};
+use super::attempt::{Answered, Attempt};
+use super::circuit::{Circuit, LiveLately};
 use super::counter::Counter;
 use super::desk::Desk;
 use super::event::{Announcer, EventKind};
@@ -14,6 +15,7 @@ use super::pins::Pin;
 #[cfg(feature = "state")]
 use super::settings::LookingOn;
 use super::settings::{Quarantined, Record, Retained, Settings, Unavailable};
+use super::traffic::TrafficSeen;
 use crate::base::clock::Timestamp;
 use crate::base::share::Share;
 use crate::model::identity::Identity;
@@ -60,7 +62,8 @@ pub(crate) struct Control {
     /// Retained by an earlier life of the handle, and not to be had.
     pub(crate) unavailable: Vec<Unavailable>,
     pub(crate) attempts: Vec<Attempt>,
-    pub(crate) past: VecDeque<Past>,
+    /// Attempts that are over, oldest first.
+    pub(crate) past: VecDeque<Attempt>,
     pub(crate) retired: Retired,
     pub(crate) records: BTreeMap<VersionId, Record>,
     pub(crate) frozen: Option<String>,
@@ -83,6 +86,7 @@ pub(crate) struct Control {
     pub(crate) lease: Arc<Lease>,
     /// It has been told that the lease has run out.
     lapse_told: bool,
+    pub(crate) live_lately: LiveLately,
     /// Records of decisions, oldest first.
     pub(crate) decisions: VecDeque<Arc<Decision>>,
     /// Decisions so far.
@@ -95,6 +99,8 @@ pub(crate) struct Control {
     /// When figures and evidence were last brought together.
     pub(crate) collected_at: Timestamp,
     pub(crate) tries: Tries,
+    /// Candidates whose trials overlap, in one chain, with those that run now or ran last.
+    pub(crate) overlapping: u32,
     /// How traffic is divided among several candidates, while it is.
     pub(crate) allocating: Option<Allocating>,
     pub(crate) arms: BTreeMap<u32, Windows>,
@@ -138,6 +144,7 @@ impl Control {
             degraded: BTreeSet::new(),
             lease: Arc::new(Lease::new(now)),
             lapse_told: false,
+            live_lately: LiveLately::default(),
             decisions: VecDeque::new(),
             decided: 0,
             keyed: false,
@@ -145,6 +152,7 @@ impl Control {
             built: now,
             collected_at: now,
             tries: Tries::default(),
+            overlapping: 0,
             allocating: None,
             arms: BTreeMap::new(),
             counters: Vec::new(),
@@ -216,16 +224,20 @@ impl Control {
     /// Whether a version is live, on trial or retained.
     pub(crate) fn is_in_use(&self, id: VersionId) -> bool {
         self.live.id == id
-            || self.attempts.iter().any(|attempt| attempt.version.id == id)
+            || self.attempts.iter().any(|attempt| attempt.version == id)
             || self.retained.iter().any(|kept| kept.version.id == id)
     }
 
     /// The versions that are live, on trial or retained.
     pub(crate) fn loaded(&self) -> Vec<Arc<dyn AnyVersion>> {
-        let trials =
-            self.attempts.iter().map(|attempt| &attempt.version).filter(|version| version.id != self.live.id);
         let retained = self.retained.iter().map(|kept| &kept.version);
-        std::iter::once(&self.live).chain(trials).chain(retained).cloned().collect()
+        std::iter::once(&self.live).chain(self.on_trial()).chain(retained).cloned().collect()
+    }
+
+    /// The versions on trial that are not live.
+    pub(crate) fn on_trial(&self) -> impl Iterator<Item = &Arc<dyn AnyVersion>> + '_ {
+        let loaded = self.attempts.iter().filter_map(|attempt| attempt.loaded.as_ref());
+        loaded.filter(|version| version.id != self.live.id)
     }
 
     /// Notes whether a version could replace what it lost; an event tells when that begins to fail.
@@ -273,7 +285,9 @@ impl Control {
         self.attempts.push(Attempt {
             number,
             slot,
-            version: Arc::clone(version),
+            version: id,
+            identity: version.identity,
+            loaded: Some(Arc::clone(version)),
             guards: Vec::new(),
             plan: None,
             bake: Bake::default(),
@@ -283,18 +297,27 @@ impl Control {
             divergence: Divergence::default(),
             evidence: Vec::new(),
             previous: None,
-            tripped: false,
+            looked: false,
+            circuit: Circuit::default(),
             before_step: (0, 0),
             carried: (0, 0),
+            waits_until: None,
+            wait_told: None,
             held: None,
             shadow_before: shadow,
             ledger: Arc::new(Ledger::new(self.settings.exposure.maturity)),
             probes: Vec::new(),
             keys: None,
-            alpha: None,
+            pair_keys: None,
+            traffic: TrafficSeen::default(),
+            traffic_fault: None,
+            keys_run_out: None,
+            doubt: None,
+            error_budget: None,
             promised: Vec::new(),
             answered: Answered::default(),
             course,
+            ended: None,
         });
         self.announcer.announce(now, self.epoch, EventKind::Staged { version: id });
         Some(number)
@@ -308,17 +331,33 @@ impl Control {
         self.attempts.iter_mut().find(|attempt| attempt.number == number)
     }
 
-    /// The last attempt with a version of this name, running or over.
-    pub(crate) fn last_attempt_of(&self, version: &str) -> Option<u32> {
-        let running = self.attempts.iter().filter(|attempt| attempt.version.id == *version).map(|a| a.number);
-        let past = self.past.iter().filter(|past| past.version == *version).map(|past| past.number);
-        running.chain(past).max()
+    /// All attempts that are known: those that run, and those that are over, the latest first.
+    pub(crate) fn known_attempts(&self) -> impl Iterator<Item = &Attempt> + '_ {
+        self.attempts.iter().chain(self.past.iter().rev())
     }
 
-    /// Where an attempt stands, also when it is over and still remembered.
-    pub(crate) fn phase_of(&self, number: u32) -> Option<Phase> {
-        let running = self.attempt(number).map(|attempt| attempt.state.phase);
-        running.or_else(|| self.past.iter().find(|past| past.number == number).map(|past| past.phase))
+    /// An attempt, running or over.
+    pub(crate) fn known_attempt(&self, number: u32) -> Option<&Attempt> {
+        self.known_attempts().find(|attempt| attempt.number == number)
+    }
+
+    pub(crate) fn known_attempt_mut(&mut self, number: u32) -> Option<&mut Attempt> {
+        self.attempts.iter_mut().chain(&mut self.past).find(|attempt| attempt.number == number)
+    }
+
+    /// The last attempt with a version of this name, running or over.
+    pub(crate) fn last_attempt_of(&self, version: &str) -> Option<u32> {
+        self.known_attempts().filter(|attempt| attempt.version == *version).map(|a| a.number).max()
+    }
+
+    /// How an attempt stands that cannot be moved: one that nobody remembers any more is over as well.
+    pub(crate) fn over(&self, number: u32) -> TransitionRefused {
+        TransitionRefused::Over { phase: self.phase_of(number) }
+    }
+
+    /// Where an attempt stands; one that nobody remembers any more has been taken off, as far as anybody knows.
+    pub(crate) fn phase_of(&self, number: u32) -> Phase {
+        self.known_attempt(number).map_or(Phase::Aborted, |attempt| attempt.state.phase)
     }
 
     /// The largest share that an attempt's candidate could have.
@@ -345,8 +384,7 @@ impl Control {
         input: Input,
         desk: Desk<'_>,
     ) -> Result<(), TransitionRefused> {
-        let over = TransitionRefused::Over { phase: self.phase_of(number).unwrap_or(Phase::Aborted) };
-        let attempt = self.attempt(number).ok_or(over)?;
+        let attempt = self.attempt(number).ok_or_else(|| self.over(number))?;
         let moved =
             transition(&attempt.state, attempt.plan.as_ref(), self.frozen.is_some(), desk.now, input)?;
         self.carry_out(number, moved, Vec::new(), None, desk);
@@ -371,43 +409,68 @@ impl Control {
     /// Before a candidate is first exposed: divides the errors that its decisions may have, and fixes what live is known
     /// to be like. Both stay as they are, whatever is seen.
     pub(crate) fn begin_evidence(&mut self, number: u32) {
-        let Some(attempt) = self.attempt(number).filter(|attempt| attempt.alpha.is_none()) else { return };
-        let tries = self.tries.begin(attempt.version.identity);
-        let alpha = self.attempt(number).map(|attempt| self.alpha_of(attempt, tries));
-        let live =
-            self.lifetime(self.live.id).and_then(|arm| self.arms.get(&arm)).map(|arm| arm.total().clone());
+        let Some(attempt) = self.attempt(number).filter(|attempt| attempt.error_budget.is_none()) else {
+            return;
+        };
+        let tries = self.tries.begin(attempt.identity);
+        let on_trial = |other: &Attempt| {
+            other.number != number && matches!(other.state.phase, Phase::Shadow | Phase::Canary)
+        };
+        // Trials that overlap share one budget, whenever each of them began.
+        let overlaps = self.attempts.iter().any(on_trial);
+        self.overlapping = if overlaps { self.overlapping + 1 } else { 1 };
+        let error_budget = self.attempt(number).map(|attempt| self.error_budget_of(attempt, tries));
+        let live = self.lifetime(self.live.id).and_then(|arm| self.arms.get(&arm));
+        let live = live.map(|arm| (arm.total().clone(), arm.read(Window::Recent, self.collected_at)));
         let kpis = self.settings.kpis.len();
         let Some(attempt) = self.attempt_mut(number) else { return };
-        attempt.alpha = alpha;
-        if let Some(live) = live {
-            attempt.freeze_probes(&live);
+        attempt.error_budget = error_budget;
+        if let Some((live, lately)) = live {
+            attempt.freeze_probes(&[&lately, &live]);
             attempt.fix_centres(&live, kpis);
         }
     }
 
     /// How an attempt's errors are divided if its evidence begins now.
-    pub(crate) fn alpha_of(&self, attempt: &Attempt, tries: u32) -> ErrorBudgetStatus {
+    pub(crate) fn error_budget_of(&self, attempt: &Attempt, tries: u32) -> ErrorBudgetStatus {
         let guards = attempt.tests().count() + attempt.guards.iter().filter(|guarded| guarded.looks).count();
-        let on_trial = |other: &&Attempt| {
-            other.number == attempt.number || matches!(other.state.phase, Phase::Shadow | Phase::Canary)
-        };
-        let candidates = self.attempts.iter().filter(on_trial).count();
         let watched = !attempt.bake.duration.is_zero();
-        ErrorBudgetStatus::divide(self.settings.alpha, tries, candidates as u32, guards as u32, watched)
+        let candidate = attempt
+            .error_budget
+            .map_or_else(|| self.overlapping.max(1), |error_budget| error_budget.candidates);
+        ErrorBudgetStatus::divide(self.settings.error_budget, tries, candidate, guards as u32, watched)
+    }
+
+    /// The evidence for a promotion is begun again, at the last step of a plan: a look of its own, that is another try.
+    pub(crate) fn look_again(&mut self, number: u32) {
+        let Some(attempt) = self.attempt(number).filter(|attempt| attempt.error_budget.is_some()) else {
+            return;
+        };
+        let tries = self.tries.begin(attempt.identity);
+        let Some(again) = self.attempt(number).map(|attempt| self.error_budget_of(attempt, tries)) else {
+            return;
+        };
+        if let Some(error_budget) = self.attempt_mut(number).and_then(|attempt| attempt.error_budget.as_mut())
+        {
+            // What the harm may spend it spends over the whole attempt.
+            (error_budget.try_number, error_budget.promotion) = (again.try_number, again.promotion);
+        }
     }
 
     /// Begins an attempt's evidence anew: what was seen before a guard was changed is no evidence for the new one.
     pub(crate) fn begin_anew(&mut self, number: u32, desk: Desk<'_>) {
-        let Some(attempt) = self.attempt(number).filter(|attempt| attempt.alpha.is_some()) else { return };
-        let (version, exposed) = (attempt.version.id, attempt.state.phase != Phase::Staged);
+        let Some(attempt) = self.attempt(number).filter(|attempt| attempt.error_budget.is_some()) else {
+            return;
+        };
+        let (version, exposed) = (attempt.version, attempt.state.phase != Phase::Staged);
         let maturity = self.settings.exposure.maturity;
         let (candidate, control) = (self.new_arm(), self.new_arm());
         let Some(attempt) = self.attempt_mut(number) else { return };
-        attempt.alpha = None;
+        attempt.error_budget = None;
         // Later than any stretch that requests which are under way began in.
         let era = attempt.ledger.era();
         attempt.ledger = Arc::new(Ledger::new(maturity).after(era));
-        attempt.keys = None;
+        (attempt.keys, attempt.pair_keys) = (None, None);
         attempt.divergence = Divergence::default();
         attempt.before_step = (0, 0);
         attempt.carried = (0, 0);
@@ -421,7 +484,7 @@ impl Control {
         for counter in &mut self.counters {
             counter.feeds.evidence.retain(|feed| feed.attempt != number);
         }
-        let event = EventKind::EvidenceReset { version };
+        let event = EventKind::EvidenceReset { version, reason: "its guards were changed".into() };
         if exposed {
             self.begin_evidence(number);
             self.publish(desk, vec![event]);
@@ -442,15 +505,9 @@ impl Control {
 
     /// The counts of an attempt, running or over.
     pub(crate) fn recording(&self, number: u32, setting: &Setting<'_>) -> Option<Recording> {
-        let running = self.attempt(number).map(|attempt| {
-            let rules = attempt.tests().map(|test| test.rule.clone()).collect();
-            (attempt.version.id, attempt.previous.unwrap_or(self.live.id), &attempt.ledger, rules)
-        });
-        let (candidate, live, ledger, rules) = running.or_else(|| {
-            let past = self.past.iter().find(|past| past.number == number)?;
-            Some((past.version, past.live, &past.ledger, past.rules.clone()))
-        })?;
-        Some(Recording::of(candidate, live, setting, rules, ledger))
+        let attempt = self.known_attempt(number)?;
+        let live = attempt.previous.unwrap_or(self.live.id);
+        Some(Recording::of(attempt.version, live, setting, attempt.rules(), &attempt.ledger))
     }
 
     /// Traffic as live has seen it so far; nothing before the first request.
@@ -473,28 +530,23 @@ impl Control {
         }
     }
 
-    /// What the latest attempt that is wanted has answered.
-    pub(crate) fn recall(&self, wanted: impl Fn(u32) -> bool) -> Option<Recall> {
-        let of = |version: VersionId, answered: &Answered| Recall {
-            version,
+    /// What an attempt has answered, running or over.
+    pub(crate) fn recall(&self, number: u32) -> Option<Recall> {
+        let Attempt { version, answered, .. } = self.known_attempt(number)?;
+        (!answered.ids.is_empty() || answered.missed > 0).then(|| Recall {
+            version: *version,
             answered: answered.ids.iter().copied().collect(),
             missed: answered.missed,
-        };
-        let running = self.attempts.iter().rev().find(|attempt| wanted(attempt.number));
-        let recall = running.map(|attempt| of(attempt.version.id, &attempt.answered)).or_else(|| {
-            let past = self.past.iter().rev().find(|past| wanted(past.number))?;
-            Some(of(past.version, &past.answered))
-        })?;
-        (!recall.answered.is_empty() || recall.missed > 0).then_some(recall)
+        })
     }
 
     /// Says of what was taken back that it is known what it had answered.
     pub(crate) fn announce_recalls(&mut self, now: Timestamp) {
         let mut events = Vec::new();
-        for past in self.past.iter_mut().filter(|past| !past.recalled) {
-            past.recalled = true;
+        for past in &mut self.past {
+            let told = past.ended.as_mut().is_none_or(|ended| std::mem::replace(&mut ended.recalled, true));
             let (answered, missed) = (past.answered.ids.len() as u64, past.answered.missed);
-            if past.phase != Phase::Promoted && answered + missed > 0 {
+            if !told && past.state.phase != Phase::Promoted && answered + missed > 0 {
                 events.push(EventKind::Recalled { version: past.version, answered, missed });
             }
         }

@@ -18,7 +18,7 @@ impl Control {
             .filter(|attempt| matches!(attempt.state.phase, Phase::Shadow | Phase::Canary))
             .map(|attempt| Running {
                 number: attempt.number,
-                version: attempt.version.id,
+                version: attempt.version,
                 era: attempt.ledger.era(),
             });
         let feeds: BTreeMap<u32, Vec<Feed>> = self
@@ -75,7 +75,7 @@ impl Control {
             attempt.state.paused = true;
             // What a step may take does not include the time in which it could not be left.
             attempt.state.first_request = None;
-            let (version, epoch) = (attempt.version.id, self.epoch);
+            let (version, epoch) = (attempt.version, self.epoch);
             let event = EventKind::Paused { version, reason: reason.to_owned() };
             self.announcer.announce(now, epoch, event);
         }

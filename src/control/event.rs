@@ -107,11 +107,13 @@ pub enum EventKind {
         /// What the guards said.
         evidence: Vec<Evidence>,
     },
-    /// A guard was added after evidence had begun: what was seen before counts no more, and the identity has spent
-    /// another try.
+    /// What was seen of a candidate counts no more, and its evidence begins again: a guard was added, or what was counted
+    /// could not be trusted. The identity has spent another try.
     EvidenceReset {
         /// The candidate.
         version: VersionId,
+        /// Why.
+        reason: String,
     },
     /// A plan cannot be decided, or not in the time that it allows, as far as can be told from live's traffic.
     Undecidable {
@@ -119,6 +121,14 @@ pub enum EventKind {
         version: VersionId,
         /// What the planner says.
         forecast: String,
+    },
+    /// A plan waits for its [cycle](crate::Plan::cycle) and for nothing else: every guard passes, and its last step has all
+    /// that it asks for itself. Told once for each wait.
+    WaitsForCycle {
+        /// The candidate.
+        version: VersionId,
+        /// When the cycle is over.
+        until: Timestamp,
     },
     /// The steps of an automatic plan were chosen.
     Planned {
@@ -187,6 +197,27 @@ pub enum EventKind {
     /// A version failed on so many requests in a row that it is passed over before anybody has judged it.
     Tripped {
         /// The version.
+        version: VersionId,
+    },
+    /// A canary goes no further for the time being, since what it counts cannot be trusted or what it is exposed to is not
+    /// what was decided.
+    Held {
+        /// The candidate.
+        version: VersionId,
+        /// Why, and until when where that is known.
+        reason: String,
+    },
+    /// A candidate failed on many requests in a row while live failed too: live answers in its place for a while, and then
+    /// it is tried again.
+    CircuitOpened {
+        /// The candidate.
+        version: VersionId,
+        /// When it is tried again.
+        until: Timestamp,
+    },
+    /// A candidate whose circuit was open is tried again.
+    CircuitClosed {
+        /// The candidate.
         version: VersionId,
     },
     /// An identity is not tried again by any plan until it is released.
@@ -413,14 +444,17 @@ impl fmt::Display for Event {
             EventKind::Cleared { version, .. } => {
                 write!(f, "{version} is cleared: the world has changed, for both versions alike")
             }
-            EventKind::EvidenceReset { version } => {
-                write!(f, "{version} begins anew: its guards were changed")
+            EventKind::EvidenceReset { version, reason } => {
+                write!(f, "the evidence for {version} begins again: {reason}")
             }
             EventKind::Planned { version, plan, guards } => {
                 let steps: Vec<String> =
                     plan.steps().iter().map(|step| step.exposure().to_string()).collect();
                 write!(f, "{version} will be tried as {}", steps.join(", then as "))?;
                 if guards.is_empty() { Ok(()) } else { write!(f, "; guarded by {}", guards.join(", ")) }
+            }
+            EventKind::WaitsForCycle { version, until } => {
+                write!(f, "{version} waits for its cycle until {until}: every guard passes")
             }
             EventKind::Undecidable { version, forecast } => write!(f, "{version}: {forecast}"),
             EventKind::Recalled { version, answered, missed } => {
@@ -443,7 +477,17 @@ impl fmt::Display for Event {
                 "nobody ticked for {} s: candidates answer nobody until somebody does, and live answers instead",
                 after.as_secs_f64()
             ),
-            EventKind::Tripped { version } => write!(f, "{version} fails on everything and is passed over"),
+            EventKind::Tripped { version } => {
+                write!(f, "circuit breaker open: {version} fails on everything, live answers instead")
+            }
+            EventKind::Held { version, reason } => write!(f, "{version} goes no further for now: {reason}"),
+            EventKind::CircuitOpened { version, until } => write!(
+                f,
+                "circuit breaker open: {version} and live both fail, live answers alone until {until}"
+            ),
+            EventKind::CircuitClosed { version } => {
+                write!(f, "circuit breaker closed: {version} is tried again")
+            }
             EventKind::Quarantined { version, .. } => {
                 write!(f, "{version} is quarantined: no plan tries it again until it is released")
             }

@@ -4,6 +4,7 @@
 pub(crate) mod adopt;
 pub(crate) mod allocate;
 pub(crate) mod attempt;
+pub(crate) mod circuit;
 pub(crate) mod control;
 pub(crate) mod counter;
 pub(crate) mod desk;
@@ -19,3 +20,4 @@ pub(crate) mod settings;
 pub(crate) mod table;
 pub(crate) mod tick;
 pub(crate) mod tiers;
+pub(crate) mod traffic;

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use super::attempt::{Attempt, Held, Past};
+use super::attempt::Held;
+use super::circuit::Circuit;
 use super::control::{Control, LEASE_INTERVALS};
 use super::desk::Desk;
 use super::event::{Cause, EventKind};
@@ -18,7 +19,7 @@ use crate::stats::evidence::ledger::Ledger;
 use crate::stats::figures::divergence::Divergence;
 use crate::stats::figures::rolling::Windows;
 use crate::version::id::VersionId;
-use crate::version::loaded::Known;
+use crate::version::loaded::{AnyVersion, Known};
 
 /// Ended rollouts whose outcome and figures are remembered.
 const PAST_MAX: usize = 32;
@@ -66,7 +67,7 @@ impl Control {
                 let _ = self.lower(number, cause.unwrap_or(Cause::Operator { reason }), desk);
             }
             Move::GiveUp => {
-                if let Some(version) = self.attempt(number).map(|attempt| attempt.version.id) {
+                if let Some(version) = self.attempt(number).map(|attempt| attempt.version) {
                     self.announcer.announce(
                         desk.now,
                         self.epoch,
@@ -78,7 +79,7 @@ impl Control {
             Move::Pause => {
                 if let Some(attempt) = self.attempt_mut(number) {
                     attempt.state.paused = true;
-                    let version = attempt.version.id;
+                    let version = attempt.version;
                     let reason = String::from("guards were inconclusive for longer than the plan allows");
                     self.announcer.announce(
                         desk.now,
@@ -89,8 +90,8 @@ impl Control {
                 }
             }
             Move::Finish => {
-                if let Some(attempt) = self.end(number, Phase::Promoted, None, desk.now) {
-                    let event = EventKind::WatchPassed { version: attempt.version.id };
+                if let Some(version) = self.end(number, Phase::Promoted, None, desk.now) {
+                    let event = EventKind::WatchPassed { version: version.id };
                     self.publish(desk, vec![event]);
                 }
             }
@@ -131,12 +132,18 @@ impl Control {
         attempt.state =
             State { phase, weight, sample, step, entered: now, first_request: None, ..attempt.state };
         attempt.before_step = before_step;
-        (attempt.carried, attempt.held) = ((0, 0), None);
+        (attempt.carried, attempt.held, attempt.waits_until) = ((0, 0), None, None);
         if !allocated {
             Arc::make_mut(&mut attempt.ledger).begin_era();
         }
+        let last =
+            attempt.plan.as_ref().is_some_and(|plan| step.is_some_and(|step| step + 1 >= plan.steps().len()));
+        let again = last && std::mem::replace(&mut attempt.looked, true);
         attempt.course.turn(now, &attempt.state);
-        let version = attempt.version.id;
+        let version = attempt.version;
+        if again {
+            self.look_again(number);
+        }
         self.welcome_keys();
         Some(EventKind::PhaseChanged { version, from, to: phase, weight, sample, evidence })
     }
@@ -145,8 +152,8 @@ impl Control {
         self.note(number, desk.now);
         let trial = self.trial(number, desk.now);
         let Some(attempt) = self.attempt(number) else { return };
-        let (version, slot) = (Arc::clone(&attempt.version), attempt.slot);
-        let bake = attempt.bake;
+        let Some(version) = attempt.loaded.clone() else { return };
+        let (slot, bake) = (attempt.slot, attempt.bake);
         let previous = std::mem::replace(&mut self.live, version);
         self.live_since = desk.now;
         let (live, before) = (self.live.id, previous.id);
@@ -156,7 +163,6 @@ impl Control {
         events.extend(self.supersede_attempts(Some(number), live, desk.now));
         if bake.duration.is_zero() {
             if let Some(attempt) = self.attempt_mut(number) {
-                // What it is remembered as having been compared with.
                 attempt.previous = Some(before);
             }
             self.end(number, Phase::Promoted, None, desk.now);
@@ -182,11 +188,12 @@ impl Control {
                 attempt.state.watch = bake.duration;
                 attempt.state.weight = Share::ALL;
                 attempt.previous = Some(before);
-                attempt.tripped = false;
+                attempt.circuit = Circuit::default();
+                attempt.pair_keys = None;
                 attempt.course.turn(desk.now, &attempt.state);
                 attempt.course.trial = trial.map(Box::new);
                 attempt.before_step = (0, 0);
-                (attempt.carried, attempt.held) = ((0, 0), None);
+                (attempt.carried, attempt.held, attempt.waits_until) = ((0, 0), None, None);
                 let trial = std::mem::replace(&mut attempt.candidate, candidate);
                 let trial_control = control.map(|control| std::mem::replace(&mut attempt.control, control));
                 attempt.divergence = Divergence::default();
@@ -203,14 +210,14 @@ impl Control {
     /// Takes an attempt off, or live back where the attempt's version is live. Never refused.
     pub(crate) fn lower(&mut self, number: u32, cause: Cause, desk: Desk<'_>) -> RollbackOutcome {
         let Some(attempt) = self.attempt(number) else { return RollbackOutcome::Nothing };
-        let (version, phase, previous) = (attempt.version.id, attempt.state.phase, attempt.previous);
+        let (version, phase, previous) = (attempt.version, attempt.state.phase, attempt.previous);
         match previous {
             Some(previous) if phase == Phase::Baking => self.go_back(previous, cause, desk),
             _ => {
                 let mut events = vec![EventKind::Aborted { version, cause: cause.clone() }];
-                if let Some(attempt) = self.end(number, Phase::Aborted, Some(cause.clone()), desk.now) {
-                    events.extend(self.quarantine(&attempt.version, &cause, desk.now));
-                    self.retired.push(attempt.version);
+                if let Some(version) = self.end(number, Phase::Aborted, Some(cause.clone()), desk.now) {
+                    events.extend(self.quarantine(&version, &cause, desk.now));
+                    self.retired.push(version);
                 }
                 self.publish(desk, events);
                 RollbackOutcome::Aborted(vec![version])
@@ -311,9 +318,9 @@ impl Control {
             let cause = Cause::Superseded { by };
             if watched {
                 self.end(number, Phase::Promoted, Some(cause), now);
-            } else if let Some(attempt) = self.end(number, Phase::Aborted, Some(cause.clone()), now) {
-                events.push(EventKind::Aborted { version: attempt.version.id, cause });
-                self.retired.push(attempt.version);
+            } else if let Some(version) = self.end(number, Phase::Aborted, Some(cause.clone()), now) {
+                events.push(EventKind::Aborted { version: version.id, cause });
+                self.retired.push(version);
             }
         }
         events
@@ -344,49 +351,33 @@ impl Control {
         Some(Trial::of(now, &candidate, &control, divergence, attempt.evidence.clone(), cohorts))
     }
 
-    /// Removes an attempt from those that run and remembers how it ended.
-    fn end(&mut self, number: u32, phase: Phase, cause: Option<Cause>, now: Timestamp) -> Option<Attempt> {
+    /// Moves an attempt from those that run to those that are over. Its version, which it holds no longer.
+    fn end(
+        &mut self,
+        number: u32,
+        phase: Phase,
+        cause: Option<Cause>,
+        now: Timestamp,
+    ) -> Option<Arc<dyn AnyVersion>> {
         self.note(number, now);
         let place = self.attempts.iter().position(|attempt| attempt.number == number)?;
         let mut attempt = self.attempts.remove(place);
-        let weight = if phase == Phase::Promoted { Share::ALL } else { Share::NONE };
-        let after = State { phase, weight, sample: Share::NONE, ..attempt.state.clone() };
-        attempt.course.turn(now, &after);
         self.buckets.set(attempt.slot, Share::NONE);
-        let rules = attempt.tests().map(|test| test.rule.clone()).collect();
-        self.discarded.extend(attempt.guards.drain(..).map(|guarded| guarded.guard));
+        let (version, guards) = attempt.end(phase, cause, self.live.id, now);
+        self.discarded.extend(guards.into_iter().map(|guarded| guarded.guard));
         for counter in self.counters.iter().filter(|counter| counter.feeds.attempt == Some(number)) {
             if let Some(exposure) = &counter.exposure {
                 exposure.close();
             }
         }
-        self.past.push_back(Past {
-            number,
-            version: attempt.version.id,
-            phase,
-            cause,
-            ended: now,
-            candidate: attempt.candidate,
-            control: attempt.control,
-            divergence: attempt.divergence,
-            evidence: attempt.evidence.clone(),
-            alpha: attempt.alpha,
-            ledger: Arc::clone(&attempt.ledger),
-            live: attempt.previous.unwrap_or(self.live.id),
-            rules,
-            answered: std::mem::take(&mut attempt.answered),
-            recalled: false,
-            course: attempt.course.clone(),
-            plan: attempt.plan.clone(),
-            keys: attempt.keys.as_ref().map_or(0, |keys| keys.count()),
-        });
+        self.past.push_back(attempt);
         while self.past.len() > PAST_MAX {
             if let Some(past) = self.past.pop_front() {
                 self.arms.remove(&past.candidate);
                 self.arms.remove(&past.control);
             }
         }
-        Some(attempt)
+        version
     }
 
     /// An identity that did harm is not tried again by any plan.
@@ -439,24 +430,11 @@ impl Control {
         if self.settings.pins == PinPolicy::Supersede {
             let exposed = |id: VersionId| {
                 self.live.id == id
-                    || self.attempts.iter().any(|a| a.version.id == id && a.state.phase == Phase::Canary)
+                    || self.attempts.iter().any(|a| a.version == id && a.state.phase == Phase::Canary)
             };
             for pin in &self.pins {
                 pin.supersede_unless(&exposed);
             }
-        }
-    }
-
-    /// Takes off whatever has failed outright.
-    pub(crate) fn lower_tripped(&mut self, desk: Desk<'_>) {
-        let failures = self.settings.exposure.trip_after;
-        let numbers = self.attempts.iter().map(|attempt| attempt.number);
-        let numbers: Vec<u32> = numbers.filter(|number| self.has_tripped(*number)).collect();
-        for number in numbers {
-            let Some(attempt) = self.attempt(number) else { continue };
-            let version = attempt.version.id;
-            self.announcer.announce(desk.now, self.epoch, EventKind::Tripped { version });
-            let _ = self.lower(number, Cause::Tripped { failures }, desk);
         }
     }
 }

@@ -27,6 +27,7 @@ use crate::rollout::phase::Phase;
 use crate::rollout::plan::{Bake, Plan};
 use crate::rollout::transition::State;
 use crate::stats::Metric;
+use crate::stats::counting::keys::Keys;
 use crate::stats::evidence::ledger::SavedLedger;
 use crate::stats::sequential::{DetectorState, EValue, Events, RateDetector};
 use crate::version::id::VersionId;
@@ -96,11 +97,16 @@ pub(crate) struct SavedAttempt {
     pub(crate) plan: Option<Plan>,
     pub(crate) bake: Bake,
     pub(crate) state: State,
+    /// The end of the wait for a cycle that was told of last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) wait_told: Option<Timestamp>,
     pub(crate) held: Option<Held>,
     pub(crate) previous: Option<VersionId>,
     pub(crate) tripped: bool,
+    #[serde(default)]
+    pub(crate) looked: bool,
     pub(crate) probes: Vec<Probe>,
-    pub(crate) alpha: Option<ErrorBudgetStatus>,
+    pub(crate) error_budget: Option<ErrorBudgetStatus>,
     pub(crate) promised: Vec<(Metric, f64)>,
 }
 
@@ -126,6 +132,9 @@ pub(crate) struct SavedAttemptEvidence {
     pub(crate) ledger: SavedLedger,
     /// What was kept of the keys that were seen, eight bytes each, as base64.
     pub(crate) keys: Option<String>,
+    /// The same of those whose pairs count.
+    #[serde(default)]
+    pub(crate) pair_keys: Option<String>,
     /// Units of the candidate and outcomes of them since the step began.
     pub(crate) progress: (u64, u64),
 }
@@ -250,14 +259,16 @@ impl Control {
 
     fn attempt_evidence(&self, attempt: &Attempt) -> SavedAttemptEvidence {
         let (requests, labels) = self.progress(attempt.number);
-        let keys = attempt.keys.as_ref().map(|keys| {
+        let written = |keys: &Arc<Keys>| {
             let bytes: Vec<u8> = keys.seen().flat_map(u64::to_le_bytes).collect();
             STANDARD_NO_PAD.encode(bytes)
-        });
+        };
+        let (keys, pair_keys) = (attempt.keys.as_ref().map(written), attempt.pair_keys.as_ref().map(written));
         SavedAttemptEvidence {
             number: attempt.number,
             ledger: attempt.ledger.saved(),
             keys,
+            pair_keys,
             progress: (
                 requests.saturating_sub(attempt.before_step.0) + attempt.carried.0,
                 labels.saturating_sub(attempt.before_step.1) + attempt.carried.1,
@@ -297,17 +308,19 @@ fn saved_attempt(attempt: &Attempt) -> SavedAttempt {
     SavedAttempt {
         number: attempt.number,
         slot: attempt.slot,
-        version: of(&attempt.version),
+        version: SavedVersion { version: attempt.version, identity: attempt.identity },
         guards: attempt.tests().map(GuardTest::saved).collect(),
         others: attempt.guards.len() - attempt.tests().count(),
         plan: attempt.plan.clone(),
         bake: attempt.bake,
         state: attempt.state.clone(),
+        wait_told: attempt.wait_told,
         held: attempt.held,
         previous: attempt.previous,
-        tripped: attempt.tripped,
+        tripped: attempt.circuit.tripped,
+        looked: attempt.looked,
         probes: attempt.probes.clone(),
-        alpha: attempt.alpha,
+        error_budget: attempt.error_budget,
         promised: attempt.promised.clone(),
     }
 }

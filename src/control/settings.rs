@@ -33,7 +33,7 @@ pub(crate) struct Settings {
     /// Live shadows the requests of a canary.
     pub(crate) canary_pairs: bool,
     /// The errors that all tries of an identity may have together.
-    pub(crate) alpha: ErrorBudget,
+    pub(crate) error_budget: ErrorBudget,
     /// Predictions answered by candidates of which the ids are kept, per rollout.
     pub(crate) answered_max: usize,
     pub(crate) pins_max: usize,

@@ -10,9 +10,13 @@ use crate::base::share::Share;
 use crate::feedback::join::Joins;
 use crate::request::table::{Arm, Routing, Shadowing};
 use crate::rollout::phase::Phase;
-use crate::stats::counting::exposure::{Exposure, Keys, Watched};
+use crate::stats::counting::exposure::{Exposure, Watched};
+use crate::stats::counting::keys::Keys;
 use crate::stats::evidence::ledger::{Side, Split};
 use crate::stats::sequential::Odds;
+
+/// Keeps the hashes of keys whose pairs count apart from those of keys that count in an arm.
+const PAIRS: u64 = 0x9e37_79b9_7f4a_7c15;
 
 /// Exposures that are kept for reuse, so that a switch allocates none.
 pub(crate) const SPARES_MAX: usize = 8;
@@ -29,7 +33,11 @@ impl Control {
             counter.current = false;
         }
         let baking = self.attempts.iter().position(|attempt| attempt.state.phase == Phase::Baking);
-        let on_trial = |attempt: &Attempt| matches!(attempt.state.phase, Phase::Shadow | Phase::Canary);
+        // One whose circuit is open is asked nothing, and what live does meanwhile is not its control.
+        let on_trial = |attempt: &Attempt| {
+            matches!(attempt.state.phase, Phase::Shadow | Phase::Canary)
+                && attempt.circuit.open_until.is_none()
+        };
         let trials: Vec<usize> = (0..self.attempts.len())
             .filter(|place| self.attempts.get(*place).is_some_and(on_trial))
             .collect();
@@ -103,7 +111,7 @@ impl Control {
     }
 
     /// How traffic is split between a canary and its control.
-    fn split(&self, attempt: &Attempt) -> Option<Split> {
+    pub(crate) fn split(&self, attempt: &Attempt) -> Option<Split> {
         let requests = Odds::new(attempt.state.weight, self.buckets.live())?;
         let keys = Odds::new(attempt.state.weight, self.buckets.control(attempt.slot));
         Some(Split { requests, keys: keys.filter(|_| attempt.keys.is_some()) })
@@ -118,9 +126,11 @@ impl Control {
         joins: &Joins,
     ) -> u8 {
         let Some(attempt) = self.attempts.get(place) else { return 0 };
+        let Some(version) = attempt.loaded.clone() else { return 0 };
         let (number, era, state) = (attempt.number, attempt.ledger.era(), attempt.state.clone());
-        let (version, split) = (Arc::clone(&attempt.version), self.split(attempt));
+        let split = self.split(attempt);
         let slower_than: Arc<[(u64, u64)]> = attempt.slower_than().into();
+        let keys = attempt.pair_keys.clone();
         let figures: Vec<u32> = self.lifetime(version.id).into_iter().chain([attempt.candidate]).collect();
         let own = Feeds { arms: figures, attempt: Some(number), trips: true, ..Feeds::default() };
         let slow = || slower_than.iter().map(|(_, own)| *own);
@@ -150,13 +160,15 @@ impl Control {
                 sample: state.sample,
                 exposure,
                 slower_than,
+                keys: keys.clone(),
             });
         }
         if state.phase == Phase::Canary && self.settings.canary_pairs {
             let sample = state.sample.max(Share::from_buckets(PAIRS_BY_DEFAULT));
             let feeds = Feeds { attempt: Some(number), ..Feeds::default() };
             let exposure = self.expose(sample, feeds, joins);
-            shadowing.push(Shadowing { of: by, by: 0, reversed: true, sample, exposure, slower_than });
+            let reversed = true;
+            shadowing.push(Shadowing { of: by, by: 0, reversed, sample, exposure, slower_than, keys });
         }
         by
     }
@@ -194,6 +206,7 @@ impl Control {
         let attempt = self.attempts.get(baking)?;
         let (number, control, previous) = (attempt.number, attempt.control, attempt.previous?);
         let (sample, slower_than) = (attempt.state.sample, attempt.slower_than());
+        let keys = attempt.pair_keys.clone();
         let version = Arc::clone(&self.retained.iter().find(|kept| kept.version.id == previous)?.version);
         let lifetime: Vec<u32> = self.lifetime(previous).into_iter().collect();
         let own = Feeds { arms: lifetime.clone(), ..Feeds::default() };
@@ -205,8 +218,8 @@ impl Control {
             let feeds = Feeds { arms: watched, attempt: Some(number), ..Feeds::default() };
             let exposure = self.expose(sample, feeds, joins);
             arms.push(Arm { stands_for: by, ..arm.clone() });
-            let slower_than = slower_than.into();
-            shadowing.push(Shadowing { of: 0, by, reversed: true, sample, exposure, slower_than });
+            let (slower_than, reversed) = (slower_than.into(), true);
+            shadowing.push(Shadowing { of: 0, by, reversed, sample, exposure, slower_than, keys });
         }
         Some(arm)
     }
@@ -254,16 +267,6 @@ impl Control {
         exposure
     }
 
-    /// Whether an attempt has failed outright, wherever it was exposed.
-    pub(crate) fn has_tripped(&self, number: u32) -> bool {
-        let tripped = |counter: &Counter| {
-            let exposure = counter.exposure.as_ref();
-            counter.feeds.trips && exposure.is_some_and(|exposure| exposure.is_tripped())
-        };
-        self.attempt(number).is_some_and(|attempt| attempt.tripped)
-            || self.counters.iter().any(|counter| counter.feeds.attempt == Some(number) && tripped(counter))
-    }
-
     pub(crate) fn restock(&mut self) {
         while self.spares.len() < SPARES_MAX / 2 {
             let (seed, options) = (self.settings.seed, self.settings.exposure);
@@ -276,15 +279,22 @@ impl Control {
         if !self.keyed {
             return false;
         }
-        let seed = self.settings.seed;
-        let without = |attempt: &&mut Attempt| {
-            attempt.state.phase == Phase::Canary
-                && attempt.state.weight != Share::NONE
-                && attempt.keys.is_none()
-        };
-        self.attempts.iter_mut().filter(without).fold(false, |_, attempt| {
-            attempt.keys = Some(Arc::new(Keys::new(seed ^ u64::from(attempt.number))));
-            true
-        })
+        let (seed, shadowing) = (self.settings.seed, self.settings.shadowing);
+        let mut given = false;
+        for attempt in &mut self.attempts {
+            let fresh = |salt: u64| Some(Arc::new(Keys::new(seed ^ u64::from(attempt.number) ^ salt)));
+            let (canary, paired) = match attempt.state.phase {
+                Phase::Canary => (attempt.state.weight != Share::NONE, shadowing),
+                Phase::Shadow | Phase::Baking => (false, shadowing),
+                _ => (false, false),
+            };
+            if canary && attempt.keys.is_none() {
+                (attempt.keys, given) = (fresh(0), true);
+            }
+            if paired && attempt.pair_keys.is_none() {
+                (attempt.pair_keys, given) = (fresh(PAIRS), true);
+            }
+        }
+        given
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::attempt::{Attempt, GuardTest, Guarded, Judged};
+use super::attempt::{Attempt, Doubt, GuardTest, Guarded, Judged};
 use super::control::Control;
 use super::counter::Counter;
 use super::desk::Desk;
@@ -19,24 +19,25 @@ use crate::request::shadow::ShadowCounts;
 use crate::rollout::budget::{ErrorBudgetStatus, Thresholds};
 use crate::rollout::course::Point;
 use crate::rollout::decision::{Decision, FORMAT};
+use crate::rollout::guard::answering::Answering;
 use crate::rollout::guard::comparison::{ArmView, Comparison, Looked};
 use crate::rollout::guard::design::TruthKind;
 use crate::rollout::guard::evidence::Evidence;
 use crate::rollout::guard::history::History;
 use crate::rollout::guard::sentence::Names;
 use crate::rollout::guard::test::Test;
+use crate::rollout::guard::tested::Tested;
 use crate::rollout::guard::verdict::Verdict;
 use crate::rollout::phase::Phase;
 use crate::rollout::plan::Plan;
-use crate::rollout::transition::{Input, Judgement, Move, State, transition};
-use crate::stats::DivergenceFigures;
+use crate::rollout::transition::{Input, Judgement, Move, State, transition, waits_for_cycle};
 use crate::stats::counting::exposure::{Awaited, Units};
 use crate::stats::counting::intake::Collection;
 use crate::stats::evidence::arm::UnitCounts;
-use crate::stats::evidence::ledger::{Drained, Ledger};
+use crate::stats::evidence::ledger::{Drained, Ledger, Side};
 use crate::stats::evidence::segment::SegmentUnits;
 use crate::stats::figures::divergence::Divergence;
-use crate::stats::sequential::Additive;
+use crate::stats::{DivergenceFigures, Window};
 use crate::task::segments::Table;
 use crate::version::ask::Judge;
 use crate::version::id::VersionId;
@@ -52,8 +53,10 @@ pub(crate) struct Snapshot {
     now: Timestamp,
     before: Share,
     guards: Vec<Guarded>,
-    /// What each guard's test looks at.
+    /// What keeps each guard from letting the candidate go on.
     obstacles: Vec<Vec<String>>,
+    /// Few new keys come, where that is so.
+    keys_run_out: Option<String>,
     ledger: Arc<Ledger>,
     thresholds: Thresholds,
     candidate: ArmView,
@@ -75,13 +78,15 @@ struct Context {
     // Not the versions: one that is taken off is freed by the same tick.
     candidate: (VersionId, Identity),
     live: (VersionId, Identity),
-    alpha: ErrorBudgetStatus,
+    error_budget: ErrorBudgetStatus,
 }
 
 /// What the guards of a snapshot said, and what is to follow.
 pub(crate) struct Verdicts {
     judged: Vec<Judged>,
     moved: Move,
+    /// Until when its plan waits for its cycle and for nothing else.
+    waits_until: Option<Timestamp>,
     point: Option<Point>,
 }
 
@@ -95,11 +100,15 @@ impl Verdicts {
 impl Snapshot {
     /// Asks the guards. They are the host's code: no lock is held, and time may pass.
     pub(crate) fn ask<A: 'static>(&self, judge: &Judge<'_, A>) -> Verdicts {
-        let histories: Vec<Option<History>> = self
-            .guards
-            .iter()
-            .map(|guarded| Some(History::of_design(&guarded.test.as_ref()?.design, &self.ledger)))
-            .collect();
+        // Where a guard judges failures, no other need.
+        let judged = self.guards.iter().filter_map(|guarded| guarded.test.as_ref());
+        let judged = judged.into_iter().any(|test| test.design.tested == Tested::Failures);
+        let read = |guarded: &Guarded| {
+            let design = &guarded.test.as_ref()?.design;
+            let history = History::of_design(design, &self.ledger);
+            Some((history, Answering::of(design, &self.ledger, judged)))
+        };
+        let histories: Vec<Option<(History, Answering)>> = self.guards.iter().map(read).collect();
         let mut evidence: Vec<Evidence> = self
             .guards
             .iter()
@@ -111,11 +120,19 @@ impl Snapshot {
                 })
             })
             .collect();
+        if let Some(run_out) = &self.keys_run_out {
+            for evidence in evidence.iter_mut().filter(|evidence| evidence.verdict == Verdict::Inconclusive) {
+                let before = evidence.note.take().map(|note| format!("{note}; ")).unwrap_or_default();
+                evidence.note = Some(format!("{before}{run_out}"));
+            }
+        }
         let verdict = Verdict::all(evidence.iter().map(|evidence| evidence.verdict));
         let (predictions, labels) = self.progress;
-        let judged = Input::Judged(Judgement { verdict, predictions, labels });
-        let moved = transition(&self.state, self.plan.as_ref(), self.frozen, self.now, judged);
+        let judgement = Judgement { verdict, predictions, labels };
+        let (plan, frozen, now) = (self.plan.as_ref(), self.frozen, self.now);
+        let moved = transition(&self.state, plan, frozen, now, Input::Judged(judgement));
         let moved = moved.unwrap_or(Move::Stay);
+        let waits_until = plan.and_then(|plan| waits_for_cycle(&self.state, plan, frozen, now, judgement));
         let decided = !matches!(moved, Move::Stay | Move::Finish);
         let point = (self.due || decided).then(|| {
             let (candidate, live) = (&self.candidate.total, &self.live.total);
@@ -130,21 +147,23 @@ impl Snapshot {
             });
             Judged { evidence, decision }
         });
-        Verdicts { judged: judged.collect(), moved, point }
+        Verdicts { judged: judged.collect(), moved, waits_until, point }
     }
 
     fn test<'a>(
         &'a self,
         guarded: &'a Guarded,
-        history: Option<&'a History>,
+        history: Option<&'a (History, Answering)>,
         obstacles: &'a [String],
     ) -> Option<Test<'a>> {
         let GuardTest { design, tests, peak, .. } = guarded.test.as_ref()?;
         let names = Names { candidate: self.context.candidate.0, live: self.context.live.0 };
         let (thresholds, peak) = (self.thresholds, *peak);
+        let (history, answering) = history?;
         Some(Test {
             design,
-            history: history?,
+            history,
+            answering,
             tests,
             thresholds,
             peak,
@@ -157,21 +176,25 @@ impl Snapshot {
     fn comparison<'a>(
         &'a self,
         guarded: &'a Guarded,
-        history: Option<&'a History>,
+        history: Option<&'a (History, Answering)>,
         obstacles: &'a [String],
     ) -> Comparison<'a> {
         let Self { candidate, live, divergence, shadow, before, .. } = self;
         let test = self.test(guarded, history, obstacles);
         let phase = self.state.phase;
-        let alpha = &self.context.alpha;
-        let harm = if phase == Phase::Baking { alpha.harm_per_guard_watched } else { alpha.harm_per_guard };
-        let looked = |seen: &'a Arc<Seen>| Looked { seen, harm, promotion: alpha.promotion };
+        let error_budget = &self.context.error_budget;
+        let harm = if phase == Phase::Baking {
+            error_budget.harm_per_guard_watched
+        } else {
+            error_budget.harm_per_guard
+        };
+        let looked = |seen: &'a Arc<Seen>| Looked { seen, harm, promotion: error_budget.promotion };
         let drift = self.drift.as_ref().map(looked);
         Comparison { phase, candidate, live, divergence, shadow: *shadow, before: *before, test, drift }
     }
 
     fn decision(&self, test: &Test<'_>, of: &GuardTest, evidence: Evidence) -> Decision {
-        let Context { handle, seed, epoch, candidate, live, alpha } = &self.context;
+        let Context { handle, seed, epoch, candidate, live, error_budget } = &self.context;
         Decision {
             format: FORMAT,
             number: 0,
@@ -189,11 +212,12 @@ impl Snapshot {
             before: self.before,
             rule: of.rule.clone(),
             design: test.design.clone(),
-            error_budget: *alpha,
+            error_budget: *error_budget,
             thresholds: self.thresholds,
             peak: of.peak,
             obstacles: test.obstacles.to_vec(),
             history: test.history.clone(),
+            answering: test.answering.clone(),
             evidence,
         }
     }
@@ -211,6 +235,7 @@ impl Control {
         let mut units = std::mem::take(&mut self.scratch_units);
         let mut counters = std::mem::take(&mut self.counters);
         let mut issued = 0;
+        self.live_lately.fade();
         for counter in &mut counters {
             let mut unused = false;
             units.reset();
@@ -220,7 +245,7 @@ impl Control {
                 if counter.feeds.trips && exposure.is_tripped() {
                     let mut attempts = self.attempts.iter_mut();
                     if let Some(attempt) = attempts.find(|a| Some(a.number) == counter.feeds.attempt) {
-                        attempt.tripped = true;
+                        attempt.circuit.tripped = true;
                     }
                 }
                 let (delta, spare) = &mut self.scratch;
@@ -253,6 +278,7 @@ impl Control {
         }
         joins.maintain(issued, now);
         self.restock();
+        self.tell_breakers();
         self.settle(now);
     }
 
@@ -267,10 +293,14 @@ impl Control {
     /// Takes over what one counter's outcomes have become, with the units that were drained with them, and requests that are
     /// in the scratch tally.
     fn absorb_intake(&mut self, counter: &mut Counter, units: &Units, since: Timestamp, now: Timestamp) {
+        let of_live = self.lifetime(self.live.id).is_some_and(|arm| counter.feeds.arms.contains(&arm));
         let (delta, _) = &mut self.scratch;
         let collection = counter.intake.drain(delta, now);
         if !delta.is_empty() {
             self.requests += delta.answered_for_callers();
+            if of_live {
+                self.live_lately.see(delta);
+            }
             for feed in &counter.feeds.arms {
                 if let Some(arm) = self.arms.get_mut(feed) {
                     arm.absorb(delta, now);
@@ -289,10 +319,8 @@ impl Control {
         if *divergence == Divergence::default() {
             return;
         }
-        if let Some(running) = self.attempts.iter_mut().find(|a| Some(a.number) == attempt) {
-            running.divergence.merge(divergence);
-        } else if let Some(past) = self.past.iter_mut().find(|p| Some(p.number) == attempt) {
-            past.divergence.merge(divergence);
+        if let Some(attempt) = attempt.and_then(|number| self.known_attempt_mut(number)) {
+            attempt.divergence.merge(divergence);
         }
     }
 
@@ -303,7 +331,7 @@ impl Control {
         collection: &Collection,
         since: Timestamp,
     ) {
-        if units.requests.is_empty() && units.keys.is_empty() && !collection.has_evidence() {
+        if units.asked == 0 && !collection.has_evidence() {
             return;
         }
         let table = self.settings.segments.clone();
@@ -322,7 +350,7 @@ impl Control {
             let own = |units: &UnitCounts| {
                 let (from, to) = feed.slower_than;
                 let slow = units.slow.get(from..to).unwrap_or_default().to_vec();
-                UnitCounts { slow, units: units.units, failed: units.failed }
+                UnitCounts { slow, units: units.units, failed: units.failed, refused: units.refused }
             };
             let drained = Drained {
                 requests: &own(&units.requests),
@@ -331,6 +359,10 @@ impl Control {
                 labels: &collection.labels,
                 segments: &segments,
             };
+            if let Side::Candidate(_) | Side::Live(_) = feed.side {
+                let candidate = matches!(feed.side, Side::Candidate(_));
+                attempt.traffic.see(feed.era, candidate, units);
+            }
             Arc::make_mut(&mut attempt.ledger).absorb(feed.side, feed.era, &drained, since);
         }
     }
@@ -363,16 +395,8 @@ impl Control {
         for id in ids {
             let of = self.counters.iter().find(|counter| counter.number == id.body.exposure);
             let attempt = of.and_then(|counter| counter.feeds.attempt);
-            let answered = self
-                .attempts
-                .iter_mut()
-                .find(|running| Some(running.number) == attempt)
-                .map(|a| &mut a.answered);
-            let answered = answered.or_else(|| {
-                self.past.iter_mut().find(|past| Some(past.number) == attempt).map(|past| &mut past.answered)
-            });
-            if let Some(answered) = answered {
-                answered.extend([id], std::mem::take(&mut missed), max);
+            if let Some(attempt) = attempt.and_then(|number| self.known_attempt_mut(number)) {
+                attempt.answered.extend([id], std::mem::take(&mut missed), max);
             }
         }
     }
@@ -380,19 +404,21 @@ impl Control {
     /// Freezes the latencies that have become known, welcomes keys, and watches the new live: whatever of it changes the
     /// table, and tells.
     pub(crate) fn refit(&mut self, desk: Desk<'_>) {
-        let mut changed = self.welcome_keys();
+        let (now, mut changed) = (desk.now, self.welcome_keys());
         let mut events = Vec::new();
         if let Some(live) = self.lifetime(self.live.id).and_then(|arm| self.arms.get(&arm)) {
             for attempt in &mut self.attempts {
                 // A watched live is compared with what its predecessor took, which was frozen before.
                 if attempt.state.phase != Phase::Baking {
-                    changed |= attempt.freeze_probes(live.total());
+                    // What is usual now, where enough came lately.
+                    changed |= attempt.freeze_probes(&[&live.read(Window::Recent, now), live.total()]);
                 }
             }
         }
+        changed |= self.doubt(desk, &mut events);
         let baking = self.attempts.iter_mut().find(|attempt| attempt.state.phase == Phase::Baking);
         if let Some(attempt) = baking.filter(|attempt| attempt.state.sample == Share::NONE) {
-            let version = attempt.version.id;
+            let version = attempt.version;
             for place in attempt.watch() {
                 let Some(guarded) = attempt.guards.get(place) else { continue };
                 let Some(test) = &guarded.test else { continue };
@@ -420,6 +446,55 @@ impl Control {
         }
     }
 
+    /// Looks at whether what canaries count can be trusted, and leaves out what cannot once it has stood in the way for long
+    /// enough: a fault that passes must not block a candidate for ever. Whether the table changes with it.
+    fn doubt(&mut self, desk: Desk<'_>, events: &mut Vec<EventKind>) -> bool {
+        let now = desk.now;
+        let mut begin_again = Vec::new();
+        let splits: Vec<_> = self.attempts.iter().map(|attempt| self.split(attempt)).collect();
+        for (attempt, split) in self.attempts.iter_mut().zip(splits) {
+            let version = attempt.version;
+            if attempt.state.phase != Phase::Canary {
+                continue;
+            }
+            let fault = split.and_then(|split| attempt.traffic.fault(split.requests));
+            if let (Some(reason), None) = (&fault, &attempt.traffic_fault) {
+                events.push(EventKind::Held { version, reason: reason.clone() });
+            }
+            attempt.traffic_fault = fault;
+            let run_out = attempt.traffic.keys_run_out();
+            if let (Some(reason), None) = (&run_out, &attempt.keys_run_out) {
+                events.push(EventKind::Held { version, reason: reason.clone() });
+            }
+            attempt.keys_run_out = run_out;
+            let reason = attempt.doubted();
+            match attempt.doubt {
+                Some(Doubt { over: false, until, .. }) if now >= until => begin_again.push(attempt.number),
+                Some(Doubt { over: false, .. }) => {}
+                earlier => {
+                    if let Some(reason) = reason {
+                        let doubt = Doubt::after(earlier, now);
+                        attempt.doubt = Some(doubt);
+                        let reason = format!("{reason}; its evidence begins again at {}", doubt.until);
+                        events.push(EventKind::Held { version, reason });
+                    }
+                }
+            }
+        }
+        for number in &begin_again {
+            let Some(attempt) = self.attempt_mut(*number) else { continue };
+            attempt.doubt = attempt.doubt.map(|doubt| Doubt { over: true, ..doubt });
+            Arc::make_mut(&mut attempt.ledger).begin_era();
+            let (version, last) = (attempt.version, attempt.looked);
+            let reason = String::from("what was counted in this step could not be trusted");
+            events.push(EventKind::EvidenceReset { version, reason });
+            if last {
+                self.look_again(*number);
+            }
+        }
+        !begin_again.is_empty()
+    }
+
     /// The figures and the evidence of every rollout that is exposed or follows a plan, for its guards.
     pub(crate) fn snapshots(&self, shadow: ShadowCounts, truth: TruthKind, now: Timestamp) -> Vec<Snapshot> {
         self.attempts
@@ -437,9 +512,14 @@ impl Control {
         now: Timestamp,
     ) -> Option<Snapshot> {
         let watched = attempt.state.phase == Phase::Baking;
-        let alpha = attempt.alpha.unwrap_or_else(|| self.alpha_of(attempt, 0));
+        let error_budget = attempt.error_budget.unwrap_or_else(|| self.error_budget_of(attempt, 0));
+        let before = match (&attempt.plan, attempt.state.step) {
+            (Some(plan), Some(step)) if !watched => plan.weight_after(step),
+            (Some(plan), None) => plan.steps().first().map_or(Share::ALL, |first| first.weight()),
+            _ => Share::ALL,
+        };
         let obstacles = |guarded: &Guarded| match &guarded.test {
-            Some(test) => attempt.obstacles(test, &shadow, truth),
+            Some(test) => attempt.obstacles(test, &shadow, truth, before),
             None => Vec::new(),
         };
         let (requests, labels) = self.progress(attempt.number);
@@ -456,15 +536,12 @@ impl Control {
                 labels.saturating_sub(attempt.before_step.1) + attempt.carried.1,
             ),
             now,
-            before: match (&attempt.plan, attempt.state.step) {
-                (Some(plan), Some(step)) if !watched => plan.weight_after(step),
-                (Some(plan), None) => plan.steps().first().map_or(Share::ALL, |first| first.weight()),
-                _ => Share::ALL,
-            },
+            before,
             guards: attempt.guards.clone(),
             obstacles: attempt.guards.iter().map(obstacles).collect(),
+            keys_run_out: attempt.keys_run_out.clone(),
             ledger: Arc::clone(&attempt.ledger),
-            thresholds: alpha.thresholds(watched),
+            thresholds: error_budget.thresholds(watched),
             candidate: self.view(attempt.candidate, now)?,
             live: self.view(attempt.control, now)?,
             divergence: attempt.divergence.figures(),
@@ -475,9 +552,9 @@ impl Control {
                 handle: self.settings.name.clone(),
                 seed: self.settings.seed,
                 epoch: self.epoch,
-                candidate: name(&attempt.version),
+                candidate: (attempt.version, attempt.identity),
                 live: previous.map_or_else(|| name(&self.live), |kept| name(&kept.version)),
-                alpha,
+                error_budget,
             },
         })
     }
@@ -490,7 +567,7 @@ impl Control {
         if !unmoved || frozen != snapshot.frozen {
             return;
         }
-        let Verdicts { judged, moved, point } = verdicts;
+        let Verdicts { judged, moved, waits_until, point } = verdicts;
         let evidence: Vec<Evidence> = judged.into_iter().map(|judged| self.record(judged)).collect();
         let Some(attempt) = self.attempt_mut(snapshot.attempt) else { return };
         for (guarded, evidence) in attempt.guards.iter_mut().zip(&evidence) {
@@ -503,7 +580,13 @@ impl Control {
             Some(point) => attempt.course.add(point),
             None => attempt.course.pass_over(),
         }
-        let version = attempt.version.id;
+        let version = attempt.version;
+        attempt.waits_until = waits_until;
+        if let Some(until) = waits_until.filter(|_| attempt.wait_told != waits_until) {
+            attempt.wait_told = waits_until;
+            let event = EventKind::WaitsForCycle { version, until };
+            self.announcer.announce(desk.now, self.epoch, event);
+        }
         let failed = evidence.iter().find(|evidence| evidence.verdict == Verdict::Fail).cloned();
         if let (Move::Lower, Some(failed)) = (&moved, &failed) {
             let event = EventKind::GuardFailed { version, evidence: failed.clone() };
@@ -537,7 +620,7 @@ impl Control {
         attempt.state.sample = Share::NONE;
         attempt.course.turn(desk.now, &attempt.state);
         attempt.watch_anew();
-        let event = EventKind::Cleared { version: attempt.version.id, evidence: shown };
+        let event = EventKind::Cleared { version: attempt.version, evidence: shown };
         self.publish(desk, vec![event]);
     }
 

@@ -50,7 +50,7 @@ impl Control {
         for (kept, tier) in self.retained.iter().zip(self.settings.tiers.of(&kept)) {
             kept.version.wanted.set(tier);
         }
-        let trials = self.attempts.iter().map(|attempt| &attempt.version);
+        let trials = self.attempts.iter().filter_map(|attempt| attempt.loaded.as_ref());
         for version in std::iter::once(&self.live).chain(trials) {
             version.wanted.set(Tier::Hot);
         }

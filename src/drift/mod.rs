@@ -38,7 +38,7 @@ pub(crate) mod windowed;
 pub use compare::compare::{Control, Options, compare, compare_windows};
 pub use compare::distance::Distances;
 pub use compare::significance::Test;
-pub use compare::table::{DriftRow, DriftTable, Verdict, What};
+pub use compare::table::{DriftRow, DriftTable, DriftVerdict, What};
 pub use profile::builder::{BuildProfileError, ProfileBuilder};
 pub use profile::cell::Cell;
 pub use profile::cells::Cells;

@@ -121,7 +121,7 @@ mod tests {
     fn windows(season: Season) -> WindowedProfile {
         let rows: Vec<[Cell<'_>; 1]> = (0..2_400).map(|n| [amount(n / 100, n).into()]).collect();
         let reference = ReferenceProfile::builder().numeric("amount").build_from(&rows).unwrap();
-        WindowedProfile::new(reference, WindowSize::Rows(100)).season(season)
+        WindowedProfile::of(reference, WindowSize::Rows(100)).season(season)
     }
 
     fn at(hour: u64) -> Timestamp {

@@ -11,6 +11,7 @@ use super::profile::profile::{Profile, ProfileMismatch, WrongCells};
 use super::profile::reference::ReferenceProfile;
 use super::season::{Season, Seasons};
 use crate::base::clock::Timestamp;
+use crate::base::invalid::InvalidArgument;
 
 /// When a window is full.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -21,6 +22,15 @@ pub enum WindowSize {
     Rows(u64),
     /// At the next moment that is a multiple of so long after the Unix epoch, in UTC.
     Span(Duration),
+}
+
+impl WindowSize {
+    pub(crate) fn check(self, argument: &'static str) -> Result<(), InvalidArgument> {
+        match self {
+            Self::Rows(rows) => InvalidArgument::unless(rows > 0, argument, "0 rows", "1 row or more"),
+            Self::Span(span) => InvalidArgument::unless(!span.is_zero(), argument, "0 s", "longer than 0 s"),
+        }
+    }
 }
 
 /// Profiles of traffic as it goes on: the window that is being filled, the last full one and the one before it, and, if
@@ -38,7 +48,7 @@ pub enum WindowSize {
 /// let training: Vec<[Cell; 1]> = (0..1_000).map(|n| [Cell::from(f64::from(n))]).collect();
 /// let reference = ReferenceProfile::builder().numeric("amount").build_from(&training)?;
 ///
-/// let mut windows = WindowedProfile::new(reference, WindowSize::Span(Duration::from_secs(3_600)));
+/// let mut windows = WindowedProfile::new(reference, WindowSize::Span(Duration::from_secs(3_600)))?;
 /// for second in 0..7_200 {
 ///     windows.record(Timestamp::from_unix_seconds(second), &[Cell::from((second * 7 % 1_000) as f64)])?;
 /// }
@@ -61,7 +71,17 @@ pub struct WindowedProfile {
 
 impl WindowedProfile {
     /// Windows of a size, counted in the bins of a reference.
-    pub fn new(reference: ReferenceProfile, size: WindowSize) -> Self {
+    ///
+    /// # Errors
+    ///
+    /// A size of no rows, or of no time.
+    pub fn new(reference: ReferenceProfile, size: WindowSize) -> Result<Self, InvalidArgument> {
+        size.check("the size of a window")?;
+        Ok(Self::of(reference, size))
+    }
+
+    /// The same, of a size that was looked at before.
+    pub(crate) fn of(reference: ReferenceProfile, size: WindowSize) -> Self {
         let open = reference.profile();
         Self { reference, size, open, number: None, last: None, before: None, closed: 0, seasons: None }
     }
@@ -197,7 +217,7 @@ mod tests {
     #[test]
     fn windows_of_time_follow_one_another_and_a_gap_is_empty_ones() {
         let reference = of_numbers(1_000);
-        let mut windows = WindowedProfile::new(reference, WindowSize::Span(Duration::from_secs(60)));
+        let mut windows = WindowedProfile::of(reference, WindowSize::Span(Duration::from_secs(60)));
         let pass = |windows: &mut WindowedProfile, minute: u64, plus: f64| {
             let at = Timestamp::from_unix_seconds(60 * minute + 1);
             numbers(200).for_each(|x| windows.record(at, &[Cell::Number(x + plus)]).unwrap());
@@ -215,7 +235,7 @@ mod tests {
         windows.advance(Timestamp::from_unix_seconds(60 * 1_000));
         assert_eq!(windows.last().unwrap().rows(), 0);
         let table = windows.against_training(&Options::default()).unwrap();
-        assert!(table.rows().iter().all(|row| row.verdict == crate::drift::Verdict::TooFew));
+        assert!(table.rows().iter().all(|row| row.verdict == crate::drift::DriftVerdict::TooFew));
     }
 
     #[test]
@@ -223,7 +243,7 @@ mod tests {
         let reference = of_numbers(1_000);
         let mut drained = reference.profile();
         numbers(70).for_each(|x| drained.record(&[Cell::Number(x)]).unwrap());
-        let mut windows = WindowedProfile::new(reference, WindowSize::Rows(100));
+        let mut windows = WindowedProfile::of(reference, WindowSize::Rows(100));
         windows.merge(Timestamp::default(), &drained).unwrap();
         assert_eq!((windows.filling().rows(), windows.last().map(Profile::rows)), (70, None));
         windows.merge(Timestamp::default(), &drained).unwrap();

@@ -61,18 +61,11 @@ pub(crate) struct Body {
 }
 
 impl Body {
-    /// Whether it is the prediction by which a unit of several goes, or a unit of its own.
-    pub(crate) fn is_first_of_unit(&self) -> bool {
-        !self.flags.has(Flags::JOINT) || self.row == Some(self.unit)
-    }
-
-    /// Whether a comparison of arms counts it: what was split at random by request, or the first of a key.
+    /// Whether a comparison of arms counts it: what was split at random by request, or the one that was drawn of a key, a
+    /// batch or a stream.
     pub(crate) fn is_unit(&self) -> bool {
-        if self.flags.has(Flags::KEYED) {
-            self.flags.has(Flags::FIRST_OF_KEY)
-        } else {
-            self.is_first_of_unit()
-        }
+        let one_of_several = self.flags.has(Flags::KEYED) || self.flags.has(Flags::JOINT);
+        !one_of_several || self.flags.has(Flags::COUNTS)
     }
 
     /// 64 bits that look random and are the same whenever they are asked for.
@@ -95,8 +88,8 @@ impl Flags {
     pub(crate) const JOINT: Flags = Flags(1 << 3);
     /// The arm that was assigned failed; another answered.
     pub(crate) const FELL_BACK: Flags = Flags(1 << 2);
-    /// The first of its key since the key's bucket was enrolled: a unit of the comparison.
-    pub(crate) const FIRST_OF_KEY: Flags = Flags(1 << 4);
+    /// The one of its key, its batch or its stream that was drawn: a unit of the comparison.
+    pub(crate) const COUNTS: Flags = Flags(1 << 4);
     /// Its truth would have been hidden, and it was let through by chance so that it is not.
     pub(crate) const EXPLORED: Flags = Flags(1 << 5);
 

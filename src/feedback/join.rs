@@ -86,13 +86,15 @@ pub(crate) struct ShadowHalf {
     pub(crate) kept: Kept,
     /// Live ran as the shadow of the candidate, rather than the other way round.
     pub(crate) reversed: bool,
+    /// The pair is a unit of the comparison.
+    pub(crate) unit: bool,
 }
 
 impl ShadowHalf {
-    pub(crate) fn new(own: &Exposure, pairs: &Exposure, kept: Kept, reversed: bool) -> Self {
+    pub(crate) fn new(own: &Exposure, pairs: &Exposure, kept: Kept, reversed: bool, unit: bool) -> Self {
         let exposures = (own.number, pairs.number);
         let (own, pairs) = (Arc::clone(&own.intake), Arc::clone(&pairs.intake));
-        Self { labelled: (None, None), own, pairs, exposures, kept, reversed }
+        Self { labelled: (None, None), own, pairs, exposures, kept, reversed, unit }
     }
 
     /// The pair's answers: live's, then the candidate's.
@@ -157,6 +159,7 @@ pub(crate) struct Registered {
 pub(crate) struct Correctable {
     body: Body,
     actual: Actual,
+    known_at: Timestamp,
     labelled: Option<Place>,
     shadows: Vec<ShadowHalf>,
 }
@@ -313,6 +316,7 @@ impl Joins {
             FeedbackOutcome::Corrected => &mut counts.corrected,
             FeedbackOutcome::Repeated => &mut counts.repeated,
             FeedbackOutcome::Contradicted => &mut counts.contradicted,
+            FeedbackOutcome::Outdated => &mut counts.outdated,
             FeedbackOutcome::Expired => &mut counts.expired,
             FeedbackOutcome::Thinned => &mut counts.thinned,
             FeedbackOutcome::Unknown => &mut counts.unknown,
@@ -336,10 +340,15 @@ impl Joins {
         }
         let figure = match self.figure_of(&outcome.actual) {
             Ok(figure) => figure,
-            Err(refusal) => return FeedbackOutcome::Refused(refusal),
+            Err(refusal) => {
+                if let (FeedbackRefusal::OutOfBounds, Actual::Kpi { name, .. }) = (refusal, &outcome.actual) {
+                    self.count_outside(state, &body, name);
+                }
+                return FeedbackOutcome::Refused(refusal);
+            }
         };
         let Some(row) = body.row else { return FeedbackOutcome::Thinned };
-        self.count(state, &body, row, figure, &outcome.actual, now)
+        self.count(state, &body, row, figure, &outcome.actual, (known_at, now))
     }
 
     /// Where an outcome counts: 0 for the truth, above it the business figures.
@@ -367,6 +376,19 @@ impl Joins {
         }
     }
 
+    /// Counts a business figure outside of its bounds. It is no value of the comparison, and what is left without it is no
+    /// fair sample of what the version did, so nothing is shown by the figure.
+    fn count_outside(&self, state: &State, body: &Body, name: &str) {
+        let intake = state.intakes.get(&body.exposure).map(|registered| &registered.intake);
+        let place = self.kpis.iter().position(|kpi| kpi.name() == name);
+        let (Some(intake), Some(place)) = (intake, place) else { return };
+        let keyed = body.flags.has(Flags::KEYED);
+        intake.count_label(body.at, |labels| {
+            let arm = if keyed { &mut labels.keys } else { &mut labels.requests };
+            arm.count_outside(place);
+        });
+    }
+
     fn count(
         &self,
         state: &mut State,
@@ -374,7 +396,7 @@ impl Joins {
         row: u64,
         figure: u8,
         actual: &Actual,
-        now: Timestamp,
+        (known_at, now): (Timestamp, Timestamp),
     ) -> FeedbackOutcome {
         let Some(intake) = state.intakes.get(&body.exposure).map(|registered| Arc::clone(&registered.intake))
         else {
@@ -383,7 +405,7 @@ impl Joins {
         let key = (body.exposure, body.sequence);
         if state.mark(PageKey::of(body.exposure, figure, row), row, body.at) {
             return if figure == TRUTH {
-                self.correct(state, key, actual, &intake)
+                self.correct(state, key, actual, known_at, &intake)
             } else {
                 FeedbackOutcome::Repeated
             };
@@ -399,7 +421,8 @@ impl Joins {
         let labelled = self.count_label(&intake, body, figure, actual);
         if figure == TRUTH {
             let shadows = self.pair_with_outcome(state, body, actual, !joint || first_of_unit);
-            let correctable = Correctable { body: *body, actual: actual.clone(), labelled, shadows };
+            let actual = actual.clone();
+            let correctable = Correctable { body: *body, actual, known_at, labelled, shadows };
             state.remember(key, correctable, now, &self.limits);
         }
         FeedbackOutcome::Counted
@@ -431,7 +454,9 @@ impl Joins {
     /// the first of a key.
     fn count_label(&self, intake: &Intake, body: &Body, figure: u8, actual: &Actual) -> Option<Place> {
         let keyed = body.flags.has(Flags::KEYED);
-        if !body.is_unit() || self.hides(&body.kept) {
+        // What a version failed on and another answered has no counterpart among live's: a caller that got no answer has no
+        // id. So what came of it is no evidence, for either arm.
+        if !body.is_unit() || body.kept == Kept::Unreadable || self.hides(&body.kept) {
             return None;
         }
         intake.count_label(body.at, |labels| {
@@ -457,12 +482,25 @@ impl Joins {
         catch_unwind(AssertUnwindSafe(|| hidden(Censoring::of(kept)))).unwrap_or(false)
     }
 
-    /// A second outcome for the same prediction.
-    fn correct(&self, state: &mut State, key: Key, actual: &Actual, intake: &Intake) -> FeedbackOutcome {
+    /// A second outcome for the same prediction. Of two, that which became known later is the truth, whichever came last;
+    /// of two that became known at one moment, the last to come.
+    fn correct(
+        &self,
+        state: &mut State,
+        key: Key,
+        actual: &Actual,
+        known_at: Timestamp,
+        intake: &Intake,
+    ) -> FeedbackOutcome {
         let Some(earlier) = state.correctable.get_mut(&key) else { return FeedbackOutcome::Contradicted };
         if earlier.actual == *actual {
+            earlier.known_at = earlier.known_at.max(known_at);
             return FeedbackOutcome::Repeated;
         }
+        if known_at < earlier.known_at {
+            return FeedbackOutcome::Outdated;
+        }
+        earlier.known_at = known_at;
         let body = &earlier.body;
         let outcomes = [(&earlier.actual, Sign::Minus), (actual, Sign::Plus)];
         for (outcome, sign) in outcomes {
@@ -542,7 +580,7 @@ impl Joins {
     fn judge_pairs(&self, halves: &mut [ShadowHalf], body: &Body, actual: &Actual, first_of_unit: bool) {
         for half in halves {
             self.record_pair(half, &body.kept, actual, Sign::Plus, first_of_unit);
-            if !body.is_first_of_unit() {
+            if !half.unit {
                 continue;
             }
             let (kind, chance) = (self.kind, body.chance());
@@ -622,10 +660,10 @@ impl Joins {
 
     /// Counts the pairs of a prediction whose truth nobody will ever know.
     fn count_hidden(&self, body: &Body, halves: &[ShadowHalf]) {
-        if !body.is_first_of_unit() || !self.hides(&body.kept) {
+        if !self.hides(&body.kept) {
             return;
         }
-        for half in halves {
+        for half in halves.iter().filter(|half| half.unit) {
             let alike = decided_alike(self.kind, half.pair(&body.kept));
             if alike || !body.flags.has(Flags::EXPLORED) {
                 half.pairs.count_label(body.at, |labels| labels.pairs.count_hidden(alike));
@@ -675,7 +713,7 @@ impl Joins {
         let Ok(figure) = self.figure_of(actual) else { return };
         while let Some(awaited) = pop_front_if(&mut state.awaiting, |awaited| now.since(awaited.at) >= *after)
         {
-            let Awaited { exposure, sequence, row, unit, at, kept, keyed, first_of_key, segment } = awaited;
+            let Awaited { exposure, sequence, row, unit, at, kept, keyed, counts, segment } = awaited;
             let segment = segment.zip(self.segments.as_ref()).map(|(place, table)| table.hash_at(place));
             // What was shadowed was not yet decided when the wait began; by now the halves are there.
             let shadowed = state.pairs.contains_key(&(exposure, sequence));
@@ -683,7 +721,7 @@ impl Joins {
                 .with(Flags::JOINT, unit.is_some())
                 .with(Flags::SHADOWED, shadowed)
                 .with(Flags::KEYED, keyed)
-                .with(Flags::FIRST_OF_KEY, first_of_key);
+                .with(Flags::COUNTS, counts);
             let body = Body {
                 process: self.process,
                 exposure,
@@ -697,7 +735,8 @@ impl Joins {
                 segment,
             };
             let silent = !state.is_marked(PageKey::of(exposure, figure, row), row);
-            if silent && self.count(state, &body, row, figure, actual, now) == FeedbackOutcome::Counted {
+            if silent && self.count(state, &body, row, figure, actual, (now, now)) == FeedbackOutcome::Counted
+            {
                 state.counts.assumed += 1;
             }
         }

@@ -16,6 +16,8 @@ pub enum FeedbackOutcome {
     /// An outcome had come before, too long ago to be corrected, or before the process was started: whether it was a
     /// different one is not known any more. The first one stands.
     Contradicted,
+    /// An outcome that became known later has come before, and stands: see [`Outcome::known_at`](crate::Outcome::known_at).
+    Outdated,
     /// The prediction lies further back than outcomes are waited for, or its arm is forgotten.
     Expired,
     /// The prediction is one of those whose outcomes do not count, because memory is bounded. Chosen by a hash of the
@@ -52,6 +54,8 @@ pub struct FeedbackCounts {
     pub repeated: u64,
     /// See [`FeedbackOutcome::Contradicted`].
     pub contradicted: u64,
+    /// See [`FeedbackOutcome::Outdated`].
+    pub outdated: u64,
     /// See [`FeedbackOutcome::Expired`].
     pub expired: u64,
     /// See [`FeedbackOutcome::Thinned`].

@@ -59,6 +59,7 @@ struct SavedHalf {
     pairs: u32,
     kept: Kept,
     reversed: bool,
+    unit: bool,
 }
 
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
@@ -70,7 +71,7 @@ struct SavedAwaited {
     at: Timestamp,
     kept: Kept,
     keyed: bool,
-    first_of_key: bool,
+    counts: bool,
 }
 
 impl SavedJoins {
@@ -123,6 +124,7 @@ impl Joins {
                 pairs: half.exposures.1,
                 kept: half.kept,
                 reversed: half.reversed,
+                unit: half.unit,
             });
             let (exposure, sequence) = *key;
             Some(SavedPair { exposure, sequence, row: *row, at: *at.get(key)?, halves: halves.collect() })
@@ -136,7 +138,7 @@ impl Joins {
             at: awaited.at,
             kept: awaited.kept,
             keyed: awaited.keyed,
-            first_of_key: awaited.first_of_key,
+            counts: awaited.counts,
         });
         SavedJoins {
             waiting: waiting.collect(),
@@ -240,14 +242,15 @@ impl SavedHalf {
             exposures: (own.number, pairs.number),
             kept: self.kept,
             reversed: self.reversed,
+            unit: self.unit,
         })
     }
 }
 
 impl SavedAwaited {
     fn restored(&self, exposure: u32) -> Awaited {
-        let Self { sequence, row, unit, at, kept, keyed, first_of_key, .. } = *self;
+        let Self { sequence, row, unit, at, kept, keyed, counts, .. } = *self;
         // In no segment: what it was called is known to the life that saw it alone.
-        Awaited { exposure, sequence, row, unit, at, kept, keyed, first_of_key, segment: None }
+        Awaited { exposure, sequence, row, unit, at, kept, keyed, counts, segment: None }
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use thiserror::Error;
 
-use super::options::InvalidOption;
+use crate::base::invalid::InvalidArgument;
 use crate::rollout::budget::InvalidErrorBudget;
 #[cfg(feature = "state")]
 use crate::state::StateError;
@@ -63,7 +63,7 @@ pub enum BuildError {
     ErrorBudget(#[from] InvalidErrorBudget),
     /// An option has a value that it cannot have.
     #[error(transparent)]
-    Option(#[from] InvalidOption),
+    Option(#[from] InvalidArgument),
     /// Retained versions are to be drilled, and inputs may not be copied for it.
     #[error(
         "retention.drill asks retained versions what live was asked, and inputs may not be copied: add `.shadowing(..)` or `.copy_inputs()`"

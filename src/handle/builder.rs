@@ -299,8 +299,11 @@ impl<I: ?Sized + 'static, O: 'static> Builder<I, O> {
             return Err(BuildError::DrillWithoutCopies);
         }
         let binary = matches!(self.task.kind(), TaskKind::Binary { .. });
-        if self.drift.as_ref().is_some_and(|drift| drift.calibration.is_some()) && !binary {
-            return Err(BuildError::Calibration);
+        if let Some(drift) = &self.drift {
+            drift.check()?;
+            if drift.calibration.is_some() && !binary {
+                return Err(BuildError::Calibration);
+            }
         }
         Ok(())
     }
@@ -384,7 +387,7 @@ impl<I: ?Sized + 'static, O: 'static> Builder<I, O> {
             seed,
             shadowing: shadow.is_some(),
             canary_pairs,
-            alpha: self.error_budget,
+            error_budget: self.error_budget,
             answered_max: self.retention.answers,
             pins_max: self.limits.pins,
             pins: self.limits.pin_policy,
@@ -404,7 +407,9 @@ impl<I: ?Sized + 'static, O: 'static> Builder<I, O> {
             check: self.check,
             limit: self.limits.candidate_deadline,
             clock,
-            dice: Dice::new(seed, exposure.stripes),
+            // Each life draws its own chance: the same again, over the short stretch from one restart to the next, would
+            // put the same requests on the canary each time.
+            dice: Dice::new(mix(seed ^ process), exposure.stripes),
             joins,
             shadow: shadow.map(|(shadowing, copy)| {
                 ShadowQueue::new(ShadowOptions {

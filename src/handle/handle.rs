@@ -317,7 +317,7 @@ impl<I: ?Sized + 'static, O: 'static> ModelHandle<I, O> {
         let control = &mut *self.inner.control.lock();
         control.take_answers(self.inner.serving.answers.as_ref());
         let number = control.last_attempt_of(version)?;
-        control.recall(|attempt| attempt == number)
+        control.recall(number)
     }
 
     /// The events from now on, in a queue of up to `room`.

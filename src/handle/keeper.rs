@@ -1,11 +1,12 @@
 //! Where state is kept: what a builder is told of it, what a start finds there, and what writes to it.
 
 use super::build_error::BuildError;
-use super::options::{InvalidOption, StateFolder};
+use super::options::StateFolder;
 use super::record::Recorder;
 use crate::base::clock::Timestamp;
 use crate::base::disk::Files;
 use crate::base::faults::Faults;
+use crate::base::invalid::InvalidArgument;
 use crate::control::adopt::AfterCrash;
 use crate::control::saved::{SavedControl, SavedEvidence};
 use crate::model::model::Model;
@@ -55,7 +56,7 @@ impl Began {
 }
 
 impl<I: ?Sized, O> Keeping<I, O> {
-    pub(crate) fn check(&self) -> Result<(), InvalidOption> {
+    pub(crate) fn check(&self) -> Result<(), InvalidArgument> {
         self.folder.as_ref().map_or(Ok(()), StateFolder::check)
     }
 

@@ -4,8 +4,8 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 
 use super::build_error::BuildError;
-use super::options::InvalidOption;
 use crate::base::clock::Timestamp;
+use crate::base::invalid::InvalidArgument;
 use crate::model::model::Model;
 use crate::version::id::VersionId;
 use crate::version::loaded::AnyVersion;
@@ -35,7 +35,7 @@ impl Began {
 }
 
 impl<I: ?Sized, O> Keeping<I, O> {
-    pub(crate) fn check(&self) -> Result<(), InvalidOption> {
+    pub(crate) fn check(&self) -> Result<(), InvalidArgument> {
         Ok(())
     }
 

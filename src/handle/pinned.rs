@@ -11,7 +11,7 @@ use crate::control::pins::Pin;
 use crate::request::answer::{Answer, PredictError};
 use crate::request::call::{Call, Draw};
 use crate::request::table::Arm;
-use crate::stats::counting::exposure::Unit;
+use crate::stats::counting::exposure::{Unit, lane};
 use crate::task::kept::Kept;
 use crate::version::id::VersionId;
 use crate::version::loaded::Version;
@@ -22,7 +22,8 @@ use crate::version::loaded::Version;
 /// Made by [`ModelHandle::pin`](crate::Request::pin). It is never moved to another version in silence: it finishes
 /// on its own within the time a pin may last, or a call is told [`Superseded`](PinnedError::Superseded) and the stream
 /// starts afresh with a new pin. No other version answers in its place when its own fails, and no copy of its requests
-/// is shadowed: another version's state is not this one's. Statistics count the stream as one unit.
+/// is shadowed: another version's state is not this one's. Statistics count the stream as one unit, by one of its calls that is
+/// drawn as they come: each with a chance of a half, as long as none has been.
 pub struct Pinned<I: ?Sized, O> {
     pub(crate) inner: Arc<Core<I, O>>,
     pub(crate) slot: Arc<PinSlot<I, O>>,
@@ -67,8 +68,11 @@ impl<I: ?Sized + 'static, O: 'static> Pinned<I, O> {
         // the version until nobody else does.
         let (arm, key, unit) = match &mut *self.slot.held.lock() {
             Some(held) => {
-                let unit = held.unit;
-                // At once, so that of two calls at the same time one counts the unit.
+                // In figures by its first call, at once, so that of two calls at the same time one counts the unit. In
+                // comparisons by one of its calls, drawn as they come: the first is not like the others.
+                let stands = !held.drawn && self.inner.serving.dice.roll(lane()) >> 63 == 0;
+                held.drawn |= stands;
+                let unit = Unit { stands, ..held.unit };
                 held.unit.joined = true;
                 (held.arm.clone(), held.key, unit)
             }
@@ -111,7 +115,8 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
         let routing = self.serving.routing.load();
         let (routed, key, _) = self.serving.route(&routing, draw, now);
         let version = routed.arm.version.id;
-        let held = Held { arm: routed.arm.clone(), key, unit: Unit { joint: true, ..Unit::default() } };
+        let unit = Unit { joint: true, ..Unit::default() };
+        let held = Held { arm: routed.arm.clone(), key, unit, drawn: false };
         let until = now.plus(control.settings.pins_last);
         let slot = Arc::new(PinSlot { until, held: Mutex::new(Some(held)) });
         control.pins.push(Arc::clone(&slot) as Arc<dyn Pin>);
@@ -131,6 +136,8 @@ pub(crate) struct Held<I: ?Sized, O> {
     /// The hash of the key that it was routed by, if it was.
     pub(crate) key: Option<u64>,
     pub(crate) unit: Unit,
+    /// A call of it has been drawn to stand for the stream.
+    pub(crate) drawn: bool,
 }
 
 impl<I: ?Sized + 'static, O: 'static> Pin for PinSlot<I, O> {

@@ -20,8 +20,8 @@ use crate::version::input::{KeptInput, Shared};
 ///
 /// let by_user = handle.request().key("user 7").predict(&3.0)?;          // the same user, the same version
 /// let shared = handle.request().predict_shared(&Arc::new(3.0))?;        // a shadow copies nothing
-/// let rows = handle.request().batch(&[1.0, 2.0]);                       // each row routed on its own
-/// let basket = handle.request().key("user 7").batch(&[1.0, 2.0]);       // all rows by one version, one unit
+/// let rows = handle.request().batch(&[1.0, 2.0]);                       // all rows by one version, one unit
+/// let basket = handle.request().key("user 7").batch(&[1.0, 2.0]);       // the same, by the user's version
 /// let by_row = handle.request().batch_by_key(&[1.0, 2.0], |x| x.to_string()); // a key for each row
 /// let stream = handle.request().key("user 7").pin()?;                   // all that follows by one version
 /// assert_eq!(*stream.predict(&3.0)?.output(), *by_user.output());
@@ -32,8 +32,6 @@ use crate::version::input::{KeptInput, Shared};
 pub struct Request<'a, I: ?Sized + 'static, O: 'static> {
     handle: &'a ModelHandle<I, O>,
     draw: Draw<'a>,
-    /// Rows of a batch belong together.
-    as_one: bool,
 }
 
 impl<I: ?Sized + 'static, O: 'static> ModelHandle<I, O> {
@@ -46,19 +44,12 @@ impl<I: ?Sized + 'static, O: 'static> ModelHandle<I, O> {
 
 impl<'a, I: ?Sized + 'static, O: 'static> Request<'a, I, O> {
     pub(crate) fn of(handle: &'a ModelHandle<I, O>) -> Self {
-        Self { handle, draw: Draw::Random, as_one: false }
+        Self { handle, draw: Draw::Random }
     }
 
     /// For this key (a user, a card): it is answered by the same version for as long as a rollout only grows.
     pub fn key(mut self, key: &'a (impl AsRef<[u8]> + ?Sized)) -> Self {
         self.draw = Draw::Key(key.as_ref());
-        self
-    }
-
-    /// The rows of a batch belong together: one version answers all of them, and they count as one unit in comparisons. The
-    /// rows of a batch with a [key](Self::key) do anyway.
-    pub fn as_one(mut self) -> Self {
-        self.as_one = true;
         self
     }
 
@@ -86,25 +77,26 @@ impl<'a, I: ?Sized + 'static, O: 'static> Request<'a, I, O> {
         self.handle.inner.serving.predict(input, self.draw, Some(&share))
     }
 
-    /// Answers several inputs in their order, with an id each: routed each on its own unless they [belong
-    /// together](Self::as_one). Those that fall to one version go to its model together, and each answer's latency is that
-    /// of the batch.
+    /// Answers several inputs in their order, with an id each. One version answers all of them, in one call of its model;
+    /// each answer's latency is that of the call.
+    ///
+    /// In comparisons the call is one unit: its rows are slow together and fail together. A row drawn at random counts for
+    /// it, which on average is like all of them.
     pub fn batch<B: Borrow<I>>(self, inputs: &[B]) -> Vec<Result<Answer<O>, PredictError>> {
         let serving = &self.handle.inner.serving;
-        match self.draw {
-            Draw::Random if !self.as_one => serving.predict_batch(inputs, None::<&fn(&I) -> [u8; 0]>),
-            draw => serving.predict_joint(inputs, draw),
-        }
+        serving.predict_joint(inputs, self.draw)
     }
 
-    /// Answers several inputs in their order, each routed by a key of its own. The key of the request, if it has one, is
-    /// not looked at.
+    /// Answers several inputs in their order, each routed by a key of its own; those of one version go to its model
+    /// together. The key of the request, if it has one, is not looked at.
+    ///
+    /// In comparisons the call counts by the key of one row, drawn at random before any version is asked.
     pub fn batch_by_key<B: Borrow<I>, K: AsRef<[u8]>>(
         self,
         inputs: &[B],
         key: impl Fn(&I) -> K,
     ) -> Vec<Result<Answer<O>, PredictError>> {
-        self.handle.inner.serving.predict_batch(inputs, Some(&key))
+        self.handle.inner.serving.predict_batch(inputs, &key)
     }
 
     /// Begins a stream of calls that stays with one version: see [`Pinned`].
@@ -119,6 +111,6 @@ impl<'a, I: ?Sized + 'static, O: 'static> Request<'a, I, O> {
 
 impl<I: ?Sized + 'static, O: 'static> std::fmt::Debug for Request<'_, I, O> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Request").field("as_one", &self.as_one).finish_non_exhaustive()
+        f.debug_struct("Request").finish_non_exhaustive()
     }
 }

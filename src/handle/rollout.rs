@@ -8,6 +8,7 @@ use thiserror::Error;
 use super::core::Core;
 use super::handle::ModelHandle;
 use super::status::RolloutStatus;
+use crate::base::invalid::InvalidArgument;
 use crate::base::share::{InvalidShare, Share};
 use crate::control::control::Control;
 use crate::control::event::{Cause, EventKind};
@@ -22,7 +23,7 @@ use crate::rollout::decision::Recording;
 use crate::rollout::forecast::forecast::{Forecast, Span, forecast, time_to, undecidable};
 use crate::rollout::forecast::reach::Reach;
 use crate::rollout::forecast::simulation::Asked;
-use crate::rollout::forecast::traffic::{InvalidForecast, Traffic};
+use crate::rollout::forecast::traffic::{Traffic, unless_finite};
 use crate::rollout::guard::design::Design;
 use crate::rollout::guard::guard::{Guard, Needs};
 use crate::rollout::guard::{IntoGuard, InvalidRule, Rule};
@@ -137,8 +138,8 @@ impl<I: ?Sized + 'static, O: 'static> ModelHandle<I, O> {
             let control = &*self.inner.control.lock();
             let mut attempts = control.attempts.iter();
             attempts
-                .find(|attempt| attempt.version.id == *version)
-                .map(|attempt| (attempt.number, attempt.version.id))
+                .find(|attempt| attempt.version == *version)
+                .map(|attempt| (attempt.number, attempt.version))
         };
         running.map(|(number, version)| Rollout::new(self.clone(), number, version))
     }
@@ -309,7 +310,8 @@ impl<I: ?Sized + 'static, O: 'static> Rollout<I, O> {
         let traffic = inner.traffic()?;
         let rules = self.designs();
         let guards = u32::try_from(rules.len()).unwrap_or(u32::MAX);
-        let thresholds = ErrorBudgetStatus::divide(inner.alpha(), 0, 1, guards, false).thresholds(false);
+        let thresholds =
+            ErrorBudgetStatus::divide(inner.error_budget(), 0, 1, guards, false).thresholds(false);
         Some(forecast(&rules, plan, inner.serving.shadow.is_some(), thresholds, &traffic))
     }
 
@@ -325,7 +327,7 @@ impl<I: ?Sized + 'static, O: 'static> Rollout<I, O> {
         let Some(budget) = plan.budget() else { return Ok(plan) };
         let inner = &self.handle.inner;
         let traffic = inner.traffic().ok_or(RolloutError::NoTraffic)?;
-        let chosen = choose(budget, &self.designs(), &inner.setting(), &traffic, inner.alpha())?;
+        let chosen = choose(budget, &self.designs(), &inner.setting(), &traffic, inner.error_budget())?;
         for rule in &chosen.rules {
             self.add(Arc::new(rule.clone()), false, Some(rule.clone()))
                 .map_err(|reason| RolloutError::Guard { name: rule.name(), reason })?;
@@ -353,7 +355,8 @@ impl<I: ?Sized + 'static, O: 'static> Rollout<I, O> {
         let traffic = inner.traffic()?;
         let rules = self.designs();
         let guards = u32::try_from(rules.len()).unwrap_or(u32::MAX);
-        let thresholds = ErrorBudgetStatus::divide(inner.alpha(), 0, 1, guards, false).thresholds(false);
+        let thresholds =
+            ErrorBudgetStatus::divide(inner.error_budget(), 0, 1, guards, false).thresholds(false);
         undecidable(&rules, plan, inner.serving.shadow.is_some(), thresholds, &traffic)
     }
 
@@ -410,13 +413,12 @@ impl<I: ?Sized + 'static, O: 'static> Rollout<I, O> {
     /// Whether the attempt may follow a plan.
     fn may_follow(&self, control: &Control) -> Result<(), RolloutError> {
         let Some(attempt) = control.attempt(self.number) else {
-            let phase = control.phase_of(self.number).unwrap_or(Phase::Aborted);
-            return Err(TransitionRefused::Over { phase }.into());
+            return Err(control.over(self.number).into());
         };
         if attempt.state.phase == Phase::Baking {
             return Err(TransitionRefused::Over { phase: Phase::Baking }.into());
         }
-        match control.quarantine.get(&attempt.version.identity) {
+        match control.quarantine.get(&attempt.identity) {
             Some(quarantined) => Err(RolloutError::Quarantined {
                 version: quarantined.version,
                 reason: quarantined.reason.clone(),
@@ -476,7 +478,7 @@ impl<I: ?Sized + 'static, O: 'static> Rollout<I, O> {
 
     /// Where the attempt stands.
     pub fn phase(&self) -> Phase {
-        self.handle.inner.control.lock().phase_of(self.number).unwrap_or(Phase::Aborted)
+        self.handle.inner.control.lock().phase_of(self.number)
     }
 
     /// The candidate.
@@ -490,13 +492,7 @@ impl<I: ?Sized + 'static, O: 'static> Rollout<I, O> {
         let now = inner.serving.clock.now();
         let control = &mut *inner.control.lock();
         control.collect(&inner.serving.joins, now);
-        match control.attempt(self.number) {
-            Some(attempt) => control.attempt_status(attempt, now),
-            None => {
-                let past = control.past.iter().find(|past| past.number == self.number)?;
-                control.past_status(past, now)
-            }
-        }
+        control.attempt_status(control.known_attempt(self.number)?, now)
     }
 
     /// The counts of the rollout as they are, so that other guards can be tried on what happened; `None` once it is so
@@ -516,7 +512,7 @@ impl<I: ?Sized + 'static, O: 'static> Rollout<I, O> {
         let inner = &self.handle.inner;
         let control = &mut *inner.control.lock();
         control.take_answers(inner.serving.answers.as_ref());
-        control.recall(|attempt| attempt == self.number)
+        control.recall(self.number)
     }
 
     fn by_hand(&self, input: Input) -> Result<(), RolloutError> {
@@ -619,7 +615,8 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
         };
         let rules = rules.iter().enumerate().map(designed).collect::<Result<Vec<_>, _>>()?;
         let guards = u32::try_from(rules.len()).unwrap_or(u32::MAX);
-        let thresholds = ErrorBudgetStatus::divide(self.alpha(), 0, 1, guards, false).thresholds(false);
+        let thresholds =
+            ErrorBudgetStatus::divide(self.error_budget(), 0, 1, guards, false).thresholds(false);
         Ok(forecast(&rules, plan, self.serving.shadow.is_some(), thresholds, traffic))
     }
 
@@ -632,10 +629,10 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
         traffic: &Traffic,
     ) -> Result<Option<Duration>, RolloutError> {
         traffic.check()?;
-        InvalidForecast::unless_finite("size", size)?;
+        unless_finite("size", size)?;
         let refused = |reason| RolloutError::Guard { name: rule.name(), reason };
         let design = Design::of(rule, Some(0), &self.setting()).map_err(refused)?;
-        let thresholds = ErrorBudgetStatus::divide(self.alpha(), 0, 1, 1, false).thresholds(false);
+        let thresholds = ErrorBudgetStatus::divide(self.error_budget(), 0, 1, 1, false).thresholds(false);
         // A canary that no shadow came before.
         let reach = Reach::of(exposed, Share::NONE, self.serving.shadow.is_some());
         Ok(time_to(&design, Asked::Harm(size), reach, thresholds, traffic))
@@ -654,13 +651,12 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
         }
         let divide = |control: &mut Control| {
             for number in &attempts {
-                let phase = control.phase_of(*number).unwrap_or(Phase::Aborted);
-                let attempt = control.attempt(*number).ok_or(TransitionRefused::Over { phase })?;
+                let attempt = control.attempt(*number).ok_or_else(|| control.over(*number))?;
                 if attempt.plan.is_some() && !attempt.state.paused {
                     return Err(TransitionRefused::FollowsPlan.into());
                 }
-                if phase == Phase::Baking {
-                    return Err(TransitionRefused::Over { phase }.into());
+                if attempt.state.phase == Phase::Baking {
+                    return Err(control.over(*number).into());
                 }
             }
             let now = self.serving.clock.now();
@@ -674,8 +670,8 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
     }
 
     /// The errors that all tries of an identity may have together.
-    fn alpha(&self) -> ErrorBudget {
-        self.control.lock().settings.alpha
+    fn error_budget(&self) -> ErrorBudget {
+        self.control.lock().settings.error_budget
     }
 }
 
@@ -705,7 +701,7 @@ pub enum RolloutError {
     Plan(#[from] InvalidPlan),
     /// A forecast was to rest on a number that makes no sense.
     #[error(transparent)]
-    Forecast(#[from] InvalidForecast),
+    Forecast(#[from] InvalidArgument),
     /// There is no such guard.
     #[error(transparent)]
     Rule(#[from] InvalidRule),

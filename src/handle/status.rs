@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::base::clock::Timestamp;
 use crate::base::share::Share;
-use crate::control::attempt::{Attempt, Past};
+use crate::control::attempt::Attempt;
 use crate::control::control::Control;
 use crate::control::event::Cause;
 use crate::control::settings::{Quarantined, Unavailable};
@@ -150,6 +150,10 @@ pub struct RolloutStatus {
     pub paused: bool,
     /// The plan's step, from 0, for a rollout that follows one.
     pub step: Option<usize>,
+    /// Until when its plan waits for its [cycle](crate::Plan::cycle) and for nothing else, where it does: every guard passes,
+    /// and the last step has all that it asks for itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waits_until: Option<Timestamp>,
     /// When the step began, or the attempt ended.
     pub since: Timestamp,
     /// Why it was taken off, where it was.
@@ -163,7 +167,7 @@ pub struct RolloutStatus {
     /// Pairs of answers to the same input.
     pub divergence: DivergenceFigures,
     /// How the errors that the guards may have are divided; nothing before the evidence began.
-    pub alpha: Option<ErrorBudgetStatus>,
+    pub error_budget: Option<ErrorBudgetStatus>,
     /// How many predictions of which time got their truth, oldest first; the last 48 stretches.
     pub cohorts: Vec<Cohort>,
     /// Labels that came when those of their time had become evidence without them. They count in the figures.
@@ -180,11 +184,9 @@ pub struct RolloutStatus {
 impl Control {
     /// The snapshot. The caller has just collected the figures.
     pub(crate) fn status(&self, shadow: ShadowCounts, feedback: FeedbackCounts, now: Timestamp) -> Status {
-        let candidates =
-            self.attempts.iter().map(|attempt| &attempt.version).filter(|v| v.id != self.live.id);
         let retained = self.retained.iter().map(|kept| &kept.version);
         let mut loaded: Vec<(&Arc<dyn AnyVersion>, Role)> = vec![(&self.live, Role::Live)];
-        loaded.extend(candidates.map(|version| (version, Role::Candidate)));
+        loaded.extend(self.on_trial().map(|version| (version, Role::Candidate)));
         loaded.extend(retained.map(|version| (version, Role::Retained)));
         let mut versions: Vec<VersionStatus> = loaded
             .iter()
@@ -193,8 +195,6 @@ impl Control {
         let past = self.records.keys().filter(|id| !loaded.iter().any(|(version, _)| version.id == **id));
         versions.extend(past.filter_map(|id| self.version_status(*id, Role::Past, None, now)));
 
-        let running = self.attempts.iter().filter_map(|attempt| self.attempt_status(attempt, now));
-        let ended = self.past.iter().rev().filter_map(|past| self.past_status(past, now));
         Status {
             name: self.settings.name.clone(),
             at: now,
@@ -206,7 +206,7 @@ impl Control {
             durable: None,
             unavailable: self.unavailable.clone(),
             versions,
-            rollouts: running.chain(ended).collect(),
+            rollouts: self.known_attempts().filter_map(|attempt| self.attempt_status(attempt, now)).collect(),
             quarantined: self.quarantine.iter().map(|(identity, entry)| (*identity, entry.clone())).collect(),
             shadow,
             feedback,
@@ -240,69 +240,33 @@ impl Control {
         })
     }
 
+    /// One attempt, running or over.
     pub(crate) fn attempt_status(&self, attempt: &Attempt, now: Timestamp) -> Option<RolloutStatus> {
-        let Attempt {
-            number,
-            version,
-            state,
-            evidence,
-            divergence,
-            candidate,
-            control,
-            alpha,
-            ledger,
-            keys,
-            ..
-        } = attempt;
+        let Attempt { state, ledger, ended, keys, .. } = attempt;
+        // Labels that had not come when it ended came too late to be evidence.
+        let until = ended.as_ref().map_or(now, |ended| ended.at);
         Some(RolloutStatus {
-            number: *number,
-            version: version.id,
+            number: attempt.number,
+            version: attempt.version,
             phase: state.phase,
             weight: state.weight,
             withheld: self.is_withheld(attempt, now),
             sample: state.sample,
             paused: state.paused,
             step: state.step,
+            waits_until: attempt.waits_until.filter(|_| !state.paused && self.frozen.is_none()),
             since: state.entered,
-            cause: None,
-            evidence: evidence.clone(),
-            candidate: self.view(*candidate, now)?.figures(Window::Total),
-            control: self.view(*control, now)?.figures(Window::Total),
-            divergence: divergence.figures(),
-            alpha: *alpha,
-            cohorts: ledger.cohorts(now),
+            cause: ended.as_ref().and_then(|ended| ended.cause.clone()),
+            evidence: attempt.evidence.clone(),
+            candidate: self.view(attempt.candidate, now)?.figures(Window::Total),
+            control: self.view(attempt.control, now)?.figures(Window::Total),
+            divergence: attempt.divergence.figures(),
+            error_budget: attempt.error_budget,
+            cohorts: ledger.cohorts(until),
             labels_late: ledger.late(),
-            keys: keys.as_ref().map_or(0, |keys| keys.count()),
+            keys: attempt.keys_seen(),
             keys_one_in: keys.as_ref().map_or(1, |keys| keys.one_in()),
             segments: ledger.blocks().total().segments.figures(),
-        })
-    }
-
-    pub(crate) fn past_status(&self, past: &Past, now: Timestamp) -> Option<RolloutStatus> {
-        let Past { number, version, phase, cause, ended, candidate, control, divergence, evidence, .. } =
-            past;
-        Some(RolloutStatus {
-            number: *number,
-            version: *version,
-            phase: *phase,
-            weight: Share::NONE,
-            withheld: false,
-            sample: Share::NONE,
-            paused: false,
-            step: None,
-            since: *ended,
-            cause: cause.clone(),
-            evidence: evidence.clone(),
-            candidate: self.view(*candidate, now)?.figures(Window::Total),
-            control: self.view(*control, now)?.figures(Window::Total),
-            divergence: divergence.figures(),
-            alpha: past.alpha,
-            // What had not matured by then came too late to be evidence.
-            cohorts: past.ledger.cohorts(*ended),
-            labels_late: past.ledger.late(),
-            keys: past.keys,
-            keys_one_in: 1,
-            segments: past.ledger.blocks().total().segments.figures(),
         })
     }
 }

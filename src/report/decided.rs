@@ -152,11 +152,11 @@ fn progress(strength: &Strength, verdict: Verdict) -> Option<Progress> {
 /// How sure all of it is.
 pub(crate) fn how_sure(report: &Report) -> Section {
     let mut blocks = Vec::new();
-    match &report.rollout.alpha {
-        Some(alpha) if alpha.guards == 0 => blocks.push(Block::Text(String::from(
+    match &report.rollout.error_budget {
+        Some(error_budget) if error_budget.guards == 0 => blocks.push(Block::Text(String::from(
             "No guard that is a test with a stated error judged it: what was decided was decided by people, by the plan or by the host's own guards.",
         ))),
-        Some(alpha) => blocks.push(Block::Text(allowed(alpha))),
+        Some(error_budget) => blocks.push(Block::Text(allowed(error_budget))),
         None => {
             blocks.push(Block::Text(String::from("No evidence has been taken yet, so no error was spent.")))
         }
@@ -181,8 +181,8 @@ pub(crate) fn how_sure(report: &Report) -> Section {
     Section::new("How sure this is", blocks)
 }
 
-fn allowed(alpha: &ErrorBudgetStatus) -> String {
-    let tries = match alpha.try_number {
+fn allowed(error_budget: &ErrorBudgetStatus) -> String {
+    let tries = match error_budget.try_number {
         1 => String::from("This is the first try of this version"),
         number => {
             format!("This is try number {number} of this version, and the earlier ones have spent their part")
@@ -190,7 +190,7 @@ fn allowed(alpha: &ErrorBudgetStatus) -> String {
     };
     format!(
         "The guards are sequential tests with a stated error, over all of them and however long the rollout runs. A candidate that is within every margin is taken back with a probability of at most {}; one that is beyond a margin is promoted with one of at most {}. {tries}.",
-        percent(alpha.harm()),
-        percent(alpha.promotion)
+        percent(error_budget.harm()),
+        percent(error_budget.promotion)
     )
 }

@@ -9,27 +9,27 @@ use crate::drift::watch::DriftStatus;
 /// changed.
 ///
 /// ```
-/// use switchback::report::{DriftRow, DriftTable};
+/// use switchback::report::{DriftSummary, DriftSummaryRow};
 ///
-/// let table = DriftTable::new("against the training data, by the last day's requests")
-///     .row(DriftRow::new("temperature", "PSI", 0.31).p(0.0004).verdict("drifted, for both versions"))
-///     .row(DriftRow::new("airline", "Jensen-Shannon", 0.02).verdict("no drift"));
+/// let table = DriftSummary::new("against the training data, by the last day's requests")
+///     .row(DriftSummaryRow::new("temperature", "PSI", 0.31).p(0.0004).verdict("drifted, for both versions"))
+///     .row(DriftSummaryRow::new("airline", "Jensen-Shannon", 0.02).verdict("no drift"));
 /// assert_eq!(table.rows.len(), 2);
 /// ```
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[non_exhaustive]
-pub struct DriftTable {
+pub struct DriftSummary {
     /// What was compared with what.
     pub about: String,
     /// A row per feature and measure, in the order in which they are to be shown. The page shows the first
     /// [`ROWS_SHOWN`](Self::ROWS_SHOWN), and says how many more there are.
-    pub rows: Vec<DriftRow>,
+    pub rows: Vec<DriftSummaryRow>,
 }
 
 /// How far one feature has drifted by one measure.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
-pub struct DriftRow {
+pub struct DriftSummaryRow {
     /// The feature, the score or the prediction.
     pub feature: String,
     /// The measure: `PSI`, `missing values`.
@@ -42,7 +42,7 @@ pub struct DriftRow {
     pub verdict: String,
 }
 
-impl DriftTable {
+impl DriftSummary {
     /// Rows that a page shows: more than that nobody reads on one page.
     pub const ROWS_SHOWN: usize = 100;
 
@@ -53,16 +53,16 @@ impl DriftTable {
 
     /// With one more row.
     #[must_use]
-    pub fn row(mut self, row: DriftRow) -> Self {
+    pub fn row(mut self, row: DriftSummaryRow) -> Self {
         self.rows.push(row);
         self
     }
 }
 
-impl From<&drift::DriftTable> for DriftTable {
+impl From<&drift::DriftTable> for DriftSummary {
     fn from(table: &drift::DriftTable) -> Self {
         let (reference, window) = table.compared();
-        let rows = table.rows().iter().map(|row| DriftRow {
+        let rows = table.rows().iter().map(|row| DriftSummaryRow {
             feature: row.feature.clone(),
             what: row.what.to_string(),
             effect: row.effect,
@@ -73,7 +73,7 @@ impl From<&drift::DriftTable> for DriftTable {
     }
 }
 
-impl DriftTable {
+impl DriftSummary {
     /// What a handle's drift watch knows of a rollout: what came in against training, then what the candidate said
     /// against live. Nothing before a window was full.
     pub(crate) fn of_rollout(status: &DriftStatus, number: u32) -> Option<Self> {
@@ -94,7 +94,7 @@ impl DriftTable {
     }
 }
 
-impl DriftRow {
+impl DriftSummaryRow {
     /// A row that holds a feature, a measure and its size.
     pub fn new(feature: impl Into<String>, what: impl Into<String>, effect: f64) -> Self {
         Self { feature: feature.into(), what: what.into(), effect, p: None, verdict: String::new() }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::DriftTable;
+use super::DriftSummary;
 use super::report::{Decided, Report};
 use crate::base::clock::Timestamp;
 use crate::control::control::Control;
@@ -10,10 +10,7 @@ use crate::control::event::{Event, EventKind};
 use crate::drift::watch::DriftScope;
 use crate::handle::handle::ModelHandle;
 use crate::handle::rollout::Rollout;
-use crate::handle::status::RolloutStatus;
-use crate::rollout::course::Course;
 use crate::rollout::decision::{Decision, replay};
-use crate::rollout::plan::Plan;
 use crate::stats::Metric;
 use crate::version::id::VersionId;
 
@@ -70,7 +67,7 @@ impl<I: ?Sized + 'static, O: 'static> ModelHandle<I, O> {
         let report = gathered.report(metric);
         // What is seen now says nothing of a rollout that is over.
         let drift = watched.filter(|_| report.ended.is_none());
-        let drift = drift.and_then(|status| DriftTable::of_rollout(&status, report.rollout.number));
+        let drift = drift.and_then(|status| DriftSummary::of_rollout(&status, report.rollout.number));
         Some(Report { drift, ..report })
     }
 }
@@ -114,18 +111,11 @@ impl Gathered {
     }
 }
 
-/// What is kept of an attempt apart from its status.
-struct Kept<'a> {
-    course: &'a Course,
-    plan: Option<&'a Plan>,
-    live: VersionId,
-    ended: Option<Timestamp>,
-}
-
 impl Control {
     fn gathered(&self, number: u32, now: Timestamp) -> Option<Gathered> {
-        let (kept, rollout) = self.kept(number, now)?;
-        let Kept { course, plan, live, ended } = kept;
+        let attempt = self.known_attempt(number)?;
+        let rollout = self.attempt_status(attempt, now)?;
+        let (course, ended) = (&attempt.course, attempt.ended.as_ref().map(|ended| ended.at));
         let mut points = course.points().to_vec();
         // As it stands now, not as of the last point.
         points.extend(
@@ -136,6 +126,7 @@ impl Control {
         let decisions =
             self.decisions.iter().filter(|decision| decision.candidate == candidate && within(decision.at));
         let first_event = course.first_event;
+        let live = attempt.previous.unwrap_or(self.live.id);
         let identity = |version| self.records.get(&version).map(|record| record.identity);
         let report = Report {
             title: format!("Rollout {number} of {}: {candidate}", self.settings.name),
@@ -147,7 +138,7 @@ impl Control {
             began: course.began,
             went_on: course.went_on,
             ended,
-            plan: plan.cloned(),
+            plan: attempt.plan.clone(),
             metric: None,
             trial: course.trial.as_deref().cloned(),
             points,
@@ -163,22 +154,6 @@ impl Control {
         };
         let log = self.announcer.log();
         Some(Gathered { report, first_event, log, decisions: decisions.cloned().collect() })
-    }
-
-    fn kept(&self, number: u32, now: Timestamp) -> Option<(Kept<'_>, RolloutStatus)> {
-        if let Some(attempt) = self.attempt(number) {
-            let kept = Kept {
-                course: &attempt.course,
-                plan: attempt.plan.as_ref(),
-                live: attempt.previous.unwrap_or(self.live.id),
-                ended: None,
-            };
-            return Some((kept, self.attempt_status(attempt, now)?));
-        }
-        let past = self.past.iter().find(|past| past.number == number)?;
-        let kept =
-            Kept { course: &past.course, plan: past.plan.as_ref(), live: past.live, ended: Some(past.ended) };
-        Some((kept, self.past_status(past, now)?))
     }
 }
 
@@ -218,15 +193,19 @@ fn concerns(kind: &EventKind, candidate: VersionId) -> Concern {
         | Kind::Promoted { version, .. }
         | Kind::Suspected { version, .. }
         | Kind::Cleared { version, .. }
-        | Kind::EvidenceReset { version }
+        | Kind::EvidenceReset { version, .. }
         | Kind::Undecidable { version, .. }
         | Kind::Planned { version, .. }
+        | Kind::WaitsForCycle { version, .. }
         | Kind::Recalled { version, .. }
         | Kind::WatchPassed { version }
         | Kind::Aborted { version, .. }
         | Kind::Paused { version, .. }
         | Kind::Resumed { version }
         | Kind::Tripped { version }
+        | Kind::CircuitOpened { version, .. }
+        | Kind::Held { version, .. }
+        | Kind::CircuitClosed { version }
         | Kind::Quarantined { version, .. }
         | Kind::Released { version }
         | Kind::Degraded { version, .. }

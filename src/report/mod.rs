@@ -43,5 +43,5 @@ pub(crate) mod words;
 pub use report::{Decided, Report};
 
 pub use crate::rollout::course::{ArmPoint, GuardPoint, Point, Trial, Turn};
-pub use drift::{DriftRow, DriftTable};
+pub use drift::{DriftSummary, DriftSummaryRow};
 pub use gather::Which;

@@ -1,7 +1,7 @@
 //! The page about one rollout: its sections, each written by a file of its own, in their order.
 
 use super::document::{Block, Column, Document, Section, Table};
-use super::drift::{DriftRow, DriftTable};
+use super::drift::{DriftSummary, DriftSummaryRow};
 use super::report::Report;
 use super::words::moment;
 use super::{decided, headline, html, markdown, pictures, seen, tried};
@@ -53,14 +53,14 @@ impl Report {
     }
 }
 
-fn drift_section(drift: &DriftTable) -> Section {
-    let DriftTable { about, rows } = drift;
+fn drift_section(drift: &DriftSummary) -> Section {
+    let DriftSummary { about, rows } = drift;
     let mut blocks = vec![Block::Text(format!(
         "What the service has found of the drift of its data{}{}. Drift that both versions share is the world's doing, not the candidate's.",
         if about.is_empty() { "" } else { ": " },
         about.trim_end_matches('.'),
     ))];
-    let cell = |row: &DriftRow| {
+    let cell = |row: &DriftSummaryRow| {
         let p = row.p.map_or_else(|| String::from("–"), number);
         vec![row.feature.clone(), row.what.clone(), number(row.effect), p, row.verdict.clone()]
     };
@@ -73,9 +73,9 @@ fn drift_section(drift: &DriftTable) -> Section {
             Column::number("p"),
             Column::text("Verdict"),
         ],
-        rows: rows.iter().take(DriftTable::ROWS_SHOWN).map(cell).collect(),
+        rows: rows.iter().take(DriftSummary::ROWS_SHOWN).map(cell).collect(),
     }));
-    if let Some(more) = rows.len().checked_sub(DriftTable::ROWS_SHOWN).filter(|more| *more > 0) {
+    if let Some(more) = rows.len().checked_sub(DriftSummary::ROWS_SHOWN).filter(|more| *more > 0) {
         blocks.push(Block::Aside(format!("{more} more rows are not shown.")));
     }
     Section::new("Drift", blocks)

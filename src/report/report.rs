@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::drift::DriftTable;
+use super::drift::DriftSummary;
 use crate::base::clock::Timestamp;
 use crate::base::share::Share;
 use crate::control::event::Event;
@@ -62,7 +62,7 @@ pub struct Report {
     pub decisions: Vec<Decided>,
     /// What was found of the drift of the data: by the handle's own [watch](crate::Builder::drift) while the rollout
     /// runs, or by the host.
-    pub drift: Option<DriftTable>,
+    pub drift: Option<DriftSummary>,
     /// What the host has to say.
     pub notes: Vec<String>,
 }
@@ -95,7 +95,7 @@ impl Report {
 
     /// With what the host has found of the drift of its data.
     #[must_use]
-    pub fn drift(mut self, table: DriftTable) -> Self {
+    pub fn drift(mut self, table: DriftSummary) -> Self {
         self.drift = Some(table);
         self
     }

@@ -11,6 +11,7 @@ use super::answer::{Answer, PredictError, Route};
 use super::serving::Serving;
 use super::shadow::{Answered, Lent};
 use super::table::{Arm, Routed, Routing};
+use crate::base::chance::within;
 use crate::base::clock::{Reading, Timestamp};
 use crate::base::share::scale;
 use crate::drift::watch::watch::Answered as Said;
@@ -39,6 +40,7 @@ pub(crate) struct Call<'a, I: ?Sized, O> {
     /// The hash of its key, where it was routed by one.
     pub(crate) key: Option<u64>,
     pub(crate) unit: Unit,
+    /// Random bits: who answers, and which copies are made.
     pub(crate) random: u64,
     /// Makes a share in the input, where the caller gave it away.
     pub(crate) share: Option<&'a dyn Fn() -> Box<dyn KeptInput<I>>>,
@@ -86,24 +88,24 @@ impl<I: ?Sized + 'static, O: 'static> Serving<I, O> {
         self.settle(&call, attempted, &kept)
     }
 
-    /// Answers several requests, each routed on its own, by its key where there is one; those of one version go to its
-    /// model together.
+    /// Answers several requests, each routed by a key of its own; those of one version go to its model together.
+    ///
+    /// Rows that go together are slow together and fail together, so they are one unit, and which version has how many of
+    /// them follows from the keys. So one row of the call, drawn before anything is known of it, counts for all.
     pub(crate) fn predict_batch<B: Borrow<I>, K: AsRef<[u8]>>(
         &self,
         inputs: &[B],
-        key: Option<&impl Fn(&I) -> K>,
+        key: &impl Fn(&I) -> K,
     ) -> Vec<Result<Answer<O>, PredictError>> {
-        let started = self.clock.reading();
         let routing = self.routing.load();
-        let at = self.clock.at(started);
+        let at = self.clock.now();
         let route = |input: &B| {
-            let key = key.map(|key| key(input.borrow()));
-            let draw = key.as_ref().map_or(Draw::Random, |key| Draw::Key(key.as_ref()));
-            let (routed, key, random) = self.route(&routing, draw, at);
+            let key = key(input.borrow());
+            let (routed, key, random) = self.route(&routing, Draw::Key(key.as_ref()), at);
             Row { routed, key, random }
         };
         let routes: Vec<Row<'_, I, O>> = inputs.iter().map(route).collect();
-        self.answer_batch(&routing, inputs, &routes, Unit::default(), started)
+        self.answer_batch(&routing, inputs, &routes, false)
     }
 
     /// Answers several requests as one unit: one draw, one version.
@@ -112,12 +114,10 @@ impl<I: ?Sized + 'static, O: 'static> Serving<I, O> {
         inputs: &[B],
         draw: Draw<'_>,
     ) -> Vec<Result<Answer<O>, PredictError>> {
-        let started = self.clock.reading();
         let routing = self.routing.load();
-        let (routed, key, random) = self.route(&routing, draw, self.clock.at(started));
-        let unit = Unit { joint: true, ..Unit::default() };
+        let (routed, key, random) = self.route(&routing, draw, self.clock.now());
         let routes: Vec<Row<'_, I, O>> = inputs.iter().map(|_| Row { routed, key, random }).collect();
-        self.answer_batch(&routing, inputs, &routes, unit, started)
+        self.answer_batch(&routing, inputs, &routes, true)
     }
 
     fn answer_batch<B: Borrow<I>>(
@@ -125,11 +125,13 @@ impl<I: ?Sized + 'static, O: 'static> Serving<I, O> {
         routing: &Guard<Arc<Routing<Version<I, O>>>>,
         inputs: &[B],
         routes: &[Row<'_, I, O>],
-        mut unit: Unit,
-        started: Reading,
+        joint: bool,
     ) -> Vec<Result<Answer<O>, PredictError>> {
         let mut answers: Vec<Option<Result<Answer<O>, PredictError>>> = Vec::new();
         answers.resize_with(inputs.len(), || None);
+        // The row by which the call counts: any with the same chance, so that on average it is like all of them. The first
+        // would not do: a version may fail on all but the first.
+        let representative = within(self.dice.roll(lane()) as usize, inputs.len());
         let mut done: Vec<*const Exposure> = Vec::new();
         for Row { routed, .. } in routes {
             // Where requests are counted tells arms apart: what is withheld from a candidate is counted apart from live.
@@ -147,15 +149,20 @@ impl<I: ?Sized + 'static, O: 'static> Serving<I, O> {
             let arm = routed.arm;
             let rows: Vec<&I> =
                 places.iter().filter_map(|place| inputs.get(*place)).map(Borrow::borrow).collect();
+            // Each version has its own time: that of one asked before is none of its doing.
+            let started = self.clock.reading();
             let results = self.ask_batch(arm, &rows);
+            let (mut number, mut counted, batched) = (None, false, rows.len() > 1);
             for ((place, row), (attempted, kept)) in places.into_iter().zip(rows).zip(results) {
                 let (key, random) = routes.get(place).map_or((None, 0), |row| (row.key, row.random));
+                let stands = place == representative;
+                let unit = Unit { joint, joined: counted, stands, batched, number };
+                counted = true;
                 let call = Call { routing, arm, input: row, key, unit, random, share: None, started };
                 let answer = self.settle(&call, attempted, &kept);
-                if unit.joint {
+                if joint {
                     // A row that got no answer has been counted all the same.
-                    unit.joined = true;
-                    unit.number = unit.number.or_else(|| answer.as_ref().ok()?.id.body.row);
+                    number = number.or_else(|| answer.as_ref().ok()?.id.body.row);
                 }
                 if let Some(slot) = answers.get_mut(place) {
                     *slot = Some(answer);
@@ -221,11 +228,11 @@ impl<I: ?Sized + 'static, O: 'static> Serving<I, O> {
         };
         let latency_nanos = ended.nanos_since(call.started);
         let (counted, at, mut marks) =
-            self.count(call, self.unless_late(call, kept, latency_nanos), Some(kept), ended);
+            self.count(call, self.unless_late(call, kept, latency_nanos), Some(kept), ended, false);
         self.note_answer(call, counted, at, kept, marks);
         if !call.routing.shadowing.is_empty() {
             let body = self.body(call, counted, at, kept, marks);
-            marks.flags = self.shadow(call, Some(&output), counted, ended, body);
+            marks.flags = self.shadow(call, Some(&output), false, counted, ended, body);
         }
         // Made where it stays: an answer of some 200 bytes that was written piece by piece and then moved whole costs a
         // tenth of a request each time.
@@ -251,14 +258,14 @@ impl<I: ?Sized + 'static, O: 'static> Serving<I, O> {
         match result {
             Ok(output) => {
                 let result = self.unless_late(call, kept, latency_nanos);
-                let (counted, at, marks) = self.count_aside(call, result, Some(kept), ended);
+                let (counted, at, marks) = self.count_aside(call, result, Some(kept), ended, false);
                 self.note_answer(call, counted, at, kept, marks);
                 let id = self.id(self.body(call, counted, at, kept, marks));
                 let route = if call.arm.on_trial() { Route::Canary } else { Route::Live };
                 Ok(Answer { output, id, version, route, latency_nanos })
             }
             Err(error) => {
-                self.count_aside(call, Err(error.kind()), None, ended);
+                self.count_aside(call, Err(error.kind()), None, ended, false);
                 Err(PredictError::of(version, error))
             }
         }
@@ -288,7 +295,7 @@ impl<I: ?Sized + 'static, O: 'static> Serving<I, O> {
         let routing = call.routing;
         let substitute = if call.arm.on_trial() { Some(routing.live()) } else { routing.previous.as_ref() };
         let Some(substitute) = substitute else {
-            self.count_aside(call, Err(error.kind()), None, ended);
+            self.count_unanswered(call, error.kind(), false, ended);
             return Err(PredictError::of(call.arm.version.id, error));
         };
         let Attempted { result, ended: substituted } =
@@ -298,24 +305,34 @@ impl<I: ?Sized + 'static, O: 'static> Serving<I, O> {
                 // Somebody else could answer, so the input was good after all.
                 let failure = error.kind().not_the_callers();
                 let (counted, at, marks) =
-                    self.count_aside(call, Err(failure), Some(&Kept::Unreadable), ended);
+                    self.count_aside(call, Err(failure), Some(&Kept::Unreadable), ended, false);
                 let marks = Marks { flags: Flags::FELL_BACK, ..marks };
                 call.arm.exposure.note(lane(), |tally| tally.record_fallback());
                 substitute.exposure.note(lane(), |tally| tally.record_substitute(true));
                 let mut body = self.body(call, counted, at, &Kept::Unreadable, marks);
                 if !routing.shadowing.is_empty() {
                     // Pairs without those on which the arm failed would flatter it.
-                    body.flags = self.shadow(call, None, counted, ended, body);
+                    body.flags = self.shadow(call, None, false, counted, ended, body);
                 }
                 let id = self.id(body);
                 let (version, latency_nanos) = (substitute.version.id, substituted.nanos_since(call.started));
                 Ok(Answer { output, id, version, route: Route::Fallback, latency_nanos })
             }
             Err(second) => {
-                self.count_aside(call, Err(error.kind()), None, ended);
+                self.count_unanswered(call, error.kind(), true, ended);
                 substitute.exposure.note(lane(), |tally| tally.record_substitute(false));
                 Err(PredictError::of(substitute.version.id, second))
             }
+        }
+    }
+
+    /// Counts a request that got no answer, and offers a copy of it: a pair exists whether or not it was answered, or the
+    /// version that answers callers would never be seen to fail beside one that runs on copies.
+    fn count_unanswered(&self, call: &Call<'_, I, O>, kind: ErrorKind, live_failed: bool, ended: Reading) {
+        let (counted, at, marks) = self.count_aside(call, Err(kind), None, ended, live_failed);
+        if !call.routing.shadowing.is_empty() {
+            let body = self.body(call, counted, at, &Kept::Unreadable, marks);
+            self.shadow(call, None, kind == ErrorKind::Input, counted, ended, body);
         }
     }
 
@@ -327,8 +344,9 @@ impl<I: ?Sized + 'static, O: 'static> Serving<I, O> {
         result: Result<&Kept, ErrorKind>,
         kept: Option<&Kept>,
         ended: Reading,
+        live_failed: bool,
     ) -> (Counted, Timestamp, Marks) {
-        self.count(call, result, kept, ended)
+        self.count(call, result, kept, ended, live_failed)
     }
 
     /// Counts a request. Always inlined: a call would hand over a dozen values through memory, there and back.
@@ -339,6 +357,7 @@ impl<I: ?Sized + 'static, O: 'static> Serving<I, O> {
         result: Result<&Kept, ErrorKind>,
         kept: Option<&Kept>,
         ended: Reading,
+        live_failed: bool,
     ) -> (Counted, Timestamp, Marks) {
         let at = self.clock.at(ended);
         let hidden = match (self.joins.truth(), result) {
@@ -359,6 +378,7 @@ impl<I: ?Sized + 'static, O: 'static> Serving<I, O> {
             at,
             shadow: false,
             unit: call.unit,
+            live_failed,
             key: call.key,
             kept,
             censored,
@@ -367,7 +387,10 @@ impl<I: ?Sized + 'static, O: 'static> Serving<I, O> {
         };
         let flags = Flags::default().with(Flags::EXPLORED, explored);
         let counted = call.arm.exposure.record(lane(), &request);
+        // Beside a canary versions are compared by what each user was answered, and what one user asks is alike.
+        let unit = call.key.is_none() || counted.counts || call.routing.owner.is_none();
         if let Some(drift) = &self.drift
+            && unit
             && !matches!(result, Err(ErrorKind::Input))
         {
             let (exposure, version) = (call.arm.exposure.number, call.arm.version.id);
@@ -401,7 +424,7 @@ impl<I: ?Sized + 'static, O: 'static> Serving<I, O> {
         kept: &Kept,
         Marks { flags, segment }: Marks,
     ) -> Body {
-        let Counted { sequence, row, first_of_key, .. } = counted;
+        let Counted { sequence, row, counts, .. } = counted;
         let exposure = &call.arm.exposure;
         Body {
             process: self.joins.process(),
@@ -413,7 +436,7 @@ impl<I: ?Sized + 'static, O: 'static> Serving<I, O> {
             share: exposure.share,
             flags: flags
                 .with(Flags::KEYED, call.key.is_some())
-                .with(Flags::FIRST_OF_KEY, first_of_key)
+                .with(Flags::COUNTS, counts)
                 .with(Flags::JOINT, call.unit.joint),
             kept: *kept,
             segment,
@@ -421,12 +444,13 @@ impl<I: ?Sized + 'static, O: 'static> Serving<I, O> {
     }
 
     /// Offers a copy of the request to those that shadow the arm it was assigned to, whose own output there is none of
-    /// where it failed. Returns the flags of its id, given the rest of it.
+    /// where it failed, or refused the input. Returns the flags of its id, given the rest of it.
     #[inline(never)]
     fn shadow(
         &self,
         call: &Call<'_, I, O>,
         output: Option<&O>,
+        refused: bool,
         counted: Counted,
         ended: Reading,
         mut body: Body,
@@ -440,7 +464,8 @@ impl<I: ?Sized + 'static, O: 'static> Serving<I, O> {
         let keeps = counted.row.is_some() && self.joins.keeps_pair(counted.hash);
         body.flags = body.flags.with(Flags::SHADOWED, keeps);
         let latency_nanos = ended.nanos_since(call.started);
-        let answered = Answered { body, latency_nanos, joins_unit: call.unit.joined };
+        let (Unit { joined, stands, batched, .. }, key) = (call.unit, call.key);
+        let answered = Answered { body, latency_nanos, refused, joins_unit: joined, stands, batched, key };
         let lent = Lent { input: call.input, share: call.share, output };
         let taken = queue.offer(&lent, &self.shadow_judge(), call.routing, targets, answered, ended);
         if taken { body.flags } else { offered }
@@ -455,16 +480,18 @@ impl<I: ?Sized + 'static, O: 'static> Serving<I, O> {
         at: Timestamp,
     ) -> (Routed<'a, Version<I, O>>, Option<u64>, u64) {
         let split = routing.owner.is_some();
+        // An empty key is no key: all who have none would be one user.
+        let draw = if matches!(draw, Draw::Key([])) { Draw::Random } else { draw };
         let at_random = matches!(draw, Draw::Random);
         let random =
             if (split && at_random) || !routing.shadowing.is_empty() { self.dice.roll(lane()) } else { 0 };
         let (bucket, key) = match draw {
             Draw::Random => (if split { scale(random) } else { 0 }, None),
-            // A key that decides nothing is not hashed.
-            Draw::Key(_) if !split => (0, Some(0)),
+            // A key that decides nothing and counts nowhere is not hashed.
+            Draw::Key(_) if !split && routing.shadowing.is_empty() => (0, Some(0)),
             Draw::Key(key) => {
                 let hash = routing.hash_of(key);
-                (scale(hash), Some(hash))
+                (if split { scale(hash) } else { 0 }, Some(hash))
             }
         };
         let routed = routing.route(bucket, !at_random, at);

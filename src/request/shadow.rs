@@ -15,6 +15,7 @@ use crate::base::sync::Budget;
 use crate::drift::watch::watch::{Answered as Said, DriftWatch};
 use crate::feedback::id::Body;
 use crate::feedback::join::{Joins, ShadowHalf};
+use crate::model::error::ErrorKind;
 use crate::stats::counting::exposure::{Request, Unit, lane};
 use crate::stats::figures::divergence::Pair;
 use crate::task::kept::Kept;
@@ -67,8 +68,16 @@ struct Waiting<I: ?Sized, O> {
 pub(crate) struct Answered {
     pub(crate) body: Body,
     pub(crate) latency_nanos: u64,
+    /// It got no answer because its input was refused.
+    pub(crate) refused: bool,
     /// Another prediction of a unit that has been counted.
     pub(crate) joins_unit: bool,
+    /// It is the prediction that stands for its unit in comparisons.
+    pub(crate) stands: bool,
+    /// It took the time of several inputs.
+    pub(crate) batched: bool,
+    /// The hash of its key, where it has one.
+    pub(crate) key: Option<u64>,
 }
 
 /// A request that is sampled, as its caller lent it.
@@ -257,17 +266,26 @@ impl<I: ?Sized + 'static, O: 'static> ShadowQueue<I, O> {
         let ended = clock.reading();
         let latency_nanos = ended.nanos_since(started);
 
-        // The caller was answered, so the input was good: a shadow that calls it bad has failed on it.
+        // Where the caller was answered the input was good: a shadow that calls it bad has failed on it.
+        let unanswered = answered.refused || answered.body.kept == Kept::Unreadable;
         let counted = match &result {
             Ok((_, kept)) => Ok(kept),
+            Err(error) if unanswered => Err(error.kind()),
             Err(error) => Err(error.kind().not_the_callers()),
         };
+        let chance = mix(answered.body.sequence ^ u64::from(answered.body.exposure) << 32);
+        // What one user asks is alike, for both versions too: of a key one pair counts.
+        let unit = answered.stands
+            && answered
+                .key
+                .is_none_or(|key| entry.keys.as_ref().is_some_and(|keys| keys.counts(key, chance)));
         let request = Request {
             result: counted,
             latency_nanos,
             at: clock.at(ended),
             shadow: true,
-            unit: Unit { joined: answered.joins_unit, ..Unit::default() },
+            unit: Unit { joined: answered.joins_unit, stands: unit, ..Unit::default() },
+            live_failed: unanswered && !entry.reversed,
             key: None,
             kept: None,
             censored: false,
@@ -279,11 +297,15 @@ impl<I: ?Sized + 'static, O: 'static> ShadowQueue<I, O> {
         entry.exposure.note(lane(), |tally| tally.record_queue_time(queue_nanos));
 
         let kept = counted.map_or(Kept::Unreadable, |kept| *kept);
-        if let (Some(drift), false) = (drift, entry.reversed) {
+        if let (Some(drift), false, true) = (drift, entry.reversed, unit) {
             let own = Said { exposure: entry.exposure.number, version: by.version.id, kept: Some(&kept) };
             drift.see_pair(&own, (of.version.id, Some(&answered.body.kept)));
         }
         let own = &*entry.exposure;
+        // An input that both refuse is nobody's, and no pair.
+        if answered.refused && matches!(counted, Err(ErrorKind::Input)) {
+            return None;
+        }
         let pairs = if entry.reversed { &*of.exposure } else { own };
         let comparison = match (&self.options.compare, &waiting.output, &result) {
             (Some((_, compare)), Some(theirs), Ok((ours, _))) => {
@@ -302,18 +324,19 @@ impl<I: ?Sized + 'static, O: 'static> ShadowQueue<I, O> {
             if entry.reversed { (ours, theirs) } else { (theirs, ours) };
         let pair = Pair { live, candidate, live_nanos, candidate_nanos, comparison };
         let segment = joins.segment(&answered.body);
-        let chance = mix(answered.body.sequence ^ u64::from(answered.body.exposure) << 32);
         pairs.intake.diverged(|divergence, evidence| {
             let agreed = divergence.record(judge.kind(), self.options.tolerance, &pair);
             // Another of a unit that was counted already shows nothing new.
-            if !answered.joins_unit {
-                evidence.count(&pair, agreed, &entry.slower_than, chance);
+            if unit {
+                // A copy runs by itself, so its time is not to be held against that of a batch.
+                let slower_than: &[(u64, u64)] = if answered.batched { &[] } else { &entry.slower_than };
+                evidence.count(&pair, agreed, slower_than, chance);
                 if let Some(segment) = &segment {
                     evidence.count_in(segment, &pair);
                 }
             }
         });
-        Some(ShadowHalf::new(own, pairs, kept, entry.reversed))
+        Some(ShadowHalf::new(own, pairs, kept, entry.reversed, unit))
     }
 
     /// Fits the samples to what the workers manage: halves them when the queue is half full or has refused anything

@@ -7,6 +7,7 @@ use super::lease::Lease;
 use crate::base::clock::Timestamp;
 use crate::base::share::Share;
 use crate::stats::counting::exposure::Exposure;
+use crate::stats::counting::keys::Keys;
 use crate::version::loaded::{AnyVersion, Version};
 
 /// Who answers what, at one moment.
@@ -21,8 +22,8 @@ pub(crate) struct Routing<V: ?Sized> {
     pub(crate) shadowing: Vec<Shadowing>,
     /// The version before live, while live is watched after its promotion: it answers what live fails on.
     pub(crate) previous: Option<Arm<V>>,
-    /// Live, where it answers what belongs to a candidate that has lost its exposure: in no comparison, since when that
-    /// happens is not left to chance.
+    /// Live, where it answers what belongs to a candidate that has lost its exposure, and all requests while nobody ticks:
+    /// in no comparison, since when that happens is not left to chance.
     pub(crate) withheld: Option<Arm<V>>,
     /// Until when candidates may be exposed.
     pub(crate) lease: Arc<Lease>,
@@ -66,6 +67,8 @@ pub(crate) struct Shadowing {
     pub(crate) exposure: Arc<Exposure>,
     /// Latencies in nanoseconds, live's and the candidate's: pairs in which one took longer are counted.
     pub(crate) slower_than: Arc<[(u64, u64)]>,
+    /// The keys whose pairs count; none where no key was ever seen.
+    pub(crate) keys: Option<Arc<Keys>>,
 }
 
 /// The arm that answers a request, and why not another where that was meant to.
@@ -103,15 +106,18 @@ impl<V: ?Sized> Routing<V> {
         else {
             return live;
         };
-        match self.arms.get(usize::from(index)) {
-            Some(arm) if arm.on_trial() => {
-                if self.lease.holds(at) && !arm.exposure.is_tripped() {
-                    Routed { arm, withheld: false }
-                } else {
-                    Routed { arm: self.withheld.as_ref().unwrap_or(live.arm), withheld: true }
-                }
+        let on_trial = self.arms.get(usize::from(index)).filter(|arm| arm.on_trial());
+        if !self.lease.holds(at) {
+            // Evidence of nothing, for either arm: what live does while its candidates are withheld is not their control.
+            let arm = self.withheld.as_ref().unwrap_or(live.arm);
+            return Routed { arm, withheld: on_trial.is_some() };
+        }
+        match (on_trial, self.arms.get(usize::from(index))) {
+            (Some(arm), _) if arm.exposure.is_tripped() => {
+                Routed { arm: self.withheld.as_ref().unwrap_or(live.arm), withheld: true }
             }
-            Some(arm) if keyed => Routed { arm, withheld: false },
+            (Some(arm), _) => Routed { arm, withheld: false },
+            (None, Some(arm)) if keyed => Routed { arm, withheld: false },
             _ => live,
         }
     }

@@ -3,14 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use thiserror::Error;
-
 use super::guard::design::{Design, Setting};
 use super::guard::rule::{Figure, Limit, Rule};
 use super::guard::subject::{Accuracy, BusinessFigure};
 use super::guard::tested::Tested;
 use crate::base::chance::mix;
 use crate::base::clock::Timestamp;
+use crate::base::invalid::InvalidArgument;
 use crate::base::share::Share;
 use crate::stats::Metric;
 use crate::stats::evidence::waiting::Labels;
@@ -92,10 +91,14 @@ impl Allocation {
     /// # Errors
     ///
     /// A share that is not between one sixty-fourth, which is what traffic is divided in, and one half.
-    pub fn floor(mut self, share: f64) -> Result<Self, InvalidAllocation> {
+    pub fn floor(mut self, share: f64) -> Result<Self, InvalidArgument> {
         let least = 1.0 / f64::from(UNITS);
         if !(least..=0.5).contains(&share) {
-            return Err(InvalidAllocation::refused("floor", share, "between 0.015625 (1/64) and 0.5"));
+            return Err(InvalidArgument::new(
+                "the floor of an allocation",
+                share,
+                "between 0.015625 (1/64) and 0.5",
+            ));
         }
         self.floor = share;
         Ok(self)
@@ -112,9 +115,9 @@ impl Allocation {
     /// # Errors
     ///
     /// A number that is not at least 0 and below 1.
-    pub fn eliminate(mut self, error: f64) -> Result<Self, InvalidAllocation> {
+    pub fn eliminate(mut self, error: f64) -> Result<Self, InvalidArgument> {
         if !(0.0..1.0).contains(&error) {
-            return Err(InvalidAllocation::refused("eliminate", error, "at least 0 and below 1"));
+            return Err(InvalidArgument::new("the error of an elimination", error, "at least 0 and below 1"));
         }
         self.error = error;
         Ok(self)
@@ -145,24 +148,6 @@ impl Allocation {
         } else {
             Err("traffic is divided by accuracy, or by a business figure with bounds".into())
         }
-    }
-}
-
-/// A number that an allocation cannot have.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[error("allocation: {argument} = {value} is not {allowed}")]
-pub struct InvalidAllocation {
-    /// Which number.
-    pub argument: &'static str,
-    /// What it was.
-    pub value: String,
-    /// What it may be.
-    pub allowed: &'static str,
-}
-
-impl InvalidAllocation {
-    fn refused(argument: &'static str, value: f64, allowed: &'static str) -> Self {
-        Self { argument, value: value.to_string(), allowed }
     }
 }
 

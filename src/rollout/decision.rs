@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use super::budget::{ErrorBudget, ErrorBudgetStatus, InvalidErrorBudget, Thresholds};
+use super::guard::answering::Answering;
 use super::guard::design::{Design, Setting, TruthKind};
 use super::guard::evaluate::Tests;
 use super::guard::evidence::Evidence;
@@ -57,6 +58,8 @@ pub struct Decision {
     pub(crate) obstacles: Vec<String>,
     /// The counts, by share of traffic and block of time.
     pub(crate) history: History,
+    /// Of a figure of quality: whether both versions answered, and truths came, alike.
+    pub(crate) answering: Answering,
     pub(crate) evidence: Evidence,
 }
 
@@ -151,6 +154,7 @@ pub fn replay(record: &Decision) -> Result<Evidence, ReplayError> {
     let test = Test {
         design: &record.design,
         history: &record.history,
+        answering: &record.answering,
         tests: &tests,
         thresholds: record.thresholds,
         peak: record.peak,
@@ -358,9 +362,11 @@ impl Recording {
             let prefixes = history.prefixes();
             let judged = prefixes.iter().map(|history| {
                 let (obstacles, phase) = (&[], Phase::Canary);
+                let answering = &Answering::default();
                 let test = Test {
                     design: &design,
                     history,
+                    answering,
                     tests: &tests,
                     thresholds,
                     peak,

@@ -104,6 +104,7 @@ impl Plan {
     ///
     /// It promotes no sooner than a day after its last step began, however clear the evidence is: that step lasts a whole
     /// [`cycle`](Self::cycle) of the traffic, a day by default. `.cycle(Duration::from_secs(3_600))` makes it an hour.
+    /// While it waits for nothing else, the event [`WaitsForCycle`](crate::events::EventKind::WaitsForCycle) says until when.
     ///
     /// # Errors
     ///

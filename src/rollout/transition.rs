@@ -7,7 +7,7 @@ use thiserror::Error;
 
 use super::guard::verdict::Verdict;
 use super::phase::Phase;
-use super::plan::{Exposure, OnInconclusive, Plan};
+use super::plan::{Exposure, OnInconclusive, Plan, Step};
 use crate::base::clock::Timestamp;
 use crate::base::share::Share;
 
@@ -51,6 +51,13 @@ pub(crate) struct Judgement {
     pub(crate) predictions: u64,
     /// Outcomes of the candidate's requests since the step began.
     pub(crate) labels: u64,
+}
+
+impl Judgement {
+    /// Whether as much has happened in a step as it asks for, apart from time.
+    fn is_enough_for(&self, step: &Step) -> bool {
+        self.predictions >= step.min_predictions && self.labels >= step.min_labels
+    }
 }
 
 /// What is to be done. The caller stores the new state and the table, then tells.
@@ -149,9 +156,7 @@ fn advance(
     judgement: Judgement,
 ) -> Move {
     let Some(current) = plan.steps().get(step) else { return Move::Stay };
-    let ready = judgement.predictions >= current.min_predictions
-        && judgement.labels >= current.min_labels
-        && now.since(state.entered) >= plan.lasts(step);
+    let ready = judgement.is_enough_for(current) && now.since(state.entered) >= plan.lasts(step);
     if verdict == Verdict::Pass && ready {
         return match plan.steps().get(step + 1) {
             Some(next) => expose(next.exposure(), step + 1, state.sample),
@@ -172,6 +177,25 @@ fn advance(
     }
 }
 
+/// Until when a plan waits for nothing but its [cycle](Plan::cycle): every guard passes and its last step has all that it
+/// asks for itself. Pure, as [`transition`] is.
+pub(crate) fn waits_for_cycle(
+    state: &State,
+    plan: &Plan,
+    frozen: bool,
+    now: Timestamp,
+    judgement: Judgement,
+) -> Option<Timestamp> {
+    let step = state.step.filter(|_| matches!(state.phase, Phase::Shadow | Phase::Canary))?;
+    let current = plan.steps().get(step)?;
+    let until = state.entered.plus(plan.lasts(step));
+    let waits = judgement.verdict == Verdict::Pass
+        && judgement.is_enough_for(current)
+        && now.since(state.entered) >= current.min_duration
+        && now < until;
+    (waits && !state.paused && !frozen).then_some(until)
+}
+
 /// The move to a plan's step. A canary keeps the shadow's sample: pairs go on in both directions.
 pub(crate) fn expose(exposed: Exposure, step: usize, sample_before: Share) -> Move {
     match exposed {
@@ -187,7 +211,6 @@ pub(crate) fn expose(exposed: Exposure, step: usize, sample_before: Share) -> Mo
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::rollout::plan::Step;
     use proptest::prelude::*;
 
     fn plan() -> Plan {

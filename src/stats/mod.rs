@@ -22,5 +22,5 @@ pub use figures::quality::classes::{ClassFigures, ClassesFigures, ConfusionCell}
 pub use figures::quality::metric::{Better, Measured, Metric};
 pub use figures::quality::ranking::RankingFigures;
 pub use figures::quality::regression::RegressionFigures;
-pub use figures::rolling::{InvalidWindow, Window, WindowConfig};
+pub use figures::rolling::{Window, WindowConfig};
 pub use figures::tally::{ArmFigures, ScoreFigures};

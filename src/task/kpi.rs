@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::invalid::InvalidTask;
+use crate::base::invalid::InvalidArgument;
 
 /// A business figure per prediction, declared at build: its name, and the bounds within which a value makes sense.
 ///
@@ -18,7 +18,7 @@ use super::invalid::InvalidTask;
 ///     refused.to_string(),
 ///     "the upper bound of business figure `dwell` is NaN: give a finite number above the lower bound, 0"
 /// );
-/// # Ok::<(), switchback::InvalidTask>(())
+/// # Ok::<(), switchback::InvalidArgument>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "Declared")]
@@ -35,7 +35,7 @@ impl Kpi {
     /// # Errors
     ///
     /// An empty name.
-    pub fn rate(name: impl Into<Arc<str>>) -> Result<Self, InvalidTask> {
+    pub fn rate(name: impl Into<Arc<str>>) -> Result<Self, InvalidArgument> {
         Self::bounded(name, 0.0, 1.0)
     }
 
@@ -45,7 +45,7 @@ impl Kpi {
     /// # Errors
     ///
     /// An empty name, or bounds that are not finite or not in order.
-    pub fn bounded(name: impl Into<Arc<str>>, low: f64, high: f64) -> Result<Self, InvalidTask> {
+    pub fn bounded(name: impl Into<Arc<str>>, low: f64, high: f64) -> Result<Self, InvalidArgument> {
         Self { name: name.into(), bounds: Some((low, high)), lower_is_better: false }.checked()
     }
 
@@ -55,24 +55,24 @@ impl Kpi {
     /// # Errors
     ///
     /// An empty name.
-    pub fn unbounded(name: impl Into<Arc<str>>) -> Result<Self, InvalidTask> {
+    pub fn unbounded(name: impl Into<Arc<str>>) -> Result<Self, InvalidArgument> {
         Self { name: name.into(), bounds: None, lower_is_better: false }.checked()
     }
 
-    fn checked(self) -> Result<Self, InvalidTask> {
+    fn checked(self) -> Result<Self, InvalidArgument> {
         let Self { name, bounds, .. } = &self;
         if name.trim().is_empty() {
             let value = format!("{:?}", &**name);
-            return Err(InvalidTask::new("the name of a business figure", value, "one that can be read"));
+            return Err(InvalidArgument::new("the name of a business figure", value, "one that can be read"));
         }
         let of = |bound: &str| format!("the {bound} bound of business figure `{name}`");
         match *bounds {
             Some((low, _)) if !low.is_finite() => {
-                Err(InvalidTask::new(of("lower"), low, "a finite number, or none with `Kpi::unbounded`"))
+                Err(InvalidArgument::new(of("lower"), low, "a finite number, or none with `Kpi::unbounded`"))
             }
             Some((low, high)) if !(high.is_finite() && low < high) => {
                 let allowed = format!("a finite number above the lower bound, {low}");
-                Err(InvalidTask::new(of("upper"), high, allowed))
+                Err(InvalidArgument::new(of("upper"), high, allowed))
             }
             _ => Ok(self),
         }
@@ -112,9 +112,9 @@ struct Declared {
 }
 
 impl TryFrom<Declared> for Kpi {
-    type Error = InvalidTask;
+    type Error = InvalidArgument;
 
-    fn try_from(declared: Declared) -> Result<Self, InvalidTask> {
+    fn try_from(declared: Declared) -> Result<Self, InvalidArgument> {
         let Declared { name, bounds, lower_is_better } = declared;
         Self { name, bounds, lower_is_better }.checked()
     }

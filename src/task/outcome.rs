@@ -116,7 +116,8 @@ impl Outcome {
         Self::new(Actual::Kpi { name: name.into(), value })
     }
 
-    /// When the outcome became known, where that is not now.
+    /// When the outcome became known, where that is not now. Of two outcomes of one prediction the one that became known later
+    /// stands, so a first label that is delivered again after its correction changes nothing.
     #[must_use]
     pub fn known_at(mut self, moment: Timestamp) -> Self {
         self.known_at = Some(moment);

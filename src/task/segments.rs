@@ -64,7 +64,7 @@ impl<I: ?Sized> Segments<I> {
 
 impl Table {
     pub(crate) fn new(max: usize) -> Self {
-        Self { known: ArcSwap::default(), max: max.clamp(1, SEGMENTS_MAX), other: OTHER.into() }
+        Self { known: ArcSwap::default(), max, other: OTHER.into() }
     }
 
     /// How many there can be, the others included.

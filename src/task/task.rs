@@ -4,9 +4,9 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::invalid::InvalidTask;
 use super::kept::{Kept, RANKING_DEPTH, Ranked};
 use super::outcome::Truth;
+use crate::base::invalid::InvalidArgument;
 
 /// The largest number of classes of [`Task::classes`]: an id has two bytes for the class.
 pub const CLASSES_MAX: usize = 1 << 16;
@@ -24,7 +24,7 @@ pub const CLASSES_MAX: usize = 1 << 16;
 ///
 /// let refused = Task::binary(|answer: &Score| answer.probability).threshold(2.0).unwrap_err();
 /// assert_eq!(refused.to_string(), "the threshold is 2: give a probability, from 0 to 1");
-/// # Ok::<(), switchback::InvalidTask>(())
+/// # Ok::<(), switchback::InvalidArgument>(())
 /// ```
 pub struct Task<O: ?Sized> {
     kind: TaskKind,
@@ -81,8 +81,8 @@ impl<O: ?Sized + 'static> Task<O> {
     /// # Errors
     ///
     /// A threshold that is not in `0..=1`, or one for a task that is not binary.
-    pub fn threshold(mut self, threshold: f64) -> Result<Self, InvalidTask> {
-        let refused = |allowed| Err(InvalidTask::new("the threshold", threshold, allowed));
+    pub fn threshold(mut self, threshold: f64) -> Result<Self, InvalidArgument> {
+        let refused = |allowed| Err(InvalidArgument::new("the threshold", threshold, allowed));
         match &mut self.kind {
             TaskKind::Binary { threshold: current } if (0.0..=1.0).contains(&threshold) => {
                 *current = threshold;
@@ -101,7 +101,7 @@ impl<O: ?Sized + 'static> Task<O> {
     ///
     /// struct Label { number: u16, confidence: f64 }
     /// let task = Task::classes(10_000, |label: &Label| (label.number, label.confidence))?;
-    /// # Ok::<(), switchback::InvalidTask>(())
+    /// # Ok::<(), switchback::InvalidArgument>(())
     /// ```
     ///
     /// # Memory
@@ -118,10 +118,14 @@ impl<O: ?Sized + 'static> Task<O> {
     pub fn classes(
         classes: usize,
         read: impl Fn(&O) -> (u16, f64) + Send + Sync + 'static,
-    ) -> Result<Self, InvalidTask> {
+    ) -> Result<Self, InvalidArgument> {
         let number = u32::try_from(classes).ok().filter(|_| (2..=CLASSES_MAX).contains(&classes));
         let Some(number) = number else {
-            return Err(InvalidTask::new("the number of classes", classes, format!("2 to {CLASSES_MAX}")));
+            return Err(InvalidArgument::new(
+                "the number of classes",
+                classes,
+                format!("2 to {CLASSES_MAX}"),
+            ));
         };
         let read = move |answer: &O, kept: &mut Kept| {
             let (class, confidence) = read(answer);
@@ -145,10 +149,14 @@ impl<O: ?Sized + 'static> Task<O> {
     pub fn ranking(
         depth: usize,
         items: impl Fn(&O, &mut Ranked) + Send + Sync + 'static,
-    ) -> Result<Self, InvalidTask> {
+    ) -> Result<Self, InvalidArgument> {
         let looked_at = u8::try_from(depth).ok().filter(|_| (1..=RANKING_DEPTH).contains(&depth));
         let Some(looked_at) = looked_at else {
-            return Err(InvalidTask::new("the depth of the ranking", depth, format!("1 to {RANKING_DEPTH}")));
+            return Err(InvalidArgument::new(
+                "the depth of the ranking",
+                depth,
+                format!("1 to {RANKING_DEPTH}"),
+            ));
         };
         let read = move |answer: &O, kept: &mut Kept| {
             let mut ranked = Ranked { depth: looked_at, ..Ranked::default() };

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::input::{KeptInput, NotCopied, copied};
 use crate::base::clock::Timestamp;
+use crate::base::invalid::InvalidArgument;
 use crate::base::share::Share;
 use crate::base::sync::Tickets;
 
@@ -62,14 +63,8 @@ impl Drill {
     /// # Errors
     ///
     /// 0 inputs, which would prove nothing.
-    pub fn inputs(self, inputs: usize) -> Result<Self, InvalidDrill> {
-        if inputs == 0 {
-            return Err(InvalidDrill {
-                argument: "the number of inputs",
-                value: "0".into(),
-                allowed: "1 or more",
-            });
-        }
+    pub fn inputs(self, inputs: usize) -> Result<Self, InvalidArgument> {
+        InvalidArgument::unless(inputs > 0, "the number of inputs of a drill", inputs, "1 or more")?;
         Ok(Self { inputs, ..self })
     }
 
@@ -79,11 +74,9 @@ impl Drill {
     /// # Errors
     ///
     /// No share at all: leave the drill out instead.
-    pub fn at_most(self, share: Share) -> Result<Self, InvalidDrill> {
-        if share == Share::NONE {
-            let (argument, value) = ("the share of time", share.to_string());
-            return Err(InvalidDrill { argument, value, allowed: "more than nothing, or no drill" });
-        }
+    pub fn at_most(self, share: Share) -> Result<Self, InvalidArgument> {
+        let allowed = "more than nothing, or there is no drill";
+        InvalidArgument::unless(share != Share::NONE, "the share of time of a drill", share, allowed)?;
         Ok(Self { share, ..self })
     }
 
@@ -98,15 +91,6 @@ impl Default for Drill {
     fn default() -> Self {
         Self::new()
     }
-}
-
-/// A drill that makes no sense. Its message names the argument, its value and what is allowed.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{argument} of a drill is {value}: give {allowed}")]
-pub struct InvalidDrill {
-    argument: &'static str,
-    value: String,
-    allowed: &'static str,
 }
 
 /// What a retained version answered in its last drill.

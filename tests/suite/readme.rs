@@ -1,15 +1,34 @@
 //! What the README shows is what compiles.
 
+/// The lines of some code, without their indentation.
+fn lines(code: &str) -> Vec<&str> {
+    code.lines().map(str::trim).filter(|line| !line.is_empty()).collect()
+}
+
 /// Every block of Rust in the README stands, line for line, in an example.
 #[test]
 fn the_code_in_the_readme_is_that_of_the_examples() {
     let readme = include_str!("../../README.md");
-    let examples =
-        [include_str!("../../examples/first_twenty_lines.rs"), include_str!("../../examples/large_model.rs")];
-    let blocks: Vec<&str> =
-        readme.split("```rust\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
-    assert_eq!(blocks.len(), 3);
+    let examples = [
+        include_str!("../../examples/before_the_truth.rs"),
+        include_str!("../../examples/first_twenty_lines.rs"),
+        include_str!("../../examples/large_model.rs"),
+        include_str!("../../examples/rollout/report.rs"),
+        include_str!("../../examples/rollout/service.rs"),
+    ]
+    .map(lines);
+    let mut blocks = Vec::new();
+    for fence in readme.split("\n```").skip(1).step_by(2) {
+        let (language, code) = fence.split_once('\n').unwrap();
+        assert!(["rust", "sh", "text"].contains(&language), "a block of `{language}` is compiled by nobody");
+        if language == "rust" {
+            blocks.push(code);
+        }
+    }
+    assert_eq!(blocks.len(), 7);
     for block in blocks {
-        assert!(examples.iter().any(|example| example.contains(block)), "in no example:\n{block}");
+        let block = lines(block);
+        let is_in = |example: &Vec<&str>| example.windows(block.len()).any(|part| part == block);
+        assert!(examples.iter().any(is_in), "in no example:\n{}", block.join("\n"));
     }
 }

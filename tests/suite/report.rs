@@ -4,7 +4,7 @@ use switchback::guard;
 use switchback::guard::{Comparison, Evidence, Guard, Verdict};
 use switchback::options::{Limits, Shadowing};
 use switchback::plan::{Bake, OnInconclusive};
-use switchback::report::{DriftRow, DriftTable, Report};
+use switchback::report::{DriftSummary, DriftSummaryRow, Report};
 use switchback::testing::Scripted;
 use switchback::{Clock, Kpi, Outcome, Phase, Step};
 
@@ -344,8 +344,8 @@ fn whatever_the_host_calls_things_it_is_text_on_the_page() {
     tick(&service, &clock);
     assert_eq!(rollout.phase(), Phase::Aborted);
     let _ = service.acting_as(NASTY).rollback(NASTY);
-    let row = DriftRow::new(NASTY, NASTY, f64::NAN).p(f64::INFINITY).verdict(NASTY);
-    let report = rollout.report().unwrap().title(NASTY).note(NASTY).drift(DriftTable::new(NASTY).row(row));
+    let row = DriftSummaryRow::new(NASTY, NASTY, f64::NAN).p(f64::INFINITY).verdict(NASTY);
+    let report = rollout.report().unwrap().title(NASTY).note(NASTY).drift(DriftSummary::new(NASTY).row(row));
     let (html, markdown) = (report.html(), report.markdown());
     balanced(&html);
     lines_up(&markdown);
@@ -368,8 +368,8 @@ fn whatever_the_host_calls_things_it_is_text_on_the_page() {
 #[test]
 fn what_the_host_adds_is_on_the_page() {
     let (service, _) = aborted();
-    let table = DriftTable::new("against March")
-        .row(DriftRow::new("temperature", "PSI", 0.31).p(0.0004).verdict("drifted for both"));
+    let table = DriftSummary::new("against March")
+        .row(DriftSummaryRow::new("temperature", "PSI", 0.31).p(0.0004).verdict("drifted for both"));
     let report = service.report("v2").unwrap().title("The second try").note("See the minutes.").drift(table);
     let (html, markdown) = check(&report);
     assert!(html.contains("<h1>The second try</h1>") && html.contains("<p>See the minutes.</p>"));
@@ -378,8 +378,8 @@ fn what_the_host_adds_is_on_the_page() {
         markdown.contains("| temperature | PSI     |   0.31 | 0.0004 | drifted for both |"),
         "{markdown}"
     );
-    let long = (0..1_000).fold(DriftTable::new(""), |table, number| {
-        table.row(DriftRow::new(format!("feature {number}"), "PSI", 0.01))
+    let long = (0..1_000).fold(DriftSummary::new(""), |table, number| {
+        table.row(DriftSummaryRow::new(format!("feature {number}"), "PSI", 0.01))
     });
     assert!(check(&report.drift(long)).0.contains("900 more rows are not shown."));
 }

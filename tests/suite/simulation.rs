@@ -341,7 +341,7 @@ impl World {
                     let answers = if self.random.one_in(2) {
                         self.service.request().batch(&inputs)
                     } else {
-                        self.service.request().as_one().batch(&inputs)
+                        self.service.request().batch(&inputs)
                     };
                     assert_eq!(answers.len(), inputs.len());
                     answers.into_iter().for_each(|answer| self.check_answer(answer));

@@ -41,10 +41,10 @@ pub(crate) enum Routing {
     Keyed(Sessions),
     /// Copies of all requests, which have keys.
     KeyedShadow(Sessions),
-    /// A canary of 50 %: batches of ten rows that are routed each on its own.
+    /// A canary of 50 %: batches of ten rows, which one version answers.
     Batch,
-    /// A canary of 50 %: batches of ten rows that belong together.
-    AsOne,
+    /// A canary of 50 % of the keys: batches of ten rows with a key each.
+    BatchByKey,
     /// A canary of 50 %: streams of ten calls that stay with one version.
     Pinned,
 }
@@ -242,7 +242,7 @@ impl Routing {
         Self::KeyedShadow(Sessions::Ten),
         Self::KeyedShadow(Sessions::HeavyTail),
         Self::Batch,
-        Self::AsOne,
+        Self::BatchByKey,
         Self::Pinned,
     ];
 
@@ -258,7 +258,7 @@ impl Routing {
             Self::KeyedShadow(Sessions::Ten) => "keyed-10-shadow",
             Self::KeyedShadow(Sessions::HeavyTail) => "keyed-heavy-shadow",
             Self::Batch => "batch",
-            Self::AsOne => "as-one",
+            Self::BatchByKey => "batch-by-key",
             Self::Pinned => "pinned",
         }
     }
@@ -276,7 +276,7 @@ impl Routing {
 
     /// Whether requests of one user are alike.
     pub(super) fn has_users(self) -> bool {
-        self.sessions().is_some() || matches!(self, Self::AsOne | Self::Pinned)
+        self.sessions().is_some() || matches!(self, Self::Batch | Self::Pinned)
     }
 }
 

@@ -148,10 +148,14 @@ impl Run {
         let mean = self.life.traffic as f64 * tide(&self.life, self.world.second());
         let requests = self.world.chance.poisson(mean);
         match self.life.routing {
-            Routing::Batch | Routing::AsOne | Routing::Pinned => {
+            Routing::Batch | Routing::BatchByKey | Routing::Pinned => {
                 for _ in 0..requests.div_ceil(10) {
+                    // All of one user, or each of another.
+                    let by_key = self.life.routing == Routing::BatchByKey;
                     self.users += 1;
-                    let asks: Vec<Ask> = (0..10).map(|_| self.world.ask_of(self.users)).collect();
+                    let user = |place: u64| if by_key { 10 * self.users + place } else { self.users };
+                    let users: Vec<u64> = (0..10).map(user).collect();
+                    let asks: Vec<Ask> = users.into_iter().map(|user| self.world.ask_of(user)).collect();
                     self.ask_together(&asks);
                 }
             }
@@ -209,13 +213,11 @@ impl Run {
 
     fn ask_together(&mut self, asks: &[Ask]) {
         let answers = match self.life.routing {
-            Routing::AsOne => self.world.handle.request().as_one().batch(asks),
+            Routing::BatchByKey => self.world.handle.request().batch_by_key(asks, Ask::key),
             Routing::Pinned => {
                 let stream = self.world.handle.request().pin().unwrap();
-                let answers: Vec<Option<Answer<Said>>> =
-                    asks.iter().map(|ask| stream.predict(ask).ok()).collect();
-                for (ask, answer) in asks.iter().zip(answers) {
-                    if let Some(answer) = answer {
+                for ask in asks {
+                    if let Ok(answer) = stream.predict(ask) {
                         self.told_of(ask, Ok(answer));
                     }
                 }

@@ -4,8 +4,9 @@ use serde::{Deserialize, Serialize};
 
 use super::distance::Distances;
 use super::significance::{Compared, Test};
-use super::table::{DriftRow, DriftTable, Verdict, What};
+use super::table::{DriftRow, DriftTable, DriftVerdict, What};
 use super::tail::two_shares;
+use crate::base::invalid::{InvalidArgument, checked_when_read};
 use crate::drift::profile::layout::{Feature, MISSING, UNSEEN};
 use crate::drift::profile::profile::{Profile, ProfileMismatch};
 use crate::drift::profile::reference::ReferenceProfile;
@@ -16,10 +17,11 @@ use crate::stats::sequential::{EValue, e_bh};
 /// ```
 /// use switchback::drift::{Control, Options, Test};
 ///
-/// let options = Options::default().alpha(0.001).test(Test::ChiSquared).control(Control::BenjaminiHochberg);
+/// let options = Options::default().alpha(0.001)?.test(Test::ChiSquared).control(Control::BenjaminiHochberg);
+/// # Ok::<(), switchback::InvalidArgument>(())
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
+#[serde(default, remote = "Self")]
 pub struct Options {
     test: Test,
     alpha: f64,
@@ -28,6 +30,8 @@ pub struct Options {
     minimum_share: f64,
     minimum_rows: u64,
 }
+
+checked_when_read!(Options);
 
 /// What the error [`alpha`](Options::alpha) is of, where many features are looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
@@ -49,55 +53,84 @@ pub enum Control {
 }
 
 impl Options {
-    /// Which statistic. Jensen-Shannon unless told.
+    /// Which statistic. Jensen-Shannon by default.
     #[must_use]
     pub fn test(mut self, test: Test) -> Self {
         self.test = test;
         self
     }
 
-    /// The error of one comparison, of which [`Control`] says what it is of. 0.01 unless told. A window that is
+    /// The error of one comparison, of which [`Control`] says what it is of. 0.01 by default. A window that is
     /// compared each hour is compared 8,760 times a year: divide what you can live with by that.
-    #[must_use]
-    pub fn alpha(mut self, alpha: f64) -> Self {
-        self.alpha = alpha.clamp(0.0, 1.0);
-        self
+    ///
+    /// # Errors
+    ///
+    /// An error that is not above 0 and at most 1.
+    pub fn alpha(self, alpha: f64) -> Result<Self, InvalidArgument> {
+        self.with(|options| options.alpha = alpha)
     }
 
-    /// What that is of. Bonferroni unless told.
+    /// What that is of. Bonferroni by default.
     #[must_use]
     pub fn control(mut self, control: Control) -> Self {
         self.control = control;
         self
     }
 
-    /// The Jensen-Shannon distance below which a drift is [`Slight`](Verdict::Slight), however sure it is: with enough
-    /// rows everything has drifted. 0.1 unless told, a PSI of about 0.08: what most tools call a drift.
-    #[must_use]
-    pub fn minimum_effect(mut self, distance: f64) -> Self {
-        self.minimum_effect = distance;
-        self
+    /// The Jensen-Shannon distance below which a drift is [`Slight`](DriftVerdict::Slight), however sure it is: with enough
+    /// rows everything has drifted. 0.1 by default, a PSI of about 0.08: what most tools call a drift.
+    ///
+    /// # Errors
+    ///
+    /// A distance below 0, or that is not finite.
+    pub fn minimum_effect(self, distance: f64) -> Result<Self, InvalidArgument> {
+        self.with(|options| options.minimum_effect = distance)
     }
 
-    /// The same for missing values and unseen categories, as a change of their share. 0.01 unless told: a hundredth of
+    /// The same for missing values and unseen categories, as a change of their share. 0.01 by default: a hundredth of
     /// all rows.
-    #[must_use]
-    pub fn minimum_share(mut self, change: f64) -> Self {
-        self.minimum_share = change;
-        self
+    ///
+    /// # Errors
+    ///
+    /// A change that is not a share, from 0 to 1.
+    pub fn minimum_share(self, change: f64) -> Result<Self, InvalidArgument> {
+        self.with(|options| options.minimum_share = change)
     }
 
-    /// How many rows a window and its reference have at least, for a verdict. 50 unless told: five in each of ten
+    /// How many rows a window and its reference have at least, for a verdict. 50 by default: five in each of ten
     /// bins, the fewest that a statistic is taken to be nearly normal with.
-    #[must_use]
-    pub fn minimum_rows(mut self, rows: u64) -> Self {
-        self.minimum_rows = rows;
-        self
+    ///
+    /// # Errors
+    ///
+    /// 0 rows.
+    pub fn minimum_rows(self, rows: u64) -> Result<Self, InvalidArgument> {
+        self.with(|options| options.minimum_rows = rows)
+    }
+
+    fn with(mut self, change: impl FnOnce(&mut Self)) -> Result<Self, InvalidArgument> {
+        change(&mut self);
+        self.check().map(|()| self)
+    }
+
+    fn check(&self) -> Result<(), InvalidArgument> {
+        let Self { alpha, minimum_effect, minimum_share, minimum_rows, .. } = *self;
+        let allowed = "more than 0 and at most 1";
+        InvalidArgument::unless(alpha > 0.0 && alpha <= 1.0, "alpha of a comparison", alpha, allowed)?;
+        let sensible = minimum_effect >= 0.0 && minimum_effect.is_finite();
+        InvalidArgument::unless(sensible, "minimum_effect", minimum_effect, "0 or more, and finite")?;
+        let sensible = (0.0..=1.0).contains(&minimum_share);
+        InvalidArgument::unless(sensible, "minimum_share", minimum_share, "a share from 0 to 1")?;
+        InvalidArgument::unless(minimum_rows > 0, "minimum_rows", minimum_rows, "1 or more")
+    }
+
+    /// The same at this error, for a drift of at least this distance: for looks whose error follows from their number.
+    pub(crate) fn look(self, alpha: f64, distance: f64) -> Self {
+        Self { alpha, minimum_effect: distance, ..self }
     }
 
     /// How many rows are wanted on each side.
     pub(crate) fn rows_wanted(&self) -> u64 {
-        self.minimum_rows.max(1)
+        self.minimum_rows
     }
 
     /// The distance from which on a drift matters.
@@ -258,7 +291,7 @@ impl Sides<'_> {
     ) -> DriftRow {
         let few = reference_rows.min(window_rows) < self.options.minimum_rows.max(1);
         let p = p.filter(|_| !few);
-        let verdict = if p.is_some() { Verdict::Steady } else { Verdict::TooFew };
+        let verdict = if p.is_some() { DriftVerdict::Steady } else { DriftVerdict::TooFew };
         let feature = self.feature.name.to_string();
         DriftRow { feature, what, statistic, p, effect, verdict, reference_rows, window_rows, distances }
     }
@@ -279,7 +312,7 @@ fn judge(rows: &mut [DriftRow], options: &Options) {
             What::Distribution => options.minimum_effect,
             What::Missing | What::Unseen => options.minimum_share,
         };
-        row.verdict = if row.effect >= floor { Verdict::Drifted } else { Verdict::Slight };
+        row.verdict = if row.effect >= floor { DriftVerdict::Drifted } else { DriftVerdict::Slight };
     }
 }
 

@@ -30,7 +30,7 @@ pub struct DriftRow {
     /// With few rows it is large by chance.
     pub effect: f64,
     /// What to think of it.
-    pub verdict: Verdict,
+    pub verdict: DriftVerdict,
     /// Rows that were compared: those of the reference.
     pub reference_rows: u64,
     /// Those of the window.
@@ -58,7 +58,7 @@ pub enum What {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
-pub enum Verdict {
+pub enum DriftVerdict {
     /// It is more than chance, and large enough to matter.
     Drifted,
     /// It is more than chance, and too small to matter.
@@ -87,7 +87,7 @@ impl DriftTable {
 
     /// Those that have drifted.
     pub fn drifted(&self) -> impl Iterator<Item = &DriftRow> {
-        self.rows.iter().filter(|row| row.verdict == Verdict::Drifted)
+        self.rows.iter().filter(|row| row.verdict == DriftVerdict::Drifted)
     }
 
     /// Whether anything has drifted.
@@ -111,7 +111,7 @@ impl fmt::Display for What {
     }
 }
 
-impl fmt::Display for Verdict {
+impl fmt::Display for DriftVerdict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
             Self::Drifted => "drifted",

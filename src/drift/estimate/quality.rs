@@ -5,6 +5,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::calibration::{Calibration, Step};
+use crate::base::invalid::InvalidArgument;
 
 /// Estimates the quality of a binary model from its scores alone: confidence-based performance estimation, CBPE
 /// (NannyML 0.13; "Estimating model performance under covariate shift without labels", arXiv 2401.08348). A score that
@@ -22,9 +23,9 @@ use super::calibration::{Calibration, Step};
 /// use switchback::drift::estimate::{Calibration, QualityEstimator};
 ///
 /// let reference = (0..1_000).map(|n| (f64::from(n % 10) / 10.0, n % 10 > n / 10 % 10));
-/// let mut traffic = QualityEstimator::new(Arc::new(Calibration::fit(reference)?), 0.5);
+/// let mut traffic = QualityEstimator::new(Arc::new(Calibration::fit(reference)?), 0.5)?;
 /// (0..500).for_each(|n| traffic.record(f64::from(n % 5 * 2) / 10.0));
-/// let accuracy = traffic.estimate(0.05).accuracy.expect("there are scores");
+/// let accuracy = traffic.estimate(0.05)?.accuracy.expect("there are scores");
 /// assert!(accuracy.low < 0.8 && 0.8 < accuracy.high);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
@@ -71,7 +72,17 @@ pub struct Estimate {
 
 impl QualityEstimator {
     /// Answers are yes from a score of `threshold` on.
-    pub fn new(calibration: Arc<Calibration>, threshold: f64) -> Self {
+    ///
+    /// # Errors
+    ///
+    /// A threshold that is not a number.
+    pub fn new(calibration: Arc<Calibration>, threshold: f64) -> Result<Self, InvalidArgument> {
+        InvalidArgument::unless(!threshold.is_nan(), "the threshold", threshold, "a number")?;
+        Ok(Self::of(calibration, threshold))
+    }
+
+    /// The same, of a threshold that was looked at before.
+    pub(crate) fn of(calibration: Arc<Calibration>, threshold: f64) -> Self {
         let counts = vec![[0; 2]; calibration.steps().len()].into();
         Self { calibration, threshold, counts }
     }
@@ -114,12 +125,23 @@ impl QualityEstimator {
     /// What was counted, and counts from 0 again.
     #[must_use]
     pub fn take(&mut self) -> Self {
-        let empty = Self::new(Arc::clone(&self.calibration), self.threshold);
+        let empty = Self::of(Arc::clone(&self.calibration), self.threshold);
         std::mem::replace(self, empty)
     }
 
     /// The quality that these scores are to be expected to have had, with intervals whose error is `alpha`.
-    pub fn estimate(&self, alpha: f64) -> EstimatedQuality {
+    ///
+    /// # Errors
+    ///
+    /// An error that is not above 0 and at most 1.
+    pub fn estimate(&self, alpha: f64) -> Result<EstimatedQuality, InvalidArgument> {
+        let allowed = "more than 0 and at most 1";
+        InvalidArgument::unless(alpha > 0.0 && alpha <= 1.0, "alpha of an estimate", alpha, allowed)?;
+        Ok(self.estimate_at(alpha))
+    }
+
+    /// The same, at an error that is known to be one.
+    pub(crate) fn estimate_at(&self, alpha: f64) -> EstimatedQuality {
         let sums = Sums::of(self.groups());
         let z = quantile_of_normal(alpha);
         let of = |value: Option<f64>, slope: &dyn Fn(&Group) -> f64| {
@@ -248,7 +270,8 @@ impl Sums {
 /// What a normal variable exceeds on either side with a probability of `alpha` in all: 1.96 for 0.05. By halving, of
 /// the tail that the tests use.
 fn quantile_of_normal(alpha: f64) -> f64 {
-    let alpha = if alpha.is_nan() { 0.05 } else { alpha.clamp(1e-12, 1.0) };
+    // The search ends at eight standard deviations, beyond which a tail has less than this.
+    let alpha = alpha.max(1e-12);
     let (mut low, mut high) = (0.0, 8.0);
     for _ in 0..50 {
         let middle = f64::midpoint(low, high);
@@ -275,7 +298,7 @@ mod tests {
     }
 
     fn estimator(calibration: &Arc<Calibration>) -> QualityEstimator {
-        QualityEstimator::new(Arc::clone(calibration), 0.7)
+        QualityEstimator::of(Arc::clone(calibration), 0.7)
     }
 
     /// By hand, from the formulas: four steps with 0, 1/4, 1/2 and 1.
@@ -284,12 +307,12 @@ mod tests {
         let rows = [(0.1, 0, 4), (0.3, 1, 4), (0.6, 2, 4), (0.9, 4, 4)];
         let scored = rows.into_iter().flat_map(|(score, yes, all)| (0..all).map(move |n| (score, n < yes)));
         let calibration = Arc::new(Calibration::fit(scored).unwrap());
-        let mut estimator = QualityEstimator::new(calibration, 0.5);
+        let mut estimator = QualityEstimator::of(calibration, 0.5);
         for (score, times) in [(0.1, 10), (0.3, 20), (0.6, 40), (0.9, 30)] {
             (0..times).for_each(|_| estimator.record(score));
         }
         estimator.record(f64::NAN);
-        let found = estimator.estimate(0.05);
+        let found = estimator.estimate_at(0.05);
         // tp 20 + 30, fp 20, fn 5, tn 15 + 10.
         let value = |estimate: Option<Estimate>| estimate.unwrap().value;
         assert_eq!(found.rows, 100);
@@ -317,7 +340,7 @@ mod tests {
                 rows.iter().filter(|(score, label)| (*score >= 0.7) == *label).count() as f64 / 2_000.0;
             let caught = rows.iter().filter(|(score, label)| *score >= 0.7 && *label).count() as f64;
             let recall = caught / rows.iter().filter(|(_, label)| *label).count() as f64;
-            let found = traffic.estimate(0.05);
+            let found = traffic.estimate_at(0.05);
             for (place, (estimate, realised)) in
                 [(found.accuracy.unwrap(), right), (found.recall.unwrap(), recall)].into_iter().enumerate()
             {
@@ -332,11 +355,18 @@ mod tests {
     #[test]
     fn without_scores_there_is_no_quality() {
         let calibration = Arc::new(Calibration::fit([(0.1, false), (0.9, true)]).unwrap());
-        let empty = estimator(&calibration).estimate(0.05);
+        let empty = estimator(&calibration).estimate_at(0.05);
         assert_eq!((empty.rows, empty.accuracy, empty.auc), (0, None, None));
         let mut one = estimator(&calibration);
         one.record(0.0);
-        let found = one.estimate(f64::NAN);
+        for (alpha, said) in [(f64::NAN, "NaN"), (0.0, "0"), (1.5, "1.5")] {
+            let refused = one.estimate(alpha).unwrap_err().to_string();
+            assert_eq!(
+                refused,
+                format!("alpha of an estimate is {said}: it must be more than 0 and at most 1")
+            );
+        }
+        let found = one.estimate(0.05).unwrap();
         assert_eq!((found.precision, found.recall, found.auc), (None, None, None));
         assert_eq!(found.accuracy.unwrap().value, 1.0);
         assert!(found.accuracy.unwrap().low < 1.0);
@@ -364,7 +394,7 @@ mod tests {
             a.merge(&b).unwrap();
             prop_assert_eq!(&a, &one);
             prop_assert_eq!(turned, one);
-            let other = QualityEstimator::new(calibration, 0.2);
+            let other = QualityEstimator::of(calibration, 0.2);
             prop_assert_eq!(a.merge(&other), Err(WrongCalibration));
         }
     }

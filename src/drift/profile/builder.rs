@@ -8,6 +8,7 @@ use super::layout::{
 use super::profile::{Profile, WrongCells};
 use super::reference::ReferenceProfile;
 use super::sketch::{Frequent, Sample, Seldom};
+use crate::base::invalid::InvalidArgument;
 
 /// Makes a [`ReferenceProfile`]: says what the features are, in the order of a row, and counts rows.
 #[derive(Debug, Clone)]
@@ -54,22 +55,22 @@ impl ProfileBuilder {
         self
     }
 
-    /// Into how many bins of as many rows each the numbers of a feature go, 2 to 62. 10 unless told: shifts of a whole
+    /// Into how many bins of as many rows each the numbers of a feature go, 2 to 62. 10 by default: shifts of a whole
     /// distribution show in as few, a window of 100 rows still has ten in each, and most other tools count so.
     ///
     /// Fewer come of it where many rows share a value: that gets a bin of its own, and where it is the lowest or
     /// highest so does what lies beyond.
     #[must_use]
     pub fn bins(mut self, bins: usize) -> Self {
-        self.bins = bins.clamp(2, BINS_ASKED_MAX);
+        self.bins = bins;
         self
     }
 
     /// How many categories of a feature are told apart, the most frequent; all others are one. At most 256, and that
-    /// unless told.
+    /// by default.
     #[must_use]
     pub fn categories(mut self, categories: usize) -> Self {
-        self.categories = categories.min(CATEGORIES_MAX);
+        self.categories = categories;
         self
     }
 
@@ -79,8 +80,8 @@ impl ProfileBuilder {
     ///
     /// # Errors
     ///
-    /// [`BuildProfileError`] where there are no rows, a row does not have as many values as there are features, or the
-    /// features have no names of their own.
+    /// [`BuildProfileError`] where there are no rows, a row does not have as many values as there are features, the
+    /// features have no names of their own, or there can be no such number of bins or categories.
     pub fn build_from<'a, R>(
         &self,
         rows: impl IntoIterator<Item = R, IntoIter: Clone>,
@@ -115,6 +116,16 @@ impl ProfileBuilder {
         if self.features.is_empty() || self.features.len() > FEATURES_MAX {
             return Err(BuildProfileError::Features { found: self.features.len() });
         }
+        let Self { bins, categories, .. } = *self;
+        let valid = (2..=BINS_ASKED_MAX).contains(&bins);
+        InvalidArgument::unless(valid, "the number of bins", bins, format!("2 to {BINS_ASKED_MAX}"))?;
+        let allowed = format!("at most {CATEGORIES_MAX}");
+        InvalidArgument::unless(
+            categories <= CATEGORIES_MAX,
+            "the number of categories",
+            categories,
+            allowed,
+        )?;
         check_names(self.features.iter().map(|(name, _)| &**name))
             .map_err(|feature| BuildProfileError::Name { feature })
     }
@@ -209,6 +220,9 @@ pub enum BuildProfileError {
     /// There are no rows to make bins from.
     #[error("no rows: a reference is made from those that the model was trained on")]
     NoRows,
+    /// A number of bins or of categories that a profile cannot have.
+    #[error(transparent)]
+    Argument(#[from] InvalidArgument),
     /// No feature, or more than 4,096.
     #[error("a profile of {found} features: give 1 to {FEATURES_MAX}")]
     Features {

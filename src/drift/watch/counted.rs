@@ -26,7 +26,7 @@ impl Counted {
         calibration: Option<Arc<Calibration>>,
     ) -> Self {
         let estimator = calibration.and_then(|calibration| match answers.kind {
-            TaskKind::Binary { threshold } => Some(QualityEstimator::new(calibration, threshold)),
+            TaskKind::Binary { threshold } => Some(QualityEstimator::of(calibration, threshold)),
             _ => None,
         });
         Self {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::base::invalid::InvalidArgument;
 use crate::drift::estimate::Calibration;
 use crate::drift::{Cells, Options, ReferenceProfile, Season, WindowSize};
 
@@ -123,16 +124,20 @@ impl<I: ?Sized> Drift<I> {
         }
     }
 
-    /// The share of requests that are counted, chosen by a hash of the prediction: a tenth unless told. Of a hundred
+    /// The share of requests that are counted, chosen by a hash of the prediction: a tenth by default. Of a hundred
     /// requests a second that are 36,000 an hour, more than any test here needs.
+    ///
+    /// A number that is not above 0 and at most 1 is refused by [`build`](crate::Builder::build).
     pub fn sample(mut self, share: f64) -> Self {
-        self.sample = if share.is_nan() { 0.0 } else { share.clamp(0.0, 1.0) };
+        self.sample = share;
         self
     }
 
-    /// When a window is full: every hour unless told, long enough for the rows that tests want and short enough for
+    /// When a window is full: every hour by default, long enough for the rows that tests want and short enough for
     /// somebody to act. Traffic that has its hours drifts from training every night: then say a day, or
     /// [`season`](Self::season). A tick closes windows, so one of rows holds all that came until the tick.
+    ///
+    /// A window of nothing is refused by [`build`](crate::Builder::build).
     pub fn window(mut self, size: WindowSize) -> Self {
         self.size = size;
         self
@@ -145,17 +150,19 @@ impl<I: ?Sized> Drift<I> {
     }
 
     /// How windows are compared: the test, its error, and how much a drift must matter. Bonferroni over features at 1 %
-    /// unless told.
+    /// by default.
     pub fn options(mut self, options: Options) -> Self {
         self.options = options;
         self
     }
 
     /// After how many windows in a row that have drifted it is told, and after how many that have not it is told that
-    /// it is over: 2 and 3 unless told. At an error of 1 % a window two in a row are a false alarm in one of 10,000
+    /// it is over: 2 and 3 by default. At an error of 1 % a window two in a row are a false alarm in one of 10,000
     /// hours, some fourteen months; and what comes and goes is told once.
+    ///
+    /// 0 windows are refused by [`build`](crate::Builder::build).
     pub fn hysteresis(mut self, begins_after: u32, ends_after: u32) -> Self {
-        (self.begins_after, self.ends_after) = (begins_after.max(1), ends_after.max(1));
+        (self.begins_after, self.ends_after) = (begins_after, ends_after);
         self
     }
 
@@ -167,10 +174,24 @@ impl<I: ?Sized> Drift<I> {
         self
     }
 
-    /// What follows where live drifts as well as a candidate: an event unless told. Never a rollback.
+    /// What follows where live drifts as well as a candidate: an event by default. Never a rollback.
     pub fn on_shared_drift(mut self, policy: OnDrift) -> Self {
         self.shared = policy;
         self
+    }
+
+    pub(crate) fn check(&self) -> Result<(), InvalidArgument> {
+        let share = self.sample;
+        let allowed = "a share above 0 and at most 1";
+        InvalidArgument::unless(share > 0.0 && share <= 1.0, "drift.sample", share, allowed)?;
+        self.size.check("drift.window")?;
+        for (argument, windows) in [
+            ("drift.hysteresis.begins_after", self.begins_after),
+            ("drift.hysteresis.ends_after", self.ends_after),
+        ] {
+            InvalidArgument::unless(windows > 0, argument, windows, "1 window or more")?;
+        }
+        Ok(())
     }
 }
 

@@ -106,7 +106,7 @@ pub struct Estimated {
 pub(crate) const VALID: &str = "valid under covariate shift only";
 
 pub(crate) fn estimated(estimator: &QualityEstimator) -> Estimated {
-    Estimated { quality: estimator.estimate(0.05), valid: VALID.into() }
+    Estimated { quality: estimator.estimate_at(0.05), valid: VALID.into() }
 }
 
 pub(crate) fn of_trial(trial: &Trial) -> Option<RolloutDrift> {

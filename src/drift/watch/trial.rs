@@ -110,14 +110,21 @@ impl Trial {
         let answers = Sides { candidate: candidate.answers, live: live.answers };
         let inputs = candidate.inputs.zip(live.inputs);
         let inputs = inputs.map(|(candidate, live)| Sides { candidate, live });
-        self.seen = Some(Arc::new(Seen {
+        let seen = Seen {
             looks: self.looks,
             first: self.first.get_or_insert_with(|| answers.clone()).clone(),
             answers,
             inputs,
             scores: self.scores.clone(),
             options,
-        }));
+        };
+        // What live has drifted to is what is usual from here on, for both: a shift that both shared once must not excuse what
+        // one of them does later.
+        let closely = options.look(options.error(), options.effect_floor() / 2.0);
+        if seen.live_since(&closely).is_some_and(|table| table.any()) {
+            self.first = Some(seen.answers.clone());
+        }
+        self.seen = Some(Arc::new(seen));
     }
 }
 
@@ -149,13 +156,13 @@ impl Seen {
     /// Live, and what both were asked, are looked at more closely than the candidate, with half of the distance: in doubt
     /// it is the world.
     pub(crate) fn fault(&self, measure: Measure, distance: f64, alpha: f64) -> Fault {
-        let options = self.options.alpha(alpha).minimum_effect(distance);
+        let options = self.options.look(alpha, distance);
         let table = match measure {
             Measure::Live => self.against_live(&options),
             Measure::ItsBeginning => self.since_it_began(&options),
         };
         let drifted: Vec<DriftRow> = table.iter().flat_map(DriftTable::drifted).cloned().collect();
-        let closely = self.options.minimum_effect(distance / 2.0);
+        let closely = self.options.look(self.options.error(), distance / 2.0);
         let any = |table: Option<DriftTable>| table.is_some_and(|table| table.any());
         if drifted.is_empty() {
             Fault::Nobodys

@@ -91,7 +91,7 @@ struct OfVersion {
 impl Windows {
     pub(crate) fn new<I: ?Sized>(drift: &Drift<I>, answers: &Answers, now: Timestamp) -> Self {
         let reference = drift.features.as_ref().map(|features| &features.reference);
-        let mut all = WindowedProfile::new(reference.unwrap_or(&answers.reference).clone(), drift.size);
+        let mut all = WindowedProfile::of(reference.unwrap_or(&answers.reference).clone(), drift.size);
         if let Some(season) = drift.season {
             all = all.season(season);
         }

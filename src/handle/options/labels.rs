@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::invalid::{InvalidOption, checked_when_read};
+use crate::base::invalid::{InvalidArgument, checked_when_read};
 use crate::stats::evidence::waiting::Maturity;
 use crate::task::outcome::Outcome;
 
@@ -125,13 +125,13 @@ impl Labels {
         declared.or(silence)
     }
 
-    pub(crate) fn check(&self) -> Result<(), InvalidOption> {
+    pub(crate) fn check(&self) -> Result<(), InvalidArgument> {
         if let Some(share) = self.exploration {
             let allowed = "more than 0 and at most 1";
-            InvalidOption::unless(share > 0.0 && share <= 1.0, "labels.exploration", share, allowed)?;
+            InvalidArgument::unless(share > 0.0 && share <= 1.0, "labels.exploration", share, allowed)?;
         }
         let seconds = self.horizon.as_secs_f64();
-        InvalidOption::unless(
+        InvalidArgument::unless(
             !self.horizon.is_zero(),
             "labels.horizon",
             format!("{seconds} s"),
@@ -139,9 +139,9 @@ impl Labels {
         )?;
         if let Some((after, _)) = &self.assumed {
             let allowed = "longer than 0 s";
-            InvalidOption::unless(!after.is_zero(), "labels.assumed_after", "0 s", allowed)?;
+            InvalidArgument::unless(!after.is_zero(), "labels.assumed_after", "0 s", allowed)?;
         }
-        InvalidOption::unless(
+        InvalidArgument::unless(
             self.memory_bytes >= MEMORY_MIN,
             "labels.memory_bytes",
             self.memory_bytes,

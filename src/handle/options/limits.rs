@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::invalid::{InvalidOption, checked_when_read};
+use crate::base::invalid::{InvalidArgument, checked_when_read};
 use crate::control::pins::PinPolicy;
 use crate::stats::figures::rolling::WindowConfig;
 use crate::task::segments::SEGMENTS_DEFAULT;
@@ -93,11 +93,11 @@ impl Limits {
         self
     }
 
-    pub(crate) fn check(&self) -> Result<(), InvalidOption> {
-        InvalidOption::unless(self.pins <= 1 << 20, "limits.pins", self.pins, "at most 1048576")?;
+    pub(crate) fn check(&self) -> Result<(), InvalidArgument> {
+        InvalidArgument::unless(self.pins <= 1 << 20, "limits.pins", self.pins, "at most 1048576")?;
         let events = self.events;
-        InvalidOption::unless((1..=1 << 20).contains(&events), "limits.events", events, "1 to 1048576")?;
-        InvalidOption::unless(
+        InvalidArgument::unless((1..=1 << 20).contains(&events), "limits.events", events, "1 to 1048576")?;
+        InvalidArgument::unless(
             (1..=256).contains(&self.segments),
             "limits.segments",
             self.segments,
@@ -105,7 +105,7 @@ impl Limits {
         )?;
         let deadline = self.candidate_deadline;
         let some_time = deadline.is_none_or(|deadline| !deadline.is_zero());
-        InvalidOption::unless(some_time, "limits.candidate_deadline", "0 s", "longer than 0 s")
+        InvalidArgument::unless(some_time, "limits.candidate_deadline", "0 s", "longer than 0 s")
     }
 }
 

@@ -19,7 +19,6 @@
 //! # Ok::<(), serde_json::Error>(())
 //! ```
 
-pub(crate) mod invalid;
 pub(crate) mod labels;
 pub(crate) mod limits;
 pub(crate) mod retention;
@@ -28,7 +27,6 @@ pub(crate) mod shadowing;
 pub(crate) mod state_folder;
 pub(crate) mod threads;
 
-pub use invalid::InvalidOption;
 pub use labels::Labels;
 pub use limits::Limits;
 pub use retention::Retention;
@@ -39,7 +37,7 @@ pub use threads::Threads;
 
 pub use crate::control::pins::PinPolicy;
 pub use crate::stats::figures::rolling::WindowConfig;
-pub use crate::version::drill::{Drill, InvalidDrill};
+pub use crate::version::drill::Drill;
 pub use crate::version::priority::LoadPriority;
 pub use crate::version::tiers::Tiers;
 

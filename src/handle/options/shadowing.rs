@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::invalid::{InvalidOption, checked_when_read};
+use crate::base::invalid::{InvalidArgument, checked_when_read};
 
 /// How candidates are tried as shadows: how many copies of requests wait, who runs them, and when two answers agree.
 ///
@@ -59,19 +59,24 @@ impl Shadowing {
         self
     }
 
-    pub(crate) fn check(&self) -> Result<(), InvalidOption> {
+    pub(crate) fn check(&self) -> Result<(), InvalidArgument> {
         let entries = self.queue_entries;
-        InvalidOption::unless(
+        InvalidArgument::unless(
             (1..=1 << 24).contains(&entries),
             "shadowing.queue_entries",
             entries,
             "1 to 16777216",
         )?;
-        InvalidOption::unless(self.queue_bytes > 0, "shadowing.queue_bytes", self.queue_bytes, "1 or more")?;
+        InvalidArgument::unless(
+            self.queue_bytes > 0,
+            "shadowing.queue_bytes",
+            self.queue_bytes,
+            "1 or more",
+        )?;
         let tolerance = self.tolerance;
         let sensible = tolerance >= 0.0 && tolerance.is_finite();
-        InvalidOption::unless(sensible, "shadowing.tolerance", tolerance, "0 or more, and finite")?;
-        InvalidOption::unless(
+        InvalidArgument::unless(sensible, "shadowing.tolerance", tolerance, "0 or more, and finite")?;
+        InvalidArgument::unless(
             (1..=256).contains(&self.workers),
             "shadowing.workers",
             self.workers,

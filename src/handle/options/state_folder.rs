@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::invalid::{InvalidOption, checked_when_read};
+use crate::base::invalid::{InvalidArgument, checked_when_read};
 use crate::control::adopt::AfterCrash;
 
 /// A folder of this handle's own in which it keeps what is decided and seen. A path converts into one.
@@ -57,9 +57,9 @@ impl StateFolder {
         self
     }
 
-    pub(crate) fn check(&self) -> Result<(), InvalidOption> {
+    pub(crate) fn check(&self) -> Result<(), InvalidArgument> {
         let named = !self.folder.as_os_str().is_empty();
-        InvalidOption::unless(named, "state.folder", "empty", "the path of a folder")
+        InvalidArgument::unless(named, "state.folder", "empty", "the path of a folder")
     }
 }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::invalid::{InvalidOption, checked_when_read};
+use crate::base::invalid::{InvalidArgument, checked_when_read};
 use crate::stats::counting::exposure::default_stripes;
 use crate::version::priority::LoadPriority;
 
@@ -89,12 +89,17 @@ impl Threads {
         self
     }
 
-    pub(crate) fn check(&self) -> Result<(), InvalidOption> {
+    pub(crate) fn check(&self) -> Result<(), InvalidArgument> {
         let (shortest, longest) = (Duration::from_millis(1), Duration::from_secs(86_400));
         let interval = format!("{} s", self.tick_every.as_secs_f64());
         let sensible = (shortest..=longest).contains(&self.tick_every);
-        InvalidOption::unless(sensible, "threads.tick_every", interval, "a millisecond to a day")?;
-        InvalidOption::unless((1..=256).contains(&self.stripes), "threads.stripes", self.stripes, "1 to 256")
+        InvalidArgument::unless(sensible, "threads.tick_every", interval, "a millisecond to a day")?;
+        InvalidArgument::unless(
+            (1..=256).contains(&self.stripes),
+            "threads.stripes",
+            self.stripes,
+            "1 to 256",
+        )
     }
 }
 

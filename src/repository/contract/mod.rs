@@ -33,8 +33,7 @@ pub use pipelines::{OpenError, Pipelines, RegisterError};
 pub use preflight::preflight::Preflight;
 #[cfg(feature = "onnx")]
 pub use preflight::{
-    Asked, Checked, InvalidWarmUp, PreflightError, PreflightFailure, PreflightReport, Timing, WarmUp,
-    WarmUpOutcome,
+    Asked, Checked, PreflightError, PreflightFailure, PreflightReport, Timing, WarmUp, WarmUpOutcome,
 };
 pub use problem::{InvalidContract, Problem};
 pub use reservoir::Reservoir;

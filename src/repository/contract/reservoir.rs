@@ -6,6 +6,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 use crate::base::chance::Dice;
+use crate::base::invalid::InvalidArgument;
 
 /// A bounded sample of what a service was asked lately, each input as likely as any other (algorithm R: Vitter, ACM TOMS
 /// 1985).
@@ -19,11 +20,12 @@ use crate::base::chance::Dice;
 /// ```
 /// use switchback::repository::contract::Reservoir;
 ///
-/// let recent = Reservoir::new(100, 7).horizon(10_000);
+/// let recent = Reservoir::new(100, 7).horizon(10_000)?;
 /// for amount in 0..1_000_000 {
 ///     recent.offer_with(|| amount);
 /// }
 /// assert_eq!(recent.entries().len(), 100);
+/// # Ok::<(), switchback::InvalidArgument>(())
 /// ```
 pub struct Reservoir<T> {
     capacity: usize,
@@ -45,11 +47,17 @@ impl<T> Reservoir<T> {
     }
 
     /// Favours the last `inputs`: from then on an input comes in with the chance that the last of so many had, so that an
-    /// old one is still there after as many more with a chance of a third. At least the capacity.
-    #[must_use]
-    pub fn horizon(mut self, inputs: u64) -> Self {
-        self.horizon = inputs.max(self.capacity as u64);
-        self
+    /// old one is still there after as many more with a chance of a third.
+    ///
+    /// # Errors
+    ///
+    /// Fewer inputs than the capacity: they would not fill it.
+    pub fn horizon(mut self, inputs: u64) -> Result<Self, InvalidArgument> {
+        let capacity = self.capacity as u64;
+        let allowed = format!("at least the capacity, {capacity}");
+        InvalidArgument::unless(inputs >= capacity, "the horizon of a reservoir", inputs, allowed)?;
+        self.horizon = inputs;
+        Ok(self)
     }
 
     /// Offers an input that is made only where it is kept: most are not, and need not be copied.
@@ -123,7 +131,7 @@ mod tests {
     fn with_a_horizon_old_inputs_are_displaced() {
         let (mut within_one, mut within_five) = (0, 0);
         for seed in 0..100 {
-            let entries = filled(Reservoir::new(10, seed).horizon(1_000), 20_000);
+            let entries = filled(Reservoir::new(10, seed).horizon(1_000).unwrap(), 20_000);
             within_one += entries.iter().filter(|&&kept| kept >= 19_000).count();
             within_five += entries.iter().filter(|&&kept| kept >= 15_000).count();
         }

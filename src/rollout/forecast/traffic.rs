@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use thiserror::Error;
 
+use crate::base::invalid::InvalidArgument;
 use crate::stats::evidence::loss::{LOG_LOSS_MAX, losses};
 use crate::stats::figures::tally::Tally;
 use crate::stats::{Metric, QualityFigures};
@@ -68,39 +68,21 @@ pub struct LatencyPoint {
     pub at_most: Duration,
 }
 
-/// A number that a forecast cannot rest on.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[error("forecast: {argument} = {value} is not {allowed}")]
-pub struct InvalidForecast {
-    /// Which number: a field of [`Traffic`], or the size of a harm.
-    pub argument: &'static str,
-    /// What it was.
-    pub value: String,
-    /// What it may be.
-    pub allowed: &'static str,
+/// Refuses a size of harm, or a rate, that a forecast cannot rest on: from 0 on.
+pub(crate) fn unless_finite(argument: &str, value: f64) -> Result<(), InvalidArgument> {
+    let valid = value >= 0.0 && value.is_finite();
+    InvalidArgument::unless(valid, format!("forecast.{argument}"), value, "at least 0 and finite")
 }
 
-impl InvalidForecast {
-    /// A size of harm, or a rate: from 0 on.
-    pub(crate) fn unless_finite(argument: &'static str, value: f64) -> Result<(), Self> {
-        if value >= 0.0 && value.is_finite() {
-            return Ok(());
-        }
-        Err(Self { argument, value: value.to_string(), allowed: "at least 0 and finite" })
-    }
-
-    fn unless_share(argument: &'static str, value: f64) -> Result<(), Self> {
-        if (0.0..=1.0).contains(&value) {
-            return Ok(());
-        }
-        Err(Self { argument, value: value.to_string(), allowed: "between 0 and 1" })
-    }
+fn unless_share(argument: &str, value: f64) -> Result<(), InvalidArgument> {
+    let valid = (0.0..=1.0).contains(&value);
+    InvalidArgument::unless(valid, format!("forecast.{argument}"), value, "between 0 and 1")
 }
 
 impl Traffic {
     /// Whether a forecast can rest on it: a host may have said what it likes.
-    pub(crate) fn check(&self) -> Result<(), InvalidForecast> {
-        InvalidForecast::unless_finite("requests_per_second", self.requests_per_second)?;
+    pub(crate) fn check(&self) -> Result<(), InvalidArgument> {
+        unless_finite("requests_per_second", self.requests_per_second)?;
         for (argument, value) in [
             ("labelled", self.labelled),
             ("error_rate", self.error_rate),
@@ -111,16 +93,16 @@ impl Traffic {
             ("false_alarms", self.false_alarms),
             ("discordant", self.discordant),
         ] {
-            InvalidForecast::unless_share(argument, value)?;
+            unless_share(argument, value)?;
         }
         for point in &self.latency {
-            InvalidForecast::unless_share("latency: share", point.share)?;
+            unless_share("latency.share", point.share)?;
         }
         let moments =
             self.losses.iter().map(|of| ("losses", of)).chain(self.kpis.iter().map(|of| ("kpis", of)));
         for (argument, Moments { mean, standard_deviation }) in moments.chain([("errors", &self.errors)]) {
-            InvalidForecast::unless_finite(argument, mean.abs())?;
-            InvalidForecast::unless_finite(argument, *standard_deviation)?;
+            unless_finite(argument, mean.abs())?;
+            unless_finite(argument, *standard_deviation)?;
         }
         Ok(())
     }

@@ -45,6 +45,9 @@ pub(crate) struct Design {
     pub(crate) tested: Tested,
     pub(crate) margin: Margin,
     pub(crate) uses: Uses,
+    /// How live is asked about an absolute limit, where it can be: a limit that live breaks as well takes nothing back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) beside: Option<Uses>,
     /// The value that live's loss was known to have before the comparison began.
     pub(crate) centre: f64,
     /// The rate up to which a multiple of live's does not matter.
@@ -164,6 +167,7 @@ impl Design {
             Limit::BelowPromise(_) => return Err(NOT_PROMISED.into()),
         };
         reads.can_break(tested, margin)?;
+        let beside = beside(tested, margin, setting)?;
         let uses = uses(tested, margin, setting)?;
         let explored = match setting.truth {
             TruthKind::Censored(explored) => explored,
@@ -176,7 +180,8 @@ impl Design {
         };
         let (centre, floor) = (0.0, rule.floor());
         let segments = segments(rule, tested, setting)?;
-        let design = Self { tested, margin, uses, centre, floor, tail, factor, explored, reads, segments };
+        let design =
+            Self { tested, margin, uses, beside, centre, floor, tail, factor, explored, reads, segments };
         design.has_a_test()?;
         Ok(design)
     }
@@ -197,6 +202,33 @@ impl Design {
     /// Whether it is judged by the truth.
     pub(crate) fn needs_labels(&self) -> bool {
         !matches!(self.tested, Tested::Failures | Tested::Slow(_) | Tested::Differences | Tested::Comparisons)
+    }
+
+    /// The test of failures that stands beside a figure of quality where no other guard judges them: the candidate may fail
+    /// oftener than live by the same share as its answers may be worse; by a hundredth where that is no share.
+    pub(crate) fn of_failures(&self) -> Self {
+        const MORE: f64 = 0.01;
+        let bounded = !matches!(self.tested, Tested::Errors | Tested::KpiValues(_));
+        let margin = self.absolute_margin().filter(|_| bounded).unwrap_or(MORE);
+        Self {
+            tested: Tested::Failures,
+            margin: Margin::Above(margin),
+            uses: Uses::Both,
+            beside: None,
+            centre: 0.0,
+            floor: None,
+            tail: 0.0,
+            factor: 1.0,
+            explored: None,
+            reads: Reads::LOSS,
+            segments: None,
+        }
+    }
+
+    /// Whether its limit is one that live is not asked about. Then live is asked all the same: what befalls both versions
+    /// is no reason to take one of them back.
+    pub(crate) fn is_absolute(&self) -> bool {
+        matches!(self.margin, Margin::AtMost(_))
     }
 
     /// Whether there can be anything to judge in a phase: a business figure exists only for what was shown, and two arms are
@@ -226,6 +258,10 @@ impl Design {
         if share == Share::ALL {
             return Some(self.margin);
         }
+        // One that is to be better than live is to be so from the start: more of it is no allowance.
+        if self.is_better_by() {
+            return Some(self.margin);
+        }
         let share = share.fraction();
         match self.margin {
             Margin::Above(margin) => Some(margin / share).filter(|margin| *margin < 1.0).map(Margin::Above),
@@ -233,13 +269,21 @@ impl Design {
             Margin::Times(times) if matches!(self.tested, Tested::Slow(_)) => {
                 Some(Margin::Times(times / share))
             }
-            // One that is to be better than live is to be so from the start.
-            Margin::Times(times) if times <= 1.0 => Some(self.margin),
             Margin::Times(times) => Some(Margin::Times(1.0 + (times - 1.0) / share)),
-            Margin::AtLeastTimes(times) if times >= 1.0 => Some(self.margin),
             Margin::AtLeastTimes(times) => {
                 Some(1.0 - (1.0 - times) / share).filter(|times| *times > 0.0).map(Margin::AtLeastTimes)
             }
+        }
+    }
+
+    /// Whether the candidate must be better than live.
+    fn is_better_by(&self) -> bool {
+        match self.margin {
+            Margin::Times(_) if matches!(self.tested, Tested::Slow(_)) => self.factor < 1.0,
+            Margin::Times(times) => times <= 1.0,
+            Margin::AtLeastTimes(times) => times >= 1.0,
+            Margin::Above(margin) => margin < 0.0,
+            Margin::AtMost(_) => false,
         }
     }
 
@@ -380,6 +424,15 @@ fn business(name: &str, limit: Limit, setting: &Setting<'_>) -> Result<(Tested, 
         (None, _) if less => Ok((Tested::KpiValues(place), Reads::LOSS)),
         (None, _) => Ok((Tested::KpiValues(place), Reads { best: 0.0, worst: -1.0 })),
     }
+}
+
+/// How live is asked about an absolute limit.
+fn beside(tested: Tested, margin: Margin, setting: &Setting<'_>) -> Result<Option<Uses>, String> {
+    let Margin::AtMost(_) = margin else { return Ok(None) };
+    if matches!(tested, Tested::Differences | Tested::Comparisons) {
+        return Ok(None);
+    }
+    uses(tested, Margin::Above(0.0), setting).map(Some)
 }
 
 /// What is compared, where that is legal.

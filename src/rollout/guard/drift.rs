@@ -194,7 +194,7 @@ impl EstimatedGuard {
     /// face each other.
     fn both(&self, seen: &Seen, alpha: f64) -> Option<(Estimate, Estimate)> {
         let of = |scores: &Option<crate::drift::estimate::QualityEstimator>| {
-            self.of(&scores.as_ref()?.estimate(alpha))
+            self.of(&scores.as_ref()?.estimate_at(alpha))
         };
         of(&seen.scores.candidate).zip(of(&seen.scores.live))
     }

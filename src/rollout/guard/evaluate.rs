@@ -5,10 +5,13 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
+use super::answering::{Answering, Coverage};
 use super::design::{Design, Margin, Uses};
 use super::history::{History, Series, Stretch};
 use super::tested::Tested;
+use super::two_limits::TwoLimits;
 use crate::base::share::Share;
+use crate::rollout::phase::Phase;
 use crate::stats::sequential::test::{Claim, SequentialTest};
 use crate::stats::sequential::{
     Additive, Asymptotic, ByOdds, EValue, Events, HiddenEvents, Mean, MeanDifference, PairedDifference,
@@ -16,64 +19,163 @@ use crate::stats::sequential::{
     RateDifference, RateRatio, RatioLimit, RatioMargin, Scores, SplitRatioTest, Values, e_bh, e_bh_strength,
 };
 
+/// What a test is asked about, beside its counts.
+#[derive(Clone, Copy)]
+pub(crate) struct Asked<'a> {
+    /// The share of traffic that passing leads to.
+    pub(crate) before: Share,
+    pub(crate) phase: Phase,
+    /// What stands beside a figure of quality.
+    pub(crate) answering: &'a Answering,
+}
+
 impl Design {
     /// What the tests make of a history.
-    pub(crate) fn weigh(&self, history: &History, asked: Share, tests: &Tests) -> Weighed {
+    pub(crate) fn weigh(&self, history: &History, asked: Asked<'_>, tests: &Tests) -> Weighed {
+        let quality = self.weigh_figure(history, asked, tests);
+        let Some((design, failures)) = &asked.answering.failures else { return quality };
+        // Two hypotheses that must both hold for there to be no harm, and both be shown before it goes on.
+        let own = &Answering::default();
+        let failing = design.weigh_events(failures, Asked { answering: own, ..asked }, tests);
+        Weighed {
+            harm: EValue::mean(&[quality.harm, failing.harm]),
+            fine: match (quality.fine, failing.fine) {
+                (Some(one), Some(other)) => Some(one.min(other)),
+                (one, other) => one.or(other),
+            },
+        }
+    }
+
+    fn weigh_figure(&self, history: &History, asked: Asked<'_>, tests: &Tests) -> Weighed {
         let claim = |margin| (Claim::NonInferiority, margin);
-        let asked_margin = self.before(asked);
-        let promotion = asked == Share::ALL;
+        let asked_margin = self.before(asked.before);
+        // Where live has the same, an absolute limit that is broken takes nothing back.
+        let beside =
+            Design { margin: Margin::Above(0.0), uses: self.beside.unwrap_or(self.uses), ..self.clone() };
         match history {
-            History::Events(stretch) => {
-                let harm = tests.events(self, (Claim::Harm, self.margin));
-                let fine = asked_margin.map(|margin| tests.events(self, claim(margin)));
-                weigh(stretch, promotion, &*harm, fine.as_deref())
-            }
+            History::Events(stretch) => self.weigh_events(stretch, asked, tests),
             History::Scores(stretch) => {
                 let harm = tests.scores(self, (Claim::Harm, self.margin));
                 let fine = asked_margin.map(|margin| tests.scores(self, claim(margin)));
-                weigh(stretch, promotion, &*harm, fine.as_deref())
+                let relative = self.asks_live(stretch, asked.phase).then(|| {
+                    // One kind of margin is kept under one number, so this test has a place of its own.
+                    Tests::default().scores(&beside, (Claim::Harm, beside.margin))
+                });
+                let harm = |counts: &Series<Scores, Scores>| match &relative {
+                    Some(relative) => harm(counts).min(relative(counts)),
+                    None => harm(counts),
+                };
+                weigh(stretch, asked, &harm, fine.as_deref())
             }
             History::Values(stretch) => {
                 let harm = tests.values(self, (Claim::Harm, self.margin));
                 let fine = asked_margin.map(|margin| tests.values(self, claim(margin)));
-                weigh(stretch, promotion, &*harm, fine.as_deref())
+                weigh(stretch, asked, &*harm, fine.as_deref())
             }
             History::Ratios(stretch) => {
                 let harm = tests.ratios(self, (Claim::Harm, self.margin));
                 let fine = asked_margin.map(|margin| tests.ratios(self, claim(margin)));
-                weigh(stretch, promotion, &*harm, fine.as_deref())
+                let relative = self
+                    .asks_live(stretch, asked.phase)
+                    .then(|| Tests::default().ratios(&beside, (Claim::Harm, beside.margin)));
+                let harm = |counts: &Series<PairedParts, Parts>| match &relative {
+                    Some(relative) => harm(counts).min(relative(counts)),
+                    None => harm(counts),
+                };
+                weigh(stretch, asked, &harm, fine.as_deref())
             }
             History::BySegment { all, .. } => {
-                let harm = self.harm_by_segment(history, tests).into_iter().map(|(_, harm)| harm);
+                let harm =
+                    self.harm_by_segment(history, asked.phase, tests).into_iter().map(|(_, harm)| harm);
                 let harm: Vec<EValue> = harm.collect();
                 let hypotheses = self.segments.map_or(1, |segments| segments as usize);
-                let fine = asked_margin.map(|margin| tests.events(self, claim(margin)));
-                let overall = tests.events(self, (Claim::Harm, self.margin));
-                Weighed {
-                    harm: e_bh_strength(&harm, hypotheses),
-                    ..weigh(all, promotion, &*overall, fine.as_deref())
-                }
+                Weighed { harm: e_bh_strength(&harm, hypotheses), ..self.weigh_events(all, asked, tests) }
             }
             History::Hidden(stretch) => {
                 let harm = tests.hidden(self, (Claim::Harm, self.margin));
                 let fine = asked_margin.map(|margin| tests.hidden(self, claim(margin)));
-                weigh(stretch, promotion, &*harm, fine.as_deref())
+                weigh(stretch, asked, &*harm, fine.as_deref())
             }
         }
     }
+
+    fn weigh_events(&self, stretch: &EventStretch, asked: Asked<'_>, tests: &Tests) -> Weighed {
+        let fine = self.before(asked.before);
+        let fine = fine.map(|margin| tests.events(self, (Claim::NonInferiority, margin)));
+        let harm = self.harm_of_events(stretch, asked, tests);
+        Weighed { harm, ..weigh(stretch, asked, &|_: &EventSeries| EValue::ONE, fine.as_deref()) }
+    }
+
+    fn harm_of_events(&self, stretch: &EventStretch, asked: Asked<'_>, tests: &Tests) -> EValue {
+        let covered = covered(asked.answering);
+        let uses = |uses: Uses| (uses != Uses::Arms, uses != Uses::Pairs);
+        match (self.margin, self.floor) {
+            (Margin::Times(times), Some(floor)) => {
+                TwoLimits::new(times, floor, uses(self.uses)).harm(stretch, covered)
+            }
+            (Margin::AtMost(limit), _) => {
+                let beside = self.beside.filter(|_| self.asks_live(stretch, asked.phase));
+                let used = beside.map_or((false, false), uses);
+                TwoLimits::new(1.0, limit, used).harm(stretch, covered)
+            }
+            _ => {
+                let harm = tests.events(self, (Claim::Harm, self.margin));
+                stretch
+                    .blocks
+                    .since_each(|place, counts| if covered(place) { harm(counts) } else { EValue::ONE })
+            }
+        }
+    }
+
+    /// Whether live is asked about an absolute limit: wherever there is one to ask. A new live that is watched has none
+    /// beside it unless the version before runs as its shadow.
+    fn asks_live<P: Additive, S: Additive>(&self, stretch: &Stretch<Series<P, S>>, phase: Phase) -> bool {
+        self.is_absolute()
+            && self.beside.is_some()
+            && (phase != Phase::Baking || !stretch.blocks.total().pairs.is_empty())
+    }
+}
+
+type EventSeries = Series<PairedEvents, Events>;
+
+type EventStretch = Stretch<EventSeries>;
+
+/// From which blocks on labels are listened to: those since which truths come alike for both arms.
+fn covered(answering: &Answering) -> impl Fn(usize) -> bool + '_ {
+    let mut since = Vec::new();
+    if let Some(coverage) = &answering.coverage {
+        let mut suffix = Coverage::default();
+        for block in coverage.blocks.blocks().iter().rev() {
+            suffix.merge(&block.counts);
+            since.push(!suffix.differs());
+        }
+        since.reverse();
+    }
+    move |place| since.get(place).copied().unwrap_or(true)
 }
 
 impl Design {
     /// The evidence for harm in each segment, of a rule that is judged by segment.
-    pub(crate) fn harm_by_segment<'h>(&self, history: &'h History, tests: &Tests) -> Vec<(&'h str, EValue)> {
+    pub(crate) fn harm_by_segment<'h>(
+        &self,
+        history: &'h History,
+        phase: Phase,
+        tests: &Tests,
+    ) -> Vec<(&'h str, EValue)> {
         let History::BySegment { segments, .. } = history else { return Vec::new() };
-        let harm = tests.events(self, (Claim::Harm, self.margin));
-        segments.iter().map(|(label, of)| (&**label, of.blocks.since_any(&*harm))).collect()
+        let asked = Asked { before: Share::ALL, phase, answering: &Answering::default() };
+        segments.iter().map(|(label, of)| (&**label, self.harm_of_events(of, asked, tests))).collect()
     }
 
     /// The segments in which a candidate is worse than allowed, where the errors for that are to be `alpha` of them.
-    pub(crate) fn harmed(&self, history: &History, tests: &Tests, threshold: EValue) -> Vec<String> {
-        let known = self.harm_by_segment(history, tests);
+    pub(crate) fn harmed(
+        &self,
+        history: &History,
+        phase: Phase,
+        tests: &Tests,
+        threshold: EValue,
+    ) -> Vec<String> {
+        let known = self.harm_by_segment(history, phase, tests);
         let mut evidence: Vec<EValue> = known.iter().map(|(_, harm)| *harm).collect();
         // Those that have not come are hypotheses too.
         evidence.resize(evidence.len().max(self.segments.unwrap_or_default() as usize), EValue::ONE);
@@ -96,13 +198,28 @@ pub(crate) struct Weighed {
 
 fn weigh<C: Additive>(
     stretch: &Stretch<C>,
-    promotion: bool,
+    asked: Asked<'_>,
     harm: &dyn Fn(&C) -> EValue,
     fine: Option<&(dyn Fn(&C) -> EValue + Send + Sync)>,
 ) -> Weighed {
-    let harm = stretch.blocks.since_any(harm);
-    // What is shown for a promotion is shown by what happened since the last change of exposure.
-    let fine = fine.map(|fine| if promotion { fine(&stretch.fresh) } else { fine(&stretch.blocks.total()) });
+    let covered = covered(asked.answering);
+    let harm =
+        stretch.blocks.since_each(|place, counts| if covered(place) { harm(counts) } else { EValue::ONE });
+    let alike = asked.answering.covered_alike();
+    let fine = fine.map(|fine| match asked.before {
+        // What is shown for a promotion is shown by what happened since the last change of exposure; for a step too, where
+        // truths came in other shares before.
+        Share::ALL => {
+            if alike {
+                fine(&stretch.fresh)
+            } else {
+                EValue::ONE
+            }
+        }
+        _ if covered(0) => fine(&stretch.blocks.total()),
+        _ if alike => fine(&stretch.fresh),
+        _ => EValue::ONE,
+    });
     Weighed { harm, fine }
 }
 

@@ -103,7 +103,7 @@ impl History {
                 let known = ledger.blocks().total().segments;
                 let of = |(label, _): (&Arc<str>, _)| {
                     let read = |counts: &Counts| segment(design.tested, counts, label);
-                    (label.to_string(), stretch(ledger, read))
+                    (label.to_string(), Stretch::of(ledger, read))
                 };
                 Self::BySegment { all, segments: known.iter().map(of).collect() }
             }
@@ -119,17 +119,17 @@ impl History {
             | Tested::Wrong
             | Tested::Missed
             | Tested::KpiSuccesses(_)
-            | Tested::Differences => Self::Events(stretch(ledger, |counts| events(tested, counts))),
+            | Tested::Differences => Self::Events(Stretch::of(ledger, |counts| events(tested, counts))),
             Tested::Loss(_) | Tested::Kpi(_) | Tested::Comparisons => {
-                Self::Scores(stretch(ledger, |counts| scores(tested, counts)))
+                Self::Scores(Stretch::of(ledger, |counts| scores(tested, counts)))
             }
             Tested::Errors | Tested::KpiValues(_) => {
-                Self::Values(stretch(ledger, |counts| values(tested, counts)))
+                Self::Values(Stretch::of(ledger, |counts| values(tested, counts)))
             }
             Tested::FalseAlarms | Tested::F1 => {
-                Self::Ratios(stretch(ledger, |counts| ratios(tested, counts)))
+                Self::Ratios(Stretch::of(ledger, |counts| ratios(tested, counts)))
             }
-            Tested::WrongWithHidden => Self::Hidden(stretch(ledger, hidden)),
+            Tested::WrongWithHidden => Self::Hidden(Stretch::of(ledger, hidden)),
         }
     }
 
@@ -163,12 +163,21 @@ fn segment(tested: Tested, counts: &Counts, label: &str) -> Series<PairedEvents,
     Series { pairs, alone, requests, keys }
 }
 
-fn stretch<C: Additive>(ledger: &Ledger, read: impl Fn(&Counts) -> C) -> Stretch<C> {
-    Stretch { blocks: ledger.blocks().map(&read), fresh: read(ledger.fresh()) }
+impl<C: Additive> Stretch<C> {
+    pub(crate) fn of(ledger: &Ledger, read: impl Fn(&Counts) -> C) -> Self {
+        Self { blocks: ledger.blocks().map(&read), fresh: read(ledger.fresh()) }
+    }
 }
 
 fn by_odds<D: Additive>(counts: &Counts, read: impl Fn(&ArmCounts) -> D) -> (ByOdds<D>, ByOdds<D>) {
     (counts.requests.map(&read), counts.keys.map(&read))
+}
+
+impl History {
+    /// What is read off counts for things that happen or do not.
+    pub(crate) fn events(tested: Tested, counts: &Counts) -> Series<PairedEvents, Events> {
+        events(tested, counts)
+    }
 }
 
 fn events(tested: Tested, counts: &Counts) -> Series<PairedEvents, Events> {

@@ -36,6 +36,7 @@
 //! [`predict_keyed`](crate::ModelHandle::predict_keyed) a key, by its first request since its bucket was given to the
 //! candidate or set aside as its control.
 
+pub(crate) mod answering;
 pub(crate) mod comparison;
 pub(crate) mod design;
 pub(crate) mod drift;
@@ -51,6 +52,7 @@ pub(crate) mod sentence;
 pub(crate) mod subject;
 pub(crate) mod test;
 pub(crate) mod tested;
+pub(crate) mod two_limits;
 pub(crate) mod verdict;
 
 pub use comparison::{ArmView, Comparison};

@@ -6,7 +6,7 @@ use super::evidence::{Effect, EffectKind};
 use super::history::{History, Series, Stretch};
 use super::tested::Tested;
 use crate::stats::sequential::test::Claim;
-use crate::stats::sequential::{Additive, Arms, Events, Scores, interval};
+use crate::stats::sequential::{Additive, Arms, Events, Parts, Scores, Values, interval};
 
 impl Design {
     /// What was observed, of both versions.
@@ -14,13 +14,20 @@ impl Design {
         match history {
             History::Events(stretch) | History::BySegment { all: stretch, .. } => {
                 let all = stretch.blocks.total();
-                let (candidate, live) =
-                    match self.compared(all.pairs.pairs(), all.requests.pooled(), all.keys.pooled()) {
-                        Compared::Pairs => (all.pairs.of_candidate(), all.pairs.of_live()),
-                        Compared::Arms => (all.candidate_in_arms(), all.live()),
-                        Compared::Alone => (all.candidate(), Events::default()),
-                    };
-                self.observed(candidate.rate(), candidate.units, live.rate(), live.units)
+                match self.compared(all.pairs.pairs(), all.requests.pooled(), all.keys.pooled()) {
+                    Compared::Pairs => {
+                        let (candidate, live) = (all.pairs.of_candidate(), all.pairs.of_live());
+                        self.observed(candidate.rate(), candidate.units, live.rate(), live.units)
+                    }
+                    Compared::Arms => {
+                        let (candidate, live) = all.alike(|arm| arm.rate(), |arm| arm.units);
+                        self.observed(candidate, all.candidate_in_arms().units, live, all.live().units)
+                    }
+                    Compared::Alone => {
+                        let own = all.candidate();
+                        self.observed(own.rate(), own.units, None, 0)
+                    }
+                }
             }
             History::Scores(stretch) => {
                 let all = stretch.blocks.total();
@@ -36,8 +43,9 @@ impl Design {
                         self.observed(loss(own.mean()), own.count_all(), None, 0)
                     }
                     Uses::Arms | Uses::Both => {
-                        let (own, live) = (all.candidate_in_arms(), all.live());
-                        self.observed(loss(own.mean()), own.count_all(), loss(live.mean()), live.count_all())
+                        let (own, live) = all.alike(Scores::mean, Scores::count_all);
+                        let counts = (all.candidate_in_arms().count_all(), all.live().count_all());
+                        self.observed(loss(own), counts.0, loss(live), counts.1)
                     }
                 }
             }
@@ -49,8 +57,9 @@ impl Design {
                         self.observed(loss(all.pairs.mean()), all.pairs.len(), None, 0).difference()
                     }
                     _ => {
-                        let (own, live) = (all.candidate_in_arms(), all.live());
-                        self.observed(loss(own.mean()), own.len(), loss(live.mean()), live.len())
+                        let (own, live) = all.alike(Values::mean, Values::len);
+                        let counts = (all.candidate_in_arms().len(), all.live().len());
+                        self.observed(loss(own), counts.0, loss(live), counts.1)
                     }
                 }
             }
@@ -66,8 +75,8 @@ impl Design {
                         self.observed(own.ratio(), own.whole(), None, 0)
                     }
                     Uses::Arms | Uses::Both => {
-                        let (own, live) = (all.candidate_in_arms(), all.live());
-                        self.observed(own.ratio(), own.whole(), live.ratio(), live.whole())
+                        let (own, live) = all.alike(Parts::ratio, Parts::whole);
+                        self.observed(own, all.candidate_in_arms().whole(), live, all.live().whole())
                     }
                 }
             }
@@ -213,6 +222,29 @@ impl Observed {
 }
 
 impl<P: Additive, S: Additive> Series<P, S> {
+    /// A figure of both arms over the same mixture of time: of each share of traffic by itself, weighted by how many units of
+    /// two equal arms would tell as much. Pooled over shares while the level moves, two equal versions would differ: one had
+    /// most of its units early and the other late. Nothing where no share has both.
+    fn alike(
+        &self,
+        figure: impl Fn(&S) -> Option<f64>,
+        units: impl Fn(&S) -> u64,
+    ) -> (Option<f64>, Option<f64>) {
+        let (mut own, mut lives, mut weights) = (0.0, 0.0, 0.0);
+        for (_, arms) in self.requests.iter().chain(self.keys.iter()) {
+            let (Some(candidate), Some(live)) = (figure(&arms.candidate), figure(&arms.live)) else {
+                continue;
+            };
+            let (n, m) = (units(&arms.candidate) as f64, units(&arms.live) as f64);
+            let weight = n * m / (n + m).max(1.0);
+            (own, lives, weights) = (own + weight * candidate, lives + weight * live, weights + weight);
+        }
+        if weights > 0.0 {
+            return (Some(own / weights), Some(lives / weights));
+        }
+        (figure(&self.candidate_in_arms()), figure(&self.live()))
+    }
+
     fn candidate_in_arms(&self) -> S {
         let mut all = self.requests.pooled().candidate;
         all.merge(&self.keys.pooled().candidate);

@@ -1,7 +1,8 @@
 //! The test that stands behind a rule, asked.
 
+use super::answering::Answering;
 use super::design::Design;
-use super::evaluate::Tests;
+use super::evaluate::{Asked, Tests};
 use super::evidence::{Effect, Evidence, Strength};
 use super::history::History;
 use super::numbers::written;
@@ -17,11 +18,13 @@ use crate::stats::sequential::EValue;
 pub(crate) struct Test<'a> {
     pub(crate) design: &'a Design,
     pub(crate) history: &'a History,
+    /// Whether both versions answer, and truths come, alike.
+    pub(crate) answering: &'a Answering,
     pub(crate) tests: &'a Tests,
     pub(crate) thresholds: Thresholds,
     /// The most that the evidence for harm ever was.
     pub(crate) peak: EValue,
-    /// What keeps a candidate from being promoted, whatever the evidence.
+    /// What keeps a candidate from going on, whatever the evidence.
     pub(crate) obstacles: &'a [String],
     pub(crate) phase: Phase,
     pub(crate) names: Names,
@@ -30,19 +33,20 @@ pub(crate) struct Test<'a> {
 impl Test<'_> {
     /// What follows from the evidence.
     pub(crate) fn judge(&self, rule: &Rule, before: Share) -> Evidence {
-        let weighed = self.design.weigh(self.history, before, self.tests);
+        let Self { phase, answering, .. } = *self;
+        let weighed = self.design.weigh(self.history, Asked { before, phase, answering }, self.tests);
         let Thresholds { harm, promotion } = self.thresholds;
         let shown = weighed.fine.is_none_or(|fine| fine >= promotion);
         let mut notes: Vec<&str> = Vec::new();
         let mute = !self.design.is_judged_in(self.phase);
         let verdict = if weighed.harm >= harm {
             Verdict::Fail
+        } else if !self.obstacles.is_empty() {
+            notes.extend(self.obstacles.iter().map(String::as_str));
+            Verdict::Inconclusive
         } else if mute && before != Share::ALL {
             notes.push("it is judged on the canary alone");
             Verdict::Pass
-        } else if shown && before == Share::ALL && !self.obstacles.is_empty() {
-            notes.extend(self.obstacles.iter().map(String::as_str));
-            Verdict::Inconclusive
         } else if shown {
             Verdict::Pass
         } else {
@@ -78,7 +82,7 @@ impl Test<'_> {
 
     /// The segments in which the candidate is worse than allowed.
     fn harmed(&self) -> Vec<String> {
-        self.design.harmed(self.history, self.tests, self.thresholds.harm)
+        self.design.harmed(self.history, self.phase, self.tests, self.thresholds.harm)
     }
 
     /// Adds what people want to know once something is decided.

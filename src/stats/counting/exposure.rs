@@ -4,22 +4,23 @@
 //! threads on one stripe cost 309 ns a request, on two 43. The tick drains the stripes into the windows of the arm.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
 
 use crossbeam_utils::CachePadded;
 use parking_lot::Mutex;
 
+use super::breaker::{Breaker, Streak};
 use super::intake::Intake;
-use crate::base::chance::{mix, survives, thinning_for, within};
+use super::keys::Keys;
+use crate::base::chance::{mix, survives, within};
 use crate::base::clock::Timestamp;
 use crate::base::share::Share;
-use crate::base::sync::{FirstSeen, Flag};
+use crate::base::sync::Flag;
 use crate::model::error::ErrorKind;
-use crate::stats::evidence::arm::UnitCounts;
+use crate::stats::evidence::arm::{UnitCounts, UnitOutcome};
 use crate::stats::evidence::segment::SegmentUnits;
 use crate::stats::evidence::waiting::Maturity;
 use crate::stats::figures::tally::Tally;
-use crate::stats::sequential::Additive;
+use crate::stats::sequential::{Additive, Events};
 use crate::task::kept::Kept;
 use crate::task::task::TaskKind;
 
@@ -37,8 +38,7 @@ pub(crate) struct Exposure {
     /// Mixed into the hash of each prediction, so that exposures are not thinned in step.
     seed: u64,
     awaits: bool,
-    /// Failures in a row, of one stripe, from which on the arm is passed over; 0 for never.
-    trip_after: u32,
+    breaker: Breaker,
     tripped: Flag,
     /// Nothing is started any more for its sake: its shadow requests are skipped.
     closed: Flag,
@@ -58,67 +58,6 @@ pub(crate) struct Watched {
     pub(crate) any: bool,
     /// Who was answered is remembered.
     pub(crate) answered: bool,
-}
-
-/// The keys that one attempt has seen, of either of its arms.
-///
-/// A user who comes a hundred times is one unit, not a hundred: what was randomised is the user. So a key counts by its
-/// first request since its bucket was given to the candidate or set aside as its control.
-pub(crate) struct Keys {
-    seen: FirstSeen,
-    /// How strongly new keys are thinned; see [`survives`].
-    thinning: AtomicU32,
-    /// Mixed into every hash: what is kept of a key is of no use outside of the handle.
-    seed: u64,
-}
-
-/// Keys that one attempt analyses; beyond half of it, a share of the new ones chosen by hash. 512 KB.
-const KEYS_MAX: usize = 32_768;
-
-impl Keys {
-    pub(crate) fn new(seed: u64) -> Self {
-        Self { seen: FirstSeen::new(KEYS_MAX), thinning: AtomicU32::new(0), seed }
-    }
-
-    /// What was kept of the keys that were seen.
-    #[cfg(feature = "state")]
-    pub(crate) fn seen(&self) -> impl Iterator<Item = u64> + '_ {
-        self.seen.seen()
-    }
-
-    /// Goes on with keys that were seen.
-    #[cfg(feature = "state")]
-    pub(crate) fn restored(seed: u64, seen: impl IntoIterator<Item = u64>) -> Self {
-        let keys = Self::new(seed);
-        for hash in seen {
-            keys.seen.is_new(hash);
-        }
-        keys.relieve();
-        keys
-    }
-
-    #[inline]
-    fn is_first(&self, key: u64) -> bool {
-        let hash = mix(key ^ self.seed);
-        // Relaxed: a request that still reads the old strength is thinned by it.
-        survives(hash, self.thinning.load(Ordering::Relaxed)) && self.seen.is_new(hash)
-    }
-
-    /// Fits the share of new keys that count to the room that is left.
-    pub(crate) fn relieve(&self) {
-        let thinning = thinning_for(self.seen.used() as u64, self.seen.max() as u64);
-        self.thinning.store(thinning, Ordering::Relaxed);
-    }
-
-    /// Keys that count.
-    pub(crate) fn count(&self) -> u64 {
-        self.seen.used() as u64
-    }
-
-    /// Of how many new keys one counts.
-    pub(crate) fn one_in(&self) -> u64 {
-        1 << self.thinning.load(Ordering::Relaxed).min(63) // Relaxed: written and read by the tick
-    }
 }
 
 /// What an exposure is made of, beside its numbers.
@@ -143,9 +82,15 @@ struct Stripe {
     rows: u64,
     /// Bits that their outcomes may take, of each figure.
     bits: u64,
-    failures_in_a_row: u32,
+    streak: Streak,
     awaited: Vec<Awaited>,
 }
+
+/// Of so many requests with a key one leaves its key for a look at how traffic is spread.
+const ONE_IN: u64 = 8;
+
+/// So many of them from one stripe between two ticks.
+const SOME_KEYS: usize = 32;
 
 /// The units of one exposure, as evidence counts them.
 #[derive(Default)]
@@ -154,8 +99,12 @@ pub(crate) struct Units {
     pub(crate) requests: UnitCounts,
     /// Keys.
     pub(crate) keys: UnitCounts,
+    /// Requests, whether they count as units or not.
+    pub(crate) asked: u64,
     /// Requests with a key, whether their key counts or not.
     pub(crate) keyed: u64,
+    /// The keys of some requests, drawn evenly: how much of the traffic comes under one key.
+    pub(crate) some_keys: Vec<u64>,
     /// Units by the place of their segment, where requests have any.
     pub(crate) segments: Vec<SegmentUnits>,
 }
@@ -164,8 +113,9 @@ impl Units {
     /// Nothing counted, with room for so many latencies.
     fn begin(&mut self, slower_than: usize, segments: usize) {
         self.reset();
-        self.requests.slow.resize(slower_than, 0);
-        self.keys.slow.resize(slower_than, 0);
+        self.some_keys.reserve_exact(SOME_KEYS);
+        self.requests.slow.resize(slower_than, Events::default());
+        self.keys.slow.resize(slower_than, Events::default());
         self.segments.resize(segments, SegmentUnits::default());
     }
 
@@ -189,7 +139,8 @@ impl Units {
     pub(crate) fn reset(&mut self) {
         self.requests.reset();
         self.keys.reset();
-        self.keyed = 0;
+        (self.asked, self.keyed) = (0, 0);
+        self.some_keys.clear();
         self.segments.fill(SegmentUnits::default());
     }
 }
@@ -200,8 +151,8 @@ pub(crate) struct Counted {
     pub(crate) sequence: u64,
     pub(crate) row: Option<u64>,
     pub(crate) hash: u64,
-    /// Its key had not been seen before: it counts as a unit.
-    pub(crate) first_of_key: bool,
+    /// It counts as the unit that its key is.
+    pub(crate) counts: bool,
 }
 
 /// A prediction that waits for the time at which its outcome is assumed.
@@ -217,7 +168,7 @@ pub(crate) struct Awaited {
     /// It was routed by a key.
     pub(crate) keyed: bool,
     /// Its key had not been seen before.
-    pub(crate) first_of_key: bool,
+    pub(crate) counts: bool,
     /// The place of its segment, where requests have any.
     pub(crate) segment: Option<u16>,
 }
@@ -231,6 +182,8 @@ pub(crate) struct Request<'a> {
     /// The answer was thrown away.
     pub(crate) shadow: bool,
     pub(crate) unit: Unit,
+    /// Live was asked the same, and had no answer either: a failure that says nothing of the version.
+    pub(crate) live_failed: bool,
     /// The hash of its key, of a request that was routed by one.
     pub(crate) key: Option<u64>,
     /// What the caller's id says of the answer; nothing where the caller gets no id, since no outcome can come then.
@@ -244,14 +197,24 @@ pub(crate) struct Request<'a> {
 }
 
 /// What several predictions that stay together are to the statistics: one unit.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Copy)]
 pub(crate) struct Unit {
     /// The unit has several predictions.
     pub(crate) joint: bool,
-    /// The unit has been counted.
+    /// The unit has been counted, in figures.
     pub(crate) joined: bool,
+    /// It is the prediction that stands for the unit in comparisons.
+    pub(crate) stands: bool,
+    /// The model was asked several inputs at once, so its time is not that of one.
+    pub(crate) batched: bool,
     /// The row of its first prediction that has one: what the unit goes by.
     pub(crate) number: Option<u64>,
+}
+
+impl Default for Unit {
+    fn default() -> Self {
+        Self { joint: false, joined: false, stands: true, batched: false, number: None }
+    }
 }
 
 /// Rows that one stripe gives out before the next number goes to another: as many as a page of the bits that tell
@@ -267,6 +230,7 @@ impl Exposure {
         watched: Watched,
     ) -> Self {
         let ExposureOptions { kind, kpis, stripes, awaits, trip_after, maturity, segments } = options;
+        let breaker = Breaker::new(trip_after);
         let awaited = if awaits { AWAITED_MAX } else { 0 };
         let units = || {
             let mut units = Units::default();
@@ -279,7 +243,7 @@ impl Exposure {
             sequence: 0,
             rows: 0,
             bits: 0,
-            failures_in_a_row: 0,
+            streak: Streak::default(),
             awaited: Vec::with_capacity(awaited),
         };
         Self {
@@ -287,7 +251,7 @@ impl Exposure {
             share,
             seed: mix(seed ^ u64::from(number)),
             awaits,
-            trip_after,
+            breaker,
             tripped: Flag::new(),
             closed: Flag::new(),
             stripes: (0..stripes).map(|_| CachePadded::new(Mutex::new(stripe()))).collect(),
@@ -299,12 +263,13 @@ impl Exposure {
     /// The same stripes for another exposure, all counts at zero.
     pub(crate) fn renumbered(mut self, number: u32, share: Share, seed: u64, watched: Watched) -> Self {
         for stripe in &mut self.stripes {
-            let Stripe { tally, units, sequence, rows, bits, failures_in_a_row, awaited } = stripe.get_mut();
+            let Stripe { tally, units, sequence, rows, bits, streak, awaited } = stripe.get_mut();
             tally.reset();
             let segments = units.segments.len();
             units.begin(watched.slower_than.len(), segments);
             awaited.clear();
-            (*sequence, *rows, *bits, *failures_in_a_row) = (0, 0, 0, 0);
+            (*sequence, *rows, *bits) = (0, 0, 0);
+            *streak = Streak::default();
         }
         self.number = number;
         self.share = share;
@@ -321,7 +286,7 @@ impl Exposure {
     pub(crate) fn record(&self, lane: usize, request: &Request<'_>) -> Counted {
         let lane = within(lane, self.stripes.len());
         let Some(stripe) = self.stripes.get(lane) else {
-            return Counted { sequence: 0, row: None, hash: 0, first_of_key: false };
+            return Counted { sequence: 0, row: None, hash: 0, counts: false };
         };
         let stripe = &mut *stripe.lock();
         if request.shadow {
@@ -332,21 +297,22 @@ impl Exposure {
         if request.censored {
             stripe.tally.count_censored();
         }
-        let first_of_key = self.count_unit(&mut stripe.units, request);
-        match request.result {
-            Ok(_) => stripe.failures_in_a_row = 0,
-            Err(ErrorKind::Input) => {}
-            Err(_) => {
-                stripe.failures_in_a_row += 1;
-                if self.trip_after != 0 && stripe.failures_in_a_row >= self.trip_after {
-                    self.tripped.raise();
-                }
-            }
-        }
         let (lanes, lane) = (self.stripes.len() as u64, lane as u64);
         let sequence = stripe.sequence * lanes + lane;
         stripe.sequence += 1;
         let hash = mix(sequence ^ self.seed);
+        let counts = self.count_unit(&mut stripe.units, request, hash);
+        match request.result {
+            Ok(_) => stripe.streak.answered(),
+            Err(ErrorKind::Input) => {}
+            // The rows of one call fail together: that is one failure.
+            Err(_) if request.unit.batched && request.unit.joined => {}
+            Err(_) => {
+                if self.breaker.trips(&mut stripe.streak, request.live_failed) {
+                    self.tripped.raise();
+                }
+            }
+        }
         let room = !self.awaits || stripe.awaited.len() < AWAITED_MAX;
         let mut row = None;
         if let (Some(kept), true) = (request.kept, room && survives(hash, request.thinning)) {
@@ -362,37 +328,48 @@ impl Exposure {
                 let unit = request.unit.joint.then(|| request.unit.number.unwrap_or(given));
                 let (row, keyed) = (given, request.key.is_some());
                 let segment = request.segment;
-                let awaited =
-                    Awaited { exposure, sequence, row, unit, at, kept, keyed, first_of_key, segment };
+                let awaited = Awaited { exposure, sequence, row, unit, at, kept, keyed, counts, segment };
                 stripe.awaited.push(awaited);
             }
         }
-        Counted { sequence, row, hash, first_of_key }
+        Counted { sequence, row, hash, counts }
     }
 
-    /// Counts the unit that a request is, if it is one; whether it is the first of a key. A request that was refused
-    /// because of its input is none: no version saw it.
+    /// Counts the unit that a request is, if it is one; whether it is. A request that was refused
+    /// because of its input is a unit like any other: one arm may refuse what the other would have answered, and units
+    /// that only one arm counts would come in other shares than traffic was split in.
     #[inline]
-    fn count_unit(&self, units: &mut Units, request: &Request<'_>) -> bool {
-        units.keyed += u64::from(request.key.is_some());
-        if request.unit.joined || matches!(request.result, Err(ErrorKind::Input)) {
+    fn count_unit(&self, units: &mut Units, request: &Request<'_>, chance: u64) -> bool {
+        units.asked += 1;
+        if let Some(key) = request.key {
+            units.keyed += 1;
+            if units.keyed % ONE_IN == 0 && units.some_keys.len() < SOME_KEYS {
+                units.some_keys.push(key);
+            }
+        }
+        if !request.unit.stands {
             return false;
         }
-        let (failed, limits) = (request.result.is_err(), &self.watched.slower_than);
+        let outcome = match request.result {
+            Ok(_) => UnitOutcome::Answered,
+            Err(ErrorKind::Input) => UnitOutcome::Refused,
+            Err(_) => UnitOutcome::Failed,
+        };
+        let (failed, limits) = (outcome == UnitOutcome::Failed, &self.watched.slower_than);
         match (request.key, &self.watched.keys) {
             (None, _) => {
-                units.requests.count(failed, request.latency_nanos, limits);
+                units.requests.count(outcome, request.latency_nanos, limits);
                 units.count_segment(request.segment, false, failed);
-                false
+                true
             }
-            (Some(key), Some(keys)) if keys.is_first(key) => {
-                units.keys.count(failed, request.latency_nanos, limits);
+            (Some(key), Some(keys)) if keys.counts(key, chance) => {
+                units.keys.count(outcome, request.latency_nanos, limits);
                 units.count_segment(request.segment, true, failed);
                 true
             }
             (Some(_), _) => {
                 if self.watched.any {
-                    units.requests.count(failed, request.latency_nanos, limits);
+                    units.requests.count(outcome, request.latency_nanos, limits);
                     units.count_segment(request.segment, false, failed);
                 }
                 false
@@ -422,7 +399,9 @@ impl Exposure {
                 std::mem::swap(&mut stripe.tally, spare);
                 units.requests.merge(&stripe.units.requests);
                 units.keys.merge(&stripe.units.keys);
+                units.asked += stripe.units.asked;
                 units.keyed += stripe.units.keyed;
+                units.some_keys.extend_from_slice(&stripe.units.some_keys);
                 units.merge_segments(&stripe.units.segments);
                 stripe.units.reset();
                 awaited.append(&mut stripe.awaited);
@@ -450,6 +429,11 @@ impl Exposure {
     #[inline]
     pub(crate) fn is_tripped(&self) -> bool {
         self.tripped.is_up()
+    }
+
+    /// Says how often live has failed lately, so that the breaker does not take what befalls both for the version's own.
+    pub(crate) fn live_fails(&self, rate: f64) {
+        self.breaker.live_fails(rate);
     }
 
     /// Ends the exposure: requests that are under way are still counted, shadow requests that wait are skipped.

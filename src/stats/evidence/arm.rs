@@ -30,21 +30,47 @@ impl Additive for ArmCounts {
 /// What is known of a unit as soon as it is answered.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub(crate) struct UnitCounts {
+    /// Units that were routed to the version, whatever became of them: both arms are counted by the same rule.
     pub(crate) units: u64,
-    /// Units on which the version failed. One refused because of its input has not failed, and is no unit.
+    /// Units on which the version failed.
     pub(crate) failed: u64,
-    /// Units that took longer than each of the times that are looked for, or failed.
-    pub(crate) slow: Vec<u64>,
+    /// Units that were refused because of their input, and have not failed. One that a candidate refuses and live answers
+    /// has failed instead.
+    #[serde(default)]
+    pub(crate) refused: u64,
+    /// For each of the times that are looked for: units that took longer or failed, of those that came once the time was
+    /// fixed and were not refused. Before it is fixed nothing can be slow, and what is counted then would stay.
+    pub(crate) slow: Vec<Events>,
 }
+
+/// What became of a unit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum UnitOutcome {
+    Answered,
+    Failed,
+    /// Its input was refused.
+    Refused,
+}
+
+/// A latency that is not fixed yet.
+pub(crate) const NOT_FIXED: u64 = u64::MAX;
 
 impl UnitCounts {
     /// Counts a unit. Allocates nothing once `slow` has its length.
     #[inline]
-    pub(crate) fn count(&mut self, failed: bool, latency_nanos: u64, limits: &[u64]) {
+    pub(crate) fn count(&mut self, outcome: UnitOutcome, latency_nanos: u64, limits: &[u64]) {
         self.units += 1;
+        if outcome == UnitOutcome::Refused {
+            self.refused += 1;
+            return;
+        }
+        let failed = outcome == UnitOutcome::Failed;
         self.failed += u64::from(failed);
         for (slow, limit) in self.slow.iter_mut().zip(limits) {
-            *slow += u64::from(failed || latency_nanos > *limit);
+            if *limit != NOT_FIXED {
+                slow.units += 1;
+                slow.events += u64::from(failed || latency_nanos > *limit);
+            }
         }
     }
 
@@ -52,13 +78,18 @@ impl UnitCounts {
         Events { events: self.failed, units: self.units }
     }
 
+    /// Units that were answered: those that a truth can be known of.
+    pub(crate) fn answered(&self) -> u64 {
+        self.units.saturating_sub(self.failed).saturating_sub(self.refused)
+    }
+
     pub(crate) fn slower(&self, place: usize) -> Events {
-        Events { events: self.slow.get(place).copied().unwrap_or_default(), units: self.units }
+        self.slow.get(place).copied().unwrap_or_default()
     }
 
     pub(crate) fn reset(&mut self) {
-        (self.units, self.failed) = (0, 0);
-        self.slow.fill(0);
+        (self.units, self.failed, self.refused) = (0, 0, 0);
+        self.slow.fill(Events::default());
     }
 }
 
@@ -66,7 +97,8 @@ impl Additive for UnitCounts {
     fn merge(&mut self, other: &Self) {
         self.units += other.units;
         self.failed += other.failed;
-        merge_each(&mut self.slow, &other.slow, |own, other| *own += other);
+        self.refused += other.refused;
+        merge_each(&mut self.slow, &other.slow, Events::merge);
     }
     fn is_empty(&self) -> bool {
         self.units == 0
@@ -86,8 +118,6 @@ pub(crate) struct ArmLabels {
     pub(crate) losses: Vec<Scores>,
     /// Of numbers: the absolute error.
     pub(crate) errors: Values,
-    /// Of numbers: answers that failed.
-    pub(crate) errors_failed: u64,
     pub(crate) kpis: Vec<KpiCounts>,
 }
 
@@ -97,21 +127,36 @@ pub(crate) struct KpiCounts {
     /// Between its bounds: 0 for the lower, 1 for the upper one. None of a figure without bounds.
     pub(crate) scores: Scores,
     pub(crate) values: Values,
+    /// Values outside of the bounds, which are none of these.
+    #[serde(default)]
+    pub(crate) outside: u64,
+}
+
+impl KpiCounts {
+    /// Outcomes that said something of the figure.
+    pub(crate) fn known(&self) -> u64 {
+        self.values.len() + self.outside
+    }
 }
 
 impl Additive for KpiCounts {
     fn merge(&mut self, other: &Self) {
         self.scores.merge(&other.scores);
         self.values.merge(&other.values);
+        self.outside += other.outside;
     }
     fn is_empty(&self) -> bool {
-        self.values.is_empty()
+        self.values.is_empty() && self.outside == 0
     }
 }
 
 impl ArmLabels {
     /// Counts the truth of a unit, or takes it back. What does not fit the task does not count.
+    /// Nor does that of a request on which the version failed: see [`PairLabels::count`](super::pair::PairLabels::count).
     pub(crate) fn count(&mut self, kind: TaskKind, kept: &Kept, actual: &Actual, sign: Sign, chance: u64) {
+        if *kept == Kept::Unreadable {
+            return;
+        }
         let fits = match (kind, kept, actual) {
             (TaskKind::Binary { .. }, _, Actual::Class(class @ (0 | 1))) => {
                 Decision::of(kind, kept).map(|decision| {
@@ -130,11 +175,7 @@ impl ArmLabels {
                 self.errors.record((value - actual).abs(), sign);
                 Some(())
             }
-            (TaskKind::Regression, Kept::Unreadable, Actual::Value(_)) => {
-                step(&mut self.errors_failed, sign);
-                Some(())
-            }
-            (TaskKind::Ranking { .. }, Kept::List(_) | Kept::Unreadable, Actual::Relevant(_)) => Some(()),
+            (TaskKind::Ranking { .. }, Kept::List(_), Actual::Relevant(_)) => Some(()),
             _ => None,
         };
         if fits.is_none() {
@@ -149,12 +190,23 @@ impl ArmLabels {
         }
     }
 
-    /// Counts the value of a business figure.
-    pub(crate) fn count_kpi(&mut self, place: usize, kpi: &Kpi, value: f64, chance: u64) {
+    /// Counts a value outside of the bounds of a business figure.
+    pub(crate) fn count_outside(&mut self, place: usize) {
+        if let Some(counts) = self.kpi(place) {
+            counts.outside += 1;
+        }
+    }
+
+    fn kpi(&mut self, place: usize) -> Option<&mut KpiCounts> {
         if self.kpis.len() <= place {
             self.kpis.resize_with(place + 1, KpiCounts::default);
         }
-        let Some(counts) = self.kpis.get_mut(place) else { return };
+        self.kpis.get_mut(place)
+    }
+
+    /// Counts the value of a business figure.
+    pub(crate) fn count_kpi(&mut self, place: usize, kpi: &Kpi, value: f64, chance: u64) {
+        let Some(counts) = self.kpi(place) else { return };
         counts.values.count(value);
         if let Some((low, high)) = kpi.bounds() {
             counts.scores.count((value - low) / (high - low), chance);
@@ -182,7 +234,6 @@ impl Additive for ArmLabels {
         self.wrong.merge(&other.wrong);
         merge_each(&mut self.losses, &other.losses, Scores::merge);
         self.errors.merge(&other.errors);
-        self.errors_failed += other.errors_failed;
         merge_each(&mut self.kpis, &other.kpis, KpiCounts::merge);
     }
     fn is_empty(&self) -> bool {

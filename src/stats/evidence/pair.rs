@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::arm::NOT_FIXED;
 use super::loss::{Decision, loss, losses, merge_each, step, wrong_class};
 use super::segment::BySegment;
 use crate::stats::figures::divergence::Pair;
@@ -37,7 +38,10 @@ impl PairCounts {
         self.failed.count(live, candidate);
         self.slow.resize_with(slower_than.len().max(self.slow.len()), PairedEvents::default);
         for (slow, (theirs, own)) in self.slow.iter_mut().zip(slower_than) {
-            slow.count(live || pair.live_nanos > *theirs, candidate || pair.candidate_nanos > *own);
+            // Before the times are fixed nothing can be slow, and what is counted then would stay.
+            if *theirs != NOT_FIXED {
+                slow.count(live || pair.live_nanos > *theirs, candidate || pair.candidate_nanos > *own);
+            }
         }
         self.differ.merge(&Events { events: (!agreed).into(), units: 1 });
         if let Some(difference) = pair.comparison {
@@ -106,6 +110,11 @@ impl PairLabels {
         sign: Sign,
         chance: u64,
     ) {
+        // Quality is of answers, in both arms: of a request that live failed on nobody has an id, so no truth can come, and
+        // counting the other half of such pairs alone would charge the candidate with what befalls both.
+        if matches!((live, candidate), (Kept::Unreadable, _) | (_, Kept::Unreadable)) {
+            return;
+        }
         let fits = match (kind, actual) {
             (TaskKind::Binary { .. }, Actual::Class(class @ (0 | 1))) => {
                 Decision::of(kind, live).zip(Decision::of(kind, candidate)).map(|(live, candidate)| {
@@ -124,8 +133,6 @@ impl PairLabels {
                     self.errors.record((candidate - actual).abs() - (live - actual).abs(), sign);
                     Some(())
                 }
-                // One that failed has no error to compare; that it failed is another guard's business.
-                (Kept::Unreadable, _) | (_, Kept::Unreadable) => Some(()),
                 _ => None,
             },
             (TaskKind::Ranking { .. }, Actual::Relevant(_)) => Some(()),

@@ -130,7 +130,12 @@ impl Additive for SegmentCounts {
 }
 
 /// Whether an answer was wrong, of a task that has right and wrong ones.
+///
+/// A failure is none: see [`PairLabels::count`](super::pair::PairLabels::count).
 pub(crate) fn is_wrong(kind: TaskKind, kept: &Kept, actual: &Actual) -> Option<bool> {
+    if *kept == Kept::Unreadable {
+        return None;
+    }
     match (kind, actual) {
         (TaskKind::Binary { .. }, Actual::Class(class @ (0 | 1))) => {
             Decision::of(kind, kept).map(|decision| !decision.is_right(*class == 1))

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::tally::Tally;
 use crate::base::clock::Timestamp;
+use crate::base::invalid::InvalidArgument;
 use crate::task::task::TaskKind;
 
 /// How far back rolling figures look.
@@ -16,7 +17,7 @@ use crate::task::task::TaskKind;
 /// use switchback::stats::WindowConfig;
 ///
 /// let config = WindowConfig::default().predictions(5_000)?.span(Duration::from_secs(3_600))?;
-/// # Ok::<(), switchback::stats::InvalidWindow>(())
+/// # Ok::<(), switchback::InvalidArgument>(())
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "Written")]
@@ -34,7 +35,7 @@ impl WindowConfig {
     /// # Errors
     ///
     /// 0 predictions.
-    pub fn predictions(self, predictions: u64) -> Result<Self, InvalidWindow> {
+    pub fn predictions(self, predictions: u64) -> Result<Self, InvalidArgument> {
         Self { predictions, ..self }.checked()
     }
 
@@ -44,7 +45,7 @@ impl WindowConfig {
     /// # Errors
     ///
     /// No time at all.
-    pub fn span(self, span: Duration) -> Result<Self, InvalidWindow> {
+    pub fn span(self, span: Duration) -> Result<Self, InvalidArgument> {
         Self { span, ..self }.checked()
     }
 
@@ -54,21 +55,17 @@ impl WindowConfig {
     /// # Errors
     ///
     /// A number that is not in `2..=240`.
-    pub fn slots(self, slots: u16) -> Result<Self, InvalidWindow> {
+    pub fn slots(self, slots: u16) -> Result<Self, InvalidArgument> {
         Self { slots, ..self }.checked()
     }
 
-    fn checked(self) -> Result<Self, InvalidWindow> {
+    fn checked(self) -> Result<Self, InvalidArgument> {
         let Self { predictions, span, slots } = self;
-        let refused = |argument, value, allowed| Err(InvalidWindow { argument, value, allowed });
-        match () {
-            () if predictions == 0 => refused("the window of predictions", "0".into(), "1 or more"),
-            () if span.is_zero() => refused("the span of the window of time", "0 s".into(), "more than 0 s"),
-            () if !(2..=240).contains(&slots) => {
-                refused("the number of slots of a window", slots.to_string(), "2 to 240")
-            }
-            () => Ok(self),
-        }
+        InvalidArgument::unless(predictions > 0, "the window of predictions", predictions, "1 or more")?;
+        InvalidArgument::unless(!span.is_zero(), "the span of the window of time", "0 s", "more than 0 s")?;
+        let few = (2..=240).contains(&slots);
+        InvalidArgument::unless(few, "the number of slots of a window", slots, "2 to 240")?;
+        Ok(self)
     }
 
     fn slot_count(&self) -> u64 {
@@ -82,15 +79,6 @@ impl WindowConfig {
     fn nanos_per_slot(&self) -> u64 {
         u64::try_from(self.span.as_nanos() / u128::from(self.slot_count())).unwrap_or(u64::MAX).max(1)
     }
-}
-
-/// A window that makes no sense. Its message names the argument, its value and what is allowed.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{argument} is {value}: give {allowed}")]
-pub struct InvalidWindow {
-    argument: &'static str,
-    value: String,
-    allowed: &'static str,
 }
 
 /// A config as it is written: reading one goes through the same checks as making one.
@@ -111,9 +99,9 @@ impl Default for Written {
 }
 
 impl TryFrom<Written> for WindowConfig {
-    type Error = InvalidWindow;
+    type Error = InvalidArgument;
 
-    fn try_from(Written { predictions, span, slots }: Written) -> Result<Self, InvalidWindow> {
+    fn try_from(Written { predictions, span, slots }: Written) -> Result<Self, InvalidArgument> {
         Self { predictions, span, slots }.checked()
     }
 }

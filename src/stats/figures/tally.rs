@@ -222,6 +222,11 @@ impl Tally {
         }
     }
 
+    /// Requests of another arm that this one was asked in its place: those it failed on.
+    pub(crate) fn substitutes(&self) -> Proportion {
+        Proportion { part: self.counted.substitutes_failed, whole: self.counted.substitutes }
+    }
+
     /// Requests that were answered, by this arm.
     pub(crate) fn answered(&self) -> u64 {
         self.counted.requests - self.counted.errors.iter().sum::<u64>().min(self.counted.requests)

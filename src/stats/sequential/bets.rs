@@ -42,6 +42,11 @@ impl Bets {
         }
     }
 
+    /// How much is bet on each strategy.
+    pub(crate) fn weights(&self) -> &Weights {
+        &self.weights
+    }
+
     /// The wealth before anything was observed.
     pub(crate) fn start(&self) -> Wealth {
         self.weights.start()
@@ -83,6 +88,17 @@ impl Weights {
 
     pub(crate) fn start(&self) -> Wealth {
         Wealth(vec![0; self.0.len()])
+    }
+
+    /// The weights of strategies of which each is of one kind or of the other, with half of the bets on each kind.
+    pub(crate) fn halves(one: &Self, other: &Self) -> Self {
+        let half = ln(2.0);
+        Self(one.0.iter().chain(&other.0).map(|weight| weight - half).collect())
+    }
+
+    /// The weights of pairs of strategies, one of each kind, the second changing fastest.
+    pub(crate) fn pairs(one: &Self, other: &Self) -> Self {
+        Self(one.0.iter().flat_map(|one| other.0.iter().map(move |other| one + other)).collect())
     }
 
     /// The weighted mean of the wealths.

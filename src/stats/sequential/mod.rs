@@ -25,6 +25,7 @@
 //! | ratios with a denominator of the version's own | [`PairedParts`], [`Parts`] | [`PairedRatioTest`], [`SplitRatioTest`] |
 //! | one version against a limit | [`Events`], [`Scores`], [`Parts`] | [`Rate`], [`Mean`], [`RatioLimit`] |
 //! | whether traffic was split as told | [`ByOdds`] of [`Events`] | [`SampleRatio`] |
+//! | whether truths come alike for both arms | [`ByOdds`] of [`Events`] | [`coverage_mismatch`] |
 //! | a change, without an end in sight | [`Events`] | [`RateDetector`] |
 //!
 //! Events and losses are *bad*: errors, wrong answers, slow ones. Each test has two sides, on one margin: [`Claim::Harm`],
@@ -42,6 +43,7 @@
 pub(crate) mod asymptotic;
 pub(crate) mod bets;
 pub(crate) mod counts;
+pub(crate) mod coverage;
 pub(crate) mod detector;
 pub(crate) mod e_value;
 pub(crate) mod interval;
@@ -60,6 +62,7 @@ pub use test::{Claim, SequentialTest};
 
 pub use asymptotic::{Asymptotic, Values};
 pub use counts::{Additive, Arms, ByOdds, Events, Odds, PairedEvents, Scores};
+pub use coverage::coverage_mismatch;
 pub use detector::{DetectorState, RateDetector};
 pub use e_value::EValue;
 pub use interval::interval;

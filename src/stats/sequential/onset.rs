@@ -144,14 +144,24 @@ impl<C: Additive> Blocks<C> {
     /// A block that was joined with an older one takes its weight along and loses it: that costs evidence, never
     /// validity.
     pub fn since_any(&self, e_value: impl Fn(&C) -> EValue) -> EValue {
+        self.since_each(|_, counts| e_value(counts))
+    }
+
+    /// The same, where the e-value may depend on the place of the block that the counts begin with.
+    pub(crate) fn since_each(&self, e_value: impl Fn(usize, &C) -> EValue) -> EValue {
         let mut suffix = C::default();
         let mut parts = Vec::with_capacity(self.0.len());
-        for block in self.0.iter().rev() {
+        for (place, block) in self.0.iter().enumerate().rev() {
             suffix.merge(&block.counts);
-            parts.push((weight(block.number), e_value(&suffix)));
+            parts.push((block.number, e_value(place, &suffix)));
         }
+        self.mixture(parts)
+    }
+
+    /// The mixture over the block in which the harm began, of what each block's number says, newest first.
+    pub(crate) fn mixture(&self, mut parts: Vec<(u32, EValue)>) -> EValue {
         parts.reverse();
-        EValue::weighted_mean(parts)
+        EValue::weighted_mean(parts.into_iter().map(|(number, e)| (weight(number), e)))
     }
 
     /// Adds blocks that were counted elsewhere over the same time, whose blocks begin with the same numbers; where the

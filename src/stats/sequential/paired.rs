@@ -5,7 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::bets::{Bets, Weights, log_spaced};
+use super::bets::{Bets, Wealth, Weights, log_spaced};
 use super::counts::{Additive, PairedEvents, Scores};
 use super::e_value::EValue;
 use super::test::{Claim, SequentialTest};
@@ -199,14 +199,30 @@ impl PairedRatio {
         let gains = [0.0, -times, 1.0, 1.0 - times].map(|x| claim.sign() * x);
         Self { bets: Bets::on_gains(Weights::even(stakes.len()), &stakes, &gains) }
     }
+
+    /// How much is bet on each strategy.
+    pub(crate) fn weights(&self) -> &Weights {
+        self.bets.weights()
+    }
+
+    /// What each strategy makes of these counts alone.
+    pub(crate) fn wealth(&self, counts: &PairedEvents) -> Wealth {
+        let mut wealth = self.bets.start();
+        self.bets.earn(&mut wealth, cells(counts));
+        wealth
+    }
+}
+
+fn cells(counts: &PairedEvents) -> [(usize, u64); 4] {
+    let PairedEvents { neither, only_live, only_candidate, both } = *counts;
+    [(0, neither), (1, only_live), (2, only_candidate), (3, both)]
 }
 
 impl SequentialTest for PairedRatio {
     type Counts = PairedEvents;
 
     fn e_value(&self, counts: &PairedEvents) -> EValue {
-        let PairedEvents { neither, only_live, only_candidate, both } = *counts;
-        self.bets.e_value([(0, neither), (1, only_live), (2, only_candidate), (3, both)])
+        self.bets.e_value(cells(counts))
     }
 }
 

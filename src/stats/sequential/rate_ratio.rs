@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::bets::{Weights, log_spaced};
+use super::bets::{Wealth, Weights, log_spaced};
 use super::counts::{Additive, ByOdds, Events};
 use super::e_value::{EValue, exp, ln, ln_down};
 use super::test::{Claim, SequentialTest};
@@ -69,8 +69,26 @@ impl RateRatio {
         (risks.collect(), Weights::of(&shares))
     }
 
+    /// How much is bet on each strategy.
+    pub(crate) fn weights(&self) -> Weights {
+        self.grid().1
+    }
+
+    /// What each strategy makes of these counts alone, one after the other.
+    pub(crate) fn wealth(&self, counts: &[&ByOdds<Events>]) -> Wealth {
+        let (risks, weights) = self.grid();
+        let mut wealth = weights.start();
+        counts.iter().for_each(|counts| self.earn(&mut wealth, &risks, counts));
+        wealth
+    }
+
     fn wealth_over(&self, risks: &[f64], weights: &Weights, counts: &ByOdds<Events>) -> EValue {
         let mut wealth = weights.start();
+        self.earn(&mut wealth, risks, counts);
+        weights.mix(&wealth)
+    }
+
+    fn earn(&self, wealth: &mut Wealth, risks: &[f64], counts: &ByOdds<Events>) {
         for (odds, arms) in counts.iter() {
             let pi = odds.share();
             // Of a unit with the event: the chance that it is the candidate's, and that it is live's.
@@ -87,7 +105,6 @@ impl RateRatio {
                 *log = log.saturating_add(i128::from(arms.live.events) * i128::from(ln_down(others / live)));
             }
         }
-        weights.mix(&wealth)
     }
 }
 

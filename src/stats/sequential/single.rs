@@ -1,6 +1,6 @@
 //! One version against a fixed objective.
 
-use super::bets::{Bets, Weights, log_spaced};
+use super::bets::{Bets, Wealth, Weights, log_spaced};
 use super::counts::{Events, Scores};
 use super::e_value::EValue;
 use super::test::{Claim, SequentialTest};
@@ -51,14 +51,30 @@ impl Rate {
         let gains = [1.0 - limit, -limit].map(|gain| claim.sign() * gain);
         Self { bets: Bets::on_gains(Weights::even(stakes.len()), &stakes, &gains) }
     }
+
+    /// How much is bet on each strategy.
+    pub(crate) fn weights(&self) -> &Weights {
+        self.bets.weights()
+    }
+
+    /// What each strategy makes of these counts alone.
+    pub(crate) fn wealth(&self, counts: &Events) -> Wealth {
+        let mut wealth = self.bets.start();
+        self.bets.earn(&mut wealth, cells(counts));
+        wealth
+    }
+}
+
+fn cells(counts: &Events) -> [(usize, u64); 2] {
+    let Events { events, units } = *counts;
+    [(EVENT, events), (NO_EVENT, units.saturating_sub(events))]
 }
 
 impl SequentialTest for Rate {
     type Counts = Events;
 
     fn e_value(&self, counts: &Events) -> EValue {
-        let Events { events, units } = *counts;
-        self.bets.e_value([(EVENT, events), (NO_EVENT, units.saturating_sub(events))])
+        self.bets.e_value(cells(counts))
     }
 }
 

@@ -355,7 +355,7 @@ fn silence_about_a_unit_labels_it_once() {
         .labels(Labels::at_random().assumed_after(seconds(60), Outcome::class(0)))
         .build()
         .unwrap();
-    service.request().as_one().batch(&[1.0, 2.0, 3.0]);
+    service.request().batch(&[1.0, 2.0, 3.0]);
     clock.advance(seconds(61));
     service.tick();
     service.tick();

@@ -62,7 +62,7 @@ fn candidates_that_begin_one_after_the_other_have_one_error_together() {
         rollouts.push(rollout);
         world.live_through(1, 10, anybody, untold);
     }
-    let errors = rollouts.iter().map(|rollout| rollout.status().unwrap().alpha.unwrap());
+    let errors = rollouts.iter().map(|rollout| rollout.status().unwrap().error_budget.unwrap());
     let (harm, promotion) =
         errors.fold((0.0, 0.0), |(harm, promotion), own| (harm + own.harm(), promotion + own.promotion));
     if std::env::var_os("LIFE_TELLS").is_some() {

@@ -188,10 +188,10 @@ fn accuracy_estimated_without_labels_is_near_the_realised_one_while_scores_mean_
     let off = |weeks: &[&[(u64, f64, Option<bool>)]]| {
         let (mut estimated, mut unchanged) = (0.0, 0.0);
         for week in weeks {
-            let mut estimator = QualityEstimator::new(Arc::clone(&calibration), 0.5);
+            let mut estimator = QualityEstimator::new(Arc::clone(&calibration), 0.5).unwrap();
             week.iter().for_each(|(_, score, _)| estimator.record(*score));
             let realised = accuracy(&labelled(&[*week]));
-            estimated += (estimator.estimate(0.05).accuracy.unwrap().value - realised).abs();
+            estimated += (estimator.estimate(0.05).unwrap().accuracy.unwrap().value - realised).abs();
             unchanged += (accuracy(&winter) - realised).abs();
         }
         (estimated / weeks.len() as f64, unchanged / weeks.len() as f64)

@@ -91,7 +91,7 @@ fn users_are_enrolled_in_pairs() {
     let mut come = |weight: f64| {
         rollout.canary(weight).unwrap();
         for user in 0..USERS {
-            for _ in 0..3 {
+            for _ in 0..12 {
                 let answer = service.predict_keyed(format!("user-{user}"), &0.0).unwrap();
                 if answer.route() == Route::Canary {
                     on_canary.insert(user);

@@ -114,6 +114,48 @@ fn a_plan_retreats_when_a_guard_fails_and_no_plan_tries_the_identity_again() {
     service.stage("released", fails_on_a_third("two")).unwrap().run(canaries([0.5])).unwrap();
 }
 
+/// `Plan::ramp` promotes no sooner than a day after its last step began: what it waits for is told once and seen in the status.
+#[test]
+fn a_plan_that_waits_for_its_cycle_alone_says_so_once_and_until_when() {
+    let clock = clock();
+    let service = builder(&clock).live("v1", says("one", 0.1)).build().unwrap();
+    let rollout = service.stage("v2", says("two", 0.9)).unwrap().guard(guard::error_rate().at_most(0.05));
+    let hour = seconds(3_600);
+    let steps = [Step::canary(0.5).unwrap().min_labels(200).min_duration(seconds(60))];
+    rollout.run(Plan::new(steps).unwrap().cycle(hour)).unwrap();
+    let until = clock.now().plus(hour);
+    let told = || {
+        events(&service, |kind| match kind {
+            EventKind::WaitsForCycle { version, until } => Some((version.to_string(), *until)),
+            _ => None,
+        })
+    };
+    let waits_until = || rollout.status().unwrap().waits_until;
+
+    // Enough labels, a guard that passes, and yet not the time that the step asks for itself.
+    drive(&service, &clock, 30, 40, 1);
+    assert_eq!(rollout.status().unwrap().evidence[0].verdict, Verdict::Pass);
+    assert_eq!((told(), waits_until()), (vec![], None));
+
+    drive(&service, &clock, 40, 40, 1);
+    assert_eq!((told(), waits_until()), (vec![("v2".to_owned(), until)], Some(until)));
+    let sentence = service.events().iter().map(|event| event.to_string()).find(|said| said.contains("waits"));
+    assert_eq!(sentence, Some(format!("v2 waits for its cycle until {until}: every guard passes")));
+
+    // A rollout that is paused waits for a person.
+    rollout.pause("look");
+    assert_eq!(waits_until(), None);
+    rollout.resume().unwrap();
+    drive(&service, &clock, 10, 40, 1);
+    assert_eq!((told().len(), waits_until()), (1, Some(until)));
+
+    // Resuming begins no step again, so it is over when it was said to be.
+    clock.set(until);
+    service.tick();
+    assert_eq!((service.live().as_str(), told().len()), ("v2", 1));
+    assert_eq!(waits_until(), None);
+}
+
 /// A plan that nothing guards would promote a candidate that is always wrong.
 #[test]
 fn a_plan_that_nothing_guards_is_refused_unless_it_says_so() {

@@ -145,7 +145,7 @@ fn a_rollout_goes_on_in_its_phase_and_with_its_evidence_after_an_end_with_a_word
     tick(&service, &clock);
     let after = rollout.status().unwrap();
     assert_eq!((after.phase, after.step, after.weight), (Phase::Canary, Some(1), share(0.5)));
-    assert_eq!(after.alpha, before.alpha);
+    assert_eq!(after.error_budget, before.error_budget);
     assert!(!after.paused);
     for (before, after) in strength(&before).into_iter().zip(strength(&after)) {
         assert!(after >= before, "what was shown is still shown: {before:?} {after:?}");
@@ -276,8 +276,13 @@ fn outcomes_of_predictions_made_before_a_start_join_once() {
         let recording = serde_json::to_value(service.rollout("v2").unwrap().recording().unwrap()).unwrap();
         let wrong =
             recording["histories"].as_array().unwrap().iter().find(|history| history[0] == "wrong").unwrap();
-        let arms = &wrong[1]["events"]["blocks"][0]["counts"]["requests"][0][1];
-        let units = |arm: &str| (arms[arm]["units"].as_u64().unwrap(), arms[arm]["events"].as_u64().unwrap());
+        let blocks = wrong[1]["events"]["blocks"].as_array().unwrap();
+        let units = |arm: &str| {
+            let arms =
+                blocks.iter().filter_map(|block| block["counts"]["requests"].get(0)).map(|of| &of[1][arm]);
+            let sum = |what: &str| arms.clone().map(|arm| arm[what].as_u64().unwrap()).sum::<u64>();
+            (sum("units"), sum("events"))
+        };
         let (candidate, live) = (units("candidate"), units("live"));
         assert_eq!((candidate.0 + live.0, candidate.1, live.1), (100, 0, live.0));
         service.checkpoint().unwrap();
@@ -593,7 +598,7 @@ fn an_identity_that_is_tried_again_after_a_start_has_what_is_left() {
         let rollout =
             service.stage("v2", says("two", 0.9)).unwrap().guard(guard::accuracy().at_most_below_live(0.02));
         rollout.canary(0.1).unwrap();
-        let alpha = rollout.status().unwrap().alpha.unwrap();
+        let alpha = rollout.status().unwrap().error_budget.unwrap();
         spent.push((alpha.try_number, alpha.harm()));
         let _ = rollout.rollback("again");
         drop(rollout);

@@ -11,4 +11,4 @@ pub(crate) mod warm_up;
 pub use checked::Checked;
 pub use failure::{Asked, PreflightError, PreflightFailure};
 pub use report::PreflightReport;
-pub use warm_up::{InvalidWarmUp, Timing, WarmUp, WarmUpOutcome};
+pub use warm_up::{Timing, WarmUp, WarmUpOutcome};

@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::base::clock::Clock;
+use crate::base::invalid::InvalidArgument;
 use crate::model::error::ModelError;
 
 /// How long a model is run before its time is taken.
@@ -17,7 +18,7 @@ use crate::model::error::ModelError;
 /// use switchback::repository::contract::WarmUp;
 ///
 /// let patient = WarmUp::default().window(50)?.runs_at_most(10_000).time_at_most(Duration::from_secs(60));
-/// # Ok::<(), switchback::repository::contract::InvalidWarmUp>(())
+/// # Ok::<(), switchback::InvalidArgument>(())
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[must_use]
@@ -41,8 +42,14 @@ impl WarmUp {
     /// # Errors
     ///
     /// 0 runs.
-    pub fn window(self, runs: usize) -> Result<Self, InvalidWarmUp> {
-        if runs == 0 { Err(InvalidWarmUp(runs)) } else { Ok(Self { window: runs, ..self }) }
+    pub fn window(self, runs: usize) -> Result<Self, InvalidArgument> {
+        InvalidArgument::unless(
+            runs > 0,
+            "the number of runs in a window of the warm-up",
+            runs,
+            "1 or more",
+        )?;
+        Ok(Self { window: runs, ..self })
     }
 
     /// At most so many runs; one window at least, unless time is up.
@@ -57,11 +64,6 @@ impl WarmUp {
         self
     }
 }
-
-/// A window without runs.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("a window of the warm-up has {0} runs: give 1 or more")]
-pub struct InvalidWarmUp(usize);
 
 /// What came of a warm-up.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

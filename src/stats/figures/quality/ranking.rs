@@ -95,7 +95,13 @@ pub(crate) struct ListGains {
 pub(crate) fn list_gains(list: &Ranked, relevant: &[u32], depth: u8) -> ListGains {
     let shown = list.hashes().iter().take(usize::from(depth));
     let (mut found, mut gain, mut first) = (0, 0.0, None);
-    for (rank, _) in (1_u32..).zip(shown).filter(|(_, item)| relevant.contains(item)) {
+    // An item is worth something where it is shown first: a list that repeats a right one is no better for it.
+    let repeated = |rank: u32, item: &u32| {
+        let before = usize::try_from(rank - 1).unwrap_or(usize::MAX);
+        list.hashes().iter().take(before).any(|earlier| earlier == item)
+    };
+    let right = |(rank, item): &(u32, &u32)| relevant.contains(item) && !repeated(*rank, item);
+    for (rank, _) in (1_u32..).zip(shown).filter(right) {
         found += 1;
         gain += discount(rank);
         first = first.or(Some(rank));
@@ -111,7 +117,8 @@ pub(crate) fn list_gains(list: &Ranked, relevant: &[u32], depth: u8) -> ListGain
 
 /// How good ranked lists were, down to the task's depth.
 ///
-/// A list of which nothing turned out to be relevant, or that did not come at all, counts 0 in every figure.
+/// A list of which nothing turned out to be relevant, or that did not come at all, counts 0 in every figure. An item that
+/// is in a list more than once counts where it stands first.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct RankingFigures {

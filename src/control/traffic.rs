@@ -1,0 +1,162 @@
+//! Whether a candidate's share of the traffic is what its share of the keys was meant to be.
+//!
+//! A share of keys is no share of requests: who has one busy user, or the one key that many callers share, answers more than
+//! anybody decided. Units of evidence are keys, so no test would see it.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use crate::stats::counting::exposure::Units;
+use crate::stats::sequential::Odds;
+
+/// What a candidate and its live were asked since the exposure last changed.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct TrafficSeen {
+    era: u32,
+    candidate: u64,
+    live: u64,
+    /// The keys of some of the candidate's last requests.
+    keys: VecDeque<u64>,
+    /// The candidate's last requests with a key, and how many of them counted for one that had not counted before.
+    keyed: u64,
+    counted: u64,
+}
+
+/// So many requests are the last ones.
+const LATELY: u64 = 2_000;
+
+/// New keys that are few: one in so many requests.
+const FEW: u64 = 500;
+
+/// Keys that are looked at.
+const KEYS_MAX: usize = 2_048;
+
+/// From so many on they say how the traffic is spread.
+const KEYS_FEWEST: usize = 200;
+
+/// Requests of both from which on their shares are looked at.
+const REQUESTS_FEWEST: u64 = 1_000;
+
+/// The part of a candidate's traffic that one key may have.
+const ONE_KEY: f64 = 0.1;
+
+/// How many times its share of the keys a candidate's share of the requests may be.
+const TIMES: f64 = 2.0;
+
+impl TrafficSeen {
+    /// Takes note of what one exposure was asked.
+    pub(crate) fn see(&mut self, era: u32, candidate: bool, units: &Units) {
+        let Units { asked, keyed, ref keys, ref some_keys, .. } = *units;
+        if era < self.era {
+            return;
+        }
+        if era > self.era {
+            *self = Self { era, ..Self::default() };
+        }
+        // Keys count in the candidate's arm and its control alike; live's other keys never do.
+        if candidate {
+            (self.keyed, self.counted) = (self.keyed + keyed, self.counted + keys.units);
+            if self.keyed > 2 * LATELY {
+                (self.keyed, self.counted) = (self.keyed / 2, self.counted / 2);
+            }
+            self.candidate += asked;
+            self.keys.extend(some_keys);
+            let beyond = self.keys.len().saturating_sub(KEYS_MAX);
+            self.keys.drain(..beyond);
+        } else {
+            self.live += asked;
+        }
+    }
+
+    /// That hardly any new keys come, where that is so: evidence is keys, and grows no more.
+    pub(crate) fn keys_run_out(&self) -> Option<String> {
+        let Self { keyed, counted, .. } = *self;
+        (keyed >= LATELY && counted * FEW < keyed).then(|| {
+            format!(
+                "new users have run out: {counted} of the candidate's last {keyed} requests came from one who had not counted \
+                 yet, and each counts once; expose it to more of them, or shadow, where each request is compared with live's"
+            )
+        })
+    }
+
+    /// What is wrong with how traffic is spread, if anything is.
+    pub(crate) fn fault(&self, split: Odds) -> Option<String> {
+        let all = self.candidate + self.live;
+        let (meant, found) = (split.share(), self.candidate as f64 / all.max(1) as f64);
+        let chance = 4.0 * (meant * (1.0 - meant) / all.max(1) as f64).sqrt();
+        if all >= REQUESTS_FEWEST && found > TIMES * meant + chance {
+            return Some(format!(
+                "the candidate answers {:.1} % of the requests where {:.1} % of the keys are its own: a few keys bring most \\
+                 of them, so route those by another key or by none",
+                found * 100.0,
+                meant * 100.0
+            ));
+        }
+        let mut of_key: BTreeMap<u64, u32> = BTreeMap::new();
+        self.keys.iter().for_each(|key| *of_key.entry(*key).or_default() += 1);
+        let (most, keys) = (of_key.values().copied().max().unwrap_or(0), self.keys.len());
+        let part = f64::from(most) / keys.max(1) as f64;
+        let chance = 3.0 * (ONE_KEY * (1.0 - ONE_KEY) / keys.max(1) as f64).sqrt();
+        (keys >= KEYS_FEWEST && part > ONE_KEY + chance).then(|| {
+            format!(
+                "one key brings {:.0} % of the candidate's requests: it counts as one user, so what the candidate does to \\
+                 the others is hardly seen; give each caller a key of its own, or none",
+                part * 100.0
+            )
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::share::Share;
+
+    fn asked(asked: u64, some_keys: &[u64]) -> Units {
+        Units { asked, some_keys: some_keys.to_vec(), ..Units::default() }
+    }
+
+    #[test]
+    fn that_few_new_keys_come_is_told_once_it_is_so() {
+        let mut seen = TrafficSeen::default();
+        let tick = |new: u64| {
+            let mut units = Units { asked: 1_000, keyed: 1_000, ..Units::default() };
+            units.keys.units = new;
+            units
+        };
+        for new in [400, 200, 100] {
+            seen.see(1, true, &tick(new));
+            assert_eq!(seen.keys_run_out(), None);
+        }
+        for _ in 0..20 {
+            seen.see(1, true, &tick(1));
+        }
+        assert!(seen.keys_run_out().unwrap().starts_with("new users have run out"));
+    }
+
+    fn split(candidate: f64) -> Odds {
+        Odds::new(Share::new(candidate).unwrap(), Share::new(1.0 - candidate).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn a_share_of_the_requests_far_beyond_that_of_the_keys_is_told() {
+        let mut seen = TrafficSeen::default();
+        seen.see(1, true, &asked(405, &[]));
+        seen.see(1, false, &asked(595, &[]));
+        assert!(seen.fault(split(0.01)).unwrap().contains("answers 40.5 % of the requests"));
+        assert_eq!(seen.fault(split(0.4)), None);
+        seen.see(2, true, &asked(12, &[]));
+        seen.see(2, false, &asked(988, &[]));
+        assert_eq!(seen.fault(split(0.01)), None, "the exposure has changed");
+    }
+
+    #[test]
+    fn one_key_with_an_outsized_part_is_told_and_many_are_not() {
+        let mut seen = TrafficSeen::default();
+        let many: Vec<u64> = (0..4_000).collect();
+        seen.see(1, true, &asked(4_000, &many));
+        assert_eq!(seen.fault(split(0.5)), None);
+        let some: Vec<u64> = (0..2_000).map(|n| if n % 3 == 0 { 7 } else { n }).collect();
+        seen.see(1, true, &asked(2_000, &some));
+        assert!(seen.fault(split(0.5)).unwrap().starts_with("one key brings 3"));
+    }
+}

@@ -1,0 +1,92 @@
+//! Whether both versions answer, and whether truths come, alike: what decides whether a figure of quality may speak.
+//!
+//! Quality is of answers. A version that fails on what is hard looks the better for it, so where no other guard judges
+//! failures, a guard of quality does: the candidate may fail more often than live by no more than the margin. And where
+//! truths come for another share of one arm's answers than of the other's, labels say nothing in either direction.
+
+use serde::{Deserialize, Serialize};
+
+use super::design::{Design, Uses};
+use super::history::{History, Series, Stretch};
+use super::tested::Tested;
+use crate::stats::evidence::arm::{ArmCounts, KpiCounts};
+use crate::stats::evidence::ledger::{Counts, Ledger};
+use crate::stats::sequential::{Additive, ByOdds, EValue, Events, PairedEvents, coverage_mismatch};
+
+/// What stands beside the history of a figure of quality.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub(crate) struct Answering {
+    /// Which answers have their truth, where arms are compared.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) coverage: Option<Stretch<Coverage>>,
+    /// Who failed, where no other guard judges that, with the test of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) failures: Option<(Design, Stretch<Series<PairedEvents, Events>>)>,
+}
+
+/// Units that were answered, and as events those of them whose truth is known.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub(crate) struct Coverage {
+    pub(crate) requests: ByOdds<Events>,
+    pub(crate) keys: ByOdds<Events>,
+}
+
+impl Additive for Coverage {
+    fn merge(&mut self, other: &Self) {
+        self.requests.merge(&other.requests);
+        self.keys.merge(&other.keys);
+    }
+    fn is_empty(&self) -> bool {
+        self.requests.is_empty() && self.keys.is_empty()
+    }
+}
+
+/// The error at which the labels of two arms are taken to come in different shares. It costs no candidate anything but time:
+/// while it is crossed, labels are not listened to.
+const MISMATCH: f64 = 0.01;
+
+impl Coverage {
+    /// Whether truths come for another share of one arm's answers than of the other's.
+    pub(crate) fn differs(&self) -> bool {
+        let differs = coverage_mismatch(&self.requests).max(coverage_mismatch(&self.keys));
+        differs >= EValue::threshold(MISMATCH)
+    }
+
+    fn of(tested: Tested, counts: &Counts) -> Self {
+        let known = |arm: &ArmCounts| {
+            let units = arm.units.answered();
+            let known = match tested {
+                Tested::Kpi(place) | Tested::KpiValues(place) | Tested::KpiSuccesses(place) => {
+                    arm.labels.kpis.get(place).map_or(0, KpiCounts::known)
+                }
+                _ => arm.labels.known,
+            };
+            // Of an answer that came too late there may be a truth, though it counts as none.
+            Events { events: known.min(units), units }
+        };
+        Self { requests: counts.requests.map(known), keys: counts.keys.map(known) }
+    }
+}
+
+impl Answering {
+    /// What stands beside a figure. `judged` says that another guard of the rollout judges failures.
+    pub(crate) fn of(design: &Design, ledger: &Ledger, judged: bool) -> Self {
+        if !design.needs_labels() {
+            return Self::default();
+        }
+        let hidden = design.tested == Tested::WrongWithHidden;
+        let coverage = (design.uses != Uses::Pairs && !hidden)
+            .then(|| Stretch::of(ledger, |counts| Coverage::of(design.tested, counts)));
+        let failures = (!judged).then(|| {
+            let design = design.of_failures();
+            let read = |counts: &Counts| History::events(Tested::Failures, counts);
+            (design, Stretch::of(ledger, read))
+        });
+        Self { coverage, failures }
+    }
+
+    /// Whether truths come alike since the exposure changed.
+    pub(crate) fn covered_alike(&self) -> bool {
+        !self.coverage.as_ref().is_some_and(|coverage| coverage.fresh.differs())
+    }
+}

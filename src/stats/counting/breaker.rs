@@ -1,0 +1,113 @@
+//! The circuit breaker: passes over a version that fails on everything before any tick has seen it.
+//!
+//! It has no baseline of its own, so it asks for one: a failure counts only where live could answer the same request, and
+//! the oftener live has failed lately, the more failures in a row it takes. What befalls both versions, an outage of what
+//! both depend on or inputs that are too hard for both, so never condemns one of them.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+
+/// What live is taken to fail on while nothing is known of it, and at least. Five failures in a row of a version that fails
+/// as live does then have a probability of some 1e-6.
+const FEWEST: f64 = 0.07;
+
+/// How often a version fails that is to be passed over, at least: the alternative of the likelihood ratio.
+const OUTRIGHT: f64 = 0.5;
+
+/// Trips after failures in a row, as many as tell failing on at least half of the requests from failing as live does.
+pub(crate) struct Breaker {
+    /// Failures in a row beside a live that is well; 0 for never.
+    failures: u32,
+    /// The rate at which live fails, as the bits of an `f32`. Written by the tick.
+    live: AtomicU32,
+}
+
+/// What one stripe has seen since the last answer.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Streak {
+    /// Failures on requests that live answered, or that nobody else was asked.
+    own: u32,
+    /// Failures on requests that live failed on too.
+    shared: u32,
+}
+
+impl Streak {
+    /// A version that answers does not fail outright.
+    #[inline]
+    pub(crate) fn answered(&mut self) {
+        // What live fails on now is forgotten slowly: it is what the next failures are held against.
+        (self.own, self.shared) = (0, self.shared / 2);
+    }
+}
+
+impl Breaker {
+    pub(crate) fn new(failures: u32) -> Self {
+        Self { failures, live: AtomicU32::new(0) }
+    }
+
+    /// Sets how often live fails.
+    pub(crate) fn live_fails(&self, rate: f64) {
+        // Relaxed: a request that still reads the old rate is judged by it.
+        self.live.store((rate as f32).to_bits(), Ordering::Relaxed);
+    }
+
+    /// Counts a failure; whether the version is to be passed over from here on.
+    #[cold]
+    pub(crate) fn trips(&self, streak: &mut Streak, live_failed: bool) -> bool {
+        if live_failed {
+            streak.shared = streak.shared.saturating_add(1);
+            return false;
+        }
+        streak.own = streak.own.saturating_add(1);
+        let known = f64::from(f32::from_bits(self.live.load(Ordering::Relaxed)));
+        // Of the requests that this version failed on, live was asked as well: the freshest that is known of it.
+        let asked = f64::from(streak.own) + f64::from(streak.shared);
+        let lately = (1.25 * f64::from(streak.shared) + 0.35) / (asked + 5.0);
+        let live = (1.25 * known + 0.01).max(lately).max(FEWEST);
+        let evidence = |live: f64| (OUTRIGHT / live).ln().max(0.0);
+        self.failures != 0
+            && f64::from(streak.own) * evidence(live) >= f64::from(self.failures) * evidence(FEWEST) - 1e-9
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run(breaker: &Breaker, outcomes: impl Iterator<Item = Option<bool>>) -> Option<usize> {
+        let mut streak = Streak::default();
+        outcomes.enumerate().find_map(|(number, outcome)| match outcome {
+            None => {
+                streak.answered();
+                None
+            }
+            Some(live_failed) => breaker.trips(&mut streak, live_failed).then_some(number + 1),
+        })
+    }
+
+    #[test]
+    fn a_version_that_fails_outright_beside_a_live_that_is_well_trips_on_the_fifth_failure() {
+        assert_eq!(run(&Breaker::new(5), std::iter::repeat_n(Some(false), 9)), Some(5));
+        assert_eq!(run(&Breaker::new(0), std::iter::repeat_n(Some(false), 999)), None);
+        let with_an_answer = [Some(false), Some(false), Some(false), Some(false), None];
+        assert_eq!(run(&Breaker::new(5), with_an_answer.into_iter().cycle().take(999)), None);
+    }
+
+    #[test]
+    fn an_outage_that_live_shares_never_trips() {
+        assert_eq!(run(&Breaker::new(5), std::iter::repeat_n(Some(true), 10_000)), None);
+        // It begins within the outage, and live answers now and then.
+        let mostly = (0..10_000).map(|number| Some(number % 2 == 0));
+        assert_eq!(run(&Breaker::new(5), mostly), None);
+    }
+
+    #[test]
+    fn the_more_live_fails_the_more_it_takes() {
+        let after = |rate: f64| {
+            let breaker = Breaker::new(5);
+            breaker.live_fails(rate);
+            run(&breaker, std::iter::repeat_n(Some(false), 200))
+        };
+        let taken: Vec<Option<usize>> = [0.0, 0.04, 0.1, 0.2, 0.5].map(after).into();
+        assert_eq!(taken, [Some(5), Some(5), Some(8), Some(16), None]);
+    }
+}
