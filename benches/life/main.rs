@@ -1,43 +1,90 @@
 //! Whether evidence holds in ordinary life: whole rollouts through the public API, in the circumstances that services meet.
 //!
-//! `cargo bench --bench life` for the whole matrix, `-- --quick` for a few cells in under a minute, `-- --cell NAME` for those
-//! whose name contains it, `-- --runs N` for another number of runs of each.
+//! `cargo bench --bench life` runs each cell of the matrix 400 times, which takes hours; `-- --quick` runs a few of them 20 times,
+//! in under a minute. `-- --cell NAME` runs those whose name contains it, `-- --runs N` another number of runs, `-- --threads N` on
+//! another number of threads than 2. Everything follows from the seeds.
+//!
+//! Equal versions must be taken back, and versions at their margin be taken back or promoted, no more often than is claimed. A cell
+//! is above its claim where the lower end of the 99 % interval of Clopper and Pearson is. Ends with an error where one is.
 
 #![expect(clippy::unwrap_used, reason = "a bench that cannot go on is to stop")]
 
+mod cell;
+mod intervals;
+mod matrix;
+mod power;
+#[expect(clippy::disallowed_methods, reason = "other benches measure real time")]
+#[path = "../support/mod.rs"]
+mod support;
 mod world;
 
-use world::{Circumstance, Figure, Life, Routing, Verdict, runs};
+use serde_json::json;
 
-fn main() {
-    let started = std::time::Instant::now();
-    let told: Vec<String> = std::env::args().collect();
-    let after = |name: &str| told.iter().skip_while(|a| *a != name).nth(1).cloned();
-    let cell = after("--cell").unwrap_or_default();
-    let count: u64 = after("--runs").map_or(20, |n| n.parse().unwrap());
-    for figure in Figure::ALL {
-        for routing in Routing::ALL {
-            for circumstance in Circumstance::ALL.into_iter().filter(|c| c.concerns(figure, routing)) {
-                for candidate in [world::Candidate::Equal, world::Candidate::AtTheMargin] {
-                    let life = Life::new(figure, routing, circumstance).candidate(candidate);
-                    if !life.name().contains(&cell) {
-                        continue;
-                    }
-                    let began = started.elapsed();
-                    let ends = runs(&life, 0..count);
-                    let of = |v: Verdict| ends.iter().filter(|e| e.verdict == v).count();
-                    println!(
-                        "{:<60} back {:>3} promoted {:>3} undecided {:>3} refused {:>3} of {count} {:.1} ms  {}",
-                        life.name(),
-                        of(Verdict::TakenBack),
-                        of(Verdict::Promoted),
-                        of(Verdict::Undecided),
-                        of(Verdict::Refused),
-                        (started.elapsed() - began).as_secs_f64() * 1e3 / count as f64,
-                        ends[0].sentence,
-                    );
-                }
-            }
-        }
+use cell::{Cell, measure};
+use power::Power;
+use support::{Outcome, Report, quick};
+use world::Life;
+
+fn main() -> Outcome {
+    intervals::check();
+    let asked = Asked::new()?;
+    let mut report = Report::with_tables_of_its_own("life");
+    let wanted = |life: &Life| life.name().contains(&asked.cell);
+    let all = if quick() && asked.cell.is_empty() { matrix::quick() } else { matrix::matrix() };
+    let lives: Vec<Life> = all.into_iter().filter(wanted).collect();
+    let cells = measure(&lives, asked.runs, asked.threads);
+    let power = Power::measure(asked.runs.min(200), asked.threads, |life| {
+        wanted(life) && (!quick() || !asked.cell.is_empty() || matrix::is_of_interest_at_once(life))
+    });
+    power.tell();
+
+    let above: Vec<&Cell> = cells.iter().filter(|cell| cell.is_above_its_claim()).collect();
+    let silent: Vec<&Cell> = cells.iter().filter(|cell| cell.has_no_verdict_and_says_why()).collect();
+    let worst = |of: fn(&Cell) -> Option<f64>| cells.iter().filter_map(of).fold(0.0, f64::max);
+    report.figure("runs", asked.runs as f64);
+    report.figure("cells", cells.len() as f64);
+    report.figure("cells_above_claim", above.len() as f64);
+    report.figure("cells_refused", silent.len() as f64);
+    report.figure("worst_false_rollback", worst(Cell::false_rollback));
+    report.figure("worst_wrong_promotion", worst(Cell::wrong_promotion));
+    if let Some(ratio) = power.keyed_cost_ratio() {
+        report.figure("keyed_cost_ratio", ratio);
+    }
+    let sentence = |cell: &&Cell| json!({ "cell": cell.life.name(), "at_once": cell.is_refused(), "sentence": cell.sentence() });
+    report.details("refused", silent.iter().map(sentence).collect());
+    report.details("above_claim", above.iter().map(|cell| cell.life.name()).collect());
+    report.details("matrix", cells.iter().map(Cell::figures).collect());
+    report.details("power", power.figures());
+    println!(
+        "\n{} of {} cells are above their claim, {} have no verdict",
+        above.len(),
+        cells.len(),
+        silent.len()
+    );
+    report.finish()?;
+    if above.is_empty() { Ok(()) } else { Err("cells are above their claim".into()) }
+}
+
+/// What is asked for on the command line.
+struct Asked {
+    /// What the names of cells must contain.
+    cell: String,
+    runs: u64,
+    threads: usize,
+}
+
+impl Asked {
+    fn new() -> Outcome<Self> {
+        let arguments: Vec<String> = std::env::args().collect();
+        let after = |name: &str| {
+            let mut rest = arguments.iter().skip_while(|argument| *argument != name).skip(1);
+            rest.next().cloned()
+        };
+        let runs = if quick() { 20 } else { 400 };
+        Ok(Self {
+            cell: after("--cell").unwrap_or_default(),
+            runs: after("--runs").map_or(Ok(runs), |told| told.parse())?,
+            threads: after("--threads").map_or(Ok(2), |told| told.parse())?,
+        })
     }
 }

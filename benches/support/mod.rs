@@ -256,6 +256,11 @@ impl Report {
         self.figures.insert(key.to_owned(), rounded.into());
     }
 
+    /// A list, or whatever else is no number, for the file.
+    pub(crate) fn details(&mut self, key: &str, value: serde_json::Value) {
+        self.figures.insert(key.to_owned(), value);
+    }
+
     /// A line of the table: ours, the peer's where there is one, and the ratio of the two.
     pub(crate) fn line(&self, question: &str, unit: &str, own: f64, peer: Option<f64>, ratio: Option<f64>) {
         let number = |value: Option<f64>| value.map_or_else(String::new, |value| format!("{value:.2}"));

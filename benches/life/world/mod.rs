@@ -5,15 +5,19 @@
 
 #![allow(dead_code, reason = "tests and the bench use a part each")]
 
+mod build;
+mod cells;
 mod chance;
-mod lives;
 mod requests;
+mod run;
 mod service;
+mod side;
 
 #[allow(unused_imports, reason = "tests and the bench use a part each")]
 pub(crate) use {
+    cells::{Candidate, Circumstance, Figure, Life, Routing, Sessions},
     chance::Chance,
-    lives::{Candidate, Circumstance, End, Figure, Life, Routing, Sessions, runs},
     requests::{Ask, Reply, Said, Version, version},
+    run::End,
     service::{Fate, Handle, Verdict, World, anybody, clock, service, untold},
 };

@@ -15,8 +15,8 @@ const MILLISECOND: Duration = Duration::from_millis(1);
 /// Batches before the rollout.
 const WARM_UP: u64 = 30;
 
-/// Batches whose rows are routed each on its own, to two versions that are alike; the user of a row is its batch. Live's
-/// latencies are known before.
+/// Batches whose rows have a key each, so that both versions are asked in one call; the versions are alike, and the user of a
+/// row is its batch. Live's latencies are known before.
 fn batches(
     seed: u64,
     (calls, rows): (u64, u64),
@@ -31,7 +31,7 @@ fn batches(
     let mut world = World::new(handle, &clock, seed);
     let ask = |world: &mut World, number: u64| {
         let rows: Vec<Ask> = (0..rows).map(|_| world.ask_of(number)).collect();
-        let _ = world.handle.request().batch(&rows);
+        let _ = world.handle.request().batch_by_key(&rows, |row| row.number.to_le_bytes());
         world.tick();
     };
     (0..WARM_UP).for_each(|number| ask(&mut world, number));

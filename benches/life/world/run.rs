@@ -1,0 +1,334 @@
+//! One rollout in one circumstance, from its first request to what became of it.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use switchback::events::EventKind;
+use switchback::guard::Evidence;
+use switchback::plan::Bake;
+use switchback::{Answer, Clock, Outcome, Plan, PredictError, PredictionId, Rollout, Step};
+
+use super::build::{build, folder, model};
+use super::cells::{Candidate, Circumstance, Figure, Life, Routing, Sessions};
+use super::requests::{Ask, Said};
+use super::service::{Verdict, World, clock};
+use super::side::{For, Side, is_true, relevant, tide};
+
+/// The end of a run, and what the user gets to read.
+#[derive(Debug, Clone)]
+pub(crate) struct End {
+    pub(crate) verdict: Verdict,
+    /// Requests until then.
+    pub(crate) requests: u64,
+    /// What was said last: why it was taken back, what the guard saw, or why it was refused.
+    pub(crate) sentence: String,
+    /// What stood in the way of a verdict, as the guards say.
+    pub(crate) notes: Vec<String>,
+    /// Every event, in its own words.
+    pub(crate) events: Vec<String>,
+}
+
+impl End {
+    /// Whether the user is told why there is no verdict.
+    pub(crate) fn tells_why(&self) -> bool {
+        !self.notes.is_empty()
+    }
+}
+
+/// Seconds before the rollout.
+pub(super) const WARM_UP: u64 = 15;
+
+/// One run.
+pub(super) struct Run {
+    life: Life,
+    seed: u64,
+    clock: Clock,
+    world: World,
+    rollouts: Vec<Rollout<Ask, Said>>,
+    /// Users in the middle of their sessions, and what is left of them.
+    sessions: Vec<(u64, u64)>,
+    users: u64,
+    events: Vec<EventKind>,
+    told: Vec<String>,
+    /// Events up to this one were heard.
+    heard: u64,
+    folder: Option<PathBuf>,
+    refused: Option<String>,
+}
+
+/// The candidates.
+pub(super) const NAMES: [&str; 3] = ["v2", "v3", "v4"];
+
+impl Run {
+    pub(super) fn new(life: Life, seed: u64) -> Self {
+        let clock = clock();
+        let folder = (life.circumstance == Circumstance::Restart).then(folder);
+        let handle = build(&life, seed, &clock, folder.as_deref());
+        let mut run = Self {
+            life,
+            seed,
+            world: World::new(handle, &clock, seed),
+            clock,
+            rollouts: Vec::new(),
+            sessions: Vec::new(),
+            users: 0,
+            events: Vec::new(),
+            told: Vec::new(),
+            heard: 0,
+            folder,
+            refused: None,
+        };
+        // Live is known before anything is compared with it.
+        for _ in 0..WARM_UP {
+            run.second(true);
+        }
+        run.begin();
+        run
+    }
+
+    fn begin(&mut self) {
+        let several = self.life.circumstance == Circumstance::SeveralCandidates;
+        for (place, name) in NAMES.iter().enumerate().take(if several { 3 } else { 1 }) {
+            let version = model(&self.life, place as u64 + 1, &self.clock);
+            let staged = self.world.handle.stage(name, version).unwrap().guard(self.life.figure.rule());
+            match staged.run(self.plan(several)) {
+                Ok(()) => self.rollouts.push(staged),
+                Err(error) => self.refused = Some(error.to_string()),
+            }
+        }
+    }
+
+    fn plan(&self, several: bool) -> Plan {
+        let shadow = || Step::shadow(1.0).unwrap();
+        let canary = |share| Step::canary(share).unwrap();
+        let steps = match self.life.routing {
+            Routing::Shadow | Routing::KeyedShadow(_) => vec![shadow()],
+            Routing::Ramp => vec![shadow(), canary(0.1), canary(0.5)],
+            _ if several => vec![canary(0.25)],
+            _ => vec![canary(0.5)],
+        };
+        // Of an equal one it is asked whether it is ever taken back, so it stays for long; of a bad one whether it is ever
+        // promoted, so it is looked at as soon and as often as can be.
+        let last = match self.life.candidate {
+            Candidate::Equal => Duration::from_secs(self.life.seconds * 4 / 5),
+            _ => Duration::ZERO,
+        };
+        Plan::new(steps).unwrap().cycle(last).bake(Bake::default())
+    }
+
+    pub(super) fn run(mut self) -> End {
+        let Life { seconds, circumstance, .. } = self.life;
+        let mut verdict = None;
+        for second in 0..seconds {
+            if self.refused.is_some() {
+                break;
+            }
+            let ticks = circumstance != Circumstance::NoTicksForAWhile || second % 60 < 48;
+            match (circumstance, second) {
+                (Circumstance::PauseAndResume, _) if second == seconds * 3 / 10 => {
+                    self.rollouts.iter().for_each(|rollout| rollout.pause("lunch"));
+                }
+                (Circumstance::PauseAndResume, _) if second == seconds / 2 => {
+                    self.rollouts.iter().for_each(|rollout| rollout.resume().unwrap());
+                }
+                (Circumstance::Restart, _) if second == seconds / 2 => self.restart(),
+                _ => {}
+            }
+            self.second(ticks);
+            self.hear();
+            verdict = self.verdict();
+            if verdict.is_some() {
+                break;
+            }
+        }
+        self.end(verdict)
+    }
+
+    fn second(&mut self, ticks: bool) {
+        let mean = self.life.traffic as f64 * tide(&self.life, self.world.second());
+        let requests = self.world.chance.poisson(mean);
+        match self.life.routing {
+            Routing::Batch | Routing::BatchByKey | Routing::Pinned => {
+                for _ in 0..requests.div_ceil(10) {
+                    // All of one user, or each of another.
+                    let by_key = self.life.routing == Routing::BatchByKey;
+                    self.users += 1;
+                    let user = |place: u64| if by_key { 10 * self.users + place } else { self.users };
+                    let users: Vec<u64> = (0..10).map(user).collect();
+                    let asks: Vec<Ask> = users.into_iter().map(|user| self.world.ask_of(user)).collect();
+                    self.ask_together(&asks);
+                }
+            }
+            _ => (0..requests).for_each(|_| self.ask()),
+        }
+        if !ticks {
+            self.world.pass();
+        } else if self.life.circumstance == Circumstance::DroppedCopies {
+            // One in ten is more than the queue has room for.
+            self.world.pass();
+            self.world.handle.run_shadow(self.life.traffic as usize * 3 / 4);
+            self.world.handle.tick();
+        } else {
+            self.world.tick();
+        }
+    }
+
+    fn ask(&mut self) {
+        let user = match self.life.routing.sessions() {
+            Some(sessions) => self.comes(sessions),
+            None => self.world.asked(),
+        };
+        let ask = self.world.ask_of(user);
+        let answer = match self.life.routing.sessions() {
+            Some(_) => self.world.handle.predict_keyed(ask.key(), &ask),
+            None => self.world.handle.predict(&ask),
+        };
+        self.told_of(&ask, answer);
+    }
+
+    /// Whose request comes next.
+    fn comes(&mut self, sessions: Sessions) -> u64 {
+        match sessions {
+            Sessions::One => {
+                self.users += 1;
+                self.users
+            }
+            Sessions::Ten => {
+                if self.sessions.len() < 40 {
+                    self.users += 1;
+                    self.sessions.push((self.users, 10));
+                }
+                let place = self.world.chance.below(self.sessions.len() as u64) as usize;
+                let (user, left) = self.sessions[place];
+                if left == 1 {
+                    self.sessions.swap_remove(place);
+                } else {
+                    self.sessions[place].1 = left - 1;
+                }
+                user
+            }
+            Sessions::HeavyTail => 2_001_f64.powf(self.world.chance.next()) as u64,
+        }
+    }
+
+    fn ask_together(&mut self, asks: &[Ask]) {
+        let answers = match self.life.routing {
+            Routing::BatchByKey => self.world.handle.request().batch_by_key(asks, Ask::key),
+            Routing::Pinned => {
+                let stream = self.world.handle.request().pin().unwrap();
+                for ask in asks {
+                    if let Ok(answer) = stream.predict(ask) {
+                        self.told_of(ask, Ok(answer));
+                    }
+                }
+                return;
+            }
+            _ => self.world.handle.request().batch(asks),
+        };
+        asks.iter().zip(answers).for_each(|(ask, answer)| self.told_of(ask, answer));
+    }
+
+    /// The truth about an answer sets out.
+    fn told_of(&mut self, ask: &Ask, answer: Result<Answer<Said>, PredictError>) {
+        let Ok(answer) = answer else { return };
+        let Life { figure, circumstance, .. } = self.life;
+        let place =
+            NAMES.iter().position(|name| answer.version() == *name).map_or(0, |place| place as u64 + 1);
+        let lost = match circumstance {
+            Circumstance::LabelLossInOneArm if place == 0 => 0.15,
+            Circumstance::LabelLossInBoth => 0.3,
+            _ => 0.0,
+        };
+        if !figure.needs_truth() || ask.chance(For::Loss as u64) < lost {
+            return;
+        }
+        let side = Side { life: self.life, place };
+        let (outcome, wrong, first) = match figure {
+            Figure::Ranking => (
+                Outcome::relevant([relevant(ask)]),
+                Outcome::relevant([5_000]),
+                ask.chance(For::Truth as u64) < 0.5,
+            ),
+            _ if figure.is_business() => {
+                let Some((name, value)) = side.worth(ask) else { return };
+                (Outcome::kpi(name, value), Outcome::kpi(name, 0.0), value == 0.0)
+            }
+            _ => {
+                let truth = is_true(&self.life, ask);
+                (Outcome::class(u16::from(truth)), Outcome::class(u16::from(!truth)), !truth)
+            }
+        };
+        let draw = ask.chance(For::Delay as u64);
+        let delay = match circumstance {
+            Circumstance::DelayedLabels if first => 1.0 + 3.0 * draw,
+            Circumstance::DelayedLabels => 8.0 + 11.0 * draw,
+            _ => 2.0 * draw,
+        };
+        let corrected = circumstance == Circumstance::Corrections && ask.chance(For::Correction as u64) < 0.1;
+        if corrected {
+            self.corrected(answer.id(), wrong, outcome);
+        } else {
+            self.world.tell_after(Duration::from_secs_f64(delay), answer.id(), outcome);
+        }
+    }
+
+    /// The truth is wrong at first, is corrected, and then comes once more as it was at first.
+    fn corrected(&mut self, id: PredictionId, wrong: Outcome, outcome: Outcome) {
+        let now = self.clock.now();
+        let (first, second) = (now.plus(Duration::from_secs(1)), now.plus(Duration::from_secs(3)));
+        let wrong = wrong.known_at(first);
+        for (after, outcome) in [(1, wrong.clone()), (3, outcome.known_at(second)), (5, wrong)] {
+            self.world.tell_after(Duration::from_secs(after), id, outcome);
+        }
+    }
+
+    fn restart(&mut self) {
+        self.hear();
+        self.rollouts.clear();
+        self.world.handle.close(Duration::from_secs(1)).unwrap();
+        self.heard = 0;
+        self.world.handle = build(&self.life, self.seed, &self.clock, self.folder.as_deref());
+        self.rollouts.extend(NAMES.iter().filter_map(|name| self.world.handle.rollout(name)));
+        self.rollouts.iter().for_each(|rollout| drop(rollout.resume()));
+    }
+
+    fn hear(&mut self) {
+        for event in self.world.handle.events() {
+            if event.sequence > self.heard {
+                self.heard = event.sequence;
+                self.told.push(event.to_string());
+                self.events.push(event.kind.clone());
+            }
+        }
+    }
+
+    fn verdict(&self) -> Option<Verdict> {
+        Verdict::of(&self.events)
+    }
+
+    fn end(mut self, verdict: Option<Verdict>) -> End {
+        self.hear();
+        let evidence: Vec<Evidence> =
+            self.rollouts.iter().filter_map(Rollout::status).flat_map(|status| status.evidence).collect();
+        let mut notes: Vec<String> = evidence.iter().filter_map(|evidence| evidence.note.clone()).collect();
+        let paused = |event: &EventKind| match event {
+            EventKind::Paused { reason, .. } if reason != "lunch" => Some(reason.clone()),
+            _ => None,
+        };
+        notes.extend(self.events.iter().filter_map(paused));
+        let failed = self.events.iter().find_map(|event| match event {
+            EventKind::GuardFailed { evidence, .. } => Some(evidence.to_string()),
+            _ => None,
+        });
+        let last = || evidence.first().map_or_else(String::new, ToString::to_string);
+        let sentence = self.refused.clone().or(failed).unwrap_or_else(last);
+        let verdict = match (&self.refused, verdict) {
+            (Some(_), _) => Verdict::Refused,
+            (None, verdict) => verdict.unwrap_or(Verdict::Undecided),
+        };
+        if let Some(folder) = &self.folder {
+            let _ = std::fs::remove_dir_all(folder);
+        }
+        End { verdict, requests: self.world.asked(), sentence, notes, events: self.told }
+    }
+}
