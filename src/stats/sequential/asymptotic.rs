@@ -148,16 +148,12 @@ impl Asymptotic {
 
     /// The difference of the means, its variance and the number of units: each share's own difference, weighted by how many
     /// units of two equal arms would tell as much, so that a ramp on a day that moves misleads nobody and a few units of a
-    /// small share weigh little. `None` while an arm has too few.
+    /// small share weigh little.
     ///
     /// These units are also what time is counted by. Counted by all units, as where arms are alike, an arm of a hundredth
     /// of the traffic is judged on the hundred units that it has as if there were ten thousand: on costs that are
     /// log-normal, 9 % of the candidates on the margin of a ramp were shown to be within it, where 5 % may be.
     fn difference(counts: &ByOdds<Values>) -> Option<(f64, f64, f64)> {
-        let pooled = counts.pooled();
-        if pooled.candidate.events() < Self::EVENTS || pooled.live.events() < Self::EVENTS {
-            return None;
-        }
         let strata: Vec<(f64, f64, f64)> = counts
             .iter()
             .filter_map(|(_, arms)| {
@@ -181,6 +177,10 @@ impl SequentialTest for Asymptotic {
     type Counts = ByOdds<Values>;
 
     fn e_value(&self, counts: &ByOdds<Values>) -> EValue {
+        let pooled = counts.pooled();
+        if pooled.candidate.events() < Self::EVENTS || pooled.live.events() < Self::EVENTS {
+            return EValue::ONE;
+        }
         Self::difference(counts)
             .map_or(EValue::ONE, |(estimate, variance, units)| self.e_value_of(units, estimate, variance))
     }
