@@ -406,7 +406,7 @@ impl Attempt {
             }
             _ => return None,
         };
-        let worse = Rate::new(Claim::Harm, (TIMES * usual).min(0.9)).ok()?.e_value(&seen);
+        let worse = Rate::nearest(Claim::Harm, (TIMES * usual).min(0.9)).e_value(&seen);
         (worse >= EValue::threshold(SampleRatio::ALPHA)).then(|| {
             format!(
                 "live itself is {what} than before the rollout, in {:.1} % of its requests where {:.1} % were usual: the \
