@@ -5,6 +5,7 @@ pub(crate) mod clock;
 #[cfg(any(feature = "onnx", feature = "repository", feature = "state"))]
 pub(crate) mod disk;
 #[cfg(any(feature = "onnx", feature = "repository", feature = "state"))]
+#[cfg_attr(not(feature = "testing"), path = "faults_absent.rs")]
 pub(crate) mod faults;
 #[cfg(feature = "onnx")]
 pub(crate) mod memory;

@@ -25,7 +25,6 @@ use crate::rollout::allocation::Allocating;
 use crate::rollout::budget::{ErrorBudgetStatus, Tries};
 use crate::rollout::course::Course;
 use crate::rollout::decision::{Decision, Recording};
-use crate::rollout::forecast::traffic::Traffic;
 use crate::rollout::guard::comparison::ArmView;
 use crate::rollout::guard::design::Setting;
 use crate::rollout::guard::guard::Guard;
@@ -92,7 +91,8 @@ pub(crate) struct Control {
     pub(crate) keyed: bool,
     /// Requests that were answered, or failed, since the handle was built; copies not counted.
     pub(crate) requests: u64,
-    built: Timestamp,
+    #[cfg(feature = "forecast")]
+    pub(crate) built: Timestamp,
     /// When figures and evidence were last brought together.
     pub(crate) collected_at: Timestamp,
     pub(crate) tries: Tries,
@@ -143,6 +143,7 @@ impl Control {
             decided: 0,
             keyed: false,
             requests: 0,
+            #[cfg(feature = "forecast")]
             built: now,
             collected_at: now,
             tries: Tries::default(),
@@ -468,18 +469,6 @@ impl Control {
         let attempt = self.known_attempt(number)?;
         let live = attempt.previous.unwrap_or(self.live.id);
         Some(Recording::of(attempt.version, live, setting, attempt.rules(), &attempt.ledger))
-    }
-
-    /// Traffic as live has seen it so far; nothing before the first request.
-    pub(crate) fn traffic(&self, labels_after: Duration, now: Timestamp) -> Option<Traffic> {
-        let elapsed = now.since(self.built).as_secs_f64();
-        let live = self.lifetime(self.live.id).and_then(|arm| self.arms.get(&arm))?.total();
-        if self.requests == 0 || elapsed <= 0.0 {
-            return None;
-        }
-        // Labels of the youngest predictions are yet to come.
-        let matured = ((elapsed - labels_after.as_secs_f64()) / elapsed).max(0.01);
-        Some(live.traffic(self.requests as f64 / elapsed, matured, labels_after, &self.settings.kpis))
     }
 
     /// Takes over what candidates have answered since the last time.

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use super::control::Control;
 use super::event::EventKind;
 use crate::base::clock::Timestamp;
-use crate::drift::watch::{Context, DriftScope, Feed, OnDrift, Part, Running, Told, advice};
+use crate::drift::told::DriftScope;
+use crate::drift::watch::{Context, Feed, OnDrift, Part, Running, Told, advice};
 use crate::rollout::phase::Phase;
 use crate::stats::evidence::ledger::Side;
 

@@ -183,7 +183,7 @@ impl Control {
                 attempt.previous = Some(before);
                 attempt.tripped = false;
                 attempt.course.turn(desk.now, &attempt.state);
-                attempt.course.trial = trial.map(Box::new);
+                attempt.course.promoted(trial);
                 attempt.before_step = (0, 0);
                 (attempt.carried, attempt.held) = ((0, 0), None);
                 let trial = std::mem::replace(&mut attempt.candidate, candidate);

@@ -13,12 +13,14 @@
 
 #[path = "../common/mod.rs"]
 mod common;
-#[cfg(feature = "onnx")]
+#[cfg(all(feature = "onnx", feature = "drift"))]
 #[path = "../../examples/flights/mod.rs"]
 mod flights;
 
+#[cfg(feature = "drift")]
 mod drift;
 mod readme;
+#[cfg(feature = "report")]
 mod report;
 mod simulation;
 mod testing;
@@ -38,6 +40,7 @@ mod rollout {
     mod allocation;
     mod decisions;
     mod moves;
+    #[cfg(feature = "forecast")]
     mod planning;
     mod watching;
 }
@@ -78,6 +81,7 @@ mod state {
 
 #[cfg(feature = "onnx")]
 mod model {
+    #[cfg(feature = "drift")]
     mod examples;
     mod onnx;
     mod prepared;

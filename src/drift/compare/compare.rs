@@ -4,11 +4,12 @@ use serde::{Deserialize, Serialize};
 
 use super::distance::Distances;
 use super::significance::{Compared, Test};
-use super::table::{DriftRow, DriftTable, Verdict, What};
+use super::table::{DriftRow, DriftTable, Verdict};
 use super::tail::two_shares;
 use crate::drift::profile::layout::{Feature, MISSING, UNSEEN};
 use crate::drift::profile::profile::{Profile, ProfileMismatch};
 use crate::drift::profile::reference::ReferenceProfile;
+use crate::drift::told::What;
 use crate::stats::sequential::{EValue, e_bh};
 
 /// How a window is compared.

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::alerts::{Baseline, DriftScope, Subject, Told};
+use super::alerts::{Subject, Told};
 use super::answers::Answers;
 use super::counted::{Counted, look_alpha};
 use super::options::Drift;
@@ -12,6 +12,7 @@ use super::status::{DriftAlert, DriftStatus, VersionDrift};
 use super::stripes::Drained;
 use super::trial::{Fault, Measure, Seen, Trial};
 use crate::base::clock::Timestamp;
+use crate::drift::told::{Baseline, DriftScope};
 use crate::drift::{
     DriftRow, DriftTable, Options, Profile, ReferenceProfile, WindowedProfile, compare_windows,
 };

@@ -30,6 +30,7 @@ const SLOTS: u32 = 16;
 
 impl Maturity {
     /// How old a prediction is when its label is evidence.
+    #[cfg(feature = "forecast")]
     pub(crate) fn age(self) -> Duration {
         match self {
             Self::AsTheyCome => Duration::ZERO,
