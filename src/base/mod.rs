@@ -9,6 +9,7 @@ pub(crate) mod disk;
 pub(crate) mod faults;
 #[cfg(feature = "onnx")]
 pub(crate) mod memory;
+pub(crate) mod ordered;
 pub(crate) mod os;
 pub(crate) mod share;
 pub(crate) mod sync;

@@ -1,7 +1,7 @@
 //! The state of the control side and what changes it. Everything here runs under the control lock, and nothing of the
 //! host's does: no model, no guard, no subscriber.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,6 +15,7 @@ use super::pins::Pin;
 use super::settings::LookingOn;
 use super::settings::{Quarantined, Record, Retained, Settings, Unavailable};
 use crate::base::clock::Timestamp;
+use crate::base::ordered::{OrderedMap, OrderedSet};
 use crate::base::share::Share;
 use crate::model::identity::Identity;
 use crate::request::buckets::{Buckets, ROLLOUTS_MAX};
@@ -62,11 +63,11 @@ pub(crate) struct Control {
     /// Attempts that are over, oldest first.
     pub(crate) past: VecDeque<Attempt>,
     pub(crate) retired: Retired,
-    pub(crate) records: BTreeMap<VersionId, Record>,
+    pub(crate) records: OrderedMap<VersionId, Record>,
     pub(crate) frozen: Option<String>,
-    pub(crate) quarantine: BTreeMap<Identity, Quarantined>,
+    pub(crate) quarantine: OrderedMap<Identity, Quarantined>,
     /// How often the process ended without a word while an identity was exposed.
-    pub(crate) crashes: BTreeMap<Identity, u32>,
+    pub(crate) crashes: OrderedMap<Identity, u32>,
     pub(crate) pins: Vec<Arc<dyn Pin>>,
     pub(crate) closed: bool,
     /// What was said here while another process has the state.
@@ -79,7 +80,7 @@ pub(crate) struct Control {
     /// Loads whose aftermath is not known yet.
     pub(crate) loadings: VecDeque<Loading>,
     /// Versions that could not replace what they lost.
-    degraded: BTreeSet<VersionId>,
+    degraded: OrderedSet<VersionId>,
     pub(crate) lease: Arc<Lease>,
     /// It has been told that the lease has run out.
     lapse_told: bool,
@@ -98,7 +99,7 @@ pub(crate) struct Control {
     pub(crate) tries: Tries,
     /// How traffic is divided among several candidates, while it is.
     pub(crate) allocating: Option<Allocating>,
-    pub(crate) arms: BTreeMap<u32, Windows>,
+    pub(crate) arms: OrderedMap<u32, Windows>,
     pub(crate) counters: Vec<Counter>,
     pub(crate) spares: Vec<Exposure>,
     pub(crate) buckets: Buckets,
@@ -125,10 +126,10 @@ impl Control {
             attempts: Vec::new(),
             past: VecDeque::new(),
             retired: Retired::default(),
-            records: BTreeMap::new(),
+            records: OrderedMap::new(),
             frozen: None,
-            quarantine: BTreeMap::new(),
-            crashes: BTreeMap::new(),
+            quarantine: OrderedMap::new(),
+            crashes: OrderedMap::new(),
             pins: Vec::new(),
             closed: false,
             #[cfg(feature = "state")]
@@ -136,7 +137,7 @@ impl Control {
             discarded: Vec::new(),
             waking: Vec::new(),
             loadings: VecDeque::new(),
-            degraded: BTreeSet::new(),
+            degraded: OrderedSet::new(),
             lease: Arc::new(Lease::new(now)),
             lapse_told: false,
             decisions: VecDeque::new(),
@@ -148,7 +149,7 @@ impl Control {
             collected_at: now,
             tries: Tries::default(),
             allocating: None,
-            arms: BTreeMap::new(),
+            arms: OrderedMap::new(),
             counters: Vec::new(),
             spares: Vec::new(),
             buckets: Buckets::default(),

@@ -1,7 +1,6 @@
 //! When a drift is told, and when that it is over.
 
-use std::collections::BTreeMap;
-
+use crate::base::ordered::OrderedMap;
 use crate::drift::DriftRow;
 use crate::drift::told::{Baseline, DriftScope, DriftedFeature, What};
 use crate::version::id::VersionId;
@@ -35,7 +34,7 @@ pub(crate) struct Subject {
     pub(crate) whose: DriftScope,
     pub(crate) against: Baseline,
     pub(crate) version: Option<VersionId>,
-    streaks: BTreeMap<(String, What), Streak>,
+    streaks: OrderedMap<(String, What), Streak>,
 }
 
 /// How a feature was in the last windows.
@@ -49,7 +48,7 @@ struct Streak {
 
 impl Subject {
     pub(crate) fn new(whose: DriftScope, against: Baseline, version: Option<VersionId>) -> Self {
-        Self { whose, against, version, streaks: BTreeMap::new() }
+        Self { whose, against, version, streaks: OrderedMap::new() }
     }
 
     /// A window was compared. What begins with it, and what ends.
