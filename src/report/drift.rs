@@ -1,11 +1,11 @@
-//! What a host has found of its data's drift, as a page shows it.
+//! The drift that a host has found, as a page shows it.
 
 use serde::{Deserialize, Serialize};
 
 use crate::drift;
 use crate::drift::watch::DriftStatus;
 
-/// What a host has found of the drift of its data, to be shown with a rollout: whether the candidate or the world has
+/// The drift that a host has found in its data, to be shown with a rollout: whether the candidate or the world has
 /// changed.
 ///
 /// ```
@@ -74,7 +74,7 @@ impl From<&drift::DriftTable> for DriftSummary {
 }
 
 impl DriftSummary {
-    /// What a handle's drift watch knows of a rollout: what came in against training, then what the candidate said
+    /// The drift that a handle's watch has found during a rollout: what came in against training, then what the candidate said
     /// against live. Nothing before a window was full.
     pub(crate) fn of_rollout(status: &DriftStatus, number: u32) -> Option<Self> {
         let of = status.rollouts.iter().find(|rollout| rollout.number == number);

@@ -19,7 +19,7 @@ pub enum DriftScope {
     Candidate,
 }
 
-/// What a drift is a drift from.
+/// The reference that something has drifted from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
@@ -160,7 +160,7 @@ impl Subject {
     }
 }
 
-/// What to do about a drift.
+/// Says what to do about a drift.
 pub(crate) fn advice(whose: DriftScope, against: Baseline) -> &'static str {
     match (whose, against) {
         (DriftScope::Candidate, _) => {
