@@ -37,7 +37,7 @@ use crate::stats::figures::divergence::Divergence;
 use crate::version::id::VersionId;
 use crate::version::loaded::AnyVersion;
 
-/// What becomes of a rollout whose candidate was exposed when the process ended without a word, as by a crash or a kill.
+/// Says what becomes of a rollout whose candidate took traffic when the process crashed or was killed.
 /// The second such end of one identity quarantines it, whatever this says: a model may take its process with it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -358,7 +358,7 @@ impl Control {
         if policy == AfterCrash::Pause && attempt.state.phase != Phase::Baking {
             attempt.hold(now);
             let version = attempt.version;
-            let reason = String::from("the process ended without a word while it was exposed");
+            let reason = String::from("the process crashed while this version took traffic");
             self.announcer.announce(now, self.epoch, EventKind::Paused { version, reason });
         }
         None

@@ -1,4 +1,4 @@
-//! What happened: events, the bounded log of them, and subscriptions.
+//! Events, the bounded log of them, and subscriptions.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -29,19 +29,19 @@ use crate::version::load_impact::LoadImpact;
 pub struct Event {
     /// Counts from 1 without gaps; a gap that a subscriber sees is an event it was too slow for.
     pub sequence: u64,
-    /// When, on the handle's clock.
+    /// The moment, on the handle's clock.
     pub at: Timestamp,
     /// The routing table that was in force after it.
     pub epoch: u64,
-    /// Who, where it was done through a handle that [acts for](crate::ModelHandle::acting_as) somebody.
+    /// The person, where it was done through a handle that [acts for](crate::ModelHandle::acting_as) somebody.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub actor: Option<Arc<str>>,
-    /// What.
+    /// The kind, with what belongs to it.
     #[serde(flatten)]
     pub kind: EventKind,
 }
 
-/// What happened.
+/// A kind of event, with what belongs to it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 #[non_exhaustive]
@@ -107,7 +107,7 @@ pub enum EventKind {
         /// What the guards said.
         evidence: Vec<Evidence>,
     },
-    /// What was seen of a candidate counts no more, and its evidence begins again: a guard was added, or what was counted
+    /// The evidence for a candidate counts no more, and its evidence begins again: a guard was added, or what was counted
     /// could not be trusted. The identity has spent another try.
     EvidenceReset {
         /// The candidate.
@@ -295,7 +295,7 @@ pub enum EventKind {
     },
     /// The process that had the state has let go of it, and this one goes on. What it goes on with follows.
     TookOver,
-    /// What was live cannot be used any more, and another version is.
+    /// The version that was live cannot be used any more, and another one is live.
     LiveReplaced {
         /// Live before.
         from: VersionId,
@@ -311,7 +311,7 @@ pub enum EventKind {
         /// What stands in the way.
         reason: String,
     },
-    /// What comes in or what a version says has drifted, in several windows in a row: see `Builder::drift`.
+    /// Inputs, or the answers of a version, have drifted, in several windows in a row: see `Builder::drift`.
     Drifted {
         /// Whose doing it is.
         whose: DriftScope,
@@ -327,7 +327,7 @@ pub enum EventKind {
         /// What to do.
         advice: String,
     },
-    /// What had drifted has not, in several windows in a row.
+    /// A drift is over: it was not seen in several windows in a row.
     DriftEnded {
         /// Whose doing it was.
         whose: DriftScope,
@@ -341,12 +341,12 @@ pub enum EventKind {
         /// How many more had.
         more: usize,
     },
-    /// What happens cannot be written to disk: the handle goes on, raises no exposure, and a start would not know.
+    /// State cannot be saved: the handle goes on and raises no exposure until it can.
     StateNotSaved {
         /// What stands in the way.
         reason: String,
     },
-    /// All that happened is on disk again.
+    /// State is being saved again, and nothing is missing.
     StateSaved,
     /// The handle was closed: nothing is tried any more, live goes on answering until the handle is dropped.
     Closed,
@@ -383,7 +383,7 @@ pub enum Cause {
     },
     /// The handle was closed.
     Closed,
-    /// The process ended without a word while the version was exposed.
+    /// The process crashed while the version took traffic.
     Crashed {
         /// How often.
         ends: u32,
@@ -406,9 +406,10 @@ impl fmt::Display for Cause {
             Self::Superseded { by } => write!(f, "{by} became live"),
             Self::Closed => f.write_str("the handle was closed"),
             Self::Crashed { ends } => {
-                write!(f, "the process ended without a word while it was exposed, {ends} times")
+                let times = if *ends == 1 { "once" } else { &format!("{ends} times") };
+                write!(f, "the process crashed {times} while this version took traffic")
             }
-            Self::Missing { reason } => write!(f, "it is not to be had: {reason}"),
+            Self::Missing { reason } => write!(f, "the version cannot be loaded any more: {reason}"),
         }
     }
 }
@@ -417,7 +418,7 @@ impl fmt::Display for Cause {
 impl fmt::Display for Event {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.kind {
-            EventKind::Staged { version } => write!(f, "{version} staged: loaded, checked, warm"),
+            EventKind::Staged { version } => write!(f, "{version} is staged: it is loaded, checked and warm"),
             EventKind::PhaseChanged { version, to, weight, sample, .. } => match to {
                 Phase::Shadow => write!(f, "{version} shadows {sample} of the requests"),
                 _ => write!(f, "{version} answers {weight} of the requests"),
@@ -427,7 +428,7 @@ impl fmt::Display for Event {
                 None => write!(f, "{version} fails: {evidence}"),
             },
             EventKind::Inconclusive { version, .. } => {
-                write!(f, "{version}: neither harm nor equality was shown in the time allowed")
+                write!(f, "the guards of {version} showed neither harm nor equality in the time allowed")
             }
             EventKind::Promoted { version, previous, .. } => {
                 write!(f, "{version} is live, {previous} is retained")
@@ -460,21 +461,25 @@ impl fmt::Display for Event {
             EventKind::Recalled { version, answered, missed } => {
                 write!(
                     f,
-                    "{version} had answered {answered} predictions that are known by id, and {missed} more"
+                    "{version} served {answered} predictions listed by `recall()`, and {missed} whose ids were not kept"
                 )
             }
             EventKind::WatchPassed { version } => write!(f, "{version} has proven itself as live"),
-            EventKind::Aborted { version, cause } => write!(f, "{version} taken off {}", Because(cause)),
+            EventKind::Aborted { version, cause } => write!(f, "{version} was taken off {}", Because(cause)),
             EventKind::RolledBack { from, to, cause } => {
-                write!(f, "rolled back from {from} to {to} {}", Because(cause))
+                write!(f, "live went back from {from} to {to} {}", Because(cause))
             }
-            EventKind::Paused { version, reason } => write!(f, "{version} paused: {reason}"),
-            EventKind::Resumed { version } => write!(f, "{version} resumed"),
-            EventKind::Frozen { reason } => write!(f, "frozen: {reason}"),
-            EventKind::Unfrozen => f.write_str("no longer frozen"),
+            EventKind::Paused { version, reason } => write!(f, "{version} is paused: {reason}"),
+            EventKind::Resumed { version } => write!(f, "{version} goes on with its plan"),
+            EventKind::Frozen { reason } => {
+                write!(f, "no rollout is raised by itself: the handle was frozen ({reason})")
+            }
+            EventKind::Unfrozen => {
+                f.write_str("rollouts are raised by themselves again: the freeze was lifted")
+            }
             EventKind::LeaseExpired { after } => write!(
                 f,
-                "nobody ticked for {} s: candidates answer nobody until somebody does, and live answers instead",
+                "nobody ticked for {} s: live answers the requests of candidates until somebody ticks",
                 after.as_secs_f64()
             ),
             EventKind::Tripped { version } => {
@@ -498,16 +503,20 @@ impl fmt::Display for Event {
                 let LoadImpact { before, during, after } = live_p99;
                 let told = |p99: &Option<Duration>| p99.map_or("unknown".into(), |p99| format!("{p99:?}"));
                 let (before, during, after) = (told(before), told(during), told(after));
-                write!(f, "{version} took {took:.1?} to load, held back for {held:.1?} of that; ")?;
-                write!(f, "live's p99 before {before}, during {during}, after {after}")
+                write!(f, "{version} took {took:.1?} to load, {held:.1?} of them waiting for live; ")?;
+                write!(f, "live's p99 was {before} before, {during} meanwhile and {after} after it")
             }
             EventKind::TierChanged { version, tier, .. } => write!(f, "{version} is {tier}"),
             EventKind::Drilled { version, drilled } => write!(f, "{version} {drilled}"),
             EventKind::Degraded { version, reason } => write!(f, "{version} is short of sessions: {reason}"),
             EventKind::Started { live, rollouts, crashed, torn_bytes } => {
-                write!(f, "started with {live} live and {} rollouts", rollouts.len())?;
+                let running = match rollouts.len() {
+                    1 => "1 rollout".to_owned(),
+                    number => format!("{number} rollouts"),
+                };
+                write!(f, "the handle started with {live} live and {running}")?;
                 if *crashed {
-                    f.write_str(", after an end without a word")?;
+                    f.write_str(": the process before it had crashed")?;
                 }
                 if *torn_bytes > 0 {
                     write!(f, "; {torn_bytes} bytes of an unfinished record were cut off the journal")?;
@@ -515,9 +524,9 @@ impl fmt::Display for Event {
                 Ok(())
             }
             EventKind::Standby { live } => {
-                write!(f, "another process has the state: {live} answers here, and nothing is tried")
+                write!(f, "another process has the state: {live} answers here, and no candidate is tried")
             }
-            EventKind::TookOver => f.write_str("taken over from the process that had the state"),
+            EventKind::TookOver => f.write_str("this process took over from the one that had the state"),
             EventKind::LiveReplaced { from, to, reason } => {
                 write!(f, "{to} is live, because {from} cannot be used: {reason}")
             }
@@ -536,13 +545,13 @@ impl fmt::Display for Event {
                 write!(f, "{against}: {}; {advice}", list(features, *more))
             }
             EventKind::DriftEnded { against, features, more, .. } => {
-                write!(f, "no longer drifted {against}: {}", list(features, *more))
+                write!(f, "the drift {against} is over: {}", list(features, *more))
             }
             EventKind::StateNotSaved { reason } => {
-                write!(f, "what happens is not on disk: {reason}")
+                write!(f, "state is not being saved ({reason}); exposure stays as it is until it is")
             }
-            EventKind::StateSaved => f.write_str("all that happened is on disk again"),
-            EventKind::Closed => f.write_str("closed"),
+            EventKind::StateSaved => f.write_str("state is being saved again"),
+            EventKind::Closed => f.write_str("the handle was closed"),
         }
     }
 }
@@ -732,6 +741,6 @@ mod tests {
         };
         let json = serde_json::to_string(&event).unwrap();
         assert_eq!(serde_json::from_str::<Event>(&json).unwrap(), event);
-        assert_eq!(event.to_string(), "v2 taken off (by hand: complaints)");
+        assert_eq!(event.to_string(), "v2 was taken off (by hand: complaints)");
     }
 }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::profile::profile::Profile;
 use crate::base::clock::Timestamp;
 
-/// What an hour is compared with, in UTC.
+/// The hours that an hour is compared with, in UTC.
 ///
 /// Of each hour the last four are kept, so that what was normal a season ago is forgotten: with 20 features of 13 bins
 /// that is 2 KB an hour, 200 KB for hours of a day and 1.4 MB for hours of a week.

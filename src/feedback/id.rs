@@ -38,7 +38,7 @@ pub struct PredictionId {
     pub(crate) seal: Seal,
 }
 
-/// What an id says.
+/// The content of an id.
 #[derive(Clone, Copy, PartialEq)]
 #[cfg_attr(test, derive(Debug))]
 pub(crate) struct Body {
@@ -217,7 +217,7 @@ impl<'de> Deserialize<'de> for PredictionId {
 /// A string that is not the printed form of an id. Whether an id that parses is genuine shows when its outcome is fed
 /// back.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[error("not a prediction id: {0}")]
+#[error("the text is not a prediction id: {0}")]
 pub struct InvalidPredictionId(&'static str);
 
 /// The first byte of every id. A change of the format changes it.

@@ -62,7 +62,7 @@ impl Default for JoinLimits {
     }
 }
 
-/// What an outcome is assumed to be when none came within a horizon.
+/// The outcome that is assumed when none came within a horizon.
 #[derive(Debug, Clone)]
 pub(crate) struct Assumption {
     pub(crate) after: Duration,

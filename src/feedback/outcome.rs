@@ -1,8 +1,8 @@
-//! What became of an outcome, and how many of each.
+//! The fate of an outcome, and how many there were of each.
 
 use serde::{Deserialize, Serialize};
 
-/// What became of an outcome. None of these does harm; all are counted in `status()`.
+/// The fate of an outcome. None of these does harm; all are counted in `status()`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]

@@ -20,7 +20,7 @@ use crate::stats::counting::intake::Intake;
 use crate::stats::evidence::waiting::SavedWaiting;
 use crate::task::kept::Kept;
 
-/// What joins need to go on: all of it, or what has changed since the last time.
+/// The joins as they are saved: all of them, or the changes since the last time.
 #[derive(Clone, PartialEq, Default, Serialize, Deserialize)]
 pub(crate) struct SavedJoins {
     /// Labels that wait, by exposure: always all of them.

@@ -352,7 +352,7 @@ impl<I: ?Sized + 'static, O: 'static> Rollout<I, O> {
         });
     }
 
-    /// The plan goes on. A candidate that was taken off because the process had ended without a word is exposed again as
+    /// The plan goes on. A candidate that was taken off because the process had crashed is exposed again as
     /// it was.
     ///
     /// # Errors
@@ -595,7 +595,7 @@ pub enum RolloutError {
     NoTraffic,
     /// What is about to happen cannot be written down, so it does not happen: a start would not know that the candidate was
     /// exposed.
-    #[error("it cannot be written down: {reason}")]
+    #[error("exposure was not raised: the journal could not be written ({reason})")]
     NotRecorded {
         /// What stands in the way.
         reason: String,

@@ -1,4 +1,4 @@
-//! What was decided, and why: what happened in its order, with what each step rests on.
+//! The part of a page that says what was decided and why: events in their order, with the grounds of each step.
 
 use super::document::{Block, Ground, Progress, Section, Step};
 use super::report::{Decided, Report};
@@ -73,7 +73,7 @@ fn steps(report: &Report) -> Vec<Step> {
     steps.into_iter().map(|(_, step)| step).collect()
 }
 
-/// What an event says, with a capital where it does not begin with a name.
+/// The sentence of an event, with a capital where it does not begin with a name.
 fn in_words(event: &Event) -> String {
     let text = event.to_string();
     match &event.kind {
@@ -90,7 +90,7 @@ fn in_words(event: &Event) -> String {
     }
 }
 
-/// What an event rests on.
+/// The evidence of an event.
 fn grounds(report: &Report, event: &Event) -> Vec<Evidence> {
     match &event.kind {
         EventKind::PhaseChanged { evidence, .. }

@@ -1,4 +1,4 @@
-//! What a page says, before it is written in one form or another. Text here is plain: whoever renders it escapes it.
+//! The content of a page, before it is written in one form or another. Text here is plain: whoever renders it escapes it.
 
 use super::plot::plot::Plot;
 
@@ -76,7 +76,7 @@ pub(crate) struct Step {
     pub(crate) grounds: Vec<Ground>,
 }
 
-/// What a step rests on.
+/// The grounds of a step.
 pub(crate) struct Ground {
     pub(crate) verdict: &'static str,
     pub(crate) sentence: String,

@@ -1,8 +1,8 @@
-//! What a host has found of its data's drift, as a page shows it.
+//! The drift that a host has found, as a page shows it.
 
 use serde::{Deserialize, Serialize};
 
-/// What a host has found of the drift of its data, to be shown with a rollout: whether the candidate or the world has
+/// The drift that a host has found in its data, to be shown with a rollout: whether the candidate or the world has
 /// changed.
 ///
 /// ```

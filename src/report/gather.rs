@@ -1,4 +1,4 @@
-//! What a page needs, brought together from the control side.
+//! Gathers from the control side what a page needs.
 
 use std::sync::Arc;
 
@@ -42,7 +42,7 @@ impl From<VersionId> for Which {
 }
 
 impl<I: ?Sized + 'static, O: 'static> ModelHandle<I, O> {
-    /// What there is to say of a rollout, running or over, to people who were not there: see [`report`](crate::report).
+    /// Reports on a rollout, running or over, for people who were not there: see [`report`](crate::report).
     /// By its number, or by the name of the version that it tried, the last time. `None` where there was none, or it has
     /// been over for so long that it is forgotten.
     ///
@@ -70,14 +70,14 @@ impl<I: ?Sized + 'static, O: 'static> ModelHandle<I, O> {
 }
 
 impl<I: ?Sized + 'static, O: 'static> Rollout<I, O> {
-    /// What there is to say of this rollout to people who were not there; see
+    /// Reports on this rollout for people who were not there; see
     /// [`ModelHandle::report`](crate::ModelHandle::report). `None` once it is so long over that it is forgotten.
     pub fn report(&self) -> Option<Report> {
         self.handle.report(self.number)
     }
 }
 
-/// What the control side knows of one attempt.
+/// The knowledge of the control side about one attempt.
 struct Gathered {
     /// All but what takes time to find out.
     report: Report,

@@ -1,4 +1,4 @@
-//! What happened, in a sentence or two.
+//! The headline: a rollout in a sentence or two.
 
 use super::Turn;
 use super::document::Tone;
@@ -12,7 +12,7 @@ use crate::rollout::guard::evidence::Evidence;
 use crate::rollout::phase::Phase;
 use crate::stats::{Better, Metric};
 
-/// What became of the rollout, in a word or two.
+/// The fate of the rollout, in a word or two.
 pub(crate) fn outcome(report: &Report) -> (&'static str, Tone) {
     let paused = report.rollout.paused;
     match (report.rollout.phase, &report.rollout.cause) {
@@ -119,7 +119,7 @@ fn promoted(report: &Report) -> String {
     }
 }
 
-/// What became of the watch.
+/// The result of the watch.
 fn proven(report: &Report) -> String {
     let Some((trial, ended)) = report.trial.as_ref().zip(report.ended) else { return String::new() };
     let watched = long(ended.since(trial.promoted));
@@ -257,7 +257,7 @@ fn beside_live(report: &Report, seen: &Seen<'_>) -> Option<String> {
     (!parts.is_empty()).then(|| format!("On trial {}.", parts.join(", and ")))
 }
 
-/// What a figure of quality is called.
+/// The name of a figure of quality.
 pub(crate) fn name(metric: Metric) -> &'static str {
     match metric {
         Metric::Accuracy => "accuracy",
@@ -291,7 +291,7 @@ pub(crate) fn value(metric: Metric, of: f64) -> String {
     if is_share(metric) { percent(of) } else { number(of) }
 }
 
-/// What is good in a figure, for a caption.
+/// Says for a caption which way of a figure is good.
 pub(crate) fn better(metric: Metric) -> &'static str {
     match metric.better() {
         Better::Higher => "higher is better",

@@ -69,7 +69,7 @@ pub(crate) fn evidence(report: &Report) -> Option<Section> {
         return None;
     }
     let text = format!(
-        "Each guard weighs two claims: that {} is worse than its margin allows, and that it is not. Once the evidence for harm reaches its limit the candidate is taken back; once that against it reaches its own, the next step may be taken; how much is asked for there depends on how large that step is, so it begins anew with each. Between the two nothing is shown yet. Scales are logarithmic: ten times the evidence is the same step everywhere.",
+        "Each guard weighs two claims: that {} is worse than its margin allows, and that it is not. Once the evidence for harm reaches its limit the candidate is taken back; once that against it reaches its own, the next step may be taken; how much is asked for there depends on how large that step is, so it starts from nothing with each. Between the two nothing is shown yet. Scales are logarithmic: ten times the evidence is the same step everywhere.",
         report.rollout.version
     );
     Some(Section::new("The evidence, over time", vec![Block::Text(text), Block::Plots(plots)]))
@@ -121,7 +121,7 @@ fn weight(e: f64) -> String {
     if e >= 1e6 { EValue::of(e).to_string() } else { number(e) }
 }
 
-/// What evidence had to reach, for as long as it was the same.
+/// The limits of evidence, each for as long as it was the same.
 fn asked(report: &Report, what: &str, colour: Colour, of: impl Fn(&Point) -> Option<EValue>) -> Vec<Limit> {
     let mut limits: Vec<Limit> = Vec::new();
     for point in &report.points {
@@ -246,13 +246,13 @@ fn drawn(lines: Vec<Line>) -> Option<(Vec<Line>, (f64, f64))> {
     (long_enough && low.is_finite() && high.is_finite()).then_some((lines, (low, high)))
 }
 
-/// Whether figures begin anew between two points: with the watch over a new live, or with another guard.
+/// Whether figures start from nothing between two points: with the watch over a new live, or with another guard.
 fn begins_anew(before: &Point, point: &Point) -> bool {
     before.candidate.requests > point.candidate.requests
         || (before.phase == Phase::Baking) != (point.phase == Phase::Baking)
 }
 
-/// What points say, in stretches over which it was counted without a break.
+/// The values of points, in stretches over which it was counted without a break.
 fn segments(
     report: &Report,
     breaks: impl Fn(&Point, &Point) -> bool,

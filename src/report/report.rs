@@ -1,4 +1,4 @@
-//! What there is to say about one rollout.
+//! A report on one rollout, as data.
 
 use serde::{Deserialize, Serialize};
 
@@ -86,7 +86,7 @@ pub struct Decided {
 }
 
 impl Report {
-    /// With another title; the rollout's number, the handle's name and the candidate's unless told.
+    /// With another title; by default the rollout's number, the handle's name and the candidate's.
     #[must_use]
     pub fn title(mut self, title: impl Into<String>) -> Self {
         self.title = title.into();
@@ -129,7 +129,7 @@ impl Report {
     }
 }
 
-/// What was seen over one stretch.
+/// The figures of one stretch.
 pub(crate) struct Seen<'a> {
     pub(crate) candidate: &'a ArmFigures,
     pub(crate) live: &'a ArmFigures,

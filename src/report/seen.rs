@@ -1,4 +1,4 @@
-//! What was seen: the figures of both versions, side by side.
+//! The part of a page with the figures of both versions, side by side.
 
 use super::document::{Block, Column, Section, Table};
 use super::headline::{name, value};
@@ -115,7 +115,7 @@ fn unanswered(quality: &QualityFigures) -> u64 {
     }
 }
 
-/// What answers to the same input have shown.
+/// The divergence of answers to the same input.
 fn on_pairs(report: &Report, pairs: &DivergenceFigures) -> Option<String> {
     if pairs.pairs == 0 {
         return None;

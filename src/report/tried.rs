@@ -1,4 +1,4 @@
-//! What was tried, and on whom.
+//! The part of a page that says what was tried, and on whom.
 
 use std::time::Duration;
 

@@ -82,7 +82,7 @@ pub(crate) fn short(duration: Duration) -> String {
     format!("{}{NARROW}{unit}", number(scaled))
 }
 
-/// What a guard saw, as a sentence without its full stop.
+/// The sentence of a guard, without its full stop.
 pub(crate) fn saw(evidence: &Evidence) -> String {
     if let Some(sentence) = &evidence.sentence {
         return sentence.clone();

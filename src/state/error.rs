@@ -1,4 +1,4 @@
-//! What can be wrong with a folder of state.
+//! The errors of a folder of state.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -12,7 +12,7 @@ use thiserror::Error;
 pub enum StateError {
     /// The system refused a step: no room, no permission, a failing disk. Whatever was to be written counts as not
     /// written.
-    #[error("{step} {}: {source}", .path.display())]
+    #[error("{step} {} failed: {source}", .path.display())]
     Disk {
         /// What was tried.
         step: &'static str,
@@ -37,7 +37,7 @@ pub enum StateError {
         folder: PathBuf,
     },
     /// There is a link, a folder or a device where a file of ours should be. It is not followed.
-    #[error("{} is no plain file: move it away, and put back what was there", .path.display())]
+    #[error("{} is not a plain file: move it away, and put back the file that was there", .path.display())]
     NotPlain {
         /// Where.
         path: PathBuf,
@@ -84,7 +84,7 @@ pub enum StateError {
         path: PathBuf,
     },
     /// What was to be written is larger than would be read again.
-    #[error("{what} has {bytes} bytes, and {limit} is the limit")]
+    #[error("{what} was not saved: it has {bytes} bytes, and at most {limit} are allowed")]
     TooLarge {
         /// What it is.
         what: &'static str,
@@ -101,17 +101,17 @@ pub enum StateError {
         cause: String,
     },
     /// An event is not one line of text. Nothing of what came with it was written.
-    #[error("an event is not one line of UTF-8")]
+    #[error("an event was not saved: it is not one line of UTF-8")]
     NotALine,
     /// Nothing is added to a file that this process did not write, or one that a write to has failed: all of it must be
-    /// written anew first.
-    #[error("nothing is added to {} until all of it was written anew", .path.display())]
+    /// written again first.
+    #[error("no record is added to {} until all of it has been written again", .path.display())]
     Stopped {
         /// The file.
         path: PathBuf,
     },
     /// Another process has the state of this handle, or the handle was closed.
-    #[error("this handle writes no state: another process has it, or it was closed")]
+    #[error("this handle saves no state: another process has the state, or the handle was closed")]
     NotWriting,
     /// Somebody put another file in the place of one that this process holds. Neither is touched.
     #[error("{} was replaced while it was in use: put the old one back, or start again from the new one", .path.display())]

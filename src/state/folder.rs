@@ -8,7 +8,7 @@ use super::error::StateError;
 use super::names::{ASIDE, KEY_ASIDE, LOCK};
 use crate::base::disk::Files;
 
-/// What the system knows a file by, whatever its name; the same for all where it tells nothing.
+/// The identity of a file to the system, whatever its name; the same for all where it tells nothing.
 pub(crate) type Identity = (u64, u64);
 
 /// A folder that this process has for itself, until this is dropped.

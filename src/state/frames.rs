@@ -19,7 +19,7 @@ pub(crate) struct Frames<R> {
     frame: Vec<u8>,
 }
 
-/// What comes next.
+/// The next thing in a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Next {
     /// A whole frame; its body can be had until the next one.

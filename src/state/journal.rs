@@ -2,7 +2,7 @@
 //!
 //! **A file is added to by the process that wrote it, and only while every write and sync of it succeeded.** What an
 //! earlier process left may be in the system's cache and not on the disk, and a sync that failed once may succeed the next
-//! time without having written anything. So a start begins by writing all of it anew, and so does whoever goes on after a
+//! time without having written anything. So a start begins by writing all of it again, and so does whoever goes on after a
 //! failure. Cutting off a torn end in place instead would be one write less, and would trust such a file.
 
 use std::fs::File;
@@ -18,7 +18,7 @@ use super::rewrite::{Old, Part};
 use super::{folder, read, repair, rewrite};
 use crate::base::disk::{Files, Writing};
 
-/// What is written down.
+/// A record to be written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Entry {
     /// What it is.
@@ -35,12 +35,12 @@ impl Entry {
     }
 }
 
-/// Why all of it must be written anew, or should be.
+/// Why all of it must be written again, or should be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Why {
     /// It was opened and not written yet.
     Opened,
-    /// A step failed. Nothing is added until it was written anew.
+    /// A step failed. Nothing is added until it was written again.
     Failed,
     /// It has grown. It can be added to for a while.
     Grown,
@@ -82,7 +82,7 @@ enum Log {
 
 impl Journal {
     /// Takes a folder for this process, making it where there is none, and reads its journal. What is found is to be
-    /// [written anew](Self::rewrite) before anything is added.
+    /// [written again](Self::rewrite) before anything is added.
     ///
     /// # Errors
     ///
@@ -128,7 +128,7 @@ impl Journal {
     /// # Errors
     ///
     /// An entry is too large or no line, and nothing has changed. Or a step failed, and nothing is added until all of it was
-    /// [written anew](Self::rewrite); if the process ends before that, a start may find these entries.
+    /// [written again](Self::rewrite); if the process ends before that, a start may find these entries.
     pub(crate) fn append(&mut self, entries: &[Entry]) -> Result<(), StateError> {
         if entries.is_empty() {
             return Ok(());
@@ -169,7 +169,7 @@ impl Journal {
         Ok(())
     }
 
-    /// Writes all of it anew: the last events of those that were acknowledged, then these, the state, and all the evidence,
+    /// Writes all of it again: the last events of those that were acknowledged, then these, the state, and all the evidence,
     /// in as many parts as it takes.
     /// It is on disk when this returns. Where the old file turned out to be damaged, a copy of it is kept, and what was lost
     /// of its events is told.
@@ -222,7 +222,7 @@ impl Journal {
         Ok(before.and_then(|before| before.repaired))
     }
 
-    /// Whether all of it must be written anew, or should be, and why.
+    /// Whether all of it must be written again, or should be, and why.
     pub(crate) fn wants_rewrite(&self) -> Option<Why> {
         let grown =
             |current: &Current| current.length.saturating_sub(current.header.base) >= self.limits.growth;

@@ -17,10 +17,10 @@
 //!
 //! Live is live again, retained versions are retained, what is quarantined stays so under any name, and outcomes of
 //! predictions made before join. A rollout goes on in the phase and with the evidence that it had, unless the process ended
-//! without a word (no [`close`](crate::ModelHandle::close)) while its candidate was exposed: then
+//! by a crash (no [`close`](crate::ModelHandle::close)) while its candidate was exposed: then
 //! [`AfterCrash`](crate::options::AfterCrash) says what becomes of it, and the second such end of one identity quarantines it. A live
 //! that cannot be loaded falls back to the last retained version that can, then to the one given to
-//! [`live`](crate::Builder::live), then to an error that says why of each. Figures begin anew; traffic that was divided among
+//! [`live`](crate::Builder::live), then to an error that says why of each. Figures start from nothing; traffic that was divided among
 //! several candidates stays as it was and is not divided further.
 //!
 //! # What is on disk when
@@ -39,10 +39,10 @@
 //!
 //! A batch of records is written and synced before anybody is told that it was: after a crash at any moment, power cuts
 //! included, a start finds all that was acknowledged, and of the batch that was being written all or nothing. A journal is
-//! written anew (aside, synced, renamed, the folder synced) at every start, when it has grown by 16 MiB, and after any
+//! written again (aside, synced, renamed, the folder synced) at every start, when it has grown by 16 MiB, and after any
 //! failed write or sync: nothing is ever added to a file that an earlier process left or that a sync has failed on, since
 //! the system may show what the disk has not. A full disk loses nothing that was acknowledged, and once there is room
-//! everything is written anew.
+//! everything is written again.
 //!
 //! What a crash leaves at the end is cut off, and told. Any other difference from what was written is
 //! [`Damaged`](StateError::Damaged), and [`repair`] is the way out. One thing cannot be told from a crash: damage in the

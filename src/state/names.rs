@@ -28,10 +28,10 @@ pub(crate) struct Place {
 /// What a journal may grow to.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Limits {
-    /// How much is added before it should be written anew: with a rollout under three guards, 70 KB every ten seconds, that is
+    /// How much is added before it should be written again: with a rollout under three guards, 70 KB every ten seconds, that is
     /// forty minutes; and little enough to be read at a start.
     pub(crate) growth: u64,
-    /// How many events are kept when it is written anew: at one a minute, two months.
+    /// How many events are kept when it is written again: at one a minute, two months.
     pub(crate) events: usize,
     /// How many bytes of them.
     pub(crate) event_bytes: u64,

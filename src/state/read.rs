@@ -1,4 +1,4 @@
-//! What a journal holds, read from beginning to end.
+//! Reads a journal from beginning to end.
 
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
@@ -10,7 +10,7 @@ use super::frames::{Frames, Next};
 use super::names::{FILE_MAX, JOURNAL};
 use crate::base::disk::Files;
 
-/// What was acknowledged, as far as a start needs it. Events are read by [`history`](super::audit).
+/// The acknowledged state, as far as a start needs it. Events are read by [`history`](super::audit).
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Found {
     /// The newest state; nothing where none was ever written.
@@ -153,7 +153,7 @@ pub(crate) fn scan(path: &Path, file: &File) -> Result<(Scan, Found), StateError
     Ok((scan, found))
 }
 
-/// What a batch brings, once it is whole.
+/// The records of one batch, once it is whole.
 #[derive(Default)]
 struct Batch {
     state: Option<Vec<u8>>,

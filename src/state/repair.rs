@@ -1,4 +1,4 @@
-//! What is left of a journal that is damaged.
+//! The repair of a journal that is damaged.
 
 use std::fs::File;
 use std::io;
@@ -19,7 +19,7 @@ const COPIES_MAX: u32 = 99;
 /// How much is copied at once.
 const BUFFER: u64 = 1 << 20;
 
-/// What a repair has kept, and what it has not.
+/// The result of a repair: how much it has kept, and how much it has not.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct Repaired {

@@ -1,4 +1,4 @@
-//! A journal that is written anew: aside, synced, renamed into its place, and the folder synced. Whatever fails, the one
+//! A journal that is written again: aside, synced, renamed into its place, and the folder synced. Whatever fails, the one
 //! before is whole and in its place, or the new one is.
 
 use std::collections::VecDeque;
@@ -15,7 +15,7 @@ use crate::base::disk::{Files, Writing};
 /// How much is gathered before it is written.
 const BUFFER: usize = 1 << 20;
 
-/// What is written, and whose it is.
+/// The content of a new journal, and whose it is.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Part<'a> {
     pub(crate) kind: Kind,
@@ -50,7 +50,7 @@ pub(crate) struct Old<'a> {
     pub(crate) frames: u32,
 }
 
-/// What was not whole in a file.
+/// The damage of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Lost {
     pub(crate) bytes: u64,
@@ -119,7 +119,7 @@ impl Kept {
     }
 }
 
-/// A journal that was written anew.
+/// A journal that was written again.
 pub(crate) struct Anew {
     pub(crate) writing: Writing,
     pub(crate) header: Header,

@@ -219,7 +219,7 @@ fn a_promotion_that_was_undone_later_is_said_to_be() {
     let (html, _) = check(&report);
     let headline = report.headline();
     assert!(
-        headline.contains("rolled back from v2 to v1 (by hand: complaints from dispatch), by ada."),
+        headline.contains("live went back from v2 to v1 (by hand: complaints from dispatch), by ada."),
         "{headline}"
     );
     assert!(html.contains("Promoted, later replaced"));
@@ -311,7 +311,8 @@ fn the_page_says_who_took_it_back_and_in_whose_words() {
     );
     let (html, markdown) = check(&report);
     assert!(
-        html.contains("<span class=\"by\">by ada</span>") && markdown.contains("**, by ada: v2 taken off")
+        html.contains("<span class=\"by\">by ada</span>")
+            && markdown.contains("**, by ada: v2 was taken off")
     );
     assert!(html.contains("No guard has judged it."));
 }

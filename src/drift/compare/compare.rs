@@ -34,7 +34,7 @@ pub struct Options {
 
 checked_when_read!(Options);
 
-/// What the error [`alpha`](Options::alpha) is of, where many features are looked at.
+/// Says what the error [`alpha`](Options::alpha) is of, where many features are looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
@@ -71,7 +71,7 @@ impl Options {
         self.with(|options| options.alpha = alpha)
     }
 
-    /// What that is of. Bonferroni by default.
+    /// Says what that error is of. Bonferroni by default.
     #[must_use]
     pub fn control(mut self, control: Control) -> Self {
         self.control = control;

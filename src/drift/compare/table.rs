@@ -1,4 +1,4 @@
-//! What came of a comparison, for people and programs.
+//! The result of a comparison, for people and programs.
 
 use std::fmt;
 
@@ -41,7 +41,7 @@ pub struct DriftRow {
     pub distances: Option<Distances>,
 }
 
-/// What to think of a drift.
+/// The verdict on one row of a comparison.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]

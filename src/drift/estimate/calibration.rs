@@ -1,4 +1,4 @@
-//! What a score means: the share of positives among those that had it.
+//! A calibration says what a score means: the share of positives among those that had it.
 
 use serde::{Deserialize, Serialize};
 
@@ -172,20 +172,20 @@ impl TryFrom<Written> for Calibration {
 pub enum CalibrationError {
     /// A calibration needs scores of positives and of negatives.
     #[error(
-        "{rows} scores with labels of one class: a calibration needs rows of both, that the model was not trained on"
+        "all {rows} scores have labels of one class: a calibration needs rows of both, which the model was not trained on"
     )]
     OneClass {
         /// How many scores there are.
         rows: usize,
     },
     /// One that was read has no steps, or too many.
-    #[error("a calibration of {found} steps: give 1 to {STEPS_MAX}")]
+    #[error("the calibration has {found} steps: it must have 1 to {STEPS_MAX}")]
     Steps {
         /// How many it has.
         found: usize,
     },
     /// One that was read does not rise with the score.
-    #[error("a calibration whose steps are empty or do not rise with the score: fit it anew")]
+    #[error("the steps of the calibration are empty or do not rise with the score: fit it again")]
     Falls,
 }
 

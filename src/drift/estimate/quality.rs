@@ -37,7 +37,7 @@ pub struct QualityEstimator {
     counts: Box<[[u64; 2]]>,
 }
 
-/// What the quality of a model probably is. **Valid under covariate shift only**; see the [module](super).
+/// The quality that a model probably has. **Valid under covariate shift only**; see the [module](super).
 ///
 /// What does not exist is not there: precision without an answer of yes, AUC where one class is not to be expected.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -122,7 +122,7 @@ impl QualityEstimator {
         Ok(())
     }
 
-    /// What was counted, and counts from 0 again.
+    /// Gives what was counted, and counts from 0 again.
     #[must_use]
     pub fn take(&mut self) -> Self {
         let empty = Self::of(Arc::clone(&self.calibration), self.threshold);
@@ -282,7 +282,9 @@ fn quantile_of_normal(alpha: f64) -> f64 {
 
 /// Two estimators do not mean the same by their counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("estimators of different calibrations or thresholds: only those of one calibration can be merged")]
+#[error(
+    "the estimators have different calibrations or thresholds: only those of one calibration and threshold can be merged"
+)]
 pub struct WrongCalibration;
 
 #[cfg(test)]

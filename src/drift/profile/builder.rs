@@ -218,13 +218,13 @@ fn quantile(sorted: &[f64], share: f64) -> f64 {
 #[non_exhaustive]
 pub enum BuildProfileError {
     /// There are no rows to make bins from.
-    #[error("no rows: a reference is made from those that the model was trained on")]
+    #[error("a reference was to be made of 0 rows: give the rows that the model was trained on")]
     NoRows,
     /// A number of bins or of categories that a profile cannot have.
     #[error(transparent)]
     Argument(#[from] InvalidArgument),
     /// No feature, or more than 4,096.
-    #[error("a profile of {found} features: give 1 to {FEATURES_MAX}")]
+    #[error("the profile has {found} features: it must have 1 to {FEATURES_MAX}")]
     Features {
         /// How many there are.
         found: usize,
@@ -238,7 +238,7 @@ pub enum BuildProfileError {
         feature: String,
     },
     /// A row does not have a value of each feature.
-    #[error("row {row} does not fit")]
+    #[error("row {row} does not fit the profile")]
     Row {
         /// Its number, from 0.
         row: usize,

@@ -1,4 +1,4 @@
-//! What a profile counts: its features in their order, and the bins of each.
+//! The layout of a profile: its features in their order, and the bins of each.
 
 use std::sync::Arc;
 
@@ -47,7 +47,7 @@ pub(crate) struct Feature {
     pub(crate) first: usize,
 }
 
-/// What the values of a feature are counted in.
+/// The bins of a feature.
 #[derive(Debug, PartialEq)]
 pub(crate) enum Bins {
     Numeric(Edges),

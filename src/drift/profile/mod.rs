@@ -1,4 +1,4 @@
-//! What a stream of rows looked like, as counts.
+//! Profiles: a stream of rows as counts.
 
 pub(crate) mod builder;
 pub(crate) mod cell;

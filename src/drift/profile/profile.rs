@@ -1,4 +1,4 @@
-//! What came in: counts of each feature, in the bins of a reference.
+//! A profile of traffic: counts of each feature, in the bins of a reference.
 
 use std::fmt;
 use std::sync::Arc;
@@ -103,7 +103,7 @@ impl Profile {
         Ok(())
     }
 
-    /// What was counted, and counts from 0 again.
+    /// Gives what was counted, and counts from 0 again.
     #[must_use]
     pub fn take(&mut self) -> Self {
         let empty = Self::empty(Arc::clone(&self.layout));
@@ -169,7 +169,9 @@ pub struct ProfileMismatch {
 
 /// A row does not have one value of each feature.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("a row of {found} values for a profile of {expected} features: give one of each, in their order")]
+#[error(
+    "the row has {found} values and the profile {expected} features: give one value of each, in their order"
+)]
 #[non_exhaustive]
 pub struct WrongCells {
     /// How many features the profile has.

@@ -1,4 +1,4 @@
-//! What training data looked like.
+//! A profile of training data.
 
 use std::fmt;
 use std::sync::Arc;
@@ -73,7 +73,7 @@ impl ReferenceProfile {
         Profile::empty(Arc::clone(&self.profile.layout))
     }
 
-    /// What was counted.
+    /// The counts.
     pub fn counted(&self) -> &Profile {
         &self.profile
     }

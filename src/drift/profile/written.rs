@@ -237,38 +237,38 @@ impl ReferenceProfile {
     }
 }
 
-/// What was written is no profile.
+/// The error of a text that is not a profile.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum InvalidProfile {
     /// It is of a form that this version does not know.
     #[error(
-        "a profile of schema {found}, and this reads schema {SCHEMA}: write it in that form, or use a newer switchback"
+        "the profile has schema {found}, and this release reads schema {SCHEMA}: write that one, or use a newer release"
     )]
     Schema {
         /// Its schema.
         found: u32,
     },
     /// It has not the form of one at all: a field is missing, or is of another type.
-    #[error("no profile: {cause}")]
+    #[error("it is not a profile: {cause}")]
     Form {
         /// What is wrong with it.
         cause: String,
     },
     /// It says something that this version does not know.
-    #[error("a profile has no `{field}`: leave it out")]
+    #[error("a profile cannot have a field `{field}`: leave it out")]
     Field {
         /// The name of what is not known.
         field: String,
     },
     /// It has no feature, or too many.
-    #[error("a profile of {found} features: give 1 to {FEATURES_MAX}")]
+    #[error("the profile has {found} features: it must have 1 to {FEATURES_MAX}")]
     Features {
         /// How many there are.
         found: usize,
     },
     /// It has more rows than other languages can hold.
-    #[error("a profile of {found} rows: at most 2^53 can be")]
+    #[error("the profile has {found} rows: it must have at most 2^53")]
     Rows {
         /// How many there are.
         found: u64,
@@ -313,7 +313,7 @@ mod tests {
         let feature = |rest: &str| format!("{{\"rows\": 3, \"features\": [{{\"name\": \"x\", {rest}}}]}}");
         let cases = [
             ("{\"schema\": 2, \"rows\": 3, \"features\": [], \"new\": 1}".to_owned(), "schema 2"),
-            ("{\"rows\": 3, \"features\": [], \"rwos\": 1}".to_owned(), "no `rwos`"),
+            ("{\"rows\": 3, \"features\": [], \"rwos\": 1}".to_owned(), "cannot have a field `rwos`"),
             ("{\"rows\": 3, \"features\": []}".to_owned(), "0 features"),
             (
                 "{\"rows\": 9007199254740993, \"features\": [{\"name\": \"x\", \"counts\": []}]}".to_owned(),

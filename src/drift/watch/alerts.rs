@@ -99,7 +99,7 @@ impl Subject {
     }
 }
 
-/// What to do about a drift.
+/// Says what to do about a drift.
 pub(crate) fn advice(whose: DriftScope, against: Baseline) -> &'static str {
     match (whose, against) {
         (DriftScope::Candidate, _) => {

@@ -1,4 +1,4 @@
-//! What versions say, in bins that are the same for all of them.
+//! Answers of versions, counted in bins that are the same for all of them.
 
 use crate::drift::ReferenceProfile;
 use crate::task::kept::Kept;
@@ -10,7 +10,7 @@ pub(crate) struct Answers {
     pub(crate) reference: ReferenceProfile,
 }
 
-/// What the bins of answers are called in tables.
+/// Names the bins of answers in tables.
 const SCORE: &str = "score";
 
 const PREDICTION: &str = "prediction";

@@ -1,4 +1,4 @@
-//! What is counted of some requests: profiles of what came and of what was said, and scores by what they mean.
+//! Counts of sampled requests: profiles of inputs and of answers, and scores by what they mean.
 
 use std::sync::Arc;
 

@@ -8,7 +8,7 @@
 //!
 //! Nothing of a request is kept but counts. What could not be counted at once is counted as skipped.
 //!
-//! Windows are not written to disk: after a start they begin anew, and so does what a trial is compared with.
+//! Windows are not written to disk: after a start they start from nothing, and so does what a trial is compared with.
 
 pub(crate) mod alerts;
 pub(crate) mod answers;

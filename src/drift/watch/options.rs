@@ -1,4 +1,4 @@
-//! What a host says of how drift is watched.
+//! Options: how a handle watches drift.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -78,7 +78,7 @@ pub struct Drift<I: ?Sized> {
     pub(crate) shared: OnDrift,
 }
 
-/// What training was like, and how a request is read in its bins.
+/// The profile of the training data, and how a request is read in its bins.
 pub(crate) struct Features<I: ?Sized> {
     pub(crate) reference: ReferenceProfile,
     pub(crate) read: Reader<I>,
@@ -86,7 +86,7 @@ pub(crate) struct Features<I: ?Sized> {
 
 type Reader<I> = Box<dyn Fn(&I, &mut Cells<'_>) + Send + Sync>;
 
-/// What follows where the world has drifted, for live as for a candidate.
+/// Says what follows where the world has drifted, for live as for a candidate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
@@ -99,7 +99,7 @@ pub enum OnDrift {
 }
 
 impl<I: ?Sized> Drift<I> {
-    /// Against the data that live was trained on. `read` pushes one value of each of the profile's features, in its
+    /// Watches against the data that live was trained on. `read` pushes one value of each of the profile's features, in its
     /// order; it is called on the requests' threads, for sampled ones, under no lock. A row that has more or fewer
     /// values, or on which it panics, is counted as a [misfit](crate::drift::DriftStatus::misfits) and not compared.
     pub fn against(
@@ -109,7 +109,7 @@ impl<I: ?Sized> Drift<I> {
         Self { features: Some(Features { reference, read: Box::new(read) }), ..Self::of_answers() }
     }
 
-    /// Of what the versions say alone, where it is not known what training was like.
+    /// Watches the answers of the versions alone, where it is not known what training was like.
     pub fn of_answers() -> Self {
         Self {
             features: None,
@@ -166,7 +166,7 @@ impl<I: ?Sized> Drift<I> {
         self
     }
 
-    /// What live's scores mean, for a binary task: its quality is estimated without labels then, **under covariate
+    /// Says what live's scores mean, for a binary task: its quality is estimated without labels then, **under covariate
     /// shift only** (see [`estimate`](crate::drift::estimate)). Candidates have theirs by
     /// [`Rollout::calibrated`](crate::Rollout::calibrated).
     pub fn calibration(mut self, calibration: Calibration) -> Self {
@@ -178,7 +178,7 @@ impl<I: ?Sized> Drift<I> {
         self.calibration.is_some()
     }
 
-    /// What follows where live drifts as well as a candidate: an event by default. Never a rollback.
+    /// Says what follows where live drifts as well as a candidate: an event by default. Never a rollback.
     pub fn on_shared_drift(mut self, policy: OnDrift) -> Self {
         self.shared = policy;
         self

@@ -1,4 +1,4 @@
-//! What is known of drift at one moment.
+//! A snapshot of drift.
 
 use serde::{Deserialize, Serialize};
 
@@ -8,7 +8,7 @@ use crate::drift::estimate::{EstimatedQuality, QualityEstimator};
 use crate::drift::told::{Baseline, DriftScope, DriftedFeature};
 use crate::version::id::VersionId;
 
-/// What a handle knows of the drift of its data. Tables are those of the last full windows.
+/// A snapshot of the drift of a handle's data. Tables are those of the last full windows.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct DriftStatus {
@@ -50,7 +50,7 @@ pub struct DriftAlert {
     pub features: Vec<DriftedFeature>,
 }
 
-/// What one version was asked and said, in its last full window.
+/// The inputs and answers of one version, in its last full window.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct VersionDrift {
@@ -102,7 +102,7 @@ pub struct Estimated {
     pub valid: String,
 }
 
-/// What estimated quality rests on.
+/// The assumption that estimated quality rests on.
 pub(crate) const VALID: &str = "valid under covariate shift only";
 
 pub(crate) fn estimated(estimator: &QualityEstimator) -> Estimated {

@@ -21,7 +21,7 @@ struct Stripe {
     spare: Mutex<Vec<Drained>>,
 }
 
-/// What was counted in one place of the routing table.
+/// The counts of one place of the routing table.
 pub(crate) struct Drained {
     pub(crate) exposure: u32,
     pub(crate) version: VersionId,

@@ -7,7 +7,7 @@ use crate::drift::estimate::QualityEstimator;
 use crate::drift::{DriftRow, DriftTable, Options, Profile, compare_windows};
 use crate::version::id::VersionId;
 
-/// What is counted of one attempt.
+/// The counts of one attempt.
 pub(crate) struct Trial {
     pub(crate) number: u32,
     pub(crate) version: VersionId,
@@ -30,7 +30,7 @@ pub(crate) struct Sides<T> {
     pub(crate) live: T,
 }
 
-/// What there is to judge a trial by: its last full window. Frozen.
+/// The last full window of a trial, to judge it by. Frozen.
 pub(crate) struct Seen {
     /// Full windows so far: each is a look.
     pub(crate) looks: u32,
@@ -47,7 +47,7 @@ pub(crate) struct Seen {
     options: Options,
 }
 
-/// What a candidate's answers are held against.
+/// The answers that a candidate's are held against.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Measure {
     /// Live's, over the same time.

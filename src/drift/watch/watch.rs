@@ -1,4 +1,4 @@
-//! What a handle sees of drift.
+//! The watch over the drift of a handle's data.
 
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -23,10 +23,10 @@ use crate::task::kept::Kept;
 use crate::task::task::TaskKind;
 use crate::version::id::VersionId;
 
-/// What each version's scores mean, where that is known. As many as are in use.
+/// The calibrations of the versions that are in use, where they are known.
 pub(crate) type Calibrations = Vec<(VersionId, Arc<Calibration>)>;
 
-/// What watches the drift of a handle's data.
+/// Watches the drift of a handle's data.
 pub(crate) struct DriftWatch<I: ?Sized> {
     features: Option<Features<I>>,
     answers: Answers,

@@ -18,7 +18,7 @@ use crate::drift::{
 };
 use crate::version::id::VersionId;
 
-/// What the control side says of the places in which requests were counted.
+/// The places in which requests were counted, as the control side knows them.
 pub(crate) struct Context {
     pub(crate) live: VersionId,
     /// Versions that are in use.
@@ -36,7 +36,7 @@ pub(crate) struct Running {
     pub(crate) era: u32,
 }
 
-/// What an exposure counts for, in the eyes of one attempt.
+/// Says for which side of an attempt an exposure counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Feed {
     pub(crate) attempt: u32,

@@ -1,4 +1,4 @@
-//! What a plot shows.
+//! A plot, as data.
 
 use super::scale::Scale;
 
@@ -18,7 +18,7 @@ pub(crate) struct Plot {
     pub(crate) written: fn(f64) -> String,
 }
 
-/// What a colour stands for. The hues are those of Okabe and Ito, which people tell apart who see fewer of them.
+/// The meaning of a colour. The hues are those of Okabe and Ito, which people tell apart who see fewer of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Colour {
     Candidate,

@@ -102,7 +102,7 @@ fn even(low: f64, high: f64) -> Vec<f64> {
     ticks.filter(|tick| *tick <= high + step * 1e-6).map(tidy).collect()
 }
 
-/// What times are counted in.
+/// The unit of times.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Unit {
     pub(crate) name: &'static str,

@@ -46,7 +46,7 @@ pub(crate) fn draw(plot: &Plot, number: usize) -> String {
     svg
 }
 
-/// What a line comes to, for whoever does not see it.
+/// A line in words, for whoever does not see it.
 fn in_words(plot: &Plot) -> String {
     let last = |line: &Line| {
         let (_, y) = line.stretches.iter().flatten().last()?;

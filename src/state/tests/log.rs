@@ -100,7 +100,10 @@ fn what_would_not_be_read_again_is_refused_and_changes_nothing() {
     }
     let large = vec![b'1'; (64 << 20) + 1];
     let error = journal.append(&[Entry { body: large, ..state("") }]).unwrap_err();
-    assert_eq!(error.to_string(), "an entry has 67108865 bytes, and 67108864 is the limit");
+    assert_eq!(
+        error.to_string(),
+        "an entry was not saved: it has 67108865 bytes, and at most 67108864 are allowed"
+    );
     assert_eq!(journal.wants_rewrite(), None);
     journal.append(&[state("3")]).unwrap();
     assert_eq!(Snapshot::now(&folder).state.as_deref(), Some("3"));

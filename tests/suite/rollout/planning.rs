@@ -259,7 +259,7 @@ fn an_automatic_plan_that_has_too_little_time_hands_over_to_a_person() {
     let told = automatic(&service, &clock, wrong_from("two", 0.02, 0.1), 60, 120);
     assert_eq!(service.live(), "v1");
     assert!(told.iter().any(|line| line.contains("a person will be asked")), "{told:#?}");
-    assert!(told.last().unwrap().starts_with("v2 paused"), "{told:#?}");
+    assert!(told.last().unwrap().starts_with("v2 is paused"), "{told:#?}");
 }
 
 #[test]
