@@ -170,7 +170,7 @@ fn chosen_afterwards(bench: &Bench, checks: &mut Checks, count: usize) {
     let limits: Vec<f64> = (0..LIMITS)
         .map(|place| (Latencies::SPREAD * 2.5 * place as f64 / (LIMITS - 1) as f64).exp())
         .collect();
-    let (test, shares) = (RateRatio::new(Claim::Harm, 1.0), Shares::new());
+    let (test, shares) = (RateRatio::new(Claim::Harm, 1.0).unwrap(), Shares::new());
     let odds = shares.odds(Shares::place_of(20));
     let run = |run: usize| -> [bool; 2] {
         let mut random = Random::of(&[bench.seed, number_of("chosen afterwards"), run as u64]);

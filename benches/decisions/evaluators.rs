@@ -42,7 +42,7 @@ pub(crate) struct OfRate {
 
 impl OfRate {
     pub(crate) fn new(claim: Claim, limit: f64) -> Self {
-        let test = Rate::new(claim, limit);
+        let test = Rate::new(claim, limit).unwrap();
         let most = [false, true].map(|bad| growth(&test, &event(bad, OFTEN)));
         Self { test, most }
     }
@@ -93,13 +93,13 @@ impl<T: SequentialTest<Counts = Scores>> OfScores<T> {
 
 impl OfScores<Mean> {
     pub(crate) fn mean(claim: Claim, limit: f64) -> Self {
-        Self::of(Mean::new(claim, limit))
+        Self::of(Mean::new(claim, limit).unwrap())
     }
 }
 
 impl OfScores<PairedScores> {
     pub(crate) fn paired(claim: Claim, margin: f64) -> Self {
-        Self::of(PairedScores::new(claim, margin))
+        Self::of(PairedScores::new(claim, margin).unwrap())
     }
 }
 
@@ -150,13 +150,13 @@ impl<T: SequentialTest<Counts = PairedEvents>> OfPairs<T> {
 
 impl OfPairs<PairedDifference> {
     pub(crate) fn difference(claim: Claim, margin: f64) -> Self {
-        Self::of(PairedDifference::new(claim, margin))
+        Self::of(PairedDifference::new(claim, margin).unwrap())
     }
 }
 
 impl OfPairs<PairedRatio> {
     pub(crate) fn ratio(claim: Claim, times: f64) -> Self {
-        Self::of(PairedRatio::new(claim, times))
+        Self::of(PairedRatio::new(claim, times).unwrap())
     }
 }
 
@@ -206,7 +206,7 @@ pub(crate) struct OfPartPairs(pub(crate) PairedRatioTest);
 
 impl OfPartPairs {
     pub(crate) fn new(claim: Claim, margin: RatioMargin, largest: u8) -> Self {
-        Self(PairedRatioTest::new(claim, margin, largest))
+        Self(PairedRatioTest::new(claim, margin, largest).unwrap())
     }
 }
 
@@ -253,7 +253,7 @@ pub(crate) struct OfRateRatio {
 
 impl OfRateRatio {
     pub(crate) fn new(claim: Claim, times: f64) -> Self {
-        let (test, shares) = (RateRatio::new(claim, times), Shares::new());
+        let (test, shares) = (RateRatio::new(claim, times).unwrap(), Shares::new());
         let most = |place| {
             [false, true].map(|candidate| {
                 let mut counts = ByOdds::<Events>::default();
@@ -348,7 +348,7 @@ pub(crate) struct OfMeans {
 
 impl OfMeans {
     pub(crate) fn new(claim: Claim, margin: f64, centre: f64) -> Self {
-        let (test, shares) = (MeanDifference::new(claim, margin), Shares::new());
+        let (test, shares) = (MeanDifference::new(claim, margin).unwrap(), Shares::new());
         // Losses are 0 or 1 here, so residuals take few places.
         let places: Vec<i16> = [0.0, 1.0]
             .into_iter()
@@ -400,7 +400,7 @@ pub(crate) struct OfValues {
 
 impl OfValues {
     pub(crate) fn new(claim: Claim, margin: f64) -> Self {
-        Self { test: Asymptotic::new(claim, margin), shares: Shares::new() }
+        Self { test: Asymptotic::new(claim, margin).unwrap(), shares: Shares::new() }
     }
 }
 
@@ -442,7 +442,7 @@ pub(crate) struct OfArmParts(SplitRatioTest);
 
 impl OfArmParts {
     pub(crate) fn new(claim: Claim, margin: RatioMargin, largest: u8) -> Self {
-        Self(SplitRatioTest::new(claim, margin, largest))
+        Self(SplitRatioTest::new(claim, margin, largest).unwrap())
     }
 }
 

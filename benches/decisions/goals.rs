@@ -322,7 +322,8 @@ fn errors_until_alarm(mut random: Random, clean: usize, since_any: bool) -> f64 
 fn drift_delays(mut random: Random) -> [f64; 2] {
     const BEFORE: usize = 1_000;
     const MOST: usize = 20_000;
-    let (mut detector, mut peer) = (RateDetector::new(REFERENCE, RUN_LENGTH), PageHinkley::default());
+    let (mut detector, mut peer) =
+        (RateDetector::new(REFERENCE, RUN_LENGTH).unwrap(), PageHinkley::default());
     let mut delays = [f64::INFINITY; 2];
     for unit in 0..BEFORE + MOST {
         let bad = random.chance(if unit < BEFORE { REFERENCE } else { 2.0 * REFERENCE });

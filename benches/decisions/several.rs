@@ -56,7 +56,7 @@ fn share_of_false(discoveries: &[usize], harmed: usize) -> f64 {
 }
 
 fn search(mut random: Random, harmed: usize, condition: Condition, units: usize) -> Searched {
-    let (stream, test) = (harmed_pairs(), PairedDifference::new(Claim::Harm, 0.0));
+    let (stream, test) = (harmed_pairs(), PairedDifference::new(Claim::Harm, 0.0).unwrap());
     let world = World::new(condition, units, 0, &Shares::new(), &mut random);
     let mut segments = Segments::new();
     let (mut first, mut best_of_all) = (None, false);
@@ -130,7 +130,7 @@ const WRONG: f64 = 0.1;
 /// Four candidates on the same inputs, all of them as good as each other but the last. After how many inputs the one at
 /// `place` is dropped.
 fn dropped(mut random: Random, place: usize, last: f64, units: usize) -> Option<usize> {
-    let test = PairedDifference::new(Claim::Harm, 0.0);
+    let test = PairedDifference::new(Claim::Harm, 0.0).unwrap();
     let mut evidence = [[EValue::ONE; CANDIDATES]; CANDIDATES];
     let mut counts = [[PairedEvents::default(); CANDIDATES]; CANDIDATES];
     for unit in 1..=units {
@@ -222,7 +222,7 @@ pub(crate) const REFERENCE: f64 = 0.1;
 /// reference and never exceeds it. A detector that keeps quiet is believed after so many times as long as asked.
 fn false_alarm_after(mut random: Random, moves: bool, block: u64) -> f64 {
     const BELIEVED: f64 = 20.0;
-    let mut detector = RateDetector::new(REFERENCE, RUN_LENGTH);
+    let mut detector = RateDetector::new(REFERENCE, RUN_LENGTH).unwrap();
     let mut units = 0;
     while !detector.alarm() && (units as f64) < BELIEVED * RUN_LENGTH {
         let mut observed = Events::default();

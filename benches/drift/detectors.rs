@@ -19,7 +19,7 @@ pub(crate) struct ByRate {
 
 impl ByRate {
     pub(crate) fn new(reference: f64, run_length: f64) -> Self {
-        Self { detector: RateDetector::new(reference, run_length), drifted: false }
+        Self { detector: RateDetector::new(reference, run_length).unwrap(), drifted: false }
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 
+use switchback::InvalidArgument;
 use switchback::stats::sequential::{Events, RateDetector};
 
 /// A storm is when more than this share of flights leave more than an hour late.
@@ -14,8 +15,8 @@ pub(crate) const CALM: usize = 25;
 const IN_A_ROW: usize = 50;
 
 /// The places in a row of flights at which the detector alarms.
-pub(crate) fn found(left_late: impl Iterator<Item = bool>) -> Vec<usize> {
-    let mut detector = RateDetector::new(SHARE, RUN_LENGTH);
+pub(crate) fn found(left_late: impl Iterator<Item = bool>) -> Result<Vec<usize>, InvalidArgument> {
+    let mut detector = RateDetector::new(SHARE, RUN_LENGTH)?;
     let mut alarms = |late: bool| {
         detector.observe(Events { events: late.into(), units: 1 });
         let alarm = detector.alarm();
@@ -24,7 +25,7 @@ pub(crate) fn found(left_late: impl Iterator<Item = bool>) -> Vec<usize> {
         }
         alarm
     };
-    left_late.enumerate().filter_map(|(place, late)| alarms(late).then_some(place)).collect()
+    Ok(left_late.enumerate().filter_map(|(place, late)| alarms(late).then_some(place)).collect())
 }
 
 /// Of fifty departures in a row, how many leave more than an hour late, at most.

@@ -154,7 +154,7 @@ pub(crate) fn look(data: &Path, models: &Path) -> Result<Year, Box<dyn Error>> {
         calibration: calibrated(winter)?,
         by_march: calibrated(march)?,
     };
-    let alarms = storms::found(answered.iter().map(|row| row.flight.left_late()));
+    let alarms = storms::found(answered.iter().map(|row| row.flight.left_late()))?;
     let days: Vec<(&[Answered<'_>], bool)> = answered
         .chunk_by(|a, b| a.day() == b.day())
         .scan(0, |seen, of_day| {

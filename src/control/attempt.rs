@@ -406,7 +406,7 @@ impl Attempt {
             }
             _ => return None,
         };
-        let worse = Rate::new(Claim::Harm, (TIMES * usual).min(0.9)).e_value(&seen);
+        let worse = Rate::nearest(Claim::Harm, (TIMES * usual).min(0.9)).e_value(&seen);
         (worse >= EValue::threshold(SampleRatio::ALPHA)).then(|| {
             format!(
                 "live itself is {what} than before the rollout, in {:.1} % of its requests where {:.1} % were usual: the \
@@ -505,7 +505,7 @@ impl Attempt {
             let known = test.design.watched(&History::of(test.design.tested, &ledger), true);
             let reference = known.and_then(|known| Some(test.design.tolerated(known.rate()?)));
             test.watch = reference.map(|reference| Watch {
-                detector: RateDetector::new(reference, run_length),
+                detector: RateDetector::nearest(reference, run_length),
                 seen: Events::default(),
             });
         }
@@ -543,7 +543,7 @@ impl Attempt {
             let history = History::of(test.design.tested, &ledger);
             let known = test.design.watched(&history, true);
             if let Some(reference) = known.and_then(|known| Some(test.design.tolerated(known.rate()?))) {
-                watch.detector = RateDetector::new(reference, run_length);
+                watch.detector = RateDetector::nearest(reference, run_length);
             }
             watch.seen = test.design.watched(&history, false).unwrap_or_default();
         }

@@ -366,7 +366,7 @@ impl Allocating {
                 arms.live.merge(others);
             }
         }
-        MeanDifference::new(Claim::Harm, 0.0).e_value(&counts)
+        MeanDifference::nearest(Claim::Harm, 0.0).e_value(&counts)
     }
 }
 
@@ -406,10 +406,13 @@ mod tests {
         let allocation = || Allocation::top_two(crate::rollout::guard::accuracy());
         for floor in [0.0, 0.01, 0.6, f64::NAN] {
             let error = allocation().floor(floor).unwrap_err().to_string();
-            assert_eq!(error, format!("allocation: floor = {floor} is not between 0.015625 (1/64) and 0.5"));
+            assert_eq!(
+                error,
+                format!("the floor of an allocation is {floor}: it must be between 0.015625 (1/64) and 0.5")
+            );
         }
         for error in [-0.1, 1.0, f64::INFINITY] {
-            assert_eq!(allocation().eliminate(error).unwrap_err().argument, "eliminate");
+            assert_eq!(allocation().eliminate(error).unwrap_err().argument, "the error of an elimination");
         }
     }
 

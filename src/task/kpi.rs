@@ -16,7 +16,7 @@ use crate::base::invalid::InvalidArgument;
 /// let refused = Kpi::bounded("dwell", 0.0, f64::NAN).unwrap_err();
 /// assert_eq!(
 ///     refused.to_string(),
-///     "the upper bound of business figure `dwell` is NaN: give a finite number above the lower bound, 0"
+///     "the upper bound of business figure `dwell` is NaN: it must be a finite number above the lower bound, 0"
 /// );
 /// # Ok::<(), switchback::InvalidArgument>(())
 /// ```
@@ -133,7 +133,7 @@ mod tests {
             (Kpi::bounded("x", f64::NAN, 1.0), "the lower bound of business figure `x` is NaN"),
             (
                 Kpi::bounded("x", 1.0, 1.0),
-                "the upper bound of business figure `x` is 1: give a finite number",
+                "the upper bound of business figure `x` is 1: it must be a finite number",
             ),
             (Kpi::bounded("x", 1.0, f64::INFINITY), "the upper bound of business figure `x` is inf"),
         ] {

@@ -23,7 +23,7 @@ pub const CLASSES_MAX: usize = 1 << 16;
 /// let task = Task::binary(|answer: &Score| answer.probability).threshold(0.4)?.truth(Truth::Independent);
 ///
 /// let refused = Task::binary(|answer: &Score| answer.probability).threshold(2.0).unwrap_err();
-/// assert_eq!(refused.to_string(), "the threshold is 2: give a probability, from 0 to 1");
+/// assert_eq!(refused.to_string(), "the threshold is 2: it must be a probability, from 0 to 1");
 /// # Ok::<(), switchback::InvalidArgument>(())
 /// ```
 pub struct Task<O: ?Sized> {
@@ -239,7 +239,7 @@ mod tests {
         }
         for number in [0, 1, CLASSES_MAX + 1, usize::MAX] {
             let told = classes(number).unwrap_err().to_string();
-            assert_eq!(told, format!("the number of classes is {number}: give 2 to 65536"));
+            assert_eq!(told, format!("the number of classes is {number}: it must be 2 to 65536"));
         }
         let threshold = |at| Task::binary(|p: &f64| *p).threshold(at).map(|task| task.kind());
         for at in [0.0, 0.4, 1.0] {

@@ -287,11 +287,11 @@ mod tests {
     #[test]
     fn a_drill_that_would_prove_nothing_is_refused() {
         let refused = Drill::new().inputs(0).unwrap_err();
-        assert_eq!(refused.to_string(), "the number of inputs of a drill is 0: give 1 or more");
+        assert_eq!(refused.to_string(), "the number of inputs of a drill is 0: it must be 1 or more");
         let refused = Drill::new().at_most(Share::NONE).unwrap_err();
         assert_eq!(
             refused.to_string(),
-            "the share of time of a drill is 0 %: give more than nothing, or no drill"
+            "the share of time of a drill is 0 %: it must be more than nothing, or there is no drill"
         );
     }
 }

@@ -16,6 +16,7 @@ pub(crate) struct Trial {
     open: Sides<Option<Counted>>,
     /// The first full window of both.
     first: Option<Sides<Profile>>,
+    moved: bool,
     /// Scores since the exposure last changed.
     scores: Sides<Option<QualityEstimator>>,
     looks: u32,
@@ -35,8 +36,10 @@ pub(crate) struct Seen {
     pub(crate) looks: u32,
     /// What both said in the last one.
     pub(crate) answers: Sides<Profile>,
-    /// What both said in the first one.
+    /// What both said in the first one; since live has drifted, in the one in which it did.
     first: Sides<Profile>,
+    /// Live has drifted in an earlier window.
+    moved: bool,
     /// What both were asked in the last one, on a canary.
     inputs: Option<Sides<Profile>>,
     /// Scores since the exposure last changed, of versions whose scores are known to mean something.
@@ -69,7 +72,7 @@ pub(crate) enum Fault {
 impl Trial {
     pub(crate) fn new(number: u32, version: VersionId, era: u32) -> Self {
         let (open, scores) = (Sides::default(), Sides::default());
-        Self { number, version, era, open, first: None, scores, looks: 0, seen: None }
+        Self { number, version, era, open, first: None, moved: false, scores, looks: 0, seen: None }
     }
 
     /// What was counted before the exposure changed is not mixed with what comes: in another mixture of times the same
@@ -114,6 +117,7 @@ impl Trial {
             looks: self.looks,
             first: self.first.get_or_insert_with(|| answers.clone()).clone(),
             answers,
+            moved: self.moved,
             inputs,
             scores: self.scores.clone(),
             options,
@@ -122,7 +126,7 @@ impl Trial {
         // one of them does later.
         let closely = options.look(options.error(), options.effect_floor() / 2.0);
         if seen.live_since(&closely).is_some_and(|table| table.any()) {
-            self.first = Some(seen.answers.clone());
+            (self.first, self.moved) = (Some(seen.answers.clone()), true);
         }
         self.seen = Some(Arc::new(seen));
     }
@@ -166,7 +170,8 @@ impl Seen {
         let any = |table: Option<DriftTable>| table.is_some_and(|table| table.any());
         if drifted.is_empty() {
             Fault::Nobodys
-        } else if any(self.live_since(&closely)) {
+        } else if any(self.live_since(&closely)) || (self.moved && !any(self.since_it_began(&closely))) {
+            // Where the world has moved both, that they lie apart is part of it as long as the candidate has not moved again.
             Fault::TheWorlds
         } else if any(self.inputs(&closely)) {
             Fault::TheSplits

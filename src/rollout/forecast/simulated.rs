@@ -31,8 +31,11 @@ impl Design {
                 (traffic.wrong, 0.0, traffic.labelled, traffic.discordant)
             }
             Tested::Missed => (traffic.missed, 0.0, traffic.labelled * traffic.positives, traffic.missed),
-            Tested::FalseAlarms => {
-                (traffic.false_alarms, 0.0, traffic.labelled * traffic.called_yes, traffic.false_alarms)
+            // Matched with one of another input, so whether one is wrong says nothing of the other.
+            Tested::FalseAlarms | Tested::FalseAlarmsInArms => {
+                let alarms = traffic.false_alarms;
+                let discordant = 2.0 * alarms * (1.0 - alarms);
+                (alarms, 0.0, traffic.labelled * traffic.called_yes, discordant)
             }
             Tested::F1 => {
                 let missed = traffic.positives * traffic.missed;
@@ -118,7 +121,12 @@ pub(crate) fn events(
         units(&mut cells, pairs, candidate, |series| &mut series.alone);
         return cells;
     }
-    let pairs = reach.pairs_per_second(traffic) * counted;
+    let pairs = match (design.tested, reach.arms_per_second(traffic)) {
+        (Tested::FalseAlarmsInArms, Some((_, of_candidate, of_live))) => of_candidate.min(of_live),
+        (Tested::FalseAlarmsInArms, None) => 0.0,
+        _ => reach.pairs_per_second(traffic),
+    };
+    let pairs = pairs * counted;
     let only_live = (discordant / 2.0).max(live - candidate).min(live);
     let only_candidate = (candidate - live + only_live).max(0.0);
     cell(&mut cells, pairs * only_live, |series, n| series.pairs.only_live += n);

@@ -57,6 +57,8 @@ pub(crate) fn simulate(
         | Tested::Slow(_)
         | Tested::Wrong
         | Tested::Missed
+        | Tested::FalseAlarms
+        | Tested::FalseAlarmsInArms
         | Tested::KpiSuccesses(_)
         | Tested::Differences => {
             how.crossing(&events(design, &losses, reach, traffic), &*tests.events(design, test), threshold)
@@ -67,7 +69,7 @@ pub(crate) fn simulate(
         Tested::Errors | Tested::KpiValues(_) => {
             how.crossing(&values(design, &losses, reach, traffic), &*tests.values(design, test), threshold)
         }
-        Tested::FalseAlarms | Tested::F1 => {
+        Tested::F1 => {
             how.crossing(&ratios(design, &losses, reach, traffic), &*tests.ratios(design, test), threshold)
         }
         Tested::WrongWithHidden => {

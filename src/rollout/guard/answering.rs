@@ -75,7 +75,7 @@ impl Answering {
             return Self::default();
         }
         let hidden = design.tested == Tested::WrongWithHidden;
-        let coverage = (design.uses != Uses::Pairs && !hidden)
+        let coverage = ((design.uses != Uses::Pairs || design.compares_arms()) && !hidden)
             .then(|| Stretch::of(ledger, |counts| Coverage::of(design.tested, counts)));
         let failures = (!judged).then(|| {
             let design = design.of_failures();

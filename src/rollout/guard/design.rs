@@ -169,6 +169,14 @@ impl Design {
         reads.can_break(tested, margin)?;
         let beside = beside(tested, margin, setting)?;
         let uses = uses(tested, margin, setting)?;
+        // What each version called yes is matched, so the arms of a canary are pairs too.
+        let in_arms = |uses: Uses| tested == Tested::FalseAlarms && matches!(uses, Uses::Arms | Uses::Both);
+        let (tested, uses, beside) = if in_arms(uses) || beside.is_some_and(in_arms) {
+            let uses = if uses == Uses::Alone { Uses::Alone } else { Uses::Pairs };
+            (Tested::FalseAlarmsInArms, uses, beside.map(|_| Uses::Pairs))
+        } else {
+            (tested, uses, beside)
+        };
         let explored = match setting.truth {
             TruthKind::Censored(explored) => explored,
             _ => None,
@@ -225,6 +233,11 @@ impl Design {
         }
     }
 
+    /// Whether it compares what the two arms of a canary did, and nothing else.
+    pub(crate) fn compares_arms(&self) -> bool {
+        self.uses == Uses::Arms || (self.tested == Tested::FalseAlarmsInArms && self.uses == Uses::Pairs)
+    }
+
     /// Whether its limit is one that live is not asked about. Then live is asked all the same: what befalls both versions
     /// is no reason to take one of them back.
     pub(crate) fn is_absolute(&self) -> bool {
@@ -235,12 +248,13 @@ impl Design {
     /// compared where there are two.
     pub(crate) fn is_judged_in(&self, phase: Phase) -> bool {
         let shown = matches!(self.tested, Tested::Kpi(_) | Tested::KpiValues(_) | Tested::KpiSuccesses(_));
-        !(phase == Phase::Shadow && (shown || self.uses == Uses::Arms))
+        !(phase == Phase::Shadow && (shown || self.compares_arms()))
     }
 
     /// Whether pairs are what it is judged by: their being dropped could flatter a version.
     pub(crate) fn rests_on_pairs(&self) -> bool {
-        matches!(self.uses, Uses::Pairs) || matches!(self.tested, Tested::Differences | Tested::Comparisons)
+        let pairs = matches!(self.uses, Uses::Pairs) && !self.compares_arms();
+        pairs || matches!(self.tested, Tested::Differences | Tested::Comparisons)
     }
 
     /// The margin in absolute terms, as a share of requests.
@@ -325,7 +339,7 @@ impl Design {
 
     /// Whether pairs can tell whether the version or the world is worse.
     pub(crate) fn can_be_paired(&self) -> bool {
-        matches!(self.uses, Uses::Pairs | Uses::Both)
+        matches!(self.uses, Uses::Pairs | Uses::Both) && !self.compares_arms()
     }
 
     /// Whether more of the figure is better.

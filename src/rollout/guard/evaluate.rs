@@ -287,7 +287,7 @@ impl Tests {
     ) -> Evaluator<Series<HiddenEvents, Events>> {
         kept(&self.hidden, (claim, margin), || {
             let Margin::Above(margin) = margin else { return Arc::new(|_| EValue::ONE) };
-            let test = PairedHidden::new(claim, margin, design.explored);
+            let test = PairedHidden::nearest(claim, margin, design.explored);
             Arc::new(move |series| test.e_value(&series.pairs))
         })
     }
@@ -313,16 +313,16 @@ fn combined<P: Additive, S: Additive>(
 fn events_test(design: &Design, (claim, margin): (Claim, Margin)) -> Evaluator<Series<PairedEvents, Events>> {
     let relative = match margin {
         Margin::AtMost(limit) => {
-            let test = Rate::new(claim, limit);
+            let test = Rate::nearest(claim, limit);
             return Arc::new(move |series| test.e_value(&series.candidate()));
         }
         Margin::Above(margin) => {
-            let pairs = PairedDifference::new(claim, margin);
-            let arms = RateDifference::new(claim, margin, design.centre);
+            let pairs = PairedDifference::nearest(claim, margin);
+            let arms = RateDifference::nearest(claim, margin, design.centre);
             combined(design.uses, move |counts| pairs.e_value(counts), move |counts| arms.e_value(counts))
         }
         Margin::Times(times) => {
-            let (pairs, arms) = (PairedRatio::new(claim, times), RateRatio::new(claim, times));
+            let (pairs, arms) = (PairedRatio::nearest(claim, times), RateRatio::nearest(claim, times));
             combined(design.uses, move |counts| pairs.e_value(counts), move |counts| arms.e_value(counts))
         }
         Margin::AtLeastTimes(times) => {
@@ -331,7 +331,7 @@ fn events_test(design: &Design, (claim, margin): (Claim, Margin)) -> Evaluator<S
                 Claim::Harm => Claim::NonInferiority,
                 Claim::NonInferiority => Claim::Harm,
             };
-            let arms = RateRatio::new(turned, times);
+            let arms = RateRatio::nearest(turned, times);
             combined(Uses::Arms, |_: &PairedEvents| EValue::ONE, move |counts| arms.e_value(counts))
         }
     };
@@ -340,7 +340,7 @@ fn events_test(design: &Design, (claim, margin): (Claim, Margin)) -> Evaluator<S
         return relative;
     };
     // Where more is allowed because little is at stake, it is allowed of the floor as well.
-    let floor = Rate::new(claim, (floor * (times / own).max(1.0)).min(0.999));
+    let floor = Rate::nearest(claim, (floor * (times / own).max(1.0)).min(0.999));
     Arc::new(move |series| {
         let (multiple, absolute) = (relative(series), floor.e_value(&series.candidate()));
         match claim {
@@ -355,8 +355,8 @@ fn events_test(design: &Design, (claim, margin): (Claim, Margin)) -> Evaluator<S
 fn scores_test(design: &Design, (claim, margin): (Claim, Margin)) -> Evaluator<Series<Scores, Scores>> {
     match margin {
         Margin::Above(margin) => {
-            let pairs = PairedScores::new(claim, margin);
-            let arms = MeanDifference::new(claim, margin).centred_at(design.centre);
+            let pairs = PairedScores::nearest(claim, margin);
+            let arms = MeanDifference::nearest(claim, margin).centred_near(design.centre);
             let turn = design.turns_scores();
             let losses = move |counts: &ByOdds<Scores>| {
                 arms.e_value(&if turn { counts.map(turned) } else { counts.clone() })
@@ -364,7 +364,7 @@ fn scores_test(design: &Design, (claim, margin): (Claim, Margin)) -> Evaluator<S
             combined(design.uses, move |counts| pairs.e_value(counts), losses)
         }
         Margin::AtMost(limit) => {
-            let test = Mean::new(claim, limit);
+            let test = Mean::nearest(claim, limit);
             let turn = design.turns_scores();
             Arc::new(move |series| {
                 let own = series.candidate();
@@ -390,7 +390,7 @@ fn values_test(design: &Design, (claim, margin): (Claim, Margin)) -> Evaluator<S
         (true, Claim::Harm) => (Claim::NonInferiority, -margin),
         (true, Claim::NonInferiority) => (Claim::Harm, -margin),
     };
-    let test = Asymptotic::new(claim, margin);
+    let test = Asymptotic::at(claim, margin);
     combined(design.uses, move |counts| test.e_value_of_pairs(counts), move |counts| test.e_value(counts))
 }
 
@@ -400,13 +400,13 @@ fn ratios_test(design: &Design, (claim, margin): (Claim, Margin)) -> Evaluator<S
         Margin::Above(margin) => RatioMargin::Above(margin),
         Margin::Times(times) => RatioMargin::Times(times),
         Margin::AtMost(limit) => {
-            let test = RatioLimit::new(claim, limit, largest);
+            let test = RatioLimit::nearest(claim, limit, largest);
             return Arc::new(move |series| test.e_value(&series.candidate()));
         }
         Margin::AtLeastTimes(_) => return Arc::new(|_| EValue::ONE),
     };
-    let pairs = PairedRatioTest::new(claim, margin, largest);
-    let arms = SplitRatioTest::new(claim, margin, largest);
+    let pairs = PairedRatioTest::nearest(claim, margin, largest);
+    let arms = SplitRatioTest::nearest(claim, margin, largest);
     // Each share is a step of its own, and live's ratio may be another in each.
     let split = move |counts: &ByOdds<Parts>| counts.iter().map(|(_, arms_of)| arms.e_value(arms_of)).sum();
     combined(design.uses, move |counts| pairs.e_value(counts), split)

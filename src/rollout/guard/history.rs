@@ -118,6 +118,8 @@ impl History {
             | Tested::Slow(_)
             | Tested::Wrong
             | Tested::Missed
+            | Tested::FalseAlarms
+            | Tested::FalseAlarmsInArms
             | Tested::KpiSuccesses(_)
             | Tested::Differences => Self::Events(Stretch::of(ledger, |counts| events(tested, counts))),
             Tested::Loss(_) | Tested::Kpi(_) | Tested::Comparisons => {
@@ -126,9 +128,7 @@ impl History {
             Tested::Errors | Tested::KpiValues(_) => {
                 Self::Values(Stretch::of(ledger, |counts| values(tested, counts)))
             }
-            Tested::FalseAlarms | Tested::F1 => {
-                Self::Ratios(Stretch::of(ledger, |counts| ratios(tested, counts)))
-            }
+            Tested::F1 => Self::Ratios(Stretch::of(ledger, ratios)),
             Tested::WrongWithHidden => Self::Hidden(Stretch::of(ledger, hidden)),
         }
     }
@@ -193,6 +193,10 @@ fn events(tested: Tested, counts: &Counts) -> Series<PairedEvents, Events> {
             });
             sum(counted)
         }
+        Tested::FalseAlarms | Tested::FalseAlarmsInArms => {
+            let called = arm.labels.decisions().filter(|(decision, ..)| *decision == Decision::Yes);
+            sum(called.map(|(_, yes, count)| Events { events: if yes { 0 } else { count }, units: count }))
+        }
         Tested::KpiSuccesses(place) => {
             let scores = arm.labels.kpis.get(place).map(|kpi| &kpi.scores);
             let of_place = |(place, count)| Events {
@@ -208,6 +212,8 @@ fn events(tested: Tested, counts: &Counts) -> Series<PairedEvents, Events> {
         Tested::Slow(place) => counts.pairs.slow.get(place).copied().unwrap_or_default(),
         Tested::Wrong => wrong_pairs(counts),
         Tested::Missed => paired(counts, |yes| yes),
+        Tested::FalseAlarms => counts.flagged,
+        Tested::FalseAlarmsInArms => counts.flagged_in_arms,
         _ => PairedEvents::default(),
     };
     let alone = match tested {
@@ -295,11 +301,10 @@ fn values(tested: Tested, counts: &Counts) -> Series<Values, Values> {
     Series { pairs, alone: of_arm(&counts.alone), requests, keys }
 }
 
-fn ratios(tested: Tested, counts: &Counts) -> Series<PairedParts, Parts> {
-    let part = |decision: Decision, yes: bool| match (tested, decision, yes) {
-        (Tested::FalseAlarms, Decision::Yes, yes) => Part::of(u8::from(!yes), 1),
-        (Tested::FalseAlarms, ..) | (_, Decision::No | Decision::Failed, false) => Part::of(0, 0),
-        (_, Decision::Yes, true) => Part::of(0, 2),
+fn ratios(counts: &Counts) -> Series<PairedParts, Parts> {
+    let part = |decision: Decision, yes: bool| match (decision, yes) {
+        (Decision::No | Decision::Failed, false) => Part::of(0, 0),
+        (Decision::Yes, true) => Part::of(0, 2),
         // A false alarm, or one that was missed.
         _ => Part::of(1, 1),
     };

@@ -183,10 +183,6 @@ impl Design {
             (_, History::Events(stretch) | History::BySegment { all: stretch, .. }) => {
                 Some(own(stretch, lately))
             }
-            (Tested::FalseAlarms, History::Ratios(stretch)) => {
-                let parts = own(stretch, lately);
-                Some(Events { events: parts.part(), units: parts.whole() })
-            }
             (Tested::Kpi(_), History::Scores(stretch)) => {
                 let scores = own(stretch, lately);
                 let bad = if self.reads_gain() { 0 } else { Scores::STEPS };

@@ -117,7 +117,7 @@ fn does(tested: Tested) -> &'static str {
         Tested::Slow(_) => "is too slow",
         Tested::Wrong | Tested::WrongWithHidden => "is wrong",
         Tested::Missed => "misses what is yes",
-        Tested::FalseAlarms => "is wrong when it says yes",
+        Tested::FalseAlarms | Tested::FalseAlarmsInArms => "is wrong when it says yes",
         Tested::F1 => "falls short (F1)",
         Tested::Differences => "differs from live",
         Tested::Loss(_) => "loss",
@@ -137,6 +137,7 @@ fn is_share(tested: Tested) -> bool {
             | Tested::WrongWithHidden
             | Tested::Missed
             | Tested::FalseAlarms
+            | Tested::FalseAlarmsInArms
             | Tested::F1
             | Tested::Differences
     )

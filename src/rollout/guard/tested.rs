@@ -19,8 +19,10 @@ pub(crate) enum Tested {
     WrongWithHidden,
     /// Of what was yes: what was not called so.
     Missed,
-    /// Of what was called yes: what was not. A ratio.
+    /// Of what was called yes: what was not, by either version, matched over time.
     FalseAlarms,
+    /// The same where the two arms of a canary are matched.
+    FalseAlarmsInArms,
     /// What is missing to an F1 of 1. A ratio.
     F1,
     /// The loss of this place among those of the task.
@@ -45,7 +47,14 @@ impl Tested {
         let mut all = vec![Self::Failures, Self::Differences, Self::Comparisons];
         match kind {
             TaskKind::Binary { .. } => {
-                all.extend([Self::Wrong, Self::WrongWithHidden, Self::Missed, Self::FalseAlarms, Self::F1]);
+                all.extend([
+                    Self::Wrong,
+                    Self::WrongWithHidden,
+                    Self::Missed,
+                    Self::FalseAlarms,
+                    Self::FalseAlarmsInArms,
+                    Self::F1,
+                ]);
             }
             TaskKind::Classes { .. } => all.extend([Self::Wrong, Self::WrongWithHidden]),
             TaskKind::Regression => all.push(Self::Errors),

@@ -24,9 +24,9 @@ impl TwoLimits {
     /// The candidate may have `times` live's rate, or `absolute`, whichever is more.
     pub(crate) fn new(times: f64, absolute: f64, (pairs, arms): (bool, bool)) -> Self {
         Self {
-            pairs: pairs.then(|| PairedRatio::new(Claim::Harm, times)),
-            arms: arms.then(|| RateRatio::new(Claim::Harm, times)),
-            absolute: Rate::new(Claim::Harm, absolute.min(0.999)),
+            pairs: pairs.then(|| PairedRatio::nearest(Claim::Harm, times)),
+            arms: arms.then(|| RateRatio::nearest(Claim::Harm, times)),
+            absolute: Rate::nearest(Claim::Harm, absolute.min(0.999)),
         }
     }
 
@@ -111,7 +111,7 @@ mod tests {
         assert!(test.harm(&both, |_| true) <= EValue::ONE, "{}", test.harm(&both, |_| true));
         // What was done before: each limit is broken by the sums.
         let total = both.blocks.total();
-        let relative = RateRatio::new(Claim::Harm, 1.25);
+        let relative = RateRatio::nearest(Claim::Harm, 1.25);
         use crate::stats::sequential::SequentialTest;
         assert!(
             relative.e_value(&total.requests).min(test.absolute.e_value(&total.candidate()))

@@ -6,11 +6,12 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::arm::{ArmCounts, UnitCounts};
+use super::matched::Matching;
 use super::pair::{PairCounts, PairLabels};
 use super::segment::{BySegment, SegmentCounts, SegmentEvents, SegmentUnits};
 use super::waiting::{Maturity, Taken};
 use crate::base::clock::Timestamp;
-use crate::stats::sequential::{Additive, Blocks, ByOdds, Events, Odds};
+use crate::stats::sequential::{Additive, Blocks, ByOdds, Events, Odds, PairedEvents};
 
 /// What was counted in one block of time.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
@@ -23,6 +24,11 @@ pub(crate) struct Counts {
     pub(crate) requests: ByOdds<ArmCounts>,
     /// Units that are keys, likewise.
     pub(crate) keys: ByOdds<ArmCounts>,
+    /// Who was wrong, of what either called yes, matched over time: of the inputs that both were asked, and of the two arms.
+    #[serde(default)]
+    pub(crate) flagged: PairedEvents,
+    #[serde(default)]
+    pub(crate) flagged_in_arms: PairedEvents,
     /// By segment, where requests have any.
     #[serde(default, skip_serializing_if = "BySegment::is_none")]
     pub(crate) segments: BySegment<SegmentCounts>,
@@ -35,6 +41,8 @@ impl Additive for Counts {
         self.alone.merge(&other.alone);
         self.requests.merge(&other.requests);
         self.keys.merge(&other.keys);
+        self.flagged.merge(&other.flagged);
+        self.flagged_in_arms.merge(&other.flagged_in_arms);
         self.segments.merge(&other.segments);
     }
     fn is_empty(&self) -> bool {
@@ -92,6 +100,8 @@ pub(crate) struct Ledger {
     cohorts: BTreeMap<u64, Cohort>,
     maturity: Maturity,
     late: u64,
+    /// What was called yes and waits for its match: of all, and since the exposure last changed.
+    matching: [Matching; 2],
 }
 
 /// Cohorts that are shown.
@@ -179,6 +189,7 @@ impl Ledger {
             cohorts: BTreeMap::new(),
             maturity,
             late: 0,
+            matching: [Matching::new(), Matching::new()],
         }
     }
 
@@ -197,6 +208,7 @@ impl Ledger {
         self.era += 1;
         self.fresh = Counts::default();
         self.coming_fresh = Counts::default();
+        self.matching[1] = Matching::new();
         self.blocks.begin();
     }
 
@@ -282,8 +294,12 @@ impl Ledger {
         if self.coming.is_empty() {
             return;
         }
-        let coming = std::mem::take(&mut self.coming);
-        let fresh = std::mem::take(&mut self.coming_fresh);
+        let mut coming = std::mem::take(&mut self.coming);
+        let mut fresh = std::mem::take(&mut self.coming_fresh);
+        for (counts, matching) in [&mut coming, &mut fresh].into_iter().zip(&mut self.matching) {
+            counts.flagged = matching.of_pairs(&counts.pair_labels);
+            counts.flagged_in_arms = matching.of_arms(&counts.requests, &counts.keys);
+        }
         let of_canary = |by_odds: &ByOdds<ArmCounts>| by_odds.pooled().candidate.units.units;
         let units = coming.alone.units.units + of_canary(&coming.requests) + of_canary(&coming.keys);
         self.blocks.add(&coming, units.max(coming.pair_labels.known));

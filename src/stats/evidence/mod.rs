@@ -6,6 +6,7 @@
 pub(crate) mod arm;
 pub(crate) mod ledger;
 pub(crate) mod loss;
+pub(crate) mod matched;
 pub(crate) mod pair;
 pub(crate) mod segment;
 pub(crate) mod waiting;

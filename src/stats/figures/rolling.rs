@@ -429,10 +429,10 @@ mod tests {
     fn a_window_that_makes_no_sense_is_refused_by_name_and_value() {
         let config = WindowConfig::default();
         for (refused, told) in [
-            (config.predictions(0), "the window of predictions is 0: give 1 or more"),
-            (config.span(Duration::ZERO), "the span of the window of time is 0 s: give more than 0 s"),
-            (config.slots(1), "the number of slots of a window is 1: give 2 to 240"),
-            (config.slots(241), "the number of slots of a window is 241: give 2 to 240"),
+            (config.predictions(0), "the window of predictions is 0: it must be 1 or more"),
+            (config.span(Duration::ZERO), "the span of the window of time is 0 s: it must be more than 0 s"),
+            (config.slots(1), "the number of slots of a window is 1: it must be 2 to 240"),
+            (config.slots(241), "the number of slots of a window is 241: it must be 2 to 240"),
         ] {
             assert_eq!(refused.unwrap_err().to_string(), told);
         }

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::counts::{Additive, ByOdds};
 use super::e_value::{EValue, ln};
 use super::test::{Claim, SequentialTest};
+use crate::base::invalid::InvalidArgument;
 use crate::stats::figures::fixed::{Moments, Sign, seen};
 
 /// Values without bounds: how many, their sum and the sum of their squares, in fixed point.
@@ -99,7 +100,17 @@ impl Asymptotic {
     const TUNED_FOR: f64 = 0.05;
 
     /// A test of `claim` at the margin `margin`: how much larger the candidate's mean may be, in the figure's own units.
-    pub fn new(claim: Claim, margin: f64) -> Self {
+    ///
+    /// # Errors
+    ///
+    /// A margin that is not finite.
+    pub fn new(claim: Claim, margin: f64) -> Result<Self, InvalidArgument> {
+        InvalidArgument::unless(margin.is_finite(), "the margin", margin, "finite")?;
+        Ok(Self::at(claim, margin))
+    }
+
+    /// The same at a margin that is known to be one.
+    pub(crate) fn at(claim: Claim, margin: f64) -> Self {
         Self { claim, margin }
     }
 
@@ -137,16 +148,12 @@ impl Asymptotic {
 
     /// The difference of the means, its variance and the number of units: each share's own difference, weighted by how many
     /// units of two equal arms would tell as much, so that a ramp on a day that moves misleads nobody and a few units of a
-    /// small share weigh little. `None` while an arm has too few.
+    /// small share weigh little.
     ///
     /// These units are also what time is counted by. Counted by all units, as where arms are alike, an arm of a hundredth
     /// of the traffic is judged on the hundred units that it has as if there were ten thousand: on costs that are
     /// log-normal, 9 % of the candidates on the margin of a ramp were shown to be within it, where 5 % may be.
     fn difference(counts: &ByOdds<Values>) -> Option<(f64, f64, f64)> {
-        let pooled = counts.pooled();
-        if pooled.candidate.events() < Self::EVENTS || pooled.live.events() < Self::EVENTS {
-            return None;
-        }
         let strata: Vec<(f64, f64, f64)> = counts
             .iter()
             .filter_map(|(_, arms)| {
@@ -170,6 +177,10 @@ impl SequentialTest for Asymptotic {
     type Counts = ByOdds<Values>;
 
     fn e_value(&self, counts: &ByOdds<Values>) -> EValue {
+        let pooled = counts.pooled();
+        if pooled.candidate.events() < Self::EVENTS || pooled.live.events() < Self::EVENTS {
+            return EValue::ONE;
+        }
         Self::difference(counts)
             .map_or(EValue::ONE, |(estimate, variance, units)| self.e_value_of(units, estimate, variance))
     }
@@ -200,7 +211,7 @@ mod tests {
         let (difference, variance, _) = Asymptotic::difference(&counts).unwrap();
         assert!((difference - 0.012).abs() < 1e-9);
         assert!((libm::sqrt(Asymptotic::rho_squared()) - 0.039_840_066_771_373_68).abs() < 1e-12);
-        let at = |claim, margin| Asymptotic::new(claim, margin).e_value_of(10_000.0, difference, variance);
+        let at = |claim, margin| Asymptotic::at(claim, margin).e_value_of(10_000.0, difference, variance);
         // The test is two-sided already, so both sides together have what each has.
         let (low, high) = interval(0.1, (-1.0, 1.0), difference, at);
         assert!((low - -0.005_627_776_811_329_563_5).abs() < 1e-8, "{low}");
@@ -233,9 +244,9 @@ mod tests {
         let mut counts = ByOdds::<Values>::default();
         counts.at(odds).live = values(10, 5_000);
         counts.at(odds).candidate = values(90, 99);
-        assert_eq!(Asymptotic::new(Claim::Harm, 0.0).e_value(&counts), EValue::ONE);
+        assert_eq!(Asymptotic::at(Claim::Harm, 0.0).e_value(&counts), EValue::ONE);
         counts.at(odds).candidate = values(90, 100);
-        assert!(Asymptotic::new(Claim::Harm, 0.0).e_value(&counts) > EValue::of(1e6));
-        assert!(Asymptotic::new(Claim::NonInferiority, 0.0).e_value(&counts) < EValue::ONE);
+        assert!(Asymptotic::at(Claim::Harm, 0.0).e_value(&counts) > EValue::of(1e6));
+        assert!(Asymptotic::at(Claim::NonInferiority, 0.0).e_value(&counts) < EValue::ONE);
     }
 }

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::bets::{Bets, Weights, log_spaced};
 use super::counts::Events;
 use super::e_value::{EValue, exp, ln};
+use crate::base::invalid::InvalidArgument;
 
 /// Says when a rate has risen above a reference, with a guaranteed average run length: while the rate stays at or below
 /// the reference, an alarm comes after `run_length` units on average, or later, however the rate moves below it.
@@ -18,11 +19,12 @@ use super::e_value::{EValue, exp, ln};
 /// ```
 /// use switchback::stats::sequential::{Events, RateDetector};
 ///
-/// let mut detector = RateDetector::new(0.1, 10_000.0);
+/// let mut detector = RateDetector::new(0.1, 10_000.0)?;
 /// (0..50).for_each(|_| detector.observe(Events { events: 2, units: 20 }));
 /// assert!(!detector.alarm());
 /// (0..20).for_each(|_| detector.observe(Events { events: 6, units: 20 }));
 /// assert!(detector.alarm());
+/// # Ok::<(), switchback::InvalidArgument>(())
 /// ```
 #[derive(Debug, Clone)]
 pub struct RateDetector {
@@ -45,8 +47,21 @@ pub struct DetectorState {
 }
 
 impl RateDetector {
-    /// A detector of rates above `reference`, kept within 1e-6 of 0 and 1.
-    pub fn new(reference: f64, run_length: f64) -> Self {
+    /// A detector of rates above `reference`.
+    ///
+    /// # Errors
+    ///
+    /// A reference that is not from 1e-6 to 1 - 1e-6, or a run length below 1 or that is not finite.
+    pub fn new(reference: f64, run_length: f64) -> Result<Self, InvalidArgument> {
+        let valid = (1e-6..=1.0 - 1e-6).contains(&reference);
+        InvalidArgument::unless(valid, "the reference", reference, "from 1e-6 to 1 - 1e-6")?;
+        let valid = run_length >= 1.0 && run_length.is_finite();
+        InvalidArgument::unless(valid, "the run length", run_length, "1 or more, and finite")?;
+        Ok(Self::nearest(reference, run_length))
+    }
+
+    /// The same at the nearest reference that there is a detector for.
+    pub(crate) fn nearest(reference: f64, run_length: f64) -> Self {
         let reference = reference.clamp(1e-6, 1.0 - 1e-6);
         let stakes: Vec<f64> = log_spaced(1.1, 8.0, 10)
             .into_iter()
@@ -62,7 +77,7 @@ impl RateDetector {
 
     /// Goes on from a state, of whatever length: stakes that it says nothing of begin anew.
     pub fn resume(state: &DetectorState) -> Self {
-        let mut detector = Self::new(state.reference, state.run_length);
+        let mut detector = Self::nearest(state.reference, state.run_length);
         for (log, statistic) in detector.logs.iter_mut().zip(&state.statistics) {
             *log = statistic.ln();
         }
@@ -120,7 +135,7 @@ mod tests {
         let mut chance = SplitMix64(7);
         let (mut units, runs) = (0_u64, 200);
         for _ in 0..runs {
-            let mut detector = RateDetector::new(0.1, 500.0);
+            let mut detector = RateDetector::nearest(0.1, 500.0);
             while !detector.alarm() {
                 let event = chance.uniform() < 0.1;
                 detector.observe(Events { events: event.into(), units: 1 });
@@ -137,7 +152,7 @@ mod tests {
         let mut chance = SplitMix64(11);
         let mut delays: Vec<u64> = (0..60)
             .map(|_| {
-                let mut detector = RateDetector::new(0.1, 10_000.0);
+                let mut detector = RateDetector::nearest(0.1, 10_000.0);
                 (0..1_000).for_each(|_| {
                     detector.observe(Events { events: (chance.uniform() < 0.1).into(), units: 1 });
                 });

@@ -1,9 +1,11 @@
 //! Two arms of live traffic: how much larger the candidate's mean is.
 
+use super::allowed;
 use super::bets::{Wealth, Weights, log_spaced};
 use super::counts::{ByOdds, Events, Odds, Scores};
 use super::e_value::{EValue, ln_1p_down};
 use super::test::{Claim, SequentialTest};
+use crate::base::invalid::InvalidArgument;
 
 /// How much larger the mean loss of the candidate's units is than that of live's, in absolute terms: a business figure, a
 /// wrong answer, a loss. Losses lie in `0..=1`: 0 is good.
@@ -28,15 +30,32 @@ pub struct MeanDifference {
 }
 
 impl MeanDifference {
-    /// A test of `claim` at the margin `margin`: how much larger the candidate's mean loss may be. Kept within `-1..=1`.
-    pub fn new(claim: Claim, margin: f64) -> Self {
+    /// A test of `claim` at the margin `margin`: how much larger the candidate's mean loss may be.
+    ///
+    /// # Errors
+    ///
+    /// A margin that is not from -1 to 1.
+    pub fn new(claim: Claim, margin: f64) -> Result<Self, InvalidArgument> {
+        allowed::difference(margin).map(|()| Self::nearest(claim, margin))
+    }
+
+    /// The same at the nearest margin that there is a test for.
+    pub(crate) fn nearest(claim: Claim, margin: f64) -> Self {
         Self { claim, margin: margin.clamp(-1.0, 1.0), centre: 0.0 }
     }
 
     /// The same for losses that were counted as they are, less this constant: the mean that live was known to have before
     /// the comparison began.
-    #[must_use]
-    pub fn centred_at(self, centre: f64) -> Self {
+    ///
+    /// # Errors
+    ///
+    /// A centre that is not from 0 to 1.
+    pub fn centred_at(self, centre: f64) -> Result<Self, InvalidArgument> {
+        allowed::centre(centre).map(|()| self.centred_near(centre))
+    }
+
+    /// The same at the nearest centre that there can be.
+    pub(crate) fn centred_near(self, centre: f64) -> Self {
         Self { centre: centre.clamp(0.0, 1.0), ..self }
     }
 
@@ -96,7 +115,18 @@ pub struct RateDifference {
 impl RateDifference {
     /// A test of `claim` at the margin `margin`: how much more often the candidate may have the event. `centre` is the
     /// rate that live was known to have before the comparison began, 0 where it was not.
-    pub fn new(claim: Claim, margin: f64, centre: f64) -> Self {
+    ///
+    /// # Errors
+    ///
+    /// A margin that is not from -1 to 1, or a centre that is not from 0 to 1.
+    pub fn new(claim: Claim, margin: f64, centre: f64) -> Result<Self, InvalidArgument> {
+        allowed::difference(margin)?;
+        allowed::centre(centre)?;
+        Ok(Self::nearest(claim, margin, centre))
+    }
+
+    /// The same at the nearest margin and centre that there is a test for.
+    pub(crate) fn nearest(claim: Claim, margin: f64, centre: f64) -> Self {
         Self { claim, margin: margin.clamp(-1.0, 1.0), centre: centre.clamp(0.0, 1.0) }
     }
 }
@@ -155,8 +185,10 @@ mod tests {
 
     #[test]
     fn a_larger_loss_is_seen_and_an_equal_one_is_shown() {
-        let (harm, equal) =
-            (MeanDifference::new(Claim::Harm, 0.02), MeanDifference::new(Claim::NonInferiority, 0.02));
+        let (harm, equal) = (
+            MeanDifference::nearest(Claim::Harm, 0.02),
+            MeanDifference::nearest(Claim::NonInferiority, 0.02),
+        );
         // Residuals of a rate of 20 % around its mean: 51/64 and -13/64.
         let worse = counted(0.5, &[(51, 3_000), (-13, 7_000)], &[(51, 2_000), (-13, 8_000)]);
         assert!(harm.e_value(&worse) > EValue::of(100.0) && equal.e_value(&worse) < EValue::of(0.01));
@@ -174,8 +206,8 @@ mod tests {
             events.at(odds).live = Events { events: 70, units: 900 };
         }
         for claim in [Claim::Harm, Claim::NonInferiority] {
-            let of_means = MeanDifference::new(claim, 0.01);
-            let of_rates = RateDifference::new(claim, 0.01, 0.0);
+            let of_means = MeanDifference::nearest(claim, 0.01);
+            let of_rates = RateDifference::nearest(claim, 0.01, 0.0);
             // The lattice goes down to -1, which a rate does not: smaller stakes, and so a little less of either.
             assert!((of_means.e_value(&scores).ln() - of_rates.e_value(&events).ln()).abs() < 0.5);
         }
@@ -186,6 +218,6 @@ mod tests {
     fn a_ramp_on_a_day_that_gets_worse_is_no_harm() {
         let mut ramp = counted(0.01, &[(64, 1), (0, 99)], &[(64, 99), (0, 9_801)]);
         ramp.merge(&counted(0.5, &[(64, 2_000), (0, 3_000)], &[(64, 2_000), (0, 3_000)]));
-        assert!(MeanDifference::new(Claim::Harm, 0.0).e_value(&ramp) < EValue::of(2.0));
+        assert!(MeanDifference::nearest(Claim::Harm, 0.0).e_value(&ramp) < EValue::of(2.0));
     }
 }

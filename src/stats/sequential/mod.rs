@@ -40,6 +40,7 @@
 //! See what is not counted. Repeat a unit and call it two: **count what was randomised**, a request where requests were
 //! split, a user where users were. Choose the margin after looking.
 
+pub(crate) mod allowed;
 pub(crate) mod asymptotic;
 pub(crate) mod bets;
 pub(crate) mod counts;

@@ -16,7 +16,7 @@ use super::test::SequentialTest;
 /// ```
 /// use switchback::stats::sequential::{Blocks, Claim, PairedDifference, PairedEvents, SequentialTest};
 ///
-/// let test = PairedDifference::new(Claim::Harm, 0.01);
+/// let test = PairedDifference::new(Claim::Harm, 0.01)?;
 /// let mut blocks = Blocks::default();
 /// let clean = PairedEvents { neither: 98, only_live: 1, only_candidate: 1, both: 0 };
 /// (0..200).for_each(|_| blocks.add(&clean, 100));
@@ -24,6 +24,7 @@ use super::test::SequentialTest;
 /// (0..5).for_each(|_| blocks.add(&harmful, 100));
 /// assert!(test.e_value(&blocks.total()).p_value() > 0.5); // buried
 /// assert!(blocks.since_any(|counts| test.e_value(counts)).p_value() < 0.001);
+/// # Ok::<(), switchback::InvalidArgument>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -259,7 +260,7 @@ mod tests {
             forward.merge(&second);
             backward.merge(&first);
             prop_assert_eq!(&forward, &backward);
-            let test = PairedDifference::new(Claim::Harm, 0.01);
+            let test = PairedDifference::nearest(Claim::Harm, 0.01);
             prop_assert_eq!(forward.e_value(&test), one.e_value(&test));
             let json = serde_json::to_string(&forward).unwrap();
             prop_assert_eq!(serde_json::from_str::<Blocks<PairedEvents>>(&json).unwrap(), forward);

@@ -5,10 +5,12 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::allowed::{self, LEAST_EXPLORED, TIMES};
 use super::bets::{Bets, Wealth, Weights, log_spaced};
 use super::counts::{Additive, PairedEvents, Scores};
 use super::e_value::EValue;
 use super::test::{Claim, SequentialTest};
+use crate::base::invalid::InvalidArgument;
 
 /// The stakes, as parts of the largest that cannot lose more than there is. From 5 %: what is smaller pays off only in
 /// differences that take ten thousands of pairs. Measured for 1 to 10 percentage points at 2 to 20 % discordant pairs.
@@ -28,8 +30,9 @@ fn parts() -> Vec<f64> {
 ///
 /// // Wrong answers: the candidate alone 80 times, live alone 20 times, of 1,000 inputs.
 /// let wrong = PairedEvents { neither: 880, only_live: 20, only_candidate: 80, both: 20 };
-/// let harm = PairedDifference::new(Claim::Harm, 0.01);
+/// let harm = PairedDifference::new(Claim::Harm, 0.01)?;
 /// assert!(harm.e_value(&wrong).p_value() < 0.01);
+/// # Ok::<(), switchback::InvalidArgument>(())
 /// ```
 #[derive(Debug, Clone)]
 pub struct PairedDifference {
@@ -43,9 +46,17 @@ const ALIKE: usize = 1;
 const BETTER: usize = 2;
 
 impl PairedDifference {
-    /// A test of `claim` at the margin `margin`: how much more often the candidate may have the event. Kept within
-    /// `-1..=1`.
-    pub fn new(claim: Claim, margin: f64) -> Self {
+    /// A test of `claim` at the margin `margin`: how much more often the candidate may have the event.
+    ///
+    /// # Errors
+    ///
+    /// A margin that is not from -1 to 1.
+    pub fn new(claim: Claim, margin: f64) -> Result<Self, InvalidArgument> {
+        allowed::difference(margin).map(|()| Self::nearest(claim, margin))
+    }
+
+    /// The same at the nearest margin that there is a test for.
+    pub(crate) fn nearest(claim: Claim, margin: f64) -> Self {
         Self { bets: difference_bets(claim, margin, &parts(), &[1.0, 0.0, -1.0]) }
     }
 
@@ -121,9 +132,23 @@ pub struct PairedHidden {
 impl PairedHidden {
     /// A test of `claim` at the margin `margin`. `explored` is the share of what would be hidden that is let through, if
     /// any is.
-    pub fn new(claim: Claim, margin: f64, explored: Option<f64>) -> Self {
+    ///
+    /// # Errors
+    ///
+    /// A margin that is not from -1 to 1, or a share that is not from 0.001 to 1.
+    pub fn new(claim: Claim, margin: f64, explored: Option<f64>) -> Result<Self, InvalidArgument> {
+        allowed::difference(margin)?;
+        if let Some(share) = explored {
+            let valid = (LEAST_EXPLORED..=1.0).contains(&share);
+            InvalidArgument::unless(valid, "the share that is explored", share, "from 0.001 to 1")?;
+        }
+        Ok(Self::nearest(claim, margin, explored))
+    }
+
+    /// The same at the nearest margin and share that there is a test for.
+    pub(crate) fn nearest(claim: Claim, margin: f64, explored: Option<f64>) -> Self {
         let (weight, apart) = match explored {
-            Some(share) => (1.0 / share.clamp(1e-3, 1.0), 0.0),
+            Some(share) => (1.0 / share.clamp(LEAST_EXPLORED, 1.0), 0.0),
             None => (1.0, -claim.sign()),
         };
         let differences = [1.0, 0.0, -1.0, 0.0, apart, weight, 0.0, -weight];
@@ -164,7 +189,16 @@ pub struct PairedScores {
 
 impl PairedScores {
     /// A test of `claim` at the margin `margin`: how much larger the candidate's loss may be on average.
-    pub fn new(claim: Claim, margin: f64) -> Self {
+    ///
+    /// # Errors
+    ///
+    /// A margin that is not from -1 to 1.
+    pub fn new(claim: Claim, margin: f64) -> Result<Self, InvalidArgument> {
+        allowed::difference(margin).map(|()| Self::nearest(claim, margin))
+    }
+
+    /// The same at the nearest margin that there is a test for.
+    pub(crate) fn nearest(claim: Claim, margin: f64) -> Self {
         let differences: Vec<f64> = (-Scores::STEPS..=Scores::STEPS).map(Scores::at).collect();
         // Differences of scores are smaller than those of decisions, so stakes are larger; see `parts`.
         Self { bets: difference_bets(claim, margin, &log_spaced(0.05, 0.95, 10), &differences) }
@@ -188,9 +222,18 @@ pub struct PairedRatio {
 }
 
 impl PairedRatio {
-    /// A test of `claim` at the margin `times`, which is kept within 0.001 to 1,000.
-    pub fn new(claim: Claim, times: f64) -> Self {
-        let times = times.clamp(1e-3, 1e3);
+    /// A test of `claim` at the margin `times`.
+    ///
+    /// # Errors
+    ///
+    /// A margin that is not from 0.001 to 1,000 times.
+    pub fn new(claim: Claim, times: f64) -> Result<Self, InvalidArgument> {
+        allowed::times(times).map(|()| Self::nearest(claim, times))
+    }
+
+    /// The same at the nearest margin that there is a test for.
+    pub(crate) fn nearest(claim: Claim, times: f64) -> Self {
+        let times = times.clamp(TIMES.0, TIMES.1);
         let most = match claim {
             Claim::Harm => 1.0 / times,
             Claim::NonInferiority => 1.0,
@@ -252,9 +295,9 @@ mod tests {
     #[test]
     fn with_no_margin_only_discordant_pairs_count() {
         for claim in [Claim::Harm, Claim::NonInferiority] {
-            let test = PairedDifference::new(claim, 0.0);
+            let test = PairedDifference::nearest(claim, 0.0);
             assert_eq!(test.e_value(&pairs(7, 0, 13)), test.e_value(&pairs(7, 1 << 53, 13)));
-            let ratio = PairedRatio::new(claim, 1.0);
+            let ratio = PairedRatio::nearest(claim, 1.0);
             assert_eq!(ratio.e_value(&pairs(7, 0, 13)), test.e_value(&pairs(7, 0, 13)));
         }
     }
@@ -263,8 +306,9 @@ mod tests {
     fn what_is_hidden_is_taken_against_the_claim_unless_some_of_it_is_explored() {
         let seen = PairedEvents { neither: 900, only_live: 10, only_candidate: 60, both: 30 };
         let counts = HiddenEvents { seen, alike: 50, apart: 200, explored: PairedEvents::default() };
-        let e =
-            |claim, explored, counts: &HiddenEvents| PairedHidden::new(claim, 0.01, explored).e_value(counts);
+        let e = |claim, explored, counts: &HiddenEvents| {
+            PairedHidden::nearest(claim, 0.01, explored).e_value(counts)
+        };
         assert!(e(Claim::Harm, None, &counts) < EValue::ONE, "the hidden ones could make good for it");
         assert!(e(Claim::NonInferiority, None, &counts) < EValue::ONE);
         // A tenth of them was let through, and the candidate was wrong there too.
@@ -278,8 +322,8 @@ mod tests {
         let counts = PairedEvents { neither: 1 << 53, only_live: 1, only_candidate: 1 << 52, both: 9 };
         for claim in [Claim::Harm, Claim::NonInferiority] {
             for margin in [-1.0, 1.0, 5.0, f64::NEG_INFINITY] {
-                assert!(!PairedDifference::new(claim, margin).e_value(&counts).ln().is_nan());
-                assert!(!PairedRatio::new(claim, margin).e_value(&counts).ln().is_nan());
+                assert!(!PairedDifference::nearest(claim, margin).e_value(&counts).ln().is_nan());
+                assert!(!PairedRatio::nearest(claim, margin).e_value(&counts).ln().is_nan());
             }
         }
     }

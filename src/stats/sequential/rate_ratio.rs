@@ -2,10 +2,12 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::allowed::{self, TIMES};
 use super::bets::{Wealth, Weights, log_spaced};
 use super::counts::{Additive, ByOdds, Events};
 use super::e_value::{EValue, exp, ln, ln_down};
 use super::test::{Claim, SequentialTest};
+use crate::base::invalid::InvalidArgument;
 
 /// How many times as often a unit of the candidate's has an event as one of live's: errors on a canary at most 1.25
 /// times live's.
@@ -27,8 +29,8 @@ use super::test::{Claim, SequentialTest};
 /// let mut errors = ByOdds::<Events>::default();
 /// errors.at(odds).candidate = Events { events: 18, units: 400 };
 /// errors.at(odds).live = Events { events: 62, units: 3_600 };
-/// assert!(RateRatio::new(Claim::Harm, 1.0).e_value(&errors).p_value() < 0.05);
-/// # Ok::<(), switchback::InvalidShare>(())
+/// assert!(RateRatio::new(Claim::Harm, 1.0)?.e_value(&errors).p_value() < 0.05);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RateRatio {
@@ -44,9 +46,18 @@ const ON_FAR: f64 = 0.88;
 const NEAR: [f64; 4] = [1.03, 1.06, 1.12, 1.2];
 
 impl RateRatio {
-    /// A test of `claim` at the margin `times`, which is kept within 0.001 to 1,000.
-    pub fn new(claim: Claim, times: f64) -> Self {
-        Self { claim, times: times.clamp(1e-3, 1e3) }
+    /// A test of `claim` at the margin `times`.
+    ///
+    /// # Errors
+    ///
+    /// A margin that is not from 0.001 to 1,000 times.
+    pub fn new(claim: Claim, times: f64) -> Result<Self, InvalidArgument> {
+        allowed::times(times).map(|()| Self::nearest(claim, times))
+    }
+
+    /// The same at the nearest margin that there is a test for.
+    pub(crate) fn nearest(claim: Claim, times: f64) -> Self {
+        Self { claim, times: times.clamp(TIMES.0, TIMES.1) }
     }
 
     /// The relative risks of the grid, and their weights. Most is bet on 2 to 8 times the margin, which is where a test
@@ -135,7 +146,7 @@ mod tests {
     }
 
     fn over(risks: &[f64], counts: &ByOdds<Events>) -> f64 {
-        RateRatio::new(Claim::Harm, 1.0).wealth_over(risks, &Weights::even(risks.len()), counts).ln()
+        RateRatio::nearest(Claim::Harm, 1.0).wealth_over(risks, &Weights::even(risks.len()), counts).ln()
     }
 
     /// Golden: Lindon & Malek, NeurIPS 2022, section 4 with a discrete prior, computed with Python.
@@ -161,7 +172,7 @@ mod tests {
 
     #[test]
     fn units_without_the_event_say_nothing() {
-        let test = RateRatio::new(Claim::Harm, 1.25);
+        let test = RateRatio::nearest(Claim::Harm, 1.25);
         let (few, mut many) = (at(0.2, 5, 3), at(0.2, 5, 3));
         many.merge(&{
             let odds = Odds::new(Share::new(0.2).unwrap(), Share::new(0.8).unwrap()).unwrap();

@@ -5,10 +5,12 @@ use std::sync::{Arc, OnceLock};
 
 use serde::{Deserialize, Serialize};
 
+use super::allowed::{self, LEAST_LIMIT, TIMES};
 use super::bets::{Bets, Wealth, Weights, log_spaced};
 use super::counts::{Additive, Arms};
 use super::e_value::{EValue, ln, ln_sum_exp};
 use super::test::{Claim, SequentialTest};
+use crate::base::invalid::InvalidArgument;
 
 /// What one unit adds to a ratio's numerator and denominator: of a precision, 1 in 1 for a false alarm, 0 in 1 for a
 /// right one, 0 in 0 for what was not called yes. Both at most [`LARGEST`](Self::LARGEST); the part is at most the whole.
@@ -164,11 +166,18 @@ pub enum RatioMargin {
 }
 
 impl RatioMargin {
+    fn check(self) -> Result<(), InvalidArgument> {
+        match self {
+            Self::Above(margin) => allowed::difference(margin),
+            Self::Times(times) => allowed::times(times),
+        }
+    }
+
     /// The largest ratio that the candidate may have where live's is `live`.
     fn limit(self, live: f64) -> f64 {
         match self {
             Self::Above(margin) => live + margin.clamp(-1.0, 1.0),
-            Self::Times(times) => live * times.clamp(1e-3, 1e3),
+            Self::Times(times) => live * times.clamp(TIMES.0, TIMES.1),
         }
     }
 }
@@ -191,8 +200,9 @@ impl RatioMargin {
 /// alarms.count(right, right, 700);
 /// alarms.count(false_alarm, false_alarm, 150);
 /// alarms.count(quiet, false_alarm, 120); // the candidate alone
-/// let harm = PairedRatioTest::new(Claim::Harm, RatioMargin::Above(0.02), 1);
+/// let harm = PairedRatioTest::new(Claim::Harm, RatioMargin::Above(0.02), 1)?;
 /// assert!(harm.e_value(&alarms).p_value() < 0.001);
+/// # Ok::<(), switchback::InvalidArgument>(())
 /// ```
 #[derive(Debug, Clone)]
 pub struct PairedRatioTest(Nuisance);
@@ -205,7 +215,18 @@ pub struct SplitRatioTest(Nuisance);
 impl PairedRatioTest {
     /// A test of `claim` at a margin. `largest` is the largest whole that a unit adds, 1 or 2: bets are as large as that
     /// allows, and a unit with a larger one would end the test without a decision.
-    pub fn new(claim: Claim, margin: RatioMargin, largest: u8) -> Self {
+    ///
+    /// # Errors
+    ///
+    /// A margin that is not from -1 to 1, or from 0.001 to 1,000 times; a largest whole that is neither 1 nor 2.
+    pub fn new(claim: Claim, margin: RatioMargin, largest: u8) -> Result<Self, InvalidArgument> {
+        margin.check()?;
+        allowed::largest(largest, Part::LARGEST)?;
+        Ok(Self::nearest(claim, margin, largest))
+    }
+
+    /// The same at the nearest margin that there is a test for.
+    pub(crate) fn nearest(claim: Claim, margin: RatioMargin, largest: u8) -> Self {
         Self(Nuisance::new(claim, margin, largest))
     }
 }
@@ -222,7 +243,18 @@ impl SequentialTest for PairedRatioTest {
 
 impl SplitRatioTest {
     /// A test of `claim` at a margin; see [`PairedRatioTest::new`].
-    pub fn new(claim: Claim, margin: RatioMargin, largest: u8) -> Self {
+    ///
+    /// # Errors
+    ///
+    /// As [`PairedRatioTest::new`].
+    pub fn new(claim: Claim, margin: RatioMargin, largest: u8) -> Result<Self, InvalidArgument> {
+        margin.check()?;
+        allowed::largest(largest, Part::LARGEST)?;
+        Ok(Self::nearest(claim, margin, largest))
+    }
+
+    /// The same at the nearest margin that there is a test for.
+    pub(crate) fn nearest(claim: Claim, margin: RatioMargin, largest: u8) -> Self {
         Self(Nuisance::new(claim, margin, largest))
     }
 }
@@ -247,10 +279,20 @@ pub struct RatioLimit {
 }
 
 impl RatioLimit {
-    /// A test of `claim` at the limit `limit`, which is kept within 1e-9 of 0 and 1. For `largest` see
-    /// [`PairedRatioTest::new`].
-    pub fn new(claim: Claim, limit: f64, largest: u8) -> Self {
-        let (limit, largest) = (limit.clamp(1e-9, 1.0 - 1e-9), largest.clamp(1, Part::LARGEST));
+    /// A test of `claim` at the limit `limit`. For `largest` see [`PairedRatioTest::new`].
+    ///
+    /// # Errors
+    ///
+    /// A limit that is not from 1e-9 to 1 - 1e-9; a largest whole that is neither 1 nor 2.
+    pub fn new(claim: Claim, limit: f64, largest: u8) -> Result<Self, InvalidArgument> {
+        allowed::limit(limit)?;
+        allowed::largest(largest, Part::LARGEST)?;
+        Ok(Self::nearest(claim, limit, largest))
+    }
+
+    /// The same at the nearest limit that there is a test for.
+    pub(crate) fn nearest(claim: Claim, limit: f64, largest: u8) -> Self {
+        let (limit, largest) = (limit.clamp(LEAST_LIMIT, 1.0 - LEAST_LIMIT), largest.clamp(1, Part::LARGEST));
         let worst = f64::from(largest)
             * match claim {
                 Claim::Harm => limit,

@@ -1,9 +1,11 @@
 //! One version against a fixed objective.
 
+use super::allowed::{self, LEAST_LIMIT};
 use super::bets::{Bets, Wealth, Weights, log_spaced};
 use super::counts::{Events, Scores};
 use super::e_value::EValue;
 use super::test::{Claim, SequentialTest};
+use crate::base::invalid::InvalidArgument;
 
 /// Whether a rate keeps to a fixed limit: an error budget, the share of answers slower than a promised time.
 ///
@@ -15,8 +17,9 @@ use super::test::{Claim, SequentialTest};
 /// use switchback::stats::sequential::{Claim, Events, Rate, SequentialTest};
 ///
 /// // At most 1 % of requests may fail; 12 of 300 did.
-/// let harm = Rate::new(Claim::Harm, 0.01);
+/// let harm = Rate::new(Claim::Harm, 0.01)?;
 /// assert!(harm.e_value(&Events { events: 12, units: 300 }).p_value() < 0.01);
+/// # Ok::<(), switchback::InvalidArgument>(())
 /// ```
 #[derive(Debug, Clone)]
 pub struct Rate {
@@ -29,9 +32,18 @@ const EVENT: usize = 0;
 const NO_EVENT: usize = 1;
 
 impl Rate {
-    /// A test of `claim` at the limit `limit`, which is kept within 1e-9 of 0 and 1.
-    pub fn new(claim: Claim, limit: f64) -> Self {
-        let limit = limit.clamp(1e-9, 1.0 - 1e-9);
+    /// A test of `claim` at the limit `limit`.
+    ///
+    /// # Errors
+    ///
+    /// A limit that is not from 1e-9 to 1 - 1e-9.
+    pub fn new(claim: Claim, limit: f64) -> Result<Self, InvalidArgument> {
+        allowed::limit(limit).map(|()| Self::nearest(claim, limit))
+    }
+
+    /// The same at the nearest limit that there is a test for.
+    pub(crate) fn nearest(claim: Claim, limit: f64) -> Self {
+        let limit = limit.clamp(LEAST_LIMIT, 1.0 - LEAST_LIMIT);
         let variance = limit * (1.0 - limit);
         // Each stake makes the best of one rate beyond the limit, from 1.2 times as far to 30 times.
         let stakes: Vec<f64> = log_spaced(1.2, 30.0, 12)
@@ -87,9 +99,18 @@ pub struct Mean {
 }
 
 impl Mean {
-    /// A test of `claim` at the limit `limit`, which is kept within 1e-9 of 0 and 1.
-    pub fn new(claim: Claim, limit: f64) -> Self {
-        let limit = limit.clamp(1e-9, 1.0 - 1e-9);
+    /// A test of `claim` at the limit `limit`.
+    ///
+    /// # Errors
+    ///
+    /// A limit that is not from 1e-9 to 1 - 1e-9.
+    pub fn new(claim: Claim, limit: f64) -> Result<Self, InvalidArgument> {
+        allowed::limit(limit).map(|()| Self::nearest(claim, limit))
+    }
+
+    /// The same at the nearest limit that there is a test for.
+    pub(crate) fn nearest(claim: Claim, limit: f64) -> Self {
+        let limit = limit.clamp(LEAST_LIMIT, 1.0 - LEAST_LIMIT);
         let most = match claim {
             Claim::Harm => 1.0 / limit,
             Claim::NonInferiority => 1.0 / (1.0 - limit),
@@ -129,10 +150,10 @@ mod tests {
         for claim in [Claim::Harm, Claim::NonInferiority] {
             for limit in [0.0, 1.0, -3.0, f64::INFINITY] {
                 let counts = Events { events: 1 << 50, units: 1 << 53 };
-                assert!(!Rate::new(claim, limit).e_value(&counts).ln().is_nan());
+                assert!(!Rate::nearest(claim, limit).e_value(&counts).ln().is_nan());
                 let mut scores = Scores::default();
                 scores.count(0.5, 0);
-                assert!(!Mean::new(claim, limit).e_value(&scores).ln().is_nan());
+                assert!(!Mean::nearest(claim, limit).e_value(&scores).ln().is_nan());
             }
         }
     }
@@ -141,8 +162,8 @@ mod tests {
     fn nothing_observed_says_nothing() {
         for claim in [Claim::Harm, Claim::NonInferiority] {
             for e in [
-                Rate::new(claim, 0.2).e_value(&Events::default()),
-                Mean::new(claim, 0.2).e_value(&Scores::default()),
+                Rate::nearest(claim, 0.2).e_value(&Events::default()),
+                Mean::nearest(claim, 0.2).e_value(&Scores::default()),
             ] {
                 assert!(e.ln().abs() < 1e-9);
                 assert!(e <= EValue::ONE);

@@ -37,7 +37,6 @@ fn sessions(
 /// Bug: in a shadow an equal candidate that was wrong about other users than live was taken back 0, 1, 84 and 100 times of 100 with
 /// sessions of 1, 3, 10 and 30 requests. Cause: each request was a pair of its own. Fix: ..
 #[test]
-#[ignore = "issue 13: not mended yet"]
 fn a_shadow_that_is_wrong_about_other_users_is_not_worse() {
     let fates = each_seed(10, |seed| {
         let clock = clock();
@@ -62,7 +61,6 @@ fn a_shadow_that_is_wrong_about_other_users_is_not_worse() {
 /// Bug: on a keyed canary a candidate that failed on half of all requests, but on no user's first, was promoted 67 times of 100 and never
 /// taken back, under "at most 1 %". Cause: a key counted by its first request. Fix: ..
 #[test]
-#[ignore = "issue 13: not mended yet"]
 fn a_candidate_that_fails_users_who_come_again_is_not_promoted() {
     let fates = each_seed(8, |seed| {
         let clock = clock();
@@ -85,7 +83,6 @@ fn a_candidate_that_fails_users_who_come_again_is_not_promoted() {
 
 /// Bug: the same with clicks, .20 beside .30 where 5 points were allowed. Cause: the same. Fix: ..
 #[test]
-#[ignore = "issue 13: not mended yet"]
 fn a_candidate_that_loses_users_who_come_again_is_not_promoted() {
     let fates = each_seed(6, |seed| {
         let clock = clock();
@@ -109,7 +106,6 @@ fn a_candidate_that_loses_users_who_come_again_is_not_promoted() {
 /// Bug: on a keyed canary without a shadow, with users of whom a few come very often, 392 of 400 equal candidates were never decided,
 /// and nothing said that no new users came. Cause: the planner counted requests where the test counted keys. Fix: ..
 #[test]
-#[ignore = "issue 13: not mended yet"]
 fn a_rollout_whose_users_have_run_out_says_so() {
     let fates = each_seed(3, |seed| {
         let clock = clock();

@@ -50,7 +50,6 @@ fn unwatched(seed: u64, lapse: u64, [live, candidate]: [Rates; 2]) -> Fate {
 /// Bug: where nobody ticked for 20 of 200 seconds, an equal candidate was blocked in 23 runs of 40. Cause: it was withheld, and live's
 /// requests went on counting as its control. Fix: ..
 #[test]
-#[ignore = "issue 13: not mended yet"]
 fn a_time_without_ticks_blocks_nobody() {
     let fates = each_seed(8, |seed| unwatched(seed, 12, [[0.0, 0.0], [0.0, 0.0]]));
     assert_eq!(fates.count(Verdict::Promoted), 8, "{fates}");
@@ -59,7 +58,6 @@ fn a_time_without_ticks_blocks_nobody() {
 /// Bug: a candidate that failed three times as often as live was promoted in 20 runs of 40, since live alone had answered through an
 /// incident. Cause: the same. Fix: ..
 #[test]
-#[ignore = "issue 13: not mended yet"]
 fn what_live_went_through_alone_does_not_excuse_the_candidate() {
     each_seed(8, |seed| unwatched(seed, 8, [[0.01, 1.0], [0.03, 1.0]])).are_never_promoted();
 }
@@ -109,7 +107,6 @@ fn started_again(seed: u64) -> Fate {
 /// chance again, and with it the same excess of one arm. Fix: ..
 #[cfg(feature = "state")]
 #[test]
-#[ignore = "issue 13: not mended yet"]
 fn each_start_draws_chance_of_its_own() {
     // With these the first life has an excess that eight of it would not have by chance.
     let fates = Fates([12, 20].map(started_again).into());

@@ -53,7 +53,6 @@ fn fails_as_a_call(ask: &Ask, place: u64) -> (Reply, Duration) {
 /// Bug: one call of 100 rows in 200 that was slow, in both versions, had the latency guard take back 75 of 100. Cause: each of
 /// its rows was evidence of its own. Fix: ..
 #[test]
-#[ignore = "issue 13: not mended yet"]
 fn a_slow_call_is_one_event_however_many_rows_it_has() {
     let slow = |ask: &Ask, place: u64| {
         let long = ask.user >= WARM_UP && ask.chance_of_user(place) < 0.04;
@@ -66,7 +65,6 @@ fn a_slow_call_is_one_event_however_many_rows_it_has() {
 
 /// Bug: the same with calls that fail: the error guard took back 99 of 100. Cause: the same. Fix: ..
 #[test]
-#[ignore = "issue 13: not mended yet"]
 fn a_call_that_fails_is_one_event_however_many_rows_it_has() {
     let rule = || guard::error_rate().at_most_times_live(1.25);
     each_seed(15, |seed| batches(seed, (100, 20), 0, rule(), fails_as_a_call)).are_rarely_taken_back();
@@ -74,7 +72,6 @@ fn a_call_that_fails_is_one_event_however_many_rows_it_has() {
 
 /// Bug: the breaker tripped at one call that failed, in 99 of 100. Cause: its rows were as many failures in a row. Fix: ..
 #[test]
-#[ignore = "issue 13: not mended yet"]
 fn a_call_that_fails_does_not_trip_the_breaker() {
     let rule = || guard::error_rate().at_most(0.5);
     each_seed(15, |seed| batches(seed, (100, 20), 5, rule(), fails_as_a_call)).are_rarely_taken_back();
@@ -83,7 +80,6 @@ fn a_call_that_fails_does_not_trip_the_breaker() {
 /// Bug: where every call took exactly 10 ms in both versions, the latency guard took the candidate back 100 times of 100, after
 /// one batch. Cause: the version that was asked second had the first one's time on top. Fix: ..
 #[test]
-#[ignore = "issue 13: not mended yet"]
 fn the_time_of_the_version_that_was_asked_first_is_not_the_second_one_s() {
     let steady = |_: &Ask, _: u64| (Reply::yes(0.9), Duration::from_millis(10));
     each_seed(10, |seed| batches(seed, (20, 40), 5, guard::latency(0.99).at_most_times_live(1.5), steady))
@@ -132,14 +128,12 @@ fn fails_after_the_first(seed: u64, together: Together) -> Fate {
 /// Bug: a candidate that failed on 40 % of the rows but the first of each batch was promoted 20 times of 20 under "at most
 /// 1 %". Cause: what belongs together counted by its first row. Fix: ..
 #[test]
-#[ignore = "issue 13: not mended yet"]
 fn all_rows_of_what_belongs_together_are_looked_at() {
     each_seed(8, |seed| fails_after_the_first(seed, Together::Batch)).are_never_promoted();
 }
 
 /// Bug: the same with pinned streams. Cause: the same. Fix: ..
 #[test]
-#[ignore = "issue 13: not mended yet"]
 fn all_calls_of_a_stream_are_looked_at() {
     each_seed(8, |seed| fails_after_the_first(seed, Together::Stream)).are_never_promoted();
 }

@@ -1,8 +1,8 @@
 //! The sequential tests as they are used on their own: what must hold of every one of them.
 
 use proptest::prelude::*;
-use switchback::Share;
 use switchback::stats::sequential::*;
+use switchback::{InvalidArgument, Share};
 
 fn odds(share: f64) -> Odds {
     Odds::new(Share::new(share).unwrap(), Share::new(1.0 - share).unwrap()).unwrap()
@@ -118,16 +118,16 @@ proptest! {
         margin in 0.0..0.3_f64,
     ) {
         for claim in CLAIMS {
-            merges_in_any_order(&Rate::new(claim, margin), &seen, &shards);
-            merges_in_any_order(&Mean::new(claim, margin), &seen, &shards);
-            merges_in_any_order(&PairedDifference::new(claim, margin), &seen, &shards);
-            merges_in_any_order(&PairedScores::new(claim, margin), &seen, &shards);
-            merges_in_any_order(&PairedRatio::new(claim, 1.0 + margin), &seen, &shards);
-            merges_in_any_order(&RateRatio::new(claim, 1.0 + margin), &seen, &shards);
-            merges_in_any_order(&MeanDifference::new(claim, margin), &seen, &shards);
-            merges_in_any_order(&Asymptotic::new(claim, margin), &seen, &shards);
-            merges_in_any_order(&PairedRatioTest::new(claim, RatioMargin::Above(margin), 2), &seen, &shards);
-            merges_in_any_order(&SplitRatioTest::new(claim, RatioMargin::Times(1.0 + margin), 2), &seen, &shards);
+            merges_in_any_order(&Rate::new(claim, margin).unwrap(), &seen, &shards);
+            merges_in_any_order(&Mean::new(claim, margin).unwrap(), &seen, &shards);
+            merges_in_any_order(&PairedDifference::new(claim, margin).unwrap(), &seen, &shards);
+            merges_in_any_order(&PairedScores::new(claim, margin).unwrap(), &seen, &shards);
+            merges_in_any_order(&PairedRatio::new(claim, 1.0 + margin).unwrap(), &seen, &shards);
+            merges_in_any_order(&RateRatio::new(claim, 1.0 + margin).unwrap(), &seen, &shards);
+            merges_in_any_order(&MeanDifference::new(claim, margin).unwrap(), &seen, &shards);
+            merges_in_any_order(&Asymptotic::new(claim, margin).unwrap(), &seen, &shards);
+            merges_in_any_order(&PairedRatioTest::new(claim, RatioMargin::Above(margin), 2).unwrap(), &seen, &shards);
+            merges_in_any_order(&SplitRatioTest::new(claim, RatioMargin::Times(1.0 + margin), 2).unwrap(), &seen, &shards);
         }
         merges_in_any_order(&SampleRatio::default(), &seen, &shards);
     }
@@ -154,14 +154,14 @@ proptest! {
             };
             let down = |before: EValue, after: EValue| up(after, before);
             for margin in [0.0, 0.02] {
-                let test = PairedDifference::new(claim, margin);
+                let test = PairedDifference::new(claim, margin).unwrap();
                 prop_assert!(up(test.e_value(&pairs), test.e_value(&worse)));
                 prop_assert!(down(test.e_value(&pairs), test.e_value(&better)));
             }
-            let test = PairedRatio::new(claim, 1.25);
+            let test = PairedRatio::new(claim, 1.25).unwrap();
             prop_assert!(up(test.e_value(&pairs), test.e_value(&worse)));
             prop_assert!(down(test.e_value(&pairs), test.e_value(&better)));
-            let test = RateRatio::new(claim, 1.25);
+            let test = RateRatio::new(claim, 1.25).unwrap();
             prop_assert!(up(test.e_value(&arms), test.e_value(&arms_worse)));
             prop_assert!(down(test.e_value(&arms), test.e_value(&arms_better)));
         }
@@ -173,7 +173,7 @@ proptest! {
         only_live in 0u64..200, only_candidate in 0u64..200, neither in 500u64..5_000, margin in 0.0..0.1_f64, more in 0.02..0.1_f64
     ) {
         let pairs = PairedEvents { neither, only_live, only_candidate, both: 10 };
-        let e = |claim, margin| PairedDifference::new(claim, margin).e_value(&pairs);
+        let e = |claim, margin| PairedDifference::new(claim, margin).unwrap().e_value(&pairs);
         // Where nothing speaks for a claim, how little does is no question of the margin.
         let speaks = |e: EValue| e > EValue::of(2.0);
         let (harm, harm_more) = (e(Claim::Harm, margin), e(Claim::Harm, margin + more));
@@ -208,15 +208,15 @@ fn no_count_is_too_large() {
     }
     for claim in CLAIMS {
         for e in [
-            Rate::new(claim, 0.3).e_value(&events),
-            Mean::new(claim, 0.3).e_value(&scores),
-            PairedDifference::new(claim, 0.01).e_value(&pairs),
-            PairedScores::new(claim, 0.01).e_value(&scores),
-            PairedRatio::new(claim, 1.1).e_value(&pairs),
-            RateRatio::new(claim, 1.1).e_value(&by_odds),
-            MeanDifference::new(claim, 0.01).e_value(&scores_by_odds),
-            PairedRatioTest::new(claim, RatioMargin::Above(0.01), 2).e_value(&parts),
-            SplitRatioTest::new(claim, RatioMargin::Above(0.01), 2).e_value(&split),
+            Rate::new(claim, 0.3).unwrap().e_value(&events),
+            Mean::new(claim, 0.3).unwrap().e_value(&scores),
+            PairedDifference::new(claim, 0.01).unwrap().e_value(&pairs),
+            PairedScores::new(claim, 0.01).unwrap().e_value(&scores),
+            PairedRatio::new(claim, 1.1).unwrap().e_value(&pairs),
+            RateRatio::new(claim, 1.1).unwrap().e_value(&by_odds),
+            MeanDifference::new(claim, 0.01).unwrap().e_value(&scores_by_odds),
+            PairedRatioTest::new(claim, RatioMargin::Above(0.01), 2).unwrap().e_value(&parts),
+            SplitRatioTest::new(claim, RatioMargin::Above(0.01), 2).unwrap().e_value(&split),
             SampleRatio::default().e_value(&by_odds),
         ] {
             assert!(!e.ln().is_nan() && e.p_value() >= 0.0 && e.p_value() <= 1.0);
@@ -236,7 +236,7 @@ fn intervals_hold_the_estimate_and_shrink() {
         };
         let estimate = pairs.difference().unwrap();
         let (low, high) = interval(0.05, (-1.0, 1.0), estimate, |claim, margin| {
-            PairedDifference::new(claim, margin).e_value(&pairs)
+            PairedDifference::new(claim, margin).unwrap().e_value(&pairs)
         });
         assert!(low < estimate && estimate < high);
         high - low
@@ -247,7 +247,40 @@ fn intervals_hold_the_estimate_and_shrink() {
     errors.at(odds(0.2)).candidate.events = 100;
     errors.at(odds(0.2)).live.events = 200;
     let (low, high) = interval(0.05, (1e-3, 1e3), errors.ratio().unwrap(), |claim, times| {
-        RateRatio::new(claim, times).e_value(&errors)
+        RateRatio::new(claim, times).unwrap().e_value(&errors)
     });
     assert!(1.2 < low && low < 2.0 && 2.0 < high && high < 3.2, "{low} {high}");
+}
+
+/// A test that is asked for a margin at which there is none says so, and makes no other one in its place.
+#[test]
+fn a_margin_at_which_there_is_no_test_is_refused() {
+    type Refused = Option<InvalidArgument>;
+    let harm = Claim::Harm;
+    let above = RatioMargin::Above;
+    let refused: [(Refused, &str); 14] = [
+        (Rate::new(harm, 0.0).err(), "the limit is 0: it must be from 1e-9 to 1 - 1e-9"),
+        (Mean::new(harm, f64::NAN).err(), "the limit is NaN: it must be from 1e-9 to 1 - 1e-9"),
+        (PairedDifference::new(harm, 1.5).err(), "the margin is 1.5: it must be from -1 to 1"),
+        (PairedScores::new(harm, -2.0).err(), "the margin is -2: it must be from -1 to 1"),
+        (PairedRatio::new(harm, 0.0).err(), "the margin is 0: it must be from 0.001 to 1000 times"),
+        (RateRatio::new(harm, 1e4).err(), "the margin is 10000: it must be from 0.001 to 1000 times"),
+        (RateDifference::new(harm, 0.01, 2.0).err(), "the centre is 2: it must be from 0 to 1"),
+        (
+            MeanDifference::new(harm, 0.0).unwrap().centred_at(-0.5).err(),
+            "the centre is -0.5: it must be from 0 to 1",
+        ),
+        (
+            PairedHidden::new(harm, 0.01, Some(0.0)).err(),
+            "the share that is explored is 0: it must be from 0.001 to 1",
+        ),
+        (PairedRatioTest::new(harm, above(3.0), 1).err(), "the margin is 3: it must be from -1 to 1"),
+        (SplitRatioTest::new(harm, above(0.0), 3).err(), "the largest whole is 3: it must be 1 to 2"),
+        (RatioLimit::new(harm, 0.1, 0).err(), "the largest whole is 0: it must be 1 to 2"),
+        (Asymptotic::new(harm, f64::INFINITY).err(), "the margin is inf: it must be finite"),
+        (RateDetector::new(0.1, 0.5).err(), "the run length is 0.5: it must be 1 or more, and finite"),
+    ];
+    for (refused, expected) in refused {
+        assert_eq!(refused.map(|refused| refused.to_string()).as_deref(), Some(expected));
+    }
 }
