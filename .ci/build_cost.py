@@ -1,11 +1,15 @@
 #!/usr/bin/env python3
-"""What the library costs to build, from an empty target: processor seconds and crates, of the default features and of the core
-alone. Writes target/figures/build.json.
+"""What the library costs to build, and what each feature is.
 
-    python3 .ci/build_cost.py
+    python3 .ci/build_cost.py              measures, and writes target/figures/build.json
+    python3 .ci/build_cost.py --features   the lines and the dependencies of each feature, as the README's table has them
+
+The library is built as a service builds it: a host of one file outside of this workspace, with the profile that cargo gives
+it, from an empty target. Processor seconds, user and system: the machine may be shared.
 """
 import json
 import os
+import re
 import resource
 import shutil
 import subprocess
@@ -13,27 +17,173 @@ import sys
 import tempfile
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+SRC = os.path.join(ROOT, "src")
 
 
-def measured(*features):
-    target = tempfile.mkdtemp(prefix="switchback-build-")
-    command = ["cargo", "build", "--release", "--lib", "--target-dir", target, *features]
+def code_lines(path):
+    """Lines that are neither blank, nor comments, nor in a module of tests at the end."""
+    text = re.sub(r"#\[cfg\(test\)\]\s*mod \w+ \{.*?\n\}", "", open(path, encoding="utf-8").read(), flags=re.S)
+    return sum(bool(line.strip()) and not line.strip().startswith("//") for line in text.splitlines())
+
+
+def lines_by_feature():
+    """Walks the modules: a file belongs to the features that its own declaration, or one above it, asks for."""
+    lines = {}
+
+    def walk(path, folder, needs):
+        key = " and ".join(sorted(needs)) or "the core"
+        lines[key] = lines.get(key, 0) + code_lines(path)
+        text = open(path, encoding="utf-8").read()
+        for attributes, name in re.findall(r"((?:^#\[.*\]\n)*)^(?:pub(?:\([^)]*\))? )?mod (\w+);", text, re.M):
+            if "cfg(test)" in attributes:
+                continue
+            # A stand-in is what is there without the feature, so the file itself is the feature's.
+            wanted = set(re.findall(r'feature = "(\w+)"', attributes)) if "any(" not in attributes else set()
+            for place in (os.path.join(folder, name + ".rs"), os.path.join(folder, name, "mod.rs")):
+                if os.path.exists(place):
+                    walk(place, os.path.join(folder, name), needs | wanted)
+
+    walk(os.path.join(SRC, "lib.rs"), SRC, set())
+    return lines
+
+
+def crates(*features):
+    command = ["cargo", "tree", "--edges", "normal", "--prefix", "none", "--no-dedupe", "--no-default-features", *features]
+    told = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    return {line.split()[0] for line in told.splitlines() if line} - {"switchback"}
+
+
+def features():
+    lines, core = lines_by_feature(), crates()
+    print(f"core: {lines['the core']} lines, {len(core)} crates")
+    manifest = open(os.path.join(ROOT, "Cargo.toml"), encoding="utf-8").read()
+    listed = re.findall(r"^(\w+) = \[", manifest.split("[features]")[1].split("[dependencies]")[0], re.M)
+    for feature in listed:
+        if feature != "default":
+            added = sorted(crates("--features", feature) - core)
+            print(f"{feature}: {lines.get(feature, 0)} lines; {', '.join(added) or 'no crates'}")
+    for several, count in sorted(lines.items()):
+        if " and " in several:
+            print(f"{several}: {count} lines")
+
+
+HOST = """[package]
+name = "host"
+version = "0.0.0"
+edition = "2024"
+
+[dependencies]
+%s
+[workspace]
+"""
+
+# Enough of the library that all of a service's own code of it is made: what is generic over its types.
+MAIN = """
+fn main() {
+    let handle = switchback::ModelHandle::builder("host")
+        .live("v1", switchback::closure("half@1", |x: &f64| Ok(x / 2.0)))
+        .task(switchback::Task::regression(|y: &f64| *y))
+        .shadowing(switchback::options::Shadowing::new())
+        .build()
+        .expect("it is built");
+    let rollout = handle.stage("v2", switchback::closure("third@1", |x: &f64| Ok(x / 3.0))).expect("it is staged");
+    let plan = switchback::Plan::ramp([0.1, 0.5]).expect("it is a plan");
+    let rollout = rollout.guard(switchback::guard::error_rate().at_most(0.01));
+    rollout.run(plan).expect("it runs");
+    for n in 0..CALLS {
+        let answer = handle.predict(&f64::from(n)).expect("it is answered");
+        handle.feedback(answer.id(), switchback::Outcome::value(1.0));
+    }
+    println!("{:?}", handle.status().versions.len());
+}
+"""
+# The same without it.
+BARE = """
+fn main() {
+    let sum: f64 = (0..CALLS).map(|n| f64::from(n) / 2.0).sum();
+    println!("{sum:?}");
+}
+"""
+
+
+def cost(command, folder, incremental):
+    """Processor seconds of a command and what it started, and what it said."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    said = subprocess.run(command, cwd=ROOT, env={**os.environ, "CARGO_INCREMENTAL": "0"}, capture_output=True, text=True)
+    said = subprocess.run(command, cwd=folder, env={**os.environ, "CARGO_INCREMENTAL": incremental}, capture_output=True, text=True)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    shutil.rmtree(target, ignore_errors=True)
     if said.returncode:
         sys.exit(said.stderr)
-    seconds = after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime
-    return round(seconds, 1), sum(line.lstrip().startswith("Compiling ") for line in said.stderr.splitlines())
+    return after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime, said.stderr
 
 
-subprocess.run(["cargo", "fetch", "--quiet"], cwd=ROOT, check=True)
-figures = {}
-figures["default_cpu_s"], figures["default_crates"] = measured()
-figures["core_cpu_s"], figures["core_crates"] = measured("--no-default-features")
-folder = os.path.join(ROOT, "target", "figures")
-os.makedirs(folder, exist_ok=True)
-with open(os.path.join(folder, "build.json"), "w", encoding="utf-8") as file:
-    json.dump(figures, file, indent=2)
-print(json.dumps(figures))
+class Host:
+    """A service of one file, in a folder of its own that is removed in the end."""
+
+    def __init__(self, dependency, main):
+        self.main, self.calls = main, 10
+        self.folder = tempfile.mkdtemp(prefix="switchback-build-")
+        os.makedirs(os.path.join(self.folder, "src"))
+        with open(os.path.join(self.folder, "Cargo.toml"), "w", encoding="utf-8") as file:
+            file.write(HOST % dependency)
+        shutil.copy(os.path.join(ROOT, "Cargo.lock"), self.folder)
+        self.edit()
+        subprocess.run(["cargo", "fetch", "--quiet"], cwd=self.folder, check=True)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def edit(self):
+        """Changes one line."""
+        self.calls += 1
+        with open(os.path.join(self.folder, "src", "main.rs"), "w", encoding="utf-8") as file:
+            file.write(self.main.replace("CALLS", str(self.calls)))
+
+    def cargo(self, *arguments, incremental="0"):
+        target = os.path.join(self.folder, "target")
+        return cost(["cargo", arguments[0], "--target-dir", target, *arguments[1:]], self.folder, incremental)
+
+    def library(self):
+        """Processor seconds and crates of the library and all that it rests on."""
+        seconds, said = self.cargo("build", "--release", "--package", "switchback")
+        return round(seconds, 1), sum(line.lstrip().startswith("Compiling ") for line in said.splitlines())
+
+    def stripped(self):
+        self.cargo("rustc", "--release", "--", "-C", "strip=symbols")
+        return os.path.getsize(os.path.join(self.folder, "target", "release", "host"))
+
+    def rebuilt(self):
+        """A development build after a change of one line: the least of five."""
+        self.cargo("build", incremental="1")
+        seconds = []
+        for _ in range(5):
+            self.edit()
+            seconds.append(self.cargo("build", incremental="1")[0])
+        return min(seconds)
+
+
+def measured():
+    figures = {}
+    path = json.dumps(ROOT)
+    for name, more in [("default", ""), ("core", ", default-features = false")]:
+        with Host(f"switchback = {{ path = {path}{more} }}\n", MAIN) as host:
+            figures[f"{name}_cpu_s"], figures[f"{name}_crates"] = host.library()
+            figures[f"{name}_stripped_bytes"] = host.stripped()
+            figures[f"{name}_host_rebuilt_s"] = round(host.rebuilt(), 2)
+    with Host("", BARE) as host:
+        figures["bare_stripped_bytes"] = host.stripped()
+        figures["bare_host_rebuilt_s"] = round(host.rebuilt(), 2)
+    figures["host_incremental_extra_s"] = round(figures["default_host_rebuilt_s"] - figures["bare_host_rebuilt_s"], 2)
+    folder = os.path.join(ROOT, "target", "figures")
+    os.makedirs(folder, exist_ok=True)
+    with open(os.path.join(folder, "build.json"), "w", encoding="utf-8") as file:
+        json.dump(figures, file, indent=2)
+    print(json.dumps(figures))
+
+
+if "--features" in sys.argv:
+    features()
+else:
+    measured()

@@ -12,7 +12,8 @@
 //! checked, warm), answers copies of requests as a **shadow**, then a share of them as a **canary**, and is promoted or
 //! taken off, by hand or by a [`Plan`] that asks its [guards](guard). An answer carries a [`PredictionId`]; what turns
 //! out to be true comes back with it through [`feedback`](ModelHandle::feedback), hours or days later. A [`Task`] says
-//! what the predictions are, and so what there is to be measured. A [`report`] tells those who were not there.
+//! what the predictions are, and so what there is to be measured. A report (`ModelHandle::report`) tells
+//! those who were not there.
 //!
 //! # Before using
 //!
@@ -77,18 +78,23 @@
 //! - `onnx`: ONNX models through ONNX Runtime, whose library is found when the program runs.
 //! - `repository`: versions in a folder, with manifests.
 //! - `state`: a start that remembers.
+//! - `drift`: drift of what comes in and of what versions say, its guards, and quality that is estimated without labels.
+//! - `forecast`: how long a plan takes to decide, before anything runs, and `Plan::auto`.
+//! - `report`: a page about a rollout, for those who were not there.
 //!
-//! And not by default: `signatures` holds manifests against signatures of trusted keys; `watch` looks at a repository as soon
-//! as something moves.
+//! And not by default: `testing`, for tests of services and of models; `signatures` holds manifests against signatures of
+//! trusted keys; `watch` looks at a repository as soon as something moves.
 
 #![allow(clippy::module_inception, reason = "the main thing of a room stands in the file of the room's name")]
 
 mod base;
 mod control;
+#[cfg_attr(not(feature = "drift"), path = "drift/absent.rs")]
 pub mod drift;
 pub mod feedback;
 mod handle;
 pub mod model;
+#[cfg(feature = "report")]
 pub mod report;
 #[cfg(feature = "repository")]
 pub mod repository;
@@ -98,6 +104,7 @@ mod rollout;
 pub mod state;
 pub mod stats;
 mod task;
+#[cfg(feature = "testing")]
 pub mod testing;
 mod version;
 
@@ -144,6 +151,7 @@ pub mod status {
 }
 
 /// How long a plan takes to decide, before anything runs.
+#[cfg(feature = "forecast")]
 pub mod forecast {
     pub use crate::rollout::forecast::forecast::{Forecast, GuardForecast, StepForecast};
     pub use crate::rollout::forecast::traffic::{LatencyPoint, Moments, Traffic};

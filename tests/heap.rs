@@ -8,8 +8,6 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
-use switchback::drift::Drift;
-use switchback::drift::{Cell as Value, ReferenceProfile};
 use switchback::options::Threads;
 use switchback::{ModelHandle, Task, closure};
 
@@ -81,8 +79,11 @@ fn a_warm_request_allocates_nothing() {
     assert_eq!(allocated_by(ask), 0, "nor with a canary");
 }
 
+#[cfg(feature = "drift")]
 #[test]
 fn a_warm_request_that_is_counted_for_drift_and_by_segment_allocates_nothing() {
+    use switchback::drift::{Cell as Value, Drift, ReferenceProfile};
+
     let rows = (0..500).map(|n| [Value::from(f64::from(n)), Value::from("even")]);
     let reference = ReferenceProfile::builder().numeric("x").categorical("kind").build_from(rows).unwrap();
     let kind = |x: &f64| if *x % 2.0 == 0.0 { "even" } else { "odd" };

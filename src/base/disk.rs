@@ -23,6 +23,7 @@ pub(crate) struct Files {
 
 impl Files {
     /// Steps that fail as told.
+    #[cfg(any(feature = "state", feature = "testing"))]
     pub(crate) fn with(faults: Faults) -> Self {
         Self { faults: Some(faults), shared: false }
     }

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-#[cfg(any(feature = "onnx", feature = "repository", feature = "state"))]
 /// Steps on files that fail on cue: a disk that is full, a sync that is refused, a process that ends in the middle.
 ///
 /// Given to whatever writes to a disk (a repository, a handle's state), each step there (a write, a sync, a rename, ...)
@@ -20,7 +19,6 @@ use parking_lot::Mutex;
 #[derive(Debug, Clone, Default)]
 pub struct Faults(Arc<Mutex<Failing>>);
 
-#[cfg(any(feature = "onnx", feature = "repository", feature = "state"))]
 #[derive(Debug, Default)]
 struct Failing {
     steps: u64,
@@ -29,7 +27,6 @@ struct Failing {
     once: bool,
 }
 
-#[cfg(any(feature = "onnx", feature = "repository", feature = "state"))]
 impl Faults {
     /// No faults yet.
     pub fn new() -> Self {

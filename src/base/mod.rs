@@ -5,10 +5,12 @@ pub(crate) mod clock;
 #[cfg(any(feature = "onnx", feature = "repository", feature = "state"))]
 pub(crate) mod disk;
 #[cfg(any(feature = "onnx", feature = "repository", feature = "state"))]
+#[cfg_attr(not(feature = "testing"), path = "faults_absent.rs")]
 pub(crate) mod faults;
 pub(crate) mod invalid;
 #[cfg(feature = "onnx")]
 pub(crate) mod memory;
+pub(crate) mod ordered;
 pub(crate) mod os;
 pub(crate) mod share;
 pub(crate) mod sync;

@@ -37,6 +37,7 @@ pub(crate) fn count(number: u64) -> String {
 }
 
 /// `4.1 %`
+#[cfg(any(feature = "report", test))]
 pub(crate) fn percent(share: f64) -> String {
     format!("{} %", number(share * 100.0))
 }

@@ -4,7 +4,6 @@
 //! word waits for a person, and what was so more than once is taken off for good.
 
 use std::cmp::Reverse;
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -22,6 +21,7 @@ use super::saved::{
 use super::settings::{LookingOn, Retained, Unavailable};
 use super::traffic::TrafficSeen;
 use crate::base::clock::Timestamp;
+use crate::base::ordered::OrderedMap;
 use crate::base::share::Share;
 use crate::feedback::join::Joins;
 use crate::feedback::saved::Earlier;
@@ -61,9 +61,9 @@ pub(crate) struct Start<'a> {
     pub(crate) setting: Setting<'a>,
     pub(crate) after_crash: AfterCrash,
     /// Versions that could be loaded, by name.
-    pub(crate) loaded: BTreeMap<VersionId, Arc<dyn AnyVersion>>,
+    pub(crate) loaded: OrderedMap<VersionId, Arc<dyn AnyVersion>>,
     /// Why others could not.
-    pub(crate) missing: BTreeMap<VersionId, String>,
+    pub(crate) missing: OrderedMap<VersionId, String>,
     /// Bytes that were cut off the end of the journal.
     pub(crate) torn_bytes: u64,
 }
@@ -109,7 +109,7 @@ impl Control {
             let (version, reason) = (entry.version, entry.reason.clone());
             events.push(EventKind::Unavailable { version, reason });
         }
-        let mut seen: BTreeMap<_, _> =
+        let mut seen: OrderedMap<_, _> =
             evidence.attempts.into_iter().map(|attempt| (attempt.number, attempt)).collect();
         for attempt in saved.attempts {
             let (number, slot, version) = (attempt.number, attempt.slot, attempt.version.version);
@@ -180,7 +180,7 @@ impl Control {
             .map(|error_budget| error_budget.candidates);
         self.overlapping = overlapping.max().unwrap_or(0);
         // An end with a word shows that it does not happen each time.
-        self.crashes = if saved.ended { BTreeMap::new() } else { saved.crashes.clone() };
+        self.crashes = if saved.ended { OrderedMap::new() } else { saved.crashes.clone() };
         let on_trial = |identity| saved.attempts.iter().any(|attempt| attempt.version.identity == identity);
         self.crashes.retain(|identity, _| on_trial(*identity));
         (self.decided, self.keyed) = (saved.decided, saved.keyed);
@@ -312,7 +312,7 @@ impl Control {
         joins: &Joins,
         now: Timestamp,
     ) {
-        let mut earlier = BTreeMap::new();
+        let mut earlier = OrderedMap::new();
         for exposure in exposures {
             let number = self.next_exposure;
             self.next_exposure += 1;

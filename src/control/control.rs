@@ -1,7 +1,7 @@
 //! The state of the control side and what changes it. Everything here runs under the control lock, and nothing of the
 //! host's does: no model, no guard, no subscriber.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,6 +17,7 @@ use super::settings::LookingOn;
 use super::settings::{Quarantined, Record, Retained, Settings, Unavailable};
 use super::traffic::TrafficSeen;
 use crate::base::clock::Timestamp;
+use crate::base::ordered::{OrderedMap, OrderedSet};
 use crate::base::share::Share;
 use crate::model::identity::Identity;
 use crate::request::buckets::{Buckets, ROLLOUTS_MAX};
@@ -27,7 +28,6 @@ use crate::rollout::allocation::Allocating;
 use crate::rollout::budget::{ErrorBudgetStatus, Tries};
 use crate::rollout::course::Course;
 use crate::rollout::decision::{Decision, Recording};
-use crate::rollout::forecast::traffic::Traffic;
 use crate::rollout::guard::comparison::ArmView;
 use crate::rollout::guard::design::Setting;
 use crate::rollout::guard::guard::Guard;
@@ -65,11 +65,11 @@ pub(crate) struct Control {
     /// Attempts that are over, oldest first.
     pub(crate) past: VecDeque<Attempt>,
     pub(crate) retired: Retired,
-    pub(crate) records: BTreeMap<VersionId, Record>,
+    pub(crate) records: OrderedMap<VersionId, Record>,
     pub(crate) frozen: Option<String>,
-    pub(crate) quarantine: BTreeMap<Identity, Quarantined>,
+    pub(crate) quarantine: OrderedMap<Identity, Quarantined>,
     /// How often the process ended without a word while an identity was exposed.
-    pub(crate) crashes: BTreeMap<Identity, u32>,
+    pub(crate) crashes: OrderedMap<Identity, u32>,
     pub(crate) pins: Vec<Arc<dyn Pin>>,
     pub(crate) closed: bool,
     /// What was said here while another process has the state.
@@ -82,7 +82,7 @@ pub(crate) struct Control {
     /// Loads whose aftermath is not known yet.
     pub(crate) loadings: VecDeque<Loading>,
     /// Versions that could not replace what they lost.
-    degraded: BTreeSet<VersionId>,
+    degraded: OrderedSet<VersionId>,
     pub(crate) lease: Arc<Lease>,
     /// It has been told that the lease has run out.
     lapse_told: bool,
@@ -95,7 +95,8 @@ pub(crate) struct Control {
     pub(crate) keyed: bool,
     /// Requests that were answered, or failed, since the handle was built; copies not counted.
     pub(crate) requests: u64,
-    built: Timestamp,
+    #[cfg(feature = "forecast")]
+    pub(crate) built: Timestamp,
     /// When figures and evidence were last brought together.
     pub(crate) collected_at: Timestamp,
     pub(crate) tries: Tries,
@@ -103,7 +104,7 @@ pub(crate) struct Control {
     pub(crate) overlapping: u32,
     /// How traffic is divided among several candidates, while it is.
     pub(crate) allocating: Option<Allocating>,
-    pub(crate) arms: BTreeMap<u32, Windows>,
+    pub(crate) arms: OrderedMap<u32, Windows>,
     pub(crate) counters: Vec<Counter>,
     pub(crate) spares: Vec<Exposure>,
     pub(crate) buckets: Buckets,
@@ -130,10 +131,10 @@ impl Control {
             attempts: Vec::new(),
             past: VecDeque::new(),
             retired: Retired::default(),
-            records: BTreeMap::new(),
+            records: OrderedMap::new(),
             frozen: None,
-            quarantine: BTreeMap::new(),
-            crashes: BTreeMap::new(),
+            quarantine: OrderedMap::new(),
+            crashes: OrderedMap::new(),
             pins: Vec::new(),
             closed: false,
             #[cfg(feature = "state")]
@@ -141,7 +142,7 @@ impl Control {
             discarded: Vec::new(),
             waking: Vec::new(),
             loadings: VecDeque::new(),
-            degraded: BTreeSet::new(),
+            degraded: OrderedSet::new(),
             lease: Arc::new(Lease::new(now)),
             lapse_told: false,
             live_lately: LiveLately::default(),
@@ -149,12 +150,13 @@ impl Control {
             decided: 0,
             keyed: false,
             requests: 0,
+            #[cfg(feature = "forecast")]
             built: now,
             collected_at: now,
             tries: Tries::default(),
             overlapping: 0,
             allocating: None,
-            arms: BTreeMap::new(),
+            arms: OrderedMap::new(),
             counters: Vec::new(),
             spares: Vec::new(),
             buckets: Buckets::default(),
@@ -508,18 +510,6 @@ impl Control {
         let attempt = self.known_attempt(number)?;
         let live = attempt.previous.unwrap_or(self.live.id);
         Some(Recording::of(attempt.version, live, setting, attempt.rules(), &attempt.ledger))
-    }
-
-    /// Traffic as live has seen it so far; nothing before the first request.
-    pub(crate) fn traffic(&self, labels_after: Duration, now: Timestamp) -> Option<Traffic> {
-        let elapsed = now.since(self.built).as_secs_f64();
-        let live = self.lifetime(self.live.id).and_then(|arm| self.arms.get(&arm))?.total();
-        if self.requests == 0 || elapsed <= 0.0 {
-            return None;
-        }
-        // Labels of the youngest predictions are yet to come.
-        let matured = ((elapsed - labels_after.as_secs_f64()) / elapsed).max(0.01);
-        Some(live.traffic(self.requests as f64 / elapsed, matured, labels_after, &self.settings.kpis))
     }
 
     /// Takes over what candidates have answered since the last time.

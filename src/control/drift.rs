@@ -1,11 +1,11 @@
 //! Drift in the eyes of the control side: what the places of the table count for, and what follows from what was seen.
 
-use std::collections::BTreeMap;
-
 use super::control::Control;
 use super::event::EventKind;
 use crate::base::clock::Timestamp;
-use crate::drift::watch::{Context, DriftScope, Feed, OnDrift, Part, Running, Told, advice};
+use crate::base::ordered::OrderedMap;
+use crate::drift::told::DriftScope;
+use crate::drift::watch::{Context, Feed, OnDrift, Part, Running, Told, advice};
 use crate::rollout::phase::Phase;
 use crate::stats::evidence::ledger::Side;
 
@@ -21,7 +21,7 @@ impl Control {
                 version: attempt.version,
                 era: attempt.ledger.era(),
             });
-        let feeds: BTreeMap<u32, Vec<Feed>> = self
+        let feeds: OrderedMap<u32, Vec<Feed>> = self
             .counters
             .iter()
             .map(|counter| {

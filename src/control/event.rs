@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::base::clock::Timestamp;
 use crate::base::share::Share;
 use crate::base::text::list;
-use crate::drift::watch::{Baseline, DriftScope, DriftedFeature};
+use crate::drift::told::{Baseline, DriftScope, DriftedFeature};
 use crate::model::Tier;
 use crate::rollout::guard::evidence::Evidence;
 use crate::rollout::phase::Phase;
@@ -311,7 +311,7 @@ pub enum EventKind {
         /// What stands in the way.
         reason: String,
     },
-    /// What comes in or what a version says has drifted, in several windows in a row: see [`Drift`](crate::drift::Drift).
+    /// What comes in or what a version says has drifted, in several windows in a row: see `Builder::drift`.
     Drifted {
         /// Whose doing it is.
         whose: DriftScope,

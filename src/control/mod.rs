@@ -8,6 +8,7 @@ pub(crate) mod circuit;
 pub(crate) mod control;
 pub(crate) mod counter;
 pub(crate) mod desk;
+#[cfg(feature = "drift")]
 pub(crate) mod drift;
 pub(crate) mod event;
 pub(crate) mod loading;

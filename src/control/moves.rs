@@ -191,7 +191,7 @@ impl Control {
                 attempt.circuit = Circuit::default();
                 attempt.pair_keys = None;
                 attempt.course.turn(desk.now, &attempt.state);
-                attempt.course.trial = trial.map(Box::new);
+                attempt.course.promoted(trial);
                 attempt.before_step = (0, 0);
                 (attempt.carried, attempt.held, attempt.waits_until) = ((0, 0), None, None);
                 let trial = std::mem::replace(&mut attempt.candidate, candidate);

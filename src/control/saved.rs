@@ -4,7 +4,6 @@
 //! [`SavedEvidence`] changes with every request and is written as differences where it is large. Figures are in neither: a
 //! window over the last minutes says nothing after a start.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use base64::Engine as _;
@@ -16,6 +15,7 @@ use super::control::Control;
 use super::counter::{Counter, EvidenceFeed};
 use super::settings::{Quarantined, Unavailable};
 use crate::base::clock::Timestamp;
+use crate::base::ordered::OrderedMap;
 use crate::base::share::Share;
 use crate::feedback::join::Joins;
 use crate::feedback::saved::SavedJoins;
@@ -56,7 +56,7 @@ pub(crate) struct SavedControl {
     pub(crate) quarantine: Vec<(Identity, Quarantined)>,
     pub(crate) tries: Tries,
     /// How often the process ended without a word while the identity was exposed.
-    pub(crate) crashes: BTreeMap<Identity, u32>,
+    pub(crate) crashes: OrderedMap<Identity, u32>,
     pub(crate) decided: u64,
     pub(crate) keyed: bool,
     pub(crate) next_attempt: u32,

@@ -32,13 +32,14 @@ pub(crate) mod profile;
 pub(crate) mod season;
 #[cfg(test)]
 pub(crate) mod tests;
+pub(crate) mod told;
 pub(crate) mod watch;
 pub(crate) mod windowed;
 
 pub use compare::compare::{Control, Options, compare, compare_windows};
 pub use compare::distance::Distances;
 pub use compare::significance::Test;
-pub use compare::table::{DriftRow, DriftTable, DriftVerdict, What};
+pub use compare::table::{DriftRow, DriftTable, DriftVerdict};
 pub use profile::builder::{BuildProfileError, ProfileBuilder};
 pub use profile::cell::Cell;
 pub use profile::cells::Cells;
@@ -47,8 +48,6 @@ pub use profile::profile::{Profile, ProfileMismatch, WrongCells};
 pub use profile::reference::ReferenceProfile;
 pub use profile::written::InvalidProfile;
 pub use season::Season;
-pub use watch::{
-    Baseline, Drift, DriftAlert, DriftScope, DriftStatus, DriftedFeature, Estimated, OnDrift, RolloutDrift,
-    VersionDrift,
-};
+pub use told::{Baseline, DriftScope, DriftedFeature, What};
+pub use watch::{Drift, DriftAlert, DriftStatus, Estimated, OnDrift, RolloutDrift, VersionDrift};
 pub use windowed::{WindowSize, WindowedProfile};

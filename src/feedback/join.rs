@@ -5,7 +5,7 @@
 //! that may still be corrected, and predictions whose silence means something. Each of these is bounded, and thinned by
 //! a hash of the id *before* anything is known of its outcome: thinning by age would favour outcomes that come fast.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -18,6 +18,7 @@ use super::outcome::{FeedbackCounts, FeedbackOutcome, FeedbackRefusal};
 use super::repeats::{PAGE_ROWS, Page, PageKey, place_of};
 use crate::base::chance::{mix, survives, thinning_for};
 use crate::base::clock::Timestamp;
+use crate::base::ordered::OrderedMap;
 use crate::stats::counting::exposure::{Awaited, Exposure};
 use crate::stats::counting::intake::Intake;
 use crate::stats::evidence::loss::decided_alike;
@@ -125,7 +126,7 @@ pub(crate) struct Joins {
 
 #[derive(Default)]
 pub(crate) struct State {
-    pub(crate) intakes: BTreeMap<u32, Registered>,
+    pub(crate) intakes: OrderedMap<u32, Registered>,
     pub(crate) pages: HashMap<PageKey, Page>,
     correctable: HashMap<Key, Correctable>,
     correctable_order: VecDeque<(Timestamp, Key)>,

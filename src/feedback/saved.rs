@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use super::join::{Joins, Pair, Registered, ShadowHalf, TRUTH, Unsaved};
 use super::repeats::{Page, PageKey};
 use crate::base::clock::Timestamp;
+use crate::base::ordered::OrderedMap;
 use crate::stats::counting::exposure::Awaited;
 use crate::stats::counting::intake::Intake;
 use crate::stats::evidence::waiting::SavedWaiting;
@@ -152,9 +153,9 @@ impl Joins {
     /// Takes over what an earlier life of the handle had saved. `exposures` says of each of its exposures, by the number
     /// that it went by when it was saved, who made its predictions (a life, and the number there) and where its outcomes
     /// collect now. Rows of exposures that are not among them are dropped.
-    pub(crate) fn restore(&self, saved: SavedJoins, exposures: &BTreeMap<u32, Earlier>, now: Timestamp) {
+    pub(crate) fn restore(&self, saved: SavedJoins, exposures: &OrderedMap<u32, Earlier>, now: Timestamp) {
         let state = &mut *self.state.lock();
-        let mut waiting: BTreeMap<_, _> = saved.waiting.into_iter().collect();
+        let mut waiting: OrderedMap<_, _> = saved.waiting.into_iter().collect();
         for (number, earlier) in exposures {
             let intake = Arc::clone(&earlier.intake);
             if let Some(waiting) = waiting.remove(number) {
@@ -233,7 +234,7 @@ impl SavedPage {
 }
 
 impl SavedHalf {
-    fn restored(&self, exposures: &BTreeMap<u32, Earlier>) -> Option<ShadowHalf> {
+    fn restored(&self, exposures: &OrderedMap<u32, Earlier>) -> Option<ShadowHalf> {
         let (own, pairs) = (exposures.get(&self.own)?, exposures.get(&self.pairs)?);
         Some(ShadowHalf {
             labelled: (None, None),

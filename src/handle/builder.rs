@@ -17,7 +17,7 @@ use super::options::{Labels, Limits, Retention, Shadowing, Threads};
 use super::workers::Workers;
 use crate::base::chance::{Dice, mix};
 use crate::base::clock::Clock;
-#[cfg(feature = "state")]
+#[cfg(all(feature = "state", feature = "testing"))]
 use crate::base::faults::Faults;
 use crate::base::share::Share;
 use crate::control::control::Control;
@@ -222,7 +222,7 @@ impl<I: ?Sized + 'static, O: 'static> Builder<I, O> {
     }
 
     /// Has steps on the disk fail as told, in a test of the host's: does it keep serving?
-    #[cfg(feature = "state")]
+    #[cfg(all(feature = "state", feature = "testing"))]
     pub fn disk_faults(mut self, faults: Faults) -> Self {
         self.keeping.faults = Some(faults);
         self
@@ -231,6 +231,7 @@ impl<I: ?Sized + 'static, O: 'static> Builder<I, O> {
     /// Watches what comes in and what the versions say: see [`Drift`]. By default nothing is watched, since only the host
     /// knows what its features are. Windows of drift are not kept where state (`Builder::state`) is: after a start they
     /// begin again.
+    #[cfg(feature = "drift")]
     pub fn drift(mut self, drift: Drift<I>) -> Self {
         self.drift = Some(drift);
         self
@@ -301,7 +302,7 @@ impl<I: ?Sized + 'static, O: 'static> Builder<I, O> {
         let binary = matches!(self.task.kind(), TaskKind::Binary { .. });
         if let Some(drift) = &self.drift {
             drift.check()?;
-            if drift.calibration.is_some() && !binary {
+            if drift.is_calibrated() && !binary {
                 return Err(BuildError::Calibration);
             }
         }

@@ -16,7 +16,6 @@ use crate::control::event::EventKind;
 use crate::control::tick::Verdicts;
 use crate::model::throttle::LoadThrottle;
 use crate::request::shadow::ShadowQueue;
-use crate::rollout::forecast::traffic::Traffic;
 use crate::rollout::guard::design::{Setting, TruthKind};
 use crate::task::outcome::Truth;
 use crate::version::id::VersionId;
@@ -79,9 +78,7 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
         }
         let told = self.settle_drift(now);
         let mut snapshots = self.change(|control| {
-            if let Some(drift) = &self.serving.drift {
-                control.tell_of_drift(told, drift.shared, now);
-            }
+            self.tell_of_drift(control, told, now);
             control.tell_of_lapse(now);
             control.collect(&self.serving.joins, now);
             control.take_answers(self.serving.answers.as_ref());
@@ -91,9 +88,7 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
             control.allocate(self.desk(now));
             control.snapshots(self.serving.shadow_counts(), self.truth(), now)
         });
-        if let Some(drift) = &self.serving.drift {
-            snapshots.iter_mut().for_each(|snapshot| snapshot.drift = drift.seen(snapshot.attempt));
-        }
+        self.show_drift(&mut snapshots);
         // Guards are the host's code: no lock is held, and time may pass.
         let verdicts: Vec<Verdicts> =
             snapshots.iter().map(|snapshot| snapshot.ask(&self.serving.shadow_judge())).collect();
@@ -136,14 +131,6 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
             Truth::CausedByAnswer => TruthKind::CausedByAnswer,
             Truth::Censored(_) => TruthKind::Censored(self.serving.explore.map(Share::fraction)),
         }
-    }
-
-    /// Traffic as live has seen it so far, its figures brought up to date; nothing before the first request.
-    pub(crate) fn traffic(&self) -> Option<Traffic> {
-        let now = self.serving.clock.now();
-        let control = &mut *self.control.lock();
-        control.collect(&self.serving.joins, now);
-        control.traffic(control.settings.exposure.maturity.age(), now)
     }
 
     /// What there is to know before it can be said which test a guard needs.

@@ -1,8 +1,15 @@
 //! What a handle knows of its data, and the part of a tick that looks at it.
 
+use std::sync::Arc;
+
 use super::core::Core;
 use super::handle::ModelHandle;
+use super::rollout::Rollout;
+use super::status::Status;
 use crate::base::clock::Timestamp;
+use crate::control::control::Control;
+use crate::control::tick::Snapshot;
+use crate::drift::estimate::Calibration;
 use crate::drift::watch::{DriftStatus, Told};
 
 impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
@@ -13,6 +20,20 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
         let context = self.control.lock().drift_context();
         drift.settle(&drained, &context, now)
     }
+
+    /// Says what has drifted.
+    pub(crate) fn tell_of_drift(&self, control: &mut Control, told: Vec<Told>, now: Timestamp) {
+        if let Some(drift) = &self.serving.drift {
+            control.tell_of_drift(told, drift.shared, now);
+        }
+    }
+
+    /// Gives guards what was seen of drift.
+    pub(crate) fn show_drift(&self, snapshots: &mut [Snapshot]) {
+        if let Some(drift) = &self.serving.drift {
+            snapshots.iter_mut().for_each(|snapshot| snapshot.drift = drift.seen(snapshot.attempt));
+        }
+    }
 }
 
 impl<I: ?Sized + 'static, O: 'static> ModelHandle<I, O> {
@@ -20,5 +41,21 @@ impl<I: ?Sized + 'static, O: 'static> ModelHandle<I, O> {
     /// [watched](crate::Builder::drift). Compares on the calling thread: some milliseconds for a hundred features.
     pub fn drift(&self) -> Option<DriftStatus> {
         self.inner.serving.drift.as_ref().map(|drift| drift.status())
+    }
+
+    pub(super) fn with_drift(&self, status: Status) -> Status {
+        Status { drift: self.drift(), ..status }
+    }
+}
+
+impl<I: ?Sized + 'static, O: 'static> Rollout<I, O> {
+    /// Says what the version's scores mean, for a binary task whose drift is [watched](crate::Builder::drift): its
+    /// quality is estimated without labels then, **under covariate shift only**. Before it is exposed, and before a guard
+    /// over [estimated](crate::guard::estimated) quality is added. No effect where drift is not watched.
+    pub fn calibrated(self, calibration: Calibration) -> Self {
+        if let Some(drift) = &self.handle.inner.serving.drift {
+            drift.calibrate(self.version, &Arc::new(calibration));
+        }
+        self
     }
 }

@@ -18,7 +18,6 @@ use crate::request::answer::{Answer, PredictError};
 use crate::request::call::Draw;
 use crate::request::recall::Recall;
 use crate::rollout::decision::Decision;
-use crate::rollout::forecast::traffic::Traffic;
 use crate::task::outcome::Outcome;
 use crate::version::id::VersionId;
 
@@ -283,25 +282,21 @@ impl<I: ?Sized + 'static, O: 'static> ModelHandle<I, O> {
     pub fn status(&self) -> Status {
         let inner = &self.inner;
         let now = inner.serving.clock.now();
-        let drift = self.drift();
-        let control = &mut *inner.control.lock();
-        control.tell_of_lapse(now);
-        control.collect(&inner.serving.joins, now);
-        Status {
-            drift,
-            durable: inner.is_durable(control),
-            ..control.status(inner.serving.shadow_counts(), inner.serving.joins.counts(), now)
-        }
+        let status = {
+            let control = &mut *inner.control.lock();
+            control.tell_of_lapse(now);
+            control.collect(&inner.serving.joins, now);
+            Status {
+                durable: inner.is_durable(control),
+                ..control.status(inner.serving.shadow_counts(), inner.serving.joins.counts(), now)
+            }
+        };
+        self.with_drift(status)
     }
 
     /// The last events, oldest first: as many as [`Limits::events`](crate::options::Limits::events) says.
     pub fn events(&self) -> Vec<Arc<Event>> {
         self.inner.control.lock().announcer.log()
-    }
-
-    /// Traffic as live has seen it so far: what a forecast rests on. Nothing before the first request.
-    pub fn traffic(&self) -> Option<Traffic> {
-        self.inner.traffic()
     }
 
     /// The records of the last decisions, oldest first: up to 256, some ten kilobytes each. An

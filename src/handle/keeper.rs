@@ -7,6 +7,7 @@ use crate::base::clock::Timestamp;
 use crate::base::disk::Files;
 use crate::base::faults::Faults;
 use crate::base::invalid::InvalidArgument;
+use crate::base::ordered::OrderedMap;
 use crate::control::adopt::AfterCrash;
 use crate::control::saved::{SavedControl, SavedEvidence};
 use crate::model::model::Model;
@@ -16,7 +17,6 @@ use crate::version::id::VersionId;
 use crate::version::loaded::AnyVersion;
 use crate::version::prepare::StageError;
 use crate::version::source::ModelSource;
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -177,16 +177,16 @@ impl Opened {
 pub(crate) struct Remembered {
     pub(crate) saved: SavedControl,
     pub(crate) evidence: SavedEvidence,
-    pub(crate) loaded: BTreeMap<VersionId, Arc<dyn AnyVersion>>,
-    pub(crate) missing: BTreeMap<VersionId, String>,
+    pub(crate) loaded: OrderedMap<VersionId, Arc<dyn AnyVersion>>,
+    pub(crate) missing: OrderedMap<VersionId, String>,
     pub(crate) torn_bytes: u64,
 }
 
 /// The versions of a start.
 pub(crate) struct Loaded {
     pub(crate) live: Arc<dyn AnyVersion>,
-    pub(crate) loaded: BTreeMap<VersionId, Arc<dyn AnyVersion>>,
-    pub(crate) missing: BTreeMap<VersionId, String>,
+    pub(crate) loaded: OrderedMap<VersionId, Arc<dyn AnyVersion>>,
+    pub(crate) missing: OrderedMap<VersionId, String>,
 }
 
 /// Loads what an earlier life of the handle had, as far as it is not among those that are loaded `already`: live; where it is not to be had, the last version retained that is; where
@@ -205,7 +205,7 @@ pub(crate) fn load<I: ?Sized, O>(
     let retained = saved.retained.iter().map(|kept| kept.version);
     let on_trial = saved.attempts.iter().map(|attempt| attempt.version);
     let (mut embedded, mut spare) = (embedded, None);
-    let (mut loaded, mut missing) = (BTreeMap::new(), BTreeMap::new());
+    let (mut loaded, mut missing) = (OrderedMap::new(), OrderedMap::new());
     for wanted in std::iter::once(saved.live).chain(retained.clone()).chain(on_trial) {
         if loaded.contains_key(&wanted.version) || missing.contains_key(&wanted.version) {
             continue;

@@ -3,9 +3,12 @@
 pub(crate) mod build_error;
 pub(crate) mod builder;
 pub(crate) mod core;
+#[cfg_attr(not(feature = "drift"), path = "drift_absent.rs")]
 pub(crate) mod drift;
 #[cfg(all(feature = "onnx", feature = "repository"))]
 pub(crate) mod follow;
+#[cfg_attr(not(feature = "forecast"), path = "forecast_absent.rs")]
+pub(crate) mod forecast;
 pub(crate) mod handle;
 #[cfg_attr(not(feature = "state"), path = "keeper_stateless.rs")]
 pub(crate) mod keeper;

@@ -1,30 +1,22 @@
 //! One attempt to replace live, as its owner sees it.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use thiserror::Error;
 
 use super::core::Core;
 use super::handle::ModelHandle;
 use super::status::RolloutStatus;
+#[cfg(feature = "forecast")]
 use crate::base::invalid::InvalidArgument;
 use crate::base::share::{InvalidShare, Share};
 use crate::control::control::Control;
 use crate::control::event::{Cause, EventKind};
 use crate::control::moves::RollbackOutcome;
-use crate::drift::estimate::Calibration;
 use crate::model::model::Model;
 use crate::request::recall::Recall;
 use crate::rollout::allocation::{Allocating, Allocation};
-use crate::rollout::auto::choose;
-use crate::rollout::budget::{ErrorBudget, ErrorBudgetStatus};
 use crate::rollout::decision::Recording;
-use crate::rollout::forecast::forecast::{Forecast, Span, forecast, time_to, undecidable};
-use crate::rollout::forecast::reach::Reach;
-use crate::rollout::forecast::simulation::Asked;
-use crate::rollout::forecast::traffic::{Traffic, unless_finite};
-use crate::rollout::guard::design::Design;
 use crate::rollout::guard::guard::{Guard, Needs};
 use crate::rollout::guard::{IntoGuard, InvalidRule, Rule};
 use crate::rollout::phase::Phase;
@@ -42,9 +34,9 @@ use crate::version::prepare::StageError;
 /// Dropping this changes nothing: the attempt goes on, and `status()` tells of it.
 #[must_use = "a staged version takes no traffic until its rollout is driven"]
 pub struct Rollout<I: ?Sized + 'static, O: 'static> {
-    handle: ModelHandle<I, O>,
+    pub(crate) handle: ModelHandle<I, O>,
     pub(crate) number: u32,
-    version: VersionId,
+    pub(super) version: VersionId,
     /// Why a guard can never judge here.
     illegal: Option<RolloutError>,
     /// A guard that judges by the truth.
@@ -154,32 +146,6 @@ impl<I: ?Sized + 'static, O: 'static> ModelHandle<I, O> {
     pub fn allocate(&self, allocation: Allocation, rollouts: &[&Rollout<I, O>]) -> Result<(), RolloutError> {
         self.inner.allocate(allocation, rollouts.iter().map(|rollout| rollout.number).collect())
     }
-
-    /// How long a plan would take to decide by these rules with this traffic, before anything runs: until harm is seen,
-    /// and until a candidate as good as live is promoted. Takes tens of milliseconds per rule and step: it simulates.
-    ///
-    /// # Errors
-    ///
-    /// A rule that could not judge here, with the reason; traffic with a number that makes no sense.
-    pub fn forecast(&self, rules: &[Rule], plan: &Plan, traffic: &Traffic) -> Result<Forecast, RolloutError> {
-        self.inner.forecast(rules, plan, traffic)
-    }
-
-    /// How long until a harm of this size is seen by one rule at one exposure: `size` times as far off as its margin. Half
-    /// of the time it is sooner. `None` where it is not within [`Forecast::HORIZON`].
-    ///
-    /// # Errors
-    ///
-    /// The rule could not judge here, with the reason; traffic or a size with a number that makes no sense.
-    pub fn forecast_harm(
-        &self,
-        rule: &Rule,
-        exposed: Exposure,
-        size: f64,
-        traffic: &Traffic,
-    ) -> Result<Option<Duration>, RolloutError> {
-        self.inner.forecast_harm(rule, exposed, size, traffic)
-    }
 }
 
 impl<I: ?Sized + 'static, O: 'static> Rollout<I, O> {
@@ -192,16 +158,6 @@ impl<I: ?Sized + 'static, O: 'static> Rollout<I, O> {
     pub fn promised(self, metric: Metric, value: f64) -> Self {
         if let Some(attempt) = self.handle.inner.control.lock().attempt_mut(self.number) {
             attempt.promised.push((metric, value));
-        }
-        self
-    }
-
-    /// Says what the version's scores mean, for a binary task whose drift is [watched](crate::Builder::drift): its
-    /// quality is estimated without labels then, **under covariate shift only**. Before it is exposed, and before a guard
-    /// over [estimated](crate::guard::estimated) quality is added. No effect where drift is not watched.
-    pub fn calibrated(self, calibration: Calibration) -> Self {
-        if let Some(drift) = &self.handle.inner.serving.drift {
-            drift.calibrate(self.version, &Arc::new(calibration));
         }
         self
     }
@@ -244,7 +200,7 @@ impl<I: ?Sized + 'static, O: 'static> Rollout<I, O> {
         self
     }
 
-    fn add(&self, guard: Arc<dyn Guard>, looks: bool, rule: Option<Rule>) -> Result<(), String> {
+    pub(super) fn add(&self, guard: Arc<dyn Guard>, looks: bool, rule: Option<Rule>) -> Result<(), String> {
         let inner = &self.handle.inner;
         let setting = inner.setting();
         self.handle.change(|control| {
@@ -301,63 +257,6 @@ impl<I: ?Sized + 'static, O: 'static> Rollout<I, O> {
     /// See [`RolloutError`]. Nothing has changed then.
     pub fn promote(&self) -> Result<(), RolloutError> {
         self.by_hand(Input::Promote)
-    }
-
-    /// How long a plan would take to decide by this rollout's guards, with traffic as live has seen it; `None` before the
-    /// first request. Takes tens of milliseconds per guard and step: it simulates. Guards of the host's own are left out.
-    pub fn forecast(&self, plan: &Plan) -> Option<Forecast> {
-        let inner = &self.handle.inner;
-        let traffic = inner.traffic()?;
-        let rules = self.designs();
-        let guards = u32::try_from(rules.len()).unwrap_or(u32::MAX);
-        let thresholds =
-            ErrorBudgetStatus::divide(inner.error_budget(), 0, 1, guards, false).thresholds(false);
-        Some(forecast(&rules, plan, inner.serving.shadow.is_some(), thresholds, &traffic))
-    }
-
-    fn designs(&self) -> Vec<(Rule, Design)> {
-        let control = &*self.handle.inner.control.lock();
-        let attempt = control.attempt(self.number);
-        let tests = attempt.into_iter().flat_map(|attempt| attempt.tests());
-        tests.map(|test| (test.rule.clone(), Design::clone(&test.design))).collect()
-    }
-
-    /// The plan with its steps, where they are to be chosen; and guards, where there are none.
-    fn chosen(&self, plan: Plan) -> Result<Plan, RolloutError> {
-        let Some(budget) = plan.budget() else { return Ok(plan) };
-        let inner = &self.handle.inner;
-        let traffic = inner.traffic().ok_or(RolloutError::NoTraffic)?;
-        let chosen = choose(budget, &self.designs(), &inner.setting(), &traffic, inner.error_budget())?;
-        for rule in &chosen.rules {
-            self.add(Arc::new(rule.clone()), false, Some(rule.clone()))
-                .map_err(|reason| RolloutError::Guard { name: rule.name(), reason })?;
-        }
-        let plan = chosen.plan.bake(plan.baking()).on_inconclusive(plan.policy());
-        let guards = chosen.rules.iter().map(Guard::name).collect();
-        self.handle.change(|control| {
-            let (now, epoch, version) = (inner.serving.clock.now(), control.epoch, self.version);
-            let planned = EventKind::Planned { version, plan: plan.clone(), guards };
-            control.announcer.announce(now, epoch, planned);
-            if !chosen.decidable {
-                let forecast = format!(
-                    "neither harm nor equality can be shown within {} at two points or 1.25 times: a person will be asked",
-                    Span(budget)
-                );
-                control.announcer.announce(now, epoch, EventKind::Undecidable { version, forecast });
-            }
-        });
-        Ok(plan)
-    }
-
-    /// Why a plan cannot be decided with traffic as live has seen it, as far as that is known.
-    fn undecidable(&self, plan: &Plan) -> Option<String> {
-        let inner = &self.handle.inner;
-        let traffic = inner.traffic()?;
-        let rules = self.designs();
-        let guards = u32::try_from(rules.len()).unwrap_or(u32::MAX);
-        let thresholds =
-            ErrorBudgetStatus::divide(inner.error_budget(), 0, 1, guards, false).thresholds(false);
-        undecidable(&rules, plan, inner.serving.shadow.is_some(), thresholds, &traffic)
     }
 
     /// Follows a plan from here on or, during a [`freeze`](ModelHandle::freeze), once that is over.
@@ -470,10 +369,6 @@ impl<I: ?Sized + 'static, O: 'static> Rollout<I, O> {
             }
             Ok(())
         })
-    }
-
-    pub(crate) fn handle(&self) -> &ModelHandle<I, O> {
-        &self.handle
     }
 
     /// Where the attempt stands.
@@ -600,44 +495,6 @@ impl<I: ?Sized + 'static, O: 'static> Rollout<I, O> {
 }
 
 impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
-    /// See [`ModelHandle::forecast`].
-    pub(crate) fn forecast(
-        &self,
-        rules: &[Rule],
-        plan: &Plan,
-        traffic: &Traffic,
-    ) -> Result<Forecast, RolloutError> {
-        traffic.check()?;
-        let setting = self.setting();
-        let designed = |(place, rule): (usize, &Rule)| match Design::of(rule, Some(place), &setting) {
-            Ok(design) => Ok((rule.clone(), design)),
-            Err(reason) => Err(RolloutError::Guard { name: rule.name(), reason }),
-        };
-        let rules = rules.iter().enumerate().map(designed).collect::<Result<Vec<_>, _>>()?;
-        let guards = u32::try_from(rules.len()).unwrap_or(u32::MAX);
-        let thresholds =
-            ErrorBudgetStatus::divide(self.error_budget(), 0, 1, guards, false).thresholds(false);
-        Ok(forecast(&rules, plan, self.serving.shadow.is_some(), thresholds, traffic))
-    }
-
-    /// See [`ModelHandle::forecast_harm`].
-    pub(crate) fn forecast_harm(
-        &self,
-        rule: &Rule,
-        exposed: Exposure,
-        size: f64,
-        traffic: &Traffic,
-    ) -> Result<Option<Duration>, RolloutError> {
-        traffic.check()?;
-        unless_finite("size", size)?;
-        let refused = |reason| RolloutError::Guard { name: rule.name(), reason };
-        let design = Design::of(rule, Some(0), &self.setting()).map_err(refused)?;
-        let thresholds = ErrorBudgetStatus::divide(self.error_budget(), 0, 1, 1, false).thresholds(false);
-        // A canary that no shadow came before.
-        let reach = Reach::of(exposed, Share::NONE, self.serving.shadow.is_some());
-        Ok(time_to(&design, Asked::Harm(size), reach, thresholds, traffic))
-    }
-
     /// See [`ModelHandle::allocate`].
     pub(crate) fn allocate(&self, allocation: Allocation, attempts: Vec<u32>) -> Result<(), RolloutError> {
         if !self.driven {
@@ -668,11 +525,6 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
         let divided = self.raise(attempts.clone(), || self.change(divide));
         divided.map_err(|reason| RolloutError::NotRecorded { reason })?
     }
-
-    /// The errors that all tries of an identity may have together.
-    fn error_budget(&self) -> ErrorBudget {
-        self.control.lock().settings.error_budget
-    }
 }
 
 impl<I: ?Sized + 'static, O: 'static> std::fmt::Debug for Rollout<I, O> {
@@ -700,6 +552,7 @@ pub enum RolloutError {
     #[error(transparent)]
     Plan(#[from] InvalidPlan),
     /// A forecast was to rest on a number that makes no sense.
+    #[cfg(feature = "forecast")]
     #[error(transparent)]
     Forecast(#[from] InvalidArgument),
     /// There is no such guard.

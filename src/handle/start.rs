@@ -3,6 +3,7 @@
 use super::core::Core;
 use super::keeper::{Loaded, Opened, Remembered, load};
 use super::record::Recorder;
+use crate::base::ordered::OrderedMap;
 use crate::control::adopt::Start;
 use crate::control::control::Control;
 use crate::control::event::EventKind;
@@ -10,7 +11,6 @@ use crate::model::throttle::LoadThrottle;
 use crate::state::{Journal, StateError};
 use crate::version::loaded::AnyVersion;
 use crate::version::prepare::prepare;
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
@@ -59,7 +59,7 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
             let found = load(&saved, None, self.keeper.source.as_deref(), &already, prepare);
             let (live, loaded, missing) = match found {
                 Ok(Loaded { live, loaded, missing }) => (Some(live), loaded, missing),
-                Err(reasons) => (current, BTreeMap::new(), reasons.into_iter().collect()),
+                Err(reasons) => (current, OrderedMap::new(), reasons.into_iter().collect()),
             };
             let start = Start {
                 setting: self.setting(),

@@ -10,6 +10,7 @@ use crate::control::attempt::Attempt;
 use crate::control::control::Control;
 use crate::control::event::Cause;
 use crate::control::settings::{Quarantined, Unavailable};
+#[cfg(feature = "drift")]
 use crate::drift::watch::DriftStatus;
 use crate::feedback::FeedbackCounts;
 use crate::model::description::Description;
@@ -63,6 +64,7 @@ pub struct Status {
     /// Versions that take no traffic and wait for their last borrower before they are freed.
     pub waiting_to_drop: Vec<VersionId>,
     /// What is known of the drift of its data, where that is [watched](crate::Builder::drift).
+    #[cfg(feature = "drift")]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub drift: Option<DriftStatus>,
 }
@@ -212,6 +214,7 @@ impl Control {
             feedback,
             pins: self.pins.iter().filter(|pin| Arc::strong_count(pin) > 1).count(),
             waiting_to_drop: self.retired.iter().map(|version| version.id).collect(),
+            #[cfg(feature = "drift")]
             drift: None,
         }
     }

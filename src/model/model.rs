@@ -17,7 +17,7 @@ use super::tier::{TargetTier, Tier};
 ///
 /// A model is shared by every thread that asks it, so `predict` takes `&self`; what a call needs of its own it takes
 /// from a pool or makes on the stack. Whoever implements this can run the suite in
-/// [`testing::conformance`](crate::testing::conformance::conformance) on it.
+/// `testing::conformance` (feature `testing`) on it.
 pub trait Model<I: ?Sized, O>: Send + Sync {
     /// Answers one request.
     ///

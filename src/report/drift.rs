@@ -2,9 +2,6 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::drift;
-use crate::drift::watch::DriftStatus;
-
 /// What a host has found of the drift of its data, to be shown with a rollout: whether the candidate or the world has
 /// changed.
 ///
@@ -56,41 +53,6 @@ impl DriftSummary {
     pub fn row(mut self, row: DriftSummaryRow) -> Self {
         self.rows.push(row);
         self
-    }
-}
-
-impl From<&drift::DriftTable> for DriftSummary {
-    fn from(table: &drift::DriftTable) -> Self {
-        let (reference, window) = table.compared();
-        let rows = table.rows().iter().map(|row| DriftSummaryRow {
-            feature: row.feature.clone(),
-            what: row.what.to_string(),
-            effect: row.effect,
-            p: row.p,
-            verdict: row.verdict.to_string(),
-        });
-        Self { about: format!("{window} rows against {reference}"), rows: rows.collect() }
-    }
-}
-
-impl DriftSummary {
-    /// What a handle's drift watch knows of a rollout: what came in against training, then what the candidate said
-    /// against live. Nothing before a window was full.
-    pub(crate) fn of_rollout(status: &DriftStatus, number: u32) -> Option<Self> {
-        let of = status.rollouts.iter().find(|rollout| rollout.number == number);
-        let against_live = of.and_then(|rollout| rollout.against_live.as_ref());
-        let inputs = status.against_training.as_ref().map(|table| (table, "what came in, against training"));
-        let answers =
-            against_live.map(|table| (table, "what the candidate says, against live over the same traffic"));
-        let mut all: Option<Self> = None;
-        for (table, what) in answers.into_iter().chain(inputs) {
-            let Self { about, rows } = Self::from(table);
-            let all = all.get_or_insert_default();
-            let before = if all.about.is_empty() { "" } else { "; " };
-            all.about.push_str(&format!("{before}{what} ({about})"));
-            all.rows.extend(rows);
-        }
-        all
     }
 }
 

@@ -2,12 +2,11 @@
 
 use std::sync::Arc;
 
-use super::DriftSummary;
 use super::report::{Decided, Report};
 use crate::base::clock::Timestamp;
 use crate::control::control::Control;
 use crate::control::event::{Event, EventKind};
-use crate::drift::watch::DriftScope;
+use crate::drift::told::DriftScope;
 use crate::handle::handle::ModelHandle;
 use crate::handle::rollout::Rollout;
 use crate::rollout::decision::{Decision, replay};
@@ -54,7 +53,6 @@ impl<I: ?Sized + 'static, O: 'static> ModelHandle<I, O> {
         let inner = &self.inner;
         let now = inner.serving.clock.now();
         let metric = Metric::key(inner.serving.task.kind());
-        let watched = self.drift();
         let gathered = {
             let control = &mut *inner.control.lock();
             control.collect(&inner.serving.joins, now);
@@ -66,8 +64,7 @@ impl<I: ?Sized + 'static, O: 'static> ModelHandle<I, O> {
         };
         let report = gathered.report(metric);
         // What is seen now says nothing of a rollout that is over.
-        let drift = watched.filter(|_| report.ended.is_none());
-        let drift = drift.and_then(|status| DriftSummary::of_rollout(&status, report.rollout.number));
+        let drift = if report.ended.is_none() { self.watched(report.rollout.number) } else { None };
         Some(Report { drift, ..report })
     }
 }
@@ -76,7 +73,7 @@ impl<I: ?Sized + 'static, O: 'static> Rollout<I, O> {
     /// What there is to say of this rollout to people who were not there; see
     /// [`ModelHandle::report`](crate::ModelHandle::report). `None` once it is so long over that it is forgotten.
     pub fn report(&self) -> Option<Report> {
-        self.handle().report(self.number)
+        self.handle.report(self.number)
     }
 }
 

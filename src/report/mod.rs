@@ -38,6 +38,8 @@ pub(crate) mod plot;
 pub(crate) mod report;
 pub(crate) mod seen;
 pub(crate) mod tried;
+#[cfg_attr(not(feature = "drift"), path = "watched_absent.rs")]
+mod watched;
 pub(crate) mod words;
 
 pub use report::{Decided, Report};

@@ -95,12 +95,8 @@ fn profile(manifest: &Manifest) -> String {
     let Some(written) = &manifest.profile else { return String::new() };
     let digest = Sha256::digest(written.to_string());
     let which: String = hex(&digest).chars().take(12).collect();
-    match manifest.reference_profile() {
-        Ok(Some(profile)) => {
-            format!("{} rows of {} features, {which}", profile.rows(), profile.names().len())
-        }
-        _ => format!("one that cannot be read here, {which}"),
-    }
+    let size = manifest.profile_size();
+    format!("{}, {which}", size.as_deref().unwrap_or("one that cannot be read here"))
 }
 
 fn features(manifest: &Manifest) -> BTreeMap<String, Feature> {

@@ -12,7 +12,6 @@ use super::contract::contract::Contract;
 use super::name;
 use crate::base::clock::Timestamp;
 use crate::base::text::digest;
-use crate::drift::{InvalidProfile, ReferenceProfile};
 
 /// The schema that this release writes, and the latest that it reads.
 pub const SCHEMA: u32 = 1;
@@ -257,23 +256,6 @@ impl Manifest {
         let mut bytes = serde_json::to_vec_pretty(self).unwrap_or_default();
         bytes.push(b'\n');
         bytes
-    }
-
-    /// How the features of its training data were distributed; nothing where it is not told. What
-    /// [`Drift::against`](crate::drift::Drift::against) wants.
-    ///
-    /// # Errors
-    ///
-    /// What is there is no such profile: another tool's, or of a later release.
-    pub fn reference_profile(&self) -> Result<Option<ReferenceProfile>, InvalidProfile> {
-        self.profile.as_ref().map(ReferenceProfile::from_json).transpose()
-    }
-
-    /// With how the features of its training data were distributed.
-    #[must_use]
-    pub fn with_reference_profile(mut self, profile: &ReferenceProfile) -> Self {
-        self.profile = serde_json::to_value(profile).ok();
-        self
     }
 
     /// The listed file of a path.

@@ -43,6 +43,8 @@ pub(crate) mod diff;
 pub(crate) mod error;
 pub(crate) mod manifest;
 pub(crate) mod name;
+#[cfg_attr(not(feature = "drift"), path = "profile_absent.rs")]
+mod profile;
 pub(crate) mod publish;
 #[cfg(feature = "onnx")]
 pub(crate) mod served;

@@ -12,7 +12,6 @@ use super::name;
 use super::store::{ASIDE, DATA, Entry, Repository, names, unique};
 use super::verify::hashed;
 use crate::base::text::hex;
-use crate::drift::ReferenceProfile;
 use crate::version::id::VersionId;
 
 /// A version that is to be published: its manifest, and where its files come from. Sizes and digests are filled in as the
@@ -20,7 +19,7 @@ use crate::version::id::VersionId;
 #[derive(Debug, Clone)]
 #[must_use = "nothing is published before `Repository::publish`"]
 pub struct Draft {
-    manifest: Manifest,
+    pub(super) manifest: Manifest,
     files: Vec<(String, Source)>,
     data: Vec<(DataSet, PathBuf)>,
 }
@@ -56,13 +55,6 @@ impl Draft {
     /// Writes a file of these bytes.
     pub fn bytes(mut self, path: impl Into<String>, bytes: impl Into<Vec<u8>>) -> Self {
         self.files.push((path.into(), Source::Bytes(bytes.into())));
-        self
-    }
-
-    /// Says how the features of its training data were distributed, for drift to be measured against. It stands in the
-    /// manifest, so it counts towards the 4 MiB that one may have.
-    pub fn profile(mut self, profile: &ReferenceProfile) -> Self {
-        self.manifest = self.manifest.with_reference_profile(profile);
         self
     }
 

@@ -8,6 +8,7 @@ use super::error::RepositoryError;
 use super::manifest::{FILE, MANIFEST_MAX, Manifest};
 use super::name;
 use crate::base::disk::Files;
+#[cfg(feature = "testing")]
 use crate::base::faults::Faults;
 use crate::base::text::hex;
 use crate::version::id::VersionId;
@@ -91,6 +92,7 @@ impl Repository {
     }
 
     /// Has steps on the disk fail as told, in a test of the host's.
+    #[cfg(feature = "testing")]
     #[must_use]
     pub fn disk_faults(self, faults: Faults) -> Self {
         Self { files: Files::with(faults).shared(), ..self }

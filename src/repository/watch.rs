@@ -13,6 +13,7 @@ use super::store::{Repository, TAGS, names};
 use super::verify::compare_size;
 use super::wake::Waker;
 use crate::base::clock::{Clock, Timestamp};
+use crate::base::ordered::OrderedMap;
 use crate::model::causes::in_full;
 use crate::version::id::VersionId;
 
@@ -71,7 +72,7 @@ pub struct Watch {
     repository: Repository,
     model: String,
     clock: Clock,
-    known: BTreeMap<String, Known>,
+    known: OrderedMap<String, Known>,
     tags: BTreeMap<String, String>,
     waker: Waker,
 }
@@ -124,7 +125,7 @@ impl Repository {
             waker: Waker::of(&folder),
             model,
             clock,
-            known: BTreeMap::new(),
+            known: OrderedMap::new(),
         };
         let now = watch.clock.now();
         for (version, print) in watch.look(&folder)? {
@@ -148,12 +149,15 @@ impl Watch {
         let (now, seen) = (self.clock.now(), self.look(&folder)?);
         let tags = self.repository.tags(&self.model)?;
         let mut changes = Vec::new();
-        let gone = self.known.extract_if(.., |version, _| !seen.contains_key(version));
-        for (version, known) in gone {
-            if let (Ok(version), Told::Added | Told::Broken) = (VersionId::new(&version), known.told) {
+        self.known.retain(|version, known| {
+            let stays = seen.contains_key(version);
+            if let (false, Ok(version), Told::Added | Told::Broken) =
+                (stays, VersionId::new(version), known.told)
+            {
                 changes.push(Change::Removed { version });
             }
-        }
+            stays
+        });
         for (name, print) in seen {
             let Ok(version) = VersionId::new(&name) else { continue };
             // One that was told of as it is need not be read again: there may be thousands.
@@ -207,8 +211,8 @@ impl Watch {
     }
 
     /// What lies in the model's folder and may be a version.
-    fn look(&self, folder: &Path) -> Result<BTreeMap<String, Print>, RepositoryError> {
-        let mut seen = BTreeMap::new();
+    fn look(&self, folder: &Path) -> Result<OrderedMap<String, Print>, RepositoryError> {
+        let mut seen = OrderedMap::new();
         for name in names(folder)? {
             let path = folder.join(&name);
             let plain = fs::symlink_metadata(&path).is_ok_and(|metadata| metadata.is_dir());

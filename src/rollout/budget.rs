@@ -1,11 +1,10 @@
 //! How the errors that a rollout may have are divided.
 
-use std::collections::BTreeMap;
-
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use super::guard::numbers::written;
+use crate::base::ordered::OrderedMap;
 use crate::model::identity::Identity;
 use crate::stats::sequential::EValue;
 
@@ -155,7 +154,7 @@ impl ErrorBudgetStatus {
 /// How often each identity was tried.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub(crate) struct Tries {
-    tries: BTreeMap<Identity, (u32, u64)>,
+    tries: OrderedMap<Identity, (u32, u64)>,
     counted: u64,
 }
 

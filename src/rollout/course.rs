@@ -195,6 +195,11 @@ impl Course {
         }
     }
 
+    /// Keeps what was known when the version was promoted.
+    pub(crate) fn promoted(&mut self, trial: Option<Trial>) {
+        self.trial = trial.map(Box::new);
+    }
+
     /// Notes a change of exposure, if it is one.
     pub(crate) fn turn(&mut self, at: Timestamp, state: &State) {
         let turn = Turn { at, phase: state.phase, weight: state.weight, sample: state.sample };

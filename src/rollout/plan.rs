@@ -90,6 +90,7 @@ impl Plan {
     /// let plan = Plan::auto(Duration::from_secs(7 * 86_400));
     /// # assert!(plan.steps().is_empty());
     /// ```
+    #[cfg(feature = "forecast")]
     pub fn auto(budget: Duration) -> Self {
         Self::of(Vec::new(), Some(budget))
     }
@@ -176,12 +177,12 @@ impl Plan {
         self.unguarded
     }
 
-    /// The time that an [automatic](Self::auto) plan has, until its steps are chosen.
+    /// The time that an automatic plan has, until its steps are chosen.
     pub(crate) fn budget(&self) -> Option<Duration> {
         self.auto
     }
 
-    /// The steps, in their order; none of an [automatic](Self::auto) plan that was not run yet.
+    /// The steps, in their order; none of an automatic plan (`Plan::auto`) that was not run yet.
     pub fn steps(&self) -> &[Step] {
         &self.steps
     }
@@ -243,7 +244,8 @@ impl TryFrom<PlanFields> for Plan {
     fn try_from(fields: PlanFields) -> Result<Self, InvalidPlan> {
         let plan = match fields.auto {
             Some(_) if !fields.steps.is_empty() => return Err(InvalidPlan::StepsAndAuto),
-            Some(budget) => Self::auto(budget),
+            Some(_) if !cfg!(feature = "forecast") => return Err(InvalidPlan::NoForecast),
+            Some(budget) => Self::of(Vec::new(), Some(budget)),
             None => Self::new(fields.steps)?,
         };
         let plan = plan.on_inconclusive(fields.on_inconclusive).bake(fields.bake).cycle(fields.cycle);
@@ -598,6 +600,11 @@ pub enum InvalidPlan {
         "the plan has `auto` and `steps`: leave out `steps` where they are to be chosen, or `auto` where they are given"
     )]
     StepsAndAuto,
+    /// A plan that was read is to be chosen, and this build cannot forecast.
+    #[error(
+        "the plan has `auto`, and this build lacks the feature `forecast`, which chooses its steps: add it, or give `steps`"
+    )]
+    NoForecast,
     /// An automatic plan that has no time.
     #[error("an automatic plan has a budget of 0 s: give it the time that a rollout may take")]
     NoBudget,

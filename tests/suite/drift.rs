@@ -114,7 +114,8 @@ fn an_incident_that_both_share_is_the_worlds_and_takes_nothing_back() {
         assert_eq!(rollout.status().unwrap().paused, policy == OnDrift::Pause);
         let evidence = rollout.status().unwrap().evidence;
         assert!(evidence.iter().all(|evidence| evidence.verdict == guard::Verdict::Pass), "{evidence:?}");
-        assert!(evidence[1].note.as_ref().unwrap().contains("the world's doing"), "{evidence:?}");
+        // What live has drifted to is the reference from then on: it excuses nothing that comes later.
+        assert_eq!(evidence[1].note, None, "{evidence:?}");
     }
 }
 
@@ -135,9 +136,14 @@ fn a_candidate_that_drifts_alone_is_taken_back_and_named() {
     (0..3).for_each(|_| window(&service, &clock, &mut chance, |x| x));
     assert_eq!(drifted(&service), [(DriftScope::Candidate, Baseline::Live, Some("v2".into()))]);
     assert_eq!(rollout.phase(), Phase::Canary, "nobody guards against it");
-    let report = rollout.report().unwrap();
-    assert!(report.markdown().contains("what the candidate says, against live"));
-    assert!(report.drift.unwrap().rows.iter().any(|row| row.feature == "score" && row.verdict == "drifted"));
+    #[cfg(feature = "report")]
+    {
+        let report = rollout.report().unwrap();
+        assert!(report.markdown().contains("what the candidate says, against live"));
+        assert!(
+            report.drift.unwrap().rows.iter().any(|row| row.feature == "score" && row.verdict == "drifted")
+        );
+    }
     let of = &service.drift().unwrap().rollouts[0];
     assert!(of.against_live.as_ref().unwrap().any() && of.since_it_began.as_ref().unwrap().any());
     assert!(!of.live_since_it_began.as_ref().unwrap().any() && !of.inputs.as_ref().unwrap().any());

@@ -13,16 +13,18 @@
 
 #[path = "../common/mod.rs"]
 mod common;
-#[cfg(feature = "onnx")]
+#[cfg(all(feature = "onnx", feature = "drift"))]
 #[path = "../../examples/flights/mod.rs"]
 mod flights;
 
 #[path = "../../benches/life/world/mod.rs"]
 mod world;
 
+#[cfg(feature = "drift")]
 mod drift;
 mod life;
 mod readme;
+#[cfg(feature = "report")]
 mod report;
 mod simulation;
 mod testing;
@@ -42,6 +44,7 @@ mod rollout {
     mod allocation;
     mod decisions;
     mod moves;
+    #[cfg(feature = "forecast")]
     mod planning;
     mod watching;
 }
@@ -82,6 +85,7 @@ mod state {
 
 #[cfg(feature = "onnx")]
 mod model {
+    #[cfg(feature = "drift")]
     mod examples;
     mod onnx;
     mod prepared;

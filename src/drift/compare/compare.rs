@@ -4,12 +4,13 @@ use serde::{Deserialize, Serialize};
 
 use super::distance::Distances;
 use super::significance::{Compared, Test};
-use super::table::{DriftRow, DriftTable, DriftVerdict, What};
+use super::table::{DriftRow, DriftTable, DriftVerdict};
 use super::tail::two_shares;
 use crate::base::invalid::{InvalidArgument, checked_when_read};
 use crate::drift::profile::layout::{Feature, MISSING, UNSEEN};
 use crate::drift::profile::profile::{Profile, ProfileMismatch};
 use crate::drift::profile::reference::ReferenceProfile;
+use crate::drift::told::What;
 use crate::stats::sequential::{EValue, e_bh};
 
 /// How a window is compared.

@@ -5,6 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::distance::Distances;
+use crate::drift::told::What;
 
 /// How each feature of a window compares with its reference: what has drifted first, then by how sure that is.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -38,20 +39,6 @@ pub struct DriftRow {
     /// All distances, of a distribution with rows on both sides: of categories with the rare ones as one bin.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub distances: Option<Distances>,
-}
-
-/// What can drift of a feature.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-#[non_exhaustive]
-pub enum What {
-    /// How the values are distributed that are there. Of categories, those that few rows have are taken together with
-    /// those that training never had.
-    Distribution,
-    /// The share of rows that lack it.
-    Missing,
-    /// The share of rows with a category that training never had, or a text where it had numbers.
-    Unseen,
 }
 
 /// What to think of a drift.
@@ -98,16 +85,6 @@ impl DriftTable {
     /// How many rows were compared: those of the reference, and those of the window.
     pub fn compared(&self) -> (u64, u64) {
         (self.reference_rows, self.window_rows)
-    }
-}
-
-impl fmt::Display for What {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Self::Distribution => "distribution",
-            Self::Missing => "missing",
-            Self::Unseen => "unseen",
-        })
     }
 }
 

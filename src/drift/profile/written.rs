@@ -1,7 +1,5 @@
 //! A reference as it is written down, and what is checked when it is read.
 
-use std::collections::BTreeMap;
-
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -12,6 +10,7 @@ use super::layout::{
 use super::profile::Profile;
 use super::reference::ReferenceProfile;
 use super::sketch::Seldom;
+use crate::base::ordered::OrderedMap;
 
 /// The only form so far.
 const SCHEMA: u32 = 1;
@@ -26,7 +25,7 @@ struct WrittenProfile {
     rows: u64,
     features: Vec<WrittenFeature>,
     #[serde(flatten, skip_serializing)]
-    unknown: BTreeMap<String, IgnoredAny>,
+    unknown: OrderedMap<String, IgnoredAny>,
 }
 
 fn schema() -> u32 {
@@ -56,7 +55,7 @@ struct WrittenFeature {
     #[serde(default, skip_serializing_if = "is_zero")]
     unseen: u64,
     #[serde(flatten, skip_serializing)]
-    unknown: BTreeMap<String, IgnoredAny>,
+    unknown: OrderedMap<String, IgnoredAny>,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
@@ -81,7 +80,7 @@ impl From<&ReferenceProfile> for WrittenProfile {
         let ReferenceProfile { profile, seldom } = reference;
         let written = |(feature, seldom): (&Feature, &Seldom)| written(feature, &profile.counts, *seldom);
         let features = profile.layout.features.iter().zip(seldom).map(written).collect();
-        Self { schema: SCHEMA, rows: profile.rows, features, unknown: BTreeMap::new() }
+        Self { schema: SCHEMA, rows: profile.rows, features, unknown: OrderedMap::new() }
     }
 }
 
@@ -99,7 +98,7 @@ fn written(feature: &Feature, counts: &[u64], seldom: Seldom) -> WrittenFeature 
         seen_twice: seldom.twice,
         missing: feature.count_at(counts, MISSING),
         unseen: feature.count_at(counts, UNSEEN),
-        unknown: BTreeMap::new(),
+        unknown: OrderedMap::new(),
     };
     match &feature.bins {
         Bins::Numeric(edges) => written.edges = Some(edges.0.to_vec()),
@@ -120,7 +119,7 @@ impl TryFrom<WrittenProfile> for ReferenceProfile {
         if schema != SCHEMA {
             return Err(InvalidProfile::Schema { found: schema });
         }
-        if let Some(field) = unknown.into_keys().next() {
+        if let Some((field, _)) = unknown.into_iter().next() {
             return Err(InvalidProfile::Field { field: shortened(&field) });
         }
         if features.is_empty() || features.len() > FEATURES_MAX {

@@ -1,74 +1,13 @@
 //! When a drift is told, and when that it is over.
 
-use std::collections::BTreeMap;
-use std::fmt;
-
-use serde::{Deserialize, Serialize};
-
-use crate::drift::{DriftRow, What};
+use crate::base::ordered::OrderedMap;
+use crate::drift::DriftRow;
+use crate::drift::told::{Baseline, DriftScope, DriftedFeature, What};
 use crate::version::id::VersionId;
-
-/// Whose doing a drift is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-#[non_exhaustive]
-pub enum DriftScope {
-    /// Nobody's here: what comes in has changed, or what live says of it has. It says nothing against a candidate.
-    World,
-    /// The candidate's: its answers have drifted from live's over the same traffic, and live's have not drifted.
-    Candidate,
-}
-
-/// What a drift is a drift from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-#[non_exhaustive]
-pub enum Baseline {
-    /// The data that live was trained on.
-    Training,
-    /// The same hour of other days.
-    Season,
-    /// What live said in its first full window.
-    LivesBeginning,
-    /// What live says over the same time.
-    Live,
-}
-
-impl fmt::Display for Baseline {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Training => "from training",
-            Self::Season => "from the same hour of other days",
-            Self::LivesBeginning => "from what live said at first",
-            Self::Live => "from live",
-        })
-    }
-}
-
-/// A feature, or an answer, that has drifted.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[non_exhaustive]
-pub struct DriftedFeature {
-    /// Its name; `score` and `prediction` of an answer.
-    pub feature: String,
-    /// What of it.
-    pub what: What,
-    /// How large the drift is: see [`DriftRow::effect`].
-    pub effect: f64,
-}
 
 impl DriftedFeature {
     fn of(row: &DriftRow) -> Self {
         Self { feature: row.feature.clone(), what: row.what, effect: row.effect }
-    }
-}
-
-impl fmt::Display for DriftedFeature {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.what {
-            What::Distribution => f.write_str(&self.feature),
-            what => write!(f, "{} ({what})", self.feature),
-        }
     }
 }
 
@@ -95,7 +34,7 @@ pub(crate) struct Subject {
     pub(crate) whose: DriftScope,
     pub(crate) against: Baseline,
     pub(crate) version: Option<VersionId>,
-    streaks: BTreeMap<(String, What), Streak>,
+    streaks: OrderedMap<(String, What), Streak>,
 }
 
 /// How a feature was in the last windows.
@@ -109,7 +48,7 @@ struct Streak {
 
 impl Subject {
     pub(crate) fn new(whose: DriftScope, against: Baseline, version: Option<VersionId>) -> Self {
-        Self { whose, against, version, streaks: BTreeMap::new() }
+        Self { whose, against, version, streaks: OrderedMap::new() }
     }
 
     /// A window was compared. What begins with it, and what ends.

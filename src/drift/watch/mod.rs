@@ -20,7 +20,6 @@ pub(crate) mod trial;
 pub(crate) mod watch;
 pub(crate) mod windows;
 
-pub use alerts::{Baseline, DriftScope, DriftedFeature};
 pub(crate) use alerts::{Told, advice};
 pub(crate) use counted::look_alpha;
 pub use options::{Drift, OnDrift};

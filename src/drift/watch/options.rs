@@ -174,6 +174,10 @@ impl<I: ?Sized> Drift<I> {
         self
     }
 
+    pub(crate) fn is_calibrated(&self) -> bool {
+        self.calibration.is_some()
+    }
+
     /// What follows where live drifts as well as a candidate: an event by default. Never a rollback.
     pub fn on_shared_drift(mut self, policy: OnDrift) -> Self {
         self.shared = policy;

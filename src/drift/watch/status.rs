@@ -2,10 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::alerts::{Baseline, DriftScope, DriftedFeature};
 use super::trial::Trial;
 use crate::drift::DriftTable;
 use crate::drift::estimate::{EstimatedQuality, QualityEstimator};
+use crate::drift::told::{Baseline, DriftScope, DriftedFeature};
 use crate::version::id::VersionId;
 
 /// What a handle knows of the drift of its data. Tables are those of the last full windows.

@@ -1,9 +1,8 @@
 //! The windows of all traffic, of each version and of each trial, which all close together.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::alerts::{Baseline, DriftScope, Subject, Told};
+use super::alerts::{Subject, Told};
 use super::answers::Answers;
 use super::counted::{Counted, look_alpha};
 use super::options::Drift;
@@ -12,6 +11,8 @@ use super::status::{DriftAlert, DriftStatus, VersionDrift};
 use super::stripes::Drained;
 use super::trial::{Fault, Measure, Seen, Trial};
 use crate::base::clock::Timestamp;
+use crate::base::ordered::{OrderedMap, OrderedSet};
+use crate::drift::told::{Baseline, DriftScope};
 use crate::drift::{
     DriftRow, DriftTable, Options, Profile, ReferenceProfile, WindowedProfile, compare_windows,
 };
@@ -21,11 +22,11 @@ use crate::version::id::VersionId;
 pub(crate) struct Context {
     pub(crate) live: VersionId,
     /// Versions that are in use.
-    pub(crate) versions: BTreeSet<VersionId>,
+    pub(crate) versions: OrderedSet<VersionId>,
     /// Attempts that are on trial.
     pub(crate) running: Vec<Running>,
     /// What each exposure counts for, by number.
-    pub(crate) feeds: BTreeMap<u32, Vec<Feed>>,
+    pub(crate) feeds: OrderedMap<u32, Vec<Feed>>,
 }
 
 /// An attempt that is on trial.
@@ -63,8 +64,8 @@ pub(crate) struct Windows {
     options: Options,
     begins_after: u32,
     ends_after: u32,
-    versions: BTreeMap<VersionId, OfVersion>,
-    trials: BTreeMap<u32, Trial>,
+    versions: OrderedMap<VersionId, OfVersion>,
+    trials: OrderedMap<u32, Trial>,
     subjects: Vec<Subject>,
     tables: Tables,
     /// Rows that were counted.
@@ -111,8 +112,8 @@ impl Windows {
             options: drift.options,
             begins_after: drift.begins_after,
             ends_after: drift.ends_after,
-            versions: BTreeMap::new(),
-            trials: BTreeMap::new(),
+            versions: OrderedMap::new(),
+            trials: OrderedMap::new(),
             subjects,
             tables: Tables::default(),
             counted: 0,
@@ -202,7 +203,7 @@ impl Windows {
                 of.beginning.get_or_insert_with(|| full.answers.clone());
             }
         }
-        self.trials.values_mut().for_each(|trial| trial.close(options));
+        (&mut self.trials).into_iter().for_each(|(_, trial)| trial.close(options));
         let mut told = Vec::new();
         let mut subjects = std::mem::take(&mut self.subjects);
         for subject in &mut subjects {

@@ -1,12 +1,12 @@
 //! Features, as a version needs them and as a host supplies them.
 
-use std::collections::BTreeSet;
 use std::fmt;
 use std::ops::RangeInclusive;
 
 use serde::{Deserialize, Serialize};
 
 use super::problem::{Problem, repeated};
+use crate::base::ordered::OrderedSet;
 
 /// One feature: what a version reads of a request, or what a host can supply.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -178,7 +178,7 @@ impl Feature {
 /// What is wrong with a list of features.
 pub(crate) fn problems(features: &[Feature]) -> Vec<Problem> {
     let mut problems = Vec::new();
-    let mut names = BTreeSet::new();
+    let mut names = OrderedSet::new();
     for (index, feature) in features.iter().enumerate() {
         if feature.name.trim().is_empty() {
             problems.push(Problem::FeatureUnnamed { index });

@@ -1,7 +1,5 @@
 //! The host's side of a contract, and its comparison with a version's.
 
-use std::collections::BTreeSet;
-
 use semver::Version;
 use serde::{Deserialize, Serialize};
 
@@ -11,6 +9,7 @@ use super::feature;
 use super::feature::{Feature, FeatureKind};
 use super::mismatch::{Bounds, Mismatch};
 use super::problem::{Problem, repeated};
+use crate::base::ordered::OrderedSet;
 
 /// The host's side of a [`Contract`]: the features that its requests carry, and the labels that it knows what to do with.
 ///
@@ -181,7 +180,7 @@ pub(crate) fn pipeline_mismatch(need: &PipelineNeed, pipelines: &[(&str, &Versio
     let named = pipelines.iter().filter(|(name, _)| *name == need.name);
     let mut registered: Vec<Version> = named.map(|(_, version)| (*version).clone()).collect();
     if registered.is_empty() {
-        let names: BTreeSet<&str> = pipelines.iter().map(|(name, _)| *name).collect();
+        let names: OrderedSet<&str> = pipelines.iter().map(|(name, _)| *name).collect();
         return Mismatch::PipelineUnknown {
             pipeline,
             registered: names.into_iter().map(str::to_owned).collect(),
@@ -228,6 +227,6 @@ fn bounds(feature: &Feature) -> Bounds {
 
 /// What is in `list` and not in `others`, in its order.
 fn without(list: &[String], others: &[String]) -> Vec<String> {
-    let others: BTreeSet<&String> = others.iter().collect();
+    let others: OrderedSet<&String> = others.iter().collect();
     list.iter().filter(|item| !others.contains(item)).cloned().collect()
 }

@@ -1,6 +1,5 @@
 //! The pipelines that a host has, by name and version, so that a version read from a disk finds its code again.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::path::Path;
 
@@ -11,6 +10,7 @@ use super::contract::Contract;
 use super::facts::Facts;
 use super::host::{Host, pipeline_mismatch};
 use super::mismatch::{IncompatibleError, Mismatch};
+use crate::base::ordered::OrderedMap;
 use crate::model::error::{LoadError, ModelError};
 use crate::model::onnx::{Codec, Feed, OnnxModel, Outputs, Pipeline, version_of};
 
@@ -42,7 +42,7 @@ use crate::model::onnx::{Codec, Feed, OnnxModel, Outputs, Pipeline, version_of};
 /// ```
 pub struct Pipelines<I: ?Sized, O> {
     /// Versions of one name, lowest first.
-    by_name: BTreeMap<String, Versions<I, O>>,
+    by_name: OrderedMap<String, Versions<I, O>>,
     default: Option<String>,
 }
 
@@ -51,7 +51,7 @@ type Versions<I, O> = Vec<(Version, Codec<I, O>)>;
 impl<I: ?Sized, O> Pipelines<I, O> {
     /// None yet.
     pub fn new() -> Self {
-        Self { by_name: BTreeMap::new(), default: None }
+        Self { by_name: OrderedMap::new(), default: None }
     }
 
     /// Registers a pipeline. The functions are those of [`OnnxModel::pipeline`]; they are shared by all versions opened
@@ -162,7 +162,7 @@ impl<I: ?Sized, O> Pipelines<I, O> {
     /// The pipeline for a contract: the highest version that it allows, or the default.
     fn chosen(&self, contract: &Contract) -> Result<(&str, &Version, &Codec<I, O>), Mismatch> {
         let highest = |name: &str, allowed: Option<&VersionReq>| {
-            let (name, versions) = self.by_name.get_key_value(name)?;
+            let (name, versions) = self.by_name.iter().find(|(known, _)| *known == name)?;
             let fits = |version: &Version| allowed.is_none_or(|allowed| allowed.matches(version));
             let (version, codec) = versions.iter().rev().find(|(version, _)| fits(version))?;
             Some((name.as_str(), version, codec))

@@ -1,7 +1,6 @@
 //! Contracts that contradict themselves.
 
-use std::collections::BTreeSet;
-
+use crate::base::ordered::OrderedSet;
 use serde::Serialize;
 use thiserror::Error;
 
@@ -97,7 +96,7 @@ impl InvalidContract {
 
 /// What stands in a list more than once.
 pub(crate) fn repeated(list: &[String]) -> impl Iterator<Item = String> {
-    let (mut seen, mut repeated) = (BTreeSet::new(), BTreeSet::new());
+    let (mut seen, mut repeated) = (OrderedSet::new(), OrderedSet::new());
     for item in list {
         if !seen.insert(item) {
             repeated.insert(item.clone());

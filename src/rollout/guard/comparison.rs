@@ -30,10 +30,12 @@ pub struct Comparison<'a> {
     /// What a rule of this crate's looks at.
     pub(crate) test: Option<Test<'a>>,
     /// What both versions said of the same traffic.
+    #[cfg_attr(not(feature = "drift"), expect(dead_code, reason = "guards of drift read it"))]
     pub(crate) drift: Option<Looked<'a>>,
 }
 
 /// A full window of both versions, and the errors that all looks at such windows may have together.
+#[cfg_attr(not(feature = "drift"), expect(dead_code, reason = "guards of drift read it"))]
 pub(crate) struct Looked<'a> {
     pub(crate) seen: &'a Seen,
     pub(crate) harm: f64,

@@ -1,6 +1,5 @@
 //! The tests of a rule, asked.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
@@ -10,6 +9,7 @@ use super::design::{Design, Margin, Uses};
 use super::history::{History, Series, Stretch};
 use super::tested::Tested;
 use super::two_limits::TwoLimits;
+use crate::base::ordered::OrderedMap;
 use crate::base::share::Share;
 use crate::rollout::phase::Phase;
 use crate::stats::sequential::test::{Claim, SequentialTest};
@@ -225,7 +225,7 @@ fn weigh<C: Additive>(
 
 type Evaluator<C> = Arc<dyn Fn(&C) -> EValue + Send + Sync>;
 
-type Kept<C> = Mutex<BTreeMap<(bool, u64), Evaluator<C>>>;
+type Kept<C> = Mutex<OrderedMap<(bool, u64), Evaluator<C>>>;
 
 /// The tests of one rule, at the margins that were asked for lately: making one takes longer than asking it.
 #[derive(Default)]

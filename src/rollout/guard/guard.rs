@@ -65,7 +65,7 @@ pub struct Needs {
     pub kpi: Option<Arc<str>>,
     /// Pairs of answers to the same input: shadowing.
     pub pairs: bool,
-    /// Windows of what both versions say: [`Builder::drift`](crate::Builder::drift).
+    /// Windows of what both versions say: `Builder::drift`.
     pub drift: bool,
     /// A calibration of both versions' scores.
     pub estimated: bool,

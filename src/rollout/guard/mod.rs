@@ -18,7 +18,7 @@
 //! | accuracy with [`Truth::Censored`](crate::Truth::Censored) | who was right about the same input; what is hidden is bounded, or explored | the same |
 //! | [`kpi`] | nothing: it exists only for what was shown | the values of the two arms |
 //! | [`divergence`] | pairs that differ | pairs that differ |
-//! | [`drift()`](drift), [`estimated`] | what both say of the same inputs, by windows | what both arms say, by windows |
+//! | `drift()`, `estimated`, with the feature `drift` | what both say of the same inputs, by windows | what both arms say, by windows |
 //! | objectives: `at_most`, `at_least`, `within` | the candidate alone | the candidate alone |
 //!
 //! # How a guard is said
@@ -39,6 +39,7 @@
 pub(crate) mod answering;
 pub(crate) mod comparison;
 pub(crate) mod design;
+#[cfg(feature = "drift")]
 pub(crate) mod drift;
 pub(crate) mod evaluate;
 pub(crate) mod evidence;
@@ -56,6 +57,7 @@ pub(crate) mod two_limits;
 pub(crate) mod verdict;
 
 pub use comparison::{ArmView, Comparison};
+#[cfg(feature = "drift")]
 pub use drift::{DriftGuard, EstimatedFigure, EstimatedGuard, drift, estimated};
 pub use evidence::{Effect, EffectKind, Evidence, Strength};
 pub use guard::{Guard, IntoGuard, Needs};

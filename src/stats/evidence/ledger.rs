@@ -1,6 +1,5 @@
 //! The evidence of one attempt: everything its tests may look at, in blocks of time.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -11,6 +10,7 @@ use super::pair::{PairCounts, PairLabels};
 use super::segment::{BySegment, SegmentCounts, SegmentEvents, SegmentUnits};
 use super::waiting::{Maturity, Taken};
 use crate::base::clock::Timestamp;
+use crate::base::ordered::OrderedMap;
 use crate::stats::sequential::{Additive, Blocks, ByOdds, Events, Odds, PairedEvents};
 
 /// What was counted in one block of time.
@@ -97,7 +97,7 @@ pub(crate) struct Ledger {
     /// What came since the last tick: a block is closed between ticks, never between two arms.
     coming: Counts,
     coming_fresh: Counts,
-    cohorts: BTreeMap<u64, Cohort>,
+    cohorts: OrderedMap<u64, Cohort>,
     maturity: Maturity,
     late: u64,
     /// What was called yes and waits for its match: of all, and since the exposure last changed.
@@ -138,7 +138,7 @@ pub(crate) struct SavedLedger {
     blocks: Blocks<Counts>,
     fresh: Counts,
     era: u32,
-    cohorts: BTreeMap<u64, Cohort>,
+    cohorts: OrderedMap<u64, Cohort>,
     late: u64,
 }
 
@@ -186,7 +186,7 @@ impl Ledger {
             era: 0,
             coming: Counts::default(),
             coming_fresh: Counts::default(),
-            cohorts: BTreeMap::new(),
+            cohorts: OrderedMap::new(),
             maturity,
             late: 0,
             matching: [Matching::new(), Matching::new()],

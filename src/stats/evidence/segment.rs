@@ -1,11 +1,11 @@
 //! Evidence by segment: who failed and who was wrong, of each label that the host attaches to predictions.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use super::loss::{Decision, wrong_class};
+use crate::base::ordered::OrderedMap;
 use crate::stats::figures::fixed::Sign;
 use crate::stats::sequential::{Additive, ByOdds, Events, PairedEvents};
 use crate::task::kept::Kept;
@@ -16,11 +16,11 @@ use crate::task::task::TaskKind;
 /// Something by segment. At most as many as a handle can tell apart, and the others.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(transparent)]
-pub(crate) struct BySegment<T>(BTreeMap<Arc<str>, T>);
+pub(crate) struct BySegment<T>(OrderedMap<Arc<str>, T>);
 
 impl<T> Default for BySegment<T> {
     fn default() -> Self {
-        Self(BTreeMap::new())
+        Self(OrderedMap::new())
     }
 }
 

@@ -5,7 +5,6 @@
 //! ones. So labels wait in the slot of the moment at which their *prediction* was made, and become evidence together,
 //! when the slot is as old as the host says it takes.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -14,6 +13,7 @@ use super::arm::ArmLabels;
 use super::pair::PairLabels;
 use super::segment::{BySegment, SegmentLabels};
 use crate::base::clock::Timestamp;
+use crate::base::ordered::OrderedMap;
 use crate::stats::sequential::Additive;
 
 /// When labels become evidence.
@@ -30,6 +30,7 @@ const SLOTS: u32 = 16;
 
 impl Maturity {
     /// How old a prediction is when its label is evidence.
+    #[cfg(feature = "forecast")]
     pub(crate) fn age(self) -> Duration {
         match self {
             Self::AsTheyCome => Duration::ZERO,
@@ -98,7 +99,7 @@ impl Additive for Labels {
 #[derive(Debug, Clone)]
 pub(crate) struct Waiting {
     maturity: Maturity,
-    slots: BTreeMap<u64, Labels>,
+    slots: OrderedMap<u64, Labels>,
     /// Slots before this one have become evidence.
     taken_before: u64,
     /// How often labels were taken that count as they come: what tells a label that is still here from one that is not.
@@ -132,7 +133,7 @@ pub(crate) struct Taken {
 
 impl Waiting {
     pub(crate) fn new(maturity: Maturity) -> Self {
-        Self { maturity, slots: BTreeMap::new(), taken_before: 0, takes: 0, late: 0 }
+        Self { maturity, slots: OrderedMap::new(), taken_before: 0, takes: 0, late: 0 }
     }
 
     /// Whether labels wait.

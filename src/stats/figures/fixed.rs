@@ -81,6 +81,7 @@ impl Moments {
     }
 
     /// Adds a value `times` times.
+    #[cfg(feature = "forecast")]
     pub(crate) fn add_times(&mut self, value: f64, times: u64) {
         let mut one = Self::default();
         one.add(value, Sign::Plus);

@@ -189,6 +189,7 @@ impl Tally {
         self.counted.requests == 0 && self.counted.noted == 0
     }
 
+    #[cfg(feature = "forecast")]
     pub(crate) fn kind(&self) -> TaskKind {
         self.kind
     }
@@ -252,6 +253,7 @@ impl Tally {
     }
 
     /// The [key figure](Metric::key) of quality.
+    #[cfg(feature = "report")]
     pub(crate) fn key_quality(&self) -> Option<f64> {
         self.quality.as_ref()?.key()
     }

@@ -27,6 +27,7 @@ impl Values {
     }
 
     /// Counts a value `times` times.
+    #[cfg(feature = "forecast")]
     pub(crate) fn count_times(&mut self, value: f64, times: u64) {
         if value.is_finite() {
             self.0.add_times(value, times);

@@ -1,10 +1,9 @@
 //! What the tests count. Every type here is made of integers that are only added to: two of them merge by addition, in
 //! any order, over threads and processes, into what one would have counted.
 
-use std::collections::BTreeMap;
-
 use serde::{Deserialize, Serialize};
 
+use crate::base::ordered::OrderedMap;
 use crate::base::share::Share;
 use crate::stats::figures::fixed::Sign;
 
@@ -132,19 +131,19 @@ impl Additive for PairedEvents {
 /// A score between two points of the lattice is put on one of them by chance, so that it is right on average: a test of
 /// a mean loses nothing of its validity, and next to nothing of its power.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
-#[serde(from = "BTreeMap<i16, u64>", into = "BTreeMap<i16, u64>")]
-pub struct Scores(BTreeMap<i16, u64>);
+#[serde(from = "OrderedMap<i16, u64>", into = "OrderedMap<i16, u64>")]
+pub struct Scores(OrderedMap<i16, u64>);
 
 /// Places beyond the lattice, which no count has, are taken as its ends.
-impl From<BTreeMap<i16, u64>> for Scores {
-    fn from(counted: BTreeMap<i16, u64>) -> Self {
+impl From<OrderedMap<i16, u64>> for Scores {
+    fn from(counted: OrderedMap<i16, u64>) -> Self {
         let mut scores = Self::default();
         counted.into_iter().for_each(|(place, count)| scores.count_place(place, count));
         scores
     }
 }
 
-impl From<Scores> for BTreeMap<i16, u64> {
+impl From<Scores> for OrderedMap<i16, u64> {
     fn from(scores: Scores) -> Self {
         scores.0
     }
@@ -229,11 +228,11 @@ impl Additive for Scores {
     into = "Vec<(Odds, Arms<C>)>",
     bound(serialize = "C: Serialize + Clone", deserialize = "C: Deserialize<'de>")
 )]
-pub struct ByOdds<C>(BTreeMap<Odds, Arms<C>>);
+pub struct ByOdds<C>(OrderedMap<Odds, Arms<C>>);
 
 impl<C> Default for ByOdds<C> {
     fn default() -> Self {
-        Self(BTreeMap::new())
+        Self(OrderedMap::new())
     }
 }
 

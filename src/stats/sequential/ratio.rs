@@ -1,6 +1,5 @@
 //! Ratios whose denominator the version itself decides: precision, F1, clicks per impression.
 
-use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 
 use serde::{Deserialize, Serialize};
@@ -11,6 +10,7 @@ use super::counts::{Additive, Arms};
 use super::e_value::{EValue, ln, ln_sum_exp};
 use super::test::{Claim, SequentialTest};
 use crate::base::invalid::InvalidArgument;
+use crate::base::ordered::OrderedMap;
 
 /// What one unit adds to a ratio's numerator and denominator: of a precision, 1 in 1 for a false alarm, 0 in 1 for a
 /// right one, 0 in 0 for what was not called yes. Both at most [`LARGEST`](Self::LARGEST); the part is at most the whole.
@@ -39,12 +39,12 @@ impl Part {
 /// Parts of units of one version.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(from = "Vec<(Part, u64)>", into = "Vec<(Part, u64)>")]
-pub struct Parts(BTreeMap<Part, u64>);
+pub struct Parts(OrderedMap<Part, u64>);
 
 /// Parts of pairs of answers to the same input: live's and the candidate's.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(from = "Vec<(Part, Part, u64)>", into = "Vec<(Part, Part, u64)>")]
-pub struct PairedParts(BTreeMap<(Part, Part), u64>);
+pub struct PairedParts(OrderedMap<(Part, Part), u64>);
 
 impl Parts {
     /// Counts `times` units that add this. What adds nothing is not kept.

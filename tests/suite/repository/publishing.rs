@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 
 use proptest::prelude::*;
 use switchback::Timestamp;
-use switchback::drift::{Cell, InvalidProfile, ReferenceProfile};
 use switchback::repository::contract::Contract;
 use switchback::repository::{DataSet, Draft, Fault, Manifest, Repository, RepositoryError};
 use switchback::testing::Faults;
@@ -63,8 +62,11 @@ fn what_others_keep_is_found_without_a_manifest() {
     assert!(models.diff("late", "2", "10").unwrap().is_empty());
 }
 
+#[cfg(feature = "drift")]
 #[test]
 fn a_profile_of_training_is_published_with_its_version_and_told_from_anothers() {
+    use switchback::drift::{Cell, InvalidProfile, ReferenceProfile};
+
     let folder = Folder::new();
     let models = repository(&folder);
     let profile = |rows: u32| {

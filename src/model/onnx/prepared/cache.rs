@@ -14,6 +14,7 @@ use thiserror::Error;
 use super::entry::{Entry, Unusable};
 use super::key::Key;
 use crate::base::disk::Files;
+#[cfg(feature = "testing")]
 use crate::base::faults::Faults;
 use crate::model::error::LoadError;
 use crate::model::onnx::file::files::Files as ModelFiles;
@@ -170,6 +171,7 @@ impl PreparedCache {
     }
 
     /// Has steps on the disk fail as told, in a test.
+    #[cfg(feature = "testing")]
     #[must_use]
     pub fn disk_faults(self, faults: Faults) -> Self {
         Self { files: Files::with(faults), ..self }

@@ -73,6 +73,7 @@ impl Quality {
     }
 
     /// The [key figure](Metric::key), without working out the others: ticks ask for it.
+    #[cfg(feature = "report")]
     pub(crate) fn key(&self) -> Option<f64> {
         match self {
             Self::Unlabelled => None,
