@@ -8,7 +8,6 @@ use switchback::{Builder, Clock, Kpi, Task, Truth};
 
 use super::cells::{Circumstance, Figure, Life};
 use super::requests::{Ask, Said, Version, version};
-use super::run::NAMES;
 use super::service::{Handle, service};
 use super::side::Side;
 
@@ -57,6 +56,7 @@ fn remembered(
     clock: &Clock,
     folder: Option<&Path>,
 ) -> Builder<Ask, Said> {
+    use super::run::NAMES;
     use switchback::Model;
     type Opened = Result<Box<dyn Model<Ask, Said>>, Box<dyn std::error::Error + Send + Sync>>;
     let Some(folder) = folder else { return builder };

@@ -74,7 +74,7 @@ pub(crate) enum Circumstance {
     LabelLossInOneArm,
     /// 30 % of the truth is lost, whoever answered.
     LabelLossInBoth,
-    /// The candidate takes 300 ms for each call of a second, now and then.
+    /// The candidate takes 300 ms, which is longer than it may, for a tenth of the calls of a second, now and then.
     CandidateStalls,
     /// More copies are taken than can be run.
     DroppedCopies,
@@ -272,6 +272,11 @@ impl Routing {
             Self::Keyed(sessions) | Self::KeyedShadow(sessions) => Some(sessions),
             _ => None,
         }
+    }
+
+    /// Whether a call has ten rows, and takes as long as the slowest of them.
+    pub(super) fn is_batch(self) -> bool {
+        matches!(self, Self::Batch | Self::BatchByKey)
     }
 
     /// Whether requests of one user are alike.

@@ -82,7 +82,7 @@ impl Side {
         let stalls = self.life.circumstance == Circumstance::CandidateStalls
             && self.place > 0
             && ask.second % 40 == 20
-            && self.draw(ask, For::Stall) < 0.1;
+            && self.draw(ask, For::Stall) < if self.life.routing.is_batch() { 0.01 } else { 0.1 };
         let millis = (0.5 - (1.0 - own).ln()) * longer * self.tide(ask) + if stalls { 300.0 } else { 0.0 };
         Duration::from_nanos((millis * 1e6) as u64)
     }

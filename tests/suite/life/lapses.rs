@@ -5,7 +5,7 @@ use std::time::Duration;
 use switchback::options::Limits;
 use switchback::{Step, guard};
 
-use super::{Fates, each_seed};
+use super::each_seed;
 use crate::common::plan;
 use crate::world::{Ask, Fate, Reply, Verdict, Version, World, clock, service, version};
 
@@ -109,6 +109,6 @@ fn started_again(seed: u64) -> Fate {
 #[test]
 fn each_start_draws_chance_of_its_own() {
     // With these the first life has an excess that eight of it would not have by chance.
-    let fates = Fates([12, 20].map(started_again).into());
+    let fates = super::Fates([12, 20].map(started_again).into());
     assert_eq!(fates.count(Verdict::Promoted), 2, "{fates}");
 }

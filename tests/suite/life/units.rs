@@ -137,3 +137,36 @@ fn all_rows_of_what_belongs_together_are_looked_at() {
 fn all_calls_of_a_stream_are_looked_at() {
     each_seed(8, |seed| fails_after_the_first(seed, Together::Stream)).are_never_promoted();
 }
+
+/// Bug: of two versions that each fail on all calls of some users, the candidate was taken off 17 times of 20 for failing "in a row".
+/// Cause: the calls of one pinned stream are failures of one user, and the breaker counted each; nobody asks live for them. Fix: ..
+#[test]
+#[ignore = "issue 13: not mended yet"]
+fn a_stream_that_fails_is_one_failure_to_the_breaker() {
+    let fates = each_seed(10, |seed| {
+        let clock = clock();
+        let on = |name: &str, place: u64| {
+            version(name, &clock, move |ask: &Ask| {
+                let fails = ask.chance_of_user(place) < 0.04;
+                (if fails { Reply::Fails } else { Reply::yes(0.9) }, MILLISECOND)
+            })
+        };
+        let handle = service(&clock, seed).live("v1", on("one", 1)).build().unwrap();
+        let mut world = World::new(handle, &clock, seed);
+        let rule = guard::error_rate().at_most(0.5);
+        let rollout = world.handle.stage("v2", on("two", 2)).unwrap().guard(rule);
+        rollout.canary(0.5).unwrap();
+        for user in 0..200 {
+            let stream = world.handle.request().pin().unwrap();
+            for _ in 0..10 {
+                let ask = world.ask_of(user);
+                let _ = stream.predict(&ask);
+            }
+            if user % 10 == 9 {
+                world.tick();
+            }
+        }
+        world.fate(&rollout)
+    });
+    fates.are_rarely_taken_back();
+}
