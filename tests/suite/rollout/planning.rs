@@ -169,7 +169,7 @@ fn a_forecast_rests_on_numbers_that_make_sense() {
     assert_eq!(said(&traffic), "forecast.wrong is 1.5: it must be between 0 and 1");
     let canary = plan.steps()[0].exposure();
     let size = service.forecast_harm(&rule, canary, -2.0, &Traffic::new(10.0)).unwrap_err().to_string();
-    assert_eq!(size, "forecast: size = -2 is not at least 0 and finite");
+    assert_eq!(size, "forecast.size is -2: it must be at least 0 and finite");
 }
 
 #[test]
