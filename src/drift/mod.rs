@@ -26,6 +26,14 @@
 //! there is [`RateDetector`](crate::stats::sequential::RateDetector), which says how often it is wrong. Rows are taken to
 //! be independent: a thousand rows of one user are not a thousand rows.
 
+// # Design decisions
+//
+// **Drift is the world's until shown to be the candidate's.** Candidate and live are asked the same, so a difference of what
+// they say is the candidate's doing; but only if live has not drifted from what it said in the same first window, and if both
+// were asked alike (with few keys they may not be). Both are looked at with half of the distance that the candidate is
+// allowed, so in doubt it is the world. Each full window is a look of its own, with `6 / (pi k)^2` of the guard's error for the
+// k-th: plain, and no state but a number. A product of e-values would see a slow drift sooner, and forget a late one.
+
 pub(crate) mod compare;
 pub mod estimate;
 pub(crate) mod profile;

@@ -24,6 +24,13 @@
 //! not survive the process: of a rollout that went on after a start the page begins there, and says so. Events come from
 //! the handle's [log](crate::options::Limits::events); where that has let go of the first ones, the page says so too.
 
+// # Design decisions
+//
+// **A page is a document first.** What it says is made once, as plain text in sections, tables and plots; two renderers
+// write it, and each escapes every text in one place, so no name can be forgotten. Plots are drawn by some 300 lines of our
+// own: a library for them would bring fonts and bitmaps, and size text for one width. The view box is as wide as a phone, so
+// that text is no smaller than 11 pixels there.
+
 pub(crate) mod decided;
 pub(crate) mod document;
 pub(crate) mod drift;

@@ -37,6 +37,16 @@
 //! manifest or is not in it. The manifest itself is trusted, unless the feature `signatures` holds it against signatures of
 //! trusted keys: who may write to the folder may publish.
 
+// # Design decisions
+//
+// **What a host does not declare does not fit what a version does.** A host without bounds may supply any number, one without
+// categories any string; to pass them would make a contract worth nothing where it matters. What a version does not declare
+// is not compared.
+//
+// **A preflight is a model's `load`.** `Checked` wraps a pipeline, so the handle needs to know nothing of it, and a failure is
+// a load that failed: nothing has changed. Golden samples begin at the host's request and pin what `encode` writes, which is
+// how changed code under an unchanged name is found after all.
+
 #[cfg(feature = "repository")]
 pub mod contract;
 pub(crate) mod diff;

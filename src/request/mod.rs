@@ -1,5 +1,23 @@
 //! One request: which version answers it, what is counted, and what is done aside.
 
+// # Design decisions
+//
+// **One store flips everything.** `ArcSwap`, its guard held across `predict`. Loading costs 11-12 ns; cloning an `Arc` per
+// request 32 ns on two threads. Not `arc_swap::Cache`: an idle thread would keep an old table, and its weights, for ever.
+// Since 1.9.5 a load cannot return another instance's value; older ones are not accepted.
+//
+// **Evidence follows assignment.** A candidate that fails is answered for by live; the failure, and the outcome of that
+// request, are the candidate's. A candidate that calls an input bad which live then answers has failed too: else one that
+// refused everything would pass every guard. A shadow's failure is a wrong answer.
+//
+// **A lease.** Requests that belong to a candidate look at one atomic deadline that ticks renew. Nobody ticks, nobody is
+// exposed. A breaker does the same for a version that fails five times in a row on one stripe: the next request passes it
+// over, the next tick takes it off. Live pays for neither.
+//
+// **Buckets have owners.** 10,000 buckets; a rollout that grows takes from live, one that shrinks gives back to live. So
+// a key stays on its candidate while that grows, whatever other candidates do. The bucket of a key is
+// `xxh3_64(salt ':' key) * 10000 >> 64`, so any other software can compute it.
+
 pub(crate) mod answer;
 pub(crate) mod buckets;
 pub(crate) mod call;

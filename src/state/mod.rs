@@ -83,6 +83,24 @@
 //! follows: a batch is synced before the next one begins. Otherwise it is the torn end of the last batch. (A whole frame of
 //! the same batch proves nothing: a disk may have taken the end of a write and lost its beginning.)
 
+// # Design decisions
+//
+// **A journal is added to only by the process that wrote it**, and only while every write and sync of it succeeded. A sync
+// that failed once may succeed the next time without having written anything, and what an earlier process left may be in the
+// system's cache alone; so a start, and whoever goes on after a failure, writes all of it anew: aside, synced, renamed, the
+// folder synced. Nothing is ever cut off or mended in place. `src/state/mod.rs` has the format.
+//
+// **Torn is not damaged.** A frame knows the first frame of its batch, and the header how long the file was when it was put in
+// place. A bad frame is damage if it lies before that, or if a later batch follows, since a batch is synced before the next
+// begins; otherwise nobody was told that it was written. A whole frame of the *same* batch proves nothing: after a power cut a
+// disk may have the end of the last write and not its beginning, and a start that calls that damage needs a person at night.
+//
+// **Raised after, lowered before.** Raising writes an intention, moves, and writes what came of it, all in one turn at the
+// journal; without the first record nothing moves. Lowering stores the table first. Whoever then finds another writing leaves
+// it to them, or to the next tick, so a rollback acts at once whatever the disk does; the call
+// that writes may return late. A tick applies what lowers exposure before it
+// asks the disk whether anything may be raised.
+
 pub(crate) mod audit;
 pub(crate) mod error;
 pub(crate) mod folder;

@@ -146,7 +146,8 @@ fn a_plan_that_waits_for_its_cycle_alone_says_so_once_and_until_when() {
     rollout.pause("look");
     assert_eq!(waits_until(), None);
     rollout.resume().unwrap();
-    drive(&service, &clock, 20, 40, 1);
+    // Labels that a step asks for count from when it was resumed.
+    drive(&service, &clock, 30, 40, 1);
     assert_eq!((told().len(), waits_until()), (1, Some(until)));
 
     // Resuming begins no step again, so it is over when it was said to be.
