@@ -1,6 +1,5 @@
 //! Lists the differences between two versions.
 
-use std::collections::BTreeMap;
 use std::fmt;
 
 use sha2::{Digest, Sha256};
@@ -10,22 +9,35 @@ use super::error::RepositoryError;
 use super::manifest::Manifest;
 use super::store::{Entry, Repository};
 use super::verify::hashed;
+use crate::base::ordered::OrderedMap;
 use crate::base::text::hex;
 
 /// What is different between two versions, from the first to the second.
 #[derive(Debug, Clone, PartialEq, Default)]
 #[non_exhaustive]
 pub struct Difference {
-    /// Features, by name: before and after.
-    pub features: BTreeMap<String, (Option<Feature>, Option<Feature>)>,
+    /// Features, by name.
+    pub features: Vec<Differing<Feature>>,
     /// Labels, where they differ.
     pub labels: Option<(Vec<String>, Vec<String>)>,
     /// Everything else that the manifests say, where it differs: what, before, after.
     pub others: Vec<(String, String, String)>,
     /// Figures at training time, by name.
-    pub metrics: BTreeMap<String, (Option<f64>, Option<f64>)>,
+    pub metrics: Vec<Differing<f64>>,
     /// Files whose bytes differ, or that only one has.
     pub files: Vec<String>,
+}
+
+/// What two versions have under one name, where it differs.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct Differing<T> {
+    /// The name.
+    pub name: String,
+    /// What the first has; nothing where it has none.
+    pub before: Option<T>,
+    /// What the second has.
+    pub after: Option<T>,
 }
 
 impl Repository {
@@ -44,8 +56,8 @@ impl Repository {
             labels: (a.contract.labels != b.contract.labels)
                 .then(|| (a.contract.labels.clone(), b.contract.labels.clone())),
             others: Vec::new(),
-            metrics: paired(a.metrics.clone(), b.metrics.clone()),
-            files: paired(digests(&before)?, digests(&after)?).into_keys().collect(),
+            metrics: paired(metrics(a), metrics(b)),
+            files: names(paired(digests(&before)?, digests(&after)?)),
         };
         let mut other = |what: &str, before: String, after: String| {
             if before != after {
@@ -99,12 +111,20 @@ fn profile(manifest: &Manifest) -> String {
     format!("{}, {which}", size.as_deref().unwrap_or("one that cannot be read here"))
 }
 
-fn features(manifest: &Manifest) -> BTreeMap<String, Feature> {
+fn metrics(manifest: &Manifest) -> OrderedMap<String, f64> {
+    manifest.metrics.iter().map(|(name, value)| (name.clone(), *value)).collect()
+}
+
+fn names<T>(differing: Vec<Differing<T>>) -> Vec<String> {
+    differing.into_iter().map(|one| one.name).collect()
+}
+
+fn features(manifest: &Manifest) -> OrderedMap<String, Feature> {
     manifest.contract.features.iter().map(|feature| (feature.name.clone(), feature.clone())).collect()
 }
 
 /// The digests of a version's files: as its manifest says, or of its model where there is none.
-fn digests(entry: &Entry) -> Result<BTreeMap<String, String>, RepositoryError> {
+fn digests(entry: &Entry) -> Result<OrderedMap<String, String>, RepositoryError> {
     match &entry.manifest {
         Some(manifest) => {
             Ok(manifest.files.iter().map(|file| (file.path.clone(), file.sha256.clone())).collect())
@@ -112,23 +132,27 @@ fn digests(entry: &Entry) -> Result<BTreeMap<String, String>, RepositoryError> {
         None => {
             let path = entry.model_file();
             let (_, digest) = hashed(&path).map_err(RepositoryError::disk("reading", &path))?;
-            Ok(BTreeMap::from([("model.onnx".to_owned(), hex(&digest))]))
+            Ok(OrderedMap::from_iter([("model.onnx".to_owned(), hex(&digest))]))
         }
     }
 }
 
 /// What differs between two maps: before and after.
-fn paired<T: PartialEq>(
-    before: BTreeMap<String, T>,
-    after: BTreeMap<String, T>,
-) -> BTreeMap<String, (Option<T>, Option<T>)> {
-    let mut pairs: BTreeMap<String, (Option<T>, Option<T>)> =
-        before.into_iter().map(|(name, value)| (name, (Some(value), None))).collect();
-    for (name, value) in after {
-        pairs.entry(name).or_insert((None, None)).1 = Some(value);
+fn paired<T: PartialEq>(before: OrderedMap<String, T>, after: OrderedMap<String, T>) -> Vec<Differing<T>> {
+    let mut all: OrderedMap<String, (Option<T>, Option<T>)> = OrderedMap::new();
+    for (name, value) in before {
+        all.entry(name).or_default().0 = Some(value);
     }
-    pairs.retain(|_, (before, after)| before != after);
-    pairs
+    for (name, value) in after {
+        all.entry(name).or_default().1 = Some(value);
+    }
+    let mut differing = Vec::new();
+    for (name, (before, after)) in all {
+        if before != after {
+            differing.push(Differing { name, before, after });
+        }
+    }
+    differing
 }
 
 impl Difference {
@@ -141,8 +165,8 @@ impl Difference {
 /// A line each.
 impl fmt::Display for Difference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (name, change) in &self.features {
-            match change {
+        for Differing { name, before, after } in &self.features {
+            match (before, after) {
                 (None, Some(_)) => writeln!(f, "feature {name}: new")?,
                 (Some(_), None) => writeln!(f, "feature {name}: gone")?,
                 _ => writeln!(f, "feature {name}: changed")?,
@@ -154,10 +178,10 @@ impl fmt::Display for Difference {
         for (what, before, after) in &self.others {
             writeln!(f, "{what}: {before} -> {after}")?;
         }
-        for (name, change) in &self.metrics {
+        for Differing { name, before, after } in &self.metrics {
             let text =
                 |value: &Option<f64>| value.map_or_else(|| "none".to_owned(), |value| value.to_string());
-            writeln!(f, "{name}: {} -> {}", text(&change.0), text(&change.1))?;
+            writeln!(f, "{name}: {} -> {}", text(before), text(after))?;
         }
         self.files.iter().try_for_each(|file| writeln!(f, "{file}: other bytes"))
     }

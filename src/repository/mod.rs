@@ -65,7 +65,7 @@ pub(crate) mod verify;
 pub(crate) mod wake;
 pub(crate) mod watch;
 
-pub use diff::Difference;
+pub use diff::{Difference, Differing};
 pub use error::{Fault, RepositoryError};
 pub use manifest::{DataSet, Lineage, ListedFile, Manifest, Moment, SCHEMA};
 pub use publish::{Draft, Swept};
