@@ -2,6 +2,7 @@
 //!
 //! Each test has a few runs of its own seeds; `cargo bench --bench life` has hundreds of each kind.
 
+#[cfg(feature = "drift")]
 mod drift;
 mod errors;
 mod failures;
