@@ -1,15 +1,6 @@
-//! The circuit breaker, seen by the tick: a version that tripped beside a live that is well has failed outright and is
-//! taken off; one that tripped while live fails too waits with its circuit open, and is tried again.
+//! What the tick knows of circuit breakers: the circuit of one attempt, and how live does.
 
-use std::time::Duration;
-
-use super::attempt::Attempt;
-use super::control::Control;
-use super::counter::Counter;
-use super::desk::Desk;
-use super::event::{Cause, EventKind};
 use crate::base::clock::Timestamp;
-use crate::rollout::phase::Phase;
 use crate::stats::figures::tally::Tally;
 
 /// The circuit of one attempt.
@@ -23,18 +14,12 @@ pub(crate) struct Circuit {
     pub(crate) closed_since: u32,
 }
 
-/// How long a circuit stays open before the version is tried again.
-const OPEN: Duration = Duration::from_secs(30);
-
 /// How often live failed in the last few ticks: what happens now is halved at each.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct LiveLately {
     failed: f64,
     requests: f64,
 }
-
-/// A live that fails on more than this is not well, so that what a candidate fails on may be the world's doing.
-const NOT_WELL: f64 = 0.05;
 
 impl LiveLately {
     /// Another tick begins.
@@ -51,72 +36,7 @@ impl LiveLately {
     }
 
     /// The share of requests that it failed on. Nothing where it was asked nothing.
-    fn rate(self) -> f64 {
+    pub(crate) fn rate(self) -> f64 {
         if self.requests > 0.0 { self.failed / self.requests } else { 0.0 }
-    }
-}
-
-impl Control {
-    /// Tells every breaker what live fails on.
-    pub(crate) fn tell_breakers(&self) {
-        let live = self.lifetime(self.live.id).and_then(|arm| self.arms.get(&arm));
-        let usual = live.and_then(|live| live.total().error_rate().value()).unwrap_or(0.0);
-        let rate = usual.max(self.live_lately.rate());
-        let exposures = self.counters.iter().filter(|counter| counter.current && counter.feeds.trips);
-        exposures
-            .filter_map(|counter| counter.exposure.as_ref())
-            .for_each(|exposure| exposure.live_fails(rate));
-    }
-
-    /// Takes off whatever has failed outright, opens the circuit of what failed together with live, and closes those that
-    /// have been open for long enough.
-    pub(crate) fn lower_tripped(&mut self, desk: Desk<'_>) {
-        let failures = self.settings.exposure.trip_after;
-        self.close_circuits(desk);
-        let numbers = self.attempts.iter().filter(|attempt| attempt.circuit.open_until.is_none());
-        let numbers: Vec<u32> =
-            numbers.map(|attempt| attempt.number).filter(|number| self.has_tripped(*number)).collect();
-        let shared = self.live_lately.rate() > NOT_WELL;
-        for number in numbers {
-            let now = desk.now;
-            let Some(attempt) = self.attempt_mut(number) else { continue };
-            let version = attempt.version;
-            if shared && attempt.state.phase != Phase::Baking {
-                let until = now.plus(OPEN);
-                attempt.circuit.open_until = Some(until);
-                self.publish(desk, vec![EventKind::CircuitOpened { version, until }]);
-                continue;
-            }
-            self.announcer.announce(now, self.epoch, EventKind::Tripped { version });
-            let _ = self.lower(number, Cause::Tripped { failures }, desk);
-        }
-    }
-
-    fn close_circuits(&mut self, desk: Desk<'_>) {
-        let next = self.next_exposure;
-        let due = |attempt: &&mut Attempt| attempt.circuit.open_until.is_some_and(|until| desk.now >= until);
-        let closed = self.attempts.iter_mut().filter(due).map(|attempt| {
-            attempt.circuit = Circuit { closed_since: next, ..Circuit::default() };
-            EventKind::CircuitClosed { version: attempt.version }
-        });
-        let closed: Vec<EventKind> = closed.collect();
-        if !closed.is_empty() {
-            self.publish(desk, closed);
-        }
-    }
-
-    /// Whether an attempt has failed on many requests in a row, wherever it was exposed.
-    pub(crate) fn has_tripped(&self, number: u32) -> bool {
-        let Some(Circuit { tripped, closed_since, .. }) = self.attempt(number).map(|attempt| attempt.circuit)
-        else {
-            return false;
-        };
-        let trips = |counter: &Counter| {
-            let exposure = counter.exposure.as_ref();
-            counter.feeds.trips
-                && counter.number >= closed_since
-                && exposure.is_some_and(|exposure| exposure.is_tripped())
-        };
-        tripped || self.counters.iter().any(|counter| counter.feeds.attempt == Some(number) && trips(counter))
     }
 }

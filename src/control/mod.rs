@@ -47,3 +47,4 @@ pub(crate) mod table;
 pub(crate) mod tick;
 pub(crate) mod tiers;
 pub(crate) mod traffic;
+pub(crate) mod tripped;

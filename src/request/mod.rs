@@ -6,13 +6,16 @@
 // request 32 ns on two threads. Not `arc_swap::Cache`: an idle thread would keep an old table, and its weights, for ever.
 // Since 1.9.5 a load cannot return another instance's value; older ones are not accepted.
 //
-// **Evidence follows assignment.** A candidate that fails is answered for by live; the failure, and the outcome of that
-// request, are the candidate's. A candidate that calls an input bad which live then answers has failed too: else one that
-// refused everything would pass every guard. A shadow's failure is a wrong answer.
+// **Evidence follows assignment.** A candidate that fails is answered for by live; the failure is the candidate's. A candidate
+// that calls an input bad which live then answers has failed too: else one that refused everything would pass every guard. A
+// pair exists whether or not the caller was answered: what live failed on, or refused, goes to the shadow as well.
 //
-// **A lease.** Requests that belong to a candidate look at one atomic deadline that ticks renew. Nobody ticks, nobody is
-// exposed. A breaker does the same for a version that fails five times in a row on one stripe: the next request passes it
-// over, the next tick takes it off. Live pays for neither.
+// **A lease.** Beside a canary requests look at one atomic deadline that ticks renew. Nobody ticks, nobody is exposed, and what
+// live does meanwhile is counted apart. A circuit breaker does the same for a version that fails outright on one stripe, from
+// the fifth failure in a row on that live could answer: the next request passes it over, the next tick takes it off; where
+// live fails too the tick opens its circuit for 30 s instead. Live pays for neither while there is no canary.
+//
+// **An empty key is no key.** All who have none would be one user, on the canary together or off it.
 //
 // **Buckets have owners.** 10,000 buckets; a rollout that grows takes from live, one that shrinks gives back to live. So
 // a key stays on its candidate while that grows, whatever other candidates do. The bucket of a key is

@@ -13,9 +13,22 @@
 // **Steps ask for as much as they expose.** A canary at 5 % is let on when a twentieth of the margin could be at stake, a
 // promotion when the margin itself is shown: with the margin at every step, the first steps of a ramp take the longest.
 //
-// **Errors.** The error for harm is 1 % and that for promotion 5 %, over all tries of an identity: each try spends 4/5 of what
-// is left, divided by the candidates on trial when it begins; a fifth of the error for harm is kept for the watch after the
-// promotion. Harm is divided over guards (any may take back); promotion is not (all must pass).
+// **Errors.** The error for harm is 1 % and that for promotion 5 %: over all tries of an identity, and over all candidates
+// whose trials overlap in one chain. How many there will be nobody knows, so the first spends 4/5 and the k-th after it
+// 1/5 of 1 / (k (k + 1)), which adds up. A plan that is run again and evidence that begins again are tries. A fifth of the error
+// for harm is kept for the watch after the promotion. Harm is divided over guards (any may take back); promotion is not (all must pass).
+//
+// **An absolute limit asks live.** One that live breaks at the same time as well takes nothing back, it only keeps a candidate
+// from going on: an incident that both suffer never condemns. Where two limits are given the larger one is allowed, and in each
+// block of time the smaller of the two factors counts (`guard/two_limits`). It costs some events: that a candidate is worse
+// than live takes eight discordant pairs, that it is beyond 1 % takes three.
+//
+// **Where nobody judges failures, a guard of quality does**, with its own margin: half of its evidence for harm, and as much to
+// be shown. Else a version that fails on what is hard would look the better for it.
+//
+// **What cannot be trusted speaks in neither direction.** Labels that come for another share of one arm's answers than of the
+// other's silence labels in the blocks that they are in; units that do not come in the shares in which traffic was split stand
+// in the way for a minute, and twice as long each time after, and are then left out, as another try.
 //
 // **After a promotion** a detector with a guaranteed mean time between false alarms watches the new live's own figures. Its
 // alarm decides nothing: it wakes the version before as a shadow, and the paired test decides whether the version or the world

@@ -18,9 +18,23 @@
 // **Labels wait for their age**, in cohorts of a 16th of the horizon. Cancelled flights are known first, and a candidate that
 // calls them right would look good for a day.
 //
-// **Keys are counted by their first request** since their bucket went to the candidate or was set aside as its control; each
-// step enrols as many buckets of control as of candidate. A table of 32,768 places per canary remembers who was seen; beyond
-// half of that, keys count only under a hash threshold that falls.
+// **A unit is what was randomised, with all that goes with it**, and one of its predictions stands for it, drawn: of a batch
+// one row, of a pinned stream one call (each with a chance of a half until one is), of a key one of its requests. So units
+// are as independent as what was drawn, need no model of their correlation, and stay counts of events. The first would not do:
+// a candidate may fail on all but each user's first request. Of a key each request counts with the same chance until one has,
+// 2 / (m + 1) where keys come m times, and between 1/4 and 1: one that comes once is seldom passed over, and of ten requests
+// any may count. What comes later than the first dozen requests of a user counts little; that is the price of one bit per key.
+// Each step enrols as many buckets of control as of candidate. A table of 32,768 places per canary, and another for pairs,
+// remembers who has counted; beyond half of that, keys count only under a hash threshold that falls.
+//
+// **Both arms are counted by one rule.** What is refused for its input is a unit of the arm that it fell to; a latency counts
+// from when the time that it is held against is fixed; while candidates are withheld live's requests are evidence of nothing.
+//
+// **Quality is of answers**, of both versions in a pair and of its own in an arm. Nobody has an id of what live failed on, so
+// its truth never comes; to count what the candidate failed on as wrong would charge it with what befalls both.
+//
+// **A precision is compared within strata of time**: each yes of the candidate's is matched with a yes of live's of about the
+// same time, drawn. An F1 is pooled over the time since the exposure changed, and its documentation says so.
 
 pub(crate) mod counting;
 pub(crate) mod elementwise;

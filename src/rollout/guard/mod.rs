@@ -32,9 +32,30 @@
 //! A guard keeps one margin on one scale through all phases. A combination that could not be judged rightly is refused
 //! when the candidate is to be exposed, with the reason.
 //!
-//! Units are what was randomised: a request, a batch that stays together, a pinned stream; with
-//! [`predict_keyed`](crate::ModelHandle::predict_keyed) a key, by its first request since its bucket was given to the
-//! candidate or set aside as its control.
+//! # What a unit is
+//!
+//! What was randomised, with all that goes with it: a request; a batch, which is one call of the model; a pinned stream; with
+//! a key, the key. One prediction of it counts, drawn at random: of a batch one row, of a stream or a key one of the first
+//! dozen or so, in shadows too. Where hardly any new keys come an event says so, and each guard that waits for more.
+//!
+//! # On what the promise rests
+//!
+//! | what is assumed | who sees to it |
+//! |---|---|
+//! | which version has a unit is left to chance | the handle: it draws, or hashes the key |
+//! | units have nothing to do with each other beyond what they share with the other version's | the host: give whoever comes again a key; versions that share a cache, a budget or a queue are not independent |
+//! | units come in the shares in which traffic was split, and labels for equal shares of both versions' answers | tested all the time; where it does not hold, labels and promotions wait, with the reason |
+//! | labels that never come are missing at random within a version | nobody can: declare what is hidden by what was answered ([`Truth::Censored`](crate::Truth::Censored)) |
+//! | a business figure lies between its bounds | counted; one value outside, and it can promote nothing |
+//! | a figure without bounds has enough events in each arm | 200 of each; before that it decides nothing |
+//! | a latency limit relative to live is known | nothing is counted and no step is made before live's quantile is |
+//! | live is what it was | where it fails or is slow twice as often as before, steps wait: the candidate may be the cause |
+//!
+//! **Quality is of answers**: of both versions in a pair, of its own in an arm. Failures are the business of an error-rate guard;
+//! where there is none, each guard of quality also holds the candidate to failing no more often than live by more than its
+//! margin. **An absolute limit** (`at_most`, `at_least`, `within`) that live breaks as well takes nothing back; it keeps the
+//! candidate from going on. **F1** is pooled over the time since the exposure changed: where the share of what is yes moves and
+//! the versions say yes at different hours, guard precision and recall instead, which are compared within strata of time.
 
 pub(crate) mod answering;
 pub(crate) mod comparison;

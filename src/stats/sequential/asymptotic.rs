@@ -240,13 +240,13 @@ mod tests {
     }
 
     #[test]
-    fn too_few_units_say_nothing() {
+    fn too_few_events_of_either_say_nothing() {
         let odds = Odds::new(Share::new(0.5).unwrap(), Share::new(0.5).unwrap()).unwrap();
         let mut counts = ByOdds::<Values>::default();
-        counts.at(odds).live = values(10, 5_000);
-        counts.at(odds).candidate = values(90, 99);
+        counts.at(odds).live = values(250, 5_000);
+        counts.at(odds).candidate = values(199, 250);
         assert_eq!(Asymptotic::at(Claim::Harm, 0.0).e_value(&counts), EValue::ONE);
-        counts.at(odds).candidate = values(90, 100);
+        counts.at(odds).candidate = values(201, 250);
         assert!(Asymptotic::at(Claim::Harm, 0.0).e_value(&counts) > EValue::of(1e6));
         assert!(Asymptotic::at(Claim::NonInferiority, 0.0).e_value(&counts) < EValue::ONE);
     }
