@@ -12,6 +12,7 @@ use crate::base::share::Share;
 use crate::rollout::budget::Thresholds;
 use crate::rollout::guard::Rule;
 use crate::rollout::guard::design::Design;
+use crate::rollout::guard::tested::Tested;
 use crate::rollout::plan::{Exposure, Plan};
 
 /// How long a plan takes to decide.
@@ -115,6 +116,8 @@ pub(crate) fn forecast(
     let mut sample = Share::NONE;
     let mut steps = Vec::new();
     let mut undecidable = Vec::new();
+    // Where no guard judges failures those of quality do, and that takes its own time.
+    let judged = rules.iter().any(|(_, design)| design.tested == Tested::Failures);
     for (place, step) in plan.steps().iter().enumerate() {
         let reach = Reach::of(step.exposure(), sample, pairs);
         if let Exposure::Shadow { sample: shadowed } = step.exposure() {
@@ -127,7 +130,12 @@ pub(crate) fn forecast(
                 guard: rule.to_string(),
                 harm_after: time_to(design, Asked::Harm(2.0), reach, thresholds, traffic),
                 shown_after: if reach.shows(design) {
-                    time_to(design, Asked::Equality(before), reach, thresholds, traffic)
+                    let shown = |design| time_to(design, Asked::Equality(before), reach, thresholds, traffic);
+                    let failures = (design.needs_labels() && !judged).then(|| shown(&design.of_failures()));
+                    match (shown(design), failures) {
+                        (Some(quality), Some(failures)) => failures.map(|failures| failures.max(quality)),
+                        (quality, _) => quality,
+                    }
                 } else {
                     Some(Duration::ZERO)
                 },

@@ -61,7 +61,7 @@ pub(crate) fn simulate(
         | Tested::FalseAlarmsInArms
         | Tested::KpiSuccesses(_)
         | Tested::Differences => {
-            how.crossing(&events(design, &losses, reach, traffic), &*tests.events(design, test), threshold)
+            how.crossing(&events(design, &losses, reach, traffic), &*design.at_once(test, &tests), threshold)
         }
         Tested::Loss(_) | Tested::Kpi(_) | Tested::Comparisons => {
             how.crossing(&scores(design, &losses, reach, traffic), &*tests.scores(design, test), threshold)

@@ -108,22 +108,33 @@ impl Design {
 
     fn harm_of_events(&self, stretch: &EventStretch, asked: Asked<'_>, tests: &Tests) -> EValue {
         let covered = covered(asked.answering);
+        let asks_live = self.asks_live(stretch, asked.phase);
+        if let Some(two) = self.two_limits(asks_live) {
+            return two.harm(stretch, covered);
+        }
+        let harm = tests.events(self, (Claim::Harm, self.margin));
+        stretch.blocks.since_each(|place, counts| if covered(place) { harm(counts) } else { EValue::ONE })
+    }
+
+    /// The test of harm against the larger of two limits, where there are two.
+    fn two_limits(&self, asks_live: bool) -> Option<TwoLimits> {
         let uses = |uses: Uses| (uses != Uses::Arms, uses != Uses::Pairs);
         match (self.margin, self.floor) {
-            (Margin::Times(times), Some(floor)) => {
-                TwoLimits::new(times, floor, uses(self.uses)).harm(stretch, covered)
-            }
+            (Margin::Times(times), Some(floor)) => Some(TwoLimits::new(times, floor, uses(self.uses))),
             (Margin::AtMost(limit), _) => {
-                let beside = self.beside.filter(|_| self.asks_live(stretch, asked.phase));
-                let used = beside.map_or((false, false), uses);
-                TwoLimits::new(1.0, limit, used).harm(stretch, covered)
+                let beside = self.beside.filter(|_| asks_live);
+                Some(TwoLimits::new(1.0, limit, beside.map_or((false, false), uses)))
             }
-            _ => {
-                let harm = tests.events(self, (Claim::Harm, self.margin));
-                stretch
-                    .blocks
-                    .since_each(|place, counts| if covered(place) { harm(counts) } else { EValue::ONE })
-            }
+            _ => None,
+        }
+    }
+
+    /// The test of events that a rollout would ask, for counts that are taken for one block of time.
+    #[cfg(feature = "forecast")]
+    pub(crate) fn at_once(&self, (claim, margin): (Claim, Margin), tests: &Tests) -> Evaluator<EventSeries> {
+        match self.two_limits(true).filter(|_| claim == Claim::Harm) {
+            Some(two) => Arc::new(move |counts| two.harm_at_once(counts)),
+            None => tests.events(self, (claim, margin)),
         }
     }
 
@@ -136,7 +147,7 @@ impl Design {
     }
 }
 
-type EventSeries = Series<PairedEvents, Events>;
+pub(crate) type EventSeries = Series<PairedEvents, Events>;
 
 type EventStretch = Stretch<EventSeries>;
 
@@ -223,7 +234,7 @@ fn weigh<C: Additive>(
     Weighed { harm, fine }
 }
 
-type Evaluator<C> = Arc<dyn Fn(&C) -> EValue + Send + Sync>;
+pub(crate) type Evaluator<C> = Arc<dyn Fn(&C) -> EValue + Send + Sync>;
 
 type Kept<C> = Mutex<OrderedMap<(bool, u64), Evaluator<C>>>;
 

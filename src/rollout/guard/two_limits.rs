@@ -70,6 +70,18 @@ impl TwoLimits {
         stretch.blocks.mixture(parts)
     }
 
+    /// The evidence for harm in counts that are taken for one block of time.
+    #[cfg(feature = "forecast")]
+    pub(crate) fn harm_at_once(&self, counts: &Series<PairedEvents, Events>) -> EValue {
+        let Some(relative) = self.relative_weights() else {
+            return self.absolute.weights().mix(&self.absolute.wealth(&counts.candidate()));
+        };
+        let weights = Weights::pairs(&relative, self.absolute.weights());
+        let mut wealth = weights.start();
+        self.earn(&mut wealth, counts);
+        weights.mix(&wealth)
+    }
+
     fn earn(&self, wealth: &mut Wealth, block: &Series<PairedEvents, Events>) {
         let (relative, absolute) = (self.relative_wealth(block), self.absolute.wealth(&block.candidate()));
         let smaller = relative.iter().flat_map(|one| absolute.0.iter().map(move |other| *one.min(other)));
