@@ -20,9 +20,14 @@ impl SplitMix64 {
     }
 
     /// The next number between 0 and 1, never either of them.
-    #[cfg(test)]
     pub(crate) fn uniform(&mut self) -> f64 {
         ((self.bits() >> 11) as f64 + 0.5) / (1_u64 << 53) as f64
+    }
+
+    /// The next number with a standard normal distribution (Box & Muller 1958), the same on every machine.
+    pub(crate) fn normal(&mut self) -> f64 {
+        let radius = libm::sqrt(-2.0 * libm::log(self.uniform()));
+        radius * libm::cos(2.0 * std::f64::consts::PI * self.uniform())
     }
 }
 

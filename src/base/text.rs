@@ -19,7 +19,16 @@ pub(crate) fn number(value: f64) -> String {
         let whole = count(value.abs().round() as u64);
         return if value < 0.0 { format!("-{whole}") } else { whole };
     }
-    let text = format!("{value:.*}", (2.0 - magnitude).clamp(0.0, 8.0) as usize);
+    significant(value, 3)
+}
+
+/// So many significant digits, without zeros at the end.
+pub(crate) fn significant(value: f64, digits: i32) -> String {
+    if value == 0.0 || !value.is_finite() {
+        return value.to_string();
+    }
+    let places = f64::from(digits - 1) - value.abs().log10().floor();
+    let text = format!("{value:.*}", places.clamp(0.0, 9.0) as usize);
     if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_owned() } else { text }
 }
 
@@ -156,6 +165,22 @@ mod tests {
         assert_eq!(digest(&text), Some(bytes));
         for wrong in [&text[1..], &text.to_uppercase(), &text.replace('0', "g"), &format!("{text}0"), ""] {
             assert_eq!(digest(wrong), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn significant_digits_are_all_that_is_shown() {
+        let cases = [
+            (2.1234, "2.12"),
+            (0.051_234, "0.0512"),
+            (1.25, "1.25"),
+            (812.4, "812"),
+            (0.0, "0"),
+            (100.0, "100"),
+            (f64::INFINITY, "inf"),
+        ];
+        for (value, text) in cases {
+            assert_eq!(significant(value, 3), text);
         }
     }
 }

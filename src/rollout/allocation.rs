@@ -7,7 +7,7 @@ use super::guard::design::{Design, Setting};
 use super::guard::rule::{Figure, Limit, Rule};
 use super::guard::subject::{Accuracy, BusinessFigure};
 use super::guard::tested::Tested;
-use crate::base::chance::mix;
+use crate::base::chance::{SplitMix64, mix};
 use crate::base::clock::Timestamp;
 use crate::base::invalid::InvalidArgument;
 use crate::base::share::Share;
@@ -313,17 +313,10 @@ impl Allocating {
         let arms = self.attempts.len() + 1;
         let known: Vec<(f64, f64)> = (0..arms).map(|arm| self.difference(arm)).collect();
         let mut wanted = vec![0.0; arms];
-        let mut state = mix(seed ^ self.stages.len() as u64);
-        let mut normal = || {
-            let mut uniform = || {
-                state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-                ((mix(state) >> 11) as f64 + 0.5) / (1_u64 << 53) as f64
-            };
-            let radius = libm::sqrt(-2.0 * libm::log(uniform()));
-            radius * libm::cos(2.0 * std::f64::consts::PI * uniform())
-        };
+        let mut chance = SplitMix64(mix(seed ^ self.stages.len() as u64));
         for _ in 0..DRAWS {
-            let drawn: Vec<f64> = known.iter().map(|(mean, deviation)| mean + deviation * normal()).collect();
+            let drawn: Vec<f64> =
+                known.iter().map(|(mean, deviation)| mean + deviation * chance.normal()).collect();
             let mut order: Vec<usize> = (0..arms).collect();
             order.sort_by(|a, b| drawn[*a].total_cmp(&drawn[*b]));
             for place in order.iter().take(2) {

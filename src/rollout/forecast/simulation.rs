@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::reach::Reach;
 use super::simulated::{Cells, events, hidden, ratios, scores, values};
 use super::traffic::Traffic;
-use crate::base::chance::mix;
+use crate::base::chance::{SplitMix64, mix};
 use crate::base::share::Share;
 use crate::rollout::budget::Thresholds;
 use crate::rollout::guard::design::Design;
@@ -112,12 +112,12 @@ fn crossing<C: Additive>(cells: &Cells<C>, e_value: &dyn Fn(&C) -> EValue, thres
     }
     let mut crossed: Vec<f64> = (0..RUNS)
         .map(|run| {
-            let mut dice = Dice(mix(run));
+            let mut chance = SplitMix64(mix(run));
             let (mut counts, mut now) = (C::default(), 0.0);
             let mut next = 1.0 / fastest;
             while next <= HORIZON.as_secs_f64() {
                 for (per_second, count) in cells {
-                    let came = dice.poisson(per_second * (next - now));
+                    let came = poisson(&mut chance, per_second * (next - now));
                     if came > 0 {
                         count(&mut counts, came);
                     }
@@ -136,31 +136,19 @@ fn crossing<C: Additive>(cells: &Cells<C>, e_value: &dyn Fn(&C) -> EValue, thres
     crossed.get(crossed.len() / 2).copied().filter(|seconds| seconds.is_finite())
 }
 
-/// Chance for simulations: SplitMix64.
-struct Dice(u64);
-
-impl Dice {
-    fn uniform(&mut self) -> f64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        ((mix(self.0) >> 11) as f64 + 0.5) / (1_u64 << 53) as f64
-    }
-
-    /// How many come where `mean` come on average: by waiting times while that is few, by the normal distribution where
-    /// it is many.
-    fn poisson(&mut self, mean: f64) -> u64 {
-        if mean < 30.0 {
-            let limit = libm::exp(-mean);
-            let (mut product, mut count) = (self.uniform(), 0);
-            while product > limit {
-                product *= self.uniform();
-                count += 1;
-            }
-            return count;
+/// How many come where `mean` come on average: by waiting times while that is few, by the normal distribution where it is
+/// many.
+fn poisson(chance: &mut SplitMix64, mean: f64) -> u64 {
+    if mean < 30.0 {
+        let limit = libm::exp(-mean);
+        let (mut product, mut count) = (chance.uniform(), 0);
+        while product > limit {
+            product *= chance.uniform();
+            count += 1;
         }
-        let radius = libm::sqrt(-2.0 * libm::log(self.uniform()));
-        let normal = radius * libm::cos(2.0 * std::f64::consts::PI * self.uniform());
-        (mean + libm::sqrt(mean) * normal).round().max(0.0) as u64
+        return count;
     }
+    (mean + libm::sqrt(mean) * chance.normal()).round().max(0.0) as u64
 }
 
 #[cfg(test)]
@@ -169,9 +157,9 @@ mod tests {
 
     #[test]
     fn chance_has_the_mean_and_spread_that_it_should() {
-        let mut dice = Dice(5);
+        let mut chance = SplitMix64(5);
         for mean in [0.3, 12.0, 400.0] {
-            let drawn: Vec<f64> = (0..20_000).map(|_| dice.poisson(mean) as f64).collect();
+            let drawn: Vec<f64> = (0..20_000).map(|_| poisson(&mut chance, mean) as f64).collect();
             let average = drawn.iter().sum::<f64>() / drawn.len() as f64;
             let variance = drawn.iter().map(|x| (x - average).powi(2)).sum::<f64>() / drawn.len() as f64;
             assert!(

@@ -3,10 +3,10 @@
 use super::comparison::Comparison;
 use super::evidence::Evidence;
 use super::guard::{Guard, Needs};
-use super::numbers::significant;
 use super::rule::{InvalidRule, words};
 use super::verdict::Verdict;
 use crate::base::share::Share;
+use crate::base::text::significant;
 use crate::drift::estimate::{Estimate, EstimatedQuality};
 use crate::drift::watch::{Fault, Measure, Seen, VALID, look_alpha};
 use crate::stats::Metric;

@@ -4,9 +4,9 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::numbers::significant;
 use super::verdict::Verdict;
 use crate::base::share::Share;
+use crate::base::text::significant;
 use crate::stats::sequential::EValue;
 
 /// What a guard saw and what it made of it: enough to see later why something was decided.

@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 use super::design::{Design, Margin, Uses};
 use super::evidence::{Effect, EffectKind};
 use super::history::History;
-use super::numbers::significant;
 use super::tested::Tested;
+use crate::base::text::significant;
 use crate::stats::sequential::Additive;
 use crate::version::id::VersionId;
 
