@@ -151,6 +151,9 @@ impl Doubt {
 const UNITS_MISMATCH: &str =
     "units do not come in the shares in which traffic was split: telemetry was lost or counted twice";
 
+const LIVE_FASTER: &str =
+    "live is faster than the latency that both are held against, which was fixed when it was slower";
+
 const LABELS_MISMATCH: &str = "labels arrive in another share for the candidate than for live";
 
 /// A guard, with the test that stands behind it.
@@ -225,16 +228,17 @@ impl Probe {
 
     /// Freezes live's quantile if enough is known of it; whether that has just happened.
     fn freeze(&mut self, live: &Tally) -> bool {
-        let (ProbeKind::TimesLive { quantile, factor }, None) = (&self.kind, self.frozen) else {
-            return false;
-        };
+        let known = self.known(live).filter(|_| self.frozen.is_none());
+        self.frozen = known.or(self.frozen);
+        known.is_some()
+    }
+
+    /// Live's quantile and the candidate's limit, where enough is known of live.
+    fn known(&self, live: &Tally) -> Option<(u64, u64)> {
+        let ProbeKind::TimesLive { quantile, factor } = &self.kind else { return None };
         let latency = live.latency();
-        if latency.count() < self.wanted() {
-            return false;
-        }
-        let Some(quantile) = latency.quantile(*quantile) else { return false };
-        self.frozen = Some((nanos(quantile), nanos(quantile.mul_f64(factor.clamp(1e-3, 1e6)))));
-        true
+        let quantile = latency.quantile(*quantile).filter(|_| latency.count() >= self.wanted())?;
+        Some((nanos(quantile), nanos(quantile.mul_f64(factor.clamp(1e-3, 1e6)))))
     }
 }
 
@@ -338,6 +342,14 @@ impl Attempt {
         self.probes.iter_mut().fold(false, |frozen, probe| freeze(probe) | frozen)
     }
 
+    /// Takes live's quantiles as they are now, before what comes is held against them: the first of these that knows enough
+    /// says it.
+    pub(crate) fn refreeze_probes(&mut self, live: &[&Tally]) {
+        for probe in &mut self.probes {
+            probe.frozen = live.iter().find_map(|live| probe.known(live)).or(probe.frozen);
+        }
+    }
+
     /// The latencies that are looked for: live's and the candidate's. One that is not frozen yet is never exceeded.
     pub(crate) fn slower_than(&self) -> Vec<(u64, u64)> {
         self.probes.iter().map(|probe| probe.frozen.unwrap_or((u64::MAX, u64::MAX))).collect()
@@ -369,9 +381,31 @@ impl Attempt {
             Some(UNITS_MISMATCH)
         } else if self.tests().any(uncovered) {
             Some(LABELS_MISMATCH)
+        } else if self.tests().any(|test| self.live_is_faster(test)) {
+            Some(LIVE_FASTER)
         } else {
             None
         }
+    }
+
+    /// Whether live exceeds the quantile that latencies are held against less than half as often as it should: it was slower
+    /// when that was fixed, and a candidate that is too slow now does not exceed it either.
+    fn live_is_faster(&self, test: &GuardTest) -> bool {
+        let Tested::Slow(place) = test.design.tested else { return false };
+        if test.design.tail <= 0.0 || test.design.is_absolute() {
+            return false;
+        }
+        let seen = self.lives(|arm| arm.slower(place));
+        let test = Rate::new(Claim::NonInferiority, test.design.tail / 2.0);
+        test.is_ok_and(|test| test.e_value(&seen) >= EValue::threshold(SampleRatio::ALPHA))
+    }
+
+    /// What came of live's units since the exposure changed.
+    fn lives(&self, of: impl Fn(&UnitCounts) -> Events) -> Events {
+        let fresh = self.ledger.fresh();
+        let mut sum = of(&fresh.requests.pooled().live.units);
+        sum.merge(&of(&fresh.keys.pooled().live.units));
+        sum
     }
 
     /// Whether units come in other shares than traffic was split in, since the exposure last changed: what is shown for a
@@ -388,21 +422,13 @@ impl Attempt {
     /// candidate may be what slows or breaks it, and a comparison with a live that it harms flatters it.
     fn live_got_worse(&self, test: &GuardTest) -> Option<String> {
         const TIMES: f64 = 2.0;
-        let fresh = self.ledger.fresh();
-        let arms = [fresh.requests.pooled().live.units, fresh.keys.pooled().live.units];
-        let sum = |of: &dyn Fn(&UnitCounts) -> Events| {
-            arms.iter().map(of).fold(Events::default(), |mut sum, arm| {
-                sum.merge(&arm);
-                sum
-            })
-        };
         let (seen, usual, what) = match test.design.tested {
             // Of a limit in milliseconds it is not known how often live broke it before.
             Tested::Slow(place) if test.design.tail > 0.0 && !test.design.is_absolute() => {
-                (sum(&|arm| arm.slower(place)), test.design.tail, "slower")
+                (self.lives(|arm| arm.slower(place)), test.design.tail, "slower")
             }
             Tested::Failures => {
-                (sum(&UnitCounts::failures), test.design.centre.max(0.005), "failing more often")
+                (self.lives(UnitCounts::failures), test.design.centre.max(0.005), "failing more often")
             }
             _ => return None,
         };
@@ -453,6 +479,9 @@ impl Attempt {
             .unwrap_or_default();
         if self.units_mismatch() {
             obstacles.push(format!("{UNITS_MISMATCH}{until}"));
+        }
+        if self.live_is_faster(test) {
+            obstacles.push(format!("{LIVE_FASTER}{until}"));
         }
         if !Answering::of(design, &self.ledger, true).covered_alike() {
             obstacles.push(format!("{LABELS_MISMATCH}{until}"));

@@ -141,6 +141,7 @@ impl Control {
         let again = last && std::mem::replace(&mut attempt.looked, true);
         attempt.course.turn(now, &attempt.state);
         let version = attempt.version;
+        self.refreeze(number, now);
         if again {
             self.look_again(number);
         }

@@ -37,6 +37,7 @@ use crate::stats::evidence::arm::UnitCounts;
 use crate::stats::evidence::ledger::{Drained, Ledger, Side};
 use crate::stats::evidence::segment::SegmentUnits;
 use crate::stats::figures::divergence::Divergence;
+use crate::stats::figures::tally::Tally;
 use crate::stats::{DivergenceFigures, Window};
 use crate::task::segments::Table;
 use crate::version::ask::Judge;
@@ -446,6 +447,17 @@ impl Control {
         }
     }
 
+    /// Takes live's latencies as they are now for those that what comes is held against.
+    pub(crate) fn refreeze(&mut self, number: u32, now: Timestamp) {
+        let Some(control) = self.attempt(number).map(|attempt| attempt.control) else { return };
+        let arms = [Some(control), self.lifetime(self.live.id)];
+        let lately = arms.into_iter().flatten().filter_map(|arm| self.arms.get(&arm));
+        let lately: Vec<Tally> = lately.map(|arm| arm.read(Window::Recent, now)).collect();
+        if let Some(attempt) = self.attempt_mut(number) {
+            attempt.refreeze_probes(&lately.iter().collect::<Vec<_>>());
+        }
+    }
+
     /// Looks at whether what canaries count can be trusted, and leaves out what cannot once it has stood in the way for long
     /// enough: a fault that passes must not block a candidate for ever. Whether the table changes with it.
     fn doubt(&mut self, desk: Desk<'_>, events: &mut Vec<EventKind>) -> bool {
@@ -486,6 +498,7 @@ impl Control {
             attempt.doubt = attempt.doubt.map(|doubt| Doubt { over: true, ..doubt });
             Arc::make_mut(&mut attempt.ledger).begin_era();
             let (version, last) = (attempt.version, attempt.looked);
+            self.refreeze(*number, now);
             let reason = String::from("what was counted in this step could not be trusted");
             events.push(EventKind::EvidenceReset { version, reason });
             if last {

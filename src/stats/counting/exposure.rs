@@ -305,8 +305,8 @@ impl Exposure {
         match request.result {
             Ok(_) => stripe.streak.answered(),
             Err(ErrorKind::Input) => {}
-            // The rows of one call fail together: that is one failure.
-            Err(_) if request.unit.batched && request.unit.joined => {}
+            // The rows of one call fail together, and the calls of one stream are one user's: that is one failure.
+            Err(_) if request.unit.joined => {}
             Err(_) => {
                 if self.breaker.trips(&mut stripe.streak, request.live_failed) {
                     self.tripped.raise();

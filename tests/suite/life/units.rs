@@ -141,7 +141,6 @@ fn all_calls_of_a_stream_are_looked_at() {
 /// Bug: of two versions that each fail on all calls of some users, the candidate was taken off 17 times of 20 for failing "in a row".
 /// Cause: the calls of one pinned stream are failures of one user, and the breaker counted each; nobody asks live for them. Fix: ..
 #[test]
-#[ignore = "issue 13: not mended yet"]
 fn a_stream_that_fails_is_one_failure_to_the_breaker() {
     let fates = each_seed(10, |seed| {
         let clock = clock();
