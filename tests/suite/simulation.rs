@@ -338,11 +338,7 @@ impl World {
                 }
                 8 => {
                     let inputs = vec![1.0; 1 + self.random.below(4)];
-                    let answers = if self.random.one_in(2) {
-                        self.service.request().batch(&inputs)
-                    } else {
-                        self.service.request().batch(&inputs)
-                    };
+                    let answers = self.service.request().batch(&inputs);
                     assert_eq!(answers.len(), inputs.len());
                     answers.into_iter().for_each(|answer| self.check_answer(answer));
                 }

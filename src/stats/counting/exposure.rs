@@ -343,7 +343,7 @@ impl Exposure {
         units.asked += 1;
         if let Some(key) = request.key {
             units.keyed += 1;
-            if units.keyed % ONE_IN == 0 && units.some_keys.len() < SOME_KEYS {
+            if units.keyed.is_multiple_of(ONE_IN) && units.some_keys.len() < SOME_KEYS {
                 units.some_keys.push(key);
             }
         }

@@ -138,13 +138,14 @@ fn an_option_that_makes_no_sense_is_refused_by_name() {
     assert_eq!(refused(&|b| b.limits(Limits::new().segments(0))), ("limits.segments".into(), "0".into()));
     assert_eq!(refused(&|b| b.threads(Threads::manual().stripes(0))), ("threads.stripes".into(), "0".into()));
     type Watched = Drift<f64>;
-    let watched: [(&dyn Fn(Watched) -> Watched, &str, &str); 6] = [
-        (&|drift| drift.sample(f64::NAN), "drift.sample", "NaN"),
-        (&|drift| drift.sample(0.0), "drift.sample", "0"),
-        (&|drift| drift.sample(1.5), "drift.sample", "1.5"),
-        (&|drift| drift.window(WindowSize::Rows(0)), "drift.window", "0 rows"),
-        (&|drift| drift.window(WindowSize::Span(Duration::ZERO)), "drift.window", "0 s"),
-        (&|drift| drift.hysteresis(1, 0), "drift.hysteresis.ends_after", "0"),
+    type Change = fn(Watched) -> Watched;
+    let watched: [(Change, &str, &str); 6] = [
+        (|drift| drift.sample(f64::NAN), "drift.sample", "NaN"),
+        (|drift| drift.sample(0.0), "drift.sample", "0"),
+        (|drift| drift.sample(1.5), "drift.sample", "1.5"),
+        (|drift| drift.window(WindowSize::Rows(0)), "drift.window", "0 rows"),
+        (|drift| drift.window(WindowSize::Span(Duration::ZERO)), "drift.window", "0 s"),
+        (|drift| drift.hysteresis(1, 0), "drift.hysteresis.ends_after", "0"),
     ];
     for (change, argument, value) in watched {
         assert_eq!(refused(&|b| b.drift(change(Drift::of_answers()))), (argument.into(), value.into()));
