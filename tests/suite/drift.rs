@@ -2,18 +2,23 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use switchback::drift::estimate::Calibration;
-use switchback::drift::{Baseline, Drift, DriftScope, OnDrift};
-use switchback::drift::{Cell, ReferenceProfile, WindowSize};
+use switchback::drift::{
+    Baseline, BuildProfileError, Cell, Drift, DriftScope, OnDrift, Options as Comparison, ProfileBuilder,
+    ReferenceProfile, WindowSize, WindowedProfile,
+};
 use switchback::events::EventKind;
 use switchback::guard::InvalidRule;
 use switchback::options::Shadowing;
 use switchback::stats::Metric;
 use switchback::testing::Scripted;
-use switchback::{Builder, Clock, Phase, Plan, Rollout, RolloutError, Step, guard};
+use switchback::{
+    BuildError, Builder, Clock, InvalidArgument, Phase, Plan, Rollout, RolloutError, Step, guard,
+};
 
-use crate::common::{Chance, Service, clock, events, seconds};
+use crate::common::{Chance, Service, clock, events, says, seconds};
 
 /// Requests are numbers from 0 to 1, and so was training.
 fn reference() -> ReferenceProfile {
@@ -281,5 +286,68 @@ fn guards_that_could_not_judge_are_refused_with_what_to_do() {
     for distance in [0.0, 0.9, f64::NAN] {
         let error = guard::drift().at_most(distance).unwrap_err().to_string();
         assert!(error.starts_with(&format!("drift: distance = {distance} is not above 0")), "{error}");
+    }
+}
+
+#[test]
+fn an_option_of_the_watch_that_makes_no_sense_is_refused_by_name() {
+    let refused = |watch: Drift<f64>| match builder(&clock()).live("v1", says("v1", 0.5)).drift(watch).build()
+    {
+        Err(BuildError::Option(InvalidArgument { argument, value, .. })) => (argument.into_owned(), value),
+        other => panic!("{other:?}"),
+    };
+    type Watched = Drift<f64>;
+    type Change = fn(Watched) -> Watched;
+    let watched: [(Change, &str, &str); 6] = [
+        (|drift| drift.sample(f64::NAN), "drift.sample", "NaN"),
+        (|drift| drift.sample(0.0), "drift.sample", "0"),
+        (|drift| drift.sample(1.5), "drift.sample", "1.5"),
+        (|drift| drift.window(WindowSize::Rows(0)), "drift.window", "0 rows"),
+        (|drift| drift.window(WindowSize::Span(Duration::ZERO)), "drift.window", "0 s"),
+        (|drift| drift.hysteresis(1, 0), "drift.hysteresis.ends_after", "0"),
+    ];
+    for (change, argument, value) in watched {
+        assert_eq!(refused(change(Drift::of_answers())), (argument.into(), value.into()));
+    }
+}
+
+/// Nothing that is of use by itself is clamped either.
+#[test]
+fn an_argument_that_makes_no_sense_is_refused_with_its_value_and_what_is_allowed() {
+    let said = |error: InvalidArgument| error.to_string();
+    let options = Comparison::default;
+    let rows = || vec![[Cell::from(1.0)]];
+    let profile = |builder: ProfileBuilder| match builder.numeric("x").build_from(rows()) {
+        Err(BuildProfileError::Argument(refused)) => said(refused),
+        other => panic!("{other:?}"),
+    };
+    let reference = ReferenceProfile::builder().numeric("x").build_from(rows()).unwrap();
+    let empty = WindowedProfile::new(reference, WindowSize::Rows(0));
+    for (refused, expected) in [
+        (
+            said(options().alpha(f64::NAN).unwrap_err()),
+            "alpha of a comparison is NaN: it must be more than 0 and at most 1",
+        ),
+        (
+            said(options().minimum_effect(-0.1).unwrap_err()),
+            "minimum_effect is -0.1: it must be 0 or more, and finite",
+        ),
+        (
+            said(options().minimum_share(2.0).unwrap_err()),
+            "minimum_share is 2: it must be a share from 0 to 1",
+        ),
+        (said(options().minimum_rows(0).unwrap_err()), "minimum_rows is 0: it must be 1 or more"),
+        (
+            serde_json::from_str::<Comparison>(r#"{"alpha": -1.0}"#).unwrap_err().to_string(),
+            "alpha of a comparison is -1: it must be more than 0 and at most 1",
+        ),
+        (said(empty.unwrap_err()), "the size of a window is 0 rows: it must be 1 row or more"),
+        (profile(ReferenceProfile::builder().bins(1)), "the number of bins is 1: it must be 2 to 62"),
+        (
+            profile(ReferenceProfile::builder().categories(257)),
+            "the number of categories is 257: it must be at most 256",
+        ),
+    ] {
+        assert_eq!(refused, expected);
     }
 }

@@ -2,10 +2,6 @@
 
 use std::time::Duration;
 
-use switchback::drift::{
-    BuildProfileError, Cell, Drift, Options as Comparison, ProfileBuilder, ReferenceProfile, WindowSize,
-    WindowedProfile,
-};
 use switchback::events::EventKind;
 use switchback::options::{Labels, Limits, Retention, Shadowing, Threads};
 use switchback::{
@@ -137,66 +133,12 @@ fn an_option_that_makes_no_sense_is_refused_by_name() {
     );
     assert_eq!(refused(&|b| b.limits(Limits::new().segments(0))), ("limits.segments".into(), "0".into()));
     assert_eq!(refused(&|b| b.threads(Threads::manual().stripes(0))), ("threads.stripes".into(), "0".into()));
-    type Watched = Drift<f64>;
-    type Change = fn(Watched) -> Watched;
-    let watched: [(Change, &str, &str); 6] = [
-        (|drift| drift.sample(f64::NAN), "drift.sample", "NaN"),
-        (|drift| drift.sample(0.0), "drift.sample", "0"),
-        (|drift| drift.sample(1.5), "drift.sample", "1.5"),
-        (|drift| drift.window(WindowSize::Rows(0)), "drift.window", "0 rows"),
-        (|drift| drift.window(WindowSize::Span(Duration::ZERO)), "drift.window", "0 s"),
-        (|drift| drift.hysteresis(1, 0), "drift.hysteresis.ends_after", "0"),
-    ];
-    for (change, argument, value) in watched {
-        assert_eq!(refused(&|b| b.drift(change(Drift::of_answers()))), (argument.into(), value.into()));
-    }
     let worst = Shadowing::new().tolerance(f64::NAN);
     assert_eq!(refused(&|b| b.shadowing(worst.clone())), ("shadowing.tolerance".into(), "NaN".into()));
     assert_eq!(
         refused(&|b| b.retention(Retention::new().versions(65))),
         ("retention.versions".into(), "65".into())
     );
-}
-
-/// Nothing that is of use by itself is clamped either.
-#[test]
-fn an_argument_that_makes_no_sense_is_refused_with_its_value_and_what_is_allowed() {
-    let said = |error: InvalidArgument| error.to_string();
-    let options = Comparison::default;
-    let rows = || vec![[Cell::from(1.0)]];
-    let profile = |builder: ProfileBuilder| match builder.numeric("x").build_from(rows()) {
-        Err(BuildProfileError::Argument(refused)) => said(refused),
-        other => panic!("{other:?}"),
-    };
-    let reference = ReferenceProfile::builder().numeric("x").build_from(rows()).unwrap();
-    let empty = WindowedProfile::new(reference, WindowSize::Rows(0));
-    for (refused, expected) in [
-        (
-            said(options().alpha(f64::NAN).unwrap_err()),
-            "alpha of a comparison is NaN: it must be more than 0 and at most 1",
-        ),
-        (
-            said(options().minimum_effect(-0.1).unwrap_err()),
-            "minimum_effect is -0.1: it must be 0 or more, and finite",
-        ),
-        (
-            said(options().minimum_share(2.0).unwrap_err()),
-            "minimum_share is 2: it must be a share from 0 to 1",
-        ),
-        (said(options().minimum_rows(0).unwrap_err()), "minimum_rows is 0: it must be 1 or more"),
-        (
-            serde_json::from_str::<Comparison>(r#"{"alpha": -1.0}"#).unwrap_err().to_string(),
-            "alpha of a comparison is -1: it must be more than 0 and at most 1",
-        ),
-        (said(empty.unwrap_err()), "the size of a window is 0 rows: it must be 1 row or more"),
-        (profile(ReferenceProfile::builder().bins(1)), "the number of bins is 1: it must be 2 to 62"),
-        (
-            profile(ReferenceProfile::builder().categories(257)),
-            "the number of categories is 257: it must be at most 256",
-        ),
-    ] {
-        assert_eq!(refused, expected);
-    }
 }
 
 #[test]
