@@ -130,7 +130,9 @@ pub(crate) fn forecast(
                 guard: rule.to_string(),
                 harm_after: time_to(design, Asked::Harm(2.0), reach, thresholds, traffic),
                 shown_after: if reach.shows(design) {
-                    let shown = |design| time_to(design, Asked::Equality(before), reach, thresholds, traffic);
+                    let shown = |design: &Design| {
+                        time_to(design, Asked::Equality(before), reach, thresholds, traffic)
+                    };
                     let failures = (design.needs_labels() && !judged).then(|| shown(&design.of_failures()));
                     match (shown(design), failures) {
                         (Some(quality), Some(failures)) => failures.map(|failures| failures.max(quality)),
