@@ -70,6 +70,13 @@ impl Cell {
         self.is_refused() || told.count() * 10 >= self.runs() * 9
     }
 
+    /// Whether hardly any equal version is promoted, and the guards do not say why: the test has no power there, or not soon enough.
+    pub(crate) fn is_undecided_without_a_word(&self) -> bool {
+        self.life.candidate == Candidate::Equal
+            && self.count(Verdict::Undecided) * 10 >= self.runs() * 9
+            && !self.has_no_verdict_and_says_why()
+    }
+
     /// What the user gets to read: why it was refused, or what stands in the way.
     pub(crate) fn sentence(&self) -> &str {
         let told = self.ends.iter().find_map(|end| end.notes.first());

@@ -53,6 +53,10 @@ fn main() -> Outcome {
     let sentence = |cell: &&Cell| json!({ "cell": cell.life.name(), "at_once": cell.is_refused(), "sentence": cell.sentence() });
     report.details("refused", silent.iter().map(sentence).collect());
     report.details("above_claim", above.iter().map(|cell| cell.life.name()).collect());
+    let unheard: Vec<String> =
+        cells.iter().filter(|cell| cell.is_undecided_without_a_word()).map(|cell| cell.life.name()).collect();
+    report.figure("cells_undecided_without_a_word", unheard.len() as f64);
+    report.details("undecided_without_a_word", unheard.into());
     report.details("matrix", cells.iter().map(Cell::figures).collect());
     report.details("power", power.figures());
     println!(
