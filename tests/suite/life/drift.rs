@@ -19,7 +19,7 @@ fn watched() -> Drift<Ask> {
 }
 
 /// Bug: with users who ask 1, 5 and 30 times each, whose scores are alike, an equal candidate was taken back 0, 60 and 60 times of 60.
-/// Cause: rows were taken to be independent. Fix: ..
+/// Cause: rows were taken to be independent. Fix: of a user one request counts, drawn, in windows of a trial too.
 #[test]
 fn users_who_ask_often_are_no_drift() {
     let fates = each_seed(8, |seed| {
@@ -48,7 +48,7 @@ fn users_who_ask_often_are_no_drift() {
 }
 
 /// Bug: where live's scores shifted a little for good, and a candidate's became constant an hour later, "it was the world" and the
-/// candidate was promoted 30 times of 30. Cause: once live had drifted, whatever the candidate did was the world's. Fix: ..
+/// candidate was promoted 30 times of 30. Cause: once live had drifted, whatever the candidate did was the world's. Fix: what live has drifted to is the reference for both from then on.
 #[test]
 fn a_candidate_that_breaks_after_the_world_has_shifted_is_not_promoted() {
     const SHIFT: u64 = 4 * WINDOW;

@@ -71,7 +71,7 @@ fn what_a_dozen_runs_of_the_same_plan_ask_adds_up_to_one_error() {
 }
 
 /// Bug: with candidates that were begun one after the other the errors for a promotion added up to .060, .091, .117 and .144 for 2, 5, 10
-/// and 20 of them, where .05 was said to be divided. Cause: each was given its part of those that had begun by then. Fix: ..
+/// and 20 of them, where .05 was said to be divided. Cause: each was given its part of those that had begun by then. Fix: the first spends four fifths and the k-th after it a fifth of 1 / (k (k + 1)).
 #[test]
 fn candidates_that_begin_one_after_the_other_have_one_error_together() {
     let clock = clock();

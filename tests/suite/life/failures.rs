@@ -48,7 +48,7 @@ fn equally_unlucky(seed: u64, share: f64, shadow: bool, rule: Result<Rule, Inval
 }
 
 /// Bug: beside a live that failed as often, an equal candidate in a shadow was taken back 200 times of 200. Cause: where live
-/// had failed there was no pair. Fix: ..
+/// had failed there was no pair. Fix: a copy is run and paired whether or not live answered.
 #[test]
 fn a_shadow_that_fails_as_often_as_live_by_chance_stays() {
     each_seed(20, |seed| equally_unlucky(seed, 0.01, true, guard::error_rate().at_most_times_live(1.25)))
@@ -56,7 +56,7 @@ fn a_shadow_that_fails_as_often_as_live_by_chance_stays() {
 }
 
 /// Bug: of two versions that failed on 4 % by chance the candidate was wrong 4 points more often, 200 times of 200. Cause:
-/// its failures on copies were wrong answers, and live's had no pair. Fix: ..
+/// its failures on copies were wrong answers, and live's had no pair. Fix: quality is of answers, of both.
 #[test]
 fn a_shadow_is_not_less_accurate_for_failing_as_often_as_live() {
     each_seed(20, |seed| equally_unlucky(seed, 0.04, true, guard::accuracy().at_most_below_live(0.02)))
@@ -64,7 +64,7 @@ fn a_shadow_is_not_less_accurate_for_failing_as_often_as_live() {
 }
 
 /// Bug: the same in a canary, 1, 196 and 200 of 200 at 2, 4 and 6 %. Cause: whoever the candidate failed had live's answer and
-/// a label, and counted as wrong; whoever live failed had neither. Fix: ..
+/// a label, and counted as wrong; whoever live failed had neither. Fix: the same.
 #[test]
 fn a_canary_is_not_less_accurate_for_failing_as_often_as_live() {
     each_seed(15, |seed| equally_unlucky(seed, 0.1, false, guard::accuracy().at_most_below_live(0.02)))
@@ -72,7 +72,7 @@ fn a_canary_is_not_less_accurate_for_failing_as_often_as_live() {
 }
 
 /// Bug: a candidate that answered the 10 % of inputs that live refuses was blocked 50 times of 50, since "telemetry was lost".
-/// Cause: a refused request was no unit in either arm, so the arms were not as large as they should be. Fix: ..
+/// Cause: a refused request was no unit in either arm, so the arms were not as large as they should be. Fix: a refused request is a unit of the arm that it fell to.
 #[test]
 fn a_candidate_that_answers_what_live_refuses_is_not_blocked() {
     let fates = each_seed(12, |seed| {

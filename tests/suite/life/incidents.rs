@@ -29,7 +29,7 @@ fn failing_together(seed: u64, seconds: u64, fails: fn(&Ask) -> bool) -> Fate {
 }
 
 /// Bug: where both versions failed on the same tenth of the inputs, the breaker tripped and the candidate was quarantined in
-/// 143 runs of 400. Cause: five failures in a row were taken for the candidate's, whoever else could answer. Fix: ..
+/// 143 runs of 400. Cause: five failures in a row were taken for the candidate's, whoever else could answer. Fix: a failure counts where live could answer the same.
 #[test]
 fn inputs_that_live_fails_on_too_trip_no_breaker() {
     // Of three tenths it takes a hundredth of the requests until five have failed in a row.
@@ -37,7 +37,7 @@ fn inputs_that_live_fails_on_too_trip_no_breaker() {
 }
 
 /// Bug: an outage of 60 requests behind both versions had the candidate quarantined 400 times of 400. Cause: the breaker knew
-/// nothing of live. Fix: ..
+/// nothing of live. Fix: what live fails on too is no failure in a row, and while live fails the circuit opens for a while instead.
 #[test]
 fn an_outage_behind_both_versions_quarantines_nobody() {
     each_seed(20, |seed| failing_together(seed, 30, |ask| (1_000..1_060).contains(&ask.number)))
@@ -67,7 +67,7 @@ fn failing(seed: u64, seconds: u64, rule: Result<Rule, InvalidRule>, [live, cand
 }
 
 /// Bug: an incident behind both versions had the README's own "error rate at most 0.01" take back and quarantine a healthy candidate
-/// in 208 runs of 400, and in all of them where it lasted. Cause: an absolute limit looked at the candidate alone. Fix: ..
+/// in 208 runs of 400, and in all of them where it lasted. Cause: an absolute limit looked at the candidate alone. Fix: live is asked as well, and a limit that it breaks too takes nothing back.
 #[test]
 fn an_absolute_limit_that_live_breaks_too_takes_nobody_back() {
     let rate: Rate = |ask| if (10..20).contains(&ask.second) { 0.06 } else { 0.004 };
@@ -77,7 +77,7 @@ fn an_absolute_limit_that_live_breaks_too_takes_nobody_back() {
 
 /// Bug: a candidate that was within "1.25 times live, or .1 %" at every moment was taken back in 64 runs of 200: .09 % beside .005 %
 /// when all was quiet, and 1.09 % beside 1 % in an incident. Cause: each of the two limits was exceeded by the whole, the one by the
-/// quiet and the other by the incident. Fix: ..
+/// quiet and the other by the incident. Fix: in each block of time the smaller of the two factors counts.
 #[test]
 fn within_one_of_two_limits_at_every_moment_is_within() {
     // Twenty times as often, so that a twentieth of the requests shows it.

@@ -35,7 +35,7 @@ fn sessions(
 }
 
 /// Bug: in a shadow an equal candidate that was wrong about other users than live was taken back 0, 1, 84 and 100 times of 100 with
-/// sessions of 1, 3, 10 and 30 requests. Cause: each request was a pair of its own. Fix: ..
+/// sessions of 1, 3, 10 and 30 requests. Cause: each request was a pair of its own. Fix: of a key one pair counts, drawn.
 #[test]
 fn a_shadow_that_is_wrong_about_other_users_is_not_worse() {
     let fates = each_seed(10, |seed| {
@@ -59,7 +59,7 @@ fn a_shadow_that_is_wrong_about_other_users_is_not_worse() {
 }
 
 /// Bug: on a keyed canary a candidate that failed on half of all requests, but on no user's first, was promoted 67 times of 100 and never
-/// taken back, under "at most 1 %". Cause: a key counted by its first request. Fix: ..
+/// taken back, under "at most 1 %". Cause: a key counted by its first request. Fix: of a key one request counts, drawn.
 #[test]
 fn a_candidate_that_fails_users_who_come_again_is_not_promoted() {
     let fates = each_seed(8, |seed| {
@@ -81,7 +81,7 @@ fn a_candidate_that_fails_users_who_come_again_is_not_promoted() {
     fates.are_never_promoted();
 }
 
-/// Bug: the same with clicks, .20 beside .30 where 5 points were allowed. Cause: the same. Fix: ..
+/// Bug: the same with clicks, .20 beside .30 where 5 points were allowed. Cause: the same. Fix: the same.
 #[test]
 fn a_candidate_that_loses_users_who_come_again_is_not_promoted() {
     let fates = each_seed(6, |seed| {
@@ -104,7 +104,7 @@ fn a_candidate_that_loses_users_who_come_again_is_not_promoted() {
 }
 
 /// Bug: on a keyed canary without a shadow, with users of whom a few come very often, 392 of 400 equal candidates were never decided,
-/// and nothing said that no new users came. Cause: the planner counted requests where the test counted keys. Fix: ..
+/// and nothing said that no new users came. Cause: the planner counted requests where the test counted keys. Fix: that few new keys come is an event, and stands beside each guard that waits.
 #[test]
 fn a_rollout_whose_users_have_run_out_says_so() {
     let fates = each_seed(3, |seed| {

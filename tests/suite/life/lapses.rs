@@ -48,7 +48,7 @@ fn unwatched(seed: u64, lapse: u64, [live, candidate]: [Rates; 2]) -> Fate {
 }
 
 /// Bug: where nobody ticked for 20 of 200 seconds, an equal candidate was blocked in 23 runs of 40. Cause: it was withheld, and live's
-/// requests went on counting as its control. Fix: ..
+/// requests went on counting as its control. Fix: what live does while nobody ticks is counted apart.
 #[test]
 fn a_time_without_ticks_blocks_nobody() {
     let fates = each_seed(8, |seed| unwatched(seed, 12, [[0.0, 0.0], [0.0, 0.0]]));
@@ -56,7 +56,7 @@ fn a_time_without_ticks_blocks_nobody() {
 }
 
 /// Bug: a candidate that failed three times as often as live was promoted in 20 runs of 40, since live alone had answered through an
-/// incident. Cause: the same. Fix: ..
+/// incident. Cause: the same. Fix: the same.
 #[test]
 fn what_live_went_through_alone_does_not_excuse_the_candidate() {
     each_seed(8, |seed| unwatched(seed, 8, [[0.01, 1.0], [0.03, 1.0]])).are_never_promoted();
@@ -104,7 +104,7 @@ fn started_again(seed: u64) -> Fate {
 }
 
 /// Bug: with `.seed(..)` given, a rollout that went on over twelve starts was blocked in 5 runs of 60. Cause: each life drew the same
-/// chance again, and with it the same excess of one arm. Fix: ..
+/// chance again, and with it the same excess of one arm. Fix: each life draws its own chance from the seed.
 #[cfg(feature = "state")]
 #[test]
 fn each_start_draws_chance_of_its_own() {

@@ -67,7 +67,7 @@ fn much_under_one_key(name: &str, key: &str, seed: u64) -> (Fate, f64) {
 
 /// Bug: a key with 40 % of the traffic had a canary of 1 % answer 40.5 % of it, and a candidate that failed on a third of what
 /// it answered was promoted under "at most 1 %". Cause: the key was one unit, by its first request, and a share of keys was
-/// taken for a share of requests. Fix: ..
+/// taken for a share of requests. Fix: shares of requests are held against shares of keys, and a key with more than a tenth of a candidate's traffic stops steps.
 #[test]
 fn a_key_with_much_of_the_traffic_promotes_nobody_and_is_told_of() {
     let name = name_by_which_the_canary_has("anonymous");
@@ -78,7 +78,7 @@ fn a_key_with_much_of_the_traffic_promotes_nobody_and_is_told_of() {
 }
 
 /// Bug: the same with an empty key, which is what a host sends for who is not known. Cause: it was a key like any other.
-/// Fix: ..
+/// Fix: it is drawn like a request without one.
 #[test]
 fn an_empty_key_is_no_key() {
     // Taken for a key it would be on the canary or off it; it is drawn each time, whatever the name.

@@ -37,7 +37,7 @@ fn losing_labels(seed: u64, seconds: u64, lost: [f64; 2]) -> Fate {
 }
 
 /// Bug: where live lost 15 % of its labels at random and its accuracy was not known before, an equal candidate was taken back 100
-/// times of 100. Cause: what had no label counted as right. Fix: ..
+/// times of 100. Cause: what had no label counted as right. Fix: where labels come for another share of one arm's answers than of the other's, they say nothing in either direction.
 #[test]
 fn labels_that_live_loses_are_no_evidence_against_the_candidate() {
     let fates = each_seed(10, |seed| losing_labels(seed, 40, [0.15, 0.0]));
@@ -67,7 +67,7 @@ fn lost_for_a_while(seed: u64) -> Fate {
 }
 
 /// Bug: labels that were lost for 100 seconds of the first step blocked a rollout for good, 20 times of 20, however long it went on
-/// without a loss. Cause: what was missing was counted from the beginning on. Fix: ..
+/// without a loss. Cause: what was missing was counted from the beginning on. Fix: what could not be trusted is left out after a while, and evidence begins again.
 #[test]
 fn labels_that_were_lost_for_a_while_do_not_block_for_good() {
     let fates = each_seed(6, lost_for_a_while);
@@ -75,7 +75,7 @@ fn labels_that_were_lost_for_a_while_do_not_block_for_good() {
 }
 
 /// Bug: a label that was delivered again after its correction replaced it, and an accuracy of 1 became 0. Cause: what came last
-/// was taken for what was known last. Fix: ..
+/// was taken for what was known last. Fix: of two outcomes that which became known later stands.
 #[test]
 fn what_was_known_last_is_true_whatever_came_last() {
     let clock = clock();

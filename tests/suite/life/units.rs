@@ -51,7 +51,7 @@ fn fails_as_a_call(ask: &Ask, place: u64) -> (Reply, Duration) {
 }
 
 /// Bug: one call of 100 rows in 200 that was slow, in both versions, had the latency guard take back 75 of 100. Cause: each of
-/// its rows was evidence of its own. Fix: ..
+/// its rows was evidence of its own. Fix: a call is one unit, by one of its rows, drawn.
 #[test]
 fn a_slow_call_is_one_event_however_many_rows_it_has() {
     let slow = |ask: &Ask, place: u64| {
@@ -63,14 +63,14 @@ fn a_slow_call_is_one_event_however_many_rows_it_has() {
         .are_rarely_taken_back();
 }
 
-/// Bug: the same with calls that fail: the error guard took back 99 of 100. Cause: the same. Fix: ..
+/// Bug: the same with calls that fail: the error guard took back 99 of 100. Cause: the same. Fix: the same.
 #[test]
 fn a_call_that_fails_is_one_event_however_many_rows_it_has() {
     let rule = || guard::error_rate().at_most_times_live(1.25);
     each_seed(15, |seed| batches(seed, (100, 20), 0, rule(), fails_as_a_call)).are_rarely_taken_back();
 }
 
-/// Bug: the breaker tripped at one call that failed, in 99 of 100. Cause: its rows were as many failures in a row. Fix: ..
+/// Bug: the breaker tripped at one call that failed, in 99 of 100. Cause: its rows were as many failures in a row. Fix: rows that are counted together are one failure.
 #[test]
 fn a_call_that_fails_does_not_trip_the_breaker() {
     let rule = || guard::error_rate().at_most(0.5);
@@ -78,7 +78,7 @@ fn a_call_that_fails_does_not_trip_the_breaker() {
 }
 
 /// Bug: where every call took exactly 10 ms in both versions, the latency guard took the candidate back 100 times of 100, after
-/// one batch. Cause: the version that was asked second had the first one's time on top. Fix: ..
+/// one batch. Cause: the version that was asked second had the first one's time on top. Fix: each version's own time counts.
 #[test]
 fn the_time_of_the_version_that_was_asked_first_is_not_the_second_one_s() {
     let steady = |_: &Ask, _: u64| (Reply::yes(0.9), Duration::from_millis(10));
@@ -126,20 +126,20 @@ fn fails_after_the_first(seed: u64, together: Together) -> Fate {
 }
 
 /// Bug: a candidate that failed on 40 % of the rows but the first of each batch was promoted 20 times of 20 under "at most
-/// 1 %". Cause: what belongs together counted by its first row. Fix: ..
+/// 1 %". Cause: what belongs together counted by its first row. Fix: one row of a batch counts, drawn.
 #[test]
 fn all_rows_of_what_belongs_together_are_looked_at() {
     each_seed(8, |seed| fails_after_the_first(seed, Together::Batch)).are_never_promoted();
 }
 
-/// Bug: the same with pinned streams. Cause: the same. Fix: ..
+/// Bug: the same with pinned streams. Cause: the same. Fix: one call of a stream counts, drawn.
 #[test]
 fn all_calls_of_a_stream_are_looked_at() {
     each_seed(8, |seed| fails_after_the_first(seed, Together::Stream)).are_never_promoted();
 }
 
 /// Bug: of two versions that each fail on all calls of some users, the candidate was taken off 17 times of 20 for failing "in a row".
-/// Cause: the calls of one pinned stream are failures of one user, and the breaker counted each; nobody asks live for them. Fix: ..
+/// Cause: the calls of one pinned stream are failures of one user, and the breaker counted each; nobody asks live for them. Fix: a stream is one failure.
 #[test]
 fn a_stream_that_fails_is_one_failure_to_the_breaker() {
     let fates = each_seed(10, |seed| {
