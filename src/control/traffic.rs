@@ -85,7 +85,7 @@ impl TrafficSeen {
         let chance = 4.0 * (meant * (1.0 - meant) / all.max(1) as f64).sqrt();
         if all >= REQUESTS_FEWEST && found > TIMES * meant + chance {
             return Some(format!(
-                "the candidate answers {:.1} % of the requests where {:.1} % of the keys are its own: a few keys bring most \\
+                "the candidate answers {:.1} % of the requests where {:.1} % of the keys are its own: a few keys bring most \
                  of them, so route those by another key or by none",
                 found * 100.0,
                 meant * 100.0
@@ -98,7 +98,7 @@ impl TrafficSeen {
         let chance = 3.0 * (ONE_KEY * (1.0 - ONE_KEY) / keys.max(1) as f64).sqrt();
         (keys >= KEYS_FEWEST && part > ONE_KEY + chance).then(|| {
             format!(
-                "one key brings {:.0} % of the candidate's requests: it counts as one user, so what the candidate does to \\
+                "one key brings {:.0} % of the candidate's requests: it counts as one user, so what the candidate does to \
                  the others is hardly seen; give each caller a key of its own, or none",
                 part * 100.0
             )

@@ -173,8 +173,6 @@ impl Rule {
     pub(crate) fn floor(&self) -> Option<f64> {
         let floor = match (&self.figure, self.limit) {
             (Figure::ErrorRate, Limit::TimesLive(_)) => self.floor.unwrap_or(ERROR_FLOOR),
-            // How often live exceeds its quantile as it was when that was frozen.
-            (Figure::Latency { quantile }, Limit::TimesLive(_)) => 1.0 - quantile,
             _ => 0.0,
         };
         (floor > 0.0).then_some(written(floor))

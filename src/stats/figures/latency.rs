@@ -128,6 +128,21 @@ impl Latency {
         None
     }
 
+    /// The share of durations that may have been longer than this. `None` where nothing was counted.
+    pub(crate) fn share_above(&self, nanos: u64) -> Option<f64> {
+        let compact;
+        let counts = match &self.places {
+            Places::Sparse(counts) => counts,
+            Places::Dense(histogram) => {
+                compact = compacted(histogram);
+                &compact
+            }
+        };
+        let above: u64 =
+            counts.seen().filter(|(place, _)| highest(*place) > nanos).map(|(_, count)| count).sum();
+        (self.count > 0).then(|| above as f64 / self.count as f64)
+    }
+
     pub(crate) fn mean(&self) -> Option<Duration> {
         let mean = self.sum_nanos.checked_div(u128::from(self.count))?;
         u64::try_from(mean).ok().map(Duration::from_nanos)
