@@ -1,6 +1,6 @@
 //! The tests of a rule, asked.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use parking_lot::Mutex;
 
@@ -36,6 +36,7 @@ impl Design {
         let Some((design, failures)) = &asked.answering.failures else { return quality };
         // Two hypotheses that must both hold for there to be no harm, and both be shown before it goes on.
         let own = &Answering::default();
+        let tests = tests.failures.get_or_init(Box::default);
         let failing = design.weigh_events(failures, Asked { answering: own, ..asked }, tests);
         Weighed {
             harm: EValue::mean(&[quality.harm, failing.harm]),
@@ -246,6 +247,8 @@ pub(crate) struct Tests {
     values: Kept<Series<Values, Values>>,
     ratios: Kept<Series<PairedParts, Parts>>,
     hidden: Kept<Series<HiddenEvents, Events>>,
+    /// Those of the failures that are judged beside a figure of quality: at the same margins, and of other counts.
+    failures: OnceLock<Box<Tests>>,
 }
 
 /// A margin for each of a plan's steps, and the harm test.

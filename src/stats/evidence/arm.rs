@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::loss::{Decision, loss, losses, merge_each, step, wrong_class};
 use crate::stats::figures::fixed::Sign;
+use crate::stats::figures::latency::SHORTEST;
 use crate::stats::sequential::{Additive, Events, Scores, Values};
 use crate::task::kept::Kept;
 use crate::task::kpi::Kpi;
@@ -65,6 +66,8 @@ impl UnitCounts {
             return;
         }
         let failed = outcome == UnitOutcome::Failed;
+        // As figures have it, so that what live is taken to need can be exceeded.
+        let latency_nanos = latency_nanos.max(SHORTEST);
         self.failed += u64::from(failed);
         for (slow, limit) in self.slow.iter_mut().zip(limits) {
             if *limit != NOT_FIXED {

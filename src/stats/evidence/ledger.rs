@@ -328,3 +328,42 @@ impl Ledger {
         self.late
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::share::Share;
+    use crate::stats::evidence::loss::Decision;
+    use crate::stats::evidence::waiting::Labels;
+
+    /// Bug: what was called yes was matched with what of all time waited, and not with what came since the exposure changed.
+    #[test]
+    fn what_was_called_yes_is_matched_since_the_exposure_changed_too() {
+        let half = Share::new(0.5).unwrap();
+        let split = Split { requests: Odds::new(half, half).unwrap(), keys: None };
+        let mut ledger = Ledger::new(Maturity::AsTheyCome);
+        ledger.begin_era();
+        let era = ledger.era();
+        for _ in 0..10 {
+            for side in [Side::Candidate(split), Side::Live(split)] {
+                let mut labels = Labels::default();
+                labels.requests.known = 10;
+                labels.requests.decided[Decision::Yes as usize] = [3, 7];
+                let taken = Taken { slots: vec![(0, labels)], late: 0 };
+                let (units, pairs) =
+                    (UnitCounts { units: 10, ..UnitCounts::default() }, PairCounts::default());
+                let drained = Drained {
+                    requests: &units,
+                    keys: &UnitCounts::default(),
+                    pairs: &pairs,
+                    labels: &taken,
+                    segments: &[],
+                };
+                ledger.absorb(side, era, &drained, Timestamp::default());
+            }
+            ledger.settle();
+        }
+        assert_eq!(ledger.blocks().total().flagged_in_arms.pairs(), 100);
+        assert_eq!(ledger.fresh().flagged_in_arms.pairs(), 100);
+    }
+}

@@ -9,6 +9,7 @@ use super::loss::{Decision, loss, losses, merge_each, step, wrong_class};
 use super::segment::BySegment;
 use crate::stats::figures::divergence::Pair;
 use crate::stats::figures::fixed::Sign;
+use crate::stats::figures::latency::SHORTEST;
 use crate::stats::sequential::{Additive, Events, PairedEvents, Scores, Values};
 use crate::task::kept::Kept;
 use crate::task::outcome::Actual;
@@ -37,10 +38,11 @@ impl PairCounts {
         let (live, candidate) = (failed(pair.live), failed(pair.candidate));
         self.failed.count(live, candidate);
         self.slow.resize_with(slower_than.len().max(self.slow.len()), PairedEvents::default);
+        let (live_nanos, own_nanos) = (pair.live_nanos.max(SHORTEST), pair.candidate_nanos.max(SHORTEST));
         for (slow, (theirs, own)) in self.slow.iter_mut().zip(slower_than) {
             // Before the times are fixed nothing can be slow, and what is counted then would stay.
             if *theirs != NOT_FIXED {
-                slow.count(live || pair.live_nanos > *theirs, candidate || pair.candidate_nanos > *own);
+                slow.count(live || live_nanos > *theirs, candidate || own_nanos > *own);
             }
         }
         self.differ.merge(&Events { events: (!agreed).into(), units: 1 });

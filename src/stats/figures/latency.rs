@@ -268,7 +268,7 @@ fn highest(place: u16) -> u64 {
     lowest + (1 << shift) - 1
 }
 
-const SHORTEST: u64 = 100;
+pub(crate) const SHORTEST: u64 = 100;
 
 const LONGEST: u64 = 100_000_000_000;
 
