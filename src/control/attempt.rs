@@ -40,7 +40,7 @@ use crate::stats::figures::divergence::Divergence;
 use crate::stats::figures::tally::Tally;
 use crate::stats::sequential::test::{Claim, SequentialTest};
 use crate::stats::sequential::{
-    Additive, Asymptotic, ByOdds, EValue, Events, Rate, RateDetector, SampleRatio,
+    Additive, Asymptotic, ByOdds, EValue, Events, Rate, RateDetector, SampleRatio, Values,
 };
 use crate::version::id::VersionId;
 use crate::version::loaded::AnyVersion;
@@ -485,10 +485,10 @@ impl Attempt {
         }
         if let (Tested::KpiValues(place), Uses::Arms) = (design.tested, design.uses) {
             let fresh = self.ledger.fresh();
-            let events = |arm: &ArmCounts| arm.labels.kpis.get(place).map_or(0.0, |kpi| kpi.values.events());
-            let arms = [fresh.requests.pooled(), fresh.keys.pooled()];
-            let fewest = arms.iter().map(|arms| events(&arms.candidate).min(events(&arms.live)));
-            let fewest = fewest.fold(0.0, f64::max);
+            let values =
+                |arm: &ArmCounts| arm.labels.kpis.get(place).map_or_else(Values::default, |kpi| kpi.values);
+            let of = |arms: &ByOdds<ArmCounts>| Asymptotic::events(&arms.map(values));
+            let fewest = of(&fresh.requests).max(of(&fresh.keys));
             if fewest < Asymptotic::EVENTS {
                 obstacles.push(format!(
                     "a figure without bounds is judged from {} events of each version on, and there are {fewest:.0}: declare \

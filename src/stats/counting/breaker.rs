@@ -28,6 +28,8 @@ pub(crate) struct Streak {
     own: u32,
     /// Failures on requests that live failed on too.
     shared: u32,
+    /// The key of the last failure.
+    key: Option<u64>,
 }
 
 impl Streak {
@@ -35,7 +37,7 @@ impl Streak {
     #[inline]
     pub(crate) fn answered(&mut self) {
         // What live fails on now is forgotten slowly: it is what the next failures are held against.
-        (self.own, self.shared) = (0, self.shared / 2);
+        (self.own, self.shared, self.key) = (0, self.shared / 2, None);
     }
 }
 
@@ -52,7 +54,11 @@ impl Breaker {
 
     /// Counts a failure; whether the version is to be passed over from here on.
     #[cold]
-    pub(crate) fn trips(&self, streak: &mut Streak, live_failed: bool) -> bool {
+    pub(crate) fn trips(&self, streak: &mut Streak, live_failed: bool, key: Option<u64>) -> bool {
+        // One user whose every request fails is one failure, however often they come.
+        if key.is_some() && std::mem::replace(&mut streak.key, key) == key {
+            return false;
+        }
         if live_failed {
             streak.shared = streak.shared.saturating_add(1);
             return false;
@@ -80,7 +86,7 @@ mod tests {
                 streak.answered();
                 None
             }
-            Some(live_failed) => breaker.trips(&mut streak, live_failed).then_some(number + 1),
+            Some(live_failed) => breaker.trips(&mut streak, live_failed, None).then_some(number + 1),
         })
     }
 
@@ -98,6 +104,15 @@ mod tests {
         // It begins within the outage, and live answers now and then.
         let mostly = (0..10_000).map(|number| Some(number % 2 == 0));
         assert_eq!(run(&Breaker::new(5), mostly), None);
+    }
+
+    /// Bug: a version that fails on all that one busy user asks was passed over for failing in a row.
+    #[test]
+    fn one_user_who_comes_again_and_again_is_one_failure() {
+        let (breaker, mut streak) = (Breaker::new(5), Streak::default());
+        assert!((0..100).all(|_| !breaker.trips(&mut streak, false, Some(7))));
+        let others = (8..11).map(|key| breaker.trips(&mut streak, false, Some(key)));
+        assert!(others.collect::<Vec<_>>() == [false; 3] && breaker.trips(&mut streak, false, Some(11)));
     }
 
     #[test]

@@ -308,7 +308,7 @@ impl Exposure {
             // The rows of one call fail together, and the calls of one stream are one user's: that is one failure.
             Err(_) if request.unit.joined => {}
             Err(_) => {
-                if self.breaker.trips(&mut stripe.streak, request.live_failed) {
+                if self.breaker.trips(&mut stripe.streak, request.live_failed, request.key) {
                     self.tripped.raise();
                 }
             }

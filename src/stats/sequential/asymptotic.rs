@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::counts::{Additive, ByOdds};
+use super::counts::{Additive, Arms, ByOdds};
 use super::e_value::{EValue, ln};
 use super::test::{Claim, SequentialTest};
 use crate::base::invalid::InvalidArgument;
@@ -80,7 +80,7 @@ impl Additive for Values {
 /// (9) of its seventh version; the form and the tuning are GrowthBook's.
 ///
 /// Its error is what it says only as the number of units grows, and of the units only those count that the sum is made of:
-/// with [`Values::events`] of either arm below [`EVENTS`](Self::EVENTS) it says nothing at all. Measured with purchases of
+/// with fewer than [`EVENTS`](Self::EVENTS) of [`Values::events`] to be expected in either arm it says nothing at all. Measured with purchases of
 /// which 1 % of the users make one, log-normal, on a canary of 1 %, at an error of .8 %: harm was declared of 49 % of the
 /// equal versions with no such bound, of 2.2 % from 30 events on, of .7 % from 100 and of .2 % from 200. Where the values have bounds, declare them and use [`MeanDifference`](super::MeanDifference):
 /// that test needs no limit, and fewer units at small shares.
@@ -93,7 +93,7 @@ pub struct Asymptotic {
 impl Asymptotic {
     /// Below so many pairs the central limit theorem is no more than a hope.
     pub const FEWEST: u64 = 100;
-    /// Below so many events of an arm it is none either: see [`Values::events`].
+    /// Below so many events that are to be expected of an arm it is none either: see [`Values::events`].
     pub const EVENTS: f64 = 200.0;
     /// The number of units at which the sequence is tightest.
     const TUNED_TO: f64 = 5_000.0;
@@ -147,6 +147,14 @@ impl Asymptotic {
         (-2.0 * ln_alpha + ln(1.0 - 2.0 * ln_alpha)) / Self::TUNED_TO
     }
 
+    /// How many events the arm that has fewer would have if both had as many by unit: one that sells nothing has none of its
+    /// own, and is to be judged all the same.
+    pub(crate) fn events(counts: &ByOdds<Values>) -> f64 {
+        let Arms { candidate, live } = counts.pooled();
+        let (own, lives) = (candidate.len() as f64, live.len() as f64);
+        (candidate.events() + live.events()) * own.min(lives) / (own + lives).max(1.0)
+    }
+
     /// The difference of the means, its variance and the number of units: each share's own difference, weighted by how many
     /// units of two equal arms would tell as much, so that a ramp on a day that moves misleads nobody and a few units of a
     /// small share weigh little.
@@ -178,8 +186,7 @@ impl SequentialTest for Asymptotic {
     type Counts = ByOdds<Values>;
 
     fn e_value(&self, counts: &ByOdds<Values>) -> EValue {
-        let pooled = counts.pooled();
-        if pooled.candidate.events() < Self::EVENTS || pooled.live.events() < Self::EVENTS {
+        if Self::events(counts) < Self::EVENTS {
             return EValue::ONE;
         }
         Self::difference(counts)
@@ -243,10 +250,14 @@ mod tests {
     fn too_few_events_of_either_say_nothing() {
         let odds = Odds::new(Share::new(0.5).unwrap(), Share::new(0.5).unwrap()).unwrap();
         let mut counts = ByOdds::<Values>::default();
-        counts.at(odds).live = values(250, 5_000);
-        counts.at(odds).candidate = values(199, 250);
+        counts.at(odds).live = values(50, 5_000);
+        counts.at(odds).candidate = values(90, 100);
         assert_eq!(Asymptotic::at(Claim::Harm, 0.0).e_value(&counts), EValue::ONE);
-        counts.at(odds).candidate = values(201, 250);
+        // One that sells nothing has no events of its own.
+        counts.at(odds).live = values(500, 5_000);
+        counts.at(odds).candidate = values(0, 5_000);
+        assert!(Asymptotic::at(Claim::NonInferiority, 0.0).e_value(&counts) > EValue::of(1e6));
+        counts.at(odds).candidate = values(4_000, 5_000);
         assert!(Asymptotic::at(Claim::Harm, 0.0).e_value(&counts) > EValue::of(1e6));
         assert!(Asymptotic::at(Claim::NonInferiority, 0.0).e_value(&counts) < EValue::ONE);
     }
