@@ -470,15 +470,10 @@ impl Control {
                 continue;
             }
             let fault = split.and_then(|split| attempt.traffic.fault(split.requests));
-            if let (Some(reason), None) = (&fault, &attempt.traffic_fault) {
-                events.push(EventKind::Held { version, reason: reason.clone() });
-            }
-            attempt.traffic_fault = fault;
             let run_out = attempt.traffic.keys_run_out();
-            if let (Some(reason), None) = (&run_out, &attempt.keys_run_out) {
-                events.push(EventKind::Held { version, reason: reason.clone() });
-            }
-            attempt.keys_run_out = run_out;
+            let told = attempt.traffic.to_tell(fault.as_ref(), run_out.as_ref());
+            events.extend(told.into_iter().map(|reason| EventKind::Held { version, reason }));
+            (attempt.traffic_fault, attempt.keys_run_out) = (fault, run_out);
             let reason = attempt.doubted();
             match attempt.doubt {
                 Some(Doubt { over: false, until, .. }) if now >= until => begin_again.push(attempt.number),

@@ -19,6 +19,14 @@ pub(crate) struct TrafficSeen {
     /// The candidate's last requests with a key, and how many of them counted for one that had not counted before.
     keyed: u64,
     counted: u64,
+    /// What has been told since the exposure changed: once is enough, however often it comes and goes.
+    told: Told,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Told {
+    fault: bool,
+    run_out: bool,
 }
 
 /// So many requests are the last ones.
@@ -43,6 +51,14 @@ const ONE_KEY: f64 = 0.1;
 const TIMES: f64 = 2.0;
 
 impl TrafficSeen {
+    /// What is to be told of these, if it has not been.
+    pub(crate) fn to_tell(&mut self, fault: Option<&String>, run_out: Option<&String>) -> Vec<String> {
+        let of =
+            |told: &mut bool, said: Option<&String>| said.filter(|_| !std::mem::replace(told, true)).cloned();
+        let Told { fault: of_fault, run_out: of_run_out } = &mut self.told;
+        of(of_fault, fault).into_iter().chain(of(of_run_out, run_out)).collect()
+    }
+
     /// Takes note of what one exposure was asked.
     pub(crate) fn see(&mut self, era: u32, candidate: bool, units: &Units) {
         let Units { asked, keyed, ref keys, ref some_keys, .. } = *units;
