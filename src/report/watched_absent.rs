@@ -1,6 +1,6 @@
 //! What stands in for `watched` without the feature `drift`.
 
-use super::drift::DriftTable;
+use super::drift::DriftSummary;
 use crate::handle::handle::ModelHandle;
 
 impl<I: ?Sized + 'static, O: 'static> ModelHandle<I, O> {
