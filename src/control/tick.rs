@@ -471,7 +471,7 @@ impl Control {
             }
             let fault = split.and_then(|split| attempt.traffic.fault(split.requests));
             let run_out = attempt.traffic.keys_run_out();
-            let told = attempt.traffic.to_tell(fault.as_ref(), run_out.as_ref());
+            let told = attempt.traffic.untold(fault.as_ref(), run_out.as_ref());
             events.extend(told.into_iter().map(|reason| EventKind::Held { version, reason }));
             (attempt.traffic_fault, attempt.keys_run_out) = (fault, run_out);
             let reason = attempt.doubted();

@@ -52,7 +52,7 @@ const TIMES: f64 = 2.0;
 
 impl TrafficSeen {
     /// What is to be told of these, if it has not been.
-    pub(crate) fn to_tell(&mut self, fault: Option<&String>, run_out: Option<&String>) -> Vec<String> {
+    pub(crate) fn untold(&mut self, fault: Option<&String>, run_out: Option<&String>) -> Vec<String> {
         let of =
             |told: &mut bool, said: Option<&String>| said.filter(|_| !std::mem::replace(told, true)).cloned();
         let Told { fault: of_fault, run_out: of_run_out } = &mut self.told;
