@@ -1,5 +1,6 @@
 //! Latencies: percentiles over everything that was counted, not over a sample.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
@@ -110,9 +111,14 @@ impl Latency {
     /// The duration that a share of `q` did not exceed: the upper end of the place in which the ⌈qn⌉-th shortest lies,
     /// so it is never too low, and too high by at most 1/128. `None` where nothing was counted.
     pub(crate) fn quantile(&self, q: f64) -> Option<Duration> {
+        self.quantile_of(&self.counts(), q)
+    }
+
+    /// The counts by place, in the form for keeping.
+    fn counts(&self) -> Cow<'_, Counts> {
         match &self.places {
-            Places::Sparse(counts) => self.quantile_of(counts, q),
-            Places::Dense(histogram) => self.quantile_of(&compacted(histogram), q),
+            Places::Sparse(counts) => Cow::Borrowed(counts),
+            Places::Dense(histogram) => Cow::Owned(compacted(histogram)),
         }
     }
 
@@ -130,14 +136,7 @@ impl Latency {
 
     /// The share of durations that may have been longer than this. `None` where nothing was counted.
     pub(crate) fn share_above(&self, nanos: u64) -> Option<f64> {
-        let compact;
-        let counts = match &self.places {
-            Places::Sparse(counts) => counts,
-            Places::Dense(histogram) => {
-                compact = compacted(histogram);
-                &compact
-            }
-        };
+        let counts = self.counts();
         let above: u64 =
             counts.seen().filter(|(place, _)| highest(*place) > nanos).map(|(_, count)| count).sum();
         (self.count > 0).then(|| above as f64 / self.count as f64)
@@ -164,15 +163,8 @@ impl Latency {
     }
 
     pub(crate) fn figures(&self) -> Option<LatencyFigures> {
-        let compact;
-        let counts = match &self.places {
-            Places::Sparse(counts) => counts,
-            Places::Dense(histogram) => {
-                compact = compacted(histogram);
-                &compact
-            }
-        };
-        let quantile = |q| self.quantile_of(counts, q);
+        let counts = self.counts();
+        let quantile = |q| self.quantile_of(&counts, q);
         Some(LatencyFigures {
             count: self.count,
             mean: self.mean()?,
@@ -189,10 +181,7 @@ impl Latency {
 /// Two are equal that counted the same, whatever their form.
 impl PartialEq for Latency {
     fn eq(&self, other: &Self) -> bool {
-        let compact = |latency: &Self| match &latency.places {
-            Places::Sparse(counts) => counts.clone(),
-            Places::Dense(histogram) => compacted(histogram),
-        };
+        let compact = |latency: &Self| latency.counts().into_owned();
         (self.count, self.sum_nanos, self.max_nanos) == (other.count, other.sum_nanos, other.max_nanos)
             && compact(self) == compact(other)
     }
