@@ -19,6 +19,9 @@ pub(crate) struct Circuit {
 pub(crate) struct LiveLately {
     failed: f64,
     requests: f64,
+    /// What breakers were told of live in this tick, and in the one before.
+    told: f64,
+    told_before: f64,
 }
 
 impl LiveLately {
@@ -33,6 +36,19 @@ impl LiveLately {
         let substitutes = tally.substitutes();
         self.failed += own.part as f64 + substitutes.part as f64;
         self.requests += own.whole as f64 + substitutes.whole as f64;
+    }
+
+    /// Takes note of what breakers are told from here on.
+    pub(crate) fn tell(&mut self, rate: f64) {
+        (self.told_before, self.told) = (self.told, rate);
+    }
+
+    /// Whether live fails far more than breakers knew when they tripped: then what they counted may be the world's doing. What
+    /// live fails on all the time they knew, and had more failures for it.
+    pub(crate) fn turned_bad(self) -> bool {
+        const NOT_WELL: f64 = 0.05;
+        const TIMES: f64 = 1.5;
+        self.rate() > (TIMES * self.told_before).max(NOT_WELL)
     }
 
     /// The share of requests that it failed on. Nothing where it was asked nothing.

@@ -14,15 +14,13 @@ use crate::rollout::phase::Phase;
 /// How long a circuit stays open before the version is tried again.
 const OPEN: Duration = Duration::from_secs(30);
 
-/// A live that fails on more than this is not well, so that what a candidate fails on may be the world's doing.
-const NOT_WELL: f64 = 0.05;
-
 impl Control {
     /// Tells every breaker what live fails on.
-    pub(crate) fn tell_breakers(&self) {
+    pub(crate) fn tell_breakers(&mut self) {
         let live = self.lifetime(self.live.id).and_then(|arm| self.arms.get(&arm));
         let usual = live.and_then(|live| live.total().error_rate().value()).unwrap_or(0.0);
         let rate = usual.max(self.live_lately.rate());
+        self.live_lately.tell(rate);
         let exposures = self.counters.iter().filter(|counter| counter.current && counter.feeds.trips);
         exposures
             .filter_map(|counter| counter.exposure.as_ref())
@@ -37,7 +35,7 @@ impl Control {
         let numbers = self.attempts.iter().filter(|attempt| attempt.circuit.open_until.is_none());
         let numbers: Vec<u32> =
             numbers.map(|attempt| attempt.number).filter(|number| self.has_tripped(*number)).collect();
-        let shared = self.live_lately.rate() > NOT_WELL;
+        let shared = self.live_lately.turned_bad();
         for number in numbers {
             let now = desk.now;
             let Some(attempt) = self.attempt_mut(number) else { continue };

@@ -2,8 +2,9 @@
 
 use switchback::events::{Cause, EventKind};
 use switchback::options::{Limits, Threads};
+use switchback::testing::Scripted;
 use switchback::versions::ErrorKind;
-use switchback::{Outcome, Route, guard};
+use switchback::{Outcome, Phase, Route, guard};
 
 use crate::common::*;
 
@@ -104,6 +105,68 @@ fn a_change_for_another_candidate_does_not_bring_one_back_that_has_tripped() {
     assert_eq!(script.calls(), 5);
     tick(&service, &clock);
     assert!(failing.phase().is_over() && !other.phase().is_over());
+}
+
+/// Bug: a candidate that failed together with live was condemned: what breaks both for a minute had it quarantined. Cause: the
+/// breaker knew nothing of live. Fix: what tripped in the tick in which live turned bad waits with its circuit open, and is
+/// tried again; a second time, beside a live that is well, it is taken off.
+#[test]
+fn a_candidate_that_trips_as_live_turns_bad_waits_and_is_tried_again() {
+    let clock = clock();
+    // Live fails on what is large, and the candidate on everything, while something behind both is broken.
+    let live = Scripted::new("one", |x: &f64| if *x > 100.0 { f64::NAN } else { 0.1 });
+    let candidate = says("two", 0.9);
+    let script = candidate.control();
+    let service = builder(&clock).live("v1", live).build().unwrap();
+    let rollout = service.stage("v2", candidate).unwrap();
+    rollout.canary(0.5).unwrap();
+    ask(&service, 100);
+    tick(&service, &clock);
+
+    script.fail();
+    ask(&service, 40);
+    (0..60).for_each(|_| drop(service.predict(&1_000.0)));
+    tick(&service, &clock);
+    let status = rollout.status().unwrap();
+    assert_eq!((status.phase, status.withheld), (Phase::Canary, true), "{:?}", names(&service.events()));
+    let calls = script.calls();
+    ask(&service, 100);
+    assert_eq!(script.calls(), calls, "nobody asks it while its circuit is open");
+    let opened =
+        |service: &Service| names(&service.events()).iter().filter(|name| **name == "circuit_opened").count();
+    assert_eq!(opened(&service), 1);
+
+    for _ in 0..31 {
+        ask(&service, 10);
+        tick(&service, &clock);
+    }
+    assert!(names(&service.events()).contains(&"circuit_closed".to_owned()));
+    assert!(!rollout.status().unwrap().withheld);
+    // It fails on, and live is well.
+    ask(&service, 100);
+    tick(&service, &clock);
+    assert!(matches!(rollout.status().unwrap().cause, Some(Cause::Tripped { failures: 5 })));
+    assert_eq!(opened(&service), 1);
+}
+
+/// What live fails on all the time the breaker knows: it takes more failures in a row, and those condemn.
+#[test]
+fn beside_a_live_that_always_fails_now_and_then_a_candidate_that_fails_outright_is_taken_off() {
+    let clock = clock();
+    let live = Scripted::new("one", |x: &f64| if *x > 100.0 { f64::NAN } else { 0.1 });
+    let candidate = says("two", 0.9);
+    let script = candidate.control();
+    let service = builder(&clock).live("v1", live).build().unwrap();
+    let rollout = service.stage("v2", candidate).unwrap();
+    rollout.canary(0.5).unwrap();
+    let some = |large: usize| {
+        (0..100).for_each(|n| drop(service.predict(&if n < large { 1_000.0 } else { 1.0 })));
+        tick(&service, &clock);
+    };
+    (0..3).for_each(|_| some(12));
+    script.fail();
+    (0..3).for_each(|_| some(12));
+    assert!(matches!(rollout.status().unwrap().cause, Some(Cause::Tripped { .. })), "{:?}", rollout.status());
 }
 
 #[test]
