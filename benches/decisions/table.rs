@@ -336,15 +336,6 @@ impl<'a> Table<'a> {
             ..entry
         };
         self.test(Harm, named, &stream, OfMeans::new(Harm, 0.0, 0.02));
-        let named = Entry {
-            name: "Asymptotic of errors, margin 0",
-            key: "asymptotic_of_errors",
-            units: 10_000,
-            short: None,
-            effect,
-            ..entry
-        };
-        self.test(Harm, named, &stream, OfValues::new(Harm, 0.0));
         let entry = Entry { conditions: PEER_SPLIT, effect, ..entry };
         for (name, key, every) in [
             ("z of two proportions, a look every 200 requests", "z_every_200", 200),
