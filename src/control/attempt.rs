@@ -36,11 +36,12 @@ use crate::stats::Metric;
 use crate::stats::counting::keys::Keys;
 use crate::stats::evidence::arm::{ArmCounts, UnitCounts};
 use crate::stats::evidence::ledger::Ledger;
+use crate::stats::evidence::pair::PairCounts;
 use crate::stats::figures::divergence::Divergence;
 use crate::stats::figures::tally::Tally;
 use crate::stats::sequential::test::{Claim, SequentialTest};
 use crate::stats::sequential::{
-    Additive, Asymptotic, ByOdds, EValue, Events, Rate, RateDetector, SampleRatio, Values,
+    Additive, Asymptotic, ByOdds, EValue, Events, PairedEvents, Rate, RateDetector, SampleRatio, Values,
 };
 use crate::version::id::VersionId;
 use crate::version::loaded::AnyVersion;
@@ -90,6 +91,8 @@ pub(crate) struct Attempt {
     pub(crate) traffic_fault: Option<String>,
     /// Few new keys come, where that is so.
     pub(crate) keys_run_out: Option<String>,
+    /// Requests of live's that told what is usual, before the evidence began.
+    pub(crate) live_before: u64,
     /// What is counted since the exposure changed is not to be trusted.
     pub(crate) doubt: Option<Doubt>,
     /// The last step of its plan was begun: evidence for a promotion may have been looked at.
@@ -369,6 +372,7 @@ impl Attempt {
 
     /// Fixes what live was known to be like, before anything is compared with it.
     pub(crate) fn fix_centres(&mut self, live: &Tally, kpis: usize) {
+        self.live_before = live.requests();
         for test in self.guards.iter_mut().filter_map(|guarded| guarded.test.as_mut()) {
             let known = match (test.rule.figure(), test.design.tested) {
                 (Figure::ErrorRate, _) => live.error_rate().value(),
@@ -387,22 +391,24 @@ impl Attempt {
     }
 
     /// What speaks against what was counted since the exposure changed, if anything does.
-    pub(crate) fn doubted(&self) -> Option<&'static str> {
+    pub(crate) fn doubted(&self) -> Option<String> {
         let uncovered = |test: &GuardTest| !Answering::of(&test.design, &self.ledger, true).covered_alike();
         if self.units_mismatch() {
-            Some(UNITS_MISMATCH)
+            Some(UNITS_MISMATCH.into())
         } else if self.tests().any(uncovered) {
-            Some(LABELS_MISMATCH)
+            Some(LABELS_MISMATCH.into())
         } else {
-            None
+            // What both suffer together makes them alike: a candidate that is too bad in the quiet would be shown not to be.
+            self.tests().find_map(|test| self.live_got_worse(test))
         }
     }
 
-    /// What came of live's units since the exposure changed.
-    fn lives(&self, of: impl Fn(&UnitCounts) -> Events) -> Events {
+    /// What came of live's units since the exposure changed, beside a canary and in pairs.
+    fn lives(&self, of: impl Fn(&UnitCounts) -> Events, of_pairs: impl Fn(&PairCounts) -> Events) -> Events {
         let fresh = self.ledger.fresh();
         let mut sum = of(&fresh.requests.pooled().live.units);
         sum.merge(&of(&fresh.keys.pooled().live.units));
+        sum.merge(&of_pairs(&fresh.pairs));
         sum
     }
 
@@ -420,14 +426,20 @@ impl Attempt {
     /// candidate may be what slows or breaks it, and a comparison with a live that it harms flatters it.
     fn live_got_worse(&self, test: &GuardTest) -> Option<String> {
         const TIMES: f64 = 2.0;
+        const FEWEST: u64 = 500;
         let (seen, usual, what) = match test.design.tested {
             Tested::Slow(place) => {
                 // Of a limit in milliseconds it is not known how often live broke it before.
                 let probe = self.probes.get(place).filter(|probe| probe.usual > 0.0)?;
-                (self.lives(|arm| arm.slower(place)), probe.usual, "slower")
+                let of_pairs = |pairs: &PairCounts| {
+                    pairs.slow.get(place).map_or_else(Events::default, PairedEvents::of_live)
+                };
+                (self.lives(|arm| arm.slower(place), of_pairs), probe.usual, "slower")
             }
-            Tested::Failures => {
-                (self.lives(UnitCounts::failures), test.design.centre.max(0.005), "failing more often")
+            // What is usual is known once live has answered some.
+            Tested::Failures if self.live_before >= FEWEST => {
+                let seen = self.lives(UnitCounts::failures, |pairs| pairs.failed.of_live());
+                (seen, test.design.centre.max(0.005), "failing more often")
             }
             _ => return None,
         };

@@ -458,7 +458,7 @@ impl Control {
         }
     }
 
-    /// Looks at whether what canaries count can be trusted, and leaves out what cannot once it has stood in the way for long
+    /// Looks at whether what candidates count can be trusted, and leaves out what cannot once it has stood in the way for long
     /// enough: a fault that passes must not block a candidate for ever. Whether the table changes with it.
     fn doubt(&mut self, desk: Desk<'_>, events: &mut Vec<EventKind>) -> bool {
         let now = desk.now;
@@ -466,7 +466,7 @@ impl Control {
         let splits: Vec<_> = self.attempts.iter().map(|attempt| self.split(attempt)).collect();
         for (attempt, split) in self.attempts.iter_mut().zip(splits) {
             let version = attempt.version;
-            if attempt.state.phase != Phase::Canary {
+            if !matches!(attempt.state.phase, Phase::Shadow | Phase::Canary) {
                 continue;
             }
             let fault = split.and_then(|split| attempt.traffic.fault(split.requests));
@@ -474,12 +474,11 @@ impl Control {
             let told = attempt.traffic.untold(fault.as_ref(), run_out.as_ref());
             events.extend(told.into_iter().map(|reason| EventKind::Held { version, reason }));
             (attempt.traffic_fault, attempt.keys_run_out) = (fault, run_out);
-            let reason = attempt.doubted();
             match attempt.doubt {
                 Some(Doubt { over: false, until, .. }) if now >= until => begin_again.push(attempt.number),
                 Some(Doubt { over: false, .. }) => {}
                 earlier => {
-                    if let Some(reason) = reason {
+                    if let Some(reason) = attempt.doubted() {
                         let doubt = Doubt::after(earlier, now);
                         attempt.doubt = Some(doubt);
                         let reason = format!("{reason}; its evidence begins again at {}", doubt.until);
