@@ -91,8 +91,8 @@ pub(crate) struct Attempt {
     pub(crate) traffic_fault: Option<String>,
     /// Few new keys come, where that is so.
     pub(crate) keys_run_out: Option<String>,
-    /// Requests of live's that told what is usual, before the evidence began.
-    pub(crate) live_before: u64,
+    /// What live failed on before the evidence began: what is usual.
+    pub(crate) live_before: Events,
     /// What is counted since the exposure changed is not to be trusted.
     pub(crate) doubt: Option<Doubt>,
     /// The last step of its plan was begun: evidence for a promotion may have been looked at.
@@ -372,7 +372,8 @@ impl Attempt {
 
     /// Fixes what live was known to be like, before anything is compared with it.
     pub(crate) fn fix_centres(&mut self, live: &Tally, kpis: usize) {
-        self.live_before = live.requests();
+        let known = live.error_rate();
+        self.live_before = Events { events: known.part, units: known.whole };
         for test in self.guards.iter_mut().filter_map(|guarded| guarded.test.as_mut()) {
             let known = match (test.rule.figure(), test.design.tested) {
                 (Figure::ErrorRate, _) => live.error_rate().value(),
@@ -426,7 +427,9 @@ impl Attempt {
     /// candidate may be what slows or breaks it, and a comparison with a live that it harms flatters it.
     fn live_got_worse(&self, test: &GuardTest) -> Option<String> {
         const TIMES: f64 = 2.0;
-        const FEWEST: u64 = 500;
+        const FEWEST: u64 = 50;
+        const BY_CHANCE: u64 = 4;
+        const MANY: u64 = 500;
         let (seen, usual, what) = match test.design.tested {
             Tested::Slow(place) => {
                 // Of a limit in milliseconds it is not known how often live broke it before.
@@ -436,10 +439,13 @@ impl Attempt {
                 };
                 (self.lives(|arm| arm.slower(place), of_pairs), probe.usual, "slower")
             }
-            // What is usual is known once live has answered some.
-            Tested::Failures if self.live_before >= FEWEST => {
+            // What is usual is known once live has answered some; of few it may be some more than was seen.
+            Tested::Failures if self.live_before.units >= FEWEST => {
                 let seen = self.lives(UnitCounts::failures, |pairs| pairs.failed.of_live());
-                (seen, test.design.centre.max(0.005), "failing more often")
+                let Events { events, units } = self.live_before;
+                let by_chance = if units < MANY { BY_CHANCE } else { 0 };
+                let usual = (events + by_chance) as f64 / units as f64;
+                (seen, usual.max(0.005), "failing more often")
             }
             _ => return None,
         };

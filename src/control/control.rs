@@ -314,7 +314,7 @@ impl Control {
             traffic: TrafficSeen::default(),
             traffic_fault: None,
             keys_run_out: None,
-            live_before: 0,
+            live_before: crate::stats::sequential::Events::default(),
             doubt: None,
             error_budget: None,
             promised: Vec::new(),
