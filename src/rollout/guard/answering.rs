@@ -71,11 +71,12 @@ impl Coverage {
 impl Answering {
     /// What stands beside a figure. `judged` says that another guard of the rollout judges failures.
     pub(crate) fn of(design: &Design, ledger: &Ledger, judged: bool) -> Self {
-        if !design.needs_labels() {
+        let compares = matches!(design.tested, Tested::Differences | Tested::Comparisons);
+        if !(design.needs_labels() || compares) {
             return Self::default();
         }
         let hidden = design.tested == Tested::WrongWithHidden;
-        let coverage = ((design.uses != Uses::Pairs || design.compares_arms()) && !hidden)
+        let coverage = (!compares && (design.uses != Uses::Pairs || design.compares_arms()) && !hidden)
             .then(|| Stretch::of(ledger, |counts| Coverage::of(design.tested, counts)));
         let failures = (!judged).then(|| {
             let design = design.of_failures();

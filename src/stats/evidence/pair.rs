@@ -45,6 +45,10 @@ impl PairCounts {
                 slow.count(live || live_nanos > *theirs, candidate || own_nanos > *own);
             }
         }
+        // Answers differ where both answered: what befalls both, or either by chance, is no difference between them.
+        if live || candidate {
+            return;
+        }
         self.differ.merge(&Events { events: (!agreed).into(), units: 1 });
         if let Some(difference) = pair.comparison {
             // What the host's comparison could not say is taken for the worst.
