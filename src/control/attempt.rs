@@ -5,12 +5,13 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use super::circuit::Circuit;
+use super::doubt::Doubt;
 use super::event::Cause;
+use super::probe::Probe;
 use super::traffic::TrafficSeen;
 use crate::base::clock::Timestamp;
 use crate::base::share::Share;
@@ -20,29 +21,24 @@ use crate::request::shadow::ShadowCounts;
 use crate::rollout::budget::ErrorBudgetStatus;
 use crate::rollout::course::Course;
 use crate::rollout::decision::Decision;
-use crate::rollout::guard::answering::Answering;
-use crate::rollout::guard::design::{Design, Setting, TruthKind, Uses};
+use crate::rollout::guard::design::{Design, Setting};
 use crate::rollout::guard::evaluate::Tests;
 use crate::rollout::guard::evidence::Evidence;
 use crate::rollout::guard::guard::Guard;
 use crate::rollout::guard::history::History;
 use crate::rollout::guard::numbers::written;
-use crate::rollout::guard::rule::{Figure, Limit, Rule};
+use crate::rollout::guard::rule::{Figure, Rule};
 use crate::rollout::guard::tested::Tested;
 use crate::rollout::phase::Phase;
 use crate::rollout::plan::{Bake, Plan};
 use crate::rollout::transition::State;
 use crate::stats::Metric;
 use crate::stats::counting::keys::Keys;
-use crate::stats::evidence::arm::{ArmCounts, UnitCounts};
+use crate::stats::evidence::arm::NOT_FIXED;
 use crate::stats::evidence::ledger::Ledger;
-use crate::stats::evidence::pair::PairCounts;
 use crate::stats::figures::divergence::Divergence;
 use crate::stats::figures::tally::Tally;
-use crate::stats::sequential::test::{Claim, SequentialTest};
-use crate::stats::sequential::{
-    Additive, Asymptotic, ByOdds, EValue, Events, PairedEvents, Rate, RateDetector, SampleRatio, Values,
-};
+use crate::stats::sequential::{EValue, Events, RateDetector};
 use crate::version::id::VersionId;
 use crate::version::loaded::AnyVersion;
 
@@ -129,33 +125,6 @@ pub(crate) struct Held {
     pub(crate) sample: Share,
 }
 
-/// Units or labels came in other shares than they should: until when what was counted since the exposure changed stands in
-/// the way, and how long it did. Then it is left out, and evidence begins again; each time that it is wrong again it takes
-/// twice as long.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Doubt {
-    pub(crate) until: Timestamp,
-    pub(crate) lasts: Duration,
-    /// It is over: kept for how long it lasted.
-    pub(crate) over: bool,
-}
-
-impl Doubt {
-    const FIRST: Duration = Duration::from_secs(60);
-    const LONGEST: Duration = Duration::from_secs(3_600);
-
-    /// Begins after an earlier one, if there was any.
-    pub(crate) fn after(earlier: Option<Self>, now: Timestamp) -> Self {
-        let lasts = earlier.map_or(Self::FIRST, |earlier| (earlier.lasts * 2).min(Self::LONGEST));
-        Self { until: now.plus(lasts), lasts, over: false }
-    }
-}
-
-const UNITS_MISMATCH: &str =
-    "units do not come in the shares in which traffic was split: telemetry was lost or counted twice";
-
-const LABELS_MISMATCH: &str = "labels arrive in another share for the candidate than for live";
-
 /// A guard, with the test that stands behind it.
 #[derive(Clone)]
 pub(crate) struct Guarded {
@@ -182,83 +151,6 @@ pub(crate) struct GuardTest {
 pub(crate) struct Watch {
     pub(crate) detector: RateDetector,
     pub(crate) seen: Events,
-}
-
-/// A latency that a guard looks for.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Probe {
-    kind: ProbeKind,
-    /// Nanoseconds, live's and the candidate's; nothing until live's quantile is known.
-    pub(crate) frozen: Option<(u64, u64)>,
-    /// How often live exceeded its own when that was fixed.
-    #[serde(default)]
-    usual: f64,
-}
-
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-enum ProbeKind {
-    /// A quantile of live's, and how many times as long the candidate may take.
-    TimesLive { quantile: f64, factor: f64 },
-    /// A fixed time.
-    Within,
-}
-
-impl Probe {
-    /// What a rule looks for, if it is one over a latency.
-    pub(crate) fn of(rule: &Rule) -> Option<Self> {
-        let Figure::Latency { quantile } = *rule.figure() else { return None };
-        Some(match rule.limit() {
-            Limit::TimesLive(factor) => {
-                Self { kind: ProbeKind::TimesLive { quantile, factor }, frozen: None, usual: 0.0 }
-            }
-            Limit::Within(limit) => {
-                let nanos = nanos(limit);
-                Self { kind: ProbeKind::Within, frozen: Some((nanos, nanos)), usual: 0.0 }
-            }
-            _ => return None,
-        })
-    }
-
-    /// Requests of live's from which its quantile is known well enough: ten beyond it, and a hundred.
-    fn wanted(&self) -> u64 {
-        match self.kind {
-            ProbeKind::TimesLive { quantile, .. } => {
-                ((10.0 / (1.0 - quantile).max(1e-4)).ceil() as u64).max(100)
-            }
-            ProbeKind::Within => 0,
-        }
-    }
-
-    /// Freezes live's quantile if enough is known of it; whether that has just happened.
-    fn freeze(&mut self, live: &Tally) -> bool {
-        self.frozen.is_none() && self.refreeze(live)
-    }
-
-    /// Takes live's quantile as it is now; whether enough is known of it.
-    fn refreeze(&mut self, live: &Tally) -> bool {
-        let Some((lives, own)) = self.known(live) else { return false };
-        (self.frozen, self.usual) = (Some((lives, own)), live.latency().share_above(lives).unwrap_or(1.0));
-        true
-    }
-
-    /// A latency that live exceeds about as often as the quantile says, and the candidate's, where enough is known of live.
-    ///
-    /// Which it is makes no difference to whether a comparison is right: a candidate that takes `factor` times as long exceeds
-    /// `factor` times any latency as often as live exceeds that. So that it is an estimate, or of a time when live was slower,
-    /// costs power and nothing else. It lies a little below the quantile: where latencies are all alike, or were counted in
-    /// one bin, live would never exceed the quantile itself, and nothing could be shown.
-    fn known(&self, live: &Tally) -> Option<(u64, u64)> {
-        const BELOW: f64 = 0.98;
-        let ProbeKind::TimesLive { quantile, factor } = &self.kind else { return None };
-        let latency = live.latency();
-        let quantile = latency.quantile(*quantile).filter(|_| latency.count() >= self.wanted())?;
-        let held = quantile.mul_f64(BELOW);
-        Some((nanos(held).saturating_sub(1), nanos(held.mul_f64(factor.clamp(1e-3, 1e6)))))
-    }
-}
-
-fn nanos(duration: Duration) -> u64 {
-    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
 /// Predictions that a version answered, newest last, so that they can be made again where it was taken back.
@@ -367,7 +259,7 @@ impl Attempt {
 
     /// The latencies that are looked for: live's and the candidate's. One that is not frozen yet is never exceeded.
     pub(crate) fn slower_than(&self) -> Vec<(u64, u64)> {
-        self.probes.iter().map(|probe| probe.frozen.unwrap_or((u64::MAX, u64::MAX))).collect()
+        self.probes.iter().map(|probe| probe.frozen.unwrap_or((NOT_FIXED, NOT_FIXED))).collect()
     }
 
     /// Fixes what live was known to be like, before anything is compared with it.
@@ -389,157 +281,6 @@ impl Attempt {
             test.design = Arc::new(Design { centre, ..Design::clone(&test.design) });
             test.tests = Arc::default();
         }
-    }
-
-    /// What speaks against what was counted since the exposure changed, if anything does.
-    pub(crate) fn doubted(&self) -> Option<String> {
-        let uncovered = |test: &GuardTest| !Answering::of(&test.design, &self.ledger, true).covered_alike();
-        if self.units_mismatch() {
-            Some(UNITS_MISMATCH.into())
-        } else if self.tests().any(uncovered) {
-            Some(LABELS_MISMATCH.into())
-        } else {
-            // What both suffer together makes them alike: a candidate that is too bad in the quiet would be shown not to be.
-            self.tests().find_map(|test| self.live_got_worse(test))
-        }
-    }
-
-    /// What came of live's units since the exposure changed, beside a canary and in pairs.
-    fn lives(&self, of: impl Fn(&UnitCounts) -> Events, of_pairs: impl Fn(&PairCounts) -> Events) -> Events {
-        let fresh = self.ledger.fresh();
-        let mut sum = of(&fresh.requests.pooled().live.units);
-        sum.merge(&of(&fresh.keys.pooled().live.units));
-        sum.merge(&of_pairs(&fresh.pairs));
-        sum
-    }
-
-    /// Whether units come in other shares than traffic was split in, since the exposure last changed: what is shown for a
-    /// promotion rests on these.
-    pub(crate) fn units_mismatch(&self) -> bool {
-        let fresh = self.ledger.fresh();
-        let mismatch = |arms: &ByOdds<ArmCounts>| {
-            SampleRatio::default().e_value(&arms.map(|arm| Events { events: 0, units: arm.units.units }))
-        };
-        mismatch(&fresh.requests).max(mismatch(&fresh.keys)) >= EValue::threshold(SampleRatio::ALPHA)
-    }
-
-    /// Whether live has become worse since the exposure changed than it was before the rollout, by more than chance: then the
-    /// candidate may be what slows or breaks it, and a comparison with a live that it harms flatters it.
-    fn live_got_worse(&self, test: &GuardTest) -> Option<String> {
-        const TIMES: f64 = 2.0;
-        const FEWEST: u64 = 50;
-        const BY_CHANCE: u64 = 4;
-        const MANY: u64 = 500;
-        let (seen, usual, what) = match test.design.tested {
-            Tested::Slow(place) => {
-                // Of a limit in milliseconds it is not known how often live broke it before.
-                let probe = self.probes.get(place).filter(|probe| probe.usual > 0.0)?;
-                let of_pairs = |pairs: &PairCounts| {
-                    pairs.slow.get(place).map_or_else(Events::default, PairedEvents::of_live)
-                };
-                (self.lives(|arm| arm.slower(place), of_pairs), probe.usual, "slower")
-            }
-            // What is usual is known once live has answered some; of few it may be some more than was seen.
-            Tested::Failures if self.live_before.units >= FEWEST => {
-                let seen = self.lives(UnitCounts::failures, |pairs| pairs.failed.of_live());
-                let Events { events, units } = self.live_before;
-                let by_chance = if units < MANY { BY_CHANCE } else { 0 };
-                let usual = (events + by_chance) as f64 / units as f64;
-                (seen, usual.max(0.005), "failing more often")
-            }
-            _ => return None,
-        };
-        let limit = Some(TIMES * usual).filter(|limit| *limit < 1.0)?;
-        let worse = Rate::nearest(Claim::Harm, limit).e_value(&seen);
-        (worse >= EValue::threshold(SampleRatio::ALPHA)).then(|| {
-            format!(
-                "live itself is {what} than before the rollout, in {:.1} % of its requests where {:.1} % were usual: the \
-                 candidate may be the cause",
-                seen.rate().unwrap_or(0.0) * 100.0,
-                usual * 100.0
-            )
-        })
-    }
-
-    /// Values of a business figure outside of its bounds since the exposure last changed, of either arm.
-    fn outside_of_bounds(&self, place: usize) -> u64 {
-        let fresh = self.ledger.fresh();
-        let of = |arm: &ArmCounts| arm.labels.kpis.get(place).map_or(0, |kpi| kpi.outside);
-        let arms = [fresh.requests.pooled(), fresh.keys.pooled()];
-        arms.iter().map(|arms| of(&arms.candidate) + of(&arms.live)).sum()
-    }
-
-    /// What keeps the candidate from being promoted by a rule, whatever its evidence.
-    pub(crate) fn obstacles(
-        &self,
-        test: &GuardTest,
-        shadow: &ShadowCounts,
-        truth: TruthKind,
-        before: Share,
-    ) -> Vec<String> {
-        let mut obstacles = Vec::new();
-        let design = &test.design;
-        // These keep it from any step: what was decided about exposure does not hold, or nothing can be seen yet.
-        obstacles.extend(self.traffic_fault.clone());
-        if let Tested::Slow(place) = design.tested
-            && let Some(probe) = self.probes.get(place).filter(|probe| probe.frozen.is_none())
-        {
-            obstacles
-                .push(format!("live's quantile is frozen once it has answered {} requests", probe.wanted()));
-        }
-        obstacles.extend(self.live_got_worse(test));
-        if before != Share::ALL {
-            return obstacles;
-        }
-        let until = self
-            .doubt
-            .map(|doubt| format!("; its evidence begins again at {}", doubt.until))
-            .unwrap_or_default();
-        if self.units_mismatch() {
-            obstacles.push(format!("{UNITS_MISMATCH}{until}"));
-        }
-        if !Answering::of(design, &self.ledger, true).covered_alike() {
-            obstacles.push(format!("{LABELS_MISMATCH}{until}"));
-        }
-        if let (Tested::KpiValues(place), Uses::Arms) = (design.tested, design.uses) {
-            let fresh = self.ledger.fresh();
-            let values =
-                |arm: &ArmCounts| arm.labels.kpis.get(place).map_or_else(Values::default, |kpi| kpi.values);
-            let of = |arms: &ByOdds<ArmCounts>| Asymptotic::events(&arms.map(values));
-            let fewest = of(&fresh.requests).max(of(&fresh.keys));
-            if fewest < Asymptotic::EVENTS {
-                obstacles.push(format!(
-                    "a figure without bounds is judged from {} events of each version on, and there are {fewest:.0}: declare \
-                     bounds to have it judged sooner",
-                    Asymptotic::EVENTS
-                ));
-            }
-        }
-        let outside = match design.tested {
-            Tested::Kpi(place) | Tested::KpiSuccesses(place) => self.outside_of_bounds(place),
-            _ => 0,
-        };
-        if outside > 0 {
-            obstacles.push(format!(
-                "{outside} outcomes lay outside of the bounds that the business figure was declared with: what is left \
-                 without them shows nothing, so declare bounds that hold"
-            ));
-        }
-        if design.needs_labels() && truth == TruthKind::Censored(None) {
-            obstacles.push(String::from(
-                "what is answered hides the truth: without `explore` no equality can be shown, only bounds",
-            ));
-        }
-        if let (true, Some(dropped), Some(margin)) =
-            (design.rests_on_pairs(), shadow.drop_rate(), design.absolute_margin())
-            && dropped > margin / 10.0
-        {
-            obstacles.push(format!(
-                "{:.2} % of the copies were dropped, more than a tenth of the margin: give the shadow more room",
-                dropped * 100.0
-            ));
-        }
-        obstacles
     }
 
     /// Begins to watch the new live, by what it was like as a candidate.

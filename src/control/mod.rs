@@ -33,13 +33,16 @@ pub(crate) mod circuit;
 pub(crate) mod control;
 pub(crate) mod counter;
 pub(crate) mod desk;
+pub(crate) mod doubt;
 #[cfg(feature = "drift")]
 pub(crate) mod drift;
 pub(crate) mod event;
 pub(crate) mod loading;
 pub(crate) mod loads;
 pub(crate) mod moves;
+pub(crate) mod obstacles;
 pub(crate) mod pins;
+pub(crate) mod probe;
 #[cfg(feature = "state")]
 pub(crate) mod saved;
 pub(crate) mod settings;

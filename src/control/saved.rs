@@ -10,9 +10,10 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 use serde::{Deserialize, Serialize};
 
-use super::attempt::{Attempt, GuardTest, Held, Probe, Watch};
+use super::attempt::{Attempt, GuardTest, Held, Watch};
 use super::control::Control;
 use super::counter::{Counter, EvidenceFeed};
+use super::probe::Probe;
 use super::settings::{Quarantined, Unavailable};
 use crate::base::clock::Timestamp;
 use crate::base::ordered::OrderedMap;

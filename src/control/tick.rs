@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::attempt::{Attempt, Doubt, GuardTest, Guarded, Judged};
+use super::attempt::{Attempt, GuardTest, Guarded, Judged};
 use super::control::Control;
 use super::counter::Counter;
 use super::desk::Desk;
@@ -37,7 +37,6 @@ use crate::stats::evidence::arm::UnitCounts;
 use crate::stats::evidence::ledger::{Drained, Ledger, Side};
 use crate::stats::evidence::segment::SegmentUnits;
 use crate::stats::figures::divergence::Divergence;
-use crate::stats::figures::tally::Tally;
 use crate::stats::{DivergenceFigures, Window};
 use crate::task::segments::Table;
 use crate::version::ask::Judge;
@@ -445,61 +444,6 @@ impl Control {
         } else {
             events.into_iter().for_each(|event| self.announcer.announce(desk.now, self.epoch, event));
         }
-    }
-
-    /// Takes live's latencies as they are now for those that what comes is held against.
-    pub(crate) fn refreeze(&mut self, number: u32, now: Timestamp) {
-        let Some(control) = self.attempt(number).map(|attempt| attempt.control) else { return };
-        let arms = [Some(control), self.lifetime(self.live.id)];
-        let lately = arms.into_iter().flatten().filter_map(|arm| self.arms.get(&arm));
-        let lately: Vec<Tally> = lately.map(|arm| arm.read(Window::Recent, now)).collect();
-        if let Some(attempt) = self.attempt_mut(number) {
-            attempt.refreeze_probes(&lately.iter().collect::<Vec<_>>());
-        }
-    }
-
-    /// Looks at whether what candidates count can be trusted, and leaves out what cannot once it has stood in the way for long
-    /// enough: a fault that passes must not block a candidate for ever. Whether the table changes with it.
-    fn doubt(&mut self, desk: Desk<'_>, events: &mut Vec<EventKind>) -> bool {
-        let now = desk.now;
-        let mut begin_again = Vec::new();
-        let splits: Vec<_> = self.attempts.iter().map(|attempt| self.split(attempt)).collect();
-        for (attempt, split) in self.attempts.iter_mut().zip(splits) {
-            let version = attempt.version;
-            if !matches!(attempt.state.phase, Phase::Shadow | Phase::Canary) {
-                continue;
-            }
-            let fault = split.and_then(|split| attempt.traffic.fault(split.requests));
-            let run_out = attempt.traffic.keys_run_out();
-            let told = attempt.traffic.untold(fault.as_ref(), run_out.as_ref());
-            events.extend(told.into_iter().map(|reason| EventKind::Held { version, reason }));
-            (attempt.traffic_fault, attempt.keys_run_out) = (fault, run_out);
-            match attempt.doubt {
-                Some(Doubt { over: false, until, .. }) if now >= until => begin_again.push(attempt.number),
-                Some(Doubt { over: false, .. }) => {}
-                earlier => {
-                    if let Some(reason) = attempt.doubted() {
-                        let doubt = Doubt::after(earlier, now);
-                        attempt.doubt = Some(doubt);
-                        let reason = format!("{reason}; its evidence begins again at {}", doubt.until);
-                        events.push(EventKind::Held { version, reason });
-                    }
-                }
-            }
-        }
-        for number in &begin_again {
-            let Some(attempt) = self.attempt_mut(*number) else { continue };
-            attempt.doubt = attempt.doubt.map(|doubt| Doubt { over: true, ..doubt });
-            Arc::make_mut(&mut attempt.ledger).begin_era();
-            let (version, last) = (attempt.version, attempt.looked);
-            self.refreeze(*number, now);
-            let reason = String::from("what was counted in this step could not be trusted");
-            events.push(EventKind::EvidenceReset { version, reason });
-            if last {
-                self.look_again(*number);
-            }
-        }
-        !begin_again.is_empty()
     }
 
     /// The figures and the evidence of every rollout that is exposed or follows a plan, for its guards.

@@ -52,6 +52,17 @@ impl Coverage {
         differs >= EValue::threshold(MISMATCH)
     }
 
+    /// Whether truths come for other shares since the exposure changed, of a figure for which that matters.
+    pub(crate) fn differs_lately(design: &Design, ledger: &Ledger) -> bool {
+        Self::matters(design) && Self::of(design.tested, ledger.fresh()).differs()
+    }
+
+    /// Whether it matters to a figure: where arms are compared by labels.
+    fn matters(design: &Design) -> bool {
+        let arms = design.uses != Uses::Pairs || design.compares_arms();
+        arms && design.needs_labels() && design.tested != Tested::WrongWithHidden
+    }
+
     fn of(tested: Tested, counts: &Counts) -> Self {
         let known = |arm: &ArmCounts| {
             let units = arm.units.answered();
@@ -75,8 +86,7 @@ impl Answering {
         if !(design.needs_labels() || compares) {
             return Self::default();
         }
-        let hidden = design.tested == Tested::WrongWithHidden;
-        let coverage = (!compares && (design.uses != Uses::Pairs || design.compares_arms()) && !hidden)
+        let coverage = Coverage::matters(design)
             .then(|| Stretch::of(ledger, |counts| Coverage::of(design.tested, counts)));
         let failures = (!judged).then(|| {
             let design = design.of_failures();

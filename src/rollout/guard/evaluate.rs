@@ -36,8 +36,7 @@ impl Design {
         let Some((design, failures)) = &asked.answering.failures else { return quality };
         // Two hypotheses that must both hold for there to be no harm, and both be shown before it goes on.
         let own = &Answering::default();
-        let tests = tests.failures.get_or_init(Box::default);
-        let failing = design.weigh_events(failures, Asked { answering: own, ..asked }, tests);
+        let failing = design.weigh_events(failures, Asked { answering: own, ..asked }, tests.failures());
         Weighed {
             harm: EValue::mean(&[quality.harm, failing.harm]),
             fine: match (quality.fine, failing.fine) {
@@ -52,16 +51,15 @@ impl Design {
         let asked_margin = self.before(asked.before);
         // Where live has the same, an absolute limit that is broken takes nothing back.
         let beside =
-            Design { margin: Margin::Above(0.0), uses: self.beside.unwrap_or(self.uses), ..self.clone() };
+            || Design { margin: Margin::Above(0.0), uses: self.beside.unwrap_or(self.uses), ..self.clone() };
+        let no_worse = (Claim::Harm, Margin::Above(0.0));
         match history {
             History::Events(stretch) => self.weigh_events(stretch, asked, tests),
             History::Scores(stretch) => {
                 let harm = tests.scores(self, (Claim::Harm, self.margin));
                 let fine = asked_margin.map(|margin| tests.scores(self, claim(margin)));
-                let relative = self.asks_live(stretch, asked.phase).then(|| {
-                    // One kind of margin is kept under one number, so this test has a place of its own.
-                    Tests::default().scores(&beside, (Claim::Harm, beside.margin))
-                });
+                let asks_live = self.asks_live(stretch, asked.phase);
+                let relative = asks_live.then(|| tests.beside().scores(&beside(), no_worse));
                 let harm = |counts: &Series<Scores, Scores>| match &relative {
                     Some(relative) => harm(counts).min(relative(counts)),
                     None => harm(counts),
@@ -76,9 +74,8 @@ impl Design {
             History::Ratios(stretch) => {
                 let harm = tests.ratios(self, (Claim::Harm, self.margin));
                 let fine = asked_margin.map(|margin| tests.ratios(self, claim(margin)));
-                let relative = self
-                    .asks_live(stretch, asked.phase)
-                    .then(|| Tests::default().ratios(&beside, (Claim::Harm, beside.margin)));
+                let asks_live = self.asks_live(stretch, asked.phase);
+                let relative = asks_live.then(|| tests.beside().ratios(&beside(), no_worse));
                 let harm = |counts: &Series<PairedParts, Parts>| match &relative {
                     Some(relative) => harm(counts).min(relative(counts)),
                     None => harm(counts),
@@ -249,6 +246,8 @@ pub(crate) struct Tests {
     hidden: Kept<Series<HiddenEvents, Events>>,
     /// Those of the failures that are judged beside a figure of quality: at the same margins, and of other counts.
     failures: OnceLock<Box<Tests>>,
+    /// Those of whether the candidate is worse than live, where its limit is absolute.
+    beside: OnceLock<Box<Tests>>,
 }
 
 /// A margin for each of a plan's steps, and the harm test.
@@ -270,6 +269,14 @@ fn kept<C>(
 }
 
 impl Tests {
+    fn failures(&self) -> &Self {
+        self.failures.get_or_init(Box::default)
+    }
+
+    fn beside(&self) -> &Self {
+        self.beside.get_or_init(Box::default)
+    }
+
     pub(crate) fn events(
         &self,
         design: &Design,

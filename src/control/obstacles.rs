@@ -1,0 +1,241 @@
+//! Why a candidate does not go on, whatever its evidence: what is exposed is not what was decided, what is counted cannot be
+//! trusted, or nothing can be shown here. Each is told with its reason, and ends when it is so no more.
+
+use std::sync::Arc;
+
+use super::attempt::{Attempt, GuardTest};
+use super::control::Control;
+use super::desk::Desk;
+use super::doubt::Doubt;
+use super::event::EventKind;
+use crate::base::clock::Timestamp;
+use crate::base::share::Share;
+use crate::request::shadow::ShadowCounts;
+use crate::rollout::guard::answering::Coverage;
+use crate::rollout::guard::design::{TruthKind, Uses};
+use crate::rollout::guard::tested::Tested;
+use crate::rollout::phase::Phase;
+use crate::stats::Window;
+use crate::stats::evidence::arm::{ArmCounts, UnitCounts};
+use crate::stats::evidence::pair::PairCounts;
+use crate::stats::figures::tally::Tally;
+use crate::stats::sequential::test::{Claim, SequentialTest};
+use crate::stats::sequential::{
+    Additive, Asymptotic, ByOdds, EValue, Events, PairedEvents, Rate, SampleRatio, Values,
+};
+
+const UNITS_MISMATCH: &str =
+    "units do not come in the shares in which traffic was split: telemetry was lost or counted twice";
+
+const LABELS_MISMATCH: &str = "labels arrive in another share for the candidate than for live";
+
+impl Attempt {
+    /// What speaks against what was counted since the exposure changed, if anything does.
+    pub(crate) fn doubted(&self) -> Option<String> {
+        let uncovered = |test: &GuardTest| Coverage::differs_lately(&test.design, &self.ledger);
+        if self.units_mismatch() {
+            Some(UNITS_MISMATCH.into())
+        } else if self.tests().any(uncovered) {
+            Some(LABELS_MISMATCH.into())
+        } else {
+            // What both suffer together makes them alike: a candidate that is too bad in the quiet would be shown not to be.
+            self.tests().find_map(|test| self.live_got_worse(test))
+        }
+    }
+
+    /// What came of live's units since the exposure changed, beside a canary and in pairs.
+    fn lives(&self, of: impl Fn(&UnitCounts) -> Events, of_pairs: impl Fn(&PairCounts) -> Events) -> Events {
+        let fresh = self.ledger.fresh();
+        let mut sum = of(&fresh.requests.pooled().live.units);
+        sum.merge(&of(&fresh.keys.pooled().live.units));
+        sum.merge(&of_pairs(&fresh.pairs));
+        sum
+    }
+
+    /// Whether units come in other shares than traffic was split in, since the exposure last changed: what is shown for a
+    /// promotion rests on these.
+    pub(crate) fn units_mismatch(&self) -> bool {
+        let fresh = self.ledger.fresh();
+        let mismatch = |arms: &ByOdds<ArmCounts>| {
+            SampleRatio::default().e_value(&arms.map(|arm| Events { events: 0, units: arm.units.units }))
+        };
+        mismatch(&fresh.requests).max(mismatch(&fresh.keys)) >= EValue::threshold(SampleRatio::ALPHA)
+    }
+
+    /// Whether live has become worse since the exposure changed than it was before the rollout, by more than chance: then the
+    /// candidate may be what slows or breaks it, and a comparison with a live that it harms flatters it.
+    fn live_got_worse(&self, test: &GuardTest) -> Option<String> {
+        const TIMES: f64 = 2.0;
+        const FEWEST: u64 = 50;
+        const BY_CHANCE: u64 = 4;
+        const MANY: u64 = 500;
+        let (seen, usual, what) = match test.design.tested {
+            Tested::Slow(place) => {
+                // Of a limit in milliseconds it is not known how often live broke it before.
+                let probe = self.probes.get(place).filter(|probe| probe.usual > 0.0)?;
+                let of_pairs = |pairs: &PairCounts| {
+                    pairs.slow.get(place).map_or_else(Events::default, PairedEvents::of_live)
+                };
+                (self.lives(|arm| arm.slower(place), of_pairs), probe.usual, "slower")
+            }
+            // What is usual is known once live has answered some; of few it may be some more than was seen.
+            Tested::Failures if self.live_before.units >= FEWEST => {
+                let seen = self.lives(UnitCounts::failures, |pairs| pairs.failed.of_live());
+                let Events { events, units } = self.live_before;
+                let by_chance = if units < MANY { BY_CHANCE } else { 0 };
+                let usual = (events + by_chance) as f64 / units as f64;
+                (seen, usual.max(0.005), "failing more often")
+            }
+            _ => return None,
+        };
+        let limit = Some(TIMES * usual).filter(|limit| *limit < 1.0)?;
+        let worse = Rate::nearest(Claim::Harm, limit).e_value(&seen);
+        (worse >= EValue::threshold(SampleRatio::ALPHA)).then(|| {
+            format!(
+                "live itself is {what} than before the rollout, in {:.1} % of its requests where {:.1} % were usual: the \
+                 candidate may be the cause",
+                seen.rate().unwrap_or(0.0) * 100.0,
+                usual * 100.0
+            )
+        })
+    }
+
+    /// Values of a business figure outside of its bounds since the exposure last changed, of either arm.
+    fn outside_of_bounds(&self, place: usize) -> u64 {
+        let fresh = self.ledger.fresh();
+        let of = |arm: &ArmCounts| arm.labels.kpis.get(place).map_or(0, |kpi| kpi.outside);
+        let arms = [fresh.requests.pooled(), fresh.keys.pooled()];
+        arms.iter().map(|arms| of(&arms.candidate) + of(&arms.live)).sum()
+    }
+
+    /// What keeps the candidate from being promoted by a rule, whatever its evidence.
+    pub(crate) fn obstacles(
+        &self,
+        test: &GuardTest,
+        shadow: &ShadowCounts,
+        truth: TruthKind,
+        before: Share,
+    ) -> Vec<String> {
+        let mut obstacles = Vec::new();
+        let design = &test.design;
+        // These keep it from any step: what was decided about exposure does not hold, or nothing can be seen yet.
+        obstacles.extend(self.traffic_fault.clone());
+        if let Tested::Slow(place) = design.tested
+            && let Some(probe) = self.probes.get(place).filter(|probe| probe.frozen.is_none())
+        {
+            obstacles
+                .push(format!("live's quantile is frozen once it has answered {} requests", probe.wanted()));
+        }
+        obstacles.extend(self.live_got_worse(test));
+        if before != Share::ALL {
+            return obstacles;
+        }
+        let until = self
+            .doubt
+            .filter(|doubt| !doubt.over)
+            .map(|doubt| format!("; its evidence begins again at {}", doubt.until))
+            .unwrap_or_default();
+        if self.units_mismatch() {
+            obstacles.push(format!("{UNITS_MISMATCH}{until}"));
+        }
+        if Coverage::differs_lately(design, &self.ledger) {
+            obstacles.push(format!("{LABELS_MISMATCH}{until}"));
+        }
+        if let (Tested::KpiValues(place), Uses::Arms) = (design.tested, design.uses) {
+            let fresh = self.ledger.fresh();
+            let values =
+                |arm: &ArmCounts| arm.labels.kpis.get(place).map_or_else(Values::default, |kpi| kpi.values);
+            let of = |arms: &ByOdds<ArmCounts>| Asymptotic::events(&arms.map(values));
+            let fewest = of(&fresh.requests).max(of(&fresh.keys));
+            if fewest < Asymptotic::EVENTS {
+                obstacles.push(format!(
+                    "a figure without bounds is judged from {} events of each version on, and there are {fewest:.0}: declare \
+                     bounds to have it judged sooner",
+                    Asymptotic::EVENTS
+                ));
+            }
+        }
+        let outside = match design.tested {
+            Tested::Kpi(place) | Tested::KpiSuccesses(place) => self.outside_of_bounds(place),
+            _ => 0,
+        };
+        if outside > 0 {
+            obstacles.push(format!(
+                "{outside} outcomes lay outside of the bounds that the business figure was declared with: what is left \
+                 without them shows nothing, so declare bounds that hold"
+            ));
+        }
+        if design.needs_labels() && truth == TruthKind::Censored(None) {
+            obstacles.push(String::from(
+                "what is answered hides the truth: without `explore` no equality can be shown, only bounds",
+            ));
+        }
+        if let (true, Some(dropped), Some(margin)) =
+            (design.rests_on_pairs(), shadow.drop_rate(), design.absolute_margin())
+            && dropped > margin / 10.0
+        {
+            obstacles.push(format!(
+                "{:.2} % of the copies were dropped, more than a tenth of the margin: give the shadow more room",
+                dropped * 100.0
+            ));
+        }
+        obstacles
+    }
+}
+
+impl Control {
+    /// Takes live's latencies as they are now for those that what comes is held against.
+    pub(crate) fn refreeze(&mut self, number: u32, now: Timestamp) {
+        let Some(control) = self.attempt(number).map(|attempt| attempt.control) else { return };
+        let arms = [Some(control), self.lifetime(self.live.id)];
+        let lately = arms.into_iter().flatten().filter_map(|arm| self.arms.get(&arm));
+        let lately: Vec<Tally> = lately.map(|arm| arm.read(Window::Recent, now)).collect();
+        if let Some(attempt) = self.attempt_mut(number) {
+            attempt.refreeze_probes(&lately.iter().collect::<Vec<_>>());
+        }
+    }
+
+    /// Looks at whether what candidates count can be trusted, and leaves out what cannot once it has stood in the way for long
+    /// enough: a fault that passes must not block a candidate for ever. Whether the table changes with it.
+    pub(crate) fn doubt(&mut self, desk: Desk<'_>, events: &mut Vec<EventKind>) -> bool {
+        let now = desk.now;
+        let mut begin_again = Vec::new();
+        let splits: Vec<_> = self.attempts.iter().map(|attempt| self.split(attempt)).collect();
+        for (attempt, split) in self.attempts.iter_mut().zip(splits) {
+            let version = attempt.version;
+            if !matches!(attempt.state.phase, Phase::Shadow | Phase::Canary) {
+                continue;
+            }
+            let fault = split.and_then(|split| attempt.traffic.fault(split.requests));
+            let run_out = attempt.traffic.keys_run_out();
+            let told = attempt.traffic.untold(fault.as_ref(), run_out.as_ref());
+            events.extend(told.into_iter().map(|reason| EventKind::Held { version, reason }));
+            (attempt.traffic_fault, attempt.keys_run_out) = (fault, run_out);
+            match attempt.doubt {
+                Some(Doubt { over: false, until, .. }) if now >= until => begin_again.push(attempt.number),
+                Some(Doubt { over: false, .. }) => {}
+                earlier => {
+                    if let Some(reason) = attempt.doubted() {
+                        let doubt = Doubt::after(earlier, now);
+                        attempt.doubt = Some(doubt);
+                        let reason = format!("{reason}; its evidence begins again at {}", doubt.until);
+                        events.push(EventKind::Held { version, reason });
+                    }
+                }
+            }
+        }
+        for number in &begin_again {
+            let Some(attempt) = self.attempt_mut(*number) else { continue };
+            attempt.doubt = attempt.doubt.map(|doubt| Doubt { over: true, ..doubt });
+            Arc::make_mut(&mut attempt.ledger).begin_era();
+            let (version, last) = (attempt.version, attempt.looked);
+            self.refreeze(*number, now);
+            let reason = String::from("what was counted in this step could not be trusted");
+            events.push(EventKind::EvidenceReset { version, reason });
+            if last {
+                self.look_again(*number);
+            }
+        }
+        !begin_again.is_empty()
+    }
+}
