@@ -273,7 +273,8 @@ impl<I: ?Sized + 'static, O: 'static> Builder<I, O> {
         self
     }
 
-    /// Makes chance repeatable: who is sampled, who is on a canary without a key. With it, and with one
+    /// Makes chance repeatable: who is sampled, who is on a canary without a key. Each start from one folder of state draws its
+    /// own from it. With it, and with one
     /// [stripe](crate::options::Threads::stripes) and one thread, two runs are alike.
     pub fn seed(mut self, seed: u64) -> Self {
         self.seed = Some(seed);

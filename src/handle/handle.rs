@@ -107,7 +107,8 @@ impl<I: ?Sized + 'static, O: 'static> ModelHandle<I, O> {
     }
 
     /// Like [`predict`](Self::predict), and the same key (a user, a card) is answered by the same version for as long
-    /// as a rollout only grows: a key that is on the canary stays on it at every larger weight.
+    /// as a rollout only grows: a key that is on the canary stays on it at every larger weight. An empty key is no key: such a
+    /// request is drawn like one without. In comparisons a key is one unit, by one of its requests that is drawn.
     ///
     /// # Errors
     ///

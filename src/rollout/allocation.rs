@@ -80,7 +80,8 @@ impl From<BusinessFigure> for AllocationFigure {
 }
 
 impl Allocation {
-    /// By this figure: accuracy, or a business figure with bounds.
+    /// By this figure: accuracy, or a business figure with bounds. Of answers: what a candidate fails on is the business of its
+    /// guards.
     pub fn top_two(figure: impl Into<AllocationFigure>) -> Self {
         Self { figure: figure.into(), floor: 0.05, every: Duration::from_secs(600), error: 0.05 }
     }

@@ -39,8 +39,8 @@ impl Kpi {
         Self::bounded(name, 0.0, 1.0)
     }
 
-    /// A figure between `low` and `high`, in the host's own units. Values outside are refused and counted: bounds are what
-    /// makes a comparison of means provable.
+    /// A figure between `low` and `high`, in the host's own units. Values outside are refused and counted, and with one of
+    /// them since the exposure changed the figure promotes nothing: bounds are what makes a comparison of means provable.
     ///
     /// # Errors
     ///
@@ -50,7 +50,8 @@ impl Kpi {
     }
 
     /// A figure without bounds, such as revenue. What is said of it is right in the limit only
-    /// ([`Asymptotic`](crate::stats::sequential::Asymptotic)), and nothing before a hundred values of each version.
+    /// ([`Asymptotic`](crate::stats::sequential::Asymptotic)), and nothing before 200 values other than 0
+    /// are to be expected of each version (more, where a few are far larger than the rest).
     ///
     /// # Errors
     ///

@@ -165,17 +165,14 @@ impl Life {
         let own_failures = self.circumstance == Circumstance::CandidateStalls
             && matches!(self.figure, Figure::Latency | Figure::Error)
             && self.candidate != Candidate::Equal;
-        // A failure is another answer too, and both versions' add up.
-        let apart = self.figure == Figure::Divergence
-            && matches!(self.circumstance, Circumstance::ChanceFailures | Circumstance::SharedOutage);
-        let within = self.candidate.worse() <= 1.0 && !own_failures && !apart;
+        let within = self.candidate.worse() <= 1.0 && !own_failures;
         within.then_some(0.01)
     }
 
     /// The probability with which it may be promoted, where it is at its margin or beyond whatever is counted as what.
     pub(crate) fn may_be_promoted(&self) -> Option<f64> {
-        // Whoever fails nearly always is as good as anybody: over the whole time it is within.
-        let diluted = self.circumstance == Circumstance::SharedOutage && self.figure != Figure::Latency;
+        // Where both fail on everything for a while, one fails as often as the other: over the whole time it is within.
+        let diluted = self.circumstance == Circumstance::SharedOutage && self.figure == Figure::Error;
         (self.candidate.worse() >= 1.0 && !diluted).then_some(0.05)
     }
 }

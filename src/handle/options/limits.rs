@@ -66,9 +66,13 @@ impl Limits {
         self
     }
 
-    /// After how many failures in a row, as seen by one stripe, a version is passed over before any guard has judged it;
-    /// 0 means never. The default is 5: five in a row happen to a version that fails on one request in ten once in
-    /// 100,000 requests.
+    /// After how many failures in a row, as seen by one stripe and beside a live that is well, a version is passed over before
+    /// any guard has judged it; 0 means never. The default is 5.
+    ///
+    /// What live fails on too does not count, nor do further failures of one user, batch or stream; and the oftener live has
+    /// failed lately, the more it takes: 8 where live fails on a tenth, 16 where it fails on a fifth, and no number where it
+    /// fails on half. A version that trips in the tick in which live turns bad is tried again after 30 s
+    /// ([`CircuitOpened`](crate::events::EventKind::CircuitOpened)).
     pub fn circuit_breaker(mut self, failures: u32) -> Self {
         self.circuit_breaker = failures;
         self

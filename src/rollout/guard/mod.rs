@@ -17,9 +17,9 @@
 //! | the same, without shadowing or with [`Truth::CausedByAnswer`](crate::Truth::CausedByAnswer) | nothing: there is no truth | the labels of the two arms |
 //! | accuracy with [`Truth::Censored`](crate::Truth::Censored) | who was right about the same input; what is hidden is bounded, or explored | the same |
 //! | [`kpi`] | nothing: it exists only for what was shown | the values of the two arms |
-//! | [`divergence`] | pairs that differ | pairs that differ |
+//! | [`divergence`] | pairs that differ, of those that both answered | the same |
 //! | `drift()`, `estimated`, with the feature `drift` | what both say of the same inputs, by windows | what both arms say, by windows |
-//! | objectives: `at_most`, `at_least`, `within` | the candidate alone | the candidate alone |
+//! | objectives: `at_most`, `at_least`, `within` | the candidate alone, before it goes on; beside live as above, before it is taken back | the same |
 //!
 //! # How a guard is said
 //!

@@ -18,8 +18,8 @@ use std::time::Duration;
 use super::rule::{Figure, InvalidRule, Limit, Rule};
 use crate::stats::Metric;
 
-/// The share of requests that the version failed on: errors, panics, invalid answers, missed deadlines. Requests that were
-/// themselves bad do not count.
+/// The share of requests that the version failed on: errors, panics, invalid answers, missed deadlines. One that was itself
+/// bad is a request on which nobody failed; one that a candidate calls bad and live answers is a failure of the candidate's.
 ///
 /// Needs no truth, so it judges in every phase: as a shadow by pairs (who failed on the same input), on a canary by whose
 /// the failing requests were, both averaged. It cannot see what fails for both alike.
@@ -37,7 +37,8 @@ pub fn error_rate() -> ErrorRate {
 ///
 /// "At most k times live" is tested at one point: how often the candidate takes longer than k times live's quantile,
 /// against how often live takes longer than its quantile. Live's quantile is frozen when there are enough requests to
-/// know it (a thousand for a p99), before anything is compared; where live gets slower for a while, so may the candidate.
+/// know it (a thousand for a p99), and taken anew with each change of exposure; nothing is counted and no step is made
+/// before it is known. Where live gets slower for a while, so may the candidate.
 /// A request that failed took too long. In a shadow pairs are compared, and the time in the queue does not count; a
 /// worker thread is not a request's, so give it a margin. It cannot see what happens beyond or below that point.
 pub fn latency(quantile: f64) -> Latency {
@@ -118,14 +119,15 @@ pub fn kpi(name: impl Into<Arc<str>>) -> BusinessFigure {
 /// apart by more than the tolerance or another list; where the host compares answers itself, the mean of what its
 /// comparison says, cut to 0 to 1.
 ///
-/// Needs no truth. It cannot see who of the two is right.
+/// Of pairs that both answered: what one of them failed on is the business of [`error_rate`]. Needs no truth. It cannot see
+/// who of the two is right.
 pub fn divergence() -> Divergence {
     Divergence(())
 }
 
 /// That the version keeps the quality it was published with, to within `margin`: staging against production. A guard for
-/// each figure that the rollout was [promised](crate::Rollout::promised). One version against a fixed limit, so it cannot
-/// tell the version from the world.
+/// each figure that the rollout was [promised](crate::Rollout::promised). One version against a fixed limit cannot tell the
+/// version from the world, so one that breaks its promise goes no further, and is taken back where it is worse than live too.
 ///
 /// # Errors
 ///
@@ -152,7 +154,7 @@ impl ErrorRate {
         Self { by_segment: true }
     }
 
-    /// An objective: the candidate fails on at most this share of requests, whatever live does.
+    /// An objective: the candidate fails on at most this share of requests. One that live breaks as well takes nothing back.
     ///
     /// # Errors
     ///
@@ -207,7 +209,7 @@ pub struct Latency {
 }
 
 impl Latency {
-    /// An objective: the quantile is at most this long, whatever live does.
+    /// An objective: the quantile is at most this long. One that live breaks as well takes nothing back.
     ///
     /// # Errors
     ///
@@ -244,7 +246,7 @@ impl Accuracy {
         Self { by_segment: true }
     }
 
-    /// An objective: at least this share of answers is right, whatever live does.
+    /// An objective: at least this share of answers is right. One that live breaks as well takes nothing back.
     ///
     /// # Errors
     ///
@@ -283,7 +285,7 @@ impl Accuracy {
 pub struct YesOrNoFigure(Metric);
 
 impl YesOrNoFigure {
-    /// An objective: at least this, whatever live does.
+    /// An objective: at least this. One that live breaks as well takes nothing back.
     ///
     /// # Errors
     ///
@@ -323,7 +325,7 @@ impl YesOrNoFigure {
 pub struct QualityScore(Metric);
 
 impl QualityScore {
-    /// An objective: at least this, whatever live does.
+    /// An objective: at least this. One that live breaks as well takes nothing back.
     ///
     /// # Errors
     ///
@@ -348,7 +350,7 @@ impl QualityScore {
 pub struct QualityLoss(Metric);
 
 impl QualityLoss {
-    /// An objective: at most this, whatever live does.
+    /// An objective: at most this. One that live breaks as well takes nothing back.
     ///
     /// # Errors
     ///
@@ -393,7 +395,7 @@ pub struct BusinessFigure {
 }
 
 impl BusinessFigure {
-    /// An objective for a figure of which less is better: at most this, whatever live does. It needs bounds.
+    /// An objective for a figure of which less is better: at most this. One that live breaks as well takes nothing back. It needs bounds.
     ///
     /// # Errors
     ///
@@ -402,7 +404,7 @@ impl BusinessFigure {
         self.limited(Limit::AtMost(limit))
     }
 
-    /// An objective for a figure of which more is better: at least this, whatever live does. It needs bounds.
+    /// An objective for a figure of which more is better: at least this. One that live breaks as well takes nothing back. It needs bounds.
     ///
     /// # Errors
     ///
