@@ -49,9 +49,10 @@ pub(crate) fn figures(service: &Service, labels: &Delivery, took: Duration) {
         );
     }
     println!(
-        "\n{} labels came, {} of them count; {} pairs of answers still wait for theirs; {} copies dropped. {:.1} s.",
+        "\n{} labels came, {} of them count, {} had counted before a crash; {} pairs of answers still wait for theirs; {} copies dropped. {:.1} s.",
         labels.delivered,
         labels.counted,
+        labels.again,
         status.feedback.pairs_waiting,
         status.shadow.dropped,
         took.as_secs_f64(),
@@ -165,6 +166,7 @@ pub(crate) fn check(
         EventKind::RolledBack { from, cause, .. } => *from == *"v3" && by_guard(cause),
         _ => false,
     });
+    let killed = happened(&|kind| matches!(kind, EventKind::Started { .. }));
     let steps = [
         ("v2 was tried as a shadow", reached("v2", Phase::Shadow)),
         ("v2 was tried as a canary", reached("v2", Phase::Canary)),
@@ -184,7 +186,8 @@ pub(crate) fn check(
                 .iter()
                 .all(|decision| replay(decision).as_ref() == Ok(decision.evidence())),
         ),
-        ("every label that came counts", labels.counted == labels.delivered),
+        ("every label that came counts once", labels.counted + labels.again == labels.delivered),
+        ("none came twice but after a crash", killed || labels.again == 0),
     ];
     println!();
     for (step, done) in steps {

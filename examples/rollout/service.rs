@@ -125,6 +125,8 @@ impl Service {
 pub(crate) struct Delivery {
     pub(crate) delivered: u64,
     pub(crate) counted: u64,
+    /// They had counted before the process before this one was killed, which it could not write down any more.
+    pub(crate) again: u64,
 }
 
 impl Delivery {
@@ -136,8 +138,11 @@ impl Delivery {
     ) -> Result<(), Box<dyn Error>> {
         let id: PredictionId = id.parse()?;
         self.delivered += 1;
-        self.counted +=
-            u64::from(handle.feedback(id, Outcome::class(late.into())) == FeedbackOutcome::Counted);
+        match handle.feedback(id, Outcome::class(late.into())) {
+            FeedbackOutcome::Counted => self.counted += 1,
+            FeedbackOutcome::Settled => self.again += 1,
+            _ => {}
+        }
         Ok(())
     }
 }

@@ -316,7 +316,7 @@ impl Joins {
             FeedbackOutcome::Counted => &mut counts.counted,
             FeedbackOutcome::Corrected => &mut counts.corrected,
             FeedbackOutcome::Repeated => &mut counts.repeated,
-            FeedbackOutcome::Contradicted => &mut counts.contradicted,
+            FeedbackOutcome::Settled => &mut counts.settled,
             FeedbackOutcome::Outdated => &mut counts.outdated,
             FeedbackOutcome::Expired => &mut counts.expired,
             FeedbackOutcome::Thinned => &mut counts.thinned,
@@ -493,7 +493,7 @@ impl Joins {
         known_at: Timestamp,
         intake: &Intake,
     ) -> FeedbackOutcome {
-        let Some(earlier) = state.correctable.get_mut(&key) else { return FeedbackOutcome::Contradicted };
+        let Some(earlier) = state.correctable.get_mut(&key) else { return FeedbackOutcome::Settled };
         if earlier.actual == *actual {
             earlier.known_at = earlier.known_at.max(known_at);
             return FeedbackOutcome::Repeated;

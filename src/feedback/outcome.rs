@@ -13,9 +13,10 @@ pub enum FeedbackOutcome {
     Corrected,
     /// The same outcome had come before.
     Repeated,
-    /// An outcome had come before, too long ago to be corrected, or before the process was started: whether it was a
-    /// different one is not known any more. The first one stands.
-    Contradicted,
+    /// An outcome had come before and stands: it came too long ago to be corrected, or before the process was started.
+    /// Whether this one differs from it is not known any more. Whoever delivers labels at least once, and is not sure of
+    /// the last ones before a crash, delivers them again and sees this for those that had been kept.
+    Settled,
     /// An outcome that became known later has come before, and stands: see [`Outcome::known_at`](crate::Outcome::known_at).
     Outdated,
     /// The prediction lies further back than outcomes are waited for, or its arm is forgotten.
@@ -52,8 +53,8 @@ pub struct FeedbackCounts {
     pub corrected: u64,
     /// See [`FeedbackOutcome::Repeated`].
     pub repeated: u64,
-    /// See [`FeedbackOutcome::Contradicted`].
-    pub contradicted: u64,
+    /// See [`FeedbackOutcome::Settled`].
+    pub settled: u64,
     /// See [`FeedbackOutcome::Outdated`].
     pub outdated: u64,
     /// See [`FeedbackOutcome::Expired`].

@@ -50,7 +50,7 @@ fn run_and_see(seeds: u64) {
         assert!(*often > 5 * seeds, "{what}: {seen:?}");
     }
     assert!(*fallbacks > seeds && *withheld > seeds, "{seen:?}");
-    for outcome in ["Counted", "Repeated", "Corrected", "Contradicted", "Expired"] {
+    for outcome in ["Counted", "Repeated", "Corrected", "Settled", "Expired"] {
         assert!(joined.get(outcome).is_some_and(|often| *often > seeds / 4), "{outcome}: {seen:?}");
     }
     for event in [
@@ -460,10 +460,8 @@ impl World {
                 Some((first, since)) if open(since) && first == class => &[FeedbackOutcome::Repeated],
                 Some((_, since)) if open(since) => &[FeedbackOutcome::Corrected],
                 // The window is over; the next tick forgets what could be corrected.
-                Some((first, _)) if first == class => {
-                    &[FeedbackOutcome::Contradicted, FeedbackOutcome::Repeated]
-                }
-                Some(_) => &[FeedbackOutcome::Contradicted, FeedbackOutcome::Corrected],
+                Some((first, _)) if first == class => &[FeedbackOutcome::Settled, FeedbackOutcome::Repeated],
+                Some(_) => &[FeedbackOutcome::Settled, FeedbackOutcome::Corrected],
             };
             assert!(expected.contains(&joined), "invariant 6: {joined:?} instead of {expected:?}");
             match joined {

@@ -58,8 +58,8 @@ fn what_becomes_of_an_outcome_depends_on_what_came_before_and_when() {
     assert_eq!(tell(0, 0), FeedbackOutcome::Repeated);
     clock.advance(seconds(3_601));
     service.tick();
-    assert_eq!(tell(0, 1), FeedbackOutcome::Contradicted);
-    assert_eq!(tell(0, 0), FeedbackOutcome::Contradicted, "what the first one was is not known any more");
+    assert_eq!(tell(0, 1), FeedbackOutcome::Settled);
+    assert_eq!(tell(0, 0), FeedbackOutcome::Settled, "what the first one was is not known any more");
     clock.advance(seconds(7 * DAY - 3_601));
     assert_eq!(tell(1, 1), FeedbackOutcome::Counted);
     clock.advance(seconds(1));
@@ -68,7 +68,7 @@ fn what_becomes_of_an_outcome_depends_on_what_came_before_and_when() {
     let figures = total(&service.status(), "v1");
     assert_eq!((figures.outcomes, figures.labelled_units, accuracy(&figures)), (2, 2, Some(0.5)));
     let counts = counts(&service);
-    let told = (counts.counted, counts.repeated, counts.corrected, counts.contradicted, counts.expired);
+    let told = (counts.counted, counts.repeated, counts.corrected, counts.settled, counts.expired);
     assert_eq!(told, (2, 2, 1, 2, 1));
 }
 

@@ -263,11 +263,8 @@ fn outcomes_of_predictions_made_before_a_start_join_once() {
             .unwrap();
         for (place, id) in ids.iter().enumerate() {
             let joined = service.feedback(id.parse().unwrap(), Outcome::class(1));
-            let expected = if place < 50 || lives > 0 {
-                FeedbackOutcome::Contradicted
-            } else {
-                FeedbackOutcome::Counted
-            };
+            let expected =
+                if place < 50 || lives > 0 { FeedbackOutcome::Settled } else { FeedbackOutcome::Counted };
             assert_eq!(joined, expected, "{place} in life {lives}");
         }
         assert_eq!(known(&service), if lives == 0 { 50 } else { 0 }, "figures begin anew, evidence does not");
