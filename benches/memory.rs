@@ -18,7 +18,7 @@ use switchback::model::onnx::{Feed, OnnxModel, Outputs, PreparedCache, ort};
 use switchback::options::Tiers;
 use switchback::options::{Retention, Threads};
 use switchback::versions::{Lifecycle, TargetTier, Tier};
-use switchback::{Model, ModelError, ModelHandle, closure};
+use switchback::{Model, ModelHandle, closure, model::ModelError};
 
 use support::large::{empty_cache, file, folder, run, session, version};
 use support::onnx::{environment, input, model_file};

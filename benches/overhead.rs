@@ -191,8 +191,7 @@ impl Judged {
         let answer = |input: &f64| Ok(*input);
         let handle = ModelHandle::builder("judged")
             .live("v1", closure("half@1", answer))
-            .task(Task::binary(|probability: &f64| *probability))
-            .kpi(Kpi::rate("click")?)
+            .task(Task::binary(|probability: &f64| *probability).kpi(Kpi::rate("click")?))
             .labels(Labels::at_random())
             .shadowing(Shadowing::new())
             .threads(Threads::manual())

@@ -18,7 +18,7 @@ use switchback::model::onnx::{PreparedCache, ort};
 use switchback::options::Tiers;
 use switchback::options::{Retention, Threads};
 use switchback::versions::Tier;
-use switchback::{LoadError, ModelHandle, RollbackOutcome};
+use switchback::{ModelHandle, RollbackOutcome, model::LoadError};
 
 use support::large::{WIDTH, empty_cache, file, folder, run, session, version};
 use support::onnx::{environment, input};
@@ -276,10 +276,10 @@ fn wide(
 ) -> Outcome<impl switchback::Model<[f32], f32> + use<>> {
     struct Wide(switchback::model::onnx::Pipeline<[f32], f32>);
     impl switchback::Model<[f32], f32> for Wide {
-        fn predict(&self, input: &[f32]) -> Result<f32, switchback::ModelError> {
+        fn predict(&self, input: &[f32]) -> Result<f32, switchback::model::ModelError> {
             self.0.predict(&input.repeat(WIDTH / 64))
         }
-        fn identity(&self) -> switchback::Identity {
+        fn identity(&self) -> switchback::model::Identity {
             self.0.identity()
         }
         fn lifecycle(&self) -> Option<&dyn switchback::versions::Lifecycle> {

@@ -20,7 +20,7 @@ use ort::session::Session;
 use parking_lot::Mutex;
 use switchback::model::onnx::{Feed, OnnxModel, Outputs, ort};
 use switchback::options::Threads;
-use switchback::{Answer, ModelError, ModelHandle, PredictError, RollbackOutcome, Task};
+use switchback::{Answer, ModelHandle, PredictError, RollbackOutcome, Task, model::ModelError};
 
 use support::onnx::{environment, input, model_file, run, session};
 use support::{Outcome, Report, median, quantile, quick};

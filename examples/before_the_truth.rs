@@ -14,7 +14,7 @@ use std::time::Duration;
 use switchback::drift::estimate::Calibration;
 use switchback::drift::{Cell, Drift, OnDrift, ReferenceProfile, Season};
 use switchback::events::{Cause, EventKind};
-use switchback::options::{Labels, Shadowing, Threads};
+use switchback::options::{Inputs, Labels, Shadowing, Threads};
 use switchback::stats::Metric;
 use switchback::{
     Clock, Model, ModelHandle, Outcome, Phase, PredictionId, Rollout, Task, Timestamp, closure, guard,
@@ -48,7 +48,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             .calibration(calibration()?)
             .on_shared_drift(OnDrift::Pause),
         )
-        .segment(|flight: &Flight| flight.origin) // figures by airport: the first 64, the rest are `other`
+        .inputs(Inputs::new().segment(|flight: &Flight| flight.origin)) // figures by airport: the first 64, the rest are `other`
         .clock(clock.clone())
         .threads(Threads::manual().tick_every(HOUR))
         .build()?;

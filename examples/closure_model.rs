@@ -12,7 +12,10 @@ use std::time::Duration;
 use switchback::guard::{Comparison, Evidence, Guard, Verdict};
 use switchback::options::Threads;
 use switchback::stats::Window;
-use switchback::{Identity, Model, ModelError, ModelHandle, Outcome, Task, closure, guard};
+use switchback::{
+    Model, ModelHandle, Outcome, Task, closure, guard,
+    model::{Identity, ModelError},
+};
 
 /// Predicts the next value of a series from how the last ones went on: one coefficient, learnt as it goes.
 struct Momentum {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use switchback::model::onnx::{Feed, OnnxModel, Outputs, Pipeline};
 use switchback::options::{Labels, Shadowing};
-use switchback::{ModelError, ModelHandle, Outcome, Plan, Task, guard};
+use switchback::{ModelHandle, Outcome, Plan, Task, guard, model::ModelError};
 
 type Features = [f32; 13]; // a flight at pushback: delay, distance, weather ...
 

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use switchback::ModelHandle;
 use switchback::model::onnx::{Feed, OnnxModel, Outputs, PreparedCache};
-use switchback::options::{Drill, Tiers};
+use switchback::options::{Drill, Inputs, Tiers};
 use switchback::options::{Retention, Threads};
 use switchback::versions::Tier;
 
@@ -37,7 +37,7 @@ fn main() -> Outcome {
     let cache = PreparedCache::open(cache_folder)?; // optimised graphs, with weights that are mapped
     let ranker = ModelHandle::builder("ranker")
         .live("v1", version(1, &cache)?)
-        .copy_inputs() // a few, for the drill
+        .inputs(Inputs::new().copied()) // a few, for the drill
         .retention(
             Retention::new()
                 .tiers(Tiers::new().hot_for(Duration::ZERO)) // warm as soon as they are retained

@@ -21,7 +21,7 @@
 //!   [`tick`](ModelHandle::tick): a thread of the handle's unless the host says that [it does](options::Threads::manual). Without a tick for three intervals a candidate answers nobody.
 //! - **Say when labels are complete**, [`Labels::complete_after`](options::Labels::complete_after): those that come early are
 //!   not like the others, and guards compare labels of the same age only.
-//! - **A guard has an error**, [`ErrorBudget`]: 1 % for taking back a candidate that is within all margins, 5 % for
+//! - **A guard has an error**, [`ErrorBudget`](options::ErrorBudget): 1 % for taking back a candidate that is within all margins, 5 % for
 //!   promoting one that is not, however often one looks. What it cannot see is said where it is made: [`guard`].
 //! - **A model is loaded on the thread that stages it**, and freed on the one that ticks. Do not stage on a request's.
 //! - **A shadow costs what a request costs**, on another thread. Sample.
@@ -117,15 +117,10 @@ pub use handle::build_error::BuildError;
 pub use handle::builder::Builder;
 pub use handle::handle::{CloseError, ModelHandle, RollbackError};
 pub use handle::options;
-pub use handle::pinned::{PinError, Pinned, PinnedError};
-pub use handle::request::Request;
 pub use handle::rollout::{Rollout, RolloutError};
 pub use model::closure::closure;
-pub use model::error::{InputError, LoadError, ModelError};
-pub use model::identity::Identity;
 pub use model::model::Model;
 pub use request::answer::{Answer, PredictError, Route};
-pub use rollout::budget::ErrorBudget;
 pub use rollout::guard;
 pub use rollout::phase::Phase;
 pub use rollout::plan::{Plan, Step};
@@ -134,6 +129,12 @@ pub use task::outcome::{Outcome, Truth};
 pub use task::task::Task;
 pub use version::id::VersionId;
 pub use version::prepare::StageError;
+
+/// Ways to ask that are more than an input: with a key, with a shared input, a batch, a stream that stays with one version.
+pub mod requests {
+    pub use crate::handle::pinned::{PinError, Pinned, PinnedError};
+    pub use crate::handle::request::Request;
+}
 
 /// What happened to a handle: its log, and a queue of what comes.
 pub mod events {

@@ -95,7 +95,7 @@ fn a_warm_request_that_is_counted_for_drift_and_by_segment_allocates_nothing() {
         .live("v1", closure("half@1", |x: &f64| Ok(x / 2.0)))
         .task(Task::regression(|value: &f64| *value))
         .drift(drift.sample(1.0))
-        .segment(move |x: &f64| kind(x))
+        .inputs(switchback::options::Inputs::new().segment(move |x: &f64| kind(x)))
         .threads(Threads::manual())
         .build()
         .unwrap();

@@ -1,9 +1,9 @@
 //! Whole rollouts through the public API: how soon a canary is taken back, with all that a host has switched on.
 
-use switchback::ErrorBudget;
+use switchback::options::ErrorBudget;
 use switchback::options::{Labels, Limits, Threads};
 use switchback::{
-    Clock, Kpi, ModelError, ModelHandle, Outcome as Truth, Plan, Step, Task, Timestamp, closure, guard,
+    Clock, Kpi, ModelHandle, Outcome as Truth, Plan, Step, Task, Timestamp, closure, guard, model::ModelError,
 };
 
 use crate::goals::oracle_requests;
@@ -50,8 +50,7 @@ fn requests_until_taken_back(mut random: Random, times: f64, share: f64, oracle:
     let clock = Clock::manual(Timestamp::from_unix_seconds(1_700_000_000));
     let handle = ModelHandle::builder("guarded")
         .live("v1", closure("live@1", failing(ERRORS)))
-        .task(Task::binary(|probability: &f64| *probability))
-        .kpi(Kpi::rate("click")?)
+        .task(Task::binary(|probability: &f64| *probability).kpi(Kpi::rate("click")?))
         .labels(Labels::at_random())
         .clock(clock.clone())
         .seed(random.next())

@@ -17,7 +17,7 @@ mod requests;
 use std::time::Instant;
 
 use support::{Outcome, Report, median, quick};
-use switchback::{ModelError, ModelHandle, Rollout};
+use switchback::{ModelHandle, Rollout, model::ModelError};
 
 use law::{Law, Short};
 

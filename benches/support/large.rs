@@ -6,7 +6,7 @@ use std::process::Command;
 use ort::environment::Environment;
 use ort::session::Session;
 use ort::value::TensorRef;
-use switchback::ModelError;
+use switchback::model::ModelError;
 use switchback::model::onnx::{Feed, OnnxModel, Outputs, Pipeline, PreparedCache, ort};
 
 use super::Outcome;

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use ort::environment::{Environment, GlobalThreadPoolOptions};
 use ort::session::Session;
 use ort::value::TensorRef;
-use switchback::ModelError;
+use switchback::model::ModelError;
 use switchback::model::onnx::{Feed, OnnxModel, Outputs, Pipeline, Runtime, ort};
 
 use super::Outcome;

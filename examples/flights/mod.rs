@@ -12,7 +12,7 @@ use flate2::read::GzDecoder;
 use serde::{Deserialize, Serialize};
 use switchback::drift::{Cell, ProfileBuilder, ReferenceProfile};
 use switchback::model::onnx::{Feed, OnnxModel, Outputs, Pipeline};
-use switchback::{ModelError, Timestamp};
+use switchback::{Timestamp, model::ModelError};
 
 /// A flight arrives late when it arrives more than this many minutes after its scheduled time.
 const LATE_MINUTES: i32 = 15;

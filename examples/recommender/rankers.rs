@@ -1,7 +1,7 @@
 //! Two ways to rank books. They have nothing in common but what they are asked and what they answer: one counts genres,
 //! the other has learnt which books go together.
 
-use switchback::ModelError;
+use switchback::model::ModelError;
 
 use crate::world::{BOOKS, Book, Chance, GENRES, SHOWN, genre};
 

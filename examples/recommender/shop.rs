@@ -8,8 +8,8 @@ use std::time::Duration;
 use switchback::events::{Event, EventKind, Subscription};
 use switchback::options::{Labels, Retention, Shadowing, Threads};
 use switchback::{
-    Clock, Kpi, ModelError, ModelHandle, Outcome, PredictionId, Rollout, Route, Task, Timestamp, Truth,
-    closure,
+    Clock, Kpi, ModelHandle, Outcome, PredictionId, Rollout, Route, Task, Timestamp, Truth, closure,
+    model::ModelError,
 };
 
 use crate::counts::Counts;
@@ -62,8 +62,7 @@ impl Shop {
         });
         let handle = ModelHandle::builder("books")
             .live("v1", closure("popular-by-genre@1.0", move |visit: &Visit| first.rank(visit)))
-            .task(task?.truth(Truth::CausedByAnswer))
-            .kpi(Kpi::rate("click")?)
+            .task(task?.truth(Truth::CausedByAnswer).kpi(Kpi::rate("click")?))
             .labels(Labels::new().assumed_after(SILENCE, Outcome::kpi("click", 0.0)))
             .shadowing(Shadowing::new().canary_pairs(false))
             .threads(Threads::manual().tick_every(HOUR))

@@ -198,6 +198,8 @@ pub enum EventKind {
     Tripped {
         /// The version.
         version: VersionId,
+        /// How many requests in a row it failed on, at the least: more are needed where live fails on some too.
+        failures: u32,
     },
     /// A canary goes no further for the time being, since what it counts cannot be trusted or what it is exposed to is not
     /// what was decided.
@@ -400,7 +402,7 @@ impl fmt::Display for Cause {
         match self {
             Self::Operator { reason } => write!(f, "by hand: {reason}"),
             Self::Guard { evidence } => write!(f, "it failed the guard {evidence}"),
-            Self::Tripped { failures } => write!(f, "it failed on {failures} requests in a row"),
+            Self::Tripped { failures } => write!(f, "it failed on at least {failures} requests in a row"),
             Self::Futility => f.write_str("neither harm nor equality was shown in the time allowed"),
             Self::Eliminated => f.write_str("another version is better"),
             Self::Superseded { by } => write!(f, "{by} became live"),
@@ -482,9 +484,10 @@ impl fmt::Display for Event {
                 "nobody ticked for {} s: live answers the requests of candidates until somebody ticks",
                 after.as_secs_f64()
             ),
-            EventKind::Tripped { version } => {
-                write!(f, "circuit breaker open: {version} fails on everything, live answers instead")
-            }
+            EventKind::Tripped { version, failures } => write!(
+                f,
+                "circuit breaker open: {version} failed on at least {failures} requests in a row, live answers instead"
+            ),
             EventKind::Held { version, reason } => write!(f, "{version} goes no further for now: {reason}"),
             EventKind::CircuitOpened { version, until } => write!(
                 f,

@@ -14,7 +14,7 @@ pub enum PinPolicy {
     /// one that goes on costs some memory for a while.
     #[default]
     Finish,
-    /// Its next call is told [`Superseded`](crate::PinnedError::Superseded).
+    /// Its next call is told [`Superseded`](crate::requests::PinnedError::Superseded).
     Supersede,
 }
 

@@ -46,7 +46,7 @@ impl Control {
                 self.publish(desk, vec![EventKind::CircuitOpened { version, until }]);
                 continue;
             }
-            self.announcer.announce(now, self.epoch, EventKind::Tripped { version });
+            self.announcer.announce(now, self.epoch, EventKind::Tripped { version, failures });
             let _ = self.lower(number, Cause::Tripped { failures }, desk);
         }
     }

@@ -66,7 +66,7 @@ pub enum BuildError {
     Option(#[from] InvalidArgument),
     /// Retained versions are to be drilled, and inputs may not be copied for it.
     #[error(
-        "retention.drill asks retained versions what live was asked, and inputs may not be copied: add `.shadowing(..)` or `.copy_inputs()`"
+        "retention.drill asks retained versions what live was asked, and inputs may not be copied: add `.shadowing(..)` or `Inputs::copied`"
     )]
     DrillWithoutCopies,
     /// The system has no random numbers to give.

@@ -1,6 +1,5 @@
 //! How a handle is built.
 
-use std::borrow::Borrow;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
@@ -12,8 +11,9 @@ use super::handle::ModelHandle;
 use super::keeper::Keeping;
 #[cfg(feature = "state")]
 use super::options::StateFolder;
+use super::options::inputs::CopyInput;
 use super::options::threads::Ticks;
-use super::options::{Labels, Limits, Retention, Shadowing, Threads};
+use super::options::{Inputs, Labels, Limits, Retention, Shadowing, Threads};
 use super::workers::Workers;
 use crate::base::chance::{Dice, mix};
 use crate::base::clock::Clock;
@@ -30,45 +30,36 @@ use crate::model::model::Model;
 use crate::model::throttle::LoadThrottle;
 use crate::request::recall::Answers;
 use crate::request::serving::Serving;
-use crate::request::shadow::{BytesOf, Compare, CopyAnswer, ShadowOptions, ShadowQueue};
+use crate::request::shadow::{ShadowOptions, ShadowQueue};
 use crate::rollout::budget::ErrorBudget;
 use crate::stats::counting::exposure::ExposureOptions;
 use crate::stats::evidence::waiting::Maturity;
 use crate::task::kpi::Kpi;
-use crate::task::segments::{self, Segments};
+use crate::task::segments::Segments;
 use crate::task::task::{Task, TaskKind};
-use crate::version::ask::Check;
 use crate::version::drill::Recent;
 use crate::version::id::VersionId;
-use crate::version::input::{Keep, KeptInput};
+use crate::version::input::Keep;
 use crate::version::loaded::AnyVersion;
 use crate::version::prepare::{StageError, prepare};
 #[cfg(feature = "state")]
 use crate::version::source::ModelSource;
 
-/// Copies an input of the host's.
-type CopyInput<I> = fn(&I) -> Box<dyn KeptInput<I>>;
-
 /// Builds a [`ModelHandle`]. Only [`live`](Self::live) must be told; every other setter says what its default is, and
-/// why. They can be called in any order. What is data comes in groups, [`options`](crate::options); what is code of the
-/// host's comes by itself.
+/// why. They can be called in any order, and come in groups: see [`options`](crate::options).
 #[must_use = "nothing is built before `build`"]
 pub struct Builder<I: ?Sized + 'static, O: 'static> {
     name: String,
     live: Option<(String, Box<dyn Model<I, O>>)>,
     task: Task<O>,
-    check: Option<Check<O>>,
-    sample: Option<Box<dyn KeptInput<I> + Sync>>,
-    kpis: Vec<Kpi>,
+    inputs: Inputs<I>,
     labels: Labels,
-    copy: Option<CopyInput<I>>,
-    bytes_of: Option<BytesOf<I>>,
     shadowing: Option<Shadowing>,
-    compare: Option<(CopyAnswer<O>, Compare<O>)>,
+    /// Set by whoever asks for a shadow, whatever is said of inputs before or after.
+    copy_to_shadow: Option<CopyInput<I>>,
     retention: Retention,
     keeping: Keeping<I, O>,
     drift: Option<Drift<I>>,
-    segment: Option<segments::Reader<I>>,
     threads: Threads,
     limits: Limits,
     error_budget: ErrorBudget,
@@ -91,18 +82,13 @@ impl<I: ?Sized + 'static, O: 'static> Builder<I, O> {
             name,
             live: None,
             task: Task::unlabelled(),
-            check: None,
-            sample: None,
-            kpis: Vec::new(),
+            inputs: Inputs::new(),
             labels: Labels::default(),
-            copy: None,
-            bytes_of: None,
             shadowing: None,
-            compare: None,
+            copy_to_shadow: None,
             retention: Retention::default(),
             keeping: Keeping::default(),
             drift: None,
-            segment: None,
             threads: Threads::default(),
             limits: Limits::default(),
             error_budget: ErrorBudget::default(),
@@ -124,23 +110,9 @@ impl<I: ?Sized + 'static, O: 'static> Builder<I, O> {
         self
     }
 
-    /// What a valid answer is. An answer that fails is a failure of its version: a candidate's caller gets live's
-    /// instead. What the task cannot read (a probability that is not a number, a class out of range) is invalid anyhow.
-    pub fn check(mut self, valid: impl Fn(&O) -> bool + Send + Sync + 'static) -> Self {
-        self.check = Some(Box::new(valid));
-        self
-    }
-
-    /// A request that every version must answer, validly, before it takes any traffic. Without it a version is warmed
-    /// up with an input made from its own signature, where it can make one.
-    pub fn sample<T: Borrow<I> + Send + Sync + 'static>(mut self, sample: T) -> Self {
-        self.sample = Some(Box::new(Keep(sample)));
-        self
-    }
-
-    /// A business figure that outcomes may carry: see [`Outcome::kpi`](crate::Outcome::kpi). At most 16.
-    pub fn kpi(mut self, kpi: Kpi) -> Self {
-        self.kpis.push(kpi);
+    /// What may be done with inputs, and what is known of them: a sample, copies, sizes, segments. By default nothing.
+    pub fn inputs(mut self, inputs: Inputs<I>) -> Self {
+        self.inputs = inputs;
         self
     }
 
@@ -157,34 +129,7 @@ impl<I: ?Sized + 'static, O: 'static> Builder<I, O> {
         I::Owned: Send + 'static,
     {
         self.shadowing = Some(shadowing);
-        self.copy_inputs()
-    }
-
-    /// Requests may be copied, though not to shadow them: for a [drill](crate::options::Retention::drill).
-    pub fn copy_inputs(mut self) -> Self
-    where
-        I: ToOwned,
-        I::Owned: Send + 'static,
-    {
-        self.copy = Some(|input| Box::new(Keep(input.to_owned())));
-        self
-    }
-
-    /// How large an input is, in bytes, for the limit of the queue of copies. By default its own size, which misses what
-    /// it points to.
-    pub fn input_bytes(mut self, bytes: impl Fn(&I) -> usize + Send + Sync + 'static) -> Self {
-        self.bytes_of = Some(Box::new(bytes));
-        self
-    }
-
-    /// The host's own comparison of live's answer (first) with a shadow's, 0 for no difference; see
-    /// [`elementwise`](crate::stats::elementwise) for tensors. Answers of sampled requests are cloned for it. A candidate
-    /// that fails on a copy differs by 1. Without it, answers are compared by what the task reads off them.
-    pub fn compare(mut self, difference: impl Fn(&O, &O) -> f64 + Send + Sync + 'static) -> Self
-    where
-        O: Clone,
-    {
-        self.compare = Some((O::clone, Box::new(difference)));
+        self.copy_to_shadow = Some(|input| Box::new(Keep(input.to_owned())));
         self
     }
 
@@ -237,18 +182,6 @@ impl<I: ?Sized + 'static, O: 'static> Builder<I, O> {
         self
     }
 
-    /// Labels each prediction, so that what becomes of it is seen by segment: an airport, a country. Called for every
-    /// request on its thread, under no lock; it costs a hash of the label. Labels are shown in `status()`, so they must
-    /// be no user's.
-    ///
-    /// The first 64 labels are told apart unless [`Limits::segments`](crate::options::Limits::segments) says another
-    /// number; the rest, empty ones, and those of more than 128 bytes are `other`. A guard looks at them
-    /// [`by_segment`](crate::guard::ErrorRate::by_segment).
-    pub fn segment(mut self, label: impl Fn(&I) -> &str + Send + Sync + 'static) -> Self {
-        self.segment = Some(Box::new(label));
-        self
-    }
-
     /// Who does the work that is not a request's. By default threads of the handle's do: see [`Threads`].
     pub fn threads(mut self, threads: Threads) -> Self {
         self.threads = threads;
@@ -297,7 +230,7 @@ impl<I: ?Sized + 'static, O: 'static> Builder<I, O> {
         self.keeping.check()?;
         self.shadowing.as_ref().map_or(Ok(()), Shadowing::check)?;
         self.error_budget.check()?;
-        if self.retention.drill.is_some() && self.copy.is_none() {
+        if self.retention.drill.is_some() && self.inputs.copy.or(self.copy_to_shadow).is_none() {
             return Err(BuildError::DrillWithoutCopies);
         }
         let binary = matches!(self.task.kind(), TaskKind::Binary { .. });
@@ -336,9 +269,12 @@ impl<I: ?Sized + 'static, O: 'static> Builder<I, O> {
             Some(secret) => secret,
             None => random_bytes()?,
         };
-        let kpis: Arc<[Kpi]> = checked_kpis(self.kpis)?.into();
+        let kpis: Arc<[Kpi]> = checked_kpis(std::mem::take(&mut self.task.kpis))?.into();
+        let (check, compare) = (self.task.check.take(), self.task.compare.take());
+        let inputs = self.inputs;
+        let copy = inputs.copy.or(self.copy_to_shadow);
         let maturity = self.labels.maturity();
-        let segments = self.segment.take().map(|read| Segments::new(read, self.limits.segments));
+        let segments = inputs.segment.map(|read| Segments::new(read, self.limits.segments));
         let table = segments.as_ref().map(|segments| Arc::clone(segments.table()));
         let kind = self.task.kind();
         let exposure = ExposureOptions {
@@ -366,15 +302,15 @@ impl<I: ?Sized + 'static, O: 'static> Builder<I, O> {
             None => None,
         };
 
-        let (task, check, sample) = (&self.task, self.check.as_ref(), self.sample.as_deref());
+        let (task, checked, sample) = (&self.task, check.as_ref(), inputs.sample.as_deref());
         let prepare = |id: VersionId, model| {
-            let version = prepare(id, model, task, check, sample, &LoadThrottle::new())?;
+            let version = prepare(id, model, task, checked, sample, &LoadThrottle::new())?;
             Ok::<_, StageError>(Arc::new(version) as Arc<dyn AnyVersion>)
         };
         let (live, started) = self.keeping.live(began, embedded, prepare)?;
         let drift =
             self.drift.map(|drift| DriftWatch::new(drift, kind, live.id, exposure.stripes, clock.now()));
-        let shadow = self.shadowing.zip(self.copy);
+        let shadow = self.shadowing.zip(copy);
         let canary_pairs = shadow.as_ref().is_none_or(|(shadowing, _)| shadowing.canary_pairs);
         let workers = shadow.as_ref().map_or(0, |(shadowing, _)| shadowing.workers);
         let settings = Settings {
@@ -402,11 +338,10 @@ impl<I: ?Sized + 'static, O: 'static> Builder<I, O> {
         // Every version is of this handle's types: it has just made them.
         let routing = control.table(&joins).typed().ok_or(BuildError::NoLive)?;
         let (keeper, remembered) = self.keeping.keeper(started, (process, lives), clock.now());
-        let (compare, bytes_of) = (self.compare, self.bytes_of);
         let serving = Serving {
             routing: ArcSwap::from_pointee(routing),
             task: self.task,
-            check: self.check,
+            check,
             limit: self.limits.candidate_deadline,
             clock,
             // Each life draws its own chance: the same again, over the short stretch from one restart to the next, would
@@ -416,7 +351,7 @@ impl<I: ?Sized + 'static, O: 'static> Builder<I, O> {
             shadow: shadow.map(|(shadowing, copy)| {
                 ShadowQueue::new(ShadowOptions {
                     copy,
-                    bytes_of: bytes_of.unwrap_or_else(|| Box::new(|input| size_of_val(input))),
+                    bytes_of: inputs.bytes_of.unwrap_or_else(|| Box::new(|input| size_of_val(input))),
                     entries_max: shadowing.queue_entries,
                     bytes_max: shadowing.queue_bytes,
                     compare,
@@ -425,14 +360,14 @@ impl<I: ?Sized + 'static, O: 'static> Builder<I, O> {
             }),
             explore,
             answers: (self.retention.answers > 0).then(|| Answers::new(self.retention.answers)),
-            recent: self.copy.zip(self.retention.drill).map(|(copy, drill)| Recent::new(copy, drill)),
+            recent: copy.zip(self.retention.drill).map(|(copy, drill)| Recent::new(copy, drill)),
             drift,
             segments,
         };
         let ticks = self.threads.ticks;
         let inner = Arc::new(Core {
             serving,
-            sample: self.sample,
+            sample: inputs.sample,
             canary_pairs,
             matures: maturity.is_some(),
             driven: ticks != Ticks::Nobody,

@@ -71,7 +71,7 @@ impl<I: ?Sized + 'static, O: 'static> ModelHandle<I, O> {
     ///
     /// # Errors
     ///
-    /// Those of `stage`, and [`StageError::Open`] with whatever error `open` gives; a [`LoadError`](crate::LoadError) stays
+    /// Those of `stage`, and [`StageError::Open`] with whatever error `open` gives; a [`LoadError`](crate::model::LoadError) stays
     /// what it is.
     pub fn stage_with<M, E>(
         &self,
@@ -117,7 +117,7 @@ impl<I: ?Sized + 'static, O: 'static> ModelHandle<I, O> {
     /// step, and nothing is left of it. A step of ONNX Runtime's own, such as making a session, is finished first. Whether
     /// such a version was being staged.
     ///
-    /// [`LoadError::Cancelled`]: crate::LoadError::Cancelled
+    /// [`LoadError::Cancelled`]: crate::model::LoadError::Cancelled
     pub fn cancel_staging(&self, version: &str) -> bool {
         self.inner.cancel_load(|id| id == *version)
     }

@@ -178,7 +178,7 @@ pub struct RolloutStatus {
     pub keys: u64,
     /// Of how many new keys one counts: 1 unless memory ran short.
     pub keys_one_in: u64,
-    /// By [segment](crate::Builder::segment), where requests have any.
+    /// By [segment](crate::options::Inputs::segment), where requests have any.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub segments: Vec<SegmentFigures>,
 }

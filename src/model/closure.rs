@@ -14,7 +14,7 @@ use super::model::Model;
 /// `"moving-average@1.2"`.
 ///
 /// ```
-/// use switchback::{Model, ModelError, closure};
+/// use switchback::{closure, model::ModelError, Model};
 ///
 /// let model = closure("double@1.0", |x: &f64| Ok::<_, ModelError>(x * 2.0));
 /// assert_eq!(model.predict(&21.0).unwrap(), 42.0);

@@ -270,7 +270,7 @@ impl LoadError {
     /// An error of an engine or a host: any error type, or a text.
     ///
     /// ```
-    /// use switchback::LoadError;
+    /// use switchback::model::LoadError;
     ///
     /// assert_eq!(LoadError::other("the licence server is down").to_string(), "the licence server is down");
     /// let missing = LoadError::other(std::io::Error::from(std::io::ErrorKind::NotFound));

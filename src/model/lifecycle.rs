@@ -16,7 +16,7 @@ use super::tier::{Memory, TargetTier, Tier};
 /// ```
 /// use std::sync::OnceLock;
 /// use switchback::versions::{Lifecycle, LoadThrottle};
-/// use switchback::{Identity, LoadError, Model, ModelError};
+/// use switchback::{model::{Identity, LoadError, ModelError}, Model};
 ///
 /// /// A table of means per airport, which takes a while to read.
 /// struct Means {

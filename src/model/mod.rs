@@ -7,8 +7,8 @@
 //! call through its table, as before. The other way, a deadline that the calling thread carries, would reach models that
 //! pass a request on to another thread too late.
 //!
-//! **Errors above this room.** [`LoadError::Preflight`](crate::LoadError::Preflight) and
-//! [`Other`](crate::LoadError::Other) hold any error: what a preflight finds is a type of the room `repository`, and what a
+//! **Errors above this room.** [`LoadError::Preflight`] and
+//! [`Other`](LoadError::Other) hold any error: what a preflight finds is a type of the room `repository`, and what a
 //! host's own engine says is a type of the host's.
 
 // # Design decisions
@@ -68,6 +68,7 @@ pub(crate) mod tier;
 
 pub use closure::{Closure, closure};
 pub use description::Description;
+pub use error::{InputError, LoadError, ModelError};
 pub use identity::Identity;
 pub use lifecycle::Lifecycle;
 pub use model::Model;

@@ -13,7 +13,7 @@ use super::error::LoadError;
 ///
 /// ```
 /// use switchback::versions::LoadThrottle;
-/// use switchback::LoadError;
+/// use switchback::model::LoadError;
 ///
 /// let throttle = LoadThrottle::new();
 /// assert!(throttle.step().is_ok());

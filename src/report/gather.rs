@@ -199,7 +199,7 @@ fn concerns(kind: &EventKind, candidate: VersionId) -> Concern {
         | Kind::Aborted { version, .. }
         | Kind::Paused { version, .. }
         | Kind::Resumed { version }
-        | Kind::Tripped { version }
+        | Kind::Tripped { version, .. }
         | Kind::CircuitOpened { version, .. }
         | Kind::Held { version, .. }
         | Kind::CircuitClosed { version }

@@ -22,7 +22,7 @@ use crate::version::id::VersionId;
 /// use switchback::repository::contract::{Feature, Host, Pipelines};
 /// use switchback::model::onnx::{Feed, Outputs};
 /// use switchback::repository::Repository;
-/// use switchback::{ModelError, ModelHandle};
+/// use switchback::{model::ModelError, ModelHandle};
 ///
 /// struct Flight { delay: f32, distance: f32 }
 ///

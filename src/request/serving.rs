@@ -13,8 +13,8 @@ use crate::base::share::Share;
 use crate::drift::watch::watch::DriftWatch;
 use crate::feedback::join::Joins;
 use crate::task::segments::Segments;
-use crate::task::task::Task;
-use crate::version::ask::{Check, Judge};
+use crate::task::task::{Check, Task};
+use crate::version::ask::Judge;
 use crate::version::drill::Recent;
 use crate::version::loaded::{AnyVersion, Version};
 

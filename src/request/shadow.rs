@@ -19,14 +19,9 @@ use crate::model::error::ErrorKind;
 use crate::stats::counting::exposure::{Request, Unit, lane};
 use crate::stats::figures::divergence::Pair;
 use crate::task::kept::Kept;
+use crate::task::task::{Compare, CopyAnswer};
 use crate::version::ask::{Judge, attempt};
 use crate::version::input::KeptInput;
-
-/// Compares what live and a candidate answered to the same input: 0 for no difference.
-pub(crate) type Compare<O> = Box<dyn Fn(&O, &O) -> f64 + Send + Sync>;
-
-/// Copies an answer for it.
-pub(crate) type CopyAnswer<O> = fn(&O) -> O;
 
 /// Says how large an input is, in bytes.
 pub(crate) type BytesOf<I> = Box<dyn Fn(&I) -> usize + Send + Sync>;

@@ -31,12 +31,12 @@ use crate::task::kpi::Kpi;
 /// ```
 /// use std::time::Duration;
 /// use switchback::plan::Allocation;
-/// use switchback::{Kpi, ModelHandle, closure, guard};
+/// use switchback::{Kpi, ModelHandle, Task, closure, guard};
 /// use switchback::options::Labels;
 ///
 /// let handle = ModelHandle::builder("ranking")
 ///     .live("v1", closure("a@1", |_: &u32| Ok(1_u32)))
-///     .kpi(Kpi::rate("click")?)
+///     .task(Task::unlabelled().kpi(Kpi::rate("click")?))
 ///     .labels(Labels::complete_after(Duration::from_secs(600)))
 ///     .build()?;
 /// let (v2, v3) = (handle.stage("v2", closure("b@1", |_: &u32| Ok(2)))?, handle.stage("v3", closure("c@1", |_: &u32| Ok(3)))?);

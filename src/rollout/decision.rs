@@ -196,7 +196,7 @@ pub enum ReplayError {
 /// The counts of a whole rollout, so that other guards can be tried on what happened.
 ///
 /// ```
-/// # use switchback::{Clock, ErrorBudget, ModelHandle, Outcome, Task, Timestamp, closure, guard};
+/// # use switchback::{closure, guard, options::ErrorBudget, Clock, ModelHandle, Outcome, Task, Timestamp};
 /// # use switchback::options::{Labels, Threads};
 /// # let clock = Clock::manual(Timestamp::from_unix_seconds(1_700_000_000));
 /// # let handle = ModelHandle::builder("even")

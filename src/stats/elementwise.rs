@@ -1,6 +1,6 @@
 //! Comparing live's answer with a shadow's.
 
-/// A comparison of tensors for [`Builder::compare`](crate::Builder::compare): the share of elements that lie further
+/// A comparison of tensors for [`Task::compare`](crate::Task::compare): the share of elements that lie further
 /// apart than `absolute + relative * |live's|`, as numpy's `isclose` has it. Two that are not numbers are close; answers
 /// of different lengths differ altogether.
 ///

@@ -5,6 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::kept::{Kept, RANKING_DEPTH, Ranked};
+use super::kpi::Kpi;
 use super::outcome::Truth;
 use crate::base::invalid::InvalidArgument;
 
@@ -30,7 +31,19 @@ pub struct Task<O: ?Sized> {
     kind: TaskKind,
     read: Reader<O>,
     truth: Truth,
+    pub(crate) kpis: Vec<Kpi>,
+    pub(crate) check: Option<Check<O>>,
+    pub(crate) compare: Option<(CopyAnswer<O>, Compare<O>)>,
 }
+
+/// The host's own test of an answer.
+pub(crate) type Check<O> = Box<dyn Fn(&O) -> bool + Send + Sync>;
+
+/// Compares what live and a candidate answered to the same input: 0 for no difference.
+pub(crate) type Compare<O> = Box<dyn Fn(&O, &O) -> f64 + Send + Sync>;
+
+/// Copies an answer for it.
+pub(crate) type CopyAnswer<O> = fn(&O) -> O;
 
 /// Writes what is kept to where it stays: returned, it would be copied whole each time.
 type Reader<O> = Box<dyn Fn(&O, &mut Kept) + Send + Sync>;
@@ -167,13 +180,47 @@ impl<O: ?Sized + 'static> Task<O> {
     }
 
     fn new(kind: TaskKind, read: impl Fn(&O, &mut Kept) + Send + Sync + 'static) -> Self {
-        Self { kind, read: Box::new(read), truth: Truth::Independent }
+        Self {
+            kind,
+            read: Box::new(read),
+            truth: Truth::Independent,
+            kpis: Vec::new(),
+            check: None,
+            compare: None,
+        }
     }
 
     /// How the truth depends on the answer; [`Truth::Independent`] by default.
     #[must_use]
     pub fn truth(mut self, truth: Truth) -> Self {
         self.truth = truth;
+        self
+    }
+
+    /// A business figure that outcomes may carry: see [`Outcome::kpi`](crate::Outcome::kpi). At most 16.
+    #[must_use]
+    pub fn kpi(mut self, kpi: Kpi) -> Self {
+        self.kpis.push(kpi);
+        self
+    }
+
+    /// The host's own test of a valid answer. An answer that fails it is a failure of its version: a candidate's caller gets
+    /// live's instead. What the task cannot read (a probability that is not a number, a class out of range) is invalid anyhow.
+    #[must_use]
+    pub fn check(mut self, valid: impl Fn(&O) -> bool + Send + Sync + 'static) -> Self {
+        self.check = Some(Box::new(valid));
+        self
+    }
+
+    /// The host's own comparison of live's answer (first) with a shadow's, 0 for no difference; see
+    /// [`elementwise`](crate::stats::elementwise) for tensors. Answers of sampled requests are cloned for it. A candidate
+    /// that fails on a copy differs by 1. Without it, answers are compared by what the task reads off them.
+    #[must_use]
+    pub fn compare(mut self, difference: impl Fn(&O, &O) -> f64 + Send + Sync + 'static) -> Self
+    where
+        O: Clone,
+    {
+        self.compare = Some((O::clone, Box::new(difference)));
         self
     }
 

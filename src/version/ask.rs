@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::loaded::Version;
 use crate::model::error::ModelError;
 use crate::task::kept::Kept;
-use crate::task::task::{Task, TaskKind};
+use crate::task::task::{Check, Task, TaskKind};
 
 /// What decides whether an output is an answer, and what is kept of it.
 pub(crate) struct Judge<'a, O> {
@@ -15,9 +15,6 @@ pub(crate) struct Judge<'a, O> {
     /// How long a candidate may take.
     pub(crate) limit: Option<Duration>,
 }
-
-/// The host's own test of an answer.
-pub(crate) type Check<O> = Box<dyn Fn(&O) -> bool + Send + Sync>;
 
 impl<O: 'static> Judge<'_, O> {
     /// Writes to `kept` what is kept of an output that is an answer.

@@ -19,11 +19,11 @@ use crate::base::sync::Tickets;
 /// use std::time::Duration;
 /// use switchback::options::Drill;
 /// use switchback::{ModelHandle, closure};
-/// use switchback::options::{Retention, Threads};
+/// use switchback::options::{Inputs, Retention, Threads};
 ///
 /// let handle = ModelHandle::builder("late")
 ///     .live("v1", closure("one@1", |_: &f64| Ok(1.0)))
-///     .copy_inputs()
+///     .inputs(Inputs::new().copied())
 ///     .retention(Retention::new().drill(Drill::new().every(Duration::from_secs(30))))
 ///     .threads(Threads::manual())
 ///     .build()?;

@@ -3,14 +3,14 @@
 use std::error::Error;
 use std::sync::Arc;
 
-use super::ask::{Check, Judge, attempt};
+use super::ask::{Judge, attempt};
 use super::id::{InvalidVersionId, VersionId};
 use super::input::KeptInput;
 use super::loaded::Version;
 use crate::model::error::{LoadError, ModelError};
 use crate::model::model::Model;
 use crate::model::throttle::LoadThrottle;
-use crate::task::task::Task;
+use crate::task::task::{Check, Task};
 
 /// Makes a version of a model: loads it, warms it, and has it answer the host's sample. The host's code all the way, so
 /// a panic is an error.

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use switchback::model::onnx::{OnnxModel, Runtime, RuntimeError, Tensors, ort};
-use switchback::{LoadError, Model};
+use switchback::{Model, model::LoadError};
 
 use crate::common::Folder;
 use crate::harness::tests;

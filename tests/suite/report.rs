@@ -334,8 +334,11 @@ fn whatever_the_host_calls_things_it_is_text_on_the_page() {
     const NASTY: &str = "</p><script>alert(`1`)</script> | a\n# b & \"c\" 'd' ![e](f) \u{202e}";
     const NAME: &str = "v2<b>|`*_&\"'";
     let clock = clock();
-    let service =
-        builder(&clock).live("v1<i>", below("one", 0.5)).kpi(Kpi::rate(NASTY).unwrap()).build().unwrap();
+    let service = builder(&clock)
+        .live("v1<i>", below("one", 0.5))
+        .task(switchback::Task::binary(|probability: &f64| *probability).kpi(Kpi::rate(NASTY).unwrap()))
+        .build()
+        .unwrap();
     let rollout = service.stage(NAME, below("two", 0.5)).unwrap().guard(Hostile(NASTY));
     rollout.canary(0.5).unwrap();
     for _ in 0..30 {

@@ -19,8 +19,8 @@ use switchback::plan::{Bake, OnInconclusive};
 use switchback::status::{Role, Status};
 use switchback::testing::Script;
 use switchback::{
-    Answer, Clock, Outcome, Phase, Pinned, PredictError, PredictionId, RollbackOutcome, Rollout, Route,
-    Timestamp, guard,
+    Answer, Clock, Outcome, Phase, PredictError, PredictionId, RollbackOutcome, Rollout, Route, Timestamp,
+    guard, requests::Pinned,
 };
 
 use crate::common::*;
@@ -365,7 +365,7 @@ impl World {
                 assert_eq!(*answer.output(), mark(version.as_str()));
                 self.keep(&answer);
             }
-            Err(switchback::PinnedError::Predict(_)) => {
+            Err(switchback::requests::PinnedError::Predict(_)) => {
                 self.requests += 1;
                 assert!(!self.models.iter().all(|model| model.clean));
             }

@@ -5,7 +5,10 @@ use std::time::Duration;
 
 use switchback::testing::{Scripted, Suite, Violation, conformance};
 use switchback::versions::{ErrorKind, Lifecycle, LoadThrottle};
-use switchback::{Identity, LoadError, Model, ModelError, closure};
+use switchback::{
+    Model, closure,
+    model::{Identity, LoadError, ModelError},
+};
 
 use crate::common::*;
 

@@ -27,12 +27,11 @@ pub(super) fn build(life: &Life, seed: u64, clock: &Clock, folder: Option<&Path>
             }
             _ => Task::binary(|said: &Said| said.yes),
         }
-        .truth(truth),
-    );
-    builder = builder
+        .truth(truth)
         .kpi(Kpi::rate("purchase").unwrap())
         .kpi(Kpi::bounded("rating", 0.0, 10.0).unwrap())
-        .kpi(Kpi::unbounded("revenue").unwrap());
+        .kpi(Kpi::unbounded("revenue").unwrap()),
+    );
     builder = match life.circumstance {
         Circumstance::DelayedLabels => builder.labels(Labels::complete_after(Duration::from_secs(20))),
         Circumstance::Corrections => builder.labels(Labels::complete_after(Duration::from_secs(10))),

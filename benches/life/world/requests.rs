@@ -3,7 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use switchback::{Clock, Identity, Model, ModelError};
+use switchback::{
+    Clock, Model,
+    model::{Identity, ModelError},
+};
 
 use super::chance::hashed;
 

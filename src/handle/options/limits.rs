@@ -84,7 +84,7 @@ impl Limits {
         self
     }
 
-    /// How many [segments](crate::Builder::segment) are told apart, 1 to 256. The default is 64. What a guard asks of each
+    /// How many [segments](crate::options::Inputs::segment) are told apart, 1 to 256. The default is 64. What a guard asks of each
     /// grows with it, whether they come or not, so say few where there are few.
     pub fn segments(mut self, segments: usize) -> Self {
         self.segments = segments;

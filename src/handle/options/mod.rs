@@ -3,8 +3,8 @@
 //!
 //! Every field has a default with its reason. A value that makes no sense is refused by
 //! [`build`](crate::Builder::build), and by serde where it is read, with the option's name, the value, and what is
-//! allowed; nothing is clamped. What cannot be data, because it is code of the host's (how inputs are copied, how two
-//! answers are compared, where versions come from), is told to the [`Builder`](crate::Builder) itself.
+//! allowed; nothing is clamped. Code of the host's cannot be data: [`Inputs`] has what is said of inputs, a
+//! [`Task`](crate::Task) what is said of answers, and the [`Builder`](crate::Builder) itself where versions come from.
 //!
 //! ```
 //! use std::time::Duration;
@@ -19,6 +19,7 @@
 //! # Ok::<(), serde_json::Error>(())
 //! ```
 
+pub(crate) mod inputs;
 pub(crate) mod labels;
 pub(crate) mod limits;
 pub(crate) mod retention;
@@ -27,6 +28,7 @@ pub(crate) mod shadowing;
 pub(crate) mod state_folder;
 pub(crate) mod threads;
 
+pub use inputs::Inputs;
 pub use labels::Labels;
 pub use limits::Limits;
 pub use retention::Retention;
@@ -36,6 +38,7 @@ pub use state_folder::StateFolder;
 pub use threads::Threads;
 
 pub use crate::control::pins::PinPolicy;
+pub use crate::rollout::budget::ErrorBudget;
 pub use crate::stats::figures::rolling::WindowConfig;
 pub use crate::version::drill::Drill;
 pub use crate::version::priority::LoadPriority;

@@ -57,7 +57,7 @@ impl Retention {
 
     /// Keeps retained versions proven, with copies of a few recent inputs: see [`Drill`]. By default there is no drill,
     /// since inputs are copied for it: the handle must [shadow](crate::Builder::shadowing) or
-    /// [copy inputs](crate::Builder::copy_inputs).
+    /// [copy inputs](super::Inputs::copied).
     pub const fn drill(mut self, drill: Drill) -> Self {
         self.drill = Some(drill);
         self

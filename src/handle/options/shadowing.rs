@@ -6,8 +6,8 @@ use crate::base::invalid::{InvalidArgument, checked_when_read};
 
 /// How candidates are tried as shadows: how many copies of requests wait, who runs them, and when two answers agree.
 ///
-/// What must be code is told to the builder: [`compare`](crate::Builder::compare) and
-/// [`input_bytes`](crate::Builder::input_bytes).
+/// What must be code is told elsewhere: [`Task::compare`](crate::Task::compare) and
+/// [`Inputs::bytes`](super::Inputs::bytes).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(remote = "Self", default, deny_unknown_fields)]
 #[must_use]

@@ -156,7 +156,7 @@ impl OnnxModel {
     ///
     /// let model = OnnxModel::from_file("tests/models/affine.onnx")?
     ///     .session_options("lean", |builder| Ok(builder.with_memory_pattern(false)?.with_prepacking(false)?));
-    /// # Ok::<(), switchback::LoadError>(())
+    /// # Ok::<(), switchback::model::LoadError>(())
     /// ```
     #[must_use]
     pub fn session_options(

@@ -40,7 +40,7 @@ impl OnnxModel {
     ///
     /// ```
     /// use switchback::model::onnx::{Feed, OnnxModel, Outputs};
-    /// use switchback::{Model, ModelError};
+    /// use switchback::{model::ModelError, Model};
     ///
     /// struct Point { x: f32, y: f32, z: f32 }
     ///

@@ -359,7 +359,8 @@ fn segments(rule: &Rule, tested: Tested, setting: &Setting<'_>) -> Result<Option
             "by segment, error rate and accuracy alone are counted: guard the others over all traffic".into(),
         );
     }
-    let segments = setting.segments.ok_or("requests have no segments here: add `.segment(..)` at build")?;
+    let segments =
+        setting.segments.ok_or("requests have no segments here: add `Inputs::segment` at build")?;
     Ok(Some(u32::try_from(segments).unwrap_or(u32::MAX)))
 }
 

@@ -2,7 +2,7 @@
 //!
 //! # What a guard promises
 //!
-//! The guards of this module are sequential tests with a stated error ([`ErrorBudget`](crate::ErrorBudget)). A rollout whose
+//! The guards of this module are sequential tests with a stated error ([`ErrorBudget`](crate::options::ErrorBudget)). A rollout whose
 //! candidate is no worse than its guards allow is taken back with a probability of at most `ErrorBudget::harm`, over all
 //! its guards, however long it runs and however often anybody looks; one whose candidate is worse than a guard allows is
 //! promoted with a probability of at most `ErrorBudget::promotion`. [`stats::sequential`](crate::stats::sequential) has the

@@ -144,7 +144,7 @@ pub struct ErrorRate {
 }
 
 impl ErrorRate {
-    /// Looks at each [segment](crate::Builder::segment) of the requests by itself too: a candidate that is better on average
+    /// Looks at each [segment](crate::options::Inputs::segment) of the requests by itself too: a candidate that is better on average
     /// and much worse for one airport fails.
     ///
     /// Segments are told apart by e-BH ([`e_bh`](crate::stats::sequential::e_bh)) over as many as there can be, so that the
@@ -240,7 +240,7 @@ pub struct Accuracy {
 }
 
 impl Accuracy {
-    /// Looks at each [segment](crate::Builder::segment) of the requests by itself too, like
+    /// Looks at each [segment](crate::options::Inputs::segment) of the requests by itself too, like
     /// [`ErrorRate::by_segment`].
     pub fn by_segment(self) -> Self {
         Self { by_segment: true }

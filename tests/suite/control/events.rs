@@ -171,13 +171,15 @@ fn nothing_of_a_user_is_in_anything_that_is_shown() {
     });
     let builder = ModelHandle::builder("private")
         .live("v1", answer())
-        .task(Task::binary(|_: &String| 0.5))
-        .sample(REQUEST.to_owned())
+        .task(
+            Task::binary(|_: &String| 0.5)
+                .compare(|one: &String, two: &String| f64::from(u8::from(one != two))),
+        )
+        .inputs(switchback::options::Inputs::new().sample(REQUEST.to_owned()))
         .clock(clock.clone())
         .limits(Limits::new().circuit_breaker(0))
         .threads(Threads::manual())
-        .shadowing(Shadowing::new())
-        .compare(|one: &String, two: &String| f64::from(u8::from(one != two)));
+        .shadowing(Shadowing::new());
     let mut shown = format!("{builder:?}");
     let service: ModelHandle<str, String> = builder.build().unwrap();
     let rollout =
@@ -194,7 +196,7 @@ fn nothing_of_a_user_is_in_anything_that_is_shown() {
         shown += &format!("{answer:?} {} {:?}", answer.id(), answer.id());
         if let Err(error) = pin.predict(&request) {
             // The caller is told, and nobody else.
-            assert!(matches!(error, switchback::PinnedError::Predict(_)));
+            assert!(matches!(error, switchback::requests::PinnedError::Predict(_)));
         }
         service.run_shadow(1);
         if number % 50 == 0 {

@@ -136,8 +136,11 @@ fn what_does_not_fit_the_task_is_refused_and_counted() {
     let clock = clock();
     let service = builder(&clock)
         .live("v1", says("one", 0.9))
-        .kpi(Kpi::rate("click").unwrap())
-        .kpi(Kpi::bounded("seconds", 0.0, 600.0).unwrap())
+        .task(
+            Task::binary(|probability: &f64| *probability)
+                .kpi(Kpi::rate("click").unwrap())
+                .kpi(Kpi::bounded("seconds", 0.0, 600.0).unwrap()),
+        )
         .build()
         .unwrap();
     let id = ask(&service, 1)[0].id();
@@ -157,8 +160,11 @@ fn what_does_not_fit_the_task_is_refused_and_counted() {
 
     let twice = builder(&clock)
         .live("v1", says("one", 0.9))
-        .kpi(Kpi::rate("a").unwrap())
-        .kpi(Kpi::rate("a").unwrap())
+        .task(
+            Task::binary(|probability: &f64| *probability)
+                .kpi(Kpi::rate("a").unwrap())
+                .kpi(Kpi::rate("a").unwrap()),
+        )
         .build();
     assert!(matches!(twice, Err(BuildError::Kpi { .. })));
 }
@@ -170,8 +176,11 @@ fn a_prediction_with_a_truth_and_business_figures_is_one_that_is_labelled() {
     let clock = clock();
     let service = builder(&clock)
         .live("v1", says("one", 0.9))
-        .kpi(Kpi::rate("click").unwrap())
-        .kpi(Kpi::bounded("seconds", 0.0, 600.0).unwrap())
+        .task(
+            Task::binary(|probability: &f64| *probability)
+                .kpi(Kpi::rate("click").unwrap())
+                .kpi(Kpi::bounded("seconds", 0.0, 600.0).unwrap()),
+        )
         .build()
         .unwrap();
     let answers = ask(&service, 10);

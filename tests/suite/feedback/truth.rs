@@ -272,9 +272,8 @@ fn truth_that_the_answer_causes_is_judged_on_the_canary() {
 fn silence_is_evidence_with_the_labels_of_its_time() {
     let clock = clock();
     let service = builder(&clock)
-        .task(Task::binary(|p: &f64| *p).truth(Truth::CausedByAnswer))
+        .task(Task::binary(|p: &f64| *p).truth(Truth::CausedByAnswer).kpi(Kpi::rate("unused").unwrap()))
         .labels(Labels::complete_after(seconds(32)).assumed_after(seconds(30), Outcome::class(0)))
-        .kpi(Kpi::rate("unused").unwrap())
         .live("v1", misses("one", 0.0))
         .build()
         .unwrap();

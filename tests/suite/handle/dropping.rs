@@ -5,7 +5,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use switchback::options::{Retention, Shadowing, Threads};
 use switchback::versions::Lifecycle;
-use switchback::{Identity, LoadError, Model, ModelError, ModelHandle};
+use switchback::{
+    Model, ModelHandle,
+    model::{Identity, LoadError, ModelError},
+};
 
 use crate::common::*;
 

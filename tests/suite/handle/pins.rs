@@ -2,7 +2,7 @@
 
 use switchback::options::PinPolicy;
 use switchback::options::{Limits, Retention, Shadowing};
-use switchback::{Outcome, PinnedError, PredictError, Route};
+use switchback::{Outcome, PredictError, Route, requests::PinnedError};
 
 use crate::common::*;
 

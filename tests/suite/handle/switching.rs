@@ -3,7 +3,10 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use switchback::options::Threads;
-use switchback::{Identity, Model, ModelError, ModelHandle, Task};
+use switchback::{
+    Model, ModelHandle, Task,
+    model::{Identity, ModelError},
+};
 
 use crate::common::{RaisedAtTheEnd, clock};
 

@@ -88,7 +88,7 @@ fn a_candidate_that_loses_users_who_come_again_is_not_promoted() {
         let clock = clock();
         let on = |name: &str| version(name, &clock, |_: &Ask| (Reply::yes(0.9), MILLISECOND));
         let task = Task::binary(|said: &Said| said.yes).truth(Truth::CausedByAnswer);
-        let builder = service(&clock, seed).task(task).kpi(Kpi::rate("click").unwrap());
+        let builder = service(&clock, seed).task(task.kpi(Kpi::rate("click").unwrap()));
         let mut world = World::new(builder.live("v1", on("one")).build().unwrap(), &clock, seed);
         let rule = guard::kpi("click").at_most_below_live(0.1);
         let rollout = world.handle.stage("v2", on("two")).unwrap().guard(rule);

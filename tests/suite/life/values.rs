@@ -24,7 +24,7 @@ fn business(
     let on = |name: &str| -> Version { version(name, &clock, |_: &Ask| (Reply::yes(0.9), MILLISECOND)) };
     let name = kpi.name().to_owned();
     let task = Task::binary(|said: &Said| said.yes).truth(Truth::CausedByAnswer);
-    let handle = service(&clock, seed).task(task).kpi(kpi).live("v1", on("one")).build().unwrap();
+    let handle = service(&clock, seed).task(task.kpi(kpi)).live("v1", on("one")).build().unwrap();
     let mut world = World::new(handle, &clock, seed);
     let rollout = world.handle.stage("v2", on("two")).unwrap().guard(rule);
     rollout.run(plan).unwrap();

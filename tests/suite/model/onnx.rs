@@ -16,7 +16,10 @@ use switchback::model::onnx::{
     Primitive, Tensors, Value,
 };
 use switchback::versions::{Lifecycle, LoadThrottle};
-use switchback::{Clock, InputError, LoadError, Model, ModelError};
+use switchback::{
+    Clock, Model,
+    model::{InputError, LoadError, ModelError},
+};
 
 use crate::common::Folder;
 

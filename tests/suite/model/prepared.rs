@@ -14,7 +14,7 @@ use switchback::options::Tiers;
 use switchback::options::{Retention, Threads};
 use switchback::testing::Faults;
 use switchback::versions::{Lifecycle, LoadThrottle, TargetTier, Tier};
-use switchback::{LoadError, Model, ModelHandle, RollbackOutcome, StageError};
+use switchback::{Model, ModelHandle, RollbackOutcome, StageError, model::LoadError};
 
 use crate::common::matrix::matrix_model;
 use crate::common::{Chance, Folder, RaisedAtTheEnd, wait_until};
@@ -522,11 +522,11 @@ fn staging_is_given_up_when_it_is_cancelled() {
     /// Loads for as long as it is let.
     struct Endless(LoadThrottle);
     impl Model<Tensors, Tensors> for Endless {
-        fn predict(&self, _: &Tensors) -> Result<Tensors, switchback::ModelError> {
+        fn predict(&self, _: &Tensors) -> Result<Tensors, switchback::model::ModelError> {
             Ok(Tensors::new())
         }
-        fn identity(&self) -> switchback::Identity {
-            switchback::Identity::of([("endless", &b""[..])])
+        fn identity(&self) -> switchback::model::Identity {
+            switchback::model::Identity::of([("endless", &b""[..])])
         }
         fn lifecycle(&self) -> Option<&dyn Lifecycle> {
             Some(self)

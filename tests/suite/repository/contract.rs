@@ -12,7 +12,10 @@ use switchback::repository::contract::{
     Asked, Contract, Facts, Feature, GoldenSample, Host, Mismatch, OpenError, PinnedTensor, Pipelines,
     Preflight, PreflightError, PreflightFailure, RegisterError, Reservoir, WarmUp,
 };
-use switchback::{Clock, LoadError, Model, ModelError, ModelHandle, StageError, Timestamp};
+use switchback::{
+    Clock, Model, ModelHandle, StageError, Timestamp,
+    model::{LoadError, ModelError},
+};
 
 /// The host's request, whatever a version reads of it.
 #[derive(Debug, Clone, Deserialize)]

@@ -12,7 +12,10 @@ use switchback::repository::contract::{
 };
 use switchback::repository::{Change, Draft, Fault, Repository, RepositoryError, ServeError, Served};
 use switchback::versions::{FollowError, OnPublish};
-use switchback::{LoadError, ModelError, ModelHandle, Phase, Plan, StageError, Task, guard};
+use switchback::{
+    ModelHandle, Phase, Plan, StageError, Task, guard,
+    model::{LoadError, ModelError},
+};
 
 use crate::common::Folder;
 

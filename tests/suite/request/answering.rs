@@ -7,8 +7,9 @@ use switchback::status::Role;
 use switchback::testing::Scripted;
 use switchback::versions::ErrorKind;
 use switchback::{
-    Answer, BuildError, Identity, LoadError, Model, ModelError, ModelHandle, PredictError, PredictionId,
-    Rollout, Route, StageError, Task, closure, guard,
+    Answer, BuildError, Model, ModelHandle, PredictError, PredictionId, Rollout, Route, StageError, Task,
+    closure, guard,
+    model::{Identity, LoadError, ModelError},
 };
 
 use crate::common::*;
@@ -36,7 +37,11 @@ fn a_version_is_loaded_and_warmed_before_anybody_is_answered_by_it() {
 #[test]
 fn what_cannot_be_loaded_or_fails_the_sample_changes_nothing() {
     let clock = clock();
-    let service = builder(&clock).live("v1", says("one", 0.1)).sample(0.5).build().unwrap();
+    let service = builder(&clock)
+        .live("v1", says("one", 0.1))
+        .inputs(switchback::options::Inputs::new().sample(0.5))
+        .build()
+        .unwrap();
     let before = service.status();
 
     let unloadable = says("two", 0.9);
@@ -100,7 +105,11 @@ fn lives_own_failure_is_an_error_and_the_next_request_is_answered() {
     let clock = clock();
     let live = says("one", 0.1);
     let script = live.control();
-    let service = builder(&clock).live("v1", live).check(|p| *p < 0.5).build().unwrap();
+    let service = builder(&clock)
+        .live("v1", live)
+        .task(Task::binary(|probability: &f64| *probability).check(|p| *p < 0.5))
+        .build()
+        .unwrap();
     script.panic_next(1);
     script.fail_next(1);
     script.lie_next(1, |_| f64::NAN);
@@ -295,7 +304,7 @@ fn handles_go_everywhere_and_answers_are_plain_values() {
     plain::<PredictionId>();
     plain::<Answer<f64>>();
     sent::<Rollout<str, f64>>();
-    sent::<switchback::Pinned<str, f64>>();
+    sent::<switchback::requests::Pinned<str, f64>>();
     sent::<switchback::events::Subscription>();
 }
 

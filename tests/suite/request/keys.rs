@@ -7,7 +7,7 @@ use switchback::guard;
 use switchback::guard::Verdict;
 use switchback::options::Limits;
 use switchback::testing::Scripted;
-use switchback::{Clock, ErrorBudget, Outcome, Phase, Rollout, Route, Step};
+use switchback::{Clock, Outcome, Phase, Rollout, Route, Step, options::ErrorBudget};
 
 use crate::common::*;
 

@@ -202,7 +202,7 @@ fn callers_of_a_failing_candidate_have_lives_answer_and_it_is_judged_by_its_own(
         let script = candidate.control();
         let service = builder(&clock)
             .live("v1", says("one", 0.1))
-            .check(|p| *p != 0.7)
+            .task(switchback::Task::binary(|probability: &f64| *probability).check(|p| *p != 0.7))
             .limits(Limits::new().circuit_breaker(0))
             .build()
             .unwrap();

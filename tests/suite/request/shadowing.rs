@@ -140,7 +140,7 @@ fn the_queue_holds_no_more_bytes_than_it_may() {
     let bytes = |request: &Request| request.value as usize;
     let service = copied()
         .shadowing(Shadowing::new().queue_entries(1_000).queue_bytes(350))
-        .input_bytes(bytes)
+        .inputs(switchback::options::Inputs::new().bytes(bytes))
         .build()
         .unwrap();
     service.stage("v2", model("two", 1.0)).unwrap().shadow(1.0).unwrap();
@@ -294,12 +294,12 @@ fn the_hosts_own_comparison_misses_no_failure() {
         .seed(7)
         .threads(Threads::manual().stripes(1))
         .shadowing(Shadowing::new())
-        .compare(move |live, candidate| {
+        .task(Task::unlabelled().compare(move |live, candidate: &Vec<f32>| {
             if candidate.is_empty() {
                 std::panic::resume_unwind(Box::new("a comparison that expects more"));
             }
             compare(live, candidate)
-        })
+        }))
         .limits(Limits::new().circuit_breaker(0))
         .build()
         .unwrap();
@@ -459,7 +459,7 @@ fn a_copy_that_panics_costs_its_caller_nothing() {
         .clock(clock())
         .threads(Threads::manual())
         .shadowing(Shadowing::new().queue_entries(100).queue_bytes(25))
-        .input_bytes(|request| if request.0 { 20 } else { 10 })
+        .inputs(switchback::options::Inputs::new().bytes(|request: &Brittle| if request.0 { 20 } else { 10 }))
         .build()
         .unwrap();
     service.stage("v2", Scripted::new("two", |_: &Brittle| 0.5)).unwrap().shadow(1.0).unwrap();

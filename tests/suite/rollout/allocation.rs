@@ -3,7 +3,7 @@
 use switchback::events::{Cause, EventKind};
 use switchback::options::Threads;
 use switchback::plan::Allocation;
-use switchback::{Clock, ErrorBudget, Kpi, Outcome, Phase, Plan, Rollout, RolloutError, guard};
+use switchback::{Clock, Kpi, Outcome, Phase, Plan, Rollout, RolloutError, guard, options::ErrorBudget};
 
 use crate::common::*;
 
@@ -15,7 +15,7 @@ fn ranking(seed: u64, candidates: &[&str]) -> (Service, Rollouts, Clock) {
         .seed(seed)
         .error_budget(ErrorBudget { harm: 0.05, promotion: 0.05 })
         .live("v1", says("v1", 0.1))
-        .kpi(Kpi::rate("click").unwrap())
+        .task(switchback::Task::binary(|probability: &f64| *probability).kpi(Kpi::rate("click").unwrap()))
         .build()
         .unwrap();
     let stage = |name: &&str| {
@@ -156,7 +156,7 @@ fn what_cannot_be_divided_is_refused() {
     rollouts[1].run(Plan::ramp([0.1]).unwrap().without_shadow().unwrap().unguarded()).unwrap();
     assert!(matches!(refused(by_clicks(), &[&rollouts[0], &rollouts[1]]), RolloutError::Refused(_)));
     let untended = builder(&clock())
-        .kpi(Kpi::rate("click").unwrap())
+        .task(switchback::Task::binary(|probability: &f64| *probability).kpi(Kpi::rate("click").unwrap()))
         .live("v1", says("v1", 0.1))
         .threads(Threads::none())
         .build()

@@ -8,7 +8,9 @@ use switchback::options::{Labels, Limits, Shadowing, Threads};
 use switchback::stats::Metric;
 use switchback::stats::sequential::EValue;
 use switchback::testing::Scripted;
-use switchback::{Clock, ErrorBudget, Kpi, ModelHandle, Outcome, Phase, RolloutError, Step, Task, Truth};
+use switchback::{
+    Clock, Kpi, ModelHandle, Outcome, Phase, RolloutError, Step, Task, Truth, options::ErrorBudget,
+};
 
 use crate::common::*;
 
@@ -356,10 +358,13 @@ fn business_figures_are_compared_on_the_canary() {
     let build = || {
         builder(&clock)
             .live("v1", below("one", 0.5))
-            .kpi(Kpi::rate("purchase").unwrap())
-            .kpi(Kpi::bounded("rating", 1.0, 5.0).unwrap())
-            .kpi(Kpi::unbounded("revenue").unwrap())
-            .kpi(Kpi::bounded("complaints", 0.0, 3.0).unwrap().lower_is_better())
+            .task(
+                Task::binary(|probability: &f64| *probability)
+                    .kpi(Kpi::rate("purchase").unwrap())
+                    .kpi(Kpi::bounded("rating", 1.0, 5.0).unwrap())
+                    .kpi(Kpi::unbounded("revenue").unwrap())
+                    .kpi(Kpi::bounded("complaints", 0.0, 3.0).unwrap().lower_is_better()),
+            )
             .build()
             .unwrap()
     };
@@ -431,10 +436,13 @@ fn combinations_that_could_not_be_judged_are_refused_with_the_reason() {
     let untold = handle(None).build().unwrap();
     assert!(refused(&untold, guard::accuracy().at_most_below_live(0.02)).contains("Labels::complete_after"));
     let told = handle(None)
+        .task(
+            Task::binary(|p: &f64| *p)
+                .kpi(Kpi::unbounded("revenue").unwrap())
+                .kpi(Kpi::bounded("rating", 1.0, 5.0).unwrap())
+                .kpi(Kpi::bounded("complaints", 0.0, 3.0).unwrap().lower_is_better()),
+        )
         .labels(Labels::at_random())
-        .kpi(Kpi::unbounded("revenue").unwrap())
-        .kpi(Kpi::bounded("rating", 1.0, 5.0).unwrap())
-        .kpi(Kpi::bounded("complaints", 0.0, 3.0).unwrap().lower_is_better())
         .build()
         .unwrap();
     for (rule, why) in [

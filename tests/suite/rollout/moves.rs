@@ -12,8 +12,9 @@ use switchback::plan::{Bake, OnInconclusive, TransitionRefused};
 use switchback::status::Role;
 use switchback::testing::Scripted;
 use switchback::{
-    Clock, Identity, Model, ModelError, Outcome, Phase, Plan, RollbackError, RollbackOutcome, RolloutError,
-    Route, StageError, Step, guard,
+    Clock, Model, Outcome, Phase, Plan, RollbackError, RollbackOutcome, RolloutError, Route, StageError,
+    Step, guard,
+    model::{Identity, ModelError},
 };
 
 use crate::common::*;

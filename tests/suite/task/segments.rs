@@ -6,8 +6,8 @@ use switchback::events::EventKind;
 use switchback::options::{Labels, Limits, Shadowing, Threads};
 use switchback::stats::SegmentFigures;
 use switchback::{
-    Builder, Clock, ModelError, ModelHandle, Outcome, Phase, PredictionId, Rollout, RolloutError, Task,
-    Truth, closure, guard,
+    Builder, Clock, ModelHandle, Outcome, Phase, PredictionId, Rollout, RolloutError, Task, Truth, closure,
+    guard, model::ModelError,
 };
 
 use crate::common::{Chance, clock};
@@ -29,7 +29,7 @@ fn builder(clock: &Clock) -> Builder<Flight, f64> {
         .labels(Labels::at_random())
         // Wrong for one flight in five, wherever it is from.
         .live("v1", closure("v1@1", |flight: &Flight| Ok(if flight.number < 0.2 { 0.1 } else { 0.9 })))
-        .segment(|flight: &Flight| &flight.airport)
+        .inputs(switchback::options::Inputs::new().segment(|flight: &Flight| &flight.airport))
         .limits(Limits::new().segments(8))
         .clock(clock.clone())
         .seed(7)
@@ -174,5 +174,5 @@ fn guards_that_could_not_look_at_segments_are_refused_with_what_to_do() {
         .threads(Threads::manual())
         .build()
         .unwrap();
-    assert!(refused(&plain, accuracy()).contains("`.segment(..)`"));
+    assert!(refused(&plain, accuracy()).contains("`Inputs::segment`"));
 }

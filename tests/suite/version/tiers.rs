@@ -11,7 +11,8 @@ use switchback::options::{Drill, Tiers};
 use switchback::plan::Bake;
 use switchback::versions::{Description, Lifecycle, Memory, TargetTier, Tier};
 use switchback::{
-    Clock, Identity, LoadError, Model, ModelError, ModelHandle, RollbackError, RollbackOutcome, closure,
+    Clock, Model, ModelHandle, RollbackError, RollbackOutcome, closure,
+    model::{Identity, LoadError, ModelError},
 };
 
 use crate::common::*;
@@ -104,7 +105,7 @@ fn three(retention: impl FnOnce(Retention) -> Retention) -> (Service, Clock, [Ti
     let clock = clock();
     let models = ["a", "b", "c"].map(tiered);
     let service = builder(&clock)
-        .copy_inputs()
+        .inputs(switchback::options::Inputs::new().copied())
         .retention(retention(Retention::new().versions(3)))
         .live("a", models[0].clone())
         .build()
@@ -264,7 +265,7 @@ fn an_input_that_cannot_be_cloned_is_answered_and_no_version_counts_as_proven_by
     let one = |name: &str| closure(name, |_: &Fragile| Ok(0.5));
     let service = ModelHandle::builder("fragile")
         .live("a", one("a@1"))
-        .copy_inputs()
+        .inputs(switchback::options::Inputs::new().copied())
         .retention(Retention::new().drill(Drill::new().every(seconds(30)).inputs(3).unwrap()))
         .clock(clock.clone())
         .threads(Threads::manual())

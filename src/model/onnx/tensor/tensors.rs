@@ -22,7 +22,7 @@ use crate::model::error::InputError;
 /// assert_eq!(tensors.get::<i64>("ids").unwrap()[1], 8);
 /// assert!(tensors.get::<f32>("ids").is_none());
 /// assert_eq!(format!("{tensors:?}"), "{age: f32[1, 1], ids: i64[2]}");
-/// # Ok::<(), switchback::InputError>(())
+/// # Ok::<(), switchback::model::InputError>(())
 /// ```
 #[derive(Clone, Default, PartialEq)]
 pub struct Tensors {

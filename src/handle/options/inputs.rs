@@ -1,0 +1,98 @@
+//! What a handle may do with inputs, and what it may know of them.
+
+use std::borrow::Borrow;
+
+use crate::request::shadow::BytesOf;
+use crate::task::segments::Reader;
+use crate::version::input::{Keep, KeptInput};
+
+/// What a handle may do with inputs, and what it may know of them: a sample that every version must answer, whether inputs may
+/// be copied, how large they are, and which segment they belong to. All of it is code of the host's, so unlike the other groups
+/// it is no plain data.
+///
+/// ```
+/// use switchback::options::Inputs;
+/// use switchback::{ModelHandle, closure};
+///
+/// struct Flight { airport: String, delay: f64 }
+///
+/// let inputs = Inputs::new()
+///     .sample(Flight { airport: "JFK".into(), delay: 12.0 })
+///     .segment(|flight: &Flight| &flight.airport);
+/// let handle = ModelHandle::builder("arrivals")
+///     .live("v1", closure("v1@1", |flight: &Flight| Ok(flight.delay > 15.0)))
+///     .inputs(inputs)
+///     .build()?;
+/// # Ok::<(), switchback::BuildError>(())
+/// ```
+#[must_use]
+pub struct Inputs<I: ?Sized + 'static> {
+    pub(crate) sample: Option<Box<dyn KeptInput<I> + Sync>>,
+    pub(crate) copy: Option<CopyInput<I>>,
+    pub(crate) bytes_of: Option<BytesOf<I>>,
+    pub(crate) segment: Option<Reader<I>>,
+}
+
+/// Copies an input of the host's.
+pub(crate) type CopyInput<I> = fn(&I) -> Box<dyn KeptInput<I>>;
+
+impl<I: ?Sized + 'static> Inputs<I> {
+    /// No sample, no copies, and no segments.
+    pub const fn new() -> Self {
+        Self { sample: None, copy: None, bytes_of: None, segment: None }
+    }
+
+    /// A request that every version must answer, validly, before it takes any traffic. Without it a version is warmed
+    /// up with an input made from its own signature, where it can make one.
+    pub fn sample<T: Borrow<I> + Send + Sync + 'static>(mut self, sample: T) -> Self {
+        self.sample = Some(Box::new(Keep(sample)));
+        self
+    }
+
+    /// Inputs may be copied: for a [drill](super::Retention::drill). [`Builder::shadowing`](crate::Builder::shadowing) says so
+    /// too.
+    pub fn copied(mut self) -> Self
+    where
+        I: ToOwned,
+        I::Owned: Send + 'static,
+    {
+        self.copy = Some(|input| Box::new(Keep(input.to_owned())));
+        self
+    }
+
+    /// How large an input is, in bytes, for the limit of the queue of copies. By default its own size, which misses what
+    /// it points to.
+    pub fn bytes(mut self, bytes: impl Fn(&I) -> usize + Send + Sync + 'static) -> Self {
+        self.bytes_of = Some(Box::new(bytes));
+        self
+    }
+
+    /// Labels each prediction, so that what becomes of it is seen by segment: an airport, a country. Called for every
+    /// request on its thread, under no lock; it costs a hash of the label. Labels are shown in `status()`, so they must
+    /// be no user's.
+    ///
+    /// The first 64 labels are told apart unless [`Limits::segments`](super::Limits::segments) says another number; the rest,
+    /// empty ones, and those of more than 128 bytes are `other`. A guard looks at them
+    /// [`by_segment`](crate::guard::ErrorRate::by_segment).
+    pub fn segment(mut self, label: impl Fn(&I) -> &str + Send + Sync + 'static) -> Self {
+        self.segment = Some(Box::new(label));
+        self
+    }
+}
+
+impl<I: ?Sized + 'static> Default for Inputs<I> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<I: ?Sized + 'static> std::fmt::Debug for Inputs<I> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Inputs")
+            .field("sample", &self.sample.is_some())
+            .field("copied", &self.copy.is_some())
+            .field("bytes", &self.bytes_of.is_some())
+            .field("segment", &self.segment.is_some())
+            .finish()
+    }
+}
