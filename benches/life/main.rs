@@ -1,7 +1,8 @@
 //! Whether evidence holds in ordinary life: whole rollouts through the public API, in the circumstances that services meet.
 //!
 //! `cargo bench --bench life` runs each cell of the matrix 400 times, which takes hours; `-- --quick` runs a few of them 20 times,
-//! in under a minute. `-- --cell NAME` runs those whose name contains it, `-- --runs N` another number of runs, `-- --threads N` on
+//! in under a minute. `-- --cell NAME` runs those whose name contains it, `-- --part matrix`,
+//! `power` or `planner` one of its parts, `-- --runs N` another number of runs, `-- --threads N` on
 //! another number of threads than 2. Everything follows from the seeds.
 //!
 //! Equal versions must be taken back, and versions at their margin be taken back or promoted, no more often than is claimed. A cell
@@ -12,6 +13,7 @@
 mod cell;
 mod intervals;
 mod matrix;
+mod planner;
 mod power;
 #[expect(clippy::disallowed_methods, reason = "other benches measure real time")]
 #[path = "../support/mod.rs"]
@@ -21,6 +23,7 @@ mod world;
 use serde_json::json;
 
 use cell::{Cell, measure};
+use planner::Planner;
 use power::Power;
 use support::{Outcome, Report, quick};
 use world::Life;
@@ -31,12 +34,20 @@ fn main() -> Outcome {
     let mut report = Report::with_tables_of_its_own("life");
     let wanted = |life: &Life| life.name().contains(&asked.cell);
     let all = if quick() && asked.cell.is_empty() { matrix::quick() } else { matrix::matrix() };
-    let lives: Vec<Life> = all.into_iter().filter(wanted).collect();
+    let part = |name: &str| asked.part.is_empty() || asked.part == name;
+    let lives: Vec<Life> = all.into_iter().filter(|life| part("matrix") && wanted(life)).collect();
     let cells = measure(&lives, asked.runs, asked.threads);
     let power = Power::measure(asked.runs.min(200), asked.threads, |life| {
-        wanted(life) && (!quick() || !asked.cell.is_empty() || matrix::is_of_interest_at_once(life))
+        part("power")
+            && wanted(life)
+            && (!quick() || !asked.cell.is_empty() || matrix::is_of_interest_at_once(life))
     });
     power.tell();
+    let planner =
+        Planner::measure(asked.runs.min(20), asked.threads, !quick() || !asked.cell.is_empty(), |life| {
+            part("planner") && wanted(life)
+        });
+    planner.tell();
 
     let above: Vec<&Cell> = cells.iter().filter(|cell| cell.is_above_its_claim()).collect();
     let silent: Vec<&Cell> = cells.iter().filter(|cell| cell.has_no_verdict_and_says_why()).collect();
@@ -50,6 +61,10 @@ fn main() -> Outcome {
     if let Some(ratio) = power.keyed_cost_ratio() {
         report.figure("keyed_cost_ratio", ratio);
     }
+    if let (Some(worst), Some(near)) = (planner.worst_ratio(), planner.within_a_quarter()) {
+        report.figure("planner_worst_ratio", worst);
+        report.figure("planner_within_a_quarter", near);
+    }
     let sentence = |cell: &&Cell| json!({ "cell": cell.life.name(), "at_once": cell.is_refused(), "sentence": cell.sentence() });
     report.details("refused", silent.iter().map(sentence).collect());
     report.details("above_claim", above.iter().map(|cell| cell.life.name()).collect());
@@ -59,6 +74,7 @@ fn main() -> Outcome {
     report.details("undecided_without_a_word", unheard.into());
     report.details("matrix", cells.iter().map(Cell::figures).collect());
     report.details("power", power.figures());
+    report.details("planner", planner.figures());
     println!(
         "\n{} of {} cells are above their claim, {} have no verdict",
         above.len(),
@@ -73,6 +89,8 @@ fn main() -> Outcome {
 struct Asked {
     /// What the names of cells must contain.
     cell: String,
+    /// `matrix`, `power` or `planner`; all of them where it is empty.
+    part: String,
     runs: u64,
     threads: usize,
 }
@@ -87,6 +105,7 @@ impl Asked {
         let runs = if quick() { 20 } else { 400 };
         Ok(Self {
             cell: after("--cell").unwrap_or_default(),
+            part: after("--part").unwrap_or_default(),
             runs: after("--runs").map_or(Ok(runs), |told| told.parse())?,
             threads: after("--threads").map_or(Ok(2), |told| told.parse())?,
         })

@@ -28,6 +28,8 @@ use crate::rollout::allocation::Allocating;
 use crate::rollout::budget::{ErrorBudgetStatus, Tries};
 use crate::rollout::course::Course;
 use crate::rollout::decision::{Decision, Recording};
+#[cfg(feature = "forecast")]
+use crate::rollout::forecast::hours::Hours;
 use crate::rollout::guard::comparison::ArmView;
 use crate::rollout::guard::design::Setting;
 use crate::rollout::guard::guard::Guard;
@@ -97,6 +99,8 @@ pub(crate) struct Control {
     pub(crate) requests: u64,
     #[cfg(feature = "forecast")]
     pub(crate) built: Timestamp,
+    #[cfg(feature = "forecast")]
+    pub(crate) hours: Hours,
     /// When figures and evidence were last brought together.
     pub(crate) collected_at: Timestamp,
     pub(crate) tries: Tries,
@@ -152,6 +156,8 @@ impl Control {
             requests: 0,
             #[cfg(feature = "forecast")]
             built: now,
+            #[cfg(feature = "forecast")]
+            hours: Hours::default(),
             collected_at: now,
             tries: Tries::default(),
             overlapping: 0,

@@ -229,6 +229,8 @@ impl Control {
     pub(crate) fn collect(&mut self, joins: &Joins, now: Timestamp) {
         // What is drained now was predicted since then.
         let since = std::mem::replace(&mut self.collected_at, now);
+        #[cfg(feature = "forecast")]
+        let before = self.requests;
         // Before the labels of their time become evidence.
         joins.settle_silence(now);
         let mut awaited: Vec<Awaited> = Vec::new();
@@ -276,6 +278,8 @@ impl Control {
         if joins.settle_silence(now) {
             self.absorb_intakes(since, now);
         }
+        #[cfg(feature = "forecast")]
+        self.hours.see(since, now, self.requests - before);
         joins.maintain(issued, now);
         self.restock();
         self.tell_breakers();

@@ -19,7 +19,13 @@ use crate::rollout::forecast::traffic::{Traffic, unless_finite};
 use crate::rollout::guard::Rule;
 use crate::rollout::guard::design::Design;
 use crate::rollout::guard::guard::Guard;
+use crate::rollout::guard::history::{History, Series};
+use crate::rollout::guard::tested::Tested;
 use crate::rollout::plan::{Exposure, Plan};
+
+/// From so many discordant pairs on a rollout's own count is a better guess than any: it is a third off at most, twice of
+/// three times.
+const DISCORDANT_KNOWN: u64 = 8;
 
 impl<I: ?Sized + 'static, O: 'static> ModelHandle<I, O> {
     /// Traffic as live has seen it so far: what a forecast rests on. Nothing before the first request.
@@ -59,12 +65,49 @@ impl<I: ?Sized + 'static, O: 'static> Rollout<I, O> {
     /// first request. Takes tens of milliseconds per guard and step: it simulates. Guards of the host's own are left out.
     pub fn forecast(&self, plan: &Plan) -> Option<Forecast> {
         let inner = &self.handle.inner;
-        let traffic = inner.traffic()?;
+        let traffic = self.traffic()?;
         let rules = self.designs();
         let guards = u32::try_from(rules.len()).unwrap_or(u32::MAX);
         let thresholds =
             ErrorBudgetStatus::divide(inner.error_budget(), 0, 1, guards, false).thresholds(false);
-        Some(forecast(&rules, plan, inner.serving.shadow.is_some(), thresholds, &traffic))
+        Some(forecast(
+            &rules,
+            plan,
+            inner.serving.shadow.is_some(),
+            thresholds,
+            &traffic,
+            inner.tick_interval(),
+        ))
+    }
+
+    /// Traffic as live has seen it, with what this rollout's own pairs say of how often the two versions differ.
+    fn traffic(&self) -> Option<Traffic> {
+        let mut traffic = self.handle.inner.traffic()?;
+        let control = &*self.handle.inner.control.lock();
+        let ledger = control.attempt(self.number).map(|attempt| Arc::clone(&attempt.ledger));
+        let discordant = |tested| match History::of(tested, ledger.as_deref()?) {
+            History::Events(stretch) => {
+                let Series { pairs, alone, .. } = stretch.blocks.total();
+                let apart = pairs.only_live.saturating_add(pairs.only_candidate);
+                let (apart, all) = match tested {
+                    Tested::Differences => (alone.events, alone.units),
+                    _ => (apart, pairs.pairs()),
+                };
+                (apart >= DISCORDANT_KNOWN).then(|| apart as f64 / all as f64)
+            }
+            _ => None,
+        };
+        if let Some(failures) = discordant(Tested::Failures) {
+            traffic.discordant_failures = failures;
+        }
+        if let Some(wrong) = discordant(Tested::Wrong) {
+            traffic.discordant = wrong;
+        }
+        if let Some(differing) = discordant(Tested::Differences) {
+            traffic.differing = differing;
+        }
+        traffic.discordant_is_known = discordant(Tested::Wrong).or(discordant(Tested::Failures)).is_some();
+        Some(traffic)
     }
 
     fn designs(&self) -> Vec<(Rule, Design)> {
@@ -78,7 +121,7 @@ impl<I: ?Sized + 'static, O: 'static> Rollout<I, O> {
     pub(super) fn chosen(&self, plan: Plan) -> Result<Plan, RolloutError> {
         let Some(budget) = plan.budget() else { return Ok(plan) };
         let inner = &self.handle.inner;
-        let traffic = inner.traffic().ok_or(RolloutError::NoTraffic)?;
+        let traffic = self.traffic().ok_or(RolloutError::NoTraffic)?;
         let chosen = choose(budget, &self.designs(), &inner.setting(), &traffic, inner.error_budget())?;
         for rule in &chosen.rules {
             self.add(Arc::new(rule.clone()), false, Some(rule.clone()))
@@ -104,7 +147,7 @@ impl<I: ?Sized + 'static, O: 'static> Rollout<I, O> {
     /// Why a plan cannot be decided with traffic as live has seen it, as far as that is known.
     pub(super) fn undecidable(&self, plan: &Plan) -> Option<String> {
         let inner = &self.handle.inner;
-        let traffic = inner.traffic()?;
+        let traffic = self.traffic()?;
         let rules = self.designs();
         let guards = u32::try_from(rules.len()).unwrap_or(u32::MAX);
         let thresholds =
@@ -117,6 +160,10 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
     /// The errors that all tries of an identity may have together.
     fn error_budget(&self) -> ErrorBudget {
         self.control.lock().settings.error_budget
+    }
+
+    fn tick_interval(&self) -> Duration {
+        self.control.lock().settings.tick_interval
     }
 
     /// Traffic as live has seen it so far, its figures brought up to date; nothing before the first request.
@@ -139,7 +186,7 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
         let guards = u32::try_from(rules.len()).unwrap_or(u32::MAX);
         let thresholds =
             ErrorBudgetStatus::divide(self.error_budget(), 0, 1, guards, false).thresholds(false);
-        Ok(forecast(&rules, plan, self.serving.shadow.is_some(), thresholds, traffic))
+        Ok(forecast(&rules, plan, self.serving.shadow.is_some(), thresholds, traffic, self.tick_interval()))
     }
 
     /// See [`ModelHandle::forecast_harm`].
@@ -171,6 +218,10 @@ impl Control {
         }
         // Labels of the youngest predictions are yet to come.
         let matured = ((elapsed - labels_after.as_secs_f64()) / elapsed).max(0.01);
-        Some(live.traffic(self.requests as f64 / elapsed, matured, labels_after, &self.settings.kpis))
+        let known = self.hours.known(now);
+        let rate = known.as_ref().map_or(self.requests as f64 / elapsed, |(rate, _)| *rate);
+        let mut traffic = live.traffic(rate, matured, labels_after, &self.settings.kpis);
+        traffic.by_hour = known.map(|(_, by_hour)| by_hour).unwrap_or_default();
+        Some(traffic)
     }
 }

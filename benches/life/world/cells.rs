@@ -146,6 +146,14 @@ impl Life {
         Run::new(*self, seed).run()
     }
 
+    /// Runs it as soon as its plan allows: with the seconds that it took, and those until its end that the planner had said.
+    pub(crate) fn planned(&self, seed: u64) -> (End, u64, Option<f64>) {
+        let run = Run::planned(*self, seed.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        let began = run.second_now();
+        let (end, ended, said) = run.run_on();
+        (end, ended - began, said)
+    }
+
     /// Runs it with so many seeds, from this one on.
     pub(crate) fn runs(&self, seeds: std::ops::Range<u64>) -> Vec<End> {
         seeds.map(|seed| self.run(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15))).collect()

@@ -54,6 +54,11 @@ pub(super) struct Run {
     heard: u64,
     folder: Option<PathBuf>,
     refused: Option<String>,
+    /// Nothing keeps its plan from going on but the evidence, and the planner was asked.
+    at_once: bool,
+    asked: bool,
+    /// What the planner said, in seconds.
+    said: Option<f64>,
 }
 
 /// The candidates.
@@ -61,6 +66,15 @@ pub(super) const NAMES: [&str; 3] = ["v2", "v3", "v4"];
 
 impl Run {
     pub(super) fn new(life: Life, seed: u64) -> Self {
+        Self::with(life, seed, false)
+    }
+
+    /// A run of which the planner says how long it takes, after a minute of live.
+    pub(super) fn planned(life: Life, seed: u64) -> Self {
+        Self::with(life, seed, true)
+    }
+
+    fn with(life: Life, seed: u64, at_once: bool) -> Self {
         let clock = clock();
         let folder = (life.circumstance == Circumstance::Restart).then(folder);
         let handle = build(&life, seed, &clock, folder.as_deref());
@@ -77,9 +91,12 @@ impl Run {
             heard: 0,
             folder,
             refused: None,
+            at_once,
+            asked: false,
+            said: None,
         };
         // Live is known before anything is compared with it.
-        for _ in 0..WARM_UP {
+        for _ in 0..if at_once { 4 * WARM_UP } else { WARM_UP } {
             run.second(true);
         }
         run.begin();
@@ -91,11 +108,39 @@ impl Run {
         for (place, name) in NAMES.iter().enumerate().take(if several { 3 } else { 1 }) {
             let version = model(&self.life, place as u64 + 1, &self.clock);
             let staged = self.world.handle.stage(name, version).unwrap().guard(self.life.figure.rule());
-            match staged.run(self.plan(several)) {
+            let plan = self.plan(several);
+            match staged.run(plan) {
                 Ok(()) => self.rollouts.push(staged),
                 Err(error) => self.refused = Some(error.to_string()),
             }
         }
+    }
+
+    /// Asks it as soon as the rollout has seen pairs, or a few seconds of them; where none come, at once.
+    fn ask_the_planner(&mut self, second: u64) {
+        if self.at_once
+            && !self.asked
+            && let Some(rollout) = self.rollouts.first()
+        {
+            let (said, guessed) = self.asked_of(rollout, &self.plan(false));
+            self.said = said.or(self.said);
+            self.asked = !guessed || second >= 3;
+        }
+    }
+
+    #[cfg(not(feature = "forecast"))]
+    fn asked_of(&self, _: &Rollout<Ask, Said>, _: &Plan) -> (Option<f64>, bool) {
+        (None, false)
+    }
+
+    #[cfg(feature = "forecast")]
+    fn asked_of(&self, rollout: &Rollout<Ask, Said>, plan: &Plan) -> (Option<f64>, bool) {
+        let Some(forecast) = rollout.forecast(plan) else { return (None, true) };
+        let said = match self.life.candidate {
+            Candidate::Equal => forecast.promoted_after,
+            _ => forecast.steps[0].guards[0].harm_after,
+        };
+        (said.map(|said| said.as_secs_f64()), forecast.guessed)
     }
 
     fn plan(&self, several: bool) -> Plan {
@@ -110,13 +155,22 @@ impl Run {
         // Of an equal one it is asked whether it is ever taken back, so it stays for long; of a bad one whether it is ever
         // promoted, so it is looked at as soon and as often as can be.
         let last = match self.life.candidate {
-            Candidate::Equal => Duration::from_secs(self.life.seconds * 4 / 5),
+            Candidate::Equal if !self.at_once => Duration::from_secs(self.life.seconds * 4 / 5),
             _ => Duration::ZERO,
         };
         Plan::new(steps).unwrap().cycle(last).bake(Bake::default())
     }
 
-    pub(super) fn run(mut self) -> End {
+    pub(super) fn second_now(&self) -> u64 {
+        self.world.second()
+    }
+
+    pub(super) fn run(self) -> End {
+        self.run_on().0
+    }
+
+    /// With the second in which it ended, and what the planner had said.
+    pub(super) fn run_on(mut self) -> (End, u64, Option<f64>) {
         let Life { seconds, circumstance, .. } = self.life;
         let mut verdict = None;
         for second in 0..seconds {
@@ -136,12 +190,15 @@ impl Run {
             }
             self.second(ticks);
             self.hear();
+            self.ask_the_planner(second);
             verdict = self.verdict();
             if verdict.is_some() {
                 break;
             }
         }
-        self.end(verdict)
+        let ended = self.world.second();
+        let said = self.said;
+        (self.end(verdict), ended, said)
     }
 
     fn second(&mut self, ticks: bool) {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::reach::Reach;
+use super::rehearsal::{Guarded, Rehearsed, Stage, quantile, rehearse};
 use super::simulation::{Asked, HORIZON, Simulation, simulate};
 use super::traffic::Traffic;
 use crate::base::share::Share;
@@ -13,7 +14,7 @@ use crate::rollout::budget::Thresholds;
 use crate::rollout::guard::Rule;
 use crate::rollout::guard::design::Design;
 use crate::rollout::guard::tested::Tested;
-use crate::rollout::plan::{Exposure, Plan};
+use crate::rollout::plan::{Exposure, Plan, Step};
 
 /// How long a plan takes to decide.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -24,6 +25,10 @@ pub struct Forecast {
     /// From the first step to the promotion of a candidate that is as good as live. `None` if it would take longer than
     /// [`HORIZON`](Self::HORIZON), or than the plan allows.
     pub promoted_after: Option<Duration>,
+    /// Eight times of ten the promotion comes between these; where a guess is in it, over what the guess allows.
+    pub promoted_between: Option<(Duration, Duration)>,
+    /// Whether it rests on a guess: how often two versions disagree is known once a rollout has seen pairs.
+    pub guessed: bool,
     /// Why the plan cannot be decided, guard by guard; empty where it can.
     pub undecidable: Vec<String>,
 }
@@ -66,7 +71,13 @@ impl fmt::Display for Forecast {
             return write!(f, "the plan cannot be decided: {reason}");
         }
         match self.promoted_after {
-            Some(after) => write!(f, "a candidate as good as live is promoted after about {}", Span(after))?,
+            Some(after) => {
+                write!(f, "a candidate as good as live is promoted after about {}", Span(after))?;
+                if let Some((low, high)) = self.promoted_between {
+                    write!(f, " ({} to {}", Span(low), Span(high))?;
+                    f.write_str(if self.guessed { ", known better once there are pairs)" } else { ")" })?;
+                }
+            }
             None => {
                 f.write_str("a candidate as good as live is not promoted in the time that the plan allows")?
             }
@@ -112,37 +123,20 @@ pub(crate) fn forecast(
     pairs: bool,
     thresholds: Thresholds,
     traffic: &Traffic,
+    tick: Duration,
 ) -> Forecast {
-    let mut sample = Share::NONE;
+    let stages = stages(plan, pairs, traffic);
+    let tick = tick.as_secs_f64().max(1e-3);
+    let rehearsed = rehearsed(rules, &stages, thresholds, traffic, tick);
     let mut steps = Vec::new();
     let mut undecidable = Vec::new();
-    // Where no guard judges failures those of quality do, and that takes its own time.
-    let judged = rules.iter().any(|(_, design)| design.tested == Tested::Failures);
-    for (place, step) in plan.steps().iter().enumerate() {
-        let reach = Reach::of(step.exposure(), sample, pairs);
-        if let Exposure::Shadow { sample: shadowed } = step.exposure() {
-            sample = shadowed;
-        }
-        let before = plan.weight_after(place);
-        let guards: Vec<GuardForecast> = rules
-            .iter()
-            .map(|(rule, design)| GuardForecast {
-                guard: rule.to_string(),
-                harm_after: time_to(design, Asked::Harm(2.0), reach, thresholds, traffic),
-                shown_after: if reach.shows(design) {
-                    let shown = |design: &Design| {
-                        time_to(design, Asked::Equality(before), reach, thresholds, traffic)
-                    };
-                    let failures = (design.needs_labels() && !judged).then(|| shown(&design.of_failures()));
-                    match (shown(design), failures) {
-                        (Some(quality), Some(failures)) => failures.map(|failures| failures.max(quality)),
-                        (quality, _) => quality,
-                    }
-                } else {
-                    Some(Duration::ZERO)
-                },
-            })
-            .collect();
+    for (place, (step, stage)) in plan.steps().iter().zip(&stages).enumerate() {
+        let of_guard = |(which, (rule, design)): (usize, &(Rule, Design))| GuardForecast {
+            guard: rule.to_string(),
+            harm_after: time_to(design, Asked::Harm(2.0), stage.reach, thresholds, traffic),
+            shown_after: quantile(&rehearsed.passed[place][which], 0.5),
+        };
+        let guards: Vec<GuardForecast> = rules.iter().enumerate().map(of_guard).collect();
         for guard in guards.iter().filter(|guard| guard.shown_after.is_none()) {
             undecidable.push(format!(
                 "\"{}\" would not show a candidate to be as good as live within {}, at {}",
@@ -151,12 +145,7 @@ pub(crate) fn forecast(
                 step.exposure(),
             ));
         }
-        let shown = guards.iter().map(|guard| guard.shown_after).collect::<Option<Vec<Duration>>>();
-        let predictions = reach.candidate_per_second(traffic);
-        let answered = Duration::try_from_secs_f64(step.min_predictions as f64 / predictions.max(1e-12)).ok();
-        let lasts = shown.zip(answered).map(|(shown, answered)| {
-            shown.into_iter().max().unwrap_or_default().max(plan.lasts(place)).max(answered)
-        });
+        let lasts = quantile(&rehearsed.lasted[place], 0.5);
         if let (Some(lasts), Some(allowed)) = (lasts, step.max_duration)
             && lasts > allowed
         {
@@ -169,8 +158,70 @@ pub(crate) fn forecast(
         }
         steps.push(StepForecast { exposure: step.exposure(), guards, lasts });
     }
-    let all = steps.iter().map(|step| step.lasts).sum::<Option<Duration>>();
-    Forecast { promoted_after: all.filter(|_| undecidable.is_empty()), steps, undecidable }
+    let decided = undecidable.is_empty();
+    let promoted_after = quantile(&rehearsed.whole, 0.5).filter(|_| decided);
+    let low = quantile(&rehearsed.whole, 0.1).filter(|_| decided);
+    let high = quantile(&rehearsed.whole, 0.9).filter(|_| decided);
+    // Pairs decide as soon as versions agree, and nobody knows how much these do before the first pair.
+    let guessed =
+        !traffic.discordant_is_known && rules.iter().any(|(_, design)| design.rests_on_discordance());
+    let guess = |share: fn(f64) -> f64| {
+        let (discordant, discordant_failures) = (share(traffic.wrong), share(traffic.error_rate));
+        let traffic = Traffic { discordant, discordant_failures, ..traffic.clone() };
+        let rehearsed = self::rehearsed(rules, &stages, thresholds, &traffic, tick);
+        quantile(&rehearsed.whole, 0.5)
+    };
+    let promoted_between = match (low, high) {
+        (Some(low), Some(high)) if guessed => Some((
+            guess(alike).map_or(low, |alike| alike.min(low)),
+            guess(apart).map_or(high, |unlike| unlike.max(high)),
+        )),
+        (Some(low), Some(high)) => Some((low, high)),
+        _ => None,
+    };
+    Forecast { promoted_after, promoted_between, guessed, steps, undecidable }
+}
+
+/// How often one of two equally good versions alone is off, where each is at this rate: seldom, as with two trainings of one model
+/// on the same data.
+fn alike(rate: f64) -> f64 {
+    0.2 * rate
+}
+
+/// As often as when the two have nothing to do with each other.
+fn apart(rate: f64) -> f64 {
+    2.0 * rate * (1.0 - rate)
+}
+
+/// The steps of a plan, as a rehearsal needs them.
+fn stages(plan: &Plan, pairs: bool, traffic: &Traffic) -> Vec<Stage> {
+    let mut sample = Share::NONE;
+    let of_step = |(place, step): (usize, &Step)| {
+        let reach = Reach::of(step.exposure(), sample, pairs);
+        if let Exposure::Shadow { sample: shadowed } = step.exposure() {
+            sample = shadowed;
+        }
+        let answered = step.min_predictions as f64 / reach.candidate_per_second(traffic).max(1e-12);
+        let least = plan.lasts(place).as_secs_f64().max(answered);
+        Stage { reach, next: plan.weight_after(place), least }
+    };
+    plan.steps().iter().enumerate().map(of_step).collect()
+}
+
+fn rehearsed(
+    rules: &[(Rule, Design)],
+    stages: &[Stage],
+    thresholds: Thresholds,
+    traffic: &Traffic,
+    tick: f64,
+) -> Rehearsed {
+    // Where no guard judges failures those of quality do, and that takes its own time.
+    let judged = rules.iter().any(|(_, design)| design.tested == Tested::Failures);
+    let mut guards: Vec<Guarded> =
+        rules.iter().map(|(_, design)| Guarded::new(design, stages, thresholds, traffic)).collect();
+    let beside = rules.iter().filter(|(_, design)| design.needs_labels() && !judged);
+    guards.extend(beside.map(|(_, design)| Guarded::new(&design.of_failures(), stages, thresholds, traffic)));
+    rehearse(&mut guards, stages, traffic, tick)
 }
 
 /// Why a plan cannot be decided, in the time that it allows or within [`Forecast::HORIZON`], as far as can be told without
@@ -213,7 +264,7 @@ pub(crate) fn time_to(
 ) -> Option<Duration> {
     let seconds = simulate(design, asked, reach, thresholds, traffic, &Simulation::Often)?;
     let delay = if design.needs_labels() && seconds > 0.0 { traffic.labels_after } else { Duration::ZERO };
-    Duration::try_from_secs_f64(seconds).ok().map(|seconds| seconds + delay)
+    Duration::try_from_secs_f64(traffic.wall_seconds(seconds)).ok().map(|seconds| seconds + delay)
 }
 
 /// Whether the answer comes within this time, if everything comes as often as it does on average. A good deal cheaper

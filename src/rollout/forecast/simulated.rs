@@ -4,6 +4,7 @@ use super::reach::Reach;
 use super::traffic::{Moments, Traffic};
 use crate::rollout::guard::design::{Design, Margin};
 use crate::rollout::guard::history::Series;
+use crate::rollout::guard::numbers::written;
 use crate::rollout::guard::tested::Tested;
 use crate::stats::sequential::{
     Additive, Events, HiddenEvents, Odds, PairedEvents, PairedParts, Part, Parts, Scores, Values,
@@ -22,10 +23,25 @@ pub(crate) struct Losses {
 }
 
 impl Design {
+    /// With what live is known to be like, as a rollout fixes it when it begins.
+    pub(crate) fn centred_on(&self, traffic: &Traffic) -> Self {
+        let fixed = !matches!(
+            self.tested,
+            Tested::Slow(_)
+                | Tested::KpiSuccesses(_)
+                | Tested::KpiValues(_)
+                | Tested::Errors
+                | Tested::Differences
+                | Tested::Comparisons
+        );
+        let centre =
+            if fixed { written(self.losses(traffic, 0.0).live.clamp(0.0, 1.0)) } else { self.centre };
+        Self { centre, ..self.clone() }
+    }
+
     pub(crate) fn losses(&self, traffic: &Traffic, size: f64) -> Losses {
-        let half = |rate: f64| rate / 2.0;
         let (live, spread, counted, discordant) = match self.tested {
-            Tested::Failures => (traffic.error_rate, 0.0, 1.0, half(traffic.error_rate) * 2.0),
+            Tested::Failures => (traffic.error_rate, 0.0, 1.0, traffic.discordant_failures),
             Tested::Slow(_) => (self.quantile_missed(), 0.0, 1.0, self.quantile_missed()),
             Tested::Wrong | Tested::WrongWithHidden => {
                 (traffic.wrong, 0.0, traffic.labelled, traffic.discordant)
@@ -67,19 +83,25 @@ impl Design {
                 };
                 (loss, spread, traffic.labelled, 0.0)
             }
-            Tested::Differences | Tested::Comparisons => (traffic.discordant, 0.1, 1.0, 0.0),
+            Tested::Differences | Tested::Comparisons => (traffic.differing, 0.1, 1.0, 0.0),
         };
         let candidate = match self.margin {
             _ if size == 0.0 && matches!(self.tested, Tested::Slow(_)) => {
                 traffic.slower(1.0 - self.tail, self.factor)
             }
             _ if size == 0.0 => live,
+            // Slower by a factor, all of it: what live's times say of that, and not so many times as many slow ones.
+            Margin::Times(_) if matches!(self.tested, Tested::Slow(_)) => {
+                traffic.slower(1.0 - self.tail, self.factor / (1.0 + size * (self.factor - 1.0)))
+            }
             Margin::Above(margin) => live + size * margin,
             Margin::Times(times) => {
                 let off = if times == 1.0 { size } else { 1.0 + size * (times - 1.0) };
                 (live * off).max(self.floor.unwrap_or(0.0) * size)
             }
             Margin::AtLeastTimes(times) => live * (1.0 - size * (1.0 - times)).max(0.0),
+            // As far beyond live as the limit is, so many times; of a live beyond it, as far as the limit itself.
+            Margin::AtMost(limit) if live < limit => live + size * (limit - live),
             Margin::AtMost(limit) => limit * size,
         };
         Losses {
@@ -195,9 +217,10 @@ pub(crate) fn scores(
 ) -> Cells<Series<Scores, Scores>> {
     let mut cells: Cells<Series<Scores, Scores>> = Vec::new();
     let pairs = reach.pairs_per_second(traffic) * losses.counted;
-    // Two versions' losses on the same input go together: what is left varies about half as much.
+    // Two versions' losses on the same input may go together, or not: what is left varies about as much as one of them. A
+    // difference has twice the range.
     let difference = losses.candidate - losses.live;
-    let (low, high, chance) = two_places(0.5 + difference / 2.0, losses.spread / 4.0);
+    let (low, high, chance) = two_places(0.5 + difference / 2.0, 0.6 * losses.spread);
     for (place, rate) in [(low, 1.0 - chance), (high, chance)] {
         let place = 2 * place - Scores::STEPS;
         cell(&mut cells, pairs * rate, move |series, n| series.pairs.count_place(place, n));

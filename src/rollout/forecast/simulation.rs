@@ -51,6 +51,7 @@ pub(crate) fn simulate(
     };
     let Some(margin) = margin else { return Some(0.0) };
     let (test, tests) = ((claim, margin), Tests::default());
+    let design = &design.centred_on(traffic);
     let losses = design.losses(traffic, size);
     match design.tested {
         Tested::Failures
@@ -99,10 +100,10 @@ impl Simulation {
 }
 
 /// Simulated rollouts: an odd number, so that there is one in the middle.
-const RUNS: u64 = 31;
+pub(super) const RUNS: u64 = 31;
 
 /// How much later a test is looked at each time. The answer is as exact as that.
-const LATER: f64 = 1.08;
+pub(super) const LATER: f64 = 1.08;
 
 /// The number of seconds after which half of the simulated rollouts have crossed the threshold.
 fn crossing<C: Additive>(cells: &Cells<C>, e_value: &dyn Fn(&C) -> EValue, threshold: EValue) -> Option<f64> {
@@ -138,7 +139,7 @@ fn crossing<C: Additive>(cells: &Cells<C>, e_value: &dyn Fn(&C) -> EValue, thres
 
 /// How many come where `mean` come on average: by waiting times while that is few, by the normal distribution where it is
 /// many.
-fn poisson(chance: &mut SplitMix64, mean: f64) -> u64 {
+pub(super) fn poisson(chance: &mut SplitMix64, mean: f64) -> u64 {
     if mean < 30.0 {
         let limit = libm::exp(-mean);
         let (mut product, mut count) = (chance.uniform(), 0);

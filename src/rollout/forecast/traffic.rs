@@ -36,8 +36,13 @@ pub struct Traffic {
     /// Of these, the share that is not.
     pub false_alarms: f64,
     /// The share of inputs that one of two equally good versions gets wrong and the other right: what makes pairs tell.
-    /// Half of what live gets wrong where it is not known.
+    /// As often as live is wrong where it is not known.
     pub discordant: f64,
+    /// The share of inputs that one of two versions that fail equally often fails on and the other does not. As often as live
+    /// fails where it is not known: half of the failures are the input's, half are chance.
+    pub discordant_failures: f64,
+    /// The share of inputs that a candidate answers otherwise than live. Half of what live gets wrong where it is not known.
+    pub differing: f64,
     /// Losses between 0 and 1, by the task's figures.
     pub losses: Vec<Moments>,
     /// Each business figure, from 0 to 1 between its bounds where it has any.
@@ -46,6 +51,13 @@ pub struct Traffic {
     pub errors: Moments,
     /// How long live takes, in the order of the shares.
     pub latency: Vec<LatencyPoint>,
+    /// How the requests of each hour of the day compare with those of an average hour, beginning with the hour in which a plan
+    /// would begin: 24 numbers, or none where traffic is even or not known for a day.
+    #[serde(default)]
+    pub by_hour: Vec<f64>,
+    /// Whether `discordant` was measured on pairs. Where it was not, a forecast says the range that the guess allows.
+    #[serde(default)]
+    pub discordant_is_known: bool,
 }
 
 /// The mean of a figure, and how far its values lie from it.
@@ -92,8 +104,20 @@ impl Traffic {
             ("called_yes", self.called_yes),
             ("false_alarms", self.false_alarms),
             ("discordant", self.discordant),
+            ("discordant_failures", self.discordant_failures),
+            ("differing", self.differing),
         ] {
             unless_share(argument, value)?;
+        }
+        let hours = self.by_hour.len();
+        InvalidArgument::unless(
+            hours == 0 || hours == HOURS,
+            "forecast.by_hour",
+            hours,
+            "24 numbers, or none",
+        )?;
+        for weight in &self.by_hour {
+            unless_finite("by_hour", *weight)?;
         }
         for point in &self.latency {
             unless_share("latency.share", point.share)?;
@@ -107,6 +131,35 @@ impl Traffic {
         Ok(())
     }
 
+    /// How long traffic as it is on average takes to bring what comes between two moments, in seconds from the beginning.
+    pub(crate) fn usual_seconds(&self, from: f64, until: f64) -> f64 {
+        let up_to = |end: f64| {
+            let Ok(hours) = <&[f64; HOURS]>::try_from(self.by_hour.as_slice()) else { return end };
+            let (days, rest) = ((end / DAY).floor(), end % DAY);
+            let (whole, part) = ((rest / HOUR).floor(), rest % HOUR);
+            let of_day: f64 = hours.iter().sum();
+            let of_hours: f64 = hours.iter().take(whole as usize).sum();
+            let of_part = hours.get(whole as usize).map_or(0.0, |weight| weight * part / HOUR);
+            (days * of_day + of_hours + of_part) * HOUR
+        };
+        up_to(until) - up_to(from)
+    }
+
+    /// When so many seconds of traffic as it is on average have come.
+    pub(crate) fn wall_seconds(&self, usual: f64) -> f64 {
+        if self.by_hour.len() != HOURS || !usual.is_finite() {
+            return usual;
+        }
+        // Whole days bring what they bring on average; the rest is within one of them.
+        let days = (usual / DAY).floor() * DAY;
+        let (mut low, mut high) = (days, days + DAY);
+        for _ in 0..32 {
+            let middle = f64::midpoint(low, high);
+            if self.usual_seconds(0.0, middle) < usual { low = middle } else { high = middle }
+        }
+        high
+    }
+
     /// The share of requests that take longer than `factor` times the quantile `quantile`.
     pub(crate) fn slower(&self, quantile: f64, factor: f64) -> f64 {
         let tail = 1.0 - quantile;
@@ -115,8 +168,13 @@ impl Traffic {
         let seconds = |point: &LatencyPoint| point.at_most.as_secs_f64();
         let Some(at) = self.latency.iter().find(|point| point.share >= quantile) else { return usual };
         let limit = seconds(at) * factor;
-        let beyond = self.latency.iter().find(|point| seconds(point) > limit);
-        beyond.map_or(0.0, |point| 1.0 - point.share)
+        let Some(place) = self.latency.iter().position(|point| seconds(point) > limit) else { return 0.0 };
+        let Some((before, beyond)) = place.checked_sub(1).map(|at| (&self.latency[at], &self.latency[place]))
+        else {
+            return 1.0 - self.latency[place].share;
+        };
+        let part = (limit - seconds(before)) / (seconds(beyond) - seconds(before)).max(1e-12);
+        1.0 - before.share - part.clamp(0.0, 1.0) * (beyond.share - before.share)
     }
 
     /// So many requests a second, of which each gets its truth at once, from a live that never fails and is right nine
@@ -132,14 +190,23 @@ impl Traffic {
             missed: 0.1,
             called_yes: 0.5,
             false_alarms: 0.1,
-            discordant: 0.05,
+            discordant: 0.1,
+            discordant_failures: 0.0,
+            differing: 0.05,
             losses: Vec::new(),
             kpis: Vec::new(),
             errors: Moments { mean: 0.0, standard_deviation: 1.0 },
             latency: Vec::new(),
+            by_hour: Vec::new(),
+            discordant_is_known: false,
         }
     }
 }
+
+/// Hours of a day.
+pub(crate) const HOURS: usize = 24;
+const HOUR: f64 = 3_600.0;
+const DAY: f64 = 86_400.0;
 
 /// The shares of requests whose latency a forecast knows.
 const LATENCY_SHARES: [f64; 18] = [
@@ -161,13 +228,15 @@ impl Tally {
         let known = figures.outcomes as f64 / (figures.requests.max(1) as f64 * matured);
         let mut traffic = Traffic { labels_after, ..Traffic::new(requests_per_second) };
         traffic.error_rate = figures.error_rate.unwrap_or(0.0);
+        traffic.discordant_failures = traffic.error_rate;
         if figures.outcomes > 0 {
             traffic.labelled = known.min(1.0);
         }
         let measure = |metric| self.measure(metric).map(|measured| measured.value);
         if let Some(accuracy) = measure(Metric::Accuracy) {
             traffic.wrong = 1.0 - accuracy;
-            traffic.discordant = traffic.wrong / 2.0;
+            traffic.discordant = traffic.wrong;
+            traffic.differing = traffic.wrong / 2.0;
         }
         if let Some(QualityFigures::Binary(binary)) = &figures.quality {
             let all = binary.outcomes.max(1) as f64;
@@ -177,9 +246,9 @@ impl Tally {
             traffic.missed = binary.recall.map_or(traffic.missed, |recall| 1.0 - recall);
             traffic.false_alarms = binary.precision.map_or(traffic.false_alarms, |precision| 1.0 - precision);
         }
-        // No spread is kept of these: half of the largest that their mean allows is usual.
+        // No spread is kept of these: three quarters of the largest that their mean allows is usual.
         let usual =
-            |mean: f64| Moments { mean, standard_deviation: 0.5 * (mean * (1.0 - mean)).max(0.0).sqrt() };
+            |mean: f64| Moments { mean, standard_deviation: 0.75 * (mean * (1.0 - mean)).max(0.0).sqrt() };
         traffic.losses = losses(self.kind())
             .iter()
             .map(|metric| {
@@ -220,5 +289,24 @@ impl Tally {
             traffic.labelled = (valued / (figures.requests.max(1) as f64 * matured)).min(1.0);
         }
         traffic
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_day_brings_what_it_brings_on_average_and_its_hours_do_not() {
+        let mut traffic = Traffic::new(1.0);
+        assert_eq!(traffic.usual_seconds(10.0, 4_000.0), 3_990.0);
+        assert_eq!(traffic.wall_seconds(5.0), 5.0);
+        // Nothing in the first twelve hours, and twice as much in the others.
+        traffic.by_hour = (0..24).map(|hour| if hour < 12 { 0.0 } else { 2.0 }).collect();
+        assert_eq!(traffic.usual_seconds(0.0, DAY), DAY);
+        assert_eq!(traffic.usual_seconds(0.0, 12.0 * HOUR), 0.0);
+        assert_eq!(traffic.usual_seconds(DAY, DAY + 13.0 * HOUR), 2.0 * HOUR);
+        assert!((traffic.wall_seconds(HOUR) - 12.5 * HOUR).abs() < 1.0);
+        assert!((traffic.wall_seconds(DAY + HOUR) - (DAY + 12.5 * HOUR)).abs() < 1.0);
     }
 }

@@ -207,6 +207,13 @@ impl Design {
         }
     }
 
+    /// Whether what decides is how often two versions are not both right or both wrong.
+    #[cfg(feature = "forecast")]
+    pub(crate) fn rests_on_discordance(&self) -> bool {
+        matches!(self.tested, Tested::Failures | Tested::Wrong | Tested::WrongWithHidden)
+            && !matches!(self.margin, Margin::AtMost(_))
+    }
+
     /// Whether it is judged by the truth.
     pub(crate) fn needs_labels(&self) -> bool {
         !matches!(self.tested, Tested::Failures | Tested::Slow(_) | Tested::Differences | Tested::Comparisons)

@@ -1,0 +1,113 @@
+//! What the planner says, held against how long it then takes: the median of so many rollouts each.
+//!
+//! The planner knows what a service knows: what live has answered in a minute before the rollout, and how often the two versions
+//! differed on the first pairs, where there are any. It says when one that is as good as live is promoted, and when one twice as far off as allowed is taken back.
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use serde_json::json;
+
+use crate::support::median;
+use crate::world::{Candidate, Circumstance, Figure, Life, Routing, Verdict};
+
+/// A plan under one circumstance, and a candidate.
+struct Planned {
+    life: Life,
+    /// What was said, and what came of it, run by run, in seconds; infinity for never.
+    said: f64,
+    took: f64,
+}
+
+pub(crate) struct Planner {
+    planned: Vec<Planned>,
+}
+
+fn lives(all: bool) -> Vec<Life> {
+    let mut lives = Vec::new();
+    for figure in Figure::ALL {
+        for routing in [Routing::Shadow, Routing::Canary, Routing::Ramp] {
+            for circumstance in
+                [Circumstance::Quiet, Circumstance::ChanceFailures, Circumstance::DelayedLabels]
+            {
+                let few =
+                    matches!(figure, Figure::Error | Figure::Accuracy) && circumstance == Circumstance::Quiet;
+                if !circumstance.concerns(figure, routing) || !(all || few) {
+                    continue;
+                }
+                let long = Life { seconds: 1_200, ..Life::new(figure, routing, circumstance) };
+                lives.push(long.candidate(Candidate::Equal));
+                // Over several steps it is seen in the one in which it is seen soonest.
+                if routing != Routing::Ramp && circumstance == Circumstance::Quiet {
+                    lives.push(long.candidate(Candidate::Worse(2.0)));
+                }
+            }
+        }
+    }
+    lives
+}
+
+impl Planner {
+    pub(crate) fn measure(runs: u64, threads: usize, all: bool, wanted: impl Fn(&Life) -> bool) -> Self {
+        let lives: Vec<Life> = lives(all).into_iter().filter(wanted).collect();
+        let (next, done) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
+        let work = || {
+            while let Some(life) = lives.get(next.fetch_add(1, Ordering::Relaxed)) {
+                let ends: Vec<_> = (1..=runs).map(|seed| life.planned(seed)).collect();
+                let wished =
+                    if life.candidate == Candidate::Equal { Verdict::Promoted } else { Verdict::TakenBack };
+                let took = |(end, seconds, _): &(crate::world::End, u64, Option<f64>)| {
+                    if end.verdict == wished { *seconds as f64 } else { f64::INFINITY }
+                };
+                // A plan that is refused is not forecast either.
+                if ends.iter().all(|(end, ..)| end.verdict == Verdict::Refused) {
+                    continue;
+                }
+                let said = median(ends.iter().map(|(_, _, said)| said.unwrap_or(f64::INFINITY)));
+                let took = median(ends.iter().map(took));
+                done.lock().unwrap().push(Planned { life: *life, said, took });
+            }
+        };
+        std::thread::scope(|scope| (0..threads).for_each(|_| drop(scope.spawn(work))));
+        let mut planned = done.into_inner().unwrap();
+        planned.sort_by_key(|planned| planned.life.name());
+        Self { planned }
+    }
+
+    pub(crate) fn tell(&self) {
+        println!("\n{:<62} {:>10} {:>10} {:>7}", "seconds of a plan", "said", "took", "ratio");
+        for Planned { life, said, took } in &self.planned {
+            println!("{:<62} {said:>10.1} {took:>10.1} {:>7.2}", life.name(), said / took);
+        }
+    }
+
+    /// How far off the worst of those is that were decided in most of their runs, in either direction.
+    pub(crate) fn worst_ratio(&self) -> Option<f64> {
+        self.planned.iter().filter_map(Planned::off).max_by(f64::total_cmp)
+    }
+
+    /// The share of them that is within a quarter.
+    pub(crate) fn within_a_quarter(&self) -> Option<f64> {
+        let off: Vec<f64> = self.planned.iter().filter_map(Planned::off).collect();
+        (!off.is_empty()).then(|| off.iter().filter(|off| **off <= 1.25).count() as f64 / off.len() as f64)
+    }
+
+    pub(crate) fn figures(&self) -> serde_json::Value {
+        let figures = |planned: &Planned| {
+            json!({
+                "plan": planned.life.name(),
+                "said_s": planned.said.is_finite().then_some(planned.said),
+                "took_s": planned.took.is_finite().then_some(planned.took),
+            })
+        };
+        self.planned.iter().map(figures).collect()
+    }
+}
+
+impl Planned {
+    fn off(&self) -> Option<f64> {
+        // A tick is a second, so what takes a few is not known better.
+        let (said, took) = (self.said + 1.0, self.took + 1.0);
+        took.is_finite().then(|| (said / took).max(took / said))
+    }
+}
