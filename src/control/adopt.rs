@@ -283,7 +283,7 @@ impl Control {
         };
         let mut lost = saved.others;
         for guard in &saved.guards {
-            match attempt.add_guard(Arc::new(guard.rule.clone()), false, setting) {
+            match attempt.add_guard(Arc::new(guard.rule.clone()), Some(guard.rule.clone()), false, setting) {
                 Ok(()) => {
                     let added = attempt.guards.last_mut().and_then(|guarded| guarded.test.as_mut());
                     added.into_iter().for_each(|test| test.restore(guard));

@@ -2,7 +2,6 @@
 
 use std::collections::VecDeque;
 use std::fmt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
@@ -12,6 +11,7 @@ use crossbeam_channel::{Receiver, Sender, TrySendError};
 use serde::{Deserialize, Serialize};
 
 use crate::base::clock::Timestamp;
+use crate::base::guarded::{Contained, guarded};
 use crate::base::share::Share;
 use crate::base::text::list;
 use crate::drift::told::{Baseline, DriftScope, DriftedFeature};
@@ -348,6 +348,14 @@ pub enum EventKind {
     },
     /// State is being saved again, and nothing is missing.
     StateSaved,
+    /// A panic ended the work of a thread of the handle's, which was begun again. It is a fault of this crate's: the panic's
+    /// message is not here, since it may quote a request, and is what the process's panic hook has printed.
+    ThreadDied {
+        /// The thread's name.
+        thread: String,
+        /// How often so far. Told of the first, second, fourth, eighth time, and so on.
+        times: u64,
+    },
     /// The handle was closed: nothing is tried any more, live goes on answering until the handle is dropped.
     Closed,
 }
@@ -551,6 +559,13 @@ impl fmt::Display for Event {
                 write!(f, "state is not being saved ({reason}); exposure stays as it is until it is")
             }
             EventKind::StateSaved => f.write_str("state is being saved again"),
+            EventKind::ThreadDied { thread, times } => {
+                let times = if *times == 1 { "once" } else { &format!("{times} times") };
+                write!(
+                    f,
+                    "the thread {thread} panicked {times} and was begun again: please report it with the panic's message"
+                )
+            }
             EventKind::Closed => f.write_str("the handle was closed"),
         }
     }
@@ -668,11 +683,11 @@ impl Subscription {
     ///
     /// The system's, where it cannot start a thread.
     pub fn spawn(self, react: impl FnMut(&Event) + Send + 'static) -> std::io::Result<JoinHandle<()>> {
-        let mut react = react;
+        let mut react = Contained::new(react);
         std::thread::Builder::new().name("switchback-events".into()).spawn(move || {
             for event in self.receiver.iter() {
                 // The closure may be left in a broken state by its own panic; that is its owner's to handle.
-                let _ = catch_unwind(AssertUnwindSafe(|| react(&event)));
+                let _ = guarded(|| react(&event));
             }
         })
     }

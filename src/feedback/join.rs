@@ -6,7 +6,6 @@
 //! a hash of the id *before* anything is known of its outcome: thinning by age would favour outcomes that come fast.
 
 use std::collections::{HashMap, VecDeque};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -28,7 +27,7 @@ use crate::stats::figures::divergence::PairedLabel;
 use crate::stats::figures::tally::Sign;
 use crate::task::kept::Kept;
 use crate::task::kpi::Kpi;
-use crate::task::outcome::{Actual, Censoring, Outcome, Truth};
+use crate::task::outcome::{Actual, Outcome, Truth};
 use crate::task::segments::Table;
 use crate::task::task::TaskKind;
 
@@ -457,7 +456,7 @@ impl Joins {
         let keyed = body.flags.has(Flags::KEYED);
         // What a version failed on and another answered has no counterpart among live's: a caller that got no answer has no
         // id. So what came of it is no evidence, for either arm.
-        if !body.is_unit() || body.kept == Kept::Unreadable || self.hides(&body.kept) {
+        if !body.is_unit() || body.kept == Kept::Unreadable || body.flags.has(Flags::HIDDEN) {
             return None;
         }
         intake.count_label(body.at, |labels| {
@@ -475,12 +474,6 @@ impl Joins {
                 }
             }
         })
-    }
-
-    /// Whether an answer keeps its truth from ever being known. A function of the host's that panics hides nothing.
-    fn hides(&self, kept: &Kept) -> bool {
-        let Truth::Censored(hidden) = &self.truth else { return false };
-        catch_unwind(AssertUnwindSafe(|| hidden(Censoring::of(kept)))).unwrap_or(false)
     }
 
     /// A second outcome for the same prediction. Of two, that which became known later is the truth, whichever came last;
@@ -600,7 +593,7 @@ impl Joins {
     /// was let through by chance counts.
     fn label_pair(&self, labels: &mut Labels, body: &Body, half: &ShadowHalf, actual: &Actual, sign: Sign) {
         let pair = half.pair(&body.kept);
-        if !self.hides(&body.kept) {
+        if !body.flags.has(Flags::HIDDEN) {
             labels.pairs.count(self.kind, pair, actual, sign, body.chance());
             let wrong = |kept| is_wrong(self.kind, kept, actual);
             if let (Some(segment), Some(live), Some(candidate)) =
@@ -661,7 +654,7 @@ impl Joins {
 
     /// Counts the pairs of a prediction whose truth nobody will ever know.
     fn count_hidden(&self, body: &Body, halves: &[ShadowHalf]) {
-        if !self.hides(&body.kept) {
+        if !body.flags.has(Flags::HIDDEN) {
             return;
         }
         for half in halves.iter().filter(|half| half.unit) {
@@ -714,7 +707,7 @@ impl Joins {
         let Ok(figure) = self.figure_of(actual) else { return };
         while let Some(awaited) = pop_front_if(&mut state.awaiting, |awaited| now.since(awaited.at) >= *after)
         {
-            let Awaited { exposure, sequence, row, unit, at, kept, keyed, counts, segment } = awaited;
+            let Awaited { exposure, sequence, row, unit, at, kept, keyed, counts, hidden, segment } = awaited;
             let segment = segment.zip(self.segments.as_ref()).map(|(place, table)| table.hash_at(place));
             // What was shadowed was not yet decided when the wait began; by now the halves are there.
             let shadowed = state.pairs.contains_key(&(exposure, sequence));
@@ -722,7 +715,8 @@ impl Joins {
                 .with(Flags::JOINT, unit.is_some())
                 .with(Flags::SHADOWED, shadowed)
                 .with(Flags::KEYED, keyed)
-                .with(Flags::COUNTS, counts);
+                .with(Flags::COUNTS, counts)
+                .with(Flags::HIDDEN, hidden);
             let body = Body {
                 process: self.process,
                 exposure,

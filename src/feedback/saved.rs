@@ -73,6 +73,8 @@ struct SavedAwaited {
     kept: Kept,
     keyed: bool,
     counts: bool,
+    #[serde(default)]
+    hidden: bool,
 }
 
 impl SavedJoins {
@@ -140,6 +142,7 @@ impl Joins {
             kept: awaited.kept,
             keyed: awaited.keyed,
             counts: awaited.counts,
+            hidden: awaited.hidden,
         });
         SavedJoins {
             waiting: waiting.collect(),
@@ -250,8 +253,8 @@ impl SavedHalf {
 
 impl SavedAwaited {
     fn restored(&self, exposure: u32) -> Awaited {
-        let Self { sequence, row, unit, at, kept, keyed, counts, .. } = *self;
+        let Self { sequence, row, unit, at, kept, keyed, counts, hidden, .. } = *self;
         // In no segment: what it was called is known to the life that saw it alone.
-        Awaited { exposure, sequence, row, unit, at, kept, keyed, counts, segment: None }
+        Awaited { exposure, sequence, row, unit, at, kept, keyed, counts, hidden, segment: None }
     }
 }

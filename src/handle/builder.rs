@@ -14,11 +14,13 @@ use super::keeper::Keeping;
 use super::options::StateFolder;
 use super::options::threads::Ticks;
 use super::options::{Labels, Limits, Retention, Shadowing, Threads};
+use super::supervised::Beats;
 use super::workers::Workers;
 use crate::base::chance::{Dice, mix};
 use crate::base::clock::Clock;
 #[cfg(all(feature = "state", feature = "testing"))]
 use crate::base::faults::Faults;
+use crate::base::guarded::Contained;
 use crate::base::share::Share;
 use crate::control::control::Control;
 use crate::control::settings::Settings;
@@ -127,14 +129,15 @@ impl<I: ?Sized + 'static, O: 'static> Builder<I, O> {
     /// What a valid answer is. An answer that fails is a failure of its version: a candidate's caller gets live's
     /// instead. What the task cannot read (a probability that is not a number, a class out of range) is invalid anyhow.
     pub fn check(mut self, valid: impl Fn(&O) -> bool + Send + Sync + 'static) -> Self {
-        self.check = Some(Box::new(valid));
+        let valid = Contained::new(valid);
+        self.check = Some(Box::new(move |answer| valid(answer)));
         self
     }
 
     /// A request that every version must answer, validly, before it takes any traffic. Without it a version is warmed
     /// up with an input made from its own signature, where it can make one.
     pub fn sample<T: Borrow<I> + Send + Sync + 'static>(mut self, sample: T) -> Self {
-        self.sample = Some(Box::new(Keep(sample)));
+        self.sample = Some(Box::new(Keep::new(sample)));
         self
     }
 
@@ -166,14 +169,15 @@ impl<I: ?Sized + 'static, O: 'static> Builder<I, O> {
         I: ToOwned,
         I::Owned: Send + 'static,
     {
-        self.copy = Some(|input| Box::new(Keep(input.to_owned())));
+        self.copy = Some(|input| Box::new(Keep::new(input.to_owned())));
         self
     }
 
     /// How large an input is, in bytes, for the limit of the queue of copies. By default its own size, which misses what
     /// it points to.
     pub fn input_bytes(mut self, bytes: impl Fn(&I) -> usize + Send + Sync + 'static) -> Self {
-        self.bytes_of = Some(Box::new(bytes));
+        let bytes = Contained::new(bytes);
+        self.bytes_of = Some(Box::new(move |input| bytes(input)));
         self
     }
 
@@ -184,7 +188,8 @@ impl<I: ?Sized + 'static, O: 'static> Builder<I, O> {
     where
         O: Clone,
     {
-        self.compare = Some((O::clone, Box::new(difference)));
+        let difference = Contained::new(difference);
+        self.compare = Some((O::clone, Box::new(move |live, shadow| difference(live, shadow))));
         self
     }
 
@@ -217,7 +222,7 @@ impl<I: ?Sized + 'static, O: 'static> Builder<I, O> {
     /// Where a start finds the versions that it remembers: a repository, or a closure from a name to a model.
     #[cfg(feature = "state")]
     pub fn source(mut self, source: impl ModelSource<I, O> + 'static) -> Self {
-        self.keeping.source = Some(Box::new(source));
+        self.keeping.source = Some(Contained::new(Box::new(source)));
         self
     }
 
@@ -245,7 +250,8 @@ impl<I: ?Sized + 'static, O: 'static> Builder<I, O> {
     /// number; the rest, empty ones, and those of more than 128 bytes are `other`. A guard looks at them
     /// [`by_segment`](crate::guard::ErrorRate::by_segment).
     pub fn segment(mut self, label: impl Fn(&I) -> &str + Send + Sync + 'static) -> Self {
-        self.segment = Some(Box::new(label));
+        let label = Contained::new(label);
+        self.segment = Some(Box::new(move |input| label(input)));
         self
     }
 
@@ -442,6 +448,7 @@ impl<I: ?Sized + 'static, O: 'static> Builder<I, O> {
             keeping_up: Mutex::new(()),
             keeps_up_aside: ticks == Ticks::Background,
             upkeep_bell: crossbeam_channel::bounded(1),
+            threads: Beats::default(),
             ticking: Mutex::new(()),
             keeper,
         });

@@ -63,12 +63,17 @@ impl<I: ?Sized + 'static, O: 'static> Clone for ModelHandle<I, O> {
 impl<I: ?Sized + 'static, O: 'static> ModelHandle<I, O> {
     /// Changes the control side, in the name of whom this clone acts for.
     pub(crate) fn change<T>(&self, change: impl FnOnce(&mut Control) -> T) -> T {
-        self.inner.change(|control| {
+        self.inner.change(self.acting(change))
+    }
+
+    /// A change in the name of whom this clone acts for.
+    pub(crate) fn acting<T>(&self, change: impl FnOnce(&mut Control) -> T) -> impl FnOnce(&mut Control) -> T {
+        |control| {
             control.announcer.actor.clone_from(&self.actor);
             let result = change(control);
             control.announcer.actor = None;
             result
-        })
+        }
     }
 
     /// Changes what does not raise exposure, and writes it down afterwards.
@@ -289,6 +294,7 @@ impl<I: ?Sized + 'static, O: 'static> ModelHandle<I, O> {
             control.collect(&inner.serving.joins, now);
             Status {
                 durable: inner.is_durable(control),
+                threads: inner.threads.status(),
                 ..control.status(inner.serving.shadow_counts(), inner.serving.joins.counts(), now)
             }
         };

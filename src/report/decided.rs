@@ -85,6 +85,7 @@ fn in_words(event: &Event) -> String {
         | EventKind::TookOver
         | EventKind::StateNotSaved { .. }
         | EventKind::StateSaved
+        | EventKind::ThreadDied { .. }
         | EventKind::Closed => capital(&text),
         _ => text,
     }

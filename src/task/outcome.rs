@@ -7,6 +7,7 @@ use super::kept::{Kept, hash_item};
 use serde::{Deserialize, Serialize};
 
 use crate::base::clock::Timestamp;
+use crate::base::guarded::Contained;
 
 /// How the truth depends on the answer. It decides which evidence is legal: a guard that would compare what cannot be
 /// compared is refused before any traffic.
@@ -31,8 +32,21 @@ impl Truth {
     /// # use switchback::Truth;
     /// let blocked = Truth::censored(|answer| answer.probability.is_some_and(|p| p >= 0.9));
     /// ```
+    ///
+    /// The function is asked once of each answer, on the thread of its request and under no lock; an id says what it said.
     pub fn censored(hidden: impl Fn(Censoring) -> bool + Send + Sync + 'static) -> Self {
         Self::Censored(Arc::new(hidden))
+    }
+
+    /// The same, dropped with care: the function may own what the host has a destructor for.
+    pub(crate) fn contained(self) -> Self {
+        match self {
+            Self::Censored(hidden) => {
+                let hidden = Contained::new(hidden);
+                Self::Censored(Arc::new(move |answer| hidden(answer)))
+            }
+            other => other,
+        }
     }
 }
 

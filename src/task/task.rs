@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::kept::{Kept, RANKING_DEPTH, Ranked};
 use super::outcome::Truth;
+use crate::base::guarded::Contained;
 use crate::base::invalid::InvalidArgument;
 
 /// The largest number of classes of [`Task::classes`]: an id has two bytes for the class.
@@ -167,13 +168,15 @@ impl<O: ?Sized + 'static> Task<O> {
     }
 
     fn new(kind: TaskKind, read: impl Fn(&O, &mut Kept) + Send + Sync + 'static) -> Self {
+        let read = Contained::new(read);
+        let read = move |answer: &O, kept: &mut Kept| read(answer, kept);
         Self { kind, read: Box::new(read), truth: Truth::Independent }
     }
 
     /// How the truth depends on the answer; [`Truth::Independent`] by default.
     #[must_use]
     pub fn truth(mut self, truth: Truth) -> Self {
-        self.truth = truth;
+        self.truth = truth.contained();
         self
     }
 

@@ -1,0 +1,3 @@
+//! What the crate keeps quiet about: code, values, files and bounds that are not its own.
+
+mod host;
