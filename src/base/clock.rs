@@ -149,12 +149,15 @@ impl Clock {
         self.at(self.reading())
     }
 
-    /// Moves the time line forward. Does nothing to a [`system`](Self::system) clock.
+    /// Moves the time line forward, at most to the last moment that can be told. Does nothing to a [`system`](Self::system) clock.
     pub fn advance(&self, by: Duration) {
         if let Some(hand) = self.hand() {
             // Relaxed, wherever the hand is touched: it stands for itself, and of one hand no thread reads an earlier
-            // moment after a later one. Whoever turns it and hands work over orders both by that.
-            hand.fetch_add(nanos(by), Ordering::Relaxed);
+            // moment after a later one. Whoever turns it and hands work over orders both by that. Never past the end of
+            // time, from where it would begin again.
+            let _ = hand.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |now| {
+                Some(now.saturating_add(nanos(by)))
+            });
         }
     }
 

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, Sender, TrySendError};
+use crossbeam_channel::{Receiver, Sender};
 use serde::{Deserialize, Serialize};
 
 use crate::base::clock::Timestamp;
@@ -594,8 +594,26 @@ pub(crate) struct Announcer {
 }
 
 struct Subscriber {
+    /// Not bounded by itself: a channel that is takes its memory when it is made.
     sender: Sender<Arc<Event>>,
+    room: usize,
+    /// Shared with the subscription, and with nothing else: whether it is still there.
     missed: Arc<AtomicU64>,
+}
+
+impl Subscriber {
+    /// Offers an event; whether the subscription is still there.
+    fn offer(&self, event: &Arc<Event>) -> bool {
+        if Arc::strong_count(&self.missed) == 1 {
+            return false;
+        }
+        // Nobody else sends, so there cannot be more than looked at.
+        if self.sender.len() >= self.room {
+            self.missed.fetch_add(1, Ordering::Relaxed);
+            return true;
+        }
+        self.sender.send(Arc::clone(event)).is_ok()
+    }
 }
 
 impl Announcer {
@@ -612,14 +630,7 @@ impl Announcer {
             self.log.pop_front();
         }
         self.log.push_back(Arc::clone(&event));
-        self.subscribers.retain(|subscriber| match subscriber.sender.try_send(Arc::clone(&event)) {
-            Ok(()) => true,
-            Err(TrySendError::Full(_)) => {
-                subscriber.missed.fetch_add(1, Ordering::Relaxed);
-                true
-            }
-            Err(TrySendError::Disconnected(_)) => false,
-        });
+        self.subscribers.retain(|subscriber| subscriber.offer(&event));
     }
 
     /// The number of the next event.
@@ -640,9 +651,11 @@ impl Announcer {
     }
 
     pub(crate) fn subscribe(&mut self, room: usize) -> Subscription {
-        let (sender, receiver) = crossbeam_channel::bounded(room.max(1));
+        let (sender, receiver) = crossbeam_channel::unbounded();
         let missed = Arc::new(AtomicU64::new(0));
-        self.subscribers.push(Subscriber { sender, missed: Arc::clone(&missed) });
+        // Where nothing happens for long, those that are gone are not found by an event.
+        self.subscribers.retain(|subscriber| Arc::strong_count(&subscriber.missed) > 1);
+        self.subscribers.push(Subscriber { sender, room, missed: Arc::clone(&missed) });
         Subscription { receiver, missed }
     }
 

@@ -344,7 +344,13 @@ impl GuardTest {
         self.watch = saved
             .watch
             .as_ref()
-            .map(|(state, seen)| Watch { detector: RateDetector::resume(state), seen: *seen });
+            // One of another release begins again, at the same rate.
+            .map(|(state, seen)| {
+                let resumed = RateDetector::resume(state);
+                let detector =
+                    resumed.unwrap_or_else(|_| RateDetector::nearest(state.reference, state.run_length));
+                Watch { detector, seen: *seen }
+            });
     }
 }
 

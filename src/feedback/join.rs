@@ -27,7 +27,7 @@ use crate::stats::figures::divergence::PairedLabel;
 use crate::stats::figures::tally::Sign;
 use crate::task::kept::Kept;
 use crate::task::kpi::Kpi;
-use crate::task::outcome::{Actual, Outcome, Truth};
+use crate::task::outcome::{Actual, Outcome, RELEVANT_MAX, Truth};
 use crate::task::segments::Table;
 use crate::task::task::TaskKind;
 
@@ -129,6 +129,8 @@ pub(crate) struct State {
     pub(crate) pages: HashMap<PageKey, Page>,
     correctable: HashMap<Key, Correctable>,
     correctable_order: VecDeque<(Timestamp, Key)>,
+    /// What the outcomes that may be corrected take beside their rows, in bytes.
+    correctable_bytes: usize,
     pub(crate) pairs: HashMap<Key, Pair>,
     pub(crate) pair_order: VecDeque<(Timestamp, Key)>,
     pub(crate) awaiting: VecDeque<Awaited>,
@@ -186,6 +188,9 @@ pub(crate) const TRUTH: u8 = 0;
 
 /// The figure "an outcome of this unit counts", by the row of the unit's first.
 const UNIT: u8 = u8::MAX;
+
+/// What outcomes that may be corrected take beside their rows, in bytes: lists of relevant items.
+const CORRECTABLE_BYTES_MAX: usize = 16 << 20;
 
 /// Exposures that outcomes can still be joined to.
 const INTAKES_MAX: usize = 4_096;
@@ -368,7 +373,10 @@ impl Joins {
                 u8::try_from(place + 1).map_err(|_| FeedbackRefusal::UndeclaredKpi)
             }
             (TaskKind::Binary { .. }, Actual::Class(0 | 1))
-            | (TaskKind::Ranking { .. }, Actual::Relevant(_)) => Ok(TRUTH),
+            | (TaskKind::Ranking { .. }, Actual::Relevant(_)) => match actual {
+                Actual::Relevant(items) if items.len() > RELEVANT_MAX => Err(FeedbackRefusal::TooManyItems),
+                _ => Ok(TRUTH),
+            },
             (TaskKind::Classes { classes }, Actual::Class(class)) if u32::from(*class) < classes => Ok(TRUTH),
             (TaskKind::Regression, Actual::Value(value)) if value.is_finite() => Ok(TRUTH),
             (TaskKind::Regression, Actual::Value(_)) => Err(FeedbackRefusal::OutOfBounds),
@@ -535,6 +543,7 @@ impl Joins {
                 });
             }
         }
+        state.correctable_bytes = state.correctable_bytes + actual.bytes() - earlier.actual.bytes();
         earlier.actual = actual.clone();
         // Shadows whose turn is to come meet the corrected outcome.
         if let Some(Pair::Known(known, ..)) = state.pairs.get_mut(&key) {
@@ -690,7 +699,7 @@ impl Joins {
         state.issued.add(issued, now, self.limits.horizon);
 
         let figures = 1 + self.kpis.len();
-        let capacity = (self.limits.bitmap_bytes_max as u64 * 8 / figures as u64).max(1);
+        let capacity = ((self.limits.bitmap_bytes_max as u64).saturating_mul(8) / figures as u64).max(1);
         let mut thinning = thinning_for(state.issued.total(), capacity);
         if self.assumption.is_some() {
             thinning =
@@ -788,10 +797,14 @@ impl State {
         if limits.correction.is_zero() {
             return;
         }
-        if self.correctable.len() >= limits.correctable_max {
+        let bytes = outcome.actual.bytes();
+        if self.correctable.len() >= limits.correctable_max
+            || self.correctable_bytes + bytes > CORRECTABLE_BYTES_MAX
+        {
             self.counts.uncorrectable += 1;
             return;
         }
+        self.correctable_bytes += bytes;
         self.correctable.insert(key, outcome);
         self.correctable_order.push_back((now, key));
     }
@@ -820,7 +833,9 @@ impl State {
         while let Some((_, key)) =
             pop_front_if(&mut self.correctable_order, |(at, _)| now.since(*at) > limits.correction)
         {
-            self.correctable.remove(&key);
+            if let Some(outcome) = self.correctable.remove(&key) {
+                self.correctable_bytes -= outcome.actual.bytes();
+            }
         }
         while let Some((_, key)) =
             pop_front_if(&mut self.pair_order, |(at, _)| now.since(*at) > limits.horizon)

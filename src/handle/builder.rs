@@ -21,6 +21,7 @@ use crate::base::clock::Clock;
 #[cfg(all(feature = "state", feature = "testing"))]
 use crate::base::faults::Faults;
 use crate::base::guarded::Contained;
+use crate::base::invalid::InvalidArgument;
 use crate::base::share::Share;
 use crate::control::control::Control;
 use crate::control::settings::Settings;
@@ -173,8 +174,11 @@ impl<I: ?Sized + 'static, O: 'static> Builder<I, O> {
         self
     }
 
-    /// How large an input is, in bytes, for the limit of the queue of copies. By default its own size, which misses what
-    /// it points to.
+    /// How many bytes a copy of an input takes, for the limit of the queue of copies
+    /// ([`Shadowing::queue_bytes`](crate::options::Shadowing::queue_bytes)). By default its own size, which is all of it for
+    /// numbers, text and slices of plain values. A type that owns memory (one with a destructor: a `Vec`, a struct with a
+    /// `String`) needs this where it is shadowed, or `build` refuses it. Answers that are copied for
+    /// [`compare`](Self::compare) and the few inputs of a [drill](crate::options::Retention::drill) are bounded by number.
     pub fn input_bytes(mut self, bytes: impl Fn(&I) -> usize + Send + Sync + 'static) -> Self {
         let bytes = Contained::new(bytes);
         self.bytes_of = Some(Box::new(move |input| bytes(input)));
@@ -303,6 +307,17 @@ impl<I: ?Sized + 'static, O: 'static> Builder<I, O> {
         self.keeping.check()?;
         self.shadowing.as_ref().map_or(Ok(()), Shadowing::check)?;
         self.error_budget.check()?;
+        // A type without a destructor owns nothing: what it has is within its own size.
+        if self.shadowing.is_some() && self.bytes_of.is_none() && std::mem::needs_drop::<I>() {
+            return Err(BuildError::InputBytesUnknown);
+        }
+        let name = self.name.len();
+        InvalidArgument::unless(
+            name <= NAME_MAX,
+            "the length of the handle's name",
+            name,
+            "at most 256 bytes",
+        )?;
         if self.retention.drill.is_some() && self.copy.is_none() {
             return Err(BuildError::DrillWithoutCopies);
         }
@@ -478,6 +493,9 @@ impl<I: ?Sized + 'static, O: 'static> std::fmt::Debug for Builder<I, O> {
         f.debug_struct("Builder").field("name", &self.name).field("task", &self.task).finish_non_exhaustive()
     }
 }
+
+/// The longest name of a handle, in bytes: it stands in every record.
+const NAME_MAX: usize = 256;
 
 /// The most business figures a handle can have: each has bits of its own for every prediction.
 const KPIS_MAX: usize = 16;

@@ -345,14 +345,14 @@ impl<I: ?Sized + 'static, O: 'static> Rollout<I, O> {
     /// Takes the candidate off or, where it is live and watched, live back to the version before. Never refused.
     pub fn rollback(&self, reason: impl Into<String>) -> RollbackOutcome {
         let inner = &self.handle.inner;
-        let cause = Cause::Operator { reason: reason.into() };
+        let cause = Cause::Operator { reason: bounded_text(reason) };
         let now = inner.serving.clock.now();
         self.handle.lower(|control| control.lower(self.number, cause, inner.desk(now)))
     }
 
     /// The plan stands still: it may lower exposure and does not raise it, and the rollout can be moved by hand.
     pub fn pause(&self, reason: impl Into<String>) {
-        let reason = reason.into();
+        let reason = bounded_text(reason);
         self.handle.lower(|control| {
             self.set_paused(control, true, |version| EventKind::Paused { version, reason });
         });

@@ -106,6 +106,20 @@ pub(crate) enum Actual {
     },
 }
 
+/// Items of one outcome, at most.
+pub(crate) const RELEVANT_MAX: usize = 1_024;
+
+impl Actual {
+    /// What it takes of memory beside itself.
+    pub(crate) fn bytes(&self) -> usize {
+        match self {
+            Self::Relevant(items) => size_of_val::<[u32]>(items),
+            Self::Kpi { name, .. } => name.len(),
+            Self::Class(_) | Self::Value(_) => 0,
+        }
+    }
+}
+
 impl Outcome {
     /// The true class: 1 or 0 for a binary task.
     pub fn class(class: u16) -> Self {
@@ -117,7 +131,8 @@ impl Outcome {
         Self::new(Actual::Value(value))
     }
 
-    /// The items that turned out to be relevant, for a ranking: those of the list and those that were missing from it.
+    /// The items that turned out to be relevant, for a ranking: those of the list and those that were missing from it. At most
+    /// 1,024 different ones: an outcome of more is refused.
     pub fn relevant(items: impl IntoIterator<Item = u64>) -> Self {
         let mut hashes: Vec<u32> = items.into_iter().map(hash_item).collect();
         hashes.sort_unstable();

@@ -32,7 +32,7 @@ pub(crate) fn prepare<I: ?Sized + 'static, O: 'static>(
     throttle.step()?;
     let warmed = judge.guarded(|| model.lifecycle().map_or(Ok(false), |own| own.warm_up()));
     warmed.and_then(|warmed| warmed).map_err(failed)?;
-    let described = || model.lifecycle().map(|own| own.description()).unwrap_or_default();
+    let described = || model.lifecycle().map(|own| own.description()).unwrap_or_default().bounded();
     let (identity, description) = judge.guarded(|| (model.identity(), described())).map_err(failed)?;
     let version = Version::new(id, identity, description, model);
     if let Some(sample) = sample {

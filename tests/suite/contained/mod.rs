@@ -1,3 +1,4 @@
 //! What the crate keeps quiet about: code, values, files and bounds that are not its own.
 
+mod bounds;
 mod host;
