@@ -18,6 +18,8 @@ pub(crate) struct Workers {
     stop: Mutex<Option<Sender<()>>>,
     /// Every thread has a sender of this and never sends: it is disconnected when the last one has ended.
     ended: Receiver<()>,
+    /// The process that has the threads: a child that is forked off has none of them, and would wait for ever.
+    process: u32,
 }
 
 /// How long a shadow worker rests when no copy waits, while requests are copied; and while none are.
@@ -37,7 +39,7 @@ const WATCH_SHORTEST: Duration = Duration::from_millis(1);
 impl Workers {
     /// No threads.
     pub(crate) fn none() -> Self {
-        Self { stop: Mutex::new(None), ended: crossbeam_channel::bounded(0).1 }
+        Self { stop: Mutex::new(None), ended: crossbeam_channel::bounded(0).1, process: std::process::id() }
     }
 
     /// Starts a thread that ticks and `workers` that run shadows.
@@ -53,7 +55,7 @@ impl Workers {
     {
         let (stop, stopped) = crossbeam_channel::bounded::<()>(0);
         let (ending, ended) = crossbeam_channel::bounded::<()>(0);
-        let threads = Self { stop: Mutex::new(Some(stop)), ended };
+        let threads = Self { stop: Mutex::new(Some(stop)), ended, process: std::process::id() };
         spawn("switchback-tick", inner, &ending, &stopped, move |inner, stopped, beat| {
             tick(inner, stopped, beat, interval)
         })?;
@@ -70,7 +72,14 @@ impl Workers {
     /// Asks the threads to end and waits up to `patience`; whether they have.
     pub(crate) fn stop(&self, patience: Duration) -> bool {
         self.stop.lock().take();
-        matches!(self.ended.recv_timeout(patience), Err(RecvTimeoutError::Disconnected))
+        !self.are_here() || matches!(self.ended.recv_timeout(patience), Err(RecvTimeoutError::Disconnected))
+    }
+}
+
+impl Workers {
+    /// Whether the threads are this process's.
+    fn are_here(&self) -> bool {
+        self.process == std::process::id()
     }
 }
 
@@ -80,7 +89,7 @@ impl Drop for Workers {
     fn drop(&mut self) {
         self.stop.lock().take();
         // One of them would wait for itself.
-        if !IS_OURS.get() {
+        if !IS_OURS.get() && self.are_here() {
             let _ = self.ended.recv_timeout(DROP_PATIENCE);
         }
     }
