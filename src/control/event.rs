@@ -288,6 +288,14 @@ pub enum EventKind {
         /// Bytes at the end of the journal that were an unfinished record, and were cut off.
         torn_bytes: u64,
     },
+    /// The clock stood later when the state was saved than it stands now, or was not set then: it was set between two lives
+    /// of the handle. Ages are kept, and moments of the earlier life are told as if it had ended now.
+    ClockMoved {
+        /// Where it stood when the state was saved last.
+        stood: Timestamp,
+        /// Where it stands now.
+        stands: Timestamp,
+    },
     /// Another process has the state: this one answers with what is live there, and tries nothing until it takes over.
     Standby {
         /// Live.
@@ -531,6 +539,10 @@ impl fmt::Display for Event {
                 }
                 Ok(())
             }
+            EventKind::ClockMoved { stood, stands } => write!(
+                f,
+                "the clock was set: it stood at {stood} when the state was saved and stands at {stands} now; ages are kept"
+            ),
             EventKind::Standby { live } => {
                 write!(f, "another process has the state: {live} answers here, and no candidate is tried")
             }

@@ -16,6 +16,8 @@ use super::id::{Body, Flags, PredictionId, SealKey};
 use super::outcome::{FeedbackCounts, FeedbackOutcome, FeedbackRefusal};
 use super::repeats::{PAGE_ROWS, Page, PageKey, place_of};
 use crate::base::chance::{mix, survives, thinning_for};
+#[cfg(feature = "state")]
+use crate::base::clock::Shift;
 use crate::base::clock::Timestamp;
 use crate::base::ordered::OrderedMap;
 use crate::stats::counting::exposure::{Awaited, Exposure};
@@ -138,6 +140,9 @@ pub(crate) struct State {
     counts: FeedbackCounts,
     /// Exposures of earlier lives of the handle, by life and number, and what they are called in this one.
     pub(crate) earlier: HashMap<(u64, u32), u32>,
+    /// How moments of earlier lives are told in this one, where they are told otherwise.
+    #[cfg(feature = "state")]
+    pub(crate) shifts: OrderedMap<u64, Shift>,
     /// Rows that have come since they were saved the last time; nothing where they never are.
     pub(crate) unsaved: Option<Unsaved>,
 }
@@ -340,7 +345,10 @@ impl Joins {
             Err(joined) => return joined,
         };
         let known_at = outcome.known_at.unwrap_or(now);
-        if known_at.since(id.body.at) > self.limits.horizon || now.since(id.body.at) > self.limits.horizon {
+        // When an outcome became known is told by somebody else's clock: with one that is not set it is not compared.
+        let comparable = body.at.is_set() || !known_at.is_set();
+        let too_late = comparable && known_at.since(body.at) > self.limits.horizon;
+        if too_late || state.age(&id.body, now) > self.limits.horizon {
             return FeedbackOutcome::Expired;
         }
         let figure = match self.figure_of(&outcome.actual) {
@@ -767,12 +775,30 @@ impl State {
             return Ok(*body);
         }
         match self.earlier.get(&(body.process, body.exposure)) {
-            Some(exposure) => Ok(Body { process, exposure: *exposure, ..*body }),
+            Some(exposure) => Ok(Body { process, exposure: *exposure, at: self.moment(body), ..*body }),
             None if self.earlier.keys().any(|(life, _)| *life == body.process) => {
                 Err(FeedbackOutcome::Expired)
             }
             None => Err(FeedbackOutcome::Unknown),
         }
+    }
+
+    /// How long ago a prediction was made, in whichever life of the handle.
+    fn age(&self, body: &Body, now: Timestamp) -> Duration {
+        #[cfg(feature = "state")]
+        if let Some(shift) = self.shifts.get(&body.process) {
+            return shift.age(body.at, now);
+        }
+        now.since(body.at)
+    }
+
+    /// When a prediction was made, on the time line of this life.
+    fn moment(&self, body: &Body) -> Timestamp {
+        #[cfg(feature = "state")]
+        if let Some(shift) = self.shifts.get(&body.process) {
+            return shift.of(body.at);
+        }
+        body.at
     }
 
     /// Sets a bit; whether it was set before.
@@ -851,13 +877,19 @@ impl State {
         }
         self.pages.retain(|key, page| !over(page.newest) && self.intakes.contains_key(&key.exposure));
         self.earlier.retain(|_, exposure| self.intakes.contains_key(exposure));
+        #[cfg(feature = "state")]
+        self.shifts.retain(|life, _| self.earlier.keys().any(|(of, _)| of == life));
     }
 }
 
 impl Issued {
+    /// How many nanoseconds a slot is wide.
+    pub(crate) fn width(horizon: Duration) -> u64 {
+        u64::try_from(horizon.as_nanos() / 64).unwrap_or(u64::MAX).max(1)
+    }
+
     fn add(&mut self, rows: u64, now: Timestamp, horizon: Duration) {
-        let span = u64::try_from(horizon.as_nanos() / 64).unwrap_or(u64::MAX).max(1);
-        let slot = now.unix_nanos() / span;
+        let slot = now.unix_nanos() / Self::width(horizon);
         self.slots.retain(|(at, _)| at.saturating_add(64) >= slot);
         match self.slots.back_mut() {
             Some((at, count)) if *at == slot => *count += rows,
