@@ -146,8 +146,7 @@ mod tests {
 
     #[test]
     fn two_that_panic_together_do_not_end_the_process() {
-        struct Both(#[expect(dead_code, reason = "dropped")] Contained<Bomb>, Contained<Bomb>);
-        drop(Both(Contained::new(Bomb(2)), Contained::new(Bomb(2))));
+        drop((Contained::new(Bomb(2)), Contained::new(Bomb(2))));
         let_all_go([Bomb(1), Bomb(1)]);
         // On the way of another panic.
         let panicked = guarded(|| {

@@ -245,7 +245,8 @@ mod tests {
             (thread.name.as_str(), thread.died, thread.worked.is_some()),
             ("switchback-test", 3, true)
         );
-        let told = handle.events().iter().filter_map(|event| match &event.kind {
+        let events = handle.events();
+        let told = events.iter().filter_map(|event| match &event.kind {
             EventKind::ThreadDied { thread, times } => Some((thread.clone(), *times)),
             _ => None,
         });

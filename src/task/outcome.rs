@@ -43,7 +43,11 @@ impl Truth {
         match self {
             Self::Censored(hidden) => {
                 let hidden = Contained::new(hidden);
-                Self::Censored(Arc::new(move |answer| hidden(answer)))
+                let contained = move |answer| {
+                    let hidden = &**hidden;
+                    hidden(answer)
+                };
+                Self::Censored(Arc::new(contained))
             }
             other => other,
         }
