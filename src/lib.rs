@@ -146,6 +146,7 @@ pub mod events {
 pub mod status {
     pub use crate::control::settings::{Quarantined, Unavailable};
     pub use crate::handle::status::{Role, RolloutStatus, Status, VersionStatus};
+    pub use crate::handle::supervised::ThreadStatus;
     pub use crate::request::recall::Recall;
     pub use crate::request::shadow::ShadowCounts;
     pub use crate::rollout::budget::ErrorBudgetStatus;

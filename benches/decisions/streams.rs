@@ -263,7 +263,7 @@ impl Stream for ArmParts {
     }
 
     fn lean(seen: Of<Part>, share: f64) -> f64 {
-        seen.lean(f64::from(u8::from(seen.seen == Part::of(1, 1))), share)
+        seen.lean(f64::from(u8::from(seen.seen == part(1, 1))), share)
     }
 }
 
@@ -373,4 +373,9 @@ impl Stream for Users {
         let of = Of { candidate, seen: Event { bad: random.chance(rate), chance: random.next() } };
         Visit { user, of }
     }
+}
+
+/// What one unit adds.
+pub(crate) fn part(part: u8, whole: u8) -> Part {
+    Part::of(part, whole).unwrap_or_default()
 }

@@ -405,7 +405,7 @@ impl<'a> Table<'a> {
 
     fn ratios_of_arms(&mut self) {
         let called = |false_alarms: f64| {
-            vec![(0.3 * (1.0 - false_alarms), Part::of(0, 1)), (0.3 * false_alarms, Part::of(1, 1))]
+            vec![(0.3 * (1.0 - false_alarms), part(0, 1)), (0.3 * false_alarms, part(1, 1))]
         };
         let stream = ArmParts {
             live: called(0.2),
@@ -629,7 +629,7 @@ pub(crate) fn arms_at_no_margin() -> Arms {
 /// Both versions call 12 % yes, 8 % together. Of live's calls 20 % are false; so many of those that the candidate makes
 /// alone.
 fn alarms_of_pairs(false_alone: f64) -> Vec<(f64, (Part, Part))> {
-    let (quiet, right, wrong) = (Part::of(0, 0), Part::of(0, 1), Part::of(1, 1));
+    let (quiet, right, wrong) = (part(0, 0), part(0, 1), part(1, 1));
     vec![
         (0.08 * 0.85, (right, right)),
         (0.08 * 0.15, (wrong, wrong)),
@@ -643,7 +643,7 @@ fn alarms_of_pairs(false_alone: f64) -> Vec<(f64, (Part, Part))> {
 /// Of 10.5 % that are yes, live finds 7.5 %, and it calls 2 % more: its 1 - F1 is .25. The candidate misses more, until
 /// its own is so many times as large.
 fn f1_of_pairs(times: f64) -> Vec<(f64, (Part, Part))> {
-    let (nothing, found, wrong) = (Part::of(0, 0), Part::of(0, 2), Part::of(1, 1));
+    let (nothing, found, wrong) = (part(0, 0), part(0, 2), part(1, 1));
     // What it misses besides moves from the denominator to the numerator.
     let missed = (times * 0.25 * 0.2 - 0.05) / (1.0 + times * 0.25);
     vec![
@@ -655,4 +655,9 @@ fn f1_of_pairs(times: f64) -> Vec<(f64, (Part, Part))> {
         (0.01, (wrong, nothing)),
         (0.01, (nothing, wrong)),
     ]
+}
+
+/// What one unit adds.
+fn part(part: u8, whole: u8) -> Part {
+    Part::of(part, whole).unwrap_or_default()
 }

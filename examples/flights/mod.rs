@@ -40,6 +40,11 @@ pub(crate) struct Flight {
 }
 
 impl Flight {
+    /// What a copy of it takes.
+    pub(crate) fn bytes(&self) -> usize {
+        size_of_val(self) + self.carrier.len() + self.origin.len() + self.dest.len()
+    }
+
     /// When it left the gate.
     pub(crate) fn departed(&self) -> Timestamp {
         Timestamp::from_unix_seconds(self.departed * 60)

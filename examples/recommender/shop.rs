@@ -65,6 +65,7 @@ impl Shop {
             .task(task?.truth(Truth::CausedByAnswer).kpi(Kpi::rate("click")?))
             .labels(Labels::new().assumed_after(SILENCE, Outcome::kpi("click", 0.0)))
             .shadowing(Shadowing::new().canary_pairs(false))
+            .inputs(switchback::options::Inputs::new().bytes(|visit: &Visit| size_of_val(&*visit.recent)))
             .threads(Threads::manual().tick_every(HOUR))
             .clock(clock.clone())
             .seed(seed)

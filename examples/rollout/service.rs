@@ -51,6 +51,7 @@ impl Service {
             // A plane lands within half a day of leaving, or never.
             .labels(Labels::complete_after(DAY))
             .shadowing(Shadowing::new())
+            .inputs(switchback::options::Inputs::new().bytes(Flight::bytes))
             .threads(Threads::manual().tick_every(HOUR))
             .clock(clock.clone())
             .seed(options.seed)

@@ -37,6 +37,11 @@ impl Timestamp {
         self.0 / 1_000_000_000
     }
 
+    /// Whether the clock that told this was set: one that was not cannot be compared with the world's.
+    pub(crate) fn is_set(self) -> bool {
+        self >= SET
+    }
+
     /// How long after `earlier` this is; zero where it is not.
     pub const fn since(self, earlier: Timestamp) -> Duration {
         Duration::from_nanos(self.0.saturating_sub(earlier.0))
@@ -76,6 +81,68 @@ impl fmt::Display for Timestamp {
         let (year, month, day) = civil_from_days(seconds / 86_400);
         let (hour, minute, second) = (seconds / 3_600 % 24, seconds / 60 % 60, seconds % 60);
         write!(f, "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{millis:03}Z")
+    }
+}
+
+/// How moments of an earlier life of a handle are told on the time line of this one.
+///
+/// A time line is one machine's idea of the world's time when a process began, and two of them need not agree: a clock was
+/// set between two lives, or was not known yet when one of them began. Ages are what counts, and they are kept: the earlier
+/// life ended no later than this one begins.
+#[cfg(feature = "state")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(transparent)]
+pub(crate) struct Shift(i64);
+
+/// A clock that stands before the year 2000 is not set.
+const SET: Timestamp = Timestamp::from_unix_seconds(946_684_800);
+
+#[cfg(feature = "state")]
+impl Shift {
+    /// Between a life that was last heard of at one moment and one that begins at another. None where time has passed as
+    /// it does: nobody knows for how long no process ran.
+    pub(crate) fn between(ended: Timestamp, begins: Timestamp) -> Self {
+        if ended > begins || (!ended.is_set() && begins.is_set()) {
+            Self::from_wide(i128::from(begins.0) - i128::from(ended.0))
+        } else {
+            Self(0)
+        }
+    }
+
+    fn from_wide(nanos: i128) -> Self {
+        let (least, most) = (i128::from(i64::MIN), i128::from(i64::MAX));
+        Self(i64::try_from(nanos.clamp(least, most)).unwrap_or_default())
+    }
+
+    /// This one, and another that came after it.
+    pub(crate) fn then(self, next: Self) -> Self {
+        Self(self.0.saturating_add(next.0))
+    }
+
+    pub(crate) fn is_none(self) -> bool {
+        self.0 == 0
+    }
+
+    /// How far it is, whichever way.
+    pub(crate) fn size(self) -> Duration {
+        Duration::from_nanos(self.0.unsigned_abs())
+    }
+
+    /// A moment of the earlier life on this time line; the first one there is where it lies before that.
+    pub(crate) fn of(self, at: Timestamp) -> Timestamp {
+        Timestamp(at.0.saturating_add_signed(self.0))
+    }
+
+    /// How old a moment of the earlier life is, also where it lies before this time line begins.
+    pub(crate) fn age(self, at: Timestamp, now: Timestamp) -> Duration {
+        let age = i128::from(now.0) - i128::from(at.0) - i128::from(self.0);
+        Duration::from_nanos(u64::try_from(age.max(0)).unwrap_or(u64::MAX))
+    }
+
+    /// A slot of the earlier life, of slots that are so many nanoseconds wide.
+    pub(crate) fn slot(self, slot: u64, width: u64) -> u64 {
+        let width = i64::try_from(width.max(1)).unwrap_or(i64::MAX);
+        slot.saturating_add_signed(self.0.div_euclid(width))
     }
 }
 
@@ -149,12 +216,15 @@ impl Clock {
         self.at(self.reading())
     }
 
-    /// Moves the time line forward. Does nothing to a [`system`](Self::system) clock.
+    /// Moves the time line forward, at most to the last moment that can be told. Does nothing to a [`system`](Self::system) clock.
     pub fn advance(&self, by: Duration) {
         if let Some(hand) = self.hand() {
             // Relaxed, wherever the hand is touched: it stands for itself, and of one hand no thread reads an earlier
-            // moment after a later one. Whoever turns it and hands work over orders both by that.
-            hand.fetch_add(nanos(by), Ordering::Relaxed);
+            // moment after a later one. Whoever turns it and hands work over orders both by that. Never past the end of
+            // time, from where it would begin again.
+            let _ = hand.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |now| {
+                Some(now.saturating_add(nanos(by)))
+            });
         }
     }
 

@@ -7,6 +7,7 @@ pub(crate) mod disk;
 #[cfg(any(feature = "onnx", feature = "repository", feature = "state"))]
 #[cfg_attr(not(feature = "testing"), path = "faults_absent.rs")]
 pub(crate) mod faults;
+pub(crate) mod guarded;
 pub(crate) mod invalid;
 #[cfg(feature = "onnx")]
 pub(crate) mod memory;

@@ -1,5 +1,6 @@
 //! Numbers, shares, lists and bytes as text: one form of each, for events, errors, reports and files alike.
 
+use std::borrow::Cow;
 use std::fmt;
 
 /// Three significant digits, without zeros at the end; whole, with a comma at each thousand, from 1,000 on; with an
@@ -77,6 +78,27 @@ pub(crate) fn first(items: &[impl fmt::Display]) -> String {
 pub(crate) fn quoted(items: &[impl fmt::Display]) -> String {
     let named = items.iter().take(LISTED_MAX).map(|item| format!("`{item}`"));
     list(named, items.len().saturating_sub(LISTED_MAX))
+}
+
+/// How much is kept of a text that somebody else has made, in bytes: a reason of an operator's, an error of a model's, the
+/// name of a guard. Such texts go into events, `status()` and the journal, and a thousand events of this size are 4 MB.
+pub(crate) const TEXT_MAX: usize = 4_096;
+
+/// A text of somebody else's, cut to [`TEXT_MAX`] bytes; it says how much is missing.
+pub(crate) fn bounded<'a>(text: impl Into<Cow<'a, str>>) -> Cow<'a, str> {
+    let text = text.into();
+    if text.len() <= TEXT_MAX {
+        return text;
+    }
+    // Room for what is said of the rest.
+    let shown = text.floor_char_boundary(TEXT_MAX - 48);
+    let (start, rest) = text.split_at(shown);
+    Cow::Owned(format!("{start}… ({} bytes are not shown)", rest.len()))
+}
+
+/// The same of a text that is kept.
+pub(crate) fn bounded_text(text: impl Into<String>) -> String {
+    bounded(text.into()).into_owned()
 }
 
 /// Bytes as hexadecimal digits, in lower case.

@@ -5,6 +5,7 @@
 
 use std::cmp::Reverse;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -20,7 +21,7 @@ use super::saved::{
 };
 use super::settings::{LookingOn, Retained, Unavailable};
 use super::traffic::TrafficSeen;
-use crate::base::clock::Timestamp;
+use crate::base::clock::{Shift, Timestamp};
 use crate::base::ordered::OrderedMap;
 use crate::base::share::Share;
 use crate::feedback::join::Joins;
@@ -56,6 +57,9 @@ pub enum AfterCrash {
 /// So often may the process end without a word while one identity is exposed.
 const CRASHES_MAX: u32 = 2;
 
+/// Clocks that differ by less need not be told of: they are set by so much all the time.
+const CLOCK_MOVED: Duration = Duration::from_secs(1);
+
 /// What a start has to go on with, beside what was written down.
 pub(crate) struct Start<'a> {
     pub(crate) setting: Setting<'a>,
@@ -78,6 +82,9 @@ impl Control {
         start: &Start<'_>,
         desk: Desk<'_>,
     ) {
+        // What was saved last there is the latest that is known there: no moment of it lies ahead of this life.
+        let (stood, shift) = (saved.at, Shift::between(saved.at, desk.now));
+        let saved = saved.moved(shift);
         let exposed = if saved.ended { Vec::new() } else { saved.exposed() };
         let said = self.looks_on.take().unwrap_or_default();
         let frozen = self.frozen.take().filter(|reason| said.frozen.as_ref() != Some(reason));
@@ -96,6 +103,9 @@ impl Control {
             crashed: !saved.ended,
             torn_bytes: start.torn_bytes,
         }];
+        if shift.size() >= CLOCK_MOVED {
+            events.push(EventKind::ClockMoved { stood, stands: desk.now });
+        }
         let reason = |version| start.missing.get(&version).cloned().unwrap_or_default();
         if !live_stands {
             let reason = reason(version);
@@ -115,8 +125,13 @@ impl Control {
             let (number, slot, version) = (attempt.number, attempt.slot, attempt.version.version);
             match start.loaded.get(&version) {
                 Some(loaded) if live_stands => {
-                    let restored =
-                        self.restored(attempt, seen.remove(&number), loaded, &start.setting, desk.now);
+                    let restored = self.restored(
+                        attempt,
+                        seen.remove(&number),
+                        loaded,
+                        &start.setting,
+                        (shift, desk.now),
+                    );
                     self.remember(loaded, desk.now);
                     self.attempts.push(restored);
                 }
@@ -133,7 +148,7 @@ impl Control {
                 }
             }
         }
-        self.welcome_outcomes(&evidence.exposures, saved.at, evidence.joins, desk.joins, desk.now);
+        self.welcome_outcomes(&evidence.exposures, (saved.at, shift), evidence.joins, desk.joins, desk.now);
         let epoch = self.epoch;
         events.into_iter().for_each(|event| self.announcer.announce(desk.now, epoch, event));
         let after_crash =
@@ -160,6 +175,7 @@ impl Control {
 
     /// Begins beside another process that has the state: with its live and what it retains, and none of its rollouts.
     pub(crate) fn look_on(&mut self, saved: &SavedControl, start: &Start<'_>, desk: Desk<'_>) {
+        let saved = &saved.clone().moved(Shift::between(saved.at, desk.now));
         self.take_over(saved, start, desk.now);
         self.retain_again(saved, start, desk.now);
         self.publish(desk, vec![EventKind::Standby { live: self.live.id }]);
@@ -223,13 +239,13 @@ impl Control {
         seen: Option<SavedAttemptEvidence>,
         version: &Arc<dyn AnyVersion>,
         setting: &Setting<'_>,
-        now: Timestamp,
+        (shift, now): (Shift, Timestamp),
     ) -> Attempt {
         let (candidate, control) = (self.new_arm(), self.new_arm());
         let maturity = self.settings.exposure.maturity;
         let (ledger, seen_keys, carried) = match seen {
             Some(SavedAttemptEvidence { ledger, keys, pair_keys, progress, .. }) => {
-                (Ledger::restored(ledger, maturity), (keys, pair_keys), progress)
+                (Ledger::restored(ledger, maturity, shift), (keys, pair_keys), progress)
             }
             None => (Ledger::new(maturity), (None, None), (0, 0)),
         };
@@ -283,7 +299,7 @@ impl Control {
         };
         let mut lost = saved.others;
         for guard in &saved.guards {
-            match attempt.add_guard(Arc::new(guard.rule.clone()), false, setting) {
+            match attempt.add_guard(Arc::new(guard.rule.clone()), Some(guard.rule.clone()), false, setting) {
                 Ok(()) => {
                     let added = attempt.guards.last_mut().and_then(|guarded| guarded.test.as_mut());
                     added.into_iter().for_each(|test| test.restore(guard));
@@ -308,7 +324,7 @@ impl Control {
     fn welcome_outcomes(
         &mut self,
         exposures: &[SavedExposure],
-        saved_at: Timestamp,
+        (saved_at, shift): (Timestamp, Shift),
         saved: crate::feedback::saved::SavedJoins,
         joins: &Joins,
         now: Timestamp,
@@ -330,7 +346,7 @@ impl Control {
                 evidence: exposure.evidence.clone(),
                 ..Feeds::default()
             };
-            let retired = exposure.retired.unwrap_or(saved_at);
+            let retired = exposure.retired.map_or(saved_at, |retired| shift.of(retired));
             self.counters.push(Counter {
                 number,
                 exposure: None,
@@ -342,7 +358,7 @@ impl Control {
             });
             earlier.insert(exposure.number, Earlier { origin: exposure.origin, number, intake, retired });
         }
-        joins.restore(saved, &earlier, now);
+        joins.restore(saved, &earlier, shift, now);
     }
 
     /// What follows for a rollout that was exposed when the process ended without a word. The cause, where it is taken off.

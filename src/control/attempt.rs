@@ -215,22 +215,24 @@ impl Attempt {
         self.guards.iter().filter_map(|guarded| guarded.test.as_ref())
     }
 
-    /// Adds a guard, with its test where it is one of this crate's.
+    /// Adds a guard, with its test where it is one of this crate's. `rule` is what it says that it is: it is not asked here,
+    /// where the control lock is held.
     pub(crate) fn add_guard(
         &mut self,
         guard: Arc<dyn Guard>,
+        rule: Option<Rule>,
         looks: bool,
         setting: &Setting<'_>,
     ) -> Result<(), String> {
-        let test = match guard.as_rule() {
+        let test = match rule {
             None => None,
             Some(rule) => {
-                let probe = Probe::of(rule);
+                let probe = Probe::of(&rule);
                 let place = probe.as_ref().map(|_| self.probes.len());
-                let design = Design::of(rule, place, setting)?;
+                let design = Design::of(&rule, place, setting)?;
                 self.probes.extend(probe);
                 Some(GuardTest {
-                    rule: rule.clone(),
+                    rule,
                     design: Arc::new(design),
                     tests: Arc::default(),
                     peak: EValue::ZERO,

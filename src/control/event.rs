@@ -2,16 +2,16 @@
 
 use std::collections::VecDeque;
 use std::fmt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, Sender, TrySendError};
+use crossbeam_channel::{Receiver, Sender};
 use serde::{Deserialize, Serialize};
 
 use crate::base::clock::Timestamp;
+use crate::base::guarded::{Contained, guarded};
 use crate::base::share::Share;
 use crate::base::text::list;
 use crate::drift::told::{Baseline, DriftScope, DriftedFeature};
@@ -290,6 +290,14 @@ pub enum EventKind {
         /// Bytes at the end of the journal that were an unfinished record, and were cut off.
         torn_bytes: u64,
     },
+    /// The clock stood later when the state was saved than it stands now, or was not set then: it was set between two lives
+    /// of the handle. Ages are kept, and moments of the earlier life are told as if it had ended now.
+    ClockMoved {
+        /// Where it stood when the state was saved last.
+        stood: Timestamp,
+        /// Where it stands now.
+        stands: Timestamp,
+    },
     /// Another process has the state: this one answers with what is live there, and tries nothing until it takes over.
     Standby {
         /// Live.
@@ -350,6 +358,14 @@ pub enum EventKind {
     },
     /// State is being saved again, and nothing is missing.
     StateSaved,
+    /// A panic ended the work of a thread of the handle's, which was begun again. It is a fault of this crate's: the panic's
+    /// message is not here, since it may quote a request, and is what the process's panic hook has printed.
+    ThreadDied {
+        /// The thread's name.
+        thread: String,
+        /// How often so far. Told of the first, second, fourth, eighth time, and so on.
+        times: u64,
+    },
     /// The handle was closed: nothing is tried any more, live goes on answering until the handle is dropped.
     Closed,
 }
@@ -526,6 +542,10 @@ impl fmt::Display for Event {
                 }
                 Ok(())
             }
+            EventKind::ClockMoved { stood, stands } => write!(
+                f,
+                "the clock was set: it stood at {stood} when the state was saved and stands at {stands} now; ages are kept"
+            ),
             EventKind::Standby { live } => {
                 write!(f, "another process has the state: {live} answers here, and no candidate is tried")
             }
@@ -554,6 +574,13 @@ impl fmt::Display for Event {
                 write!(f, "state is not being saved ({reason}); exposure stays as it is until it is")
             }
             EventKind::StateSaved => f.write_str("state is being saved again"),
+            EventKind::ThreadDied { thread, times } => {
+                let times = if *times == 1 { "once" } else { &format!("{times} times") };
+                write!(
+                    f,
+                    "the thread {thread} panicked {times} and was begun again: please report it with the panic's message"
+                )
+            }
             EventKind::Closed => f.write_str("the handle was closed"),
         }
     }
@@ -582,8 +609,26 @@ pub(crate) struct Announcer {
 }
 
 struct Subscriber {
+    /// Not bounded by itself: a channel that is takes its memory when it is made.
     sender: Sender<Arc<Event>>,
+    room: usize,
+    /// Shared with the subscription, and with nothing else: whether it is still there.
     missed: Arc<AtomicU64>,
+}
+
+impl Subscriber {
+    /// Offers an event; whether the subscription is still there.
+    fn offer(&self, event: &Arc<Event>) -> bool {
+        if Arc::strong_count(&self.missed) == 1 {
+            return false;
+        }
+        // Nobody else sends, so there cannot be more than looked at.
+        if self.sender.len() >= self.room {
+            self.missed.fetch_add(1, Ordering::Relaxed);
+            return true;
+        }
+        self.sender.send(Arc::clone(event)).is_ok()
+    }
 }
 
 impl Announcer {
@@ -600,14 +645,7 @@ impl Announcer {
             self.log.pop_front();
         }
         self.log.push_back(Arc::clone(&event));
-        self.subscribers.retain(|subscriber| match subscriber.sender.try_send(Arc::clone(&event)) {
-            Ok(()) => true,
-            Err(TrySendError::Full(_)) => {
-                subscriber.missed.fetch_add(1, Ordering::Relaxed);
-                true
-            }
-            Err(TrySendError::Disconnected(_)) => false,
-        });
+        self.subscribers.retain(|subscriber| subscriber.offer(&event));
     }
 
     /// The number of the next event.
@@ -628,9 +666,11 @@ impl Announcer {
     }
 
     pub(crate) fn subscribe(&mut self, room: usize) -> Subscription {
-        let (sender, receiver) = crossbeam_channel::bounded(room.max(1));
+        let (sender, receiver) = crossbeam_channel::unbounded();
         let missed = Arc::new(AtomicU64::new(0));
-        self.subscribers.push(Subscriber { sender, missed: Arc::clone(&missed) });
+        // Where nothing happens for long, those that are gone are not found by an event.
+        self.subscribers.retain(|subscriber| Arc::strong_count(&subscriber.missed) > 1);
+        self.subscribers.push(Subscriber { sender, room, missed: Arc::clone(&missed) });
         Subscription { receiver, missed }
     }
 
@@ -671,11 +711,13 @@ impl Subscription {
     ///
     /// The system's, where it cannot start a thread.
     pub fn spawn(self, react: impl FnMut(&Event) + Send + 'static) -> std::io::Result<JoinHandle<()>> {
-        let mut react = react;
+        let mut react = Contained::new(react);
         std::thread::Builder::new().name("switchback-events".into()).spawn(move || {
-            for event in self.receiver.iter() {
+            // All of it: a closure takes over only what it names, and a subscription whose count is gone has no subscriber.
+            let subscription = self;
+            for event in subscription.receiver.iter() {
                 // The closure may be left in a broken state by its own panic; that is its owner's to handle.
-                let _ = catch_unwind(AssertUnwindSafe(|| react(&event)));
+                let _ = guarded(|| react(&event));
             }
         })
     }

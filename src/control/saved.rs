@@ -15,7 +15,7 @@ use super::control::Control;
 use super::counter::{Counter, EvidenceFeed};
 use super::probe::Probe;
 use super::settings::{Quarantined, Unavailable};
-use crate::base::clock::Timestamp;
+use crate::base::clock::{Shift, Timestamp};
 use crate::base::ordered::OrderedMap;
 use crate::base::share::Share;
 use crate::feedback::join::Joins;
@@ -176,6 +176,23 @@ impl SavedControl {
             _ => self.raising.contains(&attempt.number),
         };
         self.attempts.iter().filter(exposed).map(|attempt| attempt.number).collect()
+    }
+}
+
+impl SavedControl {
+    /// The same with its moments on another time line. What is in the evidence is told where that is restored.
+    pub(crate) fn moved(mut self, shift: Shift) -> Self {
+        let moments = [&mut self.at, &mut self.live_since].into_iter();
+        let moments = moments.chain(self.retained.iter_mut().map(|kept| &mut kept.since));
+        let of_attempts = self.attempts.iter_mut().flat_map(|attempt| {
+            let State { entered, first_request, .. } = &mut attempt.state;
+            std::iter::once(entered).chain(first_request).chain(&mut attempt.wait_told)
+        });
+        let quarantine = self.quarantine.iter_mut();
+        let of_quarantine =
+            quarantine.flat_map(|(_, entry)| std::iter::once(&mut entry.since).chain(&mut entry.until));
+        moments.chain(of_attempts).chain(of_quarantine).for_each(|at| *at = shift.of(*at));
+        self
     }
 }
 
@@ -344,7 +361,13 @@ impl GuardTest {
         self.watch = saved
             .watch
             .as_ref()
-            .map(|(state, seen)| Watch { detector: RateDetector::resume(state), seen: *seen });
+            // One of another release begins again, at the same rate.
+            .map(|(state, seen)| {
+                let resumed = RateDetector::resume(state);
+                let detector =
+                    resumed.unwrap_or_else(|_| RateDetector::nearest(state.reference, state.run_length));
+                Watch { detector, seen: *seen }
+            });
     }
 }
 

@@ -14,6 +14,7 @@ use crate::base::sync::is_only_owner;
 use crate::drift::watch::Seen;
 use crate::feedback::PredictionId;
 use crate::feedback::join::Joins;
+use crate::model::error::ModelError;
 use crate::model::identity::Identity;
 use crate::request::shadow::ShadowCounts;
 use crate::rollout::budget::{ErrorBudgetStatus, Thresholds};
@@ -115,9 +116,11 @@ impl Snapshot {
             .zip(histories.iter().zip(&self.obstacles))
             .map(|(guarded, (history, obstacles))| {
                 let comparison = self.comparison(guarded, history.as_ref(), obstacles);
-                judge.guarded(|| guarded.guard.judge(&comparison)).unwrap_or_else(|error| {
+                let judged = judge.guarded(|| guarded.guard.judge(&comparison));
+                let panicked = |error: ModelError| {
                     Evidence::new("a guard of the host's", Verdict::Inconclusive).note(error.to_string())
-                })
+                };
+                judged.unwrap_or_else(panicked).bounded()
             })
             .collect();
         if let Some(run_out) = &self.keys_run_out {

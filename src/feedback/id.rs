@@ -92,6 +92,9 @@ impl Flags {
     pub(crate) const COUNTS: Flags = Flags(1 << 4);
     /// Its truth would have been hidden, and it was let through by chance so that it is not.
     pub(crate) const EXPLORED: Flags = Flags(1 << 5);
+    /// The host said of the answer that it hides its truth: asked once, when the prediction was made. Whoever needs to know
+    /// it later holds locks, under which the host is not asked.
+    pub(crate) const HIDDEN: Flags = Flags(1 << 6);
 
     #[must_use]
     pub(crate) const fn with(self, other: Flags, on: bool) -> Flags {

@@ -6,7 +6,6 @@
 //! a hash of the id *before* anything is known of its outcome: thinning by age would favour outcomes that come fast.
 
 use std::collections::{HashMap, VecDeque};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -17,6 +16,8 @@ use super::id::{Body, Flags, PredictionId, SealKey};
 use super::outcome::{FeedbackCounts, FeedbackOutcome, FeedbackRefusal};
 use super::repeats::{PAGE_ROWS, Page, PageKey, place_of};
 use crate::base::chance::{mix, survives, thinning_for};
+#[cfg(feature = "state")]
+use crate::base::clock::Shift;
 use crate::base::clock::Timestamp;
 use crate::base::ordered::OrderedMap;
 use crate::stats::counting::exposure::{Awaited, Exposure};
@@ -28,7 +29,7 @@ use crate::stats::figures::divergence::PairedLabel;
 use crate::stats::figures::tally::Sign;
 use crate::task::kept::Kept;
 use crate::task::kpi::Kpi;
-use crate::task::outcome::{Actual, Censoring, Outcome, Truth};
+use crate::task::outcome::{Actual, Outcome, RELEVANT_MAX, Truth};
 use crate::task::segments::Table;
 use crate::task::task::TaskKind;
 
@@ -130,6 +131,8 @@ pub(crate) struct State {
     pub(crate) pages: HashMap<PageKey, Page>,
     correctable: HashMap<Key, Correctable>,
     correctable_order: VecDeque<(Timestamp, Key)>,
+    /// What the outcomes that may be corrected take beside their rows, in bytes.
+    correctable_bytes: usize,
     pub(crate) pairs: HashMap<Key, Pair>,
     pub(crate) pair_order: VecDeque<(Timestamp, Key)>,
     pub(crate) awaiting: VecDeque<Awaited>,
@@ -137,6 +140,9 @@ pub(crate) struct State {
     counts: FeedbackCounts,
     /// Exposures of earlier lives of the handle, by life and number, and what they are called in this one.
     pub(crate) earlier: HashMap<(u64, u32), u32>,
+    /// How moments of earlier lives are told in this one, where they are told otherwise.
+    #[cfg(feature = "state")]
+    pub(crate) shifts: OrderedMap<u64, Shift>,
     /// Rows that have come since they were saved the last time; nothing where they never are.
     pub(crate) unsaved: Option<Unsaved>,
 }
@@ -187,6 +193,9 @@ pub(crate) const TRUTH: u8 = 0;
 
 /// The figure "an outcome of this unit counts", by the row of the unit's first.
 const UNIT: u8 = u8::MAX;
+
+/// What outcomes that may be corrected take beside their rows, in bytes: lists of relevant items.
+const CORRECTABLE_BYTES_MAX: usize = 16 << 20;
 
 /// Exposures that outcomes can still be joined to.
 const INTAKES_MAX: usize = 4_096;
@@ -336,7 +345,10 @@ impl Joins {
             Err(joined) => return joined,
         };
         let known_at = outcome.known_at.unwrap_or(now);
-        if known_at.since(id.body.at) > self.limits.horizon || now.since(id.body.at) > self.limits.horizon {
+        // When an outcome became known is told by somebody else's clock: with one that is not set it is not compared.
+        let comparable = body.at.is_set() || !known_at.is_set();
+        let too_late = comparable && known_at.since(body.at) > self.limits.horizon;
+        if too_late || state.age(&id.body, now) > self.limits.horizon {
             return FeedbackOutcome::Expired;
         }
         let figure = match self.figure_of(&outcome.actual) {
@@ -369,7 +381,10 @@ impl Joins {
                 u8::try_from(place + 1).map_err(|_| FeedbackRefusal::UndeclaredKpi)
             }
             (TaskKind::Binary { .. }, Actual::Class(0 | 1))
-            | (TaskKind::Ranking { .. }, Actual::Relevant(_)) => Ok(TRUTH),
+            | (TaskKind::Ranking { .. }, Actual::Relevant(_)) => match actual {
+                Actual::Relevant(items) if items.len() > RELEVANT_MAX => Err(FeedbackRefusal::TooManyItems),
+                _ => Ok(TRUTH),
+            },
             (TaskKind::Classes { classes }, Actual::Class(class)) if u32::from(*class) < classes => Ok(TRUTH),
             (TaskKind::Regression, Actual::Value(value)) if value.is_finite() => Ok(TRUTH),
             (TaskKind::Regression, Actual::Value(_)) => Err(FeedbackRefusal::OutOfBounds),
@@ -457,7 +472,7 @@ impl Joins {
         let keyed = body.flags.has(Flags::KEYED);
         // What a version failed on and another answered has no counterpart among live's: a caller that got no answer has no
         // id. So what came of it is no evidence, for either arm.
-        if !body.is_unit() || body.kept == Kept::Unreadable || self.hides(&body.kept) {
+        if !body.is_unit() || body.kept == Kept::Unreadable || body.flags.has(Flags::HIDDEN) {
             return None;
         }
         intake.count_label(body.at, |labels| {
@@ -475,12 +490,6 @@ impl Joins {
                 }
             }
         })
-    }
-
-    /// Whether an answer keeps its truth from ever being known. A function of the host's that panics hides nothing.
-    fn hides(&self, kept: &Kept) -> bool {
-        let Truth::Censored(hidden) = &self.truth else { return false };
-        catch_unwind(AssertUnwindSafe(|| hidden(Censoring::of(kept)))).unwrap_or(false)
     }
 
     /// A second outcome for the same prediction. Of two, that which became known later is the truth, whichever came last;
@@ -542,6 +551,7 @@ impl Joins {
                 });
             }
         }
+        state.correctable_bytes = state.correctable_bytes + actual.bytes() - earlier.actual.bytes();
         earlier.actual = actual.clone();
         // Shadows whose turn is to come meet the corrected outcome.
         if let Some(Pair::Known(known, ..)) = state.pairs.get_mut(&key) {
@@ -600,7 +610,7 @@ impl Joins {
     /// was let through by chance counts.
     fn label_pair(&self, labels: &mut Labels, body: &Body, half: &ShadowHalf, actual: &Actual, sign: Sign) {
         let pair = half.pair(&body.kept);
-        if !self.hides(&body.kept) {
+        if !body.flags.has(Flags::HIDDEN) {
             labels.pairs.count(self.kind, pair, actual, sign, body.chance());
             let wrong = |kept| is_wrong(self.kind, kept, actual);
             if let (Some(segment), Some(live), Some(candidate)) =
@@ -661,7 +671,7 @@ impl Joins {
 
     /// Counts the pairs of a prediction whose truth nobody will ever know.
     fn count_hidden(&self, body: &Body, halves: &[ShadowHalf]) {
-        if !self.hides(&body.kept) {
+        if !body.flags.has(Flags::HIDDEN) {
             return;
         }
         for half in halves.iter().filter(|half| half.unit) {
@@ -697,7 +707,7 @@ impl Joins {
         state.issued.add(issued, now, self.limits.horizon);
 
         let figures = 1 + self.kpis.len();
-        let capacity = (self.limits.bitmap_bytes_max as u64 * 8 / figures as u64).max(1);
+        let capacity = ((self.limits.bitmap_bytes_max as u64).saturating_mul(8) / figures as u64).max(1);
         let mut thinning = thinning_for(state.issued.total(), capacity);
         if self.assumption.is_some() {
             thinning =
@@ -714,7 +724,7 @@ impl Joins {
         let Ok(figure) = self.figure_of(actual) else { return };
         while let Some(awaited) = pop_front_if(&mut state.awaiting, |awaited| now.since(awaited.at) >= *after)
         {
-            let Awaited { exposure, sequence, row, unit, at, kept, keyed, counts, segment } = awaited;
+            let Awaited { exposure, sequence, row, unit, at, kept, keyed, counts, hidden, segment } = awaited;
             let segment = segment.zip(self.segments.as_ref()).map(|(place, table)| table.hash_at(place));
             // What was shadowed was not yet decided when the wait began; by now the halves are there.
             let shadowed = state.pairs.contains_key(&(exposure, sequence));
@@ -722,7 +732,8 @@ impl Joins {
                 .with(Flags::JOINT, unit.is_some())
                 .with(Flags::SHADOWED, shadowed)
                 .with(Flags::KEYED, keyed)
-                .with(Flags::COUNTS, counts);
+                .with(Flags::COUNTS, counts)
+                .with(Flags::HIDDEN, hidden);
             let body = Body {
                 process: self.process,
                 exposure,
@@ -764,12 +775,30 @@ impl State {
             return Ok(*body);
         }
         match self.earlier.get(&(body.process, body.exposure)) {
-            Some(exposure) => Ok(Body { process, exposure: *exposure, ..*body }),
+            Some(exposure) => Ok(Body { process, exposure: *exposure, at: self.moment(body), ..*body }),
             None if self.earlier.keys().any(|(life, _)| *life == body.process) => {
                 Err(FeedbackOutcome::Expired)
             }
             None => Err(FeedbackOutcome::Unknown),
         }
+    }
+
+    /// How long ago a prediction was made, in whichever life of the handle.
+    fn age(&self, body: &Body, now: Timestamp) -> Duration {
+        #[cfg(feature = "state")]
+        if let Some(shift) = self.shifts.get(&body.process) {
+            return shift.age(body.at, now);
+        }
+        now.since(body.at)
+    }
+
+    /// When a prediction was made, on the time line of this life.
+    fn moment(&self, body: &Body) -> Timestamp {
+        #[cfg(feature = "state")]
+        if let Some(shift) = self.shifts.get(&body.process) {
+            return shift.of(body.at);
+        }
+        body.at
     }
 
     /// Sets a bit; whether it was set before.
@@ -794,10 +823,14 @@ impl State {
         if limits.correction.is_zero() {
             return;
         }
-        if self.correctable.len() >= limits.correctable_max {
+        let bytes = outcome.actual.bytes();
+        if self.correctable.len() >= limits.correctable_max
+            || self.correctable_bytes + bytes > CORRECTABLE_BYTES_MAX
+        {
             self.counts.uncorrectable += 1;
             return;
         }
+        self.correctable_bytes += bytes;
         self.correctable.insert(key, outcome);
         self.correctable_order.push_back((now, key));
     }
@@ -826,7 +859,9 @@ impl State {
         while let Some((_, key)) =
             pop_front_if(&mut self.correctable_order, |(at, _)| now.since(*at) > limits.correction)
         {
-            self.correctable.remove(&key);
+            if let Some(outcome) = self.correctable.remove(&key) {
+                self.correctable_bytes -= outcome.actual.bytes();
+            }
         }
         while let Some((_, key)) =
             pop_front_if(&mut self.pair_order, |(at, _)| now.since(*at) > limits.horizon)
@@ -842,13 +877,19 @@ impl State {
         }
         self.pages.retain(|key, page| !over(page.newest) && self.intakes.contains_key(&key.exposure));
         self.earlier.retain(|_, exposure| self.intakes.contains_key(exposure));
+        #[cfg(feature = "state")]
+        self.shifts.retain(|life, _| self.earlier.keys().any(|(of, _)| of == life));
     }
 }
 
 impl Issued {
+    /// How many nanoseconds a slot is wide.
+    pub(crate) fn width(horizon: Duration) -> u64 {
+        u64::try_from(horizon.as_nanos() / 64).unwrap_or(u64::MAX).max(1)
+    }
+
     fn add(&mut self, rows: u64, now: Timestamp, horizon: Duration) {
-        let span = u64::try_from(horizon.as_nanos() / 64).unwrap_or(u64::MAX).max(1);
-        let slot = now.unix_nanos() / span;
+        let slot = now.unix_nanos() / Self::width(horizon);
         self.slots.retain(|(at, _)| at.saturating_add(64) >= slot);
         match self.slots.back_mut() {
             Some((at, count)) if *at == slot => *count += rows,

@@ -41,6 +41,8 @@ pub enum FeedbackRefusal {
     UndeclaredKpi,
     /// A number that is not finite, or a business figure outside its bounds.
     OutOfBounds,
+    /// More items were relevant than are kept of one outcome: 1,024.
+    TooManyItems,
 }
 
 /// How many outcomes ended in which way since the handle was built, and what is kept for those to come.
@@ -75,7 +77,8 @@ pub struct FeedbackCounts {
     pub pairs_expired: u64,
     /// Outcomes that may still be corrected.
     pub correctable: u64,
-    /// Outcomes that can no longer be corrected although their window is open, because memory is bounded.
+    /// Outcomes that can no longer be corrected although their window is open, because memory is bounded: to 65,536 outcomes,
+    /// and to 16 MiB of relevant items.
     pub uncorrectable: u64,
     /// Bytes used by the bits that tell repeats.
     pub bitmap_bytes: u64,

@@ -11,9 +11,9 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 use serde::{Deserialize, Serialize};
 
-use super::join::{Joins, Pair, Registered, ShadowHalf, TRUTH, Unsaved};
+use super::join::{Issued, Joins, Pair, Registered, ShadowHalf, TRUTH, Unsaved};
 use super::repeats::{Page, PageKey};
-use crate::base::clock::Timestamp;
+use crate::base::clock::{Shift, Timestamp};
 use crate::base::ordered::OrderedMap;
 use crate::stats::counting::exposure::Awaited;
 use crate::stats::counting::intake::Intake;
@@ -33,6 +33,10 @@ pub(crate) struct SavedJoins {
     awaiting: Vec<SavedAwaited>,
     /// Bits that were promised, by slots of time: always all of them.
     issued: Vec<(u64, u64)>,
+    /// How moments of earlier lives of the handle are told in the one that wrote this, where they are told otherwise: always
+    /// all of them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    shifts: Vec<(u64, Shift)>,
 }
 
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
@@ -73,6 +77,8 @@ struct SavedAwaited {
     kept: Kept,
     keyed: bool,
     counts: bool,
+    #[serde(default)]
+    hidden: bool,
 }
 
 impl SavedJoins {
@@ -94,7 +100,7 @@ impl SavedJoins {
         self.pages = pages.into_values().collect();
         self.pairs.extend(later.pairs);
         self.awaiting.extend(later.awaiting);
-        (self.waiting, self.issued) = (later.waiting, later.issued);
+        (self.waiting, self.issued, self.shifts) = (later.waiting, later.issued, later.shifts);
     }
 }
 
@@ -140,6 +146,7 @@ impl Joins {
             kept: awaited.kept,
             keyed: awaited.keyed,
             counts: awaited.counts,
+            hidden: awaited.hidden,
         });
         SavedJoins {
             waiting: waiting.collect(),
@@ -147,28 +154,42 @@ impl Joins {
             pairs: pairs.collect(),
             awaiting: awaiting.collect(),
             issued: state.issued.slots.iter().copied().collect(),
+            shifts: state.shifts.iter().map(|(life, shift)| (*life, *shift)).collect(),
         }
     }
 
     /// Takes over what an earlier life of the handle had saved. `exposures` says of each of its exposures, by the number
     /// that it went by when it was saved, who made its predictions (a life, and the number there) and where its outcomes
     /// collect now. Rows of exposures that are not among them are dropped.
-    pub(crate) fn restore(&self, saved: SavedJoins, exposures: &OrderedMap<u32, Earlier>, now: Timestamp) {
+    pub(crate) fn restore(
+        &self,
+        saved: SavedJoins,
+        exposures: &OrderedMap<u32, Earlier>,
+        shift: Shift,
+        now: Timestamp,
+    ) {
         let state = &mut *self.state.lock();
         let mut waiting: OrderedMap<_, _> = saved.waiting.into_iter().collect();
         for (number, earlier) in exposures {
             let intake = Arc::clone(&earlier.intake);
             if let Some(waiting) = waiting.remove(number) {
-                intake.restore(waiting);
+                intake.restore(waiting, shift);
             }
             state.earlier.insert(earlier.origin, earlier.number);
+            let (life, _) = earlier.origin;
+            let before =
+                saved.shifts.iter().find(|(of, _)| *of == life).map_or(Shift::default(), |(_, shift)| *shift);
+            let shift = before.then(shift);
+            if !shift.is_none() {
+                state.shifts.insert(life, shift);
+            }
             let (retired, origin) = (Some(earlier.retired), Some(earlier.origin));
             state.intakes.insert(earlier.number, Registered { intake, retired, origin });
         }
         for page in saved.pages {
             if let (Some(earlier), Some(bits)) = (exposures.get(&page.exposure), page.words()) {
                 let key = PageKey { exposure: earlier.number, figure: page.figure, page: page.page };
-                state.pages.insert(key, Page { bits, newest: page.newest, unsaved: false });
+                state.pages.insert(key, Page { bits, newest: shift.of(page.newest), unsaved: false });
             }
         }
         for pair in saved.pairs {
@@ -179,15 +200,18 @@ impl Joins {
             let halves: Vec<ShadowHalf> = halves.collect();
             if !met && !halves.is_empty() {
                 let key = (earlier.number, pair.sequence);
-                state.keep_pair(key, Pair::Answered(pair.row, halves), pair.at, self.limits.pairs_max);
+                let at = shift.of(pair.at);
+                state.keep_pair(key, Pair::Answered(pair.row, halves), at, self.limits.pairs_max);
             }
         }
         for awaited in saved.awaiting {
             if let Some(earlier) = exposures.get(&awaited.exposure) {
-                state.awaiting.push_back(awaited.restored(earlier.number));
+                state.awaiting.push_back(awaited.restored(earlier.number, shift));
             }
         }
-        state.issued.slots = saved.issued.into();
+        let width = Issued::width(self.limits.horizon);
+        let issued = saved.issued.into_iter().map(|(slot, rows)| (shift.slot(slot, width), rows));
+        state.issued.slots = issued.collect();
         state.forget(now, &self.limits);
     }
 }
@@ -249,9 +273,10 @@ impl SavedHalf {
 }
 
 impl SavedAwaited {
-    fn restored(&self, exposure: u32) -> Awaited {
-        let Self { sequence, row, unit, at, kept, keyed, counts, .. } = *self;
+    fn restored(&self, exposure: u32, shift: Shift) -> Awaited {
+        let Self { sequence, row, unit, at, kept, keyed, counts, hidden, .. } = *self;
+        let at = shift.of(at);
         // In no segment: what it was called is known to the life that saw it alone.
-        Awaited { exposure, sequence, row, unit, at, kept, keyed, counts, segment: None }
+        Awaited { exposure, sequence, row, unit, at, kept, keyed, counts, hidden, segment: None }
     }
 }

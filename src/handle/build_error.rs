@@ -69,6 +69,11 @@ pub enum BuildError {
         "retention.drill asks retained versions what live was asked, and inputs may not be copied: add `.shadowing(..)` or `Inputs::copied`"
     )]
     DrillWithoutCopies,
+    /// Inputs may be shadowed and own memory, and it is not known how much a copy of one takes.
+    #[error(
+        "shadowing.queue_bytes bounds the copies that wait, and inputs own memory that is not counted: add `Inputs::bytes`, which says how many bytes a copy takes"
+    )]
+    InputBytesUnknown,
     /// The system has no random numbers to give.
     #[error("the system gives no random numbers: {0}")]
     Random(String),

@@ -14,11 +14,14 @@ use super::options::StateFolder;
 use super::options::inputs::CopyInput;
 use super::options::threads::Ticks;
 use super::options::{Inputs, Labels, Limits, Retention, Shadowing, Threads};
+use super::supervised::Beats;
 use super::workers::Workers;
 use crate::base::chance::{Dice, mix};
 use crate::base::clock::Clock;
 #[cfg(all(feature = "state", feature = "testing"))]
 use crate::base::faults::Faults;
+use crate::base::guarded::Contained;
+use crate::base::invalid::InvalidArgument;
 use crate::base::share::Share;
 use crate::control::control::Control;
 use crate::control::settings::Settings;
@@ -129,7 +132,7 @@ impl<I: ?Sized + 'static, O: 'static> Builder<I, O> {
         I::Owned: Send + 'static,
     {
         self.shadowing = Some(shadowing);
-        self.copy_to_shadow = Some(|input| Box::new(Keep(input.to_owned())));
+        self.copy_to_shadow = Some(|input| Box::new(Keep::new(input.to_owned())));
         self
     }
 
@@ -162,7 +165,7 @@ impl<I: ?Sized + 'static, O: 'static> Builder<I, O> {
     /// Where a start finds the versions that it remembers: a repository, or a closure from a name to a model.
     #[cfg(feature = "state")]
     pub fn source(mut self, source: impl ModelSource<I, O> + 'static) -> Self {
-        self.keeping.source = Some(Box::new(source));
+        self.keeping.source = Some(Contained::new(Box::new(source)));
         self
     }
 
@@ -230,6 +233,17 @@ impl<I: ?Sized + 'static, O: 'static> Builder<I, O> {
         self.keeping.check()?;
         self.shadowing.as_ref().map_or(Ok(()), Shadowing::check)?;
         self.error_budget.check()?;
+        // A type without a destructor owns nothing: what it has is within its own size.
+        if self.shadowing.is_some() && self.inputs.bytes_of.is_none() && std::mem::needs_drop::<I>() {
+            return Err(BuildError::InputBytesUnknown);
+        }
+        let name = self.name.len();
+        InvalidArgument::unless(
+            name <= NAME_MAX,
+            "the length of the handle's name",
+            name,
+            "at most 256 bytes",
+        )?;
         if self.retention.drill.is_some() && self.inputs.copy.or(self.copy_to_shadow).is_none() {
             return Err(BuildError::DrillWithoutCopies);
         }
@@ -377,6 +391,7 @@ impl<I: ?Sized + 'static, O: 'static> Builder<I, O> {
             keeping_up: Mutex::new(()),
             keeps_up_aside: ticks == Ticks::Background,
             upkeep_bell: crossbeam_channel::bounded(1),
+            threads: Beats::default(),
             ticking: Mutex::new(()),
             keeper,
         });
@@ -406,6 +421,9 @@ impl<I: ?Sized + 'static, O: 'static> std::fmt::Debug for Builder<I, O> {
         f.debug_struct("Builder").field("name", &self.name).field("task", &self.task).finish_non_exhaustive()
     }
 }
+
+/// The longest name of a handle, in bytes: it stands in every record.
+const NAME_MAX: usize = 256;
 
 /// The most business figures a handle can have: each has bits of its own for every prediction.
 const KPIS_MAX: usize = 16;

@@ -9,6 +9,7 @@ use crossbeam_channel::{Receiver, Sender};
 use parking_lot::Mutex;
 
 use super::keeper::Keeper;
+use super::supervised::Beats;
 use crate::base::os;
 use crate::base::share::Share;
 use crate::control::control::Control;
@@ -16,6 +17,7 @@ use crate::control::event::EventKind;
 use crate::control::tick::Verdicts;
 use crate::model::throttle::LoadThrottle;
 use crate::request::shadow::ShadowQueue;
+use crate::rollout::guard::Guard;
 use crate::rollout::guard::design::{Setting, TruthKind};
 use crate::task::outcome::Truth;
 use crate::version::id::VersionId;
@@ -43,6 +45,8 @@ pub(crate) struct Core<I: ?Sized, O> {
     /// A thread of ours keeps versions up; ticks do not.
     pub(crate) keeps_up_aside: bool,
     pub(crate) upkeep_bell: (Sender<()>, Receiver<()>),
+    /// The threads of the handle's, and what they last did.
+    pub(crate) threads: Beats,
     /// Held by whoever ticks.
     pub(crate) ticking: Mutex<()>,
     /// Writes down what happens, where state is kept.
@@ -53,15 +57,13 @@ pub(crate) struct Core<I: ?Sized, O> {
 impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
     /// Changes the control side. Guards of rollouts that ended with it are dropped outside of the lock.
     pub(crate) fn change<T>(&self, change: impl FnOnce(&mut Control) -> T) -> T {
-        let (result, discarded) = {
-            let control = &mut *self.control.lock();
-            (change(control), std::mem::take(&mut control.discarded))
-        };
-        for guard in discarded {
-            // A destructor of the host's that panics undoes nothing.
-            let _ = self.serving.shadow_judge().guarded(|| drop(guard));
-        }
-        result
+        self.changed(change).0
+    }
+
+    /// The same, with the guards, for a caller that holds another lock: to drop them is the host's code.
+    pub(crate) fn changed<T>(&self, change: impl FnOnce(&mut Control) -> T) -> (T, Vec<Arc<dyn Guard>>) {
+        let control = &mut *self.control.lock();
+        (change(control), std::mem::take(&mut control.discarded))
     }
 
     /// What a move needs at hand.
@@ -106,12 +108,10 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
         if !raising.is_empty() {
             let attempts = raising.iter().map(|(snapshot, _)| snapshot.attempt).collect();
             // Where it cannot be written down an event tells, and the next tick comes to the same verdicts.
-            let _ = self.raise(attempts, || {
-                self.change(|control| {
-                    for (snapshot, verdicts) in raising {
-                        control.apply(snapshot, verdicts, self.desk(now));
-                    }
-                });
+            let _ = self.raise(attempts, |control| {
+                for (snapshot, verdicts) in raising {
+                    control.apply(snapshot, verdicts, self.desk(now));
+                }
             });
         }
         self.checkpoint_if_due(now);
@@ -153,10 +153,7 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
             return;
         }
         let names: Vec<VersionId> = versions.iter().map(|version| version.id).collect();
-        for version in versions {
-            // A model whose destructor panics must not end the thread that ticks, nor meet another's on its way.
-            let _ = self.serving.shadow_judge().guarded(|| drop(version));
-        }
+        drop(versions);
         os::return_free_memory();
         let control = &mut *self.control.lock();
         let (now, epoch) = (self.serving.clock.now(), control.epoch);

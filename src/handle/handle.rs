@@ -8,6 +8,7 @@ use thiserror::Error;
 use super::core::Core;
 use super::status::Status;
 use super::workers::Workers;
+use crate::base::text::{bounded, bounded_text};
 use crate::control::control::Control;
 use crate::control::event::{Cause, Event, EventKind, Subscription};
 use crate::control::moves::RollbackOutcome;
@@ -63,12 +64,17 @@ impl<I: ?Sized + 'static, O: 'static> Clone for ModelHandle<I, O> {
 impl<I: ?Sized + 'static, O: 'static> ModelHandle<I, O> {
     /// Changes the control side, in the name of whom this clone acts for.
     pub(crate) fn change<T>(&self, change: impl FnOnce(&mut Control) -> T) -> T {
-        self.inner.change(|control| {
+        self.inner.change(self.acting(change))
+    }
+
+    /// A change in the name of whom this clone acts for.
+    pub(crate) fn acting<T>(&self, change: impl FnOnce(&mut Control) -> T) -> impl FnOnce(&mut Control) -> T {
+        |control| {
             control.announcer.actor.clone_from(&self.actor);
             let result = change(control);
             control.announcer.actor = None;
             result
-        })
+        }
     }
 
     /// Changes what does not raise exposure, and writes it down afterwards.
@@ -81,7 +87,8 @@ impl<I: ?Sized + 'static, O: 'static> ModelHandle<I, O> {
 
 impl<I: ?Sized + 'static, O: 'static> ModelHandle<I, O> {
     /// This handle, acting for somebody: events of what is done through it, and through the rollouts that it stages, name
-    /// them. A name or a number that the host knows them by; nothing is made of it.
+    /// them. A name or a number that the host knows them by; nothing is made of it. Of one of more than 4,096 bytes the
+    /// start is kept.
     ///
     /// ```
     /// # use switchback::{ModelHandle, closure};
@@ -92,7 +99,7 @@ impl<I: ?Sized + 'static, O: 'static> ModelHandle<I, O> {
     /// ```
     #[must_use = "it is the handle that is returned which acts for them"]
     pub fn acting_as(&self, actor: impl Into<Arc<str>>) -> Self {
-        Self { actor: Some(actor.into()), ..self.clone() }
+        Self { actor: Some(bounded(&*actor.into()).into()), ..self.clone() }
     }
 
     /// Answers one request: by live or, on their share of the traffic, by a candidate. A candidate that fails is
@@ -135,6 +142,8 @@ impl<I: ?Sized + 'static, O: 'static> ModelHandle<I, O> {
     /// Who knows which of the two is bad has a verb for each: [`abort_candidates`](Self::abort_candidates) and
     /// [`revert_live`](Self::revert_live).
     ///
+    /// Of a reason of more than 4,096 bytes the start is kept, here and wherever one is given.
+    ///
     /// Where state (`Builder::state`) is kept the call writes down what it did, after it has done it, so it may return late on a
     /// slow disk. It never acts late.
     ///
@@ -156,12 +165,12 @@ impl<I: ?Sized + 'static, O: 'static> ModelHandle<I, O> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn rollback(&self, reason: impl Into<String>) -> RollbackOutcome {
-        self.go_back(Back::Whatever, reason.into())
+        self.go_back(Back::Whatever, bounded_text(reason))
     }
 
     /// Takes off every exposed candidate. Live stays what it is.
     pub fn abort_candidates(&self, reason: impl Into<String>) -> RollbackOutcome {
-        let cause = Cause::Operator { reason: reason.into() };
+        let cause = Cause::Operator { reason: bounded_text(reason) };
         let inner = &*self.inner;
         self.lower(|control| control.abort_candidates(&cause, inner.desk(inner.serving.clock.now())))
     }
@@ -170,7 +179,7 @@ impl<I: ?Sized + 'static, O: 'static> ModelHandle<I, O> {
     /// what they were compared with is gone. The version is woken first where it has gone cold, as in
     /// [`rollback`](Self::rollback).
     pub fn revert_live(&self, reason: impl Into<String>) -> RollbackOutcome {
-        self.go_back(Back::BeforeLive, reason.into())
+        self.go_back(Back::BeforeLive, bounded_text(reason))
     }
 
     fn go_back(&self, back: Back<'_>, reason: String) -> RollbackOutcome {
@@ -202,7 +211,7 @@ impl<I: ?Sized + 'static, O: 'static> ModelHandle<I, O> {
         version: &str,
         reason: impl Into<String>,
     ) -> Result<RollbackOutcome, RollbackError> {
-        let cause = Cause::Operator { reason: reason.into() };
+        let cause = Cause::Operator { reason: bounded_text(reason) };
         let inner = &*self.inner;
         let woken = inner
             .wake(Back::To(version))
@@ -238,7 +247,7 @@ impl<I: ?Sized + 'static, O: 'static> ModelHandle<I, O> {
 
     /// From now on automation may lower exposure and not raise it. What is done by hand is done.
     pub fn freeze(&self, reason: impl Into<String>) {
-        let reason = reason.into();
+        let reason = bounded_text(reason);
         self.lower(|control| {
             control.frozen = Some(reason.clone());
             let epoch = control.epoch;
@@ -289,6 +298,7 @@ impl<I: ?Sized + 'static, O: 'static> ModelHandle<I, O> {
             control.collect(&inner.serving.joins, now);
             Status {
                 durable: inner.is_durable(control),
+                threads: inner.threads.status(),
                 ..control.status(inner.serving.shadow_counts(), inner.serving.joins.counts(), now)
             }
         };
@@ -316,7 +326,8 @@ impl<I: ?Sized + 'static, O: 'static> ModelHandle<I, O> {
         control.recall(number)
     }
 
-    /// The events from now on, in a queue of up to `room`.
+    /// The events from now on, in a queue of up to `room`. It takes no memory before there are events, however large `room`
+    /// is; with 0 every event is missed and counted.
     pub fn subscribe(&self, room: usize) -> Subscription {
         self.inner.control.lock().announcer.subscribe(room)
     }

@@ -6,10 +6,12 @@ use super::record::Recorder;
 use crate::base::clock::Timestamp;
 use crate::base::disk::Files;
 use crate::base::faults::Faults;
+use crate::base::guarded::{Contained, guarded};
 use crate::base::invalid::InvalidArgument;
 use crate::base::ordered::OrderedMap;
 use crate::control::adopt::AfterCrash;
 use crate::control::saved::{SavedControl, SavedEvidence};
+use crate::model::causes::{told, told_of_box};
 use crate::model::model::Model;
 use crate::state::names::Place;
 use crate::state::{self, Found, Journal, StateError};
@@ -23,7 +25,7 @@ use std::time::Duration;
 /// Where and how state is kept, as the builder was told.
 pub(crate) struct Keeping<I: ?Sized, O> {
     pub(crate) folder: Option<StateFolder>,
-    pub(crate) source: Option<Box<dyn ModelSource<I, O>>>,
+    pub(crate) source: Option<Contained<Box<dyn ModelSource<I, O>>>>,
     pub(crate) faults: Option<Faults>,
 }
 
@@ -38,7 +40,7 @@ pub(crate) struct Keeper<I: ?Sized, O> {
     /// `None` where no state is kept.
     pub(crate) recorder: Option<Recorder>,
     /// Where versions come from by name.
-    pub(crate) source: Option<Box<dyn ModelSource<I, O>>>,
+    pub(crate) source: Option<Contained<Box<dyn ModelSource<I, O>>>>,
     pub(crate) after_crash: AfterCrash,
 }
 
@@ -94,8 +96,9 @@ impl<I: ?Sized, O> Keeping<I, O> {
             // Its rollouts are the other process's.
             saved.attempts.clear();
         }
-        let Loaded { live, loaded, missing } = load(&saved, embedded, self.source.as_deref(), &[], prepare)
-            .map_err(|reasons| BuildError::NoneLeft { reasons })?;
+        let Loaded { live, loaded, missing } =
+            load(&saved, embedded, self.source.as_ref().map(|source| &***source), &[], prepare)
+                .map_err(|reasons| BuildError::NoneLeft { reasons })?;
         let remembered = Remembered { saved, evidence, loaded, missing, torn_bytes };
         Ok((live, Some((place, journal, Some(remembered)))))
     }
@@ -219,12 +222,16 @@ pub(crate) fn load<I: ?Sized, O>(
         }
         let own = embedded.take_if(|(name, _)| *name == id.as_str()).map(|(_, model)| Ok(model));
         let from_source = || match versions {
-            Some(versions) => versions.open(id.as_str()).map_err(|error| error.to_string()),
+            // The host's code, as is the error that it gives: in a take-over, on the thread that ticks.
+            Some(versions) => match guarded(|| versions.open(id.as_str())) {
+                Ok(opened) => opened.map_err(told_of_box),
+                Err(panicked) => Err(format!("the source of versions panicked: {panicked}")),
+            },
             None => Err(String::from("nobody knows where it is: say `.source(..)` at build")),
         };
         let brought = own.is_some();
         let opened = own.unwrap_or_else(from_source);
-        let prepared = opened.and_then(|model| prepare(id, model).map_err(|error| error.to_string()));
+        let prepared = opened.and_then(|model| prepare(id, model).map_err(told));
         match prepared {
             Ok(version) if version.identity == wanted.identity => drop(loaded.insert(id, version)),
             Ok(version) => {
@@ -242,7 +249,7 @@ pub(crate) fn load<I: ?Sized, O>(
         match prepare(id, model) {
             Ok(version) => Some(version),
             Err(error) => {
-                missing.insert(id, error.to_string());
+                missing.insert(id, told(error));
                 None
             }
         }

@@ -22,6 +22,7 @@ pub(crate) mod staging;
 #[cfg(feature = "state")]
 pub(crate) mod start;
 pub(crate) mod status;
+pub(crate) mod supervised;
 #[cfg_attr(not(feature = "state"), path = "turn_stateless.rs")]
 pub(crate) mod turn;
 pub(crate) mod upkeep;

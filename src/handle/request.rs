@@ -73,7 +73,7 @@ impl<'a, I: ?Sized + 'static, O: 'static> Request<'a, I, O> {
     where
         I: Send + Sync,
     {
-        let share = || Box::new(Shared(Arc::clone(input))) as Box<dyn KeptInput<I>>;
+        let share = || Box::new(Shared::new(Arc::clone(input))) as Box<dyn KeptInput<I>>;
         self.handle.inner.serving.predict(input, self.draw, Some(&share))
     }
 

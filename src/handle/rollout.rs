@@ -7,9 +7,11 @@ use thiserror::Error;
 use super::core::Core;
 use super::handle::ModelHandle;
 use super::status::RolloutStatus;
+use crate::base::guarded::Contained;
 #[cfg(feature = "forecast")]
 use crate::base::invalid::InvalidArgument;
 use crate::base::share::{InvalidShare, Share};
+use crate::base::text::bounded_text;
 use crate::control::control::Control;
 use crate::control::event::{Cause, EventKind};
 use crate::control::moves::RollbackOutcome;
@@ -178,16 +180,19 @@ impl<I: ?Sized + 'static, O: 'static> Rollout<I, O> {
             }
         };
         let inner = &self.handle.inner;
-        let asked =
-            inner.serving.shadow_judge().guarded(|| (guard.name(), guard.needs(), guard.as_rule().cloned()));
+        let asked = inner
+            .serving
+            .shadow_judge()
+            .guarded(|| (bounded_text(guard.name()), guard.needs(), guard.as_rule().cloned()));
         let illegal = match asked {
             Ok((name, needs, rule)) => {
                 if needs.metric.is_some() || needs.kpi.is_some() {
                     self.truthful.get_or_insert_with(|| name.clone());
                 }
                 let refused = |reason| RolloutError::Guard { name, reason };
-                let reason =
-                    self.cannot_give(&needs).or_else(|| self.add(Arc::new(guard), needs.drift, rule).err());
+                let reason = self
+                    .cannot_give(&needs)
+                    .or_else(|| self.add(Arc::new(Contained::new(guard)), needs.drift, rule).err());
                 reason.map(refused)
             }
             Err(error) => {
@@ -209,11 +214,12 @@ impl<I: ?Sized + 'static, O: 'static> Rollout<I, O> {
                 // One for each figure that was promised.
                 Some(rules) if !attempt.promised.is_empty() => {
                     for rule in rules.map_err(|error| error.to_string())? {
-                        attempt.add_guard(Arc::new(rule), false, &setting)?;
+                        let judged = Some(rule.clone());
+                        attempt.add_guard(Arc::new(rule), judged, false, &setting)?;
                     }
                 }
                 // Ours outlives the lock: dropping a guard is the host's code.
-                _ => attempt.add_guard(Arc::clone(&guard), looks, &setting)?,
+                _ => attempt.add_guard(Arc::clone(&guard), rule, looks, &setting)?,
             }
             control.begin_anew(self.number, inner.desk(inner.serving.clock.now()));
             Ok(())
@@ -332,21 +338,21 @@ impl<I: ?Sized + 'static, O: 'static> Rollout<I, O> {
         attempts: Vec<u32>,
         raise: impl FnOnce(&mut Control) -> Result<(), RolloutError>,
     ) -> Result<(), RolloutError> {
-        let raised = self.handle.inner.raise(attempts, || self.handle.change(raise));
+        let raised = self.handle.inner.raise(attempts, self.handle.acting(raise));
         raised.map_err(|reason| RolloutError::NotRecorded { reason })?
     }
 
     /// Takes the candidate off or, where it is live and watched, live back to the version before. Never refused.
     pub fn rollback(&self, reason: impl Into<String>) -> RollbackOutcome {
         let inner = &self.handle.inner;
-        let cause = Cause::Operator { reason: reason.into() };
+        let cause = Cause::Operator { reason: bounded_text(reason) };
         let now = inner.serving.clock.now();
         self.handle.lower(|control| control.lower(self.number, cause, inner.desk(now)))
     }
 
     /// The plan stands still: it may lower exposure and does not raise it, and the rollout can be moved by hand.
     pub fn pause(&self, reason: impl Into<String>) {
-        let reason = reason.into();
+        let reason = bounded_text(reason);
         self.handle.lower(|control| {
             self.set_paused(control, true, |version| EventKind::Paused { version, reason });
         });
@@ -522,7 +528,7 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
             control.begin_allocating(allocating, self.desk(now));
             Ok(())
         };
-        let divided = self.raise(attempts.clone(), || self.change(divide));
+        let divided = self.raise(attempts.clone(), divide);
         divided.map_err(|reason| RolloutError::NotRecorded { reason })?
     }
 }

@@ -7,7 +7,8 @@ use crossbeam_channel::RecvTimeoutError;
 use parking_lot::Mutex;
 
 use super::core::Core;
-use crate::model::error::LoadError;
+use crate::base::guarded::guarded;
+use crate::model::error::{LoadError, ModelError};
 use crate::model::model::Model;
 use crate::model::throttle::LoadThrottle;
 use crate::version::id::VersionId;
@@ -51,7 +52,7 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
             let body = || {
                 let _ending = ending;
                 priority.take();
-                take().map(|load| load())
+                take().map(|load| contained(id, load))
             };
             match std::thread::Builder::new().name("switchback-load".into()).spawn_scoped(scope, body) {
                 Ok(loader) => {
@@ -68,7 +69,7 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
                 Err(_) => None,
             }
         });
-        let prepared = prepared.or_else(|| take().map(|load| load()));
+        let prepared = prepared.or_else(|| take().map(|load| contained(id, load)));
         self.loads.lock().retain(|(other, _)| *other != id);
         let (took, now) = (self.serving.clock.reading().nanos_since(started), self.serving.clock.now());
         let (took, held) = (Duration::from_nanos(took), throttle.held_for());
@@ -84,4 +85,10 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
             loads.iter().filter(|(id, _)| wanted(*id)).map(|(_, throttle)| throttle.cancel()).count();
         cancelled > 0
     }
+}
+
+/// Loads a version. What is the host's in it is guarded call by call; whatever else panics is told to whoever stages.
+fn contained<T>(id: VersionId, load: impl FnOnce() -> Result<T, StageError>) -> Result<T, StageError> {
+    let failed = |panicked| StageError::Answer { version: id, source: ModelError::from(panicked) };
+    guarded(load).map_err(failed).flatten()
 }

@@ -45,10 +45,10 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
             Err(error) => return Err(error),
         };
         let lives = opened.lives();
-        // From before anything is adopted: what is raised meanwhile waits, and is written down first as ever.
-        let Some(turn) = self.keeper.recorder.as_ref().map(Recorder::turn) else { return Ok(false) };
         let Opened { journal: Some(journal), saved, torn_bytes } = opened else { return Ok(false) };
-        if let Some((saved, evidence)) = saved {
+        // The host's code, so before the turn to write is taken: nothing can be raised until then, since nothing that is
+        // raised here can be written.
+        let found = saved.map(|(saved, evidence)| {
             let already = self.control.lock().loaded();
             let current = already.first().cloned();
             let (check, sample) = (self.serving.check.as_ref(), self.sample.as_deref());
@@ -56,18 +56,22 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
                 let version = prepare(id, model, &self.serving.task, check, sample, &LoadThrottle::new())?;
                 Ok(Arc::new(version) as Arc<dyn AnyVersion>)
             };
-            let found = load(&saved, None, self.keeper.source.as_deref(), &already, prepare);
-            let (live, loaded, missing) = match found {
+            let loaded =
+                load(&saved, None, self.keeper.source.as_ref().map(|source| &***source), &already, prepare);
+            let (live, loaded, missing) = match loaded {
                 Ok(Loaded { live, loaded, missing }) => (Some(live), loaded, missing),
                 Err(reasons) => (current, OrderedMap::new(), reasons.into_iter().collect()),
             };
-            let start = Start {
-                setting: self.setting(),
-                after_crash: self.keeper.after_crash,
-                loaded,
-                missing,
-                torn_bytes,
-            };
+            let (setting, after_crash) = (self.setting(), self.keeper.after_crash);
+            (saved, evidence, live, Start { setting, after_crash, loaded, missing, torn_bytes })
+        });
+        // From before anything is adopted: what is raised meanwhile waits, and is written down first as ever.
+        let Some(turn) = self.keeper.recorder.as_ref().map(Recorder::turn) else { return Ok(false) };
+        if turn.0.looking_at.is_none() {
+            // Somebody else has taken it over, or the handle was closed meanwhile.
+            return Ok(false);
+        }
+        if let Some((saved, evidence, live, start)) = found {
             let now = self.serving.clock.now();
             self.change(|control| {
                 control.announcer.announce(now, control.epoch, EventKind::TookOver);

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::supervised::ThreadStatus;
 use crate::base::clock::Timestamp;
 use crate::base::share::Share;
 use crate::control::attempt::Attempt;
@@ -61,6 +62,9 @@ pub struct Status {
     pub feedback: FeedbackCounts,
     /// Streams that are pinned to a version.
     pub pins: usize,
+    /// The threads of the handle's: what each last did. Empty where the host ticks.
+    #[serde(default)]
+    pub threads: Vec<ThreadStatus>,
     /// Versions that take no traffic and wait for their last borrower before they are freed.
     pub waiting_to_drop: Vec<VersionId>,
     /// What is known of the drift of its data, where that is [watched](crate::Builder::drift).
@@ -213,6 +217,7 @@ impl Control {
             shadow,
             feedback,
             pins: self.pins.iter().filter(|pin| Arc::strong_count(pin) > 1).count(),
+            threads: Vec::new(),
             waiting_to_drop: self.retired.iter().map(|version| version.id).collect(),
             #[cfg(feature = "drift")]
             drift: None,

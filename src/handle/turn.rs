@@ -17,15 +17,21 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
     /// # Errors
     ///
     /// It could not be written down: then it was not raised. With the reason.
-    pub(crate) fn raise<T>(&self, attempts: Vec<u32>, raise: impl FnOnce() -> T) -> Result<T, String> {
+    pub(crate) fn raise<T>(
+        &self,
+        attempts: Vec<u32>,
+        raise: impl FnOnce(&mut Control) -> T,
+    ) -> Result<T, String> {
         if attempts.is_empty() {
-            let result = raise();
+            let result = self.change(raise);
             self.record();
             return Ok(result);
         }
         let turn = self.intend(attempts).map_err(|error| error.to_string())?;
-        let result = raise();
+        let (result, discarded) = self.changed(raise);
         self.raised(turn);
+        // The host's code, so not while others wait for the turn to write.
+        drop(discarded);
         Ok(result)
     }
 

@@ -19,8 +19,8 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
     }
 
     /// Raises the exposure of attempts.
-    pub(crate) fn raise<T>(&self, _: Vec<u32>, raise: impl FnOnce() -> T) -> Result<T, String> {
-        Ok(raise())
+    pub(crate) fn raise<T>(&self, _: Vec<u32>, raise: impl FnOnce(&mut Control) -> T) -> Result<T, String> {
+        Ok(self.change(raise))
     }
 
     pub(crate) fn go_on(&self, _: Option<Remembered>) {}

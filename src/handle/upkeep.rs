@@ -6,12 +6,13 @@ use std::time::Duration;
 
 use super::core::Core;
 use crate::base::clock::Timestamp;
+use crate::base::guarded::let_go;
 use crate::control::tiers::{Back, Lost};
 use crate::model::Tier;
-use crate::model::causes::in_full;
-use crate::model::error::ModelError;
+use crate::model::causes::told;
 use crate::version::ask::attempt;
 use crate::version::drill::{Copies, DrillOutcome};
+use crate::version::input::KeptInput;
 use crate::version::loaded::AnyVersion;
 
 /// How often it is measured what versions take of memory, where nothing has changed: the system looks at every page for it.
@@ -51,7 +52,7 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
             let took = Duration::from_nanos(self.serving.clock.reading().nanos_since(started));
             let failure = match woken {
                 Ok(Ok(())) => None,
-                Ok(Err(error)) => Some(in_full(&error)),
+                Ok(Err(error)) => Some(told(error)),
                 Err(error) => Some(error.to_string()),
             };
             let now = self.serving.clock.now();
@@ -76,7 +77,7 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
             let maintained = judge.guarded(|| version.maintain());
             let failure = match maintained {
                 Ok(Ok(())) => None,
-                Ok(Err(error)) => Some(in_full(&error)),
+                Ok(Err(error)) => Some(told(error)),
                 Err(error) => Some(error.to_string()),
             };
             self.control.lock().set_degraded(version.id, failure, self.serving.clock.now());
@@ -90,15 +91,20 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
             let settled = judge.guarded(|| version.settle());
             let took = Duration::from_nanos(self.serving.clock.reading().nanos_since(started));
             let now = self.serving.clock.now();
+            // An error's text and destructor may be the host's: before the lock is taken.
+            let settled = match settled {
+                Ok(Ok(tier)) => Ok(tier),
+                Ok(Err(error)) => Err(told(error)),
+                Err(error) => Err(error.to_string()),
+            };
             let control = &mut *self.control.lock();
             let failure = match settled {
-                Ok(Ok(tier)) => {
+                Ok(tier) => {
                     control.settled(&version, tier, took, now);
                     version.forget_weight();
                     None
                 }
-                Ok(Err(error)) => Some(in_full(&error)),
-                Err(error) => Some(error.to_string()),
+                Err(reason) => Some(reason),
             };
             control.set_degraded(version.id, failure, now);
         }
@@ -114,19 +120,25 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
         for version in versions {
             let started = self.serving.clock.reading();
             let typed = version.typed::<I, O>();
-            let woken = judge.guarded(|| version.wake());
-            let ask = |input| match &woken {
-                Ok(Ok(())) => match &typed {
-                    Some(version) => attempt(version, input, &judge).map(drop),
-                    None => Err(ModelError::engine("it is another handle's")),
-                },
-                Ok(Err(error)) => Err(ModelError::engine(in_full(&error))),
-                Err(error) => Err(error.clone()),
+            // Of a version that cannot be woken it is known why: no user's input is in it. Of one that is asked the kind of
+            // failure is kept and not what it said, which may quote what a user sent.
+            let woken = match judge.guarded(|| version.wake()) {
+                Ok(Ok(())) => Ok(()),
+                Ok(Err(error)) => Err(told(error)),
+                Err(error) => Err(error.to_string()),
             };
-            let failures: Vec<ModelError> =
-                inputs.iter().filter_map(|copy| ask(copy.input()).err()).collect();
+            let ask = |input: &dyn KeptInput<I>| match (&woken, &typed) {
+                (Ok(()), Some(version)) => {
+                    attempt(version, input, &judge).map(drop).map_err(|error| error.kind().told().to_owned())
+                }
+                (Ok(()), None) => Err(String::from("it is another handle's")),
+                (Err(reason), _) => Err(reason.clone()),
+            };
+            let failures: Vec<String> = inputs.iter().filter_map(|copy| ask(&**copy).err()).collect();
             // One that was cold goes back, unless it is wanted by now.
-            let _ = judge.guarded(|| version.settle());
+            if let Ok(Err(error)) = judge.guarded(|| version.settle()) {
+                let_go(error);
+            }
             let took = Duration::from_nanos(self.serving.clock.reading().nanos_since(started));
             took_all += took;
             let drilled = DrillOutcome {
@@ -135,7 +147,7 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
                 failed: failures.len() as u32,
                 not_copied,
                 failure: match failures.first() {
-                    Some(error) => Some(in_full(error)),
+                    Some(reason) => Some(reason.clone()),
                     None => panic.as_ref().filter(|_| inputs.is_empty()).map(ToString::to_string),
                 },
                 took,

@@ -9,12 +9,17 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TryRecvError};
 use parking_lot::Mutex;
 
 use super::core::Core;
+use super::supervised::Beat;
+use crate::base::guarded::{guarded, let_go};
+use crate::control::event::EventKind;
 
 /// The threads, and the way to end them: they end when the sender is gone.
 pub(crate) struct Workers {
     stop: Mutex<Option<Sender<()>>>,
     /// Every thread has a sender of this and never sends: it is disconnected when the last one has ended.
     ended: Receiver<()>,
+    /// The process that has the threads: a child that is forked off has none of them, and would wait for ever.
+    process: u32,
 }
 
 /// How long a shadow worker rests when no copy waits, while requests are copied; and while none are.
@@ -25,13 +30,16 @@ const REST: Duration = Duration::from_millis(1);
 
 const REST_WITHOUT_SHADOWS: Duration = Duration::from_millis(10);
 
+/// How long a thread that a panic has ended rests before it begins again: whatever ended it may still be there.
+const REST_AFTER_DEATH: Duration = Duration::from_millis(100);
+
 /// A deadline is looked after at a quarter of its length, but not more often than this.
 const WATCH_SHORTEST: Duration = Duration::from_millis(1);
 
 impl Workers {
     /// No threads.
     pub(crate) fn none() -> Self {
-        Self { stop: Mutex::new(None), ended: crossbeam_channel::bounded(0).1 }
+        Self { stop: Mutex::new(None), ended: crossbeam_channel::bounded(0).1, process: std::process::id() }
     }
 
     /// Starts a thread that ticks and `workers` that run shadows.
@@ -47,12 +55,12 @@ impl Workers {
     {
         let (stop, stopped) = crossbeam_channel::bounded::<()>(0);
         let (ending, ended) = crossbeam_channel::bounded::<()>(0);
-        let threads = Self { stop: Mutex::new(Some(stop)), ended };
-        spawn("switchback-tick", inner, &ending, &stopped, move |inner, stopped| {
-            tick(inner, stopped, interval)
+        let threads = Self { stop: Mutex::new(Some(stop)), ended, process: std::process::id() };
+        spawn("switchback-tick", inner, &ending, &stopped, move |inner, stopped, beat| {
+            tick(inner, stopped, beat, interval)
         })?;
-        spawn("switchback-upkeep", inner, &ending, &stopped, move |inner, stopped| {
-            keep_up(inner, stopped, interval);
+        spawn("switchback-upkeep", inner, &ending, &stopped, move |inner, stopped, beat| {
+            keep_up(inner, stopped, beat, interval);
         })?;
         let workers = if inner.serving.shadow.is_some() { workers.max(1) } else { 0 };
         for _ in 0..workers {
@@ -64,7 +72,14 @@ impl Workers {
     /// Asks the threads to end and waits up to `patience`; whether they have.
     pub(crate) fn stop(&self, patience: Duration) -> bool {
         self.stop.lock().take();
-        matches!(self.ended.recv_timeout(patience), Err(RecvTimeoutError::Disconnected))
+        !self.are_here() || matches!(self.ended.recv_timeout(patience), Err(RecvTimeoutError::Disconnected))
+    }
+}
+
+impl Workers {
+    /// Whether the threads are this process's.
+    fn are_here(&self) -> bool {
+        self.process == std::process::id()
     }
 }
 
@@ -74,7 +89,7 @@ impl Drop for Workers {
     fn drop(&mut self) {
         self.stop.lock().take();
         // One of them would wait for itself.
-        if !IS_OURS.get() {
+        if !IS_OURS.get() && self.are_here() {
             let _ = self.ended.recv_timeout(DROP_PATIENCE);
         }
     }
@@ -88,12 +103,14 @@ thread_local! {
     static IS_OURS: Cell<bool> = const { Cell::new(false) };
 }
 
+/// Starts a thread that ends when it is told to, and by nothing else: a panic in `run` is told and counted, and `run` begins
+/// again.
 fn spawn<I, O>(
-    name: &str,
+    name: &'static str,
     inner: &Arc<Core<I, O>>,
     ending: &Sender<()>,
     stopped: &Receiver<()>,
-    run: impl FnOnce(&Core<I, O>, &Receiver<()>) + Send + 'static,
+    run: impl Fn(&Core<I, O>, &Receiver<()>, &Beat) + Send + 'static,
 ) -> io::Result<()>
 where
     I: ?Sized + 'static,
@@ -101,32 +118,67 @@ where
     Core<I, O>: Send + Sync,
 {
     let (inner, ending, stopped) = (Arc::clone(inner), ending.clone(), stopped.clone());
+    let beat = inner.threads.of(name);
     let body = move || {
         IS_OURS.set(true);
-        run(&inner, &stopped);
+        while guarded(|| run(&inner, &stopped, &beat)).is_err() {
+            let _ = guarded(|| inner.tell_of_death(&beat));
+            if has_ended(stopped.recv_timeout(REST_AFTER_DEATH)) {
+                break;
+            }
+        }
         // The models may die here, with the last reference to them: before it is said that the thread has ended.
-        drop(inner);
+        let_go(inner);
         drop(ending);
     };
     std::thread::Builder::new().name(name.into()).spawn(body).map(drop)
 }
 
-fn tick<I: ?Sized + 'static, O: 'static>(inner: &Core<I, O>, stopped: &Receiver<()>, interval: Duration) {
+/// Whether the threads are to end.
+fn has_ended(waited: Result<(), RecvTimeoutError>) -> bool {
+    matches!(waited, Err(RecvTimeoutError::Disconnected))
+}
+
+impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
+    /// Says that a panic has ended the work of a thread. Without the panic's message, which may quote what a user sent: the
+    /// process's panic hook has printed it. Of a thread that dies again and again it is told ever more seldom.
+    fn tell_of_death(&self, beat: &Beat) {
+        let times = beat.died();
+        if times.is_power_of_two() {
+            let (thread, control) = (beat.name.to_owned(), &mut *self.control.lock());
+            let (now, epoch) = (self.serving.clock.now(), control.epoch);
+            control.announcer.announce(now, epoch, EventKind::ThreadDied { thread, times });
+        }
+    }
+}
+
+fn tick<I: ?Sized + 'static, O: 'static>(
+    inner: &Core<I, O>,
+    stopped: &Receiver<()>,
+    beat: &Beat,
+    interval: Duration,
+) {
     let wait = inner.serving.limit.map_or(interval, |limit| interval.min((limit / 4).max(WATCH_SHORTEST)));
     let mut waited = Duration::ZERO;
-    while let Err(RecvTimeoutError::Timeout) = stopped.recv_timeout(wait) {
-        waited += wait;
+    while !has_ended(stopped.recv_timeout(wait)) {
+        waited = waited.saturating_add(wait);
         if inner.serving.limit.is_some() {
             inner.serving.stop_overdue();
         }
         if waited >= interval {
             waited = Duration::ZERO;
             inner.tick();
+            beat.worked(inner.serving.clock.now());
         }
     }
 }
 
-fn keep_up<I: ?Sized + 'static, O: 'static>(inner: &Core<I, O>, stopped: &Receiver<()>, interval: Duration) {
+fn keep_up<I: ?Sized + 'static, O: 'static>(
+    inner: &Core<I, O>,
+    stopped: &Receiver<()>,
+    beat: &Beat,
+    interval: Duration,
+) {
     inner.load_priority.take();
     loop {
         // Rung where a version is to be as ready as it can be, now that it is live.
@@ -136,20 +188,71 @@ fn keep_up<I: ?Sized + 'static, O: 'static>(inner: &Core<I, O>, stopped: &Receiv
             default(interval) => {}
         }
         inner.keep_up();
+        beat.worked(inner.serving.clock.now());
     }
 }
 
-fn run_shadows<I: ?Sized + 'static, O: 'static>(inner: &Core<I, O>, stopped: &Receiver<()>) {
+fn run_shadows<I: ?Sized + 'static, O: 'static>(inner: &Core<I, O>, stopped: &Receiver<()>, beat: &Beat) {
     let Some(queue) = &inner.serving.shadow else { return };
     let rest = || {
         let shadows = !inner.serving.routing.load().shadowing.is_empty();
-        let ended = stopped.recv_timeout(if shadows { REST } else { REST_WITHOUT_SHADOWS });
-        matches!(ended, Err(RecvTimeoutError::Disconnected))
+        has_ended(stopped.recv_timeout(if shadows { REST } else { REST_WITHOUT_SHADOWS }))
     };
     let running = || !matches!(stopped.try_recv(), Err(TryRecvError::Disconnected));
     while running() {
-        if !queue.run_one(&inner.serving.aside()) && rest() {
+        let had_one = queue.run_one(&inner.serving.aside());
+        beat.worked(inner.serving.clock.now());
+        if !had_one && rest() {
             return;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    use super::*;
+    use crate::handle::handle::ModelHandle;
+    use crate::handle::options::Threads;
+    use crate::model::closure::closure;
+
+    /// Bug: a panic that nothing caught ended a thread of ours for good, and nobody was told. Cause: a thread's body was
+    /// called once. Fix: it is begun again, counted and told.
+    #[test]
+    fn a_thread_that_dies_is_told_counted_and_begun_again() {
+        let handle = ModelHandle::builder("x")
+            .live("v1", closure("one@1", |_: &f64| Ok(1.0)))
+            .threads(Threads::manual())
+            .build()
+            .unwrap();
+        let (stop, stopped) = crossbeam_channel::bounded::<()>(0);
+        let (ending, ended) = crossbeam_channel::bounded::<()>(0);
+        let (begun, begins) = crossbeam_channel::unbounded();
+        let times = AtomicU64::new(0);
+        let run = move |inner: &Core<f64, f64>, stopped: &Receiver<()>, beat: &Beat| {
+            let time = times.fetch_add(1, Ordering::Relaxed);
+            begun.send(time).unwrap();
+            assert!(time >= 3, "on purpose");
+            beat.worked(inner.serving.clock.now());
+            begun.send(time + 1).unwrap();
+            let _ = stopped.recv();
+        };
+        spawn("switchback-test", &handle.inner, &ending, &stopped, run).unwrap();
+        assert_eq!((0..5).map(|_| begins.recv().unwrap()).collect::<Vec<_>>(), [0, 1, 2, 3, 4]);
+        let [thread] = &handle.status().threads[..] else { panic!("one thread") };
+        assert_eq!(
+            (thread.name.as_str(), thread.died, thread.worked.is_some()),
+            ("switchback-test", 3, true)
+        );
+        let events = handle.events();
+        let told = events.iter().filter_map(|event| match &event.kind {
+            EventKind::ThreadDied { thread, times } => Some((thread.clone(), *times)),
+            _ => None,
+        });
+        // Of the third nothing is told.
+        assert_eq!(told.collect::<Vec<_>>(), [("switchback-test".into(), 1), ("switchback-test".into(), 2)]);
+        drop((stop, ending));
+        assert!(ended.recv().is_err(), "it ends when it is told to");
     }
 }

@@ -2,17 +2,46 @@
 
 use std::error::Error;
 
+use crate::base::guarded::{guarded, let_go};
+use crate::base::text::bounded_text;
+
 /// An error's message with those of its causes, as far as it does not give them itself: for events and status, which keep
-/// texts.
+/// texts, so it is bounded. An error may be the host's, and its `Display` the host's code.
 pub(crate) fn in_full(error: &dyn Error) -> String {
-    let (mut text, mut cause) = (error.to_string(), error.source());
-    while let Some(error) = cause {
-        let told = error.to_string();
-        if !text.contains(&told) {
-            text = format!("{text}: {told}");
+    let told = guarded(|| {
+        let (mut text, mut cause) = (bounded_text(error.to_string()), error.source());
+        // An error may be its own cause.
+        for _ in 0..CAUSES_MAX {
+            let Some(error) = cause else { break };
+            let told = bounded_text(error.to_string());
+            if !text.contains(&told) {
+                text = format!("{text}: {told}");
+            }
+            cause = error.source();
         }
-        cause = error.source();
-    }
+        text
+    });
+    told.map_or_else(
+        |_| String::from("an error whose message cannot be told: its `Display` panicked"),
+        bounded_text,
+    )
+}
+
+/// Causes of one error that are told.
+const CAUSES_MAX: usize = 16;
+
+/// The same, and lets go of the error: its destructor may be the host's too.
+pub(crate) fn told(error: impl Error) -> String {
+    let text = in_full(&error);
+    let_go(error);
+    text
+}
+
+/// The same of an error in a box, which is none itself.
+#[cfg(feature = "state")]
+pub(crate) fn told_of_box(error: Box<dyn Error + Send + Sync>) -> String {
+    let text = in_full(&*error);
+    let_go(error);
     text
 }
 

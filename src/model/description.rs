@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::base::text::bounded_text;
+
 /// What a model says of itself, for people and for `status()`.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
@@ -22,4 +24,23 @@ pub struct Description {
     pub prepared: bool,
     /// Why it has no prepared form, where it was to have one.
     pub unprepared: Option<String>,
+}
+
+/// Lines of a list that are kept of what a model says of itself.
+const LINES_MAX: usize = 1_024;
+
+impl Description {
+    /// The same, cut to what is kept: it stands in `status()` for as long as the version is loaded.
+    pub(crate) fn bounded(mut self) -> Self {
+        let Self { pipeline, inputs, outputs, metadata, unprepared, .. } = &mut self;
+        inputs.truncate(LINES_MAX);
+        outputs.truncate(LINES_MAX);
+        metadata.truncate(LINES_MAX);
+        let lists = inputs.iter_mut().chain(outputs);
+        let pairs = metadata.iter_mut().flat_map(|(key, value)| [key, value]);
+        for text in lists.chain(pairs).chain(pipeline).chain(unprepared) {
+            *text = bounded_text(std::mem::take(text));
+        }
+        self
+    }
 }

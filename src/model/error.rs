@@ -3,13 +3,14 @@
 //! Each operation of the handle has an error of its own beside it ([`PredictError`](crate::PredictError),
 //! [`StageError`](crate::StageError), ...); the ones here are what models and engines report.
 
-use std::any::Any;
 use std::error::Error;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+
+use crate::base::guarded::Panicked;
 
 /// Why a model gave no answer.
 ///
@@ -73,12 +74,6 @@ impl ModelError {
         Self::Engine { message: message.into() }
     }
 
-    /// The error of a caught panic.
-    #[cold]
-    pub(crate) fn of_panic(payload: &(dyn Any + Send)) -> Self {
-        Self::Panicked { message: panic_message(payload) }
-    }
-
     /// What kind of failure this is, for counting.
     pub fn kind(&self) -> ErrorKind {
         match self {
@@ -92,12 +87,12 @@ impl ModelError {
     }
 }
 
-/// The message of a caught panic.
-#[cold]
-pub(crate) fn panic_message(payload: &(dyn Any + Send)) -> Arc<str> {
-    let text = payload.downcast_ref::<&str>().copied();
-    let text = text.or_else(|| payload.downcast_ref::<String>().map(String::as_str));
-    text.unwrap_or("a panic without a message").into()
+/// A panic of the host's code is an error of the model that it belongs to.
+impl From<Panicked> for ModelError {
+    #[cold]
+    fn from(Panicked { message }: Panicked) -> Self {
+        Self::Panicked { message }
+    }
 }
 
 /// The kinds of failure that are counted apart in an arm's figures.
@@ -136,6 +131,19 @@ impl ErrorKind {
     /// The kind that counts where somebody else answered the same input: it cannot have been bad.
     pub(crate) fn not_the_callers(self) -> Self {
         if self == Self::Input { Self::Rejected } else { self }
+    }
+
+    /// What happened, in words that are nobody's but ours.
+    pub(crate) const fn told(self) -> &'static str {
+        match self {
+            Self::Input => "it refused the input",
+            Self::Overloaded => "no session came free in time",
+            Self::Deadline => "it did not answer within its deadline",
+            Self::InvalidOutput => "its answer was invalid",
+            Self::Panicked => "it panicked",
+            Self::Engine => "its engine failed",
+            Self::Rejected => "it refused an input that another version answered",
+        }
     }
 
     /// The kind's place in [`ALL`](Self::ALL).

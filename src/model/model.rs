@@ -7,6 +7,7 @@ use super::error::{LoadError, ModelError};
 use super::identity::Identity;
 use super::lifecycle::Lifecycle;
 use super::tier::{TargetTier, Tier};
+use crate::base::guarded::guarded;
 
 /// Something that answers a request of type `I` with an answer of type `O`: an ONNX model with its pipeline, a closure
 /// ([`closure`](crate::closure)), a native algorithm, another engine.
@@ -50,9 +51,12 @@ pub trait Model<I: ?Sized, O>: Send + Sync {
         self.predict(input)
     }
 
-    /// Answers several requests, in their order. The default asks one after the other.
+    /// Answers several requests, in their order. The default asks one after the other, and where that panics it is the
+    /// failure of that one.
     fn predict_batch(&self, inputs: &[&I]) -> Vec<Result<O, ModelError>> {
-        inputs.iter().map(|input| self.predict(input)).collect()
+        // Each by itself: the answers before a panic would be on its way, and their destructors are the host's.
+        let ask = |input: &&I| guarded(|| self.predict(input)).map_err(ModelError::from).flatten();
+        inputs.iter().map(ask).collect()
     }
 }
 

@@ -85,6 +85,8 @@ fn in_words(event: &Event) -> String {
         | EventKind::TookOver
         | EventKind::StateNotSaved { .. }
         | EventKind::StateSaved
+        | EventKind::ThreadDied { .. }
+        | EventKind::ClockMoved { .. }
         | EventKind::Closed => capital(&text),
         _ => text,
     }

@@ -227,6 +227,8 @@ fn concerns(kind: &EventKind, candidate: VersionId) -> Concern {
         | Kind::TookOver
         | Kind::StateNotSaved { .. }
         | Kind::StateSaved
+        | Kind::ThreadDied { .. }
+        | Kind::ClockMoved { .. }
         | Kind::Closed => Concern::Handle,
         // What becomes of memory is nobody's decision.
         Kind::Retired { .. } | Kind::Dropped { .. } | Kind::TierChanged { .. } | Kind::Standby { .. } => {

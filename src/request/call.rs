@@ -13,6 +13,7 @@ use super::shadow::{Answered, Lent};
 use super::table::{Arm, Routed, Routing};
 use crate::base::chance::within;
 use crate::base::clock::{Reading, Timestamp};
+use crate::base::guarded::{guarded, let_all_go, let_go};
 use crate::base::share::scale;
 use crate::drift::watch::watch::Answered as Said;
 use crate::feedback::id::{Body, Flags, PredictionId, Seal};
@@ -185,17 +186,24 @@ impl<I: ?Sized + 'static, O: 'static> Serving<I, O> {
                 .into_iter()
                 .map(|output| {
                     let mut kept = Kept::Unreadable;
-                    let keep = |output: O| {
-                        judge.guarded(|| judge.keep(&output, &mut kept))??;
-                        Ok(output)
+                    let keep = |output: O| match judge.guarded(|| judge.keep(&output, &mut kept)).flatten() {
+                        Ok(()) => Ok(output),
+                        Err(error) => {
+                            let_go(output);
+                            Err(error)
+                        }
                     };
                     (Attempted { result: output.and_then(keep), ended }, kept)
                 })
                 .collect(),
             outputs => {
-                let error = outputs.err().unwrap_or_else(|| {
-                    ModelError::engine("the model answered another number of requests than it was given")
-                });
+                let error = match outputs {
+                    Ok(outputs) => {
+                        let_all_go(outputs);
+                        ModelError::engine("the model answered another number of requests than it was given")
+                    }
+                    Err(error) => error,
+                };
                 let failed = || Attempted { result: Err(error.clone()), ended };
                 rows.iter().map(|_| (failed(), Kept::Unreadable)).collect()
             }
@@ -360,13 +368,14 @@ impl<I: ?Sized + 'static, O: 'static> Serving<I, O> {
         live_failed: bool,
     ) -> (Counted, Timestamp, Marks) {
         let at = self.clock.at(ended);
-        let hidden = match (self.joins.truth(), result) {
-            // A function of the host's that panics hides nothing.
-            (Truth::Censored(hidden), Ok(kept)) => {
-                self.shadow_judge().guarded(|| hidden(Censoring::of(kept))).unwrap_or(false)
+        let hides = match (self.joins.truth(), kept) {
+            // A function of the host's that panics hides nothing, and so does what was no answer.
+            (Truth::Censored(hides), Some(kept)) if !matches!(kept, Kept::Unreadable) => {
+                guarded(|| hides(Censoring::of(kept))).unwrap_or(false)
             }
             _ => false,
         };
+        let hidden = hides && result.is_ok();
         // Rolled for what would be hidden alone.
         let explored =
             hidden && self.explore.is_some_and(|share| scale(self.dice.roll(lane())) < share.buckets());
@@ -382,10 +391,11 @@ impl<I: ?Sized + 'static, O: 'static> Serving<I, O> {
             key: call.key,
             kept,
             censored,
+            hidden: hides,
             thinning: self.joins.row_thinning(),
             segment: segment.map(|segment| segment.place),
         };
-        let flags = Flags::default().with(Flags::EXPLORED, explored);
+        let flags = Flags::default().with(Flags::EXPLORED, explored).with(Flags::HIDDEN, hides);
         let counted = call.arm.exposure.record(lane(), &request);
         // Beside a canary versions are compared by what each user was answered, and what one user asks is alike.
         let unit = call.key.is_none() || counted.counts || call.routing.owner.is_none();

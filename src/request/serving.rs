@@ -9,6 +9,7 @@ use super::shadow::{Aside, ShadowCounts, ShadowQueue};
 use super::table::{Router, Routing};
 use crate::base::chance::Dice;
 use crate::base::clock::Clock;
+use crate::base::guarded::guarded;
 use crate::base::share::Share;
 use crate::drift::watch::watch::DriftWatch;
 use crate::feedback::join::Joins;
@@ -76,9 +77,12 @@ impl<I: ?Sized + 'static, O: 'static> Serving<I, O> {
         let routing = self.routing.load();
         let candidates = routing.arms.get(1..).unwrap_or_default();
         for arm in candidates {
-            if let Some(own) = arm.version.model.lifecycle() {
-                own.stop_overdue();
-            }
+            // The host's code, on the thread that ticks: one that panics stops nothing, and no other candidate pays for it.
+            let _ = guarded(|| {
+                if let Some(own) = arm.version.model.lifecycle() {
+                    own.stop_overdue();
+                }
+            });
         }
     }
 }

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::table::{Routing, Shadowing};
 use crate::base::chance::mix;
 use crate::base::clock::{Clock, Reading};
+use crate::base::guarded::Contained;
 use crate::base::share::BUCKETS;
 use crate::base::sync::Budget;
 use crate::drift::watch::watch::{Answered as Said, DriftWatch};
@@ -55,7 +56,7 @@ struct Waiting<I: ?Sized, O> {
     targets: u64,
     answered: Answered,
     /// A copy of the answer, where the host compares answers itself.
-    output: Option<O>,
+    output: Option<Contained<O>>,
     queued: Reading,
 }
 
@@ -179,7 +180,7 @@ impl<I: ?Sized + 'static, O: 'static> ShadowQueue<I, O> {
             let copied = judge.guarded(|| {
                 let input = lent.share.map_or_else(|| (self.options.copy)(lent.input), |share| share());
                 let compared = self.options.compare.as_ref().zip(lent.output);
-                (input, compared.map(|((copy, _), output)| copy(output)))
+                (input, compared.map(|((copy, _), output)| Contained::new(copy(output))))
             });
             let sent = copied.is_ok_and(|(input, output)| {
                 let routing = Arc::clone(routing);
@@ -257,7 +258,7 @@ impl<I: ?Sized + 'static, O: 'static> ShadowQueue<I, O> {
         let Waiting { routing, answered, .. } = waiting;
         let (by, of) = (routing.arms.get(usize::from(entry.by))?, routing.arms.get(usize::from(entry.of))?);
         let started = clock.reading();
-        let result = attempt(&by.version, waiting.input.input(), judge);
+        let result = attempt(&by.version, &*waiting.input, judge);
         let ended = clock.reading();
         let latency_nanos = ended.nanos_since(started);
 
@@ -284,6 +285,7 @@ impl<I: ?Sized + 'static, O: 'static> ShadowQueue<I, O> {
             key: None,
             kept: None,
             censored: false,
+            hidden: false,
             thinning: 0,
             segment: answered.body.segment.and_then(|hash| joins.segment_place(hash)),
         };

@@ -113,6 +113,18 @@ pub enum StateError {
     /// Another process has the state of this handle, or the handle was closed.
     #[error("this handle saves no state: another process has the state, or the handle was closed")]
     NotWriting,
+    /// This process was forked off the one that has the folder. Two that wrote to one journal would lose what either was told is
+    /// saved.
+    #[error(
+        "{} is the state of process {owner}, from which this one was forked: build a handle of its own in the child, with a folder of its own",
+        .folder.display()
+    )]
+    Forked {
+        /// The folder.
+        folder: PathBuf,
+        /// The process that has it.
+        owner: u32,
+    },
     /// Somebody put another file in the place of one that this process holds. Neither is touched.
     #[error("{} was replaced while it was in use: put the old one back, or start again from the new one", .path.display())]
     Replaced {

@@ -16,6 +16,8 @@ pub(crate) type Identity = (u64, u64);
 pub(crate) struct Held {
     folder: PathBuf,
     lock: File,
+    /// The process that took it. What a fork has copied of it is not the child's.
+    owner: u32,
 }
 
 impl Held {
@@ -31,7 +33,7 @@ impl Held {
             Err(TryLockError::WouldBlock) => return Err(StateError::Locked { folder: folder.to_owned() }),
             Err(TryLockError::Error(error)) => return Err(StateError::disk("locking", &path)(error)),
         }
-        let held = Self { folder: folder.to_owned(), lock };
+        let held = Self { folder: folder.to_owned(), lock, owner: std::process::id() };
         // Whoever had the lock before may have removed the file that this is the lock of.
         held.check()?;
         for aside in [ASIDE, KEY_ASIDE] {
@@ -40,11 +42,25 @@ impl Held {
         Ok(held)
     }
 
-    /// Whether the lock still is the folder's: it is not where somebody removed the file, or the folder.
+    /// Whether the lock still is this process's and the folder's: it is not in a child that was forked, nor where somebody
+    /// removed the file, or the folder.
     pub(crate) fn check(&self) -> Result<(), StateError> {
+        if self.owner != std::process::id() {
+            return Err(StateError::Forked { folder: self.folder.clone(), owner: self.owner });
+        }
         let path = self.folder.join(LOCK);
         let ours = self.lock.metadata().map_err(StateError::disk("looking at", &path))?;
         if named(&path)? == Some(identity(&ours)) { Ok(()) } else { Err(StateError::Replaced { path }) }
+    }
+}
+
+/// Said, not left to the end of the descriptor: a child that was forked has one too, and the lock lasts as long as either.
+/// For the same reason the child says nothing.
+impl Drop for Held {
+    fn drop(&mut self) {
+        if self.owner == std::process::id() {
+            let _ = self.lock.unlock();
+        }
     }
 }
 

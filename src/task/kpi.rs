@@ -34,7 +34,7 @@ impl Kpi {
     ///
     /// # Errors
     ///
-    /// An empty name.
+    /// An empty name, or one of more than 256 bytes.
     pub fn rate(name: impl Into<Arc<str>>) -> Result<Self, InvalidArgument> {
         Self::bounded(name, 0.0, 1.0)
     }
@@ -44,7 +44,7 @@ impl Kpi {
     ///
     /// # Errors
     ///
-    /// An empty name, or bounds that are not finite or not in order.
+    /// An empty name or one of more than 256 bytes, or bounds that are not finite or not in order.
     pub fn bounded(name: impl Into<Arc<str>>, low: f64, high: f64) -> Result<Self, InvalidArgument> {
         Self { name: name.into(), bounds: Some((low, high)), lower_is_better: false }.checked()
     }
@@ -55,13 +55,16 @@ impl Kpi {
     ///
     /// # Errors
     ///
-    /// An empty name.
+    /// An empty name, or one of more than 256 bytes.
     pub fn unbounded(name: impl Into<Arc<str>>) -> Result<Self, InvalidArgument> {
         Self { name: name.into(), bounds: None, lower_is_better: false }.checked()
     }
 
     fn checked(self) -> Result<Self, InvalidArgument> {
         let Self { name, bounds, .. } = &self;
+        let length = name.len();
+        let allowed = "at most 256 bytes: it stands in every record";
+        InvalidArgument::unless(length <= 256, "the length of a business figure's name", length, allowed)?;
         if name.trim().is_empty() {
             let value = format!("{:?}", &**name);
             return Err(InvalidArgument::new("the name of a business figure", value, "one that can be read"));

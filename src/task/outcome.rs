@@ -7,6 +7,7 @@ use super::kept::{Kept, hash_item};
 use serde::{Deserialize, Serialize};
 
 use crate::base::clock::Timestamp;
+use crate::base::guarded::Contained;
 
 /// How the truth depends on the answer. It decides which evidence is legal: a guard that would compare what cannot be
 /// compared is refused before any traffic.
@@ -31,8 +32,25 @@ impl Truth {
     /// # use switchback::Truth;
     /// let blocked = Truth::censored(|answer| answer.probability.is_some_and(|p| p >= 0.9));
     /// ```
+    ///
+    /// The function is asked once of each answer, on the thread of its request and under no lock; an id says what it said.
     pub fn censored(hidden: impl Fn(Censoring) -> bool + Send + Sync + 'static) -> Self {
         Self::Censored(Arc::new(hidden))
+    }
+
+    /// The same, dropped with care: the function may own what the host has a destructor for.
+    pub(crate) fn contained(self) -> Self {
+        match self {
+            Self::Censored(hidden) => {
+                let hidden = Contained::new(hidden);
+                let contained = move |answer| {
+                    let hidden = &**hidden;
+                    hidden(answer)
+                };
+                Self::Censored(Arc::new(contained))
+            }
+            other => other,
+        }
     }
 }
 
@@ -92,6 +110,20 @@ pub(crate) enum Actual {
     },
 }
 
+/// Items of one outcome, at most.
+pub(crate) const RELEVANT_MAX: usize = 1_024;
+
+impl Actual {
+    /// What it takes of memory beside itself.
+    pub(crate) fn bytes(&self) -> usize {
+        match self {
+            Self::Relevant(items) => size_of_val::<[u32]>(items),
+            Self::Kpi { name, .. } => name.len(),
+            Self::Class(_) | Self::Value(_) => 0,
+        }
+    }
+}
+
 impl Outcome {
     /// The true class: 1 or 0 for a binary task.
     pub fn class(class: u16) -> Self {
@@ -103,7 +135,8 @@ impl Outcome {
         Self::new(Actual::Value(value))
     }
 
-    /// The items that turned out to be relevant, for a ranking: those of the list and those that were missing from it.
+    /// The items that turned out to be relevant, for a ranking: those of the list and those that were missing from it. At most
+    /// 1,024 different ones: an outcome of more is refused.
     pub fn relevant(items: impl IntoIterator<Item = u64>) -> Self {
         let mut hashes: Vec<u32> = items.into_iter().map(hash_item).collect();
         hashes.sort_unstable();

@@ -1,10 +1,11 @@
 //! Labels that the host attaches to predictions, so that their figures are seen apart: an airport, a country, a device.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use xxhash_rust::xxh3::xxh3_64;
+
+use crate::base::guarded::guarded;
 
 /// The segments that are told apart by default: what fits on a page.
 pub(crate) const SEGMENTS_DEFAULT: usize = 64;
@@ -57,7 +58,7 @@ impl<I: ?Sized> Segments<I> {
     /// The segment of a request. One on which the host's function panics is one of the others.
     #[inline]
     pub(crate) fn of(&self, input: &I) -> Segment {
-        let name = catch_unwind(AssertUnwindSafe(|| (self.read)(input)));
+        let name = guarded(|| (self.read)(input));
         name.map_or(OTHERS, |name| self.table.segment(name))
     }
 }

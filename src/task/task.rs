@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::kept::{Kept, RANKING_DEPTH, Ranked};
 use super::kpi::Kpi;
 use super::outcome::Truth;
+use crate::base::guarded::Contained;
 use crate::base::invalid::InvalidArgument;
 
 /// The largest number of classes of [`Task::classes`]: an id has two bytes for the class.
@@ -180,6 +181,8 @@ impl<O: ?Sized + 'static> Task<O> {
     }
 
     fn new(kind: TaskKind, read: impl Fn(&O, &mut Kept) + Send + Sync + 'static) -> Self {
+        let read = Contained::new(read);
+        let read = move |answer: &O, kept: &mut Kept| read(answer, kept);
         Self {
             kind,
             read: Box::new(read),
@@ -193,7 +196,7 @@ impl<O: ?Sized + 'static> Task<O> {
     /// How the truth depends on the answer; [`Truth::Independent`] by default.
     #[must_use]
     pub fn truth(mut self, truth: Truth) -> Self {
-        self.truth = truth;
+        self.truth = truth.contained();
         self
     }
 
@@ -208,7 +211,8 @@ impl<O: ?Sized + 'static> Task<O> {
     /// live's instead. What the task cannot read (a probability that is not a number, a class out of range) is invalid anyhow.
     #[must_use]
     pub fn check(mut self, valid: impl Fn(&O) -> bool + Send + Sync + 'static) -> Self {
-        self.check = Some(Box::new(valid));
+        let valid = Contained::new(valid);
+        self.check = Some(Box::new(move |answer| valid(answer)));
         self
     }
 
@@ -220,7 +224,8 @@ impl<O: ?Sized + 'static> Task<O> {
     where
         O: Clone,
     {
-        self.compare = Some((O::clone, Box::new(difference)));
+        let difference = Contained::new(difference);
+        self.compare = Some((O::clone, Box::new(move |live, shadow| difference(live, shadow))));
         self
     }
 

@@ -2,11 +2,11 @@
 
 use std::borrow::Borrow;
 use std::fmt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 use thiserror::Error;
 
+use crate::base::guarded::guarded;
 use crate::model::causes::in_full;
 use crate::model::error::{ErrorKind, ModelError};
 use crate::model::identity::Identity;
@@ -384,7 +384,7 @@ impl<I: ?Sized + Sync, O: Send, M: Model<I, O> + ?Sized> Run<'_, I, O, M> {
     }
 
     fn guarded<T>(&mut self, during: &str, run: impl FnOnce() -> T) -> Option<T> {
-        let result = catch_unwind(AssertUnwindSafe(run));
+        let result = guarded(run);
         if result.is_err() {
             self.found.push(Violation::Panicked { during: during.into() });
         }

@@ -1,9 +1,10 @@
 //! Calls a version, rejects invalid output, turns panics into errors.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
+use super::input::KeptInput;
 use super::loaded::Version;
+use crate::base::guarded::{Contained, guarded, let_go};
 use crate::model::error::ModelError;
 use crate::task::kept::Kept;
 use crate::task::task::{Check, Task, TaskKind};
@@ -30,12 +31,7 @@ impl<O: 'static> Judge<'_, O> {
     /// Runs the host's code; a panic is an error.
     #[inline]
     pub(crate) fn guarded<T>(&self, run: impl FnOnce() -> T) -> Result<T, ModelError> {
-        // Unwind safety: what a panic may leave half done belongs to the model or to the host's closure, which are
-        // shared behind `&self` and must bear that by themselves; nothing of ours is borrowed mutably.
-        match catch_unwind(AssertUnwindSafe(run)) {
-            Ok(returned) => Ok(returned),
-            Err(payload) => Err(ModelError::of_panic(payload.as_ref())),
-        }
+        guarded(run).map_err(ModelError::from)
     }
 
     pub(crate) fn kind(&self) -> TaskKind {
@@ -53,18 +49,20 @@ fn unreadable() -> ModelError {
     ModelError::invalid_output("it is not what the task says an answer is")
 }
 
-/// Asks a version, and makes sure that what comes back is an answer.
+/// Asks a version an input that was kept, and makes sure that what comes back is an answer, which nobody is given.
 pub(crate) fn attempt<I: ?Sized, O: 'static>(
     version: &Version<I, O>,
-    input: &I,
+    input: &dyn KeptInput<I>,
     judge: &Judge<'_, O>,
-) -> Result<(O, Kept), ModelError> {
+) -> Result<(Contained<O>, Kept), ModelError> {
     let mut kept = Kept::Unreadable;
+    // Its `Borrow` is the host's code.
+    let input = judge.guarded(|| input.input())?;
     let output = attempt_into(version, input, judge, &mut kept)?;
-    Ok((output, kept))
+    Ok((Contained::new(output), kept))
 }
 
-/// The same; what is kept of the answer is written to where it stays. It is large, and to read it whole from where some
+/// Asks a version what a caller asks; what is kept of the answer is written to where it stays. It is large, and to read it whole from where some
 /// bytes of it have just been written takes longer than all of the statistics.
 #[inline]
 pub(crate) fn attempt_into<I: ?Sized, O: 'static>(
@@ -75,14 +73,20 @@ pub(crate) fn attempt_into<I: ?Sized, O: 'static>(
 ) -> Result<O, ModelError> {
     // The answer leaves by itself, not within the `Result`, which is read in other pieces than it was written in.
     let mut answered = None;
-    judge.guarded(|| -> Result<(), ModelError> {
-        let output = match judge.limit {
+    let asked = judge.guarded(|| -> Result<(), ModelError> {
+        // Out of here before anything is made of it: where that panics, an answer whose destructor does too must not be on
+        // the way of the panic.
+        let output = answered.insert(match judge.limit {
             None => version.model.predict(input),
             Some(limit) => version.model.predict_within(input, limit),
-        }?;
-        judge.keep(&output, kept)?;
-        answered = Some(output);
-        Ok(())
-    })??;
-    answered.ok_or_else(unreadable)
+        }?);
+        judge.keep(output, kept)
+    });
+    match asked.flatten() {
+        Ok(()) => answered.ok_or_else(unreadable),
+        Err(error) => {
+            let_go(answered);
+            Err(error)
+        }
+    }
 }

@@ -105,7 +105,8 @@ pub struct DrillOutcome {
     pub failed: u32,
     /// How many more it was to be asked, of which no copy could be made: the `Clone` of the input panicked.
     pub not_copied: u32,
-    /// The first failure of the version, or the panic where no input could be copied at all.
+    /// What kind of failure the first one of the version was, or what could not be copied where no input could be at all.
+    /// What the version said of it is not kept: it may quote what a user sent.
     pub failure: Option<String>,
     /// How long all of it took.
     pub took: Duration,
@@ -233,7 +234,7 @@ mod tests {
     #[test]
     fn as_many_inputs_are_copied_as_are_wanted_and_no_more() {
         let recent: Recent<u32> =
-            Recent::new(|input| Box::new(Keep(*input)), Drill::new().inputs(3).unwrap());
+            Recent::new(|input| Box::new(Keep::new(*input)), Drill::new().inputs(3).unwrap());
         let at = Timestamp::from_unix_seconds;
         recent.offer(&7);
         assert!(recent.due(at(0)).is_none());
@@ -261,14 +262,15 @@ mod tests {
             }
         }
         let recent: Recent<Fragile> =
-            Recent::new(|input| Box::new(Keep(input.clone())), Drill::new().inputs(4).unwrap());
+            Recent::new(|input| Box::new(Keep::new(input.clone())), Drill::new().inputs(4).unwrap());
         let at = Timestamp::from_unix_seconds;
         assert!(recent.due(at(0)).is_none());
         (0..9).for_each(|number| recent.offer(&Fragile(number)));
         let copies = recent.due(at(1)).unwrap();
         assert_eq!(copies.inputs.iter().map(|copy| copy.input().0).collect::<Vec<_>>(), [0, 2]);
         assert_eq!(copies.not_copied, 2);
-        assert!(copies.panic.unwrap().to_string().contains("odd ones cannot be copied"));
+        // What it said may quote the input.
+        assert_eq!(copies.panic.unwrap().to_string(), "the `Clone` of an input panicked");
         // The next drill begins with none of this.
         assert!(recent.due(at(100)).is_none());
         (0..8).for_each(|number| recent.offer(&Fragile(number * 2)));

@@ -9,6 +9,7 @@ use parking_lot::Mutex;
 use super::drill::DrillOutcome;
 use super::id::VersionId;
 use crate::base::clock::Timestamp;
+use crate::base::guarded::Contained;
 use crate::model::description::Description;
 use crate::model::error::LoadError;
 use crate::model::identity::Identity;
@@ -19,7 +20,7 @@ use crate::model::{Memory, TargetTier, Tier};
 /// One loaded model with what is known of it. Shared by the routing table, pins and the control side.
 pub(crate) struct Version<I: ?Sized, O> {
     known: Known,
-    pub(crate) model: Box<dyn Model<I, O>>,
+    pub(crate) model: Contained<Box<dyn Model<I, O>>>,
 }
 
 /// What is known of a version. What it answers never changes; how ready it is does, and is known apart.
@@ -120,7 +121,7 @@ impl<I: ?Sized, O> Version<I, O> {
         id: VersionId,
         identity: Identity,
         description: Description,
-        model: Box<dyn Model<I, O>>,
+        model: Contained<Box<dyn Model<I, O>>>,
     ) -> Self {
         let is_prepared = description.prepared;
         let readiness =

@@ -7,6 +7,7 @@ use super::ask::{Judge, attempt};
 use super::id::{InvalidVersionId, VersionId};
 use super::input::KeptInput;
 use super::loaded::Version;
+use crate::base::guarded::Contained;
 use crate::model::error::{LoadError, ModelError};
 use crate::model::model::Model;
 use crate::model::throttle::LoadThrottle;
@@ -22,6 +23,8 @@ pub(crate) fn prepare<I: ?Sized + 'static, O: 'static>(
     sample: Option<&(dyn KeptInput<I> + Sync)>,
     throttle: &LoadThrottle,
 ) -> Result<Version<I, O>, StageError> {
+    // Wherever it is dropped from here on, it is the host's code.
+    let model = Contained::new(model);
     let judge = Judge { task, check, limit: None };
     let failed = |source: ModelError| StageError::Answer { version: id, source };
     throttle.step()?;
@@ -29,11 +32,11 @@ pub(crate) fn prepare<I: ?Sized + 'static, O: 'static>(
     throttle.step()?;
     let warmed = judge.guarded(|| model.lifecycle().map_or(Ok(false), |own| own.warm_up()));
     warmed.and_then(|warmed| warmed).map_err(failed)?;
-    let described = || model.lifecycle().map(|own| own.description()).unwrap_or_default();
+    let described = || model.lifecycle().map(|own| own.description()).unwrap_or_default().bounded();
     let (identity, description) = judge.guarded(|| (model.identity(), described())).map_err(failed)?;
     let version = Version::new(id, identity, description, model);
     if let Some(sample) = sample {
-        attempt(&version, sample.input(), &judge).map_err(failed)?;
+        attempt(&version, sample, &judge).map_err(failed)?;
     }
     throttle.step()?;
     Ok(version)

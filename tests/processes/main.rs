@@ -15,6 +15,8 @@ mod common;
 mod harness;
 
 #[cfg(all(feature = "state", unix))]
+mod forked;
+#[cfg(all(feature = "state", unix))]
 mod killed;
 #[cfg(all(feature = "state", feature = "repository", unix))]
 mod killed_publisher;
@@ -51,6 +53,8 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     let tests: &[&[harness::Test]] = &[
+        #[cfg(all(feature = "state", unix))]
+        forked::TESTS,
         #[cfg(all(feature = "state", unix))]
         killed::TESTS,
         #[cfg(all(feature = "state", feature = "repository", unix))]

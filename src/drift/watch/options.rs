@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::base::guarded::Contained;
 use crate::base::invalid::InvalidArgument;
 use crate::drift::estimate::Calibration;
 use crate::drift::{Cells, Options, ReferenceProfile, Season, WindowSize};
@@ -106,7 +107,9 @@ impl<I: ?Sized> Drift<I> {
         reference: ReferenceProfile,
         read: impl Fn(&I, &mut Cells<'_>) + Send + Sync + 'static,
     ) -> Self {
-        Self { features: Some(Features { reference, read: Box::new(read) }), ..Self::of_answers() }
+        let read = Contained::new(read);
+        let read = Box::new(move |input: &I, cells: &mut Cells<'_>| read(input, cells));
+        Self { features: Some(Features { reference, read }), ..Self::of_answers() }
     }
 
     /// Watches the answers of the versions alone, where it is not known what training was like.

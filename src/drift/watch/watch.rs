@@ -1,7 +1,6 @@
 //! The watch over the drift of a handle's data.
 
 use std::cell::Cell;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -17,6 +16,7 @@ use super::trial::Seen;
 use super::windows::{Context, Windows};
 use crate::base::chance::mix;
 use crate::base::clock::Timestamp;
+use crate::base::guarded::guarded;
 use crate::drift::estimate::Calibration;
 use crate::stats::counting::exposure::lane;
 use crate::task::kept::Kept;
@@ -93,7 +93,7 @@ impl<I: ?Sized> DriftWatch<I> {
         if let Some(Features { reference, read }) = &self.features {
             let mut cells = reference.cells(&mut slots);
             // The host's code, under no lock; what it leaves half done on a panic is thrown away.
-            let read = catch_unwind(AssertUnwindSafe(|| read(input, &mut cells)));
+            let read = guarded(|| read(input, &mut cells));
             if read.is_err() || !cells.is_whole() {
                 self.misfits.fetch_add(1, Ordering::Relaxed);
                 slots.clear();

@@ -2,6 +2,7 @@
 
 use std::borrow::Borrow;
 
+use crate::base::guarded::Contained;
 use crate::request::shadow::BytesOf;
 use crate::task::segments::Reader;
 use crate::version::input::{Keep, KeptInput};
@@ -45,7 +46,7 @@ impl<I: ?Sized + 'static> Inputs<I> {
     /// A request that every version must answer, validly, before it takes any traffic. Without it a version is warmed
     /// up with an input made from its own signature, where it can make one.
     pub fn sample<T: Borrow<I> + Send + Sync + 'static>(mut self, sample: T) -> Self {
-        self.sample = Some(Box::new(Keep(sample)));
+        self.sample = Some(Box::new(Keep::new(sample)));
         self
     }
 
@@ -56,14 +57,18 @@ impl<I: ?Sized + 'static> Inputs<I> {
         I: ToOwned,
         I::Owned: Send + 'static,
     {
-        self.copy = Some(|input| Box::new(Keep(input.to_owned())));
+        self.copy = Some(|input| Box::new(Keep::new(input.to_owned())));
         self
     }
 
-    /// How large an input is, in bytes, for the limit of the queue of copies. By default its own size, which misses what
-    /// it points to.
+    /// How many bytes a copy of an input takes, for the limit of the queue of copies
+    /// ([`Shadowing::queue_bytes`](super::Shadowing::queue_bytes)). By default its own size, which is all of it for
+    /// numbers, text and slices of plain values. A type that owns memory (one with a destructor: a `Vec`, a struct with a
+    /// `String`) needs this where it is shadowed, or `build` refuses it. Answers that are copied for
+    /// [`compare`](crate::Task::compare) and the few inputs of a [drill](super::Retention::drill) are bounded by number.
     pub fn bytes(mut self, bytes: impl Fn(&I) -> usize + Send + Sync + 'static) -> Self {
-        self.bytes_of = Some(Box::new(bytes));
+        let bytes = Contained::new(bytes);
+        self.bytes_of = Some(Box::new(move |input| bytes(input)));
         self
     }
 
@@ -75,7 +80,8 @@ impl<I: ?Sized + 'static> Inputs<I> {
     /// empty ones, and those of more than 128 bytes are `other`. A guard looks at them
     /// [`by_segment`](crate::guard::ErrorRate::by_segment).
     pub fn segment(mut self, label: impl Fn(&I) -> &str + Send + Sync + 'static) -> Self {
-        self.segment = Some(Box::new(label));
+        let label = Contained::new(label);
+        self.segment = Some(Box::new(move |input| label(input)));
         self
     }
 }

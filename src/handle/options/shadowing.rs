@@ -19,6 +19,9 @@ pub struct Shadowing {
     pub(crate) canary_pairs: bool,
 }
 
+/// The largest queue: 13 MB before anything waits in it.
+const ENTRIES_MAX: usize = 1 << 16;
+
 checked_when_read!(Shadowing);
 
 impl Shadowing {
@@ -27,13 +30,15 @@ impl Shadowing {
         Self { queue_entries: 1_024, queue_bytes: 64 << 20, tolerance: 0.01, workers: 1, canary_pairs: true }
     }
 
-    /// How many copies may wait, 1 or more. The default is 1,024; what comes beyond it is dropped and counted.
+    /// How many copies may wait, 1 to 65,536: room for each is taken when the handle is built, some 200 bytes. The default is
+    /// 1,024; what comes beyond it is dropped and counted.
     pub const fn queue_entries(mut self, copies: usize) -> Self {
         self.queue_entries = copies;
         self
     }
 
-    /// How many bytes of copies may wait, 1 or more. The default is 64 MiB.
+    /// How many bytes of copies may wait, 1 or more. The default is 64 MiB. Of inputs that own memory the host says how many
+    /// they are: [`Inputs::bytes`](super::Inputs::bytes).
     pub const fn queue_bytes(mut self, bytes: usize) -> Self {
         self.queue_bytes = bytes;
         self
@@ -62,10 +67,10 @@ impl Shadowing {
     pub(crate) fn check(&self) -> Result<(), InvalidArgument> {
         let entries = self.queue_entries;
         InvalidArgument::unless(
-            (1..=1 << 24).contains(&entries),
+            (1..=ENTRIES_MAX).contains(&entries),
             "shadowing.queue_entries",
             entries,
-            "1 to 16777216",
+            "1 to 65536",
         )?;
         InvalidArgument::unless(
             self.queue_bytes > 0,

@@ -73,12 +73,21 @@ impl Default for Options {
     }
 }
 
+/// Sessions of a pool and threads of a session, at most: each takes memory when the model is loaded.
+const MANY: usize = 1_024;
+
 impl Options {
     pub(crate) fn check(&self) -> Result<(), LoadError> {
         let zero = |option| LoadError::Option { option, cause: "0 would leave nobody to answer".to_owned() };
+        let many = |option, number| {
+            let cause = format!("{number} is more than the {MANY} that a machine could use");
+            LoadError::Option { option, cause }
+        };
         match (self.pool_size, self.intra_threads) {
             (0, _) => Err(zero("pool_size")),
             (_, Some(0)) => Err(zero("intra_threads")),
+            (sessions, _) if sessions > MANY => Err(many("pool_size", sessions)),
+            (_, Some(threads)) if threads > MANY => Err(many("intra_threads", threads)),
             _ => Ok(()),
         }
     }

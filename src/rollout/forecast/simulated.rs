@@ -298,8 +298,8 @@ pub(crate) fn ratios(
 ) -> Cells<Series<PairedParts, Parts>> {
     let mut cells: Cells<Series<PairedParts, Parts>> = Vec::new();
     // A unit that counts is right, a false alarm or missed; of an F1 a right one counts twice.
-    let right = if design.tested == Tested::F1 { Part::of(0, 2) } else { Part::of(0, 1) };
-    let (wrong, none) = (Part::of(1, 1), Part::of(0, 0));
+    let right = if design.tested == Tested::F1 { Part::cut(0, 2) } else { Part::cut(0, 1) };
+    let (wrong, none) = (Part::cut(1, 1), Part::cut(0, 0));
     let Losses { live, candidate, counted, .. } = *losses;
     let share = |loss: f64| {
         // The share of units that are wrong where the ratio is `loss`.

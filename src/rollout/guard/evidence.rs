@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::verdict::Verdict;
 use crate::base::share::Share;
-use crate::base::text::significant;
+use crate::base::text::{bounded_text, significant};
 use crate::stats::sequential::EValue;
 
 /// What a guard saw and what it made of it: enough to see later why something was decided.
@@ -101,6 +101,15 @@ impl Evidence {
             note: None,
             decision: None,
         }
+    }
+
+    /// With its texts cut to what is kept of a text of somebody else's.
+    pub(crate) fn bounded(mut self) -> Self {
+        self.guard = bounded_text(self.guard);
+        for text in [&mut self.sentence, &mut self.note].into_iter().flatten() {
+            *text = bounded_text(std::mem::take(text));
+        }
+        self
     }
 
     /// With the candidate's figure and how many samples it rests on.

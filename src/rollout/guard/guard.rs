@@ -6,6 +6,7 @@ use super::comparison::Comparison;
 use super::evidence::Evidence;
 use super::rule::{Figure, InvalidRule, Rule};
 use super::verdict::Verdict;
+use crate::base::guarded::Contained;
 use crate::stats::Metric;
 
 /// A rule over the figures of a rollout.
@@ -110,6 +111,25 @@ impl<G: Guard + 'static> IntoGuard for Result<G, InvalidRule> {
 
     fn into_guard(self) -> Result<G, InvalidRule> {
         self
+    }
+}
+
+/// A guard that can be dropped anywhere.
+impl<G: Guard> Guard for Contained<G> {
+    fn name(&self) -> String {
+        (**self).name()
+    }
+
+    fn judge(&self, comparison: &Comparison<'_>) -> Evidence {
+        (**self).judge(comparison)
+    }
+
+    fn needs(&self) -> Needs {
+        (**self).needs()
+    }
+
+    fn as_rule(&self) -> Option<&Rule> {
+        (**self).as_rule()
     }
 }
 

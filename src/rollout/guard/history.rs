@@ -303,10 +303,10 @@ fn values(tested: Tested, counts: &Counts) -> Series<Values, Values> {
 
 fn ratios(counts: &Counts) -> Series<PairedParts, Parts> {
     let part = |decision: Decision, yes: bool| match (decision, yes) {
-        (Decision::No | Decision::Failed, false) => Part::of(0, 0),
-        (Decision::Yes, true) => Part::of(0, 2),
+        (Decision::No | Decision::Failed, false) => Part::cut(0, 0),
+        (Decision::Yes, true) => Part::cut(0, 2),
         // A false alarm, or one that was missed.
-        _ => Part::of(1, 1),
+        _ => Part::cut(1, 1),
     };
     let of_arm = |arm: &ArmCounts| {
         let mut parts = Parts::default();

@@ -169,6 +169,8 @@ pub(crate) struct Awaited {
     pub(crate) keyed: bool,
     /// Its key had not been seen before.
     pub(crate) counts: bool,
+    /// The answer hides its truth, as far as the host can tell.
+    pub(crate) hidden: bool,
     /// The place of its segment, where requests have any.
     pub(crate) segment: Option<u16>,
 }
@@ -190,6 +192,8 @@ pub(crate) struct Request<'a> {
     pub(crate) kept: Option<&'a Kept>,
     /// The truth will never be known because of what was answered.
     pub(crate) censored: bool,
+    /// The answer hides its truth, whether or not it was let through so that it does not.
+    pub(crate) hidden: bool,
     /// See [`survives`].
     pub(crate) thinning: u32,
     /// The place of its segment, where requests have any.
@@ -327,8 +331,9 @@ impl Exposure {
                 let (exposure, at, kept) = (self.number, request.at, *kept);
                 let unit = request.unit.joint.then(|| request.unit.number.unwrap_or(given));
                 let (row, keyed) = (given, request.key.is_some());
-                let segment = request.segment;
-                let awaited = Awaited { exposure, sequence, row, unit, at, kept, keyed, counts, segment };
+                let Request { hidden, segment, .. } = *request;
+                let awaited =
+                    Awaited { exposure, sequence, row, unit, at, kept, keyed, counts, hidden, segment };
                 stripe.awaited.push(awaited);
             }
         }

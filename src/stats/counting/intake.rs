@@ -2,6 +2,8 @@
 
 use parking_lot::Mutex;
 
+#[cfg(feature = "state")]
+use crate::base::clock::Shift;
 use crate::base::clock::Timestamp;
 use crate::stats::evidence::pair::PairCounts;
 #[cfg(feature = "state")]
@@ -53,9 +55,9 @@ impl Intake {
 
     /// Goes on with labels that waited when they were saved.
     #[cfg(feature = "state")]
-    pub(crate) fn restore(&self, saved: SavedWaiting) {
+    pub(crate) fn restore(&self, saved: SavedWaiting, shift: Shift) {
         let waiting = &mut self.collected.lock().waiting;
-        *waiting = waiting.restored(saved);
+        *waiting = waiting.restored(saved, shift);
     }
 
     /// The labels that wait.

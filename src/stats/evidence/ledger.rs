@@ -9,6 +9,8 @@ use super::matched::Matching;
 use super::pair::{PairCounts, PairLabels};
 use super::segment::{BySegment, SegmentCounts, SegmentEvents, SegmentUnits};
 use super::waiting::{Maturity, Taken};
+#[cfg(feature = "state")]
+use crate::base::clock::Shift;
 use crate::base::clock::Timestamp;
 use crate::base::ordered::OrderedMap;
 use crate::stats::sequential::{Additive, Blocks, ByOdds, Events, Odds, PairedEvents};
@@ -152,8 +154,12 @@ impl Ledger {
     }
 
     /// Goes on from what was written down.
-    pub(crate) fn restored(saved: SavedLedger, maturity: Maturity) -> Self {
+    pub(crate) fn restored(saved: SavedLedger, maturity: Maturity, shift: Shift) -> Self {
         let SavedLedger { blocks, fresh, era, cohorts, late } = saved;
+        let moved = |(slot, cohort): (u64, Cohort)| {
+            (maturity.moved(slot, shift), Cohort { from: shift.of(cohort.from), ..cohort })
+        };
+        let cohorts = cohorts.into_iter().map(moved).collect();
         Self { blocks, fresh, era, cohorts, late, ..Self::new(maturity) }
     }
 }

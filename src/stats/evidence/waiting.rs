@@ -12,6 +12,8 @@ use serde::{Deserialize, Serialize};
 use super::arm::ArmLabels;
 use super::pair::PairLabels;
 use super::segment::{BySegment, SegmentLabels};
+#[cfg(feature = "state")]
+use crate::base::clock::Shift;
 use crate::base::clock::Timestamp;
 use crate::base::ordered::OrderedMap;
 use crate::stats::sequential::Additive;
@@ -34,7 +36,7 @@ impl Maturity {
     pub(crate) fn age(self) -> Duration {
         match self {
             Self::AsTheyCome => Duration::ZERO,
-            Self::After(age) => age + age / SLOTS / 2,
+            Self::After(age) => age.saturating_add(age / SLOTS / 2),
         }
     }
 
@@ -51,6 +53,15 @@ impl Maturity {
         match self {
             Self::AsTheyCome => Timestamp::default(),
             Self::After(age) => Timestamp::from_unix_nanos(slot.saturating_mul(width(age))),
+        }
+    }
+
+    /// A slot of an earlier life of the handle.
+    #[cfg(feature = "state")]
+    pub(crate) fn moved(self, slot: u64, shift: Shift) -> u64 {
+        match self {
+            Self::AsTheyCome => slot,
+            Self::After(age) => shift.slot(slot, width(age)),
         }
     }
 
@@ -151,9 +162,10 @@ impl Waiting {
 
     /// Goes on from what was written, at the same maturity.
     #[cfg(feature = "state")]
-    pub(crate) fn restored(&self, saved: SavedWaiting) -> Self {
-        let slots = saved.slots.into_iter().collect();
-        Self { slots, taken_before: saved.taken_before, ..self.like() }
+    pub(crate) fn restored(&self, saved: SavedWaiting, shift: Shift) -> Self {
+        let moved = |slot| self.maturity.moved(slot, shift);
+        let slots = saved.slots.into_iter().map(|(slot, labels)| (moved(slot), labels)).collect();
+        Self { slots, taken_before: moved(saved.taken_before), ..self.like() }
     }
 
     /// None waiting, at the same maturity.

@@ -75,13 +75,20 @@ impl RateDetector {
         Self { reference, bets, run_length: run_length.max(1.0), logs }
     }
 
-    /// Goes on from a state, of whatever length: stakes that it says nothing of begin anew.
-    pub fn resume(state: &DetectorState) -> Self {
-        let mut detector = Self::nearest(state.reference, state.run_length);
+    /// Goes on from a state.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`new`](Self::new), or as many statistics as no detector has: the state is another release's.
+    pub fn resume(state: &DetectorState) -> Result<Self, InvalidArgument> {
+        let mut detector = Self::new(state.reference, state.run_length)?;
+        let (found, known) = (state.statistics.len(), detector.logs.len());
+        let allowed = format!("{known}, as `state` gives");
+        InvalidArgument::unless(found == known, "the number of statistics of a detector", found, allowed)?;
         for (log, statistic) in detector.logs.iter_mut().zip(&state.statistics) {
             *log = statistic.ln();
         }
-        detector
+        Ok(detector)
     }
 
     /// What it has come to. To 2^-32 of a logarithm, rounded down.

@@ -21,11 +21,24 @@ pub struct Part {
 }
 
 impl Part {
-    /// The largest whole: 2, which is what an F1 takes. More clicks or impressions of one unit than that count as 2.
+    /// The largest whole: 2, which is what an F1 takes. Whoever has more clicks or impressions of one unit says how they are
+    /// to count as 2.
     pub const LARGEST: u8 = 2;
 
+    /// `part` of `whole`.
+    ///
+    /// # Errors
+    ///
+    /// A whole above [`LARGEST`](Self::LARGEST), or a part above the whole.
+    pub fn of(part: u8, whole: u8) -> Result<Self, InvalidArgument> {
+        InvalidArgument::unless(whole <= Self::LARGEST, "the whole that a unit adds", whole, "at most 2")?;
+        let allowed = "at most the whole";
+        InvalidArgument::unless(part <= whole, "the part that a unit adds", part, allowed)?;
+        Ok(Self { part, whole })
+    }
+
     /// `part` of `whole`, both cut to what a unit may add.
-    pub fn of(part: u8, whole: u8) -> Self {
+    pub(crate) fn cut(part: u8, whole: u8) -> Self {
         let whole = whole.min(Self::LARGEST);
         Self { part: part.min(whole), whole }
     }
@@ -126,7 +139,7 @@ impl Additive for PairedParts {
 impl From<Vec<(Part, u64)>> for Parts {
     fn from(counted: Vec<(Part, u64)>) -> Self {
         let mut parts = Self::default();
-        counted.into_iter().for_each(|(part, times)| parts.count(Part::of(part.part, part.whole), times));
+        counted.into_iter().for_each(|(part, times)| parts.count(Part::cut(part.part, part.whole), times));
         parts
     }
 }
@@ -140,7 +153,7 @@ impl From<Parts> for Vec<(Part, u64)> {
 impl From<Vec<(Part, Part, u64)>> for PairedParts {
     fn from(counted: Vec<(Part, Part, u64)>) -> Self {
         let mut parts = Self::default();
-        let cut = |part: Part| Part::of(part.part, part.whole);
+        let cut = |part: Part| Part::cut(part.part, part.whole);
         counted
             .into_iter()
             .for_each(|(live, candidate, times)| parts.count(cut(live), cut(candidate), times));
@@ -195,7 +208,7 @@ impl RatioMargin {
 /// ```
 /// use switchback::stats::sequential::{Claim, PairedParts, PairedRatioTest, Part, RatioMargin, SequentialTest};
 ///
-/// let (right, false_alarm, quiet) = (Part::of(0, 1), Part::of(1, 1), Part::of(0, 0));
+/// let (right, false_alarm, quiet) = (Part::of(0, 1)?, Part::of(1, 1)?, Part::of(0, 0)?);
 /// let mut alarms = PairedParts::default();
 /// alarms.count(right, right, 700);
 /// alarms.count(false_alarm, false_alarm, 150);

@@ -105,6 +105,7 @@ fn flights_that_are_known_to_be_late_first_do_not_move_a_verdict() {
             .live("v2", version("v2"))
             .task(Task::binary(|answer: &flights::Late| answer.probability))
             .shadowing(Shadowing::new())
+            .inputs(switchback::options::Inputs::new().bytes(flights::Flight::bytes))
             .threads(Threads::manual().tick_every(DAY))
             .clock(clock.clone())
             .seed(1)

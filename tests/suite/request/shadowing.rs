@@ -46,6 +46,7 @@ fn copied() -> Builder<Request, f64> {
         .seed(7)
         .threads(Threads::manual().stripes(1))
         .shadowing(Shadowing::new())
+        .inputs(switchback::options::Inputs::new().bytes(|request: &Request| size_of_val(request)))
 }
 
 /// Invariant 7: a sampled request pays one copy, another none.

@@ -74,14 +74,14 @@ impl Counted for ByOdds<Values> {
 
 impl Counted for PairedParts {
     fn count(&mut self, seen: Seen) {
-        let part = |bad: bool| Part::of(bad.into(), seen.share.min(2) as u8);
-        PairedParts::count(self, part(seen.bad.0), part(seen.bad.1), 1);
+        let of = |bad: bool| part(bad.into(), seen.share.min(2) as u8);
+        PairedParts::count(self, of(seen.bad.0), of(seen.bad.1), 1);
     }
 }
 
 impl Counted for Arms<Parts> {
     fn count(&mut self, seen: Seen) {
-        let part = Part::of(seen.bad.0.into(), seen.share.min(2) as u8);
+        let part = part(seen.bad.0.into(), seen.share.min(2) as u8);
         let parts = if seen.candidate { &mut self.candidate } else { &mut self.live };
         parts.count(part, 1);
     }
@@ -200,11 +200,11 @@ fn no_count_is_too_large() {
     }
     let mut parts = PairedParts::default();
     let mut split = Arms::<Parts>::default();
-    for part in [Part::of(0, 1), Part::of(1, 1), Part::of(1, 2)] {
-        parts.count(part, Part::of(0, 1), MOST / 4);
-        parts.count(Part::of(0, 1), part, MOST / 4);
-        split.candidate.count(part, MOST / 4);
-        split.live.count(part, MOST / 4);
+    for one in [part(0, 1), part(1, 1), part(1, 2)] {
+        parts.count(one, part(0, 1), MOST / 4);
+        parts.count(part(0, 1), one, MOST / 4);
+        split.candidate.count(one, MOST / 4);
+        split.live.count(one, MOST / 4);
     }
     for claim in CLAIMS {
         for e in [
@@ -283,4 +283,9 @@ fn a_margin_at_which_there_is_no_test_is_refused() {
     for (refused, expected) in refused {
         assert_eq!(refused.map(|refused| refused.to_string()).as_deref(), Some(expected));
     }
+}
+
+/// What one unit adds, as far as there is a whole.
+fn part(part: u8, whole: u8) -> Part {
+    Part::of(part.min(whole), whole).unwrap()
 }

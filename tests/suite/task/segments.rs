@@ -29,7 +29,11 @@ fn builder(clock: &Clock) -> Builder<Flight, f64> {
         .labels(Labels::at_random())
         // Wrong for one flight in five, wherever it is from.
         .live("v1", closure("v1@1", |flight: &Flight| Ok(if flight.number < 0.2 { 0.1 } else { 0.9 })))
-        .inputs(switchback::options::Inputs::new().segment(|flight: &Flight| &flight.airport))
+        .inputs(
+            switchback::options::Inputs::new()
+                .segment(|flight: &Flight| &flight.airport)
+                .bytes(|flight: &Flight| size_of_val(flight) + flight.airport.len()),
+        )
         .limits(Limits::new().segments(8))
         .clock(clock.clone())
         .seed(7)

@@ -1,12 +1,12 @@
 //! Makes sessions from files.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
 use ort::ErrorCode;
 use ort::session::builder::SessionBuilder;
 
 use super::form::Form;
+use crate::base::guarded::guarded;
 use crate::model::error::LoadError;
 use crate::model::onnx::file::files::{Files, Source};
 use crate::model::onnx::file::signature::{Kind, Port, Signature};
@@ -70,7 +70,7 @@ fn committed(
     files: &Files,
     commit: impl FnOnce() -> ort::Result<ort::session::Session>,
 ) -> Result<ort::session::Session, LoadError> {
-    match catch_unwind(AssertUnwindSafe(commit)) {
+    match guarded(commit) {
         Ok(session) => session.map_err(|error| error_of(files, &error)),
         Err(_) => {
             let cause = "the binding to ONNX Runtime panicked over it: a type of its inputs or outputs is not known there";

@@ -105,7 +105,7 @@ impl<I: ?Sized> Preflight<I> {
     {
         self.samples.extend(samples.into_iter().map(|sample| Sample {
             name: sample.name.clone(),
-            request: read(&sample.request).map(|input| Box::new(Keep(input)) as _),
+            request: read(&sample.request).map(|input| Box::new(Keep::new(input)) as _),
             inputs: sample.inputs.clone(),
             outputs: sample.outputs.clone(),
             tolerance: sample.tolerance,
@@ -120,7 +120,7 @@ impl<I: ?Sized> Preflight<I> {
     where
         T: Borrow<I> + Send + Sync + 'static,
     {
-        self.recent.extend(recent.entries().into_iter().map(|input| Box::new(Shared(input)) as _));
+        self.recent.extend(recent.entries().into_iter().map(|input| Box::new(Shared::new(input)) as _));
         self
     }
 

@@ -1,13 +1,13 @@
 //! Runs a preflight.
 
 use std::collections::BTreeMap;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::failure::{Asked, PreflightError, PreflightFailure};
 use super::preflight::{Preflight, Sample};
 use super::report::PreflightReport;
 use super::tensors::{Difference, difference, name_of, not_finite};
 use crate::base::clock::Clock;
+use crate::base::guarded as contained;
 use crate::base::memory::resident;
 use crate::model::error::{LoadError, ModelError};
 use crate::model::lifecycle::Lifecycle;
@@ -15,6 +15,7 @@ use crate::model::model::Model;
 use crate::model::onnx::{Pipeline, Tensors, Trace};
 use crate::model::throttle::LoadThrottle;
 use crate::repository::contract::PinnedTensor;
+use crate::version::input::KeptInput;
 
 impl<I: ?Sized> Preflight<I> {
     /// Checks a version: loads it unless it is loaded, asks it everything, and tells everything that is wrong. Not to be
@@ -85,20 +86,29 @@ impl<'r, I: ?Sized, O> Run<'r, I, O> {
                 Ok(request) => {
                     self.report.samples += 1;
                     let asked = Asked::Sample(sample.name.clone());
-                    answered.extend(self.ask_one(asked, request.input(), Some(sample)));
+                    answered.extend(self.ask_one(asked, &**request, Some(sample)));
                 }
             }
         }
         for (number, input) in self.preflight.recent.iter().enumerate() {
             self.report.recent += 1;
-            answered.extend(self.ask_one(Asked::Recent(number), input.input(), None));
+            answered.extend(self.ask_one(Asked::Recent(number), &**input, None));
         }
         answered
     }
 
-    fn ask_one(&mut self, asked: Asked, input: &'r I, sample: Option<&Sample<I>>) -> Option<(Asked, &'r I)> {
-        let Trace { inputs, outputs, answer } = match guarded(|| self.pipeline.trace(input)) {
-            Ok(trace) => trace,
+    fn ask_one(
+        &mut self,
+        asked: Asked,
+        kept: &'r (dyn KeptInput<I> + Sync),
+        sample: Option<&Sample<I>>,
+    ) -> Option<(Asked, &'r I)> {
+        let traced = guarded(|| {
+            let input = kept.input();
+            self.pipeline.trace(input).map(|trace| (input, trace))
+        });
+        let (input, Trace { inputs, outputs, answer }) = match traced {
+            Ok(traced) => traced,
             Err(source) => {
                 self.failures.push(PreflightFailure::Failed { sample: asked, source });
                 return None;
@@ -118,7 +128,10 @@ impl<'r, I: ?Sized, O> Run<'r, I, O> {
             }
         }
         match answer {
-            Ok(_) => Some((asked, input)),
+            Ok(answer) => {
+                contained::let_go(answer);
+                Some((asked, input))
+            }
             Err(source) => {
                 self.failures.push(PreflightFailure::Failed { sample: asked, source });
                 None
@@ -199,7 +212,9 @@ impl<'r, I: ?Sized, O> Run<'r, I, O> {
         let clock = clock.clone().unwrap_or_else(Clock::system);
         let run = |index: usize| match answered.get(index) {
             Some((_, input)) => {
-                guarded(|| self.pipeline.predict(input)).map(drop).map_err(|error| (index, error))
+                let answer = guarded(|| self.pipeline.predict(input)).map_err(|error| (index, error))?;
+                contained::let_go(answer);
+                Ok(())
             }
             None => Ok(()),
         };
@@ -251,9 +266,7 @@ fn too_much(file_bytes: u64, growth: Option<u64>, budget: Option<u64>) -> Option
 
 /// Runs the host's code; a panic is an error.
 fn guarded<T>(run: impl FnOnce() -> Result<T, ModelError>) -> Result<T, ModelError> {
-    // Unwind safety: what a panic may leave half done belongs to the model or to the host's closures, which are shared
-    // behind `&self` and must bear that by themselves; nothing of ours is borrowed mutably.
-    catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|payload| Err(ModelError::of_panic(payload.as_ref())))
+    contained::guarded(run).map_err(ModelError::from).flatten()
 }
 
 #[cfg(test)]

@@ -1,0 +1,496 @@
+//! Bounds in bytes, times and extremes: what a host gives is kept within bounds that are known, or refused by name.
+//!
+//! Bugs: a reason of 70 MB stopped the journal; 59 copies of inputs of 100 MB waited as 1,440 bytes; `subscribe` of a
+//! billion took 15 GB under the control lock, and `subscribe(0)` was taken for 1; `usize::MAX` bytes for the bits that tell
+//! repeats and a clock turned by `Duration::MAX` overflowed; a queue of copies took gigabytes when it was built.
+//!
+//! Cause: texts of others were kept as they came, a size was taken that knows nothing of what a value owns, memory was
+//! taken for what might come, and numbers were multiplied before they were looked at. Fix: texts are cut where they come
+//! in, and say so; a type that owns memory needs `Inputs::bytes`; nothing is taken ahead; every setter saturates where "for
+//! ever" makes sense and is refused by name where it does not, which the last test here asks of each of them.
+
+use std::path::Path;
+
+use std::time::Duration;
+
+use switchback::events::EventKind;
+use switchback::feedback::{FeedbackOutcome, FeedbackRefusal};
+use switchback::options::{Drill, Labels, Limits, Retention, Shadowing, Threads, Tiers};
+use switchback::plan::{Allocation, Bake};
+use switchback::stats::WindowConfig;
+use switchback::stats::sequential::{DetectorState, Part, RateDetector};
+use switchback::{
+    BuildError, Builder, Clock, InvalidArgument, Kpi, ModelHandle, Outcome, Plan, Step, Task, Timestamp,
+    closure, guard,
+};
+
+use crate::common::{Service, ask, builder, clock, events, says, seconds, tick};
+
+/// What is kept of a text of somebody else's.
+const TEXT_MAX: usize = 4_096;
+
+const HUGE: usize = 70 << 20;
+
+#[cfg(feature = "state")]
+#[test]
+fn a_reason_of_any_size_is_cut_and_the_journal_goes_on() {
+    let folder = crate::common::Folder::new();
+    let clock = clock();
+    let service = builder(&clock).live("v1", says("one", 0.1)).state(&folder.0).build().unwrap();
+    let huge = || "a".repeat(HUGE);
+    let rollout = service.stage("v2", says("two", 0.1)).unwrap();
+    rollout.canary(0.5).unwrap();
+    rollout.pause(huge());
+    service.acting_as(huge()).freeze(huge());
+    service.unfreeze();
+    let _ = rollout.rollback(huge());
+    let _ = (service.rollback(huge()), service.revert_live(huge()), service.abort_candidates(huge()));
+    assert_eq!(service.status().durable, Some(true));
+    for event in service.events() {
+        let written = serde_json::to_string(&event).unwrap();
+        assert!(written.len() <= 3 * TEXT_MAX, "{}", written.len());
+    }
+    let frozen = events(&service, |kind| match kind {
+        EventKind::Frozen { reason } => Some(reason.clone()),
+        _ => None,
+    });
+    assert!(frozen[0].ends_with("… (73396272 bytes are not shown)"), "{}", &frozen[0][4_000..]);
+    assert!(switchback::state::history(&folder.0).is_ok());
+}
+
+#[test]
+fn what_a_model_or_a_guard_says_is_kept_within_bounds() {
+    use switchback::guard::{Comparison, Evidence, Guard, Verdict};
+    struct Talks;
+    impl Guard for Talks {
+        fn name(&self) -> String {
+            "n".repeat(HUGE)
+        }
+        fn judge(&self, _: &Comparison<'_>) -> Evidence {
+            Evidence::new(self.name(), Verdict::Fail).note("n".repeat(HUGE))
+        }
+    }
+    let clock = clock();
+    let service = builder(&clock).live("v1", says("one", 0.1)).build().unwrap();
+    let rollout = service.stage("v2", closure("x".repeat(HUGE), |_: &f64| Ok(0.5))).unwrap().guard(Talks);
+    rollout.canary(0.5).unwrap();
+    tick(&service, &clock);
+    let status = serde_json::to_string(&service.status()).unwrap();
+    assert!(status.len() < 20 * TEXT_MAX, "{}", status.len());
+    let failed = events(&service, |kind| matches!(kind, EventKind::GuardFailed { .. }).then(|| kind.clone()));
+    assert!(serde_json::to_string(&failed).unwrap().len() < 3 * TEXT_MAX);
+}
+
+#[test]
+fn inputs_that_own_memory_are_shadowed_where_their_bytes_are_told_and_not_else() {
+    fn of<I: Clone + Send + Sync + 'static>() -> Builder<I, f64> {
+        ModelHandle::builder("x")
+            .live("v1", closure("one@1", |_: &I| Ok(1.0)))
+            .shadowing(Shadowing::new())
+            .threads(Threads::manual())
+    }
+    assert!(of::<[f32; 13]>().build().is_ok());
+    let refused = of::<Vec<f32>>().build().unwrap_err();
+    assert!(matches!(refused, BuildError::InputBytesUnknown), "{refused}");
+    assert!(refused.to_string().contains("`Inputs::bytes`"));
+    let service = of::<Vec<f32>>()
+        .inputs(switchback::options::Inputs::new().bytes(|input: &Vec<f32>| size_of_val(&**input)))
+        .build()
+        .unwrap();
+    service.stage("v2", closure("two@1", |_: &Vec<f32>| Ok(2.0))).unwrap().shadow(1.0).unwrap();
+    service.predict(&vec![0.0; 1_000]).unwrap();
+    assert_eq!(service.status().shadow.waiting_bytes, 4_000);
+}
+
+#[test]
+fn a_subscription_takes_no_memory_ahead_and_one_without_room_counts_what_it_misses() {
+    let service = builder(&clock()).live("v1", says("one", 0.1)).build().unwrap();
+    let (all, none, one) = (service.subscribe(usize::MAX), service.subscribe(0), service.subscribe(1));
+    drop(service.subscribe(0));
+    for _ in 0..3 {
+        service.freeze("x");
+        service.unfreeze();
+    }
+    assert_eq!((none.try_recv().is_none(), none.missed()), (true, 6));
+    assert_eq!((one.try_recv().map(|event| event.sequence), one.missed()), (Some(1), 5));
+    let sequences: Vec<u64> = std::iter::from_fn(|| all.try_recv()).map(|event| event.sequence).collect();
+    assert_eq!((sequences, all.missed()), ((1..=6).collect(), 0));
+}
+
+#[test]
+fn an_outcome_of_too_many_items_is_refused_and_corrections_are_bounded_in_bytes() {
+    let service: ModelHandle<f64, Vec<u64>> = ModelHandle::builder("list")
+        .live("v1", closure("list@1", |_: &f64| Ok(vec![1, 2, 3])))
+        .task(
+            Task::ranking(3, |items: &Vec<u64>, ranked| items.iter().for_each(|item| ranked.push(*item)))
+                .unwrap(),
+        )
+        .labels(Labels::at_random())
+        .clock(clock())
+        .threads(Threads::manual().stripes(1))
+        .build()
+        .unwrap();
+    let told =
+        |items: u64| service.feedback(service.predict(&1.0).unwrap().id(), Outcome::relevant(0..items));
+    assert_eq!(told(1_025), FeedbackOutcome::Refused(FeedbackRefusal::TooManyItems));
+    // 4 KiB each, of 16 MiB.
+    for _ in 0..4_097 {
+        assert_eq!(told(1_024), FeedbackOutcome::Counted);
+    }
+    let feedback = service.status().feedback;
+    assert_eq!((feedback.correctable, feedback.uncorrectable), (4_096, 1));
+}
+
+#[test]
+fn names_that_stand_in_every_record_are_bounded() {
+    let refused = Kpi::rate("k".repeat(257)).unwrap_err().to_string();
+    assert!(
+        refused.starts_with("the length of a business figure's name is 257: it must be at most 256"),
+        "{refused}"
+    );
+    let handle: Builder<f64, f64> = ModelHandle::builder("h".repeat(257)).live("v1", says("one", 0.1));
+    let refused = handle.build().unwrap_err().to_string();
+    assert!(refused.starts_with("the length of the handle's name is 257"), "{refused}");
+}
+
+#[test]
+fn what_was_cut_in_silence_is_refused() {
+    assert!(Part::of(1, 2).is_ok());
+    assert_eq!(
+        Part::of(1, 3).unwrap_err().to_string(),
+        "the whole that a unit adds is 3: it must be at most 2"
+    );
+    assert!(Part::of(2, 1).unwrap_err().to_string().starts_with("the part that a unit adds is 2"));
+    let state = RateDetector::new(0.1, 100.0).unwrap().state();
+    assert_eq!(RateDetector::resume(&state).unwrap().state(), state);
+    let shorter = DetectorState { statistics: Vec::new(), ..state.clone() };
+    assert!(RateDetector::resume(&shorter).unwrap_err().to_string().contains("statistics"));
+    let beyond = DetectorState { reference: 2.0, ..state };
+    assert!(RateDetector::resume(&beyond).unwrap_err().to_string().starts_with("the reference is 2"));
+}
+
+#[test]
+fn a_clock_is_turned_to_the_end_of_time_and_no_further() {
+    let clock = Clock::manual(Timestamp::from_unix_seconds(7));
+    for _ in 0..2 {
+        clock.advance(Duration::MAX);
+        assert_eq!(clock.now(), Timestamp::from_unix_nanos(u64::MAX));
+    }
+    assert_eq!(clock.now().plus(Duration::MAX), clock.now());
+}
+
+type Set = Box<dyn Fn(Builder<f64, f64>) -> Result<Builder<f64, f64>, InvalidArgument>>;
+
+const TIMES: [Duration; 4] =
+    [Duration::ZERO, Duration::from_nanos(1), Duration::from_secs(u32::MAX as u64), Duration::MAX];
+const NUMBERS: [usize; 4] = [0, 1, usize::MAX / 8, usize::MAX];
+const FRACTIONS: [f64; 6] = [f64::NEG_INFINITY, -1.0, 0.0, f64::MAX, f64::INFINITY, f64::NAN];
+
+/// A setter at each of its extremes.
+fn each<T: Copy + 'static>(
+    extremes: impl IntoIterator<Item = T>,
+    set: impl Fn(Builder<f64, f64>, T) -> Result<Builder<f64, f64>, InvalidArgument> + Clone + 'static,
+) -> Vec<Set> {
+    extremes
+        .into_iter()
+        .map(|value| {
+            let set = set.clone();
+            Box::new(move |builder| set(builder, value)) as Set
+        })
+        .collect()
+}
+
+/// Every setter of the options, by file and function.
+fn setters() -> Vec<(&'static str, Vec<Set>)> {
+    let labels = |labels: fn(Duration) -> Labels| each(TIMES, move |b, time| Ok(b.labels(labels(time))));
+    let limits = |limits: fn(usize) -> Limits| each(NUMBERS, move |b, number| Ok(b.limits(limits(number))));
+    let times = |limits: fn(Duration) -> Limits| each(TIMES, move |b, time| Ok(b.limits(limits(time))));
+    let retention = |of: fn(Duration) -> Retention| each(TIMES, move |b, time| Ok(b.retention(of(time))));
+    let windows =
+        |config: Result<WindowConfig, InvalidArgument>| config.map(|config| Limits::new().windows(config));
+    vec![
+        ("handle/builder.rs seed", each([0, u64::MAX], |b, seed| Ok(b.seed(seed)))),
+        (
+            "handle/options/labels.rs assumed_after",
+            labels(|time| Labels::new().assumed_after(time, Outcome::class(0))),
+        ),
+        ("handle/options/labels.rs complete_after", labels(Labels::complete_after)),
+        ("handle/options/labels.rs corrections", labels(|time| Labels::at_random().corrections(time))),
+        (
+            "handle/options/labels.rs exploration",
+            each(FRACTIONS, |b, x| Ok(b.labels(Labels::at_random().exploration(x)))),
+        ),
+        ("handle/options/labels.rs horizon", labels(|time| Labels::at_random().horizon(time))),
+        (
+            "handle/options/labels.rs memory_bytes",
+            each(NUMBERS, |b, n| Ok(b.labels(Labels::at_random().memory_bytes(n)))),
+        ),
+        ("handle/options/limits.rs candidate_deadline", times(|time| Limits::new().candidate_deadline(time))),
+        ("handle/options/limits.rs circuit_breaker", limits(|n| Limits::new().circuit_breaker(n as u32))),
+        ("handle/options/limits.rs events", limits(|n| Limits::new().events(n))),
+        ("handle/options/limits.rs pin_lasts", times(|time| Limits::new().pin_lasts(time))),
+        ("handle/options/limits.rs pins", limits(|n| Limits::new().pins(n))),
+        ("handle/options/limits.rs segments", limits(|n| Limits::new().segments(n))),
+        (
+            "handle/options/retention.rs answers",
+            each(NUMBERS, |b, n| Ok(b.retention(Retention::new().answers(n)))),
+        ),
+        ("handle/options/retention.rs keep_for", retention(|time| Retention::new().keep_for(time))),
+        (
+            "handle/options/retention.rs quarantine_for",
+            retention(|time| Retention::new().quarantine_for(time)),
+        ),
+        (
+            "handle/options/retention.rs versions",
+            each(NUMBERS, |b, n| Ok(b.retention(Retention::new().versions(n)))),
+        ),
+        (
+            "handle/options/shadowing.rs queue_bytes",
+            each(NUMBERS, |b, n| Ok(b.shadowing(Shadowing::new().queue_bytes(n)))),
+        ),
+        (
+            "handle/options/shadowing.rs queue_entries",
+            each(NUMBERS, |b, n| Ok(b.shadowing(Shadowing::new().queue_entries(n)))),
+        ),
+        (
+            "handle/options/shadowing.rs tolerance",
+            each(FRACTIONS, |b, x| Ok(b.shadowing(Shadowing::new().tolerance(x)))),
+        ),
+        (
+            "handle/options/shadowing.rs workers",
+            each(NUMBERS, |b, n| Ok(b.shadowing(Shadowing::new().workers(n)))),
+        ),
+        ("handle/options/state_folder.rs checkpoint_every", checkpoints()),
+        (
+            "handle/options/threads.rs stripes",
+            each(NUMBERS, |b, n| Ok(b.threads(Threads::manual().stripes(n)))),
+        ),
+        (
+            "handle/options/threads.rs tick_every",
+            each(TIMES, |b, time| Ok(b.threads(Threads::manual().tick_every(time)))),
+        ),
+        (
+            "stats/figures/rolling.rs predictions",
+            each(
+                [0, 1, u64::MAX],
+                move |b, n| Ok(b.limits(windows(WindowConfig::default().predictions(n))?)),
+            ),
+        ),
+        (
+            "stats/figures/rolling.rs slots",
+            each([0, 2, 240, u16::MAX], move |b, n| Ok(b.limits(windows(WindowConfig::default().slots(n))?))),
+        ),
+        (
+            "stats/figures/rolling.rs span",
+            each(TIMES, move |b, time| Ok(b.limits(windows(WindowConfig::default().span(time))?))),
+        ),
+        ("version/drill.rs every", retention(|time| Retention::new().drill(Drill::new().every(time)))),
+        (
+            "version/drill.rs inputs",
+            each(NUMBERS, |b, n| Ok(b.retention(Retention::new().drill(Drill::new().inputs(n)?)))),
+        ),
+        ("version/tiers.rs hot_for", retention(|time| Retention::new().tiers(Tiers::new().hot_for(time)))),
+        (
+            "version/tiers.rs private_bytes",
+            each(
+                [0, u64::MAX],
+                |b, n| Ok(b.retention(Retention::new().tiers(Tiers::new().private_bytes(n)))),
+            ),
+        ),
+        ("version/tiers.rs warm_for", retention(|time| Retention::new().tiers(Tiers::new().warm_for(time)))),
+    ]
+}
+
+/// Of plans and allocations, which a builder is not told of.
+const ELSEWHERE: &[&str] = &[
+    "rollout/allocation.rs eliminate",
+    "rollout/allocation.rs every",
+    "rollout/allocation.rs floor",
+    "rollout/plan.rs auto",
+    "rollout/plan.rs canary",
+    "rollout/plan.rs cycle",
+    "rollout/plan.rs keep_previous_as_shadow",
+    "rollout/plan.rs max_duration",
+    "rollout/plan.rs max_predictions",
+    "rollout/plan.rs min_duration",
+    "rollout/plan.rs min_labels",
+    "rollout/plan.rs min_predictions",
+    "rollout/plan.rs new",
+    "rollout/plan.rs run_length",
+    "rollout/plan.rs shadow",
+    "rollout/plan.rs wake",
+];
+
+#[cfg(feature = "state")]
+fn checkpoints() -> Vec<Set> {
+    use switchback::options::StateFolder;
+    each(TIMES, |b, time| {
+        let folder = std::sync::LazyLock::force(&FOLDER);
+        static NUMBER: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
+        let number = NUMBER.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        Ok(b.state(StateFolder::new(folder.0.join(number.to_string())).checkpoint_every(time)))
+    })
+}
+
+#[cfg(feature = "state")]
+static FOLDER: std::sync::LazyLock<crate::common::Folder> =
+    std::sync::LazyLock::new(crate::common::Folder::new);
+
+#[cfg(not(feature = "state"))]
+fn checkpoints() -> Vec<Set> {
+    Vec::new()
+}
+
+/// Days in the life of a service, whatever it was told.
+fn live(service: &Service, clock: &Clock) {
+    let pinned = service.request().pin();
+    for version in ["v2", "v3"] {
+        let rollout = service.stage(version, says(version, 0.2)).unwrap();
+        let rollout =
+            rollout.guard(guard::error_rate().at_most(0.5)).guard(guard::accuracy().at_most_below_live(0.5));
+        let _ = rollout.shadow(0.5);
+        for id in ask(service, 8).iter().map(|answer| answer.id()) {
+            service.run_shadow(usize::MAX);
+            let _ = service.feedback(id, Outcome::class(1));
+            let _ = service.feedback(id, Outcome::class(0));
+        }
+        tick(service, clock);
+        let _ = rollout.canary(0.5);
+        ask(service, 8);
+        let _ = pinned.as_ref().map(|pinned| pinned.predict(&0.5));
+        for time in [seconds(1), seconds(86_400), seconds(86_400 * 400)] {
+            clock.advance(time);
+            service.tick();
+        }
+        let _ = rollout.promote();
+        ask(service, 8);
+        tick(service, clock);
+    }
+    let _ = service.rollback("x");
+    tick(service, clock);
+    let _ = (service.status(), service.events(), service.decisions(), service.recall("v2"));
+    service.close(Duration::MAX).unwrap();
+}
+
+#[test]
+fn every_setter_takes_its_extremes_or_refuses_them_by_name() {
+    let mut refusals = Vec::new();
+    for (name, cases) in setters() {
+        let setter = name.split(' ').next_back().unwrap();
+        for (place, set) in cases.iter().enumerate() {
+            let clock = clock();
+            let bare = builder(&clock).live("v1", says("one", 0.1)).shadowing(Shadowing::new());
+            let built = set(bare).map_err(BuildError::Option).and_then(Builder::build);
+            match built {
+                Ok(service) => live(&service, &clock),
+                Err(BuildError::Option(refused)) => refusals.push(format!("{setter} {place}: {refused}")),
+                Err(other) => panic!("{name} {place}: {other}"),
+            }
+        }
+    }
+    // What is refused names the argument, its value and what it may be.
+    assert!(
+        refusals.iter().all(|refused| refused.contains(" is ") && refused.contains(": it must be ")),
+        "{refusals:#?}"
+    );
+    assert!(refusals.len() > 40, "{refusals:#?}");
+
+    let mut found = in_the_sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"));
+    found.sort();
+    let mut listed: Vec<String> = setters().iter().map(|(name, _)| (*name).to_owned()).collect();
+    listed.extend(ELSEWHERE.iter().map(|name| (*name).to_owned()));
+    listed.sort();
+    assert_eq!(found, listed, "setters in the sources (left), and those that are tried here (right)");
+}
+
+/// Setters that take a time, a size or a number, by file and function.
+fn in_the_sources(src: &Path) -> Vec<String> {
+    let files = [
+        "handle/builder.rs",
+        "handle/options/labels.rs",
+        "handle/options/limits.rs",
+        "handle/options/retention.rs",
+        "handle/options/shadowing.rs",
+        "handle/options/state_folder.rs",
+        "handle/options/threads.rs",
+        "rollout/allocation.rs",
+        "rollout/plan.rs",
+        "stats/figures/rolling.rs",
+        "version/drill.rs",
+        "version/tiers.rs",
+    ];
+    let mut found = Vec::new();
+    for file in files {
+        let text = std::fs::read_to_string(src.join(file)).unwrap();
+        for signature in text.split("\n    pub ").skip(1) {
+            let signature = signature.split(['{', ';']).next().unwrap_or_default();
+            let signature = signature.strip_prefix("const ").unwrap_or(signature);
+            let Some(signature) = signature.strip_prefix("fn ") else { continue };
+            let arguments = signature.split("->").next().unwrap_or_default();
+            let kinds = ["Duration", "usize", "u64", "u32", "u16", "u8", "f64"];
+            if kinds
+                .iter()
+                .any(|kind| [")", ","].iter().any(|end| arguments.contains(&format!(": {kind}{end}"))))
+            {
+                found.push(format!("{file} {}", signature.split(['(', '<']).next().unwrap_or_default()));
+            }
+        }
+    }
+    found.dedup();
+    found
+}
+
+#[test]
+fn plans_and_allocations_take_their_extremes_or_refuse_them() {
+    let steps: Vec<Step> = TIMES
+        .into_iter()
+        .flat_map(|time| {
+            [Step::canary(0.5).unwrap().min_duration(time), Step::canary(0.5).unwrap().max_duration(time)]
+        })
+        .chain([0, 1, u64::MAX].into_iter().flat_map(|number| {
+            let step = Step::canary(0.5).unwrap();
+            [step.min_predictions(number), step.max_predictions(number), step.min_labels(number)]
+        }))
+        .collect();
+    for x in FRACTIONS {
+        if x != 0.0 {
+            assert!(Step::canary(x).is_err() && Step::shadow(x).is_err(), "{x}");
+            assert!(
+                Bake::default().wake(x).is_err() && Bake::default().keep_previous_as_shadow(x).is_err(),
+                "{x}"
+            );
+        }
+        assert!(Bake::default().run_length(x).is_err() || x == f64::MAX, "{x}");
+        assert!(Allocation::top_two(guard::accuracy()).floor(x).is_err(), "{x}");
+        assert!(Allocation::top_two(guard::accuracy()).eliminate(x).is_err() || x == 0.0, "{x}");
+    }
+    let mut plans: Vec<Plan> = steps.into_iter().filter_map(|step| Plan::new([step]).ok()).collect();
+    plans.extend(TIMES.map(|time| Plan::ramp([0.5]).unwrap().cycle(time).bake(Bake::new(time))));
+    #[cfg(feature = "forecast")]
+    plans.extend(TIMES.map(Plan::auto));
+    for plan in plans {
+        let clock = clock();
+        let service =
+            builder(&clock).live("v1", says("one", 0.1)).shadowing(Shadowing::new()).build().unwrap();
+        ask(&service, 8);
+        tick(&service, &clock);
+        let rollout = service.stage("v2", says("two", 0.1)).unwrap();
+        let _ = rollout.run(plan.unguarded());
+        for time in [seconds(1), seconds(1), seconds(86_400), seconds(86_400 * 400), Duration::MAX] {
+            ask(&service, 4);
+            clock.advance(time);
+            service.tick();
+        }
+        let _ = (service.status(), service.rollback("x"));
+    }
+    for time in TIMES {
+        let clock = clock();
+        let service = builder(&clock).live("v1", says("one", 0.1)).build().unwrap();
+        let rollout = service.stage("v2", says("two", 0.1)).unwrap();
+        service.allocate(Allocation::top_two(guard::accuracy()).every(time), &[&rollout]).unwrap();
+        for _ in 0..3 {
+            ask(&service, 4);
+            tick(&service, &clock);
+        }
+    }
+}

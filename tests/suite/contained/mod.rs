@@ -1,0 +1,5 @@
+//! What the crate keeps quiet about: code, values, files and bounds that are not its own.
+
+mod bounds;
+mod clocks;
+mod host;
