@@ -74,3 +74,12 @@ pub(crate) fn onnxruntime_version(loaded: &std::path::Path) -> Option<String> {
         std::ffi::CStr::from_ptr(version).to_str().ok().map(str::to_owned)
     }
 }
+
+/// Makes a named pipe, in a test.
+#[cfg(all(test, unix))]
+pub(crate) fn make_pipe(path: &std::path::Path) {
+    use std::os::unix::ffi::OsStrExt;
+    let path = std::ffi::CString::new(path.as_os_str().as_bytes()).unwrap();
+    // SAFETY: the pointer is to a C string that outlives the call, which only reads it.
+    assert_eq!(unsafe { libc::mkfifo(path.as_ptr(), 0o600) }, 0);
+}

@@ -6,6 +6,8 @@ use std::sync::Arc;
 
 use thiserror::Error;
 
+use crate::base::disk::NotPlain;
+
 /// Why state cannot be read or written. What was on disk before is still there.
 #[derive(Debug, Clone, Error)]
 #[non_exhaustive]
@@ -37,10 +39,12 @@ pub enum StateError {
         folder: PathBuf,
     },
     /// There is a link, a folder or a device where a file of ours should be. It is not followed.
-    #[error("{} is not a plain file: move it away, and put back the file that was there", .path.display())]
+    #[error("{} is {what}, not a plain file: move it away, and put back the file that was there", .path.display())]
     NotPlain {
         /// Where.
         path: PathBuf,
+        /// What it is.
+        what: &'static str,
     },
     /// There is no journal, where one is needed.
     #[error("there is no journal at {}: is it the right folder?", .path.display())]
@@ -128,6 +132,9 @@ impl StateError {
 
     pub(crate) fn disk(step: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         let path = path.to_owned();
-        move |source| Self::Disk { step, path, source: Arc::new(source) }
+        move |source| match NotPlain::of(&source) {
+            Some(NotPlain(what)) => Self::NotPlain { path, what },
+            None => Self::Disk { step, path, source: Arc::new(source) },
+        }
     }
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::error::StateError;
 use super::names::{ASIDE, KEY_ASIDE, LOCK};
-use crate::base::disk::Files;
+use crate::base::disk::{Files, NotPlain};
 
 /// The identity of a file to the system, whatever its name; the same for all where it tells nothing.
 pub(crate) type Identity = (u64, u64);
@@ -82,8 +82,10 @@ pub(crate) fn look(folder: &Path) -> Result<(), StateError> {
 /// Whether there is a file. Anything else of that name is an error.
 pub(crate) fn is_plain(path: &Path) -> Result<bool, StateError> {
     match path.symlink_metadata() {
-        Ok(metadata) if metadata.is_file() => Ok(true),
-        Ok(_) => Err(StateError::NotPlain { path: path.to_owned() }),
+        Ok(metadata) => match NotPlain::of_type(metadata.file_type()) {
+            None => Ok(true),
+            Some(NotPlain(what)) => Err(StateError::NotPlain { path: path.to_owned(), what }),
+        },
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
         Err(error) => Err(StateError::disk("looking at", path)(error)),
     }

@@ -20,6 +20,7 @@ mod flights;
 #[path = "../../benches/life/world/mod.rs"]
 mod world;
 
+mod contained;
 #[cfg(feature = "drift")]
 mod drift;
 mod life;

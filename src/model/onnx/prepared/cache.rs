@@ -13,7 +13,7 @@ use thiserror::Error;
 
 use super::entry::{Entry, Unusable};
 use super::key::Key;
-use crate::base::disk::Files;
+use crate::base::disk::{Files, make_lock, open_lock};
 #[cfg(feature = "testing")]
 use crate::base::faults::Faults;
 use crate::model::error::LoadError;
@@ -244,6 +244,7 @@ impl PreparedCache {
         match super::entry::open(&self.files, &folder, &key) {
             Ok(entry) => return Ok(Ok(self.remember(key, entry))),
             Err(Unusable::Missing) => {}
+            Err(Unusable::Unknown(reason)) => return Ok(Err(reason)),
             Err(Unusable::Broken(_)) => {
                 self.shared.broken.fetch_add(1, Ordering::Relaxed);
                 if let Err(error) = self.discard(&folder) {
@@ -260,7 +261,7 @@ impl PreparedCache {
         Ok(match made.or_else(|_| super::entry::open(&self.files, &folder, &key)) {
             Ok(entry) => Ok(self.remember(key, entry)),
             Err(Unusable::Missing) => Err(String::from("it was evicted as soon as it was made")),
-            Err(Unusable::Broken(reason)) => Err(reason),
+            Err(Unusable::Broken(reason) | Unusable::Unknown(reason)) => Err(reason),
         })
     }
 
@@ -309,8 +310,7 @@ impl PreparedCache {
 
     /// One process at a time adds and evicts. Held for as long as that takes, never while a form is made.
     fn turn(&self) -> io::Result<File> {
-        let lock =
-            File::options().write(true).create(true).truncate(false).open(self.shared.folder.join(LOCK))?;
+        let lock = make_lock(&self.shared.folder.join(LOCK))?;
         lock.lock()?;
         Ok(lock)
     }
@@ -413,9 +413,10 @@ impl Aside {
     }
 
     fn is_abandoned(folder: &Path) -> bool {
-        let lock = File::options().write(true).open(folder.join(Self::LOCK));
-        match lock {
+        match open_lock(&folder.join(Self::LOCK)) {
             Ok(lock) => lock.try_lock().is_ok(),
+            // Any other error says nothing of whether somebody works there.
+            Err(error) if error.kind() != io::ErrorKind::NotFound => false,
             // Killed between two steps, or on its way.
             Err(_) => {
                 let made = folder.metadata().and_then(|metadata| metadata.modified()).ok();

@@ -8,7 +8,7 @@ use std::time::SystemTime;
 use sha2::{Digest, Sha256};
 
 use super::key::Key;
-use crate::base::disk::Files;
+use crate::base::disk::{Files, Link, NotPlain, open_lock, open_plain};
 use crate::base::text;
 use crate::model::onnx::file::files::{Stamp, pieces};
 use crate::model::onnx::session::pool::CLOCK;
@@ -60,17 +60,24 @@ pub(crate) enum Unusable {
     Missing,
     /// It is not what was put there: torn, tampered with, or of another format.
     Broken(String),
+    /// The system answered with an error, which says nothing of what is there: it stays.
+    Unknown(String),
 }
 
 /// Opens an entry and reads all of it: linear in its size. What the record says decides, and nothing else.
 pub(crate) fn open(files: &Files, folder: &Path, key: &Key) -> Result<Entry, Unusable> {
-    let broken = |error: io::Error| Unusable::Broken(error.to_string());
+    let broken = |error: io::Error| {
+        let is_other = NotPlain::of(&error).is_some()
+            || matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::FileTooLarge);
+        let reason = format!("its prepared form cannot be read: {error}");
+        if is_other { Unusable::Broken(reason) } else { Unusable::Unknown(reason) }
+    };
     if !folder.is_dir() {
         return Err(Unusable::Missing);
     }
     // Locked first: from here on nobody evicts it.
     let path = folder.join(IN_USE);
-    let in_use = File::options().write(true).open(&path).map_err(broken)?;
+    let in_use = open_lock(&path).map_err(broken)?;
     match in_use.try_lock_shared() {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => return Err(Unusable::Missing), // it is being evicted
@@ -121,7 +128,7 @@ pub(crate) fn seal(files: &Files, folder: &Path, key: &Key) -> io::Result<u64> {
 
 /// Takes an entry for itself, so that it can be evicted; nothing where somebody uses it.
 pub(crate) fn claim(folder: &Path) -> Option<File> {
-    let file = File::options().write(true).open(folder.join(IN_USE)).ok()?;
+    let file = open_lock(&folder.join(IN_USE)).ok()?;
     file.try_lock().is_ok().then_some(file)
 }
 
@@ -159,8 +166,10 @@ fn parse<'r>(record: &'r str, key: &Key) -> Result<Vec<Part<'r>>, String> {
 
 fn hash(path: &Path) -> io::Result<(u64, [u8; 32], Stamp)> {
     let mut hash = Sha256::new();
-    let (bytes, stamp) = pieces(File::open(path)?, |piece| hash.update(piece))?;
-    Ok((bytes, hash.finalize().into(), stamp))
+    let file = open_plain(path, File::options().read(true), Link::Refused)?;
+    let stamp = Stamp::of_file(&file)?;
+    pieces(file, stamp.length, |piece| hash.update(piece))?;
+    Ok((stamp.length, hash.finalize().into(), stamp))
 }
 
 #[cfg(test)]

@@ -85,6 +85,8 @@ impl Loaded {
             }
         }
         let entry = prepared.as_ref().ok();
+        // Read and hashed once for all sessions.
+        let _held = if entry.is_some() { None } else { files.hold()? };
         let first = match first {
             Some(first) => first,
             None => load::plain(files, options, &runtime)?,
@@ -103,7 +105,6 @@ impl Loaded {
         }
         let watches = Watches::new(sessions.len()).map_err(engine)?;
         LazyLock::force(&CLOCK); // takes a moment, which no request should wait for
-        files.unchanged()?; // what was loaded is what was hashed
         let seats = sessions.into_iter().map(|session| Seat { session: Some(session) }).collect();
         let loaded = Self {
             signature,
@@ -267,6 +268,7 @@ impl Loaded {
         options: &Options,
         prepared: Option<(&Arc<Entry>, Form)>,
     ) -> Result<Vec<Session>, LoadError> {
+        let _held = if prepared.is_some() { None } else { files.hold()? };
         (0..self.pool.len()).map(|_| self.session(files, options, prepared)).collect()
     }
 
@@ -278,11 +280,7 @@ impl Loaded {
     ) -> Result<Session, LoadError> {
         let session = match prepared {
             Some((entry, form)) => load::prepared(entry, form, files, options, &self.runtime)?,
-            None => {
-                let session = load::plain(files, options, &self.runtime)?;
-                files.unchanged()?;
-                session
-            }
+            None => load::plain(files, options, &self.runtime)?,
         };
         Session::new(session, &self.interface).map_err(|error| error_of(files, &error))
     }
