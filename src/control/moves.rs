@@ -399,7 +399,9 @@ impl Control {
         while self.quarantine.len() > QUARANTINE_MAX {
             let oldest =
                 self.quarantine.iter().min_by_key(|(_, entry)| entry.since).map(|(identity, _)| *identity);
-            oldest.and_then(|identity| self.quarantine.remove(&identity));
+            let Some(entry) = oldest.and_then(|identity| self.quarantine.remove(&identity)) else { break };
+            let epoch = self.epoch;
+            self.announcer.announce(now, epoch, EventKind::Released { version: entry.version });
         }
         Some(EventKind::Quarantined { version: id, reason })
     }

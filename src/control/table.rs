@@ -233,7 +233,8 @@ impl Control {
     fn expose(&mut self, share: Share, feeds: Feeds, joins: &Joins) -> Arc<Exposure> {
         // A table that changes for another's sake does not give a version that fails outright a new chance.
         let tripped = feeds.trips && feeds.attempt.is_some_and(|attempt| self.has_tripped(attempt));
-        let mut free = self.counters.iter_mut().filter(|_| !tripped);
+        // The last ones first: before them lie those of earlier lives, which are never free.
+        let mut free = self.counters.iter_mut().rev().filter(|_| !tripped);
         if let Some(exposure) = free.find_map(|counter| counter.take_up(share, &feeds)) {
             return exposure;
         }

@@ -357,3 +357,44 @@ mod repository {
         assert!(unsure.exists() && !held.exists() && !tags.exists());
     }
 }
+
+mod bounds {
+    use switchback::Outcome;
+    use switchback::feedback::FeedbackOutcome;
+    use switchback::options::Limits;
+
+    use crate::common::*;
+
+    /// Bug: what was dropped at a bound was what had the lowest number, not what was oldest: a stream that had made its
+    /// predictions from the beginning had its labels refused, and after some 300 lives on one state folder, each of which
+    /// numbers its own from 0, no label of the newest life counted any more, in silence. Cause: exposures were kept by number,
+    /// and the first of the map went. Fix: those go that have made no predictions for the longest time, and are counted.
+    #[test]
+    fn labels_of_what_still_answers_count_however_many_exposures_came_and_went() {
+        let clock = clock();
+        let limits = Limits::new().pin_lasts(seconds(86_400));
+        let service = builder(&clock).live("v1", says("one", 0.1)).limits(limits).build().unwrap();
+        let stream = service.request().pin().unwrap();
+        stream.predict(&1.0).unwrap();
+        let rollout = service.stage("v2", says("two", 0.9)).unwrap();
+        for step in 0..2_100_u32 {
+            rollout.canary(0.4 + f64::from(step) / 10_000.0).unwrap();
+            // Both answer: two exposures for each change.
+            let mut versions = std::collections::BTreeSet::new();
+            while versions.len() < 2 {
+                versions.insert(service.predict(&1.0).unwrap().version());
+            }
+            clock.advance(seconds(1));
+        }
+        rollout.canary(0.3).unwrap();
+        tick(&service, &clock);
+        let latest = ask(&service, 100).into_iter().map(|answer| answer.id());
+        let of_the_stream = stream.predict(&1.0).unwrap().id();
+        tick(&service, &clock);
+        for id in latest.chain([of_the_stream]) {
+            assert_eq!(service.feedback(id, Outcome::class(0)), FeedbackOutcome::Counted);
+        }
+        let forgotten = service.status().feedback.exposures_forgotten;
+        assert!((1..300).contains(&forgotten), "{forgotten}");
+    }
+}
