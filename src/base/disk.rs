@@ -187,6 +187,23 @@ impl Files {
         open_plain(path, &mut options, Link::Refused)
     }
 
+    /// A small file that is written over and over, made where there is none. A link is not followed. Neither this nor what is
+    /// written to it is a step: whether it was made changes nothing that anybody was told.
+    #[cfg(feature = "state")]
+    pub(crate) fn open_note(path: &Path) -> io::Result<File> {
+        let mut options = OpenOptions::new();
+        options.write(true).create(true).truncate(false);
+        private(&mut options);
+        open_plain(path, &mut options, Link::Refused)
+    }
+
+    /// Writes over what such a file holds.
+    #[cfg(feature = "state")]
+    pub(crate) fn note(file: &mut File, bytes: &[u8]) -> io::Result<()> {
+        io::Seek::seek(file, io::SeekFrom::Start(0))?;
+        file.write_all(bytes)
+    }
+
     /// A folder, and those above it.
     pub(crate) fn create_folder(&self, path: &Path) -> io::Result<()> {
         self.step()?;

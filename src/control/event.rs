@@ -288,6 +288,12 @@ pub enum EventKind {
         /// Bytes at the end of the journal that were an unfinished record, and were cut off.
         torn_bytes: u64,
     },
+    /// A start found less than there was, which no crash explains. What a start must not go on without is an error of `build`
+    /// instead.
+    StartedWithLess {
+        /// What is missing, and what to do.
+        reason: String,
+    },
     /// Another process has the state: this one answers with what is live there, and tries nothing until it takes over.
     Standby {
         /// Live.
@@ -523,6 +529,9 @@ impl fmt::Display for Event {
                 }
                 Ok(())
             }
+            EventKind::StartedWithLess { reason } => {
+                write!(f, "the handle started with less than there was: {reason}")
+            }
             EventKind::Standby { live } => {
                 write!(f, "another process has the state: {live} answers here, and no candidate is tried")
             }
@@ -575,6 +584,9 @@ pub(crate) struct Announcer {
     pub(crate) actor: Option<Arc<str>>,
     log: VecDeque<Arc<Event>>,
     log_max: usize,
+    /// From which number on events are numbered without a gap.
+    #[cfg(feature = "state")]
+    from: u64,
     subscribers: Vec<Subscriber>,
 }
 
@@ -585,7 +597,15 @@ struct Subscriber {
 
 impl Announcer {
     pub(crate) fn new(log_max: usize) -> Self {
-        Self { next: 1, actor: None, log: VecDeque::new(), log_max, subscribers: Vec::new() }
+        Self {
+            next: 1,
+            actor: None,
+            log: VecDeque::new(),
+            log_max,
+            #[cfg(feature = "state")]
+            from: 1,
+            subscribers: Vec::new(),
+        }
     }
 
     /// Appends an event to the log and offers it to every subscriber that has room for it.
@@ -616,6 +636,15 @@ impl Announcer {
     #[cfg(feature = "state")]
     pub(crate) fn go_on(&mut self, next: u64) {
         self.next = self.next.max(next);
+        self.from = self.next;
+    }
+
+    /// How many of the events from a number on are remembered no more.
+    #[cfg(feature = "state")]
+    pub(crate) fn forgotten_since(&self, sequence: u64) -> u64 {
+        let from = sequence.max(self.from);
+        let known = self.log.iter().filter(|event| event.sequence >= from).count() as u64;
+        self.next.saturating_sub(from).saturating_sub(known)
     }
 
     /// The events from a number on, as far as they are remembered.

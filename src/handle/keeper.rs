@@ -10,6 +10,7 @@ use crate::base::invalid::InvalidArgument;
 use crate::base::ordered::OrderedMap;
 use crate::control::adopt::AfterCrash;
 use crate::control::saved::{SavedControl, SavedEvidence};
+use crate::feedback::id::SealKey;
 use crate::model::model::Model;
 use crate::state::names::Place;
 use crate::state::{self, Found, Journal, StateError};
@@ -25,11 +26,13 @@ pub(crate) struct Keeping<I: ?Sized, O> {
     pub(crate) folder: Option<StateFolder>,
     pub(crate) source: Option<Box<dyn ModelSource<I, O>>>,
     pub(crate) faults: Option<Faults>,
+    /// What a start found to be missing.
+    less: Vec<String>,
 }
 
 impl<I: ?Sized, O> Default for Keeping<I, O> {
     fn default() -> Self {
-        Self { folder: None, source: None, faults: None }
+        Self { folder: None, source: None, faults: None, less: Vec::new() }
     }
 }
 
@@ -40,6 +43,8 @@ pub(crate) struct Keeper<I: ?Sized, O> {
     /// Where versions come from by name.
     pub(crate) source: Option<Box<dyn ModelSource<I, O>>>,
     pub(crate) after_crash: AfterCrash,
+    /// What the start found to be missing.
+    pub(crate) less: Vec<String>,
 }
 
 /// A journal that was opened at a start; `None` where no state is kept.
@@ -72,8 +77,33 @@ impl<I: ?Sized, O> Keeping<I, O> {
             let (folder, handle) = (place.folder, saved.name.clone());
             return Err(BuildError::OthersState { folder, handle });
         }
-        if secret.is_none() {
-            *secret = Some(state::secret(&place.files, &place.folder)?);
+        let own = secret.is_some();
+        let had_key = !own && state::has_secret(&place.folder)?;
+        let key = match *secret {
+            Some(key) => key,
+            None => *secret.insert(state::secret(&place.files, &place.folder)?),
+        };
+        let (folder, key) = (place.folder.display(), SealKey::new(key).print());
+        match &opened.saved {
+            Some((SavedControl { key: before, .. }, _)) => {
+                let another = before.is_some_and(|before| before != key);
+                if another && own {
+                    self.less.push(String::from(
+                        "outcomes of earlier predictions are unknown, because the secret is another one than before: give the one \
+                         that it was",
+                    ));
+                } else if another || (!own && !had_key) {
+                    self.less.push(format!(
+                        "outcomes of earlier predictions are unknown, because the key in {folder} is not the one that sealed their \
+                         ids: close, and put back the file `key` that was there"
+                    ));
+                }
+            }
+            None if had_key && opened.journal.is_some() => self.less.push(format!(
+                "there is a key in {folder} and no journal: unless the first start ended before it could write one, put back the \
+                 one that was there"
+            )),
+            None => {}
         }
         Ok(Began(Some((place, opened))))
     }
@@ -107,7 +137,7 @@ impl<I: ?Sized, O> Keeping<I, O> {
         life: (u64, u64),
         now: Timestamp,
     ) -> (Keeper<I, O>, Option<Remembered>) {
-        let Self { folder, source, .. } = self;
+        let Self { folder, source, less, .. } = self;
         let (after_crash, every) = folder.map_or((AfterCrash::default(), Duration::MAX), |state| {
             (state.after_crash, state.checkpoint_every)
         });
@@ -117,7 +147,7 @@ impl<I: ?Sized, O> Keeping<I, O> {
             }
             None => (None, None),
         };
-        (Keeper { recorder, source, after_crash }, remembered)
+        (Keeper { recorder, source, after_crash, less }, remembered)
     }
 }
 

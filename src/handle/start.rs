@@ -29,6 +29,9 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
                 }
             });
         }
+        for reason in &self.keeper.less {
+            self.tell(EventKind::StartedWithLess { reason: reason.clone() });
+        }
         // So that an end without a word is known for one.
         self.record();
     }

@@ -224,6 +224,7 @@ fn concerns(kind: &EventKind, candidate: VersionId) -> Concern {
         | Kind::Unfrozen
         | Kind::LeaseExpired { .. }
         | Kind::Started { .. }
+        | Kind::StartedWithLess { .. }
         | Kind::TookOver
         | Kind::StateNotSaved { .. }
         | Kind::StateSaved

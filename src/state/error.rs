@@ -78,6 +78,19 @@ pub enum StateError {
         /// What tells.
         cause: &'static str,
     },
+    /// The journal has less than was acknowledged: its end was cut off, an older copy was put in its place, or it is gone. No
+    /// crash does that. What was decided since, quarantines included, is not in it.
+    #[error(
+        "{} has less than was written: {missing}; put back the newest one, or call `switchback::state::repair` to go on with \
+         what is there",
+        .path.display()
+    )]
+    Behind {
+        /// The journal.
+        path: PathBuf,
+        /// What it lacks.
+        missing: String,
+    },
     /// The key that seals ids is not what was written.
     #[error(
         "{} is damaged: put back the one that was there, or remove it, and outcomes of earlier predictions are refused",

@@ -398,3 +398,150 @@ mod bounds {
         assert!((1..300).contains(&forgotten), "{forgotten}");
     }
 }
+
+#[cfg(feature = "state")]
+mod state {
+    use std::fs;
+    use std::path::Path;
+
+    use switchback::events::EventKind;
+    use switchback::feedback::FeedbackOutcome;
+    use switchback::state::{StateError, history, repair};
+    use switchback::testing::Faults;
+    use switchback::{BuildError, Builder, Clock, Outcome};
+
+    use super::{socket, without_waiting};
+    use crate::common::*;
+
+    fn remembering(clock: &Clock, folder: &Path) -> Builder<f64, f64> {
+        builder(clock).live("v1", says("one", 0.1)).state(folder)
+    }
+
+    fn refused(builder: Builder<f64, f64>) -> StateError {
+        match builder.build() {
+            Err(BuildError::State(error)) => error,
+            Err(other) => panic!("{other}"),
+            Ok(_) => panic!("it started"),
+        }
+    }
+
+    fn less(service: &Service) -> Vec<String> {
+        events(service, |kind| match kind {
+            EventKind::StartedWithLess { reason } => Some(reason.clone()),
+            _ => None,
+        })
+    }
+
+    /// A pipe or a device in the place of a file of the folder hung a start, or named it without saying what it was.
+    #[test]
+    fn a_file_of_a_state_folder_that_is_none_is_named_and_not_waited_for() {
+        for name in ["journal", "key", "lock", "mark"] {
+            let (clock, folder) = (clock(), Folder::new());
+            socket(&folder.0.join(name));
+            let builder = remembering(&clock, &folder.0);
+            match without_waiting(name, move || refused(builder)) {
+                StateError::NotPlain { path, what: "a socket" } => assert!(path.ends_with(name)),
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+
+    /// Bug: a journal that was cut at one of the ends of its batches, one that was exchanged for an older copy, and one that was
+    /// removed, started in silence with older facts: a quarantine and a promotion were gone. Cause: what is left is whole by
+    /// itself, and nothing knew how far it had been written. Fix: how far it was acknowledged is noted beside it, and a start
+    /// that finds less is refused; a person says that it is all there is.
+    #[test]
+    fn a_start_that_has_less_of_its_journal_than_was_written_is_refused_until_a_person_says_so() {
+        let (clock, folder) = (clock(), Folder::new());
+        let journal = folder.0.join("journal");
+        let service = remembering(&clock, &folder.0).build().unwrap();
+        let older = fs::read(&journal).unwrap();
+        let ends: Vec<u64> = (0..3)
+            .map(|number| {
+                service.freeze(format!("for the reason {number}"));
+                fs::metadata(&journal).unwrap().len()
+            })
+            .collect();
+        drop(service);
+        let whole = fs::read(&journal).unwrap();
+        assert_eq!(whole.len() as u64, ends[2]);
+
+        for end in [older.len() as u64, ends[0], ends[1]] {
+            fs::write(&journal, &whole[..end as usize]).unwrap();
+            let error = refused(remembering(&clock, &folder.0));
+            assert!(matches!(&error, StateError::Behind { path, .. } if *path == journal), "{error}");
+            assert!(error.to_string().contains("put back the newest one"), "{error}");
+            let last = history(&folder.0).unwrap().last().unwrap();
+            assert!(matches!(last, Err(StateError::Behind { .. })), "{last:?}");
+        }
+        fs::remove_file(&journal).unwrap();
+        assert!(matches!(refused(remembering(&clock, &folder.0)), StateError::Behind { .. }));
+
+        // The newest one is put back: nothing is missing.
+        fs::write(&journal, &whole).unwrap();
+        let service = remembering(&clock, &folder.0).build().unwrap();
+        assert_eq!(service.status().frozen.as_deref(), Some("for the reason 2"));
+        drop(service);
+        // One of an earlier life.
+        fs::write(&journal, &whole).unwrap();
+        assert!(matches!(refused(remembering(&clock, &folder.0)), StateError::Behind { .. }));
+        let repaired = repair(&folder.0).unwrap();
+        assert!(repaired.state && repaired.lost_bytes > 0, "{repaired:?}");
+        let service = remembering(&clock, &folder.0).build().unwrap();
+        assert_eq!(less(&service), [""; 0], "a person has said so");
+        drop(service);
+        // And none at all.
+        fs::remove_file(&journal).unwrap();
+        assert!(!repair(&folder.0).unwrap().state);
+        let service = remembering(&clock, &folder.0).build().unwrap();
+        assert_eq!(service.status().frozen, None);
+    }
+
+    /// Bug: a key that was gone was drawn anew in silence, and genuine ids were called unknown. Fix: the journal knows which key
+    /// sealed its ids, and a start with another one says so, with what to do.
+    #[test]
+    fn a_start_whose_key_is_gone_or_another_one_says_so() {
+        let (clock, folder) = (clock(), Folder::new());
+        let key = folder.0.join("key");
+        let service = remembering(&clock, &folder.0).build().unwrap();
+        assert_eq!(less(&service), [""; 0], "a first start has all there is");
+        let id = service.predict(&1.0).unwrap().id().to_string();
+        drop(service);
+        let right = fs::read(&key).unwrap();
+        fs::remove_file(&key).unwrap();
+
+        let service = remembering(&clock, &folder.0).build().unwrap();
+        assert_eq!(service.feedback(id.parse().unwrap(), Outcome::class(1)), FeedbackOutcome::Unknown);
+        let told = less(&service);
+        assert!(matches!(&told[..], [reason] if reason.contains("put back the file `key`")), "{told:?}");
+        drop(service);
+        assert_eq!(less(&remembering(&clock, &folder.0).build().unwrap()), [""; 0], "once");
+
+        fs::write(&key, &right).unwrap();
+        assert_eq!(less(&remembering(&clock, &folder.0).build().unwrap()).len(), 1, "another one");
+        let service = remembering(&clock, &folder.0).secret([7; 16]).build().unwrap();
+        let told = less(&service);
+        assert!(matches!(&told[..], [reason] if reason.contains("the secret is another one")), "{told:?}");
+    }
+
+    /// Bug: of 5,000 events that happened while the disk failed 3,977 were missing from the history, and `dropped()` said 0.
+    /// Cause: the handle remembers some thousand, and whoever wrote them down later took those for all. Fix: what is remembered
+    /// no more is counted where the journal counts what it has dropped.
+    #[test]
+    fn events_that_were_forgotten_while_the_disk_failed_are_counted_in_the_history() {
+        let (clock, folder, faults) = (clock(), Folder::new(), Faults::new());
+        let service = remembering(&clock, &folder.0).disk_faults(faults.clone()).build().unwrap();
+        faults.fail_after(0);
+        (0..1_500).for_each(|number| service.freeze(format!("for the reason {number}")));
+        faults.mend();
+        // And once more: that state is saved again is an event of its own.
+        (0..2).for_each(|_| service.checkpoint().unwrap());
+        let happened = service.events().last().unwrap().sequence;
+        drop(service);
+        let mut history = history(&folder.0).unwrap();
+        let dropped = history.dropped();
+        let there = history.by_ref().map(Result::unwrap).count() as u64;
+        assert!(dropped > 100, "{dropped}");
+        assert_eq!(there + dropped, happened);
+    }
+}
