@@ -89,6 +89,75 @@ pub(crate) fn open_plain(path: &Path, options: &mut OpenOptions, link: Link) -> 
     }
 }
 
+/// Who beside its owner decides what is in a folder that is to be one user's.
+#[cfg(any(feature = "onnx", feature = "state"))]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Shared {
+    /// Nobody. Whether its group might write to it until now.
+    Own { mended: bool },
+    /// Another user owns it.
+    Owner(u32),
+    /// Others than its group may write to it, or its group, and that cannot be changed.
+    Writable,
+}
+
+/// Makes sure that a folder is this user's own, or the superuser's, who may do anything anyhow. A group that may write to it is
+/// kept from it, since those who manage volumes set such bits whenever they mount one; others never had a reason to. What was
+/// opened is asked and changed, whatever its name stands for by then.
+#[cfg(any(feature = "onnx", feature = "state"))]
+pub(crate) fn own_folder(path: &Path) -> io::Result<Shared> {
+    #[cfg(unix)]
+    {
+        let mut options = OpenOptions::new();
+        std::os::unix::fs::OpenOptionsExt::custom_flags(&mut options, libc::O_DIRECTORY | libc::O_NONBLOCK);
+        own(&options.read(true).open(path)?)
+    }
+    #[cfg(not(unix))]
+    {
+        fs::read_dir(path).map(|_| Shared::Own { mended: false })
+    }
+}
+
+/// The same of a plain file, where there is one.
+#[cfg(any(feature = "onnx", feature = "state"))]
+pub(crate) fn own_file(path: &Path) -> io::Result<Shared> {
+    #[cfg(unix)]
+    match open_plain(path, OpenOptions::new().read(true), Link::Refused) {
+        Ok(file) => own(&file),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Shared::Own { mended: false }),
+        Err(error) => Err(error),
+    }
+    #[cfg(not(unix))]
+    {
+        let _ = path;
+        Ok(Shared::Own { mended: false })
+    }
+}
+
+#[cfg(all(unix, any(feature = "onnx", feature = "state")))]
+fn own(opened: &File) -> io::Result<Shared> {
+    use std::os::unix::fs::{MetadataExt, PermissionsExt};
+    const GROUP: u32 = 0o020;
+    const OTHERS: u32 = 0o002;
+    let metadata = opened.metadata()?;
+    let (owner, mode) = (metadata.uid(), metadata.mode());
+    let may = super::os::user();
+    if owner != may && owner != 0 {
+        return Ok(Shared::Owner(owner));
+    }
+    if mode & OTHERS != 0 {
+        return Ok(Shared::Writable);
+    }
+    if mode & GROUP == 0 {
+        return Ok(Shared::Own { mended: false });
+    }
+    match opened.set_permissions(fs::Permissions::from_mode(mode & 0o7777 & !GROUP)) {
+        Ok(()) => Ok(Shared::Own { mended: true }),
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(Shared::Writable),
+        Err(error) => Err(error),
+    }
+}
+
 /// Opens a plain file to be read, through a link too.
 #[cfg(any(feature = "onnx", feature = "repository"))]
 pub(crate) fn open_to_read(path: &Path) -> io::Result<File> {

@@ -294,6 +294,12 @@ pub enum EventKind {
         /// What is missing, and what to do.
         reason: String,
     },
+    /// The group of the state folder, or of a file in it, could write to it, and so decide what is live. It cannot any more: its
+    /// owner's process has changed that. Those who manage volumes set such bits whenever they mount one.
+    StateFolderMended {
+        /// The folder.
+        folder: String,
+    },
     /// Another process has the state: this one answers with what is live there, and tries nothing until it takes over.
     Standby {
         /// Live.
@@ -531,6 +537,9 @@ impl fmt::Display for Event {
             }
             EventKind::StartedWithLess { reason } => {
                 write!(f, "the handle started with less than there was: {reason}")
+            }
+            EventKind::StateFolderMended { folder } => {
+                write!(f, "the group of {folder} could write to it, and cannot any more")
             }
             EventKind::Standby { live } => {
                 write!(f, "another process has the state: {live} answers here, and no candidate is tried")

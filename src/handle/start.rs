@@ -29,8 +29,8 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
                 }
             });
         }
-        for reason in &self.keeper.less {
-            self.tell(EventKind::StartedWithLess { reason: reason.clone() });
+        for event in &self.keeper.told {
+            self.tell(event.clone());
         }
         // So that an end without a word is known for one.
         self.record();
@@ -50,7 +50,10 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
         let lives = opened.lives();
         // From before anything is adopted: what is raised meanwhile waits, and is written down first as ever.
         let Some(turn) = self.keeper.recorder.as_ref().map(Recorder::turn) else { return Ok(false) };
-        let Opened { journal: Some(journal), saved, torn_bytes } = opened else { return Ok(false) };
+        let Opened { journal: Some(journal), saved, torn_bytes, mended } = opened else { return Ok(false) };
+        if mended {
+            self.tell(EventKind::StateFolderMended { folder: place.folder.display().to_string() });
+        }
         if let Some((saved, evidence)) = saved {
             let already = self.control.lock().loaded();
             let current = already.first().cloned();

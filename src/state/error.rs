@@ -35,8 +35,20 @@ pub enum StateError {
     /// Others may write to the folder, and so decide what is live.
     #[error("others may write to {}, and so decide what is live: `chmod go-w` it", .folder.display())]
     NotPrivate {
-        /// The folder.
+        /// The folder, or a file in it.
         folder: PathBuf,
+    },
+    /// The folder is another user's, who decides what is live.
+    #[error(
+        "{} is owned by user {owner}, who decides what is live: `chown` it to the user that this process runs as, or use a \
+         folder of its own",
+        .folder.display()
+    )]
+    NotOwned {
+        /// The folder, or a file in it.
+        folder: PathBuf,
+        /// Its owner's number.
+        owner: u32,
     },
     /// There is a link, a folder or a device where a file of ours should be. It is not followed.
     #[error("{} is {what}, not a plain file: move it away, and put back the file that was there", .path.display())]

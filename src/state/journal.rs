@@ -119,10 +119,14 @@ impl Journal {
         let Some(file) = read::open(&journal.files, folder)? else {
             return match marked {
                 Some(_) => Err(behind("it is gone".to_owned())),
-                None => Ok((journal, Found::default())),
+                None => {
+                    let mended = journal.held.mended;
+                    Ok((journal, Found { mended, ..Found::default() }))
+                }
             };
         };
         let (scan, found) = read::read(&path, &file)?;
+        let found = Found { mended: journal.held.mended, ..found };
         if let Some(missing) = marked.and_then(|marked| marked.beyond(&scan)) {
             return Err(behind(missing));
         }

@@ -269,6 +269,45 @@ mod models {
         assert!(folder.0.join(".aside-0a").exists(), "nobody can tell whose it is");
         assert!(!folder.0.join(".aside-0b").exists(), "it never had a lock, and is old");
     }
+
+    /// The same of a cache: an entry that another user had planted in a folder of theirs gave another model's answers under a
+    /// good identity.
+    #[test]
+    fn a_cache_whose_group_may_write_is_mended_and_one_of_another_user_is_refused() {
+        use std::os::unix::fs::PermissionsExt;
+        use switchback::model::onnx::PreparedCacheError;
+        let folder = Folder::new();
+        let set = |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+        let load = |cache: &PreparedCache| {
+            let model =
+                OnnxModel::from_file(models().join("affine.onnx")).unwrap().prepared(cache).pool_size(1);
+            model.load().unwrap();
+        };
+        load(&PreparedCache::open(&folder.0).unwrap().smallest(0));
+        let entry = fs::read_dir(&folder.0).unwrap().map(|entry| entry.unwrap().path());
+        let entry = entry.into_iter().find(|path| path.is_dir()).unwrap();
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        assert_eq!((mode(&entry), mode(&entry.join("model.onnx"))), (0o700, 0o400), "its owner's alone");
+
+        set(&folder.0, 0o770);
+        set(&entry, 0o770);
+        let cache = PreparedCache::open(&folder.0).unwrap().smallest(0);
+        load(&cache);
+        let counts = cache.counts();
+        assert_eq!((counts.mended, counts.made, counts.broken), (2, 0, 0));
+        assert_eq!((mode(&folder.0), mode(&entry)), (0o750, 0o750));
+        set(&folder.0, 0o707);
+        assert!(matches!(PreparedCache::open(&folder.0), Err(PreparedCacheError::NotPrivate { .. })));
+        set(&folder.0, 0o700);
+        // Only the superuser can give a folder away.
+        if std::os::unix::fs::chown(&folder.0, Some(54_321), None).is_ok() {
+            let refused = PreparedCache::open(&folder.0);
+            assert!(
+                matches!(refused, Err(PreparedCacheError::NotOwned { owner: 54_321, .. })),
+                "{refused:?}"
+            );
+        }
+    }
 }
 
 #[cfg(feature = "repository")]
@@ -543,5 +582,39 @@ mod state {
         let there = history.by_ref().map(Result::unwrap).count() as u64;
         assert!(dropped > 100, "{dropped}");
         assert_eq!(there + dropped, happened);
+    }
+
+    /// Bug: the second start on a folder of one's own was refused for ever, where whoever manages its volume sets the write bit
+    /// of the group at each mount; and a folder that another user owns passed, who so decided what is live. Cause: the mode was
+    /// looked at, and nothing else. Fix: the folder's owner is asked; a group that may write is kept from it on the opened
+    /// folder, and an event says so; others that may write stay an error.
+    #[test]
+    fn a_state_folder_whose_group_may_write_is_mended_and_one_of_another_user_is_refused() {
+        use std::os::unix::fs::PermissionsExt;
+        let (clock, folder) = (clock(), Folder::new());
+        drop(remembering(&clock, &folder.0).build().unwrap());
+        let set = |mode| fs::set_permissions(&folder.0, fs::Permissions::from_mode(mode)).unwrap();
+        let told = |service: &Service| {
+            events(service, |kind| match kind {
+                EventKind::StateFolderMended { folder } => Some(folder.clone()),
+                _ => None,
+            })
+        };
+        set(0o2770);
+        let service = remembering(&clock, &folder.0).build().unwrap();
+        assert_eq!(told(&service), [folder.0.display().to_string()]);
+        assert_eq!(fs::metadata(&folder.0).unwrap().permissions().mode() & 0o7777, 0o2750);
+        drop(service);
+        assert_eq!(told(&remembering(&clock, &folder.0).build().unwrap()), [""; 0]);
+        set(0o707);
+        assert!(matches!(refused(remembering(&clock, &folder.0)), StateError::NotPrivate { .. }));
+        set(0o700);
+        // Only the superuser can give a folder away.
+        if std::os::unix::fs::chown(&folder.0, Some(54_321), None).is_ok() {
+            match refused(remembering(&clock, &folder.0)) {
+                StateError::NotOwned { folder: refused, owner: 54_321 } => assert_eq!(refused, folder.0),
+                other => panic!("{other:?}"),
+            }
+        }
     }
 }

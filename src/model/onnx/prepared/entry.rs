@@ -1,6 +1,6 @@
 //! One entry: a folder with an optimised graph, its weights, and a record of what both must be.
 
-use std::fs::{File, TryLockError};
+use std::fs::{File, Permissions, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
@@ -8,7 +8,7 @@ use std::time::SystemTime;
 use sha2::{Digest, Sha256};
 
 use super::key::Key;
-use crate::base::disk::{Files, Link, NotPlain, open_lock, open_plain};
+use crate::base::disk::{Files, Link, NotPlain, Shared, open_lock, open_plain, own_file, own_folder};
 use crate::base::text;
 use crate::model::onnx::file::files::{Stamp, pieces};
 use crate::model::onnx::session::pool::CLOCK;
@@ -32,6 +32,8 @@ const RECORD_BYTES_MAX: u64 = 4_096;
 pub(crate) struct Entry {
     pub(crate) folder: PathBuf,
     stamps: Vec<(PathBuf, Stamp)>,
+    /// Its group could write to it until it was opened.
+    pub(crate) mended: bool,
     _in_use: File,
 }
 
@@ -83,6 +85,19 @@ pub(crate) fn open(files: &Files, folder: &Path, key: &Key) -> Result<Entry, Unu
         Err(TryLockError::WouldBlock) => return Err(Unusable::Missing), // it is being evicted
         Err(TryLockError::Error(error)) => return Err(broken(error)),
     }
+    // Before it is read: what was written to it until now shows, and nobody else writes to it afterwards.
+    let mut mended = false;
+    let mut is_own = |shared: Shared| match shared {
+        Shared::Own { mended: now } => {
+            mended |= now;
+            Ok(())
+        }
+        _ => Err(Unusable::Broken("it is another user's, or others may write to it".to_owned())),
+    };
+    is_own(own_folder(folder).map_err(broken)?)?;
+    for name in [RECORD, GRAPH, WEIGHTS] {
+        is_own(own_file(&folder.join(name)).map_err(broken)?)?;
+    }
     let record = files.read(&folder.join(RECORD), RECORD_BYTES_MAX).map_err(broken)?;
     let record = String::from_utf8(record).map_err(|_| Unusable::Broken("its record is no text".into()))?;
     let parts = parse(&record, key).map_err(Unusable::Broken)?;
@@ -97,7 +112,7 @@ pub(crate) fn open(files: &Files, folder: &Path, key: &Key) -> Result<Entry, Unu
     }
     // Where nobody can tell when it was used last, it is evicted sooner: no reason not to use it.
     let _ = in_use.set_modified(CLOCK.now().into());
-    Ok(Entry { folder: folder.to_owned(), stamps, _in_use: in_use })
+    Ok(Entry { folder: folder.to_owned(), stamps, mended, _in_use: in_use })
 }
 
 /// Completes what was written into a folder that is nobody else's yet: the record, everything synced, nothing to be written
@@ -113,9 +128,7 @@ pub(crate) fn seal(files: &Files, folder: &Path, key: &Key) -> io::Result<u64> {
         let (size, digest, _) = hash(&path)?;
         record.push_str(&format!("{name} {size} {}\n", text::hex(&digest)));
         bytes = bytes.saturating_add(size);
-        let mut permissions = path.metadata()?.permissions();
-        permissions.set_readonly(true);
-        std::fs::set_permissions(&path, permissions)?;
+        std::fs::set_permissions(&path, read_by_its_owner(&path)?)?;
     }
     for (name, text) in [(IN_USE, ""), (RECORD, record.as_str())] {
         let mut file = files.create(&folder.join(name))?;
@@ -124,6 +137,15 @@ pub(crate) fn seal(files: &Files, folder: &Path, key: &Key) -> io::Result<u64> {
     }
     files.sync_folder(folder)?;
     Ok(bytes)
+}
+
+/// Nobody else's to read, and nobody's to write.
+fn read_by_its_owner(path: &Path) -> io::Result<Permissions> {
+    let mut permissions = path.metadata()?.permissions();
+    permissions.set_readonly(true);
+    #[cfg(unix)]
+    std::os::unix::fs::PermissionsExt::set_mode(&mut permissions, 0o400);
+    Ok(permissions)
 }
 
 /// Takes an entry for itself, so that it can be evicted; nothing where somebody uses it.
