@@ -277,6 +277,16 @@ pub enum EventKind {
         /// What stood in the way.
         reason: String,
     },
+    /// What a version answered from a moment on, until this event, may be wrong: a file that it answers from was written to while
+    /// it was in use. It answers from a whole one again.
+    AnswersInDoubt {
+        /// The version.
+        version: VersionId,
+        /// When it was last found to be as it was.
+        since: Timestamp,
+        /// What has changed.
+        reason: String,
+    },
     /// The handle goes on from what an earlier life of it has written down.
     Started {
         /// Live.
@@ -521,6 +531,9 @@ impl fmt::Display for Event {
             EventKind::TierChanged { version, tier, .. } => write!(f, "{version} is {tier}"),
             EventKind::Drilled { version, drilled } => write!(f, "{version} {drilled}"),
             EventKind::Degraded { version, reason } => write!(f, "{version} is short of sessions: {reason}"),
+            EventKind::AnswersInDoubt { version, since, reason } => {
+                write!(f, "answers of {version} since {since} may be wrong: {reason}")
+            }
             EventKind::Started { live, rollouts, crashed, torn_bytes } => {
                 let running = match rollouts.len() {
                     1 => "1 rollout".to_owned(),

@@ -71,7 +71,7 @@ pub use description::Description;
 pub use identity::Identity;
 pub use lifecycle::Lifecycle;
 pub use model::Model;
-pub use tier::{Memory, TargetTier, Tier};
+pub use tier::{Doubt, Memory, TargetTier, Tier};
 
 #[cfg(test)]
 mod tests {

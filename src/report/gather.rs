@@ -225,6 +225,7 @@ fn concerns(kind: &EventKind, candidate: VersionId) -> Concern {
         | Kind::LeaseExpired { .. }
         | Kind::Started { .. }
         | Kind::StartedWithLess { .. }
+        | Kind::AnswersInDoubt { .. }
         | Kind::StateFolderMended { .. }
         | Kind::TookOver
         | Kind::StateNotSaved { .. }

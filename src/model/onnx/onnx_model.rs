@@ -26,7 +26,7 @@ use crate::model::identity::Identity;
 use crate::model::lifecycle::Lifecycle;
 use crate::model::model::Model;
 use crate::model::throttle::LoadThrottle;
-use crate::model::{Memory, TargetTier, Tier};
+use crate::model::{Doubt, Memory, TargetTier, Tier};
 
 /// An ONNX model, with the options it is loaded with.
 ///
@@ -357,6 +357,10 @@ impl Lifecycle for OnnxModel {
 
     fn maintain(&self) -> Result<(), LoadError> {
         self.replenish().map(drop)
+    }
+
+    fn take_doubt(&self) -> Option<Doubt> {
+        self.loaded.get().and_then(Loaded::take_doubt)
     }
 
     fn description(&self) -> Description {

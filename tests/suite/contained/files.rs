@@ -270,6 +270,50 @@ mod models {
         assert!(!folder.0.join(".aside-0b").exists(), "it never had a lock, and is old");
     }
 
+    /// Bug: a prepared file that was overwritten while it was in use gave wrong answers until it was made anew, a second or two,
+    /// and nothing said so. Cause: whoever made it anew told nobody. Fix: an event says since when answers may be wrong, and what
+    /// is mapped is its owner's alone.
+    #[test]
+    fn a_prepared_form_that_is_written_to_while_it_is_in_use_is_told_with_what_it_may_have_answered() {
+        use std::os::unix::fs::PermissionsExt;
+        use switchback::events::EventKind;
+        use switchback::options::Threads;
+        let folder = Folder::new();
+        let cache = PreparedCache::open(&folder.0).unwrap().smallest(0);
+        let model =
+            OnnxModel::from_bytes("matrix", matrix_model(64, 1.0)).unwrap().prepared(&cache).pool_size(1);
+        let clock = crate::common::clock();
+        let service = switchback::ModelHandle::builder("late")
+            .live("v1", model)
+            .clock(clock.clone())
+            .threads(Threads::manual())
+            .build()
+            .unwrap();
+        let doubts = || {
+            let doubt = |event: &std::sync::Arc<switchback::events::Event>| match &event.kind {
+                EventKind::AnswersInDoubt { version, since, reason } => {
+                    Some((event.at, *version, *since, reason.clone()))
+                }
+                _ => None,
+            };
+            service.events().iter().filter_map(doubt).collect::<Vec<_>>()
+        };
+        service.tick();
+        assert_eq!(doubts().len(), 0);
+        let entry = fs::read_dir(&folder.0).unwrap().map(|entry| entry.unwrap().path());
+        let weights = entry.into_iter().find(|path| path.is_dir()).unwrap().join("model.data");
+        assert_eq!(fs::metadata(&weights).unwrap().permissions().mode() & 0o777, 0o400);
+        fs::set_permissions(&weights, fs::Permissions::from_mode(0o600)).unwrap();
+        let length = fs::metadata(&weights).unwrap().len() as usize;
+        fs::write(&weights, vec![0; length]).unwrap();
+        service.tick();
+        let told = doubts();
+        let [(at, version, since, reason)] = &told[..] else { panic!("{told:?}") };
+        assert!(*version == "v1" && since <= at && reason.contains("prepared form"), "{told:?}");
+        service.tick();
+        assert_eq!(doubts().len(), 1, "once");
+    }
+
     /// The same of a cache: an entry that another user had planted in a folder of theirs gave another model's answers under a
     /// good identity.
     #[test]

@@ -336,11 +336,7 @@ impl Stamps {
     /// Gives the system's clock for files time to go on, so that the next change shows. Where it has not, what is read then
     /// is known not to be settled either.
     fn settle(&self) {
-        let changed =
-            |(path, _): &(PathBuf, Stamp)| Stamp::of_path(path).is_some_and(|stamp| !stamp.is_settled());
-        if self.files.iter().chain(&self.ways).any(changed) {
-            std::thread::park_timeout(TICK);
-        }
+        self.files.iter().chain(&self.ways).for_each(|(path, _)| Stamp::settle(path));
     }
 }
 
@@ -370,6 +366,13 @@ impl Stamp {
     fn file(&self) -> Option<Named> {
         let (device, number, ..) = self.place;
         (number != 0).then_some(Named::File(device, number))
+    }
+
+    /// Gives the system's clock for files time to go on since a file was changed.
+    pub(crate) fn settle(path: &Path) {
+        if Self::of_path(path).is_some_and(|stamp| !stamp.is_settled()) {
+            std::thread::park_timeout(TICK);
+        }
     }
 
     /// Whether the next change will have another time.

@@ -57,7 +57,9 @@ use crate::model::throttle::LoadThrottle;
 /// ([`PreparedCounts::mended`]). What is in it is held against a record that lies beside it: that finds what was torn,
 /// changed or swapped, and not a forgery of both by somebody who can write as this user. Files are not to be written to
 /// while they are mapped: nothing can keep the process alive where a mapped file is truncated. A change is found at the
-/// next [`maintain`](crate::versions::Lifecycle::maintain), and the form is made again.
+/// next [`maintain`](crate::versions::Lifecycle::maintain), the form is made again, and the event
+/// [`AnswersInDoubt`](crate::events::EventKind::AnswersInDoubt) says since when answers may be wrong. Files are read by their
+/// owner alone and written to by nobody, so only this user and the superuser can do that.
 #[derive(Clone)]
 pub struct PreparedCache {
     shared: Arc<Inner>,

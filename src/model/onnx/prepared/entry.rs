@@ -104,7 +104,7 @@ pub(crate) fn open(files: &Files, folder: &Path, key: &Key) -> Result<Entry, Unu
     let mut stamps = Vec::new();
     for (name, size, digest) in parts {
         let path = folder.join(name);
-        let (found, found_digest, stamp) = hash(&path).map_err(broken)?;
+        let (found, found_digest, stamp) = hash_settled(&path).map_err(broken)?;
         if found != size || found_digest != digest {
             return Err(Unusable::Broken(format!("{name} is not what was put there")));
         }
@@ -184,6 +184,12 @@ fn parse<'r>(record: &'r str, key: &Key) -> Result<Vec<Part<'r>>, String> {
         return Err("its record does not name its files".to_owned());
     }
     Ok(parts)
+}
+
+/// The same, once the system's clock for files has gone on since its last change: the next one shows, then.
+fn hash_settled(path: &Path) -> io::Result<(u64, [u8; 32], Stamp)> {
+    Stamp::settle(path);
+    hash(path)
 }
 
 fn hash(path: &Path) -> io::Result<(u64, [u8; 32], Stamp)> {
