@@ -86,7 +86,8 @@ pub(crate) fn onnxruntime_version(loaded: &std::path::Path) -> Option<String> {
 #[cfg(all(test, unix))]
 pub(crate) fn make_pipe(path: &std::path::Path) {
     use std::os::unix::ffi::OsStrExt;
-    let path = std::ffi::CString::new(path.as_os_str().as_bytes()).unwrap();
+    // No path of a test has a zero in it; one that had would be no path here either.
+    let path = std::ffi::CString::new(path.as_os_str().as_bytes()).unwrap_or_default();
     // SAFETY: the pointer is to a C string that outlives the call, which only reads it.
     assert_eq!(unsafe { libc::mkfifo(path.as_ptr(), 0o600) }, 0);
 }

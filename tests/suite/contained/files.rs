@@ -2,19 +2,19 @@
 //! and what has less than it had says so.
 #![cfg(unix)]
 
-use std::path::Path;
-use std::sync::mpsc;
-use std::time::Duration;
-
 /// What `work` gives; a panic where it waits for something that never comes.
+#[cfg(any(feature = "onnx", feature = "repository", feature = "state"))]
 fn without_waiting<T: Send + 'static>(what: &str, work: impl FnOnce() -> T + Send + 'static) -> T {
-    let (done, outcome) = mpsc::channel();
+    let (done, outcome) = std::sync::mpsc::channel();
     std::thread::spawn(move || done.send(work()));
-    outcome.recv_timeout(Duration::from_secs(60)).unwrap_or_else(|_| panic!("{what} is waited for"))
+    outcome
+        .recv_timeout(std::time::Duration::from_secs(60))
+        .unwrap_or_else(|_| panic!("{what} is waited for"))
 }
 
 /// Something that is no file, and that can be made without a process of its own.
-fn socket(path: &Path) {
+#[cfg(any(feature = "onnx", feature = "repository", feature = "state"))]
+fn socket(path: &std::path::Path) {
     std::os::unix::net::UnixListener::bind(path).unwrap();
 }
 
@@ -678,7 +678,7 @@ mod split {
         for number in 0..rollouts_before {
             let rollout = service.stage(&format!("before-{number}"), says("before", 0.4)).unwrap();
             rollout.canary(0.1).unwrap();
-            rollout.rollback("enough");
+            let _ = rollout.rollback("enough");
         }
         service.stage("v2", says("two", 0.9)).unwrap().canary(0.25).unwrap();
         let is_on = |key: &u32| service.predict_keyed(key.to_le_bytes(), &1.0).unwrap().version() == "v2";
