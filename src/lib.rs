@@ -183,7 +183,7 @@ pub mod versions {
     pub use crate::model::error::ErrorKind;
     pub use crate::model::lifecycle::Lifecycle;
     pub use crate::model::throttle::LoadThrottle;
-    pub use crate::model::{Memory, TargetTier, Tier};
+    pub use crate::model::{Doubt, Memory, TargetTier, Tier};
     pub use crate::version::drill::DrillOutcome;
     pub use crate::version::id::InvalidVersionId;
     #[cfg(feature = "state")]

@@ -3,7 +3,7 @@
 //! What survives a power cut is what was synced, the file first and then the folder that names it. What survives a killed
 //! process is every step that was made, whole: a write may be cut short, a rename never is.
 
-use std::fs::{DirBuilder, File, OpenOptions};
+use std::fs::{DirBuilder, File, FileType, OpenOptions};
 use std::io::{Read, Write};
 use std::path::Path;
 use std::{fs, io};
@@ -12,6 +12,169 @@ use std::{fs, io};
 use sha2::{Digest, Sha256};
 
 use super::faults::Faults;
+
+/// What lies where a plain file should.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("it is {0}, not a plain file: put a plain file in its place")]
+pub(crate) struct NotPlain(pub(crate) &'static str);
+
+impl NotPlain {
+    /// What lies there, where that is why a step failed.
+    pub(crate) fn of(error: &io::Error) -> Option<Self> {
+        error.get_ref().and_then(|inner| inner.downcast_ref()).copied()
+    }
+
+    /// What a name stands for; nothing where that is a plain file.
+    pub(crate) fn of_type(found: FileType) -> Option<Self> {
+        let what = if found.is_file() {
+            return None;
+        } else if found.is_dir() {
+            "a folder"
+        } else if found.is_symlink() {
+            "a link"
+        } else {
+            other_type(found)
+        };
+        Some(Self(what))
+    }
+}
+
+impl From<NotPlain> for io::Error {
+    fn from(found: NotPlain) -> Self {
+        Self::new(io::ErrorKind::InvalidInput, found)
+    }
+}
+
+#[cfg(unix)]
+fn other_type(found: FileType) -> &'static str {
+    use std::os::unix::fs::FileTypeExt;
+    match found {
+        pipe if pipe.is_fifo() => "a named pipe",
+        socket if socket.is_socket() => "a socket",
+        _ => "a device",
+    }
+}
+
+#[cfg(not(unix))]
+fn other_type(_: FileType) -> &'static str {
+    "a device"
+}
+
+/// Whether a link at the end of a path is followed when a file is opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Link {
+    #[cfg(any(feature = "onnx", feature = "repository"))]
+    Followed,
+    Refused,
+}
+
+/// Opens a plain file, or says what else is there. Never waits: to open a pipe is to wait for who writes to it, and to open
+/// some devices does what they are there for. So the name is looked at first, it is opened without waiting, since it may
+/// stand for another thing by then, and what was opened is asked last.
+pub(crate) fn open_plain(path: &Path, options: &mut OpenOptions, link: Link) -> io::Result<File> {
+    let looked = if link == Link::Refused { fs::symlink_metadata(path) } else { fs::metadata(path) };
+    // What is not there may be about to be made.
+    if let Some(other) = looked.ok().and_then(|metadata| NotPlain::of_type(metadata.file_type())) {
+        return Err(other.into());
+    }
+    #[cfg(unix)]
+    {
+        let unlinked = if link == Link::Refused { libc::O_NOFOLLOW } else { 0 };
+        std::os::unix::fs::OpenOptionsExt::custom_flags(options, libc::O_NONBLOCK | unlinked);
+    }
+    let file = options.open(path)?;
+    match NotPlain::of_type(file.metadata()?.file_type()) {
+        Some(other) => Err(other.into()),
+        None => Ok(file),
+    }
+}
+
+/// Who beside its owner decides what is in a folder that is to be one user's.
+#[cfg(any(feature = "onnx", feature = "state"))]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Shared {
+    /// Nobody. Whether its group might write to it until now.
+    Own { mended: bool },
+    /// Another user owns it.
+    Owner(u32),
+    /// Others than its group may write to it, or its group, and that cannot be changed.
+    Writable,
+}
+
+/// Makes sure that a folder is this user's own, or the superuser's, who may do anything anyhow. A group that may write to it is
+/// kept from it, since those who manage volumes set such bits whenever they mount one; others never had a reason to. What was
+/// opened is asked and changed, whatever its name stands for by then.
+#[cfg(any(feature = "onnx", feature = "state"))]
+pub(crate) fn own_folder(path: &Path) -> io::Result<Shared> {
+    #[cfg(unix)]
+    {
+        let mut options = OpenOptions::new();
+        std::os::unix::fs::OpenOptionsExt::custom_flags(&mut options, libc::O_DIRECTORY | libc::O_NONBLOCK);
+        own(&options.read(true).open(path)?)
+    }
+    #[cfg(not(unix))]
+    {
+        fs::read_dir(path).map(|_| Shared::Own { mended: false })
+    }
+}
+
+/// The same of a plain file, where there is one.
+#[cfg(any(feature = "onnx", feature = "state"))]
+pub(crate) fn own_file(path: &Path) -> io::Result<Shared> {
+    #[cfg(unix)]
+    match open_plain(path, OpenOptions::new().read(true), Link::Refused) {
+        Ok(file) => own(&file),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Shared::Own { mended: false }),
+        Err(error) => Err(error),
+    }
+    #[cfg(not(unix))]
+    {
+        let _ = path;
+        Ok(Shared::Own { mended: false })
+    }
+}
+
+#[cfg(all(unix, any(feature = "onnx", feature = "state")))]
+fn own(opened: &File) -> io::Result<Shared> {
+    use std::os::unix::fs::{MetadataExt, PermissionsExt};
+    const GROUP: u32 = 0o020;
+    const OTHERS: u32 = 0o002;
+    let metadata = opened.metadata()?;
+    let (owner, mode) = (metadata.uid(), metadata.mode());
+    let may = super::os::user();
+    if owner != may && owner != 0 {
+        return Ok(Shared::Owner(owner));
+    }
+    if mode & OTHERS != 0 {
+        return Ok(Shared::Writable);
+    }
+    if mode & GROUP == 0 {
+        return Ok(Shared::Own { mended: false });
+    }
+    match opened.set_permissions(fs::Permissions::from_mode(mode & 0o7777 & !GROUP)) {
+        Ok(()) => Ok(Shared::Own { mended: true }),
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(Shared::Writable),
+        Err(error) => Err(error),
+    }
+}
+
+/// Opens a plain file to be read, through a link too.
+#[cfg(any(feature = "onnx", feature = "repository"))]
+pub(crate) fn open_to_read(path: &Path) -> io::Result<File> {
+    open_plain(path, OpenOptions::new().read(true), Link::Followed)
+}
+
+/// Opens a file that is there to be locked, and nothing else.
+#[cfg(any(feature = "onnx", feature = "repository"))]
+pub(crate) fn open_lock(path: &Path) -> io::Result<File> {
+    open_plain(path, OpenOptions::new().write(true), Link::Refused)
+}
+
+/// The same, made where there is none.
+#[cfg(any(feature = "onnx", feature = "repository"))]
+pub(crate) fn make_lock(path: &Path) -> io::Result<File> {
+    open_plain(path, OpenOptions::new().write(true).create(true).truncate(false), Link::Refused)
+}
 
 /// Steps on files. Cheap to clone; clones share their faults.
 #[derive(Debug, Clone, Default)]
@@ -38,13 +201,11 @@ impl Files {
         self.faults.as_ref().map_or(Ok(()), Faults::step)
     }
 
-    /// The whole of a file that is not larger than `limit` bytes. Not found is an error like any other.
+    /// The whole of a file that is not larger than `limit` bytes. Not found is an error like any other. A link is not
+    /// followed.
     pub(crate) fn read(&self, path: &Path, limit: u64) -> io::Result<Vec<u8>> {
         self.step()?;
-        let file = File::open(path)?;
-        if !file.metadata()?.is_file() {
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a plain file"));
-        }
+        let file = open_plain(path, OpenOptions::new().read(true), Link::Refused)?;
         let mut bytes = Vec::new();
         // Sizes lie: what counts is what comes.
         file.take(limit.saturating_add(1)).read_to_end(&mut bytes)?;
@@ -72,10 +233,7 @@ impl Files {
     #[cfg(feature = "state")]
     pub(crate) fn open(&self, path: &Path) -> io::Result<File> {
         self.step()?;
-        let mut options = OpenOptions::new();
-        options.read(true);
-        unlinked(&mut options);
-        options.open(path)
+        open_plain(path, OpenOptions::new().read(true), Link::Refused)
     }
 
     /// A new file to add to and to read back, that only its owner may read. Fails where there is anything of that name.
@@ -95,8 +253,24 @@ impl Files {
         let mut options = OpenOptions::new();
         options.write(true).create(true).truncate(false);
         private(&mut options);
-        unlinked(&mut options);
-        options.open(path)
+        open_plain(path, &mut options, Link::Refused)
+    }
+
+    /// A small file that is written over and over, made where there is none. A link is not followed. Neither this nor what is
+    /// written to it is a step: whether it was made changes nothing that anybody was told.
+    #[cfg(feature = "state")]
+    pub(crate) fn open_note(path: &Path) -> io::Result<File> {
+        let mut options = OpenOptions::new();
+        options.write(true).create(true).truncate(false);
+        private(&mut options);
+        open_plain(path, &mut options, Link::Refused)
+    }
+
+    /// Writes over what such a file holds.
+    #[cfg(feature = "state")]
+    pub(crate) fn note(file: &mut File, bytes: &[u8]) -> io::Result<()> {
+        io::Seek::seek(file, io::SeekFrom::Start(0))?;
+        file.write_all(bytes)
     }
 
     /// A folder, and those above it.
@@ -115,10 +289,7 @@ impl Files {
     #[cfg(feature = "repository")]
     pub(crate) fn copy(&self, from: &Path, to: &Path) -> io::Result<(u64, [u8; 32])> {
         self.step()?;
-        let mut source = File::open(from)?;
-        if !source.metadata()?.is_file() {
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a plain file"));
-        }
+        let mut source = open_to_read(from)?;
         let mut target = self.create(to)?;
         let (mut hash, mut size, mut buffer) = (Sha256::new(), 0, vec![0; 1 << 16]);
         loop {
@@ -162,7 +333,7 @@ impl Files {
     #[cfg(feature = "onnx")]
     pub(crate) fn sync_file(&self, path: &Path) -> io::Result<()> {
         self.step()?;
-        File::open(path)?.sync_all()
+        open_to_read(path)?.sync_all()
     }
 
     /// Removes a folder with all that is in it. Links are removed, never followed.
@@ -214,14 +385,6 @@ fn private(options: &mut OpenOptions) {
     let _ = options;
 }
 
-#[cfg(feature = "state")]
-fn unlinked(options: &mut OpenOptions) {
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::custom_flags(options, libc::O_NOFOLLOW);
-    #[cfg(not(unix))]
-    let _ = options;
-}
-
 #[cfg(test)]
 mod tests {
     use std::path::PathBuf;
@@ -266,6 +429,41 @@ mod tests {
         faults.mend();
         writing.sync().unwrap();
         assert_eq!(faults.steps(), 5);
+        fs::remove_dir_all(folder).unwrap();
+    }
+
+    /// Bug: a pipe in the place of a file or of a lock hung whoever opened it, for ever. Fix: whatever is opened goes through
+    /// `open_plain`.
+    #[cfg(unix)]
+    #[test]
+    fn a_pipe_is_named_and_not_waited_for_however_it_is_opened() {
+        let folder = folder("pipe");
+        let path = folder.join("pipe");
+        crate::base::os::make_pipe(&path);
+        let found =
+            |error: io::Error| assert_eq!(NotPlain::of(&error), Some(NotPlain("a named pipe")), "{error}");
+        let files = Files::default();
+        found(files.read(&path, 9).unwrap_err());
+        #[cfg(feature = "state")]
+        {
+            found(files.open(&path).unwrap_err());
+            found(files.open_lock(&path).unwrap_err());
+        }
+        #[cfg(any(feature = "onnx", feature = "repository"))]
+        {
+            found(open_to_read(&path).unwrap_err());
+            found(open_lock(&path).unwrap_err());
+            found(make_lock(&path).unwrap_err());
+        }
+        #[cfg(feature = "repository")]
+        found(files.copy(&path, &folder.join("copy")).unwrap_err());
+        // One that comes between the look and the opening is not waited for either.
+        let mut options = OpenOptions::new();
+        std::os::unix::fs::OpenOptionsExt::custom_flags(options.read(true), libc::O_NONBLOCK);
+        assert_eq!(
+            NotPlain::of_type(options.open(&path).unwrap().metadata().unwrap().file_type()),
+            Some(NotPlain("a named pipe"))
+        );
         fs::remove_dir_all(folder).unwrap();
     }
 }

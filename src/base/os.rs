@@ -19,6 +19,13 @@ pub(crate) fn return_free_memory() -> bool {
     false
 }
 
+/// The user that this process acts as.
+#[cfg(all(unix, any(feature = "onnx", feature = "state")))]
+pub(crate) fn user() -> u32 {
+    // SAFETY: takes nothing, touches no memory of ours, and always succeeds (geteuid(2)).
+    unsafe { libc::geteuid() }
+}
+
 /// Gives the calling thread only time that no other thread wants, `SCHED_IDLE`. A thread that wakes takes its core at once,
 /// where one of nice 19 keeps it until its slice is over: requests of 0.1 ms had a p99 of 0.2 ms beside the first, and of 5 ms
 /// beside the second. For threads that end with their work: a thread cannot raise its priority again. Whether it could be.
@@ -73,4 +80,14 @@ pub(crate) fn onnxruntime_version(loaded: &std::path::Path) -> Option<String> {
         }
         std::ffi::CStr::from_ptr(version).to_str().ok().map(str::to_owned)
     }
+}
+
+/// Makes a named pipe, in a test.
+#[cfg(all(test, unix))]
+pub(crate) fn make_pipe(path: &std::path::Path) {
+    use std::os::unix::ffi::OsStrExt;
+    // No path of a test has a zero in it; one that had would be no path here either.
+    let path = std::ffi::CString::new(path.as_os_str().as_bytes()).unwrap_or_default();
+    // SAFETY: the pointer is to a C string that outlives the call, which only reads it.
+    assert_eq!(unsafe { libc::mkfifo(path.as_ptr(), 0o600) }, 0);
 }

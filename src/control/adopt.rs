@@ -330,6 +330,7 @@ impl Control {
         now: Timestamp,
     ) {
         let mut earlier = OrderedMap::new();
+        let mut counters = Vec::new();
         for exposure in exposures {
             let number = self.next_exposure;
             self.next_exposure += 1;
@@ -347,7 +348,7 @@ impl Control {
                 ..Feeds::default()
             };
             let retired = exposure.retired.map_or(saved_at, |retired| shift.of(retired));
-            self.counters.push(Counter {
+            counters.push(Counter {
                 number,
                 exposure: None,
                 intake: Arc::clone(&intake),
@@ -358,6 +359,9 @@ impl Control {
             });
             earlier.insert(exposure.number, Earlier { origin: exposure.origin, number, intake, retired });
         }
+        // Oldest first, over any number of lives: so they are written down, and so they are numbered again.
+        counters.append(&mut self.counters);
+        self.counters = counters;
         joins.restore(saved, &earlier, shift, now);
     }
 

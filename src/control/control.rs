@@ -272,7 +272,7 @@ impl Control {
         let number = self.next_attempt;
         self.next_attempt += 1;
         let on_no_canary = |attempt: &Attempt| attempt.state.weight == Share::NONE && attempt.held.is_none();
-        if self.attempts.iter().all(on_no_canary) {
+        if self.settings.split.is_none() && self.attempts.iter().all(on_no_canary) {
             // Nobody is on a canary: the next one may begin with other users than the last one did.
             self.salt = format!("{}-{number}", self.settings.name).into_bytes().into();
         }

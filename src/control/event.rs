@@ -279,6 +279,16 @@ pub enum EventKind {
         /// What stood in the way.
         reason: String,
     },
+    /// What a version answered from a moment on, until this event, may be wrong: a file that it answers from was written to while
+    /// it was in use. It answers from a whole one again.
+    AnswersInDoubt {
+        /// The version.
+        version: VersionId,
+        /// When it was last found to be as it was.
+        since: Timestamp,
+        /// What has changed.
+        reason: String,
+    },
     /// The handle goes on from what an earlier life of it has written down.
     Started {
         /// Live.
@@ -297,6 +307,18 @@ pub enum EventKind {
         stood: Timestamp,
         /// Where it stands now.
         stands: Timestamp,
+    },
+    /// A start found less than there was, which no crash explains. What a start must not go on without is an error of `build`
+    /// instead.
+    StartedWithLess {
+        /// What is missing, and what to do.
+        reason: String,
+    },
+    /// The group of the state folder, or of a file in it, could write to it, and so decide what is live. It cannot any more: its
+    /// owner's process has changed that. Those who manage volumes set such bits whenever they mount one.
+    StateFolderMended {
+        /// The folder.
+        folder: String,
     },
     /// Another process has the state: this one answers with what is live there, and tries nothing until it takes over.
     Standby {
@@ -528,6 +550,9 @@ impl fmt::Display for Event {
             EventKind::TierChanged { version, tier, .. } => write!(f, "{version} is {tier}"),
             EventKind::Drilled { version, drilled } => write!(f, "{version} {drilled}"),
             EventKind::Degraded { version, reason } => write!(f, "{version} is short of sessions: {reason}"),
+            EventKind::AnswersInDoubt { version, since, reason } => {
+                write!(f, "answers of {version} since {since} may be wrong: {reason}")
+            }
             EventKind::Started { live, rollouts, crashed, torn_bytes } => {
                 let running = match rollouts.len() {
                     1 => "1 rollout".to_owned(),
@@ -546,6 +571,12 @@ impl fmt::Display for Event {
                 f,
                 "the clock was set: it stood at {stood} when the state was saved and stands at {stands} now; ages are kept"
             ),
+            EventKind::StartedWithLess { reason } => {
+                write!(f, "the handle started with less than there was: {reason}")
+            }
+            EventKind::StateFolderMended { folder } => {
+                write!(f, "the group of {folder} could write to it, and cannot any more")
+            }
             EventKind::Standby { live } => {
                 write!(f, "another process has the state: {live} answers here, and no candidate is tried")
             }
@@ -605,6 +636,9 @@ pub(crate) struct Announcer {
     pub(crate) actor: Option<Arc<str>>,
     log: VecDeque<Arc<Event>>,
     log_max: usize,
+    /// From which number on events are numbered without a gap.
+    #[cfg(feature = "state")]
+    from: u64,
     subscribers: Vec<Subscriber>,
 }
 
@@ -633,7 +667,15 @@ impl Subscriber {
 
 impl Announcer {
     pub(crate) fn new(log_max: usize) -> Self {
-        Self { next: 1, actor: None, log: VecDeque::new(), log_max, subscribers: Vec::new() }
+        Self {
+            next: 1,
+            actor: None,
+            log: VecDeque::new(),
+            log_max,
+            #[cfg(feature = "state")]
+            from: 1,
+            subscribers: Vec::new(),
+        }
     }
 
     /// Appends an event to the log and offers it to every subscriber that has room for it.
@@ -657,6 +699,15 @@ impl Announcer {
     #[cfg(feature = "state")]
     pub(crate) fn go_on(&mut self, next: u64) {
         self.next = self.next.max(next);
+        self.from = self.next;
+    }
+
+    /// How many of the events from a number on are remembered no more.
+    #[cfg(feature = "state")]
+    pub(crate) fn forgotten_since(&self, sequence: u64) -> u64 {
+        let from = sequence.max(self.from);
+        let known = self.log.iter().filter(|event| event.sequence >= from).count() as u64;
+        self.next.saturating_sub(from).saturating_sub(known)
     }
 
     /// The events from a number on, as far as they are remembered.

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::attempt::Attempt;
 use super::attempt::Held;
 use super::circuit::Circuit;
 use super::control::{Control, LEASE_INTERVALS};
@@ -118,7 +119,13 @@ impl Control {
         evidence: Vec<Evidence>,
         now: Timestamp,
     ) -> Option<EventKind> {
-        let slot = self.attempt(number)?.slot;
+        let attempt = self.attempt(number)?;
+        let (slot, version) = (attempt.slot, attempt.version);
+        let on_no_canary = |attempt: &Attempt| attempt.state.weight == Share::NONE && attempt.held.is_none();
+        if self.settings.split.is_some() && weight != Share::NONE && self.attempts.iter().all(on_no_canary) {
+            // By what all replicas have alike, which a count of rollouts is not.
+            self.salt = format!("{}/{version}", self.settings.name).into_bytes().into();
+        }
         self.begin_evidence(number);
         let weight = self.buckets.set(slot, weight);
         let span = self.settings.tick_interval * LEASE_INTERVALS;
@@ -399,7 +406,9 @@ impl Control {
         while self.quarantine.len() > QUARANTINE_MAX {
             let oldest =
                 self.quarantine.iter().min_by_key(|(_, entry)| entry.since).map(|(identity, _)| *identity);
-            oldest.and_then(|identity| self.quarantine.remove(&identity));
+            let Some(entry) = oldest.and_then(|identity| self.quarantine.remove(&identity)) else { break };
+            let epoch = self.epoch;
+            self.announcer.announce(now, epoch, EventKind::Released { version: entry.version });
         }
         Some(EventKind::Quarantined { version: id, reason })
     }

@@ -62,6 +62,9 @@ pub(crate) struct SavedControl {
     pub(crate) keyed: bool,
     pub(crate) next_attempt: u32,
     pub(crate) next_event: u64,
+    /// What tells the key that seals ids from another.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) key: Option<u64>,
     /// Decide who is on a canary.
     pub(crate) salt: String,
     pub(crate) seed: u64,
@@ -259,6 +262,7 @@ impl Control {
             keyed: self.keyed,
             next_attempt: self.next_attempt,
             next_event: self.announcer.next(),
+            key: None,
             salt: String::from_utf8_lossy(&self.salt).into_owned(),
             seed: self.settings.seed,
             owners: self.buckets.owners().map(|owners| STANDARD_NO_PAD.encode(owners)),

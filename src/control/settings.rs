@@ -29,6 +29,8 @@ pub(crate) struct Settings {
     pub(crate) exposure: ExposureOptions,
     pub(crate) kpis: Arc<[Kpi]>,
     pub(crate) seed: u64,
+    /// What the host gave for a secret: it keys who is on a canary.
+    pub(crate) split: Option<[u8; 16]>,
     pub(crate) shadowing: bool,
     /// Live shadows the requests of a canary.
     pub(crate) canary_pairs: bool,

@@ -8,6 +8,7 @@ use super::control::Control;
 use super::counter::{Counter, Feeds};
 use crate::base::share::Share;
 use crate::feedback::join::Joins;
+use crate::request::buckets::Salt;
 use crate::request::table::{Arm, Routing, Shadowing};
 use crate::rollout::phase::Phase;
 use crate::stats::counting::exposure::{Exposure, Watched};
@@ -73,7 +74,15 @@ impl Control {
                 .unwrap_or(0)
         });
         let lease = Arc::clone(&self.lease);
-        Routing { arms, owner, salt: self.salt.clone(), shadowing, previous, withheld, lease }
+        Routing {
+            arms,
+            owner,
+            salt: Salt::of(&self.salt, self.settings.split),
+            shadowing,
+            previous,
+            withheld,
+            lease,
+        }
     }
 
     /// What live's requests count for: its lifetime, every comparison that it is in, and the watch over it.
@@ -233,7 +242,8 @@ impl Control {
     fn expose(&mut self, share: Share, feeds: Feeds, joins: &Joins) -> Arc<Exposure> {
         // A table that changes for another's sake does not give a version that fails outright a new chance.
         let tripped = feeds.trips && feeds.attempt.is_some_and(|attempt| self.has_tripped(attempt));
-        let mut free = self.counters.iter_mut().filter(|_| !tripped);
+        // The last ones first: before them lie those of earlier lives, which are never free.
+        let mut free = self.counters.iter_mut().rev().filter(|_| !tripped);
         if let Some(exposure) = free.find_map(|counter| counter.take_up(share, &feeds)) {
             return exposure;
         }

@@ -302,7 +302,7 @@ impl Control {
     fn absorb_intake(&mut self, counter: &mut Counter, units: &Units, since: Timestamp, now: Timestamp) {
         let of_live = self.lifetime(self.live.id).is_some_and(|arm| counter.feeds.arms.contains(&arm));
         let (delta, _) = &mut self.scratch;
-        let collection = counter.intake.drain(delta, now);
+        let collection = counter.intake.drain(delta, now, counter.retired.is_none());
         if !delta.is_empty() {
             self.requests += delta.answered_for_callers();
             if of_live {

@@ -130,6 +130,12 @@ impl SealKey {
         SipHasher24::new_with_keys(self.0, self.1).hash(body)
     }
 
+    /// What tells this key from another, and nothing more of it.
+    #[cfg(feature = "state")]
+    pub(crate) fn print(self) -> u64 {
+        self.code(b"")
+    }
+
     /// Whether `id` was made with this key.
     pub(crate) fn made(self, id: &PredictionId) -> bool {
         match id.seal {

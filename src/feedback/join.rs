@@ -163,6 +163,17 @@ pub(crate) struct Registered {
     pub(crate) origin: Option<(u64, u32)>,
 }
 
+impl Registered {
+    /// Whether this life of the handle made its predictions: of two that stopped at one moment the later one.
+    fn is_new(&self) -> bool {
+        #[cfg(feature = "state")]
+        let is_new = self.origin.is_none();
+        #[cfg(not(feature = "state"))]
+        let is_new = true;
+        is_new
+    }
+}
+
 pub(crate) struct Correctable {
     body: Body,
     actual: Actual,
@@ -872,8 +883,20 @@ impl State {
         }
         let over = |at: Timestamp| now.since(at) > limits.horizon;
         self.intakes.retain(|_, registered| !registered.retired.is_some_and(over));
-        while self.intakes.len() > INTAKES_MAX {
-            self.intakes.pop_first();
+        let surplus = self.intakes.len().saturating_sub(INTAKES_MAX);
+        if surplus > 0 {
+            // Those that made no prediction for the longest time, whatever their numbers: each life of the handle begins with
+            // the lowest. One that still makes some is never among them.
+            let mut retired: Vec<_> = self
+                .intakes
+                .iter()
+                .filter_map(|(number, registered)| Some((registered.retired?, registered.is_new(), *number)))
+                .collect();
+            retired.sort_unstable();
+            for (_, _, number) in retired.into_iter().take(surplus) {
+                self.intakes.remove(&number);
+                self.counts.exposures_forgotten += 1;
+            }
         }
         self.pages.retain(|key, page| !over(page.newest) && self.intakes.contains_key(&key.exposure));
         self.earlier.retain(|_, exposure| self.intakes.contains_key(exposure));
@@ -937,5 +960,34 @@ mod tests {
         let key = SealKey::new([1; 16]);
         let joins = Joins::new(1, key, kind, Truth::Independent, Arc::from([]), limits, assumption).unwrap();
         assert_eq!(joins.limits.horizon, 2 * after);
+    }
+
+    /// Of more exposures than are remembered those go that ended first: not those with the lowest numbers, which after a start
+    /// are the newest, nor any that is in use. Each is counted.
+    #[test]
+    fn the_exposures_that_are_forgotten_are_those_that_ended_first() {
+        use crate::stats::evidence::waiting::Maturity;
+        let at = |second: u64| Timestamp::from_unix_seconds(1_700_000_000 + second);
+        let mut state = State::default();
+        let intake = || Arc::new(Intake::new(TaskKind::Regression, 0, Maturity::AsTheyCome));
+        let register = |state: &mut State, number: u32, retired: Option<u64>| {
+            let registered = Registered {
+                intake: intake(),
+                retired: retired.map(at),
+                #[cfg(feature = "state")]
+                origin: None,
+            };
+            state.intakes.insert(number, registered);
+        };
+        // This life's own, which was given the lowest numbers.
+        register(&mut state, 0, None);
+        register(&mut state, 1, Some(90_000));
+        // Those of earlier lives, the oldest first.
+        (2..INTAKES_MAX as u32 + 10).for_each(|number| register(&mut state, number, Some(u64::from(number))));
+        state.forget(at(90_001), &JoinLimits::default());
+        let kept: Vec<u32> = state.intakes.keys().copied().collect();
+        assert_eq!(kept.len(), INTAKES_MAX);
+        assert_eq!(kept.iter().take(3).copied().collect::<Vec<_>>(), [0, 1, 12]);
+        assert_eq!(state.counts.exposures_forgotten, 10);
     }
 }

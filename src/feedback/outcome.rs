@@ -80,6 +80,10 @@ pub struct FeedbackCounts {
     /// Outcomes that can no longer be corrected although their window is open, because memory is bounded: to 65,536 outcomes,
     /// and to 16 MiB of relevant items.
     pub uncorrectable: u64,
+    /// Stretches of predictions between two changes of exposure whose outcomes are refused as expired although they are
+    /// younger than the horizon, because only 4,096 are remembered: those that ended first.
+    #[serde(default)]
+    pub exposures_forgotten: u64,
     /// Bytes used by the bits that tell repeats.
     pub bitmap_bytes: u64,
     /// Of how many predictions one has outcomes that count: 1 unless memory ran short.

@@ -217,8 +217,16 @@ impl<I: ?Sized + 'static, O: 'static> Builder<I, O> {
         self
     }
 
-    /// The key that seals printed ids. Without it a new one is drawn at each build; give one to tell an id of another
-    /// process of this service from a forged one.
+    /// The key that seals printed ids, and decides which keys are on a canary. Without it a new one is drawn at each build for
+    /// the ids; give one to tell an id of another process of this service from a forged one.
+    ///
+    /// Who is on a canary follows from the key of a request alone: without a secret, anybody who knows the handle's name and how
+    /// many rollouts it had can compute it (`xxh3_64(name '-' number ':' key)`), choose keys that a candidate of 1 % answers, and
+    /// have it taken off by a few inputs. With one, it follows from the secret and from the names of the handle and of the version
+    /// that begins its canary while no other is on one: the same on all replicas that have the secret, however many rollouts
+    /// each of them had, and known to nobody else. (SipHash-2-4 of the key, under two halves that are each the SipHash-2-4,
+    /// under the secret, of `buckets`, a zero, `name/version` and the number of the half, 0 or 1 as a byte; times 10,000, shifted
+    /// by 64 bits.) One that is given or changed while a rollout runs changes who is on it.
     pub fn secret(mut self, secret: [u8; 16]) -> Self {
         self.secret = Some(secret);
         self
@@ -269,6 +277,8 @@ impl<I: ?Sized + 'static, O: 'static> Builder<I, O> {
         self.check_options()?;
         let embedded = self.live.take();
         let clock = self.clock.take().unwrap_or_default();
+        // A secret that is drawn, here or in a folder of state, is another one on each replica.
+        let split = self.secret;
         let began = self.keeping.begin(&self.name, &mut self.secret)?;
         let lives = began.lives();
         let seed = match self.seed {
@@ -337,6 +347,7 @@ impl<I: ?Sized + 'static, O: 'static> Builder<I, O> {
             exposure,
             kpis,
             seed,
+            split,
             shadowing: shadow.is_some(),
             canary_pairs,
             error_budget: self.error_budget,

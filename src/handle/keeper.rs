@@ -10,7 +10,9 @@ use crate::base::guarded::{Contained, guarded};
 use crate::base::invalid::InvalidArgument;
 use crate::base::ordered::OrderedMap;
 use crate::control::adopt::AfterCrash;
+use crate::control::event::EventKind;
 use crate::control::saved::{SavedControl, SavedEvidence};
+use crate::feedback::id::SealKey;
 use crate::model::causes::{told, told_of_box};
 use crate::model::model::Model;
 use crate::state::names::Place;
@@ -27,11 +29,13 @@ pub(crate) struct Keeping<I: ?Sized, O> {
     pub(crate) folder: Option<StateFolder>,
     pub(crate) source: Option<Contained<Box<dyn ModelSource<I, O>>>>,
     pub(crate) faults: Option<Faults>,
+    /// What there is to tell of a start.
+    told: Vec<EventKind>,
 }
 
 impl<I: ?Sized, O> Default for Keeping<I, O> {
     fn default() -> Self {
-        Self { folder: None, source: None, faults: None }
+        Self { folder: None, source: None, faults: None, told: Vec::new() }
     }
 }
 
@@ -42,6 +46,8 @@ pub(crate) struct Keeper<I: ?Sized, O> {
     /// Where versions come from by name.
     pub(crate) source: Option<Contained<Box<dyn ModelSource<I, O>>>>,
     pub(crate) after_crash: AfterCrash,
+    /// What there is to tell of the start.
+    pub(crate) told: Vec<EventKind>,
 }
 
 /// A journal that was opened at a start; `None` where no state is kept.
@@ -74,9 +80,38 @@ impl<I: ?Sized, O> Keeping<I, O> {
             let (folder, handle) = (place.folder, saved.name.clone());
             return Err(BuildError::OthersState { folder, handle });
         }
-        if secret.is_none() {
-            *secret = Some(state::secret(&place.files, &place.folder)?);
-        }
+        let own = secret.is_some();
+        let had_key = !own && state::has_secret(&place.folder)?;
+        let key = match *secret {
+            Some(key) => key,
+            None => *secret.insert(state::secret(&place.files, &place.folder)?),
+        };
+        let (folder, key) = (place.folder.display(), SealKey::new(key).print());
+        let less = match &opened.saved {
+            Some((SavedControl { key: before, .. }, _)) => {
+                let another = before.is_some_and(|before| before != key);
+                if another && own {
+                    Some(String::from(
+                        "outcomes of earlier predictions are unknown, because the secret is another one than before: give the \
+                         one that it was",
+                    ))
+                } else if another || (!own && !had_key) {
+                    Some(format!(
+                        "outcomes of earlier predictions are unknown, because the key in {folder} is not the one that sealed \
+                         their ids: close, and put back the file `key` that was there"
+                    ))
+                } else {
+                    None
+                }
+            }
+            None if had_key && opened.journal.is_some() => Some(format!(
+                "there is a key in {folder} and no journal: unless the first start ended before it could write one, put back \
+                 the one that was there"
+            )),
+            None => None,
+        };
+        let mended = opened.mended.then(|| EventKind::StateFolderMended { folder: folder.to_string() });
+        self.told.extend(mended.into_iter().chain(less.map(|reason| EventKind::StartedWithLess { reason })));
         Ok(Began(Some((place, opened))))
     }
 
@@ -88,7 +123,7 @@ impl<I: ?Sized, O> Keeping<I, O> {
         prepare: impl Fn(VersionId, Box<dyn Model<I, O>>) -> Result<Arc<dyn AnyVersion>, StageError>,
     ) -> Result<(Arc<dyn AnyVersion>, Started), BuildError> {
         let Some((place, opened)) = began.0 else { return Ok((first(embedded, prepare)?, None)) };
-        let Opened { journal, saved, torn_bytes } = opened;
+        let Opened { journal, saved, torn_bytes, .. } = opened;
         let Some((mut saved, evidence)) = saved else {
             return Ok((first(embedded, prepare)?, Some((place, journal, None))));
         };
@@ -110,7 +145,7 @@ impl<I: ?Sized, O> Keeping<I, O> {
         life: (u64, u64),
         now: Timestamp,
     ) -> (Keeper<I, O>, Option<Remembered>) {
-        let Self { folder, source, .. } = self;
+        let Self { folder, source, told, .. } = self;
         let (after_crash, every) = folder.map_or((AfterCrash::default(), Duration::MAX), |state| {
             (state.after_crash, state.checkpoint_every)
         });
@@ -120,7 +155,7 @@ impl<I: ?Sized, O> Keeping<I, O> {
             }
             None => (None, None),
         };
-        (Keeper { recorder, source, after_crash }, remembered)
+        (Keeper { recorder, source, after_crash, told }, remembered)
     }
 }
 
@@ -140,6 +175,8 @@ pub(crate) struct Opened {
     pub(crate) journal: Option<Journal>,
     pub(crate) saved: Option<(SavedControl, SavedEvidence)>,
     pub(crate) torn_bytes: u64,
+    /// The group of the folder could write to it until it was opened.
+    pub(crate) mended: bool,
 }
 
 impl Opened {
@@ -157,9 +194,9 @@ impl Opened {
     }
 
     pub(crate) fn of(journal: Option<Journal>, found: &Found) -> Result<Self, StateError> {
-        let torn_bytes = found.torn_bytes;
+        let Found { torn_bytes, mended, .. } = *found;
         let Some(state) = &found.state else {
-            return Ok(Self { journal, saved: None, torn_bytes });
+            return Ok(Self { journal, saved: None, torn_bytes, mended });
         };
         let saved: SavedControl = serde_json::from_slice(state).map_err(StateError::json)?;
         let mut evidence = SavedEvidence::default();
@@ -167,7 +204,7 @@ impl Opened {
         for part in found.evidence.iter().filter(|part| !part.is_empty()) {
             evidence.merge(serde_json::from_slice(part).map_err(StateError::json)?);
         }
-        Ok(Self { journal, saved: Some((saved, evidence)), torn_bytes })
+        Ok(Self { journal, saved: Some((saved, evidence)), torn_bytes, mended })
     }
 
     /// Which life of the handle begins.

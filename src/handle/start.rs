@@ -29,6 +29,9 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
                 }
             });
         }
+        for event in &self.keeper.told {
+            self.tell(event.clone());
+        }
         // So that an end without a word is known for one.
         self.record();
     }
@@ -45,7 +48,10 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
             Err(error) => return Err(error),
         };
         let lives = opened.lives();
-        let Opened { journal: Some(journal), saved, torn_bytes } = opened else { return Ok(false) };
+        let Opened { journal: Some(journal), saved, torn_bytes, mended } = opened else { return Ok(false) };
+        if mended {
+            self.tell(EventKind::StateFolderMended { folder: place.folder.display().to_string() });
+        }
         // The host's code, so before the turn to write is taken: nothing can be raised until then, since nothing that is
         // raised here can be written.
         let found = saved.map(|(saved, evidence)| {

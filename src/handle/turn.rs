@@ -122,20 +122,26 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
             return Err(StateError::NotWriting);
         };
         let now = self.serving.clock.now();
-        let all = std::mem::replace(whole, true) || journal.wants_rewrite().is_some();
-        let (state, evidence, events, epoch) = {
+        let whole_is_due = std::mem::replace(whole, true) || journal.wants_rewrite().is_some();
+        let from = recorder.written.1.load(Ordering::Relaxed);
+        let (state, evidence, events, epoch, all, forgotten) = {
             let control = &mut *self.control.lock();
             control.collect(&self.serving.joins, now);
-            let state = control.saved((recorder.process, *lives), ended, raising, now);
+            // While the disk failed more happened than is remembered: the journal says how much at its head.
+            let forgotten = control.announcer.forgotten_since(from);
+            let all = whole_is_due || forgotten > 0;
+            let mut state = control.saved((recorder.process, *lives), ended, raising, now);
+            state.key = Some(self.serving.joins.key().print());
             let evidence = control.saved_evidence(&self.serving.joins, all);
-            let events = control.announcer.since(recorder.written.1.load(Ordering::Relaxed));
-            (state, evidence, events, control.epoch)
+            let events = control.announcer.since(from);
+            (state, evidence, events, control.epoch, all, forgotten)
         };
         let next_event = state.next_event;
         let state = json(&state)?;
         let evidence: Vec<Vec<u8>> = evidence.in_parts().iter().map(json).collect::<Result<_, _>>()?;
         let events: Vec<Vec<u8>> =
             events.iter().map(|event: &Arc<Event>| json(event)).collect::<Result<_, _>>()?;
+        journal.miss(forgotten);
         let result = if all {
             journal.rewrite(&state, &evidence, &events).map(drop)
         } else {
@@ -168,7 +174,7 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
         }
     }
 
-    fn tell(&self, kind: EventKind) {
+    pub(crate) fn tell(&self, kind: EventKind) {
         let control = &mut *self.control.lock();
         let epoch = control.epoch;
         control.announcer.announce(self.serving.clock.now(), epoch, kind);

@@ -7,9 +7,10 @@ use std::time::Duration;
 use super::core::Core;
 use crate::base::clock::Timestamp;
 use crate::base::guarded::let_go;
+use crate::control::event::EventKind;
 use crate::control::tiers::{Back, Lost};
-use crate::model::Tier;
 use crate::model::causes::told;
+use crate::model::{Doubt, Tier};
 use crate::version::ask::attempt;
 use crate::version::drill::{Copies, DrillOutcome};
 use crate::version::input::KeptInput;
@@ -75,12 +76,22 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
         let judge = self.serving.shadow_judge();
         for version in versions {
             let maintained = judge.guarded(|| version.maintain());
+            let doubt = judge.guarded(|| version.take_doubt()).ok().flatten();
             let failure = match maintained {
                 Ok(Ok(())) => None,
                 Ok(Err(error)) => Some(told(error)),
                 Err(error) => Some(error.to_string()),
             };
-            self.control.lock().set_degraded(version.id, failure, self.serving.clock.now());
+            let now = self.serving.clock.now();
+            let control = &mut *self.control.lock();
+            control.set_degraded(version.id, failure, now);
+            if let Some(Doubt { lasted, reason }) = doubt {
+                let lasted_nanos = u64::try_from(lasted.as_nanos()).unwrap_or(u64::MAX);
+                let since = Timestamp::from_unix_nanos(now.unix_nanos().saturating_sub(lasted_nanos));
+                let event = EventKind::AnswersInDoubt { version: version.id, since, reason };
+                let epoch = control.epoch;
+                control.announcer.announce(now, epoch, event);
+            }
         }
     }
 

@@ -218,6 +218,14 @@ pub enum LoadError {
         /// What the system said.
         source: Arc<std::io::Error>,
     },
+    /// There is a pipe, a device or a folder where a model or its data should be. It was not waited for.
+    #[error("{} is {what}, not a plain file: put a plain file in its place", .file.display())]
+    NotAFile {
+        /// Where.
+        file: PathBuf,
+        /// What it is.
+        what: &'static str,
+    },
     /// The file is not an ONNX model, or only a part of one.
     #[error("{file} is not a whole ONNX model: {cause}")]
     NotOnnx {

@@ -3,7 +3,7 @@
 use super::description::Description;
 use super::error::{LoadError, ModelError};
 use super::throttle::LoadThrottle;
-use super::tier::{Memory, TargetTier, Tier};
+use super::tier::{Doubt, Memory, TargetTier, Tier};
 
 /// What a model has beside its answers, and what a handle does with it: loads it, warms it up, lets it step down while it
 /// is only kept for a rollback, and wakes it again. A [`Model`](crate::Model) that needs any of this gives its
@@ -120,6 +120,12 @@ pub trait Lifecycle: Send + Sync {
     /// Whatever keeps the model from being mended; it goes on with what it has, and may be asked again.
     fn maintain(&self) -> Result<(), LoadError> {
         self.inner().map_or(Ok(()), |inner| inner.maintain())
+    }
+
+    /// Answers that may have been wrong, where [`maintain`](Self::maintain) has found and mended what they came from; each is told
+    /// once. A handle asks after it has maintained a model, and announces them.
+    fn take_doubt(&self) -> Option<Doubt> {
+        self.inner().and_then(|inner| inner.take_doubt())
     }
 
     /// What a person wants to know about the model, for `status()`.

@@ -72,7 +72,7 @@ pub use error::{InputError, LoadError, ModelError};
 pub use identity::Identity;
 pub use lifecycle::Lifecycle;
 pub use model::Model;
-pub use tier::{Memory, TargetTier, Tier};
+pub use tier::{Doubt, Memory, TargetTier, Tier};
 
 #[cfg(test)]
 mod tests {

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::atomic::{AtomicU8, Ordering};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -47,6 +48,23 @@ impl Memory {
     /// So many bytes of its own, and so many of files.
     pub fn new(private_bytes: u64, mapped_bytes: u64) -> Self {
         Self { private_bytes, resident_bytes: private_bytes.saturating_add(mapped_bytes) }
+    }
+}
+
+/// Answers of a model that may be wrong, since something that they came from was changed underneath it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Doubt {
+    /// How long until now nobody knows what it answered with: since it was last found to be as it was.
+    pub lasted: Duration,
+    /// What has changed.
+    pub reason: String,
+}
+
+impl Doubt {
+    /// Answers of so long may be wrong, for a reason.
+    pub fn new(lasted: Duration, reason: impl Into<String>) -> Self {
+        Self { lasted, reason: reason.into() }
     }
 }
 

@@ -224,6 +224,9 @@ fn concerns(kind: &EventKind, candidate: VersionId) -> Concern {
         | Kind::Unfrozen
         | Kind::LeaseExpired { .. }
         | Kind::Started { .. }
+        | Kind::StartedWithLess { .. }
+        | Kind::AnswersInDoubt { .. }
+        | Kind::StateFolderMended { .. }
         | Kind::TookOver
         | Kind::StateNotSaved { .. }
         | Kind::StateSaved

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use thiserror::Error;
 
+use crate::base::disk::NotPlain;
 use crate::base::text::first;
 
 /// Why a repository could not do what was asked of it. What was there before is there as it was.
@@ -21,6 +22,14 @@ pub enum RepositoryError {
         path: PathBuf,
         /// What the system said.
         source: Arc<io::Error>,
+    },
+    /// There is a pipe, a device, a folder or a link where a file should be. It was not waited for.
+    #[error("{} is {what}, not a plain file: put a plain file in its place", .path.display())]
+    NotAFile {
+        /// Where.
+        path: PathBuf,
+        /// What it is.
+        what: &'static str,
     },
     /// A name that can name no model, version, tag or file here.
     #[error("`{}` cannot name a {what}: {cause}", .name.escape_debug())]
@@ -108,7 +117,10 @@ pub enum RepositoryError {
 impl RepositoryError {
     pub(crate) fn disk(step: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         let path = path.to_owned();
-        move |source| Self::Disk { step, path, source: Arc::new(source) }
+        move |source| match NotPlain::of(&source) {
+            Some(NotPlain(what)) => Self::NotAFile { path, what },
+            None => Self::Disk { step, path, source: Arc::new(source) },
+        }
     }
 }
 

@@ -9,8 +9,9 @@ use sha2::{Digest, Sha256};
 use super::error::RepositoryError;
 use super::manifest::{DataSet, FILE, ListedFile, Manifest, is_own};
 use super::name;
-use super::store::{ASIDE, DATA, Entry, Repository, names, unique};
+use super::store::{ASIDE, DATA, Entry, Repository, TAGS_LOCK, names, unique};
 use super::verify::hashed;
+use crate::base::disk::{make_lock, open_lock};
 use crate::base::text::hex;
 use crate::version::id::VersionId;
 
@@ -38,6 +39,9 @@ pub struct Swept {
     pub asides: usize,
     /// Data sets that no version refers to any more.
     pub data: usize,
+    /// What was left alone, because the system could not tell whether somebody works on it: its lock was answered with an
+    /// error. Data is left alone too, then. Sweep where the folder is local.
+    pub unsure: usize,
 }
 
 impl Draft {
@@ -88,6 +92,8 @@ impl Repository {
             return Err(exists());
         }
         manifest.tags.iter().try_for_each(|tag| self.usable_tag(&model, tag))?;
+        // Until the manifest that refers to it can be seen.
+        let _data = if data.is_empty() { None } else { Some(self.hold_data()?) };
         let made_folder = !folder.exists();
         self.files.create_folder(&folder).map_err(RepositoryError::disk("making", &folder))?;
         let aside = folder.join(format!("{ASIDE}{}", unique()?));
@@ -135,7 +141,7 @@ impl Repository {
         let whole = aside.join(WHOLE);
         self.files.create_folder(aside).map_err(RepositoryError::disk("making", aside))?;
         let lock = aside.join(LOCK);
-        let lock = File::create(&lock)
+        let lock = make_lock(&lock)
             .and_then(|file| file.lock().map(|()| file))
             .map_err(RepositoryError::disk("locking", &lock))?;
         self.files.create_folder(&whole).map_err(RepositoryError::disk("making", &whole))?;
@@ -189,6 +195,13 @@ impl Repository {
         file.sync().map_err(RepositoryError::disk("syncing", to))
     }
 
+    /// Keeps a sweep from the data: what is kept is in no manifest yet.
+    fn hold_data(&self) -> Result<File, RepositoryError> {
+        let path = self.root.join(DATA_LOCK);
+        let held = make_lock(&path).and_then(|lock| lock.lock_shared().map(|()| lock));
+        held.map_err(RepositoryError::disk("locking", &path))
+    }
+
     /// Keeps data by its digest; whether it is kept already or not.
     fn keep(&self, from: &Path) -> Result<String, RepositoryError> {
         let (_, digest) = hashed(from).map_err(RepositoryError::disk("reading", from))?;
@@ -217,7 +230,8 @@ impl Repository {
     }
 
     /// Removes what publishers that were killed have left behind, and data that no version refers to. Leaves alone what
-    /// somebody is publishing, and all data while there is a manifest that cannot be read: it may refer to any.
+    /// somebody is publishing, what nobody can tell of whether somebody is (a file system that has no locks), and all data
+    /// while there is a manifest that cannot be read: it may refer to any.
     ///
     /// # Errors
     ///
@@ -225,17 +239,45 @@ impl Repository {
     pub fn sweep(&self) -> Result<Swept, RepositoryError> {
         let mut swept = Swept::default();
         let (mut used, mut certain) = (Vec::new(), true);
+        // Taken before anything is looked at: whoever begins to publish meanwhile waits with its data until this is over.
+        let lock = self.root.join(DATA_LOCK);
+        let _turn =
+            match works(if self.root.join(DATA).exists() { make_lock(&lock) } else { open_lock(&lock) }) {
+                Works::Nobody(turn) => Some(turn),
+                // Or no data was ever kept until now.
+                _ => {
+                    certain = false;
+                    None
+                }
+            };
         for model in self.models()? {
             let folder = self.model_folder(&model)?;
             for name in names(&folder)? {
                 let path = folder.join(&name);
-                let aside = name.starts_with(ASIDE) || name.starts_with(".tags.json.");
-                if aside && is_abandoned(&path) {
-                    self.discard(&path)?;
-                    swept.asides += 1;
-                } else if aside {
-                    // Its data may be kept already, and is in no manifest that can be seen.
-                    certain = false;
+                let tags = name.starts_with(".tags.json.");
+                if name.starts_with(ASIDE) || tags {
+                    // The lock is held while it is removed.
+                    let works = match works(open_lock(&if tags {
+                        folder.join(TAGS_LOCK)
+                    } else {
+                        path.join(LOCK)
+                    })) {
+                        // A removal that was cut short; or, as long as it is empty, a publisher that has just begun.
+                        Works::NoLock if !tags && names(&path)?.is_empty() => Works::Somebody,
+                        works => works,
+                    };
+                    match works {
+                        Works::Nobody(_) | Works::NoLock => {
+                            self.discard(&path)?;
+                            swept.asides += 1;
+                        }
+                        // Its data may be kept already, and is in no manifest that can be seen.
+                        Works::Somebody => certain = false,
+                        Works::Unknown => {
+                            certain = false;
+                            swept.unsure += 1;
+                        }
+                    }
                 } else if name::component("version", &name).is_ok() && path.is_dir() {
                     match self.get(&model, &name) {
                         Ok(entry) => {
@@ -266,14 +308,33 @@ impl Repository {
 /// The version within the folder aside, as it is renamed.
 const WHOLE: &str = "whole";
 
+/// Held, with others, by whoever keeps data until the manifest that refers to it is in its place.
+const DATA_LOCK: &str = ".data.lock";
+
 /// Held by the publisher.
 const LOCK: &str = "lock";
 
-/// Whether nobody works on what lies aside.
-fn is_abandoned(path: &Path) -> bool {
-    match File::open(path.join(LOCK)) {
-        Ok(lock) => !matches!(lock.try_lock(), Err(TryLockError::WouldBlock)),
-        // A removal that was cut short; or, as long as it is empty, a publisher that has just begun.
-        Err(_) => !names(path).is_ok_and(|names| names.is_empty()),
+/// Who works on what a lock is of.
+enum Works {
+    /// Nobody: the lock was got, and is held as long as this is.
+    Nobody(File),
+    Somebody,
+    /// There is no such lock.
+    NoLock,
+    /// The system cannot tell, as over a network: an error is no answer.
+    Unknown,
+}
+
+/// Asks a lock. That it was got is the only proof that nobody has it. For writing, since over a network only who may write
+/// can have a lock for itself.
+fn works(lock: io::Result<File>) -> Works {
+    match lock {
+        Ok(file) => match file.try_lock() {
+            Ok(()) => Works::Nobody(file),
+            Err(TryLockError::WouldBlock) => Works::Somebody,
+            Err(TryLockError::Error(_)) => Works::Unknown,
+        },
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Works::NoLock,
+        Err(_) => Works::Unknown,
     }
 }

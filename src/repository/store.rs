@@ -7,7 +7,7 @@ use std::{fs, io};
 use super::error::RepositoryError;
 use super::manifest::{FILE, MANIFEST_MAX, Manifest};
 use super::name;
-use crate::base::disk::Files;
+use crate::base::disk::{Files, make_lock};
 #[cfg(feature = "testing")]
 use crate::base::faults::Faults;
 use crate::base::text::hex;
@@ -22,7 +22,7 @@ const TAGS_MAX: u64 = 1 << 20;
 pub(crate) const TAGS: &str = ".tags.json";
 
 /// Held by whoever changes the tags.
-const TAGS_LOCK: &str = ".tags.lock";
+pub(super) const TAGS_LOCK: &str = ".tags.lock";
 
 /// What is being published goes by such a name.
 pub(crate) const ASIDE: &str = ".aside-";
@@ -182,9 +182,6 @@ impl Repository {
 
     fn manifest(&self, path: &Path, model: &str, version: &str) -> Result<Manifest, RepositoryError> {
         let wrong = |cause: String| RepositoryError::Manifest { path: path.to_owned(), cause };
-        if !fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_file()) {
-            return Err(wrong("it is not a plain file".into()));
-        }
         let bytes = self.files.read(path, MANIFEST_MAX).map_err(|error| wrong(error.to_string()))?;
         // Before anything of it is believed.
         #[cfg(feature = "signatures")]
@@ -229,14 +226,10 @@ impl Repository {
     /// There is no such model, or the file of tags cannot be read.
     pub fn tags(&self, model: &str) -> Result<BTreeMap<String, String>, RepositoryError> {
         let path = self.model_folder(model)?.join(TAGS);
-        match fs::symlink_metadata(&path) {
+        let bytes = match self.files.read(&path, TAGS_MAX) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(BTreeMap::new()),
-            Ok(metadata) if metadata.is_file() => {}
-            _ => {
-                return Err(RepositoryError::Manifest { path, cause: "it is not a plain file".into() });
-            }
-        }
-        let bytes = self.files.read(&path, TAGS_MAX).map_err(RepositoryError::disk("reading", &path))?;
+            read => read.map_err(RepositoryError::disk("reading", &path))?,
+        };
         serde_json::from_slice(&bytes)
             .map_err(|error| RepositoryError::Manifest { path, cause: error.to_string() })
     }
@@ -279,8 +272,7 @@ impl Repository {
     ) -> Result<T, RepositoryError> {
         let folder = self.model_folder(model)?;
         let path = folder.join(TAGS_LOCK);
-        let lock = fs::File::options().create(true).truncate(false).write(true).open(&path);
-        let lock = lock.and_then(|lock| lock.lock().map(|()| lock));
+        let lock = make_lock(&path).and_then(|lock| lock.lock().map(|()| lock));
         let _lock = lock.map_err(RepositoryError::disk("locking", &path))?;
         let before = self.tags(model)?;
         let mut tags = before.clone();
@@ -295,7 +287,12 @@ impl Repository {
     /// Replaces a small file: whatever fails, the old one or the new one is there whole.
     fn replace(&self, folder: &Path, name: &str, bytes: &[u8]) -> Result<(), RepositoryError> {
         let (path, aside) = (folder.join(name), folder.join(format!("{name}.{}", unique()?)));
-        let before = fs::read(&path);
+        // Before anything is changed: what cannot be read could not be put back.
+        let before = match Files::default().read(&path, TAGS_MAX) {
+            Ok(bytes) => Some(bytes),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(error) => return Err(RepositoryError::disk("reading", &path)(error)),
+        };
         let written = (|| {
             let mut file = self.files.create(&aside).map_err(RepositoryError::disk("making", &aside))?;
             file.write(bytes).map_err(RepositoryError::disk("writing", &aside))?;
@@ -311,8 +308,8 @@ impl Repository {
         if synced.is_err() {
             // It may not last, so it is not to be seen either, as far as the disk still does what it is told.
             let _ = match before {
-                Ok(bytes) => fs::write(&aside, bytes).and_then(|()| fs::rename(&aside, &path)),
-                Err(_) => fs::remove_file(&path),
+                Some(bytes) => fs::write(&aside, bytes).and_then(|()| fs::rename(&aside, &path)),
+                None => fs::remove_file(&path),
             };
         }
         synced

@@ -1,5 +1,8 @@
 //! Who of the keys belongs to whom.
 
+use std::hash::Hasher;
+
+use siphasher::sip::SipHasher24;
 use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
 use crate::base::share::{BUCKETS, Share};
@@ -111,8 +114,42 @@ impl Buckets {
     }
 }
 
-/// See [`Routing::hash_of`].
-pub(crate) fn hash_of(salt: &[u8], key: &[u8]) -> u64 {
+/// What decides the bucket of a key beside the key itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Salt {
+    /// Goes before the key when it is hashed. Whoever knows the names of the handle and how many rollouts it had can compute it.
+    Open(Box<[u8]>),
+    /// A key of SipHash-2-4: without it nobody can tell who is on a canary.
+    Keyed(u64, u64),
+}
+
+impl Salt {
+    /// The salt of a label; keyed where there is a secret.
+    pub(crate) fn of(label: &[u8], secret: Option<[u8; 16]>) -> Self {
+        let Some(secret) = secret else { return Self::Open(label.into()) };
+        let (low, high) = (u128::from_le_bytes(secret) as u64, (u128::from_le_bytes(secret) >> 64) as u64);
+        let half = |number: u8| {
+            let mut hash = SipHasher24::new_with_keys(low, high);
+            // With what no id begins with, since the secret seals those too.
+            hash.write(b"buckets\0");
+            hash.write(label);
+            hash.write(&[number]);
+            hash.finish()
+        };
+        Self::Keyed(half(0), half(1))
+    }
+
+    /// See [`Routing::hash_of`](super::table::Routing::hash_of).
+    #[inline]
+    pub(crate) fn hash_of(&self, key: &[u8]) -> u64 {
+        match self {
+            Self::Open(salt) => hash_of(salt, key),
+            Self::Keyed(low, high) => SipHasher24::new_with_keys(*low, *high).hash(key),
+        }
+    }
+}
+
+fn hash_of(salt: &[u8], key: &[u8]) -> u64 {
     const ON_STACK: usize = 192;
     let mut joined = [0u8; ON_STACK];
     let len = salt.len() + 1 + key.len();

@@ -19,7 +19,9 @@
 //
 // **Buckets have owners.** 10,000 buckets; a rollout that grows takes from live, one that shrinks gives back to live. So
 // a key stays on its candidate while that grows, whatever other candidates do. The bucket of a key is
-// `xxh3_64(salt ':' key) * 10000 >> 64`, so any other software can compute it.
+// `xxh3_64(salt ':' key) * 10000 >> 64`, so any other software can compute it; with a secret of the host's it is
+// `siphash_2_4(key)` under what follows from that, so that only who has the secret can: a plain hash let anybody choose keys
+// that are all on a canary.
 
 pub(crate) mod answer;
 pub(crate) mod buckets;

@@ -1,6 +1,6 @@
 //! The routing table: the one immutable value that decides who answers, replaced whole by one atomic store.
 
-use crate::request::buckets::hash_of;
+use crate::request::buckets::Salt;
 use std::sync::Arc;
 
 use super::lease::Lease;
@@ -16,8 +16,8 @@ pub(crate) struct Routing<V: ?Sized> {
     pub(crate) arms: Vec<Arm<V>>,
     /// Which arm each bucket belongs to; nothing where all belong to live, so that the common case looks nothing up.
     pub(crate) owner: Option<Box<[u8]>>,
-    /// Goes before a key when it is hashed, so that rollouts do not all begin with the same users.
-    pub(crate) salt: Box<[u8]>,
+    /// Decides the bucket of a key beside the key itself, so that rollouts do not all begin with the same users.
+    pub(crate) salt: Salt,
     /// Copied traffic.
     pub(crate) shadowing: Vec<Shadowing>,
     /// The version before live, while live is watched after its promotion: it answers what live fails on.
@@ -123,10 +123,10 @@ impl<V: ?Sized> Routing<V> {
     }
 
     /// The hash of a key, which decides its bucket: stable over processes, builds and machines. Other software finds the
-    /// same bucket as `xxh3_64(salt ++ ':' ++ key) * 10000 >> 64`.
+    /// same bucket as `xxh3_64(salt ++ ':' ++ key) * 10000 >> 64`; where the host gave a secret, whoever has that.
     #[inline]
     pub(crate) fn hash_of(&self, key: &[u8]) -> u64 {
-        hash_of(&self.salt, key)
+        self.salt.hash_of(key)
     }
 }
 

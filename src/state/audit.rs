@@ -7,14 +7,15 @@ use super::error::StateError;
 use super::frame::Kind;
 use super::frames::{Frames, Next};
 use super::names::JOURNAL;
-use super::read;
+use super::{mark, read};
 use crate::base::disk::Files;
 
 /// Reads what happened to the handle that keeps its state in `folder`, oldest first: who did what, when, why, and on what
 /// evidence. Each item is one line of JSON. The last 100,000 entries are kept, and of them the last 16 MiB.
 ///
 /// Any process that may read the folder can do so, also while the handle runs; what comes in meanwhile is not read. Memory
-/// is needed for one entry. Where the journal is damaged, all that stands before the damage comes first, and the error last.
+/// is needed for one entry. Where the journal is damaged, or has less than was written, all that is there comes first, and the
+/// error last.
 ///
 /// # Errors
 ///
@@ -29,11 +30,16 @@ use crate::base::disk::Files;
 pub fn history(folder: impl AsRef<Path>) -> Result<History, StateError> {
     let (files, folder) = (Files::default(), folder.as_ref());
     let path = folder.join(JOURNAL);
+    // Before the journal: whoever writes to it meanwhile notes it later.
+    let marked = mark::read(&files, folder)?;
     let Some(file) = read::open(&files, folder)? else { return Err(StateError::Missing { path }) };
     let (scan, found) = read::scan(&path, &file)?;
     let frames =
         Frames::new(file, scan.header, scan.committed).map_err(StateError::disk("reading", &path))?;
-    let damage = scan.damage.map(|(offset, cause)| StateError::Damaged { path: path.clone(), offset, cause });
+    let damaged =
+        scan.damage.map(|(offset, cause)| StateError::Damaged { path: path.clone(), offset, cause });
+    let beyond = marked.and_then(|marked| marked.beyond(&scan));
+    let damage = damaged.or(beyond.map(|missing| StateError::Behind { path: path.clone(), missing }));
     Ok(History { path, frames: Some(frames), damage, dropped: found.dropped })
 }
 
@@ -48,7 +54,8 @@ pub struct History {
 }
 
 impl History {
-    /// Entries that were dropped before the first one here, because there were too many.
+    /// Entries that are not here because there were too many: those before the first one and, where a disk failed for longer
+    /// than the handle remembers events, those in between. Numbers of events show where.
     pub fn dropped(&self) -> u64 {
         self.dropped
     }

@@ -6,6 +6,8 @@ use std::sync::Arc;
 
 use thiserror::Error;
 
+use crate::base::disk::NotPlain;
+
 /// Why state cannot be read or written. What was on disk before is still there.
 #[derive(Debug, Clone, Error)]
 #[non_exhaustive]
@@ -33,14 +35,28 @@ pub enum StateError {
     /// Others may write to the folder, and so decide what is live.
     #[error("others may write to {}, and so decide what is live: `chmod go-w` it", .folder.display())]
     NotPrivate {
-        /// The folder.
+        /// The folder, or a file in it.
         folder: PathBuf,
     },
+    /// The folder is another user's, who decides what is live.
+    #[error(
+        "{} is owned by user {owner}, who decides what is live: `chown` it to the user that this process runs as, or use a \
+         folder of its own",
+        .folder.display()
+    )]
+    NotOwned {
+        /// The folder, or a file in it.
+        folder: PathBuf,
+        /// Its owner's number.
+        owner: u32,
+    },
     /// There is a link, a folder or a device where a file of ours should be. It is not followed.
-    #[error("{} is not a plain file: move it away, and put back the file that was there", .path.display())]
+    #[error("{} is {what}, not a plain file: move it away, and put back the file that was there", .path.display())]
     NotPlain {
         /// Where.
         path: PathBuf,
+        /// What it is.
+        what: &'static str,
     },
     /// There is no journal, where one is needed.
     #[error("there is no journal at {}: is it the right folder?", .path.display())]
@@ -73,6 +89,19 @@ pub enum StateError {
         offset: u64,
         /// What tells.
         cause: &'static str,
+    },
+    /// The journal has less than was acknowledged: its end was cut off, an older copy was put in its place, or it is gone. No
+    /// crash does that. What was decided since, quarantines included, is not in it.
+    #[error(
+        "{} has less than was written: {missing}; put back the newest one, or call `switchback::state::repair` to go on with \
+         what is there",
+        .path.display()
+    )]
+    Behind {
+        /// The journal.
+        path: PathBuf,
+        /// What it lacks.
+        missing: String,
     },
     /// The key that seals ids is not what was written.
     #[error(
@@ -140,6 +169,9 @@ impl StateError {
 
     pub(crate) fn disk(step: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         let path = path.to_owned();
-        move |source| Self::Disk { step, path, source: Arc::new(source) }
+        move |source| match NotPlain::of(&source) {
+            Some(NotPlain(what)) => Self::NotPlain { path, what },
+            None => Self::Disk { step, path, source: Arc::new(source) },
+        }
     }
 }

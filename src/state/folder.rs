@@ -5,8 +5,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::error::StateError;
-use super::names::{ASIDE, KEY_ASIDE, LOCK};
-use crate::base::disk::Files;
+use super::names::{ASIDE, JOURNAL, KEY, KEY_ASIDE, LOCK, MARK};
+use crate::base::disk::{Files, NotPlain, Shared, own_file, own_folder};
 
 /// The identity of a file to the system, whatever its name; the same for all where it tells nothing.
 pub(crate) type Identity = (u64, u64);
@@ -18,22 +18,30 @@ pub(crate) struct Held {
     lock: File,
     /// The process that took it. What a fork has copied of it is not the child's.
     owner: u32,
+    /// Its group could write to it until now.
+    pub(crate) mended: bool,
 }
 
 impl Held {
     /// Makes the folder where there is none, takes its lock, and removes what an earlier owner was writing when it ended.
     pub(crate) fn take(files: &Files, folder: &Path) -> Result<Self, StateError> {
         make(files, folder)?;
-        look(folder)?;
+        let mut mended = look(folder)?;
+        for name in [JOURNAL, KEY, MARK, LOCK] {
+            let path = folder.join(name);
+            if is_plain(&path)? {
+                let shared = own_file(&path).map_err(StateError::disk("looking at", &path))?;
+                mended |= is_own(&path, shared)?;
+            }
+        }
         let path = folder.join(LOCK);
-        is_plain(&path)?;
         let lock = files.open_lock(&path).map_err(StateError::disk("opening", &path))?;
         match lock.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => return Err(StateError::Locked { folder: folder.to_owned() }),
             Err(TryLockError::Error(error)) => return Err(StateError::disk("locking", &path)(error)),
         }
-        let held = Self { folder: folder.to_owned(), lock, owner: std::process::id() };
+        let held = Self { folder: folder.to_owned(), lock, owner: std::process::id(), mended };
         // Whoever had the lock before may have removed the file that this is the lock of.
         held.check()?;
         for aside in [ASIDE, KEY_ASIDE] {
@@ -81,25 +89,33 @@ fn make(files: &Files, folder: &Path) -> Result<(), StateError> {
     Ok(())
 }
 
-/// Whether nobody but its owner may write to a folder.
-pub(crate) fn look(folder: &Path) -> Result<(), StateError> {
+/// Makes sure that nobody but this user may write to a folder. Whether its group could until now.
+pub(crate) fn look(folder: &Path) -> Result<bool, StateError> {
     let metadata = folder.metadata().map_err(StateError::disk("looking at", folder))?;
     if !metadata.is_dir() {
         let error = io::Error::new(io::ErrorKind::NotADirectory, "it is no folder");
         return Err(StateError::disk("opening", folder)(error));
     }
-    #[cfg(unix)]
-    if std::os::unix::fs::PermissionsExt::mode(&metadata.permissions()) & 0o022 != 0 {
-        return Err(StateError::NotPrivate { folder: folder.to_owned() });
+    let shared = own_folder(folder).map_err(StateError::disk("looking at", folder))?;
+    is_own(folder, shared)
+}
+
+fn is_own(path: &Path, shared: Shared) -> Result<bool, StateError> {
+    let folder = path.to_owned();
+    match shared {
+        Shared::Own { mended } => Ok(mended),
+        Shared::Owner(owner) => Err(StateError::NotOwned { folder, owner }),
+        Shared::Writable => Err(StateError::NotPrivate { folder }),
     }
-    Ok(())
 }
 
 /// Whether there is a file. Anything else of that name is an error.
 pub(crate) fn is_plain(path: &Path) -> Result<bool, StateError> {
     match path.symlink_metadata() {
-        Ok(metadata) if metadata.is_file() => Ok(true),
-        Ok(_) => Err(StateError::NotPlain { path: path.to_owned() }),
+        Ok(metadata) => match NotPlain::of_type(metadata.file_type()) {
+            None => Ok(true),
+            Some(NotPlain(what)) => Err(StateError::NotPlain { path: path.to_owned(), what }),
+        },
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
         Err(error) => Err(StateError::disk("looking at", path)(error)),
     }

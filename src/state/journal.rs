@@ -11,11 +11,12 @@ use std::path::{Path, PathBuf};
 use super::error::StateError;
 use super::folder::{Held, Identity};
 use super::frame::{Head, Header, Kind, frame_length};
+use super::mark::{Mark, Marked};
 use super::names::{FILE_MAX, JOURNAL, Limits};
 use super::read::Found;
 use super::repair::Repaired;
 use super::rewrite::{Old, Part};
-use super::{folder, read, repair, rewrite};
+use super::{folder, mark, read, repair, rewrite};
 use crate::base::disk::{Files, Writing};
 
 /// A record to be written.
@@ -57,6 +58,9 @@ pub(crate) struct Journal {
     generation: u64,
     /// What was acknowledged last.
     current: Option<Current>,
+    mark: Mark,
+    /// Events that will be in no file: they were forgotten while none could be written.
+    missed: u64,
     /// What this process last put in place, acknowledged or not.
     placed: Option<Identity>,
     stopped: Option<Why>,
@@ -105,11 +109,27 @@ impl Journal {
             limits,
             generation: 0,
             current: None,
+            mark: Mark::default(),
+            missed: 0,
             placed: None,
             stopped: Some(Why::Opened),
         };
-        let Some(file) = read::open(&journal.files, folder)? else { return Ok((journal, Found::default())) };
+        let marked = mark::read(&journal.files, folder)?;
+        let behind = |missing| StateError::Behind { path: path.clone(), missing };
+        let Some(file) = read::open(&journal.files, folder)? else {
+            return match marked {
+                Some(_) => Err(behind("it is gone".to_owned())),
+                None => {
+                    let mended = journal.held.mended;
+                    Ok((journal, Found { mended, ..Found::default() }))
+                }
+            };
+        };
         let (scan, found) = read::read(&path, &file)?;
+        let found = Found { mended: journal.held.mended, ..found };
+        if let Some(missing) = marked.and_then(|marked| marked.beyond(&scan)) {
+            return Err(behind(missing));
+        }
         let metadata = file.metadata().map_err(StateError::disk("looking at", &path))?;
         journal.placed = Some(folder::identity(&metadata));
         journal.generation = scan.header.generation;
@@ -165,6 +185,8 @@ impl Journal {
         writing.write(&bytes).map_err(StateError::disk("writing", &path))?;
         writing.sync().map_err(StateError::disk("syncing", &path))?;
         (*length, *frames) = (end, number);
+        let marked = Marked::of(header, end);
+        self.mark.set(&self.folder, marked);
         self.stopped = None;
         Ok(())
     }
@@ -206,11 +228,21 @@ impl Journal {
         }
         self.generation = self.generation.saturating_add(1);
         let old = self.current.as_ref().map(|current| (current.old(&path), current.header.dropped));
+        let missed = self.missed;
         let placed = &mut self.placed;
-        let anew =
-            rewrite::write(&self.files, &self.folder, self.generation, old, &parts, &self.limits, |file| {
+        let anew = rewrite::write(
+            &self.files,
+            &self.folder,
+            self.generation,
+            (old, missed),
+            &parts,
+            &self.limits,
+            |file| {
                 *placed = file.metadata().ok().map(|metadata| folder::identity(&metadata));
-            })?;
+            },
+        )?;
+        self.mark.set(&self.folder, Marked::of(&anew.header, anew.header.base));
+        self.missed = 0;
         let before = self.current.replace(Current {
             log: Log::Ours(anew.writing),
             header: anew.header,
@@ -220,6 +252,15 @@ impl Journal {
         });
         self.stopped = None;
         Ok(before.and_then(|before| before.repaired))
+    }
+
+    /// Says how many events since the last that was written can be written no more. All of it must be written again then, since
+    /// the count stands at its head.
+    pub(crate) fn miss(&mut self, events: u64) {
+        self.missed = events;
+        if events > 0 {
+            self.stopped = self.stopped.or(Some(Why::Grown));
+        }
     }
 
     /// Whether all of it must be written again, or should be, and why.

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `journal` | what was decided, what was seen, what happened |
 //! | `key` | 16 bytes that seal the printed ids of predictions, and their XXH3-64 |
+//! | `mark` | how far the journal was acknowledged: 40 bytes |
 //! | `lock` | empty; locked by the process that has the folder |
 //! | `journal.new`, `key.new` | being written; a start removes them |
 //! | `journal.damaged-1` .. `-99` | what [`repair`] found, as it was |
@@ -47,6 +48,19 @@
 //! What a crash leaves at the end is cut off, and told. Any other difference from what was written is
 //! [`Damaged`](StateError::Damaged), and [`repair`] is the way out. One thing cannot be told from a crash: damage in the
 //! batch that was written last. It is cut off like one, and told like one.
+//!
+//! # What a start has less than there was
+//!
+//! A journal that ends where a batch ends, an older copy of it, or none at all would be whole by themselves. So how far it was
+//! acknowledged is noted beside it, in `mark`, and a journal that is behind the note is [`Behind`](StateError::Behind): put
+//! back the newest one, or call [`repair`] to go on with the one that is there. A key that is gone, or is another one, is an
+//! event, [`StartedWithLess`](crate::events::EventKind::StartedWithLess): ids of earlier predictions are unknown then.
+//!
+//! What a single disk cannot know is that *all* of the folder is an older copy, journal, note and key: it looks like the day
+//! on which it was made, and a quarantine of a later day is gone. Nor does the note show what was lost within the half minute
+//! before a power cut, since it is not synced, nor anything where it was removed with the journal's end. Whoever must know
+//! keeps the number of the last event elsewhere, as by [`subscribe`](crate::ModelHandle::subscribe): a start that goes on from
+//! a lower one has less. Copies of a folder in use take `mark` first and `journal` after it, or leave it out.
 //!
 //! # The format
 //!
@@ -107,6 +121,7 @@ pub(crate) mod folder;
 pub(crate) mod frame;
 pub(crate) mod frames;
 pub(crate) mod journal;
+pub(crate) mod mark;
 pub(crate) mod names;
 pub(crate) mod read;
 pub(crate) mod repair;
@@ -124,4 +139,4 @@ pub(crate) use frame::Kind;
 pub(crate) use journal::{Entry, Journal};
 pub(crate) use read::Found;
 pub use repair::{Repaired, repair};
-pub(crate) use secret::secret;
+pub(crate) use secret::{has_secret, secret};

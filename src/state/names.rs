@@ -10,6 +10,9 @@ pub(crate) const ASIDE: &str = "journal.new";
 
 pub(crate) const LOCK: &str = "lock";
 
+/// How far the journal was acknowledged.
+pub(crate) const MARK: &str = "mark";
+
 pub(crate) const KEY: &str = "key";
 
 pub(crate) const KEY_ASIDE: &str = "key.new";

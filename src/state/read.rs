@@ -28,6 +28,8 @@ pub(crate) struct Found {
     pub(crate) events: u64,
     /// Events that were dropped before the first of them.
     pub(crate) dropped: u64,
+    /// The group of the folder, or of a file in it, could write to it until it was opened.
+    pub(crate) mended: bool,
 }
 
 impl Found {
@@ -38,10 +40,10 @@ impl Found {
     ///
     /// The folder is not private, or its journal cannot be read, is damaged or too new.
     pub(crate) fn read(files: &Files, folder: &Path) -> Result<Self, StateError> {
-        super::folder::look(folder)?;
+        let mended = super::folder::look(folder)?;
         match open(files, folder)? {
-            Some(file) => Ok(read(&folder.join(JOURNAL), &file)?.1),
-            None => Ok(Self::default()),
+            Some(file) => Ok(Self { mended, ..read(&folder.join(JOURNAL), &file)?.1 }),
+            None => Ok(Self { mended, ..Self::default() }),
         }
     }
 }

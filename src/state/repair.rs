@@ -8,9 +8,9 @@ use std::path::{Path, PathBuf};
 use super::error::StateError;
 use super::folder::Held;
 use super::frame::{HEADER, Kind};
-use super::names::{JOURNAL, Limits};
+use super::names::{JOURNAL, Limits, MARK};
 use super::rewrite::{Lost, Old, Part};
-use super::{folder, read, rewrite};
+use super::{folder, mark, read, rewrite};
 use crate::base::disk::Files;
 
 /// How many damaged journals are kept: whoever has so many has another problem.
@@ -25,7 +25,8 @@ const BUFFER: u64 = 1 << 20;
 pub struct Repaired {
     /// A copy of the journal as it was, beside it; none where nothing was damaged, and nothing was done.
     pub kept_as: Option<PathBuf>,
-    /// Bytes that are not what was written or are gone, of those that had been acknowledged.
+    /// Bytes that are not what was written or are gone, of those that had been acknowledged; of a journal that is gone or is an
+    /// older one, the length of the one that was written.
     pub lost_bytes: u64,
     /// Records in them: as many as can be told. None where only the header of the file was damaged.
     pub lost_records: u64,
@@ -39,7 +40,8 @@ pub struct Repaired {
 }
 
 /// Makes a journal of what is whole in one that is [damaged](StateError::Damaged), and keeps a copy of the damaged one beside
-/// it, as `journal.damaged-1` and so on. A journal that is not damaged is left as it is.
+/// it, as `journal.damaged-1` and so on. A journal that is not damaged is left as it is; one that is
+/// [behind](StateError::Behind) what was written, or gone, is taken for all there is from then on.
 ///
 /// For a person to call, who has looked at the disk first, and while nothing runs on the folder: what was decided and seen
 /// in the damaged part is lost. Look at [`Repaired::state`] and at [`history`](super::history) before the next start.
@@ -54,15 +56,31 @@ pub fn repair(folder: impl AsRef<Path>) -> Result<Repaired, StateError> {
 
 pub(crate) fn repair_with(files: &Files, folder: &Path) -> Result<Repaired, StateError> {
     let path = folder.join(JOURNAL);
-    if !folder::is_plain(&path)? {
+    let is_there = folder::is_plain(&path)?;
+    if !is_there && !folder::is_plain(&folder.join(MARK))? {
         return Err(StateError::Missing { path });
     }
     let _held = Held::take(files, folder)?;
+    // What is there is all there was, from here on.
+    let marked = mark::read(files, folder)?;
+    if !is_there {
+        mark::forget(files, folder)?;
+        let lost = marked.map_or(0, |marked| marked.length);
+        return Ok(Repaired { lost_bytes: lost, ..Repaired::default() });
+    }
     let Some(file) = read::open(files, folder)? else { return Err(StateError::Missing { path }) };
     match read::scan(&path, &file) {
         Ok((scan, found)) if scan.damage.is_none() => {
             let (state, evidence) = (found.state.is_some(), !found.evidence.is_empty());
-            return Ok(Repaired { state, evidence, events: found.events, ..Repaired::default() });
+            let lost_bytes = match marked.filter(|marked| marked.beyond(&scan).is_some()) {
+                Some(marked) => {
+                    mark::forget(files, folder)?;
+                    let is_same = marked.salt == scan.header.salt;
+                    if is_same { marked.length.saturating_sub(scan.committed) } else { marked.length }
+                }
+                None => 0,
+            };
+            return Ok(Repaired { state, evidence, lost_bytes, events: found.events, ..Repaired::default() });
         }
         Ok(_) | Err(StateError::Damaged { .. }) => {}
         Err(error) => return Err(error),
@@ -100,7 +118,8 @@ pub(crate) fn repair_with(files: &Files, folder: &Path) -> Result<Repaired, Stat
         .map(|(index, body)| part(Kind::Evidence, index == 0, body.as_slice()));
     let parts: Vec<Part<'_>> = state.chain(evidence).collect();
     let old = whole.map(|old| (old, dropped));
-    rewrite::write(files, folder, generation, old, &parts, &Limits::default(), |_| {})?;
+    rewrite::write(files, folder, generation, (old, 0), &parts, &Limits::default(), |_| {})?;
+    mark::forget(files, folder)?;
     Ok(Repaired {
         kept_as: Some(kept_as),
         lost_bytes: left.lost.bytes,

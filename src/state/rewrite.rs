@@ -126,7 +126,7 @@ pub(crate) struct Anew {
     pub(crate) frames: u32,
 }
 
-/// Writes a journal: the last events of the old one, then `parts`. `placed` is called once it may be the one in place.
+/// Writes a journal: the last events of the old one, then `parts`. Of more events, `missed` were in neither. `placed` is called once it may be the one in place.
 ///
 /// # Errors
 ///
@@ -135,7 +135,7 @@ pub(crate) fn write(
     files: &Files,
     folder: &Path,
     generation: u64,
-    old: Option<(Old<'_>, u64)>,
+    (old, missed): (Option<(Old<'_>, u64)>, u64),
     parts: &[Part<'_>],
     limits: &Limits,
     placed: impl FnOnce(&File),
@@ -155,7 +155,7 @@ pub(crate) fn write(
     }
     let frames = u32::try_from(kept.lengths.len() + parts.len()).map_err(|_| too_large())?;
     let before = old.map_or(0, |(_, dropped)| dropped);
-    let dropped = before.saturating_add(kept.dropped);
+    let dropped = before.saturating_add(kept.dropped).saturating_add(missed);
     let header = Header { format: FORMAT, generation, salt: salt(&aside)?, dropped, base };
 
     super::folder::remove(files, &aside)?;

@@ -45,6 +45,11 @@ pub(crate) fn secret(files: &Files, folder: &Path) -> Result<[u8; LENGTH], State
     Ok(key)
 }
 
+/// Whether the folder has a key already.
+pub(crate) fn has_secret(folder: &Path) -> Result<bool, StateError> {
+    folder::is_plain(&folder.join(KEY))
+}
+
 fn decoded(bytes: &[u8]) -> Option<[u8; LENGTH]> {
     let bytes: &[u8; FILE] = bytes.try_into().ok()?;
     let (key, check) = bytes.split_first_chunk::<LENGTH>()?;

@@ -15,7 +15,7 @@ use crate::model::error::LoadError;
 use crate::model::identity::Identity;
 use crate::model::lifecycle::Lifecycle;
 use crate::model::model::Model;
-use crate::model::{Memory, TargetTier, Tier};
+use crate::model::{Doubt, Memory, TargetTier, Tier};
 
 /// One loaded model with what is known of it. Shared by the routing table, pins and the control side.
 pub(crate) struct Version<I: ?Sized, O> {
@@ -96,6 +96,10 @@ impl dyn AnyVersion + '_ {
 
     pub(crate) fn maintain(&self) -> Result<(), LoadError> {
         self.lifecycle().map_or(Ok(()), |own| own.maintain())
+    }
+
+    pub(crate) fn take_doubt(&self) -> Option<Doubt> {
+        self.lifecycle().and_then(|own| own.take_doubt())
     }
 
     /// The version as those know it who ask it. `None` where it is of other types: it came from another handle.

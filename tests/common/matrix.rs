@@ -19,11 +19,13 @@ pub(crate) fn matrix_model(side: u64, factor: f32) -> Vec<u8> {
     [number(1, 8), bytes(7, &graph), bytes(8, &opset)].concat()
 }
 
-fn number(field: u64, value: u64) -> Vec<u8> {
+/// A field of a message that is a number.
+pub(crate) fn number(field: u64, value: u64) -> Vec<u8> {
     [varint(field << 3), varint(value)].concat()
 }
 
-fn bytes(field: u64, value: &[u8]) -> Vec<u8> {
+/// A field of a message that is bytes, a text or a message.
+pub(crate) fn bytes(field: u64, value: &[u8]) -> Vec<u8> {
     [varint(field << 3 | 2), varint(value.len() as u64), value.to_vec()].concat()
 }
 

@@ -26,7 +26,7 @@ use crate::model::identity::Identity;
 use crate::model::lifecycle::Lifecycle;
 use crate::model::model::Model;
 use crate::model::throttle::LoadThrottle;
-use crate::model::{Memory, TargetTier, Tier};
+use crate::model::{Doubt, Memory, TargetTier, Tier};
 
 /// An ONNX model, with the options it is loaded with.
 ///
@@ -52,9 +52,15 @@ use crate::model::{Memory, TargetTier, Tier};
 ///
 /// # Files
 ///
-/// A version's files must stay as they are: a new version gets files of its own, put in place by a rename. External data
-/// is hashed too, and refused where it leads out of the model's folder. A file that is written to while it is in use is
-/// noticed when the model is loaded; after that ONNX Runtime may have it mapped, where nothing can notice.
+/// A version's files must stay as they are: a new version gets files of its own, put in place by a rename. What is loaded is
+/// what was hashed when the model was opened, or an error. A model in one file is loaded from the memory that was hashed, so
+/// an exchange in between finds nothing. External data, which is hashed too, is loaded from where it lies, between two looks
+/// at it: a change in between shows by the time of the last change, which the system keeps and nobody can set; on a file
+/// system over a network it shows as far as that tells. After that ONNX Runtime may have external data mapped, where nothing
+/// can notice that it is written to: a [`PreparedCache`] has a form that is this user's alone.
+///
+/// External data stays in the folder that the model is named in or, where that name is a link as in the caches of model hubs,
+/// in the folder of the file that it leads to.
 pub struct OnnxModel {
     files: Files,
     options: Options,
@@ -71,10 +77,11 @@ impl OnnxModel {
     /// # Errors
     ///
     /// - [`LoadError::Read`] where a file is missing or cannot be read;
-    /// - [`LoadError::NotOnnx`] where it is empty, cut short, or something else;
+    /// - [`LoadError::NotAFile`] where there is a pipe, a device or a folder instead, which is not waited for;
+    /// - [`LoadError::NotOnnx`] where it is empty, cut short, or something else, or has a million labels and more;
     /// - [`LoadError::Refused`] where an input or output has a type that cannot be carried (sparse, optional, complex
-    ///   and sub-byte types; sequences or maps as inputs), or where external data leads out of the model's folder,
-    ///   directly or through a link.
+    ///   and sub-byte types; sequences or maps as inputs), where external data leads out of the model's folder, directly or
+    ///   through a link, or where a file has more than 2 GiB or its external data more than 256.
     pub fn from_file(path: impl AsRef<Path>) -> Result<Self, LoadError> {
         Files::read(path.as_ref()).map(Self::of)
     }
@@ -350,6 +357,10 @@ impl Lifecycle for OnnxModel {
 
     fn maintain(&self) -> Result<(), LoadError> {
         self.replenish().map(drop)
+    }
+
+    fn take_doubt(&self) -> Option<Doubt> {
+        self.loaded.get().and_then(Loaded::take_doubt)
     }
 
     fn description(&self) -> Description {

@@ -64,11 +64,20 @@ fn nobody_else_may_read_the_files_or_write_to_the_folder() {
     for name in [JOURNAL, LOCK, KEY] {
         assert_eq!(mode(&folder.path(name)), 0o600, "{name}");
     }
-    for bits in [0o770, 0o702] {
-        fs::set_permissions(&folder.0, fs::Permissions::from_mode(bits)).unwrap();
-        assert!(matches!(Journal::open(Files::default(), &folder.0), Err(StateError::NotPrivate { .. })));
-        assert!(matches!(Found::read(&Files::default(), &folder.0), Err(StateError::NotPrivate { .. })));
-    }
+    fs::set_permissions(&folder.0, fs::Permissions::from_mode(0o702)).unwrap();
+    assert!(matches!(Journal::open(Files::default(), &folder.0), Err(StateError::NotPrivate { .. })));
+    assert!(matches!(Found::read(&Files::default(), &folder.0), Err(StateError::NotPrivate { .. })));
+    // As those set it who manage volumes; also on what is in it.
+    fs::set_permissions(&folder.0, fs::Permissions::from_mode(0o770)).unwrap();
+    assert!(Found::read(&Files::default(), &folder.0).unwrap().mended);
+    assert_eq!(mode(&folder.0), 0o750);
+    assert!(!folder.open().1.mended);
+    fs::set_permissions(folder.path(KEY), fs::Permissions::from_mode(0o660)).unwrap();
+    assert!(folder.open().1.mended);
+    assert_eq!(mode(&folder.path(KEY)), 0o640);
+    fs::set_permissions(folder.path(JOURNAL), fs::Permissions::from_mode(0o606)).unwrap();
+    assert!(matches!(Journal::open(Files::default(), &folder.0), Err(StateError::NotPrivate { .. })));
+    fs::set_permissions(folder.path(JOURNAL), fs::Permissions::from_mode(0o600)).unwrap();
     fs::set_permissions(&folder.0, fs::Permissions::from_mode(0o755)).unwrap();
     folder.open();
 }

@@ -16,15 +16,23 @@ use crate::task::task::TaskKind;
 
 /// Where the outcomes of one exposure collect until the next tick. Outlives the exposure's place in the table.
 pub(crate) struct Intake {
+    kind: TaskKind,
+    kpis: usize,
     collected: Mutex<Collected>,
 }
 
-/// Outcomes and pairs since the last tick; of labels, also those that wait for others of their time.
+/// Outcomes and pairs since the last tick; and labels that wait for others of their time.
 struct Collected {
+    /// Made by the first that comes. Of an exposure that makes no predictions any more, outcomes are waited for until the
+    /// horizon, and there may be thousands of those: each holds these kilobytes only while there is something in them.
+    figures: Option<Box<Figures>>,
+    waiting: Waiting,
+}
+
+struct Figures {
     tally: Tally,
     divergence: Divergence,
     pairs: PairCounts,
-    waiting: Waiting,
 }
 
 /// What has collected, beside the figures.
@@ -37,20 +45,27 @@ pub(crate) struct Collection {
 
 impl Intake {
     pub(crate) fn new(kind: TaskKind, kpis: usize, maturity: Maturity) -> Self {
-        Self::of(Tally::new(kind, kpis), Waiting::new(maturity))
+        let intake = Self::of(kind, kpis, Waiting::new(maturity));
+        // Whoever counts first has nothing to make.
+        intake.with(|_| ());
+        intake
     }
 
-    fn of(tally: Tally, waiting: Waiting) -> Self {
-        let (divergence, pairs) = (Divergence::default(), PairCounts::default());
-        Self { collected: Mutex::new(Collected { tally, divergence, pairs, waiting }) }
+    fn of(kind: TaskKind, kpis: usize, waiting: Waiting) -> Self {
+        Self { kind, kpis, collected: Mutex::new(Collected { figures: None, waiting }) }
     }
 
     /// An empty intake of the same kind.
     pub(crate) fn like(&self) -> Self {
-        let collected = self.collected.lock();
-        let mut tally = collected.tally.clone();
-        tally.reset();
-        Self::of(tally, collected.waiting.like())
+        Self::of(self.kind, self.kpis, self.collected.lock().waiting.like())
+    }
+
+    fn with<R>(&self, count: impl FnOnce(&mut Figures) -> R) -> R {
+        let new = || {
+            let (divergence, pairs) = (Divergence::default(), PairCounts::default());
+            Box::new(Figures { tally: Tally::new(self.kind, self.kpis), divergence, pairs })
+        };
+        count(self.collected.lock().figures.get_or_insert_with(new))
     }
 
     /// Goes on with labels that waited when they were saved.
@@ -66,21 +81,27 @@ impl Intake {
         self.collected.lock().waiting.clone()
     }
 
-    /// Adds what has collected to `tally`, hands out the rest, and begins anew. Labels that wait stay.
-    pub(crate) fn drain(&self, tally: &mut Tally, now: Timestamp) -> Collection {
-        let mut collected = self.collected.lock();
-        tally.merge(&collected.tally);
-        collected.tally.reset();
-        Collection {
-            divergence: std::mem::take(&mut collected.divergence),
-            pairs: std::mem::take(&mut collected.pairs),
-            labels: collected.waiting.take(now),
+    /// Adds what has collected to `tally`, hands out the rest, and begins anew. Labels that wait stay. Where hardly any more
+    /// will come, it holds no place for them.
+    pub(crate) fn drain(&self, tally: &mut Tally, now: Timestamp, more_will_come: bool) -> Collection {
+        let collected = &mut *self.collected.lock();
+        let labels = collected.waiting.take(now);
+        let Some(figures) = &mut collected.figures else {
+            return Collection { labels, ..Collection::default() };
+        };
+        tally.merge(&figures.tally);
+        figures.tally.reset();
+        let (divergence, pairs) =
+            (std::mem::take(&mut figures.divergence), std::mem::take(&mut figures.pairs));
+        if !more_will_come {
+            collected.figures = None;
         }
+        Collection { divergence, pairs, labels }
     }
 
     /// Counts outcomes, or takes them back.
     pub(crate) fn count(&self, count: impl FnOnce(&mut Tally)) {
-        count(&mut self.collected.lock().tally);
+        self.with(|figures| count(&mut figures.tally));
     }
 
     /// Counts a label, of a prediction made at a moment, as evidence; `None` where it comes too late to be any.
@@ -95,13 +116,12 @@ impl Intake {
 
     /// Counts a pair of answers to the same input: as a figure, and as evidence.
     pub(crate) fn diverged(&self, count: impl FnOnce(&mut Divergence, &mut PairCounts)) {
-        let collected = &mut *self.collected.lock();
-        count(&mut collected.divergence, &mut collected.pairs);
+        self.with(|figures| count(&mut figures.divergence, &mut figures.pairs));
     }
 
     /// Counts who was right in a pair, as a figure.
     pub(crate) fn judged(&self, count: impl FnOnce(&mut Divergence)) {
-        count(&mut self.collected.lock().divergence);
+        self.with(|figures| count(&mut figures.divergence));
     }
 }
 

@@ -2,4 +2,5 @@
 
 mod bounds;
 mod clocks;
+mod files;
 mod host;

@@ -422,7 +422,8 @@ fn a_file_that_is_missing_or_no_model_is_named_with_the_cause() {
     let whole = fs::read(file("affine")).unwrap();
     let missing = OnnxModel::from_file(folder.0.join("gone.onnx")).unwrap_err();
     assert!(matches!(&missing, LoadError::Read { file, .. } if file.ends_with("gone.onnx")), "{missing}");
-    assert!(matches!(OnnxModel::from_file(&folder.0), Err(LoadError::Read { .. })));
+    let none = OnnxModel::from_file(&folder.0).unwrap_err();
+    assert!(matches!(&none, LoadError::NotAFile { what: "a folder", .. }), "{none}");
 
     for (name, bytes, expected) in [
         ("empty.onnx", &b""[..], "empty"),
@@ -599,9 +600,6 @@ fn external_data_behind_a_link_that_escapes_is_refused() {
     let data = folder.0.join("external.data");
     std::os::unix::fs::symlink(outside.0.join("external.data"), &data).unwrap();
     assert!(matches!(open(), Err(LoadError::Refused { cause, .. }) if cause.contains("through a link")));
-    fs::remove_file(&data).unwrap();
-    fs::hard_link(outside.0.join("external.data"), &data).unwrap();
-    assert!(matches!(open(), Err(LoadError::Refused { cause, .. }) if cause.contains("hard link")));
     fs::remove_file(&data).unwrap();
     fs::copy(models().join("external.data"), folder.0.join("inside.data")).unwrap();
     std::os::unix::fs::symlink("inside.data", &data).unwrap();

@@ -51,6 +51,22 @@ pub(crate) fn scan(file: &[u8]) -> Result<Scan, Malformed> {
     Ok(scan)
 }
 
+/// How many there may be of what takes more memory here than it does in a file: a packed label is one byte there and some
+/// thirty here. A hundred times what any published model has.
+const LABELS_MAX: usize = 1 << 20;
+
+/// The same of operator sets, of which there is one for each domain.
+const OPSETS_MAX: usize = 1 << 10;
+
+/// The same of entries of metadata.
+const METADATA_MAX: usize = 1 << 16;
+
+/// The same of files with external data: one for each tensor at most.
+const EXTERNAL_MAX: usize = 1 << 16;
+
+/// How many inputs and outputs that cannot be carried are told of.
+const REFUSED_MAX: usize = 32;
+
 /// As deep as protobuf itself allows.
 const DEPTH_MAX: usize = 100;
 
@@ -98,8 +114,12 @@ impl Scan {
                 (2, Field::Bytes(name)) => self.producer = text(name)?,
                 (3, Field::Bytes(version)) => self.producer_version = text(version)?,
                 (7, Field::Bytes(_)) => self.has_graph = true,
-                (8, Field::Bytes(opset)) => self.opsets.push(opset_of(opset)?),
+                (8, Field::Bytes(opset)) => {
+                    bounded(self.opsets.len(), OPSETS_MAX, "operator sets")?;
+                    self.opsets.push(opset_of(opset)?);
+                }
                 (14, Field::Bytes(entry)) => {
+                    bounded(self.metadata.len(), METADATA_MAX, "entries of metadata")?;
                     let (key, value) = entry_of(entry)?;
                     self.metadata.insert(key, value);
                 }
@@ -112,28 +132,41 @@ impl Scan {
     fn main_graph(&mut self, bytes: &[u8]) -> Result<(), Malformed> {
         for field in Fields(bytes) {
             match field? {
-                (11, Field::Bytes(port)) => self.refused.extend(refused_port("input", port)?),
-                (12, Field::Bytes(port)) => self.refused.extend(refused_port("output", port)?),
+                (11, Field::Bytes(port)) => self.refuse(refused_port("input", port)?),
+                (12, Field::Bytes(port)) => self.refuse(refused_port("output", port)?),
                 _ => {}
             }
         }
         Ok(())
     }
 
+    fn refuse(&mut self, cause: Option<String>) {
+        if self.refused.len() < REFUSED_MAX {
+            self.refused.extend(cause);
+        } else if self.refused.len() == REFUSED_MAX && cause.is_some() {
+            self.refused.push("and there are more".to_owned());
+        }
+    }
+
     /// The labels of classifiers and of `ZipMap` are attributes whose names begin alike.
     fn attribute(&mut self, bytes: &[u8]) -> Result<(), Malformed> {
         let mut labels = Vec::new();
+        let mut push = |label: Label| {
+            bounded(labels.len(), LABELS_MAX, "labels")?;
+            labels.push(label);
+            Ok::<_, Malformed>(())
+        };
         let mut is_labels = false;
         for field in Fields(bytes) {
             match field? {
                 (1, Field::Bytes(name)) => is_labels = name.starts_with(b"classlabels"),
-                (8, Field::Number(number)) if is_labels => labels.push(Label::Int(number.cast_signed())),
+                (8, Field::Number(number)) if is_labels => push(Label::Int(number.cast_signed()))?,
                 (8, Field::Bytes(mut packed)) if is_labels => {
                     while !packed.is_empty() {
-                        labels.push(Label::Int(varint(&mut packed)?.cast_signed()));
+                        push(Label::Int(varint(&mut packed)?.cast_signed()))?;
                     }
                 }
-                (9, Field::Bytes(label)) if is_labels => labels.push(Label::Text(text(label)?.into())),
+                (9, Field::Bytes(label)) if is_labels => push(Label::Text(text(label)?.into()))?,
                 _ => {}
             }
         }
@@ -156,6 +189,7 @@ impl Scan {
             }
         }
         if is_external {
+            bounded(self.external.len(), EXTERNAL_MAX, "files with external data")?;
             self.external.insert(location.ok_or("a tensor lies outside of the file and does not say where")?);
         }
         Ok(())
@@ -179,6 +213,11 @@ impl Message {
             _ => return None,
         })
     }
+}
+
+/// Whether there may be one more.
+fn bounded(there: usize, max: usize, what: &str) -> Result<(), Malformed> {
+    if there < max { Ok(()) } else { Err(format!("it has more than {max} {what}, which no model needs")) }
 }
 
 fn opset_of(bytes: &[u8]) -> Result<(String, i64), Malformed> {

@@ -72,20 +72,29 @@ pub(crate) fn build(
     throttle: &LoadThrottle,
 ) -> Result<(), Failed> {
     throttle.step()?;
-    files.unchanged()?;
-    let builder = options
-        .builder(runtime)
-        .and_then(|builder| Ok(builder.with_optimized_model_path(folder.join(GRAPH))?))
-        .and_then(|builder| {
-            Ok(builder
-                .with_config_entry("session.optimized_model_external_initializers_file_name", WEIGHTS)?
-                // Smaller ones are shapes and the like, which the graph is checked with.
-                .with_config_entry("session.optimized_model_external_initializers_min_size_in_bytes", "1024")?
-                // From 1.21 on; before, it is ignored, and what is packed is packed in memory.
-                .with_config_entry("session.save_external_prepacked_constant_initializers", "1")?)
-        });
-    let plain = create(files, || builder).map_err(|error| Failed::Unprepared(in_full(&error)))?;
-    files.unchanged()?;
+    let builder = || {
+        options
+            .builder(runtime)
+            .and_then(|builder| Ok(builder.with_optimized_model_path(folder.join(GRAPH))?))
+            .and_then(|builder| {
+                Ok(builder
+                    .with_config_entry("session.optimized_model_external_initializers_file_name", WEIGHTS)?
+                    // Smaller ones are shapes and the like, which the graph is checked with.
+                    .with_config_entry(
+                        "session.optimized_model_external_initializers_min_size_in_bytes",
+                        "1024",
+                    )?
+                    // From 1.21 on; before, it is ignored, and what is packed is packed in memory.
+                    .with_config_entry("session.save_external_prepacked_constant_initializers", "1")?)
+            })
+    };
+    let plain = create(files, builder).map_err(|error| match error {
+        // Of the model's files, and not of what is made of them.
+        error @ (LoadError::Refused { .. } | LoadError::Read { .. } | LoadError::NotAFile { .. }) => {
+            Failed::Load(error)
+        }
+        error => Failed::Unprepared(in_full(&error)),
+    })?;
     let signature = signature_of(files, &plain)?;
     let (input, expected) = match fractions_for(&signature) {
         Some(input) => {

@@ -13,7 +13,7 @@ use thiserror::Error;
 
 use super::entry::{Entry, Unusable};
 use super::key::Key;
-use crate::base::disk::Files;
+use crate::base::disk::{Files, Shared, make_lock, open_lock, own_folder};
 #[cfg(feature = "testing")]
 use crate::base::faults::Faults;
 use crate::model::error::LoadError;
@@ -53,19 +53,22 @@ use crate::model::throttle::LoadThrottle;
 ///
 /// # Trust
 ///
-/// The folder is its owner's alone. What is in it is held against a record that lies beside it: that finds what was torn,
+/// The folder is its owner's alone, and that is this user. A group that may write to it is kept from it
+/// ([`PreparedCounts::mended`]). What is in it is held against a record that lies beside it: that finds what was torn,
 /// changed or swapped, and not a forgery of both by somebody who can write as this user. Files are not to be written to
 /// while they are mapped: nothing can keep the process alive where a mapped file is truncated. A change is found at the
-/// next [`maintain`](crate::versions::Lifecycle::maintain), and the form is made again.
+/// next [`maintain`](crate::versions::Lifecycle::maintain), the form is made again, and the event
+/// [`AnswersInDoubt`](crate::events::EventKind::AnswersInDoubt) says since when answers may be wrong. Files are read by their
+/// owner alone and written to by nobody, so only this user and the superuser can do that.
 #[derive(Clone)]
 pub struct PreparedCache {
-    shared: Arc<Shared>,
+    shared: Arc<Inner>,
     limit: u64,
     smallest: u64,
     files: Files,
 }
 
-struct Shared {
+struct Inner {
     folder: PathBuf,
     /// Entries that were checked in this process and are in use.
     open: Mutex<HashMap<Key, std::sync::Weak<Entry>>>,
@@ -73,6 +76,7 @@ struct Shared {
     broken: AtomicU64,
     evicted: AtomicU64,
     refused: AtomicU64,
+    mended: AtomicU64,
 }
 
 /// What became of a cache's entries since it was opened here.
@@ -87,6 +91,9 @@ pub struct PreparedCounts {
     pub evicted: u64,
     /// Models that were loaded plainly, because they cannot take this form or there was no room.
     pub refused: u64,
+    /// Folders, the cache's own or an entry's, that their group could write to, and cannot any more: those who manage volumes
+    /// set such bits whenever they mount one.
+    pub mended: u64,
 }
 
 /// Why a cache cannot be opened.
@@ -100,6 +107,17 @@ pub enum PreparedCacheError {
         folder: PathBuf,
         /// What the system said.
         source: Arc<io::Error>,
+    },
+    /// The folder is another user's, who decides what is loaded from it.
+    #[error(
+        "{} is owned by user {owner}: `chown` it to the user that this process runs as, or choose another folder",
+        .folder.display()
+    )]
+    NotOwned {
+        /// The folder.
+        folder: PathBuf,
+        /// Its owner's number.
+        owner: u32,
     },
     /// Others may write to the folder, and what is loaded from it is run.
     #[error("others may write to {}: `chmod 700` it, or choose another folder", .folder.display())]
@@ -137,20 +155,19 @@ impl PreparedCache {
         files.create_folder(&folder).map_err(failed(&folder))?;
         // As mappings are named by the system.
         let folder = folder.canonicalize().map_err(failed(&folder))?;
-        #[cfg(unix)]
-        {
-            let metadata = folder.metadata().map_err(failed(&folder))?;
-            if std::os::unix::fs::PermissionsExt::mode(&metadata.permissions()) & 0o022 != 0 {
-                return Err(PreparedCacheError::NotPrivate { folder });
-            }
-        }
-        let shared = Shared {
+        let mended = match own_folder(&folder).map_err(failed(&folder))? {
+            Shared::Own { mended } => mended,
+            Shared::Owner(owner) => return Err(PreparedCacheError::NotOwned { folder, owner }),
+            Shared::Writable => return Err(PreparedCacheError::NotPrivate { folder }),
+        };
+        let shared = Inner {
             folder,
             open: Mutex::default(),
             made: AtomicU64::new(0),
             broken: AtomicU64::new(0),
             evicted: AtomicU64::new(0),
             refused: AtomicU64::new(0),
+            mended: AtomicU64::new(mended.into()),
         };
         let cache = Self { shared: Arc::new(shared), limit: LIMIT, smallest: SMALLEST, files };
         cache.sweep().map_err(failed(&cache.shared.folder))?;
@@ -184,7 +201,7 @@ impl PreparedCache {
 
     /// What became of its entries since it was opened here; clones count together.
     pub fn counts(&self) -> PreparedCounts {
-        let Shared { made, broken, evicted, refused, .. } = &*self.shared;
+        let Inner { made, broken, evicted, refused, mended, .. } = &*self.shared;
         // Relaxed, like all of these: counts for showing, which guard nothing.
         let count = |count: &AtomicU64| count.load(Ordering::Relaxed);
         PreparedCounts {
@@ -192,6 +209,7 @@ impl PreparedCache {
             broken: count(broken),
             evicted: count(evicted),
             refused: count(refused),
+            mended: count(mended),
         }
     }
 
@@ -241,9 +259,10 @@ impl PreparedCache {
         }
         throttle.step()?;
         let folder = self.shared.folder.join(key.name());
-        match super::entry::open(&self.files, &folder, &key) {
+        match self.open_entry(&folder, &key) {
             Ok(entry) => return Ok(Ok(self.remember(key, entry))),
             Err(Unusable::Missing) => {}
+            Err(Unusable::Unknown(reason)) => return Ok(Err(reason)),
             Err(Unusable::Broken(_)) => {
                 self.shared.broken.fetch_add(1, Ordering::Relaxed);
                 if let Err(error) = self.discard(&folder) {
@@ -257,11 +276,17 @@ impl PreparedCache {
             Ok(made) => made,
         };
         // Whoever came first: both are whole.
-        Ok(match made.or_else(|_| super::entry::open(&self.files, &folder, &key)) {
+        Ok(match made.or_else(|_| self.open_entry(&folder, &key)) {
             Ok(entry) => Ok(self.remember(key, entry)),
             Err(Unusable::Missing) => Err(String::from("it was evicted as soon as it was made")),
-            Err(Unusable::Broken(reason)) => Err(reason),
+            Err(Unusable::Broken(reason) | Unusable::Unknown(reason)) => Err(reason),
         })
+    }
+
+    fn open_entry(&self, folder: &Path, key: &Key) -> Result<Entry, Unusable> {
+        let entry = super::entry::open(&self.files, folder, key)?;
+        self.shared.mended.fetch_add(entry.mended.into(), Ordering::Relaxed);
+        Ok(entry)
     }
 
     fn remember(&self, key: Key, entry: Entry) -> Arc<Entry> {
@@ -309,8 +334,7 @@ impl PreparedCache {
 
     /// One process at a time adds and evicts. Held for as long as that takes, never while a form is made.
     fn turn(&self) -> io::Result<File> {
-        let lock =
-            File::options().write(true).create(true).truncate(false).open(self.shared.folder.join(LOCK))?;
+        let lock = make_lock(&self.shared.folder.join(LOCK))?;
         lock.lock()?;
         Ok(lock)
     }
@@ -413,9 +437,10 @@ impl Aside {
     }
 
     fn is_abandoned(folder: &Path) -> bool {
-        let lock = File::options().write(true).open(folder.join(Self::LOCK));
-        match lock {
+        match open_lock(&folder.join(Self::LOCK)) {
             Ok(lock) => lock.try_lock().is_ok(),
+            // Any other error says nothing of whether somebody works there.
+            Err(error) if error.kind() != io::ErrorKind::NotFound => false,
             // Killed between two steps, or on its way.
             Err(_) => {
                 let made = folder.metadata().and_then(|metadata| metadata.modified()).ok();

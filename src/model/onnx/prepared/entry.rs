@@ -1,6 +1,6 @@
 //! One entry: a folder with an optimised graph, its weights, and a record of what both must be.
 
-use std::fs::{File, TryLockError};
+use std::fs::{File, Permissions, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
@@ -8,7 +8,7 @@ use std::time::SystemTime;
 use sha2::{Digest, Sha256};
 
 use super::key::Key;
-use crate::base::disk::Files;
+use crate::base::disk::{Files, Link, NotPlain, Shared, open_lock, open_plain, own_file, own_folder};
 use crate::base::text;
 use crate::model::onnx::file::files::{Stamp, pieces};
 use crate::model::onnx::session::pool::CLOCK;
@@ -32,6 +32,8 @@ const RECORD_BYTES_MAX: u64 = 4_096;
 pub(crate) struct Entry {
     pub(crate) folder: PathBuf,
     stamps: Vec<(PathBuf, Stamp)>,
+    /// Its group could write to it until it was opened.
+    pub(crate) mended: bool,
     _in_use: File,
 }
 
@@ -60,21 +62,41 @@ pub(crate) enum Unusable {
     Missing,
     /// It is not what was put there: torn, tampered with, or of another format.
     Broken(String),
+    /// The system answered with an error, which says nothing of what is there: it stays.
+    Unknown(String),
 }
 
 /// Opens an entry and reads all of it: linear in its size. What the record says decides, and nothing else.
 pub(crate) fn open(files: &Files, folder: &Path, key: &Key) -> Result<Entry, Unusable> {
-    let broken = |error: io::Error| Unusable::Broken(error.to_string());
+    let broken = |error: io::Error| {
+        let is_other = NotPlain::of(&error).is_some()
+            || matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::FileTooLarge);
+        let reason = format!("its prepared form cannot be read: {error}");
+        if is_other { Unusable::Broken(reason) } else { Unusable::Unknown(reason) }
+    };
     if !folder.is_dir() {
         return Err(Unusable::Missing);
     }
     // Locked first: from here on nobody evicts it.
     let path = folder.join(IN_USE);
-    let in_use = File::options().write(true).open(&path).map_err(broken)?;
+    let in_use = open_lock(&path).map_err(broken)?;
     match in_use.try_lock_shared() {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => return Err(Unusable::Missing), // it is being evicted
         Err(TryLockError::Error(error)) => return Err(broken(error)),
+    }
+    // Before it is read: what was written to it until now shows, and nobody else writes to it afterwards.
+    let mut mended = false;
+    let mut is_own = |shared: Shared| match shared {
+        Shared::Own { mended: now } => {
+            mended |= now;
+            Ok(())
+        }
+        _ => Err(Unusable::Broken("it is another user's, or others may write to it".to_owned())),
+    };
+    is_own(own_folder(folder).map_err(broken)?)?;
+    for name in [RECORD, GRAPH, WEIGHTS] {
+        is_own(own_file(&folder.join(name)).map_err(broken)?)?;
     }
     let record = files.read(&folder.join(RECORD), RECORD_BYTES_MAX).map_err(broken)?;
     let record = String::from_utf8(record).map_err(|_| Unusable::Broken("its record is no text".into()))?;
@@ -82,7 +104,7 @@ pub(crate) fn open(files: &Files, folder: &Path, key: &Key) -> Result<Entry, Unu
     let mut stamps = Vec::new();
     for (name, size, digest) in parts {
         let path = folder.join(name);
-        let (found, found_digest, stamp) = hash(&path).map_err(broken)?;
+        let (found, found_digest, stamp) = hash_settled(&path).map_err(broken)?;
         if found != size || found_digest != digest {
             return Err(Unusable::Broken(format!("{name} is not what was put there")));
         }
@@ -90,7 +112,7 @@ pub(crate) fn open(files: &Files, folder: &Path, key: &Key) -> Result<Entry, Unu
     }
     // Where nobody can tell when it was used last, it is evicted sooner: no reason not to use it.
     let _ = in_use.set_modified(CLOCK.now().into());
-    Ok(Entry { folder: folder.to_owned(), stamps, _in_use: in_use })
+    Ok(Entry { folder: folder.to_owned(), stamps, mended, _in_use: in_use })
 }
 
 /// Completes what was written into a folder that is nobody else's yet: the record, everything synced, nothing to be written
@@ -106,9 +128,7 @@ pub(crate) fn seal(files: &Files, folder: &Path, key: &Key) -> io::Result<u64> {
         let (size, digest, _) = hash(&path)?;
         record.push_str(&format!("{name} {size} {}\n", text::hex(&digest)));
         bytes = bytes.saturating_add(size);
-        let mut permissions = path.metadata()?.permissions();
-        permissions.set_readonly(true);
-        std::fs::set_permissions(&path, permissions)?;
+        std::fs::set_permissions(&path, read_by_its_owner(&path)?)?;
     }
     for (name, text) in [(IN_USE, ""), (RECORD, record.as_str())] {
         let mut file = files.create(&folder.join(name))?;
@@ -119,9 +139,18 @@ pub(crate) fn seal(files: &Files, folder: &Path, key: &Key) -> io::Result<u64> {
     Ok(bytes)
 }
 
+/// Nobody else's to read, and nobody's to write.
+fn read_by_its_owner(path: &Path) -> io::Result<Permissions> {
+    let mut permissions = path.metadata()?.permissions();
+    permissions.set_readonly(true);
+    #[cfg(unix)]
+    std::os::unix::fs::PermissionsExt::set_mode(&mut permissions, 0o400);
+    Ok(permissions)
+}
+
 /// Takes an entry for itself, so that it can be evicted; nothing where somebody uses it.
 pub(crate) fn claim(folder: &Path) -> Option<File> {
-    let file = File::options().write(true).open(folder.join(IN_USE)).ok()?;
+    let file = open_lock(&folder.join(IN_USE)).ok()?;
     file.try_lock().is_ok().then_some(file)
 }
 
@@ -157,10 +186,18 @@ fn parse<'r>(record: &'r str, key: &Key) -> Result<Vec<Part<'r>>, String> {
     Ok(parts)
 }
 
+/// The same, once the system's clock for files has gone on since its last change: the next one shows, then.
+fn hash_settled(path: &Path) -> io::Result<(u64, [u8; 32], Stamp)> {
+    Stamp::settle(path);
+    hash(path)
+}
+
 fn hash(path: &Path) -> io::Result<(u64, [u8; 32], Stamp)> {
     let mut hash = Sha256::new();
-    let (bytes, stamp) = pieces(File::open(path)?, |piece| hash.update(piece))?;
-    Ok((bytes, hash.finalize().into(), stamp))
+    let file = open_plain(path, File::options().read(true), Link::Refused)?;
+    let stamp = Stamp::of_file(&file)?;
+    pieces(file, stamp.length, |piece| hash.update(piece))?;
+    Ok((stamp.length, hash.finalize().into(), stamp))
 }
 
 #[cfg(test)]

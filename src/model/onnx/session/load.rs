@@ -8,7 +8,7 @@ use ort::session::builder::SessionBuilder;
 use super::form::Form;
 use crate::base::guarded::guarded;
 use crate::model::error::LoadError;
-use crate::model::onnx::file::files::{Files, Source};
+use crate::model::onnx::file::files::{Bytes, Files};
 use crate::model::onnx::file::signature::{Kind, Port, Signature};
 use crate::model::onnx::options::Options;
 use crate::model::onnx::prepared::Entry;
@@ -54,14 +54,13 @@ pub(crate) fn create_in(
 /// A session from the model's own files, by a builder.
 pub(crate) fn create(
     files: &Files,
-    builder: impl FnOnce() -> ort::Result<SessionBuilder>,
+    builder: impl Fn() -> ort::Result<SessionBuilder>,
 ) -> Result<ort::session::Session, LoadError> {
-    committed(files, || {
-        let mut builder = builder()?;
-        match &files.source {
-            Source::File(path) => builder.commit_from_file(path),
-            Source::Bytes(bytes) => builder.commit_from_memory(bytes),
-        }
+    files.load(|bytes| {
+        committed(files, || match bytes {
+            Bytes::File(path) => builder()?.commit_from_file(path),
+            Bytes::Memory(bytes) => builder()?.commit_from_memory(bytes),
+        })
     })
 }
 

@@ -11,6 +11,7 @@ use super::load;
 use super::load::{error_of, signature_of};
 use super::pool::{CLOCK, Pool, Worker};
 use super::session::{Call, Session};
+use crate::base::clock::Timestamp;
 use crate::base::sync::Settled;
 use crate::base::{memory, os};
 use crate::model::causes::in_full;
@@ -24,7 +25,7 @@ use crate::model::onnx::runtime::runtime::Runtime;
 use crate::model::onnx::tensor::interface::Interface;
 use crate::model::onnx::tensor::made_up::zeros_for;
 use crate::model::throttle::LoadThrottle;
-use crate::model::{Memory, TargetTier, Tier};
+use crate::model::{Doubt, Memory, TargetTier, Tier};
 
 /// A model that is loaded: what it takes and gives, for good, and its sessions, which come and go with its tier.
 ///
@@ -38,6 +39,10 @@ pub(crate) struct Loaded {
     runtime: Runtime,
     /// The prepared form; or why there is none, where there was to be one.
     prepared: Mutex<Result<Arc<Entry>, Option<String>>>,
+    /// When the prepared form was last found to be as it was.
+    sound: Mutex<Timestamp>,
+    /// What was answered from one that was not, until it is told.
+    doubt: Mutex<Option<Doubt>>,
     /// The tier that the seats are in. Held while they change, and by whoever wakes the model for as long as that takes: a
     /// seat that is to be emptied is not, once it is wanted again.
     tier: Settled<Tier>,
@@ -85,6 +90,8 @@ impl Loaded {
             }
         }
         let entry = prepared.as_ref().ok();
+        // Read and hashed once for all sessions.
+        let _held = if entry.is_some() { None } else { files.hold()? };
         let first = match first {
             Some(first) => first,
             None => load::plain(files, options, &runtime)?,
@@ -103,7 +110,6 @@ impl Loaded {
         }
         let watches = Watches::new(sessions.len()).map_err(engine)?;
         LazyLock::force(&CLOCK); // takes a moment, which no request should wait for
-        files.unchanged()?; // what was loaded is what was hashed
         let seats = sessions.into_iter().map(|session| Seat { session: Some(session) }).collect();
         let loaded = Self {
             signature,
@@ -112,6 +118,8 @@ impl Loaded {
             watches,
             runtime,
             prepared: Mutex::new(prepared),
+            sound: Mutex::new(CLOCK.now()),
+            doubt: Mutex::default(),
             tier: Settled::new(Tier::Hot),
             private_bytes: AtomicU64::new(0),
         };
@@ -134,6 +142,11 @@ impl Loaded {
     /// Why it has no prepared form, where it was to have one.
     pub(crate) fn unprepared(&self) -> Option<String> {
         self.prepared.lock().as_ref().err().cloned().flatten()
+    }
+
+    /// Answers from a form that was written to, which are told once.
+    pub(crate) fn take_doubt(&self) -> Option<Doubt> {
+        self.doubt.lock().take()
     }
 
     /// What it takes of the process's memory.
@@ -229,7 +242,11 @@ impl Loaded {
         options: &Options,
         cache: Option<&PreparedCache>,
     ) -> Result<usize, LoadError> {
+        let looked = CLOCK.now();
         let changed = self.prepared.lock().as_ref().is_ok_and(|entry| !entry.is_unchanged());
+        if !changed {
+            *self.sound.lock() = looked;
+        }
         let Some(cache) = cache.filter(|_| changed) else { return Ok(0) };
         let found = cache.entry(files, options, &self.runtime, &LoadThrottle::new())?.map_err(Some);
         let current = self.tier();
@@ -243,6 +260,13 @@ impl Loaded {
             *self.prepared.lock() = found;
             self.seat(sessions)
         });
+        let now = CLOCK.now();
+        let since = std::mem::replace(&mut *self.sound.lock(), now);
+        if !replaced.is_empty() {
+            let reason = "its prepared form was written to while it was in use, which only this user and the superuser can: find \
+                          who did, and do not write to the cache";
+            *self.doubt.lock() = Some(Doubt::new(now.since(since), reason));
+        }
         Ok(replaced.len())
     }
 
@@ -267,6 +291,7 @@ impl Loaded {
         options: &Options,
         prepared: Option<(&Arc<Entry>, Form)>,
     ) -> Result<Vec<Session>, LoadError> {
+        let _held = if prepared.is_some() { None } else { files.hold()? };
         (0..self.pool.len()).map(|_| self.session(files, options, prepared)).collect()
     }
 
@@ -278,11 +303,7 @@ impl Loaded {
     ) -> Result<Session, LoadError> {
         let session = match prepared {
             Some((entry, form)) => load::prepared(entry, form, files, options, &self.runtime)?,
-            None => {
-                let session = load::plain(files, options, &self.runtime)?;
-                files.unchanged()?;
-                session
-            }
+            None => load::plain(files, options, &self.runtime)?,
         };
         Session::new(session, &self.interface).map_err(|error| error_of(files, &error))
     }
