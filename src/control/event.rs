@@ -709,11 +709,14 @@ impl Subscription {
     /// The system's, where it cannot start a thread.
     pub fn spawn(self, react: impl FnMut(&Event) + Send + 'static) -> std::io::Result<JoinHandle<()>> {
         let mut react = Contained::new(react);
+        let Self { receiver, missed } = self;
         std::thread::Builder::new().name("switchback-events".into()).spawn(move || {
-            for event in self.receiver.iter() {
+            for event in receiver.iter() {
                 // The closure may be left in a broken state by its own panic; that is its owner's to handle.
                 let _ = guarded(|| react(&event));
             }
+            // Until here, since by it the subscription is known to be there.
+            drop(missed);
         })
     }
 }
