@@ -884,3 +884,43 @@ fn any_hook_may_call_back_into_the_handle_without_hanging_it() {
 fn no_hook_that_panics_ends_a_thread_or_reaches_a_caller() {
     assert_eq!(wrong_with(Hook::ALL, Act::Panic), []);
 }
+
+/// An answer that nobody is given is dropped by this crate: one by one, since a second destructor that panics on the way of
+/// the first would end the process.
+#[test]
+fn answers_of_a_batch_that_are_refused_are_dropped_with_care() {
+    struct Fragile(f64);
+    impl Drop for Fragile {
+        fn drop(&mut self) {
+            if self.0 > 1.0 {
+                resume_unwind(Box::new(Bomb));
+            }
+        }
+    }
+    struct Batches;
+    impl Model<f64, Fragile> for Batches {
+        fn predict(&self, input: &f64) -> Result<Fragile, ModelError> {
+            Ok(Fragile(*input))
+        }
+        fn identity(&self) -> Identity {
+            Identity::of([("batches", b"1".as_slice())])
+        }
+        fn predict_batch(&self, inputs: &[&f64]) -> Vec<Result<Fragile, ModelError>> {
+            // One that is not asked for, for a call of three.
+            let more = (inputs.len() == 3).then_some(&9.0);
+            inputs.iter().copied().chain(more).map(|input| self.predict(input)).collect()
+        }
+    }
+    let service = ModelHandle::builder("batches")
+        .live("v1", Batches)
+        .check(|answer: &Fragile| answer.0 <= 1.0)
+        .threads(Threads::manual())
+        .build()
+        .unwrap();
+    let answered = |rows: &[f64]| {
+        service.request().batch(rows).into_iter().map(|answer| answer.is_ok()).collect::<Vec<_>>()
+    };
+    assert_eq!(answered(&[0.5, 2.0, 0.1, 3.0]), [true, false, true, false]);
+    assert_eq!(answered(&[2.0, 3.0, 4.0]), [false; 3], "a model that gives too many");
+    assert!(service.predict(&2.0).is_err() && service.predict(&0.5).is_ok());
+}
