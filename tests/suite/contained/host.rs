@@ -913,7 +913,7 @@ fn answers_of_a_batch_that_are_refused_are_dropped_with_care() {
     }
     let service = ModelHandle::builder("batches")
         .live("v1", Batches)
-        .check(|answer: &Fragile| answer.0 <= 1.0)
+        .task(Task::unlabelled().check(|answer: &Fragile| answer.0 <= 1.0))
         .threads(Threads::manual())
         .build()
         .unwrap();
