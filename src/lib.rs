@@ -145,7 +145,7 @@ pub mod events {
 /// A snapshot of everything: versions, rollouts, figures, counters.
 pub mod status {
     pub use crate::control::settings::{Quarantined, Unavailable};
-    pub use crate::handle::status::{Role, RolloutStatus, Status, VersionStatus};
+    pub use crate::handle::status::{InFlight, Role, RolloutStatus, Status, VersionStatus};
     pub use crate::handle::supervised::ThreadStatus;
     pub use crate::request::recall::Recall;
     pub use crate::request::shadow::ShadowCounts;

@@ -118,6 +118,32 @@ fn the_budget_of_the_shadow_queue_is_never_exceeded() {
 
 /// Requests record failures, each into a stripe; whoever makes the fifth in a row raises the flag. Once a request has
 /// seen it, no later one of the same thread is let through, and the tick sees it.
+/// Of calls that begin at once no more are under way than there are places, none is lost, and each place is given back.
+#[test]
+fn no_more_calls_are_under_way_than_there_are_places() {
+    loom::model(|| {
+        let calls = Arc::new(sync::InFlight::new(2));
+        let inside = Arc::new(AtomicUsize::new(0));
+        let threads: Vec<_> = (0..2)
+            .map(|number| {
+                let (calls, inside) = (Arc::clone(&calls), Arc::clone(&inside));
+                loom::thread::spawn(move || {
+                    let begun = calls.begin(0..1, number, 7);
+                    if begun.is_some() {
+                        assert_eq!(inside.fetch_add(1, Ordering::Relaxed), 0, "two in one place");
+                        assert_eq!(calls.seen(), (1, Some(7)));
+                        inside.fetch_sub(1, Ordering::Relaxed);
+                    }
+                    drop(begun);
+                })
+            })
+            .collect();
+        threads.into_iter().for_each(|thread| thread.join().unwrap());
+        assert_eq!(calls.seen(), (0, None));
+        assert!(calls.begin(0..1, 5, 8).is_some(), "it was given back");
+    });
+}
+
 #[test]
 fn a_breaker_that_has_tripped_stays_tripped() {
     const TRIP_AFTER: u32 = 2;

@@ -81,6 +81,79 @@ impl Until {
     }
 }
 
+/// Which of the first threads have come by, by their numbers.
+pub(crate) struct Came {
+    numbers: Box<[AtomicU64]>,
+    count: AtomicUsize,
+}
+
+impl Came {
+    /// Room for so many numbers, in sixty-fours.
+    pub(crate) fn new(most: usize) -> Self {
+        let numbers = (0..most.div_ceil(64)).map(|_| AtomicU64::new(0)).collect();
+        Self { numbers, count: AtomicUsize::new(0) }
+    }
+
+    /// Takes note of a thread; how many there are. Those with higher numbers than there is room for are none.
+    #[inline]
+    pub(crate) fn note(&self, number: usize) -> usize {
+        // Relaxed, all of them: who reads a count too early knows of a thread less.
+        if let Some(word) = self.numbers.get(number / 64) {
+            let bit = 1 << (number % 64);
+            if word.load(Ordering::Relaxed) & bit == 0 && word.fetch_or(bit, Ordering::Relaxed) & bit == 0 {
+                self.count.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+        self.count.load(Ordering::Relaxed)
+    }
+}
+
+/// Calls that have begun and not ended, and when each of them began. As many places as calls may be under way at one time.
+pub(crate) struct InFlight {
+    /// When the call in each place began, in nanoseconds; 0 for none.
+    began: Box<[AtomicU64]>,
+}
+
+/// A place that a call has. It is given back when this goes, also where the call panics.
+pub(crate) struct Begun<'a>(&'a AtomicU64);
+
+impl InFlight {
+    pub(crate) fn new(places: usize) -> Self {
+        Self { began: (0..places).map(|_| AtomicU64::new(0)).collect() }
+    }
+
+    /// Begins a call in one of these places, where one is free. Looks first at the one that is the caller's usually, so that
+    /// calls that do not meet pay for one exchange.
+    #[inline]
+    pub(crate) fn begin(&self, places: std::ops::Range<usize>, usual: usize, now: u64) -> Option<Begun<'_>> {
+        let places = self.began.get(places)?;
+        let (now, len) = (now.max(1), places.len());
+        (0..len).find_map(|step| {
+            let place = places.get((usual % len + step) % len)?;
+            // Relaxed, all of them: a place stands for itself. Of two that want it one exchange fails, and whoever looks at
+            // a place that has just been given back sees a call as old as one that ended this moment.
+            let free = place.load(Ordering::Relaxed) == 0
+                && place.compare_exchange(0, now, Ordering::Relaxed, Ordering::Relaxed).is_ok();
+            // Made only then: what goes gives its place back.
+            free.then(|| Begun(place))
+        })
+    }
+
+    /// How many calls are under way, and when the oldest of them began.
+    pub(crate) fn seen(&self) -> (usize, Option<u64>) {
+        let began = self.began.iter().map(|place| place.load(Ordering::Relaxed)).filter(|began| *began != 0);
+        began.fold((0, None), |(calls, oldest), began| {
+            (calls + 1, Some(oldest.map_or(began, |oldest: u64| oldest.min(began))))
+        })
+    }
+}
+
+impl Drop for Begun<'_> {
+    fn drop(&mut self) {
+        self.0.store(0, Ordering::Relaxed);
+    }
+}
+
 /// Which of many hashes were seen: each is new once, to whoever asks first. Nothing is ever taken out, so what was seen
 /// stays seen.
 pub(crate) struct FirstSeen {

@@ -211,6 +211,11 @@ impl Attempt {
     }
 
     /// The guards of this crate's.
+    /// How many calls of the candidate are under way, and since when the oldest is; nothing once it is freed.
+    pub(crate) fn in_flight(&self) -> Option<(usize, Option<Timestamp>)> {
+        self.loaded.as_ref().map(|version| version.in_flight())
+    }
+
     pub(crate) fn tests(&self) -> impl Iterator<Item = &GuardTest> + '_ {
         self.guards.iter().filter_map(|guarded| guarded.test.as_ref())
     }

@@ -201,6 +201,16 @@ pub enum EventKind {
         /// How many requests in a row it failed on, at the least: more are needed where live fails on some too.
         failures: u32,
     },
+    /// Calls of a version on trial have not ended for so long that they count as never ending: it is taken off. The threads that
+    /// they are on are lost for as long as the model keeps them.
+    Overdue {
+        /// The version.
+        version: VersionId,
+        /// How many of its calls are under way.
+        calls: usize,
+        /// How long the oldest of them has been.
+        oldest: Duration,
+    },
     /// A canary goes no further for the time being, since what it counts cannot be trusted or what it is exposed to is not
     /// what was decided.
     Held {
@@ -412,6 +422,13 @@ pub enum Cause {
         /// How many in a row it took.
         failures: u32,
     },
+    /// A call of the version had not ended for longer than any may take.
+    Overdue {
+        /// How many of its calls were under way.
+        calls: usize,
+        /// How long the oldest of them had been.
+        oldest: Duration,
+    },
     /// Nothing was shown, neither harm nor equality, in the time that the plan allowed.
     Futility,
     /// It was shown to be worse than another version that traffic was divided with.
@@ -441,6 +458,13 @@ impl fmt::Display for Cause {
             Self::Operator { reason } => write!(f, "by hand: {reason}"),
             Self::Guard { evidence } => write!(f, "it failed the guard {evidence}"),
             Self::Tripped { failures } => write!(f, "it failed on at least {failures} requests in a row"),
+            Self::Overdue { calls, oldest } => {
+                write!(
+                    f,
+                    "it did not come back: {calls} of its calls were under way, the oldest for {} s",
+                    oldest.as_secs_f64()
+                )
+            }
             Self::Futility => f.write_str("neither harm nor equality was shown in the time allowed"),
             Self::Eliminated => f.write_str("another version is better"),
             Self::Superseded { by } => write!(f, "{by} became live"),
@@ -525,6 +549,11 @@ impl fmt::Display for Event {
             EventKind::Tripped { version, failures } => write!(
                 f,
                 "circuit breaker open: {version} failed on at least {failures} requests in a row, live answers instead"
+            ),
+            EventKind::Overdue { version, calls, oldest } => write!(
+                f,
+                "{version} does not come back: {calls} of its calls are under way, the oldest for {} s",
+                oldest.as_secs_f64()
             ),
             EventKind::Held { version, reason } => write!(f, "{version} goes no further for now: {reason}"),
             EventKind::CircuitOpened { version, until } => write!(

@@ -39,6 +39,8 @@ pub(crate) struct Settings {
     /// Predictions answered by candidates of which the ids are kept, per rollout.
     pub(crate) answered_max: usize,
     pub(crate) pins_max: usize,
+    /// From when on a call of a candidate counts as one that never ends.
+    pub(crate) overdue_after: Duration,
     pub(crate) pins: PinPolicy,
     pub(crate) pins_last: Duration,
     /// How long an identity that did harm is not tried again.

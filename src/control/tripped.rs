@@ -51,6 +51,26 @@ impl Control {
         }
     }
 
+    /// Takes off whatever has calls that do not come back. Without waiting for their end, which may never come.
+    pub(crate) fn lower_overdue(&mut self, desk: Desk<'_>) {
+        let (after, now) = (self.settings.overdue_after, desk.now);
+        // The time of a step begins with its first request, whether or not that ends.
+        for attempt in self.attempts.iter_mut().filter(|attempt| attempt.state.first_request.is_none()) {
+            attempt.state.first_request = attempt.in_flight().and_then(|(_, oldest)| oldest).map(|_| now);
+        }
+        let overdue = |attempt: &Attempt| {
+            let exposed = matches!(attempt.state.phase, Phase::Shadow | Phase::Canary);
+            let (calls, oldest) = attempt.in_flight().filter(|_| exposed)?;
+            let oldest = now.since(oldest?);
+            (oldest > after).then_some((attempt.number, attempt.version, calls, oldest))
+        };
+        let overdue: Vec<_> = self.attempts.iter().filter_map(overdue).collect();
+        for (number, version, calls, oldest) in overdue {
+            self.announcer.announce(now, self.epoch, EventKind::Overdue { version, calls, oldest });
+            let _ = self.lower(number, Cause::Overdue { calls, oldest }, desk);
+        }
+    }
+
     fn close_circuits(&mut self, desk: Desk<'_>) {
         let next = self.next_exposure;
         let due = |attempt: &&mut Attempt| attempt.circuit.open_until.is_some_and(|until| desk.now >= until);

@@ -23,6 +23,7 @@ use crate::base::faults::Faults;
 use crate::base::guarded::Contained;
 use crate::base::invalid::InvalidArgument;
 use crate::base::share::Share;
+use crate::base::sync::Came;
 use crate::control::control::Control;
 use crate::control::settings::Settings;
 use crate::drift::watch::Drift;
@@ -353,6 +354,7 @@ impl<I: ?Sized + 'static, O: 'static> Builder<I, O> {
             error_budget: self.error_budget,
             answered_max: self.retention.answers,
             pins_max: self.limits.pins,
+            overdue_after: self.limits.overdue(),
             pins: self.limits.pin_policy,
             pins_last: self.limits.pin_lasts,
             quarantine_for: self.retention.quarantine_for,
@@ -368,6 +370,8 @@ impl<I: ?Sized + 'static, O: 'static> Builder<I, O> {
             task: self.task,
             check,
             limit: self.limits.candidate_deadline,
+            calls_max: self.limits.candidate_calls,
+            threads: Came::new(THREADS_TOLD_APART),
             clock,
             // Each life draws its own chance: the same again, over the short stretch from one restart to the next, would
             // put the same requests on the canary each time.
@@ -435,6 +439,9 @@ impl<I: ?Sized + 'static, O: 'static> std::fmt::Debug for Builder<I, O> {
 
 /// The longest name of a handle, in bytes: it stands in every record.
 const NAME_MAX: usize = 256;
+
+/// Threads that are told apart where it is asked how many ask candidates: more than ask one handle at a time.
+const THREADS_TOLD_APART: usize = 256;
 
 /// The most business figures a handle can have: each has bits of its own for every prediction.
 const KPIS_MAX: usize = 16;

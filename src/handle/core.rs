@@ -86,6 +86,7 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
             control.take_answers(self.serving.answers.as_ref());
             control.announce_recalls(now);
             control.lower_tripped(self.desk(now));
+            control.lower_overdue(self.desk(now));
             control.refit(self.desk(now));
             control.allocate(self.desk(now));
             control.snapshots(self.serving.shadow_counts(), self.truth(), now)

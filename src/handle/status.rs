@@ -1,6 +1,7 @@
 //! A snapshot of everything a handle knows about itself.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -150,6 +151,9 @@ pub struct RolloutStatus {
     /// candidate has failed outright.
     #[serde(default)]
     pub withheld: bool,
+    /// Calls of the candidate that have begun and not ended.
+    #[serde(default)]
+    pub in_flight: InFlight,
     /// The share of live's requests it is given copies of.
     pub sample: Share,
     /// Whether its plan stands still.
@@ -185,6 +189,24 @@ pub struct RolloutStatus {
     /// By [segment](crate::options::Inputs::segment), where requests have any.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub segments: Vec<SegmentFigures>,
+}
+
+/// Calls that have begun and not ended: they count in figures when they end, and here as soon as they begin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct InFlight {
+    /// How many, on requests and on copies, up to 64 of each.
+    pub calls: usize,
+    /// How long the oldest of them has been under way.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub oldest: Option<Duration>,
+}
+
+impl InFlight {
+    fn of(attempt: &Attempt, now: Timestamp) -> Self {
+        let (calls, oldest) = attempt.in_flight().unwrap_or_default();
+        Self { calls, oldest: oldest.map(|began| now.since(began)) }
+    }
 }
 
 impl Control {
@@ -259,6 +281,7 @@ impl Control {
             phase: state.phase,
             weight: state.weight,
             withheld: self.is_withheld(attempt, now),
+            in_flight: InFlight::of(attempt, now),
             sample: state.sample,
             paused: state.paused,
             step: state.step,

@@ -200,6 +200,7 @@ fn concerns(kind: &EventKind, candidate: VersionId) -> Concern {
         | Kind::Paused { version, .. }
         | Kind::Resumed { version }
         | Kind::Tripped { version, .. }
+        | Kind::Overdue { version, .. }
         | Kind::CircuitOpened { version, .. }
         | Kind::Held { version, .. }
         | Kind::CircuitClosed { version }

@@ -24,7 +24,13 @@ pub(crate) fn outcome(report: &Report) -> (&'static str, Tone) {
         (Phase::Shadow | Phase::Canary, _) => ("On trial", Tone::Open),
         (
             _,
-            Some(Cause::Guard { .. } | Cause::Tripped { .. } | Cause::Crashed { .. } | Cause::Eliminated),
+            Some(
+                Cause::Guard { .. }
+                | Cause::Tripped { .. }
+                | Cause::Overdue { .. }
+                | Cause::Crashed { .. }
+                | Cause::Eliminated,
+            ),
         ) => ("Taken back", Tone::Bad),
         (_, Some(Cause::Operator { .. })) => ("Taken back by hand", Tone::Bad),
         (_, Some(Cause::Futility)) => ("Given up: nothing shown", Tone::Open),

@@ -14,7 +14,8 @@ use super::table::{Arm, Routed, Routing};
 use crate::base::chance::within;
 use crate::base::clock::{Reading, Timestamp};
 use crate::base::guarded::{guarded, let_all_go, let_go};
-use crate::base::share::scale;
+use crate::base::share::{Share, scale};
+use crate::base::sync::Begun;
 use crate::drift::watch::watch::Answered as Said;
 use crate::feedback::id::{Body, Flags, PredictionId, Seal};
 use crate::model::error::{ErrorKind, ModelError};
@@ -70,6 +71,16 @@ pub(crate) struct Attempted<O> {
     ended: Reading,
 }
 
+/// How many calls of a candidate with this share may be under way, where so many threads ask at one time: twice what falls to it
+/// on average while all of them wait for a model, so that one that is well is hardly ever kept from answering; and never all of
+/// the threads, unless these are few.
+#[inline]
+fn bulkhead(share: Share, threads: usize) -> usize {
+    const FEWEST: usize = 4;
+    let usual = (2.0 * share.fraction() * threads as f64).ceil() as usize;
+    usual.min(threads - threads / 4).max(FEWEST)
+}
+
 impl<I: ?Sized + 'static, O: 'static> Serving<I, O> {
     /// Answers one request.
     #[inline]
@@ -83,10 +94,44 @@ impl<I: ?Sized + 'static, O: 'static> Serving<I, O> {
         let routing = self.routing.load();
         let (routed, key, random) = self.route(&routing, draw, self.clock.at(started));
         let unit = Unit::default();
-        let call = Call { routing: &routing, arm: routed.arm, input, key, unit, random, share, started };
+        let (arm, begun) = self.begin(&routing, routed.arm, self.clock.at(started), 1);
+        let call = Call { routing: &routing, arm, input, key, unit, random, share, started };
         let mut kept = Kept::Unreadable;
         let attempted = self.ask(call.arm, input, &mut kept);
+        drop(begun);
         self.settle(&call, attempted, &kept)
+    }
+
+    /// Begins a call of an arm. Where a candidate has as many under way as it may, live answers in its place, and the requests are
+    /// evidence of nothing, like all that is withheld. Live pays nothing.
+    #[inline]
+    fn begin<'a>(
+        &self,
+        routing: &'a Routing<Version<I, O>>,
+        arm: &'a Arm<Version<I, O>>,
+        at: Timestamp,
+        requests: usize,
+    ) -> (&'a Arm<Version<I, O>>, Option<Begun<'a>>) {
+        if !arm.on_trial() {
+            return (arm, None);
+        }
+        let threads = self.threads.note(lane());
+        let most = self.calls_max.unwrap_or_else(|| bulkhead(arm.exposure.share, threads));
+        match arm.version.begin_call(most, lane(), at) {
+            Some(begun) => (arm, Some(begun)),
+            None => (self.crowded_out(routing, arm, requests), None),
+        }
+    }
+
+    #[cold]
+    fn crowded_out<'a>(
+        &self,
+        routing: &'a Routing<Version<I, O>>,
+        arm: &Arm<Version<I, O>>,
+        requests: usize,
+    ) -> &'a Arm<Version<I, O>> {
+        arm.exposure.note(lane(), |tally| (0..requests).for_each(|_| tally.record_withheld()));
+        routing.withheld.as_ref().unwrap_or(routing.live())
     }
 
     /// Answers several requests, each routed by a key of its own; those of one version go to its model together.
@@ -147,12 +192,13 @@ impl<I: ?Sized + 'static, O: 'static> Serving<I, O> {
                     routes.get(*place).is_some_and(of)
                 })
                 .collect();
-            let arm = routed.arm;
             let rows: Vec<&I> =
                 places.iter().filter_map(|place| inputs.get(*place)).map(Borrow::borrow).collect();
             // Each version has its own time: that of one asked before is none of its doing.
             let started = self.clock.reading();
+            let (arm, begun) = self.begin(routing, routed.arm, self.clock.at(started), rows.len());
             let results = self.ask_batch(arm, &rows);
+            drop(begun);
             let (mut number, mut counted, batched) = (None, false, rows.len() > 1);
             for ((place, row), (attempted, kept)) in places.into_iter().zip(rows).zip(results) {
                 let (key, random) = routes.get(place).map_or((None, 0), |row| (row.key, row.random));

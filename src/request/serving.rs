@@ -11,6 +11,7 @@ use crate::base::chance::Dice;
 use crate::base::clock::Clock;
 use crate::base::guarded::guarded;
 use crate::base::share::Share;
+use crate::base::sync::Came;
 use crate::drift::watch::watch::DriftWatch;
 use crate::feedback::join::Joins;
 use crate::task::segments::Segments;
@@ -27,6 +28,10 @@ pub(crate) struct Serving<I: ?Sized, O> {
     pub(crate) check: Option<Check<O>>,
     /// How long a candidate may take.
     pub(crate) limit: Option<Duration>,
+    /// How many calls of a candidate for callers may be under way, where the host says so.
+    pub(crate) calls_max: Option<usize>,
+    /// The threads that have asked candidates.
+    pub(crate) threads: Came,
     pub(crate) clock: Clock,
     pub(crate) dice: Dice,
     pub(crate) joins: Joins,

@@ -258,7 +258,9 @@ impl<I: ?Sized + 'static, O: 'static> ShadowQueue<I, O> {
         let Waiting { routing, answered, .. } = waiting;
         let (by, of) = (routing.arms.get(usize::from(entry.by))?, routing.arms.get(usize::from(entry.of))?);
         let started = clock.reading();
+        let begun = by.on_trial().then(|| by.version.begin_aside(lane(), clock.at(started)));
         let result = attempt(&by.version, &*waiting.input, judge);
+        drop(begun);
         let ended = clock.reading();
         let latency_nanos = ended.nanos_since(started);
 

@@ -10,6 +10,7 @@ use super::drill::DrillOutcome;
 use super::id::VersionId;
 use crate::base::clock::Timestamp;
 use crate::base::guarded::Contained;
+use crate::base::sync::{Begun, InFlight};
 use crate::model::description::Description;
 use crate::model::error::LoadError;
 use crate::model::identity::Identity;
@@ -31,7 +32,15 @@ pub(crate) struct Known {
     /// How ready it is to be. Set under the control lock.
     pub(crate) wanted: TargetTier,
     readiness: Mutex<Readiness>,
+    /// Its calls that have not ended, while it is on trial.
+    in_flight: InFlight,
 }
+
+/// The most calls of a candidate for callers that are under way at one time.
+pub(crate) const CALLS_MAX: usize = 64;
+
+/// The most of its calls on copies.
+const COPIES_MAX: usize = 64;
 
 /// A version in the hands of those who never ask it: they know neither what goes in nor what comes out, so nothing of
 /// theirs is compiled again for every model.
@@ -131,11 +140,30 @@ impl<I: ?Sized, O> Version<I, O> {
         let readiness =
             Readiness { tier: Tier::Hot, is_prepared, memory: None, weighed_at: None, drilled: None };
         let (wanted, readiness) = (TargetTier::new(Tier::Hot), Mutex::new(readiness));
-        Self { known: Known { id, identity, description, wanted, readiness }, model }
+        let in_flight = InFlight::new(CALLS_MAX + COPIES_MAX);
+        Self { known: Known { id, identity, description, wanted, readiness, in_flight }, model }
     }
 }
 
 impl Known {
+    /// Begins a call for a caller, where fewer than so many are under way.
+    #[inline]
+    pub(crate) fn begin_call(&self, most: usize, lane: usize, now: Timestamp) -> Option<Begun<'_>> {
+        self.in_flight.begin(0..most.min(CALLS_MAX), lane, now.unix_nanos())
+    }
+
+    /// Begins a call that is no caller's: on a copy, or of a stream that stays with the version. Where more are under way than
+    /// can be noted it is made all the same.
+    pub(crate) fn begin_aside(&self, lane: usize, now: Timestamp) -> Option<Begun<'_>> {
+        self.in_flight.begin(CALLS_MAX..CALLS_MAX + COPIES_MAX, lane, now.unix_nanos())
+    }
+
+    /// How many of its calls are under way, and since when the oldest is.
+    pub(crate) fn in_flight(&self) -> (usize, Option<Timestamp>) {
+        let (calls, oldest) = self.in_flight.seen();
+        (calls, oldest.map(Timestamp::from_unix_nanos))
+    }
+
     pub(crate) fn readiness(&self) -> Readiness {
         self.readiness.lock().clone()
     }

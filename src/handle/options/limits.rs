@@ -8,6 +8,7 @@ use crate::base::invalid::{InvalidArgument, checked_when_read};
 use crate::control::pins::PinPolicy;
 use crate::stats::figures::rolling::WindowConfig;
 use crate::task::segments::SEGMENTS_DEFAULT;
+use crate::version::loaded::CALLS_MAX;
 
 /// Bounds of a handle: pinned streams, candidates that are slow or fail, and what is remembered.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -18,6 +19,8 @@ pub struct Limits {
     pub(crate) pins: usize,
     pub(crate) pin_lasts: Duration,
     pub(crate) candidate_deadline: Option<Duration>,
+    pub(crate) candidate_calls: Option<usize>,
+    pub(crate) overdue_after: Option<Duration>,
     pub(crate) circuit_breaker: u32,
     pub(crate) events: usize,
     pub(crate) segments: usize,
@@ -27,13 +30,16 @@ pub struct Limits {
 checked_when_read!(Limits);
 
 impl Limits {
-    /// 1,024 pinned streams of up to ten minutes, no deadline, a circuit breaker of 5 failures, 1,024 events, 64 segments.
+    /// 1,024 pinned streams of up to ten minutes, no deadline, as many calls of a candidate as its share
+    /// and the threads allow, 30 s until one is overdue, a circuit breaker of 5 failures, 1,024 events, 64 segments.
     pub fn new() -> Self {
         Self {
             pin_policy: PinPolicy::default(),
             pins: 1_024,
             pin_lasts: Duration::from_secs(600),
             candidate_deadline: None,
+            candidate_calls: None,
+            overdue_after: None,
             circuit_breaker: 5,
             events: 1_024,
             segments: SEGMENTS_DEFAULT,
@@ -64,6 +70,37 @@ impl Limits {
     pub fn candidate_deadline(mut self, deadline: Duration) -> Self {
         self.candidate_deadline = Some(deadline);
         self
+    }
+
+    /// How many calls of one candidate for callers may be under way at one time, 1 to 64. Where as many are, live answers what
+    /// belongs to the candidate, which counts as withheld and is evidence for neither: so a candidate that hangs does not take
+    /// the threads that serve.
+    ///
+    /// By default it follows from the candidate's share and from how many threads have asked candidates of this handle: twice what
+    /// falls to it on average, at least 4, and never more than three quarters of the threads where there are more than five. A service that asks
+    /// from four threads or fewer can lose all of them to a candidate that never returns: set 1, or a
+    /// [deadline](Self::candidate_deadline).
+    pub fn candidate_calls(mut self, calls: usize) -> Self {
+        self.candidate_calls = Some(calls);
+        self
+    }
+
+    /// From when on a call of a candidate that has not ended counts as one that never will: its version is taken off and
+    /// quarantined by the next tick, whether or not the call ever ends, and an event tells how many calls it has under way. The
+    /// default is twice the [deadline](Self::candidate_deadline), where there is one, and 30 s else: longer than a call takes
+    /// that anybody waits for. Say more for batches that run for minutes.
+    pub fn overdue_after(mut self, time: Duration) -> Self {
+        self.overdue_after = Some(time);
+        self
+    }
+
+    /// When a call is overdue.
+    pub(crate) fn overdue(&self) -> Duration {
+        const USUAL: Duration = Duration::from_secs(30);
+        const LEAST: Duration = Duration::from_millis(100);
+        let by_deadline =
+            self.candidate_deadline.map_or(USUAL, |deadline| deadline.saturating_mul(2).max(LEAST));
+        self.overdue_after.unwrap_or(by_deadline)
     }
 
     /// After how many failures in a row, as seen by one stripe and beside a live that is well, a version is passed over before
@@ -107,6 +144,15 @@ impl Limits {
             self.segments,
             "1 to 256",
         )?;
+        let calls = self.candidate_calls.unwrap_or(1);
+        InvalidArgument::unless(
+            (1..=CALLS_MAX).contains(&calls),
+            "limits.candidate_calls",
+            calls,
+            "1 to 64",
+        )?;
+        let overdue = self.overdue_after.is_none_or(|after| !after.is_zero());
+        InvalidArgument::unless(overdue, "limits.overdue_after", "0 s", "longer than 0 s")?;
         let deadline = self.candidate_deadline;
         let some_time = deadline.is_none_or(|deadline| !deadline.is_zero());
         InvalidArgument::unless(some_time, "limits.candidate_deadline", "0 s", "longer than 0 s")

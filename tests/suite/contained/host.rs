@@ -54,7 +54,7 @@ macro_rules! hooks {
 hooks! {
     // Models.
     Predict, PredictWithin, PredictBatch, Identity, LifecycleOf, ModelDrop,
-    Inner, Load, WarmUp, TierOf, Wake, Settle, MemoryOf, StopOverdue, Maintain, Describe,
+    Inner, Load, WarmUp, TierOf, Wake, Settle, MemoryOf, StopOverdue, Maintain, Describe, TakeDoubt,
     // Where models come from, and errors.
     Open, SourceOpen, ErrorDisplay, ErrorDrop,
     // Answers.
@@ -87,6 +87,7 @@ impl Hook {
             | Hook::Wake
             | Hook::Settle
             | Hook::MemoryOf
+            | Hook::TakeDoubt
             | Hook::StopOverdue
             | Hook::Maintain
             | Hook::Describe
@@ -152,6 +153,7 @@ const IN_THE_SOURCES: &[(&str, Result<&[Hook], &str>)] = &[
     ("trait Lifecycle memory", Ok(&[Hook::MemoryOf])),
     ("trait Lifecycle settle", Ok(&[Hook::Settle])),
     ("trait Lifecycle stop_overdue", Ok(&[Hook::StopOverdue])),
+    ("trait Lifecycle take_doubt", Ok(&[Hook::TakeDoubt])),
     ("trait Lifecycle tier", Ok(&[Hook::TierOf])),
     ("trait Lifecycle wake", Ok(&[Hook::Wake])),
     ("trait Lifecycle warm_up", Ok(&[Hook::WarmUp])),
@@ -467,6 +469,10 @@ impl Lifecycle for HostModel {
     }
     fn stop_overdue(&self) {
         self.hooks.reach(Hook::StopOverdue);
+    }
+    fn take_doubt(&self) -> Option<switchback::model::Doubt> {
+        self.hooks.reach(Hook::TakeDoubt);
+        None
     }
     fn maintain(&self) -> Result<(), LoadError> {
         self.hooks.reach(Hook::Maintain);

@@ -3,4 +3,5 @@
 mod bounds;
 mod clocks;
 mod files;
+mod hanging;
 mod host;
