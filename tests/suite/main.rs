@@ -61,6 +61,7 @@ mod request {
 mod repository {
     #[cfg(feature = "onnx")]
     mod contract;
+    mod folders;
     mod publishing;
     #[cfg(all(feature = "onnx", feature = "state"))]
     mod served;
