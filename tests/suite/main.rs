@@ -62,6 +62,8 @@ mod repository {
     #[cfg(feature = "onnx")]
     mod contract;
     mod folders;
+    #[cfg(feature = "onnx")]
+    mod following;
     mod publishing;
     #[cfg(all(feature = "onnx", feature = "state"))]
     mod served;
