@@ -64,6 +64,7 @@ mod repository {
     mod folders;
     #[cfg(feature = "onnx")]
     mod following;
+    mod manifests;
     mod publishing;
     #[cfg(all(feature = "onnx", feature = "state"))]
     mod served;
