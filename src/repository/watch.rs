@@ -242,11 +242,8 @@ impl Watch {
             let unchanged_for = now.since(known.since);
             let settled = unchanged_for >= settled_after;
             match state {
-                Ok(_) if known.told == Told::Found => {
-                    if settled {
-                        known.told = Told::Added;
-                    }
-                }
+                // It was whole when the watch began, and in no copy.
+                Ok(_) if settled && known.told == Told::Found => known.told = Told::Added,
                 // One that was changed may be changed once more, whatever its sizes say.
                 Ok(_) if known.was_whole && settled => {
                     known.told = Told::Added;
