@@ -9,6 +9,10 @@ use crate::base::clock::Timestamp;
 
 /// The hours that an hour is compared with, in UTC.
 ///
+/// People live by clocks that are changed twice a year, and then each hour of theirs is another one in UTC. So what drifts
+/// from the same hours is held against them as they would be if clocks had been changed by an hour some time ago, too: a drift
+/// is what neither explains.
+///
 /// Of each hour the last four are kept, so that what was normal a season ago is forgotten: with 20 features of 13 bins
 /// that is 2 KB an hour, 200 KB for hours of a day and 1.4 MB for hours of a week.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -39,7 +43,8 @@ impl Season {
 #[derive(Debug, Clone)]
 pub(crate) struct Seasons {
     season: Season,
-    hours: Vec<VecDeque<Profile>>,
+    /// By place on the ring, each with its number since the epoch.
+    hours: Vec<VecDeque<(u64, Profile)>>,
     open: Profile,
     /// The number of the open hour since the epoch.
     number: Option<u64>,
@@ -79,22 +84,58 @@ impl Seasons {
             if kept.len() > DEPTH {
                 kept.pop_front();
             }
-            kept.push_back(full);
+            kept.push_back((open, full));
             self.last = Some(open);
         }
     }
 
     /// The same hours of other days as one, and the last full hour.
     pub(crate) fn last(&self) -> Option<(Profile, &Profile)> {
-        let place = usize::try_from(self.last? % self.season.hours()).ok()?;
-        let kept = self.hours.get(place)?;
-        let (hour, before) = (kept.back()?, kept.len().checked_sub(1)?);
-        let mut others = self.open.clone();
-        others.clear();
-        for other in kept.iter().take(before) {
-            others.merge(other).ok()?;
+        let (before, hour) = self.before()?;
+        Some((self.together(before.map(|(_, other)| other))?, hour))
+    }
+
+    /// The same hours as they would be if clocks had been changed by an hour, one way or the other, some seasons ago: until
+    /// then the hour beside. One for each time at which they may have been.
+    pub(crate) fn shifted(&self) -> impl Iterator<Item = Profile> {
+        let seasons = self.before().map_or(0, |(before, _)| before.count());
+        let each = (1..=seasons).rev().flat_map(|since| [(since, true), (since, false)]);
+        each.filter_map(move |(since, later)| {
+            let (before, _) = self.before()?;
+            let others = before.enumerate().filter_map(|(place, (number, same))| {
+                if place >= since {
+                    return Some(same);
+                }
+                self.at(if later { number.checked_add(1) } else { number.checked_sub(1) }?)
+            });
+            self.together(others)
+        })
+    }
+
+    /// The hours of the same place as the last full one, from old to new, and that one.
+    fn before(&self) -> Option<(impl Iterator<Item = (u64, &Profile)>, &Profile)> {
+        let kept = self.place(self.last?)?;
+        let (_, hour) = kept.back()?;
+        let before = kept.len().checked_sub(1).filter(|before| *before > 0)?;
+        Some((kept.iter().take(before).map(|(number, other)| (*number, other)), hour))
+    }
+
+    fn place(&self, number: u64) -> Option<&VecDeque<(u64, Profile)>> {
+        self.hours.get(usize::try_from(number % self.season.hours()).ok()?)
+    }
+
+    /// An hour by its number, where it is kept.
+    fn at(&self, number: u64) -> Option<&Profile> {
+        self.place(number)?.iter().find(|(kept, _)| *kept == number).map(|(_, hour)| hour)
+    }
+
+    fn together<'a>(&self, hours: impl Iterator<Item = &'a Profile>) -> Option<Profile> {
+        let mut all = self.open.clone();
+        all.clear();
+        for hour in hours {
+            all.merge(hour).ok()?;
         }
-        (before > 0).then_some((others, hour))
+        Some(all)
     }
 
     #[cfg(test)]

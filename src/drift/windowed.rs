@@ -194,10 +194,20 @@ impl WindowedProfile {
     }
 
     /// The last full hour against the same hour of other days, for traffic that has its hours. Nothing where no
-    /// [`season`](Self::season) was asked for, and before the same hour was there twice.
+    /// [`season`](Self::season) was asked for, and before the same hour was there twice. Where a change of clocks by an hour
+    /// explains what differs, the table is the one with those hours: see [`Season`].
     pub fn against_season(&self, options: &Options) -> Option<DriftTable> {
-        let (others, hour) = self.seasons.as_ref()?.last()?;
-        compare_windows(&others, hour, options).ok()
+        let seasons = self.seasons.as_ref()?;
+        let (others, hour) = seasons.last()?;
+        let table = compare_windows(&others, hour, options).ok()?;
+        if !table.any() {
+            return Some(table);
+        }
+        // Of few rows nothing could be told, and that explains nothing.
+        let wanted = options.rows_wanted().max(others.rows() / 2);
+        let enough = seasons.shifted().filter(|shifted| shifted.rows() >= wanted);
+        let mut tables = enough.filter_map(|shifted| compare_windows(&shifted, hour, options).ok());
+        Some(tables.find(|shifted| !shifted.any()).unwrap_or(table))
     }
 }
 

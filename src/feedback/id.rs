@@ -19,8 +19,9 @@ use crate::task::kept::{Kept, Ranked};
 ///
 /// A plain `Copy` value that holds all that a later outcome needs: which process and which arm made the prediction, at
 /// which phase and share, when, and what was predicted. It prints as 50 to 110 characters of URL-safe base64 with a
-/// 64-bit message authentication code (SipHash-2-4), and parses back; an id that was altered, or made by a handle with
-/// another key, is told apart when its outcome is fed back. It holds neither the request nor a user's key; who can read
+/// 64-bit message authentication code (SipHash-2-4), and parses back, with what CSV and mail put around it too; an id that was
+/// altered, or made by a handle with another key, is told apart when its outcome is fed back, and so is one of another process
+/// with the same key. It holds neither the request nor a user's key; who can read
 /// a printed id can decode what was predicted.
 ///
 /// ```
@@ -189,7 +190,11 @@ impl fmt::Debug for PredictionId {
 impl FromStr for PredictionId {
     type Err = InvalidPredictionId;
 
+    /// Blanks, line ends and marks around it, and `=` behind it, are left out: CSV, mail and other base64 put them there. What
+    /// is between is held to its seal as ever.
     fn from_str(printed: &str) -> Result<Self, InvalidPredictionId> {
+        let around = |c: char| c.is_whitespace() || c == '\u{feff}';
+        let printed = printed.trim_matches(around).trim_end_matches('=');
         if printed.len() > PRINTED_MAX {
             return Err(InvalidPredictionId("it is longer than any id"));
         }

@@ -341,6 +341,7 @@ impl Joins {
             FeedbackOutcome::Expired => &mut counts.expired,
             FeedbackOutcome::Thinned => &mut counts.thinned,
             FeedbackOutcome::Unknown => &mut counts.unknown,
+            FeedbackOutcome::Elsewhere => &mut counts.elsewhere,
             FeedbackOutcome::Refused(_) => &mut counts.refused,
         } += 1;
         joined
@@ -790,7 +791,8 @@ impl State {
             None if self.earlier.keys().any(|(life, _)| *life == body.process) => {
                 Err(FeedbackOutcome::Expired)
             }
-            None => Err(FeedbackOutcome::Unknown),
+            // Its seal is that of this key.
+            None => Err(FeedbackOutcome::Elsewhere),
         }
     }
 

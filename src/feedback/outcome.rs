@@ -24,8 +24,13 @@ pub enum FeedbackOutcome {
     /// The prediction is one of those whose outcomes do not count, because memory is bounded. Chosen by a hash of the
     /// id when the prediction was made, not by when its outcome came.
     Thinned,
-    /// No prediction of this handle has this id: it was forged, altered, or made by another handle or process.
+    /// No prediction of this handle has this id, and it has not the seal of this handle's key: it was forged or altered, or made
+    /// by a process with another key. Replicas that have the same [`Builder::secret`](crate::Builder::secret) say
+    /// [`Elsewhere`](Self::Elsewhere) of each other's.
     Unknown,
+    /// The id is genuine, sealed with the same key, and another handle or process made it: a replica, or this one before a start
+    /// that kept no state. Deliver the outcome there; here it is only counted as such.
+    Elsewhere,
     /// The outcome does not fit the task.
     Refused(FeedbackRefusal),
 }
@@ -65,6 +70,9 @@ pub struct FeedbackCounts {
     pub thinned: u64,
     /// See [`FeedbackOutcome::Unknown`].
     pub unknown: u64,
+    /// See [`FeedbackOutcome::Elsewhere`].
+    #[serde(default)]
+    pub elsewhere: u64,
     /// See [`FeedbackOutcome::Refused`].
     pub refused: u64,
     /// Outcomes that were assumed because none came in time.

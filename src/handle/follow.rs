@@ -7,7 +7,9 @@ use thiserror::Error;
 
 use super::handle::ModelHandle;
 use super::rollout::{Rollout, RolloutError};
+use crate::base::ordered::OrderedSet;
 use crate::repository::{Change, RepositoryError, ServeError, Served, Watch};
+use crate::rollout::phase::Phase;
 use crate::rollout::plan::Plan;
 use crate::version::id::VersionId;
 use crate::version::prepare::StageError;
@@ -32,6 +34,8 @@ pub struct Follow<I: ?Sized + 'static, O: 'static> {
     watch: Watch,
     policy: OnPublish,
     guards: Box<Guards<I, O>>,
+    /// Versions that failed or were taken off, which are opened anew once their files have changed and are whole.
+    again: OrderedSet<VersionId>,
 }
 
 type Guards<I, O> = dyn Fn(Rollout<I, O>) -> Rollout<I, O> + Send;
@@ -42,8 +46,8 @@ type Guards<I, O> = dyn Fn(Rollout<I, O>) -> Rollout<I, O> + Send;
 pub struct Followed {
     /// What changed.
     pub change: Change,
-    /// What the policy did about it: nothing where it asks for nothing. What fails is tried again when the version is
-    /// published under another name, not before: it would fail again.
+    /// What the policy did about it: nothing where it asks for nothing. What fails is tried again once the version's files
+    /// have changed and are whole ([`Change::Settled`]), not before: it would fail again.
     pub done: Result<(), FollowError>,
 }
 
@@ -65,6 +69,11 @@ pub enum FollowError {
 impl<I: ?Sized + 'static, O: 'static> ModelHandle<I, O> {
     /// Follows the versions of a model in a repository: what is published from now on is told, staged, or tried by a plan.
     /// `guards` adds to each rollout what it is to be judged by.
+    ///
+    /// A copy that stalls, or weights that come after the graph, look whole too early. So a version that failed is tried again
+    /// when its files have changed, and a candidate whose files change is taken off at once ([`Change::Changed`]) and opened
+    /// anew when they are whole ([`Change::Settled`]). A version that was promoted stays live, and one whose trial is over
+    /// is not tried again: that is a person's to decide. [`Follow::settled_after`] and [`Follow::listed_only`] say when a version is whole.
     ///
     /// Nothing runs by itself: the host calls [`Follow::poll`], on a thread that may load models, as often as it likes.
     ///
@@ -95,11 +104,24 @@ impl<I: ?Sized + 'static, O: 'static> ModelHandle<I, O> {
         guards: impl Fn(Rollout<I, O>) -> Rollout<I, O> + Send + 'static,
     ) -> Result<Follow<I, O>, RepositoryError> {
         let watch = served.repository().watch_by(served.model(), self.inner.serving.clock.clone())?;
-        Ok(Follow { handle: self.clone(), served, watch, policy, guards: Box::new(guards) })
+        let again = OrderedSet::default();
+        Ok(Follow { handle: self.clone(), served, watch, policy, guards: Box::new(guards), again })
     }
 }
 
 impl<I: ?Sized + 'static, O: 'static> Follow<I, O> {
+    /// How long nothing about a version may change before it is taken to be whole: see [`Watch::settled_after`].
+    #[must_use]
+    pub fn settled_after(self, settled_after: Duration) -> Self {
+        Self { watch: self.watch.settled_after(settled_after), ..self }
+    }
+
+    /// Follows only what has a manifest: see [`Watch::listed_only`].
+    #[must_use]
+    pub fn listed_only(self) -> Self {
+        Self { watch: self.watch.listed_only(), ..self }
+    }
+
     /// What has changed since the last time, and what was done about it. Loads what it stages, and waits for that.
     ///
     /// # Errors
@@ -115,14 +137,47 @@ impl<I: ?Sized + 'static, O: 'static> Follow<I, O> {
         self.watch.wait(longest);
     }
 
-    fn act(&self, change: &Change) -> Result<(), FollowError> {
-        match (change, &self.policy) {
-            (Change::Added { version }, OnPublish::Stage) => self.stage(*version).map(drop),
-            (Change::Added { version }, OnPublish::Run(plan)) => {
-                let rollout = (self.guards)(self.stage(*version)?);
-                Ok(rollout.run(plan.clone())?)
+    fn act(&mut self, change: &Change) -> Result<(), FollowError> {
+        if self.policy == OnPublish::Tell {
+            return Ok(());
+        }
+        match change {
+            Change::Added { version } => self.try_version(*version),
+            Change::Settled { version } if self.again.contains(version) => self.try_version(*version),
+            Change::Changed { version } => {
+                self.take_off(*version);
+                Ok(())
+            }
+            Change::Removed { version } => {
+                self.again.remove(version);
+                Ok(())
             }
             _ => Ok(()),
+        }
+    }
+
+    fn try_version(&mut self, version: VersionId) -> Result<(), FollowError> {
+        self.again.remove(&version);
+        let tried = match &self.policy {
+            OnPublish::Tell => Ok(()),
+            OnPublish::Stage => self.stage(version).map(drop),
+            OnPublish::Run(plan) => self
+                .stage(version)
+                .and_then(|rollout| (self.guards)(rollout).run(plan.clone()).map_err(FollowError::from)),
+        };
+        if tried.is_err() {
+            self.again.insert(version);
+        }
+        tried
+    }
+
+    /// Takes a candidate off whose files have changed: what was loaded may have been half of it. What is live stays.
+    fn take_off(&mut self, version: VersionId) {
+        let running = self.handle.rollout(version.as_str());
+        if let Some(rollout) = running.filter(|rollout| rollout.phase() != Phase::Baking) {
+            let _ = rollout
+                .rollback("its files changed after it was opened, and it is opened anew once they are whole");
+            self.again.insert(version);
         }
     }
 

@@ -51,6 +51,26 @@ pub enum RepositoryError {
         /// What there is.
         there: Vec<String>,
     },
+    /// What goes by that name is no version.
+    #[error("{} is no version {version} of {model}: {cause}", .path.display())]
+    NoVersion {
+        /// Where.
+        path: PathBuf,
+        /// The model.
+        model: String,
+        /// The name.
+        version: String,
+        /// Why not, and what to do.
+        cause: &'static str,
+    },
+    /// The file of tags is torn, or is no list of tags. Versions are found by their own names and as `latest` meanwhile.
+    #[error("{} is no list of tags: {cause}; put it aside with `Repository::repair_tags`, and tag again", .path.display())]
+    Tags {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it, and where.
+        cause: String,
+    },
     /// The version is there already. One that is published is never changed: a new one gets a name of its own.
     #[error("{model} has a version {version} already: give this one another name")]
     Exists {

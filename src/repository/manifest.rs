@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::time::Duration;
 
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
 
@@ -122,7 +123,8 @@ pub struct DataSet {
     pub attached: bool,
 }
 
-/// A moment, written as RFC 3339 in UTC: `2026-11-24T10:00:00Z`.
+/// A moment, written as RFC 3339 in UTC: `2026-11-24T10:00:00Z`. Read in any form of RFC 3339: with an offset as in
+/// `2026-11-24T11:00:00+01:00`, and with a small `t` or `z`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub struct Moment(pub Timestamp);
 
@@ -138,10 +140,38 @@ impl std::str::FromStr for Moment {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let refused = || format!("`{}` is no moment like 2026-11-24T10:00:00Z", text.escape_debug());
-        let time = humantime::parse_rfc3339(text).map_err(|_| refused())?;
+        let (local, offset) = with_offset(text).ok_or_else(refused)?;
+        let time = humantime::parse_rfc3339(&local).map_err(|_| refused())?;
         let since = time.duration_since(std::time::UNIX_EPOCH).map_err(|_| refused())?;
-        Ok(Self(Timestamp::from_unix_nanos(u64::try_from(since.as_nanos()).map_err(|_| refused())?)))
+        // What local time is ahead of UTC by is taken away.
+        let nanos = i128::try_from(since.as_nanos()).map_err(|_| refused())? - offset;
+        Ok(Self(Timestamp::from_unix_nanos(u64::try_from(nanos).map_err(|_| refused())?)))
     }
+}
+
+/// The time as if it were in UTC, and by how many nanoseconds it is ahead of that.
+fn with_offset(text: &str) -> Option<(String, i128)> {
+    // No time has other characters, and none of them more than a byte.
+    let upper = if text.is_ascii() { text.to_ascii_uppercase() } else { return None };
+    if upper.ends_with('Z') {
+        return Some((upper, 0));
+    }
+    let (time, offset) = upper.split_at_checked(upper.len().checked_sub("+01:00".len())?)?;
+    let (sign, offset) = match offset.split_at_checked(1)? {
+        ("+", offset) => (1, offset),
+        ("-", offset) => (-1, offset),
+        _ => return None,
+    };
+    let (hours, minutes) = offset.split_once(':')?;
+    let digits = |text: &str, below: i128| {
+        let two = text.len() == 2 && text.bytes().all(|byte| byte.is_ascii_digit());
+        text.parse::<i128>().ok().filter(|number| two && *number < below)
+    };
+    if !time.ends_with(|last: char| last.is_ascii_digit()) {
+        return None;
+    }
+    let minutes = digits(hours, 24)? * 60 + digits(minutes, 60)?;
+    Some((format!("{time}Z"), sign * minutes * 60_000_000_000))
 }
 
 impl Serialize for Moment {
@@ -154,6 +184,66 @@ impl<'de> Deserialize<'de> for Moment {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
     }
+}
+
+/// Reads JSON. Where it has a whole number with a point, as languages with one kind of number write it and the schema allows,
+/// it is read without.
+fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, serde_json::Error> {
+    serde_json::from_slice(bytes).or_else(|error| {
+        if !error.to_string().contains("invalid type: floating point") {
+            return Err(error);
+        }
+        // What is wrong beside it is told with its line.
+        let whole = serde_json::from_slice(bytes).map(whole).and_then(serde_json::from_value);
+        whole.map_err(|_| error)
+    })
+}
+
+/// The same with whole numbers for those that have nothing behind their point, apart from what is the host's own.
+fn whole(value: Value) -> Value {
+    /// What others hold exactly.
+    const EXACT: f64 = 9_007_199_254_740_992.0;
+    match value {
+        Value::Number(number) => match number.as_f64() {
+            Some(float) if float.fract() == 0.0 && (0.0..=EXACT).contains(&float) && number.is_f64() => {
+                Value::from(float as u64)
+            }
+            _ => Value::Number(number),
+        },
+        Value::Array(items) => Value::Array(items.into_iter().map(whole).collect()),
+        Value::Object(fields) => {
+            let field = |(name, value): (String, Value)| match name.as_str() {
+                "request" | "values" => (name, value),
+                _ => (name, whole(value)),
+            };
+            Value::Object(fields.into_iter().map(field).collect())
+        }
+        value => value,
+    }
+}
+
+/// Why bytes are no text in UTF-8 without a mark, as JSON is.
+fn not_utf8(bytes: &[u8]) -> Option<&'static str> {
+    match bytes {
+        [0xef, 0xbb, 0xbf, ..] => Some("it begins with a byte-order mark: write it as UTF-8 without one"),
+        [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => Some("it is UTF-16: write it as UTF-8"),
+        _ => None,
+    }
+}
+
+/// A sentence about what is no number in JSON, where that is what cannot be read.
+fn no_number(bytes: &[u8], error: &serde_json::Error) -> Option<String> {
+    let line = bytes.split(|byte| *byte == b'\n').nth(error.line().checked_sub(1)?)?;
+    // Errors are told at the letter that cannot be read, or the one before or after it.
+    let around = line.get(error.column().saturating_sub(3)..)?;
+    let around = around.get(..around.len().min(14))?;
+    let found = ["NaN", "Infinity"]
+        .into_iter()
+        .find(|word| around.windows(word.len()).any(|part| part == word.as_bytes()))?;
+    let (line, column) = (error.line(), error.column());
+    Some(format!(
+        "it has {found} at line {line} column {column}, which is no number in JSON: leave the field out, or write a finite number"
+    ))
 }
 
 fn model_file() -> String {
@@ -201,13 +291,17 @@ impl Manifest {
         struct Schema {
             schema: u32,
         }
-        let Schema { schema } = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
+        if let Some(cause) = not_utf8(bytes) {
+            return Err(cause.into());
+        }
+        let said = |error: serde_json::Error| no_number(bytes, &error).unwrap_or_else(|| error.to_string());
+        let Schema { schema } = read(bytes).map_err(said)?;
         if schema == 0 || schema > SCHEMA {
             return Err(format!(
                 "it has schema {schema}, and this release reads {SCHEMA}: a later release wrote it"
             ));
         }
-        let manifest: Self = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
+        let manifest: Self = read(bytes).map_err(said)?;
         manifest.check()?;
         Ok(manifest)
     }

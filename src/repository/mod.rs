@@ -11,6 +11,10 @@
 //!   .data/sha256/<digest>      training data, once for all versions that share it
 //! ```
 //!
+//! A folder with neither a manifest nor a model is no version. Without a manifest the model is `model.onnx`,
+//! `model.onnx/model.onnx` as Triton keeps one with its weights, or `onnx/model.onnx` as hubs export it. A version may be a link
+//! to a folder that stays below the model's; tags that are torn are put aside by [`repair_tags`](Repository::repair_tags).
+//!
 //! A version is published once and never changed: written aside, synced, and put in its place by a rename. Tags move.
 //!
 //! ```

@@ -1,5 +1,6 @@
 //! Refuses names that would lead out of their folder.
 
+use std::cmp::Ordering;
 use std::path::{Path, PathBuf};
 
 use super::error::RepositoryError;
@@ -40,6 +41,44 @@ pub(crate) fn component(what: &'static str, name: &str) -> Result<(), Repository
     Ok(())
 }
 
+/// Whether a name is a whole number, of any length.
+pub(crate) fn is_number(name: &str) -> bool {
+    !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+/// Compares names as people count: digits that stand together are one number.
+pub(crate) fn natural(one: &str, other: &str) -> Ordering {
+    let (mut left, mut right) = (one, other);
+    loop {
+        let (number, rest) = leading(left);
+        let (other_number, other_rest) = leading(right);
+        let ordering = if number.is_empty() || other_number.is_empty() {
+            let (mut letters, mut others) = (left.chars(), right.chars());
+            let ordering = letters.next().cmp(&others.next());
+            (left, right) = (letters.as_str(), others.as_str());
+            ordering
+        } else {
+            (left, right) = (rest, other_rest);
+            let plain = |digits: &str| digits.trim_start_matches('0').to_owned();
+            let (number, other_number) = (plain(number), plain(other_number));
+            number.len().cmp(&other_number.len()).then(number.cmp(&other_number))
+        };
+        if ordering != Ordering::Equal {
+            return ordering;
+        }
+        if left.is_empty() && right.is_empty() {
+            // `01` is not `1`.
+            return one.cmp(other);
+        }
+    }
+}
+
+/// The digits at the head of a text, and what follows them.
+fn leading(text: &str) -> (&str, &str) {
+    let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    text.split_at(end)
+}
+
 /// A file of a version, by its path below the version's folder: components of names, nothing absolute, nothing that
 /// climbs.
 pub(crate) fn file(path: &str) -> Result<PathBuf, RepositoryError> {
@@ -74,7 +113,27 @@ mod tests {
         }
     }
 
+    #[test]
+    fn names_are_in_the_order_in_which_people_count() {
+        let sorted =
+            ["1", "2", "010", "10", "10.bak", "2026-11-24", "v9", "v9-rc", "v10", "v10.2.9", "v10.2.10"];
+        for pair in sorted.windows(2) {
+            assert_eq!(natural(pair[0], pair[1]), Ordering::Less, "{pair:?}");
+            assert_eq!(natural(pair[1], pair[0]), Ordering::Greater, "{pair:?}");
+        }
+        assert_eq!(natural("v10", "v10"), Ordering::Equal);
+    }
+
     proptest! {
+        #[test]
+        fn the_order_of_names_is_one(a in "[0-2a.]{0,6}", b in "[0-2a.]{0,6}", c in "[0-2a.]{0,6}") {
+            prop_assert_eq!(natural(&a, &b), natural(&b, &a).reverse());
+            prop_assert_eq!(natural(&a, &b) == Ordering::Equal, a == b);
+            if natural(&a, &b) != Ordering::Greater && natural(&b, &c) != Ordering::Greater {
+                prop_assert!(natural(&a, &c) != Ordering::Greater);
+            }
+        }
+
         #[test]
         fn whatever_is_accepted_stays_below_its_folder(path in "[a-c./\\\\ :]{0,12}|\\PC{0,12}") {
             if let Ok(path) = file(&path) {

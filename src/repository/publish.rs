@@ -127,7 +127,7 @@ impl Repository {
             let _ = fs::rename(&target, &aside).and_then(|()| fs::remove_dir_all(&aside));
             return Err(error);
         }
-        Ok(Entry { model, version: id, folder: target, manifest: Some(manifest) })
+        Ok(Entry::new(model, id, target, Some(manifest)))
     }
 
     /// Fills the folder aside. It is locked meanwhile, so that a sweep lets it be.
@@ -283,6 +283,8 @@ impl Repository {
                         Ok(entry) => {
                             used.extend(entry.manifest.into_iter().flat_map(|manifest| manifest.lineage.data))
                         }
+                        // Whatever it is, no manifest of a version refers to data from there.
+                        Err(RepositoryError::NoVersion { .. }) => {}
                         Err(_) => certain = false,
                     }
                 }

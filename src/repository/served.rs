@@ -142,7 +142,10 @@ impl<I: ?Sized, O> Served<I, O> {
         Ok(model.report().cloned().unwrap_or_default())
     }
 
-    /// Which versions could be gone to right now, oldest first, and why others could not.
+    /// Which versions could be gone to right now, oldest first, and why others could not. Each is opened, loaded, held to its
+    /// [preflight](Self::preflight) with its golden samples, and let go of again, one after the other: not for a thread of
+    /// requests. What was asked of one that fits, its [report](Fit::report) says: without a preflight that reads golden
+    /// samples, none were.
     ///
     /// # Errors
     ///
@@ -152,8 +155,15 @@ impl<I: ?Sized, O> Served<I, O> {
         Ok(versions
             .iter()
             .map(|entry| {
-                let (version, result) = (entry.version, self.open(entry.version.as_str()).map(drop));
-                Fit { version, result }
+                let tried = self.open(entry.version.as_str()).and_then(|(_, model)| {
+                    model.load()?;
+                    Ok(model.report().cloned().unwrap_or_default())
+                });
+                let (result, report) = match tried {
+                    Ok(report) => (Ok(()), Some(report)),
+                    Err(error) => (Err(error), None),
+                };
+                Fit { version: entry.version, result, report }
             })
             .collect())
     }
@@ -236,16 +246,18 @@ pub struct Fit {
     pub version: VersionId,
     /// Why this service could not run it, where it could not.
     pub result: Result<(), ServeError>,
+    /// What was asked of it and measured, where it could.
+    pub report: Option<PreflightReport>,
 }
 
-/// Why a version cannot be opened here. Nothing was loaded.
+/// Why a version cannot be opened here, or was not fit to be used.
 #[derive(Debug, Clone, Error)]
 #[non_exhaustive]
 pub enum ServeError {
     /// It is not there, or not what was published.
     #[error(transparent)]
     Repository(#[from] RepositoryError),
-    /// Its file is no model that can be loaded, or it does not fit this service: every mismatch.
+    /// Its file is no model that can be loaded, it does not fit this service, or its preflight fails: every mismatch and failure.
     #[error(transparent)]
     Open(#[from] OpenError),
 }

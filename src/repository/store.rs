@@ -29,6 +29,15 @@ pub(crate) const ASIDE: &str = ".aside-";
 
 pub(crate) const DATA: &str = ".data";
 
+/// Tags that could not be read go by such a name, once they are out of the way.
+const TORN_TAGS: &str = ".torn-tags-";
+
+const MODEL: &str = "model.onnx";
+
+/// Where a model lies in a folder without a manifest, the first that is there: Triton keeps one with its weights in a folder
+/// of the model's name, hubs export to `onnx`.
+const LAYOUTS: [&str; 3] = [MODEL, "model.onnx/model.onnx", "onnx/model.onnx"];
+
 /// Versions of models in a folder: see the [module](super).
 #[derive(Debug, Clone)]
 pub struct Repository {
@@ -50,12 +59,30 @@ pub struct Entry {
     pub folder: PathBuf,
     /// What is known of it; nothing of a folder without a manifest.
     pub manifest: Option<Manifest>,
+    /// Where the model lies in a folder without a manifest.
+    layout: &'static str,
 }
 
 impl Entry {
-    /// The file to load.
+    pub(crate) fn new(
+        model: String,
+        version: VersionId,
+        folder: PathBuf,
+        manifest: Option<Manifest>,
+    ) -> Self {
+        let layout = layout(&folder).unwrap_or(MODEL);
+        Self { model, version, folder, manifest, layout }
+    }
+
+    /// The file to load. Without a manifest it is `model.onnx`, or as Triton keeps a model with its weights
+    /// `model.onnx/model.onnx`, or as a hub exports it `onnx/model.onnx`: the first that is there.
     pub fn model_file(&self) -> PathBuf {
-        self.folder.join(self.manifest.as_ref().map_or("model.onnx", |manifest| &manifest.model))
+        self.folder.join(self.model_path())
+    }
+
+    /// The same below the version's folder, with `/` between components.
+    pub(crate) fn model_path(&self) -> &str {
+        self.manifest.as_ref().map_or(self.layout, |manifest| &manifest.model)
     }
 }
 
@@ -126,9 +153,10 @@ impl Repository {
         Ok(models)
     }
 
-    /// The versions of a model, oldest first: by number where all names are numbers, otherwise by when they were made, as
-    /// far as their manifests say. A folder that cannot be a version, or whose manifest cannot be read, is left out;
-    /// [`get`](Self::get) says why.
+    /// The versions of a model, oldest first. Those whose names are numbers come last, in numeric order, whatever lies beside
+    /// them; the others by when they were made, as far as their manifests say, and by their names in natural order, in which
+    /// `v9` comes before `v10` and `2.9.0` before `2.10.0`. A folder that is no version, or whose manifest cannot be read, is
+    /// left out; [`get`](Self::get) says why.
     ///
     /// # Errors
     ///
@@ -136,20 +164,27 @@ impl Repository {
     pub fn versions(&self, model: &str) -> Result<Vec<Entry>, RepositoryError> {
         let mut entries: Vec<Entry> =
             self.names(model)?.iter().filter_map(|version| self.get(model, version).ok()).collect();
-        let number = |entry: &Entry| entry.version.as_str().parse::<u64>().ok();
-        if entries.iter().all(|entry| number(entry).is_some()) {
-            entries.sort_by_key(number);
-        } else {
-            let created = |entry: &Entry| entry.manifest.as_ref().map(|manifest| manifest.created);
-            entries.sort_by_key(|entry| (created(entry), entry.version));
-        }
+        entries.sort_by(|one, other| {
+            let (name, other_name) = (one.version.as_str(), other.version.as_str());
+            let made = |entry: &Entry| match name::is_number(entry.version.as_str()) {
+                // Of numbers the name says all.
+                true => (true, None),
+                false => (false, entry.manifest.as_ref().map(|manifest| manifest.created)),
+            };
+            made(one).cmp(&made(other)).then_with(|| name::natural(name, other_name))
+        });
         Ok(entries)
     }
 
     /// The names of what are versions, or look like it.
     fn names(&self, model: &str) -> Result<Vec<String>, RepositoryError> {
-        let mut names = folders(&self.model_folder(model)?)?;
-        names.retain(|version| name::component("version", version).is_ok());
+        let folder = self.model_folder(model)?;
+        let mut names = names(&folder)?;
+        names.retain(|version| {
+            let path = version_folder(&folder, version);
+            name::component("version", version).is_ok()
+                && path.is_ok_and(|path| path.is_some_and(|path| is_version(&path)))
+        });
         Ok(names)
     }
 
@@ -157,15 +192,25 @@ impl Repository {
     ///
     /// # Errors
     ///
-    /// There is none of that name, or its manifest cannot be read. What its other files are worth, [`verify`](Self::verify)
-    /// says.
+    /// There is none of that name, what goes by it is [no version](RepositoryError::NoVersion), or its manifest cannot be
+    /// read. What its other files are worth, [`verify`](Self::verify) says.
     pub fn get(&self, model: &str, version: &str) -> Result<Entry, RepositoryError> {
         name::component("version", version)?;
-        let folder = self.model_folder(model)?.join(version);
-        let plain = fs::symlink_metadata(&folder).is_ok_and(|metadata| metadata.is_dir());
-        let (true, Ok(id)) = (plain, VersionId::new(version)) else {
+        let below = self.model_folder(model)?;
+        let none = |cause| {
+            let (path, model, version) = (below.join(version), model.to_owned(), version.to_owned());
+            RepositoryError::NoVersion { path, model, version, cause }
+        };
+        let (Some(folder), Ok(id)) =
+            (version_folder(&below, version).map_err(none)?, VersionId::new(version))
+        else {
             return Err(self.unknown(model, version));
         };
+        if !is_version(&folder) {
+            return Err(none(
+                "it holds neither a manifest.json nor a model.onnx: finish the copy, or remove the folder",
+            ));
+        }
         let path = folder.join(FILE);
         let manifest = match fs::symlink_metadata(&path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound && self.takes_unsigned() => None,
@@ -177,7 +222,7 @@ impl Repository {
             }
             _ => Some(self.manifest(&path, model, version)?),
         };
-        Ok(Entry { model: model.to_owned(), version: id, folder, manifest })
+        Ok(Entry::new(model.to_owned(), id, folder, manifest))
     }
 
     fn manifest(&self, path: &Path, model: &str, version: &str) -> Result<Manifest, RepositoryError> {
@@ -206,24 +251,26 @@ impl Repository {
     ///
     /// Nothing goes by that name, or what does cannot be read.
     pub fn resolve(&self, model: &str, asked: &str) -> Result<Entry, RepositoryError> {
-        match self.get(model, asked) {
-            Err(RepositoryError::Unknown { .. }) => {}
+        let missing = match self.get(model, asked) {
+            Err(error @ (RepositoryError::Unknown { .. } | RepositoryError::NoVersion { .. })) => error,
             found => return found,
-        }
-        if let Some(version) = self.tags(model)?.get(asked) {
-            return self.get(model, version);
-        }
+        };
+        // No tag can have this name, so tags that cannot be read do not stand in its way.
         if asked == "latest" {
-            return self.versions(model)?.pop().ok_or_else(|| self.unknown(model, asked));
+            return self.versions(model)?.pop().ok_or(missing);
         }
-        Err(self.unknown(model, asked))
+        match self.tags(model)?.get(asked) {
+            Some(version) => self.get(model, version),
+            None => Err(missing),
+        }
     }
 
     /// The tags of a model, and the version that each points at.
     ///
     /// # Errors
     ///
-    /// There is no such model, or the file of tags cannot be read.
+    /// There is no such model, or the file of tags cannot be read; [`repair_tags`](Self::repair_tags) is the way out where it
+    /// is [torn](RepositoryError::Tags).
     pub fn tags(&self, model: &str) -> Result<BTreeMap<String, String>, RepositoryError> {
         let path = self.model_folder(model)?.join(TAGS);
         let bytes = match self.files.read(&path, TAGS_MAX) {
@@ -231,7 +278,26 @@ impl Repository {
             read => read.map_err(RepositoryError::disk("reading", &path))?,
         };
         serde_json::from_slice(&bytes)
-            .map_err(|error| RepositoryError::Manifest { path, cause: error.to_string() })
+            .map_err(|error| RepositoryError::Tags { path, cause: error.to_string() })
+    }
+
+    /// Puts a file of tags out of the way that cannot be understood: a copy that was cut short, or what somebody wrote by
+    /// hand. No tag points anywhere then, until it is given again by [`tag`](Self::tag). Where the old file lies now, for a
+    /// person to read; nothing where the tags can be read, which are left as they are.
+    ///
+    /// # Errors
+    ///
+    /// The disk refuses.
+    pub fn repair_tags(&self, model: &str) -> Result<Option<PathBuf>, RepositoryError> {
+        let folder = self.model_folder(model)?;
+        let _lock = lock_tags(&folder)?;
+        if !matches!(self.tags(model), Err(RepositoryError::Tags { .. })) {
+            return self.tags(model).map(|_| None);
+        }
+        let (path, aside) = (folder.join(TAGS), folder.join(format!("{TORN_TAGS}{}.json", unique()?)));
+        self.files.rename(&path, &aside).map_err(RepositoryError::disk("renaming", &path))?;
+        self.files.sync_folder(&folder).map_err(RepositoryError::disk("syncing", &folder))?;
+        Ok(Some(aside))
     }
 
     /// Points a tag at a version, wherever it pointed before. Where it pointed.
@@ -271,9 +337,7 @@ impl Repository {
         change: impl FnOnce(&mut BTreeMap<String, String>) -> T,
     ) -> Result<T, RepositoryError> {
         let folder = self.model_folder(model)?;
-        let path = folder.join(TAGS_LOCK);
-        let lock = make_lock(&path).and_then(|lock| lock.lock().map(|()| lock));
-        let _lock = lock.map_err(RepositoryError::disk("locking", &path))?;
+        let _lock = lock_tags(&folder)?;
         let before = self.tags(model)?;
         let mut tags = before.clone();
         let result = change(&mut tags);
@@ -324,7 +388,8 @@ impl Repository {
         name::component("version", version)?;
         let folder = self.model_folder(model)?;
         let path = folder.join(version);
-        if !fs::symlink_metadata(&path).is_ok_and(|metadata| metadata.is_dir()) {
+        let kind = fs::symlink_metadata(&path).map(|metadata| metadata.file_type());
+        if !kind.is_ok_and(|kind| kind.is_dir() || (kind.is_symlink() && path.is_dir())) {
             return Err(self.unknown(model, version));
         }
         let tags = self.tags(model)?;
@@ -341,8 +406,9 @@ impl Repository {
         let aside = folder.join(format!("{ASIDE}{}", unique()?));
         self.files.rename(&path, &aside).map_err(RepositoryError::disk("renaming", &path))?;
         self.files.sync_folder(&folder).map_err(RepositoryError::disk("syncing", &folder))?;
-        // It is gone; what is left of it, `sweep` removes.
-        let _ = self.files.remove_folder(&aside);
+        // It is gone; what is left of it, `sweep` removes. Of a link goes the link alone.
+        let link = fs::symlink_metadata(&aside).is_ok_and(|metadata| metadata.is_symlink());
+        let _ = if link { self.files.remove_file(&aside) } else { self.files.remove_folder(&aside) };
         Ok(())
     }
 
@@ -357,6 +423,52 @@ impl Repository {
         there.truncate(32);
         RepositoryError::Unknown { model: model.to_owned(), asked: asked.chars().take(64).collect(), there }
     }
+}
+
+/// Where a version lies: a folder, or a link to one that stays below the model's folder, and is followed. Nothing where there
+/// is no folder at all.
+///
+/// # Errors
+///
+/// It is a link that cannot be followed, and why not.
+pub(super) fn version_folder(below: &Path, version: &str) -> Result<Option<PathBuf>, &'static str> {
+    let path = below.join(version);
+    let Ok(metadata) = fs::symlink_metadata(&path) else { return Ok(None) };
+    if metadata.is_dir() {
+        return Ok(Some(path));
+    }
+    if !metadata.is_symlink() {
+        return Ok(None);
+    }
+    let (Ok(to), Ok(below)) = (fs::canonicalize(&path), fs::canonicalize(below)) else {
+        return Err("it is a link to what is not there: let it point at a folder below the model's");
+    };
+    if to == below || !to.starts_with(&below) {
+        return Err(
+            "it is a link that leads out of the model's folder: let it point at a folder below that, or copy it",
+        );
+    }
+    // To a file, it is no more than a file.
+    Ok(to.is_dir().then_some(to))
+}
+
+/// Whether a folder holds what makes it a version.
+fn is_version(folder: &Path) -> bool {
+    fs::symlink_metadata(folder.join(FILE)).is_ok() || layout(folder).is_some()
+}
+
+/// Where the model lies in a folder, whether it can be loaded or not. A folder by the name of a file is none.
+pub(super) fn layout(folder: &Path) -> Option<&'static str> {
+    let there =
+        |path: &&str| fs::symlink_metadata(folder.join(path)).is_ok_and(|metadata| !metadata.is_dir());
+    LAYOUTS.into_iter().find(there)
+}
+
+/// The lock of whoever changes the tags in a model's folder.
+fn lock_tags(folder: &Path) -> Result<fs::File, RepositoryError> {
+    let path = folder.join(TAGS_LOCK);
+    let lock = make_lock(&path).and_then(|lock| lock.lock().map(|()| lock));
+    lock.map_err(RepositoryError::disk("locking", &path))
 }
 
 /// The folders in a folder, links to folders left out; none where there is no folder.

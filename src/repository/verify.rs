@@ -51,8 +51,8 @@ impl Repository {
                     found.into_iter().filter(|path| !is_own(path) && manifest.file(path).is_none());
                 faults.extend(unlisted.map(|file| Fault::Unlisted { file }));
             }
-            None if !found.iter().any(|path| path == "model.onnx") => {
-                faults.push(Fault::Missing { file: "model.onnx".into() });
+            None if !found.iter().any(|path| path == entry.model_path()) => {
+                faults.push(Fault::Missing { file: entry.model_path().to_owned() });
             }
             None => {}
         }

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::error::RepositoryError;
 use super::manifest::FILE;
-use super::store::{Repository, TAGS, names};
+use super::store::{Repository, TAGS, names, version_folder};
 use super::verify::compare_size;
 use super::wake::Waker;
 use crate::base::clock::{Clock, Timestamp};
@@ -41,13 +41,24 @@ pub enum Change {
         /// Where it points; nothing where it was removed.
         to: Option<String>,
     },
-    /// The files of a version are others than they were. A version is never changed: whoever did this should publish
-    /// another one.
+    /// The files of a version that was told of are others than they were: it was told of while it was still being copied, or
+    /// somebody wrote over it. A published version is never changed: whoever did this should publish another one.
     Changed {
         /// The version.
         version: VersionId,
     },
-    /// A version stays incomplete, or its manifest cannot be read.
+    /// A version whose files had changed is whole again, and nothing about it has changed for the
+    /// [settle time](Watch::settled_after).
+    Settled {
+        /// The version.
+        version: VersionId,
+    },
+    /// The tags cannot be read, and are taken to be as they were until they can. Told once; versions are told of all the same.
+    TagsBroken {
+        /// What is wrong with them, and what to do.
+        reason: String,
+    },
+    /// A version stays incomplete, its manifest cannot be read, or what is there is no version.
     Broken {
         /// The version.
         version: VersionId,
@@ -63,7 +74,10 @@ pub enum Change {
 /// worth looking again.
 ///
 /// A version that is still being copied is not told of. One with a manifest is whole when every file that is listed has its
-/// size. One without is taken to be whole when nothing about it has changed for two seconds.
+/// size. One without is taken to be whole when nothing about it has changed for the [settle time](Self::settled_after), two
+/// seconds by default; a copy that stalls for longer looks whole meanwhile. So nothing that is told is final: whatever changes
+/// afterwards is told as [`Changed`](Change::Changed), and as [`Settled`](Change::Settled) once it is whole again.
+/// [`listed_only`](Self::listed_only) leaves nothing to time.
 ///
 /// What follows from a change is the host's to say; `ModelHandle::follow` stages or tries
 /// whatever is published.
@@ -74,14 +88,21 @@ pub struct Watch {
     clock: Clock,
     known: OrderedMap<String, Known>,
     tags: BTreeMap<String, String>,
+    tags_broken: bool,
+    settled_after: Duration,
+    listed_only: bool,
     waker: Waker,
 }
 
-/// How long nothing about a version without a manifest may change before it is taken to be whole.
+/// How long nothing about a version without a manifest may change before it is taken to be whole, by default.
 const SETTLED_AFTER: Duration = Duration::from_secs(2);
 
 /// How long a version may be incomplete before it is said to be broken.
 const BROKEN_AFTER: Duration = Duration::from_secs(60);
+
+/// How deep a version's folders are looked at, and how many files: as many as one could list in a manifest.
+const DEPTH_MAX: usize = 8;
+const FILES_MAX: usize = 65_536;
 
 /// Files with their sizes and when they were written.
 type Print = Vec<(String, u64, Option<std::time::SystemTime>)>;
@@ -92,12 +113,17 @@ struct Known {
     /// When it was first seen so.
     since: Timestamp,
     told: Told,
+    /// It was told of as added, or was there when the watch began.
+    was_whole: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Told {
     Nothing,
+    /// Nothing, because it looked whole when the watch began. It may have been in the middle of a copy.
+    Found,
     Added,
+    Changed,
     Broken,
 }
 
@@ -122,6 +148,9 @@ impl Repository {
         let mut watch = Watch {
             repository: self.clone(),
             tags: self.tags(&model)?,
+            tags_broken: false,
+            settled_after: SETTLED_AFTER,
+            listed_only: false,
             waker: Waker::of(&folder),
             model,
             clock,
@@ -130,15 +159,40 @@ impl Repository {
         let now = watch.clock.now();
         for (version, print) in watch.look(&folder)? {
             // What is being copied while the watch begins is told of once it is whole.
-            let whole = watch.state(&version, &print).is_ok();
-            let told = if whole { Told::Added } else { Told::Nothing };
-            watch.known.insert(version, Known { print, since: now, told });
+            let (told, was_whole) = match watch.state(&version, &print) {
+                Ok(true) => (Told::Added, true),
+                Ok(false) => (Told::Found, true),
+                Err(_) => (Told::Nothing, false),
+            };
+            watch.known.insert(version, Known { print, since: now, told, was_whole });
         }
         Ok(watch)
     }
 }
 
 impl Watch {
+    /// How long nothing about a version may change before it is taken to be whole: one without a manifest, and any that was
+    /// changed after it was told of. Two seconds by default; longer than the longest stall of whatever copies versions.
+    #[must_use]
+    pub fn settled_after(self, settled_after: Duration) -> Self {
+        Self { settled_after, ..self }
+    }
+
+    /// Takes only what has a manifest for a version. What has none yet is told of when it gets one, and as
+    /// [`Broken`](Change::Broken) if it gets none within a minute.
+    #[must_use]
+    pub fn listed_only(mut self) -> Self {
+        self.listed_only = true;
+        self.known.retain(|_, known| {
+            if !has_manifest(&known.print) {
+                // Known, and so not told of; whole it is with a manifest only.
+                (known.told, known.was_whole) = (Told::Broken, false);
+            }
+            true
+        });
+        self
+    }
+
     /// What has changed since the last time.
     ///
     /// # Errors
@@ -147,12 +201,11 @@ impl Watch {
     pub fn poll(&mut self) -> Result<Vec<Change>, RepositoryError> {
         let folder = self.repository.model_folder(&self.model)?;
         let (now, seen) = (self.clock.now(), self.look(&folder)?);
-        let tags = self.repository.tags(&self.model)?;
         let mut changes = Vec::new();
         self.known.retain(|version, known| {
             let stays = seen.contains_key(version);
-            if let (false, Ok(version), Told::Added | Told::Broken) =
-                (stays, VersionId::new(version), known.told)
+            if let (false, Ok(version), true) =
+                (stays, VersionId::new(version), known.was_whole || known.told != Told::Nothing)
             {
                 changes.push(Change::Removed { version });
             }
@@ -167,30 +220,58 @@ impl Watch {
                 continue;
             }
             let state = self.state(&name, &print);
+            let (settled_after, first) = (self.settled_after, print.clone());
             let known = self.known.entry(name).or_insert_with(|| Known {
-                print: print.clone(),
+                print: first,
                 since: now,
                 told: Told::Nothing,
+                was_whole: false,
             });
             if known.print != print {
                 (known.print, known.since) = (print, now);
-                if known.told == Told::Added {
-                    changes.push(Change::Changed { version });
+                match known.told {
+                    Told::Added => {
+                        known.told = Told::Changed;
+                        changes.push(Change::Changed { version });
+                    }
+                    // It was in the middle of a copy when the watch began.
+                    Told::Found => (known.told, known.was_whole) = (Told::Nothing, false),
+                    _ => {}
                 }
             }
             let unchanged_for = now.since(known.since);
+            let settled = unchanged_for >= settled_after;
             match state {
-                Ok(listed) if known.told != Told::Added && (listed || unchanged_for >= SETTLED_AFTER) => {
+                // It was whole when the watch began, and in no copy.
+                Ok(_) if settled && known.told == Told::Found => known.told = Told::Added,
+                // One that was changed may be changed once more, whatever its sizes say.
+                Ok(_) if known.was_whole && settled => {
                     known.told = Told::Added;
+                    changes.push(Change::Settled { version });
+                }
+                Ok(listed) if !known.was_whole && (listed || settled) => {
+                    (known.told, known.was_whole) = (Told::Added, true);
                     changes.push(Change::Added { version });
                 }
-                Err(reason) if known.told == Told::Nothing && unchanged_for >= BROKEN_AFTER => {
+                Err(reason) if known.told != Told::Broken && unchanged_for >= BROKEN_AFTER => {
                     known.told = Told::Broken;
                     changes.push(Change::Broken { version, reason });
                 }
                 _ => {}
             }
         }
+        let tags = match self.repository.tags(&self.model) {
+            Ok(tags) => {
+                self.tags_broken = false;
+                tags
+            }
+            Err(error) => {
+                if !std::mem::replace(&mut self.tags_broken, true) {
+                    changes.push(Change::TagsBroken { reason: in_full(&error) });
+                }
+                return Ok(changes);
+            }
+        };
         let mut all: Vec<&String> = self.tags.keys().chain(tags.keys()).collect();
         all.sort();
         all.dedup();
@@ -214,10 +295,22 @@ impl Watch {
     fn look(&self, folder: &Path) -> Result<OrderedMap<String, Print>, RepositoryError> {
         let mut seen = OrderedMap::new();
         for name in names(folder)? {
-            let path = folder.join(&name);
-            let plain = fs::symlink_metadata(&path).is_ok_and(|metadata| metadata.is_dir());
-            if plain && name != TAGS && super::name::component("version", &name).is_ok() {
-                seen.insert(name, print(&path));
+            if name == TAGS || super::name::component("version", &name).is_err() {
+                continue;
+            }
+            match version_folder(folder, &name) {
+                Ok(None) => {}
+                Ok(Some(path)) => {
+                    let mut print = print(&path);
+                    // A link that points elsewhere is a change, though nothing below it was written to.
+                    let link = fs::read_link(folder.join(&name)).ok();
+                    print.extend(link.map(|to| (format!("-> {}", to.display()), 0, None)));
+                    seen.insert(name, print);
+                }
+                // It is told why it is none.
+                Err(_) => {
+                    seen.insert(name, Print::new());
+                }
             }
         }
         Ok(seen)
@@ -229,20 +322,39 @@ impl Watch {
         let entry = self.repository.get(&self.model, version).map_err(|error| in_full(&error))?;
         // A manifest that is copied last, or not yet.
         let listed = entry.manifest.is_some();
-        if !listed && print.iter().any(|(file, ..)| file == FILE) {
+        if !listed && has_manifest(print) {
             return Err("its manifest has just come".into());
+        }
+        if !listed && self.listed_only {
+            return Err("it has no manifest, and only what has one is followed: publish it with one".into());
         }
         self.repository.check(&entry, compare_size).map_err(|error| in_full(&error))?;
         Ok(listed)
     }
 }
 
-/// The files of a version, one folder deep: what lies deeper is in a manifest, or is not looked at.
+fn has_manifest(print: &Print) -> bool {
+    print.iter().any(|(file, ..)| file == FILE)
+}
+
+/// The files of a version, by their paths below its folder.
 fn print(folder: &Path) -> Print {
-    let names = names(folder).unwrap_or_default();
-    let of = |name: String| {
-        let metadata = fs::symlink_metadata(folder.join(&name)).ok()?;
-        Some((name, metadata.len(), metadata.modified().ok()))
-    };
-    names.into_iter().filter_map(of).collect()
+    let mut print = Print::new();
+    add_to(&mut print, folder, "", 0);
+    print
+}
+
+fn add_to(print: &mut Print, root: &Path, below: &str, depth: usize) {
+    for name in names(&root.join(below)).unwrap_or_default() {
+        let file = if below.is_empty() { name } else { format!("{below}/{name}") };
+        let Ok(metadata) = fs::symlink_metadata(root.join(&file)) else { continue };
+        if print.len() >= FILES_MAX {
+            return;
+        }
+        if metadata.is_dir() && depth < DEPTH_MAX {
+            add_to(print, root, &file, depth + 1);
+        } else {
+            print.push((file, metadata.len(), metadata.modified().ok()));
+        }
+    }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use switchback::drift::estimate::Calibration;
 use switchback::drift::{
     Baseline, BuildProfileError, Cell, Drift, DriftScope, OnDrift, Options as Comparison, ProfileBuilder,
-    ReferenceProfile, WindowSize, WindowedProfile,
+    ReferenceProfile, Season, WindowSize, WindowedProfile,
 };
 use switchback::events::EventKind;
 use switchback::guard::InvalidRule;
@@ -349,5 +349,68 @@ fn an_argument_that_makes_no_sense_is_refused_with_its_value_and_what_is_allowed
         ),
     ] {
         assert_eq!(refused, expected);
+    }
+}
+
+/// Bug: a profile of a column of zeros and tiny values could be written, and not read: its edges were not from low to high.
+/// Cause: what lies beyond the highest value began beside the edge of another number, where so small a width was lost.
+/// Fix: it is as wide as that edge needs.
+#[test]
+fn a_profile_of_zeros_and_tiny_values_can_be_read_back() {
+    for tiny in [1e-13, 9.99e-13, 1e-30, 1e-300, f64::MIN_POSITIVE, 5e-324, -1e-30] {
+        for zeros in [2, 5, 8] {
+            let rows = (0..100).map(|n| [Cell::from(if n % 10 < zeros { 0.0 } else { tiny })]);
+            let profile = ReferenceProfile::builder().numeric("x").build_from(rows).unwrap();
+            let text = serde_json::to_string(&profile).unwrap();
+            let read: ReferenceProfile = serde_json::from_str(&text).unwrap();
+            assert_eq!(read, profile, "{tiny}: {text}");
+        }
+    }
+}
+
+/// Bug: after a change of clocks 41 of 168 hours of a week counted as drifted, for four weeks. Cause: hours are told in UTC, in
+/// which people do everything an hour earlier from then on. Fix: hours are held against those beside them too, as if clocks had
+/// been changed some time ago.
+#[test]
+fn a_change_of_clocks_is_no_drift_and_a_night_at_noon_is_one() {
+    // What comes in the hours of a day of people's: a number that rises in the morning and falls in the evening.
+    let level = |hour: u64| {
+        f64::from(
+            [0_u8, 0, 0, 0, 0, 1, 3, 6, 8, 8, 8, 8, 8, 8, 8, 8, 7, 5, 4, 3, 2, 1, 0, 0][hour as usize % 24],
+        )
+    };
+    let rows = (0..2_400).map(|n| [Cell::from(level(n / 100) + (n * 7_919 % 100) as f64 / 25.0)]);
+    let reference = ReferenceProfile::builder().numeric("x").build_from(rows).unwrap();
+    for season in [Season::HourOfDay, Season::HourOfWeek] {
+        let mut windows =
+            WindowedProfile::new(reference.clone(), WindowSize::Span(seconds(3_600))).unwrap().season(season);
+        let days = if season == Season::HourOfDay { 1 } else { 7 };
+        let (mut hour, mut chance) = (0, Chance(11));
+        let mut pass = |hours: u64, of: &dyn Fn(u64) -> u64| {
+            let mut drifted = 0;
+            for _ in 0..hours {
+                for _ in 0..200 {
+                    let at = switchback::Timestamp::from_unix_seconds(hour * 3_600 + 60);
+                    windows.record(at, &[Cell::from(level(of(hour)) + 4.0 * chance.next())]).unwrap();
+                }
+                hour += 1;
+                windows.advance(switchback::Timestamp::from_unix_seconds(hour * 3_600));
+                let table = windows.against_season(&Comparison::default());
+                drifted += u32::from(table.is_some_and(|table| table.any()));
+            }
+            drifted
+        };
+        // The test's own error is one in a hundred.
+        let few = |hours: u64| (hours as u32 / 40).max(2);
+        let told = pass(24 * days * 4, &|hour| hour);
+        assert!(told <= few(24 * days * 4), "{season:?}: {told}");
+        for offset in [1, 0, 23] {
+            // Six seasons, until none is kept that was before.
+            let told = pass(24 * days * 6, &|hour| hour + offset);
+            assert!(told <= few(24 * days * 6), "{season:?}, {offset}: {told}");
+        }
+        // Clocks are not changed by five hours.
+        let drifted = pass(24, &|hour| hour + 23 + 5);
+        assert!(drifted >= 8, "{season:?}: {drifted}");
     }
 }

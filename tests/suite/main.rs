@@ -61,6 +61,10 @@ mod request {
 mod repository {
     #[cfg(feature = "onnx")]
     mod contract;
+    mod folders;
+    #[cfg(feature = "onnx")]
+    mod following;
+    mod manifests;
     mod publishing;
     #[cfg(all(feature = "onnx", feature = "state"))]
     mod served;

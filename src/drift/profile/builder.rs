@@ -192,7 +192,8 @@ fn edges(sorted: &[f64], bins: usize) -> Edges {
     }
     let beyond = shared.last().copied().unwrap_or_default();
     match edges[..] {
-        [.., last] if beyond > 0.0 => edges.push(last + beyond),
+        // Wider where the last edge is another number's, beside which this width would be lost.
+        [.., last] if beyond > 0.0 => edges.push((last + beyond).max(last + width_of(last))),
         [_, _, ..] => {}
         // No rows have a number.
         _ => edges = vec![0.0, 1.0],

@@ -326,9 +326,10 @@ fn links_and_pipes_are_no_files() {
         "{found:?}"
     );
     assert!(found.contains(&Fault::HardLink { file: "b.bin".into(), names: 2 }), "{found:?}");
-    // A version that is a link itself is none.
+    // A version that is a link to another one is not that one under another name: its manifest says so.
     symlink(&version, folder.0.join("models/late/2")).unwrap();
-    assert!(matches!(models.get("late", "2"), Err(RepositoryError::Unknown { .. })));
+    let refused = models.get("late", "2").unwrap_err().to_string();
+    assert!(refused.contains("it is of late 1, and lies where late 2 belongs"), "{refused}");
     assert_eq!(models.versions("late").unwrap().len(), 1);
 }
 
@@ -565,6 +566,8 @@ fn a_watch_tells_of_versions_once_they_are_whole_and_of_tags_that_moved() {
 
     fs::write(to.join("model.onnx"), b"other").unwrap();
     assert_eq!(look(1), [Change::Changed { version: id("4") }]);
+    assert_eq!(look(1), []);
+    assert_eq!(look(1), [Change::Settled { version: id("4") }]);
     models.untag("late", "stable").unwrap();
     models.remove("late", "2").unwrap();
     assert_eq!(look(1), [Change::Removed { version: id("2") }, tagged(Some("2"), None)]);

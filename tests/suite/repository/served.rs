@@ -166,6 +166,31 @@ fn what_does_not_fit_is_told_at_once_and_what_could_be_gone_to_is_listed() {
     assert_eq!(fits, [("1", false), ("2", true)]);
 }
 
+/// Bug: `compatible()` said "fits" of a version whose golden samples fail, and whoever went back to it was refused.
+/// Cause: it opened versions, and neither loaded them nor ran their preflight. Fix: it does both, and says what was asked.
+#[test]
+fn a_version_whose_golden_samples_fail_does_not_fit() {
+    let folder = Folder::new();
+    let fits = |late: &Served<Flight, f32>| -> Vec<Option<usize>> {
+        late.compatible().unwrap().iter().map(|fit| fit.report.as_ref().map(|report| report.pins)).collect()
+    };
+    assert_eq!(fits(&served(&folder).preflight(preflight)), [Some(10), Some(0)]);
+    // Without a preflight of the host's nothing can be asked, and it is told that nothing was.
+    assert_eq!(fits(&served(&folder)), [Some(0), Some(0)]);
+    let in_hours = |flight: &Flight, feed: &mut Feed<'_, '_>| {
+        feed.buffer("features", &[1, 2])?.copy_from_slice(&[flight.delay / 60.0, flight.distance]);
+        Ok(())
+    };
+    let mut pipelines = Pipelines::new();
+    pipelines.register("at-departure", "1.0.0", in_hours, probability).unwrap();
+    pipelines.register("delay-alone", "2.1.0", delay_alone, scaled).unwrap();
+    pipelines.default_is("delay-alone").unwrap();
+    let changed: Served<Flight, f32> = models(&folder).serve("late", host(), pipelines).preflight(preflight);
+    assert_eq!(fits(&changed), [None, Some(0)]);
+    let told = changed.compatible().unwrap()[0].result.clone().unwrap_err();
+    assert!(matches!(&told, ServeError::Open(OpenError::Load(LoadError::Preflight(_)))), "{told}");
+}
+
 #[test]
 fn other_bytes_than_were_published_are_never_opened() {
     let folder = Folder::new();

@@ -1,0 +1,221 @@
+//! A handle that follows a repository into which people copy: levels, not edges.
+//!
+//! Bug: a model copied with a stall, with its weights after the graph, or into a preallocated file was `Added` once, too early.
+//! It failed and was never tried again, or its zeros were staged and answered requests after the files were whole.
+//! Cause: what followed from a version followed from one edge, `Added`, and `Changed` did nothing; a print went one folder deep.
+//! Fix: a version that failed is opened anew once its files have changed and settled, a candidate whose files change is taken
+//! off at once; the settle time can be set, and following only what has a manifest is an option.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use switchback::model::ModelError;
+use switchback::model::onnx::{Feed, Outputs};
+use switchback::options::Threads;
+use switchback::repository::contract::{Host, Pipelines};
+use switchback::repository::{Change, Draft, Manifest, Repository, Served};
+use switchback::versions::{Follow, Followed, OnPublish};
+use switchback::{Clock, ModelHandle, Phase, Plan, Timestamp, guard};
+
+use crate::common::{Folder, clock, seconds};
+
+fn ask(input: &f32, feed: &mut Feed<'_, '_>) -> Result<(), ModelError> {
+    feed.buffer("x", &[2])?.copy_from_slice(&[*input, 0.0]);
+    Ok(())
+}
+
+fn answer(outputs: &Outputs<'_>) -> Result<f32, ModelError> {
+    Ok(outputs.tensor::<f32>("y")?.1.first().copied().unwrap_or(f32::NAN))
+}
+
+const GRAPH: &str = "tests/models/external.onnx";
+/// Two floats, 10 and 20, that the graph adds.
+const WEIGHTS: &str = "tests/models/external.data";
+
+struct Stage {
+    folder: Folder,
+    clock: Clock,
+    handle: ModelHandle<f32, f32>,
+    served: Arc<Served<f32, f32>>,
+}
+
+impl Stage {
+    fn new() -> Self {
+        let (folder, clock) = (Folder::new(), clock());
+        let one = folder.0.join("models/late/1");
+        fs::create_dir_all(&one).unwrap();
+        fs::copy(GRAPH, one.join("model.onnx")).unwrap();
+        fs::copy(WEIGHTS, one.join("external.data")).unwrap();
+        let mut pipelines = Pipelines::new();
+        pipelines.register("sum", "1.0.0", ask, answer).unwrap();
+        pipelines.default_is("sum").unwrap();
+        let models = Repository::open(folder.0.join("models")).unwrap();
+        let served = Arc::new(models.serve("late", Host::new(), pipelines));
+        let (version, model) = served.open("1").unwrap();
+        let handle = ModelHandle::builder("late")
+            .live(version.as_str(), model)
+            .clock(clock.clone())
+            .threads(Threads::manual())
+            .build()
+            .unwrap();
+        Self { folder, clock, handle, served }
+    }
+
+    fn follow(&self, policy: OnPublish) -> Follow<f32, f32> {
+        let guards = |rollout: switchback::Rollout<f32, f32>| rollout.guard(guard::error_rate().at_most(0.5));
+        self.handle.follow(Arc::clone(&self.served), policy, guards).unwrap()
+    }
+
+    fn version(&self, name: &str) -> PathBuf {
+        let path = self.folder.0.join("models/late").join(name);
+        fs::create_dir_all(&path).unwrap();
+        path
+    }
+
+    fn phase(&self, version: &str) -> Option<Phase> {
+        self.handle.rollout(version).map(|rollout| rollout.phase())
+    }
+
+    /// Looks again after some seconds: what changed, in a word each, and whether it was done.
+    fn look(&self, follow: &mut Follow<f32, f32>, after: u64) -> Vec<String> {
+        self.clock.advance(seconds(after));
+        follow.poll().unwrap().iter().map(told).collect()
+    }
+}
+
+fn told(followed: &Followed) -> String {
+    let change = serde_json::to_value(&followed.change).unwrap();
+    let done = if followed.done.is_ok() { "" } else { ", failed" };
+    format!("{}{done}", change["change"].as_str().unwrap())
+}
+
+/// Writes a file, surely with another time than it had.
+fn write(path: &Path, bytes: &[u8], at: u64) {
+    fs::write(path, bytes).unwrap();
+    let at = std::time::UNIX_EPOCH + seconds(1_700_000_000 + at);
+    fs::File::options().write(true).open(path).unwrap().set_modified(at).unwrap();
+}
+
+#[test]
+fn a_model_copied_with_a_stall_is_tried_once_it_is_whole() {
+    let stage = Stage::new();
+    let mut follow = stage.follow(OnPublish::Stage);
+    let (to, graph) = (stage.version("2"), fs::read(GRAPH).unwrap());
+    write(&to.join("external.data"), &fs::read(WEIGHTS).unwrap(), 0);
+    write(&to.join("model.onnx"), &graph[..graph.len() / 2], 0);
+    assert!(stage.look(&mut follow, 0).is_empty());
+    assert_eq!(stage.look(&mut follow, 3), ["added, failed"], "it looks whole while the copy stalls");
+    assert!(stage.look(&mut follow, 3).is_empty(), "it would fail again");
+    write(&to.join("model.onnx"), &graph, 4);
+    assert_eq!(stage.look(&mut follow, 0), ["changed"]);
+    assert_eq!(stage.phase("2"), None);
+    assert_eq!(stage.look(&mut follow, 2), ["settled"]);
+    assert_eq!(stage.phase("2"), Some(Phase::Staged));
+    assert!(stage.look(&mut follow, 60).is_empty());
+}
+
+#[test]
+fn weights_that_come_after_the_graph_are_waited_for() {
+    let stage = Stage::new();
+    let mut follow = stage.follow(OnPublish::Stage);
+    let to = stage.version("2").join("model.onnx");
+    fs::create_dir(&to).unwrap();
+    // In a folder of the model's name, as Triton keeps one with its weights.
+    fs::copy(GRAPH, to.join("model.onnx")).unwrap();
+    assert!(stage.look(&mut follow, 0).is_empty());
+    assert_eq!(stage.look(&mut follow, 4), ["added, failed"]);
+    fs::copy(WEIGHTS, to.join("external.data")).unwrap();
+    assert_eq!(stage.look(&mut follow, 0), ["changed"]);
+    assert_eq!(stage.look(&mut follow, 2), ["settled"]);
+    assert_eq!(stage.phase("2"), Some(Phase::Staged));
+}
+
+#[test]
+fn a_preallocated_file_of_zeros_is_taken_off_when_it_is_filled_and_answers_nobody() {
+    let stage = Stage::new();
+    let plan = Plan::ramp([0.5]).unwrap().without_shadow().unwrap();
+    let mut follow = stage.follow(OnPublish::Run(plan));
+    let to = stage.version("2");
+    fs::copy(GRAPH, to.join("model.onnx")).unwrap();
+    write(&to.join("external.data"), &[0; 8], 0);
+    assert!(stage.look(&mut follow, 0).is_empty());
+    assert_eq!(stage.look(&mut follow, 4), ["added"]);
+    assert_eq!(stage.phase("2"), Some(Phase::Canary));
+    write(&to.join("external.data"), &fs::read(WEIGHTS).unwrap(), 4);
+    assert_eq!(stage.look(&mut follow, 0), ["changed"]);
+    assert_eq!(stage.phase("2"), None, "it is taken off before it is whole");
+    let answers = || (0..100).map(|_| *stage.handle.predict(&1.0).unwrap().output()).collect::<Vec<f32>>();
+    assert!(answers().iter().all(|answer| *answer == 11.0), "live answers all");
+    assert_eq!(stage.look(&mut follow, 2), ["settled"]);
+    assert_eq!(stage.phase("2"), Some(Phase::Canary), "a version that was taken off is in no quarantine");
+    assert!(answers().iter().all(|answer| *answer == 11.0), "and so does what was opened anew");
+}
+
+#[test]
+fn a_listed_version_whose_sizes_are_right_too_early_is_tried_again() {
+    let stage = Stage::new();
+    let mut follow = stage.follow(OnPublish::Stage);
+    let models = stage.served.repository();
+    let manifest = Manifest::new("late", "2", Timestamp::from_unix_seconds(1));
+    models.publish(Draft::new(manifest).file("model.onnx", GRAPH).file("external.data", WEIGHTS)).unwrap();
+    let weights = stage.version("2").join("external.data");
+    write(&weights, &[0; 8], 0);
+    assert_eq!(stage.look(&mut follow, 0), ["added, failed"]);
+    write(&weights, &fs::read(WEIGHTS).unwrap(), 1);
+    assert_eq!(stage.look(&mut follow, 0), ["changed"]);
+    assert_eq!(stage.look(&mut follow, 2), ["settled"]);
+    assert_eq!(stage.phase("2"), Some(Phase::Staged));
+}
+
+#[test]
+fn what_is_live_stays_and_what_was_there_is_not_tried_because_it_was_touched() {
+    let stage = Stage::new();
+    fs::copy(GRAPH, stage.version("0").join("model.onnx")).unwrap();
+    fs::copy(WEIGHTS, stage.version("0").join("external.data")).unwrap();
+    let mut follow = stage.follow(OnPublish::Stage);
+    assert!(stage.look(&mut follow, 3).is_empty());
+    for version in ["0", "1"] {
+        write(&stage.version(version).join("external.data"), &fs::read(WEIGHTS).unwrap(), 0);
+    }
+    assert_eq!(stage.look(&mut follow, 0), ["changed", "changed"]);
+    assert_eq!(stage.look(&mut follow, 2), ["settled", "settled"]);
+    assert_eq!((stage.phase("0"), stage.phase("1")), (None, None));
+    assert_eq!(*stage.handle.predict(&1.0).unwrap().output(), 11.0);
+}
+
+#[test]
+fn what_was_in_the_middle_of_a_copy_when_following_began_is_tried_once_it_is_whole() {
+    let stage = Stage::new();
+    let to = stage.version("2");
+    fs::copy(GRAPH, to.join("model.onnx")).unwrap();
+    let mut follow = stage.follow(OnPublish::Stage);
+    fs::copy(WEIGHTS, to.join("external.data")).unwrap();
+    assert!(stage.look(&mut follow, 1).is_empty());
+    assert_eq!(stage.look(&mut follow, 2), ["added"]);
+    assert_eq!(stage.phase("2"), Some(Phase::Staged));
+}
+
+#[test]
+fn when_a_version_is_whole_is_the_hosts_to_say() {
+    let stage = Stage::new();
+    let mut patient = stage.follow(OnPublish::Tell).settled_after(seconds(30));
+    let mut listed = stage.follow(OnPublish::Stage).listed_only();
+    let to = stage.version("2");
+    fs::copy(GRAPH, to.join("model.onnx")).unwrap();
+    fs::copy(WEIGHTS, to.join("external.data")).unwrap();
+    assert!(stage.look(&mut patient, 0).is_empty() && stage.look(&mut listed, 0).is_empty());
+    assert!(stage.look(&mut patient, 29).is_empty() && stage.look(&mut listed, 0).is_empty());
+    assert_eq!(stage.look(&mut patient, 1), ["added"]);
+    stage.clock.advance(seconds(30));
+    let followed = listed.poll().unwrap();
+    let [Followed { change: Change::Broken { reason, .. }, .. }] = &followed[..] else {
+        panic!("{followed:?}")
+    };
+    assert!(reason.contains("it has no manifest"), "{reason}");
+    let manifest = Manifest::new("late", "3", Timestamp::from_unix_seconds(1));
+    let draft = Draft::new(manifest).file("model.onnx", GRAPH).file("external.data", WEIGHTS);
+    stage.served.repository().publish(draft).unwrap();
+    assert_eq!(stage.look(&mut listed, 0), ["added"]);
+    assert_eq!(stage.phase("3"), Some(Phase::Staged));
+}
