@@ -89,6 +89,7 @@ mod model {
     #[cfg(feature = "drift")]
     mod examples;
     mod onnx;
+    mod ordinary;
     mod prepared;
 }
 

@@ -54,7 +54,7 @@ macro_rules! hooks {
 hooks! {
     // Models.
     Predict, PredictWithin, PredictBatch, Identity, LifecycleOf, ModelDrop,
-    Inner, Load, WarmUp, TierOf, Wake, Settle, MemoryOf, StopOverdue, Maintain, Describe,
+    Inner, Load, IsProven, WarmUp, TierOf, Wake, Settle, MemoryOf, StopOverdue, Maintain, TakeDoubt, Describe,
     // Where models come from, and errors.
     Open, SourceOpen, ErrorDisplay, ErrorDrop,
     // Answers.
@@ -82,6 +82,7 @@ impl Hook {
             | Hook::ModelDrop
             | Hook::Inner
             | Hook::Load
+            | Hook::IsProven
             | Hook::WarmUp
             | Hook::TierOf
             | Hook::Wake
@@ -89,6 +90,7 @@ impl Hook {
             | Hook::MemoryOf
             | Hook::StopOverdue
             | Hook::Maintain
+            | Hook::TakeDoubt
             | Hook::Describe
             | Hook::Open
             | Hook::SourceOpen
@@ -147,11 +149,13 @@ const IN_THE_SOURCES: &[(&str, Result<&[Hook], &str>)] = &[
     ("trait IntoGuard into_guard", Err("called at once, on the host's thread")),
     ("trait Lifecycle description", Ok(&[Hook::Describe])),
     ("trait Lifecycle inner", Ok(&[Hook::Inner])),
+    ("trait Lifecycle is_proven", Ok(&[Hook::IsProven])),
     ("trait Lifecycle load", Ok(&[Hook::Load])),
     ("trait Lifecycle maintain", Ok(&[Hook::Maintain])),
     ("trait Lifecycle memory", Ok(&[Hook::MemoryOf])),
     ("trait Lifecycle settle", Ok(&[Hook::Settle])),
     ("trait Lifecycle stop_overdue", Ok(&[Hook::StopOverdue])),
+    ("trait Lifecycle take_doubt", Ok(&[Hook::TakeDoubt])),
     ("trait Lifecycle tier", Ok(&[Hook::TierOf])),
     ("trait Lifecycle wake", Ok(&[Hook::Wake])),
     ("trait Lifecycle warm_up", Ok(&[Hook::WarmUp])),
@@ -442,6 +446,10 @@ impl Lifecycle for HostModel {
         self.hooks.reach(Hook::Load);
         Ok(())
     }
+    fn is_proven(&self) -> bool {
+        self.hooks.reach(Hook::IsProven);
+        false
+    }
     fn warm_up(&self) -> Result<bool, ModelError> {
         self.hooks.reach(Hook::WarmUp);
         // What is not written here asks what it wraps.
@@ -464,6 +472,10 @@ impl Lifecycle for HostModel {
     fn memory(&self) -> Option<Memory> {
         self.hooks.reach(Hook::MemoryOf);
         Some(Memory::new(1, 1))
+    }
+    fn take_doubt(&self) -> Option<switchback::versions::Doubt> {
+        self.hooks.reach(Hook::TakeDoubt);
+        None
     }
     fn stop_overdue(&self) {
         self.hooks.reach(Hook::StopOverdue);
@@ -688,6 +700,13 @@ impl World {
         let watcher = handle.subscribe(64).spawn(move |_| subscriber.reach(Hook::Subscriber)).unwrap();
         self.ask(&handle, 8);
         self.later(&handle);
+
+        // Without a sample a model is warmed up by itself.
+        let bare = || {
+            let bare = ModelHandle::builder("bare").live("v1", HostModel::new(&self.hooks, "v1"));
+            bare.task(Task::unlabelled()).threads(Threads::manual()).build()
+        };
+        drop(self.at_last(bare));
 
         let stage = |name: &'static str| {
             self.at_last(|| {

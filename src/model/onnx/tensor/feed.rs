@@ -78,7 +78,7 @@ impl<'s, 'a> Feed<'s, 'a> {
     ///
     /// # Errors
     ///
-    /// [`ModelError::Input`] where the signature has no such input, or where it was given before;
+    /// [`ModelError::Input`] (which a pipeline returns as [`ModelError::Signature`]) where the signature has no such input, or where it was given before;
     /// [`ModelError::Engine`] where there is no memory.
     pub fn buffer<T: Primitive>(&mut self, name: &str, shape: &[usize]) -> Result<&mut [T], ModelError> {
         let (index, _) = self.check(name, T::TYPE, shape)?;
@@ -92,7 +92,7 @@ impl<'s, 'a> Feed<'s, 'a> {
     ///
     /// # Errors
     ///
-    /// [`ModelError::Input`] where the signature has no such input, where it was given before, or where the shape has
+    /// [`ModelError::Input`] (which a pipeline returns as [`ModelError::Signature`]) where the signature has no such input, where it was given before, or where the shape has
     /// not as many elements.
     pub fn slice<T: Primitive>(
         &mut self,
@@ -138,7 +138,7 @@ impl<'s, 'a> Feed<'s, 'a> {
     ///
     /// # Errors
     ///
-    /// [`ModelError::Input`] where the signature has no such input, where it was given before, where the shape has not
+    /// [`ModelError::Input`] (which a pipeline returns as [`ModelError::Signature`]) where the signature has no such input, where it was given before, where the shape has not
     /// as many elements, or where a text has a NUL in it, which ONNX Runtime would take for its end.
     pub fn strings<S: AsRef<str>>(
         &mut self,
@@ -183,12 +183,19 @@ impl<'s, 'a> Feed<'s, 'a> {
         by_type!(F16 Bf16 F32 F64 I8 I16 I32 I64 U8 U16 U32 U64 Bool)
     }
 
+    /// Whether nothing is missing.
+    #[inline]
+    pub(crate) fn complete(&self) -> Result<(), InputError> {
+        match self.given.iter().position(|given| matches!(given, Given::Nothing)) {
+            Some(index) => Err(self.interface.missing(index)),
+            None => Ok(()),
+        }
+    }
+
     /// What was given, once nothing is missing.
     pub(crate) fn finish(self) -> Result<Complete<'a>, ModelError> {
-        match self.given.iter().position(|given| matches!(given, Given::Nothing)) {
-            Some(index) => Err(self.interface.missing(index).into()),
-            None => Ok(Complete { given: self.given }),
-        }
+        self.complete()?;
+        Ok(Complete { given: self.given })
     }
 
     #[inline]
