@@ -1,13 +1,18 @@
 //! Ordinary models, as people bring them: what is made up condemns nobody, whose fault a misfit is, what engines round, what
 //! files turn out to be.
 
+use std::fs;
+
 use switchback::events::Proof;
 use switchback::model::ModelError;
-use switchback::model::onnx::{Feed, OnnxModel, Outputs, Pipeline};
+use switchback::model::onnx::ndarray::ArrayD;
+use switchback::model::onnx::{Feed, OnnxModel, Outputs, Pipeline, Tensors};
 use switchback::options::{Drill, Inputs, Retention, Threads};
 use switchback::plan::Bake;
-use switchback::versions::ErrorKind;
+use switchback::versions::{ErrorKind, Lifecycle};
 use switchback::{Model, ModelHandle, PredictError, StageError, Task, closure};
+
+use crate::common::Folder;
 
 /// ONNX by hand: as much of its protobuf as these models need.
 mod proto {
@@ -313,5 +318,146 @@ fn what_an_engine_rounds_beyond_0_and_1_is_taken_and_counted() {
     ] {
         assert_eq!(ask(Task::binary(|answer: &f64| *answer), answer), expected, "{answer}");
         assert_eq!(ask(classes(), answer), expected, "{answer} as a confidence");
+    }
+}
+
+/// Bug: a Git LFS pointer, a page of HTML or an archive under the name of a model was told as "wire type 6", "cut short" and
+/// the like. Cause: it was read as protobuf. Fix: what people are often given instead is known by how it begins, also in place
+/// of weights.
+#[test]
+fn what_is_no_model_at_all_is_named() {
+    let pointer = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n";
+    for (bytes, said) in [
+        (&pointer[..], "a Git LFS pointer, not the file that it stands for: run `git lfs pull`"),
+        (b"\r\n<!doctype HTML>\n<html></html>", "an HTML page"),
+        (b"<?xml version=\"1.0\"?><Error><Code>AccessDenied</Code></Error>", "an XML document"),
+        (b"PK\x03\x04\x14\0\0\0", "a zip archive"),
+        (b"\x1f\x8b\x08\0\0\0", "compressed with gzip"),
+    ] {
+        let folder = Folder::new();
+        let file = folder.0.join("model.onnx");
+        fs::write(&file, bytes).unwrap();
+        let error = OnnxModel::from_file(&file).unwrap_err().to_string();
+        assert!(
+            error.contains("model.onnx is not a whole ONNX model: it is ") && error.contains(said),
+            "{error}"
+        );
+    }
+
+    let folder = Folder::new();
+    let model = folder.0.join("external.onnx");
+    fs::copy("tests/models/external.onnx", &model).unwrap();
+    let error = OnnxModel::from_file(&model).unwrap_err().to_string();
+    let said = "external.onnx was refused: its external data `external.data` is missing: put it beside the model, under that name";
+    assert!(error.ends_with(said), "{error}");
+    fs::write(folder.0.join("external.data"), pointer).unwrap();
+    let error = OnnxModel::from_file(&model).unwrap_err().to_string();
+    assert!(
+        error.contains(
+            "external.onnx was refused: its external data `external.data` is wrong: it is a Git LFS"
+        ),
+        "{error}"
+    );
+    fs::write(folder.0.join("external.data"), [0; 4]).unwrap();
+    let error = OnnxModel::from_file(&model).unwrap().pool_size(1).load().unwrap_err().to_string();
+    assert!(error.contains("external.onnx could not be loaded"), "{error}");
+}
+
+/// Bug: what a model takes was known only after `load()`. Cause: it was ONNX Runtime's to tell. Fix: what the file declares is
+/// told as soon as it is open.
+#[test]
+fn a_signature_is_known_as_soon_as_the_file_is_open() {
+    for name in
+        ["affine", "symbols", "zipmap_int", "zipmap_text", "nonzero", "gather", "loop", "identity_string"]
+    {
+        let model = OnnxModel::from_file(format!("tests/models/{name}.onnx")).unwrap().pool_size(1);
+        let declared = model.signature().unwrap().clone();
+        model.load().unwrap();
+        assert_eq!(model.signature(), Some(&declared), "{name}");
+    }
+    // Weights are no inputs, also where an old format lists them among these.
+    let shape = proto::port("two", 7, Some(&["2"]));
+    let (x, y) = (proto::port("x", FLOAT, Some(&["n"])), proto::port("y", FLOAT, Some(&["2", "m"])));
+    let reshape = proto::node("Reshape", &["x", "two"], &["y"], &[]);
+    let bytes = proto::model(&[reshape], &[proto::list("two", &[2, -1])], &[x, shape], &[y]);
+    let model = OnnxModel::from_bytes("listed", bytes).unwrap();
+    let inputs: Vec<String> = model.signature().unwrap().inputs.iter().map(ToString::to_string).collect();
+    assert_eq!(inputs, ["x: f32[n]"]);
+}
+
+fn identity(ports: &[(&str, Option<&[&str]>)]) -> OnnxModel {
+    let (mut nodes, mut inputs, mut outputs) = (Vec::new(), Vec::new(), Vec::new());
+    for (name, shape) in ports {
+        let output = format!("{name}_out");
+        nodes.push(proto::node("Identity", &[name], &[&output], &[]));
+        inputs.push(proto::port(name, FLOAT, *shape));
+        outputs.push(proto::port(&output, FLOAT, *shape));
+    }
+    let model = OnnxModel::from_bytes("identity", proto::model(&nodes, &[], &inputs, &outputs)).unwrap();
+    let model = model.pool_size(1);
+    model.load().unwrap();
+    model
+}
+
+fn ones(shape: &[usize]) -> ArrayD<f32> {
+    ArrayD::ones(shape)
+}
+
+/// Bug: an input without a shape was taken for a scalar and refused every real one; a scalar could not be fed one element in a
+/// row; sizes called `?` or `N` had to be equal. ONNX Runtime takes all of these. Cause: its binding gives no shape for both,
+/// and more was asked than ONNX Runtime asks. Fix: the file tells the two apart, and no more is asked.
+#[test]
+fn shapes_are_taken_as_onnx_runtime_takes_them() {
+    let any = identity(&[("x", None)]);
+    assert_eq!(any.signature().unwrap().inputs[0].to_string(), "x: f32, of any shape");
+    assert!(any.warm_up().unwrap());
+    for shape in [&[][..], &[1], &[3], &[2, 3], &[2, 1, 3], &[0, 2]] {
+        let output = any.predict(&Tensors::new().with("x", ones(shape)).unwrap()).unwrap();
+        assert_eq!(output.get::<f32>("x_out").unwrap().shape(), shape);
+    }
+    let missing = any.predict(&Tensors::new()).unwrap_err().to_string();
+    assert_eq!(missing, "input `x` is missing: the model expects f32, of any shape");
+
+    let scalar = identity(&[("x", Some(&[]))]);
+    for shape in [&[][..], &[1]] {
+        assert!(scalar.predict(&Tensors::new().with("x", ones(shape)).unwrap()).is_ok(), "{shape:?}");
+    }
+    for shape in [&[2][..], &[1, 1], &[0]] {
+        let refused = scalar.predict(&Tensors::new().with("x", ones(shape)).unwrap());
+        assert!(matches!(refused, Err(ModelError::Input(_))), "{shape:?}");
+    }
+
+    let named = identity(&[("a", Some(&["?"])), ("b", Some(&["?"]))]);
+    let input = Tensors::new().with("a", ones(&[2])).unwrap().with("b", ones(&[5])).unwrap();
+    assert_eq!(named.predict(&input).unwrap().get::<f32>("b_out").unwrap().shape(), [5]);
+}
+
+/// Bug: a model was refused for a side output that nobody wants, of a type that cannot be carried. Cause: all outputs had to be
+/// readable. Fix: such an output is told in the signature, and only whoever reads it gets an error.
+#[test]
+fn a_side_output_that_cannot_be_carried_refuses_nobody() {
+    for (code, name) in [(17, "float8e4m3fn"), (22, "int4"), (21, "uint4")] {
+        let to = [proto::bytes(1, "to"), proto::number(3, code), proto::number(20, 2)].concat();
+        let cast = proto::node("Cast", &["x"], &["side"], &[to]);
+        let plain = proto::node("Identity", &["x"], &["y"], &[]);
+        let port = |name: &str, element| proto::port(name, element, Some(&["n"]));
+        let (x, side, y) = (port("x", FLOAT), port("side", code), port("y", FLOAT));
+        let both = proto::model(&[cast.clone(), plain], &[], std::slice::from_ref(&x), &[side.clone(), y]);
+        let model = OnnxModel::from_bytes("side", both).unwrap().pool_size(1);
+        assert_eq!(
+            model.signature().unwrap().outputs[0].to_string(),
+            format!("side: tensor of {name}, which cannot be carried")
+        );
+        model.load().unwrap();
+        let output = model.predict(&Tensors::new().with("x", ones(&[2])).unwrap()).unwrap();
+        assert_eq!((output.len(), output.get::<f32>("y").unwrap().len()), (1, 2));
+        // Through buffers, often enough that outputs would get places of their own.
+        let model = model.pipeline("side@1", encode, first);
+        model.load().unwrap();
+        for _ in 0..6 {
+            assert_eq!(model.predict(&vec![3.0, 4.0]).unwrap(), 3.0);
+        }
+        let alone = OnnxModel::from_bytes("alone", proto::model(&[cast], &[], &[x], &[side])).unwrap_err();
+        assert!(alone.to_string().ends_with(&format!("output `side` is a tensor of {name}")), "{alone}");
     }
 }

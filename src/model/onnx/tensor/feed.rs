@@ -7,7 +7,7 @@ use ort::value::{DynTensor, Shape, Tensor, TensorRef};
 use smallvec::SmallVec;
 
 use super::element::ElementType;
-use super::interface::{INLINE, Interface, Symbols};
+use super::interface::{INLINE, Interface};
 use super::tensor;
 use super::tensor::Primitive;
 use super::tensors::{Tensors, Value};
@@ -29,7 +29,6 @@ pub struct Feed<'s, 'a> {
     interface: &'s Interface,
     buffers: &'s mut Buffers,
     given: SmallVec<[Given<'a>; INLINE]>,
-    symbols: Symbols,
     /// The input that comes next in the model's order.
     next: usize,
 }
@@ -66,7 +65,7 @@ impl<'a> Complete<'a> {
 impl<'s, 'a> Feed<'s, 'a> {
     pub(crate) fn new(interface: &'s Interface, buffers: &'s mut Buffers) -> Self {
         let given = (0..interface.inputs.len()).map(|_| Given::Nothing).collect();
-        Self { interface, buffers, given, symbols: interface.symbols(), next: 0 }
+        Self { interface, buffers, given, next: 0 }
     }
 
     /// The session's own memory for the input `name`, in this shape, row by row, filled with zeros (`false` for
@@ -209,7 +208,7 @@ impl<'s, 'a> Feed<'s, 'a> {
         if !matches!(self.given[index], Given::Nothing) {
             return Err(InputError::Repeated { name: name.into() });
         }
-        let elements = self.interface.check(index, element, shape, &mut self.symbols)?;
+        let elements = self.interface.check(index, element, shape)?;
         self.next = index + 1;
         Ok((index, elements))
     }
