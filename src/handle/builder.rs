@@ -34,7 +34,7 @@ use crate::feedback::join::{Assumption, JoinLimits, Joins};
 use crate::model::model::Model;
 use crate::model::throttle::LoadThrottle;
 use crate::request::recall::Answers;
-use crate::request::serving::Serving;
+use crate::request::serving::{Bells, Serving};
 use crate::request::shadow::{ShadowOptions, ShadowQueue};
 use crate::rollout::budget::ErrorBudget;
 use crate::stats::counting::exposure::ExposureOptions;
@@ -395,6 +395,7 @@ impl<I: ?Sized + 'static, O: 'static> Builder<I, O> {
             recent: copy.zip(self.retention.drill).map(|(copy, drill)| Recent::new(copy, drill)),
             drift,
             segments,
+            bells: Bells::new(workers),
         };
         let ticks = self.threads.ticks;
         let inner = Arc::new(Core {
