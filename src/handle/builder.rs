@@ -21,6 +21,7 @@ use crate::base::chance::{Dice, mix};
 use crate::base::clock::Clock;
 #[cfg(all(feature = "state", feature = "testing"))]
 use crate::base::faults::Faults;
+#[cfg(feature = "state")]
 use crate::base::guarded::Contained;
 use crate::base::invalid::InvalidArgument;
 use crate::base::share::Share;

@@ -30,7 +30,7 @@ pub enum ModelError {
     )]
     Signature {
         /// What does not fit.
-        source: InputError,
+        source: Box<InputError>,
     },
     /// Every session was busy for as long as a request may wait. Raise the pool size or shed load.
     #[error("no session of the model came free within {waited:?}: raise its pool size, or shed load")]

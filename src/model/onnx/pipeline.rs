@@ -180,7 +180,9 @@ impl<I: ?Sized, O> Pipeline<I, O> {
             _ => false,
         };
         match error {
-            ModelError::Input(source) if !is_requests(&source) => ModelError::Signature { source },
+            ModelError::Input(source) if !is_requests(&source) => {
+                ModelError::Signature { source: Box::new(source) }
+            }
             error => error,
         }
     }

@@ -88,6 +88,7 @@ fn of_pairs() -> OnnxModel {
     OnnxModel::from_bytes("of_pairs", bytes).unwrap().pool_size(2)
 }
 
+#[allow(clippy::ptr_arg, reason = "the type of a request")]
 fn encode(row: &Vec<f32>, feed: &mut Feed<'_, '_>) -> Result<(), ModelError> {
     feed.buffer("x", &[row.len()])?.copy_from_slice(row);
     Ok(())
