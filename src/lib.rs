@@ -59,7 +59,8 @@
 //! # What is promised
 //!
 //! 1. A request reads the routing table once and is answered by one version whole, model and pipeline.
-//! 2. Live is never absent; a version takes traffic only after it was loaded, checked and warmed.
+//! 2. Live is never absent; a version takes traffic only after it was loaded, has answered what it is held against (a sample,
+//!    golden samples, inputs that live was asked) where there is any, and was warmed.
 //! 3. Lowering exposure is never refused and waits for no engine, guard or subscriber; automation raises it only under a
 //!    plan, and not while [frozen](ModelHandle::freeze).
 //! 4. A key that is on a canary stays on it while the canary grows.
@@ -140,6 +141,7 @@ pub mod requests {
 pub mod events {
     pub use crate::control::event::{Cause, Event, EventKind, Subscription};
     pub use crate::version::load_impact::LoadImpact;
+    pub use crate::version::proof::Proof;
 }
 
 /// A snapshot of everything: versions, rollouts, figures, counters.

@@ -70,7 +70,7 @@ pub(crate) fn decisions(service: &Service, operator: &Operator<'_>, history: &[E
             history.iter().find_map(|event| Some((event.at, what(&event.kind)?)))
         };
         let staged = first(&|kind| {
-            matches!(kind, EventKind::Staged { version: of } if *of == *version).then_some(true)
+            matches!(kind, EventKind::Staged { version: of, .. } if *of == *version).then_some(true)
         });
         let ended = first(&|kind| match kind {
             EventKind::Promoted { version: of, .. } if *of == *version => Some(true),

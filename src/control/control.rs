@@ -260,7 +260,7 @@ impl Control {
         }
     }
 
-    /// Begins an attempt with a version that is loaded, checked and warm.
+    /// Begins an attempt with a version that is loaded.
     pub(crate) fn begin(
         &mut self,
         version: &Arc<dyn AnyVersion>,
@@ -328,7 +328,12 @@ impl Control {
             course,
             ended: None,
         });
-        self.announcer.announce(now, self.epoch, EventKind::Staged { version: id });
+        let proof = version.proof.clone();
+        let failure = proof.failure();
+        self.announcer.announce(now, self.epoch, EventKind::Staged { version: id, proof });
+        if let Some(reason) = failure {
+            self.announcer.announce(now, self.epoch, EventKind::NotProven { version: id, reason });
+        }
         Some(number)
     }
 

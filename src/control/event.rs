@@ -22,6 +22,7 @@ use crate::rollout::plan::Plan;
 use crate::version::drill::DrillOutcome;
 use crate::version::id::VersionId;
 use crate::version::load_impact::LoadImpact;
+use crate::version::proof::Proof;
 
 /// Something that happened to a handle. Announced after it is true, in the order of its sequence numbers.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -46,10 +47,22 @@ pub struct Event {
 #[serde(tag = "event", rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum EventKind {
-    /// A version was loaded, checked and warmed. It takes no traffic yet.
+    /// A version was loaded. It takes no traffic yet.
     Staged {
         /// The version.
         version: VersionId,
+        /// What it was asked before.
+        #[serde(default, skip_serializing_if = "Proof::is_answered")]
+        proof: Proof,
+    },
+    /// A version was loaded, and failed on an input that was made up from its signature. That is no verdict, since such an
+    /// input may be one that nobody would send: it is used all the same. The host's
+    /// [sample](crate::options::Inputs::sample) or golden samples would have proven it, and requests will.
+    NotProven {
+        /// The version.
+        version: VersionId,
+        /// What it said of the input that was made up. There is nothing of a user's in it.
+        reason: Arc<str>,
     },
     /// A rollout went from one phase to another, or changed its share within one.
     PhaseChanged {
@@ -482,7 +495,12 @@ impl fmt::Display for Cause {
 impl fmt::Display for Event {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.kind {
-            EventKind::Staged { version } => write!(f, "{version} is staged: it is loaded, checked and warm"),
+            EventKind::Staged { version, proof } => write!(f, "{version} is staged: {}", proof.told()),
+            EventKind::NotProven { version, reason } => write!(
+                f,
+                "{version} is not proven: it failed on an input that was made up from its signature ({reason}); \
+                 `Inputs::sample`, golden samples or requests prove it"
+            ),
             EventKind::PhaseChanged { version, to, weight, sample, .. } => match to {
                 Phase::Shadow => write!(f, "{version} shadows {sample} of the requests"),
                 _ => write!(f, "{version} answers {weight} of the requests"),

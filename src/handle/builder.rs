@@ -1,5 +1,6 @@
 //! How a handle is built.
 
+use std::cell::RefCell;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
@@ -26,6 +27,7 @@ use crate::base::invalid::InvalidArgument;
 use crate::base::share::Share;
 use crate::base::sync::Came;
 use crate::control::control::Control;
+use crate::control::event::EventKind;
 use crate::control::settings::Settings;
 use crate::drift::watch::Drift;
 use crate::drift::watch::watch::DriftWatch;
@@ -34,7 +36,7 @@ use crate::feedback::join::{Assumption, JoinLimits, Joins};
 use crate::model::model::Model;
 use crate::model::throttle::LoadThrottle;
 use crate::request::recall::Answers;
-use crate::request::serving::Serving;
+use crate::request::serving::{Bells, Serving};
 use crate::request::shadow::{ShadowOptions, ShadowQueue};
 use crate::rollout::budget::ErrorBudget;
 use crate::stats::counting::exposure::ExposureOptions;
@@ -328,9 +330,14 @@ impl<I: ?Sized + 'static, O: 'static> Builder<I, O> {
             None => None,
         };
 
+        let not_proven = RefCell::new(Vec::new());
         let (task, checked, sample) = (&self.task, check.as_ref(), inputs.sample.as_deref());
         let prepare = |id: VersionId, model| {
             let version = prepare(id, model, task, checked, sample, &LoadThrottle::new())?;
+            let failure = version.proof.failure();
+            not_proven
+                .borrow_mut()
+                .extend(failure.map(|reason| EventKind::NotProven { version: id, reason }));
             Ok::<_, StageError>(Arc::new(version) as Arc<dyn AnyVersion>)
         };
         let (live, started) = self.keeping.live(began, embedded, prepare)?;
@@ -393,6 +400,7 @@ impl<I: ?Sized + 'static, O: 'static> Builder<I, O> {
             recent: copy.zip(self.retention.drill).map(|(copy, drill)| Recent::new(copy, drill)),
             drift,
             segments,
+            bells: Bells::new(workers),
         };
         let ticks = self.threads.ticks;
         let inner = Arc::new(Core {
@@ -412,6 +420,7 @@ impl<I: ?Sized + 'static, O: 'static> Builder<I, O> {
             keeper,
         });
         inner.go_on(remembered);
+        not_proven.into_inner().into_iter().for_each(|event| inner.tell(event));
         let threads = match ticks {
             Ticks::Background => Workers::start(&inner, self.threads.tick_every, workers)
                 .map_err(|error| BuildError::Thread(Arc::new(error)))?,

@@ -66,6 +66,13 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
         (change(control), std::mem::take(&mut control.discarded))
     }
 
+    /// Tells something that changes nothing.
+    pub(crate) fn tell(&self, kind: EventKind) {
+        let control = &mut *self.control.lock();
+        let epoch = control.epoch;
+        control.announcer.announce(self.serving.clock.now(), epoch, kind);
+    }
+
     /// What a move needs at hand.
     pub(crate) fn desk(&self, now: Timestamp) -> Desk<'_> {
         Desk { router: &self.serving, joins: &self.serving.joins, now }

@@ -299,6 +299,7 @@ impl<I: ?Sized + 'static, O: 'static> ModelHandle<I, O> {
             Status {
                 durable: inner.is_durable(control),
                 threads: inner.threads.status(),
+                rounded: inner.serving.task.rounded(),
                 ..control.status(inner.serving.shadow_counts(), inner.serving.joins.counts(), now)
             }
         };

@@ -1,6 +1,7 @@
 //! Loading a version beside the requests: on a thread of low priority, held back while live has trouble, until it is
 //! cancelled.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crossbeam_channel::RecvTimeoutError;
@@ -13,7 +14,7 @@ use crate::model::model::Model;
 use crate::model::throttle::LoadThrottle;
 use crate::version::id::VersionId;
 use crate::version::loaded::Version;
-use crate::version::prepare::{StageError, prepare};
+use crate::version::prepare::{StageError, prepare, prove};
 
 /// How often it is looked whether live has trouble.
 const LOOK: Duration = Duration::from_millis(20);
@@ -37,12 +38,18 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
         let mut loading = self.control.lock().begin_loading(id, &self.serving.joins, now);
         let judge = self.serving.shadow_judge();
         let (task, check, sample) = (&self.serving.task, self.serving.check.as_ref(), self.sample.as_deref());
+        let (routing, recent) = (&self.serving.routing, self.serving.recent.as_ref());
         let of_throttle = throttle.clone();
         let load = || {
             let failed = |source| StageError::Answer { version: id, source };
             // The host's code, like all of a model.
             let model = judge.guarded(open).map_err(failed)??;
-            prepare(id, model, task, check, sample, &of_throttle)
+            let mut version = prepare(id, model, task, check, sample, &of_throttle)?;
+            if let Some(recent) = recent.filter(|_| !version.proof.is_answered()) {
+                let live = Arc::clone(&routing.load().live().version);
+                recent.lend(|inputs| prove(&mut version, &live, inputs, &judge))?;
+            }
+            Ok(version)
         };
         let (ending, ended) = crossbeam_channel::bounded::<()>(0);
         // In a cell: where no thread can be started, it is done on this one.

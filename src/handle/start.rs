@@ -60,6 +60,9 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
             let (check, sample) = (self.serving.check.as_ref(), self.sample.as_deref());
             let prepare = |id, model| {
                 let version = prepare(id, model, &self.serving.task, check, sample, &LoadThrottle::new())?;
+                if let Some(reason) = version.proof.failure() {
+                    self.tell(EventKind::NotProven { version: id, reason });
+                }
                 Ok(Arc::new(version) as Arc<dyn AnyVersion>)
             };
             let loaded =

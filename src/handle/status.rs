@@ -26,6 +26,7 @@ use crate::stats::{ArmFigures, Cohort, DivergenceFigures, SegmentFigures, Window
 use crate::version::drill::DrillOutcome;
 use crate::version::id::VersionId;
 use crate::version::loaded::AnyVersion;
+use crate::version::proof::Proof;
 
 /// Everything a handle knows about itself at one moment: versions, roles, phases, figures, counters. Holds no request,
 /// no key and no tensor of a user.
@@ -63,6 +64,10 @@ pub struct Status {
     pub feedback: FeedbackCounts,
     /// Streams that are pinned to a version.
     pub pins: usize,
+    /// How many answers had a probability or a confidence that was beyond 0 or 1 by at most 1e-6, as engines round that count
+    /// in `f32`, and was taken for 0 or 1. Of all versions, whatever they were asked for.
+    #[serde(default)]
+    pub rounded: u64,
     /// The threads of the handle's: what each last did. Empty where the host ticks.
     #[serde(default)]
     pub threads: Vec<ThreadStatus>,
@@ -90,7 +95,10 @@ impl Status {
                 None => format!("{version}: {said}, {ago} s ago"),
             }
         });
-        Some(proven.unwrap_or_else(|| format!("{version}: answered when it was staged, not asked since")))
+        Some(proven.unwrap_or_else(|| match &status.proof {
+            Some(Proof::Answered) => format!("{version}: answered when it was staged, not asked since"),
+            _ => format!("{version}: was asked nothing when it was staged, not drilled since"),
+        }))
     }
 }
 
@@ -123,6 +131,9 @@ pub struct VersionStatus {
     pub staged_at: Timestamp,
     /// What its model says of itself; nothing once it is past.
     pub description: Option<Description>,
+    /// What it was asked before it was staged; nothing once it is past.
+    #[serde(default)]
+    pub proof: Option<Proof>,
     /// Everything it ever did, in whatever role.
     pub total: ArmFigures,
     /// What it did lately; see [`Window::Recent`].
@@ -239,6 +250,7 @@ impl Control {
             shadow,
             feedback,
             pins: self.pins.iter().filter(|pin| Arc::strong_count(pin) > 1).count(),
+            rounded: 0,
             threads: Vec::new(),
             waiting_to_drop: self.retired.iter().map(|version| version.id).collect(),
             #[cfg(feature = "drift")]
@@ -265,6 +277,7 @@ impl Control {
             identity: record.identity,
             staged_at: record.staged_at,
             description: loaded.map(|version| version.description.clone()),
+            proof: loaded.map(|version| version.proof.clone()),
             total: view.figures(Window::Total),
             recent: view.figures(Window::Recent),
         })

@@ -173,12 +173,6 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
             self.tell(EventKind::StateNotSaved { reason: error.to_string() });
         }
     }
-
-    pub(crate) fn tell(&self, kind: EventKind) {
-        let control = &mut *self.control.lock();
-        let epoch = control.epoch;
-        control.announcer.announce(self.serving.clock.now(), epoch, kind);
-    }
 }
 
 fn json(value: &impl serde::Serialize) -> Result<Vec<u8>, StateError> {

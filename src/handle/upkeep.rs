@@ -168,8 +168,9 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
         }
         if let Some(recent) = &self.serving.recent {
             recent.rest(now, took_all);
+            // Copies of what users sent are gone here, but for a few that prove what is staged next.
+            recent.keep(inputs);
         }
-        // Copies of what users sent are gone here.
     }
 
     /// Measures what versions take of memory, where it is not known or was measured long ago.

@@ -22,18 +22,19 @@ pub(crate) struct Workers {
     process: u32,
 }
 
-/// How long a shadow worker rests when no copy waits, while requests are copied; and while none are.
+/// How long a shadow worker rests when no copy waits, while requests are copied.
 ///
 /// It is not woken by a request: that would cost the request a system call, of 5 to 14 us as measured, many times what
-/// copying its input does.
+/// copying its input does. While none are copied it rests until that changes, which rings a bell.
 const REST: Duration = Duration::from_millis(1);
 
-const REST_WITHOUT_SHADOWS: Duration = Duration::from_millis(10);
+/// How long a thread rests that waits for a bell: it says now and then that it is there.
+const REST_FOR_A_BELL: Duration = Duration::from_secs(1);
 
 /// How long a thread that a panic has ended rests before it begins again: whatever ended it may still be there.
 const REST_AFTER_DEATH: Duration = Duration::from_millis(100);
 
-/// A deadline is looked after at a quarter of its length, but not more often than this.
+/// While there are candidates, a deadline is looked after at a quarter of its length, but not more often than this.
 const WATCH_SHORTEST: Duration = Duration::from_millis(1);
 
 impl Workers {
@@ -158,17 +159,24 @@ fn tick<I: ?Sized + 'static, O: 'static>(
     beat: &Beat,
     interval: Duration,
 ) {
-    let wait = inner.serving.limit.map_or(interval, |limit| interval.min((limit / 4).max(WATCH_SHORTEST)));
-    let mut waited = Duration::ZERO;
-    while !has_ended(stopped.recv_timeout(wait)) {
-        waited = waited.saturating_add(wait);
-        if inner.serving.limit.is_some() {
+    let look = inner.serving.limit.map(|limit| interval.min((limit / 4).max(WATCH_SHORTEST)));
+    let mut due = crossbeam_channel::after(interval);
+    loop {
+        // The bell is rung where the first candidate comes on trial.
+        let wait = look.filter(|_| inner.serving.is_on_trial()).unwrap_or(interval);
+        let is_due = crossbeam_channel::select! {
+            recv(stopped) -> _ => return,
+            recv(inner.serving.bells.trial.1) -> _ => false,
+            recv(due) -> _ => true,
+            default(wait) => false,
+        };
+        if look.is_some() {
             inner.serving.stop_overdue();
         }
-        if waited >= interval {
-            waited = Duration::ZERO;
+        if is_due {
             inner.tick();
             beat.worked(inner.serving.clock.now());
+            due = crossbeam_channel::after(interval);
         }
     }
 }
@@ -195,8 +203,14 @@ fn keep_up<I: ?Sized + 'static, O: 'static>(
 fn run_shadows<I: ?Sized + 'static, O: 'static>(inner: &Core<I, O>, stopped: &Receiver<()>, beat: &Beat) {
     let Some(queue) = &inner.serving.shadow else { return };
     let rest = || {
-        let shadows = !inner.serving.routing.load().shadowing.is_empty();
-        has_ended(stopped.recv_timeout(if shadows { REST } else { REST_WITHOUT_SHADOWS }))
+        if !inner.serving.routing.load().shadowing.is_empty() {
+            return has_ended(stopped.recv_timeout(REST));
+        }
+        crossbeam_channel::select! {
+            recv(stopped) -> _ => true,
+            recv(inner.serving.bells.shadows.1) -> _ => false,
+            default(REST_FOR_A_BELL) => false,
+        }
     };
     let running = || !matches!(stopped.try_recv(), Err(TryRecvError::Disconnected));
     while running() {
@@ -216,6 +230,66 @@ mod tests {
     use crate::handle::handle::ModelHandle;
     use crate::handle::options::Threads;
     use crate::model::closure::closure;
+
+    /// How often the system has let this thread rest so far.
+    #[cfg(target_os = "linux")]
+    fn rests_of(thread: &str) -> Option<u64> {
+        let tasks = std::fs::read_dir("/proc/self/task").unwrap();
+        let named = |task: std::io::Result<std::fs::DirEntry>| {
+            let status = std::fs::read_to_string(task.ok()?.path().join("status")).ok()?;
+            let of = |key: &str| status.lines().find_map(|line| line.strip_prefix(key)).map(str::trim);
+            (of("Name:")? == thread).then(|| of("voluntary_ctxt_switches:")?.parse().ok()).flatten()
+        };
+        tasks.into_iter().find_map(named)
+    }
+
+    /// Bug: at rest the thread of shadows woke 94 times a second, and with a `candidate_deadline` of 50 ms the one that ticks 77
+    /// times, for each handle. Cause: they looked whether there was anything on trial. Fix: they wait for a bell, which is rung
+    /// where there is.
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn threads_rest_while_nothing_is_on_trial_and_are_woken_by_what_is() {
+        use crate::handle::options::{Limits, Shadowing};
+
+        let handle = ModelHandle::builder("x")
+            .live("v1", closure("one@1", |_: &f64| Ok(1.0)))
+            .shadowing(Shadowing::new())
+            .limits(Limits::new().candidate_deadline(Duration::from_millis(50)))
+            .threads(Threads::manual())
+            .build()
+            .unwrap();
+        let (stop, stopped) = crossbeam_channel::bounded::<()>(0);
+        let (ending, ended) = crossbeam_channel::bounded::<()>(0);
+        spawn("rest-shadow", &handle.inner, &ending, &stopped, run_shadows).unwrap();
+        let ticks = |inner: &Core<f64, f64>, stopped: &Receiver<()>, beat: &Beat| {
+            tick(inner, stopped, beat, Duration::from_secs(1));
+        };
+        spawn("rest-tick", &handle.inner, &ending, &stopped, ticks).unwrap();
+        let wait = |seconds| {
+            let _ = ended.recv_timeout(Duration::from_secs(seconds));
+        };
+        wait(1);
+        let before = ["rest-shadow", "rest-tick"].map(|thread| rests_of(thread).unwrap());
+        wait(3);
+        let after = ["rest-shadow", "rest-tick"].map(|thread| rests_of(thread).unwrap());
+        for (before, after) in before.into_iter().zip(after) {
+            // Twice a second, and what a machine that is busy adds.
+            assert!(after - before <= 9, "{} times in 3 s", after - before);
+        }
+        let rollout = handle.stage("v2", closure("two@1", |_: &f64| Ok(2.0))).unwrap();
+        rollout.shadow(1.0).unwrap();
+        let copies = || handle.status().shadow.ran;
+        for _ in 0..1_000 {
+            handle.predict(&1.0).unwrap();
+            if copies() > 0 {
+                break;
+            }
+            let _ = ended.recv_timeout(Duration::from_millis(10));
+        }
+        assert!(copies() > 0, "it was woken");
+        drop((stop, ending));
+        assert!(ended.recv().is_err());
+    }
 
     /// Bug: a panic that nothing caught ended a thread of ours for good, and nobody was told. Cause: a thread's body was
     /// called once. Fix: it is begun again, counted and told.

@@ -19,9 +19,19 @@ use crate::base::guarded::Panicked;
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum ModelError {
-    /// The caller's input does not fit; the model did not see it.
+    /// The caller's input does not fit; the model did not see it. A pipeline says so of a request with
+    /// [`ModelError::input`].
     #[error(transparent)]
     Input(#[from] InputError),
+    /// The pipeline wrote what its own model does not take: an input that the model does not have, one of another type or of
+    /// another fixed dimension, or it left one out. The fault is the version's, whatever the request was.
+    #[error(
+        "the pipeline does not fit its own model: {source}; correct its `encode`, or the file that it is used with"
+    )]
+    Signature {
+        /// What does not fit.
+        source: Box<InputError>,
+    },
     /// Every session was busy for as long as a request may wait. Raise the pool size or shed load.
     #[error("no session of the model came free within {waited:?}: raise its pool size, or shed load")]
     Overloaded {
@@ -82,6 +92,7 @@ impl ModelError {
             Self::Deadline { .. } => ErrorKind::Deadline,
             Self::InvalidOutput { .. } => ErrorKind::InvalidOutput,
             Self::Panicked { .. } => ErrorKind::Panicked,
+            Self::Signature { .. } => ErrorKind::Pipeline,
             Self::NotLoaded | Self::Engine { .. } => ErrorKind::Engine,
         }
     }
@@ -114,11 +125,13 @@ pub enum ErrorKind {
     Engine,
     /// It called an input bad that another version answered: its own fault after all.
     Rejected,
+    /// Its pipeline wrote what its own model does not take.
+    Pipeline,
 }
 
 impl ErrorKind {
     /// Every kind, in the order in which figures list them.
-    pub const ALL: [ErrorKind; 7] = [
+    pub const ALL: [ErrorKind; 8] = [
         ErrorKind::Input,
         ErrorKind::Overloaded,
         ErrorKind::Deadline,
@@ -126,6 +139,7 @@ impl ErrorKind {
         ErrorKind::Panicked,
         ErrorKind::Engine,
         ErrorKind::Rejected,
+        ErrorKind::Pipeline,
     ];
 
     /// The kind that counts where somebody else answered the same input: it cannot have been bad.
@@ -143,6 +157,7 @@ impl ErrorKind {
             Self::Panicked => "it panicked",
             Self::Engine => "its engine failed",
             Self::Rejected => "it refused an input that another version answered",
+            Self::Pipeline => "its pipeline does not fit its own model",
         }
     }
 

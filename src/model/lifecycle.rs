@@ -63,12 +63,20 @@ pub trait Lifecycle: Send + Sync {
         self.inner().map_or(Ok(()), |inner| inner.load(throttle))
     }
 
+    /// Whether [`load`](Self::load) had the model answer real inputs, through its own `encode` and `decode`, as a preflight
+    /// with golden samples does. No by default.
+    fn is_proven(&self) -> bool {
+        self.inner().is_some_and(|inner| inner.is_proven())
+    }
+
     /// Runs the model once on an input made up from its own signature, so that the first request is not the first run.
-    /// Returns whether it ran: `false` where the model cannot make up an input.
+    /// Returns whether it ran: `false` where the model cannot make up an input. A handle calls this where it has no
+    /// [sample](crate::options::Inputs::sample).
     ///
     /// # Errors
     ///
-    /// The failure of that run.
+    /// The failure of that run. It is no verdict, since what is made up may be no input that anybody would send: the version
+    /// is staged all the same, and an event says that it is [not proven](crate::events::EventKind::NotProven). A panic is one.
     fn warm_up(&self) -> Result<bool, ModelError> {
         self.inner().map_or(Ok(false), |inner| inner.warm_up())
     }

@@ -160,7 +160,9 @@ fn of_attempt(log: &[Arc<Event>], candidate: VersionId, first: u64, ended: Optio
     log.iter()
         .filter(|event| event.sequence >= first)
         .take_while(|event| match &event.kind {
-            EventKind::Staged { version } if *version == candidate => !std::mem::replace(&mut staged, true),
+            EventKind::Staged { version, .. } if *version == candidate => {
+                !std::mem::replace(&mut staged, true)
+            }
             _ => true,
         })
         .filter(|event| match concerns(&event.kind, candidate) {
@@ -183,7 +185,8 @@ fn concerns(kind: &EventKind, candidate: VersionId) -> Concern {
     use EventKind as Kind;
     let about = |version: &VersionId| if *version == candidate { Concern::Version } else { Concern::Nothing };
     match kind {
-        Kind::Staged { version }
+        Kind::Staged { version, .. }
+        | Kind::NotProven { version, .. }
         | Kind::PhaseChanged { version, .. }
         | Kind::GuardFailed { version, .. }
         | Kind::Inconclusive { version, .. }

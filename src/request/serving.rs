@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use crossbeam_channel::{Receiver, Sender};
 
 use super::recall::Answers;
 use super::shadow::{Aside, ShadowCounts, ShadowQueue};
@@ -46,6 +47,23 @@ pub(crate) struct Serving<I: ?Sized, O> {
     pub(crate) drift: Option<DriftWatch<I>>,
     /// How requests are labelled, where they are.
     pub(crate) segments: Option<Segments<I>>,
+    /// Wakes threads that rest while there is nothing on trial.
+    pub(crate) bells: Bells,
+}
+
+/// Rung where a table comes into force that gives threads something to do which had nothing. No request rings them.
+pub(crate) struct Bells {
+    /// There are candidates whose deadlines are to be looked after.
+    pub(crate) trial: (Sender<()>, Receiver<()>),
+    /// Requests are copied: once for each thread that runs copies.
+    pub(crate) shadows: (Sender<()>, Receiver<()>),
+}
+
+impl Bells {
+    pub(crate) fn new(workers: usize) -> Self {
+        let (one, each) = (crossbeam_channel::bounded(1), crossbeam_channel::bounded(workers.max(1)));
+        Self { trial: one, shadows: each }
+    }
 }
 
 impl<I: ?Sized + 'static, O: 'static> Serving<I, O> {
@@ -73,6 +91,11 @@ impl<I: ?Sized + 'static, O: 'static> Serving<I, O> {
         self.shadow.as_ref().map(ShadowQueue::counts).unwrap_or_default()
     }
 
+    /// Whether a candidate may be asked, so that deadlines are to be looked after.
+    pub(crate) fn is_on_trial(&self) -> bool {
+        self.routing.load().arms.len() > 1
+    }
+
     pub(crate) fn run_shadow(&self, max: usize) -> usize {
         let Some(queue) = &self.shadow else { return 0 };
         (0..max).take_while(|_| queue.run_one(&self.aside())).count()
@@ -98,7 +121,13 @@ impl<I: ?Sized + 'static, O: 'static> Router for Serving<I, O> {
         // Every version of this handle was made by it, with its types: see `AnyVersion`.
         debug_assert!(typed.is_some(), "a version of another handle is in the table");
         if let Some(table) = typed {
+            let (on_trial, shadows) = (table.arms.len() > 1, !table.shadowing.is_empty());
             self.routing.store(std::sync::Arc::new(table));
+            // One that is full has been rung already.
+            if on_trial {
+                let _ = self.bells.trial.0.try_send(());
+            }
+            while shadows && self.bells.shadows.0.try_send(()).is_ok() {}
         }
     }
 }

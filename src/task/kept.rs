@@ -78,24 +78,52 @@ mod hashes {
     }
 }
 
+/// How far a probability may lie beyond 0 or 1: what engines that count in `f32` round by. A forest of a few trees gives
+/// 1.0000001 for what it is sure of. It is taken for 0 or 1, and counted.
+pub(crate) const ROUNDING: f64 = 1e-6;
+
+/// A probability, and whether it was beyond 0 or 1 by no more than [`ROUNDING`]; nothing for what is none.
+#[inline]
+fn probability_of(number: f64) -> Option<(f32, bool)> {
+    if (0.0..=1.0).contains(&number) {
+        Some((number as f32, false))
+    } else if (-ROUNDING..=1.0 + ROUNDING).contains(&number) {
+        Some((number.clamp(0.0, 1.0) as f32, true))
+    } else {
+        None
+    }
+}
+
 impl Kept {
     // Each branch assigns, so that no more is written than the variant has.
 
+    /// Whether the probability was rounded to 0 or 1.
     #[inline]
-    pub(crate) fn set_probability(&mut self, probability: f64) {
-        if (0.0..=1.0).contains(&probability) {
-            *self = Self::Probability(probability as f32);
-        } else {
-            *self = Self::Unreadable;
+    pub(crate) fn set_probability(&mut self, probability: f64) -> bool {
+        match probability_of(probability) {
+            Some((probability, rounded)) => {
+                *self = Self::Probability(probability);
+                rounded
+            }
+            None => {
+                *self = Self::Unreadable;
+                false
+            }
         }
     }
 
+    /// Whether the confidence was rounded to 0 or 1.
     #[inline]
-    pub(crate) fn set_class(&mut self, class: u16, classes: u32, confidence: f64) {
-        if u32::from(class) < classes && (0.0..=1.0).contains(&confidence) {
-            *self = Self::Class { class, confidence: confidence as f32 };
-        } else {
-            *self = Self::Unreadable;
+    pub(crate) fn set_class(&mut self, class: u16, classes: u32, confidence: f64) -> bool {
+        match probability_of(confidence).filter(|_| u32::from(class) < classes) {
+            Some((confidence, rounded)) => {
+                *self = Self::Class { class, confidence };
+                rounded
+            }
+            None => {
+                *self = Self::Unreadable;
+                false
+            }
         }
     }
 

@@ -1,6 +1,8 @@
 //! The task of a handle: the kind of its predictions, and how one is read off an answer.
 
 use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde::{Deserialize, Serialize};
 
@@ -31,6 +33,8 @@ pub const CLASSES_MAX: usize = 1 << 16;
 pub struct Task<O: ?Sized> {
     kind: TaskKind,
     read: Reader<O>,
+    /// How many probabilities were rounded to 0 or 1.
+    rounded: Arc<AtomicU64>,
     truth: Truth,
     pub(crate) kpis: Vec<Kpi>,
     pub(crate) check: Option<Check<O>>,
@@ -84,10 +88,12 @@ impl<O: ?Sized + 'static> Task<O> {
     /// Yes or no: `probability` reads the probability of yes (class 1), in `0..=1`. From 0.5 on the answer counts as
     /// yes; [`threshold`](Self::threshold) changes that.
     ///
-    /// The probability is kept as `f32`. One that is not a number in `0..=1` makes the answer invalid.
+    /// The probability is kept as `f32`. One that is beyond 0 or 1 by at most 1e-6, as engines round that count in `f32`, is
+    /// taken for 0 or 1 and [counted](crate::status::Status::rounded). Any other that is not a number in `0..=1` makes the
+    /// answer invalid.
     pub fn binary(probability: impl Fn(&O) -> f64 + Send + Sync + 'static) -> Self {
         let read = move |answer: &O, kept: &mut Kept| kept.set_probability(probability(answer));
-        Self::new(TaskKind::Binary { threshold: 0.5 }, read)
+        Self::rounding(TaskKind::Binary { threshold: 0.5 }, read)
     }
 
     /// The probability from which on a binary answer counts as yes; 0.5 by default.
@@ -108,7 +114,8 @@ impl<O: ?Sized + 'static> Task<O> {
     }
 
     /// One of `classes` classes (2 to [`CLASSES_MAX`]), numbered from 0: `read` gives the class and the confidence in
-    /// it, in `0..=1` (1 where the model gives none). A class out of range makes the answer invalid.
+    /// it, in `0..=1` (1 where the model gives none), rounded as that of a [binary](Self::binary) one. A class out of range
+    /// makes the answer invalid.
     ///
     /// ```
     /// use switchback::Task;
@@ -143,9 +150,9 @@ impl<O: ?Sized + 'static> Task<O> {
         };
         let read = move |answer: &O, kept: &mut Kept| {
             let (class, confidence) = read(answer);
-            kept.set_class(class, number, confidence);
+            kept.set_class(class, number, confidence)
         };
-        Ok(Self::new(TaskKind::Classes { classes: number }, read))
+        Ok(Self::rounding(TaskKind::Classes { classes: number }, read))
     }
 
     /// A number. One that is not finite makes the answer invalid.
@@ -180,12 +187,25 @@ impl<O: ?Sized + 'static> Task<O> {
         Ok(Self::new(TaskKind::Ranking { depth: looked_at }, read))
     }
 
+    /// One whose reader says whether it has rounded a probability to 0 or 1, which is counted.
+    fn rounding(kind: TaskKind, read: impl Fn(&O, &mut Kept) -> bool + Send + Sync + 'static) -> Self {
+        let rounded = Arc::new(AtomicU64::new(0));
+        let count = Arc::clone(&rounded);
+        let read = move |answer: &O, kept: &mut Kept| {
+            if read(answer, kept) {
+                count.fetch_add(1, Ordering::Relaxed);
+            }
+        };
+        Self { rounded, ..Self::new(kind, read) }
+    }
+
     fn new(kind: TaskKind, read: impl Fn(&O, &mut Kept) + Send + Sync + 'static) -> Self {
         let read = Contained::new(read);
         let read = move |answer: &O, kept: &mut Kept| read(answer, kept);
         Self {
             kind,
             read: Box::new(read),
+            rounded: Arc::default(),
             truth: Truth::Independent,
             kpis: Vec::new(),
             check: None,
@@ -234,6 +254,11 @@ impl<O: ?Sized + 'static> Task<O> {
         self.kind
     }
 
+    /// How many probabilities were rounded to 0 or 1.
+    pub(crate) fn rounded(&self) -> u64 {
+        self.rounded.load(Ordering::Relaxed)
+    }
+
     pub(crate) fn truth_kind(&self) -> &Truth {
         &self.truth
     }
@@ -266,7 +291,7 @@ mod tests {
     fn what_cannot_be_read_is_told_apart() {
         let binary = Task::binary(|p: &f64| *p);
         assert!(kept(&binary, &0.25) == Kept::Probability(0.25));
-        for bad in [f64::NAN, -0.1, 1.1, f64::INFINITY] {
+        for bad in [f64::NAN, -0.1, 1.1, f64::INFINITY, -2e-6, 1.000_002] {
             assert!(kept(&binary, &bad) == Kept::Unreadable);
         }
         let classes = Task::classes(3, |class: &u16| (*class, 1.0)).unwrap();

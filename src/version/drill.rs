@@ -140,8 +140,13 @@ pub(crate) struct Recent<I: ?Sized> {
     /// How many more are to be copied. All but a few requests of a minute find 0 here.
     wanted: Tickets,
     copies: Mutex<Copies<I>>,
+    /// A few of the last drill, for versions that are staged before there are new ones.
+    kept: Mutex<Vec<Box<dyn KeptInput<I>>>>,
     due: Mutex<Due>,
 }
+
+/// How many inputs are kept of a drill, and how many a version that is staged is asked at most.
+const PROOFS: usize = 3;
 
 /// The inputs of one drill.
 pub(crate) struct Copies<I: ?Sized> {
@@ -174,7 +179,7 @@ struct Due {
 impl<I: ?Sized> Recent<I> {
     pub(crate) fn new(copy: fn(&I) -> Box<dyn KeptInput<I>>, drill: Drill) -> Self {
         let (wanted, copies, due) = (Tickets::none(), Mutex::default(), Mutex::default());
-        Self { copy, drill, wanted, copies, due }
+        Self { copy, drill, wanted, copies, kept: Mutex::new(Vec::new()), due }
     }
 
     /// Copies an input where some are wanted. Costs a request one load of a place that is hardly ever written to.
@@ -218,6 +223,36 @@ impl<I: ?Sized> Recent<I> {
         due.is_collecting = false;
         due.next = Some(now.plus(self.drill.every));
         Some(std::mem::take(&mut *copies))
+    }
+
+    /// Keeps a few inputs of a drill that is over, in place of those before.
+    pub(crate) fn keep(&self, mut inputs: Vec<Box<dyn KeptInput<I>>>) {
+        inputs.truncate(PROOFS);
+        if !inputs.is_empty() {
+            let before = std::mem::replace(&mut *self.kept.lock(), inputs);
+            drop(before);
+        }
+    }
+
+    /// Lends a few inputs to whoever asks a version that is staged, and takes them back: no lock is held meanwhile.
+    pub(crate) fn lend<T>(&self, ask: impl FnOnce(&[Box<dyn KeptInput<I>>]) -> T) -> T {
+        let mut kept = std::mem::take(&mut *self.kept.lock());
+        let places = PROOFS.saturating_sub(kept.len());
+        let mut waiting: Vec<_> = {
+            let inputs = &mut self.copies.lock().inputs;
+            let from = inputs.len().saturating_sub(places);
+            inputs.drain(from..).collect()
+        };
+        let of_drill = kept.len();
+        kept.append(&mut waiting);
+        let asked = ask(&kept);
+        let waiting = kept.split_off(of_drill);
+        self.copies.lock().inputs.extend(waiting);
+        let mut place = self.kept.lock();
+        if place.is_empty() {
+            *place = kept;
+        }
+        asked
     }
 
     /// A drill took so long.

@@ -8,6 +8,7 @@ use parking_lot::Mutex;
 
 use super::drill::DrillOutcome;
 use super::id::VersionId;
+use super::proof::Proof;
 use crate::base::clock::Timestamp;
 use crate::base::guarded::Contained;
 use crate::base::sync::{Begun, InFlight};
@@ -29,6 +30,8 @@ pub(crate) struct Known {
     pub(crate) id: VersionId,
     pub(crate) identity: Identity,
     pub(crate) description: Description,
+    /// What it was asked before it was staged.
+    pub(crate) proof: Proof,
     /// How ready it is to be. Set under the control lock.
     pub(crate) wanted: TargetTier,
     readiness: Mutex<Readiness>,
@@ -141,7 +144,13 @@ impl<I: ?Sized, O> Version<I, O> {
             Readiness { tier: Tier::Hot, is_prepared, memory: None, weighed_at: None, drilled: None };
         let (wanted, readiness) = (TargetTier::new(Tier::Hot), Mutex::new(readiness));
         let in_flight = InFlight::new(CALLS_MAX + COPIES_MAX);
-        Self { known: Known { id, identity, description, wanted, readiness, in_flight }, model }
+        let proof = Proof::NotAsked;
+        Self { known: Known { id, identity, description, proof, wanted, readiness, in_flight }, model }
+    }
+
+    /// What it was asked, now that it is known.
+    pub(crate) fn set_proof(&mut self, proof: Proof) {
+        self.known.proof = proof;
     }
 }
 

@@ -16,6 +16,7 @@ pub(crate) mod load_impact;
 pub(crate) mod loaded;
 pub(crate) mod prepare;
 pub(crate) mod priority;
+pub(crate) mod proof;
 pub(crate) mod retired;
 #[cfg(feature = "state")]
 pub(crate) mod source;

@@ -1,4 +1,4 @@
-//! Makes a version ready: loads it, warms it up, and checks its first answer.
+//! Makes a version ready: loads it, checks its first answer, and warms it up.
 
 use std::error::Error;
 use std::sync::Arc;
@@ -7,14 +7,17 @@ use super::ask::{Judge, attempt};
 use super::id::{InvalidVersionId, VersionId};
 use super::input::KeptInput;
 use super::loaded::Version;
+use super::proof::Proof;
 use crate::base::guarded::Contained;
+use crate::base::text::bounded_text;
 use crate::model::error::{LoadError, ModelError};
 use crate::model::model::Model;
 use crate::model::throttle::LoadThrottle;
 use crate::task::task::{Check, Task};
 
-/// Makes a version of a model: loads it, warms it, and has it answer the host's sample. The host's code all the way, so
-/// a panic is an error.
+/// Makes a version of a model: loads it, and has it answer the host's sample, which is a verdict. Without one its sessions run
+/// on an input that is made up, which is none: what a version makes of zeros says little of what it makes of requests. The
+/// host's code all the way, so a panic is an error.
 pub(crate) fn prepare<I: ?Sized + 'static, O: 'static>(
     id: VersionId,
     model: Box<dyn Model<I, O>>,
@@ -30,16 +33,75 @@ pub(crate) fn prepare<I: ?Sized + 'static, O: 'static>(
     throttle.step()?;
     judge.guarded(|| model.lifecycle().map_or(Ok(()), |own| own.load(throttle))).map_err(failed)??;
     throttle.step()?;
-    let warmed = judge.guarded(|| model.lifecycle().map_or(Ok(false), |own| own.warm_up()));
-    warmed.and_then(|warmed| warmed).map_err(failed)?;
     let described = || model.lifecycle().map(|own| own.description()).unwrap_or_default().bounded();
     let (identity, description) = judge.guarded(|| (model.identity(), described())).map_err(failed)?;
-    let version = Version::new(id, identity, description, model);
-    if let Some(sample) = sample {
-        attempt(&version, sample, &judge).map_err(failed)?;
-    }
+    let sessions = description.sessions;
+    let mut version = Version::new(id, identity, description, model);
+    let proof = match sample {
+        Some(sample) => {
+            ask_sample(&version, sample, &judge, sessions).map_err(failed)?;
+            Proof::Answered
+        }
+        None => {
+            let model = &version.model;
+            let warm_up = || model.lifecycle().map_or(Ok(false), |own| own.warm_up());
+            let is_proven = || model.lifecycle().is_some_and(|own| own.is_proven());
+            let warmed = judge.guarded(warm_up).map_err(failed)?;
+            match (judge.guarded(is_proven).map_err(failed)?, warmed) {
+                (true, _) => Proof::Answered,
+                (false, Ok(true)) => Proof::MadeUp,
+                (false, Ok(false)) => Proof::NotAsked,
+                (false, Err(error)) => Proof::Failed { reason: bounded_text(error.to_string()).into() },
+            }
+        }
+    };
+    version.set_proof(proof);
     throttle.step()?;
     Ok(version)
+}
+
+/// Asks the host's sample, once for each session: a thread that asks for the first time begins one session further on than
+/// the one before it, so that as good as every session has run once before anybody waits for it.
+fn ask_sample<I: ?Sized + 'static, O: 'static>(
+    version: &Version<I, O>,
+    sample: &(dyn KeptInput<I> + Sync),
+    judge: &Judge<'_, O>,
+    sessions: usize,
+) -> Result<(), ModelError> {
+    attempt(version, sample, judge)?;
+    for _ in 1..sessions.min(SESSIONS_WARMED) {
+        std::thread::scope(|scope| {
+            let ask = || attempt(version, sample, judge).map(drop);
+            let asked = std::thread::Builder::new().name("switchback-warm".into()).spawn_scoped(scope, ask);
+            // Where no thread can be started, the session is warmed by the first request.
+            asked.map_or(Ok(()), |asked| asked.join().unwrap_or(Ok(())))
+        })?;
+    }
+    Ok(())
+}
+
+/// How many sessions are warmed with the host's sample at most.
+const SESSIONS_WARMED: usize = 64;
+
+/// Has a version that is not proven answer inputs that live was asked lately, which is a verdict: what live answers and it
+/// does not is its own failure. Copies of what users sent, so what it said of them is not told.
+pub(crate) fn prove<I: ?Sized + 'static, O: 'static>(
+    version: &mut Version<I, O>,
+    live: &Version<I, O>,
+    inputs: &[Box<dyn KeptInput<I>>],
+    judge: &Judge<'_, O>,
+) -> Result<(), StageError> {
+    for input in inputs {
+        let Err(error) = attempt(version, &**input, judge) else {
+            version.set_proof(Proof::Answered);
+            continue;
+        };
+        if attempt(live, &**input, judge).is_ok() {
+            let failure = error.kind().not_the_callers().told();
+            return Err(StageError::Recent { version: version.id, failure });
+        }
+    }
+    Ok(())
 }
 
 /// Why a version could not be staged. Nothing has changed.
@@ -58,13 +120,23 @@ pub enum StageError {
     /// The model could not be loaded.
     #[error(transparent)]
     Load(#[from] LoadError),
-    /// The model was loaded, and failed on a made-up input or on the host's sample.
+    /// The model was loaded, and failed on the host's sample, or the host's code panicked.
     #[error("version {version} did not answer its first request")]
     Answer {
         /// The version.
         version: VersionId,
         /// What went wrong.
         source: ModelError,
+    },
+    /// The model was loaded, and failed on an input that live has just answered.
+    #[error(
+        "version {version} does not answer what live answers: on an input that live was asked lately {failure}"
+    )]
+    Recent {
+        /// The version.
+        version: VersionId,
+        /// What kind of failure it was. What it said is not kept: it may quote what a user sent.
+        failure: &'static str,
     },
     /// The version could not be opened. The cause is that of whoever opens versions: `repository::ServeError`, or an
     /// error of the host's own; `downcast_ref` gives it back.

@@ -93,6 +93,7 @@ mod model {
     #[cfg(feature = "drift")]
     mod examples;
     mod onnx;
+    mod ordinary;
     mod prepared;
 }
 

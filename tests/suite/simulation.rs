@@ -621,7 +621,7 @@ impl World {
             let told = matches!(event.kind, EventKind::LeaseExpired { .. });
             assert!(by_hand || told || self.act == Act::Tick, "requests and labels change nothing: {event}");
             match &event.kind {
-                EventKind::Staged { version } => {
+                EventKind::Staged { version, .. } => {
                     assert!(by_hand);
                     self.generations += 1;
                     let (version, generation) = (version.to_string(), self.generations);

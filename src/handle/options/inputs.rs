@@ -44,7 +44,9 @@ impl<I: ?Sized + 'static> Inputs<I> {
     }
 
     /// A request that every version must answer, validly, before it takes any traffic. Without it a version is warmed
-    /// up with an input made from its own signature, where it can make one.
+    /// up with an input made from its own signature, where it can make one. That is no verdict: one that fails on it is used all
+    /// the same, and an event says that it is [not proven](crate::events::EventKind::NotProven). Where inputs are copied for a
+    /// [drill](super::Retention::drill), a few that live was asked lately prove it.
     pub fn sample<T: Borrow<I> + Send + Sync + 'static>(mut self, sample: T) -> Self {
         self.sample = Some(Box::new(Keep::new(sample)));
         self

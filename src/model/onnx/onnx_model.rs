@@ -14,6 +14,7 @@ use super::file::signature::Signature;
 use super::options::{Optimization, Options};
 use super::prepared::cache::PreparedCache;
 use super::session::deadline::Deadline;
+use super::session::load::declared;
 use super::session::seats::Loaded;
 use super::session::session::{Call, Session};
 use super::session::trace::Trace;
@@ -66,6 +67,8 @@ pub struct OnnxModel {
     options: Options,
     /// Where its prepared form is kept; nothing where it has none.
     cache: Option<PreparedCache>,
+    /// What the file declares that it takes and gives.
+    declared: Option<Signature>,
     loading: Mutex<()>,
     loaded: OnceLock<Loaded>,
 }
@@ -76,12 +79,13 @@ impl OnnxModel {
     ///
     /// # Errors
     ///
-    /// - [`LoadError::Read`] where a file is missing or cannot be read;
+    /// - [`LoadError::Read`] where the file is missing or cannot be read;
     /// - [`LoadError::NotAFile`] where there is a pipe, a device or a folder instead, which is not waited for;
     /// - [`LoadError::NotOnnx`] where it is empty, cut short, or something else, or has a million labels and more;
-    /// - [`LoadError::Refused`] where an input or output has a type that cannot be carried (sparse, optional, complex
-    ///   and sub-byte types; sequences or maps as inputs), where external data leads out of the model's folder, directly or
-    ///   through a link, or where a file has more than 2 GiB or its external data more than 256.
+    /// - [`LoadError::Refused`] where an input or output has a type that cannot be carried (sparse and optional ones;
+    ///   sequences or maps as inputs; elements that are complex, of 8 bits with a fraction or of less than a byte, unless they
+    ///   are those of an output beside others), where external data is missing, cannot be read or leads out of the model's
+    ///   folder, directly or through a link, or where a file has more than 2 GiB or its external data more than 256.
     pub fn from_file(path: impl AsRef<Path>) -> Result<Self, LoadError> {
         Files::read(path.as_ref()).map(Self::of)
     }
@@ -99,7 +103,8 @@ impl OnnxModel {
 
     fn of(files: Files) -> Self {
         let (options, loading, loaded) = (Options::default(), Mutex::new(()), OnceLock::new());
-        Self { files, options, cache: None, loading, loaded }
+        let declared = declared(&files.scan);
+        Self { files, options, cache: None, declared, loading, loaded }
     }
 
     /// Gives every session a thread pool of its own, of `threads` threads, the calling one included. The default is one
@@ -181,9 +186,26 @@ impl OnnxModel {
         self.files.parts.iter().map(|(name, digest)| (name.as_str(), digest))
     }
 
-    /// What the model takes and gives; known once it is loaded.
+    /// What the model takes and gives: as the file declares it and, once the model is loaded, as ONNX Runtime understands it,
+    /// which may know more of its outputs. Nothing for a model that is not loaded and whose file leaves a type to be inferred.
+    ///
+    /// ```
+    /// use switchback::model::onnx::OnnxModel;
+    ///
+    /// let model = OnnxModel::from_file("tests/models/affine.onnx")?;
+    /// let signature = model.signature().expect("it declares its types");
+    /// assert_eq!(signature.inputs[0].to_string(), "x: f32[n, 3]");
+    /// assert_eq!(signature.outputs[0].to_string(), "y: f32[n, 1]");
+    /// # Ok::<(), switchback::model::LoadError>(())
+    /// ```
     pub fn signature(&self) -> Option<&Signature> {
-        self.loaded.get().map(|loaded| &loaded.signature)
+        self.loaded.get().map(|loaded| &loaded.signature).or(self.declared.as_ref())
+    }
+
+    /// Whether it is loaded.
+    #[cfg(feature = "repository")]
+    pub(crate) fn is_loaded(&self) -> bool {
+        self.loaded.get().is_some()
     }
 
     /// The labels of a classifier that the file itself names, in the order of its scores; known before it is loaded.

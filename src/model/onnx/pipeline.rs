@@ -1,6 +1,7 @@
 //! An ONNX model behind the host's own types of request and answer.
 
 use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use semver::Version;
@@ -12,7 +13,7 @@ use super::session::trace::Trace;
 use super::tensor::feed::Feed;
 use super::tensor::outputs::Outputs;
 use crate::model::description::Description;
-use crate::model::error::{LoadError, ModelError};
+use crate::model::error::{InputError, LoadError, ModelError};
 use crate::model::identity::Identity;
 use crate::model::lifecycle::Lifecycle;
 use crate::model::model::Model;
@@ -25,11 +26,18 @@ pub struct Pipeline<I: ?Sized, O> {
     spec: String,
     parsed: Result<(String, Version), String>,
     codec: Codec<I, O>,
+    /// What it wrote has fitted the model once: another shape is a request's doing from then on.
+    has_fitted: AtomicBool,
 }
 
 impl OnnxModel {
     /// Makes it a model of the host's own types: `encode` writes a request into tensors, `decode` reads an answer from
     /// them. The two belong to the version as much as its file does, so a swap moves them together.
+    ///
+    /// An `encode` that writes what the model does not take fails with [`ModelError::Signature`]: an input that the model does
+    /// not have, of another type, one that is missing, or of a shape that does not fit while none has fitted yet. That is the
+    /// version's fault. Of a request it says that it is bad with [`ModelError::input`]; once a request has fitted, one with
+    /// another shape is bad too.
     ///
     /// `spec` names them, with a version, `"amount-only@1.2"` (parts that are left out are 0), and is part of the
     /// identity: raise it whenever `encode` or `decode` changes. One that does not parse is reported by
@@ -83,14 +91,21 @@ impl<I: ?Sized, O> Pipeline<I, O> {
         E: for<'a> Fn(&'a I, &mut Feed<'_, 'a>) -> Result<(), ModelError> + Send + Sync + 'static,
         D: Fn(&Outputs<'_>) -> Result<O, ModelError> + Send + Sync + 'static,
     {
-        Self { model, spec: spec.to_owned(), parsed: parsed(spec), codec: Codec::new(encode, decode) }
+        Self {
+            model,
+            spec: spec.to_owned(),
+            parsed: parsed(spec),
+            codec: Codec::new(encode, decode),
+            has_fitted: AtomicBool::new(false),
+        }
     }
 
     /// With a name and a version that have been read before, and closures that others may share.
     #[cfg(feature = "repository")]
     pub(crate) fn of(model: OnnxModel, name: &str, version: &Version, codec: Codec<I, O>) -> Self {
         let spec = format!("{name}@{version}");
-        Self { model, spec, parsed: Ok((name.to_owned(), version.clone())), codec }
+        let parsed = Ok((name.to_owned(), version.clone()));
+        Self { model, spec, parsed, codec, has_fitted: AtomicBool::new(false) }
     }
 
     /// Loads the model for use on its own; a handle loads what it is given. Called again, it does nothing.
@@ -138,11 +153,38 @@ impl<I: ?Sized, O> Pipeline<I, O> {
     /// Where `encode` or the model fails. A failure of `decode` is the trace's [`answer`](Trace::answer), since there are
     /// tensors to look at.
     pub fn trace(&self, input: &I) -> Result<Trace<O>, ModelError> {
-        self.model.trace(|feed| self.codec.encode(input, feed), |outputs| self.codec.decode(outputs))
+        self.model.trace(|feed| self.encode(input, feed), |outputs| self.codec.decode(outputs))
     }
 
     fn ask(&self, input: &I, deadline: Option<Deadline>) -> Result<O, ModelError> {
-        self.model.ask(deadline, |feed| self.codec.encode(input, feed), |outputs| self.codec.decode(outputs))
+        self.model.ask(deadline, |feed| self.encode(input, feed), |outputs| self.codec.decode(outputs))
+    }
+
+    /// Has `encode` write a request, and tells whose fault it is where that does not fit the model.
+    #[inline]
+    fn encode<'a>(&self, input: &'a I, feed: &mut Feed<'_, 'a>) -> Result<(), ModelError> {
+        self.codec.encode(input, feed).map_err(|error| self.whose(error))?;
+        feed.complete().map_err(|error| self.whose(error.into()))?;
+        if !self.has_fitted.load(Ordering::Relaxed) {
+            self.has_fitted.store(true, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+
+    /// Names and types are the pipeline's alone. A shape may be the request's, once there was a request whose shape fitted.
+    #[cold]
+    fn whose(&self, error: ModelError) -> ModelError {
+        let is_requests = |found: &InputError| match found {
+            InputError::Refused { .. } => true,
+            InputError::Shape { .. } => self.has_fitted.load(Ordering::Relaxed),
+            _ => false,
+        };
+        match error {
+            ModelError::Input(source) if !is_requests(&source) => {
+                ModelError::Signature { source: Box::new(source) }
+            }
+            error => error,
+        }
     }
 }
 

@@ -54,7 +54,7 @@ macro_rules! hooks {
 hooks! {
     // Models.
     Predict, PredictWithin, PredictBatch, Identity, LifecycleOf, ModelDrop,
-    Inner, Load, WarmUp, TierOf, Wake, Settle, MemoryOf, StopOverdue, Maintain, Describe, TakeDoubt,
+    Inner, Load, IsProven, WarmUp, TierOf, Wake, Settle, MemoryOf, StopOverdue, Maintain, TakeDoubt, Describe,
     // Where models come from, and errors.
     Open, SourceOpen, ErrorDisplay, ErrorDrop,
     // Answers.
@@ -82,14 +82,15 @@ impl Hook {
             | Hook::ModelDrop
             | Hook::Inner
             | Hook::Load
+            | Hook::IsProven
             | Hook::WarmUp
             | Hook::TierOf
             | Hook::Wake
             | Hook::Settle
             | Hook::MemoryOf
-            | Hook::TakeDoubt
             | Hook::StopOverdue
             | Hook::Maintain
+            | Hook::TakeDoubt
             | Hook::Describe
             | Hook::Open
             | Hook::SourceOpen
@@ -148,6 +149,7 @@ const IN_THE_SOURCES: &[(&str, Result<&[Hook], &str>)] = &[
     ("trait IntoGuard into_guard", Err("called at once, on the host's thread")),
     ("trait Lifecycle description", Ok(&[Hook::Describe])),
     ("trait Lifecycle inner", Ok(&[Hook::Inner])),
+    ("trait Lifecycle is_proven", Ok(&[Hook::IsProven])),
     ("trait Lifecycle load", Ok(&[Hook::Load])),
     ("trait Lifecycle maintain", Ok(&[Hook::Maintain])),
     ("trait Lifecycle memory", Ok(&[Hook::MemoryOf])),
@@ -444,6 +446,10 @@ impl Lifecycle for HostModel {
         self.hooks.reach(Hook::Load);
         Ok(())
     }
+    fn is_proven(&self) -> bool {
+        self.hooks.reach(Hook::IsProven);
+        false
+    }
     fn warm_up(&self) -> Result<bool, ModelError> {
         self.hooks.reach(Hook::WarmUp);
         // What is not written here asks what it wraps.
@@ -467,12 +473,12 @@ impl Lifecycle for HostModel {
         self.hooks.reach(Hook::MemoryOf);
         Some(Memory::new(1, 1))
     }
-    fn stop_overdue(&self) {
-        self.hooks.reach(Hook::StopOverdue);
-    }
-    fn take_doubt(&self) -> Option<switchback::model::Doubt> {
+    fn take_doubt(&self) -> Option<switchback::versions::Doubt> {
         self.hooks.reach(Hook::TakeDoubt);
         None
+    }
+    fn stop_overdue(&self) {
+        self.hooks.reach(Hook::StopOverdue);
     }
     fn maintain(&self) -> Result<(), LoadError> {
         self.hooks.reach(Hook::Maintain);
@@ -694,6 +700,13 @@ impl World {
         let watcher = handle.subscribe(64).spawn(move |_| subscriber.reach(Hook::Subscriber)).unwrap();
         self.ask(&handle, 8);
         self.later(&handle);
+
+        // Without a sample a model is warmed up by itself.
+        let bare = || {
+            let bare = ModelHandle::builder("bare").live("v1", HostModel::new(&self.hooks, "v1"));
+            bare.task(Task::unlabelled()).threads(Threads::manual()).build()
+        };
+        drop(self.at_last(bare));
 
         let stage = |name: &'static str| {
             self.at_last(|| {

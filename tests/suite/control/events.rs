@@ -20,7 +20,7 @@ fn whoever_sees_an_event_finds_it_true() {
         // Whatever has happened since, the table is at least as new as the event says.
         let status = watched.status();
         epochs.send((event.sequence, event.epoch, status.epoch)).unwrap();
-        if let EventKind::Staged { version } = event.kind {
+        if let EventKind::Staged { version, .. } = event.kind {
             assert!(status.versions.iter().any(|known| known.version == version));
         }
     });

@@ -220,7 +220,7 @@ fn a_drill_keeps_retained_versions_proven_and_finds_one_that_is_not() {
     let (service, clock, [a, b, c]) = three(|r| r.drill(drill));
     assert_eq!(
         service.status().would_answer("b").unwrap(),
-        "b: answered when it was staged, not asked since"
+        "b: was asked nothing when it was staged, not drilled since"
     );
     let asked = b.0.asked.load(Ordering::Relaxed);
     ask(&service, 100);

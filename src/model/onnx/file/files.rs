@@ -11,7 +11,7 @@ use std::time::{Duration, SystemTime};
 use parking_lot::Mutex;
 use sha2::{Digest, Sha256};
 
-use super::scan::{Scan, scan};
+use super::scan::{KIND_BYTES, Scan, other_text, scan};
 use crate::base::disk::{NotPlain, open_to_read};
 use crate::model::error::LoadError;
 use crate::model::identity::Identity;
@@ -198,10 +198,12 @@ impl Files {
             let digest = match known.get(&Named::Path(path.clone())) {
                 Some(digest) => *digest,
                 None => {
+                    let unreadable = |error| self.data_unreadable(location, &path, error);
+                    path.metadata().map_err(unreadable)?;
                     self.inside(&folder, main, &path, location)?;
                     stamps.add_ways(&folder, &path);
-                    let file = open_to_read(&path).map_err(|error| unreadable(&path, error))?;
-                    let stamp = Stamp::of_file(&file).map_err(|error| unreadable(&path, error))?;
+                    let file = open_to_read(&path).map_err(unreadable)?;
+                    let stamp = Stamp::of_file(&file).map_err(unreadable)?;
                     let digest = match stamp.file().and_then(|file| known.get(&file)) {
                         Some(digest) => *digest,
                         None => {
@@ -210,9 +212,17 @@ impl Files {
                                 let cause = format!("it has more than {DATA_MAX} bytes of external data");
                                 return Err(LoadError::Refused { file: self.name.clone(), cause });
                             }
-                            let mut hash = Sha256::new();
-                            pieces(file, stamp.length, |chunk| hash.update(chunk))
-                                .map_err(|error| unreadable(&path, error))?;
+                            let (mut hash, mut start) = (Sha256::new(), Vec::new());
+                            let read = pieces(file, stamp.length, |chunk| {
+                                let more = KIND_BYTES.saturating_sub(start.len());
+                                start.extend(chunk.iter().take(more));
+                                hash.update(chunk);
+                            });
+                            read.map_err(|error| self.data_unreadable(location, &path, error))?;
+                            if let Some(other) = other_text(&start) {
+                                let cause = format!("its external data `{location}` is wrong: {other}");
+                                return Err(LoadError::Refused { file: self.name.clone(), cause });
+                            }
                             hash.finalize().into()
                         }
                     };
@@ -261,6 +271,18 @@ impl Files {
         } else {
             Err(self.astray(location, "leads out of the model's folder through a link"))
         }
+    }
+
+    /// External data that cannot be read is told with the model that refers to it.
+    fn data_unreadable(&self, location: &str, path: &Path, error: io::Error) -> LoadError {
+        if NotPlain::of(&error).is_some() {
+            return unreadable(path, error);
+        }
+        let what = match error.kind() {
+            io::ErrorKind::NotFound => "is missing: put it beside the model, under that name".to_owned(),
+            _ => format!("cannot be read: {error}"),
+        };
+        self.astray(location, &what)
     }
 
     fn astray(&self, location: &str, cause: &str) -> LoadError {

@@ -6,7 +6,9 @@
 //! those of `onnx.proto`; what is not needed is skipped, and nesting is bounded as protobuf bounds it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
+use super::signature::{Dimension, Kind};
 use crate::model::onnx::tensor::element::{ElementType, name_of_refused};
 use crate::model::onnx::tensor::tensors::Label;
 
@@ -26,6 +28,15 @@ pub(crate) struct Scan {
     pub(crate) has_subgraph: bool,
     /// Inputs and outputs of types that cannot be carried: a sentence on each.
     pub(crate) refused: Vec<String>,
+    /// Outputs whose elements cannot be carried, which harms nobody who wants others: a sentence on each.
+    pub(crate) uncarried: Vec<String>,
+    /// Inputs, by name, that are tensors without a shape: of any.
+    pub(crate) shapeless: BTreeSet<String>,
+    /// What the file declares that it takes, initializers among them, and gives; no kind where ONNX Runtime is to infer it.
+    pub(crate) inputs: Vec<(Arc<str>, Option<Kind>)>,
+    pub(crate) outputs: Vec<(Arc<str>, Option<Kind>)>,
+    /// The names of weights. An input of such a name is none.
+    pub(crate) initializers: BTreeSet<String>,
     has_graph: bool,
 }
 
@@ -40,6 +51,9 @@ pub(crate) fn scan(file: &[u8]) -> Result<Scan, Malformed> {
     if file.get(4..8) == Some(b"ORTM") {
         return Err("it is in ONNX Runtime's own format: export it as ONNX".to_owned());
     }
+    if let Some(other) = other_kind(file) {
+        return Err(other.to_owned());
+    }
     let mut scan = Scan::default();
     scan.message(Message::Model, file, 0)?;
     if scan.ir_version <= 0 || !scan.has_graph {
@@ -50,6 +64,35 @@ pub(crate) fn scan(file: &[u8]) -> Result<Scan, Malformed> {
     }
     Ok(scan)
 }
+
+/// What lies under the name of a model, where it is a kind of file that people are often given instead.
+pub(crate) fn other_kind(start: &[u8]) -> Option<&'static str> {
+    if start.starts_with(b"PK\x03\x04") {
+        Some("it is a zip archive: unpack it (a checkpoint of PyTorch is one too: export it as ONNX)")
+    } else if start.starts_with(b"\x1f\x8b") {
+        Some("it is compressed with gzip: unpack it")
+    } else {
+        other_text(start)
+    }
+}
+
+/// The same of texts alone. Weights may begin with any bytes, and with these they do not.
+pub(crate) fn other_text(start: &[u8]) -> Option<&'static str> {
+    let text = start.trim_ascii_start();
+    let begins = |with: &[u8]| text.get(..with.len()).is_some_and(|start| start.eq_ignore_ascii_case(with));
+    if start.starts_with(b"version https://git-lfs.github.com/spec/") {
+        Some("it is a Git LFS pointer, not the file that it stands for: run `git lfs pull`")
+    } else if begins(b"<!doctype html") || begins(b"<html") {
+        Some("it is an HTML page, as of a log-in or an error: download the file itself")
+    } else if begins(b"<?xml") {
+        Some("it is an XML document, as a store's error is: download the file itself")
+    } else {
+        None
+    }
+}
+
+/// How many bytes of a file these look at.
+pub(crate) const KIND_BYTES: usize = 512;
 
 /// How many there may be of what takes more memory here than it does in a file: a packed label is one byte there and some
 /// thirty here. A hundred times what any published model has.
@@ -63,6 +106,15 @@ const METADATA_MAX: usize = 1 << 16;
 
 /// The same of files with external data: one for each tensor at most.
 const EXTERNAL_MAX: usize = 1 << 16;
+
+/// The same of inputs, and of outputs.
+const PORTS_MAX: usize = 1 << 16;
+
+/// The same of weights.
+const INITIALIZERS_MAX: usize = 1 << 20;
+
+/// The same of the dimensions of one tensor.
+const RANK_MAX: usize = 1 << 10;
 
 /// How many inputs and outputs that cannot be carried are told of.
 const REFUSED_MAX: usize = 32;
@@ -132,10 +184,33 @@ impl Scan {
     fn main_graph(&mut self, bytes: &[u8]) -> Result<(), Malformed> {
         for field in Fields(bytes) {
             match field? {
-                (11, Field::Bytes(port)) => self.refuse(refused_port("input", port)?),
-                (12, Field::Bytes(port)) => self.refuse(refused_port("output", port)?),
+                (11, Field::Bytes(port)) => {
+                    self.refuse(refused_port("input", port)?.map(|(cause, _)| cause));
+                    bounded(self.inputs.len(), PORTS_MAX, "inputs")?;
+                    let (name, kind) = declared(port)?;
+                    if matches!(kind, Some(Kind::AnyShape { .. })) {
+                        self.shapeless.insert(name.to_string());
+                    }
+                    self.inputs.push((name, kind));
+                }
+                (5, Field::Bytes(tensor)) => {
+                    bounded(self.initializers.len(), INITIALIZERS_MAX, "initializers")?;
+                    self.initializers.extend(bytes_of(tensor, 8)?.map(text).transpose()?);
+                }
+                (12, Field::Bytes(port)) => {
+                    bounded(self.outputs.len(), PORTS_MAX, "outputs")?;
+                    self.outputs.push(declared(port)?);
+                    match refused_port("output", port)? {
+                        Some((cause, true)) => self.uncarried.push(cause),
+                        other => self.refuse(other.map(|(cause, _)| cause)),
+                    }
+                }
                 _ => {}
             }
+        }
+        // One that gives nothing else.
+        if self.uncarried.len() == self.outputs.len() || !self.refused.is_empty() {
+            std::mem::take(&mut self.uncarried).into_iter().for_each(|cause| self.refuse(Some(cause)));
         }
         Ok(())
     }
@@ -244,18 +319,68 @@ fn entry_of(bytes: &[u8]) -> Result<(String, String), Malformed> {
     Ok(entry)
 }
 
-/// A sentence on an input or output that cannot be carried; nothing where it can, or where its type is left for ONNX
-/// Runtime to infer.
-fn refused_port(role: &str, bytes: &[u8]) -> Result<Option<String>, Malformed> {
-    let (mut name, mut cause) = (String::new(), None);
+/// What a file declares of an input or output.
+fn declared(port: &[u8]) -> Result<(Arc<str>, Option<Kind>), Malformed> {
+    let name = bytes_of(port, 1)?.map(text).transpose()?.unwrap_or_default();
+    let kind = match bytes_of(port, 2)? {
+        Some(type_of) => declared_kind(type_of, 0)?,
+        None => None,
+    };
+    Ok((name.into(), kind))
+}
+
+fn declared_kind(type_of: &[u8], depth: usize) -> Result<Option<Kind>, Malformed> {
+    if let Some(tensor) = bytes_of(type_of, 1)? {
+        let code = number_of(tensor, 1)?.unwrap_or(0);
+        return Ok(match (ElementType::of_code(code), bytes_of(tensor, 2)?) {
+            _ if code == 0 => None,
+            (None, _) => Some(Kind::NotCarried { elements: name_of_refused(code) }),
+            (Some(element), None) => Some(Kind::AnyShape { element }),
+            (Some(element), Some(shape)) => Some(Kind::Tensor { element, shape: declared_shape(shape)? }),
+        });
+    }
+    if let Some(sequence) = bytes_of(type_of, 4)? {
+        let item = bytes_of(sequence, 1)?.filter(|_| depth < DEPTH_MAX);
+        let item = item.map_or(Ok(None), |item| declared_kind(item, depth + 1))?;
+        return Ok(item.map(|item| Kind::Sequence(Box::new(item))));
+    }
+    if let Some(map) = bytes_of(type_of, 5)? {
+        return Ok(number_of(map, 1)?.and_then(ElementType::of_code).map(|label| Kind::Map { label }));
+    }
+    Ok(None)
+}
+
+fn declared_shape(shape: &[u8]) -> Result<Vec<Dimension>, Malformed> {
+    let mut dimensions = Vec::new();
+    for field in Fields(shape) {
+        let (1, Field::Bytes(dimension)) = field? else { continue };
+        bounded(dimensions.len(), RANK_MAX, "dimensions of one tensor")?;
+        let size = number_of(dimension, 1)?.and_then(|size| usize::try_from(size.cast_signed()).ok());
+        let symbol = bytes_of(dimension, 2)?.map(text).transpose()?.filter(|symbol| !symbol.is_empty());
+        dimensions.push(match (size, symbol) {
+            (Some(size), _) => Dimension::Fixed(size),
+            (None, Some(symbol)) => Dimension::Symbolic(symbol),
+            (None, None) => Dimension::Unknown,
+        });
+    }
+    Ok(dimensions)
+}
+
+/// A sentence on an input or output that cannot be carried, and whether it is for its elements; nothing where it can, or
+/// where its type is left for ONNX Runtime to infer.
+fn refused_port(role: &str, bytes: &[u8]) -> Result<Option<(String, bool)>, Malformed> {
+    let (mut name, mut cause, mut of_elements) = (String::new(), None, false);
     for field in Fields(bytes) {
         match field? {
             (1, Field::Bytes(found)) => name = text(found)?,
-            (2, Field::Bytes(type_of)) => cause = refused_type(role, type_of)?,
+            (2, Field::Bytes(type_of)) => {
+                cause = refused_type(role, type_of)?;
+                of_elements = bytes_of(type_of, 1)?.is_some();
+            }
             _ => {}
         }
     }
-    Ok(cause.map(|cause| format!("{role} `{name}` is {cause}")))
+    Ok(cause.map(|cause| (format!("{role} `{name}` is {cause}"), of_elements)))
 }
 
 /// `TypeProto`: what it is, where it cannot be carried.
@@ -448,7 +573,12 @@ mod tests {
     fn what_is_no_model_says_why() {
         for (bytes, cause) in [
             (&b""[..], "empty"),
-            (b"PK\x03\x04 something zipped", "which no ONNX model has"),
+            (b"PK\x03\x04 something zipped", "a zip archive"),
+            (b"\x1f\x8b and more", "gzip"),
+            (b"version https://git-lfs.github.com/spec/v1\noid sha256:00", "git lfs pull"),
+            (b"\n<!DOCTYPE html><html></html>", "an HTML page"),
+            (b"<?xml version='1.0'?><Error/>", "an XML document"),
+            (b"\x0e\x0f", "which no ONNX model has"),
             (b"\x1c\0\0\0ORTM and more", "ONNX Runtime's own format"),
             (b"\x08\x08", "no graph"),
             (&AFFINE[..AFFINE.len() / 2], "cut short"),

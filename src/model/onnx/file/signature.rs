@@ -55,6 +55,16 @@ pub enum Kind {
         /// Its dimensions, outermost first.
         shape: Vec<Dimension>,
     },
+    /// A tensor of any shape: the file does not say which.
+    AnyShape {
+        /// The type of its elements.
+        element: ElementType,
+    },
+    /// A tensor that cannot be read here: the type of its elements is none that is carried. Only outputs are.
+    NotCarried {
+        /// What ONNX calls its type.
+        elements: String,
+    },
     /// A sequence of values of one type.
     Sequence(Box<Kind>),
     /// A map from label to `f32`.
@@ -70,7 +80,8 @@ pub enum Kind {
 pub enum Dimension {
     /// Always of this size.
     Fixed(usize),
-    /// Of any size, and of the same size wherever the name stands among the inputs.
+    /// Of any size. What it stands for in one input and in another may differ: ONNX Runtime does not hold them against each
+    /// other, and exporters name dimensions `?` or `N` that have nothing to do with one another.
     Symbolic(String),
     /// Of any size.
     Unknown,
@@ -88,6 +99,8 @@ impl fmt::Display for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Tensor { element, shape } => write!(f, "{element}{}", Bracketed(shape)),
+            Self::AnyShape { element } => write!(f, "{element}, of any shape"),
+            Self::NotCarried { elements } => write!(f, "tensor of {elements}, which cannot be carried"),
             Self::Sequence(inner) => write!(f, "sequence of {inner}"),
             Self::Map { label } => write!(f, "map from {label} to f32"),
         }

@@ -1,14 +1,17 @@
 //! Makes sessions from files.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use ort::ErrorCode;
 use ort::session::builder::SessionBuilder;
+use ort::value::ValueType;
 
 use super::form::Form;
 use crate::base::guarded::guarded;
 use crate::model::error::LoadError;
 use crate::model::onnx::file::files::{Bytes, Files};
+use crate::model::onnx::file::scan::Scan;
 use crate::model::onnx::file::signature::{Kind, Port, Signature};
 use crate::model::onnx::options::Options;
 use crate::model::onnx::prepared::Entry;
@@ -98,9 +101,18 @@ pub(crate) fn error_of(files: &Files, error: &ort::Error) -> LoadError {
 }
 
 pub(crate) fn signature_of(files: &Files, session: &ort::session::Session) -> Result<Signature, LoadError> {
-    let port = |role: &str, outlet: &ort::value::Outlet| match kind_of(outlet.dtype()) {
-        Some(kind) if role == "output" || matches!(kind, Kind::Tensor { .. }) => {
+    let port = |role: &str, outlet: &ort::value::Outlet| match (kind_of(outlet.dtype()), outlet.dtype()) {
+        // A scalar and a tensor without a shape are the same in the words of ONNX Runtime's binding.
+        (Some(Kind::Tensor { element, .. }), _)
+            if role == "input" && files.scan.shapeless.contains(outlet.name()) =>
+        {
+            Ok(Port { name: outlet.name().into(), kind: Kind::AnyShape { element } })
+        }
+        (Some(kind), _) if role == "output" || matches!(kind, Kind::Tensor { .. }) => {
             Ok(Port { name: outlet.name().into(), kind })
+        }
+        (None, ValueType::Tensor { ty, .. }) if role == "output" => {
+            Ok(Port { name: outlet.name().into(), kind: Kind::NotCarried { elements: ty.to_string() } })
         }
         _ => {
             let cause =
@@ -108,15 +120,31 @@ pub(crate) fn signature_of(files: &Files, session: &ort::session::Session) -> Re
             Err(LoadError::Refused { file: files.name.clone(), cause })
         }
     };
-    let scan = &files.scan;
+    Ok(signature_with(
+        &files.scan,
+        session.inputs().iter().map(|outlet| port("input", outlet)).collect::<Result<_, _>>()?,
+        session.outputs().iter().map(|outlet| port("output", outlet)).collect::<Result<_, _>>()?,
+    ))
+}
+
+/// What the file itself declares; nothing where it leaves a type to ONNX Runtime.
+pub(crate) fn declared(scan: &Scan) -> Option<Signature> {
+    let port =
+        |(name, kind): &(Arc<str>, Option<Kind>)| Some(Port { name: name.clone(), kind: kind.clone()? });
+    let inputs = scan.inputs.iter().filter(|(name, _)| !scan.initializers.contains(&**name));
+    let outputs = scan.outputs.iter().map(port).collect::<Option<_>>()?;
+    Some(signature_with(scan, inputs.map(port).collect::<Option<_>>()?, outputs))
+}
+
+fn signature_with(scan: &Scan, inputs: Vec<Port>, outputs: Vec<Port>) -> Signature {
     let producer = [scan.producer.as_str(), scan.producer_version.as_str()].join(" ");
-    Ok(Signature {
-        inputs: session.inputs().iter().map(|outlet| port("input", outlet)).collect::<Result<_, _>>()?,
-        outputs: session.outputs().iter().map(|outlet| port("output", outlet)).collect::<Result<_, _>>()?,
+    Signature {
+        inputs,
+        outputs,
         labels: scan.labels.clone(),
         ir_version: scan.ir_version,
         opsets: scan.opsets.clone(),
         producer: Some(producer.trim().to_owned()).filter(|producer| !producer.is_empty()),
         metadata: scan.metadata.clone(),
-    })
+    }
 }

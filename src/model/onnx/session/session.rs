@@ -7,6 +7,7 @@ use ort::value::{DynTensor, DynValue, TensorElementType, ValueType};
 use super::deadline::{Deadline, Watches, quiet_options};
 use super::trace::Trace;
 use crate::model::error::ModelError;
+use crate::model::onnx::tensor::element::ElementType;
 use crate::model::onnx::tensor::feed::{Buffers, Feed, engine};
 use crate::model::onnx::tensor::interface::Interface;
 use crate::model::onnx::tensor::outputs::{Outputs, copied};
@@ -190,6 +191,8 @@ type Shapes = Vec<(TensorElementType, Vec<i64>)>;
 fn shapes_to_bind(outputs: &SessionOutputs<'_>) -> Option<Shapes> {
     let mut bytes = 0_usize;
     let mut shape_of = |output: &DynValue| match output.dtype() {
+        // What cannot be read has no place that anybody would read from.
+        ValueType::Tensor { ty, .. } if ElementType::of_ort(*ty).is_none() => None,
         ValueType::Tensor { ty, shape, .. } => {
             bytes = bytes.saturating_add(ty.byte_size(shape.num_elements())?); // texts have no size
             (bytes <= BOUND_BYTES_MAX).then(|| (*ty, shape.to_vec()))

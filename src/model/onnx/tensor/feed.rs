@@ -7,7 +7,7 @@ use ort::value::{DynTensor, Shape, Tensor, TensorRef};
 use smallvec::SmallVec;
 
 use super::element::ElementType;
-use super::interface::{INLINE, Interface, Symbols};
+use super::interface::{INLINE, Interface};
 use super::tensor;
 use super::tensor::Primitive;
 use super::tensors::{Tensors, Value};
@@ -29,7 +29,6 @@ pub struct Feed<'s, 'a> {
     interface: &'s Interface,
     buffers: &'s mut Buffers,
     given: SmallVec<[Given<'a>; INLINE]>,
-    symbols: Symbols,
     /// The input that comes next in the model's order.
     next: usize,
 }
@@ -66,7 +65,7 @@ impl<'a> Complete<'a> {
 impl<'s, 'a> Feed<'s, 'a> {
     pub(crate) fn new(interface: &'s Interface, buffers: &'s mut Buffers) -> Self {
         let given = (0..interface.inputs.len()).map(|_| Given::Nothing).collect();
-        Self { interface, buffers, given, symbols: interface.symbols(), next: 0 }
+        Self { interface, buffers, given, next: 0 }
     }
 
     /// The session's own memory for the input `name`, in this shape, row by row, filled with zeros (`false` for
@@ -78,7 +77,7 @@ impl<'s, 'a> Feed<'s, 'a> {
     ///
     /// # Errors
     ///
-    /// [`ModelError::Input`] where the signature has no such input, or where it was given before;
+    /// [`ModelError::Input`] (which a pipeline returns as [`ModelError::Signature`]) where the signature has no such input, or where it was given before;
     /// [`ModelError::Engine`] where there is no memory.
     pub fn buffer<T: Primitive>(&mut self, name: &str, shape: &[usize]) -> Result<&mut [T], ModelError> {
         let (index, _) = self.check(name, T::TYPE, shape)?;
@@ -92,7 +91,7 @@ impl<'s, 'a> Feed<'s, 'a> {
     ///
     /// # Errors
     ///
-    /// [`ModelError::Input`] where the signature has no such input, where it was given before, or where the shape has
+    /// [`ModelError::Input`] (which a pipeline returns as [`ModelError::Signature`]) where the signature has no such input, where it was given before, or where the shape has
     /// not as many elements.
     pub fn slice<T: Primitive>(
         &mut self,
@@ -138,7 +137,7 @@ impl<'s, 'a> Feed<'s, 'a> {
     ///
     /// # Errors
     ///
-    /// [`ModelError::Input`] where the signature has no such input, where it was given before, where the shape has not
+    /// [`ModelError::Input`] (which a pipeline returns as [`ModelError::Signature`]) where the signature has no such input, where it was given before, where the shape has not
     /// as many elements, or where a text has a NUL in it, which ONNX Runtime would take for its end.
     pub fn strings<S: AsRef<str>>(
         &mut self,
@@ -183,12 +182,19 @@ impl<'s, 'a> Feed<'s, 'a> {
         by_type!(F16 Bf16 F32 F64 I8 I16 I32 I64 U8 U16 U32 U64 Bool)
     }
 
+    /// Whether nothing is missing.
+    #[inline]
+    pub(crate) fn complete(&self) -> Result<(), InputError> {
+        match self.given.iter().position(|given| matches!(given, Given::Nothing)) {
+            Some(index) => Err(self.interface.missing(index)),
+            None => Ok(()),
+        }
+    }
+
     /// What was given, once nothing is missing.
     pub(crate) fn finish(self) -> Result<Complete<'a>, ModelError> {
-        match self.given.iter().position(|given| matches!(given, Given::Nothing)) {
-            Some(index) => Err(self.interface.missing(index).into()),
-            None => Ok(Complete { given: self.given }),
-        }
+        self.complete()?;
+        Ok(Complete { given: self.given })
     }
 
     #[inline]
@@ -202,7 +208,7 @@ impl<'s, 'a> Feed<'s, 'a> {
         if !matches!(self.given[index], Given::Nothing) {
             return Err(InputError::Repeated { name: name.into() });
         }
-        let elements = self.interface.check(index, element, shape, &mut self.symbols)?;
+        let elements = self.interface.check(index, element, shape)?;
         self.next = index + 1;
         Ok((index, elements))
     }

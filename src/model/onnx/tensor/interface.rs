@@ -2,8 +2,6 @@
 
 use std::sync::Arc;
 
-use smallvec::SmallVec;
-
 use super::element::ElementType;
 use crate::model::error::InputError;
 use crate::model::onnx::file::signature::{Bracketed, Dimension, Kind, Port, Signature};
@@ -11,15 +9,11 @@ use crate::model::onnx::file::signature::{Bracketed, Dimension, Kind, Port, Sign
 /// How many inputs, outputs and symbols a request handles without an allocation.
 pub(crate) const INLINE: usize = 8;
 
-/// The sizes that names of dimensions stand for, in one request.
-pub(crate) type Symbols = SmallVec<[Option<usize>; INLINE]>;
-
 /// What a model takes and gives, ready for checks.
 #[derive(Debug)]
 pub(crate) struct Interface {
     pub(crate) inputs: Box<[Input]>,
     pub(crate) outputs: Box<[Port]>,
-    symbols: Box<[String]>,
 }
 
 /// An input: a tensor.
@@ -27,47 +21,25 @@ pub(crate) struct Interface {
 pub(crate) struct Input {
     pub(crate) name: Arc<str>,
     pub(crate) element: ElementType,
-    shape: Box<[Size]>,
-}
-
-#[derive(Debug, Clone, Copy)]
-enum Size {
-    Fixed(usize),
-    /// By the index of its name.
-    Symbol(usize),
-    Any,
+    /// Nothing where it is not known: any shape will do.
+    shape: Option<Box<[Dimension]>>,
 }
 
 impl Interface {
     /// Of a signature whose inputs are tensors; others are left out, and refused when the model is loaded.
     pub(crate) fn of(signature: &Signature) -> Self {
-        let mut symbols: Vec<String> = Vec::new();
-        let mut size_of = |dimension: &Dimension| match dimension {
-            Dimension::Fixed(size) => Size::Fixed(*size),
-            Dimension::Unknown => Size::Any,
-            Dimension::Symbolic(name) => {
-                Size::Symbol(match symbols.iter().position(|symbol| symbol == name) {
-                    Some(index) => index,
-                    None => {
-                        symbols.push(name.clone());
-                        symbols.len() - 1
-                    }
-                })
-            }
+        let input = |port: &Port| {
+            let (element, shape) = match &port.kind {
+                Kind::Tensor { element, shape } => (*element, Some(shape.clone().into())),
+                Kind::AnyShape { element } => (*element, None),
+                _ => return None,
+            };
+            Some(Input { name: port.name.clone(), element, shape })
         };
-        let mut inputs = Vec::new();
-        for port in &signature.inputs {
-            if let Kind::Tensor { element, shape } = &port.kind {
-                let shape = shape.iter().map(&mut size_of).collect();
-                inputs.push(Input { name: port.name.clone(), element: *element, shape });
-            }
+        Self {
+            inputs: signature.inputs.iter().filter_map(input).collect(),
+            outputs: signature.outputs.clone().into(),
         }
-        Self { inputs: inputs.into(), outputs: signature.outputs.clone().into(), symbols: symbols.into() }
-    }
-
-    /// No name stands for a size yet.
-    pub(crate) fn symbols(&self) -> Symbols {
-        SmallVec::from_elem(None, self.symbols.len())
     }
 
     /// The index of the input `name`, looked for from `likely` on.
@@ -79,34 +51,35 @@ impl Interface {
             .ok_or_else(|| self.unknown(name))
     }
 
-    /// Whether elements of this type, in this shape, can be the input's, given what symbols already stand for. Gives
-    /// the number of elements.
+    /// Whether elements of this type, in this shape, can be the input's, as ONNX Runtime asks it: it takes one element in a
+    /// row for a scalar, and does not hold sizes that have one name against each other. Gives the number of elements.
     #[inline]
     pub(crate) fn check(
         &self,
         index: usize,
         element: ElementType,
         shape: &[usize],
-        symbols: &mut Symbols,
     ) -> Result<usize, InputError> {
         let input = &self.inputs[index];
         if input.element != element {
             return Err(input.wrong_type(element));
         }
-        let mut fits = input.shape.len() == shape.len();
-        let mut elements = Some(1_usize);
-        for (expected, &size) in input.shape.iter().zip(shape) {
-            fits &= match *expected {
-                Size::Fixed(expected) => expected == size,
-                Size::Symbol(symbol) => *symbols[symbol].get_or_insert(size) == size,
-                Size::Any => true,
-            };
-            elements = elements.and_then(|elements| elements.checked_mul(size));
-        }
+        let fits = match &input.shape {
+            None => true,
+            Some(expected) if expected.is_empty() => matches!(shape, [] | [1]),
+            Some(expected) => {
+                let fits = |(expected, size): (&Dimension, &usize)| match expected {
+                    Dimension::Fixed(expected) => expected == size,
+                    Dimension::Symbolic(_) | Dimension::Unknown => true,
+                };
+                expected.len() == shape.len() && expected.iter().zip(shape).all(fits)
+            }
+        };
+        let elements = shape.iter().try_fold(1_usize, |elements, &size| elements.checked_mul(size));
         // No element is larger than 8 bytes, but for texts, which are counted one by one.
         match elements.filter(|&elements| fits && elements <= isize::MAX as usize / 8) {
             Some(elements) => Ok(elements),
-            None => Err(self.wrong_shape(input, shape, symbols)),
+            None => Err(wrong_shape(input, shape)),
         }
     }
 
@@ -114,7 +87,10 @@ impl Interface {
     #[cold]
     pub(crate) fn missing(&self, index: usize) -> InputError {
         let input = &self.inputs[index];
-        let expected = format!("{}{}", input.element, self.expected(input, &[], &self.symbols()));
+        let expected = match &input.shape {
+            Some(_) => format!("{}{}", input.element, input.expected()),
+            None => format!("{}, of {}", input.element, input.expected()),
+        };
         InputError::Missing { name: input.name.clone(), expected }
     }
 
@@ -133,29 +109,23 @@ impl Interface {
         let expected = self.inputs.iter().map(|input| input.name.to_string()).collect();
         InputError::Unknown { name: name.into(), expected }
     }
+}
 
-    #[cold]
-    fn wrong_shape(&self, input: &Input, shape: &[usize], symbols: &Symbols) -> InputError {
-        let expected = self.expected(input, shape, symbols);
-        InputError::Shape { name: input.name.clone(), expected, found: Bracketed(shape).to_string() }
-    }
-
-    /// The input's shape, with what a symbol stands for where `found` contradicts it: `[batch=3, 8]`.
-    fn expected(&self, input: &Input, found: &[usize], symbols: &Symbols) -> String {
-        let found = found.iter().map(Some).chain(std::iter::repeat(None));
-        let sizes = input.shape.iter().zip(found).map(|(size, found)| match *size {
-            Size::Fixed(size) => size.to_string(),
-            Size::Any => "?".to_owned(),
-            Size::Symbol(symbol) => match (symbols[symbol], found) {
-                (Some(size), Some(found)) if size != *found => format!("{}={size}", self.symbols[symbol]),
-                _ => self.symbols[symbol].clone(),
-            },
-        });
-        Bracketed(&sizes.collect::<Vec<_>>()).to_string()
-    }
+#[cold]
+fn wrong_shape(input: &Input, shape: &[usize]) -> InputError {
+    let (name, found) = (input.name.clone(), Bracketed(shape).to_string());
+    InputError::Shape { name, expected: input.expected(), found }
 }
 
 impl Input {
+    /// The input's shape: `[batch, 8]`.
+    fn expected(&self) -> String {
+        match &self.shape {
+            Some(shape) => Bracketed(shape).to_string(),
+            None => "any shape".to_owned(),
+        }
+    }
+
     #[cold]
     fn wrong_type(&self, found: ElementType) -> InputError {
         InputError::ElementType {
@@ -201,21 +171,18 @@ mod tests {
     }
 
     #[test]
-    fn a_symbol_stands_for_one_size_within_a_request() {
+    fn a_symbol_stands_for_any_size_wherever_it_stands() {
         let interface = interface();
-        let mut symbols = interface.symbols();
-        assert_eq!(interface.check(0, ElementType::F32, &[2, 3], &mut symbols), Ok(6));
-        assert_eq!(interface.check(1, ElementType::F32, &[2, 9], &mut symbols), Ok(18));
-        let error = interface.check(1, ElementType::F32, &[4, 9], &mut symbols).unwrap_err();
-        assert_eq!(error.to_string(), "input `b` has shape [4, 9]: the model expects [n=2, ?]");
+        assert_eq!(interface.check(0, ElementType::F32, &[2, 3]), Ok(6));
+        assert_eq!(interface.check(1, ElementType::F32, &[4, 9]), Ok(36));
+        let error = interface.check(1, ElementType::F32, &[4]).unwrap_err();
+        assert_eq!(error.to_string(), "input `b` has shape [4]: the model expects [n, ?]");
     }
 
     #[test]
     fn type_rank_size_and_number_of_elements_are_checked() {
         let interface = interface();
-        let check = |index, element, shape: &[usize]| {
-            interface.check(index, element, shape, &mut interface.symbols())
-        };
+        let check = |index, element, shape: &[usize]| interface.check(index, element, shape);
         assert!(matches!(check(0, ElementType::F64, &[2, 3]), Err(InputError::ElementType { .. })));
         for shape in [&[2, 4][..], &[2], &[2, 3, 1], &[]] {
             assert!(matches!(check(0, ElementType::F32, shape), Err(InputError::Shape { .. })), "{shape:?}");

@@ -45,7 +45,12 @@ fn inputs_for(signature: &Signature, fill: impl Fn(Tensor) -> Tensor) -> Option<
     let mut left = ELEMENTS_MAX;
     let mut inputs = Tensors::new();
     for port in &signature.inputs {
-        let Kind::Tensor { element, shape } = &port.kind else { return None };
+        let (element, shape) = match &port.kind {
+            Kind::Tensor { element, shape } => (element, &shape[..]),
+            // One in a row, since a scalar is taken for that in most places and not the other way round.
+            Kind::AnyShape { element } => (element, &[Dimension::Fixed(1)][..]),
+            _ => return None,
+        };
         let size_of = |dimension: &Dimension| if let Dimension::Fixed(size) = dimension { *size } else { 1 };
         let shape: Vec<usize> = shape.iter().map(size_of).collect();
         let elements = shape.iter().try_fold(1_usize, |product, &size| product.checked_mul(size))?;

@@ -128,13 +128,14 @@ impl<'s> Outputs<'s> {
         copied(value).map_err(|error| unreadable(port, &error))
     }
 
-    /// A copy of all outputs.
+    /// A copy of all outputs, without those of types that are [not carried](Kind::NotCarried).
     ///
     /// # Errors
     ///
     /// [`ModelError::InvalidOutput`] where one cannot be copied out.
     pub fn to_tensors(&self) -> Result<Tensors, ModelError> {
-        let values = self.ports.iter().enumerate();
+        let is_carried = |port: &Port| !matches!(port.kind, Kind::NotCarried { .. });
+        let values = self.ports.iter().enumerate().filter(|(_, port)| is_carried(port));
         let values = values.map(|(index, port)| Ok((port.name.clone(), self.value(index)?)));
         Ok(Tensors::of_ports(values.collect::<Result<_, ModelError>>()?))
     }

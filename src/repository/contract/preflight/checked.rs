@@ -86,7 +86,7 @@ impl<I: ?Sized, O> Model<I, O> for Checked<I, O> {
     }
 }
 
-/// That of the pipeline inside, but for [`load`](Lifecycle::load), which runs the preflight too. After a failure it may be
+/// That of the pipeline inside, but for [`load`](Lifecycle::load), which runs the preflight too, and for what that proves. After a failure it may be
 /// asked again; once the preflight has passed, it is not run any more.
 impl<I: ?Sized, O> Lifecycle for Checked<I, O> {
     fn inner(&self) -> Option<&dyn Lifecycle> {
@@ -104,6 +104,10 @@ impl<I: ?Sized, O> Lifecycle for Checked<I, O> {
             drop(spent);
         }
         Ok(())
+    }
+
+    fn is_proven(&self) -> bool {
+        self.passed.get().is_some_and(|report| report.samples + report.recent > 0)
     }
 }
 

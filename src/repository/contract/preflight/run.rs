@@ -56,7 +56,7 @@ fn run<I: ?Sized, O>(
     if !run.failures.is_empty() {
         return run.end();
     }
-    let before = if pipeline.model().signature().is_none() { resident() } else { None };
+    let before = if pipeline.model().is_loaded() { None } else { resident() };
     Lifecycle::load(pipeline, throttle)?;
     throttle.step()?;
     let answered = run.ask();
