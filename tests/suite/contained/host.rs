@@ -31,6 +31,7 @@ use switchback::guard::{Comparison, Evidence, Guard, Needs, Rule, Verdict};
 use switchback::options::{
     Drill, Inputs, Labels, Limits, LoadPriority, Retention, Shadowing, Threads, Tiers,
 };
+use switchback::status::ThreadStatus;
 use switchback::versions::{Description, Lifecycle, LoadThrottle, Memory, ModelSource, TargetTier, Tier};
 use switchback::{
     BuildError, Clock, Model, ModelHandle, Outcome, PredictionId, Task, Truth, guard,
@@ -671,8 +672,10 @@ impl World {
             self.clock.advance(Duration::from_secs(1));
             let now = self.clock.now();
             if self.is_background {
+                // Those that run copies rest for up to a second while there is nothing on trial; they are asked at the end.
+                let rests = |thread: &ThreadStatus| thread.name.ends_with("shadow");
                 wait_until("every thread has done its work", || {
-                    handle.status().threads.iter().all(|thread| thread.worked >= Some(now))
+                    handle.status().threads.iter().all(|thread| rests(thread) || thread.worked >= Some(now))
                 });
             } else {
                 handle.tick();
@@ -785,6 +788,13 @@ impl World {
     /// No thread has ended, and live answers as soon as nothing panics any more.
     fn is_well(&self, handle: &Handle) {
         let armed = *self.hooks.armed.lock();
+        let (begun, is_closed) =
+            (self.clock.now(), handle.events().iter().any(|e| e.kind == EventKind::Closed));
+        if self.is_background && !is_closed {
+            wait_until("every thread has done its work", || {
+                handle.status().threads.iter().all(|thread| thread.worked >= Some(begun))
+            });
+        }
         for thread in handle.status().threads {
             assert_eq!(thread.died, 0, "{} after {armed:?}", thread.name);
         }
