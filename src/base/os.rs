@@ -84,6 +84,7 @@ pub(crate) fn onnxruntime_version(loaded: &std::path::Path) -> Option<String> {
 
 /// Makes a named pipe, in a test.
 #[cfg(all(test, unix))]
+#[cfg_attr(not(any(feature = "repository", feature = "state", feature = "onnx")), allow(dead_code))]
 pub(crate) fn make_pipe(path: &std::path::Path) {
     use std::os::unix::ffi::OsStrExt;
     // No path of a test has a zero in it; one that had would be no path here either.

@@ -36,7 +36,7 @@ pub struct Traffic {
     /// Of these, the share that is not.
     pub false_alarms: f64,
     /// The share of inputs that one of two equally good versions gets wrong and the other right: what makes pairs tell.
-    /// As often as live is wrong where it is not known.
+    /// Half of what live gets wrong where it is not known: two trainings on the same data are rather alike.
     pub discordant: f64,
     /// The share of inputs that one of two versions that fail equally often fails on and the other does not. As often as live
     /// fails where it is not known: half of the failures are the input's, half are chance.
@@ -190,7 +190,7 @@ impl Traffic {
             missed: 0.1,
             called_yes: 0.5,
             false_alarms: 0.1,
-            discordant: 0.1,
+            discordant: 0.05,
             discordant_failures: 0.0,
             differing: 0.05,
             losses: Vec::new(),
@@ -235,7 +235,7 @@ impl Tally {
         let measure = |metric| self.measure(metric).map(|measured| measured.value);
         if let Some(accuracy) = measure(Metric::Accuracy) {
             traffic.wrong = 1.0 - accuracy;
-            traffic.discordant = traffic.wrong;
+            traffic.discordant = traffic.wrong / 2.0;
             traffic.differing = traffic.wrong / 2.0;
         }
         if let Some(QualityFigures::Binary(binary)) = &figures.quality {
