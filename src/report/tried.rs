@@ -50,7 +50,9 @@ fn planned(report: &Report) -> String {
 /// Whose requests it answered.
 fn on_whom(report: &Report) -> String {
     let seen = report.on_trial();
-    let ArmFigures { requests, shadowed, fallbacks, withheld, .. } = seen.candidate;
+    let ArmFigures { requests, shadowed, fallbacks, .. } = seen.candidate;
+    // Live answered them, so they are counted there.
+    let withheld = &seen.live.withheld;
     let (candidate, live) = (report.rollout.version, report.live);
     let real = requests.saturating_sub(*shadowed);
     let mut text = Vec::new();
@@ -80,7 +82,7 @@ fn on_whom(report: &Report) -> String {
     }
     if *withheld > 0 {
         text.push(format!(
-            "{} of its requests were given to {live}, because nobody judged {candidate} or it failed on everything",
+            "{} of its requests were given to {live}, because nobody judged {candidate}, it failed on everything, or its calls did not end",
             count(*withheld)
         ));
     }

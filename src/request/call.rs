@@ -119,7 +119,7 @@ impl<I: ?Sized + 'static, O: 'static> Serving<I, O> {
         let most = self.calls_max.unwrap_or_else(|| bulkhead(arm.exposure.share, threads));
         match arm.version.begin_call(most, lane(), at) {
             Some(begun) => (arm, Some(begun)),
-            None => (self.crowded_out(routing, arm, requests), None),
+            None => (self.crowded_out(routing, requests), None),
         }
     }
 
@@ -127,11 +127,12 @@ impl<I: ?Sized + 'static, O: 'static> Serving<I, O> {
     fn crowded_out<'a>(
         &self,
         routing: &'a Routing<Version<I, O>>,
-        arm: &Arm<Version<I, O>>,
         requests: usize,
     ) -> &'a Arm<Version<I, O>> {
-        arm.exposure.note(lane(), |tally| (0..requests).for_each(|_| tally.record_withheld()));
-        routing.withheld.as_ref().unwrap_or(routing.live())
+        // Counted where all that is withheld is: with the arm that answers.
+        let live = routing.withheld.as_ref().unwrap_or(routing.live());
+        live.exposure.note(lane(), |tally| (0..requests).for_each(|_| tally.record_withheld()));
+        live
     }
 
     /// Answers several requests, each routed by a key of its own; those of one version go to its model together.

@@ -77,7 +77,7 @@ impl Limits {
     /// the threads that serve.
     ///
     /// By default it follows from the candidate's share and from how many threads have asked candidates of this handle: twice what
-    /// falls to it on average, at least 4, and never more than three quarters of the threads where there are more than five. A service that asks
+    /// falls to it on average, at least 4; where there are more than four threads a quarter of them, rounded down, is left to live. A service that asks
     /// from four threads or fewer can lose all of them to a candidate that never returns: set 1, or a
     /// [deadline](Self::candidate_deadline).
     pub fn candidate_calls(mut self, calls: usize) -> Self {

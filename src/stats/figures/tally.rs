@@ -378,7 +378,8 @@ pub struct ArmFigures {
     /// Those of them that failed here too.
     pub substitutes_failed: u64,
     /// Requests that belong to a candidate and were assigned to this arm, because nobody judges the candidate any more
-    /// or it fails on everything.
+    /// it fails on everything, or as many of its calls are under way as may be:
+    /// see [`Limits::candidate_calls`](crate::options::Limits::candidate_calls).
     pub withheld: u64,
     /// How long requests took, failures included, without those refused because of their input.
     pub latency: Option<LatencyFigures>,

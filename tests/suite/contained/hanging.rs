@@ -73,7 +73,7 @@ fn taken_back_because_overdue(service: &ModelHandle<f64, f64>, name: &str) -> Op
 
 const THREADS: usize = 16;
 
-fn sixteen_threads_go_on(share: f64) {
+fn sixteen_threads_go_on(share: f64, most: usize) {
     let clock = clock();
     let service = builder(&clock).live("v1", says("one", 0.1)).build().unwrap();
     let hanging = Arc::new(Hanging::default());
@@ -101,7 +101,7 @@ fn sixteen_threads_go_on(share: f64) {
         let before = total();
         wait_until("callers go on being answered", || total() >= before + 20_000);
         let kept = hanging.inside();
-        assert!((4..=THREADS * 3 / 4 + 1).contains(&kept), "{kept} of {THREADS} threads are gone");
+        assert!((4..=most).contains(&kept), "{kept} of {THREADS} threads are gone");
         // Known while they hang.
         clock.advance(seconds(7));
         let seen = rollout.status().unwrap().in_flight;
@@ -126,17 +126,17 @@ fn sixteen_threads_go_on(share: f64) {
         wait_until("callers go on being answered", || total() >= before + 10_000);
         assert_eq!(hanging.inside(), kept, "and no other thread went the same way");
     });
-    assert!(rollout.status().unwrap().candidate.withheld > 0, "those that live answered are counted");
+    assert!(rollout.status().unwrap().control.withheld > 0, "those that live answered are counted");
 }
 
 #[test]
 fn a_candidate_that_never_returns_does_not_take_the_threads_of_a_small_canary() {
-    sixteen_threads_go_on(0.05);
+    sixteen_threads_go_on(0.05, 4);
 }
 
 #[test]
 fn a_candidate_that_never_returns_does_not_take_the_threads_of_half_the_traffic() {
-    sixteen_threads_go_on(0.5);
+    sixteen_threads_go_on(0.5, 12);
 }
 
 /// Bug: a shadow that hung blocked its worker for ever, in silence.
@@ -209,7 +209,7 @@ fn how_many_calls_a_candidate_may_have_and_for_how_long_can_be_said() {
         service.tick();
         assert_eq!(rollout.phase(), Phase::Aborted);
     });
-    assert_eq!(rollout.status().unwrap().candidate.withheld, 4);
+    assert_eq!(rollout.status().unwrap().control.withheld, 4);
     for (limits, named) in [
         (Limits::new().candidate_calls(0), "limits.candidate_calls is 0"),
         (Limits::new().candidate_calls(65), "limits.candidate_calls is 65"),
