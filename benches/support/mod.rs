@@ -12,6 +12,8 @@ use std::time::{Duration, Instant};
 
 #[cfg(feature = "onnx")]
 pub(crate) mod large;
+#[cfg(feature = "state")]
+pub(crate) mod lowering;
 #[cfg(feature = "onnx")]
 pub(crate) mod onnx;
 

@@ -7,12 +7,15 @@ pub(crate) mod disk;
 #[cfg(any(feature = "onnx", feature = "repository", feature = "state"))]
 #[cfg_attr(not(feature = "testing"), path = "faults_absent.rs")]
 pub(crate) mod faults;
+pub(crate) mod gate;
 pub(crate) mod guarded;
 pub(crate) mod invalid;
 #[cfg(feature = "onnx")]
 pub(crate) mod memory;
 pub(crate) mod ordered;
 pub(crate) mod os;
+#[cfg(feature = "state")]
+pub(crate) mod packed;
 pub(crate) mod share;
 pub(crate) mod sync;
 pub(crate) mod text;

@@ -16,13 +16,13 @@ use super::counter::{Counter, Feeds};
 use super::desk::Desk;
 use super::event::{Cause, EventKind};
 use super::saved::{
-    Arm, SavedAttempt, SavedAttemptEvidence, SavedControl, SavedEvidence, SavedExposure, SavedVersion, keys,
-    owners,
+    Arm, SavedAttempt, SavedAttemptEvidence, SavedControl, SavedEvidence, SavedExposure, SavedVersion, owners,
 };
 use super::settings::{LookingOn, Retained, Unavailable};
 use super::traffic::TrafficSeen;
 use crate::base::clock::{Shift, Timestamp};
 use crate::base::ordered::OrderedMap;
+use crate::base::packed::Packed;
 use crate::base::share::Share;
 use crate::feedback::join::Joins;
 use crate::feedback::saved::Earlier;
@@ -256,7 +256,7 @@ impl Control {
             });
         }
         let seed = self.settings.seed ^ u64::from(saved.number);
-        let restored_keys = |text: String| Arc::new(Keys::restored(seed, keys(&text)));
+        let restored_keys = |keys: Packed| Arc::new(Keys::restored(seed, keys.0.iter().copied()));
         // What was seen before is evidence still; how it came about over time is not written down.
         let course = Course::new(now, self.announcer.next(), true, &saved.state);
         let mut attempt = Attempt {

@@ -17,6 +17,7 @@ use super::probe::Probe;
 use super::settings::{Quarantined, Unavailable};
 use crate::base::clock::{Shift, Timestamp};
 use crate::base::ordered::OrderedMap;
+use crate::base::packed::Packed;
 use crate::base::share::Share;
 use crate::feedback::join::Joins;
 use crate::feedback::saved::SavedJoins;
@@ -134,11 +135,11 @@ pub(crate) struct SavedEvidence {
 pub(crate) struct SavedAttemptEvidence {
     pub(crate) number: u32,
     pub(crate) ledger: SavedLedger,
-    /// What was kept of the keys that were seen, eight bytes each, as base64.
-    pub(crate) keys: Option<String>,
+    /// What was kept of the keys that were seen.
+    pub(crate) keys: Option<Packed>,
     /// The same of those whose pairs count.
     #[serde(default)]
-    pub(crate) pair_keys: Option<String>,
+    pub(crate) pair_keys: Option<Packed>,
     /// Units of the candidate and outcomes of them since the step began.
     pub(crate) progress: (u64, u64),
 }
@@ -281,11 +282,8 @@ impl Control {
 
     fn attempt_evidence(&self, attempt: &Attempt) -> SavedAttemptEvidence {
         let (requests, labels) = self.progress(attempt.number);
-        let written = |keys: &Arc<Keys>| {
-            let bytes: Vec<u8> = keys.seen().flat_map(u64::to_le_bytes).collect();
-            STANDARD_NO_PAD.encode(bytes)
-        };
-        let (keys, pair_keys) = (attempt.keys.as_ref().map(written), attempt.pair_keys.as_ref().map(written));
+        let seen = |keys: &Arc<Keys>| keys.seen().collect();
+        let (keys, pair_keys) = (attempt.keys.as_ref().map(seen), attempt.pair_keys.as_ref().map(seen));
         SavedAttemptEvidence {
             number: attempt.number,
             ledger: attempt.ledger.saved(),
@@ -373,12 +371,6 @@ impl GuardTest {
                 Watch { detector, seen: *seen }
             });
     }
-}
-
-/// The hashes of keys that were written as base64; none where they are no such.
-pub(crate) fn keys(text: &str) -> Vec<u64> {
-    let bytes = STANDARD_NO_PAD.decode(text).unwrap_or_default();
-    bytes.as_chunks::<8>().0.iter().map(|chunk| u64::from_le_bytes(*chunk)).collect()
 }
 
 /// The owners of buckets that were written as base64.

@@ -820,7 +820,7 @@ impl State {
         page.newest = page.newest.max(at);
         page.unsaved = true;
         let (word, bit) = place_of(row);
-        page.bits.get_mut(word).is_some_and(|word| {
+        Arc::make_mut(&mut page.bits).get_mut(word).is_some_and(|word| {
             let was = *word & bit != 0;
             *word |= bit;
             was

@@ -1,5 +1,7 @@
 //! Which outcomes have come already: a bit for each prediction and figure.
 
+use std::sync::Arc;
+
 use crate::base::clock::Timestamp;
 use crate::stats::counting::exposure::ROWS_TOGETHER;
 
@@ -12,7 +14,8 @@ pub(crate) struct PageKey {
 }
 
 pub(crate) struct Page {
-    pub(crate) bits: Box<[u64; PAGE_ROWS / 64]>,
+    /// Shared with whoever writes it down, until it changes.
+    pub(crate) bits: Arc<[u64; PAGE_ROWS / 64]>,
     pub(crate) newest: Timestamp,
     /// It has changed since it was saved.
     pub(crate) unsaved: bool,
@@ -22,7 +25,7 @@ pub(crate) const PAGE_ROWS: usize = ROWS_TOGETHER as usize;
 
 impl Page {
     pub(crate) fn new() -> Self {
-        Self { bits: Box::new([0; PAGE_ROWS / 64]), newest: Timestamp::default(), unsaved: false }
+        Self { bits: Arc::new([0; PAGE_ROWS / 64]), newest: Timestamp::default(), unsaved: false }
     }
 }
 

@@ -7,14 +7,13 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD_NO_PAD;
 use serde::{Deserialize, Serialize};
 
 use super::join::{Issued, Joins, Pair, Registered, ShadowHalf, TRUTH, Unsaved};
 use super::repeats::{Page, PageKey};
 use crate::base::clock::{Shift, Timestamp};
 use crate::base::ordered::OrderedMap;
+use crate::base::packed::Packed;
 use crate::stats::counting::exposure::Awaited;
 use crate::stats::counting::intake::Intake;
 use crate::stats::evidence::waiting::SavedWaiting;
@@ -44,8 +43,7 @@ struct SavedPage {
     exposure: u32,
     figure: u8,
     page: u64,
-    /// The words in little-endian order, as base64.
-    bits: String,
+    bits: Packed,
     newest: Timestamp,
 }
 
@@ -237,23 +235,21 @@ impl Joins {
 
 impl Page {
     fn saved(&self, key: PageKey) -> SavedPage {
-        let bytes: Vec<u8> = self.bits.iter().flat_map(|word| word.to_le_bytes()).collect();
         let PageKey { exposure, figure, page } = key;
-        SavedPage { exposure, figure, page, bits: STANDARD_NO_PAD.encode(bytes), newest: self.newest }
+        SavedPage {
+            exposure,
+            figure,
+            page,
+            bits: Packed(Arc::clone(&self.bits) as Arc<[u64]>),
+            newest: self.newest,
+        }
     }
 }
 
 impl SavedPage {
     /// The bits; nothing where what was written is no page.
-    fn words(&self) -> Option<Box<[u64; super::repeats::PAGE_ROWS / 64]>> {
-        let bytes = STANDARD_NO_PAD.decode(&self.bits).ok()?;
-        let mut words = Box::new([0; super::repeats::PAGE_ROWS / 64]);
-        let (chunks, rest) = bytes.as_chunks::<8>();
-        if chunks.len() != words.len() || !rest.is_empty() {
-            return None;
-        }
-        words.iter_mut().zip(chunks).for_each(|(word, chunk)| *word = u64::from_le_bytes(*chunk));
-        Some(words)
+    fn words(&self) -> Option<Arc<[u64; super::repeats::PAGE_ROWS / 64]>> {
+        Arc::clone(&self.bits.0).try_into().ok()
     }
 }
 

@@ -22,6 +22,7 @@ use crate::base::clock::Clock;
 #[cfg(all(feature = "state", feature = "testing"))]
 use crate::base::faults::Faults;
 #[cfg(feature = "state")]
+use crate::base::gate::Gate;
 use crate::base::guarded::Contained;
 use crate::base::invalid::InvalidArgument;
 use crate::base::share::Share;
@@ -409,7 +410,7 @@ impl<I: ?Sized + 'static, O: 'static> Builder<I, O> {
             canary_pairs,
             matures: maturity.is_some(),
             driven: ticks != Ticks::Nobody,
-            control: Mutex::new(control),
+            control: Gate::new(control),
             load_priority: self.threads.load_priority,
             loads: Mutex::default(),
             keeping_up: Mutex::new(()),

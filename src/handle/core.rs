@@ -10,6 +10,7 @@ use parking_lot::Mutex;
 
 use super::keeper::Keeper;
 use super::supervised::Beats;
+use crate::base::gate::Gate;
 use crate::base::os;
 use crate::base::share::Share;
 use crate::control::control::Control;
@@ -36,7 +37,7 @@ pub(crate) struct Core<I: ?Sized, O> {
     pub(crate) matures: bool,
     /// Somebody ticks: a thread of ours, or the host as it said.
     pub(crate) driven: bool,
-    pub(crate) control: Mutex<Control>,
+    pub(crate) control: Gate<Control>,
     /// Versions that are being loaded.
     pub(crate) loads: Mutex<Vec<(VersionId, LoadThrottle)>>,
     /// Held by whoever keeps versions up.
@@ -63,6 +64,17 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
     /// The same, with the guards, for a caller that holds another lock: to drop them is the host's code.
     pub(crate) fn changed<T>(&self, change: impl FnOnce(&mut Control) -> T) -> (T, Vec<Arc<dyn Guard>>) {
         let control = &mut *self.control.lock();
+        (change(control), std::mem::take(&mut control.discarded))
+    }
+
+    /// Changes what lowers exposure: before all who only look.
+    pub(crate) fn lower<T>(&self, change: impl FnOnce(&mut Control) -> T) -> T {
+        // The guards are dropped where the lock has been let go of.
+        self.lowered(change).0
+    }
+
+    fn lowered<T>(&self, change: impl FnOnce(&mut Control) -> T) -> (T, Vec<Arc<dyn Guard>>) {
+        let control = &mut *self.control.lock_urgently();
         (change(control), std::mem::take(&mut control.discarded))
     }
 
@@ -105,7 +117,7 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
         // What lowers exposure first: it waits for no disk.
         let judged = snapshots.iter().zip(verdicts);
         let (raising, others): (Vec<_>, Vec<_>) = judged.partition(|(_, verdicts)| verdicts.raises());
-        let unborrowed = self.change(|control| {
+        let unborrowed = self.lower(|control| {
             for (snapshot, verdicts) in others {
                 control.apply(snapshot, verdicts, self.desk(now));
             }

@@ -79,7 +79,7 @@ impl<I: ?Sized + 'static, O: 'static> ModelHandle<I, O> {
 
     /// Changes what does not raise exposure, and writes it down afterwards.
     pub(crate) fn lower<T>(&self, change: impl FnOnce(&mut Control) -> T) -> T {
-        let result = self.change(change);
+        let result = self.inner.lower(self.acting(change));
         self.inner.record();
         result
     }

@@ -346,8 +346,7 @@ impl<I: ?Sized + 'static, O: 'static> Rollout<I, O> {
     pub fn rollback(&self, reason: impl Into<String>) -> RollbackOutcome {
         let inner = &self.handle.inner;
         let cause = Cause::Operator { reason: bounded_text(reason) };
-        let now = inner.serving.clock.now();
-        self.handle.lower(|control| control.lower(self.number, cause, inner.desk(now)))
+        self.handle.lower(|control| control.lower(self.number, cause, inner.desk(inner.serving.clock.now())))
     }
 
     /// The plan stands still: it may lower exposure and does not raise it, and the rollout can be moved by hand.

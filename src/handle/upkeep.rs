@@ -47,7 +47,7 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
     /// Why this one cannot be woken.
     pub(crate) fn wake(&self, back: Back<'_>) -> Result<Option<Arc<dyn AnyVersion>>, Lost> {
         loop {
-            let Some(version) = self.control.lock().begin_waking(back) else { return Ok(None) };
+            let Some(version) = self.control.lock_urgently().begin_waking(back) else { return Ok(None) };
             let started = self.serving.clock.reading();
             let woken = self.serving.shadow_judge().guarded(|| version.wake());
             let took = Duration::from_nanos(self.serving.clock.reading().nanos_since(started));
@@ -59,10 +59,10 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
             let now = self.serving.clock.now();
             let Some(reason) = failure else {
                 let tier = self.tier_of(&*version);
-                self.control.lock().settled(&version, tier, took, now);
+                self.control.lock_urgently().settled(&version, tier, took, now);
                 return Ok(Some(version));
             };
-            let control = &mut *self.control.lock();
+            let control = &mut *self.control.lock_urgently();
             control.woken(&version);
             control.lose(&version, reason.clone(), now);
             if matches!(back, Back::To(_)) {
