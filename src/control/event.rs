@@ -303,7 +303,8 @@ pub enum EventKind {
         reason: String,
     },
     /// What a version answered from a moment on, until this event, may be wrong: a file that it answers from was written to while
-    /// it was in use. It answers from a whole one again.
+    /// it was in use. Where that was a prepared form it answers from a whole one again; where it was the weights themselves, nothing
+    /// is left to answer from, and the version is [degraded](Self::Degraded) besides.
     AnswersInDoubt {
         /// The version.
         version: VersionId,
@@ -596,7 +597,7 @@ impl fmt::Display for Event {
             }
             EventKind::TierChanged { version, tier, .. } => write!(f, "{version} is {tier}"),
             EventKind::Drilled { version, drilled } => write!(f, "{version} {drilled}"),
-            EventKind::Degraded { version, reason } => write!(f, "{version} is short of sessions: {reason}"),
+            EventKind::Degraded { version, reason } => write!(f, "{version} is degraded: {reason}"),
             EventKind::AnswersInDoubt { version, since, reason } => {
                 write!(f, "answers of {version} since {since} may be wrong: {reason}")
             }

@@ -314,6 +314,48 @@ mod models {
         assert_eq!(doubts().len(), 1, "once");
     }
 
+    /// Bug: weights beside a model that were overwritten in place changed the answers of live, and no event said so. Cause: ONNX
+    /// Runtime maps them, and only what was loaded was looked at. Fix: whoever keeps versions up looks at them too, tells since
+    /// when answers may be wrong, and says at each look that the version is not what it was.
+    #[test]
+    fn weights_that_are_written_to_while_they_are_in_use_are_told_with_what_they_may_have_answered() {
+        use switchback::events::EventKind;
+        use switchback::options::Threads;
+        let folder = Folder::new();
+        let at = |name: &str| folder.0.join(name);
+        for name in ["external.onnx", "external.data"] {
+            fs::copy(models().join(name), at(name)).unwrap();
+        }
+        let model = OnnxModel::from_file(at("external.onnx")).unwrap().pool_size(1);
+        let clock = crate::common::clock();
+        let service = switchback::ModelHandle::builder("late")
+            .live("v1", model)
+            .clock(clock.clone())
+            .threads(Threads::manual())
+            .build()
+            .unwrap();
+        let told = || {
+            let of = |event: &std::sync::Arc<switchback::events::Event>| match &event.kind {
+                EventKind::AnswersInDoubt { version, since, reason } => {
+                    assert!(*version == "v1" && *since <= event.at && reason.contains("weights"), "{event}");
+                    Some("in doubt")
+                }
+                EventKind::Degraded { .. } => Some("degraded"),
+                _ => None,
+            };
+            service.events().iter().filter_map(of).collect::<Vec<_>>()
+        };
+        // Touched, and what it was: nothing to tell.
+        fs::write(at("external.data"), fs::read(models().join("external.data")).unwrap()).unwrap();
+        service.tick();
+        assert_eq!(told(), [""; 0]);
+        let length = fs::metadata(at("external.data")).unwrap().len() as usize;
+        fs::write(at("external.data"), vec![0; length]).unwrap();
+        service.tick();
+        service.tick();
+        assert_eq!(told(), ["degraded", "in doubt"], "each once");
+    }
+
     /// The same of a cache: an entry that another user had planted in a folder of theirs gave another model's answers under a
     /// good identity.
     #[test]

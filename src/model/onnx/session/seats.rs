@@ -43,6 +43,9 @@ pub(crate) struct Loaded {
     sound: Mutex<Timestamp>,
     /// What was answered from one that was not, until it is told.
     doubt: Mutex<Option<Doubt>>,
+    /// What came of the weights that sessions use where they lie, once somebody has written to them. It is for good: what
+    /// sessions have read of them since, nobody knows.
+    spoilt: Mutex<Option<LoadError>>,
     /// The tier that the seats are in. Held while they change, and by whoever wakes the model for as long as that takes: a
     /// seat that is to be emptied is not, once it is wanted again.
     tier: Settled<Tier>,
@@ -120,6 +123,7 @@ impl Loaded {
             prepared: Mutex::new(prepared),
             sound: Mutex::new(CLOCK.now()),
             doubt: Mutex::default(),
+            spoilt: Mutex::default(),
             tier: Settled::new(Tier::Hot),
             private_bytes: AtomicU64::new(0),
         };
@@ -144,7 +148,7 @@ impl Loaded {
         self.prepared.lock().as_ref().err().cloned().flatten()
     }
 
-    /// Answers from a form that was written to, which are told once.
+    /// Answers from a form, or from weights, that were written to, which are told once.
     pub(crate) fn take_doubt(&self) -> Option<Doubt> {
         self.doubt.lock().take()
     }
@@ -224,6 +228,7 @@ impl Loaded {
         cache: Option<&PreparedCache>,
     ) -> Result<usize, LoadError> {
         let mut replaced = self.replace_form(files, options, cache)?;
+        self.look_at_weights(files)?;
         let entry = self.prepared.lock().as_ref().ok().cloned();
         let form = if self.tier() == Tier::Warm { Form::Mapped } else { Form::Packed };
         for mut lease in self.pool.broken() {
@@ -243,7 +248,9 @@ impl Loaded {
         cache: Option<&PreparedCache>,
     ) -> Result<usize, LoadError> {
         let looked = CLOCK.now();
-        let changed = self.prepared.lock().as_ref().is_ok_and(|entry| !entry.is_unchanged());
+        let Some(changed) = self.prepared.lock().as_ref().ok().map(|entry| !entry.is_unchanged()) else {
+            return Ok(0);
+        };
         if !changed {
             *self.sound.lock() = looked;
         }
@@ -268,6 +275,34 @@ impl Loaded {
             *self.doubt.lock() = Some(Doubt::new(now.since(since), reason));
         }
         Ok(replaced.len())
+    }
+
+    /// Weights in files beside the model's are in use where they lie, unless there is a prepared form of them: ONNX Runtime maps
+    /// them, so what is written to them is answered with. That shows at a look, and is told once; the model cannot be made good
+    /// again, because what it was made of is gone.
+    fn look_at_weights(&self, files: &Files) -> Result<(), LoadError> {
+        if self.is_prepared() || self.tier() == Tier::Cold || files.scan.external.is_empty() {
+            return Ok(());
+        }
+        let spoilt = &mut *self.spoilt.lock();
+        if let Some(error) = spoilt {
+            return Err(error.clone());
+        }
+        let looked = CLOCK.now();
+        let since = *self.sound.lock();
+        match files.unchanged() {
+            Ok(()) => {
+                *self.sound.lock() = looked;
+                Ok(())
+            }
+            Err(error) => {
+                let reason = "the files of its weights were written to while it was in use: give a new version files of its \
+                              own, or have a prepared form made, which nobody else writes to";
+                *self.doubt.lock() = Some(Doubt::new(CLOCK.now().since(since), reason));
+                *spoilt = Some(error.clone());
+                Err(error)
+            }
+        }
     }
 
     /// Takes the sessions out of their seats, unless they are wanted again.
