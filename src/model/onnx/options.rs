@@ -92,6 +92,12 @@ impl Options {
         }
     }
 
+    /// Whether sessions can be asked to hand back memory: not where the host's own options may have left them without an arena, of
+    /// which ONNX Runtime would then complain at every such run.
+    pub(crate) fn shrinks(&self) -> bool {
+        self.configure.is_none()
+    }
+
     /// The options that change answers, as parts of an identity.
     pub(crate) fn identity(&self) -> [(&'static str, String); 3] {
         let providers: Vec<&str> =

@@ -128,7 +128,7 @@ pub(crate) fn build(
 fn answer(session: ort::session::Session, signature: &Signature, input: &Tensors) -> Option<Tensors> {
     let interface = Interface::of(signature);
     let watches = Watches::new(1).ok()?;
-    let mut session = Session::new(session, &interface).ok()?;
+    let mut session = Session::new(session, &interface, false).ok()?;
     let call = Call { interface: &interface, watches: &watches, slot: 0, deadline: None };
     session.answer(&call, |feed| feed.tensors(input), |outputs| outputs.to_tensors()).ok()
 }

@@ -36,6 +36,13 @@ pub(crate) struct Watches {
     under_way: AtomicUsize,
 }
 
+/// The same, under which ONNX Runtime hands back after the run what it has grown by and does not use.
+fn options_that_shrink() -> ort::Result<RunOptions> {
+    let mut options = quiet_options()?;
+    options.set("memory.enable_memory_arena_shrinkage", "cpu:0")?;
+    Ok(options)
+}
+
 /// Options under which errors come back typed and are not printed as well.
 pub(crate) fn quiet_options() -> ort::Result<RunOptions> {
     let mut options = RunOptions::new()?;
@@ -47,6 +54,7 @@ pub(crate) fn quiet_options() -> ort::Result<RunOptions> {
 /// stopped after it has ended, when the stop would hit the next.
 struct Watch {
     options: RunOptions,
+    shrinking: RunOptions,
     run: Mutex<Option<Run>>,
 }
 
@@ -58,15 +66,20 @@ struct Run {
 impl Watches {
     pub(crate) fn new(sessions: usize) -> ort::Result<Self> {
         let watch = || -> ort::Result<_> {
-            Ok(CachePadded::new(Watch { options: quiet_options()?, run: Mutex::new(None) }))
+            Ok(CachePadded::new(Watch {
+                options: quiet_options()?,
+                shrinking: options_that_shrink()?,
+                run: Mutex::new(None),
+            }))
         };
         let each = (0..sessions).map(|_| watch()).collect::<ort::Result<_>>()?;
         Ok(Self { each, under_way: AtomicUsize::new(0) })
     }
 
-    /// What the session of a slot runs under.
-    pub(crate) fn options(&self, slot: usize) -> &RunOptions {
-        &self.each[slot].options
+    /// What the session of a slot runs under; where it is to shrink, it hands back memory after the run.
+    pub(crate) fn options(&self, slot: usize, shrink: bool) -> &RunOptions {
+        let watch = &self.each[slot];
+        if shrink { &watch.shrinking } else { &watch.options }
     }
 
     /// Watches the run that is about to begin in a slot, until what is returned is dropped.
@@ -88,8 +101,9 @@ impl Watches {
                 && !run.is_stopped
                 && run.deadline.left().is_zero()
             {
-                // Setting the flag cannot fail; were it to, the next call tries again.
-                run.is_stopped = watch.options.terminate().is_ok();
+                // Setting the flag cannot fail; were it to, the next call tries again. Of the two, one is in use.
+                let stopped = [&watch.options, &watch.shrinking].map(|options| options.terminate().is_ok());
+                run.is_stopped = stopped == [true; 2];
             }
         }
     }
@@ -114,7 +128,8 @@ impl Drop for Watched<'_> {
         let run = self.watch.run.lock().take();
         if run.is_some_and(|run| run.is_stopped) {
             // The flag stays until it is taken back. This cannot fail: it sets a boolean.
-            let _ = self.watch.options.unterminate();
+            let Watch { options, shrinking, .. } = self.watch;
+            let _ = [options, shrinking].map(RunOptions::unterminate);
         }
         self.under_way.fetch_sub(1, Ordering::Relaxed); // Relaxed: who reads it late looks at the locks in vain
     }

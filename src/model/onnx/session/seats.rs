@@ -102,14 +102,14 @@ impl Loaded {
         let signature = signature_of(files, &first)?;
         let interface = Interface::of(&signature);
         let engine = |error: ort::Error| error_of(files, &error);
-        let mut sessions = vec![Session::new(first, &interface).map_err(engine)?];
+        let mut sessions = vec![Session::new(first, &interface, options.shrinks()).map_err(engine)?];
         while sessions.len() < options.pool_size {
             throttle.step()?;
             let next = match entry {
                 Some(entry) => load::prepared(entry, Form::Packed, files, options, &runtime)?,
                 None => load::plain(files, options, &runtime)?,
             };
-            sessions.push(Session::new(next, &interface).map_err(engine)?);
+            sessions.push(Session::new(next, &interface, options.shrinks()).map_err(engine)?);
         }
         let watches = Watches::new(sessions.len()).map_err(engine)?;
         LazyLock::force(&CLOCK); // takes a moment, which no request should wait for
@@ -340,7 +340,7 @@ impl Loaded {
             Some((entry, form)) => load::prepared(entry, form, files, options, &self.runtime)?,
             None => load::plain(files, options, &self.runtime)?,
         };
-        Session::new(session, &self.interface).map_err(|error| error_of(files, &error))
+        Session::new(session, &self.interface, options.shrinks()).map_err(|error| error_of(files, &error))
     }
 
     /// Sits sessions down, each as soon as its seat is free; those that sat there.

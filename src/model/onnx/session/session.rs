@@ -22,8 +22,56 @@ pub(crate) struct Session {
     session: ort::session::Session,
     buffers: Buffers,
     bound: Bound,
+    grown: Grown,
     /// Set while ONNX Runtime runs; still set after a panic in there, and then for good.
     is_inside: bool,
+}
+
+/// What a session may have grown by. ONNX Runtime keeps what a run needed, for the next one like it; after a batch that was far
+/// larger than what usually comes that is memory which nobody uses, 338 MB a session as was seen.
+struct Grown {
+    /// Bytes of the inputs of the usual run: an average that forgets.
+    usual: usize,
+    /// Of the largest run since the session last shrank.
+    largest: usize,
+    /// It shrank when the outputs of that run were still in use, so it does once more after the next.
+    again: bool,
+    /// Whether ONNX Runtime can hand memory back: not where a host's own session options keep it from having an arena.
+    shrinks: bool,
+}
+
+/// Inputs of less than this leave nothing behind that is worth a call.
+const LARGE: usize = 1 << 20;
+
+/// A run counts as far larger than the usual one from this many times on. One of ten that is larger makes what is usual, and what
+/// it needs is kept.
+const FAR_LARGER: usize = 16;
+
+/// How many runs the usual one is an average of, more or less.
+const RUNS_REMEMBERED: usize = 64;
+
+impl Grown {
+    fn new(shrinks: bool) -> Self {
+        Self { usual: 0, largest: 0, again: false, shrinks }
+    }
+
+    /// Notes a run, and says whether the session is to shrink after it.
+    fn note(&mut self, bytes: usize) -> bool {
+        self.largest = self.largest.max(bytes);
+        // Nothing is usual before the first.
+        let is_far_larger =
+            self.largest >= LARGE && self.usual > 0 && self.largest / FAR_LARGER >= self.usual;
+        self.usual = match self.usual {
+            0 => bytes,
+            usual => usual - usual / RUNS_REMEMBERED + bytes / RUNS_REMEMBERED,
+        }
+        .max(1);
+        if is_far_larger {
+            self.largest = 0;
+        }
+        let again = std::mem::replace(&mut self.again, is_far_larger);
+        (is_far_larger || again) && self.shrinks
+    }
 }
 
 /// Inputs and outputs in fixed places.
@@ -59,9 +107,14 @@ const REPEATS: u32 = 2;
 const BOUND_BYTES_MAX: usize = 1 << 16;
 
 impl Session {
-    pub(crate) fn new(session: ort::session::Session, interface: &Interface) -> ort::Result<Self> {
+    /// `shrinks` says whether ONNX Runtime can hand back memory between runs.
+    pub(crate) fn new(
+        session: ort::session::Session,
+        interface: &Interface,
+        shrinks: bool,
+    ) -> ort::Result<Self> {
         let buffers = Buffers::new(interface)?;
-        Ok(Self { session, buffers, bound: Bound::After(0), is_inside: false })
+        Ok(Self { session, buffers, bound: Bound::After(0), grown: Grown::new(shrinks), is_inside: false })
     }
 
     /// Whether a panic inside ONNX Runtime has left it in a state that nobody knows.
@@ -79,11 +132,12 @@ impl Session {
         let mut feed = Feed::new(call.interface, &mut self.buffers);
         encode(&mut feed)?;
         let given = feed.finish()?;
-        if given.is_all_buffers() {
+        let shrink = self.grown.note(given.bytes);
+        if given.is_all_buffers() && !shrink {
             return self.answer_from_buffers(call, decode);
         }
         let Self { session, buffers, is_inside, .. } = self;
-        let (values, options) = (given.with(buffers), call.options());
+        let (values, options) = (given.with(buffers), call.options(shrink));
         let outputs = call.run(is_inside, || session.run_with_options(&values[..], options))?;
         decode(&Outputs::new(&call.interface.outputs, outputs))
     }
@@ -99,7 +153,7 @@ impl Session {
         encode(&mut feed)?;
         let given = feed.finish()?;
         let Self { session, buffers, is_inside, .. } = self;
-        let (values, options) = (given.with(buffers), call.options());
+        let (values, options) = (given.with(buffers), call.options(false));
         let names = call.interface.inputs.iter().map(|input| input.name.clone());
         let inputs = names.zip(&values).map(|(name, value)| Ok((name, copied(value).map_err(engine)?)));
         let inputs = Tensors::of_ports(inputs.collect::<Result<_, ModelError>>()?);
@@ -113,8 +167,8 @@ impl Session {
         call: &Call<'_>,
         decode: impl FnOnce(&Outputs<'_>) -> Result<R, ModelError>,
     ) -> Result<R, ModelError> {
-        let Self { session, buffers, bound, is_inside } = self;
-        let (ports, options) = (&call.interface.outputs, call.options());
+        let Self { session, buffers, bound, is_inside, .. } = self;
+        let (ports, options) = (&call.interface.outputs, call.options(false));
         if std::mem::take(&mut buffers.replaced) && !matches!(bound, Bound::Never) {
             *bound = Bound::After(0);
         }
@@ -154,8 +208,8 @@ impl Session {
 }
 
 impl Call<'_> {
-    fn options(&self) -> &RunOptions {
-        self.watches.options(self.slot)
+    fn options(&self, shrink: bool) -> &RunOptions {
+        self.watches.options(self.slot, shrink)
     }
 
     fn run<'o>(
@@ -231,6 +285,29 @@ mod tests {
     use crate::model::model::Model;
     use crate::model::onnx::OnnxModel;
     use crate::model::onnx::Tensors;
+
+    /// Whether runs with inputs of these sizes make a session shrink.
+    fn shrinks(sizes: impl IntoIterator<Item = usize>) -> Vec<bool> {
+        let mut grown = Grown::new(true);
+        sizes.into_iter().map(|bytes| grown.note(bytes)).collect()
+    }
+
+    #[test]
+    fn a_session_shrinks_after_what_is_far_larger_than_usual_and_keeps_what_comes_again() {
+        const BATCH: usize = 64 << 20;
+        let count = |shrinks: &[bool]| shrinks.iter().filter(|shrinks| **shrinks).count();
+        assert_eq!(count(&shrinks([BATCH; 100])), 0, "what always comes");
+        assert_eq!(count(&shrinks([100, LARGE - 1, 100])), 0, "what is not worth a call");
+        let once = shrinks([100, 100, BATCH, 100, 100]);
+        assert_eq!(once, [false, false, true, true, false], "its outputs are in use until it is over");
+        let tenth = shrinks((0..1_000).map(|run| if run % 10 == 0 { BATCH } else { 100 }));
+        assert_eq!(count(&tenth), 0, "one in ten is usual");
+        let rarely = shrinks((0..10_000).map(|run| if run % 1_000 == 999 { BATCH } else { 100 }));
+        assert_eq!(count(&rarely), 2 * 10 - 1);
+        let phase = shrinks((0..1_000).map(|run| if (100..200).contains(&run) { BATCH } else { 100 }));
+        assert!(count(&phase[100..110]) <= 6 && count(&phase[110..200]) == 0, "until they are usual");
+        assert_eq!(count(&phase[200..]), 2, "and once when they have stopped to come");
+    }
 
     #[test]
     fn a_session_that_panicked_inside_is_replaced_by_whoever_maintains_and_never_asked_again() {

@@ -31,10 +31,13 @@ pub struct Feed<'s, 'a> {
     given: SmallVec<[Given<'a>; INLINE]>,
     /// The input that comes next in the model's order.
     next: usize,
+    /// What was given so far, in bytes; texts are not counted.
+    bytes: usize,
 }
 
 /// What was given, in the model's order. Nothing is missing.
 pub(crate) struct Complete<'a> {
+    pub(crate) bytes: usize,
     given: SmallVec<[Given<'a>; INLINE]>,
 }
 
@@ -65,7 +68,7 @@ impl<'a> Complete<'a> {
 impl<'s, 'a> Feed<'s, 'a> {
     pub(crate) fn new(interface: &'s Interface, buffers: &'s mut Buffers) -> Self {
         let given = (0..interface.inputs.len()).map(|_| Given::Nothing).collect();
-        Self { interface, buffers, given, next: 0 }
+        Self { interface, buffers, given, next: 0, bytes: 0 }
     }
 
     /// The session's own memory for the input `name`, in this shape, row by row, filled with zeros (`false` for
@@ -80,8 +83,9 @@ impl<'s, 'a> Feed<'s, 'a> {
     /// [`ModelError::Input`] (which a pipeline returns as [`ModelError::Signature`]) where the signature has no such input, or where it was given before;
     /// [`ModelError::Engine`] where there is no memory.
     pub fn buffer<T: Primitive>(&mut self, name: &str, shape: &[usize]) -> Result<&mut [T], ModelError> {
-        let (index, _) = self.check(name, T::TYPE, shape)?;
+        let (index, elements) = self.check(name, T::TYPE, shape)?;
         self.given[index] = Given::Buffer;
+        self.bytes = self.bytes.saturating_add(elements * size_of::<T>());
         let elements = self.buffers.get::<T>(index, shape)?;
         elements.fill(T::default());
         Ok(elements)
@@ -103,6 +107,7 @@ impl<'s, 'a> Feed<'s, 'a> {
         if elements.len() != expected {
             return Err(self.interface.wrong_length(index, shape, elements.len()).into());
         }
+        self.bytes = self.bytes.saturating_add(size_of_val(elements));
         self.given[index] =
             Given::View(TensorRef::from_array_view((Shape::from(shape), elements)).map_err(engine)?.into());
         Ok(())
@@ -194,7 +199,7 @@ impl<'s, 'a> Feed<'s, 'a> {
     /// What was given, once nothing is missing.
     pub(crate) fn finish(self) -> Result<Complete<'a>, ModelError> {
         self.complete()?;
-        Ok(Complete { given: self.given })
+        Ok(Complete { bytes: self.bytes, given: self.given })
     }
 
     #[inline]
