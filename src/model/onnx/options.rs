@@ -74,7 +74,7 @@ impl Default for Options {
 }
 
 /// Sessions of a pool and threads of a session, at most: each takes memory when the model is loaded.
-const MANY: usize = 1_024;
+pub(crate) const MANY: usize = 1_024;
 
 impl Options {
     pub(crate) fn check(&self) -> Result<(), LoadError> {

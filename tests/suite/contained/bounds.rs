@@ -397,17 +397,7 @@ fn every_setter_takes_its_extremes_or_refuses_them_by_name() {
     );
     assert!(refusals.len() > 40, "{refusals:#?}");
 
-    let mut found = in_the_sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"));
-    found.sort();
-    let mut listed: Vec<String> = setters().iter().map(|(name, _)| (*name).to_owned()).collect();
-    listed.extend(ELSEWHERE.iter().map(|name| (*name).to_owned()));
-    listed.sort();
-    assert_eq!(found, listed, "setters in the sources (left), and those that are tried here (right)");
-}
-
-/// Setters that take a time, a size or a number, by file and function.
-fn in_the_sources(src: &Path) -> Vec<String> {
-    let files = [
+    let found = in_the_sources(&[
         "handle/builder.rs",
         "handle/options/labels.rs",
         "handle/options/limits.rs",
@@ -420,7 +410,16 @@ fn in_the_sources(src: &Path) -> Vec<String> {
         "stats/figures/rolling.rs",
         "version/drill.rs",
         "version/tiers.rs",
-    ];
+    ]);
+    let mut listed: Vec<String> = setters().iter().map(|(name, _)| (*name).to_owned()).collect();
+    listed.extend(ELSEWHERE.iter().map(|name| (*name).to_owned()));
+    listed.sort();
+    assert_eq!(found, listed, "setters in the sources (left), and those that are tried here (right)");
+}
+
+/// Setters that take a time, a size or a number, by file and function, in order.
+fn in_the_sources(files: &[&str]) -> Vec<String> {
+    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let mut found = Vec::new();
     for file in files {
         let text = std::fs::read_to_string(src.join(file)).unwrap();
@@ -438,6 +437,7 @@ fn in_the_sources(src: &Path) -> Vec<String> {
             }
         }
     }
+    found.sort();
     found.dedup();
     found
 }
@@ -494,5 +494,229 @@ fn plans_and_allocations_take_their_extremes_or_refuse_them() {
             ask(&service, 4);
             tick(&service, &clock);
         }
+    }
+}
+
+/// The same of what stands beside a handle: models, caches, contracts, preflights, profiles.
+#[cfg(all(feature = "onnx", feature = "repository", feature = "drift"))]
+mod beside {
+    use std::path::PathBuf;
+
+    use serde_json::json;
+    use switchback::drift::{Cell, Drift, Options, ReferenceProfile};
+    use switchback::model::LoadError;
+    use switchback::model::onnx::{Feed, OnnxModel, Outputs, Pipeline, PreparedCache, Runtime};
+    use switchback::repository::contract::{
+        Contract, Feature, GoldenSample, PinnedTensor, Preflight, Reservoir, WarmUp,
+    };
+
+    use super::*;
+    use crate::common::Folder;
+
+    /// Why it was refused; nothing where it was taken, and did what it is for.
+    type Tried = Result<(), String>;
+
+    /// What a setter makes of each of its extremes.
+    fn each<T: Copy>(extremes: impl IntoIterator<Item = T>, tried: impl Fn(T) -> Tried) -> Vec<Tried> {
+        extremes.into_iter().map(tried).collect()
+    }
+
+    fn said<T, E: std::fmt::Display>(result: Result<T, E>) -> Tried {
+        result.map(drop).map_err(|error| error.to_string())
+    }
+
+    fn affine() -> OnnxModel {
+        let file = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/models/affine.onnx");
+        OnnxModel::from_file(file).unwrap().pool_size(1)
+    }
+
+    fn pipeline(model: OnnxModel) -> Pipeline<f32, f32> {
+        let encode = |amount: &f32, feed: &mut Feed<'_, '_>| {
+            feed.buffer("x", &[1, 3])?.copy_from_slice(&[*amount, 0.0, 0.0]);
+            Ok(())
+        };
+        model.pipeline("amount@1", encode, |outputs: &Outputs<'_>| outputs.scalar("y"))
+    }
+
+    fn loaded(model: OnnxModel) -> Tried {
+        let loaded = model.load();
+        assert!(matches!(loaded, Ok(()) | Err(LoadError::Option { .. })), "{loaded:?}");
+        said(loaded)
+    }
+
+    fn cached(set: impl Fn(PreparedCache) -> PreparedCache) -> Tried {
+        let folder = Folder::new();
+        loaded(affine().prepared(&set(PreparedCache::open(&folder.0).unwrap())))
+    }
+
+    fn preflight(preflight: Preflight<f32>) -> Tried {
+        said(preflight.run(&pipeline(affine())))
+    }
+
+    fn sample() -> GoldenSample {
+        GoldenSample::new("two", json!(2.0)).output("y", PinnedTensor::new("f32", [1, 1], [json!(2.5)]))
+    }
+
+    fn contract(feature: Feature) -> Tried {
+        let contract = Contract::new().feature(feature);
+        let written = serde_json::to_string(&contract).map_err(|error| error.to_string())?;
+        said(serde_json::from_str::<Contract>(&written))
+    }
+
+    fn reservoir(reservoir: &Reservoir<f64>) {
+        (0..100).for_each(|number| reservoir.offer_with(|| f64::from(number)));
+        assert!(reservoir.entries().len() <= 100);
+    }
+
+    fn profile(
+        set: impl Fn(switchback::drift::ProfileBuilder) -> switchback::drift::ProfileBuilder,
+    ) -> Tried {
+        let rows: Vec<[Cell<'_>; 2]> =
+            (0..100_u8).map(|row| [Cell::Number(row.into()), Cell::Text("x")]).collect();
+        said(set(ReferenceProfile::builder().numeric("a").categorical("b")).build_from(&rows))
+    }
+
+    fn watched(set: impl Fn(Drift<f64>) -> Drift<f64>) -> Tried {
+        let rows: Vec<[Cell<'_>; 1]> = (0..100_u8).map(|row| [Cell::Number(row.into())]).collect();
+        let profile = ReferenceProfile::builder().numeric("a").build_from(&rows).unwrap();
+        let drift = set(Drift::against(profile, |input: &f64, cells| cells.push(*input)));
+        let clock = clock();
+        let built = builder(&clock).live("v1", says("one", 0.1)).drift(drift).build();
+        if let Ok(service) = &built {
+            for time in [seconds(1), seconds(86_400), Duration::MAX] {
+                ask(service, 8);
+                clock.advance(time);
+                service.tick();
+            }
+            let _ = service.drift();
+        }
+        said(built)
+    }
+
+    fn tried() -> Vec<(&'static str, Vec<Tried>)> {
+        let warm_up = |rule: WarmUp| preflight(Preflight::new().samples(&[sample()]).warm_up(rule));
+        vec![
+            ("drift/compare/compare.rs alpha", each(FRACTIONS, |x| said(Options::default().alpha(x)))),
+            (
+                "drift/compare/compare.rs minimum_effect",
+                each(FRACTIONS, |x| said(Options::default().minimum_effect(x))),
+            ),
+            (
+                "drift/compare/compare.rs minimum_rows",
+                each([0, 1, u64::MAX], |n| {
+                    watched(|drift| match Options::default().minimum_rows(n) {
+                        Ok(options) => drift.options(options),
+                        Err(_) => drift,
+                    })?;
+                    said(Options::default().minimum_rows(n))
+                }),
+            ),
+            (
+                "drift/compare/compare.rs minimum_share",
+                each(FRACTIONS, |x| said(Options::default().minimum_share(x))),
+            ),
+            ("drift/profile/builder.rs bins", each(NUMBERS, |n| profile(|builder| builder.bins(n)))),
+            (
+                "drift/profile/builder.rs categories",
+                each(NUMBERS, |n| profile(|builder| builder.categories(n))),
+            ),
+            (
+                "drift/watch/options.rs hysteresis",
+                each([0, 1, u32::MAX], |n| watched(|drift| drift.hysteresis(n, n))),
+            ),
+            ("drift/watch/options.rs sample", each(FRACTIONS, |x| watched(|drift| drift.sample(x)))),
+            ("model/onnx/onnx_model.rs intra_threads", each(NUMBERS, |n| loaded(affine().intra_threads(n)))),
+            (
+                "model/onnx/onnx_model.rs max_wait",
+                each(TIMES, |time| {
+                    let model = pipeline(affine().max_wait(time));
+                    model.load().unwrap();
+                    assert_eq!(switchback::Model::predict(&model, &2.0).unwrap(), 2.5);
+                    Ok(())
+                }),
+            ),
+            ("model/onnx/onnx_model.rs pool_size", each(NUMBERS, |n| loaded(affine().pool_size(n)))),
+            (
+                "model/onnx/prepared/cache.rs limit",
+                each([0, 1, u64::MAX], |n| cached(|c| c.smallest(0).limit(n))),
+            ),
+            ("model/onnx/prepared/cache.rs smallest", each([0, 1, u64::MAX], |n| cached(|c| c.smallest(n)))),
+            (
+                "model/onnx/runtime/runtime.rs threads",
+                each(NUMBERS, |n| said(Runtime::builder().threads(n).build())),
+            ),
+            (
+                "repository/contract/feature.rs vector",
+                each(NUMBERS, |n| contract(Feature::number("a").vector(n))),
+            ),
+            (
+                "repository/contract/golden.rs within",
+                each(FRACTIONS, |x| preflight(Preflight::new().samples(&[sample().within(x)]))),
+            ),
+            (
+                "repository/contract/preflight/preflight.rs latency_at_most",
+                each(TIMES, |time| preflight(Preflight::new().samples(&[sample()]).latency_at_most(time))),
+            ),
+            (
+                "repository/contract/preflight/preflight.rs memory_at_most",
+                each([0, u64::MAX], |n| preflight(Preflight::new().samples(&[sample()]).memory_at_most(n))),
+            ),
+            (
+                "repository/contract/preflight/warm_up.rs runs_at_most",
+                each(NUMBERS, |n| warm_up(WarmUp::default().runs_at_most(n))),
+            ),
+            (
+                "repository/contract/preflight/warm_up.rs time_at_most",
+                each(TIMES, |time| warm_up(WarmUp::default().time_at_most(time))),
+            ),
+            (
+                "repository/contract/preflight/warm_up.rs window",
+                each(NUMBERS, |n| {
+                    let rule = WarmUp::default().window(n).map_err(|error| error.to_string())?;
+                    warm_up(rule.time_at_most(Duration::from_millis(10)))
+                }),
+            ),
+            (
+                "repository/contract/reservoir.rs horizon",
+                each([0, 1, 2, u64::MAX], |n| {
+                    let made = Reservoir::new(2, 1).horizon(n).map_err(|error| error.to_string())?;
+                    reservoir(&made);
+                    Ok(())
+                }),
+            ),
+            (
+                "repository/contract/reservoir.rs new",
+                each(NUMBERS, |n| {
+                    reservoir(&Reservoir::new(n, u64::MAX));
+                    Ok(())
+                }),
+            ),
+        ]
+    }
+
+    #[test]
+    fn what_stands_beside_a_handle_takes_its_extremes_or_refuses_them_by_name() {
+        let tried = tried();
+        let refused: Vec<&String> =
+            tried.iter().flat_map(|(_, tried)| tried).filter_map(|tried| tried.as_ref().err()).collect();
+        for refused in &refused {
+            assert!(refused.contains(" is ") || refused.contains(':'), "{refused}");
+        }
+        assert!(refused.len() > 30, "{refused:#?}");
+        let found = in_the_sources(&[
+            "drift/compare/compare.rs",
+            "drift/profile/builder.rs",
+            "drift/watch/options.rs",
+            "model/onnx/onnx_model.rs",
+            "model/onnx/prepared/cache.rs",
+            "model/onnx/runtime/runtime.rs",
+            "repository/contract/feature.rs",
+            "repository/contract/golden.rs",
+            "repository/contract/preflight/preflight.rs",
+            "repository/contract/preflight/warm_up.rs",
+            "repository/contract/reservoir.rs",
+        ]);
+        let listed: Vec<&str> = tried.iter().map(|(name, _)| *name).collect();
+        assert_eq!(found, listed, "setters in the sources (left), and those that are tried here (right)");
     }
 }

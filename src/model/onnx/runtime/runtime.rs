@@ -9,7 +9,9 @@ use thiserror::Error;
 
 use super::discovery;
 use super::discovery::Place;
+use crate::base::invalid::InvalidArgument;
 use crate::model::causes::in_full;
+use crate::model::onnx::options::MANY;
 
 /// ONNX Runtime, loaded: one per process.
 ///
@@ -105,7 +107,7 @@ impl RuntimeBuilder {
 
     /// Threads of the pool that all sessions share. The default is the number of physical cores that the process may
     /// use: twins on one core only get in each other's way, and ONNX Runtime's own default does not see the limits of a
-    /// container.
+    /// container. [`build`](Self::build) refuses 0 and more than 1,024.
     pub fn threads(mut self, threads: usize) -> Self {
         self.threads = Some(threads);
         self
@@ -115,9 +117,11 @@ impl RuntimeBuilder {
     ///
     /// # Errors
     ///
-    /// [`RuntimeError::AlreadyLoaded`] where another library or environment than the one asked for is in use; otherwise
+    /// [`RuntimeError::Option`] for a number of threads that no machine has, [`RuntimeError::AlreadyLoaded`] where another library or environment than the one asked for is in use; otherwise
     /// whatever keeps it from being loaded, after which this may be tried again.
     pub fn build(self) -> Result<Runtime, RuntimeError> {
+        let threads = self.threads.unwrap_or(1);
+        InvalidArgument::unless((1..=MANY).contains(&threads), "runtime.threads", threads, "1 to 1024")?;
         let mut process = PROCESS.lock();
         if let Some(runtime) = &process.runtime {
             return self.matching(runtime);
@@ -183,6 +187,9 @@ pub enum RuntimeError {
         /// The library in use, where it is known.
         library: Option<PathBuf>,
     },
+    /// An option makes no sense. Nothing was loaded.
+    #[error(transparent)]
+    Option(#[from] InvalidArgument),
     /// The library was loaded, and would not start. Where the host uses ort itself, its environment is to be given to
     /// [`RuntimeBuilder::environment`].
     #[error("ONNX Runtime does not start: {cause}")]
