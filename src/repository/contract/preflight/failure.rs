@@ -123,14 +123,22 @@ pub enum PreflightFailure {
         /// `nan`, `inf` or `-inf`.
         found: String,
     },
-    /// It gave no answer at all.
-    #[error("{sample}: the version gave no answer")]
+    /// It gave no answer to a golden sample at all.
+    #[error("sample `{sample}`: the version gave no answer")]
     Failed {
-        /// What was asked.
-        sample: Asked,
+        /// The sample.
+        sample: String,
         /// Why.
         #[serde(serialize_with = "as_text")]
         source: ModelError,
+    },
+    /// It gave no answer to a recent input at all. What it said is not kept: it may quote what a user sent.
+    #[error("recent input {input}: the version gave no answer: {reason}")]
+    FailedOnRecent {
+        /// Which, from 0.
+        input: usize,
+        /// What kind of failure it was.
+        reason: &'static str,
     },
     /// It takes longer than it may.
     #[error(
@@ -186,6 +194,16 @@ impl fmt::Display for Asked {
         match self {
             Self::Sample(name) => write!(f, "sample `{name}`"),
             Self::Recent(number) => write!(f, "recent input {number}"),
+        }
+    }
+}
+
+impl PreflightFailure {
+    /// It gave no answer.
+    pub(crate) fn unanswered(asked: Asked, source: ModelError) -> Self {
+        match asked {
+            Asked::Sample(sample) => Self::Failed { sample, source },
+            Asked::Recent(input) => Self::FailedOnRecent { input, reason: source.kind().told() },
         }
     }
 }

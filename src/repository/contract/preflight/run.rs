@@ -110,7 +110,7 @@ impl<'r, I: ?Sized, O> Run<'r, I, O> {
         let (input, Trace { inputs, outputs, answer }) = match traced {
             Ok(traced) => traced,
             Err(source) => {
-                self.failures.push(PreflightFailure::Failed { sample: asked, source });
+                self.failures.push(PreflightFailure::unanswered(asked, source));
                 return None;
             }
         };
@@ -133,7 +133,7 @@ impl<'r, I: ?Sized, O> Run<'r, I, O> {
                 Some((asked, input))
             }
             Err(source) => {
-                self.failures.push(PreflightFailure::Failed { sample: asked, source });
+                self.failures.push(PreflightFailure::unanswered(asked, source));
                 None
             }
         }
@@ -228,7 +228,7 @@ impl<'r, I: ?Sized, O> Run<'r, I, O> {
             Err((index, source)) => {
                 let asked = answered.get(index).map(|(asked, _)| asked.clone());
                 let sample = asked.unwrap_or(Asked::Recent(index));
-                self.failures.push(PreflightFailure::Failed { sample, source });
+                self.failures.push(PreflightFailure::unanswered(sample, source));
             }
         }
     }
