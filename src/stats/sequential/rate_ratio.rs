@@ -108,13 +108,16 @@ impl RateRatio {
                 (candidate / (candidate + 1.0 - pi), (1.0 - pi) / (candidate + 1.0 - pi))
             };
             let (candidate, live) = chances(self.times);
-            for (log, risk) in wealth.0.iter_mut().zip(risks) {
-                let (theirs, others) = chances(*risk);
-                *log = log.saturating_add(
-                    i128::from(arms.candidate.events) * i128::from(ln_down(theirs / candidate)),
-                );
-                *log = log.saturating_add(i128::from(arms.live.events) * i128::from(ln_down(others / live)));
-            }
+            // What did not happen earns nothing, and its logarithms are most of what a tick of many candidates takes.
+            let mut times = |events: u64, of: &dyn Fn(f64) -> f64| {
+                if events > 0 {
+                    for (log, risk) in wealth.0.iter_mut().zip(risks) {
+                        *log = log.saturating_add(i128::from(events) * i128::from(ln_down(of(*risk))));
+                    }
+                }
+            };
+            times(arms.candidate.events, &|risk| chances(risk).0 / candidate);
+            times(arms.live.events, &|risk| chances(risk).1 / live);
         }
     }
 }
@@ -123,7 +126,7 @@ impl SequentialTest for RateRatio {
     type Counts = ByOdds<Events>;
 
     fn e_value(&self, counts: &ByOdds<Events>) -> EValue {
-        if counts.is_empty() {
+        if counts.iter().all(|(_, arms)| arms.candidate.events == 0 && arms.live.events == 0) {
             return EValue::ONE;
         }
         let (risks, weights) = self.grid();
