@@ -95,6 +95,7 @@ pub mod drift;
 pub mod feedback;
 mod handle;
 pub mod model;
+pub mod operator;
 #[cfg(feature = "report")]
 pub mod report;
 #[cfg(feature = "repository")]
@@ -147,7 +148,7 @@ pub mod events {
 /// A snapshot of everything: versions, rollouts, figures, counters.
 pub mod status {
     pub use crate::control::settings::{Quarantined, Unavailable};
-    pub use crate::handle::status::{InFlight, Role, RolloutStatus, Status, VersionStatus};
+    pub use crate::handle::status::{InFlight, Readiness, Role, RolloutStatus, Status, VersionStatus};
     pub use crate::handle::supervised::ThreadStatus;
     pub use crate::request::recall::Recall;
     pub use crate::request::shadow::ShadowCounts;

@@ -74,6 +74,10 @@ pub(crate) struct Control {
     pub(crate) crashes: OrderedMap<Identity, u32>,
     pub(crate) pins: Vec<Arc<dyn Pin>>,
     pub(crate) closed: bool,
+    /// Why the process is about to end, where somebody has said so.
+    pub(crate) draining: Option<String>,
+    /// When somebody last ticked.
+    pub(crate) last_tick: Option<Timestamp>,
     /// What was said here while another process has the state.
     #[cfg(feature = "state")]
     pub(crate) looks_on: Option<LookingOn>,
@@ -141,6 +145,8 @@ impl Control {
             crashes: OrderedMap::new(),
             pins: Vec::new(),
             closed: false,
+            draining: None,
+            last_tick: None,
             #[cfg(feature = "state")]
             looks_on: None,
             discarded: Vec::new(),
@@ -565,6 +571,7 @@ impl Control {
     pub(crate) fn renew(&mut self, now: Timestamp) {
         self.lease.renew(now, self.lease_lasts());
         self.lapse_told = false;
+        self.last_tick = Some(now);
         for pin in &self.pins {
             pin.expire(now);
         }

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::base::clock::Timestamp;
 use crate::base::guarded::{Contained, guarded};
+use crate::base::ordered::OrderedMap;
 use crate::base::share::Share;
 use crate::base::text::list;
 use crate::drift::told::{Baseline, DriftScope, DriftedFeature};
@@ -202,6 +203,12 @@ pub enum EventKind {
     },
     /// The freeze was lifted.
     Unfrozen,
+    /// The process is about to end: nobody new is to be sent to it, and those who come are answered. See
+    /// [`ModelHandle::drain`](crate::ModelHandle::drain).
+    Draining {
+        /// Why.
+        reason: String,
+    },
     /// Nobody has ticked for so long that candidates answer nobody: live answers in their place until somebody ticks.
     LeaseExpired {
         /// How long a lease lasts.
@@ -557,6 +564,9 @@ impl fmt::Display for Event {
             EventKind::Frozen { reason } => {
                 write!(f, "no rollout is raised by itself: the handle was frozen ({reason})")
             }
+            EventKind::Draining { reason } => {
+                write!(f, "the process is about to end and takes no new callers: {reason}")
+            }
             EventKind::Unfrozen => {
                 f.write_str("rollouts are raised by themselves again: the freeze was lifted")
             }
@@ -688,6 +698,8 @@ pub(crate) struct Announcer {
     #[cfg(feature = "state")]
     from: u64,
     subscribers: Vec<Subscriber>,
+    /// By kind: the log is bounded, so they cannot be counted there.
+    counts: OrderedMap<&'static str, u64>,
 }
 
 struct Subscriber {
@@ -723,12 +735,19 @@ impl Announcer {
             #[cfg(feature = "state")]
             from: 1,
             subscribers: Vec::new(),
+            counts: OrderedMap::new(),
         }
+    }
+
+    /// How many events of each kind there were since the handle was built, by the kind's name.
+    pub(crate) fn counts(&self) -> impl Iterator<Item = (&'static str, u64)> + '_ {
+        self.counts.iter().map(|(name, count)| (*name, *count))
     }
 
     /// Appends an event to the log and offers it to every subscriber that has room for it.
     pub(crate) fn announce(&mut self, at: Timestamp, epoch: u64, kind: EventKind) {
         let actor = self.actor.clone();
+        *self.counts.entry(kind.name()).or_default() += 1;
         let event = Arc::new(Event { sequence: self.next, at, epoch, actor, kind });
         self.next += 1;
         while self.log.len() >= self.log_max.max(1) {
@@ -759,7 +778,6 @@ impl Announcer {
     }
 
     /// The events from a number on, as far as they are remembered.
-    #[cfg(feature = "state")]
     pub(crate) fn since(&self, sequence: u64) -> Vec<Arc<Event>> {
         self.log.iter().filter(|event| event.sequence >= sequence).cloned().collect()
     }

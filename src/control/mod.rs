@@ -37,6 +37,7 @@ pub(crate) mod doubt;
 #[cfg(feature = "drift")]
 pub(crate) mod drift;
 pub(crate) mod event;
+pub(crate) mod event_name;
 pub(crate) mod loading;
 pub(crate) mod loads;
 pub(crate) mod moves;

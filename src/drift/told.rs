@@ -54,6 +54,19 @@ pub enum Baseline {
     Live,
 }
 
+impl Baseline {
+    /// Its name, as it is written in JSON and in metrics.
+    #[cfg_attr(not(feature = "drift"), expect(dead_code, reason = "for figures of a drift that is watched"))]
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Training => "training",
+            Self::Season => "season",
+            Self::LivesBeginning => "lives_beginning",
+            Self::Live => "live",
+        }
+    }
+}
+
 impl fmt::Display for Baseline {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

@@ -21,8 +21,8 @@ use crate::base::chance::{Dice, mix};
 use crate::base::clock::Clock;
 #[cfg(all(feature = "state", feature = "testing"))]
 use crate::base::faults::Faults;
-#[cfg(feature = "state")]
 use crate::base::gate::Gate;
+#[cfg(feature = "state")]
 use crate::base::guarded::Contained;
 use crate::base::invalid::InvalidArgument;
 use crate::base::share::Share;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use thiserror::Error;
 
 use super::core::Core;
-use super::status::Status;
+use super::status::{Readiness, Status};
 use super::workers::Workers;
 use crate::base::text::{bounded, bounded_text};
 use crate::control::control::Control;
@@ -267,6 +267,37 @@ impl<I: ?Sized + 'static, O: 'static> ModelHandle<I, O> {
         });
     }
 
+    /// Says that the process is about to end: [`readiness`](Self::readiness) tells whoever asks, so that no new callers are sent
+    /// here. Those who come are answered as before. It is said before the listener is closed and the handle is.
+    ///
+    /// In this order nothing is lost: at the signal `drain`; go on serving until whoever sends callers has seen it, some five
+    /// seconds; close the listener; let requests end; [`close`](Self::close), on a thread that may block; exit.
+    pub fn drain(&self, reason: impl Into<String>) {
+        let reason = bounded_text(reason);
+        self.lower(|control| {
+            if control.draining.is_none() {
+                control.draining = Some(reason.clone());
+                let epoch = control.epoch;
+                control.announcer.announce(
+                    self.inner.serving.clock.now(),
+                    epoch,
+                    EventKind::Draining { reason },
+                );
+            }
+        });
+    }
+
+    /// Whether callers are to be sent to this process: until it is [drained](Self::drain) or closed.
+    pub fn readiness(&self) -> Readiness {
+        let control = &*self.inner.control.lock();
+        Readiness::of(&control.settings.name, control.closed, control.draining.as_deref())
+    }
+
+    /// The name that the handle was built with.
+    pub fn name(&self) -> String {
+        self.inner.control.lock().settings.name.clone()
+    }
+
     /// Lets plans try an identity again that did harm before. Whether it was quarantined.
     pub fn release(&self, identity: Identity) -> bool {
         self.lower(|control| {
@@ -309,6 +340,11 @@ impl<I: ?Sized + 'static, O: 'static> ModelHandle<I, O> {
     /// The last events, oldest first: as many as [`Limits::events`](crate::options::Limits::events) says.
     pub fn events(&self) -> Vec<Arc<Event>> {
         self.inner.control.lock().announcer.log()
+    }
+
+    /// The events from this number on that are remembered, oldest first: what is new for whoever has seen those before it.
+    pub fn events_since(&self, sequence: u64) -> Vec<Arc<Event>> {
+        self.inner.control.lock().announcer.since(sequence)
     }
 
     /// The records of the last decisions, oldest first: up to 256, some ten kilobytes each. An

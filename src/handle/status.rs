@@ -47,6 +47,22 @@ pub struct Status {
     pub frozen: Option<String>,
     /// Whether the handle was closed.
     pub closed: bool,
+    /// Why the process takes no new callers, where somebody has said so: see [`drain`](crate::ModelHandle::drain).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub draining: Option<String>,
+    /// When somebody last ticked; nothing before the first time.
+    #[serde(default)]
+    pub last_tick: Option<Timestamp>,
+    /// How often somebody is to tick.
+    #[serde(default)]
+    pub tick_interval: Duration,
+    /// The age at which labels are complete, where the host has said one: see
+    /// [`Labels::complete_after`](crate::options::Labels::complete_after).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub labels_complete_after: Option<Duration>,
+    /// Whether another process has the state and decides, and this one follows what that says.
+    #[serde(default)]
+    pub standby: bool,
     /// Whether all that happened is on disk; nothing where no state is kept (`Builder::state`). Where it is not, the
     /// next tick tries again, and an [event](crate::events::EventKind::StateNotSaved) says what stands in the way.
     pub durable: Option<bool>,
@@ -77,6 +93,28 @@ pub struct Status {
     #[cfg(feature = "drift")]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub drift: Option<DriftStatus>,
+}
+
+/// Whether a process wants callers, for a probe of whoever sends them: Kubernetes, a load balancer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Readiness {
+    /// Whether callers are to be sent to this process.
+    pub ready: bool,
+    /// Why not; empty where they are.
+    pub because: Vec<String>,
+}
+
+impl Readiness {
+    /// A handle that was built answers until it is closed. Nothing else makes it unready: not a candidate that fails, a state
+    /// that is not saved, a freeze, a process that looks on or nobody who ticks. Each of these would take every replica out of
+    /// service at once, while live answers.
+    pub(crate) fn of(name: &str, closed: bool, draining: Option<&str>) -> Self {
+        let closed = closed.then(|| format!("{name} was closed"));
+        let draining = draining.map(|reason| format!("{name} takes no new callers: {reason}"));
+        let because: Vec<String> = closed.into_iter().chain(draining).collect();
+        Self { ready: because.is_empty(), because }
+    }
 }
 
 impl Status {
@@ -115,6 +153,18 @@ pub enum Role {
     Retained,
     /// Not loaded any more; only its figures are remembered.
     Past,
+}
+
+impl Role {
+    /// Its name, as it is written in JSON and in metrics.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Live => "live",
+            Self::Candidate => "candidate",
+            Self::Retained => "retained",
+            Self::Past => "past",
+        }
+    }
 }
 
 /// A version and its figures.
@@ -221,6 +271,15 @@ impl InFlight {
 }
 
 impl Control {
+    /// Whether another process has the state.
+    fn is_standby(&self) -> bool {
+        #[cfg(feature = "state")]
+        let looks_on = self.looks_on.is_some();
+        #[cfg(not(feature = "state"))]
+        let looks_on = false;
+        looks_on
+    }
+
     /// The snapshot. The caller has just collected the figures.
     pub(crate) fn status(&self, shadow: ShadowCounts, feedback: FeedbackCounts, now: Timestamp) -> Status {
         let retained = self.retained.iter().map(|kept| &kept.version);
@@ -242,6 +301,11 @@ impl Control {
             live_since: self.live_since,
             frozen: self.frozen.clone(),
             closed: self.closed,
+            draining: self.draining.clone(),
+            last_tick: self.last_tick,
+            tick_interval: self.settings.tick_interval,
+            labels_complete_after: self.settings.exposure.maturity.told(),
+            standby: self.is_standby(),
             durable: None,
             unavailable: self.unavailable.clone(),
             versions,

@@ -130,6 +130,20 @@ pub enum ErrorKind {
 }
 
 impl ErrorKind {
+    /// Its name, as it is written in JSON and in metrics.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Input => "input",
+            Self::Overloaded => "overloaded",
+            Self::Deadline => "deadline",
+            Self::InvalidOutput => "invalid_output",
+            Self::Panicked => "panicked",
+            Self::Engine => "engine",
+            Self::Rejected => "rejected",
+            Self::Pipeline => "pipeline",
+        }
+    }
+
     /// Every kind, in the order in which figures list them.
     pub const ALL: [ErrorKind; 8] = [
         ErrorKind::Input,

@@ -80,6 +80,7 @@ fn in_words(event: &Event) -> String {
         EventKind::RolledBack { .. }
         | EventKind::Frozen { .. }
         | EventKind::Unfrozen
+        | EventKind::Draining { .. }
         | EventKind::LeaseExpired { .. }
         | EventKind::Started { .. }
         | EventKind::TookOver

@@ -226,6 +226,7 @@ fn concerns(kind: &EventKind, candidate: VersionId) -> Concern {
         | Kind::DriftEnded { .. }
         | Kind::Frozen { .. }
         | Kind::Unfrozen
+        | Kind::Draining { .. }
         | Kind::LeaseExpired { .. }
         | Kind::Started { .. }
         | Kind::StartedWithLess { .. }

@@ -26,6 +26,19 @@ pub enum Phase {
 }
 
 impl Phase {
+    /// Its name, as it is written in JSON and in metrics.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Staged => "staged",
+            Self::Shadow => "shadow",
+            Self::Canary => "canary",
+            Self::Baking => "baking",
+            Self::Promoted => "promoted",
+            Self::Aborted => "aborted",
+            Self::RolledBack => "rolled_back",
+        }
+    }
+
     /// Whether the attempt is over.
     pub fn is_over(self) -> bool {
         matches!(self, Self::Promoted | Self::Aborted | Self::RolledBack)

@@ -47,7 +47,7 @@ pub use evidence::ledger::{Cohort, Coverage};
 pub use evidence::segment::{SegmentArm, SegmentFigures};
 pub use figures::divergence::DivergenceFigures;
 pub use figures::kpi::KpiFigures;
-pub use figures::latency::LatencyFigures;
+pub use figures::latency::{LatencyFigures, LatencyHistogram};
 pub use figures::quality::QualityFigures;
 pub use figures::quality::binary::BinaryFigures;
 pub use figures::quality::calibration::CalibrationBin;

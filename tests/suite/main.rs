@@ -24,6 +24,7 @@ mod contained;
 #[cfg(feature = "drift")]
 mod drift;
 mod life;
+mod operator;
 mod readme;
 #[cfg(feature = "report")]
 mod report;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use ort::ep::ExecutionProviderDispatch;
 use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
 
-use super::runtime::runtime::Runtime;
+use super::runtime::runtime::{MANY, Runtime};
 use super::session::form::Form;
 use crate::model::error::LoadError;
 
@@ -72,9 +72,6 @@ impl Default for Options {
         }
     }
 }
-
-/// Sessions of a pool and threads of a session, at most: each takes memory when the model is loaded.
-pub(crate) const MANY: usize = 1_024;
 
 impl Options {
     pub(crate) fn check(&self) -> Result<(), LoadError> {

@@ -1,6 +1,7 @@
 //! What a guard is shown.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::test::Test;
 use crate::base::share::Share;
@@ -8,7 +9,7 @@ use crate::drift::watch::Seen;
 use crate::request::shadow::ShadowCounts;
 use crate::rollout::phase::Phase;
 use crate::stats::figures::tally::Tally;
-use crate::stats::{ArmFigures, DivergenceFigures, Window};
+use crate::stats::{ArmFigures, DivergenceFigures, LatencyHistogram, Window};
 use crate::task::kpi::Kpi;
 
 /// The figures of a rollout, as guards see them.
@@ -52,9 +53,20 @@ pub struct ArmView {
 }
 
 impl ArmView {
+    /// How long requests took, failures included, as a histogram: how many durations lay up to each of these bounds, which
+    /// rise, and no further. A duration that lies within 1/128 below a bound may count above it.
+    pub fn latency_histogram(&self, window: Window, bounds: &[Duration]) -> LatencyHistogram {
+        self.tally(window).latency().histogram(bounds)
+    }
+
     /// The figures over one window. Some tens of microseconds.
     pub fn figures(&self, window: Window) -> ArmFigures {
         self.tally(window).figures(&self.kpis)
+    }
+
+    /// The same of how long copies waited for their turn.
+    pub(crate) fn queue_histogram(&self, window: Window, bounds: &[Duration]) -> LatencyHistogram {
+        self.tally(window).queue_time().histogram(bounds)
     }
 
     fn tally(&self, window: Window) -> &Tally {

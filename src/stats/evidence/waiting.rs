@@ -31,6 +31,14 @@ pub(crate) enum Maturity {
 const SLOTS: u32 = 16;
 
 impl Maturity {
+    /// The age that the host has said.
+    pub(crate) fn told(self) -> Option<Duration> {
+        match self {
+            Self::AsTheyCome => None,
+            Self::After(age) => Some(age),
+        }
+    }
+
     /// How old a prediction is when its label is evidence.
     #[cfg(feature = "forecast")]
     pub(crate) fn age(self) -> Duration {

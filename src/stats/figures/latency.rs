@@ -142,6 +142,23 @@ impl Latency {
         (self.count > 0).then(|| above as f64 / self.count as f64)
     }
 
+    /// How many durations there were up to each of these bounds and no further, and beyond all of them. `bounds` rise.
+    pub(crate) fn histogram(&self, bounds: &[Duration]) -> LatencyHistogram {
+        let mut counts = vec![0; bounds.len() + 1];
+        let mut bound = 0;
+        for (place, count) in self.counts().seen() {
+            let nanos = u128::from(highest(place).min(self.max_nanos));
+            while bounds.get(bound).is_some_and(|bound| nanos > bound.as_nanos()) {
+                bound += 1;
+            }
+            if let Some(so_far) = counts.get_mut(bound) {
+                *so_far += count;
+            }
+        }
+        let sum = Duration::from_nanos(u64::try_from(self.sum_nanos).unwrap_or(u64::MAX));
+        LatencyHistogram { counts, count: self.count, sum }
+    }
+
     pub(crate) fn mean(&self) -> Option<Duration> {
         let mean = self.sum_nanos.checked_div(u128::from(self.count))?;
         u64::try_from(mean).ok().map(Duration::from_nanos)
@@ -218,6 +235,18 @@ pub struct LatencyFigures {
     /// The longest.
     #[serde(rename = "max_us", with = "micros")]
     pub max: Duration,
+}
+
+/// Durations by size: see [`ArmView::latency_histogram`](crate::guard::ArmView::latency_histogram).
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct LatencyHistogram {
+    /// How many durations lay above the bound before and not above this one; in the last place, above all bounds.
+    pub counts: Vec<u64>,
+    /// How many durations.
+    pub count: u64,
+    /// Their sum, exact.
+    pub sum: Duration,
 }
 
 /// Durations as numbers of microseconds.
@@ -306,6 +335,18 @@ mod tests {
             );
             assert!(latency.figures().is_none());
         }
+    }
+
+    #[test]
+    fn a_histogram_has_every_duration_in_one_place() {
+        let bounds = [1, 10, 100].map(Duration::from_micros);
+        for latency in both_forms(&[500, 1_000, 1_500, 10_000, 99_000, 100_000, 5_000_000]) {
+            let LatencyHistogram { counts, count, sum } = latency.histogram(&bounds);
+            // The place of 1 us ends at 1,007 ns, and so does that of each bound beyond it; a histogram is never too kind.
+            assert_eq!((counts, count), (vec![1, 2, 2, 2], 7));
+            assert_eq!(sum, Duration::from_nanos(5_212_000));
+        }
+        assert_eq!(Latency::compact().histogram(&[]).counts, [0]);
     }
 
     #[test]

@@ -237,6 +237,10 @@ impl Tally {
         &self.latency
     }
 
+    pub(crate) fn queue_time(&self) -> &Latency {
+        &self.queue
+    }
+
     /// Predictions whose truth is known.
     pub(crate) fn outcomes(&self) -> u64 {
         seen(self.counted.outcomes)

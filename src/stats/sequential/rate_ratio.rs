@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::allowed::{self, TIMES};
 use super::bets::{Wealth, Weights, log_spaced};
-use super::counts::{Additive, ByOdds, Events};
+use super::counts::{ByOdds, Events};
 use super::e_value::{EValue, exp, ln, ln_down};
 use super::test::{Claim, SequentialTest};
 use crate::base::invalid::InvalidArgument;
@@ -138,7 +138,7 @@ impl SequentialTest for RateRatio {
 mod tests {
     use super::*;
     use crate::base::share::Share;
-    use crate::stats::sequential::counts::Odds;
+    use crate::stats::sequential::counts::{Additive, Odds};
 
     fn at(share: f64, candidate: u64, live: u64) -> ByOdds<Events> {
         let odds = Odds::new(Share::new(share).unwrap(), Share::new(1.0 - share).unwrap()).unwrap();

@@ -11,7 +11,6 @@ use super::discovery;
 use super::discovery::Place;
 use crate::base::invalid::InvalidArgument;
 use crate::model::causes::in_full;
-use crate::model::onnx::options::MANY;
 
 /// ONNX Runtime, loaded: one per process.
 ///
@@ -90,6 +89,9 @@ pub struct RuntimeBuilder {
     environment: Option<Environment>,
     threads: Option<usize>,
 }
+
+/// Sessions of a pool and threads of a session or of the process, at most: each takes memory when it is made.
+pub(crate) const MANY: usize = 1_024;
 
 impl RuntimeBuilder {
     /// The library to load. Nothing else is tried then.

@@ -56,6 +56,62 @@ pub enum Better {
 }
 
 impl Metric {
+    /// All of them.
+    pub const ALL: [Self; 16] = [
+        Self::Accuracy,
+        Self::Precision,
+        Self::Recall,
+        Self::F1,
+        Self::LogLoss,
+        Self::Brier,
+        Self::Auc,
+        Self::CalibrationError,
+        Self::Mae,
+        Self::Rmse,
+        Self::Bias,
+        Self::R2,
+        Self::HitRate,
+        Self::ReciprocalRank,
+        Self::Ndcg,
+        Self::PrecisionAtK,
+    ];
+
+    /// Its name, as it is written in JSON and in metrics.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Accuracy => "accuracy",
+            Self::Precision => "precision",
+            Self::Recall => "recall",
+            Self::F1 => "f1",
+            Self::LogLoss => "log_loss",
+            Self::Brier => "brier",
+            Self::Auc => "auc",
+            Self::CalibrationError => "calibration_error",
+            Self::Mae => "mae",
+            Self::Rmse => "rmse",
+            Self::Bias => "bias",
+            Self::R2 => "r2",
+            Self::HitRate => "hit_rate",
+            Self::ReciprocalRank => "reciprocal_rank",
+            Self::Ndcg => "ndcg",
+            Self::PrecisionAtK => "precision_at_k",
+        }
+    }
+
+    /// Whether it is a share, or an area that is at most 1: 0 to 1 of something.
+    pub(crate) const fn is_share(self) -> bool {
+        !matches!(
+            self,
+            Self::LogLoss
+                | Self::Brier
+                | Self::CalibrationError
+                | Self::Mae
+                | Self::Rmse
+                | Self::Bias
+                | Self::R2
+        )
+    }
+
     /// Which way the figure gets better.
     pub const fn better(self) -> Better {
         match self {

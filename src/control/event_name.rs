@@ -1,0 +1,136 @@
+//! What kinds of events are called, in logs, in metrics and in JSON.
+
+use super::event::EventKind;
+
+impl EventKind {
+    /// The kind's name, as it is written in JSON: `rolled_back`.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Staged { .. } => "staged",
+            Self::NotProven { .. } => "not_proven",
+            Self::PhaseChanged { .. } => "phase_changed",
+            Self::GuardFailed { .. } => "guard_failed",
+            Self::Inconclusive { .. } => "inconclusive",
+            Self::Promoted { .. } => "promoted",
+            Self::Suspected { .. } => "suspected",
+            Self::Cleared { .. } => "cleared",
+            Self::EvidenceReset { .. } => "evidence_reset",
+            Self::Undecidable { .. } => "undecidable",
+            Self::WaitsForCycle { .. } => "waits_for_cycle",
+            Self::Planned { .. } => "planned",
+            Self::Recalled { .. } => "recalled",
+            Self::WatchPassed { .. } => "watch_passed",
+            Self::Aborted { .. } => "aborted",
+            Self::RolledBack { .. } => "rolled_back",
+            Self::Paused { .. } => "paused",
+            Self::Resumed { .. } => "resumed",
+            Self::Frozen { .. } => "frozen",
+            Self::Unfrozen => "unfrozen",
+            Self::Draining { .. } => "draining",
+            Self::LeaseExpired { .. } => "lease_expired",
+            Self::Tripped { .. } => "tripped",
+            Self::Overdue { .. } => "overdue",
+            Self::Held { .. } => "held",
+            Self::CircuitOpened { .. } => "circuit_opened",
+            Self::CircuitClosed { .. } => "circuit_closed",
+            Self::Quarantined { .. } => "quarantined",
+            Self::Released { .. } => "released",
+            Self::Retired { .. } => "retired",
+            Self::Dropped { .. } => "dropped",
+            Self::Loaded { .. } => "loaded",
+            Self::TierChanged { .. } => "tier_changed",
+            Self::Drilled { .. } => "drilled",
+            Self::Degraded { .. } => "degraded",
+            Self::AnswersInDoubt { .. } => "answers_in_doubt",
+            Self::Started { .. } => "started",
+            Self::ClockMoved { .. } => "clock_moved",
+            Self::StartedWithLess { .. } => "started_with_less",
+            Self::StateFolderMended { .. } => "state_folder_mended",
+            Self::Standby { .. } => "standby",
+            Self::TookOver => "took_over",
+            Self::LiveReplaced { .. } => "live_replaced",
+            Self::Unavailable { .. } => "unavailable",
+            Self::Drifted { .. } => "drifted",
+            Self::DriftEnded { .. } => "drift_ended",
+            Self::StateNotSaved { .. } => "state_not_saved",
+            Self::StateSaved => "state_saved",
+            Self::ThreadDied { .. } => "thread_died",
+            Self::Closed => "closed",
+        }
+    }
+
+    /// The names of all kinds, in the order of their declaration.
+    pub const NAMES: &'static [&'static str] = &[
+        "staged",
+        "not_proven",
+        "phase_changed",
+        "guard_failed",
+        "inconclusive",
+        "promoted",
+        "suspected",
+        "cleared",
+        "evidence_reset",
+        "undecidable",
+        "waits_for_cycle",
+        "planned",
+        "recalled",
+        "watch_passed",
+        "aborted",
+        "rolled_back",
+        "paused",
+        "resumed",
+        "frozen",
+        "unfrozen",
+        "draining",
+        "lease_expired",
+        "tripped",
+        "overdue",
+        "held",
+        "circuit_opened",
+        "circuit_closed",
+        "quarantined",
+        "released",
+        "retired",
+        "dropped",
+        "loaded",
+        "tier_changed",
+        "drilled",
+        "degraded",
+        "answers_in_doubt",
+        "started",
+        "clock_moved",
+        "started_with_less",
+        "state_folder_mended",
+        "standby",
+        "took_over",
+        "live_replaced",
+        "unavailable",
+        "drifted",
+        "drift_ended",
+        "state_not_saved",
+        "state_saved",
+        "thread_died",
+        "closed",
+    ];
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_kind_is_called_as_it_is_written() {
+        for name in EventKind::NAMES {
+            let refused = serde_json::from_value::<EventKind>(serde_json::json!({ "event": name }));
+            // Most have more than a name; none is unknown.
+            let unknown = refused.err().is_some_and(|error| error.to_string().contains("unknown variant"));
+            assert!(!unknown, "{name}");
+        }
+        let all =
+            serde_json::from_value::<EventKind>(serde_json::json!({ "event": "" })).unwrap_err().to_string();
+        let written: Vec<&str> = all.split('`').skip(3).step_by(2).collect();
+        assert_eq!(written, EventKind::NAMES, "{all}");
+        let event = EventKind::Frozen { reason: String::from("x") };
+        assert_eq!(serde_json::to_value(&event).unwrap()["event"], event.name());
+    }
+}

@@ -1,0 +1,85 @@
+//! Everything that figures are made of, taken at one moment.
+
+use std::time::Duration;
+
+use crate::base::clock::Timestamp;
+use crate::handle::handle::ModelHandle;
+use crate::handle::status::{Role, RolloutStatus, Status, VersionStatus};
+use crate::stats::{LatencyHistogram, Window};
+use crate::version::id::VersionId;
+
+/// Bounds of histograms: 1, 2.5 and 5 of each power of ten from a microsecond to half a second, then a second. From what a
+/// closure takes to what nobody waits for; two bounds are never further apart than a factor of 2.5.
+pub(crate) const BOUNDS: [Duration; 19] = [
+    Duration::from_nanos(1_000),
+    Duration::from_nanos(2_500),
+    Duration::from_micros(5),
+    Duration::from_micros(10),
+    Duration::from_micros(25),
+    Duration::from_micros(50),
+    Duration::from_micros(100),
+    Duration::from_micros(250),
+    Duration::from_micros(500),
+    Duration::from_micros(1_000),
+    Duration::from_micros(2_500),
+    Duration::from_millis(5),
+    Duration::from_millis(10),
+    Duration::from_millis(25),
+    Duration::from_millis(50),
+    Duration::from_millis(100),
+    Duration::from_millis(250),
+    Duration::from_millis(500),
+    Duration::from_secs(1),
+];
+
+/// What is known of one handle.
+pub(crate) struct Measured {
+    pub(crate) status: Status,
+    /// How long requests took, and how long copies waited, of the versions that are shown.
+    latencies: Vec<(VersionId, LatencyHistogram, LatencyHistogram)>,
+    /// Events by kind.
+    pub(crate) events: Vec<(&'static str, u64)>,
+}
+
+/// How long a version that is not loaded any more is shown after its rollout ended.
+const PAST_SHOWN: Duration = Duration::from_secs(3_600);
+
+impl Measured {
+    pub(crate) fn of<I: ?Sized + 'static, O: 'static>(handle: &ModelHandle<I, O>) -> Self {
+        let status = handle.status();
+        let shown: Vec<VersionId> = shown(&status).map(|version| version.version).collect();
+        let now = handle.inner.serving.clock.now();
+        let control = handle.inner.control.lock();
+        let of = |version: VersionId| {
+            let view = control.view(control.lifetime(version)?, now)?;
+            let latency = view.latency_histogram(Window::Total, &BOUNDS);
+            Some((version, latency, view.queue_histogram(Window::Total, &BOUNDS)))
+        };
+        let latencies = shown.into_iter().filter_map(of).collect();
+        let events = control.announcer.counts().collect();
+        Self { status, latencies, events }
+    }
+
+    /// The versions that are shown: those that are loaded, and those whose rollout ended within the hour.
+    pub(crate) fn versions(&self) -> impl Iterator<Item = &VersionStatus> {
+        shown(&self.status)
+    }
+
+    /// The rollouts that run.
+    pub(crate) fn rollouts(&self) -> impl Iterator<Item = &RolloutStatus> {
+        self.status.rollouts.iter().filter(|rollout| !rollout.phase.is_over())
+    }
+
+    pub(crate) fn latencies(&self) -> impl Iterator<Item = (&str, &LatencyHistogram, &LatencyHistogram)> {
+        self.latencies.iter().map(|(version, latency, queue)| (version.as_str(), latency, queue))
+    }
+}
+
+fn shown(status: &Status) -> impl Iterator<Item = &VersionStatus> {
+    let is_recent = |since: Timestamp| status.at.since(since) <= PAST_SHOWN;
+    let ended_lately = move |version: VersionId| {
+        let mut rollouts = status.rollouts.iter();
+        rollouts.any(|rollout| rollout.version == version && is_recent(rollout.since))
+    };
+    status.versions.iter().filter(move |version| version.role != Role::Past || ended_lately(version.version))
+}

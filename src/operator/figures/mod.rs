@@ -1,0 +1,26 @@
+//! What is measured of a service's models, as data: names, kinds, labels and values, for whoever renders them.
+//!
+//! One [table](DESCRIBED) says what there is; every renderer and every document is made from it. Names follow Prometheus:
+//! base units, `_total` for what only grows. Labels are `model`, the handle's name, and what the table says; never a key, an
+//! id, a tensor or a reason, so that their number is bounded: by the versions that are loaded and those that were on trial
+//! within the last hour, by 16 guards a rollout, and by the features that drift.
+//!
+//! What only grows is of this process and begins at 0 with it, as whoever computes rates expects. Evidence goes on after a
+//! start, and is a gauge.
+
+pub(crate) mod family;
+pub(crate) mod measured;
+pub(crate) mod table;
+
+pub use family::{Described, Family, Kind, Sample, Unit, Value};
+pub use table::DESCRIBED;
+
+use super::operator::Operator;
+
+/// What is measured of these handles. Families of which there is no sample are left out. Some 30 microseconds for each
+/// version that is loaded.
+pub fn of<'o>(operators: impl IntoIterator<Item = &'o Operator>) -> Vec<Family> {
+    let measured: Vec<_> = operators.into_iter().map(Operator::measured).collect();
+    let families = DESCRIBED.iter().map(|described| family::family(described, &measured));
+    families.filter(|family| !family.samples.is_empty()).collect()
+}

@@ -1,0 +1,562 @@
+//! The table of all figures.
+
+use super::family::{Described, Kind, Samples, Unit};
+use super::measured::Measured;
+use crate::base::text::hex;
+use crate::handle::status::Role;
+use crate::rollout::guard::verdict::Verdict;
+use crate::rollout::phase::Phase;
+use crate::stats::{ArmFigures, Metric};
+
+/// Every figure that there is.
+pub const DESCRIBED: &[Described] = &[
+    Described {
+        name: "switchback_version_info",
+        help: "A version that is loaded or was on trial within the hour: its role (live, candidate, retained, past), its tier, \
+               its pipeline and the start of its identity.",
+        kind: Kind::Info,
+        unit: Unit::None,
+        labels: &["version", "role", "tier", "pipeline", "identity"],
+        samples: version_info,
+    },
+    Described {
+        name: "switchback_traffic_ratio",
+        help: "The share of requests that a version answers.",
+        kind: Kind::Gauge,
+        unit: Unit::Ratio,
+        labels: &["version"],
+        samples: traffic,
+    },
+    Described {
+        name: "switchback_shadow_sample_ratio",
+        help: "The share of live's requests that a candidate is given copies of.",
+        kind: Kind::Gauge,
+        unit: Unit::Ratio,
+        labels: &["version"],
+        samples: |measured, samples| {
+            for rollout in measured.rollouts() {
+                samples.put([rollout.version.as_str()], rollout.sample.fraction());
+            }
+        },
+    },
+    Described {
+        name: "switchback_requests_total",
+        help: "Requests of a version: served to callers, or shadow, on copies whose answers are thrown away.",
+        kind: Kind::Counter,
+        unit: Unit::None,
+        labels: &["version", "mode"],
+        samples: |measured, samples| {
+            each(measured, |version, total| {
+                samples.count([version, "served"], total.requests.saturating_sub(total.shadowed));
+                samples.count([version, "shadow"], total.shadowed);
+            });
+        },
+    },
+    Described {
+        name: "switchback_errors_total",
+        help: "Requests that a version failed on, by kind; input is the caller's fault.",
+        kind: Kind::Counter,
+        unit: Unit::None,
+        labels: &["version", "kind"],
+        samples: |measured, samples| {
+            each(measured, |version, total| {
+                for (kind, count) in &total.errors {
+                    samples.count([version, kind.name()], *count);
+                }
+            });
+        },
+    },
+    Described {
+        name: "switchback_fallbacks_total",
+        help: "Requests that a version failed on and another answered in its place.",
+        kind: Kind::Counter,
+        unit: Unit::None,
+        labels: &["version"],
+        samples: |measured, samples| {
+            each(measured, |version, total| samples.count([version], total.fallbacks));
+        },
+    },
+    Described {
+        name: "switchback_withheld_total",
+        help: "Requests that belong to a candidate and that this version answered, because the candidate was passed over.",
+        kind: Kind::Counter,
+        unit: Unit::None,
+        labels: &["version"],
+        samples: |measured, samples| {
+            each(measured, |version, total| samples.count([version], total.withheld));
+        },
+    },
+    Described {
+        name: "switchback_calls_in_flight",
+        help: "Calls of a candidate that have begun and not ended.",
+        kind: Kind::Gauge,
+        unit: Unit::None,
+        labels: &["version"],
+        samples: |measured, samples| {
+            for rollout in measured.rollouts() {
+                samples.count([rollout.version.as_str()], rollout.in_flight.calls as u64);
+            }
+        },
+    },
+    Described {
+        name: "switchback_predict_duration_seconds",
+        help: "How long requests of a version took, failures included, without those refused for their input.",
+        kind: Kind::Histogram,
+        unit: Unit::Seconds,
+        labels: &["version"],
+        samples: |measured, samples| {
+            for (version, latency, _) in measured.latencies() {
+                samples.durations([version], latency);
+            }
+        },
+    },
+    Described {
+        name: "switchback_shadow_queue_duration_seconds",
+        help: "How long copies waited for their turn.",
+        kind: Kind::Histogram,
+        unit: Unit::Seconds,
+        labels: &["version"],
+        samples: |measured, samples| {
+            for (version, _, queue) in measured.latencies().filter(|(.., queue)| queue.count > 0) {
+                samples.durations([version], queue);
+            }
+        },
+    },
+    Described {
+        name: "switchback_outcomes_total",
+        help: "Predictions of a version whose truth is known.",
+        kind: Kind::Counter,
+        unit: Unit::None,
+        labels: &["version"],
+        samples: |measured, samples| {
+            each(measured, |version, total| samples.count([version], total.outcomes));
+        },
+    },
+    Described {
+        name: "switchback_censored_total",
+        help: "Predictions of a version whose truth will never be known because of what was answered.",
+        kind: Kind::Counter,
+        unit: Unit::None,
+        labels: &["version"],
+        samples: |measured, samples| {
+            each(measured, |version, total| samples.count([version], total.censored));
+        },
+    },
+    Described {
+        name: "switchback_feedback_total",
+        help: "Outcomes that were delivered, by what became of them.",
+        kind: Kind::Counter,
+        unit: Unit::None,
+        labels: &["result"],
+        samples: feedback,
+    },
+    Described {
+        name: "switchback_shadow_copies_total",
+        help: "Copies of requests: that a candidate ran on, that were dropped because the queue was full, that were skipped \
+               because their candidate was taken off.",
+        kind: Kind::Counter,
+        unit: Unit::None,
+        labels: &["result"],
+        samples: |Measured { status, .. }, samples| {
+            samples.count(["ran"], status.shadow.ran);
+            samples.count(["dropped"], status.shadow.dropped);
+            samples.count(["skipped"], status.shadow.skipped);
+        },
+    },
+    Described {
+        name: "switchback_shadow_queue_entries",
+        help: "Copies that wait.",
+        kind: Kind::Gauge,
+        unit: Unit::None,
+        labels: &[],
+        samples: |Measured { status, .. }, samples| samples.count([], status.shadow.waiting),
+    },
+    Described {
+        name: "switchback_shadow_queue_bytes",
+        help: "Bytes of the copies that wait.",
+        kind: Kind::Gauge,
+        unit: Unit::Bytes,
+        labels: &[],
+        samples: |Measured { status, .. }, samples| samples.count([], status.shadow.waiting_bytes),
+    },
+    Described {
+        name: "switchback_quality_ratio",
+        help: "How good a version's answers are, by figures of quality that are shares: accuracy, precision, recall, ...",
+        kind: Kind::Gauge,
+        unit: Unit::Ratio,
+        labels: &["version", "metric", "window"],
+        samples: |measured, samples| quality(measured, true, samples),
+    },
+    Described {
+        name: "switchback_quality_error",
+        help: "How good a version's answers are, by figures of quality that are no shares: log_loss, mae, rmse, bias, ...",
+        kind: Kind::Gauge,
+        unit: Unit::None,
+        labels: &["version", "metric", "window"],
+        samples: |measured, samples| quality(measured, false, samples),
+    },
+    Described {
+        name: "switchback_kpi_mean",
+        help: "The mean of a business figure over a version's predictions.",
+        kind: Kind::Gauge,
+        unit: Unit::None,
+        labels: &["version", "kpi"],
+        samples: |measured, samples| {
+            each(measured, |version, total| {
+                for kpi in &total.kpis {
+                    samples.put([version, &kpi.name], kpi.mean.unwrap_or(f64::NAN));
+                }
+            });
+        },
+    },
+    Described {
+        name: "switchback_guard_progress_ratio",
+        help: "How far the evidence of a guard has come: of harm, at 1 of which the candidate is taken back, and of non_inferiority, \
+               at 1 of which it goes on.",
+        kind: Kind::Gauge,
+        unit: Unit::Ratio,
+        labels: &["version", "guard", "side"],
+        samples: guard_progress,
+    },
+    Described {
+        name: "switchback_guard_verdict",
+        help: "What a guard said last: 1 passed, 0 cannot tell yet, -1 failed.",
+        kind: Kind::Gauge,
+        unit: Unit::None,
+        labels: &["version", "guard"],
+        samples: |measured, samples| {
+            for rollout in measured.rollouts() {
+                for evidence in &rollout.evidence {
+                    let verdict = match evidence.verdict {
+                        Verdict::Pass => 1.0,
+                        Verdict::Inconclusive => 0.0,
+                        Verdict::Fail => -1.0,
+                    };
+                    samples.put([rollout.version.as_str(), &evidence.guard], verdict);
+                }
+            }
+        },
+    },
+    Described {
+        name: "switchback_rollout_step",
+        help: "The step of its plan that a rollout stands at, from 0.",
+        kind: Kind::Gauge,
+        unit: Unit::None,
+        labels: &["version"],
+        samples: |measured, samples| {
+            for rollout in measured.rollouts() {
+                samples.put([rollout.version.as_str()], rollout.step.map_or(f64::NAN, |step| step as f64));
+            }
+        },
+    },
+    Described {
+        name: "switchback_rollout_paused",
+        help: "1 where the plan of a rollout stands still until a person says otherwise.",
+        kind: Kind::Gauge,
+        unit: Unit::None,
+        labels: &["version"],
+        samples: |measured, samples| {
+            for rollout in measured.rollouts() {
+                samples.flag([rollout.version.as_str()], rollout.paused);
+            }
+        },
+    },
+    Described {
+        name: "switchback_rollout_phase_info",
+        help: "Where a rollout stands: staged, shadow, canary or baking.",
+        kind: Kind::Info,
+        unit: Unit::None,
+        labels: &["version", "phase"],
+        samples: |measured, samples| {
+            for rollout in measured.rollouts() {
+                samples.put([rollout.version.as_str(), rollout.phase.name()], 1.0);
+            }
+        },
+    },
+    Described {
+        name: "switchback_drift_ratio",
+        help: "How large the drift is of a feature, or of an answer, that was told to have drifted.",
+        kind: Kind::Gauge,
+        unit: Unit::Ratio,
+        labels: &["feature", "what", "against"],
+        samples: drift_ratio,
+    },
+    Described {
+        name: "switchback_drift_alerts",
+        help: "Drifts that go on, by whose doing they are: the world's or a candidate's.",
+        kind: Kind::Gauge,
+        unit: Unit::None,
+        labels: &["whose"],
+        samples: drift_alerts,
+    },
+    Described {
+        name: "switchback_memory_bytes",
+        help: "What a version takes of the process's memory: private to it, and resident with files that it has mapped.",
+        kind: Kind::Gauge,
+        unit: Unit::Bytes,
+        labels: &["version", "kind"],
+        samples: |measured, samples| {
+            for version in measured.versions() {
+                if let Some(memory) = version.memory {
+                    samples.count([version.version.as_str(), "private"], memory.private_bytes);
+                    samples.count([version.version.as_str(), "resident"], memory.resident_bytes);
+                }
+            }
+        },
+    },
+    Described {
+        name: "switchback_rollback_ready",
+        help: "1 for a retained version that would answer if it were gone back to, as far as its last drill tells.",
+        kind: Kind::Gauge,
+        unit: Unit::None,
+        labels: &["version"],
+        samples: |measured, samples| {
+            for version in measured.versions().filter(|version| version.role == Role::Retained) {
+                let name = version.version;
+                let lost = measured.status.unavailable.iter().any(|lost| lost.version == name);
+                let failed = version.drilled.as_ref().is_some_and(|drilled| drilled.failed > 0);
+                samples.flag([name.as_str()], !lost && !failed);
+            }
+            for lost in &measured.status.unavailable {
+                samples.flag([lost.version.as_str()], false);
+            }
+        },
+    },
+    Described {
+        name: "switchback_frozen",
+        help: "1 where automation may lower exposure and not raise it.",
+        kind: Kind::Gauge,
+        unit: Unit::None,
+        labels: &[],
+        samples: |Measured { status, .. }, samples| samples.flag([], status.frozen.is_some()),
+    },
+    Described {
+        name: "switchback_draining",
+        help: "1 where the process is about to end and takes no new callers.",
+        kind: Kind::Gauge,
+        unit: Unit::None,
+        labels: &[],
+        samples: |Measured { status, .. }, samples| samples.flag([], status.draining.is_some()),
+    },
+    Described {
+        name: "switchback_standby",
+        help: "1 where another process has the state and decides.",
+        kind: Kind::Gauge,
+        unit: Unit::None,
+        labels: &[],
+        samples: |Measured { status, .. }, samples| samples.flag([], status.standby),
+    },
+    Described {
+        name: "switchback_durable",
+        help: "1 where all that happened is on disk, 0 where it is not; absent where no state is kept.",
+        kind: Kind::Gauge,
+        unit: Unit::None,
+        labels: &[],
+        samples: |Measured { status, .. }, samples| {
+            if let Some(durable) = status.durable {
+                samples.flag([], durable);
+            }
+        },
+    },
+    Described {
+        name: "switchback_quarantined_versions",
+        help: "Identities that no plan tries again.",
+        kind: Kind::Gauge,
+        unit: Unit::None,
+        labels: &[],
+        samples: |Measured { status, .. }, samples| samples.count([], status.quarantined.len() as u64),
+    },
+    Described {
+        name: "switchback_pinned_streams",
+        help: "Streams that stay with one version.",
+        kind: Kind::Gauge,
+        unit: Unit::None,
+        labels: &[],
+        samples: |Measured { status, .. }, samples| samples.count([], status.pins as u64),
+    },
+    Described {
+        name: "switchback_epoch",
+        help: "The routing table in force; grows with every change of who answers.",
+        kind: Kind::Gauge,
+        unit: Unit::None,
+        labels: &[],
+        samples: |Measured { status, .. }, samples| samples.count([], status.epoch),
+    },
+    Described {
+        name: "switchback_last_tick_timestamp_seconds",
+        help: "When the guards were last asked, as a Unix time.",
+        kind: Kind::Gauge,
+        unit: Unit::Seconds,
+        labels: &[],
+        samples: |Measured { status, .. }, samples| {
+            if let Some(at) = status.last_tick {
+                samples.put([], at.unix_nanos() as f64 / 1e9);
+            }
+        },
+    },
+    Described {
+        name: "switchback_tick_interval_seconds",
+        help: "How often the guards are to be asked.",
+        kind: Kind::Gauge,
+        unit: Unit::Seconds,
+        labels: &[],
+        samples: |Measured { status, .. }, samples| samples.put([], status.tick_interval.as_secs_f64()),
+    },
+    Described {
+        name: "switchback_labels_complete_after_seconds",
+        help: "The age at which labels are complete; absent where they come at random.",
+        kind: Kind::Gauge,
+        unit: Unit::Seconds,
+        labels: &[],
+        samples: |Measured { status, .. }, samples| {
+            if let Some(age) = status.labels_complete_after {
+                samples.put([], age.as_secs_f64());
+            }
+        },
+    },
+    Described {
+        name: "switchback_thread_deaths_total",
+        help: "How often a fault of switchback's ended the work of one of its threads, which was begun again.",
+        kind: Kind::Counter,
+        unit: Unit::None,
+        labels: &["thread"],
+        samples: |Measured { status, .. }, samples| {
+            let mut names: Vec<&str> = status.threads.iter().map(|thread| thread.name.as_str()).collect();
+            names.sort_unstable();
+            names.dedup();
+            for name in names {
+                let of_name = status.threads.iter().filter(|thread| thread.name == name);
+                samples.count([name], of_name.map(|thread| thread.died).sum());
+            }
+        },
+    },
+    Described {
+        name: "switchback_events_total",
+        help: "What happened, by kind.",
+        kind: Kind::Counter,
+        unit: Unit::None,
+        labels: &["event"],
+        samples: |Measured { events, .. }, samples| {
+            for (event, count) in events {
+                samples.count([event], *count);
+            }
+        },
+    },
+];
+
+/// The figures of each version that is shown, over all of its life.
+fn each(measured: &Measured, mut of: impl FnMut(&str, &ArmFigures)) {
+    for version in measured.versions() {
+        of(version.version.as_str(), &version.total);
+    }
+}
+
+fn version_info(measured: &Measured, samples: &mut Samples) {
+    for version in measured.versions() {
+        let tier = version.tier.map_or_else(String::new, |tier| tier.to_string());
+        let description = version.description.as_ref();
+        let pipeline = description.and_then(|of| of.pipeline.as_deref()).unwrap_or_default();
+        let identity = hex(version.identity.as_bytes());
+        let identity = identity.get(..12).unwrap_or_default();
+        samples.put([version.version.as_str(), version.role.name(), &tier, pipeline, identity], 1.0);
+    }
+}
+
+fn traffic(measured: &Measured, samples: &mut Samples) {
+    let mut left = 1.0;
+    for rollout in measured.rollouts().filter(|rollout| rollout.phase == Phase::Canary) {
+        let weight = if rollout.withheld { 0.0 } else { rollout.weight.fraction() };
+        left -= weight;
+        samples.put([rollout.version.as_str()], weight);
+    }
+    samples.put([measured.status.live.as_str()], f64::max(left, 0.0));
+}
+
+fn feedback(Measured { status, .. }: &Measured, samples: &mut Samples) {
+    let counts = &status.feedback;
+    for (result, count) in [
+        ("counted", counts.counted),
+        ("corrected", counts.corrected),
+        ("repeated", counts.repeated),
+        ("settled", counts.settled),
+        ("outdated", counts.outdated),
+        ("expired", counts.expired),
+        ("thinned", counts.thinned),
+        ("unknown", counts.unknown),
+        ("elsewhere", counts.elsewhere),
+        ("refused", counts.refused),
+        ("assumed", counts.assumed),
+    ] {
+        samples.count([result], count);
+    }
+}
+
+fn quality(measured: &Measured, shares: bool, samples: &mut Samples) {
+    for version in measured.versions() {
+        for (window, figures) in [("total", &version.total), ("recent", &version.recent)] {
+            let Some(quality) = &figures.quality else { continue };
+            for metric in Metric::ALL.into_iter().filter(|metric| metric.is_share() == shares) {
+                if let Some(found) = quality.measure(metric) {
+                    samples.put([version.version.as_str(), metric.name(), window], found.value);
+                }
+            }
+        }
+    }
+}
+
+fn guard_progress(measured: &Measured, samples: &mut Samples) {
+    for rollout in measured.rollouts() {
+        for evidence in &rollout.evidence {
+            let Some(strength) = &evidence.strength else { continue };
+            let sides = [
+                ("harm", Some(strength.harm_peak), strength.harm_threshold),
+                ("non_inferiority", strength.non_inferiority, strength.non_inferiority_threshold),
+            ];
+            for (side, reached, threshold) in sides {
+                if let Some(reached) = reached {
+                    let progress = (reached.ln() / threshold.ln()).clamp(0.0, 1.0);
+                    samples.put([rollout.version.as_str(), &evidence.guard, side], progress);
+                }
+            }
+        }
+    }
+}
+
+#[cfg(feature = "drift")]
+fn drift_ratio(Measured { status, .. }: &Measured, samples: &mut Samples) {
+    const FEATURES_MAX: usize = 16;
+    let alerts = status.drift.iter().flat_map(|drift| &drift.alerts);
+    let drifted = alerts.flat_map(|alert| alert.features.iter().map(|feature| (alert.against, feature)));
+    let mut shown: Vec<(String, String, &'static str, f64)> = Vec::new();
+    for (against, drifted) in drifted {
+        let (what, against) = (drifted.what.to_string(), against.name());
+        let same = |(feature, of, from, _): &(String, String, &str, f64)| {
+            (feature, of, *from) == (&drifted.feature, &what, against)
+        };
+        // A candidate's answers may drift as live's do: the larger of the two stands for both.
+        if let Some((.., effect)) = shown.iter_mut().find(|known| same(known)) {
+            *effect = effect.max(drifted.effect);
+        } else if shown.len() < FEATURES_MAX {
+            shown.push((drifted.feature.clone(), what, against, drifted.effect));
+        }
+    }
+    for (feature, what, against, effect) in &shown {
+        samples.put([feature, what, against], *effect);
+    }
+}
+
+#[cfg(feature = "drift")]
+fn drift_alerts(Measured { status, .. }: &Measured, samples: &mut Samples) {
+    let Some(drift) = &status.drift else { return };
+    use crate::drift::told::DriftScope::{Candidate, World};
+    for (whose, name) in [(World, "world"), (Candidate, "candidate")] {
+        let count = drift.alerts.iter().filter(|alert| alert.whose == whose).count();
+        samples.count([name], count as u64);
+    }
+}
+
+#[cfg(not(feature = "drift"))]
+fn drift_ratio(_: &Measured, _: &mut Samples) {}
+
+#[cfg(not(feature = "drift"))]
+fn drift_alerts(_: &Measured, _: &mut Samples) {}

@@ -1,0 +1,245 @@
+//! A handle without its types.
+
+use std::fmt;
+use std::sync::Arc;
+
+use super::figures::measured::Measured;
+use super::operated::{Operated, OperatorError, RolloutMove, WeakOperated};
+use crate::base::text::bounded;
+use crate::control::event::{Event, Subscription};
+use crate::control::moves::RollbackOutcome;
+use crate::handle::handle::{ModelHandle, RollbackError};
+use crate::handle::status::{Readiness, Status};
+use crate::model::identity::Identity;
+#[cfg(feature = "report")]
+use crate::report::{Report, Which};
+use crate::request::recall::Recall;
+use crate::rollout::decision::Decision;
+
+/// A handle without its types: everything by name that a [`ModelHandle`] and its rollouts do, but for asking and staging.
+/// Clones are the same handle, and keep it alive as one does; [`downgrade`](Self::downgrade) does not.
+#[derive(Clone)]
+pub struct Operator {
+    name: Arc<str>,
+    handle: Arc<dyn Operated>,
+    actor: Option<Arc<str>>,
+}
+
+impl<I: ?Sized + 'static, O: Send + 'static> ModelHandle<I, O> {
+    /// This handle without its types: for whoever shows, scrapes or operates it. It acts for whom this clone
+    /// [acts](Self::acting_as).
+    pub fn operator(&self) -> Operator {
+        let (handle, actor) = (Arc::new(self.clone()), self.actor.clone());
+        Operator { name: self.name().into(), handle, actor }
+    }
+}
+
+impl Operator {
+    /// The handle's name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The same, acting for somebody: see [`ModelHandle::acting_as`].
+    #[must_use = "it is the operator that is returned which acts for them"]
+    pub fn acting_as(&self, actor: impl Into<Arc<str>>) -> Self {
+        Self { actor: Some(bounded(&*actor.into()).into()), ..self.clone() }
+    }
+
+    /// The same for whoever only looks: it keeps nothing alive.
+    pub fn downgrade(&self) -> WeakOperator {
+        WeakOperator { name: Arc::clone(&self.name), handle: self.handle.downgrade() }
+    }
+
+    /// See [`ModelHandle::status`].
+    pub fn status(&self) -> Status {
+        self.handle.status()
+    }
+
+    /// See [`ModelHandle::readiness`].
+    pub fn readiness(&self) -> Readiness {
+        self.handle.readiness()
+    }
+
+    /// See [`ModelHandle::events`].
+    pub fn events(&self) -> Vec<Arc<Event>> {
+        self.handle.events()
+    }
+
+    /// See [`ModelHandle::events_since`].
+    pub fn events_since(&self, sequence: u64) -> Vec<Arc<Event>> {
+        self.handle.events_since(sequence)
+    }
+
+    /// See [`ModelHandle::subscribe`].
+    pub fn subscribe(&self, room: usize) -> Subscription {
+        self.handle.subscribe(room)
+    }
+
+    /// See [`ModelHandle::decisions`].
+    pub fn decisions(&self) -> Vec<Arc<Decision>> {
+        self.handle.decisions()
+    }
+
+    /// See [`ModelHandle::recall`].
+    pub fn recall(&self, version: &str) -> Option<Recall> {
+        self.handle.recall(version)
+    }
+
+    /// See [`ModelHandle::report`].
+    #[cfg(feature = "report")]
+    pub fn report(&self, rollout: impl Into<Which>) -> Option<Report> {
+        self.handle.report(rollout.into())
+    }
+
+    /// See [`ModelHandle::checkpoint`].
+    ///
+    /// # Errors
+    ///
+    /// It is not on disk.
+    #[cfg(feature = "state")]
+    pub fn checkpoint(&self) -> Result<(), crate::state::StateError> {
+        self.handle.checkpoint()
+    }
+
+    /// See [`ModelHandle::drain`].
+    pub fn drain(&self, reason: impl Into<String>) {
+        self.handle.drain(&self.actor, reason.into());
+    }
+
+    /// See [`ModelHandle::freeze`].
+    pub fn freeze(&self, reason: impl Into<String>) {
+        self.handle.freeze(&self.actor, reason.into());
+    }
+
+    /// See [`ModelHandle::unfreeze`].
+    pub fn unfreeze(&self) {
+        self.handle.unfreeze(&self.actor);
+    }
+
+    /// See [`ModelHandle::release`].
+    pub fn release(&self, identity: Identity) -> bool {
+        self.handle.release(&self.actor, identity)
+    }
+
+    /// See [`ModelHandle::rollback`].
+    pub fn rollback(&self, reason: impl Into<String>) -> RollbackOutcome {
+        self.handle.rollback(&self.actor, reason.into())
+    }
+
+    /// See [`ModelHandle::abort_candidates`].
+    pub fn abort_candidates(&self, reason: impl Into<String>) -> RollbackOutcome {
+        self.handle.abort_candidates(&self.actor, reason.into())
+    }
+
+    /// See [`ModelHandle::revert_live`].
+    pub fn revert_live(&self, reason: impl Into<String>) -> RollbackOutcome {
+        self.handle.revert_live(&self.actor, reason.into())
+    }
+
+    /// See [`ModelHandle::rollback_to`].
+    ///
+    /// # Errors
+    ///
+    /// The version is not retained, or cannot be woken. Live has not changed then.
+    pub fn rollback_to(
+        &self,
+        version: &str,
+        reason: impl Into<String>,
+    ) -> Result<RollbackOutcome, RollbackError> {
+        self.handle.rollback_to(&self.actor, version, reason.into())
+    }
+
+    /// Exposes the candidate of this name as a shadow: see [`Rollout::shadow`](crate::Rollout::shadow).
+    ///
+    /// # Errors
+    ///
+    /// No rollout tries such a version, or it cannot be exposed so. Nothing has changed then.
+    pub fn shadow(&self, version: &str, sample: f64) -> Result<(), OperatorError> {
+        self.handle.move_rollout(&self.actor, version, RolloutMove::Shadow(sample)).map(drop)
+    }
+
+    /// Has the candidate of this name answer a share of the requests: see [`Rollout::canary`](crate::Rollout::canary).
+    ///
+    /// # Errors
+    ///
+    /// No rollout tries such a version, or it cannot be exposed so. Nothing has changed then.
+    pub fn canary(&self, version: &str, weight: f64) -> Result<(), OperatorError> {
+        self.handle.move_rollout(&self.actor, version, RolloutMove::Canary(weight)).map(drop)
+    }
+
+    /// Makes the candidate of this name live: see [`Rollout::promote`](crate::Rollout::promote).
+    ///
+    /// # Errors
+    ///
+    /// No rollout tries such a version, or it cannot be promoted. Nothing has changed then.
+    pub fn promote(&self, version: &str) -> Result<(), OperatorError> {
+        self.handle.move_rollout(&self.actor, version, RolloutMove::Promote).map(drop)
+    }
+
+    /// The plan of the rollout that tries this version stands still: see [`Rollout::pause`](crate::Rollout::pause).
+    ///
+    /// # Errors
+    ///
+    /// No rollout tries such a version.
+    pub fn pause(&self, version: &str, reason: impl Into<String>) -> Result<(), OperatorError> {
+        self.handle.move_rollout(&self.actor, version, RolloutMove::Pause(reason.into())).map(drop)
+    }
+
+    /// The plan of the rollout that tries this version goes on: see [`Rollout::resume`](crate::Rollout::resume).
+    ///
+    /// # Errors
+    ///
+    /// No rollout tries such a version, or its exposure cannot be written down: it stays paused.
+    pub fn resume(&self, version: &str) -> Result<(), OperatorError> {
+        self.handle.move_rollout(&self.actor, version, RolloutMove::Resume).map(drop)
+    }
+
+    /// Takes off the candidate of this name or, where it is live and watched, takes live back: see
+    /// [`Rollout::rollback`](crate::Rollout::rollback).
+    ///
+    /// # Errors
+    ///
+    /// No rollout tries such a version.
+    pub fn abort(&self, version: &str, reason: impl Into<String>) -> Result<RollbackOutcome, OperatorError> {
+        self.handle.move_rollout(&self.actor, version, RolloutMove::Abort(reason.into()))
+    }
+
+    pub(crate) fn measured(&self) -> Measured {
+        self.handle.measured()
+    }
+}
+
+impl fmt::Debug for Operator {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { name, actor, .. } = self;
+        f.debug_struct("Operator").field("name", name).field("actor", actor).finish_non_exhaustive()
+    }
+}
+
+/// An [`Operator`] for whoever only looks, such as an exporter: the handle's threads and weights go with the handle and not
+/// with this.
+#[derive(Clone)]
+pub struct WeakOperator {
+    name: Arc<str>,
+    handle: Arc<dyn WeakOperated>,
+}
+
+impl WeakOperator {
+    /// The handle's name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The operator, as long as a handle of its name is held by somebody.
+    pub fn upgrade(&self) -> Option<Operator> {
+        let handle = self.handle.upgrade()?;
+        Some(Operator { name: Arc::clone(&self.name), handle, actor: None })
+    }
+}
+
+impl fmt::Debug for WeakOperator {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WeakOperator").field("name", &self.name).finish_non_exhaustive()
+    }
+}
