@@ -25,7 +25,11 @@ pub mod figures;
 pub(crate) mod operated;
 pub(crate) mod operator;
 pub(crate) mod operators;
+#[cfg(feature = "prometheus")]
+pub(crate) mod prometheus;
 
 pub use operated::OperatorError;
 pub use operator::{Operator, WeakOperator};
 pub use operators::{NameTaken, Operators};
+#[cfg(feature = "prometheus")]
+pub use prometheus::Prometheus;

@@ -264,3 +264,46 @@ fn the_documentation_has_the_table() {
     let found = std::fs::read_to_string(&file).unwrap();
     assert_eq!(found, written(), "SWITCHBACK_WRITE=1 cargo test --test suite operator writes it anew");
 }
+
+/// What Prometheus makes of a page is asked of a real one in `.ci/metrics`.
+#[cfg(feature = "prometheus")]
+#[test]
+fn a_page_for_prometheus_has_every_figure_under_its_own_name() {
+    use switchback::operator::Prometheus;
+    let clock = clock();
+    let named = r#"la"te\"#;
+    let late = ModelHandle::builder(named)
+        .live("v1", says("one", 0.1))
+        .clock(clock.clone())
+        .threads(Threads::manual())
+        .build()
+        .unwrap();
+    late.predict(&0.5).unwrap();
+    tick(&late, &clock);
+    let page = Prometheus::new([late.operator().downgrade(), texts().operator().downgrade()]);
+    let text = page.text();
+    assert!(text.ends_with("# EOF\n") && !text.contains("texts"), "one of the handles is gone");
+    let said = text.lines().filter(|line| !line.starts_with('#'));
+    let names: BTreeSet<&str> = said.clone().map(|line| line.split('{').next().unwrap()).collect();
+    for family in Operators::new([late.operator()]).unwrap().figures() {
+        let name = match family.kind {
+            Kind::Histogram => format!("{}_bucket", family.name),
+            _ => family.name.to_owned(),
+        };
+        assert!(names.contains(name.as_str()), "{name} in {names:?}");
+    }
+    let line = |start: &str| {
+        said.clone().find(|line| line.starts_with(start)).unwrap_or_else(|| panic!("{start}: {text}"))
+    };
+    let model = r#"model="la\"te\\""#;
+    assert!(
+        line(&format!("switchback_requests_total{{{model},version=\"v1\",mode=\"served\"}} "))
+            .ends_with(" 1")
+    );
+    let all = format!("switchback_predict_duration_seconds_bucket{{le=\"+Inf\",{model},version=\"v1\"}} ");
+    let count = format!("switchback_predict_duration_seconds_count{{{model},version=\"v1\"}} ");
+    let value = |line: &str| line.rsplit(' ').next().unwrap().to_owned();
+    assert_eq!((value(line(&all)), value(line(&count))), ("1".into(), "1".into()));
+    drop(late);
+    assert_eq!(page.text(), "# EOF\n");
+}
