@@ -815,6 +815,11 @@ impl Subscription {
         self.receiver.recv_timeout(patience).ok()
     }
 
+    /// Whether no event waits.
+    pub fn is_empty(&self) -> bool {
+        self.receiver.is_empty()
+    }
+
     /// Events that were missed because the queue was full.
     pub fn missed(&self) -> u64 {
         // Relaxed, here and where it is counted: a count for showing, which guards nothing.

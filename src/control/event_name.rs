@@ -1,6 +1,7 @@
 //! What kinds of events are called, in logs, in metrics and in JSON.
 
 use super::event::EventKind;
+use crate::version::id::VersionId;
 
 impl EventKind {
     /// The kind's name, as it is written in JSON: `rolled_back`.
@@ -56,6 +57,60 @@ impl EventKind {
             Self::StateSaved => "state_saved",
             Self::ThreadDied { .. } => "thread_died",
             Self::Closed => "closed",
+        }
+    }
+
+    /// The version that it is about, where it is about one: of a rollback, the one that live was taken back from.
+    pub fn version(&self) -> Option<VersionId> {
+        match self {
+            Self::Staged { version, .. }
+            | Self::NotProven { version, .. }
+            | Self::PhaseChanged { version, .. }
+            | Self::GuardFailed { version, .. }
+            | Self::Inconclusive { version, .. }
+            | Self::Promoted { version, .. }
+            | Self::Suspected { version, .. }
+            | Self::Cleared { version, .. }
+            | Self::EvidenceReset { version, .. }
+            | Self::Undecidable { version, .. }
+            | Self::WaitsForCycle { version, .. }
+            | Self::Planned { version, .. }
+            | Self::Recalled { version, .. }
+            | Self::WatchPassed { version, .. }
+            | Self::Aborted { version, .. }
+            | Self::Paused { version, .. }
+            | Self::Resumed { version, .. }
+            | Self::Tripped { version, .. }
+            | Self::Overdue { version, .. }
+            | Self::Held { version, .. }
+            | Self::CircuitOpened { version, .. }
+            | Self::CircuitClosed { version, .. }
+            | Self::Quarantined { version, .. }
+            | Self::Released { version, .. }
+            | Self::Retired { version, .. }
+            | Self::Dropped { version, .. }
+            | Self::Loaded { version, .. }
+            | Self::TierChanged { version, .. }
+            | Self::Drilled { version, .. }
+            | Self::Degraded { version, .. }
+            | Self::AnswersInDoubt { version, .. }
+            | Self::Unavailable { version, .. } => Some(*version),
+            Self::Drifted { version, .. } | Self::DriftEnded { version, .. } => *version,
+            Self::RolledBack { from, .. } | Self::LiveReplaced { from, .. } => Some(*from),
+            Self::Started { live, .. } => Some(*live),
+            Self::Frozen { .. }
+            | Self::Unfrozen
+            | Self::Draining { .. }
+            | Self::LeaseExpired { .. }
+            | Self::ClockMoved { .. }
+            | Self::StartedWithLess { .. }
+            | Self::StateFolderMended { .. }
+            | Self::Standby { .. }
+            | Self::TookOver
+            | Self::StateNotSaved { .. }
+            | Self::StateSaved
+            | Self::ThreadDied { .. }
+            | Self::Closed => None,
         }
     }
 

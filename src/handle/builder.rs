@@ -16,6 +16,7 @@ use super::options::inputs::CopyInput;
 use super::options::threads::Ticks;
 use super::options::{Inputs, Labels, Limits, Retention, Shadowing, Threads};
 use super::supervised::Beats;
+use super::traces::Traces;
 use super::workers::Workers;
 use crate::base::chance::{Dice, mix};
 use crate::base::clock::Clock;
@@ -404,8 +405,10 @@ impl<I: ?Sized + 'static, O: 'static> Builder<I, O> {
             bells: Bells::new(workers),
         };
         let ticks = self.threads.ticks;
+        let traces = Traces::new(&mut control);
         let inner = Arc::new(Core {
             serving,
+            traces,
             sample: inputs.sample,
             canary_pairs,
             matures: maturity.is_some(),
@@ -422,6 +425,7 @@ impl<I: ?Sized + 'static, O: 'static> Builder<I, O> {
         });
         inner.go_on(remembered);
         not_proven.into_inner().into_iter().for_each(|event| inner.tell(event));
+        inner.traces.emit();
         let threads = match ticks {
             Ticks::Background => Workers::start(&inner, self.threads.tick_every, workers)
                 .map_err(|error| BuildError::Thread(Arc::new(error)))?,

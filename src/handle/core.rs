@@ -10,6 +10,7 @@ use parking_lot::Mutex;
 
 use super::keeper::Keeper;
 use super::supervised::Beats;
+use super::traces::Traces;
 use crate::base::gate::Gate;
 use crate::base::os;
 use crate::base::share::Share;
@@ -48,6 +49,8 @@ pub(crate) struct Core<I: ?Sized, O> {
     pub(crate) upkeep_bell: (Sender<()>, Receiver<()>),
     /// The threads of the handle's, and what they last did.
     pub(crate) threads: Beats,
+    /// Events on their way to the host's log.
+    pub(crate) traces: Traces,
     /// Held by whoever ticks.
     pub(crate) ticking: Mutex<()>,
     /// Writes down what happens, where state is kept.
@@ -142,6 +145,7 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
         if !self.keeps_up_aside {
             self.keep_up();
         }
+        self.traces.emit();
     }
 
     /// How the truth depends on the answer, as far as tests ask.

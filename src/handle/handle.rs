@@ -64,7 +64,9 @@ impl<I: ?Sized + 'static, O: 'static> Clone for ModelHandle<I, O> {
 impl<I: ?Sized + 'static, O: 'static> ModelHandle<I, O> {
     /// Changes the control side, in the name of whom this clone acts for.
     pub(crate) fn change<T>(&self, change: impl FnOnce(&mut Control) -> T) -> T {
-        self.inner.change(self.acting(change))
+        let result = self.inner.change(self.acting(change));
+        self.inner.traces.emit();
+        result
     }
 
     /// A change in the name of whom this clone acts for.
@@ -81,6 +83,7 @@ impl<I: ?Sized + 'static, O: 'static> ModelHandle<I, O> {
     pub(crate) fn lower<T>(&self, change: impl FnOnce(&mut Control) -> T) -> T {
         let result = self.inner.lower(self.acting(change));
         self.inner.record();
+        self.inner.traces.emit();
         result
     }
 }

@@ -23,6 +23,8 @@ pub(crate) mod staging;
 pub(crate) mod start;
 pub(crate) mod status;
 pub(crate) mod supervised;
+#[cfg_attr(not(feature = "tracing"), path = "traces_absent.rs")]
+pub(crate) mod traces;
 #[cfg_attr(not(feature = "state"), path = "turn_stateless.rs")]
 pub(crate) mod turn;
 pub(crate) mod upkeep;

@@ -339,6 +339,7 @@ impl<I: ?Sized + 'static, O: 'static> Rollout<I, O> {
         raise: impl FnOnce(&mut Control) -> Result<(), RolloutError>,
     ) -> Result<(), RolloutError> {
         let raised = self.handle.inner.raise(attempts, self.handle.acting(raise));
+        self.handle.inner.traces.emit();
         raised.map_err(|reason| RolloutError::NotRecorded { reason })?
     }
 

@@ -31,6 +31,7 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
         self.settle_versions(unsettled);
         self.drill();
         self.weigh(&loaded);
+        self.traces.emit();
     }
 
     /// Has somebody keep up soon, where a thread of ours does.

@@ -32,6 +32,18 @@ pub enum Route {
     Fallback,
 }
 
+impl Route {
+    /// Its name, as it is written in JSON.
+    #[cfg(feature = "tracing")]
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Live => "live",
+            Self::Canary => "canary",
+            Self::Fallback => "fallback",
+        }
+    }
+}
+
 impl<O> Answer<O> {
     /// What the model said.
     pub fn output(&self) -> &O {
@@ -64,6 +76,30 @@ impl<O> Answer<O> {
     /// [`exploration`](crate::options::Labels::exploration).
     pub fn is_explored(&self) -> bool {
         self.id.body.flags.has(Flags::EXPLORED)
+    }
+
+    /// Fills in what a span of the host's has declared of `feature_flag.result.variant` (the version), `switchback.route` and
+    /// `switchback.prediction_id`, as [OpenTelemetry](https://opentelemetry.io/docs/specs/semconv/feature-flags/feature-flags-events/)
+    /// names a variant. Costs nothing where the span is off, and a formatted id where it is on.
+    ///
+    /// ```
+    /// use tracing::{field::Empty, info_span};
+    /// # let late = switchback::ModelHandle::builder("late").live("v1", switchback::closure("half@1", |x: &f64| Ok(x / 2.0))).build()?;
+    /// let span = info_span!("score", feature_flag.key = "late", feature_flag.result.variant = Empty, switchback.route = Empty);
+    /// let answer = span.in_scope(|| late.predict(&3.0))?;
+    /// answer.record(&span);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[cfg(feature = "tracing")]
+    pub fn record(&self, span: &tracing::Span) {
+        if span.is_disabled() {
+            return;
+        }
+        span.record("feature_flag.result.variant", self.version.as_str());
+        span.record("switchback.route", self.route.name());
+        if span.has_field("switchback.prediction_id") {
+            span.record("switchback.prediction_id", self.id.to_string());
+        }
     }
 
     /// How long it took from the call to the answer, a failed attempt before a fallback included.

@@ -30,6 +30,8 @@ mod readme;
 mod report;
 mod simulation;
 mod testing;
+#[cfg(feature = "tracing")]
+mod tracing;
 
 mod handle {
     mod dropping;

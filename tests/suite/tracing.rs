@@ -1,0 +1,191 @@
+//! Events in the host's log.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use parking_lot::Mutex;
+use switchback::model::ModelError;
+use switchback::options::Shadowing;
+use switchback::{ModelHandle, closure, guard};
+use tracing::field::{Field, Visit};
+use tracing::span::{Attributes, Id, Record};
+use tracing::{Event, Level, Metadata, Subscriber};
+
+use crate::common::*;
+
+/// What was logged: the level, and every field with its value.
+type Logged = (Level, Vec<(String, String)>);
+
+/// A subscriber that keeps what it is told and, at every event, calls back into the handle: the worst that a layer does.
+#[derive(Clone, Default)]
+struct Log {
+    logged: Arc<Mutex<Vec<Logged>>>,
+    spans: Arc<Mutex<Vec<(String, Vec<(String, String)>)>>>,
+    service: Arc<Mutex<Option<Service>>>,
+    froze: Arc<AtomicUsize>,
+    panics: bool,
+}
+
+/// How often a layer makes an event of its own.
+const OWN_EVENTS: usize = 3;
+
+#[derive(Default)]
+struct Fields(Vec<(String, String)>);
+
+impl Visit for Fields {
+    fn record_str(&mut self, field: &Field, value: &str) {
+        self.0.push((field.name().into(), value.into()));
+    }
+
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        self.0.push((field.name().into(), format!("{value:?}")));
+    }
+}
+
+impl Subscriber for Log {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        metadata.target() == "switchback" || metadata.target() == "test"
+    }
+
+    fn new_span(&self, span: &Attributes<'_>) -> Id {
+        let mut fields = Fields::default();
+        span.record(&mut fields);
+        let mut spans = self.spans.lock();
+        spans.push((span.metadata().name().into(), fields.0));
+        Id::from_u64(spans.len() as u64)
+    }
+
+    fn record(&self, span: &Id, values: &Record<'_>) {
+        let mut fields = Fields::default();
+        values.record(&mut fields);
+        self.spans.lock()[span.into_u64() as usize - 1].1.extend(fields.0);
+    }
+
+    fn record_follows_from(&self, _: &Id, _: &Id) {}
+
+    fn event(&self, event: &Event<'_>) {
+        let mut fields = Fields::default();
+        event.record(&mut fields);
+        self.logged.lock().push((*event.metadata().level(), fields.0));
+        let service = self.service.lock().clone();
+        if let Some(service) = service {
+            let _ = (service.status(), service.events(), service.readiness());
+            service.tick();
+            if self.froze.fetch_add(1, Ordering::Relaxed) < OWN_EVENTS {
+                service.freeze("by a layer");
+                service.unfreeze();
+            }
+        }
+        assert!(!self.panics, "on purpose");
+    }
+
+    fn enter(&self, _: &Id) {}
+
+    fn exit(&self, _: &Id) {}
+}
+
+fn field<'f>((_, fields): &'f Logged, name: &str) -> Option<&'f str> {
+    fields.iter().find(|(field, _)| field == name).map(|(_, value)| value.as_str())
+}
+
+fn life(service: &Service, clock: &switchback::Clock) {
+    let rollout = service.stage("v2", says("two", 0.9)).unwrap().guard(guard::error_rate().at_most(0.5));
+    rollout.shadow(1.0).unwrap();
+    ask(service, 4);
+    service.run_shadow(4);
+    rollout.canary(0.5).unwrap();
+    tick(service, clock);
+    rollout.promote().unwrap();
+    tick(service, clock);
+    let _ = service.acting_as("ada").rollback("complaints");
+    tick(service, clock);
+}
+
+#[test]
+fn every_event_is_logged_in_order_and_a_layer_that_calls_back_hangs_nothing() {
+    let log = Log::default();
+    tracing::subscriber::with_default(log.clone(), || {
+        let clock = clock();
+        let service =
+            builder(&clock).live("v1", says("one", 0.1)).shadowing(Shadowing::new()).build().unwrap();
+        *log.service.lock() = Some(service.clone());
+        life(&service, &clock);
+        log.service.lock().take();
+        tick(&service, &clock);
+        let told = service.events();
+        let logged = log.logged.lock();
+        let sequences: Vec<_> = logged.iter().map(|one| field(one, "sequence").unwrap().to_owned()).collect();
+        assert_eq!(sequences, told.iter().map(|event| event.sequence.to_string()).collect::<Vec<_>>());
+        for (one, event) in logged.iter().zip(&told) {
+            assert_eq!(field(one, "event"), Some(event.kind.name()));
+            assert_eq!(field(one, "message"), Some(&*event.to_string()));
+            assert_eq!(field(one, "model"), Some("late"));
+            assert_eq!(field(one, "actor"), event.actor.as_deref());
+            assert_eq!(field(one, "version"), event.kind.version().as_ref().map(|version| version.as_str()));
+        }
+        let level = |name: &str| logged.iter().find(|one| field(one, "event") == Some(name)).unwrap().0;
+        assert_eq!([level("promoted"), level("rolled_back"), level("frozen")], [Level::INFO; 3]);
+        assert!(told.iter().filter(|event| event.kind.name() == "frozen").count() == OWN_EVENTS);
+    });
+}
+
+#[test]
+fn a_layer_that_panics_ends_nothing() {
+    let log = Log { panics: true, ..Log::default() };
+    tracing::subscriber::with_default(log.clone(), || {
+        let clock = clock();
+        let service =
+            builder(&clock).live("v1", says("one", 0.1)).shadowing(Shadowing::new()).build().unwrap();
+        life(&service, &clock);
+        assert_eq!(service.live(), "v1");
+        assert_eq!(log.logged.lock().len(), service.events().len());
+    });
+}
+
+#[test]
+fn what_automation_takes_back_is_a_warning() {
+    let log = Log::default();
+    tracing::subscriber::with_default(log.clone(), || {
+        let clock = clock();
+        let service = builder(&clock).live("v1", says("one", 0.1)).build().unwrap();
+        let bad = closure("two@1", |_: &f64| Err::<f64, _>(ModelError::engine("on purpose")));
+        let rollout = service.stage("v2", bad).unwrap();
+        rollout.canary(1.0).unwrap();
+        (0..100).for_each(|_| drop(service.predict(&0.5)));
+        tick(&service, &clock);
+        tick(&service, &clock);
+        let logged = log.logged.lock();
+        let taken_back = logged.iter().find(|one| field(one, "event") == Some("tripped"));
+        assert_eq!(taken_back.map(|(level, _)| *level), Some(Level::WARN), "{logged:#?}");
+    });
+}
+
+#[test]
+fn a_span_of_the_hosts_learns_who_answered() {
+    let log = Log::default();
+    tracing::subscriber::with_default(log.clone(), || {
+        let service = ModelHandle::builder("late").live("v1", says("one", 0.1)).build().unwrap();
+        let span = tracing::info_span!(
+            target: "test",
+            "score",
+            feature_flag.key = "late",
+            feature_flag.result.variant = tracing::field::Empty,
+            switchback.route = tracing::field::Empty,
+            switchback.prediction_id = tracing::field::Empty,
+        );
+        let answer = span.in_scope(|| service.predict(&0.5)).unwrap();
+        answer.record(&span);
+        let id = answer.id().to_string();
+        let expected = [
+            ("feature_flag.key", "late"),
+            ("feature_flag.result.variant", "v1"),
+            ("switchback.route", "live"),
+            ("switchback.prediction_id", id.as_str()),
+        ];
+        let (name, fields) = &log.spans.lock()[0];
+        let fields: Vec<_> = fields.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        assert_eq!((name.as_str(), &fields[..]), ("score", &expected[..]));
+        assert!(log.logged.lock().iter().all(|one| field(one, "event").is_some()), "a request is no event");
+    });
+}
