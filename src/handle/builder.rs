@@ -412,10 +412,12 @@ impl<I: ?Sized + 'static, O: 'static> Builder<I, O> {
             control: Mutex::new(control),
             load_priority: self.threads.load_priority,
             loads: Mutex::default(),
-            keeping_up: Mutex::new(()),
+            keeping_up: Mutex::new(None),
+            staging_deadline: self.limits.staging_deadline,
+            overdue_after: self.limits.overdue(),
             keeps_up_aside: ticks == Ticks::Background,
             upkeep_bell: crossbeam_channel::bounded(1),
-            threads: Beats::default(),
+            threads: Arc::new(Beats::default()),
             ticking: Mutex::new(()),
             keeper,
         });
@@ -424,7 +426,7 @@ impl<I: ?Sized + 'static, O: 'static> Builder<I, O> {
         let threads = match ticks {
             Ticks::Background => Workers::start(&inner, self.threads.tick_every, workers)
                 .map_err(|error| BuildError::Thread(Arc::new(error)))?,
-            Ticks::Manual | Ticks::Nobody => Workers::none(),
+            Ticks::Manual | Ticks::Nobody => Workers::none(&inner.threads),
         };
         Ok(ModelHandle { inner, threads: Arc::new(threads), actor: None })
     }

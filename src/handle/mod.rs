@@ -1,5 +1,6 @@
 //! What a host holds, and what its clones share.
 
+pub(crate) mod beside;
 pub(crate) mod build_error;
 pub(crate) mod builder;
 pub(crate) mod core;

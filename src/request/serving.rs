@@ -6,7 +6,7 @@ use arc_swap::ArcSwap;
 use crossbeam_channel::{Receiver, Sender};
 
 use super::recall::Answers;
-use super::shadow::{Aside, ShadowCounts, ShadowQueue};
+use super::shadow::{Aside, ShadowCounts, ShadowQueue, Watched};
 use super::table::{Router, Routing};
 use crate::base::chance::Dice;
 use crate::base::clock::Clock;
@@ -82,9 +82,9 @@ impl<I: ?Sized + 'static, O: 'static> Serving<I, O> {
     }
 
     /// What is needed to run copies.
-    pub(crate) fn aside(&self) -> Aside<'_, I, O> {
+    pub(crate) fn aside<'a>(&'a self, watched: Option<Watched<'a>>) -> Aside<'a, I, O> {
         let (judge, drift) = (self.shadow_judge(), self.drift.as_ref());
-        Aside { judge, joins: &self.joins, clock: &self.clock, drift }
+        Aside { judge, joins: &self.joins, clock: &self.clock, drift, watched }
     }
 
     pub(crate) fn shadow_counts(&self) -> ShadowCounts {
@@ -98,7 +98,7 @@ impl<I: ?Sized + 'static, O: 'static> Serving<I, O> {
 
     pub(crate) fn run_shadow(&self, max: usize) -> usize {
         let Some(queue) = &self.shadow else { return 0 };
-        (0..max).take_while(|_| queue.run_one(&self.aside())).count()
+        (0..max).take_while(|_| queue.run_one(&self.aside(None))).count()
     }
 
     pub(crate) fn stop_overdue(&self) {

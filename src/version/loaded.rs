@@ -3,6 +3,7 @@
 use std::any::Any;
 use std::ops::Deref;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::Mutex;
 
@@ -37,6 +38,8 @@ pub(crate) struct Known {
     readiness: Mutex<Readiness>,
     /// Its calls that have not ended, while it is on trial.
     in_flight: InFlight,
+    /// A call beside the requests was abandoned and has not returned. Relaxed: whoever misses it is abandoned too.
+    blocked: AtomicBool,
 }
 
 /// The most calls of a candidate for callers that are under way at one time.
@@ -145,7 +148,19 @@ impl<I: ?Sized, O> Version<I, O> {
         let (wanted, readiness) = (TargetTier::new(Tier::Hot), Mutex::new(readiness));
         let in_flight = InFlight::new(CALLS_MAX + COPIES_MAX);
         let proof = Proof::NotAsked;
-        Self { known: Known { id, identity, description, proof, wanted, readiness, in_flight }, model }
+        Self {
+            known: Known {
+                id,
+                identity,
+                description,
+                proof,
+                wanted,
+                readiness,
+                in_flight,
+                blocked: AtomicBool::new(false),
+            },
+            model,
+        }
     }
 
     /// What it was asked, now that it is known.
@@ -171,6 +186,16 @@ impl Known {
     pub(crate) fn in_flight(&self) -> (usize, Option<Timestamp>) {
         let (calls, oldest) = self.in_flight.seen();
         (calls, oldest.map(Timestamp::from_unix_nanos))
+    }
+
+    /// A call of it beside the requests is not waited for any more, or has returned at last.
+    pub(crate) fn set_blocked(&self, blocked: bool) {
+        self.blocked.store(blocked, Ordering::Relaxed);
+    }
+
+    /// Whether such a call has not returned: another one would not either.
+    pub(crate) fn is_blocked(&self) -> bool {
+        self.blocked.load(Ordering::Relaxed)
     }
 
     pub(crate) fn readiness(&self) -> Readiness {

@@ -14,6 +14,7 @@ pub(crate) mod id;
 pub(crate) mod input;
 pub(crate) mod load_impact;
 pub(crate) mod loaded;
+pub(crate) mod post;
 pub(crate) mod prepare;
 pub(crate) mod priority;
 pub(crate) mod proof;

@@ -21,6 +21,7 @@ pub struct Limits {
     pub(crate) candidate_deadline: Option<Duration>,
     pub(crate) candidate_calls: Option<usize>,
     pub(crate) overdue_after: Option<Duration>,
+    pub(crate) staging_deadline: Duration,
     pub(crate) circuit_breaker: u32,
     pub(crate) events: usize,
     pub(crate) segments: usize,
@@ -31,7 +32,8 @@ checked_when_read!(Limits);
 
 impl Limits {
     /// 1,024 pinned streams of up to ten minutes, no deadline, as many calls of a candidate as its share
-    /// and the threads allow, 30 s until one is overdue, a circuit breaker of 5 failures, 1,024 events, 64 segments.
+    /// and the threads allow, 30 s until one is overdue, ten minutes to stage a version, a circuit breaker of 5 failures, 1,024
+    /// events, 64 segments.
     pub fn new() -> Self {
         Self {
             pin_policy: PinPolicy::default(),
@@ -40,6 +42,7 @@ impl Limits {
             candidate_deadline: None,
             candidate_calls: None,
             overdue_after: None,
+            staging_deadline: Duration::from_secs(600),
             circuit_breaker: 5,
             events: 1_024,
             segments: SEGMENTS_DEFAULT,
@@ -91,6 +94,18 @@ impl Limits {
     /// that anybody waits for. Say more for batches that run for minutes.
     pub fn overdue_after(mut self, time: Duration) -> Self {
         self.overdue_after = Some(time);
+        self
+    }
+
+    /// How long [`stage`](crate::ModelHandle::stage) waits until a version is ready, from opening it to its last check, and how
+    /// long a retained version may take to be woken, or for a step of its upkeep. Then it is given up: `stage` returns
+    /// [`StageError::Deadline`](crate::StageError::Deadline), which says what the version was doing, its name is free again, and
+    /// the thread that its code keeps is [left behind](crate::status::ThreadStatus::abandoned).
+    ///
+    /// The default is ten minutes: many times what gigabytes take from a slow disk at low priority, and as long as those who
+    /// roll services out wait for one that makes no progress. `Duration::MAX` waits for ever.
+    pub fn staging_deadline(mut self, time: Duration) -> Self {
+        self.staging_deadline = time;
         self
     }
 
@@ -153,6 +168,8 @@ impl Limits {
         )?;
         let overdue = self.overdue_after.is_none_or(|after| !after.is_zero());
         InvalidArgument::unless(overdue, "limits.overdue_after", "0 s", "longer than 0 s")?;
+        let staging = !self.staging_deadline.is_zero();
+        InvalidArgument::unless(staging, "limits.staging_deadline", "0 s", "longer than 0 s")?;
         let deadline = self.candidate_deadline;
         let some_time = deadline.is_none_or(|deadline| !deadline.is_zero());
         InvalidArgument::unless(some_time, "limits.candidate_deadline", "0 s", "longer than 0 s")
