@@ -6,8 +6,7 @@ use std::time::Duration;
 use crossbeam_channel::RecvTimeoutError;
 use parking_lot::Mutex;
 
-use super::supervised::{ABANDONED_MAX, Beats};
-use super::workers::is_ours;
+use super::supervised::{ABANDONED_MAX, Beats, begin_as_ours};
 use crate::base::clock::Clock;
 use crate::base::guarded::{guarded, let_go};
 use crate::version::post::At;
@@ -62,7 +61,7 @@ impl Beats {
         let body = {
             let (beats, beat, given) = (Arc::clone(self), Arc::clone(&beat), Arc::clone(&given));
             move || {
-                is_ours();
+                begin_as_ours();
                 let work = given.lock().take();
                 let done = guarded(|| work.map(|work| work()));
                 let waited_for = beat.post.end();

@@ -134,6 +134,8 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
         }
         self.free(unborrowed);
         if !self.keeps_up_aside {
+            // Those that ask candidates: what they hang in has been taken off.
+            self.give_up_threads(now);
             // Nobody can give up a thread of the host's.
             self.keep_up(&Arc::default());
         }

@@ -15,6 +15,7 @@ pub(crate) mod handle;
 pub(crate) mod keeper;
 pub mod options;
 pub(crate) mod pinned;
+pub(crate) mod pool;
 #[cfg(feature = "state")]
 pub(crate) mod record;
 pub(crate) mod request;

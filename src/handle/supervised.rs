@@ -6,6 +6,7 @@
 //! A thread that does not come back from a version's code cannot be ended, by anybody. It is given up: another takes its place,
 //! it is told and shown, and when the code returns at last it ends without a word.
 
+use std::cell::Cell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -106,12 +107,17 @@ pub(crate) struct Beats {
     /// Every thread has a clone of this and never sends: the other end is disconnected when the last one has ended.
     ending: Mutex<Option<Sender<()>>>,
     ended: Receiver<()>,
+    /// Threads that end when they are told to, and are begun by requests: see [`stopped`](Self::stopped).
+    stopping: Mutex<Option<Sender<()>>>,
+    stopped: Receiver<()>,
 }
 
 impl Default for Beats {
     fn default() -> Self {
         let (ending, ended) = crossbeam_channel::bounded(0);
-        Self { all: Mutex::default(), ending: Mutex::new(Some(ending)), ended }
+        let (stopping, stopped) = crossbeam_channel::bounded(0);
+        let (ending, stopping) = (Mutex::new(Some(ending)), Mutex::new(Some(stopping)));
+        Self { all: Mutex::default(), ending, ended, stopping, stopped }
     }
 }
 
@@ -150,8 +156,14 @@ impl Beats {
         })
     }
 
+    /// Disconnected once the handle ends.
+    pub(crate) fn stopped(&self) -> &Receiver<()> {
+        &self.stopped
+    }
+
     /// Waits for threads that end, up to so long; whether all of them have. From now on no thread is waited for that begins.
     pub(crate) fn have_ended(&self, patience: Duration) -> bool {
+        self.stopping.lock().take();
         self.ending.lock().take();
         matches!(self.ended.recv_timeout(patience), Err(RecvTimeoutError::Disconnected))
     }
@@ -159,4 +171,19 @@ impl Beats {
     pub(crate) fn status(&self) -> Vec<ThreadStatus> {
         self.all.lock().iter().map(|beat| beat.status()).collect()
     }
+}
+
+thread_local! {
+    /// The thread is one of a handle's.
+    static IS_OURS: Cell<bool> = const { Cell::new(false) };
+}
+
+/// This thread begins, as one of a handle's.
+pub(crate) fn begin_as_ours() {
+    IS_OURS.set(true);
+}
+
+/// Whether this thread is one of a handle's, which would wait for itself.
+pub(crate) fn is_ours() -> bool {
+    IS_OURS.get()
 }

@@ -1,6 +1,5 @@
 //! The threads of a handle: one ticks, one keeps versions up, some run shadows.
 
-use std::cell::Cell;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,7 +8,8 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TryRecvError};
 use parking_lot::Mutex;
 
 use super::core::Core;
-use super::supervised::{ABANDONED_MAX, Beat, Beats};
+use super::pool::{CANDIDATE, THREADS_MAX};
+use super::supervised::{ABANDONED_MAX, Beat, Beats, begin_as_ours, is_ours};
 use crate::base::clock::Timestamp;
 use crate::base::guarded::{guarded, let_go};
 use crate::control::event::EventKind;
@@ -98,7 +98,7 @@ impl Drop for Workers {
     fn drop(&mut self) {
         self.stop.lock().take();
         // One of them would wait for itself.
-        if !IS_OURS.get() && self.are_here() {
+        if !is_ours() && self.are_here() {
             self.beats.have_ended(DROP_PATIENCE);
         }
     }
@@ -106,16 +106,6 @@ impl Drop for Workers {
 
 /// Longer than it takes to load one session of most models.
 const DROP_PATIENCE: Duration = Duration::from_secs(10);
-
-thread_local! {
-    /// The thread is one of a handle's.
-    static IS_OURS: Cell<bool> = const { Cell::new(false) };
-}
-
-/// This thread is one of a handle's, which does not wait for itself.
-pub(crate) fn is_ours() {
-    IS_OURS.set(true);
-}
 
 /// Starts a thread that ends when it is told to, or once it was given up, and by nothing else: a panic in `run` is told and
 /// counted, and `run` begins again.
@@ -134,7 +124,7 @@ where
     let (beats, beat) = (Arc::clone(&inner.threads), inner.threads.of(name));
     let own = Arc::clone(&beat);
     let body = move || {
-        is_ours();
+        begin_as_ours();
         while guarded(|| run(&core, &stopped, &own)).is_err() {
             own.post.end();
             let _ = guarded(|| core.tell_of_death(&own));
@@ -179,12 +169,8 @@ fn replace_abandoned<I, O>(
     O: 'static,
     Core<I, O>: Send + Sync,
 {
+    inner.give_up_threads(now);
     let threads = &inner.threads;
-    for (name, At { version, activity, began, .. }) in threads.abandon_overdue(now) {
-        let (thread, lasted) = (name.to_owned(), now.since(began));
-        let replaced = threads.count(name).1 <= ABANDONED_MAX;
-        inner.tell(EventKind::ThreadAbandoned { thread, version, activity, lasted, replaced });
-    }
     for (name, wanted) in [(SHADOW, workers), (UPKEEP, 1)] {
         let (working, abandoned) = threads.count(name);
         if abandoned > ABANDONED_MAX {
@@ -206,6 +192,20 @@ fn has_ended(waited: Result<(), RecvTimeoutError>) -> bool {
 }
 
 impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
+    /// Gives up threads that do not come back from a version's code, and tells of them.
+    pub(crate) fn give_up_threads(&self, now: Timestamp) {
+        for (name, At { version, activity, began, .. }) in self.threads.abandon_overdue(now) {
+            let (thread, lasted) = (name.to_owned(), now.since(began));
+            let (working, abandoned) = self.threads.count(name);
+            let replaced = if name == CANDIDATE {
+                working + abandoned < THREADS_MAX
+            } else {
+                abandoned <= ABANDONED_MAX
+            };
+            self.tell(EventKind::ThreadAbandoned { thread, version, activity, lasted, replaced });
+        }
+    }
+
     /// Says that a panic has ended the work of a thread. Without the panic's message, which may quote what a user sent: the
     /// process's panic hook has printed it. Of a thread that dies again and again it is told ever more seldom.
     fn tell_of_death(&self, beat: &Beat) {

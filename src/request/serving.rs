@@ -5,6 +5,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use crossbeam_channel::{Receiver, Sender};
 
+use super::beside::AskBeside;
 use super::recall::Answers;
 use super::shadow::{Aside, ShadowCounts, ShadowQueue, Watched};
 use super::table::{Router, Routing};
@@ -19,6 +20,7 @@ use crate::task::segments::Segments;
 use crate::task::task::{Check, Task};
 use crate::version::ask::Judge;
 use crate::version::drill::Recent;
+use crate::version::input::CopyInput;
 use crate::version::loaded::{AnyVersion, Version};
 
 /// What a request needs. Everything here is read by every request and written by none of them, but for the counters behind
@@ -29,6 +31,10 @@ pub(crate) struct Serving<I: ?Sized, O> {
     pub(crate) check: Option<Check<O>>,
     /// How long a candidate may take.
     pub(crate) limit: Option<Duration>,
+    /// Asks candidates in the place of callers, where that is wanted and there is a limit.
+    pub(crate) beside: Option<Box<dyn AskBeside<I, O>>>,
+    /// Copies inputs for it, where that is allowed.
+    pub(crate) copy: Option<CopyInput<I>>,
     /// How many calls of a candidate for callers may be under way, where the host says so.
     pub(crate) calls_max: Option<usize>,
     /// The threads that have asked candidates.

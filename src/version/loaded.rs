@@ -169,6 +169,31 @@ impl<I: ?Sized, O> Version<I, O> {
     }
 }
 
+/// A place that a call of a version has which ends on another thread than it began. It is given back when this goes.
+pub(crate) struct Place<I: ?Sized, O> {
+    pub(crate) version: Arc<Version<I, O>>,
+    place: usize,
+}
+
+impl<I: ?Sized, O> Place<I, O> {
+    /// Begins a call for a caller, where fewer than so many are under way.
+    pub(crate) fn begin(
+        version: &Arc<Version<I, O>>,
+        most: usize,
+        lane: usize,
+        now: Timestamp,
+    ) -> Option<Self> {
+        let place = version.in_flight.take(0..most.min(CALLS_MAX), lane, now.unix_nanos())?;
+        Some(Self { version: Arc::clone(version), place })
+    }
+}
+
+impl<I: ?Sized, O> Drop for Place<I, O> {
+    fn drop(&mut self) {
+        self.version.in_flight.end(self.place);
+    }
+}
+
 impl Known {
     /// Begins a call for a caller, where fewer than so many are under way.
     #[inline]

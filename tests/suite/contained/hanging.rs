@@ -16,8 +16,10 @@ use switchback::model::{Activity, Description, Identity, Lifecycle, LoadError, M
 use switchback::options::{Drill, Inputs, Limits, Retention, Shadowing, Threads, Tiers};
 use switchback::plan::OnInconclusive;
 use switchback::status::ThreadStatus;
-use switchback::versions::{LoadThrottle, TargetTier, Tier};
-use switchback::{Builder, Model, ModelHandle, Phase, Plan, RollbackOutcome, StageError, Step, closure};
+use switchback::versions::{ErrorKind, LoadThrottle, TargetTier, Tier};
+use switchback::{
+    Builder, Clock, Model, ModelHandle, Phase, Plan, RollbackOutcome, Route, StageError, Step, closure,
+};
 
 use crate::common::*;
 
@@ -648,4 +650,235 @@ fn a_version_that_hangs_in_its_drill_ends_no_upkeep() {
     wait_until("another thread keeps versions up", || upkept.load(Ordering::SeqCst) > 3);
     hanging.let_go();
     wait_until("its thread has ended", || abandoned(&service).is_empty());
+}
+
+/// A handle with a deadline of 50 ms on a clock that is turned by hand, whose inputs may be copied.
+fn with_deadline(clock: &Clock) -> Builder<f64, f64> {
+    let limits = Limits::new().candidate_deadline(Duration::from_millis(50)).candidates_beside(true);
+    builder(clock).live("v1", says("one", 0.1)).inputs(Inputs::new().copied()).limits(limits)
+}
+
+/// Bug: a deadline bounded a run of ONNX Runtime and nothing else: a candidate that took 5 s, in a closure or in its `encode`, kept
+/// its caller for 5 s. Cause: the caller asked it itself, and cannot leave code that does not return. Fix: a thread of ours asks
+/// it, and the caller leaves.
+#[test]
+fn a_deadline_holds_for_a_candidate_that_cannot_be_interrupted() {
+    let clock = clock();
+    let service = with_deadline(&clock).build().unwrap();
+    let hanging = Arc::new(Hanging::default());
+    let rollout = service.stage("v2", hanging.model("hangs@1")).unwrap();
+    rollout.canary(1.0).unwrap();
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let _let_go = LetGo(&hanging, &stop);
+        let asked = scope.spawn(|| service.predict(&0.5).unwrap());
+        wait_until("it hangs", || hanging.inside() == 1);
+        clock.advance(Duration::from_millis(49));
+        assert!(!asked.is_finished(), "not before its time");
+        clock.advance(Duration::from_millis(1));
+        let answer = asked.join().unwrap();
+        assert_eq!(
+            (answer.version().as_str(), answer.route(), *answer.output()),
+            ("v1", Route::Fallback, 0.1)
+        );
+        // It counts once, and is known to be under way until it ends.
+        let status = rollout.status().unwrap();
+        assert_eq!((status.candidate.requests, errors(&status.candidate, ErrorKind::Deadline)), (1, 1));
+        assert_eq!((status.in_flight.calls, status.in_flight.oldest), (1, Some(Duration::from_millis(50))));
+        // Taken off because of it, and its thread given up.
+        assert!(abandoned(&service).is_empty());
+        clock.advance(seconds(1));
+        service.tick();
+        assert_eq!(rollout.phase(), Phase::Aborted);
+        assert_eq!(abandoned(&service), [("switchback-candidate".into(), "v2".into(), Activity::Request)]);
+        assert_eq!(told_abandoned(&service), [("switchback-candidate".into(), true)]);
+        assert_eq!(hanging.inside(), 1);
+    });
+    wait_until("its thread has ended", || abandoned(&service).is_empty());
+    let status = rollout.status().unwrap();
+    assert_eq!((status.candidate.requests, errors(&status.candidate, ErrorKind::Deadline)), (1, 1), "once");
+    service.close(Duration::MAX).unwrap();
+    assert!(service.status().threads.is_empty());
+}
+
+/// The same for an input that the caller shares, which is not copied, and for a batch, each row of which live answers.
+#[test]
+fn a_deadline_holds_for_shared_inputs_and_batches() {
+    let clock = clock();
+    let service = with_deadline(&clock).inputs(Inputs::new()).build().unwrap();
+    let hanging = Arc::new(Hanging::default());
+    let rollout = service.stage("v2", hanging.model("hangs@1")).unwrap();
+    rollout.canary(1.0).unwrap();
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let _let_go = LetGo(&hanging, &stop);
+        let asked = scope.spawn(|| service.request().predict_shared(&Arc::new(0.5)).unwrap());
+        wait_until("it hangs", || hanging.inside() == 1);
+        clock.advance(Duration::from_millis(50));
+        assert_eq!(asked.join().unwrap().version(), "v1");
+    });
+    assert_eq!(errors(&rollout.status().unwrap().candidate, ErrorKind::Deadline), 1);
+
+    let service = with_deadline(&clock).build().unwrap();
+    let hanging = Arc::new(Hanging::default());
+    let rollout = service.stage("v2", hanging.model("hangs@1")).unwrap();
+    rollout.canary(1.0).unwrap();
+    std::thread::scope(|scope| {
+        let _let_go = LetGo(&hanging, &stop);
+        let asked = scope.spawn(|| service.request().batch(&[0.5, 0.6, 0.7]));
+        wait_until("it hangs", || hanging.inside() == 1);
+        clock.advance(Duration::from_millis(50));
+        let answers = asked.join().unwrap();
+        assert_eq!(answers.len(), 3);
+        assert!(answers.iter().all(|answer| answer.as_ref().is_ok_and(|answer| answer.version() == "v1")));
+    });
+    assert_eq!(errors(&rollout.status().unwrap().candidate, ErrorKind::Deadline), 3);
+}
+
+/// A call whose caller has left keeps its place: with as many as there may be, live answers at once.
+#[test]
+fn a_call_whose_caller_has_left_counts_against_the_bound() {
+    let clock = clock();
+    let deadline = Duration::from_millis(50);
+    let limits = Limits::new().candidate_deadline(deadline).candidates_beside(true).candidate_calls(1);
+    let service = with_deadline(&clock).limits(limits).build().unwrap();
+    let hanging = Arc::new(Hanging::default());
+    let rollout = service.stage("v2", hanging.model("hangs@1")).unwrap();
+    rollout.canary(1.0).unwrap();
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let _let_go = LetGo(&hanging, &stop);
+        let asked = scope.spawn(|| service.predict(&0.5).unwrap());
+        wait_until("it hangs", || hanging.inside() == 1);
+        clock.advance(deadline);
+        asked.join().unwrap();
+        let answer = service.predict(&0.5).unwrap();
+        assert_eq!((answer.version().as_str(), answer.route()), ("v1", Route::Live));
+        let batch = service.request().batch(&[0.5, 0.6]);
+        assert!(batch.iter().all(|answer| answer.as_ref().is_ok_and(|answer| answer.version() == "v1")));
+    });
+    assert_eq!(rollout.status().unwrap().control.withheld, 3);
+    wait_until("its place is free again", || service.predict(&0.5).unwrap().version() == "v2");
+}
+
+/// Who asks whom: a thread of ours a candidate whose input can be kept, and nobody but the caller live or anything else.
+#[test]
+fn only_candidates_are_asked_beside_and_only_where_their_inputs_can_be_kept() {
+    #[derive(Debug)]
+    struct Fragile(f64);
+    impl Clone for Fragile {
+        fn clone(&self) -> Self {
+            assert!(self.0 > 0.0, "cannot be copied");
+            Self(self.0)
+        }
+    }
+    let asked_by = || {
+        let (by, asked) = std::sync::mpsc::channel();
+        let model = move |_: &Fragile| {
+            by.send(std::thread::current().name().map(str::to_owned)).unwrap();
+            Ok(0.5)
+        };
+        (model, move || asked.recv().unwrap().filter(|name| name.starts_with("switchback-")))
+    };
+    let of = |inputs: Inputs<Fragile>, limits: Limits| {
+        let (live, live_asked) = asked_by();
+        let (candidate, candidate_asked) = asked_by();
+        let service = ModelHandle::builder("whom")
+            .live("v1", closure("one@1", live))
+            .inputs(inputs)
+            .limits(limits)
+            .threads(Threads::manual())
+            .build()
+            .unwrap();
+        service.predict(&Fragile(1.0)).unwrap();
+        assert_eq!(live_asked(), None, "live");
+        service.stage("v2", closure("two@1", candidate)).unwrap().canary(1.0).unwrap();
+        (service, candidate_asked)
+    };
+    let limits = || Limits::new().candidate_deadline(seconds(60));
+    let beside = Some("switchback-candidate".to_owned());
+
+    let (service, asked) = of(Inputs::new().copied(), limits());
+    assert_eq!(service.predict(&Fragile(1.0)).unwrap().version(), "v2");
+    assert_eq!(asked(), beside);
+    service.request().predict_shared(&Arc::new(Fragile(-1.0))).unwrap();
+    assert_eq!(asked(), beside, "nothing is copied");
+    service.request().batch(&[Fragile(1.0)]);
+    assert_eq!(asked(), beside, "a batch");
+    // There is no copy: the caller asks, and is answered.
+    assert_eq!(service.predict(&Fragile(-1.0)).unwrap().version(), "v2");
+    assert_eq!(asked(), None);
+    // A stream's model may keep a state.
+    service.request().pin().unwrap().predict(&Fragile(1.0)).unwrap();
+    assert_eq!(asked(), None);
+
+    for (inputs, limits) in [
+        (Inputs::new(), limits()),
+        (Inputs::new().copied(), Limits::new()),
+        (Inputs::new().copied(), limits().candidates_beside(false)),
+    ] {
+        let (service, asked) = of(inputs, limits);
+        assert_eq!(service.predict(&Fragile(1.0)).unwrap().version(), "v2");
+        assert_eq!(asked(), None);
+    }
+}
+
+/// A panic of a candidate that is asked beside is its failure, and of an answer that comes too late the destructor runs where it
+/// harms nobody.
+#[test]
+fn a_candidate_that_panics_beside_its_caller_has_failed_and_ends_no_thread() {
+    let clock = clock();
+    let service = with_deadline(&clock).build().unwrap();
+    let rollout = service
+        .stage("v2", closure("panics@1", |_: &f64| -> Result<f64, _> { panic!("on purpose") }))
+        .unwrap();
+    rollout.canary(1.0).unwrap();
+    for _ in 0..3 {
+        assert_eq!(service.predict(&0.5).unwrap().route(), Route::Fallback);
+    }
+    assert_eq!(errors(&rollout.status().unwrap().candidate, ErrorKind::Panicked), 3);
+    assert!(service.status().threads.iter().all(|thread| thread.died == 0));
+}
+
+/// 16 threads, half of the traffic, a candidate that hangs on one of ten calls: every caller is answered, and no answer is lost.
+#[test]
+fn no_answer_is_lost_to_a_candidate_that_hangs_on_some_calls() {
+    const CALLS: usize = 300;
+    let hanging = Arc::new(Hanging::default());
+    let limits = Limits::new().candidate_deadline(Duration::from_millis(100)).overdue_after(seconds(3_600));
+    let service = builder(&Clock::system())
+        .live("v1", says("one", 0.1))
+        .inputs(Inputs::new().copied())
+        .limits(limits)
+        .threads(Threads::manual().tick_every(seconds(3_600)))
+        .build()
+        .unwrap();
+    let (hangs, calls) = (Arc::clone(&hanging), AtomicUsize::new(0));
+    let candidate = closure("hangs@1", move |_: &f64| {
+        if calls.fetch_add(1, Ordering::SeqCst) % 10 == 9 { hangs.ask() } else { Ok(0.9) }
+    });
+    let rollout = service.stage("v2", candidate).unwrap();
+    rollout.canary(0.5).unwrap();
+    let stop = AtomicBool::new(false);
+    let together = Barrier::new(THREADS);
+    std::thread::scope(|scope| {
+        let _let_go = LetGo(&hanging, &stop);
+        let asking: Vec<_> = (0..THREADS)
+            .map(|_| {
+                scope.spawn(|| {
+                    together.wait();
+                    (0..CALLS).filter(|_| service.predict(&0.5).is_ok()).count()
+                })
+            })
+            .collect();
+        let answered: usize = asking.into_iter().map(|thread| thread.join().unwrap()).sum();
+        assert_eq!(answered, THREADS * CALLS, "all of them while it hangs");
+        assert!(hanging.inside() >= 4, "{} hang", hanging.inside());
+        let status = service.status();
+        let counted: u64 = status.versions.iter().map(|version| version.total.requests).sum();
+        assert_eq!(counted, (THREADS * CALLS) as u64, "each counts once");
+        let missed = errors(&total(&status, "v2"), ErrorKind::Deadline);
+        assert!(missed >= hanging.inside() as u64, "{missed} missed, {} hang", hanging.inside());
+        assert_eq!(rollout.status().unwrap().in_flight.calls, hanging.inside());
+    });
 }
