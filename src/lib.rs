@@ -147,11 +147,12 @@ pub mod events {
 /// A snapshot of everything: versions, rollouts, figures, counters.
 pub mod status {
     pub use crate::control::settings::{Quarantined, Unavailable};
-    pub use crate::handle::status::{InFlight, Role, RolloutStatus, Status, VersionStatus};
+    pub use crate::handle::status::{Role, RolloutStatus, Status, VersionStatus};
     pub use crate::handle::supervised::{AbandonedCall, ThreadStatus};
     pub use crate::request::recall::Recall;
     pub use crate::request::shadow::ShadowCounts;
     pub use crate::rollout::budget::ErrorBudgetStatus;
+    pub use crate::version::in_flight::InFlight;
 }
 
 /// How long a plan takes to decide, before anything runs.

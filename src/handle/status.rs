@@ -1,7 +1,6 @@
 //! A snapshot of everything a handle knows about itself.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -25,6 +24,7 @@ use crate::rollout::phase::Phase;
 use crate::stats::{ArmFigures, Cohort, DivergenceFigures, SegmentFigures, Window};
 use crate::version::drill::DrillOutcome;
 use crate::version::id::VersionId;
+use crate::version::in_flight::InFlight;
 use crate::version::loaded::AnyVersion;
 use crate::version::proof::Proof;
 
@@ -202,24 +202,6 @@ pub struct RolloutStatus {
     pub segments: Vec<SegmentFigures>,
 }
 
-/// Calls that have begun and not ended: they count in figures when they end, and here as soon as they begin.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[non_exhaustive]
-pub struct InFlight {
-    /// How many, on requests and on copies, up to 64 of each.
-    pub calls: usize,
-    /// How long the oldest of them has been under way.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub oldest: Option<Duration>,
-}
-
-impl InFlight {
-    fn of(attempt: &Attempt, now: Timestamp) -> Self {
-        let (calls, oldest) = attempt.in_flight().unwrap_or_default();
-        Self { calls, oldest: oldest.map(|began| now.since(began)) }
-    }
-}
-
 impl Control {
     /// The snapshot. The caller has just collected the figures.
     pub(crate) fn status(&self, shadow: ShadowCounts, feedback: FeedbackCounts, now: Timestamp) -> Status {
@@ -294,7 +276,7 @@ impl Control {
             phase: state.phase,
             weight: state.weight,
             withheld: self.is_withheld(attempt, now),
-            in_flight: InFlight::of(attempt, now),
+            in_flight: attempt.in_flight_at(now),
             sample: state.sample,
             paused: state.paused,
             step: state.step,

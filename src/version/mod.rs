@@ -11,6 +11,7 @@
 pub(crate) mod ask;
 pub(crate) mod drill;
 pub(crate) mod id;
+pub(crate) mod in_flight;
 pub(crate) mod input;
 pub(crate) mod load_impact;
 pub(crate) mod loaded;

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
 use switchback::events::{Cause, EventKind};
+use switchback::guard::{Comparison, Evidence, Guard, Verdict};
 use switchback::model::{Activity, Description, Identity, Lifecycle, LoadError, ModelError};
 use switchback::options::{Drill, Inputs, Limits, Retention, Shadowing, Threads, Tiers};
 use switchback::plan::OnInconclusive;
@@ -880,5 +881,37 @@ fn no_answer_is_lost_to_a_candidate_that_hangs_on_some_calls() {
         let missed = errors(&total(&status, "v2"), ErrorKind::Deadline);
         assert!(missed >= hanging.inside() as u64, "{missed} missed, {} hang", hanging.inside());
         assert_eq!(rollout.status().unwrap().in_flight.calls, hanging.inside());
+    });
+}
+
+/// A guard of the host's sees what is under way: of calls that do not end the figures say nothing.
+#[test]
+fn a_guard_sees_the_calls_that_are_under_way() {
+    struct NoneUnderWay;
+    impl Guard for NoneUnderWay {
+        fn name(&self) -> String {
+            "none under way".into()
+        }
+        fn judge(&self, seen: &Comparison<'_>) -> Evidence {
+            let hangs = seen.in_flight.oldest.is_some_and(|oldest| oldest > seconds(5));
+            assert_eq!(seen.in_flight.calls, 1);
+            Evidence::new("none under way", if hangs { Verdict::Fail } else { Verdict::Inconclusive })
+        }
+    }
+    let clock = clock();
+    let service = builder(&clock).live("v1", says("one", 0.1)).build().unwrap();
+    let hanging = Arc::new(Hanging::default());
+    let rollout = service.stage("v2", hanging.model("hangs@1")).unwrap().guard(NoneUnderWay);
+    rollout.canary(1.0).unwrap();
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let _let_go = LetGo(&hanging, &stop);
+        scope.spawn(|| service.predict(&0.5).unwrap());
+        wait_until("it hangs", || hanging.inside() == 1);
+        tick(&service, &clock);
+        assert_eq!(rollout.phase(), Phase::Canary);
+        clock.advance(seconds(5));
+        service.tick();
+        assert_eq!(rollout.phase(), Phase::Aborted);
     });
 }
