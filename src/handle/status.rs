@@ -68,7 +68,8 @@ pub struct Status {
     /// in `f32`, and was taken for 0 or 1. Of all versions, whatever they were asked for.
     #[serde(default)]
     pub rounded: u64,
-    /// The threads of the handle's: what each last did. Empty where the host ticks.
+    /// The threads of the handle's: what each last did, and which were given up. Where the host ticks there are those alone
+    /// that load versions or ask candidates.
     #[serde(default)]
     pub threads: Vec<ThreadStatus>,
     /// Versions that take no traffic and wait for their last borrower before they are freed.

@@ -13,8 +13,9 @@ use super::supervised::{ABANDONED_MAX, Beat, Beats, begin_as_ours, is_ours};
 use crate::base::clock::Timestamp;
 use crate::base::guarded::{guarded, let_go};
 use crate::control::event::EventKind;
+use crate::model::activity::Activity;
 use crate::request::shadow::Watched;
-use crate::version::post::At;
+use crate::version::drill::DrillOutcome;
 
 /// The threads, and the way to end them: they end when the sender is gone.
 pub(crate) struct Workers {
@@ -194,14 +195,19 @@ fn has_ended(waited: Result<(), RecvTimeoutError>) -> bool {
 impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
     /// Gives up threads that do not come back from a version's code, and tells of them.
     pub(crate) fn give_up_threads(&self, now: Timestamp) {
-        for (name, At { version, activity, began, .. }) in self.threads.abandon_overdue(now) {
-            let (thread, lasted) = (name.to_owned(), now.since(began));
+        for (name, at) in self.threads.abandon_overdue(now) {
+            let (thread, version, activity, lasted) =
+                (name.to_owned(), at.version, at.activity(), now.since(at.began));
             let (working, abandoned) = self.threads.count(name);
             let replaced = if name == CANDIDATE {
                 working + abandoned < THREADS_MAX
             } else {
                 abandoned <= ABANDONED_MAX
             };
+            if let (Activity::Drill, Some(version)) = (activity, &at.blocks) {
+                let failed = DrillOutcome::not_returned(now, lasted);
+                self.control.lock().drilled(version, failed, now);
+            }
             self.tell(EventKind::ThreadAbandoned { thread, version, activity, lasted, replaced });
         }
     }

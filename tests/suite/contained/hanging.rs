@@ -645,6 +645,11 @@ fn a_version_that_hangs_in_its_drill_ends_no_upkeep() {
     clock.advance(seconds(31));
     wait_until("its thread is given up", || !told_abandoned(&service).is_empty());
     assert_eq!(abandoned(&service), [("switchback-upkeep".into(), "v1".into(), Activity::Drill)]);
+    let would_answer = service.status().would_answer("v1").unwrap();
+    assert!(
+        would_answer.contains("would not answer 1 of 1 live inputs: it has not returned for 31 s"),
+        "{would_answer}"
+    );
     let next = Stuck::new("well", Activity::Opening, &hanging);
     let upkept = Arc::clone(&next.upkept);
     drop(service.stage("v3", next).unwrap());
