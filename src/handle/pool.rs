@@ -55,13 +55,15 @@ impl<I: ?Sized + 'static, O: Send + 'static> Pool<I, O> {
         Self { handing, taking, beats, clock, overdue_after, growing }
     }
 
-    /// Begins one more thread; whether there may be one, and the system has one to give.
-    fn grow(&self) -> bool {
+    /// Begins one more thread, for a call that nobody else can take before it: else that would wait for a thread that another call
+    /// may keep. Nothing where there may be no more, or the system has none to give.
+    fn grow(&self) -> Option<Sender<Handed<I, O>>> {
         let _growing = self.growing.lock();
         let (working, abandoned) = self.beats.count(CANDIDATE);
         if working + abandoned >= THREADS_MAX {
-            return false;
+            return None;
         }
+        let (first, takes_first) = crossbeam_channel::bounded(1);
         let beat = self.beats.of(CANDIDATE);
         let (own, beats, taking) = (Arc::clone(&beat), Arc::clone(&self.beats), self.taking.clone());
         let (clock, overdue_after) = (self.clock.clone(), self.overdue_after);
@@ -70,7 +72,7 @@ impl<I: ?Sized + 'static, O: Send + 'static> Pool<I, O> {
             let stopped = beats.stopped();
             // All of the host's code in it is guarded by itself. Were it to panic all the same, the thread is gone, and the next
             // call begins another.
-            let _ = guarded(|| work(&taking, stopped, &own, &clock, overdue_after));
+            let _ = guarded(|| work(&takes_first, &taking, stopped, &own, &clock, overdue_after));
             beats.forget(&own);
             own.ended();
         };
@@ -79,7 +81,7 @@ impl<I: ?Sized + 'static, O: Send + 'static> Pool<I, O> {
             self.beats.forget(&beat);
             beat.ended();
         }
-        started
+        started.then_some(first)
     }
 }
 
@@ -90,13 +92,12 @@ impl<I: ?Sized + 'static, O: Send + 'static> AskBeside<I, O> for Pool<I, O> {
         let (answer, answered) = crossbeam_channel::bounded(1);
         match self.handing.try_send(Handed { errand, answer }) {
             Ok(()) => {}
-            Err(TrySendError::Full(handed)) if self.grow() => {
-                // The new one takes it, or another one that has come free.
-                if self.handing.send_timeout(handed, left()).is_err() {
-                    return Returned::Late;
-                }
-            }
-            Err(_) => return Returned::Full,
+            Err(TrySendError::Full(handed)) => match self.grow() {
+                // There is room for it, and the thread takes it before anything else.
+                Some(first) if first.try_send(handed).is_ok() => {}
+                _ => return Returned::Full,
+            },
+            Err(TrySendError::Disconnected(_)) => return Returned::Full,
         }
         loop {
             let left = left();
@@ -112,23 +113,24 @@ impl<I: ?Sized + 'static, O: Send + 'static> AskBeside<I, O> for Pool<I, O> {
     }
 }
 
-/// Takes calls until there is nothing to do for a while, the handle ends, or the thread was given up.
+/// Takes its first call, and others until there is nothing to do for a while, the handle ends, or the thread was given up.
 fn work<I: ?Sized, O: 'static>(
+    first: &Receiver<Handed<I, O>>,
     taking: &Receiver<Handed<I, O>>,
     stopped: &Receiver<()>,
     beat: &Beat,
     clock: &Clock,
     overdue_after: Duration,
 ) {
-    loop {
-        let Handed { errand, answer } = crossbeam_channel::select! {
-            recv(taking) -> handed => match handed {
-                Ok(handed) => handed,
-                Err(_) => return,
-            },
-            recv(stopped) -> _ => return,
-            default(REST) => return,
-        };
+    let next = || {
+        crossbeam_channel::select! {
+            recv(taking) -> handed => handed.ok(),
+            recv(stopped) -> _ => None,
+            default(REST) => None,
+        }
+    };
+    let mut handed = first.recv().ok();
+    while let Some(Handed { errand, answer }) = handed {
         let Errand { place, inputs, batch, limit, .. } = errand;
         let started = clock.reading();
         let (version, activity, began) = (place.version.id, Activity::Request, clock.at(started));
@@ -153,5 +155,6 @@ fn work<I: ?Sized, O: 'static>(
             return;
         }
         beat.worked(clock.at(ended));
+        handed = next();
     }
 }

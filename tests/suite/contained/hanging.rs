@@ -767,6 +767,39 @@ fn a_call_whose_caller_has_left_counts_against_the_bound() {
     wait_until("its place is free again", || service.predict(&0.5).unwrap().version() == "v2");
 }
 
+/// A call waits for no thread that another call keeps: each has one of its own, whoever came first.
+#[test]
+fn a_call_that_hangs_keeps_no_other_call_waiting() {
+    for _ in 0..20 {
+        let clock = clock();
+        let limits = Limits::new().candidate_deadline(Duration::from_millis(50)).candidates_beside(true);
+        let service = with_deadline(&clock).limits(limits.candidate_calls(64)).build().unwrap();
+        let hanging = Arc::new(Hanging::default());
+        let (hangs, first) = (Arc::clone(&hanging), AtomicBool::new(true));
+        let model =
+            closure(
+                "hangs@1",
+                move |_: &f64| if first.swap(false, Ordering::SeqCst) { hangs.ask() } else { Ok(0.9) },
+            );
+        let rollout = service.stage("v2", model).unwrap();
+        rollout.canary(1.0).unwrap();
+        let (stop, together, answered) = (AtomicBool::new(false), Barrier::new(8), AtomicUsize::new(0));
+        std::thread::scope(|scope| {
+            let _let_go = LetGo(&hanging, &stop);
+            for _ in 0..8 {
+                scope.spawn(|| {
+                    together.wait();
+                    assert_eq!(service.predict(&0.5).unwrap().version(), "v2");
+                    answered.fetch_add(1, Ordering::SeqCst);
+                });
+            }
+            // The clock stands still, so none of them can miss its deadline.
+            wait_until("all others are answered", || answered.load(Ordering::SeqCst) == 7);
+        });
+        assert_eq!(errors(&rollout.status().unwrap().candidate, ErrorKind::Deadline), 0);
+    }
+}
+
 /// Who asks whom: a thread of ours a candidate whose input can be kept, and nobody but the caller live or anything else.
 #[test]
 fn only_candidates_are_asked_beside_and_only_where_their_inputs_can_be_kept() {
