@@ -207,18 +207,19 @@ fn staging(environment: &Environment, report: &mut Report, cache: &PreparedCache
         wide(&file(1).unwrap(), cache).map_err(|error| LoadError::other(error.to_string()))
     };
     let staged = || -> Outcome {
-        let _ = handle.stage_with("large", || opened(Some(cache)))?.rollback("bench");
+        let cache = cache.clone();
+        let _ = handle.stage_with("large", move || opened(Some(&cache)))?.rollback("bench");
         Ok(())
     };
     let unprepared = || -> Outcome {
-        let _ = handle.stage_with("large", || opened(None))?.rollback("bench");
+        let _ = handle.stage_with("large", move || opened(None))?.rollback("bench");
         Ok(())
     };
     // What is prepared is prepared when it is published.
     staged()?;
     let made = || -> Outcome {
         let cache = empty_cache("rollback-made")?;
-        let _ = handle.stage_with("large", || opened(Some(&cache)))?.rollback("bench");
+        let _ = handle.stage_with("large", move || opened(Some(&cache)))?.rollback("bench");
         Ok(())
     };
     let by_hand = || -> Outcome {

@@ -148,11 +148,12 @@ pub mod events {
 /// A snapshot of everything: versions, rollouts, figures, counters.
 pub mod status {
     pub use crate::control::settings::{Quarantined, Unavailable};
-    pub use crate::handle::status::{InFlight, Readiness, Role, RolloutStatus, Status, VersionStatus};
-    pub use crate::handle::supervised::ThreadStatus;
+    pub use crate::handle::status::{Readiness, Role, RolloutStatus, Status, VersionStatus};
+    pub use crate::handle::supervised::{AbandonedCall, ThreadStatus};
     pub use crate::request::recall::Recall;
     pub use crate::request::shadow::ShadowCounts;
     pub use crate::rollout::budget::ErrorBudgetStatus;
+    pub use crate::version::in_flight::InFlight;
 }
 
 /// How long a plan takes to decide, before anything runs.
@@ -181,6 +182,7 @@ pub mod plan {
 pub mod versions {
     #[cfg(all(feature = "onnx", feature = "repository"))]
     pub use crate::handle::follow::{Follow, FollowError, Followed, OnPublish};
+    pub use crate::model::activity::Activity;
     pub use crate::model::closure::Closure;
     pub use crate::model::description::Description;
     pub use crate::model::error::ErrorKind;

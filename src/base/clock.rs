@@ -257,6 +257,11 @@ impl Clock {
         }
     }
 
+    /// Whether its stopwatch stands still until somebody turns it, so that nothing can be waited for by the system's time.
+    pub(crate) fn is_turned_by_hand(&self) -> bool {
+        matches!(self.0, Source::Manual { .. })
+    }
+
     fn hand(&self) -> Option<&AtomicU64> {
         match &self.0 {
             Source::System { .. } => None,

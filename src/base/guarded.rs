@@ -85,6 +85,12 @@ impl<T> Contained<T> {
     pub(crate) fn new(value: T) -> Self {
         Self(Some(value))
     }
+
+    /// The value, for whoever drops it.
+    #[inline]
+    pub(crate) fn into_inner(mut self) -> Option<T> {
+        self.0.take()
+    }
 }
 
 impl<T> Deref for Contained<T> {

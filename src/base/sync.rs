@@ -126,17 +126,32 @@ impl InFlight {
     /// calls that do not meet pay for one exchange.
     #[inline]
     pub(crate) fn begin(&self, places: std::ops::Range<usize>, usual: usize, now: u64) -> Option<Begun<'_>> {
-        let places = self.began.get(places)?;
+        let place = self.take(places, usual, now)?;
+        // Made only then: what goes gives its place back.
+        self.began.get(place).map(Begun)
+    }
+
+    /// The same, for a call that ends on another thread: whoever ends it says so.
+    #[inline]
+    pub(crate) fn take(&self, range: std::ops::Range<usize>, usual: usize, now: u64) -> Option<usize> {
+        let (first, places) = (range.start, self.began.get(range)?);
         let (now, len) = (now.max(1), places.len());
         (0..len).find_map(|step| {
-            let place = places.get((usual % len + step) % len)?;
+            let number = (usual % len + step) % len;
+            let place = places.get(number)?;
             // Relaxed, all of them: a place stands for itself. Of two that want it one exchange fails, and whoever looks at
             // a place that has just been given back sees a call as old as one that ended this moment.
             let free = place.load(Ordering::Relaxed) == 0
                 && place.compare_exchange(0, now, Ordering::Relaxed, Ordering::Relaxed).is_ok();
-            // Made only then: what goes gives its place back.
-            free.then(|| Begun(place))
+            free.then_some(first + number)
         })
+    }
+
+    /// Ends the call in a place.
+    pub(crate) fn end(&self, place: usize) {
+        if let Some(place) = self.began.get(place) {
+            place.store(0, Ordering::Relaxed);
+        }
     }
 
     /// How many calls are under way, and when the oldest of them began.

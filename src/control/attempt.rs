@@ -40,6 +40,7 @@ use crate::stats::figures::divergence::Divergence;
 use crate::stats::figures::tally::Tally;
 use crate::stats::sequential::{EValue, Events, RateDetector};
 use crate::version::id::VersionId;
+use crate::version::in_flight::InFlight;
 use crate::version::loaded::AnyVersion;
 
 /// One attempt to replace live, running or over.
@@ -210,12 +211,18 @@ impl Attempt {
         }
     }
 
-    /// The guards of this crate's.
     /// How many calls of the candidate are under way, and since when the oldest is; nothing once it is freed.
     pub(crate) fn in_flight(&self) -> Option<(usize, Option<Timestamp>)> {
         self.loaded.as_ref().map(|version| version.in_flight())
     }
 
+    /// The same, as it is shown.
+    pub(crate) fn in_flight_at(&self, now: Timestamp) -> InFlight {
+        let (calls, oldest) = self.in_flight().unwrap_or_default();
+        InFlight { calls, oldest: oldest.map(|began| now.since(began)) }
+    }
+
+    /// The guards of this crate's.
     pub(crate) fn tests(&self) -> impl Iterator<Item = &GuardTest> + '_ {
         self.guards.iter().filter_map(|guarded| guarded.test.as_ref())
     }

@@ -17,6 +17,7 @@ use crate::base::share::Share;
 use crate::base::text::list;
 use crate::drift::told::{Baseline, DriftScope, DriftedFeature};
 use crate::model::Tier;
+use crate::model::activity::Activity;
 use crate::rollout::guard::evidence::Evidence;
 use crate::rollout::phase::Phase;
 use crate::rollout::plan::Plan;
@@ -419,6 +420,22 @@ pub enum EventKind {
         /// How often so far. Told of the first, second, fourth, eighth time, and so on.
         times: u64,
     },
+    /// A thread of the handle's did not come back from a version's code for longer than that may take, and was given up: it can be
+    /// neither stopped nor used. It is in [`Status::threads`](crate::status::Status::threads) until that code returns, and what it
+    /// comes to is dropped.
+    ThreadAbandoned {
+        /// The thread's name.
+        thread: String,
+        /// The version.
+        version: VersionId,
+        /// What the version was doing.
+        activity: Activity,
+        /// How long.
+        lasted: Duration,
+        /// Another thread takes its place. None does for a load, which needs none, and where eight of the same name are in such
+        /// code already: one takes the place once one of them has returned.
+        replaced: bool,
+    },
     /// The handle was closed: nothing is tried any more, live goes on answering until the handle is dropped.
     Closed,
 }
@@ -668,6 +685,14 @@ impl fmt::Display for Event {
                 write!(
                     f,
                     "the thread {thread} panicked {times} and was begun again: please report it with the panic's message"
+                )
+            }
+            EventKind::ThreadAbandoned { thread, version, activity, lasted, replaced } => {
+                let then = if *replaced { "another one takes its place" } else { "none takes its place" };
+                let lasted = lasted.as_secs_f64();
+                write!(
+                    f,
+                    "the thread {thread} was given up and {then}: {version} is {activity} and has not returned for {lasted} s"
                 )
             }
             EventKind::Closed => f.write_str("the handle was closed"),

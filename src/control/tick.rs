@@ -42,6 +42,7 @@ use crate::stats::{DivergenceFigures, Window};
 use crate::task::segments::Table;
 use crate::version::ask::Judge;
 use crate::version::id::VersionId;
+use crate::version::in_flight::InFlight;
 use crate::version::loaded::Known;
 
 /// A rollout's figures and evidence at one moment, for its guards to judge outside of the lock.
@@ -64,6 +65,7 @@ pub(crate) struct Snapshot {
     live: ArmView,
     divergence: DivergenceFigures,
     shadow: ShadowCounts,
+    in_flight: InFlight,
     context: Context,
     /// A point of the attempt's course is to be taken.
     due: bool,
@@ -182,7 +184,7 @@ impl Snapshot {
         history: Option<&'a (History, Answering)>,
         obstacles: &'a [String],
     ) -> Comparison<'a> {
-        let Self { candidate, live, divergence, shadow, before, .. } = self;
+        let Self { candidate, live, divergence, shadow, in_flight, before, .. } = self;
         let test = self.test(guarded, history, obstacles);
         let phase = self.state.phase;
         let error_budget = &self.context.error_budget;
@@ -193,7 +195,8 @@ impl Snapshot {
         };
         let looked = |seen: &'a Arc<Seen>| Looked { seen, harm, promotion: error_budget.promotion };
         let drift = self.drift.as_ref().map(looked);
-        Comparison { phase, candidate, live, divergence, shadow: *shadow, before: *before, test, drift }
+        let (shadow, in_flight, before) = (*shadow, *in_flight, *before);
+        Comparison { phase, candidate, live, divergence, shadow, in_flight, before, test, drift }
     }
 
     fn decision(&self, test: &Test<'_>, of: &GuardTest, evidence: Evidence) -> Decision {
@@ -504,6 +507,7 @@ impl Control {
             live: self.view(attempt.control, now)?,
             divergence: attempt.divergence.figures(),
             shadow,
+            in_flight: attempt.in_flight_at(now),
             due: attempt.course.is_due(),
             drift: None,
             context: Context {

@@ -12,9 +12,9 @@ use super::handle::ModelHandle;
 use super::keeper::Keeping;
 #[cfg(feature = "state")]
 use super::options::StateFolder;
-use super::options::inputs::CopyInput;
 use super::options::threads::Ticks;
 use super::options::{Inputs, Labels, Limits, Retention, Shadowing, Threads};
+use super::pool::Pool;
 use super::supervised::Beats;
 use super::traces::Traces;
 use super::workers::Workers;
@@ -37,6 +37,7 @@ use crate::feedback::id::SealKey;
 use crate::feedback::join::{Assumption, JoinLimits, Joins};
 use crate::model::model::Model;
 use crate::model::throttle::LoadThrottle;
+use crate::request::beside::AskBeside;
 use crate::request::recall::Answers;
 use crate::request::serving::{Bells, Serving};
 use crate::request::shadow::{ShadowOptions, ShadowQueue};
@@ -48,7 +49,7 @@ use crate::task::segments::Segments;
 use crate::task::task::{Task, TaskKind};
 use crate::version::drill::Recent;
 use crate::version::id::VersionId;
-use crate::version::input::Keep;
+use crate::version::input::{CopyInput, Keep};
 use crate::version::loaded::AnyVersion;
 use crate::version::prepare::{StageError, prepare};
 #[cfg(feature = "state")]
@@ -273,6 +274,12 @@ impl<I: ?Sized + 'static, O: 'static> Builder<I, O> {
 
     /// Loads, checks and warms the live version, and starts the [`threads`](Self::threads).
     ///
+    /// The live version is waited for, however long it takes: without it there is nothing to hold. What is bounded of the versions
+    /// tried later: how long each may take to get ready ([`Limits::staging_deadline`]), how many of its calls are under way
+    /// ([`Limits::candidate_calls`]), when one that does not end has it taken off ([`Limits::overdue_after`]), and, where inputs are
+    /// shared or may be copied, how long a caller waits for it ([`Limits::candidate_deadline`]). Where they can be neither, a
+    /// candidate that never returns keeps the threads of as many callers as it may have calls under way.
+    ///
     /// # Errors
     ///
     /// See [`BuildError`].
@@ -371,6 +378,14 @@ impl<I: ?Sized + 'static, O: 'static> Builder<I, O> {
             tiers: self.retention.tiers,
             segments: table,
         };
+        let threads = Arc::new(Beats::default());
+        let beside = match self.limits.candidate_deadline {
+            Some(_) if self.limits.asks_beside(&clock) => {
+                let pool = Pool::new(&threads, &clock, self.limits.overdue());
+                Some(Box::new(pool) as Box<dyn AskBeside<I, O>>)
+            }
+            _ => None,
+        };
         let mut control = Control::new(settings, live, clock.now());
         // Every version is of this handle's types: it has just made them.
         let routing = control.table(&joins).typed().ok_or(BuildError::NoLive)?;
@@ -380,6 +395,8 @@ impl<I: ?Sized + 'static, O: 'static> Builder<I, O> {
             task: self.task,
             check,
             limit: self.limits.candidate_deadline,
+            beside,
+            copy,
             calls_max: self.limits.candidate_calls,
             threads: Came::new(THREADS_TOLD_APART),
             clock,
@@ -416,10 +433,12 @@ impl<I: ?Sized + 'static, O: 'static> Builder<I, O> {
             control: Gate::new(control),
             load_priority: self.threads.load_priority,
             loads: Mutex::default(),
-            keeping_up: Mutex::new(()),
+            keeping_up: Mutex::new(None),
+            staging_deadline: self.limits.staging_deadline,
+            overdue_after: self.limits.overdue(),
             keeps_up_aside: ticks == Ticks::Background,
             upkeep_bell: crossbeam_channel::bounded(1),
-            threads: Beats::default(),
+            threads,
             ticking: Mutex::new(()),
             keeper,
         });
@@ -429,7 +448,7 @@ impl<I: ?Sized + 'static, O: 'static> Builder<I, O> {
         let threads = match ticks {
             Ticks::Background => Workers::start(&inner, self.threads.tick_every, workers)
                 .map_err(|error| BuildError::Thread(Arc::new(error)))?,
-            Ticks::Manual | Ticks::Nobody => Workers::none(),
+            Ticks::Manual | Ticks::Nobody => Workers::none(&inner.threads),
         };
         Ok(ModelHandle { inner, threads: Arc::new(threads), actor: None })
     }

@@ -4,6 +4,7 @@ use crate::Timestamp;
 use crate::control::desk::Desk;
 use crate::request::serving::Serving;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender};
 use parking_lot::Mutex;
@@ -25,6 +26,7 @@ use crate::task::outcome::Truth;
 use crate::version::id::VersionId;
 use crate::version::input::KeptInput;
 use crate::version::loaded::AnyVersion;
+use crate::version::post::Post;
 use crate::version::priority::LoadPriority;
 
 /// What all clones of a handle share.
@@ -41,14 +43,18 @@ pub(crate) struct Core<I: ?Sized, O> {
     pub(crate) control: Gate<Control>,
     /// Versions that are being loaded.
     pub(crate) loads: Mutex<Vec<(VersionId, LoadThrottle)>>,
-    /// Held by whoever keeps versions up.
-    pub(crate) keeping_up: Mutex<()>,
+    /// Whoever keeps versions up.
+    pub(crate) keeping_up: Mutex<Option<Arc<Post>>>,
+    /// How long it may take until a version is ready.
+    pub(crate) staging_deadline: Duration,
+    /// How long a call of a candidate may take.
+    pub(crate) overdue_after: Duration,
     pub(crate) load_priority: LoadPriority,
     /// A thread of ours keeps versions up; ticks do not.
     pub(crate) keeps_up_aside: bool,
     pub(crate) upkeep_bell: (Sender<()>, Receiver<()>),
     /// The threads of the handle's, and what they last did.
-    pub(crate) threads: Beats,
+    pub(crate) threads: Arc<Beats>,
     /// Events on their way to the host's log.
     pub(crate) traces: Traces,
     /// Held by whoever ticks.
@@ -143,7 +149,10 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
         }
         self.free(unborrowed);
         if !self.keeps_up_aside {
-            self.keep_up();
+            // Those that ask candidates: what they hang in has been taken off.
+            self.give_up_threads(now);
+            // Nobody can give up a thread of the host's.
+            self.keep_up(&Arc::default());
         }
         self.traces.emit();
     }

@@ -109,7 +109,7 @@ impl<I: ?Sized + 'static, O: 'static> ModelHandle<I, O> {
     }
 }
 
-impl<I: ?Sized + 'static, O: 'static> Follow<I, O> {
+impl<I: ?Sized + 'static, O: Send + 'static> Follow<I, O> {
     /// How long nothing about a version may change before it is taken to be whole: see [`Watch::settled_after`].
     #[must_use]
     pub fn settled_after(self, settled_after: Duration) -> Self {
@@ -182,8 +182,8 @@ impl<I: ?Sized + 'static, O: 'static> Follow<I, O> {
     }
 
     fn stage(&self, version: VersionId) -> Result<Rollout<I, O>, FollowError> {
-        let served = &self.served;
-        let open = || served.open(version.as_str()).map(|(_, model)| model);
+        let served = Arc::clone(&self.served);
+        let open = move || served.open(version.as_str()).map(|(_, model)| model);
         self.handle.stage_with(version.as_str(), open).map_err(|error| match error {
             StageError::Open(cause) => match cause.downcast_ref::<ServeError>() {
                 Some(error) => error.clone().into(),

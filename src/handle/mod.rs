@@ -1,5 +1,6 @@
 //! What a host holds, and what its clones share.
 
+pub(crate) mod beside;
 pub(crate) mod build_error;
 pub(crate) mod builder;
 pub(crate) mod core;
@@ -14,6 +15,7 @@ pub(crate) mod handle;
 pub(crate) mod keeper;
 pub mod options;
 pub(crate) mod pinned;
+pub(crate) mod pool;
 #[cfg(feature = "state")]
 pub(crate) mod record;
 pub(crate) mod request;

@@ -45,7 +45,7 @@ pub struct Rollout<I: ?Sized + 'static, O: 'static> {
     truthful: Option<String>,
 }
 
-impl<I: ?Sized + 'static, O: 'static> ModelHandle<I, O> {
+impl<I: ?Sized + 'static, O: Send + 'static> ModelHandle<I, O> {
     /// Loads a version, checks it and warms it up, and waits until that is done. It takes no traffic yet: what comes back
     /// tries it.
     ///
@@ -53,11 +53,15 @@ impl<I: ?Sized + 'static, O: 'static> ModelHandle<I, O> {
     /// steps while live's p99 stands a quarter above what it was before, up to ten seconds. An [event](EventKind::Loaded) tells what live's p99 was
     /// before, during and after. [`cancel_staging`](Self::cancel_staging) gives it up.
     ///
+    /// It waits for ten minutes at the longest ([`Limits::staging_deadline`](crate::options::Limits::staging_deadline)). Code of the
+    /// version's that does not return keeps its thread then, which is [left behind](crate::status::ThreadStatus::abandoned); no
+    /// more than eight are at one time. Where it returns after all, what it made is dropped on that thread.
+    ///
     /// # Errors
     ///
     /// Whatever is wrong with the version or its name. Nothing has changed then.
     pub fn stage(&self, name: &str, model: impl Model<I, O> + 'static) -> Result<Rollout<I, O>, StageError> {
-        self.stage_opened_by(name, || Ok(Box::new(model)))
+        self.stage_opened_by(name, move || Ok(Box::new(model)))
     }
 
     /// Like [`stage`](Self::stage), and opens the version on that thread as well: reading and hashing a model of 100 MB takes a
@@ -78,19 +82,21 @@ impl<I: ?Sized + 'static, O: 'static> ModelHandle<I, O> {
     pub fn stage_with<M, E>(
         &self,
         name: &str,
-        open: impl FnOnce() -> Result<M, E> + Send,
+        open: impl FnOnce() -> Result<M, E> + Send + 'static,
     ) -> Result<Rollout<I, O>, StageError>
     where
         M: Model<I, O> + 'static,
         E: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
-        self.stage_opened_by(name, || Ok(Box::new(open().map_err(|error| StageError::from(error.into()))?)))
+        self.stage_opened_by(name, move || {
+            Ok(Box::new(open().map_err(|error| StageError::from(error.into()))?))
+        })
     }
 
     fn stage_opened_by(
         &self,
         name: &str,
-        open: impl FnOnce() -> Result<Box<dyn Model<I, O>>, StageError> + Send,
+        open: impl FnOnce() -> Result<Box<dyn Model<I, O>>, StageError> + Send + 'static,
     ) -> Result<Rollout<I, O>, StageError> {
         let id = VersionId::new(name)?;
         let inner = &self.inner;
@@ -114,10 +120,12 @@ impl<I: ?Sized + 'static, O: 'static> ModelHandle<I, O> {
         })?;
         Ok(Rollout::new(self.clone(), number, id))
     }
+}
 
-    /// Gives up [staging](Self::stage) a version, from another thread: `stage` returns [`LoadError::Cancelled`] before its next
-    /// step, and nothing is left of it. A step of ONNX Runtime's own, such as making a session, is finished first. Whether
-    /// such a version was being staged.
+impl<I: ?Sized + 'static, O: 'static> ModelHandle<I, O> {
+    /// Gives up [staging](Self::stage) a version, from another thread: `stage` returns [`LoadError::Cancelled`] at once, whatever
+    /// the version is doing, and its name is free again. A step that has begun, such as making a session, is finished on its
+    /// thread, and what it made is dropped there. Whether such a version was being staged; where one was, it is not staged.
     ///
     /// [`LoadError::Cancelled`]: crate::model::LoadError::Cancelled
     pub fn cancel_staging(&self, version: &str) -> bool {

@@ -1,30 +1,31 @@
 //! Loading a version beside the requests: on a thread of low priority, held back while live has trouble, until it is
-//! cancelled.
+//! cancelled or has taken longer than it may. Code that does not return keeps that thread, and nobody else.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use crossbeam_channel::RecvTimeoutError;
-use parking_lot::Mutex;
-
+use super::beside::{Beside, Wait};
 use super::core::Core;
 use crate::base::guarded::guarded;
+use crate::control::event::EventKind;
+use crate::model::activity::Activity;
 use crate::model::error::{LoadError, ModelError};
 use crate::model::model::Model;
 use crate::model::throttle::LoadThrottle;
 use crate::version::id::VersionId;
 use crate::version::loaded::Version;
+use crate::version::post::At;
 use crate::version::prepare::{StageError, prepare, prove};
 
-/// How often it is looked whether live has trouble.
-const LOOK: Duration = Duration::from_millis(20);
+/// The name of a thread that loads a version.
+const LOADER: &str = "switchback-load";
 
-impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
-    /// Opens a version and makes it ready without doing live harm. Waits until it is.
+impl<I: ?Sized + 'static, O: Send + 'static> Core<I, O> {
+    /// Opens a version and makes it ready without doing live harm. Waits until it is, or is not to be waited for.
     pub(crate) fn prepare_aside(
-        &self,
+        self: &Arc<Self>,
         id: VersionId,
-        open: impl FnOnce() -> Result<Box<dyn Model<I, O>>, StageError> + Send,
+        open: impl FnOnce() -> Result<Box<dyn Model<I, O>>, StageError> + Send + 'static,
     ) -> Result<Version<I, O>, StageError> {
         let throttle = LoadThrottle::new();
         {
@@ -36,55 +37,83 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
         }
         let (started, now) = (self.serving.clock.reading(), self.serving.clock.now());
         let mut loading = self.control.lock().begin_loading(id, &self.serving.joins, now);
-        let judge = self.serving.shadow_judge();
-        let (task, check, sample) = (&self.serving.task, self.serving.check.as_ref(), self.sample.as_deref());
-        let (routing, recent) = (&self.serving.routing, self.serving.recent.as_ref());
-        let of_throttle = throttle.clone();
-        let load = || {
-            let failed = |source| StageError::Answer { version: id, source };
-            // The host's code, like all of a model.
-            let model = judge.guarded(open).map_err(failed)??;
-            let mut version = prepare(id, model, task, check, sample, &of_throttle)?;
-            if let Some(recent) = recent.filter(|_| !version.proof.is_answered()) {
-                let live = Arc::clone(&routing.load().live().version);
-                recent.lend(|inputs| prove(&mut version, &live, inputs, &judge))?;
-            }
-            Ok(version)
+        let (core, of_load) = (Arc::clone(self), throttle.clone());
+        let load = move || {
+            core.load_priority.take();
+            contained(id, || core.load(id, open, &of_load))
         };
-        let (ending, ended) = crossbeam_channel::bounded::<()>(0);
-        // In a cell: where no thread can be started, it is done on this one.
-        let given = Mutex::new(Some(load));
-        let (take, priority) = (|| given.lock().take(), self.load_priority);
-        let prepared = std::thread::scope(|scope| {
-            let body = || {
-                let _ending = ending;
-                priority.take();
-                take().map(|load| contained(id, load))
-            };
-            match std::thread::Builder::new().name("switchback-load".into()).spawn_scoped(scope, body) {
-                Ok(loader) => {
-                    while let Err(RecvTimeoutError::Timeout) = ended.recv_timeout(LOOK) {
-                        let control = &mut *self.control.lock();
-                        let trouble =
-                            control.has_trouble(&mut loading, &self.serving.joins, self.serving.clock.now());
-                        if let Some(trouble) = trouble {
-                            throttle.hold(trouble);
-                        }
-                    }
-                    loader.join().ok().flatten()
-                }
-                Err(_) => None,
+        let look = || {
+            if throttle.is_cancelled() {
+                return Wait::NoLonger;
             }
-        });
-        let prepared = prepared.or_else(|| take().map(|load| contained(id, load)));
-        self.loads.lock().retain(|(other, _)| *other != id);
+            let control = &mut *self.control.lock();
+            let trouble = control.has_trouble(&mut loading, &self.serving.joins, self.serving.clock.now());
+            if let Some(trouble) = trouble {
+                throttle.hold(trouble);
+            }
+            Wait::On
+        };
+        let (limit, load_of) = (self.staging_deadline, Some(throttle.clone()));
+        let activity = Activity::Opening;
+        let at = At { version: id, blocks: None, activity, load: load_of, began: now, limit };
+        let prepared = self.threads.run(LOADER, &self.serving.clock, at, load, look);
+        let cancelled = {
+            let mut loads = self.loads.lock();
+            loads.retain(|(other, _)| *other != id);
+            // Whoever was told that it is cancelled was told the truth.
+            throttle.is_cancelled()
+        };
         let (took, now) = (self.serving.clock.reading().nanos_since(started), self.serving.clock.now());
         let (took, held) = (Duration::from_nanos(took), throttle.held_for());
         self.control.lock().end_loading(loading, took, held, &self.serving.joins, now);
-        // Only a thread that was ended from outside leaves neither a version nor an error.
-        prepared.unwrap_or_else(|| Err(LoadError::other("the thread that loaded it ended").into()))
+        match prepared {
+            Beside::TooMany(threads) => Err(StageError::LeftBehind { threads }),
+            Beside::Done(Err(error)) => Err(error),
+            Beside::Done(Ok(_)) | Beside::Abandoned if cancelled => Err(LoadError::Cancelled.into()),
+            Beside::Done(Ok(version)) => Ok(version),
+            Beside::Abandoned => {
+                // Where it comes to its next step all the same, it goes no further.
+                throttle.cancel();
+                let (thread, activity) = (LOADER.to_owned(), throttle.activity());
+                let abandoned = EventKind::ThreadAbandoned {
+                    thread,
+                    version: id,
+                    activity,
+                    lasted: took,
+                    replaced: false,
+                };
+                self.tell(abandoned);
+                Err(StageError::Deadline { version: id, activity, after: limit })
+            }
+            // Only a thread that was ended from outside leaves neither a version nor an error.
+            Beside::Ended => Err(LoadError::other("the thread that loaded it ended").into()),
+        }
     }
 
+    /// Opens a version and makes it ready, on this thread.
+    fn load(
+        &self,
+        id: VersionId,
+        open: impl FnOnce() -> Result<Box<dyn Model<I, O>>, StageError>,
+        throttle: &LoadThrottle,
+    ) -> Result<Version<I, O>, StageError> {
+        let serving = &self.serving;
+        let judge = serving.shadow_judge();
+        // The host's code, like all of a model.
+        let failed = |source| StageError::Answer { version: id, source };
+        let model = judge.guarded(open).map_err(failed)??;
+        let (check, sample) = (serving.check.as_ref(), self.sample.as_deref());
+        let mut version = prepare(id, model, &serving.task, check, sample, throttle)?;
+        if let Some(recent) = serving.recent.as_ref().filter(|_| !version.proof.is_answered()) {
+            throttle.enter(Activity::RecentInputs);
+            let live = Arc::clone(&serving.routing.load().live().version);
+            recent.lend(|inputs| prove(&mut version, &live, inputs, &judge))?;
+        }
+        Ok(version)
+    }
+}
+
+impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
     /// Gives up a load. Whether there was one.
     pub(crate) fn cancel_load(&self, wanted: impl Fn(VersionId) -> bool) -> bool {
         let loads = self.loads.lock();

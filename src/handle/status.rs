@@ -25,6 +25,7 @@ use crate::rollout::phase::Phase;
 use crate::stats::{ArmFigures, Cohort, DivergenceFigures, SegmentFigures, Window};
 use crate::version::drill::DrillOutcome;
 use crate::version::id::VersionId;
+use crate::version::in_flight::InFlight;
 use crate::version::loaded::AnyVersion;
 use crate::version::proof::Proof;
 
@@ -84,7 +85,8 @@ pub struct Status {
     /// in `f32`, and was taken for 0 or 1. Of all versions, whatever they were asked for.
     #[serde(default)]
     pub rounded: u64,
-    /// The threads of the handle's: what each last did. Empty where the host ticks.
+    /// The threads of the handle's: what each last did, and which were given up. Where the host ticks there are those alone
+    /// that load versions or ask candidates.
     #[serde(default)]
     pub threads: Vec<ThreadStatus>,
     /// Versions that take no traffic and wait for their last borrower before they are freed.
@@ -252,24 +254,6 @@ pub struct RolloutStatus {
     pub segments: Vec<SegmentFigures>,
 }
 
-/// Calls that have begun and not ended: they count in figures when they end, and here as soon as they begin.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[non_exhaustive]
-pub struct InFlight {
-    /// How many, on requests and on copies, up to 64 of each.
-    pub calls: usize,
-    /// How long the oldest of them has been under way.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub oldest: Option<Duration>,
-}
-
-impl InFlight {
-    fn of(attempt: &Attempt, now: Timestamp) -> Self {
-        let (calls, oldest) = attempt.in_flight().unwrap_or_default();
-        Self { calls, oldest: oldest.map(|began| now.since(began)) }
-    }
-}
-
 impl Control {
     /// Whether another process has the state.
     fn is_standby(&self) -> bool {
@@ -358,7 +342,7 @@ impl Control {
             phase: state.phase,
             weight: state.weight,
             withheld: self.is_withheld(attempt, now),
-            in_flight: InFlight::of(attempt, now),
+            in_flight: attempt.in_flight_at(now),
             sample: state.sample,
             paused: state.paused,
             step: state.step,

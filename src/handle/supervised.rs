@@ -2,14 +2,23 @@
 //!
 //! All of the host's code is [guarded](crate::base::guarded), so what ends here is a fault of ours. It must not end the work
 //! with it: a handle whose ticks have stopped takes nothing back, and nobody would know.
+//!
+//! A thread that does not come back from a version's code cannot be ended, by anybody. It is given up: another takes its place,
+//! it is told and shown, and when the code returns at last it ends without a word.
 
+use std::cell::Cell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
 use crate::base::clock::Timestamp;
+use crate::model::activity::Activity;
+use crate::version::id::VersionId;
+use crate::version::post::{At, Post};
 
 /// A thread of the handle's, as [`Status`](crate::status::Status::threads) shows it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -23,13 +32,39 @@ pub struct ThreadStatus {
     /// How often a panic ended its work. It was begun again each time, and an
     /// [event](crate::events::EventKind::ThreadDied) told of the first, second, fourth, eighth time, and so on.
     pub died: u64,
+    /// What it was given up in, where it was: a call that does not return. It is gone from here once that has returned.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub abandoned: Option<AbandonedCall>,
 }
 
-/// What is known of one thread. Relaxed, all of it: figures for showing.
+/// A call beside the requests that took longer than it may, and is waited for no longer. Its thread can be neither stopped nor
+/// used: it ends when the call returns, and what the call came to is dropped.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct AbandonedCall {
+    /// The version whose code it is.
+    pub version: VersionId,
+    /// What the version was doing.
+    pub activity: Activity,
+    /// Since when.
+    pub began: Timestamp,
+    /// When it was given up.
+    pub since: Timestamp,
+}
+
+/// How many threads of one kind may be given up at one time. Each keeps a stack and the version that it is in; and with as many
+/// in code that does not return, one more would not fare better.
+pub(crate) const ABANDONED_MAX: usize = 8;
+
+/// What is known of one thread. Relaxed, all figures: for showing.
 pub(crate) struct Beat {
     pub(crate) name: &'static str,
     worked: AtomicU64,
     died: AtomicU64,
+    /// What it is at.
+    pub(crate) post: Arc<Post>,
+    /// Dropped when the thread ends, or is waited for no longer: see [`Beats::have_ended`].
+    ending: Mutex<Option<Sender<()>>>,
 }
 
 impl Beat {
@@ -43,29 +78,112 @@ impl Beat {
     pub(crate) fn died(&self) -> u64 {
         self.died.fetch_add(1, Ordering::Relaxed) + 1
     }
+
+    /// It has ended, or nobody is to wait for its end.
+    pub(crate) fn ended(&self) {
+        self.ending.lock().take();
+    }
+
+    fn status(&self) -> ThreadStatus {
+        let worked = Some(self.worked.load(Ordering::Relaxed)).filter(|nanos| *nanos > 0);
+        let abandoned = self.post.abandoned().map(|(at, since)| AbandonedCall {
+            version: at.version,
+            activity: at.activity(),
+            began: at.began,
+            since,
+        });
+        ThreadStatus {
+            name: self.name.to_owned(),
+            worked: worked.map(Timestamp::from_unix_nanos),
+            died: self.died.load(Ordering::Relaxed),
+            abandoned,
+        }
+    }
 }
 
 /// The threads of a handle.
-#[derive(Default)]
-pub(crate) struct Beats(Mutex<Vec<Arc<Beat>>>);
+pub(crate) struct Beats {
+    all: Mutex<Vec<Arc<Beat>>>,
+    /// Every thread has a clone of this and never sends: the other end is disconnected when the last one has ended.
+    ending: Mutex<Option<Sender<()>>>,
+    ended: Receiver<()>,
+    /// Threads that end when they are told to, and are begun by requests: see [`stopped`](Self::stopped).
+    stopping: Mutex<Option<Sender<()>>>,
+    stopped: Receiver<()>,
+}
+
+impl Default for Beats {
+    fn default() -> Self {
+        let (ending, ended) = crossbeam_channel::bounded(0);
+        let (stopping, stopped) = crossbeam_channel::bounded(0);
+        let (ending, stopping) = (Mutex::new(Some(ending)), Mutex::new(Some(stopping)));
+        Self { all: Mutex::default(), ending, ended, stopping, stopped }
+    }
+}
 
 impl Beats {
     /// One more thread.
     pub(crate) fn of(&self, name: &'static str) -> Arc<Beat> {
-        let beat = Arc::new(Beat { name, worked: AtomicU64::new(0), died: AtomicU64::new(0) });
-        self.0.lock().push(Arc::clone(&beat));
+        let ending = Mutex::new(self.ending.lock().clone());
+        let (worked, died) = (AtomicU64::new(0), AtomicU64::new(0));
+        let beat = Arc::new(Beat { name, worked, died, post: Arc::default(), ending });
+        self.all.lock().push(Arc::clone(&beat));
         beat
     }
 
-    pub(crate) fn status(&self) -> Vec<ThreadStatus> {
-        let status = |beat: &Arc<Beat>| {
-            let worked = Some(beat.worked.load(Ordering::Relaxed)).filter(|nanos| *nanos > 0);
-            ThreadStatus {
-                name: beat.name.to_owned(),
-                worked: worked.map(Timestamp::from_unix_nanos),
-                died: beat.died.load(Ordering::Relaxed),
-            }
-        };
-        self.0.lock().iter().map(status).collect()
+    /// A thread that is no more.
+    pub(crate) fn forget(&self, beat: &Arc<Beat>) {
+        self.all.lock().retain(|other| !Arc::ptr_eq(other, beat));
     }
+
+    /// The threads that are at a call which takes longer than it may: given up by this.
+    pub(crate) fn abandon_overdue(&self, now: Timestamp) -> Vec<(&'static str, At)> {
+        let all = self.all.lock();
+        let overdue = |beat: &Arc<Beat>| {
+            let at = beat.post.abandon_overdue(now)?;
+            beat.ended();
+            Some((beat.name, at))
+        };
+        all.iter().filter_map(overdue).collect()
+    }
+
+    /// How many threads of this name work, and how many were given up and have not returned.
+    pub(crate) fn count(&self, name: &str) -> (usize, usize) {
+        let all = self.all.lock();
+        let named = all.iter().filter(|beat| beat.name == name);
+        named.fold((0, 0), |(working, abandoned), beat| {
+            if beat.post.is_abandoned() { (working, abandoned + 1) } else { (working + 1, abandoned) }
+        })
+    }
+
+    /// Disconnected once the handle ends.
+    pub(crate) fn stopped(&self) -> &Receiver<()> {
+        &self.stopped
+    }
+
+    /// Waits for threads that end, up to so long; whether all of them have. From now on no thread is waited for that begins.
+    pub(crate) fn have_ended(&self, patience: Duration) -> bool {
+        self.stopping.lock().take();
+        self.ending.lock().take();
+        matches!(self.ended.recv_timeout(patience), Err(RecvTimeoutError::Disconnected))
+    }
+
+    pub(crate) fn status(&self) -> Vec<ThreadStatus> {
+        self.all.lock().iter().map(|beat| beat.status()).collect()
+    }
+}
+
+thread_local! {
+    /// The thread is one of a handle's.
+    static IS_OURS: Cell<bool> = const { Cell::new(false) };
+}
+
+/// This thread begins, as one of a handle's.
+pub(crate) fn begin_as_ours() {
+    IS_OURS.set(true);
+}
+
+/// Whether this thread is one of a handle's, which would wait for itself.
+pub(crate) fn is_ours() -> bool {
+    IS_OURS.get()
 }

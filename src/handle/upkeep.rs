@@ -4,33 +4,95 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
+
+use super::beside::{Beside, Wait};
 use super::core::Core;
-use crate::base::clock::Timestamp;
-use crate::base::guarded::let_go;
+use crate::base::clock::{Clock, Timestamp};
+use crate::base::guarded::{guarded, let_go};
 use crate::control::event::EventKind;
 use crate::control::tiers::{Back, Lost};
+use crate::model::activity::Activity;
 use crate::model::causes::told;
+use crate::model::error::ModelError;
 use crate::model::{Doubt, Tier};
-use crate::version::ask::attempt;
+use crate::version::ask::{Judge, attempt};
 use crate::version::drill::{Copies, DrillOutcome};
-use crate::version::input::KeptInput;
 use crate::version::loaded::AnyVersion;
+use crate::version::post::{At, Post};
 
 /// How often it is measured what versions take of memory, where nothing has changed: the system looks at every page for it.
 const WEIGHED_EVERY: Duration = Duration::from_secs(10);
 
+/// A round of upkeep is somebody's. It is over when this goes, also by a panic, unless another thread has begun one since.
+struct Turn<'a> {
+    place: &'a Mutex<Option<Arc<Post>>>,
+    post: &'a Arc<Post>,
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        let turn = &mut *self.place.lock();
+        if turn.as_ref().is_some_and(|own| Arc::ptr_eq(own, self.post)) {
+            *turn = None;
+        }
+    }
+}
+
+/// What calls versions in a round of upkeep.
+struct Round<'a, O> {
+    post: &'a Post,
+    clock: &'a Clock,
+    judge: Judge<'a, O>,
+}
+
+impl<O: 'static> Round<'_, O> {
+    /// Calls a version's code. `None` where it has not returned in time: another thread has gone on then.
+    fn call<T>(
+        &self,
+        version: &Arc<dyn AnyVersion>,
+        (activity, limit): (Activity, Duration),
+        call: impl FnOnce() -> T,
+    ) -> Option<Result<T, ModelError>> {
+        let (began, blocks) = (self.clock.now(), Some(Arc::clone(version)));
+        self.post.begin(At { version: version.id, blocks, activity, load: None, began, limit });
+        let result = self.judge.guarded(call);
+        if self.post.end() {
+            return Some(result);
+        }
+        let_go(result);
+        None
+    }
+}
+
+/// Those whose code can be called: none of them has a call that does not return.
+fn callable(versions: &[Arc<dyn AnyVersion>]) -> impl Iterator<Item = &Arc<dyn AnyVersion>> {
+    versions.iter().filter(|version| !version.is_blocked())
+}
+
 impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
-    /// One round. Returns at once where another thread is at it.
-    pub(crate) fn keep_up(&self) {
-        let Some(_turn) = self.keeping_up.try_lock() else { return };
+    /// One round, by the thread that has this post. Returns at once where another thread is at it, and as soon as it can where
+    /// nobody waits for it any more: another one has begun a round then.
+    pub(crate) fn keep_up(&self, post: &Arc<Post>) {
+        {
+            let turn = &mut *self.keeping_up.lock();
+            if turn.as_ref().is_some_and(|other| !other.is_abandoned()) {
+                return;
+            }
+            *turn = Some(Arc::clone(post));
+        }
+        let turn = Turn { place: &self.keeping_up, post };
         let (loaded, unsettled) = {
             let control = &mut *self.control.lock();
             (control.loaded(), control.want_tiers(self.serving.clock.now()))
         };
-        self.maintain(&loaded);
-        self.settle_versions(unsettled);
-        self.drill();
-        self.weigh(&loaded);
+        let round = Round { post, clock: &self.serving.clock, judge: self.serving.shadow_judge() };
+        let _ = self
+            .maintain(&loaded, &round)
+            .and_then(|()| self.settle_versions(unsettled, &round))
+            .and_then(|()| self.drill(&round))
+            .and_then(|()| self.weigh(&loaded, &round));
+        drop(turn);
         self.traces.emit();
     }
 
@@ -50,13 +112,8 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
         loop {
             let Some(version) = self.control.lock_urgently().begin_waking(back) else { return Ok(None) };
             let started = self.serving.clock.reading();
-            let woken = self.serving.shadow_judge().guarded(|| version.wake());
+            let failure = self.wake_aside(&version);
             let took = Duration::from_nanos(self.serving.clock.reading().nanos_since(started));
-            let failure = match woken {
-                Ok(Ok(())) => None,
-                Ok(Err(error)) => Some(told(error)),
-                Err(error) => Some(error.to_string()),
-            };
             let now = self.serving.clock.now();
             let Some(reason) = failure else {
                 let tier = self.tier_of(&*version);
@@ -72,12 +129,42 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
         }
     }
 
+    /// Wakes a version on a thread of its own, and waits no longer than that may take; why it is not awake, where it is not.
+    fn wake_aside(&self, version: &Arc<dyn AnyVersion>) -> Option<String> {
+        const WAKER: &str = "switchback-wake";
+        if version.is_blocked() {
+            return Some("a call of its code has not returned".to_owned());
+        }
+        let (began, limit, activity) = (self.serving.clock.now(), self.staging_deadline, Activity::Waking);
+        let at =
+            At { version: version.id, blocks: Some(Arc::clone(version)), activity, load: None, began, limit };
+        let own = Arc::clone(version);
+        let wake = move || match guarded(|| own.wake()) {
+            Ok(Ok(())) => None,
+            Ok(Err(error)) => Some(told(error)),
+            Err(panicked) => Some(ModelError::from(panicked).to_string()),
+        };
+        match self.threads.run(WAKER, &self.serving.clock, at, wake, || Wait::On) {
+            Beside::Done(failure) => failure,
+            Beside::Abandoned => {
+                let (thread, lasted) = (WAKER.to_owned(), self.serving.clock.now().since(began));
+                let version = version.id;
+                self.tell(EventKind::ThreadAbandoned { thread, version, activity, lasted, replaced: false });
+                Some(format!("it was still being woken after {} s", limit.as_secs_f64()))
+            }
+            Beside::TooMany(threads) => {
+                Some(format!("{threads} threads that woke versions have not returned"))
+            }
+            Beside::Ended => Some("the thread that woke it ended".to_owned()),
+        }
+    }
+
     /// Has every loaded model replace what it lost. Not under the lock: it may load sessions.
-    fn maintain(&self, versions: &[Arc<dyn AnyVersion>]) {
-        let judge = self.serving.shadow_judge();
-        for version in versions {
-            let maintained = judge.guarded(|| version.maintain());
-            let doubt = judge.guarded(|| version.take_doubt()).ok().flatten();
+    fn maintain(&self, versions: &[Arc<dyn AnyVersion>], round: &Round<'_, O>) -> Option<()> {
+        let upkeep = (Activity::Upkeep, self.staging_deadline);
+        for version in callable(versions) {
+            let maintained = round.call(version, upkeep, || version.maintain())?;
+            let doubt = round.call(version, upkeep, || version.take_doubt())?.ok().flatten();
             let failure = match maintained {
                 Ok(Ok(())) => None,
                 Ok(Err(error)) => Some(told(error)),
@@ -94,13 +181,14 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
                 control.announcer.announce(now, epoch, event);
             }
         }
+        Some(())
     }
 
-    fn settle_versions(&self, versions: Vec<Arc<dyn AnyVersion>>) {
-        let judge = self.serving.shadow_judge();
-        for version in versions {
+    fn settle_versions(&self, versions: Vec<Arc<dyn AnyVersion>>, round: &Round<'_, O>) -> Option<()> {
+        for version in callable(&versions) {
             let started = self.serving.clock.reading();
-            let settled = judge.guarded(|| version.settle());
+            let upkeep = (Activity::Upkeep, self.staging_deadline);
+            let settled = round.call(version, upkeep, || version.settle())?;
             let took = Duration::from_nanos(self.serving.clock.reading().nanos_since(started));
             let now = self.serving.clock.now();
             // An error's text and destructor may be the host's: before the lock is taken.
@@ -112,7 +200,7 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
             let control = &mut *self.control.lock();
             let failure = match settled {
                 Ok(tier) => {
-                    control.settled(&version, tier, took, now);
+                    control.settled(version, tier, took, now);
                     version.forget_weight();
                     None
                 }
@@ -120,35 +208,46 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
             };
             control.set_degraded(version.id, failure, now);
         }
+        Some(())
     }
 
     /// Asks every retained version what live was asked lately, where that is due.
-    fn drill(&self) {
+    fn drill(&self, round: &Round<'_, O>) -> Option<()> {
         let now = self.serving.clock.now();
-        let Some(copies) = self.serving.recent.as_ref().and_then(|recent| recent.due(now)) else { return };
+        let Some(copies) = self.serving.recent.as_ref().and_then(|recent| recent.due(now)) else {
+            return Some(());
+        };
         let Copies { inputs, not_copied, panic } = copies;
         let versions = self.control.lock().retained_versions();
-        let (judge, mut took_all) = (self.serving.shadow_judge(), Duration::ZERO);
-        for version in versions {
+        let mut took_all = Duration::ZERO;
+        for version in callable(&versions) {
             let started = self.serving.clock.reading();
             let typed = version.typed::<I, O>();
             // Of a version that cannot be woken it is known why: no user's input is in it. Of one that is asked the kind of
             // failure is kept and not what it said, which may quote what a user sent.
-            let woken = match judge.guarded(|| version.wake()) {
-                Ok(Ok(())) => Ok(()),
-                Ok(Err(error)) => Err(told(error)),
-                Err(error) => Err(error.to_string()),
-            };
-            let ask = |input: &dyn KeptInput<I>| match (&woken, &typed) {
-                (Ok(()), Some(version)) => {
-                    attempt(version, input, &judge).map(drop).map_err(|error| error.kind().told().to_owned())
-                }
-                (Ok(()), None) => Err(String::from("it is another handle's")),
-                (Err(reason), _) => Err(reason.clone()),
-            };
-            let failures: Vec<String> = inputs.iter().filter_map(|copy| ask(&**copy).err()).collect();
+            let woken =
+                match round.call(version, (Activity::Waking, self.staging_deadline), || version.wake())? {
+                    Ok(Ok(())) => Ok(()),
+                    Ok(Err(error)) => Err(told(error)),
+                    Err(error) => Err(error.to_string()),
+                };
+            let mut failures = Vec::new();
+            for copy in &inputs {
+                let failure = match (&woken, &typed) {
+                    (Ok(()), Some(typed)) => {
+                        let ask = || attempt(typed, &**copy, &round.judge).map(drop);
+                        let asked =
+                            round.call(version, (Activity::Drill, self.overdue_after), ask)?.flatten();
+                        asked.err().map(|error| error.kind().told().to_owned())
+                    }
+                    (Ok(()), None) => Some(String::from("it is another handle's")),
+                    (Err(reason), _) => Some(reason.clone()),
+                };
+                failures.extend(failure);
+            }
             // One that was cold goes back, unless it is wanted by now.
-            if let Ok(Err(error)) = judge.guarded(|| version.settle()) {
+            let upkeep = (Activity::Upkeep, self.staging_deadline);
+            if let Ok(Err(error)) = round.call(version, upkeep, || version.settle())? {
                 let_go(error);
             }
             let took = Duration::from_nanos(self.serving.clock.reading().nanos_since(started));
@@ -165,23 +264,26 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
                 took,
                 took_in_all: took,
             };
-            self.control.lock().drilled(&version, drilled, now);
+            self.control.lock().drilled(version, drilled, now);
         }
         if let Some(recent) = &self.serving.recent {
             recent.rest(now, took_all);
             // Copies of what users sent are gone here, but for a few that prove what is staged next.
             recent.keep(inputs);
         }
+        Some(())
     }
 
     /// Measures what versions take of memory, where it is not known or was measured long ago.
-    fn weigh(&self, versions: &[Arc<dyn AnyVersion>]) {
+    fn weigh(&self, versions: &[Arc<dyn AnyVersion>], round: &Round<'_, O>) -> Option<()> {
         let now = self.serving.clock.now();
         let is_stale = |at: Timestamp| now.since(at) >= WEIGHED_EVERY;
-        for version in versions.iter().filter(|version| version.weighed_at().is_none_or(is_stale)) {
-            let memory = self.serving.shadow_judge().guarded(|| version.memory()).ok().flatten();
+        let upkeep = (Activity::Upkeep, self.staging_deadline);
+        for version in callable(versions).filter(|version| version.weighed_at().is_none_or(is_stale)) {
+            let memory = round.call(version, upkeep, || version.memory())?.ok().flatten();
             version.set_memory(memory, now);
         }
+        Some(())
     }
 
     pub(crate) fn tier_of(&self, version: &dyn AnyVersion) -> Tier {

@@ -1,6 +1,5 @@
 //! The threads of a handle: one ticks, one keeps versions up, some run shadows.
 
-use std::cell::Cell;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,15 +8,20 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TryRecvError};
 use parking_lot::Mutex;
 
 use super::core::Core;
-use super::supervised::Beat;
+use super::pool::{CANDIDATE, THREADS_MAX};
+use super::supervised::{ABANDONED_MAX, Beat, Beats, begin_as_ours, is_ours};
+use crate::base::clock::Timestamp;
 use crate::base::guarded::{guarded, let_go};
 use crate::control::event::EventKind;
+use crate::model::activity::Activity;
+use crate::request::shadow::Watched;
+use crate::version::drill::DrillOutcome;
 
 /// The threads, and the way to end them: they end when the sender is gone.
 pub(crate) struct Workers {
     stop: Mutex<Option<Sender<()>>>,
-    /// Every thread has a sender of this and never sends: it is disconnected when the last one has ended.
-    ended: Receiver<()>,
+    /// Every thread that there is.
+    beats: Arc<Beats>,
     /// The process that has the threads: a child that is forked off has none of them, and would wait for ever.
     process: u32,
 }
@@ -37,10 +41,15 @@ const REST_AFTER_DEATH: Duration = Duration::from_millis(100);
 /// While there are candidates, a deadline is looked after at a quarter of its length, but not more often than this.
 const WATCH_SHORTEST: Duration = Duration::from_millis(1);
 
+/// The names of the threads, as the system shows them.
+const TICK: &str = "switchback-tick";
+const UPKEEP: &str = "switchback-upkeep";
+const SHADOW: &str = "switchback-shadow";
+
 impl Workers {
-    /// No threads.
-    pub(crate) fn none() -> Self {
-        Self { stop: Mutex::new(None), ended: crossbeam_channel::bounded(0).1, process: std::process::id() }
+    /// No threads, but for those that load versions while somebody waits for them.
+    pub(crate) fn none(beats: &Arc<Beats>) -> Self {
+        Self { stop: Mutex::new(None), beats: Arc::clone(beats), process: std::process::id() }
     }
 
     /// Starts a thread that ticks and `workers` that run shadows.
@@ -55,25 +64,25 @@ impl Workers {
         Core<I, O>: Send + Sync,
     {
         let (stop, stopped) = crossbeam_channel::bounded::<()>(0);
-        let (ending, ended) = crossbeam_channel::bounded::<()>(0);
-        let threads = Self { stop: Mutex::new(Some(stop)), ended, process: std::process::id() };
-        spawn("switchback-tick", inner, &ending, &stopped, move |inner, stopped, beat| {
-            tick(inner, stopped, beat, interval)
-        })?;
-        spawn("switchback-upkeep", inner, &ending, &stopped, move |inner, stopped, beat| {
-            keep_up(inner, stopped, beat, interval);
-        })?;
+        let threads = Self::none(&inner.threads);
+        *threads.stop.lock() = Some(stop);
         let workers = if inner.serving.shadow.is_some() { workers.max(1) } else { 0 };
+        spawn(TICK, inner, &stopped, move |inner, stopped, beat| {
+            tick(inner, stopped, beat, interval, |now| {
+                replace_abandoned(inner, stopped, interval, workers, now)
+            });
+        })?;
+        keep_up_aside(inner, &stopped, interval)?;
         for _ in 0..workers {
-            spawn("switchback-shadow", inner, &ending, &stopped, run_shadows)?;
+            spawn(SHADOW, inner, &stopped, run_shadows)?;
         }
         Ok(threads)
     }
 
-    /// Asks the threads to end and waits up to `patience`; whether they have.
+    /// Asks the threads to end and waits up to `patience`; whether they have. Those that were given up are not waited for.
     pub(crate) fn stop(&self, patience: Duration) -> bool {
         self.stop.lock().take();
-        !self.are_here() || matches!(self.ended.recv_timeout(patience), Err(RecvTimeoutError::Disconnected))
+        !self.are_here() || self.beats.have_ended(patience)
     }
 }
 
@@ -90,8 +99,8 @@ impl Drop for Workers {
     fn drop(&mut self) {
         self.stop.lock().take();
         // One of them would wait for itself.
-        if !IS_OURS.get() && self.are_here() {
-            let _ = self.ended.recv_timeout(DROP_PATIENCE);
+        if !is_ours() && self.are_here() {
+            self.beats.have_ended(DROP_PATIENCE);
         }
     }
 }
@@ -99,40 +108,83 @@ impl Drop for Workers {
 /// Longer than it takes to load one session of most models.
 const DROP_PATIENCE: Duration = Duration::from_secs(10);
 
-thread_local! {
-    /// The thread is one of a handle's.
-    static IS_OURS: Cell<bool> = const { Cell::new(false) };
-}
-
-/// Starts a thread that ends when it is told to, and by nothing else: a panic in `run` is told and counted, and `run` begins
-/// again.
+/// Starts a thread that ends when it is told to, or once it was given up, and by nothing else: a panic in `run` is told and
+/// counted, and `run` begins again.
 fn spawn<I, O>(
     name: &'static str,
     inner: &Arc<Core<I, O>>,
-    ending: &Sender<()>,
     stopped: &Receiver<()>,
-    run: impl Fn(&Core<I, O>, &Receiver<()>, &Beat) + Send + 'static,
+    run: impl Fn(&Arc<Core<I, O>>, &Receiver<()>, &Beat) + Send + 'static,
 ) -> io::Result<()>
 where
     I: ?Sized + 'static,
     O: 'static,
     Core<I, O>: Send + Sync,
 {
-    let (inner, ending, stopped) = (Arc::clone(inner), ending.clone(), stopped.clone());
-    let beat = inner.threads.of(name);
+    let (core, stopped) = (Arc::clone(inner), stopped.clone());
+    let (beats, beat) = (Arc::clone(&inner.threads), inner.threads.of(name));
+    let own = Arc::clone(&beat);
     let body = move || {
-        IS_OURS.set(true);
-        while guarded(|| run(&inner, &stopped, &beat)).is_err() {
-            let _ = guarded(|| inner.tell_of_death(&beat));
-            if has_ended(stopped.recv_timeout(REST_AFTER_DEATH)) {
+        begin_as_ours();
+        while guarded(|| run(&core, &stopped, &own)).is_err() {
+            own.post.end();
+            let _ = guarded(|| core.tell_of_death(&own));
+            if own.post.is_abandoned() || has_ended(stopped.recv_timeout(REST_AFTER_DEATH)) {
                 break;
             }
         }
         // The models may die here, with the last reference to them: before it is said that the thread has ended.
-        let_go(inner);
-        drop(ending);
+        let_go(core);
+        if own.post.is_abandoned() {
+            beats.forget(&own);
+        }
+        own.ended();
     };
-    std::thread::Builder::new().name(name.into()).spawn(body).map(drop)
+    let started = std::thread::Builder::new().name(name.into()).spawn(body).map(drop);
+    if started.is_err() {
+        inner.threads.forget(&beat);
+        beat.ended();
+    }
+    started
+}
+
+fn keep_up_aside<I, O>(inner: &Arc<Core<I, O>>, stopped: &Receiver<()>, interval: Duration) -> io::Result<()>
+where
+    I: ?Sized + 'static,
+    O: 'static,
+    Core<I, O>: Send + Sync,
+{
+    spawn(UPKEEP, inner, stopped, move |inner, stopped, beat| keep_up(inner, stopped, beat, interval))
+}
+
+/// Gives up threads that do not come back from a version's code, and starts others in their place: as long as no more than a
+/// few are given up at one time, since what took those takes the next. One that returns makes room again.
+fn replace_abandoned<I, O>(
+    inner: &Arc<Core<I, O>>,
+    stopped: &Receiver<()>,
+    interval: Duration,
+    workers: usize,
+    now: Timestamp,
+) where
+    I: ?Sized + 'static,
+    O: 'static,
+    Core<I, O>: Send + Sync,
+{
+    inner.give_up_threads(now);
+    let threads = &inner.threads;
+    for (name, wanted) in [(SHADOW, workers), (UPKEEP, 1)] {
+        let (working, abandoned) = threads.count(name);
+        if abandoned > ABANDONED_MAX {
+            continue;
+        }
+        for _ in working..wanted {
+            // Where the system has no thread to give, the next tick asks again.
+            let _ = match name {
+                SHADOW => spawn(SHADOW, inner, stopped, run_shadows),
+                _ => keep_up_aside(inner, stopped, interval),
+            };
+        }
+    }
 }
 
 /// Whether the threads are to end.
@@ -141,6 +193,25 @@ fn has_ended(waited: Result<(), RecvTimeoutError>) -> bool {
 }
 
 impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
+    /// Gives up threads that do not come back from a version's code, and tells of them.
+    pub(crate) fn give_up_threads(&self, now: Timestamp) {
+        for (name, at) in self.threads.abandon_overdue(now) {
+            let (thread, version, activity, lasted) =
+                (name.to_owned(), at.version, at.activity(), now.since(at.began));
+            let (working, abandoned) = self.threads.count(name);
+            let replaced = if name == CANDIDATE {
+                working + abandoned < THREADS_MAX
+            } else {
+                abandoned <= ABANDONED_MAX
+            };
+            if let (Activity::Drill, Some(version)) = (activity, &at.blocks) {
+                let failed = DrillOutcome::not_returned(now, lasted);
+                self.control.lock().drilled(version, failed, now);
+            }
+            self.tell(EventKind::ThreadAbandoned { thread, version, activity, lasted, replaced });
+        }
+    }
+
     /// Says that a panic has ended the work of a thread. Without the panic's message, which may quote what a user sent: the
     /// process's panic hook has printed it. Of a thread that dies again and again it is told ever more seldom.
     fn tell_of_death(&self, beat: &Beat) {
@@ -158,6 +229,7 @@ fn tick<I: ?Sized + 'static, O: 'static>(
     stopped: &Receiver<()>,
     beat: &Beat,
     interval: Duration,
+    look_after: impl Fn(Timestamp),
 ) {
     let look = inner.serving.limit.map(|limit| interval.min((limit / 4).max(WATCH_SHORTEST)));
     let mut due = crossbeam_channel::after(interval);
@@ -174,7 +246,10 @@ fn tick<I: ?Sized + 'static, O: 'static>(
             inner.serving.stop_overdue();
         }
         if is_due {
+            // By a moment before the tick: it has taken off what hangs before another thread can take up a copy for it.
+            let now = inner.serving.clock.now();
             inner.tick();
+            look_after(now);
             beat.worked(inner.serving.clock.now());
             due = crossbeam_channel::after(interval);
         }
@@ -182,7 +257,7 @@ fn tick<I: ?Sized + 'static, O: 'static>(
 }
 
 fn keep_up<I: ?Sized + 'static, O: 'static>(
-    inner: &Core<I, O>,
+    inner: &Arc<Core<I, O>>,
     stopped: &Receiver<()>,
     beat: &Beat,
     interval: Duration,
@@ -195,12 +270,19 @@ fn keep_up<I: ?Sized + 'static, O: 'static>(
             recv(inner.upkeep_bell.1) -> _ => {}
             default(interval) => {}
         }
-        inner.keep_up();
+        inner.keep_up(&beat.post);
+        if beat.post.is_abandoned() {
+            return;
+        }
         beat.worked(inner.serving.clock.now());
     }
 }
 
-fn run_shadows<I: ?Sized + 'static, O: 'static>(inner: &Core<I, O>, stopped: &Receiver<()>, beat: &Beat) {
+fn run_shadows<I: ?Sized + 'static, O: 'static>(
+    inner: &Arc<Core<I, O>>,
+    stopped: &Receiver<()>,
+    beat: &Beat,
+) {
     let Some(queue) = &inner.serving.shadow else { return };
     let rest = || {
         if !inner.serving.routing.load().shadowing.is_empty() {
@@ -214,7 +296,11 @@ fn run_shadows<I: ?Sized + 'static, O: 'static>(inner: &Core<I, O>, stopped: &Re
     };
     let running = || !matches!(stopped.try_recv(), Err(TryRecvError::Disconnected));
     while running() {
-        let had_one = queue.run_one(&inner.serving.aside());
+        let watched = Watched { post: &beat.post, limit: inner.overdue_after };
+        let had_one = queue.run_one(&inner.serving.aside(Some(watched)));
+        if beat.post.is_abandoned() {
+            return;
+        }
         beat.worked(inner.serving.clock.now());
         if !had_one && rest() {
             return;
@@ -259,15 +345,12 @@ mod tests {
             .build()
             .unwrap();
         let (stop, stopped) = crossbeam_channel::bounded::<()>(0);
-        let (ending, ended) = crossbeam_channel::bounded::<()>(0);
-        spawn("rest-shadow", &handle.inner, &ending, &stopped, run_shadows).unwrap();
-        let ticks = |inner: &Core<f64, f64>, stopped: &Receiver<()>, beat: &Beat| {
-            tick(inner, stopped, beat, Duration::from_secs(1));
+        spawn("rest-shadow", &handle.inner, &stopped, run_shadows).unwrap();
+        let ticks = |inner: &Arc<Core<f64, f64>>, stopped: &Receiver<()>, beat: &Beat| {
+            tick(inner, stopped, beat, Duration::from_secs(1), |_| {});
         };
-        spawn("rest-tick", &handle.inner, &ending, &stopped, ticks).unwrap();
-        let wait = |seconds| {
-            let _ = ended.recv_timeout(Duration::from_secs(seconds));
-        };
+        spawn("rest-tick", &handle.inner, &stopped, ticks).unwrap();
+        let wait = |seconds| std::thread::park_timeout(Duration::from_secs(seconds));
         wait(1);
         let before = ["rest-shadow", "rest-tick"].map(|thread| rests_of(thread).unwrap());
         wait(3);
@@ -284,11 +367,11 @@ mod tests {
             if copies() > 0 {
                 break;
             }
-            let _ = ended.recv_timeout(Duration::from_millis(10));
+            std::thread::park_timeout(Duration::from_millis(10));
         }
         assert!(copies() > 0, "it was woken");
-        drop((stop, ending));
-        assert!(ended.recv().is_err());
+        drop(stop);
+        assert!(handle.inner.threads.have_ended(Duration::MAX));
     }
 
     /// Bug: a panic that nothing caught ended a thread of ours for good, and nobody was told. Cause: a thread's body was
@@ -301,10 +384,9 @@ mod tests {
             .build()
             .unwrap();
         let (stop, stopped) = crossbeam_channel::bounded::<()>(0);
-        let (ending, ended) = crossbeam_channel::bounded::<()>(0);
         let (begun, begins) = crossbeam_channel::unbounded();
         let times = AtomicU64::new(0);
-        let run = move |inner: &Core<f64, f64>, stopped: &Receiver<()>, beat: &Beat| {
+        let run = move |inner: &Arc<Core<f64, f64>>, stopped: &Receiver<()>, beat: &Beat| {
             let time = times.fetch_add(1, Ordering::Relaxed);
             begun.send(time).unwrap();
             assert!(time >= 3, "on purpose");
@@ -312,7 +394,7 @@ mod tests {
             begun.send(time + 1).unwrap();
             let _ = stopped.recv();
         };
-        spawn("switchback-test", &handle.inner, &ending, &stopped, run).unwrap();
+        spawn("switchback-test", &handle.inner, &stopped, run).unwrap();
         assert_eq!((0..5).map(|_| begins.recv().unwrap()).collect::<Vec<_>>(), [0, 1, 2, 3, 4]);
         let [thread] = &handle.status().threads[..] else { panic!("one thread") };
         assert_eq!(
@@ -326,7 +408,7 @@ mod tests {
         });
         // Of the third nothing is told.
         assert_eq!(told.collect::<Vec<_>>(), [("switchback-test".into(), 1), ("switchback-test".into(), 2)]);
-        drop((stop, ending));
-        assert!(ended.recv().is_err(), "it ends when it is told to");
+        drop(stop);
+        assert!(handle.inner.threads.have_ended(Duration::MAX), "it ends when it is told to");
     }
 }

@@ -54,6 +54,7 @@
 // does not take the core before the other's slice is over. `SCHED_IDLE` gives it up at once. The price is a load of minutes on
 // a machine whose cores are all busy all of the time; `Builder::load_priority` has others.
 
+pub(crate) mod activity;
 pub(crate) mod causes;
 pub(crate) mod closure;
 pub(crate) mod description;
@@ -66,6 +67,7 @@ pub mod onnx;
 pub(crate) mod throttle;
 pub(crate) mod tier;
 
+pub use activity::Activity;
 pub use closure::{Closure, closure};
 pub use description::Description;
 pub use error::{InputError, LoadError, ModelError};

@@ -22,7 +22,8 @@ use crate::base::guarded::guarded;
 pub trait Model<I: ?Sized, O>: Send + Sync {
     /// Answers one request.
     ///
-    /// Runs on the threads of the host's requests, and on shadow workers. A panic is caught by the handle and counted
+    /// Runs on the threads of the host's requests, on shadow workers, and on threads that ask candidates which have a
+    /// [deadline](crate::options::Limits::candidate_deadline). A panic is caught by the handle and counted
     /// like an error.
     ///
     /// # Errors
@@ -41,7 +42,7 @@ pub trait Model<I: ?Sized, O>: Send + Sync {
 
     /// Answers like [`predict`](Self::predict), and gives up after `limit`. A handle asks candidates in this way where the
     /// host has set them a deadline. The default cannot interrupt itself and answers late; the handle then counts a missed
-    /// deadline.
+    /// deadline, and where the input could be kept the caller has been answered by live.
     ///
     /// # Errors
     ///

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
 
+use super::activity::Activity;
 use super::error::LoadError;
 
 /// Holds the loading of a model back: whoever loads one calls [`step`](Self::step) before each step that takes long. It
@@ -34,6 +35,7 @@ struct Shared {
     trouble: AtomicBool,
     held_nanos: AtomicU64,
     bell: Mutex<()>,
+    activity: Mutex<Activity>,
     rung: Condvar,
 }
 
@@ -70,6 +72,16 @@ impl LoadThrottle {
             self.shared.rung.wait_for(&mut bell, REST);
             self.shared.held_nanos.fetch_add(REST.as_nanos() as u64, Ordering::Relaxed);
         }
+    }
+
+    /// The load has come to this.
+    pub(crate) fn enter(&self, activity: Activity) {
+        *self.shared.activity.lock() = activity;
+    }
+
+    /// What the load has come to.
+    pub(crate) fn activity(&self) -> Activity {
+        *self.shared.activity.lock()
     }
 
     /// Requests have trouble, or have none any more.

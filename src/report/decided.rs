@@ -87,6 +87,7 @@ fn in_words(event: &Event) -> String {
         | EventKind::StateNotSaved { .. }
         | EventKind::StateSaved
         | EventKind::ThreadDied { .. }
+        | EventKind::ThreadAbandoned { .. }
         | EventKind::ClockMoved { .. }
         | EventKind::Closed => capital(&text),
         _ => text,

@@ -204,6 +204,7 @@ fn concerns(kind: &EventKind, candidate: VersionId) -> Concern {
         | Kind::Resumed { version }
         | Kind::Tripped { version, .. }
         | Kind::Overdue { version, .. }
+        | Kind::ThreadAbandoned { version, .. }
         | Kind::CircuitOpened { version, .. }
         | Kind::Held { version, .. }
         | Kind::CircuitClosed { version }

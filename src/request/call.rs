@@ -1,6 +1,6 @@
 //! The life of a request: from the routing table to an answer with its id.
 
-use crate::version::loaded::Version;
+use crate::version::loaded::{Place, Version};
 use std::borrow::Borrow;
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,12 +8,13 @@ use std::time::Duration;
 use arc_swap::Guard;
 
 use super::answer::{Answer, PredictError, Route};
+use super::beside::{Answered, AskBeside, Errand, Returned};
 use super::serving::Serving;
-use super::shadow::{Answered, Lent};
+use super::shadow::{Answered as Shadowed, Lent};
 use super::table::{Arm, Routed, Routing};
 use crate::base::chance::within;
 use crate::base::clock::{Reading, Timestamp};
-use crate::base::guarded::{guarded, let_all_go, let_go};
+use crate::base::guarded::{Contained, guarded, let_all_go, let_go};
 use crate::base::share::{Share, scale};
 use crate::base::sync::Begun;
 use crate::drift::watch::watch::Answered as Said;
@@ -22,8 +23,8 @@ use crate::model::error::{ErrorKind, ModelError};
 use crate::stats::counting::exposure::{Counted, Exposure, Request, Unit, lane};
 use crate::task::kept::Kept;
 use crate::task::outcome::{Censoring, Truth};
-use crate::version::ask::attempt_into;
-use crate::version::input::KeptInput;
+use crate::version::ask::{Judge, attempt_into};
+use crate::version::input::{KeptInput, NotCopied, copied};
 
 /// How a request falls to an arm.
 #[derive(Clone, Copy)]
@@ -65,6 +66,21 @@ struct Marks {
     segment: Option<u32>,
 }
 
+/// Rows that go to one version together.
+struct Group<'a, I: ?Sized> {
+    rows: &'a [&'a I],
+    /// Makes a share in the input, where the caller gave it away: of a single row.
+    share: Option<&'a dyn Fn() -> Box<dyn KeptInput<I>>>,
+    batch: bool,
+}
+
+/// Who was asked in the end, when, and what it made of each row.
+struct AnsweredRows<'a, I: ?Sized, O> {
+    arm: &'a Arm<Version<I, O>>,
+    rows: Vec<(Attempted<O>, Kept)>,
+    started: Reading,
+}
+
 /// What one arm made of one request.
 pub(crate) struct Attempted<O> {
     result: Result<O, ModelError>,
@@ -81,6 +97,47 @@ fn bulkhead(share: Share, threads: usize) -> usize {
     usual.min(threads - threads / 4).max(FEWEST)
 }
 
+#[cold]
+fn wrong_number() -> ModelError {
+    ModelError::engine("the model answered another number of requests than it was given")
+}
+
+/// Holds what a version answered to several rows against what an answer is.
+fn judged<O: 'static>(
+    judge: &Judge<'_, O>,
+    outputs: Result<Vec<Result<O, ModelError>>, ModelError>,
+    rows: usize,
+    ended: Reading,
+) -> Vec<(Attempted<O>, Kept)> {
+    match outputs {
+        Ok(outputs) if outputs.len() == rows => outputs
+            .into_iter()
+            .map(|output| {
+                let mut kept = Kept::Unreadable;
+                let keep = |output: O| match judge.guarded(|| judge.keep(&output, &mut kept)).flatten() {
+                    Ok(()) => Ok(output),
+                    Err(error) => {
+                        let_go(output);
+                        Err(error)
+                    }
+                };
+                (Attempted { result: output.and_then(keep), ended }, kept)
+            })
+            .collect(),
+        outputs => {
+            let error = match outputs {
+                Ok(outputs) => {
+                    let_all_go(outputs);
+                    wrong_number()
+                }
+                Err(error) => error,
+            };
+            let failed = || Attempted { result: Err(error.clone()), ended };
+            (0..rows).map(|_| (failed(), Kept::Unreadable)).collect()
+        }
+    }
+}
+
 impl<I: ?Sized + 'static, O: 'static> Serving<I, O> {
     /// Answers one request.
     #[inline]
@@ -94,12 +151,113 @@ impl<I: ?Sized + 'static, O: 'static> Serving<I, O> {
         let routing = self.routing.load();
         let (routed, key, random) = self.route(&routing, draw, self.clock.at(started));
         let unit = Unit::default();
+        if routed.arm.on_trial()
+            && let Some(beside) = &self.beside
+            && (share.is_some() || self.copy.is_some())
+        {
+            let call = Call { routing: &routing, arm: routed.arm, input, key, unit, random, share, started };
+            return self.predict_beside(&**beside, call);
+        }
         let (arm, begun) = self.begin(&routing, routed.arm, self.clock.at(started), 1);
         let call = Call { routing: &routing, arm, input, key, unit, random, share, started };
         let mut kept = Kept::Unreadable;
         let attempted = self.ask(call.arm, input, &mut kept);
         drop(begun);
         self.settle(&call, attempted, &kept)
+    }
+
+    /// Answers a request of a candidate, which a thread of ours asks. Never inlined: live's requests are not to carry it.
+    #[inline(never)]
+    fn predict_beside<'a>(
+        &self,
+        beside: &dyn AskBeside<I, O>,
+        mut call: Call<'a, I, O>,
+    ) -> Result<Answer<O>, PredictError> {
+        let (routing, group) = (call.routing, Group { rows: &[call.input], share: call.share, batch: false });
+        let mut answered = self.ask_beside(beside, routing, call.arm, &group, call.started);
+        (call.arm, call.started) = (answered.arm, answered.started);
+        let unanswered = || (self.failed(wrong_number()), Kept::Unreadable);
+        let (attempted, kept) = answered.rows.pop().unwrap_or_else(unanswered);
+        self.settle(&call, attempted, &kept)
+    }
+
+    /// Has a thread of ours ask a candidate, and waits for no longer than that may take.
+    fn ask_beside<'a>(
+        &self,
+        beside: &dyn AskBeside<I, O>,
+        routing: &'a Routing<Version<I, O>>,
+        arm: &'a Arm<Version<I, O>>,
+        group: &Group<'_, I>,
+        started: Reading,
+    ) -> AnsweredRows<'a, I, O> {
+        let limit = self.limit.unwrap_or(Duration::MAX);
+        let keep = |row: &&I| match (group.share, self.copy) {
+            (Some(share), _) => copied(*row, |_| share()),
+            (None, Some(copy)) => copied(*row, copy),
+            (None, None) => Err(NotCopied),
+        };
+        // First, so that nothing is copied in vain.
+        let place = Place::begin(&arm.version, self.calls_most(arm), lane(), self.clock.at(started));
+        let returned: Result<_, NotCopied> = place.map_or(Ok(Returned::Full), |place| {
+            let inputs = group.rows.iter().map(keep).collect::<Result<_, _>>()?;
+            Ok(beside.ask(Errand { place, inputs, batch: group.batch, limit, started }))
+        });
+        let Ok(returned) = returned else {
+            // There is no copy after all: the host's `Clone` has panicked.
+            return self.ask_here(routing, arm, group, started);
+        };
+        match returned {
+            Returned::Answered(Answered { outputs, started, ended }) => {
+                let judge = self.judge(true);
+                let taken = |output: Result<Contained<O>, ModelError>| match output {
+                    Ok(output) => output.into_inner().ok_or_else(wrong_number),
+                    Err(error) => Err(error),
+                };
+                let outputs = outputs.map(|outputs| outputs.into_iter().map(taken).collect());
+                let rows = judged(&judge, outputs, group.rows.len(), ended);
+                AnsweredRows { arm, rows, started }
+            }
+            Returned::Late => {
+                let late = |_: &&I| (self.failed(ModelError::Deadline { limit }), Kept::Unreadable);
+                AnsweredRows { arm, rows: group.rows.iter().map(late).collect(), started }
+            }
+            Returned::Full => {
+                let live = self.crowded_out(routing, group.rows.len());
+                self.ask_here(routing, live, group, started)
+            }
+        }
+    }
+
+    /// Asks an arm on this thread.
+    fn ask_here<'a>(
+        &self,
+        routing: &'a Routing<Version<I, O>>,
+        arm: &'a Arm<Version<I, O>>,
+        group: &Group<'_, I>,
+        started: Reading,
+    ) -> AnsweredRows<'a, I, O> {
+        let (arm, begun) = self.begin(routing, arm, self.clock.at(started), group.rows.len());
+        let rows = match group.rows {
+            [row] if !group.batch => {
+                let mut kept = Kept::Unreadable;
+                vec![(self.ask(arm, row, &mut kept), kept)]
+            }
+            rows => self.ask_batch(arm, rows),
+        };
+        drop(begun);
+        AnsweredRows { arm, rows, started }
+    }
+
+    /// An attempt that has failed, now.
+    fn failed(&self, error: ModelError) -> Attempted<O> {
+        Attempted { result: Err(error), ended: self.clock.reading() }
+    }
+
+    /// How many calls of a candidate may be under way.
+    #[inline]
+    fn calls_most(&self, arm: &Arm<Version<I, O>>) -> usize {
+        let threads = self.threads.note(lane());
+        self.calls_max.unwrap_or_else(|| bulkhead(arm.exposure.share, threads))
     }
 
     /// Begins a call of an arm. Where a candidate has as many under way as it may, live answers in its place, and the requests are
@@ -115,9 +273,7 @@ impl<I: ?Sized + 'static, O: 'static> Serving<I, O> {
         if !arm.on_trial() {
             return (arm, None);
         }
-        let threads = self.threads.note(lane());
-        let most = self.calls_max.unwrap_or_else(|| bulkhead(arm.exposure.share, threads));
-        match arm.version.begin_call(most, lane(), at) {
+        match arm.version.begin_call(self.calls_most(arm), lane(), at) {
             Some(begun) => (arm, Some(begun)),
             None => (self.crowded_out(routing, requests), None),
         }
@@ -197,9 +353,14 @@ impl<I: ?Sized + 'static, O: 'static> Serving<I, O> {
                 places.iter().filter_map(|place| inputs.get(*place)).map(Borrow::borrow).collect();
             // Each version has its own time: that of one asked before is none of its doing.
             let started = self.clock.reading();
-            let (arm, begun) = self.begin(routing, routed.arm, self.clock.at(started), rows.len());
-            let results = self.ask_batch(arm, &rows);
-            drop(begun);
+            let group = Group { rows: &rows, share: None, batch: true };
+            let answered = match &self.beside {
+                Some(beside) if routed.arm.on_trial() && self.copy.is_some() => {
+                    self.ask_beside(&**beside, routing, routed.arm, &group, started)
+                }
+                _ => self.ask_here(routing, routed.arm, &group, started),
+            };
+            let AnsweredRows { arm, rows: results, started } = answered;
             let (mut number, mut counted, batched) = (None, false, rows.len() > 1);
             for ((place, row), (attempted, kept)) in places.into_iter().zip(rows).zip(results) {
                 let (key, random) = routes.get(place).map_or((None, 0), |row| (row.key, row.random));
@@ -227,34 +388,7 @@ impl<I: ?Sized + 'static, O: 'static> Serving<I, O> {
     fn ask_batch(&self, arm: &Arm<Version<I, O>>, rows: &[&I]) -> Vec<(Attempted<O>, Kept)> {
         let judge = self.judge(arm.on_trial());
         let outputs = judge.guarded(|| arm.version.model.predict_batch(rows));
-        let ended = self.clock.reading();
-        match outputs {
-            Ok(outputs) if outputs.len() == rows.len() => outputs
-                .into_iter()
-                .map(|output| {
-                    let mut kept = Kept::Unreadable;
-                    let keep = |output: O| match judge.guarded(|| judge.keep(&output, &mut kept)).flatten() {
-                        Ok(()) => Ok(output),
-                        Err(error) => {
-                            let_go(output);
-                            Err(error)
-                        }
-                    };
-                    (Attempted { result: output.and_then(keep), ended }, kept)
-                })
-                .collect(),
-            outputs => {
-                let error = match outputs {
-                    Ok(outputs) => {
-                        let_all_go(outputs);
-                        ModelError::engine("the model answered another number of requests than it was given")
-                    }
-                    Err(error) => error,
-                };
-                let failed = || Attempted { result: Err(error.clone()), ended };
-                rows.iter().map(|_| (failed(), Kept::Unreadable)).collect()
-            }
-        }
+        judged(&judge, outputs, rows.len(), self.clock.reading())
     }
 
     /// Asks an arm. What is kept of its answer is written to `kept`; what is there after a failure says nothing.
@@ -522,7 +656,7 @@ impl<I: ?Sized + 'static, O: 'static> Serving<I, O> {
         body.flags = body.flags.with(Flags::SHADOWED, keeps);
         let latency_nanos = ended.nanos_since(call.started);
         let (Unit { joined, stands, batched, .. }, key) = (call.unit, call.key);
-        let answered = Answered { body, latency_nanos, refused, joins_unit: joined, stands, batched, key };
+        let answered = Shadowed { body, latency_nanos, refused, joins_unit: joined, stands, batched, key };
         let lent = Lent { input: call.input, share: call.share, output };
         let taken = queue.offer(&lent, &self.shadow_judge(), call.routing, targets, answered, ended);
         if taken { body.flags } else { offered }

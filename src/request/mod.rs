@@ -15,6 +15,11 @@
 // the fifth failure in a row on that live could answer: the next request passes it over, the next tick takes it off; where
 // live fails too the tick opens its circuit for 30 s instead. Live pays for neither while there is no canary.
 //
+// **A caller can leave a candidate and never live.** Code that does not return cannot be stopped, only left. With a deadline a
+// thread of ours asks the candidate, if it can have the input; what it says is held against what an answer is by the caller, who
+// has the task. What is measured is the call: to be handed over is not the candidate's doing, and a guard of latency would hold it
+// against it. The place among calls under way is the call's, not the caller's.
+//
 // **An empty key is no key.** All who have none would be one user, on the canary together or off it.
 //
 // **Buckets have owners.** 10,000 buckets; a rollout that grows takes from live, one that shrinks gives back to live. So
@@ -24,6 +29,7 @@
 // that are all on a canary.
 
 pub(crate) mod answer;
+pub(crate) mod beside;
 pub(crate) mod buckets;
 pub(crate) mod call;
 pub(crate) mod lease;

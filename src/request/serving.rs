@@ -5,8 +5,9 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use crossbeam_channel::{Receiver, Sender};
 
+use super::beside::AskBeside;
 use super::recall::Answers;
-use super::shadow::{Aside, ShadowCounts, ShadowQueue};
+use super::shadow::{Aside, ShadowCounts, ShadowQueue, Watched};
 use super::table::{Router, Routing};
 use crate::base::chance::Dice;
 use crate::base::clock::Clock;
@@ -19,6 +20,7 @@ use crate::task::segments::Segments;
 use crate::task::task::{Check, Task};
 use crate::version::ask::Judge;
 use crate::version::drill::Recent;
+use crate::version::input::CopyInput;
 use crate::version::loaded::{AnyVersion, Version};
 
 /// What a request needs. Everything here is read by every request and written by none of them, but for the counters behind
@@ -29,6 +31,10 @@ pub(crate) struct Serving<I: ?Sized, O> {
     pub(crate) check: Option<Check<O>>,
     /// How long a candidate may take.
     pub(crate) limit: Option<Duration>,
+    /// Asks candidates in the place of callers, where that is wanted and there is a limit.
+    pub(crate) beside: Option<Box<dyn AskBeside<I, O>>>,
+    /// Copies inputs for it, where that is allowed.
+    pub(crate) copy: Option<CopyInput<I>>,
     /// How many calls of a candidate for callers may be under way, where the host says so.
     pub(crate) calls_max: Option<usize>,
     /// The threads that have asked candidates.
@@ -82,9 +88,9 @@ impl<I: ?Sized + 'static, O: 'static> Serving<I, O> {
     }
 
     /// What is needed to run copies.
-    pub(crate) fn aside(&self) -> Aside<'_, I, O> {
+    pub(crate) fn aside<'a>(&'a self, watched: Option<Watched<'a>>) -> Aside<'a, I, O> {
         let (judge, drift) = (self.shadow_judge(), self.drift.as_ref());
-        Aside { judge, joins: &self.joins, clock: &self.clock, drift }
+        Aside { judge, joins: &self.joins, clock: &self.clock, drift, watched }
     }
 
     pub(crate) fn shadow_counts(&self) -> ShadowCounts {
@@ -98,7 +104,7 @@ impl<I: ?Sized + 'static, O: 'static> Serving<I, O> {
 
     pub(crate) fn run_shadow(&self, max: usize) -> usize {
         let Some(queue) = &self.shadow else { return 0 };
-        (0..max).take_while(|_| queue.run_one(&self.aside())).count()
+        (0..max).take_while(|_| queue.run_one(&self.aside(None))).count()
     }
 
     pub(crate) fn stop_overdue(&self) {

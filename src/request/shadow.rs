@@ -3,6 +3,7 @@
 use crate::version::loaded::Version;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender};
 use serde::{Deserialize, Serialize};
@@ -16,6 +17,7 @@ use crate::base::sync::Budget;
 use crate::drift::watch::watch::{Answered as Said, DriftWatch};
 use crate::feedback::id::Body;
 use crate::feedback::join::{Joins, ShadowHalf};
+use crate::model::activity::Activity;
 use crate::model::error::ErrorKind;
 use crate::stats::counting::exposure::{Request, Unit, lane};
 use crate::stats::figures::divergence::Pair;
@@ -23,6 +25,7 @@ use crate::task::kept::Kept;
 use crate::task::task::{Compare, CopyAnswer};
 use crate::version::ask::{Judge, attempt};
 use crate::version::input::KeptInput;
+use crate::version::post::{At, Post};
 
 /// Says how large an input is, in bytes.
 pub(crate) type BytesOf<I> = Box<dyn Fn(&I) -> usize + Send + Sync>;
@@ -45,6 +48,15 @@ pub(crate) struct Aside<'a, I: ?Sized, O> {
     pub(crate) joins: &'a Joins,
     pub(crate) clock: &'a Clock,
     pub(crate) drift: Option<&'a DriftWatch<I>>,
+    /// Nothing where a thread of the host's does it: nobody can give that one up.
+    pub(crate) watched: Option<Watched<'a>>,
+}
+
+/// A worker that is given up where a copy takes longer than it may.
+#[derive(Clone, Copy)]
+pub(crate) struct Watched<'a> {
+    pub(crate) post: &'a Post,
+    pub(crate) limit: Duration,
 }
 
 /// A copied request that waits for its turn.
@@ -234,8 +246,9 @@ impl<I: ?Sized + 'static, O: 'static> ShadowQueue<I, O> {
         let joins = aside.joins;
         let mut halves = Vec::new();
         for entry in waiting.targets().filter(|entry| !entry.exposure.is_closed()) {
-            if let Some(half) = self.run_target(waiting, entry, aside) {
-                halves.push(half);
+            halves.extend(self.run_target(waiting, entry, aside));
+            if aside.watched.is_some_and(|watched| !watched.post.end()) {
+                break;
             }
         }
         if halves.is_empty() {
@@ -254,13 +267,22 @@ impl<I: ?Sized + 'static, O: 'static> ShadowQueue<I, O> {
         entry: &Shadowing,
         aside: &Aside<'_, I, O>,
     ) -> Option<ShadowHalf> {
-        let Aside { judge, clock, drift, joins } = aside;
+        let Aside { judge, clock, drift, joins, watched } = aside;
         let Waiting { routing, answered, .. } = waiting;
         let (by, of) = (routing.arms.get(usize::from(entry.by))?, routing.arms.get(usize::from(entry.of))?);
         let started = clock.reading();
         let begun = by.on_trial().then(|| by.version.begin_aside(lane(), clock.at(started)));
+        if let Some(Watched { post, limit }) = *watched {
+            let (began, activity) = (clock.at(started), Activity::Copy);
+            post.begin(At { version: by.version.id, blocks: None, activity, load: None, began, limit });
+        }
         let result = attempt(&by.version, &*waiting.input, judge);
         drop(begun);
+        // Its version was taken off because of it, and what it says now is too late to count.
+        let is_given_up = || watched.is_some_and(|watched| watched.post.is_abandoned());
+        if is_given_up() {
+            return None;
+        }
         let ended = clock.reading();
         let latency_nanos = ended.nanos_since(started);
 
@@ -317,6 +339,10 @@ impl<I: ?Sized + 'static, O: 'static> ShadowQueue<I, O> {
             (Some(_), None, Ok(_)) if entry.reversed => Some(FAILED_DIFFERENCE),
             _ => None,
         };
+        // The host's comparison may hang too.
+        if is_given_up() {
+            return None;
+        }
         let theirs = (&answered.body.kept, answered.latency_nanos);
         let ours = (&kept, latency_nanos);
         let ((live, live_nanos), (candidate, candidate_nanos)) =

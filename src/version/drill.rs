@@ -114,6 +114,14 @@ pub struct DrillOutcome {
     pub took_in_all: Duration,
 }
 
+impl DrillOutcome {
+    /// A version has not returned from an input that it was asked, for so long.
+    pub(crate) fn not_returned(at: Timestamp, took: Duration) -> Self {
+        let failure = Some(format!("it has not returned for {} s", took.as_secs_f64()));
+        Self { at, inputs: 1, failed: 1, not_copied: 0, failure, took, took_in_all: took }
+    }
+}
+
 /// Without the time: see [`Status::would_answer`](crate::status::Status::would_answer).
 impl fmt::Display for DrillOutcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

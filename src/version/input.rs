@@ -24,6 +24,9 @@ pub(crate) trait KeptInput<I: ?Sized>: Send {
     fn input(&self) -> &I;
 }
 
+/// Copies an input of the host's.
+pub(crate) type CopyInput<I> = fn(&I) -> Box<dyn KeptInput<I>>;
+
 /// Whatever can be borrowed as an input: what the input's [`ToOwned`] made, the host's own value.
 ///
 /// A type of its own rather than an implementation for every `T`: a `Box` can be borrowed as itself, and `boxed.input()`

@@ -3,6 +3,7 @@
 use std::any::Any;
 use std::ops::Deref;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::Mutex;
 
@@ -37,6 +38,8 @@ pub(crate) struct Known {
     readiness: Mutex<Readiness>,
     /// Its calls that have not ended, while it is on trial.
     in_flight: InFlight,
+    /// A call beside the requests was abandoned and has not returned. Relaxed: whoever misses it is abandoned too.
+    blocked: AtomicBool,
 }
 
 /// The most calls of a candidate for callers that are under way at one time.
@@ -145,12 +148,49 @@ impl<I: ?Sized, O> Version<I, O> {
         let (wanted, readiness) = (TargetTier::new(Tier::Hot), Mutex::new(readiness));
         let in_flight = InFlight::new(CALLS_MAX + COPIES_MAX);
         let proof = Proof::NotAsked;
-        Self { known: Known { id, identity, description, proof, wanted, readiness, in_flight }, model }
+        Self {
+            known: Known {
+                id,
+                identity,
+                description,
+                proof,
+                wanted,
+                readiness,
+                in_flight,
+                blocked: AtomicBool::new(false),
+            },
+            model,
+        }
     }
 
     /// What it was asked, now that it is known.
     pub(crate) fn set_proof(&mut self, proof: Proof) {
         self.known.proof = proof;
+    }
+}
+
+/// A place that a call of a version has which ends on another thread than it began. It is given back when this goes.
+pub(crate) struct Place<I: ?Sized, O> {
+    pub(crate) version: Arc<Version<I, O>>,
+    place: usize,
+}
+
+impl<I: ?Sized, O> Place<I, O> {
+    /// Begins a call for a caller, where fewer than so many are under way.
+    pub(crate) fn begin(
+        version: &Arc<Version<I, O>>,
+        most: usize,
+        lane: usize,
+        now: Timestamp,
+    ) -> Option<Self> {
+        let place = version.in_flight.take(0..most.min(CALLS_MAX), lane, now.unix_nanos())?;
+        Some(Self { version: Arc::clone(version), place })
+    }
+}
+
+impl<I: ?Sized, O> Drop for Place<I, O> {
+    fn drop(&mut self) {
+        self.version.in_flight.end(self.place);
     }
 }
 
@@ -171,6 +211,16 @@ impl Known {
     pub(crate) fn in_flight(&self) -> (usize, Option<Timestamp>) {
         let (calls, oldest) = self.in_flight.seen();
         (calls, oldest.map(Timestamp::from_unix_nanos))
+    }
+
+    /// A call of it beside the requests is not waited for any more, or has returned at last.
+    pub(crate) fn set_blocked(&self, blocked: bool) {
+        self.blocked.store(blocked, Ordering::Relaxed);
+    }
+
+    /// Whether such a call has not returned: another one would not either.
+    pub(crate) fn is_blocked(&self) -> bool {
+        self.blocked.load(Ordering::Relaxed)
     }
 
     pub(crate) fn readiness(&self) -> Readiness {

@@ -11,9 +11,11 @@
 pub(crate) mod ask;
 pub(crate) mod drill;
 pub(crate) mod id;
+pub(crate) mod in_flight;
 pub(crate) mod input;
 pub(crate) mod load_impact;
 pub(crate) mod loaded;
+pub(crate) mod post;
 pub(crate) mod prepare;
 pub(crate) mod priority;
 pub(crate) mod proof;

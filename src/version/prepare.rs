@@ -2,6 +2,7 @@
 
 use std::error::Error;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::ask::{Judge, attempt};
 use super::id::{InvalidVersionId, VersionId};
@@ -10,6 +11,7 @@ use super::loaded::Version;
 use super::proof::Proof;
 use crate::base::guarded::Contained;
 use crate::base::text::bounded_text;
+use crate::model::activity::Activity;
 use crate::model::error::{LoadError, ModelError};
 use crate::model::model::Model;
 use crate::model::throttle::LoadThrottle;
@@ -30,6 +32,7 @@ pub(crate) fn prepare<I: ?Sized + 'static, O: 'static>(
     let model = Contained::new(model);
     let judge = Judge { task, check, limit: None };
     let failed = |source: ModelError| StageError::Answer { version: id, source };
+    throttle.enter(Activity::Loading);
     throttle.step()?;
     judge.guarded(|| model.lifecycle().map_or(Ok(()), |own| own.load(throttle))).map_err(failed)??;
     throttle.step()?;
@@ -39,10 +42,12 @@ pub(crate) fn prepare<I: ?Sized + 'static, O: 'static>(
     let mut version = Version::new(id, identity, description, model);
     let proof = match sample {
         Some(sample) => {
+            throttle.enter(Activity::Sample);
             ask_sample(&version, sample, &judge, sessions).map_err(failed)?;
             Proof::Answered
         }
         None => {
+            throttle.enter(Activity::WarmingUp);
             let model = &version.model;
             let warm_up = || model.lifecycle().map_or(Ok(false), |own| own.warm_up());
             let is_proven = || model.lifecycle().is_some_and(|own| own.is_proven());
@@ -137,6 +142,28 @@ pub enum StageError {
         version: VersionId,
         /// What kind of failure it was. What it said is not kept: it may quote what a user sent.
         failure: &'static str,
+    },
+    /// The version was not ready in the [time](crate::options::Limits::staging_deadline) that it had. The thread that its code
+    /// keeps is left behind: it ends when that code returns, and what it comes to is dropped.
+    #[error(
+        "version {version} was still {activity} after {} s and was given up: look at what its code waits for, or raise `Limits::staging_deadline`",
+        .after.as_secs_f64()
+    )]
+    Deadline {
+        /// The version.
+        version: VersionId,
+        /// What it was doing.
+        activity: Activity,
+        /// How long it was waited for.
+        after: Duration,
+    },
+    /// As many threads as may be left behind are in code of versions that were given up and has not returned.
+    #[error(
+        "{threads} threads are in the code of versions that were given up, and have not returned: none is staged before one of them does, or in a new process"
+    )]
+    LeftBehind {
+        /// How many.
+        threads: usize,
     },
     /// The version could not be opened. The cause is that of whoever opens versions: `repository::ServeError`, or an
     /// error of the host's own; `downcast_ref` gives it back.

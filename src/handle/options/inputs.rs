@@ -5,7 +5,7 @@ use std::borrow::Borrow;
 use crate::base::guarded::Contained;
 use crate::request::shadow::BytesOf;
 use crate::task::segments::Reader;
-use crate::version::input::{Keep, KeptInput};
+use crate::version::input::{CopyInput, Keep, KeptInput};
 
 /// What a handle may do with inputs, and what it may know of them: a sample that every version must answer, whether inputs may
 /// be copied, how large they are, and which segment they belong to. All of it is code of the host's, so unlike the other groups
@@ -33,9 +33,6 @@ pub struct Inputs<I: ?Sized + 'static> {
     pub(crate) bytes_of: Option<BytesOf<I>>,
     pub(crate) segment: Option<Reader<I>>,
 }
-
-/// Copies an input of the host's.
-pub(crate) type CopyInput<I> = fn(&I) -> Box<dyn KeptInput<I>>;
 
 impl<I: ?Sized + 'static> Inputs<I> {
     /// No sample, no copies, and no segments.

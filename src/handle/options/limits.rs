@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::base::clock::Clock;
 use crate::base::invalid::{InvalidArgument, checked_when_read};
 use crate::control::pins::PinPolicy;
 use crate::stats::figures::rolling::WindowConfig;
@@ -19,8 +20,10 @@ pub struct Limits {
     pub(crate) pins: usize,
     pub(crate) pin_lasts: Duration,
     pub(crate) candidate_deadline: Option<Duration>,
+    pub(crate) candidates_beside: Option<bool>,
     pub(crate) candidate_calls: Option<usize>,
     pub(crate) overdue_after: Option<Duration>,
+    pub(crate) staging_deadline: Duration,
     pub(crate) circuit_breaker: u32,
     pub(crate) events: usize,
     pub(crate) segments: usize,
@@ -31,15 +34,18 @@ checked_when_read!(Limits);
 
 impl Limits {
     /// 1,024 pinned streams of up to ten minutes, no deadline, as many calls of a candidate as its share
-    /// and the threads allow, 30 s until one is overdue, a circuit breaker of 5 failures, 1,024 events, 64 segments.
+    /// and the threads allow, 30 s until one is overdue, ten minutes to stage a version, a circuit breaker of 5 failures, 1,024
+    /// events, 64 segments.
     pub fn new() -> Self {
         Self {
             pin_policy: PinPolicy::default(),
             pins: 1_024,
             pin_lasts: Duration::from_secs(600),
             candidate_deadline: None,
+            candidates_beside: None,
             candidate_calls: None,
             overdue_after: None,
+            staging_deadline: Duration::from_secs(600),
             circuit_breaker: 5,
             events: 1_024,
             segments: SEGMENTS_DEFAULT,
@@ -65,11 +71,40 @@ impl Limits {
         self
     }
 
-    /// How long a candidate may take before live answers in its place. By default there is no limit. Models that can be
-    /// interrupted (ONNX models) are; any other answers late, which counts as a failure all the same.
+    /// How long a candidate may take before live answers in its place. By default there is no limit.
+    ///
+    /// It holds for any candidate whose input can be kept by another thread than the caller's: one that is
+    /// [shared](crate::requests::Request::predict_shared), or that may be copied ([`Inputs::copied`](super::Inputs::copied),
+    /// [`Builder::shadowing`](crate::Builder::shadowing)), also a batch. Then a thread of ours asks the candidate, with all of its
+    /// `encode` and `decode`, and the caller has live's answer at the deadline and live's own time; that request counts as
+    /// one whose deadline was missed, once. See [`candidates_beside`](Self::candidates_beside) for what it costs.
+    ///
+    /// Elsewhere the caller asks the candidate itself, and only models that can be interrupted are: of an ONNX model the run,
+    /// and not what a pipeline does before and after it. Any other answers late, which counts as a failure all the same, or
+    /// never, which keeps its caller. So it is for inputs that can be neither shared nor copied, for
+    /// [pinned streams](crate::requests::Pinned), whose model may keep a state from call to call, and for the model's run time
+    /// in copies, where nobody waits.
     pub fn candidate_deadline(mut self, deadline: Duration) -> Self {
         self.candidate_deadline = Some(deadline);
         self
+    }
+
+    /// Whether threads of ours ask candidates that have a [deadline](Self::candidate_deadline), where their inputs can be kept. By
+    /// default they do, unless the [clock](crate::Clock::manual) is turned by hand, whose deadlines pass only when it is.
+    ///
+    /// It costs each request of a candidate a copy of its input, unless that is shared, and the hand-over to another thread and
+    /// back: 10 to 50 us, which count as the caller's time and not as the candidate's. Requests of live pay nothing. There are as
+    /// many threads as calls of candidates are under way, at most 64, and they end after a rest of ten seconds; where there is
+    /// none, live answers, as where a candidate has [too many calls](Self::candidate_calls) under way. One that is in a call
+    /// which is [overdue](Self::overdue_after) is given up.
+    pub fn candidates_beside(mut self, beside: bool) -> Self {
+        self.candidates_beside = Some(beside);
+        self
+    }
+
+    /// Whether candidates are asked beside their callers.
+    pub(crate) fn asks_beside(&self, clock: &Clock) -> bool {
+        self.candidates_beside.unwrap_or_else(|| !clock.is_turned_by_hand())
     }
 
     /// How many calls of one candidate for callers may be under way at one time, 1 to 64. Where as many are, live answers what
@@ -91,6 +126,18 @@ impl Limits {
     /// that anybody waits for. Say more for batches that run for minutes.
     pub fn overdue_after(mut self, time: Duration) -> Self {
         self.overdue_after = Some(time);
+        self
+    }
+
+    /// How long [`stage`](crate::ModelHandle::stage) waits until a version is ready, from opening it to its last check, and how
+    /// long a retained version may take to be woken, or for a step of its upkeep. Then it is given up: `stage` returns
+    /// [`StageError::Deadline`](crate::StageError::Deadline), which says what the version was doing, its name is free again, and
+    /// the thread that its code keeps is [left behind](crate::status::ThreadStatus::abandoned).
+    ///
+    /// The default is ten minutes: many times what gigabytes take from a slow disk at low priority, and as long as those who
+    /// roll services out wait for one that makes no progress. `Duration::MAX` waits for ever.
+    pub fn staging_deadline(mut self, time: Duration) -> Self {
+        self.staging_deadline = time;
         self
     }
 
@@ -153,6 +200,8 @@ impl Limits {
         )?;
         let overdue = self.overdue_after.is_none_or(|after| !after.is_zero());
         InvalidArgument::unless(overdue, "limits.overdue_after", "0 s", "longer than 0 s")?;
+        let staging = !self.staging_deadline.is_zero();
+        InvalidArgument::unless(staging, "limits.staging_deadline", "0 s", "longer than 0 s")?;
         let deadline = self.candidate_deadline;
         let some_time = deadline.is_none_or(|deadline| !deadline.is_zero());
         InvalidArgument::unless(some_time, "limits.candidate_deadline", "0 s", "longer than 0 s")

@@ -50,7 +50,11 @@ impl Threads {
     /// Threads of the handle's: one that ticks, one of low priority that keeps versions up (what they lost, how ready they
     /// are, whether they would answer) and, where it shadows, the workers that
     /// [`Shadowing::workers`](super::Shadowing::workers) says. They end with the last clone of the handle, and whoever
-    /// drops that waits for them, up to ten seconds: [`close`](crate::ModelHandle::close) says whether they have.
+    /// drops that waits for them, up to ten seconds: [`close`](crate::ModelHandle::close) says whether they have. One that does not
+    /// come back from a version's code is [given up](crate::status::ThreadStatus::abandoned), replaced, and not waited for.
+    ///
+    /// Threads that load a version, or ask a candidate that has a [deadline](super::Limits::candidate_deadline), are begun when
+    /// they are needed, whoever ticks.
     ///
     /// This is the default: a candidate that nobody watches is the one harm a service never asks for.
     pub fn background() -> Self {

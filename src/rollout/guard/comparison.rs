@@ -11,6 +11,7 @@ use crate::rollout::phase::Phase;
 use crate::stats::figures::tally::Tally;
 use crate::stats::{ArmFigures, DivergenceFigures, LatencyHistogram, Window};
 use crate::task::kpi::Kpi;
+use crate::version::in_flight::InFlight;
 
 /// The figures of a rollout, as guards see them.
 #[non_exhaustive]
@@ -26,6 +27,8 @@ pub struct Comparison<'a> {
     pub divergence: &'a DivergenceFigures,
     /// What happened to copied requests since the attempt began.
     pub shadow: ShadowCounts,
+    /// The candidate's calls that have begun and not ended: they are in none of the figures yet.
+    pub in_flight: InFlight,
     /// The share of traffic that passing leads to: the plan's next step, all for a promotion.
     pub before: Share,
     /// What a rule of this crate's looks at.

@@ -232,6 +232,7 @@ fn setters() -> Vec<(&'static str, Vec<Set>)> {
         ("handle/options/limits.rs overdue_after", times(|time| Limits::new().overdue_after(time))),
         ("handle/options/limits.rs pin_lasts", times(|time| Limits::new().pin_lasts(time))),
         ("handle/options/limits.rs pins", limits(|n| Limits::new().pins(n))),
+        ("handle/options/limits.rs staging_deadline", times(|time| Limits::new().staging_deadline(time))),
         ("handle/options/limits.rs segments", limits(|n| Limits::new().segments(n))),
         (
             "handle/options/retention.rs answers",

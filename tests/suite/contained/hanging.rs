@@ -6,15 +6,21 @@
 //! older than any may be takes the version off without waiting for it.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::mpsc::Sender;
 use std::sync::{Arc, Barrier};
 use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
 use switchback::events::{Cause, EventKind};
-use switchback::model::ModelError;
-use switchback::options::{Limits, Shadowing};
+use switchback::guard::{Comparison, Evidence, Guard, Verdict};
+use switchback::model::{Activity, Description, Identity, Lifecycle, LoadError, ModelError};
+use switchback::options::{Drill, Inputs, Limits, Retention, Shadowing, Threads, Tiers};
 use switchback::plan::OnInconclusive;
-use switchback::{Model, ModelHandle, Phase, Plan, Step, closure};
+use switchback::status::ThreadStatus;
+use switchback::versions::{ErrorKind, LoadThrottle, TargetTier, Tier};
+use switchback::{
+    Builder, Clock, Model, ModelHandle, Phase, Plan, RollbackOutcome, Route, StageError, Step, closure,
+};
 
 use crate::common::*;
 
@@ -218,4 +224,732 @@ fn how_many_calls_a_candidate_may_have_and_for_how_long_can_be_said() {
         let refused = builder(&clock).live("v1", says("one", 0.1)).limits(limits).build().unwrap_err();
         assert!(refused.to_string().contains(named), "{refused}");
     }
+}
+
+/// A model that hangs in one of the things that a version does, and nowhere else.
+struct Stuck {
+    at: Activity,
+    hanging: Arc<Hanging>,
+    name: &'static str,
+    /// What its destructor says: the name of the thread that it runs on.
+    freed_on: Option<Sender<Option<String>>>,
+    upkept: Arc<AtomicUsize>,
+}
+
+impl Stuck {
+    fn new(name: &'static str, at: Activity, hanging: &Arc<Hanging>) -> Self {
+        Self { at, hanging: Arc::clone(hanging), name, freed_on: None, upkept: Arc::default() }
+    }
+
+    fn reach(&self, activity: Activity) {
+        if self.at == activity {
+            let _ = self.hanging.ask();
+        }
+    }
+}
+
+impl Model<f64, f64> for Stuck {
+    fn predict(&self, _: &f64) -> Result<f64, ModelError> {
+        self.reach(Activity::Sample);
+        self.reach(Activity::RecentInputs);
+        self.reach(Activity::Drill);
+        Ok(0.4)
+    }
+    fn identity(&self) -> Identity {
+        Identity::of([(self.name, &b""[..])])
+    }
+    fn lifecycle(&self) -> Option<&dyn Lifecycle> {
+        Some(self)
+    }
+}
+
+impl Lifecycle for Stuck {
+    fn load(&self, _: &LoadThrottle) -> Result<(), LoadError> {
+        self.reach(Activity::Loading);
+        Ok(())
+    }
+    fn warm_up(&self) -> Result<bool, ModelError> {
+        self.reach(Activity::WarmingUp);
+        Ok(true)
+    }
+    fn wake(&self) -> Result<(), LoadError> {
+        self.reach(Activity::Waking);
+        Ok(())
+    }
+    fn settle(&self, target: &TargetTier) -> Result<Tier, LoadError> {
+        Ok(target.tier())
+    }
+    fn maintain(&self) -> Result<(), LoadError> {
+        self.upkept.fetch_add(1, Ordering::SeqCst);
+        self.reach(Activity::Upkeep);
+        Ok(())
+    }
+    fn description(&self) -> Description {
+        let mut description = Description::default();
+        description.prepared = true;
+        description
+    }
+}
+
+impl Drop for Stuck {
+    fn drop(&mut self) {
+        if let Some(freed_on) = &self.freed_on {
+            let _ = freed_on.send(std::thread::current().name().map(str::to_owned));
+        }
+    }
+}
+
+/// The calls that were given up and have not returned, by thread, version and what it is doing.
+fn abandoned(service: &ModelHandle<f64, f64>) -> Vec<(String, String, Activity)> {
+    let threads = service.status().threads.into_iter();
+    let call = |thread: ThreadStatus| {
+        let call = thread.abandoned?;
+        Some((thread.name, call.version.to_string(), call.activity))
+    };
+    threads.filter_map(call).collect()
+}
+
+/// What events tell of threads that were given up: of which, and whether another takes its place.
+fn told_abandoned(service: &ModelHandle<f64, f64>) -> Vec<(String, bool)> {
+    let events = service.events();
+    let told = events.iter().filter_map(|event| match &event.kind {
+        EventKind::ThreadAbandoned { thread, replaced, .. } => Some((thread.clone(), *replaced)),
+        _ => None,
+    });
+    told.collect()
+}
+
+/// Threads of ours, and a clock that is turned by hand.
+fn background() -> Threads {
+    Threads::background().tick_every(Duration::from_millis(2)).stripes(1)
+}
+
+/// Bug: a shadow that hung blocked its worker for ever, in silence, and no version was shadowed after it. Cause: a worker was
+/// begun once, and nobody looked what it was at. Fix: the tick gives one up whose copy takes longer than it may, tells of it and
+/// begins another; the one that returns at last ends, and what it came to counts nowhere.
+#[test]
+fn a_shadow_worker_that_hangs_is_given_up_and_another_takes_its_place() {
+    let clock = clock();
+    let service = builder(&clock)
+        .live("v1", says("one", 0.1))
+        .shadowing(Shadowing::new())
+        .threads(background())
+        .build()
+        .unwrap();
+    let hanging = Arc::new(Hanging::default());
+    let stop = AtomicBool::new(false);
+    let _let_go = LetGo(&hanging, &stop);
+    let rollout = service.stage("v2", hanging.model("hangs@1")).unwrap();
+    rollout.shadow(1.0).unwrap();
+    service.predict(&0.5).unwrap();
+    wait_until("it hangs", || hanging.inside() == 1);
+    clock.advance(seconds(31));
+    wait_until("its worker is given up", || !told_abandoned(&service).is_empty());
+    assert_eq!(abandoned(&service), [("switchback-shadow".into(), "v2".into(), Activity::Copy)]);
+    assert_eq!(told_abandoned(&service), [("switchback-shadow".into(), true)]);
+    let told = service.events().iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
+    assert!(
+        told.contains(
+            "the thread switchback-shadow was given up and another one takes its place: v2 is answering a copy of a request and has not returned for 31 s"
+        ),
+        "{told}"
+    );
+    assert_eq!(rollout.phase(), Phase::Aborted, "its version was taken off before");
+    // Another version is shadowed by the thread that took its place.
+    let next = service.stage("v3", says("three", 0.1)).unwrap();
+    next.shadow(1.0).unwrap();
+    wait_until("copies run", || {
+        service.predict(&0.5).unwrap();
+        service.status().shadow.ran > 0
+    });
+    assert_eq!(hanging.inside(), 1, "it hangs still");
+    let _ = next.rollback("that was all");
+    let ran = service.status().shadow.ran;
+    let of_it = rollout.status().unwrap().candidate.requests;
+    hanging.let_go();
+    wait_until("its thread has ended", || abandoned(&service).is_empty());
+    assert_eq!(hanging.inside(), 0);
+    assert_eq!(service.status().shadow.ran, ran, "what it came to counts nowhere");
+    assert_eq!(rollout.status().unwrap().candidate.requests, of_it);
+    assert_eq!(of_it, 0);
+    let shadows =
+        |threads: &[ThreadStatus]| threads.iter().filter(|thread| thread.name == "switchback-shadow").count();
+    assert_eq!(shadows(&service.status().threads), 1);
+}
+
+/// Each thread that is given up costs a stack and a version: what hangs again and again is not given ever more of them.
+#[test]
+fn no_more_than_a_few_threads_are_given_up_at_one_time() {
+    let clock = clock();
+    let service = builder(&clock)
+        .live("v1", says("one", 0.1))
+        .shadowing(Shadowing::new())
+        .threads(background())
+        .build()
+        .unwrap();
+    let hanging = Arc::new(Hanging::default());
+    let stop = AtomicBool::new(false);
+    let _let_go = LetGo(&hanging, &stop);
+    for number in 1..=9 {
+        let rollout =
+            service.stage(&format!("hangs-{number}"), hanging.model(&format!("hangs@{number}"))).unwrap();
+        rollout.shadow(1.0).unwrap();
+        service.predict(&0.5).unwrap();
+        wait_until("it hangs", || hanging.inside() == number);
+        clock.advance(seconds(31));
+        // Its version was taken off before, so that no other thread takes up a copy for it.
+        wait_until("its worker is given up", || told_abandoned(&service).len() == number);
+        assert_eq!(rollout.phase(), Phase::Aborted);
+    }
+    let replaced: Vec<bool> = told_abandoned(&service).into_iter().map(|(_, replaced)| replaced).collect();
+    assert_eq!(replaced, [true, true, true, true, true, true, true, true, false]);
+    let working = || {
+        let threads = service.status().threads;
+        let works = |thread: &&ThreadStatus| thread.name == "switchback-shadow" && thread.abandoned.is_none();
+        threads.iter().filter(works).count()
+    };
+    assert_eq!((working(), abandoned(&service).len()), (0, 9));
+    hanging.let_go();
+    wait_until("there is a worker again", || working() == 1 && abandoned(&service).is_empty());
+}
+
+/// The end of a handle waits for no thread that was given up.
+#[test]
+fn closing_waits_for_no_thread_that_was_given_up() {
+    let clock = clock();
+    let service = builder(&clock)
+        .live("v1", says("one", 0.1))
+        .shadowing(Shadowing::new())
+        .threads(background())
+        .build()
+        .unwrap();
+    let hanging = Arc::new(Hanging::default());
+    let stop = AtomicBool::new(false);
+    let _let_go = LetGo(&hanging, &stop);
+    service.stage("v2", hanging.model("hangs@1")).unwrap().shadow(1.0).unwrap();
+    service.predict(&0.5).unwrap();
+    wait_until("it hangs", || hanging.inside() == 1);
+    clock.advance(seconds(31));
+    wait_until("its worker is given up", || !told_abandoned(&service).is_empty());
+    // In real time: were the thread waited for, this would never return.
+    service.close(Duration::MAX).unwrap();
+    assert_eq!(hanging.inside(), 1);
+}
+
+fn stages_and_hangs(at: Activity, build: impl FnOnce(Builder<f64, f64>) -> ModelHandle<f64, f64>) {
+    let clock = clock();
+    let service = build(builder(&clock).live("v1", says("one", 0.1)));
+    let hanging = Arc::new(Hanging::default());
+    let (stop, (freed_on, freed)) = (AtomicBool::new(false), std::sync::mpsc::channel());
+    let _let_go = LetGo(&hanging, &stop);
+    let mut model = Stuck::new("hangs", at, &hanging);
+    model.freed_on = Some(freed_on);
+    let refused = std::thread::scope(|scope| {
+        let staging = scope.spawn(|| {
+            let (opens, hangs) = (at == Activity::Opening, Arc::clone(&hanging));
+            let open = move || {
+                if opens {
+                    let _ = hangs.ask();
+                }
+                Ok::<_, ModelError>(model)
+            };
+            service.stage_with("v2", open).map(drop).unwrap_err()
+        });
+        wait_until("it hangs", || hanging.inside() == 1);
+        clock.advance(seconds(599));
+        assert!(!staging.is_finished());
+        clock.advance(seconds(1));
+        staging.join().unwrap()
+    });
+    let StageError::Deadline { version, activity, after } = &refused else { panic!("{refused}") };
+    assert_eq!((version.as_str(), *activity, *after), ("v2", at, seconds(600)));
+    let said = refused.to_string();
+    assert!(said.starts_with(&format!("version v2 was still {at} after 600 s and was given up")), "{said}");
+    assert!(said.contains("raise `Limits::staging_deadline`"), "{said}");
+    assert_eq!(abandoned(&service), [("switchback-load".into(), "v2".into(), at)]);
+    assert_eq!(told_abandoned(&service), [("switchback-load".into(), false)]);
+    // The name is free again, and what was given up is none of its business.
+    drop(service.stage("v2", says("two", 0.2)).unwrap());
+    assert_eq!(hanging.inside(), 1);
+    hanging.let_go();
+    assert_eq!(freed.recv().unwrap().as_deref(), Some("switchback-load"), "it is freed on its own thread");
+    wait_until("its thread has ended", || abandoned(&service).is_empty());
+    assert_eq!(service.status().rollouts.len(), 1);
+}
+
+/// Bug: a model whose first run never ended kept `stage` for ever: nothing came back, its name was taken for good, and a
+/// follower hung with it. Cause: `stage` joined the thread that loaded it, which borrowed from it. Fix: that thread owns what it
+/// needs, is waited for as long as it may take, and is left behind.
+#[test]
+fn a_version_that_never_gets_ready_is_given_up_whatever_it_is_doing() {
+    for at in [Activity::Opening, Activity::Loading, Activity::WarmingUp] {
+        stages_and_hangs(at, |builder| builder.build().unwrap());
+    }
+    stages_and_hangs(Activity::Sample, |builder| builder.inputs(Inputs::new().sample(0.5)).build().unwrap());
+}
+
+#[test]
+fn a_version_that_hangs_on_what_live_was_asked_lately_is_given_up() {
+    stages_and_hangs(Activity::RecentInputs, |builder| {
+        let drill = Drill::new().inputs(1).unwrap();
+        let builder = builder.inputs(Inputs::new().copied()).retention(Retention::new().drill(drill));
+        let service = builder.build().unwrap();
+        service.tick();
+        service.predict(&0.5).unwrap();
+        service
+    });
+}
+
+/// Bug: `cancel_staging` said true and changed nothing before the version's code came to its next step, which it may never do.
+/// Cause: whoever staged waited for that step. Fix: it waits no longer.
+#[test]
+fn staging_is_cancelled_at_once_whatever_the_version_is_doing() {
+    let clock = clock();
+    let service = builder(&clock).live("v1", says("one", 0.1)).build().unwrap();
+    let hanging = Arc::new(Hanging::default());
+    let stop = AtomicBool::new(false);
+    let _let_go = LetGo(&hanging, &stop);
+    let hangs = || {
+        std::thread::scope(|scope| {
+            let inside = hanging.inside();
+            let model = Stuck::new("hangs", Activity::Loading, &hanging);
+            let staging = scope.spawn(|| service.stage("v2", model).map(drop));
+            wait_until("it hangs", || hanging.inside() == inside + 1);
+            assert!(service.cancel_staging("v2"));
+            assert!(matches!(staging.join().unwrap(), Err(StageError::Load(LoadError::Cancelled))));
+            assert_eq!(hanging.inside(), inside + 1, "it hangs still");
+            assert!(!service.cancel_staging("v2"));
+        });
+    };
+    // The name is free again, each time, until too many are in code that has not returned.
+    (0..8).for_each(|_| hangs());
+    assert_eq!(abandoned(&service).len(), 8);
+    let refused = service.stage("v2", says("two", 0.2)).map(drop).unwrap_err();
+    assert!(matches!(refused, StageError::LeftBehind { threads: 8 }), "{refused}");
+    assert!(told_abandoned(&service).is_empty(), "whoever cancelled them knows");
+    hanging.let_go();
+    wait_until("their threads have ended", || abandoned(&service).is_empty());
+    drop(service.stage("v2", says("two", 0.2)).unwrap());
+}
+
+/// A bound that cannot be reached waits for ever, and overflows nowhere.
+#[test]
+fn how_long_a_version_may_take_to_get_ready_can_be_said() {
+    let clock = clock();
+    let limits = Limits::new().staging_deadline(Duration::MAX);
+    let service = builder(&clock).live("v1", says("one", 0.1)).limits(limits).build().unwrap();
+    let hanging = Arc::new(Hanging::default());
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let _let_go = LetGo(&hanging, &stop);
+        let model = Stuck::new("hangs", Activity::Loading, &hanging);
+        let staging = scope.spawn(|| service.stage("v2", model).map(drop));
+        wait_until("it hangs", || hanging.inside() == 1);
+        clock.advance(Duration::MAX);
+        hanging.let_go();
+        staging.join().unwrap().unwrap();
+    });
+    let refused = builder(&clock)
+        .live("v1", says("one", 0.1))
+        .limits(Limits::new().staging_deadline(Duration::ZERO))
+        .build()
+        .unwrap_err();
+    assert!(refused.to_string().contains("limits.staging_deadline is 0 s"), "{refused}");
+}
+
+/// Bug: a rollback to a version that had gone cold and whose wake never ended did not return. Cause: it was woken on the thread
+/// that called. Fix: on one of its own, which is waited for as long as it may take; then the version before it is gone back to.
+#[test]
+fn a_rollback_does_not_wait_for_ever_for_a_version_that_is_woken() {
+    let clock = clock();
+    let tiers = Tiers::new().warm_for(Duration::ZERO).hot_for(Duration::ZERO);
+    let service = builder(&clock)
+        .live("v1", says("one", 0.1))
+        .retention(Retention::new().versions(3).tiers(tiers))
+        .build()
+        .unwrap();
+    let hanging = Arc::new(Hanging::default());
+    let stop = AtomicBool::new(false);
+    service.stage("v2", Stuck::new("hangs", Activity::Waking, &hanging)).unwrap().promote().unwrap();
+    service.stage("v3", says("three", 0.3)).unwrap().promote().unwrap();
+    let is_cold = || {
+        service.status().versions.iter().any(|known| known.version == "v2" && known.tier == Some(Tier::Cold))
+    };
+    for _ in 0..10 {
+        tick(&service, &clock);
+    }
+    assert!(is_cold());
+    std::thread::scope(|scope| {
+        let _let_go = LetGo(&hanging, &stop);
+        let lowering = scope.spawn(|| service.rollback("complaints"));
+        wait_until("it hangs", || hanging.inside() == 1);
+        assert_eq!(service.predict(&0.5).unwrap().version(), "v3", "live goes on answering");
+        clock.advance(seconds(600));
+        let lowered = lowering.join().unwrap();
+        assert!(matches!(lowered, RollbackOutcome::RolledBack { to, .. } if to == *"v1"), "{lowered:?}");
+        assert_eq!(abandoned(&service), [("switchback-wake".into(), "v2".into(), Activity::Waking)]);
+        let unavailable = &service.status().unavailable;
+        assert_eq!(unavailable.len(), 1);
+        assert!(unavailable[0].reason.contains("it was still being woken after 600 s"), "{unavailable:?}");
+    });
+    wait_until("its thread has ended", || abandoned(&service).is_empty());
+}
+
+/// Bug: a version that hung in its upkeep ended the upkeep of all, in silence: nothing was mended, woken, drilled or weighed any
+/// more. Cause: one thread did it all and held its turn. Fix: one that does not come back is given up and told, another goes on
+/// with all versions but that.
+#[test]
+fn a_version_that_hangs_in_its_upkeep_does_not_end_that_of_the_others() {
+    let clock = clock();
+    let hanging = Arc::new(Hanging::default());
+    let stop = AtomicBool::new(false);
+    let hangs = Stuck::new("hangs", Activity::Upkeep, &hanging);
+    let (asked, well) = (Arc::clone(&hangs.upkept), Stuck::new("well", Activity::Opening, &hanging));
+    let upkept = Arc::clone(&well.upkept);
+    let service = builder(&clock).live("v1", hangs).threads(background()).build().unwrap();
+    let _let_go = LetGo(&hanging, &stop);
+    wait_until("it hangs", || hanging.inside() == 1);
+    let rollout = service.stage("v2", well).unwrap();
+    assert_eq!(upkept.load(Ordering::SeqCst), 0);
+    clock.advance(seconds(601));
+    wait_until("the other one is kept up", || upkept.load(Ordering::SeqCst) > 3);
+    assert_eq!(abandoned(&service), [("switchback-upkeep".into(), "v1".into(), Activity::Upkeep)]);
+    assert_eq!(told_abandoned(&service), [("switchback-upkeep".into(), true)]);
+    assert_eq!(asked.load(Ordering::SeqCst), 1, "nobody calls what does not return");
+    hanging.let_go();
+    wait_until("its thread has ended", || abandoned(&service).is_empty());
+    wait_until("it is kept up too", || asked.load(Ordering::SeqCst) > 3);
+    drop(rollout);
+}
+
+/// The same for a version that hangs on what a drill asks it.
+#[test]
+fn a_version_that_hangs_in_its_drill_ends_no_upkeep() {
+    let clock = clock();
+    let hanging = Arc::new(Hanging::default());
+    let stop = AtomicBool::new(false);
+    let drill = Drill::new().inputs(1).unwrap().every(seconds(60));
+    let service = builder(&clock)
+        .live("v1", Stuck::new("hangs", Activity::Drill, &hanging))
+        .inputs(Inputs::new().copied())
+        .retention(Retention::new().drill(drill))
+        .threads(background())
+        .build()
+        .unwrap();
+    let _let_go = LetGo(&hanging, &stop);
+    service.stage("v2", says("two", 0.2)).unwrap().promote().unwrap();
+    wait_until("it hangs", || {
+        service.predict(&0.5).unwrap();
+        hanging.inside() == 1
+    });
+    clock.advance(seconds(31));
+    wait_until("its thread is given up", || !told_abandoned(&service).is_empty());
+    assert_eq!(abandoned(&service), [("switchback-upkeep".into(), "v1".into(), Activity::Drill)]);
+    let would_answer = service.status().would_answer("v1").unwrap();
+    assert!(
+        would_answer.contains("would not answer 1 of 1 live inputs: it has not returned for 31 s"),
+        "{would_answer}"
+    );
+    let next = Stuck::new("well", Activity::Opening, &hanging);
+    let upkept = Arc::clone(&next.upkept);
+    drop(service.stage("v3", next).unwrap());
+    wait_until("another thread keeps versions up", || upkept.load(Ordering::SeqCst) > 3);
+    hanging.let_go();
+    wait_until("its thread has ended", || abandoned(&service).is_empty());
+}
+
+/// A handle with a deadline of 50 ms on a clock that is turned by hand, whose inputs may be copied.
+fn with_deadline(clock: &Clock) -> Builder<f64, f64> {
+    let limits = Limits::new().candidate_deadline(Duration::from_millis(50)).candidates_beside(true);
+    builder(clock).live("v1", says("one", 0.1)).inputs(Inputs::new().copied()).limits(limits)
+}
+
+/// Bug: a deadline bounded a run of ONNX Runtime and nothing else: a candidate that took 5 s, in a closure or in its `encode`, kept
+/// its caller for 5 s. Cause: the caller asked it itself, and cannot leave code that does not return. Fix: a thread of ours asks
+/// it, and the caller leaves.
+#[test]
+fn a_deadline_holds_for_a_candidate_that_cannot_be_interrupted() {
+    let clock = clock();
+    let service = with_deadline(&clock).build().unwrap();
+    let hanging = Arc::new(Hanging::default());
+    let rollout = service.stage("v2", hanging.model("hangs@1")).unwrap();
+    rollout.canary(1.0).unwrap();
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let _let_go = LetGo(&hanging, &stop);
+        let asked = scope.spawn(|| service.predict(&0.5).unwrap());
+        wait_until("it hangs", || hanging.inside() == 1);
+        clock.advance(Duration::from_millis(49));
+        assert!(!asked.is_finished(), "not before its time");
+        clock.advance(Duration::from_millis(1));
+        let answer = asked.join().unwrap();
+        assert_eq!(
+            (answer.version().as_str(), answer.route(), *answer.output()),
+            ("v1", Route::Fallback, 0.1)
+        );
+        // It counts once, and is known to be under way until it ends.
+        let status = rollout.status().unwrap();
+        assert_eq!((status.candidate.requests, errors(&status.candidate, ErrorKind::Deadline)), (1, 1));
+        assert_eq!((status.in_flight.calls, status.in_flight.oldest), (1, Some(Duration::from_millis(50))));
+        // Taken off because of it, and its thread given up.
+        assert!(abandoned(&service).is_empty());
+        clock.advance(seconds(1));
+        service.tick();
+        assert_eq!(rollout.phase(), Phase::Aborted);
+        assert_eq!(abandoned(&service), [("switchback-candidate".into(), "v2".into(), Activity::Request)]);
+        assert_eq!(told_abandoned(&service), [("switchback-candidate".into(), true)]);
+        assert_eq!(hanging.inside(), 1);
+    });
+    wait_until("its thread has ended", || abandoned(&service).is_empty());
+    let status = rollout.status().unwrap();
+    assert_eq!((status.candidate.requests, errors(&status.candidate, ErrorKind::Deadline)), (1, 1), "once");
+    service.close(Duration::MAX).unwrap();
+    assert!(service.status().threads.is_empty());
+}
+
+/// The same for an input that the caller shares, which is not copied, and for a batch, each row of which live answers.
+#[test]
+fn a_deadline_holds_for_shared_inputs_and_batches() {
+    let clock = clock();
+    let service = with_deadline(&clock).inputs(Inputs::new()).build().unwrap();
+    let hanging = Arc::new(Hanging::default());
+    let rollout = service.stage("v2", hanging.model("hangs@1")).unwrap();
+    rollout.canary(1.0).unwrap();
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let _let_go = LetGo(&hanging, &stop);
+        let asked = scope.spawn(|| service.request().predict_shared(&Arc::new(0.5)).unwrap());
+        wait_until("it hangs", || hanging.inside() == 1);
+        clock.advance(Duration::from_millis(50));
+        assert_eq!(asked.join().unwrap().version(), "v1");
+    });
+    assert_eq!(errors(&rollout.status().unwrap().candidate, ErrorKind::Deadline), 1);
+
+    let service = with_deadline(&clock).build().unwrap();
+    let hanging = Arc::new(Hanging::default());
+    let rollout = service.stage("v2", hanging.model("hangs@1")).unwrap();
+    rollout.canary(1.0).unwrap();
+    std::thread::scope(|scope| {
+        let _let_go = LetGo(&hanging, &stop);
+        let asked = scope.spawn(|| service.request().batch(&[0.5, 0.6, 0.7]));
+        wait_until("it hangs", || hanging.inside() == 1);
+        clock.advance(Duration::from_millis(50));
+        let answers = asked.join().unwrap();
+        assert_eq!(answers.len(), 3);
+        assert!(answers.iter().all(|answer| answer.as_ref().is_ok_and(|answer| answer.version() == "v1")));
+    });
+    assert_eq!(errors(&rollout.status().unwrap().candidate, ErrorKind::Deadline), 3);
+}
+
+/// A call whose caller has left keeps its place: with as many as there may be, live answers at once.
+#[test]
+fn a_call_whose_caller_has_left_counts_against_the_bound() {
+    let clock = clock();
+    let deadline = Duration::from_millis(50);
+    let limits = Limits::new().candidate_deadline(deadline).candidates_beside(true).candidate_calls(1);
+    let service = with_deadline(&clock).limits(limits).build().unwrap();
+    let hanging = Arc::new(Hanging::default());
+    let rollout = service.stage("v2", hanging.model("hangs@1")).unwrap();
+    rollout.canary(1.0).unwrap();
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let _let_go = LetGo(&hanging, &stop);
+        let asked = scope.spawn(|| service.predict(&0.5).unwrap());
+        wait_until("it hangs", || hanging.inside() == 1);
+        clock.advance(deadline);
+        asked.join().unwrap();
+        let answer = service.predict(&0.5).unwrap();
+        assert_eq!((answer.version().as_str(), answer.route()), ("v1", Route::Live));
+        let batch = service.request().batch(&[0.5, 0.6]);
+        assert!(batch.iter().all(|answer| answer.as_ref().is_ok_and(|answer| answer.version() == "v1")));
+    });
+    assert_eq!(rollout.status().unwrap().control.withheld, 3);
+    wait_until("its place is free again", || service.predict(&0.5).unwrap().version() == "v2");
+}
+
+/// A call waits for no thread that another call keeps: each has one of its own, whoever came first.
+#[test]
+fn a_call_that_hangs_keeps_no_other_call_waiting() {
+    for _ in 0..20 {
+        let clock = clock();
+        let limits = Limits::new().candidate_deadline(Duration::from_millis(50)).candidates_beside(true);
+        let service = with_deadline(&clock).limits(limits.candidate_calls(64)).build().unwrap();
+        let hanging = Arc::new(Hanging::default());
+        let (hangs, first) = (Arc::clone(&hanging), AtomicBool::new(true));
+        let model =
+            closure(
+                "hangs@1",
+                move |_: &f64| if first.swap(false, Ordering::SeqCst) { hangs.ask() } else { Ok(0.9) },
+            );
+        let rollout = service.stage("v2", model).unwrap();
+        rollout.canary(1.0).unwrap();
+        let (stop, together, answered) = (AtomicBool::new(false), Barrier::new(8), AtomicUsize::new(0));
+        std::thread::scope(|scope| {
+            let _let_go = LetGo(&hanging, &stop);
+            for _ in 0..8 {
+                scope.spawn(|| {
+                    together.wait();
+                    assert_eq!(service.predict(&0.5).unwrap().version(), "v2");
+                    answered.fetch_add(1, Ordering::SeqCst);
+                });
+            }
+            // The clock stands still, so none of them can miss its deadline.
+            wait_until("all others are answered", || answered.load(Ordering::SeqCst) == 7);
+        });
+        assert_eq!(errors(&rollout.status().unwrap().candidate, ErrorKind::Deadline), 0);
+    }
+}
+
+/// Who asks whom: a thread of ours a candidate whose input can be kept, and nobody but the caller live or anything else.
+#[test]
+fn only_candidates_are_asked_beside_and_only_where_their_inputs_can_be_kept() {
+    #[derive(Debug)]
+    struct Fragile(f64);
+    impl Clone for Fragile {
+        fn clone(&self) -> Self {
+            assert!(self.0 > 0.0, "cannot be copied");
+            Self(self.0)
+        }
+    }
+    let asked_by = || {
+        let (by, asked) = std::sync::mpsc::channel();
+        let model = move |_: &Fragile| {
+            by.send(std::thread::current().name().map(str::to_owned)).unwrap();
+            Ok(0.5)
+        };
+        (model, move || asked.recv().unwrap().filter(|name| name.starts_with("switchback-")))
+    };
+    let of = |inputs: Inputs<Fragile>, limits: Limits| {
+        let (live, live_asked) = asked_by();
+        let (candidate, candidate_asked) = asked_by();
+        let service = ModelHandle::builder("whom")
+            .live("v1", closure("one@1", live))
+            .inputs(inputs)
+            .limits(limits)
+            .threads(Threads::manual())
+            .build()
+            .unwrap();
+        service.predict(&Fragile(1.0)).unwrap();
+        assert_eq!(live_asked(), None, "live");
+        service.stage("v2", closure("two@1", candidate)).unwrap().canary(1.0).unwrap();
+        (service, candidate_asked)
+    };
+    let limits = || Limits::new().candidate_deadline(seconds(60));
+    let beside = Some("switchback-candidate".to_owned());
+
+    let (service, asked) = of(Inputs::new().copied(), limits());
+    assert_eq!(service.predict(&Fragile(1.0)).unwrap().version(), "v2");
+    assert_eq!(asked(), beside);
+    service.request().predict_shared(&Arc::new(Fragile(-1.0))).unwrap();
+    assert_eq!(asked(), beside, "nothing is copied");
+    service.request().batch(&[Fragile(1.0)]);
+    assert_eq!(asked(), beside, "a batch");
+    // There is no copy: the caller asks, and is answered.
+    assert_eq!(service.predict(&Fragile(-1.0)).unwrap().version(), "v2");
+    assert_eq!(asked(), None);
+    // A stream's model may keep a state.
+    service.request().pin().unwrap().predict(&Fragile(1.0)).unwrap();
+    assert_eq!(asked(), None);
+
+    for (inputs, limits) in [
+        (Inputs::new(), limits()),
+        (Inputs::new().copied(), Limits::new()),
+        (Inputs::new().copied(), limits().candidates_beside(false)),
+    ] {
+        let (service, asked) = of(inputs, limits);
+        assert_eq!(service.predict(&Fragile(1.0)).unwrap().version(), "v2");
+        assert_eq!(asked(), None);
+    }
+}
+
+/// A panic of a candidate that is asked beside is its failure, and of an answer that comes too late the destructor runs where it
+/// harms nobody.
+#[test]
+fn a_candidate_that_panics_beside_its_caller_has_failed_and_ends_no_thread() {
+    let clock = clock();
+    let service = with_deadline(&clock).build().unwrap();
+    let rollout = service
+        .stage("v2", closure("panics@1", |_: &f64| -> Result<f64, _> { panic!("on purpose") }))
+        .unwrap();
+    rollout.canary(1.0).unwrap();
+    for _ in 0..3 {
+        assert_eq!(service.predict(&0.5).unwrap().route(), Route::Fallback);
+    }
+    assert_eq!(errors(&rollout.status().unwrap().candidate, ErrorKind::Panicked), 3);
+    assert!(service.status().threads.iter().all(|thread| thread.died == 0));
+}
+
+/// 16 threads, half of the traffic, a candidate that hangs on one of ten calls: every caller is answered, and no answer is lost.
+#[test]
+fn no_answer_is_lost_to_a_candidate_that_hangs_on_some_calls() {
+    const CALLS: usize = 300;
+    let hanging = Arc::new(Hanging::default());
+    let limits = Limits::new().candidate_deadline(Duration::from_millis(100)).overdue_after(seconds(3_600));
+    let service = builder(&Clock::system())
+        .live("v1", says("one", 0.1))
+        .inputs(Inputs::new().copied())
+        .limits(limits)
+        .threads(Threads::manual().tick_every(seconds(3_600)))
+        .build()
+        .unwrap();
+    let (hangs, calls) = (Arc::clone(&hanging), AtomicUsize::new(0));
+    let candidate = closure("hangs@1", move |_: &f64| {
+        if calls.fetch_add(1, Ordering::SeqCst) % 10 == 9 { hangs.ask() } else { Ok(0.9) }
+    });
+    let rollout = service.stage("v2", candidate).unwrap();
+    rollout.canary(0.5).unwrap();
+    let stop = AtomicBool::new(false);
+    let together = Barrier::new(THREADS);
+    std::thread::scope(|scope| {
+        let _let_go = LetGo(&hanging, &stop);
+        let asking: Vec<_> = (0..THREADS)
+            .map(|_| {
+                scope.spawn(|| {
+                    together.wait();
+                    (0..CALLS).filter(|_| service.predict(&0.5).is_ok()).count()
+                })
+            })
+            .collect();
+        let answered: usize = asking.into_iter().map(|thread| thread.join().unwrap()).sum();
+        assert_eq!(answered, THREADS * CALLS, "all of them while it hangs");
+        assert!(hanging.inside() >= 4, "{} hang", hanging.inside());
+        let status = service.status();
+        let counted: u64 = status.versions.iter().map(|version| version.total.requests).sum();
+        assert_eq!(counted, (THREADS * CALLS) as u64, "each counts once");
+        let missed = errors(&total(&status, "v2"), ErrorKind::Deadline);
+        assert!(missed >= hanging.inside() as u64, "{missed} missed, {} hang", hanging.inside());
+        assert_eq!(rollout.status().unwrap().in_flight.calls, hanging.inside());
+    });
+}
+
+/// A guard of the host's sees what is under way: of calls that do not end the figures say nothing.
+#[test]
+fn a_guard_sees_the_calls_that_are_under_way() {
+    struct NoneUnderWay;
+    impl Guard for NoneUnderWay {
+        fn name(&self) -> String {
+            "none under way".into()
+        }
+        fn judge(&self, seen: &Comparison<'_>) -> Evidence {
+            let hangs = seen.in_flight.oldest.is_some_and(|oldest| oldest > seconds(5));
+            assert_eq!(seen.in_flight.calls, 1);
+            Evidence::new("none under way", if hangs { Verdict::Fail } else { Verdict::Inconclusive })
+        }
+    }
+    let clock = clock();
+    let service = builder(&clock).live("v1", says("one", 0.1)).build().unwrap();
+    let hanging = Arc::new(Hanging::default());
+    let rollout = service.stage("v2", hanging.model("hangs@1")).unwrap().guard(NoneUnderWay);
+    rollout.canary(1.0).unwrap();
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let _let_go = LetGo(&hanging, &stop);
+        scope.spawn(|| service.predict(&0.5).unwrap());
+        wait_until("it hangs", || hanging.inside() == 1);
+        tick(&service, &clock);
+        assert_eq!(rollout.phase(), Phase::Canary);
+        clock.advance(seconds(5));
+        service.tick();
+        assert_eq!(rollout.phase(), Phase::Aborted);
+    });
 }

@@ -9,16 +9,19 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::channel;
 
-use switchback::model::ModelError;
+use parking_lot::Mutex;
 use switchback::model::onnx::{Feed, Outputs};
+use switchback::model::{Activity, ModelError};
 use switchback::options::Threads;
-use switchback::repository::contract::{Host, Pipelines};
+use switchback::repository::contract::{Host, Pipelines, Preflight, Reservoir};
 use switchback::repository::{Change, Draft, Manifest, Repository, Served};
-use switchback::versions::{Follow, Followed, OnPublish};
-use switchback::{Clock, ModelHandle, Phase, Plan, Timestamp, guard};
+use switchback::versions::{Follow, FollowError, Followed, OnPublish};
+use switchback::{Clock, ModelHandle, Phase, Plan, StageError, Timestamp, guard};
 
-use crate::common::{Folder, clock, seconds};
+use crate::common::{Folder, clock, seconds, wait_until};
 
 fn ask(input: &f32, feed: &mut Feed<'_, '_>) -> Result<(), ModelError> {
     feed.buffer("x", &[2])?.copy_from_slice(&[*input, 0.0]);
@@ -42,6 +45,14 @@ struct Stage {
 
 impl Stage {
     fn new() -> Self {
+        Self::asking(ask, |served| served)
+    }
+
+    /// With another `encode`, and something more to say of what is opened.
+    fn asking(
+        ask: impl Fn(&f32, &mut Feed<'_, '_>) -> Result<(), ModelError> + Send + Sync + 'static,
+        more: impl FnOnce(Served<f32, f32>) -> Served<f32, f32>,
+    ) -> Self {
         let (folder, clock) = (Folder::new(), clock());
         let one = folder.0.join("models/late/1");
         fs::create_dir_all(&one).unwrap();
@@ -51,7 +62,7 @@ impl Stage {
         pipelines.register("sum", "1.0.0", ask, answer).unwrap();
         pipelines.default_is("sum").unwrap();
         let models = Repository::open(folder.0.join("models")).unwrap();
-        let served = Arc::new(models.serve("late", Host::new(), pipelines));
+        let served = Arc::new(more(models.serve("late", Host::new(), pipelines)));
         let (version, model) = served.open("1").unwrap();
         let handle = ModelHandle::builder("late")
             .live(version.as_str(), model)
@@ -218,4 +229,51 @@ fn when_a_version_is_whole_is_the_hosts_to_say() {
     stage.served.repository().publish(draft).unwrap();
     assert_eq!(stage.look(&mut listed, 0), ["added"]);
     assert_eq!(stage.phase("3"), Some(Phase::Staged));
+}
+
+/// Bug: a version that hung in its preflight hung its follower, which saw no later version. Cause: staging had no bound. Fix: it
+/// is given up, told, and the next one is tried.
+#[test]
+fn a_version_that_hangs_in_its_preflight_does_not_hold_up_the_next() {
+    let (hangs, (inside, reached)) = (Arc::new(AtomicBool::new(false)), channel());
+    let (let_go, waits) = channel::<()>();
+    let (asked, waits) = (Arc::clone(&hangs), Mutex::new(waits));
+    let ask_or_hang = move |input: &f32, feed: &mut Feed<'_, '_>| {
+        if asked.swap(false, Ordering::SeqCst) {
+            inside.send(()).unwrap();
+            // Until the other end is gone.
+            let _ = waits.lock().recv();
+        }
+        ask(input, feed)
+    };
+    let recent = Reservoir::new(1, 1);
+    recent.offer_with(|| 1.0_f32);
+    let stage =
+        Stage::asking(ask_or_hang, |served| served.preflight(move |_| Preflight::new().recent(&recent)));
+    let mut follow = stage.follow(OnPublish::Stage);
+    for name in ["2", "3"] {
+        let to = stage.version(name);
+        fs::copy(GRAPH, to.join("model.onnx")).unwrap();
+        fs::copy(WEIGHTS, to.join("external.data")).unwrap();
+    }
+    assert!(stage.look(&mut follow, 0).is_empty());
+    hangs.store(true, Ordering::SeqCst);
+    let followed = std::thread::scope(|scope| {
+        let clock = &stage.clock;
+        scope.spawn(move || {
+            reached.recv().unwrap();
+            clock.advance(seconds(600));
+        });
+        stage.clock.advance(seconds(3));
+        follow.poll().unwrap()
+    });
+    let [first, second] = &followed[..] else { panic!("{followed:?}") };
+    let Err(FollowError::Stage(StageError::Deadline { version, activity, .. })) = &first.done else {
+        panic!("{first:?}")
+    };
+    assert_eq!((version.as_str(), *activity), ("2", Activity::Preflight));
+    assert!(second.done.is_ok(), "{second:?}");
+    assert_eq!((stage.phase("2"), stage.phase("3")), (None, Some(Phase::Staged)));
+    drop(let_go);
+    wait_until("its thread has ended", || stage.handle.status().threads.is_empty());
 }

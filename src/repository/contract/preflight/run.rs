@@ -9,6 +9,7 @@ use super::tensors::{Difference, difference, name_of, not_finite};
 use crate::base::clock::Clock;
 use crate::base::guarded as contained;
 use crate::base::memory::resident;
+use crate::model::activity::Activity;
 use crate::model::error::{LoadError, ModelError};
 use crate::model::lifecycle::Lifecycle;
 use crate::model::model::Model;
@@ -59,6 +60,7 @@ fn run<I: ?Sized, O>(
     let before = if pipeline.model().is_loaded() { None } else { resident() };
     Lifecycle::load(pipeline, throttle)?;
     throttle.step()?;
+    throttle.enter(Activity::Preflight);
     let answered = run.ask();
     run.time(&answered);
     run.report.growth = before.and_then(|before| resident().map(|after| after.saturating_sub(before)));
