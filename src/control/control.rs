@@ -271,11 +271,6 @@ impl Control {
         let slot = (1..=ROLLOUTS_MAX).find(|slot| !taken(slot))?;
         let number = self.next_attempt;
         self.next_attempt += 1;
-        let on_no_canary = |attempt: &Attempt| attempt.state.weight == Share::NONE && attempt.held.is_none();
-        if self.settings.split.is_none() && self.attempts.iter().all(on_no_canary) {
-            // Nobody is on a canary: the next one may begin with other users than the last one did.
-            self.salt = format!("{}-{number}", self.settings.name).into_bytes().into();
-        }
         self.remember(version, now);
         let (candidate, control) = (self.new_arm(), self.new_arm());
         let id = version.id;

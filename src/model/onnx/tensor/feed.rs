@@ -1,5 +1,7 @@
 //! Takes the inputs of one request from a pipeline's `encode`.
 
+use std::sync::Arc;
+
 use ndarray::{ArrayView, ArrayViewMut, Dimension};
 use ort::memory::Allocator;
 use ort::session::SessionInputValue;
@@ -180,6 +182,11 @@ impl<'s, 'a> Feed<'s, 'a> {
             };
         }
         by_type!(F16 Bf16 F32 F64 I8 I16 I32 I64 U8 U16 U32 U64 Bool)
+    }
+
+    /// The inputs of the model by name and type.
+    pub(crate) fn inputs(&self) -> impl Iterator<Item = (Arc<str>, ElementType)> {
+        self.interface.inputs.iter().map(|input| (input.name.clone(), input.element))
     }
 
     /// Whether nothing is missing.
