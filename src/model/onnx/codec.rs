@@ -2,7 +2,6 @@
 
 use std::sync::{Arc, OnceLock};
 
-use super::tensor::element::ElementType;
 use super::tensor::feed::Feed;
 use super::tensor::outputs::Outputs;
 use crate::model::error::ModelError;
@@ -16,7 +15,7 @@ pub(crate) struct Codec<I: ?Sized, O> {
 }
 
 /// The inputs that the first model took of it, by name and type.
-type Written = OnceLock<Box<[(Arc<str>, ElementType)]>>;
+type Written = OnceLock<Box<[(Arc<str>, String)]>>;
 
 type Encode<I> = dyn for<'a> Fn(&'a I, &mut Feed<'_, 'a>) -> Result<(), ModelError> + Send + Sync;
 
@@ -43,8 +42,8 @@ impl<I: ?Sized, O> Codec<I, O> {
 
     /// What it has written to the first model that took it; nothing before that.
     #[cfg(feature = "repository")]
-    pub(crate) fn has_written(&self) -> impl Iterator<Item = (&str, &'static str)> {
-        self.written.get().into_iter().flatten().map(|(name, element)| (&**name, element.name()))
+    pub(crate) fn has_written(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.written.get().into_iter().flatten().map(|(name, element)| (&**name, element.as_str()))
     }
 
     #[inline]
