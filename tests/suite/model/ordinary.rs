@@ -3,14 +3,14 @@
 
 use std::fs;
 
-use switchback::events::Proof;
+use switchback::events::{EventKind, Proof};
 use switchback::model::ModelError;
 use switchback::model::onnx::ndarray::ArrayD;
 use switchback::model::onnx::{Feed, OnnxModel, Outputs, Pipeline, Tensor, Tensors, Value};
 use switchback::options::{Drill, Inputs, Retention, Threads};
 use switchback::plan::Bake;
 use switchback::versions::{ErrorKind, Lifecycle};
-use switchback::{Model, ModelHandle, PredictError, StageError, Task, closure};
+use switchback::{Model, ModelHandle, Phase, PredictError, StageError, Task, closure};
 
 use crate::common::Folder;
 
@@ -263,6 +263,14 @@ fn a_pipeline_that_does_not_fit_its_model_is_the_versions_fault() {
         }
         let status = handle.status();
         assert_eq!((status.live.as_str(), status.versions[0].total.error_rate), ("v2", Some(1.0)), "{spec}");
+        handle.tick();
+        handle.tick();
+        let events = handle.events();
+        let misfits: Vec<_> = events
+            .iter()
+            .filter(|event| matches!(event.kind, EventKind::PipelineMisfit { failures: 100, .. }))
+            .collect();
+        assert_eq!(misfits.len(), 1, "{spec}: told once");
 
         // Watched, it is taken back.
         let handle = builder("watched").live("v1", with("good@1", good)).build().unwrap();
@@ -282,6 +290,23 @@ fn a_pipeline_that_does_not_fit_its_model_is_the_versions_fault() {
             sampled.build().unwrap().stage("v2", with(spec, write)),
             Err(StageError::Answer { .. })
         ));
+    }
+
+    // Where live calls every input bad, too, it still trips and is taken off.
+    for (spec, write, _) in wrong {
+        let refuses: Write = |_, _| Err(ModelError::input("nobody may ask this"));
+        let handle = builder("both").live("v1", with("refuses@1", refuses)).build().unwrap();
+        let rollout = handle.stage("v2", with(spec, write)).unwrap();
+        rollout.canary(0.5).unwrap();
+        for _ in 0..200 {
+            assert!(matches!(handle.predict(&vec![1.0, 2.0, 3.0]), Err(PredictError::Input(_))), "{spec}");
+        }
+        handle.tick();
+        let figures = rollout.status().unwrap().candidate;
+        assert_eq!(figures.error_rate, Some(1.0), "{spec}: {figures:?}");
+        assert!(figures.errors.keys().all(|kind| *kind == ErrorKind::Pipeline), "{spec}: {figures:?}");
+        assert_ne!(rollout.status().unwrap().phase, Phase::Canary, "{spec}");
+        assert!(told(&handle).iter().any(|event| event.contains("circuit breaker open: v2")), "{spec}");
     }
 
     // Once a request has fitted, one of another shape is the caller's.
