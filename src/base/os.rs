@@ -19,6 +19,15 @@ pub(crate) fn return_free_memory() -> bool {
     false
 }
 
+/// Hands back what the allocator has kept, when it is dropped: as the last field of what owns models.
+pub(crate) struct ReturnFreeMemory;
+
+impl Drop for ReturnFreeMemory {
+    fn drop(&mut self) {
+        return_free_memory();
+    }
+}
+
 /// The user that this process acts as.
 #[cfg(all(unix, any(feature = "onnx", feature = "state")))]
 pub(crate) fn user() -> u32 {

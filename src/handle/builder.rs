@@ -24,6 +24,7 @@ use crate::base::faults::Faults;
 #[cfg(feature = "state")]
 use crate::base::guarded::Contained;
 use crate::base::invalid::InvalidArgument;
+use crate::base::os;
 use crate::base::share::Share;
 use crate::base::sync::Came;
 use crate::control::control::Control;
@@ -418,6 +419,7 @@ impl<I: ?Sized + 'static, O: 'static> Builder<I, O> {
             threads: Beats::default(),
             ticking: Mutex::new(()),
             keeper,
+            freed: os::ReturnFreeMemory,
         });
         inner.go_on(remembered);
         not_proven.into_inner().into_iter().for_each(|event| inner.tell(event));
