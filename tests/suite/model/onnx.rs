@@ -971,3 +971,12 @@ fn models_and_pipelines_are_shared_between_threads() {
     shared::<Pipeline<str, Vec<u8>>>();
     shared::<Tensors>();
 }
+
+#[test]
+fn times_without_an_end_are_waited_for_like_any_other() {
+    let model = open("affine").max_wait(Duration::MAX);
+    model.load().unwrap();
+    let input = one("x", array![[1.0_f32, 2.0, 3.0]]);
+    assert!(model.predict(&input).is_ok());
+    assert!(model.predict_within(&input, Duration::MAX).is_ok());
+}
