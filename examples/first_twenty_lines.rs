@@ -1,19 +1,32 @@
 //! The first twenty lines: a model, a second one on trial, the truth, the way back. As in the README.
 
 use std::error::Error;
+use std::process::ExitCode;
 use std::time::Duration;
 
 use switchback::model::onnx::{Feed, OnnxModel, Outputs, Pipeline};
-use switchback::options::{Labels, Shadowing};
+use switchback::options::{Inputs, Labels, Shadowing};
 use switchback::{ModelHandle, Outcome, Plan, Task, guard, model::ModelError};
 
 type Features = [f32; 13]; // a flight at pushback: delay, distance, weather ...
 
-fn main() -> Result<(), Box<dyn Error>> {
+/// Prints an error as it is written for people: what is wrong, and what to do. A `main` that returns it prints its fields.
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> Result<(), Box<dyn Error>> {
     let late = ModelHandle::builder("late-arrival")
         .live("v2", model("v2.onnx")?)
         .task(Task::binary(|probability: &f32| f64::from(*probability)))
         .labels(Labels::complete_after(Duration::from_secs(86_400)))
+        .inputs(Inputs::new().sample(FLIGHT)) // every version must answer it before it takes traffic
         .shadowing(Shadowing::new())
         .build()?;
 

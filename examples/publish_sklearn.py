@@ -1,11 +1,18 @@
 """Publishes a scikit-learn model as a version that `switchback::repository` reads. Needs nothing of switchback's.
 
     pip install scikit-learn skl2onnx onnxruntime
-    python examples/publish_sklearn.py models late 1 [--parent VERSION] [--tag stable]
 
-Trains a logistic regression on the flights of two months, and writes models/late/1/ with the model, its lineage, what it
-needs of its host, golden samples, and how its features were distributed. The folder appears whole or not at all: it is
-written aside, synced, and renamed. `schema/manifest.schema.json` describes the manifest.
+As a module, with a classifier, rows that it can be asked, and their labels:
+
+    from publish_sklearn import publish
+    publish("models", "late", "1", model, rows, labels, features=[("dep_delay", "min", -120, 1500), ("distance", "mi", 0, 6000)],
+            pipeline=("at-departure", "1.0"))
+
+It writes models/late/1/ with the model, its lineage, what it needs of its host, golden samples, and how its features were
+distributed. The folder appears whole or not at all: it is written aside, synced, and renamed. `schema/manifest.schema.json`
+describes the manifest. As a program it trains a logistic regression on the flights of March and publishes that:
+
+    python examples/publish_sklearn.py models late 1 [--parent VERSION] [--tag stable]
 """
 
 import argparse
@@ -51,10 +58,10 @@ def load(months):
     return np.array(rows, dtype=np.float32), np.array(labels)
 
 
-def profile(rows):
+def profile(rows, names):
     """How each feature was distributed: counts between deciles, as `switchback::drift::ReferenceProfile` reads them."""
     features = []
-    for place, (name, *_) in enumerate(FEATURES):
+    for place, name in enumerate(names):
         column = rows[:, place].astype(np.float64)
         column = column[np.isfinite(column)]
         edges = np.unique(np.quantile(column, np.linspace(0, 1, 11)))
@@ -100,84 +107,76 @@ def revision():
         return None
 
 
-def main():
-    arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    arguments.add_argument("repository", type=Path)
-    arguments.add_argument("model")
-    arguments.add_argument("version")
-    arguments.add_argument("--parent")
-    arguments.add_argument("--tag", action="append", default=[])
-    arguments = arguments.parse_args()
-    folder = arguments.repository / arguments.model
-    target = folder / arguments.version
-    if target.exists():
-        raise SystemExit(f"{target} is there already: a version is never changed, give this one another name")
+def publish(repository, name, version, model, rows, labels, *, features, pipeline, trained_on=None, data=(), parent=None,
+            tags=(), samples=SAMPLES):
+    """Publishes a fitted classifier as a version, and gives its manifest.
 
-    # Train.
-    rows, late = load({3})
-    test_rows, test_late = load({4})
-    model = make_pipeline(StandardScaler(), LogisticRegression()).fit(rows, late)
+    `rows` and `labels` are what it is measured and pinned on, and were not trained on: an array with a column for each of
+    `features`, which are names or tuples of name, unit, minimum and maximum. `pipeline` is the name and version of the
+    host's code that makes such rows. `trained_on` are the rows that it learnt from, for drift to be held against; `data`
+    says where those come from, as the manifest's `lineage.data`.
+    """
+    features = [(feature,) if isinstance(feature, str) else tuple(feature) for feature in features]
+    names = [feature[0] for feature in features]
+    rows, labels = np.ascontiguousarray(rows, dtype=np.float32), np.asarray(labels)
+    if rows.ndim != 2 or rows.shape[1] != len(names) or len(rows) != len(labels):
+        raise ValueError(f"rows of shape {rows.shape} do not go with {len(names)} features and {len(labels)} labels")
+    folder = Path(repository) / name
+    target = folder / version
+    if target.exists():
+        raise FileExistsError(f"{target} is there already: a version is never changed, give this one another name")
     onnx = convert_sklearn(
         model,
-        initial_types=[("features", FloatTensorType([None, len(FEATURES)]))],
+        initial_types=[("features", FloatTensorType([None, len(names)]))],
         options={id(model): {"zipmap": False}},
         target_opset={"": 17, "ai.onnx.ml": 3},
     ).SerializeToString()
 
     # Pin some answers, as ONNX Runtime gives them.
     session = onnxruntime.InferenceSession(onnx, providers=["CPUExecutionProvider"])
-    samples = []
-    for place in np.linspace(0, len(test_rows) - 1, SAMPLES).astype(int):
-        row = test_rows[place : place + 1]
+    pinned = []
+    for place in np.unique(np.linspace(0, len(rows) - 1, samples).astype(int)):
+        row = rows[place : place + 1]
         (probabilities,) = session.run(["probabilities"], {"features": row})
-        samples.append(
+        pinned.append(
             {
-                "name": f"flight {place} of April",
-                "request": {name: float(value) for (name, *_), value in zip(FEATURES, row[0])},
+                "name": f"row {place}",
+                "request": {name: float(value) for name, value in zip(names, row[0])},
                 "inputs": {"features": tensor(row)},
                 "outputs": {"probabilities": tensor(probabilities)},
                 "tolerance": 1e-4,
             }
         )
 
-    scores = session.run(["probabilities"], {"features": test_rows})[0][:, 1]
-    now = datetime.datetime.now(datetime.timezone.utc)
+    probabilities = session.run(["probabilities"], {"features": rows})[0]
+    classes = np.asarray(model.classes_)
+    metrics = {"accuracy": float(accuracy_score(labels, classes[probabilities.argmax(axis=1)]))}
+    if len(classes) == 2 and len(np.unique(labels)) == 2:
+        metrics["roc_auc"] = float(roc_auc_score(labels, probabilities[:, 1]))
+    bounds = lambda feature: dict(zip(("unit", "minimum", "maximum"), feature[1:]))
     manifest = {
         "schema": 1,
-        "name": arguments.model,
-        "version": arguments.version,
-        "tags": arguments.tag,
-        "created": now.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "name": name,
+        "version": version,
+        "tags": list(tags),
+        "created": datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"),
         "lineage": {
-            "data": [
-                {
-                    "name": "departures from New York, March 2013",
-                    "location": os.path.relpath(DATA),
-                    "sha256": sha256(DATA),
-                    "rows": len(rows),
-                    "from": "2013-03-01T05:00:00Z",
-                    "to": "2013-04-01T03:59:59Z",
-                }
-            ],
+            "data": list(data),
             **({"code": revision()} if revision() else {}),
             "framework": f"scikit-learn {sklearn.__version__}",
-            **({"parent": arguments.parent} if arguments.parent else {}),
+            **({"parent": parent} if parent else {}),
         },
-        "metrics": {
-            "accuracy": float(accuracy_score(test_late, scores > 0.5)),
-            "roc_auc": float(roc_auc_score(test_late, scores)),
-        },
+        "metrics": metrics,
         "contract": {
-            "features": [
-                {"name": name, "type": "number", "unit": unit, "minimum": low, "maximum": high}
-                for name, unit, low, high in FEATURES
-            ],
-            "labels": ["0", "1"],
-            "pipeline": {"name": "at-departure", "version": "1.0"},
+            "features": [{"name": feature[0], "type": "number", **bounds(feature)} for feature in features],
+            "inputs": [{"name": "features", "type": "f32", "shape": [None, len(names)]}],
+            "outputs": [{"name": "probabilities", "type": "f32", "shape": [None, len(classes)]}],
+            "labels": [str(int(label)) if isinstance(label, np.bool_) else str(label) for label in classes],
+            "pipeline": {"name": pipeline[0], "version": pipeline[1]},
             "runtime": ">=1.17",
         },
-        "samples": samples,
-        "profile": profile(rows),
+        "samples": pinned,
+        **({"profile": profile(np.asarray(trained_on), names)} if trained_on is not None else {}),
         "files": [{"path": "model.onnx", "size": len(onnx), "sha256": hashlib.sha256(onnx).hexdigest()}],
     }
 
@@ -193,15 +192,47 @@ def main():
         sync_folder(folder)
     finally:
         shutil.rmtree(aside, ignore_errors=True)
-    if arguments.tag:
-        tags = folder / ".tags.json"
-        known = json.loads(tags.read_text()) if tags.exists() else {}
-        known.update({tag: arguments.version for tag in arguments.tag})
+    if tags:
+        file = folder / ".tags.json"
+        known = json.loads(file.read_text()) if file.exists() else {}
+        known.update({tag: version for tag in tags})
         new = folder / f".tags.json.{secrets.token_hex(12)}"
         synced(new, json.dumps(known, indent=2).encode())
-        os.rename(new, tags)
+        os.rename(new, file)
         sync_folder(folder)
-    print(f"{target}: accuracy {manifest['metrics']['accuracy']:.3f} on {len(test_rows)} flights of April")
+    return manifest
+
+
+def main():
+    arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    arguments.add_argument("repository", type=Path)
+    arguments.add_argument("model")
+    arguments.add_argument("version")
+    arguments.add_argument("--parent")
+    arguments.add_argument("--tag", action="append", default=[])
+    arguments = arguments.parse_args()
+    rows, late = load({3})
+    test_rows, test_late = load({4})
+    data = {
+        "name": "departures from New York, March 2013",
+        "location": os.path.relpath(DATA),
+        "sha256": sha256(DATA),
+        "rows": len(rows),
+        "from": "2013-03-01T05:00:00Z",
+        "to": "2013-04-01T03:59:59Z",
+    }
+    try:
+        manifest = publish(
+            arguments.repository, arguments.model, arguments.version,
+            make_pipeline(StandardScaler(), LogisticRegression()).fit(rows, late), test_rows, test_late,
+            features=FEATURES, pipeline=("at-departure", "1.0"), trained_on=rows, data=[data], parent=arguments.parent,
+            tags=arguments.tag,
+        )
+    except FileExistsError as error:
+        raise SystemExit(error)
+    accuracy = manifest["metrics"]["accuracy"]
+    target = arguments.repository / arguments.model / arguments.version
+    print(f"{target}: accuracy {accuracy:.3f} on {len(test_rows)} flights of April")
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
 use switchback::options::Threads;
-use switchback::{ModelHandle, Task, closure};
+use switchback::{ModelHandle, Outcome, Task, closure};
 
 struct Counting;
 
@@ -158,4 +158,72 @@ fn a_version_that_was_tried_and_taken_off_leaves_next_to_nothing() {
     let (early, late) = (try_versions(0, 300), try_versions(300, 700));
     let grown = (late - early) / 400;
     assert!(grown < 1_536, "each version has left {grown} bytes");
+}
+
+/// Bug: after the last of twenty handles was dropped, 619 of 722 MB stayed with the process. Cause: what a handle freed at its end
+/// was kept by the allocator; only what ticks had freed was handed back. Fix: the last drop hands back too.
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+#[test]
+fn the_last_drop_of_a_handle_hands_back_what_it_freed() {
+    let private = || -> u64 {
+        let status = std::fs::read_to_string("/proc/self/status").unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).unwrap();
+        line.trim_end_matches("kB").trim().parse().unwrap()
+    };
+    // Weights in pieces that no free of the allocator's returns by itself, as what stays lies between and above them.
+    let mut stays = Vec::new();
+    let mut handles = Vec::new();
+    for number in 0..20_u8 {
+        let mut weights: Vec<Box<[u8; 1_000]>> = Vec::new();
+        for piece in 0..4_000 {
+            weights.push(Box::new([number | 1; 1_000]));
+            if piece % 500 == 0 {
+                stays.push(Box::new([1_u8; 1_000]));
+            }
+        }
+        let model = closure(format!("m@{number}"), move |x: &f64| Ok(x + f64::from(weights[0][0])));
+        let handle = ModelHandle::<f64, f64>::builder("many").live("v1", model).threads(Threads::none());
+        handles.push(handle.build().unwrap());
+    }
+    stays.push(Box::new([1_u8; 1_000]));
+    let full = private();
+    drop(handles);
+    let given_back = full.saturating_sub(private());
+    assert!(
+        given_back > 70_000,
+        "{given_back} of some 85,000 KB were given back, {} pieces stay",
+        stays.len()
+    );
+}
+
+/// What 10,000 classes take, as the documentation of `Task::classes` says.
+#[test]
+fn ten_thousand_classes_take_what_is_said() {
+    let used_by = |classes: usize| {
+        let before = IN_USE.get();
+        let service = ModelHandle::builder("classes")
+            .live("v1", closure("class@1", |x: &u16| Ok(*x)))
+            .task(Task::classes(10_000, |class: &u16| (*class, 1.0)).unwrap())
+            .threads(Threads::manual())
+            .build()
+            .unwrap();
+        let rollout = service.stage("v2", closure("class@2", |x: &u16| Ok(*x))).unwrap();
+        rollout.canary(0.5).unwrap();
+        for request in 0..20_000_usize {
+            let class = (request % classes) as u16;
+            let id = service.predict(&class).unwrap().id();
+            service.feedback(id, Outcome::class(class));
+            if request % 1_000 == 0 {
+                service.tick();
+            }
+        }
+        service.tick();
+        IN_USE.get() - before
+    };
+    let (few, many) = (used_by(2), used_by(10_000));
+    let for_classes = (many - few) / 2;
+    assert!(
+        (90_000..4_000_000).contains(&for_classes),
+        "{for_classes} bytes a version, beside {few} of all else"
+    );
 }

@@ -19,6 +19,15 @@ pub(crate) fn return_free_memory() -> bool {
     false
 }
 
+/// Hands back what the allocator has kept, when it is dropped: as the last field of what owns models.
+pub(crate) struct ReturnFreeMemory;
+
+impl Drop for ReturnFreeMemory {
+    fn drop(&mut self) {
+        return_free_memory();
+    }
+}
+
 /// The user that this process acts as.
 #[cfg(all(unix, any(feature = "onnx", feature = "state")))]
 pub(crate) fn user() -> u32 {
@@ -80,6 +89,38 @@ pub(crate) fn onnxruntime_version(loaded: &std::path::Path) -> Option<String> {
         }
         std::ffi::CStr::from_ptr(version).to_str().ok().map(str::to_owned)
     }
+}
+
+/// The bytes of a tensor, whatever its elements are; nothing where they are texts, or lie where the processor cannot read.
+#[cfg(feature = "onnx")]
+pub(crate) fn tensor_bytes(tensor: &ort::value::DynTensor) -> Option<&[u8]> {
+    let length = readable_bytes(tensor)?;
+    let start = tensor.data_ptr().cast::<u8>();
+    if length == 0 || start.is_null() {
+        return (length == 0).then_some(&[]);
+    }
+    // SAFETY: ONNX Runtime's tensor of this type and shape has `length` bytes from `start` on, which `readable_bytes` has found
+    // to be plain and in the processor's own memory; they stay as long as the tensor, which is borrowed.
+    Some(unsafe { std::slice::from_raw_parts(start, length) })
+}
+
+/// The same, to be written to.
+#[cfg(feature = "onnx")]
+pub(crate) fn tensor_bytes_mut(tensor: &mut ort::value::DynTensor) -> Option<&mut [u8]> {
+    let length = readable_bytes(tensor)?;
+    let start = tensor.data_ptr_mut().cast::<u8>();
+    if length == 0 || start.is_null() {
+        return (length == 0).then_some(&mut []);
+    }
+    // SAFETY: as in `tensor_bytes`; and the tensor is borrowed for this alone. ort fills it with zeros when it is made.
+    Some(unsafe { std::slice::from_raw_parts_mut(start, length) })
+}
+
+/// How many bytes a tensor has where they are plain ones in the processor's own memory.
+#[cfg(feature = "onnx")]
+fn readable_bytes(tensor: &ort::value::DynTensor) -> Option<usize> {
+    let bytes = tensor.data_type().byte_size(tensor.shape().num_elements())?;
+    tensor.memory_info().is_cpu_accessible().then_some(bytes)
 }
 
 /// Makes a named pipe, in a test.

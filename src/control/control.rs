@@ -19,6 +19,7 @@ use super::traffic::TrafficSeen;
 use crate::base::clock::Timestamp;
 use crate::base::ordered::{OrderedMap, OrderedSet};
 use crate::base::share::Share;
+use crate::model::error::ErrorKind;
 use crate::model::identity::Identity;
 use crate::request::buckets::{Buckets, ROLLOUTS_MAX};
 use crate::request::lease::Lease;
@@ -89,6 +90,8 @@ pub(crate) struct Control {
     pub(crate) loadings: VecDeque<Loading>,
     /// Versions that could not replace what they lost.
     degraded: OrderedSet<VersionId>,
+    /// Versions whose pipeline does not fit their own model, which has been told.
+    misfits: Vec<VersionId>,
     pub(crate) lease: Arc<Lease>,
     /// It has been told that the lease has run out.
     lapse_told: bool,
@@ -153,6 +156,7 @@ impl Control {
             waking: Vec::new(),
             loadings: VecDeque::new(),
             degraded: OrderedSet::new(),
+            misfits: Vec::new(),
             lease: Arc::new(Lease::new(now)),
             lapse_told: false,
             live_lately: LiveLately::default(),
@@ -266,6 +270,29 @@ impl Control {
         }
     }
 
+    /// Whether most of what a version fails on is its pipeline, which does not fit its own model.
+    pub(crate) fn is_misfit(&self, version: VersionId) -> bool {
+        let arm = self.lifetime(version).and_then(|arm| self.arms.get(&arm));
+        arm.is_some_and(|arm| 2 * arm.total().errors(ErrorKind::Pipeline) > arm.total().error_rate().part)
+    }
+
+    /// Tells of versions whose pipeline does not fit their own model, once each while they are in use.
+    pub(crate) fn tell_misfits(&mut self, now: Timestamp) {
+        let mut told = std::mem::take(&mut self.misfits);
+        told.retain(|version| self.is_in_use(*version));
+        let used: Vec<VersionId> = self.loaded().iter().map(|version| version.id).collect();
+        for version in used {
+            let arm = self.lifetime(version).and_then(|arm| self.arms.get(&arm));
+            let failures = arm.map_or(0, |arm| arm.total().errors(ErrorKind::Pipeline));
+            if failures > 0 && !told.contains(&version) {
+                told.push(version);
+                let kind = EventKind::PipelineMisfit { version, failures };
+                self.announcer.announce(now, self.epoch, kind);
+            }
+        }
+        self.misfits = told;
+    }
+
     /// Begins an attempt with a version that is loaded.
     pub(crate) fn begin(
         &mut self,
@@ -277,11 +304,6 @@ impl Control {
         let slot = (1..=ROLLOUTS_MAX).find(|slot| !taken(slot))?;
         let number = self.next_attempt;
         self.next_attempt += 1;
-        let on_no_canary = |attempt: &Attempt| attempt.state.weight == Share::NONE && attempt.held.is_none();
-        if self.settings.split.is_none() && self.attempts.iter().all(on_no_canary) {
-            // Nobody is on a canary: the next one may begin with other users than the last one did.
-            self.salt = format!("{}-{number}", self.settings.name).into_bytes().into();
-        }
         self.remember(version, now);
         let (candidate, control) = (self.new_arm(), self.new_arm());
         let id = version.id;

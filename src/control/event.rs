@@ -310,6 +310,14 @@ pub enum EventKind {
         /// What stood in the way.
         reason: String,
     },
+    /// The pipeline of a version writes what its own model does not take: the fault is the version's, whatever requests were
+    /// like. It counts as failures. A version on trial or under watch is taken off for it; a live one that nobody watches stays.
+    PipelineMisfit {
+        /// The version.
+        version: VersionId,
+        /// How many requests it has failed on so, when that was seen first.
+        failures: u64,
+    },
     /// What a version answered from a moment on, until this event, may be wrong: a file that it answers from was written to while
     /// it was in use. Where that was a prepared form it answers from a whole one again; where it was the weights themselves, nothing
     /// is left to answer from, and the version is [degraded](Self::Degraded) besides.
@@ -625,6 +633,11 @@ impl fmt::Display for Event {
             EventKind::TierChanged { version, tier, .. } => write!(f, "{version} is {tier}"),
             EventKind::Drilled { version, drilled } => write!(f, "{version} {drilled}"),
             EventKind::Degraded { version, reason } => write!(f, "{version} is degraded: {reason}"),
+            EventKind::PipelineMisfit { version, failures } => write!(
+                f,
+                "the pipeline of {version} does not fit its own model: {failures} requests failed for it; roll back, and \
+                 correct its `encode`"
+            ),
             EventKind::AnswersInDoubt { version, since, reason } => {
                 write!(f, "answers of {version} since {since} may be wrong: {reason}")
             }

@@ -42,6 +42,7 @@ impl EventKind {
             Self::TierChanged { .. } => "tier_changed",
             Self::Drilled { .. } => "drilled",
             Self::Degraded { .. } => "degraded",
+            Self::PipelineMisfit { .. } => "pipeline_misfit",
             Self::AnswersInDoubt { .. } => "answers_in_doubt",
             Self::Started { .. } => "started",
             Self::ClockMoved { .. } => "clock_moved",
@@ -56,6 +57,7 @@ impl EventKind {
             Self::StateNotSaved { .. } => "state_not_saved",
             Self::StateSaved => "state_saved",
             Self::ThreadDied { .. } => "thread_died",
+            Self::ThreadAbandoned { .. } => "thread_abandoned",
             Self::Closed => "closed",
         }
     }
@@ -93,8 +95,10 @@ impl EventKind {
             | Self::TierChanged { version, .. }
             | Self::Drilled { version, .. }
             | Self::Degraded { version, .. }
+            | Self::PipelineMisfit { version, .. }
             | Self::AnswersInDoubt { version, .. }
-            | Self::Unavailable { version, .. } => Some(*version),
+            | Self::Unavailable { version, .. }
+            | Self::ThreadAbandoned { version, .. } => Some(*version),
             Self::Drifted { version, .. } | Self::DriftEnded { version, .. } => *version,
             Self::RolledBack { from, .. } | Self::LiveReplaced { from, .. } => Some(*from),
             Self::Started { live, .. } => Some(*live),
@@ -151,6 +155,7 @@ impl EventKind {
         "tier_changed",
         "drilled",
         "degraded",
+        "pipeline_misfit",
         "answers_in_doubt",
         "started",
         "clock_moved",
@@ -165,6 +170,7 @@ impl EventKind {
         "state_not_saved",
         "state_saved",
         "thread_died",
+        "thread_abandoned",
         "closed",
     ];
 }

@@ -120,11 +120,12 @@ impl Control {
         now: Timestamp,
     ) -> Option<EventKind> {
         let attempt = self.attempt(number)?;
-        let (slot, version) = (attempt.slot, attempt.version);
+        let (slot, identity) = (attempt.slot, attempt.identity);
         let on_no_canary = |attempt: &Attempt| attempt.state.weight == Share::NONE && attempt.held.is_none();
-        if self.settings.split.is_some() && weight != Share::NONE && self.attempts.iter().all(on_no_canary) {
-            // By what all replicas have alike, which a count of rollouts is not.
-            self.salt = format!("{}/{version}", self.settings.name).into_bytes().into();
+        if weight != Share::NONE && self.attempts.iter().all(on_no_canary) {
+            // By what all replicas have alike, which a count of rollouts is not. Nobody is on a canary: this one may begin
+            // with other users than the last one did.
+            self.salt = format!("{}/{identity}", self.settings.name).into_bytes().into();
         }
         self.begin_evidence(number);
         let weight = self.buckets.set(slot, weight);

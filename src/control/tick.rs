@@ -289,6 +289,7 @@ impl Control {
         joins.maintain(issued, now);
         self.restock();
         self.tell_breakers();
+        self.tell_misfits(now);
         self.settle(now);
     }
 

@@ -40,7 +40,10 @@ impl Control {
             let now = desk.now;
             let Some(attempt) = self.attempt_mut(number) else { continue };
             let version = attempt.version;
-            if shared && attempt.state.phase != Phase::Baking {
+            let phase = attempt.state.phase;
+            // What live fails on has nothing to do with a pipeline that does not fit its own model.
+            if shared && phase != Phase::Baking && !self.is_misfit(version) {
+                let Some(attempt) = self.attempt_mut(number) else { continue };
                 let until = now.plus(OPEN);
                 attempt.circuit.open_until = Some(until);
                 self.publish(desk, vec![EventKind::CircuitOpened { version, until }]);

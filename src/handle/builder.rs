@@ -26,6 +26,7 @@ use crate::base::gate::Gate;
 #[cfg(feature = "state")]
 use crate::base::guarded::Contained;
 use crate::base::invalid::InvalidArgument;
+use crate::base::os;
 use crate::base::share::Share;
 use crate::base::sync::Came;
 use crate::control::control::Control;
@@ -227,13 +228,13 @@ impl<I: ?Sized + 'static, O: 'static> Builder<I, O> {
     /// The key that seals printed ids, and decides which keys are on a canary. Without it a new one is drawn at each build for
     /// the ids; give one to tell an id of another process of this service from a forged one.
     ///
-    /// Who is on a canary follows from the key of a request alone: without a secret, anybody who knows the handle's name and how
-    /// many rollouts it had can compute it (`xxh3_64(name '-' number ':' key)`), choose keys that a candidate of 1 % answers, and
-    /// have it taken off by a few inputs. With one, it follows from the secret and from the names of the handle and of the version
-    /// that begins its canary while no other is on one: the same on all replicas that have the secret, however many rollouts
-    /// each of them had, and known to nobody else. (SipHash-2-4 of the key, under two halves that are each the SipHash-2-4,
-    /// under the secret, of `buckets`, a zero, `name/version` and the number of the half, 0 or 1 as a byte; times 10,000, shifted
-    /// by 64 bits.) One that is given or changed while a rollout runs changes who is on it.
+    /// Who is on a canary follows from the key of a request and from what all replicas have alike: the name of the handle and the
+    /// [`Identity`](crate::model::Identity) of the version that begins its canary while no other is on one. So a user has the
+    /// same version on each replica, however many rollouts each of them had. Without a secret anybody who knows both can compute
+    /// it (`xxh3_64(name '/' identity ':' key)`, the identity as 64 hexadecimal digits), choose keys that a candidate of 1 %
+    /// answers, and have it taken off by a few inputs. With one, only who has the secret can. (SipHash-2-4 of the key, under two
+    /// halves that are each the SipHash-2-4, under the secret, of `buckets`, a zero, `name/identity` and the number of the half,
+    /// 0 or 1 as a byte; times 10,000, shifted by 64 bits.) One that is given or changed while a rollout runs changes who is on it.
     pub fn secret(mut self, secret: [u8; 16]) -> Self {
         self.secret = Some(secret);
         self
@@ -441,6 +442,7 @@ impl<I: ?Sized + 'static, O: 'static> Builder<I, O> {
             threads,
             ticking: Mutex::new(()),
             keeper,
+            freed: os::ReturnFreeMemory,
         });
         inner.go_on(remembered);
         not_proven.into_inner().into_iter().for_each(|event| inner.tell(event));

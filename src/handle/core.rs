@@ -62,6 +62,9 @@ pub(crate) struct Core<I: ?Sized, O> {
     /// Writes down what happens, where state is kept.
     #[cfg_attr(not(feature = "state"), expect(dead_code, reason = "it has no size, and nothing to keep"))]
     pub(crate) keeper: Keeper<I, O>,
+    /// The last field: what the others freed is handed back to the system with the handle.
+    #[expect(dead_code, reason = "it is there to be dropped")]
+    pub(crate) freed: os::ReturnFreeMemory,
 }
 
 impl<I: ?Sized + 'static, O: 'static> Core<I, O> {

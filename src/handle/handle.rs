@@ -47,6 +47,10 @@ use crate::version::id::VersionId;
 /// assert_eq!(handle.live(), "v1");
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
+///
+/// `I` owns what it has, or is unsized like `[f32]` and `str`, which are passed by reference: a request that borrows (`struct
+/// Row<'a>`) is no `I`, since copies of requests outlive their calls, for shadows and drills. Give such a handle `I = [f32]`, or an
+/// owned row.
 pub struct ModelHandle<I: ?Sized + 'static, O: 'static> {
     pub(crate) inner: Arc<Core<I, O>>,
     pub(crate) threads: Arc<Workers>,

@@ -56,7 +56,7 @@ mod tests {
     fn a_cause_is_told_once() {
         let io = || std::io::Error::other("the disk is gone");
         let read = LoadError::Read { file: "a.onnx".into(), source: Arc::new(io()) };
-        assert_eq!(read.to_string(), "a.onnx cannot be read");
+        assert_eq!(read.to_string(), "a.onnx cannot be read: the disk is gone");
         assert_eq!(in_full(&read), "a.onnx cannot be read: the disk is gone");
 
         #[derive(Debug, thiserror::Error)]

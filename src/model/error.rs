@@ -240,7 +240,7 @@ pub enum InputError {
 #[non_exhaustive]
 pub enum LoadError {
     /// The file cannot be read.
-    #[error("{} cannot be read", .file.display())]
+    #[error("{} cannot be read: {source}", .file.display())]
     Read {
         /// The file.
         file: PathBuf,

@@ -211,6 +211,7 @@ fn concerns(kind: &EventKind, candidate: VersionId) -> Concern {
         | Kind::Quarantined { version, .. }
         | Kind::Released { version }
         | Kind::Degraded { version, .. }
+        | Kind::PipelineMisfit { version, .. }
         | Kind::Loaded { version, .. }
         | Kind::Drilled { version, .. }
         | Kind::Unavailable { version, .. } => about(version),

@@ -4,7 +4,7 @@ use std::fmt;
 
 use sha2::{Digest, Sha256};
 
-use super::contract::Feature;
+use super::contract::{Feature, TensorSpec};
 use super::error::RepositoryError;
 use super::manifest::Manifest;
 use super::store::{Entry, Repository};
@@ -78,6 +78,8 @@ impl Repository {
         };
         let runtime = |manifest: &Manifest| manifest.contract.runtime.as_ref().map(ToString::to_string);
         other("operator sets", opsets(&before), opsets(&after));
+        other("inputs", tensors(&a.contract.inputs), tensors(&b.contract.inputs));
+        other("outputs", tensors(&a.contract.outputs), tensors(&b.contract.outputs));
         other("pipeline", pipeline(a), pipeline(b));
         other("runtime", text(&runtime(a)), text(&runtime(b)));
         other("data", data(a), data(b));
@@ -100,6 +102,10 @@ fn opsets(entry: &Entry) -> String {
 #[cfg(not(feature = "onnx"))]
 fn opsets(_: &Entry) -> String {
     String::new()
+}
+
+fn tensors(specs: &[TensorSpec]) -> String {
+    specs.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
 /// A profile in a few words: how many rows and features it has, and which it is.

@@ -16,7 +16,7 @@ use crate::base::text::hex;
 use crate::version::id::VersionId;
 
 /// A version that is to be published: its manifest, and where its files come from. Sizes and digests are filled in as the
-/// files are copied.
+/// files are copied, and with the feature `onnx` the tensors of the model's file where the contract says nothing of any.
 #[derive(Debug, Clone)]
 #[must_use = "nothing is published before `Repository::publish`"]
 pub struct Draft {
@@ -30,6 +30,24 @@ enum Source {
     File(PathBuf),
     Bytes(Vec<u8>),
 }
+
+/// Writes the tensors of the model's file into a contract that says nothing of any. A file that cannot be read as a model is
+/// published all the same: whoever opens it is told.
+#[cfg(feature = "onnx")]
+fn name_tensors(manifest: &mut Manifest, folder: &Path) {
+    let Manifest { contract, model, .. } = manifest;
+    if !contract.inputs.is_empty() || !contract.outputs.is_empty() || name::file(model).is_err() {
+        return;
+    }
+    let Ok(model) = crate::model::onnx::OnnxModel::from_file(folder.join(&*model)) else { return };
+    if let Some(signature) = model.signature() {
+        contract.inputs = super::contract::tensor_spec::of_ports(&signature.inputs);
+        contract.outputs = super::contract::tensor_spec::of_ports(&signature.outputs);
+    }
+}
+
+#[cfg(not(feature = "onnx"))]
+fn name_tensors(_: &mut Manifest, _: &Path) {}
 
 /// What [`Repository::sweep`] removed.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -175,6 +193,7 @@ impl Repository {
             manifest.lineage.data.retain(|known| known.name != data.name);
             manifest.lineage.data.push(data);
         }
+        name_tensors(manifest, &whole);
         let path = whole.join(FILE);
         manifest.check().map_err(|cause| RepositoryError::Manifest { path: path.clone(), cause })?;
         self.write(&path, &manifest.bytes())?;

@@ -117,7 +117,7 @@ impl Buckets {
 /// What decides the bucket of a key beside the key itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Salt {
-    /// Goes before the key when it is hashed. Whoever knows the names of the handle and how many rollouts it had can compute it.
+    /// Goes before the key when it is hashed. Whoever knows the names of the handle and the identity of the candidate can compute it.
     Open(Box<[u8]>),
     /// A key of SipHash-2-4: without it nobody can tell who is on a canary.
     Keyed(u64, u64),

@@ -508,7 +508,8 @@ impl<I: ?Sized + 'static, O: 'static> Serving<I, O> {
                 Ok(Answer { output, id, version, route: Route::Fallback, latency_nanos })
             }
             Err(second) => {
-                self.count_unanswered(call, error.kind(), true, ended);
+                // Whatever live says of the input: a pipeline that does not fit its own model is the version's own fault.
+                self.count_unanswered(call, error.kind(), error.kind() != ErrorKind::Pipeline, ended);
                 substitute.exposure.note(lane(), |tally| tally.record_substitute(false));
                 Err(PredictError::of(substitute.version.id, second))
             }

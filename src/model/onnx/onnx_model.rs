@@ -82,9 +82,8 @@ impl OnnxModel {
     /// - [`LoadError::Read`] where the file is missing or cannot be read;
     /// - [`LoadError::NotAFile`] where there is a pipe, a device or a folder instead, which is not waited for;
     /// - [`LoadError::NotOnnx`] where it is empty, cut short, or something else, or has a million labels and more;
-    /// - [`LoadError::Refused`] where an input or output has a type that cannot be carried (sparse and optional ones;
-    ///   sequences or maps as inputs; elements that are complex, of 8 bits with a fraction or of less than a byte, unless they
-    ///   are those of an output beside others), where external data is missing, cannot be read or leads out of the model's
+    /// - [`LoadError::Refused`] where an input has a type that cannot be carried (complex elements, optional values, sequences of
+    ///   sequences, maps but those from `i64` or text to `f32`), where all outputs have, or one is a sparse tensor; where external data is missing, cannot be read or leads out of the model's
     ///   folder, directly or through a link, or where a file has more than 2 GiB or its external data more than 256.
     pub fn from_file(path: impl AsRef<Path>) -> Result<Self, LoadError> {
         Files::read(path.as_ref()).map(Self::of)
@@ -144,6 +143,31 @@ impl OnnxModel {
     #[must_use]
     pub fn max_wait(self, max_wait: Duration) -> Self {
         self.with(|options| options.max_wait = max_wait)
+    }
+
+    /// Runs the model for these outputs alone, by name. By default it is run for all that can be carried: one that cannot be,
+    /// such as an optional one, is skipped, stands in the [`signature`](Self::signature) as
+    /// [`NotCarried`](super::Kind::NotCarried), and reading it is an error that says so. Part of the identity. ONNX Runtime leaves
+    /// out what only other outputs need.
+    ///
+    /// [`load`](Self::load) reports a name that the model does not have, as [`LoadError::Option`].
+    ///
+    /// ```
+    /// use switchback::model::onnx::{OnnxModel, Tensors};
+    /// use switchback::model::onnx::ndarray::array;
+    /// use switchback::Model;
+    ///
+    /// let model = OnnxModel::from_file("tests/models/symbols.onnx")?.outputs(["sum"]);
+    /// model.load()?;
+    /// let one = || array![1.0_f32];
+    /// let input = Tensors::new().with("a", one())?.with("b", one())?.with("wide", array![[[[0.0_f32], [0.0]]]])?;
+    /// assert_eq!(format!("{:?}", model.predict(&input)?), "{sum: f32[1]}");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn outputs<N: Into<String>>(self, names: impl IntoIterator<Item = N>) -> Self {
+        let names = names.into_iter().map(Into::into).collect();
+        self.with(|options| options.outputs = Some(names))
     }
 
     /// Loads the model from its prepared form in this cache, and makes that where there is none: sessions share their weights,

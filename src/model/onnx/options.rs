@@ -7,6 +7,7 @@ use std::time::Duration;
 use ort::ep::ExecutionProviderDispatch;
 use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
 
+use super::file::signature::Signature;
 use super::runtime::runtime::{MANY, Runtime};
 use super::session::form::Form;
 use crate::model::error::LoadError;
@@ -56,6 +57,8 @@ pub(crate) struct Options {
     pub(crate) execution_providers: Vec<ExecutionProviderDispatch>,
     pub(crate) pool_size: usize,
     pub(crate) max_wait: Duration,
+    /// The outputs that it is run for, by name; nothing where it is run for all that can be carried.
+    pub(crate) outputs: Option<Vec<String>>,
     /// Anything else, with the name that stands for it in the identity.
     pub(crate) configure: Option<(String, Configure)>,
 }
@@ -68,6 +71,7 @@ impl Default for Options {
             execution_providers: Vec::new(),
             pool_size: available_parallelism().map_or(1, usize::from),
             max_wait: Duration::from_secs(1),
+            outputs: None,
             configure: None,
         }
     }
@@ -95,16 +99,42 @@ impl Options {
         self.configure.is_none()
     }
 
+    /// Refuses outputs that the model does not have, or that cannot be carried.
+    pub(crate) fn check_outputs(&self, signature: &Signature) -> Result<(), LoadError> {
+        let wrong = |cause| LoadError::Option { option: "outputs", cause };
+        let Some(names) = &self.outputs else { return Ok(()) };
+        if names.is_empty() {
+            return Err(wrong("none is named: name what is to be read".to_owned()));
+        }
+        for name in names {
+            match signature.outputs.iter().find(|port| *port.name == **name) {
+                Some(port) if port.kind.is_refused() => return Err(wrong(format!("`{port}`"))),
+                Some(_) => {}
+                None => {
+                    let known: Vec<&str> = signature.outputs.iter().map(|port| &*port.name).collect();
+                    return Err(wrong(format!(
+                        "the model has no output `{name}`: it gives {}",
+                        known.join(", ")
+                    )));
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// The options that change answers, as parts of an identity.
-    pub(crate) fn identity(&self) -> [(&'static str, String); 3] {
+    pub(crate) fn identity(&self) -> Vec<(&'static str, String)> {
         let providers: Vec<&str> =
             self.execution_providers.iter().map(ExecutionProviderDispatch::name).collect();
         let configured = self.configure.as_ref().map_or_else(String::new, |(name, _)| name.clone());
-        [
+        let mut parts = vec![
             ("optimization", self.optimization.name().to_owned()),
             ("execution providers", providers.join(",")),
             ("session options", configured),
-        ]
+        ];
+        // Only where it is given, so that identities from before there was such an option stay.
+        parts.extend(self.outputs.as_ref().map(|names| ("outputs", names.join("\n"))));
+        parts
     }
 
     /// A builder with these options. One per session: an execution provider cannot be registered twice with one.

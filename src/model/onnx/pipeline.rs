@@ -167,6 +167,7 @@ impl<I: ?Sized, O> Pipeline<I, O> {
         feed.complete().map_err(|error| self.whose(error.into()))?;
         if !self.has_fitted.load(Ordering::Relaxed) {
             self.has_fitted.store(true, Ordering::Relaxed);
+            self.codec.fitted(feed);
         }
         Ok(())
     }

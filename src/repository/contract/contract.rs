@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::feature::Feature;
 use super::problem::{InvalidContract, Problem, repeated};
+use super::tensor_spec::{self, TensorSpec};
 
 /// What a version needs, and what it gives.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
@@ -14,6 +15,13 @@ pub struct Contract {
     /// The features that its pipeline reads of a request.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub features: Vec<Feature>,
+    /// The tensors that its model takes, all of them: held against its file, and against what the pipeline writes. Empty
+    /// where they are not told, as in manifests from before there were any; then nothing is compared.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub inputs: Vec<TensorSpec>,
+    /// The tensors that its model gives and that somebody reads. Empty where they are not told.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub outputs: Vec<TensorSpec>,
     /// The labels of a classifier, in the order of its scores; empty where there are none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub labels: Vec<String>,
@@ -35,6 +43,20 @@ impl Contract {
     #[must_use]
     pub fn feature(mut self, feature: Feature) -> Self {
         self.features.push(feature);
+        self
+    }
+
+    /// And this tensor, which its model takes.
+    #[must_use]
+    pub fn input(mut self, tensor: TensorSpec) -> Self {
+        self.inputs.push(tensor);
+        self
+    }
+
+    /// And this tensor, which its model gives.
+    #[must_use]
+    pub fn output(mut self, tensor: TensorSpec) -> Self {
+        self.outputs.push(tensor);
         self
     }
 
@@ -70,6 +92,7 @@ impl Contract {
 
     pub(crate) fn problems(&self) -> Vec<Problem> {
         let mut problems = super::feature::problems(&self.features);
+        problems.extend(tensor_spec::problems(&self.inputs, &self.outputs));
         problems.extend(repeated(&self.labels).map(|label| Problem::LabelRepeated { label }));
         if self.pipeline.as_ref().is_some_and(|need| need.name.trim().is_empty()) {
             problems.push(Problem::PipelineUnnamed);

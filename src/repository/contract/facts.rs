@@ -2,6 +2,10 @@
 
 use semver::Version;
 
+use super::tensor_spec::TensorSpec;
+#[cfg(feature = "onnx")]
+use super::tensor_spec::of_ports;
+
 /// What a model's file says of itself, and what there is here to run it. By default nothing is known, and nothing of it
 /// is checked.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -9,6 +13,10 @@ use semver::Version;
 pub struct Facts {
     /// The labels that the file names, in the order of its scores; empty where it names none.
     pub labels: Vec<String>,
+    /// The tensors that it takes; nothing where that is not known before it is loaded.
+    pub inputs: Option<Vec<TensorSpec>>,
+    /// The tensors that it gives; nothing where that is not known before it is loaded.
+    pub outputs: Option<Vec<TensorSpec>>,
     /// The operator sets that the file needs, by domain.
     pub opsets: Vec<(String, i64)>,
     /// ONNX Runtime here.
@@ -41,7 +49,14 @@ impl Facts {
     /// Of a model that need not be loaded. Finds ONNX Runtime, and loads that.
     pub fn of(model: &crate::model::onnx::OnnxModel) -> Self {
         let labels = model.labels().iter().map(ToString::to_string).collect();
-        Self { labels, opsets: model.opsets().to_vec(), runtime: RuntimeFacts::of_process() }
+        let signature = model.signature();
+        Self {
+            labels,
+            inputs: signature.map(|signature| of_ports(&signature.inputs)),
+            outputs: signature.map(|signature| of_ports(&signature.outputs)),
+            opsets: model.opsets().to_vec(),
+            runtime: RuntimeFacts::of_process(),
+        }
     }
 }
 

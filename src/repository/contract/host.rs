@@ -7,8 +7,10 @@ use super::contract::{Contract, PipelineNeed};
 use super::facts::{Facts, RuntimeFacts};
 use super::feature;
 use super::feature::{Feature, FeatureKind};
+use super::held::compare;
 use super::mismatch::{Bounds, Mismatch};
 use super::problem::{Problem, repeated};
+use super::tensor_spec::TensorRole;
 use crate::base::ordered::OrderedSet;
 
 /// The host's side of a [`Contract`]: the features that its requests carry, and the labels that it knows what to do with.
@@ -94,6 +96,13 @@ impl Host {
                 None if needed.optional => {}
                 None => found.push(Mismatch::FeatureMissing { feature: needed.name.clone() }),
             }
+        }
+        for (role, needed, has) in [
+            (TensorRole::Input, &contract.inputs, &facts.inputs),
+            (TensorRole::Output, &contract.outputs, &facts.outputs),
+        ] {
+            let has = has.iter();
+            found.extend(has.flat_map(|has| compare("the contract", role, needed, has)));
         }
         self.compare_labels(contract, facts, &mut found);
         compare_runtime(contract, facts, &mut found);

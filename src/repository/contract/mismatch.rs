@@ -8,6 +8,7 @@ use thiserror::Error;
 
 use super::feature::FeatureKind;
 use super::problem::Problem;
+use super::tensor_spec::TensorRole;
 use crate::base::text::quoted;
 
 /// One thing that a version needs and its host lacks, or that the host needs and the version lacks.
@@ -114,6 +115,62 @@ pub enum Mismatch {
     FeatureOptional {
         /// The feature.
         feature: String,
+    },
+    /// The model's file lacks a tensor that its contract or the pipeline counts on.
+    #[error(
+        "{by} has the {role} `{tensor}` and the model's file does not: it has {}; publish the file that it is for, or \
+         correct what is declared",
+        quoted(.has)
+    )]
+    TensorMissing {
+        /// Who counts on it: `the contract`, or a pipeline.
+        by: String,
+        /// Whether it goes in or comes out.
+        role: TensorRole,
+        /// The tensor.
+        tensor: String,
+        /// The tensors that the file has on that side.
+        has: Vec<String>,
+    },
+    /// The model takes a tensor that nobody writes.
+    #[error(
+        "the model's file takes `{tensor}` and {by} does not have it: publish the file that it is for, or correct what is \
+         declared"
+    )]
+    TensorUnfed {
+        /// Who should write it: `the contract`, or a pipeline.
+        by: String,
+        /// The tensor, with its type and shape.
+        tensor: String,
+    },
+    /// A tensor has elements of another type.
+    #[error(
+        "{by} has the {role} `{tensor}` of {needed} and the model's file has it of {has}: export the model with {needed}, or \
+         give it a pipeline of its own"
+    )]
+    TensorElements {
+        /// Who counts on it: `the contract`, or a pipeline.
+        by: String,
+        /// Whether it goes in or comes out.
+        role: TensorRole,
+        /// The tensor.
+        tensor: String,
+        /// The type that is counted on.
+        needed: String,
+        /// The type that the file has.
+        has: String,
+    },
+    /// A tensor has another shape.
+    #[error("{by} has the {role} {needed} and the model's file {has}: correct one of the two")]
+    TensorShape {
+        /// Who counts on it: `the contract`, or a pipeline.
+        by: String,
+        /// Whether it goes in or comes out.
+        role: TensorRole,
+        /// The tensor with its type and the shape that is counted on.
+        needed: String,
+        /// The tensor as the file has it.
+        has: String,
     },
     /// The host needs labels, and neither contract nor file names any.
     #[error("the host expects the labels {} and the version names none: write them into its contract", quoted(.needed))]

@@ -9,6 +9,7 @@ pub(crate) mod contract;
 pub(crate) mod facts;
 pub(crate) mod feature;
 pub(crate) mod golden;
+pub(crate) mod held;
 pub(crate) mod host;
 pub(crate) mod mismatch;
 #[cfg(feature = "onnx")]
@@ -17,6 +18,7 @@ pub(crate) mod pipelines;
 pub(crate) mod preflight;
 pub(crate) mod problem;
 pub(crate) mod reservoir;
+pub(crate) mod tensor_spec;
 #[cfg(test)]
 pub(crate) mod tests;
 
@@ -37,3 +39,4 @@ pub use preflight::{
 };
 pub use problem::{InvalidContract, Problem};
 pub use reservoir::Reservoir;
+pub use tensor_spec::{TensorRole, TensorSpec};

@@ -8,8 +8,10 @@ use thiserror::Error;
 
 use super::contract::Contract;
 use super::facts::Facts;
+use super::held::compare;
 use super::host::{Host, pipeline_mismatch};
 use super::mismatch::{IncompatibleError, Mismatch};
+use super::tensor_spec::{TensorRole, TensorSpec};
 use crate::base::ordered::OrderedMap;
 use crate::model::error::{LoadError, ModelError};
 use crate::model::onnx::{Codec, Feed, OnnxModel, Outputs, Pipeline, version_of};
@@ -46,7 +48,19 @@ pub struct Pipelines<I: ?Sized, O> {
     default: Option<String>,
 }
 
-type Versions<I, O> = Vec<(Version, Codec<I, O>)>;
+type Versions<I, O> = Vec<(Version, Registered<I, O>)>;
+
+struct Registered<I: ?Sized, O> {
+    codec: Codec<I, O>,
+    /// What the host says that it writes and reads; nothing where it does not say.
+    declared: Option<(Vec<TensorSpec>, Vec<TensorSpec>)>,
+}
+
+impl<I: ?Sized, O> Clone for Registered<I, O> {
+    fn clone(&self) -> Self {
+        Self { codec: self.codec.clone(), declared: self.declared.clone() }
+    }
+}
 
 impl<I: ?Sized, O> Pipelines<I, O> {
     /// None yet.
@@ -85,10 +99,36 @@ impl<I: ?Sized, O> Pipelines<I, O> {
         match versions.binary_search_by(|(known, _)| known.cmp_precedence(&version)) {
             Ok(_) => Err(RegisterError::Repeated { pipeline: name.to_owned(), version }),
             Err(place) => {
-                versions.insert(place, (version, Codec::new(encode, decode)));
+                let codec = Codec::new(encode, decode);
+                versions.insert(place, (version, Registered { codec, declared: None }));
                 Ok(())
             }
         }
+    }
+
+    /// Says which tensors a pipeline writes, all of them, and which it reads. A model's file that has others, or others of
+    /// that name, does not fit then, and is not loaded; where a list is empty that side is not compared.
+    ///
+    /// Where it is not said, it is learnt: the names and types of the inputs that a pipeline wrote to the first model that
+    /// took them are those that any other model must have. A pipeline that finds out by itself what a model takes says so with
+    /// two empty lists.
+    ///
+    /// # Errors
+    ///
+    /// [`RegisterError`] where no such version of it is registered: that comes first.
+    pub fn tensors(
+        &mut self,
+        name: &str,
+        version: &str,
+        writes: impl IntoIterator<Item = TensorSpec>,
+        reads: impl IntoIterator<Item = TensorSpec>,
+    ) -> Result<(), RegisterError> {
+        let unknown = || RegisterError::Unknown { pipeline: format!("{name}@{version}") };
+        let parsed = version_of(version).map_err(|_| unknown())?;
+        let versions = self.by_name.get_mut(name).ok_or_else(unknown)?;
+        let (_, registered) = versions.iter_mut().find(|(known, _)| *known == parsed).ok_or_else(unknown)?;
+        registered.declared = Some((writes.into_iter().collect(), reads.into_iter().collect()));
+        Ok(())
     }
 
     /// Makes the highest version of this pipeline the one for models whose contract names none, such as those that came
@@ -139,13 +179,13 @@ impl<I: ?Sized, O> Pipelines<I, O> {
         contract: &Contract,
         host: &Host,
     ) -> Result<Pipeline<I, O>, OpenError> {
-        let mismatches = host.mismatches_but_of_pipeline(contract, &Facts::of(&model));
-        match self.chosen(contract) {
-            Ok((name, version, codec)) if mismatches.is_empty() => {
-                Ok(Pipeline::of(model, name, version, codec.clone()))
+        let facts = Facts::of(&model);
+        match (self.chosen(contract), self.mismatches(contract, host, &facts)) {
+            (Ok((name, version, registered)), mismatches) if mismatches.is_empty() => {
+                Ok(Pipeline::of(model, name, version, registered.codec.clone()))
             }
-            chosen => {
-                let mismatches = IncompatibleError::of(mismatches.into_iter().chain(chosen.err()));
+            (_, mismatches) => {
+                let mismatches = IncompatibleError::of(mismatches);
                 Err(OpenError::Incompatible { file: model.name().to_owned(), mismatches })
             }
         }
@@ -155,17 +195,22 @@ impl<I: ?Sized, O> Pipelines<I, O> {
     /// tells of a model's file.
     pub fn mismatches(&self, contract: &Contract, host: &Host, facts: &Facts) -> Vec<Mismatch> {
         let mut found = host.mismatches_but_of_pipeline(contract, facts);
-        found.extend(self.chosen(contract).err());
+        match self.chosen(contract) {
+            Ok((name, version, registered)) => {
+                found.extend(registered.mismatches(&format!("pipeline `{name}` {version}"), facts));
+            }
+            Err(mismatch) => found.push(mismatch),
+        }
         found
     }
 
     /// The pipeline for a contract: the highest version that it allows, or the default.
-    fn chosen(&self, contract: &Contract) -> Result<(&str, &Version, &Codec<I, O>), Mismatch> {
+    fn chosen(&self, contract: &Contract) -> Result<(&str, &Version, &Registered<I, O>), Mismatch> {
         let highest = |name: &str, allowed: Option<&VersionReq>| {
             let (name, versions) = self.by_name.iter().find(|(known, _)| *known == name)?;
             let fits = |version: &Version| allowed.is_none_or(|allowed| allowed.matches(version));
-            let (version, codec) = versions.iter().rev().find(|(version, _)| fits(version))?;
-            Some((name.as_str(), version, codec))
+            let (version, registered) = versions.iter().rev().find(|(version, _)| fits(version))?;
+            Some((name.as_str(), version, registered))
         };
         match (&contract.pipeline, &self.default) {
             (Some(need), _) => highest(&need.name, Some(&need.version)).ok_or_else(|| {
@@ -178,6 +223,25 @@ impl<I: ?Sized, O> Pipelines<I, O> {
                 })
             }
         }
+    }
+}
+
+impl<I: ?Sized, O> Registered<I, O> {
+    /// What it writes and reads, held against a model's file.
+    fn mismatches(&self, by: &str, facts: &Facts) -> Vec<Mismatch> {
+        let (writes, reads) = match &self.declared {
+            Some(declared) => declared.clone(),
+            None => {
+                let spec = |(name, element): (&str, &str)| TensorSpec::new(name, element);
+                (self.codec.has_written().map(spec).collect(), Vec::new())
+            }
+        };
+        let sides = [(TensorRole::Input, writes, &facts.inputs), (TensorRole::Output, reads, &facts.outputs)];
+        let compared = sides.into_iter().flat_map(|(role, needed, has)| {
+            let has = has.iter();
+            has.flat_map(|has| compare(by, role, &needed, has)).collect::<Vec<_>>()
+        });
+        compared.collect()
     }
 }
 

@@ -65,6 +65,12 @@ pub enum Problem {
         /// The feature.
         feature: String,
     },
+    /// A tensor twice on one side.
+    #[error("tensor `{tensor}` is declared twice: remove one")]
+    TensorRepeated {
+        /// The tensor.
+        tensor: String,
+    },
     /// A label twice.
     #[error("label `{label}` is listed twice: remove one")]
     LabelRepeated {

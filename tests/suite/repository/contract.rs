@@ -10,12 +10,15 @@ use switchback::model::onnx::{Feed, OnnxModel, Outputs, Pipeline};
 use switchback::options::Threads;
 use switchback::repository::contract::{
     Asked, Contract, Facts, Feature, GoldenSample, Host, Mismatch, OpenError, PinnedTensor, Pipelines,
-    Preflight, PreflightError, PreflightFailure, RegisterError, Reservoir, WarmUp,
+    Preflight, PreflightError, PreflightFailure, RegisterError, Reservoir, TensorRole, TensorSpec, WarmUp,
 };
+use switchback::repository::{Draft, Manifest, Repository};
 use switchback::{
     Clock, Model, ModelHandle, StageError, Timestamp,
     model::{LoadError, ModelError},
 };
+
+use crate::common::Folder;
 
 /// The host's request, whatever a version reads of it.
 #[derive(Debug, Clone, Deserialize)]
@@ -534,4 +537,128 @@ fn what_was_recorded_passes_also_where_requests_are_unsized_or_read_by_the_host(
         matches!(&failures[..], [PreflightFailure::Request { sample, cause }] if sample == "a text" && cause == "a row is a list"),
         "{failures:?}"
     );
+}
+
+// Tensors.
+
+/// The model of `affine.onnx` with an input of another type: the same names.
+fn doubles() -> PathBuf {
+    file("identity_double")
+}
+
+fn write_floats(payment: &Payment, feed: &mut Feed<'_, '_>) -> Result<(), ModelError> {
+    feed.buffer("x", &[1, 2])?.copy_from_slice(&[payment.amount, 0.0]);
+    Ok(())
+}
+
+fn first_float(outputs: &Outputs<'_>) -> Result<f32, ModelError> {
+    Ok(outputs.tensor::<f32>("y")?.1.first().copied().unwrap_or(f32::NAN))
+}
+
+fn floats() -> Pipelines<Payment, f32> {
+    let mut pipelines = Pipelines::new();
+    pipelines.register("floats", "1.0.0", write_floats, first_float).unwrap();
+    pipelines.default_is("floats").unwrap();
+    pipelines
+}
+
+/// Bug: a version whose model has other element types under the same names fitted, and failed on every request.
+/// Cause: contracts held no tensors, and nothing was known of what a pipeline writes.
+/// Fix: contracts hold tensors, and a pipeline is held to what it wrote to the first model that took it.
+#[test]
+fn a_model_of_other_types_under_the_same_names_does_not_fit() {
+    let pipelines = floats();
+    let first = pipelines.open(file("identity_float"), &Contract::new(), &Host::new()).unwrap();
+    first.load().unwrap();
+    // Nothing is known of what it writes before it has written.
+    assert!(pipelines.open(doubles(), &Contract::new(), &Host::new()).is_ok());
+    assert_eq!(first.predict(&payment()).unwrap(), payment().amount);
+    let found = mismatches(pipelines.open(doubles(), &Contract::new(), &Host::new()));
+    let [Mismatch::TensorElements { by, role: TensorRole::Input, tensor, needed, has }] = &found[..] else {
+        panic!("{found:?}")
+    };
+    assert_eq!([by, tensor, needed, has], ["pipeline `floats` 1.0.0", "x", "f32", "f64"]);
+    // The same types do, under another name of the file.
+    assert!(pipelines.open(file("identity_float"), &Contract::new(), &Host::new()).is_ok());
+}
+
+#[test]
+fn what_a_pipeline_says_that_it_writes_and_reads_is_held_against_the_file() {
+    let mut pipelines = floats();
+    let x = || TensorSpec::new("x", "f32").shape([None, Some(2)]);
+    let y = || TensorSpec::new("y", "f32");
+    pipelines.tensors("floats", "1.0", [x()], [y()]).unwrap();
+    let open =
+        |pipelines: &Pipelines<_, _>, name: &str| pipelines.open(file(name), &Contract::new(), &Host::new());
+    assert!(open(&pipelines, "identity_float").is_ok());
+    let found = mismatches(open(&pipelines, "identity_double"));
+    let sides: Vec<_> = found.iter().map(|one| matches!(one, Mismatch::TensorElements { .. })).collect();
+    assert_eq!(sides, [true, true], "{found:?}");
+    let found = mismatches(open(&pipelines, "affine"));
+    assert!(
+        matches!(&found[..], [Mismatch::TensorShape { needed, has, .. }]
+        if needed == "x: f32[?, 2]" && has == "x: f32[?, 3]"),
+        "{found:?}"
+    );
+    let found = mismatches(open(&pipelines, "symbols"));
+    let kinds = |wanted: fn(&Mismatch) -> bool| found.iter().filter(|one| wanted(one)).count();
+    assert_eq!(kinds(|one| matches!(one, Mismatch::TensorMissing { .. })), 2, "{found:?}");
+    assert_eq!(kinds(|one| matches!(one, Mismatch::TensorUnfed { .. })), 3, "{found:?}");
+    // One that finds out by itself what a model takes is held to nothing.
+    pipelines.tensors("floats", "1", [], []).unwrap();
+    let first = open(&pipelines, "identity_float").unwrap();
+    first.load().unwrap();
+    first.predict(&payment()).unwrap();
+    assert!(open(&pipelines, "identity_double").is_ok());
+    for (name, version) in [("floats", "2"), ("none", "1"), ("floats", "x")] {
+        assert!(matches!(pipelines.tensors(name, version, [], []), Err(RegisterError::Unknown { .. })));
+    }
+}
+
+#[test]
+fn tensors_of_a_contract_are_held_against_the_file_and_old_contracts_say_nothing_of_them() {
+    let ask = |contract: &Contract, name: &str| {
+        Host::new().mismatches(contract, &[], &Facts::of(&OnnxModel::from_file(file(name)).unwrap()))
+    };
+    let contract = Contract::new()
+        .input(TensorSpec::new("x", "f32").shape([None, Some(3)]))
+        .output(TensorSpec::new("y", "f32").shape([None, Some(1)]));
+    assert_eq!(ask(&contract, "affine"), []);
+    assert!(matches!(
+        ask(&contract, "identity_float")[..],
+        [Mismatch::TensorShape { .. }, Mismatch::TensorShape { .. }]
+    ));
+    assert_eq!(ask(&contract, "identity_int8").len(), 2);
+    let twice = contract.clone().input(TensorSpec::new("x", "f32"));
+    assert!(ask(&twice, "affine").iter().any(|one| matches!(one, Mismatch::Contract { .. })));
+
+    let written = serde_json::to_value(&contract).unwrap();
+    assert_eq!(written["inputs"], json!([{"name": "x", "type": "f32", "shape": [null, 3]}]));
+    assert_eq!(serde_json::from_value::<Contract>(written).unwrap(), contract);
+    let old: Contract = serde_json::from_value(json!({"labels": ["fine"]})).unwrap();
+    assert_eq!((old.inputs.len(), old.outputs.len()), (0, 0));
+    assert_eq!(ask(&old, "identity_double"), []);
+}
+
+#[test]
+fn a_version_is_published_with_the_tensors_of_its_file() {
+    let folder = Folder::new();
+    let models = Repository::create(folder.0.join("models")).unwrap();
+    let publish = |version: &str, name: &str| {
+        let manifest = Manifest::new("late", version, switchback::Timestamp::from_unix_seconds(1));
+        models.publish(Draft::new(manifest).file("model.onnx", file(name))).unwrap();
+    };
+    publish("1", "identity_float");
+    publish("2", "identity_double");
+    let manifest = models.resolve("late", "2").unwrap().manifest.unwrap();
+    assert_eq!(manifest.contract.inputs, [TensorSpec::new("x", "f64").shape([None, Some(2)])]);
+    let told = models.diff("late", "1", "2").unwrap().to_string();
+    assert!(told.contains("inputs: x: f32[?, 2] -> x: f64[?, 2]"), "{told}");
+    // And a service that has answered by the first does not take the second.
+    let late = models.serve("late", Host::new(), floats());
+    let (_, first) = late.open("1").unwrap();
+    first.load().unwrap();
+    first.predict(&payment()).unwrap();
+    let fits: Vec<bool> = late.compatible().unwrap().iter().map(|fit| fit.result.is_ok()).collect();
+    assert_eq!(fits, [true, false]);
 }

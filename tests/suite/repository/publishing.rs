@@ -145,7 +145,8 @@ fn a_difference_says_what_changed() {
     models.publish(Draft::new(second).file("model.onnx", "tests/models/gather.onnx")).unwrap();
     let difference = models.diff("late", "1", "latest").unwrap().to_string();
     let expected = "feature delay: changed\nfeature new: new\nfeature old: gone\n\
-        labels: on time, late -> on time, late, cancelled\npipeline: plain@^1.0 -> history@^2.1\ncode:  -> abc\n\
+        labels: on time, late -> on time, late, cancelled\n\
+        inputs: x: f32[?, 3] -> x: i64[?]\noutputs: y: f32[?, 1] -> y: f32[?]\npipeline: plain@^1.0 -> history@^2.1\ncode:  -> abc\n\
         accuracy: 0.5 -> 0.75\nmodel.onnx: other bytes\n";
     assert_eq!(difference, expected);
 }

@@ -28,8 +28,6 @@ pub(crate) struct Scan {
     pub(crate) has_subgraph: bool,
     /// Inputs and outputs of types that cannot be carried: a sentence on each.
     pub(crate) refused: Vec<String>,
-    /// Outputs whose elements cannot be carried, which harms nobody who wants others: a sentence on each.
-    pub(crate) uncarried: Vec<String>,
     /// Inputs, by name, that are tensors without a shape: of any.
     pub(crate) shapeless: BTreeSet<String>,
     /// What the file declares that it takes, initializers among them, and gives; no kind where ONNX Runtime is to infer it.
@@ -185,9 +183,9 @@ impl Scan {
         for field in Fields(bytes) {
             match field? {
                 (11, Field::Bytes(port)) => {
-                    self.refuse(refused_port("input", port)?.map(|(cause, _)| cause));
                     bounded(self.inputs.len(), PORTS_MAX, "inputs")?;
                     let (name, kind) = declared(port)?;
+                    self.refuse(refused("input", &name, kind.as_ref()));
                     if matches!(kind, Some(Kind::AnyShape { .. })) {
                         self.shapeless.insert(name.to_string());
                     }
@@ -200,18 +198,22 @@ impl Scan {
                 (12, Field::Bytes(port)) => {
                     bounded(self.outputs.len(), PORTS_MAX, "outputs")?;
                     self.outputs.push(declared(port)?);
-                    match refused_port("output", port)? {
-                        Some((cause, true)) => self.uncarried.push(cause),
-                        other => self.refuse(other.map(|(cause, _)| cause)),
-                    }
                 }
                 _ => {}
             }
         }
+        // ONNX Runtime's binding ends in a panic over one, whoever else could be read.
+        let is_sparse =
+            |kind: &Option<Kind>| matches!(kind, Some(Kind::NotCarried { what }) if what == SPARSE);
         // One that gives nothing else.
-        if self.uncarried.len() == self.outputs.len() || !self.refused.is_empty() {
-            std::mem::take(&mut self.uncarried).into_iter().for_each(|cause| self.refuse(Some(cause)));
-        }
+        let gives_nothing = self.outputs.iter().all(|(_, kind)| kind.as_ref().is_some_and(Kind::is_refused));
+        let causes: Vec<String> = self
+            .outputs
+            .iter()
+            .filter(|(_, kind)| gives_nothing || !self.refused.is_empty() || is_sparse(kind))
+            .filter_map(|(name, kind)| refused("output", name, kind.as_ref()))
+            .collect();
+        causes.into_iter().for_each(|cause| self.refuse(Some(cause)));
         Ok(())
     }
 
@@ -329,25 +331,59 @@ fn declared(port: &[u8]) -> Result<(Arc<str>, Option<Kind>), Malformed> {
     Ok((name.into(), kind))
 }
 
+/// A sparse tensor, as it is told.
+const SPARSE: &str = "a sparse tensor";
+
+/// `TypeProto`: what it is; nothing where ONNX Runtime is to infer it.
 fn declared_kind(type_of: &[u8], depth: usize) -> Result<Option<Kind>, Malformed> {
-    if let Some(tensor) = bytes_of(type_of, 1)? {
-        let code = number_of(tensor, 1)?.unwrap_or(0);
-        return Ok(match (ElementType::of_code(code), bytes_of(tensor, 2)?) {
-            _ if code == 0 => None,
-            (None, _) => Some(Kind::NotCarried { elements: name_of_refused(code) }),
-            (Some(element), None) => Some(Kind::AnyShape { element }),
-            (Some(element), Some(shape)) => Some(Kind::Tensor { element, shape: declared_shape(shape)? }),
-        });
-    }
-    if let Some(sequence) = bytes_of(type_of, 4)? {
-        let item = bytes_of(sequence, 1)?.filter(|_| depth < DEPTH_MAX);
-        let item = item.map_or(Ok(None), |item| declared_kind(item, depth + 1))?;
-        return Ok(item.map(|item| Kind::Sequence(Box::new(item))));
-    }
-    if let Some(map) = bytes_of(type_of, 5)? {
-        return Ok(number_of(map, 1)?.and_then(ElementType::of_code).map(|label| Kind::Map { label }));
+    let not_carried = |what: &str| Some(Kind::NotCarried { what: what.to_owned() });
+    for field in Fields(type_of) {
+        match field? {
+            (1, Field::Bytes(tensor)) => {
+                let code = number_of(tensor, 1)?.unwrap_or(0);
+                return Ok(match (ElementType::of_code(code), bytes_of(tensor, 2)?) {
+                    _ if code == 0 => None,
+                    (None, _) => not_carried(&format!("a tensor of {}", name_of_refused(code))),
+                    (Some(element), None) => Some(Kind::AnyShape { element }),
+                    (Some(element), Some(shape)) => {
+                        Some(Kind::Tensor { element, shape: declared_shape(shape)? })
+                    }
+                });
+            }
+            (4, Field::Bytes(sequence)) => {
+                let item = bytes_of(sequence, 1)?.filter(|_| depth < DEPTH_MAX);
+                return Ok(match item.map_or(Ok(None), |item| declared_kind(item, depth + 1))? {
+                    None => None,
+                    Some(Kind::NotCarried { what }) => not_carried(&format!("a sequence of {what}")),
+                    Some(Kind::Sequence(_)) => not_carried("a sequence of sequences"),
+                    Some(item) => Some(Kind::Sequence(Box::new(item))),
+                });
+            }
+            (5, Field::Bytes(map)) => return declared_map(map),
+            (7, _) => return Ok(not_carried("opaque")),
+            (8, _) => return Ok(not_carried(SPARSE)),
+            (9, _) => {
+                return Ok(not_carried("optional, which ONNX Runtime's binding cannot tell from nothing"));
+            }
+            _ => {}
+        }
     }
     Ok(None)
+}
+
+/// What `ZipMap` makes can be carried: from a number or a text to `f32`.
+fn declared_map(map: &[u8]) -> Result<Option<Kind>, Malformed> {
+    let key = number_of(map, 1)?.and_then(ElementType::of_code);
+    let value = match bytes_of(map, 2)? {
+        Some(value) => bytes_of(value, 1)?.map_or(Ok(None), |tensor| number_of(tensor, 1))?,
+        None => None,
+    };
+    Ok(Some(match (key, value.and_then(ElementType::of_code)) {
+        (Some(label @ (ElementType::I64 | ElementType::String)), Some(ElementType::F32)) => {
+            Kind::Map { label }
+        }
+        _ => Kind::NotCarried { what: "a map that is not from i64 or string to f32".to_owned() },
+    }))
 }
 
 fn declared_shape(shape: &[u8]) -> Result<Vec<Dimension>, Malformed> {
@@ -366,78 +402,12 @@ fn declared_shape(shape: &[u8]) -> Result<Vec<Dimension>, Malformed> {
     Ok(dimensions)
 }
 
-/// A sentence on an input or output that cannot be carried, and whether it is for its elements; nothing where it can, or
-/// where its type is left for ONNX Runtime to infer.
-fn refused_port(role: &str, bytes: &[u8]) -> Result<Option<(String, bool)>, Malformed> {
-    let (mut name, mut cause, mut of_elements) = (String::new(), None, false);
-    for field in Fields(bytes) {
-        match field? {
-            (1, Field::Bytes(found)) => name = text(found)?,
-            (2, Field::Bytes(type_of)) => {
-                cause = refused_type(role, type_of)?;
-                of_elements = bytes_of(type_of, 1)?.is_some();
-            }
-            _ => {}
-        }
+/// A sentence on an input or output that cannot be carried.
+fn refused(role: &str, name: &str, kind: Option<&Kind>) -> Option<String> {
+    match kind {
+        Some(Kind::NotCarried { what }) => Some(format!("{role} `{name}` is {what}")),
+        _ => None,
     }
-    Ok(cause.map(|cause| (format!("{role} `{name}` is {cause}"), of_elements)))
-}
-
-/// `TypeProto`: what it is, where it cannot be carried.
-fn refused_type(role: &str, bytes: &[u8]) -> Result<Option<String>, Malformed> {
-    for field in Fields(bytes) {
-        let refused = match field? {
-            (1, Field::Bytes(tensor)) => refused_tensor(tensor)?,
-            (4 | 5, _) if role == "input" => Some("a sequence or a map: inputs are tensors".to_owned()),
-            (4, Field::Bytes(sequence)) => refused_item(sequence)?,
-            (5, Field::Bytes(map)) => refused_map(map)?,
-            (7, _) => Some("opaque".to_owned()),
-            (8, _) => Some("a sparse tensor".to_owned()),
-            (9, _) => Some("optional, which can bring ONNX Runtime's binding down".to_owned()),
-            _ => None,
-        };
-        if refused.is_some() {
-            return Ok(refused);
-        }
-    }
-    Ok(None)
-}
-
-fn refused_tensor(bytes: &[u8]) -> Result<Option<String>, Malformed> {
-    let code = number_of(bytes, 1)?.unwrap_or(0);
-    if code == 0 {
-        return Ok(None); // left for ONNX Runtime to infer
-    }
-    Ok(ElementType::of_code(code).is_none().then(|| format!("a tensor of {}", name_of_refused(code))))
-}
-
-/// The items of a sequence: tensors or maps.
-fn refused_item(sequence: &[u8]) -> Result<Option<String>, Malformed> {
-    let Some(item) = bytes_of(sequence, 1)? else { return Ok(None) };
-    for field in Fields(item) {
-        let refused = match field? {
-            (1, Field::Bytes(tensor)) => refused_tensor(tensor)?,
-            (5, Field::Bytes(map)) => refused_map(map)?,
-            (4 | 7 | 8 | 9, _) => Some("neither tensors nor maps".to_owned()),
-            _ => None,
-        };
-        if let Some(refused) = refused {
-            return Ok(Some(format!("a sequence of {refused}")));
-        }
-    }
-    Ok(None)
-}
-
-/// What `ZipMap` makes can be carried: from a number or a text to `f32`.
-fn refused_map(map: &[u8]) -> Result<Option<String>, Malformed> {
-    let key = number_of(map, 1)?.and_then(ElementType::of_code);
-    let value = match bytes_of(map, 2)? {
-        Some(value) => bytes_of(value, 1)?.map_or(Ok(None), |tensor| number_of(tensor, 1))?,
-        None => None,
-    };
-    let carried = matches!(key, Some(ElementType::I64 | ElementType::String))
-        && value.and_then(ElementType::of_code) == Some(ElementType::F32);
-    Ok((!carried).then(|| "a map that is not from i64 or string to f32".to_owned()))
 }
 
 fn number_of(bytes: &[u8], wanted: u64) -> Result<Option<u64>, Malformed> {

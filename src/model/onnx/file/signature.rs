@@ -43,7 +43,7 @@ pub struct Port {
     pub kind: Kind,
 }
 
-/// The type of an input or output. Inputs are tensors.
+/// The type of an input or output.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
@@ -60,10 +60,11 @@ pub enum Kind {
         /// The type of its elements.
         element: ElementType,
     },
-    /// A tensor that cannot be read here: the type of its elements is none that is carried. Only outputs are.
+    /// What cannot be carried: complex numbers, a sparse tensor, an optional value, a sequence of sequences, a map to another
+    /// number than `f32`. Only outputs are, which are not asked for then: others of the model are answered all the same.
     NotCarried {
-        /// What ONNX calls its type.
-        elements: String,
+        /// What ONNX calls it.
+        what: String,
     },
     /// A sequence of values of one type.
     Sequence(Box<Kind>),
@@ -87,6 +88,17 @@ pub enum Dimension {
     Unknown,
 }
 
+impl Kind {
+    /// Whether it cannot be carried.
+    pub(crate) fn is_refused(&self) -> bool {
+        match self {
+            Self::NotCarried { .. } => true,
+            Self::Sequence(item) => item.is_refused(),
+            _ => false,
+        }
+    }
+}
+
 /// `age: f32[batch, 1]`
 impl fmt::Display for Port {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -100,7 +112,7 @@ impl fmt::Display for Kind {
         match self {
             Self::Tensor { element, shape } => write!(f, "{element}{}", Bracketed(shape)),
             Self::AnyShape { element } => write!(f, "{element}, of any shape"),
-            Self::NotCarried { elements } => write!(f, "tensor of {elements}, which cannot be carried"),
+            Self::NotCarried { what } => write!(f, "{what}, which cannot be carried"),
             Self::Sequence(inner) => write!(f, "sequence of {inner}"),
             Self::Map { label } => write!(f, "map from {label} to f32"),
         }

@@ -126,7 +126,7 @@ pub(crate) fn build(
 
 /// What a session answers; nothing where it fails, as it may on an input that was made up.
 fn answer(session: ort::session::Session, signature: &Signature, input: &Tensors) -> Option<Tensors> {
-    let interface = Interface::of(signature);
+    let interface = Interface::of(signature, None);
     let watches = Watches::new(1).ok()?;
     let mut session = Session::new(session, &interface, false).ok()?;
     let call = Call { interface: &interface, watches: &watches, slot: 0, deadline: None };

@@ -37,7 +37,7 @@ pub(crate) struct Watches {
 }
 
 /// The same, under which ONNX Runtime hands back after the run what it has grown by and does not use.
-fn options_that_shrink() -> ort::Result<RunOptions> {
+pub(crate) fn options_that_shrink() -> ort::Result<RunOptions> {
     let mut options = quiet_options()?;
     options.set("memory.enable_memory_arena_shrinkage", "cpu:0")?;
     Ok(options)

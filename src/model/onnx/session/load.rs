@@ -101,29 +101,35 @@ pub(crate) fn error_of(files: &Files, error: &ort::Error) -> LoadError {
 }
 
 pub(crate) fn signature_of(files: &Files, session: &ort::session::Session) -> Result<Signature, LoadError> {
-    let port = |role: &str, outlet: &ort::value::Outlet| match (kind_of(outlet.dtype()), outlet.dtype()) {
-        // A scalar and a tensor without a shape are the same in the words of ONNX Runtime's binding.
-        (Some(Kind::Tensor { element, .. }), _)
-            if role == "input" && files.scan.shapeless.contains(outlet.name()) =>
-        {
-            Ok(Port { name: outlet.name().into(), kind: Kind::AnyShape { element } })
-        }
-        (Some(kind), _) if role == "output" || matches!(kind, Kind::Tensor { .. }) => {
-            Ok(Port { name: outlet.name().into(), kind })
-        }
-        (None, ValueType::Tensor { ty, .. }) if role == "output" => {
-            Ok(Port { name: outlet.name().into(), kind: Kind::NotCarried { elements: ty.to_string() } })
-        }
-        _ => {
-            let cause =
-                format!("{role} `{}` is of type {}, which cannot be carried", outlet.name(), outlet.dtype());
-            Err(LoadError::Refused { file: files.name.clone(), cause })
-        }
+    let Scan { shapeless, inputs, outputs, .. } = &files.scan;
+    let port = |role: &str, outlet: &ort::value::Outlet, declared: &[(Arc<str>, Option<Kind>)]| {
+        let name = outlet.name();
+        let declared = || declared.iter().find(|(known, _)| **known == *name)?.1.clone();
+        let kind = match kind_of(outlet.dtype()) {
+            // A scalar and a tensor without a shape are the same in the words of ONNX Runtime's binding.
+            Some(Kind::Tensor { element, .. }) if role == "input" && shapeless.contains(name) => {
+                Kind::AnyShape { element }
+            }
+            Some(kind @ Kind::Sequence(_)) => declared().unwrap_or(kind),
+            Some(kind) => kind,
+            None if role == "output" => declared().filter(Kind::is_refused).unwrap_or_else(|| {
+                let what = match outlet.dtype() {
+                    ValueType::Tensor { ty, .. } => format!("a tensor of {ty}"),
+                    other => other.to_string(),
+                };
+                Kind::NotCarried { what }
+            }),
+            None => {
+                let cause = format!("{role} `{name}` is of type {}, which cannot be carried", outlet.dtype());
+                return Err(LoadError::Refused { file: files.name.clone(), cause });
+            }
+        };
+        Ok(Port { name: name.into(), kind })
     };
     Ok(signature_with(
         &files.scan,
-        session.inputs().iter().map(|outlet| port("input", outlet)).collect::<Result<_, _>>()?,
-        session.outputs().iter().map(|outlet| port("output", outlet)).collect::<Result<_, _>>()?,
+        session.inputs().iter().map(|outlet| port("input", outlet, inputs)).collect::<Result<_, _>>()?,
+        session.outputs().iter().map(|outlet| port("output", outlet, outputs)).collect::<Result<_, _>>()?,
     ))
 }
 

@@ -100,7 +100,8 @@ impl Loaded {
             None => load::plain(files, options, &runtime)?,
         };
         let signature = signature_of(files, &first)?;
-        let interface = Interface::of(&signature);
+        options.check_outputs(&signature)?;
+        let interface = Interface::of(&signature, options.outputs.as_deref());
         let engine = |error: ort::Error| error_of(files, &error);
         let mut sessions = vec![Session::new(first, &interface, options.shrinks()).map_err(engine)?];
         while sessions.len() < options.pool_size {

@@ -1,14 +1,15 @@
 //! One session of ONNX Runtime with the memory that is bound to it.
 
 use ort::memory::Allocator;
-use ort::session::{HasSelectedOutputs, IoBinding, OutputSelector, RunOptions, SessionOutputs};
+use ort::session::{
+    HasSelectedOutputs, IoBinding, OutputSelector, RunOptions, SessionInputValue, SessionOutputs,
+};
 use ort::value::{DynTensor, DynValue, TensorElementType, ValueType};
 
-use super::deadline::{Deadline, Watches, quiet_options};
+use super::deadline::{Deadline, Watches, options_that_shrink, quiet_options};
 use super::trace::Trace;
 use crate::model::error::ModelError;
-use crate::model::onnx::tensor::element::ElementType;
-use crate::model::onnx::tensor::feed::{Buffers, Feed, engine};
+use crate::model::onnx::tensor::feed::{Buffers, Feed, engine, owned};
 use crate::model::onnx::tensor::interface::Interface;
 use crate::model::onnx::tensor::outputs::{Outputs, copied};
 use crate::model::onnx::tensor::tensors::Tensors;
@@ -23,6 +24,8 @@ pub(crate) struct Session {
     buffers: Buffers,
     bound: Bound,
     grown: Grown,
+    /// The outputs that it is run for, where those are not all; the same where it is to shrink after the run.
+    chosen: Option<[RunOptions<HasSelectedOutputs>; 2]>,
     /// Set while ONNX Runtime runs; still set after a panic in there, and then for good.
     is_inside: bool,
 }
@@ -114,7 +117,14 @@ impl Session {
         shrinks: bool,
     ) -> ort::Result<Self> {
         let buffers = Buffers::new(interface)?;
-        Ok(Self { session, buffers, bound: Bound::After(0), grown: Grown::new(shrinks), is_inside: false })
+        let chosen = if interface.is_selective() {
+            let outputs = || chosen(interface);
+            Some([quiet_options()?.with_outputs(outputs()), options_that_shrink()?.with_outputs(outputs())])
+        } else {
+            None
+        };
+        let (bound, grown) = (Bound::After(0), Grown::new(shrinks));
+        Ok(Self { session, buffers, bound, grown, chosen, is_inside: false })
     }
 
     /// Whether a panic inside ONNX Runtime has left it in a state that nobody knows.
@@ -136,10 +146,9 @@ impl Session {
         if given.is_all_buffers() && !shrink {
             return self.answer_from_buffers(call, decode);
         }
-        let Self { session, buffers, is_inside, .. } = self;
-        let (values, options) = (given.with(buffers), call.options(shrink));
-        let outputs = call.run(is_inside, || session.run_with_options(&values[..], options))?;
-        decode(&Outputs::new(&call.interface.outputs, outputs))
+        let Self { session, buffers, chosen, is_inside, .. } = self;
+        let (values, chosen) = (given.with(buffers), chosen.as_ref());
+        call.run_for(session, chosen, is_inside, &values, shrink, |outputs| decode(&outputs))?
     }
 
     /// Runs the model once, and keeps what went in and what came out.
@@ -152,14 +161,14 @@ impl Session {
         let mut feed = Feed::new(call.interface, &mut self.buffers);
         encode(&mut feed)?;
         let given = feed.finish()?;
-        let Self { session, buffers, is_inside, .. } = self;
-        let (values, options) = (given.with(buffers), call.options(false));
+        let Self { session, buffers, chosen, is_inside, .. } = self;
+        let values = given.with(buffers);
         let names = call.interface.inputs.iter().map(|input| input.name.clone());
         let inputs = names.zip(&values).map(|(name, value)| Ok((name, copied(value).map_err(engine)?)));
         let inputs = Tensors::of_ports(inputs.collect::<Result<_, ModelError>>()?);
-        let outputs = call.run(is_inside, || session.run_with_options(&values[..], options))?;
-        let outputs = Outputs::new(&call.interface.outputs, outputs);
-        Ok(Trace::new(inputs, outputs.to_tensors()?, decode(&outputs)))
+        call.run_for(session, chosen.as_ref(), is_inside, &values, false, |outputs| {
+            Ok(Trace::new(inputs, outputs.to_tensors()?, decode(&outputs)))
+        })?
     }
 
     fn answer_from_buffers<R>(
@@ -167,8 +176,8 @@ impl Session {
         call: &Call<'_>,
         decode: impl FnOnce(&Outputs<'_>) -> Result<R, ModelError>,
     ) -> Result<R, ModelError> {
-        let Self { session, buffers, bound, is_inside, .. } = self;
-        let (ports, options) = (&call.interface.outputs, call.options(false));
+        let Self { session, buffers, bound, chosen, is_inside, .. } = self;
+        let (interface, options) = (call.interface, call.options(false));
         if std::mem::take(&mut buffers.replaced) && !matches!(bound, Bound::Never) {
             *bound = Bound::After(0);
         }
@@ -180,27 +189,29 @@ impl Session {
                 Some(_) => call.run(is_inside, || session.run_binding_with_options(binding, options)),
             };
             match outcome {
-                Ok(outputs) => return decode(&Outputs::new(ports, outputs)),
+                Ok(outputs) => return decode(&Outputs::new(interface, outputs)),
                 Err(error @ ModelError::Deadline { .. }) => return Err(error),
                 // Perhaps only because an output has another shape this time: it is run again to find out.
                 Err(_) => was_bound = true,
             }
         }
-        let outputs = call.run(is_inside, || session.run_with_options(&buffers.values[..], options))?;
-        let to_bind = match bound {
-            Bound::After(runs) if *runs < REPEATS => {
-                *runs += 1;
-                None
-            }
-            Bound::After(_) => Some(shapes_to_bind(&outputs)),
-            _ => None,
-        };
-        if was_bound {
-            *bound = Bound::Never;
-        }
-        let answer = decode(&Outputs::new(ports, outputs));
+        let (answer, to_bind) =
+            call.run_for(session, chosen.as_ref(), is_inside, &buffers.values, false, |outputs| {
+                let to_bind = match bound {
+                    Bound::After(runs) if *runs < REPEATS => {
+                        *runs += 1;
+                        None
+                    }
+                    Bound::After(_) => Some(shapes_to_bind(outputs.values())),
+                    _ => None,
+                };
+                if was_bound {
+                    *bound = Bound::Never;
+                }
+                (decode(&outputs), to_bind)
+            })?;
         if let Some(shapes) = to_bind {
-            let places = shapes.and_then(|shapes| bind(session, call.interface, buffers, &shapes).ok());
+            let places = shapes.and_then(|shapes| bind(session, interface, buffers, &shapes).ok());
             *bound = places.map_or(Bound::Never, |places| Bound::Ready(Box::new(places)));
         }
         answer
@@ -210,6 +221,49 @@ impl Session {
 impl Call<'_> {
     fn options(&self, shrink: bool) -> &RunOptions {
         self.watches.options(self.slot, shrink)
+    }
+
+    /// Runs a session for the outputs that are wanted: those that are chosen, or else all.
+    fn run_for<R>(
+        &self,
+        session: &mut ort::session::Session,
+        chosen: Option<&[RunOptions<HasSelectedOutputs>; 2]>,
+        is_inside: &mut bool,
+        values: &[SessionInputValue<'_>],
+        shrink: bool,
+        read: impl FnOnce(Outputs<'_>) -> R,
+    ) -> Result<R, ModelError> {
+        let (interface, options) = (self.interface, self.options(shrink));
+        match (chosen, self.deadline) {
+            (None, _) => {
+                let outputs = self.run(is_inside, || session.run_with_options(values, options))?;
+                Ok(read(Outputs::new(interface, outputs)))
+            }
+            (Some([plain, shrinking]), None) => {
+                let chosen = if shrink { shrinking } else { plain };
+                let outputs = self.run(is_inside, || session.run_with_options(values, chosen))?;
+                Ok(read(Outputs::new(interface, outputs)))
+            }
+            // Options that name outputs belong to one thread, so that no other could stop the run.
+            (Some(_), Some(_)) => {
+                let allocator = Allocator::default();
+                let memory = allocator.memory_info();
+                let mut binding = session.create_binding().map_err(engine)?;
+                for (input, value) in interface.inputs.iter().zip(values) {
+                    // ort copies what is borrowed by a session that copies what is borrowed, and waits for itself for ever.
+                    let bound = match value {
+                        SessionInputValue::Owned(value) => binding.bind_input(&*input.name, value),
+                        borrowed => binding.bind_input(&*input.name, &owned(&allocator, borrowed)?),
+                    };
+                    bound.map_err(engine)?;
+                }
+                for port in interface.asked() {
+                    binding.bind_output_to_device(&*port.name, memory).map_err(engine)?;
+                }
+                let outputs = self.run(is_inside, || session.run_binding_with_options(&binding, options))?;
+                Ok(read(Outputs::new(interface, outputs)))
+            }
+        }
     }
 
     fn run<'o>(
@@ -239,14 +293,17 @@ fn inside<T>(is_inside: &mut bool, run: impl FnOnce() -> T) -> T {
     outcome
 }
 
+/// The outputs that a session is run for, and no other.
+fn chosen(interface: &Interface) -> OutputSelector {
+    interface.asked().fold(OutputSelector::no_default(), |outputs, port| outputs.with(&*port.name))
+}
+
 type Shapes = Vec<(TensorElementType, Vec<i64>)>;
 
 /// The shapes that these outputs have; nothing where they are not to be bound.
 fn shapes_to_bind(outputs: &SessionOutputs<'_>) -> Option<Shapes> {
     let mut bytes = 0_usize;
     let mut shape_of = |output: &DynValue| match output.dtype() {
-        // What cannot be read has no place that anybody would read from.
-        ValueType::Tensor { ty, .. } if ElementType::of_ort(*ty).is_none() => None,
         ValueType::Tensor { ty, shape, .. } => {
             bytes = bytes.saturating_add(ty.byte_size(shape.num_elements())?); // texts have no size
             (bytes <= BOUND_BYTES_MAX).then(|| (*ty, shape.to_vec()))
@@ -266,9 +323,9 @@ fn bind(
     for (input, buffer) in interface.inputs.iter().zip(&buffers.values) {
         binding.bind_input(&*input.name, buffer)?;
     }
-    let mut outputs = OutputSelector::default();
+    let mut outputs = if interface.is_selective() { chosen(interface) } else { OutputSelector::default() };
     let allocator = Allocator::default();
-    for (output, (element, shape)) in interface.outputs.iter().zip(shapes) {
+    for (output, (element, shape)) in interface.asked().zip(shapes) {
         let mut place = DynTensor::new(&allocator, *element, &shape[..])?;
         binding.bind_output(&*output.name, &mut place)?;
         outputs = outputs.preallocate(&*output.name, place);

@@ -9,10 +9,9 @@ macro_rules! element_types {
     ($($variant:ident $name:literal, $ort:ident, $code:literal, $text:literal;)*) => {
         /// The type of a tensor's elements.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-        #[serde(rename_all = "snake_case")]
         #[non_exhaustive]
         pub enum ElementType {
-            $(#[doc = $text] $variant,)*
+            $(#[doc = $text] #[serde(rename = $name)] $variant,)*
         }
 
         impl ElementType {
@@ -62,11 +61,33 @@ element_types! {
     U64 "u64", Uint64, 13, "`u64`.";
     Bool "bool", Bool, 9, "`bool`.";
     String "string", String, 8, "Text in UTF-8.";
+    F8E4M3Fn "f8e4m3fn", Float8E4M3FN, 17, "8 bits, 4 of them an exponent, without infinities: in a [`Packed`](crate::model::onnx::Packed).";
+    F8E4M3FnUz "f8e4m3fnuz", Float8E4M3FNUZ, 18, "The same without a negative zero.";
+    F8E5M2 "f8e5m2", Float8E5M2, 19, "8 bits, 5 of them an exponent.";
+    F8E5M2FnUz "f8e5m2fnuz", Float8E5M2FNUZ, 20, "The same without infinities and without a negative zero.";
+    F8E8M0 "f8e8m0", Float8E8M0, 24, "8 bits, all of them an exponent.";
+    F4E2M1 "f4e2m1", Float4E2M1, 23, "4 bits, 2 of them an exponent.";
+    I4 "i4", Int4, 22, "A whole number of 4 bits.";
+    U4 "u4", Uint4, 21, "The same without a sign.";
+    I2 "i2", Int2, 26, "A whole number of 2 bits.";
+    U2 "u2", Uint2, 25, "The same without a sign.";
 }
 
 impl fmt::Display for ElementType {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.name())
+    }
+}
+
+impl ElementType {
+    /// How many bits an element has where Rust has no type for it.
+    pub(crate) const fn packed_bits(self) -> Option<usize> {
+        match self {
+            Self::F8E4M3Fn | Self::F8E4M3FnUz | Self::F8E5M2 | Self::F8E5M2FnUz | Self::F8E8M0 => Some(8),
+            Self::F4E2M1 | Self::I4 | Self::U4 => Some(4),
+            Self::I2 | Self::U2 => Some(2),
+            _ => None,
+        }
     }
 }
 
@@ -76,16 +97,6 @@ pub(crate) fn name_of_refused(code: u64) -> String {
         0 => "undefined",
         14 => "complex64",
         15 => "complex128",
-        17 => "float8e4m3fn",
-        18 => "float8e4m3fnuz",
-        19 => "float8e5m2",
-        20 => "float8e5m2fnuz",
-        21 => "uint4",
-        22 => "int4",
-        23 => "float4e2m1",
-        24 => "float8e8m0",
-        25 => "uint2",
-        26 => "int2",
         _ => return format!("number {code}, which is not known here"),
     };
     name.to_owned()

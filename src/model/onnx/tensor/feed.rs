@@ -1,17 +1,24 @@
 //! Takes the inputs of one request from a pipeline's `encode`.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
 use ndarray::{ArrayView, ArrayViewMut, Dimension};
 use ort::memory::Allocator;
 use ort::session::SessionInputValue;
-use ort::value::{DynTensor, Shape, Tensor, TensorRef};
+use ort::value::{DynTensor, DynTensorValueType, DynValue, Map, Sequence, Shape, Tensor, TensorRef};
 use smallvec::SmallVec;
 
 use super::element::ElementType;
-use super::interface::{INLINE, Interface};
+use super::interface::{INLINE, Input, Interface, Takes};
+use super::outputs::copied;
+use super::packed::Packed;
 use super::tensor;
 use super::tensor::Primitive;
-use super::tensors::{Tensors, Value};
+use super::tensors::{Label, Tensors, Value};
+use crate::base::os;
 use crate::model::error::{InputError, ModelError};
+use crate::model::onnx::file::signature::Kind;
 
 /// The inputs of one request, given one by one by a pipeline's `encode`.
 ///
@@ -163,16 +170,48 @@ impl<'s, 'a> Feed<'s, 'a> {
         Ok(())
     }
 
-    /// All of `tensors`, each under its name, without a copy.
+    /// Elements that Rust has no type for. They are copied.
     ///
     /// # Errors
     ///
-    /// Those of [`view`](Self::view) and [`strings`](Self::strings), and [`ModelError::Input`] for a sequence or a map.
+    /// Those of [`slice`](Self::slice), and [`ModelError::Engine`] where there is no memory.
+    pub fn packed(&mut self, name: &str, packed: &Packed) -> Result<(), ModelError> {
+        let (index, _) = self.check(name, packed.element(), packed.shape())?;
+        self.given[index] = Given::View(packed_value(&self.buffers.allocator, packed)?.into());
+        Ok(())
+    }
+
+    /// A value of any kind: a tensor, which is passed as by [`view`](Self::view), or a sequence or a map, which are copied.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`view`](Self::view) and [`strings`](Self::strings). [`ModelError::Input`] for a sequence that is empty, which ONNX
+    /// Runtime's interface cannot make, or that holds sequences, or items of several types.
+    pub fn value(&mut self, name: &str, value: &'a Value) -> Result<(), ModelError> {
+        if let Value::Tensor(tensor) = value {
+            return self.tensor(name, tensor);
+        }
+        let index = self.interface.find(name, self.next)?;
+        if !matches!(self.given[index], Given::Nothing) {
+            return Err(InputError::Repeated { name: name.into() }.into());
+        }
+        let input = &self.interface.inputs[index];
+        match &input.takes {
+            Takes::Other(kind) if is_of(kind, value) => {}
+            _ => return Err(input.wrong_type(&format!("{value:?}")).into()),
+        }
+        self.given[index] = Given::View(made(&self.buffers.allocator, name, value)?.into());
+        self.next = index + 1;
+        Ok(())
+    }
+
+    /// All of `tensors`, each under its name, without a copy of those that are tensors.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`value`](Self::value).
     pub fn tensors(&mut self, tensors: &'a Tensors) -> Result<(), ModelError> {
-        tensors.iter().try_for_each(|(name, value)| match value {
-            Value::Tensor(tensor) => self.tensor(name, tensor),
-            _ => Err(ModelError::input(format!("input `{name}` is a sequence or a map: inputs are tensors"))),
-        })
+        tensors.iter().try_for_each(|(name, value)| self.value(name, value))
     }
 
     fn tensor(&mut self, name: &str, tensor: &'a tensor::Tensor) -> Result<(), ModelError> {
@@ -181,10 +220,16 @@ impl<'s, 'a> Feed<'s, 'a> {
                 match tensor {
                     $(tensor::Tensor::$primitive(array) => self.view(name, array.view()),)*
                     tensor::Tensor::String(array) => self.strings(name, array.shape(), array.iter()),
+                    tensor::Tensor::Packed(packed) => self.packed(name, packed),
                 }
             };
         }
         by_type!(F16 Bf16 F32 F64 I8 I16 I32 I64 U8 U16 U32 U64 Bool)
+    }
+
+    /// The inputs of the model by name and type.
+    pub(crate) fn inputs(&self) -> impl Iterator<Item = (Arc<str>, String)> {
+        self.interface.inputs.iter().map(|input| (input.name.clone(), input.type_name()))
     }
 
     /// Whether nothing is missing.
@@ -232,8 +277,14 @@ pub(crate) struct Buffers {
 impl Buffers {
     pub(crate) fn new(interface: &Interface) -> ort::Result<Self> {
         let allocator = Allocator::default();
+        // Sequences and maps have no buffer: something stands in its place, which nothing reads.
+        let element_of = |input: &Input| match input.takes {
+            Takes::Tensor { element, .. } => element,
+            Takes::Other(_) => ElementType::U8,
+        };
         let empty = |element: ElementType| DynTensor::new(&allocator, element.to_ort(), [0_usize]);
-        let values = interface.inputs.iter().map(|input| empty(input.element).map(SessionInputValue::from));
+        let values =
+            interface.inputs.iter().map(|input| empty(element_of(input)).map(SessionInputValue::from));
         Ok(Self {
             values: values.collect::<ort::Result<_>>()?,
             shapes: interface.inputs.iter().map(|_| SmallVec::from_slice(&[0])).collect(),
@@ -254,6 +305,109 @@ impl Buffers {
             _ => Err(ModelError::engine("a session's buffer is not its own")),
         }
     }
+}
+
+/// Whether a sequence or a map is of this kind.
+fn is_of(kind: &Kind, value: &Value) -> bool {
+    match (kind, value) {
+        (Kind::Sequence(item), Value::Sequence(values)) => values.iter().all(|value| is_of(item, value)),
+        (Kind::Tensor { element, .. } | Kind::AnyShape { element }, Value::Tensor(tensor)) => {
+            *element == tensor.element()
+        }
+        (Kind::Map { label }, Value::Map(entries)) => entries.keys().all(|key| {
+            matches!((label, key), (ElementType::I64, Label::Int(_)) | (ElementType::String, Label::Text(_)))
+        }),
+        _ => false,
+    }
+}
+
+/// A value of ONNX Runtime's, which owns all that is in it.
+fn made(allocator: &Allocator, name: &str, value: &Value) -> Result<DynValue, ModelError> {
+    let refused = |what: &str| ModelError::input(format!("input `{name}` is {what}"));
+    match value {
+        Value::Tensor(tensor) => Ok(made_tensor(allocator, tensor)?.into_dyn()),
+        Value::Map(entries) => match entries.keys().next() {
+            None => Err(refused("an empty map: its labels have no type")),
+            Some(Label::Int(_)) => Ok(made_map(entries, whole_label)?.into_dyn()),
+            Some(Label::Text(_)) => Ok(made_text_map(entries)?.into_dyn()),
+        },
+        Value::Sequence(values) => match values.first() {
+            None => Err(refused("an empty sequence, which ONNX Runtime's interface cannot make")),
+            Some(Value::Sequence(_)) => Err(refused("a sequence of sequences")),
+            Some(Value::Tensor(_)) => {
+                let tensors = values.iter().map(|value| match value {
+                    Value::Tensor(tensor) => made_tensor(allocator, tensor),
+                    _ => Err(refused("a sequence of several kinds")),
+                });
+                let tensors = tensors.collect::<Result<Vec<_>, _>>()?;
+                Ok(Sequence::<DynTensorValueType>::new(tensors).map_err(engine)?.into_dyn())
+            }
+            Some(Value::Map(first)) => {
+                let maps = values.iter().map(|value| match value {
+                    Value::Map(entries) => Ok(entries),
+                    _ => Err(refused("a sequence of several kinds")),
+                });
+                let maps = maps.collect::<Result<Vec<_>, _>>()?;
+                if matches!(first.keys().next(), Some(Label::Text(_))) {
+                    let maps = maps.into_iter().map(made_text_map).collect::<Result<Vec<_>, _>>()?;
+                    Ok(Sequence::new(maps).map_err(engine)?.into_dyn())
+                } else {
+                    let maps = maps.into_iter().map(|map| made_map(map, whole_label));
+                    let maps = maps.collect::<Result<Vec<_>, _>>()?;
+                    Ok(Sequence::new(maps).map_err(engine)?.into_dyn())
+                }
+            }
+        },
+    }
+}
+
+/// A copy of a value, which owns all that is in it.
+pub(crate) fn owned(allocator: &Allocator, value: &DynValue) -> Result<DynValue, ModelError> {
+    made(allocator, "", &copied(value).map_err(engine)?)
+}
+
+fn whole_label(label: &Label) -> Option<i64> {
+    if let Label::Int(number) = label { Some(*number) } else { None }
+}
+
+fn made_map(
+    entries: &BTreeMap<Label, f32>,
+    label: impl Fn(&Label) -> Option<i64>,
+) -> Result<Map<i64, f32>, ModelError> {
+    let entries = entries.iter().filter_map(|(key, number)| Some((label(key)?, *number)));
+    Map::<i64, f32>::new(entries).map_err(engine)
+}
+
+fn made_text_map(entries: &BTreeMap<Label, f32>) -> Result<Map<String, f32>, ModelError> {
+    Map::<String, f32>::new(entries.iter().map(|(key, number)| (key.to_string(), *number))).map_err(engine)
+}
+
+fn made_tensor(allocator: &Allocator, tensor: &tensor::Tensor) -> Result<DynTensor, ModelError> {
+    macro_rules! by_type {
+        ($($primitive:ident)*) => {
+            match tensor {
+                $(tensor::Tensor::$primitive(array) => {
+                    let elements: Vec<_> = array.iter().copied().collect();
+                    Ok(Tensor::from_array((array.shape(), elements)).map_err(engine)?.upcast())
+                })*
+                tensor::Tensor::String(array) => {
+                    let texts: Vec<String> = array.iter().cloned().collect();
+                    Ok(Tensor::from_string_array((array.shape(), &texts[..])).map_err(engine)?.upcast())
+                }
+                tensor::Tensor::Packed(packed) => packed_value(allocator, packed),
+            }
+        };
+    }
+    by_type!(F16 Bf16 F32 F64 I8 I16 I32 I64 U8 U16 U32 U64 Bool)
+}
+
+fn packed_value(allocator: &Allocator, packed: &Packed) -> Result<DynTensor, ModelError> {
+    let mut tensor = DynTensor::new(allocator, packed.element().to_ort(), packed.shape()).map_err(engine)?;
+    match os::tensor_bytes_mut(&mut tensor) {
+        Some(place) if place.len() == packed.bytes().len() => place.copy_from_slice(packed.bytes()),
+        _ => return Err(ModelError::engine("memory of a tensor is not as large as its shape is")),
+    }
+    Ok(tensor)
 }
 
 /// ONNX Runtime's own words.

@@ -14,32 +14,62 @@ pub(crate) const INLINE: usize = 8;
 pub(crate) struct Interface {
     pub(crate) inputs: Box<[Input]>,
     pub(crate) outputs: Box<[Port]>,
+    /// The outputs that a session is run for, by their places in `outputs`.
+    pub(crate) asked: Box<[usize]>,
 }
 
-/// An input: a tensor.
+/// An input.
 #[derive(Debug)]
 pub(crate) struct Input {
     pub(crate) name: Arc<str>,
-    pub(crate) element: ElementType,
-    /// Nothing where it is not known: any shape will do.
-    shape: Option<Box<[Dimension]>>,
+    pub(crate) takes: Takes,
+}
+
+/// What an input takes.
+#[derive(Debug)]
+pub(crate) enum Takes {
+    Tensor {
+        element: ElementType,
+        /// Nothing where it is not known: any shape will do.
+        shape: Option<Box<[Dimension]>>,
+    },
+    /// A sequence or a map.
+    Other(Kind),
 }
 
 impl Interface {
-    /// Of a signature whose inputs are tensors; others are left out, and refused when the model is loaded.
-    pub(crate) fn of(signature: &Signature) -> Self {
+    /// Of a signature, to be run for all outputs that can be carried, or for those that are named.
+    pub(crate) fn of(signature: &Signature, asked: Option<&[String]>) -> Self {
         let input = |port: &Port| {
-            let (element, shape) = match &port.kind {
-                Kind::Tensor { element, shape } => (*element, Some(shape.clone().into())),
-                Kind::AnyShape { element } => (*element, None),
-                _ => return None,
+            let takes = match &port.kind {
+                Kind::Tensor { element, shape } => {
+                    Takes::Tensor { element: *element, shape: Some(shape.clone().into()) }
+                }
+                Kind::AnyShape { element } => Takes::Tensor { element: *element, shape: None },
+                other => Takes::Other(other.clone()),
             };
-            Some(Input { name: port.name.clone(), element, shape })
+            Input { name: port.name.clone(), takes }
         };
+        let is_asked = |port: &Port| match asked {
+            Some(names) => names.iter().any(|name| **name == *port.name),
+            None => !port.kind.is_refused(),
+        };
+        let asked = signature.outputs.iter().enumerate().filter(|(_, port)| is_asked(port));
         Self {
-            inputs: signature.inputs.iter().filter_map(input).collect(),
+            inputs: signature.inputs.iter().map(input).collect(),
+            asked: asked.map(|(place, _)| place).collect(),
             outputs: signature.outputs.clone().into(),
         }
+    }
+
+    /// Whether a session is not run for all outputs.
+    pub(crate) fn is_selective(&self) -> bool {
+        self.asked.len() < self.outputs.len()
+    }
+
+    /// The outputs that a session is run for.
+    pub(crate) fn asked(&self) -> impl Iterator<Item = &Port> {
+        self.asked.iter().filter_map(|place| self.outputs.get(*place))
     }
 
     /// The index of the input `name`, looked for from `likely` on.
@@ -61,10 +91,11 @@ impl Interface {
         shape: &[usize],
     ) -> Result<usize, InputError> {
         let input = &self.inputs[index];
-        if input.element != element {
-            return Err(input.wrong_type(element));
-        }
-        let fits = match &input.shape {
+        let shape_of = match &input.takes {
+            Takes::Tensor { element: expected, shape } if *expected == element => shape,
+            _ => return Err(input.wrong_type(element.name())),
+        };
+        let fits = match shape_of {
             None => true,
             Some(expected) if expected.is_empty() => matches!(shape, [] | [1]),
             Some(expected) => {
@@ -87,9 +118,10 @@ impl Interface {
     #[cold]
     pub(crate) fn missing(&self, index: usize) -> InputError {
         let input = &self.inputs[index];
-        let expected = match &input.shape {
-            Some(_) => format!("{}{}", input.element, input.expected()),
-            None => format!("{}, of {}", input.element, input.expected()),
+        let expected = match &input.takes {
+            Takes::Tensor { element, shape: Some(_) } => format!("{element}{}", input.expected()),
+            Takes::Tensor { element, shape: None } => format!("{element}, of {}", input.expected()),
+            Takes::Other(kind) => kind.to_string(),
         };
         InputError::Missing { name: input.name.clone(), expected }
     }
@@ -120,18 +152,26 @@ fn wrong_shape(input: &Input, shape: &[usize]) -> InputError {
 impl Input {
     /// The input's shape: `[batch, 8]`.
     fn expected(&self) -> String {
-        match &self.shape {
-            Some(shape) => Bracketed(shape).to_string(),
-            None => "any shape".to_owned(),
+        match &self.takes {
+            Takes::Tensor { shape: Some(shape), .. } => Bracketed(shape).to_string(),
+            _ => "any shape".to_owned(),
+        }
+    }
+
+    /// The type's name: that of its elements where it is a tensor.
+    pub(crate) fn type_name(&self) -> String {
+        match &self.takes {
+            Takes::Tensor { element, .. } => element.name().to_owned(),
+            Takes::Other(kind) => kind.to_string(),
         }
     }
 
     #[cold]
-    fn wrong_type(&self, found: ElementType) -> InputError {
+    pub(crate) fn wrong_type(&self, found: &str) -> InputError {
         InputError::ElementType {
             name: self.name.clone(),
-            expected: self.element.to_string(),
-            found: found.to_string(),
+            expected: self.type_name(),
+            found: found.to_owned(),
         }
     }
 }
@@ -148,15 +188,18 @@ mod tests {
             let shape = vec![Dimension::Symbolic("n".into()), second];
             Port { name: name.into(), kind: Kind::Tensor { element: ElementType::F32, shape } }
         };
-        Interface::of(&Signature {
-            inputs: vec![port("a", Dimension::Fixed(3)), port("b", Dimension::Unknown)],
-            outputs: Vec::new(),
-            labels: Vec::new(),
-            ir_version: 8,
-            opsets: Vec::new(),
-            producer: None,
-            metadata: BTreeMap::new(),
-        })
+        Interface::of(
+            &Signature {
+                inputs: vec![port("a", Dimension::Fixed(3)), port("b", Dimension::Unknown)],
+                outputs: Vec::new(),
+                labels: Vec::new(),
+                ir_version: 8,
+                opsets: Vec::new(),
+                producer: None,
+                metadata: BTreeMap::new(),
+            },
+            None,
+        )
     }
 
     #[test]

@@ -5,11 +5,16 @@ use std::fmt;
 
 use ndarray::{ArrayD, ArrayViewD};
 use ort::session::SessionOutputs;
-use ort::value::{DynMapValueType, DynSequenceValueType, DynValue, DynValueTypeMarker, ValueType};
+use ort::value::{
+    DynMapValueType, DynSequenceValueType, DynTensorValueType, DynValue, DynValueTypeMarker, ValueType,
+};
 
 use super::element::ElementType;
+use super::interface::Interface;
+use super::packed::Packed;
 use super::tensor::{Primitive, Tensor};
 use super::tensors::{Label, Tensors, Value};
+use crate::base::os;
 use crate::model::error::ModelError;
 use crate::model::onnx::file::signature::{Kind, Port};
 
@@ -17,7 +22,7 @@ use crate::model::onnx::file::signature::{Kind, Port};
 ///
 /// Every method gives [`ModelError::InvalidOutput`] where the model has no such output, or one of another type.
 pub struct Outputs<'s> {
-    ports: &'s [Port],
+    interface: &'s Interface,
     values: SessionOutputs<'s>,
 }
 
@@ -52,8 +57,13 @@ impl sealed::Find for usize {
 }
 
 impl<'s> Outputs<'s> {
-    pub(crate) fn new(ports: &'s [Port], values: SessionOutputs<'s>) -> Self {
-        Self { ports, values }
+    pub(crate) fn new(interface: &'s Interface, values: SessionOutputs<'s>) -> Self {
+        Self { interface, values }
+    }
+
+    /// The values as ONNX Runtime gave them.
+    pub(crate) fn values(&self) -> &SessionOutputs<'s> {
+        &self.values
     }
 
     /// Shape and elements of a tensor, row by row. Nothing is copied.
@@ -128,35 +138,57 @@ impl<'s> Outputs<'s> {
         copied(value).map_err(|error| unreadable(port, &error))
     }
 
-    /// A copy of all outputs, without those of types that are [not carried](Kind::NotCarried).
+    /// A copy of all outputs that the model was run for: those that can be carried, or those that were
+    /// [chosen](crate::model::onnx::OnnxModel::outputs).
     ///
     /// # Errors
     ///
     /// [`ModelError::InvalidOutput`] where one cannot be copied out.
     pub fn to_tensors(&self) -> Result<Tensors, ModelError> {
-        let is_carried = |port: &Port| !matches!(port.kind, Kind::NotCarried { .. });
-        let values = self.ports.iter().enumerate().filter(|(_, port)| is_carried(port));
-        let values = values.map(|(index, port)| Ok((port.name.clone(), self.value(index)?)));
+        let asked = self
+            .interface
+            .asked
+            .iter()
+            .filter_map(|&place| Some((place, self.interface.outputs.get(place)?)));
+        let values = asked.map(|(place, port)| Ok((port.name.clone(), self.value(place)?)));
         Ok(Tensors::of_ports(values.collect::<Result<_, ModelError>>()?))
     }
 
+    #[inline]
     fn find(&self, output: impl OutputKey) -> Result<(&Port, &DynValue), ModelError> {
-        // There are as many values as ports: a session is run for all of its outputs.
-        match output.find(self.ports).filter(|&index| index < self.values.len()) {
-            Some(index) => Ok((&self.ports[index], &self.values[index])),
-            None => {
-                let names: Vec<&str> = self.ports.iter().map(|port| &*port.name).collect();
-                let reason = format!("no output {output:?}: the model gives {}", names.join(", "));
-                Err(ModelError::invalid_output(reason))
-            }
+        let Interface { outputs, asked, .. } = self.interface;
+        let place = output.find(outputs);
+        // There are as many values as there are outputs that were asked for, in that order.
+        let value = if asked.len() == outputs.len() {
+            place
+        } else {
+            place.and_then(|place| asked.iter().position(|asked| *asked == place))
+        };
+        match (place.and_then(|place| outputs.get(place)), value.filter(|&value| value < self.values.len())) {
+            (Some(port), Some(value)) => Ok((port, &self.values[value])),
+            (port, _) => Err(self.unread(&output, port)),
         }
+    }
+
+    #[cold]
+    fn unread(&self, output: &dyn fmt::Debug, port: Option<&Port>) -> ModelError {
+        ModelError::invalid_output(match port {
+            Some(port) if port.kind.is_refused() => format!("output `{port}`: the model was not run for it"),
+            Some(port) => format!(
+                "output `{port}` is not among those that were chosen: name it in `OnnxModel::outputs`"
+            ),
+            None => {
+                let names: Vec<&str> = self.interface.outputs.iter().map(|port| &*port.name).collect();
+                format!("no output {output:?}: the model gives {}", names.join(", "))
+            }
+        })
     }
 }
 
 /// Names and types, no values.
 impl fmt::Debug for Outputs<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_set().entries(self.ports.iter().map(ToString::to_string)).finish()
+        f.debug_set().entries(self.interface.outputs.iter().map(ToString::to_string)).finish()
     }
 }
 
@@ -204,10 +236,20 @@ fn copied_tensor(value: &DynValue, element: ElementType) -> ort::Result<Tensor> 
             match element {
                 $(ElementType::$primitive => array(value).map(Tensor::$primitive),)*
                 ElementType::String => value.try_extract_string_array().map(Tensor::String),
+                packed => copied_packed(value, packed).map(Tensor::Packed),
             }
         };
     }
     by_type!(F16 Bf16 F32 F64 I8 I16 I32 I64 U8 U16 U32 U64 Bool)
+}
+
+fn copied_packed(value: &DynValue, element: ElementType) -> ort::Result<Packed> {
+    let tensor = value.view().downcast::<DynTensorValueType>()?;
+    let sizes = tensor.shape().iter().map(|&size| usize::try_from(size));
+    let shape =
+        sizes.collect::<Result<Vec<usize>, _>>().map_err(|error| ort::Error::new(error.to_string()))?;
+    let bytes = os::tensor_bytes(&tensor).ok_or_else(|| ort::Error::new("its memory cannot be read"))?;
+    Packed::new(element, shape, bytes).map_err(|error| ort::Error::new(error.to_string()))
 }
 
 /// The type of an output, in ort's words and in ours; nothing where it cannot be carried.

@@ -7,10 +7,12 @@ use ndarray::{Array, ArrayD, Dimension};
 use ort::value::PrimitiveTensorElementType;
 
 use super::element::ElementType;
+use super::packed::Packed;
 
-/// A type that an element of a tensor can have: every one that is an element type of ort and a type of Rust.
+/// A type that an element of a tensor can have: every one that is an element type of ort and a type of Rust. Others are in a
+/// [`Packed`].
 ///
-/// Sealed: the list is that of [`ElementType`].
+/// Sealed.
 pub trait Element: Clone + PartialEq + fmt::Debug + Send + Sync + sealed::Wrap {
     /// The type's name at run time.
     const TYPE: ElementType;
@@ -39,12 +41,15 @@ macro_rules! tensor {
         #[non_exhaustive]
         pub enum Tensor {
             $(#[doc = concat!("Of `", stringify!($rust), "`.")] $variant(ArrayD<$rust>),)*
+            /// Of elements that Rust has no type for.
+            Packed(Packed),
         }
 
         impl PartialEq for Tensor {
             fn eq(&self, other: &Self) -> bool {
                 match (self, other) {
                     $((Self::$variant(one), Self::$variant(other)) => alike(one, other),)*
+                    (Self::Packed(one), Self::Packed(other)) => one == other,
                     _ => false,
                 }
             }
@@ -55,6 +60,7 @@ macro_rules! tensor {
             pub fn element(&self) -> ElementType {
                 match self {
                     $(Self::$variant(_) => ElementType::$variant,)*
+                    Self::Packed(packed) => packed.element(),
                 }
             }
 
@@ -62,6 +68,7 @@ macro_rules! tensor {
             pub fn shape(&self) -> &[usize] {
                 match self {
                     $(Self::$variant(array) => array.shape(),)*
+                    Self::Packed(packed) => packed.shape(),
                 }
             }
 
@@ -69,6 +76,7 @@ macro_rules! tensor {
             pub(crate) fn zeros(element: ElementType, shape: &[usize]) -> Self {
                 match element {
                     $(ElementType::$variant => Self::$variant(ArrayD::default(shape)),)*
+                    packed => Self::Packed(Packed::zeros(packed, shape)),
                 }
             }
         }
@@ -129,6 +137,12 @@ primitives!(f16 bf16 f32 f64 i8 i16 i32 i64 u8 u16 u32 u64 bool);
 impl fmt::Debug for Tensor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}{:?}", self.element(), self.shape())
+    }
+}
+
+impl From<Packed> for Tensor {
+    fn from(packed: Packed) -> Self {
+        Self::Packed(packed)
     }
 }
 

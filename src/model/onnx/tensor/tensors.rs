@@ -155,6 +155,12 @@ impl From<Tensor> for Value {
     }
 }
 
+impl From<super::packed::Packed> for Value {
+    fn from(packed: super::packed::Packed) -> Self {
+        Self::Tensor(packed.into())
+    }
+}
+
 impl<T: Element, D: Dimension> From<Array<T, D>> for Value {
     fn from(array: Array<T, D>) -> Self {
         Self::Tensor(array.into())

@@ -137,6 +137,12 @@ fn elements_of(tensor: &Tensor) -> Box<dyn Iterator<Item = Element<'_>> + '_> {
         Tensor::U64(array) => whole!(array),
         Tensor::Bool(array) => Box::new(array.iter().map(|&element| Element::Truth(element))),
         Tensor::String(array) => Box::new(array.iter().map(|element| Element::Text(element))),
+        // As they are: what was pinned came from the same bits.
+        Tensor::Packed(packed) => Box::new(
+            packed
+                .numbers()
+                .map(|number| Element::Float { value: f64::from(number), rounded: |value| value }),
+        ),
     }
 }
 
