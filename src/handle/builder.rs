@@ -17,6 +17,7 @@ use super::options::{Inputs, Labels, Limits, Retention, Shadowing, Threads};
 use super::pool::Pool;
 use super::supervised::Beats;
 use super::traces::Traces;
+use super::upkeep::CHORES_WAITING;
 use super::workers::Workers;
 use crate::base::chance::{Dice, mix};
 use crate::base::clock::Clock;
@@ -438,7 +439,8 @@ impl<I: ?Sized + 'static, O: 'static> Builder<I, O> {
             staging_deadline: self.limits.staging_deadline,
             overdue_after: self.limits.overdue(),
             keeps_up_aside: ticks == Ticks::Background,
-            upkeep_bell: crossbeam_channel::bounded(1),
+            chores_waiting: crossbeam_channel::bounded(CHORES_WAITING),
+            chores_done: crossbeam_channel::unbounded(),
             threads,
             ticking: Mutex::new(()),
             keeper,

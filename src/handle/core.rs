@@ -12,6 +12,7 @@ use parking_lot::Mutex;
 use super::keeper::Keeper;
 use super::supervised::Beats;
 use super::traces::Traces;
+use super::upkeep::{Chores, Done};
 use crate::base::gate::Gate;
 use crate::base::os;
 use crate::base::share::Share;
@@ -52,7 +53,9 @@ pub(crate) struct Core<I: ?Sized, O> {
     pub(crate) load_priority: LoadPriority,
     /// A thread of ours keeps versions up; ticks do not.
     pub(crate) keeps_up_aside: bool,
-    pub(crate) upkeep_bell: (Sender<()>, Receiver<()>),
+    /// What the thread that keeps versions up is to do next, and what came of what it did.
+    pub(crate) chores_waiting: (Sender<Chores>, Receiver<Chores>),
+    pub(crate) chores_done: (Sender<Done>, Receiver<Done>),
     /// The threads of the handle's, and what they last did.
     pub(crate) threads: Arc<Beats>,
     /// Events on their way to the host's log.
@@ -151,7 +154,10 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
             queue.skip_unwanted(&self.serving.joins);
         }
         self.free(unborrowed);
-        if !self.keeps_up_aside {
+        if self.keeps_up_aside {
+            self.chores_done.1.try_iter().for_each(|done| self.note(done));
+            self.ring_for_upkeep();
+        } else {
             // Those that ask candidates: what they hang in has been taken off.
             self.give_up_threads(now);
             // Nobody can give up a thread of the host's.

@@ -1,5 +1,9 @@
 //! What versions need beside the requests: what they lost is replaced, those that are retained step down and are kept proven,
 //! and one that has become live steps up.
+//!
+//! The work may be done by a thread that gets only the time that nobody else wants, and such a thread must not hold a lock
+//! that anybody waits for: one that was put aside with the control lock made a rollback wait for 2.5 s on a busy core. So what is
+//! to be done is listed and what came of it is taken note of by whoever ticks, and between the two no lock is taken.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,6 +22,7 @@ use crate::model::error::ModelError;
 use crate::model::{Doubt, Tier};
 use crate::version::ask::{Judge, attempt};
 use crate::version::drill::{Copies, DrillOutcome};
+use crate::version::id::VersionId;
 use crate::version::loaded::AnyVersion;
 use crate::version::post::{At, Post};
 
@@ -65,15 +70,46 @@ impl<O: 'static> Round<'_, O> {
     }
 }
 
+/// What is to be done in a round of upkeep, as it was when it was listed.
+pub(crate) struct Chores {
+    loaded: Vec<Arc<dyn AnyVersion>>,
+    /// Those that are not in the tier that they are wanted in.
+    unsettled: Vec<Arc<dyn AnyVersion>>,
+    retained: Vec<Arc<dyn AnyVersion>>,
+}
+
+/// What came of one chore.
+pub(crate) enum Done {
+    Maintained { version: VersionId, failure: Option<String>, doubt: Option<Doubt> },
+    Settled { version: Arc<dyn AnyVersion>, reached: Result<Tier, String>, took: Duration },
+    Drilled { version: Arc<dyn AnyVersion>, drilled: DrillOutcome },
+}
+
+/// Lists of chores that wait for the thread that does them. A second one is there for what a rollback wants done at once, while
+/// the round of a tick waits.
+pub(crate) const CHORES_WAITING: usize = 2;
+
 /// Those whose code can be called: none of them has a call that does not return.
 fn callable(versions: &[Arc<dyn AnyVersion>]) -> impl Iterator<Item = &Arc<dyn AnyVersion>> {
     versions.iter().filter(|version| !version.is_blocked())
 }
 
 impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
-    /// One round, by the thread that has this post. Returns at once where another thread is at it, and as soon as it can where
-    /// nobody waits for it any more: another one has begun a round then.
+    /// Lists what there is to do.
+    pub(crate) fn chores(&self) -> Chores {
+        let control = &mut *self.control.lock();
+        let (loaded, unsettled) = (control.loaded(), control.want_tiers(self.serving.clock.now()));
+        Chores { loaded, unsettled, retained: control.retained_versions() }
+    }
+
+    /// One round of upkeep on this thread, from the list to the notes.
     pub(crate) fn keep_up(&self, post: &Arc<Post>) {
+        self.work(post, self.chores(), &|done| self.note(done));
+    }
+
+    /// Does what is listed, by the thread that has this post. Takes no lock that anybody waits for. Returns at once where another
+    /// thread is at it, and as soon as it can where nobody waits for it any more: another one has begun a round then.
+    pub(crate) fn work(&self, post: &Arc<Post>, chores: Chores, done: &dyn Fn(Done)) {
         {
             let turn = &mut *self.keeping_up.lock();
             if turn.as_ref().is_some_and(|other| !other.is_abandoned()) {
@@ -82,24 +118,51 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
             *turn = Some(Arc::clone(post));
         }
         let turn = Turn { place: &self.keeping_up, post };
-        let (loaded, unsettled) = {
-            let control = &mut *self.control.lock();
-            (control.loaded(), control.want_tiers(self.serving.clock.now()))
-        };
         let round = Round { post, clock: &self.serving.clock, judge: self.serving.shadow_judge() };
         let _ = self
-            .maintain(&loaded, &round)
-            .and_then(|()| self.settle_versions(unsettled, &round))
-            .and_then(|()| self.drill(&round))
-            .and_then(|()| self.weigh(&loaded, &round));
+            .maintain(&chores.loaded, &round, done)
+            .and_then(|()| self.settle_versions(&chores.unsettled, &round, done))
+            .and_then(|()| self.drill(&chores.retained, &round, done))
+            .and_then(|()| self.weigh(&chores.loaded, &round));
         drop(turn);
-        self.traces.emit();
+    }
+
+    /// Takes note of what came of a chore.
+    pub(crate) fn note(&self, done: Done) {
+        let now = self.serving.clock.now();
+        let control = &mut *self.control.lock();
+        match done {
+            Done::Maintained { version, failure, doubt } => {
+                control.set_degraded(version, failure, now);
+                if let Some(Doubt { lasted, reason }) = doubt {
+                    let lasted_nanos = u64::try_from(lasted.as_nanos()).unwrap_or(u64::MAX);
+                    let since = Timestamp::from_unix_nanos(now.unix_nanos().saturating_sub(lasted_nanos));
+                    let event = EventKind::AnswersInDoubt { version, since, reason };
+                    let epoch = control.epoch;
+                    control.announcer.announce(now, epoch, event);
+                }
+            }
+            Done::Settled { version, reached, took } => {
+                let failure = match reached {
+                    Ok(tier) => {
+                        control.settled(&version, tier, took, now);
+                        version.forget_weight();
+                        None
+                    }
+                    Err(reason) => Some(reason),
+                };
+                control.set_degraded(version.id, failure, now);
+            }
+            Done::Drilled { version, drilled } => control.drilled(&version, drilled, now),
+        }
     }
 
     /// Has somebody keep up soon, where a thread of ours does.
     pub(crate) fn ring_for_upkeep(&self) {
-        // Where the bell has been rung already, that will do.
-        let _ = self.upkeep_bell.0.try_send(());
+        if self.keeps_up_aside {
+            // Where two lists wait already, the next tick makes another.
+            let _ = self.chores_waiting.0.try_send(self.chores());
+        }
     }
 
     /// Wakes the version that is to be gone back to, before it gets any traffic. Where it cannot be woken, the next one is
@@ -159,8 +222,13 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
         }
     }
 
-    /// Has every loaded model replace what it lost. Not under the lock: it may load sessions.
-    fn maintain(&self, versions: &[Arc<dyn AnyVersion>], round: &Round<'_, O>) -> Option<()> {
+    /// Has every loaded model replace what it lost: it may load sessions.
+    fn maintain(
+        &self,
+        versions: &[Arc<dyn AnyVersion>],
+        round: &Round<'_, O>,
+        done: &dyn Fn(Done),
+    ) -> Option<()> {
         let upkeep = (Activity::Upkeep, self.staging_deadline);
         for version in callable(versions) {
             let maintained = round.call(version, upkeep, || version.maintain())?;
@@ -170,57 +238,47 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
                 Ok(Err(error)) => Some(told(error)),
                 Err(error) => Some(error.to_string()),
             };
-            let now = self.serving.clock.now();
-            let control = &mut *self.control.lock();
-            control.set_degraded(version.id, failure, now);
-            if let Some(Doubt { lasted, reason }) = doubt {
-                let lasted_nanos = u64::try_from(lasted.as_nanos()).unwrap_or(u64::MAX);
-                let since = Timestamp::from_unix_nanos(now.unix_nanos().saturating_sub(lasted_nanos));
-                let event = EventKind::AnswersInDoubt { version: version.id, since, reason };
-                let epoch = control.epoch;
-                control.announcer.announce(now, epoch, event);
-            }
+            done(Done::Maintained { version: version.id, failure, doubt });
         }
         Some(())
     }
 
-    fn settle_versions(&self, versions: Vec<Arc<dyn AnyVersion>>, round: &Round<'_, O>) -> Option<()> {
-        for version in callable(&versions) {
+    fn settle_versions(
+        &self,
+        versions: &[Arc<dyn AnyVersion>],
+        round: &Round<'_, O>,
+        done: &dyn Fn(Done),
+    ) -> Option<()> {
+        for version in callable(versions) {
             let started = self.serving.clock.reading();
             let upkeep = (Activity::Upkeep, self.staging_deadline);
             let settled = round.call(version, upkeep, || version.settle())?;
             let took = Duration::from_nanos(self.serving.clock.reading().nanos_since(started));
-            let now = self.serving.clock.now();
-            // An error's text and destructor may be the host's: before the lock is taken.
-            let settled = match settled {
+            // An error's text and destructor may be the host's: before anybody takes note of it under a lock.
+            let reached = match settled {
                 Ok(Ok(tier)) => Ok(tier),
                 Ok(Err(error)) => Err(told(error)),
                 Err(error) => Err(error.to_string()),
             };
-            let control = &mut *self.control.lock();
-            let failure = match settled {
-                Ok(tier) => {
-                    control.settled(version, tier, took, now);
-                    version.forget_weight();
-                    None
-                }
-                Err(reason) => Some(reason),
-            };
-            control.set_degraded(version.id, failure, now);
+            done(Done::Settled { version: Arc::clone(version), reached, took });
         }
         Some(())
     }
 
     /// Asks every retained version what live was asked lately, where that is due.
-    fn drill(&self, round: &Round<'_, O>) -> Option<()> {
+    fn drill(
+        &self,
+        versions: &[Arc<dyn AnyVersion>],
+        round: &Round<'_, O>,
+        done: &dyn Fn(Done),
+    ) -> Option<()> {
         let now = self.serving.clock.now();
         let Some(copies) = self.serving.recent.as_ref().and_then(|recent| recent.due(now)) else {
             return Some(());
         };
         let Copies { inputs, not_copied, panic } = copies;
-        let versions = self.control.lock().retained_versions();
         let mut took_all = Duration::ZERO;
-        for version in callable(&versions) {
+        for version in callable(versions) {
             let started = self.serving.clock.reading();
             let typed = version.typed::<I, O>();
             // Of a version that cannot be woken it is known why: no user's input is in it. Of one that is asked the kind of
@@ -264,7 +322,7 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
                 took,
                 took_in_all: took,
             };
-            self.control.lock().drilled(version, drilled, now);
+            done(Done::Drilled { version: Arc::clone(version), drilled });
         }
         if let Some(recent) = &self.serving.recent {
             recent.rest(now, took_all);

@@ -68,11 +68,9 @@ impl Workers {
         *threads.stop.lock() = Some(stop);
         let workers = if inner.serving.shadow.is_some() { workers.max(1) } else { 0 };
         spawn(TICK, inner, &stopped, move |inner, stopped, beat| {
-            tick(inner, stopped, beat, interval, |now| {
-                replace_abandoned(inner, stopped, interval, workers, now)
-            });
+            tick(inner, stopped, beat, interval, |now| replace_abandoned(inner, stopped, workers, now));
         })?;
-        keep_up_aside(inner, &stopped, interval)?;
+        keep_up_aside(inner, &stopped)?;
         for _ in 0..workers {
             spawn(SHADOW, inner, &stopped, run_shadows)?;
         }
@@ -148,24 +146,19 @@ where
     started
 }
 
-fn keep_up_aside<I, O>(inner: &Arc<Core<I, O>>, stopped: &Receiver<()>, interval: Duration) -> io::Result<()>
+fn keep_up_aside<I, O>(inner: &Arc<Core<I, O>>, stopped: &Receiver<()>) -> io::Result<()>
 where
     I: ?Sized + 'static,
     O: 'static,
     Core<I, O>: Send + Sync,
 {
-    spawn(UPKEEP, inner, stopped, move |inner, stopped, beat| keep_up(inner, stopped, beat, interval))
+    spawn(UPKEEP, inner, stopped, keep_up)
 }
 
 /// Gives up threads that do not come back from a version's code, and starts others in their place: as long as no more than a
 /// few are given up at one time, since what took those takes the next. One that returns makes room again.
-fn replace_abandoned<I, O>(
-    inner: &Arc<Core<I, O>>,
-    stopped: &Receiver<()>,
-    interval: Duration,
-    workers: usize,
-    now: Timestamp,
-) where
+fn replace_abandoned<I, O>(inner: &Arc<Core<I, O>>, stopped: &Receiver<()>, workers: usize, now: Timestamp)
+where
     I: ?Sized + 'static,
     O: 'static,
     Core<I, O>: Send + Sync,
@@ -181,7 +174,7 @@ fn replace_abandoned<I, O>(
             // Where the system has no thread to give, the next tick asks again.
             let _ = match name {
                 SHADOW => spawn(SHADOW, inner, stopped, run_shadows),
-                _ => keep_up_aside(inner, stopped, interval),
+                _ => keep_up_aside(inner, stopped),
             };
         }
     }
@@ -256,21 +249,19 @@ fn tick<I: ?Sized + 'static, O: 'static>(
     }
 }
 
-fn keep_up<I: ?Sized + 'static, O: 'static>(
-    inner: &Arc<Core<I, O>>,
-    stopped: &Receiver<()>,
-    beat: &Beat,
-    interval: Duration,
-) {
+fn keep_up<I: ?Sized + 'static, O: 'static>(inner: &Arc<Core<I, O>>, stopped: &Receiver<()>, beat: &Beat) {
     inner.load_priority.take();
     loop {
-        // Rung where a version is to be as ready as it can be, now that it is live.
-        crossbeam_channel::select! {
+        // Listed by whoever ticks, and where a version is to be as ready as it can be, now that it is live.
+        let chores = crossbeam_channel::select! {
             recv(stopped) -> _ => return,
-            recv(inner.upkeep_bell.1) -> _ => {}
-            default(interval) => {}
-        }
-        inner.keep_up(&beat.post);
+            recv(inner.chores_waiting.1) -> chores => match chores {
+                Ok(chores) => chores,
+                Err(_) => return,
+            },
+        };
+        // Whoever takes note of it has both ends.
+        inner.work(&beat.post, chores, &|done| drop(inner.chores_done.0.send(done)));
         if beat.post.is_abandoned() {
             return;
         }
