@@ -124,7 +124,7 @@ pub(crate) struct SavedGuard {
 }
 
 /// What was seen.
-#[derive(Clone, PartialEq, Default, Serialize, Deserialize)]
+#[derive(Clone, Default, Serialize, Deserialize)]
 pub(crate) struct SavedEvidence {
     pub(crate) attempts: Vec<SavedAttemptEvidence>,
     pub(crate) exposures: Vec<SavedExposure>,
@@ -204,6 +204,7 @@ impl SavedEvidence {
     /// The same in parts that can be written one by one, to be merged in this order: what tells repeats may take more than
     /// a record holds.
     pub(crate) fn in_parts(mut self) -> Vec<SavedEvidence> {
+        self.joins.unpack();
         let mut parts: Vec<SavedEvidence> = self
             .joins
             .split_pages(PAGES_TOGETHER)

@@ -15,6 +15,7 @@ use parking_lot::Mutex;
 use super::id::{Body, Flags, PredictionId, SealKey};
 use super::outcome::{FeedbackCounts, FeedbackOutcome, FeedbackRefusal};
 use super::repeats::{PAGE_ROWS, Page, PageKey, place_of};
+use super::rows::Rows;
 use crate::base::chance::{mix, survives, thinning_for};
 #[cfg(feature = "state")]
 use crate::base::clock::Shift;
@@ -105,7 +106,7 @@ impl ShadowHalf {
     }
 }
 
-type Key = (u32, u64);
+pub(crate) type Key = (u32, u64);
 
 /// All joins of a handle.
 pub(crate) struct Joins {
@@ -135,7 +136,7 @@ pub(crate) struct State {
     correctable_bytes: usize,
     pub(crate) pairs: HashMap<Key, Pair>,
     pub(crate) pair_order: VecDeque<(Timestamp, Key)>,
-    pub(crate) awaiting: VecDeque<Awaited>,
+    pub(crate) awaiting: Rows,
     pub(crate) issued: Issued,
     counts: FeedbackCounts,
     /// Exposures of earlier lives of the handle, by life and number, and what they are called in this one.
@@ -734,8 +735,9 @@ impl Joins {
     fn assume(&self, state: &mut State, now: Timestamp) {
         let Some(Assumption { after, actual }) = &self.assumption else { return };
         let Ok(figure) = self.figure_of(actual) else { return };
-        while let Some(awaited) = pop_front_if(&mut state.awaiting, |awaited| now.since(awaited.at) >= *after)
-        {
+        let is_due = |awaited: &Awaited| now.since(awaited.at) >= *after;
+        while state.awaiting.front().is_some_and(is_due) {
+            let Some(awaited) = state.awaiting.pop_front() else { return };
             let Awaited { exposure, sequence, row, unit, at, kept, keyed, counts, hidden, segment } = awaited;
             let segment = segment.zip(self.segments.as_ref()).map(|(place, table)| table.hash_at(place));
             // What was shadowed was not yet decided when the wait began; by now the halves are there.

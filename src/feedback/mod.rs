@@ -17,6 +17,7 @@ pub(crate) mod id;
 pub(crate) mod join;
 pub(crate) mod outcome;
 pub(crate) mod repeats;
+pub(crate) mod rows;
 #[cfg(feature = "state")]
 pub(crate) mod saved;
 

@@ -4,13 +4,14 @@
 //! crash it would count twice or not at all. So all of it is read at one moment, under the lock under which outcomes are
 //! counted: the bits, the rows that wait, and the labels that wait for others of their time.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::join::{Issued, Joins, Pair, Registered, ShadowHalf, TRUTH, Unsaved};
+use super::join::{Issued, Joins, Key, Pair, Registered, ShadowHalf, TRUTH, Unsaved};
 use super::repeats::{Page, PageKey};
+use super::rows::Shared;
 use crate::base::clock::{Shift, Timestamp};
 use crate::base::ordered::OrderedMap;
 use crate::base::packed::Packed;
@@ -20,7 +21,7 @@ use crate::stats::evidence::waiting::SavedWaiting;
 use crate::task::kept::Kept;
 
 /// The joins as they are saved: all of them, or the changes since the last time.
-#[derive(Clone, PartialEq, Default, Serialize, Deserialize)]
+#[derive(Clone, Default, Serialize, Deserialize)]
 pub(crate) struct SavedJoins {
     /// Labels that wait, by exposure: always all of them.
     waiting: Vec<(u32, SavedWaiting)>,
@@ -30,6 +31,9 @@ pub(crate) struct SavedJoins {
     pairs: Vec<SavedPair>,
     /// Rows of predictions whose silence will mean something.
     awaiting: Vec<SavedAwaited>,
+    /// The same before they are written: see [`unpack`](Self::unpack).
+    #[serde(skip)]
+    shared: Shared,
     /// Bits that were promised, by slots of time: always all of them.
     issued: Vec<(u64, u64)>,
     /// How moments of earlier lives of the handle are told in the one that wrote this, where they are told otherwise: always
@@ -80,6 +84,11 @@ struct SavedAwaited {
 }
 
 impl SavedJoins {
+    /// Writes out what was shared, where no lock is held.
+    pub(crate) fn unpack(&mut self) {
+        self.awaiting.extend(std::mem::take(&mut self.shared).iter().map(SavedAwaited::of));
+    }
+
     /// Takes out pages, so many at a time, until no more than that are left.
     pub(crate) fn split_pages(&mut self, together: usize) -> Vec<SavedJoins> {
         let mut parts = Vec::new();
@@ -116,41 +125,32 @@ impl Joins {
             page.unsaved = false;
             page.saved(*key)
         });
-        let keys: Vec<_> = if all { state.pairs.keys().copied().collect() } else { pairs };
-        let at: BTreeMap<_, _> = if keys.is_empty() {
-            BTreeMap::new()
-        } else {
-            state.pair_order.iter().map(|(at, key)| (*key, *at)).collect()
-        };
-        let pairs = keys.iter().filter_map(|key| {
-            let Some(Pair::Answered(row, halves)) = state.pairs.get(key) else { return None };
-            let halves = halves.iter().map(|half| SavedHalf {
-                own: half.exposures.0,
-                pairs: half.exposures.1,
-                kept: half.kept,
-                reversed: half.reversed,
-                unit: half.unit,
-            });
-            let (exposure, sequence) = *key;
-            Some(SavedPair { exposure, sequence, row: *row, at: *at.get(key)?, halves: halves.collect() })
-        });
+        // The last ones are those that are not written yet; of all, those that have met their outcome are gone.
+        let wanted: HashSet<Key> = pairs.into_iter().collect();
+        let left = if all { usize::MAX } else { wanted.len() };
+        let pairs = state.pair_order.iter().rev().filter(|(_, key)| all || wanted.contains(key)).take(left);
+        let mut pairs: Vec<SavedPair> = pairs
+            .filter_map(|(at, key)| {
+                let Some(Pair::Answered(row, halves)) = state.pairs.get(key) else { return None };
+                let halves = halves.iter().map(|half| SavedHalf {
+                    own: half.exposures.0,
+                    pairs: half.exposures.1,
+                    kept: half.kept,
+                    reversed: half.reversed,
+                    unit: half.unit,
+                });
+                let (exposure, sequence) = *key;
+                Some(SavedPair { exposure, sequence, row: *row, at: *at, halves: halves.collect() })
+            })
+            .collect();
+        pairs.reverse();
         let count = if all { state.awaiting.len() } else { awaiting.min(state.awaiting.len()) };
-        let awaiting = state.awaiting.iter().skip(state.awaiting.len() - count).map(|awaited| SavedAwaited {
-            exposure: awaited.exposure,
-            sequence: awaited.sequence,
-            row: awaited.row,
-            unit: awaited.unit,
-            at: awaited.at,
-            kept: awaited.kept,
-            keyed: awaited.keyed,
-            counts: awaited.counts,
-            hidden: awaited.hidden,
-        });
         SavedJoins {
             waiting: waiting.collect(),
             pages: pages.collect(),
-            pairs: pairs.collect(),
-            awaiting: awaiting.collect(),
+            pairs,
+            awaiting: Vec::new(),
+            shared: state.awaiting.last(count),
             issued: state.issued.slots.iter().copied().collect(),
             shifts: state.shifts.iter().map(|(life, shift)| (*life, *shift)).collect(),
         }
@@ -204,7 +204,7 @@ impl Joins {
         }
         for awaited in saved.awaiting {
             if let Some(earlier) = exposures.get(&awaited.exposure) {
-                state.awaiting.push_back(awaited.restored(earlier.number, shift));
+                state.awaiting.push(awaited.restored(earlier.number, shift));
             }
         }
         let width = Issued::width(self.limits.horizon);
@@ -269,6 +269,11 @@ impl SavedHalf {
 }
 
 impl SavedAwaited {
+    fn of(awaited: &Awaited) -> Self {
+        let Awaited { exposure, sequence, row, unit, at, kept, keyed, counts, hidden, .. } = *awaited;
+        Self { exposure, sequence, row, unit, at, kept, keyed, counts, hidden }
+    }
+
     fn restored(&self, exposure: u32, shift: Shift) -> Awaited {
         let Self { sequence, row, unit, at, kept, keyed, counts, hidden, .. } = *self;
         let at = shift.of(at);
