@@ -84,10 +84,13 @@
 //! - `report`: a page about a rollout, for those who were not there.
 //!
 //! And not by default: `testing`, for tests of services and of models; `signatures` holds manifests against signatures of
-//! trusted keys; `watch` looks at a repository as soon as something moves.
+//! trusted keys; `watch` looks at a repository as soon as something moves; `tracing` puts events into the host's log;
+//! `prometheus` renders what is measured; `admin` operates models over HTTP.
 
 #![allow(clippy::module_inception, reason = "the main thing of a room stands in the file of the room's name")]
 
+#[cfg(feature = "admin")]
+pub mod admin;
 mod base;
 mod control;
 #[cfg_attr(not(feature = "drift"), path = "drift/absent.rs")]

@@ -7,6 +7,7 @@ use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 
 use super::build_error::BuildError;
+use super::chores::CHORES_WAITING;
 use super::core::Core;
 use super::handle::ModelHandle;
 use super::keeper::Keeping;
@@ -17,7 +18,6 @@ use super::options::{Inputs, Labels, Limits, Retention, Shadowing, Threads};
 use super::pool::Pool;
 use super::supervised::Beats;
 use super::traces::Traces;
-use super::upkeep::CHORES_WAITING;
 use super::workers::Workers;
 use crate::base::chance::{Dice, mix};
 use crate::base::clock::Clock;

@@ -9,10 +9,10 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, Sender};
 use parking_lot::Mutex;
 
+use super::chores::{Chores, Done};
 use super::keeper::Keeper;
 use super::supervised::Beats;
 use super::traces::Traces;
-use super::upkeep::{Chores, Done};
 use crate::base::gate::Gate;
 use crate::base::os;
 use crate::base::share::Share;

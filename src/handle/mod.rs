@@ -3,6 +3,7 @@
 pub(crate) mod beside;
 pub(crate) mod build_error;
 pub(crate) mod builder;
+pub(crate) mod chores;
 pub(crate) mod core;
 #[cfg_attr(not(feature = "drift"), path = "drift_absent.rs")]
 pub(crate) mod drift;

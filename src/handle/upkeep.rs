@@ -11,6 +11,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 
 use super::beside::{Beside, Wait};
+use super::chores::{Chores, Done};
 use super::core::Core;
 use crate::base::clock::{Clock, Timestamp};
 use crate::base::guarded::{guarded, let_go};
@@ -22,7 +23,6 @@ use crate::model::error::ModelError;
 use crate::model::{Doubt, Tier};
 use crate::version::ask::{Judge, attempt};
 use crate::version::drill::{Copies, DrillOutcome};
-use crate::version::id::VersionId;
 use crate::version::loaded::AnyVersion;
 use crate::version::post::{At, Post};
 
@@ -69,25 +69,6 @@ impl<O: 'static> Round<'_, O> {
         None
     }
 }
-
-/// What is to be done in a round of upkeep, as it was when it was listed.
-pub(crate) struct Chores {
-    loaded: Vec<Arc<dyn AnyVersion>>,
-    /// Those that are not in the tier that they are wanted in.
-    unsettled: Vec<Arc<dyn AnyVersion>>,
-    retained: Vec<Arc<dyn AnyVersion>>,
-}
-
-/// What came of one chore.
-pub(crate) enum Done {
-    Maintained { version: VersionId, failure: Option<String>, doubt: Option<Doubt> },
-    Settled { version: Arc<dyn AnyVersion>, reached: Result<Tier, String>, took: Duration },
-    Drilled { version: Arc<dyn AnyVersion>, drilled: DrillOutcome },
-}
-
-/// Lists of chores that wait for the thread that does them. A second one is there for what a rollback wants done at once, while
-/// the round of a tick waits.
-pub(crate) const CHORES_WAITING: usize = 2;
 
 /// Those whose code can be called: none of them has a call that does not return.
 fn callable(versions: &[Arc<dyn AnyVersion>]) -> impl Iterator<Item = &Arc<dyn AnyVersion>> {

@@ -13,6 +13,8 @@ pub(crate) struct Document {
     pub(crate) facts: Vec<(String, String)>,
     pub(crate) sections: Vec<Section>,
     pub(crate) foot: String,
+    /// After how many seconds it is to be loaded again, of a page about what goes on.
+    pub(crate) renewed_every: Option<u32>,
 }
 
 /// How an outcome is to be taken.
@@ -43,6 +45,9 @@ pub(crate) enum Block {
     Plots(Vec<Plot>),
     /// What happened, in its order.
     Steps(Vec<Step>),
+    /// Where to read on: what it says, and its path.
+    #[cfg(feature = "admin")]
+    Links(Vec<(String, String)>),
 }
 
 pub(crate) struct Table {

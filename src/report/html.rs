@@ -36,13 +36,16 @@ impl Page {
     }
 
     fn document(&mut self, document: &Document) {
-        let Document { title, outcome, tone, lead, facts, sections, foot } = document;
+        let Document { title, outcome, tone, lead, facts, sections, foot, renewed_every } = document;
         self.line("<!DOCTYPE html>");
         self.line("<html lang=\"en\">");
         self.line("<head>");
         self.line("<meta charset=\"utf-8\">");
         self.line("<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">");
         self.line("<meta name=\"color-scheme\" content=\"light dark\">");
+        if let Some(seconds) = renewed_every {
+            self.line(&format!("<meta http-equiv=\"refresh\" content=\"{seconds}\">"));
+        }
         self.line(&format!("<title>{}: {}</title>", text(title), text(outcome)));
         self.line(&format!("<style>\n{STYLE}</style>"));
         self.line("</head>");
@@ -85,9 +88,20 @@ impl Page {
                 Block::Table(table) => self.table(table),
                 Block::Plots(plots) => self.plots(plots),
                 Block::Steps(steps) => self.steps(steps),
+                #[cfg(feature = "admin")]
+                Block::Links(links) => self.links(links),
             }
         }
         self.line("</section>");
+    }
+
+    #[cfg(feature = "admin")]
+    fn links(&mut self, links: &[(String, String)]) {
+        self.line("<ul>");
+        for (said, path) in links {
+            self.line(&format!("<li><a href=\"{}\">{}</a></li>", html(path), text(said)));
+        }
+        self.line("</ul>");
     }
 
     fn table(&mut self, Table { caption, columns, rows }: &Table) {

@@ -31,6 +31,12 @@ pub(crate) fn render(document: &Document) -> String {
                 }
                 Block::Plots(plots) => plots.iter().for_each(|plot| paragraph(&in_blocks(plot))),
                 Block::Steps(steps) => paragraph(&steps.iter().map(step).collect::<String>()),
+                #[cfg(feature = "admin")]
+                Block::Links(links) => {
+                    let items =
+                        links.iter().map(|(said, path)| format!("- {}: {}\n", text(said), text(path)));
+                    paragraph(&items.collect::<String>());
+                }
             }
         }
     }

@@ -44,6 +44,7 @@ impl Report {
                 env!("CARGO_PKG_VERSION"),
                 self.handle
             ),
+            renewed_every: None,
         }
     }
 

@@ -20,6 +20,8 @@ mod flights;
 #[path = "../../benches/life/world/mod.rs"]
 mod world;
 
+#[cfg(feature = "admin")]
+mod admin;
 mod contained;
 #[cfg(feature = "drift")]
 mod drift;

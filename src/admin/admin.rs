@@ -1,0 +1,223 @@
+//! From a request to a response.
+
+use std::fmt;
+use std::sync::Arc;
+
+use http::header::ACCEPT;
+use http::request::Parts;
+use http::{Method, Request, Response, StatusCode};
+use serde_json::json;
+
+use super::answer::{Answer, HTML, JSON_LINES, MARKDOWN};
+use super::authority::{Authority, Denied};
+use super::{change, path, view};
+use crate::base::guarded::guarded;
+use crate::operator::{Operator, Operators, WeakOperator};
+
+/// The operation of a service's models over HTTP: see the [module](crate::admin). It holds the handles weakly, and clones are the
+/// same.
+#[derive(Clone)]
+pub struct Admin {
+    operators: Arc<[WeakOperator]>,
+    changes: Option<Arc<dyn Authority>>,
+    under: Arc<str>,
+}
+
+/// How a page is wanted.
+#[derive(Clone, Copy, PartialEq)]
+enum Form {
+    Html,
+    Markdown,
+    Json,
+}
+
+impl Admin {
+    /// The most that the body of a request may have; more is answered with 413.
+    pub const BODY_MAX: usize = 64 << 10;
+
+    /// Shows these models, and changes nothing.
+    pub fn new(operators: Operators) -> Self {
+        let operators = operators.iter().map(Operator::downgrade).collect();
+        Self { operators, changes: None, under: "".into() }
+    }
+
+    /// Lets those change something whom this knows: a [`Bearer`](super::Bearer), or a function of the host's.
+    #[must_use]
+    pub fn changes(self, authority: impl Authority) -> Self {
+        Self { changes: Some(Arc::new(authority)), ..self }
+    }
+
+    /// Says the path under which it is reached, such as `/switchback`: it is taken off from what is asked, where that begins with it,
+    /// and put before links.
+    #[must_use]
+    pub fn under(self, path: &str) -> Self {
+        let path = path.trim_matches('/');
+        Self { under: if path.is_empty() { "".into() } else { format!("/{path}").into() }, ..self }
+    }
+
+    /// Answers a request. A page takes some hundred microseconds for each model, one about a rollout some milliseconds; nothing is
+    /// waited for but a rollback's own work.
+    pub fn respond<B: AsRef<[u8]>>(&self, request: Request<B>) -> Response<Vec<u8>> {
+        let (parts, body) = request.into_parts();
+        self.answer(&parts, body.as_ref()).into_response()
+    }
+
+    fn answer(&self, parts: &Parts, body: &[u8]) -> Answer {
+        let asked = parts.uri.path();
+        let own = asked.strip_prefix(&*self.under).filter(|rest| rest.is_empty() || rest.starts_with('/'));
+        let Some(names) = path::parts(own.unwrap_or(asked)) else {
+            return Answer::refused(StatusCode::BAD_REQUEST, "the path is no text");
+        };
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        match parts.method {
+            Method::GET | Method::HEAD => {
+                let answer = self.look(parts, &names);
+                if parts.method == Method::HEAD { answer.without_body() } else { answer }
+            }
+            Method::POST => self.change(parts, &names, body),
+            _ => Answer::only("GET, HEAD, POST"),
+        }
+    }
+
+    fn there(&self) -> impl Iterator<Item = Operator> {
+        self.operators.iter().filter_map(WeakOperator::upgrade)
+    }
+
+    fn look(&self, parts: &Parts, names: &[&str]) -> Answer {
+        let form = form(parts);
+        match names {
+            [] => {
+                let statuses: Vec<_> = self.there().map(|operator| operator.status()).collect();
+                match form {
+                    Form::Json => Answer::json(&statuses),
+                    _ => Answer::new(HTML, view::all(&statuses, &self.under)),
+                }
+            }
+            ["live"] => Answer::json(&json!({ "live": true })),
+            ["ready"] => self.ready(),
+            #[cfg(feature = "prometheus")]
+            ["metrics"] => {
+                let page = crate::operator::Prometheus::new(self.operators.iter().cloned());
+                Answer::new(crate::operator::Prometheus::CONTENT_TYPE, page.text())
+            }
+            [model, rest @ ..] => match self.there().find(|operator| operator.name() == *model) {
+                Some(operator) => self.look_at(&operator, form, parts, rest),
+                None => Answer::not_found("such model"),
+            },
+        }
+    }
+
+    fn look_at(&self, operator: &Operator, form: Form, parts: &Parts, names: &[&str]) -> Answer {
+        match names {
+            [] => {
+                let status = operator.status();
+                let answer = match form {
+                    Form::Json => Answer::json(&status),
+                    _ => Answer::new(HTML, view::model(operator, &status, &self.under)),
+                };
+                answer.of_epoch(status.epoch)
+            }
+            ["events"] => events(operator, parts.uri.query()),
+            ["decisions"] => Answer::json(&operator.decisions()),
+            ["rollouts", version] => report(operator, version, form),
+            _ => Answer::not_found("such page"),
+        }
+    }
+
+    fn ready(&self) -> Answer {
+        let because: Vec<String> = self.there().flat_map(|operator| operator.readiness().because).collect();
+        let gone = self.operators.len() - self.there().count();
+        let ready = because.is_empty() && gone == 0;
+        let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+        Answer::json(&json!({ "ready": ready, "because": because, "gone": gone })).status(status)
+    }
+
+    fn change(&self, parts: &Parts, names: &[&str], body: &[u8]) -> Answer {
+        let Some(authority) = &self.changes else {
+            return Answer::refused(
+                StatusCode::FORBIDDEN,
+                "nothing can be changed here: see `Admin::changes`",
+            );
+        };
+        if body.len() > Self::BODY_MAX {
+            let why = format!("a change has at most {} bytes", Self::BODY_MAX);
+            return Answer::refused(StatusCode::PAYLOAD_TOO_LARGE, why);
+        }
+        if let Err(refused) = change::refuse_foreign(parts) {
+            return refused;
+        }
+        // Before anything is told of what there is.
+        let actor = match guarded(|| authority.who(parts)) {
+            Ok(Ok(actor)) => actor,
+            Ok(Err(denied @ Denied::Forbidden { .. })) => {
+                return Answer::refused(StatusCode::FORBIDDEN, denied.to_string());
+            }
+            Ok(Err(denied)) => return Answer::unknown(denied.to_string()),
+            Err(_) => return Answer::refused(StatusCode::FORBIDDEN, "it could not be told who asks"),
+        };
+        let asked = match change::read(body) {
+            Ok(asked) => asked,
+            Err(refused) => return refused,
+        };
+        let Some((model, rest)) = names.split_first() else { return Answer::only("GET, HEAD") };
+        let Some(operator) = self.there().find(|operator| operator.name() == *model) else {
+            return Answer::not_found("such model");
+        };
+        let operator = operator.acting_as(actor.0);
+        change::make(&operator, rest, asked, parts).unwrap_or_else(|| Answer::not_found("such change"))
+    }
+}
+
+impl fmt::Debug for Admin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let changes = self.changes.is_some();
+        f.debug_struct("Admin").field("operators", &self.operators).field("changes", &changes).finish()
+    }
+}
+
+/// What is asked for: a page for whoever reads, JSON for whoever says so or says nothing.
+fn form(parts: &Parts) -> Form {
+    let accepted = parts.headers.get(ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or("*/*");
+    let mut kinds = accepted.split(',').map(|kind| kind.split(';').next().unwrap_or_default().trim());
+    let first = kinds.find_map(|kind| match kind {
+        "text/html" => Some(Form::Html),
+        "text/markdown" => Some(Form::Markdown),
+        "application/json" => Some(Form::Json),
+        _ => None,
+    });
+    first.unwrap_or(Form::Json)
+}
+
+/// Events that are told at one time, unless fewer are asked for.
+const EVENTS_MAX: usize = 1_000;
+
+fn events(operator: &Operator, query: Option<&str>) -> Answer {
+    let (after, limit) = match (path::number(query, "after"), path::number(query, "limit")) {
+        (Ok(after), Ok(limit)) => (after, limit),
+        (Err(why), _) | (_, Err(why)) => return Answer::refused(StatusCode::BAD_REQUEST, why),
+    };
+    let limit = limit.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(EVENTS_MAX).min(EVENTS_MAX);
+    let from = after.map_or(0, |after| after.saturating_add(1));
+    let mut lines = Vec::new();
+    for event in operator.events_since(from).iter().take(limit) {
+        if serde_json::to_writer(&mut lines, event).is_ok() {
+            lines.push(b'\n');
+        }
+    }
+    Answer::new(JSON_LINES, lines)
+}
+
+/// The report on a version's last rollout. A version may be called `2.md`, so that is looked for first.
+fn report(operator: &Operator, version: &str, form: Form) -> Answer {
+    let endings = [(".html", Form::Html), (".md", Form::Markdown), (".json", Form::Json)];
+    let found = operator.report(version).map(|report| (report, form)).or_else(|| {
+        let mut named = endings.iter().filter_map(|(end, form)| Some((version.strip_suffix(end)?, *form)));
+        named.find_map(|(version, form)| Some((operator.report(version)?, form)))
+    });
+    match found {
+        Some((report, Form::Html)) => Answer::new(HTML, report.html()),
+        Some((report, Form::Markdown)) => Answer::new(MARKDOWN, report.markdown()),
+        Some((report, Form::Json)) => Answer::json(&report),
+        None => Answer::not_found("rollout of such a version that is remembered"),
+    }
+}

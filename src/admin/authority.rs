@@ -1,0 +1,127 @@
+//! Who may change something.
+
+use std::fmt;
+
+use http::header::AUTHORIZATION;
+use http::request::Parts;
+use subtle::ConstantTimeEq as _;
+use thiserror::Error;
+
+use crate::base::text::bounded_text;
+
+/// Whoever makes a change, as the log names them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Actor(pub(crate) String);
+
+impl Actor {
+    /// Somebody by the name that the host knows them by. Of one of more than 4,096 bytes the start is kept.
+    pub fn new(name: impl Into<String>) -> Self {
+        Self(bounded_text(name))
+    }
+}
+
+/// Why somebody may not change anything.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum Denied {
+    /// It is not known who they are: 401.
+    #[error("it is not known who asks: send `Authorization: Bearer` with the token")]
+    Unknown,
+    /// They are known, and may not: 403.
+    #[error("{actor} may not change anything here")]
+    Forbidden {
+        /// Who asked.
+        actor: String,
+    },
+}
+
+/// Says who asks for a change, and whether they may make it. A function of the request's head is one.
+pub trait Authority: Send + Sync + 'static {
+    /// Who asks. It is called for changes alone, and its panics are refusals.
+    ///
+    /// # Errors
+    ///
+    /// They may not.
+    fn who(&self, request: &Parts) -> Result<Actor, Denied>;
+}
+
+impl<F: Fn(&Parts) -> Result<Actor, Denied> + Send + Sync + 'static> Authority for F {
+    fn who(&self, request: &Parts) -> Result<Actor, Denied> {
+        self(request)
+    }
+}
+
+/// Everybody who has a token may change something. They say who they are in the header `Switchback-Actor`, and nobody checks
+/// that: it is for the log.
+pub struct Bearer(String);
+
+/// The header in which those with a token say who they are.
+const ACTOR: &str = "switchback-actor";
+
+/// A token of less could be guessed.
+const TOKEN_MIN: usize = 16;
+
+impl Bearer {
+    /// Whoever has this token.
+    ///
+    /// # Errors
+    ///
+    /// It has less than 16 bytes.
+    pub fn new(token: impl Into<String>) -> Result<Self, BearerError> {
+        let token = token.into();
+        if token.len() < TOKEN_MIN { Err(BearerError::Short { bytes: token.len() }) } else { Ok(Self(token)) }
+    }
+
+    /// Whoever has the token in a variable of the environment, so that it stands in no file of the program's.
+    ///
+    /// # Errors
+    ///
+    /// There is no such variable, or its value has less than 16 bytes.
+    pub fn from_env(variable: &str) -> Result<Self, BearerError> {
+        let missing = || BearerError::Missing { variable: variable.to_owned() };
+        Self::new(std::env::var(variable).ok().filter(|token| !token.is_empty()).ok_or_else(missing)?)
+    }
+}
+
+impl Authority for Bearer {
+    fn who(&self, request: &Parts) -> Result<Actor, Denied> {
+        let header = |name: &str| request.headers.get(name)?.to_str().ok();
+        let said = header(AUTHORIZATION.as_str()).and_then(|value| value.strip_prefix("Bearer "));
+        let said = said.ok_or(Denied::Unknown)?;
+        // As long whatever is wrong with it.
+        if !bool::from(said.as_bytes().ct_eq(self.0.as_bytes())) {
+            return Err(Denied::Unknown);
+        }
+        Ok(Actor::new(match header(ACTOR).filter(|name| !name.trim().is_empty()) {
+            Some(name) => format!("{} (by token)", name.trim()),
+            None => "somebody with the token".to_owned(),
+        }))
+    }
+}
+
+/// Without the token.
+impl fmt::Debug for Bearer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Bearer").finish_non_exhaustive()
+    }
+}
+
+/// Why a token will not do.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum BearerError {
+    /// It could be guessed.
+    #[error(
+        "the token has {bytes} bytes and must have {TOKEN_MIN} or more: draw one, for example with `openssl rand -hex 32`"
+    )]
+    Short {
+        /// How many it has.
+        bytes: usize,
+    },
+    /// The variable is not set.
+    #[error("the variable {variable} is not set: set it to the token")]
+    Missing {
+        /// Its name.
+        variable: String,
+    },
+}

@@ -1,0 +1,197 @@
+//! Pages about models as they are now. They renew themselves, and need no script.
+
+use super::path::encoded;
+use crate::base::text::{count, number, percent};
+use crate::handle::status::{Role, RolloutStatus, Status, VersionStatus};
+use crate::operator::Operator;
+use crate::report::document::{Block, Column, Document, Section, Step, Table, Tone};
+use crate::report::html;
+use crate::report::words::{capital, moment, short};
+use crate::rollout::phase::Phase;
+
+/// How often a page is loaded again, in seconds: as often as guards are asked five times.
+const RENEWED_EVERY: u32 = 5;
+
+/// Events at the foot of a page.
+const EVENTS_SHOWN: usize = 20;
+
+/// All models of a service.
+pub(crate) fn all(statuses: &[Status], under: &str) -> String {
+    let rows = statuses.iter().map(|status| {
+        let running = running(status);
+        let trials: Vec<String> =
+            running.map(|rollout| format!("{} {}", rollout.version, rollout.phase)).collect();
+        vec![status.name.clone(), status.live.to_string(), trials.join(", "), trouble(status).join(", ")]
+    });
+    let columns = ["Model", "Live", "On trial", "To be looked at"].map(Column::text).into();
+    let table = Table { caption: "Models".into(), columns, rows: rows.collect() };
+    let links =
+        statuses.iter().map(|status| (status.name.clone(), format!("{under}/{}", encoded(&status.name))));
+    let troubled = statuses.iter().filter(|status| !trouble(status).is_empty()).count();
+    let outcome = if troubled == 0 { "All is well".into() } else { format!("{troubled} to be looked at") };
+    let tone = if troubled == 0 { Tone::Good } else { Tone::Bad };
+    html::render(&Document {
+        title: "Models".into(),
+        outcome,
+        tone,
+        lead: vec![format!("{} models in this process.", statuses.len())],
+        facts: Vec::new(),
+        sections: vec![Section::new("Models", vec![Block::Table(table), Block::Links(links.collect())])],
+        foot: foot(),
+        renewed_every: Some(RENEWED_EVERY),
+    })
+}
+
+/// One model.
+pub(crate) fn model(operator: &Operator, status: &Status, under: &str) -> String {
+    let troubles = trouble(status);
+    let (outcome, tone) = match (troubles.is_empty(), running(status).next()) {
+        (false, _) => ("To be looked at", Tone::Bad),
+        (true, Some(_)) => ("A rollout runs", Tone::Open),
+        (true, None) => ("All is well", Tone::Good),
+    };
+    let mut facts = vec![
+        ("Live".to_owned(), format!("{} since {}", status.live, moment(status.live_since))),
+        ("Now".to_owned(), moment(status.at)),
+    ];
+    facts.extend(status.last_tick.map(|at| ("Guards asked".to_owned(), moment(at))));
+    facts.extend(status.durable.map(|durable| {
+        (
+            "On disk".to_owned(),
+            if durable { "all that happened".into() } else { "not all that happened".into() },
+        )
+    }));
+    let mut sections = vec![Section::new("Versions", vec![Block::Table(versions(status))])];
+    let rollouts: Vec<Block> = running(status).map(|rollout| Block::Table(evidence(rollout))).collect();
+    if !rollouts.is_empty() {
+        sections.push(Section::new("On trial", rollouts));
+    }
+    let reports = status.rollouts.iter().map(|rollout| {
+        let version = rollout.version.to_string();
+        let path = format!("{under}/{}/rollouts/{}", encoded(&status.name), encoded(&version));
+        (format!("{version}: {}", rollout.phase), path)
+    });
+    let reports: Vec<(String, String)> = reports.collect();
+    if !reports.is_empty() {
+        sections.push(Section::new("Reports", vec![Block::Links(reports)]));
+    }
+    let events = operator.events();
+    let steps = events.iter().rev().take(EVENTS_SHOWN).map(|event| Step {
+        when: moment(event.at),
+        what: capital(&event.to_string()),
+        by: event.actor.as_deref().map(str::to_owned),
+        grounds: Vec::new(),
+    });
+    sections.push(Section::new("What happened last", vec![Block::Steps(steps.collect())]));
+    html::render(&Document {
+        title: status.name.clone(),
+        outcome: outcome.into(),
+        tone,
+        lead: troubles.into_iter().map(|trouble| format!("{}.", capital(&trouble))).collect(),
+        facts,
+        sections,
+        foot: foot(),
+        renewed_every: Some(RENEWED_EVERY),
+    })
+}
+
+fn foot() -> String {
+    let version = env!("CARGO_PKG_VERSION");
+    format!(
+        "Made by switchback {version}. It holds no request, no key and no tensor. It renews itself every {RENEWED_EVERY} s."
+    )
+}
+
+fn running(status: &Status) -> impl Iterator<Item = &RolloutStatus> {
+    status.rollouts.iter().filter(|rollout| !rollout.phase.is_over())
+}
+
+/// What somebody should look at, in a few words each.
+fn trouble(status: &Status) -> Vec<String> {
+    let mut troubles = Vec::new();
+    if status.closed {
+        troubles.push("it was closed".to_owned());
+    }
+    troubles.extend(status.draining.iter().map(|reason| format!("it takes no new callers: {reason}")));
+    troubles.extend(status.frozen.iter().map(|reason| format!("it is frozen: {reason}")));
+    if status.durable == Some(false) {
+        troubles.push("what happens is not on disk".to_owned());
+    }
+    troubles.extend(
+        status
+            .unavailable
+            .iter()
+            .map(|lost| format!("{} cannot be gone back to: {}", lost.version, lost.reason)),
+    );
+    let paused = running(status).filter(|rollout| rollout.paused);
+    troubles.extend(paused.map(|rollout| format!("{} waits for a person", rollout.version)));
+    troubles
+}
+
+fn versions(status: &Status) -> Table {
+    let names = ["Version", "Role", "Answers", "Requests", "Failed", "p50", "p99", "Ready"];
+    let columns = names.iter().enumerate().map(|(place, name)| {
+        if (2..7).contains(&place) { Column::number(*name) } else { Column::text(*name) }
+    });
+    let shown = status.versions.iter().filter(|version| version.role != Role::Past);
+    let rows = shown.map(|version| {
+        let VersionStatus { version: name, role, total, recent, tier, .. } = version;
+        let latency = recent.latency.as_ref().or(total.latency.as_ref());
+        vec![
+            name.to_string(),
+            capital(role.name()),
+            percent(answers(status, version)),
+            count(total.requests - total.shadowed.min(total.requests)),
+            total.error_rate.map_or_else(|| "–".into(), percent),
+            latency.map_or_else(|| "–".into(), |latency| short(latency.p50)),
+            latency.map_or_else(|| "–".into(), |latency| short(latency.p99)),
+            tier.map(|tier| tier.to_string()).unwrap_or_default(),
+        ]
+    });
+    Table { caption: "Versions".into(), columns: columns.collect(), rows: rows.collect() }
+}
+
+/// The share of requests that a version answers.
+fn answers(status: &Status, version: &VersionStatus) -> f64 {
+    let weight = |rollout: &RolloutStatus| if rollout.withheld { 0.0 } else { rollout.weight.fraction() };
+    let on_canary = || running(status).filter(|rollout| rollout.phase == Phase::Canary);
+    if version.role == Role::Live {
+        (1.0 - on_canary().map(weight).sum::<f64>()).max(0.0)
+    } else {
+        on_canary().filter(|rollout| rollout.version == version.version).map(weight).sum()
+    }
+}
+
+/// What the guards of a rollout said last.
+fn evidence(rollout: &RolloutStatus) -> Table {
+    let columns = vec![
+        Column::text("Guard"),
+        Column::text("Says"),
+        Column::number("Candidate"),
+        Column::number("Live"),
+        Column::number("Of harm"),
+        Column::number("Of none"),
+    ];
+    let rows = rollout.evidence.iter().map(|evidence| {
+        let figure = |value: Option<f64>| value.map_or_else(|| "–".into(), number);
+        let progress = |reached: Option<f64>, threshold: f64| {
+            reached.map_or_else(|| "–".into(), |reached| percent((reached / threshold).clamp(0.0, 1.0)))
+        };
+        let strength = evidence.strength.as_ref();
+        vec![
+            evidence.guard.clone(),
+            format!("{:?}", evidence.verdict).to_lowercase(),
+            figure(evidence.observed),
+            figure(evidence.live),
+            strength
+                .map_or_else(|| "–".into(), |of| progress(Some(of.harm_peak.ln()), of.harm_threshold.ln())),
+            strength.map_or_else(
+                || "–".into(),
+                |of| progress(of.non_inferiority.map(|e| e.ln()), of.non_inferiority_threshold.ln()),
+            ),
+        ]
+    });
+    let caption =
+        format!("{}: {}, answers {}", rollout.version, rollout.phase, percent(rollout.weight.fraction()));
+    Table { caption, columns, rows: rows.collect() }
+}

@@ -1,0 +1,28 @@
+//! What a round of upkeep is to do, and what came of it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::model::{Doubt, Tier};
+use crate::version::drill::DrillOutcome;
+use crate::version::id::VersionId;
+use crate::version::loaded::AnyVersion;
+
+/// What is to be done in a round of upkeep, as it was when it was listed.
+pub(crate) struct Chores {
+    pub(crate) loaded: Vec<Arc<dyn AnyVersion>>,
+    /// Those that are not in the tier that they are wanted in.
+    pub(crate) unsettled: Vec<Arc<dyn AnyVersion>>,
+    pub(crate) retained: Vec<Arc<dyn AnyVersion>>,
+}
+
+/// What came of one chore.
+pub(crate) enum Done {
+    Maintained { version: VersionId, failure: Option<String>, doubt: Option<Doubt> },
+    Settled { version: Arc<dyn AnyVersion>, reached: Result<Tier, String>, took: Duration },
+    Drilled { version: Arc<dyn AnyVersion>, drilled: DrillOutcome },
+}
+
+/// Lists of chores that wait for the thread that does them. A second one is there for what a rollback wants done at once, while
+/// the round of a tick waits.
+pub(crate) const CHORES_WAITING: usize = 2;

@@ -1,0 +1,282 @@
+//! Operating models over HTTP: what is shown, what may be changed and by whom, and what is refused.
+
+use http::header::{ACCEPT, CONTENT_TYPE, ETAG};
+use http::{Method, Request, Response, StatusCode};
+use serde_json::{Value, json};
+use switchback::admin::{Actor, Admin, Bearer, BearerError, Denied};
+use switchback::operator::Operators;
+use switchback::options::{Retention, Shadowing, Threads};
+use switchback::{ModelHandle, Phase, closure, guard};
+
+use crate::common::*;
+
+const TOKEN: &str = "correct horse battery staple";
+
+fn service(clock: &switchback::Clock) -> Service {
+    let retention = Retention::new().versions(4);
+    builder(clock)
+        .live("v1", says("one", 0.1))
+        .shadowing(Shadowing::new())
+        .retention(retention)
+        .build()
+        .unwrap()
+}
+
+fn admin(service: &Service) -> Admin {
+    Admin::new(Operators::new([service.operator()]).unwrap()).changes(Bearer::new(TOKEN).unwrap())
+}
+
+fn get(admin: &Admin, path: &str, accept: &str) -> Response<Vec<u8>> {
+    admin.respond(Request::get(path).header(ACCEPT, accept).body(Vec::new()).unwrap())
+}
+
+fn text(response: &Response<Vec<u8>>) -> String {
+    String::from_utf8(response.body().clone()).unwrap()
+}
+
+fn json_of(response: &Response<Vec<u8>>) -> Value {
+    serde_json::from_slice(response.body()).unwrap_or_else(|_| panic!("{}", text(response)))
+}
+
+/// A change by somebody with the token, and other headers.
+fn post(admin: &Admin, path: &str, headers: &[(&str, &str)], body: Value) -> Response<Vec<u8>> {
+    let mut request = Request::post(path)
+        .header("host", "ops.example")
+        .header(CONTENT_TYPE, "application/json")
+        .header("authorization", format!("Bearer {TOKEN}"))
+        .header("switchback-actor", "ada");
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    admin.respond(request.body(body.to_string().into_bytes()).unwrap())
+}
+
+#[test]
+fn what_goes_on_is_shown_as_a_page_and_as_json() {
+    let clock = clock();
+    let service = service(&clock);
+    let hostile = "<script>alert(1)";
+    let rollout = service.stage(hostile, says("two", 0.9)).unwrap().guard(guard::error_rate().at_most(0.5));
+    rollout.canary(0.5).unwrap();
+    ask(&service, 200);
+    tick(&service, &clock);
+    service.freeze("quarter end");
+    service.unfreeze();
+    let admin = admin(&service).under("switchback/");
+
+    let page = get(&admin, "/switchback/late", "text/html,*/*");
+    assert_eq!(page.status(), StatusCode::OK);
+    assert_eq!(page.headers()[ETAG], format!("\"{}\"", service.status().epoch));
+    assert_eq!(page.headers()["x-content-type-options"], "nosniff");
+    assert!(page.headers()["content-security-policy"].to_str().unwrap().contains("default-src 'none'"));
+    let html = text(&page);
+    assert!(html.contains("http-equiv=\"refresh\" content=\"5\"") && !html.contains("<script"), "{html}");
+    assert!(html.contains("&lt;script&gt;") && html.contains("error rate at most 0.5"), "{html}");
+    assert!(html.contains("href=\"/switchback/late/rollouts/%3Cscript%3E"), "{html}");
+
+    // Without the path that it is under, too: a router may have taken it off.
+    let status = json_of(&get(&admin, "/late", "application/json"));
+    assert_eq!((&status["live"], &status["name"]), (&json!("v1"), &json!("late")));
+    assert_eq!(json_of(&get(&admin, "/late", "*/*"))["live"], "v1", "for whoever says nothing");
+    assert!(text(&get(&admin, "/", "text/html")).contains("1 models in this process"));
+    assert_eq!(json_of(&get(&admin, "/", "application/json"))[0]["name"], "late");
+
+    let lines = text(&get(&admin, "/late/events", "*/*"));
+    let events: Vec<Value> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(events.len(), service.events().len());
+    let (known, last) = (events.len(), &events[events.len() - 1]);
+    let after = events[known - 3]["sequence"].as_u64().unwrap();
+    let newer = text(&get(&admin, &format!("/late/events?after={after}&limit=1"), "*/*"));
+    assert_eq!(serde_json::from_str::<Value>(newer.trim()).unwrap(), events[known - 2]);
+    let none = last["sequence"].as_u64().unwrap();
+    assert_eq!(text(&get(&admin, &format!("/late/events?after={none}"), "*/*")), "");
+    assert_eq!(get(&admin, "/late/events?after=x", "*/*").status(), StatusCode::BAD_REQUEST);
+    assert!(json_of(&get(&admin, "/late/decisions", "*/*")).is_array());
+
+    let named = "/late/rollouts/%3Cscript%3Ealert%281%29";
+    for (path, accept, kind, holds) in [
+        (named.to_owned(), "text/html", "text/html; charset=utf-8", "<!DOCTYPE html>"),
+        (format!("{named}.md"), "*/*", "text/markdown; charset=utf-8", "# "),
+        (named.to_owned(), "*/*", "application/json", "\"rollout\""),
+        (format!("{named}.json"), "text/html", "application/json", "\"rollout\""),
+    ] {
+        let found = get(&admin, &path, accept);
+        assert_eq!(
+            (found.status(), &found.headers()[CONTENT_TYPE]),
+            (StatusCode::OK, &kind.parse().unwrap()),
+            "{path}"
+        );
+        assert!(text(&found).contains(holds), "{path}: {}", text(&found));
+    }
+    for nowhere in ["/other", "/late/x", "/late/rollouts/v9", "/late/rollouts/v9.md", "/late/rollouts"] {
+        assert_eq!(get(&admin, nowhere, "text/html").status(), StatusCode::NOT_FOUND, "{nowhere}");
+    }
+    let head = admin.respond(Request::head("/late").body(Vec::new()).unwrap());
+    assert!(head.status() == StatusCode::OK && head.body().is_empty());
+    #[cfg(feature = "prometheus")]
+    assert!(text(&get(&admin, "/metrics", "*/*")).contains("switchback_requests_total"));
+}
+
+#[test]
+fn probes_tell_whether_callers_are_wanted() {
+    let clock = clock();
+    let service = service(&clock);
+    let admin = admin(&service);
+    assert_eq!(get(&admin, "/ready", "*/*").status(), StatusCode::OK);
+    service.drain("deploy");
+    let ready = get(&admin, "/ready", "*/*");
+    assert_eq!(ready.status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(json_of(&ready)["because"], json!(["late takes no new callers: deploy"]));
+    assert_eq!(get(&admin, "/live", "*/*").status(), StatusCode::OK, "the process runs");
+    drop(service);
+    assert_eq!(get(&admin, "/ready", "*/*").status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(get(&admin, "/late", "*/*").status(), StatusCode::NOT_FOUND, "it keeps nothing alive");
+}
+
+#[test]
+fn whoever_has_the_token_moves_rollouts_and_is_named_for_it() {
+    let clock = clock();
+    let service = service(&clock);
+    let admin = admin(&service);
+    let rollout = service.stage("v2", says("two", 0.9)).unwrap().guard(guard::error_rate().at_most(0.5));
+    let ok = |path: &str, body: Value| {
+        let done = post(&admin, path, &[], body);
+        assert_eq!(done.status(), StatusCode::OK, "{path}: {}", text(&done));
+        json_of(&done)
+    };
+    ok("/late/rollouts/v2/shadow", json!({"share": 0.5}));
+    ok("/late/rollouts/v2/canary", json!({"share": 0.25}));
+    assert_eq!(service.status().rollouts[0].weight, share(0.25));
+    ok("/late/rollouts/v2/pause", json!({"reason": "a look"}));
+    ok("/late/rollouts/v2/resume", json!({}));
+    let promoted = ok("/late/rollouts/v2/promote", json!({"reason": "looks good"}));
+    assert_eq!((promoted["live"].as_str(), rollout.phase().is_over()), (Some("v2"), true));
+    let back = ok("/late/rollback", json!({"reason": "complaints"}));
+    assert_eq!(back["outcome"]["rolled_back"], json!({"from": "v2", "to": "v1"}));
+    ok("/late/freeze", json!({"reason": "quarter end"}));
+    assert_eq!(service.status().frozen.as_deref(), Some("quarter end"));
+    ok("/late/unfreeze", json!({}));
+    let actors: Vec<_> = service.events().iter().filter_map(|event| event.actor.clone()).collect();
+    assert!(actors.len() >= 8 && actors.iter().all(|actor| &**actor == "ada (by token)"), "{actors:?}");
+
+    let third = service.stage("v3", says("three", 0.5)).unwrap();
+    ok("/late/rollouts/v3/canary", json!({"share": 0.1}));
+    assert_eq!(ok("/late/rollouts/v3/abort", json!({"reason": "no"}))["outcome"], json!({"aborted": ["v3"]}));
+    assert_eq!(third.phase(), Phase::Aborted);
+    for (path, body, status, why) in [
+        ("/late/rollback", json!({}), StatusCode::BAD_REQUEST, "say the `reason`"),
+        ("/late/rollback_to", json!({"reason": "x"}), StatusCode::BAD_REQUEST, "say the `version`"),
+        ("/late/rollback_to", json!({"reason": "x", "version": "v9"}), StatusCode::CONFLICT, "not retained"),
+        ("/late/rollouts/v9/promote", json!({}), StatusCode::NOT_FOUND, "v9"),
+        ("/late/rollouts/v3/canary", json!({"reason": "x"}), StatusCode::BAD_REQUEST, "say the `share`"),
+        ("/late/release", json!({"identity": "xyz"}), StatusCode::BAD_REQUEST, "64 digits"),
+        ("/late/release", json!({"identity": "0".repeat(64)}), StatusCode::CONFLICT, "quarantined"),
+        ("/late/freeze", json!({"raeson": "x"}), StatusCode::BAD_REQUEST, "raeson"),
+        ("/late/explode", json!({}), StatusCode::NOT_FOUND, "no such change"),
+        ("/other/rollback", json!({"reason": "x"}), StatusCode::NOT_FOUND, "no such model"),
+    ] {
+        let refused = post(&admin, path, &[], body);
+        assert_eq!(refused.status(), status, "{path}: {}", text(&refused));
+        assert!(text(&refused).contains(why), "{path}: {}", text(&refused));
+    }
+}
+
+/// Two are on call: one promotes what the other has just taken back.
+#[test]
+fn what_raises_exposure_is_refused_where_somebody_has_changed_it_meanwhile() {
+    let clock = clock();
+    let service = service(&clock);
+    let admin = admin(&service);
+    let rollout = service.stage("v2", says("two", 0.9)).unwrap();
+    rollout.canary(0.5).unwrap();
+    let seen = get(&admin, "/late", "*/*").headers()[ETAG].to_str().unwrap().to_owned();
+    rollout.canary(0.1).unwrap();
+    let stale = post(&admin, "/late/rollouts/v2/promote", &[("if-match", &seen)], json!({}));
+    assert_eq!(stale.status(), StatusCode::PRECONDITION_FAILED, "{}", text(&stale));
+    assert_eq!(service.live(), "v1");
+    let lowered = post(&admin, "/late/rollback", &[("if-match", &seen)], json!({"reason": "x"}));
+    assert_eq!(lowered.status(), StatusCode::OK, "what lowers it does not wait for another look");
+}
+
+#[test]
+fn attacks_change_nothing() {
+    let clock = clock();
+    let service = service(&clock);
+    service.stage("v2", says("two", 0.9)).unwrap().promote().unwrap();
+    let epoch = service.status().epoch;
+    let (open, closed) = (admin(&service), Admin::new(Operators::new([service.operator()]).unwrap()));
+    let body = json!({"reason": "x"}).to_string().into_bytes();
+    let plain = || {
+        Request::post("/late/rollback").header("host", "ops.example").header(CONTENT_TYPE, "application/json")
+    };
+    let with = |token: &str| plain().header("authorization", token);
+    let own = format!("Bearer {TOKEN}");
+    let cases: Vec<(&str, &Admin, http::request::Builder, StatusCode)> = vec![
+        ("nobody may", &closed, with(&own), StatusCode::FORBIDDEN),
+        ("no token", &open, plain(), StatusCode::UNAUTHORIZED),
+        ("another token", &open, with("Bearer correct horse battery stapla"), StatusCode::UNAUTHORIZED),
+        ("the start of it", &open, with("Bearer correct horse"), StatusCode::UNAUTHORIZED),
+        ("another scheme", &open, with("Basic Y29ycmVjdA=="), StatusCode::UNAUTHORIZED),
+        (
+            "a form",
+            &open,
+            Request::post("/late/rollback").header("authorization", &own),
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+        ),
+        (
+            "a form that says it is text",
+            &open,
+            Request::post("/late/rollback").header("authorization", &own).header(CONTENT_TYPE, "text/plain"),
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+        ),
+        ("another origin", &open, with(&own).header("origin", "https://evil.example"), StatusCode::FORBIDDEN),
+        ("an origin that is hidden", &open, with(&own).header("origin", "null"), StatusCode::FORBIDDEN),
+        ("another port", &open, with(&own).header("origin", "http://ops.example:81"), StatusCode::FORBIDDEN),
+        ("another site", &open, with(&own).header("sec-fetch-site", "cross-site"), StatusCode::FORBIDDEN),
+        ("a sibling", &open, with(&own).header("sec-fetch-site", "same-site"), StatusCode::FORBIDDEN),
+        ("another method", &open, with(&own).method(Method::PUT), StatusCode::METHOD_NOT_ALLOWED),
+        ("a look that changes", &open, with(&own).method(Method::GET), StatusCode::NOT_FOUND),
+        ("a path that climbs", &open, with(&own).uri("/late/../late/rollback"), StatusCode::NOT_FOUND),
+        ("a path that is no text", &open, with(&own).uri("/late/%ff"), StatusCode::BAD_REQUEST),
+    ];
+    for (what, admin, request, status) in cases {
+        let refused = admin.respond(request.body(body.clone()).unwrap());
+        assert_eq!(refused.status(), status, "{what}: {}", text(&refused));
+    }
+    let large = admin(&service).respond(with(&own).body(vec![b' '; Admin::BODY_MAX + 1]).unwrap());
+    assert_eq!(large.status(), StatusCode::PAYLOAD_TOO_LARGE);
+    let garbled = admin(&service).respond(with(&own).body(b"{\"reason\":".to_vec()).unwrap());
+    assert_eq!(garbled.status(), StatusCode::BAD_REQUEST);
+    assert_eq!((service.live().as_str(), service.status().epoch), ("v2", epoch));
+    // And one that is none.
+    let allowed =
+        admin(&service).respond(with(&own).header("origin", "https://ops.example").body(body).unwrap());
+    assert_eq!((allowed.status(), service.live().as_str()), (StatusCode::OK, "v1"), "{}", text(&allowed));
+}
+
+#[test]
+fn a_host_says_who_may_change_something_and_its_panics_are_refusals() {
+    let service = ModelHandle::builder("late")
+        .live("v1", closure("one@1", |x: &f64| Ok(*x)))
+        .threads(Threads::manual())
+        .build()
+        .unwrap();
+    let operators = || Operators::new([service.operator()]).unwrap();
+    let by = |admin: Admin| post(&admin, "/late/freeze", &[], json!({"reason": "x"})).status();
+    let known = Admin::new(operators()).changes(|head: &http::request::Parts| {
+        assert_eq!(head.uri.path(), "/late/freeze");
+        Ok(Actor::new("ada"))
+    });
+    assert_eq!(by(known), StatusCode::OK);
+    assert_eq!(service.events().last().unwrap().actor.as_deref(), Some("ada"));
+    let denied =
+        |denied: Denied| Admin::new(operators()).changes(move |_: &http::request::Parts| Err(denied.clone()));
+    assert_eq!(by(denied(Denied::Unknown)), StatusCode::UNAUTHORIZED);
+    assert_eq!(by(denied(Denied::Forbidden { actor: "eve".into() })), StatusCode::FORBIDDEN);
+    let panics = Admin::new(operators())
+        .changes(|_: &http::request::Parts| -> Result<Actor, Denied> { panic!("on purpose") });
+    assert_eq!(by(panics), StatusCode::FORBIDDEN);
+    assert!(matches!(Bearer::new("short"), Err(BearerError::Short { bytes: 5 })));
+    assert!(matches!(Bearer::from_env("SWITCHBACK_NO_SUCH_TOKEN"), Err(BearerError::Missing { .. })));
+    assert!(!format!("{:?}", Bearer::new(TOKEN).unwrap()).contains("horse"));
+}
