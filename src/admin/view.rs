@@ -4,6 +4,7 @@ use super::path::encoded;
 use crate::base::text::{count, number, percent};
 use crate::handle::status::{Role, RolloutStatus, Status, VersionStatus};
 use crate::operator::Operator;
+use crate::report::decided::in_words;
 use crate::report::document::{Block, Column, Document, Section, Step, Table, Tone};
 use crate::report::html;
 use crate::report::words::{capital, moment, short};
@@ -62,7 +63,7 @@ pub(crate) fn model(operator: &Operator, status: &Status, under: &str) -> String
         )
     }));
     let mut sections = vec![Section::new("Versions", vec![Block::Table(versions(status))])];
-    let rollouts: Vec<Block> = running(status).map(|rollout| Block::Table(evidence(rollout))).collect();
+    let rollouts: Vec<Block> = running(status).map(on_trial).collect();
     if !rollouts.is_empty() {
         sections.push(Section::new("On trial", rollouts));
     }
@@ -78,7 +79,7 @@ pub(crate) fn model(operator: &Operator, status: &Status, under: &str) -> String
     let events = operator.events();
     let steps = events.iter().rev().take(EVENTS_SHOWN).map(|event| Step {
         when: moment(event.at),
-        what: capital(&event.to_string()),
+        what: in_words(event),
         by: event.actor.as_deref().map(str::to_owned),
         grounds: Vec::new(),
     });
@@ -87,7 +88,7 @@ pub(crate) fn model(operator: &Operator, status: &Status, under: &str) -> String
         title: status.name.clone(),
         outcome: outcome.into(),
         tone,
-        lead: troubles.into_iter().map(|trouble| format!("{}.", capital(&trouble))).collect(),
+        lead: troubles.into_iter().map(|trouble| format!("{trouble}.")).collect(),
         facts,
         sections,
         foot: foot(),
@@ -110,12 +111,12 @@ fn running(status: &Status) -> impl Iterator<Item = &RolloutStatus> {
 fn trouble(status: &Status) -> Vec<String> {
     let mut troubles = Vec::new();
     if status.closed {
-        troubles.push("it was closed".to_owned());
+        troubles.push("It was closed".to_owned());
     }
-    troubles.extend(status.draining.iter().map(|reason| format!("it takes no new callers: {reason}")));
-    troubles.extend(status.frozen.iter().map(|reason| format!("it is frozen: {reason}")));
+    troubles.extend(status.draining.iter().map(|reason| format!("It takes no new callers: {reason}")));
+    troubles.extend(status.frozen.iter().map(|reason| format!("It is frozen: {reason}")));
     if status.durable == Some(false) {
-        troubles.push("what happens is not on disk".to_owned());
+        troubles.push("What happens is not on disk".to_owned());
     }
     troubles.extend(
         status
@@ -162,6 +163,18 @@ fn answers(status: &Status, version: &VersionStatus) -> f64 {
     }
 }
 
+/// A rollout: what its guards said, where it has any.
+fn on_trial(rollout: &RolloutStatus) -> Block {
+    if rollout.evidence.is_empty() {
+        let RolloutStatus { version, phase, weight, .. } = rollout;
+        let answers = percent(weight.fraction());
+        return Block::Text(format!(
+            "{version}: {phase}, answers {answers}. No guard has said anything of it yet."
+        ));
+    }
+    Block::Table(evidence(rollout))
+}
+
 /// What the guards of a rollout said last.
 fn evidence(rollout: &RolloutStatus) -> Table {
     let columns = vec![
@@ -169,8 +182,8 @@ fn evidence(rollout: &RolloutStatus) -> Table {
         Column::text("Says"),
         Column::number("Candidate"),
         Column::number("Live"),
-        Column::number("Of harm"),
-        Column::number("Of none"),
+        Column::number("Shown harm"),
+        Column::number("Shown none"),
     ];
     let rows = rollout.evidence.iter().map(|evidence| {
         let figure = |value: Option<f64>| value.map_or_else(|| "–".into(), number);

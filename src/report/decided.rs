@@ -74,7 +74,7 @@ fn steps(report: &Report) -> Vec<Step> {
 }
 
 /// The sentence of an event, with a capital where it does not begin with a name.
-fn in_words(event: &Event) -> String {
+pub(crate) fn in_words(event: &Event) -> String {
     let text = event.to_string();
     match &event.kind {
         EventKind::RolledBack { .. }
