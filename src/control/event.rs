@@ -24,6 +24,7 @@ use crate::rollout::plan::Plan;
 use crate::version::drill::DrillOutcome;
 use crate::version::id::VersionId;
 use crate::version::load_impact::LoadImpact;
+use crate::version::priority::LoadPriority;
 use crate::version::proof::Proof;
 
 /// Something that happened to a handle. Announced after it is true, in the order of its sequence numbers.
@@ -284,6 +285,9 @@ pub enum EventKind {
         took: Duration,
         /// For how long of that it was held back because live had trouble.
         held: Duration,
+        /// Which time of the processor's it got: more than it was to get where the machine had no idle time.
+        #[serde(default)]
+        priority: LoadPriority,
         /// Live's p99 before, during and after.
         live_p99: LoadImpact,
     },
@@ -623,7 +627,7 @@ impl fmt::Display for Event {
             EventKind::Released { version } => write!(f, "{version} is released from quarantine"),
             EventKind::Retired { version } => write!(f, "{version} is no longer retained"),
             EventKind::Dropped { version } => write!(f, "{version} was freed"),
-            EventKind::Loaded { version, took, held, live_p99 } => {
+            EventKind::Loaded { version, took, held, live_p99, .. } => {
                 let LoadImpact { before, during, after } = live_p99;
                 let told = |p99: &Option<Duration>| p99.map_or("unknown".into(), |p99| format!("{p99:?}"));
                 let (before, during, after) = (told(before), told(during), told(after));

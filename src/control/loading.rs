@@ -11,16 +11,23 @@ use crate::stats::Window;
 use crate::stats::figures::latency::Latency;
 use crate::version::id::VersionId;
 use crate::version::load_impact::LoadImpact;
+use crate::version::priority::LoadPriority;
 
 impl Control {
     /// Begins to watch live while a version is loaded.
-    pub(crate) fn begin_loading(&mut self, version: VersionId, joins: &Joins, now: Timestamp) -> Loading {
+    pub(crate) fn begin_loading(
+        &mut self,
+        (version, priority): (VersionId, LoadPriority),
+        joins: &Joins,
+        now: Timestamp,
+    ) -> Loading {
         self.collect(joins, now);
         let recent = self.lifetime(self.live.id).and_then(|arm| self.arms.get(&arm));
         let before = recent.and_then(|arm| p99(arm.read(Window::Recent, now).latency()));
         let total = self.live_latency().unwrap_or_else(Latency::compact);
         Loading {
             version,
+            priority,
             live: self.live.id,
             impact: LoadImpact { before, ..LoadImpact::default() },
             at_start: total.clone(),
@@ -85,9 +92,10 @@ impl Control {
     }
 
     fn tell(&mut self, loading: Loading, now: Timestamp) {
-        let Loading { version, impact, ended, .. } = loading;
+        let Loading { version, priority, impact, ended, .. } = loading;
         let Some(Ended { took, held, .. }) = ended else { return };
-        self.announcer.announce(now, self.epoch, EventKind::Loaded { version, took, held, live_p99: impact });
+        let loaded = EventKind::Loaded { version, took, held, priority, live_p99: impact };
+        self.announcer.announce(now, self.epoch, loaded);
     }
 
     /// All latencies that live has had.

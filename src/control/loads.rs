@@ -6,10 +6,12 @@ use crate::base::clock::Timestamp;
 use crate::stats::figures::latency::Latency;
 use crate::version::id::VersionId;
 use crate::version::load_impact::LoadImpact;
+use crate::version::priority::LoadPriority;
 
 /// A load under way, or whose aftermath is not known yet.
 pub(crate) struct Loading {
     pub(crate) version: VersionId,
+    pub(crate) priority: LoadPriority,
     pub(crate) live: VersionId,
     pub(crate) impact: LoadImpact,
     /// All that live had answered when it began, and when the gauge was looked at last; or when it had ended.

@@ -36,10 +36,11 @@ impl<I: ?Sized + 'static, O: Send + 'static> Core<I, O> {
             loads.push((id, throttle.clone()));
         }
         let (started, now) = (self.serving.clock.reading(), self.serving.clock.now());
-        let mut loading = self.control.lock().begin_loading(id, &self.serving.joins, now);
+        let priority = self.load_priority.found();
+        let mut loading = self.control.lock().begin_loading((id, priority), &self.serving.joins, now);
         let (core, of_load) = (Arc::clone(self), throttle.clone());
         let load = move || {
-            core.load_priority.take();
+            priority.take();
             contained(id, || core.load(id, open, &of_load))
         };
         let look = || {
