@@ -104,7 +104,11 @@ mod tests {
         let cores = std::thread::available_parallelism().unwrap().get();
         let found = std::thread::scope(|scope| {
             for _ in 0..4 * cores {
-                scope.spawn(|| while busy.load(Ordering::Relaxed) {});
+                scope.spawn(|| {
+                    while busy.load(Ordering::Relaxed) {
+                        std::hint::spin_loop();
+                    }
+                });
             }
             // The system may give it a core all the same, for once.
             let found = (0..100).any(|_| !is_idle_time_found());
