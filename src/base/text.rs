@@ -131,6 +131,36 @@ pub(crate) fn digest(text: &str) -> Option<[u8; 32]> {
     Some(bytes)
 }
 
+/// How many letters are to be put in, taken out or changed until one is the other (Levenshtein).
+pub(crate) fn distance(found: &str, known: &str) -> usize {
+    let known: Vec<char> = known.chars().collect();
+    let mut row: Vec<usize> = (0..=known.len()).collect();
+    for (place, letter) in found.chars().enumerate() {
+        let mut diagonal = place;
+        if let Some(first) = row.first_mut() {
+            *first = place + 1;
+        }
+        for (at, other) in known.iter().enumerate() {
+            let (Some(left), Some(above)) = (row.get(at).copied(), row.get(at + 1).copied()) else {
+                continue;
+            };
+            let changed = diagonal + usize::from(letter != *other);
+            diagonal = above;
+            if let Some(cell) = row.get_mut(at + 1) {
+                *cell = changed.min(left + 1).min(above + 1);
+            }
+        }
+    }
+    row.last().copied().unwrap_or_default()
+}
+
+/// The word that was meant, where more of it is there than not.
+pub(crate) fn nearest<'a>(found: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let told = known.into_iter().map(|known| (distance(found, known), known));
+    let (far, nearest) = told.min_by_key(|(far, _)| *far)?;
+    (2 * far <= nearest.chars().count()).then_some(nearest)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -21,6 +21,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use super::rule::{Figure, InvalidRule, Limit, Rule, words, words_of_loss};
+use crate::base::text::distance;
 use crate::stats::Metric;
 
 impl fmt::Display for Rule {
@@ -528,29 +529,6 @@ fn alternatives(known: &[&str]) -> String {
         Some((last, others)) => format!("{} or {last}", others.join(", ")),
         None => String::new(),
     }
-}
-
-/// How many letters are to be put in, taken out or changed until one is the other (Levenshtein).
-fn distance(found: &str, known: &str) -> usize {
-    let known: Vec<char> = known.chars().collect();
-    let mut row: Vec<usize> = (0..=known.len()).collect();
-    for (place, letter) in found.chars().enumerate() {
-        let mut diagonal = place;
-        if let Some(first) = row.first_mut() {
-            *first = place + 1;
-        }
-        for (at, other) in known.iter().enumerate() {
-            let (Some(left), Some(above)) = (row.get(at).copied(), row.get(at + 1).copied()) else {
-                continue;
-            };
-            let changed = diagonal + usize::from(letter != *other);
-            diagonal = above;
-            if let Some(cell) = row.get_mut(at + 1) {
-                *cell = changed.min(left + 1).min(above + 1);
-            }
-        }
-    }
-    row.last().copied().unwrap_or_default()
 }
 
 #[cfg(test)]
