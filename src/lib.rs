@@ -83,7 +83,7 @@
 //! - `forecast`: how long a plan takes to decide, before anything runs, and `Plan::auto`.
 //! - `report`: a page about a rollout, for those who were not there.
 //!
-//! And not by default: `testing`, for tests of services and of models; `signatures` holds manifests against signatures of
+//! And not by default: `config`, a file that describes a handle and its rollouts, in any format that serde reads; `testing`, for tests of services and of models; `signatures` holds manifests against signatures of
 //! trusted keys; `watch` looks at a repository as soon as something moves.
 
 #![allow(clippy::module_inception, reason = "the main thing of a room stands in the file of the room's name")]
@@ -117,6 +117,8 @@ pub use control::moves::RollbackOutcome;
 pub use feedback::{InvalidPredictionId, PredictionId};
 pub use handle::build_error::BuildError;
 pub use handle::builder::Builder;
+#[cfg(feature = "config")]
+pub use handle::config;
 pub use handle::handle::{CloseError, ModelHandle, RollbackError};
 pub use handle::options;
 pub use handle::rollout::{Rollout, RolloutError};

@@ -113,11 +113,21 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
 
 /// The 32 bytes of a digest that [`hex`] has written; nothing for any other text.
 pub(crate) fn digest(text: &str) -> Option<[u8; 32]> {
+    bytes(text)
+}
+
+/// The 16 bytes of a key in hexadecimal digits.
+#[cfg(feature = "config")]
+pub(crate) fn key(text: &str) -> Option<[u8; 16]> {
+    bytes(&text.to_ascii_lowercase())
+}
+
+fn bytes<const N: usize>(text: &str) -> Option<[u8; N]> {
     let digits = text.as_bytes();
-    if digits.len() != 64 {
+    if digits.len() != 2 * N {
         return None;
     }
-    let mut bytes = [0; 32];
+    let mut bytes = [0; N];
     for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
         for digit in pair {
             let value = match digit {

@@ -205,6 +205,11 @@ impl Plan {
         self.on_inconclusive
     }
 
+    #[cfg(feature = "config")]
+    pub(crate) fn cycle_time(&self) -> Duration {
+        self.cycle
+    }
+
     pub(crate) fn baking(&self) -> Bake {
         self.bake
     }
