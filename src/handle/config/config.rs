@@ -19,7 +19,6 @@ use crate::handle::options::{Labels, Limits, Retention, Shadowing, Threads};
 use crate::rollout::budget::ErrorBudget;
 use crate::rollout::guard::Rule;
 use crate::rollout::plan::Plan;
-use crate::version::drill::Drill;
 use crate::version::priority::LoadPriority;
 
 /// A file that describes a handle and its rollouts, in any format that serde reads: see [`config`](crate::config).
@@ -199,7 +198,7 @@ impl Config {
         tiers = told.memory.map_or(tiers.clone(), |size| tiers.private_bytes(size.0));
         retention.tiers = tiers;
         if let Some(sections::Drill(told)) = &told.drill {
-            let mut drill = retention.drill.unwrap_or_else(Drill::new);
+            let mut drill = retention.drill.unwrap_or_default();
             if let Some(every) = told.every {
                 drill = drill.every(every.0);
             }

@@ -41,4 +41,5 @@ mod tests;
 
 pub use config::{Config, RepositorySource};
 pub use error::ConfigError;
+#[cfg(feature = "drift")]
 pub(crate) use sections::Drift;
