@@ -249,7 +249,7 @@ impl<I: ?Sized + 'static, O: 'static> Builder<I, O> {
 
     /// What a file says of this handle: of each group of options it changes the fields that it names, and leaves the others as
     /// they are. A group that is given in code after it, as by [`labels`](Self::labels), replaces what the file said of that
-    /// group; what it says of drift holds whenever [`drift`](Self::drift) is called. See [`config`](crate::config).
+    /// group; what it says of drift holds whenever `Builder::drift` is called. See [`config`](crate::config).
     ///
     /// # Errors
     ///
