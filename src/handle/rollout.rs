@@ -213,9 +213,9 @@ impl<I: ?Sized + 'static, O: 'static> Rollout<I, O> {
         self
     }
 
-    /// Adds rules, such as those of a configuration, each as [`guard`](Self::guard) does.
-    pub fn guards(self, rules: impl IntoIterator<Item = Rule>) -> Self {
-        rules.into_iter().fold(self, Self::guard)
+    /// Adds guards, such as those of a configuration, each as [`guard`](Self::guard) does.
+    pub fn guards(self, guards: impl IntoIterator<Item = impl IntoGuard>) -> Self {
+        guards.into_iter().fold(self, Self::guard)
     }
 
     pub(super) fn add(&self, guard: Arc<dyn Guard>, looks: bool, rule: Option<Rule>) -> Result<(), String> {

@@ -17,7 +17,7 @@ use crate::handle::options::labels::Arrival;
 use crate::handle::options::threads::Ticks;
 use crate::handle::options::{Labels, Limits, Retention, Shadowing, Threads};
 use crate::rollout::budget::ErrorBudget;
-use crate::rollout::guard::Rule;
+use crate::rollout::guard::Stated;
 use crate::rollout::plan::Plan;
 use crate::version::priority::LoadPriority;
 
@@ -100,7 +100,7 @@ impl Config {
     }
 
     /// The guards of each rollout: give them to [`Rollout::guards`](crate::Rollout::guards).
-    pub fn guards(&self) -> Vec<Rule> {
+    pub fn guards(&self) -> Vec<Stated> {
         self.told.rollout.as_ref().map(|rollout| rollout.guards.clone()).unwrap_or_default()
     }
 

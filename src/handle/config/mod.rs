@@ -1,7 +1,7 @@
 //! A file that describes a handle and its rollouts: data alone, in any format that serde reads.
 //!
 //! What a handle is told in code is told here in the words that people write: times as `"10m"`, shares as `"5 %"`, sizes as
-//! `"64 MiB"`, [guards](crate::guard::Rule) as sentences. A file says what is data; closures, models and what reads an input
+//! `"64 MiB"`, [guards](crate::guard::Stated) as sentences. A file says what is data; closures, models and what reads an input
 //! stay in code, and a secret is named by a variable or a file. Nothing of it is clamped, passed over or guessed: each mistake
 //! is an error that says where it stands, what was written there, and the nearest that would have been understood.
 //!

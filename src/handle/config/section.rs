@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::{Serialize, Serializer};
 
 use crate::base::node::{Misread, Table, Value, percent, size, time};
-use crate::rollout::guard::Rule;
+use crate::rollout::guard::Stated;
 
 /// What can stand in a configuration.
 pub(super) trait Read: Sized {
@@ -243,7 +243,7 @@ impl Read for PathBuf {
     }
 }
 
-impl Read for Rule {
+impl Read for Stated {
     fn read(value: &Value<'_>) -> Result<Self, Misread> {
         value.text()?.parse().map_err(|error| value.refused(error))
     }

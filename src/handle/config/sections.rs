@@ -8,7 +8,7 @@ use serde::{Serialize, Serializer};
 
 use super::section::{Part, Read, Size, Span, section, words};
 use crate::base::node::{Misread, Node, Value, time};
-use crate::rollout::guard::Rule;
+use crate::rollout::guard::Stated;
 use crate::rollout::plan::{PLAN, Plan};
 use crate::task::outcome::{Actual, Outcome};
 
@@ -489,7 +489,7 @@ impl Serialize for Secret {
 /// How a candidate becomes live, and what takes it back.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub(crate) struct Rollout {
-    pub(super) guards: Vec<Rule>,
+    pub(super) guards: Vec<Stated>,
     /// Where anything of one is said.
     pub(super) plan: Option<Plan>,
 }
@@ -498,7 +498,7 @@ impl Read for Rollout {
     fn read(value: &Value<'_>) -> Result<Self, Misread> {
         let known: Vec<&str> = std::iter::once("guards").chain(PLAN).collect();
         let fields = value.table(&known)?;
-        let guards = fields.read("guards", Vec::<Rule>::read)?.unwrap_or_default();
+        let guards = fields.read("guards", Vec::<Stated>::read)?.unwrap_or_default();
         let planned = PLAN.iter().any(|field| fields.get(field).is_some());
         let plan = if planned { Some(Plan::read(&fields)?) } else { None };
         Ok(Self { guards, plan })
