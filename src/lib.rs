@@ -83,9 +83,10 @@
 //! - `forecast`: how long a plan takes to decide, before anything runs, and `Plan::auto`.
 //! - `report`: a page about a rollout, for those who were not there.
 //!
-//! And not by default: `testing`, for tests of services and of models; `signatures` holds manifests against signatures of
-//! trusted keys; `watch` looks at a repository as soon as something moves; `tracing` puts events into the host's log;
-//! `prometheus` renders what is measured; `admin` operates models over HTTP.
+//! And not by default: `config`, a file that describes a handle and its rollouts, in any format that serde reads; `testing`, for
+//! tests of services and of models; `signatures` holds manifests against signatures of trusted keys; `watch` looks at a repository
+//! as soon as something moves; `tracing` puts events into the host's log; `prometheus` renders what is measured; `admin` operates
+//! models over HTTP.
 
 #![allow(clippy::module_inception, reason = "the main thing of a room stands in the file of the room's name")]
 
@@ -120,6 +121,8 @@ pub use control::moves::RollbackOutcome;
 pub use feedback::{InvalidPredictionId, PredictionId};
 pub use handle::build_error::BuildError;
 pub use handle::builder::Builder;
+#[cfg(feature = "config")]
+pub use handle::config;
 pub use handle::handle::{CloseError, ModelHandle, RollbackError};
 pub use handle::options;
 pub use handle::rollout::{Rollout, RolloutError};

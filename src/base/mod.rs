@@ -12,6 +12,7 @@ pub(crate) mod guarded;
 pub(crate) mod invalid;
 #[cfg(feature = "onnx")]
 pub(crate) mod memory;
+pub(crate) mod node;
 pub(crate) mod ordered;
 pub(crate) mod os;
 #[cfg(feature = "state")]

@@ -113,11 +113,21 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
 
 /// The 32 bytes of a digest that [`hex`] has written; nothing for any other text.
 pub(crate) fn digest(text: &str) -> Option<[u8; 32]> {
+    bytes(text)
+}
+
+/// The 16 bytes of a key in hexadecimal digits.
+#[cfg(feature = "config")]
+pub(crate) fn key(text: &str) -> Option<[u8; 16]> {
+    bytes(&text.to_ascii_lowercase())
+}
+
+fn bytes<const N: usize>(text: &str) -> Option<[u8; N]> {
     let digits = text.as_bytes();
-    if digits.len() != 64 {
+    if digits.len() != 2 * N {
         return None;
     }
-    let mut bytes = [0; 32];
+    let mut bytes = [0; N];
     for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
         for digit in pair {
             let value = match digit {
@@ -129,6 +139,36 @@ pub(crate) fn digest(text: &str) -> Option<[u8; 32]> {
         }
     }
     Some(bytes)
+}
+
+/// How many letters are to be put in, taken out or changed until one is the other (Levenshtein).
+pub(crate) fn distance(found: &str, known: &str) -> usize {
+    let known: Vec<char> = known.chars().collect();
+    let mut row: Vec<usize> = (0..=known.len()).collect();
+    for (place, letter) in found.chars().enumerate() {
+        let mut diagonal = place;
+        if let Some(first) = row.first_mut() {
+            *first = place + 1;
+        }
+        for (at, other) in known.iter().enumerate() {
+            let (Some(left), Some(above)) = (row.get(at).copied(), row.get(at + 1).copied()) else {
+                continue;
+            };
+            let changed = diagonal + usize::from(letter != *other);
+            diagonal = above;
+            if let Some(cell) = row.get_mut(at + 1) {
+                *cell = changed.min(left + 1).min(above + 1);
+            }
+        }
+    }
+    row.last().copied().unwrap_or_default()
+}
+
+/// The word that was meant, where more of it is there than not.
+pub(crate) fn nearest<'a>(found: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let told = known.into_iter().map(|known| (distance(found, known), known));
+    let (far, nearest) = told.min_by_key(|(far, _)| *far)?;
+    (2 * far <= nearest.chars().count()).then_some(nearest)
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
 use crate::base::clock::Timestamp;
 use crate::base::guarded::{Contained, guarded};
@@ -28,7 +28,10 @@ use crate::version::priority::LoadPriority;
 use crate::version::proof::Proof;
 
 /// Something that happened to a handle. Announced after it is true, in the order of its sequence numbers.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+///
+/// Serialised it has its moment twice: `at` in nanoseconds, which is exact and is what is read, and `time` as people and
+/// their tools read it (RFC 3339), since many of these keep a number of that size only to some hundred nanoseconds.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
 #[non_exhaustive]
 pub struct Event {
     /// Counts from 1 without gaps; a gap that a subscriber sees is an event it was too slow for.
@@ -43,6 +46,32 @@ pub struct Event {
     /// The kind, with what belongs to it.
     #[serde(flatten)]
     pub kind: EventKind,
+}
+
+/// The serialised form.
+#[derive(Serialize)]
+struct Written<'a> {
+    sequence: u64,
+    at: Timestamp,
+    #[serde(serialize_with = "in_words")]
+    time: Timestamp,
+    epoch: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    actor: &'a Option<Arc<str>>,
+    #[serde(flatten)]
+    kind: &'a EventKind,
+}
+
+fn in_words<S: Serializer>(time: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(time)
+}
+
+impl Serialize for Event {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Self { sequence, at, epoch, actor, kind } = self;
+        let (sequence, at, epoch) = (*sequence, *at, *epoch);
+        Written { sequence, at, time: at, epoch, actor, kind }.serialize(serializer)
+    }
 }
 
 /// A kind of event, with what belongs to it.
@@ -950,6 +979,14 @@ mod tests {
         };
         let json = serde_json::to_string(&event).unwrap();
         assert_eq!(serde_json::from_str::<Event>(&json).unwrap(), event);
+        // Bug: in the audit log 1795716357381528995 was another moment once jq or JavaScript had read it. Cause: they keep 53
+        // bits of a number. Fix: the moment is told in words too, and what was written without them is read.
+        assert!(
+            json.starts_with(r#"{"sequence":7,"at":5000000000,"time":"1970-01-01T00:00:05.000Z","epoch":3,"#),
+            "{json}"
+        );
+        let before = json.replace(r#""time":"1970-01-01T00:00:05.000Z","#, "");
+        assert_eq!(serde_json::from_str::<Event>(&before).unwrap(), event);
         assert_eq!(event.to_string(), "v2 was taken off (by hand: complaints)");
     }
 }

@@ -8,6 +8,8 @@ use parking_lot::Mutex;
 
 use super::build_error::BuildError;
 use super::chores::CHORES_WAITING;
+#[cfg(feature = "config")]
+use super::config::{Config, ConfigError};
 use super::core::Core;
 use super::handle::ModelHandle;
 use super::keeper::Keeping;
@@ -72,6 +74,9 @@ pub struct Builder<I: ?Sized + 'static, O: 'static> {
     retention: Retention,
     keeping: Keeping<I, O>,
     drift: Option<Drift<I>>,
+    /// What a file says of drift, whatever the code says before or after.
+    #[cfg(all(feature = "config", feature = "drift"))]
+    drift_told: Option<super::config::Drift>,
     threads: Threads,
     limits: Limits,
     error_budget: ErrorBudget,
@@ -101,6 +106,8 @@ impl<I: ?Sized + 'static, O: 'static> Builder<I, O> {
             retention: Retention::default(),
             keeping: Keeping::default(),
             drift: None,
+            #[cfg(all(feature = "config", feature = "drift"))]
+            drift_told: None,
             threads: Threads::default(),
             limits: Limits::default(),
             error_budget: ErrorBudget::default(),
@@ -241,6 +248,46 @@ impl<I: ?Sized + 'static, O: 'static> Builder<I, O> {
         self
     }
 
+    /// What a file says of this handle: of each group of options it changes the fields that it names, and leaves the others as
+    /// they are. A group that is given in code after it, as by [`labels`](Self::labels), replaces what the file said of that
+    /// group; what it says of drift holds whenever `Builder::drift` is called. See [`config`](crate::config).
+    ///
+    /// # Errors
+    ///
+    /// The file is another handle's, asks for what this build lacks, or names a secret that is not where it says. Numbers that
+    /// an option cannot have were refused when the file was read.
+    #[cfg(feature = "config")]
+    pub fn configure(mut self, config: &Config) -> Result<Self, ConfigError>
+    where
+        I: ToOwned,
+        I::Owned: Send + 'static,
+    {
+        if config.name() != self.name {
+            return Err(ConfigError::Name { handle: self.name, config: config.name().to_owned() });
+        }
+        config.lacking()?;
+        self.secret = config.secret()?.or(self.secret);
+        self.labels = config.labels(self.labels);
+        self.error_budget = config.error_budget(self.error_budget);
+        self.limits = config.limits(self.limits);
+        self.threads = config.threads(self.threads);
+        // What it could refuse was refused when it was read.
+        self.retention = config.retention(self.retention.clone()).unwrap_or(self.retention);
+        #[cfg(feature = "state")]
+        if let Some(folder) = config.state() {
+            self = self.state(folder);
+        }
+        #[cfg(feature = "drift")]
+        if config.drifts() {
+            self.drift_told = Some(config.drift());
+        }
+        if config.shadows() {
+            let shadowing = config.shadowing(self.shadowing.take().unwrap_or_default());
+            self = self.shadowing(shadowing);
+        }
+        Ok(self)
+    }
+
     /// Refuses options that make no sense, before anything is opened or started.
     fn check_options(&self) -> Result<(), BuildError> {
         self.labels.check()?;
@@ -289,6 +336,10 @@ impl<I: ?Sized + 'static, O: 'static> Builder<I, O> {
     where
         O: Send,
     {
+        #[cfg(all(feature = "config", feature = "drift"))]
+        if let Some(told) = self.drift_told.take() {
+            self.drift = Some(told.apply(self.drift.take().unwrap_or_else(Drift::of_answers)));
+        }
         self.check_options()?;
         let embedded = self.live.take();
         let clock = self.clock.take().unwrap_or_default();

@@ -4,6 +4,8 @@ pub(crate) mod beside;
 pub(crate) mod build_error;
 pub(crate) mod builder;
 pub(crate) mod chores;
+#[cfg(feature = "config")]
+pub mod config;
 pub(crate) mod core;
 #[cfg_attr(not(feature = "drift"), path = "drift_absent.rs")]
 pub(crate) mod drift;

@@ -213,6 +213,11 @@ impl<I: ?Sized + 'static, O: 'static> Rollout<I, O> {
         self
     }
 
+    /// Adds guards, such as those of a configuration, each as [`guard`](Self::guard) does.
+    pub fn guards(self, guards: impl IntoIterator<Item = impl IntoGuard>) -> Self {
+        guards.into_iter().fold(self, Self::guard)
+    }
+
     pub(super) fn add(&self, guard: Arc<dyn Guard>, looks: bool, rule: Option<Rule>) -> Result<(), String> {
         let inner = &self.handle.inner;
         let setting = inner.setting();

@@ -3,19 +3,33 @@
 //! What a plan, a step or a watch is told is checked where it is told, and again where it is read by serde: both go
 //! through the same constructors, and no unknown field is passed over at any depth. So a plan that exists can be followed,
 //! and one that was written into the journal can be read at the next start.
+//!
+//! It is written as people write it, in a journal too: `{"canary": "5 %", "min": "1h"}`. What was written before that
+//! (`{"canary": {"weight": 0.05}, "min_duration": {"secs": 3600, "nanos": 0}}`) is read as well.
 
 use std::fmt;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
 use thiserror::Error;
 
+use crate::base::node::{Misread, Node, Table, Value, write_share, write_time, write_time_if};
 use crate::base::share::{InvalidShare, Share};
 
 /// How a candidate becomes live: a list of steps, each taken back when a guard fails and left when every guard passes,
 /// then promotion, then a time of watching.
 ///
-/// Readable by serde, so that it can stand in a service's configuration.
+/// Readable by serde, so that it can stand in a service's configuration: a step is a share and what must have happened.
+///
+/// ```
+/// use switchback::{Plan, Step};
+///
+/// let read: Plan = serde_json::from_str(r#"{"steps": [{"shadow": "10 %", "min_labels": 500}, {"canary": "25 %", "min": "1h"}]}"#)?;
+/// let hour = std::time::Duration::from_secs(3_600);
+/// assert_eq!(read, Plan::new([Step::shadow(0.1)?.min_labels(500), Step::canary(0.25)?.min_duration(hour)])?);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 ///
 /// ```
 /// use std::time::Duration;
@@ -27,15 +41,15 @@ use crate::base::share::{InvalidShare, Share};
 /// let custom = Plan::new([Step::shadow(0.2)?.min_labels(500), Step::canary(0.1)?.min_labels(1_000)])?;
 /// # Ok::<(), switchback::plan::InvalidPlan>(())
 /// ```
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(try_from = "PlanFields")]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Plan {
     steps: Vec<Step>,
     on_inconclusive: OnInconclusive,
     bake: Bake,
+    #[serde(serialize_with = "write_time")]
     cycle: Duration,
     /// The time within which margins and shares are to be chosen that can be decided.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "write_time_if")]
     auto: Option<Duration>,
     /// It is meant to be run without a guard.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
@@ -191,6 +205,11 @@ impl Plan {
         self.on_inconclusive
     }
 
+    #[cfg(feature = "config")]
+    pub(crate) fn cycle_time(&self) -> Duration {
+        self.cycle
+    }
+
     pub(crate) fn baking(&self) -> Bake {
         self.bake
     }
@@ -217,45 +236,52 @@ impl Plan {
     }
 }
 
-/// The serialised form, checked like [`Plan::new`].
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct PlanFields {
-    #[serde(default)]
-    steps: Vec<Step>,
-    #[serde(default)]
-    auto: Option<Duration>,
-    #[serde(default)]
-    on_inconclusive: OnInconclusive,
-    #[serde(default)]
-    bake: Bake,
-    #[serde(default = "day")]
-    cycle: Duration,
-    #[serde(default)]
-    unguarded: bool,
-}
+/// The fields of a plan that is read.
+pub(crate) const PLAN: [&str; 6] = ["steps", "auto", "on_inconclusive", "bake", "cycle", "unguarded"];
 
-fn day() -> Duration {
-    DAY
-}
-
-impl TryFrom<PlanFields> for Plan {
-    type Error = InvalidPlan;
-    fn try_from(fields: PlanFields) -> Result<Self, InvalidPlan> {
-        let plan = match fields.auto {
-            Some(_) if !fields.steps.is_empty() => return Err(InvalidPlan::StepsAndAuto),
-            Some(_) if !cfg!(feature = "forecast") => return Err(InvalidPlan::NoForecast),
-            Some(budget) => Self::of(Vec::new(), Some(budget)),
-            None => Self::new(fields.steps)?,
+impl Plan {
+    /// What is read, checked like [`Plan::new`].
+    pub(crate) fn read(fields: &Table<'_>) -> Result<Self, Misread> {
+        let mut read = Vec::new();
+        for step in fields.read("steps", Value::list)?.unwrap_or_default() {
+            read.push(Step::read(&step)?);
+        }
+        let auto = fields.read("auto", Value::time_or_fields)?;
+        let plan = match auto {
+            Some(_) if !read.is_empty() => Err(InvalidPlan::StepsAndAuto),
+            Some(_) if !cfg!(feature = "forecast") => Err(InvalidPlan::NoForecast),
+            Some(budget) => Ok(Self::of(Vec::new(), Some(budget))),
+            None => Self::new(read),
         };
-        let plan = plan.on_inconclusive(fields.on_inconclusive).bake(fields.bake).cycle(fields.cycle);
-        Ok(if fields.unguarded { plan.unguarded() } else { plan })
+        let mut plan = plan.map_err(|error| fields.refused(error))?;
+        plan.on_inconclusive =
+            fields.read("on_inconclusive", |value| value.word(&POLICIES))?.unwrap_or_default();
+        plan.bake = fields.read("bake", Bake::read)?.unwrap_or_default();
+        plan.cycle = fields.read("cycle", Value::time_or_fields)?.unwrap_or(DAY);
+        plan.unguarded = fields.read("unguarded", Value::bool)?.unwrap_or_default();
+        Ok(plan)
     }
 }
 
+/// Reads with serde what a function reads of a document.
+macro_rules! read_as_a_document {
+    ($type:ty, $read:expr) => {
+        impl<'de> Deserialize<'de> for $type {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let node = Node::deserialize(deserializer)?;
+                let read: fn(&Value<'_>) -> Result<Self, Misread> = $read;
+                read(&Value::root(&node)).map_err(D::Error::custom)
+            }
+        }
+    };
+}
+
+read_as_a_document!(Plan, |value| Plan::read(&value.table(&PLAN)?));
+read_as_a_document!(Step, Step::read);
+read_as_a_document!(Bake, Bake::read);
+
 /// One step of a plan: how the candidate is exposed, and what must have happened before the next.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(try_from = "StepFields", into = "StepFields")]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Step {
     pub(crate) exposure: Exposure,
     pub(crate) min_duration: Duration,
@@ -265,61 +291,95 @@ pub struct Step {
     pub(crate) max_predictions: Option<u64>,
 }
 
-/// The serialised form of a step. Written out, since serde passes over unknown fields of an enum that is flattened.
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct StepFields {
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    shadow: Option<ShadowFields>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    canary: Option<CanaryFields>,
-    #[serde(default)]
-    min_duration: Duration,
-    #[serde(default = "Step::default_predictions")]
+/// The serialised form of a step.
+#[derive(Serialize)]
+struct Written {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    shadow: Option<InPercent>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    canary: Option<InPercent>,
+    #[serde(serialize_with = "write_time", skip_serializing_if = "Duration::is_zero")]
+    min: Duration,
+    #[serde(serialize_with = "write_time_if", skip_serializing_if = "Option::is_none")]
+    max: Option<Duration>,
     min_predictions: u64,
-    #[serde(default)]
-    min_labels: u64,
-    #[serde(default)]
-    max_duration: Option<Duration>,
-    #[serde(default)]
+    #[serde(skip_serializing_if = "Option::is_none")]
     max_predictions: Option<u64>,
+    #[serde(skip_serializing_if = "is_none")]
+    min_labels: u64,
 }
 
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct ShadowFields {
-    sample: Share,
+#[derive(Serialize)]
+struct InPercent(#[serde(serialize_with = "write_share")] Share);
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it")]
+fn is_none(number: &u64) -> bool {
+    *number == 0
 }
 
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct CanaryFields {
-    weight: Share,
-}
-
-impl TryFrom<StepFields> for Step {
-    type Error = InvalidPlan;
-    fn try_from(fields: StepFields) -> Result<Self, InvalidPlan> {
-        let exposure = match (fields.shadow, fields.canary) {
-            (Some(ShadowFields { sample }), None) => Exposure::Shadow { sample },
-            (None, Some(CanaryFields { weight })) => Exposure::Canary { weight },
-            (shadow, _) => return Err(InvalidPlan::OneExposure { both: shadow.is_some() }),
+impl Serialize for Step {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Step { exposure, min_duration, min_predictions, min_labels, max_duration, max_predictions } =
+            *self;
+        let (shadow, canary) = match exposure {
+            Exposure::Shadow { sample } => (Some(InPercent(sample)), None),
+            Exposure::Canary { weight } => (None, Some(InPercent(weight))),
         };
-        let StepFields { min_duration, min_predictions, min_labels, max_duration, max_predictions, .. } =
-            fields;
-        Ok(Self { exposure, min_duration, min_predictions, min_labels, max_duration, max_predictions })
+        let (min, max) = (min_duration, max_duration);
+        Written { shadow, canary, min, max, min_predictions, max_predictions, min_labels }
+            .serialize(serializer)
     }
 }
 
-impl From<Step> for StepFields {
-    fn from(step: Step) -> Self {
-        let Step { exposure, min_duration, min_predictions, min_labels, max_duration, max_predictions } =
-            step;
-        let (shadow, canary) = match exposure {
-            Exposure::Shadow { sample } => (Some(ShadowFields { sample }), None),
-            Exposure::Canary { weight } => (None, Some(CanaryFields { weight })),
+/// The fields of a step, and two of them under the names that they once had.
+const STEP: [&str; 9] = [
+    "shadow",
+    "canary",
+    "min",
+    "max",
+    "min_predictions",
+    "max_predictions",
+    "min_labels",
+    "min_duration",
+    "max_duration",
+];
+
+/// A share, as it is or in a table as it once was.
+fn exposed_to(value: &Value<'_>, once: &str) -> Result<Share, Misread> {
+    match value.node() {
+        Node::Table(_) => value.table(&[once])?.need(once)?.share(),
+        _ => value.share(),
+    }
+}
+
+impl Step {
+    fn read(value: &Value<'_>) -> Result<Self, Misread> {
+        let fields = value.table(&STEP)?;
+        let shadow = fields.read("shadow", |value| exposed_to(value, "sample"))?;
+        let canary = fields.read("canary", |value| exposed_to(value, "weight"))?;
+        let exposure = match (shadow, canary) {
+            (Some(sample), None) => Exposure::Shadow { sample },
+            (None, Some(weight)) => Exposure::Canary { weight },
+            (shadow, _) => {
+                return Err(fields.refused(InvalidPlan::OneExposure { both: shadow.is_some() }));
+            }
         };
-        Self { shadow, canary, min_duration, min_predictions, min_labels, max_duration, max_predictions }
+        let time = |name, once| match fields.read(name, Value::time_or_fields)? {
+            Some(_) if fields.get(once).is_some() => {
+                Err(fields.refused(format_args!("`{name}` and `{once}` are the same: give one of both")))
+            }
+            Some(time) => Ok(Some(time)),
+            None => fields.read(once, Value::time_or_fields),
+        };
+        let step = Self::of(exposure);
+        Ok(Self {
+            min_duration: time("min", "min_duration")?.unwrap_or_default(),
+            max_duration: time("max", "max_duration")?,
+            min_predictions: fields.read("min_predictions", Value::whole)?.unwrap_or(step.min_predictions),
+            max_predictions: fields.read("max_predictions", Value::whole)?,
+            min_labels: fields.read("min_labels", Value::whole)?.unwrap_or_default(),
+            ..step
+        })
     }
 }
 
@@ -449,6 +509,13 @@ pub enum OnInconclusive {
     Continue,
 }
 
+/// The policies, in words.
+pub(crate) const POLICIES: [(&str, OnInconclusive); 3] = [
+    ("pause", OnInconclusive::Pause),
+    ("roll_back", OnInconclusive::RollBack),
+    ("continue", OnInconclusive::Continue),
+];
+
 /// How a version is watched after its promotion.
 ///
 /// By itself, by a detector for each guard whose figure is a rate: it alarms once the rate has risen beyond what the
@@ -456,41 +523,43 @@ pub enum OnInconclusive {
 /// version is worse or because the world is. It wakes the version before as a shadow of the new one, and the guard's
 /// paired test decides. Where that cannot be (no shadowing, a figure that exists only for what was shown), an event asks
 /// for a person.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(try_from = "BakeFields")]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Bake {
     /// How long; zero for not at all.
+    #[serde(rename = "for", serialize_with = "write_time")]
     pub(crate) duration: Duration,
     /// The share of requests that the version before is given as a shadow meanwhile, alarm or not.
+    #[serde(serialize_with = "write_share")]
     pub(crate) previous_as_shadow: Share,
     /// The share of requests that it is given once it is woken.
+    #[serde(serialize_with = "write_share")]
     pub(crate) wake: Share,
     /// See [`Bake::run_length`].
     pub(crate) run_length: f64,
 }
 
-/// The serialised form, checked like the methods of [`Bake`].
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields, default)]
-struct BakeFields {
-    duration: Duration,
-    previous_as_shadow: Share,
-    wake: Share,
-    run_length: f64,
-}
+/// The fields of a watch, and one of them under the name that it once had.
+const BAKE: [&str; 5] = ["for", "previous_as_shadow", "wake", "run_length", "duration"];
 
-impl Default for BakeFields {
-    fn default() -> Self {
-        let Bake { duration, previous_as_shadow, wake, run_length } = Bake::default();
-        Self { duration, previous_as_shadow, wake, run_length }
-    }
-}
-
-impl TryFrom<BakeFields> for Bake {
-    type Error = InvalidPlan;
-    fn try_from(fields: BakeFields) -> Result<Self, InvalidPlan> {
-        let BakeFields { duration, previous_as_shadow, wake, run_length } = fields;
-        Self { duration, previous_as_shadow, wake, ..Self::default() }.run_length(run_length)
+impl Bake {
+    fn read(value: &Value<'_>) -> Result<Self, Misread> {
+        let fields = value.table(&BAKE)?;
+        let usual = Self::default();
+        let time = match fields.read("for", Value::time_or_fields)? {
+            Some(_) if fields.get("duration").is_some() => {
+                return Err(fields.refused("`for` and `duration` are the same: give one of both"));
+            }
+            Some(time) => Some(time),
+            None => fields.read("duration", Value::time_or_fields)?,
+        };
+        let watch = Self {
+            duration: time.unwrap_or_default(),
+            previous_as_shadow: fields.read("previous_as_shadow", Value::share)?.unwrap_or_default(),
+            wake: fields.read("wake", Value::share)?.unwrap_or(usual.wake),
+            ..usual
+        };
+        let units = fields.read("run_length", Value::number)?.unwrap_or(usual.run_length);
+        watch.run_length(units).map_err(|error| fields.refused(error))
     }
 }
 
@@ -634,7 +703,10 @@ mod tests {
         assert_eq!(serde_json::from_str::<Plan>(&serde_json::to_string(&plan).unwrap()).unwrap(), plan);
         for (bad, why) in [
             (r#"{"steps": []}"#, "no step"),
-            (r#"{"steps": [{"canary": {"weight": 2}}]}"#, "2 is not a share"),
+            (
+                r#"{"steps": [{"canary": {"weight": 2}}]}"#,
+                "steps[0].canary.weight: 2 is no share: write \"2 %\" or 0.02",
+            ),
             (r#"{"steps": [{"canary": {"weight": 0.5}}, {"canary": {"weight": 0.1}}]}"#, "from 50 % to 10 %"),
             (r#"{"steps": [{"canary": {"weight": 0.5, "wieght": 0.1}}]}"#, "`wieght`"),
             (r#"{"steps": [{"shadow": {"sample": 0.5, "wieght": 0.1}}]}"#, "`wieght`"),
@@ -663,6 +735,53 @@ mod tests {
                 r#"{"steps": [{"canary": {"weight": 0.5}, "max_predictions": 8}]}"#,
                 "step 1: min_predictions = 100 is more than max_predictions = 8",
             ),
+        ] {
+            let error = serde_json::from_str::<Plan>(bad).unwrap_err().to_string();
+            assert!(error.contains(why), "{bad}: {error}");
+        }
+    }
+
+    /// Bug: a step in a configuration was `{"canary": {"weight": 0.05}, "min_duration": {"secs": 3600, "nanos": 0}}`, which
+    /// nobody writes. Cause: it was what serde derives. Fix: it is written as people do, and journals of before are read.
+    #[test]
+    fn a_plan_is_written_as_people_do_and_read_as_it_once_was() {
+        let once = r#"{"steps":[
+            {"shadow":{"sample":0.1},"min_duration":{"secs":0,"nanos":0},"min_predictions":100,"min_labels":500,
+             "max_duration":null,"max_predictions":null},
+            {"canary":{"weight":0.25},"min_duration":{"secs":3600,"nanos":0},"min_predictions":10,"min_labels":0,
+             "max_duration":{"secs":604800,"nanos":500000000},"max_predictions":9000}],
+            "on_inconclusive":"roll_back",
+            "bake":{"duration":{"secs":259200,"nanos":0},"previous_as_shadow":0.05,"wake":0.2,"run_length":10000.0},
+            "cycle":{"secs":43200,"nanos":0}}"#;
+        let now = r#"{"steps":[{"shadow":"10 %","min_predictions":100,"min_labels":500},{"canary":"25 %","min":"1h","max":"7d 500ms","min_predictions":10,"max_predictions":9000}],"on_inconclusive":"roll_back","bake":{"for":"3d","previous_as_shadow":"5 %","wake":"20 %","run_length":10000.0},"cycle":"12h"}"#;
+        let read: Plan = serde_json::from_str(once).unwrap();
+        assert_eq!(serde_json::to_string(&read).unwrap(), now);
+        assert_eq!(serde_json::from_str::<Plan>(now).unwrap(), read);
+        let bake: Bake = serde_json::from_str(r#"{"duration":{"secs":60,"nanos":0}}"#).unwrap();
+        assert_eq!(bake, Bake::new(Duration::from_secs(60)));
+        let step: Step = serde_json::from_str(r#"{"canary": 0.05}"#).unwrap();
+        assert_eq!(step, Step::canary(0.05).unwrap());
+        #[cfg(feature = "forecast")]
+        {
+            let auto: Plan =
+                serde_json::from_str(r#"{"steps":[],"auto":{"secs":604800,"nanos":0}}"#).unwrap();
+            assert_eq!(auto, Plan::auto(DAY * 7));
+            assert_eq!(serde_json::from_str::<Plan>(&serde_json::to_string(&auto).unwrap()).unwrap(), auto);
+        }
+        for (bad, why) in [
+            (
+                r#"{"steps": [{"canary": "1 %"}, {"canary": 5}]}"#,
+                "steps[1].canary: 5 is no share: write \"5 %\" or 0.05",
+            ),
+            (r#"{"stpes": []}"#, "stpes: `stpes` is no field here, did you mean `steps`?"),
+            (r#"{"steps": {}}"#, "steps: a table is no list"),
+            (r#"{"steps": [{"canary": "1 %", "min": "1h", "min_duration": "1h"}]}"#, "are the same"),
+            (
+                r#"{"steps": [{"canary": "1 %"}], "on_inconclusive": "rollback"}"#,
+                "did you mean \"roll_back\"?",
+            ),
+            (r#"{"steps": [{"canary": "1 %"}], "bake": {"for": 3}}"#, "bake.for: 3 is no time"),
+            (r#"{"steps": [{"canary": "1 %", "canary": "2 %"}]}"#, "`canary` is given twice"),
         ] {
             let error = serde_json::from_str::<Plan>(bad).unwrap_err().to_string();
             assert!(error.contains(why), "{bad}: {error}");

@@ -20,9 +20,15 @@ fn the_code_in_the_readme_is_that_of_the_examples() {
     let mut blocks = Vec::new();
     for fence in readme.split("\n```").skip(1).step_by(2) {
         let (language, code) = fence.split_once('\n').unwrap();
-        assert!(["rust", "sh", "text"].contains(&language), "a block of `{language}` is compiled by nobody");
-        if language == "rust" {
-            blocks.push(code);
+        assert!(
+            ["rust", "sh", "text", "toml"].contains(&language),
+            "a block of `{language}` is compiled by nobody"
+        );
+        match language {
+            "rust" => blocks.push(code),
+            // What reads it holds it against what is read: `src/handle/config/tests.rs`.
+            "toml" => assert!(include_str!("../../examples/late.toml").trim_end().ends_with(code), "{code}"),
+            _ => {}
         }
     }
     assert_eq!(blocks.len(), 6);

@@ -37,7 +37,7 @@ pub fn drift() -> DriftGuard {
 }
 
 /// See [`drift`].
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct DriftGuard {
     distance: f64,
     measure: Measure,
@@ -172,7 +172,7 @@ impl EstimatedFigure {
 }
 
 /// See [`estimated`].
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct EstimatedGuard {
     metric: Metric,
     margin: f64,

@@ -21,6 +21,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use super::rule::{Figure, InvalidRule, Limit, Rule, words, words_of_loss};
+use crate::base::text::distance;
 use crate::stats::Metric;
 
 impl fmt::Display for Rule {
@@ -142,7 +143,7 @@ fn quoted(name: &str) -> String {
 
 /// A part of a sentence.
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Token<'a> {
+pub(super) enum Token<'a> {
     Word(&'a str),
     /// What stood between quotes.
     Text(String),
@@ -159,7 +160,7 @@ impl fmt::Display for Token<'_> {
     }
 }
 
-fn tokens(sentence: &str) -> Result<Vec<Token<'_>>, String> {
+pub(super) fn tokens(sentence: &str) -> Result<Vec<Token<'_>>, String> {
     let mut tokens = Vec::new();
     let mut rest = sentence.trim_start();
     while let Some(first) = rest.chars().next() {
@@ -263,13 +264,27 @@ fn figures() -> impl Iterator<Item = (&'static str, Called)> {
 }
 
 /// What is left of a sentence.
-struct Reader<'a> {
+pub(super) struct Reader<'a> {
     tokens: &'a [Token<'a>],
 }
 
 impl<'a> Reader<'a> {
+    #[cfg(feature = "drift")]
+    pub(super) fn new(tokens: &'a [Token<'a>]) -> Self {
+        Self { tokens }
+    }
+
+    /// Nothing more is said.
+    #[cfg(feature = "drift")]
+    pub(super) fn end(&self) -> Result<(), String> {
+        match self.tokens.first() {
+            None => Ok(()),
+            Some(more) => Err(format!("nothing follows it, and \"{}\" does", shown(&more.to_string()))),
+        }
+    }
+
     /// Passes over these words if they come next.
-    fn take(&mut self, words: &str) -> bool {
+    pub(super) fn take(&mut self, words: &str) -> bool {
         let mut rest = self.tokens;
         for word in words.split(' ') {
             match rest.split_first() {
@@ -311,7 +326,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn figure(&mut self) -> Result<(Figure, Option<Metric>), String> {
+    pub(super) fn figure(&mut self) -> Result<(Figure, Option<Metric>), String> {
         if self.take("kpi") {
             return match self.next() {
                 Some(Token::Text(name)) => Ok((Figure::Kpi { name: name.as_str().into() }, None)),
@@ -362,7 +377,7 @@ impl<'a> Reader<'a> {
         Err(format!("\"{}\" is not a figure, did you mean \"{nearest}\"?", shown(&found)))
     }
 
-    fn number(&mut self) -> Result<f64, String> {
+    pub(super) fn number(&mut self) -> Result<f64, String> {
         let Some(next) = self.tokens.first() else { return Err("it ends where a number is missing".into()) };
         let text = next.to_string();
         let (number, percent) =
@@ -395,7 +410,7 @@ impl<'a> Reader<'a> {
         told.and_then(|(number, unit)| duration(number, unit)).ok_or_else(|| wrong.into())
     }
 
-    fn limit(&mut self, figure: &Figure) -> Result<Limit, String> {
+    pub(super) fn limit(&mut self, figure: &Figure) -> Result<Limit, String> {
         if self.take("at most") {
             let number = self.number()?;
             return Ok(if self.take("below live") {
@@ -468,7 +483,7 @@ impl FromStr for Rule {
     type Err = InvalidRule;
 
     fn from_str(sentence: &str) -> Result<Self, InvalidRule> {
-        let refused = |reason: String| InvalidRule::Sentence { sentence: shown(sentence), reason };
+        let refused = |reason: String| InvalidRule::sentence(sentence, reason);
         let tokens = tokens(sentence).map_err(refused)?;
         let mut reader = Reader { tokens: &tokens };
         let (figure, loss_of) = reader.figure().map_err(refused)?;
@@ -511,6 +526,13 @@ impl From<Rule> for String {
     }
 }
 
+impl InvalidRule {
+    /// A sentence that is no guard, with the reason.
+    pub(super) fn sentence(sentence: &str, reason: String) -> Self {
+        Self::Sentence { sentence: shown(sentence), reason }
+    }
+}
+
 /// At most 80 characters of what was read, on one line.
 fn shown(text: &str) -> String {
     const MOST: usize = 80;
@@ -528,29 +550,6 @@ fn alternatives(known: &[&str]) -> String {
         Some((last, others)) => format!("{} or {last}", others.join(", ")),
         None => String::new(),
     }
-}
-
-/// How many letters are to be put in, taken out or changed until one is the other (Levenshtein).
-fn distance(found: &str, known: &str) -> usize {
-    let known: Vec<char> = known.chars().collect();
-    let mut row: Vec<usize> = (0..=known.len()).collect();
-    for (place, letter) in found.chars().enumerate() {
-        let mut diagonal = place;
-        if let Some(first) = row.first_mut() {
-            *first = place + 1;
-        }
-        for (at, other) in known.iter().enumerate() {
-            let (Some(left), Some(above)) = (row.get(at).copied(), row.get(at + 1).copied()) else {
-                continue;
-            };
-            let changed = diagonal + usize::from(letter != *other);
-            diagonal = above;
-            if let Some(cell) = row.get_mut(at + 1) {
-                *cell = changed.min(left + 1).min(above + 1);
-            }
-        }
-    }
-    row.last().copied().unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -71,6 +71,7 @@ pub(crate) mod numbers;
 pub(crate) mod observe;
 pub(crate) mod rule;
 pub(crate) mod sentence;
+pub(crate) mod stated;
 pub(crate) mod subject;
 pub(crate) mod test;
 pub(crate) mod tested;
@@ -83,6 +84,7 @@ pub use drift::{DriftGuard, EstimatedFigure, EstimatedGuard, drift, estimated};
 pub use evidence::{Effect, EffectKind, Evidence, Strength};
 pub use guard::{Guard, IntoGuard, Needs};
 pub use rule::{InvalidRule, Rule};
+pub use stated::Stated;
 pub use subject::{
     AbsoluteError, Accuracy, BusinessFigure, Divergence, ErrorRate, Latency, QualityLoss, QualityScore,
     YesOrNoFigure, accuracy, as_promised, brier_score, divergence, error_rate, f1, hit_rate, kpi, latency,

@@ -1,0 +1,62 @@
+//! Why a handle cannot be configured.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use thiserror::Error;
+
+/// A configuration that was read and cannot be followed here. What is wrong with the file itself is told as it is read, by
+/// the error of its format.
+#[derive(Debug, Clone, Error)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// The file is another handle's.
+    #[error(
+        "the configuration is that of `{config}`, and the handle is called `{handle}`: give the builder `config.name()`, or read the file of `{handle}`"
+    )]
+    Name {
+        /// What the builder was given.
+        handle: String,
+        /// What the file says.
+        config: String,
+    },
+    /// The file asks for what this build lacks.
+    #[error("{path}: this build lacks the feature `{feature}`: add it to Cargo.toml, or leave `{path}` out")]
+    Feature {
+        /// The field.
+        path: &'static str,
+        /// The feature of this crate.
+        feature: &'static str,
+    },
+    /// The file says nothing of how a candidate becomes live.
+    #[error(
+        "rollout: it says no steps: write `steps = [..]`, or `auto` with the time that a rollout may take"
+    )]
+    NoPlan,
+    /// The secret stands in a variable that is not there.
+    #[error("secret.env: the variable {variable} is not set, or is no text: set it to 32 hexadecimal digits")]
+    Variable {
+        /// Its name.
+        variable: String,
+    },
+    /// The secret stands in a file that cannot be read.
+    #[error("secret.file: {} cannot be read: {cause}", .file.display())]
+    File {
+        /// Its path.
+        file: PathBuf,
+        /// Why.
+        #[source]
+        cause: Arc<io::Error>,
+    },
+    /// What stands there is no secret. It is not shown.
+    #[error(
+        "{path}: what stands in {place} has not 32 hexadecimal digits, 16 bytes: `openssl rand -hex 16` prints such"
+    )]
+    Secret {
+        /// The field.
+        path: &'static str,
+        /// The variable or the file.
+        place: String,
+    },
+}

@@ -1,0 +1,697 @@
+//! What is read, what is refused and why, the three formats, and the schema, which is made of what is read.
+
+use std::fs;
+use std::path::Path;
+
+use proptest::prelude::*;
+use serde_json::{Value as Json, json};
+
+use super::section::{Read, Span, described, table};
+use super::sections::Told;
+use super::{Config, ConfigError};
+use crate::rollout::phase::Phase;
+use crate::{ModelHandle, Task, closure};
+
+const LATE: &str = include_str!("../../../examples/late.toml");
+const PAGE: &str = include_str!("../../../docs/configuration.md");
+#[cfg(all(feature = "drift", feature = "forecast"))]
+const README: &str = include_str!("../../../README.md");
+
+/// The blocks of a document that are in some language.
+fn blocks<'a>(document: &'a str, language: &str) -> Vec<&'a str> {
+    let fences = document.split("\n```").skip(1).step_by(2);
+    fences.filter_map(|block| block.strip_prefix(language)?.strip_prefix('\n')).collect()
+}
+
+fn of_toml(text: &str) -> Result<Config, String> {
+    toml::from_str(text).map_err(|error| error.to_string())
+}
+
+fn of_json(json: &Json) -> Result<Config, String> {
+    serde_json::from_value(json.clone()).map_err(|error| error.to_string())
+}
+
+/// Reads what a configuration is written as, in three formats.
+fn written_in_each_format(config: &Config) -> [Config; 3] {
+    let yaml = serde_saphyr::to_string(config).unwrap();
+    let json = serde_json::to_string(config).unwrap();
+    [
+        of_toml(&toml::to_string(config).unwrap()).unwrap(),
+        serde_saphyr::from_str(&yaml).unwrap_or_else(|error| panic!("{error}\n{yaml}")),
+        serde_json::from_str(&json).unwrap(),
+    ]
+}
+
+#[cfg(all(feature = "drift", feature = "forecast"))]
+#[test]
+fn each_example_is_the_same_in_each_format() {
+    let examples = [blocks(PAGE, "toml"), blocks(README, "toml"), vec![LATE]].concat();
+    assert!(examples.len() >= 4);
+    let schema = schema();
+    for example in examples {
+        let config = of_toml(example).unwrap();
+        assert!(written_in_each_format(&config).iter().all(|read| *read == config), "{example}");
+        // As it stands there, in another format, rather than as it is written.
+        let value: toml::Value = toml::from_str(example).unwrap();
+        let json = serde_json::to_value(&value).unwrap();
+        assert_eq!(of_json(&json).unwrap(), config);
+        let yaml = serde_saphyr::to_string(&value).unwrap();
+        assert_eq!(serde_saphyr::from_str::<Config>(&yaml).unwrap(), config, "{yaml}");
+        assert_eq!(misfit(&json, &schema, &schema), None, "{example}");
+        assert_eq!(misfit(&serde_json::to_value(&config).unwrap(), &schema, &schema), None, "{example}");
+    }
+    let late = of_toml(LATE).unwrap();
+    assert_eq!(of_toml(blocks(PAGE, "toml")[0]).unwrap(), late);
+    assert_eq!(serde_saphyr::from_str::<Config>(blocks(PAGE, "yaml")[0]).unwrap(), late);
+    assert_eq!(serde_json::from_str::<Config>(blocks(PAGE, "json")[0]).unwrap(), late);
+}
+
+/// Documents that are refused, with what is said of them. Where the schema sees it too, it is marked.
+fn refused() -> Vec<(&'static str, Json, &'static str)> {
+    let rollout = |rollout: Json| json!({ "name": "late", "rollout": rollout });
+    let with = |field: &str, value: Json| json!({ "name": "late", field: value });
+    vec![
+        ("schema", json!({}), "`name` is missing"),
+        ("schema", json!([]), "a list is no table"),
+        ("", json!({ "name": "" }), "name: it is empty"),
+        ("schema", json!({ "name": 7 }), "name: 7 is no text: write it in quotes"),
+        ("schema", with("rolout", json!({})), "rolout: `rolout` is no field here, did you mean `rollout`?"),
+        (
+            "schema",
+            rollout(json!({ "steps": [{ "canary": "1 %" }, { "canary": 5 }] })),
+            "rollout.steps[1].canary: 5 is no share: write \"5 %\" or 0.05",
+        ),
+        (
+            "schema",
+            rollout(json!({ "stpes": [] })),
+            "rollout.stpes: `stpes` is no field here, did you mean `steps`?",
+        ),
+        (
+            "schema",
+            rollout(json!({ "steps": [{ "canary": "1 %", "min_lables": 5 }] })),
+            "rollout.steps[0].min_lables: `min_lables` is no field here, did you mean `min_labels`?",
+        ),
+        (
+            "schema",
+            rollout(json!({ "steps": [{ "min": "1h" }] })),
+            "rollout.steps[0]: a step has neither `shadow` nor `canary`",
+        ),
+        (
+            "schema",
+            rollout(json!({ "steps": [{ "canary": "101 %" }] })),
+            "rollout.steps[0].canary: \"101 %\" is no share",
+        ),
+        (
+            "",
+            rollout(json!({ "steps": [{ "canary": 0.5 }, { "canary": 0.1 }] })),
+            "rollout: the canary shrinks from 50 % to 10 %",
+        ),
+        ("", rollout(json!({ "bake": { "for": "1d" } })), "rollout: the plan has no step"),
+        (
+            "",
+            rollout(json!({ "auto": "7d", "steps": [{ "canary": 0.5 }] })),
+            "rollout: the plan has `auto` and `steps`",
+        ),
+        (
+            "schema",
+            rollout(json!({ "on_inconclusive": "paus", "steps": [{ "canary": 0.5 }] })),
+            "rollout.on_inconclusive: \"paus\" means nothing here, did you mean \"pause\"?",
+        ),
+        (
+            "",
+            rollout(json!({ "guards": ["error rate at most 0.01", "acuracy at least 0.9"] })),
+            "rollout.guards[1]: \"acuracy at least 0.9\" is not a rule: \"acuracy\" is not a figure, did you mean \"accuracy\"?",
+        ),
+        (
+            "",
+            rollout(json!({ "guards": ["error rate at most 7"] })),
+            "rollout.guards[0]: error rate: limit = 7 is not at least 0 and below 1",
+        ),
+        (
+            "schema",
+            rollout(json!({ "guards": [{ "figure": "error_rate" }] })),
+            "rollout.guards[0]: a table is no text",
+        ),
+        (
+            "schema",
+            with("labels", json!("sometimes")),
+            "labels: \"sometimes\" is no word that is known here: write \"at random\"",
+        ),
+        (
+            "schema",
+            with("labels", json!({ "complete_after": 5 })),
+            "labels.complete_after: 5 is no time: write its unit too, such as \"5s\"",
+        ),
+        (
+            "",
+            with("labels", json!({ "silence": "2h" })),
+            "labels: `silence` says from when on and `means` what",
+        ),
+        (
+            "",
+            with("labels", json!({ "at_random": true, "complete_after": "1d" })),
+            "labels: labels are complete after a time or come at random",
+        ),
+        (
+            "",
+            with("labels", json!({ "exploration": 0 })),
+            "labels.exploration: 0 is refused, it must be more than 0 and at most 1",
+        ),
+        (
+            "",
+            with("error_budget", json!({ "harm": 1 })),
+            "error_budget.harm: error budget: harm = 1 is not between 0 and 1",
+        ),
+        (
+            "",
+            json!({ "name": "late", "alpha": {}, "error_budget": {} }),
+            "alpha: `alpha` and `error_budget` are the same",
+        ),
+        ("schema", with("state", json!("")), "state: it is empty"),
+        ("schema", with("state", json!({ "after_crash": "pause" })), "state: `folder` is missing"),
+        ("schema", with("repository", json!({ "version": "stable" })), "repository: `path` is missing"),
+        (
+            "schema",
+            with("repository", json!({ "path": "m", "version": 1 })),
+            "repository.version: 1 is no text",
+        ),
+        ("", with("shadow", json!({ "entries": 0 })), "shadow.entries: 0 is refused, it must be 1 to 65536"),
+        ("", with("shadow", json!({ "bytes": "0 B" })), "shadow.bytes: 0 is refused, it must be 1 or more"),
+        ("schema", with("shadow", json!({ "bytes": "64 MIB" })), "shadow.bytes: \"64 MIB\" is no size"),
+        ("schema", with("shadow", json!({ "workers": -1 })), "shadow.workers: -1 is no count"),
+        ("schema", with("shadow", json!({ "workers": 1.5 })), "shadow.workers: 1.5 is no count"),
+        (
+            "",
+            with("retain", json!({ "versions": 65 })),
+            "retain.versions: 65 is refused, it must be at most 64",
+        ),
+        ("", with("retain", json!({ "drill": { "inputs": 0 } })), "retain.drill.inputs: 0 is refused"),
+        ("schema", with("retain", json!({ "hot_for": 600 })), "retain.hot_for: 600 is no time"),
+        ("", with("segments", json!({ "max": 0 })), "segments.max: 0 is refused, it must be 1 to 256"),
+        (
+            "",
+            with("limits", json!({ "candidate_deadline": "0s" })),
+            "limits.candidate_deadline: 0 s is refused",
+        ),
+        ("", with("threads", json!({ "tick_every": "2d" })), "threads.tick_every: 172800 s is refused"),
+        (
+            "schema",
+            with("drift", json!({ "season": "hour_of_wek" })),
+            "drift.season: \"hour_of_wek\" means nothing here, did you mean \"hour_of_week\"?",
+        ),
+        ("schema", with("drift", json!({ "window": {} })), "drift.window: `rows` is missing"),
+        (
+            "schema",
+            with("secret", json!("00112233445566778899aabbccddeeff")),
+            "secret: a secret does not stand in a file: say where it is",
+        ),
+        ("", with("secret", json!({})), "secret: a secret stands in one place"),
+    ]
+}
+
+#[test]
+fn what_is_wrong_is_told_with_where_what_and_what_would_be_right() {
+    let schema = schema();
+    for (sees, document, why) in refused() {
+        let error = of_json(&document).unwrap_err();
+        assert!(error.starts_with(why) || error.contains(why), "{document}: {error}");
+        assert!(!error.contains("00112233"), "{error}");
+        assert_eq!(misfit(&document, &schema, &schema).is_some(), sees == "schema", "{document}");
+    }
+    // Every line of the page is such an error.
+    let shown = blocks(PAGE, "text");
+    for (line, wrong) in shown[0].lines().zip([
+        LATE.replace("\"1 %\", min", "5, min"),
+        LATE.replace("steps =", "stpes ="),
+        LATE.replace(
+            "\"accuracy at most 0.02 below live, by segment\"",
+            "\"acuracy at most 0.02 below live\"",
+        ),
+        LATE.replace("entries = 1024", "entries = 0"),
+        LATE.replace("hot_for = \"10m\"", "hot_for = 600"),
+    ]) {
+        let error = of_toml(&wrong).unwrap_err();
+        assert!(error.contains(line), "{error} is not {line}");
+    }
+    // In each format the path comes first, and nothing else is said of where.
+    let yaml = serde_saphyr::from_str::<Config>("name: late\nshadow: { bytes: 64 }\nretain: { hot_for: 5 }")
+        .unwrap_err();
+    assert!(yaml.to_string().contains("retain.hot_for: 5 is no time"), "{yaml}");
+    assert!(of_toml("name = \"late\"\nname = \"early\"").is_err());
+    assert!(
+        serde_json::from_str::<Config>(r#"{"name": "late", "name": "early"}"#)
+            .unwrap_err()
+            .to_string()
+            .contains("given twice")
+    );
+}
+
+type Handle = crate::Builder<f64, f64>;
+
+fn late() -> Handle {
+    ModelHandle::builder("late")
+        .live("v1", closure("one@1.0", |_: &f64| Ok(0.9)))
+        .task(Task::binary(|probability: &f64| *probability))
+}
+
+#[test]
+fn a_handle_is_what_its_file_says() {
+    let told = json!({
+        "name": "late", "labels": "at random", "shadow": {}, "threads": { "ticks": "manual" }, "limits": { "events": 4 },
+        "rollout": { "guards": ["error rate at most 0.5"], "steps": [{ "shadow": "100 %" }, { "canary": "50 %" }] },
+    });
+    let config = of_json(&told).unwrap();
+    let late = late().configure(&config).unwrap().build().unwrap();
+    let model = || closure("two@1.0", |_: &f64| Ok(0.8));
+    let rollout = late.stage("v2", model()).unwrap().guards(config.guards());
+    rollout.run(config.plan().unwrap()).unwrap();
+    assert_eq!(rollout.phase(), Phase::Shadow);
+    // It is run, so it is guarded.
+    assert!(late.stage("unguarded", model()).unwrap().run(config.plan().unwrap()).is_err());
+    for _ in 0..9 {
+        let _ = late.stage("v3", model()).unwrap().rollback("enough");
+    }
+    assert_eq!(late.events().len(), 4);
+}
+
+#[cfg(feature = "state")]
+#[test]
+fn what_a_file_says_of_a_group_leaves_the_rest_of_it() {
+    use crate::options::{Limits, Threads};
+    let folder = std::env::temp_dir().join(format!("switchback-config-{}", std::process::id()));
+    let config = of_json(&json!({
+        "name": "late", "state": { "folder": folder.join("state"), "after_crash": "resume" },
+        "threads": { "tick_every": "200ms" }, "limits": { "events": 9 },
+    }))
+    .unwrap();
+    let state = config.state().unwrap();
+    assert_eq!(
+        state,
+        crate::options::StateFolder::new(folder.join("state"))
+            .after_crash(crate::options::AfterCrash::Resume)
+    );
+    let late = late()
+        .threads(Threads::manual())
+        .limits(Limits::new().pins(0))
+        .configure(&config)
+        .unwrap()
+        .build()
+        .unwrap();
+    // The interval is the file's; the host ticks, and no stream is pinned, as the code says.
+    assert_eq!(late.status().tick_interval, std::time::Duration::from_millis(200));
+    assert!(late.request().pin().is_err());
+    assert!(folder.join("state").is_dir());
+    drop(late);
+    fs::remove_dir_all(folder).unwrap();
+}
+
+#[test]
+fn a_secret_is_read_where_the_file_says_that_it_is() {
+    let at = |secret: Json| of_json(&json!({ "name": "late", "secret": secret })).unwrap();
+    let variable = at(json!({ "env": "SWITCHBACK_TEST_NO_SUCH_VARIABLE" }));
+    let error = late().configure(&variable).unwrap_err();
+    assert!(matches!(&error, ConfigError::Variable { variable } if variable.ends_with("NO_SUCH_VARIABLE")));
+    assert!(
+        error.to_string().starts_with("secret.env: the variable SWITCHBACK_TEST_NO_SUCH_VARIABLE is not set")
+    );
+    let file = std::env::temp_dir().join(format!("switchback-secret-{}", std::process::id()));
+    let place = at(json!({ "file": file }));
+    assert!(matches!(late().configure(&place).unwrap_err(), ConfigError::File { .. }));
+    fs::write(&file, "00112233445566778899AABBCCDDEEFF\n").unwrap();
+    let key: [u8; 16] = std::array::from_fn(|n| n as u8 * 0x11);
+    assert_eq!(place.secret().unwrap(), Some(key));
+    assert!(late().configure(&place).is_ok());
+    fs::write(&file, "0011 guess me").unwrap();
+    let error = late().configure(&place).unwrap_err().to_string();
+    assert!(error.contains("has not 32 hexadecimal digits") && !error.contains("guess me"), "{error}");
+    fs::remove_file(file).unwrap();
+}
+
+#[test]
+fn what_does_not_belong_here_is_told() {
+    let config = of_json(&json!({ "name": "early" })).unwrap();
+    let error = late().configure(&config).unwrap_err();
+    assert!(
+        matches!(&error, ConfigError::Name { handle, config } if (&**handle, &**config) == ("late", "early"))
+    );
+    assert!(matches!(config.plan(), Err(ConfigError::NoPlan)) && config.guards().is_empty());
+    assert_eq!(config.repository(), None);
+    let config = of_toml(LATE).unwrap();
+    let repository = config.repository().unwrap();
+    assert_eq!((repository.path(), repository.version()), (Path::new("/var/lib/models"), Some("stable")));
+    #[cfg(all(feature = "onnx", feature = "repository"))]
+    assert_eq!(config.on_publish().unwrap(), crate::versions::OnPublish::Run(config.plan().unwrap()));
+    #[cfg(not(feature = "state"))]
+    assert!(matches!(
+        late().configure(&config),
+        Err(ConfigError::Feature { path: "state", feature: "state" })
+    ));
+}
+
+/// The part of the schema that is read by hand.
+pub(super) fn rollout_schema() -> Json {
+    let (share, time) = (json!({ "$ref": "#/$defs/share" }), Span::schema());
+    let whole = json!({ "type": "integer", "minimum": 0 });
+    let fields = |fields: &[(&str, &Json, &str)]| {
+        fields
+            .iter()
+            .map(|(name, schema, doc)| ((*name).to_owned(), described((*schema).clone(), doc)))
+            .collect()
+    };
+    let step = fields(&[
+        ("shadow", &share, "The share of live's requests of which the candidate answers copies."),
+        ("canary", &share, "The share of the requests that the candidate answers."),
+        ("min", &time, "How long the step lasts at least; by default until its guards pass."),
+        ("max", &time, "How long guards may be inconclusive; without it for any time."),
+        ("min_predictions", &whole, "How many requests the candidate answers at least; 100 by default."),
+        (
+            "max_predictions",
+            &whole,
+            "How many requests it may answer while guards are inconclusive; without it any number.",
+        ),
+        ("min_labels", &whole, "How many of its predictions have their truth at least; 0 by default."),
+    ]);
+    let mut step = table(step, &[]);
+    step["oneOf"] = json!([{ "required": ["shadow"] }, { "required": ["canary"] }]);
+    let bake = fields(&[
+        ("for", &time, "How long the new live is watched; without it not at all."),
+        (
+            "previous_as_shadow",
+            &share,
+            "The share of requests that the version before answers copies of meanwhile.",
+        ),
+        ("wake", &share, "The share that it is given once a detector has alarmed; 20 % by default."),
+        (
+            "run_length",
+            &json!({ "type": "number" }),
+            "How many units a detector lets pass on average before it alarms although nothing is worse; 10000 by default.",
+        ),
+    ]);
+    let (bake, steps) = (table(bake, &[]), json!({ "type": "array", "items": step }));
+    let policies: Vec<&str> = crate::rollout::plan::POLICIES.iter().map(|(word, _)| *word).collect();
+    let whole = fields(&[
+        (
+            "guards",
+            &Vec::<crate::guard::Stated>::schema(),
+            "What takes a candidate back, and what must be shown before it goes on: sentences.",
+        ),
+        ("steps", &steps, "How the candidate is exposed, in order; then it is promoted."),
+        ("auto", &time, "The time that a rollout may take, where its steps are to be chosen."),
+        (
+            "on_inconclusive",
+            &json!({ "enum": policies }),
+            "What happens when guards are inconclusive for longer than a step allows; pause by default.",
+        ),
+        ("bake", &bake, "How the new live is watched after its promotion."),
+        (
+            "cycle",
+            &time,
+            "The time after which traffic repeats itself: the last step lasts so long at least; 1d by default.",
+        ),
+        (
+            "unguarded",
+            &bool::schema(),
+            "Whether it is meant that nothing guards the rollout; false by default.",
+        ),
+    ]);
+    table(whole, &[])
+}
+
+const UNITS: &str = "nanos|nsec|ns|usec|us|µs|millis|msec|ms|seconds|second|secs|sec|s|minutes|minute|mins|min|m|hours|hour|hrs|hr|h|days|day|d|weeks|week|wks|wk|w|months|month|M|years|year|yrs|yr|y";
+
+fn schema() -> Json {
+    let mut schema = Told::schema();
+    let part = [
+        ("$schema", json!("https://json-schema.org/draft/2020-12/schema")),
+        ("title", json!("Configuration of a switchback handle and its rollouts")),
+        (
+            "$defs",
+            json!({
+                "time": {
+                    "type": "string", "pattern": format!("^\\s*([0-9]+(\\.[0-9]+)?\\s*({UNITS})\\s*)+$"),
+                    "description": "A number and a unit: 10m, 1h 30m, 7d",
+                },
+                "share": {
+                    "anyOf": [
+                        { "type": "string", "pattern": "^\\s*(100(\\.0+)?|[0-9]{1,2}(\\.[0-9]+)?)\\s*%\\s*$" },
+                        { "type": "number", "minimum": 0, "maximum": 1 },
+                    ],
+                    "description": "5 % or 0.05",
+                },
+                "size": {
+                    "anyOf": [
+                        { "type": "string", "pattern": "^\\s*[0-9]+(\\.[0-9]+)?\\s*([KMGT]iB|[kMGT]?B)\\s*$" },
+                        { "type": "integer", "minimum": 0 },
+                    ],
+                    "description": "64 MiB, 2 GB, or a number of bytes",
+                },
+            }),
+        ),
+    ];
+    schema.as_object_mut().unwrap().extend(part.map(|(key, value)| (key.to_owned(), value)));
+    schema
+}
+
+/// Why a document does not fit a schema of the few words that are used here.
+fn misfit(document: &Json, schema: &Json, root: &Json) -> Option<String> {
+    let fits = |schema: &Json| misfit(document, schema, root).is_none();
+    for (word, asked) in schema.as_object().unwrap() {
+        let all = || asked.as_array().unwrap();
+        let fits = match word.as_str() {
+            "$ref" => fits(&root["$defs"][asked.as_str().unwrap().rsplit('/').next().unwrap()]),
+            "type" => match asked.as_str().unwrap() {
+                "object" => document.is_object(),
+                "array" => document.is_array(),
+                "string" => document.is_string(),
+                "boolean" => document.is_boolean(),
+                "number" => document.is_number(),
+                "integer" => document.is_i64() || document.is_u64(),
+                other => panic!("{other}"),
+            },
+            "enum" => all().contains(document),
+            "const" => asked == document,
+            "anyOf" => all().iter().any(fits),
+            "oneOf" => all().iter().filter(|schema| fits(schema)).count() == 1,
+            "minimum" => document.as_f64().is_none_or(|number| number >= asked.as_f64().unwrap()),
+            "maximum" => document.as_f64().is_none_or(|number| number <= asked.as_f64().unwrap()),
+            "minLength" => document.as_str().is_none_or(|text| text.len() as u64 >= asked.as_u64().unwrap()),
+            "pattern" => document
+                .as_str()
+                .is_none_or(|text| regex_lite::Regex::new(asked.as_str().unwrap()).unwrap().is_match(text)),
+            "required" => document
+                .as_object()
+                .is_none_or(|fields| all().iter().all(|name| fields.contains_key(name.as_str().unwrap()))),
+            "additionalProperties" => document
+                .as_object()
+                .is_none_or(|fields| fields.keys().all(|name| schema["properties"].get(name).is_some())),
+            "properties" => document.as_object().is_none_or(|fields| {
+                fields.iter().all(|(name, value)| {
+                    asked.get(name).is_none_or(|schema| misfit(value, schema, root).is_none())
+                })
+            }),
+            "items" => document
+                .as_array()
+                .is_none_or(|items| items.iter().all(|item| misfit(item, asked, root).is_none())),
+            "$schema" | "title" | "description" | "$defs" => true,
+            other => panic!("{other} is not known here"),
+        };
+        if !fits {
+            return Some(format!("{document} is not {word} {asked}"));
+        }
+    }
+    None
+}
+
+/// Compares a file with what it should be; writes it where that is wanted.
+fn held(path: &str, text: &str) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
+    if std::env::var_os("SWITCHBACK_WRITE").is_some() {
+        fs::write(&path, text).unwrap();
+    }
+    let found = fs::read_to_string(&path).unwrap_or_default();
+    assert!(
+        found == text,
+        "{} is not what the types say: SWITCHBACK_WRITE=1 cargo test --lib --features config config::",
+        path.display()
+    );
+}
+
+#[test]
+fn the_schema_is_that_of_what_is_read() {
+    held("schema/config.schema.json", &format!("{}\n", serde_json::to_string_pretty(&schema()).unwrap()));
+}
+
+/// The fields of a schema as lines of a table.
+fn lines(schema: &Json, path: &str, into: &mut Vec<String>) {
+    let kind = |schema: &Json| match (schema.get("$ref"), schema.get("enum"), schema["type"].as_str()) {
+        _ if schema.get("const").is_some() => format!("`{}`", schema["const"]),
+        (Some(to), ..) => format!("a {}", to.as_str().unwrap().rsplit('/').next().unwrap()),
+        (_, Some(words), _) => {
+            words.as_array().unwrap().iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", ")
+        }
+        (.., Some("integer")) => "a whole number".into(),
+        (.., Some("number")) => "a number".into(),
+        (.., Some("string")) => "a text".into(),
+        (.., Some("boolean")) => "`true`, `false`".into(),
+        (.., Some("array")) => "a list".into(),
+        _ => "a table".into(),
+    };
+    // A table that can be said in short is shown in full.
+    let full = |schema: &Json| match schema.get("anyOf").and_then(Json::as_array) {
+        Some(forms) => {
+            (forms.last().unwrap().clone(), Some(kind(&forms[0])).filter(|short| short != "a table"))
+        }
+        None => (schema.clone(), None),
+    };
+    for (name, field) in schema["properties"].as_object().unwrap() {
+        let (whole, short) = full(field);
+        let path = format!("{path}{name}");
+        let told = field["description"].as_str().unwrap_or_default();
+        let kind = short.map_or(kind(&whole), |short| format!("{short}, or {}", kind(&whole)));
+        into.push(format!("| `{path}` | {kind} | {told} |"));
+        if whole.get("properties").is_some() && !told.starts_with("The same as") {
+            lines(&whole, &format!("{path}."), into);
+        }
+        if whole["items"].get("properties").is_some() {
+            lines(&whole["items"], &format!("{path}[]."), into);
+        }
+    }
+}
+
+#[test]
+fn the_page_lists_every_field() {
+    let mut fields = vec!["| field | what is written | what it is |".into(), "|---|---|---|".into()];
+    lines(&schema(), "", &mut fields);
+    let (before, rest) = PAGE.split_once("<!-- fields -->").unwrap();
+    let (_, after) = rest.split_once("<!-- /fields -->").unwrap();
+    held(
+        "docs/configuration.md",
+        &format!("{before}<!-- fields -->\n{}\n<!-- /fields -->{after}", fields.join("\n")),
+    );
+}
+
+/// Chance from a seed.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, bound: u64) -> u64 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) % bound
+    }
+
+    /// A document of a schema: whatever it allows, a third of all fields.
+    fn document(&mut self, schema: &Json) -> Json {
+        if let Some(to) = schema.get("$ref") {
+            return match to.as_str().unwrap().rsplit('/').next().unwrap() {
+                "time" => json!(format!(
+                    "{}{}",
+                    self.below(90) + 1,
+                    ["ms", "s", "m", "h", "d"][self.below(5) as usize]
+                )),
+                "share" if self.below(2) == 0 => json!((self.below(9_999) + 1) as f64 / 10_000.0),
+                "share" => json!(format!("{} %", (self.below(9_999) + 1) as f64 / 100.0)),
+                _ => {
+                    json!(format!("{} {}", self.below(900) + 2, ["KiB", "MB", "GiB"][self.below(3) as usize]))
+                }
+            };
+        }
+        if let Some(forms) = schema.get("anyOf").or(schema.get("enum")).and_then(Json::as_array) {
+            let form = &forms[self.below(forms.len() as u64) as usize];
+            return if schema.get("enum").is_some() { form.clone() } else { self.document(form) };
+        }
+        match (schema.get("const"), schema["type"].as_str()) {
+            (Some(value), _) => value.clone(),
+            (_, Some("string")) => {
+                json!(
+                    ["v1", "stable", "/a b/c", "50", "true", "ünï \"x\" #: ", "- no"][self.below(7) as usize]
+                )
+            }
+            (_, Some("integer")) => json!(self.below(60) + 1),
+            (_, Some("number")) => json!((self.below(4_000) + 1) as f64 / 8.0),
+            (_, Some("boolean")) => json!(self.below(2) == 0),
+            (_, Some("array")) => (0..self.below(4)).map(|_| self.document(&schema["items"])).collect(),
+            _ => {
+                let needed = schema["required"].as_array().cloned().unwrap_or_default();
+                let mut table = serde_json::Map::new();
+                for (name, field) in schema["properties"].as_object().unwrap() {
+                    if needed.contains(&json!(name)) || self.below(3) == 0 {
+                        table.insert(name.clone(), self.document(field));
+                    }
+                }
+                Json::Object(table)
+            }
+        }
+    }
+}
+
+/// A document that the schema allows, made such that most can be read.
+fn document(seed: u64) -> Json {
+    let (mut random, schema) = (Random(seed), schema());
+    let mut document = random.document(&schema);
+    let fields = document.as_object_mut().unwrap();
+    fields.remove("alpha");
+    if random.below(2) == 0 {
+        let means = [json!(1), json!({ "value": 0.5 })][random.below(2) as usize].clone();
+        fields.insert("labels".into(), json!({ "silence": "2h", "means": means }));
+    }
+    for once in ["labels", "secret", "retain", "shadow", "threads", "limits"] {
+        // What makes no sense together is looked at elsewhere.
+        let alone = json!({ "name": "late", once: fields.get(once) });
+        if fields.contains_key(once) && of_json(&alone).is_err() {
+            fields.remove(once);
+        }
+    }
+    if let Some(rollout) = fields.get_mut("rollout") {
+        rollout["guards"] = json!([
+            "error rate at most 0.01",
+            "kpi \"a # b: 'c'\" at least 3",
+            "missed positives at most 2 times live"
+        ]);
+        let share = random.below(10_000) as f64 / 10_000.0;
+        rollout["steps"] = json!([{ "shadow": share }, { "canary": format!("{} %", share * 50.0), "min": "90m" }, { "canary": 1 }]);
+        rollout.as_object_mut().unwrap().remove("auto");
+        if rollout
+            .get("bake")
+            .is_some_and(|bake| bake["run_length"].as_f64().is_some_and(|units| units < 100.0))
+        {
+            rollout["bake"] = json!({ "for": "3d" });
+        }
+    }
+    document
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(192))]
+
+    #[test]
+    fn what_is_written_is_read_to_the_same_value(seed in any::<u64>()) {
+        let document = document(seed);
+        let config = of_json(&document);
+        prop_assert!(config.is_ok(), "{config:?} of {document}");
+        let config = config.unwrap();
+        for read in written_in_each_format(&config) {
+            prop_assert_eq!(&read, &config);
+        }
+        let schema = schema();
+        prop_assert_eq!(misfit(&serde_json::to_value(&config).unwrap(), &schema, &schema), None);
+    }
+
+    /// What a schema allows is read or refused with a path; what is mutilated is one of the two as well.
+    #[test]
+    fn no_text_makes_the_reader_panic(
+        seed in any::<u64>(), text in any::<String>(), at in any::<prop::sample::Index>(), many in 0usize..40, put in "[\\[\\]{}=\"',.0-9a-z%\\n -]{0,12}",
+    ) {
+        let (mut random, schema) = (Random(seed), schema());
+        if let Err(error) = of_json(&random.document(&schema)) {
+            prop_assert!(!error.is_empty());
+        }
+        let letters: Vec<char> = LATE.chars().collect();
+        let place = at.index(letters.len());
+        let rest = letters.iter().skip(place + many);
+        let mutilated: String = letters.iter().take(place).copied().chain(put.chars()).chain(rest.copied()).collect();
+        for text in [text, put, mutilated] {
+            let read = (of_toml(&text).is_ok(), serde_json::from_str::<Config>(&text).is_ok(), serde_saphyr::from_str::<Config>(&text).is_ok());
+            prop_assert!(!(read.1 && read.0), "{text}");
+        }
+    }
+}
