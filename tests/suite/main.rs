@@ -21,6 +21,7 @@ mod flights;
 mod world;
 
 mod contained;
+mod dashboards;
 #[cfg(feature = "drift")]
 mod drift;
 mod life;

@@ -178,7 +178,10 @@ fn what_is_measured_says_what_happened() {
     );
     assert_eq!(of("switchback_guard_verdict", &[("version", "v2")]), 1.0);
     assert_eq!(of("switchback_guard_progress_ratio", &[("version", "v2"), ("side", "non_inferiority")]), 1.0);
-    assert_eq!(of("switchback_events_total", &[("event", "phase_changed")]), 2.0);
+    assert_eq!(of("switchback_events_total", &[("event", "phase_changed"), ("model", "late")]), 2.0);
+    // What has not happened is there at 0: who computes increases sees the first time.
+    assert_eq!(of("switchback_events_total", &[("event", "rolled_back"), ("model", "late")]), 0.0);
+    assert_eq!(of("switchback_errors_total", &[("version", "v2"), ("kind", "engine")]), 0.0);
     assert_eq!(of("switchback_labels_complete_after_seconds", &[("model", "late")]), 60.0);
     let at = clock.now().unix_nanos() as f64 / 1e9;
     assert_eq!(of("switchback_last_tick_timestamp_seconds", &[("model", "late")]), at);
