@@ -16,7 +16,7 @@ use super::options::threads::Ticks;
 use super::options::{Inputs, Labels, Limits, Retention, Shadowing, Threads};
 use super::pool::Pool;
 use super::supervised::Beats;
-use super::traces::Traces;
+use super::traces::{Aside, Traces};
 use super::workers::Workers;
 use crate::base::chance::{Dice, mix};
 use crate::base::clock::Clock;
@@ -342,8 +342,11 @@ impl<I: ?Sized + 'static, O: 'static> Builder<I, O> {
 
         let not_proven = RefCell::new(Vec::new());
         let (task, checked, sample) = (&self.task, check.as_ref(), inputs.sample.as_deref());
+        let name = self.name.clone();
         let prepare = |id: VersionId, model| {
-            let version = prepare(id, model, task, checked, sample, &LoadThrottle::new())?;
+            let throttle = LoadThrottle::new();
+            let _span = Aside::stage_of(&name, id).stage(&throttle);
+            let version = prepare(id, model, task, checked, sample, &throttle)?;
             let failure = version.proof.failure();
             not_proven
                 .borrow_mut()

@@ -104,6 +104,7 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
 
     pub(crate) fn tick(&self) {
         let Some(_ticking) = self.ticking.try_lock() else { return };
+        let _span = self.traces.tick();
         self.take_over_if_free();
         let now = self.serving.clock.now();
         if let Some(queue) = &self.serving.shadow {

@@ -25,6 +25,8 @@ mod dashboards;
 #[cfg(feature = "drift")]
 mod drift;
 mod life;
+#[cfg(feature = "metrics")]
+mod metrics;
 mod operator;
 mod readme;
 #[cfg(feature = "report")]

@@ -22,8 +22,14 @@ type Logged = (Level, Vec<(String, String)>);
 struct Log {
     logged: Arc<Mutex<Vec<Logged>>>,
     spans: Arc<Mutex<Vec<(String, Vec<(String, String)>)>>>,
+    /// The level of each span, and what it lies in: another one, or whatever its thread is in.
+    lies_in: Arc<Mutex<Vec<(Level, Option<Id>, bool)>>>,
+    /// Spans as they were entered (true) and left.
+    steps: Arc<Mutex<Vec<(Id, bool)>>>,
     service: Arc<Mutex<Option<Service>>>,
     froze: Arc<AtomicUsize>,
+    #[cfg(feature = "state")]
+    wrote: Arc<AtomicUsize>,
     panics: bool,
 }
 
@@ -51,7 +57,10 @@ impl Subscriber for Log {
     fn new_span(&self, span: &Attributes<'_>) -> Id {
         let mut fields = Fields::default();
         span.record(&mut fields);
+        self.call_back();
         let mut spans = self.spans.lock();
+        let contextual = span.is_contextual() && std::thread::current().name() != Some("switchback-load");
+        self.lies_in.lock().push((*span.metadata().level(), span.parent().cloned(), contextual));
         spans.push((span.metadata().name().into(), fields.0));
         Id::from_u64(spans.len() as u64)
     }
@@ -80,9 +89,32 @@ impl Subscriber for Log {
         assert!(!self.panics, "on purpose");
     }
 
-    fn enter(&self, _: &Id) {}
+    fn enter(&self, span: &Id) {
+        self.call_back();
+        self.steps.lock().push((span.clone(), true));
+        assert!(!self.panics, "on purpose");
+    }
 
-    fn exit(&self, _: &Id) {}
+    fn exit(&self, span: &Id) {
+        self.call_back();
+        self.steps.lock().push((span.clone(), false));
+        assert!(!self.panics, "on purpose");
+    }
+}
+
+impl Log {
+    /// From within a span: what looks, writes and ticks.
+    fn call_back(&self) {
+        let service = self.service.lock().clone();
+        if let Some(service) = service {
+            let _ = (service.status(), service.events(), service.readiness());
+            service.tick();
+            #[cfg(feature = "state")]
+            if self.wrote.fetch_add(1, Ordering::Relaxed) < OWN_EVENTS {
+                let _ = service.checkpoint();
+            }
+        }
+    }
 }
 
 fn field<'f>((_, fields): &'f Logged, name: &str) -> Option<&'f str> {
@@ -115,7 +147,10 @@ fn every_event_is_logged_in_order_and_a_layer_that_calls_back_hangs_nothing() {
         tick(&service, &clock);
         let told = service.events();
         let logged = log.logged.lock();
-        let sequences: Vec<_> = logged.iter().map(|one| field(one, "sequence").unwrap().to_owned()).collect();
+        let sequences: Vec<_> = logged
+            .iter()
+            .map(|one| field(one, "sequence").unwrap_or_else(|| panic!("{one:?}")).to_owned())
+            .collect();
         assert_eq!(sequences, told.iter().map(|event| event.sequence.to_string()).collect::<Vec<_>>());
         for (one, event) in logged.iter().zip(&told) {
             assert_eq!(field(one, "event"), Some(event.kind.name()));
@@ -183,9 +218,64 @@ fn a_span_of_the_hosts_learns_who_answered() {
             ("switchback.route", "live"),
             ("switchback.prediction_id", id.as_str()),
         ];
-        let (name, fields) = &log.spans.lock()[0];
+        let spans = log.spans.lock();
+        let (name, fields) = spans.iter().find(|(name, _)| name == "score").unwrap();
         let fields: Vec<_> = fields.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
         assert_eq!((name.as_str(), &fields[..]), ("score", &expected[..]));
         assert!(log.logged.lock().iter().all(|one| field(one, "event").is_some()), "a request is no event");
+    });
+}
+
+#[test]
+fn what_takes_long_is_a_span_and_a_layer_that_calls_back_hangs_none() {
+    let log = Log::default();
+    tracing::subscriber::with_default(log.clone(), || {
+        let clock = clock();
+        #[cfg(feature = "state")]
+        let folder = Folder::new();
+        let built = builder(&clock).live("v1", says("one", 0.1)).shadowing(Shadowing::new());
+        #[cfg(feature = "state")]
+        let built = built.state(&folder.0);
+        let service = built.build().unwrap();
+        *log.service.lock() = Some(service.clone());
+        let rollout = service.stage("v2", says("two", 0.9)).unwrap();
+        #[cfg(feature = "state")]
+        service.checkpoint().unwrap();
+        tick(&service, &clock);
+        log.service.lock().take();
+        drop(rollout);
+        drop(service);
+
+        let (spans, lies_in) = (log.spans.lock(), log.lies_in.lock());
+        let found = |name: &str, version: Option<&str>| {
+            let has = |fields: &[(String, String)], key: &str, value: &str| {
+                fields.iter().any(|(field, found)| (field.as_str(), found.as_str()) == (key, value))
+            };
+            let is = |(found, fields): &(String, Vec<(String, String)>)| {
+                found == name
+                    && version
+                        .is_none_or(|version| has(fields, "version", version) && has(fields, "model", "late"))
+            };
+            spans.iter().position(is).unwrap_or_else(|| panic!("{name} in {spans:?}"))
+        };
+        let id = |place: usize| Id::from_u64(place as u64 + 1);
+        let stage = found("switchback.stage", Some("v2"));
+        assert_eq!(lies_in[stage], (Level::INFO, None, true), "it lies in what the host is in");
+        let within = |of: usize| {
+            let children =
+                spans.iter().zip(lies_in.iter()).filter(|(_, (_, parent, _))| *parent == Some(id(of)));
+            children.map(|((name, _), _)| name.as_str()).collect::<Vec<_>>()
+        };
+        assert_eq!(within(stage), ["open", "load", "warm_up"]);
+        assert_eq!(within(found("switchback.stage", Some("v1"))), ["load", "warm_up"]);
+        assert_eq!(lies_in[found("switchback.tick", None)].0, Level::TRACE);
+        #[cfg(feature = "state")]
+        assert_eq!(lies_in[found("switchback.checkpoint", None)].0, Level::DEBUG);
+        // Whatever is entered is left, as often.
+        let steps = log.steps.lock();
+        for place in 0..spans.len() {
+            let count = |entered| steps.iter().filter(|step| **step == (id(place), entered)).count();
+            assert_eq!(count(true), count(false), "{:?}", spans[place]);
+        }
     });
 }
