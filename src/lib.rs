@@ -138,6 +138,12 @@ pub mod requests {
     pub use crate::handle::request::Request;
 }
 
+/// Asked from asynchronous code: [`into_async`](ModelHandle::into_async).
+#[cfg(feature = "tokio")]
+pub mod asynchronous {
+    pub use crate::handle::asynchronous::{AsyncError, AsyncHandle, AsyncStatus};
+}
+
 /// What happened to a handle: its log, and a queue of what comes.
 pub mod events {
     pub use crate::control::event::{Cause, Event, EventKind, Subscription};

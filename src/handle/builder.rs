@@ -39,6 +39,7 @@ use crate::feedback::join::{Assumption, JoinLimits, Joins};
 use crate::model::model::Model;
 use crate::model::throttle::LoadThrottle;
 use crate::request::beside::AskBeside;
+use crate::request::pace::Pace;
 use crate::request::recall::Answers;
 use crate::request::serving::{Bells, Serving};
 use crate::request::shadow::{ShadowOptions, ShadowQueue};
@@ -424,6 +425,7 @@ impl<I: ?Sized + 'static, O: 'static> Builder<I, O> {
             drift,
             segments,
             bells: Bells::new(workers),
+            pace: Pace::new(),
         };
         let ticks = self.threads.ticks;
         let traces = Traces::new(&mut control);

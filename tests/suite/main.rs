@@ -20,6 +20,8 @@ mod flights;
 #[path = "../../benches/life/world/mod.rs"]
 mod world;
 
+#[cfg(feature = "tokio")]
+mod asynchronous;
 mod contained;
 mod dashboards;
 #[cfg(feature = "drift")]
