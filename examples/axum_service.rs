@@ -180,7 +180,9 @@ async fn metrics(State(Service { metrics, .. }): State<Service>, headers: Header
     let accepts = headers.get(header::ACCEPT).and_then(|accepts| accepts.to_str().ok()).unwrap_or_default();
     match accepts.contains("application/openmetrics-text") {
         true => ([(header::CONTENT_TYPE, Prometheus::CONTENT_TYPE)], metrics.text()).into_response(),
-        false => ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], metrics.fragment()).into_response(),
+        false => {
+            ([(header::CONTENT_TYPE, Prometheus::PLAIN_CONTENT_TYPE)], metrics.plain_text()).into_response()
+        }
     }
 }
 
@@ -273,6 +275,7 @@ fn built(options: &Options) -> Result<ModelHandle<Flight, f64>, Failed> {
         late.stage("v2", Table::of("v2")?)?.promote()?;
         let plan = Plan::new([
             Step::shadow(0.5)?.min_duration(options.hours(5)),
+            Step::canary(0.1)?.min_duration(options.hours(10)),
             Step::canary(0.25)?.min_duration(options.hours(600)),
         ])?;
         late.stage("v3", Table::of("v3")?)?

@@ -58,7 +58,7 @@ fn a_fast_model_is_asked_on_the_spot_and_a_slow_one_aside() {
         let late = service.clone().into_async(Async::new()).unwrap();
         let here = name_of(std::thread::current().id());
         // Whether requests were answered here, once a tick has looked at the last ones.
-        let mut asked = |model: &switchback::testing::Script<f64, f64>, micros: u64| {
+        let asked = |model: &switchback::testing::Script<f64, f64>, micros: u64| {
             // Far enough on that what was recent is not any more.
             clock.advance(seconds(86_400));
             service.tick();

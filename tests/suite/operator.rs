@@ -307,6 +307,20 @@ fn a_page_for_prometheus_has_every_figure_under_its_own_name() {
     let count = format!("switchback_predict_duration_seconds_count{{{model},version=\"v1\"}} ");
     let value = |line: &str| line.rsplit(' ').next().unwrap().to_owned();
     assert_eq!((value(line(&all)), value(line(&count))), ("1".into(), "1".into()));
+    // In the older format the help and the type of a counter stand under its whole name.
+    let plain = page.plain_text();
+    for figure in DESCRIBED.iter().filter(|figure| text.contains(figure.name)) {
+        let kind = match figure.kind {
+            Kind::Counter => "counter",
+            Kind::Histogram => "histogram",
+            _ => "gauge",
+        };
+        assert!(plain.contains(&format!("# TYPE {} {kind}\n", figure.name)), "{}: {plain}", figure.name);
+        assert!(plain.contains(&format!("# HELP {} ", figure.name)), "{}", figure.name);
+    }
+    assert!(!plain.contains("# EOF") && !plain.contains("# UNIT"));
+    let samples = |text: &str| text.lines().filter(|line| !line.starts_with('#')).count();
+    assert_eq!(samples(&plain), samples(&text));
     drop(late);
-    assert_eq!(page.text(), "# EOF\n");
+    assert_eq!((page.text(), page.plain_text()), ("# EOF\n".into(), String::new()));
 }

@@ -17,13 +17,19 @@ use crate::common::*;
 /// What was logged: the level, and every field with its value.
 type Logged = (Level, Vec<(String, String)>);
 
+/// A span: its name, and every field with its value.
+type Spanned = (String, Vec<(String, String)>);
+
+/// Where a span lies.
+type Place = (Level, Option<Id>, bool);
+
 /// A subscriber that keeps what it is told and, at every event, calls back into the handle: the worst that a layer does.
 #[derive(Clone, Default)]
 struct Log {
     logged: Arc<Mutex<Vec<Logged>>>,
-    spans: Arc<Mutex<Vec<(String, Vec<(String, String)>)>>>,
+    spans: Arc<Mutex<Vec<Spanned>>>,
     /// The level of each span, and what it lies in: another one, or whatever its thread is in.
-    lies_in: Arc<Mutex<Vec<(Level, Option<Id>, bool)>>>,
+    lies_in: Arc<Mutex<Vec<Place>>>,
     /// Spans as they were entered (true) and left.
     steps: Arc<Mutex<Vec<(Id, bool)>>>,
     service: Arc<Mutex<Option<Service>>>,
@@ -251,7 +257,7 @@ fn what_takes_long_is_a_span_and_a_layer_that_calls_back_hangs_none() {
             let has = |fields: &[(String, String)], key: &str, value: &str| {
                 fields.iter().any(|(field, found)| (field.as_str(), found.as_str()) == (key, value))
             };
-            let is = |(found, fields): &(String, Vec<(String, String)>)| {
+            let is = |(found, fields): &Spanned| {
                 found == name
                     && version
                         .is_none_or(|version| has(fields, "version", version) && has(fields, "model", "late"))
