@@ -83,8 +83,15 @@
 //! - `forecast`: how long a plan takes to decide, before anything runs, and `Plan::auto`.
 //! - `report`: a page about a rollout, for those who were not there.
 //!
-//! And not by default: `testing`, for tests of services and of models; `signatures` holds manifests against signatures of
-//! trusted keys; `watch` looks at a repository as soon as something moves.
+//! And not by default:
+//!
+//! - `prometheus`: figures as Prometheus reads them.
+//! - `metrics`: figures in the recorder that the host has installed for the facade `metrics`.
+//! - `tracing`: events and spans in the host's subscriber.
+//! - `tokio`: `predict(..).await` that blocks nobody for long: [`into_async`](ModelHandle#method.into_async).
+//! - `testing`: for tests of services and of models.
+//! - `signatures`: manifests held against signatures of trusted keys.
+//! - `watch`: a repository is looked at as soon as something moves.
 
 #![allow(clippy::module_inception, reason = "the main thing of a room stands in the file of the room's name")]
 
