@@ -37,6 +37,9 @@ use tower::ServiceBuilder;
 
 type Failed = Box<dyn Error + Send + Sync>;
 
+/// How long requests may take to end once the listener is closed.
+const LAST_REQUESTS: Duration = Duration::from_secs(20);
+
 /// What is asked.
 #[derive(Clone, Deserialize)]
 struct Flight {
@@ -318,14 +321,23 @@ async fn serve(options: Options) -> Result<(), Failed> {
     println!("ready on {}", listener.local_addr()?);
 
     let (draining, drain) = (handle.clone(), options.drain);
+    let (closed, is_closed) = tokio::sync::oneshot::channel::<()>();
     let ending = async move {
         asked.await;
         // The order in which nobody loses an answer: say so, serve on until it was seen, close the listener, let requests
         // end, write down what runs.
         draining.drain("asked to end");
         tokio::time::sleep(drain).await;
+        let _ = closed.send(());
     };
-    axum::serve(listener, router(Service { late, metrics })).with_graceful_shutdown(ending).await?;
+    let serving = axum::serve(listener, router(Service { late, metrics })).with_graceful_shutdown(ending);
+    tokio::select! {
+        served = serving => served?,
+        // A client that neither asks nor leaves does not keep the process.
+        () = async { let _ = is_closed.await; tokio::time::sleep(LAST_REQUESTS).await } => {
+            eprintln!("requests were under way {} s after the listener was closed", LAST_REQUESTS.as_secs());
+        }
+    }
     tokio::task::spawn_blocking(move || handle.close(Duration::from_secs(10))).await??;
     println!("closed");
     Ok(())

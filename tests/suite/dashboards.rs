@@ -115,9 +115,11 @@ fn alerts_ask_for_figures_that_there_are() {
     let wrong: Vec<String> = rules.iter().flat_map(|rule| wrong(rule)).collect();
     assert!(wrong.is_empty(), "{wrong:#?}");
     let tests = file("alerts_test.yml");
+    let operating = include_str!("../../docs/operating.md");
     for rule in &rules {
         let name = word(rule);
         assert!(tests.contains(&format!("alertname: {name},")), "{name} is not tested");
+        assert!(operating.contains(&format!("| `{name}` |")), "what to do at {name} is not said");
     }
 }
 
