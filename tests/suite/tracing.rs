@@ -129,6 +129,31 @@ fn field<'f>((_, fields): &'f Logged, name: &str) -> Option<&'f str> {
     fields.iter().find(|(field, _)| field == name).map(|(_, value)| value.as_str())
 }
 
+/// Runs a test under a subscriber. Where another test of this process comes to an event for the first time just when the
+/// subscriber is set, it would not be asked about that event: so all of them are come to before.
+fn logged_by(log: &Log, run: impl FnOnce()) {
+    tracing::subscriber::with_default(Log::default(), || {
+        what_takes_long(&Log::default());
+        taken_back();
+    });
+    tracing::subscriber::with_default(log.clone(), || {
+        tracing::callsite::rebuild_interest_cache();
+        run();
+    });
+}
+
+/// A candidate that fails on everything.
+fn taken_back() {
+    let clock = clock();
+    let service = builder(&clock).live("v1", says("one", 0.1)).build().unwrap();
+    let bad = closure("two@1", |_: &f64| Err::<f64, _>(ModelError::engine("on purpose")));
+    let rollout = service.stage("v2", bad).unwrap();
+    rollout.canary(1.0).unwrap();
+    (0..100).for_each(|_| drop(service.predict(&0.5)));
+    tick(&service, &clock);
+    tick(&service, &clock);
+}
+
 fn life(service: &Service, clock: &switchback::Clock) {
     let rollout = service.stage("v2", says("two", 0.9)).unwrap().guard(guard::error_rate().at_most(0.5));
     rollout.shadow(1.0).unwrap();
@@ -145,7 +170,7 @@ fn life(service: &Service, clock: &switchback::Clock) {
 #[test]
 fn every_event_is_logged_in_order_and_a_layer_that_calls_back_hangs_nothing() {
     let log = Log::default();
-    tracing::subscriber::with_default(log.clone(), || {
+    logged_by(&log, || {
         let clock = clock();
         let service =
             builder(&clock).live("v1", says("one", 0.1)).shadowing(Shadowing::new()).build().unwrap();
@@ -176,7 +201,7 @@ fn every_event_is_logged_in_order_and_a_layer_that_calls_back_hangs_nothing() {
 #[test]
 fn a_layer_that_panics_ends_nothing() {
     let log = Log { panics: true, ..Log::default() };
-    tracing::subscriber::with_default(log.clone(), || {
+    logged_by(&log, || {
         let clock = clock();
         let service =
             builder(&clock).live("v1", says("one", 0.1)).shadowing(Shadowing::new()).build().unwrap();
@@ -189,15 +214,8 @@ fn a_layer_that_panics_ends_nothing() {
 #[test]
 fn what_automation_takes_back_is_a_warning() {
     let log = Log::default();
-    tracing::subscriber::with_default(log.clone(), || {
-        let clock = clock();
-        let service = builder(&clock).live("v1", says("one", 0.1)).build().unwrap();
-        let bad = closure("two@1", |_: &f64| Err::<f64, _>(ModelError::engine("on purpose")));
-        let rollout = service.stage("v2", bad).unwrap();
-        rollout.canary(1.0).unwrap();
-        (0..100).for_each(|_| drop(service.predict(&0.5)));
-        tick(&service, &clock);
-        tick(&service, &clock);
+    logged_by(&log, || {
+        taken_back();
         let logged = log.logged.lock();
         let taken_back = logged.iter().find(|one| field(one, "event") == Some("tripped"));
         assert_eq!(taken_back.map(|(level, _)| *level), Some(Level::WARN), "{logged:#?}");
@@ -207,7 +225,7 @@ fn what_automation_takes_back_is_a_warning() {
 #[test]
 fn a_span_of_the_hosts_learns_who_answered() {
     let log = Log::default();
-    tracing::subscriber::with_default(log.clone(), || {
+    logged_by(&log, || {
         let service = ModelHandle::builder("late").live("v1", says("one", 0.1)).build().unwrap();
         let span = tracing::info_span!(
             target: "test",
@@ -297,12 +315,8 @@ fn what_takes_long(log: &Log) {
 
 #[test]
 fn what_takes_long_is_a_span_and_a_layer_that_calls_back_hangs_none() {
-    // Once before: where another test comes to a span for the first time while a subscriber is set, that subscriber may not
-    // be asked about it.
-    tracing::subscriber::with_default(Log::default(), || what_takes_long(&Log::default()));
     let log = Log::default();
-    tracing::subscriber::with_default(log.clone(), || {
-        tracing::callsite::rebuild_interest_cache();
+    logged_by(&log, || {
         what_takes_long(&log);
 
         let (spans, lies_in) = (log.spans.lock(), log.lies_in.lock());
