@@ -83,10 +83,17 @@
 //! - `forecast`: how long a plan takes to decide, before anything runs, and `Plan::auto`.
 //! - `report`: a page about a rollout, for those who were not there.
 //!
-//! And not by default: `config`, a file that describes a handle and its rollouts, in any format that serde reads; `testing`, for
-//! tests of services and of models; `signatures` holds manifests against signatures of trusted keys; `watch` looks at a repository
-//! as soon as something moves; `tracing` puts events into the host's log; `prometheus` renders what is measured; `admin` operates
-//! models over HTTP.
+//! And not by default:
+//!
+//! - `config`: a file that describes a handle and its rollouts, in any format that serde reads.
+//! - `admin`: models are operated over HTTP, in the types of the crate `http`.
+//! - `prometheus`: figures as Prometheus reads them.
+//! - `metrics`: figures in the recorder that the host has installed for the facade `metrics`.
+//! - `tracing`: events and spans in the host's subscriber.
+//! - `tokio`: `predict(..).await` that blocks nobody for long: [`into_async`](ModelHandle#method.into_async).
+//! - `testing`: for tests of services and of models.
+//! - `signatures`: manifests held against signatures of trusted keys.
+//! - `watch`: a repository is looked at as soon as something moves.
 
 #![allow(clippy::module_inception, reason = "the main thing of a room stands in the file of the room's name")]
 
@@ -142,6 +149,12 @@ pub use version::prepare::StageError;
 pub mod requests {
     pub use crate::handle::pinned::{PinError, Pinned, PinnedError};
     pub use crate::handle::request::Request;
+}
+
+/// Asked from asynchronous code: [`into_async`](ModelHandle::into_async).
+#[cfg(feature = "tokio")]
+pub mod asynchronous {
+    pub use crate::handle::asynchronous::{AsyncError, AsyncHandle, AsyncStatus};
 }
 
 /// What happened to a handle: its log, and a queue of what comes.

@@ -19,7 +19,7 @@ use super::options::threads::Ticks;
 use super::options::{Inputs, Labels, Limits, Retention, Shadowing, Threads};
 use super::pool::Pool;
 use super::supervised::Beats;
-use super::traces::Traces;
+use super::traces::{Aside, Traces};
 use super::workers::Workers;
 use crate::base::chance::{Dice, mix};
 use crate::base::clock::Clock;
@@ -42,6 +42,7 @@ use crate::feedback::join::{Assumption, JoinLimits, Joins};
 use crate::model::model::Model;
 use crate::model::throttle::LoadThrottle;
 use crate::request::beside::AskBeside;
+use crate::request::pace::Pace;
 use crate::request::recall::Answers;
 use crate::request::serving::{Bells, Serving};
 use crate::request::shadow::{ShadowOptions, ShadowQueue};
@@ -394,8 +395,11 @@ impl<I: ?Sized + 'static, O: 'static> Builder<I, O> {
 
         let not_proven = RefCell::new(Vec::new());
         let (task, checked, sample) = (&self.task, check.as_ref(), inputs.sample.as_deref());
+        let name = self.name.clone();
         let prepare = |id: VersionId, model| {
-            let version = prepare(id, model, task, checked, sample, &LoadThrottle::new())?;
+            let throttle = LoadThrottle::new();
+            let _span = Aside::stage_of(&name, id).stage(&throttle);
+            let version = prepare(id, model, task, checked, sample, &throttle)?;
             let failure = version.proof.failure();
             not_proven
                 .borrow_mut()
@@ -473,6 +477,7 @@ impl<I: ?Sized + 'static, O: 'static> Builder<I, O> {
             drift,
             segments,
             bells: Bells::new(workers),
+            pace: Pace::new(),
         };
         let ticks = self.threads.ticks;
         let traces = Traces::new(&mut control);

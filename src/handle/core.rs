@@ -2,6 +2,7 @@
 
 use crate::Timestamp;
 use crate::control::desk::Desk;
+use crate::request::pace::answering;
 use crate::request::serving::Serving;
 use std::sync::Arc;
 use std::time::Duration;
@@ -107,6 +108,7 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
 
     pub(crate) fn tick(&self) {
         let Some(_ticking) = self.ticking.try_lock() else { return };
+        let _span = self.traces.tick();
         self.take_over_if_free();
         let now = self.serving.clock.now();
         if let Some(queue) = &self.serving.shadow {
@@ -149,6 +151,7 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
                 }
             });
         }
+        self.measure_pace(now);
         self.checkpoint_if_due(now);
         if let Some(queue) = &self.serving.shadow {
             queue.skip_unwanted(&self.serving.joins);
@@ -164,6 +167,20 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
             self.keep_up(&Arc::default());
         }
         self.traces.emit();
+    }
+
+    /// How long the slowest of those takes who may answer a caller, where somebody asks.
+    fn measure_pace(&self, now: Timestamp) {
+        if !self.serving.pace.is_wanted() {
+            return;
+        }
+        // Under the lock, so that no table comes into force between what is measured and what is told.
+        let control = &*self.control.lock();
+        let mut slowest = Some(Duration::ZERO);
+        for version in answering(&self.serving.routing.load()) {
+            slowest = slowest.zip(control.p99_of(version, now)).map(|(slowest, p99)| slowest.max(p99));
+        }
+        self.serving.pace.set(slowest);
     }
 
     /// How the truth depends on the answer, as far as tests ask.

@@ -1,5 +1,7 @@
 //! What a host holds, and what its clones share.
 
+#[cfg(feature = "tokio")]
+pub(crate) mod asynchronous;
 pub(crate) mod beside;
 pub(crate) mod build_error;
 pub(crate) mod builder;

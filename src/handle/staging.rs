@@ -38,9 +38,11 @@ impl<I: ?Sized + 'static, O: Send + 'static> Core<I, O> {
         let (started, now) = (self.serving.clock.reading(), self.serving.clock.now());
         let priority = self.load_priority.found();
         let mut loading = self.control.lock().begin_loading((id, priority), &self.serving.joins, now);
-        let (core, of_load) = (Arc::clone(self), throttle.clone());
+        let (core, of_load, span) = (Arc::clone(self), throttle.clone(), self.traces.stage(id));
         let load = move || {
             priority.take();
+            let _span = span.stage(&of_load);
+            of_load.enter(Activity::Opening);
             contained(id, || core.load(id, open, &of_load))
         };
         let look = || {

@@ -92,6 +92,7 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
             .try_lock()
             .is_some_and(|writing| now.since(writing.at) >= recorder.checkpoint_every);
         if !durable || due {
+            let _span = self.traces.checkpoint();
             self.record();
         }
     }
@@ -99,6 +100,7 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
     /// Writes down all that happened and was seen. Waits for whoever is writing.
     pub(crate) fn checkpoint(&self) -> Result<(), StateError> {
         let Some(recorder) = &self.keeper.recorder else { return Ok(()) };
+        let _span = self.traces.checkpoint();
         self.write(recorder, &mut recorder.writing.lock(), false, Vec::new())
     }
 

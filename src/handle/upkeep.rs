@@ -182,11 +182,14 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
         let (began, limit, activity) = (self.serving.clock.now(), self.staging_deadline, Activity::Waking);
         let at =
             At { version: version.id, blocks: Some(Arc::clone(version)), activity, load: None, began, limit };
-        let own = Arc::clone(version);
-        let wake = move || match guarded(|| own.wake()) {
-            Ok(Ok(())) => None,
-            Ok(Err(error)) => Some(told(error)),
-            Err(panicked) => Some(ModelError::from(panicked).to_string()),
+        let (own, span) = (Arc::clone(version), self.traces.wake(version.id));
+        let wake = move || {
+            let _span = span.wake();
+            match guarded(|| own.wake()) {
+                Ok(Ok(())) => None,
+                Ok(Err(error)) => Some(told(error)),
+                Err(panicked) => Some(ModelError::from(panicked).to_string()),
+            }
         };
         match self.threads.run(WAKER, &self.serving.clock, at, wake, || Wait::On) {
             Beside::Done(failure) => failure,

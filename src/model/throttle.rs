@@ -36,8 +36,13 @@ struct Shared {
     held_nanos: AtomicU64,
     bell: Mutex<()>,
     activity: Mutex<Activity>,
+    /// Told of every activity that the load comes to, on the load's thread.
+    observer: Mutex<Option<Observer>>,
     rung: Condvar,
 }
+
+/// Told of what a load comes to.
+type Observer = Arc<dyn Fn(Activity) + Send + Sync>;
 
 /// How long is waited before it is looked again whether to wait.
 const REST: Duration = Duration::from_millis(20);
@@ -77,6 +82,17 @@ impl LoadThrottle {
     /// The load has come to this.
     pub(crate) fn enter(&self, activity: Activity) {
         *self.shared.activity.lock() = activity;
+        // It may call the host's code, so with nothing locked.
+        let observer = self.shared.observer.lock().clone();
+        if let Some(observer) = observer {
+            observer(activity);
+        }
+    }
+
+    /// Tells this of what the load comes to from now on, or nobody.
+    #[cfg(feature = "tracing")]
+    pub(crate) fn observe(&self, observer: Option<Arc<dyn Fn(Activity) + Send + Sync>>) {
+        *self.shared.observer.lock() = observer;
     }
 
     /// What the load has come to.

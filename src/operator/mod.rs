@@ -22,6 +22,8 @@
 //! and the weights of a handle until the process ends.
 
 pub mod figures;
+#[cfg(feature = "metrics")]
+pub(crate) mod metrics;
 pub(crate) mod operated;
 pub(crate) mod operator;
 pub(crate) mod operators;

@@ -4,13 +4,21 @@ use std::sync::Arc;
 
 use thiserror::Error;
 
+#[cfg(feature = "metrics")]
+use super::figures::measured::Measured;
 use super::figures::{self, Family};
+#[cfg(feature = "metrics")]
+use super::metrics::Emitter;
 use super::operator::Operator;
 use crate::base::ordered::OrderedMap;
 
-/// The handles of a service, by name and whatever their types. Clones share nothing that changes.
+/// The handles of a service, by name and whatever their types. Clones are the same handles.
 #[derive(Debug, Clone, Default)]
-pub struct Operators(Arc<OrderedMap<String, Operator>>);
+pub struct Operators {
+    by_name: Arc<OrderedMap<String, Operator>>,
+    #[cfg(feature = "metrics")]
+    emitter: Arc<Emitter>,
+}
 
 impl Operators {
     /// Those of these handles.
@@ -25,22 +33,55 @@ impl Operators {
                 return Err(NameTaken { name: other.name().to_owned() });
             }
         }
-        Ok(Self(Arc::new(by_name)))
+        Ok(Self {
+            by_name: Arc::new(by_name),
+            #[cfg(feature = "metrics")]
+            emitter: Arc::default(),
+        })
     }
 
     /// The one of this name.
     pub fn get(&self, name: &str) -> Option<&Operator> {
-        self.0.get(name)
+        self.by_name.get(name)
     }
 
     /// All of them, by name.
     pub fn iter(&self) -> impl Iterator<Item = &Operator> {
-        self.0.values()
+        self.by_name.values()
     }
 
     /// What is measured of all of them: see [`figures`].
     pub fn figures(&self) -> Vec<Family> {
         figures::of(self.iter())
+    }
+
+    /// Sets all figures in the recorder that the host has installed for the facade `metrics`, under the names of the
+    /// [table](figures::DESCRIBED). Counters are set to what they have come to, gauges to what is so now. The host calls it on a
+    /// timer, as often as its recorder is looked at; nothing is emitted by itself, and no request pays for it.
+    ///
+    /// ```
+    /// use switchback::operator::Operators;
+    /// # use switchback::{ModelHandle, closure};
+    /// # use switchback::options::Threads;
+    /// # let late = ModelHandle::builder("late").live("v1", closure("half@1", |x: &f64| Ok(x / 2.0))).threads(Threads::manual()).build()?;
+    /// // After the recorder was installed: what is registered by the first call is kept.
+    /// let models = Operators::new([late.operator()])?;
+    /// // Every 15 seconds, on a thread or a task of the host's; or at the end of its own tick.
+    /// models.emit_metrics();
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// Durations are no histogram of the facade's, since recorders keep each sample of those: they are a gauge `_sum` in seconds, a
+    /// counter `_count`, and a gauge with the label `quantile` (0.5, 0.9, 0.99) over recent requests. Real histograms are what
+    /// the feature `prometheus` has.
+    ///
+    /// The facade cannot forget a series. One whose version is gone is set for the last time: what says something (`_info`) to 0,
+    /// other gauges to NaN. Give the exporter an `idle_timeout`, so that it forgets them. The operators keep their handles
+    /// alive: a task that emits ends before the handles are to.
+    #[cfg(feature = "metrics")]
+    pub fn emit_metrics(&self) {
+        let measured: Vec<Measured> = self.iter().map(Operator::measured).collect();
+        self.emitter.emit(&measured);
     }
 }
 

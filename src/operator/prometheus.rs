@@ -7,7 +7,7 @@ use prometheus_client::encoding::{DescriptorEncoder, NoLabelSet};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry;
 
-use super::figures::{self, Family, Kind, Unit, Value};
+use super::figures::{self, DESCRIBED, Described, Family, Kind, Unit, Value};
 use super::operator::{Operator, WeakOperator};
 
 /// The figures of handles for Prometheus, in the text of OpenMetrics 1.0. It holds the handles weakly: one that is gone is left
@@ -41,6 +41,9 @@ impl Prometheus {
     /// What HTTP calls the format of [`text`](Self::text).
     pub const CONTENT_TYPE: &'static str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
+    /// What HTTP calls the format of [`plain_text`](Self::plain_text).
+    pub const PLAIN_CONTENT_TYPE: &'static str = "text/plain; version=0.0.4; charset=utf-8";
+
     /// The figures of these handles.
     pub fn new(operators: impl IntoIterator<Item = WeakOperator>) -> Self {
         Self(operators.into_iter().collect())
@@ -51,7 +54,24 @@ impl Prometheus {
         self.fragment() + "# EOF\n"
     }
 
-    /// A page without its end, to put before or behind one of the host's own. Prometheus reads it in its older text format too.
+    /// A whole page in the older text format, for whoever does not accept OpenMetrics: there what a counter is stands under its
+    /// whole name, and without that it has neither a help nor a type.
+    pub fn plain_text(&self) -> String {
+        let mut page = String::new();
+        for line in self.fragment().lines() {
+            let mut words = line.splitn(4, ' ');
+            match (words.next(), words.next(), words.next(), words.next()) {
+                (Some("#"), Some("UNIT"), ..) => {}
+                (Some("#"), Some(says), Some(name), Some(said)) if is_counter(name) => {
+                    page.extend(["# ", says, " ", name, "_total ", said, "\n"]);
+                }
+                _ => page.extend([line, "\n"]),
+            }
+        }
+        page
+    }
+
+    /// A page without its end, to put before or behind one of the host's own in OpenMetrics.
     pub fn fragment(&self) -> String {
         let mut registry = registry::Registry::default();
         registry.register_collector(Box::new(self.clone()));
@@ -67,6 +87,12 @@ impl Collector for Prometheus {
         let there: Vec<Operator> = self.0.iter().filter_map(WeakOperator::upgrade).collect();
         figures::of(&there).iter().try_for_each(|family| encode(family, &mut encoder))
     }
+}
+
+/// Whether a counter is called so but for its `_total`.
+fn is_counter(name: &str) -> bool {
+    let whole = |figure: &Described| figure.name.strip_suffix("_total") == Some(name);
+    DESCRIBED.iter().any(|figure| figure.kind == Kind::Counter && whole(figure))
 }
 
 fn encode(family: &Family, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {

@@ -33,6 +33,8 @@ pub(crate) mod beside;
 pub(crate) mod buckets;
 pub(crate) mod call;
 pub(crate) mod lease;
+#[cfg_attr(not(feature = "tokio"), path = "pace_absent.rs")]
+pub(crate) mod pace;
 pub(crate) mod recall;
 pub(crate) mod serving;
 pub(crate) mod shadow;

@@ -6,6 +6,7 @@ use arc_swap::ArcSwap;
 use crossbeam_channel::{Receiver, Sender};
 
 use super::beside::AskBeside;
+use super::pace::Pace;
 use super::recall::Answers;
 use super::shadow::{Aside, ShadowCounts, ShadowQueue, Watched};
 use super::table::{Router, Routing};
@@ -55,6 +56,8 @@ pub(crate) struct Serving<I: ?Sized, O> {
     pub(crate) segments: Option<Segments<I>>,
     /// Wakes threads that rest while there is nothing on trial.
     pub(crate) bells: Bells,
+    /// How long whoever answers takes, for callers that must not block.
+    pub(crate) pace: Pace,
 }
 
 /// Rung where a table comes into force that gives threads something to do which had nothing. No request rings them.
@@ -128,6 +131,7 @@ impl<I: ?Sized + 'static, O: 'static> Router for Serving<I, O> {
         debug_assert!(typed.is_some(), "a version of another handle is in the table");
         if let Some(table) = typed {
             let (on_trial, shadows) = (table.arms.len() > 1, !table.shadowing.is_empty());
+            self.pace.changes(&self.routing.load(), &table);
             self.routing.store(std::sync::Arc::new(table));
             // One that is full has been rung already.
             if on_trial {

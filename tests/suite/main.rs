@@ -22,10 +22,15 @@ mod world;
 
 #[cfg(feature = "admin")]
 mod admin;
+#[cfg(feature = "tokio")]
+mod asynchronous;
 mod contained;
+mod dashboards;
 #[cfg(feature = "drift")]
 mod drift;
 mod life;
+#[cfg(feature = "metrics")]
+mod metrics;
 mod operator;
 mod readme;
 #[cfg(feature = "report")]

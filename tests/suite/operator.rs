@@ -178,7 +178,10 @@ fn what_is_measured_says_what_happened() {
     );
     assert_eq!(of("switchback_guard_verdict", &[("version", "v2")]), 1.0);
     assert_eq!(of("switchback_guard_progress_ratio", &[("version", "v2"), ("side", "non_inferiority")]), 1.0);
-    assert_eq!(of("switchback_events_total", &[("event", "phase_changed")]), 2.0);
+    assert_eq!(of("switchback_events_total", &[("event", "phase_changed"), ("model", "late")]), 2.0);
+    // What has not happened is there at 0: who computes increases sees the first time.
+    assert_eq!(of("switchback_events_total", &[("event", "rolled_back"), ("model", "late")]), 0.0);
+    assert_eq!(of("switchback_errors_total", &[("version", "v2"), ("kind", "engine")]), 0.0);
     assert_eq!(of("switchback_labels_complete_after_seconds", &[("model", "late")]), 60.0);
     let at = clock.now().unix_nanos() as f64 / 1e9;
     assert_eq!(of("switchback_last_tick_timestamp_seconds", &[("model", "late")]), at);
@@ -304,6 +307,20 @@ fn a_page_for_prometheus_has_every_figure_under_its_own_name() {
     let count = format!("switchback_predict_duration_seconds_count{{{model},version=\"v1\"}} ");
     let value = |line: &str| line.rsplit(' ').next().unwrap().to_owned();
     assert_eq!((value(line(&all)), value(line(&count))), ("1".into(), "1".into()));
+    // In the older format the help and the type of a counter stand under its whole name.
+    let plain = page.plain_text();
+    for figure in DESCRIBED.iter().filter(|figure| text.contains(figure.name)) {
+        let kind = match figure.kind {
+            Kind::Counter => "counter",
+            Kind::Histogram => "histogram",
+            _ => "gauge",
+        };
+        assert!(plain.contains(&format!("# TYPE {} {kind}\n", figure.name)), "{}: {plain}", figure.name);
+        assert!(plain.contains(&format!("# HELP {} ", figure.name)), "{}", figure.name);
+    }
+    assert!(!plain.contains("# EOF") && !plain.contains("# UNIT"));
+    let samples = |text: &str| text.lines().filter(|line| !line.starts_with('#')).count();
+    assert_eq!(samples(&plain), samples(&text));
     drop(late);
-    assert_eq!(page.text(), "# EOF\n");
+    assert_eq!((page.text(), page.plain_text()), ("# EOF\n".into(), String::new()));
 }

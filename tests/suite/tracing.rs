@@ -6,8 +6,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
 use switchback::model::ModelError;
-use switchback::options::Shadowing;
-use switchback::{ModelHandle, closure, guard};
+use switchback::model::{Identity, LoadError};
+use switchback::options::{Retention, Shadowing, Tiers};
+use switchback::versions::{Description, Lifecycle, TargetTier, Tier};
+use switchback::{Model, ModelHandle, closure, guard};
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Level, Metadata, Subscriber};
@@ -17,13 +19,25 @@ use crate::common::*;
 /// What was logged: the level, and every field with its value.
 type Logged = (Level, Vec<(String, String)>);
 
+/// A span: its name, and every field with its value.
+type Spanned = (String, Vec<(String, String)>);
+
+/// Where a span lies.
+type Place = (Level, Option<Id>, bool);
+
 /// A subscriber that keeps what it is told and, at every event, calls back into the handle: the worst that a layer does.
 #[derive(Clone, Default)]
 struct Log {
     logged: Arc<Mutex<Vec<Logged>>>,
-    spans: Arc<Mutex<Vec<(String, Vec<(String, String)>)>>>,
+    spans: Arc<Mutex<Vec<Spanned>>>,
+    /// The level of each span, and what it lies in: another one, or whatever its thread is in.
+    lies_in: Arc<Mutex<Vec<Place>>>,
+    /// Spans as they were entered (true) and left.
+    steps: Arc<Mutex<Vec<(Id, bool)>>>,
     service: Arc<Mutex<Option<Service>>>,
     froze: Arc<AtomicUsize>,
+    #[cfg(feature = "state")]
+    wrote: Arc<AtomicUsize>,
     panics: bool,
 }
 
@@ -51,7 +65,10 @@ impl Subscriber for Log {
     fn new_span(&self, span: &Attributes<'_>) -> Id {
         let mut fields = Fields::default();
         span.record(&mut fields);
+        self.call_back();
         let mut spans = self.spans.lock();
+        let contextual = span.is_contextual() && std::thread::current().name() != Some("switchback-load");
+        self.lies_in.lock().push((*span.metadata().level(), span.parent().cloned(), contextual));
         spans.push((span.metadata().name().into(), fields.0));
         Id::from_u64(spans.len() as u64)
     }
@@ -80,13 +97,61 @@ impl Subscriber for Log {
         assert!(!self.panics, "on purpose");
     }
 
-    fn enter(&self, _: &Id) {}
+    fn enter(&self, span: &Id) {
+        self.call_back();
+        self.steps.lock().push((span.clone(), true));
+        assert!(!self.panics, "on purpose");
+    }
 
-    fn exit(&self, _: &Id) {}
+    fn exit(&self, span: &Id) {
+        self.call_back();
+        self.steps.lock().push((span.clone(), false));
+        assert!(!self.panics, "on purpose");
+    }
+}
+
+impl Log {
+    /// From within a span: what looks, writes and ticks.
+    fn call_back(&self) {
+        let service = self.service.lock().clone();
+        if let Some(service) = service {
+            let _ = (service.status(), service.events(), service.readiness());
+            service.tick();
+            #[cfg(feature = "state")]
+            if self.wrote.fetch_add(1, Ordering::Relaxed) < OWN_EVENTS {
+                let _ = service.checkpoint();
+            }
+        }
+    }
 }
 
 fn field<'f>((_, fields): &'f Logged, name: &str) -> Option<&'f str> {
     fields.iter().find(|(field, _)| field == name).map(|(_, value)| value.as_str())
+}
+
+/// Runs a test under a subscriber. Where another test of this process comes to an event for the first time just when the
+/// subscriber is set, it would not be asked about that event: so all of them are come to before.
+fn logged_by(log: &Log, run: impl FnOnce()) {
+    tracing::subscriber::with_default(Log::default(), || {
+        what_takes_long(&Log::default());
+        taken_back();
+    });
+    tracing::subscriber::with_default(log.clone(), || {
+        tracing::callsite::rebuild_interest_cache();
+        run();
+    });
+}
+
+/// A candidate that fails on everything.
+fn taken_back() {
+    let clock = clock();
+    let service = builder(&clock).live("v1", says("one", 0.1)).build().unwrap();
+    let bad = closure("two@1", |_: &f64| Err::<f64, _>(ModelError::engine("on purpose")));
+    let rollout = service.stage("v2", bad).unwrap();
+    rollout.canary(1.0).unwrap();
+    (0..100).for_each(|_| drop(service.predict(&0.5)));
+    tick(&service, &clock);
+    tick(&service, &clock);
 }
 
 fn life(service: &Service, clock: &switchback::Clock) {
@@ -105,7 +170,7 @@ fn life(service: &Service, clock: &switchback::Clock) {
 #[test]
 fn every_event_is_logged_in_order_and_a_layer_that_calls_back_hangs_nothing() {
     let log = Log::default();
-    tracing::subscriber::with_default(log.clone(), || {
+    logged_by(&log, || {
         let clock = clock();
         let service =
             builder(&clock).live("v1", says("one", 0.1)).shadowing(Shadowing::new()).build().unwrap();
@@ -115,7 +180,10 @@ fn every_event_is_logged_in_order_and_a_layer_that_calls_back_hangs_nothing() {
         tick(&service, &clock);
         let told = service.events();
         let logged = log.logged.lock();
-        let sequences: Vec<_> = logged.iter().map(|one| field(one, "sequence").unwrap().to_owned()).collect();
+        let sequences: Vec<_> = logged
+            .iter()
+            .map(|one| field(one, "sequence").unwrap_or_else(|| panic!("{one:?}")).to_owned())
+            .collect();
         assert_eq!(sequences, told.iter().map(|event| event.sequence.to_string()).collect::<Vec<_>>());
         for (one, event) in logged.iter().zip(&told) {
             assert_eq!(field(one, "event"), Some(event.kind.name()));
@@ -133,7 +201,7 @@ fn every_event_is_logged_in_order_and_a_layer_that_calls_back_hangs_nothing() {
 #[test]
 fn a_layer_that_panics_ends_nothing() {
     let log = Log { panics: true, ..Log::default() };
-    tracing::subscriber::with_default(log.clone(), || {
+    logged_by(&log, || {
         let clock = clock();
         let service =
             builder(&clock).live("v1", says("one", 0.1)).shadowing(Shadowing::new()).build().unwrap();
@@ -146,15 +214,8 @@ fn a_layer_that_panics_ends_nothing() {
 #[test]
 fn what_automation_takes_back_is_a_warning() {
     let log = Log::default();
-    tracing::subscriber::with_default(log.clone(), || {
-        let clock = clock();
-        let service = builder(&clock).live("v1", says("one", 0.1)).build().unwrap();
-        let bad = closure("two@1", |_: &f64| Err::<f64, _>(ModelError::engine("on purpose")));
-        let rollout = service.stage("v2", bad).unwrap();
-        rollout.canary(1.0).unwrap();
-        (0..100).for_each(|_| drop(service.predict(&0.5)));
-        tick(&service, &clock);
-        tick(&service, &clock);
+    logged_by(&log, || {
+        taken_back();
         let logged = log.logged.lock();
         let taken_back = logged.iter().find(|one| field(one, "event") == Some("tripped"));
         assert_eq!(taken_back.map(|(level, _)| *level), Some(Level::WARN), "{logged:#?}");
@@ -164,7 +225,7 @@ fn what_automation_takes_back_is_a_warning() {
 #[test]
 fn a_span_of_the_hosts_learns_who_answered() {
     let log = Log::default();
-    tracing::subscriber::with_default(log.clone(), || {
+    logged_by(&log, || {
         let service = ModelHandle::builder("late").live("v1", says("one", 0.1)).build().unwrap();
         let span = tracing::info_span!(
             target: "test",
@@ -183,9 +244,113 @@ fn a_span_of_the_hosts_learns_who_answered() {
             ("switchback.route", "live"),
             ("switchback.prediction_id", id.as_str()),
         ];
-        let (name, fields) = &log.spans.lock()[0];
+        let spans = log.spans.lock();
+        let (name, fields) = spans.iter().find(|(name, _)| name == "score").unwrap();
         let fields: Vec<_> = fields.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
         assert_eq!((name.as_str(), &fields[..]), ("score", &expected[..]));
         assert!(log.logged.lock().iter().all(|one| field(one, "event").is_some()), "a request is no event");
+    });
+}
+
+/// A model that is cold once it is retained.
+struct Steps(Mutex<Tier>);
+
+impl Model<f64, f64> for Steps {
+    fn predict(&self, _: &f64) -> Result<f64, ModelError> {
+        Ok(0.5)
+    }
+
+    fn identity(&self) -> Identity {
+        Identity::of([("steps", &b"1"[..])])
+    }
+
+    fn lifecycle(&self) -> Option<&dyn Lifecycle> {
+        Some(self)
+    }
+}
+
+impl Lifecycle for Steps {
+    fn tier(&self) -> Tier {
+        *self.0.lock()
+    }
+
+    fn wake(&self) -> Result<(), LoadError> {
+        *self.0.lock() = Tier::Warm;
+        Ok(())
+    }
+
+    fn settle(&self, wanted: &TargetTier) -> Result<Tier, LoadError> {
+        *self.0.lock() = wanted.tier();
+        Ok(wanted.tier())
+    }
+
+    fn description(&self) -> Description {
+        let mut description = Description::default();
+        description.prepared = true;
+        description
+    }
+}
+
+/// Everything that has a span.
+fn what_takes_long(log: &Log) {
+    let clock = clock();
+    #[cfg(feature = "state")]
+    let folder = Folder::new();
+    let tiers = Tiers::new().hot_for(seconds(0)).warm_for(seconds(0));
+    let built =
+        builder(&clock).live("v1", Steps(Mutex::new(Tier::Hot))).retention(Retention::new().tiers(tiers));
+    #[cfg(feature = "state")]
+    let built = built.state(&folder.0);
+    let service = built.build().unwrap();
+    *log.service.lock() = Some(service.clone());
+    service.stage("v2", says("two", 0.9)).unwrap().promote().unwrap();
+    #[cfg(feature = "state")]
+    service.checkpoint().unwrap();
+    tick(&service, &clock);
+    tick(&service, &clock);
+    let _ = service.rollback("complaints");
+    assert_eq!(service.live(), "v1");
+    log.service.lock().take();
+}
+
+#[test]
+fn what_takes_long_is_a_span_and_a_layer_that_calls_back_hangs_none() {
+    let log = Log::default();
+    logged_by(&log, || {
+        what_takes_long(&log);
+
+        let (spans, lies_in) = (log.spans.lock(), log.lies_in.lock());
+        let found = |name: &str, version: Option<&str>| {
+            let has = |fields: &[(String, String)], key: &str, value: &str| {
+                fields.iter().any(|(field, found)| (field.as_str(), found.as_str()) == (key, value))
+            };
+            let is = |(found, fields): &Spanned| {
+                found == name
+                    && version
+                        .is_none_or(|version| has(fields, "version", version) && has(fields, "model", "late"))
+            };
+            spans.iter().position(is).unwrap_or_else(|| panic!("{name} in {spans:?}"))
+        };
+        let id = |place: usize| Id::from_u64(place as u64 + 1);
+        let stage = found("switchback.stage", Some("v2"));
+        assert_eq!(lies_in[stage], (Level::INFO, None, true), "it lies in what the host is in");
+        let within = |of: usize| {
+            let children =
+                spans.iter().zip(lies_in.iter()).filter(|(_, (_, parent, _))| *parent == Some(id(of)));
+            children.map(|((name, _), _)| name.as_str()).collect::<Vec<_>>()
+        };
+        assert_eq!(within(stage), ["open", "load", "warm_up"]);
+        assert_eq!(within(found("switchback.stage", Some("v1"))), ["load", "warm_up"]);
+        assert_eq!(lies_in[found("switchback.tick", None)].0, Level::TRACE);
+        let wake = &lies_in[found("switchback.wake", Some("v1"))];
+        assert_eq!((wake.0, &wake.1), (Level::INFO, &None));
+        #[cfg(feature = "state")]
+        assert_eq!(lies_in[found("switchback.checkpoint", None)].0, Level::DEBUG);
+        // Whatever is entered is left, as often.
+        let steps = log.steps.lock();
+        for place in 0..spans.len() {
+            let count = |entered| steps.iter().filter(|step| **step == (id(place), entered)).count();
+            assert_eq!(count(true), count(false), "{:?}", spans[place]);
+        }
     });
 }

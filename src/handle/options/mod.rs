@@ -19,6 +19,8 @@
 //! # Ok::<(), serde_json::Error>(())
 //! ```
 
+#[cfg(feature = "tokio")]
+pub(crate) mod asynchronous;
 pub(crate) mod inputs;
 pub(crate) mod labels;
 pub(crate) mod limits;
@@ -28,6 +30,8 @@ pub(crate) mod shadowing;
 pub(crate) mod state_folder;
 pub(crate) mod threads;
 
+#[cfg(feature = "tokio")]
+pub use asynchronous::Async;
 pub use inputs::Inputs;
 pub use labels::Labels;
 pub use limits::Limits;

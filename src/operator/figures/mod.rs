@@ -16,11 +16,15 @@ pub use family::{Described, Family, Kind, Sample, Unit, Value};
 pub use table::DESCRIBED;
 
 use super::operator::Operator;
+use measured::Measured;
 
 /// What is measured of these handles. Families of which there is no sample are left out. Some 30 microseconds for each
 /// version that is loaded.
 pub fn of<'o>(operators: impl IntoIterator<Item = &'o Operator>) -> Vec<Family> {
-    let measured: Vec<_> = operators.into_iter().map(Operator::measured).collect();
-    let families = DESCRIBED.iter().map(|described| family::family(described, &measured));
+    families(&operators.into_iter().map(Operator::measured).collect::<Vec<_>>())
+}
+
+pub(crate) fn families(measured: &[Measured]) -> Vec<Family> {
+    let families = DESCRIBED.iter().map(|described| family::family(described, measured));
     families.filter(|family| !family.samples.is_empty()).collect()
 }

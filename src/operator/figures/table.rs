@@ -4,6 +4,7 @@ use super::family::{Described, Kind, Samples, Unit};
 use super::measured::Measured;
 use crate::base::text::hex;
 use crate::handle::status::Role;
+use crate::model::error::ErrorKind;
 use crate::rollout::guard::verdict::Verdict;
 use crate::rollout::phase::Phase;
 use crate::stats::{ArmFigures, Metric};
@@ -60,8 +61,10 @@ pub const DESCRIBED: &[Described] = &[
         labels: &["version", "kind"],
         samples: |measured, samples| {
             each(measured, |version, total| {
-                for (kind, count) in &total.errors {
-                    samples.count([version, kind.name()], *count);
+                // Those that did not happen too: the first failure is to be seen as an increase.
+                for kind in ErrorKind::ALL {
+                    let count = total.errors.get(&kind).copied().unwrap_or_default();
+                    samples.count([version, kind.name()], count);
                 }
             });
         },

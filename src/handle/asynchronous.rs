@@ -1,0 +1,269 @@
+//! A handle that is asked from asynchronous code.
+
+use std::borrow::Borrow;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+
+use thiserror::Error;
+use tokio::runtime::Handle;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+
+use super::handle::ModelHandle;
+use super::options::asynchronous::Async;
+use crate::base::invalid::InvalidArgument;
+use crate::request::answer::{Answer, PredictError};
+
+/// A handle that is asked from asynchronous code on tokio and blocks nobody for long. Clones are the same handle, with one queue.
+///
+/// A prediction is work and not waiting. Where whatever may answer is fast (its recent p99, which every tick looks at) a
+/// request is answered on the spot, since handing it over would cost more than the answer: a small ONNX model takes
+/// 2 microseconds, the way to the blocking pool and back 20. Where it is slow, or nobody knows yet, the request goes to
+/// the runtime's blocking pool, as many at a time as [`Async::concurrency`] says; others wait, up to
+/// [`Async::waiting`], and whoever comes then is refused at once.
+///
+/// A future that is dropped while its request waits takes it back: nothing has run and nothing is counted. One that is dropped
+/// while its request runs gives up the answer alone: the request ends and is counted, since a version must not look better
+/// because callers lose patience.
+///
+/// Whoever drops the last clone of a handle waits for its threads: [`close`](ModelHandle::close) it first, on a thread that
+/// may block.
+///
+/// ```
+/// use switchback::options::Async;
+/// use switchback::{ModelHandle, closure};
+///
+/// let late = ModelHandle::builder("late").live("v1", closure("half@1", |x: &f64| Ok(x / 2.0))).build()?;
+/// let late = late.into_async(Async::new().waiting(64))?;
+/// # let runtime = tokio::runtime::Builder::new_current_thread().build()?;
+/// # runtime.block_on(async {
+/// let answer = late.predict(3.0).await?;
+/// assert_eq!((*answer.output(), answer.version().as_str()), (1.5, "v1"));
+/// late.handle().rollback("what a handle does, it does");
+/// # Ok::<(), switchback::asynchronous::AsyncError>(())
+/// # })?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct AsyncHandle<I: ?Sized + 'static, O: 'static> {
+    handle: ModelHandle<I, O>,
+    queue: Arc<Queue>,
+}
+
+impl<I: ?Sized + 'static, O: 'static> Clone for AsyncHandle<I, O> {
+    fn clone(&self) -> Self {
+        Self { handle: self.handle.clone(), queue: Arc::clone(&self.queue) }
+    }
+}
+
+/// Who runs and who waits. What is counted is relaxed: each says something by itself.
+struct Queue {
+    permits: Arc<Semaphore>,
+    concurrency: usize,
+    waiting_max: usize,
+    waiting: AtomicUsize,
+    refused: AtomicU64,
+    /// On the spot below this many nanoseconds, and aside from twice as many on.
+    inline_below: u64,
+    /// Which of the two it was last, for what lies between.
+    inline: AtomicBool,
+}
+
+/// A request that waits, until this goes.
+struct Waits<'a>(&'a AtomicUsize);
+
+impl Drop for Waits<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Queue {
+    /// A place among those that run, once there is one.
+    async fn permit(&self) -> Result<OwnedSemaphorePermit, AsyncError> {
+        if let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() {
+            return Ok(permit);
+        }
+        let one_more = |waiting: usize| (waiting < self.waiting_max).then_some(waiting + 1);
+        let waits = self.waiting.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more);
+        let Ok(_) = waits else {
+            self.refused.fetch_add(1, Ordering::Relaxed);
+            return Err(AsyncError::Busy { waiting: self.waiting_max });
+        };
+        let _waits = Waits(&self.waiting);
+        // Nobody closes it.
+        Arc::clone(&self.permits).acquire_owned().await.map_err(|_| AsyncError::Ended)
+    }
+
+    /// Whether a request is answered on the spot, where the slowest that may answer takes so long.
+    #[inline]
+    fn is_inline(&self, nanos: u64) -> bool {
+        let was = self.inline.load(Ordering::Relaxed);
+        let is = if was { nanos < self.inline_below.saturating_mul(2) } else { nanos < self.inline_below };
+        if is != was {
+            self.inline.store(is, Ordering::Relaxed);
+        }
+        is
+    }
+}
+
+impl<I: ?Sized + 'static, O: Send + 'static> ModelHandle<I, O> {
+    /// This handle for asynchronous code on tokio. Others go on as they are: all are one handle.
+    ///
+    /// # Errors
+    ///
+    /// An option makes no sense.
+    pub fn into_async(self, options: Async) -> Result<AsyncHandle<I, O>, InvalidArgument> {
+        options.check()?;
+        let sessions = self.inner.serving.routing.load().live().version.description.sessions;
+        let processors = || std::thread::available_parallelism().map_or(1, usize::from);
+        let concurrency = options.concurrency.unwrap_or_else(|| match sessions {
+            0 => processors(),
+            sessions => sessions.min(4_096),
+        });
+        self.inner.serving.pace.want();
+        let queue = Queue {
+            permits: Arc::new(Semaphore::new(concurrency)),
+            concurrency,
+            waiting_max: options.waiting,
+            waiting: AtomicUsize::new(0),
+            refused: AtomicU64::new(0),
+            inline_below: u64::try_from(options.inline_below.as_nanos()).unwrap_or(u64::MAX),
+            inline: AtomicBool::new(false),
+        };
+        Ok(AsyncHandle { handle: self, queue: Arc::new(queue) })
+    }
+}
+
+impl<I: ?Sized + 'static, O: Send + 'static> AsyncHandle<I, O> {
+    /// Answers one request, as [`ModelHandle::predict`] does. The input is owned, boxed or shared (`Vec<f32>` or `Arc<[f32]>`
+    /// where `I` is `[f32]`), since it may go to another thread.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`ModelHandle::predict`], and why it was not asked.
+    pub async fn predict(&self, input: impl Borrow<I> + Send + 'static) -> Result<Answer<O>, AsyncError> {
+        if self.is_inline(1) {
+            return Ok(self.handle.predict(input.borrow())?);
+        }
+        Ok(self.aside(move |handle| handle.predict(input.borrow())).await??)
+    }
+
+    /// Like [`predict`](Self::predict), and the same key is answered by the same version: see
+    /// [`ModelHandle::predict_keyed`].
+    ///
+    /// # Errors
+    ///
+    /// Those of [`predict`](Self::predict).
+    pub async fn predict_keyed(
+        &self,
+        key: impl AsRef<[u8]> + Send + 'static,
+        input: impl Borrow<I> + Send + 'static,
+    ) -> Result<Answer<O>, AsyncError> {
+        if self.is_inline(1) {
+            return Ok(self.handle.predict_keyed(key, input.borrow())?);
+        }
+        Ok(self.aside(move |handle| handle.predict_keyed(key, input.borrow())).await??)
+    }
+
+    /// Answers several inputs in their order, all by one version: see [`Request::batch`](crate::requests::Request::batch). It
+    /// takes one place, and is answered on the spot only where all of its rows together would take no longer than the limit.
+    ///
+    /// # Errors
+    ///
+    /// Why it was not asked. What went wrong with a row stands in its place.
+    pub async fn predict_batch<B: Borrow<I> + Send + 'static>(
+        &self,
+        inputs: Vec<B>,
+    ) -> Result<Vec<Result<Answer<O>, PredictError>>, AsyncError> {
+        if self.is_inline(inputs.len()) {
+            return Ok(self.handle.request().batch(&inputs));
+        }
+        self.aside(move |handle| handle.request().batch(&inputs)).await
+    }
+
+    fn is_inline(&self, rows: usize) -> bool {
+        let nanos = self.handle.inner.serving.pace.nanos();
+        let is_inline = self.queue.is_inline(nanos);
+        is_inline && (rows <= 1 || nanos.saturating_mul(rows as u64) < self.queue.inline_below)
+    }
+
+    /// Asks on the blocking pool, once there is a place.
+    async fn aside<T: Send + 'static>(
+        &self,
+        ask: impl FnOnce(&ModelHandle<I, O>) -> T + Send + 'static,
+    ) -> Result<T, AsyncError> {
+        let runtime = Handle::try_current().map_err(|_| AsyncError::NoRuntime)?;
+        let permit = self.queue.permit().await?;
+        let handle = self.handle.clone();
+        let (answer, answered) = oneshot::channel();
+        // What runs on the pool does not end with whoever waits for it.
+        runtime.spawn_blocking(move || {
+            // Whoever asked has gone before it was their turn.
+            if answer.is_closed() {
+                return;
+            }
+            let asked = ask(&handle);
+            drop(permit);
+            let _ = answer.send(asked);
+        });
+        answered.await.map_err(|_| AsyncError::Ended)
+    }
+}
+
+impl<I: ?Sized + 'static, O: 'static> AsyncHandle<I, O> {
+    /// The handle itself, for all that blocks nobody: feedback, rollouts, status, rollback.
+    pub fn handle(&self) -> &ModelHandle<I, O> {
+        &self.handle
+    }
+
+    /// Where requests are answered now, and how many wait.
+    pub fn queue(&self) -> AsyncStatus {
+        let queue = &*self.queue;
+        AsyncStatus {
+            inline: queue.is_inline(self.handle.inner.serving.pace.nanos()),
+            under_way: queue.concurrency.saturating_sub(queue.permits.available_permits()),
+            waiting: queue.waiting.load(Ordering::Relaxed),
+            refused: queue.refused.load(Ordering::Relaxed),
+        }
+    }
+}
+
+impl<I: ?Sized + 'static, O: 'static> std::fmt::Debug for AsyncHandle<I, O> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("AsyncHandle").field("queue", &self.queue()).finish_non_exhaustive()
+    }
+}
+
+/// Where requests from asynchronous code are answered, and how many wait.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct AsyncStatus {
+    /// The next one is answered on the spot.
+    pub inline: bool,
+    /// Requests that have a place on the blocking pool.
+    pub under_way: usize,
+    /// Requests that wait for one.
+    pub waiting: usize,
+    /// Requests that were refused, since as many waited as may.
+    pub refused: u64,
+}
+
+/// Why a request from asynchronous code got no answer.
+#[derive(Debug, Clone, Error)]
+#[non_exhaustive]
+pub enum AsyncError {
+    /// It was asked, and no version answered.
+    #[error(transparent)]
+    Predict(#[from] PredictError),
+    /// As many requests wait as may. It was not asked; over HTTP that is a 503.
+    #[error("{waiting} requests wait for the model already: ask again later, or elsewhere")]
+    Busy {
+        /// How many wait at most.
+        waiting: usize,
+    },
+    /// It would not be answered on the spot, and no runtime of tokio is there to answer it elsewhere.
+    #[error("there is no runtime of tokio on this thread: await it on one, or ask the handle itself")]
+    NoRuntime,
+    /// The runtime ended before the request had its turn.
+    #[error("the runtime was shut down before the request had its turn")]
+    Ended,
+}

@@ -1,0 +1,174 @@
+//! Figures in the recorder that the host has installed for the facade `metrics`.
+//!
+//! No histogram of the facade's: a recorder keeps each sample of one until somebody looks, and ours are counted already. So
+//! durations are their sum, their number, and gauges of what recent ones did not exceed.
+
+use std::collections::HashMap;
+use std::fmt;
+
+use metrics::{Counter, Gauge, Key, Label, Level, Metadata, Recorder, with_recorder};
+use parking_lot::Mutex;
+
+use super::figures::family::{Kind, Unit, Value};
+use super::figures::measured::Measured;
+use super::figures::{self, DESCRIBED};
+use crate::base::guarded::guarded;
+
+/// The figures of some handles on their way to the host's recorder.
+#[derive(Default)]
+pub(crate) struct Emitter(Mutex<Emitted>);
+
+impl Emitter {
+    /// Emits everything. Returns at once where another thread is at it, or a recorder that was called by this.
+    pub(crate) fn emit(&self, measured: &[Measured]) {
+        let Some(mut emitted) = self.0.try_lock() else { return };
+        // What panics there is the host's affair. Nobody waits for this lock.
+        let _ = guarded(|| emitted.all(measured));
+    }
+}
+
+impl fmt::Debug for Emitter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Emitter").finish_non_exhaustive()
+    }
+}
+
+type Labels = Vec<(&'static str, String)>;
+
+#[derive(Default)]
+struct Emitted {
+    is_described: bool,
+    /// Counts calls, so that what is there no longer is told from what is.
+    round: u64,
+    /// By name in two parts, then by labels: each is registered once.
+    series: HashMap<(&'static str, &'static str), HashMap<Labels, Series>>,
+}
+
+struct Series {
+    handle: Handle,
+    round: u64,
+}
+
+enum Handle {
+    Counter(Counter),
+    /// With what it is set to once it is there no longer.
+    Gauge(Gauge, f64),
+}
+
+/// What quantiles of durations are shown.
+const QUANTILES: [&str; 3] = ["0.5", "0.9", "0.99"];
+
+impl Emitted {
+    fn all(&mut self, measured: &[Measured]) {
+        if !std::mem::replace(&mut self.is_described, true) {
+            with_recorder(describe);
+        }
+        self.round += 1;
+        for family in figures::families(measured) {
+            for sample in family.samples {
+                match (sample.value, family.kind) {
+                    (Value::Number(number), Kind::Counter) => {
+                        self.count((family.name, ""), sample.labels, number as u64);
+                    }
+                    // What only says something says it no longer; any other value is not known any more.
+                    (Value::Number(number), Kind::Info) => {
+                        self.set((family.name, ""), sample.labels, number, 0.0);
+                    }
+                    (Value::Number(number), _) => {
+                        self.set((family.name, ""), sample.labels, number, f64::NAN);
+                    }
+                    (Value::Histogram { sum, count, .. }, _) => {
+                        self.set((family.name, "_sum"), sample.labels.clone(), sum, f64::NAN);
+                        self.count((family.name, "_count"), sample.labels, count);
+                    }
+                }
+            }
+        }
+        for model in measured {
+            for version in model.versions() {
+                let recent = [
+                    ("switchback_predict_duration_seconds", &version.recent.latency),
+                    ("switchback_shadow_queue_duration_seconds", &version.recent.queue_time),
+                ];
+                for (name, figures) in recent {
+                    let Some(figures) = figures else { continue };
+                    for (quantile, value) in
+                        QUANTILES.into_iter().zip([figures.p50, figures.p90, figures.p99])
+                    {
+                        let labels = vec![
+                            ("model", model.status.name.clone()),
+                            ("version", version.version.to_string()),
+                            ("quantile", quantile.to_owned()),
+                        ];
+                        self.set((name, ""), labels, value.as_secs_f64(), f64::NAN);
+                    }
+                }
+            }
+        }
+        let round = self.round;
+        for by_labels in self.series.values_mut() {
+            by_labels.retain(|_, series| {
+                if let (Handle::Gauge(gauge, gone), false) = (&series.handle, series.round == round) {
+                    gauge.set(*gone);
+                }
+                series.round == round
+            });
+        }
+    }
+
+    fn count(&mut self, name: (&'static str, &'static str), labels: Labels, count: u64) {
+        let register =
+            |recorder: &dyn Recorder, key: &Key| Handle::Counter(recorder.register_counter(key, &METADATA));
+        if let Handle::Counter(counter) = self.of(name, labels, register) {
+            counter.absolute(count);
+        }
+    }
+
+    fn set(&mut self, name: (&'static str, &'static str), labels: Labels, value: f64, gone: f64) {
+        let register =
+            |recorder: &dyn Recorder, key: &Key| Handle::Gauge(recorder.register_gauge(key, &METADATA), gone);
+        if let Handle::Gauge(gauge, _) = self.of(name, labels, register) {
+            gauge.set(value);
+        }
+    }
+
+    /// The handle of a series, which is registered where it is new.
+    fn of(
+        &mut self,
+        name: (&'static str, &'static str),
+        labels: Labels,
+        register: impl FnOnce(&dyn Recorder, &Key) -> Handle,
+    ) -> &Handle {
+        let round = self.round;
+        let series = self.series.entry(name).or_default().entry(labels).or_insert_with_key(|labels| {
+            let labels: Vec<Label> =
+                labels.iter().map(|(name, value)| Label::new(*name, value.clone())).collect();
+            let key = Key::from_parts(format!("{}{}", name.0, name.1), labels);
+            Series { handle: with_recorder(|recorder| register(recorder, &key)), round }
+        });
+        series.round = round;
+        &series.handle
+    }
+}
+
+static METADATA: Metadata<'static> = Metadata::new("switchback", Level::INFO, Some(module_path!()));
+
+/// Says once what each figure is.
+fn describe(recorder: &dyn Recorder) {
+    for figure in DESCRIBED {
+        let unit = match figure.unit {
+            Unit::Seconds => Some(metrics::Unit::Seconds),
+            Unit::Bytes => Some(metrics::Unit::Bytes),
+            Unit::None | Unit::Ratio => None,
+        };
+        match figure.kind {
+            Kind::Counter => recorder.describe_counter(figure.name.into(), unit, figure.help.into()),
+            Kind::Gauge | Kind::Info => recorder.describe_gauge(figure.name.into(), unit, figure.help.into()),
+            Kind::Histogram => {
+                recorder.describe_gauge(figure.name.into(), unit, figure.help.into());
+                recorder.describe_gauge(format!("{}_sum", figure.name).into(), unit, figure.help.into());
+                recorder.describe_counter(format!("{}_count", figure.name).into(), None, figure.help.into());
+            }
+        }
+    }
+}

@@ -1,0 +1,26 @@
+//! What stands in for `pace` without the feature `tokio`: nobody asks.
+
+use std::time::Duration;
+
+use super::table::Routing;
+use crate::version::id::VersionId;
+
+pub(crate) struct Pace;
+
+impl Pace {
+    pub(crate) const fn new() -> Self {
+        Self
+    }
+
+    pub(crate) fn is_wanted(&self) -> bool {
+        false
+    }
+
+    pub(crate) fn set(&self, _: Option<Duration>) {}
+
+    pub(crate) fn changes<V>(&self, _: &Routing<V>, _: &Routing<V>) {}
+}
+
+pub(crate) fn answering<V>(_: &Routing<V>) -> impl Iterator<Item = VersionId> {
+    std::iter::empty()
+}

@@ -1,0 +1,246 @@
+//! A handle that is asked from asynchronous code. No test waits for time to pass: models stand at gates, on a clock that is
+//! turned by hand.
+
+use std::collections::BTreeSet;
+use std::future::Future;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::mpsc;
+use std::task::{Context, Poll, Waker};
+use std::thread::ThreadId;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use switchback::asynchronous::{AsyncError, AsyncHandle};
+use switchback::options::Async;
+use switchback::testing::Scripted;
+use switchback::{Clock, PredictError};
+use tokio::runtime::{Builder, Runtime};
+use tokio::task::yield_now;
+
+use crate::common::*;
+
+/// Every kind of runtime that a host may have.
+fn runtimes() -> [Runtime; 2] {
+    let one = Builder::new_current_thread().build().unwrap();
+    [one, Builder::new_multi_thread().worker_threads(2).build().unwrap()]
+}
+
+type Threads = Arc<Mutex<BTreeSet<String>>>;
+
+/// A model that says which threads have asked it.
+fn on_threads(name: &str, clock: &Clock, threads: &Threads) -> Scripted<f64, f64> {
+    let threads = Arc::clone(threads);
+    let answer = move |_: &f64| {
+        threads.lock().insert(name_of(std::thread::current().id()));
+        0.1
+    };
+    Scripted::new(name, answer).clock(clock)
+}
+
+fn name_of(thread: ThreadId) -> String {
+    format!("{thread:?}")
+}
+
+fn requests(late: &AsyncHandle<f64, f64>) -> u64 {
+    let handle = late.handle();
+    handle.tick();
+    handle.status().versions.iter().map(|version| version.total.requests).sum()
+}
+
+#[test]
+fn a_fast_model_is_asked_on_the_spot_and_a_slow_one_aside() {
+    for runtime in runtimes() {
+        let (clock, threads) = (clock(), Threads::default());
+        let live = on_threads("one", &clock, &threads);
+        let script = live.control();
+        let service = builder(&clock).live("v1", live).build().unwrap();
+        let late = service.clone().into_async(Async::new()).unwrap();
+        let here = name_of(std::thread::current().id());
+        // Whether requests were answered here, once a tick has looked at the last ones.
+        let asked = |model: &switchback::testing::Script<f64, f64>, micros: u64| {
+            // Far enough on that what was recent is not any more.
+            clock.advance(seconds(86_400));
+            service.tick();
+            model.stall(Duration::from_micros(micros));
+            runtime.block_on(async {
+                for _ in 0..200 {
+                    late.predict(0.5).await.unwrap();
+                }
+            });
+            tick(&service, &clock);
+            threads.lock().clear();
+            runtime.block_on(late.predict(0.5)).unwrap();
+            let inline = *threads.lock() == [here.clone()].into();
+            assert_eq!(inline, late.queue().inline);
+            inline
+        };
+        assert!(!late.queue().inline, "nobody knows yet how long it takes");
+        assert!(asked(&script, 10));
+        assert!(asked(&script, 70), "on the spot up to twice the limit");
+        assert!(!asked(&script, 200));
+        assert!(!asked(&script, 70), "and aside down to the limit");
+        assert!(asked(&script, 10));
+
+        // A candidate that nobody has measured may be slow: from the moment that it may answer.
+        let two = on_threads("two", &clock, &threads);
+        let candidate = two.control();
+        let rollout = service.stage("v2", two).unwrap();
+        assert!(late.queue().inline);
+        rollout.canary(0.5).unwrap();
+        assert!(!late.queue().inline);
+        assert!(asked(&candidate, 10));
+        assert!(!asked(&candidate, 10_000), "live is as fast as ever");
+        let _ = rollout.rollback("slow");
+        assert!(asked(&script, 10));
+        // A batch takes as long as all of its rows.
+        let batch = |rows: usize| {
+            threads.lock().clear();
+            let answers = runtime.block_on(late.predict_batch(vec![0.5; rows])).unwrap();
+            assert!(answers.len() == rows && answers.iter().all(Result::is_ok));
+            *threads.lock() == [here.clone()].into()
+        };
+        assert!(batch(2) && !batch(1_000));
+    }
+}
+
+/// A service whose model stands at a gate, and never answers on the spot.
+fn gated(options: Async) -> (AsyncHandle<f64, f64>, switchback::testing::Script<f64, f64>) {
+    let clock = clock();
+    let live = says("one", 0.1);
+    let script = live.control();
+    let service = builder(&clock).live("v1", live).build().unwrap();
+    (service.into_async(options.inline_below(Duration::ZERO)).unwrap(), script)
+}
+
+async fn until(mut holds: impl FnMut() -> bool) {
+    while !holds() {
+        yield_now().await;
+    }
+}
+
+#[test]
+fn what_does_not_fit_the_queue_is_refused_at_once_and_what_leaves_it_has_not_run() {
+    for runtime in runtimes() {
+        let (late, script) = gated(Async::new().concurrency(1).waiting(1));
+        let gate = script.gate();
+        runtime.block_on(async {
+            let spawned = |late: &AsyncHandle<f64, f64>| {
+                let late = late.clone();
+                tokio::spawn(async move { late.predict(0.5).await })
+            };
+            let first = spawned(&late);
+            until(|| late.queue().under_way == 1).await;
+            let second = spawned(&late);
+            until(|| late.queue().waiting == 1).await;
+            let refused = late.predict(0.5).await.unwrap_err();
+            assert!(matches!(refused, AsyncError::Busy { waiting: 1 }), "{refused}");
+            assert_eq!((late.queue().refused, late.queue().waiting), (1, 1));
+            second.abort();
+            assert!(second.await.unwrap_err().is_cancelled());
+            assert_eq!(late.queue().waiting, 0);
+            // There is room again, and whoever waits has their turn.
+            let third = spawned(&late);
+            until(|| late.queue().waiting == 1).await;
+            gate.open();
+            assert_eq!(*first.await.unwrap().unwrap().output(), 0.1);
+            assert_eq!(*third.await.unwrap().unwrap().output(), 0.1);
+            until(|| late.queue().under_way == 0).await;
+        });
+        assert_eq!((script.calls(), requests(&late)), (2, 2));
+    }
+}
+
+#[test]
+fn what_runs_is_counted_though_nobody_waits_for_it() {
+    for runtime in runtimes() {
+        let (late, script) = gated(Async::new().concurrency(1));
+        let gate = script.gate();
+        runtime.block_on(async {
+            let asked = {
+                let late = late.clone();
+                tokio::spawn(async move { late.predict_keyed("user 7", 0.5).await })
+            };
+            until(|| script.calls() == 1).await;
+            asked.abort();
+            assert!(asked.await.unwrap_err().is_cancelled());
+            assert_eq!(late.queue().under_way, 1, "its place is taken for as long as it runs");
+            gate.open();
+            until(|| late.queue().under_way == 0).await;
+        });
+        assert_eq!((script.calls(), requests(&late)), (1, 1));
+    }
+}
+
+#[test]
+fn what_is_left_before_a_thread_takes_it_has_not_run() {
+    let builders = [Builder::new_current_thread(), Builder::new_multi_thread()];
+    for mut builder in builders {
+        let runtime = builder.max_blocking_threads(1).build().unwrap();
+        let (late, script) = gated(Async::new().concurrency(4));
+        let (release, held) = mpsc::channel::<()>();
+        let (begun, has_begun) = mpsc::channel();
+        // The host's own work has the pool.
+        let blocker = runtime.spawn_blocking(move || {
+            begun.send(()).unwrap();
+            let _ = held.recv();
+        });
+        has_begun.recv().unwrap();
+        runtime.block_on(async {
+            let asked = {
+                let late = late.clone();
+                tokio::spawn(async move { late.predict(0.5).await })
+            };
+            until(|| late.queue().under_way == 1).await;
+            asked.abort();
+            let _ = asked.await;
+            release.send(()).unwrap();
+            blocker.await.unwrap();
+            until(|| late.queue().under_way == 0).await;
+        });
+        assert_eq!((script.calls(), requests(&late)), (0, 0));
+    }
+}
+
+#[test]
+fn answers_and_failures_are_those_of_the_handle() {
+    for runtime in runtimes() {
+        let (late, script) = gated(Async::new());
+        let _rollout = late.handle().stage("v2", says("two", 0.9)).unwrap();
+        runtime.block_on(async {
+            let answer = late.predict_keyed("user 7", Arc::new(0.5)).await.unwrap();
+            assert_eq!(answer.version(), "v1");
+            let rows = late.predict_batch(vec![0.5, 0.6, 0.7]).await.unwrap();
+            assert_eq!(rows.iter().map(|row| *row.as_ref().unwrap().output()).collect::<Vec<_>>(), [0.1; 3]);
+            script.refuse_next(1);
+            let refused = late.predict(0.5).await.unwrap_err();
+            assert!(matches!(refused, AsyncError::Predict(PredictError::Input(_))), "{refused}");
+            script.panic_next(1);
+            let failed = late.predict(0.5).await.unwrap_err();
+            assert!(matches!(failed, AsyncError::Predict(PredictError::Failed { .. })), "{failed}");
+        });
+    }
+    let (late, _) = gated(Async::new());
+    for options in [Async::new().concurrency(0), Async::new().waiting(usize::MAX)] {
+        let refused = late.handle().clone().into_async(options).unwrap_err();
+        assert!(refused.to_string().contains("async."), "{refused}");
+    }
+    let read: Async = serde_json::from_value(serde_json::json!({ "waiting": 3 })).unwrap();
+    assert_eq!(read, Async::new().waiting(3));
+}
+
+#[test]
+fn without_a_runtime_and_after_its_end_an_error_says_so() {
+    let (late, script) = gated(Async::new());
+    let mut context = Context::from_waker(Waker::noop());
+    let polled = pin!(late.predict(0.5)).poll(&mut context);
+    assert!(matches!(polled, Poll::Ready(Err(AsyncError::NoRuntime))));
+
+    let runtime = Builder::new_multi_thread().worker_threads(1).build().unwrap();
+    let handle = runtime.handle().clone();
+    runtime.shutdown_background();
+    let _entered = handle.enter();
+    let polled = pin!(late.predict(0.5)).poll(&mut context);
+    assert!(matches!(polled, Poll::Ready(Err(AsyncError::Ended))), "{polled:?}");
+    assert_eq!((script.calls(), late.queue().under_way), (0, 0));
+}
