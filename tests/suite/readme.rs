@@ -1,14 +1,22 @@
-//! What the README shows is what compiles.
+//! What the README and the pages behind it show is what compiles.
 
 /// The lines of some code, without their indentation.
 fn lines(code: &str) -> Vec<&str> {
     code.lines().map(str::trim).filter(|line| !line.is_empty()).collect()
 }
 
-/// Every block of Rust in the README stands, line for line, in an example.
+/// Every block of Rust in the README and in the pages that it links stands, line for line, in an example.
 #[test]
 fn the_code_in_the_readme_is_that_of_the_examples() {
-    let readme = include_str!("../../README.md");
+    let pages = [
+        include_str!("../../README.md"),
+        include_str!("../../docs/costs.md"),
+        include_str!("../../docs/drift.md"),
+        include_str!("../../docs/large-models.md"),
+        include_str!("../../docs/reports.md"),
+        include_str!("../../docs/repository.md"),
+        include_str!("../../docs/state.md"),
+    ];
     let examples = [
         include_str!("../../examples/before_the_truth.rs"),
         include_str!("../../examples/first_twenty_lines.rs"),
@@ -18,7 +26,7 @@ fn the_code_in_the_readme_is_that_of_the_examples() {
     ]
     .map(lines);
     let mut blocks = Vec::new();
-    for fence in readme.split("\n```").skip(1).step_by(2) {
+    for fence in pages.iter().flat_map(|page| page.split("\n```").skip(1).step_by(2)) {
         let (language, code) = fence.split_once('\n').unwrap();
         assert!(
             ["rust", "sh", "text", "toml"].contains(&language),
