@@ -1,12 +1,13 @@
 //! A service on axum, whole: what handlers share, an extractor, load shedding, failures as status codes, figures for
-//! Prometheus, readiness, and an end at which nobody loses an answer. A second process on the same folder of state looks on,
+//! Prometheus, pages and changes for operators, readiness, and an end at which nobody loses an answer. A second process on the same folder of state looks on,
 //! answers, and goes on with the rollout once the first has ended.
 //!
 //! ```sh
-//! cargo run --example axum_service --features prometheus,tokio -- --port 8080 --state /tmp/late
+//! cargo run --example axum_service --features admin,prometheus,tokio -- --port 8080 --state /tmp/late
 //! curl -d '{"distance": 900, "delay": 12}' -H 'content-type: application/json' -H 'x-user: 7' localhost:8080/predict
 //! curl -d '{"late": true}' -H 'content-type: application/json' localhost:8080/feedback/ID
 //! curl localhost:8080/metrics
+//! curl -H 'accept: text/html' localhost:8080/switchback/late   # a live page; in a browser too
 //! ```
 //!
 //! Two numbers and a table stand in for a model; an ONNX model takes their place without another line.
@@ -17,17 +18,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::error_handling::HandleErrorLayer;
-use axum::extract::{FromRequestParts, Path, State};
+use axum::extract::{FromRequestParts, Path, Request, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::{any, get, post};
 use axum::{Json, Router};
 use serde::{Deserialize, Serialize};
+use switchback::admin::{Admin, Bearer};
 use switchback::asynchronous::{AsyncError, AsyncHandle};
 use switchback::drift::{Cell, Drift, ReferenceProfile, WindowSize};
 use switchback::model::{Identity, ModelError};
-use switchback::operator::Prometheus;
+use switchback::operator::{Operators, Prometheus};
 use switchback::options::{Async, Labels, Shadowing, StateFolder, Threads};
 use switchback::versions::{Lifecycle, Memory};
 use switchback::{
@@ -98,6 +100,7 @@ impl Lifecycle for Table {
 struct Service {
     late: AsyncHandle<Flight, f64>,
     metrics: Prometheus,
+    admin: Admin,
 }
 
 /// Whose request it is: the same user is answered by the same version.
@@ -189,6 +192,21 @@ async fn metrics(State(Service { metrics, .. }): State<Service>, headers: Header
     }
 }
 
+/// Pages and changes for those who operate it; only those who have the token change anything.
+async fn operate(State(Service { admin, .. }): State<Service>, request: Request) -> Response {
+    let (parts, body) = request.into_parts();
+    // One more than it takes, so that it says itself what is too much.
+    let Ok(body) = axum::body::to_bytes(body, Admin::BODY_MAX + 1).await else {
+        return StatusCode::PAYLOAD_TOO_LARGE.into_response();
+    };
+    // A page about a rollout takes some milliseconds.
+    let answer = move || admin.respond(axum::http::Request::from_parts(parts, body));
+    match tokio::task::spawn_blocking(answer).await {
+        Ok(answer) => answer.map(Into::into),
+        Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+    }
+}
+
 /// Whether callers are to be sent here. Nothing that is wrong with a model is in it: that would be so on every replica.
 async fn ready(State(Service { late, .. }): State<Service>) -> Response {
     let readiness = late.handle().readiness();
@@ -219,6 +237,8 @@ fn router(service: Service) -> Router {
         .route("/live", get(|| async { "alive" }))
         .route("/status", get(status))
         .route("/events", get(events))
+        .route("/switchback/", any(operate))
+        .route("/switchback/{*path}", any(operate))
         .with_state(service)
 }
 
@@ -316,6 +336,11 @@ async fn serve(options: Options) -> Result<(), Failed> {
     let building = Arc::clone(&options);
     let handle = tokio::task::spawn_blocking(move || built(&building)).await??;
     let metrics = Prometheus::new([handle.operator().downgrade()]);
+    let mut admin = Admin::new(Operators::new([handle.operator()])?).under("/switchback");
+    // Without a token everything can be looked at there and nothing changed.
+    if std::env::var_os("SWITCHBACK_TOKEN").is_some() {
+        admin = admin.changes(Bearer::from_env("SWITCHBACK_TOKEN")?);
+    }
     let late = handle.clone().into_async(Async::new())?;
     let listener = tokio::net::TcpListener::bind(("127.0.0.1", options.port)).await?;
     println!("ready on {}", listener.local_addr()?);
@@ -330,7 +355,8 @@ async fn serve(options: Options) -> Result<(), Failed> {
         tokio::time::sleep(drain).await;
         let _ = closed.send(());
     };
-    let serving = axum::serve(listener, router(Service { late, metrics })).with_graceful_shutdown(ending);
+    let serving =
+        axum::serve(listener, router(Service { late, metrics, admin })).with_graceful_shutdown(ending);
     tokio::select! {
         served = serving => served?,
         // A client that neither asks nor leaves does not keep the process.
