@@ -95,6 +95,7 @@
 //! - `signatures`: manifests held against signatures of trusted keys.
 //! - `watch`: a repository is looked at as soon as something moves.
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
 #![allow(clippy::module_inception, reason = "the main thing of a room stands in the file of the room's name")]
 
 #[cfg(feature = "admin")]

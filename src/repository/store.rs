@@ -6,6 +6,7 @@ use std::{fs, io};
 
 use super::error::RepositoryError;
 use super::manifest::{FILE, MANIFEST_MAX, Manifest};
+use super::mlflow::MlflowModel;
 use super::name;
 use crate::base::disk::{Files, make_lock};
 #[cfg(feature = "testing")]
@@ -78,6 +79,16 @@ impl Entry {
     /// `model.onnx/model.onnx`, or as a hub exports it `onnx/model.onnx`: the first that is there.
     pub fn model_file(&self) -> PathBuf {
         self.folder.join(self.model_path())
+    }
+
+    /// What MLflow says of the model, where it has logged it: the run, the moment, the signature.
+    /// [`MlflowModel::manifest`] makes a manifest of that, to publish it with.
+    ///
+    /// # Errors
+    ///
+    /// The file `MLmodel` is there and cannot be read.
+    pub fn mlflow(&self) -> Result<Option<MlflowModel>, RepositoryError> {
+        MlflowModel::read(&self.folder)
     }
 
     /// The same below the version's folder, with `/` between components.

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use switchback::repository::{Change, Repository, RepositoryError};
+use switchback::repository::{Change, Draft, Repository, RepositoryError};
 use switchback::{Clock, Timestamp};
 
 use crate::common::{Folder, seconds};
@@ -149,6 +149,32 @@ fn layouts_of_others_are_found_without_a_manifest() {
     }
     fs::create_dir_all(folder.0.join("models/late/4/model.onnx")).unwrap();
     assert_eq!(versions(&repository(&folder)), ["1", "2", "3"], "a folder is no model");
+}
+
+/// Bug: a folder of MLflow's loaded, and what MLflow knew of it was lost. Cause: nobody read it. Fix: an entry tells the run, the
+/// moment and the signature, and a manifest can be made of it and published.
+#[test]
+fn what_mlflow_says_of_a_model_is_its_lineage() {
+    let folder = Folder::new();
+    let logged = folder.0.join("models/late/1");
+    fs::create_dir_all(&logged).unwrap();
+    fs::copy(MODEL, logged.join("model.onnx")).unwrap();
+    let models = repository(&folder);
+    assert_eq!(models.get("late", "1").unwrap().mlflow().unwrap(), None);
+    let said = "flavors:\n  onnx:\n    data: model.onnx\nmlflow_version: 3.17.0\nrun_id: 4f0c9d\n";
+    fs::write(logged.join("MLmodel"), said).unwrap();
+    let entry = models.get("late", "1").unwrap();
+    assert_eq!((&entry.manifest, entry.model_file()), (&None, logged.join("model.onnx")));
+    let mlflow = entry.mlflow().unwrap().unwrap();
+    assert_eq!(mlflow.run.as_deref(), Some("4f0c9d"));
+
+    let manifest = mlflow.manifest("late", "2", Timestamp::from_unix_seconds(1_790_000_000));
+    models.publish(Draft::new(manifest).file("model.onnx", entry.model_file())).unwrap();
+    let published = models.get("late", "2").unwrap();
+    models.verify(&published).unwrap();
+    let manifest = published.manifest.unwrap();
+    assert_eq!(manifest.lineage.framework.as_deref(), Some("mlflow 3.17.0"));
+    assert_eq!(manifest.notes["mlflow run"], "4f0c9d");
 }
 
 /// Bug: a torn `.tags.json` was an end: nothing resolved, not even `latest`, nothing was published, no watch went on.
