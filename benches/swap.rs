@@ -48,6 +48,9 @@ fn main() -> Outcome {
     bench.call(&mut report, if quick() { 300 } else { 3_000 });
     let (blocks, block) = if quick() { (4, 200) } else { (20, 1_000) };
     bench.tail(&mut report, blocks, Duration::from_millis(block));
+    // The same as in the bench `contained`: how long a rollback waits for those who look, a checkpoint, a core.
+    #[cfg(feature = "state")]
+    support::lowering::lowering(&mut report, if quick() { 300 } else { 5_000 })?;
     report.finish()
 }
 

@@ -15,19 +15,8 @@
 //! ```
 //!
 //! It speaks the types of the crate `http` and opens no port: [`Admin::respond`] is a function from a request to a response, so it
-//! fits into axum, hyper or whatever else the host has. In axum:
-//!
-//! ```ignore
-//! let admin = Arc::new(admin.under("/switchback"));
-//! let ask = move |request: axum::extract::Request| async move {
-//!     let (parts, body) = request.into_parts();
-//!     let body = axum::body::to_bytes(body, Admin::BODY_MAX + 1).await.unwrap_or_default();
-//!     // Some pages take milliseconds.
-//!     let answer = move || admin.respond(http::Request::from_parts(parts, body));
-//!     tokio::task::spawn_blocking(answer).await.map_err(|_| http::StatusCode::INTERNAL_SERVER_ERROR)
-//! };
-//! let router = router.route("/switchback/{*path}", axum::routing::any(ask));
-//! ```
+//! fits into axum, hyper or whatever else the host has. The example `axum_service` has it in a router of axum's: ten lines, on a
+//! thread that may block, since some pages take milliseconds.
 //!
 //! | request | answer |
 //! |---|---|

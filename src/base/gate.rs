@@ -32,7 +32,7 @@ impl<T> Gate<T> {
         Inside { held: self.lock.lock(), _turn: Some(turn) }
     }
 
-    /// Goes in before those who wait for their turn: to lower exposure, and for nothing else.
+    /// Goes in before those who wait for their turn: to lower exposure, and for what belongs to that and takes no longer.
     pub(crate) fn lock_urgently(&self) -> Inside<'_, T> {
         Inside { held: self.lock.lock(), _turn: None }
     }

@@ -48,13 +48,8 @@ impl Phase {
 impl fmt::Display for Phase {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Staged => "staged",
-            Self::Shadow => "shadow",
-            Self::Canary => "canary",
-            Self::Baking => "baking",
-            Self::Promoted => "promoted",
-            Self::Aborted => "aborted",
             Self::RolledBack => "rolled back",
+            phase => phase.name(),
         })
     }
 }
