@@ -705,7 +705,7 @@ mod beside {
         }
         assert!(refused.len() > 30, "{refused:#?}");
         // What would take memory or threads for each of them is refused, and not only something somewhere.
-        for setter in ["threads", "pool_size", "intra_threads", "bins", "categories"] {
+        for setter in [" threads", " pool_size", " intra_threads", " bins", " categories"] {
             let (_, tried) = tried.iter().find(|(name, _)| name.ends_with(setter)).unwrap();
             assert!(tried[2].is_err() && tried[3].is_err(), "{setter}: {tried:?}");
         }
