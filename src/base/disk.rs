@@ -92,6 +92,7 @@ pub(crate) fn open_plain(path: &Path, options: &mut OpenOptions, link: Link) -> 
 /// Who beside its owner decides what is in a folder that is to be one user's.
 #[cfg(any(feature = "onnx", feature = "state"))]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(not(unix), expect(dead_code, reason = "owners and modes are asked for on unix alone"))]
 pub(crate) enum Shared {
     /// Nobody. Whether its group might write to it until now.
     Own { mended: bool },

@@ -1,0 +1,76 @@
+#!/usr/bin/env python3
+"""Every crate that a user of any feature builds is under a licence that this list allows.
+
+A licence is an SPDX expression: of alternatives (`OR`, `/`) one has to be allowed, of what belongs together (`AND`) all.
+"""
+import json
+import re
+import subprocess
+import sys
+
+ALLOWED = {
+    "0BSD", "Apache-2.0", "Apache-2.0 WITH LLVM-exception", "BSD-2-Clause", "BSD-3-Clause", "BSL-1.0", "CC0-1.0", "ISC", "MIT",
+    "Unicode-3.0", "Unlicense", "Zlib",
+}
+
+
+def is_allowed(expression):
+    expression = expression.replace("/", " OR ")
+    tokens = re.findall(r"\(|\)|\bAND\b|\bOR\b|[A-Za-z0-9.+-]+(?: WITH [A-Za-z0-9.+-]+)?", expression)
+    place = 0
+
+    def one():
+        nonlocal place
+        token = tokens[place]
+        place += 1
+        if token != "(":
+            return token in ALLOWED
+        inside = alternatives()
+        place += 1
+        return inside
+
+    def together():
+        nonlocal place
+        value = one()
+        while place < len(tokens) and tokens[place] == "AND":
+            place += 1
+            value = one() and value
+        return value
+
+    def alternatives():
+        nonlocal place
+        value = together()
+        while place < len(tokens) and tokens[place] == "OR":
+            place += 1
+            value = together() or value
+        return value
+
+    return alternatives()
+
+
+# What this has to tell apart, before it is believed.
+assert is_allowed("(MIT OR GPL-3.0) AND Unicode-3.0") and is_allowed("GPL-3.0/MIT")
+assert not is_allowed("GPL-3.0") and not is_allowed("MIT AND GPL-3.0") and not is_allowed("(MIT OR ISC) AND GPL-3.0")
+
+command = ["cargo", "metadata", "--locked", "--all-features", "--format-version", "1"]
+metadata = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
+packages = {package["id"]: package for package in metadata["packages"]}
+nodes = {node["id"]: node for node in metadata["resolve"]["nodes"]}
+# What our own targets alone are built with is nobody's but ours.
+waiting, found = [metadata["resolve"]["root"]], set()
+while waiting:
+    crate = waiting.pop()
+    if crate not in found:
+        found.add(crate)
+        waiting += [
+            needed["pkg"] for needed in nodes[crate]["deps"]
+            if any(kind["kind"] != "dev" for kind in needed["dep_kinds"])
+        ]
+refused = [
+    f"{package['name']} {package['version']}: {package['license'] or 'no licence'}"
+    for package in (packages[crate] for crate in sorted(found))
+    if not is_allowed(package["license"] or "none")
+]
+if refused:
+    sys.exit("these licences are not allowed:\n" + "\n".join(refused))
+print(f"{len(found)} crates, each under a licence that is allowed")
