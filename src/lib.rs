@@ -86,6 +86,7 @@
 //! And not by default:
 //!
 //! - `config`: a file that describes a handle and its rollouts, in any format that serde reads.
+//! - `cli`: the program `switchback`, for repositories, folders of state and plans.
 //! - `admin`: models are operated over HTTP, in the types of the crate `http`.
 //! - `prometheus`: figures as Prometheus reads them.
 //! - `metrics`: figures in the recorder that the host has installed for the facade `metrics`.

@@ -115,8 +115,13 @@ fn killed_and_not(report: &mut Report, folder: &Path, spent: Duration) -> Outcom
 
 /// Starts the service, kills it after this long, and gives what it said last, and by how many MB it grew.
 fn run(folder: &Path, lives: Duration) -> Outcome<(Said, f64)> {
-    let mut child =
-        Command::new(std::env::current_exe()?).env(CHILD, folder).stdout(Stdio::piped()).spawn()?;
+    // glibc keeps what is freed at the top of each arena, the more the larger the largest block was: 0.17 MB with every
+    // candidate, while what is in use stays the same. Told to give it back, what grows is ours.
+    let mut child = Command::new(std::env::current_exe()?)
+        .env(CHILD, folder)
+        .env("MALLOC_TRIM_THRESHOLD_", "131072")
+        .stdout(Stdio::piped())
+        .spawn()?;
     let lines = BufReader::new(child.stdout.take().ok_or("it has no output")?).lines();
     let (mut last, mut early, started) = (None, None, None::<Instant>);
     let mut started = started;

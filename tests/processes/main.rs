@@ -10,6 +10,8 @@
     allow(unused, unreachable_code, reason = "no test here is for the features that are built")
 )]
 
+#[cfg(feature = "cli")]
+mod command_line;
 #[path = "../common/mod.rs"]
 mod common;
 mod harness;
@@ -53,6 +55,8 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     let tests: &[&[harness::Test]] = &[
+        #[cfg(feature = "cli")]
+        command_line::TESTS,
         #[cfg(all(feature = "state", unix))]
         forked::TESTS,
         #[cfg(all(feature = "state", unix))]

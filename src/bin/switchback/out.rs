@@ -1,0 +1,103 @@
+//! What is printed: safe for a terminal, and quiet where nobody reads any more.
+
+use std::io::{self, BufWriter, Stdout, Write};
+
+use comfy_table::{ContentArrangement, Table, presets};
+use serde::Serialize;
+
+/// The answer, as text or as JSON.
+pub(crate) struct Out {
+    stdout: BufWriter<Stdout>,
+    /// Whether JSON was asked for.
+    pub(crate) json: bool,
+}
+
+impl Out {
+    pub(crate) fn new(json: bool) -> Self {
+        Self { stdout: BufWriter::new(io::stdout()), json }
+    }
+
+    /// A line of text. Whatever it holds of names from elsewhere is shown, and tells the terminal nothing.
+    pub(crate) fn line(&mut self, text: &str) -> io::Result<()> {
+        writeln!(self.stdout, "{}", visible(text))
+    }
+
+    /// Rows below their heads, left-aligned. Nothing is cut off, however wide it is.
+    pub(crate) fn table(&mut self, heads: &[&str], rows: Vec<Vec<String>>) -> io::Result<()> {
+        let mut table = Table::new();
+        table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
+        table.set_header(heads.iter().copied());
+        for row in rows {
+            table.add_row(row.iter().map(|cell| visible(cell)));
+        }
+        // Columns are two spaces apart, and none is before the first.
+        let columns = table.column_iter_mut();
+        columns.for_each(|column| {
+            column.set_padding((0, 2));
+        });
+        for line in table.lines() {
+            writeln!(self.stdout, "{}", line.trim_end())?;
+        }
+        Ok(())
+    }
+
+    /// A value as JSON, indented, since people read it too. JSON escapes what a terminal would obey, but for what turns text
+    /// round.
+    pub(crate) fn value(&mut self, value: &impl Serialize) -> io::Result<()> {
+        let text = serde_json::to_string_pretty(value)?;
+        writeln!(self.stdout, "{}", escaped(&text))
+    }
+
+    /// One line of JSON.
+    pub(crate) fn json_line(&mut self, line: &str) -> io::Result<()> {
+        writeln!(self.stdout, "{}", escaped(line))
+    }
+
+    pub(crate) fn flush(&mut self) -> io::Result<()> {
+        self.stdout.flush()
+    }
+}
+
+/// A line on the standard error.
+pub(crate) fn complain(text: &str) -> io::Result<()> {
+    writeln!(io::stderr(), "error: {}", visible(text))
+}
+
+/// What turns text round, or ends a line where a terminal sees none.
+fn turns(character: char) -> bool {
+    matches!(character, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+fn visible(text: &str) -> String {
+    text.chars()
+        .map(|letter| if letter.is_control() || turns(letter) { '\u{fffd}' } else { letter })
+        .collect()
+}
+
+/// JSON whose strings are what they were: a character that a terminal obeys is written by its number.
+fn escaped(json: &str) -> String {
+    let mut text = String::with_capacity(json.len());
+    for letter in json.chars() {
+        match letter {
+            '\n' => text.push(letter),
+            letter if letter.is_control() || turns(letter) => {
+                text.push_str(&format!("\\u{:04x}", u32::from(letter)))
+            }
+            letter => text.push(letter),
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_terminal_obeys_nothing_of_a_name() {
+        assert_eq!(visible("a\u{1b}[2J\u{202e}b\nc"), "a\u{fffd}[2J\u{fffd}b\u{fffd}c");
+        let json = serde_json::to_string("\u{9b}2J\u{202e}").unwrap_or_default();
+        assert_eq!(escaped(&json), "\"\\u009b2J\\u202e\"");
+        assert_eq!(serde_json::from_str::<String>(&escaped(&json)).unwrap_or_default(), "\u{9b}2J\u{202e}");
+    }
+}

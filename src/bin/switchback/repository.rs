@@ -1,0 +1,412 @@
+//! `switchback repo`.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use clap::{Args, Subcommand};
+use serde_json::json;
+use switchback::Clock;
+use switchback::repository::{
+    DataSet, Draft, Entry, Manifest, MlflowModel, Moment, Repository, RepositoryError,
+};
+
+use crate::Failure;
+use crate::out::Out;
+
+/// A manifest has some kilobytes, and golden samples more.
+const MANIFEST_MAX: u64 = 4 << 20;
+
+#[derive(Subcommand)]
+pub(crate) enum Command {
+    /// Lists the models, or the versions of one.
+    Ls { folder: PathBuf, model: Option<String> },
+    /// Shows what is known of a version.
+    Show {
+        folder: PathBuf,
+        model: String,
+        /// A version, a tag, or `latest`.
+        version: String,
+    },
+    /// Lists what is different between two versions.
+    Diff { folder: PathBuf, model: String, before: String, after: String },
+    /// Holds the files of versions against their manifests: all, those of a model, or one. Ends with 1 where one differs.
+    Verify { folder: PathBuf, model: Option<String>, version: Option<String> },
+    /// Publishes a version: whole or not at all. A version is never changed afterwards.
+    Publish(Box<Publish>),
+    /// Points a tag at a version.
+    Tag { folder: PathBuf, model: String, tag: String, version: String },
+    /// Takes a tag away.
+    Untag { folder: PathBuf, model: String, tag: String },
+    /// Removes a version that no tag points at.
+    Rm { folder: PathBuf, model: String, version: String },
+    /// Removes what publishers that were killed have left behind, and data that no version refers to.
+    Sweep { folder: PathBuf },
+}
+
+#[derive(Args)]
+pub(crate) struct Publish {
+    folder: PathBuf,
+    model: String,
+    version: String,
+    /// The file of the model; it becomes `model.onnx`, or what the manifest calls it.
+    #[arg(long = "model", value_name = "FILE")]
+    file: PathBuf,
+    /// Another file of the version, such as its external data.
+    #[arg(long = "file", value_name = "PATH=FILE", value_parser = pair)]
+    files: Vec<(String, String)>,
+    /// A manifest whose contract, samples, lineage, figures and notes this version has too, as `repo show --json` prints one.
+    #[arg(long, value_name = "FILE", conflicts_with = "from_mlflow")]
+    manifest: Option<PathBuf>,
+    /// A folder in which MLflow has logged the model: its run, its moment and its signature are taken over.
+    #[arg(long, value_name = "FOLDER")]
+    from_mlflow: Option<PathBuf>,
+    /// A figure at training time.
+    #[arg(long = "metric", value_name = "NAME=NUMBER", value_parser = figure)]
+    metrics: Vec<(String, f64)>,
+    /// Data that it was trained on; the repository keeps it, once for all versions.
+    #[arg(long, value_name = "FILE")]
+    data: Vec<PathBuf>,
+    /// A tag that points at it from now on.
+    #[arg(long = "tag", value_name = "TAG")]
+    tags: Vec<String>,
+    /// The version that it began as.
+    #[arg(long, value_name = "VERSION")]
+    parent: Option<String>,
+    /// The revision of the code that trained it.
+    #[arg(long, value_name = "REVISION")]
+    code: Option<String>,
+    /// What trained it, with its version.
+    #[arg(long, value_name = "NAME")]
+    framework: Option<String>,
+    /// Anything else that people should know.
+    #[arg(long = "note", value_name = "NAME=TEXT", value_parser = pair)]
+    notes: Vec<(String, String)>,
+    /// When it was made, as RFC 3339; now, or when the manifest says, if it is left out.
+    #[arg(long, value_name = "TIME")]
+    created: Option<Moment>,
+}
+
+fn pair(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
+        _ => Err("write NAME=VALUE".to_owned()),
+    }
+}
+
+fn figure(text: &str) -> Result<(String, f64), String> {
+    let (name, value) = pair(text)?;
+    match value.parse() {
+        Ok(number) if f64::is_finite(number) => Ok((name, number)),
+        _ => Err(format!("{value} is no number")),
+    }
+}
+
+impl Command {
+    pub(crate) fn run(self, out: &mut Out) -> Result<(), Failure> {
+        match self {
+            Self::Ls { folder, model: None } => models(out, &Repository::open(folder)?),
+            Self::Ls { folder, model: Some(model) } => versions(out, &Repository::open(folder)?, &model),
+            Self::Show { folder, model, version } => {
+                let models = Repository::open(folder)?;
+                show(out, &models, &models.resolve(&model, &version)?)
+            }
+            Self::Diff { folder, model, before, after } => {
+                let difference = Repository::open(folder)?.diff(&model, &before, &after)?;
+                let text = difference.to_string();
+                if out.json {
+                    return Ok(out.value(&text.lines().collect::<Vec<_>>())?);
+                }
+                if difference.is_empty() {
+                    out.line("no difference")?;
+                }
+                Ok(text.lines().try_for_each(|line| out.line(line))?)
+            }
+            Self::Verify { folder, model, version } => {
+                verify(out, &Repository::open(folder)?, model.as_deref(), version.as_deref())
+            }
+            Self::Publish(publish) => publish.run(out),
+            Self::Tag { folder, model, tag, version } => {
+                let before = Repository::open(folder)?.tag(&model, &tag, &version)?;
+                moved(out, &model, &tag, before, Some(&version))
+            }
+            Self::Untag { folder, model, tag } => match Repository::open(folder)?.untag(&model, &tag)? {
+                None => Err(Failure::Refused(format!("{model} has no tag {tag}"))),
+                before => moved(out, &model, &tag, before, None),
+            },
+            Self::Rm { folder, model, version } => {
+                Repository::open(folder)?.remove(&model, &version)?;
+                if out.json {
+                    return Ok(out.value(&json!({"model": model, "removed": version}))?);
+                }
+                Ok(out.line(&format!("{model} {version} is removed"))?)
+            }
+            Self::Sweep { folder } => {
+                let swept = Repository::open(folder)?.sweep()?;
+                let (left, data, unsure) = (swept.asides, swept.data, swept.unsure);
+                if out.json {
+                    return Ok(out.value(&json!({"asides": left, "data": data, "unsure": unsure}))?);
+                }
+                Ok(out.line(&format!(
+                    "removed: {left} left behind, {data} data sets; left alone, since nobody can tell whether they are in \
+                     use: {unsure}"
+                ))?)
+            }
+        }
+    }
+}
+
+/// What a tag points at now, and did before.
+fn moved(
+    out: &mut Out,
+    model: &str,
+    tag: &str,
+    before: Option<String>,
+    now: Option<&str>,
+) -> Result<(), Failure> {
+    if out.json {
+        return Ok(out.value(&json!({"model": model, "tag": tag, "before": before, "now": now}))?);
+    }
+    let (was, is) = (before.as_deref().unwrap_or("nothing"), now.unwrap_or("nothing"));
+    Ok(out.line(&format!("{model} {tag}: {was} -> {is}"))?)
+}
+
+fn models(out: &mut Out, models: &Repository) -> Result<(), Failure> {
+    let mut rows = Vec::new();
+    for model in models.models()? {
+        let versions = models.versions(&model)?;
+        let latest = versions.last().map(|entry| entry.version.to_string()).unwrap_or_default();
+        rows.push((model.clone(), versions.len(), latest, models.tags(&model)?));
+    }
+    if out.json {
+        let of = |(model, versions, latest, tags): &(String, usize, String, BTreeMap<String, String>)| json!({"model": model, "versions": versions, "latest": latest, "tags": tags});
+        return Ok(out.value(&rows.iter().map(of).collect::<Vec<_>>())?);
+    }
+    let rows = rows.into_iter().map(|(model, versions, latest, tags)| {
+        let tags = tags.iter().map(|(tag, version)| format!("{tag} -> {version}")).collect::<Vec<_>>();
+        vec![model, versions.to_string(), latest, or_dash(tags.join(", "))]
+    });
+    Ok(out.table(&["MODEL", "VERSIONS", "LATEST", "TAGS"], rows.collect())?)
+}
+
+fn or_dash(text: String) -> String {
+    if text.is_empty() { "-".to_owned() } else { text }
+}
+
+/// The bytes of a version's files; of one without a manifest those of its model.
+fn size(entry: &Entry) -> u64 {
+    match &entry.manifest {
+        Some(manifest) => manifest.files.iter().map(|file| file.size).sum(),
+        None => std::fs::metadata(entry.model_file()).map_or(0, |metadata| metadata.len()),
+    }
+}
+
+fn tags_of(tags: &BTreeMap<String, String>, entry: &Entry) -> Vec<String> {
+    let of = tags.iter().filter(|(_, version)| **version == *entry.version.as_str());
+    of.map(|(tag, _)| tag.clone()).collect()
+}
+
+fn versions(out: &mut Out, models: &Repository, model: &str) -> Result<(), Failure> {
+    let (versions, tags) = (models.versions(model)?, models.tags(model)?);
+    if versions.is_empty() {
+        return Err(Failure::Refused(format!("there is no version of {model}: `repo ls` lists the models")));
+    }
+    if out.json {
+        let of = |entry: &Entry| json!({"version": entry.version.as_str(), "bytes": size(entry), "tags": tags_of(&tags, entry), "manifest": entry.manifest});
+        return Ok(out.value(&versions.iter().map(of).collect::<Vec<_>>())?);
+    }
+    let rows = versions.iter().map(|entry| {
+        let manifest = entry.manifest.as_ref();
+        let figures = manifest.map(|manifest| {
+            let each = manifest.metrics.iter().map(|(name, value)| format!("{name} {value}"));
+            each.collect::<Vec<_>>().join(", ")
+        });
+        vec![
+            entry.version.to_string(),
+            manifest.map_or_else(|| "no manifest".to_owned(), |manifest| manifest.created.to_string()),
+            bytes(size(entry)),
+            or_dash(tags_of(&tags, entry).join(", ")),
+            or_dash(figures.unwrap_or_default()),
+        ]
+    });
+    Ok(out.table(&["VERSION", "CREATED", "SIZE", "TAGS", "FIGURES"], rows.collect())?)
+}
+
+/// A size as people read it; exact below a kilobyte.
+fn bytes(size: u64) -> String {
+    let units = [(1_u64 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")];
+    match units.into_iter().find(|(unit, _)| size >= *unit) {
+        Some((unit, name)) => format!("{:.1} {name}", size as f64 / unit as f64),
+        None => format!("{size} B"),
+    }
+}
+
+fn show(out: &mut Out, models: &Repository, entry: &Entry) -> Result<(), Failure> {
+    let Some(manifest) = &entry.manifest else {
+        if out.json {
+            return Ok(out.value(&serde_json::Value::Null)?);
+        }
+        let file = entry.model_file();
+        return Ok(out.line(&format!(
+            "{} {}: no manifest; {} has {}",
+            entry.model,
+            entry.version,
+            file.display(),
+            bytes(size(entry))
+        ))?);
+    };
+    if out.json {
+        return Ok(out.value(manifest)?);
+    }
+    let tags = tags_of(&models.tags(&entry.model)?, entry);
+    let (lineage, contract) = (&manifest.lineage, &manifest.contract);
+    let mut said = vec![
+        ("version", format!("{} {}", manifest.name, manifest.version)),
+        ("created", manifest.created.to_string()),
+        ("tags", tags.join(", ")),
+        ("parent", lineage.parent.clone().unwrap_or_default()),
+        ("code", lineage.code.clone().unwrap_or_default()),
+        ("framework", lineage.framework.clone().unwrap_or_default()),
+        (
+            "pipeline",
+            contract
+                .pipeline
+                .as_ref()
+                .map(|need| format!("{} {}", need.name, need.version))
+                .unwrap_or_default(),
+        ),
+        ("labels", contract.labels.join(", ")),
+        ("golden samples", manifest.samples.len().to_string()),
+    ];
+    said.extend(lineage.data.iter().map(|data| ("data", one(data))));
+    said.extend(contract.features.iter().map(|feature| ("feature", feature.name.clone())));
+    said.extend(manifest.metrics.iter().map(|(name, value)| ("figure", format!("{name} {value}"))));
+    said.extend(manifest.notes.iter().map(|(name, text)| ("note", format!("{name}: {text}"))));
+    said.extend(manifest.files.iter().map(|file| {
+        let digest = file.sha256.get(..12).unwrap_or(&file.sha256);
+        ("file", format!("{}  {}  sha256 {digest}..", file.path, bytes(file.size)))
+    }));
+    let rows = said.into_iter().filter(|(_, text)| !text.is_empty());
+    Ok(out.table(&["WHAT", "IS"], rows.map(|(what, text)| vec![what.to_owned(), text]).collect())?)
+}
+
+fn one(data: &DataSet) -> String {
+    let rows = data.rows.map(|rows| format!("{rows} rows"));
+    let span = data.from.zip(data.to).map(|(from, to)| format!("{from} to {to}"));
+    let kept = data.attached.then(|| "kept in the repository".to_owned());
+    let all = [Some(data.name.clone()), data.location.clone(), rows, span, kept];
+    all.into_iter().flatten().collect::<Vec<_>>().join("; ")
+}
+
+fn verify(
+    out: &mut Out,
+    models: &Repository,
+    model: Option<&str>,
+    version: Option<&str>,
+) -> Result<(), Failure> {
+    let named = match model {
+        Some(model) => vec![model.to_owned()],
+        None => models.models()?,
+    };
+    let mut entries = Vec::new();
+    for model in &named {
+        match version {
+            Some(version) => entries.push(models.resolve(model, version)?),
+            None => entries.extend(models.versions(model)?),
+        }
+    }
+    if entries.is_empty() {
+        return Err(Failure::Refused("there is no version to verify".to_owned()));
+    }
+    let mut results = Vec::new();
+    for entry in &entries {
+        let faults = match models.verify(entry) {
+            Ok(()) => Vec::new(),
+            Err(RepositoryError::Faulty { faults, .. }) => faults.iter().map(ToString::to_string).collect(),
+            Err(other) => vec![other.to_string()],
+        };
+        results.push((entry, faults));
+    }
+    let is_whole = results.iter().all(|(_, faults)| faults.is_empty());
+    if out.json {
+        let of = |(entry, faults): &(&Entry, Vec<String>)| json!({"model": entry.model, "version": entry.version.as_str(), "faults": faults, "manifest": entry.manifest.is_some()});
+        out.value(&results.iter().map(of).collect::<Vec<_>>())?;
+    } else {
+        for (entry, faults) in &results {
+            let (model, version) = (&entry.model, &entry.version);
+            for fault in faults {
+                out.line(&format!("{model} {version}: {fault}"))?;
+            }
+            if faults.is_empty() {
+                let held = match entry.manifest {
+                    Some(_) => "as it was published",
+                    None => "there is no manifest to hold it against",
+                };
+                out.line(&format!("{model} {version}: {held}"))?;
+            }
+        }
+    }
+    if is_whole { Ok(()) } else { Err(Failure::Said) }
+}
+
+impl Publish {
+    fn run(self, out: &mut Out) -> Result<(), Failure> {
+        let now = Clock::system().now();
+        let mut manifest = match (&self.manifest, &self.from_mlflow) {
+            (Some(path), _) => {
+                let manifest = Manifest::parse(&read(path)?);
+                manifest.map_err(|cause| Failure::Refused(format!("{}: {cause}", path.display())))?
+            }
+            (None, Some(folder)) => MlflowModel::read(folder)?
+                .ok_or_else(|| {
+                    Failure::Refused(format!(
+                        "{} has no file MLmodel: MLflow has logged no model there",
+                        folder.display()
+                    ))
+                })?
+                .manifest(&self.model, &self.version, now),
+            (None, None) => Manifest::new(&self.model, &self.version, now),
+        };
+        manifest.name.clone_from(&self.model);
+        manifest.version.clone_from(&self.version);
+        manifest.created = self.created.unwrap_or(manifest.created);
+        // Listed again, with what is copied.
+        manifest.files.clear();
+        manifest.tags.extend(self.tags);
+        manifest.metrics.extend(self.metrics);
+        manifest.notes.extend(self.notes);
+        let lineage = &mut manifest.lineage;
+        lineage.parent = self.parent.or(lineage.parent.take());
+        lineage.code = self.code.or(lineage.code.take());
+        lineage.framework = self.framework.or(lineage.framework.take());
+        let path = manifest.model.clone();
+        let mut draft = Draft::new(manifest).file(path, self.file);
+        for (path, from) in self.files {
+            draft = draft.file(path, from);
+        }
+        for from in self.data {
+            let name = from.file_name().map(|name| name.to_string_lossy().into_owned());
+            let name = name.ok_or_else(|| Failure::Refused(format!("{} is no file", from.display())))?;
+            let mut data = DataSet::default();
+            data.name = name;
+            draft = draft.attach(data, from);
+        }
+        let models = Repository::create(&self.folder)?;
+        let entry = models.publish(draft)?;
+        if out.json {
+            return Ok(out.value(&entry.manifest)?);
+        }
+        Ok(out.line(&format!("{} {} is published: {}", entry.model, entry.version, bytes(size(&entry))))?)
+    }
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, Failure> {
+    use std::io::Read;
+    let failed = |error| Failure::Unreadable(path.display().to_string(), error);
+    let mut text = Vec::new();
+    let file = std::fs::File::open(path).map_err(failed)?;
+    file.take(MANIFEST_MAX + 1).read_to_end(&mut text).map_err(failed)?;
+    if text.len() as u64 > MANIFEST_MAX {
+        return Err(Failure::Refused(format!("{} has more than 4 MiB: it is no manifest", path.display())));
+    }
+    Ok(text)
+}

@@ -1,0 +1,294 @@
+//! The program `switchback`, as it is called.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use switchback::options::StateFolder;
+use switchback::repository::{Manifest, Repository};
+use switchback::{ModelHandle, closure};
+
+crate::harness::tests! { "command_line":
+    what_is_printed_is_what_the_documentation_shows,
+    published_by_the_command_line_equals_published_by_the_script,
+    verify_ends_with_1_and_tells_every_fault,
+    a_reader_who_has_seen_enough_is_no_error,
+    a_terminal_obeys_nothing_that_a_manifest_says,
+    what_cannot_be_done_ends_with_1_and_what_is_not_understood_with_2,
+    the_history_of_a_handle_is_read_while_it_runs,
+    a_journal_is_not_repaired_while_it_is_held_or_unasked,
+}
+
+/// A folder that is gone when this is.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new(name: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("switchback-cli-{name}-{}", std::process::id()));
+        let _ = fs::remove_dir_all(&path);
+        fs::create_dir_all(&path).unwrap();
+        Self(path)
+    }
+
+    fn text(&self) -> &str {
+        self.0.to_str().unwrap()
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+fn program() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_switchback"));
+    command.stdin(Stdio::null());
+    command
+}
+
+fn run(arguments: &[&str]) -> Output {
+    program().args(arguments).output().unwrap()
+}
+
+fn text(bytes: &[u8]) -> &str {
+    std::str::from_utf8(bytes).unwrap()
+}
+
+/// What it prints where all is well.
+fn said(arguments: &[&str]) -> String {
+    let output = run(arguments);
+    assert_eq!(output.status.code(), Some(0), "{arguments:?}: {output:?}");
+    assert!(output.stderr.is_empty(), "{output:?}");
+    text(&output.stdout).to_owned()
+}
+
+fn here(path: &str) -> String {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(path).to_str().unwrap().to_owned()
+}
+
+fn publish_both(root: &str) {
+    let (model, other) = (here("tests/models/affine.onnx"), here("tests/repository/late/1/model.onnx"));
+    let created = ["--created", "2026-11-20T08:00:00Z"];
+    let first = [
+        "repo",
+        "publish",
+        root,
+        "late",
+        "1",
+        "--model",
+        &model,
+        "--metric",
+        "accuracy=0.91",
+        "--tag",
+        "stable",
+    ];
+    said(&[&first[..], &created].concat());
+    let second = [
+        "repo",
+        "publish",
+        root,
+        "late",
+        "2",
+        "--model",
+        &other,
+        "--metric",
+        "accuracy=0.93",
+        "--parent",
+        "1",
+        "--code",
+        "6165d68",
+        "--framework",
+        "scikit-learn 1.9.1",
+        "--note",
+        "why=a year more of data",
+    ];
+    said(&[&second[..], &created].concat());
+}
+
+fn what_is_printed_is_what_the_documentation_shows() {
+    let root = Folder::new("shown");
+    publish_both(root.text());
+    let mut transcript = String::new();
+    for line in [
+        "repo ls models",
+        "repo ls models late",
+        "repo show models late 2",
+        "repo diff models late 1 2",
+        "repo verify models late",
+        "repo tag models late stable 2",
+        "plan check late.toml",
+    ] {
+        let config = here("examples/late.toml");
+        let words = line.split(' ').map(|word| match word {
+            "models" => root.text(),
+            "late.toml" => &config,
+            word => word,
+        });
+        let answer = said(&words.collect::<Vec<_>>());
+        transcript += &format!("$ switchback {line}\n{answer}");
+    }
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/command-line.md");
+    let shown = fs::read_to_string(&page).unwrap();
+    let (before, rest) = shown.split_once("<!-- transcript -->\n```text\n").unwrap();
+    let (block, after) = rest.split_once("```\n").unwrap();
+    if std::env::var_os("SWITCHBACK_WRITE").is_some() {
+        fs::write(&page, format!("{before}<!-- transcript -->\n```text\n{transcript}```\n{after}")).unwrap();
+        return;
+    }
+    assert_eq!(block, transcript, "SWITCHBACK_WRITE=1 writes the page again");
+}
+
+fn published_by_the_command_line_equals_published_by_the_script() {
+    let root = Folder::new("equal");
+    // This one was published by examples/publish_sklearn.py.
+    let (manifest, model) =
+        (here("tests/repository/late/1/manifest.json"), here("tests/repository/late/1/model.onnx"));
+    said(&["repo", "publish", root.text(), "late", "1", "--model", &model, "--manifest", &manifest]);
+    // As they are read: a requirement of `1.0` is one of `^1.0`, and 1500 is 1500.0.
+    let read = |bytes: &[u8]| serde_json::to_value(Manifest::parse(bytes).unwrap()).unwrap();
+    let by_script = read(&fs::read(&manifest).unwrap());
+    let written = fs::read(root.0.join("late/1/manifest.json")).unwrap();
+    let mut by_command = read(&written);
+    // The script does not look into the model: what the library reads there is more, and is that model's.
+    for tensors in ["inputs", "outputs"] {
+        if by_script["contract"].get(tensors).is_none() {
+            by_command["contract"].as_object_mut().unwrap().remove(tensors);
+        }
+    }
+    let fields = |value: &serde_json::Value| value.as_object().unwrap().keys().cloned().collect::<Vec<_>>();
+    assert_eq!(fields(&by_command), fields(&by_script));
+    for field in fields(&by_script) {
+        assert_eq!(by_command[&field], by_script[&field], "{field}");
+    }
+    let models = Repository::open(&root.0).unwrap();
+    assert_eq!(models.tags("late").unwrap()["stable"], "1");
+    models.verify(&models.resolve("late", "stable").unwrap()).unwrap();
+    // What `show --json` prints is such a manifest again.
+    let shown = said(&["repo", "show", root.text(), "late", "1", "--json"]);
+    assert_eq!(Manifest::parse(shown.as_bytes()).unwrap(), Manifest::parse(&written).unwrap());
+}
+
+fn verify_ends_with_1_and_tells_every_fault() {
+    let root = Folder::new("faults");
+    publish_both(root.text());
+    fs::write(root.0.join("late/2/model.onnx"), "short").unwrap();
+    fs::write(root.0.join("late/2/stray.bin"), "unlisted").unwrap();
+    let output = run(&["repo", "verify", root.text()]);
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let lines: Vec<&str> = text(&output.stdout).lines().collect();
+    assert_eq!(lines[0], "late 1: as it was published");
+    assert!(lines.iter().any(|line| line.starts_with("late 2: model.onnx has 5 bytes, not ")), "{lines:?}");
+    assert!(lines.iter().any(|line| line.starts_with("late 2: stray.bin")), "{lines:?}");
+    assert_eq!(lines.len(), 3, "{lines:?}");
+    let output = run(&["repo", "verify", root.text(), "--json"]);
+    assert_eq!(output.status.code(), Some(1));
+    let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(json[1]["faults"].as_array().unwrap().len(), 2);
+}
+
+/// `switchback .. | head -1`, without the chance that head is slower.
+fn a_reader_who_has_seen_enough_is_no_error() {
+    let root = Folder::new("quiet");
+    publish_both(root.text());
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let output = program().args(["repo", "ls", root.text()]).stdout(writer).output().unwrap();
+    assert_eq!((output.status.code(), text(&output.stderr)), (Some(0), ""));
+}
+
+fn a_terminal_obeys_nothing_that_a_manifest_says() {
+    let root = Folder::new("hostile");
+    let model = here("tests/models/affine.onnx");
+    let note = "why=\u{1b}]0;owned\u{7}\u{202e}x\ny";
+    said(&["repo", "publish", root.text(), "late", "1", "--model", &model, "--note", note]);
+    let shown = said(&["repo", "show", root.text(), "late", "1"]);
+    assert!(shown.contains("why: \u{fffd}]0;owned\u{fffd}\u{fffd}x\u{fffd}y"), "{shown:?}");
+    let json = said(&["repo", "show", root.text(), "late", "1", "--json"]);
+    assert!(json.chars().all(|letter| letter == '\n' || !(letter.is_control() || letter == '\u{202e}')));
+    assert_eq!(Manifest::parse(json.as_bytes()).unwrap().notes["why"], &note[4..]);
+}
+
+fn what_cannot_be_done_ends_with_1_and_what_is_not_understood_with_2() {
+    let root = Folder::new("refused");
+    publish_both(root.text());
+    let model = here("tests/models/affine.onnx");
+    let mistyped = root.0.join("late.toml");
+    let config = fs::read_to_string(here("examples/late.toml")).unwrap();
+    fs::write(&mistyped, config.replace("canary = \"1 %\"", "canary = 1.5")).unwrap();
+    let refused: [(&[&str], &str); 7] = [
+        (&["repo", "show", root.text(), "late", "9"], "late has no version or tag `9`"),
+        (&["repo", "ls", root.text(), "nobody"], "no version of nobody"),
+        (&["repo", "publish", root.text(), "late", "2", "--model", &model], "late has a version 2 already"),
+        (&["repo", "rm", root.text(), "late", "1"], "late 1 is tagged stable: move the tags first"),
+        (&["repo", "untag", root.text(), "late", "gold"], "late has no tag gold"),
+        (&["state", "history", root.text()], "journal"),
+        (&["plan", "check", mistyped.to_str().unwrap()], "rollout.steps[1].canary: 1.5 is no share"),
+    ];
+    for (arguments, sentence) in refused {
+        let output = run(arguments);
+        assert_eq!(output.status.code(), Some(1), "{arguments:?}");
+        let complaint = text(&output.stderr);
+        assert!(
+            complaint.starts_with("error: ") && complaint.contains(sentence),
+            "{arguments:?}: {complaint}"
+        );
+        assert_eq!((complaint.lines().count(), text(&output.stdout)), (1, ""), "{complaint}");
+    }
+    for arguments in [
+        &["repo", "frobnicate"][..],
+        &["repo", "publish", root.text(), "late", "3", "--model", &model, "--metric", "accuracy=NaN"],
+        &["repo", "publish", root.text(), "late", "3", "--model", &model, "--created", "yesterday"],
+        &["state", "history", root.text(), "--since", "soon"],
+        &[],
+    ] {
+        assert_eq!(run(arguments).status.code(), Some(2), "{arguments:?}");
+    }
+    assert_eq!(Repository::open(&root.0).unwrap().versions("late").unwrap().len(), 2, "nothing was changed");
+}
+
+fn handle(folder: &Folder) -> ModelHandle<f64, f64> {
+    ModelHandle::builder("late")
+        .live("v1", closure("rule@1", |input: &f64| Ok(*input)))
+        .state(StateFolder::new(&folder.0))
+        .build()
+        .unwrap()
+}
+
+fn the_history_of_a_handle_is_read_while_it_runs() {
+    let folder = Folder::new("history");
+    let handle = handle(&folder);
+    let rollout = handle.acting_as("ada").stage("v2", closure("rule@2", |input: &f64| Ok(*input))).unwrap();
+    rollout.promote().unwrap();
+    handle.acting_as("ada").freeze("quarter end");
+    handle.checkpoint().unwrap();
+    let lines = said(&["state", "history", folder.text()]);
+    let has = |line: &str, words: &[&str]| words.iter().all(|word| line.contains(word));
+    assert!(lines.lines().any(|line| has(line, &["v2 is live, v1 is retained", "by ada"])), "{lines}");
+    assert!(lines.lines().any(|line| has(line, &["quarter end", "by ada"])), "{lines}");
+    assert_eq!(said(&["state", "history", folder.text(), "--since", "1h"]), lines);
+    assert_eq!(said(&["state", "history", folder.text(), "--since", "2100-01-01T00:00:00Z"]), "");
+    let json = said(&["state", "history", folder.text(), "--json"]);
+    assert_eq!(json.lines().count(), lines.lines().count());
+    assert!(json.lines().all(|line| serde_json::from_str::<serde_json::Value>(line).is_ok()));
+}
+
+fn a_journal_is_not_repaired_while_it_is_held_or_unasked() {
+    let folder = Folder::new("repair");
+    let handle = handle(&folder);
+    handle.checkpoint().unwrap();
+    let output = run(&["state", "repair", folder.text()]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stderr).contains("say --yes"), "{output:?}");
+    let output = run(&["state", "repair", folder.text(), "--yes"]);
+    assert_eq!(output.status.code(), Some(1), "another process has it: {output:?}");
+    drop(handle);
+    let journal = folder.0.join("journal");
+    let mut bytes = fs::read(&journal).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 0xff;
+    fs::write(&journal, bytes).unwrap();
+    let answer = said(&["state", "repair", folder.text(), "--yes"]);
+    assert!(answer.contains("the journal as it was: ") && answer.contains("lost: "), "{answer}");
+    assert!(folder.0.join("journal.damaged-1").exists());
+}
