@@ -168,6 +168,8 @@ pub mod events {
 
 /// A snapshot of everything: versions, rollouts, figures, counters.
 pub mod status {
+    #[cfg(feature = "state")]
+    pub use crate::control::look::{Look, LookRetained, LookRollout, look};
     pub use crate::control::settings::{Quarantined, Unavailable};
     pub use crate::handle::status::{Readiness, Role, RolloutStatus, Status, VersionStatus};
     pub use crate::handle::supervised::{AbandonedCall, ThreadStatus};

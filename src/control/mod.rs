@@ -40,6 +40,8 @@ pub(crate) mod event;
 pub(crate) mod event_name;
 pub(crate) mod loading;
 pub(crate) mod loads;
+#[cfg(feature = "state")]
+pub(crate) mod look;
 pub(crate) mod moves;
 pub(crate) mod obstacles;
 pub(crate) mod pins;

@@ -7,6 +7,7 @@ use super::error::StateError;
 use super::frame::Kind;
 use super::frames::{Frames, Next};
 use super::names::JOURNAL;
+use super::read::{Found, Scan};
 use super::{mark, read};
 use crate::base::disk::Files;
 
@@ -28,19 +29,44 @@ use crate::base::disk::Files;
 /// # Ok::<(), switchback::state::StateError>(())
 /// ```
 pub fn history(folder: impl AsRef<Path>) -> Result<History, StateError> {
-    let (files, folder) = (Files::default(), folder.as_ref());
-    let path = folder.join(JOURNAL);
-    // Before the journal: whoever writes to it meanwhile notes it later.
-    let marked = mark::read(&files, folder)?;
-    let Some(file) = read::open(&files, folder)? else { return Err(StateError::Missing { path }) };
-    let (scan, found) = read::scan(&path, &file)?;
+    let Scanned { path, file, scan, found, damage } = Scanned::of(folder.as_ref())?;
     let frames =
         Frames::new(file, scan.header, scan.committed).map_err(StateError::disk("reading", &path))?;
-    let damaged =
-        scan.damage.map(|(offset, cause)| StateError::Damaged { path: path.clone(), offset, cause });
-    let beyond = marked.and_then(|marked| marked.beyond(&scan));
-    let damage = damaged.or(beyond.map(|missing| StateError::Behind { path: path.clone(), missing }));
     Ok(History { path, frames: Some(frames), damage, dropped: found.dropped })
+}
+
+/// What the journal of a folder holds, for whoever only looks.
+///
+/// # Errors
+///
+/// As [`history`], and its damage.
+pub(crate) fn found(folder: &Path) -> Result<Found, StateError> {
+    let Scanned { found, damage, .. } = Scanned::of(folder)?;
+    damage.map_or(Ok(found), Err)
+}
+
+/// A journal that was read through, without the lock of whoever writes it.
+struct Scanned {
+    path: PathBuf,
+    file: File,
+    scan: Scan,
+    found: Found,
+    damage: Option<StateError>,
+}
+
+impl Scanned {
+    fn of(folder: &Path) -> Result<Self, StateError> {
+        let (files, path) = (Files::default(), folder.join(JOURNAL));
+        // Before the journal: whoever writes to it meanwhile notes it later.
+        let marked = mark::read(&files, folder)?;
+        let Some(file) = read::open(&files, folder)? else { return Err(StateError::Missing { path }) };
+        let (scan, found) = read::scan(&path, &file)?;
+        let damaged =
+            scan.damage.map(|(offset, cause)| StateError::Damaged { path: path.clone(), offset, cause });
+        let beyond = marked.and_then(|marked| marked.beyond(&scan));
+        let damage = damaged.or(beyond.map(|missing| StateError::Behind { path: path.clone(), missing }));
+        Ok(Self { path, file, scan, found, damage })
+    }
 }
 
 /// The entries of an audit log, oldest first: see [`history`]. After an error there are no more.

@@ -133,6 +133,7 @@ pub(crate) mod tests;
 #[cfg(test)]
 use journal::Why;
 
+pub(crate) use audit::found;
 pub use audit::{History, history};
 pub use error::StateError;
 pub(crate) use frame::Kind;

@@ -16,6 +16,7 @@ crate::harness::tests! { "command_line":
     a_terminal_obeys_nothing_that_a_manifest_says,
     what_cannot_be_done_ends_with_1_and_what_is_not_understood_with_2,
     the_history_of_a_handle_is_read_while_it_runs,
+    what_is_decided_is_shown_while_the_handle_runs,
     a_journal_is_not_repaired_while_it_is_held_or_unasked,
 }
 
@@ -271,6 +272,33 @@ fn the_history_of_a_handle_is_read_while_it_runs() {
     let json = said(&["state", "history", folder.text(), "--json"]);
     assert_eq!(json.lines().count(), lines.lines().count());
     assert!(json.lines().all(|line| serde_json::from_str::<serde_json::Value>(line).is_ok()));
+}
+
+fn what_is_decided_is_shown_while_the_handle_runs() {
+    let folder = Folder::new("show");
+    let handle = handle(&folder);
+    let stage =
+        |name: &str| handle.stage(name, closure(format!("rule@{name}"), |input: &f64| Ok(*input))).unwrap();
+    stage("v2").promote().unwrap();
+    let rollout = stage("v3").guard(switchback::guard::error_rate().at_most(0.01));
+    rollout.canary(0.05).unwrap();
+    stage("v4").canary(0.1).unwrap();
+    handle.freeze("quarter end");
+    let shown = said(&["state", "show", folder.text()]);
+    let lines: Vec<&str> = shown.lines().collect();
+    let line = |begin: &str| {
+        *lines.iter().find(|line| line.starts_with(begin)).unwrap_or_else(|| panic!("{begin}: {shown}"))
+    };
+    assert!(lines[0].starts_with("late  live v2 since 20") && lines[0].contains("not closed"), "{shown}");
+    assert_eq!(lines[1], "frozen: quarter end");
+    assert!(line("v3 ").contains("canary") && line("v3 ").contains("error rate at most 0.01"), "{shown}");
+    assert!(line("v3 ").contains(" 5 %") && line("v4 ").contains(" 10 %"), "{shown}");
+    assert!(line("v1 ").contains("retained"), "{shown}");
+    let json: serde_json::Value =
+        serde_json::from_str(&said(&["state", "show", folder.text(), "--json"])).unwrap();
+    assert_eq!((&json["live"], &json["epoch"]), (&"v2".into(), &handle.status().epoch.into()));
+    handle.close(std::time::Duration::from_secs(30)).unwrap();
+    assert!(said(&["state", "show", folder.text()]).contains("  closed  "));
 }
 
 fn a_journal_is_not_repaired_while_it_is_held_or_unasked() {

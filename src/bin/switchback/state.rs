@@ -1,20 +1,23 @@
 //! `switchback state`.
 
 use std::io::{self, BufRead, IsTerminal, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Subcommand;
 use serde_json::json;
-use switchback::Clock;
 use switchback::repository::Moment;
 use switchback::state::{self, Repaired};
+use switchback::status::{LookRollout, look};
+use switchback::{Clock, Phase};
 
 use crate::Failure;
 use crate::out::Out;
 
 #[derive(Subcommand)]
 pub(crate) enum Command {
+    /// Shows what is live, on trial, retained and quarantined. The handle may run meanwhile.
+    Show { folder: PathBuf },
     /// Tells what happened to the handle, oldest first: who did what, when and why. It may run meanwhile.
     History {
         folder: PathBuf,
@@ -55,6 +58,7 @@ fn told(line: &str) -> Option<(u64, String)> {
 impl Command {
     pub(crate) fn run(self, out: &mut Out) -> Result<(), Failure> {
         match self {
+            Self::Show { folder } => show(out, &folder),
             Self::History { folder, since } => {
                 let now = Clock::system().now().unix_nanos();
                 let begin = match since {
@@ -110,6 +114,55 @@ impl Command {
             }
         }
     }
+}
+
+fn show(out: &mut Out, folder: &Path) -> Result<(), Failure> {
+    let look = look(folder)?;
+    if out.json {
+        return Ok(out.value(&look)?);
+    }
+    let Some(look) = look else {
+        return Ok(out.line("a handle has begun here, and has written nothing yet")?);
+    };
+    let ended = if look.closed { "closed" } else { "not closed: it runs, or ended without a word" };
+    out.line(&format!(
+        "{}  live {} since {}  {ended}  generation {}, {} events, as of {}",
+        look.name,
+        look.live,
+        Moment(look.live_since),
+        look.generation,
+        look.events,
+        Moment(look.at),
+    ))?;
+    if let Some(reason) = &look.frozen {
+        out.line(&format!("frozen: {reason}"))?;
+    }
+    let row = |rollout: &LookRollout| {
+        let step = rollout.step.map(|step| format!(" {}/{}", step + 1, rollout.steps)).unwrap_or_default();
+        let share = match rollout.phase {
+            Phase::Shadow => format!("copies of {}", rollout.sample),
+            _ => rollout.weight.to_string(),
+        };
+        let paused = if rollout.paused { ", paused" } else { "" };
+        let (version, since) = (rollout.version.to_string(), Moment(rollout.since).to_string());
+        let guards = rollout.guards.join("; ");
+        let guards = if guards.is_empty() { "-".to_owned() } else { guards };
+        vec![version, format!("{}{step}{paused}", rollout.phase), share, since, guards]
+    };
+    let mut rows: Vec<_> = look.rollouts.iter().map(row).collect();
+    rows.extend(look.retained.iter().map(|kept| {
+        let role = if kept.taken_back { "retained, taken back" } else { "retained" };
+        let dash = || "-".to_owned();
+        vec![kept.version.to_string(), role.to_owned(), dash(), Moment(kept.since).to_string(), dash()]
+    }));
+    if !rows.is_empty() {
+        out.table(&["VERSION", "IS", "SHARE", "SINCE", "GUARDS"], rows)?;
+    }
+    for (identity, entry) in &look.quarantined {
+        let until = entry.until.map(|until| format!(" until {}", Moment(until))).unwrap_or_default();
+        out.line(&format!("quarantined: {identity} ({}){until}: {}", entry.version, entry.reason))?;
+    }
+    Ok(())
 }
 
 /// Asks on a terminal, and takes nothing but yes for yes.

@@ -1,0 +1,137 @@
+//! What a handle keeps of itself, looked at from outside.
+
+use std::path::Path;
+
+use serde::Serialize;
+
+use super::saved::{SavedAttempt, SavedControl};
+use super::settings::Quarantined;
+use crate::base::clock::Timestamp;
+use crate::base::share::Share;
+use crate::model::identity::Identity;
+use crate::rollout::phase::Phase;
+use crate::state::StateError;
+use crate::version::id::VersionId;
+
+/// What is decided, as a folder of state holds it: see [`look`].
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct Look {
+    /// The handle.
+    pub name: String,
+    /// When this was written down. A handle that runs may have lowered something since.
+    pub at: Timestamp,
+    /// The routing table that was in force.
+    pub epoch: u64,
+    /// The version that answers by default.
+    pub live: VersionId,
+    /// Since when.
+    pub live_since: Timestamp,
+    /// Versions that can be gone back to, the first one first.
+    pub retained: Vec<LookRetained>,
+    /// Rollouts that are not over.
+    pub rollouts: Vec<LookRollout>,
+    /// What no plan tries again.
+    pub quarantined: Vec<(Identity, Quarantined)>,
+    /// Why nothing moves by itself, where it was frozen.
+    pub frozen: Option<String>,
+    /// Whether the handle that wrote this was closed. One that was not runs still, or ended without a word.
+    pub closed: bool,
+    /// How many files have been the journal of this folder.
+    pub generation: u64,
+    /// Events in the journal, which [`history`](crate::state::history) reads.
+    pub events: u64,
+}
+
+/// A version that can be gone back to.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct LookRetained {
+    /// The version.
+    pub version: VersionId,
+    /// Since when it is retained.
+    pub since: Timestamp,
+    /// Whether it was taken back when it was live.
+    pub taken_back: bool,
+}
+
+/// A rollout that is not over.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct LookRollout {
+    /// Its number.
+    pub number: u32,
+    /// The candidate.
+    pub version: VersionId,
+    /// Where it stands.
+    pub phase: Phase,
+    /// The share of requests that the candidate answers.
+    pub weight: Share,
+    /// The share of live's requests that are copied to it.
+    pub sample: Share,
+    /// Whether it was paused.
+    pub paused: bool,
+    /// The step of its plan, from 0, where it follows one and has begun to.
+    pub step: Option<usize>,
+    /// How many steps its plan has; 0 without one.
+    pub steps: usize,
+    /// When it came there.
+    pub since: Timestamp,
+    /// Its guards, as they are written; guards of the host's own have no such form.
+    pub guards: Vec<String>,
+}
+
+/// Reads what was decided by the handle that keeps its state in `folder`: what is live, on trial, retained and quarantined.
+/// Any process that may read the folder can do so, also while the handle runs; it takes no lock and changes nothing. `None`
+/// where a handle has begun there and has written nothing yet.
+///
+/// # Errors
+///
+/// There is no journal in the folder, it cannot be read or is damaged, or a later release wrote it.
+///
+/// ```no_run
+/// if let Some(late) = switchback::status::look("/var/lib/late/state")? {
+///     println!("{} answers since {}", late.live, late.live_since);
+/// }
+/// # Ok::<(), switchback::state::StateError>(())
+/// ```
+pub fn look(folder: impl AsRef<Path>) -> Result<Option<Look>, StateError> {
+    let found = crate::state::found(folder.as_ref())?;
+    let Some(state) = found.state else { return Ok(None) };
+    let saved: SavedControl = serde_json::from_slice(&state).map_err(StateError::json)?;
+    let retained = saved.retained.iter().map(|kept| LookRetained {
+        version: kept.version.version,
+        since: kept.since,
+        taken_back: kept.taken_back,
+    });
+    Ok(Some(Look {
+        at: saved.at,
+        epoch: saved.epoch,
+        live: saved.live.version,
+        live_since: saved.live_since,
+        retained: retained.collect(),
+        rollouts: saved.attempts.iter().map(rollout).collect(),
+        closed: saved.ended,
+        generation: found.generation,
+        events: found.events,
+        name: saved.name,
+        quarantined: saved.quarantine,
+        frozen: saved.frozen,
+    }))
+}
+
+fn rollout(saved: &SavedAttempt) -> LookRollout {
+    let SavedAttempt { number, version, state, guards, plan, .. } = saved;
+    LookRollout {
+        number: *number,
+        version: version.version,
+        phase: state.phase,
+        weight: state.weight,
+        sample: state.sample,
+        paused: state.paused,
+        step: state.step,
+        steps: plan.as_ref().map_or(0, |plan| plan.steps().len()),
+        since: state.entered,
+        guards: guards.iter().map(|guard| guard.rule.to_string()).collect(),
+    }
+}
