@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
-use switchback::options::StateFolder;
+use switchback::options::{Inputs, Shadowing, StateFolder};
 use switchback::repository::{Manifest, Repository};
 use switchback::{ModelHandle, closure};
 
@@ -18,6 +18,7 @@ crate::harness::tests! { "command_line":
     the_history_of_a_handle_is_read_while_it_runs,
     what_is_decided_is_shown_while_the_handle_runs,
     a_journal_is_not_repaired_while_it_is_held_or_unasked,
+    #[cfg(all(feature = "admin", not(loom)))] a_service_is_operated_from_the_command_line,
 }
 
 /// A folder that is gone when this is.
@@ -251,6 +252,8 @@ fn what_cannot_be_done_ends_with_1_and_what_is_not_understood_with_2() {
 fn handle(folder: &Folder) -> ModelHandle<f64, f64> {
     ModelHandle::builder("late")
         .live("v1", closure("rule@1", |input: &f64| Ok(*input)))
+        .shadowing(Shadowing::new())
+        .inputs(Inputs::new().copied())
         .state(StateFolder::new(&folder.0))
         .build()
         .unwrap()
@@ -319,4 +322,92 @@ fn a_journal_is_not_repaired_while_it_is_held_or_unasked() {
     let answer = said(&["state", "repair", folder.text(), "--yes"]);
     assert!(answer.contains("the journal as it was: ") && answer.contains("lost: "), "{answer}");
     assert!(folder.0.join("journal.damaged-1").exists());
+}
+
+/// A service on axum, with the pages that `admin` answers below `/switchback`. It ends with this process.
+#[cfg(all(feature = "admin", not(loom)))]
+fn served(handle: &ModelHandle<f64, f64>, token: &str) -> String {
+    use switchback::admin::{Admin, Bearer};
+    use switchback::operator::Operators;
+
+    let operators = Operators::new([handle.operator()]).unwrap();
+    let admin =
+        std::sync::Arc::new(Admin::new(operators).under("/switchback").changes(Bearer::new(token).unwrap()));
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.set_nonblocking(true).unwrap();
+    let url = format!("http://{}/switchback/", listener.local_addr().unwrap());
+    let answer = move |request: axum::extract::Request| async move {
+        let (parts, body) = request.into_parts();
+        let body = axum::body::to_bytes(body, 1 << 16).await.unwrap();
+        admin.respond(axum::http::Request::from_parts(parts, body)).map(axum::body::Body::from)
+    };
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let listener = tokio::net::TcpListener::from_std(listener).unwrap();
+            axum::serve(listener, axum::Router::new().fallback(answer)).await.unwrap();
+        });
+    });
+    url
+}
+
+#[cfg(all(feature = "admin", not(loom)))]
+fn a_service_is_operated_from_the_command_line() {
+    const TOKEN: &str = "correct horse battery staple";
+    let folder = Folder::new("operated");
+    let handle = handle(&folder);
+    let url = &*served(&handle, TOKEN);
+    let with = |token: &str, arguments: &[&str]| {
+        program().env("SWITCHBACK_TOKEN", token).env("USER", "ada").args(arguments).output().unwrap()
+    };
+    let done = |arguments: &[&str]| {
+        let output = with(TOKEN, arguments);
+        assert_eq!((output.status.code(), text(&output.stderr)), (Some(0), ""), "{arguments:?}");
+        text(&output.stdout).to_owned()
+    };
+    let refused = |output: Output, sentence: &str| {
+        assert_eq!(output.status.code(), Some(1), "{output:?}");
+        let complaint = text(&output.stderr).to_owned();
+        assert!(complaint.contains(sentence) && !complaint.contains(TOKEN), "{complaint}");
+    };
+    let stage =
+        |name: &str| handle.stage(name, closure(format!("rule@{name}"), |input: &f64| Ok(*input))).unwrap();
+    drop(stage("v2"));
+    done(&["canary", url, "late", "v2", "0.05"]);
+    let shown = said(&["get", url, "late"]);
+    let cells = |line: &str| {
+        shown
+            .lines()
+            .find(|row| row.contains(line))
+            .map(|row| row.split_whitespace().collect::<Vec<_>>())
+            .unwrap()
+    };
+    assert_eq!(cells(" v1 ")[2..], ["v1", "live", "-", "0", "0"], "{shown}");
+    assert_eq!(cells(" v2 ")[2..], ["v2", "canary", "5", "%", "0", "0"], "{shown}");
+    assert_eq!(said(&["get", url]), shown, "there is one model");
+    let epoch = handle.status().epoch;
+    let stale = (epoch - 1).to_string();
+    refused(with(TOKEN, &["promote", url, "late", "v2", "--if-epoch", &stale]), "412");
+    done(&["pause", url, "late", "v2", "--reason", "lunch"]);
+    done(&["resume", url, "late", "v2"]);
+    done(&["promote", url, "late", "v2", "--if-epoch", &handle.status().epoch.to_string()]);
+    assert_eq!(handle.status().live, "v2");
+    done(&["freeze", url, "late", "--reason", "quarter end"]);
+    assert!(said(&["get", url]).contains("late is frozen: quarter end"));
+    done(&["unfreeze", url, "late"]);
+    done(&["rollback", url, "late", "--reason", "complaints"]);
+    assert_eq!(handle.status().live, "v1");
+    drop(stage("v3"));
+    done(&["shadow", url, "late", "v3", "0.1"]);
+    refused(with(TOKEN, &["abort", url, "late", "nobody", "--reason", "x"]), "404");
+    done(&["abort", url, "late", "v3", "--reason", "enough", "--as", "grace"]);
+    let by: Vec<_> = handle.events().iter().filter_map(|event| event.actor.clone()).collect();
+    let is = |name: &str| by.iter().any(|actor| **actor == *format!("{name} (by token)"));
+    assert!(is("ada") && is("grace"), "{by:?}");
+    // Whoever may not, whatever is not there, and who has no token.
+    refused(with("wrong", &["rollback", url, "late", "--reason", "x"]), "401");
+    refused(with(TOKEN, &["get", url, "nobody"]), "there is no such model");
+    refused(run(&["rollback", url, "late", "--reason", "x"]), "SWITCHBACK_TOKEN");
+    refused(with(TOKEN, &["get", "http://127.0.0.1:1/"]), "cannot be asked");
+    assert_eq!(with(TOKEN, &["rollback", url, "late"]).status.code(), Some(2), "a reason is needed");
 }

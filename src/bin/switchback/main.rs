@@ -5,6 +5,7 @@
 
 mod out;
 mod plan;
+mod remote;
 mod repository;
 mod state;
 
@@ -18,7 +19,7 @@ use switchback::state::StateError;
 
 use out::Out;
 
-/// Looks into repositories of versions, folders of state, and plans.
+/// Looks into repositories of versions, folders of state, and plans, and operates services over HTTP.
 ///
 /// Ends with 0 where all is well, with 1 where what was asked for is not so or cannot be done, and with 2 where it was not
 /// understood.
@@ -43,6 +44,8 @@ enum What {
     /// Files that describe a handle and its rollouts.
     #[command(subcommand)]
     Plan(plan::Command),
+    #[command(flatten)]
+    Service(remote::Command),
 }
 
 /// Why the program ends with 1.
@@ -56,6 +59,8 @@ enum Failure {
     Output(#[from] io::Error),
     #[error("{0} could not be read")]
     Unreadable(String, #[source] io::Error),
+    #[error("{0} cannot be asked")]
+    Unreachable(String, #[source] Box<ureq::Error>),
     #[error("{0}")]
     Refused(String),
     /// What was looked for was found, and has been said.
@@ -70,6 +75,7 @@ fn main() -> ExitCode {
         What::Repo(command) => command.run(out),
         What::State(command) => command.run(out),
         What::Plan(command) => command.run(out),
+        What::Service(command) => command.run(out),
     };
     match ended.and_then(|()| Ok(out.flush()?)) {
         Ok(()) => ExitCode::SUCCESS,

@@ -1,0 +1,285 @@
+//! Services that are operated over HTTP: `switchback get`, `promote`, `rollback` and the like, as the library's `admin` answers.
+
+use std::time::Duration;
+
+use clap::{Args, Subcommand};
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use serde_json::{Value, json};
+
+use crate::Failure;
+use crate::out::Out;
+
+/// How long a service may take to answer.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// A status of 64 versions has some hundred kilobytes.
+const ANSWER_MAX: u64 = 16 << 20;
+/// The variable with the token of whoever may change something.
+const TOKEN: &str = "SWITCHBACK_TOKEN";
+
+#[derive(Subcommand)]
+pub(crate) enum Command {
+    /// Shows the models of a service, or one of them.
+    Get {
+        /// Where the service answers for its models, such as http://127.0.0.1:9900/switchback.
+        url: String,
+        model: Option<String>,
+    },
+    /// Makes a candidate live.
+    Promote(Raising),
+    /// Lets a rollout go on that was paused.
+    Resume(Raising),
+    /// Lets a candidate answer this share of the requests.
+    Canary {
+        #[command(flatten)]
+        of: Raising,
+        /// Between 0 and 1.
+        share: f64,
+    },
+    /// Copies this share of live's requests to a candidate.
+    Shadow {
+        #[command(flatten)]
+        of: Raising,
+        /// Between 0 and 1.
+        share: f64,
+    },
+    /// Holds a rollout where it is.
+    Pause(Lowering),
+    /// Takes a candidate back.
+    Abort(Lowering),
+    /// Takes every candidate back; where there is none, live goes back to the version before.
+    Rollback(Whole),
+    /// Lets nothing move by itself.
+    Freeze(Whole),
+    /// Lets rollouts move again.
+    Unfreeze {
+        url: String,
+        model: String,
+        #[command(flatten)]
+        by: By,
+    },
+}
+
+#[derive(Args)]
+pub(crate) struct Raising {
+    url: String,
+    model: String,
+    version: String,
+    /// Only if the service's routing still has this epoch, which `get` shows: nobody has changed who answers meanwhile.
+    #[arg(long, value_name = "EPOCH")]
+    if_epoch: Option<u64>,
+    #[command(flatten)]
+    by: By,
+}
+
+#[derive(Args)]
+pub(crate) struct Lowering {
+    url: String,
+    model: String,
+    version: String,
+    /// Why: it stands in the log.
+    #[arg(long)]
+    reason: String,
+    #[command(flatten)]
+    by: By,
+}
+
+#[derive(Args)]
+pub(crate) struct Whole {
+    url: String,
+    model: String,
+    /// Why: it stands in the log.
+    #[arg(long)]
+    reason: String,
+    #[command(flatten)]
+    by: By,
+}
+
+#[derive(Args)]
+pub(crate) struct By {
+    /// Who does it, for the log; by default who is logged in.
+    #[arg(long = "as", value_name = "NAME")]
+    actor: Option<String>,
+}
+
+impl Command {
+    pub(crate) fn run(self, out: &mut Out) -> Result<(), Failure> {
+        let of = |of: Raising, verb: &str, body: Value| {
+            let path = ["rollouts", &of.version, verb];
+            Change { url: &of.url, model: &of.model, by: &of.by, if_epoch: of.if_epoch, body }.make(&path)
+        };
+        let lower = |of: Lowering, verb: &str| {
+            let body = json!({"reason": of.reason});
+            let path = ["rollouts", &of.version, verb];
+            Change { url: &of.url, model: &of.model, by: &of.by, if_epoch: None, body }.make(&path)
+        };
+        let whole = |of: Whole, verb: &str| {
+            let body = json!({"reason": of.reason});
+            Change { url: &of.url, model: &of.model, by: &of.by, if_epoch: None, body }.make(&[verb])
+        };
+        let answer = match self {
+            Self::Get { url, model } => return get(out, &url, model.as_deref()),
+            Self::Promote(raising) => of(raising, "promote", json!({})),
+            Self::Resume(raising) => of(raising, "resume", json!({})),
+            Self::Canary { of: raising, share } => of(raising, "canary", json!({"share": share})),
+            Self::Shadow { of: raising, share } => of(raising, "shadow", json!({"share": share})),
+            Self::Pause(lowering) => lower(lowering, "pause"),
+            Self::Abort(lowering) => lower(lowering, "abort"),
+            Self::Rollback(all) => whole(all, "rollback"),
+            Self::Freeze(all) => whole(all, "freeze"),
+            Self::Unfreeze { url, model, by } => {
+                Change { url: &url, model: &model, by: &by, if_epoch: None, body: json!({}) }
+                    .make(&["unfreeze"])
+            }
+        }?;
+        if out.json {
+            return Ok(out.value(&answer)?);
+        }
+        let said = answer.as_object().into_iter().flatten().map(|(name, value)| match value.as_str() {
+            Some(text) => format!("{name} {text}"),
+            None => format!("{name} {value}"),
+        });
+        Ok(out.line(&format!("done: {}", said.collect::<Vec<_>>().join(", ")))?)
+    }
+}
+
+struct Change<'a> {
+    url: &'a str,
+    model: &'a str,
+    by: &'a By,
+    if_epoch: Option<u64>,
+    body: Value,
+}
+
+impl Change<'_> {
+    fn make(self, path: &[&str]) -> Result<Value, Failure> {
+        let Self { url, model, by, if_epoch, body } = self;
+        let token = std::env::var(TOKEN).map_err(|_| {
+            Failure::Refused(format!(
+                "whoever changes something needs the service's token in the variable {TOKEN}"
+            ))
+        })?;
+        let names: Vec<&str> = std::iter::once(model).chain(path.iter().copied()).collect();
+        let url = address(url, &names);
+        let actor = by.actor.clone().or_else(|| std::env::var("USER").ok());
+        let mut request = agent()
+            .post(&url)
+            .header("Authorization", format!("Bearer {token}"))
+            .header("Content-Type", "application/json");
+        if let Some(actor) = actor {
+            request = request.header("Switchback-Actor", actor);
+        }
+        if let Some(epoch) = if_epoch {
+            request = request.header("If-Match", format!("\"{epoch}\""));
+        }
+        answered(&url, request.send(body.to_string()))
+    }
+}
+
+/// Answers as they come, whatever their status: what the service says of it is what is told. Nothing is followed elsewhere, and
+/// no proxy is asked: a token is for the one it was made for.
+fn agent() -> ureq::Agent {
+    let config = ureq::Agent::config_builder()
+        .http_status_as_error(false)
+        .max_redirects(0)
+        .proxy(None)
+        .timeout_global(Some(PATIENCE));
+    config.build().into()
+}
+
+fn address(url: &str, names: &[&str]) -> String {
+    let mut address = url.trim_end_matches('/').to_owned();
+    for name in names {
+        address = format!("{address}/{}", utf8_percent_encode(name, NON_ALPHANUMERIC));
+    }
+    address
+}
+
+type Asked = Result<ureq::http::Response<ureq::Body>, ureq::Error>;
+
+fn answered(url: &str, asked: Asked) -> Result<Value, Failure> {
+    let failed = |error: ureq::Error| Failure::Unreachable(url.to_owned(), Box::new(error));
+    let mut response = asked.map_err(failed)?;
+    let status = response.status();
+    let text = response.body_mut().with_config().limit(ANSWER_MAX).read_to_string().map_err(failed)?;
+    let value = serde_json::from_str::<Value>(&text);
+    if status.is_success() {
+        return value.map_err(|_| Failure::Refused(format!("{url} answers no JSON: no switchback is there")));
+    }
+    // Its own sentence, or the status where somebody else has answered.
+    let why = value.ok().and_then(|value| value.get("error")?.as_str().map(str::to_owned));
+    Err(Failure::Refused(
+        why.map_or_else(|| format!("{url} answers {status}"), |why| format!("{why} ({status})")),
+    ))
+}
+
+fn get(out: &mut Out, url: &str, model: Option<&str>) -> Result<(), Failure> {
+    let names: Vec<&str> = model.into_iter().collect();
+    let url = address(url, &names);
+    let url = if names.is_empty() { format!("{url}/") } else { url };
+    let value = answered(&url, agent().get(&url).header("Accept", "application/json").call())?;
+    if out.json {
+        return Ok(out.value(&value)?);
+    }
+    let all: Vec<&Value> = match &value {
+        Value::Array(all) => all.iter().collect(),
+        one => vec![one],
+    };
+    let mut rows = Vec::new();
+    for status in &all {
+        if status.get("live").is_none() {
+            return Err(Failure::Refused(format!("{url} shows no models: no switchback is there")));
+        }
+        rows.extend(rows_of(status));
+    }
+    out.table(&["MODEL", "EPOCH", "VERSION", "IS", "SHARE", "REQUESTS", "ERRORS"], rows)?;
+    for status in &all {
+        if let Some(reason) = status["frozen"].as_str() {
+            out.line(&format!("{} is frozen: {reason}", text(&status["name"])))?;
+        }
+    }
+    Ok(())
+}
+
+/// A row for each version that is loaded.
+fn rows_of(status: &Value) -> Vec<Vec<String>> {
+    let list = |name: &str| status[name].as_array().into_iter().flatten();
+    let loaded = list("versions").filter(|version| version["role"] != "past");
+    let row = |version: &Value| {
+        let name = text(&version["version"]);
+        let of_it = |rollout: &&Value| text(&rollout["version"]) == name && version["role"] == "candidate";
+        let rollout = list("rollouts").rfind(of_it);
+        let is = rollout.map_or_else(|| text(&version["role"]), |rollout| text(&rollout["phase"]));
+        let share = rollout.map_or_else(|| "-".to_owned(), |rollout| percent(&rollout["weight"]));
+        let figures = &version["total"];
+        vec![
+            text(&status["name"]),
+            text(&status["epoch"]),
+            name,
+            is,
+            share,
+            text(&figures["requests"]),
+            errors(&figures["errors"]),
+        ]
+    };
+    loaded.map(row).collect()
+}
+
+fn percent(share: &Value) -> String {
+    share.as_f64().map_or_else(|| text(share), |share| format!("{} %", (share * 1e4).round() / 1e2))
+}
+
+fn text(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        Value::Null => "-".to_owned(),
+        other => other.to_string(),
+    }
+}
+
+/// Of all kinds.
+fn errors(by_kind: &Value) -> String {
+    match by_kind.as_object() {
+        Some(kinds) => kinds.values().filter_map(Value::as_u64).sum::<u64>().to_string(),
+        None => text(by_kind),
+    }
+}
