@@ -9,7 +9,7 @@ use switchback::oip::{Infer, model_metadata};
 #[test]
 fn a_request_of_a_client_is_answered_by_a_model_behind_a_handle() {
     let model = OnnxModel::from_file("tests/models/identity_float.onnx").unwrap().pool_size(1);
-    let signature = model.signature().clone();
+    let signature = model.signature().unwrap().clone();
     let (input, output) = (signature.inputs[0].name.clone(), signature.outputs[0].name.clone());
     let told: Value = serde_json::from_str(&model_metadata("same", ["v1"], &signature)).unwrap();
     assert_eq!((&told["inputs"][0]["datatype"], &told["versions"][0]), (&json!("FP32"), &json!("v1")));
