@@ -88,6 +88,7 @@
 //! - `config`: a file that describes a handle and its rollouts, in any format that serde reads.
 //! - `cli`: the program `switchback`, for repositories, folders of state and plans.
 //! - `admin`: models are operated over HTTP, in the types of the crate `http`.
+//! - `oip`: requests and answers of the Open Inference Protocol (KServe V2), read and written.
 //! - `prometheus`: figures as Prometheus reads them.
 //! - `metrics`: figures in the recorder that the host has installed for the facade `metrics`.
 //! - `tracing`: events and spans in the host's subscriber.
@@ -108,6 +109,8 @@ pub mod drift;
 pub mod feedback;
 mod handle;
 pub mod model;
+#[cfg(feature = "oip")]
+pub mod oip;
 pub mod operator;
 #[cfg(feature = "report")]
 pub mod report;

@@ -31,6 +31,8 @@ mod drift;
 mod life;
 #[cfg(feature = "metrics")]
 mod metrics;
+#[cfg(feature = "oip")]
+mod oip;
 mod operator;
 mod readme;
 #[cfg(feature = "report")]

@@ -1,0 +1,26 @@
+//! What is wrong with a request.
+
+use http::StatusCode;
+
+/// What is wrong with a request, as a sentence that names the field and says what to do.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{sentence}")]
+pub struct Error {
+    sentence: String,
+}
+
+impl Error {
+    pub(crate) fn new(sentence: impl Into<String>) -> Self {
+        Self { sentence: sentence.into() }
+    }
+
+    /// What to answer with: 400, always.
+    pub fn status(&self) -> StatusCode {
+        StatusCode::BAD_REQUEST
+    }
+
+    /// What clients of the protocol read: `{"error": "…"}`, of the type `application/json`.
+    pub fn body(&self) -> Vec<u8> {
+        serde_json::json!({ "error": self.sentence }).to_string().into_bytes()
+    }
+}

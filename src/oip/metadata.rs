@@ -1,0 +1,45 @@
+//! What a server and a model say of themselves.
+
+use serde_json::{Value as Json, json};
+
+use super::datatype::name_of;
+use crate::model::onnx::{Dimension, Kind, Port, Signature};
+
+/// What `GET /v2` is answered, in JSON: a name and a version that the host gives its service.
+pub fn server_metadata(name: &str, version: &str) -> String {
+    json!({ "name": name, "version": version, "extensions": ["binary_tensor_data"] }).to_string()
+}
+
+/// What `GET /v2/models/{name}` is answered, in JSON. A size that is not fixed is -1; a shape that the file does not say is [-1];
+/// inputs and outputs that the protocol has no form for are left out.
+pub fn model_metadata<'v>(
+    name: &str,
+    versions: impl IntoIterator<Item = &'v str>,
+    signature: &Signature,
+) -> String {
+    let versions: Vec<&str> = versions.into_iter().collect();
+    let ports = |ports: &[Port]| ports.iter().filter_map(port).collect::<Vec<_>>();
+    json!({
+        "name": name,
+        "versions": versions,
+        "platform": "onnxruntime_onnx",
+        "inputs": ports(&signature.inputs),
+        "outputs": ports(&signature.outputs),
+    })
+    .to_string()
+}
+
+fn port(port: &Port) -> Option<Json> {
+    let (element, shape) = match &port.kind {
+        Kind::Tensor { element, shape } => {
+            let size = |size: &Dimension| match size {
+                Dimension::Fixed(size) => json!(size),
+                Dimension::Symbolic(_) | Dimension::Unknown => json!(-1),
+            };
+            (*element, shape.iter().map(size).collect())
+        }
+        Kind::AnyShape { element } => (*element, vec![json!(-1)]),
+        _ => return None,
+    };
+    Some(json!({ "name": &*port.name, "datatype": name_of(element)?, "shape": shape }))
+}
