@@ -25,27 +25,21 @@ def is_allowed(expression):
         place += 1
         if token != "(":
             return token in ALLOWED
-        inside = alternatives()
+        inside = joined("OR")
         place += 1
         return inside
 
-    def together():
+    def joined(word):
+        """What is joined by this word; `AND` binds more tightly."""
         nonlocal place
-        value = one()
-        while place < len(tokens) and tokens[place] == "AND":
+        part = (lambda: joined("AND")) if word == "OR" else one
+        values = [part()]
+        while place < len(tokens) and tokens[place] == word:
             place += 1
-            value = one() and value
-        return value
+            values.append(part())
+        return any(values) if word == "OR" else all(values)
 
-    def alternatives():
-        nonlocal place
-        value = together()
-        while place < len(tokens) and tokens[place] == "OR":
-            place += 1
-            value = together() or value
-        return value
-
-    return alternatives()
+    return joined("OR")
 
 
 # What this has to tell apart, before it is believed.

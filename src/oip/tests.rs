@@ -115,6 +115,12 @@ fn numbers_that_are_not_finite_travel_as_bytes_alone() {
     assert!(read[0].is_nan() && read[1] == f32::INFINITY);
 }
 
+/// What the documentation says that an element takes, so that hosts can bound a body.
+#[test]
+fn an_element_in_json_takes_24_bytes_while_it_is_read() {
+    assert_eq!(size_of::<super::data::Scalar>(), 24);
+}
+
 #[test]
 fn lists_may_be_nested_as_the_shape_is() {
     for (shape, data) in [

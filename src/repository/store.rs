@@ -167,7 +167,7 @@ impl Repository {
     /// The versions of a model, oldest first. Those whose names are numbers come last, in numeric order, whatever lies beside
     /// them; the others by when they were made, as far as their manifests say, and by their names in natural order, in which
     /// `v9` comes before `v10` and `2.9.0` before `2.10.0`. A folder that is no version, or whose manifest cannot be read, is
-    /// left out; [`get`](Self::get) says why.
+    /// left out; [`unusable`](Self::unusable) says which and why.
     ///
     /// # Errors
     ///
@@ -185,6 +185,18 @@ impl Repository {
             made(one).cmp(&made(other)).then_with(|| name::natural(name, other_name))
         });
         Ok(entries)
+    }
+
+    /// What [`versions`](Self::versions) leaves out though it holds a manifest or a model: each by its name, with why it cannot be used.
+    ///
+    /// # Errors
+    ///
+    /// There is no such model, or its folder cannot be read.
+    pub fn unusable(&self, model: &str) -> Result<Vec<(String, RepositoryError)>, RepositoryError> {
+        let mut names = self.names(model)?;
+        names.sort_by(|one, other| name::natural(one, other));
+        let why = |name: String| self.get(model, &name).err().map(|error| (name, error));
+        Ok(names.into_iter().filter_map(why).collect())
     }
 
     /// The names of what are versions, or look like it.

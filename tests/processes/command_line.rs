@@ -12,6 +12,8 @@ crate::harness::tests! { "command_line":
     what_is_printed_is_what_the_documentation_shows,
     published_by_the_command_line_equals_published_by_the_script,
     verify_ends_with_1_and_tells_every_fault,
+    a_version_whose_manifest_is_torn_is_told,
+    what_a_version_was_made_of_is_published_with_it,
     a_reader_who_has_seen_enough_is_no_error,
     a_terminal_obeys_nothing_that_a_manifest_says,
     what_cannot_be_done_ends_with_1_and_what_is_not_understood_with_2,
@@ -187,6 +189,58 @@ fn verify_ends_with_1_and_tells_every_fault() {
     assert_eq!(output.status.code(), Some(1));
     let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(json[1]["faults"].as_array().unwrap().len(), 2);
+}
+
+/// Bug: `repo verify` ended with 0 beside a version whose manifest was torn, and `repo ls` did not show it. Cause: both went
+/// through `versions`, which leaves out what cannot be used. Fix: `unusable` lists that, and both tell it.
+fn a_version_whose_manifest_is_torn_is_told() {
+    let root = Folder::new("torn");
+    publish_both(root.text());
+    fs::write(root.0.join("late/2/manifest.json"), "{").unwrap();
+    let output = run(&["repo", "verify", root.text()]);
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let lines: Vec<&str> = text(&output.stdout).lines().collect();
+    assert!(
+        lines
+            .iter()
+            .any(|line| line.starts_with("late 2: ") && line.contains("manifest.json cannot be used")),
+        "{lines:?}"
+    );
+    assert!(lines.contains(&"late 1: as it was published") && lines.len() == 2, "{lines:?}");
+    assert!(said(&["repo", "ls", root.text(), "late"]).contains("2 cannot be used: "));
+    let json: serde_json::Value =
+        serde_json::from_str(&said(&["repo", "ls", root.text(), "late", "--json"])).unwrap();
+    assert_eq!((&json[0]["version"], &json[1]["version"]), (&"1".into(), &"2".into()));
+    assert!(json[1]["unusable"].as_str().unwrap().contains("manifest.json"));
+}
+
+fn what_a_version_was_made_of_is_published_with_it() {
+    let root = Folder::new("made-of");
+    let (logged, data) = (Folder::new("logged"), root.0.join("train.csv"));
+    fs::write(
+        logged.0.join("MLmodel"),
+        "flavors:\n  onnx:\n    data: model.onnx\nmlflow_version: 3.17.0\nrun_id: 4f0c9d\n",
+    )
+    .unwrap();
+    fs::write(&data, "delay\n1\n").unwrap();
+    let (model, data) = (here("tests/models/affine.onnx"), data.to_str().unwrap().to_owned());
+    let names = format!("names.txt={data}");
+    let publish =
+        ["repo", "publish", root.text(), "late", "1", "--model", &model, "--from-mlflow", logged.text()];
+    said(&[&publish[..], &["--data", &data, "--file", &names]].concat());
+    let models = Repository::open(&root.0).unwrap();
+    let entry = models.get("late", "1").unwrap();
+    models.verify(&entry).unwrap();
+    let manifest = entry.manifest.unwrap();
+    assert_eq!(manifest.notes["mlflow run"], "4f0c9d");
+    assert_eq!(manifest.file("names.txt").unwrap().size, 8);
+    let kept = &manifest.lineage.data[0];
+    assert_eq!((kept.name.as_str(), kept.attached), ("train.csv", true));
+    said(&["repo", "tag", root.text(), "late", "gold", "1"]);
+    said(&["repo", "untag", root.text(), "late", "gold"]);
+    assert_eq!(said(&["repo", "rm", root.text(), "late", "1"]), "late 1 is removed\n");
+    assert!(said(&["repo", "sweep", root.text()]).starts_with("removed: 0 left behind, 1 data sets"));
+    assert!(models.versions("late").unwrap().is_empty());
 }
 
 /// `switchback .. | head -1`, without the chance that head is slower.
@@ -399,6 +453,7 @@ fn a_service_is_operated_from_the_command_line() {
     assert_eq!(handle.status().live, "v1");
     drop(stage("v3"));
     done(&["shadow", url, "late", "v3", "0.1"]);
+    assert!(said(&["get", url]).contains("copies of 10 %"));
     refused(with(TOKEN, &["abort", url, "late", "nobody", "--reason", "x"]), "404");
     done(&["abort", url, "late", "v3", "--reason", "enough", "--as", "grace"]);
     let by: Vec<_> = handle.events().iter().filter_map(|event| event.actor.clone()).collect();
@@ -409,5 +464,6 @@ fn a_service_is_operated_from_the_command_line() {
     refused(with(TOKEN, &["get", url, "nobody"]), "there is no such model");
     refused(run(&["rollback", url, "late", "--reason", "x"]), "SWITCHBACK_TOKEN");
     refused(with(TOKEN, &["get", "http://127.0.0.1:1/"]), "cannot be asked");
+    refused(with(TOKEN, &["get", "https://127.0.0.1:1/"]), "has no TLS");
     assert_eq!(with(TOKEN, &["rollback", url, "late"]).status.code(), Some(2), "a reason is needed");
 }

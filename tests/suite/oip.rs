@@ -4,7 +4,7 @@ use http::HeaderMap;
 use serde_json::{Value, json};
 use switchback::ModelHandle;
 use switchback::model::onnx::OnnxModel;
-use switchback::oip::{Infer, model_metadata};
+use switchback::oip::{Infer, model_metadata, server_metadata};
 
 #[test]
 fn a_request_of_a_client_is_answered_by_a_model_behind_a_handle() {
@@ -13,6 +13,9 @@ fn a_request_of_a_client_is_answered_by_a_model_behind_a_handle() {
     let (input, output) = (signature.inputs[0].name.clone(), signature.outputs[0].name.clone());
     let told: Value = serde_json::from_str(&model_metadata("same", ["v1"], &signature)).unwrap();
     assert_eq!((&told["inputs"][0]["datatype"], &told["versions"][0]), (&json!("FP32"), &json!("v1")));
+
+    let server: Value = serde_json::from_str(&server_metadata("flights", "3")).unwrap();
+    assert_eq!(server, json!({"name": "flights", "version": "3", "extensions": ["binary_tensor_data"]}));
 
     let handle = ModelHandle::builder("same").live("v1", model).build().unwrap();
     let rank = told["inputs"][0]["shape"].as_array().unwrap();

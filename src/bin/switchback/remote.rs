@@ -103,33 +103,17 @@ pub(crate) struct By {
 
 impl Command {
     pub(crate) fn run(self, out: &mut Out) -> Result<(), Failure> {
-        let of = |of: Raising, verb: &str, body: Value| {
-            let path = ["rollouts", &of.version, verb];
-            Change { url: &of.url, model: &of.model, by: &of.by, if_epoch: of.if_epoch, body }.make(&path)
-        };
-        let lower = |of: Lowering, verb: &str| {
-            let body = json!({"reason": of.reason});
-            let path = ["rollouts", &of.version, verb];
-            Change { url: &of.url, model: &of.model, by: &of.by, if_epoch: None, body }.make(&path)
-        };
-        let whole = |of: Whole, verb: &str| {
-            let body = json!({"reason": of.reason});
-            Change { url: &of.url, model: &of.model, by: &of.by, if_epoch: None, body }.make(&[verb])
-        };
         let answer = match self {
             Self::Get { url, model } => return get(out, &url, model.as_deref()),
-            Self::Promote(raising) => of(raising, "promote", json!({})),
-            Self::Resume(raising) => of(raising, "resume", json!({})),
-            Self::Canary { of: raising, share } => of(raising, "canary", json!({"share": share})),
-            Self::Shadow { of: raising, share } => of(raising, "shadow", json!({"share": share})),
-            Self::Pause(lowering) => lower(lowering, "pause"),
-            Self::Abort(lowering) => lower(lowering, "abort"),
-            Self::Rollback(all) => whole(all, "rollback"),
-            Self::Freeze(all) => whole(all, "freeze"),
-            Self::Unfreeze { url, model, by } => {
-                Change { url: &url, model: &model, by: &by, if_epoch: None, body: json!({}) }
-                    .make(&["unfreeze"])
-            }
+            Self::Promote(of) => of.change("promote", &json!({})),
+            Self::Resume(of) => of.change("resume", &json!({})),
+            Self::Canary { of, share } => of.change("canary", &json!({"share": share})),
+            Self::Shadow { of, share } => of.change("shadow", &json!({"share": share})),
+            Self::Pause(of) => of.change("pause"),
+            Self::Abort(of) => of.change("abort"),
+            Self::Rollback(of) => of.change("rollback"),
+            Self::Freeze(of) => of.change("freeze"),
+            Self::Unfreeze { url, model, by } => change(&url, &[&model, "unfreeze"], &by, None, &json!({})),
         }?;
         if out.json {
             return Ok(out.value(&answer)?);
@@ -142,37 +126,46 @@ impl Command {
     }
 }
 
-struct Change<'a> {
-    url: &'a str,
-    model: &'a str,
-    by: &'a By,
-    if_epoch: Option<u64>,
-    body: Value,
+impl Raising {
+    fn change(&self, verb: &str, body: &Value) -> Result<Value, Failure> {
+        let Self { url, model, version, if_epoch, by } = self;
+        change(url, &[model, "rollouts", version, verb], by, *if_epoch, body)
+    }
 }
 
-impl Change<'_> {
-    fn make(self, path: &[&str]) -> Result<Value, Failure> {
-        let Self { url, model, by, if_epoch, body } = self;
-        let token = std::env::var(TOKEN).map_err(|_| {
-            Failure::Refused(format!(
-                "whoever changes something needs the service's token in the variable {TOKEN}"
-            ))
-        })?;
-        let names: Vec<&str> = std::iter::once(model).chain(path.iter().copied()).collect();
-        let url = address(url, &names);
-        let actor = by.actor.clone().or_else(|| std::env::var("USER").ok());
-        let mut request = agent()
-            .post(&url)
-            .header("Authorization", format!("Bearer {token}"))
-            .header("Content-Type", "application/json");
-        if let Some(actor) = actor {
-            request = request.header("Switchback-Actor", actor);
-        }
-        if let Some(epoch) = if_epoch {
-            request = request.header("If-Match", format!("\"{epoch}\""));
-        }
-        answered(&url, request.send(body.to_string()))
+impl Lowering {
+    fn change(&self, verb: &str) -> Result<Value, Failure> {
+        let Self { url, model, version, reason, by } = self;
+        change(url, &[model, "rollouts", version, verb], by, None, &json!({"reason": reason}))
     }
+}
+
+impl Whole {
+    fn change(&self, verb: &str) -> Result<Value, Failure> {
+        let Self { url, model, reason, by } = self;
+        change(url, &[model, verb], by, None, &json!({"reason": reason}))
+    }
+}
+
+fn change(url: &str, path: &[&str], by: &By, if_epoch: Option<u64>, body: &Value) -> Result<Value, Failure> {
+    let token = std::env::var(TOKEN).map_err(|_| {
+        Failure::Refused(format!(
+            "whoever changes something needs the service's token in the variable {TOKEN}"
+        ))
+    })?;
+    let url = address(url, path)?;
+    let actor = by.actor.clone().or_else(|| std::env::var("USER").ok());
+    let mut request = agent()
+        .post(&url)
+        .header("Authorization", format!("Bearer {token}"))
+        .header("Content-Type", "application/json");
+    if let Some(actor) = actor {
+        request = request.header("Switchback-Actor", actor);
+    }
+    if let Some(epoch) = if_epoch {
+        request = request.header("If-Match", format!("\"{epoch}\""));
+    }
+    answered(&url, request.send(body.to_string()))
 }
 
 /// Answers as they come, whatever their status: what the service says of it is what is told. Nothing is followed elsewhere, and
@@ -186,12 +179,17 @@ fn agent() -> ureq::Agent {
     config.build().into()
 }
 
-fn address(url: &str, names: &[&str]) -> String {
+fn address(url: &str, names: &[&str]) -> Result<String, Failure> {
+    if !url.starts_with("http://") {
+        return Err(Failure::Refused(format!(
+            "{url} begins with something else than http://: this program has no TLS, so reach the service through a tunnel"
+        )));
+    }
     let mut address = url.trim_end_matches('/').to_owned();
     for name in names {
         address = format!("{address}/{}", utf8_percent_encode(name, NON_ALPHANUMERIC));
     }
-    address
+    Ok(address)
 }
 
 type Asked = Result<ureq::http::Response<ureq::Body>, ureq::Error>;
@@ -214,7 +212,7 @@ fn answered(url: &str, asked: Asked) -> Result<Value, Failure> {
 
 fn get(out: &mut Out, url: &str, model: Option<&str>) -> Result<(), Failure> {
     let names: Vec<&str> = model.into_iter().collect();
-    let url = address(url, &names);
+    let url = address(url, &names)?;
     let url = if names.is_empty() { format!("{url}/") } else { url };
     let value = answered(&url, agent().get(&url).header("Accept", "application/json").call())?;
     if out.json {
@@ -249,7 +247,13 @@ fn rows_of(status: &Value) -> Vec<Vec<String>> {
         let of_it = |rollout: &&Value| text(&rollout["version"]) == name && version["role"] == "candidate";
         let rollout = list("rollouts").rfind(of_it);
         let is = rollout.map_or_else(|| text(&version["role"]), |rollout| text(&rollout["phase"]));
-        let share = rollout.map_or_else(|| "-".to_owned(), |rollout| percent(&rollout["weight"]));
+        let share = match rollout {
+            None => "-".to_owned(),
+            Some(rollout) if rollout["phase"] == "shadow" => {
+                format!("copies of {}", percent(&rollout["sample"]))
+            }
+            Some(rollout) => percent(&rollout["weight"]),
+        };
         let figures = &version["total"];
         vec![
             text(&status["name"]),

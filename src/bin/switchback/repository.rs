@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
+use serde::Serialize;
 use serde_json::json;
 use switchback::Clock;
 use switchback::repository::{
@@ -183,7 +184,7 @@ fn models(out: &mut Out, models: &Repository) -> Result<(), Failure> {
     }
     let rows = rows.into_iter().map(|(model, versions, latest, tags)| {
         let tags = tags.iter().map(|(tag, version)| format!("{tag} -> {version}")).collect::<Vec<_>>();
-        vec![model, versions.to_string(), latest, or_dash(tags.join(", "))]
+        vec![model, versions.to_string(), or_dash(latest), or_dash(tags.join(", "))]
     });
     Ok(out.table(&["MODEL", "VERSIONS", "LATEST", "TAGS"], rows.collect())?)
 }
@@ -207,12 +208,15 @@ fn tags_of(tags: &BTreeMap<String, String>, entry: &Entry) -> Vec<String> {
 
 fn versions(out: &mut Out, models: &Repository, model: &str) -> Result<(), Failure> {
     let (versions, tags) = (models.versions(model)?, models.tags(model)?);
-    if versions.is_empty() {
+    let unusable = models.unusable(model)?;
+    if versions.is_empty() && unusable.is_empty() {
         return Err(Failure::Refused(format!("there is no version of {model}: `repo ls` lists the models")));
     }
     if out.json {
         let of = |entry: &Entry| json!({"version": entry.version.as_str(), "bytes": size(entry), "tags": tags_of(&tags, entry), "manifest": entry.manifest});
-        return Ok(out.value(&versions.iter().map(of).collect::<Vec<_>>())?);
+        let without = |(version, why): &(String, RepositoryError)| json!({"version": version, "unusable": why.to_string()});
+        let all: Vec<_> = versions.iter().map(of).chain(unusable.iter().map(without)).collect();
+        return Ok(out.value(&all)?);
     }
     let rows = versions.iter().map(|entry| {
         let manifest = entry.manifest.as_ref();
@@ -228,7 +232,10 @@ fn versions(out: &mut Out, models: &Repository, model: &str) -> Result<(), Failu
             or_dash(figures.unwrap_or_default()),
         ]
     });
-    Ok(out.table(&["VERSION", "CREATED", "SIZE", "TAGS", "FIGURES"], rows.collect())?)
+    out.table(&["VERSION", "CREATED", "SIZE", "TAGS", "FIGURES"], rows.collect())?;
+    Ok(unusable
+        .iter()
+        .try_for_each(|(version, why)| out.line(&format!("{version} cannot be used: {why}")))?)
 }
 
 /// A size as people read it; exact below a kilobyte.
@@ -307,45 +314,63 @@ fn verify(
         Some(model) => vec![model.to_owned()],
         None => models.models()?,
     };
-    let mut entries = Vec::new();
+    let mut results = Vec::new();
     for model in &named {
-        match version {
-            Some(version) => entries.push(models.resolve(model, version)?),
-            None => entries.extend(models.versions(model)?),
-        }
+        let entries = match version {
+            Some(version) => vec![models.resolve(model, version)?],
+            None => {
+                let unusable = models.unusable(model)?.into_iter();
+                results.extend(unusable.map(|(version, why)| Verified {
+                    model: model.clone(),
+                    version,
+                    manifest: true,
+                    faults: vec![why.to_string()],
+                }));
+                models.versions(model)?
+            }
+        };
+        results.extend(entries.iter().map(|entry| held(models, entry)));
     }
-    if entries.is_empty() {
+    if results.is_empty() {
         return Err(Failure::Refused("there is no version to verify".to_owned()));
     }
-    let mut results = Vec::new();
-    for entry in &entries {
-        let faults = match models.verify(entry) {
-            Ok(()) => Vec::new(),
-            Err(RepositoryError::Faulty { faults, .. }) => faults.iter().map(ToString::to_string).collect(),
-            Err(other) => vec![other.to_string()],
-        };
-        results.push((entry, faults));
-    }
-    let is_whole = results.iter().all(|(_, faults)| faults.is_empty());
     if out.json {
-        let of = |(entry, faults): &(&Entry, Vec<String>)| json!({"model": entry.model, "version": entry.version.as_str(), "faults": faults, "manifest": entry.manifest.is_some()});
-        out.value(&results.iter().map(of).collect::<Vec<_>>())?;
+        out.value(&results)?;
     } else {
-        for (entry, faults) in &results {
-            let (model, version) = (&entry.model, &entry.version);
-            for fault in faults {
-                out.line(&format!("{model} {version}: {fault}"))?;
-            }
-            if faults.is_empty() {
-                let held = match entry.manifest {
-                    Some(_) => "as it was published",
-                    None => "there is no manifest to hold it against",
-                };
-                out.line(&format!("{model} {version}: {held}"))?;
-            }
+        results.iter().flat_map(Verified::lines).try_for_each(|line| out.line(&line))?;
+    }
+    if results.iter().all(|verified| verified.faults.is_empty()) { Ok(()) } else { Err(Failure::Said) }
+}
+
+/// What became of one version.
+#[derive(Serialize)]
+struct Verified {
+    model: String,
+    version: String,
+    /// Whether there is one to hold it against.
+    manifest: bool,
+    faults: Vec<String>,
+}
+
+impl Verified {
+    fn lines(&self) -> Vec<String> {
+        let Self { model, version, manifest, faults } = self;
+        let whole = if *manifest { "as it was published" } else { "there is no manifest to hold it against" };
+        match &faults[..] {
+            [] => vec![format!("{model} {version}: {whole}")],
+            faults => faults.iter().map(|fault| format!("{model} {version}: {fault}")).collect(),
         }
     }
-    if is_whole { Ok(()) } else { Err(Failure::Said) }
+}
+
+fn held(models: &Repository, entry: &Entry) -> Verified {
+    let faults = match models.verify(entry) {
+        Ok(()) => Vec::new(),
+        Err(RepositoryError::Faulty { faults, .. }) => faults.iter().map(ToString::to_string).collect(),
+        Err(other) => vec![other.to_string()],
+    };
+    let (model, version) = (entry.model.clone(), entry.version.to_string());
+    Verified { model, version, manifest: entry.manifest.is_some(), faults }
 }
 
 impl Publish {

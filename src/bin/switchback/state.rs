@@ -48,7 +48,7 @@ fn since(text: &str) -> Result<Since, String> {
         .map_err(|_| "write a time as 2026-11-24T10:00:00Z, or how long ago as 2d, 6h or 90m".to_owned())
 }
 
-/// What is needed of a line of the journal. A sentence is what the handle itself said where it has one.
+/// When the event of a line happened, and the sentence of it; nothing of what a later release wrote.
 fn told(line: &str) -> Option<(u64, String)> {
     let event: switchback::events::Event = serde_json::from_str(line).ok()?;
     let by = event.actor.as_deref().map(|actor| format!("  by {actor}")).unwrap_or_default();

@@ -10,6 +10,7 @@ use switchback::options::AfterCrash;
 use switchback::options::{Labels, Retention, Shadowing, StateFolder};
 use switchback::plan::Bake;
 use switchback::state::StateError;
+use switchback::status::look;
 use switchback::testing::Faults;
 use switchback::{
     BuildError, Builder, Clock, Model, Outcome, Phase, RollbackOutcome, RolloutError, StageError, Step, guard,
@@ -66,6 +67,37 @@ fn a_promotion_and_what_it_replaced_survive_a_crash() {
     );
     crash(service);
     assert_eq!(remembering(&clock, &folder.0).build().unwrap().live(), "v1");
+}
+
+#[test]
+fn what_is_decided_is_looked_at_from_outside_while_the_handle_runs() {
+    let (clock, folder) = (clock(), Folder::new());
+    assert!(matches!(look(&folder.0), Err(StateError::Missing { .. })));
+    let service = remembering(&clock, &folder.0).build().unwrap();
+    service.stage("v2", says("two", 0.9)).unwrap().promote().unwrap();
+    let rollout = service.stage("v3", says("three", 0.8)).unwrap().guard(guard::error_rate().at_most(0.01));
+    rollout.canary(0.05).unwrap();
+    service.freeze("quarter end");
+    let seen = look(&folder.0).unwrap().unwrap();
+    let status = service.status();
+    assert_eq!((seen.name.as_str(), seen.live, seen.epoch), ("late", status.live, status.epoch));
+    assert_eq!(
+        (seen.live_since, seen.frozen.as_deref(), seen.closed),
+        (status.live_since, Some("quarter end"), false)
+    );
+    assert_eq!((seen.retained.len(), seen.retained[0].version.as_str()), (1, "v1"));
+    let tried = seen.rollouts.iter().find(|rollout| rollout.version == "v3").unwrap();
+    assert_eq!((tried.phase, tried.weight.to_string().as_str()), (Phase::Canary, "5 %"));
+    assert_eq!(tried.guards, ["error rate at most 0.01"]);
+    let _ = service.abort_candidates("enough");
+    end(service);
+    let seen = look(&folder.0).unwrap().unwrap();
+    assert!(seen.closed && seen.rollouts.iter().all(|rollout| rollout.version != "v3"));
+    assert_eq!(
+        remembering(&clock, &folder.0).build().unwrap().live(),
+        seen.live,
+        "a look has changed nothing"
+    );
 }
 
 #[test]
