@@ -5,7 +5,7 @@
 //! its end. Fix: a call takes one of a few places when it begins; where there is none live answers; and a tick that finds a call
 //! older than any may be takes the version off without waiting for it.
 
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Barrier};
 use std::time::Duration;
@@ -358,12 +358,19 @@ fn a_shadow_worker_that_hangs_is_given_up_and_another_takes_its_place() {
     // Another version is shadowed by the thread that took its place.
     let next = service.stage("v3", says("three", 0.1)).unwrap();
     next.shadow(1.0).unwrap();
+    let copies = AtomicU64::new(0);
     wait_until("copies run", || {
         service.predict(&0.5).unwrap();
+        copies.fetch_add(1, Ordering::Relaxed);
         service.status().shadow.ran > 0
     });
     assert_eq!(hanging.inside(), 1, "it hangs still");
     let _ = next.rollback("that was all");
+    // A busy machine has copies that wait or run yet: counted below, they were taken for the one that hung.
+    wait_until("each of its copies has run or was passed over", || {
+        let shadow = service.status().shadow;
+        shadow.ran + shadow.skipped + shadow.dropped == copies.load(Ordering::Relaxed)
+    });
     let ran = service.status().shadow.ran;
     let of_it = rollout.status().unwrap().candidate.requests;
     hanging.let_go();
