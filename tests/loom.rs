@@ -83,7 +83,7 @@ use std::time::Duration;
 use loom::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use loom::sync::{Arc, Mutex};
 use loom::thread;
-use sync::{Bell, Budget, FirstSeen, Flag, Settled, Tickets, Until, is_only_owner};
+use sync::{Ahead, Bell, Budget, FirstSeen, Flag, Settled, Tickets, Until, is_only_owner};
 
 /// Invariant 11: two requests and a worker. The budget is never exceeded, what fits is not refused for ever, and
 /// everything that was taken comes back.
@@ -388,5 +388,41 @@ fn as_many_tickets_are_taken_as_there_are() {
             requests.into_iter().map(|request| request.join().unwrap()).filter(|taken| *taken).count();
         assert_eq!(taken + usize::from(own), 2);
         assert!(!tickets.any());
+    });
+}
+
+/// Exposure is lowered before the lock is had, while whoever has the lock stores a table with what was exposed. Once the lock is
+/// had, nothing is exposed, whoever of the two came first; and what is stored by then is left alone.
+#[test]
+fn what_is_stored_while_somebody_waits_to_lower_it_is_lowered_too() {
+    const EXPOSED: usize = 1;
+    const LOWERED: usize = 2;
+    const FOR_GOOD: usize = 3;
+    loom::model(|| {
+        let shared = Arc::new((Mutex::new(()), AtomicUsize::new(EXPOSED), Ahead::new()));
+        // Relaxed: the order is what `Ahead` makes of it.
+        let lower = |table: &AtomicUsize| {
+            let _ = table.compare_exchange(EXPOSED, LOWERED, Ordering::Relaxed, Ordering::Relaxed);
+        };
+        let writer = {
+            let shared = Arc::clone(&shared);
+            thread::spawn(move || {
+                let (lock, table, ahead) = &*shared;
+                let _held = lock.lock().unwrap();
+                table.store(EXPOSED, Ordering::Relaxed);
+                ahead.follow(|| lower(table));
+            })
+        };
+        let (lock, table, ahead) = &*shared;
+        ahead.go(|| lower(table));
+        {
+            let _held = lock.lock().unwrap();
+            let seen = table.load(Ordering::Relaxed);
+            assert!(seen == LOWERED, "exposed while somebody waits to lower it");
+            ahead.arrive();
+            table.store(FOR_GOOD, Ordering::Relaxed);
+            ahead.follow(|| panic!("it is done for good"));
+        }
+        writer.join().unwrap();
     });
 }

@@ -81,6 +81,63 @@ impl Until {
     }
 }
 
+/// How many hold back what a deadline would allow.
+pub(crate) struct Holds(AtomicUsize);
+
+impl Holds {
+    pub(crate) fn new() -> Self {
+        Self(AtomicUsize::new(0))
+    }
+
+    pub(crate) fn begin(&self) {
+        // Relaxed, all of them: like a deadline the count stands for itself. Whoever reads it a moment too late has begun
+        // before it was raised, and whoever lowers it has stored what holds from then on.
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn end(&self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    #[inline]
+    pub(crate) fn any(&self) -> bool {
+        self.0.load(Ordering::Relaxed) > 0
+    }
+}
+
+/// Those who have done something to what is in force before they had the lock under which it is done for good. Whoever has
+/// the lock meanwhile and puts something else in force does it to that too.
+pub(crate) struct Ahead(AtomicUsize);
+
+impl Ahead {
+    pub(crate) fn new() -> Self {
+        Self(AtomicUsize::new(0))
+    }
+
+    /// Without the lock: says so, then does it.
+    pub(crate) fn go<T>(&self, act: impl FnOnce() -> T) -> T {
+        // Relaxed, with a fence on either side: each of the two writes one thing and then reads the other, so one of them sees
+        // what the other has written. Either this one acts on what was just put in force, or the one who put it there sees the
+        // count, and does it.
+        self.0.fetch_add(1, Ordering::Relaxed);
+        fence(Ordering::SeqCst);
+        act()
+    }
+
+    /// Under the lock, by whoever has just put something in force.
+    pub(crate) fn follow(&self, act: impl FnOnce()) {
+        fence(Ordering::SeqCst);
+        if self.0.load(Ordering::Relaxed) > 0 {
+            act();
+        }
+    }
+
+    /// Under the lock, by whoever went ahead, before it does for good what it did.
+    pub(crate) fn arrive(&self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 /// Which of the first threads have come by, by their numbers.
 pub(crate) struct Came {
     numbers: Box<[AtomicU64]>,

@@ -167,7 +167,7 @@ impl Control {
         }
         // What an operator has taken back here while another process had the state is not brought back by it.
         let taken_back = said.taken_back.into_iter().find(|(version, _)| *version == self.live.id);
-        if let (Some((_, cause)), Some(to)) = (taken_back, self.before_live()) {
+        if let (Some((_, cause)), Some(to)) = (taken_back, self.before_live().map(|version| version.id)) {
             let _ = self.go_back(to, cause, desk);
         }
         self.publish(desk, Vec::new());

@@ -93,6 +93,8 @@ pub(crate) struct Control {
     /// Versions whose pipeline does not fit their own model, which has been told.
     misfits: Vec<VersionId>,
     pub(crate) lease: Arc<Lease>,
+    /// The version before live that the table in force has ready.
+    pub(crate) ready_before: Option<VersionId>,
     /// It has been told that the lease has run out.
     lapse_told: bool,
     pub(crate) live_lately: LiveLately,
@@ -158,6 +160,7 @@ impl Control {
             degraded: OrderedSet::new(),
             misfits: Vec::new(),
             lease: Arc::new(Lease::new(now)),
+            ready_before: None,
             lapse_told: false,
             live_lately: LiveLately::default(),
             decisions: VecDeque::new(),
@@ -200,7 +203,7 @@ impl Control {
         }
         self.supersede_pins();
         for event in events {
-            self.announcer.announce(desk.now, self.epoch, event);
+            self.announcer.announce(desk.since, self.epoch, event);
         }
     }
 
@@ -616,7 +619,7 @@ impl Control {
     /// it: the tick that comes after all, or a reader of the status.
     pub(crate) fn tell_of_lapse(&mut self, now: Timestamp) {
         let exposed = self.attempts.iter().any(|attempt| attempt.state.phase == Phase::Canary);
-        if exposed && !self.lease.holds(now) && !std::mem::replace(&mut self.lapse_told, true) {
+        if exposed && self.lease.has_lapsed(now) && !std::mem::replace(&mut self.lapse_told, true) {
             let event = EventKind::LeaseExpired { after: self.lease_lasts() };
             self.announcer.announce(now, self.epoch, event);
         }

@@ -10,4 +10,6 @@ pub(crate) struct Desk<'a> {
     pub(crate) router: &'a dyn Router,
     pub(crate) joins: &'a Joins,
     pub(crate) now: Timestamp,
+    /// When what is done took effect: before now where exposure was lowered before the control lock was had.
+    pub(crate) since: Timestamp,
 }

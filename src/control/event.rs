@@ -36,7 +36,8 @@ use crate::version::proof::Proof;
 pub struct Event {
     /// Counts from 1 without gaps; a gap that a subscriber sees is an event it was too slow for.
     pub sequence: u64,
-    /// The moment, on the handle's clock.
+    /// The moment, on the handle's clock. Where exposure was lowered by hand, the one from which on requests were answered
+    /// accordingly: the event is announced once the control side has its turn, and may come after one of a later moment.
     pub at: Timestamp,
     /// The routing table that was in force after it.
     pub epoch: u64,

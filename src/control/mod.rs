@@ -8,7 +8,8 @@
 //
 // **A switch allocates next to nothing.** A table's exposures come from a stock that the tick refills with recycled ones.
 //
-// **Lowering first.** `rollback` takes the control lock, stores the table, then announces. The lock is never held while a
+// **Lowering first.** `rollback` lowers what callers meet, waits for nobody (`request/ahead`), takes the control lock, stores the
+// table, then announces. The lock is never held while a
 // model, a guard, a subscriber, `encode`, `decode` or a destructor runs: verdicts are formed on a snapshot and applied
 // only if the rollout has not moved meanwhile.
 //

@@ -261,15 +261,15 @@ impl Control {
 
     /// Takes live back to the version before it, whatever is on trial.
     pub(crate) fn revert_live(&mut self, cause: Cause, desk: Desk<'_>) -> RollbackOutcome {
-        match self.before_live() {
+        match self.before_live().map(|version| version.id) {
             Some(previous) => self.go_back(previous, cause, desk),
             None => RollbackOutcome::Nothing,
         }
     }
 
     /// The version that was live before and was not itself taken back.
-    pub(crate) fn before_live(&self) -> Option<VersionId> {
-        self.retained.iter().find(|kept| !kept.taken_back).map(|kept| kept.version.id)
+    pub(crate) fn before_live(&self) -> Option<&Arc<dyn AnyVersion>> {
+        self.retained.iter().find(|kept| !kept.taken_back).map(|kept| &kept.version)
     }
 
     /// Makes a retained version live. Candidates are taken off: what they were compared with is gone.

@@ -6,10 +6,11 @@ use std::sync::Arc;
 use super::attempt::Attempt;
 use super::control::Control;
 use super::counter::{Counter, Feeds};
+use super::desk::Desk;
 use crate::base::share::Share;
 use crate::feedback::join::Joins;
 use crate::request::buckets::Salt;
-use crate::request::table::{Arm, Routing, Shadowing};
+use crate::request::table::{Arm, Before, Routing, Shadowing};
 use crate::rollout::phase::Phase;
 use crate::stats::counting::exposure::{Exposure, Watched};
 use crate::stats::counting::keys::Keys;
@@ -66,6 +67,7 @@ impl Control {
             Arm { version: Arc::clone(&self.live), exposure, stands_for: 0 }
         });
         let previous = baking.and_then(|place| self.previous_arm(place, &mut arms, &mut shadowing, joins));
+        let before = self.before_arm(previous.as_ref(), joins);
         let owner = self.buckets.table(|slot, control| {
             arm_of
                 .get(usize::from(slot))
@@ -81,6 +83,7 @@ impl Control {
             shadowing,
             previous,
             withheld,
+            before,
             lease,
         }
     }
@@ -231,6 +234,38 @@ impl Control {
             shadowing.push(Shadowing { of: 0, by, reversed, sample, exposure, slower_than, keys });
         }
         Some(arm)
+    }
+
+    /// The version that live would be taken back to, with a place for what it answers from then on.
+    fn before_arm(
+        &mut self,
+        previous: Option<&Arm<dyn AnyVersion>>,
+        joins: &Joins,
+    ) -> Option<Before<dyn AnyVersion>> {
+        let version = self.before_live().filter(|version| !version.is_cold()).cloned();
+        self.ready_before = version.as_ref().map(|version| version.id);
+        let version = version?;
+        let exposed = |attempt: &Attempt| matches!(attempt.state.phase, Phase::Shadow | Phase::Canary);
+        let is_next = !self.attempts.iter().any(exposed);
+        let arm = match previous.filter(|arm| arm.version.id == version.id) {
+            Some(arm) => arm.clone(),
+            None => {
+                let feeds =
+                    Feeds { arms: self.lifetime(version.id).into_iter().collect(), ..Feeds::default() };
+                let exposure = self.expose(Share::NONE, feeds, joins);
+                Arm { version, exposure, stands_for: 0 }
+            }
+        };
+        Some(Before { arm, is_next })
+    }
+
+    /// Stores the table again where it has not the version ready that live would be taken back to now: that was let go of, has
+    /// gone cold, or has been woken.
+    pub(crate) fn ready_before(&mut self, desk: Desk<'_>) {
+        let ready = self.before_live().filter(|version| !version.is_cold()).map(|version| version.id);
+        if ready != self.ready_before {
+            self.publish(desk, Vec::new());
+        }
     }
 
     /// A place to count requests: one that has counted for the same until now, or since the last tick; or else a new

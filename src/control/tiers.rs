@@ -8,6 +8,7 @@ use super::event::EventKind;
 use super::settings::{Retained, Unavailable};
 use crate::base::clock::Timestamp;
 use crate::model::Tier;
+use crate::request::ahead::Back;
 use crate::rollout::phase::Phase;
 use crate::version::drill::DrillOutcome;
 use crate::version::id::VersionId;
@@ -18,15 +19,6 @@ use crate::version::tiers::Kept;
 pub(crate) struct Lost {
     pub(crate) version: VersionId,
     pub(crate) reason: String,
-}
-
-/// Where a rollback goes.
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum Back<'a> {
-    /// Nowhere while candidates are exposed, since those are taken off; otherwise to the version before live.
-    Whatever,
-    BeforeLive,
-    To(&'a str),
 }
 
 impl Control {

@@ -41,6 +41,7 @@ use crate::feedback::id::SealKey;
 use crate::feedback::join::{Assumption, JoinLimits, Joins};
 use crate::model::model::Model;
 use crate::model::throttle::LoadThrottle;
+use crate::request::ahead::TakenBack;
 use crate::request::beside::AskBeside;
 use crate::request::pace::Pace;
 use crate::request::recall::Answers;
@@ -478,6 +479,7 @@ impl<I: ?Sized + 'static, O: 'static> Builder<I, O> {
             segments,
             bells: Bells::new(workers),
             pace: Pace::new(),
+            taken_back: TakenBack::new(),
         };
         let ticks = self.threads.ticks;
         let traces = Traces::new(&mut control);

@@ -103,7 +103,7 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
 
     /// What a move needs at hand.
     pub(crate) fn desk(&self, now: Timestamp) -> Desk<'_> {
-        Desk { router: &self.serving, joins: &self.serving.joins, now }
+        Desk { router: &self.serving, joins: &self.serving.joins, now, since: now }
     }
 
     pub(crate) fn tick(&self) {
@@ -139,6 +139,7 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
                 control.apply(snapshot, verdicts, self.desk(now));
             }
             control.renew(now);
+            control.ready_before(self.desk(now));
             control.tell_of_loads(now);
             control.retired.take_unborrowed()
         });

@@ -358,9 +358,9 @@ impl<I: ?Sized + 'static, O: 'static> Rollout<I, O> {
 
     /// Takes the candidate off or, where it is live and watched, live back to the version before. Never refused.
     pub fn rollback(&self, reason: impl Into<String>) -> RollbackOutcome {
-        let inner = &self.handle.inner;
         let cause = Cause::Operator { reason: bounded_text(reason) };
-        self.handle.lower(|control| control.lower(self.number, cause, inner.desk(inner.serving.clock.now())))
+        let withheld = self.handle.inner.serving.withhold();
+        self.handle.confirm(withheld, |control, desk| control.lower(self.number, cause, desk))
     }
 
     /// The plan stands still: it may lower exposure and does not raise it, and the rollout can be moved by hand.

@@ -15,6 +15,12 @@
 // the fifth failure in a row on that live could answer: the next request passes it over, the next tick takes it off; where
 // live fails too the tick opens its circuit for 30 s instead. Live pays for neither while there is no canary.
 //
+// **Lowered before the lock.** A rollback does not wait for the control lock to take effect: it suspends the lease and puts the
+// version before live, which the table holds ready, in live's place by one exchange; what is done under the lock then makes the
+// same of it for good. Whoever has the lock meanwhile and stores a table does it to that too (`base/sync`, `Ahead`). Under the lock
+// alone, with eight readers, a checkpoint and both cores busy, one rollback in a hundred waited for 11 ms: for a reader that had
+// been put aside with it.
+//
 // **A caller can leave a candidate and never live.** Code that does not return cannot be stopped, only left. With a deadline a
 // thread of ours asks the candidate, if it can have the input; what it says is held against what an answer is by the caller, who
 // has the task. What is measured is the call: to be handed over is not the candidate's doing, and a guard of latency would hold it
@@ -28,6 +34,7 @@
 // `siphash_2_4(key)` under what follows from that, so that only who has the secret can: a plain hash let anybody choose keys
 // that are all on a canary.
 
+pub(crate) mod ahead;
 pub(crate) mod answer;
 pub(crate) mod beside;
 pub(crate) mod buckets;

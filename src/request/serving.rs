@@ -1,10 +1,12 @@
 //! What a request needs, and what is done for it aside: all that answers without the control side.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use crossbeam_channel::{Receiver, Sender};
 
+use super::ahead::{Back, Lowered, TakenBack};
 use super::beside::AskBeside;
 use super::pace::Pace;
 use super::recall::Answers;
@@ -58,6 +60,8 @@ pub(crate) struct Serving<I: ?Sized, O> {
     pub(crate) bells: Bells,
     /// How long whoever answers takes, for callers that must not block.
     pub(crate) pace: Pace,
+    /// Rollbacks that have taken effect and wait for the control lock.
+    pub(crate) taken_back: TakenBack,
 }
 
 /// Rung where a table comes into force that gives threads something to do which had nothing. No request rings them.
@@ -105,6 +109,36 @@ impl<I: ?Sized + 'static, O: 'static> Serving<I, O> {
         self.routing.load().arms.len() > 1
     }
 
+    /// Takes candidates off for as long as what is returned lives.
+    pub(crate) fn withhold(&self) -> Lowered<'_> {
+        Lowered::candidates(Arc::clone(&self.routing.load().lease), self.clock.now())
+    }
+
+    /// Takes candidates off, and live back where a rollback does that and the version before it would answer at once.
+    pub(crate) fn take_back(&self, back: Back<'_>) -> Lowered<'_> {
+        let exposed = self.routing.load().owner.is_some();
+        let is_done = exposed && matches!(back, Back::Whatever);
+        self.withhold().live(&self.taken_back, back, is_done, || self.put_back(back))
+    }
+
+    /// Puts the version before live in its place in the table that is in force, whichever that is; whether it did.
+    fn put_back(&self, back: Back<'_>) -> bool {
+        loop {
+            let table = self.routing.load();
+            let goes = table.before.as_ref().is_some_and(|before| match back {
+                Back::Whatever => before.is_next,
+                Back::BeforeLive => true,
+                Back::To(version) => before.arm.version.id == *version,
+            });
+            let Some(lowered) = goes.then(|| table.taken_back()).flatten() else { return false };
+            self.pace.changes(&table, &lowered);
+            let found = self.routing.compare_and_swap(&*table, Arc::new(lowered));
+            if Arc::ptr_eq(&found, &table) {
+                return true;
+            }
+        }
+    }
+
     pub(crate) fn run_shadow(&self, max: usize) -> usize {
         let Some(queue) = &self.shadow else { return 0 };
         (0..max).take_while(|_| queue.run_one(&self.aside(None))).count()
@@ -132,7 +166,8 @@ impl<I: ?Sized + 'static, O: 'static> Router for Serving<I, O> {
         if let Some(table) = typed {
             let (on_trial, shadows) = (table.arms.len() > 1, !table.shadowing.is_empty());
             self.pace.changes(&self.routing.load(), &table);
-            self.routing.store(std::sync::Arc::new(table));
+            self.routing.store(Arc::new(table));
+            self.taken_back.follow(|back| _ = self.put_back(back));
             // One that is full has been rung already.
             if on_trial {
                 let _ = self.bells.trial.0.try_send(());

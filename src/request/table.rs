@@ -1,14 +1,15 @@
 //! The routing table: the one immutable value that decides who answers, replaced whole by one atomic store.
 
-use crate::request::buckets::Salt;
+use std::ops::Deref;
 use std::sync::Arc;
 
+use super::buckets::Salt;
 use super::lease::Lease;
 use crate::base::clock::Timestamp;
 use crate::base::share::Share;
 use crate::stats::counting::exposure::Exposure;
 use crate::stats::counting::keys::Keys;
-use crate::version::loaded::{AnyVersion, Version};
+use crate::version::loaded::{AnyVersion, Known, Version};
 
 /// Who answers what, at one moment.
 pub(crate) struct Routing<V: ?Sized> {
@@ -25,8 +26,17 @@ pub(crate) struct Routing<V: ?Sized> {
     /// Live, where it answers what belongs to a candidate that has lost its exposure, and all requests while nobody ticks:
     /// in no comparison, since when that happens is not left to chance.
     pub(crate) withheld: Option<Arm<V>>,
+    /// The version that live would be taken back to.
+    pub(crate) before: Option<Before<V>>,
     /// Until when candidates may be exposed.
     pub(crate) lease: Arc<Lease>,
+}
+
+/// The version that live would be taken back to, ready to be put in its place before the control lock is had.
+pub(crate) struct Before<V: ?Sized> {
+    pub(crate) arm: Arm<V>,
+    /// Nothing is on trial, so that a rollback which says nothing else goes there.
+    pub(crate) is_next: bool,
 }
 
 /// A version in the table with the place where its requests are counted.
@@ -122,6 +132,27 @@ impl<V: ?Sized> Routing<V> {
         }
     }
 
+    /// The table in which live has been taken back and nothing is on trial, for the moment until the control side has made
+    /// its own: no request waits for that. `None` where there is no version to go back to that would answer at once.
+    pub(crate) fn taken_back(&self) -> Option<Self>
+    where
+        V: Deref<Target = Known>,
+    {
+        // One that is cold is woken first.
+        let before = self.before.as_ref().filter(|before| !before.arm.version.is_cold())?;
+        Some(Self {
+            arms: vec![before.arm.clone()],
+            owner: None,
+            salt: self.salt.clone(),
+            shadowing: Vec::new(),
+            // Should it go cold in just that moment, nobody's request is lost.
+            previous: Some(Arm { stands_for: 0, ..self.live().clone() }),
+            withheld: None,
+            before: None,
+            lease: Arc::clone(&self.lease),
+        })
+    }
+
     /// The hash of a key, which decides its bucket: stable over processes, builds and machines. Other software finds the
     /// same bucket as `xxh3_64(salt ++ ':' ++ key) * 10000 >> 64`; where the host gave a secret, whoever has that.
     #[inline]
@@ -141,7 +172,7 @@ impl Routing<dyn AnyVersion> {
     /// The same table with versions that can be asked. `None` where one is of other types: no version of another handle
     /// ever comes into a table.
     pub(crate) fn typed<I: ?Sized + 'static, O: 'static>(self) -> Option<Routing<Version<I, O>>> {
-        let Self { arms, owner, salt, shadowing, previous, withheld, lease } = self;
+        let Self { arms, owner, salt, shadowing, previous, withheld, before, lease } = self;
         let previous = match previous {
             Some(arm) => Some(arm.typed()?),
             None => None,
@@ -150,8 +181,12 @@ impl Routing<dyn AnyVersion> {
             Some(arm) => Some(arm.typed()?),
             None => None,
         };
+        let before = match before {
+            Some(Before { arm, is_next }) => Some(Before { arm: arm.typed()?, is_next }),
+            None => None,
+        };
         let arms = arms.into_iter().map(Arm::typed).collect::<Option<Vec<_>>>()?;
-        Some(Routing { arms, owner, salt, shadowing, previous, withheld, lease })
+        Some(Routing { arms, owner, salt, shadowing, previous, withheld, before, lease })
     }
 }
 
