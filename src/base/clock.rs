@@ -77,10 +77,8 @@ impl fmt::Debug for Timestamp {
 /// `2013-06-24T17:05:09.120Z`: UTC, to the millisecond (RFC 3339).
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (seconds, millis) = (self.unix_seconds(), self.0 % 1_000_000_000 / 1_000_000);
-        let (year, month, day) = civil_from_days(seconds / 86_400);
-        let (hour, minute, second) = (seconds / 3_600 % 24, seconds / 60 % 60, seconds % 60);
-        write!(f, "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{millis:03}Z")
+        // No moment is beyond the year 9999, which is all that it refuses: nanoseconds end in 2554.
+        humantime::format_rfc3339_millis(SystemTime::from(*self)).fmt(f)
     }
 }
 
@@ -304,19 +302,6 @@ fn nanos(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
-/// Year, month and day of the day `days` after 1970-01-01 in the proleptic Gregorian calendar
-/// (H. Hinnant, "chrono-Compatible Low-Level Date Algorithms", `civil_from_days`, for days that are not negative).
-fn civil_from_days(days: u64) -> (u64, u64, u64) {
-    let shifted = days + 719_468;
-    let (era, day_of_era) = (shifted / 146_097, shifted % 146_097);
-    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let shifted_month = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
-    let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
-    (year_of_era + era * 400 + u64::from(month <= 2), month, day)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -329,6 +314,7 @@ mod tests {
             (1_372_093_509, "2013-06-24T17:05:09.000Z"),
             (4_107_542_399, "2100-02-28T23:59:59.000Z"),
             (4_107_542_400, "2100-03-01T00:00:00.000Z"),
+            (u64::MAX / 1_000_000_000, "2554-07-21T23:34:33.000Z"),
         ] {
             assert_eq!(Timestamp::from_unix_seconds(seconds).to_string(), expected);
         }

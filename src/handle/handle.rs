@@ -506,8 +506,6 @@ pub struct CloseError {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Instant;
-
     use super::*;
     use crate::handle::options::Threads;
     use crate::model::closure::closure;
@@ -526,9 +524,9 @@ mod tests {
 
     /// Waits for what happens at once where it is right, and longer than any of it takes where it is wrong.
     fn soon(what: impl Fn() -> bool) -> bool {
-        let began = Instant::now();
+        let (clock, began) = (crate::Clock::system(), crate::Clock::system().now());
         while !what() {
-            if began.elapsed() > Duration::from_secs(30) {
+            if clock.now().since(began) > Duration::from_secs(30) {
                 return false;
             }
             std::thread::yield_now();

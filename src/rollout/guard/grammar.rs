@@ -6,12 +6,16 @@
 //! quality  = "accuracy" | "precision" | "recall" | "f1" | "hit rate" | "reciprocal rank" | "ndcg" | "precision at k"
 //!          | "brier score" | "log loss" | "mean absolute error"
 //! loss     = "wrong answers" | "false alarms" | "missed positives"
-//! limit    = "at most" number ["below live" | "above live" | "times live" ["or at most" number]]
-//!          | "at least" number ["times live"]
+//! limit    = "at most" share | "at least" share
+//!          | "at most" number ("below live" | "above live" | "times live" ["or at most" share])
+//!          | "at least" number "times live"
 //!          | "within" (duration | number)
+//! share    = number ["%"]
 //! duration = number ("s" | "ms" | "µs" | "us" | "ns")
 //! text     = '"' with \" \\ \n \r \t \0 \' and \u{..} as in Rust '"'
 //! ```
+//!
+//! A margin in percent is refused: 2 % below live may be two points or two parts of a hundred.
 //!
 //! Words stand between spaces, any number of them. A sentence that is no rule is told what of it was not understood, and
 //! the nearest that would have been.
@@ -377,22 +381,29 @@ impl<'a> Reader<'a> {
         Err(format!("\"{}\" is not a figure, did you mean \"{nearest}\"?", shown(&found)))
     }
 
+    /// A number that is no percentage.
     pub(super) fn number(&mut self) -> Result<f64, String> {
+        let number = self.share()?;
+        number.plain("it is a number here")
+    }
+
+    /// A number, or a percentage.
+    fn share(&mut self) -> Result<Number, String> {
         let Some(next) = self.tokens.first() else { return Err("it ends where a number is missing".into()) };
         let text = next.to_string();
         let (number, percent) =
             text.strip_suffix('%').map_or((text.as_str(), false), |number| (number, true));
         let digits = |text: &str| text.bytes().all(|b| b.is_ascii_digit() || b".eE+-".contains(&b));
-        let value = if digits(number) { number.parse::<f64>().ok() } else { None };
+        let parsed = |text: &str| text.parse::<f64>().ok();
+        let value = if digits(number) { parsed(number) } else { None };
         let value = value.ok_or_else(|| format!("\"{}\" is not a number", shown(&text)))?;
         self.next();
-        if percent || self.tokens.first() == Some(&Token::Word("%")) {
-            return Err(format!(
-                "{number} % is written as the share {}",
-                super::numbers::written(value / 100.0)
-            ));
+        if !percent && !self.take("%") {
+            return Ok(Number { value, percent: None });
         }
-        Ok(value)
+        // The nearest number to what is meant: 0.1 / 100 is not 0.001.
+        let of_a_hundred = parsed(&format!("{number}e-2")).unwrap_or(value / 100.0);
+        Ok(Number { value: of_a_hundred, percent: Some(shown(number)) })
     }
 
     fn duration(&mut self) -> Result<Duration, String> {
@@ -412,23 +423,23 @@ impl<'a> Reader<'a> {
 
     pub(super) fn limit(&mut self, figure: &Figure) -> Result<Limit, String> {
         if self.take("at most") {
-            let number = self.number()?;
+            let number = self.share()?;
             return Ok(if self.take("below live") {
-                Limit::BelowLive(number)
+                Limit::BelowLive(number.margin()?)
             } else if self.take("above live") {
-                Limit::AboveLive(number)
+                Limit::AboveLive(number.margin()?)
             } else if self.take("times live") {
-                Limit::TimesLive(number)
+                Limit::TimesLive(number.factor()?)
             } else {
-                Limit::AtMost(number)
+                Limit::AtMost(number.value)
             });
         }
         if self.take("at least") {
-            let number = self.number()?;
+            let number = self.share()?;
             return Ok(if self.take("times live") {
-                Limit::AtLeastTimesLive(number)
+                Limit::AtLeastTimesLive(number.factor()?)
             } else {
-                Limit::AtLeast(number)
+                Limit::AtLeast(number.value)
             });
         }
         if self.take("within") {
@@ -444,7 +455,7 @@ impl<'a> Reader<'a> {
     fn clauses(&mut self, limit: Limit) -> Result<Clauses, String> {
         let mut clauses = Clauses::default();
         if matches!(limit, Limit::TimesLive(_)) && self.take("or at most") {
-            clauses.or_at_most = Some(self.number()?);
+            clauses.or_at_most = Some(self.share()?.value);
         }
         let known: &[&str] = match limit {
             Limit::AtMost(_) => &["below live", "above live", "times live", ", by segment"],
@@ -468,6 +479,33 @@ impl<'a> Reader<'a> {
             None => Ok(clauses),
             Some(more) => {
                 Err(format!("nothing follows `by segment`, and \"{}\" does", shown(&more.to_string())))
+            }
+        }
+    }
+}
+
+/// A number as it was read.
+struct Number {
+    /// Of a percentage, the share that it is.
+    value: f64,
+    /// What stood before the `%`.
+    percent: Option<String>,
+}
+
+impl Number {
+    fn margin(&self) -> Result<f64, String> {
+        self.plain("points and parts of a hundred are not told apart in a margin")
+    }
+
+    fn factor(&self) -> Result<f64, String> {
+        self.plain("a factor is a number, such as 1.25")
+    }
+
+    fn plain(&self, why: &str) -> Result<f64, String> {
+        match &self.percent {
+            None => Ok(self.value),
+            Some(percent) => {
+                Err(format!("{percent} % is written as {}: {why}", super::numbers::written(self.value)))
             }
         }
     }
@@ -625,6 +663,23 @@ mod tests {
     }
 
     #[test]
+    fn a_share_may_be_a_percentage() {
+        for (sentence, same) in [
+            ("error rate at most 1 %", "error rate at most 0.01"),
+            ("error rate at most 0.1%", "error rate at most 0.001"),
+            ("accuracy at least 90 %, by segment", "accuracy at least 0.9, by segment"),
+            (
+                "error rate at most 1.25 times live or at most 0.7 %",
+                "error rate at most 1.25 times live or at most 0.007",
+            ),
+            ("kpi \"purchase\" at least 7 %", "kpi \"purchase\" at least 0.07"),
+        ] {
+            assert_eq!(sentence.parse::<Rule>().unwrap(), same.parse().unwrap(), "{sentence}");
+            assert_eq!(sentence.parse::<Rule>().unwrap().to_string(), same);
+        }
+    }
+
+    #[test]
     fn limits_are_rounded_as_the_constructors_round_them() {
         let read: Rule = "accuracy at most 0.0200000000000000041 below live".parse().unwrap();
         assert_eq!(read.to_string(), "accuracy at most 0.02 below live");
@@ -656,8 +711,14 @@ mod tests {
             ("accuracy at least", "it ends where a number is missing"),
             ("accuracy at least ninety", "\"ninety\" is not a number"),
             ("accuracy at least NaN", "\"NaN\" is not a number"),
-            ("accuracy at least 90 %", "90 % is written as the share 0.9"),
-            ("accuracy at most 2% below live", "2 % is written as the share 0.02"),
+            (
+                "accuracy at most 2% below live",
+                "2 % is written as 0.02: points and parts of a hundred are not",
+            ),
+            ("error rate at most 120 % times live", "120 % is written as 1.2: a factor is a number"),
+            ("error rate at most 101 %", "error rate: limit = 1.01 is not at least 0 and below 1"),
+            ("error rate at most %", "\"%\" is not a number"),
+            ("error rate at most 1 % %", "\"%\" stands where what may follow a limit is expected"),
             (
                 "accuracy at most 0.02 bellow live",
                 "\"bellow live\" is not what may follow a limit, did you mean \"below live\"?",

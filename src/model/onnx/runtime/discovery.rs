@@ -1,6 +1,5 @@
 //! Looks for ONNX Runtime's library on this machine, and counts the cores that it should use.
 
-use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::{env, fs};
@@ -13,25 +12,21 @@ pub(crate) struct Place {
 
 /// The places where the library may be when nobody says, best first. Lazy: Python's folders are read only where the others
 /// have failed.
-pub(crate) fn places() -> impl Iterator<Item = Place> {
+pub(crate) fn places(python: bool) -> impl Iterator<Item = Place> {
     let beside = std::iter::once_with(beside_the_executable);
     let loader = LOADER_NAMES.iter().map(|name| Place {
         place: format!("the system's loader, as {name}"),
         // ort asks for the executable's path on the way, and must not fail to get it.
         library: env::current_exe().map(|_| PathBuf::from(name)).map_err(|error| error.to_string()),
     });
-    beside.chain(loader).chain(std::iter::once_with(python_package).flatten())
+    let packages = move || if python { python_package() } else { Vec::new() };
+    beside.chain(loader).chain(std::iter::once_with(packages).flatten())
 }
 
 /// Physical cores that the process may use.
 pub(crate) fn physical_cores() -> usize {
     let available = std::thread::available_parallelism().map_or(1, usize::from);
-    let siblings: BTreeSet<String> = (0..4096)
-        .map_while(|cpu| {
-            fs::read_to_string(format!("/sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list")).ok()
-        })
-        .collect();
-    if siblings.is_empty() { available } else { siblings.len().min(available) }
+    num_cpus::get_physical().clamp(1, available)
 }
 
 const FILE_NAME: &str = if cfg!(windows) {
@@ -243,7 +238,15 @@ mod tests {
     }
 
     #[test]
-    fn there_is_at_least_one_core() {
-        assert!(physical_cores() >= 1);
+    fn who_wants_none_of_python_s_gets_none() {
+        let python = |place: &Place| place.place.contains("Python");
+        assert!(places(true).any(|place| python(&place)));
+        assert!(!places(false).any(|place| python(&place)));
+    }
+
+    #[test]
+    fn there_is_at_least_one_core_and_no_more_than_may_be_used() {
+        let available = std::thread::available_parallelism().map_or(1, usize::from);
+        assert!((1..=available).contains(&physical_cores()));
     }
 }

@@ -22,7 +22,8 @@ use crate::model::causes::in_full;
 /// 3. beside the program's executable;
 /// 4. where the system's loader looks;
 /// 5. the Python package `onnxruntime`, which brings it, where the folders of an environment, of the `python3` on the path,
-///    of the user or of the system have it. They are read; no process is started.
+///    of the user or of the system have it. They are read, unless [`no_python`](RuntimeBuilder::no_python) says otherwise; no
+///    process is started.
 ///
 /// A host that wants a say calls [`Runtime::builder`] first.
 ///
@@ -44,7 +45,7 @@ pub struct Runtime {
 impl Runtime {
     /// Settings for the process's runtime, to be built before the first model is loaded.
     pub fn builder() -> RuntimeBuilder {
-        RuntimeBuilder { path: None, environment: None, threads: None }
+        RuntimeBuilder { path: None, environment: None, threads: None, python: true }
     }
 
     /// The process's runtime; the first call finds and loads it as told above.
@@ -88,6 +89,7 @@ pub struct RuntimeBuilder {
     path: Option<PathBuf>,
     environment: Option<Environment>,
     threads: Option<usize>,
+    python: bool,
 }
 
 /// Sessions of a pool and threads of a session or of the process, at most: each takes memory when it is made.
@@ -104,6 +106,13 @@ impl RuntimeBuilder {
     /// pools are then the host's own affair.
     pub fn environment(mut self, environment: Environment) -> Self {
         self.environment = Some(environment);
+        self
+    }
+
+    /// Does not look into Python's packages, the last of the places: for a service that brings its library and shall not take
+    /// one that somebody installed beside it. They are folders that are read; no Python is ever run.
+    pub fn no_python(mut self) -> Self {
+        self.python = false;
         self
     }
 
@@ -131,7 +140,7 @@ impl RuntimeBuilder {
         let runtime = match self.environment {
             Some(environment) => Runtime { environment, library: None, version: None },
             None => {
-                let (builder, library) = process.load(self.path)?;
+                let (builder, library) = process.load(self.path, self.python)?;
                 let version = crate::base::os::onnxruntime_version(&library);
                 let version = version.and_then(|version| Version::parse(&version).ok());
                 Runtime { environment: environment(builder, self.threads)?, library: Some(library), version }
@@ -217,7 +226,11 @@ static PROCESS: Mutex<Process> = Mutex::new(Process { library: None, runtime: No
 impl Process {
     /// Loads the library named or found. ort ignores the path of any load after the first good one: so they are
     /// compared here.
-    fn load(&mut self, told: Option<PathBuf>) -> Result<(EnvironmentBuilder, PathBuf), RuntimeError> {
+    fn load(
+        &mut self,
+        told: Option<PathBuf>,
+        python: bool,
+    ) -> Result<(EnvironmentBuilder, PathBuf), RuntimeError> {
         if let Some(library) = &self.library {
             if told.is_some_and(|told| absolute(&told) != *library) {
                 return Err(RuntimeError::AlreadyLoaded { library: Some(library.clone()) });
@@ -228,7 +241,7 @@ impl Process {
             Some(path) => told_library("the path given", &path)?,
             None => match std::env::var_os("ORT_DYLIB_PATH").filter(|path| !path.is_empty()) {
                 Some(path) => told_library("ORT_DYLIB_PATH", Path::new(&path))?,
-                None => found_library()?,
+                None => found_library(python)?,
             },
         };
         self.library = Some(library.clone());
@@ -247,10 +260,10 @@ fn told_library(who: &str, path: &Path) -> Result<(EnvironmentBuilder, PathBuf),
 }
 
 /// The first that works of the places where it may be.
-fn found_library() -> Result<(EnvironmentBuilder, PathBuf), RuntimeError> {
+fn found_library(python: bool) -> Result<(EnvironmentBuilder, PathBuf), RuntimeError> {
     let mut tried = Vec::new();
     let mut too_old = None;
-    for Place { place, library } in discovery::places() {
+    for Place { place, library } in discovery::places(python) {
         let library = match library {
             Ok(library) => library,
             Err(cause) => {
