@@ -256,6 +256,11 @@ impl Attempt {
         Ok(())
     }
 
+    /// Whether there are latencies that are not known well enough yet.
+    pub(crate) fn awaits_probes(&self) -> bool {
+        self.probes.iter().any(|probe| probe.frozen.is_none())
+    }
+
     /// Freezes the latencies that are known well enough by now; whether any was.
     /// `live` is what live took lately, and at all: the first of these that has enough says what is usual.
     pub(crate) fn freeze_probes(&mut self, live: &[&Tally]) -> bool {

@@ -643,9 +643,8 @@ impl Control {
     pub(crate) fn view(&self, arm: u32, now: Timestamp) -> Option<ArmView> {
         let arm = self.arms.get(&arm)?;
         Some(ArmView {
-            total: arm.read(Window::Total, now),
-            predictions: arm.read(Window::Predictions, now),
-            recent: arm.read(Window::Recent, now),
+            total: arm.total().clone(),
+            windows: Some((arm.read(Window::Predictions, now), arm.read(Window::Recent, now))),
             kpis: Arc::clone(&self.settings.kpis),
         })
     }

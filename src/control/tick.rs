@@ -418,11 +418,15 @@ impl Control {
         let (now, mut changed) = (desk.now, self.welcome_keys());
         let mut events = Vec::new();
         if let Some(live) = self.lifetime(self.live.id).and_then(|arm| self.arms.get(&arm)) {
-            for attempt in &mut self.attempts {
-                // A watched live is compared with what its predecessor took, which was frozen before.
-                if attempt.state.phase != Phase::Baking {
-                    // What is usual now, where enough came lately.
-                    changed |= attempt.freeze_probes(&[&live.read(Window::Recent, now), live.total()]);
+            // A watched live is compared with what its predecessor took, which was frozen before.
+            let of_now =
+                |attempt: &&mut Attempt| attempt.state.phase != Phase::Baking && attempt.awaits_probes();
+            let mut waiting = self.attempts.iter_mut().filter(of_now).peekable();
+            // What is usual now, where enough came lately: brought together only where somebody waits for it.
+            let lately = waiting.peek().is_some().then(|| live.read(Window::Recent, now));
+            if let Some(lately) = lately {
+                for attempt in waiting {
+                    changed |= attempt.freeze_probes(&[&lately, live.total()]);
                 }
             }
         }
@@ -504,8 +508,8 @@ impl Control {
             keys_run_out: attempt.keys_run_out.clone(),
             ledger: Arc::clone(&attempt.ledger),
             thresholds: error_budget.thresholds(watched),
-            candidate: self.view(attempt.candidate, now)?,
-            live: self.view(attempt.control, now)?,
+            candidate: self.view_for(attempt, attempt.candidate, now)?,
+            live: self.view_for(attempt, attempt.control, now)?,
             divergence: attempt.divergence.figures(),
             shadow,
             in_flight: attempt.in_flight_at(now),
@@ -520,6 +524,17 @@ impl Control {
                 error_budget,
             },
         })
+    }
+
+    /// What the guards of an attempt may look at of an arm: its windows are brought together for guards of the host's alone, since
+    /// a test counts what its ledger has.
+    fn view_for(&self, attempt: &Attempt, arm: u32, now: Timestamp) -> Option<ArmView> {
+        if attempt.guards.iter().any(|guarded| guarded.test.is_none()) {
+            self.view(arm, now)
+        } else {
+            let arm = self.arms.get(&arm)?;
+            Some(ArmView { total: arm.total().clone(), windows: None, kpis: Arc::clone(&self.settings.kpis) })
+        }
     }
 
     /// Does what follows from what the guards said of a snapshot, unless the rollout has moved meanwhile.

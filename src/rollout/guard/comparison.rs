@@ -50,8 +50,8 @@ pub(crate) struct Looked<'a> {
 #[derive(Clone)]
 pub struct ArmView {
     pub(crate) total: Tally,
-    pub(crate) predictions: Tally,
-    pub(crate) recent: Tally,
+    /// Over the last predictions, and over the last minutes; nothing where nobody looks at them.
+    pub(crate) windows: Option<(Tally, Tally)>,
     pub(crate) kpis: Arc<[Kpi]>,
 }
 
@@ -73,10 +73,10 @@ impl ArmView {
     }
 
     fn tally(&self, window: Window) -> &Tally {
-        match window {
-            Window::Total => &self.total,
-            Window::Predictions => &self.predictions,
-            Window::Recent => &self.recent,
+        match (window, &self.windows) {
+            (Window::Predictions, Some((predictions, _))) => predictions,
+            (Window::Recent, Some((_, recent))) => recent,
+            (Window::Total, _) | (_, None) => &self.total,
         }
     }
 }

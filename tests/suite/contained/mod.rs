@@ -2,6 +2,15 @@
 
 mod bounds;
 mod clocks;
+#[cfg(all(
+    feature = "onnx",
+    feature = "repository",
+    feature = "state",
+    feature = "drift",
+    feature = "config",
+    feature = "oip"
+))]
+mod corpus;
 mod files;
 mod hanging;
 mod host;

@@ -1,0 +1,31 @@
+"""Packs what fuzzing has found into a file for each parser, and unpacks it: some thousand files of a few bytes are in nobody's way then.
+
+    corpus.py pack <folder> <file>
+    corpus.py unpack <file> <folder>
+
+A packed corpus is its inputs one after the other, each with its length before it in four bytes, the lowest first.
+"""
+
+import hashlib
+import pathlib
+import struct
+import sys
+
+
+def pack(folder: pathlib.Path, packed: pathlib.Path) -> None:
+    inputs = sorted((path.read_bytes() for path in folder.iterdir()), key=lambda one: (len(one), one))
+    packed.write_bytes(b"".join(struct.pack("<I", len(one)) + one for one in inputs))
+
+
+def unpack(packed: pathlib.Path, folder: pathlib.Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    rest = packed.read_bytes() if packed.exists() else b""
+    while rest:
+        (length,) = struct.unpack_from("<I", rest)
+        one, rest = rest[4 : 4 + length], rest[4 + length :]
+        (folder / hashlib.sha1(one).hexdigest()).write_bytes(one)
+
+
+if __name__ == "__main__":
+    what, first, second = sys.argv[1:]
+    {"pack": pack, "unpack": unpack}[what](pathlib.Path(first), pathlib.Path(second))
