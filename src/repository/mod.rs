@@ -16,7 +16,8 @@
 //! to a folder that stays below the model's; what MLflow says of a model that it has logged is
 //! [`Entry::mlflow`]; tags that are torn are put aside by [`repair_tags`](Repository::repair_tags).
 //!
-//! A version is published once and never changed: written aside, synced, and put in its place by a rename. Tags move.
+//! A version is published once and never changed: written aside, synced, and put in its place by a rename. Tags move. One that
+//! is elsewhere, in a [`Source`], is brought here by [`pull`](Repository::pull) in the same way.
 //!
 //! ```
 //! use switchback::repository::{Draft, Manifest, Repository};
@@ -64,6 +65,7 @@ mod profile;
 pub(crate) mod publish;
 #[cfg(feature = "onnx")]
 pub(crate) mod served;
+pub(crate) mod source;
 pub(crate) mod store;
 #[cfg(feature = "signatures")]
 pub(crate) mod trust;
@@ -78,6 +80,10 @@ pub use mlflow::MlflowModel;
 pub use publish::{Draft, Swept};
 #[cfg(feature = "onnx")]
 pub use served::{Fit, ServeError, Served};
+pub use source::error::PullError;
+pub use source::folder::FolderSource;
+pub use source::pull::{Progress, Pull, Pulled};
+pub use source::source::{Source, SourceError};
 pub use store::{Entry, Repository};
 #[cfg(feature = "signatures")]
 pub use trust::TrustedKeys;

@@ -18,7 +18,7 @@ use crate::version::id::VersionId;
 const ENTRIES_MAX: usize = 65_536;
 
 /// Bytes of the file of tags.
-const TAGS_MAX: u64 = 1 << 20;
+pub(super) const TAGS_MAX: u64 = 1 << 20;
 
 pub(crate) const TAGS: &str = ".tags.json";
 

@@ -78,6 +78,7 @@ mod repository {
     mod following;
     mod manifests;
     mod publishing;
+    mod pulling;
     #[cfg(all(feature = "onnx", feature = "state"))]
     mod served;
 }
