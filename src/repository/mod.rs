@@ -80,6 +80,8 @@ pub use mlflow::MlflowModel;
 pub use publish::{Draft, Swept};
 #[cfg(feature = "onnx")]
 pub use served::{Fit, ServeError, Served};
+#[cfg(feature = "bucket")]
+pub use source::bucket::Bucket;
 pub use source::error::PullError;
 pub use source::folder::FolderSource;
 pub use source::pull::{Progress, Pull, Pulled};

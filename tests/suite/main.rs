@@ -71,6 +71,8 @@ mod request {
 
 #[cfg(feature = "repository")]
 mod repository {
+    #[cfg(feature = "bucket")]
+    mod bucket;
     #[cfg(feature = "onnx")]
     mod contract;
     mod folders;

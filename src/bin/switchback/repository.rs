@@ -12,7 +12,7 @@ use switchback::repository::{
 };
 
 use crate::Failure;
-use crate::out::Out;
+use crate::out::{Out, bytes};
 
 /// A manifest has some kilobytes, and golden samples more.
 const MANIFEST_MAX: u64 = 4 << 20;
@@ -34,6 +34,9 @@ pub(crate) enum Command {
     Verify { folder: PathBuf, model: Option<String>, version: Option<String> },
     /// Publishes a version: whole or not at all. A version is never changed afterwards.
     Publish(Box<Publish>),
+    /// Brings a version here from elsewhere, held against its manifest before anybody sees it. A pull that was interrupted goes on
+    /// where it was.
+    Pull(crate::pull::Pull),
     /// Points a tag at a version.
     Tag { folder: PathBuf, model: String, tag: String, version: String },
     /// Takes a tag away.
@@ -126,6 +129,7 @@ impl Command {
                 verify(out, &Repository::open(folder)?, model.as_deref(), version.as_deref())
             }
             Self::Publish(publish) => publish.run(out),
+            Self::Pull(pull) => pull.run(out),
             Self::Tag { folder, model, tag, version } => {
                 let before = Repository::open(folder)?.tag(&model, &tag, &version)?;
                 moved(out, &model, &tag, before, Some(&version))
@@ -236,15 +240,6 @@ fn versions(out: &mut Out, models: &Repository, model: &str) -> Result<(), Failu
     Ok(unusable
         .iter()
         .try_for_each(|(version, why)| out.line(&format!("{version} cannot be used: {why}")))?)
-}
-
-/// A size as people read it; exact below a kilobyte.
-fn bytes(size: u64) -> String {
-    let units = [(1_u64 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")];
-    match units.into_iter().find(|(unit, _)| size >= *unit) {
-        Some((unit, name)) => format!("{:.1} {name}", size as f64 / unit as f64),
-        None => format!("{size} B"),
-    }
 }
 
 fn show(out: &mut Out, models: &Repository, entry: &Entry) -> Result<(), Failure> {

@@ -11,6 +11,8 @@
 // **What was pulled in part is kept**, under a name that follows from the version, and gone on with only while the manifest is
 // the same to the byte. `sweep` removes it like whatever a killed publisher has left.
 
+#[cfg(feature = "bucket")]
+pub(crate) mod bucket;
 pub(crate) mod error;
 pub(crate) mod folder;
 pub(crate) mod pull;
