@@ -14,6 +14,7 @@ crate::harness::tests! { "command_line":
     verify_ends_with_1_and_tells_every_fault,
     a_version_whose_manifest_is_torn_is_told,
     what_a_version_was_made_of_is_published_with_it,
+    a_model_of_a_hubs_is_published_with_its_labels,
     a_version_is_pulled_from_elsewhere,
     a_reader_who_has_seen_enough_is_no_error,
     a_terminal_obeys_nothing_that_a_manifest_says,
@@ -248,6 +249,29 @@ fn what_a_version_was_made_of_is_published_with_it() {
     assert_eq!(said(&["repo", "rm", root.text(), "late", "1"]), "late 1 is removed\n");
     assert!(said(&["repo", "sweep", root.text()]).starts_with("removed: 0 left behind, 1 data sets"));
     assert!(models.versions("late").unwrap().is_empty());
+}
+
+fn a_model_of_a_hubs_is_published_with_its_labels() {
+    let (root, hub) = (Folder::new("from-hub"), Folder::new("hub"));
+    fs::create_dir(hub.0.join("onnx")).unwrap();
+    for name in ["model.onnx", "model_quantized.onnx"] {
+        fs::copy(here("tests/models/affine.onnx"), hub.0.join("onnx").join(name)).unwrap();
+    }
+    fs::write(hub.0.join("config.json"), r#"{"id2label": {"0": "on time", "1": "late"}}"#).unwrap();
+    let publish = ["repo", "publish", root.text(), "late"];
+    said(&[&publish[..], &["1", "--from-hub", hub.text()]].concat());
+    said(&[&publish[..], &["2", "--from-hub", hub.text(), "--model", "onnx/model_quantized.onnx"]].concat());
+    let models = Repository::open(&root.0).unwrap();
+    for (version, model) in [("1", "onnx/model.onnx"), ("2", "onnx/model_quantized.onnx")] {
+        let entry = models.get("late", version).unwrap();
+        models.verify(&entry).unwrap();
+        let manifest = entry.manifest.unwrap();
+        assert_eq!((manifest.model.as_str(), manifest.contract.labels.len()), (model, 2));
+        assert!(manifest.file("config.json").is_some());
+    }
+    let none = run(&[&publish[..], &["3", "--from-hub", root.text()]].concat());
+    assert!(text(&none.stderr).contains("has no ONNX model, nor has its folder onnx"), "{none:?}");
+    assert_eq!(run(&[&publish[..], &["3"]].concat()).status.code(), Some(2), "neither a model nor a hub");
 }
 
 fn a_version_is_pulled_from_elsewhere() {

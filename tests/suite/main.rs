@@ -75,6 +75,7 @@ mod repository {
     mod bucket;
     #[cfg(feature = "onnx")]
     mod contract;
+    mod elsewhere;
     mod folders;
     #[cfg(feature = "onnx")]
     mod following;
