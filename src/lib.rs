@@ -85,6 +85,7 @@
 //!
 //! And not by default:
 //!
+//! - `bucket`: versions pulled from a bucket: S3, Google Cloud Storage, Azure.
 //! - `config`: a file that describes a handle and its rollouts, in any format that serde reads.
 //! - `cli`: the program `switchback`, for repositories, folders of state and plans.
 //! - `admin`: models are operated over HTTP, in the types of the crate `http`.

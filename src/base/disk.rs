@@ -230,8 +230,16 @@ impl Files {
         Ok(Writing { files: self.clone(), file: options.open(path)? })
     }
 
+    /// A file that is there, to be added to. A link is not followed.
+    #[cfg(feature = "repository")]
+    pub(crate) fn extend(&self, path: &Path) -> io::Result<Writing> {
+        self.step()?;
+        let file = open_plain(path, OpenOptions::new().append(true), Link::Refused)?;
+        Ok(Writing { files: self.clone(), file })
+    }
+
     /// A file to be read. A link is not followed.
-    #[cfg(feature = "state")]
+    #[cfg(any(feature = "repository", feature = "state"))]
     pub(crate) fn open(&self, path: &Path) -> io::Result<File> {
         self.step()?;
         open_plain(path, OpenOptions::new().read(true), Link::Refused)
@@ -331,7 +339,7 @@ impl Files {
     }
 
     /// Makes a file that somebody else wrote last.
-    #[cfg(feature = "onnx")]
+    #[cfg(any(feature = "onnx", feature = "repository"))]
     pub(crate) fn sync_file(&self, path: &Path) -> io::Result<()> {
         self.step()?;
         open_to_read(path)?.sync_all()

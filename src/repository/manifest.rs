@@ -362,6 +362,9 @@ pub(crate) const FILE: &str = "manifest.json";
 
 pub(crate) const SIGNATURE: &str = "manifest.json.minisig";
 
+/// A signature is some 300 bytes.
+pub(crate) const SIGNATURE_MAX: u64 = 4 << 10;
+
 /// Whether a file is the manifest's own, and so is in no list.
 pub(crate) fn is_own(path: &str) -> bool {
     path.eq_ignore_ascii_case(FILE) || path.eq_ignore_ascii_case(SIGNATURE)

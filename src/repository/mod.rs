@@ -13,10 +13,11 @@
 //!
 //! A folder with neither a manifest nor a model is no version. Without a manifest the model is `model.onnx`,
 //! `model.onnx/model.onnx` as Triton keeps one with its weights, or `onnx/model.onnx` as hubs export it. A version may be a link
-//! to a folder that stays below the model's; what MLflow says of a model that it has logged is
-//! [`Entry::mlflow`]; tags that are torn are put aside by [`repair_tags`](Repository::repair_tags).
+//! to a folder that stays below the model's, and with [`following_links`](Repository::following_links) its files may be; what MLflow
+//! says of a model that it has logged is [`Entry::mlflow`], and what a model hub says [`HubModel`]; tags that are torn are put aside by [`repair_tags`](Repository::repair_tags).
 //!
-//! A version is published once and never changed: written aside, synced, and put in its place by a rename. Tags move.
+//! A version is published once and never changed: written aside, synced, and put in its place by a rename. Tags move. One that
+//! is elsewhere, in a [`Source`], is brought here by [`pull`](Repository::pull) in the same way.
 //!
 //! ```
 //! use switchback::repository::{Draft, Manifest, Repository};
@@ -56,6 +57,7 @@
 pub mod contract;
 pub(crate) mod diff;
 pub(crate) mod error;
+pub(crate) mod hub;
 pub(crate) mod manifest;
 pub(crate) mod mlflow;
 pub(crate) mod name;
@@ -64,6 +66,7 @@ mod profile;
 pub(crate) mod publish;
 #[cfg(feature = "onnx")]
 pub(crate) mod served;
+pub(crate) mod source;
 pub(crate) mod store;
 #[cfg(feature = "signatures")]
 pub(crate) mod trust;
@@ -73,11 +76,18 @@ pub(crate) mod watch;
 
 pub use diff::{Difference, Differing};
 pub use error::{Fault, RepositoryError};
+pub use hub::HubModel;
 pub use manifest::{DataSet, Lineage, ListedFile, Manifest, Moment, SCHEMA};
 pub use mlflow::MlflowModel;
 pub use publish::{Draft, Swept};
 #[cfg(feature = "onnx")]
 pub use served::{Fit, ServeError, Served};
+#[cfg(feature = "bucket")]
+pub use source::bucket::Bucket;
+pub use source::error::PullError;
+pub use source::folder::FolderSource;
+pub use source::pull::{Progress, Pull, Pulled};
+pub use source::source::{Source, SourceError};
 pub use store::{Entry, Repository};
 #[cfg(feature = "signatures")]
 pub use trust::TrustedKeys;

@@ -1,5 +1,6 @@
 //! Publishes a version whole, or not at all.
 
+use std::collections::BTreeSet;
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::{fs, io};
@@ -21,12 +22,12 @@ use crate::version::id::VersionId;
 #[must_use = "nothing is published before `Repository::publish`"]
 pub struct Draft {
     pub(super) manifest: Manifest,
-    files: Vec<(String, Source)>,
+    files: Vec<(String, Content)>,
     data: Vec<(DataSet, PathBuf)>,
 }
 
 #[derive(Debug, Clone)]
-enum Source {
+enum Content {
     File(PathBuf),
     Bytes(Vec<u8>),
 }
@@ -70,13 +71,13 @@ impl Draft {
 
     /// Copies a file. `path` is its place below the version's folder, with `/` between components: `model.onnx`.
     pub fn file(mut self, path: impl Into<String>, from: impl Into<PathBuf>) -> Self {
-        self.files.push((path.into(), Source::File(from.into())));
+        self.files.push((path.into(), Content::File(from.into())));
         self
     }
 
     /// Writes a file of these bytes.
     pub fn bytes(mut self, path: impl Into<String>, bytes: impl Into<Vec<u8>>) -> Self {
-        self.files.push((path.into(), Source::Bytes(bytes.into())));
+        self.files.push((path.into(), Content::Bytes(bytes.into())));
         self
     }
 
@@ -115,12 +116,10 @@ impl Repository {
         let made_folder = !folder.exists();
         self.files.create_folder(&folder).map_err(RepositoryError::disk("making", &folder))?;
         let aside = folder.join(format!("{ASIDE}{}", unique()?));
-        let published = self.fill(&aside, &mut manifest, files, data).and_then(|()| {
-            // Refused by the system where a version came there meanwhile: a folder that is not empty is not replaced.
-            self.files.rename(&aside.join(WHOLE), &target).map_err(|error| match error.kind() {
-                io::ErrorKind::DirectoryNotEmpty | io::ErrorKind::AlreadyExists => exists(),
-                _ => RepositoryError::disk("renaming", &aside)(error),
-            })
+        let published = self.fill(&aside, &mut manifest, files, data).and_then(|held| {
+            let placed = self.place(&aside, &target);
+            drop(held);
+            if placed? { Ok(()) } else { Err(exists()) }
         });
         let _ = fs::remove_dir_all(&aside);
         if let Err(error) = published {
@@ -129,33 +128,62 @@ impl Repository {
             }
             return Err(error);
         }
-        let finished =
-            self.files.sync_folder(&folder).map_err(RepositoryError::disk("syncing", &folder)).and_then(
-                |()| {
-                    if manifest.tags.is_empty() {
-                        return Ok(());
-                    }
-                    self.change_tags(&model, |tags| {
-                        tags.extend(manifest.tags.iter().map(|tag| (tag.clone(), version.clone())));
-                    })
-                },
-            );
-        if let Err(error) = finished {
-            // What is not surely there, and not tagged, was not published.
-            let _ = fs::rename(&target, &aside).and_then(|()| fs::remove_dir_all(&aside));
-            return Err(error);
-        }
-        Ok(Entry::new(model, id, target, Some(manifest)))
+        let tags = manifest.tags.clone();
+        let entry = Entry::new(model, id, target, Some(manifest));
+        self.finish(&entry, &aside, &tags)?;
+        Ok(entry)
     }
 
-    /// Fills the folder aside. It is locked meanwhile, so that a sweep lets it be.
+    /// Puts what is whole aside in its place; whether it is there now. It is not where another came there meanwhile.
+    pub(super) fn place(&self, aside: &Path, target: &Path) -> Result<bool, RepositoryError> {
+        // Refused by the system where there is something: a folder that is not empty is not replaced.
+        match self.files.rename(&aside.join(WHOLE), target) {
+            Ok(()) => Ok(true),
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::DirectoryNotEmpty | io::ErrorKind::AlreadyExists
+                ) =>
+            {
+                Ok(false)
+            }
+            Err(error) => Err(RepositoryError::disk("renaming", aside)(error)),
+        }
+    }
+
+    /// Makes a version last that is in its place, and points the tags at it. Where that fails it is taken out again by the name
+    /// aside, which is free by now.
+    pub(super) fn finish(
+        &self,
+        entry: &Entry,
+        aside: &Path,
+        tags: &BTreeSet<String>,
+    ) -> Result<(), RepositoryError> {
+        let folder = self.model_folder(&entry.model)?;
+        let synced = self.files.sync_folder(&folder).map_err(RepositoryError::disk("syncing", &folder));
+        let finished = synced.and_then(|()| {
+            if tags.is_empty() {
+                return Ok(());
+            }
+            self.change_tags(&entry.model, |known| {
+                known.extend(tags.iter().map(|tag| (tag.clone(), entry.version.to_string())));
+            })
+        });
+        if finished.is_err() {
+            // What is not surely there, and not tagged, was not published.
+            let _ = fs::rename(&entry.folder, aside).and_then(|()| fs::remove_dir_all(aside));
+        }
+        finished
+    }
+
+    /// Fills the folder aside. It is locked as long as the lock is held, so that a sweep lets it be.
     fn fill(
         &self,
         aside: &Path,
         manifest: &mut Manifest,
-        files: Vec<(String, Source)>,
+        files: Vec<(String, Content)>,
         data: Vec<(DataSet, PathBuf)>,
-    ) -> Result<(), RepositoryError> {
+    ) -> Result<File, RepositoryError> {
         let whole = aside.join(WHOLE);
         self.files.create_folder(aside).map_err(RepositoryError::disk("making", aside))?;
         let lock = aside.join(LOCK);
@@ -177,10 +205,10 @@ impl Repository {
                 self.files.create_folder(parent).map_err(RepositoryError::disk("making", parent))?;
             }
             let (size, digest) = match source {
-                Source::File(from) => {
+                Content::File(from) => {
                     self.files.copy(&from, &to).map_err(RepositoryError::disk("copying", &from))?
                 }
-                Source::Bytes(bytes) => {
+                Content::Bytes(bytes) => {
                     self.write(&to, &bytes)?;
                     (bytes.len() as u64, Sha256::digest(&bytes).into())
                 }
@@ -197,6 +225,12 @@ impl Repository {
         let path = whole.join(FILE);
         manifest.check().map_err(|cause| RepositoryError::Manifest { path: path.clone(), cause })?;
         self.write(&path, &manifest.bytes())?;
+        self.sync_all(whole)?;
+        Ok(lock)
+    }
+
+    /// Makes the names in a folder last, and those in the folders below it.
+    pub(super) fn sync_all(&self, whole: PathBuf) -> Result<(), RepositoryError> {
         let mut folders = vec![whole];
         while let Some(folder) = folders.pop() {
             let inner =
@@ -204,11 +238,10 @@ impl Repository {
             folders.extend(inner);
             self.files.sync_folder(&folder).map_err(RepositoryError::disk("syncing", &folder))?;
         }
-        drop(lock);
         Ok(())
     }
 
-    fn write(&self, to: &Path, bytes: &[u8]) -> Result<(), RepositoryError> {
+    pub(super) fn write(&self, to: &Path, bytes: &[u8]) -> Result<(), RepositoryError> {
         let mut file = self.files.create(to).map_err(RepositoryError::disk("making", to))?;
         file.write(bytes).map_err(RepositoryError::disk("writing", to))?;
         file.sync().map_err(RepositoryError::disk("syncing", to))
@@ -327,13 +360,13 @@ impl Repository {
 }
 
 /// The version within the folder aside, as it is renamed.
-const WHOLE: &str = "whole";
+pub(super) const WHOLE: &str = "whole";
 
 /// Held, with others, by whoever keeps data until the manifest that refers to it is in its place.
 const DATA_LOCK: &str = ".data.lock";
 
 /// Held by the publisher.
-const LOCK: &str = "lock";
+pub(super) const LOCK: &str = "lock";
 
 /// Who works on what a lock is of.
 enum Works {

@@ -15,10 +15,10 @@ use crate::base::text::hex;
 use crate::version::id::VersionId;
 
 /// Entries of one folder; a repository has a few hundred.
-const ENTRIES_MAX: usize = 65_536;
+pub(super) const ENTRIES_MAX: usize = 65_536;
 
 /// Bytes of the file of tags.
-const TAGS_MAX: u64 = 1 << 20;
+pub(super) const TAGS_MAX: u64 = 1 << 20;
 
 pub(crate) const TAGS: &str = ".tags.json";
 
@@ -44,6 +44,7 @@ const LAYOUTS: [&str; 3] = [MODEL, "model.onnx/model.onnx", "onnx/model.onnx"];
 pub struct Repository {
     pub(crate) root: PathBuf,
     pub(crate) files: Files,
+    pub(super) follow: bool,
     #[cfg(feature = "signatures")]
     pub(crate) keys: Option<super::trust::TrustedKeys>,
 }
@@ -113,6 +114,7 @@ impl Repository {
         Ok(Self {
             root: root.to_owned(),
             files: Files::default().shared(),
+            follow: false,
             #[cfg(feature = "signatures")]
             keys: None,
         })
@@ -134,6 +136,26 @@ impl Repository {
     #[must_use]
     pub fn disk_faults(self, faults: Faults) -> Self {
         Self { files: Files::with(faults).shared(), ..self }
+    }
+
+    /// Takes a link within a version for what it leads to, where that stays below the model's folder: volumes that an orchestrator
+    /// fills from its configuration, trees that are swapped by a link, caches of model hubs. By default
+    /// [`verify`](Self::verify) and [`serve`](Self::serve) refuse every link, since what it leads to may be changed
+    /// without the version's folder being touched; it still may, and what is listed is still held against its digest.
+    #[must_use]
+    pub fn following_links(self) -> Self {
+        Self { follow: true, ..self }
+    }
+
+    /// Where a link leads to, if links are followed and it stays below the model's folder.
+    pub(super) fn followed(&self, model: &str, path: &Path) -> Option<PathBuf> {
+        if !self.follow || !fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_symlink()) {
+            return None;
+        }
+        let below = fs::canonicalize(self.model_folder(model).ok()?).ok()?;
+        let (to, from) = (fs::canonicalize(path).ok()?, fs::canonicalize(path.parent()?).ok()?);
+        // One that leads to a folder in which it lies itself leads round in a circle.
+        (to.starts_with(&below) && to != below && !from.starts_with(&to)).then_some(to)
     }
 
     /// Holds every manifest against signatures of these keys.
@@ -250,6 +272,8 @@ impl Repository {
 
     fn manifest(&self, path: &Path, model: &str, version: &str) -> Result<Manifest, RepositoryError> {
         let wrong = |cause: String| RepositoryError::Manifest { path: path.to_owned(), cause };
+        let followed = self.followed(model, path);
+        let path = followed.as_deref().unwrap_or(path);
         let bytes = self.files.read(path, MANIFEST_MAX).map_err(|error| wrong(error.to_string()))?;
         // Before anything of it is believed.
         #[cfg(feature = "signatures")]

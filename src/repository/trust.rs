@@ -6,11 +6,8 @@ use std::{fs, io};
 use minisign_verify::{PublicKey, Signature};
 
 use super::error::RepositoryError;
-use super::manifest::SIGNATURE;
+use super::manifest::{SIGNATURE, SIGNATURE_MAX};
 use crate::base::disk::Files;
-
-/// A signature is some 300 bytes.
-const SIGNATURE_MAX: u64 = 4 << 10;
 
 /// Keys whose signatures count, and whether there must be one.
 ///

@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 
 use super::error::{Fault, RepositoryError};
 use super::manifest::{ListedFile, is_own};
-use super::store::{Entry, Repository, names};
+use super::store::{ENTRIES_MAX, Entry, Repository, names};
 use crate::base::disk::open_to_read;
 use crate::base::text::{digest, hex};
 
@@ -35,7 +35,7 @@ impl Repository {
     ) -> Result<(), RepositoryError> {
         let mut found = Vec::new();
         let mut faults = Vec::new();
-        walk(&entry.folder, "", 0, &mut found, &mut faults)?;
+        self.walk(entry, "", 0, &mut found, &mut faults)?;
         match &entry.manifest {
             Some(manifest) => {
                 for file in &manifest.files {
@@ -65,44 +65,54 @@ impl Repository {
             faults,
         })
     }
-}
 
-/// The plain files of a version, by their paths below its folder.
-fn walk(
-    root: &Path,
-    below: &str,
-    depth: usize,
-    found: &mut Vec<String>,
-    faults: &mut Vec<Fault>,
-) -> Result<(), RepositoryError> {
-    for name in names(&root.join(below))? {
-        let file = if below.is_empty() { name } else { format!("{below}/{name}") };
-        let path = root.join(&file);
-        let metadata = fs::symlink_metadata(&path).map_err(RepositoryError::disk("looking at", &path))?;
-        let kind = metadata.file_type();
-        if kind.is_file() {
-            #[cfg(unix)]
-            {
-                let names = std::os::unix::fs::MetadataExt::nlink(&metadata);
-                if names > 1 {
-                    faults.push(Fault::HardLink { file: file.clone(), names });
-                }
+    /// The plain files of a version, by their paths below its folder.
+    fn walk(
+        &self,
+        entry: &Entry,
+        below: &str,
+        depth: usize,
+        found: &mut Vec<String>,
+        faults: &mut Vec<Fault>,
+    ) -> Result<(), RepositoryError> {
+        for name in names(&entry.folder.join(below))? {
+            // What fills volumes from a configuration keeps the files there, behind the links that are the version's.
+            if self.follow && name.starts_with("..") {
+                continue;
             }
-            found.push(file);
-        } else if kind.is_dir() && depth < DEPTH_MAX {
-            walk(root, &file, depth + 1, found, faults)?;
-        } else {
-            let what = if kind.is_symlink() {
-                "a link"
-            } else if kind.is_dir() {
-                "a folder far down"
+            let file = if below.is_empty() { name } else { format!("{below}/{name}") };
+            let path = entry.folder.join(&file);
+            // Folders that link to each other end at the depth, and have branched before that.
+            if found.len() + faults.len() > ENTRIES_MAX {
+                return Err(RepositoryError::TooMany { folder: entry.folder.clone(), max: ENTRIES_MAX });
+            }
+            let path = self.followed(&entry.model, &path).unwrap_or(path);
+            let metadata = fs::symlink_metadata(&path).map_err(RepositoryError::disk("looking at", &path))?;
+            let kind = metadata.file_type();
+            if kind.is_file() {
+                #[cfg(unix)]
+                {
+                    let names = std::os::unix::fs::MetadataExt::nlink(&metadata);
+                    if names > 1 {
+                        faults.push(Fault::HardLink { file: file.clone(), names });
+                    }
+                }
+                found.push(file);
+            } else if kind.is_dir() && depth < DEPTH_MAX {
+                self.walk(entry, &file, depth + 1, found, faults)?;
             } else {
-                "a device or a pipe"
-            };
-            faults.push(Fault::NotAFile { file, what });
+                let what = if kind.is_symlink() {
+                    "a link"
+                } else if kind.is_dir() {
+                    "a folder far down"
+                } else {
+                    "a device or a pipe"
+                };
+                faults.push(Fault::NotAFile { file, what });
+            }
         }
+        Ok(())
     }
-    Ok(())
 }
 
 fn compare(folder: &Path, listed: &ListedFile) -> Option<Fault> {
@@ -126,7 +136,8 @@ fn compare(folder: &Path, listed: &ListedFile) -> Option<Fault> {
 /// Whether a file has the size that is listed, without reading it.
 pub(crate) fn compare_size(folder: &Path, listed: &ListedFile) -> Option<Fault> {
     let (file, expected) = (listed.path.clone(), listed.size);
-    match fs::symlink_metadata(folder.join(&file)) {
+    // What is a link was refused before, or is followed.
+    match fs::metadata(folder.join(&file)) {
         Err(error) => Some(Fault::Unreadable { file, cause: error.to_string() }),
         Ok(metadata) if metadata.len() != expected => {
             Some(Fault::Size { file, expected, found: metadata.len() })

@@ -14,6 +14,8 @@ crate::harness::tests! { "command_line":
     verify_ends_with_1_and_tells_every_fault,
     a_version_whose_manifest_is_torn_is_told,
     what_a_version_was_made_of_is_published_with_it,
+    a_model_of_a_hubs_is_published_with_its_labels,
+    a_version_is_pulled_from_elsewhere,
     a_reader_who_has_seen_enough_is_no_error,
     a_terminal_obeys_nothing_that_a_manifest_says,
     what_cannot_be_done_ends_with_1_and_what_is_not_understood_with_2,
@@ -113,6 +115,9 @@ fn publish_both(root: &str) {
 fn what_is_printed_is_what_the_documentation_shows() {
     let root = Folder::new("shown");
     publish_both(root.text());
+    let elsewhere = Folder::new("elsewhere");
+    let (model, created) = (here("tests/models/affine.onnx"), ["--created", "2026-11-20T08:00:00Z"]);
+    said(&[&["repo", "publish", elsewhere.text(), "late", "3", "--model", &model][..], &created].concat());
     let mut transcript = String::new();
     for line in [
         "repo ls models",
@@ -121,11 +126,14 @@ fn what_is_printed_is_what_the_documentation_shows() {
         "repo diff models late 1 2",
         "repo verify models late",
         "repo tag models late stable 2",
+        "repo pull elsewhere models late --tag canary",
+        "repo pull elsewhere models late 3",
         "plan check late.toml",
     ] {
         let config = here("examples/late.toml");
         let words = line.split(' ').map(|word| match word {
             "models" => root.text(),
+            "elsewhere" => elsewhere.text(),
             "late.toml" => &config,
             word => word,
         });
@@ -241,6 +249,65 @@ fn what_a_version_was_made_of_is_published_with_it() {
     assert_eq!(said(&["repo", "rm", root.text(), "late", "1"]), "late 1 is removed\n");
     assert!(said(&["repo", "sweep", root.text()]).starts_with("removed: 0 left behind, 1 data sets"));
     assert!(models.versions("late").unwrap().is_empty());
+}
+
+fn a_model_of_a_hubs_is_published_with_its_labels() {
+    let (root, hub) = (Folder::new("from-hub"), Folder::new("hub"));
+    fs::create_dir(hub.0.join("onnx")).unwrap();
+    for name in ["model.onnx", "model_quantized.onnx"] {
+        fs::copy(here("tests/models/affine.onnx"), hub.0.join("onnx").join(name)).unwrap();
+    }
+    fs::write(hub.0.join("config.json"), r#"{"id2label": {"0": "on time", "1": "late"}}"#).unwrap();
+    let publish = ["repo", "publish", root.text(), "late"];
+    said(&[&publish[..], &["1", "--from-hub", hub.text()]].concat());
+    said(&[&publish[..], &["2", "--from-hub", hub.text(), "--model", "onnx/model_quantized.onnx"]].concat());
+    let models = Repository::open(&root.0).unwrap();
+    for (version, model) in [("1", "onnx/model.onnx"), ("2", "onnx/model_quantized.onnx")] {
+        let entry = models.get("late", version).unwrap();
+        models.verify(&entry).unwrap();
+        let manifest = entry.manifest.unwrap();
+        assert_eq!((manifest.model.as_str(), manifest.contract.labels.len()), (model, 2));
+        assert!(manifest.file("config.json").is_some());
+    }
+    let none = run(&[&publish[..], &["3", "--from-hub", root.text()]].concat());
+    assert!(text(&none.stderr).contains("has no ONNX model, nor has its folder onnx"), "{none:?}");
+    assert_eq!(run(&[&publish[..], &["3"]].concat()).status.code(), Some(2), "neither a model nor a hub");
+}
+
+fn a_version_is_pulled_from_elsewhere() {
+    let (elsewhere, root) = (Folder::new("pulled-from"), Folder::new("pulled"));
+    publish_both(elsewhere.text());
+    let address = format!("file://{}", elsewhere.text().replace('-', "%2D"));
+    let json = said(&["repo", "pull", &address, root.text(), "late", "stable", "--tag", "blue", "--json"]);
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    let size = fs::metadata(here("tests/models/affine.onnx")).unwrap().len();
+    let expected =
+        serde_json::json!({"model": "late", "version": "1", "was_there": false, "read": size, "resumed": 0});
+    assert_eq!(json, expected);
+    let models = Repository::open(&root.0).unwrap();
+    models.verify(&models.resolve("late", "blue").unwrap()).unwrap();
+    let again = said(&["repo", "pull", elsewhere.text(), root.text(), "late", "1"]);
+    assert_eq!(again, "late 1 is there already, as it was published\n");
+
+    fs::write(elsewhere.0.join("late/2/model.onnx"), "torn").unwrap();
+    let gone = elsewhere.0.join("gone").to_str().unwrap().to_owned();
+    for (source, more, sentence) in [
+        (elsewhere.text(), &["2"][..], "late/2/model.onnx has 4 bytes, not "),
+        (elsewhere.text(), &["2", "--max-bytes", "9"], "bytes, and 9 are allowed"),
+        (elsewhere.text(), &["gold"], "has no version or tag `gold`; it has 1, 2, stable"),
+        (&gone, &[], "gone failed: No such file"),
+        ("file://host/models", &[], "write file:///folder"),
+        #[cfg(not(feature = "bucket"))]
+        ("s3://models", &[], "built without the feature `bucket`"),
+        #[cfg(feature = "bucket")]
+        ("s4://models", &[], "s4://models could not be read: it begins with none of s3://"),
+    ] {
+        let output = run(&[&["repo", "pull", source, root.text(), "late"], more].concat());
+        let complaint = text(&output.stderr);
+        assert_eq!((output.status.code(), text(&output.stdout)), (Some(1), ""), "{source}");
+        assert!(complaint.contains(sentence) && complaint.lines().count() == 1, "{complaint}");
+    }
+    assert_eq!(models.versions("late").unwrap().len(), 1);
 }
 
 /// `switchback .. | head -1`, without the chance that head is slower.

@@ -22,6 +22,8 @@ mod forked;
 mod killed;
 #[cfg(all(feature = "state", feature = "repository", unix))]
 mod killed_publisher;
+#[cfg(all(feature = "state", feature = "repository", unix))]
+mod killed_puller;
 #[cfg(feature = "onnx")]
 mod onnx_runtime;
 #[cfg(feature = "onnx")]
@@ -44,6 +46,8 @@ fn main() -> ExitCode {
             "killed" => killed::child(told),
             #[cfg(all(feature = "state", feature = "repository", unix))]
             "killed_publisher" => killed_publisher::child(told),
+            #[cfg(all(feature = "state", feature = "repository", unix))]
+            "killed_puller" => killed_puller::child(told),
             #[cfg(feature = "onnx")]
             "onnx_runtime" => onnx_runtime::child(told),
             #[cfg(feature = "onnx")]
@@ -63,6 +67,8 @@ fn main() -> ExitCode {
         killed::TESTS,
         #[cfg(all(feature = "state", feature = "repository", unix))]
         killed_publisher::TESTS,
+        #[cfg(all(feature = "state", feature = "repository", unix))]
+        killed_puller::TESTS,
         #[cfg(feature = "onnx")]
         onnx_runtime::TESTS,
         #[cfg(feature = "onnx")]

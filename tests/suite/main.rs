@@ -82,13 +82,17 @@ mod request {
 
 #[cfg(feature = "repository")]
 mod repository {
+    #[cfg(feature = "bucket")]
+    mod bucket;
     #[cfg(feature = "onnx")]
     mod contract;
+    mod elsewhere;
     mod folders;
     #[cfg(feature = "onnx")]
     mod following;
     mod manifests;
     mod publishing;
+    mod pulling;
     #[cfg(all(feature = "onnx", feature = "state"))]
     mod served;
 }

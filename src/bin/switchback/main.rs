@@ -5,6 +5,7 @@
 
 mod out;
 mod plan;
+mod pull;
 mod remote;
 mod repository;
 mod state;
@@ -14,7 +15,7 @@ use std::io;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use switchback::repository::RepositoryError;
+use switchback::repository::{PullError, RepositoryError, SourceError};
 use switchback::state::StateError;
 
 use out::Out;
@@ -53,6 +54,10 @@ enum What {
 enum Failure {
     #[error(transparent)]
     Repository(#[from] RepositoryError),
+    #[error(transparent)]
+    Pull(#[from] PullError),
+    #[error(transparent)]
+    Source(#[from] SourceError),
     #[error(transparent)]
     State(#[from] StateError),
     #[error("the answer could not be written")]

@@ -63,12 +63,21 @@ pub(crate) fn complain(text: &str) -> io::Result<()> {
     writeln!(io::stderr(), "error: {}", visible(text))
 }
 
+/// A size as people read it; exact below a kilobyte.
+pub(crate) fn bytes(size: u64) -> String {
+    let units = [(1_u64 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")];
+    match units.into_iter().find(|(unit, _)| size >= *unit) {
+        Some((unit, name)) => format!("{:.1} {name}", size as f64 / unit as f64),
+        None => format!("{size} B"),
+    }
+}
+
 /// What turns text round, or ends a line where a terminal sees none.
 fn turns(character: char) -> bool {
     matches!(character, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
-fn visible(text: &str) -> String {
+pub(crate) fn visible(text: &str) -> String {
     text.chars()
         .map(|letter| if letter.is_control() || turns(letter) { '\u{fffd}' } else { letter })
         .collect()

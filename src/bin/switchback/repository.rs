@@ -8,11 +8,11 @@ use serde::Serialize;
 use serde_json::json;
 use switchback::Clock;
 use switchback::repository::{
-    DataSet, Draft, Entry, Manifest, MlflowModel, Moment, Repository, RepositoryError,
+    DataSet, Draft, Entry, HubModel, Manifest, MlflowModel, Moment, Repository, RepositoryError,
 };
 
 use crate::Failure;
-use crate::out::Out;
+use crate::out::{Out, bytes};
 
 /// A manifest has some kilobytes, and golden samples more.
 const MANIFEST_MAX: u64 = 4 << 20;
@@ -34,6 +34,9 @@ pub(crate) enum Command {
     Verify { folder: PathBuf, model: Option<String>, version: Option<String> },
     /// Publishes a version: whole or not at all. A version is never changed afterwards.
     Publish(Box<Publish>),
+    /// Brings a version here from elsewhere, held against its manifest before anybody sees it. A pull that was interrupted goes on
+    /// where it was.
+    Pull(crate::pull::Pull),
     /// Points a tag at a version.
     Tag { folder: PathBuf, model: String, tag: String, version: String },
     /// Takes a tag away.
@@ -49,9 +52,10 @@ pub(crate) struct Publish {
     folder: PathBuf,
     model: String,
     version: String,
-    /// The file of the model; it becomes `model.onnx`, or what the manifest calls it.
-    #[arg(long = "model", value_name = "FILE")]
-    file: PathBuf,
+    /// The file of the model; it becomes `model.onnx`, or what the manifest calls it. With `--from-hub` which of its models, such as
+    /// `onnx/model_quantized.onnx`.
+    #[arg(long = "model", value_name = "FILE", required_unless_present = "from_hub")]
+    file: Option<PathBuf>,
     /// Another file of the version, such as its external data.
     #[arg(long = "file", value_name = "PATH=FILE", value_parser = pair)]
     files: Vec<(String, String)>,
@@ -61,6 +65,10 @@ pub(crate) struct Publish {
     /// A folder in which MLflow has logged the model: its run, its moment and its signature are taken over.
     #[arg(long, value_name = "FOLDER")]
     from_mlflow: Option<PathBuf>,
+    /// A folder of a model hub's, a download or one of its cache: the model comes with its external data, labels, revision and
+    /// tokenizer.
+    #[arg(long, value_name = "FOLDER", conflicts_with_all = ["manifest", "from_mlflow"])]
+    from_hub: Option<PathBuf>,
     /// A figure at training time.
     #[arg(long = "metric", value_name = "NAME=NUMBER", value_parser = figure)]
     metrics: Vec<(String, f64)>,
@@ -126,6 +134,7 @@ impl Command {
                 verify(out, &Repository::open(folder)?, model.as_deref(), version.as_deref())
             }
             Self::Publish(publish) => publish.run(out),
+            Self::Pull(pull) => pull.run(out),
             Self::Tag { folder, model, tag, version } => {
                 let before = Repository::open(folder)?.tag(&model, &tag, &version)?;
                 moved(out, &model, &tag, before, Some(&version))
@@ -236,15 +245,6 @@ fn versions(out: &mut Out, models: &Repository, model: &str) -> Result<(), Failu
     Ok(unusable
         .iter()
         .try_for_each(|(version, why)| out.line(&format!("{version} cannot be used: {why}")))?)
-}
-
-/// A size as people read it; exact below a kilobyte.
-fn bytes(size: u64) -> String {
-    let units = [(1_u64 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")];
-    match units.into_iter().find(|(unit, _)| size >= *unit) {
-        Some((unit, name)) => format!("{:.1} {name}", size as f64 / unit as f64),
-        None => format!("{size} B"),
-    }
 }
 
 fn show(out: &mut Out, models: &Repository, entry: &Entry) -> Result<(), Failure> {
@@ -376,6 +376,7 @@ fn held(models: &Repository, entry: &Entry) -> Verified {
 impl Publish {
     fn run(self, out: &mut Out) -> Result<(), Failure> {
         let now = Clock::system().now();
+        let hub = self.from_hub.as_deref().map(hub).transpose()?;
         let mut manifest = match (&self.manifest, &self.from_mlflow) {
             (Some(path), _) => {
                 let manifest = Manifest::parse(&read(path)?);
@@ -389,7 +390,14 @@ impl Publish {
                     ))
                 })?
                 .manifest(&self.model, &self.version, now),
-            (None, None) => Manifest::new(&self.model, &self.version, now),
+            (None, None) => match &hub {
+                Some(hub) => {
+                    let first = hub.models.first().map(PathBuf::from);
+                    let model = self.file.clone().or(first).unwrap_or_default();
+                    hub.manifest(&model.to_string_lossy(), &self.model, &self.version, now)
+                }
+                None => Manifest::new(&self.model, &self.version, now),
+            },
         };
         manifest.name.clone_from(&self.model);
         manifest.version.clone_from(&self.version);
@@ -404,7 +412,10 @@ impl Publish {
         lineage.code = self.code.or(lineage.code.take());
         lineage.framework = self.framework.or(lineage.framework.take());
         let path = manifest.model.clone();
-        let mut draft = Draft::new(manifest).file(path, self.file);
+        let mut draft = match hub {
+            Some(hub) => hub.draft(manifest)?,
+            None => Draft::new(manifest).file(path, self.file.unwrap_or_default()),
+        };
         for (path, from) in self.files {
             draft = draft.file(path, from);
         }
@@ -422,6 +433,12 @@ impl Publish {
         }
         Ok(out.line(&format!("{} {} is published: {}", entry.model, entry.version, bytes(size(&entry))))?)
     }
+}
+
+fn hub(folder: &Path) -> Result<HubModel, Failure> {
+    HubModel::read(folder)?.ok_or_else(|| {
+        Failure::Refused(format!("{} has no ONNX model, nor has its folder onnx", folder.display()))
+    })
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, Failure> {
