@@ -191,6 +191,8 @@ pub mod forecast {
 
 /// Records of decisions, and what other rules would have decided.
 pub mod decisions {
+    #[cfg(feature = "state")]
+    pub use crate::control::look::recorded;
     pub use crate::rollout::decision::{
         Backtest, BacktestError, BacktestStep, Decision, Recording, ReplayError, replay,
     };

@@ -9,8 +9,9 @@ use super::settings::Quarantined;
 use crate::base::clock::Timestamp;
 use crate::base::share::Share;
 use crate::model::identity::Identity;
+use crate::rollout::decision::Decision;
 use crate::rollout::phase::Phase;
-use crate::state::StateError;
+use crate::state::{Found, StateError};
 use crate::version::id::VersionId;
 
 /// What is decided, as a folder of state holds it: see [`look`].
@@ -118,6 +119,32 @@ pub fn look(folder: impl AsRef<Path>) -> Result<Option<Look>, StateError> {
         quarantined: saved.quarantine,
         frozen: saved.frozen,
     }))
+}
+
+/// The records of what the guards of the handle that keeps its state in `folder` have decided, oldest first: up to 256, as far
+/// as they have 8 MiB together. Each can be judged again by [`replay`](crate::decisions::replay). Any process that may read the
+/// folder can do so, also while the handle runs; it takes no lock and changes nothing. Guards of the host's own have no
+/// records, and neither has a journal of a release that wrote none.
+///
+/// # Errors
+///
+/// There is no journal in the folder, it cannot be read or is damaged, or a later release wrote it.
+///
+/// ```no_run
+/// use switchback::decisions::{recorded, replay};
+///
+/// for decision in recorded("/var/lib/late/state")? {
+///     println!("{}: {}", decision.number(), decision.evidence());
+///     replay(&decision)?;
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub fn recorded(folder: impl AsRef<Path>) -> Result<Vec<Decision>, StateError> {
+    decisions(&crate::state::found(folder.as_ref())?)
+}
+
+pub(crate) fn decisions(found: &Found) -> Result<Vec<Decision>, StateError> {
+    found.decisions.iter().map(|record| serde_json::from_slice(record).map_err(StateError::json)).collect()
 }
 
 fn rollout(saved: &SavedAttempt) -> LookRollout {

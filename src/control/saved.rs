@@ -23,6 +23,7 @@ use crate::feedback::join::Joins;
 use crate::feedback::saved::SavedJoins;
 use crate::model::identity::Identity;
 use crate::rollout::budget::{ErrorBudgetStatus, Tries};
+use crate::rollout::decision::Decision;
 use crate::rollout::guard::Rule;
 use crate::rollout::guard::design::Design;
 use crate::rollout::phase::Phase;
@@ -129,6 +130,9 @@ pub(crate) struct SavedEvidence {
     pub(crate) attempts: Vec<SavedAttemptEvidence>,
     pub(crate) exposures: Vec<SavedExposure>,
     pub(crate) joins: SavedJoins,
+    /// Records of decisions; they are in the journal one by one.
+    #[serde(skip)]
+    pub(crate) decisions: Vec<Decision>,
 }
 
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
@@ -278,6 +282,7 @@ impl Control {
             attempts: self.attempts.iter().map(|attempt| self.attempt_evidence(attempt)).collect(),
             exposures: self.counters.iter().map(|counter| self.saved_exposure(counter, joins)).collect(),
             joins: joins.save(all),
+            decisions: Vec::new(),
         }
     }
 

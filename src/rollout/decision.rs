@@ -41,6 +41,8 @@ pub struct Decision {
     pub(crate) at: Timestamp,
     /// The routing table that was in force.
     pub(crate) epoch: u64,
+    /// The number of the rollout.
+    pub(crate) rollout: u32,
     pub(crate) candidate: VersionId,
     pub(crate) candidate_identity: Identity,
     pub(crate) live: VersionId,
@@ -77,6 +79,11 @@ impl Decision {
     /// When it was decided.
     pub fn at(&self) -> Timestamp {
         self.at
+    }
+
+    /// The number of the rollout that it was decided in.
+    pub fn rollout(&self) -> u32 {
+        self.rollout
     }
 
     /// The candidate; the new live while it is watched.

@@ -3,10 +3,12 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::time::Duration;
 
-use switchback::options::{Inputs, Shadowing, StateFolder};
+use switchback::decisions::Decision;
+use switchback::options::{Inputs, Labels, Shadowing, StateFolder, Threads};
 use switchback::repository::{Manifest, Repository};
-use switchback::{ModelHandle, closure};
+use switchback::{Clock, ModelHandle, Outcome, Phase, Plan, Rollout, Step, Task, Timestamp, closure, guard};
 
 crate::harness::tests! { "command_line":
     what_is_printed_is_what_the_documentation_shows,
@@ -19,6 +21,8 @@ crate::harness::tests! { "command_line":
     what_cannot_be_done_ends_with_1_and_what_is_not_understood_with_2,
     the_history_of_a_handle_is_read_while_it_runs,
     what_is_decided_is_shown_while_the_handle_runs,
+    what_guards_decided_is_listed_and_judged_again,
+    a_record_that_was_altered_is_told_by_its_number,
     a_journal_is_not_repaired_while_it_is_held_or_unasked,
     #[cfg(all(feature = "admin", not(loom)))] a_service_is_operated_from_the_command_line,
 }
@@ -111,8 +115,9 @@ fn publish_both(root: &str) {
 }
 
 fn what_is_printed_is_what_the_documentation_shows() {
-    let root = Folder::new("shown");
+    let (root, decided) = (Folder::new("shown"), Folder::new("shown-state"));
     publish_both(root.text());
+    drop(tried(&decided));
     let mut transcript = String::new();
     for line in [
         "repo ls models",
@@ -122,11 +127,14 @@ fn what_is_printed_is_what_the_documentation_shows() {
         "repo verify models late",
         "repo tag models late stable 2",
         "plan check late.toml",
+        "state decisions /var/lib/late v3",
+        "state replay /var/lib/late",
     ] {
         let config = here("examples/late.toml");
         let words = line.split(' ').map(|word| match word {
             "models" => root.text(),
             "late.toml" => &config,
+            "/var/lib/late" => decided.text(),
             word => word,
         });
         let answer = said(&words.collect::<Vec<_>>());
@@ -356,6 +364,147 @@ fn what_is_decided_is_shown_while_the_handle_runs() {
     assert_eq!((&json["live"], &json["epoch"]), (&"v2".into(), &handle.status().epoch.into()));
     handle.close(std::time::Duration::from_secs(30)).unwrap();
     assert!(said(&["state", "show", folder.text()]).contains("  closed  "));
+}
+
+/// A number between 0 and 1, the same ones each time.
+struct Chance(u64);
+
+impl Chance {
+    fn next(&mut self) -> f64 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        f64::from(u32::try_from(self.0 >> 33).unwrap()) / f64::from(1_u32 << 31)
+    }
+}
+
+/// A handle on a clock of its own, whose v2 was promoted by a plan and whose v3 was taken off by a guard.
+fn tried(folder: &Folder) -> ModelHandle<f64, f64> {
+    let clock = Clock::manual(Timestamp::from_unix_seconds(1_795_507_200));
+    let below = |name: &str, limit: f64| {
+        closure(name.to_owned(), move |x: &f64| Ok(if *x < limit { 0.9 } else { 0.1 }))
+    };
+    let handle: ModelHandle<f64, f64> = ModelHandle::builder("late")
+        .live("v1", below("rule@1", 0.55))
+        .task(Task::binary(|p: &f64| *p))
+        .labels(Labels::at_random())
+        .state(StateFolder::new(&folder.0))
+        .clock(clock.clone())
+        .seed(7)
+        .threads(Threads::manual())
+        .build()
+        .unwrap();
+    let mut chance = Chance(3);
+    let mut ask = |ticks: usize| {
+        for _ in 0..ticks {
+            for _ in 0..50 {
+                let input = chance.next();
+                let answer = handle.predict(&input).unwrap();
+                handle.feedback(answer.id(), Outcome::class(u16::from(input < 0.5)));
+            }
+            clock.advance(Duration::from_secs(1));
+            handle.tick();
+        }
+    };
+    let guards = |rollout: Rollout<f64, f64>| {
+        rollout.guard(guard::error_rate().at_most(0.05)).guard(guard::accuracy().at_most_below_live(0.05))
+    };
+    let rollout = guards(handle.stage("v2", below("rule@2", 0.5)).unwrap());
+    let steps = [Step::canary(0.1).unwrap(), Step::canary(0.5).unwrap()];
+    rollout.run(Plan::new(steps).unwrap().cycle(Duration::ZERO)).unwrap();
+    for _ in 0..1_000 {
+        ask(1);
+        if handle.live() == "v2" {
+            break;
+        }
+    }
+    assert_eq!(handle.live(), "v2");
+    let rollout = guards(handle.stage("v3", below("rule@3", 0.8)).unwrap());
+    rollout.canary(0.25).unwrap();
+    for _ in 0..1_000 {
+        ask(1);
+        if rollout.phase() == Phase::Aborted {
+            break;
+        }
+    }
+    assert_eq!(rollout.phase(), Phase::Aborted);
+    handle
+}
+
+fn what_guards_decided_is_listed_and_judged_again() {
+    let folder = Folder::new("decided");
+    let running = tried(&folder);
+    let lines = said(&["state", "decisions", folder.text()]);
+    let json = said(&["state", "decisions", folder.text(), "--json"]);
+    let records: Vec<Decision> = json.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!((records.len(), lines.lines().count()), (running.decisions().len(), records.len() + 1));
+    for (record, decision) in records.iter().zip(running.decisions()) {
+        assert_eq!(record, &*decision);
+    }
+    let failed = lines.lines().find(|line| line.contains(" fail ")).unwrap_or_else(|| panic!("{lines}"));
+    for words in
+        ["v3", "canary", "accuracy at most 0.05 below live", "v3 is wrong", "points more often than v2"]
+    {
+        assert!(failed.contains(words), "{words}: {failed}");
+    }
+    let replayed = said(&["state", "replay", folder.text()]);
+    let last = format!("all {} come out as they were recorded", records.len());
+    assert_eq!(replayed.lines().last(), Some(&*last), "{replayed}");
+    let nobody = said(&["state", "decisions", folder.text(), "nobody"]);
+    assert_eq!(nobody, "no decision of nobody is recorded\n");
+    for command in ["decisions", "replay"] {
+        let output = run(&["state", command, "/nowhere"]);
+        assert_eq!(output.status.code(), Some(1));
+        assert!(text(&output.stderr).starts_with("error: there is no journal"), "{output:?}");
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let output = program().args(["state", command, folder.text()]).stdout(writer).output().unwrap();
+        assert_eq!((output.status.code(), text(&output.stderr)), (Some(0), ""), "{command}");
+    }
+}
+
+/// Changes the bodies of frames, which must keep their length, as another tool would that knows the format by
+/// `switchback::state` alone.
+fn altered(journal: &[u8], kind: u8, change: impl Fn(&str) -> String) -> Vec<u8> {
+    use xxhash_rust::xxh3::xxh3_64_with_seed;
+    let number = |at: usize| u64::from_le_bytes(journal[at..at + 8].try_into().unwrap());
+    let (salt, mut at, mut bytes) = (number(24), 56, journal[..56].to_vec());
+    while at < journal.len() {
+        let length = usize::try_from(u32::from_le_bytes(journal[at..at + 4].try_into().unwrap())).unwrap();
+        let mut frame = journal[at..at + 17 + length].to_vec();
+        if frame[4] & 0x0f == kind {
+            let body = change(text(&frame[17..]));
+            assert_eq!(body.len(), length);
+            frame[17..].copy_from_slice(body.as_bytes());
+        }
+        frame.extend(xxh3_64_with_seed(&frame, salt ^ at as u64).to_le_bytes());
+        at += frame.len();
+        bytes.extend(frame);
+    }
+    bytes
+}
+
+fn a_record_that_was_altered_is_told_by_its_number() {
+    let folder = Folder::new("altered");
+    drop(tried(&folder));
+    let journal = folder.0.join("journal");
+    let bytes = fs::read(&journal).unwrap();
+    assert_eq!(altered(&bytes, 4, str::to_owned), bytes, "the format is as it is documented");
+    fs::write(
+        &journal,
+        altered(&bytes, 4, |body| body.replace("\"verdict\":\"fail\"", "\"verdict\":\"pass\"")),
+    )
+    .unwrap();
+    let output = run(&["state", "replay", folder.text()]);
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let lines: Vec<&str> = text(&output.stdout).lines().collect();
+    let differ = lines.iter().filter(|line| line.contains("lead to another result")).collect::<Vec<_>>();
+    assert_eq!(differ.len(), 1, "{lines:?}");
+    assert!(differ[0].contains("v3  accuracy at most 0.05 below live: pass, but the counts"), "{differ:?}");
+    assert!(lines.last().unwrap().starts_with("1 of "), "{lines:?}");
+    let output = run(&["state", "replay", folder.text(), "--json"]);
+    assert_eq!(output.status.code(), Some(1));
+    let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let agree = json.as_array().unwrap().iter().filter(|judged| judged["agrees"] == true).count();
+    assert_eq!(agree + 1, json.as_array().unwrap().len());
 }
 
 fn a_journal_is_not_repaired_while_it_is_held_or_unasked() {

@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use clap::Subcommand;
 use serde_json::json;
+use switchback::decisions::{Decision, ReplayError, recorded, replay};
+use switchback::guard::Evidence;
 use switchback::repository::Moment;
 use switchback::state::{self, Repaired};
 use switchback::status::{LookRollout, look};
@@ -25,6 +27,15 @@ pub(crate) enum Command {
         #[arg(long, value_parser = since)]
         since: Option<Since>,
     },
+    /// Lists what guards have decided, oldest first: by which rule, on what counts, and why. The last 256 are kept; with --json
+    /// their whole records, a line each. The handle may run meanwhile.
+    Decisions {
+        folder: PathBuf,
+        /// Of this candidate alone.
+        version: Option<String>,
+    },
+    /// Judges every decision again from the counts in its record. Ends with 1 where one comes out otherwise.
+    Replay { folder: PathBuf },
     /// Makes a journal of what is whole in one that is damaged, and keeps a copy of that. Only while nothing runs on the folder.
     Repair {
         folder: PathBuf,
@@ -84,6 +95,8 @@ impl Command {
                 }
                 Ok(())
             }
+            Self::Decisions { folder, version } => decisions(out, &folder, version.as_deref()),
+            Self::Replay { folder } => replayed(out, &folder),
             Self::Repair { folder, yes } => {
                 if !yes {
                     let what = folder.display();
@@ -163,6 +176,86 @@ fn show(out: &mut Out, folder: &Path) -> Result<(), Failure> {
         out.line(&format!("quarantined: {identity} ({}){until}: {}", entry.version, entry.reason))?;
     }
     Ok(())
+}
+
+fn decisions(out: &mut Out, folder: &Path, version: Option<&str>) -> Result<(), Failure> {
+    let mut records = recorded(folder)?;
+    records.retain(|decision| version.is_none_or(|version| decision.candidate() == *version));
+    if out.json {
+        for decision in &records {
+            out.json_line(&serde_json::to_string(decision).map_err(io::Error::from)?)?;
+        }
+        return Ok(());
+    }
+    if records.is_empty() {
+        let of = version.map(|version| format!(" of {version}")).unwrap_or_default();
+        return Ok(out.line(&format!("no decision{of} is recorded"))?);
+    }
+    let rows = records.iter().map(|decision| {
+        let evidence = decision.evidence();
+        let figure = |value: Option<f64>, samples| match value {
+            Some(value) => format!("{} of {samples}", short(value)),
+            None => "-".to_owned(),
+        };
+        vec![
+            decision.number().to_string(),
+            Moment(decision.at()).to_string(),
+            decision.candidate().to_string(),
+            decision.phase().to_string(),
+            evidence.guard.clone(),
+            evidence.verdict.to_string(),
+            figure(evidence.observed, evidence.samples),
+            figure(evidence.live, evidence.live_samples),
+            evidence.limit.map_or_else(|| "-".to_owned(), short),
+            why(evidence),
+        ]
+    });
+    let heads =
+        ["NUMBER", "TIME", "VERSION", "PHASE", "GUARD", "VERDICT", "CANDIDATE", "LIVE", "LIMIT", "WHY"];
+    Ok(out.table(&heads, rows.collect())?)
+}
+
+/// Four digits, as the sentences of the library have them.
+fn short(value: f64) -> String {
+    let rounded: f64 = format!("{value:.3e}").parse().unwrap_or(value);
+    rounded.to_string()
+}
+
+fn why(evidence: &Evidence) -> String {
+    let said = evidence.sentence.iter().chain(&evidence.note).cloned().collect::<Vec<_>>().join("; ");
+    if said.is_empty() { "-".to_owned() } else { said }
+}
+
+fn replayed(out: &mut Out, folder: &Path) -> Result<(), Failure> {
+    let records = recorded(folder)?;
+    let judged = records.iter().map(|decision| (decision, replay(decision).err()));
+    let judged: Vec<(&Decision, Option<ReplayError>)> = judged.collect();
+    let differ = judged.iter().filter(|(_, error)| error.is_some()).count();
+    if out.json {
+        let of = |(decision, error): &(&Decision, Option<ReplayError>)| {
+            let why = error.as_ref().map(ToString::to_string);
+            json!({"number": decision.number(), "candidate": decision.candidate(),
+                "guard": decision.evidence().guard, "agrees": why.is_none(), "why": why})
+        };
+        out.value(&judged.iter().map(of).collect::<Vec<_>>())?;
+    } else {
+        for (decision, error) in &judged {
+            let (number, evidence) = (decision.number(), decision.evidence());
+            let begin =
+                format!("{number}  {}  {}: {}", decision.candidate(), evidence.guard, evidence.verdict);
+            match error {
+                None => out.line(&format!("{begin}, again"))?,
+                Some(error) => out.line(&format!("{begin}, but {error}"))?,
+            }
+        }
+        let all = judged.len();
+        out.line(&match (all, differ) {
+            (0, _) => "no decision is recorded".to_owned(),
+            (_, 0) => format!("all {all} come out as they were recorded"),
+            _ => format!("{differ} of {all} come out otherwise"),
+        })?;
+    }
+    if differ == 0 { Ok(()) } else { Err(Failure::Said) }
 }
 
 /// Asks on a terminal, and takes nothing but yes for yes.
