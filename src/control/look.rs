@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::saved::{SavedAttempt, SavedControl};
 use super::settings::Quarantined;
@@ -10,6 +10,7 @@ use crate::base::clock::Timestamp;
 use crate::base::share::Share;
 use crate::model::identity::Identity;
 use crate::rollout::decision::Decision;
+use crate::rollout::guard::evidence::Evidence;
 use crate::rollout::phase::Phase;
 use crate::state::{Found, StateError};
 use crate::version::id::VersionId;
@@ -38,6 +39,8 @@ pub struct Look {
     pub frozen: Option<String>,
     /// Whether the handle that wrote this was closed. One that was not runs still, or ended without a word.
     pub closed: bool,
+    /// Whether a process has the folder now; `None` where that cannot be told, as where its lock may not be opened.
+    pub held: Option<bool>,
     /// How many files have been the journal of this folder.
     pub generation: u64,
     /// Events in the journal, which [`history`](crate::state::history) reads.
@@ -80,11 +83,16 @@ pub struct LookRollout {
     pub since: Timestamp,
     /// Its guards, as they are written; guards of the host's own have no such form.
     pub guards: Vec<String>,
+    /// What its guards said at the last tick that is written down, those of the host's own too; empty before the first.
+    pub evidence: Vec<Evidence>,
 }
 
 /// Reads what was decided by the handle that keeps its state in `folder`: what is live, on trial, retained and quarantined.
-/// Any process that may read the folder can do so, also while the handle runs; it takes no lock and changes nothing. `None`
+/// Any process that may read the folder can do so, also while the handle runs; it changes nothing. `None`
 /// where a handle has begun there and has written nothing yet.
+///
+/// Whether a process has the folder is found out by trying its lock, without waiting. A handle that is built in that very
+/// moment finds it taken: it begins as a [standby](crate::events::EventKind::Standby), and takes over at its next tick.
 ///
 /// # Errors
 ///
@@ -98,12 +106,17 @@ pub struct LookRollout {
 /// ```
 pub fn look(folder: impl AsRef<Path>) -> Result<Option<Look>, StateError> {
     let found = crate::state::found(folder.as_ref())?;
-    let Some(state) = found.state else { return Ok(None) };
-    let saved: SavedControl = serde_json::from_slice(&state).map_err(StateError::json)?;
+    let Some(state) = &found.state else { return Ok(None) };
+    let saved: SavedControl = serde_json::from_slice(state).map_err(StateError::json)?;
     let retained = saved.retained.iter().map(|kept| LookRetained {
         version: kept.version.version,
         since: kept.since,
         taken_back: kept.taken_back,
+    });
+    let mut evidence = evidence(&found)?;
+    let rollouts = saved.attempts.iter().map(|attempt| {
+        let seen = evidence.iter_mut().find(|seen| seen.number == attempt.number);
+        rollout(attempt, seen.map(|seen| std::mem::take(&mut seen.guards)).unwrap_or_default())
     });
     Ok(Some(Look {
         at: saved.at,
@@ -111,8 +124,9 @@ pub fn look(folder: impl AsRef<Path>) -> Result<Option<Look>, StateError> {
         live: saved.live.version,
         live_since: saved.live_since,
         retained: retained.collect(),
-        rollouts: saved.attempts.iter().map(rollout).collect(),
+        rollouts: rollouts.collect(),
         closed: saved.ended,
+        held: crate::state::is_held(folder.as_ref()),
         generation: found.generation,
         events: found.events,
         name: saved.name,
@@ -147,7 +161,26 @@ pub(crate) fn decisions(found: &Found) -> Result<Vec<Decision>, StateError> {
     found.decisions.iter().map(|record| serde_json::from_slice(record).map_err(StateError::json)).collect()
 }
 
-fn rollout(saved: &SavedAttempt) -> LookRollout {
+/// Of an attempt's evidence, what is looked at.
+#[derive(Deserialize)]
+struct SeenOfAttempt {
+    number: u32,
+    #[serde(default)]
+    guards: Vec<Evidence>,
+}
+
+/// The evidence of attempts, as of the last time that it was written.
+fn evidence(found: &Found) -> Result<Vec<SeenOfAttempt>, StateError> {
+    #[derive(Deserialize)]
+    struct Seen {
+        attempts: Vec<SeenOfAttempt>,
+    }
+    // Of what is written in parts, the last has the attempts; a repair may have found none.
+    let Some(last) = found.evidence.last().filter(|part| !part.is_empty()) else { return Ok(Vec::new()) };
+    serde_json::from_slice(last).map(|Seen { attempts }| attempts).map_err(StateError::json)
+}
+
+fn rollout(saved: &SavedAttempt, evidence: Vec<Evidence>) -> LookRollout {
     let SavedAttempt { number, version, state, guards, plan, .. } = saved;
     LookRollout {
         number: *number,
@@ -160,5 +193,6 @@ fn rollout(saved: &SavedAttempt) -> LookRollout {
         steps: plan.as_ref().map_or(0, |plan| plan.steps().len()),
         since: state.entered,
         guards: guards.iter().map(|guard| guard.rule.to_string()).collect(),
+        evidence,
     }
 }

@@ -26,6 +26,7 @@ use crate::rollout::budget::{ErrorBudgetStatus, Tries};
 use crate::rollout::decision::Decision;
 use crate::rollout::guard::Rule;
 use crate::rollout::guard::design::Design;
+use crate::rollout::guard::evidence::Evidence;
 use crate::rollout::phase::Phase;
 use crate::rollout::plan::{Bake, Plan};
 use crate::rollout::transition::State;
@@ -146,6 +147,9 @@ pub(crate) struct SavedAttemptEvidence {
     pub(crate) pair_keys: Option<Packed>,
     /// Units of the candidate and outcomes of them since the step began.
     pub(crate) progress: (u64, u64),
+    /// What its guards said at the last tick: for whoever looks on.
+    #[serde(default)]
+    pub(crate) guards: Vec<Evidence>,
 }
 
 /// Where requests were counted, of which outcomes may still come.
@@ -299,6 +303,7 @@ impl Control {
                 requests.saturating_sub(attempt.before_step.0) + attempt.carried.0,
                 labels.saturating_sub(attempt.before_step.1) + attempt.carried.1,
             ),
+            guards: attempt.evidence.clone(),
         }
     }
 

@@ -136,6 +136,7 @@ use journal::Why;
 pub(crate) use audit::found;
 pub use audit::{History, history};
 pub use error::StateError;
+pub(crate) use folder::is_held;
 pub(crate) use frame::Kind;
 pub(crate) use journal::{Entry, Journal};
 pub(crate) use read::Found;

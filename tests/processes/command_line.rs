@@ -21,6 +21,7 @@ crate::harness::tests! { "command_line":
     what_cannot_be_done_ends_with_1_and_what_is_not_understood_with_2,
     the_history_of_a_handle_is_read_while_it_runs,
     what_is_decided_is_shown_while_the_handle_runs,
+    what_guards_say_of_a_rollout_that_runs_is_shown,
     what_guards_decided_is_listed_and_judged_again,
     a_record_that_was_altered_is_told_by_its_number,
     a_journal_is_not_repaired_while_it_is_held_or_unasked,
@@ -117,7 +118,8 @@ fn publish_both(root: &str) {
 fn what_is_printed_is_what_the_documentation_shows() {
     let (root, decided) = (Folder::new("shown"), Folder::new("shown-state"));
     publish_both(root.text());
-    drop(tried(&decided));
+    let handle = tried(&decided);
+    let _v4 = on_trial(&handle);
     let mut transcript = String::new();
     for line in [
         "repo ls models",
@@ -127,6 +129,7 @@ fn what_is_printed_is_what_the_documentation_shows() {
         "repo verify models late",
         "repo tag models late stable 2",
         "plan check late.toml",
+        "state show /var/lib/late",
         "state decisions /var/lib/late v3",
         "state replay /var/lib/late",
     ] {
@@ -354,7 +357,10 @@ fn what_is_decided_is_shown_while_the_handle_runs() {
     let line = |begin: &str| {
         *lines.iter().find(|line| line.starts_with(begin)).unwrap_or_else(|| panic!("{begin}: {shown}"))
     };
-    assert!(lines[0].starts_with("late  live v2 since 20") && lines[0].contains("not closed"), "{shown}");
+    assert!(
+        lines[0].starts_with("late  live v2 since 20") && lines[0].contains("held by a process"),
+        "{shown}"
+    );
     assert_eq!(lines[1], "frozen: quarter end");
     assert!(line("v3 ").contains("canary") && line("v3 ").contains("error rate at most 0.01"), "{shown}");
     assert!(line("v3 ").contains(" 5 %") && line("v4 ").contains(" 10 %"), "{shown}");
@@ -363,7 +369,54 @@ fn what_is_decided_is_shown_while_the_handle_runs() {
         serde_json::from_str(&said(&["state", "show", folder.text(), "--json"])).unwrap();
     assert_eq!((&json["live"], &json["epoch"]), (&"v2".into(), &handle.status().epoch.into()));
     handle.close(std::time::Duration::from_secs(30)).unwrap();
-    assert!(said(&["state", "show", folder.text()]).contains("  closed  "));
+    assert!(said(&["state", "show", folder.text()]).contains("  free: it was closed  "));
+    let lock = folder.0.join("lock");
+    fs::remove_file(&lock).unwrap();
+    fs::create_dir(&lock).unwrap();
+    let unknown = said(&["state", "show", folder.text()]);
+    assert!(unknown.contains("  closed; whether a process has it cannot be told  "), "{unknown}");
+    let json: serde_json::Value =
+        serde_json::from_str(&said(&["state", "show", folder.text(), "--json"])).unwrap();
+    assert!(json["held"].is_null());
+}
+
+/// A rollout of which there is too little evidence to decide.
+fn on_trial(handle: &ModelHandle<f64, f64>) -> Rollout<f64, f64> {
+    let rollout = handle.stage("v4", closure("rule@4", |_: &f64| Ok(0.9))).unwrap();
+    let rollout = rollout.guard(guard::error_rate().at_most(0.05));
+    rollout.canary(0.5).unwrap();
+    for number in 0..40 {
+        let _ = handle.predict(&f64::from(number));
+    }
+    handle.tick();
+    handle.checkpoint().unwrap();
+    rollout
+}
+
+fn what_guards_say_of_a_rollout_that_runs_is_shown() {
+    let folder = Folder::new("running");
+    let handle = tried(&folder);
+    let rollout = on_trial(&handle);
+    let shown = said(&["state", "show", folder.text()]);
+    let told = rollout.status().unwrap().evidence[0].clone();
+    let line = shown.lines().find(|line| line.starts_with("v4 ") && line.contains("inconclusive")).unwrap();
+    let strength = told.strength.unwrap();
+    let no_harm = strength.non_inferiority.unwrap();
+    for words in [
+        "error rate at most 0.05".to_owned(),
+        format!("0 of {}  ", told.samples),
+        format!("{} of {}", strength.harm, strength.harm_threshold),
+        format!("{no_harm} of {}", strength.non_inferiority_threshold),
+    ] {
+        assert!(line.contains(&words), "{words}: {line}");
+    }
+    let json: serde_json::Value =
+        serde_json::from_str(&said(&["state", "show", folder.text(), "--json"])).unwrap();
+    let rollouts = json["rollouts"].as_array().unwrap();
+    let found = rollouts.iter().find(|rollout| rollout["version"] == "v4").unwrap();
+    assert_eq!(found["evidence"][0], serde_json::to_value(&told).unwrap());
+    drop((rollout, handle));
+    assert!(said(&["state", "show", folder.text()]).contains("  free: it ended without a word  "));
 }
 
 /// A number between 0 and 1, the same ones each time.

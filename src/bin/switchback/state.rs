@@ -137,9 +137,15 @@ fn show(out: &mut Out, folder: &Path) -> Result<(), Failure> {
     let Some(look) = look else {
         return Ok(out.line("a handle has begun here, and has written nothing yet")?);
     };
-    let ended = if look.closed { "closed" } else { "not closed: it runs, or ended without a word" };
+    let held = match (look.held, look.closed) {
+        (Some(true), _) => "held by a process",
+        (Some(false), true) => "free: it was closed",
+        (Some(false), false) => "free: it ended without a word",
+        (None, true) => "closed; whether a process has it cannot be told",
+        (None, false) => "not closed; whether a process has it cannot be told",
+    };
     out.line(&format!(
-        "{}  live {} since {}  {ended}  generation {}, {} events, as of {}",
+        "{}  live {} since {}  {held}  generation {}, {} events, as of {}",
         look.name,
         look.live,
         Moment(look.live_since),
@@ -171,6 +177,15 @@ fn show(out: &mut Out, folder: &Path) -> Result<(), Failure> {
     if !rows.is_empty() {
         out.table(&["VERSION", "IS", "SHARE", "SINCE", "GUARDS"], rows)?;
     }
+    let judged = look.rollouts.iter().flat_map(|rollout| {
+        rollout.evidence.iter().map(|evidence| judged(rollout.version.to_string(), evidence))
+    });
+    let judged: Vec<_> = judged.collect();
+    if !judged.is_empty() {
+        out.line("")?;
+        let heads = ["VERSION", "GUARD", "SAYS", "CANDIDATE", "LIVE", "LIMIT", "HARM", "NO HARM", "NOTE"];
+        out.table(&heads, judged)?;
+    }
     for (identity, entry) in &look.quarantined {
         let until = entry.until.map(|until| format!(" until {}", Moment(until))).unwrap_or_default();
         out.line(&format!("quarantined: {identity} ({}){until}: {}", entry.version, entry.reason))?;
@@ -193,10 +208,6 @@ fn decisions(out: &mut Out, folder: &Path, version: Option<&str>) -> Result<(), 
     }
     let rows = records.iter().map(|decision| {
         let evidence = decision.evidence();
-        let figure = |value: Option<f64>, samples| match value {
-            Some(value) => format!("{} of {samples}", short(value)),
-            None => "-".to_owned(),
-        };
         vec![
             decision.number().to_string(),
             Moment(decision.at()).to_string(),
@@ -213,6 +224,32 @@ fn decisions(out: &mut Out, folder: &Path, version: Option<&str>) -> Result<(), 
     let heads =
         ["NUMBER", "TIME", "VERSION", "PHASE", "GUARD", "VERDICT", "CANDIDATE", "LIVE", "LIMIT", "WHY"];
     Ok(out.table(&heads, rows.collect())?)
+}
+
+/// What a guard of a rollout that runs said last: how far its evidence has come, on both sides.
+fn judged(version: String, evidence: &Evidence) -> Vec<String> {
+    let dash = || "-".to_owned();
+    let strength = evidence.strength.as_ref();
+    let harm = strength.map(|test| format!("{} of {}", test.harm, test.harm_threshold));
+    let no_harm = strength.map(|test| match &test.non_inferiority {
+        Some(e) => format!("{e} of {}", test.non_inferiority_threshold),
+        None => format!("none is needed before {}", test.before),
+    });
+    vec![
+        version,
+        evidence.guard.clone(),
+        evidence.verdict.to_string(),
+        figure(evidence.observed, evidence.samples),
+        figure(evidence.live, evidence.live_samples),
+        evidence.limit.map_or_else(dash, short),
+        harm.unwrap_or_else(dash),
+        no_harm.unwrap_or_else(dash),
+        evidence.note.clone().unwrap_or_else(dash),
+    ]
+}
+
+fn figure(value: Option<f64>, samples: u64) -> String {
+    value.map_or_else(|| "-".to_owned(), |value| format!("{} of {samples}", short(value)))
 }
 
 /// Four digits, as the sentences of the library have them.

@@ -89,11 +89,22 @@ fn what_is_decided_is_looked_at_from_outside_while_the_handle_runs() {
     assert_eq!((seen.retained.len(), seen.retained[0].version.as_str()), (1, "v1"));
     let tried = seen.rollouts.iter().find(|rollout| rollout.version == "v3").unwrap();
     assert_eq!((tried.phase, tried.weight.to_string().as_str()), (Phase::Canary, "5 %"));
-    assert_eq!(tried.guards, ["error rate at most 0.01"]);
+    assert_eq!((&tried.guards[..], tried.evidence.len()), (&["error rate at most 0.01".to_owned()][..], 0));
+    assert_eq!(seen.held, Some(true));
+    ask(&service, 50);
+    tick(&service, &clock);
+    service.checkpoint().unwrap();
+    let tried = look(&folder.0).unwrap().unwrap().rollouts.remove(0);
+    assert_eq!(tried.evidence, rollout.status().unwrap().evidence, "as of the last tick");
+    assert_eq!(tried.evidence.len(), 1);
     let _ = service.abort_candidates("enough");
     end(service);
     let seen = look(&folder.0).unwrap().unwrap();
-    assert!(seen.closed && seen.rollouts.iter().all(|rollout| rollout.version != "v3"));
+    assert!(
+        seen.closed
+            && seen.held == Some(false)
+            && seen.rollouts.iter().all(|rollout| rollout.version != "v3")
+    );
     assert_eq!(
         remembering(&clock, &folder.0).build().unwrap().live(),
         seen.live,
