@@ -1,8 +1,9 @@
 //! The program `switchback`, as it is called.
 
 use std::fs;
+use std::io::{BufRead, BufReader, Lines};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, ChildStdout, Command, Output, Stdio};
 use std::time::Duration;
 
 use switchback::decisions::Decision;
@@ -20,6 +21,8 @@ crate::harness::tests! { "command_line":
     a_terminal_obeys_nothing_that_a_manifest_says,
     what_cannot_be_done_ends_with_1_and_what_is_not_understood_with_2,
     the_history_of_a_handle_is_read_while_it_runs,
+    a_history_that_is_followed_tells_what_happens_until_it_is_ended,
+    a_shell_and_a_manual_know_every_command,
     what_is_decided_is_shown_while_the_handle_runs,
     what_guards_say_of_a_rollout_that_runs_is_shown,
     what_guards_decided_is_listed_and_judged_again,
@@ -342,6 +345,96 @@ fn the_history_of_a_handle_is_read_while_it_runs() {
     assert!(json.lines().all(|line| serde_json::from_str::<serde_json::Value>(line).is_ok()));
 }
 
+/// The program as it goes on, and what it prints line by line.
+struct Following {
+    child: Child,
+    lines: Lines<BufReader<ChildStdout>>,
+}
+
+impl Following {
+    fn begin(arguments: &[&str]) -> Self {
+        let mut child =
+            program().args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        Self { child, lines }
+    }
+
+    /// Waits for a line that has these words.
+    fn until(&mut self, words: &str) -> String {
+        self.lines.by_ref().map(Result::unwrap).find(|line| line.contains(words)).unwrap_or_else(|| {
+            panic!("it ended without `{words}`: {:?}", self.child.wait());
+        })
+    }
+
+    /// Ends it as Ctrl-C does, and says what it complained of.
+    #[cfg(unix)]
+    fn interrupted(mut self) -> String {
+        use std::os::unix::process::ExitStatusExt;
+        let pid = self.child.id().to_string();
+        assert!(Command::new("kill").args(["-INT", &pid]).status().unwrap().success());
+        let status = self.child.wait().unwrap();
+        assert_eq!(status.signal(), Some(2), "{status:?}");
+        std::io::read_to_string(self.child.stderr.take().unwrap()).unwrap()
+    }
+
+    /// Closes the pipe, and gives what it ends with once there was something more to print.
+    fn unread(self) -> (Option<i32>, String) {
+        let Self { mut child, lines } = self;
+        drop(lines);
+        let status = child.wait().unwrap();
+        (status.code(), std::io::read_to_string(child.stderr.take().unwrap()).unwrap())
+    }
+}
+
+fn a_history_that_is_followed_tells_what_happens_until_it_is_ended() {
+    let folder = Folder::new("followed");
+    let handle = handle(&folder);
+    handle.checkpoint().unwrap();
+    let mut following = Following::begin(&["state", "history", folder.text(), "-f"]);
+    let mut json = Following::begin(&["state", "history", folder.text(), "--follow", "--json"]);
+    handle.acting_as("ada").freeze("quarter end");
+    assert!(following.until("quarter end").ends_with("by ada"));
+    let line = json.until("quarter end");
+    assert_eq!(serde_json::from_str::<serde_json::Value>(&line).unwrap()["actor"], "ada");
+    // Another file is the journal from here on.
+    handle.unfreeze();
+    handle.close(Duration::from_secs(30)).unwrap();
+    drop(handle);
+    let handle = self::handle(&folder);
+    handle.freeze("a second time");
+    following.until("a second time");
+    #[cfg(unix)]
+    assert_eq!(following.interrupted(), "");
+    json.until("a second time");
+    let writing = std::thread::spawn(move || json.unread());
+    while !writing.is_finished() {
+        handle.freeze("something more");
+        handle.unfreeze();
+        std::thread::yield_now();
+    }
+    assert_eq!(writing.join().unwrap(), (Some(0), String::new()));
+}
+
+fn a_shell_and_a_manual_know_every_command() {
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let script = said(&["completions", shell]);
+        for word in ["history", "decisions", "publish", "rollback"] {
+            assert!(script.contains(word), "{shell}: {word}");
+        }
+    }
+    assert_eq!(run(&["completions", "sh"]).status.code(), Some(2));
+    assert!(said(&["man"]).contains(".TH switchback 1"));
+    let folder = Folder::new("man");
+    let pages = folder.0.join("man1");
+    assert_eq!(said(&["man", pages.to_str().unwrap()]), "");
+    let page = fs::read_to_string(pages.join("switchback-state-history.1")).unwrap();
+    assert!(page.contains("Tells what happened to the handle"), "{page}");
+    fs::write(folder.0.join("file"), "").unwrap();
+    let output = run(&["man", folder.0.join("file").to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stderr).contains("could not be written to"), "{output:?}");
+}
+
 fn what_is_decided_is_shown_while_the_handle_runs() {
     let folder = Folder::new("show");
     let handle = handle(&folder);
@@ -628,7 +721,11 @@ fn a_service_is_operated_from_the_command_line() {
     };
     let stage =
         |name: &str| handle.stage(name, closure(format!("rule@{name}"), |input: &f64| Ok(*input))).unwrap();
+    let mut watching = Following::begin(&["get", url, "-w", "--every", "100ms"]);
+    watching.until(" v1 ");
+    let mut json = Following::begin(&["get", url, "late", "--watch", "--every", "100ms", "--json"]);
     drop(stage("v2"));
+    assert!(watching.until("v2 is staged").starts_with("late  20"));
     done(&["canary", url, "late", "v2", "0.05"]);
     let shown = said(&["get", url, "late"]);
     let cells = |line: &str| {
@@ -661,6 +758,23 @@ fn a_service_is_operated_from_the_command_line() {
     let by: Vec<_> = handle.events().iter().filter_map(|event| event.actor.clone()).collect();
     let is = |name: &str| by.iter().any(|actor| **actor == *format!("{name} (by token)"));
     assert!(is("ada") && is("grace"), "{by:?}");
+    assert!(watching.until("lunch").ends_with("by ada (by token)"));
+    watching.until("enough");
+    #[cfg(unix)]
+    assert_eq!(watching.interrupted(), "");
+    let event: serde_json::Value = serde_json::from_str(&json.until("lunch")).unwrap();
+    assert_eq!((&event["model"], &event["actor"]), (&"late".into(), &"ada (by token)".into()));
+    drop(json.child.kill());
+    let page = said(&["report", url, "late", "v3"]);
+    assert!(page.starts_with("<!DOCTYPE html>") && page.trim_end().ends_with("</html>"));
+    assert!(page.contains("enough") && !page.contains('\u{fffd}'));
+    assert!(said(&["report", url, "late", "v3", "--markdown"]).starts_with("# Rollout 2 of late: v3"));
+    let json: serde_json::Value =
+        serde_json::from_str(&said(&["report", url, "late", "v3", "--json"])).unwrap();
+    assert_eq!(json["title"], "Rollout 2 of late: v3");
+    refused(run(&["report", url, "late", "nobody"]), "404");
+    refused(run(&["get", url, "nobody", "-w"]), "there is no such model");
+    assert_eq!(run(&["get", url, "-w", "--every", "1ms"]).status.code(), Some(2), "too often");
     // Whoever may not, whatever is not there, and who has no token.
     refused(with("wrong", &["rollback", url, "late", "--reason", "x"]), "401");
     refused(with(TOKEN, &["get", url, "nobody"]), "there is no such model");

@@ -3,6 +3,7 @@
 //! It uses what the library shows to everybody. It ends with 0 where all is well, with 1 where what was asked for is not so or
 //! cannot be done, and with 2 where it was not understood.
 
+mod follow;
 mod out;
 mod plan;
 mod remote;
@@ -11,9 +12,10 @@ mod state;
 
 use std::error::Error;
 use std::io;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 use switchback::repository::RepositoryError;
 use switchback::state::StateError;
 
@@ -46,6 +48,10 @@ enum What {
     Plan(plan::Command),
     #[command(flatten)]
     Service(remote::Command),
+    /// Writes what lets a shell complete the words of this program, such as `switchback completions bash`.
+    Completions { shell: clap_complete::Shell },
+    /// Writes the manual page, or those of all commands into a folder.
+    Man { folder: Option<PathBuf> },
 }
 
 /// Why the program ends with 1.
@@ -59,6 +65,8 @@ enum Failure {
     Output(#[from] io::Error),
     #[error("{0} could not be read")]
     Unreadable(String, #[source] io::Error),
+    #[error("{0} could not be written to")]
+    Unwritable(String, #[source] io::Error),
     #[error("{0} cannot be asked")]
     Unreachable(String, #[source] Box<ureq::Error>),
     #[error("{0}")]
@@ -76,6 +84,8 @@ fn main() -> ExitCode {
         What::State(command) => command.run(out),
         What::Plan(command) => command.run(out),
         What::Service(command) => command.run(out),
+        What::Completions { shell } => completions(out, shell),
+        What::Man { folder } => manual(out, folder.as_deref()),
     };
     match ended.and_then(|()| Ok(out.flush()?)) {
         Ok(()) => ExitCode::SUCCESS,
@@ -87,6 +97,23 @@ fn main() -> ExitCode {
         },
         Err(failure) => complain(&failure),
     }
+}
+
+fn completions(out: &mut Out, shell: clap_complete::Shell) -> Result<(), Failure> {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Arguments::command(), "switchback", &mut script);
+    Ok(out.own(&script)?)
+}
+
+fn manual(out: &mut Out, folder: Option<&Path>) -> Result<(), Failure> {
+    let Some(folder) = folder else {
+        let mut page = Vec::new();
+        clap_mangen::Man::new(Arguments::command()).render(&mut page)?;
+        return Ok(out.own(&page)?);
+    };
+    let failed = |error| Failure::Unwritable(folder.display().to_string(), error);
+    std::fs::create_dir_all(folder).map_err(failed)?;
+    clap_mangen::generate_to(Arguments::command(), folder).map_err(failed)
 }
 
 fn complain(failure: &Failure) -> ExitCode {

@@ -53,6 +53,11 @@ impl Out {
         writeln!(self.stdout, "{}", escaped(line))
     }
 
+    /// What the program has made itself, as it is.
+    pub(crate) fn own(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.stdout.write_all(bytes)
+    }
+
     pub(crate) fn flush(&mut self) -> io::Result<()> {
         self.stdout.flush()
     }

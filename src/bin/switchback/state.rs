@@ -26,6 +26,9 @@ pub(crate) enum Command {
         /// No earlier than this: a time as RFC 3339, or how long ago, such as `2d` or `90m`.
         #[arg(long, value_parser = since)]
         since: Option<Since>,
+        /// Goes on telling what happens, until it is ended.
+        #[arg(short, long)]
+        follow: bool,
     },
     /// Lists what guards have decided, oldest first: by which rule, on what counts, and why. The last 256 are kept; with --json
     /// their whole records, a line each. The handle may run meanwhile.
@@ -59,18 +62,11 @@ fn since(text: &str) -> Result<Since, String> {
         .map_err(|_| "write a time as 2026-11-24T10:00:00Z, or how long ago as 2d, 6h or 90m".to_owned())
 }
 
-/// When the event of a line happened, and the sentence of it; nothing of what a later release wrote.
-fn told(line: &str) -> Option<(u64, String)> {
-    let event: switchback::events::Event = serde_json::from_str(line).ok()?;
-    let by = event.actor.as_deref().map(|actor| format!("  by {actor}")).unwrap_or_default();
-    Some((event.at.unix_nanos(), format!("{}  {event}{by}", Moment(event.at))))
-}
-
 impl Command {
     pub(crate) fn run(self, out: &mut Out) -> Result<(), Failure> {
         match self {
             Self::Show { folder } => show(out, &folder),
-            Self::History { folder, since } => {
+            Self::History { folder, since, follow } => {
                 let now = Clock::system().now().unix_nanos();
                 let begin = match since {
                     None => 0,
@@ -79,21 +75,7 @@ impl Command {
                         now.saturating_sub(u64::try_from(ago.as_nanos()).unwrap_or(u64::MAX))
                     }
                 };
-                let history = state::history(folder)?;
-                let dropped = history.dropped();
-                if dropped > 0 && !out.json {
-                    out.line(&format!("{dropped} entries are not here: only the last ones are kept"))?;
-                }
-                for line in history {
-                    let line = line?;
-                    match told(&line) {
-                        Some((at, _)) if at < begin => {}
-                        Some((_, sentence)) if !out.json => out.line(&sentence)?,
-                        // What a later release wrote is shown as it is.
-                        _ => out.json_line(&line)?,
-                    }
-                }
-                Ok(())
+                crate::follow::history(out, &folder, begin, follow)
             }
             Self::Decisions { folder, version } => decisions(out, &folder, version.as_deref()),
             Self::Replay { folder } => replayed(out, &folder),
