@@ -4,15 +4,19 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::saved::{SavedAttempt, SavedControl};
+use super::saved::{SavedAttempt, SavedAttemptEvidence, SavedControl};
 use super::settings::Quarantined;
-use crate::base::clock::Timestamp;
+use crate::base::clock::{Shift, Timestamp};
 use crate::base::share::Share;
 use crate::model::identity::Identity;
-use crate::rollout::decision::Decision;
+use crate::rollout::decision::{Decision, Recording};
+#[cfg(feature = "forecast")]
+use crate::rollout::forecast::traffic::Traffic;
 use crate::rollout::guard::evidence::Evidence;
 use crate::rollout::phase::Phase;
 use crate::state::{Found, StateError};
+use crate::stats::evidence::ledger::Ledger;
+use crate::stats::evidence::waiting::Maturity;
 use crate::version::id::VersionId;
 
 /// What is decided, as a folder of state holds it: see [`look`].
@@ -37,6 +41,9 @@ pub struct Look {
     pub quarantined: Vec<(Identity, Quarantined)>,
     /// Why nothing moves by itself, where it was frozen.
     pub frozen: Option<String>,
+    /// Traffic as live has seen it in this life of the handle, for a forecast; `None` before the first request.
+    #[cfg(feature = "forecast")]
+    pub traffic: Option<Traffic>,
     /// Whether the handle that wrote this was closed. One that was not runs still, or ended without a word.
     pub closed: bool,
     /// Whether a process has the folder now; `None` where that cannot be told, as where its lock may not be opened.
@@ -125,6 +132,8 @@ pub fn look(folder: impl AsRef<Path>) -> Result<Option<Look>, StateError> {
         live_since: saved.live_since,
         retained: retained.collect(),
         rollouts: rollouts.collect(),
+        #[cfg(feature = "forecast")]
+        traffic: saved.traffic,
         closed: saved.ended,
         held: crate::state::is_held(folder.as_ref()),
         generation: found.generation,
@@ -155,6 +164,47 @@ pub fn look(folder: impl AsRef<Path>) -> Result<Option<Look>, StateError> {
 /// ```
 pub fn recorded(folder: impl AsRef<Path>) -> Result<Vec<Decision>, StateError> {
     decisions(&crate::state::found(folder.as_ref())?)
+}
+
+/// The counts of the rollout of a version that the handle that keeps its state in `folder` has tried, so that other guards can be
+/// tried on what happened: of one that is not over all of them, of one that is over, those that its guards decided on last.
+/// `None` where no such rollout is known there. Any process that may read the folder can do so, also while the handle runs; it
+/// changes nothing.
+///
+/// # Errors
+///
+/// There is no journal in the folder, it cannot be read or is damaged, or a later release wrote it.
+pub fn recording(folder: impl AsRef<Path>, version: &str) -> Result<Option<Recording>, StateError> {
+    let found = crate::state::found(folder.as_ref())?;
+    let Some(state) = &found.state else { return Ok(None) };
+    let saved: SavedControl = serde_json::from_slice(state).map_err(StateError::json)?;
+    // A release that wrote none of it has no rollout that could be judged otherwise.
+    let Some(setting) = &saved.setting else { return Ok(None) };
+    let setting = &setting.setting();
+    let decided = decisions(&found)?;
+    let running = saved.attempts.iter().rfind(|attempt| attempt.version.version == version);
+    let last = decided.iter().rfind(|decision| decision.candidate == version);
+    let Some(attempt) = running else {
+        let Some(last) = last else { return Ok(None) };
+        let together = |decision: &&Decision| (decision.rollout, decision.at) == (last.rollout, last.at);
+        let together: Vec<&Decision> = decided.iter().filter(together).collect();
+        return Ok(Some(Recording::of_decisions(last, &together, setting)));
+    };
+    #[derive(Deserialize)]
+    struct Seen {
+        attempts: Vec<SavedAttemptEvidence>,
+    }
+    let evidence = found.evidence.last().filter(|part| !part.is_empty());
+    let evidence: Option<Seen> =
+        evidence.map(|part| serde_json::from_slice(part)).transpose().map_err(StateError::json)?;
+    let seen = evidence.into_iter().flat_map(|seen| seen.attempts);
+    let Some(seen) = seen.into_iter().find(|seen| seen.number == attempt.number) else { return Ok(None) };
+    // As it stands: nothing is added to it, so it does not matter when labels become evidence.
+    let stands = Shift::between(saved.at, saved.at);
+    let ledger = Ledger::restored(seen.ledger, Maturity::AsTheyCome, stands);
+    let rules = attempt.guards.iter().map(|guard| guard.rule.clone()).collect();
+    let live = attempt.previous.unwrap_or(saved.live.version);
+    Ok(Some(Recording::of(attempt.version.version, live, setting, rules, &ledger)))
 }
 
 pub(crate) fn decisions(found: &Found) -> Result<Vec<Decision>, StateError> {

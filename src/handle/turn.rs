@@ -8,6 +8,7 @@ use super::record::{Recorder, Turn, Writing};
 use crate::base::clock::Timestamp;
 use crate::control::control::Control;
 use crate::control::event::{Event, EventKind};
+use crate::control::saved::SavedSetting;
 use crate::rollout::decision::Decision;
 use crate::state::{Entry, Journal, Kind, StateError};
 
@@ -136,6 +137,11 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
             let all = whole_is_due || forgotten > 0;
             let mut state = control.saved((recorder.process, *lives), ended, raising, now);
             state.key = Some(self.serving.joins.key().print());
+            state.setting = Some(SavedSetting::of(&self.setting()));
+            #[cfg(feature = "forecast")]
+            {
+                state.traffic = control.traffic(control.settings.exposure.maturity.age(), now);
+            }
             let evidence = control.saved_evidence(&self.serving.joins, all);
             let events = control.announcer.since(from);
             // All that are remembered, where all is written again.

@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Output, Stdio};
 use std::time::Duration;
 
-use switchback::decisions::Decision;
-use switchback::options::{Inputs, Labels, Shadowing, StateFolder, Threads};
+use switchback::decisions::{Backtest, Decision};
+use switchback::forecast::Forecast;
+use switchback::options::{ErrorBudget, Inputs, Labels, Shadowing, StateFolder, Threads};
 use switchback::repository::{Manifest, Repository};
 use switchback::{Clock, ModelHandle, Outcome, Phase, Plan, Rollout, Step, Task, Timestamp, closure, guard};
 
@@ -27,6 +28,9 @@ crate::harness::tests! { "command_line":
     what_guards_say_of_a_rollout_that_runs_is_shown,
     what_guards_decided_is_listed_and_judged_again,
     a_record_that_was_altered_is_told_by_its_number,
+    a_plan_is_forecast_with_traffic_as_it_is_said_or_was_seen,
+    what_was_counted_is_judged_by_other_guards,
+    what_is_quarantined_is_released_while_nothing_runs,
     a_journal_is_not_repaired_while_it_is_held_or_unasked,
     #[cfg(all(feature = "admin", not(loom)))] a_service_is_operated_from_the_command_line,
 }
@@ -135,15 +139,19 @@ fn what_is_printed_is_what_the_documentation_shows() {
         "state show /var/lib/late",
         "state decisions /var/lib/late v3",
         "state replay /var/lib/late",
+        "state backtest /var/lib/late v3 --guard 'accuracy at most 0.1 below live'",
+        "plan forecast late.toml --rps 40 --error 0.002 --wrong 0.06 --kpi purchase=0.03",
     ] {
         let config = here("examples/late.toml");
-        let words = line.split(' ').map(|word| match word {
+        let (plain, quoted) = line.split_once(" '").unwrap_or((line, ""));
+        let words = plain.split(' ').map(|word| match word {
             "models" => root.text(),
             "late.toml" => &config,
             "/var/lib/late" => decided.text(),
             word => word,
         });
-        let answer = said(&words.collect::<Vec<_>>());
+        let quoted = quoted.strip_suffix('\'').into_iter();
+        let answer = said(&words.chain(quoted).collect::<Vec<_>>());
         transcript += &format!("$ switchback {line}\n{answer}");
     }
     let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/command-line.md");
@@ -651,6 +659,115 @@ fn a_record_that_was_altered_is_told_by_its_number() {
     let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     let agree = json.as_array().unwrap().iter().filter(|judged| judged["agrees"] == true).count();
     assert_eq!(agree + 1, json.as_array().unwrap().len());
+}
+
+fn a_plan_is_forecast_with_traffic_as_it_is_said_or_was_seen() {
+    let config = here("examples/late.toml");
+    let forecast = |arguments: &[&str]| run(&[&["plan", "forecast", &config], arguments].concat());
+    let plan: &[&str] = &["--rps", "40", "--wrong", "0.06"];
+    let output = forecast(&[plan, &["--kpi", "purchase=0.03"]].concat());
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    assert!(text(&output.stdout).starts_with("a candidate as good as live is promoted after about "));
+    // A hundredth of a request a second decides nothing in seven days.
+    let output = forecast(&["--rps", "0.01"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stdout).starts_with("the plan cannot be decided: "), "{output:?}");
+    for (arguments, sentence) in [
+        (&["--rps=-1"][..], "requests_per_second is -1: it must be at least 0 and finite"),
+        (&["--rps", "40", "--kpi", "sales=0.1"], "no guard names the business figure sales"),
+        (&["--rps", "40", "--task", "regression"], "accuracy"),
+        (&["--state", "/nowhere"], "there is no journal"),
+    ] {
+        let output = forecast(arguments);
+        assert_eq!(output.status.code(), Some(1), "{output:?}");
+        assert!(text(&output.stderr).contains(sentence), "{output:?}");
+    }
+    for arguments in [&[][..], &["--rps", "many"], &["--rps", "1", "--latency", "200=1s"]] {
+        assert_eq!(forecast(arguments).status.code(), Some(2), "{arguments:?}");
+    }
+    let folder = Folder::new("forecast");
+    let handle = tried(&folder);
+    handle.checkpoint().unwrap();
+    let guards = ["error rate at most 0.01", "accuracy at most 0.02 below live"];
+    let file = folder.0.join("late.toml");
+    let steps = "[{ canary = \"10 %\" }, { canary = \"50 %\" }]";
+    let written =
+        format!("name = \"late\"\nlabels = \"at random\"\n[rollout]\nguards = {guards:?}\nsteps = {steps}\n");
+    fs::write(&file, written).unwrap();
+    let said = said(&["plan", "forecast", file.to_str().unwrap(), "--state", folder.text(), "--json"]);
+    let rules = guards.map(|guard| guard.parse().unwrap());
+    let plan = Plan::new([Step::canary(0.1).unwrap(), Step::canary(0.5).unwrap()]).unwrap();
+    let own = handle.forecast(&rules, &plan, &handle.traffic().unwrap()).unwrap();
+    assert_eq!(serde_json::from_str::<Forecast>(&said).unwrap(), own, "as the handle itself forecasts it");
+}
+
+fn what_was_counted_is_judged_by_other_guards() {
+    let folder = Folder::new("backtest");
+    let handle = tried(&folder);
+    let rollout = on_trial(&handle);
+    let rule = "error rate at most 0.2";
+    let json = said(&["state", "backtest", folder.text(), "v4", "--guard", rule, "--json"]);
+    let recording = rollout.recording().unwrap();
+    let own = recording.backtest(&[rule.parse().unwrap()], ErrorBudget::default()).unwrap();
+    assert_eq!(serde_json::from_str::<Backtest>(&json).unwrap(), own, "of what runs, all of it");
+    // Of what is over, what its guards decided on: with more allowed it had not been taken off yet.
+    let backtest = |guard: &str| said(&["state", "backtest", folder.text(), "v3", "--guard", guard]);
+    let same = backtest("accuracy at most 0.05 below live");
+    assert!(same.starts_with("v3 against v2: taken back after ") && same.contains(" fail "), "{same}");
+    let lax = backtest("accuracy at most 0.3 below live");
+    assert!(lax.starts_with("v3 against v2: nothing is decided in "), "{lax}");
+    for (version, guard, sentence) in [
+        ("nobody", rule, "nothing that was counted of a rollout of nobody"),
+        ("v3", "latency p99 within 5ms", "this latency was not looked for"),
+        ("v3", "mean absolute error at most 3 above live", "mean absolute error"),
+    ] {
+        let output = run(&["state", "backtest", folder.text(), version, "--guard", guard]);
+        assert_eq!(output.status.code(), Some(1), "{output:?}");
+        assert!(text(&output.stderr).contains(sentence), "{output:?}");
+    }
+    let output = run(&["state", "backtest", folder.text(), "v3", "--guard", rule, "--harm", "2"]);
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    for arguments in [&["--guard", "acuracy at most 0.1"][..], &[]] {
+        let output = run(&[&["state", "backtest", folder.text(), "v3"], arguments].concat());
+        assert_eq!(output.status.code(), Some(2), "{output:?}");
+    }
+}
+
+fn what_is_quarantined_is_released_while_nothing_runs() {
+    let folder = Folder::new("release");
+    let handle = tried(&folder);
+    let identity = handle.status().quarantined[0].0.to_string();
+    let begin = &identity[..8];
+    let release = |identity: &str, more: &[&str]| {
+        run(&[&["state", "release", folder.text(), identity, "--as", "ada"], more].concat())
+    };
+    let refused = |output: Output, sentence: &str| {
+        assert_eq!(output.status.code(), Some(1), "{output:?}");
+        assert!(text(&output.stderr).contains(sentence), "{output:?}");
+    };
+    refused(release(begin, &[]), "say --yes");
+    refused(release(begin, &["--yes"]), "another process");
+    handle.checkpoint().unwrap();
+    let (decisions, events) = (handle.decisions().len(), handle.events().len());
+    drop(handle);
+    refused(release("xyz", &["--yes"]), "nothing is quarantined whose identity begins with xyz");
+    let output = release(begin, &["--yes"]);
+    assert_eq!(
+        (output.status.code(), text(&output.stdout)),
+        (Some(0), "v3 is released: plans may try it again\n")
+    );
+    refused(release(begin, &["--yes"]), "nothing is quarantined");
+    assert!(!said(&["state", "show", folder.text()]).contains("quarantined"));
+    let history = said(&["state", "history", folder.text()]);
+    assert_eq!(history.lines().count(), events + 1);
+    assert!(history.lines().last().unwrap().ends_with("by ada"), "{history}");
+    assert!(
+        said(&["state", "replay", folder.text()])
+            .ends_with(&format!("all {decisions} come out as they were recorded\n"))
+    );
+    let again = self::handle(&folder);
+    assert_eq!((again.live().as_str(), again.status().quarantined.len()), ("v1", 0));
+    assert_eq!(again.events()[0].sequence, events as u64 + 2, "the handle goes on counting");
 }
 
 fn a_journal_is_not_repaired_while_it_is_held_or_unasked() {

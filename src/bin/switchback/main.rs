@@ -4,6 +4,7 @@
 //! cannot be done, and with 2 where it was not understood.
 
 mod follow;
+mod forecast;
 mod out;
 mod plan;
 mod remote;

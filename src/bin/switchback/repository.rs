@@ -94,7 +94,7 @@ fn pair(text: &str) -> Result<(String, String), String> {
     }
 }
 
-fn figure(text: &str) -> Result<(String, f64), String> {
+pub(crate) fn figure(text: &str) -> Result<(String, f64), String> {
     let (name, value) = pair(text)?;
     match value.parse() {
         Ok(number) if f64::is_finite(number) => Ok((name, number)),

@@ -6,11 +6,13 @@ use std::time::Duration;
 
 use clap::Subcommand;
 use serde_json::json;
-use switchback::decisions::{Decision, ReplayError, recorded, replay};
-use switchback::guard::Evidence;
+use switchback::decisions::{BacktestStep, Decision, ReplayError, recorded, recording, replay};
+use switchback::guard::{Evidence, Rule};
+use switchback::model::Identity;
+use switchback::options::ErrorBudget;
 use switchback::repository::Moment;
 use switchback::state::{self, Repaired};
-use switchback::status::{LookRollout, look};
+use switchback::status::{self, LookRollout, look};
 use switchback::{Clock, Phase};
 
 use crate::Failure;
@@ -39,6 +41,33 @@ pub(crate) enum Command {
     },
     /// Judges every decision again from the counts in its record. Ends with 1 where one comes out otherwise.
     Replay { folder: PathBuf },
+    /// Judges what was counted in a rollout by other guards: of a version on trial all of it, of one whose rollout is over what its
+    /// guards decided on last.
+    Backtest {
+        folder: PathBuf,
+        version: String,
+        /// A guard as configurations write it, such as "accuracy at most 0.01 below live".
+        #[arg(long = "guard", value_name = "RULE", required = true)]
+        guards: Vec<Rule>,
+        /// The error of taking back one that is within all margins.
+        #[arg(long, default_value_t = ErrorBudget::default().harm)]
+        harm: f64,
+        /// The error of promoting one that is not.
+        #[arg(long, default_value_t = ErrorBudget::default().promotion)]
+        promotion: f64,
+    },
+    /// Lets plans try again what is quarantined. Only while nothing runs on the folder: a handle that runs is told to release.
+    Release {
+        folder: PathBuf,
+        /// Its identity as `state show` shows it, or how that begins.
+        identity: String,
+        /// Who does it, for the log; by default who is logged in.
+        #[arg(long = "as", value_name = "NAME")]
+        actor: Option<String>,
+        /// Does not ask first.
+        #[arg(long)]
+        yes: bool,
+    },
     /// Makes a journal of what is whole in one that is damaged, and keeps a copy of that. Only while nothing runs on the folder.
     Repair {
         folder: PathBuf,
@@ -79,6 +108,12 @@ impl Command {
             }
             Self::Decisions { folder, version } => decisions(out, &folder, version.as_deref()),
             Self::Replay { folder } => replayed(out, &folder),
+            Self::Backtest { folder, version, guards, harm, promotion } => {
+                backtest(out, &folder, &version, &guards, ErrorBudget { harm, promotion })
+            }
+            Self::Release { folder, identity, actor, yes } => {
+                release(out, &folder, &identity, actor.or_else(|| std::env::var("USER").ok()), yes)
+            }
             Self::Repair { folder, yes } => {
                 if !yes {
                     let what = folder.display();
@@ -165,8 +200,7 @@ fn show(out: &mut Out, folder: &Path) -> Result<(), Failure> {
     let judged: Vec<_> = judged.collect();
     if !judged.is_empty() {
         out.line("")?;
-        let heads = ["VERSION", "GUARD", "SAYS", "CANDIDATE", "LIVE", "LIMIT", "HARM", "NO HARM", "NOTE"];
-        out.table(&heads, judged)?;
+        out.table(&JUDGED, judged)?;
     }
     for (identity, entry) in &look.quarantined {
         let until = entry.until.map(|until| format!(" until {}", Moment(until))).unwrap_or_default();
@@ -208,7 +242,10 @@ fn decisions(out: &mut Out, folder: &Path, version: Option<&str>) -> Result<(), 
     Ok(out.table(&heads, rows.collect())?)
 }
 
-/// What a guard of a rollout that runs said last: how far its evidence has come, on both sides.
+const JUDGED: [&str; 9] =
+    ["VERSION", "GUARD", "SAYS", "CANDIDATE", "LIVE", "LIMIT", "HARM", "NO HARM", "NOTE"];
+
+/// What a guard said: how far its evidence has come, on both sides.
 fn judged(version: String, evidence: &Evidence) -> Vec<String> {
     let dash = || "-".to_owned();
     let strength = evidence.strength.as_ref();
@@ -275,6 +312,73 @@ fn replayed(out: &mut Out, folder: &Path) -> Result<(), Failure> {
         })?;
     }
     if differ == 0 { Ok(()) } else { Err(Failure::Said) }
+}
+
+fn backtest(
+    out: &mut Out,
+    folder: &Path,
+    version: &str,
+    guards: &[Rule],
+    budget: ErrorBudget,
+) -> Result<(), Failure> {
+    let recording = recording(folder, version)?.ok_or_else(|| {
+        Failure::Refused(format!(
+            "nothing that was counted of a rollout of {version} is in {}",
+            folder.display()
+        ))
+    })?;
+    let tried = recording.backtest(guards, budget).map_err(|cause| Failure::Refused(cause.to_string()))?;
+    if out.json {
+        return Ok(out.value(&tried)?);
+    }
+    let (candidate, live, blocks) = (recording.candidate(), recording.live(), tried.steps().len());
+    let of_time = if blocks == 1 { "block of time" } else { "blocks of time" };
+    let after = |step: &BacktestStep| {
+        let place =
+            tried.steps().iter().position(|other| std::ptr::eq(other, step)).map_or(0, |place| place + 1);
+        let units = step.units().iter().max().copied().unwrap_or(0);
+        format!("after {place} of {blocks} {of_time}, with {units} units of {candidate}")
+    };
+    out.line(&match (tried.harm_at(), tried.passed_at()) {
+        (Some(step), _) => format!("{candidate} against {live}: taken back {}", after(step)),
+        (None, Some(step)) => format!("{candidate} against {live}: promoted {}", after(step)),
+        (None, None) => format!("{candidate} against {live}: nothing is decided in {blocks} {of_time}"),
+    })?;
+    let decisive = tried.harm_at().or(tried.passed_at()).or(tried.steps().last());
+    let rows = decisive.into_iter().flat_map(BacktestStep::evidence);
+    out.table(&JUDGED, rows.map(|evidence| judged(candidate.to_string(), evidence)).collect())?;
+    Ok(())
+}
+
+fn release(
+    out: &mut Out,
+    folder: &Path,
+    identity: &str,
+    actor: Option<String>,
+    yes: bool,
+) -> Result<(), Failure> {
+    let refused = |why: String| Err(Failure::Refused(why));
+    let quarantined = look(folder)?.map(|look| look.quarantined).unwrap_or_default();
+    let begins = |(known, _): &&(_, _)| Identity::to_string(known).starts_with(identity);
+    let found: Vec<_> = quarantined.iter().filter(begins).collect();
+    let (known, entry) = match found[..] {
+        [] => return refused(format!("nothing is quarantined whose identity begins with {identity}")),
+        [one] => one,
+        _ => return refused(format!("{} identities begin with {identity}: write more of it", found.len())),
+    };
+    if !yes {
+        ask(&format!(
+            "{} was quarantined, because {}. May plans try it again? Type yes to go on: ",
+            entry.version, entry.reason
+        ))?;
+    }
+    if !status::release(folder, *known, actor.as_deref(), Clock::system().now())? {
+        return refused(format!("{known} has been released meanwhile"));
+    }
+    if out.json {
+        return Ok(out.value(&json!({"released": known, "version": entry.version}))?);
+    }
+    Ok(out.line(&format!("{} is released: plans may try it again", entry.version))?)
 }
 
 /// Asks on a terminal, and takes nothing but yes for yes.

@@ -3,15 +3,15 @@
 use std::error::Error;
 use std::path::Path;
 
-use switchback::decisions::{Decision, recorded, replay};
+use switchback::decisions::{Decision, recorded, recording, replay};
 use switchback::events::{Cause, EventKind};
 use switchback::feedback::FeedbackOutcome;
 use switchback::guard::{Comparison, Evidence, Guard, Verdict};
 use switchback::options::AfterCrash;
 use switchback::options::{Labels, Retention, Shadowing, StateFolder};
 use switchback::plan::Bake;
-use switchback::state::StateError;
-use switchback::status::look;
+use switchback::state::{StateError, history};
+use switchback::status::{look, release};
 use switchback::testing::{Faults, Scripted};
 use switchback::{
     BuildError, Builder, Clock, Model, Outcome, Phase, RollbackOutcome, RolloutError, StageError, Step, guard,
@@ -162,6 +162,12 @@ fn what_guards_decided_is_in_the_journal_and_is_judged_again_after_the_process()
     assert!(!before.is_empty() && before.iter().all(|decision| decision.rollout() == number));
     assert_eq!(service.status().durable, Some(true));
     assert_eq!(recorded(&folder.0).unwrap(), before, "while it runs");
+    service.checkpoint().unwrap();
+    let counted = recording(&folder.0, "v2").unwrap();
+    assert_eq!(counted, rollout.recording(), "all that was counted, for whoever looks on");
+    assert_eq!(recording(&folder.0, "v1").unwrap(), None);
+    #[cfg(feature = "forecast")]
+    assert_eq!(look(&folder.0).unwrap().unwrap().traffic, service.traffic());
     drop(rollout);
     crash(service);
 
@@ -185,6 +191,38 @@ fn what_guards_decided_is_in_the_journal_and_is_judged_again_after_the_process()
     for decision in &recorded {
         assert_eq!(&replay(decision).unwrap(), decision.evidence());
     }
+}
+
+#[test]
+fn an_identity_that_is_released_while_nothing_runs_is_not_quarantined_at_the_next_start() {
+    let (clock, folder) = (clock(), Folder::new());
+    let service = remembering(&clock, &folder.0).build().unwrap();
+    let rollout = service.stage("v3", says("three", 0.8)).unwrap();
+    rollout.canary(0.5).unwrap();
+    drop(rollout);
+    crash(service);
+    let service = remembering(&clock, &folder.0)
+        .state(StateFolder::new(&folder.0).after_crash(AfterCrash::Resume))
+        .build()
+        .unwrap();
+    crash(service);
+    let service = remembering(&clock, &folder.0).build().unwrap();
+    let (identity, entry) = service.status().quarantined[0].clone();
+    assert_eq!(entry.version, "v3");
+    let at = clock.now();
+    let held = release(&folder.0, identity, Some("ada"), at);
+    assert!(matches!(held, Err(StateError::Locked { .. })), "{held:?}");
+    end(service);
+    let before = history(&folder.0).unwrap().count();
+    assert!(release(&folder.0, identity, Some("ada"), at).unwrap());
+    assert!(!release(&folder.0, identity, Some("ada"), at).unwrap(), "it is not quarantined any more");
+    assert_eq!(history(&folder.0).unwrap().count(), before + 1);
+    let service = remembering(&clock, &folder.0).build().unwrap();
+    assert!(service.status().quarantined.is_empty());
+    service.stage("v3", says("three", 0.8)).unwrap().run(plan_of_two_steps()).unwrap();
+    let nowhere = folder.0.join("nowhere");
+    assert!(matches!(release(&nowhere, identity, None, at), Err(StateError::Missing { .. })));
+    assert!(!nowhere.exists());
 }
 
 #[test]
