@@ -7,8 +7,10 @@ use std::process::{Child, ChildStdout, Command, Output, Stdio};
 use std::time::Duration;
 
 use switchback::decisions::{Backtest, Decision};
+use switchback::drift::{Cell, ReferenceProfile};
 use switchback::forecast::Forecast;
 use switchback::options::{ErrorBudget, Inputs, Labels, Shadowing, StateFolder, Threads};
+use switchback::repository::contract::Feature;
 use switchback::repository::{Manifest, Repository};
 use switchback::{Clock, ModelHandle, Outcome, Phase, Plan, Rollout, Step, Task, Timestamp, closure, guard};
 
@@ -18,6 +20,10 @@ crate::harness::tests! { "command_line":
     verify_ends_with_1_and_tells_every_fault,
     a_version_whose_manifest_is_torn_is_told,
     what_a_version_was_made_of_is_published_with_it,
+    a_profile_of_the_training_data_is_counted_from_its_table,
+    data_that_the_repository_keeps_is_held_against_its_digest,
+    a_model_is_loaded_where_that_is_asked_for,
+    tags_that_are_torn_are_put_aside,
     a_reader_who_has_seen_enough_is_no_error,
     a_terminal_obeys_nothing_that_a_manifest_says,
     what_cannot_be_done_ends_with_1_and_what_is_not_understood_with_2,
@@ -263,6 +269,158 @@ fn what_a_version_was_made_of_is_published_with_it() {
     assert_eq!(said(&["repo", "rm", root.text(), "late", "1"]), "late 1 is removed\n");
     assert!(said(&["repo", "sweep", root.text()]).starts_with("removed: 0 left behind, 1 data sets"));
     assert!(models.versions("late").unwrap().is_empty());
+}
+
+fn a_profile_of_the_training_data_is_counted_from_its_table() {
+    let root = Folder::new("profile");
+    let table = root.0.join("train.csv");
+    // A quoted comma, a value that is missing, codes that look like numbers, the truth.
+    let rows = (0..40).map(|row| {
+        let delay = if row == 7 { String::new() } else { format!("{}.5", row % 10) };
+        format!("{delay},\"{}, {}\",{},{}\n", ["LAX", "JFK"][row % 2], row % 3, row % 4, row % 2)
+    });
+    fs::write(&table, format!("delay,from,carrier,late\n{}", rows.collect::<String>())).unwrap();
+    let model = here("tests/models/affine.onnx");
+    let table = table.to_str().unwrap();
+    let publish = |version: &str, more: &[&str]| {
+        let begin = ["repo", "publish", root.text(), "late", version, "--model", &model, "--profile", table];
+        run(&[&begin[..], more].concat())
+    };
+    let output = publish("1", &["--leave-out", "late", "--category", "carrier"]);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let models = Repository::open(&root.0).unwrap();
+    let profile = |version: &str| {
+        models.get("late", version).unwrap().manifest.unwrap().reference_profile().unwrap().unwrap()
+    };
+    let counted = profile("1");
+    assert_eq!(counted.names().collect::<Vec<_>>(), ["delay", "from", "carrier"]);
+    // The same as the library makes of the same rows.
+    let cells: Vec<[Cell<'_>; 3]> = (0..40)
+        .map(|row| {
+            let delay = if row == 7 { Cell::Missing } else { Cell::from(f64::from(row % 10) + 0.5) };
+            let from = ["LAX, 0", "JFK, 1", "LAX, 2", "JFK, 0", "LAX, 1", "JFK, 2"][row as usize % 6];
+            [delay, Cell::from(from), Cell::from(["0", "1", "2", "3"][row as usize % 4])]
+        })
+        .collect();
+    let own = ReferenceProfile::builder().numeric("delay").categorical("from").categorical("carrier");
+    assert_eq!(counted, own.build_from(cells.iter()).unwrap());
+    // What a contract needs, and nothing else.
+    let manifest = root.0.join("manifest.json");
+    let mut needed = models.get("late", "1").unwrap().manifest.unwrap();
+    needed.contract.features =
+        vec![Feature::number("delay"), Feature::category("carrier", ["0", "1", "2", "3"])];
+    fs::write(&manifest, serde_json::to_string(&needed).unwrap()).unwrap();
+    let output = publish("2", &["--manifest", manifest.to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    assert_eq!(profile("2").names().collect::<Vec<_>>(), ["delay", "carrier"]);
+    for (more, sentence) in [
+        (&["--leave-out", "nobody"][..], "it has no column nobody: it has delay, from, carrier, late"),
+        (&["--leave-out", "late"], "late has a version 2 already"),
+    ] {
+        let output = publish("2", more);
+        assert_eq!(output.status.code(), Some(1), "{output:?}");
+        assert!(text(&output.stderr).contains(sentence), "{output:?}");
+    }
+    for (written, sentence) in [
+        ("delay\n", "a reference was to be made of 0 rows"),
+        ("delay,from\n1\n", "record 1"),
+        ("delay,delay\n1,2\n", "is empty, too long or there twice"),
+    ] {
+        fs::write(table, written).unwrap();
+        let output = publish("3", &[]);
+        assert_eq!(output.status.code(), Some(1), "{output:?}");
+        assert!(text(&output.stderr).contains(sentence), "{output:?}");
+    }
+    assert_eq!(models.versions("late").unwrap().len(), 2, "nothing else was published");
+}
+
+fn data_that_the_repository_keeps_is_held_against_its_digest() {
+    let root = Folder::new("data");
+    publish_both(root.text());
+    let table = root.0.join("train.csv");
+    fs::write(&table, "delay\n1\n").unwrap();
+    let (model, table) = (here("tests/models/affine.onnx"), table.to_str().unwrap());
+    said(&["repo", "publish", root.text(), "late", "3", "--model", &model, "--data", table]);
+    let shown = said(&["repo", "verify", root.text(), "late", "--data"]);
+    assert_eq!(
+        shown.lines().collect::<Vec<_>>(),
+        [
+            "late 1: as it was published; no data is kept for it",
+            "late 2: as it was published; no data is kept for it",
+            "late 3: as it was published; its data too"
+        ]
+    );
+    let kept = fs::read_dir(root.0.join(".data/sha256")).unwrap().next().unwrap().unwrap().path();
+    fs::write(&kept, "delay\n2\n").unwrap();
+    assert!(said(&["repo", "verify", root.text()]).contains("late 3: as it was published\n"), "not unasked");
+    let verify = || run(&["repo", "verify", root.text(), "late", "3", "--data"]);
+    let output = verify();
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    assert!(
+        text(&output.stdout).starts_with("late 3: train.csv has other bytes than were published"),
+        "{output:?}"
+    );
+    fs::remove_file(&kept).unwrap();
+    assert_eq!(text(&verify().stdout), "late 3: train.csv is missing\n");
+}
+
+fn a_model_is_loaded_where_that_is_asked_for() {
+    let root = Folder::new("loaded");
+    publish_both(root.text());
+    let load = |library: &str| {
+        let mut command = program();
+        command.args(["repo", "verify", root.text(), "late", "--load"]).env("ORT_DYLIB_PATH", library);
+        command.output().unwrap()
+    };
+    if cfg!(not(feature = "onnx")) {
+        let output = load("");
+        assert_eq!((output.status.code(), text(&output.stdout)), (Some(1), ""));
+        assert!(
+            text(&output.stderr).starts_with("error: this program was built without ONNX Runtime"),
+            "{output:?}"
+        );
+        return;
+    }
+    let output = load("/nowhere/libonnxruntime.so");
+    assert_eq!(output.status.code(), Some(1));
+    let complaint = text(&output.stderr);
+    assert!(complaint.contains("/nowhere/libonnxruntime.so does not exist"), "{complaint}");
+    assert_eq!(complaint.lines().filter(|line| line.starts_with("error: ")).count(), 1, "{complaint}");
+    let library = onnxruntime_for_tests::current();
+    let output = load(library.to_str().unwrap());
+    let lines: Vec<&str> = text(&output.stdout).lines().collect();
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    assert_eq!(lines[0], "late 1: as it was published; it loads: x: f32[n, 3] -> y: f32[n, 1]");
+    assert!(lines[1].starts_with("late 2: as it was published; it loads: features: f32["), "{lines:?}");
+    // One that is what was published, and no model.
+    let nothing = root.0.join("nothing.onnx");
+    fs::write(&nothing, "no model").unwrap();
+    fs::create_dir(root.0.join("late/3")).unwrap();
+    fs::copy(&nothing, root.0.join("late/3/model.onnx")).unwrap();
+    let output = load(library.to_str().unwrap());
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let lines: Vec<&str> = text(&output.stdout).lines().collect();
+    assert!(lines[2].starts_with("late 3: ") && lines[2].contains("model.onnx"), "{lines:?}");
+}
+
+fn tags_that_are_torn_are_put_aside() {
+    let root = Folder::new("torn-tags");
+    publish_both(root.text());
+    let repair = |more: &[&str]| run(&[&["repo", "repair", root.text(), "late"], more].concat());
+    assert_eq!(text(&repair(&[]).stdout), "the tags of late can be read: nothing was done\n");
+    fs::write(root.0.join("late/.tags.json"), "{\"stable\":").unwrap();
+    let output = run(&["repo", "ls", root.text()]);
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let output = repair(&[]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stderr).contains("say --yes"), "{output:?}");
+    let answer = repair(&["--yes"]);
+    assert_eq!(answer.status.code(), Some(0), "{answer:?}");
+    let aside = text(&answer.stdout).trim_end().strip_prefix("the tags of late as they were: ").unwrap();
+    assert_eq!(fs::read_to_string(aside).unwrap(), "{\"stable\":");
+    assert_eq!(said(&["repo", "tag", root.text(), "late", "stable", "2"]), "late stable: nothing -> 2\n");
+    let output = run(&["repo", "repair", root.text(), "nobody"]);
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
 }
 
 /// `switchback .. | head -1`, without the chance that head is slower.

@@ -7,6 +7,8 @@ mod follow;
 mod forecast;
 mod out;
 mod plan;
+mod profile;
+mod progress;
 mod remote;
 mod repository;
 mod state;
@@ -118,8 +120,14 @@ fn manual(out: &mut Out, folder: Option<&Path>) -> Result<(), Failure> {
 }
 
 fn complain(failure: &Failure) -> ExitCode {
-    let mut text = failure.to_string();
-    let mut cause = failure.source();
+    // Where nobody listens there is nobody to tell.
+    let _ = out::complain(&with_causes(failure));
+    ExitCode::FAILURE
+}
+
+fn with_causes(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
     while let Some(error) = cause {
         // What is transparent says its source's words.
         if !text.ends_with(&error.to_string()) {
@@ -127,7 +135,5 @@ fn complain(failure: &Failure) -> ExitCode {
         }
         cause = error.source();
     }
-    // Where nobody listens there is nobody to tell.
-    let _ = out::complain(&text);
-    ExitCode::FAILURE
+    text
 }

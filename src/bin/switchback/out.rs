@@ -1,6 +1,6 @@
 //! What is printed: safe for a terminal, and quiet where nobody reads any more.
 
-use std::io::{self, BufWriter, Stdout, Write};
+use std::io::{self, BufRead, BufWriter, IsTerminal, Stdout, Write};
 
 use comfy_table::{ContentArrangement, Table, presets};
 use serde::Serialize;
@@ -68,12 +68,27 @@ pub(crate) fn complain(text: &str) -> io::Result<()> {
     writeln!(io::stderr(), "error: {}", visible(text))
 }
 
+/// Asks on a terminal, and takes nothing but yes for yes.
+pub(crate) fn ask(question: &str) -> Result<(), crate::Failure> {
+    if !io::stdin().is_terminal() {
+        return Err(crate::Failure::Refused(
+            "nobody is there to ask: say --yes where this is wanted".to_owned(),
+        ));
+    }
+    let mut stderr = io::stderr();
+    stderr.write_all(question.as_bytes())?;
+    stderr.flush()?;
+    let mut answer = String::new();
+    io::stdin().lock().read_line(&mut answer)?;
+    if answer.trim() == "yes" { Ok(()) } else { Err(crate::Failure::Refused("nothing was done".to_owned())) }
+}
+
 /// What turns text round, or ends a line where a terminal sees none.
 fn turns(character: char) -> bool {
     matches!(character, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
-fn visible(text: &str) -> String {
+pub(crate) fn visible(text: &str) -> String {
     text.chars()
         .map(|letter| if letter.is_control() || turns(letter) { '\u{fffd}' } else { letter })
         .collect()

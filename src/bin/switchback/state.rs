@@ -1,6 +1,6 @@
 //! `switchback state`.
 
-use std::io::{self, BufRead, IsTerminal, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use switchback::status::{self, LookRollout, look};
 use switchback::{Clock, Phase};
 
 use crate::Failure;
-use crate::out::Out;
+use crate::out::{Out, ask};
 
 #[derive(Subcommand)]
 pub(crate) enum Command {
@@ -379,17 +379,4 @@ fn release(
         return Ok(out.value(&json!({"released": known, "version": entry.version}))?);
     }
     Ok(out.line(&format!("{} is released: plans may try it again", entry.version))?)
-}
-
-/// Asks on a terminal, and takes nothing but yes for yes.
-fn ask(question: &str) -> Result<(), Failure> {
-    if !io::stdin().is_terminal() {
-        return Err(Failure::Refused("nobody is there to ask: say --yes where this is wanted".to_owned()));
-    }
-    let mut stderr = io::stderr();
-    stderr.write_all(question.as_bytes())?;
-    stderr.flush()?;
-    let mut answer = String::new();
-    io::stdin().lock().read_line(&mut answer)?;
-    if answer.trim() == "yes" { Ok(()) } else { Err(Failure::Refused("nothing was done".to_owned())) }
 }
