@@ -4,8 +4,10 @@
 //! cargo run --example open_inference --features oip -- --port 8080
 //! ```
 //!
-//! It serves one model, `same`, which answers what it is asked, of every type that the protocol has: replace the closure by an
-//! `OnnxModel`. `parameters.key` keeps a user on a version; the answer says which version it was, and has the prediction's id.
+//! It serves one model, `same`, which answers what it is asked, of every type that the protocol has; or, with `--model FILE`, the one
+//! in an ONNX file. `parameters.key` keeps a user on a version; the answer says which version it was, and has the prediction's id,
+//! with which `POST /v2/models/same/feedback` says later what turned out to be true. Versions are tried and promoted by code, so
+//! a client can neither load nor unload one, nor ask a version that is not live: its traffic would not be randomised.
 
 use std::io::Read;
 use std::sync::Arc;
@@ -14,63 +16,185 @@ use axum::Router;
 use axum::body::Bytes;
 use axum::extract::{DefaultBodyLimit, Path, State};
 use axum::http::header::{CONTENT_ENCODING, CONTENT_TYPE};
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use flate2::read::{GzDecoder, ZlibDecoder};
 use lexopt::ValueExt;
-use switchback::model::onnx::Tensors;
-use switchback::oip::{Infer, server_metadata};
-use switchback::{ModelHandle, closure};
+use switchback::model::onnx::{OnnxModel, Signature, Tensors};
+use switchback::oip::{Feedback, Infer, model_metadata, repository_index, server_metadata};
+use switchback::{Kpi, ModelHandle, Task, closure};
 
 const NAME: &str = "same";
 /// What a request may have, before and after it is decompressed.
 const BODY_MAX: usize = 16 << 20;
 
-type Handle = Arc<ModelHandle<Tensors, Tensors>>;
+/// What a service has: the handle, and what the model in the file says of itself. A closure says nothing.
+struct Service {
+    handle: ModelHandle<Tensors, Tensors>,
+    signature: Option<Signature>,
+}
+
+type Shared = State<Arc<Service>>;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut arguments = lexopt::Parser::from_env();
-    let mut port = 8080_u16;
+    let (mut port, mut file) = (8080_u16, None);
     while let Some(argument) = arguments.next()? {
         match argument {
             lexopt::Arg::Long("port") => port = arguments.value()?.parse()?,
+            lexopt::Arg::Long("model") => file = Some(arguments.value()?),
             other => return Err(other.unexpected().into()),
         }
     }
-    let live = closure("same@1.0", |asked: &Tensors| Ok(asked.clone()));
-    let handle: Handle = Arc::new(ModelHandle::builder(NAME).live("v1", live).build()?);
+    let builder = ModelHandle::builder(NAME).task(Task::unlabelled().kpi(Kpi::rate("purchase")?));
+    let (builder, signature) = match file {
+        None => (builder.live("v1", closure("same@1.0", |asked: &Tensors| Ok(asked.clone()))), None),
+        Some(file) => {
+            let model = OnnxModel::from_file(file)?;
+            let signature = model.signature().cloned();
+            (builder.live("v1", model), signature)
+        }
+    };
+    let service = Arc::new(Service { handle: builder.build()?, signature });
     let listener = tokio::net::TcpListener::bind(("127.0.0.1", port)).await?;
     println!("ready on {}", listener.local_addr()?);
-    Ok(axum::serve(listener, router(handle)).await?)
+    Ok(axum::serve(listener, router(service)).await?)
 }
 
-fn router(handle: Handle) -> Router {
-    let metadata = || async { ([(CONTENT_TYPE, "application/json")], server_metadata("switchback", "0.1")) };
+fn router(service: Arc<Service>) -> Router {
+    let metadata = || async { json(server_metadata("switchback", "0.1")) };
     Router::new()
         .route("/v2", get(metadata))
         .route("/v2/health/live", get(|| async {}))
         .route("/v2/health/ready", get(ready))
-        .route("/v2/models/{model}/ready", get(ready))
+        .route("/v2/repository/index", post(index))
+        .route("/v2/models/{model}", get(described))
+        .route("/v2/models/{model}/ready", get(model_ready))
         .route("/v2/models/{model}/infer", post(infer))
+        .route("/v2/models/{model}/feedback", post(feedback))
+        .route("/v2/models/{model}/versions/{version}", get(version_described))
+        .route("/v2/models/{model}/versions/{version}/ready", get(version_ready))
+        .route("/v2/models/{model}/versions/{version}/infer", post(version_infer))
+        .fallback(others)
         .layer(DefaultBodyLimit::max(BODY_MAX))
-        .with_state(handle)
+        .with_state(service)
 }
 
-async fn ready(State(handle): State<Handle>) -> StatusCode {
-    if handle.operator().readiness().ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }
+fn json(body: String) -> Response {
+    ([(CONTENT_TYPE, "application/json")], body).into_response()
+}
+
+fn readiness(ready: bool) -> StatusCode {
+    if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }
+}
+
+async fn ready(State(service): Shared) -> StatusCode {
+    readiness(service.handle.operator().readiness().ready)
+}
+
+async fn model_ready(State(service): Shared, Path(model): Path<String>) -> StatusCode {
+    readiness(model == NAME && service.handle.operator().readiness().ready)
+}
+
+/// Only what a client may ask is ready for it.
+async fn version_ready(State(service): Shared, Path((model, version)): Path<(String, String)>) -> StatusCode {
+    let asked = model == NAME && service.handle.live() == *version;
+    readiness(asked && service.handle.operator().readiness().ready)
+}
+
+async fn index(State(service): Shared, body: Bytes) -> Response {
+    match repository_index(&body, [&service.handle.status()]) {
+        Ok(index) => json(index),
+        Err(error) => refused(&error.to_string()),
+    }
+}
+
+async fn described(State(service): Shared, Path(model): Path<String>) -> Response {
+    if model != NAME {
+        return no_such_model(&model);
+    }
+    let live = service.handle.live();
+    match &service.signature {
+        Some(signature) => json(model_metadata(NAME, [live.as_str()], signature)),
+        // What takes anything has nothing to say of what it takes.
+        None => json(serde_json::json!({"name": NAME, "versions": [live], "platform": "switchback", "inputs": [], "outputs": []}).to_string()),
+    }
+}
+
+async fn version_described(
+    State(service): Shared,
+    Path((model, version)): Path<(String, String)>,
+) -> Response {
+    if model == NAME && service.handle.live() != *version {
+        return not_live(&version);
+    }
+    described(State(service), Path(model)).await
+}
+
+/// What turned out to be true of an answer.
+async fn feedback(State(service): Shared, Path(model): Path<String>, body: Bytes) -> Response {
+    if model != NAME {
+        return no_such_model(&model);
+    }
+    let told = Feedback::parse(&body).and_then(|told| {
+        let (id, outcome) = told.into_parts();
+        Feedback::respond(&service.handle.feedback(id, outcome))
+    });
+    match told {
+        Ok(answer) => json(answer),
+        Err(error) => refused(&error.to_string()),
+    }
+}
+
+/// Of what there is elsewhere each is refused with its reason.
+async fn others(uri: Uri) -> Response {
+    let path = uri.path();
+    let ends = |end: &str| path.ends_with(end);
+    if ends("/load") || ends("/unload") {
+        refused("versions are tried and promoted by this service's own code: no client loads or unloads one")
+    } else if ends("/config") || ends("/stats") {
+        refused("this is an extension of another server's: what is measured is in the service's own metrics")
+    } else if path.contains("sharedmemory") {
+        refused("shared memory is not done here: send tensors in the body")
+    } else if path.contains("/trace") || path.contains("/logging") {
+        refused("the service's own code says what it logs and traces")
+    } else {
+        (StatusCode::NOT_FOUND, refused(&format!("there is no {path}"))).into_response()
+    }
+}
+
+async fn version_infer(
+    state: Shared,
+    Path((model, version)): Path<(String, String)>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
+    if model == NAME && state.handle.live() != *version {
+        return not_live(&version);
+    }
+    infer(state, Path(model), headers, body).await
+}
+
+fn no_such_model(model: &str) -> Response {
+    refused(&format!("there is no model {model}: this service has {NAME}"))
+}
+
+fn not_live(version: &str) -> Response {
+    refused(&format!("{version} is not live, and this server chooses who answers: ask for no version"))
 }
 
 async fn infer(
-    State(handle): State<Handle>,
+    State(service): Shared,
     Path(model): Path<String>,
     headers: HeaderMap,
     body: Bytes,
 ) -> Response {
     if model != NAME {
-        return refused(&format!("there is no model {model}: this service has {NAME}"));
+        return no_such_model(&model);
     }
+    let handle = &service.handle;
     let body = match decompressed(&headers, &body) {
         Ok(body) => body,
         Err(why) => return refused(&why),

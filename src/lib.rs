@@ -174,6 +174,8 @@ pub mod events {
 pub mod status {
     #[cfg(feature = "state")]
     pub use crate::control::look::{Look, LookRetained, LookRollout, look};
+    #[cfg(feature = "state")]
+    pub use crate::control::release::release;
     pub use crate::control::settings::{Quarantined, Unavailable};
     pub use crate::handle::status::{Readiness, Role, RolloutStatus, Status, VersionStatus};
     pub use crate::handle::supervised::{AbandonedCall, ThreadStatus};
@@ -192,6 +194,8 @@ pub mod forecast {
 
 /// Records of decisions, and what other rules would have decided.
 pub mod decisions {
+    #[cfg(feature = "state")]
+    pub use crate::control::look::{recorded, recording};
     pub use crate::rollout::decision::{
         Backtest, BacktestError, BacktestStep, Decision, Recording, ReplayError, replay,
     };

@@ -89,6 +89,8 @@ impl Control {
         let said = self.looks_on.take().unwrap_or_default();
         let frozen = self.frozen.take().filter(|reason| said.frozen.as_ref() != Some(reason));
         self.take_over(&saved, start, desk.now);
+        self.decisions.clear();
+        evidence.decisions.into_iter().for_each(|decision| self.keep_decision(decision));
         // A freeze that was said here stands, and goes before one that was said there.
         self.frozen = frozen.or(self.frozen.take());
         let SavedVersion { version, identity } = saved.live;

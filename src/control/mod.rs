@@ -48,6 +48,8 @@ pub(crate) mod obstacles;
 pub(crate) mod pins;
 pub(crate) mod probe;
 #[cfg(feature = "state")]
+pub(crate) mod release;
+#[cfg(feature = "state")]
 pub(crate) mod saved;
 pub(crate) mod settings;
 pub(crate) mod table;

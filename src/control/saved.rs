@@ -23,8 +23,12 @@ use crate::feedback::join::Joins;
 use crate::feedback::saved::SavedJoins;
 use crate::model::identity::Identity;
 use crate::rollout::budget::{ErrorBudgetStatus, Tries};
+use crate::rollout::decision::Decision;
+#[cfg(feature = "forecast")]
+use crate::rollout::forecast::traffic::Traffic;
 use crate::rollout::guard::Rule;
-use crate::rollout::guard::design::Design;
+use crate::rollout::guard::design::{Design, Setting, TruthKind};
+use crate::rollout::guard::evidence::Evidence;
 use crate::rollout::phase::Phase;
 use crate::rollout::plan::{Bake, Plan};
 use crate::rollout::transition::State;
@@ -32,6 +36,8 @@ use crate::stats::Metric;
 use crate::stats::counting::keys::Keys;
 use crate::stats::evidence::ledger::SavedLedger;
 use crate::stats::sequential::{DetectorState, EValue, Events, RateDetector};
+use crate::task::kpi::Kpi;
+use crate::task::task::TaskKind;
 use crate::version::id::VersionId;
 use crate::version::loaded::Known;
 
@@ -63,6 +69,13 @@ pub(crate) struct SavedControl {
     pub(crate) keyed: bool,
     pub(crate) next_attempt: u32,
     pub(crate) next_event: u64,
+    /// What the handle is told of the task, for whoever judges by other guards.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) setting: Option<SavedSetting>,
+    /// Traffic as live has seen it in this life of the handle.
+    #[cfg(feature = "forecast")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) traffic: Option<Traffic>,
     /// What tells the key that seals ids from another.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) key: Option<u64>,
@@ -71,6 +84,40 @@ pub(crate) struct SavedControl {
     pub(crate) seed: u64,
     /// Who owns each bucket, as base64; nothing where live owns all.
     pub(crate) owners: Option<String>,
+}
+
+/// What there is to know of a handle before it can be said which test a rule needs.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct SavedSetting {
+    pub(crate) kind: TaskKind,
+    pub(crate) kpis: Vec<Kpi>,
+    pub(crate) truth: TruthKind,
+    pub(crate) pairs: bool,
+    pub(crate) canary_pairs: bool,
+    pub(crate) compares: bool,
+    pub(crate) matures: bool,
+    pub(crate) segments: Option<usize>,
+}
+
+impl SavedSetting {
+    pub(crate) fn of(setting: &Setting<'_>) -> Self {
+        let Setting { kind, kpis, truth, pairs, canary_pairs, compares, matures, segments } = *setting;
+        Self { kind, kpis: kpis.to_vec(), truth, pairs, canary_pairs, compares, matures, segments }
+    }
+
+    pub(crate) fn setting(&self) -> Setting<'_> {
+        let Self { kind, kpis, truth, pairs, canary_pairs, compares, matures, segments } = self;
+        Setting {
+            kind: *kind,
+            kpis,
+            truth: *truth,
+            pairs: *pairs,
+            canary_pairs: *canary_pairs,
+            compares: *compares,
+            matures: *matures,
+            segments: *segments,
+        }
+    }
 }
 
 /// A version by name, and what it must be.
@@ -129,6 +176,9 @@ pub(crate) struct SavedEvidence {
     pub(crate) attempts: Vec<SavedAttemptEvidence>,
     pub(crate) exposures: Vec<SavedExposure>,
     pub(crate) joins: SavedJoins,
+    /// Records of decisions; they are in the journal one by one.
+    #[serde(skip)]
+    pub(crate) decisions: Vec<Decision>,
 }
 
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
@@ -142,6 +192,9 @@ pub(crate) struct SavedAttemptEvidence {
     pub(crate) pair_keys: Option<Packed>,
     /// Units of the candidate and outcomes of them since the step began.
     pub(crate) progress: (u64, u64),
+    /// What its guards said at the last tick: for whoever looks on.
+    #[serde(default)]
+    pub(crate) guards: Vec<Evidence>,
 }
 
 /// Where requests were counted, of which outcomes may still come.
@@ -264,6 +317,9 @@ impl Control {
             keyed: self.keyed,
             next_attempt: self.next_attempt,
             next_event: self.announcer.next(),
+            setting: None,
+            #[cfg(feature = "forecast")]
+            traffic: None,
             key: None,
             salt: String::from_utf8_lossy(&self.salt).into_owned(),
             seed: self.settings.seed,
@@ -278,6 +334,7 @@ impl Control {
             attempts: self.attempts.iter().map(|attempt| self.attempt_evidence(attempt)).collect(),
             exposures: self.counters.iter().map(|counter| self.saved_exposure(counter, joins)).collect(),
             joins: joins.save(all),
+            decisions: Vec::new(),
         }
     }
 
@@ -294,6 +351,7 @@ impl Control {
                 requests.saturating_sub(attempt.before_step.0) + attempt.carried.0,
                 labels.saturating_sub(attempt.before_step.1) + attempt.carried.1,
             ),
+            guards: attempt.evidence.clone(),
         }
     }
 

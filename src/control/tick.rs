@@ -208,6 +208,7 @@ impl Snapshot {
             seed: *seed,
             at: self.now,
             epoch: *epoch,
+            rollout: self.attempt,
             candidate: candidate.0,
             candidate_identity: candidate.1,
             live: live.0,
@@ -610,12 +611,22 @@ impl Control {
             decision.number = self.decided;
             evidence.decision = Some(self.decided);
             decision.evidence.decision = Some(self.decided);
-            self.decisions.push_back(Arc::new(decision));
-            while self.decisions.len() > DECISIONS_MAX {
-                self.decisions.pop_front();
-            }
+            self.keep_decision(decision);
         }
         evidence
+    }
+
+    /// The records of decisions beyond this number, oldest first, as far as they are kept.
+    #[cfg(feature = "state")]
+    pub(crate) fn decisions_since(&self, number: u64) -> Vec<Arc<Decision>> {
+        self.decisions.iter().filter(|decision| decision.number > number).cloned().collect()
+    }
+
+    pub(crate) fn keep_decision(&mut self, decision: Decision) {
+        self.decisions.push_back(Arc::new(decision));
+        while self.decisions.len() > DECISIONS_MAX {
+            self.decisions.pop_front();
+        }
     }
 }
 

@@ -210,7 +210,7 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
 
 impl Control {
     /// Traffic as live has seen it so far; nothing before the first request.
-    fn traffic(&self, labels_after: Duration, now: Timestamp) -> Option<Traffic> {
+    pub(super) fn traffic(&self, labels_after: Duration, now: Timestamp) -> Option<Traffic> {
         let elapsed = now.since(self.built).as_secs_f64();
         let live = self.lifetime(self.live.id).and_then(|arm| self.arms.get(&arm))?.total();
         if self.requests == 0 || elapsed <= 0.0 {

@@ -380,7 +380,8 @@ impl<I: ?Sized + 'static, O: 'static> ModelHandle<I, O> {
         self.inner.control.lock().announcer.since(sequence)
     }
 
-    /// The records of the last decisions, oldest first: up to 256, some ten kilobytes each. An
+    /// The records of the last decisions, oldest first: up to 256, some ten kilobytes each. With a folder of state those of
+    /// earlier lives of the handle are among them. An
     /// [`Evidence`](crate::guard::Evidence) that something followed from names its own by number.
     pub fn decisions(&self) -> Vec<Arc<Decision>> {
         self.inner.control.lock().decisions.iter().cloned().collect()

@@ -11,6 +11,7 @@ use crate::base::invalid::InvalidArgument;
 use crate::base::ordered::OrderedMap;
 use crate::control::adopt::AfterCrash;
 use crate::control::event::EventKind;
+use crate::control::look;
 use crate::control::saved::{SavedControl, SavedEvidence};
 use crate::feedback::id::SealKey;
 use crate::model::causes::{told, told_of_box};
@@ -204,6 +205,7 @@ impl Opened {
         for part in found.evidence.iter().filter(|part| !part.is_empty()) {
             evidence.merge(serde_json::from_slice(part).map_err(StateError::json)?);
         }
+        evidence.decisions = look::decisions(found)?;
         Ok(Self { journal, saved: Some((saved, evidence)), torn_bytes, mended })
     }
 

@@ -25,9 +25,9 @@ pub(crate) struct Recorder {
     pub(crate) process: u64,
     /// How often evidence is written where nothing else is.
     pub(crate) checkpoint_every: Duration,
-    /// What is on disk: the epoch, and the number of the event after the last one. Written by whoever has the turn, under
-    /// its lock; for readers without it see `is_durable`.
-    pub(crate) written: (AtomicU64, AtomicU64),
+    /// What is on disk: the epoch, the number of the event after the last one, and that of the last decision. Written by
+    /// whoever has the turn, under its lock; for readers without it see `is_durable`.
+    pub(crate) written: (AtomicU64, AtomicU64, AtomicU64),
     /// It was told that what happens is not on disk, and not yet that it is again. Relaxed: of those who change it at once
     /// one sees that it did, and tells.
     pub(crate) failing: AtomicBool,
@@ -63,7 +63,7 @@ impl Recorder {
             again: AtomicBool::new(false),
             process,
             checkpoint_every,
-            written: (AtomicU64::new(0), AtomicU64::new(0)),
+            written: (AtomicU64::new(0), AtomicU64::new(0), AtomicU64::new(0)),
             failing: AtomicBool::new(false),
         }
     }
@@ -85,5 +85,6 @@ impl Recorder {
         !self.failing.load(Ordering::Relaxed)
             && self.written.0.load(Ordering::Relaxed) == control.epoch
             && self.written.1.load(Ordering::Relaxed) == control.announcer.next()
+            && self.written.2.load(Ordering::Relaxed) == control.decided
     }
 }

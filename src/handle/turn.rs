@@ -8,6 +8,8 @@ use super::record::{Recorder, Turn, Writing};
 use crate::base::clock::Timestamp;
 use crate::control::control::Control;
 use crate::control::event::{Event, EventKind};
+use crate::control::saved::SavedSetting;
+use crate::rollout::decision::Decision;
 use crate::state::{Entry, Journal, Kind, StateError};
 
 impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
@@ -126,7 +128,8 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
         let now = self.serving.clock.now();
         let whole_is_due = std::mem::replace(whole, true) || journal.wants_rewrite().is_some();
         let from = recorder.written.1.load(Ordering::Relaxed);
-        let (state, evidence, events, epoch, all, forgotten) = {
+        let decided_before = recorder.written.2.load(Ordering::Relaxed);
+        let (state, evidence, events, decisions, epoch, all, forgotten) = {
             let control = &mut *self.control.lock();
             control.collect(&self.serving.joins, now);
             // While the disk failed more happened than is remembered: the journal says how much at its head.
@@ -134,21 +137,31 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
             let all = whole_is_due || forgotten > 0;
             let mut state = control.saved((recorder.process, *lives), ended, raising, now);
             state.key = Some(self.serving.joins.key().print());
+            state.setting = Some(SavedSetting::of(&self.setting()));
+            #[cfg(feature = "forecast")]
+            {
+                state.traffic = control.traffic(control.settings.exposure.maturity.age(), now);
+            }
             let evidence = control.saved_evidence(&self.serving.joins, all);
             let events = control.announcer.since(from);
-            (state, evidence, events, control.epoch, all, forgotten)
+            // All that are remembered, where all is written again.
+            let decisions: Vec<Arc<Decision>> = control.decisions_since(if all { 0 } else { decided_before });
+            (state, evidence, events, decisions, control.epoch, all, forgotten)
         };
-        let next_event = state.next_event;
+        let (next_event, decided) = (state.next_event, state.decided);
         let state = json(&state)?;
         let evidence: Vec<Vec<u8>> = evidence.in_parts().iter().map(json).collect::<Result<_, _>>()?;
         let events: Vec<Vec<u8>> =
             events.iter().map(|event: &Arc<Event>| json(event)).collect::<Result<_, _>>()?;
+        let decisions: Vec<Vec<u8>> =
+            decisions.iter().map(|decision| json(&**decision)).collect::<Result<_, _>>()?;
         journal.miss(forgotten);
         let result = if all {
-            journal.rewrite(&state, &evidence, &events).map(drop)
+            journal.rewrite(&state, &evidence, &events, &decisions).map(drop)
         } else {
             let entry = |kind, body| Entry { kind, whole: false, body };
             let mut entries: Vec<Entry> = events.into_iter().map(|body| entry(Kind::Event, body)).collect();
+            entries.extend(decisions.into_iter().map(|body| entry(Kind::Decision, body)));
             entries.push(entry(Kind::State, state));
             entries.extend(evidence.into_iter().map(|part| entry(Kind::Evidence, part)));
             journal.append(&entries)
@@ -159,6 +172,7 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
             Ok(()) => {
                 recorder.written.0.store(epoch, Ordering::Relaxed);
                 recorder.written.1.store(next_event, Ordering::Relaxed);
+                recorder.written.2.store(decided, Ordering::Relaxed);
                 if recorder.failing.swap(false, Ordering::Relaxed) {
                     self.tell(EventKind::StateSaved);
                 }

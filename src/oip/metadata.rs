@@ -7,7 +7,8 @@ use crate::model::onnx::{Dimension, Kind, Port, Signature};
 
 /// What `GET /v2` is answered, in JSON: a name and a version that the host gives its service.
 pub fn server_metadata(name: &str, version: &str) -> String {
-    json!({ "name": name, "version": version, "extensions": ["binary_tensor_data"] }).to_string()
+    json!({ "name": name, "version": version, "extensions": ["binary_tensor_data", "model_repository"] })
+        .to_string()
 }
 
 /// What `GET /v2/models/{name}` is answered, in JSON. A size that is not fixed is -1; a shape that the file does not say is [-1];

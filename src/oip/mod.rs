@@ -36,6 +36,8 @@
 //! also bound the body: an element of `data` in JSON takes 24 bytes while it is read, and up to twice that while the list grows. Sizes that a request claims are held
 //! against the bytes that are there before anything is allocated for them.
 //!
+//! What turned out to be true of an answer is ours, and the protocol knows nothing of it: [`Feedback`].
+//!
 //! # What is written
 //!
 //! NaN and infinities have no form in JSON: such an output is refused with a sentence that says to ask for it as bytes, rather than
@@ -44,6 +46,8 @@
 pub(crate) mod data;
 pub(crate) mod datatype;
 pub(crate) mod error;
+pub(crate) mod feedback;
+pub(crate) mod index;
 pub(crate) mod infer;
 pub(crate) mod metadata;
 pub(crate) mod respond;
@@ -51,5 +55,7 @@ pub(crate) mod respond;
 mod tests;
 
 pub use error::Error;
+pub use feedback::Feedback;
+pub use index::repository_index;
 pub use infer::Infer;
 pub use metadata::{model_metadata, server_metadata};

@@ -119,9 +119,8 @@ impl Control {
             self.point(number, now).filter(|point| points.last().is_none_or(|last| !last.is_like(point))),
         );
         let candidate = rollout.version;
-        let within = |at: Timestamp| at >= course.began && ended.is_none_or(|ended| at <= ended);
-        let decisions =
-            self.decisions.iter().filter(|decision| decision.candidate == candidate && within(decision.at));
+        // Those of an earlier life of the handle too.
+        let decisions = self.decisions.iter().filter(|decision| decision.rollout == number);
         let first_event = course.first_event;
         let live = attempt.previous.unwrap_or(self.live.id);
         let identity = |version| self.records.get(&version).map(|record| record.identity);

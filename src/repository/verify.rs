@@ -7,8 +7,8 @@ use std::{fs, io};
 use sha2::{Digest, Sha256};
 
 use super::error::{Fault, RepositoryError};
-use super::manifest::{ListedFile, is_own};
-use super::store::{ENTRIES_MAX, Entry, Repository, names};
+use super::manifest::{DataSet, ListedFile, Manifest, is_own};
+use super::store::{DATA, ENTRIES_MAX, Entry, Repository, names};
 use crate::base::disk::open_to_read;
 use crate::base::text::{digest, hex};
 
@@ -64,6 +64,42 @@ impl Repository {
             version: entry.version.to_string(),
             faults,
         })
+    }
+
+    /// Reads the training data that the repository keeps for a version, and holds it against the digests in the manifest. How
+    /// many data sets were read: those that are kept elsewhere are not looked for. Linear in their size.
+    ///
+    /// # Errors
+    ///
+    /// [`Faulty`](RepositoryError::Faulty) with everything that is wrong, by the names of the data.
+    pub fn verify_data(&self, entry: &Entry) -> Result<usize, RepositoryError> {
+        let attached = |manifest: &Manifest| -> Vec<DataSet> {
+            manifest.lineage.data.iter().filter(|data| data.attached).cloned().collect()
+        };
+        let kept = entry.manifest.as_ref().map(attached).unwrap_or_default();
+        let faults: Vec<Fault> = kept.iter().filter_map(|data| self.compare_data(data)).collect();
+        if faults.is_empty() {
+            return Ok(kept.len());
+        }
+        Err(RepositoryError::Faulty {
+            model: entry.model.clone(),
+            version: entry.version.to_string(),
+            faults,
+        })
+    }
+
+    fn compare_data(&self, data: &DataSet) -> Option<Fault> {
+        let file = data.name.clone();
+        let expected = data.sha256.clone().unwrap_or_default();
+        // A manifest is read from a file: its digest is no name until it is one.
+        let Some(known) = digest(&expected) else { return Some(Fault::Missing { file }) };
+        let path = self.root.join(DATA).join("sha256").join(hex(&known));
+        match hashed(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Some(Fault::Missing { file }),
+            Err(error) => Some(Fault::Unreadable { file, cause: error.to_string() }),
+            Ok((_, found)) if found != known => Some(Fault::Digest { file, expected, found: hex(&found) }),
+            Ok(_) => None,
+        }
     }
 
     /// The plain files of a version, by their paths below its folder.

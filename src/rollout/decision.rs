@@ -41,6 +41,8 @@ pub struct Decision {
     pub(crate) at: Timestamp,
     /// The routing table that was in force.
     pub(crate) epoch: u64,
+    /// The number of the rollout.
+    pub(crate) rollout: u32,
     pub(crate) candidate: VersionId,
     pub(crate) candidate_identity: Identity,
     pub(crate) live: VersionId,
@@ -77,6 +79,11 @@ impl Decision {
     /// When it was decided.
     pub fn at(&self) -> Timestamp {
         self.at
+    }
+
+    /// The number of the rollout that it was decided in.
+    pub fn rollout(&self) -> u32 {
+        self.rollout
     }
 
     /// The candidate; the new live while it is watched.
@@ -302,6 +309,38 @@ impl Recording {
             compares: setting.compares,
             latencies,
             histories: counted.map(history).collect(),
+        }
+    }
+
+    /// Of a rollout that is over: the counts that its guards decided on together, by one of these decisions.
+    #[cfg(feature = "state")]
+    pub(crate) fn of_decisions(one: &Decision, together: &[&Decision], setting: &Setting<'_>) -> Self {
+        let latency = |decision: &&&Decision| matches!(decision.rule.figure(), Figure::Latency { .. });
+        let mut latencies = Vec::new();
+        let mut histories: Vec<(Tested, History)> = Vec::new();
+        // One that is by segment has no history of the whole.
+        let whole = |decision: &&&Decision| decision.design.segments.is_none();
+        for decision in together.iter().filter(|decision| whole(decision) && !latency(decision)) {
+            if histories.iter().all(|(tested, _)| *tested != decision.design.tested) {
+                histories.push((decision.design.tested, decision.history.clone()));
+            }
+        }
+        // Which of the latencies a history is of depends on how many there are.
+        for decision in together.iter().filter(whole).filter(latency) {
+            histories.push((Tested::Slow(latencies.len()), decision.history.clone()));
+            latencies.push(decision.rule.clone());
+        }
+        Self {
+            candidate: one.candidate,
+            live: one.live,
+            kind: setting.kind,
+            kpis: setting.kpis.to_vec(),
+            truth: setting.truth,
+            pairs: setting.pairs,
+            canary_pairs: setting.canary_pairs,
+            compares: setting.compares,
+            latencies,
+            histories,
         }
     }
 

@@ -72,6 +72,26 @@ impl Drop for Held {
     }
 }
 
+/// Whether a process has the folder now; nothing where that cannot be told. The lock is tried without waiting, and beside others
+/// who try it so, but for a moment it is taken: whoever wants the folder in that moment finds it taken.
+pub(crate) fn is_held(folder: &Path) -> Option<bool> {
+    let path = folder.join(LOCK);
+    if !is_plain(&path).ok()? {
+        // Whoever has the folder has made one.
+        return Some(false);
+    }
+    let lock = Files::default().open(&path).ok()?;
+    match lock.try_lock_shared() {
+        Ok(()) => {
+            // The end of the descriptor does it too, unless a child was forked meanwhile.
+            let _ = lock.unlock();
+            Some(false)
+        }
+        Err(TryLockError::WouldBlock) => Some(true),
+        Err(TryLockError::Error(_)) => None,
+    }
+}
+
 /// Makes a folder with those above it, so that all of them last.
 fn make(files: &Files, folder: &Path) -> Result<(), StateError> {
     let missing: Vec<&Path> = folder

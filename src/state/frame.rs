@@ -8,7 +8,9 @@
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 /// The newest format that is known here.
-pub(crate) const FORMAT: u32 = 1;
+///
+/// 1 had no decisions; it is read as one without.
+pub(crate) const FORMAT: u32 = 2;
 
 const MAGIC: [u8; 8] = *b"swbkjrnl";
 
@@ -37,6 +39,8 @@ pub(crate) enum Kind {
     Evidence = 2,
     /// One line of the audit log.
     Event = 3,
+    /// The record of one decision of a guard.
+    Decision = 4,
 }
 
 /// What stands at the beginning of a file. Its layout is that of every format to come.
@@ -135,6 +139,7 @@ impl Head {
             1 => Kind::State,
             2 => Kind::Evidence,
             3 => Kind::Event,
+            4 => Kind::Decision,
             _ => return None,
         };
         let (number, first) = (u32_at(bytes, 5)?, u32_at(bytes, 9)?);

@@ -191,8 +191,8 @@ impl Journal {
         Ok(())
     }
 
-    /// Writes all of it again: the last events of those that were acknowledged, then these, the state, and all the evidence,
-    /// in as many parts as it takes.
+    /// Writes all of it again: the last events of those that were acknowledged, then these, these decisions (the last ones,
+    /// as far as they fit), the state, and all the evidence, in as many parts as it takes.
     /// It is on disk when this returns. Where the old file turned out to be damaged, a copy of it is kept, and what was lost
     /// of its events is told.
     ///
@@ -205,9 +205,14 @@ impl Journal {
         state: &[u8],
         evidence: &[Vec<u8>],
         events: &[Vec<u8>],
+        decisions: &[Vec<u8>],
     ) -> Result<Option<Repaired>, StateError> {
         let event = |body| Part { kind: Kind::Event, whole: false, body };
         let mut parts: Vec<Part<'_>> = events.iter().map(|body| event(body.as_slice())).collect();
+        let decision = |body| Part { kind: Kind::Decision, whole: false, body };
+        parts.extend(
+            fitting(decisions, self.limits.decision_bytes).iter().map(|body| decision(body.as_slice())),
+        );
         parts.push(Part { kind: Kind::State, whole: false, body: state });
         parts.extend(evidence.iter().enumerate().map(|(place, body)| Part {
             kind: Kind::Evidence,
@@ -275,6 +280,17 @@ impl Journal {
     pub(crate) fn generation(&self) -> u64 {
         self.generation
     }
+}
+
+/// The last of these that have so many bytes together.
+fn fitting(bodies: &[Vec<u8>], mut bytes: u64) -> &[Vec<u8>] {
+    let fits = |body: &&Vec<u8>| {
+        let left = bytes.checked_sub(body.len() as u64);
+        bytes = left.unwrap_or_default();
+        left.is_some()
+    };
+    let kept = bodies.iter().rev().take_while(fits).count();
+    bodies.get(bodies.len() - kept..).unwrap_or_default()
 }
 
 impl Current {

@@ -2,7 +2,7 @@
 //!
 //! | file | what |
 //! |---|---|
-//! | `journal` | what was decided, what was seen, what happened |
+//! | `journal` | what was decided and on what counts, what was seen, what happened |
 //! | `key` | 16 bytes that seal the printed ids of predictions, and their XXH3-64 |
 //! | `mark` | how far the journal was acknowledged: 40 bytes |
 //! | `lock` | empty; locked by the process that has the folder |
@@ -70,7 +70,7 @@
 //! | at | bytes | what |
 //! |---|---|---|
 //! | 0 | 8 | `swbkjrnl` |
-//! | 8 | 4 | the format: 1 |
+//! | 8 | 4 | the format: 2; 1 is read too, and has no decisions |
 //! | 12 | 4 | 0 |
 //! | 16 | 8 | generation: counts the files that have been the journal of this folder |
 //! | 24 | 8 | salt, drawn for this file |
@@ -84,7 +84,7 @@
 //! | at | bytes | what |
 //! |---|---|---|
 //! | 0 | 4 | length of the body, at most 64 MiB |
-//! | 4 | 1 | kind: 1 state, 2 evidence, 3 event; plus 0x10 for evidence that needs none before it, 0x80 for the last frame of a batch |
+//! | 4 | 1 | kind: 1 state, 2 evidence, 3 event, 4 decision; plus 0x10 for evidence that needs none before it, 0x80 for the last frame of a batch |
 //! | 5 | 4 | number of the frame: 0 for the first of the file |
 //! | 9 | 4 | number of the first frame of its batch |
 //! | 13 | 4 | lower half of the XXH3-64 of bytes 0 to 12 |
@@ -93,7 +93,7 @@
 //!
 //! A batch counts once its last frame is whole. What is put in place with the file is one batch. The newest state replaces
 //! those before; evidence that needs none before it replaces all before, other evidence adds to it; events are the audit
-//! log. A bad frame is damage if it lies before the length in the header, or if a whole head with a first frame beyond it
+//! log, and decisions the records of what guards have decided, of which the last 256 are written again. A bad frame is damage if it lies before the length in the header, or if a whole head with a first frame beyond it
 //! follows: a batch is synced before the next one begins. Otherwise it is the torn end of the last batch. (A whole frame of
 //! the same batch proves nothing: a disk may have taken the end of a write and lost its beginning.)
 
@@ -136,6 +136,7 @@ use journal::Why;
 pub(crate) use audit::found;
 pub use audit::{History, history};
 pub use error::StateError;
+pub(crate) use folder::is_held;
 pub(crate) use frame::Kind;
 pub(crate) use journal::{Entry, Journal};
 pub(crate) use read::Found;

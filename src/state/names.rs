@@ -21,6 +21,9 @@ pub(crate) const KEY_ASIDE: &str = "key.new";
 /// damage in a second.
 pub(crate) const FILE_MAX: u64 = 1 << 30;
 
+/// Decisions that are read: more than any handle remembers, and so writes again.
+pub(crate) const DECISIONS_MAX: usize = 1024;
+
 /// Where a handle's state is.
 #[derive(Debug, Clone)]
 pub(crate) struct Place {
@@ -38,10 +41,12 @@ pub(crate) struct Limits {
     pub(crate) events: usize,
     /// How many bytes of them.
     pub(crate) event_bytes: u64,
+    /// How many bytes of decisions are kept likewise: a handle remembers 256, which have some 10 KB each.
+    pub(crate) decision_bytes: u64,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { growth: 16 << 20, events: 100_000, event_bytes: 16 << 20 }
+        Self { growth: 16 << 20, events: 100_000, event_bytes: 16 << 20, decision_bytes: 8 << 20 }
     }
 }

@@ -1,5 +1,6 @@
 //! Reads a journal from beginning to end.
 
+use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::Path;
@@ -7,7 +8,7 @@ use std::path::Path;
 use super::error::StateError;
 use super::frame::{FORMAT, HEADER, Head, Header, Kind};
 use super::frames::{Frames, Next};
-use super::names::{FILE_MAX, JOURNAL};
+use super::names::{DECISIONS_MAX, FILE_MAX, JOURNAL};
 use crate::base::disk::Files;
 
 /// The acknowledged state, as far as a start needs it. Events are read by [`history`](super::audit).
@@ -17,6 +18,8 @@ pub(crate) struct Found {
     pub(crate) state: Option<Vec<u8>>,
     /// The newest evidence that is whole, and what came after it.
     pub(crate) evidence: Vec<Vec<u8>>,
+    /// Records of decisions, oldest first: the last ones.
+    pub(crate) decisions: VecDeque<Vec<u8>>,
     /// Bytes at the end that are no whole batch: a process ended while it wrote them, so nobody was told that they were
     /// written.
     pub(crate) torn_bytes: u64,
@@ -161,7 +164,16 @@ struct Batch {
     state: Option<Vec<u8>>,
     evidence: Vec<Vec<u8>>,
     whole: bool,
+    decisions: VecDeque<Vec<u8>>,
     events: u64,
+}
+
+/// Adds a decision, and lets go of those that are more than are kept.
+pub(crate) fn keep_decision(decisions: &mut VecDeque<Vec<u8>>, decision: Vec<u8>) {
+    decisions.push_back(decision);
+    while decisions.len() > DECISIONS_MAX {
+        decisions.pop_front();
+    }
 }
 
 impl Batch {
@@ -176,6 +188,7 @@ impl Batch {
                 self.evidence.push(body.to_vec());
             }
             Kind::Event => self.events += 1,
+            Kind::Decision => keep_decision(&mut self.decisions, body.to_vec()),
         }
     }
 
@@ -186,5 +199,6 @@ impl Batch {
         found.evidence.extend(self.evidence);
         found.state = self.state.or(found.state.take());
         found.events += self.events;
+        self.decisions.into_iter().for_each(|decision| keep_decision(&mut found.decisions, decision));
     }
 }

@@ -1,5 +1,6 @@
 //! The repair of a journal that is damaged.
 
+use std::collections::VecDeque;
 use std::fs::File;
 use std::io;
 use std::io::{Read, Seek, SeekFrom};
@@ -116,7 +117,8 @@ pub(crate) fn repair_with(files: &Files, folder: &Path) -> Result<Repaired, Stat
         .iter()
         .enumerate()
         .map(|(index, body)| part(Kind::Evidence, index == 0, body.as_slice()));
-    let parts: Vec<Part<'_>> = state.chain(evidence).collect();
+    let decisions = left.decisions.iter().map(|body| part(Kind::Decision, false, body.as_slice()));
+    let parts: Vec<Part<'_>> = decisions.chain(state).chain(evidence).collect();
     let old = whole.map(|old| (old, dropped));
     rewrite::write(files, folder, generation, (old, 0), &parts, &Limits::default(), |_| {})?;
     mark::forget(files, folder)?;
@@ -160,6 +162,7 @@ fn acknowledged(old: Old<'_>, known: bool) -> Result<Old<'_>, StateError> {
 struct Left {
     state: Option<Vec<u8>>,
     evidence: Vec<Vec<u8>>,
+    decisions: VecDeque<Vec<u8>>,
     events: u64,
     lost: Lost,
 }
@@ -176,6 +179,7 @@ impl Left {
                 Kind::Evidence if left.evidence.is_empty() => {}
                 Kind::Evidence => left.evidence.push(body.to_vec()),
                 Kind::Event => left.events += 1,
+                Kind::Decision => read::keep_decision(&mut left.decisions, body.to_vec()),
             }
             Ok(())
         })?;

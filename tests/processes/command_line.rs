@@ -1,12 +1,18 @@
 //! The program `switchback`, as it is called.
 
 use std::fs;
+use std::io::{BufRead, BufReader, Lines};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, ChildStdout, Command, Output, Stdio};
+use std::time::Duration;
 
-use switchback::options::{Inputs, Shadowing, StateFolder};
+use switchback::decisions::{Backtest, Decision};
+use switchback::drift::{Cell, ReferenceProfile};
+use switchback::forecast::Forecast;
+use switchback::options::{ErrorBudget, Inputs, Labels, Shadowing, StateFolder, Threads};
+use switchback::repository::contract::Feature;
 use switchback::repository::{Manifest, Repository};
-use switchback::{ModelHandle, closure};
+use switchback::{Clock, ModelHandle, Outcome, Phase, Plan, Rollout, Step, Task, Timestamp, closure, guard};
 
 crate::harness::tests! { "command_line":
     what_is_printed_is_what_the_documentation_shows,
@@ -16,11 +22,23 @@ crate::harness::tests! { "command_line":
     what_a_version_was_made_of_is_published_with_it,
     a_model_of_a_hubs_is_published_with_its_labels,
     a_version_is_pulled_from_elsewhere,
+    a_profile_of_the_training_data_is_counted_from_its_table,
+    data_that_the_repository_keeps_is_held_against_its_digest,
+    a_model_is_loaded_where_that_is_asked_for,
+    tags_that_are_torn_are_put_aside,
     a_reader_who_has_seen_enough_is_no_error,
     a_terminal_obeys_nothing_that_a_manifest_says,
     what_cannot_be_done_ends_with_1_and_what_is_not_understood_with_2,
     the_history_of_a_handle_is_read_while_it_runs,
+    a_history_that_is_followed_tells_what_happens_until_it_is_ended,
+    a_shell_and_a_manual_know_every_command,
     what_is_decided_is_shown_while_the_handle_runs,
+    what_guards_say_of_a_rollout_that_runs_is_shown,
+    what_guards_decided_is_listed_and_judged_again,
+    a_record_that_was_altered_is_told_by_its_number,
+    a_plan_is_forecast_with_traffic_as_it_is_said_or_was_seen,
+    what_was_counted_is_judged_by_other_guards,
+    what_is_quarantined_is_released_while_nothing_runs,
     a_journal_is_not_repaired_while_it_is_held_or_unasked,
     #[cfg(all(feature = "admin", not(loom)))] a_service_is_operated_from_the_command_line,
 }
@@ -113,11 +131,13 @@ fn publish_both(root: &str) {
 }
 
 fn what_is_printed_is_what_the_documentation_shows() {
-    let root = Folder::new("shown");
+    let (root, decided) = (Folder::new("shown"), Folder::new("shown-state"));
     publish_both(root.text());
     let elsewhere = Folder::new("elsewhere");
     let (model, created) = (here("tests/models/affine.onnx"), ["--created", "2026-11-20T08:00:00Z"]);
     said(&[&["repo", "publish", elsewhere.text(), "late", "3", "--model", &model][..], &created].concat());
+    let handle = tried(&decided);
+    let _v4 = on_trial(&handle);
     let mut transcript = String::new();
     for line in [
         "repo ls models",
@@ -129,15 +149,23 @@ fn what_is_printed_is_what_the_documentation_shows() {
         "repo pull elsewhere models late --tag canary",
         "repo pull elsewhere models late 3",
         "plan check late.toml",
+        "state show /var/lib/late",
+        "state decisions /var/lib/late v3",
+        "state replay /var/lib/late",
+        "state backtest /var/lib/late v3 --guard 'accuracy at most 0.1 below live'",
+        "plan forecast late.toml --rps 40 --error 0.002 --wrong 0.06 --kpi purchase=0.03",
     ] {
         let config = here("examples/late.toml");
-        let words = line.split(' ').map(|word| match word {
+        let (plain, quoted) = line.split_once(" '").unwrap_or((line, ""));
+        let words = plain.split(' ').map(|word| match word {
             "models" => root.text(),
             "elsewhere" => elsewhere.text(),
             "late.toml" => &config,
+            "/var/lib/late" => decided.text(),
             word => word,
         });
-        let answer = said(&words.collect::<Vec<_>>());
+        let quoted = quoted.strip_suffix('\'').into_iter();
+        let answer = said(&words.chain(quoted).collect::<Vec<_>>());
         transcript += &format!("$ switchback {line}\n{answer}");
     }
     let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/command-line.md");
@@ -310,6 +338,158 @@ fn a_version_is_pulled_from_elsewhere() {
     assert_eq!(models.versions("late").unwrap().len(), 1);
 }
 
+fn a_profile_of_the_training_data_is_counted_from_its_table() {
+    let root = Folder::new("profile");
+    let table = root.0.join("train.csv");
+    // A quoted comma, a value that is missing, codes that look like numbers, the truth.
+    let rows = (0..40).map(|row| {
+        let delay = if row == 7 { String::new() } else { format!("{}.5", row % 10) };
+        format!("{delay},\"{}, {}\",{},{}\n", ["LAX", "JFK"][row % 2], row % 3, row % 4, row % 2)
+    });
+    fs::write(&table, format!("delay,from,carrier,late\n{}", rows.collect::<String>())).unwrap();
+    let model = here("tests/models/affine.onnx");
+    let table = table.to_str().unwrap();
+    let publish = |version: &str, more: &[&str]| {
+        let begin = ["repo", "publish", root.text(), "late", version, "--model", &model, "--profile", table];
+        run(&[&begin[..], more].concat())
+    };
+    let output = publish("1", &["--leave-out", "late", "--category", "carrier"]);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let models = Repository::open(&root.0).unwrap();
+    let profile = |version: &str| {
+        models.get("late", version).unwrap().manifest.unwrap().reference_profile().unwrap().unwrap()
+    };
+    let counted = profile("1");
+    assert_eq!(counted.names().collect::<Vec<_>>(), ["delay", "from", "carrier"]);
+    // The same as the library makes of the same rows.
+    let cells: Vec<[Cell<'_>; 3]> = (0..40)
+        .map(|row| {
+            let delay = if row == 7 { Cell::Missing } else { Cell::from(f64::from(row % 10) + 0.5) };
+            let from = ["LAX, 0", "JFK, 1", "LAX, 2", "JFK, 0", "LAX, 1", "JFK, 2"][row as usize % 6];
+            [delay, Cell::from(from), Cell::from(["0", "1", "2", "3"][row as usize % 4])]
+        })
+        .collect();
+    let own = ReferenceProfile::builder().numeric("delay").categorical("from").categorical("carrier");
+    assert_eq!(counted, own.build_from(cells.iter()).unwrap());
+    // What a contract needs, and nothing else.
+    let manifest = root.0.join("manifest.json");
+    let mut needed = models.get("late", "1").unwrap().manifest.unwrap();
+    needed.contract.features =
+        vec![Feature::number("delay"), Feature::category("carrier", ["0", "1", "2", "3"])];
+    fs::write(&manifest, serde_json::to_string(&needed).unwrap()).unwrap();
+    let output = publish("2", &["--manifest", manifest.to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    assert_eq!(profile("2").names().collect::<Vec<_>>(), ["delay", "carrier"]);
+    for (more, sentence) in [
+        (&["--leave-out", "nobody"][..], "it has no column nobody: it has delay, from, carrier, late"),
+        (&["--leave-out", "late"], "late has a version 2 already"),
+    ] {
+        let output = publish("2", more);
+        assert_eq!(output.status.code(), Some(1), "{output:?}");
+        assert!(text(&output.stderr).contains(sentence), "{output:?}");
+    }
+    for (written, sentence) in [
+        ("delay\n", "a reference was to be made of 0 rows"),
+        ("delay,from\n1\n", "record 1"),
+        ("delay,delay\n1,2\n", "is empty, too long or there twice"),
+    ] {
+        fs::write(table, written).unwrap();
+        let output = publish("3", &[]);
+        assert_eq!(output.status.code(), Some(1), "{output:?}");
+        assert!(text(&output.stderr).contains(sentence), "{output:?}");
+    }
+    assert_eq!(models.versions("late").unwrap().len(), 2, "nothing else was published");
+}
+
+fn data_that_the_repository_keeps_is_held_against_its_digest() {
+    let root = Folder::new("data");
+    publish_both(root.text());
+    let table = root.0.join("train.csv");
+    fs::write(&table, "delay\n1\n").unwrap();
+    let (model, table) = (here("tests/models/affine.onnx"), table.to_str().unwrap());
+    said(&["repo", "publish", root.text(), "late", "3", "--model", &model, "--data", table]);
+    let shown = said(&["repo", "verify", root.text(), "late", "--data"]);
+    assert_eq!(
+        shown.lines().collect::<Vec<_>>(),
+        [
+            "late 1: as it was published; no data is kept for it",
+            "late 2: as it was published; no data is kept for it",
+            "late 3: as it was published; its data too"
+        ]
+    );
+    let kept = fs::read_dir(root.0.join(".data/sha256")).unwrap().next().unwrap().unwrap().path();
+    fs::write(&kept, "delay\n2\n").unwrap();
+    assert!(said(&["repo", "verify", root.text()]).contains("late 3: as it was published\n"), "not unasked");
+    let verify = || run(&["repo", "verify", root.text(), "late", "3", "--data"]);
+    let output = verify();
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    assert!(
+        text(&output.stdout).starts_with("late 3: train.csv has other bytes than were published"),
+        "{output:?}"
+    );
+    fs::remove_file(&kept).unwrap();
+    assert_eq!(text(&verify().stdout), "late 3: train.csv is missing\n");
+}
+
+fn a_model_is_loaded_where_that_is_asked_for() {
+    let root = Folder::new("loaded");
+    publish_both(root.text());
+    let load = |library: &str| {
+        let mut command = program();
+        command.args(["repo", "verify", root.text(), "late", "--load"]).env("ORT_DYLIB_PATH", library);
+        command.output().unwrap()
+    };
+    if cfg!(not(feature = "onnx")) {
+        let output = load("");
+        assert_eq!((output.status.code(), text(&output.stdout)), (Some(1), ""));
+        assert!(
+            text(&output.stderr).starts_with("error: this program was built without ONNX Runtime"),
+            "{output:?}"
+        );
+        return;
+    }
+    let output = load("/nowhere/libonnxruntime.so");
+    assert_eq!(output.status.code(), Some(1));
+    let complaint = text(&output.stderr);
+    assert!(complaint.contains("/nowhere/libonnxruntime.so does not exist"), "{complaint}");
+    assert_eq!(complaint.lines().filter(|line| line.starts_with("error: ")).count(), 1, "{complaint}");
+    let library = onnxruntime_for_tests::current();
+    let output = load(library.to_str().unwrap());
+    let lines: Vec<&str> = text(&output.stdout).lines().collect();
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    assert_eq!(lines[0], "late 1: as it was published; it loads: x: f32[n, 3] -> y: f32[n, 1]");
+    assert!(lines[1].starts_with("late 2: as it was published; it loads: features: f32["), "{lines:?}");
+    // One that is what was published, and no model.
+    let nothing = root.0.join("nothing.onnx");
+    fs::write(&nothing, "no model").unwrap();
+    fs::create_dir(root.0.join("late/3")).unwrap();
+    fs::copy(&nothing, root.0.join("late/3/model.onnx")).unwrap();
+    let output = load(library.to_str().unwrap());
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let lines: Vec<&str> = text(&output.stdout).lines().collect();
+    assert!(lines[2].starts_with("late 3: ") && lines[2].contains("model.onnx"), "{lines:?}");
+}
+
+fn tags_that_are_torn_are_put_aside() {
+    let root = Folder::new("torn-tags");
+    publish_both(root.text());
+    let repair = |more: &[&str]| run(&[&["repo", "repair", root.text(), "late"], more].concat());
+    assert_eq!(text(&repair(&[]).stdout), "the tags of late can be read: nothing was done\n");
+    fs::write(root.0.join("late/.tags.json"), "{\"stable\":").unwrap();
+    let output = run(&["repo", "ls", root.text()]);
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let output = repair(&[]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stderr).contains("say --yes"), "{output:?}");
+    let answer = repair(&["--yes"]);
+    assert_eq!(answer.status.code(), Some(0), "{answer:?}");
+    let aside = text(&answer.stdout).trim_end().strip_prefix("the tags of late as they were: ").unwrap();
+    assert_eq!(fs::read_to_string(aside).unwrap(), "{\"stable\":");
+    assert_eq!(said(&["repo", "tag", root.text(), "late", "stable", "2"]), "late stable: nothing -> 2\n");
+    let output = run(&["repo", "repair", root.text(), "nobody"]);
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+}
+
 /// `switchback .. | head -1`, without the chance that head is slower.
 fn a_reader_who_has_seen_enough_is_no_error() {
     let root = Folder::new("quiet");
@@ -398,6 +578,96 @@ fn the_history_of_a_handle_is_read_while_it_runs() {
     assert!(json.lines().all(|line| serde_json::from_str::<serde_json::Value>(line).is_ok()));
 }
 
+/// The program as it goes on, and what it prints line by line.
+struct Following {
+    child: Child,
+    lines: Lines<BufReader<ChildStdout>>,
+}
+
+impl Following {
+    fn begin(arguments: &[&str]) -> Self {
+        let mut child =
+            program().args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        Self { child, lines }
+    }
+
+    /// Waits for a line that has these words.
+    fn until(&mut self, words: &str) -> String {
+        self.lines.by_ref().map(Result::unwrap).find(|line| line.contains(words)).unwrap_or_else(|| {
+            panic!("it ended without `{words}`: {:?}", self.child.wait());
+        })
+    }
+
+    /// Ends it as Ctrl-C does, and says what it complained of.
+    #[cfg(unix)]
+    fn interrupted(mut self) -> String {
+        use std::os::unix::process::ExitStatusExt;
+        let pid = self.child.id().to_string();
+        assert!(Command::new("kill").args(["-INT", &pid]).status().unwrap().success());
+        let status = self.child.wait().unwrap();
+        assert_eq!(status.signal(), Some(2), "{status:?}");
+        std::io::read_to_string(self.child.stderr.take().unwrap()).unwrap()
+    }
+
+    /// Closes the pipe, and gives what it ends with once there was something more to print.
+    fn unread(self) -> (Option<i32>, String) {
+        let Self { mut child, lines } = self;
+        drop(lines);
+        let status = child.wait().unwrap();
+        (status.code(), std::io::read_to_string(child.stderr.take().unwrap()).unwrap())
+    }
+}
+
+fn a_history_that_is_followed_tells_what_happens_until_it_is_ended() {
+    let folder = Folder::new("followed");
+    let handle = handle(&folder);
+    handle.checkpoint().unwrap();
+    let mut following = Following::begin(&["state", "history", folder.text(), "-f"]);
+    let mut json = Following::begin(&["state", "history", folder.text(), "--follow", "--json"]);
+    handle.acting_as("ada").freeze("quarter end");
+    assert!(following.until("quarter end").ends_with("by ada"));
+    let line = json.until("quarter end");
+    assert_eq!(serde_json::from_str::<serde_json::Value>(&line).unwrap()["actor"], "ada");
+    // Another file is the journal from here on.
+    handle.unfreeze();
+    handle.close(Duration::from_secs(30)).unwrap();
+    drop(handle);
+    let handle = self::handle(&folder);
+    handle.freeze("a second time");
+    following.until("a second time");
+    #[cfg(unix)]
+    assert_eq!(following.interrupted(), "");
+    json.until("a second time");
+    let writing = std::thread::spawn(move || json.unread());
+    while !writing.is_finished() {
+        handle.freeze("something more");
+        handle.unfreeze();
+        std::thread::yield_now();
+    }
+    assert_eq!(writing.join().unwrap(), (Some(0), String::new()));
+}
+
+fn a_shell_and_a_manual_know_every_command() {
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let script = said(&["completions", shell]);
+        for word in ["history", "decisions", "publish", "rollback"] {
+            assert!(script.contains(word), "{shell}: {word}");
+        }
+    }
+    assert_eq!(run(&["completions", "sh"]).status.code(), Some(2));
+    assert!(said(&["man"]).contains(".TH switchback 1"));
+    let folder = Folder::new("man");
+    let pages = folder.0.join("man1");
+    assert_eq!(said(&["man", pages.to_str().unwrap()]), "");
+    let page = fs::read_to_string(pages.join("switchback-state-history.1")).unwrap();
+    assert!(page.contains("Tells what happened to the handle"), "{page}");
+    fs::write(folder.0.join("file"), "").unwrap();
+    let output = run(&["man", folder.0.join("file").to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stderr).contains("could not be written to"), "{output:?}");
+}
+
 fn what_is_decided_is_shown_while_the_handle_runs() {
     let folder = Folder::new("show");
     let handle = handle(&folder);
@@ -413,7 +683,10 @@ fn what_is_decided_is_shown_while_the_handle_runs() {
     let line = |begin: &str| {
         *lines.iter().find(|line| line.starts_with(begin)).unwrap_or_else(|| panic!("{begin}: {shown}"))
     };
-    assert!(lines[0].starts_with("late  live v2 since 20") && lines[0].contains("not closed"), "{shown}");
+    assert!(
+        lines[0].starts_with("late  live v2 since 20") && lines[0].contains("held by a process"),
+        "{shown}"
+    );
     assert_eq!(lines[1], "frozen: quarter end");
     assert!(line("v3 ").contains("canary") && line("v3 ").contains("error rate at most 0.01"), "{shown}");
     assert!(line("v3 ").contains(" 5 %") && line("v4 ").contains(" 10 %"), "{shown}");
@@ -422,7 +695,304 @@ fn what_is_decided_is_shown_while_the_handle_runs() {
         serde_json::from_str(&said(&["state", "show", folder.text(), "--json"])).unwrap();
     assert_eq!((&json["live"], &json["epoch"]), (&"v2".into(), &handle.status().epoch.into()));
     handle.close(std::time::Duration::from_secs(30)).unwrap();
-    assert!(said(&["state", "show", folder.text()]).contains("  closed  "));
+    assert!(said(&["state", "show", folder.text()]).contains("  free: it was closed  "));
+    let lock = folder.0.join("lock");
+    fs::remove_file(&lock).unwrap();
+    fs::create_dir(&lock).unwrap();
+    let unknown = said(&["state", "show", folder.text()]);
+    assert!(unknown.contains("  closed; whether a process has it cannot be told  "), "{unknown}");
+    let json: serde_json::Value =
+        serde_json::from_str(&said(&["state", "show", folder.text(), "--json"])).unwrap();
+    assert!(json["held"].is_null());
+}
+
+/// A rollout of which there is too little evidence to decide.
+fn on_trial(handle: &ModelHandle<f64, f64>) -> Rollout<f64, f64> {
+    let rollout = handle.stage("v4", closure("rule@4", |_: &f64| Ok(0.9))).unwrap();
+    let rollout = rollout.guard(guard::error_rate().at_most(0.05));
+    rollout.canary(0.5).unwrap();
+    for number in 0..40 {
+        let _ = handle.predict(&f64::from(number));
+    }
+    handle.tick();
+    handle.checkpoint().unwrap();
+    rollout
+}
+
+fn what_guards_say_of_a_rollout_that_runs_is_shown() {
+    let folder = Folder::new("running");
+    let handle = tried(&folder);
+    let rollout = on_trial(&handle);
+    let shown = said(&["state", "show", folder.text()]);
+    let told = rollout.status().unwrap().evidence[0].clone();
+    let line = shown.lines().find(|line| line.starts_with("v4 ") && line.contains("inconclusive")).unwrap();
+    let strength = told.strength.unwrap();
+    let no_harm = strength.non_inferiority.unwrap();
+    for words in [
+        "error rate at most 0.05".to_owned(),
+        format!("0 of {}  ", told.samples),
+        format!("{} of {}", strength.harm, strength.harm_threshold),
+        format!("{no_harm} of {}", strength.non_inferiority_threshold),
+    ] {
+        assert!(line.contains(&words), "{words}: {line}");
+    }
+    let json: serde_json::Value =
+        serde_json::from_str(&said(&["state", "show", folder.text(), "--json"])).unwrap();
+    let rollouts = json["rollouts"].as_array().unwrap();
+    let found = rollouts.iter().find(|rollout| rollout["version"] == "v4").unwrap();
+    assert_eq!(found["evidence"][0], serde_json::to_value(&told).unwrap());
+    drop((rollout, handle));
+    assert!(said(&["state", "show", folder.text()]).contains("  free: it ended without a word  "));
+}
+
+/// A number between 0 and 1, the same ones each time.
+struct Chance(u64);
+
+impl Chance {
+    fn next(&mut self) -> f64 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        f64::from(u32::try_from(self.0 >> 33).unwrap()) / f64::from(1_u32 << 31)
+    }
+}
+
+/// A handle on a clock of its own, whose v2 was promoted by a plan and whose v3 was taken off by a guard.
+fn tried(folder: &Folder) -> ModelHandle<f64, f64> {
+    let clock = Clock::manual(Timestamp::from_unix_seconds(1_795_507_200));
+    let below = |name: &str, limit: f64| {
+        closure(name.to_owned(), move |x: &f64| Ok(if *x < limit { 0.9 } else { 0.1 }))
+    };
+    let handle: ModelHandle<f64, f64> = ModelHandle::builder("late")
+        .live("v1", below("rule@1", 0.55))
+        .task(Task::binary(|p: &f64| *p))
+        .labels(Labels::at_random())
+        .state(StateFolder::new(&folder.0))
+        .clock(clock.clone())
+        .seed(7)
+        .threads(Threads::manual())
+        .build()
+        .unwrap();
+    let mut chance = Chance(3);
+    let mut ask = |ticks: usize| {
+        for _ in 0..ticks {
+            for _ in 0..50 {
+                let input = chance.next();
+                let answer = handle.predict(&input).unwrap();
+                handle.feedback(answer.id(), Outcome::class(u16::from(input < 0.5)));
+            }
+            clock.advance(Duration::from_secs(1));
+            handle.tick();
+        }
+    };
+    let guards = |rollout: Rollout<f64, f64>| {
+        rollout.guard(guard::error_rate().at_most(0.05)).guard(guard::accuracy().at_most_below_live(0.05))
+    };
+    let rollout = guards(handle.stage("v2", below("rule@2", 0.5)).unwrap());
+    let steps = [Step::canary(0.1).unwrap(), Step::canary(0.5).unwrap()];
+    rollout.run(Plan::new(steps).unwrap().cycle(Duration::ZERO)).unwrap();
+    for _ in 0..1_000 {
+        ask(1);
+        if handle.live() == "v2" {
+            break;
+        }
+    }
+    assert_eq!(handle.live(), "v2");
+    let rollout = guards(handle.stage("v3", below("rule@3", 0.8)).unwrap());
+    rollout.canary(0.25).unwrap();
+    for _ in 0..1_000 {
+        ask(1);
+        if rollout.phase() == Phase::Aborted {
+            break;
+        }
+    }
+    assert_eq!(rollout.phase(), Phase::Aborted);
+    handle
+}
+
+fn what_guards_decided_is_listed_and_judged_again() {
+    let folder = Folder::new("decided");
+    let running = tried(&folder);
+    let lines = said(&["state", "decisions", folder.text()]);
+    let json = said(&["state", "decisions", folder.text(), "--json"]);
+    let records: Vec<Decision> = json.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!((records.len(), lines.lines().count()), (running.decisions().len(), records.len() + 1));
+    for (record, decision) in records.iter().zip(running.decisions()) {
+        assert_eq!(record, &*decision);
+    }
+    let failed = lines.lines().find(|line| line.contains(" fail ")).unwrap_or_else(|| panic!("{lines}"));
+    for words in
+        ["v3", "canary", "accuracy at most 0.05 below live", "v3 is wrong", "points more often than v2"]
+    {
+        assert!(failed.contains(words), "{words}: {failed}");
+    }
+    let replayed = said(&["state", "replay", folder.text()]);
+    let last = format!("all {} come out as they were recorded", records.len());
+    assert_eq!(replayed.lines().last(), Some(&*last), "{replayed}");
+    let nobody = said(&["state", "decisions", folder.text(), "nobody"]);
+    assert_eq!(nobody, "no decision of nobody is recorded\n");
+    for command in ["decisions", "replay"] {
+        let output = run(&["state", command, "/nowhere"]);
+        assert_eq!(output.status.code(), Some(1));
+        assert!(text(&output.stderr).starts_with("error: there is no journal"), "{output:?}");
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let output = program().args(["state", command, folder.text()]).stdout(writer).output().unwrap();
+        assert_eq!((output.status.code(), text(&output.stderr)), (Some(0), ""), "{command}");
+    }
+}
+
+/// Changes the bodies of frames, which must keep their length, as another tool would that knows the format by
+/// `switchback::state` alone.
+fn altered(journal: &[u8], kind: u8, change: impl Fn(&str) -> String) -> Vec<u8> {
+    use xxhash_rust::xxh3::xxh3_64_with_seed;
+    let number = |at: usize| u64::from_le_bytes(journal[at..at + 8].try_into().unwrap());
+    let (salt, mut at, mut bytes) = (number(24), 56, journal[..56].to_vec());
+    while at < journal.len() {
+        let length = usize::try_from(u32::from_le_bytes(journal[at..at + 4].try_into().unwrap())).unwrap();
+        let mut frame = journal[at..at + 17 + length].to_vec();
+        if frame[4] & 0x0f == kind {
+            let body = change(text(&frame[17..]));
+            assert_eq!(body.len(), length);
+            frame[17..].copy_from_slice(body.as_bytes());
+        }
+        frame.extend(xxh3_64_with_seed(&frame, salt ^ at as u64).to_le_bytes());
+        at += frame.len();
+        bytes.extend(frame);
+    }
+    bytes
+}
+
+fn a_record_that_was_altered_is_told_by_its_number() {
+    let folder = Folder::new("altered");
+    drop(tried(&folder));
+    let journal = folder.0.join("journal");
+    let bytes = fs::read(&journal).unwrap();
+    assert_eq!(altered(&bytes, 4, str::to_owned), bytes, "the format is as it is documented");
+    fs::write(
+        &journal,
+        altered(&bytes, 4, |body| body.replace("\"verdict\":\"fail\"", "\"verdict\":\"pass\"")),
+    )
+    .unwrap();
+    let output = run(&["state", "replay", folder.text()]);
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let lines: Vec<&str> = text(&output.stdout).lines().collect();
+    let differ = lines.iter().filter(|line| line.contains("lead to another result")).collect::<Vec<_>>();
+    assert_eq!(differ.len(), 1, "{lines:?}");
+    assert!(differ[0].contains("v3  accuracy at most 0.05 below live: pass, but the counts"), "{differ:?}");
+    assert!(lines.last().unwrap().starts_with("1 of "), "{lines:?}");
+    let output = run(&["state", "replay", folder.text(), "--json"]);
+    assert_eq!(output.status.code(), Some(1));
+    let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let agree = json.as_array().unwrap().iter().filter(|judged| judged["agrees"] == true).count();
+    assert_eq!(agree + 1, json.as_array().unwrap().len());
+}
+
+fn a_plan_is_forecast_with_traffic_as_it_is_said_or_was_seen() {
+    let config = here("examples/late.toml");
+    let forecast = |arguments: &[&str]| run(&[&["plan", "forecast", &config], arguments].concat());
+    let plan: &[&str] = &["--rps", "40", "--wrong", "0.06"];
+    let output = forecast(&[plan, &["--kpi", "purchase=0.03"]].concat());
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    assert!(text(&output.stdout).starts_with("a candidate as good as live is promoted after about "));
+    // A hundredth of a request a second decides nothing in seven days.
+    let output = forecast(&["--rps", "0.01"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stdout).starts_with("the plan cannot be decided: "), "{output:?}");
+    for (arguments, sentence) in [
+        (&["--rps=-1"][..], "requests_per_second is -1: it must be at least 0 and finite"),
+        (&["--rps", "40", "--kpi", "sales=0.1"], "no guard names the business figure sales"),
+        (&["--rps", "40", "--task", "regression"], "accuracy"),
+        (&["--state", "/nowhere"], "there is no journal"),
+    ] {
+        let output = forecast(arguments);
+        assert_eq!(output.status.code(), Some(1), "{output:?}");
+        assert!(text(&output.stderr).contains(sentence), "{output:?}");
+    }
+    for arguments in [&[][..], &["--rps", "many"], &["--rps", "1", "--latency", "200=1s"]] {
+        assert_eq!(forecast(arguments).status.code(), Some(2), "{arguments:?}");
+    }
+    let folder = Folder::new("forecast");
+    let handle = tried(&folder);
+    handle.checkpoint().unwrap();
+    let guards = ["error rate at most 0.01", "accuracy at most 0.02 below live"];
+    let file = folder.0.join("late.toml");
+    let steps = "[{ canary = \"10 %\" }, { canary = \"50 %\" }]";
+    let written =
+        format!("name = \"late\"\nlabels = \"at random\"\n[rollout]\nguards = {guards:?}\nsteps = {steps}\n");
+    fs::write(&file, written).unwrap();
+    let said = said(&["plan", "forecast", file.to_str().unwrap(), "--state", folder.text(), "--json"]);
+    let rules = guards.map(|guard| guard.parse().unwrap());
+    let plan = Plan::new([Step::canary(0.1).unwrap(), Step::canary(0.5).unwrap()]).unwrap();
+    let own = handle.forecast(&rules, &plan, &handle.traffic().unwrap()).unwrap();
+    assert_eq!(serde_json::from_str::<Forecast>(&said).unwrap(), own, "as the handle itself forecasts it");
+}
+
+fn what_was_counted_is_judged_by_other_guards() {
+    let folder = Folder::new("backtest");
+    let handle = tried(&folder);
+    let rollout = on_trial(&handle);
+    let rule = "error rate at most 0.2";
+    let json = said(&["state", "backtest", folder.text(), "v4", "--guard", rule, "--json"]);
+    let recording = rollout.recording().unwrap();
+    let own = recording.backtest(&[rule.parse().unwrap()], ErrorBudget::default()).unwrap();
+    assert_eq!(serde_json::from_str::<Backtest>(&json).unwrap(), own, "of what runs, all of it");
+    // Of what is over, what its guards decided on: with more allowed it had not been taken off yet.
+    let backtest = |guard: &str| said(&["state", "backtest", folder.text(), "v3", "--guard", guard]);
+    let same = backtest("accuracy at most 0.05 below live");
+    assert!(same.starts_with("v3 against v2: taken back after ") && same.contains(" fail "), "{same}");
+    let lax = backtest("accuracy at most 0.3 below live");
+    assert!(lax.starts_with("v3 against v2: nothing is decided in "), "{lax}");
+    for (version, guard, sentence) in [
+        ("nobody", rule, "nothing that was counted of a rollout of nobody"),
+        ("v3", "latency p99 within 5ms", "this latency was not looked for"),
+        ("v3", "mean absolute error at most 3 above live", "mean absolute error"),
+    ] {
+        let output = run(&["state", "backtest", folder.text(), version, "--guard", guard]);
+        assert_eq!(output.status.code(), Some(1), "{output:?}");
+        assert!(text(&output.stderr).contains(sentence), "{output:?}");
+    }
+    let output = run(&["state", "backtest", folder.text(), "v3", "--guard", rule, "--harm", "2"]);
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    for arguments in [&["--guard", "acuracy at most 0.1"][..], &[]] {
+        let output = run(&[&["state", "backtest", folder.text(), "v3"], arguments].concat());
+        assert_eq!(output.status.code(), Some(2), "{output:?}");
+    }
+}
+
+fn what_is_quarantined_is_released_while_nothing_runs() {
+    let folder = Folder::new("release");
+    let handle = tried(&folder);
+    let identity = handle.status().quarantined[0].0.to_string();
+    let begin = &identity[..8];
+    let release = |identity: &str, more: &[&str]| {
+        run(&[&["state", "release", folder.text(), identity, "--as", "ada"], more].concat())
+    };
+    let refused = |output: Output, sentence: &str| {
+        assert_eq!(output.status.code(), Some(1), "{output:?}");
+        assert!(text(&output.stderr).contains(sentence), "{output:?}");
+    };
+    refused(release(begin, &[]), "say --yes");
+    refused(release(begin, &["--yes"]), "another process");
+    handle.checkpoint().unwrap();
+    let (decisions, events) = (handle.decisions().len(), handle.events().len());
+    drop(handle);
+    refused(release("xyz", &["--yes"]), "nothing is quarantined whose identity begins with xyz");
+    let output = release(begin, &["--yes"]);
+    assert_eq!(
+        (output.status.code(), text(&output.stdout)),
+        (Some(0), "v3 is released: plans may try it again\n")
+    );
+    refused(release(begin, &["--yes"]), "nothing is quarantined");
+    assert!(!said(&["state", "show", folder.text()]).contains("quarantined"));
+    let history = said(&["state", "history", folder.text()]);
+    assert_eq!(history.lines().count(), events + 1);
+    assert!(history.lines().last().unwrap().ends_with("by ada"), "{history}");
+    assert!(
+        said(&["state", "replay", folder.text()])
+            .ends_with(&format!("all {decisions} come out as they were recorded\n"))
+    );
+    let again = self::handle(&folder);
+    assert_eq!((again.live().as_str(), again.status().quarantined.len()), ("v1", 0));
+    assert_eq!(again.events()[0].sequence, events as u64 + 2, "the handle goes on counting");
 }
 
 fn a_journal_is_not_repaired_while_it_is_held_or_unasked() {
@@ -493,7 +1063,11 @@ fn a_service_is_operated_from_the_command_line() {
     };
     let stage =
         |name: &str| handle.stage(name, closure(format!("rule@{name}"), |input: &f64| Ok(*input))).unwrap();
+    let mut watching = Following::begin(&["get", url, "-w", "--every", "100ms"]);
+    watching.until(" v1 ");
+    let mut json = Following::begin(&["get", url, "late", "--watch", "--every", "100ms", "--json"]);
     drop(stage("v2"));
+    assert!(watching.until("v2 is staged").starts_with("late  20"));
     done(&["canary", url, "late", "v2", "0.05"]);
     let shown = said(&["get", url, "late"]);
     let cells = |line: &str| {
@@ -526,6 +1100,23 @@ fn a_service_is_operated_from_the_command_line() {
     let by: Vec<_> = handle.events().iter().filter_map(|event| event.actor.clone()).collect();
     let is = |name: &str| by.iter().any(|actor| **actor == *format!("{name} (by token)"));
     assert!(is("ada") && is("grace"), "{by:?}");
+    assert!(watching.until("lunch").ends_with("by ada (by token)"));
+    watching.until("enough");
+    #[cfg(unix)]
+    assert_eq!(watching.interrupted(), "");
+    let event: serde_json::Value = serde_json::from_str(&json.until("lunch")).unwrap();
+    assert_eq!((&event["model"], &event["actor"]), (&"late".into(), &"ada (by token)".into()));
+    drop(json.child.kill());
+    let page = said(&["report", url, "late", "v3"]);
+    assert!(page.starts_with("<!DOCTYPE html>") && page.trim_end().ends_with("</html>"));
+    assert!(page.contains("enough") && !page.contains('\u{fffd}'));
+    assert!(said(&["report", url, "late", "v3", "--markdown"]).starts_with("# Rollout 2 of late: v3"));
+    let json: serde_json::Value =
+        serde_json::from_str(&said(&["report", url, "late", "v3", "--json"])).unwrap();
+    assert_eq!(json["title"], "Rollout 2 of late: v3");
+    refused(run(&["report", url, "late", "nobody"]), "404");
+    refused(run(&["get", url, "nobody", "-w"]), "there is no such model");
+    assert_eq!(run(&["get", url, "-w", "--every", "1ms"]).status.code(), Some(2), "too often");
     // Whoever may not, whatever is not there, and who has no token.
     refused(with("wrong", &["rollback", url, "late", "--reason", "x"]), "401");
     refused(with(TOKEN, &["get", url, "nobody"]), "there is no such model");

@@ -2,9 +2,9 @@
 
 use http::HeaderMap;
 use serde_json::{Value, json};
-use switchback::ModelHandle;
-use switchback::model::onnx::OnnxModel;
-use switchback::oip::{Infer, model_metadata, server_metadata};
+use switchback::model::onnx::{OnnxModel, Tensors};
+use switchback::oip::{Feedback, Infer, model_metadata, repository_index, server_metadata};
+use switchback::{Kpi, ModelHandle, Task, closure};
 
 #[test]
 fn a_request_of_a_client_is_answered_by_a_model_behind_a_handle() {
@@ -15,7 +15,10 @@ fn a_request_of_a_client_is_answered_by_a_model_behind_a_handle() {
     assert_eq!((&told["inputs"][0]["datatype"], &told["versions"][0]), (&json!("FP32"), &json!("v1")));
 
     let server: Value = serde_json::from_str(&server_metadata("flights", "3")).unwrap();
-    assert_eq!(server, json!({"name": "flights", "version": "3", "extensions": ["binary_tensor_data"]}));
+    assert_eq!(
+        server,
+        json!({"name": "flights", "version": "3", "extensions": ["binary_tensor_data", "model_repository"]})
+    );
 
     let handle = ModelHandle::builder("same").live("v1", model).build().unwrap();
     let rank = told["inputs"][0]["shape"].as_array().unwrap();
@@ -46,4 +49,70 @@ fn a_request_of_a_client_is_answered_by_a_model_behind_a_handle() {
     assert!(
         refused.to_string().starts_with(&format!("there is no output `gone`: the model gives `{output}`"))
     );
+}
+
+#[test]
+fn an_index_lists_what_is_loaded_by_its_role() {
+    let same = |name: &str| closure(format!("same@{name}"), |x: &Tensors| Ok(x.clone()));
+    let handle = ModelHandle::builder("same").live("v1", same("1")).build().unwrap();
+    handle.stage("v2", same("2")).unwrap().promote().unwrap();
+    let gone = handle.stage("v4", same("4")).unwrap();
+    gone.canary(0.1).unwrap();
+    let _ = handle.abort_candidates("enough");
+    drop(gone);
+    let rollout = handle.stage("v3", same("3")).unwrap();
+    handle.tick();
+    let index = |body: &[u8]| -> Value {
+        serde_json::from_str(&repository_index(body, [&handle.status()]).unwrap()).unwrap()
+    };
+    let listed = index(b"");
+    let of =
+        |version: &str| listed.as_array().unwrap().iter().find(|known| known["version"] == version).cloned();
+    assert_eq!(of("v1").unwrap()["reason"], "retained");
+    assert_eq!(
+        of("v2").unwrap(),
+        json!({"name": "same", "version": "v2", "state": "READY", "reason": "live"})
+    );
+    assert_eq!(of("v3").unwrap()["reason"], "candidate");
+    assert_eq!(of("v4"), None, "it is over");
+    assert_eq!(index(br#"{"ready": true}"#), listed, "all of them are");
+    assert_eq!(index(b"{}"), listed);
+    for body in [&b"[]"[..], b"{\"ready\": 1}", b"ready"] {
+        let error = repository_index(body, [&handle.status()]).unwrap_err().to_string();
+        assert!(error.starts_with("write {} or {\"ready\": true}"), "{error}");
+    }
+    drop(rollout);
+}
+
+#[test]
+fn what_turned_out_to_be_true_is_read_and_answered() {
+    let task = Task::regression(|_: &Tensors| 0.5).kpi(Kpi::rate("purchase").unwrap());
+    let same = closure("same@1", |x: &Tensors| Ok(x.clone()));
+    let handle = ModelHandle::builder("same").live("v1", same).task(task).build().unwrap();
+    let id = handle.predict(&Tensors::new()).unwrap().id().to_string();
+    let told = |said: Value| {
+        let mut body = json!({"prediction_id": id});
+        body.as_object_mut().unwrap().extend(said.as_object().unwrap().clone());
+        let (id, outcome) = Feedback::parse(body.to_string().as_bytes())?.into_parts();
+        Feedback::respond(&handle.feedback(id, outcome))
+    };
+    assert_eq!(told(json!({"value": 0.75})).unwrap(), r#"{"outcome":"counted"}"#);
+    assert_eq!(told(json!({"value": 0.75})).unwrap(), r#"{"outcome":"repeated"}"#);
+    assert_eq!(told(json!({"kpi": {"name": "purchase", "value": 1}})).unwrap(), r#"{"outcome":"counted"}"#);
+    for (said, sentence) in [
+        (json!({}), "say one of `class`, `value` and `kpi`"),
+        (json!({"value": 1, "class": 1}), "say one of `class`, `value` and `kpi`"),
+        (json!({"class": 1}), "the outcome is refused: not_of_this_task"),
+        (json!({"class": 70_000}), "cannot be read"),
+        (json!({"kpi": {"name": "clicks", "value": 1}}), "the outcome is refused: undeclared_kpi"),
+        (json!({"kpi": {"name": "purchase", "value": 2}}), "the outcome is refused: out_of_bounds"),
+        (json!({"prediction_id": "x", "value": 1}), "`prediction_id` is no id"),
+        (json!({"valeu": 1}), "unknown field `valeu`"),
+    ] {
+        let error = told(said.clone()).unwrap_err().to_string();
+        assert!(error.contains(sentence), "{said}: {error}");
+    }
+    let list = Feedback::parse(format!(r#"["{id}", 1]"#).as_bytes()).unwrap_err().to_string();
+    assert!(list.contains("cannot be read"), "{list}");
+    assert_eq!(handle.status().feedback.counted, 2);
 }

@@ -3,8 +3,12 @@
 //! It uses what the library shows to everybody. It ends with 0 where all is well, with 1 where what was asked for is not so or
 //! cannot be done, and with 2 where it was not understood.
 
+mod follow;
+mod forecast;
 mod out;
 mod plan;
+mod profile;
+mod progress;
 mod pull;
 mod remote;
 mod repository;
@@ -12,9 +16,10 @@ mod state;
 
 use std::error::Error;
 use std::io;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 use switchback::repository::{PullError, RepositoryError, SourceError};
 use switchback::state::StateError;
 
@@ -47,6 +52,10 @@ enum What {
     Plan(plan::Command),
     #[command(flatten)]
     Service(remote::Command),
+    /// Writes what lets a shell complete the words of this program, such as `switchback completions bash`.
+    Completions { shell: clap_complete::Shell },
+    /// Writes the manual page, or those of all commands into a folder.
+    Man { folder: Option<PathBuf> },
 }
 
 /// Why the program ends with 1.
@@ -64,6 +73,8 @@ enum Failure {
     Output(#[from] io::Error),
     #[error("{0} could not be read")]
     Unreadable(String, #[source] io::Error),
+    #[error("{0} could not be written to")]
+    Unwritable(String, #[source] io::Error),
     #[error("{0} cannot be asked")]
     Unreachable(String, #[source] Box<ureq::Error>),
     #[error("{0}")]
@@ -81,6 +92,8 @@ fn main() -> ExitCode {
         What::State(command) => command.run(out),
         What::Plan(command) => command.run(out),
         What::Service(command) => command.run(out),
+        What::Completions { shell } => completions(out, shell),
+        What::Man { folder } => manual(out, folder.as_deref()),
     };
     match ended.and_then(|()| Ok(out.flush()?)) {
         Ok(()) => ExitCode::SUCCESS,
@@ -94,9 +107,32 @@ fn main() -> ExitCode {
     }
 }
 
+fn completions(out: &mut Out, shell: clap_complete::Shell) -> Result<(), Failure> {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Arguments::command(), "switchback", &mut script);
+    Ok(out.own(&script)?)
+}
+
+fn manual(out: &mut Out, folder: Option<&Path>) -> Result<(), Failure> {
+    let Some(folder) = folder else {
+        let mut page = Vec::new();
+        clap_mangen::Man::new(Arguments::command()).render(&mut page)?;
+        return Ok(out.own(&page)?);
+    };
+    let failed = |error| Failure::Unwritable(folder.display().to_string(), error);
+    std::fs::create_dir_all(folder).map_err(failed)?;
+    clap_mangen::generate_to(Arguments::command(), folder).map_err(failed)
+}
+
 fn complain(failure: &Failure) -> ExitCode {
-    let mut text = failure.to_string();
-    let mut cause = failure.source();
+    // Where nobody listens there is nobody to tell.
+    let _ = out::complain(&with_causes(failure));
+    ExitCode::FAILURE
+}
+
+fn with_causes(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
     while let Some(error) = cause {
         // What is transparent says its source's words.
         if !text.ends_with(&error.to_string()) {
@@ -104,7 +140,5 @@ fn complain(failure: &Failure) -> ExitCode {
         }
         cause = error.source();
     }
-    // Where nobody listens there is nobody to tell.
-    let _ = out::complain(&text);
-    ExitCode::FAILURE
+    text
 }

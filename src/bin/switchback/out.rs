@@ -1,6 +1,6 @@
 //! What is printed: safe for a terminal, and quiet where nobody reads any more.
 
-use std::io::{self, BufWriter, Stdout, Write};
+use std::io::{self, BufRead, BufWriter, IsTerminal, Stdout, Write};
 
 use comfy_table::{ContentArrangement, Table, presets};
 use serde::Serialize;
@@ -53,6 +53,11 @@ impl Out {
         writeln!(self.stdout, "{}", escaped(line))
     }
 
+    /// What the program has made itself, as it is.
+    pub(crate) fn own(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.stdout.write_all(bytes)
+    }
+
     pub(crate) fn flush(&mut self) -> io::Result<()> {
         self.stdout.flush()
     }
@@ -70,6 +75,21 @@ pub(crate) fn bytes(size: u64) -> String {
         Some((unit, name)) => format!("{:.1} {name}", size as f64 / unit as f64),
         None => format!("{size} B"),
     }
+}
+
+/// Asks on a terminal, and takes nothing but yes for yes.
+pub(crate) fn ask(question: &str) -> Result<(), crate::Failure> {
+    if !io::stdin().is_terminal() {
+        return Err(crate::Failure::Refused(
+            "nobody is there to ask: say --yes where this is wanted".to_owned(),
+        ));
+    }
+    let mut stderr = io::stderr();
+    stderr.write_all(question.as_bytes())?;
+    stderr.flush()?;
+    let mut answer = String::new();
+    io::stdin().lock().read_line(&mut answer)?;
+    if answer.trim() == "yes" { Ok(()) } else { Err(crate::Failure::Refused("nothing was done".to_owned())) }
 }
 
 /// What turns text round, or ends a line where a terminal sees none.

@@ -1,14 +1,15 @@
 //! `switchback plan`.
 
 use std::io::Read;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
-use serde_json::json;
+use serde_json::{Value, json};
 use switchback::Step;
 use switchback::config::Config;
 
 use crate::Failure;
+use crate::forecast::Asked;
 use crate::out::Out;
 
 /// A configuration has some kilobytes.
@@ -22,27 +23,52 @@ pub(crate) enum Command {
         /// A file in TOML, or in JSON where its name ends so.
         file: PathBuf,
     },
+    /// Forecasts how long the plan of a configuration takes to decide, by its guards, with traffic as it is said or as a handle
+    /// has seen it. Ends with 1 where it cannot be decided. Guards of drift are left out.
+    Forecast(Box<Asked>),
+}
+
+/// A configuration as it was read.
+pub(crate) struct Written {
+    pub(crate) name: String,
+    pub(crate) config: Config,
+    /// As it was written.
+    pub(crate) value: Value,
+}
+
+pub(crate) fn read(file: &Path) -> Result<Written, Failure> {
+    let name = file.display().to_string();
+    let unreadable = |error| Failure::Unreadable(name.clone(), error);
+    let mut text = String::new();
+    let opened = std::fs::File::open(file).map_err(unreadable)?;
+    opened.take(CONFIG_MAX + 1).read_to_string(&mut text).map_err(unreadable)?;
+    if text.len() as u64 > CONFIG_MAX {
+        return Err(Failure::Refused(format!("{name} has more than 1 MiB: it is no configuration")));
+    }
+    let is_json = file.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("json"));
+    let read = if is_json { of_json(&text) } else { of_toml(&text) };
+    let (config, value) =
+        read.map_err(|cause| Failure::Refused(format!("{name}: {}", cause.trim().replace('\n', " "))))?;
+    Ok(Written { name, config, value })
+}
+
+fn of_json(text: &str) -> Result<(Config, Value), String> {
+    let config = serde_json::from_str(text).map_err(|error| error.to_string())?;
+    Ok((config, serde_json::from_str(text).map_err(|error| error.to_string())?))
+}
+
+fn of_toml(text: &str) -> Result<(Config, Value), String> {
+    let config = toml::from_str(text).map_err(|error| error.to_string())?;
+    Ok((config, toml::from_str(text).map_err(|error| error.to_string())?))
 }
 
 impl Command {
     pub(crate) fn run(self, out: &mut Out) -> Result<(), Failure> {
-        let Self::Check { file } = self;
-        let name = file.display().to_string();
-        let unreadable = |error| Failure::Unreadable(name.clone(), error);
-        let mut text = String::new();
-        let opened = std::fs::File::open(&file).map_err(unreadable)?;
-        opened.take(CONFIG_MAX + 1).read_to_string(&mut text).map_err(unreadable)?;
-        if text.len() as u64 > CONFIG_MAX {
-            return Err(Failure::Refused(format!("{name} has more than 1 MiB: it is no configuration")));
-        }
-        let is_json = file.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("json"));
-        let config: Result<Config, String> = if is_json {
-            serde_json::from_str(&text).map_err(|error| error.to_string())
-        } else {
-            toml::from_str(&text).map_err(|error| error.to_string())
+        let file = match self {
+            Self::Check { file } => file,
+            Self::Forecast(asked) => return asked.run(out),
         };
-        let config = config
-            .map_err(|cause| Failure::Refused(format!("{name}: {}", cause.trim().replace('\n', " "))))?;
+        let Written { config, .. } = read(&file)?;
         let guards: Vec<String> = config.guards().iter().map(ToString::to_string).collect();
         let plan = config.plan().ok();
         let steps: Vec<String> = plan.iter().flat_map(|plan| plan.steps()).map(told).collect();

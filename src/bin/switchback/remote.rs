@@ -7,12 +7,16 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value, json};
 
 use crate::Failure;
+use crate::follow::{number, told, wait};
 use crate::out::Out;
 
 /// How long a service may take to answer.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// A status of 64 versions has some hundred kilobytes.
 const ANSWER_MAX: u64 = 16 << 20;
+/// How often a service is asked that is watched, at most and at least.
+const OFTEN: Duration = Duration::from_millis(100);
+const SELDOM: Duration = Duration::from_secs(3600);
 /// The variable with the token of whoever may change something.
 const TOKEN: &str = "SWITCHBACK_TOKEN";
 
@@ -23,6 +27,21 @@ pub(crate) enum Command {
         /// Where the service answers for its models, such as http://127.0.0.1:9900/switchback.
         url: String,
         model: Option<String>,
+        /// Then tells what happens to them, a line for each event, until it is ended.
+        #[arg(short, long)]
+        watch: bool,
+        /// How often a service is asked that is watched: once a model, at most ten times a second.
+        #[arg(long, value_name = "TIME", default_value = "1s", value_parser = every)]
+        every: Duration,
+    },
+    /// Prints the page about the last rollout of a version as HTML, or as Markdown, or with --json its data.
+    Report {
+        url: String,
+        model: String,
+        version: String,
+        /// Markdown, for a ticket or a pull request.
+        #[arg(long)]
+        markdown: bool,
     },
     /// Makes a candidate live.
     Promote(Raising),
@@ -104,7 +123,13 @@ pub(crate) struct By {
 impl Command {
     pub(crate) fn run(self, out: &mut Out) -> Result<(), Failure> {
         let answer = match self {
-            Self::Get { url, model } => return get(out, &url, model.as_deref()),
+            Self::Get { url, model, watch: false, .. } => {
+                return get(out, &url, model.as_deref()).map(drop);
+            }
+            Self::Get { url, model, every, .. } => return watch(out, &url, model.as_deref(), every),
+            Self::Report { url, model, version, markdown } => {
+                return report(out, &address(&url, &[&model, "rollouts", &version])?, markdown);
+            }
             Self::Promote(of) => of.change("promote", &json!({})),
             Self::Resume(of) => of.change("resume", &json!({})),
             Self::Canary { of, share } => of.change("canary", &json!({"share": share})),
@@ -195,33 +220,43 @@ fn address(url: &str, names: &[&str]) -> Result<String, Failure> {
 type Asked = Result<ureq::http::Response<ureq::Body>, ureq::Error>;
 
 fn answered(url: &str, asked: Asked) -> Result<Value, Failure> {
+    let text = answered_text(url, asked)?;
+    serde_json::from_str(&text)
+        .map_err(|_| Failure::Refused(format!("{url} answers no JSON: no switchback is there")))
+}
+
+fn answered_text(url: &str, asked: Asked) -> Result<String, Failure> {
     let failed = |error: ureq::Error| Failure::Unreachable(url.to_owned(), Box::new(error));
     let mut response = asked.map_err(failed)?;
     let status = response.status();
     let text = response.body_mut().with_config().limit(ANSWER_MAX).read_to_string().map_err(failed)?;
-    let value = serde_json::from_str::<Value>(&text);
     if status.is_success() {
-        return value.map_err(|_| Failure::Refused(format!("{url} answers no JSON: no switchback is there")));
+        return Ok(text);
     }
     // Its own sentence, or the status where somebody else has answered.
-    let why = value.ok().and_then(|value| value.get("error")?.as_str().map(str::to_owned));
+    let why = serde_json::from_str::<Value>(&text)
+        .ok()
+        .and_then(|value| value.get("error")?.as_str().map(str::to_owned));
     Err(Failure::Refused(
         why.map_or_else(|| format!("{url} answers {status}"), |why| format!("{why} ({status})")),
     ))
 }
 
-fn get(out: &mut Out, url: &str, model: Option<&str>) -> Result<(), Failure> {
+/// Shows the models, and gives their names.
+fn get(out: &mut Out, url: &str, model: Option<&str>) -> Result<Vec<String>, Failure> {
     let names: Vec<&str> = model.into_iter().collect();
     let url = address(url, &names)?;
     let url = if names.is_empty() { format!("{url}/") } else { url };
     let value = answered(&url, agent().get(&url).header("Accept", "application/json").call())?;
-    if out.json {
-        return Ok(out.value(&value)?);
-    }
     let all: Vec<&Value> = match &value {
         Value::Array(all) => all.iter().collect(),
         one => vec![one],
     };
+    let names = all.iter().map(|status| text(&status["name"])).collect();
+    if out.json {
+        out.value(&value)?;
+        return Ok(names);
+    }
     let mut rows = Vec::new();
     for status in &all {
         if status.get("live").is_none() {
@@ -235,6 +270,89 @@ fn get(out: &mut Out, url: &str, model: Option<&str>) -> Result<(), Failure> {
             out.line(&format!("{} is frozen: {reason}", text(&status["name"])))?;
         }
     }
+    Ok(names)
+}
+
+fn every(text: &str) -> Result<Duration, String> {
+    match humantime::parse_duration(text) {
+        Ok(every) if (OFTEN..=SELDOM).contains(&every) => Ok(every),
+        Ok(_) => Err("write a time between 100ms and 1h".to_owned()),
+        Err(_) => Err("write a time as 1s or 500ms".to_owned()),
+    }
+}
+
+/// Shows the models, then tells their events as they happen. A service that is gone is an error.
+fn watch(out: &mut Out, url: &str, model: Option<&str>, every: Duration) -> Result<(), Failure> {
+    let agent = agent();
+    let events = |name: &str, after: u64| -> Result<Vec<String>, Failure> {
+        let url = format!("{}?after={after}", address(url, &[name, "events"])?);
+        Ok(answered_text(&url, agent.get(&url).call())?.lines().map(str::to_owned).collect())
+    };
+    // Before they are shown: what happens in between is told, and not lost.
+    let names = match model {
+        Some(model) => vec![model.to_owned()],
+        None => names(&agent, url)?,
+    };
+    let mut seen = Vec::new();
+    for name in names {
+        let mut last = 0;
+        // Only so many are told at a time.
+        while let Some(further) = events(&name, last)?.iter().rev().find_map(|line| number(line)) {
+            last = further;
+        }
+        seen.push((name, last));
+    }
+    if !out.json {
+        get(out, url, model)?;
+    }
+    loop {
+        out.flush()?;
+        wait(every);
+        for (name, last) in &mut seen {
+            for line in events(name, *last)? {
+                let number = number(&line).unwrap_or(*last);
+                let missed = number.saturating_sub(*last + 1);
+                *last = number;
+                if out.json {
+                    let mut event: Value = serde_json::from_str(&line).unwrap_or_default();
+                    if let Some(event) = event.as_object_mut() {
+                        event.insert("model".to_owned(), name.as_str().into());
+                    }
+                    out.json_line(&event.to_string())?;
+                    continue;
+                }
+                if missed > 0 {
+                    out.line(&format!(
+                        "{name}  {missed} events are not here: the service has let go of them"
+                    ))?;
+                }
+                // What a later release says is shown as it is.
+                let sentence = told(&line).map_or(line, |(_, sentence)| sentence);
+                out.line(&format!("{name}  {sentence}"))?;
+            }
+        }
+    }
+}
+
+fn names(agent: &ureq::Agent, url: &str) -> Result<Vec<String>, Failure> {
+    let url = format!("{}/", address(url, &[])?);
+    let value = answered(&url, agent.get(&url).header("Accept", "application/json").call())?;
+    Ok(value.as_array().into_iter().flatten().map(|status| text(&status["name"])).collect())
+}
+
+/// The page as the service has made it: text and styles, with every name in it escaped, to be kept in a file.
+fn report(out: &mut Out, url: &str, markdown: bool) -> Result<(), Failure> {
+    let form = match (out.json, markdown) {
+        (true, _) => "application/json",
+        (false, true) => "text/markdown",
+        (false, false) => "text/html",
+    };
+    let asked = agent().get(url).header("Accept", form).call();
+    if out.json {
+        return Ok(out.value(&answered(url, asked)?)?);
+    }
+    let page = answered_text(url, asked)?;
+    page.lines().try_for_each(|line| out.line(line))?;
     Ok(())
 }
 

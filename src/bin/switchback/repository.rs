@@ -13,6 +13,8 @@ use switchback::repository::{
 
 use crate::Failure;
 use crate::out::{Out, bytes};
+use crate::profile::Columns;
+use crate::progress::Progress;
 
 /// A manifest has some kilobytes, and golden samples more.
 const MANIFEST_MAX: u64 = 4 << 20;
@@ -31,7 +33,17 @@ pub(crate) enum Command {
     /// Lists what is different between two versions.
     Diff { folder: PathBuf, model: String, before: String, after: String },
     /// Holds the files of versions against their manifests: all, those of a model, or one. Ends with 1 where one differs.
-    Verify { folder: PathBuf, model: Option<String>, version: Option<String> },
+    Verify {
+        folder: PathBuf,
+        model: Option<String>,
+        version: Option<String>,
+        /// Reads the training data too that the repository keeps for them.
+        #[arg(long)]
+        data: bool,
+        /// Loads each model into ONNX Runtime too, whose library must be there.
+        #[arg(long)]
+        load: bool,
+    },
     /// Publishes a version: whole or not at all. A version is never changed afterwards.
     Publish(Box<Publish>),
     /// Brings a version here from elsewhere, held against its manifest before anybody sees it. A pull that was interrupted goes on
@@ -43,6 +55,14 @@ pub(crate) enum Command {
     Untag { folder: PathBuf, model: String, tag: String },
     /// Removes a version that no tag points at.
     Rm { folder: PathBuf, model: String, version: String },
+    /// Puts tags aside that are torn: none points anywhere then, until it is given again.
+    Repair {
+        folder: PathBuf,
+        model: String,
+        /// Does not ask first.
+        #[arg(long)]
+        yes: bool,
+    },
     /// Removes what publishers that were killed have left behind, and data that no version refers to.
     Sweep { folder: PathBuf },
 }
@@ -75,6 +95,16 @@ pub(crate) struct Publish {
     /// Data that it was trained on; the repository keeps it, once for all versions.
     #[arg(long, value_name = "FILE")]
     data: Vec<PathBuf>,
+    /// A table in CSV, with a line of names: how its columns are distributed stands in the manifest, for drift to be measured
+    /// against. The features of the contract are looked at; where it has none, every column.
+    #[arg(long, value_name = "FILE")]
+    profile: Option<PathBuf>,
+    /// A column of the profile that holds categories, although they look like numbers.
+    #[arg(long = "category", value_name = "COLUMN", requires = "profile")]
+    categories: Vec<String>,
+    /// A column that is no feature, such as the truth.
+    #[arg(long = "leave-out", value_name = "COLUMN", requires = "profile")]
+    left_out: Vec<String>,
     /// A tag that points at it from now on.
     #[arg(long = "tag", value_name = "TAG")]
     tags: Vec<String>,
@@ -102,7 +132,7 @@ fn pair(text: &str) -> Result<(String, String), String> {
     }
 }
 
-fn figure(text: &str) -> Result<(String, f64), String> {
+pub(crate) fn figure(text: &str) -> Result<(String, f64), String> {
     let (name, value) = pair(text)?;
     match value.parse() {
         Ok(number) if f64::is_finite(number) => Ok((name, number)),
@@ -130,8 +160,9 @@ impl Command {
                 }
                 Ok(text.lines().try_for_each(|line| out.line(line))?)
             }
-            Self::Verify { folder, model, version } => {
-                verify(out, &Repository::open(folder)?, model.as_deref(), version.as_deref())
+            Self::Verify { folder, model, version, data, load } => {
+                let further = Further { data, load };
+                verify(out, &Repository::open(folder)?, model.as_deref(), version.as_deref(), further)
             }
             Self::Publish(publish) => publish.run(out),
             Self::Pull(pull) => pull.run(out),
@@ -150,6 +181,7 @@ impl Command {
                 }
                 Ok(out.line(&format!("{model} {version} is removed"))?)
             }
+            Self::Repair { folder, model, yes } => repair(out, &Repository::open(folder)?, &model, yes),
             Self::Sweep { folder } => {
                 let swept = Repository::open(folder)?.sweep()?;
                 let (left, data, unsure) = (swept.asides, swept.data, swept.unsure);
@@ -309,12 +341,16 @@ fn verify(
     models: &Repository,
     model: Option<&str>,
     version: Option<&str>,
+    further: Further,
 ) -> Result<(), Failure> {
+    if further.load {
+        loadable()?;
+    }
     let named = match model {
         Some(model) => vec![model.to_owned()],
         None => models.models()?,
     };
-    let mut results = Vec::new();
+    let (mut results, progress) = (Vec::new(), Progress::begin());
     for model in &named {
         let entries = match version {
             Some(version) => vec![models.resolve(model, version)?],
@@ -324,13 +360,16 @@ fn verify(
                     model: model.clone(),
                     version,
                     manifest: true,
+                    data: None,
+                    loaded: None,
                     faults: vec![why.to_string()],
                 }));
                 models.versions(model)?
             }
         };
-        results.extend(entries.iter().map(|entry| held(models, entry)));
+        results.extend(entries.iter().map(|entry| held(models, entry, further, &progress)));
     }
+    drop(progress);
     if results.is_empty() {
         return Err(Failure::Refused("there is no version to verify".to_owned()));
     }
@@ -349,28 +388,119 @@ struct Verified {
     version: String,
     /// Whether there is one to hold it against.
     manifest: bool,
+    /// Data sets that were held against their digests, where that was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    data: Option<usize>,
+    /// What the model that was loaded takes and gives, where that was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    loaded: Option<String>,
     faults: Vec<String>,
 }
 
 impl Verified {
     fn lines(&self) -> Vec<String> {
-        let Self { model, version, manifest, faults } = self;
+        let Self { model, version, manifest, data, loaded, faults } = self;
         let whole = if *manifest { "as it was published" } else { "there is no manifest to hold it against" };
         match &faults[..] {
-            [] => vec![format!("{model} {version}: {whole}")],
+            [] => {
+                let kept = data.map(|sets| match sets {
+                    0 => "no data is kept for it".to_owned(),
+                    1 => "its data too".to_owned(),
+                    sets => format!("its {sets} data sets too"),
+                });
+                let told: Vec<&str> =
+                    [Some(whole), kept.as_deref(), loaded.as_deref()].into_iter().flatten().collect();
+                vec![format!("{model} {version}: {}", told.join("; "))]
+            }
             faults => faults.iter().map(|fault| format!("{model} {version}: {fault}")).collect(),
         }
     }
 }
 
-fn held(models: &Repository, entry: &Entry) -> Verified {
-    let faults = match models.verify(entry) {
-        Ok(()) => Vec::new(),
-        Err(RepositoryError::Faulty { faults, .. }) => faults.iter().map(ToString::to_string).collect(),
-        Err(other) => vec![other.to_string()],
-    };
+/// What is looked at beside the files.
+#[derive(Clone, Copy)]
+struct Further {
+    data: bool,
+    load: bool,
+}
+
+fn held(models: &Repository, entry: &Entry, further: Further, progress: &Progress) -> Verified {
     let (model, version) = (entry.model.clone(), entry.version.to_string());
-    Verified { model, version, manifest: entry.manifest.is_some(), faults }
+    let told = |error: RepositoryError| match error {
+        RepositoryError::Faulty { faults, .. } => faults.iter().map(ToString::to_string).collect(),
+        other => vec![other.to_string()],
+    };
+    progress.on(format!("{model} {version}: reading {}", bytes(size(entry))));
+    let mut faults: Vec<String> = models.verify(entry).err().map(told).unwrap_or_default();
+    let mut data = None;
+    if further.data {
+        progress.on(format!("{model} {version}: reading its data"));
+        match models.verify_data(entry) {
+            Ok(sets) => data = Some(sets),
+            Err(error) => faults.extend(told(error)),
+        }
+    }
+    let mut loaded = None;
+    // What is not what was published is not run.
+    if further.load && faults.is_empty() {
+        progress.on(format!("{model} {version}: loading"));
+        match load(entry) {
+            Ok(signature) => loaded = Some(signature),
+            Err(why) => faults.push(why),
+        }
+    }
+    Verified { model, version, manifest: entry.manifest.is_some(), data, loaded, faults }
+}
+
+/// Whether a model can be loaded here at all.
+#[cfg(feature = "onnx")]
+fn loadable() -> Result<(), Failure> {
+    use switchback::model::onnx::Runtime;
+    Runtime::builder().build().map(drop).map_err(|error| Failure::Refused(error.to_string()))
+}
+
+#[cfg(not(feature = "onnx"))]
+fn loadable() -> Result<(), Failure> {
+    Err(Failure::Refused(
+        "this program was built without ONNX Runtime: `cargo install switchback --features cli,onnx` makes one with it"
+            .to_owned(),
+    ))
+}
+
+/// Loads a model, and says what it takes and gives.
+#[cfg(feature = "onnx")]
+fn load(entry: &Entry) -> Result<String, String> {
+    use switchback::model::LoadError;
+    use switchback::model::onnx::{OnnxModel, Port};
+    let told = |error: LoadError| crate::with_causes(&error);
+    let model = OnnxModel::from_file(entry.model_file()).map_err(told)?;
+    model.load().map_err(told)?;
+    let Some(signature) = model.signature() else { return Ok("it loads".to_owned()) };
+    let named = |tensors: &[Port]| tensors.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    Ok(format!("it loads: {} -> {}", named(&signature.inputs), named(&signature.outputs)))
+}
+
+#[cfg(not(feature = "onnx"))]
+fn load(_entry: &Entry) -> Result<String, String> {
+    Err("this program was built without ONNX Runtime".to_owned())
+}
+
+fn repair(out: &mut Out, models: &Repository, model: &str, yes: bool) -> Result<(), Failure> {
+    let torn = matches!(models.tags(model), Err(RepositoryError::Tags { .. }));
+    if torn && !yes {
+        crate::out::ask(&format!(
+            "No tag of {model} points anywhere then, until it is given again. Type yes to go on: "
+        ))?;
+    }
+    let aside = models.repair_tags(model)?;
+    if out.json {
+        return Ok(out.value(&json!({"model": model, "aside": aside}))?);
+    }
+    let said = match aside {
+        None => format!("the tags of {model} can be read: nothing was done"),
+        Some(aside) => format!("the tags of {model} as they were: {}", aside.display()),
+    };
+    Ok(out.line(&said)?)
 }
 
 impl Publish {
@@ -412,6 +542,7 @@ impl Publish {
         lineage.code = self.code.or(lineage.code.take());
         lineage.framework = self.framework.or(lineage.framework.take());
         let path = manifest.model.clone();
+        let (features, progress) = (manifest.contract.features.clone(), Progress::begin());
         let mut draft = match hub {
             Some(hub) => hub.draft(manifest)?,
             None => Draft::new(manifest).file(path, self.file.unwrap_or_default()),
@@ -426,8 +557,16 @@ impl Publish {
             data.name = name;
             draft = draft.attach(data, from);
         }
+        if let Some(path) = &self.profile {
+            progress.on(format!("counting {}", path.display()));
+            let columns =
+                Columns { features: &features, categories: &self.categories, left_out: &self.left_out };
+            draft = draft.profile(&crate::profile::of(path, &columns)?);
+        }
         let models = Repository::create(&self.folder)?;
+        progress.on(format!("publishing {} {}", self.model, self.version));
         let entry = models.publish(draft)?;
+        drop(progress);
         if out.json {
             return Ok(out.value(&entry.manifest)?);
         }

@@ -113,6 +113,14 @@ pub(crate) enum Limit {
 const ERROR_FLOOR: f64 = 0.001;
 
 impl Rule {
+    /// The name of the business figure that it is over, if it is over one.
+    pub fn kpi(&self) -> Option<&str> {
+        match &self.figure {
+            Figure::Kpi { name } => Some(name),
+            _ => None,
+        }
+    }
+
     pub(crate) fn new(figure: Figure, limit: Limit) -> Result<Self, InvalidRule> {
         let figure = match figure {
             Figure::Latency { quantile } => Figure::Latency {

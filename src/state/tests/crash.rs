@@ -52,7 +52,11 @@ impl World {
             Act::Restart => Ok(()),
             Act::Add(entries) => journal.append(entries),
             Act::Rewrite { state, evidence, events } => {
-                journal.rewrite(state.as_bytes(), &[evidence.as_bytes().to_vec()], events).map(|repaired| {
+                // Whoever writes remembers them.
+                let decisions: Vec<Vec<u8>> =
+                    self.acknowledged.decisions.iter().map(|body| body.as_bytes().to_vec()).collect();
+                let evidence = [evidence.as_bytes().to_vec()];
+                journal.rewrite(state.as_bytes(), &evidence, events, &decisions).map(|repaired| {
                     assert_eq!(repaired, None);
                 })
             }
@@ -128,14 +132,14 @@ fn at_every_step_that_fails_what_was_acknowledged_is_there() {
     let acts = [
         Act::Restart,
         rewrite(1),
-        Act::Add(vec![state("2"), seen("[2]"), event("two")]),
+        Act::Add(vec![state("2"), seen("[2]"), event("two"), decision("2")]),
         Act::Add(vec![seen("[3]"), event("three"), event("three again")]),
         rewrite(4),
         Act::Add(vec![state("5"), all_seen("[5]")]),
         Act::Restart,
         Act::Add(vec![state("6")]),
         rewrite(7),
-        Act::Add(vec![event("eight")]),
+        Act::Add(vec![event("eight"), decision("8"), decision("9")]),
         rewrite(9),
     ];
     let none = Fault { after: u64::MAX / 2, torn: false, once: false };
@@ -153,7 +157,7 @@ fn body() -> impl Strategy<Value = String> {
 }
 
 fn entry() -> impl Strategy<Value = Entry> {
-    let kinds = prop_oneof![Just(Kind::State), Just(Kind::Evidence), Just(Kind::Event)];
+    let kinds = prop_oneof![Just(Kind::State), Just(Kind::Evidence), Just(Kind::Event), Just(Kind::Decision)];
     (kinds, any::<bool>(), body()).prop_map(|(kind, whole, body)| Entry {
         kind,
         whole: whole && kind == Kind::Evidence,

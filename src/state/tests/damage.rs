@@ -14,6 +14,14 @@ use crate::state::repair::repair_with;
 
 /// Entries in batches, the first of them what the file is put in place with.
 fn batches() -> Vec<Vec<Entry>> {
+    let mut batches = batches_of_1();
+    batches[0].insert(2, decision("{\"number\":1}"));
+    batches[3].insert(1, decision("{\"number\":2}"));
+    batches
+}
+
+/// The same as the first format had them: without decisions.
+fn batches_of_1() -> Vec<Vec<Entry>> {
     vec![
         vec![event("began"), event("staged v2"), state("{\"live\":\"v1\"}"), all_seen("[1,1]")],
         vec![state("{\"live\":\"v1\",\"canary\":\"v2\"}"), seen("[0,1]"), event("canary v2")],
@@ -139,7 +147,7 @@ fn a_last_batch_whose_beginning_did_not_reach_the_disk_is_torn_and_not_damage() 
     fs::write(folder.path(JOURNAL), &bytes).unwrap();
     let (now, found) = Snapshot::read(&folder.0).unwrap();
     assert_eq!(now, prefixes(&batches())[2]);
-    assert_eq!(found.torn_bytes as usize, last[3] - last[0]);
+    assert_eq!(found.torn_bytes as usize, last[last.len() - 1] - last[0]);
     bytes.extend([0; 5000]);
     fs::write(folder.path(JOURNAL), &bytes).unwrap();
     assert_eq!(Snapshot::now(&folder), prefixes(&batches())[2]);
@@ -151,7 +159,7 @@ fn a_torn_end_is_gone_after_the_first_thing_that_is_written() {
     let folder = Folder::with(&written[..places[3][2]]);
     let (mut journal, found) = folder.open();
     assert_eq!(found.torn_bytes as usize, places[3][2] - places[3][0]);
-    journal.rewrite(b"{}", &[b"[9]".to_vec()], &[b"started".to_vec()]).unwrap();
+    journal.rewrite(b"{}", &[b"[9]".to_vec()], &[b"started".to_vec()], &[]).unwrap();
     let (now, found) = Snapshot::read(&folder.0).unwrap();
     assert_eq!((found.torn_bytes, found.generation, found.dropped), (0, 8, 2));
     assert_eq!(now.events, ["began", "staged v2", "canary v2", "started"]);
@@ -261,16 +269,16 @@ fn damage_that_shows_while_the_journal_is_in_use_does_not_keep_what_is_decided_f
     let folder = Folder::new();
     let (mut journal, _) = folder.open();
     let line = "a line that is long enough to be hit".to_string();
-    journal.rewrite(b"1", &[b"[]".to_vec()], &[line.clone().into(), b"second".to_vec()]).unwrap();
+    journal.rewrite(b"1", &[b"[]".to_vec()], &[line.clone().into(), b"second".to_vec()], &[]).unwrap();
     let mut bytes = fs::read(folder.path(JOURNAL)).unwrap();
     bytes[HEADER + 20] ^= 1;
     fs::write(folder.path(JOURNAL), &bytes).unwrap();
-    let repaired = journal.rewrite(b"2", &[b"[]".to_vec()], &[b"third".to_vec()]).unwrap().unwrap();
+    let repaired = journal.rewrite(b"2", &[b"[]".to_vec()], &[b"third".to_vec()], &[]).unwrap().unwrap();
     assert_eq!(fs::read(repaired.kept_as.unwrap()).unwrap(), bytes);
     assert_eq!((repaired.lost_bytes, repaired.lost_records, repaired.events), (line.len() as u64 + 25, 1, 1));
     let now = Snapshot::now(&folder);
     assert_eq!((now.state.as_deref(), now.events), (Some("2"), vec!["second".to_string(), "third".into()]));
-    assert_eq!(journal.rewrite(b"3", &[b"[]".to_vec()], &[]).unwrap(), None);
+    assert_eq!(journal.rewrite(b"3", &[b"[]".to_vec()], &[], &[]).unwrap(), None);
 }
 
 #[test]
@@ -297,23 +305,26 @@ fn corpus(name: &str) -> (Folder, Result<(Snapshot, Found), StateError>) {
 
 #[test]
 fn the_corpus_is_read_as_ever() {
-    let prefixes = prefixes(&batches());
-    let (now, found) = corpus("good-1").1.unwrap();
-    assert_eq!((now, found.torn_bytes), (prefixes[3].clone(), 0));
-    let (now, found) = corpus("torn-1").1.unwrap();
-    assert_eq!((now, found.torn_bytes > 0), (prefixes[2].clone(), true));
-    let (now, found) = corpus("torn-beginning-1").1.unwrap();
-    assert_eq!((now, found.torn_bytes > 0), (prefixes[2].clone(), true));
+    for (format, batches) in [(1, batches_of_1()), (2, batches())] {
+        let prefixes = prefixes(&batches);
+        let corpus = |name: &str| corpus(&format!("{name}-{format}"));
+        let (now, found) = corpus("good").1.unwrap();
+        assert_eq!((now, found.torn_bytes, found.format), (prefixes[3].clone(), 0, format));
+        let (now, found) = corpus("torn").1.unwrap();
+        assert_eq!((now, found.torn_bytes > 0), (prefixes[2].clone(), true));
+        let (now, found) = corpus("torn-beginning").1.unwrap();
+        assert_eq!((now, found.torn_bytes > 0), (prefixes[2].clone(), true));
 
-    let (folder, read) = corpus("damaged-middle-1");
-    assert!(matches!(read, Err(StateError::Damaged { .. })));
-    assert!(repair(&folder.0).unwrap().state);
-    let (folder, read) = corpus("damaged-header-1");
-    assert!(matches!(read, Err(StateError::Damaged { offset: 0, .. })));
-    assert_eq!(repair(&folder.0).unwrap().events, 4);
-
+        let (folder, read) = corpus("damaged-middle");
+        assert!(matches!(read, Err(StateError::Damaged { .. })));
+        assert!(repair(&folder.0).unwrap().state);
+        let (folder, read) = corpus("damaged-header");
+        assert!(matches!(read, Err(StateError::Damaged { offset: 0, .. })));
+        assert_eq!(repair(&folder.0).unwrap().events, 4);
+        assert_eq!(Snapshot::now(&folder).decisions, prefixes[3].decisions);
+    }
     let (folder, read) = corpus("newer");
-    assert!(matches!(read, Err(StateError::Newer { format: 2, known: 1, .. })));
+    assert!(matches!(read, Err(StateError::Newer { format: 3, known: 2, .. })));
     assert!(matches!(repair(&folder.0), Err(StateError::Newer { .. })));
     for name in ["garbage", "empty", "short"] {
         let (folder, read) = corpus(name);
@@ -364,18 +375,20 @@ fn write_the_corpus() {
     fs::create_dir_all(&folder).unwrap();
     let (written, places) = journal(&batches());
     let write = |name: &str, bytes: &[u8]| fs::write(folder.join(name), bytes).unwrap();
-    write("good-1", &written);
-    write("torn-1", &written[..places[3][1] + 9]);
+    // Those of earlier formats stay as they are.
+    let write_now = |name: &str, bytes: &[u8]| write(&format!("{name}-{FORMAT}"), bytes);
+    write_now("good", &written);
+    write_now("torn", &written[..places[3][1] + 9]);
     let mut bytes = written.clone();
     bytes[places[3][0]..places[3][1]].fill(0);
-    write("torn-beginning-1", &bytes);
+    write_now("torn-beginning", &bytes);
     let mut bytes = written.clone();
     bytes[places[1][0] + 25] ^= 0x20;
-    write("damaged-middle-1", &bytes);
+    write_now("damaged-middle", &bytes);
     let mut bytes = written.clone();
     bytes[33] ^= 0x20;
-    write("damaged-header-1", &bytes);
-    let newer = Header { format: 2, generation: 9, salt: 1, dropped: 0, base: 60 };
+    write_now("damaged-header", &bytes);
+    let newer = Header { format: FORMAT + 1, generation: 9, salt: 1, dropped: 0, base: 60 };
     write("newer", &[newer.encode(), b"....".to_vec()].concat());
     write(
         "garbage",

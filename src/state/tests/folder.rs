@@ -10,7 +10,7 @@ use crate::state::names::LOCK;
 fn one_process_has_the_folder_and_another_takes_over_once_it_is_free() {
     let folder = Folder::new();
     let (mut journal, _) = folder.open();
-    journal.rewrite(b"1", &[b"[]".to_vec()], &[]).unwrap();
+    journal.rewrite(b"1", &[b"[]".to_vec()], &[], &[]).unwrap();
     let second = Journal::open(Files::default(), &folder.0);
     assert!(matches!(second, Err(StateError::Locked { .. })));
     assert!(matches!(repair(&folder.0), Err(StateError::Locked { .. })));
@@ -24,7 +24,7 @@ fn folders_are_made_with_those_above_them() {
     let folder = Folder::new();
     let deep = folder.path("a").join("b");
     let (mut journal, _) = Journal::open(Files::default(), &deep).unwrap();
-    journal.rewrite(b"1", &[b"[]".to_vec()], &[]).unwrap();
+    journal.rewrite(b"1", &[b"[]".to_vec()], &[], &[]).unwrap();
     assert!(deep.join(JOURNAL).is_file());
 }
 
@@ -56,7 +56,7 @@ fn nobody_else_may_read_the_files_or_write_to_the_folder() {
 
     let folder = Folder::new();
     let (mut journal, _) = folder.open();
-    journal.rewrite(b"1", &[b"[]".to_vec()], &[]).unwrap();
+    journal.rewrite(b"1", &[b"[]".to_vec()], &[], &[]).unwrap();
     secret(&Files::default(), &folder.0).unwrap();
     drop(journal);
     let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
@@ -86,7 +86,7 @@ fn nobody_else_may_read_the_files_or_write_to_the_folder() {
 #[test]
 fn links_are_not_followed() {
     let real = Folder::new();
-    real.open().0.rewrite(b"1", &[b"[]".to_vec()], &[]).unwrap();
+    real.open().0.rewrite(b"1", &[b"[]".to_vec()], &[], &[]).unwrap();
     for name in [JOURNAL, LOCK, KEY] {
         let folder = Folder::new();
         folder.open();
@@ -108,24 +108,24 @@ fn links_are_not_followed() {
 fn a_journal_that_was_removed_is_written_again_and_one_that_was_replaced_is_left_alone() {
     let folder = Folder::new();
     let (mut journal, _) = folder.open();
-    journal.rewrite(b"1", &[b"[]".to_vec()], &[b"a".to_vec()]).unwrap();
+    journal.rewrite(b"1", &[b"[]".to_vec()], &[b"a".to_vec()], &[]).unwrap();
     fs::remove_file(folder.path(JOURNAL)).unwrap();
     assert!(matches!(journal.append(&[state("2")]), Err(StateError::Replaced { .. })));
     assert_eq!(journal.wants_rewrite(), Some(Why::Failed));
-    journal.rewrite(b"2", &[b"[]".to_vec()], &[b"b".to_vec()]).unwrap();
+    journal.rewrite(b"2", &[b"[]".to_vec()], &[b"b".to_vec()], &[]).unwrap();
     assert_eq!(Snapshot::now(&folder).events, ["a", "b"]);
 
     fs::rename(folder.path(JOURNAL), folder.path("old")).unwrap();
     fs::copy(folder.path("old"), folder.path(JOURNAL)).unwrap();
     assert!(matches!(journal.append(&[state("3")]), Err(StateError::Replaced { .. })));
-    assert!(matches!(journal.rewrite(b"3", &[b"[]".to_vec()], &[]), Err(StateError::Replaced { .. })));
+    assert!(matches!(journal.rewrite(b"3", &[b"[]".to_vec()], &[], &[]), Err(StateError::Replaced { .. })));
     fs::rename(folder.path("old"), folder.path(JOURNAL)).unwrap();
-    journal.rewrite(b"4", &[b"[]".to_vec()], &[]).unwrap();
+    journal.rewrite(b"4", &[b"[]".to_vec()], &[], &[]).unwrap();
 
     fs::remove_file(folder.path(LOCK)).unwrap();
     let (second, _) = folder.open();
     assert!(matches!(journal.append(&[state("5")]), Err(StateError::Replaced { .. })));
-    assert!(matches!(journal.rewrite(b"5", &[b"[]".to_vec()], &[]), Err(StateError::Replaced { .. })));
+    assert!(matches!(journal.rewrite(b"5", &[b"[]".to_vec()], &[], &[]), Err(StateError::Replaced { .. })));
     assert_eq!(Snapshot::now(&folder).state.as_deref(), Some("4"));
     drop(second);
 }
@@ -135,7 +135,7 @@ fn a_journal_that_appears_after_a_first_start_is_left_alone() {
     let folder = Folder::new();
     let (mut journal, _) = folder.open();
     fs::write(folder.path(JOURNAL), b"somebody's").unwrap();
-    assert!(matches!(journal.rewrite(b"1", &[b"[]".to_vec()], &[]), Err(StateError::Replaced { .. })));
+    assert!(matches!(journal.rewrite(b"1", &[b"[]".to_vec()], &[], &[]), Err(StateError::Replaced { .. })));
     assert_eq!(fs::read(folder.path(JOURNAL)).unwrap(), b"somebody's");
 }
 

@@ -61,6 +61,10 @@ fn all_seen(body: &str) -> Entry {
     Entry { whole: true, ..seen(body) }
 }
 
+fn decision(body: &str) -> Entry {
+    Entry { kind: Kind::Decision, whole: false, body: body.into() }
+}
+
 fn event(body: &str) -> Entry {
     Entry { kind: Kind::Event, whole: false, body: body.into() }
 }
@@ -71,6 +75,7 @@ struct Snapshot {
     state: Option<String>,
     evidence: Vec<String>,
     events: Vec<String>,
+    decisions: Vec<String>,
 }
 
 impl Snapshot {
@@ -82,7 +87,8 @@ impl Snapshot {
             history => history?.collect::<Result<_, _>>()?,
         };
         let evidence = found.evidence.iter().map(text).collect();
-        Ok((Self { state: found.state.as_ref().map(text), evidence, events }, found))
+        let decisions = found.decisions.iter().map(text).collect();
+        Ok((Self { state: found.state.as_ref().map(text), evidence, events, decisions }, found))
     }
 
     fn now(folder: &Folder) -> Self {
@@ -99,6 +105,7 @@ impl Snapshot {
                 Kind::Evidence if entry.whole => next.evidence = vec![body],
                 Kind::Evidence => next.evidence.push(body),
                 Kind::Event => next.events.push(body),
+                Kind::Decision => next.decisions.push(body),
             }
         }
         next

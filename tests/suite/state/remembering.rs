@@ -3,15 +3,16 @@
 use std::error::Error;
 use std::path::Path;
 
+use switchback::decisions::{Decision, recorded, recording, replay};
 use switchback::events::{Cause, EventKind};
 use switchback::feedback::FeedbackOutcome;
 use switchback::guard::{Comparison, Evidence, Guard, Verdict};
 use switchback::options::AfterCrash;
 use switchback::options::{Labels, Retention, Shadowing, StateFolder};
 use switchback::plan::Bake;
-use switchback::state::StateError;
-use switchback::status::look;
-use switchback::testing::Faults;
+use switchback::state::{StateError, history};
+use switchback::status::{look, release};
+use switchback::testing::{Faults, Scripted};
 use switchback::{
     BuildError, Builder, Clock, Model, Outcome, Phase, RollbackOutcome, RolloutError, StageError, Step, guard,
 };
@@ -88,16 +89,140 @@ fn what_is_decided_is_looked_at_from_outside_while_the_handle_runs() {
     assert_eq!((seen.retained.len(), seen.retained[0].version.as_str()), (1, "v1"));
     let tried = seen.rollouts.iter().find(|rollout| rollout.version == "v3").unwrap();
     assert_eq!((tried.phase, tried.weight.to_string().as_str()), (Phase::Canary, "5 %"));
-    assert_eq!(tried.guards, ["error rate at most 0.01"]);
+    assert_eq!((&tried.guards[..], tried.evidence.len()), (&["error rate at most 0.01".to_owned()][..], 0));
+    assert_eq!(seen.held, Some(true));
+    ask(&service, 50);
+    tick(&service, &clock);
+    service.checkpoint().unwrap();
+    let tried = look(&folder.0).unwrap().unwrap().rollouts.remove(0);
+    assert_eq!(tried.evidence, rollout.status().unwrap().evidence, "as of the last tick");
+    assert_eq!(tried.evidence.len(), 1);
     let _ = service.abort_candidates("enough");
     end(service);
     let seen = look(&folder.0).unwrap().unwrap();
-    assert!(seen.closed && seen.rollouts.iter().all(|rollout| rollout.version != "v3"));
+    assert!(
+        seen.closed
+            && seen.held == Some(false)
+            && seen.rollouts.iter().all(|rollout| rollout.version != "v3")
+    );
     assert_eq!(
         remembering(&clock, &folder.0).build().unwrap().live(),
         seen.live,
         "a look has changed nothing"
     );
+}
+
+/// Inputs between 0 and 1, of which those below one half are yes.
+fn traffic(service: &Service, clock: &Clock, chance: &mut Chance, ticks: usize) {
+    for _ in 0..ticks {
+        for _ in 0..50 {
+            let input = chance.next();
+            let answer = service.predict(&input).unwrap();
+            service.feedback(answer.id(), Outcome::class(u16::from(input < 0.5)));
+        }
+        service.run_shadow(usize::MAX);
+        tick(service, clock);
+    }
+}
+
+#[test]
+fn what_guards_decided_is_in_the_journal_and_is_judged_again_after_the_process() {
+    let (clock, folder) = (clock(), Folder::new());
+    let below = |name: &str, limit: f64| {
+        Scripted::<f64, f64>::new(name, move |x: &f64| if *x < limit { 0.9 } else { 0.1 })
+    };
+    let open = move |name: &str| -> Opened {
+        match name {
+            "v1" => Ok(Box::new(below("one", 0.55))),
+            "v2" => Ok(Box::new(below("two", 0.5))),
+            other => Err(format!("there is no {other}").into()),
+        }
+    };
+    let remembering = || {
+        builder(&clock)
+            .live("v1", below("one", 0.55))
+            .shadowing(Shadowing::new())
+            .state(StateFolder::new(&folder.0).after_crash(AfterCrash::Resume))
+            .source(open)
+    };
+    let service = remembering().build().unwrap();
+    assert_eq!(recorded(&folder.0).unwrap(), []);
+    let rollout =
+        service.stage("v2", below("two", 0.5)).unwrap().guard(guard::accuracy().at_most_below_live(0.05));
+    rollout.run(ramp([0.1, 0.5])).unwrap();
+    let mut chance = Chance(3);
+    let mut ticks = 0;
+    while service.decisions().is_empty() && ticks < 2_000 {
+        traffic(&service, &clock, &mut chance, 1);
+        ticks += 1;
+    }
+    let told = |service: &Service| service.decisions().iter().map(|d| Decision::clone(d)).collect::<Vec<_>>();
+    let before = told(&service);
+    let number = rollout.status().unwrap().number;
+    assert!(!before.is_empty() && before.iter().all(|decision| decision.rollout() == number));
+    assert_eq!(service.status().durable, Some(true));
+    assert_eq!(recorded(&folder.0).unwrap(), before, "while it runs");
+    service.checkpoint().unwrap();
+    let counted = recording(&folder.0, "v2").unwrap();
+    assert_eq!(counted, rollout.recording(), "all that was counted, for whoever looks on");
+    assert_eq!(recording(&folder.0, "v1").unwrap(), None);
+    #[cfg(feature = "forecast")]
+    assert_eq!(look(&folder.0).unwrap().unwrap().traffic, service.traffic());
+    drop(rollout);
+    crash(service);
+
+    let service = remembering().build().unwrap();
+    assert_eq!(told(&service), before);
+    let page = service.report("v2").unwrap();
+    assert_eq!(page.decisions.len(), before.len(), "a page after a start has those of before");
+    assert!(page.decisions.iter().all(|decided| decided.replayed));
+    while service.live() != "v2" && ticks < 2_000 {
+        traffic(&service, &clock, &mut chance, 1);
+        ticks += 1;
+    }
+    assert_eq!(service.live(), "v2", "after {ticks} ticks");
+    let after = told(&service);
+    assert_eq!((&after[..before.len()], after.len() > before.len()), (&before[..], true));
+    end(service);
+    let recorded = recorded(&folder.0).unwrap();
+    assert_eq!(recorded, after);
+    let numbers: Vec<u64> = recorded.iter().map(Decision::number).collect();
+    assert_eq!(numbers, (1..=numbers.len() as u64).collect::<Vec<_>>());
+    for decision in &recorded {
+        assert_eq!(&replay(decision).unwrap(), decision.evidence());
+    }
+}
+
+#[test]
+fn an_identity_that_is_released_while_nothing_runs_is_not_quarantined_at_the_next_start() {
+    let (clock, folder) = (clock(), Folder::new());
+    let service = remembering(&clock, &folder.0).build().unwrap();
+    let rollout = service.stage("v3", says("three", 0.8)).unwrap();
+    rollout.canary(0.5).unwrap();
+    drop(rollout);
+    crash(service);
+    let service = remembering(&clock, &folder.0)
+        .state(StateFolder::new(&folder.0).after_crash(AfterCrash::Resume))
+        .build()
+        .unwrap();
+    crash(service);
+    let service = remembering(&clock, &folder.0).build().unwrap();
+    let (identity, entry) = service.status().quarantined[0].clone();
+    assert_eq!(entry.version, "v3");
+    let at = clock.now();
+    let held = release(&folder.0, identity, Some("ada"), at);
+    assert!(matches!(held, Err(StateError::Locked { .. })), "{held:?}");
+    end(service);
+    let before = history(&folder.0).unwrap().count();
+    assert!(release(&folder.0, identity, Some("ada"), at).unwrap());
+    assert!(!release(&folder.0, identity, Some("ada"), at).unwrap(), "it is not quarantined any more");
+    assert_eq!(history(&folder.0).unwrap().count(), before + 1);
+    let service = remembering(&clock, &folder.0).build().unwrap();
+    assert!(service.status().quarantined.is_empty());
+    service.stage("v3", says("three", 0.8)).unwrap().run(plan_of_two_steps()).unwrap();
+    let nowhere = folder.0.join("nowhere");
+    assert!(matches!(release(&nowhere, identity, None, at), Err(StateError::Missing { .. })));
+    assert!(!nowhere.exists());
 }
 
 #[test]

@@ -1,0 +1,237 @@
+//! `switchback plan forecast`: how long the plan of a configuration takes to decide, before anything runs.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{ArgGroup, Args};
+use serde_json::Value;
+use switchback::config::Config;
+use switchback::forecast::{Forecast, LatencyPoint, Moments, Traffic};
+use switchback::guard::{Guard, Rule, Stated};
+use switchback::options::{Inputs, Threads};
+use switchback::status::look;
+use switchback::{Kpi, ModelHandle, Task, closure};
+
+use crate::Failure;
+use crate::out::Out;
+use crate::plan::{Written, read};
+
+#[derive(Args)]
+#[command(group(ArgGroup::new("traffic").required(true).multiple(true).args(["state", "rps"])))]
+pub(crate) struct Asked {
+    /// A file in TOML, or in JSON where its name ends so.
+    file: PathBuf,
+    /// What is predicted: yes or no, one of several classes, a number, or a ranked list.
+    #[arg(long, value_enum, default_value_t = Predicted::Binary)]
+    task: Predicted,
+    /// Takes traffic as a handle has seen it, from its folder of state; what is said beside goes before it.
+    #[arg(long, value_name = "FOLDER")]
+    state: Option<PathBuf>,
+    /// Requests a second.
+    #[arg(long, value_name = "NUMBER")]
+    rps: Option<f64>,
+    /// How old a prediction is when its label is evidence, such as 1d; by default what the file says.
+    #[arg(long, value_name = "AGE", value_parser = humantime::parse_duration)]
+    labels: Option<Duration>,
+    /// The share of predictions whose truth becomes known.
+    #[arg(long, value_name = "SHARE")]
+    labelled: Option<f64>,
+    /// The share of requests on which live fails.
+    #[arg(long, value_name = "SHARE")]
+    error: Option<f64>,
+    /// The share of answers that are wrong. Unless they are said, half of it is taken for the two shares that depend on it.
+    #[arg(long, value_name = "SHARE")]
+    wrong: Option<f64>,
+    /// The share of inputs that one of two equally good versions gets wrong and the other right.
+    #[arg(long, value_name = "SHARE")]
+    discordant: Option<f64>,
+    /// The share of inputs that a candidate answers otherwise than live.
+    #[arg(long, value_name = "SHARE")]
+    differing: Option<f64>,
+    /// The share of predictions that turn out to be yes.
+    #[arg(long, value_name = "SHARE")]
+    positives: Option<f64>,
+    /// Of these, the share that is not called so.
+    #[arg(long, value_name = "SHARE")]
+    missed: Option<f64>,
+    /// The share of predictions that are called yes.
+    #[arg(long, value_name = "SHARE")]
+    called_yes: Option<f64>,
+    /// Of these, the share that is not.
+    #[arg(long, value_name = "SHARE")]
+    false_alarms: Option<f64>,
+    /// How long live takes at most for so many of a hundred requests, such as 99=20ms.
+    #[arg(long = "latency", value_name = "PERCENT=TIME", value_parser = latency)]
+    latencies: Vec<LatencyPoint>,
+    /// How often a business figure is reached, of those that guards name: they are taken for rates.
+    #[arg(long = "kpi", value_name = "NAME=SHARE", value_parser = crate::repository::figure)]
+    kpis: Vec<(String, f64)>,
+}
+
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum Predicted {
+    Binary,
+    Classes,
+    Regression,
+    Ranking,
+}
+
+/// What a forecast rests on, of a configuration. What else it says is for the service: a folder of state to be opened, versions.
+const RESTS_ON: [&str; 6] = ["name", "labels", "error_budget", "shadow", "segments", "rollout"];
+
+fn latency(text: &str) -> Result<LatencyPoint, String> {
+    let told = || {
+        let (percent, time) = text.split_once('=')?;
+        let percent: f64 = percent.trim_start_matches('p').parse().ok()?;
+        let at_most = humantime::parse_duration(time).ok()?;
+        (percent > 0.0 && percent < 100.0).then_some(LatencyPoint { share: percent / 100.0, at_most })
+    };
+    told().ok_or_else(|| "write how many of a hundred and how long, as 99=20ms".to_owned())
+}
+
+impl Asked {
+    pub(crate) fn run(self, out: &mut Out) -> Result<(), Failure> {
+        let Written { name, config, mut value } = read(&self.file)?;
+        let plan = config.plan().map_err(|cause| Failure::Refused(format!("{name}: {cause}")))?;
+        let refused = |cause: &dyn std::fmt::Display| Failure::Refused(format!("{name}: {cause}"));
+        let rule = |stated: &Stated| stated.as_rule().cloned();
+        let rules: Vec<Rule> = config.guards().iter().filter_map(rule).collect();
+        let left_out: Vec<String> =
+            config.guards().iter().filter(|stated| rule(stated).is_none()).map(ToString::to_string).collect();
+        if let Value::Object(fields) = &mut value {
+            fields.retain(|field, _| RESTS_ON.contains(&field.as_str()));
+        }
+        let config: Config = serde_json::from_value(value).map_err(|cause| refused(&cause))?;
+        let kpis = names(&rules);
+        let mut task: Task<f64> = match self.task {
+            Predicted::Binary => Task::binary(|p: &f64| *p),
+            Predicted::Classes => Task::classes(2, |p: &f64| (0, *p)).map_err(|cause| refused(&cause))?,
+            Predicted::Regression => Task::regression(|value: &f64| *value),
+            Predicted::Ranking => Task::ranking(1, |_: &f64, _| {}).map_err(|cause| refused(&cause))?,
+        };
+        for kpi in &kpis {
+            task = task.kpi(Kpi::rate(kpi.as_str()).map_err(|cause| refused(&cause))?);
+        }
+        // Nothing runs on it: it knows which test stands behind a guard, and rehearses.
+        let handle: ModelHandle<f64, f64> = ModelHandle::builder(config.name())
+            .live("live", closure("none@1", |input: &f64| Ok(*input)))
+            .inputs(Inputs::new().copied().segment(|_| ""))
+            .threads(Threads::manual())
+            .task(task)
+            .configure(&config)
+            .map_err(|cause| refused(&cause))?
+            .build()
+            .map_err(|cause| refused(&cause))?;
+        let age = handle.status().labels_complete_after;
+        let traffic = self.traffic(age.unwrap_or_default(), &kpis)?;
+        let forecast = handle.forecast(&rules, &plan, &traffic).map_err(|cause| refused(&cause))?;
+        tell(out, &forecast, &left_out)?;
+        if forecast.undecidable.is_empty() { Ok(()) } else { Err(Failure::Said) }
+    }
+
+    fn traffic(&self, labels_after: Duration, kpis: &[String]) -> Result<Traffic, Failure> {
+        let mut traffic = match &self.state {
+            None => Traffic::new(self.rps.unwrap_or_default()),
+            Some(folder) => look(folder)?.and_then(|look| look.traffic).ok_or_else(|| {
+                let folder = folder.display();
+                Failure::Refused(format!(
+                    "no traffic is in {folder}: its handle has been asked nothing since it began"
+                ))
+            })?,
+        };
+        if self.state.is_none() {
+            traffic.labels_after = labels_after;
+        }
+        let shares = [
+            (&mut traffic.requests_per_second, self.rps),
+            (&mut traffic.labelled, self.labelled),
+            (&mut traffic.error_rate, self.error),
+            (&mut traffic.discordant_failures, self.error),
+            (&mut traffic.wrong, self.wrong),
+            (&mut traffic.discordant, self.discordant.or(self.wrong.map(|wrong| wrong / 2.0))),
+            (&mut traffic.differing, self.differing.or(self.wrong.map(|wrong| wrong / 2.0))),
+            (&mut traffic.positives, self.positives),
+            (&mut traffic.missed, self.missed),
+            (&mut traffic.called_yes, self.called_yes),
+            (&mut traffic.false_alarms, self.false_alarms),
+        ];
+        for (known, said) in shares {
+            *known = said.unwrap_or(*known);
+        }
+        traffic.labels_after = self.labels.unwrap_or(traffic.labels_after);
+        traffic.discordant_is_known |= self.discordant.is_some();
+        if !self.latencies.is_empty() {
+            traffic.latency = self.latencies.clone();
+            traffic.latency.sort_by(|one, two| one.share.total_cmp(&two.share));
+        }
+        if let Some((name, _)) = self.kpis.iter().find(|(name, _)| !kpis.contains(name)) {
+            return Err(Failure::Refused(format!("no guard names the business figure {name}")));
+        }
+        if !self.kpis.is_empty() {
+            let said =
+                |name: &String| self.kpis.iter().find(|(known, _)| known == name).map(|(_, mean)| *mean);
+            let unsaid = kpis.iter().find(|name| said(name).is_none());
+            if let Some(name) = unsaid {
+                return Err(Failure::Refused(format!(
+                    "how often is {name} reached? Say --kpi {name}=SHARE too"
+                )));
+            }
+            let rate =
+                |mean: f64| Moments { mean, standard_deviation: (mean * (1.0 - mean)).max(0.0).sqrt() };
+            traffic.kpis = kpis.iter().filter_map(said).map(rate).collect();
+        }
+        Ok(traffic)
+    }
+}
+
+/// The business figures that rules are about, each once.
+fn names(rules: &[Rule]) -> Vec<String> {
+    let mut names = Vec::new();
+    for name in rules.iter().filter_map(Rule::kpi) {
+        if names.iter().all(|known: &String| known != name) {
+            names.push(name.to_owned());
+        }
+    }
+    names
+}
+
+fn tell(out: &mut Out, forecast: &Forecast, left_out: &[String]) -> Result<(), Failure> {
+    if out.json {
+        return Ok(out.value(forecast)?);
+    }
+    if forecast.undecidable.is_empty() {
+        out.line(&forecast.to_string())?;
+    }
+    for why in &forecast.undecidable {
+        out.line(&format!("the plan cannot be decided: {why}"))?;
+    }
+    for guard in left_out {
+        out.line(&format!("left out, since it rests on what comes in and not on how much: {guard}"))?;
+    }
+    let mut rows = Vec::new();
+    for (place, step) in forecast.steps.iter().enumerate() {
+        for guard in &step.guards {
+            rows.push(vec![
+                (place + 1).to_string(),
+                step.exposure.to_string(),
+                span(step.lasts),
+                guard.guard.clone(),
+                span(guard.harm_after),
+                span(guard.shown_after),
+            ]);
+        }
+    }
+    Ok(out.table(&["STEP", "EXPOSURE", "LASTS", "GUARD", "HARM SEEN AFTER", "NO HARM SHOWN AFTER"], rows)?)
+}
+
+/// For people, to two digits.
+fn span(time: Option<Duration>) -> String {
+    let Some(seconds) = time.map(|time| time.as_secs_f64()) else { return "-".to_owned() };
+    let (number, unit) = match seconds {
+        0.0..120.0 => (seconds, "seconds"),
+        120.0..7_200.0 => (seconds / 60.0, "minutes"),
+        7_200.0..172_800.0 => (seconds / 3_600.0, "hours"),
+        _ => (seconds / 86_400.0, "days"),
+    };
+    if number < 10.0 { format!("{number:.1} {unit}") } else { format!("{number:.0} {unit}") }
+}

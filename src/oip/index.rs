@@ -1,0 +1,61 @@
+//! What a service has, as the extension `model_repository` lists it.
+
+use serde::Deserialize;
+use serde_json::json;
+
+use super::error::Error;
+use super::feedback::object;
+use crate::handle::status::{Role, Status, VersionStatus};
+use crate::model::Tier;
+
+/// What `POST /v2/repository/index` may ask for.
+#[derive(Deserialize)]
+struct Asked {
+    /// Only what is ready.
+    #[serde(default)]
+    ready: bool,
+}
+
+/// What `POST /v2/repository/index` is answered, in JSON: the versions that are loaded, each with its role as the reason. One that
+/// sleeps is not ready. `body` is what the client sent: nothing, or whether it wants only what is ready.
+///
+/// # Errors
+///
+/// A body that is neither.
+pub fn repository_index<'s>(
+    body: &[u8],
+    statuses: impl IntoIterator<Item = &'s Status>,
+) -> Result<String, Error> {
+    let asked = match body {
+        [] => Asked { ready: false },
+        body => {
+            object(body).map_err(|error| Error::new(format!("write {{}} or {{\"ready\": true}}: {error}")))?
+        }
+    };
+    let mut index = Vec::new();
+    for status in statuses {
+        let loaded = status.versions.iter().filter(|version| version.role != Role::Past);
+        for version in loaded.filter(|version| !asked.ready || is_ready(version)) {
+            index.push(json!({
+                "name": status.name,
+                "version": version.version,
+                "state": if is_ready(version) { "READY" } else { "UNAVAILABLE" },
+                "reason": reason(version),
+            }));
+        }
+    }
+    Ok(json!(index).to_string())
+}
+
+fn is_ready(version: &VersionStatus) -> bool {
+    version.tier != Some(Tier::Cold)
+}
+
+fn reason(version: &VersionStatus) -> String {
+    let role = version.role.name();
+    if is_ready(version) {
+        role.to_owned()
+    } else {
+        format!("{role}: it sleeps, and is woken before it is asked")
+    }
+}
