@@ -32,6 +32,8 @@ use switchback::{ModelHandle, Outcome, PredictError, PredictionId, Task};
 use tokio::signal::unix::{SignalKind, signal};
 
 type Failed = Box<dyn Error + Send + Sync>;
+type Late = ModelHandle<Flight, f32>;
+type Versions = Follow<Flight, f32>;
 
 /// What is asked. The golden samples of a manifest are read as this too.
 #[derive(Clone, Deserialize)]
@@ -54,7 +56,7 @@ fn decode(outputs: &Outputs<'_>) -> Result<f32, ModelError> {
 }
 
 /// The handle as the file describes it, and what tries each version that is published.
-fn build(config: &Config) -> Result<(ModelHandle<Flight, f32>, Follow<Flight, f32>), Failed> {
+fn build(config: &Config) -> Result<(Late, Versions), Failed> {
     let place = config.repository().ok_or("the file has no `repository`")?;
     let host = Host::new()
         .feature(Feature::number("dep_delay").unit("min").range(-120.0..=1500.0))
@@ -79,7 +81,7 @@ fn build(config: &Config) -> Result<(ModelHandle<Flight, f32>, Follow<Flight, f3
 }
 
 /// Looks for versions, tries them, and prints what happened: on a thread of its own, since it loads models.
-fn follow(late: &ModelHandle<Flight, f32>, mut versions: Follow<Flight, f32>) {
+fn follow(late: &Late, mut versions: Versions) {
     let mut next = 0;
     loop {
         match versions.poll() {
