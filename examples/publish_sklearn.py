@@ -10,12 +10,14 @@ As a module, with a classifier, rows that it can be asked, and their labels:
 
 It writes models/late/1/ with the model, its lineage, what it needs of its host, golden samples, and how its features were
 distributed. The folder appears whole or not at all: it is written aside, synced, and renamed. `schema/manifest.schema.json`
-describes the manifest. As a program it trains a logistic regression on the flights of March and publishes that:
+describes the manifest. As a program it trains a logistic regression on the flights of a month, March by default, and publishes
+that, measured on those of the next:
 
-    python examples/publish_sklearn.py models late 1 [--parent VERSION] [--tag stable]
+    python examples/publish_sklearn.py models late 1 [--month 3] [--parent VERSION] [--tag stable]
 """
 
 import argparse
+import calendar
 import csv
 import datetime
 import gzip
@@ -26,6 +28,7 @@ import secrets
 import shutil
 import subprocess
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import numpy as np
 import onnxruntime
@@ -208,18 +211,22 @@ def main():
     arguments.add_argument("repository", type=Path)
     arguments.add_argument("model")
     arguments.add_argument("version")
+    arguments.add_argument("--month", type=int, choices=range(1, 12), default=3, metavar="1..11")
     arguments.add_argument("--parent")
     arguments.add_argument("--tag", action="append", default=[])
     arguments = arguments.parse_args()
-    rows, late = load({3})
-    test_rows, test_late = load({4})
+    month = arguments.month
+    rows, late = load({month})
+    test_rows, test_late = load({month + 1})
+    begins, ends = (datetime.datetime(2013, number, 1, tzinfo=ZoneInfo("America/New_York")) for number in (month, month + 1))
+    utc = lambda moment: moment.astimezone(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
     data = {
-        "name": "departures from New York, March 2013",
+        "name": f"departures from New York, {calendar.month_name[month]} 2013",
         "location": os.path.relpath(DATA),
         "sha256": sha256(DATA),
         "rows": len(rows),
-        "from": "2013-03-01T05:00:00Z",
-        "to": "2013-04-01T03:59:59Z",
+        "from": utc(begins),
+        "to": utc(ends - datetime.timedelta(seconds=1)),
     }
     try:
         manifest = publish(
@@ -232,7 +239,7 @@ def main():
         raise SystemExit(error)
     accuracy = manifest["metrics"]["accuracy"]
     target = arguments.repository / arguments.model / arguments.version
-    print(f"{target}: accuracy {accuracy:.3f} on {len(test_rows)} flights of April")
+    print(f"{target}: accuracy {accuracy:.3f} on {len(test_rows)} flights of {calendar.month_name[month + 1]}")
 
 
 if __name__ == "__main__":

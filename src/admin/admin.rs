@@ -102,7 +102,7 @@ impl Admin {
             }
             [model, rest @ ..] => match self.there().find(|operator| operator.name() == *model) {
                 Some(operator) => self.look_at(&operator, form, parts, rest),
-                None => Answer::not_found("such model"),
+                None => self.no_such_model(),
             },
         }
     }
@@ -120,8 +120,16 @@ impl Admin {
             ["events"] => events(operator, parts.uri.query()),
             ["decisions"] => Answer::json(&operator.decisions()),
             ["rollouts", version] => report(operator, version, form),
+            names if change::is_one(names) => Answer::only("POST"),
             _ => Answer::not_found("such page"),
         }
+    }
+
+    fn no_such_model(&self) -> Answer {
+        let names: Vec<String> = self.there().map(|operator| operator.name().to_owned()).collect();
+        let names =
+            if names.is_empty() { "none is left".into() } else { format!("there is {}", names.join(", ")) };
+        Answer::not_found(&format!("such model: {names}"))
     }
 
     fn ready(&self) -> Answer {
@@ -161,10 +169,10 @@ impl Admin {
         };
         let Some((model, rest)) = names.split_first() else { return Answer::only("GET, HEAD") };
         let Some(operator) = self.there().find(|operator| operator.name() == *model) else {
-            return Answer::not_found("such model");
+            return self.no_such_model();
         };
         let operator = operator.acting_as(actor.0);
-        change::make(&operator, rest, asked, parts).unwrap_or_else(|| Answer::not_found("such change"))
+        change::make(&operator, rest, asked, parts).unwrap_or_else(change::none_such)
     }
 }
 
@@ -218,6 +226,9 @@ fn report(operator: &Operator, version: &str, form: Form) -> Answer {
         Some((report, Form::Html)) => Answer::new(HTML, report.html()),
         Some((report, Form::Markdown)) => Answer::new(MARKDOWN, report.markdown()),
         Some((report, Form::Json)) => Answer::json(&report),
-        None => Answer::not_found("rollout of such a version that is remembered"),
+        None => Answer::not_found(
+            "rollout of such a version that this process remembers: what ended before it started, or long ago, is in the \
+             history (`switchback state history` and the folder of state)",
+        ),
     }
 }

@@ -25,7 +25,9 @@ impl Actor {
 #[non_exhaustive]
 pub enum Denied {
     /// It is not known who they are: 401.
-    #[error("it is not known who asks: send `Authorization: Bearer` with the token")]
+    #[error(
+        "it is not known who asks: send `Authorization: Bearer TOKEN` with the token that this service has"
+    )]
     Unknown,
     /// They are known, and may not: 403.
     #[error("{actor} may not change anything here")]

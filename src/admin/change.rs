@@ -27,7 +27,7 @@ pub(crate) fn refuse_foreign(parts: &Parts) -> Result<(), Answer> {
     let header = |name: http::HeaderName| parts.headers.get(name).map(|value| value.to_str().unwrap_or("?"));
     let kind = header(CONTENT_TYPE).and_then(|kind| kind.split(';').next()).map(str::trim);
     if kind != Some(JSON) {
-        let why = format!("a change is sent as {JSON}");
+        let why = format!("a change is sent with the header `Content-Type: {JSON}`");
         return Err(Answer::refused(StatusCode::UNSUPPORTED_MEDIA_TYPE, why));
     }
     let foreign =
@@ -51,7 +51,36 @@ pub(crate) fn read(body: &[u8]) -> Result<Asked, Answer> {
     if body.is_empty() {
         return Ok(Asked::default());
     }
-    serde_json::from_slice(body).map_err(|error| Answer::refused(StatusCode::BAD_REQUEST, error.to_string()))
+    serde_json::from_slice(body).map_err(|error| {
+        let why =
+            format!(r#"a change is JSON such as {{"reason": "complaints"}} or {{"share": 0.05}}: {error}"#);
+        Answer::refused(StatusCode::BAD_REQUEST, why)
+    })
+}
+
+/// What can be changed of a model.
+const OF_HANDLE: [&str; 8] =
+    ["rollback", "revert_live", "abort_candidates", "rollback_to", "freeze", "unfreeze", "drain", "release"];
+
+/// What can be changed of a rollout.
+const OF_ROLLOUT: [&str; 6] = ["shadow", "canary", "promote", "pause", "resume", "abort"];
+
+/// Whether a path below a model's is that of a change.
+pub(crate) fn is_one(path: &[&str]) -> bool {
+    match path {
+        ["rollouts", _, change] => OF_ROLLOUT.contains(change),
+        [change] => OF_HANDLE.contains(change),
+        _ => false,
+    }
+}
+
+/// That there is no such change, and which there are.
+pub(crate) fn none_such() -> Answer {
+    let (of_handle, of_rollout) = (OF_HANDLE.join(", "), OF_ROLLOUT.join(", "));
+    let why = format!(
+        "there is no such change: of a model there are {of_handle}; of `rollouts/VERSION` there are {of_rollout}"
+    );
+    Answer::refused(StatusCode::NOT_FOUND, why)
 }
 
 /// Makes a change; `None` where there is no such one.
@@ -93,10 +122,7 @@ fn of_handle(operator: &Operator, change: &str, asked: Asked) -> Option<Made> {
             Ok(done(operator))
         }
         "release" => named(identity, "identity").and_then(|identity| {
-            let bad =
-                || Answer::refused(StatusCode::BAD_REQUEST, "`identity` is no identity: it has 64 digits");
-            let identity: Identity = serde_json::from_value(json!(identity)).map_err(|_| bad())?;
-            if operator.release(identity) {
+            if operator.release(identity_of(operator, &identity)?) {
                 Ok(done(operator))
             } else {
                 Err(Answer::refused(StatusCode::CONFLICT, "no version of that identity is quarantined"))
@@ -106,11 +132,33 @@ fn of_handle(operator: &Operator, change: &str, asked: Asked) -> Option<Made> {
     })
 }
 
+/// Digits of an identity that pages, figures and reports show.
+const DIGITS_SHOWN: usize = 12;
+
+/// An identity as it is written in full, or one that is quarantined by the digits that are shown of it.
+fn identity_of(operator: &Operator, written: &str) -> Result<Identity, Answer> {
+    if let Ok(identity) = serde_json::from_value(json!(written)) {
+        return Ok(identity);
+    }
+    let quarantined = operator.status().quarantined;
+    let mut meant = quarantined.iter().filter(|(identity, _)| identity.to_string().starts_with(written));
+    match (meant.next(), meant.next()) {
+        (Some((identity, _)), None) if written.len() >= DIGITS_SHOWN => Ok(*identity),
+        _ => {
+            let why = format!(
+                "`identity` is none of a quarantined version: it has 64 digits, of which {DIGITS_SHOWN} will do, and \
+                 stands in `quarantined` of the status"
+            );
+            Err(Answer::refused(StatusCode::BAD_REQUEST, why))
+        }
+    }
+}
+
 fn of_rollout(operator: &Operator, version: &str, change: &str, asked: Asked, parts: &Parts) -> Option<Made> {
     let Asked { reason, share, .. } = asked;
     let raised = |raise: &dyn Fn() -> Result<(), OperatorError>| {
         unchanged_since(operator, parts)?;
-        raise().map_err(|error| failed(&error))?;
+        raise().map_err(|error| failed(operator, &error))?;
         Ok(done(operator))
     };
     let share = || {
@@ -123,11 +171,11 @@ fn of_rollout(operator: &Operator, version: &str, change: &str, asked: Asked, pa
         "promote" => raised(&|| operator.promote(version)),
         "resume" => raised(&|| operator.resume(version)),
         "pause" => reason.ok_or_else(reasonless).and_then(|reason| {
-            operator.pause(version, reason).map_err(|error| failed(&error))?;
+            operator.pause(version, reason).map_err(|error| failed(operator, &error))?;
             Ok(done(operator))
         }),
         "abort" => reason.ok_or_else(reasonless).and_then(|reason| {
-            let outcome = operator.abort(version, reason).map_err(|error| failed(&error))?;
+            let outcome = operator.abort(version, reason).map_err(|error| failed(operator, &error))?;
             Ok(lowered(operator, &outcome))
         }),
         _ => return None,
@@ -142,12 +190,22 @@ fn named(value: Option<String>, name: &str) -> Result<String, Answer> {
     value.ok_or_else(|| Answer::refused(StatusCode::BAD_REQUEST, format!("say the `{name}`")))
 }
 
-fn failed(error: &OperatorError) -> Answer {
-    let status = match error {
-        OperatorError::NoRollout { .. } => StatusCode::NOT_FOUND,
-        OperatorError::Rollout(_) => StatusCode::CONFLICT,
-    };
-    Answer::refused(status, error.to_string())
+fn failed(operator: &Operator, error: &OperatorError) -> Answer {
+    match error {
+        // Whoever asks over HTTP has no `status().rollouts`.
+        OperatorError::NoRollout { version } => {
+            let status = operator.status();
+            let running = status.rollouts.iter().filter(|rollout| !rollout.phase.is_over());
+            let running: Vec<String> = running.map(|rollout| rollout.version.to_string()).collect();
+            let there = if running.is_empty() {
+                "none runs".into()
+            } else {
+                format!("there is {}", running.join(", "))
+            };
+            Answer::refused(StatusCode::NOT_FOUND, format!("no rollout that runs tries {version}: {there}"))
+        }
+        OperatorError::Rollout(_) => Answer::refused(StatusCode::CONFLICT, error.to_string()),
+    }
 }
 
 /// Two may be on call: one promotes what the other has just taken back. Where a request says what was looked at, that must hold

@@ -15,12 +15,36 @@
 //! ```
 //!
 //! It speaks the types of the crate `http` and opens no port: [`Admin::respond`] is a function from a request to a response, so it
-//! fits into axum, hyper or whatever else the host has. The example `axum_service` has it in a router of axum's: ten lines, on a
-//! thread that may block, since some pages take milliseconds.
+//! fits into axum, hyper or whatever else the host has. In axum, on a thread that may block, since some pages take milliseconds:
+//!
+//! ```
+//! use axum::extract::{Request, State};
+//! use axum::http::StatusCode;
+//! use axum::response::{IntoResponse, Response};
+//! use axum::routing::{Router, any};
+//! use switchback::admin::Admin;
+//!
+//! async fn operate(State(admin): State<Admin>, request: Request) -> Response {
+//!     let (head, body) = request.into_parts();
+//!     let Ok(body) = axum::body::to_bytes(body, Admin::BODY_MAX + 1).await else {
+//!         return StatusCode::PAYLOAD_TOO_LARGE.into_response();
+//!     };
+//!     match tokio::task::spawn_blocking(move || admin.respond(Request::from_parts(head, body))).await {
+//!         Ok(response) => response.map(axum::body::Body::from),
+//!         Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+//!     }
+//! }
+//!
+//! fn router(admin: Admin) -> Router {
+//!     let routes = ["/switchback", "/switchback/", "/switchback/{*path}"]; // the last is never without a path
+//!     let router = routes.iter().fold(Router::new(), |router, path| router.route(path, any(operate)));
+//!     router.with_state(admin.under("/switchback"))
+//! }
+//! ```
 //!
 //! | request | answer |
 //! |---|---|
-//! | `GET /` | all models: a page, or JSON where `Accept` asks for it |
+//! | `GET /` | all models: JSON, or a page where `Accept` asks for `text/html`, as browsers do |
 //! | `GET /{model}` | its [`Status`](crate::status::Status) as JSON, or a page that renews itself every five seconds |
 //! | `GET /{model}/events?after=N&limit=M` | its events, a line of JSON each |
 //! | `GET /{model}/decisions` | the records of its decisions |
@@ -31,7 +55,8 @@
 //! | `POST /{model}/rollouts/{version}/shadow`, `canary`, `promote`, `pause`, `resume`, `abort` | the same of a rollout |
 //!
 //! A change has a body of JSON: `{"reason": "complaints"}`, which is required where exposure is lowered or stands still; `"share"`
-//! for `shadow` and `canary`, `"version"` for `rollback_to`, `"identity"` for `release`. `If-Match` with the `ETag` of what was
+//! for `shadow` and `canary`, `"version"` for `rollback_to`, `"identity"` for `release`, in full or the 12 digits that are shown of
+//! it. `If-Match` with the `ETag` of what was
 //! looked at refuses a change that raises exposure (412) where somebody has changed who answers meanwhile; what lowers it
 //! ignores that.
 //!

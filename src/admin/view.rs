@@ -8,6 +8,7 @@ use crate::report::decided::in_words;
 use crate::report::document::{Block, Column, Document, Section, Step, Table, Tone};
 use crate::report::html;
 use crate::report::words::{capital, moment, short};
+use crate::rollout::guard::rule::{Figure, Rule};
 use crate::rollout::phase::Phase;
 
 /// How often a page is loaded again, in seconds: as often as guards are asked five times.
@@ -125,7 +126,11 @@ fn trouble(status: &Status) -> Vec<String> {
             .map(|lost| format!("{} cannot be gone back to: {}", lost.version, lost.reason)),
     );
     let paused = running(status).filter(|rollout| rollout.paused);
-    troubles.extend(paused.map(|rollout| format!("{} waits for a person", rollout.version)));
+    troubles.extend(
+        paused.map(|rollout| {
+            format!("{} waits for a person: resume its rollout, or abort it", rollout.version)
+        }),
+    );
     troubles
 }
 
@@ -182,11 +187,18 @@ fn evidence(rollout: &RolloutStatus) -> Table {
         Column::text("Says"),
         Column::number("Candidate"),
         Column::number("Live"),
-        Column::number("Shown harm"),
-        Column::number("Shown none"),
+        Column::number("Evidence of harm"),
+        Column::number("Of no harm"),
     ];
     let rows = rollout.evidence.iter().map(|evidence| {
-        let figure = |value: Option<f64>| value.map_or_else(|| "–".into(), number);
+        // What a guard over latencies counts is requests: beside its sentence a bare 0.0005 would be read as seconds.
+        let of_latency =
+            evidence.guard.parse::<Rule>().is_ok_and(|rule| matches!(rule.figure(), Figure::Latency { .. }));
+        let figure = |value: Option<f64>| match value {
+            Some(slow) if of_latency => format!("{} too slow", percent(slow)),
+            Some(value) => number(value),
+            None => "–".into(),
+        };
         let progress = |reached: Option<f64>, threshold: f64| {
             reached.map_or_else(|| "–".into(), |reached| percent((reached / threshold).clamp(0.0, 1.0)))
         };

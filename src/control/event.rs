@@ -659,10 +659,13 @@ impl fmt::Display for Event {
             EventKind::Dropped { version } => write!(f, "{version} was freed"),
             EventKind::Loaded { version, took, held, live_p99, .. } => {
                 let LoadImpact { before, during, after } = live_p99;
-                let told = |p99: &Option<Duration>| p99.map_or("unknown".into(), |p99| format!("{p99:?}"));
+                let told = |p99: &Option<Duration>| p99.map_or("unknown".into(), |p99| format!("{p99:.1?}"));
                 let (before, during, after) = (told(before), told(during), told(after));
-                write!(f, "{version} took {took:.1?} to load, {held:.1?} of them waiting for live; ")?;
-                write!(f, "live's p99 was {before} before, {during} meanwhile and {after} after it")
+                write!(f, "{version} took {took:.1?} to load")?;
+                if !held.is_zero() {
+                    write!(f, ", {held:.1?} of them waiting for live")?;
+                }
+                write!(f, "; live's p99 was {before} before, {during} meanwhile and {after} after it")
             }
             EventKind::TierChanged { version, tier, .. } => write!(f, "{version} is {tier}"),
             EventKind::Drilled { version, drilled } => write!(f, "{version} {drilled}"),
@@ -682,7 +685,7 @@ impl fmt::Display for Event {
                 };
                 write!(f, "the handle started with {live} live and {running}")?;
                 if *crashed {
-                    f.write_str(": the process before it had crashed")?;
+                    f.write_str(": the process before it crashed, or ended without `close`")?;
                 }
                 if *torn_bytes > 0 {
                     write!(f, "; {torn_bytes} bytes of an unfinished record were cut off the journal")?;

@@ -78,6 +78,6 @@ pub enum BuildError {
     #[error("the system gives no random numbers: {0}")]
     Random(String),
     /// The system cannot start a thread.
-    #[error("a background thread cannot be started")]
+    #[error("a background thread cannot be started: {0}")]
     Thread(#[source] Arc<std::io::Error>),
 }

@@ -595,7 +595,7 @@ pub enum RolloutError {
     },
     /// Requests may not be copied.
     #[error(
-        "this handle does not shadow: add `.shadowing(Shadowing::new())` at build, or run the plan `.without_shadow()`"
+        "this handle does not shadow: add `.shadowing(Shadowing::new())` at build or `shadow = {{}}` to its configuration, or run the plan `.without_shadow()`"
     )]
     NoShadowing,
     /// Nobody would judge the plan's guards.

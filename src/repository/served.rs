@@ -15,8 +15,8 @@ use crate::version::id::VersionId;
 
 /// A model's versions with what this service supplies, expects and has code for: what opens a version by its name.
 ///
-/// It is what a handle's [`versions`](crate::Builder::source) takes, so that a start finds every version again with the
-/// pipeline that it had.
+/// In an `Arc` it is what [`Builder::source`](crate::Builder::source) takes, so that a start finds every version again with
+/// the pipeline that it had, and what [`ModelHandle::follow`](crate::ModelHandle::follow) takes, which tries what is published.
 ///
 /// ```
 /// use switchback::repository::contract::{Feature, Host, Pipelines};
@@ -59,7 +59,7 @@ pub struct Served<I: ?Sized, O> {
 type PreflightOf<I> = dyn Fn(&[GoldenSample]) -> Preflight<I> + Send + Sync;
 
 impl Repository {
-    /// A model as this service runs it.
+    /// A model as this service runs it: `host` is what its requests carry, `pipelines` the code that it has, by name and version.
     pub fn serve<I: ?Sized, O>(
         &self,
         model: impl Into<String>,

@@ -126,7 +126,7 @@ pub enum StageError {
     #[error(transparent)]
     Load(#[from] LoadError),
     /// The model was loaded, and failed on the host's sample, or the host's code panicked.
-    #[error("version {version} did not answer its first request")]
+    #[error("version {version} did not answer its first request: {source}")]
     Answer {
         /// The version.
         version: VersionId,

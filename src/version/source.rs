@@ -1,12 +1,13 @@
 //! Opens versions by name.
 
 use std::error::Error;
+use std::sync::Arc;
 
 use crate::model::model::Model;
 
 /// Where versions come from by name: what a start asks for those that were live, on trial or retained.
 ///
-/// A closure will do. What it opens is held against the identity that the version had: other bytes, another pipeline or
+/// A closure will do, and so will an `Arc` of whatever is one: [`follow`](crate::ModelHandle::follow) takes the same. What it opens is held against the identity that the version had: other bytes, another pipeline or
 /// other options under the same name are not that version.
 ///
 /// ```
@@ -18,6 +19,7 @@ use crate::model::model::Model;
 /// };
 /// # fn takes(_: impl switchback::versions::ModelSource<f64, f64>) {}
 /// # takes(versions);
+/// # takes(std::sync::Arc::new(versions));
 /// ```
 pub trait ModelSource<I: ?Sized, O>: Send + Sync {
     /// Opens a version; the handle loads it.
@@ -34,5 +36,11 @@ where
 {
     fn open(&self, version: &str) -> Result<Box<dyn Model<I, O>>, Box<dyn Error + Send + Sync>> {
         self(version)
+    }
+}
+
+impl<I: ?Sized, O, S: ModelSource<I, O> + ?Sized> ModelSource<I, O> for Arc<S> {
+    fn open(&self, version: &str) -> Result<Box<dyn Model<I, O>>, Box<dyn Error + Send + Sync>> {
+        (**self).open(version)
     }
 }

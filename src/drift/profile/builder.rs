@@ -239,7 +239,7 @@ pub enum BuildProfileError {
         feature: String,
     },
     /// A row does not have a value of each feature.
-    #[error("row {row} does not fit the profile")]
+    #[error("row {row} does not fit the profile: {wrong}")]
     Row {
         /// Its number, from 0.
         row: usize,

@@ -695,3 +695,16 @@ proptest! {
         }
     }
 }
+
+#[cfg(feature = "state")]
+#[test]
+fn the_file_of_the_first_service_is_read_and_can_be_followed() {
+    let config = of_toml(include_str!("../../../examples/first_service.toml")).unwrap();
+    assert_eq!((config.name(), config.guards().len()), ("late", 2));
+    let steps = config.plan().unwrap().steps().len();
+    assert_eq!(steps, 3);
+    #[cfg(all(feature = "onnx", feature = "repository"))]
+    assert!(
+        matches!(config.on_publish().unwrap(), crate::versions::OnPublish::Run(plan) if plan.steps().len() == steps)
+    );
+}

@@ -29,6 +29,16 @@ fn latest(models: &Repository) -> String {
     models.resolve("late", "latest").unwrap().version.to_string()
 }
 
+/// Bug: a mistyped folder of a repository was told as "opening models/nowhere failed". Cause: the message left out what the system
+/// had said, which stood in `source()` alone. Fix: it says it.
+#[test]
+fn a_repository_that_is_not_there_says_what_the_system_said() {
+    let folder = Folder::new();
+    let path = folder.0.join("nowhere");
+    let refused = Repository::open(&path).unwrap_err().to_string();
+    assert_eq!(refused, format!("opening {} failed: No such file or directory (os error 2)", path.display()));
+}
+
 /// Bug: beside 1, 2, 9, 10 an empty `10.bak` made `latest` 9 in silence, `lost+found` made it what could not be opened.
 /// Cause: any folder was a version, and one name that is no number put all names in the order of letters.
 /// Fix: a folder with neither manifest nor model is no version, and is told; numbers are in numeric order and last, whatever

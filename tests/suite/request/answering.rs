@@ -63,6 +63,24 @@ fn what_cannot_be_loaded_or_fails_the_sample_changes_nothing() {
     assert!(matches!(no_live, Err(BuildError::NoLive)));
 }
 
+/// Bug: a service whose pipeline wrote to an input that its model has not, and which prints its errors as the README does, said
+/// "the live version: version v1 did not answer its first request" and nothing more. Cause: the message left out what went wrong,
+/// which stood in `source()` alone, unlike nearly all others. Fix: it says it.
+#[test]
+fn a_version_that_fails_the_sample_says_why_in_its_message() {
+    let misfit = closure("rule@1.0", |_: &f64| -> Result<f64, _> {
+        Err(ModelError::invalid_output("not two probabilities"))
+    });
+    let built = ModelHandle::builder("late")
+        .inputs(switchback::options::Inputs::new().sample(0.5))
+        .live("v1", misfit)
+        .build();
+    assert_eq!(
+        built.unwrap_err().to_string(),
+        "the live version: version v1 did not answer its first request: the model's answer is invalid: not two probabilities"
+    );
+}
+
 #[test]
 fn a_bad_request_is_its_callers_and_trips_no_guard() {
     let clock = clock();
