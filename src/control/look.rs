@@ -99,7 +99,7 @@ pub struct LookRollout {
 /// where a handle has begun there and has written nothing yet.
 ///
 /// Whether a process has the folder is found out by trying its lock, without waiting. A handle that is built in that very
-/// moment finds it taken: it begins as a [standby](crate::events::EventKind::Standby), and takes over at its next tick.
+/// moment is not kept from it.
 ///
 /// # Errors
 ///

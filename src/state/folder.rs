@@ -3,6 +3,7 @@
 use std::fs::{File, Metadata, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::error::StateError;
 use super::names::{ASIDE, JOURNAL, KEY, KEY_ASIDE, LOCK, MARK};
@@ -36,7 +37,7 @@ impl Held {
         }
         let path = folder.join(LOCK);
         let lock = files.open_lock(&path).map_err(StateError::disk("opening", &path))?;
-        match lock.try_lock() {
+        match take_beside_lookers(&lock) {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => return Err(StateError::Locked { folder: folder.to_owned() }),
             Err(TryLockError::Error(error)) => return Err(StateError::disk("locking", &path)(error)),
@@ -72,8 +73,26 @@ impl Drop for Held {
     }
 }
 
-/// Whether a process has the folder now; nothing where that cannot be told. The lock is tried without waiting, and beside others
-/// who try it so, but for a moment it is taken: whoever wants the folder in that moment finds it taken.
+/// How often it is tried again where somebody is looking, a millisecond apart: a look takes microseconds.
+const LOOKS_MAX: u32 = 1_000;
+
+/// Takes the lock for good where nobody has it but those who only look whether somebody has.
+fn take_beside_lookers(lock: &File) -> Result<(), TryLockError> {
+    for _ in 0..LOOKS_MAX {
+        match lock.try_lock() {
+            Err(TryLockError::WouldBlock) => {}
+            taken => return taken,
+        }
+        // Whoever has the folder lets nobody look; one who looks lets others.
+        lock.try_lock_shared()?;
+        lock.unlock().map_err(TryLockError::Error)?;
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    Err(TryLockError::WouldBlock)
+}
+
+/// Whether a process has the folder now; nothing where that cannot be told. The lock is tried without waiting, and shared with
+/// others who look; whoever takes the folder in that moment tries again.
 pub(crate) fn is_held(folder: &Path) -> Option<bool> {
     let path = folder.join(LOCK);
     if !is_plain(&path).ok()? {

@@ -1,5 +1,6 @@
 use super::*;
 use crate::base::faults::Faults;
+use crate::state::folder::Held;
 use crate::state::names::ASIDE;
 use crate::state::names::JOURNAL;
 use crate::state::names::KEY;
@@ -170,4 +171,24 @@ fn a_key_that_was_given_out_stays_whatever_fails() {
         assert!(given.is_none_or(|given| given == key));
         assert_eq!(given.is_some(), step == 5, "five steps make a key");
     }
+}
+
+/// Bug: a service that was started in the very moment in which `switchback state show` looked at its folder was refused, or began
+/// as a standby. Cause: to look takes the lock, shared, and the start took any holder for an owner. Fix: who holds it with
+/// others owns nothing, and is waited for.
+#[test]
+fn whoever_only_looks_keeps_nobody_from_starting() {
+    let folder = Folder::new();
+    drop(Held::take(&Files::default(), &folder.0).unwrap());
+    let look = fs::File::open(folder.path(LOCK)).unwrap();
+    look.try_lock_shared().unwrap();
+    let path = folder.0.clone();
+    let start = std::thread::spawn(move || Held::take(&Files::default(), &path).map(drop));
+    // Long enough for one that does not wait to have been refused.
+    (0..100_000).take_while(|_| !start.is_finished()).for_each(|_| std::thread::yield_now());
+    look.unlock().unwrap();
+    start.join().unwrap().unwrap();
+    // Who has it is not waited for.
+    let _held = Held::take(&Files::default(), &folder.0).unwrap();
+    assert!(matches!(Held::take(&Files::default(), &folder.0), Err(StateError::Locked { .. })));
 }
