@@ -96,6 +96,7 @@
 //! - `tokio`: `predict(..).await` that blocks nobody for long: [`into_async`](ModelHandle#method.into_async).
 //! - `testing`: for tests of services and of models.
 //! - `signatures`: manifests held against signatures of trusted keys.
+//! - `fleet`: foundations of one rollout over many processes, which no handle uses yet.
 //! - `watch`: a repository is looked at as soon as something moves.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
@@ -108,6 +109,8 @@ mod control;
 #[cfg_attr(not(feature = "drift"), path = "drift/absent.rs")]
 pub mod drift;
 pub mod feedback;
+#[cfg(feature = "fleet")]
+pub mod fleet;
 mod handle;
 pub mod model;
 #[cfg(feature = "oip")]

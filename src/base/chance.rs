@@ -8,6 +8,7 @@ use crossbeam_utils::CachePadded;
 /// Numbers without a pattern from a seed, the same on every machine (SplitMix64: Steele, Lea & Flood, OOPSLA 2014).
 ///
 /// They decide who is in a sample and what a simulation draws, nothing that an adversary gains from predicting.
+#[derive(Debug)]
 pub(crate) struct SplitMix64(pub(crate) u64);
 
 impl SplitMix64 {

@@ -20,6 +20,7 @@ pub(crate) struct NotPlain(pub(crate) &'static str);
 
 impl NotPlain {
     /// What lies there, where that is why a step failed.
+    #[cfg(any(test, feature = "onnx", feature = "repository", feature = "state"))]
     pub(crate) fn of(error: &io::Error) -> Option<Self> {
         error.get_ref().and_then(|inner| inner.downcast_ref()).copied()
     }
@@ -193,7 +194,7 @@ impl Files {
     }
 
     /// The same, and others may read what is made as far as the system's mask lets them.
-    #[cfg(feature = "repository")]
+    #[cfg(any(feature = "fleet", feature = "repository"))]
     pub(crate) fn shared(self) -> Self {
         Self { shared: true, ..self }
     }
@@ -316,6 +317,7 @@ impl Files {
     }
 
     /// Moves a file or a folder, whole, over a file of the same name.
+    #[cfg(any(feature = "onnx", feature = "repository", feature = "state"))]
     pub(crate) fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         self.step()?;
         fs::rename(from, to)
@@ -332,7 +334,21 @@ impl Files {
         Ok(())
     }
 
-    #[cfg(any(feature = "repository", feature = "state"))]
+    /// Gives a file a second name, where there is nothing of that name: of several that try, one succeeds.
+    #[cfg(feature = "fleet")]
+    pub(crate) fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.step()?;
+        fs::hard_link(from, to)
+    }
+
+    /// The names in a folder.
+    #[cfg(feature = "fleet")]
+    pub(crate) fn names(&self, path: &Path) -> io::Result<Vec<std::ffi::OsString>> {
+        self.step()?;
+        fs::read_dir(path)?.map(|entry| Ok(entry?.file_name())).collect()
+    }
+
+    #[cfg(any(feature = "fleet", feature = "repository", feature = "state"))]
     pub(crate) fn remove_file(&self, path: &Path) -> io::Result<()> {
         self.step()?;
         fs::remove_file(path)

@@ -2,9 +2,9 @@
 
 pub(crate) mod chance;
 pub(crate) mod clock;
-#[cfg(any(feature = "onnx", feature = "repository", feature = "state"))]
+#[cfg(any(feature = "fleet", feature = "onnx", feature = "repository", feature = "state"))]
 pub(crate) mod disk;
-#[cfg(any(feature = "onnx", feature = "repository", feature = "state"))]
+#[cfg(any(feature = "fleet", feature = "onnx", feature = "repository", feature = "state"))]
 #[cfg_attr(not(feature = "testing"), path = "faults_absent.rs")]
 pub(crate) mod faults;
 pub(crate) mod gate;

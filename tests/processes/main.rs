@@ -6,7 +6,7 @@
 //! its exec a child has what its parent has, the locks of tests beside it included.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 #![cfg_attr(
-    not(any(feature = "state", feature = "onnx")),
+    not(any(feature = "fleet", feature = "state", feature = "onnx")),
     allow(unused, unreachable_code, reason = "no test here is for the features that are built")
 )]
 
@@ -16,6 +16,8 @@ mod command_line;
 mod common;
 mod harness;
 
+#[cfg(all(feature = "fleet", unix))]
+mod fleet_directory;
 #[cfg(all(feature = "state", unix))]
 mod forked;
 #[cfg(all(feature = "state", unix))]
@@ -42,6 +44,8 @@ fn main() -> ExitCode {
         && flag == CHILD
     {
         match who.as_str() {
+            #[cfg(all(feature = "fleet", unix))]
+            "fleet_directory" => fleet_directory::child(told),
             #[cfg(all(feature = "state", unix))]
             "killed" => killed::child(told),
             #[cfg(all(feature = "state", feature = "repository", unix))]
@@ -61,6 +65,8 @@ fn main() -> ExitCode {
     let tests: &[&[harness::Test]] = &[
         #[cfg(feature = "cli")]
         command_line::TESTS,
+        #[cfg(all(feature = "fleet", unix))]
+        fleet_directory::TESTS,
         #[cfg(all(feature = "state", unix))]
         forked::TESTS,
         #[cfg(all(feature = "state", unix))]

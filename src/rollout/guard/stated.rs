@@ -212,7 +212,7 @@ mod tests {
         for (sentence, why) in [
             ("drift from liev", "a drift is `from live` or `since it began`"),
             ("drift at most 2", "drift: distance = 2 is not above 0 and below 0.832"),
-            ("drift at most 10 %", "10 % is written as the share 0.1"),
+            ("drift at most 10 %", "10 % is written as 0.1: it is a number here"),
             ("drift at most 0.1 above live", "a drift is `from live` or `since it began`"),
             ("estimated acuracy at most 0.02 below live", "did you mean \"accuracy\"?"),
             ("estimated accuracy at least 0.9", "as in `estimated accuracy at most 0.02 below live`"),

@@ -1,0 +1,150 @@
+//! The protocol of a fleet, simulated: how many runs of how many seeds are broken, and whether each rule that is left out is
+//! missed.
+//!
+//! ```text
+//! cargo bench --bench fleet --features fleet                     100,000 runs
+//! cargo bench --bench fleet --features fleet -- --quick          2,000 runs
+//! cargo bench --bench fleet --features fleet -- --seed 17        one seed in every world, with what is broken
+//! cargo bench --bench fleet --features fleet -- --rule Quiet     without one rule
+//! ```
+#![allow(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    reason = "a bench measures real time, and stops where something is wrong"
+)]
+
+mod support;
+
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+
+use serde_json::json;
+use support::{Outcome, quick};
+use switchback::fleet::simulation::{Report, Rule, Setup, World, run};
+
+/// Seeds of a rule at most: it is left out in every world, with good candidates and bad ones, until it was missed so often.
+const ENOUGH: usize = 3;
+
+fn main() -> Outcome {
+    let arguments: Vec<String> = std::env::args().collect();
+    let after = |flag: &str| arguments.iter().skip_while(|argument| *argument != flag).nth(1);
+    if let Some(seed) = after("--seed") {
+        let seed = seed.parse()?;
+        for (setup, report) in all(seed..seed + 1, None) {
+            println!("{:?} bad {}: {report:#?}", setup.world, setup.bad);
+        }
+        return Ok(());
+    }
+    let mutant_seeds = if quick() { 60 } else { 400 };
+    if let Some(name) = after("--rule") {
+        let rules = Rule::ALL.into_iter().filter(|rule| format!("{rule:?}") == *name);
+        rules.for_each(|rule| {
+            without(rule, mutant_seeds, true);
+        });
+        return Ok(());
+    }
+
+    let mut report = support::Report::with_tables_of_its_own("fleet");
+    // Sixteen runs a seed.
+    let seeds = if quick() { 125 } else { 6_250 };
+    let started = Instant::now();
+    let runs = all(0..seeds, None);
+    let spent = started.elapsed().as_secs_f64();
+    let broken: Vec<&(Setup, Report)> =
+        runs.iter().filter(|(_, report)| !report.violations.is_empty()).collect();
+    println!(
+        "{:<12} {:>8} {:>8} {:>10} {:>10} {:>10} {:>8} {:>8} {:>10}",
+        "world", "runs", "broken", "exposed", "raises", "lowerings", "cuts", "voids", "latest ms"
+    );
+    for world in World::ALL {
+        let of: Vec<&Report> =
+            runs.iter().filter(|(setup, _)| setup.world == world).map(|(_, report)| report).collect();
+        let sum = |what: fn(&Report) -> u64| of.iter().map(|report| what(report)).sum::<u64>();
+        println!(
+            "{:<12} {:>8} {:>8} {:>10} {:>10} {:>10} {:>8} {:>8} {:>10}",
+            format!("{world:?}"),
+            of.len(),
+            of.iter().filter(|report| !report.violations.is_empty()).count(),
+            sum(|report| report.exposed),
+            sum(|report| report.raises),
+            sum(|report| report.lowerings),
+            sum(|report| report.cuts),
+            sum(|report| report.voids),
+            of.iter().map(|report| report.latest_ms).max().unwrap_or_default(),
+        );
+    }
+    for (setup, report) in broken.iter().take(12) {
+        println!("{setup:?}\n    {:?}", report.violations);
+    }
+    println!("{} runs in {spent:.1} s\n", runs.len());
+
+    let mut caught = 0;
+    let mut mutants = serde_json::Map::new();
+    for rule in Rule::ALL {
+        let (missed, of) = without(rule, mutant_seeds, false);
+        caught += usize::from(missed > 0);
+        mutants.insert(format!("{rule:?}"), json!({ "runs": of, "broken": missed }));
+    }
+    report.figure("simulated_runs", runs.len() as f64);
+    report.figure("broken_runs", broken.len() as f64);
+    report.figure("seconds", spent);
+    report.figure("mutants", Rule::ALL.len() as f64);
+    report.figure("mutants_caught", caught as f64);
+    let latest = runs.iter().map(|(_, report)| report.latest_ms).max().unwrap_or_default();
+    report.figure("latest_answer_after_lowering_ms", latest as f64);
+    report.details("without", mutants.into());
+    report.finish()?;
+    if !broken.is_empty() || caught < Rule::ALL.len() {
+        return Err("a run is broken, or a rule is not missed".into());
+    }
+    Ok(())
+}
+
+/// Leaves a rule out, until it was missed some times. In how many runs, of how many.
+fn without(rule: Rule, seeds: u64, tell: bool) -> (usize, usize) {
+    let (mut missed, mut of) = (0, 0);
+    let mut why: BTreeMap<String, usize> = BTreeMap::new();
+    for from in (0..seeds).step_by(10) {
+        for (setup, report) in all(from..from + 10, Some(rule)) {
+            of += 1;
+            missed += usize::from(!report.violations.is_empty());
+            if let Some(first) = report.violations.first() {
+                let first: String =
+                    first.chars().filter(|letter| !letter.is_ascii_digit()).take(48).collect();
+                *why.entry(format!("{:?}: {first}", setup.world)).or_default() += 1;
+            }
+        }
+        if missed >= ENOUGH && !tell {
+            break;
+        }
+    }
+    println!("without {:<18} broken {missed} of {of}", format!("{rule:?}"));
+    if tell {
+        why.iter().for_each(|(why, often)| println!("    {often:>5} {why}"));
+    }
+    (missed, of)
+}
+
+/// Every world, with good candidates and bad ones, on all cores.
+fn all(seeds: std::ops::Range<u64>, without: Option<Rule>) -> Vec<(Setup, Report)> {
+    let setups: Vec<Setup> = seeds
+        .flat_map(|seed| World::ALL.map(|world| [false, true].map(|bad| Setup { seed, world, bad, without })))
+        .flatten()
+        .collect();
+    let (next, done) = (AtomicU64::new(0), Mutex::new(Vec::with_capacity(setups.len())));
+    std::thread::scope(|scope| {
+        for _ in 0..std::thread::available_parallelism().map_or(1, std::num::NonZero::get) {
+            scope.spawn(|| {
+                while let Some(setup) = setups.get(next.fetch_add(1, Ordering::Relaxed) as usize) {
+                    let report = run(setup);
+                    done.lock().unwrap().push((*setup, report));
+                }
+            });
+        }
+    });
+    let mut done = done.into_inner().unwrap();
+    done.sort_by_key(|(setup, _)| (setup.world, setup.seed, setup.bad));
+    done
+}

@@ -1,0 +1,90 @@
+//! What members count, as integers that add up.
+
+use std::collections::BTreeMap;
+use std::fmt::Debug;
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+/// Counts of one attempt in one era. What a guard makes of them is no business of a fleet's: it adds them, and sees that they never shrink.
+pub(crate) trait Counts: Clone + Default + PartialEq + Debug + Serialize + DeserializeOwned {
+    /// Adds, and stays at the largest number where it would go beyond.
+    fn add(&mut self, other: &Self);
+    /// What these have more, component by component; nothing where the others have more.
+    fn less(&self, other: &Self) -> Self;
+    /// Whether no component is smaller.
+    fn covers(&self, other: &Self) -> bool;
+}
+
+/// Counts under an attempt and an era: the sequence number of the head under which they were counted.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(bound = "C: Counts")]
+pub(crate) struct Counted<C> {
+    pub(crate) attempt: u32,
+    pub(crate) era: u64,
+    pub(crate) counts: C,
+}
+
+/// Counts by attempt and era.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(from = "Vec<Counted<C>>", into = "Vec<Counted<C>>", bound = "C: Counts")]
+pub(crate) struct Book<C: Counts>(BTreeMap<(u32, u64), C>);
+
+impl<C: Counts> Default for Book<C> {
+    fn default() -> Self {
+        Self(BTreeMap::new())
+    }
+}
+
+impl<C: Counts> From<Vec<Counted<C>>> for Book<C> {
+    fn from(list: Vec<Counted<C>>) -> Self {
+        let mut book = Self::default();
+        list.iter().for_each(|one| book.count(one.attempt, one.era, &one.counts));
+        book
+    }
+}
+
+impl<C: Counts> From<Book<C>> for Vec<Counted<C>> {
+    fn from(book: Book<C>) -> Self {
+        book.0.into_iter().map(|((attempt, era), counts)| Counted { attempt, era, counts }).collect()
+    }
+}
+
+impl<C: Counts> Book<C> {
+    pub(crate) fn count(&mut self, attempt: u32, era: u64, counts: &C) {
+        self.0.entry((attempt, era)).or_default().add(counts);
+    }
+
+    pub(crate) fn add(&mut self, other: &Self) {
+        other.0.iter().for_each(|((attempt, era), counts)| self.count(*attempt, *era, counts));
+    }
+
+    /// What this one has more.
+    pub(crate) fn less(&self, other: &Self) -> Self {
+        let nothing = C::default();
+        let each =
+            self.0.iter().map(|(key, counts)| (*key, counts.less(other.0.get(key).unwrap_or(&nothing))));
+        Self(each.filter(|(_, counts)| *counts != nothing).collect())
+    }
+
+    pub(crate) fn covers(&self, other: &Self) -> bool {
+        let nothing = C::default();
+        other.0.iter().all(|(key, counts)| self.0.get(key).unwrap_or(&nothing).covers(counts))
+    }
+
+    pub(crate) fn attempts(&self) -> impl Iterator<Item = u32> {
+        self.0.keys().map(|(attempt, _)| *attempt)
+    }
+
+    /// Forgets attempts that are not among these.
+    pub(crate) fn retain(&mut self, keep: impl Fn(u32) -> bool) {
+        self.0.retain(|(attempt, _), _| keep(*attempt));
+    }
+
+    /// Of one attempt, over all of its eras that are not older than this one.
+    pub(crate) fn since(&self, attempt: u32, era: u64) -> C {
+        let mut sum = C::default();
+        self.0.range((attempt, era)..=(attempt, u64::MAX)).for_each(|(_, counts)| sum.add(counts));
+        sum
+    }
+}

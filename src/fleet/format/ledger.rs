@@ -1,0 +1,80 @@
+//! What all members have counted, cut along one chain.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use super::counts::{Book, Counts};
+use super::error::FormatError;
+use super::head::Place;
+use super::hex::Hex;
+use crate::base::clock::Timestamp;
+
+/// The merged evidence, and how far each row has gone into it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(bound = "C: Counts")]
+pub(crate) struct Ledger<C: Counts> {
+    pub(crate) n: u64,
+    pub(crate) nonce: Hex,
+    /// Who wrote it.
+    pub(crate) judge: Hex,
+    /// The head that it was cut under.
+    pub(crate) head: Place,
+    /// Time in which somebody judged.
+    pub(crate) active_ms: u64,
+    /// For how long nothing is raised yet: others must have had time to tell what they have seen.
+    pub(crate) quiet_ms: u64,
+    /// Cuts whose counts were given up, of all members alike.
+    pub(crate) voids: u64,
+    /// What closed rows had. A row that is closed stays so.
+    pub(crate) closed: Book<C>,
+    /// What closed and open rows had together at this cut: what is more at the next one is evidence.
+    pub(crate) base: Book<C>,
+    /// What guards look at: all that was more, cut by cut. Never shrinks.
+    pub(crate) evidence: Book<C>,
+    pub(crate) marks: BTreeMap<Hex, Mark>,
+    /// The nonce of the ledger before.
+    pub(crate) before: Hex,
+    /// What a later release has added.
+    #[serde(flatten)]
+    pub(crate) more: Map<String, Value>,
+}
+
+/// How far a row has gone into a ledger.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Mark {
+    /// Its number.
+    pub(crate) n: u64,
+    /// When it was closed, by the store's clock.
+    pub(crate) closed: Option<Timestamp>,
+}
+
+impl<C: Counts> Ledger<C> {
+    /// Before the first cut.
+    pub(crate) fn empty() -> Self {
+        Self {
+            n: 0,
+            nonce: Hex(0),
+            judge: Hex(0),
+            head: Place::default(),
+            active_ms: 0,
+            quiet_ms: 0,
+            voids: 0,
+            closed: Book::default(),
+            base: Book::default(),
+            evidence: Book::default(),
+            marks: BTreeMap::new(),
+            before: Hex(0),
+            more: Map::new(),
+        }
+    }
+
+    pub(crate) fn open(&self) -> usize {
+        self.marks.values().filter(|mark| mark.closed.is_none()).count()
+    }
+
+    pub(crate) fn check(&self) -> Result<(), FormatError> {
+        FormatError::unless(self.n > 0, "number", self.n, "at least 1")
+    }
+}

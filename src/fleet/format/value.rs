@@ -1,0 +1,89 @@
+//! Values as they are written and read.
+
+use std::sync::Arc;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::counts::Counts;
+use super::envelope::{Kind, Sealer, print};
+use super::error::FormatError;
+use super::head::Head;
+use super::hex::Hex;
+use super::ledger::Ledger;
+use super::row::Row;
+use crate::fleet::key::Key;
+
+/// A head, as its bytes have it: it is filed and named by them, whatever a later release has put into it.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Written {
+    pub(crate) head: Head,
+    body: String,
+    pub(crate) print: Hex,
+}
+
+/// What a member reads and writes.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Value<C: Counts> {
+    Head(Arc<Written>),
+    Row(Arc<Row<C>>),
+    Ledger(Arc<Ledger<C>>),
+}
+
+impl Written {
+    /// # Errors
+    ///
+    /// The head is out of its bounds.
+    pub(crate) fn new(head: Head) -> Result<Self, FormatError> {
+        head.check()?;
+        let body = body(&head)?;
+        Ok(Self { head, print: print(&body), body })
+    }
+}
+
+impl<C: Counts> Value<C> {
+    pub(crate) fn kind(&self) -> Kind {
+        match self {
+            Self::Head(_) => Kind::Head,
+            Self::Row(_) => Kind::Row,
+            Self::Ledger(_) => Kind::Ledger,
+        }
+    }
+
+    pub(crate) fn write(&self, sealer: &Sealer, key: &Key) -> Result<Vec<u8>, FormatError> {
+        match self {
+            Self::Head(written) => sealer.seal(Kind::Head, key, &written.body),
+            Self::Row(row) => sealer.seal(Kind::Row, key, &body(&**row)?),
+            Self::Ledger(ledger) => sealer.seal(Kind::Ledger, key, &body(&**ledger)?),
+        }
+    }
+
+    pub(crate) fn read(sealer: &Sealer, kind: Kind, key: &Key, bytes: &[u8]) -> Result<Self, FormatError> {
+        let body = sealer.open(kind, key, bytes)?;
+        match kind {
+            Kind::Head => {
+                let head: Head = parsed(body)?;
+                head.check()?;
+                Ok(Self::Head(Arc::new(Written { head, body: body.to_owned(), print: print(body) })))
+            }
+            Kind::Row => {
+                let row: Row<C> = parsed(body)?;
+                row.check()?;
+                Ok(Self::Row(Arc::new(row)))
+            }
+            Kind::Ledger => {
+                let ledger: Ledger<C> = parsed(body)?;
+                ledger.check()?;
+                Ok(Self::Ledger(Arc::new(ledger)))
+            }
+        }
+    }
+}
+
+fn body(value: &impl Serialize) -> Result<String, FormatError> {
+    serde_json::to_string(value).map_err(|error| FormatError::Body { cause: error.to_string() })
+}
+
+fn parsed<T: DeserializeOwned>(body: &str) -> Result<T, FormatError> {
+    serde_json::from_str(body).map_err(|error| FormatError::Body { cause: error.to_string() })
+}

@@ -1,0 +1,111 @@
+//! One cut of the ledger: rows in, the next ledger out. A pure function.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::rules::{Rule, Rules};
+use crate::base::clock::Timestamp;
+use crate::fleet::format::counts::{Book, Counts};
+use crate::fleet::format::head::Head;
+use crate::fleet::format::hex::Hex;
+use crate::fleet::format::ledger::{Ledger, Mark};
+use crate::fleet::format::row::Row;
+
+/// A row as whoever cuts has found it.
+#[derive(Debug, Clone)]
+pub(crate) struct Found<'a, C: Counts> {
+    /// Nothing where it cannot be read.
+    pub(crate) row: Option<&'a Row<C>>,
+    /// When it was put, by the store's clock.
+    pub(crate) at: Timestamp,
+}
+
+/// What came of a cut.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Cut<C: Counts> {
+    /// These rows cannot be counted. Somebody may be about to mend them.
+    Held(Vec<Hex>),
+    Next(Ledger<C>),
+}
+
+/// For how many ticks a row that cannot be counted holds all others up.
+pub(crate) const HELD: u32 = 3;
+
+/// Whose name stands for the sum of all rows, where that shrank and no row says why.
+pub(crate) const SUM: Hex = Hex(0);
+
+/// The next ledger: what closed and open rows have together, and as evidence what is more than at the last cut.
+///
+/// A row that cannot be read, is older than it was, or is gone holds the cut up; after three ticks it is set aside. What it had
+/// is evidence already and stays so. But what the others have counted since then cannot be told from it, so the tick is void: all of
+/// it is given up, of both arms of all members alike. That is always right, and no member can choose when.
+pub(crate) fn cut<C: Counts>(
+    before: &Ledger<C>,
+    rows: &BTreeMap<Hex, Found<'_, C>>,
+    held: &BTreeMap<Hex, u32>,
+    head: &Head,
+    store_now: Timestamp,
+    rules: Rules,
+) -> Cut<C> {
+    let close_after = Duration::from_millis(head.timing.close_after);
+    let is_closed = |name: &Hex| {
+        rules.keep(Rule::ClosedIsFinal) && before.marks.get(name).is_some_and(|mark| mark.closed.is_some())
+    };
+    let mut next = Ledger { marks: BTreeMap::new(), ..before.clone() };
+    // A closed name is kept for as long as its row might come back.
+    let fresh = |mark: &&Mark| mark.closed.is_some_and(|closed| store_now.since(closed) < close_after * 4);
+    let gone = before.marks.iter().filter(|(name, _)| !rows.contains_key(*name));
+    next.marks.extend(gone.clone().filter(|(_, mark)| fresh(mark)).map(|(name, mark)| (*name, *mark)));
+    let mut bad: Vec<Hex> = gone.filter(|(_, mark)| mark.closed.is_none()).map(|(name, _)| *name).collect();
+    let mut open = Book::default();
+    for (name, found) in rows {
+        let mark = before.marks.get(name).copied();
+        if let Some(mark) = mark.filter(|_| is_closed(name)) {
+            next.marks.insert(*name, mark);
+            continue;
+        }
+        let number = mark.map_or(0, |mark| mark.n);
+        let Some(row) = found.row.filter(|row| row.n >= number) else {
+            bad.push(*name);
+            continue;
+        };
+        let silent = store_now.since(found.at) >= close_after;
+        let closed = (row.state.is_last() || silent).then_some(store_now);
+        if closed.is_some() { &mut next.closed } else { &mut open }.add(&row.counts);
+        next.marks.insert(*name, Mark { n: row.n, closed });
+    }
+    // What is over is asked about by nobody.
+    let runs = |attempt: u32| !head.is_over(attempt);
+    next.closed.retain(runs);
+    open.retain(runs);
+    next.evidence.retain(runs);
+    let mut base = before.base.clone();
+    base.retain(runs);
+    let mut sum = next.closed.clone();
+    sum.add(&open);
+    if bad.is_empty() && !sum.covers(&base) {
+        bad.push(SUM);
+    }
+    let waits =
+        |name: &Hex| !rules.keep(Rule::SetAside) || held.get(name).copied().unwrap_or_default() < HELD;
+    if bad.iter().any(waits) {
+        return Cut::Held(bad);
+    }
+    for name in bad.iter().filter(|name| **name != SUM) {
+        let n = before.marks.get(name).map_or(0, |mark| mark.n);
+        next.marks.insert(*name, Mark { n, closed: Some(store_now) });
+    }
+    if bad.is_empty() {
+        next.evidence.add(&sum.less(&base));
+    } else {
+        next.voids += 1;
+        if !rules.keep(Rule::Void) {
+            next.evidence.add(&sum.less(&base));
+        }
+    }
+    next.base = sum;
+    next.n = before.n.saturating_add(1);
+    next.before = before.nonce;
+    next.head = head.place;
+    Cut::Next(next)
+}

@@ -1,0 +1,105 @@
+//! Reads the head again and again.
+
+use std::time::Duration;
+
+use super::call::{Act, Reply};
+use super::following::{Applied, Asked, Following, Heard};
+use crate::base::chance::SplitMix64;
+use crate::base::clock::Timestamp;
+use crate::fleet::format::counts::Counts;
+use crate::fleet::format::envelope::Kind;
+use crate::fleet::format::head::{Descent, Place};
+use crate::fleet::format::hex::Hex;
+use crate::fleet::format::layout::Layout;
+use crate::fleet::format::value::Value;
+
+#[derive(Debug)]
+pub(crate) struct Follow {
+    next: Timestamp,
+    at: At,
+}
+
+#[derive(Debug)]
+enum At {
+    Idle,
+    Reading(Asked),
+    /// The nearest head that is named after the one that is followed is to be read from where it is filed.
+    ToProve(Proof),
+    Proving(Proof),
+}
+
+#[derive(Debug, Clone)]
+struct Proof {
+    asked: Asked,
+    read: Applied,
+    filed: Place,
+    print: Hex,
+}
+
+impl Follow {
+    pub(crate) fn new(now: Timestamp) -> Self {
+        Self { next: now, at: At::Idle }
+    }
+
+    pub(crate) fn due<C: Counts>(
+        &mut self,
+        following: &Following,
+        layout: &Layout,
+        chance: &mut SplitMix64,
+        now: Timestamp,
+    ) -> Option<Act<C>> {
+        match &self.at {
+            At::ToProve(proof) => {
+                let key = layout.filed(proof.filed);
+                self.at = At::Proving(proof.clone());
+                Some(Act::Get { key, kind: Kind::Head, known: None })
+            }
+            At::Idle if now >= self.next => {
+                // A fifth more or less: members that began together do not stay together.
+                let poll = following.timing().poll;
+                let poll = poll - poll / 5 + chance.bits() % (2 * (poll / 5) + 1);
+                self.next = now.plus(Duration::from_millis(poll));
+                let asked = following.ask(now);
+                let known = asked.knew.as_ref().map(|knew| knew.tag.clone());
+                self.at = At::Reading(asked);
+                Some(Act::Get { key: layout.head().clone(), kind: Kind::Head, known })
+            }
+            _ => None,
+        }
+    }
+
+    pub(crate) fn reply<C: Counts>(&mut self, following: &mut Following, reply: &Reply<C>, now: Timestamp) {
+        match std::mem::replace(&mut self.at, At::Idle) {
+            At::Reading(asked) => {
+                if let Heard::Prove(read) = following.hear(&asked, reply, now) {
+                    self.prove(following, asked, read.clone(), &read);
+                }
+            }
+            At::Proving(proof) => match reply {
+                Reply::Value { value: Value::Head(written), tag, .. } if written.print == proof.print => {
+                    let filed = Applied { written: written.clone(), tag: tag.clone() };
+                    let Some(mine) = following.applied.clone() else { return };
+                    match filed.head().ancestors.have(mine.head().place.seq, mine.written.print) {
+                        Descent::Yes => following.proved(&proof.asked, &proof.read, now),
+                        Descent::No => following.disproved(),
+                        Descent::Ask(..) => self.prove(following, proof.asked, proof.read, &filed),
+                    }
+                }
+                Reply::Failed(_) => {}
+                // It was swept, or is another one: nobody can show any more where the head comes from.
+                _ => following.disproved(),
+            },
+            idle => self.at = idle,
+        }
+    }
+
+    fn prove(&mut self, following: &Following, asked: Asked, read: Applied, by: &Applied) {
+        if let Some(mine) = &following.applied
+            && let Descent::Ask(seq, print) =
+                by.head().ancestors.have(mine.head().place.seq, mine.written.print)
+        {
+            let filed = Place { term: read.head().place.term, seq };
+            self.at = At::ToProve(Proof { asked, read, filed, print });
+        }
+    }
+}

@@ -1,0 +1,235 @@
+//! Which head a member has, and for how long it may act on it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::call::Reply;
+use super::rules::{Rule, Rules};
+use crate::base::clock::Timestamp;
+use crate::fleet::format::counts::Counts;
+use crate::fleet::format::head::{Descent, Head, Lowering, Place, Timing};
+use crate::fleet::format::row::State;
+use crate::fleet::format::value::{Value, Written};
+use crate::fleet::store::Tag;
+
+/// A head that is followed.
+#[derive(Debug, Clone)]
+pub(crate) struct Applied {
+    pub(crate) written: Arc<Written>,
+    pub(crate) tag: Tag,
+}
+
+impl Applied {
+    pub(crate) fn head(&self) -> &Head {
+        &self.written.head
+    }
+}
+
+/// When the head was asked for, and what was known then.
+#[derive(Debug, Clone)]
+pub(crate) struct Asked {
+    pub(crate) at: Timestamp,
+    pub(crate) knew: Option<Applied>,
+}
+
+/// What an answer came to.
+#[derive(Debug, Clone)]
+pub(crate) enum Heard {
+    /// It is followed, or was already.
+    Follows,
+    /// It was asked before what is followed now was known, and says nothing.
+    Late,
+    /// What is followed is not among the ancestors that it names, which do not go back so far.
+    Prove(Applied),
+    /// Another history.
+    Diverged,
+    /// There is none.
+    Missing,
+    /// It could not be read.
+    Nothing,
+}
+
+/// How a head stands to another one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Relation {
+    Same,
+    After,
+    /// After it in number; nobody has shown yet that it comes from it.
+    Unproved,
+    Other,
+}
+
+/// The head that a member follows.
+#[derive(Debug)]
+pub(crate) struct Following {
+    pub(crate) rules: Rules,
+    pub(crate) born: Timestamp,
+    pub(crate) applied: Option<Applied>,
+    lease_until: Timestamp,
+    pub(crate) diverged: bool,
+    pub(crate) missing: bool,
+    /// What was taken off here, whatever the head says yet.
+    here: Vec<Lowering>,
+}
+
+impl Following {
+    pub(crate) fn new(born: Timestamp, rules: Rules) -> Self {
+        let (applied, here) = (None, Vec::new());
+        Self {
+            rules,
+            born,
+            applied,
+            lease_until: Timestamp::default(),
+            diverged: false,
+            missing: false,
+            here,
+        }
+    }
+
+    pub(crate) fn timing(&self) -> Timing {
+        self.applied.as_ref().map_or_else(Timing::default, |applied| applied.head().timing)
+    }
+
+    pub(crate) fn place(&self) -> Place {
+        self.applied.as_ref().map_or_else(Place::default, |applied| applied.head().place)
+    }
+
+    pub(crate) fn ask(&self, now: Timestamp) -> Asked {
+        Asked { at: now, knew: self.applied.clone() }
+    }
+
+    pub(crate) fn lease_holds(&self, now: Timestamp) -> bool {
+        !self.diverged && now < self.lease_until
+    }
+
+    pub(crate) fn state(&self, now: Timestamp) -> State {
+        match self.applied {
+            None => State::Joining,
+            Some(_) if self.diverged => State::Diverged,
+            Some(_) if !self.lease_holds(now) => State::CutOff,
+            Some(_) => State::Following,
+        }
+    }
+
+    /// Whether a candidate answers requests here now. Asked for each request.
+    pub(crate) fn exposes(&self, attempt: u32, now: Timestamp) -> bool {
+        let settled = now >= self.born.plus(Duration::from_millis(self.timing().settle));
+        self.lease_holds(now)
+            && (settled || !self.rules.keep(Rule::Settle))
+            && self.applied.as_ref().is_some_and(|applied| {
+                let head = applied.head();
+                head.candidate(attempt).is_some_and(|candidate| {
+                    let identity = &candidate.version.identity;
+                    candidate.weight > 0
+                        && head.runs(attempt, identity)
+                        && !self.is_lowered_here(attempt, identity)
+                })
+            })
+    }
+
+    fn is_lowered_here(&self, attempt: u32, identity: &str) -> bool {
+        self.here.iter().any(|lowering| lowering.attempt == attempt && lowering.identity == identity)
+    }
+
+    /// Takes an attempt off here, at once.
+    pub(crate) fn lower_here(&mut self, lowering: &Lowering) {
+        if self.rules.keep(Rule::LowerHereFirst)
+            && !self.is_lowered_here(lowering.attempt, &lowering.identity)
+        {
+            self.here.push(lowering.clone());
+        }
+    }
+
+    /// What the store has answered to a read of the head.
+    pub(crate) fn hear<C: Counts>(&mut self, asked: &Asked, reply: &Reply<C>, now: Timestamp) -> Heard {
+        match reply {
+            Reply::Same => match asked.knew.clone() {
+                Some(knew) => self.hear_head(asked, &knew, now),
+                None => Heard::Nothing,
+            },
+            Reply::Value { value: Value::Head(written), tag, .. } => {
+                let read = Applied { written: Arc::clone(written), tag: tag.clone() };
+                self.hear_head(asked, &read, now)
+            }
+            Reply::Absent => {
+                self.missing = true;
+                Heard::Missing
+            }
+            _ => Heard::Nothing,
+        }
+    }
+
+    fn hear_head(&mut self, asked: &Asked, read: &Applied, now: Timestamp) -> Heard {
+        self.missing = false;
+        let Some(mine) = self.applied.clone() else {
+            self.apply(asked, read, now);
+            return Heard::Follows;
+        };
+        match self.relation(read, &mine) {
+            Relation::Same | Relation::After => {
+                self.apply(asked, read, now);
+                Heard::Follows
+            }
+            Relation::Unproved => Heard::Prove(read.clone()),
+            Relation::Other => {
+                // What is older than mine may have been the newest when it was asked for: somebody of this process has put, or read,
+                // a newer one since. It is another history only if it is older than what was known then.
+                let knew = asked.knew.as_ref().map(|knew| self.relation(read, knew));
+                let was_right =
+                    matches!(knew, None | Some(Relation::Same | Relation::After | Relation::Unproved));
+                if was_right && self.rules.keep(Rule::LateAnswers) {
+                    return Heard::Late;
+                }
+                self.diverged = true;
+                Heard::Diverged
+            }
+        }
+    }
+
+    /// It was shown that what was read comes from what is followed.
+    pub(crate) fn proved(&mut self, asked: &Asked, read: &Applied, now: Timestamp) {
+        self.apply(asked, read, now);
+    }
+
+    /// It was shown not to, or nobody can show it any more.
+    pub(crate) fn disproved(&mut self) {
+        self.diverged = true;
+    }
+
+    /// A head that this member has put itself.
+    pub(crate) fn hear_own(&mut self, sent: Timestamp, own: &Applied, now: Timestamp) {
+        let asked = Asked { at: sent, knew: None };
+        match self.applied.clone() {
+            Some(mine) if !matches!(self.relation(own, &mine), Relation::Same | Relation::After) => {}
+            _ => self.apply(&asked, own, now),
+        }
+    }
+
+    fn relation(&self, read: &Applied, mine: &Applied) -> Relation {
+        let (place, own) = (read.head().place, mine.head().place);
+        if read.written.print == mine.written.print {
+            Relation::Same
+        } else if place.term > own.term || (!self.rules.keep(Rule::Ancestors) && place > own) {
+            Relation::After
+        } else if place <= own {
+            Relation::Other
+        } else {
+            match read.head().ancestors.have(own.seq, mine.written.print) {
+                Descent::Yes => Relation::After,
+                Descent::No => Relation::Other,
+                Descent::Ask(..) => Relation::Unproved,
+            }
+        }
+    }
+
+    fn apply(&mut self, asked: &Asked, read: &Applied, now: Timestamp) {
+        self.diverged = false;
+        let head = read.head();
+        let over = |lowering: &Lowering| !head.runs(lowering.attempt, &lowering.identity);
+        self.here.retain(|lowering| !over(lowering));
+        let from = if self.rules.keep(Rule::LeaseFromSending) { asked.at } else { now };
+        let until = from.plus(Duration::from_millis(head.timing.valid_for));
+        self.lease_until = self.lease_until.max(until);
+        self.applied = Some(read.clone());
+    }
+}

@@ -1,0 +1,451 @@
+//! Merges rows into the ledger, and judges on exactly what it has cut.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::Value as Json;
+
+use super::call::{Act, Reply};
+use super::cut::{Cut, Found, cut};
+use super::following::{Applied, Asked, Following, Heard};
+use super::rules::Rule;
+use crate::base::chance::SplitMix64;
+use crate::base::clock::Timestamp;
+use crate::fleet::format::counts::{Book, Counts};
+use crate::fleet::format::envelope::Kind;
+use crate::fleet::format::head::{Core, Entered, Evidence, Head, Lowering};
+use crate::fleet::format::hex::Hex;
+use crate::fleet::format::layout::Layout;
+use crate::fleet::format::ledger::Ledger;
+use crate::fleet::format::row::Row;
+use crate::fleet::format::value::{Value, Written};
+use crate::fleet::key::Key;
+use crate::fleet::store::{Outcome, Tag};
+
+/// What decides, given what is agreed and what was counted. A pure function: whoever judges, it says the same.
+pub(crate) trait Judgement<C: Counts> {
+    fn verdict(&self, head: &Head, evidence: &Book<C>) -> Verdict;
+}
+
+/// What is to be done.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Verdict {
+    pub(crate) lower: Vec<(u32, String)>,
+    pub(crate) raise: Option<Raise>,
+}
+
+/// More exposure for somebody, a promotion, an end.
+#[derive(Debug, Clone)]
+pub(crate) struct Raise {
+    pub(crate) core: Core,
+    pub(crate) control: Json,
+    pub(crate) why: String,
+}
+
+#[derive(Debug)]
+pub(crate) struct Judge<C: Counts> {
+    life: Hex,
+    at: At<C>,
+    /// What is to be asked next in a tick.
+    asks: Option<Act<C>>,
+    next: Timestamp,
+    pub(crate) judging: bool,
+    ledger: Option<(Arc<Ledger<C>>, Tag)>,
+    /// When the ledger was seen to move, by the own clock.
+    moved: Timestamp,
+    /// When the own ledger was sent that was acknowledged last.
+    acked: Timestamp,
+    own_nonce: Hex,
+    quiet_until: Timestamp,
+    jitter: u64,
+    rows: BTreeMap<Hex, Kept<C>>,
+    held: BTreeMap<Hex, u32>,
+    /// The latest moment of the store's clock that was seen: it is at least that late there.
+    store_now: Timestamp,
+    pub(crate) held_up: u64,
+}
+
+#[derive(Debug)]
+struct Kept<C: Counts> {
+    tag: Option<Tag>,
+    row: Option<Arc<Row<C>>>,
+    at: Timestamp,
+}
+
+/// What a tick has come to know.
+#[derive(Debug)]
+struct Tick {
+    asked: Timestamp,
+    over: Option<Applied>,
+    takes_over: bool,
+    listed: BTreeMap<Hex, (Tag, Timestamp)>,
+    to_read: Vec<Hex>,
+}
+
+#[derive(Debug)]
+enum At<C: Counts> {
+    Idle,
+    /// Whether somebody else judges.
+    Watching,
+    Head(Tick, Asked),
+    Ledger(Tick),
+    List(Tick),
+    Row(Tick, Hex),
+    Put(Tick, Timestamp, Arc<Ledger<C>>),
+    Look(Tick, Timestamp, Arc<Ledger<C>>),
+    File(Applied, Arc<Written>),
+    Raise(Timestamp, Arc<Written>),
+    LookRaise(Asked),
+}
+
+impl<C: Counts> Judge<C> {
+    /// Of a life that began with this name.
+    pub(crate) fn new(life: Hex, chance: &mut SplitMix64, now: Timestamp) -> Self {
+        Self {
+            life,
+            at: At::Idle,
+            asks: None,
+            next: now,
+            judging: false,
+            ledger: None,
+            moved: now,
+            acked: now,
+            own_nonce: Hex(chance.bits()),
+            quiet_until: now,
+            jitter: chance.bits() % 2_000,
+            rows: BTreeMap::new(),
+            held: BTreeMap::new(),
+            store_now: Timestamp::default(),
+            held_up: 0,
+        }
+    }
+
+    pub(crate) fn due(
+        &mut self,
+        following: &Following,
+        layout: &Layout,
+        chance: &mut SplitMix64,
+        now: Timestamp,
+    ) -> Option<Act<C>> {
+        if !matches!(self.at, At::Idle) {
+            return self.asks.take();
+        }
+        // Who has no head, or another history, judges nothing.
+        if now < self.next || following.applied.is_none() || following.diverged {
+            return None;
+        }
+        let tick = following.timing().tick;
+        self.next = now.plus(Duration::from_millis(tick));
+        let silence = Duration::from_millis(3 * tick + self.jitter * tick / 1_000);
+        let takes_over = !self.judging && now.since(self.moved) >= silence;
+        if self.judging || takes_over {
+            let asked = following.ask(now);
+            let known = asked.knew.as_ref().map(|knew| knew.tag.clone());
+            let tick =
+                Tick { asked: now, over: None, takes_over, listed: BTreeMap::new(), to_read: Vec::new() };
+            self.at = At::Head(tick, asked);
+            return Some(Act::Get { key: layout.head().clone(), kind: Kind::Head, known });
+        }
+        // Of many members some look each time.
+        let members = self.ledger.as_ref().map_or(1, |(ledger, _)| ledger.open().max(1)) as u64;
+        if chance.bits() % members >= 3 {
+            return None;
+        }
+        self.at = At::Watching;
+        Some(self.read_ledger(layout))
+    }
+
+    fn read_ledger(&self, layout: &Layout) -> Act<C> {
+        let known = self.ledger.as_ref().map(|(_, tag)| tag.clone());
+        Act::Get { key: layout.ledger().clone(), kind: Kind::Ledger, known }
+    }
+
+    /// What else is to be lowered comes back: the caller hands it to whoever lowers.
+    pub(crate) fn reply(
+        &mut self,
+        following: &mut Following,
+        layout: &Layout,
+        judgement: &dyn Judgement<C>,
+        reply: &Reply<C>,
+        chance: &mut SplitMix64,
+        now: Timestamp,
+    ) -> Vec<Lowering> {
+        match (std::mem::replace(&mut self.at, At::Idle), reply) {
+            (At::Watching, Reply::Value { value: Value::Ledger(ledger), tag, at }) => {
+                self.saw(ledger, tag, *at, now);
+            }
+            (At::Watching, Reply::Absent) if self.ledger.take().is_some() => self.moved = now,
+            (At::Head(mut tick, asked), reply) => {
+                let heard = following.hear(&asked, reply, now);
+                tick.over = following.applied.clone();
+                if matches!(heard, Heard::Follows) {
+                    self.at = At::Ledger(tick);
+                    self.asks = Some(self.read_ledger(layout));
+                }
+            }
+            (At::Ledger(tick), Reply::Same) => self.list(tick, layout, None),
+            (At::Ledger(tick), Reply::Absent) => {
+                if self.ledger.take().is_some() {
+                    // Somebody removed it. Whoever finds it still gone in a while begins another.
+                    self.stand_down(now);
+                } else {
+                    self.list(tick, layout, None);
+                }
+            }
+            (At::Ledger(tick), Reply::Value { value: Value::Ledger(ledger), tag, at }) => {
+                let own = ledger.nonce == self.own_nonce;
+                self.saw(ledger, tag, *at, now);
+                // Another's: it judges, or a restore has put an older one back. Either way this one has lost.
+                if own || !following.rules.keep(Rule::StandDown) {
+                    self.list(tick, layout, None);
+                } else {
+                    self.stand_down(now);
+                }
+            }
+            (At::List(mut tick), Reply::Page(page)) => {
+                for entry in &page.entries {
+                    self.store_now = self.store_now.max(entry.at);
+                    if let Some(name) = layout.name(&entry.key) {
+                        tick.listed.insert(name, (entry.tag.clone(), entry.at));
+                    }
+                }
+                match page.entries.last().filter(|_| page.more) {
+                    Some(last) => self.list(tick, layout, Some(last.key.clone())),
+                    None => {
+                        self.rows.retain(|name, _| tick.listed.contains_key(name));
+                        let moved = |name: &&Hex| {
+                            let tag = tick.listed.get(*name).map(|(tag, _)| tag);
+                            self.rows
+                                .get(*name)
+                                .is_none_or(|kept| kept.row.is_none() || kept.tag.as_ref() != tag)
+                        };
+                        tick.to_read = tick.listed.keys().filter(moved).copied().collect();
+                        self.read_or_cut(tick, following, layout, chance, now);
+                    }
+                }
+            }
+            (At::Row(tick, name), reply) => {
+                match reply {
+                    Reply::Value { value: Value::Row(row), tag, at } if row.name == name => {
+                        self.store_now = self.store_now.max(*at);
+                        let kept = Kept { tag: Some(tag.clone()), row: Some(Arc::clone(row)), at: *at };
+                        self.rows.insert(name, kept);
+                    }
+                    Reply::Absent => drop(self.rows.remove(&name)),
+                    // The store is away: nothing is cut without a row that may be as good as any.
+                    Reply::Failed(_) => return Vec::new(),
+                    _ => {
+                        let at = tick.listed.get(&name).map_or(now, |(_, at)| *at);
+                        self.rows.insert(name, Kept { tag: None, row: None, at });
+                    }
+                }
+                self.read_or_cut(tick, following, layout, chance, now);
+            }
+            (At::Put(tick, sent, ledger), Reply::Done(tag)) => {
+                return self.judge(&tick, sent, &ledger, tag, following, layout, judgement, chance, now);
+            }
+            (At::Put(tick, sent, ledger), Reply::Failed(Outcome::Unknown)) => {
+                self.at = At::Look(tick, sent, ledger);
+                self.asks = Some(self.read_ledger(layout));
+            }
+            (At::Put(tick, sent, ledger), Reply::Failed(Outcome::Conflict)) => {
+                if !following.rules.keep(Rule::StandDown) {
+                    let tag = self.ledger.as_ref().map_or_else(|| Tag::new(""), |(_, tag)| tag.clone());
+                    return self.judge(&tick, sent, &ledger, &tag, following, layout, judgement, chance, now);
+                }
+                self.stand_down(now);
+            }
+            (At::Look(tick, sent, ledger), Reply::Value { value: Value::Ledger(there), tag, at }) => {
+                self.store_now = self.store_now.max(*at);
+                if there.nonce == ledger.nonce {
+                    return self.judge(&tick, sent, &ledger, tag, following, layout, judgement, chance, now);
+                }
+                self.saw(there, tag, *at, now);
+                self.stand_down(now);
+            }
+            (At::File(over, written), Reply::Done(_) | Reply::Failed(Outcome::Conflict)) => {
+                self.raise(over, written, layout, now);
+            }
+            (At::Raise(sent, written), Reply::Done(tag)) => {
+                following.hear_own(sent, &Applied { written, tag: tag.clone() }, now);
+            }
+            (At::Raise(..), Reply::Failed(Outcome::Unknown)) => {
+                // If it was done it is there, and is followed like any other.
+                let asked = following.ask(now);
+                let known = asked.knew.as_ref().map(|knew| knew.tag.clone());
+                self.at = At::LookRaise(asked);
+                self.asks = Some(Act::Get { key: layout.head().clone(), kind: Kind::Head, known });
+            }
+            (At::LookRaise(asked), reply) => drop(following.hear(&asked, reply, now)),
+            // The rest is left to the next tick.
+            _ => {}
+        }
+        Vec::new()
+    }
+
+    fn saw(&mut self, ledger: &Arc<Ledger<C>>, tag: &Tag, at: Timestamp, now: Timestamp) {
+        self.store_now = self.store_now.max(at);
+        if self.ledger.as_ref().is_none_or(|(_, known)| known != tag) {
+            self.moved = now;
+            self.ledger = Some((Arc::clone(ledger), tag.clone()));
+        }
+    }
+
+    fn stand_down(&mut self, now: Timestamp) {
+        self.judging = false;
+        self.moved = now;
+        self.held.clear();
+    }
+
+    fn list(&mut self, tick: Tick, layout: &Layout, after: Option<Key>) {
+        self.at = At::List(tick);
+        self.asks = Some(Act::List { under: layout.rows().clone(), after });
+    }
+
+    fn read_or_cut(
+        &mut self,
+        mut tick: Tick,
+        following: &Following,
+        layout: &Layout,
+        chance: &mut SplitMix64,
+        now: Timestamp,
+    ) {
+        if let Some(name) = tick.to_read.pop() {
+            self.at = At::Row(tick, name);
+            self.asks = Some(Act::Get { key: layout.row(name), kind: Kind::Row, known: None });
+            return;
+        }
+        let Some(over) = &tick.over else { return };
+        let (before, tag) = match &self.ledger {
+            Some((ledger, tag)) => (Arc::clone(ledger), Some(tag.clone())),
+            None => (Arc::new(Ledger::empty()), None),
+        };
+        let rows: BTreeMap<Hex, Found<'_, C>> = self
+            .rows
+            .iter()
+            .map(|(name, kept)| (*name, Found { row: kept.row.as_deref(), at: kept.at }))
+            .collect();
+        match cut(&before, &rows, &self.held, over.head(), self.store_now, following.rules) {
+            Cut::Held(names) => {
+                self.held_up += 1;
+                let held = |name: Hex| (name, self.held.get(&name).copied().unwrap_or_default() + 1);
+                self.held = names.into_iter().map(held).collect();
+            }
+            Cut::Next(mut next) => {
+                let timing = following.timing();
+                let spent = now.since(self.acked);
+                // The ledger stood still: nobody has heard of anybody, and who knows better must have had time to say so.
+                if tick.takes_over || spent > Duration::from_millis(3 * timing.tick) {
+                    self.quiet_until = now.plus(Duration::from_millis(3 * timing.row));
+                } else {
+                    next.active_ms = next.active_ms.saturating_add(spent.as_millis() as u64);
+                }
+                self.own_nonce = Hex(chance.bits());
+                next.nonce = self.own_nonce;
+                next.judge = self.life;
+                next.quiet_ms = self.quiet_until.since(now).as_millis() as u64;
+                let next = Arc::new(next);
+                self.at = At::Put(tick, now, Arc::clone(&next));
+                let key = layout.ledger().clone();
+                self.asks = Some(Act::Put { key, value: Value::Ledger(next), over: tag });
+            }
+        }
+    }
+
+    /// The ledger is there: what it says is what is judged, and nothing else.
+    #[expect(clippy::too_many_arguments, reason = "all of it is the state of one tick")]
+    fn judge(
+        &mut self,
+        tick: &Tick,
+        sent: Timestamp,
+        ledger: &Arc<Ledger<C>>,
+        tag: &Tag,
+        following: &Following,
+        layout: &Layout,
+        judgement: &dyn Judgement<C>,
+        chance: &mut SplitMix64,
+        now: Timestamp,
+    ) -> Vec<Lowering> {
+        self.ledger = Some((Arc::clone(ledger), tag.clone()));
+        (self.judging, self.acked, self.moved) = (true, sent, now);
+        self.held.clear();
+        let Some(over) = &tick.over else { return Vec::new() };
+        let head = over.head();
+        let verdict = judgement.verdict(head, &ledger.evidence);
+        let mut lower: Vec<Lowering> = Vec::new();
+        for (attempt, cause) in &verdict.lower {
+            if let Some(candidate) = head.candidate(*attempt).filter(|_| !head.is_lowered(*attempt)) {
+                let identity = candidate.version.identity.clone();
+                lower.push(Lowering {
+                    attempt: *attempt,
+                    identity,
+                    cause: cause.clone(),
+                    by: "guard".into(),
+                });
+            }
+        }
+        let asked = self.rows.values().filter_map(|kept| kept.row.as_ref()).flat_map(|row| &row.asks);
+        lower.extend(asked.filter(|ask| head.runs(ask.attempt, &ask.identity)).cloned());
+        if let Some(raise) = verdict.raise.filter(|_| lower.is_empty())
+            && self.may_raise(following, head, tick, now)
+        {
+            let over =
+                if following.rules.keep(Rule::JudgedHead) { Some(over) } else { following.applied.as_ref() };
+            if let Some(over) = over {
+                self.begin_raise(over.clone(), raise, ledger, following, layout, chance, now);
+            }
+        }
+        lower
+    }
+
+    fn may_raise(&self, following: &Following, head: &Head, tick: &Tick, now: Timestamp) -> bool {
+        let rules = following.rules;
+        let seen = self.rows.values().filter_map(|kept| kept.row.as_ref()).any(|row| row.has > head.place);
+        let quiet = now < self.quiet_until;
+        // A process that was stopped in the middle of a tick has judged something that is long over.
+        let stopped = now.since(tick.asked) > Duration::from_millis(following.timing().valid_for);
+        !following.diverged
+            && !stopped
+            && (!seen || !rules.keep(Rule::RaiseAgainstSeen))
+            && (!quiet || !rules.keep(Rule::Quiet))
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "all of it is the state of one tick")]
+    fn begin_raise(
+        &mut self,
+        over: Applied,
+        raise: Raise,
+        ledger: &Ledger<C>,
+        following: &Following,
+        layout: &Layout,
+        chance: &mut SplitMix64,
+        now: Timestamp,
+    ) {
+        let head = over.head();
+        let mut next = head.next(over.written.print, Hex(chance.bits()), "judge", &raise.why, now);
+        for candidate in &raise.core.candidates {
+            if head.candidate(candidate.attempt) != Some(candidate) {
+                let (seq, at, active_ms) = (next.place.seq, self.store_now, ledger.active_ms);
+                next.entered.insert(candidate.attempt, Entered { seq, at, active_ms });
+            }
+        }
+        (next.core, next.control) = (raise.core, raise.control);
+        next.evidence = Evidence { ledger: ledger.n, nonce: ledger.nonce };
+        let Ok(written) = Written::new(next) else { return };
+        let written = Arc::new(written);
+        if following.rules.keep(Rule::File) {
+            let (key, value) = (layout.filed(head.place), Value::Head(Arc::clone(&over.written)));
+            self.asks = Some(Act::Put { key, value, over: None });
+            self.at = At::File(over, written);
+        } else {
+            self.raise(over, written, layout, now);
+        }
+    }
+
+    fn raise(&mut self, over: Applied, written: Arc<Written>, layout: &Layout, now: Timestamp) {
+        self.at = At::Raise(now, Arc::clone(&written));
+        let key = layout.head().clone();
+        self.asks = Some(Act::Put { key, value: Value::Head(written), over: Some(over.tag) });
+    }
+}

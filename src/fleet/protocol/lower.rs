@@ -1,0 +1,136 @@
+//! Takes attempts off: over whatever head there is, again and again until it is agreed or nothing is left to take off.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::call::{Act, Reply};
+use super::following::{Applied, Asked, Following};
+use super::rules::Rule;
+use crate::base::chance::SplitMix64;
+use crate::base::clock::Timestamp;
+use crate::fleet::format::counts::Counts;
+use crate::fleet::format::envelope::Kind;
+use crate::fleet::format::head::Lowering;
+use crate::fleet::format::hex::Hex;
+use crate::fleet::format::layout::Layout;
+use crate::fleet::format::value::{Value, Written};
+use crate::fleet::store::Outcome;
+
+#[derive(Debug)]
+pub(crate) struct Lower {
+    pub(crate) wanted: Vec<Lowering>,
+    at: At,
+    retry: Timestamp,
+}
+
+#[derive(Debug)]
+enum At {
+    Idle,
+    Reading(Asked),
+    ToFile(Applied),
+    Filing(Applied),
+    ToPut(Applied),
+    Putting(Timestamp, Arc<Written>),
+}
+
+impl Lower {
+    pub(crate) fn new(now: Timestamp) -> Self {
+        Self { wanted: Vec::new(), at: At::Idle, retry: now }
+    }
+
+    pub(crate) fn want(&mut self, lowering: Lowering, now: Timestamp) {
+        let same =
+            |other: &Lowering| (other.attempt, &other.identity) == (lowering.attempt, &lowering.identity);
+        if !self.wanted.iter().any(same) {
+            self.wanted.push(lowering);
+            self.retry = now;
+        }
+    }
+
+    pub(crate) fn due<C: Counts>(
+        &mut self,
+        following: &Following,
+        layout: &Layout,
+        chance: &mut SplitMix64,
+        now: Timestamp,
+    ) -> Option<Act<C>> {
+        match std::mem::replace(&mut self.at, At::Idle) {
+            At::Idle if !self.wanted.is_empty() && now >= self.retry => {
+                let asked = following.ask(now);
+                let known = asked.knew.as_ref().map(|knew| knew.tag.clone());
+                self.at = At::Reading(asked);
+                Some(Act::Get { key: layout.head().clone(), kind: Kind::Head, known })
+            }
+            At::ToFile(over) if following.rules.keep(Rule::File) => {
+                let key = layout.filed(over.head().place);
+                let value = Value::Head(Arc::clone(&over.written));
+                self.at = At::Filing(over);
+                Some(Act::Put { key, value, over: None })
+            }
+            At::ToFile(over) | At::ToPut(over) => self.put(over, layout, chance, now),
+            at => {
+                self.at = at;
+                None
+            }
+        }
+    }
+
+    fn put<C: Counts>(
+        &mut self,
+        over: Applied,
+        layout: &Layout,
+        chance: &mut SplitMix64,
+        now: Timestamp,
+    ) -> Option<Act<C>> {
+        let head = over.head();
+        let first = self.wanted.first()?;
+        let mut next = head.next(over.written.print, Hex(chance.bits()), &first.by, &first.cause, now);
+        let runs = |lowering: &&Lowering| head.runs(lowering.attempt, &lowering.identity);
+        next.lowered.extend(self.wanted.iter().filter(runs).cloned());
+        let written = Arc::new(Written::new(next).ok()?);
+        self.at = At::Putting(now, Arc::clone(&written));
+        Some(Act::Put { key: layout.head().clone(), value: Value::Head(written), over: Some(over.tag) })
+    }
+
+    pub(crate) fn reply<C: Counts>(&mut self, following: &mut Following, reply: &Reply<C>, now: Timestamp) {
+        match (std::mem::replace(&mut self.at, At::Idle), reply) {
+            (At::Reading(asked), reply) => {
+                following.hear(&asked, reply, now);
+                let read = match reply {
+                    Reply::Same => asked.knew,
+                    Reply::Value { value: Value::Head(written), tag, .. } => {
+                        Some(Applied { written: Arc::clone(written), tag: tag.clone() })
+                    }
+                    _ => None,
+                };
+                // Of another history too: what is on trial there is as bad, and to take it off is always right.
+                match read {
+                    Some(read) => {
+                        let head = read.head();
+                        self.wanted.retain(|lowering| head.runs(lowering.attempt, &lowering.identity));
+                        if !self.wanted.is_empty() {
+                            self.at = At::ToFile(read);
+                        }
+                    }
+                    None => self.later(following, now),
+                }
+            }
+            // Lowering does not wait for a file: that there is a hole in the history is told by whoever verifies it.
+            (At::Filing(over), _) => self.at = At::ToPut(over),
+            (At::Putting(sent, written), Reply::Done(tag)) => {
+                following.hear_own(sent, &Applied { written, tag: tag.clone() }, now);
+            }
+            (At::Putting(..), Reply::Failed(Outcome::Conflict)) if !following.rules.keep(Rule::Rebase) => {
+                self.wanted.clear();
+            }
+            // Somebody else was first, or nobody knows: what is there is what counts, and comes first.
+            (At::Putting(..), Reply::Failed(Outcome::Conflict | Outcome::Unknown)) => {}
+            (At::Putting(..), _) => self.later(following, now),
+            (at, _) => self.at = at,
+        }
+    }
+
+    fn later(&mut self, following: &Following, now: Timestamp) {
+        self.retry = now.plus(Duration::from_millis(following.timing().poll));
+    }
+}

@@ -1,0 +1,154 @@
+//! One process of a fleet, for one handle.
+
+use super::call::{Act, Lane, Reply};
+use super::follow::Follow;
+use super::following::Following;
+use super::judge::{Judge, Judgement};
+use super::lower::Lower;
+use super::publish::Publish;
+use super::rules::{Rule, Rules};
+use crate::base::chance::SplitMix64;
+use crate::base::clock::Timestamp;
+use crate::fleet::format::counts::Counts;
+use crate::fleet::format::head::{Lowering, Place};
+use crate::fleet::format::hex::Hex;
+use crate::fleet::format::layout::Layout;
+use crate::fleet::format::row::{Build, State};
+
+/// One process of a fleet: what it asks next, and what it makes of answers. It does nothing by itself. Whoever drives it asks
+/// [`due`](Self::due) until there is nothing, asks the store, and hands each answer to [`reply`](Self::reply).
+#[derive(Debug)]
+pub(crate) struct Member<C: Counts> {
+    pub(crate) following: Following,
+    pub(crate) publish: Publish<C>,
+    pub(crate) judge: Judge<C>,
+    lower: Lower,
+    follow: Follow,
+    layout: Layout,
+    chance: SplitMix64,
+}
+
+impl<C: Counts> Member<C> {
+    /// A life that begins now. What it draws comes from the seed: names that two lives draw must not be the same.
+    pub(crate) fn new(
+        layout: Layout,
+        build: Build,
+        class: &str,
+        seed: u64,
+        now: Timestamp,
+        rules: Rules,
+    ) -> Self {
+        let mut chance = SplitMix64(seed);
+        let publish = Publish::new(build, class.to_owned(), &mut chance, now);
+        Self {
+            following: Following::new(now, rules),
+            judge: Judge::new(publish.name, &mut chance, now),
+            publish,
+            lower: Lower::new(now),
+            follow: Follow::new(now),
+            layout,
+            chance,
+        }
+    }
+
+    /// What is to be asked now. Each lane has at most one request under way.
+    pub(crate) fn due(&mut self, now: Timestamp) -> Option<(Lane, Act<C>)> {
+        let Self { following, publish, judge, lower, follow, layout, chance } = self;
+        if publish.left {
+            return None;
+        }
+        if let Some(act) = lower.due(following, layout, chance, now) {
+            return Some((Lane::Lower, act));
+        }
+        if let Some(act) = follow.due(following, layout, chance, now) {
+            return Some((Lane::Follow, act));
+        }
+        if let Some(act) = publish.due(following, layout, chance, now) {
+            return Some((Lane::Publish, act));
+        }
+        Some((Lane::Judge, judge.due(following, layout, chance, now)?))
+    }
+
+    pub(crate) fn reply(
+        &mut self,
+        lane: Lane,
+        judgement: &dyn Judgement<C>,
+        reply: &Reply<C>,
+        now: Timestamp,
+    ) {
+        let Self { following, publish, judge, lower, follow, layout, chance } = self;
+        match lane {
+            Lane::Lower => lower.reply(following, reply, now),
+            Lane::Follow => follow.reply(following, reply, now),
+            Lane::Publish => publish.reply(following, reply, chance, now),
+            Lane::Judge => {
+                for lowering in judge.reply(following, layout, judgement, reply, chance, now) {
+                    following.lower_here(&lowering);
+                    lower.want(lowering, now);
+                }
+            }
+        }
+        if let Some(applied) = &following.applied {
+            publish.asks.retain(|ask| applied.head().runs(ask.attempt, &ask.identity));
+        }
+    }
+
+    /// Whether the candidate of an attempt answers here now.
+    pub(crate) fn exposes(&self, attempt: u32, now: Timestamp) -> bool {
+        self.following.exposes(attempt, now)
+    }
+
+    /// Counts requests of a candidate and of its control, while the candidate was exposed. What falls into a time without a lease is
+    /// evidence for neither.
+    pub(crate) fn count(&mut self, attempt: u32, counts: &C, now: Timestamp) {
+        if self.exposes(attempt, now) || !self.following.rules.keep(Rule::Lapse) {
+            let era = self.following.place().seq;
+            self.publish.count(attempt, era, counts);
+        }
+    }
+
+    /// Takes an attempt off: here at once, everywhere as soon as it is agreed.
+    pub(crate) fn lower(&mut self, attempt: u32, cause: &str, by: &str, now: Timestamp) {
+        let Some(applied) = &self.following.applied else { return };
+        let Some(candidate) = applied.head().candidate(attempt) else { return };
+        let identity = candidate.version.identity.clone();
+        let lowering = Lowering { attempt, identity, cause: cause.to_owned(), by: by.to_owned() };
+        self.following.lower_here(&lowering);
+        self.lower.want(lowering, now);
+    }
+
+    /// Asks for an attempt to be taken off, by a member that may not write the head.
+    pub(crate) fn ask_to_lower(&mut self, attempt: u32, cause: &str, by: &str) {
+        let Some(applied) = &self.following.applied else { return };
+        let Some(candidate) = applied.head().candidate(attempt) else { return };
+        let identity = candidate.version.identity.clone();
+        let lowering = Lowering { attempt, identity, cause: cause.to_owned(), by: by.to_owned() };
+        self.following.lower_here(&lowering);
+        self.publish.asks.push(lowering);
+    }
+
+    /// Says goodbye with the next row.
+    pub(crate) fn leave(&mut self) {
+        self.publish.leave();
+    }
+
+    pub(crate) fn has_left(&self) -> bool {
+        self.publish.left
+    }
+
+    pub(crate) fn name(&self) -> Hex {
+        self.publish.name
+    }
+
+    pub(crate) fn place(&self) -> Place {
+        self.following.place()
+    }
+
+    pub(crate) fn born(&self) -> Timestamp {
+        self.following.born
+    }
+
+    pub(crate) fn state(&self, now: Timestamp) -> State {
+        self.following.state(now)
+    }
+}

@@ -1,0 +1,15 @@
+//! The protocol of a member, without a store, a clock or a thread: what it asks, what it makes of answers, and when.
+
+pub(crate) mod call;
+pub(crate) mod cut;
+pub(crate) mod follow;
+pub(crate) mod following;
+pub(crate) mod judge;
+pub(crate) mod lower;
+pub(crate) mod member;
+#[cfg_attr(all(feature = "testing", not(test)), expect(dead_code, reason = "no handle uses it yet"))]
+pub(crate) mod perform;
+pub(crate) mod publish;
+pub(crate) mod rules;
+#[cfg(all(test, feature = "testing"))]
+mod tests;

@@ -1,0 +1,214 @@
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::call::Lane;
+use super::member::Member;
+use super::perform::perform;
+use super::rules::Rules;
+use crate::base::clock::{Clock, Timestamp};
+use crate::fleet::directory::Directory;
+use crate::fleet::format::envelope::{Kind, Sealer};
+use crate::fleet::format::head::Timing;
+use crate::fleet::format::hex::Hex;
+use crate::fleet::format::layout::Layout;
+use crate::fleet::format::row::{Build, State};
+use crate::fleet::format::value::{Value, Written};
+use crate::fleet::key::Key;
+use crate::fleet::memory::Memory;
+use crate::fleet::simulation::Tally;
+use crate::fleet::simulation::judgement::{Ramp, founding};
+use crate::fleet::store::{Over, Read, Store};
+
+/// Three members over a true store, one request at a time as a thread that blocks asks them.
+struct Fleet<'a> {
+    store: &'a dyn Store,
+    sealer: Sealer,
+    layout: Layout,
+    clock: Clock,
+    members: Vec<Member<Tally>>,
+}
+
+impl<'a> Fleet<'a> {
+    fn new(store: &'a dyn Store, clock: Clock) -> Self {
+        let layout = Layout::new(&Key::new("fleet").unwrap(), "late").unwrap();
+        let sealer = Sealer::new(Hex(1), &[b"secret"]);
+        let head = Value::<Tally>::Head(Written::new(founding(Timing::default())).unwrap().into());
+        let bytes = head.write(&sealer, layout.head()).unwrap();
+        store.put(layout.head(), &bytes, Over::Nothing).unwrap();
+        let member = |seed| {
+            Member::new(layout.clone(), Build::default(), "class", seed, clock.now(), Rules::default())
+        };
+        let members = (1..=3).map(member).collect();
+        Self { store, sealer, layout, clock, members }
+    }
+
+    /// Lets a second pass, in which users ask each member sixty times, and a candidate fails so many times of ten.
+    fn second(&mut self, fails: u64) {
+        self.clock.advance(Duration::from_secs(1));
+        let now = self.clock.now();
+        for member in &mut self.members {
+            while let Some((lane, act)) = member.due(now) {
+                let reply = perform(self.store, &self.sealer, &act);
+                member.reply(lane, &Ramp { goes_on: false }, &reply, now);
+            }
+            if member.exposes(1, now) {
+                let tally = Tally { canary: 6, failed: 6 * fails / 10, control: 54, failed_there: 0 };
+                member.count(1, &tally, now);
+            }
+        }
+    }
+
+    fn head(&self) -> Arc<Written> {
+        let Read::Value { bytes, .. } = self.store.get(self.layout.head(), None).unwrap() else { panic!() };
+        match Value::<Tally>::read(&self.sealer, Kind::Head, self.layout.head(), &bytes).unwrap() {
+            Value::Head(written) => written,
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+fn clock() -> Clock {
+    Clock::manual(Timestamp::from_unix_seconds(1_700_000_000))
+}
+
+fn goes_up_and_comes_down(store: &dyn Store, clock: Clock) {
+    let mut good = Fleet::new(store, clock);
+    (0..29).for_each(|_| good.second(0));
+    assert!(
+        good.members.iter().all(|member| !member.exposes(1, good.clock.now())),
+        "nobody exposes at first"
+    );
+    (0..120).for_each(|_| good.second(0));
+    let head = good.head();
+    assert_eq!(head.head.core.candidates[0].weight, 6_000, "{:?}", head.head);
+    assert!(good.members.iter().all(|member| member.place() == head.head.place));
+    let now = good.clock.now();
+    assert_eq!(good.members.iter().filter(|member| member.judge.judging).count(), 1);
+    assert!(good.members.iter().all(|member| member.state(now) == State::Following));
+    // Each head that was replaced is filed, and the chain goes back to the first.
+    let filed = store.list(&Key::new("fleet/h/late/log").unwrap(), None).unwrap().entries.len() as u64;
+    assert_eq!(filed, head.head.place.seq - 1);
+    // By hand: here at once, and within two seconds everywhere.
+    good.members[1].lower(1, "complaints", "ada", now);
+    assert!(!good.members[1].exposes(1, now) && good.members[0].exposes(1, now));
+    (0..3).for_each(|_| good.second(0));
+    assert!(good.members.iter().all(|member| !member.exposes(1, good.clock.now())));
+    assert_eq!(good.head().head.lowered[0].by, "ada");
+    // One that leaves says so.
+    good.members[0].leave();
+    (0..6).for_each(|_| good.second(0));
+    assert!(good.members[0].has_left());
+}
+
+#[test]
+fn three_members_agree_in_memory() {
+    let clock = clock();
+    goes_up_and_comes_down(&Memory::new(clock.clone()), clock);
+}
+
+#[test]
+fn three_members_agree_in_a_folder() {
+    let folder = std::env::temp_dir().join(format!("switchback-fleet-members-{}", std::process::id()));
+    let _ = std::fs::remove_dir_all(&folder);
+    goes_up_and_comes_down(&Directory::create(&folder).unwrap(), clock());
+    std::fs::remove_dir_all(folder).unwrap();
+}
+
+#[test]
+fn a_bad_candidate_is_taken_back_everywhere() {
+    let clock = clock();
+    let store = Memory::new(clock.clone());
+    let mut fleet = Fleet::new(&store, clock);
+    (0..60).for_each(|_| fleet.second(5));
+    let head = fleet.head();
+    assert_eq!((head.head.lowered.len(), head.head.core.candidates[0].weight), (1, 1_000), "{:?}", head.head);
+    assert!(fleet.members.iter().all(|member| !member.exposes(1, fleet.clock.now())));
+}
+
+/// Somebody who is 200 heads behind follows if the filed heads show where the newest comes from, and not if nobody can.
+#[test]
+fn a_sleeper_follows_only_what_can_be_proved() {
+    for swept in [false, true] {
+        let clock = clock();
+        let store = Memory::new(clock.clone());
+        let mut fleet = Fleet::new(&store, clock.clone());
+        (0..3).for_each(|_| fleet.second(0));
+        let sleeper = fleet.members.pop().unwrap();
+        assert_eq!(sleeper.place().seq, 1);
+        // Others agree on 200 more.
+        for number in 0..200 {
+            let over = fleet.head();
+            let next =
+                Written::new(over.head.next(over.print, Hex(number + 7), "ada", "so", clock.now())).unwrap();
+            let (layout, sealer) = (&fleet.layout, &fleet.sealer);
+            let filed = Value::<Tally>::Head(over.clone());
+            let key = layout.filed(over.head.place);
+            let _ = store.put(&key, &filed.write(sealer, &key).unwrap(), Over::Nothing);
+            let Read::Value { tag, .. } = store.get(layout.head(), None).unwrap() else { panic!() };
+            let bytes = Value::<Tally>::Head(next.into()).write(sealer, layout.head()).unwrap();
+            store.put(layout.head(), &bytes, Over::This(&tag)).unwrap();
+        }
+        if swept {
+            for entry in store.list(&Key::new("fleet/h/late/log").unwrap(), None).unwrap().entries {
+                store.remove(&entry.key, &entry.tag).unwrap();
+            }
+        }
+        fleet.members = vec![sleeper];
+        (0..3).for_each(|_| fleet.second(0));
+        let sleeper = &fleet.members[0];
+        let expected = if swept { State::Diverged } else { State::Following };
+        assert_eq!(
+            (sleeper.state(clock.now()), sleeper.place().seq),
+            (expected, if swept { 1 } else { 201 })
+        );
+    }
+}
+
+#[test]
+fn whoever_may_not_write_the_head_asks() {
+    let clock = clock();
+    let store = Memory::new(clock.clone());
+    let mut fleet = Fleet::new(&store, clock.clone());
+    (0..50).for_each(|_| fleet.second(0));
+    let asks = fleet.members.iter().position(|member| !member.judge.judging).unwrap();
+    fleet.members[asks].ask_to_lower(1, "complaints", "ada");
+    assert!(!fleet.members[asks].exposes(1, clock.now()));
+    (0..12).for_each(|_| fleet.second(0));
+    assert_eq!(fleet.head().head.lowered[0].by, "ada");
+    assert!(fleet.members.iter().all(|member| !member.exposes(1, clock.now())));
+}
+
+/// A store that is away: candidates stop within the lease, the table stays, and what was counted meanwhile is for neither arm.
+#[test]
+fn without_a_store_candidates_stop_and_nothing_is_counted() {
+    let clock = clock();
+    let store = Memory::new(clock.clone());
+    let mut fleet = Fleet::new(&store, clock.clone());
+    (0..50).for_each(|_| fleet.second(0));
+    let mut member = fleet.members.remove(0);
+    let place = member.place();
+    let mut exposed = 0;
+    for _ in 0..30 {
+        clock.advance(Duration::from_secs(1));
+        // Nobody answers.
+        while let Some((lane, _)) = member.due(clock.now()) {
+            let lost = super::call::Reply::Failed(crate::fleet::store::Outcome::Unknown);
+            member.reply(lane, &Ramp { goes_on: false }, &lost, clock.now());
+            if lane == Lane::Judge || lane == Lane::Publish {
+                break;
+            }
+        }
+        exposed += u64::from(member.exposes(1, clock.now()));
+        member.count(1, &Tally { canary: 1, failed: 0, control: 9, failed_there: 0 }, clock.now());
+    }
+    assert!((8..=10).contains(&exposed), "{exposed}");
+    assert_eq!((member.state(clock.now()), member.place()), (State::CutOff, place));
+    let counted = member.publish.counted(1);
+    assert_eq!(
+        counted.control % 54,
+        9 * exposed % 54,
+        "{counted:?}: what came after the lease is for neither"
+    );
+}

@@ -1,0 +1,84 @@
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use super::{Report, Rule, Setup, World, run};
+
+fn runs(seeds: Range<u64>, worlds: &[World], without: Option<Rule>) -> Vec<(Setup, Report)> {
+    let setups: Vec<Setup> = seeds
+        .flat_map(|seed| worlds.iter().map(move |world| (seed, *world)))
+        .flat_map(|(seed, world)| [false, true].map(|bad| Setup { seed, world, bad, without }))
+        .collect();
+    // Seeds know nothing of each other, and one runs the same on whatever thread.
+    std::thread::scope(|scope| {
+        let half = |first: usize| {
+            let setups = &setups;
+            scope.spawn(move || {
+                setups.iter().skip(first).step_by(2).map(|setup| (*setup, run(setup))).collect::<Vec<_>>()
+            })
+        };
+        let (even, odd) = (half(0), half(1));
+        [even, odd].into_iter().flat_map(|half| half.join().unwrap()).collect()
+    })
+}
+
+fn broken(runs: &[(Setup, Report)]) -> Vec<&(Setup, Report)> {
+    runs.iter().filter(|(_, report)| !report.violations.is_empty()).collect()
+}
+
+#[test]
+fn no_seed_of_any_world_is_broken() {
+    let runs = runs(0..10, &World::ALL, None);
+    let broken = broken(&runs);
+    assert!(broken.is_empty(), "{broken:#?}");
+    // A simulation in which nothing happens shows nothing.
+    let mut seen: BTreeMap<World, [u64; 5]> = BTreeMap::new();
+    for (setup, report) in &runs {
+        let all = [report.exposed, report.raises, report.lowerings, report.cuts, report.faults];
+        let sum = seen.entry(setup.world).or_default();
+        sum.iter_mut().zip(all).for_each(|(sum, one)| *sum += one);
+        assert!(report.latest_ms <= 10_000, "{setup:?}");
+    }
+    for (world, [exposed, raises, lowerings, cuts, faults]) in seen {
+        let happened = exposed > 1_000 && raises > 5 && lowerings > 10 && cuts > 400;
+        assert!(
+            happened && (faults > 200 || world == World::Calm),
+            "{world:?}: {exposed} {raises} {lowerings} {cuts} {faults}"
+        );
+    }
+}
+
+#[test]
+fn one_seed_runs_the_same_again() {
+    let setup = Setup { seed: 3, world: World::Storm, bad: false, without: None };
+    assert_eq!(run(&setup), run(&setup));
+}
+
+/// The rules that are missed within a few runs. The bench `fleet` leaves out every one, and those that are missed rarely in more runs.
+#[test]
+fn a_rule_that_is_left_out_is_missed() {
+    let at_once = [
+        (Rule::RowOverItself, World::Faults),
+        (Rule::Look, World::Faults),
+        (Rule::Doubt, World::Silences),
+        (Rule::LedgerOverRead, World::Faults),
+        (Rule::HeadOverRead, World::Faults),
+        (Rule::LateAnswers, World::Contention),
+        (Rule::SetAside, World::Damage),
+        (Rule::Void, World::Damage),
+        (Rule::ClosedIsFinal, World::Faults),
+        (Rule::StandDown, World::Faults),
+        (Rule::File, World::Contention),
+        (Rule::LowerHereFirst, World::Faults),
+        (Rule::Lapse, World::Faults),
+        (Rule::Settle, World::Calm),
+        (Rule::Cadence, World::Calm),
+    ];
+    for (rule, world) in at_once {
+        // Not broken with it: what is found is what it is for.
+        let found =
+            (0..30).step_by(5).any(|seed| !broken(&runs(seed..seed + 5, &[world], Some(rule))).is_empty());
+        assert!(found, "nobody missed {rule:?} in {world:?}");
+    }
+}
