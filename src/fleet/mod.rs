@@ -61,13 +61,11 @@
 #[cfg(feature = "testing")]
 pub(crate) mod conformance;
 pub(crate) mod directory;
-#[cfg_attr(not(feature = "testing"), expect(dead_code, reason = "no handle uses it yet"))]
 pub(crate) mod format;
 #[cfg(feature = "testing")]
 pub mod history;
 pub(crate) mod key;
 pub(crate) mod memory;
-#[cfg_attr(not(feature = "testing"), expect(dead_code, unreachable_pub, reason = "no handle uses it yet"))]
 pub(crate) mod protocol;
 #[cfg(feature = "testing")]
 pub mod simulation;

@@ -46,6 +46,7 @@ pub(crate) struct Raise {
 #[derive(Debug)]
 pub(crate) struct Judge<C: Counts> {
     life: Hex,
+    build: u32,
     at: At<C>,
     /// What is to be asked next in a tick.
     asks: Option<Act<C>>,
@@ -101,9 +102,10 @@ enum At<C: Counts> {
 
 impl<C: Counts> Judge<C> {
     /// Of a life that began with this name.
-    pub(crate) fn new(life: Hex, chance: &mut SplitMix64, now: Timestamp) -> Self {
+    pub(crate) fn new(life: Hex, build: u32, chance: &mut SplitMix64, now: Timestamp) -> Self {
         Self {
             life,
+            build,
             at: At::Idle,
             asks: None,
             next: now,
@@ -405,7 +407,10 @@ impl<C: Counts> Judge<C> {
         let quiet = now < self.quiet_until;
         // A process that was stopped in the middle of a tick has judged something that is long over.
         let stopped = now.since(tick.asked) > Duration::from_millis(following.timing().valid_for);
-        !following.diverged
+        // An older build does not know what it would drop; it lowers all the same.
+        let knows = self.build >= head.min_writer;
+        knows
+            && !following.diverged
             && !stopped
             && (!seen || !rules.keep(Rule::RaiseAgainstSeen))
             && (!quiet || !rules.keep(Rule::Quiet))

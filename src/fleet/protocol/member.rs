@@ -39,10 +39,11 @@ impl<C: Counts> Member<C> {
         rules: Rules,
     ) -> Self {
         let mut chance = SplitMix64(seed);
+        let library = build.library;
         let publish = Publish::new(build, class.to_owned(), &mut chance, now);
         Self {
             following: Following::new(now, rules),
-            judge: Judge::new(publish.name, &mut chance, now),
+            judge: Judge::new(publish.name, library, &mut chance, now),
             publish,
             lower: Lower::new(now),
             follow: Follow::new(now),

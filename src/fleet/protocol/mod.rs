@@ -1,4 +1,5 @@
 //! The protocol of a member, without a store, a clock or a thread: what it asks, what it makes of answers, and when.
+#![cfg_attr(not(feature = "testing"), expect(dead_code, unreachable_pub, reason = "no handle uses it yet"))]
 
 pub(crate) mod call;
 pub(crate) mod cut;
@@ -7,9 +8,8 @@ pub(crate) mod following;
 pub(crate) mod judge;
 pub(crate) mod lower;
 pub(crate) mod member;
-#[cfg_attr(all(feature = "testing", not(test)), expect(dead_code, reason = "no handle uses it yet"))]
 pub(crate) mod perform;
 pub(crate) mod publish;
 pub(crate) mod rules;
-#[cfg(all(test, feature = "testing"))]
+#[cfg(test)]
 mod tests;

@@ -32,13 +32,24 @@ struct Fleet<'a> {
 
 impl<'a> Fleet<'a> {
     fn new(store: &'a dyn Store, clock: Clock) -> Self {
+        Self::of_build(store, clock, 1)
+    }
+
+    fn of_build(store: &'a dyn Store, clock: Clock, library: u32) -> Self {
         let layout = Layout::new(&Key::new("fleet").unwrap(), "late").unwrap();
         let sealer = Sealer::new(Hex(1), &[b"secret"]);
         let head = Value::<Tally>::Head(Written::new(founding(Timing::default())).unwrap().into());
         let bytes = head.write(&sealer, layout.head()).unwrap();
         store.put(layout.head(), &bytes, Over::Nothing).unwrap();
         let member = |seed| {
-            Member::new(layout.clone(), Build::default(), "class", seed, clock.now(), Rules::default())
+            Member::new(
+                layout.clone(),
+                Build { library, host: String::new() },
+                "class",
+                seed,
+                clock.now(),
+                Rules::default(),
+            )
         };
         let members = (1..=3).map(member).collect();
         Self { store, sealer, layout, clock, members }
@@ -125,6 +136,19 @@ fn a_bad_candidate_is_taken_back_everywhere() {
     let head = fleet.head();
     assert_eq!((head.head.lowered.len(), head.head.core.candidates[0].weight), (1, 1_000), "{:?}", head.head);
     assert!(fleet.members.iter().all(|member| !member.exposes(1, fleet.clock.now())));
+}
+
+/// Invariant 13: a build that is older than whoever may write raises nothing, and lowers.
+#[test]
+fn an_older_build_only_lowers() {
+    for (fails, weight, lowered) in [(0, 1_000, 0), (5, 1_000, 1)] {
+        let clock = clock();
+        let store = Memory::new(clock.clone());
+        let mut fleet = Fleet::of_build(&store, clock, 0);
+        (0..90).for_each(|_| fleet.second(fails));
+        let head = &fleet.head().head;
+        assert_eq!((head.core.candidates[0].weight, head.lowered.len()), (weight, lowered), "{head:?}");
+    }
 }
 
 /// Somebody who is 200 heads behind follows if the filed heads show where the newest comes from, and not if nobody can.

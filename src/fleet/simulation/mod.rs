@@ -5,7 +5,7 @@
 //! given up. Processes are killed, and stopped between deciding and sending, with clocks that go on and clocks that stand still; clocks
 //! differ by days and run at different rates. The store is cut off, swept by strangers, damaged, and restored from a copy.
 //!
-//! What happened is kept outside ([`checks`]), where no member can reach it, and everything that a member does is held against that.
+//! What happened is kept outside, where no member can reach it, and everything that a member does is held against that.
 //! For each rule of the protocol there is a run without it, which must be found broken: [`Rule`].
 
 pub(crate) mod checks;

@@ -144,8 +144,8 @@ impl Repository {
     /// a rename, so that nobody ever sees half of it or another one. A version that is here already and is the same is held
     /// against its manifest, and nothing else is read.
     ///
-    /// Manifests are held against signatures of [trusted keys](Self::trusting) here as everywhere, and a signature beside one
-    /// comes with it. Files that the manifest does not list do not come, nor does training data that the source keeps.
+    /// Manifests are held against signatures of trusted keys here as everywhere, with the feature `signatures`, and a signature
+    /// beside one comes with it. Files that the manifest does not list do not come, nor does training data that the source keeps.
     ///
     /// A pull that is interrupted, by an error of the source or by the end of the process, leaves what has come aside, where no
     /// reader looks; the next pull of the version goes on with it, and [`sweep`](Self::sweep) removes it. Blocks as long as
