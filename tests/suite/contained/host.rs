@@ -135,6 +135,10 @@ const IN_THE_SOURCES: &[(&str, Result<&[Hook], &str>)] = &[
     ("repository/contract/preflight/preflight.rs samples_with", Err("called at once, on the host's thread")),
     ("repository/contract/reservoir.rs offer_with", Err("called at once, on the host's thread")),
     ("repository/served.rs preflight", Err("a part of opening: see `SourceOpen`")),
+    (
+        "repository/source/pull.rs on_progress",
+        Err("called by `Repository::pull`, on the host's thread, beside every handle"),
+    ),
     ("rollout/plan.rs each", Err("called at once, on the host's thread")),
     ("task/outcome.rs censored", Ok(&[Hook::Censored])),
     ("task/task.rs binary", Ok(&[Hook::Read])),
