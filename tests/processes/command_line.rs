@@ -599,14 +599,15 @@ impl Following {
         })
     }
 
-    /// Ends it as Ctrl-C does, and says what it complained of.
+    /// Ends it as Ctrl-C does, and says what it complained of. By another signal: what is begun in the background, as a test
+    /// may be, has the one of Ctrl-C ignored, and so have its children.
     #[cfg(unix)]
     fn interrupted(mut self) -> String {
         use std::os::unix::process::ExitStatusExt;
         let pid = self.child.id().to_string();
-        assert!(Command::new("kill").args(["-INT", &pid]).status().unwrap().success());
+        assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
         let status = self.child.wait().unwrap();
-        assert_eq!(status.signal(), Some(2), "{status:?}");
+        assert_eq!(status.signal(), Some(15), "{status:?}");
         std::io::read_to_string(self.child.stderr.take().unwrap()).unwrap()
     }
 
