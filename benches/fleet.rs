@@ -22,7 +22,7 @@ use std::time::Instant;
 
 use serde_json::json;
 use support::{Outcome, quick};
-use switchback::fleet::simulation::{Report, Rule, Setup, World, run};
+use switchback::fleet::simulation::{Findings, ProtocolRule, Setup, World, run};
 
 /// Seeds of a rule at most: it is left out in every world, with good candidates and bad ones, until it was missed so often.
 const ENOUGH: usize = 3;
@@ -39,7 +39,7 @@ fn main() -> Outcome {
     }
     let mutant_seeds = if quick() { 60 } else { 400 };
     if let Some(name) = after("--rule") {
-        let rules = Rule::ALL.into_iter().filter(|rule| format!("{rule:?}") == *name);
+        let rules = ProtocolRule::ALL.into_iter().filter(|rule| format!("{rule:?}") == *name);
         rules.for_each(|rule| {
             without(rule, mutant_seeds, true);
         });
@@ -52,16 +52,16 @@ fn main() -> Outcome {
     let started = Instant::now();
     let runs = all(0..seeds, None);
     let spent = started.elapsed().as_secs_f64();
-    let broken: Vec<&(Setup, Report)> =
+    let broken: Vec<&(Setup, Findings)> =
         runs.iter().filter(|(_, report)| !report.violations.is_empty()).collect();
     println!(
         "{:<12} {:>8} {:>8} {:>10} {:>10} {:>10} {:>8} {:>8} {:>10}",
         "world", "runs", "broken", "exposed", "raises", "lowerings", "cuts", "voids", "latest ms"
     );
     for world in World::ALL {
-        let of: Vec<&Report> =
+        let of: Vec<&Findings> =
             runs.iter().filter(|(setup, _)| setup.world == world).map(|(_, report)| report).collect();
-        let sum = |what: fn(&Report) -> u64| of.iter().map(|report| what(report)).sum::<u64>();
+        let sum = |what: fn(&Findings) -> u64| of.iter().map(|report| what(report)).sum::<u64>();
         println!(
             "{:<12} {:>8} {:>8} {:>10} {:>10} {:>10} {:>8} {:>8} {:>10}",
             format!("{world:?}"),
@@ -82,7 +82,7 @@ fn main() -> Outcome {
 
     let mut caught = 0;
     let mut mutants = serde_json::Map::new();
-    for rule in Rule::ALL {
+    for rule in ProtocolRule::ALL {
         let (missed, of) = without(rule, mutant_seeds, false);
         caught += usize::from(missed > 0);
         mutants.insert(format!("{rule:?}"), json!({ "runs": of, "broken": missed }));
@@ -90,20 +90,20 @@ fn main() -> Outcome {
     report.figure("simulated_runs", runs.len() as f64);
     report.figure("broken_runs", broken.len() as f64);
     report.figure("seconds", spent);
-    report.figure("mutants", Rule::ALL.len() as f64);
+    report.figure("mutants", ProtocolRule::ALL.len() as f64);
     report.figure("mutants_caught", caught as f64);
     let latest = runs.iter().map(|(_, report)| report.latest_ms).max().unwrap_or_default();
     report.figure("latest_answer_after_lowering_ms", latest as f64);
     report.details("without", mutants.into());
     report.finish()?;
-    if !broken.is_empty() || caught < Rule::ALL.len() {
+    if !broken.is_empty() || caught < ProtocolRule::ALL.len() {
         return Err("a run is broken, or a rule is not missed".into());
     }
     Ok(())
 }
 
 /// Leaves a rule out, until it was missed some times. In how many runs, of how many.
-fn without(rule: Rule, seeds: u64, tell: bool) -> (usize, usize) {
+fn without(rule: ProtocolRule, seeds: u64, tell: bool) -> (usize, usize) {
     let (mut missed, mut of) = (0, 0);
     let mut why: BTreeMap<String, usize> = BTreeMap::new();
     for from in (0..seeds).step_by(10) {
@@ -128,7 +128,7 @@ fn without(rule: Rule, seeds: u64, tell: bool) -> (usize, usize) {
 }
 
 /// Every world, with good candidates and bad ones, on all cores.
-fn all(seeds: std::ops::Range<u64>, without: Option<Rule>) -> Vec<(Setup, Report)> {
+fn all(seeds: std::ops::Range<u64>, without: Option<ProtocolRule>) -> Vec<(Setup, Findings)> {
     let setups: Vec<Setup> = seeds
         .flat_map(|seed| World::ALL.map(|world| [false, true].map(|bad| Setup { seed, world, bad, without })))
         .flatten()

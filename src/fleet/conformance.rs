@@ -9,11 +9,11 @@ use thiserror::Error;
 
 use super::history::{Act, Broken, Operation, Said, check};
 use super::key::Key;
-use super::store::{Outcome, Over, Read, Store, StoreError, Tag};
+use super::store::{Over, Read, Store, StoreError, StoreOutcome, Tag};
 use crate::base::chance::SplitMix64;
 use crate::base::clock::Timestamp;
 
-/// Checks that a store holds to what [`Store`] asks of it, with keys under `under`, where nothing may be yet. See [`Suite`] for
+/// Checks that a store holds to what [`Store`] asks of it, with keys under `under`, where nothing may be yet. See [`StoreSuite`] for
 /// more clients.
 ///
 /// What it finds is broken. What it does not find may be: it makes no machine stop, and cuts no connection. The tests of this
@@ -21,23 +21,23 @@ use crate::base::clock::Timestamp;
 ///
 /// ```
 /// use switchback::Clock;
-/// use switchback::fleet::{Key, Memory, conformance};
+/// use switchback::fleet::{Key, InMemory, conformance};
 ///
-/// conformance(&Memory::new(Clock::system()), &Key::new("conformance")?).unwrap();
+/// conformance(&InMemory::new(Clock::system()), &Key::new("conformance")?).unwrap();
 /// # Ok::<(), switchback::InvalidArgument>(())
 /// ```
 ///
 /// # Errors
 ///
 /// Everything in which it does not.
-pub fn conformance(store: &dyn Store, under: &Key) -> Result<(), Vec<Violation>> {
-    Suite::new().check(store, under)
+pub fn conformance(store: &dyn Store, under: &Key) -> Result<(), Vec<StoreViolation>> {
+    StoreSuite::new().check(store, under)
 }
 
 /// The suite behind [`conformance`].
 #[derive(Debug, Clone)]
 #[must_use = "`check` runs it"]
-pub struct Suite {
+pub struct StoreSuite {
     clients: u32,
     rounds: u32,
     seed: u64,
@@ -46,7 +46,7 @@ pub struct Suite {
 /// Something in which a store does not hold to what [`Store`] asks of it.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
-pub enum Violation {
+pub enum StoreViolation {
     /// An answer was another one than it had to be.
     #[error("{asked}: the store answered {found}, and had to answer {expected}")]
     Answer {
@@ -91,13 +91,13 @@ pub enum Violation {
     },
 }
 
-impl Default for Suite {
+impl Default for StoreSuite {
     fn default() -> Self {
         Self::new()
     }
 }
 
-impl Suite {
+impl StoreSuite {
     /// The suite with 8 clients of 40 rounds each.
     pub fn new() -> Self {
         Self { clients: 8, rounds: 40, seed: 1 }
@@ -123,7 +123,7 @@ impl Suite {
     /// # Errors
     ///
     /// Everything in which the store does not hold to what [`Store`] asks of it.
-    pub fn check(&self, store: &dyn Store, under: &Key) -> Result<(), Vec<Violation>> {
+    pub fn check(&self, store: &dyn Store, under: &Key) -> Result<(), Vec<StoreViolation>> {
         let mut run = Run { store, under, found: Vec::new(), tags: BTreeMap::new() };
         run.one_after_another();
         run.listing();
@@ -146,10 +146,10 @@ impl Suite {
             }
         });
         let (operations, tags) = recorder.finish();
-        run.found.extend(tags.into_iter().map(|tag| Violation::Tag { tag: tag.to_string() }));
+        run.found.extend(tags.into_iter().map(|tag| StoreViolation::Tag { tag: tag.to_string() }));
         let clients = self.clients;
         if let Err(broken) = check(&operations) {
-            run.found.push(Violation::Register { clients, broken });
+            run.found.push(StoreViolation::Register { clients, broken });
         }
         let puts = || {
             operations.iter().filter_map(|operation| match operation.act {
@@ -160,7 +160,7 @@ impl Suite {
         let (done, tried) = (puts().filter(|said| *said == Said::Done).count(), puts().count());
         // Whoever is refused was overtaken by somebody who was not.
         if tried > 0 && done == 0 {
-            run.found.push(Violation::Stuck { clients, done, tried });
+            run.found.push(StoreViolation::Stuck { clients, done, tried });
         }
     }
 }
@@ -236,9 +236,9 @@ impl<'a> Recorder<'a> {
             let put = self.store.put(&self.key, format!("{value:020}").as_bytes(), over_tag);
             let said = match put.as_ref().map_err(StoreError::outcome) {
                 Ok(_) => Said::Done,
-                Err(Outcome::Conflict) => Said::Conflict,
-                Err(Outcome::NotDone) => Said::NotDone,
-                Err(Outcome::Unknown) => Said::Unknown,
+                Err(StoreOutcome::Conflict) => Said::Conflict,
+                Err(StoreOutcome::NotDone) => Said::NotDone,
+                Err(StoreOutcome::Unknown) => Said::Unknown,
             };
             let act = Act::Write { value, over: over.map(|(_, value)| value), said };
             self.record(called, act, put.as_ref().ok().map(|tag| (tag, value)));
@@ -256,7 +256,7 @@ fn read_value(bytes: &[u8]) -> u64 {
 struct Run<'a> {
     store: &'a dyn Store,
     under: &'a Key,
-    found: Vec<Violation>,
+    found: Vec<StoreViolation>,
     tags: BTreeMap<(Key, Tag), Vec<u8>>,
 }
 
@@ -264,7 +264,7 @@ impl Run<'_> {
     fn expect(&mut self, asked: &str, found: &dyn Debug, fits: bool, expected: &str) {
         if !fits {
             let found = format!("{found:?}");
-            self.found.push(Violation::Answer { asked: asked.into(), found, expected: expected.into() });
+            self.found.push(StoreViolation::Answer { asked: asked.into(), found, expected: expected.into() });
         }
     }
 
@@ -286,7 +286,7 @@ impl Run<'_> {
     fn tag_names(&mut self, key: &Key, tag: &Tag, value: &[u8]) {
         let known = self.tags.entry((key.clone(), tag.clone())).or_insert_with(|| value.to_vec());
         if known != value {
-            self.found.push(Violation::Tag { tag: tag.to_string() });
+            self.found.push(StoreViolation::Tag { tag: tag.to_string() });
         }
     }
 
@@ -334,7 +334,7 @@ impl Run<'_> {
         if let Some((_, later)) = self.reads("get after three puts", &key, b"3")
             && earlier.since(later).as_secs() > 10
         {
-            self.found.push(Violation::Clock { earlier, later });
+            self.found.push(StoreViolation::Clock { earlier, later });
         }
         if let Some(other) = self.key("one.other") {
             let read = self.store.get(&other, None);
@@ -443,11 +443,11 @@ mod tests {
     use super::*;
     use crate::base::clock::Clock;
     use crate::fleet::directory::Directory;
-    use crate::fleet::memory::Memory;
-    use crate::fleet::store::{Limits, Page};
+    use crate::fleet::memory::InMemory;
+    use crate::fleet::store::{Page, StoreLimits};
 
-    fn memory() -> Memory {
-        Memory::new(Clock::manual(Timestamp::from_unix_seconds(1)))
+    fn memory() -> InMemory {
+        InMemory::new(Clock::manual(Timestamp::from_unix_seconds(1)))
     }
 
     fn under() -> Key {
@@ -456,16 +456,16 @@ mod tests {
 
     #[test]
     fn memory_and_a_directory_hold_to_it() {
-        Suite::new().clients(16).check(&memory(), &under()).unwrap();
+        StoreSuite::new().clients(16).check(&memory(), &under()).unwrap();
         let folder = std::env::temp_dir().join(format!("switchback-conformance-{}", std::process::id()));
         let _ = std::fs::remove_dir_all(&folder);
         let store = Directory::create(&folder).unwrap();
-        Suite::new().clients(4).rounds(30).check(&store, &under()).unwrap();
+        StoreSuite::new().clients(4).rounds(30).check(&store, &under()).unwrap();
         std::fs::remove_dir_all(folder).unwrap();
     }
 
     /// A store with a fault of its own.
-    struct Faulty(Memory, Fault, AtomicU64);
+    struct Faulty(InMemory, Fault, AtomicU64);
 
     #[derive(Debug, Clone, Copy, PartialEq)]
     enum Fault {
@@ -527,7 +527,7 @@ mod tests {
         fn remove(&self, key: &Key, that: &Tag) -> Result<(), StoreError> {
             self.0.remove(key, that)
         }
-        fn limits(&self) -> Limits {
+        fn limits(&self) -> StoreLimits {
             self.0.limits()
         }
     }

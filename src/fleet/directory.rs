@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::key::Key;
-use super::store::{Entry, Limits, Over, Page, Read, Store, StoreError, Tag};
+use super::store::{Listed, Over, Page, Read, Store, StoreError, StoreLimits, Tag};
 use crate::base::clock::Timestamp;
 use crate::base::disk::{Files, NotPlain};
 #[cfg(feature = "testing")]
@@ -331,7 +331,7 @@ impl Store for Directory {
             }
             if let Some(newest) = self.newest(&key)?.filter(|newest| !newest.is_removed()) {
                 let (length, at) = (newest.metadata.len(), at(&newest.metadata));
-                page.entries.push(Entry { key, tag: newest.tag(), length, at });
+                page.entries.push(Listed { key, tag: newest.tag(), length, at });
             }
         }
         Ok(page)
@@ -341,8 +341,8 @@ impl Store for Directory {
         self.place(key, &[], Over::This(that)).map(drop)
     }
 
-    fn limits(&self) -> Limits {
-        Limits::default()
+    fn limits(&self) -> StoreLimits {
+        StoreLimits::default()
     }
 }
 
@@ -453,11 +453,11 @@ mod tests {
                         assert_eq!((&after.0, told), (&new, &after.1));
                         done += 1;
                     }
-                    Err(super::super::store::Outcome::NotDone) => {
+                    Err(super::super::store::StoreOutcome::NotDone) => {
                         assert_eq!(after.0, before, "step {step}: {put:?}");
                         not_done += 1;
                     }
-                    Err(super::super::store::Outcome::Unknown) => {
+                    Err(super::super::store::StoreOutcome::Unknown) => {
                         assert!(after.0 == before || after.0 == new);
                         unknown += 1;
                     }

@@ -7,7 +7,7 @@ use std::ops::Bound;
 use parking_lot::Mutex;
 
 use super::key::Key;
-use super::store::{Entry, Limits, Over, Page, Read, Store, StoreError, Tag};
+use super::store::{Listed, Over, Page, Read, Store, StoreError, StoreLimits, Tag};
 use crate::base::clock::{Clock, Timestamp};
 
 /// How many keys a listing gives at once: few, so that whoever reads one is used to asking again.
@@ -17,9 +17,9 @@ const PAGE: usize = 100;
 ///
 /// ```
 /// use switchback::Clock;
-/// use switchback::fleet::{Key, Memory, Over, Read, Store, StoreError};
+/// use switchback::fleet::{Key, InMemory, Over, Read, Store, StoreError};
 ///
-/// let store = Memory::new(Clock::system());
+/// let store = InMemory::new(Clock::system());
 /// let head = Key::new("h/late/head")?;
 /// let first = store.put(&head, b"1", Over::Nothing)?;
 /// let second = store.put(&head, b"2", Over::This(&first))?;
@@ -27,7 +27,7 @@ const PAGE: usize = 100;
 /// assert_eq!(store.get(&head, Some(&second))?, Read::Same);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-pub struct Memory {
+pub struct InMemory {
     clock: Clock,
     kept: Mutex<Kept>,
 }
@@ -45,14 +45,14 @@ struct Value {
     at: Timestamp,
 }
 
-impl Memory {
+impl InMemory {
     /// An empty store whose time is this clock's.
     pub fn new(clock: Clock) -> Self {
         Self { clock, kept: Mutex::default() }
     }
 }
 
-impl Store for Memory {
+impl Store for InMemory {
     fn get(&self, key: &Key, known: Option<&Tag>) -> Result<Read, StoreError> {
         Ok(match self.kept.lock().values.get(key) {
             None => Read::Absent,
@@ -82,7 +82,7 @@ impl Store for Memory {
             .take_while(|(key, _)| key.as_str().starts_with(under.as_str()))
             .filter(|(key, _)| key.below(under).is_some());
         let entries = below.by_ref().take(PAGE);
-        let entries = entries.map(|(key, value)| Entry {
+        let entries = entries.map(|(key, value)| Listed {
             key: key.clone(),
             tag: value.tag.clone(),
             length: value.bytes.len() as u64,
@@ -98,8 +98,8 @@ impl Store for Memory {
         Ok(())
     }
 
-    fn limits(&self) -> Limits {
-        Limits::default()
+    fn limits(&self) -> StoreLimits {
+        StoreLimits::default()
     }
 }
 
@@ -114,8 +114,8 @@ impl Kept {
     }
 }
 
-impl fmt::Debug for Memory {
+impl fmt::Debug for InMemory {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Memory").field("values", &self.kept.lock().values.len()).finish_non_exhaustive()
+        f.debug_struct("InMemory").field("values", &self.kept.lock().values.len()).finish_non_exhaustive()
     }
 }

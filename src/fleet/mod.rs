@@ -6,7 +6,7 @@
 //! | | |
 //! |---|---|
 //! | [`Store`] | what a store must hold to, and what its errors mean |
-//! | [`Memory`], [`Directory`] | two of them |
+//! | [`InMemory`], [`Directory`] | two of them |
 //! | `conformance`, `history` | whether another one holds to it, with the feature `testing` |
 //! | `simulation` | the protocol of a fleet in an unkind world, with the feature `testing` |
 
@@ -72,8 +72,8 @@ pub mod simulation;
 pub(crate) mod store;
 
 #[cfg(feature = "testing")]
-pub use conformance::{Suite, Violation, conformance};
+pub use conformance::{StoreSuite, StoreViolation, conformance};
 pub use directory::Directory;
 pub use key::Key;
-pub use memory::Memory;
-pub use store::{Cause, Entry, Limits, Outcome, Over, Page, Read, Store, StoreError, Tag};
+pub use memory::InMemory;
+pub use store::{Listed, Over, Page, Read, Store, StoreCause, StoreError, StoreLimits, StoreOutcome, Tag};

@@ -11,7 +11,7 @@ use crate::base::clock::Timestamp;
 
 /// Where the processes of a fleet agree: values under keys, of which each is replaced only by whoever knows it.
 ///
-/// [`Memory`](super::Memory) and [`Directory`](super::Directory) are two. Anybody can write another one, for whatever they run
+/// [`InMemory`](super::InMemory) and [`Directory`](super::Directory) are two. Anybody can write another one, for whatever they run
 /// anyway: object storage with conditional writes, a table of a database. `fleet::conformance`, with the feature `testing`,
 /// says whether it holds to what follows.
 ///
@@ -63,8 +63,8 @@ pub trait Store: Send + Sync + 'static {
     fn remove(&self, key: &Key, that: &Tag) -> Result<(), StoreError>;
 
     /// What is asked of whoever uses it.
-    fn limits(&self) -> Limits {
-        Limits::default()
+    fn limits(&self) -> StoreLimits {
+        StoreLimits::default()
     }
 }
 
@@ -81,7 +81,7 @@ impl<S: Store + ?Sized> Store for Arc<S> {
     fn remove(&self, key: &Key, that: &Tag) -> Result<(), StoreError> {
         (**self).remove(key, that)
     }
-    fn limits(&self) -> Limits {
+    fn limits(&self) -> StoreLimits {
         (**self).limits()
     }
 }
@@ -145,14 +145,14 @@ pub enum Read {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Page {
     /// In the order of their keys.
-    pub entries: Vec<Entry>,
+    pub entries: Vec<Listed>,
     /// Whether there are others after the last one: ask again `after` it.
     pub more: bool,
 }
 
 /// A value in a [listing](Store::list).
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Entry {
+pub struct Listed {
     /// Its key.
     pub key: Key,
     /// Which content it is.
@@ -166,20 +166,20 @@ pub struct Entry {
 /// What a store asks of whoever uses it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Limits {
+pub struct StoreLimits {
     /// The longest value, in bytes. 4 MiB unless the store says otherwise: the largest that a fleet writes is a ledger.
     pub value_bytes: u64,
     /// How often one key may be put in a second, where the store has such a limit (Google's has: once).
     pub puts_a_second: Option<u32>,
 }
 
-impl Default for Limits {
+impl Default for StoreLimits {
     fn default() -> Self {
         Self { value_bytes: 4 << 20, puts_a_second: None }
     }
 }
 
-impl Limits {
+impl StoreLimits {
     /// These, with another longest value.
     #[must_use]
     pub fn value_bytes(self, bytes: u64) -> Self {
@@ -217,21 +217,21 @@ pub enum StoreError {
     Unknown {
         /// What happened.
         #[source]
-        cause: Cause,
+        cause: StoreCause,
     },
     /// The store cannot be reached now. Nothing was done. Try again later.
     #[error("the store cannot be reached ({cause}): nothing was done, try again later")]
     Unreachable {
         /// What happened.
         #[source]
-        cause: Cause,
+        cause: StoreCause,
     },
     /// The store does not do it: no permission, no such bucket, not supported. Nothing was done, and a person is needed.
     #[error("the store refuses ({cause}): look at its address, its permissions and its room")]
     Refused {
         /// What it said.
         #[source]
-        cause: Cause,
+        cause: StoreCause,
     },
     /// A value is longer than the store, or whoever reads it, takes. Nothing was done.
     #[error("the value has {bytes} bytes, and at most {limit} are allowed")]
@@ -246,16 +246,16 @@ pub enum StoreError {
     Damaged {
         /// What tells.
         #[source]
-        cause: Cause,
+        cause: StoreCause,
     },
 }
 
 /// What lies behind a [`StoreError`].
-pub type Cause = Arc<dyn Error + Send + Sync>;
+pub type StoreCause = Arc<dyn Error + Send + Sync>;
 
 /// What came of a call that failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Outcome {
+pub enum StoreOutcome {
     /// Nothing was done, and nothing will be.
     NotDone,
     /// Nothing was done, because something else was there.
@@ -266,14 +266,14 @@ pub enum Outcome {
 
 impl StoreError {
     /// What came of the call.
-    pub fn outcome(&self) -> Outcome {
+    pub fn outcome(&self) -> StoreOutcome {
         match self {
-            Self::Conflict => Outcome::Conflict,
-            Self::Unknown { .. } => Outcome::Unknown,
+            Self::Conflict => StoreOutcome::Conflict,
+            Self::Unknown { .. } => StoreOutcome::Unknown,
             Self::Unreachable { .. }
             | Self::Refused { .. }
             | Self::TooLarge { .. }
-            | Self::Damaged { .. } => Outcome::NotDone,
+            | Self::Damaged { .. } => StoreOutcome::NotDone,
         }
     }
 

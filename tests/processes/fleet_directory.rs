@@ -8,7 +8,7 @@ use std::path::Path;
 use std::process::{Child, Command};
 
 use switchback::fleet::history::{Act, Operation, Said, check};
-use switchback::fleet::{Directory, Key, Outcome, Over, Read, Store, StoreError, Tag};
+use switchback::fleet::{Directory, Key, Over, Read, Store, StoreError, StoreOutcome, Tag};
 
 use crate::common::{Chance, Folder};
 use crate::harness::tests;
@@ -63,9 +63,9 @@ pub(crate) fn child(told: &[String]) {
         let put = store.put(&head, value.to_string().as_bytes(), over);
         let said = match put.as_ref().map_err(StoreError::outcome) {
             Ok(_) => "done",
-            Err(Outcome::Conflict) => "conflict",
-            Err(Outcome::Unknown) => "unknown",
-            Err(Outcome::NotDone) => panic!("{put:?}"),
+            Err(StoreOutcome::Conflict) => "conflict",
+            Err(StoreOutcome::Unknown) => "unknown",
+            Err(StoreOutcome::NotDone) => panic!("{put:?}"),
         };
         let returned = moments.next();
         writeln!(log, "told {returned} {said}").unwrap();

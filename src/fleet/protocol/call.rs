@@ -5,7 +5,7 @@ use crate::fleet::format::counts::Counts;
 use crate::fleet::format::envelope::Kind;
 use crate::fleet::format::value::Value;
 use crate::fleet::key::Key;
-use crate::fleet::store::{Outcome, Page, Tag};
+use crate::fleet::store::{Page, StoreOutcome, Tag};
 
 /// Who of a member asks. Each waits for its answer before it asks again, and none for another's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -52,5 +52,5 @@ pub(crate) enum Reply<C: Counts> {
     },
     Done(Tag),
     Page(Page),
-    Failed(Outcome),
+    Failed(StoreOutcome),
 }

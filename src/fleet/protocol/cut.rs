@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::rules::{Rule, Rules};
+use super::rules::{ProtocolRule, Rules};
 use crate::base::clock::Timestamp;
 use crate::fleet::format::counts::{Book, Counts};
 use crate::fleet::format::head::Head;
@@ -49,7 +49,8 @@ pub(crate) fn cut<C: Counts>(
 ) -> Cut<C> {
     let close_after = Duration::from_millis(head.timing.close_after);
     let is_closed = |name: &Hex| {
-        rules.keep(Rule::ClosedIsFinal) && before.marks.get(name).is_some_and(|mark| mark.closed.is_some())
+        rules.keep(ProtocolRule::ClosedIsFinal)
+            && before.marks.get(name).is_some_and(|mark| mark.closed.is_some())
     };
     let mut next = Ledger { marks: BTreeMap::new(), ..before.clone() };
     // A closed name is kept for as long as its row might come back.
@@ -86,8 +87,9 @@ pub(crate) fn cut<C: Counts>(
     if bad.is_empty() && !sum.covers(&base) {
         bad.push(SUM);
     }
-    let waits =
-        |name: &Hex| !rules.keep(Rule::SetAside) || held.get(name).copied().unwrap_or_default() < HELD;
+    let waits = |name: &Hex| {
+        !rules.keep(ProtocolRule::SetAside) || held.get(name).copied().unwrap_or_default() < HELD
+    };
     if bad.iter().any(waits) {
         return Cut::Held(bad);
     }
@@ -99,7 +101,7 @@ pub(crate) fn cut<C: Counts>(
         next.evidence.add(&sum.less(&base));
     } else {
         next.voids += 1;
-        if !rules.keep(Rule::Void) {
+        if !rules.keep(ProtocolRule::Void) {
             next.evidence.add(&sum.less(&base));
         }
     }

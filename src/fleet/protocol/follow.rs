@@ -59,10 +59,9 @@ impl Follow {
                 let poll = following.timing().poll;
                 let poll = poll - poll / 5 + chance.bits() % (2 * (poll / 5) + 1);
                 self.next = now.plus(Duration::from_millis(poll));
-                let asked = following.ask(now);
-                let known = asked.knew.as_ref().map(|knew| knew.tag.clone());
+                let (asked, act) = following.read_head(layout, now);
                 self.at = At::Reading(asked);
-                Some(Act::Get { key: layout.head().clone(), kind: Kind::Head, known })
+                Some(act)
             }
             _ => None,
         }

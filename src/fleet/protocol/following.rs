@@ -3,11 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::call::Reply;
-use super::rules::{Rule, Rules};
+use super::call::{Act, Reply};
+use super::rules::{ProtocolRule, Rules};
 use crate::base::clock::Timestamp;
 use crate::fleet::format::counts::Counts;
+use crate::fleet::format::envelope::Kind;
 use crate::fleet::format::head::{Descent, Head, Lowering, Place, Timing};
+use crate::fleet::format::layout::Layout;
 use crate::fleet::format::row::State;
 use crate::fleet::format::value::{Value, Written};
 use crate::fleet::store::Tag;
@@ -94,8 +96,11 @@ impl Following {
         self.applied.as_ref().map_or_else(Place::default, |applied| applied.head().place)
     }
 
-    pub(crate) fn ask(&self, now: Timestamp) -> Asked {
-        Asked { at: now, knew: self.applied.clone() }
+    /// Reads the head, unless it is the one that is known.
+    pub(crate) fn read_head<C: Counts>(&self, layout: &Layout, now: Timestamp) -> (Asked, Act<C>) {
+        let asked = Asked { at: now, knew: self.applied.clone() };
+        let known = asked.knew.as_ref().map(|knew| knew.tag.clone());
+        (asked, Act::Get { key: layout.head().clone(), kind: Kind::Head, known })
     }
 
     pub(crate) fn lease_holds(&self, now: Timestamp) -> bool {
@@ -115,7 +120,7 @@ impl Following {
     pub(crate) fn exposes(&self, attempt: u32, now: Timestamp) -> bool {
         let settled = now >= self.born.plus(Duration::from_millis(self.timing().settle));
         self.lease_holds(now)
-            && (settled || !self.rules.keep(Rule::Settle))
+            && (settled || !self.rules.keep(ProtocolRule::Settle))
             && self.applied.as_ref().is_some_and(|applied| {
                 let head = applied.head();
                 head.candidate(attempt).is_some_and(|candidate| {
@@ -133,7 +138,7 @@ impl Following {
 
     /// Takes an attempt off here, at once.
     pub(crate) fn lower_here(&mut self, lowering: &Lowering) {
-        if self.rules.keep(Rule::LowerHereFirst)
+        if self.rules.keep(ProtocolRule::LowerHereFirst)
             && !self.is_lowered_here(lowering.attempt, &lowering.identity)
         {
             self.here.push(lowering.clone());
@@ -177,7 +182,7 @@ impl Following {
                 let knew = asked.knew.as_ref().map(|knew| self.relation(read, knew));
                 let was_right =
                     matches!(knew, None | Some(Relation::Same | Relation::After | Relation::Unproved));
-                if was_right && self.rules.keep(Rule::LateAnswers) {
+                if was_right && self.rules.keep(ProtocolRule::LateAnswers) {
                     return Heard::Late;
                 }
                 self.diverged = true;
@@ -209,7 +214,7 @@ impl Following {
         let (place, own) = (read.head().place, mine.head().place);
         if read.written.print == mine.written.print {
             Relation::Same
-        } else if place.term > own.term || (!self.rules.keep(Rule::Ancestors) && place > own) {
+        } else if place.term > own.term || (!self.rules.keep(ProtocolRule::Ancestors) && place > own) {
             Relation::After
         } else if place <= own {
             Relation::Other
@@ -227,7 +232,7 @@ impl Following {
         let head = read.head();
         let over = |lowering: &Lowering| !head.runs(lowering.attempt, &lowering.identity);
         self.here.retain(|lowering| !over(lowering));
-        let from = if self.rules.keep(Rule::LeaseFromSending) { asked.at } else { now };
+        let from = if self.rules.keep(ProtocolRule::LeaseFromSending) { asked.at } else { now };
         let until = from.plus(Duration::from_millis(head.timing.valid_for));
         self.lease_until = self.lease_until.max(until);
         self.applied = Some(read.clone());

@@ -9,7 +9,7 @@ use serde_json::Value as Json;
 use super::call::{Act, Reply};
 use super::cut::{Cut, Found, cut};
 use super::following::{Applied, Asked, Following, Heard};
-use super::rules::Rule;
+use super::rules::ProtocolRule;
 use crate::base::chance::SplitMix64;
 use crate::base::clock::Timestamp;
 use crate::fleet::format::counts::{Book, Counts};
@@ -21,7 +21,7 @@ use crate::fleet::format::ledger::Ledger;
 use crate::fleet::format::row::Row;
 use crate::fleet::format::value::{Value, Written};
 use crate::fleet::key::Key;
-use crate::fleet::store::{Outcome, Tag};
+use crate::fleet::store::{StoreOutcome, Tag};
 
 /// What decides, given what is agreed and what was counted. A pure function: whoever judges, it says the same.
 pub(crate) trait Judgement<C: Counts> {
@@ -142,12 +142,11 @@ impl<C: Counts> Judge<C> {
         let silence = Duration::from_millis(3 * tick + self.jitter * tick / 1_000);
         let takes_over = !self.judging && now.since(self.moved) >= silence;
         if self.judging || takes_over {
-            let asked = following.ask(now);
-            let known = asked.knew.as_ref().map(|knew| knew.tag.clone());
+            let (asked, act) = following.read_head(layout, now);
             let tick =
                 Tick { asked: now, over: None, takes_over, listed: BTreeMap::new(), to_read: Vec::new() };
             self.at = At::Head(tick, asked);
-            return Some(Act::Get { key: layout.head().clone(), kind: Kind::Head, known });
+            return Some(act);
         }
         // Of many members some look each time.
         let members = self.ledger.as_ref().map_or(1, |(ledger, _)| ledger.open().max(1)) as u64;
@@ -199,7 +198,7 @@ impl<C: Counts> Judge<C> {
                 let own = ledger.nonce == self.own_nonce;
                 self.saw(ledger, tag, *at, now);
                 // Another's: it judges, or a restore has put an older one back. Either way this one has lost.
-                if own || !following.rules.keep(Rule::StandDown) {
+                if own || !following.rules.keep(ProtocolRule::StandDown) {
                     self.list(tick, layout, None);
                 } else {
                     self.stand_down(now);
@@ -247,12 +246,12 @@ impl<C: Counts> Judge<C> {
             (At::Put(tick, sent, ledger), Reply::Done(tag)) => {
                 return self.judge(&tick, sent, &ledger, tag, following, layout, judgement, chance, now);
             }
-            (At::Put(tick, sent, ledger), Reply::Failed(Outcome::Unknown)) => {
+            (At::Put(tick, sent, ledger), Reply::Failed(StoreOutcome::Unknown)) => {
                 self.at = At::Look(tick, sent, ledger);
                 self.asks = Some(self.read_ledger(layout));
             }
-            (At::Put(tick, sent, ledger), Reply::Failed(Outcome::Conflict)) => {
-                if !following.rules.keep(Rule::StandDown) {
+            (At::Put(tick, sent, ledger), Reply::Failed(StoreOutcome::Conflict)) => {
+                if !following.rules.keep(ProtocolRule::StandDown) {
                     let tag = self.ledger.as_ref().map_or_else(|| Tag::new(""), |(_, tag)| tag.clone());
                     return self.judge(&tick, sent, &ledger, &tag, following, layout, judgement, chance, now);
                 }
@@ -266,18 +265,17 @@ impl<C: Counts> Judge<C> {
                 self.saw(there, tag, *at, now);
                 self.stand_down(now);
             }
-            (At::File(over, written), Reply::Done(_) | Reply::Failed(Outcome::Conflict)) => {
+            (At::File(over, written), Reply::Done(_) | Reply::Failed(StoreOutcome::Conflict)) => {
                 self.raise(over, written, layout, now);
             }
             (At::Raise(sent, written), Reply::Done(tag)) => {
                 following.hear_own(sent, &Applied { written, tag: tag.clone() }, now);
             }
-            (At::Raise(..), Reply::Failed(Outcome::Unknown)) => {
+            (At::Raise(..), Reply::Failed(StoreOutcome::Unknown)) => {
                 // If it was done it is there, and is followed like any other.
-                let asked = following.ask(now);
-                let known = asked.knew.as_ref().map(|knew| knew.tag.clone());
+                let (asked, act) = following.read_head(layout, now);
                 self.at = At::LookRaise(asked);
-                self.asks = Some(Act::Get { key: layout.head().clone(), kind: Kind::Head, known });
+                self.asks = Some(act);
             }
             (At::LookRaise(asked), reply) => drop(following.hear(&asked, reply, now)),
             // The rest is left to the next tick.
@@ -392,8 +390,11 @@ impl<C: Counts> Judge<C> {
         if let Some(raise) = verdict.raise.filter(|_| lower.is_empty())
             && self.may_raise(following, head, tick, now)
         {
-            let over =
-                if following.rules.keep(Rule::JudgedHead) { Some(over) } else { following.applied.as_ref() };
+            let over = if following.rules.keep(ProtocolRule::JudgedHead) {
+                Some(over)
+            } else {
+                following.applied.as_ref()
+            };
             if let Some(over) = over {
                 self.begin_raise(over.clone(), raise, ledger, following, layout, chance, now);
             }
@@ -412,8 +413,8 @@ impl<C: Counts> Judge<C> {
         knows
             && !following.diverged
             && !stopped
-            && (!seen || !rules.keep(Rule::RaiseAgainstSeen))
-            && (!quiet || !rules.keep(Rule::Quiet))
+            && (!seen || !rules.keep(ProtocolRule::RaiseAgainstSeen))
+            && (!quiet || !rules.keep(ProtocolRule::Quiet))
     }
 
     #[expect(clippy::too_many_arguments, reason = "all of it is the state of one tick")]
@@ -439,7 +440,7 @@ impl<C: Counts> Judge<C> {
         next.evidence = Evidence { ledger: ledger.n, nonce: ledger.nonce };
         let Ok(written) = Written::new(next) else { return };
         let written = Arc::new(written);
-        if following.rules.keep(Rule::File) {
+        if following.rules.keep(ProtocolRule::File) {
             let (key, value) = (layout.filed(head.place), Value::Head(Arc::clone(&over.written)));
             self.asks = Some(Act::Put { key, value, over: None });
             self.at = At::File(over, written);

@@ -5,16 +5,15 @@ use std::time::Duration;
 
 use super::call::{Act, Reply};
 use super::following::{Applied, Asked, Following};
-use super::rules::Rule;
+use super::rules::ProtocolRule;
 use crate::base::chance::SplitMix64;
 use crate::base::clock::Timestamp;
 use crate::fleet::format::counts::Counts;
-use crate::fleet::format::envelope::Kind;
 use crate::fleet::format::head::Lowering;
 use crate::fleet::format::hex::Hex;
 use crate::fleet::format::layout::Layout;
 use crate::fleet::format::value::{Value, Written};
-use crate::fleet::store::Outcome;
+use crate::fleet::store::StoreOutcome;
 
 #[derive(Debug)]
 pub(crate) struct Lower {
@@ -56,12 +55,11 @@ impl Lower {
     ) -> Option<Act<C>> {
         match std::mem::replace(&mut self.at, At::Idle) {
             At::Idle if !self.wanted.is_empty() && now >= self.retry => {
-                let asked = following.ask(now);
-                let known = asked.knew.as_ref().map(|knew| knew.tag.clone());
+                let (asked, act) = following.read_head(layout, now);
                 self.at = At::Reading(asked);
-                Some(Act::Get { key: layout.head().clone(), kind: Kind::Head, known })
+                Some(act)
             }
-            At::ToFile(over) if following.rules.keep(Rule::File) => {
+            At::ToFile(over) if following.rules.keep(ProtocolRule::File) => {
                 let key = layout.filed(over.head().place);
                 let value = Value::Head(Arc::clone(&over.written));
                 self.at = At::Filing(over);
@@ -120,11 +118,13 @@ impl Lower {
             (At::Putting(sent, written), Reply::Done(tag)) => {
                 following.hear_own(sent, &Applied { written, tag: tag.clone() }, now);
             }
-            (At::Putting(..), Reply::Failed(Outcome::Conflict)) if !following.rules.keep(Rule::Rebase) => {
+            (At::Putting(..), Reply::Failed(StoreOutcome::Conflict))
+                if !following.rules.keep(ProtocolRule::Rebase) =>
+            {
                 self.wanted.clear();
             }
             // Somebody else was first, or nobody knows: what is there is what counts, and comes first.
-            (At::Putting(..), Reply::Failed(Outcome::Conflict | Outcome::Unknown)) => {}
+            (At::Putting(..), Reply::Failed(StoreOutcome::Conflict | StoreOutcome::Unknown)) => {}
             (At::Putting(..), _) => self.later(following, now),
             (at, _) => self.at = at,
         }

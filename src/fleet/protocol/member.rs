@@ -6,7 +6,7 @@ use super::following::Following;
 use super::judge::{Judge, Judgement};
 use super::lower::Lower;
 use super::publish::Publish;
-use super::rules::{Rule, Rules};
+use super::rules::{ProtocolRule, Rules};
 use crate::base::chance::SplitMix64;
 use crate::base::clock::Timestamp;
 use crate::fleet::format::counts::Counts;
@@ -102,7 +102,7 @@ impl<C: Counts> Member<C> {
     /// Counts requests of a candidate and of its control, while the candidate was exposed. What falls into a time without a lease is
     /// evidence for neither.
     pub(crate) fn count(&mut self, attempt: u32, counts: &C, now: Timestamp) {
-        if self.exposes(attempt, now) || !self.following.rules.keep(Rule::Lapse) {
+        if self.exposes(attempt, now) || !self.following.rules.keep(ProtocolRule::Lapse) {
             let era = self.following.place().seq;
             self.publish.count(attempt, era, counts);
         }

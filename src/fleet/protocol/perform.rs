@@ -5,7 +5,7 @@ use super::call::{Act, Reply};
 use crate::fleet::format::counts::Counts;
 use crate::fleet::format::envelope::Sealer;
 use crate::fleet::format::value::Value;
-use crate::fleet::store::{Outcome, Over, Read, Store, StoreError};
+use crate::fleet::store::{Over, Read, Store, StoreError, StoreOutcome};
 
 /// Asks the store, on a thread that may wait.
 pub(crate) fn perform<C: Counts>(store: &dyn Store, sealer: &Sealer, act: &Act<C>) -> Reply<C> {
@@ -23,7 +23,7 @@ pub(crate) fn perform<C: Counts>(store: &dyn Store, sealer: &Sealer, act: &Act<C
         Act::Put { key, value, over } => {
             let over = over.as_ref().map_or(Over::Nothing, Over::This);
             // What cannot be written was not: a row that is too long is as good as none.
-            let Ok(bytes) = value.write(sealer, key) else { return Reply::Failed(Outcome::NotDone) };
+            let Ok(bytes) = value.write(sealer, key) else { return Reply::Failed(StoreOutcome::NotDone) };
             match store.put(key, &bytes, over) {
                 Ok(tag) => Reply::Done(tag),
                 Err(error) => Reply::Failed(error.outcome()),

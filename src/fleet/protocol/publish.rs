@@ -8,7 +8,7 @@ use serde_json::Map;
 
 use super::call::{Act, Reply};
 use super::following::Following;
-use super::rules::Rule;
+use super::rules::ProtocolRule;
 use crate::base::chance::SplitMix64;
 use crate::base::clock::Timestamp;
 use crate::fleet::format::counts::{Book, Counts};
@@ -18,7 +18,7 @@ use crate::fleet::format::hex::Hex;
 use crate::fleet::format::layout::Layout;
 use crate::fleet::format::row::{Build, Row, State};
 use crate::fleet::format::value::Value;
-use crate::fleet::store::{Outcome, Tag};
+use crate::fleet::store::{StoreOutcome, Tag};
 
 /// The row of a member. Its counts are cumulative under a name; what a name has told is known before the name is left, so
 /// that no request is counted under two.
@@ -127,7 +127,7 @@ impl<C: Counts> Publish<C> {
         // name is sealed.
         if now.since(self.acked) >= Duration::from_millis(timing.close_after / 2) {
             self.seal = true;
-            if !rules.keep(Rule::Doubt) {
+            if !rules.keep(ProtocolRule::Doubt) {
                 self.waiting = None;
                 self.doubt = None;
                 self.rename(chance, now);
@@ -143,7 +143,7 @@ impl<C: Counts> Publish<C> {
         if now >= self.next {
             self.forget(following);
         }
-        if self.seal && !rules.keep(Rule::Seal) {
+        if self.seal && !rules.keep(ProtocolRule::Seal) {
             self.rename(chance, now);
         }
         let state = if self.seal {
@@ -241,13 +241,13 @@ impl<C: Counts> Publish<C> {
                 self.landed(sent, chance, now);
             }
             // Nothing was done: the next one is as good.
-            (Some(Waiting::Put(sent, _)), Reply::Failed(Outcome::NotDone)) => {
+            (Some(Waiting::Put(sent, _)), Reply::Failed(StoreOutcome::NotDone)) => {
                 if sent.state.is_last() {
                     self.retry = now.plus(Duration::from_millis(timing.poll));
                 }
             }
             (Some(Waiting::Put(sent, _)), _) => {
-                if following.rules.keep(Rule::Look) {
+                if following.rules.keep(ProtocolRule::Look) {
                     self.doubt = Some(sent);
                 } else {
                     self.rename(chance, now);

@@ -3,7 +3,7 @@
 /// A rule of the protocol. The simulation leaves out one at a time, and must catch it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
-pub enum Rule {
+pub enum ProtocolRule {
     /// A lease counts from when the read was sent, not from its answer.
     LeaseFromSending,
     /// A row is put over its own tag.
@@ -50,7 +50,7 @@ pub enum Rule {
     Cadence,
 }
 
-impl Rule {
+impl ProtocolRule {
     /// All of them.
     pub const ALL: [Self; 22] = [
         Self::LeaseFromSending,
@@ -82,23 +82,23 @@ impl Rule {
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Rules {
     #[cfg(feature = "testing")]
-    without: Option<Rule>,
+    without: Option<ProtocolRule>,
 }
 
 impl Rules {
     #[cfg(feature = "testing")]
-    pub(crate) fn without(rule: Option<Rule>) -> Self {
+    pub(crate) fn without(rule: Option<ProtocolRule>) -> Self {
         Self { without: rule }
     }
 
     #[cfg(feature = "testing")]
-    pub(crate) fn keep(self, rule: Rule) -> bool {
+    pub(crate) fn keep(self, rule: ProtocolRule) -> bool {
         self.without != Some(rule)
     }
 
     #[cfg(not(feature = "testing"))]
     #[expect(clippy::unused_self, reason = "with the feature `testing` it has one left out")]
-    pub(crate) const fn keep(self, _: Rule) -> bool {
+    pub(crate) const fn keep(self, _: ProtocolRule) -> bool {
         true
     }
 }

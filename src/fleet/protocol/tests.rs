@@ -16,7 +16,7 @@ use crate::fleet::format::layout::Layout;
 use crate::fleet::format::row::{Build, State};
 use crate::fleet::format::value::{Value, Written};
 use crate::fleet::key::Key;
-use crate::fleet::memory::Memory;
+use crate::fleet::memory::InMemory;
 use crate::fleet::simulation::Tally;
 use crate::fleet::simulation::judgement::{Ramp, founding};
 use crate::fleet::store::{Over, Read, Store};
@@ -116,7 +116,7 @@ fn goes_up_and_comes_down(store: &dyn Store, clock: Clock) {
 #[test]
 fn three_members_agree_in_memory() {
     let clock = clock();
-    goes_up_and_comes_down(&Memory::new(clock.clone()), clock);
+    goes_up_and_comes_down(&InMemory::new(clock.clone()), clock);
 }
 
 #[test]
@@ -130,7 +130,7 @@ fn three_members_agree_in_a_folder() {
 #[test]
 fn a_bad_candidate_is_taken_back_everywhere() {
     let clock = clock();
-    let store = Memory::new(clock.clone());
+    let store = InMemory::new(clock.clone());
     let mut fleet = Fleet::new(&store, clock);
     (0..60).for_each(|_| fleet.second(5));
     let head = fleet.head();
@@ -143,7 +143,7 @@ fn a_bad_candidate_is_taken_back_everywhere() {
 fn an_older_build_only_lowers() {
     for (fails, weight, lowered) in [(0, 1_000, 0), (5, 1_000, 1)] {
         let clock = clock();
-        let store = Memory::new(clock.clone());
+        let store = InMemory::new(clock.clone());
         let mut fleet = Fleet::of_build(&store, clock, 0);
         (0..90).for_each(|_| fleet.second(fails));
         let head = &fleet.head().head;
@@ -156,7 +156,7 @@ fn an_older_build_only_lowers() {
 fn a_sleeper_follows_only_what_can_be_proved() {
     for swept in [false, true] {
         let clock = clock();
-        let store = Memory::new(clock.clone());
+        let store = InMemory::new(clock.clone());
         let mut fleet = Fleet::new(&store, clock.clone());
         (0..3).for_each(|_| fleet.second(0));
         let sleeper = fleet.members.pop().unwrap();
@@ -193,7 +193,7 @@ fn a_sleeper_follows_only_what_can_be_proved() {
 #[test]
 fn whoever_may_not_write_the_head_asks() {
     let clock = clock();
-    let store = Memory::new(clock.clone());
+    let store = InMemory::new(clock.clone());
     let mut fleet = Fleet::new(&store, clock.clone());
     (0..50).for_each(|_| fleet.second(0));
     let asks = fleet.members.iter().position(|member| !member.judge.judging).unwrap();
@@ -208,7 +208,7 @@ fn whoever_may_not_write_the_head_asks() {
 #[test]
 fn without_a_store_candidates_stop_and_nothing_is_counted() {
     let clock = clock();
-    let store = Memory::new(clock.clone());
+    let store = InMemory::new(clock.clone());
     let mut fleet = Fleet::new(&store, clock.clone());
     (0..50).for_each(|_| fleet.second(0));
     let mut member = fleet.members.remove(0);
@@ -218,7 +218,7 @@ fn without_a_store_candidates_stop_and_nothing_is_counted() {
         clock.advance(Duration::from_secs(1));
         // Nobody answers.
         while let Some((lane, _)) = member.due(clock.now()) {
-            let lost = super::call::Reply::Failed(crate::fleet::store::Outcome::Unknown);
+            let lost = super::call::Reply::Failed(crate::fleet::store::StoreOutcome::Unknown);
             member.reply(lane, &Ramp { goes_on: false }, &lost, clock.now());
             if lane == Lane::Judge || lane == Lane::Publish {
                 break;

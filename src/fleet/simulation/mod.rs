@@ -6,7 +6,7 @@
 //! differ by days and run at different rates. The store is cut off, swept by strangers, damaged, and restored from a copy.
 //!
 //! What happened is kept outside, where no member can reach it, and everything that a member does is held against that.
-//! For each rule of the protocol there is a run without it, which must be found broken: [`Rule`].
+//! For each rule of the protocol there is a run without it, which must be found broken: [`ProtocolRule`].
 
 pub(crate) mod checks;
 pub(crate) mod judgement;
@@ -17,12 +17,12 @@ pub(crate) mod world;
 
 #[cfg(test)]
 pub(crate) use tally::Tally;
-pub use world::{Report, Setup, World};
+pub use world::{Findings, Setup, World};
 
-pub use super::protocol::rules::Rule;
+pub use super::protocol::rules::ProtocolRule;
 
 /// Runs one seed.
-pub fn run(setup: &Setup) -> Report {
+pub fn run(setup: &Setup) -> Findings {
     world::run(setup)
 }
 

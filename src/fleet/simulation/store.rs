@@ -9,8 +9,8 @@ use crate::fleet::format::hex::Hex;
 use crate::fleet::format::value::Value;
 use crate::fleet::key::Key;
 use crate::fleet::protocol::call::{Act, Reply};
-use crate::fleet::protocol::rules::{Rule, Rules};
-use crate::fleet::store::{Entry, Outcome, Page, Tag};
+use crate::fleet::protocol::rules::{ProtocolRule, Rules};
+use crate::fleet::store::{Listed, Page, StoreOutcome, Tag};
 
 /// Few, so that listings come in parts.
 const PAGE: usize = 5;
@@ -50,9 +50,9 @@ impl Bucket {
 
     fn unconditional(&self, kind: Kind, key: &Key) -> bool {
         match kind {
-            Kind::Head => !self.rules.keep(Rule::HeadOverRead) && key.as_str().ends_with("/head"),
-            Kind::Row => !self.rules.keep(Rule::RowOverItself),
-            Kind::Ledger => !self.rules.keep(Rule::LedgerOverRead),
+            Kind::Head => !self.rules.keep(ProtocolRule::HeadOverRead) && key.as_str().ends_with("/head"),
+            Kind::Row => !self.rules.keep(ProtocolRule::RowOverItself),
+            Kind::Ledger => !self.rules.keep(ProtocolRule::LedgerOverRead),
         }
     }
 
@@ -62,7 +62,7 @@ impl Bucket {
             Act::Put { key, value, over } => {
                 let there = self.values.get(key).map(|stored| &stored.tag);
                 if there != over.as_ref() && !self.unconditional(value.kind(), key) {
-                    return (Reply::Failed(Outcome::Conflict), None);
+                    return (Reply::Failed(StoreOutcome::Conflict), None);
                 }
                 let (tag, before) = self.put(key, value.clone(), now);
                 (Reply::Done(tag), Some(Accepted { before }))
@@ -106,7 +106,7 @@ impl Bucket {
         let below = self.values.iter().filter(|(key, _)| key.below(under).is_some());
         let mut rest = below.filter(|(key, _)| after.is_none_or(|after| *key > after));
         let entries = rest.by_ref().take(PAGE);
-        let entry = |(key, stored): (&Key, &Stored)| Entry {
+        let entry = |(key, stored): (&Key, &Stored)| Listed {
             key: key.clone(),
             tag: stored.tag.clone(),
             length: 1,

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use super::{Report, Rule, Setup, World, run};
+use super::{Findings, ProtocolRule, Setup, World, run};
 
-fn runs(seeds: Range<u64>, worlds: &[World], without: Option<Rule>) -> Vec<(Setup, Report)> {
+fn runs(seeds: Range<u64>, worlds: &[World], without: Option<ProtocolRule>) -> Vec<(Setup, Findings)> {
     let setups: Vec<Setup> = seeds
         .flat_map(|seed| worlds.iter().map(move |world| (seed, *world)))
         .flat_map(|(seed, world)| [false, true].map(|bad| Setup { seed, world, bad, without }))
@@ -23,7 +23,7 @@ fn runs(seeds: Range<u64>, worlds: &[World], without: Option<Rule>) -> Vec<(Setu
     })
 }
 
-fn broken(runs: &[(Setup, Report)]) -> Vec<&(Setup, Report)> {
+fn broken(runs: &[(Setup, Findings)]) -> Vec<&(Setup, Findings)> {
     runs.iter().filter(|(_, report)| !report.violations.is_empty()).collect()
 }
 
@@ -59,21 +59,21 @@ fn one_seed_runs_the_same_again() {
 #[test]
 fn a_rule_that_is_left_out_is_missed() {
     let at_once = [
-        (Rule::RowOverItself, World::Faults),
-        (Rule::Look, World::Faults),
-        (Rule::Doubt, World::Silences),
-        (Rule::LedgerOverRead, World::Faults),
-        (Rule::HeadOverRead, World::Faults),
-        (Rule::LateAnswers, World::Contention),
-        (Rule::SetAside, World::Damage),
-        (Rule::Void, World::Damage),
-        (Rule::ClosedIsFinal, World::Faults),
-        (Rule::StandDown, World::Faults),
-        (Rule::File, World::Contention),
-        (Rule::LowerHereFirst, World::Faults),
-        (Rule::Lapse, World::Faults),
-        (Rule::Settle, World::Calm),
-        (Rule::Cadence, World::Calm),
+        (ProtocolRule::RowOverItself, World::Faults),
+        (ProtocolRule::Look, World::Faults),
+        (ProtocolRule::Doubt, World::Silences),
+        (ProtocolRule::LedgerOverRead, World::Faults),
+        (ProtocolRule::HeadOverRead, World::Faults),
+        (ProtocolRule::LateAnswers, World::Contention),
+        (ProtocolRule::SetAside, World::Damage),
+        (ProtocolRule::Void, World::Damage),
+        (ProtocolRule::ClosedIsFinal, World::Faults),
+        (ProtocolRule::StandDown, World::Faults),
+        (ProtocolRule::File, World::Contention),
+        (ProtocolRule::LowerHereFirst, World::Faults),
+        (ProtocolRule::Lapse, World::Faults),
+        (ProtocolRule::Settle, World::Calm),
+        (ProtocolRule::Cadence, World::Calm),
     ];
     for (rule, world) in at_once {
         // Not broken with it: what is found is what it is for.

@@ -19,8 +19,8 @@ use crate::fleet::format::value::{Value, Written};
 use crate::fleet::key::Key;
 use crate::fleet::protocol::call::{Act, Lane, Reply};
 use crate::fleet::protocol::member::Member;
-use crate::fleet::protocol::rules::{Rule, Rules};
-use crate::fleet::store::Outcome;
+use crate::fleet::protocol::rules::{ProtocolRule, Rules};
+use crate::fleet::store::StoreOutcome;
 
 /// One run of a simulation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,7 +32,7 @@ pub struct Setup {
     /// Whether candidates fail one request of five; one of a hundred otherwise, as live does.
     pub bad: bool,
     /// The rule that members do not keep.
-    pub without: Option<Rule>,
+    pub without: Option<ProtocolRule>,
 }
 
 /// How unkind a world is.
@@ -83,7 +83,7 @@ impl World {
 /// What came of a run.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Report {
+pub struct Findings {
     /// What must not be and was: the first five.
     pub violations: Vec<String>,
     /// Requests that a candidate answered.
@@ -160,7 +160,7 @@ struct Run {
     by_operator: Vec<u32>,
     /// When each life has sent its rows, on the cadence.
     sent_rows: BTreeMap<usize, u64>,
-    report: Report,
+    report: Findings,
     undoes: bool,
 }
 
@@ -175,12 +175,12 @@ enum Storm {
     Undone,
 }
 
-pub(crate) fn run(setup: &Setup) -> Report {
+pub(crate) fn run(setup: &Setup) -> Findings {
     // Runs without a rule are those with it, up to the moment at which it would have mattered.
     let rules = Rules::without(setup.without);
     let seed = setup.seed.wrapping_mul(2).wrapping_add(u64::from(setup.bad));
     let Some(layout) = Key::new("fleet").ok().and_then(|root| Layout::new(&root, "late").ok()) else {
-        return Report::default();
+        return Findings::default();
     };
     let mut run = Run {
         setup: *setup,
@@ -204,7 +204,7 @@ pub(crate) fn run(setup: &Setup) -> Report {
         lowered_here: BTreeMap::new(),
         by_operator: Vec::new(),
         sent_rows: BTreeMap::new(),
-        report: Report::default(),
+        report: Findings::default(),
         undoes: false,
     };
     run.begin();
@@ -383,7 +383,7 @@ impl Run {
             if exposes {
                 self.checks.counted(life, attempt, &tally);
             }
-            let hurries = failed == 1 && !self.rules.keep(Rule::Cadence);
+            let hurries = failed == 1 && !self.rules.keep(ProtocolRule::Cadence);
             if let Some(member) = &mut self.processes[process].member {
                 member.count(attempt, &tally, now);
                 if hurries {
@@ -463,7 +463,8 @@ impl Run {
             self.stop(process, vm);
         }
         let leaves = self.now.max(self.processes[process].stopped_until);
-        let reply = if puts { Reply::Failed(Outcome::Unknown) } else { Reply::Failed(Outcome::NotDone) };
+        let reply =
+            if puts { Reply::Failed(StoreOutcome::Unknown) } else { Reply::Failed(StoreOutcome::NotDone) };
         let gives_up = Event::Answer { to: process, life, lane, ticket, reply: Box::new(reply) };
         self.at(leaves + TIMEOUT, gives_up);
         let lost = self.now < self.processes[process].cut_until || self.now < self.away_until;
@@ -509,7 +510,7 @@ impl Run {
     ) {
         let refuses = self.setup.world != World::Calm && self.now < CALM_FROM && self.once_in(400);
         let reply = if refuses {
-            Reply::Failed(Outcome::NotDone)
+            Reply::Failed(StoreOutcome::NotDone)
         } else {
             let now = self.store_now();
             let (reply, accepted) = self.bucket.act(act, now);
