@@ -297,7 +297,16 @@ impl Recording {
             rules.into_iter().filter(|rule| matches!(rule.figure(), Figure::Latency { .. })).collect();
         let slow = (0..latencies.len()).map(Tested::Slow);
         let counted = Tested::of(setting.kind, setting.kpis.len()).into_iter().chain(slow);
-        let history = |tested| (tested, History::of(tested, ledger));
+        let histories = counted.map(|tested| (tested, History::of(tested, ledger))).collect();
+        Self::counted((candidate, live), setting, latencies, histories)
+    }
+
+    fn counted(
+        (candidate, live): (VersionId, VersionId),
+        setting: &Setting<'_>,
+        latencies: Vec<Rule>,
+        histories: Vec<(Tested, History)>,
+    ) -> Self {
         Self {
             candidate,
             live,
@@ -308,7 +317,7 @@ impl Recording {
             canary_pairs: setting.canary_pairs,
             compares: setting.compares,
             latencies,
-            histories: counted.map(history).collect(),
+            histories,
         }
     }
 
@@ -330,18 +339,7 @@ impl Recording {
             histories.push((Tested::Slow(latencies.len()), decision.history.clone()));
             latencies.push(decision.rule.clone());
         }
-        Self {
-            candidate: one.candidate,
-            live: one.live,
-            kind: setting.kind,
-            kpis: setting.kpis.to_vec(),
-            truth: setting.truth,
-            pairs: setting.pairs,
-            canary_pairs: setting.canary_pairs,
-            compares: setting.compares,
-            latencies,
-            histories,
-        }
+        Self::counted((one.candidate, one.live), setting, latencies, histories)
     }
 
     /// The candidate.

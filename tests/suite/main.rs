@@ -17,17 +17,6 @@ mod common;
 #[path = "../../examples/flights/mod.rs"]
 mod flights;
 
-#[cfg(all(
-    feature = "onnx",
-    feature = "repository",
-    feature = "state",
-    feature = "drift",
-    feature = "config",
-    feature = "oip"
-))]
-#[path = "../common/parsers.rs"]
-mod parsers;
-
 #[path = "../../benches/life/world/mod.rs"]
 mod world;
 

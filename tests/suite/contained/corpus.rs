@@ -2,7 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::parsers::PARSERS;
+#[path = "../../common/parsers.rs"]
+mod parsers;
+
+use parsers::PARSERS;
 
 /// Those of hand, each a file, and those that were found, all in one file: each with its length before it.
 fn corpus(root: &Path, parser: &str) -> Vec<Vec<u8>> {
