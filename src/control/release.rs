@@ -1,18 +1,18 @@
 //! A quarantine that is lifted while nothing runs on the folder.
 
 use std::path::Path;
-use std::sync::Arc;
 
 use super::event::{Event, EventKind};
 use super::saved::SavedControl;
 use crate::base::clock::Timestamp;
 use crate::base::disk::Files;
+use crate::base::text::bounded;
 use crate::model::identity::Identity;
 use crate::state::{Journal, StateError};
 
 /// Lets plans try an identity again that did harm before, as [`ModelHandle::release`](crate::ModelHandle::release) does, of a
-/// handle that does not run. `actor` stands in the log, and `at` for when. Whether it was quarantined; nothing is written where
-/// it was not.
+/// handle that does not run. `actor` stands in the log, of more than 4,096 bytes the start, and `at` for when. Whether it was
+/// quarantined; nothing is written where it was not.
 ///
 /// # Errors
 ///
@@ -53,7 +53,7 @@ pub fn release(
         sequence: saved.next_event,
         at,
         epoch: saved.epoch,
-        actor: actor.map(Arc::from),
+        actor: actor.map(|actor| bounded(actor).into()),
         kind: EventKind::Released { version: released.version },
     };
     saved.next_event += 1;

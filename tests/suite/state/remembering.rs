@@ -214,7 +214,10 @@ fn an_identity_that_is_released_while_nothing_runs_is_not_quarantined_at_the_nex
     assert!(matches!(held, Err(StateError::Locked { .. })), "{held:?}");
     end(service);
     let before = history(&folder.0).unwrap().count();
-    assert!(release(&folder.0, identity, Some("ada"), at).unwrap());
+    // Of a name that goes on and on the start is kept, as in the handle.
+    assert!(release(&folder.0, identity, Some(&"ada".repeat(10_000)), at).unwrap());
+    let said = history(&folder.0).unwrap().last().unwrap().unwrap();
+    assert!(said.contains("adaadaada") && said.len() < 8_192, "{} bytes", said.len());
     assert!(!release(&folder.0, identity, Some("ada"), at).unwrap(), "it is not quarantined any more");
     assert_eq!(history(&folder.0).unwrap().count(), before + 1);
     let service = remembering(&clock, &folder.0).build().unwrap();
