@@ -180,6 +180,8 @@ pub mod status {
     #[cfg(feature = "state")]
     pub use crate::control::release::release;
     pub use crate::control::settings::{Quarantined, Unavailable};
+    #[cfg(feature = "fleet")]
+    pub use crate::handle::fleet::{FleetMember, FleetState, FleetStatus};
     pub use crate::handle::status::{Readiness, Role, RolloutStatus, Status, VersionStatus};
     pub use crate::handle::supervised::{AbandonedCall, ThreadStatus};
     pub use crate::request::recall::Recall;

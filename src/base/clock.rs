@@ -107,6 +107,12 @@ impl Shift {
         }
     }
 
+    /// From a time line onto another, where both moments are the same.
+    #[cfg(feature = "fleet")]
+    pub(crate) fn onto(there: Timestamp, here: Timestamp) -> Self {
+        Self::from_wide(i128::from(here.0) - i128::from(there.0))
+    }
+
     fn from_wide(nanos: i128) -> Self {
         let (least, most) = (i128::from(i64::MIN), i128::from(i64::MAX));
         Self(i64::try_from(nanos.clamp(least, most)).unwrap_or_default())

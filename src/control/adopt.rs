@@ -184,7 +184,7 @@ impl Control {
         self.looks_on = Some(LookingOn { frozen: self.frozen.clone(), taken_back: Vec::new() });
     }
 
-    fn take_over(&mut self, saved: &SavedControl, start: &Start<'_>, now: Timestamp) {
+    pub(super) fn take_over(&mut self, saved: &SavedControl, start: &Start<'_>, now: Timestamp) {
         self.epoch = self.epoch.max(saved.epoch);
         self.announcer.go_on(saved.next_event);
         self.frozen.clone_from(&saved.frozen);
@@ -214,7 +214,7 @@ impl Control {
         start.loaded.values().for_each(|version| self.remember(version, now));
     }
 
-    fn retain_again(&mut self, saved: &SavedControl, start: &Start<'_>, now: Timestamp) {
+    pub(super) fn retain_again(&mut self, saved: &SavedControl, start: &Start<'_>, now: Timestamp) {
         (self.retained, self.unavailable) = Default::default();
         for kept in saved.retained.iter().filter(|kept| kept.version.version != self.live.id) {
             let (version, identity) = (kept.version.version, kept.version.identity);
@@ -235,7 +235,7 @@ impl Control {
         self.trim_retained(now);
     }
 
-    fn restored(
+    pub(super) fn restored(
         &mut self,
         saved: SavedAttempt,
         seen: Option<SavedAttemptEvidence>,

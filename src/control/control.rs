@@ -122,6 +122,9 @@ pub(crate) struct Control {
     pub(crate) spares: Vec<Exposure>,
     pub(crate) buckets: Buckets,
     pub(crate) salt: Box<[u8]>,
+    /// The place in a fleet, where the handle is a member of one.
+    #[cfg(feature = "fleet")]
+    pub(crate) seat: Option<super::seat::Seat>,
     next_arm: u32,
     pub(crate) next_exposure: u32,
     pub(crate) next_attempt: u32,
@@ -180,6 +183,8 @@ impl Control {
             spares: Vec::new(),
             buckets: Buckets::default(),
             salt: Box::default(),
+            #[cfg(feature = "fleet")]
+            seat: None,
             next_arm: 0,
             next_exposure: 0,
             next_attempt: 1,
@@ -594,7 +599,7 @@ impl Control {
 
     /// Renews the lease on exposure, and ends what lasts too long.
     pub(crate) fn renew(&mut self, now: Timestamp) {
-        self.lease.renew(now, self.lease_lasts());
+        self.renew_lease(now);
         self.lapse_told = false;
         self.last_tick = Some(now);
         for pin in &self.pins {
@@ -603,6 +608,16 @@ impl Control {
         self.pins.retain(|pin| Arc::strong_count(pin) > 1);
         self.trim_retained(now);
         self.quarantine.retain(|_, entry| entry.until.is_none_or(|until| until > now));
+    }
+
+    /// Extends the lease, in a fleet no further than is agreed on.
+    pub(crate) fn renew_lease(&self, now: Timestamp) {
+        let lasts = self.lease_lasts();
+        #[cfg(feature = "fleet")]
+        let lasts = self.seat.as_ref().map_or(lasts, |seat| lasts.min(seat.lease_until.since(now)));
+        if !lasts.is_zero() {
+            self.lease.renew(now, lasts);
+        }
     }
 
     /// How long exposure lasts while nobody ticks.

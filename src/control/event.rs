@@ -478,6 +478,24 @@ pub enum EventKind {
         /// code already: one takes the place once one of them has returned.
         replaced: bool,
     },
+    /// The store of the fleet could not be asked for so long that candidates answer nothing here. Live is the one that was agreed on
+    /// last.
+    FleetCutOff {
+        /// Why the store could not be asked, the last time.
+        reason: String,
+    },
+    /// The store of the fleet is asked again, after it could not be.
+    FleetRejoined,
+    /// The store has another history than the one that this process followed, such as after it was put back from a backup. Nothing is
+    /// raised here and no candidate answers until somebody has looked at it.
+    FleetDiverged,
+    /// A version that the fleet has agreed on cannot be used in this process: no candidate answers here until it can be.
+    NotReady {
+        /// The version.
+        version: VersionId,
+        /// Why not.
+        reason: String,
+    },
     /// The handle was closed: nothing is tried any more, live goes on answering until the handle is dropped.
     Closed,
 }
@@ -745,6 +763,17 @@ impl fmt::Display for Event {
                     "the thread {thread} was given up and {then}: {version} is {activity} and has not returned for {lasted} s"
                 )
             }
+            EventKind::FleetCutOff { reason } => write!(
+                f,
+                "this process is cut off from its fleet: live answers alone until the store can be asked again ({reason})"
+            ),
+            EventKind::FleetRejoined => f.write_str("this process follows its fleet again"),
+            EventKind::FleetDiverged => f.write_str(
+                "the store of the fleet has another history than this process: live answers alone here; see \"Operating a fleet\"",
+            ),
+            EventKind::NotReady { version, reason } => {
+                write!(f, "{version} cannot be used in this process, which the fleet has agreed on: {reason}")
+            }
             EventKind::Closed => f.write_str("the handle was closed"),
         }
     }
@@ -832,6 +861,12 @@ impl Announcer {
         }
         self.log.push_back(Arc::clone(&event));
         self.subscribers.retain(|subscriber| subscriber.offer(&event));
+    }
+
+    /// Who has acted last.
+    #[cfg(feature = "fleet")]
+    pub(crate) fn last_actor(&self) -> Option<Arc<str>> {
+        self.log.back().and_then(|event| event.actor.clone())
     }
 
     /// The number of the next event.

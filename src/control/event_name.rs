@@ -58,6 +58,10 @@ impl EventKind {
             Self::StateSaved => "state_saved",
             Self::ThreadDied { .. } => "thread_died",
             Self::ThreadAbandoned { .. } => "thread_abandoned",
+            Self::FleetCutOff { .. } => "fleet_cut_off",
+            Self::FleetRejoined => "fleet_rejoined",
+            Self::FleetDiverged => "fleet_diverged",
+            Self::NotReady { .. } => "not_ready",
             Self::Closed => "closed",
         }
     }
@@ -98,6 +102,7 @@ impl EventKind {
             | Self::PipelineMisfit { version, .. }
             | Self::AnswersInDoubt { version, .. }
             | Self::Unavailable { version, .. }
+            | Self::NotReady { version, .. }
             | Self::ThreadAbandoned { version, .. } => Some(*version),
             Self::Drifted { version, .. } | Self::DriftEnded { version, .. } => *version,
             Self::RolledBack { from, .. } | Self::LiveReplaced { from, .. } => Some(*from),
@@ -114,6 +119,9 @@ impl EventKind {
             | Self::StateNotSaved { .. }
             | Self::StateSaved
             | Self::ThreadDied { .. }
+            | Self::FleetCutOff { .. }
+            | Self::FleetRejoined
+            | Self::FleetDiverged
             | Self::Closed => None,
         }
     }
@@ -171,6 +179,10 @@ impl EventKind {
         "state_saved",
         "thread_died",
         "thread_abandoned",
+        "fleet_cut_off",
+        "fleet_rejoined",
+        "fleet_diverged",
+        "not_ready",
         "closed",
     ];
 }

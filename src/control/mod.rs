@@ -28,11 +28,15 @@
 
 #[cfg(feature = "state")]
 pub(crate) mod adopt;
+#[cfg(feature = "fleet")]
+pub(crate) mod align;
 pub(crate) mod allocate;
 pub(crate) mod attempt;
 pub(crate) mod circuit;
 pub(crate) mod control;
 pub(crate) mod counter;
+#[cfg(feature = "fleet")]
+pub(crate) mod decider;
 pub(crate) mod desk;
 pub(crate) mod doubt;
 #[cfg(feature = "drift")]
@@ -51,6 +55,8 @@ pub(crate) mod probe;
 pub(crate) mod release;
 #[cfg(feature = "state")]
 pub(crate) mod saved;
+#[cfg(feature = "fleet")]
+pub(crate) mod seat;
 pub(crate) mod settings;
 pub(crate) mod table;
 pub(crate) mod tick;

@@ -176,44 +176,51 @@ impl Control {
             }
             self.end(number, Phase::Promoted, None, desk.now);
         } else {
-            // The watch begins with fresh figures: what was exposed before is evidence in it no more.
-            for counter in self.counters.iter_mut().filter(|counter| counter.feeds.attempt == Some(number)) {
-                counter.feeds.attempt = None;
-                counter.feeds.evidence.clear();
-                if let Some(exposure) = &counter.exposure {
-                    exposure.close();
-                }
-            }
-            let candidate = self.new_arm();
-            let control = self.settings.shadowing.then(|| self.new_arm());
-            let maturity = self.settings.exposure.maturity;
             self.begin_evidence(number);
             if let Some(attempt) = self.attempt_mut(number) {
                 attempt.begin_watch();
-                attempt.ledger = Arc::new(Ledger::new(maturity).after(attempt.ledger.era()));
+            }
+            self.watch_afresh(number);
+            if let Some(attempt) = self.attempt_mut(number) {
                 attempt.state.sample = bake.previous_as_shadow;
                 attempt.state.phase = Phase::Baking;
                 attempt.state.entered = desk.now;
                 attempt.state.watch = bake.duration;
                 attempt.state.weight = Share::ALL;
                 attempt.previous = Some(before);
-                attempt.circuit = Circuit::default();
-                attempt.pair_keys = None;
                 attempt.course.turn(desk.now, &attempt.state);
                 attempt.course.promoted(trial);
-                attempt.before_step = (0, 0);
                 (attempt.carried, attempt.held, attempt.waits_until) = ((0, 0), None, None);
-                let trial = std::mem::replace(&mut attempt.candidate, candidate);
-                let trial_control = control.map(|control| std::mem::replace(&mut attempt.control, control));
-                attempt.divergence = Divergence::default();
-                self.arms.remove(&trial);
-                if let Some(control) = trial_control {
-                    self.arms.remove(&control);
-                }
             }
         }
         self.publish(desk, events);
         self.trim_retained(desk.now);
+    }
+
+    /// The watch over a new live begins with fresh figures: what was exposed before is evidence in it no more.
+    pub(super) fn watch_afresh(&mut self, number: u32) {
+        for counter in self.counters.iter_mut().filter(|counter| counter.feeds.attempt == Some(number)) {
+            counter.feeds.attempt = None;
+            counter.feeds.evidence.clear();
+            if let Some(exposure) = &counter.exposure {
+                exposure.close();
+            }
+        }
+        let candidate = self.new_arm();
+        let control = self.settings.shadowing.then(|| self.new_arm());
+        let maturity = self.settings.exposure.maturity;
+        let Some(attempt) = self.attempt_mut(number) else { return };
+        attempt.ledger = Arc::new(Ledger::new(maturity).after(attempt.ledger.era()));
+        attempt.circuit = Circuit::default();
+        attempt.pair_keys = None;
+        attempt.before_step = (0, 0);
+        attempt.divergence = Divergence::default();
+        let trial = std::mem::replace(&mut attempt.candidate, candidate);
+        let trial_control = control.map(|control| std::mem::replace(&mut attempt.control, control));
+        self.arms.remove(&trial);
+        if let Some(control) = trial_control {
+            self.arms.remove(&control);
+        }
     }
 
     /// Takes an attempt off, or live back where the attempt's version is live. Never refused.
@@ -361,7 +368,7 @@ impl Control {
     }
 
     /// Moves an attempt from those that run to those that are over. Its version, which it holds no longer.
-    fn end(
+    pub(super) fn end(
         &mut self,
         number: u32,
         phase: Phase,

@@ -237,6 +237,12 @@ impl SavedControl {
 }
 
 impl SavedControl {
+    /// The same on another time line.
+    #[cfg(feature = "fleet")]
+    pub(crate) fn on_time_line(self, shift: Shift) -> Self {
+        self.moved(shift)
+    }
+
     /// The same with its moments on another time line. What is in the evidence is told where that is restored.
     pub(crate) fn moved(mut self, shift: Shift) -> Self {
         let moments = [&mut self.at, &mut self.live_since].into_iter();
@@ -338,7 +344,7 @@ impl Control {
         }
     }
 
-    fn attempt_evidence(&self, attempt: &Attempt) -> SavedAttemptEvidence {
+    pub(super) fn attempt_evidence(&self, attempt: &Attempt) -> SavedAttemptEvidence {
         let (requests, labels) = self.progress(attempt.number);
         let seen = |keys: &Arc<Keys>| keys.seen().collect();
         let (keys, pair_keys) = (attempt.keys.as_ref().map(seen), attempt.pair_keys.as_ref().map(seen));

@@ -18,6 +18,7 @@ use crate::version::loaded::AnyVersion;
 use crate::version::tiers::Tiers;
 
 /// What the control side is told when the handle is built.
+#[derive(Clone)]
 pub(crate) struct Settings {
     pub(crate) name: String,
     /// Versions that are kept for a rollback, and for how long.

@@ -387,6 +387,13 @@ impl Control {
             .map(|attempt| (attempt.number, self.progress(attempt.number).0 > attempt.before_step.0))
             .collect();
         for (number, started) in started {
+            #[cfg(feature = "fleet")]
+            if let (Some(seat), Some(attempt)) =
+                (&mut self.seat, self.attempts.iter().find(|attempt| attempt.number == number))
+            {
+                let (all, fresh) = attempt.ledger.coming();
+                seat.count(number, all, fresh);
+            }
             let Some(attempt) = self.attempt_mut(number) else { continue };
             if attempt.ledger.has_coming() {
                 Arc::make_mut(&mut attempt.ledger).settle();

@@ -41,6 +41,13 @@ pub enum BuildError {
         /// Each with what stands in the way.
         reasons: Vec<(VersionId, String)>,
     },
+    /// The handle cannot be a member of its fleet.
+    #[cfg(feature = "fleet")]
+    #[error("the fleet: {reason}")]
+    Fleet {
+        /// What stands in the way, and what to do.
+        reason: String,
+    },
     /// The live version cannot be used.
     #[error("the live version: {0}")]
     Live(#[from] StageError),

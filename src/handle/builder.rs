@@ -11,8 +11,12 @@ use super::chores::CHORES_WAITING;
 #[cfg(feature = "config")]
 use super::config::{Config, ConfigError};
 use super::core::Core;
+#[cfg(feature = "fleet")]
+use super::fleet::{Joined, Membership};
 use super::handle::ModelHandle;
 use super::keeper::Keeping;
+#[cfg(feature = "fleet")]
+use super::keeper::load;
 #[cfg(feature = "state")]
 use super::options::StateFolder;
 use super::options::threads::Ticks;
@@ -82,6 +86,8 @@ pub struct Builder<I: ?Sized + 'static, O: 'static> {
     threads: Threads,
     limits: Limits,
     error_budget: ErrorBudget,
+    #[cfg(feature = "fleet")]
+    fleet: Option<super::options::Fleet>,
     clock: Option<Clock>,
     seed: Option<u64>,
     secret: Option<[u8; 16]>,
@@ -113,6 +119,8 @@ impl<I: ?Sized + 'static, O: 'static> Builder<I, O> {
             threads: Threads::default(),
             limits: Limits::default(),
             error_budget: ErrorBudget::default(),
+            #[cfg(feature = "fleet")]
+            fleet: None,
             clock: None,
             seed: None,
             secret: None,
@@ -221,6 +229,21 @@ impl<I: ?Sized + 'static, O: 'static> Builder<I, O> {
         self
     }
 
+    /// Makes the handle a member of a fleet: one rollout over all processes that are. See [`Fleet`](crate::options::Fleet). It takes the
+    /// place of [`state`](Self::state), which is for a handle that is alone.
+    ///
+    /// [`live`](Self::live) is what the *first* process founds the fleet with; what later ones begin with is what is agreed on. They
+    /// find that, and whatever any of them stages, by its name at the [`source`](Self::source). All must open the same bytes
+    /// under one name: a process in which a version has another identity does not use it, and no plan goes on without it.
+    ///
+    /// What is done through a handle holds for all then. What raises exposure returns once it is agreed on; what lowers it is
+    /// true here at once, and everywhere within two seconds as a rule, within ten where a process cannot ask the store.
+    #[cfg(feature = "fleet")]
+    pub fn fleet(mut self, fleet: super::options::Fleet) -> Self {
+        self.fleet = Some(fleet);
+        self
+    }
+
     /// Where time comes from. By default the system.
     pub fn clock(mut self, clock: Clock) -> Self {
         self.clock = Some(clock);
@@ -299,6 +322,15 @@ impl<I: ?Sized + 'static, O: 'static> Builder<I, O> {
         self.keeping.check()?;
         self.shadowing.as_ref().map_or(Ok(()), Shadowing::check)?;
         self.error_budget.check()?;
+        #[cfg(feature = "fleet")]
+        if let Some(fleet) = &self.fleet {
+            fleet.check()?;
+            if self.keeping.folder.is_some() {
+                return Err(BuildError::Fleet {
+                    reason: String::from("what it agrees on is in its store: leave `.state(..)` out"),
+                });
+            }
+        }
         // A type without a destructor owns nothing: what it has is within its own size.
         if self.shadowing.is_some() && self.inputs.bytes_of.is_none() && std::mem::needs_drop::<I>() {
             return Err(BuildError::InputBytesUnknown);
@@ -407,6 +439,41 @@ impl<I: ?Sized + 'static, O: 'static> Builder<I, O> {
                 .extend(failure.map(|reason| EventKind::NotProven { version: id, reason }));
             Ok::<_, StageError>(Arc::new(version) as Arc<dyn AnyVersion>)
         };
+        #[cfg(feature = "fleet")]
+        let mut joined = match &self.fleet {
+            Some(fleet) => {
+                let contract = format!(
+                    "{kind:?} {:?} {:?} {maturity:?} {} {:?}",
+                    kpis,
+                    self.task.truth_kind(),
+                    self.shadowing.is_some(),
+                    exposure.segments
+                );
+                let seed = random_bytes().map(u64::from_le_bytes)?;
+                Some(Joined::join(fleet, &self.name, &contract, (seed, &clock))?)
+            }
+            None => None,
+        };
+        #[cfg(feature = "fleet")]
+        let agreed = joined.as_mut().and_then(|joined| Some((joined.saved.take()?, joined)));
+        #[cfg(feature = "fleet")]
+        let (live, started) = match agreed {
+            Some((saved, joined)) => {
+                let source = self.keeping.source.as_ref().map(|source| &***source);
+                let loaded = load(&saved, embedded, source, &[], prepare)
+                    .map_err(|reasons| BuildError::NoneLeft { reasons })?;
+                if loaded.live.identity != saved.live.identity {
+                    let (id, reason) = (saved.live.version, loaded.missing.get(&saved.live.version));
+                    let reason = reason.cloned().unwrap_or_default();
+                    let reason = format!("{id} is live there and cannot be used in this process: {reason}");
+                    return Err(BuildError::Fleet { reason });
+                }
+                joined.loaded(loaded.loaded);
+                (loaded.live, None)
+            }
+            None => self.keeping.live(began, embedded, prepare)?,
+        };
+        #[cfg(not(feature = "fleet"))]
         let (live, started) = self.keeping.live(began, embedded, prepare)?;
         let drift =
             self.drift.map(|drift| DriftWatch::new(drift, kind, live.id, exposure.stripes, clock.now()));
@@ -500,11 +567,15 @@ impl<I: ?Sized + 'static, O: 'static> Builder<I, O> {
             chores_waiting: crossbeam_channel::bounded(CHORES_WAITING),
             chores_done: crossbeam_channel::unbounded(),
             threads,
+            #[cfg(feature = "fleet")]
+            fleet: joined.map(Membership::new),
             ticking: Mutex::new(()),
             keeper,
             freed: os::ReturnFreeMemory,
         });
         inner.go_on(remembered);
+        #[cfg(feature = "fleet")]
+        inner.begin_in_fleet()?;
         not_proven.into_inner().into_iter().for_each(|event| inner.tell(event));
         inner.traces.emit();
         let threads = match ticks {

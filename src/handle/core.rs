@@ -61,6 +61,9 @@ pub(crate) struct Core<I: ?Sized, O> {
     pub(crate) threads: Arc<Beats>,
     /// Events on their way to the host's log.
     pub(crate) traces: Traces,
+    /// The place in a fleet, where the handle is a member of one.
+    #[cfg(feature = "fleet")]
+    pub(crate) fleet: Option<super::fleet::Membership>,
     /// Held by whoever ticks.
     pub(crate) ticking: Mutex<()>,
     /// Writes down what happens, where state is kept.
@@ -121,6 +124,10 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
             control.collect(&self.serving.joins, now);
             control.take_answers(self.serving.answers.as_ref());
             control.announce_recalls(now);
+            if self.is_in_fleet() {
+                // What all have seen is judged, by whoever judges.
+                return Vec::new();
+            }
             control.lower_tripped(self.desk(now));
             control.lower_overdue(self.desk(now));
             control.refit(self.desk(now));
@@ -146,9 +153,9 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
         if !raising.is_empty() {
             let attempts = raising.iter().map(|(snapshot, _)| snapshot.attempt).collect();
             // Where it cannot be written down an event tells, and the next tick comes to the same verdicts.
-            let _ = self.raise(attempts, |control| {
+            let _ = self.raise(attempts, |control, desk| {
                 for (snapshot, verdicts) in raising {
-                    control.apply(snapshot, verdicts, self.desk(now));
+                    control.apply(snapshot, verdicts, Desk { now, since: now, ..desk });
                 }
             });
         }
@@ -167,6 +174,7 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
             // Nobody can give up a thread of the host's.
             self.keep_up(&Arc::default());
         }
+        self.step_in_fleet();
         self.traces.emit();
     }
 

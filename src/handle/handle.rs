@@ -87,8 +87,13 @@ impl<I: ?Sized + 'static, O: 'static> ModelHandle<I, O> {
 
     /// Changes what does not raise exposure, and writes it down afterwards.
     pub(crate) fn lower<T>(&self, change: impl FnOnce(&mut Control) -> T) -> T {
-        let result = self.inner.lower(self.acting(change));
+        let change = self.acting(change);
+        let (result, from) = self.inner.lower(|control| {
+            let from = control.announcer.next();
+            (change(control), from)
+        });
         self.inner.record();
+        self.inner.demand_of_fleet(from);
         self.inner.traces.emit();
         result
     }
@@ -333,7 +338,7 @@ impl<I: ?Sized + 'static, O: 'static> ModelHandle<I, O> {
 
     /// Lets plans try an identity again that did harm before. Whether it was quarantined.
     pub fn release(&self, identity: Identity) -> bool {
-        self.lower(|control| {
+        let released = self.lower(|control| {
             let Some(released) = control.quarantine.remove(&identity) else { return false };
             control.crashes.remove(&identity);
             let (epoch, version) = (control.epoch, released.version);
@@ -343,7 +348,10 @@ impl<I: ?Sized + 'static, O: 'static> ModelHandle<I, O> {
                 EventKind::Released { version },
             );
             true
-        })
+        });
+        #[cfg(feature = "fleet")]
+        self.inner.release_in_fleet(identity);
+        released
     }
 
     /// The version that answers by default.
@@ -368,6 +376,13 @@ impl<I: ?Sized + 'static, O: 'static> ModelHandle<I, O> {
             }
         };
         self.with_drift(status)
+    }
+
+    /// What is known of the fleet that this process is a member of: where it stands, who judges, what waits. Nothing where it is in
+    /// none. It asks nobody: it is what was known at the last look.
+    #[cfg(feature = "fleet")]
+    pub fn fleet(&self) -> Option<crate::status::FleetStatus> {
+        self.inner.fleet_status()
     }
 
     /// The last events, oldest first: as many as [`Limits::events`](crate::options::Limits::events) says.
@@ -447,6 +462,8 @@ impl<I: ?Sized + 'static, O: 'static> ModelHandle<I, O> {
         inner.cancel_load(|_| true);
         // With all that runs, so that the next start goes on with it.
         inner.record_end();
+        #[cfg(feature = "fleet")]
+        inner.leave_fleet();
         self.change(|control| {
             let now = inner.serving.clock.now();
             let numbers: Vec<u32> = control.attempts.iter().map(|attempt| attempt.number).collect();

@@ -11,6 +11,8 @@ pub mod config;
 pub(crate) mod core;
 #[cfg_attr(not(feature = "drift"), path = "drift_absent.rs")]
 pub(crate) mod drift;
+#[cfg_attr(not(feature = "fleet"), path = "fleet_absent.rs")]
+pub(crate) mod fleet;
 #[cfg(all(feature = "onnx", feature = "repository"))]
 pub(crate) mod follow;
 #[cfg_attr(not(feature = "forecast"), path = "forecast_absent.rs")]

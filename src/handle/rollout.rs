@@ -13,6 +13,7 @@ use crate::base::invalid::InvalidArgument;
 use crate::base::share::{InvalidShare, Share};
 use crate::base::text::bounded_text;
 use crate::control::control::Control;
+use crate::control::desk::Desk;
 use crate::control::event::{Cause, EventKind};
 use crate::control::moves::RollbackOutcome;
 use crate::model::model::Model;
@@ -105,7 +106,8 @@ impl<I: ?Sized + 'static, O: Send + 'static> ModelHandle<I, O> {
         }
         let version: Arc<dyn AnyVersion> = Arc::new(inner.prepare_aside(id, open)?);
         let shadow = inner.serving.shadow_counts();
-        let number = self.lower(|control| {
+        inner.bring_to_fleet(&version);
+        let begin = |control: &mut Control, desk: Desk<'_>| {
             if control.closed {
                 return Err(StageError::Closed);
             }
@@ -116,8 +118,13 @@ impl<I: ?Sized + 'static, O: Send + 'static> ModelHandle<I, O> {
             if control.is_in_use(id) {
                 return Err(StageError::InUse { version: id });
             }
-            control.begin(&version, shadow, inner.serving.clock.now()).ok_or(StageError::TooMany)
-        })?;
+            control.begin(&version, shadow, desk.now).ok_or(StageError::TooMany)
+        };
+        let acting =
+            |control: &mut Control, desk: Desk<'_>| self.acting(|control| begin(control, desk))(control);
+        let staged = inner.raise(Vec::new(), acting);
+        inner.traces.emit();
+        let number = staged.map_err(|reason| StageError::NotAgreed { version: id, reason })??;
         Ok(Rollout::new(self.clone(), number, id))
     }
 }
@@ -166,10 +173,12 @@ impl<I: ?Sized + 'static, O: 'static> Rollout<I, O> {
     /// Says what the version is meant to achieve, as it was found when it was published: what
     /// [`as_promised`](crate::guard::as_promised) holds it to. Before that guard is added.
     pub fn promised(self, metric: Metric, value: f64) -> Self {
-        if let Some(attempt) = self.handle.inner.control.lock().attempt_mut(self.number) {
-            attempt.promised.push((metric, value));
-        }
-        self
+        let promised = self.configure(|control, _| {
+            if let Some(attempt) = control.attempt_mut(self.number) {
+                attempt.promised.push((metric, value));
+            }
+        });
+        self.or_illegal(promised)
     }
 
     /// Adds a guard. One that could never judge here is refused when the candidate is to be exposed. One that is added
@@ -199,7 +208,8 @@ impl<I: ?Sized + 'static, O: 'static> Rollout<I, O> {
                 }
                 let refused = |reason| RolloutError::Guard { name, reason };
                 let reason = self
-                    .cannot_give(&needs)
+                    .cannot_be_agreed(rule.is_some(), needs.drift)
+                    .or_else(|| self.cannot_give(&needs))
                     .or_else(|| self.add(Arc::new(Contained::new(guard)), needs.drift, rule).err());
                 reason.map(refused)
             }
@@ -221,7 +231,7 @@ impl<I: ?Sized + 'static, O: 'static> Rollout<I, O> {
     pub(super) fn add(&self, guard: Arc<dyn Guard>, looks: bool, rule: Option<Rule>) -> Result<(), String> {
         let inner = &self.handle.inner;
         let setting = inner.setting();
-        self.handle.change(|control| {
+        let added = self.configure(|control, desk| {
             let Some(attempt) = control.attempt_mut(self.number) else { return Ok(()) };
             match rule.as_ref().and_then(|rule| rule.expanded(&attempt.promised)) {
                 // One for each figure that was promised.
@@ -234,17 +244,38 @@ impl<I: ?Sized + 'static, O: 'static> Rollout<I, O> {
                 // Ours outlives the lock: dropping a guard is the host's code.
                 _ => attempt.add_guard(Arc::clone(&guard), rule, looks, &setting)?,
             }
-            control.begin_anew(self.number, inner.desk(inner.serving.clock.now()));
+            control.begin_anew(self.number, desk);
             Ok(())
-        })
+        });
+        added.flatten()
+    }
+
+    /// Says something of the attempt: here or, in a fleet, to all.
+    fn configure<T>(&self, change: impl FnOnce(&mut Control, Desk<'_>) -> T) -> Result<T, String> {
+        let inner = &self.handle.inner;
+        if inner.is_in_fleet() {
+            inner.raise(Vec::new(), change)
+        } else {
+            Ok(self.handle.change(|control| change(control, inner.desk(inner.serving.clock.now()))))
+        }
+    }
+
+    /// What could not be agreed on is told where the candidate is to be exposed.
+    fn or_illegal(mut self, said: Result<(), String>) -> Self {
+        if let Err(reason) = said {
+            self.illegal.get_or_insert(RolloutError::NotRecorded { reason });
+        }
+        self
     }
 
     /// How the candidate is watched once it is live, for a promotion by hand; a plan brings its own.
     pub fn bake(self, bake: Bake) -> Self {
-        if let Some(attempt) = self.handle.inner.control.lock().attempt_mut(self.number) {
-            attempt.bake = bake;
-        }
-        self
+        let baked = self.configure(|control, _| {
+            if let Some(attempt) = control.attempt_mut(self.number) {
+                attempt.bake = bake;
+            }
+        });
+        self.or_illegal(baked)
     }
 
     /// Exposes the candidate as a shadow of this share of live's requests, by hand.
@@ -310,14 +341,14 @@ impl<I: ?Sized + 'static, O: 'static> Rollout<I, O> {
             return Err(RolloutError::Guard { name, reason });
         }
         self.may_follow(&inner.control.lock())?;
-        self.raise(vec![self.number], |control| {
-            let now = inner.serving.clock.now();
+        self.raise(vec![self.number], |control, desk| {
+            let now = desk.now;
             self.may_follow(control)?;
             if let Some(forecast) = warning {
                 let (epoch, version) = (control.epoch, self.version);
                 control.announcer.announce(now, epoch, EventKind::Undecidable { version, forecast });
             }
-            control.follow(self.number, plan, inner.desk(now));
+            control.follow(self.number, plan, desk);
             Ok(())
         })
     }
@@ -349,9 +380,12 @@ impl<I: ?Sized + 'static, O: 'static> Rollout<I, O> {
     fn raise(
         &self,
         attempts: Vec<u32>,
-        raise: impl FnOnce(&mut Control) -> Result<(), RolloutError>,
+        raise: impl FnOnce(&mut Control, Desk<'_>) -> Result<(), RolloutError>,
     ) -> Result<(), RolloutError> {
-        let raised = self.handle.inner.raise(attempts, self.handle.acting(raise));
+        let acting = |control: &mut Control, desk: Desk<'_>| {
+            self.handle.acting(|control| raise(control, desk))(control)
+        };
+        let raised = self.handle.inner.raise(attempts, acting);
         self.handle.inner.traces.emit();
         raised.map_err(|reason| RolloutError::NotRecorded { reason })?
     }
@@ -378,13 +412,12 @@ impl<I: ?Sized + 'static, O: 'static> Rollout<I, O> {
     ///
     /// Its exposure cannot be written down (`Builder::state`): it stays paused.
     pub fn resume(&self) -> Result<(), RolloutError> {
-        let inner = &self.handle.inner;
-        let held = inner.control.lock().attempt(self.number).and_then(|attempt| attempt.held);
+        let held = self.handle.inner.control.lock().attempt(self.number).and_then(|attempt| attempt.held);
         let raised = held.map(|_| self.number).into_iter().collect();
-        self.raise(raised, |control| {
+        self.raise(raised, |control, desk| {
             let resumed = self.set_paused(control, false, |version| EventKind::Resumed { version });
             if resumed && held.is_some() {
-                control.expose_again(self.number, inner.desk(inner.serving.clock.now()));
+                control.expose_again(self.number, desk);
             }
             Ok(())
         })
@@ -437,14 +470,14 @@ impl<I: ?Sized + 'static, O: 'static> Rollout<I, O> {
             return Err(RolloutError::NobodyTicks);
         }
         let raised = inner.control.lock().raised_by(self.number, &input);
-        self.raise(raised, |control| {
+        self.raise(raised, |control, desk| {
             if let Input::Canary(weight) = input {
                 let left = control.room_for(self.number);
                 if weight > left {
                     return Err(RolloutError::NotEnoughLeft { weight, left });
                 }
             }
-            control.by_hand(self.number, input, inner.desk(inner.serving.clock.now()))?;
+            control.by_hand(self.number, input, desk)?;
             Ok(())
         })
     }
@@ -503,6 +536,25 @@ impl<I: ?Sized + 'static, O: 'static> Rollout<I, O> {
         self.cannot_pair(needs)
     }
 
+    /// Why a fleet cannot agree on a guard.
+    fn cannot_be_agreed(&self, is_rule: bool, looks: bool) -> Option<String> {
+        let inner = &self.handle.inner;
+        if !inner.is_in_fleet() {
+            return None;
+        }
+        let exposed = inner.control.lock().phase_of(self.number) != Phase::Staged;
+        let reason = if !is_rule {
+            "a guard of the host's own cannot be sent to the other processes of the fleet: use those of this crate"
+        } else if looks {
+            "windows of drift are each process's own, and their guards would spend the error in each: use an alert"
+        } else if exposed {
+            "the guards of a rollout that runs in a fleet are agreed on: abort it, and stage it again with this one"
+        } else {
+            return None;
+        };
+        Some(reason.to_owned())
+    }
+
     fn cannot_pair(&self, needs: &Needs) -> Option<String> {
         if needs.pairs && self.handle.inner.serving.shadow.is_none() {
             return Some(String::from(
@@ -525,7 +577,12 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
         if attempts.is_empty() {
             return Err(refused("there is no candidate to divide traffic among"));
         }
-        let divide = |control: &mut Control| {
+        if self.is_in_fleet() {
+            return Err(refused(
+                "the processes of a fleet do not divide traffic by what each has seen: run a plan for each candidate",
+            ));
+        }
+        let divide = |control: &mut Control, desk: Desk<'_>| {
             for number in &attempts {
                 let attempt = control.attempt(*number).ok_or_else(|| control.over(*number))?;
                 if attempt.plan.is_some() && !attempt.state.paused {
@@ -535,10 +592,10 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
                     return Err(control.over(*number).into());
                 }
             }
-            let now = self.serving.clock.now();
+            let now = desk.now;
             let candidates = attempts.clone();
             let allocating = Allocating::new(allocation, design.tested, design.reads_gain(), candidates, now);
-            control.begin_allocating(allocating, self.desk(now));
+            control.begin_allocating(allocating, desk);
             Ok(())
         };
         let divided = self.raise(attempts.clone(), divide);

@@ -7,6 +7,7 @@ use super::core::Core;
 use super::record::{Recorder, Turn, Writing};
 use crate::base::clock::Timestamp;
 use crate::control::control::Control;
+use crate::control::desk::Desk;
 use crate::control::event::{Event, EventKind};
 use crate::control::saved::SavedSetting;
 use crate::rollout::decision::Decision;
@@ -22,8 +23,13 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
     pub(crate) fn raise<T>(
         &self,
         attempts: Vec<u32>,
-        raise: impl FnOnce(&mut Control) -> T,
+        raise: impl FnOnce(&mut Control, Desk<'_>) -> T,
     ) -> Result<T, String> {
+        #[cfg(feature = "fleet")]
+        if let Some(fleet) = &self.fleet {
+            return self.agree(fleet, raise);
+        }
+        let raise = |control: &mut Control| raise(control, self.desk(self.serving.clock.now()));
         if attempts.is_empty() {
             let result = self.change(raise);
             self.record();

@@ -4,6 +4,7 @@ use super::core::Core;
 use super::keeper::Remembered;
 use crate::base::clock::Timestamp;
 use crate::control::control::Control;
+use crate::control::desk::Desk;
 
 impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
     pub(crate) fn record(&self) {}
@@ -19,8 +20,12 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
     }
 
     /// Raises the exposure of attempts.
-    pub(crate) fn raise<T>(&self, _: Vec<u32>, raise: impl FnOnce(&mut Control) -> T) -> Result<T, String> {
-        Ok(self.change(raise))
+    pub(crate) fn raise<T>(
+        &self,
+        _: Vec<u32>,
+        raise: impl FnOnce(&mut Control, Desk<'_>) -> T,
+    ) -> Result<T, String> {
+        Ok(self.change(|control| raise(control, self.desk(self.serving.clock.now()))))
     }
 
     pub(crate) fn go_on(&self, _: Option<Remembered>) {}

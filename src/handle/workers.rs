@@ -42,6 +42,8 @@ const REST_AFTER_DEATH: Duration = Duration::from_millis(100);
 const WATCH_SHORTEST: Duration = Duration::from_millis(1);
 
 /// The names of the threads, as the system shows them.
+#[cfg(feature = "fleet")]
+const FLEET: &str = "switchback-fleet";
 const TICK: &str = "switchback-tick";
 const UPKEEP: &str = "switchback-upkeep";
 const SHADOW: &str = "switchback-shadow";
@@ -70,6 +72,12 @@ impl Workers {
         spawn(TICK, inner, &stopped, move |inner, stopped, beat| {
             tick(inner, stopped, beat, interval, |now| replace_abandoned(inner, stopped, workers, now));
         })?;
+        #[cfg(feature = "fleet")]
+        if inner.is_in_fleet() {
+            spawn(FLEET, inner, &stopped, |inner, stopped, beat| {
+                super::fleet::run_fleet(inner, stopped, |now| beat.worked(now));
+            })?;
+        }
         keep_up_aside(inner, &stopped)?;
         for _ in 0..workers {
             spawn(SHADOW, inner, &stopped, run_shadows)?;

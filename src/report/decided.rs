@@ -84,6 +84,9 @@ pub(crate) fn in_words(event: &Event) -> String {
         | EventKind::LeaseExpired { .. }
         | EventKind::Started { .. }
         | EventKind::TookOver
+        | EventKind::FleetCutOff { .. }
+        | EventKind::FleetRejoined
+        | EventKind::FleetDiverged
         | EventKind::StateNotSaved { .. }
         | EventKind::StateSaved
         | EventKind::ThreadDied { .. }

@@ -213,6 +213,7 @@ fn concerns(kind: &EventKind, candidate: VersionId) -> Concern {
         | Kind::PipelineMisfit { version, .. }
         | Kind::Loaded { version, .. }
         | Kind::Drilled { version, .. }
+        | Kind::NotReady { version, .. }
         | Kind::Unavailable { version, .. } => about(version),
         Kind::RolledBack { from, to, .. } | Kind::LiveReplaced { from, to, .. } => {
             if *from == candidate {
@@ -238,6 +239,9 @@ fn concerns(kind: &EventKind, candidate: VersionId) -> Concern {
         | Kind::StateSaved
         | Kind::ThreadDied { .. }
         | Kind::ClockMoved { .. }
+        | Kind::FleetCutOff { .. }
+        | Kind::FleetRejoined
+        | Kind::FleetDiverged
         | Kind::Closed => Concern::Handle,
         // What becomes of memory is nobody's decision.
         Kind::Retired { .. } | Kind::Dropped { .. } | Kind::TierChanged { .. } | Kind::Standby { .. } => {

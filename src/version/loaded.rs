@@ -73,6 +73,32 @@ impl<I: ?Sized + 'static, O: 'static> AnyVersion for Version<I, O> {
     }
 }
 
+/// A version of which no more than the name is here: for whoever decides about one that it need not ask.
+#[cfg(feature = "fleet")]
+pub(crate) struct Named(Known);
+
+#[cfg(feature = "fleet")]
+impl Named {
+    pub(crate) fn new(id: VersionId, identity: Identity) -> Self {
+        Self(Known::new(id, identity, Description::default()))
+    }
+}
+
+#[cfg(feature = "fleet")]
+impl AnyVersion for Named {
+    fn known(&self) -> &Known {
+        &self.0
+    }
+
+    fn into_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync> {
+        self
+    }
+
+    fn lifecycle(&self) -> Option<&dyn Lifecycle> {
+        None
+    }
+}
+
 impl<I: ?Sized, O> Deref for Version<I, O> {
     type Target = Known;
 
@@ -142,25 +168,7 @@ impl<I: ?Sized, O> Version<I, O> {
         description: Description,
         model: Contained<Box<dyn Model<I, O>>>,
     ) -> Self {
-        let is_prepared = description.prepared;
-        let readiness =
-            Readiness { tier: Tier::Hot, is_prepared, memory: None, weighed_at: None, drilled: None };
-        let (wanted, readiness) = (TargetTier::new(Tier::Hot), Mutex::new(readiness));
-        let in_flight = InFlight::new(CALLS_MAX + COPIES_MAX);
-        let proof = Proof::NotAsked;
-        Self {
-            known: Known {
-                id,
-                identity,
-                description,
-                proof,
-                wanted,
-                readiness,
-                in_flight,
-                blocked: AtomicBool::new(false),
-            },
-            model,
-        }
+        Self { known: Known::new(id, identity, description), model }
     }
 
     /// What it was asked, now that it is known.
@@ -195,6 +203,22 @@ impl<I: ?Sized, O> Drop for Place<I, O> {
 }
 
 impl Known {
+    fn new(id: VersionId, identity: Identity, description: Description) -> Self {
+        let is_prepared = description.prepared;
+        let readiness =
+            Readiness { tier: Tier::Hot, is_prepared, memory: None, weighed_at: None, drilled: None };
+        Self {
+            id,
+            identity,
+            description,
+            proof: Proof::NotAsked,
+            wanted: TargetTier::new(Tier::Hot),
+            readiness: Mutex::new(readiness),
+            in_flight: InFlight::new(CALLS_MAX + COPIES_MAX),
+            blocked: AtomicBool::new(false),
+        }
+    }
+
     /// Begins a call for a caller, where fewer than so many are under way.
     #[inline]
     pub(crate) fn begin_call(&self, most: usize, lane: usize, now: Timestamp) -> Option<Begun<'_>> {

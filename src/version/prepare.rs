@@ -177,6 +177,14 @@ pub enum StageError {
         "another process has the state of this handle: stage the version there, or here once that process has let go of it"
     )]
     LookingOn,
+    /// The other processes of the fleet did not agree that it is staged.
+    #[error("{version} is not staged: {reason}")]
+    NotAgreed {
+        /// The version.
+        version: VersionId,
+        /// What stands in the way.
+        reason: String,
+    },
     /// The handle was closed.
     #[error("the handle was closed and stages no version any more")]
     Closed,

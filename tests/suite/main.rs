@@ -28,6 +28,8 @@ mod contained;
 mod dashboards;
 #[cfg(feature = "drift")]
 mod drift;
+#[cfg(feature = "fleet")]
+mod fleet;
 mod life;
 #[cfg(feature = "metrics")]
 mod metrics;

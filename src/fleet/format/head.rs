@@ -237,6 +237,28 @@ impl Head {
         }
     }
 
+    /// Notes when candidates came to where they are, of those that are elsewhere than in the head before, of which this is a copy
+    /// still.
+    pub(crate) fn enter(&mut self, core: &Core, at: Timestamp, active_ms: u64) {
+        for candidate in &core.candidates {
+            if self.candidate(candidate.attempt) != Some(candidate) {
+                let entered = Entered { seq: self.place.seq, at, active_ms };
+                self.entered.insert(candidate.attempt, entered);
+            }
+        }
+        self.entered.retain(|attempt, _| core.candidates.iter().any(|one| one.attempt == *attempt));
+    }
+
+    /// Lets go of lowerings of what is not on trial any more.
+    pub(crate) fn forget_lowered(&mut self) {
+        let candidates = &self.core.candidates;
+        self.lowered.retain(|lowering| {
+            candidates
+                .iter()
+                .any(|one| (one.attempt, &one.version.identity) == (lowering.attempt, &lowering.identity))
+        });
+    }
+
     pub(crate) fn check(&self) -> Result<(), FormatError> {
         let texts = [&self.by, &self.why].into_iter().map(String::len).max().unwrap_or_default();
         FormatError::unless(texts <= TEXT_MAX, "longest text", texts, "at most 4096 bytes")?;

@@ -1,5 +1,4 @@
 //! What is in the store: values of one line of envelope and one line of body, both JSON.
-#![cfg_attr(not(feature = "testing"), expect(dead_code, reason = "no handle uses it yet"))]
 
 pub(crate) mod counts;
 pub(crate) mod envelope;

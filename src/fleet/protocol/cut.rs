@@ -25,7 +25,8 @@ pub(crate) struct Found<'a, C: Counts> {
 pub(crate) enum Cut<C: Counts> {
     /// These rows cannot be counted. Somebody may be about to mend them.
     Held(Vec<Hex>),
-    Next(Ledger<C>),
+    /// The next ledger, and what it has more of evidence.
+    Next(Ledger<C>, Book<C>),
 }
 
 /// For how many ticks a row that cannot be counted holds all others up.
@@ -97,17 +98,17 @@ pub(crate) fn cut<C: Counts>(
         let n = before.marks.get(name).map_or(0, |mark| mark.n);
         next.marks.insert(*name, Mark { n, closed: Some(store_now) });
     }
-    if bad.is_empty() {
-        next.evidence.add(&sum.less(&base));
-    } else {
+    let mut found = Book::default();
+    if bad.is_empty() || !rules.keep(ProtocolRule::Void) {
+        found = sum.less(&base);
+        next.evidence.add(&found);
+    }
+    if !bad.is_empty() {
         next.voids += 1;
-        if !rules.keep(ProtocolRule::Void) {
-            next.evidence.add(&sum.less(&base));
-        }
     }
     next.base = sum;
     next.n = before.n.saturating_add(1);
     next.before = before.nonce;
     next.head = head.place;
-    Cut::Next(next)
+    Cut::Next(next, found)
 }

@@ -103,6 +103,11 @@ impl Following {
         (asked, Act::Get { key: layout.head().clone(), kind: Kind::Head, known })
     }
 
+    /// Until when candidates may be exposed, as far as is known.
+    pub(crate) fn lease_until(&self) -> Timestamp {
+        if self.diverged { Timestamp::default() } else { self.lease_until }
+    }
+
     pub(crate) fn lease_holds(&self, now: Timestamp) -> bool {
         !self.diverged && now < self.lease_until
     }
@@ -125,7 +130,7 @@ impl Following {
                 let head = applied.head();
                 head.candidate(attempt).is_some_and(|candidate| {
                     let identity = &candidate.version.identity;
-                    candidate.weight > 0
+                    (candidate.weight > 0 || candidate.sample > 0)
                         && head.runs(attempt, identity)
                         && !self.is_lowered_here(attempt, identity)
                 })

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::Value as Json;
+use serde_json::{Map, Value as Json};
 
 use super::call::{Act, Reply};
 use super::cut::{Cut, Found, cut};
@@ -14,7 +14,7 @@ use crate::base::chance::SplitMix64;
 use crate::base::clock::Timestamp;
 use crate::fleet::format::counts::{Book, Counts};
 use crate::fleet::format::envelope::Kind;
-use crate::fleet::format::head::{Core, Entered, Evidence, Head, Lowering};
+use crate::fleet::format::head::{Core, Evidence, Head, Lowering};
 use crate::fleet::format::hex::Hex;
 use crate::fleet::format::layout::Layout;
 use crate::fleet::format::ledger::Ledger;
@@ -25,7 +25,20 @@ use crate::fleet::store::{StoreOutcome, Tag};
 
 /// What decides, given what is agreed and what was counted. A pure function: whoever judges, it says the same.
 pub(crate) trait Judgement<C: Counts> {
-    fn verdict(&self, head: &Head, evidence: &Book<C>) -> Verdict;
+    /// Takes note of what a cut has found, and puts into the next ledger what whoever judges after this one needs beside the sums.
+    fn absorb(&self, _head: &Head, _before: &Ledger<C>, _found: &Book<C>, _next: &mut Ledger<C>) {}
+
+    fn verdict(&self, head: &Head, seen: &Seen<'_, C>) -> Verdict;
+}
+
+/// What is judged: a ledger that is agreed, and the rows that it was cut from.
+#[derive(Debug)]
+pub(crate) struct Seen<'a, C: Counts> {
+    pub(crate) ledger: &'a Ledger<C>,
+    /// Those that can be read, with when each was put, by the store's clock.
+    pub(crate) rows: Vec<(&'a Row<C>, Timestamp)>,
+    /// At least so late is it by that clock.
+    pub(crate) store_now: Timestamp,
 }
 
 /// What is to be done.
@@ -40,6 +53,8 @@ pub(crate) struct Verdict {
 pub(crate) struct Raise {
     pub(crate) core: Core,
     pub(crate) control: Json,
+    /// What is told of it.
+    pub(crate) more: Map<String, Json>,
     pub(crate) why: String,
 }
 
@@ -222,7 +237,7 @@ impl<C: Counts> Judge<C> {
                                 .is_none_or(|kept| kept.row.is_none() || kept.tag.as_ref() != tag)
                         };
                         tick.to_read = tick.listed.keys().filter(moved).copied().collect();
-                        self.read_or_cut(tick, following, layout, chance, now);
+                        self.read_or_cut(tick, following, layout, judgement, chance, now);
                     }
                 }
             }
@@ -241,7 +256,7 @@ impl<C: Counts> Judge<C> {
                         self.rows.insert(name, Kept { tag: None, row: None, at });
                     }
                 }
-                self.read_or_cut(tick, following, layout, chance, now);
+                self.read_or_cut(tick, following, layout, judgement, chance, now);
             }
             (At::Put(tick, sent, ledger), Reply::Done(tag)) => {
                 return self.judge(&tick, sent, &ledger, tag, following, layout, judgement, chance, now);
@@ -284,6 +299,22 @@ impl<C: Counts> Judge<C> {
         Vec::new()
     }
 
+    /// The ledger that is known.
+    pub(crate) fn ledger(&self) -> Option<&Ledger<C>> {
+        self.ledger.as_ref().map(|(ledger, _)| &**ledger)
+    }
+
+    /// How many times rows were brought together, and how often their counts were given up, as far as is known.
+    pub(crate) fn cuts(&self) -> (u64, u64) {
+        self.ledger.as_ref().map_or((0, 0), |(ledger, _)| (ledger.n, ledger.voids))
+    }
+
+    /// The rows that were read last, with when each was put, while this is the one that judges.
+    pub(crate) fn rows(&self) -> impl Iterator<Item = (&Row<C>, Timestamp)> {
+        let rows = self.rows.values().filter(|_| self.judging);
+        rows.filter_map(|kept| Some((kept.row.as_deref()?, kept.at)))
+    }
+
     fn saw(&mut self, ledger: &Arc<Ledger<C>>, tag: &Tag, at: Timestamp, now: Timestamp) {
         self.store_now = self.store_now.max(at);
         if self.ledger.as_ref().is_none_or(|(_, known)| known != tag) {
@@ -308,6 +339,7 @@ impl<C: Counts> Judge<C> {
         mut tick: Tick,
         following: &Following,
         layout: &Layout,
+        judgement: &dyn Judgement<C>,
         chance: &mut SplitMix64,
         now: Timestamp,
     ) {
@@ -332,7 +364,7 @@ impl<C: Counts> Judge<C> {
                 let held = |name: Hex| (name, self.held.get(&name).copied().unwrap_or_default() + 1);
                 self.held = names.into_iter().map(held).collect();
             }
-            Cut::Next(mut next) => {
+            Cut::Next(mut next, found) => {
                 let timing = following.timing();
                 let spent = now.since(self.acked);
                 // The ledger stood still: nobody has heard of anybody, and who knows better must have had time to say so.
@@ -344,6 +376,7 @@ impl<C: Counts> Judge<C> {
                 self.own_nonce = Hex(chance.bits());
                 next.nonce = self.own_nonce;
                 next.judge = self.life;
+                judgement.absorb(over.head(), &before, &found, &mut next);
                 next.quiet_ms = self.quiet_until.since(now).as_millis() as u64;
                 let next = Arc::new(next);
                 self.at = At::Put(tick, now, Arc::clone(&next));
@@ -372,7 +405,9 @@ impl<C: Counts> Judge<C> {
         self.held.clear();
         let Some(over) = &tick.over else { return Vec::new() };
         let head = over.head();
-        let verdict = judgement.verdict(head, &ledger.evidence);
+        let rows = self.rows.values().filter_map(|kept| Some((kept.row.as_deref()?, kept.at)));
+        let seen = Seen { ledger, rows: rows.collect(), store_now: self.store_now };
+        let verdict = judgement.verdict(head, &seen);
         let mut lower: Vec<Lowering> = Vec::new();
         for (attempt, cause) in &verdict.lower {
             if let Some(candidate) = head.candidate(*attempt).filter(|_| !head.is_lowered(*attempt)) {
@@ -430,13 +465,10 @@ impl<C: Counts> Judge<C> {
     ) {
         let head = over.head();
         let mut next = head.next(over.written.print, Hex(chance.bits()), "judge", &raise.why, now);
-        for candidate in &raise.core.candidates {
-            if head.candidate(candidate.attempt) != Some(candidate) {
-                let (seq, at, active_ms) = (next.place.seq, self.store_now, ledger.active_ms);
-                next.entered.insert(candidate.attempt, Entered { seq, at, active_ms });
-            }
-        }
+        next.enter(&raise.core, self.store_now, ledger.active_ms);
         (next.core, next.control) = (raise.core, raise.control);
+        next.more.extend(raise.more);
+        next.forget_lowered();
         next.evidence = Evidence { ledger: ledger.n, nonce: ledger.nonce };
         let Ok(written) = Written::new(next) else { return };
         let written = Arc::new(written);

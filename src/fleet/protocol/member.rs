@@ -108,6 +108,13 @@ impl<C: Counts> Member<C> {
         }
     }
 
+    /// The same under the head that they were counted under.
+    pub(crate) fn count_in(&mut self, attempt: u32, era: u64, counts: &C, now: Timestamp) {
+        if self.following.lease_holds(now) || !self.following.rules.keep(ProtocolRule::Lapse) {
+            self.publish.count(attempt, era, counts);
+        }
+    }
+
     /// Takes an attempt off: here at once, everywhere as soon as it is agreed.
     pub(crate) fn lower(&mut self, attempt: u32, cause: &str, by: &str, now: Timestamp) {
         let Some(applied) = &self.following.applied else { return };

@@ -1,5 +1,4 @@
 //! The protocol of a member, without a store, a clock or a thread: what it asks, what it makes of answers, and when.
-#![cfg_attr(not(feature = "testing"), expect(dead_code, unreachable_pub, reason = "no handle uses it yet"))]
 
 pub(crate) mod call;
 pub(crate) mod cut;

@@ -1,5 +1,4 @@
 //! One request, asked of a store.
-#![cfg_attr(all(feature = "testing", not(test)), expect(dead_code, reason = "no handle uses it yet"))]
 
 use super::call::{Act, Reply};
 use crate::fleet::format::counts::Counts;

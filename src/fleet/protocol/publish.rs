@@ -47,6 +47,12 @@ pub(crate) struct Publish<C: Counts> {
     pub(crate) left: bool,
     /// What this member wants lowered and may not lower itself.
     pub(crate) asks: Vec<Lowering>,
+    /// What is to be said of versions here: see [`Row`].
+    pub(crate) ready: Vec<String>,
+    pub(crate) failed: BTreeMap<String, String>,
+    pub(crate) tripped: Vec<u32>,
+    /// What else is to be said.
+    pub(crate) more: Map<String, serde_json::Value>,
     build: Build,
     class: String,
 }
@@ -84,6 +90,10 @@ impl<C: Counts> Publish<C> {
             leaving: false,
             left: false,
             asks: Vec::new(),
+            ready: Vec::new(),
+            failed: BTreeMap::new(),
+            tripped: Vec::new(),
+            more: Map::new(),
             build,
             class,
         }
@@ -210,9 +220,9 @@ impl<C: Counts> Publish<C> {
             class: self.class.clone(),
             has,
             state,
-            ready: Vec::new(),
-            failed: BTreeMap::new(),
-            tripped: Vec::new(),
+            ready: self.ready.clone(),
+            failed: self.failed.clone(),
+            tripped: self.tripped.clone(),
             asks: self.asks.clone(),
             counts,
             live: 0,
@@ -221,7 +231,7 @@ impl<C: Counts> Publish<C> {
             skew_ms: 0,
             last_error: None,
             requests_of_store: 0,
-            more: Map::new(),
+            more: self.more.clone(),
         };
         Act::Put { key: layout.row(self.name), value: Value::Row(Arc::new(row)), over: self.own.clone() }
     }

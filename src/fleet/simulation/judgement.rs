@@ -3,12 +3,11 @@
 use serde_json::json;
 
 use super::tally::Tally;
-use crate::fleet::format::counts::Book;
 use crate::fleet::format::head::{
     Ancestors, Candidate, Core, Entered, Evidence, Head, Phase, Place, Timing, Version,
 };
 use crate::fleet::format::hex::Hex;
-use crate::fleet::protocol::judge::{Judgement, Raise, Verdict};
+use crate::fleet::protocol::judge::{Judgement, Raise, Seen, Verdict};
 
 /// Of 10,000.
 const STEP: u32 = 1_000;
@@ -23,13 +22,15 @@ pub(crate) struct Ramp {
 }
 
 impl Judgement<Tally> for Ramp {
-    fn verdict(&self, head: &Head, evidence: &Book<Tally>) -> Verdict {
+    fn verdict(&self, head: &Head, seen: &Seen<'_, Tally>) -> Verdict {
+        let evidence = &seen.ledger.evidence;
         let Some(now) = head.core.candidates.last() else { return Verdict::default() };
         let begin = |candidate: Candidate, why: &str| Verdict {
             lower: Vec::new(),
             raise: Some(Raise {
                 core: Core { candidates: vec![candidate], ..head.core.clone() },
                 control: head.control.clone(),
+                more: serde_json::Map::new(),
                 why: why.to_owned(),
             }),
         };

@@ -21,6 +21,8 @@
 
 #[cfg(feature = "tokio")]
 pub(crate) mod asynchronous;
+#[cfg(feature = "fleet")]
+pub(crate) mod fleet;
 pub(crate) mod inputs;
 pub(crate) mod labels;
 pub(crate) mod limits;
@@ -32,6 +34,8 @@ pub(crate) mod threads;
 
 #[cfg(feature = "tokio")]
 pub use asynchronous::Async;
+#[cfg(feature = "fleet")]
+pub use fleet::{Fleet, FleetTiming};
 pub use inputs::Inputs;
 pub use labels::Labels;
 pub use limits::Limits;

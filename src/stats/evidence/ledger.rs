@@ -290,6 +290,21 @@ impl Ledger {
         }
     }
 
+    /// What came since the last tick: of all requests, and of those since the exposure changed.
+    #[cfg(feature = "fleet")]
+    pub(crate) fn coming(&self) -> (&Counts, &Counts) {
+        (&self.coming, &self.coming_fresh)
+    }
+
+    /// Takes what others have counted, of requests since the exposure changed or of earlier ones.
+    #[cfg(feature = "fleet")]
+    pub(crate) fn take_in(&mut self, counts: &Counts, fresh: bool) {
+        if fresh {
+            self.coming_fresh.merge(counts);
+        }
+        self.coming.merge(counts);
+    }
+
     /// Whether something came since the last tick.
     pub(crate) fn has_coming(&self) -> bool {
         !self.coming.is_empty()

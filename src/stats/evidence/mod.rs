@@ -9,4 +9,6 @@ pub(crate) mod loss;
 pub(crate) mod matched;
 pub(crate) mod pair;
 pub(crate) mod segment;
+#[cfg(feature = "fleet")]
+pub(crate) mod subtract;
 pub(crate) mod waiting;

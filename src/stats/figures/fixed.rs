@@ -103,6 +103,20 @@ impl Moments {
         self.squares.low = self.squares.low.saturating_add(other.squares.low);
     }
 
+    /// What these have beside others that are among them.
+    #[cfg(feature = "fleet")]
+    pub(crate) fn without(&self, other: &Self) -> Self {
+        Self {
+            count: self.count.saturating_sub(other.count),
+            clamped: self.clamped.saturating_sub(other.clamped),
+            sum: self.sum.saturating_sub(other.sum),
+            squares: Wide {
+                high: self.squares.high.saturating_sub(other.squares.high),
+                low: self.squares.low.saturating_sub(other.squares.low),
+            },
+        }
+    }
+
     /// How many values. Negative where more were taken back than added (see [`Windows`](super::rolling::Windows)).
     pub(crate) fn count(&self) -> i64 {
         self.count

@@ -34,6 +34,12 @@ impl Values {
         }
     }
 
+    /// What these have beside others that are among them.
+    #[cfg(feature = "fleet")]
+    pub(crate) fn without(&self, other: &Self) -> Self {
+        Self(self.0.without(&other.0))
+    }
+
     /// How many values.
     pub fn len(&self) -> u64 {
         seen(self.0.count())

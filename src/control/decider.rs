@@ -1,0 +1,400 @@
+//! What a fleet has agreed on, in the hands of whoever decides what comes next.
+//!
+//! It is a control side of its own, which no request knows: its table goes nowhere, and its versions are names. So a decision is
+//! made by the same code, and by the same rules, as in a handle that is alone; what comes of it is put to the others before
+//! it is true anywhere. Where they have agreed on something else meanwhile, it is dropped.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::adopt::{AfterCrash, Start};
+use super::attempt::GuardTest;
+use super::control::Control;
+use super::desk::Desk;
+use super::event::{Cause, Event, EventKind};
+use super::saved::{SavedAttempt, SavedAttemptEvidence, SavedControl, SavedSetting};
+use super::settings::Settings;
+use super::tick::{Snapshot, Verdicts};
+use crate::base::clock::{Shift, Timestamp};
+use crate::base::ordered::OrderedMap;
+use crate::base::share::Share;
+use crate::feedback::FeedbackRefusal;
+use crate::feedback::id::SealKey;
+use crate::feedback::join::{JoinLimits, Joins};
+use crate::model::identity::Identity;
+use crate::request::shadow::ShadowCounts;
+use crate::request::table::{Router, Routing};
+use crate::rollout::guard::design::TruthKind;
+use crate::rollout::phase::Phase;
+use crate::stats::Window;
+use crate::stats::evidence::ledger::{Counts, Ledger};
+use crate::stats::figures::rolling::Windows;
+use crate::task::outcome::Truth;
+use crate::version::id::VersionId;
+use crate::version::loaded::{AnyVersion, Named};
+
+/// Something that is true everywhere as soon as it can be, whatever else is agreed on meanwhile.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Demand {
+    /// Who demands it, where that is told.
+    pub(crate) by: Option<Arc<str>>,
+    pub(crate) what: Demanded,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Demanded {
+    /// An attempt is taken off, or live back where it is live and watched.
+    Lower { attempt: u32, identity: Identity, cause: Cause },
+    /// Live goes back, where it is this one still.
+    GoBack { from: VersionId, to: VersionId, cause: Cause },
+    /// Nothing is raised by itself, or is again.
+    Freeze(Option<String>),
+    /// A plan stands still.
+    Pause { attempt: u32, identity: Identity, reason: String },
+    /// An identity may be tried again.
+    Release(Identity),
+}
+
+pub(crate) struct Decider {
+    control: Control,
+    joins: Joins,
+    setting: SavedSetting,
+    truth: TruthKind,
+    /// The next event that was not taken yet.
+    told: u64,
+}
+
+/// What guards have come to, beside what is agreed: in the hands of whoever judges next.
+#[derive(Clone, Serialize, Deserialize)]
+pub(crate) struct Course {
+    pub(crate) attempts: Vec<SavedAttempt>,
+    pub(crate) evidence: Vec<SavedAttemptEvidence>,
+    /// Under which head each attempt came to where it was.
+    pub(crate) entered: Vec<(u32, u64)>,
+}
+
+/// What is to follow from a judgement.
+#[derive(Debug, Default)]
+pub(crate) struct Judged {
+    pub(crate) lower: Vec<(u32, Cause)>,
+    /// More than what lowers has changed.
+    pub(crate) raised: bool,
+}
+
+struct Nowhere;
+
+impl Router for Nowhere {
+    fn store(&self, _: Routing<dyn AnyVersion>) {}
+}
+
+impl Decider {
+    /// Goes on from what is agreed. Versions are those that are brought or, where there are none, names.
+    pub(crate) fn new(
+        settings: Settings,
+        setting: SavedSetting,
+        saved: &SavedControl,
+        brought: &[Arc<dyn AnyVersion>],
+    ) -> Result<Self, FeedbackRefusal> {
+        let now = saved.at;
+        let retained = saved.retained.iter().map(|kept| kept.version);
+        let on_trial = saved.attempts.iter().map(|attempt| attempt.version);
+        let mut loaded: OrderedMap<VersionId, Arc<dyn AnyVersion>> = OrderedMap::new();
+        for wanted in std::iter::once(saved.live).chain(retained).chain(on_trial) {
+            let own = brought.iter().find(|own| (own.id, own.identity) == (wanted.version, wanted.identity));
+            let version =
+                own.cloned().unwrap_or_else(|| Arc::new(Named::new(wanted.version, wanted.identity)));
+            loaded.insert(wanted.version, version);
+        }
+        let key = SealKey::new([0; 16]);
+        let joins = Joins::new(
+            0,
+            key,
+            setting.kind,
+            Truth::Independent,
+            settings.kpis.clone(),
+            JoinLimits::default(),
+            None,
+        )?;
+        let live = loaded
+            .get(&saved.live.version)
+            .cloned()
+            .unwrap_or_else(|| Arc::new(Named::new(saved.live.version, saved.live.identity)));
+        let mut control = Control::new(settings, live, now);
+        let start = Start {
+            setting: setting.setting(),
+            after_crash: AfterCrash::default(),
+            loaded,
+            missing: OrderedMap::new(),
+            torn_bytes: 0,
+        };
+        control.take_over(saved, &start, now);
+        control.retain_again(saved, &start, now);
+        control.live_since = saved.live_since;
+        for attempt in &saved.attempts {
+            if let Some(version) = start.loaded.get(&attempt.version.version) {
+                let shift = Shift::between(now, now);
+                let restored = control.restored(attempt.clone(), None, version, &start.setting, (shift, now));
+                control.attempts.push(restored);
+            }
+        }
+        let told = control.announcer.next();
+        let truth = setting.truth;
+        Ok(Self { control, joins, setting, truth, told })
+    }
+
+    /// Decides something.
+    pub(crate) fn change<T>(
+        &mut self,
+        now: Timestamp,
+        change: impl FnOnce(&mut Control, Desk<'_>) -> T,
+    ) -> T {
+        change(&mut self.control, Desk { router: &Nowhere, joins: &self.joins, now, since: now })
+    }
+
+    /// What is to be agreed on.
+    pub(crate) fn saved(&self, now: Timestamp) -> SavedControl {
+        let mut saved = self.control.saved((0, 0), false, Vec::new(), now);
+        saved.setting = Some(self.setting.clone());
+        saved
+    }
+
+    /// What has happened since the last time.
+    pub(crate) fn events(&mut self) -> Vec<Arc<Event>> {
+        let events = self.control.announcer.since(self.told);
+        self.told = self.control.announcer.next();
+        events
+    }
+
+    /// What live takes here, where its latencies are fixed for those that what comes is held against.
+    pub(crate) fn know_live(&mut self, figures: &Windows) {
+        if let Some(arm) = self.control.lifetime(self.control.live.id) {
+            self.control.arms.insert(arm, figures.clone());
+        }
+    }
+
+    /// Does what is demanded, where there still is something to do.
+    pub(crate) fn obey(&mut self, demand: &Demand, now: Timestamp) {
+        self.control.announcer.actor.clone_from(&demand.by);
+        self.change(now, |control, desk| match &demand.what {
+            Demanded::Lower { attempt, identity, cause } => {
+                if control.attempt(*attempt).is_some_and(|attempt| attempt.identity == *identity) {
+                    let _ = control.lower(*attempt, cause.clone(), desk);
+                }
+            }
+            Demanded::GoBack { from, to, cause } => {
+                if control.live.id == *from {
+                    let _ = control.go_back(*to, cause.clone(), desk);
+                }
+            }
+            Demanded::Freeze(reason) => {
+                if control.frozen.is_some() != reason.is_some() {
+                    control.frozen.clone_from(reason);
+                    control.begin_waiting_anew();
+                    let kind = match reason {
+                        Some(reason) => EventKind::Frozen { reason: reason.clone() },
+                        None => EventKind::Unfrozen,
+                    };
+                    control.announcer.announce(now, control.epoch, kind);
+                }
+            }
+            Demanded::Pause { attempt, identity, reason } => {
+                let found = control.attempt_mut(*attempt).filter(|attempt| attempt.identity == *identity);
+                if let Some(attempt) = found.filter(|attempt| !attempt.state.paused) {
+                    attempt.state.paused = true;
+                    attempt.state.first_request = None;
+                    let event = EventKind::Paused { version: attempt.version, reason: reason.clone() };
+                    control.announcer.announce(now, control.epoch, event);
+                }
+            }
+            Demanded::Release(identity) => {
+                if let Some(released) = control.quarantine.remove(identity) {
+                    let event = EventKind::Released { version: released.version };
+                    control.announcer.announce(now, control.epoch, event);
+                }
+            }
+        });
+        self.control.announcer.actor = None;
+    }
+
+    /// Goes on from what whoever judged before has come to. `entered` says under which head an attempt came to where it is.
+    pub(crate) fn resume(&mut self, course: Course, entered: impl Fn(u32) -> u64) {
+        let maturity = self.control.settings.exposure.maturity;
+        let now = self.control.collected_at;
+        let mut evidence: OrderedMap<u32, SavedAttemptEvidence> =
+            course.evidence.into_iter().map(|evidence| (evidence.number, evidence)).collect();
+        for before in course.attempts {
+            let Some(attempt) = self.control.attempt_mut(before.number) else { continue };
+            let watched = |phase: Phase| phase == Phase::Baking;
+            if attempt.identity != before.version.identity
+                || watched(attempt.state.phase) != watched(before.state.phase)
+            {
+                continue;
+            }
+            let Some(SavedAttemptEvidence { ledger, guards, .. }) = evidence.remove(&before.number) else {
+                continue;
+            };
+            let mut ledger = Ledger::restored(ledger, maturity, Shift::between(now, now));
+            let stays = course.entered.contains(&(before.number, entered(before.number)));
+            if stays {
+                attempt.state.first_request = before.state.first_request;
+                attempt.wait_told = before.wait_told;
+            } else {
+                ledger.begin_era();
+            }
+            attempt.ledger = Arc::new(ledger);
+            attempt.evidence = guards;
+            let tests = attempt.guards.iter_mut().filter_map(|guarded| guarded.test.as_mut());
+            for (test, before) in tests.zip(&before.guards).filter(|(test, before)| test.rule == before.rule)
+            {
+                let peak = test.peak.max(before.peak);
+                if stays {
+                    test.restore(before);
+                }
+                test.peak = peak;
+            }
+        }
+    }
+
+    /// Takes what all members have counted since the last time.
+    pub(crate) fn absorb<'a>(
+        &mut self,
+        found: impl Iterator<Item = (u32, u64, &'a Counts)>,
+        entered: impl Fn(u32) -> u64,
+        now: Timestamp,
+    ) {
+        for (number, era, counts) in found {
+            let since = entered(number);
+            let Some(attempt) = self.control.attempt_mut(number) else { continue };
+            let fresh = era >= since;
+            // What came before it was live is no evidence for the watch over it.
+            if fresh || attempt.state.phase != Phase::Baking {
+                Arc::make_mut(&mut attempt.ledger).take_in(counts, fresh);
+            }
+        }
+        for attempt in &mut self.control.attempts {
+            Arc::make_mut(&mut attempt.ledger).settle();
+            let fresh = attempt.ledger.fresh();
+            let (requests, keys) = (fresh.requests.pooled().candidate, fresh.keys.pooled().candidate);
+            let arms = [&fresh.alone, &requests, &keys];
+            let units = arms.iter().map(|arm| arm.units.units).sum();
+            let labels = arms.iter().map(|arm| arm.labels.known).sum::<u64>().max(fresh.pair_labels.known);
+            attempt.carried = (units, labels);
+            if units > 0 {
+                attempt.state.first_request.get_or_insert(now);
+            }
+        }
+    }
+
+    /// For whoever judges next.
+    pub(crate) fn course(&self, entered: impl Fn(u32) -> u64) -> Course {
+        let attempts = &self.control.attempts;
+        Course {
+            attempts: self.saved(Timestamp::default()).attempts,
+            evidence: attempts.iter().map(|attempt| self.control.attempt_evidence(attempt)).collect(),
+            entered: attempts.iter().map(|attempt| (attempt.number, entered(attempt.number))).collect(),
+        }
+    }
+
+    /// Judges. Where something is to be lowered this one has gone ahead of what is agreed, and is of no use any more.
+    pub(crate) fn judge(
+        &mut self,
+        shadow: ShadowCounts,
+        obstacle: impl Fn(Identity) -> Option<String>,
+        ask: impl Fn(&Snapshot) -> Verdicts,
+        now: Timestamp,
+    ) -> Judged {
+        let truth = self.truth;
+        let before = self.saved(Timestamp::default());
+        let snapshots = self.change(now, |control, desk| {
+            control.collected_at = now;
+            control.refit(desk);
+            for attempt in &mut control.attempts {
+                if let Some(obstacle) = obstacle(attempt.identity) {
+                    attempt.traffic_fault = Some(obstacle);
+                }
+            }
+            control.snapshots(shadow, truth, now)
+        });
+        let mut judged = Judged::default();
+        for snapshot in &snapshots {
+            let verdicts = ask(snapshot);
+            let number = snapshot.attempt;
+            let version = self.control.attempt(number).map(|attempt| attempt.version);
+            if verdicts.raises()
+                && self.control.attempt(number).is_some_and(|a| obstacle(a.identity).is_some())
+            {
+                continue;
+            }
+            let from = self.control.announcer.next();
+            self.change(now, |control, desk| control.apply(snapshot, verdicts, desk));
+            for event in self.control.announcer.since(from) {
+                match &event.kind {
+                    EventKind::Aborted { version: of, cause }
+                    | EventKind::RolledBack { from: of, cause, .. }
+                        if Some(*of) == version =>
+                    {
+                        judged.lower.push((number, cause.clone()));
+                    }
+                    _ => {}
+                }
+            }
+        }
+        judged.raised = !is_agreed(&before, &self.saved(Timestamp::default()));
+        judged
+    }
+}
+
+/// Whether two states say the same but for what each judgement moves.
+pub(crate) fn is_agreed(one: &SavedControl, other: &SavedControl) -> bool {
+    let still = |saved: &SavedControl| {
+        let mut saved = saved.clone();
+        (saved.at, saved.epoch, saved.next_event, saved.decided) = Default::default();
+        for attempt in &mut saved.attempts {
+            (attempt.state.first_request, attempt.wait_told) = (None, None);
+            for guard in &mut attempt.guards {
+                (guard.peak, guard.watch) = (crate::stats::sequential::EValue::ZERO, None);
+            }
+        }
+        saved
+    };
+    still(one) == still(other)
+}
+
+impl super::attempt::Attempt {
+    /// Its guards are these from here on. Those that cannot be had here are left out.
+    pub(crate) fn be_guarded_by(
+        &mut self,
+        guards: &[super::saved::SavedGuard],
+        setting: &crate::rollout::guard::design::Setting<'_>,
+    ) -> Vec<super::attempt::Guarded> {
+        let before = std::mem::take(&mut self.guards);
+        self.probes.clear();
+        for guard in guards {
+            let rule = guard.rule.clone();
+            if self.add_guard(Arc::new(rule.clone()), Some(rule), false, setting).is_ok() {
+                let added = self.guards.last_mut().and_then(|guarded| guarded.test.as_mut());
+                added.into_iter().for_each(|test: &mut GuardTest| test.restore(guard));
+            }
+        }
+        before
+    }
+}
+
+/// Who has a candidate's share in a state from which that is taken: live.
+pub(crate) fn withheld(saved: &mut SavedControl, number: u32) {
+    let Some(attempt) = saved.attempts.iter_mut().find(|attempt| attempt.number == number) else { return };
+    if attempt.state.phase == Phase::Baking {
+        return;
+    }
+    let state = &mut attempt.state;
+    (state.phase, state.weight, state.sample) = (Phase::Staged, Share::NONE, Share::NONE);
+}
+
+/// What live takes of late and at all, as far as is known here.
+pub(crate) fn figures_of_live(control: &Control) -> Option<Windows> {
+    let arm = control.arms.get(&control.lifetime(control.live.id)?)?;
+    // Read once, so that what is copied is up to date.
+    let _ = arm.read(Window::Recent, control.collected_at);
+    Some(arm.clone())
+}

@@ -1,0 +1,30 @@
+//! The place of a handle in its fleet, as far as the control side knows of it.
+
+use crate::base::clock::Timestamp;
+use crate::base::ordered::OrderedMap;
+use crate::stats::evidence::ledger::Counts;
+use crate::stats::evidence::subtract::Subtract;
+use crate::stats::sequential::Additive;
+
+/// A place in a fleet.
+#[derive(Default)]
+pub(crate) struct Seat {
+    /// Until when candidates may be exposed.
+    pub(crate) lease_until: Timestamp,
+    /// What was counted and not told yet, by attempt and by the head under which requests were made.
+    pub(crate) outbox: OrderedMap<(u32, u64), Counts>,
+    /// Under which head each attempt came to where it is, and under which it was before.
+    pub(super) entered: OrderedMap<u32, (u64, u64)>,
+}
+
+impl Seat {
+    /// Takes note of what an attempt has counted: all of it, and of requests that were made since it came to where it is.
+    pub(crate) fn count(&mut self, attempt: u32, all: &Counts, fresh: &Counts) {
+        let (now, before) = self.entered.get(&attempt).copied().unwrap_or_default();
+        for (era, counts) in [(now, fresh.clone()), (before, all.less(fresh))] {
+            if !counts.is_empty() {
+                self.outbox.entry((attempt, era)).or_default().merge(&counts);
+            }
+        }
+    }
+}

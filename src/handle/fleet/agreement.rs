@@ -1,0 +1,146 @@
+//! What a head says of a handle, and how one is made of what was decided.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value as Json};
+
+use crate::base::clock::Timestamp;
+use crate::base::share::Share;
+use crate::control::decider::{Course, Decider, Demand, Demanded};
+use crate::control::event::{Cause, Event, EventKind};
+use crate::control::saved::{SavedAttempt, SavedControl, SavedVersion};
+use crate::fleet::format::head::{Candidate, Core, Head, Lowering, Phase as FleetPhase, Version};
+use crate::model::identity::Identity;
+use crate::rollout::phase::Phase;
+
+/// What is told with a head.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Told {
+    pub(crate) by: Option<Arc<str>>,
+    pub(crate) kind: EventKind,
+}
+
+/// How much time somebody has judged in until a head was agreed on, which is the time that plans count.
+const ACTIVE: &str = "active_ms";
+const EVENTS: &str = "events";
+const COURSE: &str = "course";
+
+/// What a head says of the handle; nothing where it is another release's.
+pub(crate) fn control_of(head: &Head) -> Option<SavedControl> {
+    serde_json::from_value(head.control.clone()).ok()
+}
+
+/// What is to be said of the handle.
+pub(crate) fn control_json(saved: &SavedControl) -> Json {
+    serde_json::to_value(saved).unwrap_or(Json::Null)
+}
+
+/// The part of it that every release can follow.
+pub(crate) fn core_of(saved: &SavedControl) -> Core {
+    let named = |version: SavedVersion| Version {
+        version: version.version.to_string(),
+        identity: told_identity(version.identity),
+        digest: told_identity(version.identity),
+    };
+    let candidates = saved.attempts.iter().map(|attempt| candidate(attempt, named(attempt.version)));
+    Core {
+        live: named(saved.live),
+        previous: saved.retained.iter().find(|kept| !kept.taken_back).map(|kept| named(kept.version)),
+        candidates: candidates.collect(),
+    }
+}
+
+fn candidate(attempt: &SavedAttempt, version: Version) -> Candidate {
+    let state = &attempt.state;
+    let of = |share: Share| u32::from(share.buckets());
+    Candidate {
+        attempt: attempt.number,
+        slot: u32::from(attempt.slot),
+        version,
+        phase: match state.phase {
+            Phase::Shadow => FleetPhase::Shadow,
+            Phase::Canary => FleetPhase::Canary,
+            Phase::Baking => FleetPhase::Watched,
+            _ => FleetPhase::Staged,
+        },
+        weight: of(state.weight),
+        sample: of(state.sample),
+        members: 10_000,
+    }
+}
+
+pub(crate) fn told_identity(identity: Identity) -> String {
+    identity.to_string()
+}
+
+/// What a head says beside: what happened, and when that was in time in which somebody judged.
+pub(crate) fn beside(active_ms: u64, events: &[Arc<Event>]) -> Map<String, Json> {
+    let told: Vec<Told> =
+        events.iter().map(|event| Told { by: event.actor.clone(), kind: event.kind.clone() }).collect();
+    let mut more = Map::new();
+    more.insert(ACTIVE.to_owned(), active_ms.into());
+    more.insert(EVENTS.to_owned(), serde_json::to_value(told).unwrap_or(Json::Null));
+    more
+}
+
+/// What happened when a head was agreed on. An event that this release does not know is left out.
+pub(crate) fn events_of(head: &Head) -> Vec<Told> {
+    let told = head.more.get(EVENTS).and_then(Json::as_array);
+    told.into_iter().flatten().filter_map(|told| serde_json::from_value(told.clone()).ok()).collect()
+}
+
+/// What time it is for plans, once somebody has judged for so long in all.
+pub(crate) fn fleet_time(head: &Head, saved: &SavedControl, active_ms: u64) -> Timestamp {
+    let then = head.more.get(ACTIVE).and_then(Json::as_u64).unwrap_or_default();
+    saved.at.plus(std::time::Duration::from_millis(active_ms.saturating_sub(then)))
+}
+
+pub(crate) fn set_course(more: &mut Map<String, Json>, course: &Course) {
+    more.insert(COURSE.to_owned(), serde_json::to_value(course).unwrap_or(Json::Null));
+}
+
+pub(crate) fn course_of(more: &Map<String, Json>) -> Option<Course> {
+    serde_json::from_value(more.get(COURSE)?.clone()).ok()
+}
+
+/// Under which head an attempt came to where it is.
+pub(crate) fn entered(head: &Head) -> impl Fn(u32) -> u64 + '_ {
+    |attempt| head.entered.get(&attempt).map_or(0, |entered| entered.seq)
+}
+
+/// A cause, as it stands in a lowering.
+pub(crate) fn told_cause(cause: &Cause) -> String {
+    let told = serde_json::to_string(cause).unwrap_or_default();
+    // One that is too long for a head is told in words.
+    if told.len() <= 3_000 { told } else { cause.to_string().chars().take(1_000).collect() }
+}
+
+fn cause_of(lowering: &Lowering) -> Cause {
+    serde_json::from_str(&lowering.cause)
+        .unwrap_or_else(|_| Cause::Operator { reason: lowering.cause.clone() })
+}
+
+/// What is demanded by what was lowered in a head, whatever the rest of it says.
+pub(crate) fn demands_of<'a>(head: &'a Head, saved: &'a SavedControl) -> impl Iterator<Item = Demand> + 'a {
+    head.lowered.iter().filter_map(|lowering| {
+        let attempt = saved.attempts.iter().find(|attempt| attempt.number == lowering.attempt)?;
+        let identity = attempt.version.identity;
+        (told_identity(identity) == lowering.identity).then(|| Demand {
+            by: None,
+            what: Demanded::Lower { attempt: lowering.attempt, identity, cause: cause_of(lowering) },
+        })
+    })
+}
+
+/// Does what a head demands, and what is demanded here and not agreed on yet.
+pub(crate) fn obey(
+    decider: &mut Decider,
+    head: &Head,
+    saved: &SavedControl,
+    here: &[Demand],
+    now: Timestamp,
+) {
+    demands_of(head, saved).for_each(|demand| decider.obey(&demand, now));
+    here.iter().for_each(|demand| decider.obey(demand, now));
+}

@@ -1,0 +1,153 @@
+//! Whoever judges for a fleet.
+
+use std::cell::RefCell;
+use std::time::Duration;
+
+use super::agreement::{
+    beside, control_json, control_of, core_of, course_of, entered, fleet_time, obey, set_course, told_cause,
+    told_identity,
+};
+use super::counts::FleetCounts;
+use crate::base::clock::Timestamp;
+use crate::control::decider::Decider;
+use crate::control::event::EventKind;
+use crate::control::saved::SavedControl;
+use crate::control::tick::{Snapshot, Verdicts};
+use crate::fleet::format::counts::{Book, Counted};
+use crate::fleet::format::head::Head;
+use crate::fleet::format::hex::Hex;
+use crate::fleet::format::ledger::Ledger;
+use crate::fleet::format::row::Row;
+use crate::fleet::protocol::judge::{Judgement, Raise, Seen, Verdict};
+use crate::model::identity::Identity;
+use crate::request::shadow::ShadowCounts;
+
+/// What whoever judges has at hand: it goes on from one judgement to the next, under the same head.
+pub(super) struct Bench {
+    decider: Decider,
+    saved: SavedControl,
+    /// Of the ledger that it rests on, and of the head.
+    ledger: Hex,
+    head: Hex,
+}
+
+/// A member that may judge.
+pub(super) struct FleetJudge<'a> {
+    pub(super) bench: &'a RefCell<Option<Bench>>,
+    /// A new decider, of what is agreed on.
+    pub(super) decide: &'a dyn Fn(&SavedControl) -> Option<Decider>,
+    pub(super) ask: &'a dyn Fn(&Snapshot) -> Verdicts,
+    /// What happened that nothing follows from, for this process to tell.
+    pub(super) told: &'a RefCell<Vec<EventKind>>,
+}
+
+impl FleetJudge<'_> {
+    fn begin(&self, head: &Head, before: &Ledger<FleetCounts>) -> Option<Bench> {
+        let saved = control_of(head)?;
+        let mut decider = (self.decide)(&saved)?;
+        let now = fleet_time(head, &saved, before.active_ms);
+        obey(&mut decider, head, &saved, &[], now);
+        drop(decider.events());
+        let saved = decider.saved(now);
+        if let Some(course) = course_of(&before.more) {
+            decider.resume(course, entered(head));
+        }
+        Some(Bench { decider, saved, ledger: before.nonce, head: head.nonce })
+    }
+}
+
+/// After which silence a member is not waited for.
+fn is_here(seen: &Seen<'_, FleetCounts>, head: &Head, row: &Row<FleetCounts>, at: Timestamp) -> bool {
+    let patience = Duration::from_millis(head.timing.row.saturating_mul(3)).max(Duration::from_secs(30));
+    !row.state.is_last() && seen.store_now.since(at) < patience
+}
+
+impl Judgement<FleetCounts> for FleetJudge<'_> {
+    fn absorb(
+        &self,
+        head: &Head,
+        before: &Ledger<FleetCounts>,
+        found: &Book<FleetCounts>,
+        next: &mut Ledger<FleetCounts>,
+    ) {
+        let bench = &mut *self.bench.borrow_mut();
+        if bench.as_ref().is_none_or(|bench| (bench.ledger, bench.head) != (before.nonce, head.nonce)) {
+            *bench = self.begin(head, before);
+        }
+        let Some(bench) = bench else { return };
+        let now = fleet_time(head, &bench.saved, next.active_ms);
+        let found: Vec<Counted<FleetCounts>> = found.clone().into();
+        let each = found.iter().map(|one| (one.attempt, one.era, &one.counts.evidence));
+        bench.decider.absorb(each, entered(head), now);
+        set_course(&mut next.more, &bench.decider.course(entered(head)));
+        bench.ledger = next.nonce;
+    }
+
+    fn verdict(&self, head: &Head, seen: &Seen<'_, FleetCounts>) -> Verdict {
+        let place = &mut *self.bench.borrow_mut();
+        let Some(bench) =
+            place.as_mut().filter(|bench| (bench.ledger, bench.head) == (seen.ledger.nonce, head.nonce))
+        else {
+            return Verdict::default();
+        };
+        let now = fleet_time(head, &bench.saved, seen.ledger.active_ms);
+        let here: Vec<&Row<FleetCounts>> =
+            seen.rows.iter().filter(|(row, at)| is_here(seen, head, row, *at)).map(|(row, _)| *row).collect();
+        let keyed = here.iter().filter(|row| row.more.contains_key(KEYED)).count();
+        let obstacle = |identity: Identity| {
+            let identity = told_identity(identity);
+            let unready: Vec<&&Row<FleetCounts>> =
+                here.iter().filter(|row| !row.ready.contains(&identity)).collect();
+            if let Some(first) = unready.first() {
+                let why = first.failed.get(&identity).map_or("it is not loaded yet", String::as_str);
+                return Some(format!(
+                    "{} of {} processes cannot run it, such as {}: {why}",
+                    unready.len(),
+                    here.len(),
+                    first.name
+                ));
+            }
+            (keyed > 0).then(|| {
+                format!(
+                    "{keyed} of {} processes answer requests with keys, and a key that comes to several of them would count \
+                     several times: use `predict` in a fleet, or promote by hand",
+                    here.len()
+                )
+            })
+        };
+        let evidence = &seen.ledger.evidence;
+        let copies = head.core.candidates.iter().map(|one| evidence.since(one.attempt, 0).copies);
+        let (ran, dropped) = copies.fold((0, 0), |sum, copies| (sum.0 + copies.0, sum.1 + copies.1));
+        let shadow = ShadowCounts { ran, dropped, ..ShadowCounts::default() };
+        let judged = bench.decider.judge(shadow, obstacle, self.ask, now);
+        let lower: Vec<(u32, String)> =
+            judged.lower.iter().map(|(attempt, cause)| (*attempt, told_cause(cause))).collect();
+        let raise = (judged.raised && lower.is_empty()).then(|| {
+            let saved = bench.decider.saved(now);
+            let events = bench.decider.events();
+            let why = events
+                .iter()
+                .filter(|event| !matches!(event.kind, EventKind::Retired { .. }))
+                .map(|event| event.to_string())
+                .next()
+                .unwrap_or_else(|| String::from("what guards look for is known now"));
+            Raise {
+                core: core_of(&saved),
+                control: control_json(&saved),
+                more: beside(seen.ledger.active_ms, &events),
+                why: why.chars().take(1_000).collect(),
+            }
+        });
+        if lower.is_empty() && raise.is_none() {
+            let told = bench.decider.events();
+            self.told.borrow_mut().extend(told.iter().map(|event| event.kind.clone()));
+        } else {
+            // It has gone ahead of what is agreed on.
+            *place = None;
+        }
+        Verdict { lower, raise }
+    }
+}
+
+/// What a member says in its row that answers requests with keys.
+pub(super) const KEYED: &str = "keyed";

@@ -1,0 +1,429 @@
+//! The part of a handle that asks the store.
+
+use std::cell::RefCell;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, Sender};
+use parking_lot::Mutex;
+use sha2::{Digest, Sha256};
+
+use super::agreement::{beside, control_json, control_of, core_of};
+use super::counts::FleetCounts;
+use super::judging::Bench;
+use super::status::{FleetMember, FleetState, FleetStatus};
+use crate::base::chance::SplitMix64;
+use crate::base::clock::{Clock, Shift, Timestamp};
+use crate::base::guarded::guarded;
+use crate::base::ordered::OrderedMap;
+use crate::control::decider::{Decider, Demand};
+use crate::control::event::EventKind;
+use crate::control::saved::{SavedControl, SavedVersion};
+use crate::fleet::format::envelope::{Kind, Sealer};
+use crate::fleet::format::head::{Descent, Head, Place, Timing};
+use crate::fleet::format::hex::Hex;
+use crate::fleet::format::layout::Layout;
+use crate::fleet::format::row::Build;
+use crate::fleet::format::value::{Value, Written};
+use crate::fleet::protocol::call::{Act, Reply};
+use crate::fleet::protocol::following::{Applied, Heard};
+use crate::fleet::protocol::member::Member;
+use crate::fleet::protocol::perform::perform;
+use crate::fleet::protocol::rules::Rules;
+use crate::fleet::store::{Store, StoreOutcome};
+use crate::handle::build_error::BuildError;
+use crate::handle::options::Fleet;
+use crate::version::id::VersionId;
+use crate::version::loaded::AnyVersion;
+
+/// What this release can read and write: heads of a later one name the least that may.
+pub(super) const LIBRARY: u32 = 1;
+
+/// How often what is agreed on may be overtaken by others before a change is given up until the next step.
+pub(super) const TRIES: usize = 16;
+
+/// Changes that wait for the store at one time; more than a person makes in a night.
+pub(super) const DEMANDS_MAX: usize = 64;
+
+/// How long the thread rests between two looks at what is due.
+pub(super) const REST: Duration = Duration::from_millis(50);
+
+/// How long a start waits for the store.
+const JOINING: usize = 10;
+
+/// The place of a handle in its fleet.
+pub(crate) struct Membership {
+    pub(super) agent: Mutex<Agent>,
+    /// What is to be agreed on, whatever else is.
+    pub(super) demands: Mutex<Vec<Demand>>,
+    /// What was last known, for whoever asks while the store does not answer.
+    pub(super) status: Mutex<FleetStatus>,
+    /// Stepped by whoever ticks the handle.
+    pub(super) by_hand: AtomicBool,
+    /// Versions that were opened aside.
+    pub(super) opened: (Sender<Opened>, Receiver<Opened>),
+}
+
+pub(super) type Opened = (SavedVersion, Result<Arc<dyn AnyVersion>, String>);
+
+/// What is agreed on, as far as it is known before the handle is there.
+pub(crate) struct Joined {
+    agent: Agent,
+    pub(crate) saved: Option<SavedControl>,
+}
+
+/// Asks the store, and makes what it says true.
+pub(crate) struct Agent {
+    pub(super) store: Arc<dyn Store>,
+    pub(super) sealer: Sealer,
+    pub(super) layout: Layout,
+    pub(super) member: Member<FleetCounts>,
+    pub(super) chance: SplitMix64,
+    pub(super) timing: Timing,
+    pub(super) contract: Hex,
+    /// What was made true here.
+    pub(super) aligned: Option<Aligned>,
+    /// Versions that are loaded here and may not be in use yet.
+    pub(super) versions: OrderedMap<VersionId, Arc<dyn AnyVersion>>,
+    pub(super) opening: Vec<SavedVersion>,
+    pub(super) failed: Vec<(SavedVersion, String)>,
+    /// Heads of which it was told here what happened.
+    pub(super) own: Vec<Hex>,
+    pub(super) bench: RefCell<Option<Bench>>,
+    /// What the one that judges has to tell, in this process.
+    pub(super) told: RefCell<Vec<EventKind>>,
+    /// The ledger whose evidence is shown.
+    pub(super) shown: Hex,
+    pub(super) requests: u64,
+    pub(super) failures: u64,
+    pub(super) error: Option<String>,
+    pub(super) confirmed: Option<Timestamp>,
+    pub(super) state: FleetState,
+    pub(super) copies: (u64, u64),
+}
+
+/// A head that is true here.
+#[derive(Clone, PartialEq)]
+pub(super) struct Aligned {
+    pub(super) print: Hex,
+    /// From the time of plans to that of this process.
+    pub(super) shift: Shift,
+    /// Candidates that are exposed nowhere here yet, since the process has just begun or they are not loaded.
+    pub(super) withheld: Vec<u32>,
+    /// What is demanded here and was not agreed on.
+    pub(super) demands: usize,
+    /// The version that is live everywhere is loaded here.
+    pub(super) live_is_known: bool,
+}
+
+/// Why nothing was agreed on.
+pub(super) enum NotAgreed {
+    /// It is not known whether it was: whoever looks will see.
+    Unknown(String),
+    /// Nothing has changed.
+    No(String),
+}
+
+impl Agent {
+    pub(super) fn perform(&mut self, act: &Act<FleetCounts>) -> Reply<FleetCounts> {
+        self.requests += 1;
+        let reply = guarded(|| perform(&*self.store, &self.sealer, act)).unwrap_or_else(|panicked| {
+            self.error = Some(format!("the store panicked: {}", panicked.message));
+            Reply::Failed(StoreOutcome::Unknown)
+        });
+        match &reply {
+            Reply::Failed(StoreOutcome::Conflict) => {}
+            Reply::Failed(_) => self.failures += 1,
+            Reply::Damaged { .. } => {
+                self.failures += 1;
+                self.error =
+                    Some(String::from("a value is damaged, or was not sealed with this fleet's secret"));
+            }
+            _ => {}
+        }
+        reply
+    }
+
+    pub(super) fn head(&self) -> Option<&Applied> {
+        self.member.following.applied.as_ref()
+    }
+
+    /// Reads the head; what is followed afterwards.
+    pub(super) fn read(&mut self, clock: &Clock) -> Result<Applied, String> {
+        for _ in 0..TRIES {
+            let (asked, act) = self.member.following.read_head(&self.layout, clock.now());
+            let reply = self.perform(&act);
+            match self.member.following.hear(&asked, &reply, clock.now()) {
+                Heard::Follows => {
+                    return self.head().cloned().ok_or_else(|| String::from("nothing is agreed on yet"));
+                }
+                Heard::Late => {}
+                Heard::Prove(_) => {
+                    return Err(String::from("this process was away for long: wait until it follows again"));
+                }
+                Heard::Diverged => {
+                    return Err(String::from("the store has another history than this process"));
+                }
+                Heard::Missing => {
+                    return Err(String::from("what was agreed on is gone from the store"));
+                }
+                Heard::Nothing => return Err(self.unreachable()),
+            }
+        }
+        Err(String::from("the store answers out of order"))
+    }
+
+    pub(super) fn unreachable(&self) -> String {
+        let why = self.error.as_deref().unwrap_or("it gave no answer that can be used");
+        format!("the store of the fleet cannot be asked: {why}")
+    }
+
+    /// For how long somebody has judged, in all.
+    pub(super) fn active_ms(&mut self) -> u64 {
+        let key = self.layout.ledger().clone();
+        match self.perform(&Act::Get { key, kind: Kind::Ledger, known: None }) {
+            Reply::Value { value: Value::Ledger(ledger), .. } => ledger.active_ms,
+            _ => 0,
+        }
+    }
+
+    /// Puts what comes after a head to the others.
+    pub(super) fn put(
+        &mut self,
+        over: &Applied,
+        next: Head,
+        raises: bool,
+        clock: &Clock,
+    ) -> Result<Hex, NotAgreed> {
+        let nonce = next.nonce;
+        let written = Arc::new(Written::new(next).map_err(|error| NotAgreed::No(error.to_string()))?);
+        let (key, value) = (self.layout.filed(over.head().place), Value::Head(Arc::clone(&over.written)));
+        match self.perform(&Act::Put { key, value, over: None }) {
+            Reply::Done(_) | Reply::Failed(StoreOutcome::Conflict) => {}
+            // Lowering does not wait for a file.
+            _ if !raises => {}
+            _ => return Err(NotAgreed::No(self.unreachable())),
+        }
+        let (sent, key) = (clock.now(), self.layout.head().clone());
+        let act = Act::Put { key, value: Value::Head(Arc::clone(&written)), over: Some(over.tag.clone()) };
+        match self.perform(&act) {
+            Reply::Done(tag) => {
+                self.member.following.hear_own(sent, &Applied { written, tag }, clock.now());
+                Ok(nonce)
+            }
+            Reply::Failed(StoreOutcome::Conflict) => Err(NotAgreed::No(String::from(
+                "another process has decided something in the same moment: look at it, and say it again",
+            ))),
+            Reply::Failed(StoreOutcome::Unknown) => {
+                let there = self.read(clock).map_err(NotAgreed::Unknown)?;
+                let (head, print) = (there.head(), written.print);
+                let is_own = there.written.print == print
+                    || head.ancestors.have(written.head.place.seq, print) == Descent::Yes;
+                if is_own {
+                    Ok(nonce)
+                } else {
+                    Err(NotAgreed::Unknown(String::from("the store did not say whether it took it")))
+                }
+            }
+            _ => Err(NotAgreed::No(self.unreachable())),
+        }
+    }
+}
+
+impl Joined {
+    /// Looks what is agreed on.
+    ///
+    /// # Errors
+    ///
+    /// The store cannot be asked, or what is there is another's.
+    pub(crate) fn join(
+        fleet: &Fleet,
+        name: &str,
+        contract: &str,
+        (seed, clock): (u64, &Clock),
+    ) -> Result<Self, BuildError> {
+        fleet.check()?;
+        let root = fleet.root()?;
+        let layout = Layout::new(&root, name)?;
+        let digest = |text: String| {
+            let digest: [u8; 32] = Sha256::digest(text.as_bytes()).into();
+            Hex(digest.iter().take(8).fold(0, |number, byte| number << 8 | u64::from(*byte)))
+        };
+        let secrets: Vec<&[u8]> = fleet.secrets.iter().map(Vec::as_slice).collect();
+        let sealer = Sealer::new(digest(format!("fleet 1 {root} {name}")), &secrets);
+        let (now, mut chance) = (clock.now(), SplitMix64(seed));
+        let build = Build { library: LIBRARY, host: fleet.build.clone() };
+        let member = Member::new(layout.clone(), build, &fleet.class, chance.bits(), now, Rules::default());
+        let mut agent = Agent {
+            store: Arc::clone(&fleet.store),
+            sealer,
+            layout,
+            member,
+            chance,
+            timing: fleet.timing.agreed(),
+            contract: digest(format!("contract 1 {contract}")),
+            aligned: None,
+            versions: OrderedMap::new(),
+            opening: Vec::new(),
+            failed: Vec::new(),
+            own: Vec::new(),
+            bench: RefCell::default(),
+            told: RefCell::default(),
+            shown: Hex(0),
+            requests: 0,
+            failures: 0,
+            error: None,
+            confirmed: None,
+            state: FleetState::Joining,
+            copies: (0, 0),
+        };
+        let saved = agent.found(clock)?;
+        Ok(Self { agent, saved })
+    }
+
+    /// The versions that were loaded for a start.
+    pub(crate) fn loaded(&mut self, loaded: OrderedMap<VersionId, Arc<dyn AnyVersion>>) {
+        self.agent.versions = loaded;
+    }
+}
+
+impl Agent {
+    /// What is agreed on; nothing where nothing was yet.
+    pub(super) fn found(&mut self, clock: &Clock) -> Result<Option<SavedControl>, BuildError> {
+        let refused = |reason: String| BuildError::Fleet { reason };
+        let mut last = String::new();
+        for _ in 0..JOINING {
+            let (asked, act) = self.member.following.read_head(&self.layout, clock.now());
+            let reply = self.perform(&act);
+            match self.member.following.hear(&asked, &reply, clock.now()) {
+                Heard::Follows => break,
+                Heard::Missing => {
+                    let under = self.layout.rows().clone();
+                    let rows = match self.perform(&Act::List { under, after: None }) {
+                        Reply::Page(page) => page.entries.len(),
+                        _ => return Err(refused(self.unreachable())),
+                    };
+                    self.member.following.missing = false;
+                    if rows > 0 {
+                        return Err(refused(String::from(
+                            "what was agreed on is gone from the store, and what its processes have said is there: put it \
+                             back, or remove all of it to begin again",
+                        )));
+                    }
+                    return Ok(None);
+                }
+                _ => last = self.unreachable(),
+            }
+        }
+        let Some(applied) = self.head().cloned() else { return Err(refused(last)) };
+        let head = applied.head();
+        if head.min_reader > LIBRARY {
+            return Err(refused(format!(
+                "it is one of a later release of this library: it asks for {} and this is {LIBRARY}",
+                head.min_reader
+            )));
+        }
+        if head.contract != self.contract {
+            return Err(refused(String::from(
+                "it is one whose handles have another task, other business figures, labels or shadows: give this one a \
+                 name or a place of its own",
+            )));
+        }
+        let saved = control_of(head).ok_or_else(|| {
+            refused(String::from("what was agreed on there cannot be read by this release"))
+        })?;
+        Ok(Some(saved))
+    }
+}
+
+impl Membership {
+    /// A place for a handle that is there.
+    pub(crate) fn new(joined: Joined) -> Self {
+        let Joined { agent, .. } = joined;
+        let status = Mutex::new(agent.status(Timestamp::default(), 0));
+        Self {
+            agent: Mutex::new(agent),
+            demands: Mutex::default(),
+            status,
+            by_hand: AtomicBool::new(true),
+            opened: crossbeam_channel::unbounded(),
+        }
+    }
+
+    /// A thread of the handle's steps it from here on.
+    pub(crate) fn is_driven(&self) {
+        self.by_hand.store(false, Ordering::Relaxed);
+    }
+}
+
+impl Agent {
+    pub(super) fn status(&self, now: Timestamp, pending: usize) -> FleetStatus {
+        let following = &self.member.following;
+        let Place { term, seq } = following.place();
+        let timing = following.timing();
+        let (merged, voids) = self.member.judge.cuts();
+        FleetStatus {
+            name: self.member.name().to_string(),
+            state: following.state(now).into(),
+            term,
+            sequence: seq,
+            confirmed: self.confirmed,
+            judges: self.member.judge.judging,
+            merged,
+            voids,
+            pending,
+            not_ready: self
+                .failed
+                .iter()
+                .map(|(version, why)| (version.version.to_string(), why.clone()))
+                .collect(),
+            members: self
+                .member
+                .judge
+                .rows()
+                .map(|(row, at)| FleetMember {
+                    name: row.name.to_string(),
+                    class: row.class.clone(),
+                    build: row.build.host.clone(),
+                    state: row.state.into(),
+                    sequence: row.has.seq,
+                    seen: at,
+                    not_ready: row.failed.iter().map(|(of, why)| (of.clone(), why.clone())).collect(),
+                })
+                .collect(),
+            store_requests: self.requests,
+            store_failures: self.failures,
+            store_error: self.error.clone(),
+            poll: Duration::from_millis(timing.poll),
+        }
+    }
+}
+
+impl Agent {
+    /// What comes after a head.
+    pub(super) fn next(
+        &mut self,
+        head: &Head,
+        over: &Applied,
+        saved: &SavedControl,
+        decider: &mut Decider,
+        active_ms: u64,
+        now: Timestamp,
+    ) -> Head {
+        let events = decider.events();
+        let why = events.first().map(|event| event.to_string()).unwrap_or_default();
+        let by = events.iter().find_map(|event| event.actor.clone());
+        let by = by.map_or_else(|| self.member.name().to_string(), |actor| actor.to_string());
+        let why: String = why.chars().take(1_000).collect();
+        let nonce = Hex(self.chance.bits());
+        let mut next = head.next(over.written.print, nonce, &by, &why, now);
+        let core = core_of(saved);
+        next.enter(&core, now, active_ms);
+        next.core = core;
+        next.control = control_json(saved);
+        next.more.extend(beside(active_ms, &events));
+        next.forget_lowered();
+        next
+    }
+}

@@ -1,0 +1,21 @@
+//! A handle that is a member of a fleet: it follows what is agreed on, says what it has counted, and may judge.
+//!
+//! What members ask of the store, and what they make of answers, is [`protocol::Member`](crate::fleet::protocol); what is decided, and
+//! by which rules, is [`Decider`]. Here the two meet the control side of this process:
+//!
+//! - **A head is made true** (`align`) before the lease that it gives is taken: no candidate answers under a table that is older than
+//!   what was read last.
+//! - **What raises exposure** is decided on what is agreed on, put to the others, and made true here once it is agreed on.
+//! - **What lowers it** is true here first, and is put to the others over whatever they have agreed on meanwhile, until they agree.
+//! - **Nothing of it is on a request's path**, which reads the table and the lease as ever.
+
+pub(crate) mod agreement;
+pub(crate) mod counts;
+mod judging;
+mod membership;
+mod status;
+mod steps;
+
+pub(crate) use membership::{Joined, Membership};
+pub use status::{FleetMember, FleetState, FleetStatus};
+pub(crate) use steps::run_fleet;

@@ -1,0 +1,128 @@
+//! What is known of a fleet in one of its processes.
+
+use std::fmt;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::base::clock::Timestamp;
+use crate::fleet::format::row::State;
+
+/// The fleet, as this process sees it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct FleetStatus {
+    /// The name of this life of the process in the fleet: another one after a start, and after it was cut off for long.
+    pub name: String,
+    /// Where it stands.
+    pub state: FleetState,
+    /// The term of what is followed: another one after a repair.
+    pub term: u32,
+    /// How many times something was agreed on in this term, what is followed included.
+    pub sequence: u64,
+    /// When it was last confirmed that this is the newest; nothing before the first time.
+    pub confirmed: Option<Timestamp>,
+    /// Whether this process is the one that judges.
+    pub judges: bool,
+    /// How many times evidence was brought together, as far as is known here.
+    pub merged: u64,
+    /// How often counts were given up because those of one process could not be read.
+    pub voids: u64,
+    /// What was taken back or frozen here and is not agreed on yet, because the store could not be asked.
+    pub pending: usize,
+    /// Versions that are agreed on and cannot be used here, each with the reason.
+    pub not_ready: Vec<(String, String)>,
+    /// The processes that whoever judges has seen; empty in others.
+    pub members: Vec<FleetMember>,
+    /// Requests of the store so far.
+    pub store_requests: u64,
+    /// Those of them that came to nothing, or of which it is not known what they came to.
+    pub store_failures: u64,
+    /// What the store said when it could last not be asked.
+    pub store_error: Option<String>,
+    /// How often the head is read, at the present timing.
+    pub poll: Duration,
+}
+
+/// One process of a fleet.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct FleetMember {
+    /// The name of its life.
+    pub name: String,
+    /// On what it runs, as it says.
+    pub class: String,
+    /// The build of its service, as it says.
+    pub build: String,
+    /// Where it stands.
+    pub state: FleetState,
+    /// The last thing agreed on that it has made true.
+    pub sequence: u64,
+    /// When it last said so, by the store's clock.
+    pub seen: Timestamp,
+    /// Why it cannot use a version that is agreed on, by the version's identity.
+    pub not_ready: Vec<(String, String)>,
+}
+
+/// Where a process stands in its fleet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum FleetState {
+    /// It knows nothing of the fleet yet.
+    Joining,
+    /// It has the newest that it knows of.
+    Following,
+    /// It could not ask the store for so long that no candidate answers.
+    CutOff,
+    /// The store has another history than the one that it followed.
+    Diverged,
+    /// It has ended, or goes on under another name.
+    Left,
+}
+
+impl From<State> for FleetState {
+    fn from(state: State) -> Self {
+        match state {
+            State::Joining => Self::Joining,
+            State::Following => Self::Following,
+            State::CutOff => Self::CutOff,
+            State::Diverged => Self::Diverged,
+            State::Sealed | State::Left => Self::Left,
+        }
+    }
+}
+
+impl fmt::Display for FleetState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Joining => "joining",
+            Self::Following => "following",
+            Self::CutOff => "cut off",
+            Self::Diverged => "diverged",
+            Self::Left => "gone",
+        })
+    }
+}
+
+/// For people: a line for the fleet, and one for each process that is known.
+impl fmt::Display for FleetStatus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { name, state, term, sequence, judges, .. } = self;
+        write!(f, "{name} is {state}, at {term}.{sequence}")?;
+        if *judges {
+            f.write_str(", and judges")?;
+        }
+        if self.pending > 0 {
+            write!(f, "; {} changes wait for the store", self.pending)?;
+        }
+        for (version, reason) in &self.not_ready {
+            write!(f, "\n  {version} cannot be used here: {reason}")?;
+        }
+        for member in &self.members {
+            let FleetMember { name, class, build, state, sequence, seen, .. } = member;
+            write!(f, "\n  {name} {class} {build} is {state}, at {sequence}, seen {seen}")?;
+        }
+        Ok(())
+    }
+}

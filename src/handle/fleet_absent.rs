@@ -1,0 +1,18 @@
+//! A handle that is alone: what stands in for `fleet` without that feature.
+
+use std::sync::Arc;
+
+use super::core::Core;
+use crate::version::loaded::AnyVersion;
+
+impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
+    pub(crate) fn is_in_fleet(&self) -> bool {
+        false
+    }
+
+    pub(crate) fn bring_to_fleet(&self, _: &Arc<dyn AnyVersion>) {}
+
+    pub(crate) fn step_in_fleet(&self) {}
+
+    pub(crate) fn demand_of_fleet(&self, _: u64) {}
+}

@@ -1,0 +1,326 @@
+//! One rollout over several processes: here several handles with one store, each as its own process would have it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use switchback::events::{Cause, EventKind};
+use switchback::fleet::{InMemory, Key, Over, Page, Read, Store, StoreError, Tag};
+use switchback::model::{Identity, ModelError};
+use switchback::options::{Fleet, FleetTiming, Shadowing, Threads};
+use switchback::plan::Bake;
+use switchback::status::FleetState;
+use switchback::{
+    Clock, Model, ModelHandle, Phase, Plan, RollbackOutcome, Rollout, Step, Task, Timestamp, closure, guard,
+};
+
+type Handle = ModelHandle<f64, f64>;
+
+/// The share of inputs on which a version fails: those below it.
+fn version(name: &str) -> Box<dyn Model<f64, f64>> {
+    let fails: f64 = match name {
+        "v1" | "v2" => 0.01,
+        "bad" => 0.2,
+        other => panic!("there is no {other}"),
+    };
+    let answer = if name == "v1" { 0.25 } else { 0.75 };
+    let model = closure(format!("{name}@1"), move |x: &f64| {
+        if *x < fails { Err(ModelError::engine("out of reach")) } else { Ok(answer) }
+    });
+    Box::new(model)
+}
+
+struct World {
+    clock: Clock,
+    store: Arc<Cut>,
+    members: Vec<Handle>,
+    chance: u64,
+}
+
+/// A store that can be cut off, from all or from one.
+struct Cut {
+    store: InMemory,
+    away: std::sync::atomic::AtomicBool,
+}
+
+impl Cut {
+    fn check(&self) -> Result<(), StoreError> {
+        if self.away.load(std::sync::atomic::Ordering::Relaxed) {
+            return Err(StoreError::Unreachable { cause: Arc::new(std::io::Error::other("cut off")) });
+        }
+        Ok(())
+    }
+}
+
+/// What one process sees of it.
+struct Line(Arc<Cut>, Arc<std::sync::atomic::AtomicBool>);
+
+impl Line {
+    fn store(&self) -> Result<&InMemory, StoreError> {
+        if self.1.load(std::sync::atomic::Ordering::Relaxed) {
+            return Err(StoreError::Unreachable {
+                cause: Arc::new(std::io::Error::other("this process is cut off")),
+            });
+        }
+        self.0.check()?;
+        Ok(&self.0.store)
+    }
+}
+
+impl Store for Line {
+    fn get(&self, key: &Key, known: Option<&Tag>) -> Result<Read, StoreError> {
+        self.store()?.get(key, known)
+    }
+    fn put(&self, key: &Key, value: &[u8], over: Over<'_>) -> Result<Tag, StoreError> {
+        self.store()?.put(key, value, over)
+    }
+    fn list(&self, under: &Key, after: Option<&Key>) -> Result<Page, StoreError> {
+        self.store()?.list(under, after)
+    }
+    fn remove(&self, key: &Key, that: &Tag) -> Result<(), StoreError> {
+        self.store()?.remove(key, that)
+    }
+}
+
+const STEP: Duration = Duration::from_millis(500);
+
+impl World {
+    fn new(members: usize) -> Self {
+        let clock = Clock::manual(Timestamp::from_unix_seconds(1_800_000_000));
+        let store = Arc::new(Cut { store: InMemory::new(clock.clone()), away: false.into() });
+        let mut world = Self { clock, store, members: Vec::new(), chance: 1 };
+        (0..members).for_each(|_| world.join());
+        world
+    }
+
+    fn build(&self, line: Line) -> Result<Handle, switchback::BuildError> {
+        ModelHandle::builder("late")
+            .live(
+                "v1",
+                closure(
+                    "v1@1",
+                    |x: &f64| if *x < 0.01 { Err(ModelError::engine("out of reach")) } else { Ok(0.25) },
+                ),
+            )
+            .source(|name: &str| Ok(version(name)))
+            .task(Task::binary(|p: &f64| *p))
+            .shadowing(Shadowing::new())
+            .threads(Threads::manual().stripes(1))
+            .clock(self.clock.clone())
+            .fleet(Fleet::on(line).timing(FleetTiming::new().settle(Duration::from_secs(5))))
+            .build()
+    }
+
+    fn line(&self) -> (Line, Arc<std::sync::atomic::AtomicBool>) {
+        let cut = Arc::new(std::sync::atomic::AtomicBool::new(false));
+        (Line(Arc::clone(&self.store), Arc::clone(&cut)), cut)
+    }
+
+    fn join(&mut self) {
+        let handle = self.build(self.line().0).unwrap();
+        self.members.push(handle);
+    }
+
+    fn draw(&mut self) -> f64 {
+        self.chance =
+            self.chance.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.chance >> 11) as f64 / (1_u64 << 53) as f64
+    }
+
+    /// Half a second, in which each member is asked so often.
+    fn step(&mut self, requests: usize) {
+        for place in 0..self.members.len() {
+            for _ in 0..requests {
+                let input = self.draw();
+                let _ = self.members[place].predict(&input);
+            }
+            self.members[place].run_shadow(usize::MAX);
+            self.members[place].tick();
+        }
+        self.clock.advance(STEP);
+    }
+
+    fn steps(&mut self, seconds: u64, requests: usize) {
+        (0..2 * seconds).for_each(|_| self.step(requests));
+    }
+
+    /// What each member says, for whoever reads why a test fails.
+    fn told(&self) -> String {
+        let events = |member: &Handle| {
+            member
+                .events()
+                .iter()
+                .map(|event| match &event.kind {
+                    EventKind::GuardFailed { evidence, .. } => format!("\n  {evidence:#?}"),
+                    EventKind::Aborted { cause, .. } => format!("\n  {cause:?}"),
+                    _ => format!("\n  {event}"),
+                })
+                .collect::<String>()
+        };
+        let each = self.members.iter().map(|member| {
+            format!(
+                "{:?}{} {:?}",
+                member.fleet(),
+                events(member),
+                member.rollout("v2").and_then(|r| r.status()).map(|s| (
+                    s.phase,
+                    s.weight,
+                    s.withheld,
+                    s.waits_until,
+                    s.evidence
+                ))
+            )
+        });
+        each.collect::<Vec<_>>().join("\n")
+    }
+
+    fn lives(&self) -> Vec<String> {
+        self.members.iter().map(|member| member.live().to_string()).collect()
+    }
+
+    fn phases(&self, version: &str) -> Vec<Option<Phase>> {
+        self.members.iter().map(|member| member.rollout(version).map(|rollout| rollout.phase())).collect()
+    }
+}
+
+fn staged(handle: &Handle, name: &'static str) -> Rollout<f64, f64> {
+    struct Named(Box<dyn Model<f64, f64>>);
+    impl Model<f64, f64> for Named {
+        fn identity(&self) -> Identity {
+            self.0.identity()
+        }
+        fn predict(&self, input: &f64) -> Result<f64, ModelError> {
+            self.0.predict(input)
+        }
+    }
+    handle.stage(name, Named(version(name))).unwrap()
+}
+
+#[test]
+fn what_one_process_stages_is_tried_in_all_and_promoted_in_all() {
+    let mut world = World::new(3);
+    world.steps(6, 0);
+    let rollout = staged(&world.members[0], "v2").guard(guard::error_rate().at_most(0.05));
+    rollout
+        .run(Plan::ramp([0.1, 0.5]).unwrap().cycle(Duration::from_secs(60)).bake(Bake::new(Duration::ZERO)))
+        .unwrap();
+    world.steps(3, 5);
+    assert!(world.phases("v2").iter().all(|phase| *phase == Some(Phase::Shadow)), "{:?}", world.phases("v2"));
+    for _ in 0..60 {
+        world.steps(10, 20);
+        if world.lives().iter().all(|live| live == "v2") {
+            break;
+        }
+    }
+    assert_eq!(world.lives(), ["v2", "v2", "v2"], "{}", world.told());
+    for member in &world.members {
+        assert!(
+            member
+                .events()
+                .iter()
+                .any(|event| matches!(&event.kind, EventKind::Promoted { version, .. } if *version == "v2"))
+        );
+        assert_eq!(member.fleet().unwrap().state, FleetState::Following);
+    }
+    let judges = world.members.iter().filter(|member| member.fleet().unwrap().judges).count();
+    assert_eq!(judges, 1);
+}
+
+#[test]
+fn a_candidate_that_does_harm_is_taken_off_everywhere() {
+    let mut world = World::new(3);
+    world.steps(6, 0);
+    let rollout = staged(&world.members[1], "bad").guard(guard::error_rate().at_most(0.02));
+    rollout.run(Plan::new([Step::canary(0.3).unwrap()]).unwrap()).unwrap();
+    world.steps(2, 1);
+    assert!(world.phases("bad").iter().all(|phase| *phase == Some(Phase::Canary)));
+    world.steps(60, 3);
+    assert_eq!(world.phases("bad"), [None, None, None]);
+    for member in &world.members {
+        let events = member.events();
+        let by_guard = |event: &EventKind| matches!(event, EventKind::Aborted { version, cause: Cause::Guard { .. } } if *version == "bad");
+        assert_eq!(events.iter().filter(|event| by_guard(&event.kind)).count(), 1, "{events:#?}");
+        assert_eq!(member.status().quarantined.len(), 1);
+    }
+}
+
+#[test]
+fn a_rollback_of_one_is_true_there_at_once_and_everywhere_within_two_seconds() {
+    let mut world = World::new(3);
+    world.steps(6, 0);
+    staged(&world.members[0], "v2").promote().unwrap();
+    world.steps(2, 1);
+    assert_eq!(world.lives(), ["v2", "v2", "v2"], "{}", world.told());
+    let back = world.members[2].acting_as("ada").rollback("complaints");
+    assert!(matches!(back, RollbackOutcome::RolledBack { .. }), "{back:?}");
+    assert_eq!(world.lives()[2], "v1");
+    world.steps(2, 1);
+    assert_eq!(world.lives(), ["v1", "v1", "v1"]);
+    let events = world.members[0].events();
+    let told = events.iter().find(|event| matches!(event.kind, EventKind::RolledBack { .. })).unwrap();
+    assert_eq!(told.actor.as_deref(), Some("ada"));
+    let own = world.members[2].events();
+    assert_eq!(own.iter().filter(|event| matches!(event.kind, EventKind::RolledBack { .. })).count(), 1);
+}
+
+#[test]
+fn candidates_answer_nothing_where_the_store_cannot_be_asked_and_live_answers_on() {
+    let mut world = World::new(2);
+    world.steps(6, 0);
+    staged(&world.members[0], "v2").canary(1.0).unwrap();
+    world.steps(2, 1);
+    let answers = |handle: &Handle| handle.predict(&0.5).unwrap().into_output();
+    assert_eq!([answers(&world.members[0]), answers(&world.members[1])], [0.75, 0.75], "{}", world.told());
+    world.store.away.store(true, std::sync::atomic::Ordering::Relaxed);
+    world.steps(11, 1);
+    assert_eq!([answers(&world.members[0]), answers(&world.members[1])], [0.25, 0.25]);
+    assert_eq!(world.members[0].fleet().unwrap().state, FleetState::CutOff);
+    // What is taken back meanwhile is, and is agreed on once it can be.
+    let _ = world.members[1].rollback("at night");
+    assert_eq!(world.members[1].fleet().map(|fleet| fleet.state), Some(FleetState::CutOff));
+    assert!(
+        world.members[0].rollout("v2").is_some_and(|rollout| rollout.canary(0.5).is_err()),
+        "nobody agrees"
+    );
+    world.store.away.store(false, std::sync::atomic::Ordering::Relaxed);
+    world.steps(3, 1);
+    assert_eq!(world.phases("v2"), [None, None]);
+    assert_eq!([answers(&world.members[0]), answers(&world.members[1])], [0.25, 0.25]);
+}
+
+#[test]
+fn a_process_that_comes_later_begins_with_what_is_agreed_on() {
+    let mut world = World::new(1);
+    world.steps(6, 0);
+    staged(&world.members[0], "v2").promote().unwrap();
+    staged(&world.members[0], "bad").guard(guard::error_rate().at_most(0.5)).canary(0.5).unwrap();
+    world.join();
+    assert_eq!(world.lives(), ["v2", "v2"]);
+    assert_eq!(world.phases("bad")[1], Some(Phase::Staged), "it exposes nothing yet");
+    world.steps(6, 1);
+    assert_eq!(world.phases("bad")[1], Some(Phase::Canary));
+    world.steps(8, 1);
+    for member in &world.members {
+        assert_eq!(member.rollout("bad").unwrap().status().unwrap().evidence.len(), 1);
+    }
+}
+
+#[test]
+fn evidence_of_all_is_the_sum_of_what_each_has_seen() {
+    let mut world = World::new(4);
+    world.steps(6, 0);
+    let rollout = staged(&world.members[0], "v2").guard(guard::error_rate().at_most(0.02));
+    rollout.canary(0.5).unwrap();
+    world.steps(2, 0);
+    world.steps(60, 5);
+    // No more is asked: all rows are told and brought together.
+    world.steps(20, 0);
+    let of = |handle: &Handle| handle.rollout("v2").unwrap().status().unwrap();
+    let seen: u64 = world.members.iter().map(|member| of(member).candidate.units).sum();
+    let judge = world
+        .members
+        .iter()
+        .find(|member| member.fleet().unwrap().judges)
+        .unwrap_or_else(|| panic!("{}", world.told()));
+    let evidence = of(judge).evidence;
+    assert_eq!(evidence[0].samples, seen, "{evidence:#?}");
+}
