@@ -13,12 +13,14 @@
     reason = "a bench measures real time, and stops where something is wrong"
 )]
 
+#[path = "fleet/handles.rs"]
+mod handles;
 mod support;
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde_json::json;
 use support::{Outcome, quick};
@@ -95,11 +97,43 @@ fn main() -> Outcome {
     let latest = runs.iter().map(|(_, report)| report.latest_ms).max().unwrap_or_default();
     report.figure("latest_answer_after_lowering_ms", latest as f64);
     report.details("without", mutants.into());
+    whole(&mut report);
     report.finish()?;
     if !broken.is_empty() || caught < ProtocolRule::ALL.len() {
         return Err("a run is broken, or a rule is not missed".into());
     }
     Ok(())
+}
+
+/// What whole handles do, through the public API.
+fn whole(report: &mut support::Report) {
+    let few = quick();
+    let started = Instant::now();
+    let applied = handles::applied(if few { 8 } else { 64 });
+    let at = |share: f64| applied[((applied.len() - 1) as f64 * share) as usize];
+    println!("\napplied by others after {:.2} s, {:.2} s in 99 of 100", at(0.5), at(0.99));
+    report.figure("applied_p50_s", at(0.5));
+    report.figure("applied_p99_s", at(0.99));
+    let latest = handles::after_lowering(if few { 8 } else { 64 });
+    println!("a candidate that was taken off answers for {latest:.2} s at most where a process is cut off");
+    report.figure("candidate_after_lowering_s", latest);
+    for (members, runs) in [(8, if few { 24 } else { 400 }), (64, if few { 4 } else { 50 })] {
+        let (alarms, of) = handles::false_alarms(members, runs, Duration::from_secs(600));
+        println!("{members} processes: {alarms} of {of} equal versions were taken back within ten minutes");
+        report.figure(&format!("false_alarms_{members}"), alarms as f64 / of as f64);
+        report.figure(&format!("false_alarms_{members}_runs"), of as f64);
+    }
+    for (members, runs) in
+        [(1, if few { 8 } else { 40 }), (10, if few { 8 } else { 40 }), (100, if few { 4 } else { 20 })]
+    {
+        let (half, most) = handles::seen(members, runs);
+        println!(
+            "{members} processes: twice the failures are seen and taken off everywhere after {half:.0} s, {most:.0} s in nine of ten"
+        );
+        report.figure(&format!("seen_p50_s_{members}"), half);
+        report.figure(&format!("seen_p90_s_{members}"), most);
+    }
+    println!("{:.1} s\n", started.elapsed().as_secs_f64());
 }
 
 /// Leaves a rule out, until it was missed some times. In how many runs, of how many.

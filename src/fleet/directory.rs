@@ -29,6 +29,9 @@ const ASIDE: &str = ".aside";
 /// A file aside that is older was left by a process that has ended.
 const ABANDONED: Duration = Duration::from_secs(86_400);
 
+/// Says that a store was made here. No key begins with a dot.
+const STORE: &str = ".store";
+
 /// How many keys a listing gives at once: each costs a look.
 const PAGE: usize = 1_000;
 
@@ -94,15 +97,29 @@ impl Directory {
     ///
     /// # Errors
     ///
-    /// There is no such folder, or it cannot be looked into: nothing is made, since a wrong path would be a fleet of its own.
+    /// There is no such folder, it cannot be looked into, or nobody has [made](Self::create) a store in it: nothing is made, since a
+    /// wrong path, or the empty folder where something else is to be mounted, would be a fleet of its own.
     pub fn open(root: impl Into<PathBuf>) -> Result<Self, StoreError> {
         let root = root.into();
         let metadata = root.metadata().map_err(|error| definite(&root, error))?;
-        if metadata.is_dir() {
-            Ok(Self { root, files: Files::default().shared() })
-        } else {
-            Err(definite(&root, io::Error::new(ErrorKind::NotADirectory, "it is no folder")))
+        if !metadata.is_dir() {
+            return Err(definite(&root, io::Error::new(ErrorKind::NotADirectory, "it is no folder")));
         }
+        let store = Self { root, files: Files::default().shared() };
+        store.is_there()?;
+        Ok(store)
+    }
+
+    /// Whether the folder is the one in which a store was made. Asked where something is missing: without its mark everything
+    /// would be, and whoever asks would take a folder that is not mounted for one in which nothing was agreed on.
+    fn is_there(&self) -> Result<(), StoreError> {
+        let mark = self.root.join(STORE);
+        mark.symlink_metadata().map(drop).map_err(|error| {
+            let root = self.root.display();
+            StoreError::unreachable(format!(
+                "{root} is not mounted, or no store was made in it: its file `{STORE}` is not there ({error})"
+            ))
+        })
     }
 
     /// The store in a folder that is made where there is none.
@@ -112,7 +129,20 @@ impl Directory {
     /// It cannot be made.
     pub fn create(root: impl Into<PathBuf>) -> Result<Self, StoreError> {
         let root = root.into();
-        Files::default().shared().create_folder(&root).map_err(|error| definite(&root, error))?;
+        let files = Files::default().shared();
+        files.create_folder(&root).map_err(|error| definite(&root, error))?;
+        let mark = root.join(STORE);
+        if mark.symlink_metadata().is_err() {
+            let made = files.create(&mark).and_then(|mut file| {
+                file.write(b"a store of switchback\n")?;
+                file.sync()?;
+                files.sync_folder(&root)
+            });
+            match made {
+                Err(error) if error.kind() != ErrorKind::AlreadyExists => return Err(definite(&mark, error)),
+                _ => {}
+            }
+        }
         Self::open(root)
     }
 
@@ -172,6 +202,7 @@ impl Directory {
         }
         let folder = self.folder(key);
         if newest.is_none() {
+            self.is_there()?;
             self.make(&folder).map_err(|error| definite(&folder, error))?;
         }
         let number = newest.map_or(0, |newest| newest.number) + 1;
@@ -294,6 +325,7 @@ impl Store for Directory {
     fn get(&self, key: &Key, known: Option<&Tag>) -> Result<Read, StoreError> {
         for _ in 0..TRIES {
             let Some(newest) = self.newest(key)?.filter(|newest| !newest.is_removed()) else {
+                self.is_there()?;
                 return Ok(Read::Absent);
             };
             let tag = newest.tag();
@@ -321,6 +353,9 @@ impl Store for Directory {
     fn list(&self, under: &Key, after: Option<&Key>) -> Result<Page, StoreError> {
         let mut keys = Vec::new();
         self.keys_in(&self.root.join(under.as_str()), under.as_str(), &mut keys)?;
+        if keys.is_empty() {
+            self.is_there()?;
+        }
         keys.retain(|key| after.is_none_or(|after| key > after));
         keys.sort_unstable();
         let mut page = Page::default();

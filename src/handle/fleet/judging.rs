@@ -58,7 +58,8 @@ impl FleetJudge<'_> {
 
 /// After which silence a member is not waited for.
 fn is_here(seen: &Seen<'_, FleetCounts>, head: &Head, row: &Row<FleetCounts>, at: Timestamp) -> bool {
-    let patience = Duration::from_millis(head.timing.row.saturating_mul(3)).max(Duration::from_secs(30));
+    let three = Duration::from_millis(head.timing.row.saturating_mul(3)).max(Duration::from_secs(30));
+    let patience = three.min(Duration::from_millis(head.timing.close_after));
     !row.state.is_last() && seen.store_now.since(at) < patience
 }
 

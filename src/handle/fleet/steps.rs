@@ -535,6 +535,7 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
             }
         }
         self.make_true(fleet, agent);
+        self.tell_counts(agent);
         self.ask(agent);
         self.tell_state(agent);
         *fleet.status.lock() = agent.status(clock.now(), 0);
