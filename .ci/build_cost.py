@@ -38,7 +38,7 @@ def lines_by_feature():
             if "cfg(test)" in attributes:
                 continue
             # A stand-in is what is there without the feature, so the file itself is the feature's.
-            wanted = set(re.findall(r'feature = "(\w+)"', attributes)) if "any(" not in attributes else set()
+            wanted = set(re.findall(r'feature = "([\w-]+)"', attributes)) if "any(" not in attributes else set()
             for place in (os.path.join(folder, name + ".rs"), os.path.join(folder, name, "mod.rs")):
                 if os.path.exists(place):
                     walk(place, os.path.join(folder, name), needs | wanted)
@@ -57,7 +57,7 @@ def features():
     lines, core = lines_by_feature(), crates()
     print(f"core: {lines['the core']} lines, {len(core)} crates")
     manifest = open(os.path.join(ROOT, "Cargo.toml"), encoding="utf-8").read()
-    listed = re.findall(r"^(\w+) = \[", manifest.split("[features]")[1].split("[dependencies]")[0], re.M)
+    listed = re.findall(r"^([\w-]+) = \[", manifest.split("[features]")[1].split("[dependencies]")[0], re.M)
     for feature in listed:
         if feature != "default":
             added = sorted(crates("--features", feature) - core)

@@ -97,6 +97,7 @@
 //! - `testing`: for tests of services and of models.
 //! - `signatures`: manifests held against signatures of trusted keys.
 //! - `fleet`: foundations of one rollout over many processes, which no handle uses yet.
+//! - `fleet-bucket`, `fleet-postgres`: stores that a fleet agrees in, in a bucket and in PostgreSQL.
 //! - `watch`: a repository is looked at as soon as something moves.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]

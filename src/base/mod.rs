@@ -1,5 +1,7 @@
 //! The machine: time, chance, memory, disk, and what is shared without locks.
 
+#[cfg(any(feature = "bucket", feature = "fleet-bucket"))]
+pub(crate) mod bucket;
 pub(crate) mod chance;
 pub(crate) mod clock;
 #[cfg(any(feature = "fleet", feature = "onnx", feature = "repository", feature = "state"))]
@@ -12,6 +14,8 @@ pub(crate) mod guarded;
 pub(crate) mod invalid;
 #[cfg(feature = "onnx")]
 pub(crate) mod memory;
+#[cfg(any(feature = "bucket", feature = "fleet-bucket", feature = "fleet-postgres"))]
+pub(crate) mod network;
 pub(crate) mod node;
 pub(crate) mod ordered;
 pub(crate) mod os;

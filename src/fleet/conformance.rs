@@ -1,7 +1,6 @@
 //! Checks that a store holds to what `Store` asks of it.
 
 use std::collections::BTreeMap;
-use std::fmt::Debug;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -9,9 +8,10 @@ use thiserror::Error;
 
 use super::history::{Act, Broken, Operation, Said, check};
 use super::key::Key;
+use super::probe::Asking;
 use super::store::{Over, Read, Store, StoreError, StoreOutcome, Tag};
+use super::unfit::StoreUnfit;
 use crate::base::chance::SplitMix64;
-use crate::base::clock::Timestamp;
 
 /// Checks that a store holds to what [`Store`] asks of it, with keys under `under`, where nothing may be yet. See [`StoreSuite`] for
 /// more clients.
@@ -47,30 +47,9 @@ pub struct StoreSuite {
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum StoreViolation {
-    /// An answer was another one than it had to be.
-    #[error("{asked}: the store answered {found}, and had to answer {expected}")]
-    Answer {
-        /// What was asked.
-        asked: String,
-        /// What came.
-        found: String,
-        /// What had to come.
-        expected: String,
-    },
-    /// One tag was given to two contents.
-    #[error("the tag {tag} names two contents")]
-    Tag {
-        /// Which.
-        tag: String,
-    },
-    /// The store's clock went back by more than ten seconds.
-    #[error("a value was put at {later}, and one before it at {earlier}")]
-    Clock {
-        /// When the earlier one was.
-        earlier: Timestamp,
-        /// When the later one was.
-        later: Timestamp,
-    },
+    /// One client alone was answered what it may not be.
+    #[error(transparent)]
+    Unfit(#[from] StoreUnfit),
     /// Several clients saw of one key what no register shows.
     #[error("{clients} clients of one key: {broken}")]
     Register {
@@ -124,18 +103,21 @@ impl StoreSuite {
     ///
     /// Everything in which the store does not hold to what [`Store`] asks of it.
     pub fn check(&self, store: &dyn Store, under: &Key) -> Result<(), Vec<StoreViolation>> {
-        let mut run = Run { store, under, found: Vec::new(), tags: BTreeMap::new() };
-        run.one_after_another();
-        run.listing();
-        run.limits();
-        run.removing();
-        self.at_once(&mut run);
-        if run.found.is_empty() { Ok(()) } else { Err(run.found) }
+        let mut asking = Asking::new(store, under);
+        asking.one_after_another();
+        asking.listing();
+        asking.limits();
+        asking.removing();
+        let key = asking.key("register");
+        let mut found: Vec<StoreViolation> = asking.found.into_iter().map(StoreViolation::Unfit).collect();
+        if let Some(key) = key {
+            self.at_once(store, key, &mut found);
+        }
+        if found.is_empty() { Ok(()) } else { Err(found) }
     }
 
-    fn at_once(&self, run: &mut Run<'_>) {
-        let Some(key) = run.key("register") else { return };
-        let recorder = Recorder::new(run.store, key);
+    fn at_once(&self, store: &dyn Store, key: Key, found: &mut Vec<StoreViolation>) {
+        let recorder = Recorder::new(store, key);
         std::thread::scope(|scope| {
             for client in 0..self.clients {
                 let recorder = &recorder;
@@ -146,10 +128,10 @@ impl StoreSuite {
             }
         });
         let (operations, tags) = recorder.finish();
-        run.found.extend(tags.into_iter().map(|tag| StoreViolation::Tag { tag: tag.to_string() }));
+        found.extend(tags.into_iter().map(|tag| StoreUnfit::Tag { tag: tag.to_string() }.into()));
         let clients = self.clients;
         if let Err(broken) = check(&operations) {
-            run.found.push(StoreViolation::Register { clients, broken });
+            found.push(StoreViolation::Register { clients, broken });
         }
         let puts = || {
             operations.iter().filter_map(|operation| match operation.act {
@@ -160,7 +142,7 @@ impl StoreSuite {
         let (done, tried) = (puts().filter(|said| *said == Said::Done).count(), puts().count());
         // Whoever is refused was overtaken by somebody who was not.
         if tried > 0 && done == 0 {
-            run.found.push(StoreViolation::Stuck { clients, done, tried });
+            found.push(StoreViolation::Stuck { clients, done, tried });
         }
     }
 }
@@ -253,95 +235,7 @@ fn read_value(bytes: &[u8]) -> u64 {
     std::str::from_utf8(bytes).ok().and_then(|text| text.parse().ok()).unwrap_or_default()
 }
 
-struct Run<'a> {
-    store: &'a dyn Store,
-    under: &'a Key,
-    found: Vec<StoreViolation>,
-    tags: BTreeMap<(Key, Tag), Vec<u8>>,
-}
-
-impl Run<'_> {
-    fn expect(&mut self, asked: &str, found: &dyn Debug, fits: bool, expected: &str) {
-        if !fits {
-            let found = format!("{found:?}");
-            self.found.push(StoreViolation::Answer { asked: asked.into(), found, expected: expected.into() });
-        }
-    }
-
-    fn key(&mut self, name: &str) -> Option<Key> {
-        let key = self.under.join(name);
-        self.expect("a key under the given one", &key, key.is_ok(), "a key that is short enough");
-        key.ok()
-    }
-
-    /// Puts, and sees to it that it was done.
-    fn put(&mut self, asked: &str, key: &Key, value: &[u8], over: Over<'_>) -> Option<Tag> {
-        let put = self.store.put(key, value, over);
-        self.expect(asked, &put, put.is_ok(), "a tag");
-        let tag = put.ok()?;
-        self.tag_names(key, &tag, value);
-        Some(tag)
-    }
-
-    fn tag_names(&mut self, key: &Key, tag: &Tag, value: &[u8]) {
-        let known = self.tags.entry((key.clone(), tag.clone())).or_insert_with(|| value.to_vec());
-        if known != value {
-            self.found.push(StoreViolation::Tag { tag: tag.to_string() });
-        }
-    }
-
-    fn refuses(&mut self, asked: &str, key: &Key, value: &[u8], over: Over<'_>) {
-        let put = self.store.put(key, value, over);
-        self.expect(asked, &put, matches!(put, Err(StoreError::Conflict)), "`Conflict`");
-    }
-
-    fn reads(&mut self, asked: &str, key: &Key, expected: &[u8]) -> Option<(Tag, Timestamp)> {
-        let read = self.store.get(key, None);
-        let told = match &read {
-            Ok(Read::Value { bytes, tag, at }) if bytes == expected => Some((tag.clone(), *at)),
-            _ => None,
-        };
-        self.expect(asked, &read, told.is_some(), "the value that was put last");
-        if let Some((tag, _)) = &told {
-            self.tag_names(key, tag, expected);
-        }
-        told
-    }
-
-    fn one_after_another(&mut self) {
-        let Some(key) = self.key("one") else { return };
-        let read = self.store.get(&key, None);
-        self.expect("get of a key without a value", &read, matches!(read, Ok(Read::Absent)), "`Absent`");
-        let never = Tag::new("0-never");
-        self.refuses("put over a tag where there is nothing", &key, b"0", Over::This(&never));
-        // Every byte, no text, and bytes that some hold for the end of a line or of a text.
-        let first: Vec<u8> = (0..=255).collect();
-        let Some(one) = self.put("put over nothing", &key, &first, Over::Nothing) else { return };
-        let Some((tag, earlier)) = self.reads("get after the first put", &key, &first) else { return };
-        self.expect("get after a put", &tag, tag == one, "the tag that the put gave");
-        self.refuses("put over nothing where there is a value", &key, b"2", Over::Nothing);
-        self.refuses("put over nothing of the very same value", &key, &first, Over::Nothing);
-        let read = self.store.get(&key, Some(&one));
-        self.expect("get of what is known", &read, matches!(read, Ok(Read::Same)), "`Same`");
-        let Some(two) = self.put("put over the tag that is there", &key, b"2", Over::This(&one)) else {
-            return;
-        };
-        self.refuses("put over the tag before", &key, b"3", Over::This(&one));
-        let read = self.store.get(&key, Some(&one));
-        let fits = matches!(&read, Ok(Read::Value { bytes, .. }) if bytes == b"2");
-        self.expect("get of what was replaced", &read, fits, "the newest value");
-        self.put("put over the newest tag", &key, b"3", Over::This(&two));
-        if let Some((_, later)) = self.reads("get after three puts", &key, b"3")
-            && earlier.since(later).as_secs() > 10
-        {
-            self.found.push(StoreViolation::Clock { earlier, later });
-        }
-        if let Some(other) = self.key("one.other") {
-            let read = self.store.get(&other, None);
-            self.expect("get of a key beside it", &read, matches!(read, Ok(Read::Absent)), "`Absent`");
-        }
-    }
-
+impl Asking<'_> {
     fn listing(&mut self) {
         let Some(folder) = self.key("listed") else { return };
         let page = self.store.list(&folder, None);
@@ -441,7 +335,7 @@ impl Run<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::base::clock::Clock;
+    use crate::base::clock::{Clock, Timestamp};
     use crate::fleet::directory::Directory;
     use crate::fleet::memory::InMemory;
     use crate::fleet::store::{Page, StoreLimits};

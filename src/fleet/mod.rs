@@ -7,6 +7,8 @@
 //! |---|---|
 //! | [`Store`] | what a store must hold to, and what its errors mean |
 //! | [`InMemory`], [`Directory`] | two of them |
+//! | `Bucket`, `Postgres` | two more, with the features `fleet-bucket` and `fleet-postgres` |
+//! | [`probe`] | whether one looks at conditions at all |
 //! | `conformance`, `history` | whether another one holds to it, with the feature `testing` |
 //! | `simulation` | the protocol of a fleet in an unkind world, with the feature `testing` |
 
@@ -25,6 +27,10 @@
 // removed. A folder for each key, and not one for all keys beside each other, so that reading one lists its 64 values and not
 // those of everybody.
 
+//
+// **A store that is asked over a network asks once.** Its client would repeat a put whose answer was lost, and be told of a conflict with
+// itself. Whoever uses a store polls anyway, and looks after what is unknown. And it is probed before anything is put in it, not when it
+// is opened: a process must start while its store is away.
 //
 // # The protocol
 //
@@ -58,6 +64,8 @@
 // **The store's time is the latest that was seen.** No answer tells the present time of a store. The latest moment in a listing is not later
 // than that, so a row is closed late and never early; whoever judges writes something every two seconds.
 
+#[cfg(feature = "fleet-bucket")]
+pub(crate) mod bucket;
 #[cfg(feature = "testing")]
 pub(crate) mod conformance;
 pub(crate) mod directory;
@@ -66,14 +74,24 @@ pub(crate) mod format;
 pub mod history;
 pub(crate) mod key;
 pub(crate) mod memory;
+#[cfg(feature = "fleet-postgres")]
+pub(crate) mod postgres;
+pub(crate) mod probe;
 pub(crate) mod protocol;
 #[cfg(feature = "testing")]
 pub mod simulation;
 pub(crate) mod store;
+pub(crate) mod unfit;
 
+#[cfg(feature = "fleet-bucket")]
+pub use bucket::Bucket;
 #[cfg(feature = "testing")]
 pub use conformance::{StoreSuite, StoreViolation, conformance};
 pub use directory::Directory;
 pub use key::Key;
 pub use memory::InMemory;
+#[cfg(feature = "fleet-postgres")]
+pub use postgres::Postgres;
+pub use probe::probe;
 pub use store::{Listed, Over, Page, Read, Store, StoreCause, StoreError, StoreLimits, StoreOutcome, Tag};
+pub use unfit::StoreUnfit;

@@ -7,13 +7,14 @@ use std::sync::Arc;
 use thiserror::Error;
 
 use super::key::Key;
+use super::unfit::StoreUnfit;
 use crate::base::clock::Timestamp;
 
 /// Where the processes of a fleet agree: values under keys, of which each is replaced only by whoever knows it.
 ///
-/// [`InMemory`](super::InMemory) and [`Directory`](super::Directory) are two. Anybody can write another one, for whatever they run
-/// anyway: object storage with conditional writes, a table of a database. `fleet::conformance`, with the feature `testing`,
-/// says whether it holds to what follows.
+/// [`InMemory`](super::InMemory) and [`Directory`](super::Directory) are two; `Bucket` and `Postgres`, with the features
+/// `fleet-bucket` and `fleet-postgres`, are two more. Anybody can write another one, for whatever they run anyway.
+/// `fleet::conformance`, with the feature `testing`, says whether it holds to what follows.
 ///
 /// # What a store must hold to
 ///
@@ -233,6 +234,13 @@ pub enum StoreError {
         #[source]
         cause: StoreCause,
     },
+    /// The store does not hold to what [`Store`] asks of it. Nothing was done, and nothing may be agreed in it.
+    #[error("the store is not fit for a fleet ({found}): use another one")]
+    Unfit {
+        /// In what it does not.
+        #[source]
+        found: StoreUnfit,
+    },
     /// A value is longer than the store, or whoever reads it, takes. Nothing was done.
     #[error("the value has {bytes} bytes, and at most {limit} are allowed")]
     TooLarge {
@@ -272,6 +280,7 @@ impl StoreError {
             Self::Unknown { .. } => StoreOutcome::Unknown,
             Self::Unreachable { .. }
             | Self::Refused { .. }
+            | Self::Unfit { .. }
             | Self::TooLarge { .. }
             | Self::Damaged { .. } => StoreOutcome::NotDone,
         }

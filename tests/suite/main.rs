@@ -44,6 +44,13 @@ mod testing;
 #[cfg(feature = "tracing")]
 mod tracing;
 
+mod fleet {
+    #[cfg(feature = "fleet-bucket")]
+    mod bucket;
+    #[cfg(feature = "fleet-postgres")]
+    mod postgres;
+}
+
 mod handle {
     mod dropping;
     mod pins;

@@ -26,6 +26,7 @@ use crate::fleet::format::hex::Hex;
 use crate::fleet::format::layout::Layout;
 use crate::fleet::format::row::Build;
 use crate::fleet::format::value::{Value, Written};
+use crate::fleet::probe::probe;
 use crate::fleet::protocol::call::{Act, Reply};
 use crate::fleet::protocol::following::{Applied, Heard};
 use crate::fleet::protocol::member::Member;
@@ -311,6 +312,9 @@ impl Agent {
                              back, or remove all of it to begin again",
                         )));
                     }
+                    // Nobody has agreed here on anything: whether anybody can is asked first.
+                    let under = self.layout.head().join("probe")?.escaped(&self.member.name().to_string())?;
+                    probe(&*self.store, &under).map_err(|error| refused(error.to_string()))?;
                     return Ok(None);
                 }
                 _ => last = self.unreachable(),

@@ -1,23 +1,20 @@
 //! A bucket as a source: S3, Google Cloud Storage, Azure, and what speaks as they do.
 
-use std::error::Error;
 use std::fmt;
 use std::future::{Future, poll_fn};
 use std::io::{self, Read};
 use std::pin::Pin;
-use std::sync::{Arc, mpsc};
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_core::Stream;
-use object_store::aws::AmazonS3Builder;
-use object_store::azure::MicrosoftAzureBuilder;
-use object_store::gcp::GoogleCloudStorageBuilder;
-use object_store::list::{PaginatedListOptions, PaginatedListStore};
+use object_store::list::PaginatedListOptions;
 use object_store::path::Path;
-use object_store::{ClientOptions, GetOptions, GetRange, ObjectStore, RetryConfig};
-use tokio::runtime::{Builder, Runtime};
+use object_store::{ClientOptions, GetOptions, GetRange, RetryConfig};
 
 use super::source::{Source, SourceError};
+use crate::base::bucket::{Opened, environment, open};
+use crate::base::network::{Cause, Network};
 
 /// How long a connection may take to be made: some round trips around the world.
 const CONNECT: Duration = Duration::from_secs(5);
@@ -51,24 +48,13 @@ const PAGES_MAX: usize = 64;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct Bucket {
-    store: Arc<dyn Store>,
-    /// The address without a slash at its end.
-    url: String,
-    /// What is before the name of each object, with a slash at its end where there is anything.
-    prefix: String,
-    /// Nothing once this is dropped.
-    runtime: Option<Runtime>,
+    opened: Opened,
+    network: Network,
 }
-
-trait Store: ObjectStore + PaginatedListStore {}
-
-impl<S: ObjectStore + PaginatedListStore> Store for S {}
-
-type Cause = Box<dyn Error + Send + Sync>;
 
 impl fmt::Debug for Bucket {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Bucket").field("url", &self.url).finish_non_exhaustive()
+        f.debug_struct("Bucket").field("url", &self.opened.url).finish_non_exhaustive()
     }
 }
 
@@ -84,10 +70,7 @@ impl Bucket {
     ///
     /// The address is none of a bucket, or a setting cannot be read.
     pub fn open(url: &str) -> Result<Self, SourceError> {
-        let text = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {
-            Some((name.into_string().ok()?, value.into_string().ok()?))
-        };
-        Self::made(url, std::env::vars_os().filter_map(text), false)
+        Self::made(url, environment(), false)
     }
 
     /// The repository at an address, with these settings alone, by the names that the variables have: `AWS_ENDPOINT_URL`.
@@ -107,88 +90,29 @@ impl Bucket {
         settings: impl Iterator<Item = (String, String)>,
         strict: bool,
     ) -> Result<Self, SourceError> {
-        let refused = |cause: Cause| SourceError::unreadable(url, cause);
-        // It is printed, and stands in errors.
-        if url.contains(['?', '#'])
-            || url.rsplit_once('@').is_some_and(|(user, _)| user.matches(':').count() > 1)
-        {
-            let hidden = url.split(['?', '#']).next().unwrap_or_default();
-            let hidden = hidden.rsplit_once('@').map_or(hidden, |(_, host)| host);
-            return Err(SourceError::unreadable(
-                hidden,
-                "it has more than an address in it: say credentials in variables of the environment",
-            ));
-        }
-        let url = url.trim_end_matches('/');
-        let (scheme, rest) = url.split_once("://").unwrap_or_default();
-        let (bucket, below) = rest.split_once('/').unwrap_or((rest, ""));
-        if bucket.is_empty() {
-            return Err(refused("an address of a bucket is like s3://bucket/models".into()));
-        }
-        let client = ClientOptions::new()
+        let options = ClientOptions::new()
             .with_timeout_disabled()
             .with_connect_timeout(CONNECT)
             .with_read_timeout(SILENCE);
         let retry =
             RetryConfig { max_retries: RETRIES, retry_timeout: RETRIED_FOR, ..RetryConfig::default() };
-        macro_rules! built {
-            ($builder:ty, $begins:literal) => {{
-                let begun = <$builder>::new().with_client_options(client).with_retry(retry).with_url(url);
-                let mut builder = begun;
-                for (name, value) in settings {
-                    let key = name.starts_with($begins).then(|| name.to_ascii_lowercase().parse());
-                    builder = match key {
-                        Some(Ok(key)) => builder.with_config(key, value),
-                        _ if !strict => builder,
-                        _ => return Err(refused(format!("{name} is no setting of such a bucket").into())),
-                    };
-                }
-                Arc::new(builder.build().map_err(|error| refused(error.into()))?) as Arc<dyn Store>
-            }};
-        }
-        let store = match scheme {
-            "s3" | "s3a" => built!(AmazonS3Builder, "AWS_"),
-            "gs" => built!(GoogleCloudStorageBuilder, "GOOGLE_"),
-            "az" | "azure" | "adl" | "abfs" | "abfss" => built!(MicrosoftAzureBuilder, "AZURE_"),
-            _ => return Err(refused("it begins with none of s3://, gs://, az:// and abfss://".into())),
-        };
-        let runtime = Builder::new_multi_thread()
-            .worker_threads(1)
-            .thread_name("switchback-bucket")
-            .enable_all()
-            .build()
-            .map_err(|error| refused(error.into()))?;
-        let prefix = if below.is_empty() { String::new() } else { format!("{below}/") };
-        Ok(Self { store, url: url.to_owned(), prefix, runtime: Some(runtime) })
+        let opened = open(url, settings, strict, options, retry)
+            .map_err(|(place, cause)| SourceError::unreadable(place, cause))?;
+        let network =
+            Network::new("switchback-bucket").map_err(|cause| SourceError::unreadable(url, cause))?;
+        Ok(Self { opened, network })
     }
 
-    /// What comes of a future, on the thread of the bucket's. Waited for without a runtime, so that it may be asked from within
-    /// one.
     fn wait<T: Send + 'static>(
         &self,
         future: impl Future<Output = Result<T, Cause>> + Send + 'static,
     ) -> Result<T, Cause> {
-        let (give, take) = mpsc::sync_channel(1);
-        let runtime = self.runtime.as_ref().ok_or("the bucket is closed")?;
-        runtime.spawn(async move {
-            // Whoever waits does so until this is sent or dropped.
-            let _ = give.send(future.await);
-        });
-        take.recv().map_err(|_| "the client of the bucket has panicked")?
+        self.network.wait(future)?
     }
 
     fn path(&self, object: &str) -> Result<Path, SourceError> {
-        Path::parse(format!("{}{object}", self.prefix))
+        Path::parse(format!("{}{object}", self.opened.prefix))
             .map_err(|error| SourceError::unreadable(self.place(object), error))
-    }
-}
-
-impl Drop for Bucket {
-    fn drop(&mut self) {
-        // To wait for it is forbidden within another runtime.
-        if let Some(runtime) = self.runtime.take() {
-            runtime.shutdown_background();
-        }
     }
 }
 
@@ -196,8 +120,8 @@ impl Source for Bucket {
     fn folders(&self, folder: &str) -> Result<Vec<String>, SourceError> {
         let failed = |cause: Cause| SourceError::unreadable(self.place(folder), cause);
         let below = if folder.is_empty() { String::new() } else { format!("{folder}/") };
-        let prefix = format!("{}{below}", self.prefix);
-        let store = Arc::clone(&self.store);
+        let prefix = format!("{}{below}", self.opened.prefix);
+        let store = Arc::clone(&self.opened.client);
         let names = self.wait(async move {
             let (mut names, mut page_token) = (Vec::new(), None);
             for _ in 0..PAGES_MAX {
@@ -221,7 +145,7 @@ impl Source for Bucket {
     fn read<'s>(&'s self, object: &str, from: u64) -> Result<Box<dyn Read + 's>, SourceError> {
         let path = self.path(object)?;
         let range = (from > 0).then_some(GetRange::Offset(from));
-        let store = Arc::clone(&self.store);
+        let store = Arc::clone(&self.opened.client);
         let found = self.wait(async move {
             let options = GetOptions { range, ..GetOptions::default() };
             Ok(store.get_opts(&path, options).await?.into_stream())
@@ -239,7 +163,7 @@ impl Source for Bucket {
     }
 
     fn place(&self, path: &str) -> String {
-        if path.is_empty() { self.url.clone() } else { format!("{}/{path}", self.url) }
+        if path.is_empty() { self.opened.url.clone() } else { format!("{}/{path}", self.opened.url) }
     }
 }
 

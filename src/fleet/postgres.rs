@@ -1,0 +1,462 @@
+//! A store in a table of PostgreSQL.
+
+use std::error::Error as _;
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use parking_lot::Mutex;
+use tokio::time::{Instant, timeout_at};
+use tokio_postgres::config::SslMode;
+use tokio_postgres::error::Severity;
+use tokio_postgres::types::{ToSql, Type};
+use tokio_postgres::{Client, Config, Error, NoTls, Row};
+
+use super::key::Key;
+use super::store::{Listed, Over, Page, Read, Store, StoreError, StoreLimits, Tag};
+use crate::base::clock::Timestamp;
+use crate::base::invalid::InvalidArgument;
+use crate::base::network::Network;
+
+/// How long a call may take: half of the ten seconds that a lease holds, so that one that is lost leaves time for another.
+const ANSWERED: Duration = Duration::from_secs(5);
+
+/// The table, unless told.
+const TABLE: &str = "switchback_fleet";
+
+/// Names of PostgreSQL have 63 bytes, and that of the sequence is longer than the table's.
+const TABLE_MAX: usize = 50;
+
+/// How many keys a listing gives at once.
+const PAGE: usize = 1_000;
+
+/// A store in a table of PostgreSQL, version 12 or newer, for services that have a database anyway.
+///
+/// One connection serves all calls, and another one is made when it breaks. Connect to the primary, straight or through a pooler
+/// that keeps a session for each connection: a server that is a replica is refused, since it may lag. A failover to one that
+/// had not got everything takes the fleet back to what it had.
+///
+/// **Connections are not encrypted.** Reach the server through a Unix socket, or through a tunnel; settings that ask for TLS are refused.
+///
+/// # Threads, and time
+///
+/// Calls block. What waits for the network is a thread of the store's own, and a caller waits on a channel: so calls may come from
+/// several threads, and one from within a host's asynchronous runtime does not panic, though it holds up the thread that it is
+/// made on. A call ends after 5 seconds, or what [`timeout`](Self::timeout) says, with the time for a new connection; the
+/// server gives up a statement after as long.
+///
+/// A put whose statement was sent and not answered is [`Unknown`](StoreError::Unknown): it may have been committed. One to which the
+/// server said "error" was not.
+///
+/// ```no_run
+/// use switchback::fleet::{Key, Over, Postgres, Store};
+///
+/// let store = Postgres::open("host=/run/postgresql user=late dbname=late")?.create()?;
+/// let head = Key::new("h/late/head")?;
+/// let tag = store.put(&head, b"agreed", Over::Nothing)?;
+/// store.put(&head, b"agreed anew", Over::This(&tag))?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// # How it is done
+///
+/// A key is a row; each put is one statement, committed by itself, whose condition is the version that it replaces. Versions come from
+/// one sequence for all keys, so none is used again after a value was removed; and a tag has the moment of the put
+/// too, so that a database that was restored from a backup, where the sequence goes back, gives no tag twice. `at` is the server's clock.
+/// Statements are not prepared under a name. The session reads what is committed, and waits for the disk before it acknowledges
+/// where the database would not.
+pub struct Postgres {
+    link: Arc<Link>,
+    network: Network,
+    /// As SQL has it: a name, or a schema and a name.
+    table: String,
+}
+
+/// The connection, shared by all calls.
+struct Link {
+    config: Config,
+    timeout: Duration,
+    client: Mutex<Option<Arc<Client>>>,
+    /// Held by whoever makes a connection: others wait for that one.
+    connecting: tokio::sync::Mutex<()>,
+}
+
+type Parameter<'a> = (&'a (dyn ToSql + Sync), Type);
+
+impl Postgres {
+    /// The store in a database, by an address like `postgres://late@localhost/late`, or settings like those of libpq:
+    /// `host=/run/postgresql user=late dbname=late`. Asks nothing of the network yet, so that a process can start while the
+    /// server is away.
+    ///
+    /// The table is `switchback_fleet`, or what [`table`](Self::table) says. Whoever asks needs to be allowed to select, insert, update and
+    /// delete its rows, and to use its sequence.
+    ///
+    /// # Errors
+    ///
+    /// [`Refused`](StoreError::Refused): the settings cannot be read, or ask for TLS.
+    pub fn open(settings: &str) -> Result<Self, StoreError> {
+        let mut config: Config = settings.parse().map_err(|error| StoreError::refused(told(&error)))?;
+        if config.get_ssl_mode() == SslMode::Require {
+            return Err(StoreError::refused("the settings ask for TLS, which is not built in: use a tunnel"));
+        }
+        // What the server might offer is not taken, so it is not asked for.
+        config.ssl_mode(SslMode::Disable);
+        if config.get_application_name().is_none() {
+            config.application_name("switchback");
+        }
+        let link = Link {
+            config,
+            timeout: ANSWERED,
+            client: Mutex::default(),
+            connecting: tokio::sync::Mutex::default(),
+        };
+        let network = Network::new("switchback-fleet-postgres").map_err(StoreError::unreachable)?;
+        Ok(Self { link: Arc::new(link), network, table: TABLE.into() })
+    }
+
+    /// With another table, for a fleet of its own: `late_fleet`, or with a schema `late.fleet`.
+    ///
+    /// # Errors
+    ///
+    /// The name has other letters than `a` to `z`, digits and `_`, begins with a digit, or has more than 50 bytes.
+    pub fn table(self, name: &str) -> Result<Self, InvalidArgument> {
+        let is_name = |part: &str| {
+            part.starts_with(|first: char| first.is_ascii_lowercase() || first == '_')
+                && part.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_'))
+        };
+        InvalidArgument::unless(
+            name.len() <= TABLE_MAX && name.split('.').count() <= 2 && name.split('.').all(is_name),
+            "the table",
+            name.escape_debug(),
+            "a name of `a` to `z`, digits and `_` that begins with no digit, with a schema and a dot before it or not, of at most 50 bytes",
+        )?;
+        Ok(Self { table: name.into(), ..self })
+    }
+
+    /// With another time that a call may take: 5 seconds unless told.
+    #[must_use]
+    pub fn timeout(self, timeout: Duration) -> Self {
+        let link = Link {
+            config: self.link.config.clone(),
+            timeout,
+            client: Mutex::default(),
+            connecting: tokio::sync::Mutex::default(),
+        };
+        Self { link: Arc::new(link), ..self }
+    }
+
+    /// Makes the table and its sequence, where there are none. Several processes may do so at once.
+    ///
+    /// # Errors
+    ///
+    /// The server cannot be reached, or does not let this user make a table.
+    pub fn create(self) -> Result<Self, StoreError> {
+        let table = &self.table;
+        // One after another: two that make the same table at once are in each other's way.
+        let sql = format!(
+            "BEGIN; SELECT pg_advisory_xact_lock(7815697);
+             CREATE SEQUENCE IF NOT EXISTS {table}_version;
+             CREATE TABLE IF NOT EXISTS {table} (
+                 key text COLLATE \"C\" PRIMARY KEY,
+                 version bigint NOT NULL,
+                 value bytea NOT NULL,
+                 at timestamptz NOT NULL
+             ); COMMIT"
+        );
+        let link = Arc::clone(&self.link);
+        let made = self.network.wait(async move {
+            let deadline = Instant::now() + link.timeout;
+            let client = link.connected(deadline).await?;
+            let error = match timeout_at(deadline, client.batch_execute(&sql)).await {
+                Ok(Ok(())) => return Ok(()),
+                Ok(Err(error)) => failed(&error, false),
+                Err(_) => link.late(false),
+            };
+            // What is left of a transaction that failed goes with the connection.
+            link.forget(&client);
+            Err(error)
+        });
+        made.map_err(StoreError::unreachable)??;
+        Ok(self)
+    }
+
+    /// The rows that a statement gives.
+    fn ask(
+        &self,
+        sql: String,
+        parameters: Vec<(Box<dyn ToSql + Sync + Send>, Type)>,
+        writes: bool,
+    ) -> Result<Vec<Row>, StoreError> {
+        let link = Arc::clone(&self.link);
+        let rows = self.network.wait(async move { link.ask(&sql, &parameters, writes).await });
+        // The thread has gone, with or without having asked.
+        rows.map_err(StoreError::unknown)?
+    }
+
+    fn key_and(key: &Key, version: Option<(i64, SystemTime)>) -> Vec<(Box<dyn ToSql + Sync + Send>, Type)> {
+        vec![
+            (Box::new(key.to_string()), Type::TEXT),
+            (Box::new(version.map(|(version, _)| version)), Type::INT8),
+            (Box::new(version.map(|(_, at)| at)), Type::TIMESTAMPTZ),
+        ]
+    }
+}
+
+impl Link {
+    /// Nothing came in time, of what was sent.
+    fn late(&self, writes: bool) -> StoreError {
+        let why = format!("no answer within {:?}", self.timeout);
+        if writes { StoreError::unknown(why) } else { StoreError::unreachable(why) }
+    }
+
+    /// The connection, made where there is none. Nothing of the caller's has been sent.
+    async fn connected(&self, deadline: Instant) -> Result<Arc<Client>, StoreError> {
+        let usable = || self.client.lock().clone().filter(|client| !client.is_closed());
+        if let Some(client) = usable() {
+            return Ok(client);
+        }
+        let made = timeout_at(deadline, async {
+            let _alone = self.connecting.lock().await;
+            if let Some(client) = usable() {
+                return Ok(client);
+            }
+            let client = Arc::new(self.connect().await?);
+            *self.client.lock() = Some(Arc::clone(&client));
+            Ok(client)
+        });
+        made.await.unwrap_or_else(|_| Err(self.late(false)))
+    }
+
+    async fn connect(&self) -> Result<Client, StoreError> {
+        let (client, connection) = self.config.connect(NoTls).await.map_err(|error| unconnected(&error))?;
+        // It ends with the client, or with an error that the client tells of.
+        tokio::spawn(connection);
+        let milliseconds = self.timeout.as_millis();
+        let sql = format!(
+            "SET statement_timeout = {milliseconds};
+             SET default_transaction_isolation = 'read committed';
+             SELECT set_config('synchronous_commit', 'on', false)
+              WHERE current_setting('synchronous_commit') = 'off'"
+        );
+        client.batch_execute(&sql).await.map_err(|error| unconnected(&error))?;
+        let row = client.query_typed_one("SELECT pg_is_in_recovery()", &[]).await;
+        match row.and_then(|row| row.try_get::<_, bool>(0)).map_err(|error| unconnected(&error))? {
+            true => Err(StoreError::refused("the server is a replica: name the primary")),
+            false => Ok(client),
+        }
+    }
+
+    async fn ask(
+        &self,
+        sql: &str,
+        parameters: &[(Box<dyn ToSql + Sync + Send>, Type)],
+        writes: bool,
+    ) -> Result<Vec<Row>, StoreError> {
+        let deadline = Instant::now() + self.timeout;
+        let client = self.connected(deadline).await?;
+        let parameters: Vec<Parameter<'_>> =
+            parameters.iter().map(|(value, of)| (&**value as &(dyn ToSql + Sync), of.clone())).collect();
+        // It ends once the server is ready for the next one: what it did is committed by then.
+        let rows = timeout_at(deadline, client.query_typed(sql, &parameters)).await;
+        let error = match rows {
+            Ok(Ok(rows)) => return Ok(rows),
+            Ok(Err(error)) if is_definite(&error) => return Err(failed(&error, writes)),
+            Ok(Err(error)) => failed(&error, writes),
+            Err(_) => self.late(writes),
+        };
+        self.forget(&client);
+        Err(error)
+    }
+
+    /// The connection is not used again. Those who still wait for an answer on it do so.
+    fn forget(&self, client: &Arc<Client>) {
+        let mut held = self.client.lock();
+        if held.as_ref().is_some_and(|held| Arc::ptr_eq(held, client)) {
+            *held = None;
+        }
+    }
+}
+
+impl Store for Postgres {
+    fn get(&self, key: &Key, known: Option<&Tag>) -> Result<Read, StoreError> {
+        let (table, limit) = (&self.table, self.limits().value_bytes);
+        let sql = format!(
+            "SELECT version, at, octet_length(value)::bigint,
+                    CASE WHEN version = $2 AND at = $3 OR octet_length(value) > {limit} THEN NULL ELSE value END
+               FROM {table} WHERE key = $1"
+        );
+        let rows = self.ask(sql, Self::key_and(key, known.and_then(parsed)), false)?;
+        let Some(row) = rows.first() else { return Ok(Read::Absent) };
+        let (tag, at) = named(row, 0, 1)?;
+        let bytes: i64 = column(row, 2)?;
+        match column::<Option<Vec<u8>>>(row, 3)? {
+            _ if Some(&tag) == known => Ok(Read::Same),
+            Some(bytes) => Ok(Read::Value { bytes, tag, at }),
+            None => Err(StoreError::TooLarge { bytes: bytes.unsigned_abs(), limit }),
+        }
+    }
+
+    fn put(&self, key: &Key, value: &[u8], over: Over<'_>) -> Result<Tag, StoreError> {
+        self.limits().check(value)?;
+        let (table, value) = (&self.table, Box::new(value.to_vec()));
+        let (sql, parameters) = match over {
+            Over::Nothing => {
+                let sql = format!(
+                    "INSERT INTO {table} (key, version, value, at)
+                     VALUES ($1, nextval('{table}_version'), $2, clock_timestamp())
+                     ON CONFLICT (key) DO NOTHING RETURNING version, at"
+                );
+                let key = Box::new(key.to_string()) as Box<dyn ToSql + Sync + Send>;
+                (sql, vec![(key, Type::TEXT), (value, Type::BYTEA)])
+            }
+            Over::This(tag) => {
+                let sql = format!(
+                    "UPDATE {table}
+                        SET version = nextval('{table}_version'), value = $4, at = clock_timestamp()
+                      WHERE key = $1 AND version = $2 AND at = $3 RETURNING version, at"
+                );
+                let mut parameters = Self::key_and(key, Some(parsed(tag).ok_or(StoreError::Conflict)?));
+                parameters.push((value, Type::BYTEA));
+                (sql, parameters)
+            }
+        };
+        let rows = self.ask(sql, parameters, true)?;
+        Ok(named(rows.first().ok_or(StoreError::Conflict)?, 0, 1)?.0)
+    }
+
+    fn list(&self, under: &Key, after: Option<&Key>) -> Result<Page, StoreError> {
+        // What begins with a key and a slash is before the key and a `0`, which is the letter after it.
+        let sql = format!(
+            "SELECT version, at, octet_length(value)::bigint, key FROM {}
+              WHERE key > $1 AND key < $2 AND key > $3 ORDER BY key LIMIT {}",
+            self.table,
+            PAGE + 1
+        );
+        let text = |text: String| (Box::new(text) as Box<dyn ToSql + Sync + Send>, Type::TEXT);
+        let after = after.map_or(String::new(), Key::to_string);
+        let rows =
+            self.ask(sql, vec![text(format!("{under}/")), text(format!("{under}0")), text(after)], false)?;
+        let mut page = Page { more: rows.len() > PAGE, ..Page::default() };
+        for row in rows.iter().take(PAGE) {
+            let (tag, at) = named(row, 0, 1)?;
+            let length = column::<i64>(row, 2)?.unsigned_abs();
+            // Whatever has another name was not put by a store.
+            if let Ok(key) = Key::new(&column::<String>(row, 3)?) {
+                page.entries.push(Listed { key, tag, length, at });
+            }
+        }
+        Ok(page)
+    }
+
+    fn remove(&self, key: &Key, that: &Tag) -> Result<(), StoreError> {
+        let sql = format!(
+            "DELETE FROM {} WHERE key = $1 AND version = $2 AND at = $3 RETURNING version, at",
+            self.table
+        );
+        let that = parsed(that).ok_or(StoreError::Conflict)?;
+        let rows = self.ask(sql, Self::key_and(key, Some(that)), true)?;
+        rows.first().map(drop).ok_or(StoreError::Conflict)
+    }
+
+    fn limits(&self) -> StoreLimits {
+        StoreLimits::default()
+    }
+}
+
+impl fmt::Debug for Postgres {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Postgres").field("table", &self.table).finish_non_exhaustive()
+    }
+}
+
+/// The version and the moment of a put, which PostgreSQL knows to the microsecond.
+fn named(row: &Row, version: usize, at: usize) -> Result<(Tag, Timestamp), StoreError> {
+    let at: SystemTime = column(row, at)?;
+    let since = at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let tag = Tag::new(format!("{}-{:x}", column::<i64>(row, version)?, since.as_micros()));
+    Ok((tag, Timestamp::from(at)))
+}
+
+/// What a tag says. One that says nothing was not given by this store, so it names nothing.
+fn parsed(tag: &Tag) -> Option<(i64, SystemTime)> {
+    let (version, at) = tag.as_str().split_once('-')?;
+    let at = Duration::from_micros(u64::from_str_radix(at, 16).ok()?);
+    Some((version.parse().ok()?, SystemTime::UNIX_EPOCH.checked_add(at)?))
+}
+
+fn column<'a, T: tokio_postgres::types::FromSql<'a>>(row: &'a Row, place: usize) -> Result<T, StoreError> {
+    row.try_get(place).map_err(|error| StoreError::damaged(told(&error)))
+}
+
+/// An error in words: what the server says, or what lies behind it. What is printed of the error itself is only of which kind it is.
+fn told(error: &Error) -> String {
+    match (error.as_db_error(), error.source()) {
+        (Some(said), _) => format!("{} ({})", said.message(), said.code().code()),
+        (None, Some(source)) => format!("{error}: {source}"),
+        (None, None) => error.to_string(),
+    }
+}
+
+/// Whether the server has said that the statement came to nothing. What is fatal ends the session, at whatever moment.
+fn is_definite(error: &Error) -> bool {
+    error.as_db_error().and_then(|said| said.parsed_severity()) == Some(Severity::Error)
+}
+
+/// Whether somebody has to do something about it: classes of what is not supported, of data, transactions that may only read,
+/// authorisation, names that are not there, syntax and access, and limits of the program.
+fn is_refusal(error: &Error) -> bool {
+    let class = error.code().map(|code| code.code().get(..2).unwrap_or_default());
+    class.is_some_and(|class| ["0A", "22", "25", "28", "3D", "3F", "42", "54"].contains(&class))
+}
+
+fn failed(error: &Error, writes: bool) -> StoreError {
+    if is_definite(error) && is_refusal(error) {
+        StoreError::refused(told(error))
+    } else if writes && !is_definite(error) {
+        StoreError::unknown(told(error))
+    } else {
+        StoreError::unreachable(told(error))
+    }
+}
+
+/// No connection was made, so nothing was asked.
+fn unconnected(error: &Error) -> StoreError {
+    if is_refusal(error) { StoreError::refused(told(error)) } else { StoreError::unreachable(told(error)) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tag_of_another_store_names_nothing() {
+        let tag = Tag::new("17-6439fe1e2f2c0");
+        let (version, at) = parsed(&tag).unwrap();
+        assert_eq!(version, 17);
+        assert_eq!(at.duration_since(SystemTime::UNIX_EPOCH).unwrap().as_micros(), 0x6439fe1e2f2c0);
+        for other in
+            ["", "0-never", "17", "-", "\"5eb63bbbe01eeed093cb22bb8f5acdc3\"", "1-ffffffffffffffffff"]
+        {
+            assert_eq!(parsed(&Tag::new(other)), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn settings_that_ask_for_tls_and_tables_that_are_none_are_refused() {
+        let refused = Postgres::open("postgres://late:sesame@localhost/late?sslmode=require").unwrap_err();
+        assert!(matches!(refused, StoreError::Refused { .. }), "{refused}");
+        assert!(!refused.to_string().contains("sesame"), "{refused}");
+        let refused = Postgres::open("host=localhost nonsense=sesame").unwrap_err();
+        assert!(matches!(refused, StoreError::Refused { .. }), "{refused}");
+        let store = || Postgres::open("host=/nowhere user=late").unwrap();
+        for bad in ["", "1a", "a b", "a;b", "a.b.c", "Ä", "a\"", &"a".repeat(51)] {
+            assert!(store().table(bad).is_err(), "{bad}");
+        }
+        let store = store().table("late.fleet").unwrap();
+        assert!(!format!("{store:?}").contains("nowhere"), "{store:?}");
+        let away = store.get(&Key::new("head").unwrap(), None).unwrap_err();
+        assert!(matches!(away, StoreError::Unreachable { .. }), "{away}");
+        let away = store.put(&Key::new("head").unwrap(), b"1", Over::Nothing).unwrap_err();
+        assert!(matches!(away, StoreError::Unreachable { .. }), "nothing was sent: {away}");
+    }
+}
