@@ -1,7 +1,7 @@
-//! Foundations of one rollout over many processes.
+//! What the processes of a fleet agree in: a store, and what must hold of it.
 //!
-//! No handle uses them yet: `docs/fleet.md` says what stands and what does not. What can be used today is the [`Store`] that a
-//! fleet will agree in, and the suite that says whether one is good enough.
+//! A handle is made a member of a fleet by `Builder::fleet`, with [`options::Fleet`](crate::options::Fleet). `docs/fleet.md` says how a fleet is
+//! operated, and what happens when each thing fails.
 //!
 //! | | |
 //! |---|---|

@@ -263,7 +263,8 @@ impl<I: ?Sized + 'static, O: 'static> Rollout<I, O> {
     /// What could not be agreed on is told where the candidate is to be exposed.
     fn or_illegal(mut self, said: Result<(), String>) -> Self {
         if let Err(reason) = said {
-            self.illegal.get_or_insert(RolloutError::NotRecorded { reason });
+            let error = self.not_raised(reason);
+            self.illegal.get_or_insert(error);
         }
         self
     }
@@ -387,7 +388,16 @@ impl<I: ?Sized + 'static, O: 'static> Rollout<I, O> {
         };
         let raised = self.handle.inner.raise(attempts, acting);
         self.handle.inner.traces.emit();
-        raised.map_err(|reason| RolloutError::NotRecorded { reason })?
+        raised.map_err(|reason| self.not_raised(reason))?
+    }
+
+    /// Why something was not written down, or not agreed on.
+    fn not_raised(&self, reason: String) -> RolloutError {
+        if self.handle.inner.is_in_fleet() {
+            RolloutError::NotAgreed { reason }
+        } else {
+            RolloutError::NotRecorded { reason }
+        }
     }
 
     /// Takes the candidate off or, where it is live and watched, live back to the version before. Never refused.
@@ -673,6 +683,12 @@ pub enum RolloutError {
     /// exposed.
     #[error("exposure was not raised: the journal could not be written ({reason})")]
     NotRecorded {
+        /// What stands in the way.
+        reason: String,
+    },
+    /// The other processes of the fleet have not agreed: they have decided on something else in the same moment, or cannot be asked.
+    #[error("the fleet has not agreed: {reason}")]
+    NotAgreed {
         /// What stands in the way.
         reason: String,
     },

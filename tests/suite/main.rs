@@ -28,8 +28,6 @@ mod contained;
 mod dashboards;
 #[cfg(feature = "drift")]
 mod drift;
-#[cfg(feature = "fleet")]
-mod fleet;
 mod life;
 #[cfg(feature = "metrics")]
 mod metrics;
@@ -47,6 +45,7 @@ mod tracing;
 mod fleet {
     #[cfg(feature = "fleet-bucket")]
     mod bucket;
+    mod members;
     #[cfg(feature = "fleet-postgres")]
     mod postgres;
 }

@@ -324,3 +324,193 @@ fn evidence_of_all_is_the_sum_of_what_each_has_seen() {
     let evidence = of(judge).evidence;
     assert_eq!(evidence[0].samples, seen, "{evidence:#?}");
 }
+
+#[test]
+fn a_version_that_one_process_cannot_open_goes_no_further_anywhere_and_it_says_why() {
+    let mut world = World::new(2);
+    let other = ModelHandle::builder("late")
+        .live("v1", closure("v1@1", |_: &f64| Ok(0.25)))
+        .source(|name: &str| match name {
+            "v1" => Ok(version("v1")),
+            other => Err(format!("{other} is not here").into()),
+        })
+        .task(Task::binary(|p: &f64| *p))
+        .shadowing(Shadowing::new())
+        .threads(Threads::manual().stripes(1))
+        .clock(world.clock.clone())
+        .fleet(Fleet::on(world.line().0))
+        .build()
+        .unwrap();
+    world.members.push(other);
+    world.steps(40, 0);
+    let rollout = staged(&world.members[0], "v2").guard(guard::error_rate().at_most(0.05));
+    let step = Step::canary(0.2).unwrap().min_duration(Duration::from_secs(10));
+    let plan = Plan::new([step]).unwrap().cycle(Duration::from_secs(20)).bake(Bake::new(Duration::ZERO));
+    rollout.run(plan).unwrap();
+    world.steps(200, 10);
+    assert_eq!(world.lives(), ["v1", "v1", "v1"], "{}", world.told());
+    let evidence = world.members[0].rollout("v2").unwrap().status().unwrap().evidence;
+    let told = evidence[0].note.clone().unwrap_or_default();
+    assert!(
+        told.contains("1 of 3 processes cannot run it") && told.contains("v2 is not here"),
+        "{evidence:#?}"
+    );
+    let events = world.members[2].events();
+    assert!(
+        events
+            .iter()
+            .any(|event| matches!(&event.kind, EventKind::NotReady { version, .. } if *version == "v2"))
+    );
+    // It ends, and nothing stands in the way any more.
+    world.members[2].close(Duration::ZERO).unwrap();
+    world.members.pop();
+    world.steps(100, 10);
+    assert_eq!(world.lives(), ["v2", "v2"], "{}", world.told());
+}
+
+#[test]
+fn whoever_judges_is_killed_and_another_goes_on_with_what_was_seen() {
+    let mut world = World::new(3);
+    world.steps(6, 0);
+    let rollout = staged(&world.members[0], "v2").guard(guard::error_rate().at_most(0.02));
+    rollout.canary(0.5).unwrap();
+    world.steps(60, 5);
+    let place = world.members.iter().position(|member| member.fleet().unwrap().judges).unwrap();
+    let samples = |handle: &Handle| handle.rollout("v2").unwrap().status().unwrap().evidence[0].samples;
+    let before = samples(&world.members[place]);
+    drop(world.members.remove(place));
+    world.steps(30, 0);
+    let judge = world.members.iter().find(|member| member.fleet().unwrap().judges).unwrap();
+    assert!(samples(judge) >= before, "{} of {before}", samples(judge));
+    assert!(world.members.iter().all(|member| samples(member) == samples(judge)), "all show it");
+}
+
+#[test]
+fn of_two_that_decide_in_one_moment_one_holds() {
+    let mut world = World::new(2);
+    world.steps(6, 0);
+    drop(staged(&world.members[0], "v2"));
+    world.steps(3, 0);
+    let other = world.members[1].rollout("v2").unwrap();
+    world.members[0].rollout("v2").unwrap().canary(0.5).unwrap();
+    // What the other one knows is older: it reads what is agreed on before it decides.
+    other.canary(0.2).unwrap();
+    world.steps(3, 0);
+    let weights: Vec<f64> = world
+        .members
+        .iter()
+        .map(|member| member.rollout("v2").unwrap().status().unwrap().weight.fraction())
+        .collect();
+    assert_eq!(weights, [0.2, 0.2]);
+    world.members[0].freeze("quarter end");
+    world.steps(3, 0);
+    assert!(world.members[1].status().frozen.is_some());
+    world.members[1].unfreeze();
+    world.steps(3, 0);
+    assert!(world.members[0].status().frozen.is_none());
+}
+
+#[test]
+fn a_new_live_that_does_harm_is_taken_back_in_all() {
+    let mut world = World::new(3);
+    world.steps(6, 0);
+    let rollout = staged(&world.members[0], "bad")
+        .guard(guard::error_rate().at_most(0.05))
+        .bake(Bake::new(Duration::from_secs(3_600)));
+    rollout.promote().unwrap();
+    world.steps(3, 1);
+    assert_eq!(world.lives(), ["bad", "bad", "bad"], "{}", world.told());
+    assert!(world.phases("bad").iter().all(|phase| *phase == Some(Phase::Baking)));
+    world.steps(60, 5);
+    assert_eq!(world.lives(), ["v1", "v1", "v1"], "{}", world.told());
+    for member in &world.members {
+        let events = member.events();
+        let back = events.iter().filter(|event| matches!(event.kind, EventKind::RolledBack { .. })).count();
+        assert_eq!(back, 1, "{events:#?}");
+    }
+}
+
+#[test]
+fn what_a_fleet_cannot_agree_on_is_refused_where_it_is_said() {
+    let mut world = World::new(1);
+    world.steps(6, 0);
+    struct Own;
+    impl guard::Guard for Own {
+        fn name(&self) -> String {
+            "own".into()
+        }
+        fn judge(&self, _: &guard::Comparison<'_>) -> guard::Evidence {
+            guard::Evidence::new("own", guard::Verdict::Pass)
+        }
+    }
+    let own = staged(&world.members[0], "v2").guard(Own).canary(0.5).unwrap_err().to_string();
+    assert!(own.contains("cannot be sent to the other processes"), "{own}");
+    let another = ModelHandle::builder("late")
+        .live("v1", closure("v1@1", |_: &f64| Ok(0.25)))
+        .task(Task::regression(|p: &f64| *p))
+        .clock(world.clock.clone())
+        .threads(Threads::manual())
+        .fleet(Fleet::on(world.line().0))
+        .build();
+    let told = another.err().unwrap().to_string();
+    assert!(told.contains("another task"), "{told}");
+    let alone = ModelHandle::builder("late")
+        .live("v1", closure("v1@1", |_: &f64| Ok(0.25)))
+        .state(std::env::temp_dir().join("never"))
+        .fleet(Fleet::on(world.line().0))
+        .build();
+    assert!(alone.err().unwrap().to_string().contains("leave `.state(..)` out"));
+    let short = Fleet::on(world.line().0).secret("short");
+    let refused = ModelHandle::<f64, f64>::builder("late")
+        .live("v1", closure("v1@1", |_: &f64| Ok(0.25)))
+        .fleet(short)
+        .build();
+    assert!(refused.err().unwrap().to_string().contains("at least 16 bytes"));
+    world.members.clear();
+}
+
+#[test]
+fn who_has_not_the_secret_decides_nothing() {
+    let clock = Clock::manual(Timestamp::from_unix_seconds(1_800_000_000));
+    let store = Arc::new(InMemory::new(clock.clone()));
+    let build = |secret: &str| {
+        ModelHandle::builder("late")
+            .live("v1", closure("v1@1", |_: &f64| Ok(0.25)))
+            .threads(Threads::manual())
+            .clock(clock.clone())
+            .fleet(Fleet::on(Arc::clone(&store)).secret(secret))
+            .build()
+    };
+    let first: Handle = build("sixteen bytes at the least").unwrap();
+    let told = build("sixteen bytes of another").err().unwrap().to_string();
+    assert!(told.contains("was not sealed with this fleet's secret"), "{told}");
+    assert_eq!(first.fleet().unwrap().sequence, 1);
+}
+
+#[test]
+fn requests_with_keys_are_no_evidence_and_the_plan_says_so() {
+    let mut world = World::new(2);
+    world.steps(6, 0);
+    let rollout = staged(&world.members[0], "v2").guard(guard::error_rate().at_most(0.05));
+    let step = Step::canary(0.5).unwrap().min_duration(Duration::from_secs(10));
+    rollout
+        .run(Plan::new([step]).unwrap().cycle(Duration::from_secs(20)).bake(Bake::new(Duration::ZERO)))
+        .unwrap();
+    for user in 0..2_000 {
+        let input = world.draw();
+        let first = world.members[0].predict_keyed(format!("u{user}"), &input).map(|answer| answer.version());
+        let second =
+            world.members[1].predict_keyed(format!("u{user}"), &input).map(|answer| answer.version());
+        if user > 1_000 {
+            assert_eq!(first.ok(), second.ok(), "a user has the same version everywhere");
+        }
+        if user % 20 == 0 {
+            world.step(2);
+        }
+    }
+    world.steps(100, 5);
+    let status = world.members[0].rollout("v2").unwrap().status().unwrap();
+    let told = status.evidence[0].note.clone().unwrap_or_default();
+    assert!(told.contains("answer requests with keys"), "{:#?}", status.evidence);
+    assert_eq!(world.lives(), ["v1", "v1"]);
+}
