@@ -461,10 +461,16 @@ fn unread(error: object_store::Error) -> StoreError {
 }
 
 fn unplaced(error: object_store::Error, over_a_tag: bool) -> Result<Placed, StoreError> {
+    use object_store::Error as E;
+    // An error without a kind may be of the service that gives credentials, whose status says nothing of an object.
+    let of_object = matches!(
+        error,
+        E::Precondition { .. } | E::AlreadyExists { .. } | E::NotModified { .. } | E::NotFound { .. }
+    );
     match status(&error) {
-        Some(412 | 304) => Ok(Placed::Conflict),
-        Some(404) if over_a_tag && !says_no_bucket(&error) => Ok(Placed::Conflict),
-        Some(409) => Ok(Placed::Busy(error.into())),
+        Some(412 | 304) if of_object => Ok(Placed::Conflict),
+        Some(404) if of_object && over_a_tag && !says_no_bucket(&error) => Ok(Placed::Conflict),
+        Some(409) if of_object => Ok(Placed::Busy(error.into())),
         // Google's, of more than one put of a key in a second.
         Some(429) => Err(StoreError::unreachable(error)),
         _ if is_refusal(&error) => Err(StoreError::refused(error)),

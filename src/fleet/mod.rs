@@ -8,7 +8,7 @@
 //! | [`Store`] | what a store must hold to, and what its errors mean |
 //! | [`InMemory`], [`Directory`] | two of them |
 //! | `Bucket`, `Postgres` | two more, with the features `fleet-bucket` and `fleet-postgres` |
-//! | [`probe`] | whether one looks at conditions at all |
+//! | [`probe()`] | whether one looks at conditions at all |
 //! | `conformance`, `history` | whether another one holds to it, with the feature `testing` |
 //! | `simulation` | the protocol of a fleet in an unkind world, with the feature `testing` |
 

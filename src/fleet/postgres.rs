@@ -145,11 +145,12 @@ impl Postgres {
         Self { link: Arc::new(link), ..self }
     }
 
-    /// Makes the table and its sequence, where there are none. Several processes may do so at once.
+    /// Makes the table and its sequence, where there are none. Several processes may do so at once. Whoever may not make tables
+    /// opens the store alone.
     ///
     /// # Errors
     ///
-    /// The server cannot be reached, or does not let this user make a table.
+    /// The server cannot be reached, or does not let this user make a table, also where it is there.
     pub fn create(self) -> Result<Self, StoreError> {
         let table = &self.table;
         // One after another: two that make the same table at once are in each other's way.
@@ -231,7 +232,8 @@ impl Link {
         let (client, connection) = self.config.connect(NoTls).await.map_err(|error| unconnected(&error))?;
         // It ends with the client, or with an error that the client tells of.
         tokio::spawn(connection);
-        let milliseconds = self.timeout.as_millis();
+        // None would be for ever.
+        let milliseconds = self.timeout.as_millis().max(1);
         let sql = format!(
             "SET statement_timeout = {milliseconds};
              SET default_transaction_isolation = 'read committed';

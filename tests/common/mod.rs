@@ -129,6 +129,17 @@ pub(crate) fn wait_until(what: &str, is_so: impl Fn() -> bool) {
     panic!("not within a minute: {what}");
 }
 
+/// What a client has written in an address.
+pub(crate) fn decoded(text: &str) -> String {
+    let (mut bytes, mut rest) = (Vec::new(), text.as_bytes());
+    while let [first, tail @ ..] = rest {
+        let hex = tail.get(..2).filter(|_| *first == b'%').map(|hex| std::str::from_utf8(hex).unwrap());
+        bytes.push(hex.map_or(*first, |hex| u8::from_str_radix(hex, 16).unwrap()));
+        rest = if hex.is_some() { &tail[2..] } else { tail };
+    }
+    String::from_utf8(bytes).unwrap()
+}
+
 /// Raises a flag when it goes, also because a test fails: threads that run until then would run for ever.
 pub(crate) struct RaisedAtTheEnd<'a>(pub(crate) &'a AtomicBool);
 

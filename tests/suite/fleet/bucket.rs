@@ -13,6 +13,8 @@ use switchback::fleet::{
     Bucket, Key, Over, Read, Store, StoreError, StoreOutcome, StoreSuite, StoreUnfit, Tag, conformance,
 };
 
+use crate::common::decoded;
+
 /// What the server does with a request, in the place of what it should.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Cue {
@@ -27,6 +29,9 @@ enum Cue {
 #[derive(Default)]
 struct State {
     objects: BTreeMap<String, Vec<u8>>,
+    /// Which put of all each object is of, as Google's count them.
+    generations: BTreeMap<String, u64>,
+    puts: u64,
     /// For the next requests, one each.
     cues: Vec<Cue>,
     /// Conditions that are not looked at, by the header's name.
@@ -121,7 +126,7 @@ fn answer(stream: TcpStream, state: &Mutex<State>) {
         return;
     }
     let (path, query) = target.split_once('?').unwrap_or((&target, ""));
-    let path = path.replace("%7E", "~");
+    let path = decoded(path);
     let name = path.trim_start_matches("/fleet").trim_start_matches('/').to_owned();
 
     let cue = {
@@ -139,7 +144,8 @@ fn answer(stream: TcpStream, state: &Mutex<State>) {
             let state = &mut *state.lock().unwrap();
             let condition =
                 |name: &str| if state.ignores == Some(name) { None } else { header(&format!("{name}:")) };
-            let conditions = (condition("if-match"), condition("if-none-match"));
+            let generation = condition("x-goog-if-generation-match");
+            let conditions = (condition("if-match"), condition("if-none-match"), generation);
             done(state, &method, &name, query, conditions, body)
         }
     };
@@ -149,7 +155,8 @@ fn answer(stream: TcpStream, state: &Mutex<State>) {
     let length = body.len();
     let head = format!("HTTP/1.1 {status} x\r\nContent-Length: {length}\r\nConnection: close\r\n{more}\r\n");
     let mut stream = reader.into_inner();
-    let _ = stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(&body));
+    let body = if method == "HEAD" { &[][..] } else { &body };
+    let _ = stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(body));
 }
 
 fn etag(bytes: &[u8]) -> String {
@@ -163,13 +170,17 @@ fn done(
     method: &str,
     name: &str,
     query: &str,
-    (matches, none_matches): (Option<String>, Option<String>),
+    (matches, none_matches, generation): (Option<String>, Option<String>, Option<String>),
     body: Vec<u8>,
 ) -> (u16, String, Vec<u8>) {
     let failed =
         |status, code: &str| (status, String::new(), format!("<Error><Code>{code}</Code></Error>").into());
-    let headers =
-        |bytes: &[u8]| format!("ETag: {}\r\nLast-Modified: Mon, 12 Oct 2009 17:50:00 GMT\r\n", etag(bytes));
+    let number = state.generations.get(name).copied().unwrap_or_default();
+    let headers = |bytes: &[u8], number: u64| {
+        let tag = etag(bytes);
+        let at = "Mon, 12 Oct 2009 17:50:00 GMT";
+        format!("ETag: {tag}\r\nLast-Modified: {at}\r\nx-goog-generation: {number}\r\n")
+    };
     if state.gone {
         return failed(404, "NoSuchBucket");
     }
@@ -189,7 +200,12 @@ fn done(
             if none_matches.is_some() && there.is_some() {
                 return failed(412, "PreconditionFailed");
             }
-            let told = (200, headers(&body), Vec::new());
+            if generation.is_some_and(|generation| generation != number.to_string()) {
+                return failed(412, "PreconditionFailed");
+            }
+            state.puts += 1;
+            let told = (200, headers(&body, state.puts), Vec::new());
+            state.generations.insert(name.to_owned(), state.puts);
             state.objects.insert(name.to_owned(), body);
             told
         }
@@ -198,13 +214,21 @@ fn done(
             let text = String::from_utf8(body).unwrap();
             let name = text.split_once("<Key>").unwrap().1.split_once("</Key>").unwrap().0;
             state.objects.remove(name);
+            state.generations.remove(name);
             let told = format!("<DeleteResult><Deleted><Key>{name}</Key></Deleted></DeleteResult>");
             (200, "Content-Type: application/xml\r\n".into(), told.into_bytes())
         }
+        "DELETE" => {
+            state.objects.remove(name);
+            state.generations.remove(name);
+            (204, String::new(), Vec::new())
+        }
         _ => match there {
             None => failed(404, "NoSuchKey"),
-            Some(bytes) if none_matches.as_ref() == Some(&etag(bytes)) => (304, headers(bytes), Vec::new()),
-            Some(bytes) => (200, headers(bytes), bytes.clone()),
+            Some(bytes) if none_matches.as_ref() == Some(&etag(bytes)) => {
+                (304, headers(bytes, number), Vec::new())
+            }
+            Some(bytes) => (200, headers(bytes, number), bytes.clone()),
         },
     }
 }
@@ -213,7 +237,7 @@ fn done(
 fn listed(state: &State, query: &str) -> String {
     let value = |name: &str| {
         let value = query.split('&').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='));
-        value.unwrap_or_default().replace("%2F", "/").replace("%7E", "~")
+        decoded(value.unwrap_or_default())
     };
     let (prefix, after) = (value("prefix"), value("start-after").max(value("continuation-token")));
     let below = || state.objects.iter().filter(|(name, _)| name.starts_with(&prefix) && **name > after);
@@ -261,6 +285,25 @@ fn a_bucket_holds_to_what_a_store_must() {
     conformance(&store, &Key::new("conformance").unwrap()).unwrap();
     let names = server.with(|state| state.objects.keys().cloned().collect::<Vec<_>>());
     assert!(names.iter().all(|name| name.starts_with("switchback/conformance/")), "{names:?}");
+}
+
+/// Google's conditions are numbers, and not tags.
+#[test]
+fn a_bucket_of_googles_holds_to_what_a_store_must() {
+    let server = Server::new();
+    conformance(&googles(&server), &Key::new("conformance").unwrap()).unwrap();
+    assert!(server.asked("HEAD") > 0);
+    let server = Server::ignoring("x-goog-if-generation-match");
+    assert!(matches!(googles(&server).put(&head(), b"one", Over::Nothing), Err(StoreError::Unfit { .. })));
+}
+
+fn googles(server: &Server) -> Bucket {
+    let settings = [
+        ("GOOGLE_BASE_URL", server.address.as_str()),
+        ("GOOGLE_ALLOW_HTTP", "true"),
+        ("GOOGLE_BEARER_TOKEN", "sesame"),
+    ];
+    Bucket::with_settings("gs://fleet/switchback", settings).unwrap()
 }
 
 /// A bug of any client that repeats what was not answered: the second try of a put finds the first, and is told of a conflict that

@@ -10,7 +10,7 @@ use std::{fs, thread};
 use switchback::Timestamp;
 use switchback::repository::{Bucket, Draft, Manifest, Pull, PullError, Repository, Source, SourceError};
 
-use crate::common::Folder;
+use crate::common::{Folder, decoded};
 
 const LARGE: usize = 300_000;
 
@@ -124,16 +124,6 @@ fn answer(stream: TcpStream, root: &std::path::Path, mood: &Mutex<Mood>) {
     }
     let more = format!("{more}Content-Range: bytes {from}-{}/{}\r\n", bytes.len() - 1, bytes.len());
     say(206, &more, &bytes[from..], sent);
-}
-
-fn decoded(text: &str) -> String {
-    let (mut bytes, mut rest) = (Vec::new(), text.as_bytes());
-    while let [first, tail @ ..] = rest {
-        let hex = tail.get(..2).filter(|_| *first == b'%').map(|hex| std::str::from_utf8(hex).unwrap());
-        bytes.push(hex.map_or(*first, |hex| u8::from_str_radix(hex, 16).unwrap()));
-        rest = if hex.is_some() { &tail[2..] } else { tail };
-    }
-    String::from_utf8(bytes).unwrap()
 }
 
 fn listed(bucket: &std::path::Path, query: &str, page: Option<usize>) -> String {
