@@ -126,11 +126,10 @@ fn trouble(status: &Status) -> Vec<String> {
             .map(|lost| format!("{} cannot be gone back to: {}", lost.version, lost.reason)),
     );
     let paused = running(status).filter(|rollout| rollout.paused);
-    troubles.extend(
-        paused.map(|rollout| {
-            format!("{} waits for a person: resume its rollout, or abort it", rollout.version)
-        }),
-    );
+    troubles.extend(paused.map(|rollout| {
+        let why = rollout.pause_reason.as_ref().map(|reason| format!(" ({reason})")).unwrap_or_default();
+        format!("{} is paused{why} and waits for a person: resume its rollout, or abort it", rollout.version)
+    }));
     troubles
 }
 
@@ -171,11 +170,7 @@ fn answers(status: &Status, version: &VersionStatus) -> f64 {
 /// A rollout: what its guards said, where it has any.
 fn on_trial(rollout: &RolloutStatus) -> Block {
     if rollout.evidence.is_empty() {
-        let RolloutStatus { version, phase, weight, .. } = rollout;
-        let answers = percent(weight.fraction());
-        return Block::Text(format!(
-            "{version}: {phase}, answers {answers}. No guard has said anything of it yet."
-        ));
+        return Block::Text(format!("{}. No guard has said anything of it yet.", standing(rollout)));
     }
     Block::Table(evidence(rollout))
 }
@@ -216,7 +211,13 @@ fn evidence(rollout: &RolloutStatus) -> Table {
             ),
         ]
     });
-    let caption =
-        format!("{}: {}, answers {}", rollout.version, rollout.phase, percent(rollout.weight.fraction()));
-    Table { caption, columns, rows: rows.collect() }
+    Table { caption: standing(rollout), columns, rows: rows.collect() }
+}
+
+/// `v2: canary, answers 5 %, step 2 of 3, paused`
+fn standing(rollout: &RolloutStatus) -> String {
+    let RolloutStatus { version, phase, weight, paused, .. } = rollout;
+    let step = rollout.step_told().map(|step| format!(", {step}")).unwrap_or_default();
+    let paused = if *paused { ", paused" } else { "" };
+    format!("{version}: {phase}, answers {}{step}{paused}", percent(weight.fraction()))
 }

@@ -9,6 +9,7 @@ impl EventKind {
         match self {
             Self::Staged { .. } => "staged",
             Self::NotProven { .. } => "not_proven",
+            Self::VersionRefused { .. } => "version_refused",
             Self::PhaseChanged { .. } => "phase_changed",
             Self::GuardFailed { .. } => "guard_failed",
             Self::Inconclusive { .. } => "inconclusive",
@@ -67,6 +68,7 @@ impl EventKind {
         match self {
             Self::Staged { version, .. }
             | Self::NotProven { version, .. }
+            | Self::VersionRefused { version, .. }
             | Self::PhaseChanged { version, .. }
             | Self::GuardFailed { version, .. }
             | Self::Inconclusive { version, .. }
@@ -122,6 +124,7 @@ impl EventKind {
     pub const NAMES: &'static [&'static str] = &[
         "staged",
         "not_proven",
+        "version_refused",
         "phase_changed",
         "guard_failed",
         "inconclusive",

@@ -186,6 +186,7 @@ fn concerns(kind: &EventKind, candidate: VersionId) -> Concern {
     match kind {
         Kind::Staged { version, .. }
         | Kind::NotProven { version, .. }
+        | Kind::VersionRefused { version, .. }
         | Kind::PhaseChanged { version, .. }
         | Kind::GuardFailed { version, .. }
         | Kind::Inconclusive { version, .. }

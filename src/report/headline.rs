@@ -196,11 +196,7 @@ fn actor(report: &Report) -> String {
 }
 
 fn why_paused(report: &Report) -> String {
-    let reason = report.events.iter().rev().find_map(|event| match &event.kind {
-        EventKind::Paused { reason, .. } => Some(reason),
-        _ => None,
-    });
-    reason.map(|reason| format!(": “{reason}”")).unwrap_or_default()
+    report.rollout.pause_reason.as_ref().map(|reason| format!(": “{reason}”")).unwrap_or_default()
 }
 
 /// `as a shadow of 50 % of the requests`
@@ -327,6 +323,15 @@ pub(crate) fn facts(report: &Report) -> Vec<(String, String)> {
             facts.push(("Took".into(), long(ended.since(report.began))));
         }
         None => facts.push(("Runs for".into(), long(report.at.since(report.began)))),
+    }
+    if let Some(step) = rollout.step_told() {
+        let exposure = report.plan.as_ref().zip(rollout.step).and_then(|(plan, at)| plan.steps().get(at));
+        let exposure = exposure.map(|step| format!(": {}", step.exposure())).unwrap_or_default();
+        facts.push(("Its plan is at".into(), format!("{step}{exposure}")));
+    }
+    if rollout.paused {
+        let reason = rollout.pause_reason.clone().unwrap_or_else(|| "the log has no reason any more".into());
+        facts.push(("Paused".into(), reason));
     }
     let most = report.turns.iter().filter(|turn| turn.phase == Phase::Canary).map(|turn| turn.weight).max();
     facts.push((

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::{fs, io};
 
+use sha2::{Digest, Sha256};
+
 use super::error::RepositoryError;
 use super::manifest::{FILE, MANIFEST_MAX, Manifest};
 use super::mlflow::MlflowModel;
@@ -268,6 +270,15 @@ impl Repository {
             _ => Some(self.manifest(&path, model, version)?),
         };
         Ok(Entry::new(model.to_owned(), id, folder, manifest))
+    }
+
+    /// The SHA-256 of a version's manifest as it lies there, whether or not it is believed; nothing where it cannot be read.
+    pub(crate) fn manifest_digest(&self, model: &str, version: VersionId) -> Option<String> {
+        let folder = version_folder(&self.model_folder(model).ok()?, version.as_str()).ok()??;
+        let path = folder.join(FILE);
+        let bytes =
+            self.files.read(self.followed(model, &path).as_deref().unwrap_or(&path), MANIFEST_MAX).ok()?;
+        Some(hex(&Sha256::digest(bytes)))
     }
 
     fn manifest(&self, path: &Path, model: &str, version: &str) -> Result<Manifest, RepositoryError> {
