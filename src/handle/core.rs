@@ -61,6 +61,9 @@ pub(crate) struct Core<I: ?Sized, O> {
     pub(crate) threads: Arc<Beats>,
     /// Events on their way to the host's log.
     pub(crate) traces: Traces,
+    /// Who waits and runs, of requests from asynchronous code.
+    #[cfg(feature = "tokio")]
+    pub(crate) asides: super::aside::Asides,
     /// Held by whoever ticks.
     pub(crate) ticking: Mutex<()>,
     /// Writes down what happens, where state is kept.
