@@ -13,6 +13,7 @@ pub(crate) mod invalid;
 #[cfg(feature = "onnx")]
 pub(crate) mod memory;
 pub(crate) mod node;
+pub(crate) mod objects;
 pub(crate) mod ordered;
 pub(crate) mod os;
 #[cfg(feature = "state")]
