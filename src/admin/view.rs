@@ -17,6 +17,9 @@ const RENEWED_EVERY: u32 = 5;
 /// Events at the foot of a page.
 const EVENTS_SHOWN: usize = 20;
 
+/// Links to reports that the journal alone has.
+const REPORTS_BEFORE: usize = 32;
+
 /// All models of a service.
 pub(crate) fn all(statuses: &[Status], under: &str) -> String {
     let rows = statuses.iter().map(|status| {
@@ -73,7 +76,11 @@ pub(crate) fn model(operator: &Operator, status: &Status, under: &str) -> String
         let path = format!("{under}/{}/rollouts/{}", encoded(&status.name), encoded(&version));
         (format!("{version}: {}", rollout.phase), path)
     });
-    let reports: Vec<(String, String)> = reports.collect();
+    let mut reports: Vec<(String, String)> = reports.collect();
+    reports.extend(before(operator, status).map(|version| {
+        let path = format!("{under}/{}/rollouts/{}", encoded(&status.name), encoded(&version));
+        (format!("{version}: over before this process began, or long ago"), path)
+    }));
     if !reports.is_empty() {
         sections.push(Section::new("Reports", vec![Block::Links(reports)]));
     }
@@ -102,6 +109,19 @@ fn foot() -> String {
     format!(
         "Made by switchback {version}. It holds no request, no key and no tensor. It renews itself every {RENEWED_EVERY} s."
     )
+}
+
+/// Versions whose rollouts are known by the records of their decisions alone, the last one first.
+fn before(operator: &Operator, status: &Status) -> impl Iterator<Item = String> {
+    let mut versions: Vec<String> = Vec::new();
+    for decision in operator.decisions().iter().rev() {
+        let version = decision.candidate.to_string();
+        let is_known = status.rollouts.iter().any(|rollout| rollout.version == decision.candidate);
+        if !is_known && !versions.contains(&version) {
+            versions.push(version);
+        }
+    }
+    versions.into_iter().take(REPORTS_BEFORE)
 }
 
 fn running(status: &Status) -> impl Iterator<Item = &RolloutStatus> {

@@ -50,6 +50,11 @@ pub(crate) fn lead(report: &Report) -> Vec<String> {
         let by = event.actor.as_ref().map(|actor| format!(", by {actor}")).unwrap_or_default();
         lead.push(format!("Since then, on {}: {event}{by}.", moment(event.at)));
     }
+    if report.from_journal {
+        lead.push(String::from(
+            "This is told from the journal, which has kept what happened and what was decided, and no figures.",
+        ));
+    }
     if report.went_on {
         lead.push(format!(
             "The process that began this rollout has ended: what is shown over time was seen since the restart at {}, while the evidence is all of it.",
@@ -114,7 +119,7 @@ fn promoted(report: &Report) -> String {
         .map(|actor| format!(" by {actor}"))
         .unwrap_or_default();
     match (happened, &report.plan) {
-        (Some((_, evidence)), Some(_)) if !evidence.is_empty() => {
+        (Some((_, evidence)), plan) if !evidence.is_empty() && (plan.is_some() || report.from_journal) => {
             format!("{candidate} was promoted by its plan after {trial} of trial: {passed}")
         }
         (_, Some(_)) if guards == 0 => {
@@ -141,8 +146,9 @@ fn taken_back(report: &Report, lasted: &str) -> String {
     let (candidate, live) = (rollout.version, report.live);
     let was_live = rollout.phase == Phase::RolledBack;
     let began = if was_live {
-        let watched =
-            report.ended.zip(report.trial.as_ref()).map(|(ended, trial)| long(ended.since(trial.promoted)));
+        let promoted = || report.turns.iter().find(|turn| turn.phase == Phase::Promoted).map(|turn| turn.at);
+        let promoted = report.trial.as_ref().map(|trial| trial.promoted).or_else(promoted);
+        let watched = report.ended.zip(promoted).map(|(ended, promoted)| long(ended.since(promoted)));
         format!(
             "{candidate} was taken back to {live} after {} as live",
             watched.unwrap_or_else(|| String::from(lasted))
