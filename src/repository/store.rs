@@ -4,8 +4,6 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::{fs, io};
 
-use sha2::{Digest, Sha256};
-
 use super::error::RepositoryError;
 use super::manifest::{FILE, MANIFEST_MAX, Manifest};
 use super::mlflow::MlflowModel;
@@ -273,7 +271,10 @@ impl Repository {
     }
 
     /// The SHA-256 of a version's manifest as it lies there, whether or not it is believed; nothing where it cannot be read.
+    #[cfg(feature = "onnx")]
     pub(crate) fn manifest_digest(&self, model: &str, version: VersionId) -> Option<String> {
+        use sha2::{Digest, Sha256};
+
         let folder = version_folder(&self.model_folder(model).ok()?, version.as_str()).ok()??;
         let path = folder.join(FILE);
         let bytes =
