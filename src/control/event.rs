@@ -97,7 +97,7 @@ pub enum EventKind {
         /// What it said of the input that was made up. There is nothing of a user's in it.
         reason: Arc<str>,
     },
-    /// A version that came into a repository which the handle [follows](crate::ModelHandle::follow) is not tried: it is not signed,
+    /// A version that came into a repository which the handle follows (`ModelHandle::follow`) is not tried: it is not signed,
     /// its bytes or its manifest are not what was published, it does not fit, does not load, or its plan cannot be run. Told once
     /// for a manifest and a reason, however often it is looked at.
     VersionRefused {

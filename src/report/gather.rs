@@ -45,7 +45,7 @@ impl<I: ?Sized + 'static, O: 'static> ModelHandle<I, O> {
     /// Reports on a rollout, running or over, for people who were not there: see [`report`](crate::report).
     /// By its number, or by the name of the version that it tried, the last time. `None` where there was none, or it has
     /// been over for so long that it is forgotten: that is after 32 more, or at the end of the process. Where
-    /// [state](crate::Builder::state) is kept, what the journal has kept of it is [reported](Report::from_journal) then.
+    /// state is kept (`Builder::state`), what the journal has kept of it is [reported](Report::from_journal) then.
     ///
     /// Brings the figures up to date, and judges each of the rollout's decisions again from its record, on the calling
     /// thread and outside of any lock: some milliseconds each.
