@@ -227,8 +227,8 @@ fn report(operator: &Operator, version: &str, form: Form) -> Answer {
         Some((report, Form::Markdown)) => Answer::new(MARKDOWN, report.markdown()),
         Some((report, Form::Json)) => Answer::json(&report),
         None => Answer::not_found(
-            "rollout of such a version that this process remembers: what ended before it started, or long ago, is in the \
-             history (`switchback state history` and the folder of state)",
+            "rollout of such a version that this process remembers, nor one in its journal: what is older is in the history \
+             (`switchback state history` and the folder of state)",
         ),
     }
 }

@@ -3,22 +3,48 @@
 use http::StatusCode;
 use http::header::{CONTENT_TYPE, HOST, IF_MATCH, ORIGIN};
 use http::request::Parts;
-use serde::Deserialize;
 use serde_json::json;
 
 use super::answer::{Answer, JSON, tag};
+use crate::base::node::{Misread, Node, Value};
 use crate::control::moves::RollbackOutcome;
 use crate::model::identity::Identity;
 use crate::operator::{Operator, OperatorError};
 
 /// What stands in the body of a change.
-#[derive(Deserialize, Default)]
-#[serde(deny_unknown_fields, default)]
+#[derive(Default)]
 pub(crate) struct Asked {
     reason: Option<String>,
     share: Option<f64>,
     version: Option<String>,
     identity: Option<String>,
+}
+
+/// The fields of a change.
+const FIELDS: [&str; 4] = ["reason", "share", "version", "identity"];
+
+impl Asked {
+    /// As a configuration is read: `0.05` or `"5 %"`, the same sentences, and no list.
+    fn read(node: &Node) -> Result<Self, Misread> {
+        let fields = Value::root(node).table(&FIELDS)?;
+        let text = |field: &str| fields.read(field, |value| value.text().map(str::to_owned));
+        Ok(Self {
+            reason: text("reason")?,
+            share: fields.read("share", Value::fraction)?,
+            version: text("version")?,
+            identity: text("identity")?,
+        })
+    }
+
+    fn reason(self) -> Result<String, Answer> {
+        let missing = "say the `reason`: it stands in the log";
+        self.reason.ok_or_else(|| Answer::refused(StatusCode::BAD_REQUEST, missing))
+    }
+
+    fn share(&self) -> Result<f64, Answer> {
+        let missing = "say the `share`, such as 0.05 or \"5 %\"";
+        self.share.ok_or_else(|| Answer::refused(StatusCode::BAD_REQUEST, missing))
+    }
 }
 
 /// Refuses what a page of somebody else's could send: a browser asks first before it sends JSON to another origin, and says where it
@@ -51,32 +77,117 @@ pub(crate) fn read(body: &[u8]) -> Result<Asked, Answer> {
     if body.is_empty() {
         return Ok(Asked::default());
     }
-    serde_json::from_slice(body).map_err(|error| {
+    let refused = |error: &dyn std::fmt::Display| {
         let why =
-            format!(r#"a change is JSON such as {{"reason": "complaints"}} or {{"share": 0.05}}: {error}"#);
+            format!(r#"a change is JSON such as {{"reason": "complaints"}} or {{"share": "5 %"}}: {error}"#);
         Answer::refused(StatusCode::BAD_REQUEST, why)
-    })
+    };
+    let node = serde_json::from_slice(body).map_err(|error| refused(&error))?;
+    Asked::read(&node).map_err(|error| refused(&error))
 }
 
-/// What can be changed of a model.
-const OF_HANDLE: [&str; 8] =
-    ["rollback", "revert_live", "abort_candidates", "rollback_to", "freeze", "unfreeze", "drain", "release"];
+/// What a change of a model does, and what becomes of it.
+type OfHandle = fn(&Operator, Asked) -> Made;
 
-/// What can be changed of a rollout.
-const OF_ROLLOUT: [&str; 6] = ["shadow", "canary", "promote", "pause", "resume", "abort"];
+/// The same of a rollout.
+type OfRollout = fn(&Operator, Tried<'_>, Asked) -> Made;
+
+type Made = Result<Answer, Answer>;
+
+/// What can be changed of a model: looked at, listed and made from here alone.
+const OF_HANDLE: [(&str, OfHandle); 8] = [
+    ("rollback", |operator, asked| {
+        let reason = asked.reason()?;
+        Ok(lowered(operator, &operator.rollback(reason)))
+    }),
+    ("revert_live", |operator, asked| {
+        let reason = asked.reason()?;
+        Ok(lowered(operator, &operator.revert_live(reason)))
+    }),
+    ("abort_candidates", |operator, asked| {
+        let reason = asked.reason()?;
+        Ok(lowered(operator, &operator.abort_candidates(reason)))
+    }),
+    ("rollback_to", |operator, mut asked| {
+        let version = named(asked.version.take(), "version")?;
+        match operator.rollback_to(&version, asked.reason()?) {
+            Ok(outcome) => Ok(lowered(operator, &outcome)),
+            Err(error) => Err(Answer::refused(StatusCode::CONFLICT, error.to_string())),
+        }
+    }),
+    ("freeze", |operator, asked| {
+        operator.freeze(asked.reason()?);
+        Ok(done(operator))
+    }),
+    ("unfreeze", |operator, _| {
+        operator.unfreeze();
+        Ok(done(operator))
+    }),
+    ("drain", |operator, asked| {
+        operator.drain(asked.reason()?);
+        Ok(done(operator))
+    }),
+    ("release", |operator, asked| {
+        let identity = named(asked.identity, "identity")?;
+        if operator.release(identity_of(operator, &identity)?) {
+            Ok(done(operator))
+        } else {
+            Err(Answer::refused(StatusCode::CONFLICT, "no version of that identity is quarantined"))
+        }
+    }),
+];
+
+/// What can be changed of a rollout: the same.
+const OF_ROLLOUT: [(&str, OfRollout); 6] = [
+    ("shadow", |operator, tried, asked| {
+        let share = asked.share()?;
+        raised(operator, tried, || operator.shadow(tried.version, share))
+    }),
+    ("canary", |operator, tried, asked| {
+        let share = asked.share()?;
+        raised(operator, tried, || operator.canary(tried.version, share))
+    }),
+    ("promote", |operator, tried, _| raised(operator, tried, || operator.promote(tried.version))),
+    ("pause", |operator, tried, asked| {
+        let reason = asked.reason()?;
+        operator.pause(tried.version, reason).map_err(|error| failed(operator, &error))?;
+        Ok(done(operator))
+    }),
+    ("resume", |operator, tried, _| raised(operator, tried, || operator.resume(tried.version))),
+    ("abort", |operator, tried, asked| {
+        let reason = asked.reason()?;
+        let outcome = operator.abort(tried.version, reason).map_err(|error| failed(operator, &error))?;
+        Ok(lowered(operator, &outcome))
+    }),
+];
+
+/// A version that is tried, and what was sent beside the body.
+#[derive(Clone, Copy)]
+struct Tried<'a> {
+    version: &'a str,
+    parts: &'a Parts,
+}
+
+fn find<Change: Copy>(changes: &[(&str, Change)], name: &str) -> Option<Change> {
+    changes.iter().find(|(known, _)| *known == name).map(|(_, change)| *change)
+}
+
+fn names<Change>(changes: &[(&str, Change)]) -> String {
+    changes.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ")
+}
 
 /// Whether a path below a model's is that of a change.
 pub(crate) fn is_one(path: &[&str]) -> bool {
     match path {
-        ["rollouts", _, change] => OF_ROLLOUT.contains(change),
-        [change] => OF_HANDLE.contains(change),
+        ["rollouts", _, change] => find(&OF_ROLLOUT, change).is_some(),
+        [change] => find(&OF_HANDLE, change).is_some(),
         _ => false,
     }
 }
 
 /// That there is no such change, and which there are.
 pub(crate) fn none_such() -> Answer {
-    let (of_handle, of_rollout) = (OF_HANDLE.join(", "), OF_ROLLOUT.join(", "));
+    let (of_handle, of_rollout) = (names(&OF_HANDLE), names(&OF_ROLLOUT));
     let why = format!(
         "there is no such change: of a model there are {of_handle}; of `rollouts/VERSION` there are {of_rollout}"
     );
@@ -86,50 +197,13 @@ pub(crate) fn none_such() -> Answer {
 /// Makes a change; `None` where there is no such one.
 pub(crate) fn make(operator: &Operator, path: &[&str], asked: Asked, parts: &Parts) -> Option<Answer> {
     let made = match path {
-        ["rollouts", version, change] => of_rollout(operator, version, change, asked, parts)?,
-        [change] => of_handle(operator, change, asked)?,
+        ["rollouts", version, change] => {
+            find(&OF_ROLLOUT, change)?(operator, Tried { version, parts }, asked)
+        }
+        [change] => find(&OF_HANDLE, change)?(operator, asked),
         _ => return None,
     };
     Some(made.unwrap_or_else(|refused| refused))
-}
-
-type Made = Result<Answer, Answer>;
-
-fn of_handle(operator: &Operator, change: &str, asked: Asked) -> Option<Made> {
-    let Asked { reason, version, identity, .. } = asked;
-    let because = |act: &dyn Fn(String) -> Answer| reason.clone().ok_or_else(reasonless).map(act);
-    Some(match change {
-        "rollback" => because(&|reason| lowered(operator, &operator.rollback(reason))),
-        "revert_live" => because(&|reason| lowered(operator, &operator.revert_live(reason))),
-        "abort_candidates" => because(&|reason| lowered(operator, &operator.abort_candidates(reason))),
-        "rollback_to" => named(version, "version").and_then(|version| {
-            let reason = reason.ok_or_else(reasonless)?;
-            match operator.rollback_to(&version, reason) {
-                Ok(outcome) => Ok(lowered(operator, &outcome)),
-                Err(error) => Err(Answer::refused(StatusCode::CONFLICT, error.to_string())),
-            }
-        }),
-        "freeze" => because(&|reason| {
-            operator.freeze(reason);
-            done(operator)
-        }),
-        "drain" => because(&|reason| {
-            operator.drain(reason);
-            done(operator)
-        }),
-        "unfreeze" => {
-            operator.unfreeze();
-            Ok(done(operator))
-        }
-        "release" => named(identity, "identity").and_then(|identity| {
-            if operator.release(identity_of(operator, &identity)?) {
-                Ok(done(operator))
-            } else {
-                Err(Answer::refused(StatusCode::CONFLICT, "no version of that identity is quarantined"))
-            }
-        }),
-        _ => return None,
-    })
 }
 
 /// Digits of an identity that pages, figures and reports show.
@@ -154,36 +228,11 @@ fn identity_of(operator: &Operator, written: &str) -> Result<Identity, Answer> {
     }
 }
 
-fn of_rollout(operator: &Operator, version: &str, change: &str, asked: Asked, parts: &Parts) -> Option<Made> {
-    let Asked { reason, share, .. } = asked;
-    let raised = |raise: &dyn Fn() -> Result<(), OperatorError>| {
-        unchanged_since(operator, parts)?;
-        raise().map_err(|error| failed(operator, &error))?;
-        Ok(done(operator))
-    };
-    let share = || {
-        let missing = "say the `share`, between 0 and 1";
-        share.ok_or_else(|| Answer::refused(StatusCode::BAD_REQUEST, missing))
-    };
-    Some(match change {
-        "shadow" => share().and_then(|share| raised(&|| operator.shadow(version, share))),
-        "canary" => share().and_then(|share| raised(&|| operator.canary(version, share))),
-        "promote" => raised(&|| operator.promote(version)),
-        "resume" => raised(&|| operator.resume(version)),
-        "pause" => reason.ok_or_else(reasonless).and_then(|reason| {
-            operator.pause(version, reason).map_err(|error| failed(operator, &error))?;
-            Ok(done(operator))
-        }),
-        "abort" => reason.ok_or_else(reasonless).and_then(|reason| {
-            let outcome = operator.abort(version, reason).map_err(|error| failed(operator, &error))?;
-            Ok(lowered(operator, &outcome))
-        }),
-        _ => return None,
-    })
-}
-
-fn reasonless() -> Answer {
-    Answer::refused(StatusCode::BAD_REQUEST, "say the `reason`: it stands in the log")
+/// Raises what a version is exposed to, unless somebody has changed who answers.
+fn raised(operator: &Operator, tried: Tried<'_>, raise: impl Fn() -> Result<(), OperatorError>) -> Made {
+    unchanged_since(operator, tried.parts)?;
+    raise().map_err(|error| failed(operator, &error))?;
+    Ok(done(operator))
 }
 
 fn named(value: Option<String>, name: &str) -> Result<String, Answer> {

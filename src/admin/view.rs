@@ -17,6 +17,9 @@ const RENEWED_EVERY: u32 = 5;
 /// Events at the foot of a page.
 const EVENTS_SHOWN: usize = 20;
 
+/// Links to reports that the journal alone has.
+const REPORTS_BEFORE: usize = 32;
+
 /// All models of a service.
 pub(crate) fn all(statuses: &[Status], under: &str) -> String {
     let rows = statuses.iter().map(|status| {
@@ -73,7 +76,11 @@ pub(crate) fn model(operator: &Operator, status: &Status, under: &str) -> String
         let path = format!("{under}/{}/rollouts/{}", encoded(&status.name), encoded(&version));
         (format!("{version}: {}", rollout.phase), path)
     });
-    let reports: Vec<(String, String)> = reports.collect();
+    let mut reports: Vec<(String, String)> = reports.collect();
+    reports.extend(before(operator, status).map(|version| {
+        let path = format!("{under}/{}/rollouts/{}", encoded(&status.name), encoded(&version));
+        (format!("{version}: over before this process began, or long ago"), path)
+    }));
     if !reports.is_empty() {
         sections.push(Section::new("Reports", vec![Block::Links(reports)]));
     }
@@ -104,6 +111,19 @@ fn foot() -> String {
     )
 }
 
+/// Versions whose rollouts are known by the records of their decisions alone, the last one first.
+fn before(operator: &Operator, status: &Status) -> impl Iterator<Item = String> {
+    let mut versions: Vec<String> = Vec::new();
+    for decision in operator.decisions().iter().rev() {
+        let version = decision.candidate.to_string();
+        let is_known = status.rollouts.iter().any(|rollout| rollout.version == decision.candidate);
+        if !is_known && !versions.contains(&version) {
+            versions.push(version);
+        }
+    }
+    versions.into_iter().take(REPORTS_BEFORE)
+}
+
 fn running(status: &Status) -> impl Iterator<Item = &RolloutStatus> {
     status.rollouts.iter().filter(|rollout| !rollout.phase.is_over())
 }
@@ -126,11 +146,10 @@ fn trouble(status: &Status) -> Vec<String> {
             .map(|lost| format!("{} cannot be gone back to: {}", lost.version, lost.reason)),
     );
     let paused = running(status).filter(|rollout| rollout.paused);
-    troubles.extend(
-        paused.map(|rollout| {
-            format!("{} waits for a person: resume its rollout, or abort it", rollout.version)
-        }),
-    );
+    troubles.extend(paused.map(|rollout| {
+        let why = rollout.pause_reason.as_ref().map(|reason| format!(" ({reason})")).unwrap_or_default();
+        format!("{} is paused{why} and waits for a person: resume its rollout, or abort it", rollout.version)
+    }));
     troubles
 }
 
@@ -171,11 +190,7 @@ fn answers(status: &Status, version: &VersionStatus) -> f64 {
 /// A rollout: what its guards said, where it has any.
 fn on_trial(rollout: &RolloutStatus) -> Block {
     if rollout.evidence.is_empty() {
-        let RolloutStatus { version, phase, weight, .. } = rollout;
-        let answers = percent(weight.fraction());
-        return Block::Text(format!(
-            "{version}: {phase}, answers {answers}. No guard has said anything of it yet."
-        ));
+        return Block::Text(format!("{}. No guard has said anything of it yet.", standing(rollout)));
     }
     Block::Table(evidence(rollout))
 }
@@ -216,7 +231,13 @@ fn evidence(rollout: &RolloutStatus) -> Table {
             ),
         ]
     });
-    let caption =
-        format!("{}: {}, answers {}", rollout.version, rollout.phase, percent(rollout.weight.fraction()));
-    Table { caption, columns, rows: rows.collect() }
+    Table { caption: standing(rollout), columns, rows: rows.collect() }
+}
+
+/// `v2: canary, answers 5 %, step 2 of 3, paused`
+fn standing(rollout: &RolloutStatus) -> String {
+    let RolloutStatus { version, phase, weight, paused, .. } = rollout;
+    let step = rollout.step_told().map(|step| format!(", {step}")).unwrap_or_default();
+    let paused = if *paused { ", paused" } else { "" };
+    format!("{version}: {phase}, answers {}{step}{paused}", percent(weight.fraction()))
 }

@@ -58,7 +58,7 @@ macro_rules! checked_when_read {
 
         impl<'de> serde::Deserialize<'de> for $group {
             fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                let group = Self::deserialize(deserializer)?;
+                let group = Self::deserialize($crate::base::objects::Objects(deserializer))?;
                 group.check().map_err(serde::de::Error::custom)?;
                 Ok(group)
             }

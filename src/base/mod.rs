@@ -17,6 +17,7 @@ pub(crate) mod memory;
 #[cfg(any(feature = "bucket", feature = "fleet-bucket", feature = "fleet-postgres"))]
 pub(crate) mod network;
 pub(crate) mod node;
+pub(crate) mod objects;
 pub(crate) mod ordered;
 pub(crate) mod os;
 #[cfg(feature = "state")]

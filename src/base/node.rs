@@ -11,7 +11,9 @@ use std::time::Duration;
 use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use thiserror::Error;
 
-use super::share::Share;
+#[cfg(any(feature = "config", test))]
+use super::share::decimal;
+use super::share::{Share, of_percent};
 use super::text::nearest;
 
 /// A value of a document.
@@ -187,7 +189,7 @@ impl<'a> Value<'a> {
         Ok(items.iter().enumerate().map(item).collect())
     }
 
-    #[cfg(feature = "config")]
+    #[cfg(any(feature = "admin", feature = "config"))]
     pub(crate) fn text(&self) -> Result<&'a str, Misread> {
         match self.node {
             Node::Text(text) => Ok(text),
@@ -344,19 +346,6 @@ fn ticked(words: &[&str]) -> String {
 
 fn quoted(words: &[&str]) -> String {
     words.iter().map(|word| format!("\"{word}\"")).collect::<Vec<_>>().join(" or ")
-}
-
-/// A number in digits, with a point or without.
-fn decimal(text: &str) -> bool {
-    let digits = |part: &str| part.bytes().all(|byte| byte.is_ascii_digit());
-    let (whole, rest) = text.split_once('.').unwrap_or((text, "0"));
-    !whole.is_empty() && !rest.is_empty() && digits(whole) && digits(rest)
-}
-
-/// 0.125 of `12.5 %`: read as a hundredth, not divided by a hundred, so that the bits are those of 0.125.
-fn of_percent(text: &str) -> Option<f64> {
-    let number = text.trim().strip_suffix('%')?.trim_end();
-    if decimal(number) { format!("{number}e-2").parse().ok() } else { None }
 }
 
 /// `12.5 %` of 0.125: the same digits, so that the same bits are read again.

@@ -1,7 +1,9 @@
 //! Shares of traffic, in ten-thousandths.
 
-use serde::{Deserialize, Serialize};
-use thiserror::Error;
+use std::fmt;
+
+use serde::de::{Error, Unexpected, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
 
 /// Traffic is split in ten-thousandths: the smallest weight is 0.0001.
 pub(crate) const BUCKETS: u16 = 10_000;
@@ -14,8 +16,10 @@ pub(crate) const BUCKETS: u16 = 10_000;
 /// assert_eq!(Share::new(0.05).unwrap().to_string(), "5 %");
 /// assert!(Share::new(1.5).is_err());
 /// ```
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
-#[serde(try_from = "f64", into = "f64")]
+///
+/// Serde writes the number, and reads a number between 0 and 1 or text such as `5 %`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize)]
+#[serde(into = "f64")]
 pub struct Share(u16);
 
 impl Share {
@@ -53,6 +57,12 @@ impl Share {
     }
 }
 
+impl<'de> Deserialize<'de> for Share {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        read_fraction(deserializer).and_then(|fraction| Self::new(fraction).map_err(D::Error::custom))
+    }
+}
+
 impl TryFrom<f64> for Share {
     type Error = InvalidShare;
     fn try_from(fraction: f64) -> Result<Self, InvalidShare> {
@@ -74,9 +84,74 @@ impl std::fmt::Display for Share {
 }
 
 /// A number that is not a share of anything.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0} is not a share of traffic: give a number between 0 and 1")]
 pub struct InvalidShare(String);
+
+/// A number in digits, with a point or without.
+pub(crate) fn decimal(text: &str) -> bool {
+    let digits = |part: &str| part.bytes().all(|byte| byte.is_ascii_digit());
+    let (whole, rest) = text.split_once('.').unwrap_or((text, "0"));
+    !whole.is_empty() && !rest.is_empty() && digits(whole) && digits(rest)
+}
+
+/// 0.125 of `12.5 %`: read as a hundredth, not divided by a hundred, so that the bits are those of 0.125.
+pub(crate) fn of_percent(text: &str) -> Option<f64> {
+    let number = text.trim().strip_suffix('%')?.trim_end();
+    if decimal(number) { format!("{number}e-2").parse().ok() } else { None }
+}
+
+/// Reads a part of a whole as people write one: 0.05 or `5 %`. A format that is not for people has the number alone.
+///
+/// # Errors
+///
+/// Text that is no part in percent. Whether the number is one that a share can have, whoever reads it checks.
+pub(crate) fn read_fraction<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
+    if deserializer.is_human_readable() {
+        deserializer.deserialize_any(Fraction)
+    } else {
+        f64::deserialize(deserializer)
+    }
+}
+
+/// The same where there may be none.
+pub(crate) fn read_fraction_if<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<f64>, D::Error> {
+    struct Read(f64);
+
+    impl<'de> Deserialize<'de> for Read {
+        fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+            read_fraction(deserializer).map(Self)
+        }
+    }
+
+    Ok(Option::<Read>::deserialize(deserializer)?.map(|Read(fraction)| fraction))
+}
+
+struct Fraction;
+
+impl Visitor<'_> for Fraction {
+    type Value = f64;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a share such as 0.05 or \"5 %\"")
+    }
+
+    fn visit_f64<E>(self, value: f64) -> Result<f64, E> {
+        Ok(value)
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<f64, E> {
+        Ok(value as f64)
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<f64, E> {
+        Ok(value as f64)
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<f64, E> {
+        of_percent(text).ok_or_else(|| E::invalid_value(Unexpected::Str(text), &self))
+    }
+}
 
 /// Maps 64 random bits evenly to a bucket.
 #[inline]
@@ -96,5 +171,25 @@ mod tests {
             assert!(Share::new(bad).is_err());
         }
         assert!(serde_json::from_str::<Share>("2.0").is_err());
+    }
+
+    #[test]
+    fn a_share_is_read_as_a_number_and_as_people_write_it() {
+        for (written, buckets) in
+            [("0.05", 500), ("\"5 %\"", 500), ("\"12.5%\"", 1_250), ("1", 10_000), ("0", 0)]
+        {
+            assert_eq!(serde_json::from_str::<Share>(written).unwrap().buckets(), buckets, "{written}");
+        }
+        for (written, why) in [
+            ("5", "5 is not a share of traffic: give a number between 0 and 1"),
+            ("\"120 %\"", "1.2 is not a share of traffic"),
+            ("\"0.05\"", "expected a share such as 0.05 or \"5 %\""),
+            ("[0.05]", "expected a share such as 0.05 or \"5 %\""),
+        ] {
+            let error = serde_json::from_str::<Share>(written).unwrap_err().to_string();
+            assert!(error.contains(why), "{written}: {error}");
+        }
+        // Written as ever.
+        assert_eq!(serde_json::to_string(&Share::new(0.05).unwrap()).unwrap(), "0.05");
     }
 }

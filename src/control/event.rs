@@ -97,6 +97,18 @@ pub enum EventKind {
         /// What it said of the input that was made up. There is nothing of a user's in it.
         reason: Arc<str>,
     },
+    /// A version that came into a repository which the handle follows (`ModelHandle::follow`) is not tried: it is not signed,
+    /// its bytes or its manifest are not what was published, it does not fit, does not load, or its plan cannot be run. Told once
+    /// for a manifest and a reason, however often it is looked at.
+    VersionRefused {
+        /// The version.
+        version: VersionId,
+        /// The SHA-256 of its manifest, in hexadecimal digits; nothing where it has none that can be read.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        digest: Option<String>,
+        /// Why, and what to do.
+        reason: String,
+    },
     /// A rollout went from one phase to another, or changed its share within one.
     PhaseChanged {
         /// The candidate.
@@ -586,6 +598,9 @@ impl fmt::Display for Event {
                 "{version} is not proven: it failed on an input that was made up from its signature ({reason}); \
                  `Inputs::sample`, golden samples or requests prove it"
             ),
+            EventKind::VersionRefused { version, reason, .. } => {
+                write!(f, "{version} came into the repository and is not tried: {reason}")
+            }
             EventKind::PhaseChanged { version, to, weight, sample, .. } => match to {
                 Phase::Shadow => write!(f, "{version} shadows {sample} of the requests"),
                 _ => write!(f, "{version} answers {weight} of the requests"),
@@ -892,6 +907,14 @@ impl Announcer {
     /// The events from a number on, as far as they are remembered.
     pub(crate) fn since(&self, sequence: u64) -> Vec<Arc<Event>> {
         self.log.iter().filter(|event| event.sequence >= sequence).cloned().collect()
+    }
+
+    /// Why a version's rollout was paused last, as far as that is remembered.
+    pub(crate) fn pause_reason(&self, paused: VersionId) -> Option<String> {
+        self.log.iter().rev().find_map(|event| match &event.kind {
+            EventKind::Paused { version, reason } if *version == paused => Some(reason.clone()),
+            _ => None,
+        })
     }
 
     pub(crate) fn subscribe(&mut self, room: usize) -> Subscription {

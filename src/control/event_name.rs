@@ -9,6 +9,7 @@ impl EventKind {
         match self {
             Self::Staged { .. } => "staged",
             Self::NotProven { .. } => "not_proven",
+            Self::VersionRefused { .. } => "version_refused",
             Self::PhaseChanged { .. } => "phase_changed",
             Self::GuardFailed { .. } => "guard_failed",
             Self::Inconclusive { .. } => "inconclusive",
@@ -71,6 +72,7 @@ impl EventKind {
         match self {
             Self::Staged { version, .. }
             | Self::NotProven { version, .. }
+            | Self::VersionRefused { version, .. }
             | Self::PhaseChanged { version, .. }
             | Self::GuardFailed { version, .. }
             | Self::Inconclusive { version, .. }
@@ -130,6 +132,7 @@ impl EventKind {
     pub const NAMES: &'static [&'static str] = &[
         "staged",
         "not_proven",
+        "version_refused",
         "phase_changed",
         "guard_failed",
         "inconclusive",

@@ -98,8 +98,8 @@ pub struct LookRollout {
 /// Any process that may read the folder can do so, also while the handle runs; it changes nothing. `None`
 /// where a handle has begun there and has written nothing yet.
 ///
-/// Whether a process has the folder is found out by trying its lock, without waiting. A handle that is built in that very
-/// moment is not kept from it.
+/// Whether a process has the folder is found out by a lock that decides nothing, without waiting. A handle that is built in that
+/// very moment is not kept from it, nor where whoever looks was stopped meanwhile and never goes on.
 ///
 /// # Errors
 ///

@@ -2,12 +2,13 @@
 
 use std::borrow::Borrow;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use thiserror::Error;
 use tokio::runtime::Handle;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::sync::oneshot;
 
+use super::aside::{Aside, AsideCounts, NoPlace};
 use super::handle::ModelHandle;
 use super::options::asynchronous::Async;
 use crate::base::invalid::InvalidArgument;
@@ -54,45 +55,16 @@ impl<I: ?Sized + 'static, O: 'static> Clone for AsyncHandle<I, O> {
     }
 }
 
-/// Who runs and who waits. What is counted is relaxed: each says something by itself.
+/// Where requests are answered.
 struct Queue {
-    permits: Arc<Semaphore>,
-    concurrency: usize,
-    waiting_max: usize,
-    waiting: AtomicUsize,
-    refused: AtomicU64,
+    aside: Arc<Aside>,
     /// On the spot below this many nanoseconds, and aside from twice as many on.
     inline_below: u64,
-    /// Which of the two it was last, for what lies between.
+    /// Which of the two it was last, for what lies between. Relaxed: it says something by itself.
     inline: AtomicBool,
 }
 
-/// A request that waits, until this goes.
-struct Waits<'a>(&'a AtomicUsize);
-
-impl Drop for Waits<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
 impl Queue {
-    /// A place among those that run, once there is one.
-    async fn permit(&self) -> Result<OwnedSemaphorePermit, AsyncError> {
-        if let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() {
-            return Ok(permit);
-        }
-        let one_more = |waiting: usize| (waiting < self.waiting_max).then_some(waiting + 1);
-        let waits = self.waiting.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more);
-        let Ok(_) = waits else {
-            self.refused.fetch_add(1, Ordering::Relaxed);
-            return Err(AsyncError::Busy { waiting: self.waiting_max });
-        };
-        let _waits = Waits(&self.waiting);
-        // Nobody closes it.
-        Arc::clone(&self.permits).acquire_owned().await.map_err(|_| AsyncError::Ended)
-    }
-
     /// Whether a request is answered on the spot, where the slowest that may answer takes so long.
     #[inline]
     fn is_inline(&self, nanos: u64) -> bool {
@@ -121,11 +93,7 @@ impl<I: ?Sized + 'static, O: Send + 'static> ModelHandle<I, O> {
         });
         self.inner.serving.pace.want();
         let queue = Queue {
-            permits: Arc::new(Semaphore::new(concurrency)),
-            concurrency,
-            waiting_max: options.waiting,
-            waiting: AtomicUsize::new(0),
-            refused: AtomicU64::new(0),
+            aside: self.inner.asides.open(concurrency, options.waiting),
             inline_below: u64::try_from(options.inline_below.as_nanos()).unwrap_or(u64::MAX),
             inline: AtomicBool::new(false),
         };
@@ -192,7 +160,7 @@ impl<I: ?Sized + 'static, O: Send + 'static> AsyncHandle<I, O> {
         ask: impl FnOnce(&ModelHandle<I, O>) -> T + Send + 'static,
     ) -> Result<T, AsyncError> {
         let runtime = Handle::try_current().map_err(|_| AsyncError::NoRuntime)?;
-        let permit = self.queue.permit().await?;
+        let permit = self.queue.aside.permit().await?;
         let handle = self.handle.clone();
         let (answer, answered) = oneshot::channel();
         // What runs on the pool does not end with whoever waits for it.
@@ -215,15 +183,12 @@ impl<I: ?Sized + 'static, O: 'static> AsyncHandle<I, O> {
         &self.handle
     }
 
-    /// Where requests are answered now, and how many wait.
+    /// Where requests are answered now, and how many wait. The [figures](crate::operator::figures) of the handle have the same,
+    /// as `switchback_async_..`.
     pub fn queue(&self) -> AsyncStatus {
-        let queue = &*self.queue;
-        AsyncStatus {
-            inline: queue.is_inline(self.handle.inner.serving.pace.nanos()),
-            under_way: queue.concurrency.saturating_sub(queue.permits.available_permits()),
-            waiting: queue.waiting.load(Ordering::Relaxed),
-            refused: queue.refused.load(Ordering::Relaxed),
-        }
+        let AsideCounts { running, waiting, refused, .. } = self.queue.aside.counts();
+        let inline = self.queue.is_inline(self.handle.inner.serving.pace.nanos());
+        AsyncStatus { inline, under_way: running, waiting, refused }
     }
 }
 
@@ -245,6 +210,15 @@ pub struct AsyncStatus {
     pub waiting: usize,
     /// Requests that were refused, since as many waited as may.
     pub refused: u64,
+}
+
+impl From<NoPlace> for AsyncError {
+    fn from(why: NoPlace) -> Self {
+        match why {
+            NoPlace::Full { waiting } => Self::Busy { waiting },
+            NoPlace::Ended => Self::Ended,
+        }
+    }
 }
 
 /// Why a request from asynchronous code got no answer.

@@ -552,6 +552,8 @@ impl<I: ?Sized + 'static, O: 'static> Builder<I, O> {
         let traces = Traces::new(&mut control);
         let inner = Arc::new(Core {
             serving,
+            #[cfg(feature = "tokio")]
+            asides: super::aside::Asides::default(),
             traces,
             sample: inputs.sample,
             canary_pairs,

@@ -64,6 +64,9 @@ pub(crate) struct Core<I: ?Sized, O> {
     /// The place in a fleet, where the handle is a member of one.
     #[cfg(feature = "fleet")]
     pub(crate) fleet: Option<super::fleet::Membership>,
+    /// Who waits and runs, of requests from asynchronous code.
+    #[cfg(feature = "tokio")]
+    pub(crate) asides: super::aside::Asides,
     /// Held by whoever ticks.
     pub(crate) ticking: Mutex<()>,
     /// Writes down what happens, where state is kept.

@@ -1,5 +1,6 @@
 //! A handle that follows a repository: what happens when a version is published.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,6 +9,9 @@ use thiserror::Error;
 use super::handle::ModelHandle;
 use super::rollout::{Rollout, RolloutError};
 use crate::base::ordered::OrderedSet;
+use crate::base::text::bounded_text;
+use crate::control::event::EventKind;
+use crate::model::causes::in_full;
 use crate::repository::{Change, RepositoryError, ServeError, Served, Watch};
 use crate::rollout::phase::Phase;
 use crate::rollout::plan::Plan;
@@ -36,7 +40,12 @@ pub struct Follow<I: ?Sized + 'static, O: 'static> {
     guards: Box<Guards<I, O>>,
     /// Versions that failed or were taken off, which are opened anew once their files have changed and are whole.
     again: OrderedSet<VersionId>,
+    /// The refusals that were told, oldest first.
+    told: VecDeque<(VersionId, Option<String>, String)>,
 }
+
+/// How many refusals are remembered, so that none of them is told twice.
+const TOLD_MAX: usize = 256;
 
 type Guards<I, O> = dyn Fn(Rollout<I, O>) -> Rollout<I, O> + Send;
 
@@ -47,7 +56,8 @@ pub struct Followed {
     /// What changed.
     pub change: Change,
     /// What the policy did about it: nothing where it asks for nothing. What fails is tried again once the version's files
-    /// have changed and are whole ([`Change::Settled`]), not before: it would fail again.
+    /// have changed and are whole ([`Change::Settled`]), not before: it would fail again. The handle tells it too, as
+    /// [`VersionRefused`](crate::events::EventKind::VersionRefused).
     pub done: Result<(), FollowError>,
 }
 
@@ -104,8 +114,8 @@ impl<I: ?Sized + 'static, O: 'static> ModelHandle<I, O> {
         guards: impl Fn(Rollout<I, O>) -> Rollout<I, O> + Send + 'static,
     ) -> Result<Follow<I, O>, RepositoryError> {
         let watch = served.repository().watch_by(served.model(), self.inner.serving.clock.clone())?;
-        let again = OrderedSet::default();
-        Ok(Follow { handle: self.clone(), served, watch, policy, guards: Box::new(guards), again })
+        let (again, told) = (OrderedSet::default(), VecDeque::new());
+        Ok(Follow { handle: self.clone(), served, watch, policy, guards: Box::new(guards), again, told })
     }
 }
 
@@ -129,7 +139,29 @@ impl<I: ?Sized + 'static, O: Send + 'static> Follow<I, O> {
     /// The repository cannot be looked at. The next time tells all that has changed until then.
     pub fn poll(&mut self) -> Result<Vec<Followed>, RepositoryError> {
         let changes = self.watch.poll()?;
-        Ok(changes.into_iter().map(|change| Followed { done: self.act(&change), change }).collect())
+        let mut all = Vec::with_capacity(changes.len());
+        for change in changes {
+            let followed = Followed { done: self.act(&change), change };
+            if let Some((version, reason)) = refusal(&followed) {
+                self.tell_refusal(version, reason);
+            }
+            all.push(followed);
+        }
+        Ok(all)
+    }
+
+    fn tell_refusal(&mut self, version: VersionId, reason: String) {
+        let digest = self.served.repository().manifest_digest(self.served.model(), version);
+        let refusal = (version, digest, reason);
+        if self.told.contains(&refusal) {
+            return;
+        }
+        if self.told.len() == TOLD_MAX {
+            self.told.pop_front();
+        }
+        self.told.push_back(refusal.clone());
+        let (version, digest, reason) = refusal;
+        self.handle.inner.tell(EventKind::VersionRefused { version, digest, reason });
     }
 
     /// Waits until it is worth looking again, at the longest so long.
@@ -191,6 +223,22 @@ impl<I: ?Sized + 'static, O: Send + 'static> Follow<I, O> {
             },
             error => error.into(),
         })
+    }
+}
+
+/// Which version is not tried, and why, where that is to be told: not where the fault is none of the version's, and is told
+/// elsewhere.
+fn refusal(followed: &Followed) -> Option<(VersionId, String)> {
+    match (&followed.change, &followed.done) {
+        (Change::Broken { version, reason }, _) => Some((*version, bounded_text(reason.as_str()))),
+        (
+            _,
+            Err(FollowError::Stage(StageError::InUse { .. } | StageError::LookingOn | StageError::Closed)),
+        ) => None,
+        (Change::Added { version } | Change::Settled { version }, Err(error)) => {
+            Some((*version, in_full(error)))
+        }
+        _ => None,
     }
 }
 

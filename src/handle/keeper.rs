@@ -22,6 +22,7 @@ use crate::version::id::VersionId;
 use crate::version::loaded::AnyVersion;
 use crate::version::prepare::StageError;
 use crate::version::source::ModelSource;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -44,6 +45,9 @@ impl<I: ?Sized, O> Default for Keeping<I, O> {
 pub(crate) struct Keeper<I: ?Sized, O> {
     /// `None` where no state is kept.
     pub(crate) recorder: Option<Recorder>,
+    /// Where it is kept.
+    #[cfg_attr(not(feature = "report"), expect(dead_code, reason = "reports alone look there"))]
+    pub(crate) folder: Option<PathBuf>,
     /// Where versions come from by name.
     pub(crate) source: Option<Contained<Box<dyn ModelSource<I, O>>>>,
     pub(crate) after_crash: AfterCrash,
@@ -147,6 +151,7 @@ impl<I: ?Sized, O> Keeping<I, O> {
         now: Timestamp,
     ) -> (Keeper<I, O>, Option<Remembered>) {
         let Self { folder, source, told, .. } = self;
+        let kept_in = folder.as_ref().map(|state| state.folder.clone());
         let (after_crash, every) = folder.map_or((AfterCrash::default(), Duration::MAX), |state| {
             (state.after_crash, state.checkpoint_every)
         });
@@ -156,7 +161,7 @@ impl<I: ?Sized, O> Keeping<I, O> {
             }
             None => (None, None),
         };
-        (Keeper { recorder, source, after_crash, told }, remembered)
+        (Keeper { recorder, folder: kept_in, source, after_crash, told }, remembered)
     }
 }
 

@@ -1,6 +1,8 @@
 //! What a host holds, and what its clones share.
 
 #[cfg(feature = "tokio")]
+pub(crate) mod aside;
+#[cfg(feature = "tokio")]
 pub(crate) mod asynchronous;
 pub(crate) mod beside;
 pub(crate) mod build_error;

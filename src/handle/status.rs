@@ -198,6 +198,15 @@ pub struct VersionStatus {
     pub drilled: Option<DrillOutcome>,
 }
 
+impl RolloutStatus {
+    /// `step 2 of 3`, of a rollout that is at one.
+    #[cfg(any(feature = "admin", feature = "report"))]
+    pub(crate) fn step_told(&self) -> Option<String> {
+        let at = self.step.filter(|at| *at < self.steps)?;
+        Some(format!("step {} of {}", at + 1, self.steps))
+    }
+}
+
 /// An attempt to replace live.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
@@ -221,8 +230,14 @@ pub struct RolloutStatus {
     pub sample: Share,
     /// Whether its plan stands still.
     pub paused: bool,
+    /// Why, as far as the handle's log still has it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pause_reason: Option<String>,
     /// The plan's step, from 0, for a rollout that follows one.
     pub step: Option<usize>,
+    /// How many steps its plan has; 0 without one.
+    #[serde(default)]
+    pub steps: usize,
     /// Until when its plan waits for its [cycle](crate::Plan::cycle) and for nothing else, where it does: every guard passes,
     /// and the last step has all that it asks for itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -345,7 +360,9 @@ impl Control {
             in_flight: attempt.in_flight_at(now),
             sample: state.sample,
             paused: state.paused,
+            pause_reason: state.paused.then(|| self.announcer.pause_reason(attempt.version)).flatten(),
             step: state.step,
+            steps: attempt.plan.as_ref().map_or(0, |plan| plan.steps().len()),
             waits_until: attempt.waits_until.filter(|_| !state.paused && self.frozen.is_none()),
             since: state.entered,
             cause: ended.as_ref().and_then(|ended| ended.cause.clone()),

@@ -223,7 +223,7 @@ fn emit(model: &str, event: &Event) {
             tracing::event!(target: "switchback", $level, model, version, event = name, sequence, epoch, actor, "{event}")
         };
     }
-    match level(&event.kind) {
+    match level(event) {
         Level::ERROR => emitted!(Level::ERROR),
         Level::WARN => emitted!(Level::WARN),
         Level::INFO => emitted!(Level::INFO),
@@ -233,9 +233,11 @@ fn emit(model: &str, event: &Event) {
 
 /// How loud an event is: an error where callers are answered by somebody else than was decided or nothing is saved; a warning
 /// where something did not go as was planned; debug for what becomes of memory.
-fn level(kind: &EventKind) -> Level {
+fn level(event: &Event) -> Level {
     use EventKind as Kind;
-    match kind {
+    match &event.kind {
+        // By itself, as after a crash: a rollout waits for a person who does not know of it.
+        Kind::Paused { .. } if event.actor.is_none() => Level::WARN,
         Kind::LiveReplaced { .. } | Kind::Unavailable { .. } | Kind::StateNotSaved { .. } => Level::ERROR,
         Kind::Aborted { cause, .. } | Kind::RolledBack { cause, .. } => match cause {
             Cause::Operator { .. } | Cause::Closed => Level::INFO,
@@ -253,6 +255,7 @@ fn level(kind: &EventKind) -> Level {
         | Kind::CircuitOpened { .. }
         | Kind::Quarantined { .. }
         | Kind::NotProven { .. }
+        | Kind::VersionRefused { .. }
         | Kind::Degraded { .. }
         | Kind::AnswersInDoubt { .. }
         | Kind::ClockMoved { .. }

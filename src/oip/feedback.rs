@@ -1,10 +1,10 @@
 //! What turned out to be true of an answer. The protocol knows nothing of it: this is ours.
 
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
-use serde_json::{Map, Value as Json, json};
+use serde_json::json;
 
 use super::error::Error;
+use crate::base::objects::from_json;
 use crate::feedback::{FeedbackOutcome, PredictionId};
 use crate::task::outcome::Outcome;
 
@@ -55,12 +55,6 @@ struct Figure {
     value: f64,
 }
 
-/// Reads an object. Serde would take a list for one as well, by the order of its fields.
-pub(crate) fn object<T: DeserializeOwned>(body: &[u8]) -> serde_json::Result<T> {
-    let fields: Map<String, Json> = serde_json::from_slice(body)?;
-    serde_json::from_value(Json::Object(fields))
-}
-
 impl Feedback {
     /// Reads the body of a request.
     ///
@@ -68,7 +62,7 @@ impl Feedback {
     ///
     /// What is not JSON, is no id, names a field that there is not, or says nothing or more than one thing of the prediction.
     pub fn parse(body: &[u8]) -> Result<Self, Error> {
-        let said: Said = object(body)
+        let said: Said = from_json(body)
             .map_err(|error| Error::new(format!("the JSON of the feedback cannot be read: {error}")))?;
         let id = said.prediction_id.parse().map_err(|_| {
             Error::new(

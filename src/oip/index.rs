@@ -4,7 +4,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::error::Error;
-use super::feedback::object;
+use crate::base::objects::from_json;
 use crate::handle::status::{Role, Status, VersionStatus};
 use crate::model::Tier;
 
@@ -28,9 +28,8 @@ pub fn repository_index<'s>(
 ) -> Result<String, Error> {
     let asked = match body {
         [] => Asked { ready: false },
-        body => {
-            object(body).map_err(|error| Error::new(format!("write {{}} or {{\"ready\": true}}: {error}")))?
-        }
+        body => from_json(body)
+            .map_err(|error| Error::new(format!("write {{}} or {{\"ready\": true}}: {error}")))?,
     };
     let mut index = Vec::new();
     for status in statuses {

@@ -12,6 +12,7 @@ use serde_json::{Map, Number, Value as Json};
 use super::data::{Data, Scalar};
 use super::datatype::of_name;
 use super::error::Error;
+use crate::base::objects::from_json;
 use crate::model::onnx::{Element, ElementType, Tensor, Tensors};
 
 /// The header that says where the JSON ends and bytes of tensors begin.
@@ -85,7 +86,7 @@ impl Infer {
     /// name twice, and parameters that ask for shared memory, classification or sequences.
     pub fn parse(headers: &HeaderMap, body: &[u8]) -> Result<Self, Error> {
         let (json, mut bytes) = split(headers, body)?;
-        let request: Request = serde_json::from_slice(json)
+        let request: Request = from_json(json)
             .map_err(|error| Error::new(format!("the JSON of the request cannot be read: {error}")))?;
         for name in ["sequence_id", "sequence_start", "sequence_end"] {
             if request.parameters.contains_key(name) {

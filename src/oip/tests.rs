@@ -147,6 +147,9 @@ fn what_is_wrong_is_refused_with_a_sentence_that_names_it() {
     let cases = [
         (json!([]), &b""[..], "the JSON of the request cannot be read"),
         (json!({"inputs": 1}), b"", "the JSON of the request cannot be read"),
+        // Serde's derived code takes a list for a struct, by the order of its fields.
+        (json!([null, {}, [], []]), b"", "a list stands where an object belongs: write {..} with names"),
+        (json!({"inputs": [["x", "INT8", [1], {}, [1]]]}), b"", "such as `name`, `datatype`, `shape`"),
         (input("FP8", json!([1]), json!([1])), b"", "input `x` has the datatype `FP8`"),
         (input("FP16", json!([1]), json!([1])), b"", "no form in JSON"),
         (input("BF16", json!([1]), json!([1])), b"", "no form in JSON"),

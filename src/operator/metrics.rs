@@ -9,7 +9,7 @@ use std::fmt;
 use metrics::{Counter, Gauge, Key, Label, Level, Metadata, Recorder, with_recorder};
 use parking_lot::Mutex;
 
-use super::figures::family::{Kind, Unit, Value};
+use super::figures::family::{FigureKind, FigureValue, Unit};
 use super::figures::measured::Measured;
 use super::figures::{self, DESCRIBED};
 use crate::base::guarded::guarded;
@@ -67,17 +67,17 @@ impl Emitted {
         for family in figures::families(measured) {
             for sample in family.samples {
                 match (sample.value, family.kind) {
-                    (Value::Number(number), Kind::Counter) => {
+                    (FigureValue::Number(number), FigureKind::Counter) => {
                         self.count((family.name, ""), sample.labels, number as u64);
                     }
                     // What only says something says it no longer; any other value is not known any more.
-                    (Value::Number(number), Kind::Info) => {
+                    (FigureValue::Number(number), FigureKind::Info) => {
                         self.set((family.name, ""), sample.labels, number, 0.0);
                     }
-                    (Value::Number(number), _) => {
+                    (FigureValue::Number(number), _) => {
                         self.set((family.name, ""), sample.labels, number, f64::NAN);
                     }
-                    (Value::Histogram { sum, count, .. }, _) => {
+                    (FigureValue::Histogram { sum, count, .. }, _) => {
                         self.set((family.name, "_sum"), sample.labels.clone(), sum, f64::NAN);
                         self.count((family.name, "_count"), sample.labels, count);
                     }
@@ -162,9 +162,11 @@ fn describe(recorder: &dyn Recorder) {
             Unit::None | Unit::Ratio => None,
         };
         match figure.kind {
-            Kind::Counter => recorder.describe_counter(figure.name.into(), unit, figure.help.into()),
-            Kind::Gauge | Kind::Info => recorder.describe_gauge(figure.name.into(), unit, figure.help.into()),
-            Kind::Histogram => {
+            FigureKind::Counter => recorder.describe_counter(figure.name.into(), unit, figure.help.into()),
+            FigureKind::Gauge | FigureKind::Info => {
+                recorder.describe_gauge(figure.name.into(), unit, figure.help.into())
+            }
+            FigureKind::Histogram => {
                 recorder.describe_gauge(figure.name.into(), unit, figure.help.into());
                 recorder.describe_gauge(format!("{}_sum", figure.name).into(), unit, figure.help.into());
                 recorder.describe_counter(format!("{}_count", figure.name).into(), None, figure.help.into());

@@ -7,7 +7,7 @@ use prometheus_client::encoding::{DescriptorEncoder, NoLabelSet};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry;
 
-use super::figures::{self, DESCRIBED, Described, Family, Kind, Unit, Value};
+use super::figures::{self, DESCRIBED, Described, Family, FigureKind, FigureValue, Unit};
 use super::operator::{Operator, WeakOperator};
 
 /// The figures of handles for Prometheus, in the text of OpenMetrics 1.0. It holds the handles weakly: one that is gone is left
@@ -92,7 +92,7 @@ impl Collector for Prometheus {
 /// Whether a counter is called so but for its `_total`.
 fn is_counter(name: &str) -> bool {
     let whole = |figure: &Described| figure.name.strip_suffix("_total") == Some(name);
-    DESCRIBED.iter().any(|figure| figure.kind == Kind::Counter && whole(figure))
+    DESCRIBED.iter().any(|figure| figure.kind == FigureKind::Counter && whole(figure))
 }
 
 fn encode(family: &Family, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
@@ -107,10 +107,10 @@ fn encode(family: &Family, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
     let ending = unit.as_ref().map(|unit| format!("_{}", unit.as_str()));
     let name = ending.as_deref().and_then(|ending| name.strip_suffix(ending)).unwrap_or(name);
     let kind = match family.kind {
-        Kind::Counter => MetricType::Counter,
+        FigureKind::Counter => MetricType::Counter,
         // What only says something is a gauge of 1: the older format has no word for it.
-        Kind::Gauge | Kind::Info => MetricType::Gauge,
-        Kind::Histogram => MetricType::Histogram,
+        FigureKind::Gauge | FigureKind::Info => MetricType::Gauge,
+        FigureKind::Histogram => MetricType::Histogram,
     };
     let mut metric = encoder.encode_descriptor(name, family.help, unit.as_ref(), kind)?;
     for sample in &family.samples {
@@ -118,11 +118,11 @@ fn encode(family: &Family, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
             sample.labels.iter().map(|(name, value)| (*name, value.as_str())).collect();
         let mut one = metric.encode_family(&labels)?;
         match (&sample.value, family.kind) {
-            (Value::Number(number), Kind::Counter) => {
+            (FigureValue::Number(number), FigureKind::Counter) => {
                 one.encode_counter::<NoLabelSet, u64, f64>(&(*number as u64), None)?;
             }
-            (Value::Number(number), _) => one.encode_gauge(number)?,
-            (Value::Histogram { buckets, sum, count }, _) => {
+            (FigureValue::Number(number), _) => one.encode_gauge(number)?,
+            (FigureValue::Histogram { buckets, sum, count }, _) => {
                 one.encode_histogram::<NoLabelSet>(*sum, *count, buckets, None)?;
             }
         }

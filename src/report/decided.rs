@@ -164,6 +164,9 @@ pub(crate) fn how_sure(report: &Report) -> Section {
             "No guard that is a test with a stated error judged it: what was decided was decided by people, by the plan or by the host's own guards.",
         ))),
         Some(error_budget) => blocks.push(Block::Text(allowed(error_budget))),
+        None if report.from_journal => blocks.push(Block::Text(String::from(
+            "The journal has no record of a decision by a guard that is a test with a stated error.",
+        ))),
         None => {
             blocks.push(Block::Text(String::from("No evidence has been taken yet, so no error was spent.")))
         }

@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
+use super::concern::{Concern, concerns};
 use super::report::{Decided, Report};
 use crate::base::clock::Timestamp;
 use crate::control::control::Control;
 use crate::control::event::{Event, EventKind};
-use crate::drift::told::DriftScope;
 use crate::handle::handle::ModelHandle;
 use crate::handle::rollout::Rollout;
-use crate::rollout::decision::{Decision, replay};
+use crate::rollout::decision::Decision;
 use crate::stats::Metric;
 use crate::version::id::VersionId;
 
@@ -44,28 +44,50 @@ impl From<VersionId> for Which {
 impl<I: ?Sized + 'static, O: 'static> ModelHandle<I, O> {
     /// Reports on a rollout, running or over, for people who were not there: see [`report`](crate::report).
     /// By its number, or by the name of the version that it tried, the last time. `None` where there was none, or it has
-    /// been over for so long that it is forgotten.
+    /// been over for so long that it is forgotten: that is after 32 more, or at the end of the process. Where
+    /// state is kept (`Builder::state`), what the journal has kept of it is [reported](Report::from_journal) then.
     ///
     /// Brings the figures up to date, and judges each of the rollout's decisions again from its record, on the calling
     /// thread and outside of any lock: some milliseconds each.
     pub fn report(&self, rollout: impl Into<Which>) -> Option<Report> {
         let which = rollout.into();
-        let inner = &self.inner;
-        let now = inner.serving.clock.now();
-        let metric = Metric::key(inner.serving.task.kind());
-        let gathered = {
-            let control = &mut *inner.control.lock();
-            control.collect(&inner.serving.joins, now);
-            let number = match &which {
-                Which::Number(number) => *number,
-                Which::Version(version) => control.last_attempt_of(version)?,
-            };
-            control.gathered(number, now)?
-        };
-        let report = gathered.report(metric);
+        let Some(gathered) = self.gathered(&which) else { return self.report_from_journal(&which) };
+        let report = gathered.report(Metric::key(self.inner.serving.task.kind()));
         // What is seen now says nothing of a rollout that is over.
         let drift = if report.ended.is_none() { self.watched(report.rollout.number) } else { None };
         Some(Report { drift, ..report })
+    }
+
+    fn gathered(&self, which: &Which) -> Option<Gathered> {
+        let inner = &self.inner;
+        let now = inner.serving.clock.now();
+        let control = &mut *inner.control.lock();
+        control.collect(&inner.serving.joins, now);
+        let number = match which {
+            Which::Number(number) => *number,
+            Which::Version(version) => control.last_attempt_of(version)?,
+        };
+        control.gathered(number, now)
+    }
+
+    #[cfg(feature = "state")]
+    fn report_from_journal(&self, which: &Which) -> Option<Report> {
+        let folder = self.inner.keeper.folder.as_ref()?;
+        let (version, number) = match which {
+            Which::Version(version) => (version.clone(), None),
+            Which::Number(number) => {
+                let of_it = self.decisions().into_iter().rfind(|decision| decision.rollout == *number)?;
+                (of_it.candidate.to_string(), Some(*number))
+            }
+        };
+        // That a journal cannot be read is told by whoever writes to it.
+        let report = super::journal::from_journal(folder, &version).ok()??;
+        number.is_none_or(|number| number == report.rollout.number).then_some(report)
+    }
+
+    #[cfg(not(feature = "state"))]
+    fn report_from_journal(&self, _: &Which) -> Option<Report> {
+        None
     }
 }
 
@@ -89,20 +111,12 @@ struct Gathered {
 
 impl Gathered {
     fn report(self, metric: Option<Metric>) -> Report {
-        let decided = |decision: &Arc<Decision>| Decided {
-            number: decision.number,
-            at: decision.at,
-            phase: decision.phase,
-            weight: decision.weight,
-            evidence: decision.evidence.clone(),
-            replayed: replay(decision).is_ok_and(|evidence| evidence == decision.evidence),
-        };
         let Self { report, first_event, log, decisions } = self;
         Report {
             metric,
             events_missing: log.first().is_none_or(|first| first.sequence > first_event),
             events: of_attempt(&log, report.rollout.version, first_event, report.ended),
-            decisions: decisions.iter().map(decided).collect(),
+            decisions: decisions.iter().map(|decision| Decided::of(decision)).collect(),
             ..report
         }
     }
@@ -133,6 +147,7 @@ impl Control {
             live_identity: identity(live),
             began: course.began,
             went_on: course.went_on,
+            from_journal: false,
             ended,
             plan: attempt.plan.clone(),
             metric: None,
@@ -171,81 +186,4 @@ fn of_attempt(log: &[Arc<Event>], candidate: VersionId, first: u64, ended: Optio
         })
         .map(|event| Event::clone(event))
         .collect()
-}
-
-/// Whom an event is about, in the eyes of an attempt.
-enum Concern {
-    Version,
-    Handle,
-    Nothing,
-}
-
-fn concerns(kind: &EventKind, candidate: VersionId) -> Concern {
-    use EventKind as Kind;
-    let about = |version: &VersionId| if *version == candidate { Concern::Version } else { Concern::Nothing };
-    match kind {
-        Kind::Staged { version, .. }
-        | Kind::NotProven { version, .. }
-        | Kind::PhaseChanged { version, .. }
-        | Kind::GuardFailed { version, .. }
-        | Kind::Inconclusive { version, .. }
-        | Kind::Promoted { version, .. }
-        | Kind::Suspected { version, .. }
-        | Kind::Cleared { version, .. }
-        | Kind::EvidenceReset { version, .. }
-        | Kind::Undecidable { version, .. }
-        | Kind::Planned { version, .. }
-        | Kind::WaitsForCycle { version, .. }
-        | Kind::Recalled { version, .. }
-        | Kind::WatchPassed { version }
-        | Kind::Aborted { version, .. }
-        | Kind::Paused { version, .. }
-        | Kind::Resumed { version }
-        | Kind::Tripped { version, .. }
-        | Kind::Overdue { version, .. }
-        | Kind::ThreadAbandoned { version, .. }
-        | Kind::CircuitOpened { version, .. }
-        | Kind::Held { version, .. }
-        | Kind::CircuitClosed { version }
-        | Kind::Quarantined { version, .. }
-        | Kind::Released { version }
-        | Kind::Degraded { version, .. }
-        | Kind::PipelineMisfit { version, .. }
-        | Kind::Loaded { version, .. }
-        | Kind::Drilled { version, .. }
-        | Kind::NotReady { version, .. }
-        | Kind::Unavailable { version, .. } => about(version),
-        Kind::RolledBack { from, to, .. } | Kind::LiveReplaced { from, to, .. } => {
-            if *from == candidate {
-                Concern::Version
-            } else {
-                about(to)
-            }
-        }
-        Kind::Drifted { version: Some(version), whose: DriftScope::Candidate, .. }
-        | Kind::DriftEnded { version: Some(version), whose: DriftScope::Candidate, .. } => about(version),
-        Kind::Drifted { .. }
-        | Kind::DriftEnded { .. }
-        | Kind::Frozen { .. }
-        | Kind::Unfrozen
-        | Kind::Draining { .. }
-        | Kind::LeaseExpired { .. }
-        | Kind::Started { .. }
-        | Kind::StartedWithLess { .. }
-        | Kind::AnswersInDoubt { .. }
-        | Kind::StateFolderMended { .. }
-        | Kind::TookOver
-        | Kind::StateNotSaved { .. }
-        | Kind::StateSaved
-        | Kind::ThreadDied { .. }
-        | Kind::ClockMoved { .. }
-        | Kind::FleetCutOff { .. }
-        | Kind::FleetRejoined
-        | Kind::FleetDiverged
-        | Kind::Closed => Concern::Handle,
-        // What becomes of memory is nobody's decision.
-        Kind::Retired { .. } | Kind::Dropped { .. } | Kind::TierChanged { .. } | Kind::Standby { .. } => {
-            Concern::Nothing
-        }
-    }
 }

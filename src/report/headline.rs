@@ -50,6 +50,11 @@ pub(crate) fn lead(report: &Report) -> Vec<String> {
         let by = event.actor.as_ref().map(|actor| format!(", by {actor}")).unwrap_or_default();
         lead.push(format!("Since then, on {}: {event}{by}.", moment(event.at)));
     }
+    if report.from_journal {
+        lead.push(String::from(
+            "This is told from the journal, which has kept what happened and what was decided, and no figures.",
+        ));
+    }
     if report.went_on {
         lead.push(format!(
             "The process that began this rollout has ended: what is shown over time was seen since the restart at {}, while the evidence is all of it.",
@@ -114,7 +119,7 @@ fn promoted(report: &Report) -> String {
         .map(|actor| format!(" by {actor}"))
         .unwrap_or_default();
     match (happened, &report.plan) {
-        (Some((_, evidence)), Some(_)) if !evidence.is_empty() => {
+        (Some((_, evidence)), plan) if !evidence.is_empty() && (plan.is_some() || report.from_journal) => {
             format!("{candidate} was promoted by its plan after {trial} of trial: {passed}")
         }
         (_, Some(_)) if guards == 0 => {
@@ -141,8 +146,9 @@ fn taken_back(report: &Report, lasted: &str) -> String {
     let (candidate, live) = (rollout.version, report.live);
     let was_live = rollout.phase == Phase::RolledBack;
     let began = if was_live {
-        let watched =
-            report.ended.zip(report.trial.as_ref()).map(|(ended, trial)| long(ended.since(trial.promoted)));
+        let promoted = || report.turns.iter().find(|turn| turn.phase == Phase::Promoted).map(|turn| turn.at);
+        let promoted = report.trial.as_ref().map(|trial| trial.promoted).or_else(promoted);
+        let watched = report.ended.zip(promoted).map(|(ended, promoted)| long(ended.since(promoted)));
         format!(
             "{candidate} was taken back to {live} after {} as live",
             watched.unwrap_or_else(|| String::from(lasted))
@@ -196,11 +202,7 @@ fn actor(report: &Report) -> String {
 }
 
 fn why_paused(report: &Report) -> String {
-    let reason = report.events.iter().rev().find_map(|event| match &event.kind {
-        EventKind::Paused { reason, .. } => Some(reason),
-        _ => None,
-    });
-    reason.map(|reason| format!(": “{reason}”")).unwrap_or_default()
+    report.rollout.pause_reason.as_ref().map(|reason| format!(": “{reason}”")).unwrap_or_default()
 }
 
 /// `as a shadow of 50 % of the requests`
@@ -327,6 +329,15 @@ pub(crate) fn facts(report: &Report) -> Vec<(String, String)> {
             facts.push(("Took".into(), long(ended.since(report.began))));
         }
         None => facts.push(("Runs for".into(), long(report.at.since(report.began)))),
+    }
+    if let Some(step) = rollout.step_told() {
+        let exposure = report.plan.as_ref().zip(rollout.step).and_then(|(plan, at)| plan.steps().get(at));
+        let exposure = exposure.map(|step| format!(": {}", step.exposure())).unwrap_or_default();
+        facts.push(("Its plan is at".into(), format!("{step}{exposure}")));
+    }
+    if rollout.paused {
+        let reason = rollout.pause_reason.clone().unwrap_or_else(|| "the log has no reason any more".into());
+        facts.push(("Paused".into(), reason));
     }
     let most = report.turns.iter().filter(|turn| turn.phase == Phase::Canary).map(|turn| turn.weight).max();
     facts.push((

@@ -21,7 +21,8 @@
 //! as the host gave them, escaped, and no request, key or tensor.
 //!
 //! What a page rests on is kept while a rollout runs, at most 256 points of it, and for the last 32 that ended. It does
-//! not survive the process: of a rollout that went on after a start the page begins there, and says so. Events come from
+//! not survive the process: of a rollout that went on after a start the page begins there, and says so. One that was over by
+//! then is told from the journal, where state is kept: what happened and what was decided, without figures. Events come from
 //! the handle's [log](crate::options::Limits::events); where that has let go of the first ones, the page says so too.
 
 // # Design decisions
@@ -31,6 +32,7 @@
 // own: a library for them would bring fonts and bitmaps, and size text for one width. The view box is as wide as a phone, so
 // that text is no smaller than 11 pixels there.
 
+pub(crate) mod concern;
 pub(crate) mod decided;
 pub(crate) mod document;
 pub(crate) mod drift;
@@ -38,6 +40,8 @@ pub(crate) mod escape;
 pub(crate) mod gather;
 pub(crate) mod headline;
 pub(crate) mod html;
+#[cfg(feature = "state")]
+pub(crate) mod journal;
 pub(crate) mod markdown;
 pub(crate) mod page;
 pub(crate) mod pictures;
@@ -54,3 +58,5 @@ pub use report::{Decided, Report};
 pub use crate::rollout::course::{ArmPoint, GuardPoint, Point, Trial, Turn};
 pub use drift::{DriftSummary, DriftSummaryRow};
 pub use gather::Which;
+#[cfg(feature = "state")]
+pub use journal::from_journal;

@@ -25,7 +25,10 @@ impl Report {
 
     fn document(&self) -> Document {
         let (outcome, tone) = headline::outcome(self);
-        let mut sections = vec![tried::section(self), seen::section(self)];
+        let mut sections = vec![tried::section(self)];
+        if !self.from_journal {
+            sections.push(seen::section(self));
+        }
         sections.extend(pictures::evidence(self));
         sections.push(decided::section(self));
         sections.extend(self.drift.as_ref().map(drift_section));

@@ -9,6 +9,7 @@ use crate::control::event::Event;
 use crate::handle::status::RolloutStatus;
 use crate::model::identity::Identity;
 use crate::rollout::course::{Point, Trial, Turn};
+use crate::rollout::decision::{Decision, replay};
 use crate::rollout::guard::evidence::Evidence;
 use crate::rollout::phase::Phase;
 use crate::rollout::plan::Plan;
@@ -38,6 +39,11 @@ pub struct Report {
     pub began: Timestamp,
     /// The rollout had begun in an earlier life of the handle. Its evidence counts; how it came about is not known here.
     pub went_on: bool,
+    /// It ended before the process began, or has been over for so long that the handle has forgotten it: this is what the
+    /// journal has kept of it. Figures, the plan and what was seen over time are not in there: their fields are empty, and mean
+    /// nothing.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub from_journal: bool,
     /// When it ended; nothing while it runs.
     pub ended: Option<Timestamp>,
     /// The plan that it followed.
@@ -83,6 +89,20 @@ pub struct Decided {
     pub evidence: Evidence,
     /// It was [judged again](crate::decisions::replay) from its record when the report was made, and came to the same.
     pub replayed: bool,
+}
+
+impl Decided {
+    /// Of a record, which is judged again: some milliseconds.
+    pub(crate) fn of(decision: &Decision) -> Self {
+        Self {
+            number: decision.number,
+            at: decision.at,
+            phase: decision.phase,
+            weight: decision.weight,
+            evidence: decision.evidence.clone(),
+            replayed: replay(decision).is_ok_and(|evidence| evidence == decision.evidence),
+        }
+    }
 }
 
 impl Report {

@@ -17,7 +17,10 @@ const FIRST_SHOWN: usize = 8;
 const LAST_SHOWN: usize = 16;
 
 pub(crate) fn section(report: &Report) -> Section {
-    let mut blocks = vec![Block::Text(planned(report)), Block::Text(on_whom(report))];
+    let mut blocks = vec![Block::Text(planned(report))];
+    if !report.from_journal {
+        blocks.push(Block::Text(on_whom(report)));
+    }
     blocks.extend(pictures::exposure(report).map(|plot| Block::Plots(vec![plot])));
     blocks.push(Block::Table(turns(report)));
     Section::new("What was tried, and on whom", blocks)
@@ -27,6 +30,9 @@ pub(crate) fn section(report: &Report) -> Section {
 fn planned(report: &Report) -> String {
     let candidate = report.rollout.version;
     let mut text = match &report.plan {
+        None if report.from_journal => {
+            format!("Whether {candidate} followed a plan, and which, the journal has not kept.")
+        }
         Some(plan) if !plan.steps().is_empty() => {
             let steps: Vec<String> = plan.steps().iter().map(|step| step.exposure().to_string()).collect();
             format!(

@@ -18,6 +18,7 @@ use super::publish::Draft;
 use super::store::names;
 use crate::base::clock::Timestamp;
 use crate::base::disk::open_to_read;
+use crate::base::objects::from_json;
 use crate::base::text::bounded_text;
 
 /// The file that says what the model is.
@@ -196,8 +197,7 @@ fn config(folder: &Path) -> Result<Config, RepositoryError> {
     if text.len() as u64 > CONFIG_MAX {
         return Err(failed(std::io::Error::other("it has more than 4 MiB")));
     }
-    serde_json::from_slice(&text)
-        .map_err(|error| RepositoryError::Manifest { path, cause: error.to_string() })
+    from_json(&text).map_err(|error| RepositoryError::Manifest { path, cause: error.to_string() })
 }
 
 /// The labels in their order; none where a number is missing, or is none.

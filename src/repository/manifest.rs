@@ -12,6 +12,7 @@ use super::contract::GoldenSample;
 use super::contract::contract::Contract;
 use super::name;
 use crate::base::clock::Timestamp;
+use crate::base::objects::{Objects, from_json};
 use crate::base::text::digest;
 
 /// The schema that this release writes, and the latest that it reads.
@@ -189,12 +190,12 @@ impl<'de> Deserialize<'de> for Moment {
 /// Reads JSON. Where it has a whole number with a point, as languages with one kind of number write it and the schema allows,
 /// it is read without.
 fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, serde_json::Error> {
-    serde_json::from_slice(bytes).or_else(|error| {
+    from_json(bytes).or_else(|error| {
         if !error.to_string().contains("invalid type: floating point") {
             return Err(error);
         }
         // What is wrong beside it is told with its line.
-        let whole = serde_json::from_slice(bytes).map(whole).and_then(serde_json::from_value);
+        let whole = serde_json::from_slice(bytes).map(whole).and_then(|value| T::deserialize(Objects(value)));
         whole.map_err(|_| error)
     })
 }

@@ -270,6 +270,18 @@ impl Repository {
         Ok(Entry::new(model.to_owned(), id, folder, manifest))
     }
 
+    /// The SHA-256 of a version's manifest as it lies there, whether or not it is believed; nothing where it cannot be read.
+    #[cfg(feature = "onnx")]
+    pub(crate) fn manifest_digest(&self, model: &str, version: VersionId) -> Option<String> {
+        use sha2::{Digest, Sha256};
+
+        let folder = version_folder(&self.model_folder(model).ok()?, version.as_str()).ok()??;
+        let path = folder.join(FILE);
+        let bytes =
+            self.files.read(self.followed(model, &path).as_deref().unwrap_or(&path), MANIFEST_MAX).ok()?;
+        Some(hex(&Sha256::digest(bytes)))
+    }
+
     fn manifest(&self, path: &Path, model: &str, version: &str) -> Result<Manifest, RepositoryError> {
         let wrong = |cause: String| RepositoryError::Manifest { path: path.to_owned(), cause };
         let followed = self.followed(model, path);

@@ -5,6 +5,7 @@ use thiserror::Error;
 
 use super::guard::numbers::written;
 use crate::base::ordered::OrderedMap;
+use crate::base::share::read_fraction;
 use crate::model::identity::Identity;
 use crate::stats::sequential::EValue;
 
@@ -26,7 +27,9 @@ pub struct ErrorBudget {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, default)]
 struct ErrorBudgetFields {
+    #[serde(deserialize_with = "read_fraction")]
     harm: f64,
+    #[serde(deserialize_with = "read_fraction")]
     promotion: f64,
 }
 

@@ -3,10 +3,9 @@
 use std::fs::{File, Metadata, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use super::error::StateError;
-use super::names::{ASIDE, JOURNAL, KEY, KEY_ASIDE, LOCK, MARK};
+use super::names::{ASIDE, HELD, JOURNAL, KEY, KEY_ASIDE, LOCK, MARK};
 use crate::base::disk::{Files, NotPlain, Shared, own_file, own_folder};
 
 /// The identity of a file to the system, whatever its name; the same for all where it tells nothing.
@@ -17,6 +16,8 @@ pub(crate) type Identity = (u64, u64);
 pub(crate) struct Held {
     folder: PathBuf,
     lock: File,
+    /// Locked for those who look; nothing where it could not be.
+    shown: Option<File>,
     /// The process that took it. What a fork has copied of it is not the child's.
     owner: u32,
     /// Its group could write to it until now.
@@ -28,7 +29,7 @@ impl Held {
     pub(crate) fn take(files: &Files, folder: &Path) -> Result<Self, StateError> {
         make(files, folder)?;
         let mut mended = look(folder)?;
-        for name in [JOURNAL, KEY, MARK, LOCK] {
+        for name in [JOURNAL, KEY, MARK, LOCK, HELD] {
             let path = folder.join(name);
             if is_plain(&path)? {
                 let shared = own_file(&path).map_err(StateError::disk("looking at", &path))?;
@@ -37,14 +38,16 @@ impl Held {
         }
         let path = folder.join(LOCK);
         let lock = files.open_lock(&path).map_err(StateError::disk("opening", &path))?;
-        match take_beside_lookers(&lock) {
+        match lock.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => return Err(StateError::Locked { folder: folder.to_owned() }),
             Err(TryLockError::Error(error)) => return Err(StateError::disk("locking", &path)(error)),
         }
-        let held = Self { folder: folder.to_owned(), lock, owner: std::process::id(), mended };
+        let mut held =
+            Self { folder: folder.to_owned(), lock, shown: None, owner: std::process::id(), mended };
         // Whoever had the lock before may have removed the file that this is the lock of.
         held.check()?;
+        held.shown = show(folder);
         for aside in [ASIDE, KEY_ASIDE] {
             remove(files, &folder.join(aside))?;
         }
@@ -68,46 +71,43 @@ impl Held {
 impl Drop for Held {
     fn drop(&mut self) {
         if self.owner == std::process::id() {
+            let _ = self.shown.as_ref().map(File::unlock);
             let _ = self.lock.unlock();
         }
     }
 }
 
-/// How often it is tried again where somebody is looking, a millisecond apart: a look takes microseconds.
-const LOOKS_MAX: u32 = 1_000;
+/// How often another file is put in the place of one that somebody looks at.
+const LOOKS_MAX: u32 = 64;
 
-/// Takes the lock for good where nobody has it but those who only look whether somebody has.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "a pause between two tries: nothing is right because of its length"
-)]
-fn take_beside_lookers(lock: &File) -> Result<(), TryLockError> {
+/// Locks the file that shows those who look that the folder is had. They lock it too, shared, and one of them that is stopped
+/// meanwhile would keep it for ever; so they never touch the lock that decides who has the folder, and whoever has that puts
+/// another file in the place of one that is looked at. Where that fails a look cannot tell, which refuses no start.
+fn show(folder: &Path) -> Option<File> {
+    let path = folder.join(HELD);
     for _ in 0..LOOKS_MAX {
-        match lock.try_lock() {
-            Err(TryLockError::WouldBlock) => {}
-            taken => return taken,
+        let shown = Files::open_note(&path).ok()?;
+        match shown.try_lock() {
+            Ok(()) => return Some(shown),
+            Err(TryLockError::WouldBlock) => std::fs::remove_file(&path).ok()?,
+            Err(TryLockError::Error(_)) => return None,
         }
-        // Whoever has the folder lets nobody look; one who looks lets others.
-        lock.try_lock_shared()?;
-        lock.unlock().map_err(TryLockError::Error)?;
-        std::thread::sleep(Duration::from_millis(1));
     }
-    Err(TryLockError::WouldBlock)
+    None
 }
 
-/// Whether a process has the folder now; nothing where that cannot be told. The lock is tried without waiting, and shared with
-/// others who look; whoever takes the folder in that moment tries again.
+/// Whether a process has the folder now; nothing where that cannot be told. Its lock is not touched: see [`show`].
 pub(crate) fn is_held(folder: &Path) -> Option<bool> {
-    let path = folder.join(LOCK);
+    let path = folder.join(HELD);
     if !is_plain(&path).ok()? {
-        // Whoever has the folder has made one.
-        return Some(false);
+        // Whoever has had the folder has made both, or could not.
+        return if is_plain(&folder.join(LOCK)).ok()? { None } else { Some(false) };
     }
-    let lock = Files::default().open(&path).ok()?;
-    match lock.try_lock_shared() {
+    let shown = Files::default().open(&path).ok()?;
+    match shown.try_lock_shared() {
         Ok(()) => {
             // The end of the descriptor does it too, unless a child was forked meanwhile.
-            let _ = lock.unlock();
+            let _ = shown.unlock();
             Some(false)
         }
         Err(TryLockError::WouldBlock) => Some(true),

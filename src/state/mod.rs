@@ -6,6 +6,7 @@
 //! | `key` | 16 bytes that seal the printed ids of predictions, and their XXH3-64 |
 //! | `mark` | how far the journal was acknowledged: 40 bytes |
 //! | `lock` | empty; locked by the process that has the folder |
+//! | `held` | empty; locked by the same process, and for a moment by whoever looks whether one has it |
 //! | `journal.new`, `key.new` | being written; a start removes them |
 //! | `journal.damaged-1` .. `-99` | what [`repair`] found, as it was |
 //!

@@ -10,6 +10,9 @@ pub(crate) const ASIDE: &str = "journal.new";
 
 pub(crate) const LOCK: &str = "lock";
 
+/// Shows those who look that a process has the folder.
+pub(crate) const HELD: &str = "held";
+
 /// How far the journal was acknowledged.
 pub(crate) const MARK: &str = "mark";
 

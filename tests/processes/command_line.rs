@@ -29,6 +29,7 @@ crate::harness::tests! { "command_line":
     a_reader_who_has_seen_enough_is_no_error,
     a_terminal_obeys_nothing_that_a_manifest_says,
     what_cannot_be_done_ends_with_1_and_what_is_not_understood_with_2,
+    a_plan_whose_copies_the_file_does_not_allow_is_warned_of,
     the_history_of_a_handle_is_read_while_it_runs,
     a_history_that_is_followed_tells_what_happens_until_it_is_ended,
     a_shell_and_a_manual_know_every_command,
@@ -550,6 +551,29 @@ fn what_cannot_be_done_ends_with_1_and_what_is_not_understood_with_2() {
     assert_eq!(Repository::open(&root.0).unwrap().versions("late").unwrap().len(), 2, "nothing was changed");
 }
 
+/// Bug: `plan check` understood a plan with a shadow step in a file without `shadow`, which a service refuses to run. Cause: only
+/// what stands in the file was read, and not what it asks of the handle. Fix: a warning with what to do; it is no error, since the
+/// service's code may allow copies.
+fn a_plan_whose_copies_the_file_does_not_allow_is_warned_of() {
+    let root = Folder::new("unshadowed");
+    let file = root.0.join("late.toml");
+    let config = fs::read_to_string(here("examples/late.toml")).unwrap();
+    let without: Vec<&str> = config.lines().filter(|line| !line.starts_with("shadow = ")).collect();
+    fs::write(&file, without.join("\n")).unwrap();
+    let checked = said(&["plan", "check", file.to_str().unwrap()]);
+    let warning = checked.lines().last().unwrap();
+    assert!(
+        warning.starts_with("warning: step 1 copies requests, and the file has no `shadow`")
+            && warning.ends_with("add `shadow = {}`, or leave the step out"),
+        "{checked}"
+    );
+    let json = said(&["plan", "check", file.to_str().unwrap(), "--json"]);
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(json["warnings"].as_array().unwrap().len(), 1);
+    let allowed = said(&["plan", "check", &here("examples/late.toml")]);
+    assert!(!allowed.contains("warning"), "{allowed}");
+}
+
 fn handle(folder: &Folder) -> ModelHandle<f64, f64> {
     ModelHandle::builder("late")
         .live("v1", closure("rule@1", |input: &f64| Ok(*input)))
@@ -697,9 +721,9 @@ fn what_is_decided_is_shown_while_the_handle_runs() {
     assert_eq!((&json["live"], &json["epoch"]), (&"v2".into(), &handle.status().epoch.into()));
     handle.close(std::time::Duration::from_secs(30)).unwrap();
     assert!(said(&["state", "show", folder.text()]).contains("  free: it was closed  "));
-    let lock = folder.0.join("lock");
-    fs::remove_file(&lock).unwrap();
-    fs::create_dir(&lock).unwrap();
+    let shown_by = folder.0.join("held");
+    fs::remove_file(&shown_by).unwrap();
+    fs::create_dir(&shown_by).unwrap();
     let unknown = said(&["state", "show", folder.text()]);
     assert!(unknown.contains("  closed; whether a process has it cannot be told  "), "{unknown}");
     let json: serde_json::Value =

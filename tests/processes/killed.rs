@@ -6,7 +6,7 @@
 use std::error::Error;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use switchback::options::AfterCrash;
@@ -21,6 +21,7 @@ tests! { "killed":
     after_a_kill_at_any_moment_a_start_knows_what_was_acknowledged,
     after_each_of_three_hundred_kills_a_start_knows_what_was_acknowledged long "300 kills",
     a_candidate_that_takes_the_process_with_it_is_quarantined_at_the_second_start,
+    a_reader_that_is_stopped_while_it_looks_keeps_no_service_from_starting,
 }
 
 /// What a process says of itself: `try` before it does what it names, `ack` after.
@@ -46,6 +47,7 @@ pub(crate) fn kill(child: &mut Command, lines: usize, spins: u32, mut hear: impl
 pub(crate) fn child(told: &[String]) {
     match told {
         [story, folder, seed] if story == "goes on" => go_on(Path::new(folder), seed.parse().unwrap()),
+        [story, folder] if story == "looks" => look_for_ever(Path::new(folder)),
         [story, folder] if story == "aborts" => abort_while_exposed(Path::new(folder)),
         _ => panic!("{told:?}"),
     }
@@ -135,6 +137,12 @@ fn abort_while_exposed(folder: &Path) {
         service.stage("aborts", aborting()).unwrap().canary(1.0).unwrap();
     }
     let _ = service.predict(&-1.0);
+}
+
+fn look_for_ever(folder: &Path) {
+    loop {
+        switchback::status::look(folder).unwrap();
+    }
 }
 
 // What is there after each kill.
@@ -231,4 +239,46 @@ fn a_candidate_that_takes_the_process_with_it_is_quarantined_at_the_second_start
     let status = service.status();
     assert_eq!((status.live.as_str(), status.quarantined[0].1.version.as_str()), ("m0", "aborts"));
     assert!(service.rollout("aborts").is_none());
+}
+
+/// Whether a process stands still.
+fn is_stopped(child: &Child) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{}/stat", child.id())).unwrap();
+    stat.rsplit_once(") ").is_some_and(|(_, state)| state.starts_with('T'))
+}
+
+/// Bug: a process that was stopped (SIGSTOP, a debugger, a frozen container) while `switchback state show` looked at a folder made
+/// a starting service wait for a second, and refused it then. Cause: to look took the lock that decides who has the folder. Fix: a
+/// look takes another one, which a start does not wait for.
+fn a_reader_that_is_stopped_while_it_looks_keeps_no_service_from_starting() {
+    if !cfg!(target_os = "linux") {
+        return;
+    }
+    let folder = Folder::new();
+    drop(service(&folder.0, AfterCrash::Resume).build().unwrap());
+    let mut reader = crate::child("killed").arg("looks").arg(&folder.0).spawn().unwrap();
+    let looks = std::fs::File::open(folder.0.join("held")).unwrap();
+    let send = |which: &str| {
+        let kill = format!("kill -{which} {}", reader.id());
+        assert!(Command::new("sh").args(["-c", &kill]).status().unwrap().success());
+    };
+    // Stopped again and again, until it is with the lock in its hands.
+    let caught = (0..20_000).any(|_| {
+        send("STOP");
+        wait_until("it is stopped", || is_stopped(&reader));
+        let is_locked = looks.try_lock().is_err();
+        if !is_locked {
+            looks.unlock().unwrap();
+            send("CONT");
+        }
+        is_locked
+    });
+    assert!(caught, "it was never stopped within a look");
+    let started = service(&folder.0, AfterCrash::Resume).build();
+    let is_alone = started.as_ref().is_ok_and(|service| !service.status().standby);
+    let looked = switchback::status::look(&folder.0).unwrap().unwrap();
+    reader.kill().unwrap();
+    reader.wait().unwrap();
+    assert!(is_alone, "{started:?}");
+    assert_eq!(looked.held, Some(true), "another reader is told who has it");
 }

@@ -175,7 +175,7 @@ fn whoever_has_the_token_moves_rollouts_and_is_named_for_it() {
         ("/late/release", json!({"identity": ""}), StatusCode::BAD_REQUEST, "64 digits"),
         (
             "/late/rollouts/v3/canary",
-            json!({"share": "5 %"}),
+            json!({"share": "5"}),
             StatusCode::BAD_REQUEST,
             r#"such as {\"reason\""#,
         ),
@@ -191,6 +191,35 @@ fn whoever_has_the_token_moves_rollouts_and_is_named_for_it() {
         assert_eq!(refused.status(), status, "{path}: {}", text(&refused));
         assert!(text(&refused).contains(why), "{path}: {}", text(&refused));
     }
+}
+
+/// Bug: `"5 %"`, which guards and configurations take, was no share over HTTP, and a list was read as a change by the order of
+/// fields that stands nowhere: `["complaints"]` rolled back. Cause: the body was read by serde's derived code. Fix: it is read as
+/// a configuration is, with its sentences.
+#[test]
+fn a_change_is_written_as_a_configuration_is() {
+    let clock = clock();
+    let service = service(&clock);
+    let admin = admin(&service);
+    let _candidate = service.stage("v2", says("two", 0.9)).unwrap();
+    let done = post(&admin, "/late/rollouts/v2/canary", &[], json!({"share": "5 %"}));
+    assert_eq!(done.status(), StatusCode::OK, "{}", text(&done));
+    assert_eq!(service.status().rollouts[0].weight, share(0.05));
+    for (body, why) in [
+        (json!({"share": 5}), r#"share: 5 is no share: write \"5 %\" or 0.05"#),
+        (json!({"share": "120 %"}), r#"share: \"120 %\" is no share"#),
+        (json!({"shrae": 0.1}), "`shrae` is no field here, did you mean `share`?"),
+        (json!({"reason": 7}), "reason: 7 is no text: write it in quotes"),
+        (json!([null, 0.1]), "a list is no table: write one of `reason`, `share`, `version`, `identity`"),
+        (json!("complaints"), "is no table"),
+    ] {
+        let refused = post(&admin, "/late/rollouts/v2/canary", &[], body);
+        assert_eq!(refused.status(), StatusCode::BAD_REQUEST, "{why}");
+        assert!(text(&refused).contains(why), "{why}: {}", text(&refused));
+    }
+    let list = post(&admin, "/late/rollback", &[], json!(["complaints"]));
+    assert_eq!(list.status(), StatusCode::BAD_REQUEST);
+    assert_eq!(service.status().rollouts[0].weight, share(0.05), "nothing has changed");
 }
 
 /// Bug: a path of a change that was looked at was "no such page", and what was quarantined could only be released by all 64 digits
@@ -350,4 +379,32 @@ fn a_host_says_who_may_change_something_and_its_panics_are_refusals() {
     assert!(matches!(Bearer::new("short"), Err(BearerError::Short { bytes: 5 })));
     assert!(matches!(Bearer::from_env("SWITCHBACK_NO_SUCH_TOKEN"), Err(BearerError::Missing { .. })));
     assert!(!format!("{:?}", Bearer::new(TOKEN).unwrap()).contains("horse"));
+}
+
+/// Bug: neither the page about a model nor the report said at which step of its plan a rollout was, nor why it was paused. Cause: the
+/// status had the step alone, and the reason stood in an event. Fix: the status has both, and pages say them.
+#[test]
+fn a_page_and_a_report_say_the_step_of_the_plan_and_why_it_is_paused() {
+    let clock = clock();
+    let service = service(&clock);
+    let admin = admin(&service);
+    let rollout = service.stage("v2", says("two", 0.9)).unwrap().guard(guard::error_rate().at_most(0.5));
+    let steps = [0.25, 0.5].map(|weight| Step::canary(weight).unwrap());
+    rollout.run(Plan::new(steps).unwrap()).unwrap();
+    tick(&service, &clock);
+    let page = text(&get(&admin, "/late", "text/html"));
+    assert!(page.contains("v2: canary, answers 25\u{a0}%, step 1 of 2"), "{page}");
+    rollout.pause("complaints from Kiel");
+    let status = rollout.status().unwrap();
+    assert_eq!((status.steps, status.pause_reason.as_deref()), (2, Some("complaints from Kiel")));
+    let page = text(&get(&admin, "/late", "text/html"));
+    for said in ["v2 is paused (complaints from Kiel) and waits for a person", "step 1 of 2, paused"] {
+        assert!(page.contains(said), "{said}: {page}");
+    }
+    let report = text(&get(&admin, "/late/rollouts/v2", "text/markdown"));
+    for said in ["step 1 of 2: a canary of 25 %", "complaints from Kiel"] {
+        assert!(report.contains(said), "{said}: {report}");
+    }
+    rollout.resume().unwrap();
+    assert_eq!(rollout.status().unwrap().pause_reason, None);
 }

@@ -12,9 +12,10 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use switchback::asynchronous::{AsyncError, AsyncHandle};
+use switchback::operator::figures::FigureValue;
 use switchback::options::Async;
 use switchback::testing::Scripted;
-use switchback::{Clock, PredictError};
+use switchback::{Clock, ModelHandle, PredictError};
 use tokio::runtime::{Builder, Runtime};
 use tokio::task::yield_now;
 
@@ -113,6 +114,19 @@ fn gated(options: Async) -> (AsyncHandle<f64, f64>, switchback::testing::Script<
     (service.into_async(options.inline_below(Duration::ZERO)).unwrap(), script)
 }
 
+/// What exporters see of the queue: how many run and wait, how many may, and, twice, how many were refused.
+fn figures(late: &AsyncHandle<f64, f64>) -> [[f64; 2]; 3] {
+    let families = switchback::operator::figures::of([&late.handle().operator()]);
+    let value = |name: &str, place: usize| {
+        let family = families.iter().find(|family| family.name == name).unwrap();
+        let FigureValue::Number(value) = family.samples[place].value else { panic!("{family:?}") };
+        value
+    };
+    let both = |name| [value(name, 0), value(name, 1)];
+    let refused = value("switchback_async_refused_total", 0);
+    [both("switchback_async_requests"), both("switchback_async_requests_max"), [refused; 2]]
+}
+
 async fn until(mut holds: impl FnMut() -> bool) {
     while !holds() {
         yield_now().await;
@@ -136,6 +150,7 @@ fn what_does_not_fit_the_queue_is_refused_at_once_and_what_leaves_it_has_not_run
             let refused = late.predict(0.5).await.unwrap_err();
             assert!(matches!(refused, AsyncError::Busy { waiting: 1 }), "{refused}");
             assert_eq!((late.queue().refused, late.queue().waiting), (1, 1));
+            assert_eq!(figures(&late), [[1.0, 1.0], [1.0, 1.0], [1.0, 1.0]], "and exporters see the same");
             second.abort();
             assert!(second.await.unwrap_err().is_cancelled());
             assert_eq!(late.queue().waiting, 0);
@@ -243,4 +258,24 @@ fn without_a_runtime_and_after_its_end_an_error_says_so() {
     let polled = pin!(late.predict(0.5)).poll(&mut context);
     assert!(matches!(polled, Poll::Ready(Err(AsyncError::Ended))), "{polled:?}");
     assert_eq!((script.calls(), late.queue().under_way), (0, 0));
+}
+
+/// Bug: how full the queue was, and what it refused, stood in no metric. Cause: it was known to the asynchronous handle alone, and
+/// exporters have the handle below it. Fix: that knows its queues.
+#[test]
+fn a_queue_is_in_the_figures_of_its_handle() {
+    let service = builder(&clock()).live("v1", says("one", 0.1)).build().unwrap();
+    let names = |service: &ModelHandle<f64, f64>| -> Vec<&str> {
+        let families = switchback::operator::figures::of([&service.operator()]);
+        families.iter().map(|family| family.name).filter(|name| name.contains("_async_")).collect()
+    };
+    assert!(names(&service).is_empty(), "nobody asks from asynchronous code");
+    let late = service.clone().into_async(Async::new().concurrency(3).waiting(5)).unwrap();
+    let beside = service.clone().into_async(Async::new().concurrency(1).waiting(0)).unwrap();
+    assert_eq!(names(&service).len(), 3);
+    assert_eq!(figures(&late), [[0.0, 0.0], [4.0, 5.0], [0.0, 0.0]], "both together");
+    drop(beside);
+    assert_eq!(figures(&late)[1], [3.0, 5.0]);
+    drop(late);
+    assert!(names(&service).is_empty());
 }

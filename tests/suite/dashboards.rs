@@ -6,7 +6,7 @@ use std::path::Path;
 
 use serde_json::Value;
 use switchback::events::EventKind;
-use switchback::operator::figures::{DESCRIBED, Described, Kind};
+use switchback::operator::figures::{DESCRIBED, Described, FigureKind};
 
 fn file(name: &str) -> String {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("observability").join(name);
@@ -47,7 +47,7 @@ fn asked(query: &str) -> Vec<Asked<'_>> {
 
 fn described(name: &str) -> Option<&'static Described> {
     DESCRIBED.iter().find(|figure| match figure.kind {
-        Kind::Histogram => {
+        FigureKind::Histogram => {
             name.strip_prefix(figure.name).is_some_and(|end| ["_bucket", "_sum", "_count"].contains(&end))
         }
         _ => figure.name == name,

@@ -10,7 +10,7 @@ use metrics::{
 use parking_lot::Mutex;
 use switchback::guard;
 use switchback::operator::Operators;
-use switchback::operator::figures::{DESCRIBED, Kind};
+use switchback::operator::figures::{DESCRIBED, FigureKind};
 use switchback::options::Shadowing;
 
 use crate::common::*;
@@ -149,7 +149,7 @@ fn a_recorder_of_the_hosts_is_told_what_is_measured() {
     {
         let described = recorder.described.lock();
         for figure in DESCRIBED {
-            let kind = if figure.kind == Kind::Counter { "counter" } else { "gauge" };
+            let kind = if figure.kind == FigureKind::Counter { "counter" } else { "gauge" };
             assert_eq!(described.get(figure.name).map(|(kind, _)| *kind), Some(kind), "{}", figure.name);
         }
         assert_eq!(described[duration], ("gauge", Some(Unit::Seconds)));

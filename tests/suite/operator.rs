@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use switchback::events::EventKind;
-use switchback::operator::figures::{DESCRIBED, Family, Kind, Unit, Value};
+use switchback::operator::figures::{DESCRIBED, Family, FigureKind, FigureValue, Unit};
 use switchback::operator::{Operator, OperatorError, Operators};
 use switchback::options::{Labels, Limits, Shadowing, Threads};
 use switchback::{ModelHandle, Outcome, Phase, RollbackOutcome, closure, guard};
@@ -34,7 +34,7 @@ fn value(families: &[Family], name: &str, labels: &[(&str, &str)]) -> f64 {
     let found: Vec<_> = family(families, name).samples.iter().filter(holds).collect();
     match found[..] {
         [sample] => match sample.value {
-            Value::Number(number) => number,
+            FigureValue::Number(number) => number,
             ref other => panic!("{name}: {other:?}"),
         },
         _ => panic!("{name} {labels:?}: {found:?}"),
@@ -189,7 +189,7 @@ fn what_is_measured_says_what_happened() {
     // A histogram has every request in one place.
     let latency = family(&families, "switchback_predict_duration_seconds");
     for sample in &latency.samples {
-        let Value::Histogram { buckets, sum, count } = &sample.value else { panic!("{sample:?}") };
+        let FigureValue::Histogram { buckets, sum, count } = &sample.value else { panic!("{sample:?}") };
         assert_eq!(buckets.iter().map(|(_, count)| count).sum::<u64>(), *count, "{sample:?}");
         assert!(buckets.is_sorted_by(|one, next| one.0 < next.0) && buckets.last().unwrap().0.is_infinite());
         assert!((*count > 0) == (*sum > 0.0), "{sample:?}");
@@ -225,8 +225,8 @@ fn the_table_holds_to_its_own_rules() {
             _ => "",
         };
         let end = match figure.kind {
-            Kind::Counter => format!("{unit}_total"),
-            Kind::Info => format!("{unit}_info"),
+            FigureKind::Counter => format!("{unit}_total"),
+            FigureKind::Info => format!("{unit}_info"),
             _ => unit.to_owned(),
         };
         assert!(name.ends_with(&end), "{name} ends with {end}");
@@ -290,7 +290,7 @@ fn a_page_for_prometheus_has_every_figure_under_its_own_name() {
     let names: BTreeSet<&str> = said.clone().map(|line| line.split('{').next().unwrap()).collect();
     for family in Operators::new([late.operator()]).unwrap().figures() {
         let name = match family.kind {
-            Kind::Histogram => format!("{}_bucket", family.name),
+            FigureKind::Histogram => format!("{}_bucket", family.name),
             _ => family.name.to_owned(),
         };
         assert!(names.contains(name.as_str()), "{name} in {names:?}");
@@ -311,8 +311,8 @@ fn a_page_for_prometheus_has_every_figure_under_its_own_name() {
     let plain = page.plain_text();
     for figure in DESCRIBED.iter().filter(|figure| text.contains(figure.name)) {
         let kind = match figure.kind {
-            Kind::Counter => "counter",
-            Kind::Histogram => "histogram",
+            FigureKind::Counter => "counter",
+            FigureKind::Histogram => "histogram",
             _ => "gauge",
         };
         assert!(plain.contains(&format!("# TYPE {} {kind}\n", figure.name)), "{}: {plain}", figure.name);

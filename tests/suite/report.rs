@@ -466,3 +466,62 @@ fn a_rollout_that_went_on_after_a_start_says_since_when_it_was_seen() {
     let said = "what is shown over time was seen since the restart at ";
     assert!(html.contains(said) && markdown.contains(said), "{}", report.headline());
 }
+
+/// Bug: the report on a rollout was gone with the process, though its journal had what happened and every decision. Cause: a report
+/// was gathered from what a handle remembers alone. Fix: what is not remembered is told from the journal, without figures.
+#[cfg(feature = "state")]
+#[test]
+fn a_rollout_that_was_over_before_the_process_began_is_told_from_the_journal() {
+    let (clock, folder) = (clock(), Folder::new());
+    let start = || {
+        builder(&clock)
+            .live("v1", below("one", 0.6))
+            .shadowing(Shadowing::new())
+            .state(&folder.0)
+            .source(|name: &str| {
+                let (identity, limit) = if name == "v3" { ("three", 0.51) } else { ("one", 0.6) };
+                Ok(Box::new(below(identity, limit)) as Box<dyn switchback::Model<f64, f64>>)
+            })
+            .build()
+            .unwrap()
+    };
+    let service = start();
+    let worse = service.stage("v2", below("two", 0.95)).unwrap();
+    let worse = worse.guard(guard::accuracy().at_most_below_live(0.02));
+    worse.canary(0.25).unwrap();
+    traffic(&service, &clock, &mut Chance(1), 100, 100);
+    let better = service.stage("v3", below("three", 0.51)).unwrap();
+    let better = better.guard(guard::accuracy().at_most_below_live(0.02));
+    let bake = Bake::new(seconds(60)).keep_previous_as_shadow(0.5).unwrap();
+    better.run(ramp([0.1, 0.5]).bake(bake)).unwrap();
+    traffic(&service, &clock, &mut Chance(3), 200, 50);
+    assert_eq!((worse.phase(), better.phase()), (Phase::Aborted, Phase::Promoted));
+    let seen = ["v2", "v3"].map(|version| service.report(version).unwrap());
+    assert!(seen.iter().all(|report| !report.from_journal));
+    service.close(seconds(1)).unwrap();
+    drop((worse, better, service));
+
+    let service = start();
+    for seen in &seen {
+        let version = seen.rollout.version;
+        let report = service.report(version).unwrap();
+        let (html, markdown) = check(&report);
+        assert!(report.from_journal && html.contains("no figures"), "{html}");
+        assert_eq!((report.began, report.ended, report.live), (seen.began, seen.ended, seen.live));
+        assert_eq!((report.rollout.phase, &report.rollout.cause), (seen.rollout.phase, &seen.rollout.cause));
+        assert_eq!((&report.decisions, &report.events), (&seen.decisions, &seen.events));
+        assert!(report.decisions.iter().all(|decided| decided.replayed) && !report.decisions.is_empty());
+        let first = |report: &Report| report.headline().split(". ").next().unwrap().to_owned();
+        let said = first(seen);
+        assert!(report.headline().starts_with(said.split(", and").next().unwrap()), "{}", report.headline());
+        // What is not known is not said.
+        for unknown in ["0 requests", "by hand", "No evidence has been taken", "Figures since"] {
+            assert!(!html.contains(unknown) && !markdown.contains(unknown), "{unknown}: {markdown}");
+        }
+        assert_eq!(service.report(seen.rollout.number).unwrap().rollout.version, version);
+        // Any process that may read the folder can do the same.
+        let outside = switchback::report::from_journal(&folder.0, version.as_str()).unwrap().unwrap();
+        assert_eq!(outside.decisions, report.decisions);
+    }
+    assert!(service.report("v9").is_none());
+}

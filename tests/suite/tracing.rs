@@ -222,6 +222,26 @@ fn what_automation_takes_back_is_a_warning() {
     });
 }
 
+/// Bug: a rollout that was paused because the process had crashed was logged at INFO, like one that a person pauses. Cause: the
+/// level followed from the kind alone. Fix: what nobody who is named has paused is a warning.
+#[test]
+fn a_pause_by_nobody_who_is_named_is_a_warning() {
+    let log = Log::default();
+    logged_by(&log, || {
+        let service = builder(&clock()).live("v1", says("one", 0.1)).build().unwrap();
+        service.acting_as("ada").stage("v2", says("two", 0.2)).unwrap().pause("a look");
+        service.tick();
+        service
+            .stage("v3", says("three", 0.3))
+            .unwrap()
+            .pause("the process crashed while this version took traffic");
+        service.tick();
+        let logged = log.logged.lock();
+        let paused = logged.iter().filter(|one| field(one, "event") == Some("paused"));
+        assert_eq!(paused.map(|one| one.0).collect::<Vec<_>>(), [Level::INFO, Level::WARN]);
+    });
+}
+
 #[test]
 fn a_span_of_the_hosts_learns_who_answered() {
     let log = Log::default();

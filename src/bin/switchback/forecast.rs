@@ -34,31 +34,31 @@ pub(crate) struct Asked {
     #[arg(long, value_name = "AGE", value_parser = humantime::parse_duration)]
     labels: Option<Duration>,
     /// The share of predictions whose truth becomes known.
-    #[arg(long, value_name = "SHARE")]
+    #[arg(long, value_name = "SHARE", value_parser = crate::remote::share)]
     labelled: Option<f64>,
     /// The share of requests on which live fails.
-    #[arg(long, value_name = "SHARE")]
+    #[arg(long, value_name = "SHARE", value_parser = crate::remote::share)]
     error: Option<f64>,
     /// The share of answers that are wrong. Unless they are said, half of it is taken for the two shares that depend on it.
-    #[arg(long, value_name = "SHARE")]
+    #[arg(long, value_name = "SHARE", value_parser = crate::remote::share)]
     wrong: Option<f64>,
     /// The share of inputs that one of two equally good versions gets wrong and the other right.
-    #[arg(long, value_name = "SHARE")]
+    #[arg(long, value_name = "SHARE", value_parser = crate::remote::share)]
     discordant: Option<f64>,
     /// The share of inputs that a candidate answers otherwise than live.
-    #[arg(long, value_name = "SHARE")]
+    #[arg(long, value_name = "SHARE", value_parser = crate::remote::share)]
     differing: Option<f64>,
     /// The share of predictions that turn out to be yes.
-    #[arg(long, value_name = "SHARE")]
+    #[arg(long, value_name = "SHARE", value_parser = crate::remote::share)]
     positives: Option<f64>,
     /// Of these, the share that is not called so.
-    #[arg(long, value_name = "SHARE")]
+    #[arg(long, value_name = "SHARE", value_parser = crate::remote::share)]
     missed: Option<f64>,
     /// The share of predictions that are called yes.
-    #[arg(long, value_name = "SHARE")]
+    #[arg(long, value_name = "SHARE", value_parser = crate::remote::share)]
     called_yes: Option<f64>,
     /// Of these, the share that is not.
-    #[arg(long, value_name = "SHARE")]
+    #[arg(long, value_name = "SHARE", value_parser = crate::remote::share)]
     false_alarms: Option<f64>,
     /// How long live takes at most for so many of a hundred requests, such as 99=20ms.
     #[arg(long = "latency", value_name = "PERCENT=TIME", value_parser = latency)]

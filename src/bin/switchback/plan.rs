@@ -7,6 +7,7 @@ use clap::Subcommand;
 use serde_json::{Value, json};
 use switchback::Step;
 use switchback::config::Config;
+use switchback::plan::Exposure;
 
 use crate::Failure;
 use crate::forecast::Asked;
@@ -68,12 +69,14 @@ impl Command {
             Self::Check { file } => file,
             Self::Forecast(asked) => return asked.run(out),
         };
-        let Written { config, .. } = read(&file)?;
+        let Written { config, value, .. } = read(&file)?;
         let guards: Vec<String> = config.guards().iter().map(ToString::to_string).collect();
         let plan = config.plan().ok();
         let steps: Vec<String> = plan.iter().flat_map(|plan| plan.steps()).map(told).collect();
+        let warnings: Vec<String> = plan.iter().flat_map(|plan| unshadowed(plan.steps(), &value)).collect();
         if out.json {
-            return Ok(out.value(&json!({"name": config.name(), "guards": guards, "plan": plan}))?);
+            let told = json!({"name": config.name(), "guards": guards, "plan": plan, "warnings": warnings});
+            return Ok(out.value(&told)?);
         }
         out.line(&format!("{}: understood", config.name()))?;
         for guard in &guards {
@@ -85,8 +88,24 @@ impl Command {
         if plan.is_none() {
             out.line("no plan: candidates are moved by hand")?;
         }
+        for warning in &warnings {
+            out.line(&format!("warning: {warning}"))?;
+        }
         Ok(())
     }
+}
+
+/// What a service would refuse unless its code makes up for what is not in the file.
+fn unshadowed(steps: &[Step], written: &Value) -> Option<String> {
+    let place = steps.iter().position(|step| matches!(step.exposure(), Exposure::Shadow { .. }))?;
+    let is_said = written.get("shadow").is_some_and(|shadow| !shadow.is_null());
+    (!is_said).then(|| {
+        format!(
+            "step {} copies requests, and the file has no `shadow`: a service refuses to run this plan unless its code has \
+             `.shadowing(..)`; add `shadow = {{}}`, or leave the step out",
+            place + 1
+        )
+    })
 }
 
 /// A step as it is written, without what is left to its default.

@@ -20,6 +20,19 @@ const SELDOM: Duration = Duration::from_secs(3600);
 /// The variable with the token of whoever may change something.
 const TOKEN: &str = "SWITCHBACK_TOKEN";
 
+/// A share as people write one: 0.05, or 5 % as guards and configurations say it.
+pub(crate) fn share(text: &str) -> Result<f64, String> {
+    let number = match text.trim().strip_suffix('%') {
+        // Read as a hundredth, not divided by a hundred: the bits are those of 0.05.
+        Some(percent) => format!("{}e-2", percent.trim_end()).parse::<f64>(),
+        None => text.trim().parse(),
+    };
+    match number {
+        Ok(share) if (0.0..=1.0).contains(&share) => Ok(share),
+        _ => Err(String::from("it is no share: write 0.05 or \"5 %\"")),
+    }
+}
+
 #[derive(Subcommand)]
 pub(crate) enum Command {
     /// Shows the models of a service, or one of them.
@@ -51,14 +64,16 @@ pub(crate) enum Command {
     Canary {
         #[command(flatten)]
         of: Raising,
-        /// Between 0 and 1.
+        /// Such as 0.05 or "5 %".
+        #[arg(value_parser = share)]
         share: f64,
     },
     /// Copies this share of live's requests to a candidate.
     Shadow {
         #[command(flatten)]
         of: Raising,
-        /// Between 0 and 1.
+        /// Such as 0.05 or "5 %".
+        #[arg(value_parser = share)]
         share: f64,
     },
     /// Holds a rollout where it is.
@@ -356,6 +371,18 @@ fn report(out: &mut Out, url: &str, markdown: bool) -> Result<(), Failure> {
     Ok(())
 }
 
+/// `canary 2/3, paused: complaints`
+fn standing(rollout: &Value) -> String {
+    let step = rollout["step"].as_u64().zip(rollout["steps"].as_u64().filter(|steps| *steps > 0));
+    let step = step.map(|(at, of)| format!(" {}/{of}", at + 1)).unwrap_or_default();
+    let paused = match (&rollout["paused"], rollout["pause_reason"].as_str()) {
+        (Value::Bool(true), Some(reason)) => format!(", paused: {reason}"),
+        (Value::Bool(true), None) => ", paused".to_owned(),
+        _ => String::new(),
+    };
+    format!("{}{step}{paused}", text(&rollout["phase"]))
+}
+
 /// A row for each version that is loaded.
 fn rows_of(status: &Value) -> Vec<Vec<String>> {
     let list = |name: &str| status[name].as_array().into_iter().flatten();
@@ -364,7 +391,7 @@ fn rows_of(status: &Value) -> Vec<Vec<String>> {
         let name = text(&version["version"]);
         let of_it = |rollout: &&Value| text(&rollout["version"]) == name && version["role"] == "candidate";
         let rollout = list("rollouts").rfind(of_it);
-        let is = rollout.map_or_else(|| text(&version["role"]), |rollout| text(&rollout["phase"]));
+        let is = rollout.map_or_else(|| text(&version["role"]), standing);
         let share = match rollout {
             None => "-".to_owned(),
             Some(rollout) if rollout["phase"] == "shadow" => {

@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::base::invalid::{InvalidArgument, checked_when_read};
+use crate::base::share::read_fraction_if;
 use crate::stats::evidence::waiting::Maturity;
 use crate::task::outcome::Outcome;
 
@@ -33,6 +34,7 @@ pub struct Labels {
     pub(crate) horizon: Duration,
     pub(crate) memory_bytes: usize,
     pub(crate) corrections: Duration,
+    #[serde(deserialize_with = "read_fraction_if")]
     pub(crate) exploration: Option<f64>,
 }
 

@@ -14,7 +14,7 @@ pub struct Described {
     /// What it is, in a sentence.
     pub help: &'static str,
     /// Whether it grows, goes up and down, or is a distribution.
-    pub kind: Kind,
+    pub kind: FigureKind,
     /// What its values are.
     pub unit: Unit,
     /// Its labels beside `model`.
@@ -26,7 +26,7 @@ pub struct Described {
 /// How a figure behaves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Kind {
+pub enum FigureKind {
     /// It only grows, from 0 at the start of the process.
     Counter,
     /// It goes up and down.
@@ -60,7 +60,7 @@ pub struct Family {
     /// What it is, in a sentence.
     pub help: &'static str,
     /// How it behaves.
-    pub kind: Kind,
+    pub kind: FigureKind,
     /// What its values are.
     pub unit: Unit,
     /// One for each model and combination of labels.
@@ -74,13 +74,13 @@ pub struct Sample {
     /// Names and values, `model` first.
     pub labels: Vec<(&'static str, String)>,
     /// The value.
-    pub value: Value,
+    pub value: FigureValue,
 }
 
 /// What was measured.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
-pub enum Value {
+pub enum FigureValue {
     /// A number.
     Number(f64),
     /// How durations are distributed.
@@ -97,12 +97,12 @@ pub enum Value {
 
 /// Samples of one model as they are gathered: label values in the order of the table.
 #[derive(Default)]
-pub(crate) struct Samples(Vec<(Vec<String>, Value)>);
+pub(crate) struct Samples(Vec<(Vec<String>, FigureValue)>);
 
 impl Samples {
     pub(crate) fn put<const N: usize>(&mut self, labels: [&str; N], value: f64) {
         if value.is_finite() {
-            self.0.push((labels.map(str::to_owned).to_vec(), Value::Number(value)));
+            self.0.push((labels.map(str::to_owned).to_vec(), FigureValue::Number(value)));
         }
     }
 
@@ -118,7 +118,7 @@ impl Samples {
         let bounds = BOUNDS.iter().map(Duration::as_secs_f64).chain([f64::INFINITY]);
         let buckets = bounds.zip(histogram.counts.iter().copied()).collect();
         let (sum, count) = (histogram.sum.as_secs_f64(), histogram.count);
-        self.0.push((labels.map(str::to_owned).to_vec(), Value::Histogram { buckets, sum, count }));
+        self.0.push((labels.map(str::to_owned).to_vec(), FigureValue::Histogram { buckets, sum, count }));
     }
 }
 

@@ -39,6 +39,9 @@ pub(crate) struct Measured {
     latencies: Vec<(VersionId, LatencyHistogram, LatencyHistogram)>,
     /// Events by kind.
     pub(crate) events: Vec<(&'static str, u64)>,
+    /// Requests from asynchronous code, where there is any.
+    #[cfg(feature = "tokio")]
+    pub(crate) aside: Option<crate::handle::aside::AsideCounts>,
 }
 
 /// How long a version that is not loaded any more is shown after its rollout ended.
@@ -57,7 +60,13 @@ impl Measured {
         };
         let latencies = shown.into_iter().filter_map(of).collect();
         let events = control.announcer.counts().collect();
-        Self { status, latencies, events }
+        Self {
+            status,
+            latencies,
+            events,
+            #[cfg(feature = "tokio")]
+            aside: handle.inner.asides.counts(),
+        }
     }
 
     /// The versions that are shown: those that are loaded, and those whose rollout ended within the hour.

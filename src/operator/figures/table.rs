@@ -1,6 +1,6 @@
 //! The table of all figures.
 
-use super::family::{Described, Kind, Samples, Unit};
+use super::family::{Described, FigureKind, Samples, Unit};
 use super::measured::Measured;
 use crate::base::text::hex;
 use crate::handle::status::Role;
@@ -15,7 +15,7 @@ pub const DESCRIBED: &[Described] = &[
         name: "switchback_version_info",
         help: "A version that is loaded or was on trial within the hour: its role (live, candidate, retained, past), its tier, \
                its pipeline and the start of its identity.",
-        kind: Kind::Info,
+        kind: FigureKind::Info,
         unit: Unit::None,
         labels: &["version", "role", "tier", "pipeline", "identity"],
         samples: version_info,
@@ -23,7 +23,7 @@ pub const DESCRIBED: &[Described] = &[
     Described {
         name: "switchback_traffic_ratio",
         help: "The share of requests that a version answers.",
-        kind: Kind::Gauge,
+        kind: FigureKind::Gauge,
         unit: Unit::Ratio,
         labels: &["version"],
         samples: traffic,
@@ -31,7 +31,7 @@ pub const DESCRIBED: &[Described] = &[
     Described {
         name: "switchback_shadow_sample_ratio",
         help: "The share of live's requests that a candidate is given copies of.",
-        kind: Kind::Gauge,
+        kind: FigureKind::Gauge,
         unit: Unit::Ratio,
         labels: &["version"],
         samples: |measured, samples| {
@@ -43,7 +43,7 @@ pub const DESCRIBED: &[Described] = &[
     Described {
         name: "switchback_requests_total",
         help: "Requests of a version: served to callers, or shadow, on copies whose answers are thrown away.",
-        kind: Kind::Counter,
+        kind: FigureKind::Counter,
         unit: Unit::None,
         labels: &["version", "mode"],
         samples: |measured, samples| {
@@ -56,7 +56,7 @@ pub const DESCRIBED: &[Described] = &[
     Described {
         name: "switchback_errors_total",
         help: "Requests that a version failed on, by kind; input is the caller's fault.",
-        kind: Kind::Counter,
+        kind: FigureKind::Counter,
         unit: Unit::None,
         labels: &["version", "kind"],
         samples: |measured, samples| {
@@ -72,7 +72,7 @@ pub const DESCRIBED: &[Described] = &[
     Described {
         name: "switchback_fallbacks_total",
         help: "Requests that a version failed on and another answered in its place.",
-        kind: Kind::Counter,
+        kind: FigureKind::Counter,
         unit: Unit::None,
         labels: &["version"],
         samples: |measured, samples| {
@@ -82,7 +82,7 @@ pub const DESCRIBED: &[Described] = &[
     Described {
         name: "switchback_withheld_total",
         help: "Requests that belong to a candidate and that this version answered, because the candidate was passed over.",
-        kind: Kind::Counter,
+        kind: FigureKind::Counter,
         unit: Unit::None,
         labels: &["version"],
         samples: |measured, samples| {
@@ -92,7 +92,7 @@ pub const DESCRIBED: &[Described] = &[
     Described {
         name: "switchback_calls_in_flight",
         help: "Calls of a candidate that have begun and not ended.",
-        kind: Kind::Gauge,
+        kind: FigureKind::Gauge,
         unit: Unit::None,
         labels: &["version"],
         samples: |measured, samples| {
@@ -104,7 +104,7 @@ pub const DESCRIBED: &[Described] = &[
     Described {
         name: "switchback_predict_duration_seconds",
         help: "How long requests of a version took, failures included, without those refused for their input.",
-        kind: Kind::Histogram,
+        kind: FigureKind::Histogram,
         unit: Unit::Seconds,
         labels: &["version"],
         samples: |measured, samples| {
@@ -116,7 +116,7 @@ pub const DESCRIBED: &[Described] = &[
     Described {
         name: "switchback_shadow_queue_duration_seconds",
         help: "How long copies waited for their turn.",
-        kind: Kind::Histogram,
+        kind: FigureKind::Histogram,
         unit: Unit::Seconds,
         labels: &["version"],
         samples: |measured, samples| {
@@ -128,7 +128,7 @@ pub const DESCRIBED: &[Described] = &[
     Described {
         name: "switchback_outcomes_total",
         help: "Predictions of a version whose truth is known.",
-        kind: Kind::Counter,
+        kind: FigureKind::Counter,
         unit: Unit::None,
         labels: &["version"],
         samples: |measured, samples| {
@@ -138,7 +138,7 @@ pub const DESCRIBED: &[Described] = &[
     Described {
         name: "switchback_censored_total",
         help: "Predictions of a version whose truth will never be known because of what was answered.",
-        kind: Kind::Counter,
+        kind: FigureKind::Counter,
         unit: Unit::None,
         labels: &["version"],
         samples: |measured, samples| {
@@ -148,7 +148,7 @@ pub const DESCRIBED: &[Described] = &[
     Described {
         name: "switchback_feedback_total",
         help: "Outcomes that were delivered, by what became of them.",
-        kind: Kind::Counter,
+        kind: FigureKind::Counter,
         unit: Unit::None,
         labels: &["result"],
         samples: feedback,
@@ -157,7 +157,7 @@ pub const DESCRIBED: &[Described] = &[
         name: "switchback_shadow_copies_total",
         help: "Copies of requests: that a candidate ran on, that were dropped because the queue was full, that were skipped \
                because their candidate was taken off.",
-        kind: Kind::Counter,
+        kind: FigureKind::Counter,
         unit: Unit::None,
         labels: &["result"],
         samples: |Measured { status, .. }, samples| {
@@ -169,7 +169,7 @@ pub const DESCRIBED: &[Described] = &[
     Described {
         name: "switchback_shadow_queue_entries",
         help: "Copies that wait.",
-        kind: Kind::Gauge,
+        kind: FigureKind::Gauge,
         unit: Unit::None,
         labels: &[],
         samples: |Measured { status, .. }, samples| samples.count([], status.shadow.waiting),
@@ -177,7 +177,7 @@ pub const DESCRIBED: &[Described] = &[
     Described {
         name: "switchback_shadow_queue_bytes",
         help: "Bytes of the copies that wait.",
-        kind: Kind::Gauge,
+        kind: FigureKind::Gauge,
         unit: Unit::Bytes,
         labels: &[],
         samples: |Measured { status, .. }, samples| samples.count([], status.shadow.waiting_bytes),
@@ -185,7 +185,7 @@ pub const DESCRIBED: &[Described] = &[
     Described {
         name: "switchback_quality_ratio",
         help: "How good a version's answers are, by figures of quality that are shares: accuracy, precision, recall, ...",
-        kind: Kind::Gauge,
+        kind: FigureKind::Gauge,
         unit: Unit::Ratio,
         labels: &["version", "metric", "window"],
         samples: |measured, samples| quality(measured, true, samples),
@@ -193,7 +193,7 @@ pub const DESCRIBED: &[Described] = &[
     Described {
         name: "switchback_quality_error",
         help: "How good a version's answers are, by figures of quality that are no shares: log_loss, mae, rmse, bias, ...",
-        kind: Kind::Gauge,
+        kind: FigureKind::Gauge,
         unit: Unit::None,
         labels: &["version", "metric", "window"],
         samples: |measured, samples| quality(measured, false, samples),
@@ -201,7 +201,7 @@ pub const DESCRIBED: &[Described] = &[
     Described {
         name: "switchback_kpi_mean",
         help: "The mean of a business figure over a version's predictions.",
-        kind: Kind::Gauge,
+        kind: FigureKind::Gauge,
         unit: Unit::None,
         labels: &["version", "kpi"],
         samples: |measured, samples| {
@@ -216,7 +216,7 @@ pub const DESCRIBED: &[Described] = &[
         name: "switchback_guard_progress_ratio",
         help: "How far the evidence of a guard has come: of harm, at 1 of which the candidate is taken back, and of non_inferiority, \
                at 1 of which it goes on.",
-        kind: Kind::Gauge,
+        kind: FigureKind::Gauge,
         unit: Unit::Ratio,
         labels: &["version", "guard", "side"],
         samples: guard_progress,
@@ -224,7 +224,7 @@ pub const DESCRIBED: &[Described] = &[
     Described {
         name: "switchback_guard_verdict",
         help: "What a guard said last: 1 passed, 0 cannot tell yet, -1 failed.",
-        kind: Kind::Gauge,
+        kind: FigureKind::Gauge,
         unit: Unit::None,
         labels: &["version", "guard"],
         samples: |measured, samples| {
@@ -243,7 +243,7 @@ pub const DESCRIBED: &[Described] = &[
     Described {
         name: "switchback_rollout_step",
         help: "The step of its plan that a rollout stands at, from 0.",
-        kind: Kind::Gauge,
+        kind: FigureKind::Gauge,
         unit: Unit::None,
         labels: &["version"],
         samples: |measured, samples| {
@@ -255,7 +255,7 @@ pub const DESCRIBED: &[Described] = &[
     Described {
         name: "switchback_rollout_paused",
         help: "1 where the plan of a rollout stands still until a person says otherwise.",
-        kind: Kind::Gauge,
+        kind: FigureKind::Gauge,
         unit: Unit::None,
         labels: &["version"],
         samples: |measured, samples| {
@@ -267,7 +267,7 @@ pub const DESCRIBED: &[Described] = &[
     Described {
         name: "switchback_rollout_phase_info",
         help: "Where a rollout stands: staged, shadow, canary or baking.",
-        kind: Kind::Info,
+        kind: FigureKind::Info,
         unit: Unit::None,
         labels: &["version", "phase"],
         samples: |measured, samples| {
@@ -279,7 +279,7 @@ pub const DESCRIBED: &[Described] = &[
     Described {
         name: "switchback_drift_ratio",
         help: "How large the drift is of a feature, or of an answer, that was told to have drifted.",
-        kind: Kind::Gauge,
+        kind: FigureKind::Gauge,
         unit: Unit::Ratio,
         labels: &["feature", "what", "against"],
         samples: drift_ratio,
@@ -287,7 +287,7 @@ pub const DESCRIBED: &[Described] = &[
     Described {
         name: "switchback_drift_alerts",
         help: "Drifts that go on, by whose doing they are: the world's or a candidate's.",
-        kind: Kind::Gauge,
+        kind: FigureKind::Gauge,
         unit: Unit::None,
         labels: &["whose"],
         samples: drift_alerts,
@@ -295,7 +295,7 @@ pub const DESCRIBED: &[Described] = &[
     Described {
         name: "switchback_memory_bytes",
         help: "What a version takes of the process's memory: private to it, and resident with files that it has mapped.",
-        kind: Kind::Gauge,
+        kind: FigureKind::Gauge,
         unit: Unit::Bytes,
         labels: &["version", "kind"],
         samples: |measured, samples| {
@@ -310,7 +310,7 @@ pub const DESCRIBED: &[Described] = &[
     Described {
         name: "switchback_rollback_ready",
         help: "1 for a retained version that would answer if it were gone back to, as far as its last drill tells.",
-        kind: Kind::Gauge,
+        kind: FigureKind::Gauge,
         unit: Unit::None,
         labels: &["version"],
         samples: |measured, samples| {
@@ -328,7 +328,7 @@ pub const DESCRIBED: &[Described] = &[
     Described {
         name: "switchback_frozen",
         help: "1 where automation may lower exposure and not raise it.",
-        kind: Kind::Gauge,
+        kind: FigureKind::Gauge,
         unit: Unit::None,
         labels: &[],
         samples: |Measured { status, .. }, samples| samples.flag([], status.frozen.is_some()),
@@ -336,7 +336,7 @@ pub const DESCRIBED: &[Described] = &[
     Described {
         name: "switchback_draining",
         help: "1 where the process is about to end and takes no new callers.",
-        kind: Kind::Gauge,
+        kind: FigureKind::Gauge,
         unit: Unit::None,
         labels: &[],
         samples: |Measured { status, .. }, samples| samples.flag([], status.draining.is_some()),
@@ -344,7 +344,7 @@ pub const DESCRIBED: &[Described] = &[
     Described {
         name: "switchback_standby",
         help: "1 where another process has the state and decides.",
-        kind: Kind::Gauge,
+        kind: FigureKind::Gauge,
         unit: Unit::None,
         labels: &[],
         samples: |Measured { status, .. }, samples| samples.flag([], status.standby),
@@ -352,7 +352,7 @@ pub const DESCRIBED: &[Described] = &[
     Described {
         name: "switchback_durable",
         help: "1 where all that happened is on disk, 0 where it is not; absent where no state is kept.",
-        kind: Kind::Gauge,
+        kind: FigureKind::Gauge,
         unit: Unit::None,
         labels: &[],
         samples: |Measured { status, .. }, samples| {
@@ -364,15 +364,40 @@ pub const DESCRIBED: &[Described] = &[
     Described {
         name: "switchback_quarantined_versions",
         help: "Identities that no plan tries again.",
-        kind: Kind::Gauge,
+        kind: FigureKind::Gauge,
         unit: Unit::None,
         labels: &[],
         samples: |Measured { status, .. }, samples| samples.count([], status.quarantined.len() as u64),
     },
     Described {
+        name: "switchback_async_requests",
+        help: "Requests from asynchronous code that are not answered on the spot: running on the blocking pool, or waiting for a \
+               place there.",
+        kind: FigureKind::Gauge,
+        unit: Unit::None,
+        labels: &["state"],
+        samples: async_requests,
+    },
+    Described {
+        name: "switchback_async_requests_max",
+        help: "How many of them run and wait at most.",
+        kind: FigureKind::Gauge,
+        unit: Unit::None,
+        labels: &["state"],
+        samples: async_requests_max,
+    },
+    Described {
+        name: "switchback_async_refused_total",
+        help: "Requests from asynchronous code that were refused because as many waited as may.",
+        kind: FigureKind::Counter,
+        unit: Unit::None,
+        labels: &[],
+        samples: async_refused,
+    },
+    Described {
         name: "switchback_pinned_streams",
         help: "Streams that stay with one version.",
-        kind: Kind::Gauge,
+        kind: FigureKind::Gauge,
         unit: Unit::None,
         labels: &[],
         samples: |Measured { status, .. }, samples| samples.count([], status.pins as u64),
@@ -380,7 +405,7 @@ pub const DESCRIBED: &[Described] = &[
     Described {
         name: "switchback_epoch",
         help: "The routing table in force; grows with every change of who answers.",
-        kind: Kind::Gauge,
+        kind: FigureKind::Gauge,
         unit: Unit::None,
         labels: &[],
         samples: |Measured { status, .. }, samples| samples.count([], status.epoch),
@@ -388,7 +413,7 @@ pub const DESCRIBED: &[Described] = &[
     Described {
         name: "switchback_last_tick_timestamp_seconds",
         help: "When the guards were last asked, as a Unix time.",
-        kind: Kind::Gauge,
+        kind: FigureKind::Gauge,
         unit: Unit::Seconds,
         labels: &[],
         samples: |Measured { status, .. }, samples| {
@@ -400,7 +425,7 @@ pub const DESCRIBED: &[Described] = &[
     Described {
         name: "switchback_tick_interval_seconds",
         help: "How often the guards are to be asked.",
-        kind: Kind::Gauge,
+        kind: FigureKind::Gauge,
         unit: Unit::Seconds,
         labels: &[],
         samples: |Measured { status, .. }, samples| samples.put([], status.tick_interval.as_secs_f64()),
@@ -408,7 +433,7 @@ pub const DESCRIBED: &[Described] = &[
     Described {
         name: "switchback_labels_complete_after_seconds",
         help: "The age at which labels are complete; absent where they come at random.",
-        kind: Kind::Gauge,
+        kind: FigureKind::Gauge,
         unit: Unit::Seconds,
         labels: &[],
         samples: |Measured { status, .. }, samples| {
@@ -420,7 +445,7 @@ pub const DESCRIBED: &[Described] = &[
     Described {
         name: "switchback_thread_deaths_total",
         help: "How often a fault of switchback's ended the work of one of its threads, which was begun again.",
-        kind: Kind::Counter,
+        kind: FigureKind::Counter,
         unit: Unit::None,
         labels: &["thread"],
         samples: |Measured { status, .. }, samples| {
@@ -436,7 +461,7 @@ pub const DESCRIBED: &[Described] = &[
     Described {
         name: "switchback_events_total",
         help: "What happened, by kind.",
-        kind: Kind::Counter,
+        kind: FigureKind::Counter,
         unit: Unit::None,
         labels: &["event"],
         samples: |Measured { events, .. }, samples| {
@@ -563,3 +588,35 @@ fn drift_ratio(_: &Measured, _: &mut Samples) {}
 
 #[cfg(not(feature = "drift"))]
 fn drift_alerts(_: &Measured, _: &mut Samples) {}
+
+#[cfg(feature = "tokio")]
+fn async_requests(Measured { aside, .. }: &Measured, samples: &mut Samples) {
+    if let Some(aside) = aside {
+        samples.count(["running"], aside.running as u64);
+        samples.count(["waiting"], aside.waiting as u64);
+    }
+}
+
+#[cfg(feature = "tokio")]
+fn async_requests_max(Measured { aside, .. }: &Measured, samples: &mut Samples) {
+    if let Some(aside) = aside {
+        samples.count(["running"], aside.running_max as u64);
+        samples.count(["waiting"], aside.waiting_max as u64);
+    }
+}
+
+#[cfg(feature = "tokio")]
+fn async_refused(Measured { aside, .. }: &Measured, samples: &mut Samples) {
+    if let Some(aside) = aside {
+        samples.count([], aside.refused);
+    }
+}
+
+#[cfg(not(feature = "tokio"))]
+fn async_requests(_: &Measured, _: &mut Samples) {}
+
+#[cfg(not(feature = "tokio"))]
+fn async_requests_max(_: &Measured, _: &mut Samples) {}
+
+#[cfg(not(feature = "tokio"))]
+fn async_refused(_: &Measured, _: &mut Samples) {}

@@ -1,7 +1,8 @@
 use super::*;
 use crate::base::faults::Faults;
-use crate::state::folder::Held;
+use crate::state::folder::{Held, is_held};
 use crate::state::names::ASIDE;
+use crate::state::names::HELD;
 use crate::state::names::JOURNAL;
 use crate::state::names::KEY;
 use crate::state::names::KEY_ASIDE;
@@ -173,22 +174,26 @@ fn a_key_that_was_given_out_stays_whatever_fails() {
     }
 }
 
-/// Bug: a service that was started in the very moment in which `switchback state show` looked at its folder was refused, or began
-/// as a standby. Cause: to look takes the lock, shared, and the start took any holder for an owner. Fix: who holds it with
-/// others owns nothing, and is waited for.
+/// Bug: a service that was started while `switchback state show` looked at its folder was refused, or began as a standby; a look
+/// that was stopped in that moment kept every start out for as long as it was. Cause: to look took the lock that decides who has
+/// the folder, shared, and a start waited for it a second. Fix: what is looked at is the lock of another file, which whoever has
+/// the folder replaces where somebody has it.
 #[test]
 fn whoever_only_looks_keeps_nobody_from_starting() {
     let folder = Folder::new();
     drop(Held::take(&Files::default(), &folder.0).unwrap());
-    let look = fs::File::open(folder.path(LOCK)).unwrap();
+    assert_eq!(is_held(&folder.0), Some(false));
+    // One who looks, and stops in the middle of it.
+    let look = fs::File::open(folder.path(HELD)).unwrap();
     look.try_lock_shared().unwrap();
-    let path = folder.0.clone();
-    let start = std::thread::spawn(move || Held::take(&Files::default(), &path).map(drop));
-    // Long enough for one that does not wait to have been refused.
-    (0..100_000).take_while(|_| !start.is_finished()).for_each(|_| std::thread::yield_now());
-    look.unlock().unwrap();
-    start.join().unwrap().unwrap();
-    // Who has it is not waited for.
-    let _held = Held::take(&Files::default(), &folder.0).unwrap();
+    let held = Held::take(&Files::default(), &folder.0).unwrap();
+    assert_eq!(is_held(&folder.0), Some(true), "another look is told all the same");
     assert!(matches!(Held::take(&Files::default(), &folder.0), Err(StateError::Locked { .. })));
+    assert_eq!(is_held(&folder.0), Some(true), "who was refused has changed nothing");
+    drop(held);
+    assert_eq!(is_held(&folder.0), Some(false));
+    drop(look);
+    // A folder of which nobody could say so.
+    fs::remove_file(folder.path(HELD)).unwrap();
+    assert_eq!(is_held(&folder.0), None);
 }

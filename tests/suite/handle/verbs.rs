@@ -153,6 +153,21 @@ fn options_are_read_as_they_were_written_and_checked_on_the_way() {
     assert!(refused.contains("limits.segments is 1000: it must be 1 to 256"), "{refused}");
 }
 
+/// Bug: options took a share as a number alone where configurations take `"5 %"` too, and took a list for a group, by the order of
+/// its fields: `["finish", 8]` were limits. Cause: serde's derived code. Fix: one reader of shares, and objects alone.
+#[test]
+fn options_take_a_share_as_people_write_it_and_no_list() {
+    let said = Labels::at_random().exploration(0.05);
+    for written in ["0.05", "\"5 %\""] {
+        let text = serde_json::to_string(&said).unwrap().replace("0.05", written);
+        assert_eq!(serde_json::from_str::<Labels>(&text).unwrap(), said, "{text}");
+    }
+    let refused = |text: &str| serde_json::from_str::<Limits>(text).unwrap_err().to_string();
+    assert!(
+        refused(r#"["finish", 8]"#).contains("a list stands where an object belongs: write {..} with names")
+    );
+}
+
 #[test]
 fn rows_of_a_batch_go_by_their_own_keys() {
     let clock = clock();

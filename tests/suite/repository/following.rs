@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::channel;
 
 use parking_lot::Mutex;
+use switchback::events::EventKind;
 use switchback::model::onnx::{Feed, Outputs};
 use switchback::model::{Activity, ModelError};
 use switchback::options::Threads;
@@ -276,4 +277,81 @@ fn a_version_that_hangs_in_its_preflight_does_not_hold_up_the_next() {
     assert_eq!((stage.phase("2"), stage.phase("3")), (None, Some(Phase::Staged)));
     drop(let_go);
     wait_until("its thread has ended", || stage.handle.status().threads.is_empty());
+}
+
+/// What was refused, as events say it, from the first on.
+fn refused(stage: &Stage) -> Vec<(String, bool, String)> {
+    let events = stage.handle.events();
+    let refused = events.iter().filter_map(|event| match &event.kind {
+        EventKind::VersionRefused { version, digest, reason } => {
+            Some((version.to_string(), digest.is_some(), reason.clone()))
+        }
+        _ => None,
+    });
+    refused.collect()
+}
+
+/// Bug: a version that was published and refused made no event, so that nobody who did not read what `poll` returns knew of it.
+/// Cause: it was told by what `poll` returns alone. Fix: an event, once for a manifest and a reason.
+#[test]
+fn a_published_version_that_is_refused_is_an_event_once_and_not_at_each_look() {
+    let stage = Stage::new();
+    let mut follow = stage.follow(OnPublish::Stage);
+    let manifest = Manifest::new("late", "2", Timestamp::from_unix_seconds(1));
+    let draft = Draft::new(manifest).file("model.onnx", GRAPH).file("external.data", WEIGHTS);
+    stage.served.repository().publish(draft).unwrap();
+    let weights = stage.version("2").join("external.data");
+    for at in 0..3 {
+        write(&weights, &[0; 8], at);
+        stage.look(&mut follow, 0);
+        stage.look(&mut follow, 3);
+    }
+    let told = refused(&stage);
+    let [(version, true, reason)] = &told[..] else { panic!("{told:?}") };
+    assert!(version == "2" && reason.contains("external.data"), "{reason}");
+    write(&weights, &fs::read(WEIGHTS).unwrap(), 9);
+    stage.look(&mut follow, 0);
+    assert_eq!(stage.look(&mut follow, 3), ["settled"]);
+    assert_eq!((stage.phase("2"), refused(&stage).len()), (Some(Phase::Staged), 1));
+    // In words, for a log.
+    let said: Vec<String> = stage.handle.events().iter().map(ToString::to_string).collect();
+    assert!(
+        said.iter().any(|event| event.starts_with("2 came into the repository and is not tried: ")),
+        "{said:?}"
+    );
+}
+
+#[test]
+fn a_version_that_stays_incomplete_is_an_event_too_where_nothing_follows_from_a_version() {
+    let stage = Stage::new();
+    let mut follow = stage.follow(OnPublish::Tell).listed_only();
+    fs::copy(GRAPH, stage.version("2").join("model.onnx")).unwrap();
+    assert!(stage.look(&mut follow, 0).is_empty() && refused(&stage).is_empty());
+    assert_eq!(stage.look(&mut follow, 61), ["broken"]);
+    assert!(stage.look(&mut follow, 61).is_empty());
+    let told = refused(&stage);
+    assert!(matches!(&told[..], [(_, false, reason)] if reason.contains("it has no manifest")), "{told:?}");
+}
+
+#[cfg(feature = "signatures")]
+#[test]
+fn a_version_that_nobody_trusted_has_signed_is_an_event() {
+    use switchback::repository::TrustedKeys;
+    const KEY: &str = "RWSCzNvEdk18d/1s4yjXGLdPN6Z8FYjzeB9fDJuBrw/wnwJFLM7n0JFC";
+    let stage = Stage::new();
+    let keys = TrustedKeys::required().key(KEY).unwrap();
+    let models = Repository::open(stage.folder.0.join("models")).unwrap().trusting(keys);
+    let mut pipelines = Pipelines::new();
+    pipelines.register("sum", "1.0.0", ask, answer).unwrap();
+    let served = Arc::new(models.serve("late", Host::new(), pipelines));
+    let mut follow = stage.handle.follow(served, OnPublish::Stage, |rollout| rollout).unwrap();
+    let manifest = Manifest::new("late", "2", Timestamp::from_unix_seconds(1));
+    let draft = Draft::new(manifest).file("model.onnx", GRAPH).file("external.data", WEIGHTS);
+    stage.served.repository().publish(draft).unwrap();
+    assert!(stage.look(&mut follow, 0).is_empty(), "a signature may come after the manifest");
+    assert_eq!(stage.look(&mut follow, 61), ["broken", "broken"], "and so is the one without a manifest");
+    let told = refused(&stage);
+    let unsigned: Vec<bool> = told.iter().map(|(_, listed, _)| *listed).collect();
+    assert_eq!(unsigned, [false, true], "{told:?}");
+    assert!(told[1].2.contains("it is not signed"), "{told:?}");
 }

@@ -67,6 +67,12 @@ fn what_other_languages_write_and_is_no_json_gets_a_sentence() {
     // A text that has the word is a text, and what is wrong beside it is told as it is.
     let other = good().replacen('{', "{\"notes\": {\"NaN\": \"NaN\"}, \"nots\": 1,", 1);
     assert!(refused(other.as_bytes()).contains("unknown field `nots`"));
+    // Serde's derived code takes a list for an object, by the order of its fields.
+    let list = good().replacen('{', "{\"lineage\": [null, \"6165d68\"],", 1);
+    for list in [list.as_bytes(), b"[1]"] {
+        let said = refused(list);
+        assert!(said.contains("a list stands where an object belongs: write {..} with names"), "{said}");
+    }
 }
 
 /// Bug: sizes that a language with one kind of number writes as `1.0` were refused, which JSON Schema takes for whole.

@@ -1,0 +1,116 @@
+//! Who waits for the blocking pool and who runs there, of requests from asynchronous code.
+
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Weak};
+
+use parking_lot::Mutex;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+/// The places of one asynchronous handle and its clones. What is counted is relaxed: each says something by itself.
+pub(crate) struct Aside {
+    permits: Arc<Semaphore>,
+    concurrency: usize,
+    waiting_max: usize,
+    waiting: AtomicUsize,
+    refused: AtomicU64,
+    /// Of all that the handle ever had.
+    refused_in_all: Arc<AtomicU64>,
+}
+
+/// Why there is no place.
+pub(crate) enum NoPlace {
+    /// As many wait as may.
+    Full { waiting: usize },
+    /// Nobody hands out places any more.
+    Ended,
+}
+
+/// A request that waits, until this goes.
+struct Waits<'a>(&'a AtomicUsize);
+
+impl Drop for Waits<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Aside {
+    /// A place among those that run, once there is one.
+    pub(crate) async fn permit(&self) -> Result<OwnedSemaphorePermit, NoPlace> {
+        if let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() {
+            return Ok(permit);
+        }
+        let one_more = |waiting: usize| (waiting < self.waiting_max).then_some(waiting + 1);
+        let waits = self.waiting.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more);
+        let Ok(_) = waits else {
+            self.refused.fetch_add(1, Ordering::Relaxed);
+            self.refused_in_all.fetch_add(1, Ordering::Relaxed);
+            return Err(NoPlace::Full { waiting: self.waiting_max });
+        };
+        let _waits = Waits(&self.waiting);
+        // Nobody closes it.
+        Arc::clone(&self.permits).acquire_owned().await.map_err(|_| NoPlace::Ended)
+    }
+
+    pub(crate) fn counts(&self) -> AsideCounts {
+        AsideCounts {
+            running: self.concurrency.saturating_sub(self.permits.available_permits()),
+            running_max: self.concurrency,
+            waiting: self.waiting.load(Ordering::Relaxed),
+            waiting_max: self.waiting_max,
+            refused: self.refused.load(Ordering::Relaxed),
+        }
+    }
+}
+
+/// How many run, wait, and were refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct AsideCounts {
+    pub(crate) running: usize,
+    pub(crate) running_max: usize,
+    pub(crate) waiting: usize,
+    pub(crate) waiting_max: usize,
+    pub(crate) refused: u64,
+}
+
+/// Those of a handle: usually one.
+#[derive(Default)]
+pub(crate) struct Asides {
+    there: Mutex<Vec<Weak<Aside>>>,
+    refused: Arc<AtomicU64>,
+}
+
+impl Asides {
+    pub(crate) fn open(&self, concurrency: usize, waiting_max: usize) -> Arc<Aside> {
+        let aside = Arc::new(Aside {
+            permits: Arc::new(Semaphore::new(concurrency)),
+            concurrency,
+            waiting_max,
+            waiting: AtomicUsize::new(0),
+            refused: AtomicU64::new(0),
+            refused_in_all: Arc::clone(&self.refused),
+        });
+        let there = &mut *self.there.lock();
+        there.retain(|aside| aside.strong_count() > 0);
+        there.push(Arc::downgrade(&aside));
+        aside
+    }
+
+    /// All of them together; nothing where the handle is asked from no asynchronous code. What was refused never shrinks.
+    pub(crate) fn counts(&self) -> Option<AsideCounts> {
+        let there: Vec<Arc<Aside>> = self.there.lock().iter().filter_map(Weak::upgrade).collect();
+        let refused = self.refused.load(Ordering::Relaxed);
+        if there.is_empty() && refused == 0 {
+            return None;
+        }
+        let mut all = AsideCounts { refused, ..AsideCounts::default() };
+        for aside in there {
+            let one = aside.counts();
+            all.running += one.running;
+            all.running_max += one.running_max;
+            all.waiting += one.waiting;
+            all.waiting_max += one.waiting_max;
+        }
+        Some(all)
+    }
+}
