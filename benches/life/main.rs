@@ -2,7 +2,7 @@
 //!
 //! `cargo bench --bench life` runs each cell of the matrix 400 times, which takes hours; `-- --quick` runs a few of them 20 times,
 //! in under a minute. `-- --cell NAME` runs those whose name contains it, `-- --part matrix`,
-//! `power` or `planner` one of its parts, `-- --runs N` another number of runs, `-- --threads N` on
+//! `power`, `planner` or `onset` one of its parts, `-- --runs N` another number of runs, `-- --threads N` on
 //! another number of threads than 2. Everything follows from the seeds.
 //!
 //! Equal versions must be taken back, and versions at their margin be taken back or promoted, no more often than is claimed. A cell
@@ -13,6 +13,7 @@
 mod cell;
 mod intervals;
 mod matrix;
+mod onset;
 mod planner;
 mod power;
 #[expect(clippy::disallowed_methods, reason = "other benches measure real time")]
@@ -23,6 +24,7 @@ mod world;
 use serde_json::json;
 
 use cell::{Cell, measure};
+use onset::Onsets;
 use planner::Planner;
 use power::Power;
 use support::{Outcome, Report, quick};
@@ -48,6 +50,10 @@ fn main() -> Outcome {
             part("planner") && wanted(life)
         });
     planner.tell();
+    let onsets = Onsets::measure(asked.runs.min(if quick() { 5 } else { 100 }), asked.threads, |name| {
+        part("onset") && name.contains(&asked.cell)
+    });
+    onsets.tell();
 
     let above: Vec<&Cell> = cells.iter().filter(|cell| cell.is_above_its_claim()).collect();
     let silent: Vec<&Cell> = cells.iter().filter(|cell| cell.has_no_verdict_and_says_why()).collect();
@@ -65,6 +71,9 @@ fn main() -> Outcome {
         report.figure("planner_worst_ratio", worst);
         report.figure("planner_within_a_quarter", near);
     }
+    if let Some(ratio) = onsets.worst_ratio() {
+        report.figure("late_onset_ratio", ratio);
+    }
     let sentence = |cell: &&Cell| json!({ "cell": cell.life.name(), "at_once": cell.is_refused(), "sentence": cell.sentence() });
     report.details("refused", silent.iter().map(sentence).collect());
     report.details("above_claim", above.iter().map(|cell| cell.life.name()).collect());
@@ -75,6 +84,7 @@ fn main() -> Outcome {
     report.details("matrix", cells.iter().map(Cell::figures).collect());
     report.details("power", power.figures());
     report.details("planner", planner.figures());
+    report.details("late_onset", onsets.figures());
     println!(
         "\n{} of {} cells are above their claim, {} have no verdict",
         above.len(),
@@ -89,7 +99,7 @@ fn main() -> Outcome {
 struct Asked {
     /// What the names of cells must contain.
     cell: String,
-    /// `matrix`, `power` or `planner`; all of them where it is empty.
+    /// `matrix`, `power`, `planner` or `onset`; all of them where it is empty.
     part: String,
     runs: u64,
     threads: usize,

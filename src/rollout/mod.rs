@@ -7,7 +7,8 @@
 // Methods that look at the data to choose their bets are somewhat faster and can be neither merged nor replayed.
 //
 // **Harm may start late.** Counts are kept in blocks; the test for harm is 3/4 the test of all of them, and 1/4 a mixture over
-// the block in which the harm began. What is shown for a promotion is shown since the last change of exposure: no test of
+// the block in which the harm began. A block is as long as 1/128 of what came before: at 1/32 what was clean in the block in
+// which the harm began cost more events than the mixture. What is shown for a promotion is shown since the last change of exposure: no test of
 // non-inferiority may rest on a share that was smaller.
 //
 // **Steps ask for as much as they expose.** A canary at 5 % is let on when a twentieth of the margin could be at stake, a

@@ -33,6 +33,11 @@
 // **Quality is of answers**, of both versions in a pair and of its own in an arm. Nobody has an id of what live failed on, so
 // its truth never comes; to count what the candidate failed on as wrong would charge it with what befalls both.
 //
+// **A ratio of failures is shown by calm stretches.** In an outage behind both versions one fails as often as the other, and one that
+// fails 1.5 times as often on its own was promoted in 40 runs of 100. What is left out is told by live's failures alone, which
+// errs on the safe side (`evidence/calm`). Rejected: to count discordant pairs alone, which an outage dilutes as well where each
+// fails by chance of its own, and which never shows anything of versions that fail on the same inputs.
+//
 // **A precision is compared within strata of time**: each yes of the candidate's is matched with a yes of live's of about the
 // same time, drawn. An F1 is pooled over the time since the exposure changed, and its documentation says so.
 

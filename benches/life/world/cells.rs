@@ -179,9 +179,7 @@ impl Life {
 
     /// The probability with which it may be promoted, where it is at its margin or beyond whatever is counted as what.
     pub(crate) fn may_be_promoted(&self) -> Option<f64> {
-        // Where both fail on everything for a while, one fails as often as the other: over the whole time it is within.
-        let diluted = self.circumstance == Circumstance::SharedOutage && self.figure == Figure::Error;
-        (self.candidate.worse() >= 1.0 && !diluted).then_some(0.05)
+        (self.candidate.worse() >= 1.0).then_some(0.05)
     }
 }
 

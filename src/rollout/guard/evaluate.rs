@@ -344,7 +344,16 @@ fn events_test(design: &Design, (claim, margin): (Claim, Margin)) -> Evaluator<S
         }
         Margin::Times(times) => {
             let (pairs, arms) = (PairedRatio::nearest(claim, times), RateRatio::nearest(claim, times));
-            combined(design.uses, move |counts| pairs.e_value(counts), move |counts| arms.e_value(counts))
+            let all = combined(
+                design.uses,
+                move |counts| pairs.e_value(counts),
+                move |counts| arms.e_value(counts),
+            );
+            if claim == Claim::NonInferiority && times > 1.0 {
+                Arc::new(move |series: &EventSeries| all(series.calm.as_deref().unwrap_or(series)))
+            } else {
+                all
+            }
         }
         Margin::AtLeastTimes(times) => {
             // The events are good ones: few of them are harm.

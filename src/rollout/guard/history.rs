@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::design::Design;
 use super::tested::Tested;
 use crate::stats::evidence::arm::{ArmCounts, ArmLabels};
+use crate::stats::evidence::calm::Failed;
 use crate::stats::evidence::ledger::{Counts, Ledger};
 use crate::stats::evidence::loss::Decision;
 use crate::stats::evidence::segment::SegmentEvents;
@@ -31,6 +32,9 @@ pub(crate) struct Series<P, S> {
     /// Units that are keys, likewise.
     #[serde(default)]
     pub(crate) keys: ByOdds<S>,
+    /// Of failures: the same without outages, by which a ratio is shown to be kept to.
+    #[serde(default = "Option::default", skip_serializing_if = "Option::is_none")]
+    pub(crate) calm: Option<Box<Self>>,
 }
 
 impl<P: Additive, S: Additive> Additive for Series<P, S> {
@@ -39,6 +43,9 @@ impl<P: Additive, S: Additive> Additive for Series<P, S> {
         self.alone.merge(&other.alone);
         self.requests.merge(&other.requests);
         self.keys.merge(&other.keys);
+        if let Some(other) = &other.calm {
+            self.calm.get_or_insert_default().merge(other);
+        }
     }
     fn is_empty(&self) -> bool {
         self.pairs.is_empty() && self.alone.is_empty() && self.requests.is_empty() && self.keys.is_empty()
@@ -160,7 +167,7 @@ fn segment(tested: Tested, counts: &Counts, label: &str) -> Series<PairedEvents,
     let Some(of) = counts.segments.get(label) else { return Series::default() };
     let SegmentEvents { pairs, alone, requests, keys } =
         if tested == Tested::Failures { of.failed.clone() } else { of.wrong.clone() };
-    Series { pairs, alone, requests, keys }
+    Series { pairs, alone, requests, keys, calm: None }
 }
 
 impl<C: Additive> Stretch<C> {
@@ -221,7 +228,13 @@ fn events(tested: Tested, counts: &Counts) -> Series<PairedEvents, Events> {
         _ => of_arm(&counts.alone),
     };
     let (requests, keys) = by_odds(counts, of_arm);
-    Series { pairs, alone, requests, keys }
+    let calm = (tested == Tested::Failures).then(|| Box::new(calm(&counts.calm)));
+    Series { pairs, alone, requests, keys, calm }
+}
+
+fn calm(failed: &Failed) -> Series<PairedEvents, Events> {
+    let Failed { pairs, requests, keys } = failed.clone();
+    Series { pairs, requests, keys, ..Series::default() }
 }
 
 fn sum(events: impl Iterator<Item = Events>) -> Events {
@@ -287,7 +300,7 @@ fn scores(tested: Tested, counts: &Counts) -> Series<Scores, Scores> {
         _ => of_arm(&counts.alone),
     };
     let (requests, keys) = by_odds(counts, of_arm);
-    Series { pairs, alone, requests, keys }
+    Series { pairs, alone, requests, keys, calm: None }
 }
 
 fn values(tested: Tested, counts: &Counts) -> Series<Values, Values> {
@@ -298,7 +311,7 @@ fn values(tested: Tested, counts: &Counts) -> Series<Values, Values> {
     };
     let pairs = if tested == Tested::Errors { counts.pair_labels.errors } else { Values::default() };
     let (requests, keys) = by_odds(counts, of_arm);
-    Series { pairs, alone: of_arm(&counts.alone), requests, keys }
+    Series { pairs, alone: of_arm(&counts.alone), requests, keys, calm: None }
 }
 
 fn ratios(counts: &Counts) -> Series<PairedParts, Parts> {
@@ -318,5 +331,5 @@ fn ratios(counts: &Counts) -> Series<PairedParts, Parts> {
         pairs.count(part(live, yes), part(candidate, yes), count);
     }
     let (requests, keys) = by_odds(counts, of_arm);
-    Series { pairs, alone: of_arm(&counts.alone), requests, keys }
+    Series { pairs, alone: of_arm(&counts.alone), requests, keys, calm: None }
 }

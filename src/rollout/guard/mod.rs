@@ -54,7 +54,8 @@
 //! **Quality is of answers**: of both versions in a pair, of its own in an arm. Failures are the business of an error-rate guard;
 //! where there is none, each guard of quality also holds the candidate to failing no more often than live by more than its
 //! margin. **An absolute limit** (`at_most`, `at_least`, `within`) that live breaks as well takes nothing back; it keeps the
-//! candidate from going on. **F1** is pooled over the time since the exposure changed: where the share of what is yes moves and
+//! candidate from going on. **A multiple of live's failures** is kept to or not while live fails as it usually does: an outage that both
+//! share counts neither for a candidate nor, as a ratio, against it. **F1** is pooled over the time since the exposure changed: where the share of what is yes moves and
 //! the versions say yes at different hours, guard precision and recall instead, which are compared within strata of time.
 
 pub(crate) mod answering;

@@ -118,7 +118,9 @@ impl Design {
             let design = at(margin);
             match history {
                 History::Events(stretch) | History::BySegment { all: stretch, .. } => {
-                    tests.events(&design, (claim, margin))(&stretch.blocks.total())
+                    // Both ends are of everything, as the estimate is.
+                    let all = Series { calm: None, ..stretch.blocks.total() };
+                    tests.events(&design, (claim, margin))(&all)
                 }
                 History::Scores(stretch) => tests.scores(&design, (claim, margin))(&stretch.blocks.total()),
                 History::Values(stretch) => tests.values(&design, (claim, margin))(&stretch.blocks.total()),

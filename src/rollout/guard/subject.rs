@@ -24,6 +24,11 @@ use crate::stats::Metric;
 /// Needs no truth, so it judges in every phase: as a shadow by pairs (who failed on the same input), on a canary by whose
 /// the failing requests were, both averaged. It cannot see what fails for both alike.
 ///
+/// A multiple of live's rate is shown to be kept to by the time in which live fails about as often as before: of some fifty
+/// requests in which it fails more than twice as often, and not by chance, nothing counts for the candidate, since in an outage
+/// behind both one fails as often as the other. So a live that hardly fails but in outages shows nothing: give a rate that is
+/// accepted whatever live does ([`ErrorRate::at_most_times_live_or`]). Against the candidate everything counts.
+///
 /// ```compile_fail
 /// # use std::time::Duration;
 /// // A rate is not a time.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::arm::{ArmCounts, UnitCounts};
+use super::calm::{Calm, Failed};
 use super::matched::Matching;
 use super::pair::{PairCounts, PairLabels};
 use super::segment::{BySegment, SegmentCounts, SegmentEvents, SegmentUnits};
@@ -31,9 +32,21 @@ pub(crate) struct Counts {
     pub(crate) flagged: PairedEvents,
     #[serde(default)]
     pub(crate) flagged_in_arms: PairedEvents,
+    /// Who failed while live failed about as often as it usually does.
+    #[serde(default)]
+    pub(crate) calm: Failed,
     /// By segment, where requests have any.
     #[serde(default, skip_serializing_if = "BySegment::is_none")]
     pub(crate) segments: BySegment<SegmentCounts>,
+}
+
+impl Counts {
+    /// Who failed, whatever happened.
+    fn failed(&self) -> Failed {
+        let failures = |arm: &ArmCounts| arm.units.failures();
+        let (requests, keys) = (self.requests.map(failures), self.keys.map(failures));
+        Failed { pairs: self.pairs.failed, requests, keys }
+    }
 }
 
 impl Additive for Counts {
@@ -45,6 +58,7 @@ impl Additive for Counts {
         self.keys.merge(&other.keys);
         self.flagged.merge(&other.flagged);
         self.flagged_in_arms.merge(&other.flagged_in_arms);
+        self.calm.merge(&other.calm);
         self.segments.merge(&other.segments);
     }
     fn is_empty(&self) -> bool {
@@ -104,6 +118,7 @@ pub(crate) struct Ledger {
     late: u64,
     /// What was called yes and waits for its match: of all, and since the exposure last changed.
     matching: [Matching; 2],
+    calm: Calm,
 }
 
 /// Cohorts that are shown.
@@ -160,7 +175,8 @@ impl Ledger {
             (maturity.moved(slot, shift), Cohort { from: shift.of(cohort.from), ..cohort })
         };
         let cohorts = cohorts.into_iter().map(moved).collect();
-        Self { blocks, fresh, era, cohorts, late, ..Self::new(maturity) }
+        let calm = Calm::with(blocks.total().calm.of_live());
+        Self { blocks, fresh, era, cohorts, late, calm, ..Self::new(maturity) }
     }
 }
 
@@ -196,6 +212,7 @@ impl Ledger {
             maturity,
             late: 0,
             matching: [Matching::new(), Matching::new()],
+            calm: Calm::default(),
         }
     }
 
@@ -215,6 +232,7 @@ impl Ledger {
         self.fresh = Counts::default();
         self.coming_fresh = Counts::default();
         self.matching[1] = Matching::new();
+        self.calm.begin();
         self.blocks.begin();
     }
 
@@ -321,6 +339,7 @@ impl Ledger {
             counts.flagged = matching.of_pairs(&counts.pair_labels);
             counts.flagged_in_arms = matching.of_arms(&counts.requests, &counts.keys);
         }
+        (coming.calm, fresh.calm) = self.calm.settle(&coming.failed(), &fresh.failed());
         let of_canary = |by_odds: &ByOdds<ArmCounts>| by_odds.pooled().candidate.units.units;
         let units = coming.alone.units.units + of_canary(&coming.requests) + of_canary(&coming.keys);
         self.blocks.add(&coming, units.max(coming.pair_labels.known));

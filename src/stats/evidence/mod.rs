@@ -4,6 +4,7 @@
 //! label counts when those of its time are complete; nothing that was chosen by what came of it counts at all.
 
 pub(crate) mod arm;
+pub(crate) mod calm;
 pub(crate) mod ledger;
 pub(crate) mod loss;
 pub(crate) mod matched;
