@@ -10,6 +10,8 @@
 //! cargo run --release --example fleet --features fleet -- --quick # the folder is gone for 5 s
 //! ```
 
+#![allow(clippy::disallowed_methods, reason = "a service that is watched as time passes")]
+
 #[path = "../flights/mod.rs"]
 mod flights;
 mod member;
@@ -63,6 +65,14 @@ impl Process {
     fn signal(&self, signal: &str) -> Result<(), Failed> {
         let status = Command::new("kill").args([signal, &self.child.id().to_string()]).status()?;
         if status.success() { Ok(()) } else { Err(format!("kill {signal} failed").into()) }
+    }
+}
+
+/// None outlives the example.
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
 
@@ -194,7 +204,8 @@ fn run(quick: bool) -> Result<(), Failed> {
     watch.print(&format!("the folder is gone for {} s", gone.as_secs()));
     std::fs::rename(folder.join("store"), &away)?;
     watch.wait(gone);
-    let cut_off = watch.all(|told| told.state != "following" && told.weight == 0.0);
+    let told = |process: &Process| process.last.as_ref().is_none_or(|told| told.weight == 0.0);
+    let cut_off = watch.processes.values().all(told);
     std::fs::rename(&away, folder.join("store"))?;
     watch.print("the folder is there again");
     if !cut_off {
@@ -230,7 +241,7 @@ fn run(quick: bool) -> Result<(), Failed> {
     for name in ["one", "two", "three"] {
         watch.say(name, "quit")?;
         if let Some(mut process) = watch.processes.remove(name) {
-            process.child.wait()?;
+            let _ = process.child.wait()?;
             watch.count(&mut process);
         }
     }

@@ -131,10 +131,18 @@ pub(crate) fn run(name: &str, folder: &Path) -> Result<(), Box<dyn Error>> {
     let flights =
         flights::load(&Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/flights/flights.csv.gz"))?;
     // One that is begun while the store is away waits for it, as whatever begins processes would have it do.
+    let mut told_before = String::new();
     let handle = loop {
         match build(name, folder) {
             Ok(handle) => break handle,
-            Err(_) => std::thread::sleep(Duration::from_millis(200)),
+            Err(error) => {
+                let told = error.to_string();
+                if told != told_before {
+                    eprintln!("          {name} waits: {told}");
+                    told_before = told;
+                }
+                std::thread::sleep(Duration::from_millis(500));
+            }
         }
     };
     let (say, said) = channel();

@@ -1,6 +1,7 @@
 //! What some counts have more than others: a fleet adds up what its processes say, and takes what is new of it.
 
 use super::arm::{ArmCounts, ArmLabels, KpiCounts, UnitCounts};
+use super::calm::Failed;
 use super::ledger::Counts;
 use super::pair::{Hidden, PairCounts, PairLabels};
 use super::segment::{BySegment, SegmentCounts, SegmentEvents};
@@ -40,7 +41,8 @@ by_component! {
     PairLabels { known, decided, wrong, losses, errors, hidden }
     SegmentEvents { pairs, alone, requests, keys }
     SegmentCounts { failed, wrong }
-    Counts { pairs, pair_labels, alone, requests, keys, flagged, flagged_in_arms, segments }
+    Failed { pairs, requests, keys }
+    Counts { pairs, pair_labels, alone, requests, keys, flagged, flagged_in_arms, calm, segments }
 }
 
 impl Additive for Hidden {
