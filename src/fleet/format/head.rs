@@ -197,6 +197,7 @@ impl Ancestors {
         }
     }
 
+    #[cfg(feature = "testing")]
     pub(crate) fn newest(&self) -> Option<(u64, Hex)> {
         self.0.first().copied()
     }

@@ -42,6 +42,7 @@ impl Written {
 }
 
 impl<C: Counts> Value<C> {
+    #[cfg(feature = "testing")]
     pub(crate) fn kind(&self) -> Kind {
         match self {
             Self::Head(_) => Kind::Head,

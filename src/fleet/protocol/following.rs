@@ -122,6 +122,7 @@ impl Following {
     }
 
     /// Whether a candidate answers requests here now. Asked for each request.
+    #[cfg(feature = "testing")]
     pub(crate) fn exposes(&self, attempt: u32, now: Timestamp) -> bool {
         let settled = now >= self.born.plus(Duration::from_millis(self.timing().settle));
         self.lease_holds(now)

@@ -10,10 +10,14 @@ use super::rules::{ProtocolRule, Rules};
 use crate::base::chance::SplitMix64;
 use crate::base::clock::Timestamp;
 use crate::fleet::format::counts::Counts;
-use crate::fleet::format::head::{Lowering, Place};
+#[cfg(feature = "testing")]
+use crate::fleet::format::head::Lowering;
+use crate::fleet::format::head::Place;
 use crate::fleet::format::hex::Hex;
 use crate::fleet::format::layout::Layout;
-use crate::fleet::format::row::{Build, State};
+use crate::fleet::format::row::Build;
+#[cfg(feature = "testing")]
+use crate::fleet::format::row::State;
 
 /// One process of a fleet: what it asks next, and what it makes of answers. It does nothing by itself. Whoever drives it asks
 /// [`due`](Self::due) until there is nothing, asks the store, and hands each answer to [`reply`](Self::reply).
@@ -95,12 +99,14 @@ impl<C: Counts> Member<C> {
     }
 
     /// Whether the candidate of an attempt answers here now.
+    #[cfg(feature = "testing")]
     pub(crate) fn exposes(&self, attempt: u32, now: Timestamp) -> bool {
         self.following.exposes(attempt, now)
     }
 
     /// Counts requests of a candidate and of its control, while the candidate was exposed. What falls into a time without a lease is
     /// evidence for neither.
+    #[cfg(feature = "testing")]
     pub(crate) fn count(&mut self, attempt: u32, counts: &C, now: Timestamp) {
         if self.exposes(attempt, now) || !self.following.rules.keep(ProtocolRule::Lapse) {
             let era = self.following.place().seq;
@@ -116,6 +122,7 @@ impl<C: Counts> Member<C> {
     }
 
     /// Takes an attempt off: here at once, everywhere as soon as it is agreed.
+    #[cfg(feature = "testing")]
     pub(crate) fn lower(&mut self, attempt: u32, cause: &str, by: &str, now: Timestamp) {
         let Some(applied) = &self.following.applied else { return };
         let Some(candidate) = applied.head().candidate(attempt) else { return };
@@ -126,6 +133,7 @@ impl<C: Counts> Member<C> {
     }
 
     /// Asks for an attempt to be taken off, by a member that may not write the head.
+    #[cfg(feature = "testing")]
     pub(crate) fn ask_to_lower(&mut self, attempt: u32, cause: &str, by: &str) {
         let Some(applied) = &self.following.applied else { return };
         let Some(candidate) = applied.head().candidate(attempt) else { return };
@@ -140,6 +148,7 @@ impl<C: Counts> Member<C> {
         self.publish.leave();
     }
 
+    #[cfg(feature = "testing")]
     pub(crate) fn has_left(&self) -> bool {
         self.publish.left
     }
@@ -156,6 +165,7 @@ impl<C: Counts> Member<C> {
         self.following.born
     }
 
+    #[cfg(feature = "testing")]
     pub(crate) fn state(&self, now: Timestamp) -> State {
         self.following.state(now)
     }

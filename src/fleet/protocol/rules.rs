@@ -1,4 +1,8 @@
 //! The rules of the protocol, each of which can be left out to see that it is needed.
+#![cfg_attr(
+    not(feature = "testing"),
+    expect(dead_code, unreachable_pub, reason = "the simulation leaves them out, and nobody else does")
+)]
 
 /// A rule of the protocol. The simulation leaves out one at a time, and must catch it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
