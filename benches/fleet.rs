@@ -6,6 +6,7 @@
 //! cargo bench --bench fleet --features fleet -- --quick          2,000 runs
 //! cargo bench --bench fleet --features fleet -- --seed 17        one seed in every world, with what is broken
 //! cargo bench --bench fleet --features fleet -- --rule Quiet     without one rule
+//! cargo bench --bench fleet --features fleet -- --alarms 400     equal versions in eight whole handles
 //! ```
 #![allow(
     clippy::unwrap_used,
@@ -37,6 +38,11 @@ fn main() -> Outcome {
         for (setup, report) in all(seed..seed + 1, None) {
             println!("{:?} bad {}: {report:#?}", setup.world, setup.bad);
         }
+        return Ok(());
+    }
+    if let Some(runs) = after("--alarms") {
+        let (alarms, of) = handles::false_alarms(8, runs.parse()?, Duration::from_secs(600));
+        println!("8 processes: {alarms} of {of} equal versions were taken back within ten minutes");
         return Ok(());
     }
     let mutant_seeds = if quick() { 60 } else { 400 };
@@ -109,22 +115,22 @@ fn main() -> Outcome {
 fn whole(report: &mut support::Report) {
     let few = quick();
     let started = Instant::now();
-    let applied = handles::applied(if few { 8 } else { 64 });
+    let applied = handles::applied(if few { 4 } else { 64 });
     let at = |share: f64| applied[((applied.len() - 1) as f64 * share) as usize];
     println!("\napplied by others after {:.2} s, {:.2} s in 99 of 100", at(0.5), at(0.99));
     report.figure("applied_p50_s", at(0.5));
     report.figure("applied_p99_s", at(0.99));
-    let latest = handles::after_lowering(if few { 8 } else { 64 });
+    let latest = handles::after_lowering(if few { 4 } else { 64 });
     println!("a candidate that was taken off answers for {latest:.2} s at most where a process is cut off");
     report.figure("candidate_after_lowering_s", latest);
-    for (members, runs) in [(8, if few { 24 } else { 400 }), (64, if few { 4 } else { 50 })] {
+    for (members, runs) in [(8, if few { 8 } else { 400 }), (64, if few { 1 } else { 50 })] {
         let (alarms, of) = handles::false_alarms(members, runs, Duration::from_secs(600));
         println!("{members} processes: {alarms} of {of} equal versions were taken back within ten minutes");
         report.figure(&format!("false_alarms_{members}"), alarms as f64 / of as f64);
         report.figure(&format!("false_alarms_{members}_runs"), of as f64);
     }
     for (members, runs) in
-        [(1, if few { 8 } else { 40 }), (10, if few { 8 } else { 40 }), (100, if few { 4 } else { 20 })]
+        [(1, if few { 4 } else { 40 }), (10, if few { 4 } else { 40 }), (100, if few { 2 } else { 20 })]
     {
         let (half, most) = handles::seen(members, runs);
         println!(

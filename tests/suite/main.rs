@@ -45,6 +45,7 @@ mod tracing;
 mod fleet {
     #[cfg(feature = "fleet-bucket")]
     mod bucket;
+    #[cfg(feature = "fleet")]
     mod members;
     #[cfg(feature = "fleet-postgres")]
     mod postgres;
