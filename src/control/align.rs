@@ -25,12 +25,14 @@ pub(crate) struct Agreed<'a> {
     pub(crate) entered: OrderedMap<u32, u64>,
     /// What happened, and who did it.
     pub(crate) events: Vec<(Option<Arc<str>>, EventKind)>,
+    /// It is true here once this is done, and can be told.
+    pub(crate) tell: bool,
 }
 
 impl Control {
     /// Becomes what was agreed on. Figures go on; live stays where the agreed one is not loaded here.
     pub(crate) fn align(&mut self, agreed: Agreed<'_>, desk: Desk<'_>) {
-        let Agreed { saved, start, entered, events } = agreed;
+        let Agreed { saved, start, entered, events, tell } = agreed;
         let now = desk.now;
         let before = Arc::clone(&self.live);
         if (before.id, before.identity) != (saved.live.version, saved.live.identity)
@@ -66,7 +68,7 @@ impl Control {
             seat.entered.retain(|attempt, _| known(attempt));
         }
         self.publish(desk, Vec::new());
-        for (actor, event) in events {
+        for (actor, event) in events.into_iter().filter(|_| tell) {
             self.announcer.actor = actor;
             self.announcer.announce(now, self.epoch, event);
         }

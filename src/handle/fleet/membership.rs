@@ -9,7 +9,7 @@ use crossbeam_channel::{Receiver, Sender};
 use parking_lot::Mutex;
 use sha2::{Digest, Sha256};
 
-use super::agreement::{beside, control_json, control_of, core_of};
+use super::agreement::{Told, beside, control_json, control_of, core_of};
 use super::counts::FleetCounts;
 use super::judging::Bench;
 use super::status::{FleetMember, FleetState, FleetStatus};
@@ -87,8 +87,13 @@ pub(crate) struct Agent {
     pub(super) aligned: Option<Aligned>,
     /// Versions that are loaded here and may not be in use yet.
     pub(super) versions: OrderedMap<VersionId, Arc<dyn AnyVersion>>,
+    /// Versions that are about to be staged here, and since when.
+    pub(super) brought: Vec<(VersionId, Timestamp)>,
+    /// What happened and is not true here yet, since the version that is live is not loaded.
+    pub(super) untold: Vec<Told>,
     pub(super) opening: Vec<SavedVersion>,
-    pub(super) failed: Vec<(SavedVersion, String)>,
+    /// Versions that could not be opened, why, and when they are tried again.
+    pub(super) failed: Vec<(SavedVersion, String, Timestamp)>,
     /// Heads of which it was told here what happened.
     pub(super) own: Vec<Hex>,
     pub(super) bench: RefCell<Option<Bench>>,
@@ -266,6 +271,8 @@ impl Joined {
             contract: digest(format!("contract 1 {contract}")),
             aligned: None,
             versions: OrderedMap::new(),
+            brought: Vec::new(),
+            untold: Vec::new(),
             opening: Vec::new(),
             failed: Vec::new(),
             own: Vec::new(),
@@ -380,7 +387,7 @@ impl Agent {
             not_ready: self
                 .failed
                 .iter()
-                .map(|(version, why)| (version.version.to_string(), why.clone()))
+                .map(|(version, why, _)| (version.version.to_string(), why.clone()))
                 .collect(),
             members: self
                 .member

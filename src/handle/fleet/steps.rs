@@ -41,6 +41,12 @@ use crate::version::id::VersionId;
 use crate::version::loaded::AnyVersion;
 use crate::version::prepare::prepare;
 
+/// When a version that could not be opened is tried again: it may not have been copied yet.
+const TRIED_AGAIN: Duration = Duration::from_secs(30);
+
+/// How long a version that was brought is kept until it is agreed that it is staged: longer than the store takes to say so.
+const BROUGHT: Duration = Duration::from_secs(60);
+
 impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
     pub(crate) fn is_in_fleet(&self) -> bool {
         self.fleet.is_some()
@@ -49,7 +55,9 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
     /// A version that is about to be staged: the others will open their own.
     pub(crate) fn bring_to_fleet(&self, version: &Arc<dyn AnyVersion>) {
         if let Some(fleet) = &self.fleet {
-            fleet.agent.lock().versions.insert(version.id, Arc::clone(version));
+            let agent = &mut *fleet.agent.lock();
+            agent.versions.insert(version.id, Arc::clone(version));
+            agent.brought.push((version.id, self.serving.clock.now()));
         }
     }
 
@@ -273,7 +281,7 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
             .failed
             .iter()
             .take(64)
-            .map(|(version, why)| {
+            .map(|(version, why, _)| {
                 (told_identity(version.identity), why.chars().take(256).collect::<String>())
             })
             .collect();
@@ -304,11 +312,20 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
             any = true;
             agent.opening.retain(|opening| *opening != wanted);
             match opened {
-                Ok(version) => drop(agent.versions.insert(version.id, version)),
+                Ok(version) => {
+                    agent.failed.retain(|(failed, ..)| *failed != wanted);
+                    agent.versions.insert(version.id, version);
+                }
                 Err(reason) => {
-                    let event = EventKind::NotReady { version: wanted.version, reason: reason.clone() };
-                    self.tell(event);
-                    agent.failed.push((wanted, reason));
+                    let again = self.serving.clock.now().plus(TRIED_AGAIN);
+                    let told =
+                        agent.failed.iter().any(|(failed, why, _)| (*failed, why) == (wanted, &reason));
+                    agent.failed.retain(|(failed, ..)| *failed != wanted);
+                    if !told {
+                        let reason = reason.clone();
+                        self.tell(EventKind::NotReady { version: wanted.version, reason });
+                    }
+                    agent.failed.push((wanted, reason, again));
                 }
             }
         }
@@ -321,15 +338,18 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
         let retained = saved.retained.iter().map(|kept| kept.version);
         let on_trial = saved.attempts.iter().map(|attempt| attempt.version);
         let wanted: Vec<SavedVersion> = std::iter::once(saved.live).chain(on_trial).chain(retained).collect();
-        agent.failed.retain(|(version, _)| wanted.contains(version));
+        agent.failed.retain(|(version, ..)| wanted.contains(version));
         // What nobody has agreed on any more, and nothing here uses, is let go of.
         let in_use = self.control.lock().loaded();
+        let now = self.serving.clock.now();
+        agent.brought.retain(|(_, since)| now.since(*since) < BROUGHT);
         let gone: Vec<VersionId> = agent
             .versions
             .values()
             .filter(|version| {
                 !wanted.iter().any(|one| (one.version, one.identity) == (version.id, version.identity))
                     && !in_use.iter().any(|used| Arc::ptr_eq(used, version))
+                    && !agent.brought.iter().any(|(brought, _)| *brought == version.id)
             })
             .map(|version| version.id)
             .collect();
@@ -345,7 +365,7 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
         for version in wanted {
             let known =
                 agent.versions.get(&version.version).is_some_and(|known| known.identity == version.identity);
-            let failed = agent.failed.iter().any(|(failed, _)| *failed == version);
+            let failed = agent.failed.iter().any(|(failed, _, again)| *failed == version && now < *again);
             if !known && !failed && !agent.opening.contains(&version) {
                 agent.opening.push(version);
                 open(version);
@@ -405,6 +425,7 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
         };
         if before != Some(&aligned) {
             let is_new = before.is_none();
+            let mut untold = std::mem::take(&mut agent.untold);
             let mut told: Vec<Told> =
                 if is_new && !agent.own.contains(&head.nonce) { events_of(head) } else { Vec::new() };
             let mut effective = saved.clone();
@@ -420,6 +441,8 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
                 obey(&mut decider, head, &saved, &demands, saved.at);
                 effective = decider.saved(saved.at);
             }
+            untold.extend(std::mem::take(&mut told));
+            let told = untold;
             unexposed.iter().for_each(|number| withheld(&mut effective, *number));
             if !live_is_known {
                 // It watches a live that is not here.
@@ -430,7 +453,11 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
                 setting: self.setting(),
                 after_crash: AfterCrash::default(),
                 loaded,
-                missing: agent.failed.iter().map(|(version, why)| (version.version, why.clone())).collect(),
+                missing: agent
+                    .failed
+                    .iter()
+                    .map(|(version, why, _)| (version.version, why.clone()))
+                    .collect(),
                 torn_bytes: 0,
             };
             let entered = head.entered.iter().map(|(attempt, entered)| (*attempt, entered.seq)).collect();
@@ -438,8 +465,11 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
                 saved: effective.on_time_line(shift),
                 start,
                 entered,
-                events: told.into_iter().map(|told| (told.by, told.kind)).collect(),
+                events: told.iter().map(|told| (told.by.clone(), told.kind.clone())).collect(),
+                tell: live_is_known,
             };
+            // What happened is told once it is true here.
+            agent.untold = if live_is_known { Vec::new() } else { told };
             self.change(|control| control.align(agreed, self.desk(now)));
             agent.aligned = Some(aligned);
             agent.own.retain(|nonce| *nonce != Hex(0));

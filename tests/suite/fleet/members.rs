@@ -514,3 +514,42 @@ fn requests_with_keys_are_no_evidence_and_the_plan_says_so() {
     assert!(told.contains("answer requests with keys"), "{:#?}", status.evidence);
     assert_eq!(world.lives(), ["v1", "v1"]);
 }
+
+/// Bug: a process told that a version was live while another still answered in it. Cause: what happened was told as soon as it was
+/// agreed on, and the version was loaded a moment later. Fix: it is told once it is true in this process.
+#[test]
+fn a_promotion_is_told_where_it_is_true_and_not_before() {
+    let mut world = World::new(1);
+    let opens = Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let lets = Arc::clone(&opens);
+    let slow = ModelHandle::builder("late")
+        .live("v1", closure("v1@1", |_: &f64| Ok(0.25)))
+        .source(move |name: &str| {
+            if lets.load(std::sync::atomic::Ordering::Relaxed) {
+                Ok(version(name))
+            } else {
+                Err("not copied yet".into())
+            }
+        })
+        .task(Task::binary(|p: &f64| *p))
+        .shadowing(Shadowing::new())
+        .threads(Threads::manual().stripes(1))
+        .clock(world.clock.clone())
+        .fleet(Fleet::on(world.line().0))
+        .build()
+        .unwrap();
+    world.members.push(slow);
+    world.steps(6, 0);
+    staged(&world.members[0], "v2").promote().unwrap();
+    world.steps(3, 1);
+    let promoted = |handle: &Handle| {
+        let told =
+            |event: &EventKind| matches!(event, EventKind::Promoted { version, .. } if *version == "v2");
+        handle.events().iter().filter(|event| told(&event.kind)).count()
+    };
+    assert_eq!((world.lives()[1].as_str(), promoted(&world.members[1])), ("v1", 0));
+    assert_eq!(world.members[1].fleet().unwrap().not_ready[0].0, "v2");
+    opens.store(true, std::sync::atomic::Ordering::Relaxed);
+    world.steps(70, 1);
+    assert_eq!((world.lives()[1].as_str(), promoted(&world.members[1])), ("v2", 1), "{}", world.told());
+}
