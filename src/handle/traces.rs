@@ -238,7 +238,10 @@ fn level(event: &Event) -> Level {
     match &event.kind {
         // By itself, as after a crash: a rollout waits for a person who does not know of it.
         Kind::Paused { .. } if event.actor.is_none() => Level::WARN,
-        Kind::LiveReplaced { .. } | Kind::Unavailable { .. } | Kind::StateNotSaved { .. } => Level::ERROR,
+        Kind::LiveReplaced { .. }
+        | Kind::Unavailable { .. }
+        | Kind::StateNotSaved { .. }
+        | Kind::FleetDiverged => Level::ERROR,
         Kind::Aborted { cause, .. } | Kind::RolledBack { cause, .. } => match cause {
             Cause::Operator { .. } | Cause::Closed => Level::INFO,
             _ => Level::WARN,
@@ -261,6 +264,8 @@ fn level(event: &Event) -> Level {
         | Kind::ClockMoved { .. }
         | Kind::StartedWithLess { .. }
         | Kind::StateFolderMended { .. }
+        | Kind::FleetCutOff { .. }
+        | Kind::NotReady { .. }
         | Kind::ThreadDied { .. }
         | Kind::Started { crashed: true, .. }
         | Kind::Drifted { whose: DriftScope::Candidate, .. } => Level::WARN,

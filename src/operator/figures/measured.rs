@@ -42,6 +42,9 @@ pub(crate) struct Measured {
     /// Requests from asynchronous code, where there is any.
     #[cfg(feature = "tokio")]
     pub(crate) aside: Option<crate::handle::aside::AsideCounts>,
+    /// The fleet that the handle is a member of, where it is.
+    #[cfg(feature = "fleet")]
+    pub(crate) fleet: Option<crate::handle::fleet::FleetStatus>,
 }
 
 /// How long a version that is not loaded any more is shown after its rollout ended.
@@ -66,6 +69,8 @@ impl Measured {
             events,
             #[cfg(feature = "tokio")]
             aside: handle.inner.asides.counts(),
+            #[cfg(feature = "fleet")]
+            fleet: handle.inner.fleet_status(),
         }
     }
 

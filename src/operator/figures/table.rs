@@ -395,6 +395,70 @@ pub const DESCRIBED: &[Described] = &[
         samples: async_refused,
     },
     Described {
+        name: "switchback_fleet_state",
+        help: "1 for where the process stands in its fleet: joining, following, cut_off or diverged.",
+        kind: FigureKind::Gauge,
+        unit: Unit::None,
+        labels: &["state"],
+        samples: fleet_state,
+    },
+    Described {
+        name: "switchback_fleet_sequence",
+        help: "How many times something was agreed on in the fleet, as far as this process follows; processes that differ for long do not agree.",
+        kind: FigureKind::Gauge,
+        unit: Unit::None,
+        labels: &[],
+        samples: fleet_sequence,
+    },
+    Described {
+        name: "switchback_fleet_confirmed_timestamp_seconds",
+        help: "When it was last confirmed that what this process follows is the newest, as a Unix time.",
+        kind: FigureKind::Gauge,
+        unit: Unit::Seconds,
+        labels: &[],
+        samples: fleet_confirmed,
+    },
+    Described {
+        name: "switchback_fleet_judges",
+        help: "1 in the process that judges for the fleet.",
+        kind: FigureKind::Gauge,
+        unit: Unit::None,
+        labels: &[],
+        samples: fleet_judges,
+    },
+    Described {
+        name: "switchback_fleet_pending",
+        help: "Changes that hold in this process and wait for the fleet to agree.",
+        kind: FigureKind::Gauge,
+        unit: Unit::None,
+        labels: &[],
+        samples: fleet_pending,
+    },
+    Described {
+        name: "switchback_fleet_members",
+        help: "Processes that whoever judges has seen, by where they stand.",
+        kind: FigureKind::Gauge,
+        unit: Unit::None,
+        labels: &["state"],
+        samples: fleet_members,
+    },
+    Described {
+        name: "switchback_fleet_store_requests_total",
+        help: "Requests of the fleet's store.",
+        kind: FigureKind::Counter,
+        unit: Unit::None,
+        labels: &[],
+        samples: fleet_store_requests,
+    },
+    Described {
+        name: "switchback_fleet_store_failures_total",
+        help: "Requests of the fleet's store that came to nothing, or of which it is not known what they came to.",
+        kind: FigureKind::Counter,
+        unit: Unit::None,
+        labels: &[],
+        samples: fleet_store_failures,
+    },
+    Described {
         name: "switchback_pinned_streams",
         help: "Streams that stay with one version.",
         kind: FigureKind::Gauge,
@@ -620,3 +684,89 @@ fn async_requests_max(_: &Measured, _: &mut Samples) {}
 
 #[cfg(not(feature = "tokio"))]
 fn async_refused(_: &Measured, _: &mut Samples) {}
+
+#[cfg(feature = "fleet")]
+fn fleet_state(Measured { fleet, .. }: &Measured, samples: &mut Samples) {
+    use crate::handle::fleet::FleetState;
+    let Some(fleet) = fleet else { return };
+    for (state, name) in [
+        (FleetState::Joining, "joining"),
+        (FleetState::Following, "following"),
+        (FleetState::CutOff, "cut_off"),
+        (FleetState::Diverged, "diverged"),
+    ] {
+        samples.flag([name], fleet.state == state);
+    }
+}
+
+#[cfg(feature = "fleet")]
+fn fleet_sequence(Measured { fleet, .. }: &Measured, samples: &mut Samples) {
+    fleet.iter().for_each(|fleet| samples.count([], fleet.sequence));
+}
+
+#[cfg(feature = "fleet")]
+fn fleet_confirmed(Measured { fleet, .. }: &Measured, samples: &mut Samples) {
+    if let Some(at) = fleet.as_ref().and_then(|fleet| fleet.confirmed) {
+        samples.put([], at.unix_nanos() as f64 / 1e9);
+    }
+}
+
+#[cfg(feature = "fleet")]
+fn fleet_judges(Measured { fleet, .. }: &Measured, samples: &mut Samples) {
+    fleet.iter().for_each(|fleet| samples.flag([], fleet.judges));
+}
+
+#[cfg(feature = "fleet")]
+fn fleet_pending(Measured { fleet, .. }: &Measured, samples: &mut Samples) {
+    fleet.iter().for_each(|fleet| samples.count([], fleet.pending as u64));
+}
+
+#[cfg(feature = "fleet")]
+fn fleet_members(Measured { fleet, .. }: &Measured, samples: &mut Samples) {
+    use crate::handle::fleet::FleetState;
+    let Some(fleet) = fleet.as_ref().filter(|fleet| fleet.judges) else { return };
+    for (state, name) in [
+        (FleetState::Joining, "joining"),
+        (FleetState::Following, "following"),
+        (FleetState::CutOff, "cut_off"),
+        (FleetState::Diverged, "diverged"),
+        (FleetState::Left, "left"),
+    ] {
+        let count = fleet.members.iter().filter(|member| member.state == state).count();
+        samples.count([name], count as u64);
+    }
+}
+
+#[cfg(feature = "fleet")]
+fn fleet_store_requests(Measured { fleet, .. }: &Measured, samples: &mut Samples) {
+    fleet.iter().for_each(|fleet| samples.count([], fleet.store_requests));
+}
+
+#[cfg(feature = "fleet")]
+fn fleet_store_failures(Measured { fleet, .. }: &Measured, samples: &mut Samples) {
+    fleet.iter().for_each(|fleet| samples.count([], fleet.store_failures));
+}
+
+#[cfg(not(feature = "fleet"))]
+fn fleet_state(_: &Measured, _: &mut Samples) {}
+
+#[cfg(not(feature = "fleet"))]
+fn fleet_sequence(_: &Measured, _: &mut Samples) {}
+
+#[cfg(not(feature = "fleet"))]
+fn fleet_confirmed(_: &Measured, _: &mut Samples) {}
+
+#[cfg(not(feature = "fleet"))]
+fn fleet_judges(_: &Measured, _: &mut Samples) {}
+
+#[cfg(not(feature = "fleet"))]
+fn fleet_pending(_: &Measured, _: &mut Samples) {}
+
+#[cfg(not(feature = "fleet"))]
+fn fleet_members(_: &Measured, _: &mut Samples) {}
+
+#[cfg(not(feature = "fleet"))]
+fn fleet_store_requests(_: &Measured, _: &mut Samples) {}
+
+#[cfg(not(feature = "fleet"))]
+fn fleet_store_failures(_: &Measured, _: &mut Samples) {}

@@ -6,6 +6,7 @@ use std::time::Duration;
 use switchback::events::{Cause, EventKind};
 use switchback::fleet::{InMemory, Key, Over, Page, Read, Store, StoreError, Tag};
 use switchback::model::{Identity, ModelError};
+use switchback::operator::Operators;
 use switchback::options::{Fleet, FleetTiming, Shadowing, Threads};
 use switchback::plan::Bake;
 use switchback::status::FleetState;
@@ -552,4 +553,31 @@ fn a_promotion_is_told_where_it_is_true_and_not_before() {
     opens.store(true, std::sync::atomic::Ordering::Relaxed);
     world.steps(70, 1);
     assert_eq!((world.lives()[1].as_str(), promoted(&world.members[1])), ("v2", 1), "{}", world.told());
+}
+
+#[test]
+fn a_member_shows_where_it_stands_in_its_figures() {
+    let mut world = World::new(2);
+    world.steps(40, 1);
+    let shown = |handle: &Handle, name: &str| -> String {
+        let figures = Operators::new([handle.operator()]).unwrap().figures();
+        let found = figures.iter().find(|figure| figure.name == name);
+        format!("{:?}", found.map(|figure| &figure.samples))
+    };
+    for member in &world.members {
+        assert!(shown(member, "switchback_fleet_sequence").contains("Number(1.0)"));
+        assert!(
+            shown(member, "switchback_fleet_state")
+                .contains("(\"state\", \"following\")], value: Number(1.0)"),
+            "{}",
+            shown(member, "switchback_fleet_state")
+        );
+    }
+    let judges: Vec<&Handle> = world
+        .members
+        .iter()
+        .filter(|member| shown(member, "switchback_fleet_judges").contains("Number(1.0)"))
+        .collect();
+    assert_eq!(judges.len(), 1);
+    assert!(shown(judges[0], "switchback_fleet_members").contains("Number(2.0)"), "both follow");
 }
