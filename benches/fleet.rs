@@ -16,6 +16,8 @@
 
 #[path = "fleet/handles.rs"]
 mod handles;
+#[path = "fleet/line.rs"]
+mod line;
 mod support;
 
 use std::collections::BTreeMap;

@@ -3,13 +3,15 @@
 
 use std::sync::Arc;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use switchback::fleet::{InMemory, Key, Over, Page, Read, Store, StoreError, Tag};
+use switchback::fleet::InMemory;
 use switchback::model::ModelError;
 use switchback::options::{Fleet, FleetTiming, Threads};
 use switchback::{Clock, Model, ModelHandle, Plan, Step, Task, Timestamp, closure, guard};
+
+use crate::line::{Line, Wire};
 
 type Handle = ModelHandle<f64, f64>;
 
@@ -24,40 +26,10 @@ fn version(name: &str) -> Box<dyn Model<f64, f64>> {
     }))
 }
 
-/// A store that one member cannot ask.
-struct Line {
-    store: Arc<InMemory>,
-    cut: Arc<AtomicBool>,
-}
-
-impl Line {
-    fn there(&self) -> Result<&InMemory, StoreError> {
-        if self.cut.load(Ordering::Relaxed) {
-            return Err(StoreError::Unreachable { cause: Arc::new(std::io::Error::other("cut off")) });
-        }
-        Ok(&self.store)
-    }
-}
-
-impl Store for Line {
-    fn get(&self, key: &Key, known: Option<&Tag>) -> Result<Read, StoreError> {
-        self.there()?.get(key, known)
-    }
-    fn put(&self, key: &Key, value: &[u8], over: Over<'_>) -> Result<Tag, StoreError> {
-        self.there()?.put(key, value, over)
-    }
-    fn list(&self, under: &Key, after: Option<&Key>) -> Result<Page, StoreError> {
-        self.there()?.list(under, after)
-    }
-    fn remove(&self, key: &Key, that: &Tag) -> Result<(), StoreError> {
-        self.there()?.remove(key, that)
-    }
-}
-
 pub(crate) struct Members {
     clock: Clock,
     store: Arc<InMemory>,
-    all: Vec<(Handle, Arc<AtomicBool>)>,
+    all: Vec<(Handle, Arc<Wire>)>,
     chance: u64,
 }
 
@@ -74,8 +46,7 @@ impl Members {
     }
 
     fn join(&mut self) {
-        let cut = Arc::new(AtomicBool::new(false));
-        let line = Line { store: Arc::clone(&self.store), cut: Arc::clone(&cut) };
+        let (line, wire) = Line::new(&self.store);
         let seed = self.draw_bits();
         let handle =
             ModelHandle::builder("late")
@@ -93,7 +64,7 @@ impl Members {
                 .fleet(Fleet::on(line).timing(FleetTiming::new()))
                 .build()
                 .unwrap();
-        self.all.push((handle, cut));
+        self.all.push((handle, wire));
     }
 
     fn draw_bits(&mut self) -> u64 {
@@ -188,7 +159,7 @@ pub(crate) fn after_lowering(seeds: u64) -> f64 {
         let offset = members.draw();
         members.pass(Duration::from_secs_f64(offset), step, 0);
         assert!(members.all[1].0.predict(&0.5).unwrap().version() == "fails100");
-        members.all[1].1.store(true, Ordering::Relaxed);
+        members.all[1].1.cut(true);
         let _ = members.all[0].0.rollback("now");
         let mut spent = Duration::ZERO;
         while members.all[1].0.predict(&0.5).unwrap().version() == "fails100" {
@@ -216,9 +187,9 @@ pub(crate) fn false_alarms(count: usize, runs: u64, span: Duration) -> (u64, u64
                 members.join();
             }
             let cut = part == 2;
-            members.all[0].1.store(cut, Ordering::Relaxed);
+            members.all[0].1.cut(cut);
         }
-        members.all[0].1.store(false, Ordering::Relaxed);
+        members.all[0].1.cut(false);
         members.pass(Duration::from_secs(5), Duration::from_millis(500), 0);
         if members.runs("fails100") < members.all.len() {
             alarms.fetch_add(1, Ordering::Relaxed);

@@ -16,7 +16,8 @@ use super::counter::{Counter, Feeds};
 use super::desk::Desk;
 use super::event::{Cause, EventKind};
 use super::saved::{
-    Arm, SavedAttempt, SavedAttemptEvidence, SavedControl, SavedEvidence, SavedExposure, SavedVersion, owners,
+    Arm, SavedAttempt, SavedAttemptEvidence, SavedControl, SavedEvidence, SavedExposure, SavedGuard,
+    SavedVersion, owners,
 };
 use super::settings::{LookingOn, Retained, Unavailable};
 use super::traffic::TrafficSeen;
@@ -98,7 +99,8 @@ impl Control {
         if live_stands {
             self.live_since = saved.live_since;
         }
-        self.retain_again(&saved, start, desk.now);
+        self.retain_again(&saved, start);
+        self.trim_retained(desk.now);
         let mut events = vec![EventKind::Started {
             live: self.live.id,
             rollouts: saved.attempts.iter().map(|attempt| attempt.version.version).collect(),
@@ -179,7 +181,8 @@ impl Control {
     pub(crate) fn look_on(&mut self, saved: &SavedControl, start: &Start<'_>, desk: Desk<'_>) {
         let saved = &saved.clone().moved(Shift::between(saved.at, desk.now));
         self.take_over(saved, start, desk.now);
-        self.retain_again(saved, start, desk.now);
+        self.retain_again(saved, start);
+        self.trim_retained(desk.now);
         self.publish(desk, vec![EventKind::Standby { live: self.live.id }]);
         self.looks_on = Some(LookingOn { frozen: self.frozen.clone(), taken_back: Vec::new() });
     }
@@ -214,7 +217,7 @@ impl Control {
         start.loaded.values().for_each(|version| self.remember(version, now));
     }
 
-    pub(super) fn retain_again(&mut self, saved: &SavedControl, start: &Start<'_>, now: Timestamp) {
+    pub(super) fn retain_again(&mut self, saved: &SavedControl, start: &Start<'_>) {
         (self.retained, self.unavailable) = Default::default();
         for kept in saved.retained.iter().filter(|kept| kept.version.version != self.live.id) {
             let (version, identity) = (kept.version.version, kept.version.identity);
@@ -232,7 +235,6 @@ impl Control {
                 }
             }
         }
-        self.trim_retained(now);
     }
 
     pub(super) fn restored(
@@ -299,16 +301,7 @@ impl Control {
             course,
             ended: None,
         };
-        let mut lost = saved.others;
-        for guard in &saved.guards {
-            match attempt.add_guard(Arc::new(guard.rule.clone()), Some(guard.rule.clone()), false, setting) {
-                Ok(()) => {
-                    let added = attempt.guards.last_mut().and_then(|guarded| guarded.test.as_mut());
-                    added.into_iter().for_each(|test| test.restore(guard));
-                }
-                Err(_) => lost += 1,
-            }
-        }
+        let lost = saved.others + attempt.guard_again(&saved.guards, setting);
         if attempt.probes.len() == saved.probes.len() {
             attempt.probes = saved.probes;
         }
@@ -389,6 +382,21 @@ impl Control {
 }
 
 impl Attempt {
+    /// Adds the guards that were written down, each where it stood. How many of them cannot be had here.
+    pub(super) fn guard_again(&mut self, guards: &[SavedGuard], setting: &Setting<'_>) -> usize {
+        let mut lost = 0;
+        for guard in guards {
+            match self.add_guard(Arc::new(guard.rule.clone()), Some(guard.rule.clone()), false, setting) {
+                Ok(()) => {
+                    let added = self.guards.last_mut().and_then(|guarded| guarded.test.as_mut());
+                    added.into_iter().for_each(|test| test.restore(guard));
+                }
+                Err(_) => lost += 1,
+            }
+        }
+        lost
+    }
+
     /// Takes off its exposure until somebody resumes it; its buckets, and so its users, stay its own. Live that is watched
     /// stays live, and is only paused.
     fn hold(&mut self, now: Timestamp) {

@@ -56,7 +56,8 @@ impl Control {
         }
         let kept: Vec<Arc<dyn AnyVersion>> =
             self.retained.iter().map(|kept| Arc::clone(&kept.version)).collect();
-        self.retain_again(&saved, &start, now);
+        // As many as are agreed on, whatever is said here: any of them may be gone back to by all.
+        self.retain_again(&saved, &start);
         for version in kept.into_iter().chain([before]) {
             if !self.is_in_use(version.id) {
                 self.announcer.announce(now, self.epoch, EventKind::Retired { version: version.id });
@@ -153,12 +154,12 @@ impl Control {
         if moved {
             Arc::make_mut(&mut attempt.ledger).begin_era();
         }
-        let rules = |guards: &[super::saved::SavedGuard]| -> Vec<_> {
-            guards.iter().map(|guard| guard.rule.clone()).collect()
-        };
         let mut discarded = Vec::new();
-        if attempt.rules() != rules(&saved.guards) {
-            discarded = attempt.be_guarded_by(&saved.guards, &start.setting);
+        let rules: Vec<_> = saved.guards.iter().map(|guard| guard.rule.clone()).collect();
+        if attempt.rules() != rules {
+            discarded = std::mem::take(&mut attempt.guards);
+            attempt.probes.clear();
+            attempt.guard_again(&saved.guards, &start.setting);
         } else {
             let tests = attempt.guards.iter_mut().filter_map(|guarded| guarded.test.as_mut());
             tests.zip(&saved.guards).for_each(|(test, saved)| test.restore(saved));

@@ -606,8 +606,18 @@ impl Control {
             pin.expire(now);
         }
         self.pins.retain(|pin| Arc::strong_count(pin) > 1);
-        self.trim_retained(now);
+        if !self.is_seated() {
+            self.trim_retained(now);
+        }
         self.quarantine.retain(|_, entry| entry.until.is_none_or(|until| until > now));
+    }
+
+    /// Whether a fleet decides what is retained here.
+    fn is_seated(&self) -> bool {
+        #[cfg(feature = "fleet")]
+        return self.seat.is_some();
+        #[cfg(not(feature = "fleet"))]
+        false
     }
 
     /// Extends the lease, in a fleet no further than is agreed on.

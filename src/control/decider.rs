@@ -9,7 +9,6 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::adopt::{AfterCrash, Start};
-use super::attempt::GuardTest;
 use super::control::Control;
 use super::desk::Desk;
 use super::event::{Cause, Event, EventKind};
@@ -27,9 +26,9 @@ use crate::request::shadow::ShadowCounts;
 use crate::request::table::{Router, Routing};
 use crate::rollout::guard::design::TruthKind;
 use crate::rollout::phase::Phase;
-use crate::stats::Window;
 use crate::stats::evidence::ledger::{Counts, Ledger};
 use crate::stats::figures::rolling::Windows;
+use crate::stats::sequential::EValue;
 use crate::task::outcome::Truth;
 use crate::version::id::VersionId;
 use crate::version::loaded::{AnyVersion, Named};
@@ -54,6 +53,59 @@ pub(crate) enum Demanded {
     Pause { attempt: u32, identity: Identity, reason: String },
     /// An identity may be tried again.
     Release(Identity),
+}
+
+impl Demand {
+    /// Whether nothing is left to do of an earlier demand once this one is met.
+    pub(crate) fn replaces(&self, earlier: &Self) -> bool {
+        match (&self.what, &earlier.what) {
+            (Demanded::Freeze(_), Demanded::Freeze(_)) => true,
+            (
+                Demanded::Lower { attempt, identity, .. },
+                Demanded::Lower { attempt: of, identity: own, .. },
+            )
+            | (
+                Demanded::Pause { attempt, identity, .. },
+                Demanded::Pause { attempt: of, identity: own, .. },
+            ) => (attempt, identity) == (of, own),
+            (Demanded::GoBack { from, to, .. }, Demanded::GoBack { from: of, to: back, .. }) => {
+                (from, to) == (of, back)
+            }
+            (Demanded::Release(identity), Demanded::Release(of)) => identity == of,
+            _ => false,
+        }
+    }
+}
+
+impl Control {
+    /// What others have to do where what has happened here since this event is to be true everywhere.
+    pub(crate) fn demands_since(&self, event: u64) -> Vec<Demand> {
+        let attempt = |version: VersionId| {
+            let number = self.last_attempt_of(version.as_str())?;
+            Some((number, self.known_attempt(number)?.identity))
+        };
+        let demanded = |event: &EventKind| match event {
+            EventKind::Aborted { version, cause } => {
+                let (attempt, identity) = attempt(*version)?;
+                Some(Demanded::Lower { attempt, identity, cause: cause.clone() })
+            }
+            EventKind::RolledBack { from, to, cause } => {
+                Some(Demanded::GoBack { from: *from, to: *to, cause: cause.clone() })
+            }
+            EventKind::Paused { version, reason } => {
+                let (attempt, identity) = attempt(*version)?;
+                Some(Demanded::Pause { attempt, identity, reason: reason.clone() })
+            }
+            EventKind::Frozen { reason } => Some(Demanded::Freeze(Some(reason.clone()))),
+            EventKind::Unfrozen => Some(Demanded::Freeze(None)),
+            _ => None,
+        };
+        let events = self.announcer.since(event);
+        let demands = events
+            .iter()
+            .filter_map(|event| Some(Demand { by: event.actor.clone(), what: demanded(&event.kind)? }));
+        demands.collect()
+    }
 }
 
 pub(crate) struct Decider {
@@ -129,7 +181,8 @@ impl Decider {
             torn_bytes: 0,
         };
         control.take_over(saved, &start, now);
-        control.retain_again(saved, &start, now);
+        // All that is agreed on can be gone back to, whatever this process would retain.
+        control.retain_again(saved, &start);
         control.live_since = saved.live_since;
         for attempt in &saved.attempts {
             if let Some(version) = start.loaded.get(&attempt.version.version) {
@@ -310,9 +363,10 @@ impl Decider {
             control.collected_at = now;
             control.refit(desk);
             for attempt in &mut control.attempts {
-                if let Some(obstacle) = obstacle(attempt.identity) {
-                    attempt.traffic_fault = Some(obstacle);
-                }
+                // What was found a moment ago stands only while the candidate is on trial.
+                let on_trial = matches!(attempt.state.phase, Phase::Shadow | Phase::Canary);
+                let found = attempt.traffic_fault.take().filter(|_| on_trial);
+                attempt.traffic_fault = obstacle(attempt.identity).or(found);
             }
             control.snapshots(shadow, truth, now)
         });
@@ -353,32 +407,12 @@ pub(crate) fn is_agreed(one: &SavedControl, other: &SavedControl) -> bool {
         for attempt in &mut saved.attempts {
             (attempt.state.first_request, attempt.wait_told) = (None, None);
             for guard in &mut attempt.guards {
-                (guard.peak, guard.watch) = (crate::stats::sequential::EValue::ZERO, None);
+                (guard.peak, guard.watch) = (EValue::ZERO, None);
             }
         }
         saved
     };
     still(one) == still(other)
-}
-
-impl super::attempt::Attempt {
-    /// Its guards are these from here on. Those that cannot be had here are left out.
-    pub(crate) fn be_guarded_by(
-        &mut self,
-        guards: &[super::saved::SavedGuard],
-        setting: &crate::rollout::guard::design::Setting<'_>,
-    ) -> Vec<super::attempt::Guarded> {
-        let before = std::mem::take(&mut self.guards);
-        self.probes.clear();
-        for guard in guards {
-            let rule = guard.rule.clone();
-            if self.add_guard(Arc::new(rule.clone()), Some(rule), false, setting).is_ok() {
-                let added = self.guards.last_mut().and_then(|guarded| guarded.test.as_mut());
-                added.into_iter().for_each(|test: &mut GuardTest| test.restore(guard));
-            }
-        }
-        before
-    }
 }
 
 /// Who has a candidate's share in a state from which that is taken: live.
@@ -394,7 +428,5 @@ pub(crate) fn withheld(saved: &mut SavedControl, number: u32) {
 /// What live takes of late and at all, as far as is known here.
 pub(crate) fn figures_of_live(control: &Control) -> Option<Windows> {
     let arm = control.arms.get(&control.lifetime(control.live.id)?)?;
-    // Read once, so that what is copied is up to date.
-    let _ = arm.read(Window::Recent, control.collected_at);
     Some(arm.clone())
 }

@@ -878,12 +878,6 @@ impl Announcer {
         self.subscribers.retain(|subscriber| subscriber.offer(&event));
     }
 
-    /// Who has acted last.
-    #[cfg(feature = "fleet")]
-    pub(crate) fn last_actor(&self) -> Option<Arc<str>> {
-        self.log.back().and_then(|event| event.actor.clone())
-    }
-
     /// The number of the next event.
     pub(crate) fn next(&self) -> u64 {
         self.next

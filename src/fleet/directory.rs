@@ -465,6 +465,31 @@ mod tests {
         }
     }
 
+    /// Bug: an empty folder where something else was to be mounted was a store in which nothing was agreed on, so that whoever started then
+    /// founded a fleet of its own in it. Cause: what is not there was absent. Fix: a store has a mark, without which nothing is told.
+    #[test]
+    fn a_folder_that_is_not_mounted_is_no_store_in_which_nothing_is() {
+        let folder = Folder::new("mount");
+        let store = Directory::create(&folder.0).unwrap();
+        let tag = store.put(&head(), b"0", Over::Nothing).unwrap();
+        let away = folder.0.with_extension("away");
+        fs::rename(&folder.0, &away).unwrap();
+        fs::create_dir(&folder.0).unwrap();
+        assert!(Directory::open(&folder.0).is_err());
+        let told = store.get(&head(), None).unwrap_err();
+        assert!(told.to_string().contains("is not mounted"), "{told}");
+        for over in [Over::Nothing, Over::This(&tag)] {
+            assert!(store.put(&head(), b"1", over).is_err());
+        }
+        assert!(store.list(&Key::new("h").unwrap(), None).is_err());
+        assert_eq!(fs::read_dir(&folder.0).unwrap().count(), 0, "nothing is made in it");
+        fs::remove_dir(&folder.0).unwrap();
+        fs::rename(&away, &folder.0).unwrap();
+        assert_eq!(value(&store), (b"0".to_vec(), tag));
+        // Made again it is the same store.
+        assert_eq!(value(&Directory::create(&folder.0).unwrap()).0, b"0");
+    }
+
     /// Every step of a put fails in turn, once and from then on: what was said of it is true.
     #[test]
     fn whatever_step_fails_what_is_said_of_it_is_true() {

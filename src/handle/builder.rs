@@ -236,6 +236,9 @@ impl<I: ?Sized + 'static, O: 'static> Builder<I, O> {
     /// find that, and whatever any of them stages, by its name at the [`source`](Self::source). All must open the same bytes
     /// under one name: a process in which a version has another identity does not use it, and no plan goes on without it.
     ///
+    /// What is retained for a rollback, and for how long an identity is quarantined, goes by the options of the process that decides: give
+    /// all the same.
+    ///
     /// What is done through a handle holds for all then. What raises exposure returns once it is agreed on; what lowers it is
     /// true here at once, and everywhere within two seconds as a rule, within ten where a process cannot ask the store.
     #[cfg(feature = "fleet")]

@@ -128,7 +128,10 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
             control.take_answers(self.serving.answers.as_ref());
             control.announce_recalls(now);
             if self.is_in_fleet() {
-                // What all have seen is judged, by whoever judges.
+                // What all have seen is judged, by whoever judges. What does not come back is seen where it was asked.
+                let from = control.announcer.next();
+                control.lower_overdue(self.desk(now));
+                self.note_demands(control, from);
                 return Vec::new();
             }
             control.lower_tripped(self.desk(now));

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::core::Core;
+use crate::control::control::Control;
 use crate::version::loaded::AnyVersion;
 
 impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
@@ -14,5 +15,7 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
 
     pub(crate) fn step_in_fleet(&self) {}
 
-    pub(crate) fn demand_of_fleet(&self, _: u64) {}
+    pub(crate) fn note_demands(&self, _: &Control, _: u64) {}
+
+    pub(crate) fn press_demands(&self) {}
 }

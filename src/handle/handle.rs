@@ -88,12 +88,14 @@ impl<I: ?Sized + 'static, O: 'static> ModelHandle<I, O> {
     /// Changes what does not raise exposure, and writes it down afterwards.
     pub(crate) fn lower<T>(&self, change: impl FnOnce(&mut Control) -> T) -> T {
         let change = self.acting(change);
-        let (result, from) = self.inner.lower(|control| {
+        let result = self.inner.lower(|control| {
             let from = control.announcer.next();
-            (change(control), from)
+            let result = change(control);
+            self.inner.note_demands(control, from);
+            result
         });
         self.inner.record();
-        self.inner.demand_of_fleet(from);
+        self.inner.press_demands();
         self.inner.traces.emit();
         result
     }
@@ -350,7 +352,7 @@ impl<I: ?Sized + 'static, O: 'static> ModelHandle<I, O> {
             true
         });
         #[cfg(feature = "fleet")]
-        self.inner.release_in_fleet(identity);
+        self.inner.release_in_fleet(identity, self.actor.clone());
         released
     }
 

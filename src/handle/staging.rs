@@ -92,9 +92,11 @@ impl<I: ?Sized + 'static, O: Send + 'static> Core<I, O> {
             Beside::Ended => Err(LoadError::other("the thread that loaded it ended").into()),
         }
     }
+}
 
+impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
     /// Opens a version and makes it ready, on this thread.
-    fn load(
+    pub(crate) fn load(
         &self,
         id: VersionId,
         open: impl FnOnce() -> Result<Box<dyn Model<I, O>>, StageError>,

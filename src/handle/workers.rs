@@ -62,7 +62,7 @@ impl Workers {
     pub(crate) fn start<I, O>(inner: &Arc<Core<I, O>>, interval: Duration, workers: usize) -> io::Result<Self>
     where
         I: ?Sized + 'static,
-        O: 'static,
+        O: Send + 'static,
         Core<I, O>: Send + Sync,
     {
         let (stop, stopped) = crossbeam_channel::bounded::<()>(0);

@@ -30,6 +30,11 @@ impl Layout {
         })
     }
 
+    /// What all of it lies under.
+    pub(crate) fn handle(&self) -> &Key {
+        &self.handle
+    }
+
     pub(crate) fn head(&self) -> &Key {
         &self.head
     }

@@ -6,31 +6,56 @@ use crate::fleet::format::envelope::Sealer;
 use crate::fleet::format::value::Value;
 use crate::fleet::store::{Over, Read, Store, StoreError, StoreOutcome};
 
-/// Asks the store, on a thread that may wait.
-pub(crate) fn perform<C: Counts>(store: &dyn Store, sealer: &Sealer, act: &Act<C>) -> Reply<C> {
+/// Asks the store, on a thread that may wait. What it said where nothing came of it, or where a value is none of the fleet's, goes to
+/// `said`.
+pub(crate) fn perform<C: Counts>(
+    store: &dyn Store,
+    sealer: &Sealer,
+    act: &Act<C>,
+    said: &mut Option<String>,
+) -> Reply<C> {
+    let mut failed = |error: StoreError| {
+        let outcome = error.outcome();
+        if outcome != StoreOutcome::Conflict {
+            *said = Some(error.to_string());
+        }
+        Reply::Failed(outcome)
+    };
     match act {
         Act::Get { key, kind, known } => match store.get(key, known.as_ref()) {
             Ok(Read::Absent) => Reply::Absent,
             Ok(Read::Same) => Reply::Same,
             Ok(Read::Value { bytes, tag, at }) => match Value::read(sealer, *kind, key, &bytes) {
                 Ok(value) => Reply::Value { value, tag, at },
-                Err(_) => Reply::Damaged { tag: Some(tag) },
+                Err(error) => {
+                    *said = Some(format!("{key}: {error}"));
+                    Reply::Damaged { tag: Some(tag) }
+                }
             },
-            Err(StoreError::Damaged { .. } | StoreError::TooLarge { .. }) => Reply::Damaged { tag: None },
-            Err(error) => Reply::Failed(error.outcome()),
+            Err(error @ (StoreError::Damaged { .. } | StoreError::TooLarge { .. })) => {
+                failed(error);
+                Reply::Damaged { tag: None }
+            }
+            Err(error) => failed(error),
         },
         Act::Put { key, value, over } => {
             let over = over.as_ref().map_or(Over::Nothing, Over::This);
             // What cannot be written was not: a row that is too long is as good as none.
-            let Ok(bytes) = value.write(sealer, key) else { return Reply::Failed(StoreOutcome::NotDone) };
+            let bytes = match value.write(sealer, key) {
+                Ok(bytes) => bytes,
+                Err(error) => {
+                    *said = Some(format!("{key}: {error}"));
+                    return Reply::Failed(StoreOutcome::NotDone);
+                }
+            };
             match store.put(key, &bytes, over) {
                 Ok(tag) => Reply::Done(tag),
-                Err(error) => Reply::Failed(error.outcome()),
+                Err(error) => failed(error),
             }
         }
         Act::List { under, after } => match store.list(under, after.as_ref()) {
             Ok(page) => Reply::Page(page),
-            Err(error) => Reply::Failed(error.outcome()),
+            Err(error) => failed(error),
         },
     }
 }

@@ -61,7 +61,7 @@ impl<'a> Fleet<'a> {
         let now = self.clock.now();
         for member in &mut self.members {
             while let Some((lane, act)) = member.due(now) {
-                let reply = perform(self.store, &self.sealer, &act);
+                let reply = perform(self.store, &self.sealer, &act, &mut None);
                 member.reply(lane, &Ramp { goes_on: false }, &reply, now);
             }
             if member.exposes(1, now) {

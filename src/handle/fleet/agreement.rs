@@ -12,6 +12,7 @@ use crate::control::event::{Cause, Event, EventKind};
 use crate::control::saved::{SavedAttempt, SavedControl, SavedVersion};
 use crate::fleet::format::head::{Candidate, Core, Head, Lowering, Phase as FleetPhase, Version};
 use crate::model::identity::Identity;
+use crate::rollout::guard::evidence::Evidence as GuardEvidence;
 use crate::rollout::phase::Phase;
 
 /// What is told with a head.
@@ -19,6 +20,12 @@ use crate::rollout::phase::Phase;
 pub(crate) struct Told {
     pub(crate) by: Option<Arc<str>>,
     pub(crate) kind: EventKind,
+}
+
+impl Told {
+    pub(crate) fn of(event: &Event) -> Self {
+        Self { by: event.actor.clone(), kind: event.kind.clone() }
+    }
 }
 
 /// How much time somebody has judged in until a head was agreed on, which is the time that plans count.
@@ -76,8 +83,9 @@ pub(crate) fn told_identity(identity: Identity) -> String {
 
 /// What a head says beside: what happened, and when that was in time in which somebody judged.
 pub(crate) fn beside(active_ms: u64, events: &[Arc<Event>]) -> Map<String, Json> {
-    let told: Vec<Told> =
-        events.iter().map(|event| Told { by: event.actor.clone(), kind: event.kind.clone() }).collect();
+    // What each process keeps for a rollback it lets go of itself, and says so.
+    let agreed = events.iter().filter(|event| !matches!(event.kind, EventKind::Retired { .. }));
+    let told: Vec<Told> = agreed.map(|event| Told::of(event)).collect();
     let mut more = Map::new();
     more.insert(ACTIVE.to_owned(), active_ms.into());
     more.insert(EVENTS.to_owned(), serde_json::to_value(told).unwrap_or(Json::Null));
@@ -109,11 +117,20 @@ pub(crate) fn entered(head: &Head) -> impl Fn(u32) -> u64 + '_ {
     |attempt| head.entered.get(&attempt).map_or(0, |entered| entered.seq)
 }
 
+/// The longest cause with all of its texts: there may be as many as there are candidates.
+const CAUSE_MAX: usize = 3_000;
+
 /// A cause, as it stands in a lowering.
 pub(crate) fn told_cause(cause: &Cause) -> String {
-    let told = serde_json::to_string(cause).unwrap_or_default();
-    // One that is too long for a head is told in words.
-    if told.len() <= 3_000 { told } else { cause.to_string().chars().take(1_000).collect() }
+    let told = |cause: &Cause| serde_json::to_string(cause).unwrap_or_default();
+    match (told(cause), cause) {
+        // What kind of cause it is decides what follows from it. Texts that would make a head too long are left out.
+        (long, Cause::Guard { evidence }) if long.len() > CAUSE_MAX => {
+            let evidence = GuardEvidence { sentence: None, note: None, ..evidence.clone() };
+            told(&Cause::Guard { evidence })
+        }
+        (told, _) => told,
+    }
 }
 
 fn cause_of(lowering: &Lowering) -> Cause {

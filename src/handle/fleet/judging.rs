@@ -126,12 +126,8 @@ impl Judgement<FleetCounts> for FleetJudge<'_> {
         let raise = (judged.raised && lower.is_empty()).then(|| {
             let saved = bench.decider.saved(now);
             let events = bench.decider.events();
-            let why = events
-                .iter()
-                .filter(|event| !matches!(event.kind, EventKind::Retired { .. }))
-                .map(|event| event.to_string())
-                .next()
-                .unwrap_or_else(|| String::from("what guards look for is known now"));
+            let why = events.first().map(|event| event.to_string());
+            let why = why.unwrap_or_else(|| String::from("what guards look for is known now"));
             Raise {
                 core: core_of(&saved),
                 control: control_json(&saved),

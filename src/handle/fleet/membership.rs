@@ -44,19 +44,20 @@ pub(super) const LIBRARY: u32 = 1;
 /// How often what is agreed on may be overtaken by others before a change is given up until the next step.
 pub(super) const TRIES: usize = 16;
 
-/// Changes that wait for the store at one time; more than a person makes in a night.
-pub(super) const DEMANDS_MAX: usize = 64;
+/// Heads of its own that a member remembers until it has made them true, which it does at once.
+const OWN_MAX: usize = 8;
 
 /// How long the thread rests between two looks at what is due.
 pub(super) const REST: Duration = Duration::from_millis(50);
 
-/// How long a start waits for the store.
+/// How often a start asks before it gives up: answers may come out of order, and another process may found the fleet meanwhile.
 const JOINING: usize = 10;
 
 /// The place of a handle in its fleet.
 pub(crate) struct Membership {
     pub(super) agent: Mutex<Agent>,
-    /// What is to be agreed on, whatever else is.
+    /// What is to be agreed on, whatever else is. Added to under the control lock, by what has lowered exposure: whoever makes a head
+    /// true has either seen it there or takes the demand into account.
     pub(super) demands: Mutex<Vec<Demand>>,
     /// What was last known, for whoever asks while the store does not answer.
     pub(super) status: Mutex<FleetStatus>,
@@ -83,6 +84,8 @@ pub(crate) struct Agent {
     pub(super) chance: SplitMix64,
     pub(super) timing: Timing,
     pub(super) contract: Hex,
+    /// What the head says of the handle that was read last, by its print.
+    read: Option<(Hex, Arc<SavedControl>)>,
     /// What was made true here.
     pub(super) aligned: Option<Aligned>,
     /// Versions that are loaded here and may not be in use yet.
@@ -134,21 +137,36 @@ pub(super) enum NotAgreed {
 impl Agent {
     pub(super) fn perform(&mut self, act: &Act<FleetCounts>) -> Reply<FleetCounts> {
         self.requests += 1;
-        let reply = guarded(|| perform(&*self.store, &self.sealer, act)).unwrap_or_else(|panicked| {
-            self.error = Some(format!("the store panicked: {}", panicked.message));
+        let mut said = None;
+        let asked = guarded(|| perform(&*self.store, &self.sealer, act, &mut said));
+        let reply = asked.unwrap_or_else(|panicked| {
+            said = Some(format!("the store panicked: {}", panicked.message));
             Reply::Failed(StoreOutcome::Unknown)
         });
-        match &reply {
-            Reply::Failed(StoreOutcome::Conflict) => {}
-            Reply::Failed(_) => self.failures += 1,
-            Reply::Damaged { .. } => {
-                self.failures += 1;
-                self.error =
-                    Some(String::from("a value is damaged, or was not sealed with this fleet's secret"));
-            }
-            _ => {}
+        if let Some(said) = said {
+            self.failures += 1;
+            self.error = Some(said);
         }
         reply
+    }
+
+    /// What a head says of the handle; nothing where it is another release's. Of one head it is read once: it is asked for at every
+    /// step.
+    pub(super) fn control_of(&mut self, applied: &Applied) -> Option<Arc<SavedControl>> {
+        let print = applied.written.print;
+        if let Some((_, saved)) = self.read.as_ref().filter(|(of, _)| *of == print) {
+            return Some(Arc::clone(saved));
+        }
+        let saved = Arc::new(control_of(applied.head())?);
+        self.read = Some((print, Arc::clone(&saved)));
+        Some(saved)
+    }
+
+    /// What happened with a head has been told here already.
+    pub(super) fn told_here(&mut self, nonce: Hex) {
+        self.own.push(nonce);
+        let beyond = self.own.len().saturating_sub(OWN_MAX);
+        self.own.drain(..beyond);
     }
 
     pub(super) fn head(&self) -> Option<&Applied> {
@@ -156,7 +174,7 @@ impl Agent {
     }
 
     /// Reads the head; what is followed afterwards.
-    pub(super) fn read(&mut self, clock: &Clock) -> Result<Applied, String> {
+    pub(super) fn read_head(&mut self, clock: &Clock) -> Result<Applied, String> {
         for _ in 0..TRIES {
             let (asked, act) = self.member.following.read_head(&self.layout, clock.now());
             let reply = self.perform(&act);
@@ -182,7 +200,7 @@ impl Agent {
 
     pub(super) fn unreachable(&self) -> String {
         let why = self.error.as_deref().unwrap_or("it gave no answer that can be used");
-        format!("the store of the fleet cannot be asked: {why}")
+        format!("nothing can be agreed on in the store of the fleet: {why}")
     }
 
     /// For how long somebody has judged, in all.
@@ -222,7 +240,7 @@ impl Agent {
                 "another process has decided something in the same moment: look at it, and say it again",
             ))),
             Reply::Failed(StoreOutcome::Unknown) => {
-                let there = self.read(clock).map_err(NotAgreed::Unknown)?;
+                let there = self.read_head(clock).map_err(NotAgreed::Unknown)?;
                 let (head, print) = (there.head(), written.print);
                 let is_own = there.written.print == print
                     || head.ancestors.have(written.head.place.seq, print) == Descent::Yes;
@@ -269,6 +287,7 @@ impl Joined {
             chance,
             timing: fleet.timing.agreed(),
             contract: digest(format!("contract 1 {contract}")),
+            read: None,
             aligned: None,
             versions: OrderedMap::new(),
             brought: Vec::new(),
@@ -307,20 +326,25 @@ impl Agent {
             match self.member.following.hear(&asked, &reply, clock.now()) {
                 Heard::Follows => break,
                 Heard::Missing => {
-                    let under = self.layout.rows().clone();
-                    let rows = match self.perform(&Act::List { under, after: None }) {
-                        Reply::Page(page) => page.entries.len(),
+                    self.member.following.missing = false;
+                    let (under, probes) = (self.layout.handle().clone(), self.layout.head().join("probe")?);
+                    let left = match self.perform(&Act::List { under, after: None }) {
+                        Reply::Page(page) => {
+                            page.entries.into_iter().find(|entry| entry.key.below(&probes).is_none())
+                        }
                         _ => return Err(refused(self.unreachable())),
                     };
-                    self.member.following.missing = false;
-                    if rows > 0 {
-                        return Err(refused(String::from(
-                            "what was agreed on is gone from the store, and what its processes have said is there: put it \
-                             back, or remove all of it to begin again",
-                        )));
+                    if let Some(left) = left {
+                        // Or another process has founded the fleet in this moment: then it is there when it is asked for again.
+                        last = format!(
+                            "what was agreed on is gone from the store, and {} is there: put it back, or remove all of it to \
+                             begin again",
+                            left.key
+                        );
+                        continue;
                     }
                     // Nobody has agreed here on anything: whether anybody can is asked first.
-                    let under = self.layout.head().join("probe")?.escaped(&self.member.name().to_string())?;
+                    let under = probes.escaped(&self.member.name().to_string())?;
                     probe(&*self.store, &under).map_err(|error| refused(error.to_string()))?;
                     return Ok(None);
                 }
@@ -359,6 +383,15 @@ impl Membership {
             status,
             by_hand: AtomicBool::new(true),
             opened: crossbeam_channel::unbounded(),
+        }
+    }
+
+    /// Adds what is demanded. What it makes needless goes, so that there is no more of it than can be lowered.
+    pub(super) fn add(&self, demands: Vec<Demand>) {
+        let waiting = &mut *self.demands.lock();
+        for demand in demands {
+            waiting.retain(|earlier| !demand.replaces(earlier));
+            waiting.push(demand);
         }
     }
 

@@ -8,11 +8,11 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 
 use super::agreement::{
-    Told, beside, control_json, control_of, core_of, course_of, events_of, fleet_time, obey, told_identity,
+    Told, beside, control_json, core_of, course_of, events_of, fleet_time, obey, told_identity,
 };
 use super::counts::FleetCounts;
 use super::judging::{FleetJudge, KEYED};
-use super::membership::{Agent, Aligned, DEMANDS_MAX, LIBRARY, Membership, NotAgreed, REST, TRIES};
+use super::membership::{Agent, Aligned, LIBRARY, Membership, NotAgreed, REST, TRIES};
 use super::status::{FleetState, FleetStatus};
 use crate::base::clock::{Shift, Timestamp};
 use crate::base::guarded::guarded;
@@ -32,17 +32,32 @@ use crate::fleet::protocol::call::{Act, Reply};
 use crate::fleet::protocol::following::Applied;
 use crate::handle::build_error::BuildError;
 use crate::handle::core::Core;
-use crate::model::causes::{told, told_of_box};
+use crate::model::causes::told;
 use crate::model::identity::Identity;
+use crate::model::model::Model;
 use crate::model::throttle::LoadThrottle;
 use crate::rollout::phase::Phase;
 use crate::stats::figures::rolling::Windows;
 use crate::version::id::VersionId;
-use crate::version::loaded::AnyVersion;
-use crate::version::prepare::prepare;
+use crate::version::loaded::{AnyVersion, Version};
+use crate::version::prepare::StageError;
 
 /// When a version that could not be opened is tried again: it may not have been copied yet.
 const TRIED_AGAIN: Duration = Duration::from_secs(30);
+
+/// A version that was opened, where it is the one that was agreed on.
+fn as_agreed<I: ?Sized + 'static, O: 'static>(
+    wanted: SavedVersion,
+    version: Version<I, O>,
+) -> Result<Arc<dyn AnyVersion>, String> {
+    if version.identity == wanted.identity {
+        return Ok(Arc::new(version));
+    }
+    Err(format!(
+        "its identity here is {:?}, and {:?} was agreed on: all processes must open the same bytes under one name",
+        version.identity, wanted.identity
+    ))
+}
 
 /// How long a version that was brought is kept until it is agreed that it is staged: longer than the store takes to say so.
 const BROUGHT: Duration = Duration::from_secs(60);
@@ -90,14 +105,14 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
     ) -> Result<T, String> {
         let agent = &mut *fleet.agent.lock();
         let clock = &self.serving.clock;
-        let over = agent.read(clock)?;
+        let over = agent.read_head(clock)?;
         let head = over.head();
         if head.min_writer > LIBRARY {
             return Err(String::from(
                 "a later release of this library decides in this fleet: upgrade this process",
             ));
         }
-        let saved = control_of(head).ok_or("what was agreed on cannot be read by this release")?;
+        let saved = agent.control_of(&over).ok_or("what was agreed on cannot be read by this release")?;
         let active_ms = agent.active_ms();
         let now = fleet_time(head, &saved, active_ms);
         let brought: Vec<Arc<dyn AnyVersion>> = agent.versions.values().cloned().collect();
@@ -123,61 +138,27 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
         }
     }
 
-    /// Takes note of what has just lowered exposure here, from this event on: the others are to do the same.
-    pub(crate) fn demand_of_fleet(&self, from: u64) {
+    /// Takes note of what has lowered exposure here since this event: the others are to do the same. Called under the control lock
+    /// under which it was lowered, so that no head is made true in between that knows nothing of it.
+    pub(crate) fn note_demands(&self, control: &Control, event: u64) {
+        if let Some(fleet) = &self.fleet {
+            fleet.add(control.demands_since(event));
+        }
+    }
+
+    /// Puts what is demanded to the others, where nobody is asking the store: whoever does will ask this next.
+    pub(crate) fn press_demands(&self) {
         let Some(fleet) = &self.fleet else { return };
-        let demands: Vec<Demand> = {
-            let control = &*self.control.lock();
-            let of = |version: VersionId| control.last_attempt_of(version.as_str());
-            let events = control.announcer.since(from);
-            let demanded = |event: &EventKind| match event {
-                EventKind::Aborted { version, cause } => {
-                    let attempt = of(*version)?;
-                    let identity = control.known_attempt(attempt)?.identity;
-                    Some(Demanded::Lower { attempt, identity, cause: cause.clone() })
-                }
-                EventKind::RolledBack { from, to, cause } => {
-                    Some(Demanded::GoBack { from: *from, to: *to, cause: cause.clone() })
-                }
-                EventKind::Paused { version, reason } => {
-                    let attempt = of(*version)?;
-                    let identity = control.known_attempt(attempt)?.identity;
-                    Some(Demanded::Pause { attempt, identity, reason: reason.clone() })
-                }
-                EventKind::Frozen { reason } => Some(Demanded::Freeze(Some(reason.clone()))),
-                EventKind::Unfrozen => Some(Demanded::Freeze(None)),
-                _ => None,
-            };
-            let each = events
-                .iter()
-                .filter_map(|event| Some(Demand { by: event.actor.clone(), what: demanded(&event.kind)? }));
-            each.collect()
-        };
-        self.demand(fleet, demands);
+        if let Some(mut agent) = fleet.agent.try_lock() {
+            self.press(fleet, &mut agent);
+        }
     }
 
     /// An identity may be tried again, by all.
-    pub(crate) fn release_in_fleet(&self, identity: Identity) {
+    pub(crate) fn release_in_fleet(&self, identity: Identity, by: Option<Arc<str>>) {
         if let Some(fleet) = &self.fleet {
-            let by = self.control.lock().announcer.last_actor();
-            self.demand(fleet, vec![Demand { by, what: Demanded::Release(identity) }]);
-        }
-    }
-
-    /// Has others do what is true here already.
-    fn demand(&self, fleet: &Membership, demands: Vec<Demand>) {
-        if demands.is_empty() {
-            return;
-        }
-        {
-            let waiting = &mut *fleet.demands.lock();
-            waiting.extend(demands);
-            let beyond = waiting.len().saturating_sub(DEMANDS_MAX);
-            waiting.drain(..beyond);
-        }
-        // Where the store is being asked, whoever does will ask this next.
-        if let Some(mut agent) = fleet.agent.try_lock() {
-            self.press(fleet, &mut agent);
+            fleet.add(vec![Demand { by, what: Demanded::Release(identity) }]);
+            self.press_demands();
         }
     }
 
@@ -189,9 +170,9 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
             if demands.is_empty() {
                 return;
             }
-            let Ok(over) = agent.read(clock) else { return };
+            let Ok(over) = agent.read_head(clock) else { return };
             let head = over.head();
-            let Some(saved) = control_of(head) else { return };
+            let Some(saved) = agent.control_of(&over) else { return };
             let active_ms = agent.active_ms();
             let now = fleet_time(head, &saved, active_ms);
             let Some(mut decider) = self.decider(&saved, &[]) else { return };
@@ -200,19 +181,17 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
             let before = decider.saved(now);
             demands.iter().for_each(|demand| decider.obey(demand, now));
             let after = decider.saved(now);
-            let agreed = if is_agreed(&before, &after) {
-                // Somebody else has done it.
-                Ok(Hex(0))
-            } else {
+            // Otherwise somebody else has done it.
+            if !is_agreed(&before, &after) {
                 let next = agent.next(head, &over, &after, &mut decider, active_ms, clock.now());
-                agent.put(&over, next, false, clock)
-            };
-            if let Ok(nonce) = agreed {
-                agent.own.push(nonce);
-                fleet.demands.lock().drain(..demands.len());
-                self.make_true(fleet, agent);
-                return;
+                match agent.put(&over, next, false, clock) {
+                    Ok(nonce) => agent.told_here(nonce),
+                    Err(_) => continue,
+                }
             }
+            fleet.demands.lock().retain(|demand| !demands.contains(demand));
+            self.make_true(fleet, agent);
+            return;
         }
     }
 
@@ -334,7 +313,9 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
 
     /// Opens what is agreed on and not loaded here.
     fn open_what_is_missing(&self, agent: &mut Agent, mut open: impl FnMut(SavedVersion)) {
-        let Some(saved) = agent.head().and_then(|applied| control_of(applied.head())) else { return };
+        let Some(saved) = agent.head().cloned().and_then(|applied| agent.control_of(&applied)) else {
+            return;
+        };
         let retained = saved.retained.iter().map(|kept| kept.version);
         let on_trial = saved.attempts.iter().map(|attempt| attempt.version);
         let wanted: Vec<SavedVersion> = std::iter::once(saved.live).chain(on_trial).chain(retained).collect();
@@ -360,7 +341,13 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
             .zip(agent.head())
             .is_some_and(|(aligned, head)| aligned.print == head.written.print)
         {
-            gone.iter().for_each(|version| drop(agent.versions.remove(version)));
+            let control = &mut *self.control.lock();
+            for version in gone.iter().filter_map(|version| agent.versions.remove(version)) {
+                // To drop it is an engine's code, which is run under no lock.
+                if !control.retired.iter().any(|retired| Arc::ptr_eq(retired, &version)) {
+                    control.retired.push(version);
+                }
+            }
         }
         for version in wanted {
             let known =
@@ -373,33 +360,48 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
         }
     }
 
-    /// Opens a version that others have agreed on.
+    /// A version of the source's, not loaded yet. The host's code.
+    fn opened(&self, id: VersionId) -> Result<Box<dyn Model<I, O>>, StageError> {
+        let error = |error: Box<dyn std::error::Error + Send + Sync>| StageError::from(error);
+        let source = self.keeper.source.as_ref();
+        let source =
+            source.ok_or_else(|| error("nobody knows where it is: say `.source(..)` at build".into()))?;
+        source.open(id.as_str()).map_err(error)
+    }
+
+    /// Opens a version that others have agreed on, on this thread.
     fn open(&self, wanted: SavedVersion) -> Result<Arc<dyn AnyVersion>, String> {
         let id = wanted.version;
-        let source =
-            self.keeper.source.as_ref().ok_or("nobody knows where it is: say `.source(..)` at build")?;
-        let model = match guarded(|| source.open(id.as_str())) {
-            Ok(opened) => opened.map_err(told_of_box)?,
-            Err(panicked) => return Err(format!("the source of versions panicked: {}", panicked.message)),
-        };
-        let (check, sample) = (self.serving.check.as_ref(), self.sample.as_deref());
-        let prepared = prepare(id, model, &self.serving.task, check, sample, &LoadThrottle::new());
-        let version = prepared.map_err(told)?;
-        if version.identity != wanted.identity {
-            return Err(format!(
-                "its identity here is {:?}, and {:?} was agreed on: all processes must open the same bytes under one name",
-                version.identity, wanted.identity
-            ));
-        }
-        Ok(Arc::new(version))
+        let loaded = guarded(|| self.load(id, || self.opened(id), &LoadThrottle::new()));
+        let loaded = loaded.map_err(|panicked| format!("it panicked: {}", panicked.message))?;
+        as_agreed(wanted, loaded.map_err(told)?)
     }
 
     /// Makes what is agreed on true here, and takes the lease that it gives.
     fn make_true(&self, fleet: &Membership, agent: &mut Agent) {
-        let now = self.serving.clock.now();
         let Some(applied) = agent.head().cloned() else { return };
-        let head = applied.head();
-        let Some(saved) = control_of(head) else { return };
+        let Some(saved) = agent.control_of(&applied) else { return };
+        // Whoever lowers something meanwhile goes first.
+        let stands = loop {
+            match self.align(fleet, agent, &applied, &saved) {
+                Some(false) => {}
+                stands => break stands.is_some(),
+            }
+        };
+        if stands {
+            self.take_lease(agent);
+        }
+    }
+
+    /// Has the control side become what a head says; whether nothing was lowered here meanwhile. Nothing where it cannot.
+    fn align(
+        &self,
+        fleet: &Membership,
+        agent: &mut Agent,
+        applied: &Applied,
+        saved: &SavedControl,
+    ) -> Option<bool> {
+        let (now, head) = (self.serving.clock.now(), applied.head());
         let demands = fleet.demands.lock().clone();
         let settles = agent.member.born().plus(Duration::from_millis(head.timing.settle));
         let is_known = |version: SavedVersion| {
@@ -415,7 +417,7 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
             .map(|attempt| attempt.number)
             .collect();
         let before = agent.aligned.as_ref().filter(|aligned| aligned.print == applied.written.print);
-        let shift = before.map_or_else(|| shift_to(saved.at, now), |aligned| aligned.shift);
+        let shift = before.map_or_else(|| Shift::onto(saved.at, now), |aligned| aligned.shift);
         let aligned = Aligned {
             print: applied.written.print,
             shift,
@@ -423,59 +425,64 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
             demands: demands.len(),
             live_is_known,
         };
-        if before != Some(&aligned) {
-            let is_new = before.is_none();
-            let mut untold = std::mem::take(&mut agent.untold);
-            let mut told: Vec<Told> =
-                if is_new && !agent.own.contains(&head.nonce) { events_of(head) } else { Vec::new() };
-            let mut effective = saved.clone();
-            if !head.lowered.is_empty() || !demands.is_empty() {
-                let Some(mut decider) = self.decider(&saved, &[]) else { return };
-                obey(&mut decider, head, &saved, &[], saved.at);
-                if is_new {
-                    let of = decider.events();
-                    told.extend(
-                        of.iter().map(|event| Told { by: event.actor.clone(), kind: event.kind.clone() }),
-                    );
-                }
-                obey(&mut decider, head, &saved, &demands, saved.at);
-                effective = decider.saved(saved.at);
+        if before == Some(&aligned) {
+            return Some(true);
+        }
+        let is_new = before.is_none();
+        let mut told = agent.untold.clone();
+        if is_new && !agent.own.contains(&head.nonce) {
+            told.extend(events_of(head));
+        }
+        let mut effective = saved.clone();
+        if !head.lowered.is_empty() || !demands.is_empty() {
+            let mut decider = self.decider(saved, &[])?;
+            obey(&mut decider, head, saved, &[], saved.at);
+            if is_new {
+                told.extend(decider.events().iter().map(|event| Told::of(event)));
             }
-            untold.extend(std::mem::take(&mut told));
-            let told = untold;
-            unexposed.iter().for_each(|number| withheld(&mut effective, *number));
-            if !live_is_known {
-                // It watches a live that is not here.
-                effective.attempts.retain(|attempt| attempt.state.phase != Phase::Baking);
+            obey(&mut decider, head, saved, &demands, saved.at);
+            effective = decider.saved(saved.at);
+        }
+        unexposed.iter().for_each(|number| withheld(&mut effective, *number));
+        if !live_is_known {
+            // It watches a live that is not here.
+            effective.attempts.retain(|attempt| attempt.state.phase != Phase::Baking);
+        }
+        let loaded = agent.versions.clone();
+        let start = Start {
+            setting: self.setting(),
+            after_crash: AfterCrash::default(),
+            loaded,
+            missing: agent.failed.iter().map(|(version, why, _)| (version.version, why.clone())).collect(),
+            torn_bytes: 0,
+        };
+        let entered = head.entered.iter().map(|(attempt, entered)| (*attempt, entered.seq)).collect();
+        let agreed = Agreed {
+            saved: effective.on_time_line(shift),
+            start,
+            entered,
+            events: told.iter().map(|told| (told.by.clone(), told.kind.clone())).collect(),
+            tell: live_is_known,
+        };
+        let stands = self.change(|control| {
+            let stands = *fleet.demands.lock() == demands;
+            if stands {
+                control.align(agreed, self.desk(now));
             }
-            let loaded = agent.versions.clone();
-            let start = Start {
-                setting: self.setting(),
-                after_crash: AfterCrash::default(),
-                loaded,
-                missing: agent
-                    .failed
-                    .iter()
-                    .map(|(version, why, _)| (version.version, why.clone()))
-                    .collect(),
-                torn_bytes: 0,
-            };
-            let entered = head.entered.iter().map(|(attempt, entered)| (*attempt, entered.seq)).collect();
-            let agreed = Agreed {
-                saved: effective.on_time_line(shift),
-                start,
-                entered,
-                events: told.iter().map(|told| (told.by.clone(), told.kind.clone())).collect(),
-                tell: live_is_known,
-            };
+            stands
+        });
+        if stands {
             // What happened is told once it is true here.
             agent.untold = if live_is_known { Vec::new() } else { told };
-            self.change(|control| control.align(agreed, self.desk(now)));
             agent.aligned = Some(aligned);
-            agent.own.retain(|nonce| *nonce != Hex(0));
-            let beyond = agent.own.len().saturating_sub(8);
-            agent.own.drain(..beyond);
         }
+        Some(stands)
+    }
+
+    /// Lets candidates be exposed for as long as the head that was made true says, and shows what guards have come to.
+    fn take_lease(&self, agent: &mut Agent) {
+        let now = self.serving.clock.now();
+        let Some(shift) = agent.aligned.as_ref().map(|aligned| aligned.shift) else { return };
         let lease_until = agent.member.following.lease_until();
         let control = &mut *self.control.lock();
         if let Some(ledger) = agent.member.judge.ledger().filter(|ledger| ledger.nonce != agent.shown) {
@@ -583,16 +590,11 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
     }
 }
 
-/// Between the time of plans and that of this process.
-fn shift_to(fleet: Timestamp, now: Timestamp) -> Shift {
-    Shift::onto(fleet, now)
-}
-
 /// A thread of a handle that steps its place in the fleet.
 pub(crate) fn run_fleet<I, O>(inner: &Arc<Core<I, O>>, stopped: &Receiver<()>, worked: impl Fn(Timestamp))
 where
     I: ?Sized + 'static,
-    O: 'static,
+    O: Send + 'static,
     Core<I, O>: Send + Sync,
 {
     let Some(fleet) = &inner.fleet else { return };
@@ -600,9 +602,11 @@ where
     loop {
         inner.step(fleet, |wanted| {
             let (core, opened) = (Arc::clone(inner), fleet.opened.0.clone());
+            // Like what is staged: on a thread of low priority, held back while live has trouble, and given up after a while.
             let open = move || {
-                let result = core.open(wanted);
-                let _ = opened.send((wanted, result));
+                let (id, own) = (wanted.version, Arc::clone(&core));
+                let loaded = core.prepare_aside(id, move || own.opened(id)).map_err(told);
+                let _ = opened.send((wanted, loaded.and_then(|version| as_agreed(wanted, version))));
             };
             let spawned = std::thread::Builder::new().name("switchback-open".into()).spawn(open);
             if let Err(error) = spawned {
@@ -614,5 +618,84 @@ where
         if !matches!(stopped.recv_timeout(REST), Err(RecvTimeoutError::Timeout)) {
             return;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fleet::memory::InMemory;
+    use crate::handle::handle::ModelHandle;
+    use crate::handle::options::{Fleet, Threads};
+    use crate::model::closure::closure;
+    use crate::{Clock, Rollout};
+
+    fn member(clock: &Clock) -> ModelHandle<f64, f64> {
+        let handle = ModelHandle::builder("x")
+            .live("v1", closure("v1@1", |_: &f64| Ok(1.0)))
+            .threads(Threads::manual())
+            .clock(clock.clone())
+            .fleet(Fleet::on(InMemory::new(clock.clone())))
+            .build()
+            .unwrap();
+        clock.advance(Duration::from_secs(31));
+        handle.tick();
+        handle
+    }
+
+    fn clock() -> Clock {
+        Clock::manual(Timestamp::from_unix_seconds(1_800_000_000))
+    }
+
+    fn tried(handle: &ModelHandle<f64, f64>) -> Rollout<f64, f64> {
+        let rollout = handle.stage("v2", closure("v2@1", |_: &f64| Ok(2.0))).unwrap();
+        rollout.canary(1.0).unwrap();
+        rollout
+    }
+
+    /// Bug: a version that was being staged could be lost. Cause: between the moment at which it was brought and that at which the others
+    /// had agreed, whoever follows let go of it as of one that nobody wanted. Fix: it is kept for longer than agreeing takes.
+    #[test]
+    fn a_version_that_is_being_staged_is_not_let_go_of_before_it_is_agreed_on() {
+        let clock = clock();
+        let handle = member(&clock);
+        let version: Arc<dyn AnyVersion> = Arc::new(
+            handle
+                .inner
+                .load(
+                    "v2".parse().unwrap(),
+                    || Ok(Box::new(closure("v2@1", |_: &f64| Ok(2.0)))),
+                    &LoadThrottle::new(),
+                )
+                .unwrap(),
+        );
+        handle.inner.bring_to_fleet(&version);
+        let fleet = handle.inner.fleet.as_ref().unwrap();
+        let is_kept = || fleet.agent.lock().versions.contains_key(&version.id);
+        handle.tick();
+        assert!(is_kept());
+        clock.advance(BROUGHT);
+        handle.tick();
+        assert!(!is_kept(), "nobody has staged it");
+    }
+
+    /// Bug: a candidate that was taken off came back for a moment. Cause: a head was made true that knew nothing of it yet. Fix: what is
+    /// lowered is noted under the lock under which it is lowered, and no head is made true without it.
+    #[test]
+    fn no_head_brings_back_what_was_lowered_here_and_is_not_agreed_on() {
+        let clock = clock();
+        let handle = member(&clock);
+        let rollout = tried(&handle);
+        assert_eq!(*handle.predict(&0.0).unwrap().output(), 2.0);
+        let fleet = handle.inner.fleet.as_ref().unwrap();
+        // As whoever follows has it: nobody can agree on the rollback meanwhile.
+        let agent = &mut *fleet.agent.lock();
+        let _ = rollout.rollback("bad");
+        agent.aligned = None;
+        handle.inner.make_true(fleet, agent);
+        assert_eq!(*handle.predict(&0.0).unwrap().output(), 1.0);
+        assert!(handle.rollout("v2").is_none());
+        handle.inner.press(fleet, agent);
+        assert!(fleet.demands.lock().is_empty(), "it is agreed on");
     }
 }

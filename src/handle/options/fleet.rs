@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::base::invalid::InvalidArgument;
+use crate::base::invalid::{InvalidArgument, checked_when_read};
 use crate::fleet::format::head::Timing;
 use crate::fleet::{Key, Store};
 
@@ -130,7 +130,7 @@ impl fmt::Debug for Fleet {
 ///
 /// Each is between a millisecond and a day, `close_after` at least four times `row` and at most a week.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[serde(remote = "Self", default, deny_unknown_fields)]
 #[must_use]
 #[non_exhaustive]
 pub struct FleetTiming {
@@ -151,6 +151,8 @@ pub struct FleetTiming {
     /// After which silence a process is taken for gone, and what it has counted is final. The default is ten minutes.
     pub close_after: Duration,
 }
+
+checked_when_read!(FleetTiming);
 
 impl Default for FleetTiming {
     fn default() -> Self {
@@ -211,8 +213,8 @@ impl FleetTiming {
         Timing { poll, row, tick, valid_for, settle, close_after }
     }
 
-    fn check(self) -> Result<(), InvalidArgument> {
-        let Self { poll, row, tick, valid_for, settle, close_after } = self;
+    fn check(&self) -> Result<(), InvalidArgument> {
+        let Self { poll, row, tick, valid_for, settle, close_after } = *self;
         let (least, day) = (Duration::from_millis(1), Duration::from_secs(86_400));
         for (what, span) in [("poll", poll), ("row", row), ("tick", tick), ("valid_for", valid_for)] {
             let told = format!("{span:?}");
