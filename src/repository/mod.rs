@@ -83,7 +83,7 @@ pub use publish::{Draft, Swept};
 #[cfg(feature = "onnx")]
 pub use served::{Fit, ServeError, Served};
 #[cfg(feature = "bucket")]
-pub use source::bucket::Bucket;
+pub use source::bucket::BucketSource;
 pub use source::error::PullError;
 pub use source::folder::FolderSource;
 pub use source::pull::{Progress, Pull, Pulled};

@@ -87,7 +87,7 @@ fn source(text: &str) -> Result<Box<dyn Source>, Failure> {
 
 #[cfg(feature = "bucket")]
 fn bucket(url: &str) -> Result<Box<dyn Source>, Failure> {
-    Ok(Box::new(switchback::repository::Bucket::open(url)?))
+    Ok(Box::new(switchback::repository::BucketSource::open(url)?))
 }
 
 #[cfg(not(feature = "bucket"))]

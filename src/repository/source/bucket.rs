@@ -40,25 +40,25 @@ const PAGES_MAX: usize = 64;
 /// minute; a stream that breaks off goes on where it was, if the object is the same; 30 seconds of silence are an error.
 ///
 /// ```no_run
-/// use switchback::repository::{Bucket, Pull, Repository};
+/// use switchback::repository::{BucketSource, Pull, Repository};
 ///
-/// let bucket = Bucket::open("s3://models")?;
+/// let bucket = BucketSource::open("s3://models")?;
 /// let models = Repository::create("/var/lib/models")?;
 /// let pulled = models.pull(Pull::new(&bucket, "late", "stable").tag("stable"))?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-pub struct Bucket {
+pub struct BucketSource {
     opened: Opened,
     network: Network,
 }
 
-impl fmt::Debug for Bucket {
+impl fmt::Debug for BucketSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Bucket").field("url", &self.opened.url).finish_non_exhaustive()
+        f.debug_struct("BucketSource").field("url", &self.opened.url).finish_non_exhaustive()
     }
 }
 
-impl Bucket {
+impl BucketSource {
     /// The repository at an address, with credentials and settings from the variables that the tools of its kind use:
     /// `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`, `AWS_REGION`, `AWS_ENDPOINT_URL`, `AWS_ALLOW_HTTP`; `GOOGLE_SERVICE_ACCOUNT`;
     /// `AZURE_STORAGE_ACCOUNT_NAME`, `AZURE_STORAGE_ACCOUNT_KEY`. Without any, those of the machine or of its workload are asked
@@ -116,7 +116,7 @@ impl Bucket {
     }
 }
 
-impl Source for Bucket {
+impl Source for BucketSource {
     fn folders(&self, folder: &str) -> Result<Vec<String>, SourceError> {
         let failed = |cause: Cause| SourceError::unreadable(self.place(folder), cause);
         let below = if folder.is_empty() { String::new() } else { format!("{folder}/") };
@@ -169,7 +169,7 @@ impl Source for Bucket {
 
 /// The bytes of an object, as they come.
 struct Object<'s, S, B> {
-    bucket: &'s Bucket,
+    bucket: &'s BucketSource,
     /// Nothing after its end, or an error.
     stream: Option<S>,
     /// The chunk that has come last, and how much of it was read.

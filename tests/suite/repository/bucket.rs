@@ -8,7 +8,9 @@ use std::sync::{Arc, Mutex};
 use std::{fs, thread};
 
 use switchback::Timestamp;
-use switchback::repository::{Bucket, Draft, Manifest, Pull, PullError, Repository, Source, SourceError};
+use switchback::repository::{
+    BucketSource, Draft, Manifest, Pull, PullError, Repository, Source, SourceError,
+};
 
 use crate::common::{Folder, decoded};
 
@@ -48,7 +50,7 @@ impl Server {
         Self { address, mood }
     }
 
-    fn bucket(&self, url: &str) -> Bucket {
+    fn bucket(&self, url: &str) -> BucketSource {
         let settings = [
             ("AWS_ENDPOINT_URL", self.address.as_str()),
             ("AWS_ALLOW_HTTP", "true"),
@@ -56,7 +58,7 @@ impl Server {
             ("AWS_ACCESS_KEY_ID", "who"),
             ("AWS_SECRET_ACCESS_KEY", "sesame-open"),
         ];
-        Bucket::with_settings(url, settings).unwrap()
+        BucketSource::with_settings(url, settings).unwrap()
     }
 
     fn mood(&self, change: impl FnOnce(&mut Mood)) {
@@ -288,21 +290,22 @@ fn an_address_that_is_none_of_a_bucket_is_refused() {
         ("az://who:sesame@models/a#sesame", "it has more than an address in it"),
         ("s3://who:sesame@models/a", "it has more than an address in it"),
     ] {
-        let SourceError::Unreadable { object, source } = Bucket::with_settings(url, none).unwrap_err() else {
+        let SourceError::Unreadable { object, source } = BucketSource::with_settings(url, none).unwrap_err()
+        else {
             panic!()
         };
         assert!(source.to_string().contains(sentence), "{url}: {source}");
         assert!(!object.contains("sesame"), "{object}");
     }
     for setting in ["AWS_REGIONS", "GOOGLE_BUCKET", "REGION", ""] {
-        let refused = Bucket::with_settings("s3://models", [(setting, "x")]).unwrap_err();
+        let refused = BucketSource::with_settings("s3://models", [(setting, "x")]).unwrap_err();
         let SourceError::Unreadable { source, .. } = refused else { panic!() };
         assert_eq!(source.to_string(), format!("{setting} is no setting of such a bucket"));
     }
     for url in ["gs://models/team", "az://models/team", "abfss://models@account.dfs.core.windows.net/team"] {
         let account =
             [("AZURE_STORAGE_ACCOUNT_NAME", "account")].into_iter().filter(|_| !url.starts_with("gs"));
-        let bucket = Bucket::with_settings(url, account).unwrap();
+        let bucket = BucketSource::with_settings(url, account).unwrap();
         assert_eq!(bucket.place("late/1"), format!("{url}/late/1"));
     }
 }
