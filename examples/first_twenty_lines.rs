@@ -1,7 +1,6 @@
 //! The first twenty lines: a model, a second one on trial, the truth, the way back. As in the README.
 
 use std::error::Error;
-use std::process::ExitCode;
 use std::time::Duration;
 
 use switchback::model::onnx::{Feed, OnnxModel, Outputs, Pipeline};
@@ -10,18 +9,7 @@ use switchback::{ModelHandle, Outcome, Plan, Task, guard, model::ModelError};
 
 type Features = [f32; 13]; // a flight at pushback: delay, distance, weather ...
 
-/// Prints an error as it is written for people: what is wrong, and what to do. A `main` that returns it prints its fields.
-fn main() -> ExitCode {
-    match run() {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("{error}");
-            ExitCode::FAILURE
-        }
-    }
-}
-
-fn run() -> Result<(), Box<dyn Error>> {
+fn main() -> Result<(), Box<dyn Error>> {
     let late = ModelHandle::builder("late-arrival")
         .live("v2", model("v2.onnx")?)
         .task(Task::binary(|probability: &f32| f64::from(*probability)))

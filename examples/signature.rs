@@ -6,13 +6,7 @@ use switchback::model::onnx::OnnxModel;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let file = std::env::args().nth(1).unwrap_or_else(|| "tests/models/affine.onnx".to_owned());
-    let model = match OnnxModel::from_file(&file) {
-        Ok(model) => model,
-        Err(error) => {
-            eprintln!("{error}");
-            std::process::exit(1);
-        }
-    };
+    let model = OnnxModel::from_file(&file)?;
     if model.signature().is_none() {
         println!("the file leaves a type to ONNX Runtime, which is asked for it");
         model.load()?;

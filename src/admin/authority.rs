@@ -7,6 +7,7 @@ use http::request::Parts;
 use subtle::ConstantTimeEq as _;
 use thiserror::Error;
 
+use crate::base::causes::debug_as_told;
 use crate::base::text::bounded_text;
 
 /// Whoever makes a change, as the log names them.
@@ -21,7 +22,7 @@ impl Actor {
 }
 
 /// Why somebody may not change anything.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[derive(Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum Denied {
     /// It is not known who they are: 401.
@@ -36,6 +37,8 @@ pub enum Denied {
         actor: String,
     },
 }
+
+debug_as_told!(Denied);
 
 /// Says who asks for a change, and whether they may make it. A function of the request's head is one.
 pub trait Authority: Send + Sync + 'static {
@@ -109,7 +112,7 @@ impl fmt::Debug for Bearer {
 }
 
 /// Why a token will not do.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[derive(Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum BearerError {
     /// It could be guessed.
@@ -127,3 +130,5 @@ pub enum BearerError {
         variable: String,
     },
 }
+
+debug_as_told!(BearerError);

@@ -1,5 +1,6 @@
 //! The error of an argument that makes no sense.
 
+use crate::base::causes::debug_as_told;
 use std::borrow::Cow;
 use std::fmt::Display;
 
@@ -15,7 +16,7 @@ use thiserror::Error;
 /// let refused = Task::classes(1, |class: &u16| (*class, 1.0)).unwrap_err();
 /// assert_eq!(refused.to_string(), "the number of classes is 1: it must be 2 to 65536");
 /// ```
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[derive(Clone, PartialEq, Eq, Error)]
 #[error("{argument} is {value}: it must be {allowed}")]
 #[non_exhaustive]
 pub struct InvalidArgument {
@@ -26,6 +27,8 @@ pub struct InvalidArgument {
     /// What it may be.
     pub allowed: Cow<'static, str>,
 }
+
+debug_as_told!(InvalidArgument);
 
 impl InvalidArgument {
     pub(crate) fn new(

@@ -2,6 +2,7 @@
 
 #[cfg(any(feature = "bucket", feature = "fleet-bucket"))]
 pub(crate) mod bucket;
+pub(crate) mod causes;
 pub(crate) mod chance;
 pub(crate) mod clock;
 #[cfg(any(feature = "fleet", feature = "onnx", feature = "repository", feature = "state"))]

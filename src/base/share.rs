@@ -1,5 +1,6 @@
 //! Shares of traffic, in ten-thousandths.
 
+use crate::base::causes::debug_as_told;
 use std::fmt;
 
 use serde::de::{Error, Unexpected, Visitor};
@@ -84,9 +85,11 @@ impl std::fmt::Display for Share {
 }
 
 /// A number that is not a share of anything.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0} is not a share of traffic: give a number between 0 and 1")]
 pub struct InvalidShare(String);
+
+debug_as_told!(InvalidShare);
 
 /// A number in digits, with a point or without.
 pub(crate) fn decimal(text: &str) -> bool {

@@ -357,7 +357,8 @@ pub enum EventKind {
         reason: String,
     },
     /// The pipeline of a version writes what its own model does not take: the fault is the version's, whatever requests were
-    /// like. It counts as failures. A version on trial or under watch is taken off for it; a live one that nobody watches stays.
+    /// like. It counts as failures. A version on trial or under watch is taken off for it, and so is a live one that has answered
+    /// nobody, where there is a version to go back to; in a fleet a live one that nobody watches stays.
     PipelineMisfit {
         /// The version.
         version: VersionId,

@@ -9,6 +9,7 @@ use super::control::Control;
 use super::counter::Counter;
 use super::desk::Desk;
 use super::event::{Cause, EventKind};
+use crate::model::error::ErrorKind;
 use crate::rollout::phase::Phase;
 
 /// How long a circuit stays open before the version is tried again.
@@ -52,6 +53,20 @@ impl Control {
             self.announcer.announce(now, self.epoch, EventKind::Tripped { version, failures });
             let _ = self.lower(number, Cause::Tripped { failures }, desk);
         }
+        self.revert_misfit(desk);
+    }
+
+    /// Takes live back where it has answered nobody, since its pipeline does not fit its own model: whoever promoted it by hand
+    /// had nothing watch it. One request that fits shows that the fault may be the requests', so then a person decides.
+    fn revert_misfit(&mut self, desk: Desk<'_>) {
+        let failures = self.settings.exposure.trip_after;
+        let Some(arm) = self.lifetime(self.live.id).and_then(|arm| self.arms.get(&arm)) else { return };
+        let (failed, asked) = (arm.total().errors(ErrorKind::Pipeline), arm.total().error_rate().whole);
+        if failures == 0 || failed < u64::from(failures) || failed < asked || self.before_live().is_none() {
+            return;
+        }
+        self.announcer.announce(desk.now, self.epoch, EventKind::Tripped { version: self.live.id, failures });
+        let _ = self.revert_live(Cause::Tripped { failures }, desk);
     }
 
     /// Takes off whatever has calls that do not come back. Without waiting for their end, which may never come.

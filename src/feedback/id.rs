@@ -10,6 +10,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use siphasher::sip::SipHasher24;
 use thiserror::Error;
 
+use crate::base::causes::debug_as_told;
 use crate::base::chance::mix;
 use crate::base::clock::Timestamp;
 use crate::base::share::Share;
@@ -230,9 +231,11 @@ impl<'de> Deserialize<'de> for PredictionId {
 
 /// A string that is not the printed form of an id. Whether an id that parses is genuine shows when its outcome is fed
 /// back.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[derive(Clone, PartialEq, Eq, Error)]
 #[error("the text is not a prediction id: {0}")]
 pub struct InvalidPredictionId(&'static str);
+
+debug_as_told!(InvalidPredictionId);
 
 /// The first byte of every id. A change of the format changes it.
 const FORMAT: u8 = 1;

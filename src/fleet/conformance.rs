@@ -11,6 +11,7 @@ use super::key::Key;
 use super::probe::Asking;
 use super::store::{Over, Read, Store, StoreError, StoreOutcome, Tag};
 use super::unfit::StoreUnfit;
+use crate::base::causes::debug_as_told;
 use crate::base::chance::SplitMix64;
 
 /// Checks that a store holds to what [`Store`] asks of it, with keys under `under`, where nothing may be yet. See [`StoreSuite`] for
@@ -44,7 +45,7 @@ pub struct StoreSuite {
 }
 
 /// Something in which a store does not hold to what [`Store`] asks of it.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[derive(Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum StoreViolation {
     /// One client alone was answered what it may not be.
@@ -69,6 +70,8 @@ pub enum StoreViolation {
         tried: usize,
     },
 }
+
+debug_as_told!(StoreViolation);
 
 impl Default for StoreSuite {
     fn default() -> Self {

@@ -12,6 +12,7 @@
 //! Moments along the chain grow, so there are such moments exactly if no lower bound, of a value or of one before it, lies
 //! above an upper one. The tests hold it against trying every order.
 
+use crate::base::causes::debug_as_told;
 use std::collections::BTreeMap;
 
 use thiserror::Error;
@@ -73,7 +74,7 @@ pub enum Said {
 }
 
 /// In what a store was no register.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[derive(Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum Broken {
     /// A value was seen that nobody wrote.
@@ -127,6 +128,8 @@ pub enum Broken {
         before: u64,
     },
 }
+
+debug_as_told!(Broken);
 
 /// Between which moments a value has come.
 #[derive(Clone, Copy)]

@@ -8,6 +8,7 @@ use thiserror::Error;
 
 use super::key::Key;
 use super::unfit::StoreUnfit;
+use crate::base::causes::debug_as_told;
 use crate::base::clock::Timestamp;
 
 /// Where the processes of a fleet agree: values under keys, of which each is replaced only by whoever knows it.
@@ -207,7 +208,7 @@ impl StoreLimits {
 }
 
 /// Why a store did not do what it was asked. What matters most about it is its [`outcome`](Self::outcome).
-#[derive(Debug, Clone, Error)]
+#[derive(Clone, Error)]
 #[non_exhaustive]
 pub enum StoreError {
     /// Something else is there than what was to be replaced. Nothing was done. Read it, and decide again.
@@ -257,6 +258,8 @@ pub enum StoreError {
         cause: StoreCause,
     },
 }
+
+debug_as_told!(StoreError);
 
 /// What lies behind a [`StoreError`].
 pub type StoreCause = Arc<dyn Error + Send + Sync>;

@@ -2,10 +2,11 @@
 
 use thiserror::Error;
 
+use crate::base::causes::debug_as_told;
 use crate::base::clock::Timestamp;
 
 /// In what a store is not fit for a fleet.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[derive(Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum StoreUnfit {
     /// An answer was another one than it had to be.
@@ -33,3 +34,5 @@ pub enum StoreUnfit {
         later: Timestamp,
     },
 }
+
+debug_as_told!(StoreUnfit);

@@ -11,6 +11,7 @@ use tokio::sync::oneshot;
 use super::aside::{Aside, AsideCounts, NoPlace};
 use super::handle::ModelHandle;
 use super::options::asynchronous::Async;
+use crate::base::causes::debug_as_told;
 use crate::base::invalid::InvalidArgument;
 use crate::request::answer::{Answer, PredictError};
 
@@ -222,7 +223,7 @@ impl From<NoPlace> for AsyncError {
 }
 
 /// Why a request from asynchronous code got no answer.
-#[derive(Debug, Clone, Error)]
+#[derive(Clone, Error)]
 #[non_exhaustive]
 pub enum AsyncError {
     /// It was asked, and no version answered.
@@ -241,3 +242,5 @@ pub enum AsyncError {
     #[error("the runtime was shut down before the request had its turn")]
     Ended,
 }
+
+debug_as_told!(AsyncError);

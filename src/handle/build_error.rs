@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use thiserror::Error;
 
+use crate::base::causes::debug_as_told;
 use crate::base::invalid::InvalidArgument;
 use crate::rollout::budget::InvalidErrorBudget;
 #[cfg(feature = "state")]
@@ -15,7 +16,7 @@ use crate::version::id::VersionId;
 use crate::version::prepare::StageError;
 
 /// Why a handle could not be built.
-#[derive(Debug, Clone, Error)]
+#[derive(Clone, Error)]
 #[non_exhaustive]
 pub enum BuildError {
     /// A handle always has a live version.
@@ -88,3 +89,5 @@ pub enum BuildError {
     #[error("a background thread cannot be started: {0}")]
     Thread(#[source] Arc<std::io::Error>),
 }
+
+debug_as_told!(BuildError);

@@ -8,10 +8,11 @@ use thiserror::Error;
 
 use super::handle::ModelHandle;
 use super::rollout::{Rollout, RolloutError};
+use crate::base::causes::debug_as_told;
+use crate::base::causes::in_full;
 use crate::base::ordered::OrderedSet;
 use crate::base::text::bounded_text;
 use crate::control::event::EventKind;
-use crate::model::causes::in_full;
 use crate::repository::{Change, RepositoryError, ServeError, Served, Watch};
 use crate::rollout::phase::Phase;
 use crate::rollout::plan::Plan;
@@ -62,7 +63,7 @@ pub struct Followed {
 }
 
 /// Why a published version is not tried.
-#[derive(Debug, Clone, Error)]
+#[derive(Clone, Error)]
 #[non_exhaustive]
 pub enum FollowError {
     /// It cannot be opened, or does not fit.
@@ -75,6 +76,8 @@ pub enum FollowError {
     #[error(transparent)]
     Rollout(#[from] RolloutError),
 }
+
+debug_as_told!(FollowError);
 
 impl<I: ?Sized + 'static, O: 'static> ModelHandle<I, O> {
     /// Follows the versions of a model in a repository: what is published from now on is told, staged, or tried by a plan.

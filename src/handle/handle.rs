@@ -8,6 +8,7 @@ use thiserror::Error;
 use super::core::Core;
 use super::status::{Readiness, Status};
 use super::workers::Workers;
+use crate::base::causes::debug_as_told;
 use crate::base::text::{bounded, bounded_text};
 use crate::control::control::Control;
 use crate::control::desk::Desk;
@@ -495,7 +496,7 @@ impl<I: ?Sized + 'static, O: 'static> std::fmt::Debug for ModelHandle<I, O> {
 }
 
 /// Why a version cannot be gone back to.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[derive(Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum RollbackError {
     /// It is not retained.
@@ -516,13 +517,17 @@ pub enum RollbackError {
     },
 }
 
+debug_as_told!(RollbackError);
+
 /// A handle's threads did not end in time.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[derive(Clone, PartialEq, Eq, Error)]
 #[error("a background thread was still busy after {deadline:?}: it ends when its work is done")]
 pub struct CloseError {
     /// How long was waited.
     pub deadline: Duration,
 }
+
+debug_as_told!(CloseError);
 
 #[cfg(test)]
 mod tests {

@@ -3,6 +3,7 @@
 use super::build_error::BuildError;
 use super::options::StateFolder;
 use super::record::Recorder;
+use crate::base::causes::{told, told_of_box};
 use crate::base::clock::Timestamp;
 use crate::base::disk::Files;
 use crate::base::faults::Faults;
@@ -14,7 +15,6 @@ use crate::control::event::EventKind;
 use crate::control::look;
 use crate::control::saved::{SavedControl, SavedEvidence};
 use crate::feedback::id::SealKey;
-use crate::model::causes::{told, told_of_box};
 use crate::model::model::Model;
 use crate::state::names::Place;
 use crate::state::{self, Found, Journal, StateError};

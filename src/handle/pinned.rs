@@ -6,6 +6,7 @@ use parking_lot::Mutex;
 use thiserror::Error;
 
 use super::core::Core;
+use crate::base::causes::debug_as_told;
 use crate::base::clock::Timestamp;
 use crate::control::pins::Pin;
 use crate::request::answer::{Answer, PredictError};
@@ -31,7 +32,7 @@ pub struct Pinned<I: ?Sized, O> {
 }
 
 /// Why a pinned call got no answer.
-#[derive(Debug, Clone, Error)]
+#[derive(Clone, Error)]
 #[non_exhaustive]
 pub enum PinnedError {
     /// The stream's version is not to be used any more: begin again with a new pin.
@@ -45,13 +46,17 @@ pub enum PinnedError {
     Predict(#[from] PredictError),
 }
 
+debug_as_told!(PinnedError);
+
 /// There are as many pins as the handle allows.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[derive(Clone, PartialEq, Eq, Error)]
 #[error("{max} streams are pinned, which is all that are allowed: raise `Limits::pins` or let some finish")]
 pub struct PinError {
     /// The limit.
     pub max: usize,
 }
+
+debug_as_told!(PinError);
 
 impl<I: ?Sized + 'static, O: 'static> Pinned<I, O> {
     /// Answers one call of the stream.

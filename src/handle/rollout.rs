@@ -7,6 +7,7 @@ use thiserror::Error;
 use super::core::Core;
 use super::handle::ModelHandle;
 use super::status::RolloutStatus;
+use crate::base::causes::debug_as_told;
 use crate::base::guarded::Contained;
 #[cfg(feature = "forecast")]
 use crate::base::invalid::InvalidArgument;
@@ -625,7 +626,7 @@ impl<I: ?Sized + 'static, O: 'static> std::fmt::Debug for Rollout<I, O> {
 const NOT_WATCHED: &str = "it judges drift, and the handle does not watch it: add `.drift(..)` at build";
 
 /// Why a rollout was not moved. Nothing has changed.
-#[derive(Debug, Clone, PartialEq, Error)]
+#[derive(Clone, PartialEq, Error)]
 #[non_exhaustive]
 pub enum RolloutError {
     /// A number that is no share of traffic.
@@ -701,3 +702,5 @@ pub enum RolloutError {
         reason: String,
     },
 }
+
+debug_as_told!(RolloutError);

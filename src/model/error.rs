@@ -10,13 +10,14 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::base::causes::debug_as_told;
 use crate::base::guarded::Panicked;
 
 /// Why a model gave no answer.
 ///
 /// The [`kind`](Self::kind) decides who is held responsible: [`Input`](Self::Input) is the caller's and trips no guard;
 /// everything else counts against the version.
-#[derive(Debug, Clone, thiserror::Error)]
+#[derive(Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum ModelError {
     /// The caller's input does not fit; the model did not see it. A pipeline says so of a request with
@@ -67,6 +68,8 @@ pub enum ModelError {
         message: Arc<str>,
     },
 }
+
+debug_as_told!(ModelError);
 
 impl ModelError {
     /// An input that the pipeline itself refuses, with the reason.
@@ -182,7 +185,7 @@ impl ErrorKind {
 }
 
 /// What is wrong with an input, found before the engine sees it.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum InputError {
     /// The model has no input of this name.
@@ -235,8 +238,10 @@ pub enum InputError {
     },
 }
 
+debug_as_told!(InputError);
+
 /// Why a model could not be loaded. Nothing has changed where one of these comes back.
-#[derive(Debug, Clone, thiserror::Error)]
+#[derive(Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum LoadError {
     /// The file cannot be read.
@@ -310,6 +315,8 @@ pub enum LoadError {
     #[error(transparent)]
     Other(Arc<dyn Error + Send + Sync>),
 }
+
+debug_as_told!(LoadError);
 
 impl LoadError {
     /// An error of an engine or a host: any error type, or a text.

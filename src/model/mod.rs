@@ -55,7 +55,6 @@
 // a machine whose cores are all busy all of the time; `Builder::load_priority` has others.
 
 pub(crate) mod activity;
-pub(crate) mod causes;
 pub(crate) mod closure;
 pub(crate) mod description;
 pub(crate) mod error;

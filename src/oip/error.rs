@@ -1,13 +1,16 @@
 //! What is wrong with a request.
 
+use crate::base::causes::debug_as_told;
 use http::StatusCode;
 
 /// What is wrong with a request, as a sentence that names the field and says what to do.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{sentence}")]
 pub struct Error {
     sentence: String,
 }
+
+debug_as_told!(Error);
 
 impl Error {
     pub(crate) fn new(sentence: impl Into<String>) -> Self {

@@ -5,6 +5,7 @@ use std::sync::{Arc, Weak};
 use thiserror::Error;
 
 use super::figures::measured::Measured;
+use crate::base::causes::debug_as_told;
 use crate::control::event::{Event, Subscription};
 use crate::control::moves::RollbackOutcome;
 use crate::handle::core::Core;
@@ -215,7 +216,7 @@ impl<I: ?Sized + 'static, O: Send + 'static> WeakOperated for WeakHandle<I, O> {
 }
 
 /// Why a rollout was not moved by name.
-#[derive(Debug, Clone, Error)]
+#[derive(Clone, Error)]
 #[non_exhaustive]
 pub enum OperatorError {
     /// No rollout that runs tries a version of this name.
@@ -228,3 +229,5 @@ pub enum OperatorError {
     #[error(transparent)]
     Rollout(#[from] RolloutError),
 }
+
+debug_as_told!(OperatorError);

@@ -10,6 +10,7 @@ use super::figures::{self, Family};
 #[cfg(feature = "metrics")]
 use super::metrics::Emitter;
 use super::operator::Operator;
+use crate::base::causes::debug_as_told;
 use crate::base::ordered::OrderedMap;
 
 /// The handles of a service, by name and whatever their types. Clones are the same handles.
@@ -86,9 +87,11 @@ impl Operators {
 }
 
 /// Two handles have one name.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[derive(Clone, PartialEq, Eq, Error)]
 #[error("two handles are called {name}: give one of them another name at `ModelHandle::builder`")]
 pub struct NameTaken {
     /// The name.
     pub name: String,
 }
+
+debug_as_told!(NameTaken);

@@ -6,11 +6,12 @@ use std::sync::Arc;
 
 use thiserror::Error;
 
+use crate::base::causes::debug_as_told;
 use crate::base::disk::NotPlain;
 use crate::base::text::first;
 
 /// Why a repository could not do what was asked of it. What was there before is there as it was.
-#[derive(Debug, Clone, Error)]
+#[derive(Clone, Error)]
 #[non_exhaustive]
 pub enum RepositoryError {
     /// The system refused a step.
@@ -134,6 +135,8 @@ pub enum RepositoryError {
     },
 }
 
+debug_as_told!(RepositoryError);
+
 impl RepositoryError {
     pub(crate) fn disk(step: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         let path = path.to_owned();
@@ -145,7 +148,7 @@ impl RepositoryError {
 }
 
 /// One thing that is wrong with a version's files.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[derive(Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum Fault {
     /// A file that the manifest names is not there.
@@ -206,3 +209,5 @@ pub enum Fault {
         cause: String,
     },
 }
+
+debug_as_told!(Fault);

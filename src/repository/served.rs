@@ -8,6 +8,7 @@ use super::contract::{Checked, GoldenSample, Host, OpenError, Pipelines, Preflig
 use super::error::{Fault, RepositoryError};
 use super::store::{Entry, Repository};
 use super::verify::compare_size;
+use crate::base::causes::debug_as_told;
 use crate::base::text::{digest, hex};
 use crate::model::error::LoadError;
 use crate::model::onnx::{OnnxModel, PreparedCache};
@@ -251,7 +252,7 @@ pub struct Fit {
 }
 
 /// Why a version cannot be opened here, or was not fit to be used.
-#[derive(Debug, Clone, Error)]
+#[derive(Clone, Error)]
 #[non_exhaustive]
 pub enum ServeError {
     /// It is not there, or not what was published.
@@ -261,6 +262,8 @@ pub enum ServeError {
     #[error(transparent)]
     Open(#[from] OpenError),
 }
+
+debug_as_told!(ServeError);
 
 impl From<LoadError> for ServeError {
     fn from(error: LoadError) -> Self {

@@ -12,9 +12,9 @@ use super::manifest::FILE;
 use super::store::{Repository, TAGS, names, version_folder};
 use super::verify::compare_size;
 use super::wake::Waker;
+use crate::base::causes::in_full;
 use crate::base::clock::{Clock, Timestamp};
 use crate::base::ordered::OrderedMap;
-use crate::model::causes::in_full;
 use crate::version::id::VersionId;
 
 /// What has changed in a repository since it was looked at the last time.

@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use crate::base::causes::debug_as_told;
 use crate::feedback::id::{Flags, PredictionId};
 use crate::model::error::{InputError, ModelError};
 use crate::version::id::VersionId;
@@ -121,7 +122,7 @@ impl<O> std::fmt::Debug for Answer<O> {
 }
 
 /// Why a request got no answer.
-#[derive(Debug, Clone, Error)]
+#[derive(Clone, Error)]
 #[non_exhaustive]
 pub enum PredictError {
     /// The request itself does not fit; no version is blamed.
@@ -136,6 +137,8 @@ pub enum PredictError {
         source: ModelError,
     },
 }
+
+debug_as_told!(PredictError);
 
 impl PredictError {
     pub(crate) fn of(version: VersionId, error: ModelError) -> Self {

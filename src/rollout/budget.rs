@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use super::guard::numbers::written;
+use crate::base::causes::debug_as_told;
 use crate::base::ordered::OrderedMap;
 use crate::base::share::read_fraction;
 use crate::model::identity::Identity;
@@ -61,7 +62,7 @@ impl ErrorBudget {
 }
 
 /// An error budget with an error that no decision can have: never to err takes for ever, always to err takes no test.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[derive(Clone, PartialEq, Eq, Error)]
 #[error("error budget: {part} = {value} is not between 0 and 1")]
 pub struct InvalidErrorBudget {
     /// Which error: `harm` or `promotion`.
@@ -69,6 +70,8 @@ pub struct InvalidErrorBudget {
     /// What it was to be.
     pub value: String,
 }
+
+debug_as_told!(InvalidErrorBudget);
 
 impl Default for ErrorBudget {
     fn default() -> Self {

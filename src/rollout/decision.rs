@@ -15,6 +15,7 @@ use super::guard::test::Test;
 use super::guard::tested::Tested;
 use super::guard::verdict::Verdict;
 use super::phase::Phase;
+use crate::base::causes::debug_as_told;
 use crate::base::clock::Timestamp;
 use crate::base::share::Share;
 use crate::model::identity::Identity;
@@ -183,7 +184,7 @@ pub fn replay(record: &Decision) -> Result<Evidence, ReplayError> {
 pub(crate) const FORMAT: u32 = 1;
 
 /// Why a record does not lead to the decision that it says.
-#[derive(Debug, Clone, PartialEq, Error)]
+#[derive(Clone, PartialEq, Error)]
 #[non_exhaustive]
 pub enum ReplayError {
     /// It is of another format.
@@ -199,6 +200,8 @@ pub enum ReplayError {
         found: Box<Evidence>,
     },
 }
+
+debug_as_told!(ReplayError);
 
 /// The counts of a whole rollout, so that other guards can be tried on what happened.
 ///
@@ -433,7 +436,7 @@ impl Recording {
 }
 
 /// Why guards cannot be tried on a recording.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[derive(Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum BacktestError {
     /// One of them could not have judged what was recorded.
@@ -448,3 +451,5 @@ pub enum BacktestError {
     #[error(transparent)]
     ErrorBudget(#[from] InvalidErrorBudget),
 }
+
+debug_as_told!(BacktestError);

@@ -14,6 +14,7 @@ use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
 use thiserror::Error;
 
+use crate::base::causes::debug_as_told;
 use crate::base::node::{Misread, Node, Table, Value, write_share, write_time, write_time_if};
 use crate::base::share::{InvalidShare, Share};
 
@@ -620,7 +621,7 @@ impl Bake {
 }
 
 /// A plan that cannot be followed.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[derive(Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum InvalidPlan {
     /// There is nothing to do before promotion.
@@ -687,6 +688,8 @@ pub enum InvalidPlan {
     #[error(transparent)]
     Share(#[from] InvalidShare),
 }
+
+debug_as_told!(InvalidPlan);
 
 #[cfg(test)]
 mod tests {

@@ -8,6 +8,7 @@ use thiserror::Error;
 use super::guard::verdict::Verdict;
 use super::phase::Phase;
 use super::plan::{Exposure, OnInconclusive, Plan, Step};
+use crate::base::causes::debug_as_told;
 use crate::base::clock::Timestamp;
 use crate::base::share::Share;
 
@@ -80,7 +81,7 @@ pub(crate) enum Move {
 }
 
 /// Why a rollout cannot do what was asked of it. Nothing has changed.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[derive(Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum TransitionRefused {
     /// The attempt is over, or its candidate is live already.
@@ -93,6 +94,8 @@ pub enum TransitionRefused {
     #[error("the rollout follows a plan: pause it first to move it by hand")]
     FollowsPlan,
 }
+
+debug_as_told!(TransitionRefused);
 
 /// What follows from `input` in `state`. Pure: the same arguments give the same answer, anywhere.
 pub(crate) fn transition(

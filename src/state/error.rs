@@ -6,10 +6,11 @@ use std::sync::Arc;
 
 use thiserror::Error;
 
+use crate::base::causes::debug_as_told;
 use crate::base::disk::NotPlain;
 
 /// Why state cannot be read or written. What was on disk before is still there.
-#[derive(Debug, Clone, Error)]
+#[derive(Clone, Error)]
 #[non_exhaustive]
 pub enum StateError {
     /// The system refused a step: no room, no permission, a failing disk. Whatever was to be written counts as not
@@ -161,6 +162,8 @@ pub enum StateError {
         path: PathBuf,
     },
 }
+
+debug_as_told!(StateError);
 
 impl StateError {
     pub(crate) fn json(error: serde_json::Error) -> Self {

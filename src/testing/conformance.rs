@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use thiserror::Error;
 
+use crate::base::causes::debug_as_told;
+use crate::base::causes::in_full;
 use crate::base::guarded::guarded;
-use crate::model::causes::in_full;
 use crate::model::error::{ErrorKind, ModelError};
 use crate::model::identity::Identity;
 use crate::model::lifecycle::Lifecycle;
@@ -84,7 +85,7 @@ impl<O, B> fmt::Debug for Suite<'_, O, B> {
 }
 
 /// Something in which a model does not hold to what [`Model`] asks of it. Inputs go by their place in what was given.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[derive(Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum Violation {
     /// It could not be loaded, or not a second time.
@@ -152,6 +153,8 @@ pub enum Violation {
         error: String,
     },
 }
+
+debug_as_told!(Violation);
 
 /// Whether two answers to the same input are the same.
 type Same<'a, O> = dyn Fn(&O, &O) -> bool + 'a;

@@ -1,5 +1,6 @@
 //! The name of a version.
 
+use crate::base::causes::debug_as_told;
 use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::str::FromStr;
@@ -117,12 +118,14 @@ impl<'de> Deserialize<'de> for VersionId {
 }
 
 /// A string that cannot name a version.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[derive(Clone, PartialEq, Eq, Error)]
 #[error("`{}` cannot name a version: {cause}", .name.escape_debug())]
 pub struct InvalidVersionId {
     name: String,
     cause: &'static str,
 }
+
+debug_as_told!(InvalidVersionId);
 
 #[cfg(test)]
 mod tests {

@@ -9,6 +9,7 @@ use super::id::{InvalidVersionId, VersionId};
 use super::input::KeptInput;
 use super::loaded::Version;
 use super::proof::Proof;
+use crate::base::causes::debug_as_told;
 use crate::base::guarded::Contained;
 use crate::base::text::bounded_text;
 use crate::model::activity::Activity;
@@ -110,7 +111,7 @@ pub(crate) fn prove<I: ?Sized + 'static, O: 'static>(
 }
 
 /// Why a version could not be staged. Nothing has changed.
-#[derive(Debug, Clone, thiserror::Error)]
+#[derive(Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum StageError {
     /// The name cannot name a version.
@@ -189,6 +190,8 @@ pub enum StageError {
     #[error("the handle was closed and stages no version any more")]
     Closed,
 }
+
+debug_as_told!(StageError);
 
 /// Any error says why a version could not be opened; one of ours keeps its own variant.
 impl From<Box<dyn Error + Send + Sync>> for StageError {

@@ -1,5 +1,6 @@
 //! A calibration says what a score means: the share of positives among those that had it.
 
+use crate::base::causes::debug_as_told;
 use serde::{Deserialize, Serialize};
 
 /// The most steps of a calibration.
@@ -167,7 +168,7 @@ impl TryFrom<Written> for Calibration {
 }
 
 /// This is no calibration.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum CalibrationError {
     /// A calibration needs scores of positives and of negatives.
@@ -188,6 +189,8 @@ pub enum CalibrationError {
     #[error("the steps of the calibration are empty or do not rise with the score: fit it again")]
     Falls,
 }
+
+debug_as_told!(CalibrationError);
 
 #[cfg(test)]
 mod tests {

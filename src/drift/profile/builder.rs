@@ -8,6 +8,7 @@ use super::layout::{
 use super::profile::{Profile, WrongCells};
 use super::reference::ReferenceProfile;
 use super::sketch::{Frequent, Sample, Seldom};
+use crate::base::causes::debug_as_told;
 use crate::base::invalid::InvalidArgument;
 
 /// Makes a [`ReferenceProfile`]: says what the features are, in the order of a row, and counts rows.
@@ -215,7 +216,7 @@ fn quantile(sorted: &[f64], share: f64) -> f64 {
 }
 
 /// A reference cannot be made from this.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum BuildProfileError {
     /// There are no rows to make bins from.
@@ -248,3 +249,5 @@ pub enum BuildProfileError {
         wrong: WrongCells,
     },
 }
+
+debug_as_told!(BuildProfileError);

@@ -1,5 +1,6 @@
 //! A profile of traffic: counts of each feature, in the bins of a reference.
 
+use crate::base::causes::debug_as_told;
 use std::fmt;
 use std::sync::Arc;
 
@@ -158,7 +159,7 @@ fn mismatch(ours: &Layout, theirs: &Layout) -> Option<ProfileMismatch> {
 }
 
 /// Two profiles do not count the same: made from different references.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[error("feature `{feature}` {difference}: only profiles of one reference can be merged or compared")]
 #[non_exhaustive]
 pub struct ProfileMismatch {
@@ -166,6 +167,8 @@ pub struct ProfileMismatch {
     pub feature: String,
     difference: String,
 }
+
+debug_as_told!(ProfileMismatch);
 
 /// A row does not have one value of each feature.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

@@ -10,6 +10,7 @@ use super::layout::{
 use super::profile::Profile;
 use super::reference::ReferenceProfile;
 use super::sketch::Seldom;
+use crate::base::causes::debug_as_told;
 use crate::base::ordered::OrderedMap;
 
 /// The only form so far.
@@ -238,7 +239,7 @@ impl ReferenceProfile {
 }
 
 /// The error of a text that is not a profile.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum InvalidProfile {
     /// It is of a form that this version does not know.
@@ -288,6 +289,8 @@ pub enum InvalidProfile {
         problem: String,
     },
 }
+
+debug_as_told!(InvalidProfile);
 
 #[cfg(test)]
 mod tests {

@@ -1,5 +1,6 @@
 //! Why a handle cannot be configured.
 
+use crate::base::causes::debug_as_told;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -8,7 +9,7 @@ use thiserror::Error;
 
 /// A configuration that was read and cannot be followed here. What is wrong with the file itself is told as it is read, by
 /// the error of its format.
-#[derive(Debug, Clone, Error)]
+#[derive(Clone, Error)]
 #[non_exhaustive]
 pub enum ConfigError {
     /// The file is another handle's.
@@ -60,3 +61,5 @@ pub enum ConfigError {
         place: String,
     },
 }
+
+debug_as_told!(ConfigError);

@@ -9,10 +9,11 @@ use thiserror::Error;
 use super::feature::FeatureKind;
 use super::problem::Problem;
 use super::tensor_spec::TensorRole;
+use crate::base::causes::debug_as_told;
 use crate::base::text::quoted;
 
 /// One thing that a version needs and its host lacks, or that the host needs and the version lacks.
-#[derive(Debug, Clone, PartialEq, Error, Serialize)]
+#[derive(Clone, PartialEq, Error, Serialize)]
 #[serde(tag = "mismatch", rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Mismatch {
@@ -270,6 +271,8 @@ pub enum Mismatch {
     },
 }
 
+debug_as_told!(Mismatch);
+
 /// The least and the largest value; nothing where there is no bound.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 #[allow(clippy::exhaustive_structs, reason = "bounds are two")]
@@ -302,12 +305,14 @@ impl Bounds {
 }
 
 /// A version and a host that do not fit, with every reason, one a line.
-#[derive(Debug, Clone, PartialEq, Error, Serialize)]
+#[derive(Clone, PartialEq, Error, Serialize)]
 #[serde(transparent)]
 #[error("version and host do not fit:{}", .mismatches.iter().map(|mismatch| format!("\n- {mismatch}")).collect::<String>())]
 pub struct IncompatibleError {
     mismatches: Vec<Mismatch>,
 }
+
+debug_as_told!(IncompatibleError);
 
 impl IncompatibleError {
     /// Of one or more.

@@ -12,6 +12,7 @@ use super::held::compare;
 use super::host::{Host, pipeline_mismatch};
 use super::mismatch::{IncompatibleError, Mismatch};
 use super::tensor_spec::{TensorRole, TensorSpec};
+use crate::base::causes::debug_as_told;
 use crate::base::ordered::OrderedMap;
 use crate::model::error::{LoadError, ModelError};
 use crate::model::onnx::{Codec, Feed, OnnxModel, Outputs, Pipeline, version_of};
@@ -269,7 +270,7 @@ impl<I: ?Sized, O> fmt::Debug for Pipelines<I, O> {
 }
 
 /// Why a pipeline was not registered. Nothing has changed.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[derive(Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum RegisterError {
     /// It has no name.
@@ -303,8 +304,10 @@ pub enum RegisterError {
     },
 }
 
+debug_as_told!(RegisterError);
+
 /// Why a version could not be opened for a host. Nothing was loaded, and nothing has changed.
-#[derive(Debug, Clone, Error)]
+#[derive(Clone, Error)]
 #[non_exhaustive]
 pub enum OpenError {
     /// Its file cannot be opened.
@@ -319,3 +322,5 @@ pub enum OpenError {
         mismatches: IncompatibleError,
     },
 }
+
+debug_as_told!(OpenError);

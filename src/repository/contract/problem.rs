@@ -1,11 +1,12 @@
 //! Contracts that contradict themselves.
 
+use crate::base::causes::debug_as_told;
 use crate::base::ordered::OrderedSet;
 use serde::Serialize;
 use thiserror::Error;
 
 /// One thing that is wrong with a contract on its own, or with what a host says of itself.
-#[derive(Debug, Clone, PartialEq, Error, Serialize)]
+#[derive(Clone, PartialEq, Error, Serialize)]
 #[serde(tag = "problem", rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Problem {
@@ -82,12 +83,16 @@ pub enum Problem {
     PipelineUnnamed,
 }
 
+debug_as_told!(Problem);
+
 /// A contract that contradicts itself, with everything that is wrong with it, one a line.
-#[derive(Debug, Clone, PartialEq, Error)]
+#[derive(Clone, PartialEq, Error)]
 #[error("the contract contradicts itself:{}", .problems.iter().map(|problem| format!("\n- {problem}")).collect::<String>())]
 pub struct InvalidContract {
     problems: Vec<Problem>,
 }
+
+debug_as_told!(InvalidContract);
 
 impl InvalidContract {
     pub(crate) fn unless_none(problems: Vec<Problem>) -> Result<(), Self> {

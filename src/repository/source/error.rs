@@ -3,11 +3,12 @@
 use thiserror::Error;
 
 use super::source::SourceError;
+use crate::base::causes::debug_as_told;
 use crate::base::text::first;
 use crate::repository::error::RepositoryError;
 
 /// Why a version was not pulled. Nothing that can be seen of the repository has changed.
-#[derive(Debug, Clone, Error)]
+#[derive(Clone, Error)]
 #[non_exhaustive]
 pub enum PullError {
     /// The repository here: a name, a disk, a version that is there and is not what was published.
@@ -104,6 +105,8 @@ pub enum PullError {
         from: String,
     },
 }
+
+debug_as_told!(PullError);
 
 impl PullError {
     /// Whether an object is not what the manifest says.

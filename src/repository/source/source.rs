@@ -1,5 +1,6 @@
 //! What can be pulled from.
 
+use crate::base::causes::debug_as_told;
 use std::error::Error;
 use std::io::Read;
 use std::sync::Arc;
@@ -34,7 +35,7 @@ pub trait Source {
 }
 
 /// Why a source could not do what was asked of it.
-#[derive(Debug, Clone, Error)]
+#[derive(Clone, Error)]
 #[non_exhaustive]
 pub enum SourceError {
     /// There is no such object.
@@ -52,6 +53,8 @@ pub enum SourceError {
         source: Arc<dyn Error + Send + Sync>,
     },
 }
+
+debug_as_told!(SourceError);
 
 impl SourceError {
     /// The error of an object that could not be read.

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use super::numbers::written;
+use crate::base::causes::debug_as_told;
 use crate::stats::evidence::loss::LOG_LOSS_MAX;
 use crate::stats::{Better, Metric};
 
@@ -373,7 +374,7 @@ pub(crate) fn words_of_loss(metric: Metric) -> Option<&'static str> {
 }
 
 /// Why there is no such rule.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[derive(Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum InvalidRule {
     /// A number that a rule cannot have.
@@ -433,3 +434,5 @@ pub enum InvalidRule {
         reason: String,
     },
 }
+
+debug_as_told!(InvalidRule);

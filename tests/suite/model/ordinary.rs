@@ -214,7 +214,7 @@ fn what_live_was_asked_lately_is_a_verdict() {
 /// Bug: a version whose pipeline wrote to an input that its model does not have, of another type or another fixed dimension,
 /// was promoted by hand and then told every caller that their request was bad; no error was counted, and nothing went back.
 /// Cause: what did not fit the signature was an error of the input, whoever had written it. Fix: a pipeline against its own
-/// model is the version's failure; it counts, trips and takes back.
+/// model is the version's failure; it counts, trips and takes back, a live that nobody watches too.
 #[test]
 fn a_pipeline_that_does_not_fit_its_model_is_the_versions_fault() {
     type Write = fn(&Vec<f32>, &mut Feed<'_, '_>) -> Result<(), ModelError>;
@@ -254,7 +254,8 @@ fn a_pipeline_that_does_not_fit_its_model_is_the_versions_fault() {
         );
         assert_eq!(error.to_string(), said);
 
-        // By hand, and watched by nobody: callers are not told that they are at fault, and it counts.
+        // By hand, and watched by nobody: callers are not told that they are at fault, it counts, and it is taken back, since it
+        // has answered nobody.
         let handle = builder("misfit").live("v1", with("good@1", good)).build().unwrap();
         handle.stage("v2", with(spec, write)).unwrap().promote().unwrap();
         for _ in 0..100 {
@@ -271,6 +272,18 @@ fn a_pipeline_that_does_not_fit_its_model_is_the_versions_fault() {
             .filter(|event| matches!(event.kind, EventKind::PipelineMisfit { failures: 100, .. }))
             .collect();
         assert_eq!(misfits.len(), 1, "{spec}: told once");
+        assert_eq!(handle.live().as_str(), "v1", "{spec}: {:?}", told(&handle));
+        let back = "live went back from v2 to v1";
+        assert!(told(&handle).iter().any(|event| event.contains(back)), "{spec}: {:?}", told(&handle));
+        handle.predict(&vec![1.0, 2.0, 3.0]).unwrap();
+
+        // Where there is nothing to go back to it stays.
+        let alone = builder("alone").live("v1", with(spec, write)).build().unwrap();
+        for _ in 0..100 {
+            alone.predict(&vec![1.0, 2.0, 3.0]).unwrap_err();
+        }
+        alone.tick();
+        assert_eq!(alone.live().as_str(), "v1", "{spec}");
 
         // Watched, it is taken back.
         let handle = builder("watched").live("v1", with("good@1", good)).build().unwrap();
@@ -309,12 +322,40 @@ fn a_pipeline_that_does_not_fit_its_model_is_the_versions_fault() {
         assert!(told(&handle).iter().any(|event| event.contains("circuit breaker open: v2")), "{spec}");
     }
 
-    // Once a request has fitted, one of another shape is the caller's.
-    let handle = builder("callers").live("v1", with("good@1", good)).build().unwrap();
+    // Once a request has fitted, one of another shape is the caller's, and takes nothing back.
+    let handle = builder("callers").live("v0", with("good@1", good)).build().unwrap();
+    handle.stage("v1", with("good@1", good)).unwrap().promote().unwrap();
     handle.predict(&vec![1.0, 2.0, 3.0]).unwrap();
-    assert!(matches!(handle.predict(&vec![1.0]), Err(PredictError::Input(_))));
+    for _ in 0..100 {
+        assert!(matches!(handle.predict(&vec![1.0]), Err(PredictError::Input(_))));
+    }
+    handle.tick();
     let status = handle.status();
-    assert_eq!(status.versions[0].total.error_rate, Some(0.0));
+    assert_eq!((status.live.as_str(), status.versions[0].total.error_rate), ("v1", Some(0.0)));
+}
+
+/// Bug: what to do was not seen where a `main` returned an error. Cause: `Debug`, which a `main` and `unwrap()` print, was derived, and
+/// shows fields. Fix: `Debug` of every public error is what it says to people, with its causes.
+#[test]
+fn what_a_main_prints_of_an_error_says_what_to_do() {
+    let folder = crate::common::Folder::new();
+    let pointer = folder.0.join("model.onnx");
+    std::fs::write(&pointer, "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n").unwrap();
+    let errors: [Box<dyn std::error::Error>; 5] = [
+        Box::new(OnnxModel::from_file(&pointer).unwrap_err()),
+        Box::new(OnnxModel::from_file(folder.0.join("none.onnx")).unwrap_err()),
+        Box::new(switchback::Plan::ramp([0.5, 0.1]).unwrap_err()),
+        Box::new("accuracy at most".parse::<switchback::guard::Rule>().unwrap_err()),
+        Box::new(
+            builder("unnamed").live("", of_pairs().pipeline("pairs@1", encode, first)).build().unwrap_err(),
+        ),
+    ];
+    for error in &errors {
+        let (printed, said) = (format!("{error:?}"), error.to_string());
+        assert!(printed.starts_with(&said), "{printed}\n{said}");
+    }
+    let printed = format!("{:?}", errors[0]);
+    assert!(printed.contains("model.onnx") && printed.contains("git lfs pull"), "{printed}");
 }
 
 /// Bug: forests of 10 and 20 trees failed on every request that they were sure of. Cause: an engine that counts in `f32` adds

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::entry::{GRAPH, WEIGHTS};
-use crate::model::causes::in_full;
+use crate::base::causes::in_full;
 use crate::model::error::LoadError;
 use crate::model::onnx::file::files::Files;
 use crate::model::onnx::file::signature::Signature;

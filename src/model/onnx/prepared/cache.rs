@@ -13,6 +13,7 @@ use thiserror::Error;
 
 use super::entry::{Entry, Unusable};
 use super::key::Key;
+use crate::base::causes::debug_as_told;
 use crate::base::disk::{Files, Shared, make_lock, open_lock, own_folder};
 #[cfg(feature = "testing")]
 use crate::base::faults::Faults;
@@ -97,7 +98,7 @@ pub struct PreparedCounts {
 }
 
 /// Why a cache cannot be opened.
-#[derive(Debug, Clone, Error)]
+#[derive(Clone, Error)]
 #[non_exhaustive]
 pub enum PreparedCacheError {
     /// The folder cannot be made or read.
@@ -126,6 +127,8 @@ pub enum PreparedCacheError {
         folder: PathBuf,
     },
 }
+
+debug_as_told!(PreparedCacheError);
 
 /// 8 GiB: a few dozen versions of 100 MB, and no more of a disk than a service can be expected to have for a cache.
 const LIMIT: u64 = 8 << 30;

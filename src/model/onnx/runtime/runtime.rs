@@ -9,8 +9,9 @@ use thiserror::Error;
 
 use super::discovery;
 use super::discovery::Place;
+use crate::base::causes::debug_as_told;
+use crate::base::causes::in_full;
 use crate::base::invalid::InvalidArgument;
-use crate::model::causes::in_full;
 
 /// ONNX Runtime, loaded: one per process.
 ///
@@ -160,7 +161,7 @@ impl RuntimeBuilder {
 }
 
 /// Why there is no ONNX Runtime.
-#[derive(Debug, Clone, Error)]
+#[derive(Clone, Error)]
 #[non_exhaustive]
 pub enum RuntimeError {
     /// There is none, or none that can be used.
@@ -209,6 +210,8 @@ pub enum RuntimeError {
         cause: String,
     },
 }
+
+debug_as_told!(RuntimeError);
 
 /// The oldest version that will do: 1.17, unless some crate of the build asks ort for more.
 fn oldest() -> String {

@@ -9,14 +9,15 @@ use serde_json::Value;
 use thiserror::Error;
 
 use super::report::PreflightReport;
-use crate::model::causes::in_full;
+use crate::base::causes::debug_as_told;
+use crate::base::causes::in_full;
 use crate::model::error::{LoadError, ModelError};
 
 /// One thing for which a version gets no traffic.
 ///
 /// Values are shown of golden samples only, which are the manifest's; of recent inputs, which are users', only their
 /// number.
-#[derive(Debug, Clone, Error, Serialize)]
+#[derive(Clone, Error, Serialize)]
 #[serde(tag = "failure", rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum PreflightFailure {
@@ -175,6 +176,8 @@ pub enum PreflightFailure {
     },
 }
 
+debug_as_told!(PreflightFailure);
+
 const MENDED: &str =
     "its code changed under this version: register it as a new version, or go back to what it was";
 
@@ -213,7 +216,7 @@ fn as_text<S: Serializer>(error: &ModelError, serializer: S) -> Result<S::Ok, S:
 }
 
 /// A version that gets no traffic, with every reason, one a line, and what was measured.
-#[derive(Debug, Clone, Error, Serialize)]
+#[derive(Clone, Error, Serialize)]
 #[error("{file} is not fit for traffic:{}", .failures.iter().map(|failure| format!("\n- {}", in_full(failure))).collect::<String>())]
 #[non_exhaustive]
 pub struct PreflightError {
@@ -224,6 +227,8 @@ pub struct PreflightError {
     /// What was measured all the same.
     pub report: PreflightReport,
 }
+
+debug_as_told!(PreflightError);
 
 impl From<PreflightError> for LoadError {
     fn from(error: PreflightError) -> Self {

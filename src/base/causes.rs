@@ -27,6 +27,20 @@ pub(crate) fn in_full(error: &dyn Error) -> String {
     )
 }
 
+/// `Debug` of a public error is what it says to people, with its causes. It is what `fn main() -> Result<(), Box<dyn Error>>`,
+/// `unwrap()` and a log's `error = ?error` print, at the moments when somebody needs to know what to do; a derived one prints
+/// fields instead of that sentence. What the variant is, a program asks by matching.
+macro_rules! debug_as_told {
+    ($error:ty) => {
+        impl std::fmt::Debug for $error {
+            fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                formatter.write_str(&$crate::base::causes::in_full(self))
+            }
+        }
+    };
+}
+pub(crate) use debug_as_told;
+
 /// Causes of one error that are told.
 const CAUSES_MAX: usize = 16;
 
@@ -47,21 +61,23 @@ pub(crate) fn told_of_box(error: Box<dyn Error + Send + Sync>) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
-    use crate::model::error::LoadError;
 
     #[test]
-    fn a_cause_is_told_once() {
-        let io = || std::io::Error::other("the disk is gone");
-        let read = LoadError::Read { file: "a.onnx".into(), source: Arc::new(io()) };
-        assert_eq!(read.to_string(), "a.onnx cannot be read: the disk is gone");
-        assert_eq!(in_full(&read), "a.onnx cannot be read: the disk is gone");
-
-        #[derive(Debug, thiserror::Error)]
+    fn a_cause_is_told_once_and_debug_says_what_people_read() {
+        #[derive(thiserror::Error)]
+        #[error("a.onnx cannot be read")]
+        struct Read(#[source] std::io::Error);
+        debug_as_told!(Read);
+        #[derive(thiserror::Error)]
         #[error("no licence: {0}")]
         struct TellsItself(#[source] std::io::Error);
-        assert_eq!(in_full(&LoadError::other(TellsItself(io()))), "no licence: the disk is gone");
+        debug_as_told!(TellsItself);
+
+        let io = || std::io::Error::other("the disk is gone");
+        assert_eq!(in_full(&Read(io())), "a.onnx cannot be read: the disk is gone");
+        assert_eq!(in_full(&TellsItself(io())), "no licence: the disk is gone");
+        assert_eq!(format!("{:?}", Read(io())), in_full(&Read(io())));
+        assert_eq!(format!("{:#?}", TellsItself(io())), "no licence: the disk is gone");
     }
 }
