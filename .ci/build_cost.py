@@ -3,6 +3,7 @@
 
     python3 .ci/build_cost.py              measures, and writes target/figures/build.json
     python3 .ci/build_cost.py --features   the lines and the dependencies of each feature, as the README's table has them
+    python3 .ci/build_cost.py --check      whether the README's lines are still right, to a twentieth
 
 The library is built as a service builds it: a host of one file outside of this workspace, with the profile that cargo gives
 it, from an empty target. Processor seconds, user and system: the machine may be shared.
@@ -65,6 +66,26 @@ def features():
     for several, count in sorted(lines.items()):
         if " and " in several:
             print(f"{several}: {count} lines")
+
+
+def check():
+    """The README says how much each feature is: to a twentieth, so that not every change has to touch it."""
+    lines = lines_by_feature()
+    text = open(os.path.join(ROOT, "README.md"), encoding="utf-8").read()
+    said = {"the core": re.search(r"whatever implements `Model`: ([\d,]+)\s+lines", text)[1]}
+    for feature, more in re.findall(r"^\| `([\w-]+)` \| (?:yes|no) \|.*\| ([^|]+) \| [^|]+ \|$", text, re.M):
+        if "in the program alone" not in more:
+            said[feature] = re.match(r"[\d,]+", more)[0]
+    wrong = []
+    for feature, number in said.items():
+        # One that has no lines of its own has those which it shares with the feature that it asks for.
+        with_another = [count for names, count in lines.items() if feature in names.split(" and ")]
+        own = lines.get(feature) or max(with_another, default=0)
+        if abs(int(number.replace(",", "")) - own) > max(own / 20, 20):
+            wrong.append(f"README: `{feature}` has {own} lines, and it says {number}")
+    if wrong:
+        sys.exit("\n".join(wrong))
+    print(f"the README's lines of {len(said)} features are right to a twentieth")
 
 
 HOST = """[package]
@@ -186,5 +207,7 @@ def measured():
 
 if "--features" in sys.argv:
     features()
+elif "--check" in sys.argv:
+    check()
 else:
     measured()

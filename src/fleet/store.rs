@@ -33,7 +33,8 @@ use crate::base::clock::Timestamp;
 /// - **A listing shows all that was acknowledged before it was called**, in the order of the keys' bytes.
 ///
 /// Calls block, and come from threads that may wait, never from a request's. They come from several threads at once. Give each
-/// call an end: one that lasts longer than a lease is as good as none.
+/// call an end: one that lasts longer than a lease is as good as none. A member makes one call at a time, and its handle's
+/// verbs wait for it, so a store calls no handle.
 pub trait Store: Send + Sync + 'static {
     /// The value of a key; [`Read::Same`], without its bytes, where it is still the one that `known` names.
     ///
