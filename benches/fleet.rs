@@ -7,6 +7,7 @@
 //! cargo bench --bench fleet --features fleet -- --seed 17        one seed in every world, with what is broken
 //! cargo bench --bench fleet --features fleet -- --rule Quiet     without one rule
 //! cargo bench --bench fleet --features fleet -- --alarms 400     equal versions in eight whole handles
+//! cargo bench --bench fleet --features fleet -- --whole          what whole handles do, without the simulation
 //! ```
 #![allow(
     clippy::unwrap_used,
@@ -41,6 +42,11 @@ fn main() -> Outcome {
             println!("{:?} bad {}: {report:#?}", setup.world, setup.bad);
         }
         return Ok(());
+    }
+    if arguments.iter().any(|argument| argument == "--whole") {
+        let mut report = support::Report::with_tables_of_its_own("fleet-whole");
+        whole(&mut report);
+        return report.finish();
     }
     if let Some(runs) = after("--alarms") {
         let (alarms, of) = handles::false_alarms(8, runs.parse()?, Duration::from_secs(600));
@@ -145,6 +151,30 @@ fn whole(report: &mut support::Report) {
         report.figure(&format!("seen_p50_s_{members}"), half);
         report.figure(&format!("seen_p90_s_{members}"), most);
     }
+    for members in [1, 10, 100] {
+        let [idle, busy] = handles::requests(members);
+        // What a request costs where most buckets are: dollars for 1,000 reads, and for 1,000 of what is billed like a write.
+        let dollars = |(reads, writes): (f64, f64)| 86.4 * (reads * 0.000_4 + writes * 0.005);
+        for (when, asked) in [("idle", idle), ("rollout", busy)] {
+            println!(
+                "{members} processes, {when}: {:.1} reads and {:.1} writes a second, ${:.2} a day",
+                asked.0,
+                asked.1,
+                dollars(asked)
+            );
+            report.figure(&format!("{when}_reads_per_s_{members}"), asked.0);
+            report.figure(&format!("{when}_writes_per_s_{members}"), asked.1);
+            report.figure(&format!("{when}_dollars_per_day_{members}"), dollars(asked));
+        }
+    }
+    let [alone, member] = handles::idle(Duration::from_secs(if few { 10 } else { 60 }));
+    println!(
+        "a handle that nobody asks takes {:.3} % of a core, a member {:.3} %",
+        100.0 * alone,
+        100.0 * member
+    );
+    report.figure("idle_alone_core_share", alone);
+    report.figure("idle_member_core_share", member);
     println!("{:.1} s\n", started.elapsed().as_secs_f64());
 }
 

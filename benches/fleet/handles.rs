@@ -6,7 +6,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use switchback::fleet::InMemory;
+use switchback::fleet::{Directory, InMemory};
 use switchback::model::ModelError;
 use switchback::options::{Fleet, FleetTiming, Threads};
 use switchback::{Clock, Model, ModelHandle, Plan, Step, Task, Timestamp, closure, guard};
@@ -217,6 +217,59 @@ pub(crate) fn seen(count: usize, runs: u64) -> (f64, f64) {
     spans.sort_by(f64::total_cmp);
     let at = |share: f64| spans[((spans.len() - 1) as f64 * share).round() as usize];
     (at(0.5), at(0.9))
+}
+
+/// What a fleet asks its store for in a second: reads, and what is billed like a write. While nothing is on trial, and with a candidate.
+pub(crate) fn requests(count: usize) -> [(f64, f64); 2] {
+    let mut members = Members::new(count, 3_000);
+    let (span, step) = (Duration::from_secs(300), Duration::from_millis(500));
+    let mut measured = |members: &mut Members| {
+        let sum = |members: &Members| {
+            let all = members.all.iter().map(|(_, wire)| wire.requests());
+            all.fold((0, 0), |(reads, writes), (more, others)| (reads + more, writes + others))
+        };
+        let before = sum(members);
+        members.pass(span, step, 5);
+        let after = sum(members);
+        let rate = |from: u64, to: u64| (to - from) as f64 / span.as_secs_f64();
+        (rate(before.0, after.0), rate(before.1, after.1))
+    };
+    let idle = measured(&mut members);
+    members.begin("fails100");
+    [idle, measured(&mut members)]
+}
+
+/// The share of a core that a handle takes which nobody asks anything, with a thread of its own: alone, and as a member in a folder.
+pub(crate) fn idle(span: Duration) -> [f64; 2] {
+    let folder = std::env::temp_dir().join(format!("switchback-idle-{}", std::process::id()));
+    let of = |fleet: Option<Fleet>| {
+        let builder =
+            ModelHandle::<f64, f64>::builder("late").live("v1", closure("v1@1", |_: &f64| Ok(0.25)));
+        let handle = match fleet {
+            Some(fleet) => builder.fleet(fleet).build().unwrap(),
+            None => builder.build().unwrap(),
+        };
+        let spent = spent_seconds();
+        std::thread::sleep(span);
+        let share = (spent_seconds() - spent) / span.as_secs_f64();
+        handle.close(Duration::from_secs(5)).unwrap();
+        share
+    };
+    let alone = of(None);
+    std::fs::create_dir_all(&folder).unwrap();
+    let member = of(Some(Fleet::on(Directory::open(&folder).unwrap())));
+    let _ = std::fs::remove_dir_all(&folder);
+    [alone, member]
+}
+
+/// Seconds of processor that this process has taken, of all its threads: nanoseconds of each, where the system tells.
+fn spent_seconds() -> f64 {
+    let threads = std::fs::read_dir("/proc/self/task").into_iter().flatten().flatten();
+    let nanos = threads.filter_map(|thread| {
+        let told = std::fs::read_to_string(thread.path().join("schedstat")).ok()?;
+        told.split_whitespace().next()?.parse::<f64>().ok()
+    });
+    nanos.sum::<f64>() / 1e9
 }
 
 /// Runs on all cores.

@@ -1,6 +1,6 @@
 //! What one process of a fleet sees of its store, where that is in memory: it can be cut off, and overtaken.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use switchback::fleet::{InMemory, Key, Over, Page, Read, Store, StoreError, Tag};
@@ -12,12 +12,20 @@ type Meanwhile = Box<dyn FnOnce() + Send>;
 pub(crate) struct Wire {
     cut: AtomicBool,
     meanwhile: Mutex<Option<Meanwhile>>,
+    reads: AtomicU64,
+    writes: AtomicU64,
 }
 
 impl Wire {
     /// Cuts the process off, or ends that.
     pub(crate) fn cut(&self, is_cut: bool) {
         self.cut.store(is_cut, Ordering::Relaxed);
+    }
+
+    /// How many requests this process has made: reads, and what stores bill like a write (puts, listings, removals).
+    #[allow(dead_code, reason = "a test asks for no costs")]
+    pub(crate) fn requests(&self) -> (u64, u64) {
+        (self.reads.load(Ordering::Relaxed), self.writes.load(Ordering::Relaxed))
     }
 
     /// Has this happen just before the process puts a head the next time.
@@ -48,6 +56,7 @@ impl Line {
 
 impl Store for Line {
     fn get(&self, key: &Key, known: Option<&Tag>) -> Result<Read, StoreError> {
+        self.wire.reads.fetch_add(1, Ordering::Relaxed);
         self.there()?.get(key, known)
     }
     fn put(&self, key: &Key, value: &[u8], over: Over<'_>) -> Result<Tag, StoreError> {
@@ -56,12 +65,15 @@ impl Store for Line {
         {
             meanwhile();
         }
+        self.wire.writes.fetch_add(1, Ordering::Relaxed);
         self.there()?.put(key, value, over)
     }
     fn list(&self, under: &Key, after: Option<&Key>) -> Result<Page, StoreError> {
+        self.wire.writes.fetch_add(1, Ordering::Relaxed);
         self.there()?.list(under, after)
     }
     fn remove(&self, key: &Key, that: &Tag) -> Result<(), StoreError> {
+        self.wire.writes.fetch_add(1, Ordering::Relaxed);
         self.there()?.remove(key, that)
     }
 }

@@ -65,6 +65,11 @@ impl Control {
             // Candidates are taken off, and live stays.
             Back::Whatever if self.attempts.iter().any(|attempt| exposed(attempt.state.phase)) => None,
             Back::Whatever | Back::BeforeLive => self.retained.iter().find(|kept| !kept.taken_back),
+            Back::Watched(wanted) => {
+                let mut baking = self.attempts.iter().filter(|attempt| attempt.state.phase == Phase::Baking);
+                let previous = baking.find(|attempt| attempt.version == *wanted)?.previous?;
+                self.retained.iter().find(|kept| kept.version.id == previous)
+            }
         };
         let version = target.map(|kept| &kept.version).filter(|version| version.is_cold())?;
         self.waking.push(version.id);

@@ -613,6 +613,33 @@ mod tests {
         }
     }
 
+    /// Bug: the rollback of a rollout whose version was live and watched waited for the control lock. Cause: only candidates were
+    /// lowered ahead. Fix: live goes back ahead too, where the table has the version before it and watches it.
+    #[test]
+    fn a_watched_live_goes_back_while_somebody_has_the_control_side() {
+        let handle = three_lives();
+        let rollout = handle.stage("v4", closure("v4@1", |_: &f64| Ok(4.0))).unwrap();
+        let rollout = rollout.bake(crate::rollout::plan::Bake::new(Duration::from_secs(3_600)));
+        rollout.promote().unwrap();
+        assert_eq!(answers(&handle), 4.0);
+        let held = handle.inner.control.lock();
+        let rollout = Arc::new(rollout);
+        let calls = Arc::clone(&rollout);
+        let rollback = std::thread::spawn(move || calls.rollback("complaints"));
+        assert!(soon(|| answers(&handle) == 3.0));
+        assert!(!rollback.is_finished());
+        drop(held);
+        assert!(
+            matches!(rollback.join().unwrap(), RollbackOutcome::RolledBack { from, to } if from == "v4" && to == "v3")
+        );
+        assert_eq!((answers(&handle), handle.status().live.as_str()), (3.0, "v3"));
+
+        // Live that nobody watches is not the rollout's to take back, not even for a moment.
+        assert_eq!(rollout.rollback("again"), RollbackOutcome::Nothing);
+        assert!(!handle.inner.serving.take_back(Back::Watched("v3")).may_have_replaced_live());
+        assert_eq!(answers(&handle), 3.0);
+    }
+
     #[test]
     fn a_table_that_is_stored_while_a_rollback_waits_does_not_undo_it() {
         let handle = three_lives();

@@ -18,6 +18,7 @@ use crate::control::desk::Desk;
 use crate::control::event::{Cause, EventKind};
 use crate::control::moves::RollbackOutcome;
 use crate::model::model::Model;
+use crate::request::ahead::Back;
 use crate::request::recall::Recall;
 use crate::rollout::allocation::{Allocating, Allocation};
 use crate::rollout::decision::Recording;
@@ -401,11 +402,23 @@ impl<I: ?Sized + 'static, O: 'static> Rollout<I, O> {
         }
     }
 
-    /// Takes the candidate off or, where it is live and watched, live back to the version before. Never refused.
+    /// Takes the candidate off or, where it is live and watched, live back to the version before, which is woken first where it
+    /// has gone cold. Never refused, and what callers meet is lowered at once, whoever has the control side.
     pub fn rollback(&self, reason: impl Into<String>) -> RollbackOutcome {
         let cause = Cause::Operator { reason: bounded_text(reason) };
-        let withheld = self.handle.inner.serving.withhold();
-        self.handle.confirm(withheld, |control, desk| control.lower(self.number, cause, desk))
+        let inner = &*self.handle.inner;
+        let back = Back::Watched(self.version.as_str());
+        let ahead = inner.serving.take_back(back);
+        // Only one that is wanted by name fails for good.
+        let woken = inner.wake(back).ok().flatten();
+        let lowered = self.handle.confirm(ahead, |control, desk| {
+            if let Some(version) = &woken {
+                control.woken(version);
+            }
+            control.lower(self.number, cause, desk)
+        });
+        inner.ring_for_upkeep();
+        lowered
     }
 
     /// The plan stands still: it may lower exposure and does not raise it, and the rollout can be moved by hand.

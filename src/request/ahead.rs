@@ -17,6 +17,8 @@ pub(crate) enum Back<'a> {
     /// Nowhere while candidates are exposed, since those are taken off; otherwise to the version before live.
     Whatever,
     BeforeLive,
+    /// To the version before live, where live is this one and is watched after its promotion.
+    Watched(&'a str),
     To(&'a str),
 }
 
@@ -44,7 +46,7 @@ impl TakenBack {
             Back::Whatever => Some(&self.whatever),
             Back::BeforeLive => Some(&self.live),
             // Another table may lead to another version than the one that was named.
-            Back::To(_) => None,
+            Back::Watched(_) | Back::To(_) => None,
         }
     }
 }

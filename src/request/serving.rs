@@ -116,8 +116,13 @@ impl<I: ?Sized + 'static, O: 'static> Serving<I, O> {
 
     /// Takes candidates off, and live back where a rollback does that and the version before it would answer at once.
     pub(crate) fn take_back(&self, back: Back<'_>) -> Lowered<'_> {
-        let exposed = self.routing.load().owner.is_some();
-        let is_done = exposed && matches!(back, Back::Whatever);
+        let table = self.routing.load();
+        let is_done = match back {
+            Back::Whatever => table.owner.is_some(),
+            Back::Watched(version) => table.live().version.id != *version,
+            Back::BeforeLive | Back::To(_) => false,
+        };
+        drop(table);
         self.withhold().live(&self.taken_back, back, is_done, || self.put_back(back))
     }
 
@@ -128,6 +133,10 @@ impl<I: ?Sized + 'static, O: 'static> Serving<I, O> {
             let goes = table.before.as_ref().is_some_and(|before| match back {
                 Back::Whatever => before.is_next,
                 Back::BeforeLive => true,
+                Back::Watched(version) => {
+                    let watch = table.previous.as_ref().map(|previous| previous.version.id);
+                    table.live().version.id == *version && watch == Some(before.arm.version.id)
+                }
                 Back::To(version) => before.arm.version.id == *version,
             });
             let Some(lowered) = goes.then(|| table.taken_back()).flatten() else { return false };
