@@ -167,7 +167,9 @@ pub enum Fault {
         what: &'static str,
     },
     /// The file has another name elsewhere, through which it can be changed.
-    #[error("{file} has {names} names: somebody may change it through another one; copy it")]
+    #[error(
+        "{file} has {names} names: somebody may change it through another one; copy it, or take links (`following_links`)"
+    )]
     HardLink {
         /// The file.
         file: String,

@@ -129,7 +129,7 @@ impl Repository {
                 #[cfg(unix)]
                 {
                     let names = std::os::unix::fs::MetadataExt::nlink(&metadata);
-                    if names > 1 {
+                    if names > 1 && !self.follow {
                         faults.push(Fault::HardLink { file: file.clone(), names });
                     }
                 }

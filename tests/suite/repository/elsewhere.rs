@@ -195,6 +195,12 @@ fn links_are_followed_where_that_is_said_and_they_stay_below_the_model() {
     fs::copy(MODEL, real.join("model.onnx")).unwrap();
     following.verify(&entry).unwrap();
 
+    // Bug: a version whose files share their bytes with a cache's or a backup's was faulty whatever was said of links. Cause: more
+    // than one name was a fault by itself. Fix: it is one kind of link; the digest decides.
+    fs::hard_link(real.join("model.onnx"), folder.0.join("backup.onnx")).unwrap();
+    following.verify(&entry).unwrap();
+    fs::remove_file(folder.0.join("backup.onnx")).unwrap();
+
     // Out of the model's folder, to nothing, to a pipe's kind of thing, and round in circles.
     fs::copy(MODEL, folder.0.join("outside.onnx")).unwrap();
     for to in ["../../../outside.onnx", "gone", "/dev/null", "../..", "."] {
