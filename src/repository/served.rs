@@ -6,10 +6,13 @@ use thiserror::Error;
 
 use super::contract::{Checked, GoldenSample, Host, OpenError, Pipelines, Preflight, PreflightReport};
 use super::error::{Fault, RepositoryError};
+use super::source::error::PullError;
+use super::source::pull::Pull;
+use super::source::source::Source;
 use super::store::{Entry, Repository};
 use super::verify::compare_size;
 use crate::base::causes::debug_as_told;
-use crate::base::text::{digest, hex};
+use crate::base::text::{bounded_text, digest, hex};
 use crate::model::error::LoadError;
 use crate::model::onnx::{OnnxModel, PreparedCache};
 use crate::version::id::VersionId;
@@ -55,6 +58,7 @@ pub struct Served<I: ?Sized, O> {
     pipelines: Pipelines<I, O>,
     preflight: Box<PreflightOf<I>>,
     prepared: Option<PreparedCache>,
+    source: Option<Box<dyn Source + Send + Sync>>,
 }
 
 type PreflightOf<I> = dyn Fn(&[GoldenSample]) -> Preflight<I> + Send + Sync;
@@ -69,7 +73,8 @@ impl Repository {
     ) -> Served<I, O> {
         // Loads the model, and asks nothing.
         let preflight = Box::new(|_: &[GoldenSample]| Preflight::new());
-        Served { repository: self.clone(), model: model.into(), host, pipelines, preflight, prepared: None }
+        let (repository, model) = (self.clone(), model.into());
+        Served { repository, model, host, pipelines, preflight, prepared: None, source: None }
     }
 }
 
@@ -109,6 +114,48 @@ impl<I: ?Sized, O> Served<I, O> {
         Self { prepared: Some(cache.clone()), ..self }
     }
 
+    /// Brings a version that is not in the repository here from `source` when it is [opened](Self::open), as [`Repository::pull`]
+    /// does: whole, and held against its manifest and, where keys are trusted, its signature. So every process of a
+    /// service finds whatever any of them stages, in a fleet too, and the repository here is a cache: a start needs the source only
+    /// for what it has not yet had. What is here is never asked for again, nor does a tag that is known here follow the
+    /// source's.
+    ///
+    /// Opening blocks as long as the source does then; a handle opens versions on a thread of low priority, and waits no longer
+    /// than [`Limits::staging_deadline`](crate::options::Limits::staging_deadline). Nothing that was brought is
+    /// removed by itself: [`Repository::remove`] does.
+    ///
+    /// ```
+    /// # use switchback::repository::contract::{Host, Pipelines};
+    /// use switchback::repository::{FolderSource, Repository, Served};
+    ///
+    /// # let cache = std::env::temp_dir().join(format!("switchback-doc-pulling-{}", std::process::id()));
+    /// let elsewhere = FolderSource::open("tests/repository")?; // or `BucketSource::open("s3://models")?`
+    /// let late: Served<f32, f32> = Repository::create(&cache)?
+    ///     .serve("late", Host::new(), Pipelines::new())
+    ///     .pulling_from(elsewhere);
+    /// // It is brought, and does not fit: this service has no pipeline for it.
+    /// assert!(late.open("stable").unwrap_err().to_string().contains("at-departure"));
+    /// assert_eq!(late.repository().versions("late")?.len(), 1);
+    /// # std::fs::remove_dir_all(cache)?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn pulling_from(self, source: impl Source + Send + Sync + 'static) -> Self {
+        Self { source: Some(Box::new(source)), ..self }
+    }
+
+    /// The version of that name, brought here first where it is not.
+    fn entry(&self, asked: &str) -> Result<Entry, ServeError> {
+        match (self.repository.resolve(&self.model, asked), &self.source) {
+            (Err(RepositoryError::Unknown { .. }), Some(source)) => {
+                let pulled = self.repository.pull(Pull::new(&**source, &*self.model, asked));
+                let failed = |source| ServeError::Pull { asked: bounded_text(asked), source };
+                Ok(pulled.map_err(failed)?.entry)
+            }
+            (found, _) => Ok(found?),
+        }
+    }
+
     /// Opens a version by its name, a tag, or `latest`: held against its manifest, byte for byte, and against what this
     /// service supplies and expects. Reads its files once; they are loaded when a handle stages it, and are the same bytes
     /// then or are refused.
@@ -117,7 +164,7 @@ impl<I: ?Sized, O> Served<I, O> {
     ///
     /// See [`ServeError`]: everything that is wrong, at once.
     pub fn open(&self, asked: &str) -> Result<(VersionId, Checked<I, O>), ServeError> {
-        let entry = self.repository.resolve(&self.model, asked)?;
+        let entry = self.entry(asked)?;
         let model = self.repository.onnx(&entry)?;
         let model = match &self.prepared {
             Some(cache) => model.prepared(cache),
@@ -136,7 +183,7 @@ impl<I: ?Sized, O> Served<I, O> {
     ///
     /// Everything that is wrong with it.
     pub fn verify(&self, asked: &str) -> Result<PreflightReport, ServeError> {
-        let entry = self.repository.resolve(&self.model, asked)?;
+        let entry = self.entry(asked)?;
         self.repository.verify(&entry)?;
         let (_, model) = self.open(entry.version.as_str())?;
         model.load()?;
@@ -261,6 +308,14 @@ pub enum ServeError {
     /// Its file is no model that can be loaded, it does not fit this service, or its preflight fails: every mismatch and failure.
     #[error(transparent)]
     Open(#[from] OpenError),
+    /// It is not here, and could not be [brought](Served::pulling_from).
+    #[error("`{}` is not in the repository here, and could not be pulled: {source}", .asked.escape_debug())]
+    Pull {
+        /// What was asked for, cut short.
+        asked: String,
+        /// Why not.
+        source: PullError,
+    },
 }
 
 debug_as_told!(ServeError);

@@ -49,6 +49,8 @@ mod fleet {
     mod members;
     #[cfg(feature = "fleet-postgres")]
     mod postgres;
+    #[cfg(all(feature = "fleet", feature = "onnx", feature = "repository"))]
+    mod versions;
 }
 
 mod handle {

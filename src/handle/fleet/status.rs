@@ -120,8 +120,11 @@ impl fmt::Display for FleetStatus {
             write!(f, "\n  {version} cannot be used here: {reason}")?;
         }
         for member in &self.members {
-            let FleetMember { name, class, build, state, sequence, seen, .. } = member;
+            let FleetMember { name, class, build, state, sequence, seen, not_ready } = member;
             write!(f, "\n  {name} {class} {build} is {state}, at {sequence}, seen {seen}")?;
+            for (version, reason) in not_ready {
+                write!(f, "\n    it cannot use {version}, so no plan takes a step: {reason}")?;
+            }
         }
         Ok(())
     }

@@ -205,6 +205,20 @@ fn a_version_is_pulled_from_a_bucket() {
         assert_eq!(ours, fs::read(late.join("2").join(file)).unwrap());
         assert!(bytes.is_none_or(|bytes| ours.len() == bytes));
     }
+
+    // A service that opens versions by their names brings what it has not got.
+    #[cfg(feature = "onnx")]
+    {
+        use switchback::repository::contract::{Host, Pipelines};
+        let cache = Repository::create(folder.0.join("cache")).unwrap();
+        let served = cache.serve::<f32, f32>("late", Host::new(), Pipelines::new());
+        let served = served.pulling_from(server.bucket("s3://models/team"));
+        // Their manifests name no pipeline, and the service has none.
+        let unfit = served.open("stable").map(drop).unwrap_err();
+        assert!(matches!(unfit, switchback::repository::ServeError::Open(_)), "{unfit}");
+        let entry = cache.get("late", "2").unwrap();
+        cache.verify(&entry).unwrap();
+    }
 }
 
 #[test]
