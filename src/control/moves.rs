@@ -28,7 +28,7 @@ const PAST_MAX: usize = 32;
 /// Identities that are quarantined at one time; the one that has been for longest is let go of first.
 const QUARANTINE_MAX: usize = 4_096;
 
-/// What a rollback did.
+/// The outcome of a rollback.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 #[must_use = "a rollback that found nothing to go back to changed nothing"]

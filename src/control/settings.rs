@@ -84,7 +84,7 @@ pub(crate) struct Record {
 pub struct Unavailable {
     /// The version.
     pub version: VersionId,
-    /// What it must be.
+    /// The identity that it must have.
     pub identity: Identity,
     /// Since when it is retained.
     pub since: Timestamp,

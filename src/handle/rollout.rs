@@ -655,9 +655,9 @@ pub enum RolloutError {
     /// Other candidates have what live would have to give.
     #[error("live has {left} left to give, not {weight}: lower another candidate first")]
     NotEnoughLeft {
-        /// What was asked for.
+        /// The share that was asked for.
         weight: Share,
-        /// What the candidate could have.
+        /// The share that the candidate could have.
         left: Share,
     },
     /// Requests may not be copied.
@@ -679,17 +679,17 @@ pub enum RolloutError {
     /// An automatic plan has nothing to go by.
     #[error("nothing is known of live's traffic yet: let it answer requests before an automatic plan is run")]
     NoTraffic,
-    /// What is about to happen cannot be written down, so it does not happen: a start would not know that the candidate was
-    /// exposed.
+    /// A move that is about to happen cannot be written down, so it does not happen: a start would not know that the
+    /// candidate was exposed.
     #[error("exposure was not raised: the journal could not be written ({reason})")]
     NotRecorded {
-        /// What stands in the way.
+        /// The obstacle.
         reason: String,
     },
     /// The other processes of the fleet have not agreed: they have decided on something else in the same moment, or cannot be asked.
     #[error("the fleet has not agreed: {reason}")]
     NotAgreed {
-        /// What stands in the way.
+        /// The obstacle.
         reason: String,
     },
     /// The version's identity did harm before.
@@ -697,7 +697,7 @@ pub enum RolloutError {
     Quarantined {
         /// The version that did the harm.
         version: VersionId,
-        /// What it did.
+        /// The harm that it did.
         reason: String,
     },
 }

@@ -5,8 +5,8 @@ use super::error::{LoadError, ModelError};
 use super::throttle::LoadThrottle;
 use super::tier::{Doubt, Memory, TargetTier, Tier};
 
-/// What a model has beside its answers, and what a handle does with it: loads it, warms it up, lets it step down while it
-/// is only kept for a rollback, and wakes it again. A [`Model`](crate::Model) that needs any of this gives its
+/// The life of a model beside its answers, in the hands of a handle that loads it, warms it up, lets it step down while
+/// it is only kept for a rollback, and wakes it again. A [`Model`](crate::Model) that needs any of this gives its
 /// [`lifecycle`](crate::Model::lifecycle); one that does not, such as a rule of thumb, has none.
 ///
 /// It speaks of no request and no answer, so a wrapper around a model of other types has the lifecycle of what it wraps:
@@ -136,7 +136,7 @@ pub trait Lifecycle: Send + Sync {
         self.inner().and_then(|inner| inner.take_doubt())
     }
 
-    /// What a person wants to know about the model, for `status()`.
+    /// Returns what a person wants to know about the model, for `status()`.
     fn description(&self) -> Description {
         self.inner().map_or_else(Description::default, |inner| inner.description())
     }

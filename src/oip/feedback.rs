@@ -8,7 +8,7 @@ use crate::base::objects::from_json;
 use crate::feedback::{FeedbackOutcome, PredictionId};
 use crate::task::outcome::Outcome;
 
-/// What turned out to be true of a prediction, as `POST /v2/models/{name}/feedback` says it: `prediction_id` of the answer's
+/// The outcome of a prediction, as `POST /v2/models/{name}/feedback` says it: `prediction_id` of the answer's
 /// parameters, and one of `class`, `value` and `kpi`.
 ///
 /// ```
@@ -78,12 +78,12 @@ impl Feedback {
         Ok(Self { id, outcome })
     }
 
-    /// What to hand to [`ModelHandle::feedback`](crate::ModelHandle::feedback).
+    /// Returns the id and the outcome to hand to [`ModelHandle::feedback`](crate::ModelHandle::feedback).
     pub fn into_parts(self) -> (PredictionId, Outcome) {
         (self.id, self.outcome)
     }
 
-    /// What a client is answered: what became of the outcome.
+    /// Returns the answer to a client: what became of the outcome.
     ///
     /// # Errors
     ///

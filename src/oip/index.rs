@@ -16,8 +16,9 @@ struct Asked {
     ready: bool,
 }
 
-/// What `POST /v2/repository/index` is answered, in JSON: the versions that are loaded, each with its role as the reason. One that
-/// sleeps is not ready. `body` is what the client sent: nothing, or whether it wants only what is ready.
+/// Returns the answer to `POST /v2/repository/index`, in JSON: the versions that are loaded, each with its role as the
+/// reason. One that sleeps is not ready. `body` is what the client sent: nothing, or whether it wants only what is
+/// ready.
 ///
 /// # Errors
 ///

@@ -135,7 +135,7 @@ impl Infer {
         Ok(Self { tensors, id: request.id, key, outputs, binary })
     }
 
-    /// What the model is asked, in the order of the request.
+    /// Returns the tensors that the model is asked, in the order of the request.
     pub fn tensors(&self) -> &Tensors {
         &self.tensors
     }

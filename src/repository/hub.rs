@@ -52,7 +52,7 @@ pub struct HubModel {
     pub repository: Option<String>,
     /// The revision, likewise.
     pub revision: Option<String>,
-    /// What is trained: the first of `architectures`, or else `model_type`.
+    /// The architecture that is trained: the first of `architectures`, or else `model_type`.
     pub architecture: Option<String>,
     /// The release of the library `transformers` that wrote it.
     pub transformers: Option<String>,

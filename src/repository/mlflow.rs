@@ -21,7 +21,7 @@ const FILE: &str = "MLmodel";
 /// What MLflow writes has some kilobytes.
 const FILE_MAX: u64 = 1 << 20;
 
-/// What the file `MLmodel` says of a model that MLflow has logged.
+/// The contents of the file `MLmodel` of a model that MLflow has logged.
 #[derive(Debug, Clone, PartialEq, Default)]
 #[non_exhaustive]
 pub struct MlflowModel {
@@ -35,9 +35,9 @@ pub struct MlflowModel {
     pub mlflow: Option<String>,
     /// The file of its flavour `onnx`, below the folder.
     pub file: Option<String>,
-    /// What it takes, as MLflow wrote it: JSON.
+    /// The inputs, as MLflow wrote them: JSON.
     pub inputs: Option<String>,
-    /// What it gives, likewise.
+    /// The outputs, likewise.
     pub outputs: Option<String>,
 }
 

@@ -59,7 +59,7 @@ pub struct Entry {
     pub version: VersionId,
     /// Its folder.
     pub folder: PathBuf,
-    /// What is known of it; nothing of a folder without a manifest.
+    /// Its manifest; nothing for a folder without one.
     pub manifest: Option<Manifest>,
     /// Where the model lies in a folder without a manifest.
     layout: &'static str,
@@ -82,7 +82,7 @@ impl Entry {
         self.folder.join(self.model_path())
     }
 
-    /// What MLflow says of the model, where it has logged it: the run, the moment, the signature.
+    /// Returns what MLflow says of the model, where it has logged it: the run, the moment, the signature.
     /// [`MlflowModel::manifest`] makes a manifest of that, to publish it with.
     ///
     /// # Errors
@@ -209,7 +209,8 @@ impl Repository {
         Ok(entries)
     }
 
-    /// What [`versions`](Self::versions) leaves out though it holds a manifest or a model: each by its name, with why it cannot be used.
+    /// Returns what [`versions`](Self::versions) leaves out though it holds a manifest or a model: each by its name,
+    /// with why it cannot be used.
     ///
     /// # Errors
     ///

@@ -45,7 +45,7 @@ impl Route {
 }
 
 impl<O> Answer<O> {
-    /// What the model said.
+    /// Returns the model's output.
     pub fn output(&self) -> &O {
         &self.output
     }
@@ -132,7 +132,7 @@ pub enum PredictError {
     Failed {
         /// The version.
         version: VersionId,
-        /// What went wrong.
+        /// The error.
         source: ModelError,
     },
 }

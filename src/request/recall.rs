@@ -7,7 +7,7 @@ use crossbeam_channel::{Receiver, Sender};
 use crate::feedback::PredictionId;
 use crate::version::id::VersionId;
 
-/// What a version that was taken back had answered.
+/// The answers that a version had given before it was taken back.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Recall {

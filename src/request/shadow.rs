@@ -111,7 +111,7 @@ pub(crate) struct ShadowQueue<I: ?Sized, O> {
     skipped: AtomicU64,
 }
 
-/// What happened to copied requests since the handle was built.
+/// The counts of copied requests since the handle was built.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct ShadowCounts {
@@ -125,7 +125,7 @@ pub struct ShadowCounts {
     pub waiting: u64,
     /// Their size in bytes, as the host measures inputs.
     pub waiting_bytes: u64,
-    /// What is left of every sample under pressure: 1 when there is none.
+    /// The part that is left of every sample under pressure: 1 when there is none.
     pub relief: f64,
 }
 

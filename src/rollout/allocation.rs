@@ -52,7 +52,8 @@ pub struct Allocation {
     error: f64,
 }
 
-/// What traffic is divided by: [`accuracy`](crate::guard::accuracy), or a [`kpi`](crate::guard::kpi) with bounds.
+/// The figure that traffic is divided by: [`accuracy`](crate::guard::accuracy), or a [`kpi`](crate::guard::kpi) with
+/// bounds.
 ///
 /// ```compile_fail
 /// // Nothing is known of an error rate that would say which version is best.

@@ -92,7 +92,7 @@ pub enum Violation {
     Load {
         /// Whether for the first time.
         time: &'static str,
-        /// What it said.
+        /// The error that it gave.
         error: String,
     },
     /// It panicked.
@@ -114,7 +114,7 @@ pub enum Violation {
         input: usize,
         /// In which part of the suite.
         when: &'static str,
-        /// What it said.
+        /// The error that it gave.
         error: String,
     },
     /// It answered a good input otherwise than the first time.
@@ -130,7 +130,7 @@ pub enum Violation {
     NotRefused {
         /// Which of the bad ones.
         input: usize,
-        /// What it said instead.
+        /// The response that it gave instead.
         found: String,
         /// In which part of the suite.
         when: &'static str,
@@ -148,7 +148,7 @@ pub enum Violation {
     Upkeep {
         /// Which.
         what: &'static str,
-        /// What it said.
+        /// The error that it gave.
         error: String,
     },
 }

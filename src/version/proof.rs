@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-/// What a version was asked before it was staged, through its own `encode` and `decode`.
+/// The proof of a version: what it was asked before it was staged, through its own `encode` and `decode`.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
@@ -20,7 +20,7 @@ pub enum Proof {
     NotAsked,
     /// It failed on an input that was made up, which may be the fault of that input.
     Failed {
-        /// What it said.
+        /// The error that it gave.
         reason: Arc<str>,
     },
 }

@@ -252,7 +252,7 @@ pub enum InvalidProfile {
     /// It has not the form of one at all: a field is missing, or is of another type.
     #[error("it is not a profile: {cause}")]
     Form {
-        /// What is wrong with it.
+        /// The fault in it.
         cause: String,
     },
     /// It says something that this version does not know.
@@ -284,7 +284,7 @@ pub enum InvalidProfile {
     Feature {
         /// Which.
         feature: String,
-        /// What is wrong with it, and what to do.
+        /// The fault in it, and the remedy.
         problem: String,
     },
 }

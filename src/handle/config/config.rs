@@ -94,7 +94,7 @@ impl Config {
         Ok(())
     }
 
-    /// What the handle is called.
+    /// Returns the handle's name.
     pub fn name(&self) -> &str {
         self.told.name.as_deref().unwrap_or_default()
     }
@@ -119,8 +119,8 @@ impl Config {
         Some(RepositorySource { path: told.path.as_deref()?, version: told.version.as_deref() })
     }
 
-    /// What follows from a version that is published, for [`ModelHandle::follow`](crate::ModelHandle::follow): nothing, unless
-    /// the file says more.
+    /// Returns what follows from a version that is published, for [`ModelHandle::follow`](crate::ModelHandle::follow):
+    /// nothing, unless the file says more.
     ///
     /// # Errors
     ///

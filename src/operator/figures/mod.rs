@@ -18,8 +18,8 @@ pub use table::DESCRIBED;
 use super::operator::Operator;
 use measured::Measured;
 
-/// What is measured of these handles. Families of which there is no sample are left out. Some 30 microseconds for each
-/// version that is loaded.
+/// Returns what is measured of these handles. Families of which there is no sample are left out. Some 30 microseconds
+/// for each version that is loaded.
 pub fn of<'o>(operators: impl IntoIterator<Item = &'o Operator>) -> Vec<Family> {
     families(&operators.into_iter().map(Operator::measured).collect::<Vec<_>>())
 }

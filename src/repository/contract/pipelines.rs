@@ -282,9 +282,9 @@ pub enum RegisterError {
     Version {
         /// The pipeline.
         pipeline: String,
-        /// What was given as its version.
+        /// The text that was given as its version.
         version: String,
-        /// What is wrong with it.
+        /// The fault in it.
         cause: String,
     },
     /// It was registered before.

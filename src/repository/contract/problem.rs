@@ -94,7 +94,7 @@ impl InvalidContract {
         if problems.is_empty() { Ok(()) } else { Err(Self { problems }) }
     }
 
-    /// What is wrong: one thing or more.
+    /// Returns the problems: one or more.
     pub fn problems(&self) -> &[Problem] {
         &self.problems
     }

@@ -64,7 +64,7 @@ pub struct Progress<'a> {
     pub total: u64,
 }
 
-/// What [`Repository::pull`] did.
+/// The outcome of [`Repository::pull`].
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct Pulled {

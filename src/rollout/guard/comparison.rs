@@ -25,7 +25,7 @@ pub struct Comparison<'a> {
     pub live: &'a ArmView,
     /// Pairs of answers to the same input.
     pub divergence: &'a DivergenceFigures,
-    /// What happened to copied requests since the attempt began.
+    /// The counts of copied requests since the attempt began.
     pub shadow: ShadowCounts,
     /// The candidate's calls that have begun and not ended: they are in none of the figures yet.
     pub in_flight: InFlight,

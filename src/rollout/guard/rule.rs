@@ -383,9 +383,9 @@ pub enum InvalidRule {
         figure: String,
         /// Which number.
         argument: &'static str,
-        /// What it was.
+        /// The value that it had.
         value: String,
-        /// What it may be.
+        /// The values that it may have.
         allowed: String,
     },
     /// A limit that the figure cannot have: it points the other way, or nothing tests it.
@@ -405,17 +405,17 @@ pub enum InvalidRule {
         figure: &'static str,
         /// The limit.
         limit: String,
-        /// What the limit is of.
+        /// The figure that the limit is of.
         instead: &'static str,
     },
-    /// What only other rules can have.
+    /// A clause that only other rules can have.
     #[error("`{rule}` cannot have `{clause}`: only {of} can")]
     Clause {
         /// The rule.
         rule: String,
-        /// What it was to have.
+        /// The clause that it was to have.
         clause: &'static str,
-        /// What can have it.
+        /// The rules that can have it.
         of: &'static str,
     },
     /// A figure that is measured, and of which nothing can be concluded with a stated error.
@@ -429,7 +429,7 @@ pub enum InvalidRule {
     Sentence {
         /// The sentence; its first 80 characters.
         sentence: String,
-        /// What was not understood, and the nearest that would have been.
+        /// The part that was not understood, and the nearest that would have been.
         reason: String,
     },
 }

@@ -145,7 +145,7 @@ pub(crate) fn is_wrong(kind: TaskKind, kept: &Kept, actual: &Actual) -> Option<b
     }
 }
 
-/// What became of the predictions of one segment in a rollout, as evidence counts them.
+/// The outcomes of one segment's predictions in a rollout, as evidence counts them.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct SegmentFigures {
@@ -157,7 +157,7 @@ pub struct SegmentFigures {
     pub live: SegmentArm,
 }
 
-/// What became of the predictions of one version in one segment.
+/// The outcomes of one version's predictions in one segment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct SegmentArm {

@@ -220,16 +220,16 @@ pub struct LatencyFigures {
     /// The median.
     #[serde(rename = "p50_us", with = "micros")]
     pub p50: Duration,
-    /// What 90 % did not exceed.
+    /// The latency that 90 % did not exceed.
     #[serde(rename = "p90_us", with = "micros")]
     pub p90: Duration,
-    /// What 95 % did not exceed.
+    /// The latency that 95 % did not exceed.
     #[serde(rename = "p95_us", with = "micros")]
     pub p95: Duration,
-    /// What 99 % did not exceed.
+    /// The latency that 99 % did not exceed.
     #[serde(rename = "p99_us", with = "micros")]
     pub p99: Duration,
-    /// What 99.9 % did not exceed.
+    /// The latency that 99.9 % did not exceed.
     #[serde(rename = "p999_us", with = "micros")]
     pub p999: Duration,
     /// The longest.

@@ -236,7 +236,7 @@ impl<C> Default for ByOdds<C> {
     }
 }
 
-/// What was counted of a candidate and of its control.
+/// The counts of a candidate and of its control.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 pub struct Arms<C> {
     /// Of the units that were assigned to the candidate.

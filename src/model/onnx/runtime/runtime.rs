@@ -67,7 +67,7 @@ impl Runtime {
         self.version.as_ref()
     }
 
-    /// What the library says of its own build: version control's revision, kind of build, compiler flags.
+    /// Returns what the library says of its own build: version control's revision, kind of build, compiler flags.
     pub fn build_info(&self) -> &'static str {
         ort::info()
     }
@@ -184,7 +184,7 @@ pub enum RuntimeError {
         /// The oldest that will do.
         needed: String,
     },
-    /// What was named is there, and is no ONNX Runtime that can be loaded.
+    /// The file that was named is there, and is no ONNX Runtime that can be loaded.
     #[error("{} cannot be used as ONNX Runtime: {cause}", .path.display())]
     Unusable {
         /// The library.
@@ -205,7 +205,7 @@ pub enum RuntimeError {
     /// [`RuntimeBuilder::environment`].
     #[error("ONNX Runtime does not start: {cause}")]
     Environment {
-        /// What it said.
+        /// The library's message.
         cause: String,
     },
 }
