@@ -11,7 +11,7 @@ use crate::control::moves::RollbackOutcome;
 use crate::model::identity::Identity;
 use crate::operator::{Operator, OperatorError};
 
-/// What stands in the body of a change.
+/// The body of a change.
 #[derive(Default)]
 pub(crate) struct Asked {
     reason: Option<String>,
@@ -72,7 +72,7 @@ pub(crate) fn refuse_foreign(parts: &Parts) -> Result<(), Answer> {
     Ok(())
 }
 
-/// What is asked for. An empty body asks for nothing in particular.
+/// Reads what is asked for. An empty body asks for nothing in particular.
 pub(crate) fn read(body: &[u8]) -> Result<Asked, Answer> {
     if body.is_empty() {
         return Ok(Asked::default());

@@ -61,7 +61,7 @@ const CRASHES_MAX: u32 = 2;
 /// Clocks that differ by less need not be told of: they are set by so much all the time.
 const CLOCK_MOVED: Duration = Duration::from_secs(1);
 
-/// What a start has to go on with, beside what was written down.
+/// The material that a start goes on with, beside what was written down.
 pub(crate) struct Start<'a> {
     pub(crate) setting: Setting<'a>,
     pub(crate) after_crash: AfterCrash,

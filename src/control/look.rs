@@ -1,4 +1,4 @@
-//! What a handle keeps of itself, looked at from outside.
+//! The state that a handle keeps of itself, looked at from outside.
 
 use std::path::Path;
 

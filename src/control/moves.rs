@@ -1,4 +1,4 @@
-//! What moves versions: exposure, promotion, taking off, going back.
+//! The moves of versions: exposure, promotion, taking off, going back.
 
 use std::sync::Arc;
 
@@ -351,7 +351,7 @@ impl Control {
         }
     }
 
-    /// What an attempt looks like now.
+    /// Returns what an attempt looks like now.
     pub(crate) fn point(&self, number: u32, now: Timestamp) -> Option<Point> {
         let attempt = self.attempt(number)?;
         let total = |arm| self.arms.get(arm).map(Windows::total);

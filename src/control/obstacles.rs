@@ -30,7 +30,7 @@ const UNITS_MISMATCH: &str =
 const LABELS_MISMATCH: &str = "labels arrive in another share for the candidate than for live";
 
 impl Attempt {
-    /// What speaks against what was counted since the exposure changed, if anything does.
+    /// Returns what speaks against what was counted since the exposure changed, if anything does.
     pub(crate) fn doubted(&self) -> Option<String> {
         let uncovered = |test: &GuardTest| Coverage::differs_lately(&test.design, &self.ledger);
         if self.units_mismatch() {
@@ -108,7 +108,7 @@ impl Attempt {
         arms.iter().map(|arms| of(&arms.candidate) + of(&arms.live)).sum()
     }
 
-    /// What keeps the candidate from being promoted by a rule, whatever its evidence.
+    /// Returns what keeps the candidate from being promoted by a rule, whatever its evidence.
     pub(crate) fn obstacles(
         &self,
         test: &GuardTest,

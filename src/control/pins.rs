@@ -1,4 +1,4 @@
-//! What the control side knows of pinned streams.
+//! The control side's view of pinned streams.
 
 use serde::{Deserialize, Serialize};
 

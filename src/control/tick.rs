@@ -69,7 +69,7 @@ pub(crate) struct Snapshot {
     context: Context,
     /// A point of the attempt's course is to be taken.
     due: bool,
-    /// What both versions said of the same traffic, where that is watched.
+    /// The answers of both versions to the same traffic, where that is watched.
     pub(crate) drift: Option<Arc<Seen>>,
 }
 
@@ -84,7 +84,7 @@ struct Context {
     error_budget: ErrorBudgetStatus,
 }
 
-/// What the guards of a snapshot said, and what is to follow.
+/// The verdicts of a snapshot's guards, and what is to follow.
 pub(crate) struct Verdicts {
     judged: Vec<Judged>,
     moved: Move,

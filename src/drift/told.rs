@@ -1,4 +1,5 @@
-//! What an event says of a drift. Here without the feature `drift` too: an event reads the same whatever a build can watch.
+//! The drift that an event tells of. Here without the feature `drift` too: an event reads the same whatever a build can
+//! watch.
 
 use std::fmt;
 

@@ -768,7 +768,7 @@ impl Joins {
         }
     }
 
-    /// What `status()` shows.
+    /// Returns the counts that `status()` shows.
     pub(crate) fn counts(&self) -> FeedbackCounts {
         let state = self.state.lock();
         FeedbackCounts {

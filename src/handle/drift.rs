@@ -1,4 +1,4 @@
-//! What a handle knows of its data, and the part of a tick that looks at it.
+//! The handle's knowledge of its data, and the part of a tick that looks at it.
 
 use std::sync::Arc;
 

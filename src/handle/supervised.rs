@@ -57,12 +57,12 @@ pub struct AbandonedCall {
 /// in code that does not return, one more would not fare better.
 pub(crate) const ABANDONED_MAX: usize = 8;
 
-/// What is known of one thread. Relaxed, all figures: for showing.
+/// The heartbeat of one thread. Relaxed, all figures: for showing.
 pub(crate) struct Beat {
     pub(crate) name: &'static str,
     worked: AtomicU64,
     died: AtomicU64,
-    /// What it is at.
+    /// The post that it is at.
     pub(crate) post: Arc<Post>,
     /// Dropped when the thread ends, or is waited for no longer: see [`Beats::have_ended`].
     ending: Mutex<Option<Sender<()>>>,

@@ -82,7 +82,8 @@ impl Traces {
         Aside::stage_of(&self.model, version)
     }
 
-    /// What the span of a version that is woken needs. Calls nothing of the host's: whoever goes back is about to.
+    /// Returns what the span of a version that is woken needs. Calls nothing of the host's: whoever goes back is about
+    /// to.
     pub(crate) fn wake(&self, version: VersionId) -> Aside {
         Aside { model: self.model.clone(), version, subscriber: here(), span: Span::none() }
     }

@@ -1,4 +1,4 @@
-//! What a version is doing: said where it does not come to an end.
+//! The activity of a version: said where it does not come to an end.
 
 use std::fmt;
 

@@ -161,7 +161,7 @@ impl ErrorKind {
         if self == Self::Input { Self::Rejected } else { self }
     }
 
-    /// What happened, in words that are nobody's but ours.
+    /// Returns what happened, in words that are nobody's but ours.
     pub(crate) const fn told(self) -> &'static str {
         match self {
             Self::Input => "it refused the input",

@@ -17,7 +17,7 @@ pub(crate) enum Scalar {
 }
 
 impl Scalar {
-    /// What it is, for whoever sent it.
+    /// Returns its kind, for whoever sent it.
     pub(crate) fn kind(&self) -> &'static str {
         match self {
             Self::Bool(_) => "true or false",

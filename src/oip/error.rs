@@ -1,4 +1,4 @@
-//! What is wrong with a request.
+//! The error of a faulty request.
 
 use http::StatusCode;
 

@@ -1,4 +1,4 @@
-//! What turned out to be true of an answer. The protocol knows nothing of it: this is ours.
+//! The truth of an answer, as it turned out. The protocol knows nothing of it: this is ours.
 
 use serde::Deserialize;
 use serde_json::json;

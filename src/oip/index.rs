@@ -1,4 +1,4 @@
-//! What a service has, as the extension `model_repository` lists it.
+//! The list of a service's models, as the extension `model_repository` gives it.
 
 use serde::Deserialize;
 use serde_json::json;

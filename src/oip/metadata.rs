@@ -1,4 +1,4 @@
-//! What a server and a model say of themselves.
+//! The metadata that a server and a model give of themselves.
 
 use serde_json::{Value as Json, json};
 

@@ -1,4 +1,4 @@
-//! What can be done with a handle whatever its types.
+//! The operations on a handle whatever its types.
 
 use std::sync::{Arc, Weak};
 

@@ -5,10 +5,10 @@ use super::plot::plot::Plot;
 /// A page.
 pub(crate) struct Document {
     pub(crate) title: String,
-    /// What became of it, in a word or two.
+    /// The outcome of the rollout, in a word or two.
     pub(crate) outcome: String,
     pub(crate) tone: Tone,
-    /// What happened, in a sentence or two each.
+    /// The story of what happened, in a sentence or two each.
     pub(crate) lead: Vec<String>,
     pub(crate) facts: Vec<(String, String)>,
     pub(crate) sections: Vec<Section>,

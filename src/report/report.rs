@@ -128,7 +128,7 @@ impl Report {
         self
     }
 
-    /// What was seen of the candidate before it was live, or so far.
+    /// Returns what was seen of the candidate before it was live, or so far.
     pub(crate) fn on_trial(&self) -> Seen<'_> {
         match &self.trial {
             Some(Trial { candidate, live, divergence, evidence, cohorts, .. }) => {
@@ -138,7 +138,7 @@ impl Report {
         }
     }
 
-    /// What was seen of the new live while it was watched.
+    /// Returns what was seen of the new live while it was watched.
     pub(crate) fn watched(&self) -> Option<Seen<'_>> {
         self.trial.as_ref().map(|_| self.at_last())
     }

@@ -1,4 +1,4 @@
-//! What a handle has found of its data's drift, for the page of a rollout.
+//! The findings of a handle on its data's drift, for the page of a rollout.
 
 use super::drift::{DriftSummary, DriftSummaryRow};
 use crate::drift;
@@ -6,7 +6,7 @@ use crate::drift::watch::DriftStatus;
 use crate::handle::handle::ModelHandle;
 
 impl<I: ?Sized + 'static, O: 'static> ModelHandle<I, O> {
-    /// What its watch of drift knows of a rollout.
+    /// Returns what its watch of drift knows of a rollout.
     pub(super) fn watched(&self, number: u32) -> Option<DriftSummary> {
         DriftSummary::of_rollout(&self.drift()?, number)
     }

@@ -1,4 +1,5 @@
-//! What a model hub's folder says of a model: a clone or a download of one, or the cache that its client keeps.
+//! The metadata that a model hub's folder holds of a model: a clone or a download of one, or the cache that its client
+//! keeps.
 //!
 //! In the cache each file is a link into the folder `blobs`, and a revision is a folder of `snapshots`:
 //! `models--org--name/snapshots/<revision>/onnx/model.onnx`. The layout:

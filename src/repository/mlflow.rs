@@ -1,4 +1,4 @@
-//! What MLflow says of a model, in the file `MLmodel` beside it.
+//! The metadata that MLflow gives of a model, in the file `MLmodel` beside it.
 //!
 //! The file is YAML as MLflow writes it: blocks by indentation, one value a line, long texts in quotes over several. As much is
 //! read, and whatever else stands there is passed over: nothing that decides what is loaded depends on it, and a parser of all

@@ -25,7 +25,7 @@ pub(crate) const TAGS: &str = ".tags.json";
 /// Held by whoever changes the tags.
 pub(super) const TAGS_LOCK: &str = ".tags.lock";
 
-/// What is being published goes by such a name.
+/// The part of a name that marks what is being published.
 pub(crate) const ASIDE: &str = ".aside-";
 
 pub(crate) const DATA: &str = ".data";
@@ -538,7 +538,7 @@ fn folders(path: &Path) -> Result<Vec<String>, RepositoryError> {
     Ok(names.into_iter().filter(plain).collect())
 }
 
-/// What is in a folder, as far as it can be written.
+/// Returns the names of what is in a folder, as far as they can be written.
 pub(crate) fn names(path: &Path) -> Result<Vec<String>, RepositoryError> {
     let entries = match fs::read_dir(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),

@@ -49,7 +49,7 @@ impl TakenBack {
     }
 }
 
-/// What was lowered before the control lock was had. Until this goes no candidate answers.
+/// Exposure that was lowered before the control lock was had. Until this goes no candidate answers.
 pub(crate) struct Lowered<'a> {
     lease: Arc<Lease>,
     ahead: Option<&'a Ahead>,

@@ -81,7 +81,7 @@ struct AnsweredRows<'a, I: ?Sized, O> {
     started: Reading,
 }
 
-/// What one arm made of one request.
+/// The outcome of one request at one arm.
 pub(crate) struct Attempted<O> {
     result: Result<O, ModelError>,
     ended: Reading,

@@ -43,7 +43,7 @@ impl Answers {
         }
     }
 
-    /// What was noted since the last time, and how much there was no room for.
+    /// Returns what was noted since the last time, and how much there was no room for.
     pub(crate) fn take(&self) -> (Vec<PredictionId>, u64) {
         (self.receiver.try_iter().collect(), self.missed.swap(0, Ordering::Relaxed))
     }

@@ -42,7 +42,7 @@ pub(crate) struct ShadowOptions<I: ?Sized, O> {
     pub(crate) tolerance: f64,
 }
 
-/// What is needed to run copies.
+/// The parts that are needed to run copies.
 pub(crate) struct Aside<'a, I: ?Sized, O> {
     pub(crate) judge: Judge<'a, O>,
     pub(crate) joins: &'a Joins,
@@ -72,7 +72,7 @@ struct Waiting<I: ?Sized, O> {
     queued: Reading,
 }
 
-/// What the arm that was assigned made of the request.
+/// The outcome of the request at the arm that was assigned.
 pub(crate) struct Answered {
     pub(crate) body: Body,
     pub(crate) latency_nanos: u64,

@@ -125,7 +125,7 @@ impl Allocation {
         Ok(self)
     }
 
-    /// What it divides by, in words.
+    /// Returns what it divides by, in words.
     pub(crate) fn figure(&self) -> String {
         match &self.figure.0 {
             By::Accuracy => Figure::Quality { metric: Metric::Accuracy }.to_string(),
@@ -133,7 +133,7 @@ impl Allocation {
         }
     }
 
-    /// What is compared: what a guard on a canary would compare.
+    /// Returns what is compared: what a guard on a canary would compare.
     pub(crate) fn design(&self, setting: &Setting<'_>) -> Result<Design, String> {
         let (figure, less) = match &self.figure.0 {
             By::Accuracy => (Figure::Quality { metric: Metric::Accuracy }, false),

@@ -76,7 +76,7 @@ impl Default for ErrorBudget {
     }
 }
 
-/// What evidence must reach.
+/// The values that evidence must reach.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Thresholds {
     pub(crate) harm: EValue,

@@ -30,7 +30,7 @@ pub(crate) struct State {
     pub(crate) watch: Duration,
 }
 
-/// What comes in.
+/// An input of the state machine.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Input {
     /// By hand: copies of this share.
@@ -60,7 +60,7 @@ impl Judgement {
     }
 }
 
-/// What is to be done. The caller stores the new state and the table, then tells.
+/// The move that is to be done. The caller stores the new state and the table, then tells.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Move {
     /// Nothing.
@@ -94,7 +94,7 @@ pub enum TransitionRefused {
     FollowsPlan,
 }
 
-/// What follows from `input` in `state`. Pure: the same arguments give the same answer, anywhere.
+/// Returns what follows from `input` in `state`. Pure: the same arguments give the same answer, anywhere.
 pub(crate) fn transition(
     state: &State,
     plan: Option<&Plan>,

@@ -22,7 +22,7 @@ use crate::base::disk::{Files, Writing};
 /// A record to be written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Entry {
-    /// What it is.
+    /// The kind of the entry.
     pub(crate) kind: Kind,
     /// Of evidence: whether it needs none before it.
     pub(crate) whole: bool,

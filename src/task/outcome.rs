@@ -114,7 +114,7 @@ pub(crate) enum Actual {
 pub(crate) const RELEVANT_MAX: usize = 1_024;
 
 impl Actual {
-    /// What it takes of memory beside itself.
+    /// Returns what it takes of memory beside itself.
     pub(crate) fn bytes(&self) -> usize {
         match self {
             Self::Relevant(items) => size_of_val::<[u32]>(items),

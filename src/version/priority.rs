@@ -30,7 +30,7 @@ pub enum LoadPriority {
 }
 
 impl LoadPriority {
-    /// What a load gets now: not idle time alone where there is none.
+    /// Returns what a load gets now: not idle time alone where there is none.
     pub(crate) fn found(self) -> Self {
         if self == Self::Idle && !has_idle_time() { Self::Low } else { self }
     }

@@ -1,4 +1,4 @@
-//! What a version was asked before it was staged.
+//! The proof of a version: what it was asked before it was staged.
 
 use std::sync::Arc;
 
@@ -35,7 +35,7 @@ impl Proof {
         if let Self::Failed { reason } = self { Some(Arc::clone(reason)) } else { None }
     }
 
-    /// What may be said of a version that is staged.
+    /// Returns what may be said of a version that is staged.
     pub(crate) const fn told(&self) -> &'static str {
         match self {
             Self::Answered => "it is loaded, checked and warm",

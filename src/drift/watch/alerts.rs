@@ -93,7 +93,7 @@ impl Subject {
         Told { whose: self.whose, against: self.against, version: self.version, features, more, ended }
     }
 
-    /// What was told and is not over.
+    /// Returns what was told and is not over.
     pub(crate) fn active(&self) -> impl Iterator<Item = &DriftedFeature> {
         self.streaks.values().filter(|streak| streak.told).map(|streak| &streak.last)
     }

@@ -26,7 +26,7 @@ pub(crate) struct Drained {
     pub(crate) exposure: u32,
     pub(crate) version: VersionId,
     pub(crate) own: Option<Counted>,
-    /// What live said of the same inputs, of a shadow.
+    /// The answers of live to the same inputs, of a shadow.
     pub(crate) theirs: Option<Counted>,
     /// Ticks in a row in which nothing came.
     idle: u32,
@@ -68,7 +68,7 @@ impl Stripes {
         }
     }
 
-    /// What was counted since the last time. Each stripe is locked for a swap.
+    /// Returns what was counted since the last time. Each stripe is locked for a swap.
     pub(crate) fn drain(&self) -> Vec<Drained> {
         let mut all: Vec<Drained> = Vec::new();
         for stripe in &self.stripes {

@@ -25,7 +25,7 @@ pub(crate) struct Context {
     pub(crate) versions: OrderedSet<VersionId>,
     /// Attempts that are on trial.
     pub(crate) running: Vec<Running>,
-    /// What each exposure counts for, by number.
+    /// The counters that each exposure counts for, by number.
     pub(crate) feeds: OrderedMap<u32, Vec<Feed>>,
 }
 

@@ -135,7 +135,7 @@ impl Config {
         })
     }
 
-    /// What this build can do nothing with.
+    /// Refuses what this build can do nothing with.
     pub(crate) fn lacking(&self) -> Result<(), ConfigError> {
         let lacks = |told: bool, there: bool, path, feature| {
             if told && !there { Err(ConfigError::Feature { path, feature }) } else { Ok(()) }
@@ -309,7 +309,7 @@ impl Config {
 
 #[cfg(feature = "drift")]
 impl sections::Drift {
-    /// What the code says of drift, and what the file says on top.
+    /// Applies what the file says to what the code says of drift.
     pub(crate) fn apply<I: ?Sized>(
         &self,
         mut drift: crate::drift::watch::Drift<I>,

@@ -8,7 +8,7 @@ use serde::{Serialize, Serializer};
 use crate::base::node::{Misread, Table, Value, percent, size, time};
 use crate::rollout::guard::Stated;
 
-/// What can stand in a configuration.
+/// A value that can stand in a configuration.
 pub(super) trait Read: Sized {
     /// What is read, or where it is wrong.
     fn read(value: &Value<'_>) -> Result<Self, Misread>;

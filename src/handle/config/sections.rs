@@ -93,7 +93,7 @@ impl Read for Labels {
     }
 }
 
-/// What silence means.
+/// The meaning of silence.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Means {
     Class(u16),

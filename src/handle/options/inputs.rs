@@ -1,4 +1,4 @@
-//! What a handle may do with inputs, and what it may know of them.
+//! The options of what a handle may do with inputs, and what it may know of them.
 
 use std::borrow::Borrow;
 

@@ -1,4 +1,4 @@
-//! What may be held, how long a candidate may take, and how much is remembered.
+//! The limits on what is held, how long a candidate may take, and how much is remembered.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! What a figure is: its name, what it means, and its samples.
+//! The parts of a figure: its name, what it means, and its samples.
 
 use std::time::Duration;
 

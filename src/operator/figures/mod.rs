@@ -1,4 +1,4 @@
-//! What is measured of a service's models, as data: names, kinds, labels and values, for whoever renders them.
+//! The figures of a service's models, as data: names, kinds, labels and values, for whoever renders them.
 //!
 //! One [table](DESCRIBED) says what there is; every renderer and every document is made from it. Names follow Prometheus:
 //! base units, `_total` for what only grows. Labels are `model`, the handle's name, and what the table says; never a key, an

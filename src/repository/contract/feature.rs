@@ -175,7 +175,7 @@ impl Feature {
     }
 }
 
-/// What is wrong with a list of features.
+/// Returns what is wrong with a list of features.
 pub(crate) fn problems(features: &[Feature]) -> Vec<Problem> {
     let mut problems = Vec::new();
     let mut names = OrderedSet::new();

@@ -100,7 +100,7 @@ impl InvalidContract {
     }
 }
 
-/// What stands in a list more than once.
+/// Returns what stands in a list more than once.
 pub(crate) fn repeated(list: &[String]) -> impl Iterator<Item = String> {
     let (mut seen, mut repeated) = (OrderedSet::new(), OrderedSet::new());
     for item in list {

@@ -1,4 +1,4 @@
-//! What can be pulled from.
+//! The sources that can be pulled from.
 
 use std::error::Error;
 use std::io::Read;

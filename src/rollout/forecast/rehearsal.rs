@@ -134,7 +134,7 @@ impl Guarded {
     }
 }
 
-/// What came of all rehearsals.
+/// The outcome of all rehearsals.
 pub(crate) struct Rehearsed {
     /// How long each stage lasted, run by run; infinity where a guard did not pass in time.
     pub(crate) lasted: Vec<Vec<f64>>,

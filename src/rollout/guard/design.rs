@@ -12,7 +12,7 @@ use crate::stats::evidence::loss::{LOG_LOSS_MAX, losses};
 use crate::task::kpi::Kpi;
 use crate::task::task::TaskKind;
 
-/// What there is to know of a handle before it can be said which test a rule needs.
+/// The facts about a handle that must be known before it can be said which test a rule needs.
 pub(crate) struct Setting<'a> {
     pub(crate) kind: TaskKind,
     pub(crate) kpis: &'a [Kpi],
@@ -90,7 +90,7 @@ impl Margin {
     }
 }
 
-/// What is compared.
+/// The units that are compared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Uses {
@@ -319,7 +319,7 @@ impl Design {
         Some(self.reads.value(loss))
     }
 
-    /// What a value in the figure's own units is as a loss.
+    /// Returns what a value in the figure's own units is as a loss.
     pub(crate) fn loss(&self, value: f64) -> f64 {
         self.reads.loss(value)
     }

@@ -1,4 +1,4 @@
-//! What a guard says beside its verdict.
+//! The evidence that a guard gives beside its verdict.
 
 use std::fmt;
 

@@ -267,7 +267,7 @@ fn figures() -> impl Iterator<Item = (&'static str, Called)> {
     others.into_iter().chain(losses).chain(METRICS.into_iter().map(|of| (words(of), Called::Quality(of))))
 }
 
-/// What is left of a sentence.
+/// The rest of a sentence.
 pub(super) struct Reader<'a> {
     tokens: &'a [Token<'a>],
 }

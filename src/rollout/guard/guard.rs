@@ -1,4 +1,4 @@
-//! What a guard is, and what it answers.
+//! The trait of a guard, and what it answers.
 
 use std::sync::Arc;
 

@@ -73,7 +73,7 @@ pub struct Rule {
     by_segment: bool,
 }
 
-/// What a rule is over.
+/// The figure that a rule is over.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Figure {
     ErrorRate,
@@ -340,7 +340,7 @@ fn checked(
     })
 }
 
-/// What a figure of quality is called.
+/// Returns the name of a figure of quality.
 pub(crate) fn words(metric: Metric) -> &'static str {
     match metric {
         Metric::Accuracy => "accuracy",
@@ -362,7 +362,7 @@ pub(crate) fn words(metric: Metric) -> &'static str {
     }
 }
 
-/// What is missing to 1 of a figure of quality is called, where it can be limited as a multiple of live's.
+/// Returns the name of what is missing to 1 of a figure of quality, where it can be limited as a multiple of live's.
 pub(crate) fn words_of_loss(metric: Metric) -> Option<&'static str> {
     match metric {
         Metric::Accuracy => Some("wrong answers"),

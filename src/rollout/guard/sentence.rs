@@ -1,4 +1,4 @@
-//! What was decided, in a sentence that a tired person understands.
+//! The sentence on what was decided, that a tired person understands.
 
 use serde::{Deserialize, Serialize};
 
@@ -10,7 +10,7 @@ use crate::base::text::significant;
 use crate::stats::sequential::Additive;
 use crate::version::id::VersionId;
 
-/// What the two versions are called.
+/// The names of the two versions.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Names {
     pub(crate) candidate: VersionId,

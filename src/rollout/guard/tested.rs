@@ -1,11 +1,11 @@
-//! What a rule tests.
+//! The quantities that a rule tests.
 
 use serde::{Deserialize, Serialize};
 
 use crate::stats::evidence::loss::losses;
 use crate::task::task::TaskKind;
 
-/// What is read off the evidence. Everything is a loss, or an event that is bad, unless it says otherwise.
+/// The quantity that is read off the evidence. Everything is a loss, or an event that is bad, unless it says otherwise.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Tested {

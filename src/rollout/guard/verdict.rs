@@ -1,4 +1,4 @@
-//! What a guard concludes.
+//! The conclusion of a guard.
 
 use std::fmt;
 

@@ -21,7 +21,7 @@ pub(crate) struct Breaker {
     live: AtomicU32,
 }
 
-/// What one stripe has seen since the last answer.
+/// The failures that one stripe has seen since the last answer.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Streak {
     /// Failures on requests that live answered, or that nobody else was asked.

@@ -54,14 +54,14 @@ impl<T: Additive + Default> Additive for BySegment<T> {
     }
 }
 
-/// What is known of the units of one segment as soon as they are answered, by one arm.
+/// The counts of one segment's units as soon as they are answered, by one arm.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct SegmentUnits {
     pub(crate) requests: Events,
     pub(crate) keys: Events,
 }
 
-/// What is known of the units of one segment once their truth is: wrong ones.
+/// The counts of one segment's units once their truth is known: wrong ones.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub(crate) struct SegmentLabels {
     pub(crate) requests: Events,

@@ -1,4 +1,4 @@
-//! What some counts have more than others: a fleet adds up what its processes say, and takes what is new of it.
+//! The difference of some counts from others: a fleet adds up what its processes say, and takes what is new of it.
 
 use super::arm::{ArmCounts, ArmLabels, KpiCounts, UnitCounts};
 use super::calm::Failed;

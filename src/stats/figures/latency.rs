@@ -78,7 +78,8 @@ impl Latency {
         self.max_nanos = self.max_nanos.max(other.max_nanos);
     }
 
-    /// What was counted here and not yet in `earlier`, of which this is a later state. The largest is that of all.
+    /// Returns what was counted here and not yet in `earlier`, of which this is a later state. The largest is that of
+    /// all.
     pub(crate) fn since(&self, earlier: &Self) -> Self {
         let mut later = Self::compact();
         later.merge(self);
@@ -168,7 +169,7 @@ impl Latency {
         (self.count > 0).then(|| Duration::from_nanos(self.max_nanos))
     }
 
-    /// What is allocated, in bytes.
+    /// Returns what is allocated, in bytes.
     #[cfg(test)]
     pub(crate) fn bytes(&self) -> usize {
         match &self.places {

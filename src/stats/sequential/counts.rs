@@ -1,5 +1,5 @@
-//! What the tests count. Every type here is made of integers that are only added to: two of them merge by addition, in
-//! any order, over threads and processes, into what one would have counted.
+//! The counts of the tests. Every type here is made of integers that are only added to: two of them merge by addition,
+//! in any order, over threads and processes, into what one would have counted.
 
 use serde::{Deserialize, Serialize};
 

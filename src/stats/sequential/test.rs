@@ -1,4 +1,4 @@
-//! What a sequential test is, and what it claims.
+//! The trait of a sequential test, and its claims.
 
 use serde::{Deserialize, Serialize};
 

@@ -43,7 +43,7 @@ const ATTEMPTS: u32 = 4;
 /// A model's files as they were when they were read.
 pub(crate) struct Files {
     pub(crate) source: Source,
-    /// What errors call it: the path as it was given, or the name given to bytes.
+    /// The name that errors give it: the path as it was given, or the name given to bytes.
     pub(crate) name: String,
     pub(crate) scan: Scan,
     /// SHA-256 over all files; that of the one file where there is only one.
@@ -295,7 +295,7 @@ impl Files {
     }
 }
 
-/// What a session is made of.
+/// The bytes that a session is made of.
 pub(crate) enum Bytes<'b> {
     Memory(&'b [u8]),
     /// A file, with others that it refers to.
@@ -362,7 +362,7 @@ impl Stamps {
     }
 }
 
-/// What tells a file that was replaced or written to from the same file, short of reading it.
+/// The marks that tell a file that was replaced or written to from the same file, short of reading it.
 #[derive(PartialEq)]
 pub(crate) struct Stamp {
     pub(crate) length: u64,

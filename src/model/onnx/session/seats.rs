@@ -154,7 +154,7 @@ impl Loaded {
         self.doubt.lock().take()
     }
 
-    /// What it takes of the process's memory.
+    /// Returns what it takes of the process's memory.
     pub(crate) fn memory(&self) -> Memory {
         let entry = self.prepared.lock().as_ref().ok().cloned();
         let mapped = entry.and_then(|entry| memory::mapped_from(entry.folder())).unwrap_or_default();

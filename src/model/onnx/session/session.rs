@@ -94,7 +94,7 @@ struct Places {
     binding: IoBinding,
 }
 
-/// What one call runs under.
+/// The conditions that one call runs under.
 pub(crate) struct Call<'c> {
     pub(crate) interface: &'c Interface,
     pub(crate) watches: &'c Watches,

@@ -181,7 +181,7 @@ impl Element<'_> {
     }
 }
 
-/// What a manifest calls a number that JSON has not.
+/// Returns a manifest's name for a number that JSON has not.
 pub(crate) fn name_of(not_finite: f64) -> &'static str {
     if not_finite.is_nan() {
         "nan"

@@ -129,7 +129,7 @@ impl Classes {
         cells
     }
 
-    /// What is allocated beside the value itself, in bytes.
+    /// Returns what is allocated beside the value itself, in bytes.
     #[cfg(test)]
     pub(crate) fn bytes(&self) -> usize {
         self.each.kept.capacity() * size_of::<OfClass>() + self.confused.pairs.bytes()

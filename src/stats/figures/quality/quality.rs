@@ -61,7 +61,7 @@ impl Quality {
         }
     }
 
-    /// What it comes to; `None` for a task that is told no truth.
+    /// Returns the figures that it comes to; `None` for a task that is told no truth.
     pub(crate) fn figures(&self) -> Option<QualityFigures> {
         match self {
             Self::Unlabelled => None,
@@ -84,7 +84,7 @@ impl Quality {
         }
     }
 
-    /// What is allocated beside the value itself, in bytes.
+    /// Returns what is allocated beside the value itself, in bytes.
     #[cfg(test)]
     pub(crate) fn bytes(&self) -> usize {
         match self {
