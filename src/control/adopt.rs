@@ -360,7 +360,8 @@ impl Control {
         joins.restore(saved, &earlier, shift, now);
     }
 
-    /// What follows for a rollout that was exposed when the process ended without a word. The cause, where it is taken off.
+    /// Decides what follows for a rollout that was exposed when the process ended without a word. The cause, where it
+    /// is taken off.
     fn crashed(&mut self, number: u32, policy: AfterCrash, now: Timestamp) -> Option<(u32, Cause)> {
         let identity = self.attempt(number)?.identity;
         let ends = self.crashes.entry(identity).or_insert(0);

@@ -657,14 +657,14 @@ impl Control {
         }
     }
 
-    /// The figures of an arm.
-    /// What 99 of 100 recent requests of a version did not exceed, or, where there are none, of all.
+    /// Returns the latency that 99 of 100 recent requests of a version did not exceed, or, where there are none, of all.
     pub(crate) fn p99_of(&self, version: VersionId, now: Timestamp) -> Option<Duration> {
         let arm = self.arms.get(&self.lifetime(version)?)?;
         let p99 = |window| arm.read(window, now).latency().figures().map(|figures| figures.p99);
         p99(Window::Recent).or_else(|| p99(Window::Total))
     }
 
+    /// Returns the figures of an arm.
     pub(crate) fn view(&self, arm: u32, now: Timestamp) -> Option<ArmView> {
         let arm = self.arms.get(&arm)?;
         Some(ArmView {

@@ -359,7 +359,7 @@ impl Control {
         Some(Point::of(now, &attempt.state, candidate, control, &attempt.evidence))
     }
 
-    /// What is known of a candidate that is about to be promoted.
+    /// Returns what is known of a candidate that is about to be promoted.
     fn trial(&self, number: u32, now: Timestamp) -> Option<Trial> {
         let attempt = self.attempt(number)?;
         let (candidate, control) = (self.view(attempt.candidate, now)?, self.view(attempt.control, now)?);

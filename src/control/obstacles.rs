@@ -43,7 +43,7 @@ impl Attempt {
         }
     }
 
-    /// What came of live's units since the exposure changed, beside a canary and in pairs.
+    /// Returns what came of live's units since the exposure changed, beside a canary and in pairs.
     fn lives(&self, of: impl Fn(&UnitCounts) -> Events, of_pairs: impl Fn(&PairCounts) -> Events) -> Events {
         let fresh = self.ledger.fresh();
         let mut sum = of(&fresh.requests.pooled().live.units);

@@ -55,7 +55,7 @@ pub(crate) struct Snapshot {
     now: Timestamp,
     before: Share,
     guards: Vec<Guarded>,
-    /// What keeps each guard from letting the candidate go on.
+    /// The obstacles that keep each guard from letting the candidate go on.
     obstacles: Vec<Vec<String>>,
     /// Few new keys come, where that is so.
     keys_run_out: Option<String>,
@@ -73,7 +73,7 @@ pub(crate) struct Snapshot {
     pub(crate) drift: Option<Arc<Seen>>,
 }
 
-/// What a record of a decision says beside the evidence.
+/// The context that a record of a decision gives beside the evidence.
 struct Context {
     handle: String,
     seed: u64,
@@ -534,8 +534,8 @@ impl Control {
         })
     }
 
-    /// What the guards of an attempt may look at of an arm: its windows are brought together for guards of the host's alone, since
-    /// a test counts what its ledger has.
+    /// Returns what the guards of an attempt may look at of an arm: its windows are brought together for guards of the
+    /// host's alone, since a test counts what its ledger has.
     fn view_for(&self, attempt: &Attempt, arm: u32, now: Timestamp) -> Option<ArmView> {
         if attempt.guards.iter().any(|guarded| guarded.test.is_none()) {
             self.view(arm, now)

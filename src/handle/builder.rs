@@ -80,7 +80,7 @@ pub struct Builder<I: ?Sized + 'static, O: 'static> {
     retention: Retention,
     keeping: Keeping<I, O>,
     drift: Option<Drift<I>>,
-    /// What a file says of drift, whatever the code says before or after.
+    /// The drift section of a file, whatever the code says before or after.
     #[cfg(all(feature = "config", feature = "drift"))]
     drift_told: Option<super::config::Drift>,
     threads: Threads,

@@ -31,7 +31,7 @@ pub(crate) struct Keeping<I: ?Sized, O> {
     pub(crate) folder: Option<StateFolder>,
     pub(crate) source: Option<Contained<Box<dyn ModelSource<I, O>>>>,
     pub(crate) faults: Option<Faults>,
-    /// What there is to tell of a start.
+    /// The events that there are to tell of a start.
     told: Vec<EventKind>,
 }
 

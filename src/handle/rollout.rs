@@ -260,7 +260,7 @@ impl<I: ?Sized + 'static, O: 'static> Rollout<I, O> {
         }
     }
 
-    /// What could not be agreed on is told where the candidate is to be exposed.
+    /// Keeps what could not be agreed on as an error: it is told where the candidate is to be exposed.
     fn or_illegal(mut self, said: Result<(), String>) -> Self {
         if let Err(reason) = said {
             let error = self.not_raised(reason);

@@ -169,7 +169,8 @@ impl Drop for Staging {
     }
 }
 
-/// What a load has come to, as a span within its own. Entered and left on the load's thread; nobody waits for its lock.
+/// The state that a load has come to, as a span within its own. Entered and left on the load's thread; nobody waits for
+/// its lock.
 struct Within {
     stage: Span,
     activity: Mutex<Option<Span>>,

@@ -45,7 +45,7 @@ impl Drop for Turn<'_> {
     }
 }
 
-/// What calls versions in a round of upkeep.
+/// The caller of versions in a round of upkeep.
 struct Round<'a, O> {
     post: &'a Post,
     clock: &'a Clock,

@@ -34,7 +34,7 @@ pub enum Activity {
     Drill,
 }
 
-/// What it is doing, as the end of a sentence.
+/// Says what it is doing, as the end of a sentence.
 impl fmt::Display for Activity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

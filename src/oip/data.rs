@@ -12,7 +12,7 @@ pub(crate) enum Scalar {
     Signed(i64),
     Float(f64),
     Text(String),
-    /// What no tensor has, by its name.
+    /// A value that no tensor has, by its name.
     Other(&'static str),
 }
 

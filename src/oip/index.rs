@@ -8,7 +8,7 @@ use crate::base::objects::from_json;
 use crate::handle::status::{Role, Status, VersionStatus};
 use crate::model::Tier;
 
-/// What `POST /v2/repository/index` may ask for.
+/// The request that `POST /v2/repository/index` may make.
 #[derive(Deserialize)]
 struct Asked {
     /// Only what is ready.

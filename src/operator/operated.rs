@@ -163,7 +163,7 @@ impl<I: ?Sized + 'static, O: Send + 'static> Operated for ModelHandle<I, O> {
     }
 }
 
-/// What lowers exposure says what it did; what raises it did nothing of that.
+/// Makes a move: one that lowers exposure says what it did; one that raises it did nothing of that.
 fn moved<I: ?Sized + 'static, O: 'static>(
     rollout: &Rollout<I, O>,
     by: RolloutMove,
@@ -195,7 +195,7 @@ pub(crate) trait WeakOperated: Send + Sync {
 
 struct WeakHandle<I: ?Sized, O> {
     core: Weak<Core<I, O>>,
-    /// What ends the threads when the last handle goes: as long as one is there, so are they.
+    /// The workers that end the threads when the last handle goes: as long as one is there, so are they.
     threads: Weak<Workers>,
 }
 

@@ -39,11 +39,11 @@ impl Section {
 pub(crate) enum Block {
     /// A paragraph.
     Text(String),
-    /// What helps to read the rest.
+    /// An aside that helps to read the rest.
     Aside(String),
     Table(Table),
     Plots(Vec<Plot>),
-    /// What happened, in its order.
+    /// The steps of what happened, in their order.
     Steps(Vec<Step>),
     /// Where to read on: what it says, and its path.
     #[cfg(feature = "admin")]

@@ -27,8 +27,8 @@ impl From<&drift::DriftTable> for DriftSummary {
 }
 
 impl DriftSummary {
-    /// What a handle's drift watch knows of a rollout: what came in against training, then what the candidate said
-    /// against live. Nothing before a window was full.
+    /// Tells what a handle's drift watch knows of a rollout: what came in against training, then what the candidate
+    /// said against live. Nothing before a window was full.
     fn of_rollout(status: &DriftStatus, number: u32) -> Option<Self> {
         let of = status.rollouts.iter().find(|rollout| rollout.number == number);
         let against_live = of.and_then(|rollout| rollout.against_live.as_ref());

@@ -143,7 +143,7 @@ fn digests(entry: &Entry) -> Result<OrderedMap<String, String>, RepositoryError>
     }
 }
 
-/// What differs between two maps: before and after.
+/// Returns what differs between two maps: before and after.
 fn paired<T: PartialEq>(before: OrderedMap<String, T>, after: OrderedMap<String, T>) -> Vec<Differing<T>> {
     let mut all: OrderedMap<String, (Option<T>, Option<T>)> = OrderedMap::new();
     for (name, value) in before {

@@ -31,7 +31,7 @@ const CONFIG_MAX: u64 = 4 << 20;
 /// Where exporters put models, below the folder.
 const EXPORTED: &str = "onnx";
 
-/// What a pipeline needs beside the model, as far as it lies in the folder itself.
+/// The files that a pipeline needs beside the model, as far as they lie in the folder itself.
 const BESIDE: [&str; 10] = [
     CONFIG,
     "generation_config.json",

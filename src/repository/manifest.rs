@@ -203,7 +203,7 @@ fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, serde_json::Error> {
 
 /// The same with whole numbers for those that have nothing behind their point, apart from what is the host's own.
 fn whole(value: Value) -> Value {
-    /// What others hold exactly.
+    /// The limit of what others hold exactly.
     const EXACT: f64 = 9_007_199_254_740_992.0;
     match value {
         Value::Number(number) => match number.as_f64() {

@@ -18,7 +18,7 @@ use crate::base::text::bounded_text;
 /// The file, beside the model.
 const FILE: &str = "MLmodel";
 
-/// What MLflow writes has some kilobytes.
+/// The most bytes of a file that MLflow writes, which has some kilobytes.
 const FILE_MAX: u64 = 1 << 20;
 
 /// The contents of the file `MLmodel` of a model that MLflow has logged.

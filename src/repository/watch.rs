@@ -291,7 +291,7 @@ impl Watch {
         self.waker.wait(longest);
     }
 
-    /// What lies in the model's folder and may be a version.
+    /// Lists what lies in the model's folder and may be a version.
     fn look(&self, folder: &Path) -> Result<OrderedMap<String, Print>, RepositoryError> {
         let mut seen = OrderedMap::new();
         for name in names(folder)? {

@@ -24,7 +24,7 @@ pub(crate) enum Back<'a> {
 pub(crate) struct TakenBack {
     /// Where nothing is on trial.
     whatever: Ahead,
-    /// Whatever is on trial.
+    /// Those who take live back, whatever is on trial.
     live: Ahead,
 }
 

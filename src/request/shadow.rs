@@ -103,7 +103,7 @@ pub(crate) struct ShadowQueue<I: ?Sized, O> {
     sender: Sender<Waiting<I, O>>,
     receiver: Receiver<Waiting<I, O>>,
     bytes: Budget,
-    /// What is left of every sample under pressure, in 2^-16; see [`relieve`](Self::relieve).
+    /// The part that is left of every sample under pressure, in 2^-16; see [`relieve`](Self::relieve).
     relief: AtomicU32,
     refused: AtomicU64,
     refused_before: AtomicU64,
@@ -139,8 +139,8 @@ impl ShadowCounts {
 
 const NO_RELIEF: u32 = 1 << 16;
 
-/// What the host's comparison is taken to say of a candidate that failed: what it says of answers that differ
-/// altogether, where it compares tensors.
+/// The value that the host's comparison is taken to give a candidate that failed: the one it gives of answers that
+/// differ altogether, where it compares tensors.
 const FAILED_DIFFERENCE: f64 = 1.0;
 
 impl<I: ?Sized + 'static, O: 'static> ShadowQueue<I, O> {

@@ -153,7 +153,7 @@ impl Allocation {
     }
 }
 
-/// What is divided: shares are multiples of this part of the traffic.
+/// The units that are divided: shares are multiples of this part of the traffic.
 const UNITS: u16 = 64;
 
 /// Draws of what each version's mean may be.
@@ -175,7 +175,7 @@ pub(crate) struct Allocating {
     changed: Timestamp,
 }
 
-/// What was counted under one division.
+/// The counts under one division.
 struct Stage {
     /// Live's share, then the candidates'.
     shares: Vec<Share>,

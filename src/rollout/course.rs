@@ -308,7 +308,7 @@ mod tests {
         Course::new(Timestamp::default(), 1, false, &state(0.0))
     }
 
-    /// What a tick does.
+    /// Does a tick.
     fn tick(course: &mut Course, seconds: u64, requests: u64) {
         if course.is_due() { course.add(point(seconds, requests)) } else { course.pass_over() }
     }

@@ -39,7 +39,7 @@ pub(crate) enum Input {
     Canary(Share),
     /// By hand, or the plan's last step.
     Promote,
-    /// What the guards say of the step, and what has happened in it.
+    /// The judgement of the guards on the step, and what has happened in it.
     Judged(Judgement),
 }
 

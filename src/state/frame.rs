@@ -35,7 +35,7 @@ const COMMIT: u8 = 0x80;
 pub(crate) enum Kind {
     /// The whole of what is decided. The newest replaces those before.
     State = 1,
-    /// What was seen: all of it, or what came since the entry before.
+    /// The evidence that was seen: all of it, or what came since the entry before.
     Evidence = 2,
     /// One line of the audit log.
     Event = 3,

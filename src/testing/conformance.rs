@@ -170,7 +170,7 @@ struct Run<'a, I: ?Sized, O, M: ?Sized> {
     good: Vec<&'a I>,
     bad: Vec<&'a I>,
     same: &'a Same<'a, O>,
-    /// What it answered at first, where it did.
+    /// The answer that it gave at first, where it gave one.
     expected: Vec<Option<O>>,
     found: Vec<Violation>,
 }
@@ -347,7 +347,7 @@ impl<I: ?Sized + Sync, O: Send, M: Model<I, O> + ?Sized> Run<'_, I, O, M> {
         }
     }
 
-    /// What the model's lifecycle does, `without` where it has none; nothing where it panics.
+    /// Returns what the model's lifecycle does, `without` where it has none; nothing where it panics.
     fn of_lifecycle<T>(
         &mut self,
         during: &str,

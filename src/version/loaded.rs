@@ -55,7 +55,7 @@ pub(crate) trait AnyVersion: Send + Sync {
 
     fn into_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync>;
 
-    /// What the model does beside answering, if it does anything.
+    /// Returns what the model does beside answering, if it does anything.
     fn lifecycle(&self) -> Option<&dyn Lifecycle>;
 }
 

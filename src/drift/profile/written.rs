@@ -15,7 +15,7 @@ use crate::base::ordered::OrderedMap;
 /// The only form so far.
 const SCHEMA: u32 = 1;
 
-/// What other languages hold exactly.
+/// The most rows that other languages hold exactly.
 const ROWS_MAX: u64 = 1 << 53;
 
 #[derive(Serialize, Deserialize)]
@@ -222,7 +222,7 @@ fn checked_categories(
     Ok(Categories::new(names, others.map(Vec::into_boxed_slice)))
 }
 
-/// What others wrote is not repeated at any length.
+/// Shortens what others wrote, which is not repeated at any length.
 fn shortened(field: &str) -> String {
     field.chars().take(64).collect()
 }

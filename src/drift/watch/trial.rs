@@ -36,11 +36,11 @@ pub(crate) struct Seen {
     pub(crate) looks: u32,
     /// The answers of both in the last one.
     pub(crate) answers: Sides<Profile>,
-    /// What both said in the first one; since live has drifted, in the one in which it did.
+    /// The answers of both in the first one; since live has drifted, in the one in which it did.
     first: Sides<Profile>,
     /// Live has drifted in an earlier window.
     moved: bool,
-    /// What both were asked in the last one, on a canary.
+    /// The inputs of both in the last one, on a canary.
     inputs: Option<Sides<Profile>>,
     /// Scores since the exposure last changed, of versions whose scores are known to mean something.
     pub(crate) scores: Sides<Option<QualityEstimator>>,

@@ -101,7 +101,7 @@ pub(super) enum Means {
 }
 
 section! {
-    /// What silence means, in full.
+    /// The meaning of silence, in full.
     MeansFields {
         /// A class: 0 or 1 for yes or no.
         class: u32,
@@ -162,7 +162,7 @@ section! {
 }
 
 words! {
-    /// What becomes of a rollout whose candidate took traffic when the process crashed.
+    /// The policy for a rollout whose candidate took traffic when the process crashed.
     AfterCrash {
         Pause = "pause",
         Resume = "resume",
@@ -203,7 +203,7 @@ impl Read for State {
 }
 
 words! {
-    /// What follows from a version that was published.
+    /// The reaction to a version that was published.
     OnPublish {
         Tell = "tell",
         Stage = "stage",
@@ -242,7 +242,7 @@ section! {
 }
 
 section! {
-    /// What is kept for a rollback.
+    /// The versions that are kept for a rollback.
     Retain {
         /// How many versions are kept; 2 by default, up to 64.
         versions: usize,
@@ -302,7 +302,7 @@ words! {
 }
 
 words! {
-    /// What follows where the world has drifted.
+    /// The reaction where the world has drifted.
     OnDrift {
         Tell = "tell",
         Pause = "pause",
@@ -375,7 +375,7 @@ section! {
 }
 
 words! {
-    /// What becomes of pinned streams when their version is taken off.
+    /// The policy for pinned streams when their version is taken off.
     PinPolicy {
         Finish = "finish",
         Supersede = "supersede",
@@ -383,7 +383,7 @@ words! {
 }
 
 section! {
-    /// What is held and awaited at most.
+    /// The limits on what is held and awaited.
     Limits {
         /// The policy for pinned streams when their version is taken off: "finish" (the default) or "supersede".
         pin_policy: PinPolicy,

@@ -67,7 +67,7 @@ pub struct OnnxModel {
     options: Options,
     /// Where its prepared form is kept; nothing where it has none.
     cache: Option<PreparedCache>,
-    /// What the file declares that it takes and gives.
+    /// The inputs and outputs that the file declares.
     declared: Option<Signature>,
     loading: Mutex<()>,
     loaded: OnceLock<Loaded>,

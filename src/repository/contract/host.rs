@@ -234,7 +234,7 @@ fn bounds(feature: &Feature) -> Bounds {
     Bounds { minimum: feature.minimum, maximum: feature.maximum }
 }
 
-/// What is in `list` and not in `others`, in its order.
+/// Returns what is in `list` and not in `others`, in its order.
 fn without(list: &[String], others: &[String]) -> Vec<String> {
     let others: OrderedSet<&String> = others.iter().collect();
     list.iter().filter(|item| !others.contains(item)).cloned().collect()

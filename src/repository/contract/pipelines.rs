@@ -52,7 +52,7 @@ type Versions<I, O> = Vec<(Version, Registered<I, O>)>;
 
 struct Registered<I: ?Sized, O> {
     codec: Codec<I, O>,
-    /// What the host says that it writes and reads; nothing where it does not say.
+    /// The tensors that the host says that it writes and reads; nothing where it does not say.
     declared: Option<(Vec<TensorSpec>, Vec<TensorSpec>)>,
 }
 
@@ -227,7 +227,7 @@ impl<I: ?Sized, O> Pipelines<I, O> {
 }
 
 impl<I: ?Sized, O> Registered<I, O> {
-    /// What it writes and reads, held against a model's file.
+    /// Returns the mismatches of what it writes and reads with a model's file.
     fn mismatches(&self, by: &str, facts: &Facts) -> Vec<Mismatch> {
         let (writes, reads) = match &self.declared {
             Some(declared) => declared.clone(),

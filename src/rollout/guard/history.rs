@@ -162,7 +162,7 @@ impl History {
     }
 }
 
-/// What is read off the evidence of one segment.
+/// Reads the series of one segment off the evidence.
 fn segment(tested: Tested, counts: &Counts, label: &str) -> Series<PairedEvents, Events> {
     let Some(of) = counts.segments.get(label) else { return Series::default() };
     let SegmentEvents { pairs, alone, requests, keys } =

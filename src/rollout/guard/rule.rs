@@ -94,11 +94,11 @@ pub(crate) enum Figure {
 /// How far it may be off.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Limit {
-    /// Whatever live does.
+    /// At most this, whatever live does.
     AtMost(f64),
-    /// Whatever live does.
+    /// At least this, whatever live does.
     AtLeast(f64),
-    /// Whatever live does, of a latency.
+    /// Within this, whatever live does, of a latency.
     Within(Duration),
     BelowLive(f64),
     AboveLive(f64),

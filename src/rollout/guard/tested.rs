@@ -23,7 +23,7 @@ pub(crate) enum Tested {
     FalseAlarms,
     /// The same where the two arms of a canary are matched.
     FalseAlarmsInArms,
-    /// What is missing to an F1 of 1. A ratio.
+    /// The part that is missing to an F1 of 1. A ratio.
     F1,
     /// The loss of this place among those of the task.
     Loss(usize),
@@ -37,7 +37,7 @@ pub(crate) enum Tested {
     KpiSuccesses(usize),
     /// Pairs that differ.
     Differences,
-    /// What the host's comparison says of pairs.
+    /// The host's comparisons of pairs.
     Comparisons,
 }
 

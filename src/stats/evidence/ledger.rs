@@ -110,13 +110,13 @@ pub(crate) struct Ledger {
     fresh: Counts,
     /// Counts the changes of exposure.
     era: u32,
-    /// What came since the last tick: a block is closed between ticks, never between two arms.
+    /// The counts since the last tick: a block is closed between ticks, never between two arms.
     coming: Counts,
     coming_fresh: Counts,
     cohorts: OrderedMap<u64, Cohort>,
     maturity: Maturity,
     late: u64,
-    /// What was called yes and waits for its match: of all, and since the exposure last changed.
+    /// The answers that were called yes and wait for their match: of all, and since the exposure last changed.
     matching: [Matching; 2],
     calm: Calm,
 }

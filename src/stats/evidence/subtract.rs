@@ -9,7 +9,7 @@ use crate::stats::sequential::{Additive, Arms, ByOdds, Events, PairedEvents, Sco
 
 /// Counts that are taken from others of which they are a part.
 pub(crate) trait Subtract: Additive + PartialEq {
-    /// What these have more, component by component; nothing where the others have more.
+    /// Returns what these have more, component by component; nothing where the others have more.
     fn less(&self, other: &Self) -> Self;
     /// Whether no component is smaller.
     fn covers(&self, other: &Self) -> bool;

@@ -419,7 +419,7 @@ pub struct ScoreFigures {
     pub bins: Vec<u64>,
 }
 
-/// What was answered.
+/// The scores of what was answered.
 #[derive(Debug, Clone, PartialEq)]
 enum Scores {
     /// The task keeps none.
@@ -622,7 +622,7 @@ mod tests {
         assert!(written.contains("\"errors\":{\"panicked\":1}"), "{written}");
     }
 
-    /// What can happen to a tally.
+    /// The events that can happen to a tally.
     #[derive(Debug, Clone)]
     enum Event {
         Request(f32, u64, bool),

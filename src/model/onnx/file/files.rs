@@ -52,7 +52,7 @@ pub(crate) struct Files {
     pub(crate) parts: Vec<(String, [u8; 32])>,
     /// Size of all files, in bytes.
     pub(crate) bytes: u64,
-    /// What the digest is known to be of. Held while it is made sure of.
+    /// The stamps that the digest is known to be of. Held while it is made sure of.
     sure: Mutex<Stamps>,
     /// The bytes of the model's own file, as long as somebody has them.
     held: Mutex<Weak<Vec<u8>>>,
@@ -309,7 +309,7 @@ enum Named {
     File(u64, u64),
 }
 
-/// What files were like before they were read.
+/// The stamps of files before they were read.
 #[derive(Default)]
 struct Stamps {
     files: Vec<(PathBuf, Stamp)>,
@@ -384,7 +384,7 @@ impl Stamp {
         path.metadata().ok().map(|metadata| Self::of(&metadata))
     }
 
-    /// What the system knows it by, where it tells.
+    /// Returns what the system knows it by, where it tells.
     fn file(&self) -> Option<Named> {
         let (device, number, ..) = self.place;
         (number != 0).then_some(Named::File(device, number))

@@ -322,7 +322,7 @@ fn entry_of(bytes: &[u8]) -> Result<(String, String), Malformed> {
     Ok(entry)
 }
 
-/// What a file declares of an input or output.
+/// Reads what a file declares of an input or output.
 fn declared(port: &[u8]) -> Result<(Arc<str>, Option<Kind>), Malformed> {
     let name = bytes_of(port, 1)?.map(text).transpose()?.unwrap_or_default();
     let kind = match bytes_of(port, 2)? {
@@ -372,7 +372,7 @@ fn declared_kind(type_of: &[u8], depth: usize) -> Result<Option<Kind>, Malformed
     Ok(None)
 }
 
-/// What `ZipMap` makes can be carried: from a number or a text to `f32`.
+/// Reads a map as `ZipMap` makes it, which can be carried: from a number or a text to `f32`.
 fn declared_map(map: &[u8]) -> Result<Option<Kind>, Malformed> {
     let key = number_of(map, 1)?.and_then(ElementType::of_code);
     let value = match bytes_of(map, 2)? {

@@ -215,7 +215,7 @@ fn oldest() -> String {
     format!("1.{}", ort::MINOR_VERSION)
 }
 
-/// What the process has of ONNX Runtime. The library stays loaded where the environment could not be made.
+/// The parts of ONNX Runtime that the process has. The library stays loaded where the environment could not be made.
 struct Process {
     library: Option<PathBuf>,
     runtime: Option<Runtime>,

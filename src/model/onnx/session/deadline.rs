@@ -50,8 +50,8 @@ pub(crate) fn quiet_options() -> ort::Result<RunOptions> {
     Ok(options)
 }
 
-/// What one session runs under. Its lock is held while it is decided whether to stop a run, and to end one: so no run is
-/// stopped after it has ended, when the stop would hit the next.
+/// The conditions that one session runs under. Its lock is held while it is decided whether to stop a run, and to end
+/// one: so no run is stopped after it has ended, when the stop would hit the next.
 struct Watch {
     options: RunOptions,
     shrinking: RunOptions,

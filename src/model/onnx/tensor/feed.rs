@@ -38,7 +38,7 @@ pub struct Feed<'s, 'a> {
     given: SmallVec<[Given<'a>; INLINE]>,
     /// The input that comes next in the model's order.
     next: usize,
-    /// What was given so far, in bytes; texts are not counted.
+    /// The bytes that were given so far; texts are not counted.
     bytes: usize,
 }
 

@@ -292,7 +292,7 @@ mod tests {
         assert!(not_finite(&Value::Sequence(vec![map(0.5), map(f32::NAN)])).is_some_and(|(row, _)| row == 1));
     }
 
-    /// What a manifest may have in place of a value.
+    /// Generates what a manifest may have in place of a value.
     fn any_json() -> impl Strategy<Value = Json> {
         prop_oneof![
             Just(Json::Null),

@@ -123,7 +123,7 @@ impl WarmUp {
     }
 }
 
-/// What `runs` runs take, one at least, and no more once the time is up.
+/// Measures what `runs` runs take, one at least, and no more once the time is up.
 fn timed(
     runs: usize,
     inputs: usize,

@@ -148,7 +148,7 @@ fn rank(class: u16) -> u16 {
     class.wrapping_mul(SPREAD)
 }
 
-/// What is counted of single classes, in order of rank.
+/// The counts of single classes, in order of rank.
 #[derive(Debug, Clone, PartialEq, Default)]
 struct Each {
     kept: Vec<OfClass>,

@@ -448,7 +448,8 @@ mod tests {
         }
     }
 
-    /// What an answer and its truth can be made of, for every kind of task. (What is kept of an answer has no `Debug`.)
+    /// The values that an answer and its truth can be made of, for every kind of task. (What is kept of an answer has
+    /// no `Debug`.)
     type Raw = ((f32, u16, f64, Vec<u32>), (u16, f64, BTreeSet<u32>), bool);
 
     fn any_raw() -> impl Strategy<Value = Raw> {
