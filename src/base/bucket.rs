@@ -34,7 +34,7 @@ pub(crate) fn environment() -> impl Iterator<Item = (String, String)> {
 ///
 /// # Errors
 ///
-/// What is wrong, and with which address, without what must not be printed.
+/// Returns what is wrong, and with which address, without what must not be printed.
 pub(crate) fn open(
     url: &str,
     settings: impl Iterator<Item = (String, String)>,

@@ -60,7 +60,7 @@ impl<I: ?Sized + 'static, O: Send + 'static> ModelHandle<I, O> {
     ///
     /// # Errors
     ///
-    /// Whatever is wrong with the version or its name. Nothing has changed then.
+    /// Returns whatever is wrong with the version or its name. Nothing has changed then.
     pub fn stage(&self, name: &str, model: impl Model<I, O> + 'static) -> Result<Rollout<I, O>, StageError> {
         self.stage_opened_by(name, move || Ok(Box::new(model)))
     }

@@ -58,7 +58,8 @@ pub trait Lifecycle: Send + Sync {
     ///
     /// # Errors
     ///
-    /// Whatever keeps the model from being loaded, and [`LoadError::Cancelled`]; the model may be asked to load again.
+    /// Returns whatever keeps the model from being loaded, and [`LoadError::Cancelled`]; the model may be asked to load
+    /// again.
     fn load(&self, throttle: &LoadThrottle) -> Result<(), LoadError> {
         self.inner().map_or(Ok(()), |inner| inner.load(throttle))
     }
@@ -102,7 +103,7 @@ pub trait Lifecycle: Send + Sync {
     ///
     /// # Errors
     ///
-    /// Whatever stands in the way; the model stays as it was.
+    /// Returns whatever stands in the way; the model stays as it was.
     fn settle(&self, target: &TargetTier) -> Result<Tier, LoadError> {
         self.inner().map_or(Ok(Tier::Hot), |inner| inner.settle(target))
     }
@@ -125,7 +126,7 @@ pub trait Lifecycle: Send + Sync {
     ///
     /// # Errors
     ///
-    /// Whatever keeps the model from being mended; it goes on with what it has, and may be asked again.
+    /// Returns whatever keeps the model from being mended; it goes on with what it has, and may be asked again.
     fn maintain(&self) -> Result<(), LoadError> {
         self.inner().map_or(Ok(()), |inner| inner.maintain())
     }

@@ -60,7 +60,8 @@ impl Feedback {
     ///
     /// # Errors
     ///
-    /// What is not JSON, is no id, names a field that there is not, or says nothing or more than one thing of the prediction.
+    /// Refuses what is not JSON, is no id, names a field that there is not, or says nothing or more than one thing of the
+    /// prediction.
     pub fn parse(body: &[u8]) -> Result<Self, Error> {
         let said: Said = from_json(body)
             .map_err(|error| Error::new(format!("the JSON of the feedback cannot be read: {error}")))?;

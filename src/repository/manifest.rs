@@ -286,7 +286,7 @@ impl Manifest {
     ///
     /// # Errors
     ///
-    /// What is wrong with it, and where.
+    /// Returns what is wrong with it, and where.
     pub fn parse(bytes: &[u8]) -> Result<Self, String> {
         // First, so that a later schema is told from a mistake.
         #[derive(Deserialize)]

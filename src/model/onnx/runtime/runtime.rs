@@ -52,7 +52,7 @@ impl Runtime {
     ///
     /// # Errors
     ///
-    /// Whatever keeps it from being loaded. Nothing is remembered of a failure: mended, the next call works.
+    /// Returns whatever keeps it from being loaded. Nothing is remembered of a failure: mended, the next call works.
     pub fn get() -> Result<Self, RuntimeError> {
         Self::builder().build()
     }
