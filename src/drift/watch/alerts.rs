@@ -51,7 +51,7 @@ impl Subject {
         Self { whose, against, version, streaks: OrderedMap::new() }
     }
 
-    /// A window was compared. What begins with it, and what ends.
+    /// A window was compared. Returns what begins with it, and what ends.
     pub(crate) fn look(&mut self, drifted: &[DriftRow], begins_after: u32, ends_after: u32) -> Vec<Told> {
         let (mut begun, mut ended) = (Vec::new(), Vec::new());
         for row in drifted {

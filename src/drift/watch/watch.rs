@@ -149,7 +149,7 @@ impl<I: ?Sized> DriftWatch<I> {
         self.stripes.drain()
     }
 
-    /// Takes in what was counted until now. What is to be told.
+    /// Takes in what was counted until now. Returns what is to be told.
     pub(crate) fn settle(&self, drained: &[Drained], context: &Context, now: Timestamp) -> Vec<Told> {
         self.calibrations.rcu(|known| {
             known
