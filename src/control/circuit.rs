@@ -19,7 +19,7 @@ pub(crate) struct Circuit {
 pub(crate) struct LiveLately {
     failed: f64,
     requests: f64,
-    /// The failures that breakers were told of live in this tick, and in the one before.
+    /// The failure rate that breakers were told of live in this tick, and in the one before.
     told: f64,
     told_before: f64,
 }

@@ -19,7 +19,7 @@ pub(crate) struct TrafficSeen {
     /// The candidate's last requests with a key, and how many of them counted for one that had not counted before.
     keyed: u64,
     counted: u64,
-    /// The faults that have been told since the exposure changed: once is enough, however often it comes and goes.
+    /// The warnings that have been told since the exposure changed: once is enough, however often it comes and goes.
     told: Told,
 }
 

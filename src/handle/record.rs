@@ -25,7 +25,7 @@ pub(crate) struct Recorder {
     pub(crate) process: u64,
     /// How often evidence is written where nothing else is.
     pub(crate) checkpoint_every: Duration,
-    /// The records that are on disk: the epoch, the number of the event after the last one, and that of the last
+    /// The extent of what is on disk: the epoch, the number of the event after the last one, and that of the last
     /// decision. Written by whoever has the turn, under its lock; for readers without it see `is_durable`.
     pub(crate) written: (AtomicU64, AtomicU64, AtomicU64),
     /// It was told that what happens is not on disk, and not yet that it is again. Relaxed: of those who change it at once

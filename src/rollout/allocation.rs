@@ -153,7 +153,7 @@ impl Allocation {
     }
 }
 
-/// The units that are divided: shares are multiples of this part of the traffic.
+/// The units that traffic is divided into: shares are multiples of this part of the traffic.
 const UNITS: u16 = 64;
 
 /// Draws of what each version's mean may be.

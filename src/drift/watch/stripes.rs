@@ -11,7 +11,8 @@ use crate::version::id::VersionId;
 /// Stripes, as those of figures: a thread has its own as long as there are no more threads.
 pub(crate) struct Stripes {
     stripes: Box<[CachePadded<Stripe>]>,
-    /// The requests that could not be counted at once, or for want of room. Relaxed: for showing, it guards nothing.
+    /// The requests and answers that could not be counted at once, or for want of room. Relaxed: for showing, it guards
+    /// nothing.
     skipped: AtomicU64,
 }
 

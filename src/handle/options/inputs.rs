@@ -7,7 +7,7 @@ use crate::request::shadow::BytesOf;
 use crate::task::segments::Reader;
 use crate::version::input::{CopyInput, Keep, KeptInput};
 
-/// The options for inputs, of what a handle may do with them and may know of them: a sample that every version must
+/// The options for inputs, which say what a handle may do with them and know of them: a sample that every version must
 /// answer, whether inputs may be copied, how large they are, and which segment they belong to. All of it is code of the
 /// host's, so unlike the other groups it is no plain data.
 ///

@@ -52,7 +52,7 @@ pub enum PreflightFailure {
         input: String,
         /// Type and shape that are pinned.
         expected: String,
-        /// The kind that was written.
+        /// The type and shape that were written.
         found: String,
     },
     /// `encode` wrote other values than it wrote when the version was made: its code has changed under its version.
@@ -86,7 +86,7 @@ pub enum PreflightFailure {
         output: String,
         /// Type and shape that are pinned.
         expected: String,
-        /// The kind that came.
+        /// The type and shape that came.
         found: String,
     },
     /// The model gave other values than when the version was made, beyond the sample's tolerance.
