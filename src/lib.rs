@@ -167,7 +167,7 @@ pub mod asynchronous {
     pub use crate::handle::asynchronous::{AsyncError, AsyncHandle, AsyncStatus};
 }
 
-/// What happened to a handle: its log, and a queue of what comes.
+/// The events of a handle: its log, and a queue of what comes.
 pub mod events {
     pub use crate::control::event::{Cause, Event, EventKind, Subscription};
     pub use crate::version::load_impact::LoadImpact;
@@ -215,7 +215,7 @@ pub mod plan {
     pub use crate::rollout::transition::TransitionRefused;
 }
 
-/// What a version does beside answering, where it comes from, and how ready it is.
+/// A version's life beside its answers, where it comes from, and how ready it is.
 pub mod versions {
     #[cfg(all(feature = "onnx", feature = "repository"))]
     pub use crate::handle::follow::{Follow, FollowError, Followed, OnPublish};

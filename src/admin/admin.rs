@@ -183,7 +183,7 @@ impl fmt::Debug for Admin {
     }
 }
 
-/// What is asked for: a page for whoever reads, JSON for whoever says so or says nothing.
+/// Returns the form that is asked for: a page for whoever reads, JSON for whoever says so or says nothing.
 fn form(parts: &Parts) -> Form {
     let accepted = parts.headers.get(ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or("*/*");
     let mut kinds = accepted.split(',').map(|kind| kind.split(';').next().unwrap_or_default().trim());

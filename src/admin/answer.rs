@@ -7,7 +7,7 @@ use http::header::{
 use http::{Response, StatusCode};
 use serde::Serialize;
 
-/// What is answered, before it is written.
+/// The answer, before it is written.
 pub(crate) struct Answer {
     status: StatusCode,
     kind: &'static str,
@@ -52,7 +52,7 @@ impl Answer {
             .with(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"))
     }
 
-    /// What `HEAD` is answered.
+    /// Returns the answer to `HEAD`.
     pub(crate) fn without_body(self) -> Self {
         Self { body: Vec::new(), ..self }
     }
@@ -96,7 +96,7 @@ impl Answer {
     }
 }
 
-/// What an `ETag` says of a routing table.
+/// Returns the `ETag` of a routing table.
 pub(crate) fn tag(epoch: u64) -> String {
     format!("\"{epoch}\"")
 }

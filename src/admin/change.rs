@@ -11,7 +11,7 @@ use crate::control::moves::RollbackOutcome;
 use crate::model::identity::Identity;
 use crate::operator::{Operator, OperatorError};
 
-/// What stands in the body of a change.
+/// The body of a change.
 #[derive(Default)]
 pub(crate) struct Asked {
     reason: Option<String>,
@@ -72,7 +72,7 @@ pub(crate) fn refuse_foreign(parts: &Parts) -> Result<(), Answer> {
     Ok(())
 }
 
-/// What is asked for. An empty body asks for nothing in particular.
+/// Reads what is asked for. An empty body asks for nothing in particular.
 pub(crate) fn read(body: &[u8]) -> Result<Asked, Answer> {
     if body.is_empty() {
         return Ok(Asked::default());
@@ -86,7 +86,7 @@ pub(crate) fn read(body: &[u8]) -> Result<Asked, Answer> {
     Asked::read(&node).map_err(|error| refused(&error))
 }
 
-/// What a change of a model does, and what becomes of it.
+/// A change of a model: what it does, and what becomes of it.
 type OfHandle = fn(&Operator, Asked) -> Made;
 
 /// The same of a rollout.
@@ -94,7 +94,7 @@ type OfRollout = fn(&Operator, Tried<'_>, Asked) -> Made;
 
 type Made = Result<Answer, Answer>;
 
-/// What can be changed of a model: looked at, listed and made from here alone.
+/// The changes that can be made of a model: looked at, listed and made from here alone.
 const OF_HANDLE: [(&str, OfHandle); 8] = [
     ("rollback", |operator, asked| {
         let reason = asked.reason()?;
@@ -137,7 +137,7 @@ const OF_HANDLE: [(&str, OfHandle); 8] = [
     }),
 ];
 
-/// What can be changed of a rollout: the same.
+/// The changes that can be made of a rollout: the same.
 const OF_ROLLOUT: [(&str, OfRollout); 6] = [
     ("shadow", |operator, tried, asked| {
         let share = asked.share()?;

@@ -1,4 +1,4 @@
-//! What a path asks for.
+//! The paths of requests, and what they ask for.
 
 use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 

@@ -128,7 +128,7 @@ fn running(status: &Status) -> impl Iterator<Item = &RolloutStatus> {
     status.rollouts.iter().filter(|rollout| !rollout.phase.is_over())
 }
 
-/// What somebody should look at, in a few words each.
+/// Lists what somebody should look at, in a few words each.
 fn trouble(status: &Status) -> Vec<String> {
     let mut troubles = Vec::new();
     if status.closed {
@@ -195,7 +195,7 @@ fn on_trial(rollout: &RolloutStatus) -> Block {
     Block::Table(evidence(rollout))
 }
 
-/// What the guards of a rollout said last.
+/// Tabulates what the guards of a rollout said last.
 fn evidence(rollout: &RolloutStatus) -> Table {
     let columns = vec![
         Column::text("Guard"),

@@ -10,7 +10,7 @@ use object_store::{ClientOptions, ObjectStore, RetryConfig};
 
 use super::network::Cause;
 
-/// What a client of a bucket does.
+/// The operations of a client of a bucket.
 pub(crate) trait Client: ObjectStore + PaginatedListStore {}
 
 impl<S: ObjectStore + PaginatedListStore> Client for S {}
@@ -20,7 +20,7 @@ pub(crate) struct Opened {
     pub(crate) client: Arc<dyn Client>,
     /// The address without a slash at its end.
     pub(crate) url: String,
-    /// What is before the name of each object, with a slash at its end where there is anything.
+    /// The prefix of the name of each object, with a slash at its end where there is anything.
     pub(crate) prefix: String,
 }
 
@@ -34,7 +34,7 @@ pub(crate) fn environment() -> impl Iterator<Item = (String, String)> {
 ///
 /// # Errors
 ///
-/// What is wrong, and with which address, without what must not be printed.
+/// Returns what is wrong, and with which address, without what must not be printed.
 pub(crate) fn open(
     url: &str,
     settings: impl Iterator<Item = (String, String)>,

@@ -81,7 +81,7 @@ pub(crate) fn thinning_for(used: u64, capacity: u64) -> u32 {
 /// By how much the state of a generator moves: the golden ratio, of which no low bits repeat soon.
 const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
 
-/// What [`SplitMix64`] gives for a state: values that differ in a few bits are sent far apart.
+/// Returns what [`SplitMix64`] gives for a state: values that differ in a few bits are sent far apart.
 #[inline]
 pub(crate) fn mix(value: u64) -> u64 {
     let mut z = value.wrapping_add(STEP);

@@ -13,19 +13,19 @@ use sha2::{Digest, Sha256};
 
 use super::faults::Faults;
 
-/// What lies where a plain file should.
+/// The thing that lies where a plain file should.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("it is {0}, not a plain file: put a plain file in its place")]
 pub(crate) struct NotPlain(pub(crate) &'static str);
 
 impl NotPlain {
-    /// What lies there, where that is why a step failed.
+    /// Returns what lies there, where that is why a step failed.
     #[cfg(any(test, feature = "onnx", feature = "repository", feature = "state"))]
     pub(crate) fn of(error: &io::Error) -> Option<Self> {
         error.get_ref().and_then(|inner| inner.downcast_ref()).copied()
     }
 
-    /// What a name stands for; nothing where that is a plain file.
+    /// Returns what a name stands for; nothing where that is a plain file.
     pub(crate) fn of_type(found: FileType) -> Option<Self> {
         let what = if found.is_file() {
             return None;

@@ -1,4 +1,4 @@
-//! What stands in for `faults` without the feature `testing`: there are none. Nothing here has a size.
+//! Stand-ins for `faults` without the feature `testing`: there are none. Nothing here has a size.
 
 /// There are none.
 #[derive(Debug, Clone)]

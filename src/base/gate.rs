@@ -14,7 +14,7 @@ pub(crate) struct Gate<T> {
     lock: Mutex<T>,
 }
 
-/// What is behind a gate, until this is dropped.
+/// The value behind a gate, until this is dropped.
 pub(crate) struct Inside<'a, T> {
     // Let go of first: whoever has the turn next finds the lock free, or held by somebody urgent.
     held: MutexGuard<'a, T>,

@@ -24,7 +24,7 @@ pub struct InvalidArgument {
     pub argument: Cow<'static, str>,
     /// The value that it was given.
     pub value: String,
-    /// What it may be.
+    /// The values that it may have.
     pub allowed: Cow<'static, str>,
 }
 

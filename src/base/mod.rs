@@ -27,7 +27,7 @@ pub(crate) mod share;
 pub(crate) mod sync;
 pub(crate) mod text;
 
-/// What the protocols of `sync` are made of; loom's, where they are run in every interleaving.
+/// The primitives that `sync` is made of; loom's, where its protocols are run in every interleaving.
 mod atomics {
     pub(crate) use parking_lot::{Condvar, Mutex};
     pub(crate) use std::sync::Arc;

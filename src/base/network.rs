@@ -22,7 +22,7 @@ impl Network {
         Ok(Self { runtime: Some(runtime) })
     }
 
-    /// What comes of a future, on the thread.
+    /// Waits for what comes of a future, on the thread.
     ///
     /// # Errors
     ///

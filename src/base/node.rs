@@ -315,7 +315,7 @@ impl<'a> Table<'a> {
         Some(Value { path: self.path_of(key), node })
     }
 
-    /// What is read of the field, if there is anything in it.
+    /// Returns what is read of the field, if there is anything in it.
     pub(crate) fn read<T>(
         &self,
         key: &str,
@@ -333,7 +333,7 @@ impl<'a> Table<'a> {
         Misread { path: self.path.clone(), reason: reason.to_string() }
     }
 
-    /// What is wrong with one of its fields.
+    /// Returns the fault of one of its fields.
     #[cfg(feature = "config")]
     pub(crate) fn refused_at(&self, key: &str, reason: impl fmt::Display) -> Misread {
         Misread { path: self.path_of(key), reason: reason.to_string() }

@@ -181,13 +181,13 @@ impl<'de, V: Visitor<'de>> Visitor<'de> for Within<V> {
         self.0.visit_map(Below(fields))
     }
 
-    /// What an enum holds is read by the format itself: none that is read so holds a struct.
+    /// Leaves what an enum holds to the format itself: none that is read so holds a struct.
     fn visit_enum<A: EnumAccess<'de>>(self, variant: A) -> Result<V::Value, A::Error> {
         self.0.visit_enum(variant)
     }
 }
 
-/// What is read one after another.
+/// A reader of what comes one after another.
 struct Below<A>(A);
 
 impl<'de, A: SeqAccess<'de>> SeqAccess<'de> for Below<A> {

@@ -1,4 +1,4 @@
-//! What only the operating system can do. The one module with `unsafe`, each block with its argument.
+//! The calls that only the operating system can answer. The one module with `unsafe`, each block with its argument.
 #![allow(unsafe_code)]
 
 /// Hands memory that the allocator has kept back to the system. Returns whether there was any such call to make.

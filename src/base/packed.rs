@@ -24,7 +24,7 @@ impl Serialize for Packed {
     }
 }
 
-/// What is no such text holds no numbers: its reader knows how many there must be.
+/// Reads no numbers from a text that is no such: its reader knows how many there must be.
 impl<'de> Deserialize<'de> for Packed {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;

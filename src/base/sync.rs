@@ -344,7 +344,8 @@ impl Bell {
         Self { waiting: AtomicUsize::new(0), lock: Mutex::new(()), rung: Condvar::new() }
     }
 
-    /// What `attempt` gives, which is asked again whenever the bell was rung; nothing once `left` gives no time any more.
+    /// Returns what `attempt` gives, which is asked again whenever the bell was rung; nothing once `left` gives no time
+    /// any more.
     #[cold]
     pub(crate) fn wait<T>(
         &self,

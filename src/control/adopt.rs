@@ -61,7 +61,7 @@ const CRASHES_MAX: u32 = 2;
 /// Clocks that differ by less need not be told of: they are set by so much all the time.
 const CLOCK_MOVED: Duration = Duration::from_secs(1);
 
-/// What a start has to go on with, beside what was written down.
+/// The material that a start goes on with, beside what was written down.
 pub(crate) struct Start<'a> {
     pub(crate) setting: Setting<'a>,
     pub(crate) after_crash: AfterCrash,
@@ -360,7 +360,8 @@ impl Control {
         joins.restore(saved, &earlier, shift, now);
     }
 
-    /// What follows for a rollout that was exposed when the process ended without a word. The cause, where it is taken off.
+    /// Decides what follows for a rollout that was exposed when the process ended without a word. The cause, where it
+    /// is taken off.
     fn crashed(&mut self, number: u32, policy: AfterCrash, now: Timestamp) -> Option<(u32, Cause)> {
         let identity = self.attempt(number)?.identity;
         let ends = self.crashes.entry(identity).or_insert(0);

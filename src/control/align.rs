@@ -15,7 +15,7 @@ use crate::request::buckets::Buckets;
 use crate::rollout::phase::Phase;
 use crate::version::loaded::AnyVersion;
 
-/// What was agreed on, with what it takes to make it so here.
+/// The state that was agreed on, with what it takes to make it so here.
 pub(crate) struct Agreed<'a> {
     /// On the time line of this process.
     pub(crate) saved: SavedControl,
@@ -23,7 +23,7 @@ pub(crate) struct Agreed<'a> {
     pub(crate) start: Start<'a>,
     /// Under which head each attempt came to where it is.
     pub(crate) entered: OrderedMap<u32, u64>,
-    /// What happened, and who did it.
+    /// The events that happened, and who did each.
     pub(crate) events: Vec<(Option<Arc<str>>, EventKind)>,
     /// It is true here once this is done, and can be told.
     pub(crate) tell: bool,

@@ -46,7 +46,7 @@ use crate::version::loaded::AnyVersion;
 /// One attempt to replace live, running or over.
 pub(crate) struct Attempt {
     pub(crate) number: u32,
-    /// What it is called in the table of buckets.
+    /// Its number in the table of buckets.
     pub(crate) slot: u8,
     pub(crate) version: VersionId,
     pub(crate) identity: Identity,
@@ -73,7 +73,7 @@ pub(crate) struct Attempt {
     pub(crate) waits_until: Option<Timestamp>,
     /// The end of the wait for a cycle that was told of last.
     pub(crate) wait_told: Option<Timestamp>,
-    /// What it goes back to when it is resumed.
+    /// The state that it goes back to when it is resumed.
     pub(crate) held: Option<Held>,
     pub(crate) shadow_before: ShadowCounts,
     pub(crate) ledger: Arc<Ledger>,
@@ -84,23 +84,23 @@ pub(crate) struct Attempt {
     /// The keys whose pairs count, likewise.
     pub(crate) pair_keys: Option<Arc<Keys>>,
     pub(crate) traffic: TrafficSeen,
-    /// What is wrong with how traffic is spread, as of the last tick.
+    /// The fault in how traffic is spread, as of the last tick.
     pub(crate) traffic_fault: Option<String>,
     /// Few new keys come, where that is so.
     pub(crate) keys_run_out: Option<String>,
-    /// What live failed on before the evidence began: what is usual.
+    /// The failures of live before the evidence began: what is usual.
     pub(crate) live_before: Events,
-    /// What is counted since the exposure changed is not to be trusted.
+    /// The doubt about what is counted since the exposure changed.
     pub(crate) doubt: Option<Doubt>,
     /// The last step of its plan was begun: evidence for a promotion may have been looked at.
     pub(crate) looked: bool,
     /// Divided when the evidence began.
     pub(crate) error_budget: Option<ErrorBudgetStatus>,
-    /// What the version is said to achieve.
+    /// The figures that the version is said to achieve.
     pub(crate) promised: Vec<(Metric, f64)>,
     /// Predictions that the version answered for real, if they are kept.
     pub(crate) answered: Answered,
-    /// What was seen over time.
+    /// The observations over time.
     pub(crate) course: Course,
     /// How it ended, once it is over.
     pub(crate) ended: Option<Ended>,
@@ -110,7 +110,7 @@ pub(crate) struct Attempt {
 pub(crate) struct Ended {
     pub(crate) at: Timestamp,
     pub(crate) cause: Option<Cause>,
-    /// What this crate's guards tested.
+    /// The rules that this crate's guards tested.
     pub(crate) rules: Vec<Rule>,
     /// Keys that counted as units.
     pub(crate) keys: u64,
@@ -147,7 +147,7 @@ pub(crate) struct GuardTest {
     pub(crate) watch: Option<Watch>,
 }
 
-/// What watches a new live by one figure.
+/// The watch over a new live by one figure.
 #[derive(Clone)]
 pub(crate) struct Watch {
     pub(crate) detector: RateDetector,
@@ -195,7 +195,7 @@ impl Attempt {
         (self.loaded.take(), std::mem::take(&mut self.guards))
     }
 
-    /// What this crate's guards test, or tested.
+    /// Returns the rules that this crate's guards test, or tested.
     pub(crate) fn rules(&self) -> Vec<Rule> {
         match &self.ended {
             Some(ended) => ended.rules.clone(),

@@ -1,4 +1,4 @@
-//! What the tick knows of circuit breakers: the circuit of one attempt, and how live does.
+//! The tick's knowledge of circuit breakers: the circuit of one attempt, and how live does.
 
 use crate::base::clock::Timestamp;
 use crate::stats::figures::tally::Tally;
@@ -10,7 +10,7 @@ pub(crate) struct Circuit {
     pub(crate) tripped: bool,
     /// It is passed over until then: it tripped while live failed too.
     pub(crate) open_until: Option<Timestamp>,
-    /// What exposures with a lower number have seen is over.
+    /// The number of the first exposure that counts: what earlier ones have seen is over.
     pub(crate) closed_since: u32,
 }
 
@@ -19,7 +19,7 @@ pub(crate) struct Circuit {
 pub(crate) struct LiveLately {
     failed: f64,
     requests: f64,
-    /// What breakers were told of live in this tick, and in the one before.
+    /// The failure rate that breakers were told of live in this tick, and in the one before.
     told: f64,
     told_before: f64,
 }

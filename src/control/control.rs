@@ -79,7 +79,7 @@ pub(crate) struct Control {
     pub(crate) draining: Option<String>,
     /// When somebody last ticked.
     pub(crate) last_tick: Option<Timestamp>,
-    /// What was said here while another process has the state.
+    /// The decisions that were made here while another process has the state.
     #[cfg(feature = "state")]
     pub(crate) looks_on: Option<LookingOn>,
     /// Guards of rollouts that are over: dropping one is the host's code, so it is done outside of the lock.
@@ -544,7 +544,7 @@ impl Control {
         }
     }
 
-    /// What a step's limits count begins anew.
+    /// Restarts what a step's limits count.
     pub(crate) fn begin_step_anew(&mut self, number: u32) {
         let progress = self.progress(number);
         if let Some(attempt) = self.attempt_mut(number) {
@@ -568,7 +568,7 @@ impl Control {
         }
     }
 
-    /// What an attempt has answered, running or over.
+    /// Returns what an attempt has answered, running or over.
     pub(crate) fn recall(&self, number: u32) -> Option<Recall> {
         let Attempt { version, answered, .. } = self.known_attempt(number)?;
         (!answered.ids.is_empty() || answered.missed > 0).then(|| Recall {
@@ -650,21 +650,21 @@ impl Control {
         }
     }
 
-    /// What a step may take does not include the time in which no plan could leave one.
+    /// Leaves out of a step's limit the time in which no plan could leave one.
     pub(crate) fn begin_waiting_anew(&mut self) {
         for attempt in &mut self.attempts {
             attempt.state.first_request = None;
         }
     }
 
-    /// The figures of an arm.
-    /// What 99 of 100 recent requests of a version did not exceed, or, where there are none, of all.
+    /// Returns the latency that 99 of 100 recent requests of a version did not exceed, or, where there are none, of all.
     pub(crate) fn p99_of(&self, version: VersionId, now: Timestamp) -> Option<Duration> {
         let arm = self.arms.get(&self.lifetime(version)?)?;
         let p99 = |window| arm.read(window, now).latency().figures().map(|figures| figures.p99);
         p99(Window::Recent).or_else(|| p99(Window::Total))
     }
 
+    /// Returns the figures of an arm.
     pub(crate) fn view(&self, arm: u32, now: Timestamp) -> Option<ArmView> {
         let arm = self.arms.get(&arm)?;
         Some(ArmView {

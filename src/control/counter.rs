@@ -11,7 +11,7 @@ use crate::stats::counting::exposure::Exposure;
 use crate::stats::counting::intake::Intake;
 use crate::stats::evidence::ledger::Side;
 
-/// What an exposure's requests and outcomes count for.
+/// The counters that an exposure's requests and outcomes count for.
 #[derive(Clone, Default, PartialEq)]
 pub(crate) struct Feeds {
     /// The arms whose figures they are.
@@ -20,7 +20,7 @@ pub(crate) struct Feeds {
     pub(crate) attempt: Option<u32>,
     /// Whether failing outright here ends that attempt: live as the shadow of a canary does not.
     pub(crate) trips: bool,
-    /// What they are evidence in.
+    /// The attempts that they are evidence in.
     pub(crate) evidence: Vec<EvidenceFeed>,
     /// Latencies that are looked for, of all of these.
     pub(crate) slower_than: Vec<u64>,
@@ -34,7 +34,7 @@ pub(crate) struct Feeds {
     pub(crate) allotted: Option<Allotted>,
 }
 
-/// What an exposure's requests are evidence in.
+/// The attempt and the side that an exposure's requests are evidence in.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct EvidenceFeed {
     pub(crate) attempt: u32,

@@ -1,4 +1,4 @@
-//! What a fleet has agreed on, in the hands of whoever decides what comes next.
+//! The state that a fleet has agreed on, in the hands of whoever decides what comes next.
 //!
 //! It is a control side of its own, which no request knows: its table goes nowhere, and its versions are names. So a decision is
 //! made by the same code, and by the same rules, as in a handle that is alone; what comes of it is put to the others before
@@ -78,7 +78,7 @@ impl Demand {
 }
 
 impl Control {
-    /// What others have to do where what has happened here since this event is to be true everywhere.
+    /// Returns what others have to do where what has happened here since this event is to be true everywhere.
     pub(crate) fn demands_since(&self, event: u64) -> Vec<Demand> {
         let attempt = |version: VersionId| {
             let number = self.last_attempt_of(version.as_str())?;
@@ -117,7 +117,7 @@ pub(crate) struct Decider {
     told: u64,
 }
 
-/// What guards have come to, beside what is agreed: in the hands of whoever judges next.
+/// The state that guards have come to, beside what is agreed: in the hands of whoever judges next.
 #[derive(Clone, Serialize, Deserialize)]
 pub(crate) struct Course {
     pub(crate) attempts: Vec<SavedAttempt>,
@@ -126,7 +126,7 @@ pub(crate) struct Course {
     pub(crate) entered: Vec<(u32, u64)>,
 }
 
-/// What is to follow from a judgement.
+/// The consequences of a judgement.
 #[derive(Debug, Default)]
 pub(crate) struct Judged {
     pub(crate) lower: Vec<(u32, Cause)>,
@@ -205,21 +205,21 @@ impl Decider {
         change(&mut self.control, Desk { router: &Nowhere, joins: &self.joins, now, since: now })
     }
 
-    /// What is to be agreed on.
+    /// Returns what is to be agreed on.
     pub(crate) fn saved(&self, now: Timestamp) -> SavedControl {
         let mut saved = self.control.saved((0, 0), false, Vec::new(), now);
         saved.setting = Some(self.setting.clone());
         saved
     }
 
-    /// What has happened since the last time.
+    /// Returns what has happened since the last time.
     pub(crate) fn events(&mut self) -> Vec<Arc<Event>> {
         let events = self.control.announcer.since(self.told);
         self.told = self.control.announcer.next();
         events
     }
 
-    /// What live takes here, where its latencies are fixed for those that what comes is held against.
+    /// Adopts what live takes here, where its latencies are fixed for those that what comes is held against.
     pub(crate) fn know_live(&mut self, figures: &Windows) {
         if let Some(arm) = self.control.lifetime(self.control.live.id) {
             self.control.arms.insert(arm, figures.clone());
@@ -425,7 +425,7 @@ pub(crate) fn withheld(saved: &mut SavedControl, number: u32) {
     (state.phase, state.weight, state.sample) = (Phase::Staged, Share::NONE, Share::NONE);
 }
 
-/// What live takes of late and at all, as far as is known here.
+/// Returns what live takes of late and at all, as far as is known here.
 pub(crate) fn figures_of_live(control: &Control) -> Option<Windows> {
     let arm = control.arms.get(&control.lifetime(control.live.id)?)?;
     Some(arm.clone())

@@ -1,4 +1,4 @@
-//! What every move needs at hand.
+//! The values that every move needs at hand.
 
 use crate::base::clock::Timestamp;
 use crate::feedback::join::Joins;

@@ -10,7 +10,7 @@ use crate::rollout::phase::Phase;
 use crate::stats::evidence::ledger::Side;
 
 impl Control {
-    /// What the drift watch has to know of the table.
+    /// Returns what the drift watch has to know of the table.
     pub(crate) fn drift_context(&self) -> Context {
         let on_trial = self
             .attempts

@@ -84,7 +84,7 @@ pub enum EventKind {
     Staged {
         /// The version.
         version: VersionId,
-        /// What it was asked before.
+        /// Its proof: what it was asked before.
         #[serde(default, skip_serializing_if = "Proof::is_answered")]
         proof: Proof,
     },
@@ -94,7 +94,7 @@ pub enum EventKind {
     NotProven {
         /// The version.
         version: VersionId,
-        /// What it said of the input that was made up. There is nothing of a user's in it.
+        /// The error that it gave on the input that was made up. There is nothing of a user's in it.
         reason: Arc<str>,
     },
     /// A version that came into a repository which the handle follows (`ModelHandle::follow`) is not tried: it is not signed,
@@ -121,21 +121,21 @@ pub enum EventKind {
         weight: Share,
         /// The share of live's requests that are copied to it now.
         sample: Share,
-        /// What the guards said when a plan took this step; empty for a step taken by hand.
+        /// The guards' evidence when a plan took this step; empty for a step taken by hand.
         evidence: Vec<Evidence>,
     },
     /// A guard failed. What follows from it is an event of its own.
     GuardFailed {
         /// The candidate, or the new live while it is watched.
         version: VersionId,
-        /// What the guard saw.
+        /// The evidence that the guard saw.
         evidence: Evidence,
     },
     /// Guards have been inconclusive for longer than the plan's step allows. What follows is an event of its own.
     Inconclusive {
         /// The candidate.
         version: VersionId,
-        /// What the guards said last.
+        /// The guards' last evidence.
         evidence: Vec<Evidence>,
     },
     /// A candidate became live.
@@ -144,7 +144,7 @@ pub enum EventKind {
         version: VersionId,
         /// Live until then; retained.
         previous: VersionId,
-        /// What the guards said; empty for a promotion by hand.
+        /// The guards' evidence; empty for a promotion by hand.
         evidence: Vec<Evidence>,
     },
     /// A figure of a watched live has risen beyond what it was as a candidate. Nothing is taken back for that: the version
@@ -162,7 +162,7 @@ pub enum EventKind {
     Cleared {
         /// Live.
         version: VersionId,
-        /// What the guards said.
+        /// The guards' evidence.
         evidence: Vec<Evidence>,
     },
     /// The evidence for a candidate counts no more, and its evidence begins again: a guard was added, or what was counted
@@ -177,7 +177,7 @@ pub enum EventKind {
     Undecidable {
         /// The candidate.
         version: VersionId,
-        /// What the planner says.
+        /// The planner's forecast, in words.
         forecast: String,
     },
     /// A plan waits for its [cycle](crate::Plan::cycle) and for nothing else: every guard passes, and its last step has all
@@ -192,7 +192,7 @@ pub enum EventKind {
     Planned {
         /// The candidate.
         version: VersionId,
-        /// What will be done.
+        /// The plan that will be carried out.
         plan: Plan,
         /// The guards that were added because there were none, by name.
         guards: Vec<String>,
@@ -346,14 +346,14 @@ pub enum EventKind {
     Drilled {
         /// The version.
         version: VersionId,
-        /// What it answered.
+        /// The outcome of the drill.
         drilled: DrillOutcome,
     },
     /// A version has lost what it answers with, sessions after a panic, and could not replace it.
     Degraded {
         /// The version.
         version: VersionId,
-        /// What stood in the way.
+        /// The obstacle.
         reason: String,
     },
     /// The pipeline of a version writes what its own model does not take: the fault is the version's, whatever requests were
@@ -365,15 +365,15 @@ pub enum EventKind {
         /// How many requests it has failed on so, when that was seen first.
         failures: u64,
     },
-    /// What a version answered from a moment on, until this event, may be wrong: a file that it answers from was written to while
-    /// it was in use. Where that was a prepared form it answers from a whole one again; where it was the weights themselves, nothing
-    /// is left to answer from, and the version is [degraded](Self::Degraded) besides.
+    /// Answers that a version gave from a moment on, until this event, may be wrong: a file that it answers from was
+    /// written to while it was in use. Where that was a prepared form it answers from a whole one again; where it was
+    /// the weights themselves, nothing is left to answer from, and the version is [degraded](Self::Degraded) besides.
     AnswersInDoubt {
         /// The version.
         version: VersionId,
         /// When it was last found to be as it was.
         since: Timestamp,
-        /// What has changed.
+        /// The change that was seen.
         reason: String,
     },
     /// The handle goes on from what an earlier life of it has written down.
@@ -398,7 +398,7 @@ pub enum EventKind {
     /// A start found less than there was, which no crash explains. What a start must not go on without is an error of `build`
     /// instead.
     StartedWithLess {
-        /// What is missing, and what to do.
+        /// The part that is missing, and the remedy.
         reason: String,
     },
     /// The group of the state folder, or of a file in it, could write to it, and so decide what is live. It cannot any more: its
@@ -420,49 +420,49 @@ pub enum EventKind {
         from: VersionId,
         /// Live now.
         to: VersionId,
-        /// What stood in the way.
+        /// The obstacle.
         reason: String,
     },
     /// A retained version cannot be gone back to.
     Unavailable {
         /// The version.
         version: VersionId,
-        /// What stands in the way.
+        /// The obstacle.
         reason: String,
     },
     /// Inputs, or the answers of a version, have drifted, in several windows in a row: see `Builder::drift`.
     Drifted {
         /// Whose doing it is.
         whose: DriftScope,
-        /// What it is a drift from.
+        /// The baseline that it drifted from.
         against: Baseline,
         /// The version whose answers have drifted; nothing of what came in.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         version: Option<VersionId>,
-        /// What has drifted: the sixteen that have most.
+        /// The features that have drifted: the sixteen that have most.
         features: Vec<DriftedFeature>,
         /// How many more have.
         more: usize,
-        /// What to do.
+        /// The action that is advised.
         advice: String,
     },
     /// A drift is over: it was not seen in several windows in a row.
     DriftEnded {
         /// Whose doing it was.
         whose: DriftScope,
-        /// What it was a drift from.
+        /// The baseline that it had drifted from.
         against: Baseline,
         /// The version whose answers had drifted; nothing of what came in.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         version: Option<VersionId>,
-        /// What had drifted.
+        /// The features that had drifted.
         features: Vec<String>,
         /// How many more had.
         more: usize,
     },
     /// State cannot be saved: the handle goes on and raises no exposure until it can.
     StateNotSaved {
-        /// What stands in the way.
+        /// The obstacle.
         reason: String,
     },
     /// State is being saved again, and nothing is missing.
@@ -483,7 +483,7 @@ pub enum EventKind {
         thread: String,
         /// The version.
         version: VersionId,
-        /// What the version was doing.
+        /// The version's activity at that time.
         activity: Activity,
         /// How long.
         lasted: Duration,
@@ -525,7 +525,7 @@ pub enum Cause {
     },
     /// A guard failed.
     Guard {
-        /// What it saw.
+        /// The evidence that it saw.
         evidence: Evidence,
     },
     /// The version failed on many requests in a row.
@@ -558,7 +558,7 @@ pub enum Cause {
     },
     /// The version was not to be had at a start.
     Missing {
-        /// What stood in the way.
+        /// The obstacle.
         reason: String,
     },
 }

@@ -1,4 +1,4 @@
-//! What kinds of events are called, in logs, in metrics and in JSON.
+//! The names of the kinds of events, in logs, in metrics and in JSON.
 
 use super::event::EventKind;
 use crate::version::id::VersionId;

@@ -1,4 +1,4 @@
-//! What a load does to live: its latency before, during and after.
+//! The effect of a load on live: its latency before, during and after.
 
 use std::time::Duration;
 

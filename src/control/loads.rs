@@ -1,4 +1,4 @@
-//! What is known of loads that run or have just ended.
+//! The loads that run or have just ended, as far as they are known.
 
 use std::time::Duration;
 

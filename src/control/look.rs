@@ -1,4 +1,4 @@
-//! What a handle keeps of itself, looked at from outside.
+//! The state that a handle keeps of itself, looked at from outside.
 
 use std::path::Path;
 
@@ -19,7 +19,7 @@ use crate::stats::evidence::ledger::Ledger;
 use crate::stats::evidence::waiting::Maturity;
 use crate::version::id::VersionId;
 
-/// What is decided, as a folder of state holds it: see [`look`].
+/// The decisions of a handle, as a folder of state holds them: see [`look`].
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct Look {
@@ -37,7 +37,7 @@ pub struct Look {
     pub retained: Vec<LookRetained>,
     /// Rollouts that are not over.
     pub rollouts: Vec<LookRollout>,
-    /// What no plan tries again.
+    /// The identities that no plan tries again.
     pub quarantined: Vec<(Identity, Quarantined)>,
     /// Why nothing moves by itself, where it was frozen.
     pub frozen: Option<String>,
@@ -90,7 +90,8 @@ pub struct LookRollout {
     pub since: Timestamp,
     /// Its guards, as they are written; guards of the host's own have no such form.
     pub guards: Vec<String>,
-    /// What its guards said at the last tick that is written down, those of the host's own too; empty before the first.
+    /// The evidence of its guards, the host's own among them, at the last tick that is written down; empty before the
+    /// first.
     pub evidence: Vec<Evidence>,
 }
 

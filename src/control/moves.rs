@@ -1,4 +1,4 @@
-//! What moves versions: exposure, promotion, taking off, going back.
+//! The moves of versions: exposure, promotion, taking off, going back.
 
 use std::sync::Arc;
 
@@ -28,7 +28,7 @@ const PAST_MAX: usize = 32;
 /// Identities that are quarantined at one time; the one that has been for longest is let go of first.
 const QUARANTINE_MAX: usize = 4_096;
 
-/// What a rollback did.
+/// The outcome of a rollback.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 #[must_use = "a rollback that found nothing to go back to changed nothing"]
@@ -351,7 +351,7 @@ impl Control {
         }
     }
 
-    /// What an attempt looks like now.
+    /// Returns what an attempt looks like now.
     pub(crate) fn point(&self, number: u32, now: Timestamp) -> Option<Point> {
         let attempt = self.attempt(number)?;
         let total = |arm| self.arms.get(arm).map(Windows::total);
@@ -359,7 +359,7 @@ impl Control {
         Some(Point::of(now, &attempt.state, candidate, control, &attempt.evidence))
     }
 
-    /// What is known of a candidate that is about to be promoted.
+    /// Returns what is known of a candidate that is about to be promoted.
     fn trial(&self, number: u32, now: Timestamp) -> Option<Trial> {
         let attempt = self.attempt(number)?;
         let (candidate, control) = (self.view(attempt.candidate, now)?, self.view(attempt.control, now)?);

@@ -30,7 +30,7 @@ const UNITS_MISMATCH: &str =
 const LABELS_MISMATCH: &str = "labels arrive in another share for the candidate than for live";
 
 impl Attempt {
-    /// What speaks against what was counted since the exposure changed, if anything does.
+    /// Returns what speaks against what was counted since the exposure changed, if anything does.
     pub(crate) fn doubted(&self) -> Option<String> {
         let uncovered = |test: &GuardTest| Coverage::differs_lately(&test.design, &self.ledger);
         if self.units_mismatch() {
@@ -43,7 +43,7 @@ impl Attempt {
         }
     }
 
-    /// What came of live's units since the exposure changed, beside a canary and in pairs.
+    /// Returns what came of live's units since the exposure changed, beside a canary and in pairs.
     fn lives(&self, of: impl Fn(&UnitCounts) -> Events, of_pairs: impl Fn(&PairCounts) -> Events) -> Events {
         let fresh = self.ledger.fresh();
         let mut sum = of(&fresh.requests.pooled().live.units);
@@ -108,7 +108,7 @@ impl Attempt {
         arms.iter().map(|arms| of(&arms.candidate) + of(&arms.live)).sum()
     }
 
-    /// What keeps the candidate from being promoted by a rule, whatever its evidence.
+    /// Returns what keeps the candidate from being promoted by a rule, whatever its evidence.
     pub(crate) fn obstacles(
         &self,
         test: &GuardTest,

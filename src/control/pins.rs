@@ -1,11 +1,11 @@
-//! What the control side knows of pinned streams.
+//! The control side's view of pinned streams.
 
 use serde::{Deserialize, Serialize};
 
 use crate::base::clock::Timestamp;
 use crate::version::id::VersionId;
 
-/// What becomes of a pinned stream when its version takes no traffic any more.
+/// The policy for a pinned stream when its version takes no traffic any more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]

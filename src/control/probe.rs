@@ -27,7 +27,7 @@ enum ProbeKind {
 }
 
 impl Probe {
-    /// What a rule looks for, if it is one over a latency.
+    /// Returns what a rule looks for, if it is one over a latency.
     pub(crate) fn of(rule: &Rule) -> Option<Self> {
         let Figure::Latency { quantile } = *rule.figure() else { return None };
         Some(match rule.limit() {

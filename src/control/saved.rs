@@ -41,7 +41,7 @@ use crate::task::task::TaskKind;
 use crate::version::id::VersionId;
 use crate::version::loaded::Known;
 
-/// What was decided, and by what rules it goes on.
+/// The decisions, and the rules by which they go on.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct SavedControl {
     /// Of the handle.
@@ -69,14 +69,14 @@ pub(crate) struct SavedControl {
     pub(crate) keyed: bool,
     pub(crate) next_attempt: u32,
     pub(crate) next_event: u64,
-    /// What the handle is told of the task, for whoever judges by other guards.
+    /// The handle's knowledge of the task, for whoever judges by other guards.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) setting: Option<SavedSetting>,
     /// Traffic as live has seen it in this life of the handle.
     #[cfg(feature = "forecast")]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) traffic: Option<Traffic>,
-    /// What tells the key that seals ids from another.
+    /// The print of the key that seals ids: it tells that key from another.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) key: Option<u64>,
     /// Decide who is on a canary.
@@ -86,7 +86,7 @@ pub(crate) struct SavedControl {
     pub(crate) owners: Option<String>,
 }
 
-/// What there is to know of a handle before it can be said which test a rule needs.
+/// The facts about a handle that must be known before it can be said which test a rule needs.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct SavedSetting {
     pub(crate) kind: TaskKind,
@@ -170,7 +170,7 @@ pub(crate) struct SavedGuard {
     pub(crate) watch: Option<(DetectorState, Events)>,
 }
 
-/// What was seen.
+/// The evidence that was seen.
 #[derive(Clone, Default, Serialize, Deserialize)]
 pub(crate) struct SavedEvidence {
     pub(crate) attempts: Vec<SavedAttemptEvidence>,
@@ -185,14 +185,14 @@ pub(crate) struct SavedEvidence {
 pub(crate) struct SavedAttemptEvidence {
     pub(crate) number: u32,
     pub(crate) ledger: SavedLedger,
-    /// What was kept of the keys that were seen.
+    /// The keys that were seen, as far as they were kept.
     pub(crate) keys: Option<Packed>,
     /// The same of those whose pairs count.
     #[serde(default)]
     pub(crate) pair_keys: Option<Packed>,
     /// Units of the candidate and outcomes of them since the step began.
     pub(crate) progress: (u64, u64),
-    /// What its guards said at the last tick: for whoever looks on.
+    /// The verdicts of its guards at the last tick: for whoever looks on.
     #[serde(default)]
     pub(crate) guards: Vec<Evidence>,
 }
@@ -284,7 +284,7 @@ impl SavedEvidence {
 }
 
 impl Control {
-    /// What was decided. `life` is this life of the handle, and how many there were.
+    /// Returns what was decided. `life` is this life of the handle, and how many there were.
     pub(crate) fn saved(
         &self,
         life: (u64, u64),
@@ -333,8 +333,8 @@ impl Control {
         }
     }
 
-    /// What was seen: all of it, or of what is large only what has come since the last time. The caller has just collected
-    /// it, and still holds the lock: what was drained and what was not are then saved as one.
+    /// Returns what was seen: all of it, or of what is large only what has come since the last time. The caller has
+    /// just collected it, and still holds the lock: what was drained and what was not are then saved as one.
     pub(crate) fn saved_evidence(&self, joins: &Joins, all: bool) -> SavedEvidence {
         SavedEvidence {
             attempts: self.attempts.iter().map(|attempt| self.attempt_evidence(attempt)).collect(),

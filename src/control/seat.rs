@@ -11,7 +11,7 @@ use crate::stats::sequential::Additive;
 pub(crate) struct Seat {
     /// Until when candidates may be exposed.
     pub(crate) lease_until: Timestamp,
-    /// What was counted and not told yet, by attempt and by the head under which requests were made.
+    /// The counts that were made and not told yet, by attempt and by the head under which requests were made.
     pub(crate) outbox: OrderedMap<(u32, u64), Counts>,
     /// Under which head each attempt came to where it is, and under which it was before.
     pub(super) entered: OrderedMap<u32, (u64, u64)>,

@@ -1,4 +1,4 @@
-//! What the host has set, and what the writer remembers of versions.
+//! The settings of the host, and what the writer remembers of versions.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,7 +17,7 @@ use crate::version::id::VersionId;
 use crate::version::loaded::AnyVersion;
 use crate::version::tiers::Tiers;
 
-/// What the control side is told when the handle is built.
+/// The settings that the control side is told when the handle is built.
 #[derive(Clone)]
 pub(crate) struct Settings {
     pub(crate) name: String,
@@ -30,7 +30,7 @@ pub(crate) struct Settings {
     pub(crate) exposure: ExposureOptions,
     pub(crate) kpis: Arc<[Kpi]>,
     pub(crate) seed: u64,
-    /// What the host gave for a secret: it keys who is on a canary.
+    /// The secret that the host gave: it keys who is on a canary.
     pub(crate) split: Option<[u8; 16]>,
     pub(crate) shadowing: bool,
     /// Live shadows the requests of a canary.
@@ -52,7 +52,7 @@ pub(crate) struct Settings {
     pub(crate) segments: Option<Arc<Table>>,
 }
 
-/// What was said here while another process has the state, to be held to once it is taken over.
+/// The decisions that were made here while another process has the state, to be held to once it is taken over.
 #[cfg(feature = "state")]
 #[derive(Default)]
 pub(crate) struct LookingOn {
@@ -70,7 +70,7 @@ pub(crate) struct Retained {
     pub(crate) taken_back: bool,
 }
 
-/// What is remembered of a version, in use or not.
+/// The record that is kept of a version, in use or not.
 pub(crate) struct Record {
     pub(crate) identity: Identity,
     pub(crate) staged_at: Timestamp,
@@ -84,7 +84,7 @@ pub(crate) struct Record {
 pub struct Unavailable {
     /// The version.
     pub version: VersionId,
-    /// What it must be.
+    /// The identity that it must have.
     pub identity: Identity,
     /// Since when it is retained.
     pub since: Timestamp,

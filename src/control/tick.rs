@@ -55,7 +55,7 @@ pub(crate) struct Snapshot {
     now: Timestamp,
     before: Share,
     guards: Vec<Guarded>,
-    /// What keeps each guard from letting the candidate go on.
+    /// The obstacles that keep each guard from letting the candidate go on.
     obstacles: Vec<Vec<String>>,
     /// Few new keys come, where that is so.
     keys_run_out: Option<String>,
@@ -69,11 +69,11 @@ pub(crate) struct Snapshot {
     context: Context,
     /// A point of the attempt's course is to be taken.
     due: bool,
-    /// What both versions said of the same traffic, where that is watched.
+    /// The answers of both versions to the same traffic, where that is watched.
     pub(crate) drift: Option<Arc<Seen>>,
 }
 
-/// What a record of a decision says beside the evidence.
+/// The context that a record of a decision gives beside the evidence.
 struct Context {
     handle: String,
     seed: u64,
@@ -84,7 +84,7 @@ struct Context {
     error_budget: ErrorBudgetStatus,
 }
 
-/// What the guards of a snapshot said, and what is to follow.
+/// The verdicts of a snapshot's guards, and what is to follow.
 pub(crate) struct Verdicts {
     judged: Vec<Judged>,
     moved: Move,
@@ -534,8 +534,8 @@ impl Control {
         })
     }
 
-    /// What the guards of an attempt may look at of an arm: its windows are brought together for guards of the host's alone, since
-    /// a test counts what its ledger has.
+    /// Returns what the guards of an attempt may look at of an arm: its windows are brought together for guards of the
+    /// host's alone, since a test counts what its ledger has.
     fn view_for(&self, attempt: &Attempt, arm: u32, now: Timestamp) -> Option<ArmView> {
         if attempt.guards.iter().any(|guarded| guarded.test.is_none()) {
             self.view(arm, now)

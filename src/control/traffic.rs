@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, VecDeque};
 use crate::stats::counting::exposure::Units;
 use crate::stats::sequential::Odds;
 
-/// What a candidate and its live were asked since the exposure last changed.
+/// The requests that a candidate and its live were asked since the exposure last changed.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct TrafficSeen {
     era: u32,
@@ -19,7 +19,7 @@ pub(crate) struct TrafficSeen {
     /// The candidate's last requests with a key, and how many of them counted for one that had not counted before.
     keyed: u64,
     counted: u64,
-    /// What has been told since the exposure changed: once is enough, however often it comes and goes.
+    /// The warnings that have been told since the exposure changed: once is enough, however often it comes and goes.
     told: Told,
 }
 
@@ -51,7 +51,7 @@ const ONE_KEY: f64 = 0.1;
 const TIMES: f64 = 2.0;
 
 impl TrafficSeen {
-    /// What is to be told of these, if it has not been.
+    /// Returns what is to be told of these, if it has not been.
     pub(crate) fn untold(&mut self, fault: Option<&String>, run_out: Option<&String>) -> Vec<String> {
         let of =
             |told: &mut bool, said: Option<&String>| said.filter(|_| !std::mem::replace(told, true)).cloned();
@@ -94,7 +94,7 @@ impl TrafficSeen {
         })
     }
 
-    /// What is wrong with how traffic is spread, if anything is.
+    /// Returns the fault in how traffic is spread, if there is one.
     pub(crate) fn fault(&self, split: Odds) -> Option<String> {
         let all = self.candidate + self.live;
         let (meant, found) = (split.share(), self.candidate as f64 / all.max(1) as f64);

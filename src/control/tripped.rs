@@ -1,5 +1,5 @@
-//! What follows where a circuit breaker has tripped: beside a live that is well the version has failed outright and is taken
-//! off; while live fails too it waits with its circuit open, and is tried again.
+//! The consequences where a circuit breaker has tripped: beside a live that is well the version has failed outright and
+//! is taken off; while live fails too it waits with its circuit open, and is tried again.
 
 use std::time::Duration;
 

@@ -1,10 +1,10 @@
-//! What events say of drift. With the feature `drift`, a handle that watches its data is here too.
+//! The drift that events tell of. With the feature `drift`, a handle that watches its data is here too.
 
 pub(crate) mod told;
 
 pub use told::{Baseline, DriftScope, DriftedFeature, What};
 
-/// What stands in for the watch: there is none. Nothing here has a size.
+/// A stand-in for the watch: there is none. Nothing here has a size.
 pub(crate) mod watch {
     use std::convert::Infallible;
     use std::marker::PhantomData;

@@ -1,10 +1,11 @@
-//! What an event says of a drift. Here without the feature `drift` too: an event reads the same whatever a build can watch.
+//! The drift that an event tells of. Here without the feature `drift` too: an event reads the same whatever a build can
+//! watch.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// What can drift of a feature.
+/// The aspects of a feature that can drift.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
@@ -39,7 +40,7 @@ pub enum DriftScope {
     Candidate,
 }
 
-/// What a drift is a drift from.
+/// The baseline of a drift.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
@@ -48,9 +49,9 @@ pub enum Baseline {
     Training,
     /// The same hour of other days.
     Season,
-    /// What live said in its first full window.
+    /// Live's answers in its first full window.
     LivesBeginning,
-    /// What live says over the same time.
+    /// Live's answers over the same time.
     Live,
 }
 
@@ -84,7 +85,7 @@ impl fmt::Display for Baseline {
 pub struct DriftedFeature {
     /// Its name; `score` and `prediction` of an answer.
     pub feature: String,
-    /// What of it.
+    /// The aspect of it that has drifted.
     pub what: What,
     /// How large the drift is: see `DriftRow::effect`.
     pub effect: f64,

@@ -93,7 +93,7 @@ impl WindowedProfile {
         self
     }
 
-    /// What windows are compared with.
+    /// Returns the profile that windows are compared with.
     pub fn reference(&self) -> &ReferenceProfile {
         &self.reference
     }

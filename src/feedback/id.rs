@@ -132,7 +132,7 @@ impl SealKey {
         SipHasher24::new_with_keys(self.0, self.1).hash(body)
     }
 
-    /// What tells this key from another, and nothing more of it.
+    /// Returns a print that tells this key from another, and nothing more of it.
     #[cfg(feature = "state")]
     pub(crate) fn print(self) -> u64 {
         self.code(b"")

@@ -132,7 +132,7 @@ pub(crate) struct State {
     pub(crate) pages: HashMap<PageKey, Page>,
     correctable: HashMap<Key, Correctable>,
     correctable_order: VecDeque<(Timestamp, Key)>,
-    /// What the outcomes that may be corrected take beside their rows, in bytes.
+    /// The bytes that the outcomes that may be corrected take beside their rows.
     correctable_bytes: usize,
     pub(crate) pairs: HashMap<Key, Pair>,
     pub(crate) pair_order: VecDeque<(Timestamp, Key)>,
@@ -206,7 +206,7 @@ pub(crate) const TRUTH: u8 = 0;
 /// The figure "an outcome of this unit counts", by the row of the unit's first.
 const UNIT: u8 = u8::MAX;
 
-/// What outcomes that may be corrected take beside their rows, in bytes: lists of relevant items.
+/// The most bytes that outcomes that may be corrected take beside their rows: lists of relevant items.
 const CORRECTABLE_BYTES_MAX: usize = 16 << 20;
 
 /// Exposures that outcomes can still be joined to.
@@ -768,7 +768,7 @@ impl Joins {
         }
     }
 
-    /// What `status()` shows.
+    /// Returns the counts that `status()` shows.
     pub(crate) fn counts(&self) -> FeedbackCounts {
         let state = self.state.lock();
         FeedbackCounts {
@@ -783,7 +783,7 @@ impl Joins {
 }
 
 impl State {
-    /// What an id says, in the numbers of this life of the handle.
+    /// Reads what an id says, in the numbers of this life of the handle.
     fn here(&self, body: &Body, process: u64) -> Result<Body, FeedbackOutcome> {
         if body.process == process {
             return Ok(*body);

@@ -112,8 +112,8 @@ impl SavedJoins {
 }
 
 impl Joins {
-    /// What is to be written: all of it, or what has changed since the last time. Whatever is not written in the end must
-    /// be asked for again as a whole.
+    /// Returns what is to be written: all of it, or what has changed since the last time. Whatever is not written in
+    /// the end must be asked for again as a whole.
     pub(crate) fn save(&self, all: bool) -> SavedJoins {
         let state = &mut *self.state.lock();
         let Unsaved { pairs, awaiting } = state.unsaved.replace(Unsaved::default()).unwrap_or_default();
@@ -218,7 +218,7 @@ impl Joins {
 pub(crate) struct Earlier {
     /// The life that made its predictions, and its number there.
     pub(crate) origin: (u64, u32),
-    /// What it is called in this one.
+    /// Its number in this one.
     pub(crate) number: u32,
     pub(crate) intake: Arc<Intake>,
     pub(crate) retired: Timestamp,

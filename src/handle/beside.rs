@@ -14,7 +14,7 @@ use crate::version::post::At;
 /// How often it is looked whether to wait on.
 const LOOK: Duration = Duration::from_millis(20);
 
-/// What came of work beside.
+/// The outcome of work beside.
 pub(crate) enum Beside<T> {
     Done(T),
     /// It took longer than it may, or was given up by whoever waits for it. What it comes to is dropped on its thread.
@@ -25,7 +25,7 @@ pub(crate) enum Beside<T> {
     Ended,
 }
 
-/// What whoever waits wants.
+/// The choice of whoever waits.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Wait {
     /// To wait on.

@@ -46,7 +46,7 @@ pub enum BuildError {
     #[cfg(feature = "fleet")]
     #[error("the fleet: {reason}")]
     Fleet {
-        /// What stands in the way, and what to do.
+        /// The obstacle, and the remedy.
         reason: String,
     },
     /// The live version cannot be used.
@@ -57,7 +57,7 @@ pub enum BuildError {
     Kpi {
         /// The figure.
         name: String,
-        /// What is wrong with it.
+        /// The fault in it.
         cause: &'static str,
     },
     /// The outcome that silence means does not fit the task.

@@ -80,7 +80,7 @@ pub struct Builder<I: ?Sized + 'static, O: 'static> {
     retention: Retention,
     keeping: Keeping<I, O>,
     drift: Option<Drift<I>>,
-    /// What a file says of drift, whatever the code says before or after.
+    /// The drift section of a file, whatever the code says before or after.
     #[cfg(all(feature = "config", feature = "drift"))]
     drift_told: Option<super::config::Drift>,
     threads: Threads,
@@ -133,13 +133,14 @@ impl<I: ?Sized + 'static, O: 'static> Builder<I, O> {
         self
     }
 
-    /// What the predictions are. Without it they are only counted and timed.
+    /// Sets what the predictions are. Without it they are only counted and timed.
     pub fn task(mut self, task: Task<O>) -> Self {
         self.task = task;
         self
     }
 
-    /// What may be done with inputs, and what is known of them: a sample, copies, sizes, segments. By default nothing.
+    /// Sets what may be done with inputs, and what is known of them: a sample, copies, sizes, segments. By default
+    /// nothing.
     pub fn inputs(mut self, inputs: Inputs<I>) -> Self {
         self.inputs = inputs;
         self
@@ -162,7 +163,7 @@ impl<I: ?Sized + 'static, O: 'static> Builder<I, O> {
         self
     }
 
-    /// What is kept for a rollback, and what is never tried again.
+    /// Sets what is kept for a rollback, and what is never tried again.
     pub fn retention(mut self, retention: Retention) -> Self {
         self.retention = retention;
         self
@@ -276,9 +277,10 @@ impl<I: ?Sized + 'static, O: 'static> Builder<I, O> {
         self
     }
 
-    /// What a file says of this handle: of each group of options it changes the fields that it names, and leaves the others as
-    /// they are. A group that is given in code after it, as by [`labels`](Self::labels), replaces what the file said of that
-    /// group; what it says of drift holds whenever `Builder::drift` is called. See [`config`](crate::config).
+    /// Applies what a file says of this handle: of each group of options it changes the fields that it names, and
+    /// leaves the others as they are. A group that is given in code after it, as by [`labels`](Self::labels), replaces
+    /// what the file said of that group; what it says of drift holds whenever `Builder::drift` is called. See
+    /// [`config`](crate::config).
     ///
     /// # Errors
     ///

@@ -1,4 +1,4 @@
-//! What a round of upkeep is to do, and what came of it.
+//! The chores of a round of upkeep, and what came of them.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use crate::version::drill::DrillOutcome;
 use crate::version::id::VersionId;
 use crate::version::loaded::AnyVersion;
 
-/// What is to be done in a round of upkeep, as it was when it was listed.
+/// The chores of a round of upkeep, as they were when they were listed.
 pub(crate) struct Chores {
     pub(crate) loaded: Vec<Arc<dyn AnyVersion>>,
     /// Those that are not in the tier that they are wanted in.
@@ -16,7 +16,7 @@ pub(crate) struct Chores {
     pub(crate) retained: Vec<Arc<dyn AnyVersion>>,
 }
 
-/// What came of one chore.
+/// The outcome of one chore.
 pub(crate) enum Done {
     Maintained { version: VersionId, failure: Option<String>, doubt: Option<Doubt> },
     Settled { version: Arc<dyn AnyVersion>, reached: Result<Tier, String>, took: Duration },

@@ -1,4 +1,4 @@
-//! What all clones of a handle share, and the work that is nobody's request.
+//! The state that all clones of a handle share, and the work that is nobody's request.
 
 use crate::Timestamp;
 use crate::control::desk::Desk;
@@ -31,7 +31,7 @@ use crate::version::loaded::AnyVersion;
 use crate::version::post::Post;
 use crate::version::priority::LoadPriority;
 
-/// What all clones of a handle share.
+/// The state that all clones of a handle share.
 pub(crate) struct Core<I: ?Sized, O> {
     pub(crate) serving: Serving<I, O>,
     /// An input that every version must answer before it takes traffic.
@@ -54,7 +54,7 @@ pub(crate) struct Core<I: ?Sized, O> {
     pub(crate) load_priority: LoadPriority,
     /// A thread of ours keeps versions up; ticks do not.
     pub(crate) keeps_up_aside: bool,
-    /// What the thread that keeps versions up is to do next, and what came of what it did.
+    /// The next chores of the thread that keeps versions up, and what came of what it did.
     pub(crate) chores_waiting: (Sender<Chores>, Receiver<Chores>),
     pub(crate) chores_done: (Sender<Done>, Receiver<Done>),
     /// The threads of the handle's, and what they last did.
@@ -107,7 +107,7 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
         control.announcer.announce(self.serving.clock.now(), epoch, kind);
     }
 
-    /// What a move needs at hand.
+    /// Returns what a move needs at hand.
     pub(crate) fn desk(&self, now: Timestamp) -> Desk<'_> {
         Desk { router: &self.serving, joins: &self.serving.joins, now, since: now }
     }
@@ -207,7 +207,7 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
         }
     }
 
-    /// What there is to know before it can be said which test a guard needs.
+    /// Returns what there is to know before it can be said which test a guard needs.
     pub(crate) fn setting(&self) -> Setting<'_> {
         Setting {
             kind: self.serving.task.kind(),

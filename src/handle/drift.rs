@@ -1,4 +1,4 @@
-//! What a handle knows of its data, and the part of a tick that looks at it.
+//! The handle's knowledge of its data, and the part of a tick that looks at it.
 
 use std::sync::Arc;
 
@@ -37,7 +37,7 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
 }
 
 impl<I: ?Sized + 'static, O: 'static> ModelHandle<I, O> {
-    /// What is known of the drift of the handle's data, as of the last tick; nothing where it is not
+    /// Returns what is known of the drift of the handle's data, as of the last tick; nothing where it is not
     /// [watched](crate::Builder::drift). Compares on the calling thread: some milliseconds for a hundred features.
     pub fn drift(&self) -> Option<DriftStatus> {
         self.inner.serving.drift.as_ref().map(|drift| drift.status())

@@ -1,4 +1,4 @@
-//! What stands in for `drift` without the feature: nothing is watched.
+//! Stand-ins for `drift` without the feature: nothing is watched.
 
 use std::convert::Infallible;
 

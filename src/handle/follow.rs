@@ -19,7 +19,7 @@ use crate::rollout::plan::Plan;
 use crate::version::id::VersionId;
 use crate::version::prepare::StageError;
 
-/// What follows from a version that was published.
+/// The reaction to a version that was published.
 #[derive(Debug, Clone, PartialEq, Default)]
 #[non_exhaustive]
 pub enum OnPublish {
@@ -54,11 +54,11 @@ type Guards<I, O> = dyn Fn(Rollout<I, O>) -> Rollout<I, O> + Send;
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Followed {
-    /// What changed.
+    /// The change.
     pub change: Change,
-    /// What the policy did about it: nothing where it asks for nothing. What fails is tried again once the version's files
-    /// have changed and are whole ([`Change::Settled`]), not before: it would fail again. The handle tells it too, as
-    /// [`VersionRefused`](crate::events::EventKind::VersionRefused).
+    /// The outcome of what the policy did about it: nothing where it asks for nothing. What fails is tried again once
+    /// the version's files have changed and are whole ([`Change::Settled`]), not before: it would fail again. The
+    /// handle tells it too, as [`VersionRefused`](crate::events::EventKind::VersionRefused).
     pub done: Result<(), FollowError>,
 }
 
@@ -135,7 +135,8 @@ impl<I: ?Sized + 'static, O: Send + 'static> Follow<I, O> {
         Self { watch: self.watch.listed_only(), ..self }
     }
 
-    /// What has changed since the last time, and what was done about it. Loads what it stages, and waits for that.
+    /// Returns what has changed since the last time, and what was done about it. Loads what it stages, and waits for
+    /// that.
     ///
     /// # Errors
     ///

@@ -1,4 +1,4 @@
-//! What stands in for `forecast` without the feature: no plan is chosen, and none is warned of.
+//! Stand-ins for `forecast` without the feature: no plan is chosen, and none is warned of.
 
 use super::rollout::{Rollout, RolloutError};
 use crate::rollout::plan::Plan;

@@ -381,8 +381,8 @@ impl<I: ?Sized + 'static, O: 'static> ModelHandle<I, O> {
         self.with_drift(status)
     }
 
-    /// What is known of the fleet that this process is a member of: where it stands, who judges, what waits. Nothing where it is in
-    /// none. It asks nobody: it is what was known at the last look.
+    /// Returns what is known of the fleet that this process is a member of: where it stands, who judges, what waits.
+    /// Nothing where it is in none. It asks nobody: it is what was known at the last look.
     #[cfg(feature = "fleet")]
     pub fn fleet(&self) -> Option<crate::status::FleetStatus> {
         self.inner.fleet_status()
@@ -512,7 +512,7 @@ pub enum RollbackError {
     Lost {
         /// The version.
         version: VersionId,
-        /// What stood in the way.
+        /// The obstacle.
         reason: String,
     },
 }

@@ -31,7 +31,7 @@ pub(crate) struct Keeping<I: ?Sized, O> {
     pub(crate) folder: Option<StateFolder>,
     pub(crate) source: Option<Contained<Box<dyn ModelSource<I, O>>>>,
     pub(crate) faults: Option<Faults>,
-    /// What there is to tell of a start.
+    /// The events that there are to tell of a start.
     told: Vec<EventKind>,
 }
 
@@ -41,7 +41,7 @@ impl<I: ?Sized, O> Default for Keeping<I, O> {
     }
 }
 
-/// What writes state down and finds versions again, while the handle lives.
+/// The part that writes state down and finds versions again, while the handle lives.
 pub(crate) struct Keeper<I: ?Sized, O> {
     /// `None` where no state is kept.
     pub(crate) recorder: Option<Recorder>,
@@ -51,14 +51,15 @@ pub(crate) struct Keeper<I: ?Sized, O> {
     /// Where versions come from by name.
     pub(crate) source: Option<Contained<Box<dyn ModelSource<I, O>>>>,
     pub(crate) after_crash: AfterCrash,
-    /// What there is to tell of the start.
+    /// The events that there are to tell of the start.
     pub(crate) told: Vec<EventKind>,
 }
 
 /// A journal that was opened at a start; `None` where no state is kept.
 pub(crate) struct Began(Option<(Place, Opened)>);
 
-/// What a start goes on with once live is known: the journal, where it is, and what an earlier life has written down.
+/// The material that a start goes on with once live is known: the journal, where it is, and what an earlier life has
+/// written down.
 pub(crate) type Started = Option<(Place, Option<Journal>, Option<Remembered>)>;
 
 impl Began {
@@ -143,7 +144,7 @@ impl<I: ?Sized, O> Keeping<I, O> {
         Ok((live, Some((place, journal, Some(remembered)))))
     }
 
-    /// What writes down this life of the handle, and what an earlier one has left.
+    /// Returns what writes down this life of the handle, and what an earlier one has left.
     pub(crate) fn keeper(
         self,
         started: Started,
@@ -175,7 +176,7 @@ fn first<I: ?Sized, O>(
     Ok(prepare(id, model)?)
 }
 
-/// What a journal held when it was opened.
+/// The contents of a journal when it was opened.
 pub(crate) struct Opened {
     /// Nothing where another process has it.
     pub(crate) journal: Option<Journal>,
@@ -220,7 +221,7 @@ impl Opened {
     }
 }
 
-/// What an earlier life of the handle has written down, with its versions.
+/// The records of an earlier life of the handle, with its versions.
 pub(crate) struct Remembered {
     pub(crate) saved: SavedControl,
     pub(crate) evidence: SavedEvidence,

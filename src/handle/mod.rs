@@ -1,4 +1,4 @@
-//! What a host holds, and what its clones share.
+//! The things that a host holds, and what its clones share.
 
 #[cfg(feature = "tokio")]
 pub(crate) mod aside;

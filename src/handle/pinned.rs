@@ -133,13 +133,13 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
     }
 }
 
-/// What the control side shares with a pin: see [`Pin`].
+/// The slot that the control side shares with a pin: see [`Pin`].
 pub(crate) struct PinSlot<I: ?Sized, O> {
     pub(crate) until: Timestamp,
     pub(crate) held: Mutex<Option<Held<I, O>>>,
 }
 
-/// What a pin keeps.
+/// The holdings of a pin.
 pub(crate) struct Held<I: ?Sized, O> {
     pub(crate) arm: Arm<Version<I, O>>,
     /// The hash of the key that it was routed by, if it was.

@@ -30,7 +30,7 @@ const REST: Duration = Duration::from_secs(10);
 /// How often a clock that is turned by hand is looked at: nobody tells that it was.
 const LOOK: Duration = Duration::from_millis(1);
 
-/// What a thread is handed.
+/// The job that a thread is handed.
 struct Handed<I: ?Sized, O> {
     errand: Errand<I, O>,
     answer: Sender<Answered<O>>,

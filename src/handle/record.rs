@@ -1,4 +1,4 @@
-//! What happens to a handle, written down as it happens.
+//! The record of what happens to a handle, written down as it happens.
 //!
 //! Two rules, and they are not the same. What *raises* exposure is written first, as an intention, and does not happen
 //! where that fails. What *lowers* it happens first and is written afterwards: by whoever lowered it where nobody else is
@@ -25,8 +25,8 @@ pub(crate) struct Recorder {
     pub(crate) process: u64,
     /// How often evidence is written where nothing else is.
     pub(crate) checkpoint_every: Duration,
-    /// What is on disk: the epoch, the number of the event after the last one, and that of the last decision. Written by
-    /// whoever has the turn, under its lock; for readers without it see `is_durable`.
+    /// The extent of what is on disk: the epoch, the number of the event after the last one, and that of the last
+    /// decision. Written by whoever has the turn, under its lock; for readers without it see `is_durable`.
     pub(crate) written: (AtomicU64, AtomicU64, AtomicU64),
     /// It was told that what happens is not on disk, and not yet that it is again. Relaxed: of those who change it at once
     /// one sees that it did, and tells.
@@ -41,7 +41,7 @@ pub(crate) struct Writing {
     /// Lives of the handle so far, this one included.
     pub(crate) lives: u64,
     pub(crate) at: Timestamp,
-    /// What was to be written as a difference was not, so all of it is needed.
+    /// Whether something that was to be written as a difference was not, so all of it is needed.
     pub(crate) whole: bool,
 }
 

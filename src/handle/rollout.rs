@@ -62,7 +62,7 @@ impl<I: ?Sized + 'static, O: Send + 'static> ModelHandle<I, O> {
     ///
     /// # Errors
     ///
-    /// Whatever is wrong with the version or its name. Nothing has changed then.
+    /// Returns whatever is wrong with the version or its name. Nothing has changed then.
     pub fn stage(&self, name: &str, model: impl Model<I, O> + 'static) -> Result<Rollout<I, O>, StageError> {
         self.stage_opened_by(name, move || Ok(Box::new(model)))
     }
@@ -262,7 +262,7 @@ impl<I: ?Sized + 'static, O: 'static> Rollout<I, O> {
         }
     }
 
-    /// What could not be agreed on is told where the candidate is to be exposed.
+    /// Keeps what could not be agreed on as an error: it is told where the candidate is to be exposed.
     fn or_illegal(mut self, said: Result<(), String>) -> Self {
         if let Err(reason) = said {
             let error = self.not_raised(reason);
@@ -669,9 +669,9 @@ pub enum RolloutError {
     /// Other candidates have what live would have to give.
     #[error("live has {left} left to give, not {weight}: lower another candidate first")]
     NotEnoughLeft {
-        /// What was asked for.
+        /// The share that was asked for.
         weight: Share,
-        /// What the candidate could have.
+        /// The share that the candidate could have.
         left: Share,
     },
     /// Requests may not be copied.
@@ -693,17 +693,17 @@ pub enum RolloutError {
     /// An automatic plan has nothing to go by.
     #[error("nothing is known of live's traffic yet: let it answer requests before an automatic plan is run")]
     NoTraffic,
-    /// What is about to happen cannot be written down, so it does not happen: a start would not know that the candidate was
-    /// exposed.
+    /// A move that is about to happen cannot be written down, so it does not happen: a start would not know that the
+    /// candidate was exposed.
     #[error("exposure was not raised: the journal could not be written ({reason})")]
     NotRecorded {
-        /// What stands in the way.
+        /// The obstacle.
         reason: String,
     },
     /// The other processes of the fleet have not agreed: they have decided on something else in the same moment, or cannot be asked.
     #[error("the fleet has not agreed: {reason}")]
     NotAgreed {
-        /// What stands in the way.
+        /// The obstacle.
         reason: String,
     },
     /// The version's identity did harm before.
@@ -711,7 +711,7 @@ pub enum RolloutError {
     Quarantined {
         /// The version that did the harm.
         version: VersionId,
-        /// What it did.
+        /// The harm that it did.
         reason: String,
     },
 }

@@ -91,7 +91,7 @@ pub struct Status {
     pub threads: Vec<ThreadStatus>,
     /// Versions that take no traffic and wait for their last borrower before they are freed.
     pub waiting_to_drop: Vec<VersionId>,
-    /// What is known of the drift of its data, where that is [watched](crate::Builder::drift).
+    /// The drift of its data, as far as it is known, where that is [watched](crate::Builder::drift).
     #[cfg(feature = "drift")]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub drift: Option<DriftStatus>,
@@ -142,7 +142,7 @@ impl Status {
     }
 }
 
-/// What a version is to its handle.
+/// The role of a version in its handle.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
@@ -175,26 +175,27 @@ impl Role {
 pub struct VersionStatus {
     /// Its name.
     pub version: VersionId,
-    /// What it is to the handle.
+    /// Its role in the handle.
     pub role: Role,
-    /// What makes it the same as another.
+    /// The identity that makes it the same as another.
     pub identity: Identity,
     /// When it was staged.
     pub staged_at: Timestamp,
-    /// What its model says of itself; nothing once it is past.
+    /// The model's description of itself; nothing once it is past.
     pub description: Option<Description>,
-    /// What it was asked before it was staged; nothing once it is past.
+    /// Its proof: what it was asked before it was staged; nothing once it is past.
     #[serde(default)]
     pub proof: Option<Proof>,
     /// Everything it ever did, in whatever role.
     pub total: ArmFigures,
-    /// What it did lately; see [`Window::Recent`].
+    /// Its recent figures; see [`Window::Recent`].
     pub recent: ArmFigures,
     /// How ready it is; nothing once it is past.
     pub tier: Option<Tier>,
-    /// What it takes of the process's memory, as measured within the last seconds; nothing where that is not known.
+    /// The part of the process's memory that it takes, as measured within the last seconds; nothing where that is not
+    /// known.
     pub memory: Option<Memory>,
-    /// What it answered in its last [drill](crate::options::Drill), where it was retained then.
+    /// The outcome of its last [drill](crate::options::Drill), where it was retained then.
     pub drilled: Option<DrillOutcome>,
 }
 
@@ -246,7 +247,7 @@ pub struct RolloutStatus {
     pub since: Timestamp,
     /// Why it was taken off, where it was.
     pub cause: Option<Cause>,
-    /// What the guards said last.
+    /// The guards' last evidence.
     pub evidence: Vec<Evidence>,
     /// The candidate's figures since the attempt began; since its promotion, once it was promoted.
     pub candidate: ArmFigures,

@@ -32,7 +32,8 @@ pub struct ThreadStatus {
     /// How often a panic ended its work. It was begun again each time, and an
     /// [event](crate::events::EventKind::ThreadDied) told of the first, second, fourth, eighth time, and so on.
     pub died: u64,
-    /// What it was given up in, where it was: a call that does not return. It is gone from here once that has returned.
+    /// The call that it was given up in, where it was: one that does not return. It is gone from here once that has
+    /// returned.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub abandoned: Option<AbandonedCall>,
 }
@@ -44,7 +45,7 @@ pub struct ThreadStatus {
 pub struct AbandonedCall {
     /// The version whose code it is.
     pub version: VersionId,
-    /// What the version was doing.
+    /// The version's activity.
     pub activity: Activity,
     /// Since when.
     pub began: Timestamp,
@@ -56,12 +57,12 @@ pub struct AbandonedCall {
 /// in code that does not return, one more would not fare better.
 pub(crate) const ABANDONED_MAX: usize = 8;
 
-/// What is known of one thread. Relaxed, all figures: for showing.
+/// The heartbeat of one thread. Relaxed, all figures: for showing.
 pub(crate) struct Beat {
     pub(crate) name: &'static str,
     worked: AtomicU64,
     died: AtomicU64,
-    /// What it is at.
+    /// The post that it is at.
     pub(crate) post: Arc<Post>,
     /// Dropped when the thread ends, or is waited for no longer: see [`Beats::have_ended`].
     ending: Mutex<Option<Sender<()>>>,

@@ -82,7 +82,8 @@ impl Traces {
         Aside::stage_of(&self.model, version)
     }
 
-    /// What the span of a version that is woken needs. Calls nothing of the host's: whoever goes back is about to.
+    /// Returns what the span of a version that is woken needs. Calls nothing of the host's: whoever goes back is about
+    /// to.
     pub(crate) fn wake(&self, version: VersionId) -> Aside {
         Aside { model: self.model.clone(), version, subscriber: here(), span: Span::none() }
     }
@@ -168,7 +169,8 @@ impl Drop for Staging {
     }
 }
 
-/// What a load has come to, as a span within its own. Entered and left on the load's thread; nobody waits for its lock.
+/// The state that a load has come to, as a span within its own. Entered and left on the load's thread; nobody waits for
+/// its lock.
 struct Within {
     stage: Span,
     activity: Mutex<Option<Span>>,

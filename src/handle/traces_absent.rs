@@ -1,4 +1,4 @@
-//! What stands in for `traces` without the feature `tracing`: nothing is emitted.
+//! Stand-ins for `traces` without the feature `tracing`: nothing is emitted.
 
 use crate::control::control::Control;
 use crate::model::throttle::LoadThrottle;

@@ -1,4 +1,4 @@
-//! What stands in for `turn` and `start` without the feature `state`: nothing is written down.
+//! Stand-ins for `turn` and `start` without the feature `state`: nothing is written down.
 
 use super::core::Core;
 use super::keeper::Remembered;

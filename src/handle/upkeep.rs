@@ -1,5 +1,5 @@
-//! What versions need beside the requests: what they lost is replaced, those that are retained step down and are kept proven,
-//! and one that has become live steps up.
+//! The upkeep that versions need beside the requests: what they lost is replaced, those that are retained step down and
+//! are kept proven, and one that has become live steps up.
 //!
 //! The work may be done by a thread that gets only the time that nobody else wants, and such a thread must not hold a lock
 //! that anybody waits for: one that was put aside with the control lock made a rollback wait for 2.5 s on a busy core. So what is
@@ -45,7 +45,7 @@ impl Drop for Turn<'_> {
     }
 }
 
-/// What calls versions in a round of upkeep.
+/// The caller of versions in a round of upkeep.
 struct Round<'a, O> {
     post: &'a Post,
     clock: &'a Clock,

@@ -1,10 +1,10 @@
-//! What a version is doing: said where it does not come to an end.
+//! The activity of a version: said where it does not come to an end.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// What a version is doing, said where that does not come to an end.
+/// The activity of a version, said where that does not come to an end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
@@ -34,7 +34,7 @@ pub enum Activity {
     Drill,
 }
 
-/// What it is doing, as the end of a sentence.
+/// Says what it is doing, as the end of a sentence.
 impl fmt::Display for Activity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::base::text::bounded_text;
 
-/// What a model says of itself, for people and for `status()`.
+/// The description that a model gives of itself, for people and for `status()`.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Description {

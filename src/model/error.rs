@@ -30,7 +30,7 @@ pub enum ModelError {
         "the pipeline does not fit its own model: {source}; correct its `encode`, or the file that it is used with"
     )]
     Signature {
-        /// What does not fit.
+        /// The error of the input that does not fit.
         source: Box<InputError>,
     },
     /// Every session was busy for as long as a request may wait. Raise the pool size or shed load.
@@ -48,7 +48,7 @@ pub enum ModelError {
     /// The model answered, but its answer is not one: not finite, out of range, or not what `decode` expects.
     #[error("the model's answer is invalid: {reason}")]
     InvalidOutput {
-        /// What is wrong with it.
+        /// The fault in it.
         reason: Arc<str>,
     },
     /// The model, or the pipeline around it, panicked.
@@ -64,7 +64,7 @@ pub enum ModelError {
     /// The engine below the model failed.
     #[error("the engine failed: {message}")]
     Engine {
-        /// What the engine said.
+        /// The engine's message.
         message: Arc<str>,
     },
 }
@@ -87,7 +87,7 @@ impl ModelError {
         Self::Engine { message: message.into() }
     }
 
-    /// What kind of failure this is, for counting.
+    /// Returns the kind of this failure, for counting.
     pub fn kind(&self) -> ErrorKind {
         match self {
             Self::Input(_) => ErrorKind::Input,
@@ -164,7 +164,7 @@ impl ErrorKind {
         if self == Self::Input { Self::Rejected } else { self }
     }
 
-    /// What happened, in words that are nobody's but ours.
+    /// Returns what happened, in words that are nobody's but ours.
     pub(crate) const fn told(self) -> &'static str {
         match self {
             Self::Input => "it refused the input",
@@ -184,7 +184,7 @@ impl ErrorKind {
     }
 }
 
-/// What is wrong with an input, found before the engine sees it.
+/// A fault in an input, found before the engine sees it.
 #[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum InputError {
@@ -217,7 +217,7 @@ pub enum InputError {
         name: Arc<str>,
         /// The model's element type.
         expected: String,
-        /// What came.
+        /// The element type that came.
         found: String,
     },
     /// An input has a shape that the model's does not allow.
@@ -227,7 +227,7 @@ pub enum InputError {
         name: Arc<str>,
         /// The model's shape, with symbolic dimensions by name.
         expected: String,
-        /// What came.
+        /// The shape that came.
         found: String,
     },
     /// The pipeline refused the request for a reason of its own.
@@ -249,7 +249,7 @@ pub enum LoadError {
     Read {
         /// The file.
         file: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: Arc<std::io::Error>,
     },
     /// There is a pipe, a device or a folder where a model or its data should be. It was not waited for.
@@ -257,7 +257,7 @@ pub enum LoadError {
     NotAFile {
         /// Where.
         file: PathBuf,
-        /// What it is.
+        /// The kind of file that it is.
         what: &'static str,
     },
     /// The file is not an ONNX model, or only a part of one.
@@ -265,7 +265,7 @@ pub enum LoadError {
     NotOnnx {
         /// The file, or what stands for it where the model came as bytes.
         file: String,
-        /// What was found instead.
+        /// The content that was found instead.
         cause: String,
     },
     /// The model needs an operator set, an operator or a format version that this ONNX Runtime lacks.
@@ -289,7 +289,7 @@ pub enum LoadError {
     Engine {
         /// The file, or what stands for it where the model came as bytes.
         file: String,
-        /// What the engine said.
+        /// The engine's message.
         cause: String,
     },
     /// An option makes no sense.
@@ -297,7 +297,7 @@ pub enum LoadError {
     Option {
         /// The option.
         option: &'static str,
-        /// What is wrong with it.
+        /// The fault in it.
         cause: String,
     },
     /// ONNX Runtime itself is missing or cannot be used.
@@ -311,7 +311,7 @@ pub enum LoadError {
     /// It was not wanted any more before it was loaded: see [`LoadThrottle`](crate::versions::LoadThrottle).
     #[error("the load was cancelled")]
     Cancelled,
-    /// Whatever else kept the model from being loaded: an engine's or a host's own error. See [`other`](Self::other).
+    /// Another error kept the model from being loaded: an engine's or a host's own. See [`other`](Self::other).
     #[error(transparent)]
     Other(Arc<dyn Error + Send + Sync>),
 }

@@ -7,8 +7,8 @@ use sha2::{Digest, Sha256};
 
 use crate::base::text;
 
-/// What makes two versions the same: a SHA-256 over the digest of the files, the pipeline's name and version, and the
-/// options that change answers. Two versions of equal identity answer alike, whatever they are called.
+/// The identity of a version: a SHA-256 over the digest of the files, the pipeline's name and version, and the options
+/// that change answers. Two versions of equal identity answer alike, whatever they are called.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Identity([u8; 32]);
 

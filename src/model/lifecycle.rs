@@ -5,8 +5,8 @@ use super::error::{LoadError, ModelError};
 use super::throttle::LoadThrottle;
 use super::tier::{Doubt, Memory, TargetTier, Tier};
 
-/// What a model has beside its answers, and what a handle does with it: loads it, warms it up, lets it step down while it
-/// is only kept for a rollback, and wakes it again. A [`Model`](crate::Model) that needs any of this gives its
+/// The life of a model beside its answers, in the hands of a handle that loads it, warms it up, lets it step down while
+/// it is only kept for a rollback, and wakes it again. A [`Model`](crate::Model) that needs any of this gives its
 /// [`lifecycle`](crate::Model::lifecycle); one that does not, such as a rule of thumb, has none.
 ///
 /// It speaks of no request and no answer, so a wrapper around a model of other types has the lifecycle of what it wraps:
@@ -58,7 +58,8 @@ pub trait Lifecycle: Send + Sync {
     ///
     /// # Errors
     ///
-    /// Whatever keeps the model from being loaded, and [`LoadError::Cancelled`]; the model may be asked to load again.
+    /// Returns whatever keeps the model from being loaded, and [`LoadError::Cancelled`]; the model may be asked to load
+    /// again.
     fn load(&self, throttle: &LoadThrottle) -> Result<(), LoadError> {
         self.inner().map_or(Ok(()), |inner| inner.load(throttle))
     }
@@ -102,7 +103,7 @@ pub trait Lifecycle: Send + Sync {
     ///
     /// # Errors
     ///
-    /// Whatever stands in the way; the model stays as it was.
+    /// Returns whatever stands in the way; the model stays as it was.
     fn settle(&self, target: &TargetTier) -> Result<Tier, LoadError> {
         self.inner().map_or(Ok(Tier::Hot), |inner| inner.settle(target))
     }
@@ -125,7 +126,7 @@ pub trait Lifecycle: Send + Sync {
     ///
     /// # Errors
     ///
-    /// Whatever keeps the model from being mended; it goes on with what it has, and may be asked again.
+    /// Returns whatever keeps the model from being mended; it goes on with what it has, and may be asked again.
     fn maintain(&self) -> Result<(), LoadError> {
         self.inner().map_or(Ok(()), |inner| inner.maintain())
     }
@@ -136,7 +137,7 @@ pub trait Lifecycle: Send + Sync {
         self.inner().and_then(|inner| inner.take_doubt())
     }
 
-    /// What a person wants to know about the model, for `status()`.
+    /// Returns what a person wants to know about the model, for `status()`.
     fn description(&self) -> Description {
         self.inner().map_or_else(Description::default, |inner| inner.description())
     }

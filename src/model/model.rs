@@ -31,7 +31,8 @@ pub trait Model<I: ?Sized, O>: Send + Sync {
     /// [`ModelError::Input`] where the request is at fault, anything else where the model is.
     fn predict(&self, input: &I) -> Result<O, ModelError>;
 
-    /// What makes this version the same as another: its files, its pipeline and the options that change answers.
+    /// Returns what makes this version the same as another: its files, its pipeline and the options that change
+    /// answers.
     fn identity(&self) -> Identity;
 
     /// How the model is loaded, warmed up, kept in a tier and mended. None by default: a model that is ready as soon as

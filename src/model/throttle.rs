@@ -95,7 +95,7 @@ impl LoadThrottle {
         *self.shared.observer.lock() = observer;
     }
 
-    /// What the load has come to.
+    /// Returns what the load has come to.
     pub(crate) fn activity(&self) -> Activity {
         *self.shared.activity.lock()
     }

@@ -32,7 +32,7 @@ impl fmt::Display for Tier {
     }
 }
 
-/// What a model takes of the process's memory.
+/// The part of the process's memory that a model takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Memory {
@@ -57,7 +57,7 @@ impl Memory {
 pub struct Doubt {
     /// How long until now nobody knows what it answered with: since it was last found to be as it was.
     pub lasted: Duration,
-    /// What has changed.
+    /// The change that was seen.
     pub reason: String,
 }
 
@@ -79,7 +79,7 @@ impl TargetTier {
         Self(AtomicU8::new(tier as u8))
     }
 
-    /// What is wanted now.
+    /// Returns the tier that is wanted now.
     pub fn tier(&self) -> Tier {
         // Acquire, with the release in `set`: whoever reads it under a lock that the setter takes later sees it anyhow.
         match self.0.load(Ordering::Acquire) {

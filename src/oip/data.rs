@@ -12,12 +12,12 @@ pub(crate) enum Scalar {
     Signed(i64),
     Float(f64),
     Text(String),
-    /// What no tensor has, by its name.
+    /// A value that no tensor has, by its name.
     Other(&'static str),
 }
 
 impl Scalar {
-    /// What it is, for whoever sent it.
+    /// Returns its kind, for whoever sent it.
     pub(crate) fn kind(&self) -> &'static str {
         match self {
             Self::Bool(_) => "true or false",

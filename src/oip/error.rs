@@ -1,9 +1,9 @@
-//! What is wrong with a request.
+//! The error of a faulty request.
 
 use crate::base::causes::debug_as_told;
 use http::StatusCode;
 
-/// What is wrong with a request, as a sentence that names the field and says what to do.
+/// A fault in a request, as a sentence that names the field and says what to do.
 #[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{sentence}")]
 pub struct Error {
@@ -17,12 +17,12 @@ impl Error {
         Self { sentence: sentence.into() }
     }
 
-    /// What to answer with: 400, always.
+    /// Returns the status to answer with: 400, always.
     pub fn status(&self) -> StatusCode {
         StatusCode::BAD_REQUEST
     }
 
-    /// What clients of the protocol read: `{"error": "…"}`, of the type `application/json`.
+    /// Returns the body that clients of the protocol read: `{"error": "…"}`, of the type `application/json`.
     pub fn body(&self) -> Vec<u8> {
         serde_json::json!({ "error": self.sentence }).to_string().into_bytes()
     }

@@ -1,4 +1,4 @@
-//! What turned out to be true of an answer. The protocol knows nothing of it: this is ours.
+//! The truth of an answer, as it turned out. The protocol knows nothing of it: this is ours.
 
 use serde::Deserialize;
 use serde_json::json;
@@ -8,7 +8,7 @@ use crate::base::objects::from_json;
 use crate::feedback::{FeedbackOutcome, PredictionId};
 use crate::task::outcome::Outcome;
 
-/// What turned out to be true of a prediction, as `POST /v2/models/{name}/feedback` says it: `prediction_id` of the answer's
+/// The outcome of a prediction, as `POST /v2/models/{name}/feedback` says it: `prediction_id` of the answer's
 /// parameters, and one of `class`, `value` and `kpi`.
 ///
 /// ```
@@ -60,7 +60,8 @@ impl Feedback {
     ///
     /// # Errors
     ///
-    /// What is not JSON, is no id, names a field that there is not, or says nothing or more than one thing of the prediction.
+    /// Refuses what is not JSON, is no id, names a field that there is not, or says nothing or more than one thing of the
+    /// prediction.
     pub fn parse(body: &[u8]) -> Result<Self, Error> {
         let said: Said = from_json(body)
             .map_err(|error| Error::new(format!("the JSON of the feedback cannot be read: {error}")))?;
@@ -78,12 +79,12 @@ impl Feedback {
         Ok(Self { id, outcome })
     }
 
-    /// What to hand to [`ModelHandle::feedback`](crate::ModelHandle::feedback).
+    /// Returns the id and the outcome to hand to [`ModelHandle::feedback`](crate::ModelHandle::feedback).
     pub fn into_parts(self) -> (PredictionId, Outcome) {
         (self.id, self.outcome)
     }
 
-    /// What a client is answered: what became of the outcome.
+    /// Returns the answer to a client: what became of the outcome.
     ///
     /// # Errors
     ///

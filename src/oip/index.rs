@@ -1,4 +1,4 @@
-//! What a service has, as the extension `model_repository` lists it.
+//! The list of a service's models, as the extension `model_repository` gives it.
 
 use serde::Deserialize;
 use serde_json::json;
@@ -8,7 +8,7 @@ use crate::base::objects::from_json;
 use crate::handle::status::{Role, Status, VersionStatus};
 use crate::model::Tier;
 
-/// What `POST /v2/repository/index` may ask for.
+/// The request that `POST /v2/repository/index` may make.
 #[derive(Deserialize)]
 struct Asked {
     /// Only what is ready.
@@ -16,8 +16,9 @@ struct Asked {
     ready: bool,
 }
 
-/// What `POST /v2/repository/index` is answered, in JSON: the versions that are loaded, each with its role as the reason. One that
-/// sleeps is not ready. `body` is what the client sent: nothing, or whether it wants only what is ready.
+/// Returns the answer to `POST /v2/repository/index`, in JSON: the versions that are loaded, each with its role as the
+/// reason. One that sleeps is not ready. `body` is what the client sent: nothing, or whether it wants only what is
+/// ready.
 ///
 /// # Errors
 ///

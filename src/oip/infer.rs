@@ -81,9 +81,10 @@ impl Infer {
     ///
     /// # Errors
     ///
-    /// What cannot be read, with a sentence that names the tensor and the field: JSON that is none or is nested too deeply, a type that
-    /// is not of the protocol, a shape that has not as many elements as there are, elements of another type, bytes too few or left over, a
-    /// name twice, and parameters that ask for shared memory, classification or sequences.
+    /// Refuses what cannot be read, with a sentence that names the tensor and the field: JSON that is none or is nested
+    /// too deeply, a type that is not of the protocol, a shape that has not as many elements as there are, elements of
+    /// another type, bytes too few or left over, a name twice, and parameters that ask for shared memory, classification
+    /// or sequences.
     pub fn parse(headers: &HeaderMap, body: &[u8]) -> Result<Self, Error> {
         let (json, mut bytes) = split(headers, body)?;
         let request: Request = from_json(json)
@@ -135,7 +136,7 @@ impl Infer {
         Ok(Self { tensors, id: request.id, key, outputs, binary })
     }
 
-    /// What the model is asked, in the order of the request.
+    /// Returns the tensors that the model is asked, in the order of the request.
     pub fn tensors(&self) -> &Tensors {
         &self.tensors
     }

@@ -1,18 +1,18 @@
-//! What a server and a model say of themselves.
+//! The metadata that a server and a model give of themselves.
 
 use serde_json::{Value as Json, json};
 
 use super::datatype::name_of;
 use crate::model::onnx::{Dimension, Kind, Port, Signature};
 
-/// What `GET /v2` is answered, in JSON: a name and a version that the host gives its service.
+/// Returns the answer to `GET /v2`, in JSON: a name and a version that the host gives its service.
 pub fn server_metadata(name: &str, version: &str) -> String {
     json!({ "name": name, "version": version, "extensions": ["binary_tensor_data", "model_repository"] })
         .to_string()
 }
 
-/// What `GET /v2/models/{name}` is answered, in JSON. A size that is not fixed is -1; a shape that the file does not say is [-1];
-/// inputs and outputs that the protocol has no form for are left out.
+/// Returns the answer to `GET /v2/models/{name}`, in JSON. A size that is not fixed is -1; a shape that the file does
+/// not say is [-1]; inputs and outputs that the protocol has no form for are left out.
 pub fn model_metadata<'v>(
     name: &str,
     versions: impl IntoIterator<Item = &'v str>,

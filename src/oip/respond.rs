@@ -13,8 +13,9 @@ use crate::model::onnx::{Tensor, Tensors, Value};
 use crate::request::answer::Answer;
 
 impl Infer {
-    /// What an answer is for whoever asked: headers and a body, for a response with the status 200. `model_version` is the version
-    /// whose answer it is; `parameters` have the `prediction_id`, for what turns out to be true later, and the `route`.
+    /// Returns the answer for whoever asked: headers and a body, for a response with the status 200. `model_version` is
+    /// the version whose answer it is; `parameters` have the `prediction_id`, for what turns out to be true later, and
+    /// the `route`.
     ///
     /// # Errors
     ///

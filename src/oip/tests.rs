@@ -1,4 +1,4 @@
-//! What is written is read again, what is wrong is refused with its sentence, and nothing panics.
+//! Tests that what is written is read again, what is wrong is refused with its sentence, and nothing panics.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 use half::{bf16, f16};

@@ -55,7 +55,7 @@ enum Handle {
     Gauge(Gauge, f64),
 }
 
-/// What quantiles of durations are shown.
+/// The quantiles of durations that are shown.
 const QUANTILES: [&str; 3] = ["0.5", "0.9", "0.99"];
 
 impl Emitted {

@@ -1,4 +1,4 @@
-//! What can be done with a handle whatever its types.
+//! The operations on a handle whatever its types.
 
 use std::sync::{Arc, Weak};
 
@@ -164,7 +164,7 @@ impl<I: ?Sized + 'static, O: Send + 'static> Operated for ModelHandle<I, O> {
     }
 }
 
-/// What lowers exposure says what it did; what raises it did nothing of that.
+/// Makes a move: one that lowers exposure says what it did; one that raises it did nothing of that.
 fn moved<I: ?Sized + 'static, O: 'static>(
     rollout: &Rollout<I, O>,
     by: RolloutMove,
@@ -196,7 +196,7 @@ pub(crate) trait WeakOperated: Send + Sync {
 
 struct WeakHandle<I: ?Sized, O> {
     core: Weak<Core<I, O>>,
-    /// What ends the threads when the last handle goes: as long as one is there, so are they.
+    /// The workers that end the threads when the last handle goes: as long as one is there, so are they.
     threads: Weak<Workers>,
 }
 

@@ -51,7 +51,7 @@ impl Operators {
         self.by_name.values()
     }
 
-    /// What is measured of all of them: see [`figures`].
+    /// Returns what is measured of all of them: see [`figures`].
     pub fn figures(&self) -> Vec<Family> {
         figures::of(self.iter())
     }

@@ -38,10 +38,10 @@ use super::operator::{Operator, WeakOperator};
 pub struct Prometheus(Vec<WeakOperator>);
 
 impl Prometheus {
-    /// What HTTP calls the format of [`text`](Self::text).
+    /// The HTTP content type of [`text`](Self::text).
     pub const CONTENT_TYPE: &'static str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-    /// What HTTP calls the format of [`plain_text`](Self::plain_text).
+    /// The HTTP content type of [`plain_text`](Self::plain_text).
     pub const PLAIN_CONTENT_TYPE: &'static str = "text/plain; version=0.0.4; charset=utf-8";
 
     /// The figures of these handles.

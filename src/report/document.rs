@@ -5,10 +5,10 @@ use super::plot::plot::Plot;
 /// A page.
 pub(crate) struct Document {
     pub(crate) title: String,
-    /// What became of it, in a word or two.
+    /// The outcome of the rollout, in a word or two.
     pub(crate) outcome: String,
     pub(crate) tone: Tone,
-    /// What happened, in a sentence or two each.
+    /// The story of what happened, in a sentence or two each.
     pub(crate) lead: Vec<String>,
     pub(crate) facts: Vec<(String, String)>,
     pub(crate) sections: Vec<Section>,
@@ -39,11 +39,11 @@ impl Section {
 pub(crate) enum Block {
     /// A paragraph.
     Text(String),
-    /// What helps to read the rest.
+    /// An aside that helps to read the rest.
     Aside(String),
     Table(Table),
     Plots(Vec<Plot>),
-    /// What happened, in its order.
+    /// The steps of what happened, in their order.
     Steps(Vec<Step>),
     /// Where to read on: what it says, and its path.
     #[cfg(feature = "admin")]

@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct DriftSummary {
-    /// What was compared with what.
+    /// The two things that were compared.
     pub about: String,
     /// A row per feature and measure, in the order in which they are to be shown. The page shows the first
     /// [`ROWS_SHOWN`](Self::ROWS_SHOWN), and says how many more there are.
@@ -35,7 +35,7 @@ pub struct DriftSummaryRow {
     pub effect: f64,
     /// Its p-value, where there is one.
     pub p: Option<f64>,
-    /// What follows, in words.
+    /// The conclusion, in words.
     pub verdict: String,
 }
 

@@ -64,7 +64,7 @@ pub fn from_journal(folder: impl AsRef<Path>, version: &str) -> Result<Option<Re
     Ok(told.report(candidate, (now.name, now.at, now.live), &decisions))
 }
 
-/// What a journal tells of a version.
+/// The tale that a journal tells of a version.
 struct Tale {
     candidate: VersionId,
     /// Live, as of the last event that was heard.
@@ -72,7 +72,7 @@ struct Tale {
     told: Option<Told>,
 }
 
-/// What it tells of the last rollout.
+/// The tale that it tells of the last rollout.
 struct Told {
     live: Option<VersionId>,
     began: Timestamp,

@@ -8,7 +8,7 @@ use super::{decided, headline, html, markdown, pictures, seen, tried};
 use crate::base::text::number;
 
 impl Report {
-    /// What happened, in a sentence or two.
+    /// Returns what happened, in a sentence or two.
     pub fn headline(&self) -> String {
         headline::lead(self).join(" ")
     }

@@ -20,7 +20,7 @@ use crate::version::id::VersionId;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Report {
-    /// What stands at the top.
+    /// The title at the top.
     pub title: String,
     /// The handle's name.
     pub handle: String,
@@ -29,11 +29,11 @@ pub struct Report {
     /// The rollout as it stands, or as it ended. Once the candidate was promoted and watched these are the figures of
     /// the watch; those before are in [`trial`](Self::trial).
     pub rollout: RolloutStatus,
-    /// What the candidate was compared with.
+    /// The version that the candidate was compared with.
     pub live: VersionId,
-    /// What makes the candidate what it is; nothing once its version is forgotten.
+    /// The candidate's identity; nothing once its version is forgotten.
     pub candidate_identity: Option<Identity>,
-    /// What makes that what it was compared with.
+    /// The identity of the version that it was compared with.
     pub live_identity: Option<Identity>,
     /// When the candidate was staged; when the handle went on with it, where [`went_on`](Self::went_on) says so.
     pub began: Timestamp,
@@ -50,9 +50,9 @@ pub struct Report {
     pub plan: Option<Plan>,
     /// The figure of quality that [`points`](Self::points) hold.
     pub metric: Option<Metric>,
-    /// What was known of the candidate when it was promoted, where it was watched after that.
+    /// The candidate's record when it was promoted, where it was watched after that.
     pub trial: Option<Trial>,
-    /// What was seen over time, oldest first; at most 256.
+    /// The observations over time, oldest first; at most 256.
     pub points: Vec<Point>,
     /// Of so many ticks at which something was seen one is among the points.
     pub one_in: u64,
@@ -60,16 +60,16 @@ pub struct Report {
     pub turns: Vec<Turn>,
     /// Changes that are not among them, behind the first sixteen: no more than 64 are kept.
     pub turns_left_out: u64,
-    /// What happened to it, and to its version until that was staged again; oldest first.
+    /// The events of the rollout, and of its version until that was staged again; oldest first.
     pub events: Vec<Event>,
     /// The handle's log has let go of the first of them.
     pub events_missing: bool,
     /// The decisions of its guards, oldest first; as far as their records are still [kept](crate::ModelHandle::decisions).
     pub decisions: Vec<Decided>,
-    /// What was found of the drift of the data: by the handle's own [watch](crate::Builder::drift) while the rollout
-    /// runs, or by the host.
+    /// The drift that was found in the data: by the handle's own [watch](crate::Builder::drift) while the rollout runs,
+    /// or by the host.
     pub drift: Option<DriftSummary>,
-    /// What the host has to say.
+    /// The host's notes.
     pub notes: Vec<String>,
 }
 
@@ -85,7 +85,7 @@ pub struct Decided {
     pub phase: Phase,
     /// The share of requests that the candidate answered.
     pub weight: Share,
-    /// What the guard saw, and said.
+    /// The evidence that the guard saw, and its verdict.
     pub evidence: Evidence,
     /// It was [judged again](crate::decisions::replay) from its record when the report was made, and came to the same.
     pub replayed: bool,
@@ -128,7 +128,7 @@ impl Report {
         self
     }
 
-    /// What was seen of the candidate before it was live, or so far.
+    /// Returns what was seen of the candidate before it was live, or so far.
     pub(crate) fn on_trial(&self) -> Seen<'_> {
         match &self.trial {
             Some(Trial { candidate, live, divergence, evidence, cohorts, .. }) => {
@@ -138,7 +138,7 @@ impl Report {
         }
     }
 
-    /// What was seen of the new live while it was watched.
+    /// Returns what was seen of the new live while it was watched.
     pub(crate) fn watched(&self) -> Option<Seen<'_>> {
         self.trial.as_ref().map(|_| self.at_last())
     }

@@ -1,4 +1,4 @@
-//! What a handle has found of its data's drift, for the page of a rollout.
+//! The findings of a handle on its data's drift, for the page of a rollout.
 
 use super::drift::{DriftSummary, DriftSummaryRow};
 use crate::drift;
@@ -6,7 +6,7 @@ use crate::drift::watch::DriftStatus;
 use crate::handle::handle::ModelHandle;
 
 impl<I: ?Sized + 'static, O: 'static> ModelHandle<I, O> {
-    /// What its watch of drift knows of a rollout.
+    /// Returns what its watch of drift knows of a rollout.
     pub(super) fn watched(&self, number: u32) -> Option<DriftSummary> {
         DriftSummary::of_rollout(&self.drift()?, number)
     }
@@ -27,8 +27,8 @@ impl From<&drift::DriftTable> for DriftSummary {
 }
 
 impl DriftSummary {
-    /// What a handle's drift watch knows of a rollout: what came in against training, then what the candidate said
-    /// against live. Nothing before a window was full.
+    /// Tells what a handle's drift watch knows of a rollout: what came in against training, then what the candidate
+    /// said against live. Nothing before a window was full.
     fn of_rollout(status: &DriftStatus, number: u32) -> Option<Self> {
         let of = status.rollouts.iter().find(|rollout| rollout.number == number);
         let against_live = of.and_then(|rollout| rollout.against_live.as_ref());

@@ -1,4 +1,4 @@
-//! What stands in for `watched` without the feature `drift`.
+//! Stand-ins for `watched` without the feature `drift`.
 
 use super::drift::DriftSummary;
 use crate::handle::handle::ModelHandle;

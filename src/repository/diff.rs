@@ -12,7 +12,7 @@ use super::verify::hashed;
 use crate::base::ordered::OrderedMap;
 use crate::base::text::hex;
 
-/// What is different between two versions, from the first to the second.
+/// The difference between two versions, from the first to the second.
 #[derive(Debug, Clone, PartialEq, Default)]
 #[non_exhaustive]
 pub struct Difference {
@@ -28,21 +28,21 @@ pub struct Difference {
     pub files: Vec<String>,
 }
 
-/// What two versions have under one name, where it differs.
+/// The values that two versions have under one name, where they differ.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct Differing<T> {
     /// The name.
     pub name: String,
-    /// What the first has; nothing where it has none.
+    /// The value of the first; nothing where it has none.
     pub before: Option<T>,
-    /// What the second has.
+    /// The value of the second.
     pub after: Option<T>,
 }
 
 impl Repository {
-    /// What is different between two versions of a model: see [`resolve`](Self::resolve) for what goes for a name. With the
-    /// feature `onnx` the models' files are read, for their operator sets.
+    /// Returns what is different between two versions of a model: see [`resolve`](Self::resolve) for what goes for a
+    /// name. With the feature `onnx` the models' files are read, for their operator sets.
     ///
     /// # Errors
     ///
@@ -143,7 +143,7 @@ fn digests(entry: &Entry) -> Result<OrderedMap<String, String>, RepositoryError>
     }
 }
 
-/// What differs between two maps: before and after.
+/// Returns what differs between two maps: before and after.
 fn paired<T: PartialEq>(before: OrderedMap<String, T>, after: OrderedMap<String, T>) -> Vec<Differing<T>> {
     let mut all: OrderedMap<String, (Option<T>, Option<T>)> = OrderedMap::new();
     for (name, value) in before {

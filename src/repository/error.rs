@@ -17,11 +17,11 @@ pub enum RepositoryError {
     /// The system refused a step.
     #[error("{step} {} failed: {source}", .path.display())]
     Disk {
-        /// What was tried.
+        /// The step that was tried.
         step: &'static str,
         /// On what.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: Arc<io::Error>,
     },
     /// There is a pipe, a device, a folder or a link where a file should be. It was not waited for.
@@ -29,13 +29,13 @@ pub enum RepositoryError {
     NotAFile {
         /// Where.
         path: PathBuf,
-        /// What it is.
+        /// The kind of file that it is.
         what: &'static str,
     },
     /// A name that can name no model, version, tag or file here.
     #[error("`{}` cannot name a {what}: {cause}", .name.escape_debug())]
     Name {
-        /// What it was to name.
+        /// The kind of thing that it was to name.
         what: &'static str,
         /// The name, cut short.
         name: String,
@@ -47,12 +47,12 @@ pub enum RepositoryError {
     Unknown {
         /// The model.
         model: String,
-        /// What was asked for.
+        /// The name that was asked for.
         asked: String,
-        /// What there is.
+        /// The names that there are.
         there: Vec<String>,
     },
-    /// What goes by that name is no version.
+    /// The entry of that name is no version.
     #[error("{} is no version {version} of {model}: {cause}", .path.display())]
     NoVersion {
         /// Where.
@@ -69,7 +69,7 @@ pub enum RepositoryError {
     Tags {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it, and where.
+        /// The fault in it, and where it lies.
         cause: String,
     },
     /// The version is there already. One that is published is never changed: a new one gets a name of its own.
@@ -85,7 +85,7 @@ pub enum RepositoryError {
     Manifest {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it, and where.
+        /// The fault in it, and where it lies.
         cause: String,
     },
     /// A version is not whole, or not what its manifest says.
@@ -112,7 +112,7 @@ pub enum RepositoryError {
     #[cfg(feature = "signatures")]
     #[error("this is not a public key of minisign's: {cause}")]
     Key {
-        /// What is wrong with it.
+        /// The fault in it.
         cause: String,
     },
     /// A version without a manifest, where every version must be signed.
@@ -163,7 +163,7 @@ pub enum Fault {
     NotAFile {
         /// The file.
         file: String,
-        /// What it is.
+        /// The kind of file that it is.
         what: &'static str,
     },
     /// The file has another name elsewhere, through which it can be changed.
@@ -207,7 +207,7 @@ pub enum Fault {
     Unreadable {
         /// The file.
         file: String,
-        /// What the system said.
+        /// The system's message.
         cause: String,
     },
 }

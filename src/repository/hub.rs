@@ -1,4 +1,5 @@
-//! What a model hub's folder says of a model: a clone or a download of one, or the cache that its client keeps.
+//! The metadata that a model hub's folder holds of a model: a clone or a download of one, or the cache that its client
+//! keeps.
 //!
 //! In the cache each file is a link into the folder `blobs`, and a revision is a folder of `snapshots`:
 //! `models--org--name/snapshots/<revision>/onnx/model.onnx`. The layout:
@@ -30,7 +31,7 @@ const CONFIG_MAX: u64 = 4 << 20;
 /// Where exporters put models, below the folder.
 const EXPORTED: &str = "onnx";
 
-/// What a pipeline needs beside the model, as far as it lies in the folder itself.
+/// The files that a pipeline needs beside the model, as far as they lie in the folder itself.
 const BESIDE: [&str; 10] = [
     CONFIG,
     "generation_config.json",
@@ -52,7 +53,7 @@ pub struct HubModel {
     pub repository: Option<String>,
     /// The revision, likewise.
     pub revision: Option<String>,
-    /// What is trained: the first of `architectures`, or else `model_type`.
+    /// The architecture that is trained: the first of `architectures`, or else `model_type`.
     pub architecture: Option<String>,
     /// The release of the library `transformers` that wrote it.
     pub transformers: Option<String>,

@@ -21,7 +21,8 @@ pub const SCHEMA: u32 = 1;
 /// A manifest is no larger: large samples belong in files of their own.
 pub(crate) const MANIFEST_MAX: u64 = 4 << 20;
 
-/// What is known of a version. A file `manifest.json` beside the model; its JSON Schema is `schema/manifest.schema.json`.
+/// The facts that are known of a version. A file `manifest.json` beside the model; its JSON Schema is
+/// `schema/manifest.schema.json`.
 ///
 /// Only `schema`, `name`, `version`, `created` and `files` must be there. A field that is unknown is an error: a misspelt
 /// one would be a promise that nobody keeps.
@@ -40,13 +41,13 @@ pub struct Manifest {
     pub tags: BTreeSet<String>,
     /// When it was made.
     pub created: Moment,
-    /// What it was made of.
+    /// The lineage that it was made of.
     #[serde(default, skip_serializing_if = "Lineage::is_empty")]
     pub lineage: Lineage,
     /// Figures at training time, by name: what [`as_promised`](crate::guard::as_promised) can hold it to.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub metrics: BTreeMap<String, f64>,
-    /// What it needs of its host, and what it gives.
+    /// The contract: what it needs of its host, and what it gives.
     #[serde(default)]
     pub contract: Contract,
     /// Answers that are pinned.
@@ -78,7 +79,7 @@ pub struct ListedFile {
     pub sha256: String,
 }
 
-/// What a version was made of.
+/// The lineage of a version: what it was made of.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 #[non_exhaustive]
@@ -89,7 +90,7 @@ pub struct Lineage {
     /// The revision of the code that trained it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub code: Option<String>,
-    /// What trained it, with its version: `scikit-learn 1.7.2`.
+    /// The framework that trained it, with its version: `scikit-learn 1.7.2`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub framework: Option<String>,
     /// The version that it began as.
@@ -102,7 +103,7 @@ pub struct Lineage {
 #[serde(deny_unknown_fields, default)]
 #[non_exhaustive]
 pub struct DataSet {
-    /// What people call it.
+    /// The name that people call it by.
     pub name: String,
     /// Where it is: a path or an address. Nothing is fetched from it.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -202,7 +203,7 @@ fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, serde_json::Error> {
 
 /// The same with whole numbers for those that have nothing behind their point, apart from what is the host's own.
 fn whole(value: Value) -> Value {
-    /// What others hold exactly.
+    /// The limit of what others hold exactly.
     const EXACT: f64 = 9_007_199_254_740_992.0;
     match value {
         Value::Number(number) => match number.as_f64() {
@@ -285,7 +286,7 @@ impl Manifest {
     ///
     /// # Errors
     ///
-    /// What is wrong with it, and where.
+    /// Returns what is wrong with it, and where.
     pub fn parse(bytes: &[u8]) -> Result<Self, String> {
         // First, so that a later schema is told from a mistake.
         #[derive(Deserialize)]

@@ -1,4 +1,4 @@
-//! What MLflow says of a model, in the file `MLmodel` beside it.
+//! The metadata that MLflow gives of a model, in the file `MLmodel` beside it.
 //!
 //! The file is YAML as MLflow writes it: blocks by indentation, one value a line, long texts in quotes over several. As much is
 //! read, and whatever else stands there is passed over: nothing that decides what is loaded depends on it, and a parser of all
@@ -18,10 +18,10 @@ use crate::base::text::bounded_text;
 /// The file, beside the model.
 const FILE: &str = "MLmodel";
 
-/// What MLflow writes has some kilobytes.
+/// The most bytes of a file that MLflow writes, which has some kilobytes.
 const FILE_MAX: u64 = 1 << 20;
 
-/// What the file `MLmodel` says of a model that MLflow has logged.
+/// The contents of the file `MLmodel` of a model that MLflow has logged.
 #[derive(Debug, Clone, PartialEq, Default)]
 #[non_exhaustive]
 pub struct MlflowModel {
@@ -35,9 +35,9 @@ pub struct MlflowModel {
     pub mlflow: Option<String>,
     /// The file of its flavour `onnx`, below the folder.
     pub file: Option<String>,
-    /// What it takes, as MLflow wrote it: JSON.
+    /// The inputs, as MLflow wrote them: JSON.
     pub inputs: Option<String>,
-    /// What it gives, likewise.
+    /// The outputs, likewise.
     pub outputs: Option<String>,
 }
 

@@ -1,4 +1,4 @@
-//! What stands in for `profile` without the feature `drift`: a profile stays in its manifest, and nothing reads it.
+//! Stand-ins for `profile` without the feature `drift`: a profile stays in its manifest, and nothing reads it.
 
 use super::manifest::Manifest;
 

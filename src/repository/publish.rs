@@ -50,16 +50,16 @@ fn name_tensors(manifest: &mut Manifest, folder: &Path) {
 #[cfg(not(feature = "onnx"))]
 fn name_tensors(_: &mut Manifest, _: &Path) {}
 
-/// What [`Repository::sweep`] removed.
+/// The entries that [`Repository::sweep`] removed.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct Swept {
-    /// What publishers that ended in the middle, or removals, left behind.
+    /// Leftovers of publishers that ended in the middle, or of removals.
     pub asides: usize,
     /// Data sets that no version refers to any more.
     pub data: usize,
-    /// What was left alone, because the system could not tell whether somebody works on it: its lock was answered with an
-    /// error. Data is left alone too, then. Sweep where the folder is local.
+    /// Entries that were left alone, because the system could not tell whether somebody works on them: their lock was
+    /// answered with an error. Data is left alone too, then. Sweep where the folder is local.
     pub unsure: usize,
 }
 

@@ -79,9 +79,9 @@ impl Repository {
 }
 
 impl<I: ?Sized, O> Served<I, O> {
-    /// What is checked of every version before it gets any traffic, also when a start loads it again. It is given the
-    /// version's golden samples. By default the
-    /// version is loaded and nothing more, since only the host can read its own requests:
+    /// Sets what is checked of every version before it gets any traffic, also when a start loads it again. It is given
+    /// the version's golden samples. By default the version is loaded and nothing more, since only the host can read
+    /// its own requests:
     ///
     /// ```
     /// # use switchback::repository::contract::{Host, Pipelines};
@@ -294,7 +294,7 @@ pub struct Fit {
     pub version: VersionId,
     /// Why this service could not run it, where it could not.
     pub result: Result<(), ServeError>,
-    /// What was asked of it and measured, where it could.
+    /// The report of what was asked of it and measured, where it could be.
     pub report: Option<PreflightReport>,
 }
 

@@ -25,7 +25,7 @@ pub(crate) const TAGS: &str = ".tags.json";
 /// Held by whoever changes the tags.
 pub(super) const TAGS_LOCK: &str = ".tags.lock";
 
-/// What is being published goes by such a name.
+/// The part of a name that marks what is being published.
 pub(crate) const ASIDE: &str = ".aside-";
 
 pub(crate) const DATA: &str = ".data";
@@ -59,7 +59,7 @@ pub struct Entry {
     pub version: VersionId,
     /// Its folder.
     pub folder: PathBuf,
-    /// What is known of it; nothing of a folder without a manifest.
+    /// Its manifest; nothing for a folder without one.
     pub manifest: Option<Manifest>,
     /// Where the model lies in a folder without a manifest.
     layout: &'static str,
@@ -82,7 +82,7 @@ impl Entry {
         self.folder.join(self.model_path())
     }
 
-    /// What MLflow says of the model, where it has logged it: the run, the moment, the signature.
+    /// Returns what MLflow says of the model, where it has logged it: the run, the moment, the signature.
     /// [`MlflowModel::manifest`] makes a manifest of that, to publish it with.
     ///
     /// # Errors
@@ -210,7 +210,8 @@ impl Repository {
         Ok(entries)
     }
 
-    /// What [`versions`](Self::versions) leaves out though it holds a manifest or a model: each by its name, with why it cannot be used.
+    /// Returns what [`versions`](Self::versions) leaves out though it holds a manifest or a model: each by its name,
+    /// with why it cannot be used.
     ///
     /// # Errors
     ///
@@ -538,7 +539,7 @@ fn folders(path: &Path) -> Result<Vec<String>, RepositoryError> {
     Ok(names.into_iter().filter(plain).collect())
 }
 
-/// What is in a folder, as far as it can be written.
+/// Returns the names of what is in a folder, as far as they can be written.
 pub(crate) fn names(path: &Path) -> Result<Vec<String>, RepositoryError> {
     let entries = match fs::read_dir(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),

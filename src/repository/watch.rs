@@ -17,7 +17,7 @@ use crate::base::clock::{Clock, Timestamp};
 use crate::base::ordered::OrderedMap;
 use crate::version::id::VersionId;
 
-/// What has changed in a repository since it was looked at the last time.
+/// A change in a repository since it was looked at the last time.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "change", rename_all = "snake_case")]
 #[non_exhaustive]
@@ -55,14 +55,14 @@ pub enum Change {
     },
     /// The tags cannot be read, and are taken to be as they were until they can. Told once; versions are told of all the same.
     TagsBroken {
-        /// What is wrong with them, and what to do.
+        /// The fault in them, and the remedy.
         reason: String,
     },
     /// A version stays incomplete, its manifest cannot be read, or what is there is no version.
     Broken {
         /// The version.
         version: VersionId,
-        /// What is wrong with it.
+        /// The fault in it.
         reason: String,
     },
 }
@@ -193,7 +193,7 @@ impl Watch {
         self
     }
 
-    /// What has changed since the last time.
+    /// Returns what has changed since the last time.
     ///
     /// # Errors
     ///
@@ -291,7 +291,7 @@ impl Watch {
         self.waker.wait(longest);
     }
 
-    /// What lies in the model's folder and may be a version.
+    /// Lists what lies in the model's folder and may be a version.
     fn look(&self, folder: &Path) -> Result<OrderedMap<String, Print>, RepositoryError> {
         let mut seen = OrderedMap::new();
         for name in names(folder)? {

@@ -26,7 +26,7 @@ pub(crate) enum Back<'a> {
 pub(crate) struct TakenBack {
     /// Where nothing is on trial.
     whatever: Ahead,
-    /// Whatever is on trial.
+    /// Those who take live back, whatever is on trial.
     live: Ahead,
 }
 
@@ -51,7 +51,7 @@ impl TakenBack {
     }
 }
 
-/// What was lowered before the control lock was had. Until this goes no candidate answers.
+/// Exposure that was lowered before the control lock was had. Until this goes no candidate answers.
 pub(crate) struct Lowered<'a> {
     lease: Arc<Lease>,
     ahead: Option<&'a Ahead>,

@@ -1,4 +1,4 @@
-//! What a caller gets.
+//! The answer that a caller gets.
 
 use std::time::Duration;
 
@@ -46,7 +46,7 @@ impl Route {
 }
 
 impl<O> Answer<O> {
-    /// What the model said.
+    /// Returns the model's output.
     pub fn output(&self) -> &O {
         &self.output
     }
@@ -133,7 +133,7 @@ pub enum PredictError {
     Failed {
         /// The version.
         version: VersionId,
-        /// What went wrong.
+        /// The error.
         source: ModelError,
     },
 }

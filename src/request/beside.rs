@@ -12,7 +12,7 @@ use crate::model::error::ModelError;
 use crate::version::input::KeptInput;
 use crate::version::loaded::Place;
 
-/// What is to be asked of a candidate.
+/// The request that a candidate is to be asked.
 pub(crate) struct Errand<I: ?Sized, O> {
     /// The version, with one of its places for calls under way: given back when the call has ended, not when the caller leaves.
     pub(crate) place: Place<I, O>,
@@ -24,7 +24,7 @@ pub(crate) struct Errand<I: ?Sized, O> {
     pub(crate) started: Reading,
 }
 
-/// What came of it.
+/// The outcome of an errand.
 pub(crate) enum Returned<O> {
     Answered(Answered<O>),
     /// Not in time. Whatever comes later is dropped on the thread that asked.
@@ -33,7 +33,7 @@ pub(crate) enum Returned<O> {
     Full,
 }
 
-/// What a candidate said, not yet held against what an answer is.
+/// The output of a candidate, not yet held against what an answer is.
 pub(crate) struct Answered<O> {
     pub(crate) outputs: Result<Vec<Result<Contained<O>, ModelError>>, ModelError>,
     /// When it was asked: that it had to be handed over is not its doing.

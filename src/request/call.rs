@@ -58,7 +58,7 @@ struct Row<'a, I: ?Sized, O> {
     random: u64,
 }
 
-/// What an id says of a request beside the answer.
+/// The marks that an id has of a request beside the answer.
 #[derive(Clone, Copy)]
 struct Marks {
     flags: Flags,
@@ -81,7 +81,7 @@ struct AnsweredRows<'a, I: ?Sized, O> {
     started: Reading,
 }
 
-/// What one arm made of one request.
+/// The outcome of one request at one arm.
 pub(crate) struct Attempted<O> {
     result: Result<O, ModelError>,
     ended: Reading,
@@ -606,7 +606,7 @@ impl<I: ?Sized + 'static, O: 'static> Serving<I, O> {
         PredictionId { body, seal: Seal::Made(self.joins.key()) }
     }
 
-    /// What the id of a request says.
+    /// Returns what the id of a request says.
     #[inline]
     fn body(
         &self,

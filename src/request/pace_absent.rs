@@ -1,4 +1,4 @@
-//! What stands in for `pace` without the feature `tokio`: nobody asks.
+//! Stand-ins for `pace` without the feature `tokio`: nobody asks.
 
 use std::time::Duration;
 

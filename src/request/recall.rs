@@ -7,7 +7,7 @@ use crossbeam_channel::{Receiver, Sender};
 use crate::feedback::PredictionId;
 use crate::version::id::VersionId;
 
-/// What a version that was taken back had answered.
+/// The answers that a version had given before it was taken back.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Recall {
@@ -43,7 +43,7 @@ impl Answers {
         }
     }
 
-    /// What was noted since the last time, and how much there was no room for.
+    /// Returns what was noted since the last time, and how much there was no room for.
     pub(crate) fn take(&self) -> (Vec<PredictionId>, u64) {
         (self.receiver.try_iter().collect(), self.missed.swap(0, Ordering::Relaxed))
     }

@@ -1,4 +1,4 @@
-//! What a request needs, and what is done for it aside: all that answers without the control side.
+//! The parts that a request needs, and what is done for it aside: all that answers without the control side.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,8 +26,8 @@ use crate::version::drill::Recent;
 use crate::version::input::CopyInput;
 use crate::version::loaded::{AnyVersion, Version};
 
-/// What a request needs. Everything here is read by every request and written by none of them, but for the counters behind
-/// its own locks.
+/// The parts that a request needs. Everything here is read by every request and written by none of them, but for the
+/// counters behind its own locks.
 pub(crate) struct Serving<I: ?Sized, O> {
     pub(crate) routing: ArcSwap<Routing<Version<I, O>>>,
     pub(crate) task: Task<O>,
@@ -52,7 +52,7 @@ pub(crate) struct Serving<I: ?Sized, O> {
     pub(crate) answers: Option<Answers>,
     /// Copies of a few recent inputs, where retained versions are kept proven.
     pub(crate) recent: Option<Recent<I>>,
-    /// What comes in and what is said of it, where that is watched.
+    /// The watch over what comes in and what is said of it, where that is watched.
     pub(crate) drift: Option<DriftWatch<I>>,
     /// How requests are labelled, where they are.
     pub(crate) segments: Option<Segments<I>>,
@@ -94,7 +94,7 @@ impl<I: ?Sized + 'static, O: 'static> Serving<I, O> {
         self.judge(true)
     }
 
-    /// What is needed to run copies.
+    /// Returns what is needed to run copies.
     pub(crate) fn aside<'a>(&'a self, watched: Option<Watched<'a>>) -> Aside<'a, I, O> {
         let (judge, drift) = (self.shadow_judge(), self.drift.as_ref());
         Aside { judge, joins: &self.joins, clock: &self.clock, drift, watched }

@@ -42,7 +42,7 @@ pub(crate) struct ShadowOptions<I: ?Sized, O> {
     pub(crate) tolerance: f64,
 }
 
-/// What is needed to run copies.
+/// The parts that are needed to run copies.
 pub(crate) struct Aside<'a, I: ?Sized, O> {
     pub(crate) judge: Judge<'a, O>,
     pub(crate) joins: &'a Joins,
@@ -72,7 +72,7 @@ struct Waiting<I: ?Sized, O> {
     queued: Reading,
 }
 
-/// What the arm that was assigned made of the request.
+/// The outcome of the request at the arm that was assigned.
 pub(crate) struct Answered {
     pub(crate) body: Body,
     pub(crate) latency_nanos: u64,
@@ -103,7 +103,7 @@ pub(crate) struct ShadowQueue<I: ?Sized, O> {
     sender: Sender<Waiting<I, O>>,
     receiver: Receiver<Waiting<I, O>>,
     bytes: Budget,
-    /// What is left of every sample under pressure, in 2^-16; see [`relieve`](Self::relieve).
+    /// The part that is left of every sample under pressure, in 2^-16; see [`relieve`](Self::relieve).
     relief: AtomicU32,
     refused: AtomicU64,
     refused_before: AtomicU64,
@@ -111,7 +111,7 @@ pub(crate) struct ShadowQueue<I: ?Sized, O> {
     skipped: AtomicU64,
 }
 
-/// What happened to copied requests since the handle was built.
+/// The counts of copied requests since the handle was built.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct ShadowCounts {
@@ -125,7 +125,7 @@ pub struct ShadowCounts {
     pub waiting: u64,
     /// Their size in bytes, as the host measures inputs.
     pub waiting_bytes: u64,
-    /// What is left of every sample under pressure: 1 when there is none.
+    /// The part that is left of every sample under pressure: 1 when there is none.
     pub relief: f64,
 }
 
@@ -139,8 +139,8 @@ impl ShadowCounts {
 
 const NO_RELIEF: u32 = 1 << 16;
 
-/// What the host's comparison is taken to say of a candidate that failed: what it says of answers that differ
-/// altogether, where it compares tensors.
+/// The value that the host's comparison is taken to give a candidate that failed: the one it gives of answers that
+/// differ altogether, where it compares tensors.
 const FAILED_DIFFERENCE: f64 = 1.0;
 
 impl<I: ?Sized + 'static, O: 'static> ShadowQueue<I, O> {

@@ -52,7 +52,8 @@ pub struct Allocation {
     error: f64,
 }
 
-/// What traffic is divided by: [`accuracy`](crate::guard::accuracy), or a [`kpi`](crate::guard::kpi) with bounds.
+/// The figure that traffic is divided by: [`accuracy`](crate::guard::accuracy), or a [`kpi`](crate::guard::kpi) with
+/// bounds.
 ///
 /// ```compile_fail
 /// // Nothing is known of an error rate that would say which version is best.
@@ -124,7 +125,7 @@ impl Allocation {
         Ok(self)
     }
 
-    /// What it divides by, in words.
+    /// Returns what it divides by, in words.
     pub(crate) fn figure(&self) -> String {
         match &self.figure.0 {
             By::Accuracy => Figure::Quality { metric: Metric::Accuracy }.to_string(),
@@ -132,7 +133,7 @@ impl Allocation {
         }
     }
 
-    /// What is compared: what a guard on a canary would compare.
+    /// Returns what is compared: what a guard on a canary would compare.
     pub(crate) fn design(&self, setting: &Setting<'_>) -> Result<Design, String> {
         let (figure, less) = match &self.figure.0 {
             By::Accuracy => (Figure::Quality { metric: Metric::Accuracy }, false),
@@ -152,7 +153,7 @@ impl Allocation {
     }
 }
 
-/// What is divided: shares are multiples of this part of the traffic.
+/// The units that traffic is divided into: shares are multiples of this part of the traffic.
 const UNITS: u16 = 64;
 
 /// Draws of what each version's mean may be.
@@ -174,7 +175,7 @@ pub(crate) struct Allocating {
     changed: Timestamp,
 }
 
-/// What was counted under one division.
+/// The counts under one division.
 struct Stage {
     /// Live's share, then the candidates'.
     shares: Vec<Share>,

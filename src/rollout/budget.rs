@@ -67,7 +67,7 @@ impl ErrorBudget {
 pub struct InvalidErrorBudget {
     /// Which error: `harm` or `promotion`.
     pub part: &'static str,
-    /// What it was to be.
+    /// The value that it was to have.
     pub value: String,
 }
 
@@ -79,7 +79,7 @@ impl Default for ErrorBudget {
     }
 }
 
-/// What evidence must reach.
+/// The values that evidence must reach.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Thresholds {
     pub(crate) harm: EValue,
@@ -90,7 +90,7 @@ pub(crate) struct Thresholds {
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct ErrorBudgetStatus {
-    /// What the handle allows for all tries of this identity together.
+    /// The budget that the handle allows for all tries of this identity together.
     pub total: ErrorBudget,
     /// Which try of its identity this is, from 1: a plan that is run again, or evidence that is begun again, is another. The
     /// first spends four fifths, all others together the rest, so that trying again until it works is no way around the

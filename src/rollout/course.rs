@@ -28,7 +28,7 @@ const FIRST_TURNS: usize = 16;
 /// Guards that are kept in a point.
 const GUARDS_MAX: usize = 16;
 
-/// What an attempt looked like at one moment.
+/// The figures of an attempt at one moment.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Point {
@@ -40,9 +40,9 @@ pub struct Point {
     pub weight: Share,
     /// The candidate since the attempt began; from its promotion on, since then.
     pub candidate: ArmPoint,
-    /// What it was compared with, over the same time.
+    /// The figures of the version that it was compared with, over the same time.
     pub live: ArmPoint,
-    /// What each guard said, in the order in which they were added; the first 16.
+    /// The verdict of each guard, in the order in which they were added; the first 16.
     pub guards: Vec<GuardPoint>,
 }
 
@@ -56,7 +56,7 @@ pub struct ArmPoint {
     pub failures: u64,
     /// The median of the time to answer.
     pub p50: Option<Duration>,
-    /// What 99 % of the answers did not exceed.
+    /// The latency that 99 % of the answers did not exceed.
     pub p99: Option<Duration>,
     /// Predictions whose truth was known.
     pub outcomes: u64,
@@ -64,13 +64,13 @@ pub struct ArmPoint {
     pub quality: Option<f64>,
 }
 
-/// What a guard said at one moment.
+/// The verdict of a guard at one moment.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct GuardPoint {
     /// Its verdict.
     pub verdict: Verdict,
-    /// What it rested on.
+    /// The samples that it rested on.
     pub samples: u64,
     /// How strong the evidence was; nothing of a guard of the host's own.
     pub strength: Option<Strength>,
@@ -90,7 +90,7 @@ pub struct Turn {
     pub sample: Share,
 }
 
-/// What was known of a candidate when it was promoted: the watch over the new live begins with fresh figures.
+/// The record of a candidate when it was promoted: the watch over the new live begins with fresh figures.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Trial {
@@ -102,7 +102,7 @@ pub struct Trial {
     pub live: ArmFigures,
     /// Pairs of answers to the same input.
     pub divergence: DivergenceFigures,
-    /// What the guards said last.
+    /// The guards' last evidence.
     pub evidence: Vec<Evidence>,
     /// How many predictions of which time got their truth.
     pub cohorts: Vec<Cohort>,
@@ -308,7 +308,7 @@ mod tests {
         Course::new(Timestamp::default(), 1, false, &state(0.0))
     }
 
-    /// What a tick does.
+    /// Does a tick.
     fn tick(course: &mut Course, seconds: u64, requests: u64) {
         if course.is_due() { course.add(point(seconds, requests)) } else { course.pass_over() }
     }

@@ -1,4 +1,4 @@
-//! What stands in for `course` without the feature `report`: nobody reads one, so none is kept. Nothing here has a size.
+//! Stand-ins for `course` without the feature `report`: nobody reads one, so none is kept. Nothing here has a size.
 
 use super::guard::comparison::ArmView;
 use super::guard::evidence::Evidence;

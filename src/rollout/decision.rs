@@ -92,17 +92,17 @@ impl Decision {
         self.candidate
     }
 
-    /// What makes the candidate what it is.
+    /// Returns the candidate's identity.
     pub fn candidate_identity(&self) -> Identity {
         self.candidate_identity
     }
 
-    /// What the candidate was compared with.
+    /// Returns the version that the candidate was compared with.
     pub fn live(&self) -> VersionId {
         self.live
     }
 
-    /// What makes that version what it is.
+    /// Returns that version's identity.
     pub fn live_identity(&self) -> Identity {
         self.live_identity
     }
@@ -137,12 +137,12 @@ impl Decision {
         self.error_budget
     }
 
-    /// What kept the candidate from being promoted, whatever the evidence.
+    /// Returns what kept the candidate from being promoted, whatever the evidence.
     pub fn obstacles(&self) -> &[String] {
         &self.obstacles
     }
 
-    /// What the guard made of the counts.
+    /// Returns what the guard made of the counts.
     pub fn evidence(&self) -> &Evidence {
         &self.evidence
     }
@@ -196,7 +196,7 @@ pub enum ReplayError {
     /// Its counts lead to something else.
     #[error("the counts of the record lead to another result: {found}")]
     Differs {
-        /// What they lead to.
+        /// The evidence that they lead to.
         found: Box<Evidence>,
     },
 }
@@ -241,13 +241,13 @@ pub struct Recording {
     histories: Vec<(Tested, History)>,
 }
 
-/// What guards would have said of a rollout, block by block.
+/// The verdicts that guards would have given on a rollout, block by block.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Backtest {
     steps: Vec<BacktestStep>,
 }
 
-/// What guards would have said after some block.
+/// The verdicts that guards would have given after some block.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct BacktestStep {
     units: Vec<u64>,
@@ -260,7 +260,7 @@ impl BacktestStep {
         &self.units
     }
 
-    /// What each guard would have said of a promotion, in the same order.
+    /// Returns what each guard would have said of a promotion, in the same order.
     pub fn evidence(&self) -> &[Evidence] {
         &self.evidence
     }
@@ -350,7 +350,7 @@ impl Recording {
         self.candidate
     }
 
-    /// What it was compared with.
+    /// Returns the version that it was compared with.
     pub fn live(&self) -> VersionId {
         self.live
     }

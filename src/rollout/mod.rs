@@ -1,4 +1,4 @@
-//! What is decided of a rollout, as pure functions of what was seen: plans, transitions, errors, guards, forecasts.
+//! The decisions on a rollout, as pure functions of what was seen: plans, transitions, errors, guards, forecasts.
 
 // # Design decisions
 //

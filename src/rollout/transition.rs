@@ -31,7 +31,7 @@ pub(crate) struct State {
     pub(crate) watch: Duration,
 }
 
-/// What comes in.
+/// An input of the state machine.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Input {
     /// By hand: copies of this share.
@@ -40,7 +40,7 @@ pub(crate) enum Input {
     Canary(Share),
     /// By hand, or the plan's last step.
     Promote,
-    /// What the guards say of the step, and what has happened in it.
+    /// The judgement of the guards on the step, and what has happened in it.
     Judged(Judgement),
 }
 
@@ -61,7 +61,7 @@ impl Judgement {
     }
 }
 
-/// What is to be done. The caller stores the new state and the table, then tells.
+/// The move that is to be done. The caller stores the new state and the table, then tells.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Move {
     /// Nothing.
@@ -97,7 +97,7 @@ pub enum TransitionRefused {
 
 debug_as_told!(TransitionRefused);
 
-/// What follows from `input` in `state`. Pure: the same arguments give the same answer, anywhere.
+/// Returns what follows from `input` in `state`. Pure: the same arguments give the same answer, anywhere.
 pub(crate) fn transition(
     state: &State,
     plan: Option<&Plan>,

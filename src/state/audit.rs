@@ -35,7 +35,7 @@ pub fn history(folder: impl AsRef<Path>) -> Result<History, StateError> {
     Ok(History { path, frames: Some(frames), damage, dropped: found.dropped })
 }
 
-/// What the journal of a folder holds, for whoever only looks.
+/// Returns what the journal of a folder holds, for whoever only looks.
 ///
 /// # Errors
 ///

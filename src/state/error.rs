@@ -17,11 +17,11 @@ pub enum StateError {
     /// written.
     #[error("{step} {} failed: {source}", .path.display())]
     Disk {
-        /// What was tried.
+        /// The step that was tried.
         step: &'static str,
         /// On what.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: Arc<io::Error>,
     },
     /// Another process has the folder, or another handle of this one.
@@ -56,7 +56,7 @@ pub enum StateError {
     NotPlain {
         /// Where.
         path: PathBuf,
-        /// What it is.
+        /// The kind of file that it is.
         what: &'static str,
     },
     /// There is no journal, where one is needed.
@@ -88,7 +88,7 @@ pub enum StateError {
         path: PathBuf,
         /// Where the damage begins.
         offset: u64,
-        /// What tells.
+        /// The sign of the damage.
         cause: &'static str,
     },
     /// The journal has less than was acknowledged: its end was cut off, an older copy was put in its place, or it is gone. No
@@ -101,7 +101,7 @@ pub enum StateError {
     Behind {
         /// The journal.
         path: PathBuf,
-        /// What it lacks.
+        /// The part that it lacks.
         missing: String,
     },
     /// The key that seals ids is not what was written.
@@ -113,10 +113,10 @@ pub enum StateError {
         /// The file.
         path: PathBuf,
     },
-    /// What was to be written is larger than would be read again.
+    /// The entry that was to be written is larger than would be read again.
     #[error("{what} was not saved: it has {bytes} bytes, and at most {limit} are allowed")]
     TooLarge {
-        /// What it is.
+        /// The kind of entry that it is.
         what: &'static str,
         /// How large it is.
         bytes: u64,

@@ -30,12 +30,12 @@ const WHOLE: u8 = 0x10;
 
 const COMMIT: u8 = 0x80;
 
-/// What an entry is.
+/// The kind of an entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
     /// The whole of what is decided. The newest replaces those before.
     State = 1,
-    /// What was seen: all of it, or what came since the entry before.
+    /// The evidence that was seen: all of it, or what came since the entry before.
     Evidence = 2,
     /// One line of the audit log.
     Event = 3,
@@ -43,7 +43,7 @@ pub(crate) enum Kind {
     Decision = 4,
 }
 
-/// What stands at the beginning of a file. Its layout is that of every format to come.
+/// The header at the beginning of a file. Its layout is that of every format to come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Header {
     pub(crate) format: u32,
@@ -92,7 +92,7 @@ impl Header {
     }
 }
 
-/// What stands before the body of a frame.
+/// The head that stands before the body of a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Head {
     pub(crate) kind: Kind,

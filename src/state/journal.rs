@@ -22,7 +22,7 @@ use crate::base::disk::{Files, Writing};
 /// A record to be written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Entry {
-    /// What it is.
+    /// The kind of the entry.
     pub(crate) kind: Kind,
     /// Of evidence: whether it needs none before it.
     pub(crate) whole: bool,
@@ -56,12 +56,12 @@ pub(crate) struct Journal {
     limits: Limits,
     /// The last number that a file was given, in place or not.
     generation: u64,
-    /// What was acknowledged last.
+    /// The state that was acknowledged last.
     current: Option<Current>,
     mark: Mark,
     /// Events that will be in no file: they were forgotten while none could be written.
     missed: u64,
-    /// What this process last put in place, acknowledged or not.
+    /// The file that this process last put in place, acknowledged or not.
     placed: Option<Identity>,
     stopped: Option<Why>,
 }
@@ -70,10 +70,10 @@ pub(crate) struct Journal {
 struct Current {
     log: Log,
     header: Header,
-    /// What was acknowledged of it.
+    /// The length that was acknowledged of it.
     length: u64,
     frames: u32,
-    /// What was set aside of it, once it turned out to be damaged.
+    /// The part that was set aside of it, once it turned out to be damaged.
     repaired: Option<Repaired>,
 }
 

@@ -35,7 +35,7 @@ impl Marked {
         Self { generation: header.generation, salt: header.salt, length }
     }
 
-    /// What a journal lacks of what was acknowledged, where it lacks any.
+    /// Returns what a journal lacks of what was acknowledged, where it lacks any.
     pub(crate) fn beyond(&self, scan: &Scan) -> Option<String> {
         let Header { generation, salt, .. } = scan.header;
         if self.generation > generation {
@@ -78,7 +78,7 @@ impl Marked {
     }
 }
 
-/// What was noted of the journal of a folder; nothing where nothing was, or the note is no such.
+/// Returns what was noted of the journal of a folder; nothing where nothing was, or the note is no such.
 pub(crate) fn read(files: &Files, folder: &Path) -> Result<Option<Marked>, StateError> {
     let path = folder.join(MARK);
     if !folder::is_plain(&path)? {

@@ -34,7 +34,7 @@ pub(crate) struct Place {
     pub(crate) folder: PathBuf,
 }
 
-/// What a journal may grow to.
+/// The limits of a journal's growth.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Limits {
     /// How much is added before it should be written again: with a rollout under three guards, 70 KB every ten seconds, that is

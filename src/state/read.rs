@@ -36,8 +36,8 @@ pub(crate) struct Found {
 }
 
 impl Found {
-    /// What the journal of a folder holds, without a lock: for a process that looks on while another one writes. Nothing is
-    /// found where there is no journal yet.
+    /// Returns what the journal of a folder holds, without a lock: for a process that looks on while another one
+    /// writes. Nothing is found where there is no journal yet.
     ///
     /// # Errors
     ///

@@ -44,7 +44,7 @@ impl Ranked {
     }
 }
 
-/// What is kept of an answer until its truth is known. Its `Debug` is for tests: nothing prints it.
+/// The part of an answer that is kept until its truth is known. Its `Debug` is for tests: nothing prints it.
 #[derive(Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(Debug))]
 #[serde(rename_all = "snake_case")]

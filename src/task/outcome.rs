@@ -64,7 +64,7 @@ impl fmt::Debug for Truth {
     }
 }
 
-/// What is known of an answer when it is asked whether its truth will ever be: see [`Truth::censored`].
+/// The facts known of an answer when it is asked whether its truth will ever be: see [`Truth::censored`].
 #[derive(Debug, Clone, Copy, PartialEq)]
 #[non_exhaustive]
 pub struct Censoring {
@@ -89,7 +89,7 @@ impl Censoring {
     }
 }
 
-/// What turned out to be true of one prediction, or what it was worth.
+/// The truth of one prediction, or what it was worth.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Outcome {
     pub(crate) actual: Actual,
@@ -114,7 +114,7 @@ pub(crate) enum Actual {
 pub(crate) const RELEVANT_MAX: usize = 1_024;
 
 impl Actual {
-    /// What it takes of memory beside itself.
+    /// Returns what it takes of memory beside itself.
     pub(crate) fn bytes(&self) -> usize {
         match self {
             Self::Relevant(items) => size_of_val::<[u32]>(items),

@@ -13,13 +13,13 @@ pub(crate) const SEGMENTS_DEFAULT: usize = 64;
 /// The most that can be told apart: each stripe has counts of its own for every one.
 pub(crate) const SEGMENTS_MAX: usize = 256;
 
-/// What those beyond the limit are called, and those without a name.
+/// The name of those beyond the limit, and of those without a name.
 pub(crate) const OTHER: &str = "other";
 
 /// A longer label is one of the others, in bytes.
 const NAME_MAX: usize = 128;
 
-/// What reads a request's label.
+/// The closure that reads a request's label.
 pub(crate) type Reader<I> = Box<dyn Fn(&I) -> &str + Send + Sync>;
 
 /// How requests are labelled.
@@ -38,7 +38,7 @@ pub(crate) struct Table {
 /// The segment of one prediction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Segment {
-    /// What an id says of it: the same in every process. 0 for the others.
+    /// Its hash, as an id says it: the same in every process.
     pub(crate) hash: u32,
     /// Its place in this process; 0 for the others.
     pub(crate) place: u16,
@@ -113,7 +113,7 @@ impl Table {
         place(&self.known.load(), hash).unwrap_or_default()
     }
 
-    /// What ids call the segment of a place.
+    /// Returns the hash that ids give the segment of a place.
     pub(crate) fn hash_at(&self, place: u16) -> u32 {
         let known = self.known.load();
         usize::from(place).checked_sub(1).and_then(|place| known.get(place)).map_or(0, |(hash, _)| *hash)

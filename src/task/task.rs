@@ -15,7 +15,7 @@ use crate::base::invalid::InvalidArgument;
 /// The largest number of classes of [`Task::classes`]: an id has two bytes for the class.
 pub const CLASSES_MAX: usize = 1 << 16;
 
-/// What a handle's predictions are, and how one is read off an answer.
+/// The kind of a handle's predictions, and how one is read off an answer.
 ///
 /// The handle keeps a few bytes of every answer inside its [`PredictionId`](crate::PredictionId), so that the truth can
 /// be joined days later without a row per prediction. A task says which bytes: a probability, a class, a value, a list.
@@ -250,7 +250,7 @@ impl<O: ?Sized + 'static> Task<O> {
         self
     }
 
-    /// What kind of task it is.
+    /// Returns the kind of task that it is.
     pub fn kind(&self) -> TaskKind {
         self.kind
     }

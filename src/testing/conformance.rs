@@ -93,7 +93,7 @@ pub enum Violation {
     Load {
         /// Whether for the first time.
         time: &'static str,
-        /// What it said.
+        /// The error that it gave.
         error: String,
     },
     /// It panicked.
@@ -115,7 +115,7 @@ pub enum Violation {
         input: usize,
         /// In which part of the suite.
         when: &'static str,
-        /// What it said.
+        /// The error that it gave.
         error: String,
     },
     /// It answered a good input otherwise than the first time.
@@ -131,7 +131,7 @@ pub enum Violation {
     NotRefused {
         /// Which of the bad ones.
         input: usize,
-        /// What it said instead.
+        /// The response that it gave instead.
         found: String,
         /// In which part of the suite.
         when: &'static str,
@@ -149,7 +149,7 @@ pub enum Violation {
     Upkeep {
         /// Which.
         what: &'static str,
-        /// What it said.
+        /// The error that it gave.
         error: String,
     },
 }
@@ -173,7 +173,7 @@ struct Run<'a, I: ?Sized, O, M: ?Sized> {
     good: Vec<&'a I>,
     bad: Vec<&'a I>,
     same: &'a Same<'a, O>,
-    /// What it answered at first, where it did.
+    /// The answer that it gave at first, where it gave one.
     expected: Vec<Option<O>>,
     found: Vec<Violation>,
 }
@@ -350,7 +350,7 @@ impl<I: ?Sized + Sync, O: Send, M: Model<I, O> + ?Sized> Run<'_, I, O, M> {
         }
     }
 
-    /// What the model's lifecycle does, `without` where it has none; nothing where it panics.
+    /// Returns what the model's lifecycle does, `without` where it has none; nothing where it panics.
     fn of_lifecycle<T>(
         &mut self,
         during: &str,

@@ -153,7 +153,7 @@ impl<I: ?Sized, O> fmt::Debug for Scripted<I, O> {
     }
 }
 
-/// What one [`Scripted`] model does: see [`Scripted::control`]. Clones control the same model.
+/// The behaviour of one [`Scripted`] model: see [`Scripted::control`]. Clones control the same model.
 ///
 /// What is said of the next calls is done in the order in which it was said; when all of it is done, the model does what
 /// was said last of all calls, which at first is to answer.

@@ -9,7 +9,7 @@ use crate::model::error::ModelError;
 use crate::task::kept::Kept;
 use crate::task::task::{Check, Task, TaskKind};
 
-/// What decides whether an output is an answer, and what is kept of it.
+/// The judge of whether an output is an answer, and what is kept of it.
 pub(crate) struct Judge<'a, O> {
     pub(crate) task: &'a Task<O>,
     pub(crate) check: Option<&'a Check<O>>,

@@ -93,7 +93,7 @@ impl Default for Drill {
     }
 }
 
-/// What a retained version answered in its last drill.
+/// The outcome of a retained version's last drill.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct DrillOutcome {
@@ -105,8 +105,8 @@ pub struct DrillOutcome {
     pub failed: u32,
     /// How many more it was to be asked, of which no copy could be made: the `Clone` of the input panicked.
     pub not_copied: u32,
-    /// What kind of failure the first one of the version was, or what could not be copied where no input could be at all.
-    /// What the version said of it is not kept: it may quote what a user sent.
+    /// The kind of the version's first failure, or what could not be copied where no input could be at all. What the
+    /// version said of it is not kept: it may quote what a user sent.
     pub failure: Option<String>,
     /// How long all of it took.
     pub took: Duration,

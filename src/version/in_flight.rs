@@ -1,4 +1,4 @@
-//! What is known of calls that have begun and not ended.
+//! The calls that have begun and not ended, as far as they are known.
 
 use std::time::Duration;
 

@@ -27,7 +27,7 @@ pub(crate) trait KeptInput<I: ?Sized>: Send {
 /// Copies an input of the host's.
 pub(crate) type CopyInput<I> = fn(&I) -> Box<dyn KeptInput<I>>;
 
-/// Whatever can be borrowed as an input: what the input's [`ToOwned`] made, the host's own value.
+/// Anything that can be borrowed as an input: what the input's [`ToOwned`] made, the host's own value.
 ///
 /// A type of its own rather than an implementation for every `T`: a `Box` can be borrowed as itself, and `boxed.input()`
 /// would not know which was meant.

@@ -26,12 +26,12 @@ pub(crate) struct Version<I: ?Sized, O> {
     pub(crate) model: Contained<Box<dyn Model<I, O>>>,
 }
 
-/// What is known of a version. What it answers never changes; how ready it is does, and is known apart.
+/// The facts that are known of a version. What it answers never changes; how ready it is does, and is known apart.
 pub(crate) struct Known {
     pub(crate) id: VersionId,
     pub(crate) identity: Identity,
     pub(crate) description: Description,
-    /// What it was asked before it was staged.
+    /// Its proof: what it was asked before it was staged.
     pub(crate) proof: Proof,
     /// How ready it is to be. Set under the control lock.
     pub(crate) wanted: TargetTier,
@@ -55,7 +55,7 @@ pub(crate) trait AnyVersion: Send + Sync {
 
     fn into_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync>;
 
-    /// What the model does beside answering, if it does anything.
+    /// Returns what the model does beside answering, if it does anything.
     fn lifecycle(&self) -> Option<&dyn Lifecycle>;
 }
 
@@ -171,7 +171,7 @@ impl<I: ?Sized, O> Version<I, O> {
         Self { known: Known::new(id, identity, description), model }
     }
 
-    /// What it was asked, now that it is known.
+    /// Sets what it was asked, now that it is known.
     pub(crate) fn set_proof(&mut self, proof: Proof) {
         self.known.proof = proof;
     }
@@ -270,7 +270,7 @@ impl Known {
         (readiness.memory, readiness.weighed_at) = (memory, Some(now));
     }
 
-    /// What it takes of memory is to be measured again.
+    /// Forgets what it takes of memory: it is to be measured again.
     pub(crate) fn forget_weight(&self) {
         self.readiness.lock().weighed_at = None;
     }

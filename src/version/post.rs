@@ -1,4 +1,4 @@
-//! What a thread of ours is at, and whether anybody still waits for it.
+//! The post of a thread of ours: what it is at, and whether anybody still waits for it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use crate::base::clock::Timestamp;
 use crate::model::activity::Activity;
 use crate::model::throttle::LoadThrottle;
 
-/// What a thread is at: a call of a version's code, which may never return.
+/// The call of a version's code that a thread is at, which may never return.
 #[derive(Clone)]
 pub(crate) struct At {
     pub(crate) version: VersionId,
@@ -26,7 +26,7 @@ pub(crate) struct At {
 }
 
 impl At {
-    /// What the version is doing.
+    /// Returns the version's activity.
     pub(crate) fn activity(&self) -> Activity {
         self.load.as_ref().map_or(self.activity, LoadThrottle::activity)
     }
@@ -64,7 +64,7 @@ impl Post {
         self.0.lock().abandoned.is_some()
     }
 
-    /// What the thread that was abandoned is at, and since when it has been.
+    /// Returns what the thread that was abandoned is at, and since when it has been.
     pub(crate) fn abandoned(&self) -> Option<(At, Timestamp)> {
         let state = &*self.0.lock();
         state.at.clone().zip(state.abandoned)

@@ -131,7 +131,7 @@ pub enum StageError {
     Answer {
         /// The version.
         version: VersionId,
-        /// What went wrong.
+        /// The error.
         source: ModelError,
     },
     /// The model was loaded, and failed on an input that live has just answered.
@@ -141,7 +141,7 @@ pub enum StageError {
     Recent {
         /// The version.
         version: VersionId,
-        /// What kind of failure it was. What it said is not kept: it may quote what a user sent.
+        /// The kind of the failure. What it said is not kept: it may quote what a user sent.
         failure: &'static str,
     },
     /// The version was not ready in the [time](crate::options::Limits::staging_deadline) that it had. The thread that its code
@@ -153,7 +153,7 @@ pub enum StageError {
     Deadline {
         /// The version.
         version: VersionId,
-        /// What it was doing.
+        /// Its activity.
         activity: Activity,
         /// How long it was waited for.
         after: Duration,
@@ -183,7 +183,7 @@ pub enum StageError {
     NotAgreed {
         /// The version.
         version: VersionId,
-        /// What stands in the way.
+        /// The obstacle.
         reason: String,
     },
     /// The handle was closed.

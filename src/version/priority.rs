@@ -16,20 +16,21 @@ use crate::base::os;
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum LoadPriority {
-    /// What nobody else wants: a request that comes takes the core at once. On a machine that has no such time a load would stand
-    /// still, so it is looked at first: where some milliseconds of work do not come to their end within a tenth of a second, the
-    /// load gets what [`Low`](Self::Low) gives, and its [event](crate::events::EventKind::Loaded) says so. One that meets such a
-    /// machine later goes on as it began, until its [deadline](crate::options::Limits::staging_deadline).
+    /// The time that nobody else wants: a request that comes takes the core at once. On a machine that has no such time
+    /// a load would stand still, so it is looked at first: where some milliseconds of work do not come to their end
+    /// within a tenth of a second, the load gets what [`Low`](Self::Low) gives, and its
+    /// [event](crate::events::EventKind::Loaded) says so. One that meets such a machine later goes on as it began,
+    /// until its [deadline](crate::options::Limits::staging_deadline).
     #[default]
     Idle,
     /// A sixtieth of what others get, however busy the machine is. A request may wait for some milliseconds.
     Low,
-    /// What every thread gets.
+    /// The time that every thread gets.
     Full,
 }
 
 impl LoadPriority {
-    /// What a load gets now: not idle time alone where there is none.
+    /// Returns what a load gets now: not idle time alone where there is none.
     pub(crate) fn found(self) -> Self {
         if self == Self::Idle && !has_idle_time() { Self::Low } else { self }
     }

@@ -1,10 +1,10 @@
-//! What a version was asked before it was staged.
+//! The proof of a version: what it was asked before it was staged.
 
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-/// What a version was asked before it was staged, through its own `encode` and `decode`.
+/// The proof of a version: what it was asked before it was staged, through its own `encode` and `decode`.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
@@ -20,7 +20,7 @@ pub enum Proof {
     NotAsked,
     /// It failed on an input that was made up, which may be the fault of that input.
     Failed {
-        /// What it said.
+        /// The error that it gave.
         reason: Arc<str>,
     },
 }
@@ -35,7 +35,7 @@ impl Proof {
         if let Self::Failed { reason } = self { Some(Arc::clone(reason)) } else { None }
     }
 
-    /// What may be said of a version that is staged.
+    /// Returns what may be said of a version that is staged.
     pub(crate) const fn told(&self) -> &'static str {
         match self {
             Self::Answered => "it is loaded, checked and warm",

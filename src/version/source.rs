@@ -26,7 +26,7 @@ pub trait ModelSource<I: ?Sized, O>: Send + Sync {
     ///
     /// # Errors
     ///
-    /// Whatever stands in the way. It is named where the version is missed.
+    /// Returns whatever stands in the way. It is named where the version is missed.
     fn open(&self, version: &str) -> Result<Box<dyn Model<I, O>>, Box<dyn Error + Send + Sync>>;
 }
 

@@ -47,7 +47,7 @@ impl Tiers {
         self
     }
 
-    /// What all retained versions may take of the process's own memory together, in bytes; no limit by default.
+    /// Sets what all retained versions may take of the process's own memory together, in bytes; no limit by default.
     /// While they take more, the one retained for longest steps down, at each tick by one tier, a version without a
     /// prepared form to cold at once. Going back to such a one takes as long as loading it.
     pub const fn private_bytes(mut self, bytes: u64) -> Self {

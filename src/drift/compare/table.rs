@@ -21,7 +21,7 @@ pub struct DriftTable {
 pub struct DriftRow {
     /// The feature.
     pub feature: String,
-    /// What of it.
+    /// The aspect of it that was compared.
     pub what: What,
     /// The statistic of the test; of shares, by how much the window's is larger.
     pub statistic: f64,
@@ -30,7 +30,7 @@ pub struct DriftRow {
     /// How large the drift is: of a distribution the Jensen-Shannon distance (0 to 0.83), of shares their difference.
     /// With few rows it is large by chance.
     pub effect: f64,
-    /// What to think of it.
+    /// The verdict on it.
     pub verdict: DriftVerdict,
     /// Rows that were compared: those of the reference.
     pub reference_rows: u64,

@@ -236,7 +236,7 @@ struct Group {
     rows: u64,
 }
 
-/// What is to be expected.
+/// The sums of what is to be expected.
 #[derive(Default)]
 struct Sums {
     rows: f64,
@@ -267,8 +267,8 @@ impl Sums {
     }
 }
 
-/// What a normal variable exceeds on either side with a probability of `alpha` in all: 1.96 for 0.05. By halving, of
-/// the tail that the tests use.
+/// Returns what a normal variable exceeds on either side with a probability of `alpha` in all: 1.96 for 0.05. By
+/// halving, of the tail that the tests use.
 fn quantile_of_normal(alpha: f64) -> f64 {
     // The search ends at eight standard deviations, beyond which a tail has less than this.
     let alpha = alpha.max(1e-12);

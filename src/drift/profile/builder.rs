@@ -25,7 +25,7 @@ enum Kind {
     Category,
 }
 
-/// What was found of a feature while looking at rows for the first time.
+/// The findings on a feature while looking at rows for the first time.
 enum Looked {
     Number(Sample),
     Category(Frequent),

@@ -37,7 +37,7 @@ pub(crate) struct Seldom {
     pub(crate) twice: u64,
 }
 
-/// What is kept of the categories of a feature.
+/// The categories of a feature, as far as they are kept.
 pub(crate) struct Found {
     /// The most frequent, most frequent first, then by name.
     pub(crate) names: Box<[Box<str>]>,
@@ -113,7 +113,7 @@ impl Sample {
         }
     }
 
-    /// What was kept, in order.
+    /// Returns what was kept, in order.
     pub(crate) fn sorted(mut self) -> Vec<f64> {
         self.kept.sort_unstable_by(f64::total_cmp);
         self.kept

@@ -16,7 +16,7 @@ use crate::base::ordered::OrderedMap;
 /// The only form so far.
 const SCHEMA: u32 = 1;
 
-/// What other languages hold exactly.
+/// The most rows that other languages hold exactly.
 const ROWS_MAX: u64 = 1 << 53;
 
 #[derive(Serialize, Deserialize)]
@@ -223,7 +223,7 @@ fn checked_categories(
     Ok(Categories::new(names, others.map(Vec::into_boxed_slice)))
 }
 
-/// What others wrote is not repeated at any length.
+/// Shortens what others wrote, which is not repeated at any length.
 fn shortened(field: &str) -> String {
     field.chars().take(64).collect()
 }
@@ -253,7 +253,7 @@ pub enum InvalidProfile {
     /// It has not the form of one at all: a field is missing, or is of another type.
     #[error("it is not a profile: {cause}")]
     Form {
-        /// What is wrong with it.
+        /// The fault in it.
         cause: String,
     },
     /// It says something that this version does not know.
@@ -285,7 +285,7 @@ pub enum InvalidProfile {
     Feature {
         /// Which.
         feature: String,
-        /// What is wrong with it, and what to do.
+        /// The fault in it, and the remedy.
         problem: String,
     },
 }

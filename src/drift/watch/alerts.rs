@@ -51,7 +51,7 @@ impl Subject {
         Self { whose, against, version, streaks: OrderedMap::new() }
     }
 
-    /// A window was compared. What begins with it, and what ends.
+    /// A window was compared. Returns what begins with it, and what ends.
     pub(crate) fn look(&mut self, drifted: &[DriftRow], begins_after: u32, ends_after: u32) -> Vec<Told> {
         let (mut begun, mut ended) = (Vec::new(), Vec::new());
         for row in drifted {
@@ -93,7 +93,7 @@ impl Subject {
         Told { whose: self.whose, against: self.against, version: self.version, features, more, ended }
     }
 
-    /// What was told and is not over.
+    /// Returns what was told and is not over.
     pub(crate) fn active(&self) -> impl Iterator<Item = &DriftedFeature> {
         self.streaks.values().filter(|streak| streak.told).map(|streak| &streak.last)
     }

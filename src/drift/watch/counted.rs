@@ -11,11 +11,11 @@ use crate::task::task::TaskKind;
 /// Counts of some requests.
 #[derive(Clone)]
 pub(crate) struct Counted {
-    /// What came; nothing for copies, which were counted when they came.
+    /// The inputs that came; nothing for copies, which were counted when they came.
     pub(crate) inputs: Option<Profile>,
-    /// What was said.
+    /// The answers that were given.
     pub(crate) answers: Profile,
-    /// What the scores mean, where that is known.
+    /// The meaning of the scores, where that is known.
     pub(crate) estimator: Option<QualityEstimator>,
 }
 
@@ -65,7 +65,7 @@ impl Counted {
         merge_estimators(&mut self.estimator, other.estimator.as_ref());
     }
 
-    /// What was counted, and counts from 0 again.
+    /// Returns what was counted, and counts from 0 again.
     pub(crate) fn take(&mut self) -> Self {
         Self {
             inputs: self.inputs.as_mut().map(Profile::take),

@@ -22,13 +22,13 @@ pub struct DriftStatus {
     pub skipped: u64,
     /// Rows whose features were not counted, because there was not one value of each or the host's function panicked.
     pub misfits: u64,
-    /// What came against training.
+    /// The inputs that came, against training.
     pub against_training: Option<DriftTable>,
-    /// What came against the window before.
+    /// The inputs that came, against the window before.
     pub against_previous: Option<DriftTable>,
     /// The last full hour against the same hour of other days.
     pub against_season: Option<DriftTable>,
-    /// What was told to have drifted, and not to be over.
+    /// The drifts that were told and are not over.
     pub alerts: Vec<DriftAlert>,
     /// By version, of those that were asked something.
     pub versions: Vec<VersionDrift>,
@@ -42,11 +42,11 @@ pub struct DriftStatus {
 pub struct DriftAlert {
     /// Whose doing it is.
     pub whose: DriftScope,
-    /// What it is a drift from.
+    /// The baseline that it drifted from.
     pub against: Baseline,
     /// The version whose answers have drifted; nothing of what came in.
     pub version: Option<VersionId>,
-    /// What has drifted.
+    /// The features that have drifted.
     pub features: Vec<DriftedFeature>,
 }
 
@@ -58,9 +58,11 @@ pub struct VersionDrift {
     pub version: VersionId,
     /// How many requests.
     pub rows: u64,
-    /// What it was asked, against training: with what was missing and what training never had. Nothing of a shadow.
+    /// The inputs that it was asked, against training: with what was missing and what training never had. Nothing of a
+    /// shadow.
     pub inputs: Option<DriftTable>,
-    /// What it said, against the window before: scores, predictions, and answers that failed as missing ones.
+    /// The answers that it gave, against the window before: scores, predictions, and answers that failed as missing
+    /// ones.
     pub answers: Option<DriftTable>,
     /// On how many it failed.
     pub failed: u64,
@@ -84,7 +86,7 @@ pub struct RolloutDrift {
     pub since_it_began: Option<DriftTable>,
     /// Live's answers against those of the same window.
     pub live_since_it_began: Option<DriftTable>,
-    /// What the two were asked, the candidate against live: where it differs, so may the answers.
+    /// The inputs that the two were asked, the candidate against live: where it differs, so may the answers.
     pub inputs: Option<DriftTable>,
     /// How good the candidate probably is, since its exposure last changed.
     pub estimated: Option<Estimated>,
@@ -98,7 +100,7 @@ pub struct RolloutDrift {
 pub struct Estimated {
     /// The figures, with intervals of 95 %.
     pub quality: EstimatedQuality,
-    /// What it rests on: `valid under covariate shift only`.
+    /// The condition that it rests on: `valid under covariate shift only`.
     pub valid: String,
 }
 

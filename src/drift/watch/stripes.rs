@@ -11,7 +11,8 @@ use crate::version::id::VersionId;
 /// Stripes, as those of figures: a thread has its own as long as there are no more threads.
 pub(crate) struct Stripes {
     stripes: Box<[CachePadded<Stripe>]>,
-    /// What could not be counted at once, or for want of room. Relaxed: for showing, it guards nothing.
+    /// The requests and answers that could not be counted at once, or for want of room. Relaxed: for showing, it guards
+    /// nothing.
     skipped: AtomicU64,
 }
 
@@ -26,7 +27,7 @@ pub(crate) struct Drained {
     pub(crate) exposure: u32,
     pub(crate) version: VersionId,
     pub(crate) own: Option<Counted>,
-    /// What live said of the same inputs, of a shadow.
+    /// The answers of live to the same inputs, of a shadow.
     pub(crate) theirs: Option<Counted>,
     /// Ticks in a row in which nothing came.
     idle: u32,
@@ -68,7 +69,7 @@ impl Stripes {
         }
     }
 
-    /// What was counted since the last time. Each stripe is locked for a swap.
+    /// Returns what was counted since the last time. Each stripe is locked for a swap.
     pub(crate) fn drain(&self) -> Vec<Drained> {
         let mut all: Vec<Drained> = Vec::new();
         for stripe in &self.stripes {

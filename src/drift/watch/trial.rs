@@ -34,13 +34,13 @@ pub(crate) struct Sides<T> {
 pub(crate) struct Seen {
     /// Full windows so far: each is a look.
     pub(crate) looks: u32,
-    /// What both said in the last one.
+    /// The answers of both in the last one.
     pub(crate) answers: Sides<Profile>,
-    /// What both said in the first one; since live has drifted, in the one in which it did.
+    /// The answers of both in the first one; since live has drifted, in the one in which it did.
     first: Sides<Profile>,
     /// Live has drifted in an earlier window.
     moved: bool,
-    /// What both were asked in the last one, on a canary.
+    /// The inputs of both in the last one, on a canary.
     inputs: Option<Sides<Profile>>,
     /// Scores since the exposure last changed, of versions whose scores are known to mean something.
     pub(crate) scores: Sides<Option<QualityEstimator>>,
@@ -75,8 +75,8 @@ impl Trial {
         Self { number, version, era, open, first: None, moved: false, scores, looks: 0, seen: None }
     }
 
-    /// What was counted before the exposure changed is not mixed with what comes: in another mixture of times the same
-    /// requests would look different.
+    /// Drops what was counted before the exposure changed, so that it is not mixed with what comes: in another mixture
+    /// of times the same requests would look different.
     pub(crate) fn enter(&mut self, era: u32) {
         if era != self.era {
             self.era = era;
@@ -148,7 +148,7 @@ impl Seen {
         compare_windows(&self.first.live, &self.answers.live, options).ok()
     }
 
-    /// What the two were asked, the candidate against live.
+    /// Compares what the two were asked, the candidate against live.
     pub(crate) fn inputs(&self, options: &Options) -> Option<DriftTable> {
         let inputs = self.inputs.as_ref()?;
         compare_windows(&inputs.live, &inputs.candidate, options).ok()

@@ -138,18 +138,18 @@ impl<I: ?Sized> DriftWatch<I> {
         });
     }
 
-    /// What the scores of a version mean, where that is known.
+    /// Returns what the scores of a version mean, where that is known.
     pub(crate) fn calibration(&self, version: VersionId) -> Option<Arc<Calibration>> {
         let known = self.calibrations.load();
         known.iter().find(|(known, _)| *known == version).map(|(_, calibration)| Arc::clone(calibration))
     }
 
-    /// What was counted since the last time.
+    /// Returns what was counted since the last time.
     pub(crate) fn drain(&self) -> Vec<Drained> {
         self.stripes.drain()
     }
 
-    /// Takes in what was counted until now. What is to be told.
+    /// Takes in what was counted until now. Returns what is to be told.
     pub(crate) fn settle(&self, drained: &[Drained], context: &Context, now: Timestamp) -> Vec<Told> {
         self.calibrations.rcu(|known| {
             known
@@ -162,7 +162,7 @@ impl<I: ?Sized> DriftWatch<I> {
         windows.settle(drained, context, now)
     }
 
-    /// What there is to judge a trial by; nothing before a window of it was full.
+    /// Returns what there is to judge a trial by; nothing before a window of it was full.
     pub(crate) fn seen(&self, attempt: u32) -> Option<Arc<Seen>> {
         self.windows.lock().seen(attempt)
     }

@@ -25,7 +25,7 @@ pub(crate) struct Context {
     pub(crate) versions: OrderedSet<VersionId>,
     /// Attempts that are on trial.
     pub(crate) running: Vec<Running>,
-    /// What each exposure counts for, by number.
+    /// The counters that each exposure counts for, by number.
     pub(crate) feeds: OrderedMap<u32, Vec<Feed>>,
 }
 
@@ -85,7 +85,7 @@ struct OfVersion {
     open: Option<Counted>,
     last: Option<Counted>,
     before: Option<Counted>,
-    /// What it said in its first full window as live.
+    /// Its answers in its first full window as live.
     beginning: Option<Profile>,
 }
 
@@ -214,7 +214,7 @@ impl Windows {
         told
     }
 
-    /// What has drifted of a subject, in the window that has just been closed.
+    /// Returns what has drifted of a subject, in the window that has just been closed.
     fn drifted(&self, subject: &Subject) -> Vec<DriftRow> {
         let rows =
             |table: Option<&DriftTable>| table.into_iter().flat_map(DriftTable::drifted).cloned().collect();

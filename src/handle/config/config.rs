@@ -94,7 +94,7 @@ impl Config {
         Ok(())
     }
 
-    /// What the handle is called.
+    /// Returns the handle's name.
     pub fn name(&self) -> &str {
         self.told.name.as_deref().unwrap_or_default()
     }
@@ -119,8 +119,8 @@ impl Config {
         Some(RepositorySource { path: told.path.as_deref()?, version: told.version.as_deref() })
     }
 
-    /// What follows from a version that is published, for [`ModelHandle::follow`](crate::ModelHandle::follow): nothing, unless
-    /// the file says more.
+    /// Returns what follows from a version that is published, for [`ModelHandle::follow`](crate::ModelHandle::follow):
+    /// nothing, unless the file says more.
     ///
     /// # Errors
     ///
@@ -135,7 +135,7 @@ impl Config {
         })
     }
 
-    /// What this build can do nothing with.
+    /// Refuses what this build can do nothing with.
     pub(crate) fn lacking(&self) -> Result<(), ConfigError> {
         let lacks = |told: bool, there: bool, path, feature| {
             if told && !there { Err(ConfigError::Feature { path, feature }) } else { Ok(()) }
@@ -309,7 +309,7 @@ impl Config {
 
 #[cfg(feature = "drift")]
 impl sections::Drift {
-    /// What the code says of drift, and what the file says on top.
+    /// Applies what the file says to what the code says of drift.
     pub(crate) fn apply<I: ?Sized>(
         &self,
         mut drift: crate::drift::watch::Drift<I>,

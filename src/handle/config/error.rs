@@ -17,9 +17,9 @@ pub enum ConfigError {
         "the configuration is that of `{config}`, and the handle is called `{handle}`: give the builder `config.name()`, or read the file of `{handle}`"
     )]
     Name {
-        /// What the builder was given.
+        /// The name that the builder was given.
         handle: String,
-        /// What the file says.
+        /// The name that the file gives.
         config: String,
     },
     /// The file asks for what this build lacks.
@@ -50,7 +50,7 @@ pub enum ConfigError {
         #[source]
         cause: Arc<io::Error>,
     },
-    /// What stands there is no secret. It is not shown.
+    /// The value that stands there is no secret. It is not shown.
     #[error(
         "{path}: what stands in {place} has not 32 hexadecimal digits, 16 bytes: `openssl rand -hex 16` prints such"
     )]

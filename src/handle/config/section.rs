@@ -8,12 +8,12 @@ use serde::{Serialize, Serializer};
 use crate::base::node::{Misread, Table, Value, percent, size, time};
 use crate::rollout::guard::Stated;
 
-/// What can stand in a configuration.
+/// A value that can stand in a configuration.
 pub(super) trait Read: Sized {
-    /// What is read, or where it is wrong.
+    /// Reads a value, or says where it is wrong.
     fn read(value: &Value<'_>) -> Result<Self, Misread>;
 
-    /// What a JSON Schema says of it.
+    /// Returns what a JSON Schema says of it.
     #[cfg(test)]
     fn schema() -> serde_json::Value;
 }

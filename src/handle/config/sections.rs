@@ -15,7 +15,7 @@ use crate::task::outcome::{Actual, Outcome};
 section! {
     /// A whole file.
     Told {
-        /// What the handle is called: in its status, its events and its figures.
+        /// The name of the handle: in its status, its events and its figures.
         name: String,
         /// When labels are evidence. Or "at random", where when they come has nothing to do with what they say.
         labels: Labels,
@@ -27,13 +27,13 @@ section! {
         repository: Repository,
         /// Copies of requests on which candidates are tried.
         shadow: Shadow,
-        /// What is kept for a rollback.
+        /// The versions that are kept for a rollback.
         retain: Retain,
         /// How the data is watched.
         drift: Drift,
         /// Parts of the traffic that are looked at by themselves.
         segments: Segments,
-        /// What is held and awaited at most.
+        /// The limits on what is held and awaited.
         limits: Limits,
         /// Who does the work that is not a request's.
         threads: Threads,
@@ -93,7 +93,7 @@ impl Read for Labels {
     }
 }
 
-/// What silence means.
+/// The meaning of silence.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Means {
     Class(u16),
@@ -101,7 +101,7 @@ pub(super) enum Means {
 }
 
 section! {
-    /// What silence means, in full.
+    /// The meaning of silence, in full.
     MeansFields {
         /// A class: 0 or 1 for yes or no.
         class: u32,
@@ -162,7 +162,7 @@ section! {
 }
 
 words! {
-    /// What becomes of a rollout whose candidate took traffic when the process crashed.
+    /// The policy for a rollout whose candidate took traffic when the process crashed.
     AfterCrash {
         Pause = "pause",
         Resume = "resume",
@@ -175,7 +175,8 @@ section! {
     StateFields {
         /// The folder, of this handle's own.
         folder: PathBuf,
-        /// What becomes of a rollout whose candidate took traffic when the process crashed: "pause" (the default), "resume" or "roll_back".
+        /// The policy for a rollout whose candidate took traffic when the process crashed: "pause" (the default),
+        /// "resume" or "roll_back".
         after_crash: AfterCrash,
         /// How often evidence is written where nothing is decided; "10s" by default.
         checkpoint_every: Span,
@@ -202,7 +203,7 @@ impl Read for State {
 }
 
 words! {
-    /// What follows from a version that was published.
+    /// The reaction to a version that was published.
     OnPublish {
         Tell = "tell",
         Stage = "stage",
@@ -217,7 +218,8 @@ section! {
         path: PathBuf,
         /// The version or the tag that is opened first.
         version: String,
-        /// What follows from a version that is published: "tell" (the default), "stage", or "run" with the plan and the guards of `rollout`.
+        /// The reaction to a version that is published: "tell" (the default), "stage", or "run" with the plan and the
+        /// guards of `rollout`.
         on_publish: OnPublish,
     }
     needs "path"
@@ -240,7 +242,7 @@ section! {
 }
 
 section! {
-    /// What is kept for a rollback.
+    /// The versions that are kept for a rollback.
     Retain {
         /// How many versions are kept; 2 by default, up to 64.
         versions: usize,
@@ -250,7 +252,7 @@ section! {
         hot_for: Span,
         /// How long it stays warm then, counted from when it was retained; for ever by default.
         warm_for: Span,
-        /// What retained versions may take of the process's own memory together; without it there is no limit.
+        /// The most that retained versions may take of the process's own memory together; without it there is no limit.
         memory: Size,
         /// How retained versions are kept proven, which is not done by default: how often they are asked, or { every = "1m", inputs = 12, at_most = "1 %" }.
         drill: Drill,
@@ -300,7 +302,7 @@ words! {
 }
 
 words! {
-    /// What follows where the world has drifted.
+    /// The reaction where the world has drifted.
     OnDrift {
         Tell = "tell",
         Pause = "pause",
@@ -316,7 +318,7 @@ section! {
         window: Window,
         /// The hours that an hour is compared with, too: "hour_of_day" or "hour_of_week".
         season: Season,
-        /// What follows where live drifts as well as a candidate: "tell" (the default) or "pause".
+        /// The reaction where live drifts as well as a candidate: "tell" (the default) or "pause".
         on_shared_drift: OnDrift,
         /// After how many windows in a row that have drifted it is told; 2 by default.
         begins_after: u32,
@@ -373,7 +375,7 @@ section! {
 }
 
 words! {
-    /// What becomes of pinned streams when their version is taken off.
+    /// The policy for pinned streams when their version is taken off.
     PinPolicy {
         Finish = "finish",
         Supersede = "supersede",
@@ -381,9 +383,9 @@ words! {
 }
 
 section! {
-    /// What is held and awaited at most.
+    /// The limits on what is held and awaited.
     Limits {
-        /// What becomes of pinned streams when their version is taken off: "finish" (the default) or "supersede".
+        /// The policy for pinned streams when their version is taken off: "finish" (the default) or "supersede".
         pin_policy: PinPolicy,
         /// How many streams may be pinned at a time; 1024 by default.
         pins: usize,

@@ -1,4 +1,4 @@
-//! What is read, what is refused and why, the three formats, and the schema, which is made of what is read.
+//! Tests of what is read, what is refused and why, the three formats, and the schema, which is made of what is read.
 
 use std::fs;
 use std::path::Path;

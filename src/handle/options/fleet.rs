@@ -65,10 +65,10 @@ impl Fleet {
         self
     }
 
-    /// What members seal with whatever they write (HMAC-SHA256), so that who may write to the store and has not the secret
-    /// cannot decide which model answers. Take 32 random bytes, and give all members the same. Called again it adds one that
-    /// is accepted and not written with, for as long as it takes to replace it everywhere. By default there is none: then
-    /// the code tells what is damaged, and not what is forged.
+    /// Seals whatever members write with this secret (HMAC-SHA256), so that who may write to the store and has not the
+    /// secret cannot decide which model answers. Take 32 random bytes, and give all members the same. Called again it
+    /// adds one that is accepted and not written with, for as long as it takes to replace it everywhere. By default
+    /// there is none: then the code tells what is damaged, and not what is forged.
     pub fn secret(mut self, secret: impl AsRef<[u8]>) -> Self {
         self.secrets.push(secret.as_ref().to_vec());
         self

@@ -1,4 +1,4 @@
-//! What a handle may do with inputs, and what it may know of them.
+//! The options of what a handle may do with inputs, and what it may know of them.
 
 use std::borrow::Borrow;
 
@@ -7,9 +7,9 @@ use crate::request::shadow::BytesOf;
 use crate::task::segments::Reader;
 use crate::version::input::{CopyInput, Keep, KeptInput};
 
-/// What a handle may do with inputs, and what it may know of them: a sample that every version must answer, whether inputs may
-/// be copied, how large they are, and which segment they belong to. All of it is code of the host's, so unlike the other groups
-/// it is no plain data.
+/// The options for inputs, which say what a handle may do with them and know of them: a sample that every version must
+/// answer, whether inputs may be copied, how large they are, and which segment they belong to. All of it is code of the
+/// host's, so unlike the other groups it is no plain data.
 ///
 /// ```
 /// use switchback::options::Inputs;

@@ -75,10 +75,10 @@ impl Labels {
         Self { arrival: Some(Arrival::AtRandom), ..Self::new() }
     }
 
-    /// What silence means: a prediction without an outcome after `horizon` is taken to have this one. For clicks, where
-    /// nobody ever says "no". Until it is settled such a prediction takes a row, and up to 262,144 rows are kept at a
-    /// time; beyond half of that, a share of the predictions that is chosen by a hash of their ids takes part and the
-    /// rest does not. Outcomes are waited for at least twice as long.
+    /// Sets what silence means: a prediction without an outcome after `horizon` is taken to have this one. For clicks,
+    /// where nobody ever says "no". Until it is settled such a prediction takes a row, and up to 262,144 rows are kept
+    /// at a time; beyond half of that, a share of the predictions that is chosen by a hash of their ids takes part and
+    /// the rest does not. Outcomes are waited for at least twice as long.
     pub fn assumed_after(mut self, horizon: Duration, outcome: Outcome) -> Self {
         self.assumed = Some((horizon, outcome));
         self

@@ -1,4 +1,4 @@
-//! What may be held, how long a candidate may take, and how much is remembered.
+//! The limits on what is held, how long a candidate may take, and how much is remembered.
 
 use std::time::Duration;
 
@@ -53,7 +53,7 @@ impl Limits {
         }
     }
 
-    /// What becomes of pinned streams when their version is taken off. By default they finish.
+    /// Sets what becomes of pinned streams when their version is taken off. By default they finish.
     pub fn pin_policy(mut self, policy: PinPolicy) -> Self {
         self.pin_policy = policy;
         self

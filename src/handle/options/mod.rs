@@ -1,4 +1,4 @@
-//! What a handle is told when it is built, in groups: each is a plain value that can be made in any order, compared,
+//! The options of a handle when it is built, in groups: each is a plain value that can be made in any order, compared,
 //! cloned, and read with serde.
 //!
 //! Every field has a default with its reason. A value that makes no sense is refused by

@@ -1,4 +1,4 @@
-//! What is kept for a rollback, and what is never tried again.
+//! The options of what is kept for a rollback, and what is never tried again.
 
 use std::time::Duration;
 

@@ -6,8 +6,8 @@ use super::tensor::feed::Feed;
 use super::tensor::outputs::Outputs;
 use crate::model::error::ModelError;
 
-/// What makes tensors of a request, and an answer of tensors. Clones share the two, so that one pair can serve any number
-/// of versions.
+/// The closures that make tensors of a request, and an answer of tensors. Clones share the two, so that one pair can
+/// serve any number of versions.
 pub(crate) struct Codec<I: ?Sized, O> {
     encode: Arc<Encode<I>>,
     decode: Arc<Decode<O>>,
@@ -40,7 +40,7 @@ impl<I: ?Sized, O> Codec<I, O> {
         self.written.get_or_init(|| feed.inputs().collect());
     }
 
-    /// What it has written to the first model that took it; nothing before that.
+    /// Returns what it has written to the first model that took it; nothing before that.
     #[cfg(feature = "repository")]
     pub(crate) fn has_written(&self) -> impl Iterator<Item = (&str, &str)> {
         self.written.get().into_iter().flatten().map(|(name, element)| (&**name, element.as_str()))

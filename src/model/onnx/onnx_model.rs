@@ -67,7 +67,7 @@ pub struct OnnxModel {
     options: Options,
     /// Where its prepared form is kept; nothing where it has none.
     cache: Option<PreparedCache>,
-    /// What the file declares that it takes and gives.
+    /// The inputs and outputs that the file declares.
     declared: Option<Signature>,
     loading: Mutex<()>,
     loaded: OnceLock<Loaded>,
@@ -121,10 +121,11 @@ impl OnnxModel {
         self.with(|options| options.optimization = level)
     }
 
-    /// What runs the model, best first, the processor last of all. None by default: the processor. One that cannot be
-    /// set up is an error of `load`, where ONNX Runtime would fall back to the next and say nothing. Their names are part
-    /// of the identity, their settings are not: name those with [`session_options`](Self::session_options). `ep::CPU`
-    /// need not be named, and turns the memory arena off unless it is told otherwise.
+    /// Sets the providers that run the model, best first, the processor last of all. None by default: the processor.
+    /// One that cannot be set up is an error of `load`, where ONNX Runtime would fall back to the next and say nothing.
+    /// Their names are part of the identity, their settings are not: name those with
+    /// [`session_options`](Self::session_options). `ep::CPU` need not be named, and turns the memory arena off unless
+    /// it is told otherwise.
     #[must_use]
     pub fn execution_providers(self, providers: impl IntoIterator<Item = ExecutionProviderDispatch>) -> Self {
         let providers = providers.into_iter().map(ExecutionProviderDispatch::error_on_failure).collect();
@@ -210,8 +211,9 @@ impl OnnxModel {
         self.files.parts.iter().map(|(name, digest)| (name.as_str(), digest))
     }
 
-    /// What the model takes and gives: as the file declares it and, once the model is loaded, as ONNX Runtime understands it,
-    /// which may know more of its outputs. Nothing for a model that is not loaded and whose file leaves a type to be inferred.
+    /// Returns what the model takes and gives: as the file declares it and, once the model is loaded, as ONNX Runtime
+    /// understands it, which may know more of its outputs. Nothing for a model that is not loaded and whose file leaves
+    /// a type to be inferred.
     ///
     /// ```
     /// use switchback::model::onnx::OnnxModel;
@@ -242,7 +244,7 @@ impl OnnxModel {
         &self.files.scan.opsets
     }
 
-    /// What errors call it: the path as it was given, or the name given to bytes.
+    /// Returns the name that errors give it: the path as it was given, or the name given to bytes.
     pub fn name(&self) -> &str {
         &self.files.name
     }

@@ -19,7 +19,7 @@ use crate::model::error::LoadError;
 pub enum Optimization {
     /// As it is in the file.
     Disabled,
-    /// What keeps every result as it is: constants are folded, nodes without effect are dropped.
+    /// Optimizations that keep every result as it is: constants are folded, nodes without effect are dropped.
     Basic,
     /// And operators are fused, the same way on every machine.
     Extended,

@@ -26,7 +26,7 @@ pub struct Pipeline<I: ?Sized, O> {
     spec: String,
     parsed: Result<(String, Version), String>,
     codec: Codec<I, O>,
-    /// What it wrote has fitted the model once: another shape is a request's doing from then on.
+    /// Whether what it wrote has fitted the model once: another shape is a request's doing from then on.
     has_fitted: AtomicBool,
 }
 

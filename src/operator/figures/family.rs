@@ -1,21 +1,21 @@
-//! What a figure is: its name, what it means, and its samples.
+//! The parts of a figure: its name, what it means, and its samples.
 
 use std::time::Duration;
 
 use super::measured::{BOUNDS, Measured};
 use crate::stats::LatencyHistogram;
 
-/// What one figure is, as it stands in the [table](super::DESCRIBED).
+/// The description of one figure, as it stands in the [table](super::DESCRIBED).
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Described {
     /// Its name, whole: with its unit, and with `_total` where it only grows.
     pub name: &'static str,
-    /// What it is, in a sentence.
+    /// Its description, in a sentence.
     pub help: &'static str,
     /// Whether it grows, goes up and down, or is a distribution.
     pub kind: FigureKind,
-    /// What its values are.
+    /// The unit of its values.
     pub unit: Unit,
     /// Its labels beside `model`.
     pub labels: &'static [&'static str],
@@ -37,7 +37,7 @@ pub enum FigureKind {
     Info,
 }
 
-/// What a value is a number of.
+/// The unit of a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Unit {
@@ -57,11 +57,11 @@ pub enum Unit {
 pub struct Family {
     /// Its name, whole.
     pub name: &'static str,
-    /// What it is, in a sentence.
+    /// Its description, in a sentence.
     pub help: &'static str,
     /// How it behaves.
     pub kind: FigureKind,
-    /// What its values are.
+    /// The unit of its values.
     pub unit: Unit,
     /// One for each model and combination of labels.
     pub samples: Vec<Sample>,
@@ -77,7 +77,7 @@ pub struct Sample {
     pub value: FigureValue,
 }
 
-/// What was measured.
+/// A value that was measured.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub enum FigureValue {

@@ -32,7 +32,7 @@ pub(crate) const BOUNDS: [Duration; 19] = [
     Duration::from_secs(1),
 ];
 
-/// What is known of one handle.
+/// The facts that are known of one handle.
 pub(crate) struct Measured {
     pub(crate) status: Status,
     /// How long requests took, and how long copies waited, of the versions that are shown.

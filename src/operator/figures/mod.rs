@@ -1,4 +1,4 @@
-//! What is measured of a service's models, as data: names, kinds, labels and values, for whoever renders them.
+//! The figures of a service's models, as data: names, kinds, labels and values, for whoever renders them.
 //!
 //! One [table](DESCRIBED) says what there is; every renderer and every document is made from it. Names follow Prometheus:
 //! base units, `_total` for what only grows. Labels are `model`, the handle's name, and what the table says; never a key, an
@@ -18,8 +18,8 @@ pub use table::DESCRIBED;
 use super::operator::Operator;
 use measured::Measured;
 
-/// What is measured of these handles. Families of which there is no sample are left out. Some 30 microseconds for each
-/// version that is loaded.
+/// Returns what is measured of these handles. Families of which there is no sample are left out. Some 30 microseconds
+/// for each version that is loaded.
 pub fn of<'o>(operators: impl IntoIterator<Item = &'o Operator>) -> Vec<Family> {
     families(&operators.into_iter().map(Operator::measured).collect::<Vec<_>>())
 }

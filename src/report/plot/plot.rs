@@ -6,7 +6,7 @@ use super::scale::Scale;
 pub(crate) struct Plot {
     pub(crate) title: String,
     pub(crate) description: String,
-    /// What the numbers at the side are.
+    /// The unit of the numbers at the side.
     pub(crate) unit: String,
     pub(crate) scale: Scale,
     pub(crate) lines: Vec<Line>,

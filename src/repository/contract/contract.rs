@@ -7,7 +7,7 @@ use super::feature::Feature;
 use super::problem::{InvalidContract, Problem, repeated};
 use super::tensor_spec::{self, TensorSpec};
 
-/// What a version needs, and what it gives.
+/// The needs of a version, and what it gives.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]

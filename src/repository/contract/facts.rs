@@ -6,8 +6,8 @@ use super::tensor_spec::TensorSpec;
 #[cfg(feature = "onnx")]
 use super::tensor_spec::of_ports;
 
-/// What a model's file says of itself, and what there is here to run it. By default nothing is known, and nothing of it
-/// is checked.
+/// The facts that a model's file states of itself, and what there is here to run it. By default nothing is known, and
+/// nothing of it is checked.
 #[derive(Debug, Clone, PartialEq, Default)]
 #[non_exhaustive]
 pub struct Facts {
@@ -23,7 +23,7 @@ pub struct Facts {
     pub runtime: RuntimeFacts,
 }
 
-/// What is known of ONNX Runtime here.
+/// The facts that are known of ONNX Runtime here.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum RuntimeFacts {

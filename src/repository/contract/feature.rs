@@ -15,7 +15,7 @@ use crate::base::ordered::OrderedSet;
 pub struct Feature {
     /// Its name.
     pub name: String,
-    /// What its values are.
+    /// The kind of its values.
     #[serde(rename = "type")]
     pub kind: FeatureKind,
     /// The unit of a number: `min`, `EUR`. Compared as it is written; nothing is converted.
@@ -47,7 +47,7 @@ fn is_one(length: &usize) -> bool {
     *length == 1
 }
 
-/// What the values of a feature are.
+/// The kind of a feature's values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
@@ -175,7 +175,7 @@ impl Feature {
     }
 }
 
-/// What is wrong with a list of features.
+/// Returns what is wrong with a list of features.
 pub(crate) fn problems(features: &[Feature]) -> Vec<Problem> {
     let mut problems = Vec::new();
     let mut names = OrderedSet::new();

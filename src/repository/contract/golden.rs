@@ -10,7 +10,7 @@ use serde_json::Value;
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct GoldenSample {
-    /// What errors call it.
+    /// The name that errors give it.
     pub name: String,
     /// The host's request, as the host reads it.
     pub request: Value,

@@ -36,7 +36,7 @@ use crate::base::ordered::OrderedSet;
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct Host {
-    /// What a request carries.
+    /// The features that a request carries.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub features: Vec<Feature>,
     /// The labels that must come back, in the order in which their scores are read; nothing where any will do.
@@ -234,7 +234,7 @@ fn bounds(feature: &Feature) -> Bounds {
     Bounds { minimum: feature.minimum, maximum: feature.maximum }
 }
 
-/// What is in `list` and not in `others`, in its order.
+/// Returns what is in `list` and not in `others`, in its order.
 fn without(list: &[String], others: &[String]) -> Vec<String> {
     let others: OrderedSet<&String> = others.iter().collect();
     list.iter().filter(|item| !others.contains(item)).cloned().collect()

@@ -23,7 +23,7 @@ pub enum Mismatch {
         /// How.
         problem: Problem,
     },
-    /// What the host says of itself makes no sense.
+    /// The host's description of itself makes no sense.
     #[error("what the host declares is wrong: {problem}")]
     Host {
         /// Why.
@@ -44,9 +44,9 @@ pub enum Mismatch {
     FeatureKind {
         /// The feature.
         feature: String,
-        /// What the version reads.
+        /// The kind that the version reads.
         needed: FeatureKind,
-        /// What the host has.
+        /// The kind that the host has.
         supplied: FeatureKind,
     },
     /// The host's numbers are in another unit.
@@ -70,9 +70,9 @@ pub enum Mismatch {
     FeatureRange {
         /// The feature.
         feature: String,
-        /// What the version was trained on.
+        /// The bounds that the version was trained on.
         needed: Bounds,
-        /// What the host may supply.
+        /// The bounds of what the host may supply.
         supplied: Bounds,
     },
     /// The host may supply categories that the version does not know.
@@ -176,7 +176,7 @@ pub enum Mismatch {
     /// The host needs labels, and neither contract nor file names any.
     #[error("the host expects the labels {} and the version names none: write them into its contract", quoted(.needed))]
     LabelsUnnamed {
-        /// What the host expects.
+        /// The labels that the host expects.
         needed: Vec<String>,
     },
     /// The version never gives some of the labels that the host expects.
@@ -226,9 +226,9 @@ pub enum Mismatch {
     PipelineVersion {
         /// The name.
         pipeline: String,
-        /// What would do.
+        /// The versions that would do.
         needed: VersionReq,
-        /// What there is, oldest first.
+        /// The versions that there are, oldest first.
         registered: Vec<Version>,
     },
     /// There is no ONNX Runtime that could run it.
@@ -243,7 +243,7 @@ pub enum Mismatch {
          loaded by path, or leave the need out"
     )]
     RuntimeUnknown {
-        /// What would do.
+        /// The versions that would do.
         needed: VersionReq,
     },
     /// ONNX Runtime is too old, or another than the contract allows.
@@ -251,9 +251,9 @@ pub enum Mismatch {
         "ONNX Runtime {needed} is needed and {found} is here: run `pip install --upgrade onnxruntime`, or set ORT_DYLIB_PATH"
     )]
     RuntimeVersion {
-        /// What would do.
+        /// The versions that would do.
         needed: VersionReq,
-        /// What is here.
+        /// The version that is here.
         found: Version,
     },
     /// The file needs operators that came after this ONNX Runtime.
@@ -330,7 +330,7 @@ impl IncompatibleError {
         if mismatches.is_empty() { Ok(()) } else { Err(Self { mismatches }) }
     }
 
-    /// What does not fit: one thing or more.
+    /// Returns what does not fit: one thing or more.
     pub fn mismatches(&self) -> &[Mismatch] {
         &self.mismatches
     }

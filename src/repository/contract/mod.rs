@@ -1,5 +1,5 @@
-//! What a version needs of its host and what it promises: features with their types, units and ranges, labels, the
-//! pipeline that it was trained for, and samples that pin its answers.
+//! The contract of a version, its needs of its host and its promises: features with their types, units and ranges,
+//! labels, the pipeline that it was trained for, and samples that pin its answers.
 //!
 //! A [`Contract`] is written by whoever trained the model, in the version's manifest. A [`Host`] is the other side of it:
 //! what a service can supply, and what it must get back. Where the two do not fit, every [`Mismatch`] is told at once,

@@ -53,7 +53,7 @@ type Versions<I, O> = Vec<(Version, Registered<I, O>)>;
 
 struct Registered<I: ?Sized, O> {
     codec: Codec<I, O>,
-    /// What the host says that it writes and reads; nothing where it does not say.
+    /// The tensors that the host says that it writes and reads; nothing where it does not say.
     declared: Option<(Vec<TensorSpec>, Vec<TensorSpec>)>,
 }
 
@@ -228,7 +228,7 @@ impl<I: ?Sized, O> Pipelines<I, O> {
 }
 
 impl<I: ?Sized, O> Registered<I, O> {
-    /// What it writes and reads, held against a model's file.
+    /// Returns the mismatches of what it writes and reads with a model's file.
     fn mismatches(&self, by: &str, facts: &Facts) -> Vec<Mismatch> {
         let (writes, reads) = match &self.declared {
             Some(declared) => declared.clone(),
@@ -283,9 +283,9 @@ pub enum RegisterError {
     Version {
         /// The pipeline.
         pipeline: String,
-        /// What was given as its version.
+        /// The text that was given as its version.
         version: String,
-        /// What is wrong with it.
+        /// The fault in it.
         cause: String,
     },
     /// It was registered before.

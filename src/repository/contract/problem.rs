@@ -99,13 +99,13 @@ impl InvalidContract {
         if problems.is_empty() { Ok(()) } else { Err(Self { problems }) }
     }
 
-    /// What is wrong: one thing or more.
+    /// Returns the problems: one or more.
     pub fn problems(&self) -> &[Problem] {
         &self.problems
     }
 }
 
-/// What stands in a list more than once.
+/// Returns what stands in a list more than once.
 pub(crate) fn repeated(list: &[String]) -> impl Iterator<Item = String> {
     let (mut seen, mut repeated) = (OrderedSet::new(), OrderedSet::new());
     for item in list {

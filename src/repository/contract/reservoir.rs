@@ -77,7 +77,7 @@ impl<T> Reservoir<T> {
         drop(displaced);
     }
 
-    /// What is in it now, in no order. No input is copied.
+    /// Returns the entries that are in it now, in no order. No input is copied.
     pub fn entries(&self) -> Vec<Arc<T>> {
         self.kept.lock().entries.clone()
     }

@@ -83,7 +83,7 @@ impl fmt::Display for TensorRole {
     }
 }
 
-/// What is wrong with lists of tensors.
+/// Returns what is wrong with lists of tensors.
 pub(crate) fn problems(inputs: &[TensorSpec], outputs: &[TensorSpec]) -> Vec<Problem> {
     let names = |specs: &[TensorSpec]| specs.iter().map(|spec| spec.name.clone()).collect::<Vec<_>>();
     let twice = |specs| repeated(&names(specs)).collect::<Vec<_>>();

@@ -23,9 +23,9 @@ pub enum PullError {
     Unknown {
         /// The model's folder at the source.
         from: String,
-        /// What was asked for, cut short.
+        /// The name that was asked for, cut short.
         asked: String,
-        /// What there is.
+        /// The names that there are.
         there: Vec<String>,
     },
     /// The version has no manifest at the source, so there is nothing to hold it against.
@@ -41,7 +41,7 @@ pub enum PullError {
     Unusable {
         /// The object.
         object: String,
-        /// What is wrong with it, and where.
+        /// The fault in it, and where it lies.
         cause: String,
     },
     /// The version is larger than was allowed.
@@ -49,9 +49,9 @@ pub enum PullError {
     TooLarge {
         /// The version at the source.
         from: String,
-        /// What its files have, as its manifest says.
+        /// The bytes that its files have, as its manifest says.
         bytes: u64,
-        /// What was allowed.
+        /// The bytes that were allowed.
         max: u64,
     },
     /// There are too many folders to find the latest among them.

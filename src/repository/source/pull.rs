@@ -64,7 +64,7 @@ pub struct Progress<'a> {
     pub total: u64,
 }
 
-/// What [`Repository::pull`] did.
+/// The outcome of [`Repository::pull`].
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct Pulled {
@@ -112,7 +112,7 @@ impl<'a> Pull<'a> {
     }
 }
 
-/// What a source has by the name that was asked for.
+/// The entry that a source has by the name that was asked for.
 struct Found {
     id: VersionId,
     /// Below the source.
@@ -136,7 +136,7 @@ struct Counts {
     resumed: u64,
 }
 
-/// What is here of a file: how many bytes, and their digest until now.
+/// The state of a file here: how many bytes, and their digest until now.
 type Begun = (u64, Sha256);
 
 impl Repository {
@@ -361,7 +361,7 @@ impl Repository {
         }
     }
 
-    /// What an earlier pull has left of a file.
+    /// Returns what an earlier pull has left of a file.
     fn left(&self, path: &Path, file: &ListedFile) -> Result<Option<Begun>, RepositoryError> {
         let failed = |error| RepositoryError::disk("reading", path)(error);
         let opened = match self.files.open(path) {
@@ -452,7 +452,8 @@ fn is_named(lock: &File, path: &Path) -> bool {
     }
 }
 
-/// What comes next; nothing at the end. A reader is somebody else's, and may say that it gave more than there was room for.
+/// Reads what comes next; nothing at the end. A reader is somebody else's, and may say that it gave more than there was
+/// room for.
 fn chunk<'b>(reader: &mut dyn Read, buffer: &'b mut [u8]) -> io::Result<&'b [u8]> {
     loop {
         match reader.read(buffer) {

@@ -1,4 +1,4 @@
-//! What can be pulled from.
+//! The sources that can be pulled from.
 
 use crate::base::causes::debug_as_told;
 use std::error::Error;

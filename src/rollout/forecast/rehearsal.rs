@@ -36,7 +36,7 @@ trait Counting {
 
 struct Counted<C> {
     counts: C,
-    /// What came since the exposure last changed: all that a promotion rests on.
+    /// The counts since the exposure last changed: all that a promotion rests on.
     fresh: C,
     stages: Vec<CountedStage<C>>,
     threshold: EValue,
@@ -134,7 +134,7 @@ impl Guarded {
     }
 }
 
-/// What came of all rehearsals.
+/// The outcome of all rehearsals.
 pub(crate) struct Rehearsed {
     /// How long each stage lasted, run by run; infinity where a guard did not pass in time.
     pub(crate) lasted: Vec<Vec<f64>>,
@@ -200,7 +200,7 @@ pub(crate) fn rehearse(guards: &mut [Guarded], stages: &[Stage], traffic: &Traff
     told
 }
 
-/// What comes between two moments, at the stages that were then.
+/// Simulates what comes between two moments, at the stages that were then.
 fn come(
     guard: &mut Guarded,
     begun: &[f64],

@@ -1,4 +1,4 @@
-//! What each kind of test counts of simulated traffic.
+//! The counts that each kind of test makes of simulated traffic.
 
 use super::reach::Reach;
 use super::traffic::{Moments, Traffic};
@@ -10,7 +10,8 @@ use crate::stats::sequential::{
     Additive, Events, HiddenEvents, Odds, PairedEvents, PairedParts, Part, Parts, Scores, Values,
 };
 
-/// What both versions lose, on average, if the candidate is so many times as far off as the margin; 0 for as good as live.
+/// The losses of both versions, on average, if the candidate is so many times as far off as the margin; 0 for as good
+/// as live.
 pub(crate) struct Losses {
     live: f64,
     candidate: f64,
@@ -121,7 +122,7 @@ impl Design {
     }
 }
 
-/// What may come, how often a second, and how so many of it are counted.
+/// The events that may come, how often a second each, and how so many of it are counted.
 pub(crate) type Cells<C> = Vec<(f64, Box<dyn Fn(&mut C, u64)>)>;
 
 fn cell<C>(cells: &mut Cells<C>, per_second: f64, count: impl Fn(&mut C, u64) + 'static) {

@@ -17,7 +17,7 @@ use crate::stats::sequential::{Additive, EValue};
 /// Nothing is forecast beyond: four hundred days.
 pub(crate) const HORIZON: Duration = Duration::from_secs(400 * 86_400);
 
-/// What a forecast is asked.
+/// The question that a forecast is asked.
 #[derive(Clone, Copy)]
 pub(crate) enum Asked {
     /// Until a candidate that is so many times as far off as the margin is taken back.

@@ -13,7 +13,7 @@ use crate::stats::evidence::arm::{ArmCounts, KpiCounts};
 use crate::stats::evidence::ledger::{Counts, Ledger};
 use crate::stats::sequential::{Additive, ByOdds, EValue, Events, PairedEvents, coverage_mismatch};
 
-/// What stands beside the history of a figure of quality.
+/// The evidence that stands beside the history of a figure of quality.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub(crate) struct Answering {
     /// Which answers have their truth, where arms are compared.
@@ -80,7 +80,7 @@ impl Coverage {
 }
 
 impl Answering {
-    /// What stands beside a figure. `judged` says that another guard of the rollout judges failures.
+    /// Returns what stands beside a figure. `judged` says that another guard of the rollout judges failures.
     pub(crate) fn of(design: &Design, ledger: &Ledger, judged: bool) -> Self {
         let compares = matches!(design.tested, Tested::Differences | Tested::Comparisons);
         if !(design.needs_labels() || compares) {

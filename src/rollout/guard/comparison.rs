@@ -1,4 +1,4 @@
-//! What a guard is shown.
+//! The figures that a guard is shown.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,15 +25,15 @@ pub struct Comparison<'a> {
     pub live: &'a ArmView,
     /// Pairs of answers to the same input.
     pub divergence: &'a DivergenceFigures,
-    /// What happened to copied requests since the attempt began.
+    /// The counts of copied requests since the attempt began.
     pub shadow: ShadowCounts,
     /// The candidate's calls that have begun and not ended: they are in none of the figures yet.
     pub in_flight: InFlight,
     /// The share of traffic that passing leads to: the plan's next step, all for a promotion.
     pub before: Share,
-    /// What a rule of this crate's looks at.
+    /// The test that a rule of this crate's looks at.
     pub(crate) test: Option<Test<'a>>,
-    /// What both versions said of the same traffic.
+    /// The answers of both versions to the same traffic.
     #[cfg_attr(not(feature = "drift"), expect(dead_code, reason = "guards of drift read it"))]
     pub(crate) drift: Option<Looked<'a>>,
 }

@@ -12,7 +12,7 @@ use crate::stats::evidence::loss::{LOG_LOSS_MAX, losses};
 use crate::task::kpi::Kpi;
 use crate::task::task::TaskKind;
 
-/// What there is to know of a handle before it can be said which test a rule needs.
+/// The facts about a handle that must be known before it can be said which test a rule needs.
 pub(crate) struct Setting<'a> {
     pub(crate) kind: TaskKind,
     pub(crate) kpis: &'a [Kpi],
@@ -90,7 +90,7 @@ impl Margin {
     }
 }
 
-/// What is compared.
+/// The units that are compared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Uses {
@@ -107,9 +107,9 @@ pub(crate) enum Uses {
 /// How a loss reads.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Reads {
-    /// What a loss of 0 is.
+    /// The value of a loss of 0.
     best: f64,
-    /// What a loss of 1 is.
+    /// The value of a loss of 1.
     worst: f64,
 }
 
@@ -319,7 +319,7 @@ impl Design {
         Some(self.reads.value(loss))
     }
 
-    /// What a value in the figure's own units is as a loss.
+    /// Returns what a value in the figure's own units is as a loss.
     pub(crate) fn loss(&self, value: f64) -> f64 {
         self.reads.loss(value)
     }
@@ -371,7 +371,7 @@ fn segments(rule: &Rule, tested: Tested, setting: &Setting<'_>) -> Result<Option
     Ok(Some(u32::try_from(segments).unwrap_or(u32::MAX)))
 }
 
-/// What is counted for a rule, and how it reads.
+/// Returns what is counted for a rule, and how it reads.
 fn tested(rule: &Rule, probe: Option<usize>, setting: &Setting<'_>) -> Result<(Tested, Reads), String> {
     let of_task = |metric: Metric| metric.is_of(setting.kind);
     match rule.figure() {
@@ -413,7 +413,7 @@ fn tested(rule: &Rule, probe: Option<usize>, setting: &Setting<'_>) -> Result<(T
     }
 }
 
-/// What is counted for a rule over a business figure, as it was declared.
+/// Returns what is counted for a rule over a business figure, as it was declared.
 fn business(name: &str, limit: Limit, setting: &Setting<'_>) -> Result<(Tested, Reads), String> {
     let place = setting.kpis.iter().position(|kpi| kpi.name() == name);
     let (place, kpi) = place
@@ -457,7 +457,7 @@ fn beside(tested: Tested, margin: Margin, setting: &Setting<'_>) -> Result<Optio
     uses(tested, Margin::Above(0.0), setting).map(Some)
 }
 
-/// What is compared, where that is legal.
+/// Returns what is compared, where that is legal.
 fn uses(tested: Tested, margin: Margin, setting: &Setting<'_>) -> Result<Uses, String> {
     let alone = matches!(margin, Margin::AtMost(_));
     let labelled =

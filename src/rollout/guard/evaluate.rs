@@ -19,18 +19,18 @@ use crate::stats::sequential::{
     RateDifference, RateRatio, RatioLimit, RatioMargin, Scores, SplitRatioTest, Values, e_bh, e_bh_strength,
 };
 
-/// What a test is asked about, beside its counts.
+/// The question that a test is asked, beside its counts.
 #[derive(Clone, Copy)]
 pub(crate) struct Asked<'a> {
     /// The share of traffic that passing leads to.
     pub(crate) before: Share,
     pub(crate) phase: Phase,
-    /// What stands beside a figure of quality.
+    /// The evidence that stands beside a figure of quality.
     pub(crate) answering: &'a Answering,
 }
 
 impl Design {
-    /// What the tests make of a history.
+    /// Returns what the tests make of a history.
     pub(crate) fn weigh(&self, history: &History, asked: Asked<'_>, tests: &Tests) -> Weighed {
         let quality = self.weigh_figure(history, asked, tests);
         let Some((design, failures)) = &asked.answering.failures else { return quality };
@@ -197,7 +197,7 @@ impl Design {
     }
 }
 
-/// What the two tests of a rule say.
+/// The results of a rule's two tests.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Weighed {
     pub(crate) harm: EValue,

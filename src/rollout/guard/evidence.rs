@@ -1,4 +1,4 @@
-//! What a guard says beside its verdict.
+//! The evidence that a guard gives beside its verdict.
 
 use std::fmt;
 
@@ -9,7 +9,7 @@ use crate::base::share::Share;
 use crate::base::text::{bounded_text, significant};
 use crate::stats::sequential::EValue;
 
-/// What a guard saw and what it made of it: enough to see later why something was decided.
+/// The figures that a guard saw and what it made of them: enough to see later why something was decided.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Evidence {
@@ -33,7 +33,7 @@ pub struct Evidence {
     pub effect: Option<Effect>,
     /// All of it in a sentence; once something is decided.
     pub sentence: Option<String>,
-    /// Whatever else there is to say.
+    /// Anything else that there is to say.
     pub note: Option<String>,
     /// The number of the [`Decision`](crate::decisions::Decision) that was recorded of it, once something was decided.
     pub decision: Option<u64>,
@@ -47,11 +47,11 @@ pub struct Strength {
     pub harm: EValue,
     /// The most it ever was; its [`p_value`](EValue::p_value) is valid at all times at once.
     pub harm_peak: EValue,
-    /// What it must reach for the candidate to be taken back.
+    /// The value that it must reach for the candidate to be taken back.
     pub harm_threshold: EValue,
     /// The evidence that it is not. `None` if no candidate could be worse than what is asked for.
     pub non_inferiority: Option<EValue>,
-    /// What that must reach for the candidate to go on.
+    /// The value that it must reach for the candidate to go on.
     pub non_inferiority_threshold: EValue,
     /// The share of traffic that going on leads to, which decides how much is asked: the margin itself for all of it.
     pub before: Share,
@@ -61,9 +61,9 @@ pub struct Strength {
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Effect {
-    /// What the numbers are.
+    /// The kind of the numbers.
     pub kind: EffectKind,
-    /// What was seen.
+    /// The effect that was seen.
     pub estimate: f64,
     /// It is at least this, at all times at once, but for an error of 2.5 %.
     pub low: f64,
@@ -71,7 +71,7 @@ pub struct Effect {
     pub high: f64,
 }
 
-/// What an effect is a number of.
+/// The quantity that an effect is a number of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]

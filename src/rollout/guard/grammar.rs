@@ -149,7 +149,7 @@ fn quoted(name: &str) -> String {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Token<'a> {
     Word(&'a str),
-    /// What stood between quotes.
+    /// The text that stood between quotes.
     Text(String),
     Comma,
 }
@@ -234,7 +234,7 @@ enum Called {
     Divergence,
     Promised,
     Quality(Metric),
-    /// What is missing to 1 of it.
+    /// The part that is missing to 1 of it.
     LossOf(Metric),
 }
 
@@ -267,7 +267,7 @@ fn figures() -> impl Iterator<Item = (&'static str, Called)> {
     others.into_iter().chain(losses).chain(METRICS.into_iter().map(|of| (words(of), Called::Quality(of))))
 }
 
-/// What is left of a sentence.
+/// The rest of a sentence.
 pub(super) struct Reader<'a> {
     tokens: &'a [Token<'a>],
 }
@@ -451,7 +451,7 @@ impl<'a> Reader<'a> {
         Err(self.expected("a limit", &["at most", "at least", "within"]))
     }
 
-    /// What may come after a limit.
+    /// Reads what may come after a limit.
     fn clauses(&mut self, limit: Limit) -> Result<Clauses, String> {
         let mut clauses = Clauses::default();
         if matches!(limit, Limit::TimesLive(_)) && self.take("or at most") {
@@ -488,7 +488,7 @@ impl<'a> Reader<'a> {
 struct Number {
     /// Of a percentage, the share that it is.
     value: f64,
-    /// What stood before the `%`.
+    /// The text that stood before the `%`.
     percent: Option<String>,
 }
 

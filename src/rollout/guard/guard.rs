@@ -1,4 +1,4 @@
-//! What a guard is, and what it answers.
+//! The trait of a guard, and what it answers.
 
 use std::sync::Arc;
 
@@ -38,13 +38,13 @@ use crate::stats::Metric;
 /// }
 /// ```
 pub trait Guard: Send + Sync {
-    /// What the guard is called, in events and in `status()`.
+    /// Returns the guard's name, in events and in `status()`.
     fn name(&self) -> String;
 
-    /// What the guard makes of the figures. Pure: the same figures, the same verdict.
+    /// Judges the figures. Pure: the same figures, the same verdict.
     fn judge(&self, comparison: &Comparison<'_>) -> Evidence;
 
-    /// What the guard cannot do without. A rollout that cannot give it refuses the guard before any traffic.
+    /// Returns what the guard cannot do without. A rollout that cannot give it refuses the guard before any traffic.
     fn needs(&self) -> Needs {
         Needs::default()
     }
@@ -56,7 +56,7 @@ pub trait Guard: Send + Sync {
     }
 }
 
-/// What a guard cannot do without.
+/// The requirements of a guard.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Needs {
@@ -72,8 +72,8 @@ pub struct Needs {
     pub estimated: bool,
 }
 
-/// What [`Rollout::guard`](crate::Rollout::guard) takes: a guard, or what comes of making one of this crate's, which may
-/// have been refused.
+/// A value that [`Rollout::guard`](crate::Rollout::guard) takes: a guard, or what comes of making one of this crate's,
+/// which may have been refused.
 ///
 /// ```
 /// use switchback::guard::{IntoGuard, Rule};
@@ -87,7 +87,7 @@ pub struct Needs {
 /// assert!(told.unwrap_err().to_string().contains("only error rate and accuracy can"));
 /// ```
 pub trait IntoGuard {
-    /// What it is a guard of.
+    /// The type of the guard.
     type Guard: Guard + 'static;
 
     /// The guard.

@@ -1,4 +1,4 @@
-//! What one rule's tests look at: the evidence of an attempt, cut down to a few counts, in blocks of time.
+//! The history that one rule's tests look at: the evidence of an attempt, cut down to a few counts, in blocks of time.
 
 use std::sync::Arc;
 
@@ -61,7 +61,7 @@ impl<P: Additive, S: Additive> Series<P, S> {
         all
     }
 
-    /// What live did beside a canary.
+    /// Returns what live did beside a canary.
     pub(crate) fn live(&self) -> S {
         let mut all = self.requests.pooled().live;
         all.merge(&self.keys.pooled().live);
@@ -79,7 +79,7 @@ pub(crate) struct Stretch<C> {
     pub(crate) fresh: C,
 }
 
-/// What one rule's tests look at.
+/// The history that one rule's tests look at.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum History {
@@ -103,7 +103,7 @@ pub(crate) enum History {
 }
 
 impl History {
-    /// What a test looks at.
+    /// Returns what a test looks at.
     pub(crate) fn of_design(design: &Design, ledger: &Ledger) -> Self {
         match Self::of(design.tested, ledger) {
             Self::Events(all) if design.segments.is_some() => {
@@ -118,7 +118,7 @@ impl History {
         }
     }
 
-    /// What `tested` reads off a ledger.
+    /// Returns what `tested` reads off a ledger.
     pub(crate) fn of(tested: Tested, ledger: &Ledger) -> Self {
         match tested {
             Tested::Failures
@@ -162,7 +162,7 @@ impl History {
     }
 }
 
-/// What is read off the evidence of one segment.
+/// Reads the series of one segment off the evidence.
 fn segment(tested: Tested, counts: &Counts, label: &str) -> Series<PairedEvents, Events> {
     let Some(of) = counts.segments.get(label) else { return Series::default() };
     let SegmentEvents { pairs, alone, requests, keys } =
@@ -181,7 +181,7 @@ fn by_odds<D: Additive>(counts: &Counts, read: impl Fn(&ArmCounts) -> D) -> (ByO
 }
 
 impl History {
-    /// What is read off counts for things that happen or do not.
+    /// Reads off counts for things that happen or do not.
     pub(crate) fn events(tested: Tested, counts: &Counts) -> Series<PairedEvents, Events> {
         events(tested, counts)
     }

@@ -1,4 +1,4 @@
-//! What was observed of a rule's figure, and the interval of the effect.
+//! The observations of a rule's figure, and the interval of the effect.
 
 use super::design::{Design, Margin, Uses};
 use super::evaluate::Tests;
@@ -9,7 +9,7 @@ use crate::stats::sequential::test::Claim;
 use crate::stats::sequential::{Additive, Arms, Events, Parts, Scores, Values, interval};
 
 impl Design {
-    /// What was observed, of both versions.
+    /// Returns what was observed, of both versions.
     pub(crate) fn observe(&self, history: &History) -> Observed {
         match history {
             History::Events(stretch) | History::BySegment { all: stretch, .. } => {
@@ -203,7 +203,7 @@ enum Compared {
     Alone,
 }
 
-/// What was observed of a rule's figure, as losses.
+/// The observations of a rule's figure, as losses.
 pub(crate) struct Observed {
     pub(crate) candidate: Option<f64>,
     pub(crate) samples: u64,

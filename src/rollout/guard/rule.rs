@@ -74,7 +74,7 @@ pub struct Rule {
     by_segment: bool,
 }
 
-/// What a rule is over.
+/// The figure that a rule is over.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Figure {
     ErrorRate,
@@ -95,11 +95,11 @@ pub(crate) enum Figure {
 /// How far it may be off.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Limit {
-    /// Whatever live does.
+    /// At most this, whatever live does.
     AtMost(f64),
-    /// Whatever live does.
+    /// At least this, whatever live does.
     AtLeast(f64),
-    /// Whatever live does, of a latency.
+    /// Within this, whatever live does, of a latency.
     Within(Duration),
     BelowLive(f64),
     AboveLive(f64),
@@ -341,7 +341,7 @@ fn checked(
     })
 }
 
-/// What a figure of quality is called.
+/// Returns the name of a figure of quality.
 pub(crate) fn words(metric: Metric) -> &'static str {
     match metric {
         Metric::Accuracy => "accuracy",
@@ -363,7 +363,7 @@ pub(crate) fn words(metric: Metric) -> &'static str {
     }
 }
 
-/// What is missing to 1 of a figure of quality is called, where it can be limited as a multiple of live's.
+/// Returns the name of what is missing to 1 of a figure of quality, where it can be limited as a multiple of live's.
 pub(crate) fn words_of_loss(metric: Metric) -> Option<&'static str> {
     match metric {
         Metric::Accuracy => Some("wrong answers"),
@@ -384,9 +384,9 @@ pub enum InvalidRule {
         figure: String,
         /// Which number.
         argument: &'static str,
-        /// What it was.
+        /// The value that it had.
         value: String,
-        /// What it may be.
+        /// The values that it may have.
         allowed: String,
     },
     /// A limit that the figure cannot have: it points the other way, or nothing tests it.
@@ -406,17 +406,17 @@ pub enum InvalidRule {
         figure: &'static str,
         /// The limit.
         limit: String,
-        /// What the limit is of.
+        /// The figure that the limit is of.
         instead: &'static str,
     },
-    /// What only other rules can have.
+    /// A clause that only other rules can have.
     #[error("`{rule}` cannot have `{clause}`: only {of} can")]
     Clause {
         /// The rule.
         rule: String,
-        /// What it was to have.
+        /// The clause that it was to have.
         clause: &'static str,
-        /// What can have it.
+        /// The rules that can have it.
         of: &'static str,
     },
     /// A figure that is measured, and of which nothing can be concluded with a stated error.
@@ -430,7 +430,7 @@ pub enum InvalidRule {
     Sentence {
         /// The sentence; its first 80 characters.
         sentence: String,
-        /// What was not understood, and the nearest that would have been.
+        /// The part that was not understood, and the nearest that would have been.
         reason: String,
     },
 }

@@ -1,4 +1,4 @@
-//! What was decided, in a sentence that a tired person understands.
+//! The sentence on what was decided, that a tired person understands.
 
 use serde::{Deserialize, Serialize};
 
@@ -10,7 +10,7 @@ use crate::base::text::significant;
 use crate::stats::sequential::Additive;
 use crate::version::id::VersionId;
 
-/// What the two versions are called.
+/// The names of the two versions.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Names {
     pub(crate) candidate: VersionId,
@@ -110,7 +110,7 @@ pub(crate) fn of_segments(
 /// Segments that a sentence tells of: more nobody reads.
 const SEGMENTS_TOLD: usize = 3;
 
-/// What a version does that is counted.
+/// Says what a version does that is counted.
 fn does(tested: Tested) -> &'static str {
     match tested {
         Tested::Failures => "fails",
@@ -143,7 +143,7 @@ fn is_share(tested: Tested) -> bool {
     )
 }
 
-/// What it rests on: `812 labelled pairs`.
+/// Says what it rests on: `812 labelled pairs`.
 fn units(design: &Design, history: &History) -> String {
     let seen = design.observe(history);
     let labelled = if design.needs_labels() { "labelled " } else { "" };

@@ -24,14 +24,14 @@ pub(crate) struct Test<'a> {
     pub(crate) thresholds: Thresholds,
     /// The most that the evidence for harm ever was.
     pub(crate) peak: EValue,
-    /// What keeps a candidate from going on, whatever the evidence.
+    /// The obstacles that keep a candidate from going on, whatever the evidence.
     pub(crate) obstacles: &'a [String],
     pub(crate) phase: Phase,
     pub(crate) names: Names,
 }
 
 impl Test<'_> {
-    /// What follows from the evidence.
+    /// Returns what follows from the evidence.
     pub(crate) fn judge(&self, rule: &Rule, before: Share) -> Evidence {
         let Self { phase, answering, .. } = *self;
         let weighed = self.design.weigh(self.history, Asked { before, phase, answering }, self.tests);

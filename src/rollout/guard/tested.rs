@@ -1,11 +1,11 @@
-//! What a rule tests.
+//! The quantities that a rule tests.
 
 use serde::{Deserialize, Serialize};
 
 use crate::stats::evidence::loss::losses;
 use crate::task::task::TaskKind;
 
-/// What is read off the evidence. Everything is a loss, or an event that is bad, unless it says otherwise.
+/// The quantity that is read off the evidence. Everything is a loss, or an event that is bad, unless it says otherwise.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Tested {
@@ -23,7 +23,7 @@ pub(crate) enum Tested {
     FalseAlarms,
     /// The same where the two arms of a canary are matched.
     FalseAlarmsInArms,
-    /// What is missing to an F1 of 1. A ratio.
+    /// The part that is missing to an F1 of 1. A ratio.
     F1,
     /// The loss of this place among those of the task.
     Loss(usize),
@@ -37,7 +37,7 @@ pub(crate) enum Tested {
     KpiSuccesses(usize),
     /// Pairs that differ.
     Differences,
-    /// What the host's comparison says of pairs.
+    /// The host's comparisons of pairs.
     Comparisons,
 }
 

@@ -1,10 +1,10 @@
-//! What a guard concludes.
+//! The conclusion of a guard.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// What a guard says of a rollout.
+/// The verdict of a guard on a rollout.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Verdict {

@@ -20,13 +20,13 @@ struct Fault {
     once: bool,
 }
 
-/// What happens to a folder, and what somebody would have to find in it.
+/// The events that befall a folder, and what somebody would have to find in it.
 struct World {
     folder: Folder,
     faults: Faults,
     journal: Option<Journal>,
     acknowledged: Snapshot,
-    /// What was refused since, oldest first: it may be on disk until something else is acknowledged.
+    /// The snapshots that were refused since, oldest first: one may be on disk until something else is acknowledged.
     in_flight: Vec<Snapshot>,
 }
 

@@ -52,7 +52,7 @@ fn journal(batches: &[Vec<Entry>]) -> (Vec<u8>, Vec<Vec<usize>>) {
     (bytes, places)
 }
 
-/// What is there after each batch.
+/// Returns what is there after each batch.
 fn prefixes(batches: &[Vec<Entry>]) -> Vec<Snapshot> {
     let mut now = Snapshot::default();
     let mut prefixes = Vec::new();
@@ -63,7 +63,7 @@ fn prefixes(batches: &[Vec<Entry>]) -> Vec<Snapshot> {
     prefixes
 }
 
-/// What may be read of bytes that are not what was written.
+/// Asserts what may be read of bytes that are not what was written.
 fn assert_told(folder: &Folder, bytes: &[u8], written: &[u8], prefixes: &[Snapshot]) {
     fs::write(folder.path(JOURNAL), bytes).unwrap();
     match Snapshot::read(&folder.0) {

@@ -69,7 +69,7 @@ fn event(body: &str) -> Entry {
     Entry { kind: Kind::Event, whole: false, body: body.into() }
 }
 
-/// What somebody would find who started now.
+/// The state that somebody would find who started now.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 struct Snapshot {
     state: Option<String>,
@@ -95,7 +95,7 @@ impl Snapshot {
         Self::read(&folder.0).unwrap().0
     }
 
-    /// What is there once entries were added.
+    /// Returns what is there once entries were added.
     fn and(&self, entries: &[Entry]) -> Self {
         let mut next = self.clone();
         for entry in entries {
@@ -111,7 +111,7 @@ impl Snapshot {
         next
     }
 
-    /// What is there once it was written anew.
+    /// Returns what is there once it was written anew.
     fn anew(&self, state: &str, evidence: &str, events: &[Vec<u8>]) -> Self {
         let mut next = self.clone();
         next.state = Some(state.into());

@@ -6,8 +6,8 @@
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
-/// What live is taken to fail on while nothing is known of it, and at least. Five failures in a row of a version that fails
-/// as live does then have a probability of some 1e-6.
+/// The failure rate that live is taken to have to fail on while nothing is known of it, and at least. Five failures in
+/// a row of a version that fails as live does then have a probability of some 1e-6.
 const FEWEST: f64 = 0.07;
 
 /// How often a version fails that is to be passed over, at least: the alternative of the likelihood ratio.
@@ -21,7 +21,7 @@ pub(crate) struct Breaker {
     live: AtomicU32,
 }
 
-/// What one stripe has seen since the last answer.
+/// The failures that one stripe has seen since the last answer.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Streak {
     /// Failures on requests that live answered, or that nobody else was asked.

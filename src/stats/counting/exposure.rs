@@ -47,7 +47,7 @@ pub(crate) struct Exposure {
     pub(crate) intake: Arc<Intake>,
 }
 
-/// What is looked for in the units of an exposure, beside what its figures hold.
+/// The things that are looked for in the units of an exposure, beside what its figures hold.
 #[derive(Clone, Default)]
 pub(crate) struct Watched {
     /// Latencies in nanoseconds: units that took longer are counted.
@@ -60,7 +60,7 @@ pub(crate) struct Watched {
     pub(crate) answered: bool,
 }
 
-/// What an exposure is made of, beside its numbers.
+/// The options that an exposure is made of, beside its numbers.
 #[derive(Clone, Copy)]
 pub(crate) struct ExposureOptions {
     pub(crate) kind: TaskKind,
@@ -145,7 +145,7 @@ impl Units {
     }
 }
 
-/// What a request is called after it was counted.
+/// The numbers of a request after it was counted.
 #[derive(Clone, Copy)]
 pub(crate) struct Counted {
     pub(crate) sequence: u64,
@@ -177,7 +177,7 @@ pub(crate) struct Awaited {
 
 /// One request, to be counted.
 pub(crate) struct Request<'a> {
-    /// What is kept of the answer, or what went wrong.
+    /// The part that is kept of the answer, or the kind of what went wrong.
     pub(crate) result: Result<&'a Kept, ErrorKind>,
     pub(crate) latency_nanos: u64,
     pub(crate) at: Timestamp,
@@ -188,7 +188,8 @@ pub(crate) struct Request<'a> {
     pub(crate) live_failed: bool,
     /// The hash of its key, of a request that was routed by one.
     pub(crate) key: Option<u64>,
-    /// What the caller's id says of the answer; nothing where the caller gets no id, since no outcome can come then.
+    /// The part that the caller's id says of the answer; nothing where the caller gets no id, since no outcome can come
+    /// then.
     pub(crate) kept: Option<&'a Kept>,
     /// The truth will never be known because of what was answered.
     pub(crate) censored: bool,
@@ -200,7 +201,7 @@ pub(crate) struct Request<'a> {
     pub(crate) segment: Option<u16>,
 }
 
-/// What several predictions that stay together are to the statistics: one unit.
+/// The unit that several predictions that stay together are to the statistics: one unit.
 #[derive(Clone, Copy)]
 pub(crate) struct Unit {
     /// The unit has several predictions.

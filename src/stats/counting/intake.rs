@@ -35,7 +35,7 @@ struct Figures {
     pairs: PairCounts,
 }
 
-/// What has collected, beside the figures.
+/// The counts that have collected, beside the figures.
 #[derive(Default)]
 pub(crate) struct Collection {
     pub(crate) divergence: Divergence,

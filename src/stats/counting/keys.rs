@@ -53,7 +53,7 @@ impl Keys {
         }
     }
 
-    /// What was kept of the keys that have counted.
+    /// Returns what was kept of the keys that have counted.
     #[cfg(feature = "state")]
     pub(crate) fn seen(&self) -> impl Iterator<Item = u64> + '_ {
         self.counted.seen()

@@ -1,4 +1,4 @@
-//! What the units of one arm came to.
+//! The sums of one arm's units.
 
 use serde::{Deserialize, Serialize};
 
@@ -28,7 +28,7 @@ impl Additive for ArmCounts {
     }
 }
 
-/// What is known of a unit as soon as it is answered.
+/// The counts of units as soon as they are answered.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub(crate) struct UnitCounts {
     /// Units that were routed to the version, whatever became of them: both arms are counted by the same rule.
@@ -44,7 +44,7 @@ pub(crate) struct UnitCounts {
     pub(crate) slow: Vec<Events>,
 }
 
-/// What became of a unit.
+/// The outcome of a unit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum UnitOutcome {
     Answered,
@@ -108,7 +108,7 @@ impl Additive for UnitCounts {
     }
 }
 
-/// What is known of units once their truth is.
+/// The counts of units once their truth is known.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub(crate) struct ArmLabels {
     /// Units whose truth is known.

@@ -16,7 +16,7 @@ use crate::base::clock::Timestamp;
 use crate::base::ordered::OrderedMap;
 use crate::stats::sequential::{Additive, Blocks, ByOdds, Events, Odds, PairedEvents};
 
-/// What was counted in one block of time.
+/// The counts of one block of time.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub(crate) struct Counts {
     pub(crate) pairs: PairCounts,
@@ -92,7 +92,7 @@ pub(crate) struct Split {
     pub(crate) keys: Option<Odds>,
 }
 
-/// What came of one exposure since the last time.
+/// The counts of one exposure since the last time.
 pub(crate) struct Drained<'a> {
     pub(crate) requests: &'a UnitCounts,
     pub(crate) keys: &'a UnitCounts,
@@ -110,13 +110,13 @@ pub(crate) struct Ledger {
     fresh: Counts,
     /// Counts the changes of exposure.
     era: u32,
-    /// What came since the last tick: a block is closed between ticks, never between two arms.
+    /// The counts since the last tick: a block is closed between ticks, never between two arms.
     coming: Counts,
     coming_fresh: Counts,
     cohorts: OrderedMap<u64, Cohort>,
     maturity: Maturity,
     late: u64,
-    /// What was called yes and waits for its match: of all, and since the exposure last changed.
+    /// The answers that were called yes and wait for their match: of all, and since the exposure last changed.
     matching: [Matching; 2],
     calm: Calm,
 }
@@ -161,7 +161,7 @@ pub(crate) struct SavedLedger {
 
 #[cfg(feature = "state")]
 impl Ledger {
-    /// What is to be written down. The caller has just settled it.
+    /// Returns what is to be written down. The caller has just settled it.
     pub(crate) fn saved(&self) -> SavedLedger {
         let Self { blocks, fresh, era, cohorts, late, .. } = self;
         let (blocks, fresh, cohorts) = (blocks.clone(), fresh.clone(), cohorts.clone());
@@ -308,7 +308,7 @@ impl Ledger {
         }
     }
 
-    /// What came since the last tick: of all requests, and of those since the exposure changed.
+    /// Returns what came since the last tick: of all requests, and of those since the exposure changed.
     #[cfg(feature = "fleet")]
     pub(crate) fn coming(&self) -> (&Counts, &Counts) {
         (&self.coming, &self.coming_fresh)

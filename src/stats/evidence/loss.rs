@@ -1,4 +1,4 @@
-//! What one answer loses, given the truth.
+//! The loss of one answer, given the truth.
 
 use crate::stats::figures::quality::metric::Metric;
 use crate::task::kept::Kept;
@@ -50,7 +50,7 @@ pub(crate) fn loss(kind: TaskKind, metric: Metric, kept: &Kept, actual: &Actual)
     }
 }
 
-/// What was decided, of a yes or no.
+/// The decision on a yes or no.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Decision {
     /// No answer, or none that is one.
@@ -62,7 +62,7 @@ pub(crate) enum Decision {
 impl Decision {
     pub(crate) const ALL: [Decision; 3] = [Decision::Failed, Decision::No, Decision::Yes];
 
-    /// What a binary answer decided. `None` for what is no answer of a binary task.
+    /// Returns what a binary answer decided. `None` for what is no answer of a binary task.
     pub(crate) fn of(kind: TaskKind, kept: &Kept) -> Option<Self> {
         match (kind, kept) {
             (TaskKind::Binary { threshold }, Kept::Probability(probability)) => {

@@ -1,5 +1,5 @@
-//! What was called yes by either version, matched over time: a precision compared within strata that are as short as it
-//! takes for each to say yes once.
+//! The answers that either version called yes, matched over time: a precision compared within strata that are as short
+//! as it takes for each to say yes once.
 //!
 //! A precision divides by what a version itself called yes. Pooled over a day on which the share of what is yes moves, two
 //! versions that are as precise as each other at every hour differ, if one says yes more by night. So each yes of the

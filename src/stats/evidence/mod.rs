@@ -1,4 +1,5 @@
-//! What a rollout's tests look at: counts of units, pairs and labels, apart from the figures that people look at.
+//! The evidence that a rollout's tests look at: counts of units, pairs and labels, apart from the figures that people
+//! look at.
 //!
 //! Figures show everything, in windows. Evidence is stricter: a unit counts once, at the odds at which it was routed; a
 //! label counts when those of its time are complete; nothing that was chosen by what came of it counts at all.

@@ -1,4 +1,4 @@
-//! What two versions made of the same inputs.
+//! The results of two versions on the same inputs.
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ use crate::task::kept::Kept;
 use crate::task::outcome::Actual;
 use crate::task::task::TaskKind;
 
-/// What is known of pairs as soon as both have answered.
+/// The counts of pairs as soon as both have answered.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub(crate) struct PairCounts {
     /// Who failed.
@@ -24,7 +24,7 @@ pub(crate) struct PairCounts {
     pub(crate) slow: Vec<PairedEvents>,
     /// Pairs that differ, as the task sees it.
     pub(crate) differ: Events,
-    /// What the host's own comparison says, cut to 0 to 1.
+    /// The result of the host's own comparison, cut to 0 to 1.
     pub(crate) compared: Scores,
     /// Who failed, by segment, where requests have any.
     #[serde(default, skip_serializing_if = "BySegment::is_none")]
@@ -79,7 +79,7 @@ impl Additive for PairCounts {
     }
 }
 
-/// What is known of pairs once their truth is, or once it is plain that it never will be.
+/// The counts of pairs once their truth is known, or once it is plain that it never will be.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub(crate) struct PairLabels {
     pub(crate) known: u64,

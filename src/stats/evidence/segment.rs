@@ -54,14 +54,14 @@ impl<T: Additive + Default> Additive for BySegment<T> {
     }
 }
 
-/// What is known of the units of one segment as soon as they are answered, by one arm.
+/// The counts of one segment's units as soon as they are answered, by one arm.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct SegmentUnits {
     pub(crate) requests: Events,
     pub(crate) keys: Events,
 }
 
-/// What is known of the units of one segment once their truth is: wrong ones.
+/// The counts of one segment's units once their truth is known: wrong ones.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub(crate) struct SegmentLabels {
     pub(crate) requests: Events,
@@ -145,7 +145,7 @@ pub(crate) fn is_wrong(kind: TaskKind, kept: &Kept, actual: &Actual) -> Option<b
     }
 }
 
-/// What became of the predictions of one segment in a rollout, as evidence counts them.
+/// The outcomes of one segment's predictions in a rollout, as evidence counts them.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct SegmentFigures {
@@ -157,7 +157,7 @@ pub struct SegmentFigures {
     pub live: SegmentArm,
 }
 
-/// What became of the predictions of one version in one segment.
+/// The outcomes of one version's predictions in one segment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct SegmentArm {

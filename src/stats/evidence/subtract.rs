@@ -1,4 +1,4 @@
-//! What some counts have more than others: a fleet adds up what its processes say, and takes what is new of it.
+//! The difference of some counts from others: a fleet adds up what its processes say, and takes what is new of it.
 
 use super::arm::{ArmCounts, ArmLabels, KpiCounts, UnitCounts};
 use super::calm::Failed;
@@ -9,7 +9,7 @@ use crate::stats::sequential::{Additive, Arms, ByOdds, Events, PairedEvents, Sco
 
 /// Counts that are taken from others of which they are a part.
 pub(crate) trait Subtract: Additive + PartialEq {
-    /// What these have more, component by component; nothing where the others have more.
+    /// Returns what these have more, component by component; nothing where the others have more.
     fn less(&self, other: &Self) -> Self;
     /// Whether no component is smaller.
     fn covers(&self, other: &Self) -> bool;

@@ -161,7 +161,7 @@ impl Waiting {
         self.slots.is_empty()
     }
 
-    /// What is to be written to go on from there.
+    /// Returns what is to be written to go on from there.
     #[cfg(feature = "state")]
     pub(crate) fn saved(&self) -> SavedWaiting {
         let slots = self.slots.iter().map(|(slot, labels)| (*slot, labels.clone())).collect();

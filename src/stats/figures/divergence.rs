@@ -37,13 +37,13 @@ pub(crate) struct Divergence {
 
 /// Two answers to the same input.
 pub(crate) struct Pair<'a> {
-    /// What is kept of live's answer; [`Kept::Unreadable`] where it failed.
+    /// The part that is kept of live's answer; [`Kept::Unreadable`] where it failed.
     pub(crate) live: &'a Kept,
-    /// What is kept of the candidate's. A failure is an answer that differs, never a pair less.
+    /// The part that is kept of the candidate's. A failure is an answer that differs, never a pair less.
     pub(crate) candidate: &'a Kept,
     pub(crate) live_nanos: u64,
     pub(crate) candidate_nanos: u64,
-    /// What the host's own comparison says, 0 for no difference.
+    /// The result of the host's own comparison, 0 for no difference.
     pub(crate) comparison: Option<f64>,
 }
 
@@ -151,7 +151,7 @@ impl Divergence {
     }
 }
 
-/// What the truth says of a pair.
+/// The truth about a pair.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum PairedLabel {
     /// Who was right.

@@ -103,7 +103,7 @@ impl Moments {
         self.squares.low = self.squares.low.saturating_add(other.squares.low);
     }
 
-    /// What these have beside others that are among them.
+    /// Returns what these have beside others that are among them.
     #[cfg(feature = "fleet")]
     pub(crate) fn without(&self, other: &Self) -> Self {
         Self {

@@ -78,7 +78,8 @@ impl Latency {
         self.max_nanos = self.max_nanos.max(other.max_nanos);
     }
 
-    /// What was counted here and not yet in `earlier`, of which this is a later state. The largest is that of all.
+    /// Returns what was counted here and not yet in `earlier`, of which this is a later state. The largest is that of
+    /// all.
     pub(crate) fn since(&self, earlier: &Self) -> Self {
         let mut later = Self::compact();
         later.merge(self);
@@ -168,7 +169,7 @@ impl Latency {
         (self.count > 0).then(|| Duration::from_nanos(self.max_nanos))
     }
 
-    /// What is allocated, in bytes.
+    /// Returns what is allocated, in bytes.
     #[cfg(test)]
     pub(crate) fn bytes(&self) -> usize {
         match &self.places {
@@ -220,16 +221,16 @@ pub struct LatencyFigures {
     /// The median.
     #[serde(rename = "p50_us", with = "micros")]
     pub p50: Duration,
-    /// What 90 % did not exceed.
+    /// The latency that 90 % did not exceed.
     #[serde(rename = "p90_us", with = "micros")]
     pub p90: Duration,
-    /// What 95 % did not exceed.
+    /// The latency that 95 % did not exceed.
     #[serde(rename = "p95_us", with = "micros")]
     pub p95: Duration,
-    /// What 99 % did not exceed.
+    /// The latency that 99 % did not exceed.
     #[serde(rename = "p99_us", with = "micros")]
     pub p99: Duration,
-    /// What 99.9 % did not exceed.
+    /// The latency that 99.9 % did not exceed.
     #[serde(rename = "p999_us", with = "micros")]
     pub p999: Duration,
     /// The longest.

@@ -226,7 +226,7 @@ impl Windows {
         &self.total
     }
 
-    /// What all of it takes, in bytes.
+    /// Returns what all of it takes, in bytes.
     #[cfg(test)]
     pub(crate) fn bytes(&self) -> usize {
         let slots = self.by_count.capacity() * size_of::<Tally>()

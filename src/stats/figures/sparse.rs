@@ -126,7 +126,7 @@ impl<P: Copy + Ord + Default> Counts<P> {
         self.counts.clear();
     }
 
-    /// What is allocated, in bytes.
+    /// Returns what is allocated, in bytes.
     #[cfg(test)]
     pub(crate) fn bytes(&self) -> usize {
         self.places.capacity() * size_of::<P>() + self.counts.capacity() * size_of::<i64>()

@@ -18,7 +18,7 @@ use crate::task::task::TaskKind;
 
 pub(crate) use super::fixed::Sign;
 
-/// What is counted of an arm. Every number in it is an integer that is only added to, so tallies merge in any order, and
+/// The counts of an arm. Every number in it is an integer that is only added to, so tallies merge in any order, and
 /// over any number of stripes, bit for bit into what one thread would have counted.
 ///
 /// Evidence follows the version that was *assigned*: a request that failed and was answered by another arm is a failure
@@ -267,7 +267,7 @@ impl Tally {
         self.kpis.get(kpi)
     }
 
-    /// What is allocated beside the value itself, in bytes.
+    /// Returns what is allocated beside the value itself, in bytes.
     #[cfg(test)]
     pub(crate) fn bytes(&self) -> usize {
         let quality =
@@ -276,7 +276,7 @@ impl Tally {
         self.latency.bytes() + self.queue.bytes() + self.scores.bytes() + quality + kpis
     }
 
-    /// What it comes to. `kpis` are the business figures as they were declared.
+    /// Returns the figures that it comes to. `kpis` are the business figures as they were declared.
     pub(crate) fn figures(&self, kpis: &[Kpi]) -> ArmFigures {
         let error_rate = self.error_rate();
         let counted =
@@ -419,7 +419,7 @@ pub struct ScoreFigures {
     pub bins: Vec<u64>,
 }
 
-/// What was answered.
+/// The scores of what was answered.
 #[derive(Debug, Clone, PartialEq)]
 enum Scores {
     /// The task keeps none.
@@ -622,7 +622,7 @@ mod tests {
         assert!(written.contains("\"errors\":{\"panicked\":1}"), "{written}");
     }
 
-    /// What can happen to a tally.
+    /// The events that can happen to a tally.
     #[derive(Debug, Clone)]
     enum Event {
         Request(f32, u64, bool),

@@ -1,5 +1,5 @@
-//! What the tests can be asked: margins and limits at which there is a test. A host that asks for another is refused; a
-//! guard, whose margin follows from what was counted, is given the nearest one.
+//! The arguments that the tests can have: margins and limits at which there is a test. A host that asks for another is
+//! refused; a guard, whose margin follows from what was counted, is given the nearest one.
 
 use crate::base::invalid::InvalidArgument;
 

@@ -34,7 +34,7 @@ impl Values {
         }
     }
 
-    /// What these have beside others that are among them.
+    /// Returns what these have beside others that are among them.
     #[cfg(feature = "fleet")]
     pub(crate) fn without(&self, other: &Self) -> Self {
         Self(self.0.without(&other.0))

@@ -1,5 +1,5 @@
-//! What the tests count. Every type here is made of integers that are only added to: two of them merge by addition, in
-//! any order, over threads and processes, into what one would have counted.
+//! The counts of the tests. Every type here is made of integers that are only added to: two of them merge by addition,
+//! in any order, over threads and processes, into what one would have counted.
 
 use serde::{Deserialize, Serialize};
 
@@ -236,7 +236,7 @@ impl<C> Default for ByOdds<C> {
     }
 }
 
-/// What was counted of a candidate and of its control.
+/// The counts of a candidate and of its control.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 pub struct Arms<C> {
     /// Of the units that were assigned to the candidate.

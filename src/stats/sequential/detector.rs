@@ -35,7 +35,7 @@ pub struct RateDetector {
     logs: Vec<f64>,
 }
 
-/// What a detector has come to: enough to go on elsewhere.
+/// The state that a detector has come to: enough to go on elsewhere.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct DetectorState {
     /// The rate that it takes for good.
@@ -91,7 +91,7 @@ impl RateDetector {
         Ok(detector)
     }
 
-    /// What it has come to. To 2^-32 of a logarithm, rounded down.
+    /// Returns the state that it has come to. To 2^-32 of a logarithm, rounded down.
     pub fn state(&self) -> DetectorState {
         let statistics = self.logs.iter().map(|log| EValue::from_ln(*log)).collect();
         DetectorState { reference: self.reference, run_length: self.run_length, statistics }

@@ -47,8 +47,8 @@ impl EValue {
         Self((ln * ONE_NAT).floor() as i64)
     }
 
-    /// What an e-value must reach for its hypothesis to be rejected with an error of at most `alpha`: `1/alpha`.
-    /// Nothing reaches the threshold of an `alpha` of 0 or less.
+    /// Returns the value that an e-value must reach for its hypothesis to be rejected with an error of at most `alpha`:
+    /// `1/alpha`. Nothing reaches the threshold of an `alpha` of 0 or less.
     pub fn threshold(alpha: f64) -> Self {
         if alpha > 0.0 { Self((-ln(alpha) * ONE_NAT).ceil() as i64) } else { Self(i64::MAX) }
     }

@@ -84,12 +84,12 @@ impl Weighted {
         bets
     }
 
-    /// What a residual of the candidate's gains.
+    /// Returns what a residual of the candidate's gains.
     fn candidate(&self, residual: f64) -> f64 {
         self.claim.sign() * (residual / self.pi - self.margin)
     }
 
-    /// What a residual of live's gains.
+    /// Returns what a residual of live's gains.
     fn live(&self, residual: f64) -> f64 {
         self.claim.sign() * (-residual / (1.0 - self.pi) - self.margin)
     }

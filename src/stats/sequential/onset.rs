@@ -43,7 +43,7 @@ pub struct Block<C> {
     pub number: u32,
     /// How many units it holds.
     pub units: u64,
-    /// What was counted.
+    /// The counts.
     pub counts: C,
 }
 
@@ -123,12 +123,12 @@ impl<C: Additive> Blocks<C> {
         self.0.last().map_or(0, |open| open.number)
     }
 
-    /// What all blocks hold.
+    /// Returns the counts of all blocks.
     pub fn total(&self) -> C {
         self.since(0)
     }
 
-    /// What the blocks from this number on hold. A block that was joined with an older one is left out.
+    /// Returns the counts of the blocks from this number on. A block that was joined with an older one is left out.
     pub fn since(&self, number: u32) -> C {
         let mut total = C::default();
         self.0.iter().filter(|block| block.number >= number).for_each(|block| total.merge(&block.counts));

@@ -248,7 +248,7 @@ impl PairedRatio {
         self.bets.weights()
     }
 
-    /// What each strategy makes of these counts alone.
+    /// Returns what each strategy makes of these counts alone.
     pub(crate) fn wealth(&self, counts: &PairedEvents) -> Wealth {
         let mut wealth = self.bets.start();
         self.bets.earn(&mut wealth, cells(counts));

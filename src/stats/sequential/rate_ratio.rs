@@ -85,7 +85,7 @@ impl RateRatio {
         self.grid().1
     }
 
-    /// What each strategy makes of these counts alone, one after the other.
+    /// Returns what each strategy makes of these counts alone, one after the other.
     pub(crate) fn wealth(&self, counts: &[&ByOdds<Events>]) -> Wealth {
         let (risks, weights) = self.grid();
         let mut wealth = weights.start();

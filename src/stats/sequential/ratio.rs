@@ -12,8 +12,9 @@ use super::test::{Claim, SequentialTest};
 use crate::base::invalid::InvalidArgument;
 use crate::base::ordered::OrderedMap;
 
-/// What one unit adds to a ratio's numerator and denominator: of a precision, 1 in 1 for a false alarm, 0 in 1 for a
-/// right one, 0 in 0 for what was not called yes. Both at most [`LARGEST`](Self::LARGEST); the part is at most the whole.
+/// The contribution of one unit to a ratio's numerator and denominator: of a precision, 1 in 1 for a false alarm, 0 in
+/// 1 for a right one, 0 in 0 for what was not called yes. Both at most [`LARGEST`](Self::LARGEST); the part is at most
+/// the whole.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
 pub struct Part {
     part: u8,

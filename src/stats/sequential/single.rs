@@ -69,7 +69,7 @@ impl Rate {
         self.bets.weights()
     }
 
-    /// What each strategy makes of these counts alone.
+    /// Returns what each strategy makes of these counts alone.
     pub(crate) fn wealth(&self, counts: &Events) -> Wealth {
         let mut wealth = self.bets.start();
         self.bets.earn(&mut wealth, cells(counts));

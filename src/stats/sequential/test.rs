@@ -1,11 +1,11 @@
-//! What a sequential test is, and what it claims.
+//! The trait of a sequential test, and its claims.
 
 use serde::{Deserialize, Serialize};
 
 use super::counts::Additive;
 use super::e_value::EValue;
 
-/// What a test is to show, at its margin. Each side's hypothesis is that the other holds.
+/// The claim that a test is to show, at its margin. Each side's hypothesis is that the other holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Claim {
@@ -27,7 +27,7 @@ impl Claim {
 
 /// A test of one claim at one margin: a function from counts to evidence.
 pub trait SequentialTest {
-    /// What it looks at.
+    /// The counts that it looks at.
     type Counts: Additive;
 
     /// The evidence for the claim. The same counts, the same bits, on any machine.

@@ -43,7 +43,7 @@ const ATTEMPTS: u32 = 4;
 /// A model's files as they were when they were read.
 pub(crate) struct Files {
     pub(crate) source: Source,
-    /// What errors call it: the path as it was given, or the name given to bytes.
+    /// The name that errors give it: the path as it was given, or the name given to bytes.
     pub(crate) name: String,
     pub(crate) scan: Scan,
     /// SHA-256 over all files; that of the one file where there is only one.
@@ -52,7 +52,7 @@ pub(crate) struct Files {
     pub(crate) parts: Vec<(String, [u8; 32])>,
     /// Size of all files, in bytes.
     pub(crate) bytes: u64,
-    /// What the digest is known to be of. Held while it is made sure of.
+    /// The stamps that the digest is known to be of. Held while it is made sure of.
     sure: Mutex<Stamps>,
     /// The bytes of the model's own file, as long as somebody has them.
     held: Mutex<Weak<Vec<u8>>>,
@@ -295,7 +295,7 @@ impl Files {
     }
 }
 
-/// What a session is made of.
+/// The bytes that a session is made of.
 pub(crate) enum Bytes<'b> {
     Memory(&'b [u8]),
     /// A file, with others that it refers to.
@@ -309,7 +309,7 @@ enum Named {
     File(u64, u64),
 }
 
-/// What files were like before they were read.
+/// The stamps of files before they were read.
 #[derive(Default)]
 struct Stamps {
     files: Vec<(PathBuf, Stamp)>,
@@ -362,7 +362,7 @@ impl Stamps {
     }
 }
 
-/// What tells a file that was replaced or written to from the same file, short of reading it.
+/// The marks that tell a file that was replaced or written to from the same file, short of reading it.
 #[derive(PartialEq)]
 pub(crate) struct Stamp {
     pub(crate) length: u64,
@@ -384,7 +384,7 @@ impl Stamp {
         path.metadata().ok().map(|metadata| Self::of(&metadata))
     }
 
-    /// What the system knows it by, where it tells.
+    /// Returns what the system knows it by, where it tells.
     fn file(&self) -> Option<Named> {
         let (device, number, ..) = self.place;
         (number != 0).then_some(Named::File(device, number))

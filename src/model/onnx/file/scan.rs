@@ -12,7 +12,7 @@ use super::signature::{Dimension, Kind};
 use crate::model::onnx::tensor::element::{ElementType, name_of_refused};
 use crate::model::onnx::tensor::tensors::Label;
 
-/// What a file says of itself.
+/// The facts that a file states of itself.
 #[derive(Debug, Default, PartialEq)]
 pub(crate) struct Scan {
     pub(crate) ir_version: i64,
@@ -30,7 +30,8 @@ pub(crate) struct Scan {
     pub(crate) refused: Vec<String>,
     /// Inputs, by name, that are tensors without a shape: of any.
     pub(crate) shapeless: BTreeSet<String>,
-    /// What the file declares that it takes, initializers among them, and gives; no kind where ONNX Runtime is to infer it.
+    /// The inputs that the file declares, initializers among them, and its outputs; no kind where ONNX Runtime is to
+    /// infer it.
     pub(crate) inputs: Vec<(Arc<str>, Option<Kind>)>,
     pub(crate) outputs: Vec<(Arc<str>, Option<Kind>)>,
     /// The names of weights. An input of such a name is none.
@@ -38,7 +39,7 @@ pub(crate) struct Scan {
     has_graph: bool,
 }
 
-/// What is wrong with the bytes.
+/// The fault in the bytes.
 pub(crate) type Malformed = String;
 
 /// Scans a whole file. Linear in its size.
@@ -63,7 +64,7 @@ pub(crate) fn scan(file: &[u8]) -> Result<Scan, Malformed> {
     Ok(scan)
 }
 
-/// What lies under the name of a model, where it is a kind of file that people are often given instead.
+/// Returns what lies under the name of a model, where it is a kind of file that people are often given instead.
 pub(crate) fn other_kind(start: &[u8]) -> Option<&'static str> {
     if start.starts_with(b"PK\x03\x04") {
         Some("it is a zip archive: unpack it (a checkpoint of PyTorch is one too: export it as ONNX)")
@@ -321,7 +322,7 @@ fn entry_of(bytes: &[u8]) -> Result<(String, String), Malformed> {
     Ok(entry)
 }
 
-/// What a file declares of an input or output.
+/// Reads what a file declares of an input or output.
 fn declared(port: &[u8]) -> Result<(Arc<str>, Option<Kind>), Malformed> {
     let name = bytes_of(port, 1)?.map(text).transpose()?.unwrap_or_default();
     let kind = match bytes_of(port, 2)? {
@@ -371,7 +372,7 @@ fn declared_kind(type_of: &[u8], depth: usize) -> Result<Option<Kind>, Malformed
     Ok(None)
 }
 
-/// What `ZipMap` makes can be carried: from a number or a text to `f32`.
+/// Reads a map as `ZipMap` makes it, which can be carried: from a number or a text to `f32`.
 fn declared_map(map: &[u8]) -> Result<Option<Kind>, Malformed> {
     let key = number_of(map, 1)?.and_then(ElementType::of_code);
     let value = match bytes_of(map, 2)? {

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::model::onnx::tensor::element::ElementType;
 use crate::model::onnx::tensor::tensors::Label;
 
-/// What a model takes and gives, and what its file says of itself.
+/// The inputs and outputs of a model, and what its file says of itself.
 ///
 /// A check of names alone passes what must be refused: two published versions of one file-type model take
 /// `f32[1536]` and `i32[2048]`, and know 113 and 214 labels, under the same names. So types, shapes and labels are part
@@ -17,9 +17,9 @@ use crate::model::onnx::tensor::tensors::Label;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Signature {
-    /// What it takes, in the model's order.
+    /// The inputs, in the model's order.
     pub inputs: Vec<Port>,
-    /// What it gives, in the model's order.
+    /// The outputs, in the model's order.
     pub outputs: Vec<Port>,
     /// The labels of a classifier, in the order of its scores; none where the file names none.
     pub labels: Vec<Label>,
@@ -27,7 +27,7 @@ pub struct Signature {
     pub ir_version: i64,
     /// Operator sets: domain (`ai.onnx` is spelled out) and version.
     pub opsets: Vec<(String, i64)>,
-    /// What made the file, with its version.
+    /// The software that made the file, with its version.
     pub producer: Option<String>,
     /// The file's own metadata.
     pub metadata: BTreeMap<String, String>,
@@ -60,10 +60,11 @@ pub enum Kind {
         /// The type of its elements.
         element: ElementType,
     },
-    /// What cannot be carried: complex numbers, a sparse tensor, an optional value, a sequence of sequences, a map to another
-    /// number than `f32`. Only outputs are, which are not asked for then: others of the model are answered all the same.
+    /// A kind that cannot be carried: complex numbers, a sparse tensor, an optional value, a sequence of sequences, a
+    /// map to another number than `f32`. Only outputs are, which are not asked for then: others of the model are
+    /// answered all the same.
     NotCarried {
-        /// What ONNX calls it.
+        /// ONNX's name for it.
         what: String,
     },
     /// A sequence of values of one type.

@@ -124,7 +124,7 @@ pub(crate) fn build(
     Ok(())
 }
 
-/// What a session answers; nothing where it fails, as it may on an input that was made up.
+/// Returns what a session answers; nothing where it fails, as it may on an input that was made up.
 fn answer(session: ort::session::Session, signature: &Signature, input: &Tensors) -> Option<Tensors> {
     let interface = Interface::of(signature, None);
     let watches = Watches::new(1).ok()?;

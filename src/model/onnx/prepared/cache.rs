@@ -80,7 +80,7 @@ struct Inner {
     mended: AtomicU64,
 }
 
-/// What became of a cache's entries since it was opened here.
+/// The counts of what became of a cache's entries since it was opened here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct PreparedCounts {
@@ -106,7 +106,7 @@ pub enum PreparedCacheError {
     Folder {
         /// The folder.
         folder: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: Arc<io::Error>,
     },
     /// The folder is another user's, who decides what is loaded from it.
@@ -202,7 +202,7 @@ impl PreparedCache {
         &self.shared.folder
     }
 
-    /// What became of its entries since it was opened here; clones count together.
+    /// Returns counts of what became of its entries since it was opened here; clones count together.
     pub fn counts(&self) -> PreparedCounts {
         let Inner { made, broken, evicted, refused, mended, .. } = &*self.shared;
         // Relaxed, like all of these: counts for showing, which guard nothing.

@@ -18,7 +18,7 @@ pub(crate) const GRAPH: &str = "model.onnx";
 
 pub(crate) const WEIGHTS: &str = "model.data";
 
-/// What both must be, byte for byte.
+/// The record of what both must be, byte for byte.
 const RECORD: &str = "record";
 
 /// Locked, with others, by whoever uses the entry; its time is when that was last.

@@ -38,7 +38,7 @@ impl Key {
         Self([7; 32])
     }
 
-    /// What an entry's folder is called.
+    /// Returns the name of an entry's folder.
     pub(crate) fn name(&self) -> String {
         hex(&self.0)
     }

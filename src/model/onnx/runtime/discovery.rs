@@ -67,9 +67,9 @@ fn python_package() -> Vec<Place> {
     vec![Place { place: PLACE.to_owned(), library }]
 }
 
-/// What tells where Python keeps its packages. Folders are read and nothing is run: a library starts no process in its host,
-/// and `python3` could be anything. So what only Python itself knows is not found: `.pth` files, and a prefix that nothing
-/// here leads to.
+/// The signs that tell where Python keeps its packages. Folders are read and nothing is run: a library starts no
+/// process in its host, and `python3` could be anything. So what only Python itself knows is not found: `.pth` files,
+/// and a prefix that nothing here leads to.
 #[derive(Debug, Default)]
 struct Surroundings {
     /// Folders of packages, as `PYTHONPATH` has them.

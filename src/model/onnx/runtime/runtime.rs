@@ -53,7 +53,7 @@ impl Runtime {
     ///
     /// # Errors
     ///
-    /// Whatever keeps it from being loaded. Nothing is remembered of a failure: mended, the next call works.
+    /// Returns whatever keeps it from being loaded. Nothing is remembered of a failure: mended, the next call works.
     pub fn get() -> Result<Self, RuntimeError> {
         Self::builder().build()
     }
@@ -68,7 +68,7 @@ impl Runtime {
         self.version.as_ref()
     }
 
-    /// What the library says of its own build: version control's revision, kind of build, compiler flags.
+    /// Returns what the library says of its own build: version control's revision, kind of build, compiler flags.
     pub fn build_info(&self) -> &'static str {
         ort::info()
     }
@@ -185,7 +185,7 @@ pub enum RuntimeError {
         /// The oldest that will do.
         needed: String,
     },
-    /// What was named is there, and is no ONNX Runtime that can be loaded.
+    /// The file that was named is there, and is no ONNX Runtime that can be loaded.
     #[error("{} cannot be used as ONNX Runtime: {cause}", .path.display())]
     Unusable {
         /// The library.
@@ -206,7 +206,7 @@ pub enum RuntimeError {
     /// [`RuntimeBuilder::environment`].
     #[error("ONNX Runtime does not start: {cause}")]
     Environment {
-        /// What it said.
+        /// The library's message.
         cause: String,
     },
 }
@@ -218,7 +218,7 @@ fn oldest() -> String {
     format!("1.{}", ort::MINOR_VERSION)
 }
 
-/// What the process has of ONNX Runtime. The library stays loaded where the environment could not be made.
+/// The parts of ONNX Runtime that the process has. The library stays loaded where the environment could not be made.
 struct Process {
     library: Option<PathBuf>,
     runtime: Option<Runtime>,

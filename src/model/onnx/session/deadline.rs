@@ -24,7 +24,7 @@ impl Deadline {
         Self { started: CLOCK.reading(), limit }
     }
 
-    /// What is left of it.
+    /// Returns the time that is left of it.
     pub(crate) fn left(self) -> Duration {
         self.limit.saturating_sub(Duration::from_nanos(CLOCK.reading().nanos_since(self.started)))
     }
@@ -50,8 +50,8 @@ pub(crate) fn quiet_options() -> ort::Result<RunOptions> {
     Ok(options)
 }
 
-/// What one session runs under. Its lock is held while it is decided whether to stop a run, and to end one: so no run is
-/// stopped after it has ended, when the stop would hit the next.
+/// The conditions that one session runs under. Its lock is held while it is decided whether to stop a run, and to end
+/// one: so no run is stopped after it has ended, when the stop would hit the next.
 struct Watch {
     options: RunOptions,
     shrinking: RunOptions,
@@ -76,7 +76,8 @@ impl Watches {
         Ok(Self { each, under_way: AtomicUsize::new(0) })
     }
 
-    /// What the session of a slot runs under; where it is to shrink, it hands back memory after the run.
+    /// Returns the options that the session of a slot runs under; where it is to shrink, it hands back memory after the
+    /// run.
     pub(crate) fn options(&self, slot: usize, shrink: bool) -> &RunOptions {
         let watch = &self.each[slot];
         if shrink { &watch.shrinking } else { &watch.options }

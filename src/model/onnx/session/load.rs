@@ -133,7 +133,7 @@ pub(crate) fn signature_of(files: &Files, session: &ort::session::Session) -> Re
     ))
 }
 
-/// What the file itself declares; nothing where it leaves a type to ONNX Runtime.
+/// Returns what the file itself declares; nothing where it leaves a type to ONNX Runtime.
 pub(crate) fn declared(scan: &Scan) -> Option<Signature> {
     let port =
         |(name, kind): &(Arc<str>, Option<Kind>)| Some(Port { name: name.clone(), kind: kind.clone()? });

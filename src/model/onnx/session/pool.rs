@@ -17,7 +17,7 @@ use crate::base::sync::Bell;
 /// The clock that waits and deadlines of models are measured with: a stopwatch of real time.
 pub(crate) static CLOCK: LazyLock<Clock> = LazyLock::new(Clock::system);
 
-/// What a pool is of.
+/// A member of a pool.
 pub(crate) trait Worker {
     /// Whether it can still be leased.
     fn is_usable(&self) -> bool;

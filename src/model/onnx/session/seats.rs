@@ -41,10 +41,10 @@ pub(crate) struct Loaded {
     prepared: Mutex<Result<Arc<Entry>, Option<String>>>,
     /// When the prepared form was last found to be as it was.
     sound: Mutex<Timestamp>,
-    /// What was answered from one that was not, until it is told.
+    /// The doubt about what was answered from one that was not, until it is told.
     doubt: Mutex<Option<Doubt>>,
-    /// What came of the weights that sessions use where they lie, once somebody has written to them. It is for good: what
-    /// sessions have read of them since, nobody knows.
+    /// The fate of the weights that sessions use where they lie, once somebody has written to them. It is for good:
+    /// what sessions have read of them since, nobody knows.
     spoilt: Mutex<Option<LoadError>>,
     /// The tier that the seats are in. Held while they change, and by whoever wakes the model for as long as that takes: a
     /// seat that is to be emptied is not, once it is wanted again.
@@ -154,7 +154,7 @@ impl Loaded {
         self.doubt.lock().take()
     }
 
-    /// What it takes of the process's memory.
+    /// Returns what it takes of the process's memory.
     pub(crate) fn memory(&self) -> Memory {
         let entry = self.prepared.lock().as_ref().ok().cloned();
         let mapped = entry.and_then(|entry| memory::mapped_from(entry.folder())).unwrap_or_default();

@@ -30,8 +30,8 @@ pub(crate) struct Session {
     is_inside: bool,
 }
 
-/// What a session may have grown by. ONNX Runtime keeps what a run needed, for the next one like it; after a batch that was far
-/// larger than what usually comes that is memory which nobody uses, 338 MB a session as was seen.
+/// The amount that a session may have grown by. ONNX Runtime keeps what a run needed, for the next one like it; after a
+/// batch that was far larger than what usually comes that is memory which nobody uses, 338 MB a session as was seen.
 struct Grown {
     /// Bytes of the inputs of the usual run: an average that forgets.
     usual: usize,
@@ -94,7 +94,7 @@ struct Places {
     binding: IoBinding,
 }
 
-/// What one call runs under.
+/// The conditions that one call runs under.
 pub(crate) struct Call<'c> {
     pub(crate) interface: &'c Interface,
     pub(crate) watches: &'c Watches,

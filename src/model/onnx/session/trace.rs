@@ -5,7 +5,7 @@ use std::fmt;
 use crate::model::error::ModelError;
 use crate::model::onnx::tensor::tensors::Tensors;
 
-/// What a request became: see [`Pipeline::trace`](crate::model::onnx::Pipeline::trace).
+/// The course of one request: see [`Pipeline::trace`](crate::model::onnx::Pipeline::trace).
 ///
 /// `Debug` shows names, types and shapes, never a value.
 #[non_exhaustive]
@@ -14,7 +14,7 @@ pub struct Trace<O> {
     pub inputs: Tensors,
     /// The tensors that the model gave, in its order.
     pub outputs: Tensors,
-    /// What `decode` read from them.
+    /// The answer that `decode` read from them.
     pub answer: Result<O, ModelError>,
 }
 

@@ -91,7 +91,7 @@ impl ElementType {
     }
 }
 
-/// What ONNX calls an element type that is no [`ElementType`], by its number in `TensorProto.DataType`.
+/// Returns ONNX's name for an element type that is no [`ElementType`], by its number in `TensorProto.DataType`.
 pub(crate) fn name_of_refused(code: u64) -> String {
     let name = match code {
         0 => "undefined",

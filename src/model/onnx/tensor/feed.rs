@@ -38,11 +38,11 @@ pub struct Feed<'s, 'a> {
     given: SmallVec<[Given<'a>; INLINE]>,
     /// The input that comes next in the model's order.
     next: usize,
-    /// What was given so far, in bytes; texts are not counted.
+    /// The bytes that were given so far; texts are not counted.
     bytes: usize,
 }
 
-/// What was given, in the model's order. Nothing is missing.
+/// The inputs that were given, in the model's order. Nothing is missing.
 pub(crate) struct Complete<'a> {
     pub(crate) bytes: usize,
     given: SmallVec<[Given<'a>; INLINE]>,
@@ -241,7 +241,7 @@ impl<'s, 'a> Feed<'s, 'a> {
         }
     }
 
-    /// What was given, once nothing is missing.
+    /// Returns what was given, once nothing is missing.
     pub(crate) fn finish(self) -> Result<Complete<'a>, ModelError> {
         self.complete()?;
         Ok(Complete { bytes: self.bytes, given: self.given })

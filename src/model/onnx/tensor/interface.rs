@@ -9,7 +9,7 @@ use crate::model::onnx::file::signature::{Bracketed, Dimension, Kind, Port, Sign
 /// How many inputs, outputs and symbols a request handles without an allocation.
 pub(crate) const INLINE: usize = 8;
 
-/// What a model takes and gives, ready for checks.
+/// The inputs and outputs of a model, ready for checks.
 #[derive(Debug)]
 pub(crate) struct Interface {
     pub(crate) inputs: Box<[Input]>,
@@ -25,7 +25,7 @@ pub(crate) struct Input {
     pub(crate) takes: Takes,
 }
 
-/// What an input takes.
+/// The kind of value that an input takes.
 #[derive(Debug)]
 pub(crate) enum Takes {
     Tensor {

@@ -18,7 +18,7 @@ use crate::base::os;
 use crate::model::error::ModelError;
 use crate::model::onnx::file::signature::{Kind, Port};
 
-/// What a model answered, borrowed from its session: read it in a pipeline's `decode`, by name or by index.
+/// The outputs of one run, borrowed from its session: read them in a pipeline's `decode`, by name or by index.
 ///
 /// Every method gives [`ModelError::InvalidOutput`] where the model has no such output, or one of another type.
 pub struct Outputs<'s> {

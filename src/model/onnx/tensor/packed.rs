@@ -89,7 +89,7 @@ fn bytes_of(shape: &[usize], bits: usize) -> Option<usize> {
     Some(elements.checked_mul(bits)?.div_ceil(8))
 }
 
-/// What the bits of one element stand for.
+/// Returns what the bits of one element stand for.
 fn number(element: ElementType, bits: u8) -> f32 {
     /// Of whole numbers in two's complement.
     fn signed(bits: u8, width: u32) -> f32 {

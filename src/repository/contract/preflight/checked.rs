@@ -48,7 +48,7 @@ impl<I: ?Sized, O> Checked<I, O> {
         &self.pipeline
     }
 
-    /// What the preflight measured, once it has passed.
+    /// Returns what the preflight measured, once it has passed.
     pub fn report(&self) -> Option<&PreflightReport> {
         self.passed.get()
     }

@@ -26,7 +26,7 @@ pub enum PreflightFailure {
     Request {
         /// The sample.
         sample: String,
-        /// What is wrong with it.
+        /// The fault in it.
         cause: String,
     },
     /// A golden sample pins what cannot be.
@@ -38,7 +38,7 @@ pub enum PreflightFailure {
         sample: String,
         /// The input or output, or the tolerance.
         tensor: String,
-        /// What is wrong with it.
+        /// The fault in it.
         cause: String,
     },
     /// `encode` wrote an input of another type or shape than it wrote when the version was made.
@@ -53,7 +53,7 @@ pub enum PreflightFailure {
         input: String,
         /// Type and shape that are pinned.
         expected: String,
-        /// What was written.
+        /// The type and shape that were written.
         found: String,
     },
     /// `encode` wrote other values than it wrote when the version was made: its code has changed under its version.
@@ -71,9 +71,9 @@ pub enum PreflightFailure {
         index: usize,
         /// How many differ.
         differing: usize,
-        /// What is pinned there.
+        /// The value that is pinned there.
         expected: Value,
-        /// What was written.
+        /// The value that was written.
         found: Value,
     },
     /// The model gave an output of another type or shape than when the version was made.
@@ -87,7 +87,7 @@ pub enum PreflightFailure {
         output: String,
         /// Type and shape that are pinned.
         expected: String,
-        /// What came.
+        /// The type and shape that came.
         found: String,
     },
     /// The model gave other values than when the version was made, beyond the sample's tolerance.
@@ -104,9 +104,9 @@ pub enum PreflightFailure {
         index: usize,
         /// How many differ.
         differing: usize,
-        /// What is pinned there.
+        /// The value that is pinned there.
         expected: Value,
-        /// What came.
+        /// The value that came.
         found: Value,
     },
     /// An output is not finite, and was not pinned so.
@@ -115,7 +115,7 @@ pub enum PreflightFailure {
          it with `allow_not_finite`"
     )]
     NotFinite {
-        /// What was asked.
+        /// The sample that was asked.
         sample: Asked,
         /// The output.
         output: String,
@@ -138,7 +138,7 @@ pub enum PreflightFailure {
     FailedOnRecent {
         /// Which, from 0.
         input: usize,
-        /// What kind of failure it was.
+        /// The kind of the failure.
         reason: &'static str,
     },
     /// It takes longer than it may.
@@ -148,7 +148,7 @@ pub enum PreflightFailure {
     TooSlow {
         /// The median, when it was warm.
         median: Duration,
-        /// What was allowed.
+        /// The time that was allowed.
         budget: Duration,
     },
     /// There is a budget for its time, and nothing to run.
@@ -156,7 +156,7 @@ pub enum PreflightFailure {
         "the budget of {budget:?} for a request cannot be checked without one: give golden samples or recent inputs"
     )]
     NothingToRun {
-        /// What was allowed.
+        /// The time that was allowed.
         budget: Duration,
     },
     /// It takes more memory than it may.
@@ -171,7 +171,7 @@ pub enum PreflightFailure {
         /// By how much the process grew; nothing where the model was not loaded for its files alone, or where the system
         /// does not tell.
         growth: Option<u64>,
-        /// What was allowed.
+        /// The memory that was allowed.
         budget: u64,
     },
 }
@@ -222,9 +222,9 @@ fn as_text<S: Serializer>(error: &ModelError, serializer: S) -> Result<S::Ok, S:
 pub struct PreflightError {
     /// The model's file.
     pub file: String,
-    /// What is wrong: one thing or more.
+    /// The failures: one or more.
     pub failures: Vec<PreflightFailure>,
-    /// What was measured all the same.
+    /// The measurements that were made all the same.
     pub report: PreflightReport,
 }
 

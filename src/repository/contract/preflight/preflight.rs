@@ -13,7 +13,7 @@ use crate::base::clock::Clock;
 use crate::repository::contract::{GoldenSample, PinnedTensor, Reservoir};
 use crate::version::input::{Keep, KeptInput, Shared};
 
-/// What is checked of a version before it gets any traffic: that its golden samples become the tensors that are pinned and
+/// The checks of a version before it gets any traffic: that its golden samples become the tensors that are pinned and
 /// give the outputs that are pinned, that outputs are finite, and that time and memory are within a budget.
 ///
 /// [`Pipeline::checked`](crate::model::onnx::Pipeline::checked) makes it a part of staging; [`run`](Self::run) does the same on its own, such as in a

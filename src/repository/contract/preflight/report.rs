@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::warm_up::{Timing, WarmUpOutcome};
 
-/// What a preflight did and measured.
+/// The report of a preflight: what it did and measured.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct PreflightReport {
@@ -20,17 +20,17 @@ pub struct PreflightReport {
     pub recent: usize,
     /// How the model became warm; nothing where no request was answered.
     pub warm_up: Option<WarmUpOutcome>,
-    /// What a request takes when it is warm; nothing where none was answered.
+    /// The time that a request takes when it is warm; nothing where none was answered.
     pub timing: Option<Timing>,
-    /// What a request may take; nothing where no budget was given.
+    /// The time that a request may take; nothing where no budget was given.
     pub latency_budget: Option<Duration>,
     /// The size of the model's files.
     pub file_bytes: u64,
     /// By how much the process grew while the model was loaded and run, in bytes. Approximate: other threads count too,
     /// and memory that was free before does not.
     pub growth: Option<u64>,
-    /// What it may take in memory; nothing where no budget was given.
+    /// The memory that it may take; nothing where no budget was given.
     pub memory_budget: Option<u64>,
-    /// What could not be checked, a sentence each.
+    /// The checks that could not be made, a sentence each.
     pub notes: Vec<String>,
 }

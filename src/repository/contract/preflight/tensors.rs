@@ -181,7 +181,7 @@ impl Element<'_> {
     }
 }
 
-/// What a manifest calls a number that JSON has not.
+/// Returns a manifest's name for a number that JSON has not.
 pub(crate) fn name_of(not_finite: f64) -> &'static str {
     if not_finite.is_nan() {
         "nan"
@@ -292,7 +292,7 @@ mod tests {
         assert!(not_finite(&Value::Sequence(vec![map(0.5), map(f32::NAN)])).is_some_and(|(row, _)| row == 1));
     }
 
-    /// What a manifest may have in place of a value.
+    /// Generates what a manifest may have in place of a value.
     fn any_json() -> impl Strategy<Value = Json> {
         prop_oneof![
             Just(Json::Null),

@@ -65,19 +65,19 @@ impl WarmUp {
     }
 }
 
-/// What came of a warm-up.
+/// The outcome of a warm-up.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct WarmUpOutcome {
     /// How many runs it took.
     pub runs: usize,
-    /// What the first of them took.
+    /// The time that the first of them took.
     pub first: Duration,
     /// Whether run times had become flat; where they had not, runs or time were up.
     pub is_flat: bool,
 }
 
-/// What a request takes when the model is warm.
+/// The time that a request takes when the model is warm.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Timing {
@@ -123,7 +123,7 @@ impl WarmUp {
     }
 }
 
-/// What `runs` runs take, one at least, and no more once the time is up.
+/// Measures what `runs` runs take, one at least, and no more once the time is up.
 fn timed(
     runs: usize,
     inputs: usize,

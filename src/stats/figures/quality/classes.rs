@@ -129,7 +129,7 @@ impl Classes {
         cells
     }
 
-    /// What is allocated beside the value itself, in bytes.
+    /// Returns what is allocated beside the value itself, in bytes.
     #[cfg(test)]
     pub(crate) fn bytes(&self) -> usize {
         self.each.kept.capacity() * size_of::<OfClass>() + self.confused.pairs.bytes()
@@ -148,7 +148,7 @@ fn rank(class: u16) -> u16 {
     class.wrapping_mul(SPREAD)
 }
 
-/// What is counted of single classes, in order of rank.
+/// The counts of single classes, in order of rank.
 #[derive(Debug, Clone, PartialEq, Default)]
 struct Each {
     kept: Vec<OfClass>,

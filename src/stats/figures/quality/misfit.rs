@@ -5,7 +5,7 @@
 pub(crate) enum Misfit {
     /// The task is told no truth.
     Unlabelled,
-    /// What was kept of the answer is not what the task keeps.
+    /// The part that was kept of the answer is not what the task keeps.
     Answer,
     /// The truth is not of the task's kind.
     Truth,

@@ -61,7 +61,7 @@ impl Quality {
         }
     }
 
-    /// What it comes to; `None` for a task that is told no truth.
+    /// Returns the figures that it comes to; `None` for a task that is told no truth.
     pub(crate) fn figures(&self) -> Option<QualityFigures> {
         match self {
             Self::Unlabelled => None,
@@ -84,7 +84,7 @@ impl Quality {
         }
     }
 
-    /// What is allocated beside the value itself, in bytes.
+    /// Returns what is allocated beside the value itself, in bytes.
     #[cfg(test)]
     pub(crate) fn bytes(&self) -> usize {
         match self {
@@ -448,7 +448,8 @@ mod tests {
         }
     }
 
-    /// What an answer and its truth can be made of, for every kind of task. (What is kept of an answer has no `Debug`.)
+    /// The values that an answer and its truth can be made of, for every kind of task. (What is kept of an answer has
+    /// no `Debug`.)
     type Raw = ((f32, u16, f64, Vec<u32>), (u16, f64, BTreeSet<u32>), bool);
 
     fn any_raw() -> impl Strategy<Value = Raw> {

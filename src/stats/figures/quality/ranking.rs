@@ -82,7 +82,7 @@ impl Ranking {
     }
 }
 
-/// What one ranked list was worth.
+/// The worth of one ranked list.
 pub(crate) struct ListGains {
     /// Relevant items in it.
     pub(crate) found: u32,
@@ -91,7 +91,7 @@ pub(crate) struct ListGains {
     pub(crate) ndcg: f64,
 }
 
-/// What a ranked list was worth down to `depth`, given the items that turned out to be relevant.
+/// Returns what a ranked list was worth down to `depth`, given the items that turned out to be relevant.
 pub(crate) fn list_gains(list: &Ranked, relevant: &[u32], depth: u8) -> ListGains {
     let shown = list.hashes().iter().take(usize::from(depth));
     let (mut found, mut gain, mut first) = (0, 0.0, None);
