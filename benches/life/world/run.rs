@@ -144,10 +144,11 @@ impl Run {
     #[cfg(feature = "forecast")]
     fn asked_of(&self, rollout: &Rollout<Ask, Said>, plan: &Plan) -> (Foretold, bool) {
         let Some(forecast) = rollout.forecast(plan) else { return (Foretold::default(), true) };
+        // One that is over has let go of its guards.
+        let harm = forecast.steps[0].guards.first();
         let (after, between) = match self.life.candidate {
             Candidate::Equal => (forecast.promoted_after, forecast.promoted_between),
-            // One that is over has let go of its guards.
-            _ => (forecast.steps[0].guards.first().and_then(|guard| guard.harm_after), None),
+            _ => (harm.and_then(|guard| guard.harm_after), harm.and_then(|guard| guard.harm_between)),
         };
         let seconds = |span: Duration| span.as_secs_f64();
         let between = between.map(|(low, high)| (seconds(low), seconds(high)));
