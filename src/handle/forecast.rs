@@ -11,6 +11,7 @@ use crate::base::share::Share;
 use crate::control::attempt::GuardTest;
 use crate::control::control::Control;
 use crate::control::event::EventKind;
+use crate::feedback::join::Joins;
 use crate::rollout::auto::choose;
 use crate::rollout::budget::{ErrorBudget, ErrorBudgetStatus, Thresholds};
 use crate::rollout::forecast::forecast::{Forecast, Span, forecast, time_to, undecidable};
@@ -146,7 +147,7 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
         let now = self.serving.clock.now();
         let control = &mut *self.control.lock();
         control.collect(&self.serving.joins, now);
-        control.traffic(control.settings.exposure.maturity.age(), now)
+        control.traffic(control.labels_after(&self.serving.joins), now)
     }
 
     /// See [`ModelHandle::forecast`].
@@ -191,6 +192,12 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
 }
 
 impl Control {
+    /// How old a prediction is when its label is evidence. Where it is not said when labels are complete, that is when they come.
+    pub(super) fn labels_after(&self, joins: &Joins) -> Duration {
+        let maturity = self.settings.exposure.maturity;
+        maturity.told().map_or_else(|| joins.usual_age().unwrap_or_default(), |_| maturity.age())
+    }
+
     /// Traffic as live has seen it so far; nothing before the first request.
     pub(super) fn traffic(&self, labels_after: Duration, now: Timestamp) -> Option<Traffic> {
         let elapsed = now.since(self.built).as_secs_f64();

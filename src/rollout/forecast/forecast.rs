@@ -10,7 +10,7 @@ use super::rehearsal::{Guarded, Rehearsed, Stage, quantile, rehearse};
 use super::simulation::{Asked, HORIZON, Question};
 use super::subject::Subject;
 use super::traffic::Traffic;
-use super::unknown::{Assumed, USUAL};
+use super::unknown::Assumed;
 use crate::base::share::Share;
 use crate::rollout::budget::Thresholds;
 use crate::rollout::guard::tested::Tested;
@@ -133,7 +133,7 @@ pub(crate) fn forecast(
     let stages = stages(plan, pairs, traffic);
     let tick = tick.as_secs_f64().max(1e-3);
     let rehearse = |assumed| rehearsed(subjects, &stages, thresholds, traffic, tick, assumed);
-    let rehearsed = rehearse(USUAL);
+    let rehearsed = rehearse(Assumed::Usual);
     let failures_are_judged = judge_failures(subjects);
     let mut steps = Vec::new();
     let mut undecidable = Vec::new();
@@ -181,12 +181,14 @@ pub(crate) fn forecast(
         if guessed {
             (low(&rehearse(ALIKE).whole), high(&rehearse(APART).whole))
         } else {
-            (low(&rehearsed.whole), high(&rehearsed.whole))
+            let drawn = rehearse(DRAWN);
+            (low(&drawn.whole), high(&drawn.whole))
         }
     });
     Forecast { promoted_after, promoted_between, guessed, steps, undecidable }
 }
 
+const DRAWN: Assumed = Assumed::Drawn(0.5);
 const ALIKE: Assumed = Assumed::Alike(0.5);
 const APART: Assumed = Assumed::Apart(0.5);
 
@@ -278,13 +280,14 @@ pub(crate) fn time_to(question: Question<'_>, tick: f64) -> (Option<Duration>, O
         let wall = |seconds: f64| if seconds > 0.0 { traffic.wall_seconds(seconds) + delay } else { seconds };
         answers.into_iter().map(wall).collect()
     };
-    let usual = told(question.answers(tick, USUAL));
+    let usual = told(question.answers(tick, Assumed::Usual));
     let after = quantile(&usual, 0.5);
     let between = after.map(|_| {
         if subject.unknown(traffic).is_guessed() {
             (low(&told(question.answers(tick, ALIKE))), high(&told(question.answers(tick, APART))))
         } else {
-            (low(&usual), high(&usual))
+            let drawn = told(question.answers(tick, DRAWN));
+            (low(&drawn), high(&drawn))
         }
     });
     (after, between)

@@ -178,17 +178,30 @@ pub(crate) fn values(
         let pairs = reach.pairs_per_second(traffic) * losses.counted / 2.0;
         let difference = shift + side * difference_spread;
         cell(&mut cells, pairs, move |series, n| series.pairs.count_times(difference, n));
-        if let Some((odds, of_candidate, of_live)) = reach.arms_per_second(traffic) {
-            let (own, theirs) = (mean + shift + side * candidate_spread, mean + side * spread);
-            cell(&mut cells, of_candidate * losses.counted / 2.0, move |series, n| {
-                series.requests.at(odds).candidate.count_times(own, n);
-            });
-            cell(&mut cells, of_live * losses.counted / 2.0, move |series, n| {
-                series.requests.at(odds).live.count_times(theirs, n);
-            });
-        }
+    }
+    let Some((odds, of_candidate, of_live)) = reach.arms_per_second(traffic) else { return cells };
+    for (value, share) in two_values(mean + shift, candidate_spread) {
+        cell(&mut cells, of_candidate * losses.counted * share, move |series, n| {
+            series.requests.at(odds).candidate.count_times(value, n);
+        });
+    }
+    for (value, share) in two_values(mean, spread) {
+        cell(&mut cells, of_live * losses.counted * share, move |series, n| {
+            series.requests.at(odds).live.count_times(value, n);
+        });
     }
     cells
+}
+
+/// Two values with a mean and a standard deviation, and their shares. What lies further from its mean than that is from 0 is seldom and
+/// large, as what is spent is; the rest lies to either side.
+fn two_values(mean: f64, spread: f64) -> [(f64, f64); 2] {
+    if spread > mean.abs() && mean != 0.0 {
+        let value = (spread * spread + mean * mean) / mean;
+        let share = mean / value;
+        return [(value, share), (0.0, 1.0 - share)];
+    }
+    [(mean - spread, 0.5), (mean + spread, 0.5)]
 }
 
 pub(crate) fn ratios(

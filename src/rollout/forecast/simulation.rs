@@ -6,7 +6,7 @@ use super::reach::Reach;
 use super::simulated::{Cells, events, hidden, ratios, scores, values};
 use super::subject::Subject;
 use super::traffic::Traffic;
-use super::unknown::{Assumed, USUAL};
+use super::unknown::Assumed;
 use crate::base::chance::{SplitMix64, mix};
 use crate::base::share::Share;
 use crate::rollout::budget::Thresholds;
@@ -130,7 +130,7 @@ impl Simulation {
             }
             Self::Once(seconds) => {
                 let mut counts = C::default();
-                for (per_second, count) in cells(USUAL) {
+                for (per_second, count) in cells(Assumed::Usual) {
                     count(&mut counts, (per_second * seconds).round() as u64);
                 }
                 vec![if e_value(&counts) >= threshold { seconds } else { f64::INFINITY }]

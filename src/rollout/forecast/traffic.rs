@@ -21,7 +21,8 @@ pub struct Traffic {
     pub requests_per_second: f64,
     /// The share of predictions whose truth becomes known.
     pub labelled: f64,
-    /// How old a prediction is when its label is evidence.
+    /// How old a prediction is when its label is evidence: as was said of the handle, or as old as they are on average when their
+    /// truth comes.
     pub labels_after: Duration,
     /// The share of requests on which live fails.
     pub error_rate: f64,

@@ -11,14 +11,16 @@ pub(crate) enum Unknown {
     Given(f64),
     /// Nothing was seen: what is usual, and what it is where versions are as alike, and as different, as they get.
     Guessed { usual: f64, alike: f64, apart: f64 },
-    /// What was seen allows these, in order and all as likely.
-    Seen(Vec<f64>),
+    /// What was seen makes one the likeliest, and allows the others, in order and all as likely.
+    Seen { likeliest: f64, possible: Vec<f64> },
 }
 
 /// What is taken for an unknown quantity.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Assumed {
-    /// What is usual; of what was seen the value at this share of what is possible.
+    /// What is usual; of what was seen the likeliest.
+    Usual,
+    /// The same; of what was seen the value at this share of what is possible.
     Drawn(f64),
     /// Where nothing was seen, the two versions are as alike as they get; of what was seen the value at this share.
     Alike(f64),
@@ -30,15 +32,13 @@ impl Assumed {
     /// The same at another share.
     pub(crate) fn at(self, share: f64) -> Self {
         match self {
+            Self::Usual => Self::Usual,
             Self::Drawn(_) => Self::Drawn(share),
             Self::Alike(_) => Self::Alike(share),
             Self::Apart(_) => Self::Apart(share),
         }
     }
 }
-
-/// In the middle of what is possible.
-pub(crate) const USUAL: Assumed = Assumed::Drawn(0.5);
 
 /// From so many units on that tell something of it, a rollout's own are a better guess than any.
 const TELL: u64 = 8;
@@ -55,12 +55,16 @@ impl Unknown {
     pub(crate) fn value(&self, assumed: Assumed) -> f64 {
         match (self, assumed) {
             (Self::Given(value), _) => *value,
-            (Self::Guessed { usual, .. }, Assumed::Drawn(_)) => *usual,
+            (Self::Guessed { usual, .. }, Assumed::Usual | Assumed::Drawn(_)) => *usual,
             (Self::Guessed { alike, .. }, Assumed::Alike(_)) => *alike,
             (Self::Guessed { apart, .. }, Assumed::Apart(_)) => *apart,
-            (Self::Seen(values), Assumed::Drawn(share) | Assumed::Alike(share) | Assumed::Apart(share)) => {
-                let place = (share * values.len() as f64) as usize;
-                values.get(place.min(values.len().saturating_sub(1))).copied().unwrap_or_default()
+            (Self::Seen { likeliest, .. }, Assumed::Usual) => *likeliest,
+            (
+                Self::Seen { possible, .. },
+                Assumed::Drawn(share) | Assumed::Alike(share) | Assumed::Apart(share),
+            ) => {
+                let place = (share * possible.len() as f64) as usize;
+                possible.get(place.min(possible.len().saturating_sub(1))).copied().unwrap_or_default()
             }
         }
     }
@@ -123,7 +127,7 @@ impl Unknown {
         let mut chance = SplitMix64(11);
         let mut values: Vec<f64> = (0..VALUES).map(|_| mean + error * chance.normal()).collect();
         values.sort_unstable_by(f64::total_cmp);
-        Self::Seen(values)
+        Self::Seen { likeliest: mean, possible: values }
     }
 
     /// As many values as likely, of values in order and the logarithms of how likely they are.
@@ -139,7 +143,8 @@ impl Unknown {
                 values.push(*value);
             }
         }
-        Self::Seen(values)
+        let likeliest = likely.iter().max_by(|one, other| one.1.total_cmp(&other.1));
+        Self::Seen { likeliest: likeliest.map_or(0.0, |(value, _)| *value), possible: values }
     }
 }
 
@@ -154,7 +159,7 @@ mod tests {
     use super::*;
 
     fn middle(unknown: &Unknown) -> f64 {
-        unknown.value(USUAL)
+        unknown.value(Assumed::Usual)
     }
 
     #[test]
