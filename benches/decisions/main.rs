@@ -1,7 +1,8 @@
 //! Whether decisions are as good as they say: false alarms and power of every sequential test, beside what people use
 //! today, on the same simulated traffic.
 //!
-//! `cargo bench --bench decisions`, and `-- --quick` for a short figure; `-- --seed N` for other traffic. Everything
+//! `cargo bench --bench decisions`, and `-- --quick` for a short figure; `-- --seed N` for other traffic,
+//! `-- --strata` for whether what is known before the answer makes decisions sooner, alone. Everything
 //! follows from the seed. A test is looked at after every unit: what cannot have changed its mind is not computed, which
 //! changes nothing but the time it takes.
 //!
@@ -19,6 +20,7 @@ mod picture;
 mod rollouts;
 mod several;
 mod simulation;
+mod strata;
 mod streams;
 #[expect(clippy::disallowed_methods, reason = "other benches measure real time")]
 #[path = "../support/mod.rs"]
@@ -38,6 +40,11 @@ const ALPHA: f64 = 0.05;
 
 fn main() -> Outcome {
     let bench = Bench::new()?;
+    if std::env::args().any(|argument| argument == "--strata") {
+        let mut checks = Checks::default();
+        strata::strata(&bench, &mut checks);
+        return checks.finish();
+    }
     let mut report = Report::with_tables_of_its_own("decisions");
     println!("seed {}", bench.seed);
     let mut checks = Checks::default();
@@ -58,6 +65,7 @@ fn main() -> Outcome {
     };
     Goals::new(&bench, &mut checks).measure(&elsewhere);
     rollouts::five_guards(&bench, &mut checks);
+    strata::strata(&bench, &mut checks);
 
     picture::draw(&rows, &report.path("svg")?)?;
     report.figure("alpha", ALPHA);

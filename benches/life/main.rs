@@ -46,7 +46,7 @@ fn main() -> Outcome {
     });
     power.tell();
     let planner =
-        Planner::measure(asked.runs.min(20), asked.threads, !quick() || !asked.cell.is_empty(), |life| {
+        Planner::measure(asked.planned, asked.threads, !quick() || !asked.cell.is_empty(), |life| {
             part("planner") && wanted(life)
         });
     planner.tell();
@@ -102,6 +102,8 @@ struct Asked {
     /// `matrix`, `power`, `planner` or `onset`; all of them where it is empty.
     part: String,
     runs: u64,
+    /// Runs of each plan: those that are asked for, else 20.
+    planned: u64,
     threads: usize,
 }
 
@@ -113,10 +115,12 @@ impl Asked {
             rest.next().cloned()
         };
         let runs = if quick() { 20 } else { 400 };
+        let given: Option<u64> = after("--runs").map(|told| told.parse()).transpose()?;
         Ok(Self {
             cell: after("--cell").unwrap_or_default(),
             part: after("--part").unwrap_or_default(),
-            runs: after("--runs").map_or(Ok(runs), |told| told.parse())?,
+            runs: given.unwrap_or(runs),
+            planned: given.unwrap_or(20),
             threads: after("--threads").map_or(Ok(2), |told| told.parse())?,
         })
     }

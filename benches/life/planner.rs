@@ -9,14 +9,18 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use serde_json::json;
 
 use crate::support::median;
-use crate::world::{Candidate, Circumstance, Figure, Life, Routing, Verdict};
+use crate::world::{Candidate, Circumstance, End, Figure, Foretold, Life, Routing, Verdict};
 
 /// A plan under one circumstance, and a candidate.
 struct Planned {
     life: Life,
-    /// What was said, and what came of it, run by run, in seconds; infinity for never.
+    /// What was said, and what came of it, in seconds, at the median of all runs; infinity for never.
     said: f64,
     took: f64,
+    /// What came of a tenth of them sooner, and of nine tenths.
+    tenths: (f64, f64),
+    /// The share of runs that ended within what was said of them, eight times of ten, where it was.
+    within: Option<f64>,
 }
 
 pub(crate) struct Planner {
@@ -54,18 +58,10 @@ impl Planner {
         let work = || {
             while let Some(life) = lives.get(next.fetch_add(1, Ordering::Relaxed)) {
                 let ends: Vec<_> = (1..=runs).map(|seed| life.planned(seed)).collect();
-                let wished =
-                    if life.candidate == Candidate::Equal { Verdict::Promoted } else { Verdict::TakenBack };
-                let took = |(end, seconds, _): &(crate::world::End, u64, Option<f64>)| {
-                    if end.verdict == wished { *seconds as f64 } else { f64::INFINITY }
-                };
                 // A plan that is refused is not forecast either.
-                if ends.iter().all(|(end, ..)| end.verdict == Verdict::Refused) {
-                    continue;
+                if ends.iter().any(|(end, ..)| end.verdict != Verdict::Refused) {
+                    done.lock().unwrap().push(Planned::of(*life, &ends));
                 }
-                let said = median(ends.iter().map(|(_, _, said)| said.unwrap_or(f64::INFINITY)));
-                let took = median(ends.iter().map(took));
-                done.lock().unwrap().push(Planned { life: *life, said, took });
             }
         };
         std::thread::scope(|scope| (0..threads).for_each(|_| drop(scope.spawn(work))));
@@ -75,9 +71,18 @@ impl Planner {
     }
 
     pub(crate) fn tell(&self) {
-        println!("\n{:<62} {:>10} {:>10} {:>7}", "seconds of a plan", "said", "took", "ratio");
-        for Planned { life, said, took } in &self.planned {
-            println!("{:<62} {said:>10.1} {took:>10.1} {:>7.2}", life.name(), said / took);
+        println!(
+            "\n{:<48} {:>8} {:>8} {:>17} {:>6} {:>7}",
+            "seconds of a plan", "said", "took", "8 of 10 took", "ratio", "within"
+        );
+        for planned @ Planned { life, said, took, tenths: (low, high), within } in &self.planned {
+            let within = within.map_or_else(String::new, |within| format!("{within:.2}"));
+            let off = if planned.off().is_some_and(|off| off > 1.25) { "OFF" } else { "" };
+            println!(
+                "{:<48} {said:>8.1} {took:>8.1} {low:>8.1}{high:>9.1} {:>6.2} {within:>7} {off}",
+                life.name(),
+                said / took
+            );
         }
     }
 
@@ -98,6 +103,7 @@ impl Planner {
                 "plan": planned.life.name(),
                 "said_s": planned.said.is_finite().then_some(planned.said),
                 "took_s": planned.took.is_finite().then_some(planned.took),
+                "within_what_was_said": planned.within,
             })
         };
         self.planned.iter().map(figures).collect()
@@ -105,6 +111,28 @@ impl Planner {
 }
 
 impl Planned {
+    fn of(life: Life, ends: &[(End, u64, Foretold)]) -> Self {
+        let wished = if life.candidate == Candidate::Equal { Verdict::Promoted } else { Verdict::TakenBack };
+        let took = |(end, seconds, _): &(End, u64, Foretold)| {
+            if end.verdict == wished { *seconds as f64 } else { f64::INFINITY }
+        };
+        let mut sorted: Vec<f64> = ends.iter().map(took).collect();
+        sorted.sort_unstable_by(f64::total_cmp);
+        let quantile = |share: f64| sorted[(share * (sorted.len() - 1) as f64).round() as usize];
+        let ranges = ends.iter().filter_map(|end| Some((took(end), end.2.between?)));
+        // A tick is a second.
+        let inside: Vec<bool> =
+            ranges.map(|(took, (low, high))| low <= took + 1.0 && took <= high + 1.0).collect();
+        let share = inside.iter().filter(|inside| **inside).count() as f64 / inside.len() as f64;
+        Self {
+            life,
+            said: median(ends.iter().map(|(.., said)| said.after.unwrap_or(f64::INFINITY))),
+            took: median(ends.iter().map(took)),
+            tenths: (quantile(0.1), quantile(0.9)),
+            within: (!inside.is_empty()).then_some(share),
+        }
+    }
+
     fn off(&self) -> Option<f64> {
         // A tick is a second, so what takes a few is not known better.
         let (said, took) = (self.said + 1.0, self.took + 1.0);

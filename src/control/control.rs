@@ -491,6 +491,20 @@ impl Control {
         ErrorBudgetStatus::divide(self.settings.error_budget, tries, candidate, guards as u32, watched)
     }
 
+    /// How an attempt's errors would be divided if its evidence began now, and it were watched so once it is live.
+    #[cfg(feature = "forecast")]
+    pub(crate) fn error_budget_if_begun(&self, attempt: &Attempt, bake: Bake) -> ErrorBudgetStatus {
+        let guards = attempt.tests().count() + attempt.guards.iter().filter(|guarded| guarded.looks).count();
+        let on_trial = |other: &Attempt| {
+            other.number != attempt.number && matches!(other.state.phase, Phase::Shadow | Phase::Canary)
+        };
+        let overlaps = self.attempts.iter().any(on_trial);
+        let candidates = if overlaps { self.overlapping + 1 } else { 1 };
+        let tries = self.tries.before(attempt.identity);
+        let watched = !bake.duration.is_zero();
+        ErrorBudgetStatus::divide(self.settings.error_budget, tries, candidates, guards as u32, watched)
+    }
+
     /// The evidence for a promotion is begun again, at the last step of a plan: a look of its own, that is another try.
     pub(crate) fn look_again(&mut self, number: u32) {
         let Some(attempt) = self.attempt(number).filter(|attempt| attempt.error_budget.is_some()) else {

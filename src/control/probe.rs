@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::rollout::guard::design::HELD_BELOW;
 use crate::rollout::guard::rule::{Figure, Limit, Rule};
 use crate::stats::figures::tally::Tally;
 
@@ -68,14 +69,12 @@ impl Probe {
     ///
     /// Which it is makes no difference to whether a comparison is right: a candidate that takes `factor` times as long exceeds
     /// `factor` times any latency as often as live exceeds that. So that it is an estimate, or of a time when live was slower,
-    /// costs power and nothing else. It lies a little below the quantile: where latencies are all alike, or were counted in
-    /// one bin, live would never exceed the quantile itself, and nothing could be shown.
+    /// costs power and nothing else. It lies a little below the quantile: see [`HELD_BELOW`].
     fn known(&self, live: &Tally) -> Option<(u64, u64)> {
-        const BELOW: f64 = 0.98;
         let ProbeKind::TimesLive { quantile, factor } = &self.kind else { return None };
         let latency = live.latency();
         let quantile = latency.quantile(*quantile).filter(|_| latency.count() >= self.wanted())?;
-        let held = quantile.mul_f64(BELOW);
+        let held = quantile.mul_f64(HELD_BELOW);
         Some((nanos(held).saturating_sub(1), nanos(held.mul_f64(factor.clamp(1e-3, 1e6)))))
     }
 }

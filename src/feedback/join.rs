@@ -139,6 +139,7 @@ pub(crate) struct State {
     pub(crate) awaiting: Rows,
     pub(crate) issued: Issued,
     counts: FeedbackCounts,
+    ages: Ages,
     /// Exposures of earlier lives of the handle, by life and number, and what they are called in this one.
     pub(crate) earlier: HashMap<(u64, u32), u32>,
     /// How moments of earlier lives are told in this one, where they are told otherwise.
@@ -146,6 +147,26 @@ pub(crate) struct State {
     pub(crate) shifts: OrderedMap<u64, Shift>,
     /// Rows that have come since they were saved the last time; nothing where they never are.
     pub(crate) unsaved: Option<Unsaved>,
+}
+
+/// How old predictions were when the first that is known of them became known, of the last so many.
+#[derive(Default, Clone, Copy)]
+struct Ages {
+    outcomes: f64,
+    seconds: f64,
+}
+
+impl Ages {
+    /// Beyond so many the older ones count for half: labels may come sooner or later than they used to.
+    const MANY: f64 = 65_536.0;
+
+    fn see(&mut self, age: Duration) {
+        if self.outcomes >= Self::MANY {
+            *self = Self { outcomes: self.outcomes / 2.0, seconds: self.seconds / 2.0 };
+        }
+        self.outcomes += 1.0;
+        self.seconds += age.as_secs_f64();
+    }
 }
 
 /// Rows that have come since they were saved the last time.
@@ -377,6 +398,13 @@ impl Joins {
         self.count(state, &body, row, figure, &outcome.actual, (known_at, now))
     }
 
+    /// How old predictions are on average when the first that is known of them becomes known; nothing before anything was.
+    #[cfg(feature = "forecast")]
+    pub(crate) fn usual_age(&self) -> Option<Duration> {
+        let Ages { outcomes, seconds } = self.state.lock().ages;
+        (outcomes > 0.0).then(|| Duration::try_from_secs_f64(seconds / outcomes).ok())?
+    }
+
     /// Where an outcome counts: 0 for the truth, above it the business figures.
     fn figure_of(&self, actual: &Actual) -> Result<u8, FeedbackRefusal> {
         match (self.kind, actual) {
@@ -439,6 +467,8 @@ impl Joins {
                 FeedbackOutcome::Repeated
             };
         }
+        let age = state.age(body, now);
+        state.ages.see(age);
         let joint = body.flags.has(Flags::JOINT);
         let first_of_unit = if joint {
             !state.mark(PageKey::of(body.exposure, UNIT, body.unit), body.unit, body.at)

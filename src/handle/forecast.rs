@@ -8,24 +8,23 @@ use super::handle::ModelHandle;
 use super::rollout::{Rollout, RolloutError};
 use crate::base::clock::Timestamp;
 use crate::base::share::Share;
+use crate::control::attempt::GuardTest;
 use crate::control::control::Control;
 use crate::control::event::EventKind;
+use crate::feedback::join::Joins;
 use crate::rollout::auto::choose;
-use crate::rollout::budget::{ErrorBudget, ErrorBudgetStatus};
+use crate::rollout::budget::{ErrorBudget, ErrorBudgetStatus, Thresholds};
 use crate::rollout::forecast::forecast::{Forecast, Span, forecast, time_to, undecidable};
 use crate::rollout::forecast::reach::Reach;
-use crate::rollout::forecast::simulation::Asked;
+use crate::rollout::forecast::simulation::{Asked, Question};
+use crate::rollout::forecast::subject::Subject;
 use crate::rollout::forecast::traffic::{Traffic, unless_finite};
 use crate::rollout::guard::Rule;
 use crate::rollout::guard::design::Design;
 use crate::rollout::guard::guard::Guard;
-use crate::rollout::guard::history::{History, Series};
+use crate::rollout::guard::history::History;
 use crate::rollout::guard::tested::Tested;
 use crate::rollout::plan::{Exposure, Plan};
-
-/// From so many discordant pairs on a rollout's own count is a better guess than any: it is a third off at most, twice of
-/// three times.
-const DISCORDANT_KNOWN: u64 = 8;
 
 impl<I: ?Sized + 'static, O: 'static> ModelHandle<I, O> {
     /// Traffic as live has seen it so far: what a forecast rests on. Nothing before the first request.
@@ -65,64 +64,44 @@ impl<I: ?Sized + 'static, O: 'static> Rollout<I, O> {
     /// first request. Takes tens of milliseconds per guard and step: it simulates. Guards of the host's own are left out.
     pub fn forecast(&self, plan: &Plan) -> Option<Forecast> {
         let inner = &self.handle.inner;
-        let traffic = self.traffic()?;
-        let rules = self.designs();
-        let guards = u32::try_from(rules.len()).unwrap_or(u32::MAX);
-        let thresholds =
-            ErrorBudgetStatus::divide(inner.error_budget(), 0, 1, guards, false).thresholds(false);
-        Some(forecast(
-            &rules,
-            plan,
-            inner.serving.shadow.is_some(),
-            thresholds,
-            &traffic,
-            inner.tick_interval(),
-        ))
+        let traffic = inner.traffic()?;
+        let subjects = self.subjects();
+        let thresholds = self.thresholds(plan);
+        let pairs = inner.serving.shadow.is_some();
+        Some(forecast(&subjects, plan, pairs, thresholds, &traffic, inner.tick_interval()))
     }
 
-    /// Traffic as live has seen it, with what this rollout's own pairs say of how often the two versions differ.
-    fn traffic(&self) -> Option<Traffic> {
-        let mut traffic = self.handle.inner.traffic()?;
-        let control = &*self.handle.inner.control.lock();
-        let ledger = control.attempt(self.number).map(|attempt| Arc::clone(&attempt.ledger));
-        let discordant = |tested| match History::of(tested, ledger.as_deref()?) {
-            History::Events(stretch) => {
-                let Series { pairs, alone, .. } = stretch.blocks.total();
-                let apart = pairs.only_live.saturating_add(pairs.only_candidate);
-                let (apart, all) = match tested {
-                    Tested::Differences => (alone.events, alone.units),
-                    _ => (apart, pairs.pairs()),
-                };
-                (apart >= DISCORDANT_KNOWN).then(|| apart as f64 / all as f64)
-            }
-            _ => None,
+    /// Its guards, with what it has seen of what each judges.
+    fn subjects(&self) -> Vec<Subject> {
+        let known = self.handle.inner.control.lock().attempt(self.number).map(|attempt| {
+            let of_test = |test: &GuardTest| (test.rule.clone(), Design::clone(&test.design));
+            (attempt.tests().map(of_test).collect::<Vec<_>>(), Arc::clone(&attempt.ledger))
+        });
+        let Some((tests, ledger)) = known else { return Vec::new() };
+        let subject = |(rule, design): (Rule, Design)| {
+            let (seen, failures) =
+                (History::of(design.tested, &ledger), History::of(Tested::Failures, &ledger));
+            Subject { rule, design, seen: Some(seen), failures: Some(failures) }
         };
-        if let Some(failures) = discordant(Tested::Failures) {
-            traffic.discordant_failures = failures;
-        }
-        if let Some(wrong) = discordant(Tested::Wrong) {
-            traffic.discordant = wrong;
-        }
-        if let Some(differing) = discordant(Tested::Differences) {
-            traffic.differing = differing;
-        }
-        traffic.discordant_is_known = discordant(Tested::Wrong).or(discordant(Tested::Failures)).is_some();
-        Some(traffic)
+        tests.into_iter().map(subject).collect()
     }
 
-    fn designs(&self) -> Vec<(Rule, Design)> {
+    /// What its evidence must reach: as its errors were divided, or as they would be if it began now.
+    fn thresholds(&self, plan: &Plan) -> Thresholds {
         let control = &*self.handle.inner.control.lock();
-        let attempt = control.attempt(self.number);
-        let tests = attempt.into_iter().flat_map(|attempt| attempt.tests());
-        tests.map(|test| (test.rule.clone(), Design::clone(&test.design))).collect()
+        let divided = control.attempt(self.number).map(|attempt| {
+            attempt.error_budget.unwrap_or_else(|| control.error_budget_if_begun(attempt, plan.baking()))
+        });
+        let of_none = || ErrorBudgetStatus::divide(control.settings.error_budget, 0, 1, 1, false);
+        divided.unwrap_or_else(of_none).thresholds(false)
     }
 
     /// The plan with its steps, where they are to be chosen; and guards, where there are none.
     pub(super) fn chosen(&self, plan: Plan) -> Result<Plan, RolloutError> {
         let Some(budget) = plan.budget() else { return Ok(plan) };
         let inner = &self.handle.inner;
-        let traffic = self.traffic().ok_or(RolloutError::NoTraffic)?;
-        let chosen = choose(budget, &self.designs(), &inner.setting(), &traffic, inner.error_budget())?;
+        let traffic = inner.traffic().ok_or(RolloutError::NoTraffic)?;
+        let chosen = choose(budget, &self.subjects(), &inner.setting(), &traffic, inner.error_budget())?;
         for rule in &chosen.rules {
             self.add(Arc::new(rule.clone()), false, Some(rule.clone()))
                 .map_err(|reason| RolloutError::Guard { name: rule.name(), reason })?;
@@ -147,12 +126,9 @@ impl<I: ?Sized + 'static, O: 'static> Rollout<I, O> {
     /// Why a plan cannot be decided with traffic as live has seen it, as far as that is known.
     pub(super) fn undecidable(&self, plan: &Plan) -> Option<String> {
         let inner = &self.handle.inner;
-        let traffic = self.traffic()?;
-        let rules = self.designs();
-        let guards = u32::try_from(rules.len()).unwrap_or(u32::MAX);
-        let thresholds =
-            ErrorBudgetStatus::divide(inner.error_budget(), 0, 1, guards, false).thresholds(false);
-        undecidable(&rules, plan, inner.serving.shadow.is_some(), thresholds, &traffic)
+        let traffic = inner.traffic()?;
+        let thresholds = self.thresholds(plan);
+        undecidable(&self.subjects(), plan, inner.serving.shadow.is_some(), thresholds, &traffic)
     }
 }
 
@@ -171,22 +147,25 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
         let now = self.serving.clock.now();
         let control = &mut *self.control.lock();
         control.collect(&self.serving.joins, now);
-        control.traffic(control.settings.exposure.maturity.age(), now)
+        control.traffic(control.labels_after(&self.serving.joins), now)
     }
 
     /// See [`ModelHandle::forecast`].
     fn forecast(&self, rules: &[Rule], plan: &Plan, traffic: &Traffic) -> Result<Forecast, RolloutError> {
         traffic.check()?;
         let setting = self.setting();
-        let designed = |(place, rule): (usize, &Rule)| match Design::of(rule, Some(place), &setting) {
-            Ok(design) => Ok((rule.clone(), design)),
+        let subject = |(place, rule): (usize, &Rule)| match Design::of(rule, Some(place), &setting) {
+            Ok(design) => Ok(Subject::new(rule.clone(), design)),
             Err(reason) => Err(RolloutError::Guard { name: rule.name(), reason }),
         };
-        let rules = rules.iter().enumerate().map(designed).collect::<Result<Vec<_>, _>>()?;
+        let subjects = rules.iter().enumerate().map(subject).collect::<Result<Vec<_>, _>>()?;
         let guards = u32::try_from(rules.len()).unwrap_or(u32::MAX);
+        // A plan that is watched keeps a part of its error for that.
+        let watched = !plan.baking().duration.is_zero();
         let thresholds =
-            ErrorBudgetStatus::divide(self.error_budget(), 0, 1, guards, false).thresholds(false);
-        Ok(forecast(&rules, plan, self.serving.shadow.is_some(), thresholds, traffic, self.tick_interval()))
+            ErrorBudgetStatus::divide(self.error_budget(), 0, 1, guards, watched).thresholds(false);
+        let pairs = self.serving.shadow.is_some();
+        Ok(forecast(&subjects, plan, pairs, thresholds, traffic, self.tick_interval()))
     }
 
     /// See [`ModelHandle::forecast_harm`].
@@ -204,11 +183,21 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
         let thresholds = ErrorBudgetStatus::divide(self.error_budget(), 0, 1, 1, false).thresholds(false);
         // A canary that no shadow came before.
         let reach = Reach::of(exposed, Share::NONE, self.serving.shadow.is_some());
-        Ok(time_to(&design, Asked::Harm(size), reach, thresholds, traffic))
+        let subject = &Subject::new(rule.clone(), design);
+        let failures_are_judged = subject.design.tested == Tested::Failures;
+        let asked = Asked::Harm(size);
+        let question = Question { subject, asked, reach, thresholds, failures_are_judged, traffic };
+        Ok(time_to(question, self.tick_interval().as_secs_f64().max(1e-3)).0)
     }
 }
 
 impl Control {
+    /// How old a prediction is when its label is evidence. Where it is not said when labels are complete, that is when they come.
+    pub(super) fn labels_after(&self, joins: &Joins) -> Duration {
+        let maturity = self.settings.exposure.maturity;
+        maturity.told().map_or_else(|| joins.usual_age().unwrap_or_default(), |_| maturity.age())
+    }
+
     /// Traffic as live has seen it so far; nothing before the first request.
     pub(super) fn traffic(&self, labels_after: Duration, now: Timestamp) -> Option<Traffic> {
         let elapsed = now.since(self.built).as_secs_f64();

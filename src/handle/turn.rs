@@ -146,7 +146,7 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
             state.setting = Some(SavedSetting::of(&self.setting()));
             #[cfg(feature = "forecast")]
             {
-                state.traffic = control.traffic(control.settings.exposure.maturity.age(), now);
+                state.traffic = control.traffic(control.labels_after(&self.serving.joins), now);
             }
             let evidence = control.saved_evidence(&self.serving.joins, all);
             let events = control.announcer.since(from);

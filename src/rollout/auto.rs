@@ -5,7 +5,8 @@ use std::time::Duration;
 use super::budget::{ErrorBudget, ErrorBudgetStatus};
 use super::forecast::forecast::decides;
 use super::forecast::reach::Reach;
-use super::forecast::simulation::{Asked, HORIZON};
+use super::forecast::simulation::{Asked, HORIZON, Question};
+use super::forecast::subject::Subject;
 use super::forecast::traffic::Traffic;
 use super::guard::design::{Design, Setting, TruthKind};
 use super::guard::rule::Rule;
@@ -38,7 +39,7 @@ pub(crate) struct Chosen {
 /// has guards keeps their margins.
 pub(crate) fn choose(
     budget: Duration,
-    own: &[(Rule, Design)],
+    own: &[Subject],
     setting: &Setting<'_>,
     traffic: &Traffic,
     alpha: ErrorBudget,
@@ -51,13 +52,13 @@ pub(crate) fn choose(
     for (points, factor) in margins {
         let added = if own.is_empty() { usual(*points, *factor, setting) } else { Vec::new() };
         let designed = |(place, rule): (usize, &Rule)| {
-            Some((rule.clone(), Design::of(rule, Some(place), setting).ok()?))
+            Some(Subject::new(rule.clone(), Design::of(rule, Some(place), setting).ok()?))
         };
-        let mut rules: Vec<(Rule, Design)> = own.to_vec();
-        rules.extend(added.iter().enumerate().filter_map(designed));
+        let mut subjects: Vec<Subject> = own.to_vec();
+        subjects.extend(added.iter().enumerate().filter_map(designed));
         for (sample, weights) in EXPOSURES {
             let plan = plan(budget, sample, weights, setting)?;
-            let decidable = is_decidable(&plan, &rules, setting.pairs, traffic, alpha);
+            let decidable = is_decidable(&plan, &subjects, setting.pairs, traffic, alpha);
             last = Some(Chosen { plan, rules: added.clone(), decidable });
             if decidable {
                 return last.ok_or(InvalidPlan::Empty);
@@ -96,12 +97,12 @@ fn plan(budget: Duration, sample: f64, weights: &[f64], setting: &Setting<'_>) -
 /// Whether every guard decides in every step in the time that the step has.
 fn is_decidable(
     plan: &Plan,
-    rules: &[(Rule, Design)],
+    subjects: &[Subject],
     pairs: bool,
     traffic: &Traffic,
     alpha: ErrorBudget,
 ) -> bool {
-    let guards = u32::try_from(rules.len()).unwrap_or(u32::MAX);
+    let guards = u32::try_from(subjects.len()).unwrap_or(u32::MAX);
     let thresholds = ErrorBudgetStatus::divide(alpha, 0, 1, guards, false).thresholds(false);
     let mut sample = Share::NONE;
     plan.steps().iter().enumerate().all(|(place, step)| {
@@ -111,8 +112,10 @@ fn is_decidable(
         }
         let within = step.max_duration.unwrap_or(HORIZON);
         let asked = Asked::Equality(plan.weight_after(place));
-        rules.iter().all(|(_, design)| {
-            !reach.shows(design) || decides(design, asked, reach, thresholds, traffic, within)
+        subjects.iter().all(|subject| {
+            let failures_are_judged = true;
+            let question = Question { subject, asked, reach, thresholds, failures_are_judged, traffic };
+            !reach.shows(&subject.design) || decides(question, within)
         })
     })
 }

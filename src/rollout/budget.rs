@@ -168,10 +168,15 @@ pub(crate) struct Tries {
 const IDENTITIES_MAX: usize = 4_096;
 
 impl Tries {
+    /// How often an identity was tried before.
+    pub(crate) fn before(&self, identity: Identity) -> u32 {
+        self.tries.get(&identity).map_or(0, |(tries, _)| *tries)
+    }
+
     /// How often an identity was tried before; counts another try.
     pub(crate) fn begin(&mut self, identity: Identity) -> u32 {
         self.counted += 1;
-        let before = self.tries.get(&identity).map_or(0, |(tries, _)| *tries);
+        let before = self.before(identity);
         self.tries.insert(identity, (before + 1, self.counted));
         while self.tries.len() > IDENTITIES_MAX {
             let oldest = self.tries.iter().min_by_key(|(_, (_, at))| *at).map(|(identity, _)| *identity);

@@ -40,6 +40,15 @@
 //
 // **A precision is compared within strata of time**: each yes of the candidate's is matched with a yes of live's of about the
 // same time, drawn. An F1 is pooled over the time since the exposure changed, and its documentation says so.
+//
+// **The comparison of two arms is not adjusted by what is known before the answer**, a segment or live's own score. Taking off an
+// expectation that is exactly right makes a verdict as much sooner as it leaves less variance, at the same error: measured, 1.08
+// times where it explains 10 % of it, 1.42 to 1.48 at 30 %, 2.5 at 60 % (`cargo bench --bench decisions -- --strata`). But what arms
+// alone can tell is what people do with an answer, which is seldom: of a click or a purchase that comes of 3 or 10 % of all answers, a
+// score that ranks four of five pairs rightly explains 7 or 15 % (of two normal distributions), and a segment less. And live's score
+// of what the candidate answers is known only where live is asked as well, which makes a pair; where truth does not depend on the
+// answer pairs are compared as such. Who knows more of their users finds `sequential::MeanDifference`, which takes
+// losses less what was to be expected.
 
 pub(crate) mod counting;
 pub(crate) mod elementwise;

@@ -3,7 +3,7 @@
 use switchback::guard;
 use switchback::guard::{InvalidRule, Rule};
 
-use super::run::{End, Run, WARM_UP};
+use super::run::{End, Foretold, Run, WARM_UP};
 
 /// What is judged, each with a guard of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -147,7 +147,7 @@ impl Life {
     }
 
     /// Runs it as soon as its plan allows: with the seconds that it took, and those until its end that the planner had said.
-    pub(crate) fn planned(&self, seed: u64) -> (End, u64, Option<f64>) {
+    pub(crate) fn planned(&self, seed: u64) -> (End, u64, Foretold) {
         let run = Run::planned(*self, seed.wrapping_mul(0x9e37_79b9_7f4a_7c15));
         let began = run.second_now();
         let (end, ended, said) = run.run_on();

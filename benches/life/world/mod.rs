@@ -18,6 +18,6 @@ pub(crate) use {
     cells::{Candidate, Circumstance, Figure, Life, Routing, Sessions},
     chance::Chance,
     requests::{Ask, Reply, Said, Version, version},
-    run::End,
+    run::{End, Foretold},
     service::{Fate, Handle, Verdict, World, anybody, clock, service, untold},
 };

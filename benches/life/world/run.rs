@@ -57,8 +57,16 @@ pub(super) struct Run {
     /// Nothing keeps its plan from going on but the evidence, and the planner was asked.
     at_once: bool,
     asked: bool,
-    /// What the planner said, in seconds.
-    said: Option<f64>,
+    said: Foretold,
+}
+
+/// What the planner said, in seconds.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Foretold {
+    /// Half of the time it is sooner.
+    pub(crate) after: Option<f64>,
+    /// Eight times of ten it is between these, where it says so.
+    pub(crate) between: Option<(f64, f64)>,
 }
 
 /// The candidates.
@@ -93,7 +101,7 @@ impl Run {
             refused: None,
             at_once,
             asked: false,
-            said: None,
+            said: Foretold::default(),
         };
         // Live is known before anything is compared with it.
         for _ in 0..if at_once { 4 * WARM_UP } else { WARM_UP } {
@@ -123,24 +131,28 @@ impl Run {
             && let Some(rollout) = self.rollouts.first()
         {
             let (said, guessed) = self.asked_of(rollout, &self.plan(false));
-            self.said = said.or(self.said);
+            self.said = if said.after.is_some() { said } else { self.said };
             self.asked = !guessed || second >= 3;
         }
     }
 
     #[cfg(not(feature = "forecast"))]
-    fn asked_of(&self, _: &Rollout<Ask, Said>, _: &Plan) -> (Option<f64>, bool) {
-        (None, false)
+    fn asked_of(&self, _: &Rollout<Ask, Said>, _: &Plan) -> (Foretold, bool) {
+        (Foretold::default(), false)
     }
 
     #[cfg(feature = "forecast")]
-    fn asked_of(&self, rollout: &Rollout<Ask, Said>, plan: &Plan) -> (Option<f64>, bool) {
-        let Some(forecast) = rollout.forecast(plan) else { return (None, true) };
-        let said = match self.life.candidate {
-            Candidate::Equal => forecast.promoted_after,
-            _ => forecast.steps[0].guards[0].harm_after,
+    fn asked_of(&self, rollout: &Rollout<Ask, Said>, plan: &Plan) -> (Foretold, bool) {
+        let Some(forecast) = rollout.forecast(plan) else { return (Foretold::default(), true) };
+        // One that is over has let go of its guards.
+        let harm = forecast.steps[0].guards.first();
+        let (after, between) = match self.life.candidate {
+            Candidate::Equal => (forecast.promoted_after, forecast.promoted_between),
+            _ => (harm.and_then(|guard| guard.harm_after), harm.and_then(|guard| guard.harm_between)),
         };
-        (said.map(|said| said.as_secs_f64()), forecast.guessed)
+        let seconds = |span: Duration| span.as_secs_f64();
+        let between = between.map(|(low, high)| (seconds(low), seconds(high)));
+        (Foretold { after: after.map(seconds), between }, forecast.guessed)
     }
 
     fn plan(&self, several: bool) -> Plan {
@@ -170,7 +182,7 @@ impl Run {
     }
 
     /// With the second in which it ended, and what the planner had said.
-    pub(super) fn run_on(mut self) -> (End, u64, Option<f64>) {
+    pub(super) fn run_on(mut self) -> (End, u64, Foretold) {
         let Life { seconds, circumstance, .. } = self.life;
         let mut verdict = None;
         for second in 0..seconds {

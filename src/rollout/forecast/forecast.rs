@@ -7,12 +7,12 @@ use serde::{Deserialize, Serialize};
 
 use super::reach::Reach;
 use super::rehearsal::{Guarded, Rehearsed, Stage, quantile, rehearse};
-use super::simulation::{Asked, HORIZON, Simulation, simulate};
+use super::simulation::{Asked, HORIZON, Question};
+use super::subject::Subject;
 use super::traffic::Traffic;
+use super::unknown::Assumed;
 use crate::base::share::Share;
 use crate::rollout::budget::Thresholds;
-use crate::rollout::guard::Rule;
-use crate::rollout::guard::design::Design;
 use crate::rollout::guard::tested::Tested;
 use crate::rollout::plan::{Exposure, Plan, Step};
 
@@ -25,9 +25,11 @@ pub struct Forecast {
     /// From the first step to the promotion of a candidate that is as good as live. `None` if it would take longer than
     /// [`HORIZON`](Self::HORIZON), or than the plan allows.
     pub promoted_after: Option<Duration>,
-    /// Eight times of ten the promotion comes between these; where a guess is in it, over what the guess allows.
+    /// Eight times of ten the promotion comes between these; where a guess is in it, over all that the guess allows. What ends with
+    /// [`HORIZON`](Self::HORIZON) may take longer. Where pairs have been seen, how little they say yet is in it.
     pub promoted_between: Option<(Duration, Duration)>,
-    /// Whether it rests on a guess: how often two versions disagree is known once a rollout has seen pairs.
+    /// Whether it rests on a guess: how much two versions are off on the same inputs, or differ, is known once a rollout has seen
+    /// some pairs on which one of them is.
     pub guessed: bool,
     /// Why the plan cannot be decided, guard by guard; empty where it can.
     pub undecidable: Vec<String>,
@@ -55,6 +57,9 @@ pub struct GuardForecast {
     pub guard: String,
     /// Until a candidate that is twice as far off as the guard allows is taken back.
     pub harm_after: Option<Duration>,
+    /// Eight times of ten it is taken back between these; where a guess is in it, over all that the guess allows.
+    #[serde(default)]
+    pub harm_between: Option<(Duration, Duration)>,
     /// Until a candidate that is as good as live has shown what the next step asks for.
     pub shown_after: Option<Duration>,
 }
@@ -118,7 +123,7 @@ impl fmt::Display for Span {
 
 /// Forecasts a plan for rules whose tests are known.
 pub(crate) fn forecast(
-    rules: &[(Rule, Design)],
+    subjects: &[Subject],
     plan: &Plan,
     pairs: bool,
     thresholds: Thresholds,
@@ -127,16 +132,26 @@ pub(crate) fn forecast(
 ) -> Forecast {
     let stages = stages(plan, pairs, traffic);
     let tick = tick.as_secs_f64().max(1e-3);
-    let rehearsed = rehearsed(rules, &stages, thresholds, traffic, tick);
+    let rehearse = |assumed| rehearsed(subjects, &stages, thresholds, traffic, tick, assumed);
+    let rehearsed = rehearse(Assumed::Usual);
+    let failures_are_judged = judge_failures(subjects);
     let mut steps = Vec::new();
     let mut undecidable = Vec::new();
     for (place, (step, stage)) in plan.steps().iter().zip(&stages).enumerate() {
-        let of_guard = |(which, (rule, design)): (usize, &(Rule, Design))| GuardForecast {
-            guard: rule.to_string(),
-            harm_after: time_to(design, Asked::Harm(2.0), stage.reach, thresholds, traffic),
-            shown_after: quantile(&rehearsed.passed[place][which], 0.5),
+        let of_guard = |(which, subject): (usize, &Subject)| {
+            let question = Question {
+                subject,
+                asked: Asked::Harm(2.0),
+                reach: stage.reach,
+                thresholds,
+                failures_are_judged,
+                traffic,
+            };
+            let (harm_after, harm_between) = time_to(question, tick);
+            let shown_after = quantile(&rehearsed.passed[place][which], 0.5);
+            GuardForecast { guard: subject.rule.to_string(), harm_after, harm_between, shown_after }
         };
-        let guards: Vec<GuardForecast> = rules.iter().enumerate().map(of_guard).collect();
+        let guards: Vec<GuardForecast> = subjects.iter().enumerate().map(of_guard).collect();
         for guard in guards.iter().filter(|guard| guard.shown_after.is_none()) {
             undecidable.push(format!(
                 "\"{}\" would not show a candidate to be as good as live within {}, at {}",
@@ -160,37 +175,36 @@ pub(crate) fn forecast(
     }
     let decided = undecidable.is_empty();
     let promoted_after = quantile(&rehearsed.whole, 0.5).filter(|_| decided);
-    let low = quantile(&rehearsed.whole, 0.1).filter(|_| decided);
-    let high = quantile(&rehearsed.whole, 0.9).filter(|_| decided);
-    // Pairs decide as soon as versions agree, and nobody knows how much these do before the first pair.
-    let guessed =
-        !traffic.discordant_is_known && rules.iter().any(|(_, design)| design.rests_on_discordance());
-    let guess = |share: fn(f64) -> f64| {
-        let (discordant, discordant_failures) = (share(traffic.wrong), share(traffic.error_rate));
-        let traffic = Traffic { discordant, discordant_failures, ..traffic.clone() };
-        let rehearsed = self::rehearsed(rules, &stages, thresholds, &traffic, tick);
-        quantile(&rehearsed.whole, 0.5)
-    };
-    let promoted_between = match (low, high) {
-        (Some(low), Some(high)) if guessed => Some((
-            guess(alike).map_or(low, |alike| alike.min(low)),
-            guess(apart).map_or(high, |unlike| unlike.max(high)),
-        )),
-        (Some(low), Some(high)) => Some((low, high)),
-        _ => None,
-    };
+    let guessed = subjects.iter().any(|subject| subject.unknown(traffic).is_guessed());
+    let promoted_between = promoted_after.map(|_| {
+        // Nobody knows how much two versions agree before the first pairs.
+        if guessed {
+            (low(&rehearse(ALIKE).whole), high(&rehearse(APART).whole))
+        } else {
+            let drawn = rehearse(DRAWN);
+            (low(&drawn.whole), high(&drawn.whole))
+        }
+    });
     Forecast { promoted_after, promoted_between, guessed, steps, undecidable }
 }
 
-/// How often one of two equally good versions alone is off, where each is at this rate: seldom, as with two trainings of one model
-/// on the same data.
-fn alike(rate: f64) -> f64 {
-    0.2 * rate
+const DRAWN: Assumed = Assumed::Drawn(0.5);
+const ALIKE: Assumed = Assumed::Alike(0.5);
+const APART: Assumed = Assumed::Apart(0.5);
+
+/// A tenth of them come before this.
+fn low(seconds: &[f64]) -> Duration {
+    quantile(seconds, 0.1).unwrap_or(HORIZON)
 }
 
-/// As often as when the two have nothing to do with each other.
-fn apart(rate: f64) -> f64 {
-    2.0 * rate * (1.0 - rate)
+/// And a tenth after this.
+fn high(seconds: &[f64]) -> Duration {
+    quantile(seconds, 0.9).unwrap_or(HORIZON)
+}
+
+/// Whether a guard judges failures: where none does, those of quality do.
+fn judge_failures(subjects: &[Subject]) -> bool {
+    subjects.iter().any(|subject| subject.design.tested == Tested::Failures)
 }
 
 /// The steps of a plan, as a rehearsal needs them.
@@ -209,31 +223,33 @@ fn stages(plan: &Plan, pairs: bool, traffic: &Traffic) -> Vec<Stage> {
 }
 
 fn rehearsed(
-    rules: &[(Rule, Design)],
+    subjects: &[Subject],
     stages: &[Stage],
     thresholds: Thresholds,
     traffic: &Traffic,
     tick: f64,
+    assumed: Assumed,
 ) -> Rehearsed {
+    let guarded = |subject: &Subject| Guarded::new(subject, stages, thresholds, traffic, tick);
+    let mut guards: Vec<Guarded> = subjects.iter().map(guarded).collect();
     // Where no guard judges failures those of quality do, and that takes its own time.
-    let judged = rules.iter().any(|(_, design)| design.tested == Tested::Failures);
-    let mut guards: Vec<Guarded> =
-        rules.iter().map(|(_, design)| Guarded::new(design, stages, thresholds, traffic)).collect();
-    let beside = rules.iter().filter(|(_, design)| design.needs_labels() && !judged);
-    guards.extend(beside.map(|(_, design)| Guarded::new(&design.of_failures(), stages, thresholds, traffic)));
-    rehearse(&mut guards, stages, traffic, tick)
+    if !judge_failures(subjects) {
+        guards.extend(subjects.iter().filter_map(Subject::of_failures).map(|beside| guarded(&beside)));
+    }
+    rehearse(&mut guards, stages, traffic, tick, assumed)
 }
 
 /// Why a plan cannot be decided, in the time that it allows or within [`Forecast::HORIZON`], as far as can be told without
 /// a simulation; nothing where it can.
 pub(crate) fn undecidable(
-    rules: &[(Rule, Design)],
+    subjects: &[Subject],
     plan: &Plan,
     pairs: bool,
     thresholds: Thresholds,
     traffic: &Traffic,
 ) -> Option<String> {
     let mut sample = Share::NONE;
+    let failures_are_judged = judge_failures(subjects);
     for (place, step) in plan.steps().iter().enumerate() {
         let reach = Reach::of(step.exposure(), sample, pairs);
         if let Exposure::Shadow { sample: shadowed } = step.exposure() {
@@ -241,11 +257,12 @@ pub(crate) fn undecidable(
         }
         let within = step.max_duration.unwrap_or(Forecast::HORIZON);
         let asked = Asked::Equality(plan.weight_after(place));
-        let stuck = rules.iter().find(|(_, design)| {
-            reach.shows(design) && !decides(design, asked, reach, thresholds, traffic, within)
+        let stuck = subjects.iter().find(|subject| {
+            let question = Question { subject, asked, reach, thresholds, failures_are_judged, traffic };
+            reach.shows(&subject.design) && !decides(question, within)
         });
-        if let Some((rule, _)) = stuck {
-            let (guard, exposed, within) = (rule.to_string(), step.exposure(), Span(within));
+        if let Some(subject) = stuck {
+            let (guard, exposed, within) = (subject.rule.to_string(), step.exposure(), Span(within));
             return Some(format!(
                 "\"{guard}\" will not be decided at {exposed} within {within}, as traffic is"
             ));
@@ -254,32 +271,34 @@ pub(crate) fn undecidable(
     None
 }
 
-/// Half of the time an answer comes sooner than this; nothing where it does not within [`Forecast::HORIZON`].
-pub(crate) fn time_to(
-    design: &Design,
-    asked: Asked,
-    reach: Reach,
-    thresholds: Thresholds,
-    traffic: &Traffic,
-) -> Option<Duration> {
-    let seconds = simulate(design, asked, reach, thresholds, traffic, &Simulation::Often)?;
-    let delay = if design.needs_labels() && seconds > 0.0 { traffic.labels_after } else { Duration::ZERO };
-    Duration::try_from_secs_f64(traffic.wall_seconds(seconds)).ok().map(|seconds| seconds + delay)
+/// Half of the time an answer comes sooner than this, and eight times of ten between these; nothing where it does not within
+/// [`Forecast::HORIZON`].
+pub(crate) fn time_to(question: Question<'_>, tick: f64) -> (Option<Duration>, Option<(Duration, Duration)>) {
+    let Question { subject, traffic, .. } = question;
+    let told = |answers: Vec<f64>| -> Vec<f64> {
+        let delay = if subject.design.needs_labels() { traffic.labels_after.as_secs_f64() } else { 0.0 };
+        let wall = |seconds: f64| if seconds > 0.0 { traffic.wall_seconds(seconds) + delay } else { seconds };
+        answers.into_iter().map(wall).collect()
+    };
+    let usual = told(question.answers(tick, Assumed::Usual));
+    let after = quantile(&usual, 0.5);
+    let between = after.map(|_| {
+        if subject.unknown(traffic).is_guessed() {
+            (low(&told(question.answers(tick, ALIKE))), high(&told(question.answers(tick, APART))))
+        } else {
+            let drawn = told(question.answers(tick, DRAWN));
+            (low(&drawn), high(&drawn))
+        }
+    });
+    (after, between)
 }
 
 /// Whether the answer comes within this time, if everything comes as often as it does on average. A good deal cheaper
 /// than [`time_to`], and on the safe side.
-pub(crate) fn decides(
-    design: &Design,
-    asked: Asked,
-    reach: Reach,
-    thresholds: Thresholds,
-    traffic: &Traffic,
-    within: Duration,
-) -> bool {
-    let delay = if design.needs_labels() { traffic.labels_after } else { Duration::ZERO };
-    let seconds = within.saturating_sub(delay).as_secs_f64();
-    simulate(design, asked, reach, thresholds, traffic, &Simulation::Once(seconds)).is_some()
+pub(crate) fn decides(question: Question<'_>, within: Duration) -> bool {
+    let labelled = question.subject.design.needs_labels();
+    let delay = if labelled { question.traffic.labels_after } else { Duration::ZERO };
+    question.is_answered_within(within.saturating_sub(delay).as_secs_f64())
 }
 
 #[cfg(test)]

@@ -1,19 +1,24 @@
 //! A whole plan in small: what its guards count goes from step to step, as it does in a rollout.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::reach::Reach;
 use super::simulated::{Cells, events, hidden, ratios, scores, values};
-use super::simulation::{HORIZON, LATER, RUNS, poisson};
+use super::simulation::{HORIZON, RUNS, next_look, poisson, share_of, some_tick};
+use super::subject::{Losses, Subject};
 use super::traffic::Traffic;
+use super::unknown::Assumed;
 use crate::base::chance::{SplitMix64, mix};
 use crate::base::share::Share;
 use crate::rollout::budget::Thresholds;
-use crate::rollout::guard::design::Design;
+use crate::rollout::guard::design::{Design, Margin, Uses};
 use crate::rollout::guard::evaluate::{Evaluator, Tests};
+use crate::rollout::guard::history::Series;
 use crate::rollout::guard::tested::Tested;
+use crate::stats::evidence::calm::Calm;
 use crate::stats::sequential::test::Claim;
-use crate::stats::sequential::{Additive, EValue};
+use crate::stats::sequential::{Additive, Asymptotic, EValue, Values};
 
 /// A step, as a rehearsal needs it.
 pub(crate) struct Stage {
@@ -26,8 +31,10 @@ pub(crate) struct Stage {
 
 /// One guard over all stages, whatever it counts.
 trait Counting {
-    /// Forgets everything, or what came before a stage.
-    fn begin(&mut self, all: bool);
+    /// Forgets everything, and takes another value for what is unknown.
+    fn begin(&mut self, assumed: Assumed);
+    /// Forgets what came before a stage, where that does not count.
+    fn begin_stage(&mut self);
     /// Counts what comes at a stage in so many seconds of the usual traffic.
     fn come(&mut self, stage: usize, fresh: bool, seconds: f64, chance: &mut SplitMix64);
     /// Whether the guard passes at a stage.
@@ -43,6 +50,8 @@ struct Counted<C> {
 }
 
 struct CountedStage<C> {
+    /// What comes, given what is taken for the unknown.
+    expected: Box<dyn Fn(Assumed) -> Cells<C>>,
     cells: Cells<C>,
     /// Nothing where no candidate could be worse than what is asked.
     test: Option<Evaluator<C>>,
@@ -50,11 +59,13 @@ struct CountedStage<C> {
 }
 
 impl<C: Additive> Counting for Counted<C> {
-    fn begin(&mut self, all: bool) {
+    fn begin(&mut self, assumed: Assumed) {
+        (self.counts, self.fresh) = (C::default(), C::default());
+        self.stages.iter_mut().for_each(|stage| stage.cells = (stage.expected)(assumed));
+    }
+
+    fn begin_stage(&mut self) {
         self.fresh = C::default();
-        if all {
-            self.counts = C::default();
-        }
     }
 
     fn come(&mut self, stage: usize, fresh: bool, seconds: f64, chance: &mut SplitMix64) {
@@ -83,22 +94,37 @@ pub(crate) struct Guarded {
     counting: Box<dyn Counting>,
     /// How old a prediction is when it counts, in seconds.
     delay: f64,
+    /// What comes counts in stretches that are so long, in seconds, stage by stage; 0 for as it comes.
+    stretches: Vec<f64>,
     /// Whether it has anything to show, stage by stage.
     shows: Vec<bool>,
 }
 
 impl Guarded {
-    pub(crate) fn new(design: &Design, stages: &[Stage], thresholds: Thresholds, traffic: &Traffic) -> Self {
-        let design = &design.centred_on(traffic);
-        let losses = design.losses(traffic, 0.0);
+    pub(crate) fn new(
+        subject: &Subject,
+        stages: &[Stage],
+        thresholds: Thresholds,
+        traffic: &Traffic,
+        tick: f64,
+    ) -> Self {
+        let design = &subject.centred_on(traffic);
+        let unknown = subject.unknown(traffic);
         let tests = Tests::default();
         let shows: Vec<bool> = stages.iter().map(|stage| stage.reach.shows(design)).collect();
         macro_rules! counted {
             ($cells:expr, $test:expr) => {{
                 let each = |stage: &Stage| {
                     let margin = design.before(stage.next).filter(|_| stage.reach.shows(design));
-                    let test = margin.map(|margin| $test((Claim::NonInferiority, margin)));
-                    CountedStage { cells: $cells(stage.reach), test, promotes: stage.next == Share::ALL }
+                    let promotes = stage.next == Share::ALL;
+                    let test = margin.map(|margin| $test((Claim::NonInferiority, margin), promotes));
+                    let (subject, unknown, traffic) = (subject.clone(), unknown.clone(), traffic.clone());
+                    let (design, reach) = (design.clone(), stage.reach);
+                    let expected = move |assumed| {
+                        let losses = subject.losses(&traffic, 0.0, unknown.value(assumed));
+                        $cells(&design, &losses, reach, &traffic)
+                    };
+                    CountedStage { expected: Box::new(expected), cells: Cells::new(), test, promotes }
                 };
                 let stages = stages.iter().map(each).collect();
                 let threshold = thresholds.promotion;
@@ -113,25 +139,46 @@ impl Guarded {
             | Tested::FalseAlarms
             | Tested::FalseAlarmsInArms
             | Tested::KpiSuccesses(_)
-            | Tested::Differences => {
-                counted!(|reach| events(design, &losses, reach, traffic), |test| design.at_once(test, &tests))
-            }
+            | Tested::Differences => counted!(events, |test, _| design.at_once(test, &tests)),
             Tested::Loss(_) | Tested::Kpi(_) | Tested::Comparisons => {
-                counted!(|reach| scores(design, &losses, reach, traffic), |test| tests.scores(design, test))
+                counted!(scores, |test, _| tests.scores(design, test))
             }
             Tested::Errors | Tested::KpiValues(_) => {
-                counted!(|reach| values(design, &losses, reach, traffic), |test| tests.values(design, test))
+                counted!(values, |test, promotes| enough(design, promotes, tests.values(design, test)))
             }
-            Tested::F1 => {
-                counted!(|reach| ratios(design, &losses, reach, traffic), |test| tests.ratios(design, test))
-            }
+            Tested::F1 => counted!(ratios, |test, _| tests.ratios(design, test)),
             Tested::WrongWithHidden => {
-                counted!(|reach| hidden(&losses, reach, traffic), |test| tests.hidden(design, test))
+                let cells =
+                    |_: &Design, losses: &Losses, reach, traffic: &Traffic| hidden(losses, reach, traffic);
+                counted!(cells, |test, _| tests.hidden(design, test))
             }
         };
         let delay = if design.needs_labels() { traffic.labels_after.as_secs_f64() } else { 0.0 };
-        Self { counting, delay, shows }
+        // A ratio of failures is shown by stretches without outages, which live must have answered for long enough.
+        let in_stretches =
+            design.tested == Tested::Failures && matches!(design.margin, Margin::Times(times) if times > 1.0);
+        let stretch = |stage: &Stage| {
+            let seconds = Calm::UNITS as f64 / stage.reach.lives_per_second(traffic).max(1e-12);
+            if in_stretches { (seconds / tick).ceil() * tick } else { 0.0 }
+        };
+        let stretches = stages.iter().map(stretch).collect();
+        Self { counting, delay, stretches, shows }
     }
+}
+
+/// The test of a figure without bounds promotes once there are enough events of both versions, and not before.
+fn enough(
+    design: &Design,
+    promotes: bool,
+    test: Evaluator<Series<Values, Values>>,
+) -> Evaluator<Series<Values, Values>> {
+    let asked = promotes && matches!(design.tested, Tested::KpiValues(_)) && design.uses == Uses::Arms;
+    if !asked {
+        return test;
+    }
+    Arc::new(move |series| {
+        if Asymptotic::events(&series.requests) < Asymptotic::EVENTS { EValue::ONE } else { test(series) }
+    })
 }
 
 /// The outcome of all rehearsals.
@@ -146,11 +193,17 @@ pub(crate) struct Rehearsed {
 
 /// Goes through all stages some dozen times.
 ///
-/// A stage ends at the first tick at which it has lasted as long as it must and every guard passes. What was counted stays:
+/// A stage ends at the first tick at which it has lasted as long as it must and all guards pass at once. What was counted stays:
 /// labels of one stage are evidence in the next, but for the promotion, which rests on what came since the exposure last
 /// changed. A guard that does not pass in time ends nothing: the next stage begins all the same, so that it is
 /// known what the others take there.
-pub(crate) fn rehearse(guards: &mut [Guarded], stages: &[Stage], traffic: &Traffic, tick: f64) -> Rehearsed {
+pub(crate) fn rehearse(
+    guards: &mut [Guarded],
+    stages: &[Stage],
+    traffic: &Traffic,
+    tick: f64,
+    assumed: Assumed,
+) -> Rehearsed {
     let mut told = Rehearsed {
         lasted: vec![Vec::new(); stages.len()],
         passed: vec![vec![Vec::new(); guards.len()]; stages.len()],
@@ -161,39 +214,50 @@ pub(crate) fn rehearse(guards: &mut [Guarded], stages: &[Stage], traffic: &Traff
         let (mut now, mut stuck) = (0.0, false);
         let mut begun: Vec<f64> = Vec::new();
         let mut counted = vec![0.0; guards.len()];
-        guards.iter_mut().for_each(|guard| guard.counting.begin(true));
+        for (which, guard) in guards.iter_mut().enumerate() {
+            guard.counting.begin(assumed.at(share_of(run, which)));
+        }
         for (place, stage) in stages.iter().enumerate() {
             begun.push(now);
-            guards.iter_mut().for_each(|guard| guard.counting.begin(false));
+            guards.iter_mut().for_each(|guard| guard.counting.begin_stage());
             let mut after = vec![f64::INFINITY; guards.len()];
-            // As soon as anything can be told, and then ever more seldom.
-            let mut since = (1.0 / traffic.requests_per_second.max(1e-9)).max(stage.least / 64.0);
-            loop {
+            // As soon as anything can be told.
+            let first = (1.0 / traffic.requests_per_second.max(1e-9)).max(stage.least / 64.0);
+            let (mut before, mut since) = (0.0, (first / tick).ceil() * tick);
+            let lasted = loop {
+                let mut all = true;
                 for (which, guard) in guards.iter_mut().enumerate() {
-                    let until = (now + since - guard.delay).max(0.0);
+                    let stretch = guard.stretches[place];
+                    let complete = if stretch > 0.0 { (since / stretch).floor() * stretch } else { since };
+                    let until = (now + complete - guard.delay).max(0.0);
                     come(guard, &begun, (counted[which], until), traffic, &mut chance);
                     counted[which] = until.max(counted[which]);
-                    if after[which].is_infinite() && (!guard.shows[place] || guard.counting.passes(place)) {
-                        after[which] = if guard.shows[place] { since } else { 0.0 };
+                    let passes = !guard.shows[place] || guard.counting.passes(place);
+                    all &= passes;
+                    if passes && after[which].is_infinite() {
+                        let shown = some_tick(before, since, tick, &mut chance);
+                        after[which] = if guard.shows[place] { shown } else { 0.0 };
                     }
                 }
-                if since >= stage.least && after.iter().all(|after| after.is_finite()) {
-                    break;
+                if all && since >= stage.least {
+                    break some_tick(before.max(stage.least - tick), since, tick, &mut chance);
                 }
                 if now + since > HORIZON.as_secs_f64() {
                     stuck = true;
-                    since = stage.least;
-                    break;
+                    break f64::INFINITY;
                 }
                 // It is looked at as soon as it may be over.
-                since = if since < stage.least { (since * LATER).min(stage.least) } else { since * LATER };
-            }
-            // A tick sees what came until then, and what it decides holds for what comes afterwards.
-            since = (since / tick).ceil() * tick + tick;
-            let over = after.iter().all(|after| after.is_finite());
-            told.lasted[place].push(if over { since } else { f64::INFINITY });
+                let next = next_look(since, tick);
+                before = since;
+                since = if since < stage.least { next.min((stage.least / tick).ceil() * tick) } else { next };
+            };
+            told.lasted[place].push(lasted);
             after.into_iter().enumerate().for_each(|(which, after)| told.passed[place][which].push(after));
-            now += since;
+            now += if lasted.is_finite() { lasted } else { stage.least };
+            // It was looked at a little later than it was over: what came since then belongs to the next.
+            for (counted, guard) in counted.iter_mut().zip(guards.iter()) {
+                *counted = f64::min(*counted, (now - guard.delay).max(0.0));
+            }
         }
         told.whole.push(if stuck { f64::INFINITY } else { now });
     }

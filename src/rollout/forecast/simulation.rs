@@ -4,11 +4,12 @@ use std::time::Duration;
 
 use super::reach::Reach;
 use super::simulated::{Cells, events, hidden, ratios, scores, values};
+use super::subject::Subject;
 use super::traffic::Traffic;
+use super::unknown::Assumed;
 use crate::base::chance::{SplitMix64, mix};
 use crate::base::share::Share;
 use crate::rollout::budget::Thresholds;
-use crate::rollout::guard::design::Design;
 use crate::rollout::guard::evaluate::Tests;
 use crate::rollout::guard::tested::Tested;
 use crate::stats::sequential::test::Claim;
@@ -26,115 +27,169 @@ pub(crate) enum Asked {
     Equality(Share),
 }
 
+/// A test, and what is asked of it.
+#[derive(Clone, Copy)]
+pub(crate) struct Question<'a> {
+    pub(crate) subject: &'a Subject,
+    pub(crate) asked: Asked,
+    pub(crate) reach: Reach,
+    pub(crate) thresholds: Thresholds,
+    /// Whether a guard of the rollout judges failures.
+    pub(crate) failures_are_judged: bool,
+    pub(crate) traffic: &'a Traffic,
+}
+
 /// How a test is tried.
-pub(crate) enum Simulation {
-    /// Many times, for the time after which half have crossed.
-    Often,
+enum Simulation {
+    /// Many times, looked at once a tick, for when each has crossed.
+    Often { tick: f64, assumed: Assumed },
     /// Once, on what comes on average within so many seconds.
     Once(f64),
 }
 
-pub(crate) fn simulate(
-    design: &Design,
-    asked: Asked,
-    reach: Reach,
-    thresholds: Thresholds,
-    traffic: &Traffic,
-    how: &Simulation,
-) -> Option<f64> {
-    let (claim, margin, threshold, size) = match asked {
-        // What the mixture over onsets gives to a harm from the start.
-        Asked::Harm(size) => {
-            (Claim::Harm, Some(design.margin), thresholds.harm.times(EValue::of(4.0 / 3.0)), size)
-        }
-        Asked::Equality(before) => (Claim::NonInferiority, design.before(before), thresholds.promotion, 0.0),
-    };
-    let Some(margin) = margin else { return Some(0.0) };
-    let (test, tests) = ((claim, margin), Tests::default());
-    let design = &design.centred_on(traffic);
-    let losses = design.losses(traffic, size);
-    match design.tested {
-        Tested::Failures
-        | Tested::Slow(_)
-        | Tested::Wrong
-        | Tested::Missed
-        | Tested::FalseAlarms
-        | Tested::FalseAlarmsInArms
-        | Tested::KpiSuccesses(_)
-        | Tested::Differences => {
-            how.crossing(&events(design, &losses, reach, traffic), &*design.at_once(test, &tests), threshold)
-        }
-        Tested::Loss(_) | Tested::Kpi(_) | Tested::Comparisons => {
-            how.crossing(&scores(design, &losses, reach, traffic), &*tests.scores(design, test), threshold)
-        }
-        Tested::Errors | Tested::KpiValues(_) => {
-            how.crossing(&values(design, &losses, reach, traffic), &*tests.values(design, test), threshold)
-        }
-        Tested::F1 => {
-            how.crossing(&ratios(design, &losses, reach, traffic), &*tests.ratios(design, test), threshold)
-        }
-        Tested::WrongWithHidden => {
-            how.crossing(&hidden(&losses, reach, traffic), &*tests.hidden(design, test), threshold)
+impl Question<'_> {
+    /// After how many seconds of traffic as it is on average each of many rollouts has its answer, the soonest first; infinity for never.
+    pub(crate) fn answers(&self, tick: f64, assumed: Assumed) -> Vec<f64> {
+        self.simulate(&Simulation::Often { tick, assumed })
+    }
+
+    /// Whether it has within so many, if everything comes as often as it does on average.
+    pub(crate) fn is_answered_within(&self, seconds: f64) -> bool {
+        self.simulate(&Simulation::Once(seconds)).first().is_some_and(|after| after.is_finite())
+    }
+
+    fn simulate(&self, how: &Simulation) -> Vec<f64> {
+        let Self { subject, asked, reach, thresholds, traffic, .. } = *self;
+        let design = &subject.centred_on(traffic);
+        let (claim, margin, threshold, size) = match asked {
+            Asked::Harm(size) => {
+                let spent = subject.spent_elsewhere(self.failures_are_judged);
+                (Claim::Harm, Some(design.margin), thresholds.harm.times(spent), size)
+            }
+            Asked::Equality(before) => {
+                (Claim::NonInferiority, design.before(before), thresholds.promotion, 0.0)
+            }
+        };
+        let Some(margin) = margin else { return vec![0.0] };
+        let (test, tests) = ((claim, margin), Tests::default());
+        let unknown = subject.unknown(traffic);
+        let losses = |assumed: Assumed| subject.losses(traffic, size, unknown.value(assumed));
+        match design.tested {
+            Tested::Failures
+            | Tested::Slow(_)
+            | Tested::Wrong
+            | Tested::Missed
+            | Tested::FalseAlarms
+            | Tested::FalseAlarmsInArms
+            | Tested::KpiSuccesses(_)
+            | Tested::Differences => how.crossings(
+                |assumed| events(design, &losses(assumed), reach, traffic),
+                &*design.at_once(test, &tests),
+                threshold,
+            ),
+            Tested::Loss(_) | Tested::Kpi(_) | Tested::Comparisons => how.crossings(
+                |assumed| scores(design, &losses(assumed), reach, traffic),
+                &*tests.scores(design, test),
+                threshold,
+            ),
+            Tested::Errors | Tested::KpiValues(_) => how.crossings(
+                |assumed| values(design, &losses(assumed), reach, traffic),
+                &*tests.values(design, test),
+                threshold,
+            ),
+            Tested::F1 => how.crossings(
+                |assumed| ratios(design, &losses(assumed), reach, traffic),
+                &*tests.ratios(design, test),
+                threshold,
+            ),
+            Tested::WrongWithHidden => how.crossings(
+                |assumed| hidden(&losses(assumed), reach, traffic),
+                &*tests.hidden(design, test),
+                threshold,
+            ),
         }
     }
 }
 
 impl Simulation {
-    fn crossing<C: Additive>(
+    fn crossings<C: Additive>(
         &self,
-        cells: &Cells<C>,
+        cells: impl Fn(Assumed) -> Cells<C>,
         e_value: &dyn Fn(&C) -> EValue,
         threshold: EValue,
-    ) -> Option<f64> {
-        match self {
-            Self::Often => crossing(cells, e_value, threshold),
+    ) -> Vec<f64> {
+        match *self {
+            Self::Often { tick, assumed } => {
+                let after = |run| {
+                    let cells = cells(assumed.at(share_of(run, 0)));
+                    crossing(&cells, e_value, threshold, tick, &mut SplitMix64(mix(run)))
+                };
+                let mut crossed: Vec<f64> = (0..RUNS).map(after).collect();
+                crossed.sort_unstable_by(f64::total_cmp);
+                crossed
+            }
             Self::Once(seconds) => {
                 let mut counts = C::default();
-                for (per_second, count) in cells {
+                for (per_second, count) in cells(Assumed::Usual) {
                     count(&mut counts, (per_second * seconds).round() as u64);
                 }
-                (e_value(&counts) >= threshold).then_some(*seconds)
+                vec![if e_value(&counts) >= threshold { seconds } else { f64::INFINITY }]
             }
         }
     }
 }
 
 /// Simulated rollouts: an odd number, so that there is one in the middle.
-pub(super) const RUNS: u64 = 31;
+pub(super) const RUNS: u64 = 63;
 
-/// How much later a test is looked at each time. The answer is as exact as that.
-pub(super) const LATER: f64 = 1.08;
+/// How much later a test is looked at each time, once that is more than a tick. In between it is not known to when it crosses.
+const LATER: f64 = 1.06;
 
-/// The number of seconds after which half of the simulated rollouts have crossed the threshold.
-fn crossing<C: Additive>(cells: &Cells<C>, e_value: &dyn Fn(&C) -> EValue, threshold: EValue) -> Option<f64> {
+/// At what share of the possible values of what is unknown a run is, so that all runs are spread over them; of each guard at
+/// another.
+pub(super) fn share_of(run: u64, guard: usize) -> f64 {
+    const GOLDEN: f64 = 0.618_033_988_749_895;
+    (0.5 + GOLDEN * (run as f64 + 17.0 * guard as f64)).fract()
+}
+
+/// When it is looked at next.
+pub(super) fn next_look(now: f64, tick: f64) -> f64 {
+    ((now * LATER / tick).floor() * tick).max(now + tick)
+}
+
+/// A tick after one moment and until another.
+pub(super) fn some_tick(after: f64, until: f64, tick: f64, chance: &mut SplitMix64) -> f64 {
+    let ticks = ((until - after) / tick).round();
+    if ticks <= 1.0 { until } else { until - tick * (chance.uniform() * ticks).floor() }
+}
+
+/// The number of seconds after which a simulated rollout has crossed the threshold.
+fn crossing<C: Additive>(
+    cells: &Cells<C>,
+    e_value: &dyn Fn(&C) -> EValue,
+    threshold: EValue,
+    tick: f64,
+    chance: &mut SplitMix64,
+) -> f64 {
     let fastest = cells.iter().map(|(per_second, _)| *per_second).fold(0.0, f64::max);
     if fastest <= 0.0 {
-        return None;
+        return f64::INFINITY;
     }
-    let mut crossed: Vec<f64> = (0..RUNS)
-        .map(|run| {
-            let mut chance = SplitMix64(mix(run));
-            let (mut counts, mut now) = (C::default(), 0.0);
-            let mut next = 1.0 / fastest;
-            while next <= HORIZON.as_secs_f64() {
-                for (per_second, count) in cells {
-                    let came = poisson(&mut chance, per_second * (next - now));
-                    if came > 0 {
-                        count(&mut counts, came);
-                    }
-                }
-                if e_value(&counts) >= threshold {
-                    // Somewhere since it was looked at last.
-                    return f64::midpoint(now, next);
-                }
-                now = next;
-                next *= LATER;
+    let (mut counts, mut now) = (C::default(), 0.0);
+    let mut next = (1.0 / fastest / tick).ceil() * tick;
+    while next <= HORIZON.as_secs_f64() {
+        for (per_second, count) in cells {
+            let came = poisson(chance, per_second * (next - now));
+            if came > 0 {
+                count(&mut counts, came);
             }
-            f64::INFINITY
-        })
-        .collect();
-    crossed.sort_unstable_by(f64::total_cmp);
-    crossed.get(crossed.len() / 2).copied().filter(|seconds| seconds.is_finite())
+        }
+        if e_value(&counts) >= threshold {
+            return some_tick(now, next, tick, chance);
+        }
+        (now, next) = (next, next_look(next, tick));
+    }
+    f64::INFINITY
 }
 
 /// How many come where `mean` come on average: by waiting times while that is few, by the normal distribution where it is

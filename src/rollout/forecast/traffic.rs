@@ -21,7 +21,8 @@ pub struct Traffic {
     pub requests_per_second: f64,
     /// The share of predictions whose truth becomes known.
     pub labelled: f64,
-    /// How old a prediction is when its label is evidence.
+    /// How old a prediction is when its label is evidence: as was said of the handle, or as old as they are on average when their
+    /// truth comes.
     pub labels_after: Duration,
     /// The share of requests on which live fails.
     pub error_rate: f64,
@@ -51,11 +52,12 @@ pub struct Traffic {
     pub errors: Moments,
     /// How long live takes, in the order of the shares.
     pub latency: Vec<LatencyPoint>,
-    /// How the requests of each hour of the day compare with those of an average hour, beginning with the hour in which a plan
-    /// would begin: 24 numbers, or none where traffic is even or not known for a day.
+    /// How the requests of each hour compare with those of an average hour, beginning with the hour in which a plan would begin: 168
+    /// numbers for a week, 24 for a day where no more is known, or none where traffic is even or not known for a day.
     #[serde(default)]
     pub by_hour: Vec<f64>,
-    /// Whether `discordant` was measured on pairs. Where it was not, a forecast says the range that the guess allows.
+    /// Whether `discordant` and `discordant_failures` were measured on pairs. Where they were not, a forecast says the range that the
+    /// guess allows, and a rollout that has seen some pairs knows better.
     #[serde(default)]
     pub discordant_is_known: bool,
 }
@@ -111,10 +113,10 @@ impl Traffic {
         }
         let hours = self.by_hour.len();
         InvalidArgument::unless(
-            hours == 0 || hours == HOURS,
+            [0, HOURS_OF_DAY, HOURS_OF_WEEK].contains(&hours),
             "forecast.by_hour",
             hours,
-            "24 numbers, or none",
+            "168 numbers, 24, or none",
         )?;
         for weight in &self.by_hour {
             unless_finite("by_hour", *weight)?;
@@ -134,26 +136,29 @@ impl Traffic {
     /// How long traffic as it is on average takes to bring what comes between two moments, in seconds from the beginning.
     pub(crate) fn usual_seconds(&self, from: f64, until: f64) -> f64 {
         let up_to = |end: f64| {
-            let Ok(hours) = <&[f64; HOURS]>::try_from(self.by_hour.as_slice()) else { return end };
-            let (days, rest) = ((end / DAY).floor(), end % DAY);
+            let Some(period) = self.period() else { return end };
+            let (periods, rest) = ((end / period).floor(), end % period);
             let (whole, part) = ((rest / HOUR).floor(), rest % HOUR);
-            let of_day: f64 = hours.iter().sum();
-            let of_hours: f64 = hours.iter().take(whole as usize).sum();
-            let of_part = hours.get(whole as usize).map_or(0.0, |weight| weight * part / HOUR);
-            (days * of_day + of_hours + of_part) * HOUR
+            let of_period: f64 = self.by_hour.iter().sum();
+            let of_hours: f64 = self.by_hour.iter().take(whole as usize).sum();
+            let of_part = self.by_hour.get(whole as usize).map_or(0.0, |weight| weight * part / HOUR);
+            (periods * of_period + of_hours + of_part) * HOUR
         };
         up_to(until) - up_to(from)
     }
 
+    /// After how many seconds the hours are the same again, where they are known.
+    fn period(&self) -> Option<f64> {
+        (!self.by_hour.is_empty()).then_some(self.by_hour.len() as f64 * HOUR)
+    }
+
     /// When so many seconds of traffic as it is on average have come.
     pub(crate) fn wall_seconds(&self, usual: f64) -> f64 {
-        if self.by_hour.len() != HOURS || !usual.is_finite() {
-            return usual;
-        }
-        // Whole days bring what they bring on average; the rest is within one of them.
-        let days = (usual / DAY).floor() * DAY;
-        let (mut low, mut high) = (days, days + DAY);
-        for _ in 0..32 {
+        let Some(period) = self.period().filter(|_| usual.is_finite()) else { return usual };
+        // Whole days or weeks bring what they bring on average; the rest is within one of them.
+        let periods = (usual / period).floor() * period;
+        let (mut low, mut high) = (periods, periods + period);
+        for _ in 0..40 {
             let middle = f64::midpoint(low, high);
             if self.usual_seconds(0.0, middle) < usual { low = middle } else { high = middle }
         }
@@ -163,11 +168,17 @@ impl Traffic {
     /// The share of requests that take longer than `factor` times the quantile `quantile`.
     pub(crate) fn slower(&self, quantile: f64, factor: f64) -> f64 {
         let tail = 1.0 - quantile;
-        // Where nothing is known, a tail that is usual for services: twice as long an eighth as often.
-        let usual = tail * libm::pow(factor.max(1e-3), -3.0).min(1.0 / tail.max(1e-9));
+        match self.latency.iter().find(|point| point.share >= quantile) {
+            Some(at) => self.longer(at.at_most.mul_f64(factor.clamp(0.0, 1e6))),
+            // Where nothing is known, a tail that is usual for services: twice as long an eighth as often.
+            None => tail * libm::pow(factor.max(1e-3), -3.0).min(1.0 / tail.max(1e-9)),
+        }
+    }
+
+    /// The share of requests that take longer than this.
+    pub(crate) fn longer(&self, limit: Duration) -> f64 {
         let seconds = |point: &LatencyPoint| point.at_most.as_secs_f64();
-        let Some(at) = self.latency.iter().find(|point| point.share >= quantile) else { return usual };
-        let limit = seconds(at) * factor;
+        let limit = limit.as_secs_f64();
         let Some(place) = self.latency.iter().position(|point| seconds(point) > limit) else { return 0.0 };
         let Some((before, beyond)) = place.checked_sub(1).map(|at| (&self.latency[at], &self.latency[place]))
         else {
@@ -203,10 +214,9 @@ impl Traffic {
     }
 }
 
-/// Hours of a day.
-pub(crate) const HOURS: usize = 24;
+pub(crate) const HOURS_OF_DAY: usize = 24;
+pub(crate) const HOURS_OF_WEEK: usize = 7 * HOURS_OF_DAY;
 const HOUR: f64 = 3_600.0;
-const DAY: f64 = 86_400.0;
 
 /// The shares of requests whose latency a forecast knows.
 const LATENCY_SHARES: [f64; 18] = [
@@ -295,6 +305,8 @@ impl Tally {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const DAY: f64 = 24.0 * HOUR;
 
     #[test]
     fn a_day_brings_what_it_brings_on_average_and_its_hours_do_not() {

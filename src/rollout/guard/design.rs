@@ -145,6 +145,10 @@ impl Reads {
     }
 }
 
+/// What a latency is held against, relative to live, lies so far below live's own quantile. Where latencies are all alike, or were
+/// counted in one bin, live would never exceed the quantile itself, and nothing could be shown.
+pub(crate) const HELD_BELOW: f64 = 0.98;
+
 const NOT_PROMISED: &str = "nothing was promised: say `.promised(metric, value)` of the rollout first";
 
 impl Design {
@@ -205,13 +209,6 @@ impl Design {
             )),
             _ => Ok(()),
         }
-    }
-
-    /// Whether what decides is how often two versions are not both right or both wrong.
-    #[cfg(feature = "forecast")]
-    pub(crate) fn rests_on_discordance(&self) -> bool {
-        matches!(self.tested, Tested::Failures | Tested::Wrong | Tested::WrongWithHidden)
-            && !matches!(self.margin, Margin::AtMost(_))
     }
 
     /// Whether it is judged by the truth.

@@ -55,7 +55,7 @@ pub(crate) struct Calm {
 
 impl Calm {
     /// Units of live's that a stretch has at least: fewer say little of how often it fails.
-    const UNITS: u64 = 50;
+    pub(crate) const UNITS: u64 = 50;
 
     /// Goes on where so many failures of live's are usual. What came of the last stretch is lost.
     pub(crate) fn with(usual: Events) -> Self {

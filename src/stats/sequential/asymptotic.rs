@@ -67,7 +67,7 @@ impl Values {
     }
 
     /// Their variance, with n below.
-    fn variance(&self) -> Option<f64> {
+    pub(crate) fn variance(&self) -> Option<f64> {
         Some(self.0.spread()? / self.len() as f64)
     }
 }

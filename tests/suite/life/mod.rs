@@ -10,6 +10,8 @@ mod incidents;
 mod keys;
 mod lapses;
 mod latency;
+#[cfg(feature = "forecast")]
+mod planner;
 mod traffic;
 mod truth;
 mod units;
