@@ -63,6 +63,7 @@ mod control {
 }
 
 mod rollout {
+    mod affected;
     mod allocation;
     mod decisions;
     mod moves;
