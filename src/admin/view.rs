@@ -8,6 +8,7 @@ use crate::report::decided::in_words;
 use crate::report::document::{Block, Column, Document, Section, Step, Table, Tone};
 use crate::report::html;
 use crate::report::words::{capital, moment, short};
+use crate::rollout::guard::affected::{Affected, AffectedUnits};
 use crate::rollout::guard::rule::{Figure, Rule};
 use crate::rollout::phase::Phase;
 
@@ -204,6 +205,8 @@ fn evidence(rollout: &RolloutStatus) -> Table {
         Column::number("Live"),
         Column::number("Evidence of harm"),
         Column::number("Of no harm"),
+        Column::number("Got worse"),
+        Column::number("Got better"),
     ];
     let rows = rollout.evidence.iter().map(|evidence| {
         // What a guard over latencies counts is requests: beside its sentence a bare 0.0005 would be read as seconds.
@@ -218,6 +221,10 @@ fn evidence(rollout: &RolloutStatus) -> Table {
             reached.map_or_else(|| "–".into(), |reached| percent((reached / threshold).clamp(0.0, 1.0)))
         };
         let strength = evidence.strength.as_ref();
+        let share = |of: fn(&AffectedUnits) -> u64| match &evidence.affected {
+            Some(Affected::Counted(affected)) => percent(of(affected) as f64 / affected.units.max(1) as f64),
+            _ => "–".into(),
+        };
         vec![
             evidence.guard.clone(),
             format!("{:?}", evidence.verdict).to_lowercase(),
@@ -229,6 +236,8 @@ fn evidence(rollout: &RolloutStatus) -> Table {
                 || "–".into(),
                 |of| progress(of.non_inferiority.map(|e| e.ln()), of.non_inferiority_threshold.ln()),
             ),
+            share(|affected| affected.worse),
+            share(|affected| affected.better),
         ]
     });
     Table { caption: standing(rollout), columns, rows: rows.collect() }

@@ -6,6 +6,7 @@ use super::words::{capital, moment, saw, sentence, several, weighed};
 use crate::base::text::{count, percent};
 use crate::control::event::{Cause, Event, EventKind};
 use crate::rollout::budget::ErrorBudgetStatus;
+use crate::rollout::guard::affected::Affected;
 use crate::rollout::guard::evidence::{Evidence, Strength};
 use crate::rollout::guard::verdict::Verdict;
 
@@ -119,6 +120,12 @@ fn grounds(report: &Report, event: &Event) -> Vec<Evidence> {
 
 fn ground(report: &Report, evidence: &Evidence) -> Ground {
     let mut detail: Vec<String> = evidence.strength.as_ref().map(weighed).into_iter().collect();
+    detail.extend(
+        evidence
+            .affected
+            .filter(|affected| matches!(affected, Affected::Counted(_)))
+            .map(|affected| affected.to_string()),
+    );
     detail.extend(evidence.note.clone());
     let record =
         evidence.decision.and_then(|number| report.decisions.iter().find(|decided| decided.number == number));
@@ -176,6 +183,7 @@ pub(crate) fn how_sure(report: &Report) -> Section {
     blocks.push(Block::Aside(format!(
         "An e-value is evidence as a number that is at most 1 on average wherever the claim against which it speaks is true: were the candidate within its margin, its evidence for harm would ever reach {limit:.0} in at most one of {limit:.0} rollouts, however often one looks. What guards say holds for the traffic that they saw; they cannot see what no figure shows.",
     )));
+    blocks.extend(not_identified(report).map(Block::Aside));
     if report.rollout.labels_late > 0 {
         blocks.push(Block::Text(format!(
             "{} after those of their time had become evidence; they count in the figures alone.",
@@ -189,6 +197,20 @@ pub(crate) fn how_sure(report: &Report) -> Section {
         )));
     }
     Section::new("How sure this is", blocks)
+}
+
+/// Of which guards nobody can know who got worse.
+fn not_identified(report: &Report) -> Option<String> {
+    let evidence = report.on_trial().evidence.iter();
+    let unknown = evidence.filter(|evidence| evidence.affected == Some(Affected::NotIdentified));
+    let guards: Vec<String> = unknown.map(|evidence| format!("“{}”", evidence.guard)).collect();
+    let (guards, many) = (guards.join(", "), guards.len());
+    let say = if many == 1 { "says" } else { "say" };
+    (many > 0).then(|| {
+        format!(
+            "What {guards} {say} is of means: each unit was asked of one version, so how many users got worse, and how many better, is not known. Versions that are asked about the same requests, as in a shadow, tell it.",
+        )
+    })
 }
 
 fn allowed(error_budget: &ErrorBudgetStatus) -> String {

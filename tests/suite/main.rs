@@ -65,6 +65,7 @@ mod control {
 }
 
 mod rollout {
+    mod affected;
     mod allocation;
     mod decisions;
     mod moves;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap::Subcommand;
 use serde_json::json;
 use switchback::decisions::{BacktestStep, Decision, ReplayError, recorded, recording, replay};
-use switchback::guard::{Evidence, Rule};
+use switchback::guard::{Affected, Evidence, Rule};
 use switchback::model::Identity;
 use switchback::options::ErrorBudget;
 use switchback::repository::Moment;
@@ -263,8 +263,17 @@ fn judged(version: String, evidence: &Evidence) -> Vec<String> {
         evidence.limit.map_or_else(dash, short),
         harm.unwrap_or_else(dash),
         no_harm.unwrap_or_else(dash),
-        evidence.note.clone().unwrap_or_else(dash),
+        match affected(evidence).into_iter().chain(evidence.note.clone()).collect::<Vec<_>>().join("; ") {
+            nothing if nothing.is_empty() => dash(),
+            said => said,
+        },
     ]
+}
+
+/// How many units got worse and better, where that is known.
+fn affected(evidence: &Evidence) -> Option<String> {
+    let counted = |affected: &Affected| matches!(affected, Affected::Counted(_));
+    evidence.affected.filter(counted).map(|affected| affected.to_string())
 }
 
 fn figure(value: Option<f64>, samples: u64) -> String {
@@ -278,7 +287,8 @@ fn short(value: f64) -> String {
 }
 
 fn why(evidence: &Evidence) -> String {
-    let said = evidence.sentence.iter().chain(&evidence.note).cloned().collect::<Vec<_>>().join("; ");
+    let said = evidence.sentence.iter().cloned().chain(affected(evidence)).chain(evidence.note.clone());
+    let said = said.collect::<Vec<_>>().join("; ");
     if said.is_empty() { "-".to_owned() } else { said }
 }
 

@@ -5,6 +5,7 @@ use super::measured::Measured;
 use crate::base::text::hex;
 use crate::handle::status::Role;
 use crate::model::error::ErrorKind;
+use crate::rollout::guard::affected::{Affected, AffectedUnits};
 use crate::rollout::guard::verdict::Verdict;
 use crate::rollout::phase::Phase;
 use crate::stats::{ArmFigures, Metric};
@@ -220,6 +221,15 @@ pub const DESCRIBED: &[Described] = &[
         unit: Unit::Ratio,
         labels: &["version", "guard", "side"],
         samples: guard_progress,
+    },
+    Described {
+        name: "switchback_guard_affected_ratio",
+        help: "The share of units that a candidate served worse than live, and better, of those that both were asked about: what a \
+               mean hides. Absent where no unit is asked of both.",
+        kind: FigureKind::Gauge,
+        unit: Unit::Ratio,
+        labels: &["version", "guard", "side"],
+        samples: guard_affected,
     },
     Described {
         name: "switchback_guard_verdict",
@@ -609,6 +619,20 @@ fn guard_progress(measured: &Measured, samples: &mut Samples) {
                     let progress = (reached.ln() / threshold.ln()).clamp(0.0, 1.0);
                     samples.put([rollout.version.as_str(), &evidence.guard, side], progress);
                 }
+            }
+        }
+    }
+}
+
+fn guard_affected(measured: &Measured, samples: &mut Samples) {
+    for rollout in measured.rollouts() {
+        for evidence in &rollout.evidence {
+            let Some(Affected::Counted(AffectedUnits { units, worse, better })) = evidence.affected else {
+                continue;
+            };
+            for (side, count) in [("worse", worse), ("better", better)] {
+                let share = count as f64 / units.max(1) as f64;
+                samples.put([rollout.version.as_str(), &evidence.guard, side], share);
             }
         }
     }

@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::affected::Affected;
 use super::verdict::Verdict;
 use crate::base::share::Share;
 use crate::base::text::{bounded_text, significant};
@@ -31,6 +32,9 @@ pub struct Evidence {
     pub strength: Option<Strength>,
     /// How much worse the candidate is; known once something is decided.
     pub effect: Option<Effect>,
+    /// How many units got worse and how many better, which a mean hides. Of a guard that compares both versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub affected: Option<Affected>,
     /// All of it in a sentence; once something is decided.
     pub sentence: Option<String>,
     /// Anything else that there is to say.
@@ -97,6 +101,7 @@ impl Evidence {
             limit: None,
             strength: None,
             effect: None,
+            affected: None,
             sentence: None,
             note: None,
             decision: None,
@@ -170,6 +175,10 @@ impl fmt::Display for Evidence {
                 Some(e) => write!(f, ", of no harm {e} ({then} at {non_inferiority_threshold})")?,
                 None => write!(f, ", none of no harm is needed before {before} of the traffic")?,
             }
+        }
+        // Where they are not known most guards would say so on every line.
+        if let Some(affected @ Affected::Counted(_)) = &self.affected {
+            write!(f, "; {affected}")?;
         }
         match &self.note {
             Some(note) => write!(f, " ({note})"),

@@ -38,6 +38,12 @@
 //! a key, the key. One prediction of it counts, drawn at random: of a batch one row, of a stream or a key one of the first
 //! dozen or so, in shadows too. Where hardly any new keys come an event says so, and each guard that waits for more.
 //!
+//! # Who got worse
+//!
+//! Tests compare means, and a mean that has not moved can hide a tenth of the users who got worse behind a tenth who got
+//! better. Where both versions are asked about the same unit, [`Evidence::affected`] counts them, with an interval that holds
+//! at all times; where the arms of a canary are all there is, no data can tell, and it says so ([`Affected`]).
+//!
 //! # On what the promise rests
 //!
 //! | what is assumed | who sees to it |
@@ -58,6 +64,7 @@
 //! share counts neither for a candidate nor, as a ratio, against it. **F1** is pooled over the time since the exposure changed: where the share of what is yes moves and
 //! the versions say yes at different hours, guard precision and recall instead, which are compared within strata of time.
 
+pub(crate) mod affected;
 pub(crate) mod answering;
 pub(crate) mod comparison;
 pub(crate) mod design;
@@ -79,6 +86,7 @@ pub(crate) mod tested;
 pub(crate) mod two_limits;
 pub(crate) mod verdict;
 
+pub use affected::{Affected, AffectedShare, AffectedUnits};
 pub use comparison::{ArmView, Comparison};
 #[cfg(feature = "drift")]
 pub use drift::{DriftGuard, EstimatedFigure, EstimatedGuard, drift, estimated};

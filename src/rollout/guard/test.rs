@@ -76,6 +76,7 @@ impl Test<'_> {
             non_inferiority_threshold: promotion,
             before,
         });
+        evidence.affected = self.design.affected(self.history);
         evidence.note = (!notes.is_empty()).then(|| notes.join("; "));
         evidence
     }

@@ -106,6 +106,15 @@ impl PairedParts {
     pub fn pairs(&self) -> u64 {
         weighed(self.0.values().map(|times| (1, *times)))
     }
+
+    /// In how many pairs the candidate adds more to the numerator than live, and in how many less.
+    pub(crate) fn affected(&self) -> (u64, u64) {
+        let count = |wanted: fn(u8, u8) -> bool| {
+            let pairs = self.0.iter().filter(|((live, candidate), _)| wanted(live.part, candidate.part));
+            weighed(pairs.map(|(_, times)| (1, *times)))
+        };
+        (count(|live, candidate| candidate > live), count(|live, candidate| candidate < live))
+    }
 }
 
 /// How much some parts come to, each as often as it was counted.
