@@ -112,9 +112,11 @@ impl Follow {
         }
     }
 
-    /// What is followed, where the store has another history, or nothing, and nobody else may know it: whoever repairs needs it.
+    /// What is followed, where the store has another history, nothing, or what nobody can read, and nobody else may know it: whoever
+    /// repairs needs it.
     fn keeps<'a>(&self, following: &'a Following) -> Option<&'a Applied> {
-        let own = following.applied.as_ref().filter(|_| following.diverged || following.missing)?;
+        let is_lost = following.diverged || following.missing || following.unreadable;
+        let own = following.applied.as_ref().filter(|_| is_lost)?;
         (self.kept != Some(own.written.print)).then_some(own)
     }
 

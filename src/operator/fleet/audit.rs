@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::error::FleetError;
-use super::reach::{FoundRow, Lies, Reach, latest};
+use super::reach::{FoundLedger, FoundRow, Lies, Reach, latest};
 use crate::base::clock::Timestamp;
 use crate::fleet::Listed;
 use crate::fleet::format::counts::Book;
@@ -16,7 +16,7 @@ use crate::fleet::format::envelope::Kind;
 use crate::fleet::format::head::{Ancestors, Descent, Head, Place};
 use crate::fleet::format::hex::Hex;
 use crate::fleet::format::ledger::Ledger;
-use crate::fleet::format::row::State;
+use crate::fleet::format::row::{Row, State};
 use crate::fleet::format::value::{Value, Written};
 use crate::handle::fleet::counts::FleetCounts;
 
@@ -173,7 +173,7 @@ pub(super) struct Lying {
     pub(super) rows: BTreeMap<Hex, FoundRow>,
     pub(super) filed: Filed,
     pub(super) kept: BTreeMap<(Place, Hex), Result<Arc<Written>, String>>,
-    pub(super) ledger: Option<Result<(Arc<Ledger<FleetCounts>>, Timestamp), String>>,
+    pub(super) ledger: Option<Result<FoundLedger, String>>,
     pub(super) store_now: Timestamp,
 }
 
@@ -181,6 +181,19 @@ impl Lying {
     /// The newest that a process says it has; those that have ended too.
     pub(super) fn seen(&self) -> Option<Place> {
         self.rows.values().filter_map(|found| Some(found.row.as_ref().ok()?.has)).max()
+    }
+
+    /// Rows of processes that have not ended, as far as the store tells.
+    fn there(&self, head: &Head) -> impl Iterator<Item = &Row<FleetCounts>> {
+        let close_after = Duration::from_millis(head.timing.close_after);
+        let spoke = self.rows.values().filter(move |found| self.store_now.since(found.at) < close_after);
+        spoke.filter_map(|found| found.row.as_deref().ok()).filter(|row| !row.state.is_last())
+    }
+
+    /// Those that follow another history than this head's.
+    pub(super) fn diverged(&self, head: &Head) -> impl Iterator<Item = &Row<FleetCounts>> {
+        let term = head.place.term;
+        self.there(head).filter(move |row| row.state == State::Diverged && row.has.term >= term)
     }
 }
 
@@ -275,10 +288,9 @@ impl Reach {
             if row.has > head.place {
                 findings.push(FleetFinding::Ahead { member: name.to_string(), has: row.has.to_string() });
             }
-            if row.state == State::Diverged && row.has.term >= head.place.term {
-                findings.push(FleetFinding::Diverged { member: name.to_string() });
-            }
         }
+        let diverged = lying.diverged(head);
+        findings.extend(diverged.map(|row| FleetFinding::Diverged { member: row.name.to_string() }));
         for (place, print) in lying.kept.keys() {
             if !comes_from(&lying.filed, written, (*place, *print)) {
                 findings.push(FleetFinding::OtherHistory { head: named(*place, *print) });
@@ -300,11 +312,7 @@ impl Reach {
                 _ => {}
             }
         }
-        let there = lying.rows.iter().filter(|(_, found)| {
-            let silent = lying.store_now.since(found.at) >= Duration::from_millis(head.timing.close_after);
-            found.row.as_ref().is_ok_and(|row| !row.state.is_last()) && !silent
-        });
-        let there = there.count();
+        let there = lying.there(head).count();
         match &lying.ledger {
             Some(Ok((ledger, at))) => {
                 against_ledger(head, ledger, &lying.rows, findings);

@@ -51,6 +51,9 @@ pub(super) struct FoundRow {
     pub(super) at: Timestamp,
 }
 
+/// The ledger, and when it was put.
+pub(super) type FoundLedger = (Arc<Ledger<FleetCounts>>, Timestamp);
+
 /// The head, and what it says of the handle with all that was lowered in it.
 pub(super) struct Agreed {
     pub(super) over: Applied,
@@ -170,9 +173,7 @@ impl Reach {
     }
 
     /// The ledger, with when it was put; why it cannot be read, where it cannot.
-    pub(super) fn ledger(
-        &self,
-    ) -> Result<Option<Result<(Arc<Ledger<FleetCounts>>, Timestamp), String>>, FleetError> {
+    pub(super) fn ledger(&self) -> Result<Option<Result<FoundLedger, String>>, FleetError> {
         Ok(match self.get(Kind::Ledger, self.layout.ledger())? {
             Lies::Nothing => None,
             Lies::Value(Value::Ledger(ledger), _, at) => Some(Ok((ledger, at))),

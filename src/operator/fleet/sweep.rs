@@ -10,7 +10,6 @@ use super::reach::{Reach, as_found};
 use crate::base::clock::Timestamp;
 use crate::fleet::format::head::Place;
 use crate::fleet::format::hex::Hex;
-use crate::fleet::format::row::State;
 use crate::fleet::format::value::Written;
 use crate::fleet::protocol::rules::Rules;
 use crate::fleet::protocol::sweep::Sweep;
@@ -111,11 +110,8 @@ impl Reach {
         let head = &written.head;
         let others = lying.kept.keys().filter(|of| !comes_from(&lying.filed, written, **of));
         let mut heads: Vec<String> = others.map(|(place, print)| named(*place, *print)).collect();
-        let rows = lying.rows.values().filter_map(|found| found.row.as_ref().ok());
-        let knows_better = |has: Place, state: State| {
-            has > head.place || state == State::Diverged && has.term >= head.place.term
-        };
-        let seen = rows.filter(|row| knows_better(row.has, row.state)).map(|row| row.has).max();
+        let ahead = lying.seen().filter(|seen| *seen > head.place);
+        let seen = ahead.or(lying.diverged(head).map(|row| row.has).max());
         if heads.is_empty() && seen.is_none() {
             return Ok(());
         }

@@ -481,6 +481,57 @@ fn a_fleet_whose_head_is_gone_goes_on_where_a_process_knows_it() {
     assert_eq!(world.lives(), ["v3", "v3"]);
     assert_eq!(operator.decisions(2).unwrap()[0].by, "ada");
     assert!(operator.audit().unwrap().is_whole(), "{:#?}", operator.audit());
+    // What was kept for the repair goes with what is old.
+    world.steps(70, 0);
+    let swept = operator.sweep(Duration::ZERO).unwrap().removed;
+    assert!(swept.iter().any(|one| one.key.contains("/lost/")), "{swept:#?}");
+    assert!(world.keys("lost").is_empty());
+}
+
+#[test]
+fn a_head_that_nobody_can_read_is_repaired_from_what_processes_have() {
+    let mut world = World::new(2);
+    let operator = world.operator();
+    staged(&world.members[0], "v2").canary(0.5).unwrap();
+    world.steps(10, 1);
+    let head = world.key("head");
+    let Read::Value { bytes, tag, .. } = world.store.get(&head, None).unwrap() else { panic!("no head") };
+    let forged = String::from_utf8(bytes).unwrap().replace("v1", "v9");
+    world.store.put(&head, forged.as_bytes(), Over::This(&tag)).unwrap();
+    world.steps(15, 1);
+    assert_eq!(world.lives(), ["v1", "v1"], "who has not the secret chooses no model");
+    let told = operator.overview().unwrap_err();
+    assert!(matches!(&told, FleetError::Unreadable { key, .. } if key.ends_with("/head")), "{told}");
+    let found = operator.audit().unwrap();
+    assert!(matches!(&found.findings[0], FleetFinding::Unreadable { .. }), "{found:#?}");
+    let repaired = operator.repair("somebody wrote over it", None).unwrap().unwrap();
+    assert_eq!((repaired.term, repaired.live.as_str(), repaired.taken_off.len()), (2, "v1", 0));
+    world.steps(5, 1);
+    assert_eq!(world.on_trial("v2"), [Some(Phase::Canary); 2]);
+    assert!(operator.audit().unwrap().is_whole(), "{:#?}", operator.audit());
+}
+
+#[test]
+fn what_was_decided_last_and_nobody_has_kept_is_given_up_only_where_a_person_says_so() {
+    let mut world = World::new(2);
+    let operator = world.operator();
+    staged(&world.members[0], "v2").canary(0.5).unwrap();
+    world.steps(10, 1);
+    operator.freeze("the last decision").unwrap();
+    world.steps(10, 1);
+    // All processes end in the moment in which the head is lost.
+    world.members.clear();
+    world.remove("head");
+    let told = operator.repair("all of it went", None).unwrap_err();
+    let FleetError::Histories { heads, seen } = &told else { panic!("{told}") };
+    assert_eq!((heads.len(), seen.as_deref()), (1, Some("1.4")), "{told}");
+    assert!(told.to_string().contains("a process has 1.4"), "{told}");
+    let repaired = operator.repair("it is known to be lost", Some(&heads[0])).unwrap().unwrap();
+    assert_eq!((repaired.term, repaired.sequence, repaired.taken_off.len()), (2, 4, 1));
+    world.join();
+    world.steps(10, 1);
+    assert_eq!((world.lives(), world.on_trial("v2")), (vec!["v1".to_owned()], vec![None]));
+    assert!(operator.audit().unwrap().is_whole(), "{:#?}", operator.audit());
 }
 
 #[test]
