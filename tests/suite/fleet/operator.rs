@@ -424,6 +424,35 @@ fn a_sweep_removes_what_nobody_can_miss_and_a_rollout_goes_on() {
 }
 
 #[test]
+fn a_process_that_wakes_after_its_row_was_swept_counts_nothing_twice() {
+    let mut world = World::new(2);
+    let operator = world.operator();
+    staged(&world.members[0], "v2").guard(guard::error_rate().at_most(0.5)).canary(0.5).unwrap();
+    world.steps(30, 5);
+    // One of them is stopped: it is taken for gone, and what it had counted is over by the time it is swept.
+    let sleeper = world.members.pop().unwrap();
+    world.steps(70, 5);
+    let _ = operator.rollback("it ends").unwrap();
+    staged(&world.members[0], "v3").guard(guard::error_rate().at_most(0.5)).canary(0.5).unwrap();
+    world.steps(70, 5);
+    let swept = operator.sweep(Duration::ZERO).unwrap().removed;
+    assert!(swept.iter().any(|one| one.key.contains("/rows/")), "{swept:#?}");
+    // Until nobody knows any more that its name was closed.
+    world.steps(300, 1);
+    world.members.push(sleeper);
+    world.steps(20, 5);
+    world.steps(20, 0);
+    let fleet = world.members[1].fleet().unwrap();
+    assert_eq!((fleet.state, fleet.voids), (FleetState::Following, 0));
+    let of = |handle: &Handle| handle.rollout("v3").unwrap().status().unwrap();
+    let counted: u64 = world.members.iter().map(|member| of(member).candidate.units).sum();
+    assert!(of(&world.members[1]).candidate.units > 20);
+    let seen = operator.overview().unwrap();
+    assert_eq!((seen.rollouts[0].evidence[0].samples, seen.members.len()), (counted, 2), "{seen:#?}");
+    assert!(operator.audit().unwrap().is_whole(), "{:#?}", operator.audit());
+}
+
+#[test]
 fn filed_heads_stay_while_a_process_has_an_older_one() {
     let mut world = World::new(2);
     let operator = world.operator();
