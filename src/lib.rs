@@ -87,7 +87,7 @@
 //!
 //! - `bucket`: versions pulled from a bucket: S3, Google Cloud Storage, Azure.
 //! - `config`: a file that describes a handle and its rollouts, in any format that serde reads.
-//! - `cli`: the program `switchback`, for repositories, folders of state and plans.
+//! - `cli`: the program `switchback`, for repositories, folders of state, plans, fleets and services.
 //! - `admin`: models are operated over HTTP, in the types of the crate `http`.
 //! - `oip`: requests and answers of the Open Inference Protocol (KServe V2), read and written.
 //! - `prometheus`: figures as Prometheus reads them.
@@ -96,7 +96,7 @@
 //! - `tokio`: `predict(..).await` that blocks nobody for long: [`into_async`](ModelHandle#method.into_async).
 //! - `testing`: for tests of services and of models.
 //! - `signatures`: manifests held against signatures of trusted keys.
-//! - `fleet`: foundations of one rollout over many processes, which no handle uses yet.
+//! - `fleet`: one rollout over many processes.
 //! - `fleet-bucket`, `fleet-postgres`: stores that a fleet agrees in, in a bucket and in PostgreSQL.
 //! - `watch`: a repository is looked at as soon as something moves.
 

@@ -67,6 +67,7 @@ pub(crate) fn model(operator: &Operator, status: &Status, under: &str) -> String
             if durable { "all that happened".into() } else { "not all that happened".into() },
         )
     }));
+    facts.extend(fleet_fact(status));
     let mut sections = vec![Section::new("Versions", vec![Block::Table(versions(status))])];
     let rollouts: Vec<Block> = running(status).map(on_trial).collect();
     if !rollouts.is_empty() {
@@ -146,12 +147,56 @@ fn trouble(status: &Status) -> Vec<String> {
             .iter()
             .map(|lost| format!("{} cannot be gone back to: {}", lost.version, lost.reason)),
     );
+    troubles.extend(fleet_trouble(status));
     let paused = running(status).filter(|rollout| rollout.paused);
     troubles.extend(paused.map(|rollout| {
         let why = rollout.pause_reason.as_ref().map(|reason| format!(" ({reason})")).unwrap_or_default();
         format!("{} is paused{why} and waits for a person: resume its rollout, or abort it", rollout.version)
     }));
     troubles
+}
+
+/// Where the process stands in its fleet.
+#[cfg(feature = "fleet")]
+fn fleet_fact(status: &Status) -> Option<(String, String)> {
+    let fleet = status.fleet.as_ref()?;
+    let judges = if fleet.judges { ", and judges" } else { "" };
+    Some(("Fleet".to_owned(), format!("{} at {}.{}{judges}", fleet.state, fleet.term, fleet.sequence)))
+}
+
+#[cfg(not(feature = "fleet"))]
+fn fleet_fact(_: &Status) -> Option<(String, String)> {
+    None
+}
+
+/// What stands between this process and its fleet.
+#[cfg(feature = "fleet")]
+fn fleet_trouble(status: &Status) -> Vec<String> {
+    use crate::handle::fleet::FleetState;
+    let Some(fleet) = &status.fleet else { return Vec::new() };
+    let mut troubles = Vec::new();
+    match fleet.state {
+        FleetState::CutOff => troubles.push(format!(
+            "It cannot ask the store of its fleet{}",
+            fleet.store_error.as_ref().map(|why| format!(": {why}")).unwrap_or_default()
+        )),
+        FleetState::Diverged => {
+            troubles
+                .push("The store of its fleet was put back: `switchback fleet repair` mends it".to_owned());
+        }
+        _ => {}
+    }
+    if fleet.pending > 0 {
+        troubles.push(format!("{} changes are not agreed on by its fleet yet", fleet.pending));
+    }
+    let unready = fleet.not_ready.iter();
+    troubles.extend(unready.map(|(version, why)| format!("{version} cannot be used here: {why}")));
+    troubles
+}
+
+#[cfg(not(feature = "fleet"))]
+fn fleet_trouble(_: &Status) -> Vec<String> {
+    Vec::new()
 }
 
 fn versions(status: &Status) -> Table {

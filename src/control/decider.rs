@@ -205,6 +205,17 @@ impl Decider {
         change(&mut self.control, Desk { router: &Nowhere, joins: &self.joins, now, since: now })
     }
 
+    /// Decides something, and says what others have to do so that it is true whatever else they agree on.
+    pub(crate) fn demanded<T>(
+        &mut self,
+        now: Timestamp,
+        change: impl FnOnce(&mut Control, Desk<'_>) -> T,
+    ) -> (T, Vec<Demand>) {
+        let event = self.control.announcer.next();
+        let result = self.change(now, change);
+        (result, self.control.demands_since(event))
+    }
+
     /// Returns what is to be agreed on.
     pub(crate) fn saved(&self, now: Timestamp) -> SavedControl {
         let mut saved = self.control.saved((0, 0), false, Vec::new(), now);

@@ -124,7 +124,7 @@ pub fn look(folder: impl AsRef<Path>) -> Result<Option<Look>, StateError> {
     let mut evidence = evidence(&found)?;
     let rollouts = saved.attempts.iter().map(|attempt| {
         let seen = evidence.iter_mut().find(|seen| seen.number == attempt.number);
-        rollout(attempt, seen.map(|seen| std::mem::take(&mut seen.guards)).unwrap_or_default())
+        look_at(attempt, seen.map(|seen| std::mem::take(&mut seen.guards)).unwrap_or_default())
     });
     Ok(Some(Look {
         at: saved.at,
@@ -231,7 +231,7 @@ fn evidence(found: &Found) -> Result<Vec<SeenOfAttempt>, StateError> {
     serde_json::from_slice(last).map(|Seen { attempts }| attempts).map_err(StateError::json)
 }
 
-fn rollout(saved: &SavedAttempt, evidence: Vec<Evidence>) -> LookRollout {
+pub(crate) fn look_at(saved: &SavedAttempt, evidence: Vec<Evidence>) -> LookRollout {
     let SavedAttempt { number, version, state, guards, plan, .. } = saved;
     LookRollout {
         number: *number,

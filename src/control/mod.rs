@@ -49,6 +49,8 @@ pub(crate) mod loads;
 pub(crate) mod look;
 pub(crate) mod moves;
 pub(crate) mod obstacles;
+#[cfg(feature = "fleet")]
+pub(crate) mod outside;
 pub(crate) mod pins;
 pub(crate) mod probe;
 #[cfg(feature = "state")]

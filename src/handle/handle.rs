@@ -375,6 +375,8 @@ impl<I: ?Sized + 'static, O: 'static> ModelHandle<I, O> {
                 durable: inner.is_durable(control),
                 threads: inner.threads.status(),
                 rounded: inner.serving.task.rounded(),
+                #[cfg(feature = "fleet")]
+                fleet: inner.fleet_status(),
                 ..control.status(inner.serving.shadow_counts(), inner.serving.joins.counts(), now)
             }
         };

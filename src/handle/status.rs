@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+#[cfg(feature = "fleet")]
+use super::fleet::FleetStatus;
 use super::supervised::ThreadStatus;
 use crate::base::clock::Timestamp;
 use crate::base::share::Share;
@@ -95,6 +97,10 @@ pub struct Status {
     #[cfg(feature = "drift")]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub drift: Option<DriftStatus>,
+    /// The fleet that the handle is a member of, where it is: as [`ModelHandle::fleet`](crate::ModelHandle::fleet).
+    #[cfg(feature = "fleet")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fleet: Option<FleetStatus>,
 }
 
 /// Whether a process wants callers, for a probe of whoever sends them: Kubernetes, a load balancer.
@@ -319,6 +325,8 @@ impl Control {
             waiting_to_drop: self.retired.iter().map(|version| version.id).collect(),
             #[cfg(feature = "drift")]
             drift: None,
+            #[cfg(feature = "fleet")]
+            fleet: None,
         }
     }
 

@@ -18,10 +18,14 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
+//! With the feature `fleet`, `FleetOperator` looks at a fleet and operates it in its store, from outside of its processes.
+//!
 //! **Whoever only looks holds it weakly** ([`Operator::downgrade`]): an exporter in a global registry would keep the threads
 //! and the weights of a handle until the process ends.
 
 pub mod figures;
+#[cfg(feature = "fleet")]
+pub(crate) mod fleet;
 #[cfg(feature = "metrics")]
 pub(crate) mod metrics;
 pub(crate) mod operated;
@@ -30,6 +34,11 @@ pub(crate) mod operators;
 #[cfg(feature = "prometheus")]
 pub(crate) mod prometheus;
 
+#[cfg(feature = "fleet")]
+pub use fleet::{
+    FleetAudit, FleetDecision, FleetError, FleetFinding, FleetLeftover, FleetOperator, FleetOverview,
+    FleetRepair, FleetSweep,
+};
 pub use operated::OperatorError;
 pub use operator::{Operator, WeakOperator};
 pub use operators::{NameTaken, Operators};

@@ -16,6 +16,8 @@ mod command_line;
 mod common;
 mod harness;
 
+#[cfg(all(feature = "cli", feature = "fleet"))]
+mod fleet_command_line;
 #[cfg(all(feature = "fleet", unix))]
 mod fleet_directory;
 #[cfg(all(feature = "state", unix))]
@@ -44,6 +46,8 @@ fn main() -> ExitCode {
         && flag == CHILD
     {
         match who.as_str() {
+            #[cfg(all(feature = "cli", feature = "fleet"))]
+            "fleet_command_line" => fleet_command_line::child(told),
             #[cfg(all(feature = "fleet", unix))]
             "fleet_directory" => fleet_directory::child(told),
             #[cfg(all(feature = "state", unix))]
@@ -65,6 +69,8 @@ fn main() -> ExitCode {
     let tests: &[&[harness::Test]] = &[
         #[cfg(feature = "cli")]
         command_line::TESTS,
+        #[cfg(all(feature = "cli", feature = "fleet"))]
+        fleet_command_line::TESTS,
         #[cfg(all(feature = "fleet", unix))]
         fleet_directory::TESTS,
         #[cfg(all(feature = "state", unix))]

@@ -47,6 +47,8 @@ mod fleet {
     mod bucket;
     #[cfg(feature = "fleet")]
     mod members;
+    #[cfg(feature = "fleet")]
+    mod operator;
     #[cfg(feature = "fleet-postgres")]
     mod postgres;
     #[cfg(all(feature = "fleet", feature = "onnx", feature = "repository"))]

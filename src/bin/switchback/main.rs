@@ -1,8 +1,9 @@
-//! The program `switchback`: what a repository of versions holds, what happened to a handle, and whether a plan is right.
+//! The program `switchback`: what a repository of versions holds, what happened to a handle or a fleet, and whether a plan is right.
 //!
 //! It uses what the library shows to everybody. It ends with 0 where all is well, with 1 where what was asked for is not so or
 //! cannot be done, and with 2 where it was not understood.
 
+mod fleet;
 mod follow;
 mod forecast;
 mod out;
@@ -25,7 +26,7 @@ use switchback::state::StateError;
 
 use out::Out;
 
-/// Looks into repositories of versions, folders of state, and plans, and operates services over HTTP.
+/// Looks into repositories of versions, folders of state, and plans, and operates fleets, and services over HTTP.
 ///
 /// Ends with 0 where all is well, with 1 where what was asked for is not so or cannot be done, and with 2 where it was not
 /// understood.
@@ -47,6 +48,9 @@ enum What {
     /// What a handle keeps of itself in its folder of state.
     #[command(subcommand)]
     State(state::Command),
+    /// One rollout over many processes, as the store in which they agree has it.
+    #[command(subcommand)]
+    Fleet(fleet::Command),
     /// Files that describe a handle and its rollouts.
     #[command(subcommand)]
     Plan(plan::Command),
@@ -69,6 +73,8 @@ enum Failure {
     Source(#[from] SourceError),
     #[error(transparent)]
     State(#[from] StateError),
+    #[error(transparent)]
+    Fleet(#[from] switchback::operator::FleetError),
     #[error("the answer could not be written")]
     Output(#[from] io::Error),
     #[error("{0} could not be read")]
@@ -90,6 +96,7 @@ fn main() -> ExitCode {
     let ended = match what {
         What::Repo(command) => command.run(out),
         What::State(command) => command.run(out),
+        What::Fleet(command) => command.run(out),
         What::Plan(command) => command.run(out),
         What::Service(command) => command.run(out),
         What::Completions { shell } => completions(out, shell),

@@ -12,7 +12,7 @@ use switchback::model::Identity;
 use switchback::options::ErrorBudget;
 use switchback::repository::Moment;
 use switchback::state::{self, Repaired};
-use switchback::status::{self, LookRollout, look};
+use switchback::status::{self, LookRetained, LookRollout, look};
 use switchback::{Clock, Phase};
 
 use crate::Failure;
@@ -173,26 +173,10 @@ fn show(out: &mut Out, folder: &Path) -> Result<(), Failure> {
     if let Some(reason) = &look.frozen {
         out.line(&format!("frozen: {reason}"))?;
     }
-    let row = |rollout: &LookRollout| {
-        let step = rollout.step.map(|step| format!(" {}/{}", step + 1, rollout.steps)).unwrap_or_default();
-        let share = match rollout.phase {
-            Phase::Shadow => format!("copies of {}", rollout.sample),
-            _ => rollout.weight.to_string(),
-        };
-        let paused = if rollout.paused { ", paused" } else { "" };
-        let (version, since) = (rollout.version.to_string(), Moment(rollout.since).to_string());
-        let guards = rollout.guards.join("; ");
-        let guards = if guards.is_empty() { "-".to_owned() } else { guards };
-        vec![version, format!("{}{step}{paused}", rollout.phase), share, since, guards]
-    };
-    let mut rows: Vec<_> = look.rollouts.iter().map(row).collect();
-    rows.extend(look.retained.iter().map(|kept| {
-        let role = if kept.taken_back { "retained, taken back" } else { "retained" };
-        let dash = || "-".to_owned();
-        vec![kept.version.to_string(), role.to_owned(), dash(), Moment(kept.since).to_string(), dash()]
-    }));
+    let mut rows: Vec<_> = look.rollouts.iter().map(rollout_row).collect();
+    rows.extend(look.retained.iter().map(retained_row));
     if !rows.is_empty() {
-        out.table(&["VERSION", "IS", "SHARE", "SINCE", "GUARDS"], rows)?;
+        out.table(&ROLLOUTS, rows)?;
     }
     let judged = look.rollouts.iter().flat_map(|rollout| {
         rollout.evidence.iter().map(|evidence| judged(rollout.version.to_string(), evidence))
@@ -207,6 +191,27 @@ fn show(out: &mut Out, folder: &Path) -> Result<(), Failure> {
         out.line(&format!("quarantined: {identity} ({}){until}: {}", entry.version, entry.reason))?;
     }
     Ok(())
+}
+
+pub(crate) const ROLLOUTS: [&str; 5] = ["VERSION", "IS", "SHARE", "SINCE", "GUARDS"];
+
+pub(crate) fn rollout_row(rollout: &LookRollout) -> Vec<String> {
+    let step = rollout.step.map(|step| format!(" {}/{}", step + 1, rollout.steps)).unwrap_or_default();
+    let share = match rollout.phase {
+        Phase::Shadow => format!("copies of {}", rollout.sample),
+        _ => rollout.weight.to_string(),
+    };
+    let paused = if rollout.paused { ", paused" } else { "" };
+    let (version, since) = (rollout.version.to_string(), Moment(rollout.since).to_string());
+    let guards = rollout.guards.join("; ");
+    let guards = if guards.is_empty() { "-".to_owned() } else { guards };
+    vec![version, format!("{}{step}{paused}", rollout.phase), share, since, guards]
+}
+
+pub(crate) fn retained_row(kept: &LookRetained) -> Vec<String> {
+    let role = if kept.taken_back { "retained, taken back" } else { "retained" };
+    let dash = || "-".to_owned();
+    vec![kept.version.to_string(), role.to_owned(), dash(), Moment(kept.since).to_string(), dash()]
 }
 
 fn decisions(out: &mut Out, folder: &Path, version: Option<&str>) -> Result<(), Failure> {
@@ -242,11 +247,11 @@ fn decisions(out: &mut Out, folder: &Path, version: Option<&str>) -> Result<(), 
     Ok(out.table(&heads, rows.collect())?)
 }
 
-const JUDGED: [&str; 9] =
+pub(crate) const JUDGED: [&str; 9] =
     ["VERSION", "GUARD", "SAYS", "CANDIDATE", "LIVE", "LIMIT", "HARM", "NO HARM", "NOTE"];
 
 /// What a guard said: how far its evidence has come, on both sides.
-fn judged(version: String, evidence: &Evidence) -> Vec<String> {
+pub(crate) fn judged(version: String, evidence: &Evidence) -> Vec<String> {
     let dash = || "-".to_owned();
     let strength = evidence.strength.as_ref();
     let harm = strength.map(|test| format!("{} of {}", test.harm, test.harm_threshold));

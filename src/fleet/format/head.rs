@@ -197,6 +197,11 @@ impl Ancestors {
         }
     }
 
+    /// All that are named, the newest first.
+    pub(crate) fn named(&self) -> &[(u64, Hex)] {
+        &self.0
+    }
+
     #[cfg(feature = "testing")]
     pub(crate) fn newest(&self) -> Option<(u64, Hex)> {
         self.0.first().copied()

@@ -21,7 +21,7 @@ impl Layout {
     pub(crate) fn new(root: &Key, handle: &str) -> Result<Self, InvalidArgument> {
         let handle = root.join("h")?.escaped(handle)?;
         // The longest key of all: what is made of it later is none that is refused.
-        handle.join("log/0000000000.00000000000000000000")?;
+        handle.join("lost/0000000000.00000000000000000000.0123456789abcdef")?;
         Ok(Self {
             head: handle.join("head")?,
             ledger: handle.join("ledger")?,
@@ -61,8 +61,34 @@ impl Layout {
         self.below(&format!("log/{:04}.{:010}", place.term, place.seq))
     }
 
+    /// The head that is filed under a key; nothing where the key is none's.
+    pub(crate) fn read_filed(&self, key: &Key) -> Option<Place> {
+        place(key.below(&self.handle)?.strip_prefix("log/")?)
+    }
+
+    /// Where a member keeps the head that it has, once it finds another history or none.
+    pub(crate) fn kept(&self, place: Place, print: Hex) -> Key {
+        self.below(&format!("lost/{:04}.{:010}.{print}", place.term, place.seq))
+    }
+
+    /// The head that is kept under a key; nothing where the key is none's.
+    pub(crate) fn read_kept(&self, key: &Key) -> Option<(Place, Hex)> {
+        let (before, print) = key.below(&self.handle)?.strip_prefix("lost/")?.rsplit_once('.')?;
+        Some((place(before)?, Hex::read(print)?))
+    }
+
+    /// What a probe has left that was ended in the middle lies under this.
+    pub(crate) fn probes(&self) -> Key {
+        self.below("head/probe")
+    }
+
     fn below(&self, name: &str) -> Key {
         // `new` has tried the longest; the handle alone would be found by the first test.
         self.handle.join(name).unwrap_or_else(|_| self.handle.clone())
     }
+}
+
+fn place(text: &str) -> Option<Place> {
+    let (term, seq) = text.split_once('.')?;
+    Some(Place { term: term.parse().ok()?, seq: seq.parse().ok()? })
 }

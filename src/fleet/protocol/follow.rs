@@ -1,5 +1,6 @@
 //! Reads the head again and again.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::call::{Act, Reply};
@@ -12,17 +13,23 @@ use crate::fleet::format::head::{Descent, Place};
 use crate::fleet::format::hex::Hex;
 use crate::fleet::format::layout::Layout;
 use crate::fleet::format::value::Value;
+use crate::fleet::store::StoreOutcome;
 
 #[derive(Debug)]
 pub(crate) struct Follow {
     next: Timestamp,
     at: At,
+    /// The head that was kept last, and when another try is due.
+    kept: Option<Hex>,
+    keep_next: Timestamp,
 }
 
 #[derive(Debug)]
 enum At {
     Idle,
     Reading(Asked),
+    /// What is followed is put aside: it is in the store no more.
+    Keeping(Hex),
     /// The nearest head that is named after the one that is followed is to be read from where it is filed.
     ToProve(Proof),
     Proving(Proof),
@@ -38,7 +45,7 @@ struct Proof {
 
 impl Follow {
     pub(crate) fn new(now: Timestamp) -> Self {
-        Self { next: now, at: At::Idle }
+        Self { next: now, at: At::Idle, kept: None, keep_next: now }
     }
 
     pub(crate) fn due<C: Counts>(
@@ -53,6 +60,13 @@ impl Follow {
                 let key = layout.filed(proof.filed);
                 self.at = At::Proving(proof.clone());
                 Some(Act::Get { key, kind: Kind::Head, known: None })
+            }
+            At::Idle if now >= self.keep_next && self.keeps(following).is_some() => {
+                self.keep_next = now.plus(Duration::from_millis(following.timing().poll));
+                let own = self.keeps(following)?;
+                let key = layout.kept(own.head().place, own.written.print);
+                self.at = At::Keeping(own.written.print);
+                Some(Act::Put { key, value: Value::Head(Arc::clone(&own.written)), over: None })
             }
             At::Idle if now >= self.next => {
                 // A fifth more or less: members that began together do not stay together.
@@ -74,6 +88,12 @@ impl Follow {
                     self.prove(following, asked, read.clone(), &read);
                 }
             }
+            // Another member may have kept it before.
+            At::Keeping(print) => {
+                if matches!(reply, Reply::Done(_) | Reply::Failed(StoreOutcome::Conflict)) {
+                    self.kept = Some(print);
+                }
+            }
             At::Proving(proof) => match reply {
                 Reply::Value { value: Value::Head(written), tag, .. } if written.print == proof.print => {
                     let filed = Applied { written: written.clone(), tag: tag.clone() };
@@ -90,6 +110,14 @@ impl Follow {
             },
             idle => self.at = idle,
         }
+    }
+
+    /// What is followed, where the store has another history, nothing, or what nobody can read, and nobody else may know it: whoever
+    /// repairs needs it.
+    fn keeps<'a>(&self, following: &'a Following) -> Option<&'a Applied> {
+        let is_lost = following.diverged || following.missing || following.unreadable;
+        let own = following.applied.as_ref().filter(|_| is_lost)?;
+        (self.kept != Some(own.written.print)).then_some(own)
     }
 
     fn prove(&mut self, following: &Following, asked: Asked, read: Applied, by: &Applied) {

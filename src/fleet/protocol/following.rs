@@ -70,6 +70,8 @@ pub(crate) struct Following {
     lease_until: Timestamp,
     pub(crate) diverged: bool,
     pub(crate) missing: bool,
+    /// What is in the head's place was none of this fleet's, the last time.
+    pub(crate) unreadable: bool,
     /// What was taken off here, whatever the head says yet.
     here: Vec<Lowering>,
 }
@@ -84,6 +86,7 @@ impl Following {
             lease_until: Timestamp::default(),
             diverged: false,
             missing: false,
+            unreadable: false,
             here,
         }
     }
@@ -166,12 +169,16 @@ impl Following {
                 self.missing = true;
                 Heard::Missing
             }
+            Reply::Damaged { .. } => {
+                self.unreadable = true;
+                Heard::Nothing
+            }
             _ => Heard::Nothing,
         }
     }
 
     fn hear_head(&mut self, asked: &Asked, read: &Applied, now: Timestamp) -> Heard {
-        self.missing = false;
+        (self.missing, self.unreadable) = (false, false);
         let Some(mine) = self.applied.clone() else {
             self.apply(asked, read, now);
             return Heard::Follows;

@@ -10,5 +10,6 @@ pub(crate) mod member;
 pub(crate) mod perform;
 pub(crate) mod publish;
 pub(crate) mod rules;
+pub(crate) mod sweep;
 #[cfg(test)]
 mod tests;

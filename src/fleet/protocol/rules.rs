@@ -52,11 +52,13 @@ pub enum ProtocolRule {
     Settle,
     /// Rows are written on a cadence, whatever was seen.
     Cadence,
+    /// Only rows are swept that are closed, and count nothing that is on trial.
+    SweepClosed,
 }
 
 impl ProtocolRule {
     /// All of them.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 23] = [
         Self::LeaseFromSending,
         Self::RowOverItself,
         Self::Look,
@@ -79,6 +81,7 @@ impl ProtocolRule {
         Self::Lapse,
         Self::Settle,
         Self::Cadence,
+        Self::SweepClosed,
     ];
 }
 

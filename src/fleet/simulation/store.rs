@@ -19,7 +19,7 @@ const PAGE: usize = 5;
 pub(crate) struct Stored {
     /// Nothing where it is damaged.
     pub(crate) value: Option<Value<Tally>>,
-    tag: Tag,
+    pub(crate) tag: Tag,
     pub(crate) at: Timestamp,
 }
 
@@ -113,6 +113,12 @@ impl Bucket {
             at: stored.at,
         };
         Page { entries: entries.map(entry).collect(), more: rest.next().is_some() }
+    }
+
+    /// Removes what is still what was seen.
+    pub(crate) fn remove(&mut self, key: &Key, that: &Tag) -> bool {
+        let is_there = self.values.get(key).is_some_and(|stored| stored.tag == *that);
+        is_there && self.values.remove(key).is_some()
     }
 
     /// Makes a value one that nobody can read.

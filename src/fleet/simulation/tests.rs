@@ -74,6 +74,7 @@ fn a_rule_that_is_left_out_is_missed() {
         (ProtocolRule::Lapse, World::Faults),
         (ProtocolRule::Settle, World::Calm),
         (ProtocolRule::Cadence, World::Calm),
+        (ProtocolRule::SweepClosed, World::Swept),
     ];
     for (rule, world) in at_once {
         // Not broken with it: what is found is what it is for.

@@ -2,6 +2,7 @@
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
+use std::time::Duration;
 
 use super::checks::{Checks, Followed, LoweredAt};
 use super::judgement::{Ramp, founding};
@@ -11,16 +12,18 @@ use super::tally::Tally;
 use crate::base::chance::SplitMix64;
 use crate::base::clock::Timestamp;
 use crate::fleet::format::counts::Counts;
-use crate::fleet::format::head::{Head, Timing};
+use crate::fleet::format::head::{Head, Place, Timing};
 use crate::fleet::format::hex::Hex;
 use crate::fleet::format::layout::Layout;
 use crate::fleet::format::row::{Build, State};
 use crate::fleet::format::value::{Value, Written};
 use crate::fleet::key::Key;
 use crate::fleet::protocol::call::{Act, Lane, Reply};
+use crate::fleet::protocol::cut::Found;
 use crate::fleet::protocol::member::Member;
 use crate::fleet::protocol::rules::{ProtocolRule, Rules};
-use crate::fleet::store::StoreOutcome;
+use crate::fleet::protocol::sweep::Sweep;
+use crate::fleet::store::{StoreOutcome, Tag};
 
 /// One run of a simulation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,11 +58,13 @@ pub enum World {
     Storm,
     /// Directed: operators lower while others raise, again and again.
     Contention,
+    /// As `Faults`, and the fleet's operator sweeps what nobody can miss, some time after it has looked.
+    Swept,
 }
 
 impl World {
     /// All of them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Calm,
         Self::Faults,
         Self::Sweeps,
@@ -68,6 +73,7 @@ impl World {
         Self::Silences,
         Self::Storm,
         Self::Contention,
+        Self::Swept,
     ];
 
     fn restores(self) -> bool {
@@ -76,7 +82,7 @@ impl World {
 
     /// Whether what a name has told stays in the store for as long as it is needed.
     fn keeps_rows(self) -> bool {
-        matches!(self, Self::Calm | Self::Faults | Self::Silences | Self::Contention)
+        matches!(self, Self::Calm | Self::Faults | Self::Silences | Self::Contention | Self::Swept)
     }
 }
 
@@ -134,6 +140,8 @@ enum Event {
     Operator,
     Meanwhile(usize),
     Away,
+    Look,
+    Remove(Vec<(Key, Tag)>),
 }
 
 struct Run {
@@ -272,6 +280,9 @@ impl Run {
         if world == World::Sweeps {
             self.at(15 * SECOND, Event::Sweep);
         }
+        if world == World::Swept {
+            self.at(60 * SECOND, Event::Look);
+        }
         if world.restores() {
             let copy = (20 + self.below(50)) * SECOND;
             self.at(copy, Event::Copy);
@@ -328,6 +339,11 @@ impl Run {
             Event::Repair => self.repair(),
             Event::Operator => self.operator(),
             Event::Meanwhile(process) => self.lower(process),
+            Event::Look => self.look(),
+            Event::Remove(swept) => {
+                let gone = swept.iter().filter(|(key, tag)| self.bucket.remove(key, tag)).count();
+                self.report.faults += gone as u64;
+            }
         }
     }
 
@@ -552,7 +568,8 @@ impl Run {
                     self.lowered_at.entry(attempt).or_insert_with(|| clocks.clone());
                 }
             }
-            Value::Head(written) => self.checks.filed(written),
+            Value::Head(written) if self.layout.read_filed(key).is_some() => self.checks.filed(written),
+            Value::Head(_) => {}
             Value::Row(row) => self.checks.row(life, row, before),
             Value::Ledger(ledger) => {
                 if let Some(head) = self.store_head() {
@@ -723,6 +740,45 @@ impl Run {
         self.at(at, Event::Sweep);
     }
 
+    /// The operator looks what can go, and removes it a while later.
+    fn look(&mut self) {
+        let (rules, store_now) = (self.rules, self.store_now());
+        let ledger = self.bucket.values.get(self.layout.ledger()).and_then(|stored| stored.value.clone());
+        if let (Some(head), Some(Value::Ledger(ledger))) = (self.store_head(), ledger) {
+            let sweep = Sweep { head: &head, store_now, age: Duration::ZERO, rules };
+            let rows: BTreeMap<Hex, Found<'_, Tally>> = self
+                .bucket
+                .values
+                .iter()
+                .filter_map(|(key, stored)| {
+                    let row = match &stored.value {
+                        Some(Value::Row(row)) => Some(&**row),
+                        _ => None,
+                    };
+                    Some((self.layout.name(key)?, Found { row, at: stored.at }))
+                })
+                .collect();
+            let filed: Vec<(Place, Timestamp)> = self
+                .bucket
+                .values
+                .iter()
+                .filter_map(|(key, stored)| Some((self.layout.read_filed(key)?, stored.at)))
+                .collect();
+            let gone = sweep.rows(&ledger, &rows, |attempt| head.is_over(attempt));
+            let asks = rows.iter().filter(|(name, _)| !gone.contains(name));
+            let oldest = asks.filter_map(|(_, found)| Some(found.row?.has)).min();
+            let keys = gone.iter().map(|name| self.layout.row(*name));
+            let keys =
+                keys.chain(sweep.filed(oldest, &filed).into_iter().map(|place| self.layout.filed(place)));
+            let tag = |key: Key| self.bucket.values.get(&key).map(|stored| (key.clone(), stored.tag.clone()));
+            let swept: Vec<(Key, Tag)> = keys.filter_map(tag).collect();
+            let at = self.now + self.below(30 * SECOND);
+            self.at(at, Event::Remove(swept));
+        }
+        let at = self.now + (5 + self.below(10)) * SECOND;
+        self.at(at, Event::Look);
+    }
+
     fn restore(&mut self) {
         let Some(copy) = self.copy.take().filter(|_| self.now < CALM_FROM) else { return };
         self.bucket.restore(&copy);
@@ -871,6 +927,11 @@ impl Run {
             if closed && !stood {
                 self.checks.broken(|| format!("process {process} goes on under {name}, which is closed"));
             }
+        }
+        // Whoever sweeps takes nothing from the evidence.
+        if self.setup.world.keeps_rows() && ledger.voids > 0 {
+            self.checks
+                .broken(|| format!("counts were given up {} times, and no row was lost", ledger.voids));
         }
         if self.setup.world.keeps_rows() && ledger.voids == 0 {
             let mut rows = Tally::default();

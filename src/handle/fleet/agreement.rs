@@ -1,16 +1,20 @@
 //! What a head says of a handle, and how one is made of what was decided.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json};
 
+use super::counts::FleetCounts;
 use crate::base::clock::Timestamp;
 use crate::base::share::Share;
 use crate::control::decider::{Course, Decider, Demand, Demanded};
 use crate::control::event::{Cause, Event, EventKind};
 use crate::control::saved::{SavedAttempt, SavedControl, SavedVersion};
 use crate::fleet::format::head::{Candidate, Core, Head, Lowering, Phase as FleetPhase, Version};
+use crate::fleet::format::value::Value;
+use crate::fleet::protocol::call::Reply;
 use crate::model::identity::Identity;
 use crate::rollout::guard::evidence::Evidence as GuardEvidence;
 use crate::rollout::phase::Phase;
@@ -32,6 +36,7 @@ impl Told {
 const ACTIVE: &str = "active_ms";
 const EVENTS: &str = "events";
 const COURSE: &str = "course";
+const QUARANTINE: &str = "quarantine_ms";
 
 /// What a head says of the handle; nothing where it is another release's.
 pub(crate) fn control_of(head: &Head) -> Option<SavedControl> {
@@ -92,6 +97,28 @@ pub(crate) fn beside(active_ms: u64, events: &[Arc<Event>]) -> Map<String, Json>
     more
 }
 
+/// For how long somebody has judged, in all, given what is there in the ledger's place.
+pub(crate) fn active_of(head: &Head, ledger: &Reply<FleetCounts>) -> u64 {
+    match ledger {
+        Reply::Value { value: Value::Ledger(ledger), .. } => ledger.active_ms,
+        // Somebody has removed it: whoever judges next begins from nothing.
+        Reply::Absent => 0,
+        _ => head.more.get(ACTIVE).and_then(Json::as_u64).unwrap_or_default(),
+    }
+}
+
+/// How long what did harm is quarantined, as whoever has founded the fleet says, for those that have no options of their own.
+pub(crate) fn set_quarantine(more: &mut Map<String, Json>, age: Option<Duration>) {
+    if let Some(age) = age {
+        more.insert(QUARANTINE.to_owned(), u64::try_from(age.as_millis()).unwrap_or(u64::MAX).into());
+    }
+}
+
+/// The same, read; for good where nothing is said.
+pub(crate) fn quarantine_of(head: &Head) -> Option<Duration> {
+    head.more.get(QUARANTINE).and_then(Json::as_u64).map(Duration::from_millis)
+}
+
 /// What happened when a head was agreed on. An event that this release does not know is left out.
 pub(crate) fn events_of(head: &Head) -> Vec<Told> {
     let told = head.more.get(EVENTS).and_then(Json::as_array);
@@ -101,7 +128,7 @@ pub(crate) fn events_of(head: &Head) -> Vec<Told> {
 /// What time it is for plans, once somebody has judged for so long in all.
 pub(crate) fn fleet_time(head: &Head, saved: &SavedControl, active_ms: u64) -> Timestamp {
     let then = head.more.get(ACTIVE).and_then(Json::as_u64).unwrap_or_default();
-    saved.at.plus(std::time::Duration::from_millis(active_ms.saturating_sub(then)))
+    saved.at.plus(Duration::from_millis(active_ms.saturating_sub(then)))
 }
 
 pub(crate) fn set_course(more: &mut Map<String, Json>, course: &Course) {

@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender};
 use parking_lot::Mutex;
-use sha2::{Digest, Sha256};
 
-use super::agreement::{Told, beside, control_json, control_of, core_of};
+use super::agreement::{Told, active_of, control_of};
 use super::counts::FleetCounts;
 use super::judging::Bench;
+use super::register::{Replaced, has_landed, next_head, replace};
 use super::status::{FleetMember, FleetState, FleetStatus};
 use crate::base::chance::SplitMix64;
 use crate::base::clock::{Clock, Shift, Timestamp};
@@ -20,12 +20,12 @@ use crate::base::ordered::OrderedMap;
 use crate::control::decider::{Decider, Demand};
 use crate::control::event::EventKind;
 use crate::control::saved::{SavedControl, SavedVersion};
-use crate::fleet::format::envelope::{Kind, Sealer};
-use crate::fleet::format::head::{Descent, Head, Place, Timing};
+use crate::fleet::format::envelope::{Kind, Sealer, print};
+use crate::fleet::format::head::{Head, Place, Timing};
 use crate::fleet::format::hex::Hex;
 use crate::fleet::format::layout::Layout;
 use crate::fleet::format::row::Build;
-use crate::fleet::format::value::{Value, Written};
+use crate::fleet::format::value::Written;
 use crate::fleet::probe::probe;
 use crate::fleet::protocol::call::{Act, Reply};
 use crate::fleet::protocol::following::{Applied, Heard};
@@ -39,10 +39,10 @@ use crate::version::id::VersionId;
 use crate::version::loaded::AnyVersion;
 
 /// What this release can read and write: heads of a later one name the least that may.
-pub(super) const LIBRARY: u32 = 1;
+pub(crate) const LIBRARY: u32 = 1;
 
 /// How often what is agreed on may be overtaken by others before a change is given up until the next step.
-pub(super) const TRIES: usize = 16;
+pub(crate) const TRIES: usize = 16;
 
 /// Heads of its own that a member remembers until it has made them true, which it does at once.
 const OWN_MAX: usize = 8;
@@ -203,13 +203,11 @@ impl Agent {
         format!("nothing can be agreed on in the store of the fleet: {why}")
     }
 
-    /// For how long somebody has judged, in all.
-    pub(super) fn active_ms(&mut self) -> u64 {
+    /// For how long somebody has judged, in all, at the time of this head or later. Where the ledger cannot be read it is as the head
+    /// has it: the next one would have plans believe otherwise that all of it has passed since.
+    pub(super) fn active_ms(&mut self, head: &Head) -> u64 {
         let key = self.layout.ledger().clone();
-        match self.perform(&Act::Get { key, kind: Kind::Ledger, known: None }) {
-            Reply::Value { value: Value::Ledger(ledger), .. } => ledger.active_ms,
-            _ => 0,
-        }
+        active_of(head, &self.perform(&Act::Get { key, kind: Kind::Ledger, known: None }))
     }
 
     /// Puts what comes after a head to the others.
@@ -222,35 +220,24 @@ impl Agent {
     ) -> Result<Hex, NotAgreed> {
         let nonce = next.nonce;
         let written = Arc::new(Written::new(next).map_err(|error| NotAgreed::No(error.to_string()))?);
-        let (key, value) = (self.layout.filed(over.head().place), Value::Head(Arc::clone(&over.written)));
-        match self.perform(&Act::Put { key, value, over: None }) {
-            Reply::Done(_) | Reply::Failed(StoreOutcome::Conflict) => {}
-            // Lowering does not wait for a file.
-            _ if !raises => {}
-            _ => return Err(NotAgreed::No(self.unreachable())),
-        }
-        let (sent, key) = (clock.now(), self.layout.head().clone());
-        let act = Act::Put { key, value: Value::Head(Arc::clone(&written)), over: Some(over.tag.clone()) };
-        match self.perform(&act) {
-            Reply::Done(tag) => {
-                self.member.following.hear_own(sent, &Applied { written, tag }, clock.now());
+        let (sent, layout) = (clock.now(), self.layout.clone());
+        match replace(&mut |act| self.perform(act), &layout, over, Arc::clone(&written), raises) {
+            Replaced::Done(own) => {
+                self.member.following.hear_own(sent, &own, clock.now());
                 Ok(nonce)
             }
-            Reply::Failed(StoreOutcome::Conflict) => Err(NotAgreed::No(String::from(
+            Replaced::Lost => Err(NotAgreed::No(String::from(
                 "another process has decided something in the same moment: look at it, and say it again",
             ))),
-            Reply::Failed(StoreOutcome::Unknown) => {
+            Replaced::Unknown => {
                 let there = self.read_head(clock).map_err(NotAgreed::Unknown)?;
-                let (head, print) = (there.head(), written.print);
-                let is_own = there.written.print == print
-                    || head.ancestors.have(written.head.place.seq, print) == Descent::Yes;
-                if is_own {
+                if has_landed(&written, &there.written) {
                     Ok(nonce)
                 } else {
                     Err(NotAgreed::Unknown(String::from("the store did not say whether it took it")))
                 }
             }
-            _ => Err(NotAgreed::No(self.unreachable())),
+            Replaced::NotDone => Err(NotAgreed::No(self.unreachable())),
         }
     }
 }
@@ -268,14 +255,7 @@ impl Joined {
         (seed, clock): (u64, &Clock),
     ) -> Result<Self, BuildError> {
         fleet.check()?;
-        let root = fleet.root()?;
-        let layout = Layout::new(&root, name)?;
-        let digest = |text: String| {
-            let digest: [u8; 32] = Sha256::digest(text.as_bytes()).into();
-            Hex(digest.iter().take(8).fold(0, |number, byte| number << 8 | u64::from(*byte)))
-        };
-        let secrets: Vec<&[u8]> = fleet.secrets.iter().map(Vec::as_slice).collect();
-        let sealer = Sealer::new(digest(format!("fleet 1 {root} {name}")), &secrets);
+        let (layout, sealer) = fleet.place(name)?;
         let (now, mut chance) = (clock.now(), SplitMix64(seed));
         let build = Build { library: LIBRARY, host: fleet.build.clone() };
         let member = Member::new(layout.clone(), build, &fleet.class, chance.bits(), now, Rules::default());
@@ -286,7 +266,7 @@ impl Joined {
             member,
             chance,
             timing: fleet.timing.agreed(),
-            contract: digest(format!("contract 1 {contract}")),
+            contract: print(&format!("contract 1 {contract}")),
             read: None,
             aligned: None,
             versions: OrderedMap::new(),
@@ -337,7 +317,7 @@ impl Agent {
                     if let Some(left) = left {
                         // Or another process has founded the fleet in this moment: then it is there when it is asked for again.
                         last = format!(
-                            "what was agreed on is gone from the store, and {} is there: put it back, or remove all of it to \
+                            "what was agreed on is gone from the store, and {} is there: repair it (`switchback fleet repair`), or remove all of it to \
                              begin again",
                             left.key
                         );
@@ -422,20 +402,7 @@ impl Agent {
                 .iter()
                 .map(|(version, why, _)| (version.version.to_string(), why.clone()))
                 .collect(),
-            members: self
-                .member
-                .judge
-                .rows()
-                .map(|(row, at)| FleetMember {
-                    name: row.name.to_string(),
-                    class: row.class.clone(),
-                    build: row.build.host.clone(),
-                    state: row.state.into(),
-                    sequence: row.has.seq,
-                    seen: at,
-                    not_ready: row.failed.iter().map(|(of, why)| (of.clone(), why.clone())).collect(),
-                })
-                .collect(),
+            members: self.member.judge.rows().map(|(row, at)| FleetMember::of(row, at)).collect(),
             store_requests: self.requests,
             store_failures: self.failures,
             store_error: self.error.clone(),
@@ -448,26 +415,13 @@ impl Agent {
     /// What comes after a head.
     pub(super) fn next(
         &mut self,
-        head: &Head,
         over: &Applied,
         saved: &SavedControl,
         decider: &mut Decider,
         active_ms: u64,
         now: Timestamp,
     ) -> Head {
-        let events = decider.events();
-        let why = events.first().map(|event| event.to_string()).unwrap_or_default();
-        let by = events.iter().find_map(|event| event.actor.clone());
-        let by = by.map_or_else(|| self.member.name().to_string(), |actor| actor.to_string());
-        let why: String = why.chars().take(1_000).collect();
-        let nonce = Hex(self.chance.bits());
-        let mut next = head.next(over.written.print, nonce, &by, &why, now);
-        let core = core_of(saved);
-        next.enter(&core, now, active_ms);
-        next.core = core;
-        next.control = control_json(saved);
-        next.more.extend(beside(active_ms, &events));
-        next.forget_lowered();
-        next
+        let (nonce, own) = (Hex(self.chance.bits()), self.member.name().to_string());
+        next_head(over, nonce, &own, saved, &decider.events(), active_ms, now)
     }
 }

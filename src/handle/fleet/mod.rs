@@ -12,7 +12,8 @@
 pub(crate) mod agreement;
 pub(crate) mod counts;
 mod judging;
-mod membership;
+pub(crate) mod membership;
+pub(crate) mod register;
 mod status;
 mod steps;
 

@@ -6,7 +6,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::base::clock::Timestamp;
-use crate::fleet::format::row::State;
+use crate::fleet::format::counts::Counts;
+use crate::fleet::format::row::{Row, State};
 
 /// The fleet, as this process sees it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -62,6 +63,21 @@ pub struct FleetMember {
     pub seen: Timestamp,
     /// Why it cannot use a version that is agreed on, by the version's identity.
     pub not_ready: Vec<(String, String)>,
+}
+
+impl FleetMember {
+    /// What a row says, and when it was put.
+    pub(crate) fn of<C: Counts>(row: &Row<C>, at: Timestamp) -> Self {
+        Self {
+            name: row.name.to_string(),
+            class: row.class.clone(),
+            build: row.build.host.clone(),
+            state: row.state.into(),
+            sequence: row.has.seq,
+            seen: at,
+            not_ready: row.failed.iter().map(|(of, why)| (of.clone(), why.clone())).collect(),
+        }
+    }
 }
 
 /// Where a process stands in its fleet.

@@ -8,7 +8,8 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 
 use super::agreement::{
-    Told, beside, control_json, core_of, course_of, events_of, fleet_time, obey, told_identity,
+    Told, beside, control_json, core_of, course_of, events_of, fleet_time, obey, set_quarantine,
+    told_identity,
 };
 use super::counts::FleetCounts;
 use super::judging::{FleetJudge, KEYED};
@@ -113,7 +114,7 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
             ));
         }
         let saved = agent.control_of(&over).ok_or("what was agreed on cannot be read by this release")?;
-        let active_ms = agent.active_ms();
+        let active_ms = agent.active_ms(head);
         let now = fleet_time(head, &saved, active_ms);
         let brought: Vec<Arc<dyn AnyVersion>> = agent.versions.values().cloned().collect();
         let mut decider = self.decider(&saved, &brought).ok_or("the decision cannot be made here")?;
@@ -125,7 +126,7 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
         if is_agreed(&before, &saved) {
             return Ok(result);
         }
-        let next = agent.next(head, &over, &saved, &mut decider, active_ms, clock.now());
+        let next = agent.next(&over, &saved, &mut decider, active_ms, clock.now());
         match agent.put(&over, next, true, clock) {
             Ok(_) => {
                 self.make_true(fleet, agent);
@@ -173,7 +174,7 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
             let Ok(over) = agent.read_head(clock) else { return };
             let head = over.head();
             let Some(saved) = agent.control_of(&over) else { return };
-            let active_ms = agent.active_ms();
+            let active_ms = agent.active_ms(head);
             let now = fleet_time(head, &saved, active_ms);
             let Some(mut decider) = self.decider(&saved, &[]) else { return };
             obey(&mut decider, head, &saved, &[], now);
@@ -183,7 +184,7 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
             let after = decider.saved(now);
             // Otherwise somebody else has done it.
             if !is_agreed(&before, &after) {
-                let next = agent.next(head, &over, &after, &mut decider, active_ms, clock.now());
+                let next = agent.next(&over, &after, &mut decider, active_ms, clock.now());
                 match agent.put(&over, next, false, clock) {
                     Ok(nonce) => agent.told_here(nonce),
                     Err(_) => continue,
@@ -531,6 +532,8 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
             let now = clock.now();
             let mut saved = self.control.lock().saved((0, 0), false, Vec::new(), now);
             saved.setting = Some(SavedSetting::of(&self.setting()));
+            let mut more = beside(0, &[]);
+            set_quarantine(&mut more, self.control.lock().settings.quarantine_for);
             let head = Head {
                 place: Place { term: 1, seq: 1 },
                 nonce: Hex(agent.chance.bits()),
@@ -548,7 +551,7 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
                 evidence: Evidence::default(),
                 contract: agent.contract,
                 key_print: Hex(0),
-                more: beside(0, &[]),
+                more,
             };
             let refused = |reason: String| BuildError::Fleet { reason };
             let written = Arc::new(Written::new(head).map_err(|error| refused(error.to_string()))?);

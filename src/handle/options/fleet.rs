@@ -7,7 +7,9 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::base::invalid::{InvalidArgument, checked_when_read};
+use crate::fleet::format::envelope::{Sealer, print};
 use crate::fleet::format::head::Timing;
+use crate::fleet::format::layout::Layout;
 use crate::fleet::{Key, Store};
 
 /// The fleet that a handle is a member of: all processes whose handles have this name, in this place of this store.
@@ -94,6 +96,14 @@ impl Fleet {
 
     pub(crate) fn root(&self) -> Result<Key, InvalidArgument> {
         Key::new(self.root.as_deref().unwrap_or("switchback"))
+    }
+
+    /// Where everything of a handle lies, and what opens it.
+    pub(crate) fn place(&self, name: &str) -> Result<(Layout, Sealer), InvalidArgument> {
+        let root = self.root()?;
+        let secrets: Vec<&[u8]> = self.secrets.iter().map(Vec::as_slice).collect();
+        let sealer = Sealer::new(print(&format!("fleet 1 {root} {name}")), &secrets);
+        Ok((Layout::new(&root, name)?, sealer))
     }
 
     pub(crate) fn check(&self) -> Result<(), InvalidArgument> {

@@ -1,0 +1,395 @@
+//! What lies in a fleet's store, held against the rest of it.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::error::FleetError;
+use super::reach::{FoundLedger, FoundRow, Lies, Reach, latest};
+use crate::base::clock::Timestamp;
+use crate::fleet::Listed;
+use crate::fleet::format::counts::Book;
+use crate::fleet::format::envelope::Kind;
+use crate::fleet::format::head::{Ancestors, Descent, Head, Place};
+use crate::fleet::format::hex::Hex;
+use crate::fleet::format::ledger::Ledger;
+use crate::fleet::format::row::{Row, State};
+use crate::fleet::format::value::{Value, Written};
+use crate::handle::fleet::counts::FleetCounts;
+
+/// Heads before the newest that should be filed, whoever sweeps.
+const RECENT: u64 = 64;
+
+/// What [`FleetOperator::audit`](super::FleetOperator::audit) has found.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct FleetAudit {
+    /// The name of the handles.
+    pub model: String,
+    /// What is not as it should be: faults first.
+    pub findings: Vec<FleetFinding>,
+    /// Filed heads that were read.
+    pub filed: usize,
+    /// Rows that were read.
+    pub rows: usize,
+}
+
+impl FleetAudit {
+    /// Whether nothing is wrong. Things that only leave a hole in the history may have been found.
+    pub fn is_whole(&self) -> bool {
+        !self.findings.iter().any(FleetFinding::is_fault)
+    }
+}
+
+/// Something in a fleet's store that is not as it should be.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case", tag = "finding")]
+#[non_exhaustive]
+pub enum FleetFinding {
+    /// What was agreed on is not there.
+    HeadMissing,
+    /// A value is damaged, a later release's, or sealed with another secret.
+    Unreadable {
+        /// Where it lies.
+        key: String,
+        /// Why.
+        reason: String,
+    },
+    /// A process has seen what is not in the store any more: it was put back.
+    Ahead {
+        /// The process.
+        member: String,
+        /// What it has.
+        has: String,
+    },
+    /// A process follows another history than the one in the store.
+    Diverged {
+        /// The process.
+        member: String,
+    },
+    /// A process has kept a head from which the newest does not come.
+    OtherHistory {
+        /// The head, as `repair` takes it.
+        head: String,
+    },
+    /// The ledger is of a head that is not in the store any more.
+    LedgerAhead {
+        /// That head.
+        has: String,
+    },
+    /// Nobody brings evidence together.
+    NobodyJudges {
+        /// When it was done last, by the store's clock; nothing where it never was.
+        since: Option<Timestamp>,
+    },
+    /// A row is older than it was when its counts were taken.
+    RowBehind {
+        /// The process.
+        member: String,
+        /// Its number, and the one that it had.
+        numbers: (u64, u64),
+    },
+    /// A row is gone that was not closed.
+    RowGone {
+        /// The process.
+        member: String,
+    },
+    /// Rows have less together than was counted already.
+    CountsShrank,
+    /// A head is not filed that was replaced: the history has a hole there.
+    Hole {
+        /// Its number.
+        sequence: u64,
+    },
+    /// The head that is filed under a number is of another history.
+    FiledOfOther {
+        /// The number.
+        sequence: u64,
+    },
+    /// Something lies there that is none of the fleet's.
+    Stray {
+        /// Where.
+        key: String,
+    },
+}
+
+impl FleetFinding {
+    /// Whether somebody has to do something. The others are holes in the history, and strangers.
+    pub fn is_fault(&self) -> bool {
+        !matches!(self, Self::Hole { .. } | Self::FiledOfOther { .. } | Self::Stray { .. })
+    }
+}
+
+impl fmt::Display for FleetFinding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::HeadMissing => f.write_str("what was agreed on is gone: repair it"),
+            Self::Unreadable { key, reason } => write!(f, "{key} cannot be read: {reason}"),
+            Self::Ahead { member, has } => write!(
+                f,
+                "process {member} has {has}, which is not in the store any more: it was put back; repair it"
+            ),
+            Self::Diverged { member } => {
+                write!(
+                    f,
+                    "process {member} follows another history than the store's: repair it, or start it again"
+                )
+            }
+            Self::OtherHistory { head } => {
+                write!(f, "a process has kept {head}, from which what is agreed on does not come: repair it")
+            }
+            Self::LedgerAhead { has } => {
+                write!(f, "the ledger is of {has}, which is not in the store any more: repair it")
+            }
+            Self::NobodyJudges { since: Some(since) } => {
+                write!(f, "no process judges since {since}: look whether any reaches the store")
+            }
+            Self::NobodyJudges { since: None } => f.write_str("no process has ever judged"),
+            Self::RowBehind { member, numbers: (number, had) } => {
+                write!(f, "the row of process {member} has number {number} and had {had}: it was put back")
+            }
+            Self::RowGone { member } => {
+                write!(f, "the row of process {member} is gone before it was closed: somebody removed it")
+            }
+            Self::CountsShrank => f.write_str("rows have less together than was counted: some were put back"),
+            Self::Hole { sequence } => write!(f, "{sequence} is not filed: the history has a hole there"),
+            Self::FiledOfOther { sequence } => {
+                write!(f, "what is filed as {sequence} is of another history")
+            }
+            Self::Stray { key } => write!(f, "{key} is none of the fleet's"),
+        }
+    }
+}
+
+/// Heads that are filed, or why one cannot be read.
+pub(super) type Filed = BTreeMap<Place, Result<Arc<Written>, String>>;
+
+/// What lies under a handle's key, by what it is.
+pub(super) struct Lying {
+    pub(super) all: Vec<Listed>,
+    pub(super) rows: BTreeMap<Hex, FoundRow>,
+    pub(super) filed: Filed,
+    pub(super) kept: BTreeMap<(Place, Hex), Result<Arc<Written>, String>>,
+    pub(super) ledger: Option<Result<FoundLedger, String>>,
+    pub(super) store_now: Timestamp,
+}
+
+impl Lying {
+    /// The newest that a process says it has; those that have ended too.
+    pub(super) fn seen(&self) -> Option<Place> {
+        self.rows.values().filter_map(|found| Some(found.row.as_ref().ok()?.has)).max()
+    }
+
+    /// Rows of processes that have not ended, as far as the store tells.
+    fn there(&self, head: &Head) -> impl Iterator<Item = &Row<FleetCounts>> {
+        let close_after = Duration::from_millis(head.timing.close_after);
+        let spoke = self.rows.values().filter(move |found| self.store_now.since(found.at) < close_after);
+        spoke.filter_map(|found| found.row.as_deref().ok()).filter(|row| !row.state.is_last())
+    }
+
+    /// Those that follow another history than this head's.
+    pub(super) fn diverged(&self, head: &Head) -> impl Iterator<Item = &Row<FleetCounts>> {
+        let term = head.place.term;
+        self.there(head).filter(move |row| row.state == State::Diverged && row.has.term >= term)
+    }
+}
+
+impl Reach {
+    pub(super) fn lying(&self) -> Result<Lying, FleetError> {
+        let all = self.list(self.layout.handle())?;
+        let (mut filed, mut kept) = (BTreeMap::new(), BTreeMap::new());
+        for entry in &all {
+            let key = &entry.key;
+            if let Some(place) = self.layout.read_filed(key) {
+                filed.extend(self.put_aside(key)?.map(|found| (place, found)));
+            } else if let Some(place) = self.layout.read_kept(key) {
+                kept.extend(self.put_aside(key)?.map(|found| (place, found)));
+            }
+        }
+        let (rows, ledger) = (self.rows(&all)?, self.ledger()?);
+        Ok(Lying { store_now: latest(&all), rows, filed, kept, ledger, all })
+    }
+
+    pub(super) fn audit(&self) -> Result<FleetAudit, FleetError> {
+        // Before what else lies there: what is found later is newer.
+        let head = match self.get(Kind::Head, self.layout.head())? {
+            Lies::Value(Value::Head(written), ..) => Ok(written),
+            Lies::Nothing => match self.head() {
+                Err(error @ FleetError::NotFounded { .. }) => return Err(error),
+                Ok((found, _)) => Ok(found.written),
+                Err(_) => Err(None),
+            },
+            Lies::Value(..) => Err(Some(String::from("it is no head"))),
+            Lies::Unreadable(_, reason) => Err(Some(reason)),
+        };
+        let lying = self.lying()?;
+        let mut findings = Vec::new();
+        match &head {
+            Ok(written) => {
+                self.against_head(written, &lying, &mut findings);
+            }
+            Err(None) => findings.push(FleetFinding::HeadMissing),
+            Err(Some(reason)) => {
+                let key = self.layout.head().to_string();
+                findings.push(FleetFinding::Unreadable { key, reason: reason.clone() });
+            }
+        }
+        let mut damaged = |key: String, reason: &String| {
+            findings.push(FleetFinding::Unreadable { key, reason: reason.clone() });
+        };
+        for (name, found) in &lying.rows {
+            found
+                .row
+                .as_ref()
+                .err()
+                .into_iter()
+                .for_each(|why| damaged(self.layout.row(*name).to_string(), why));
+        }
+        for (place, found) in &lying.filed {
+            found
+                .as_ref()
+                .err()
+                .into_iter()
+                .for_each(|why| damaged(self.layout.filed(*place).to_string(), why));
+        }
+        for ((place, print), found) in &lying.kept {
+            let key = || self.layout.kept(*place, *print).to_string();
+            found.as_ref().err().into_iter().for_each(|why| damaged(key(), why));
+        }
+        if let Some(Err(why)) = &lying.ledger {
+            damaged(self.layout.ledger().to_string(), why);
+        }
+        let is_ours = |entry: &Listed| {
+            let (key, layout) = (&entry.key, &self.layout);
+            [layout.head(), layout.ledger()].contains(&key)
+                || layout.name(key).is_some()
+                || layout.read_filed(key).is_some()
+                || layout.read_kept(key).is_some()
+                || key.below(&layout.probes()).is_some()
+        };
+        let strays = lying.all.iter().filter(|entry| !is_ours(entry));
+        findings.extend(strays.map(|entry| FleetFinding::Stray { key: entry.key.to_string() }));
+        findings.sort_by_key(|finding| !finding.is_fault());
+        Ok(FleetAudit {
+            model: self.model.clone(),
+            findings,
+            filed: lying.filed.len(),
+            rows: lying.rows.len(),
+        })
+    }
+
+    fn against_head(&self, written: &Written, lying: &Lying, findings: &mut Vec<FleetFinding>) {
+        let head = &written.head;
+        for (name, found) in &lying.rows {
+            let Ok(row) = &found.row else { continue };
+            if row.has > head.place {
+                findings.push(FleetFinding::Ahead { member: name.to_string(), has: row.has.to_string() });
+            }
+        }
+        let diverged = lying.diverged(head);
+        findings.extend(diverged.map(|row| FleetFinding::Diverged { member: row.name.to_string() }));
+        for (place, print) in lying.kept.keys() {
+            if !comes_from(&lying.filed, written, (*place, *print)) {
+                findings.push(FleetFinding::OtherHistory { head: named(*place, *print) });
+            }
+        }
+        for (sequence, print) in named_ancestors(&head.ancestors, head.place.seq) {
+            let place = Place { term: head.place.term, seq: sequence };
+            match lying.filed.get(&place) {
+                // Of an earlier term it is filed there.
+                None if !lying.filed.iter().any(|(other, found)| {
+                    other.seq == sequence && found.as_ref().is_ok_and(|filed| filed.print == print)
+                }) =>
+                {
+                    findings.push(FleetFinding::Hole { sequence });
+                }
+                Some(Ok(filed)) if filed.print != print => {
+                    findings.push(FleetFinding::FiledOfOther { sequence });
+                }
+                _ => {}
+            }
+        }
+        let there = lying.there(head).count();
+        match &lying.ledger {
+            Some(Ok((ledger, at))) => {
+                against_ledger(head, ledger, &lying.rows, findings);
+                // Others take over after three ticks and some.
+                let patience = Duration::from_millis(head.timing.tick.saturating_mul(10).max(30_000));
+                if there > 0 && lying.store_now.since(*at) > patience {
+                    findings.push(FleetFinding::NobodyJudges { since: Some(*at) });
+                }
+            }
+            None if there > 0 => findings.push(FleetFinding::NobodyJudges { since: None }),
+            _ => {}
+        }
+    }
+}
+
+fn against_ledger(
+    head: &Head,
+    ledger: &Ledger<FleetCounts>,
+    rows: &BTreeMap<Hex, FoundRow>,
+    findings: &mut Vec<FleetFinding>,
+) {
+    if ledger.head > head.place {
+        findings.push(FleetFinding::LedgerAhead { has: ledger.head.to_string() });
+    }
+    let mut sum = ledger.closed.clone();
+    let mut is_whole = true;
+    for (name, mark) in ledger.marks.iter().filter(|(_, mark)| mark.closed.is_none()) {
+        match rows.get(name).map(|found| &found.row) {
+            None => findings.push(FleetFinding::RowGone { member: name.to_string() }),
+            Some(Ok(row)) if row.n < mark.n => {
+                let numbers = (row.n, mark.n);
+                findings.push(FleetFinding::RowBehind { member: name.to_string(), numbers });
+            }
+            Some(Ok(row)) => {
+                sum.add(&row.counts);
+                continue;
+            }
+            Some(Err(_)) => {}
+        }
+        is_whole = false;
+    }
+    let mut base: Book<FleetCounts> = ledger.base.clone();
+    base.retain(|attempt| !head.is_over(attempt));
+    if is_whole && !sum.covers(&base) {
+        findings.push(FleetFinding::CountsShrank);
+    }
+}
+
+/// A head, as `repair` takes it.
+pub(super) fn named(place: Place, print: Hex) -> String {
+    format!("{place}.{print}")
+}
+
+/// Whether a head comes from another one, is the same, or is of a later term. What is too far back to be named is looked for in what is
+/// filed.
+pub(super) fn comes_from(filed: &Filed, written: &Written, (from, print): (Place, Hex)) -> bool {
+    let (mut at, place) = (written, written.head.place);
+    if written.print == print || place.term > from.term {
+        return true;
+    }
+    if place.term < from.term {
+        return false;
+    }
+    loop {
+        match at.head.ancestors.have(from.seq, print) {
+            Descent::Yes => return true,
+            Descent::No => return false,
+            Descent::Ask(seq, expected) => match filed.get(&Place { term: place.term, seq }) {
+                // Each is nearer to what is looked for than the one before.
+                Some(Ok(next)) if next.print == expected => at = next,
+                _ => return false,
+            },
+        }
+    }
+}
+
+/// The last ones that a head names, without the first of all when there is none.
+fn named_ancestors(ancestors: &Ancestors, seq: u64) -> Vec<(u64, Hex)> {
+    ancestors.named().iter().copied().filter(|(of, _)| seq.saturating_sub(*of) <= RECENT).collect()
+}

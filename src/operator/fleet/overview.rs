@@ -1,0 +1,160 @@
+//! How a fleet stands, as its store says.
+
+use std::fmt;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::error::FleetError;
+use super::reach::{Reach, latest};
+use crate::base::clock::Timestamp;
+use crate::control::look::{LookRetained, LookRollout, look_at};
+use crate::control::settings::Quarantined;
+use crate::handle::fleet::agreement::course_of;
+use crate::handle::fleet::{FleetMember, FleetState};
+use crate::model::identity::Identity;
+use crate::rollout::guard::evidence::Evidence;
+use crate::version::id::VersionId;
+
+/// A fleet as its store says, for whoever is no member. Moments are the store's, unless it says otherwise.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct FleetOverview {
+    /// The name of its handles.
+    pub model: String,
+    /// The term: another one after each repair.
+    pub term: u32,
+    /// How many times something was agreed on.
+    pub sequence: u64,
+    /// When that was, the last time.
+    pub agreed_at: Timestamp,
+    /// Who did it: a name, `guard`, `judge`, or a process.
+    pub by: String,
+    /// What it was.
+    pub why: String,
+    /// At least so late is it by the store's clock: the newest moment that it has shown.
+    pub store_now: Timestamp,
+    /// The version that answers by default.
+    pub live: VersionId,
+    /// Versions that can be gone back to, the first one first. Since when, in the time of plans.
+    pub retained: Vec<LookRetained>,
+    /// Rollouts that are not over, with what guards say of them.
+    pub rollouts: Vec<LookRollout>,
+    /// What no plan tries again.
+    pub quarantined: Vec<(Identity, Quarantined)>,
+    /// Why nothing moves by itself, where it was frozen.
+    pub frozen: Option<String>,
+    /// The process that has judged last, by the name that its life began with.
+    pub judge: Option<String>,
+    /// When it has brought evidence together last.
+    pub judged_at: Option<Timestamp>,
+    /// How many times that was done.
+    pub merged: u64,
+    /// How often counts were given up because those of one process could not be read.
+    pub voids: u64,
+    /// For how long somebody has judged, in all: the time that plans count.
+    pub judged_for: Duration,
+    /// For how long nothing is raised yet, since whoever judges has begun a moment ago.
+    pub quiet: Duration,
+    /// The processes that are there, or were a short while ago.
+    pub members: Vec<FleetMember>,
+    /// Names of processes that are over, and lie in the store still.
+    pub gone: usize,
+    /// What cannot be read, and why.
+    pub unreadable: Vec<(String, String)>,
+}
+
+impl Reach {
+    pub(super) fn overview(&self) -> Result<FleetOverview, FleetError> {
+        let agreed = self.agreed()?;
+        let head = agreed.head();
+        let (listed, ledger) = (self.list(self.layout.rows())?, self.ledger()?);
+        let rows = self.rows(&listed)?;
+        let mut unreadable: Vec<(String, String)> = Vec::new();
+        let ledger = match ledger {
+            Some(Ok(ledger)) => Some(ledger),
+            Some(Err(why)) => {
+                unreadable.push((self.layout.ledger().to_string(), why));
+                None
+            }
+            None => None,
+        };
+        let mut evidence: Vec<(u32, Vec<Evidence>)> = Vec::new();
+        if let Some(course) = ledger.as_ref().and_then(|(ledger, _)| course_of(&ledger.more)) {
+            evidence = course.evidence.into_iter().map(|seen| (seen.number, seen.guards)).collect();
+        }
+        let rollouts = agreed.saved.attempts.iter().map(|attempt| {
+            let seen = evidence.iter_mut().find(|(number, _)| *number == attempt.number);
+            let mut rollout =
+                look_at(attempt, seen.map(|(_, seen)| std::mem::take(seen)).unwrap_or_default());
+            if let Some(entered) = head.entered.get(&attempt.number) {
+                rollout.since = entered.at;
+            }
+            rollout
+        });
+        let rollouts = rollouts.collect();
+        let retained = agreed.saved.retained.iter().map(|kept| LookRetained {
+            version: kept.version.version,
+            since: kept.since,
+            taken_back: kept.taken_back,
+        });
+        let (mut members, mut gone) = (Vec::new(), 0);
+        for (name, found) in &rows {
+            let mark = ledger.as_ref().and_then(|(ledger, _)| ledger.marks.get(name));
+            match &found.row {
+                Err(why) => unreadable.push((self.layout.row(*name).to_string(), why.clone())),
+                Ok(row) if row.state.is_last() || mark.is_some_and(|mark| mark.closed.is_some()) => gone += 1,
+                Ok(row) => members.push(FleetMember::of(&**row, found.at)),
+            }
+        }
+        let judged_at = ledger.as_ref().map(|(_, at)| *at);
+        let of = ledger.as_ref().map(|(ledger, _)| &**ledger);
+        Ok(FleetOverview {
+            model: self.model.clone(),
+            term: head.place.term,
+            sequence: head.place.seq,
+            agreed_at: agreed.at,
+            by: head.by.clone(),
+            why: head.why.clone(),
+            store_now: latest(&listed).max(agreed.at).max(judged_at.unwrap_or_default()),
+            live: agreed.saved.live.version,
+            retained: retained.collect(),
+            rollouts,
+            quarantined: agreed.saved.quarantine.clone(),
+            frozen: agreed.saved.frozen.clone(),
+            judge: of.map(|ledger| ledger.judge.to_string()),
+            judged_at,
+            merged: of.map_or(0, |ledger| ledger.n),
+            voids: of.map_or(0, |ledger| ledger.voids),
+            judged_for: Duration::from_millis(agreed.active_ms),
+            quiet: Duration::from_millis(of.map_or(0, |ledger| ledger.quiet_ms)),
+            members,
+            gone,
+            unreadable,
+        })
+    }
+}
+
+/// For people: a line for the fleet, and one for each rollout and process.
+impl fmt::Display for FleetOverview {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { model, term, sequence, live, .. } = self;
+        let here = self.members.iter().filter(|member| member.state == FleetState::Following).count();
+        write!(
+            f,
+            "{model} at {term}.{sequence}: live {live}, {here} of {} processes follow",
+            self.members.len()
+        )?;
+        if let Some(reason) = &self.frozen {
+            write!(f, "; frozen: {reason}")?;
+        }
+        for rollout in &self.rollouts {
+            write!(f, "\n  {} is {} with {}", rollout.version, rollout.phase, rollout.weight)?;
+        }
+        for member in &self.members {
+            let FleetMember { name, class, build, state, sequence, seen, .. } = member;
+            write!(f, "\n  {name} {class} {build} is {state}, at {sequence}, seen {seen}")?;
+        }
+        Ok(())
+    }
+}

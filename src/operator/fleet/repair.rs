@@ -1,0 +1,224 @@
+//! A new term, where what was agreed on is gone, or was put back to what it was before.
+
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use super::audit::{Lying, comes_from, named};
+use super::error::FleetError;
+use super::reach::{Lies, Reach};
+use crate::control::event::Cause;
+use crate::fleet::format::envelope::Kind;
+use crate::fleet::format::head::Place;
+use crate::fleet::format::value::{Value, Written};
+use crate::fleet::protocol::call::{Act, Reply};
+use crate::fleet::protocol::following::Applied;
+use crate::fleet::{StoreOutcome, Tag};
+use crate::handle::fleet::agreement::active_of;
+use crate::handle::fleet::register::{has_landed, next_head};
+use crate::rollout::phase::Phase;
+use crate::version::id::VersionId;
+
+/// What a repair has come to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct FleetRepair {
+    /// The head that it went on from, as it is named.
+    pub from: String,
+    /// The new term.
+    pub term: u32,
+    /// The number of the head that begins it.
+    pub sequence: u64,
+    /// The version that is live.
+    pub live: VersionId,
+    /// Candidates that were taken off.
+    pub taken_off: Vec<VersionId>,
+}
+
+/// What is in the place of the head.
+struct There {
+    head: Option<Arc<Written>>,
+    tag: Option<Tag>,
+}
+
+impl Reach {
+    pub(super) fn repair(
+        &self,
+        by: &str,
+        reason: &str,
+        from: Option<&str>,
+    ) -> Result<Option<FleetRepair>, FleetError> {
+        let there = self.there()?;
+        let lying = self.lying()?;
+        let known = known(&there, &lying);
+        let tips = tips(&known, &lying);
+        let seen = lying.seen().filter(|seen| tips.iter().all(|tip| *seen > tip.head.place));
+        let chosen = match from {
+            Some(name) => {
+                let is_it = |written: &&&Arc<Written>| named(written.head.place, written.print) == name;
+                known.iter().find(|written| is_it(&written)).ok_or_else(|| FleetError::NotAgreed {
+                    reason: format!(
+                        "no head {name} is filed or kept; those to go on from are {}",
+                        told(&tips).join(", ")
+                    ),
+                })?
+            }
+            None => match tips[..] {
+                [tip] if seen.is_none() => tip,
+                _ => {
+                    return Err(FleetError::Histories {
+                        heads: told(&tips),
+                        seen: seen.map(|seen| seen.to_string()),
+                    });
+                }
+            },
+        };
+        let is_there = there.head.as_ref().is_some_and(|head| head.print == chosen.print);
+        if is_there && tips.len() == 1 && seen.is_none() {
+            return Ok(None);
+        }
+        // With the head alone gone, nothing was put back, and nothing that was decided is lost.
+        let is_whole = there.head.is_none() && tips.len() == 1 && seen.is_none();
+        let highest = highest(&known, &lying);
+        let (written, taken_off, live) = self.anew(chosen, by, reason, is_whole, (&lying, highest))?;
+        let from = named(chosen.head.place, chosen.print);
+        self.put_repaired(&there, chosen, &written)?;
+        let Place { term, seq } = written.head.place;
+        Ok(Some(FleetRepair { from, term, sequence: seq, live, taken_off }))
+    }
+
+    fn there(&self) -> Result<There, FleetError> {
+        let key = self.layout.head();
+        match self.get(Kind::Head, key)? {
+            Lies::Value(Value::Head(written), tag, _) => Ok(There { head: Some(written), tag: Some(tag) }),
+            Lies::Value(_, tag, _) | Lies::Unreadable(Some(tag), _) => {
+                Ok(There { head: None, tag: Some(tag) })
+            }
+            Lies::Nothing => match self.head() {
+                Err(error @ FleetError::NotFounded { .. }) => Err(error),
+                _ => Ok(There { head: None, tag: None }),
+            },
+            Lies::Unreadable(None, reason) => Err(FleetError::Unreadable { key: key.to_string(), reason }),
+        }
+    }
+
+    /// The head that begins the new term.
+    fn anew(
+        &self,
+        chosen: &Arc<Written>,
+        by: &str,
+        reason: &str,
+        is_whole: bool,
+        (lying, highest): (&Lying, Highest),
+    ) -> Result<(Arc<Written>, Vec<VersionId>, VersionId), FleetError> {
+        let over = Applied { written: Arc::clone(chosen), tag: Tag::new("") };
+        let ledger = Act::Get { key: self.layout.ledger().clone(), kind: Kind::Ledger, known: None };
+        let active_ms = active_of(&chosen.head, &self.ask(&ledger, &mut None));
+        let mut agreed = self.decided(over, lying.store_now, active_ms)?;
+        let now = agreed.now;
+        let on_trial: Vec<(u32, VersionId)> = agreed
+            .saved
+            .attempts
+            .iter()
+            .filter(|attempt| !is_whole && attempt.state.phase != Phase::Baking)
+            .map(|attempt| (attempt.number, attempt.version.version))
+            .collect();
+        agreed.decider.change(now, |control, desk| {
+            for (number, _) in &on_trial {
+                let cause = Cause::Operator { reason: format!("the fleet was repaired: {reason}") };
+                let _ = control.lower(*number, cause, desk);
+            }
+        });
+        let mut saved = agreed.decider.saved(now);
+        // What the others have counted under a number is never taken for another attempt's.
+        saved.next_attempt = saved.next_attempt.max(highest.attempt.saturating_add(1));
+        let (events, at) = (agreed.decider.events(), self.clock.now());
+        let mut next = next_head(&agreed.over, self.nonce(), by, &saved, &events, active_ms, at);
+        next.place.term = highest.term.saturating_add(1);
+        (next.by, next.why) = (by.to_owned(), format!("the fleet is repaired: {reason}"));
+        let written =
+            Written::new(next).map_err(|error| FleetError::NotAgreed { reason: error.to_string() })?;
+        Ok((
+            Arc::new(written),
+            on_trial.into_iter().map(|(_, version)| version).collect(),
+            saved.live.version,
+        ))
+    }
+
+    fn put_repaired(
+        &self,
+        there: &There,
+        chosen: &Written,
+        written: &Arc<Written>,
+    ) -> Result<(), FleetError> {
+        // What is replaced is filed, and what it goes on from.
+        let mut said = None;
+        let mut file = |head: &Arc<Written>| {
+            let (key, value) = (self.layout.filed(head.head.place), Value::Head(Arc::clone(head)));
+            drop(self.ask(&Act::Put { key, value, over: None }, &mut None));
+        };
+        there.head.iter().for_each(&mut file);
+        file(&Arc::new(chosen.clone()));
+        let value = Value::Head(Arc::clone(written));
+        let act = Act::Put { key: self.layout.head().clone(), value, over: there.tag.clone() };
+        let reason = |said: Option<String>| {
+            said.unwrap_or_else(|| String::from("somebody else was faster: look again"))
+        };
+        match self.ask(&act, &mut said) {
+            Reply::Done(_) => Ok(()),
+            Reply::Failed(StoreOutcome::Unknown) => match self.head() {
+                Ok((there, _)) if has_landed(written, &there.written) => Ok(()),
+                _ => Err(FleetError::Unknown { reason: reason(said) }),
+            },
+            _ => Err(FleetError::NotAgreed { reason: reason(said) }),
+        }
+    }
+}
+
+/// Every head that can be read, the newest first, each once.
+fn known(there: &There, lying: &Lying) -> Vec<Arc<Written>> {
+    let kept = lying.kept.values().filter_map(|found| found.as_ref().ok());
+    let filed = lying.filed.values().filter_map(|found| found.as_ref().ok());
+    let mut known: Vec<Arc<Written>> = there.head.iter().chain(kept).chain(filed).cloned().collect();
+    known.sort_by_key(|written| (std::cmp::Reverse(written.head.place), written.print));
+    known.dedup_by_key(|written| written.print);
+    known
+}
+
+/// Those from which no other one comes.
+fn tips<'a>(known: &'a [Arc<Written>], lying: &Lying) -> Vec<&'a Arc<Written>> {
+    let newest = known.first().map(|written| &**written);
+    let is_tip = |written: &&Arc<Written>| {
+        let (place, print) = (written.head.place, written.print);
+        let later =
+            |other: &Arc<Written>| other.print != print && comes_from(&lying.filed, other, (place, print));
+        // What is filed so long ago that nobody names it any more is no end of a history.
+        let is_old = newest.is_some_and(|newest| newest.head.place.seq.saturating_sub(place.seq) > 64);
+        !known.iter().any(later) && (!is_old || Some(print) == newest.map(|newest| newest.print))
+    };
+    known.iter().filter(is_tip).collect()
+}
+
+fn told(tips: &[&Arc<Written>]) -> Vec<String> {
+    tips.iter().map(|written| named(written.head.place, written.print)).collect()
+}
+
+#[derive(Clone, Copy)]
+struct Highest {
+    term: u32,
+    attempt: u32,
+}
+
+/// The highest numbers that anybody has used.
+fn highest(known: &[Arc<Written>], lying: &Lying) -> Highest {
+    let rows = || lying.rows.values().filter_map(|found| found.row.as_ref().ok());
+    let ledger = lying.ledger.iter().filter_map(|found| found.as_ref().ok()).map(|(ledger, _)| ledger);
+    let terms = known.iter().map(|written| written.head.place.term);
+    let terms =
+        terms.chain(rows().map(|row| row.has.term)).chain(ledger.clone().map(|ledger| ledger.head.term));
+    let on_trial = known.iter().flat_map(|written| written.head.core.candidates.iter());
+    let counted = rows().flat_map(|row| row.counts.attempts());
+    let merged = ledger.flat_map(|ledger| ledger.base.attempts().chain(ledger.closed.attempts()));
+    let attempts = on_trial.map(|candidate| candidate.attempt).chain(counted).chain(merged);
+    Highest { term: terms.max().unwrap_or_default(), attempt: attempts.max().unwrap_or_default() }
+}

@@ -1,0 +1,125 @@
+//! What is left behind in a fleet's store, removed.
+
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::audit::{Lying, comes_from, named};
+use super::error::FleetError;
+use super::reach::{Reach, as_found};
+use crate::base::clock::Timestamp;
+use crate::fleet::format::head::Place;
+use crate::fleet::format::hex::Hex;
+use crate::fleet::format::value::Written;
+use crate::fleet::protocol::rules::Rules;
+use crate::fleet::protocol::sweep::Sweep;
+use crate::fleet::{Key, Listed, StoreError};
+use crate::handle::fleet::agreement::control_of;
+
+/// A probe lasts some seconds: what is older was left by one that was ended in the middle.
+const PROBED: Duration = Duration::from_secs(86_400);
+
+/// Something in a store that nobody can miss.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct FleetLeftover {
+    /// Where it lies.
+    pub key: String,
+    /// How many bytes it has.
+    pub bytes: u64,
+    /// When it was put, by the store's clock.
+    pub at: Timestamp,
+}
+
+/// What a sweep has done.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct FleetSweep {
+    /// What is gone.
+    pub removed: Vec<FleetLeftover>,
+    /// What could not be removed, and why. The next sweep tries again.
+    pub failed: Vec<(String, String)>,
+}
+
+impl Reach {
+    pub(super) fn leftovers(&self, older_than: Duration) -> Result<Vec<FleetLeftover>, FleetError> {
+        Ok(self.swept(older_than)?.iter().map(leftover).collect())
+    }
+
+    pub(super) fn sweep(&self, older_than: Duration) -> Result<FleetSweep, FleetError> {
+        let mut sweep = FleetSweep { removed: Vec::new(), failed: Vec::new() };
+        for entry in self.swept(older_than)? {
+            // Only what was looked at: a row that was written meanwhile stays.
+            match self.store.remove(&entry.key, &entry.tag) {
+                Ok(()) => sweep.removed.push(leftover(&entry)),
+                // Somebody else sweeps, or it is somebody's after all.
+                Err(StoreError::Conflict) => {}
+                Err(error) => sweep.failed.push((entry.key.to_string(), error.to_string())),
+            }
+        }
+        Ok(sweep)
+    }
+
+    fn swept(&self, older_than: Duration) -> Result<Vec<Listed>, FleetError> {
+        // The head first: what is agreed on later lets go of more, never of less.
+        let (over, _) = self.head()?;
+        let lying = self.lying()?;
+        let head = over.head();
+        let ledger = match &lying.ledger {
+            Some(Ok((ledger, _))) => ledger,
+            Some(Err(reason)) => {
+                return Err(FleetError::Unreadable {
+                    key: self.layout.ledger().to_string(),
+                    reason: reason.clone(),
+                });
+            }
+            // Nothing is closed.
+            None => return Ok(Vec::new()),
+        };
+        self.has_one_history(&over.written, &lying)?;
+        // An attempt that has a number of its own and is not in the head is over.
+        let next = control_of(head).map_or(0, |saved| saved.next_attempt);
+        let is_over = |attempt: u32| head.candidate(attempt).is_none() && attempt < next;
+        let sweep = Sweep { head, store_now: lying.store_now, age: older_than, rules: Rules::default() };
+        let rows = sweep.rows(ledger, &as_found(&lying.rows), is_over);
+        let asks = lying.rows.iter().filter(|(name, _)| !rows.contains(name));
+        let asks = asks.filter_map(|(_, found)| found.row.as_ref().ok()).filter(|row| !row.state.is_last());
+        let oldest = asks.map(|row| row.has).filter(|has| has.term == head.place.term).min();
+        let at = |key: &Key| lying.all.iter().find(|entry| entry.key == *key).map(|entry| entry.at);
+        let filed: Vec<(Place, Timestamp)> =
+            lying.filed.keys().filter_map(|place| Some((*place, at(&self.layout.filed(*place))?))).collect();
+        let kept: Vec<(Place, Hex, Timestamp)> = lying
+            .kept
+            .keys()
+            .filter_map(|(place, print)| Some((*place, *print, at(&self.layout.kept(*place, *print))?)))
+            .collect();
+        let mut gone: Vec<Key> = rows.iter().map(|name| self.layout.row(*name)).collect();
+        gone.extend(sweep.filed(oldest, &filed).into_iter().map(|place| self.layout.filed(place)));
+        gone.extend(sweep.kept(&kept).into_iter().map(|(place, print)| self.layout.kept(place, print)));
+        let probes = self.layout.probes();
+        let is_left = |entry: &&Listed| {
+            let of_probe = entry.key.below(&probes).is_some()
+                && lying.store_now.since(entry.at) >= older_than.max(PROBED);
+            of_probe || gone.contains(&entry.key)
+        };
+        Ok(lying.all.iter().filter(is_left).cloned().collect())
+    }
+
+    /// Nothing is swept that a repair may need.
+    fn has_one_history(&self, written: &Written, lying: &Lying) -> Result<(), FleetError> {
+        let head = &written.head;
+        let others = lying.kept.keys().filter(|of| !comes_from(&lying.filed, written, **of));
+        let mut heads: Vec<String> = others.map(|(place, print)| named(*place, *print)).collect();
+        let ahead = lying.seen().filter(|seen| *seen > head.place);
+        let seen = ahead.or(lying.diverged(head).map(|row| row.has).max());
+        if heads.is_empty() && seen.is_none() {
+            return Ok(());
+        }
+        heads.push(named(head.place, written.print));
+        Err(FleetError::Histories { heads, seen: seen.map(|seen| seen.to_string()) })
+    }
+}
+
+fn leftover(entry: &Listed) -> FleetLeftover {
+    FleetLeftover { key: entry.key.to_string(), bytes: entry.length, at: entry.at }
+}
