@@ -154,6 +154,12 @@ def main():
             for module in circle:
                 own = sorted("/".join(t) for t in imports[tuple(module.split("/"))] if "/".join(t) in circle)
                 wrong.append(f"    {module} -> {', '.join(own)}")
+    # A `main`, `unwrap` and logs print `Debug`: of a public error it is the sentence (`base/causes`), never the fields.
+    errors = re.compile(r"#\[derive\(([^)]*)\)\]\n(?:(?!#\[derive|\n\n)[\s\S])*?^pub (?:struct|enum) (\w+)", re.M)
+    for module, code in files.items():
+        for derived, name in errors.findall(code):
+            if "Debug" in derived and re.search(r"\bError\b", derived):
+                wrong.append(f"{'/'.join(module)}: {name} derives Debug: write `debug_as_told!({name})` instead")
     if "--list" in sys.argv:
         for (above, below), found in sorted(between.items()):
             print(f"{above} -> {below}: {len(found)}")

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::calibration::{Calibration, Step};
+use crate::base::causes::debug_as_told;
 use crate::base::invalid::InvalidArgument;
 
 /// Estimates the quality of a binary model from its scores alone: confidence-based performance estimation, CBPE
@@ -281,11 +282,13 @@ fn quantile_of_normal(alpha: f64) -> f64 {
 }
 
 /// Two estimators do not mean the same by their counts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
     "the estimators have different calibrations or thresholds: only those of one calibration and threshold can be merged"
 )]
 pub struct WrongCalibration;
+
+debug_as_told!(WrongCalibration);
 
 #[cfg(test)]
 mod tests {

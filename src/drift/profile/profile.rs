@@ -171,7 +171,7 @@ pub struct ProfileMismatch {
 debug_as_told!(ProfileMismatch);
 
 /// A row does not have one value of each feature.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
     "the row has {found} values and the profile {expected} features: give one value of each, in their order"
 )]
@@ -182,3 +182,5 @@ pub struct WrongCells {
     /// How many values the row has.
     pub found: usize,
 }
+
+debug_as_told!(WrongCells);

@@ -2,11 +2,12 @@
 
 use thiserror::Error;
 
+use crate::base::causes::debug_as_told;
 use crate::base::invalid::InvalidArgument;
 use crate::fleet::StoreError;
 
 /// Why an operator has not done what was asked of it.
-#[derive(Debug, Clone, Error)]
+#[derive(Clone, Error)]
 #[non_exhaustive]
 pub enum FleetError {
     /// The place or the secret makes no sense.
@@ -72,3 +73,5 @@ pub enum FleetError {
         seen: Option<String>,
     },
 }
+
+debug_as_told!(FleetError);
