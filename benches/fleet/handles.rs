@@ -223,7 +223,7 @@ pub(crate) fn seen(count: usize, runs: u64) -> (f64, f64) {
 pub(crate) fn requests(count: usize) -> [(f64, f64); 2] {
     let mut members = Members::new(count, 3_000);
     let (span, step) = (Duration::from_secs(300), Duration::from_millis(500));
-    let mut measured = |members: &mut Members| {
+    let measured = |members: &mut Members| {
         let sum = |members: &Members| {
             let all = members.all.iter().map(|(_, wire)| wire.requests());
             all.fold((0, 0), |(reads, writes), (more, others)| (reads + more, writes + others))

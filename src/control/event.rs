@@ -526,7 +526,7 @@ pub enum Cause {
     /// A guard failed.
     Guard {
         /// The evidence that it saw.
-        evidence: Evidence,
+        evidence: Box<Evidence>,
     },
     /// The version failed on many requests in a row.
     Tripped {

@@ -582,7 +582,7 @@ impl Control {
             self.rest(snapshot.attempt, &evidence, desk);
             return;
         }
-        let cause = failed.map(|evidence| Cause::Guard { evidence });
+        let cause = failed.map(|evidence| Cause::Guard { evidence: Box::new(evidence) });
         self.carry_out(snapshot.attempt, moved, evidence, cause, desk);
     }
 

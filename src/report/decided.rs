@@ -112,7 +112,9 @@ fn grounds(report: &Report, event: &Event) -> Vec<Evidence> {
                 .decisions
                 .iter()
                 .filter(|decided| decided.at == event.at && decided.evidence.decision != evidence.decision);
-            std::iter::once(evidence.clone()).chain(others.map(|decided| decided.evidence.clone())).collect()
+            std::iter::once((**evidence).clone())
+                .chain(others.map(|decided| decided.evidence.clone()))
+                .collect()
         }
         _ => Vec::new(),
     }

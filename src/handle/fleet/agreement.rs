@@ -153,8 +153,8 @@ pub(crate) fn told_cause(cause: &Cause) -> String {
     match (told(cause), cause) {
         // What kind of cause it is decides what follows from it. Texts that would make a head too long are left out.
         (long, Cause::Guard { evidence }) if long.len() > CAUSE_MAX => {
-            let evidence = GuardEvidence { sentence: None, note: None, ..evidence.clone() };
-            told(&Cause::Guard { evidence })
+            let evidence = GuardEvidence { sentence: None, note: None, ..(**evidence).clone() };
+            told(&Cause::Guard { evidence: Box::new(evidence) })
         }
         (told, _) => told,
     }

@@ -225,7 +225,7 @@ fn callers_of_a_failing_candidate_have_lives_answer_and_it_is_judged_by_its_own(
         assert_eq!(status.control.error_rate, Some(0.0));
         tick(&service, &clock);
         let failed = events(&service, |event| match event {
-            EventKind::Aborted { cause: Cause::Guard { evidence }, .. } => Some(evidence.clone()),
+            EventKind::Aborted { cause: Cause::Guard { evidence }, .. } => Some((**evidence).clone()),
             _ => None,
         });
         assert_eq!(failed[0].observed, Some(1.0), "{kind:?}");
