@@ -3,6 +3,7 @@
 use std::io::{BufRead, BufReader, Lines};
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Output, Stdio};
+use std::sync::Arc;
 use std::time::Duration;
 
 use switchback::fleet::{Directory, Key, Read, Store};
@@ -16,13 +17,17 @@ use crate::harness::tests;
 tests! { "fleet_command_line":
     a_fleet_is_operated_from_a_shell_while_its_processes_run,
     what_cannot_be_done_to_a_fleet_is_said,
+    #[cfg(feature = "fleet-postgres")] a_fleet_in_postgresql_is_operated_from_a_shell long "`.ci/postgres` has a server",
 }
 
 const SECRET: &str = "sixteen bytes at the least";
 
+#[cfg(feature = "fleet-postgres")]
+const TABLE: &str = "fleet_command_line";
+
 /// A process of the fleet: it tells what happens to it, a line each.
 pub(crate) fn child(told: &[String]) {
-    let [folder, promotes] = told else { panic!("{told:?}") };
+    let [at, promotes] = told else { panic!("{told:?}") };
     let timing = FleetTiming::new()
         .poll(Duration::from_millis(50))
         .row(Duration::from_millis(200))
@@ -30,13 +35,12 @@ pub(crate) fn child(told: &[String]) {
         .valid_for(Duration::from_secs(2))
         .settle(Duration::ZERO)
         .close_after(Duration::from_secs(2));
-    let store = Directory::open(folder).unwrap();
     let version =
         |name: &str| Ok(Box::new(closure(format!("{name}@1"), |x: &f64| Ok(*x))) as Box<dyn Model<f64, f64>>);
     let handle: ModelHandle<f64, f64> = ModelHandle::builder("late")
         .live("v1", closure("v1@1", |x: &f64| Ok(*x)))
         .source(version)
-        .fleet(Fleet::on(store).secret(SECRET).class("g5").built_as("7").timing(timing))
+        .fleet(Fleet::on(opened(at)).secret(SECRET).class("g5").built_as("7").timing(timing))
         .build()
         .unwrap();
     let events = handle.subscribe(64);
@@ -52,6 +56,16 @@ pub(crate) fn child(told: &[String]) {
             println!("{event}");
         }
     }
+}
+
+fn opened(at: &str) -> Arc<dyn Store> {
+    #[cfg(feature = "fleet-postgres")]
+    if at.starts_with("postgres://") {
+        return Arc::new(
+            switchback::fleet::Postgres::open(at).unwrap().table(TABLE).unwrap().create().unwrap(),
+        );
+    }
+    Arc::new(Directory::open(at).unwrap())
 }
 
 /// A child that is killed when nobody needs it any more.
@@ -82,10 +96,14 @@ impl Drop for Process {
     }
 }
 
-fn run(arguments: &[&str]) -> Output {
+fn program() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_switchback"));
-    let command = command.stdin(Stdio::null()).env("SWITCHBACK_FLEET_SECRET", SECRET).env("USER", "night");
-    command.arg("fleet").args(arguments).output().unwrap()
+    command.stdin(Stdio::null()).env("SWITCHBACK_FLEET_SECRET", SECRET).env("USER", "night").arg("fleet");
+    command
+}
+
+fn run(arguments: &[&str]) -> Output {
+    program().args(arguments).output().unwrap()
 }
 
 fn text(bytes: &[u8]) -> String {
@@ -220,4 +238,23 @@ fn what_cannot_be_done_to_a_fleet_is_said() {
         assert!(told.contains("without the feature `fleet-bucket`"), "{told}");
     }
     assert!(Path::new(missing).exists());
+}
+
+/// A password that a server which trusts everybody does not look at.
+#[cfg(feature = "fleet-postgres")]
+fn a_fleet_in_postgresql_is_operated_from_a_shell() {
+    let server = std::env::var("SWITCHBACK_TEST_POSTGRES_TCP").unwrap();
+    let at = &format!("postgres://postgres@{server}/postgres");
+    let of = |verb: &'static str| -> Vec<&str> { vec![verb, at, "late", "--table", TABLE] };
+    let and = |verb: &'static str, more: &[&'static str]| said(&[&of(verb)[..], more].concat());
+    let mut process = Process::new(at, "promotes");
+    process.tells("v2");
+    assert!(and("status", &[]).starts_with("late  live v2  at 1."));
+    assert_eq!(and("rollback", &["--reason", "complaints"]), "live is v1 again, and was v2\n");
+    process.tells("complaints");
+    assert!(and("log", &["--last", "1"]).ends_with("by night\n"));
+    assert!(and("verify", &[]).contains("it fits together"));
+    assert_eq!(and("sweep", &[]), "0 removed: 0 B\n");
+    let output = program().env("PGPASSWORD", "p@ss/word&x=1").args(of("status")).output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
 }

@@ -235,7 +235,10 @@ fn rolled_back(out: &mut Out, outcome: RollbackOutcome) -> Result<(), Failure> {
             ),
         ),
     };
-    Ok(if out.json { out.value(&value)? } else { out.line(&told)? })
+    if out.json {
+        return Ok(out.value(&value)?);
+    }
+    Ok(out.line(&told)?)
 }
 
 fn status(out: &mut Out, seen: &FleetOverview) -> Result<(), Failure> {

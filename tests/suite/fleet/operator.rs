@@ -643,7 +643,7 @@ fn a_fleet_in_a_directory_is_operated_too() {
     let _ = std::fs::remove_dir_all(&folder);
     {
         let store = Directory::create(&folder).unwrap();
-        let clock = Clock::manual(Timestamp::from(std::time::SystemTime::now()));
+        let clock = Clock::manual(Clock::system().now());
         let mut world = World::on(store, clock, 2);
         let operator = world.operator();
         staged(&world.members[0], "v2").bake(Bake::new(Duration::ZERO)).promote().unwrap();
