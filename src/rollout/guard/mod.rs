@@ -21,6 +21,10 @@
 //! | `drift()`, `estimated`, with the feature `drift` | what both say of the same inputs, by windows | what both arms say, by windows |
 //! | objectives: `at_most`, `at_least`, `within` | the candidate alone, before it goes on; beside live as above, before it is taken back | the same |
 //!
+//! Two arms are compared by what happened in each, unadjusted by a segment or a score that is known before. An expectation that is
+//! exactly right, taken off, makes a verdict 1.08 times as soon where it explains 10 % of the variance, and 1.4 times at 30 %, which is
+//! more than is known of clicks and purchases; the reason stands with the design of `stats`.
+//!
 //! # How a guard is said
 //!
 //! In code a figure is a type with the limits that make sense for it: `error_rate().at_most(0.01)`,
