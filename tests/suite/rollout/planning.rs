@@ -275,7 +275,7 @@ fn what_cannot_be_decided_is_said_before_it_is_tried() {
         tick(&service, &clock);
     }
     let rollout =
-        service.stage("v2", says("two", 0.1)).unwrap().guard(guard::latency(0.99).at_most_times_live(1.05));
+        service.stage("v2", says("two", 0.1)).unwrap().guard(guard::error_rate().at_most_times_live(1.05));
     let step = Step::canary(0.01).unwrap().max_duration(seconds(60));
     rollout.run(plan([step])).unwrap();
     let said = events(&service, |kind| match kind {
