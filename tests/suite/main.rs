@@ -17,6 +17,9 @@ mod common;
 #[path = "../../examples/flights/mod.rs"]
 mod flights;
 
+#[path = "../../examples/periods/mod.rs"]
+mod by_periods;
+
 #[path = "../../benches/life/world/mod.rs"]
 mod world;
 

@@ -53,7 +53,7 @@
 //! | what is assumed | who sees to it |
 //! |---|---|
 //! | which version has a unit is left to chance | the handle: it draws, or hashes the key |
-//! | units have nothing to do with each other beyond what they share with the other version's | the host: give whoever comes again a key; versions that share a cache, a budget or a queue are not independent |
+//! | units have nothing to do with each other beyond what they share with the other version's | the host: give whoever comes again a key; versions that share a cache, a budget or a queue are not independent, and are compared by [periods of time](#where-users-are-not-independent) |
 //! | units come in the shares in which traffic was split, and labels for equal shares of both versions' answers | tested all the time; where it does not hold, labels and promotions wait, with the reason |
 //! | labels that never come are missing at random within a version | nobody can: declare what is hidden by what was answered ([`Truth::Censored`](crate::Truth::Censored)) |
 //! | a business figure lies between its bounds | counted; one value outside, and it can promote nothing |
@@ -67,6 +67,28 @@
 //! candidate from going on. **A multiple of live's failures** is kept to or not while live fails as it usually does: an outage that both
 //! share counts neither for a candidate nor, as a ratio, against it. **F1** is pooled over the time since the exposure changed: where the share of what is yes moves and
 //! the versions say yes at different hours, guard precision and recall instead, which are compared within strata of time.
+//!
+//! # Where users are not independent
+//!
+//! Versions that spend one budget, sell one stock or fill one cache act on each other's users (*interference*). No guard can
+//! see through that: each arm of a canary shows what it does to the other one, a shadow spends as well, and more users only
+//! make the wrong answer surer. In the example `periods` a version that sells as much as live for less money is taken back
+//! by a canary of half of the users, and one that sells 21 points less, since it spends more, is promoted: in 100 runs
+//! of 100, each.
+//!
+//! There the units are periods of time, a *switchback experiment* (Bojinov, Simchi-Levi & Zhao 2023, "Design and analysis of
+//! switchback experiments"): all traffic of a period goes to one version, drawn. The *burn-in* at the beginning of each, in
+//! which what the other version left behind still acts, counts for neither (Hu & Wager 2022, "Switchback experiments under
+//! geometric mixing"). Periods come in pairs, one of each version, so a pair's difference has nothing of the hour in it, and a
+//! pair is one unit of [`PairedScores`](crate::stats::sequential::PairedScores). The example makes it of
+//! [`Rollout::canary`](crate::Rollout::canary) with 1 and with 0 and a [`Guard`] of its own: of 100 equal ones, and
+//! of 100 that are the same as live, none is taken back and all are promoted, and without a burn-in all 100 equal ones are taken back.
+//!
+//! No plan has a step for it: whoever needs it takes the example's `Periods`, a file, into the service. What it costs is
+//! to be known before: units are few, so a margin of 10 points takes some 50 pairs, and one of 2 points some 300; every
+//! user meets the candidate in half of all periods, so a shadow or a small canary, for failures alone, goes before; a new
+//! version's first answers after a burn-in that is too short are the old one's doing, so the burn-in is to be as long as what
+//! is shared lasts; and a restart begins the pairs again.
 
 pub(crate) mod affected;
 pub(crate) mod answering;

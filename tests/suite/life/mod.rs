@@ -12,6 +12,7 @@ mod lapses;
 mod latency;
 #[cfg(feature = "forecast")]
 mod planner;
+mod shared;
 mod traffic;
 mod truth;
 mod units;

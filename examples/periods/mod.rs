@@ -1,0 +1,4 @@
+//! What the example shows, for the tests.
+
+pub(crate) mod market;
+pub(crate) mod periods;
