@@ -313,16 +313,19 @@ impl Reach {
             }
         }
         let there = lying.there(head).count();
+        // Others take over after three ticks and some, and the first one of a fleet begins after a while.
+        let patience = Duration::from_millis(head.timing.tick.saturating_mul(10).max(30_000));
+        let is_overdue = |since: Timestamp| there > 0 && lying.store_now.since(since) > patience;
         match &lying.ledger {
             Some(Ok((ledger, at))) => {
                 against_ledger(head, ledger, &lying.rows, findings);
-                // Others take over after three ticks and some.
-                let patience = Duration::from_millis(head.timing.tick.saturating_mul(10).max(30_000));
-                if there > 0 && lying.store_now.since(*at) > patience {
+                if is_overdue(*at) {
                     findings.push(FleetFinding::NobodyJudges { since: Some(*at) });
                 }
             }
-            None if there > 0 => findings.push(FleetFinding::NobodyJudges { since: None }),
+            None if lying.all.iter().any(|entry| is_overdue(entry.at)) => {
+                findings.push(FleetFinding::NobodyJudges { since: None });
+            }
             _ => {}
         }
     }

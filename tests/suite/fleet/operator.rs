@@ -635,6 +635,29 @@ fn of_two_histories_a_person_says_which_goes_on_and_candidates_are_taken_off() {
     assert_eq!(world.members[0].status().frozen.as_deref(), Some("known to the members"));
 }
 
+/// Bug: `verify` said that something was wrong in a fleet that was some seconds old. Cause: whether anybody judges was asked without a word of
+/// since when there is anything to judge. Fix: as long as another may take over, nobody is missed.
+#[test]
+fn nobody_is_missed_as_a_judge_before_there_was_time_to_judge() {
+    let clock = Clock::manual(Timestamp::from_unix_seconds(1_800_000_000));
+    let store = InMemory::new(clock.clone());
+    let mut world = World { clock, store: Arc::new(store), members: Vec::new(), chance: 1 };
+    world.join();
+    world.step(0);
+    let operator = world.operator();
+    let has_ledger = |world: &World<InMemory>| {
+        !matches!(world.store.get(&world.key("ledger"), None).unwrap(), Read::Absent)
+    };
+    assert!(!has_ledger(&world) && operator.overview().unwrap().members.len() == 1);
+    assert!(operator.audit().unwrap().is_whole(), "{:#?}", operator.audit());
+    // Where there was time enough, it is missed.
+    world.steps(60, 0);
+    assert!(has_ledger(&world));
+    world.remove("ledger");
+    let found = operator.audit().unwrap();
+    assert!(matches!(found.findings[..], [FleetFinding::NobodyJudges { since: None }]), "{found:#?}");
+}
+
 #[test]
 fn a_fleet_in_a_directory_is_operated_too() {
     static FOLDER: Mutex<()> = Mutex::new(());
