@@ -267,6 +267,17 @@ pub(crate) fn undecidable(
                 "\"{guard}\" will not be decided at {exposed} within {within}, as traffic is"
             ));
         }
+        let answered = step.min_predictions as f64 / reach.candidate_per_second(traffic).max(1e-12);
+        let answered = Duration::try_from_secs_f64(traffic.wall_seconds(answered)).unwrap_or(Duration::MAX);
+        if answered > within {
+            return Some(format!(
+                "the {} predictions that its step asks for take about {} at {}, as traffic is: more than {}",
+                step.min_predictions,
+                Span(answered),
+                step.exposure(),
+                Span(within),
+            ));
+        }
     }
     None
 }

@@ -286,6 +286,39 @@ fn what_cannot_be_decided_is_said_before_it_is_tried() {
     assert!(said[0].contains("will not be decided at a canary of 1 % within 60 seconds"), "{said:?}");
 }
 
+/// Bug: a plan whose step asks for a hundred predictions, of which six come in its time, was run without a word, and ended without a
+/// decision. Cause: the warning asked whether guards can decide, and a latency guard can with few. Fix: it asks whether the step
+/// gets the predictions that it waits for, too.
+#[test]
+fn a_step_that_does_not_get_its_predictions_in_time_is_said_so() {
+    let clock = clock();
+    let service = builder(&clock).live("v1", says("one", 0.1)).build().unwrap();
+    for _ in 0..60 {
+        ask(&service, 10);
+        tick(&service, &clock);
+    }
+    let rollout =
+        service.stage("v2", says("two", 0.1)).unwrap().guard(guard::latency(0.99).at_most_times_live(1.05));
+    let step = Step::canary(0.01).unwrap().max_duration(seconds(60));
+    rollout.run(plan([step])).unwrap();
+    let said = events(&service, |kind| match kind {
+        EventKind::Undecidable { forecast, .. } => Some(forecast.clone()),
+        _ => None,
+    });
+    let warned = "the 100 predictions that its step asks for take about 17 minutes at a canary of 1 %, as traffic is: \
+                  more than 60 seconds";
+    assert_eq!(said, [warned]);
+    for _ in 0..70 {
+        ask(&service, 10);
+        tick(&service, &clock);
+    }
+    let paused = events(&service, |kind| match kind {
+        EventKind::Paused { reason, .. } => Some(reason.clone()),
+        _ => None,
+    });
+    assert_eq!(paused, ["guards were inconclusive for longer than the plan allows"]);
+}
+
 #[test]
 fn a_forecast_rests_on_numbers_that_make_sense() {
     let service = builder(&clock()).live("v1", says("one", 0.1)).build().unwrap();
