@@ -10,6 +10,8 @@
 //! curl -H 'accept: text/html' localhost:8080/switchback/late   # a live page; in a browser too
 //! ```
 //!
+//! With the feature `fleet` and `--fleet FOLDER` in the place of `--state` it is one of several processes that decide as one.
+//!
 //! Two numbers and a table stand in for a model; an ONNX model takes their place without another line.
 
 use std::error::Error;
@@ -245,6 +247,8 @@ fn router(service: Service) -> Router {
 struct Options {
     port: u16,
     state: Option<PathBuf>,
+    /// Where the processes of this service agree, with the feature `fleet`.
+    fleet: Option<PathBuf>,
     /// How long callers are answered after the signal, so that whoever sends them has seen that they are to go elsewhere.
     drain: Duration,
     /// Steps of seconds in the place of hours: to be looked at.
@@ -254,12 +258,14 @@ struct Options {
 impl Options {
     fn read() -> Result<Self, Failed> {
         use lexopt::prelude::*;
-        let mut options = Self { port: 8_080, state: None, drain: Duration::from_secs(5), hurry: false };
+        let drain = Duration::from_secs(5);
+        let mut options = Self { port: 8_080, state: None, fleet: None, drain, hurry: false };
         let mut arguments = lexopt::Parser::from_env();
         while let Some(argument) = arguments.next()? {
             match argument {
                 Long("port") => options.port = arguments.value()?.parse()?,
                 Long("state") => options.state = Some(arguments.value()?.into()),
+                Long("fleet") if cfg!(feature = "fleet") => options.fleet = Some(arguments.value()?.into()),
                 Long("drain") => options.drain = Duration::try_from_secs_f64(arguments.value()?.parse()?)?,
                 Long("hurry") => options.hurry = true,
                 other => return Err(other.unexpected().into()),
@@ -287,9 +293,20 @@ fn built(options: &Options) -> Result<ModelHandle<Flight, f64>, Failed> {
         .drift(drift.sample(1.0).window(WindowSize::Span(options.hours(5))))
         .threads(Threads::background().tick_every(Duration::from_millis(200)));
     if let Some(folder) = &options.state {
-        builder = builder
-            .state(StateFolder::new(folder))
-            .source(|version: &str| Ok(Box::new(Table::of(version)?) as Box<dyn Model<Flight, f64>>));
+        builder = builder.state(StateFolder::new(folder));
+    }
+    #[cfg(feature = "fleet")]
+    if let Some(folder) = &options.fleet {
+        use switchback::{fleet::Directory, options::Fleet};
+        let fleet = Fleet::on(Directory::create(folder)?);
+        builder = builder.fleet(match std::env::var("SWITCHBACK_FLEET_SECRET") {
+            Ok(secret) => fleet.secret(secret),
+            Err(_) => fleet,
+        });
+    }
+    if options.state.is_some() || options.fleet.is_some() {
+        builder =
+            builder.source(|version: &str| Ok(Box::new(Table::of(version)?) as Box<dyn Model<Flight, f64>>));
     }
     let late = builder.build()?;
     let status = late.status();
