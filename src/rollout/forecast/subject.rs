@@ -242,12 +242,14 @@ impl Subject {
         }
     }
 
-    /// How much more evidence of harm it takes than its threshold: what the mixture over onsets keeps for later ones, and what is
-    /// kept for the failures that are judged beside it.
+    /// How much more evidence of harm it takes than its threshold: what is kept for the failures that are judged beside it.
+    ///
+    /// What the mixture over onsets keeps for later ones is not added: by the time the threshold is reached they have given it back.
+    /// Simulated with all blocks, a harm is found within 2 % of when it is without any (1,001 runs, on pairs and in arms); the 4/3 of
+    /// the first block's weight made that of arms 10 % later than it was in rollouts.
     pub(crate) fn spent_elsewhere(&self, failures_are_judged: bool) -> EValue {
-        const ONSETS: f64 = 4.0 / 3.0;
         let beside = self.of_failures().is_some() && !failures_are_judged;
-        EValue::of(if beside { 2.0 * ONSETS } else { ONSETS })
+        EValue::of(if beside { 2.0 } else { 1.0 })
     }
 }
 

@@ -81,11 +81,11 @@ fn a_forecast_is_within_a_factor_of_two_of_what_nine_rollouts_take() {
 }
 
 /// The bar: within a quarter of what rollouts through the public API then take, on pairs and on a canary, for harm and for
-/// its absence.
+/// its absence. The median of 21 rollouts is itself off by a quarter now and then, that of 61 by an eighth.
 #[test]
-#[ignore = "long: 84 rollouts"]
+#[ignore = "long: 244 rollouts"]
 fn a_forecast_is_within_a_quarter_of_what_it_takes() {
-    forecast_and_measure(21, 0.75..1.25);
+    forecast_and_measure(61, 0.75..1.25);
 }
 
 fn forecast_and_measure(rollouts: u64, near: std::ops::Range<f64>) {
