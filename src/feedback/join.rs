@@ -350,9 +350,20 @@ impl Joins {
         self.state.lock().intakes.remove(&exposure);
     }
 
-    /// Joins an outcome to its prediction.
-    pub(crate) fn feedback(&self, id: &PredictionId, outcome: &Outcome, now: Timestamp) -> FeedbackOutcome {
-        let joined = self.join(id, outcome, now);
+    /// Joins an outcome to its prediction. One of another process is handed to `forward`, which says whether it will get there.
+    pub(crate) fn feedback(
+        &self,
+        id: &PredictionId,
+        outcome: &Outcome,
+        now: Timestamp,
+        forward: impl FnOnce(u64) -> bool,
+    ) -> FeedbackOutcome {
+        let mut joined = self.join(id, outcome, now);
+        // What could not count there stays where it is.
+        let may_count = || id.body.row.is_some() && self.figure_of(&outcome.actual).is_ok();
+        if joined == FeedbackOutcome::Elsewhere && may_count() && forward(id.body.process) {
+            joined = FeedbackOutcome::Forwarded;
+        }
         let counts = &mut self.state.lock().counts;
         *match joined {
             FeedbackOutcome::Counted => &mut counts.counted,
@@ -364,6 +375,7 @@ impl Joins {
             FeedbackOutcome::Thinned => &mut counts.thinned,
             FeedbackOutcome::Unknown => &mut counts.unknown,
             FeedbackOutcome::Elsewhere => &mut counts.elsewhere,
+            FeedbackOutcome::Forwarded => &mut counts.forwarded,
             FeedbackOutcome::Refused(_) => &mut counts.refused,
         } += 1;
         joined

@@ -31,6 +31,9 @@ pub enum FeedbackOutcome {
     /// The id is genuine, sealed with the same key, and another handle or process made it: a replica, or this one before a start
     /// that kept no state. Deliver the outcome there; here it is only counted as such.
     Elsewhere,
+    /// Another process of the fleet made the prediction, and the outcome is on its way there through the fleet's store, where it comes
+    /// to one of the others.
+    Forwarded,
     /// The outcome does not fit the task.
     Refused(FeedbackRefusal),
 }
@@ -73,6 +76,9 @@ pub struct FeedbackCounts {
     /// See [`FeedbackOutcome::Elsewhere`].
     #[serde(default)]
     pub elsewhere: u64,
+    /// See [`FeedbackOutcome::Forwarded`].
+    #[serde(default)]
+    pub forwarded: u64,
     /// See [`FeedbackOutcome::Refused`].
     pub refused: u64,
     /// Outcomes that were assumed because none came in time.

@@ -390,11 +390,21 @@ impl<I: ?Sized + 'static, O: 'static> Builder<I, O> {
             Some(seed) => seed,
             None => random_bytes().map(u64::from_le_bytes)?,
         };
-        let process = match self.seed {
+        // Two members with one seed are two processes all the same: an id says whose it is.
+        #[cfg(feature = "fleet")]
+        let seed_of_process = self.seed.filter(|_| self.fleet.is_none());
+        #[cfg(not(feature = "fleet"))]
+        let seed_of_process = self.seed;
+        let process = match seed_of_process {
             Some(seed) => mix(seed.wrapping_add(lives - 1)),
             None => random_bytes().map(u64::from_le_bytes)?,
         };
-        let secret = match self.secret {
+        // Members know each other's ids.
+        #[cfg(feature = "fleet")]
+        let shared = self.fleet.as_ref().and_then(|fleet| fleet.seal_of_ids());
+        #[cfg(not(feature = "fleet"))]
+        let shared = None;
+        let secret = match self.secret.or(shared) {
             Some(secret) => secret,
             None => random_bytes()?,
         };
@@ -575,7 +585,7 @@ impl<I: ?Sized + 'static, O: 'static> Builder<I, O> {
             chores_done: crossbeam_channel::unbounded(),
             threads,
             #[cfg(feature = "fleet")]
-            fleet: joined.map(Membership::new),
+            fleet: joined.map(|joined| Membership::new(joined, process)),
             ticking: Mutex::new(()),
             keeper,
             freed: os::ReturnFreeMemory,

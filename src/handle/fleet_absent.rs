@@ -4,11 +4,18 @@ use std::sync::Arc;
 
 use super::core::Core;
 use crate::control::control::Control;
+use crate::feedback::id::PredictionId;
+use crate::feedback::outcome::FeedbackOutcome;
+use crate::task::outcome::Outcome;
 use crate::version::loaded::AnyVersion;
 
 impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
     pub(crate) fn is_in_fleet(&self) -> bool {
         false
+    }
+
+    pub(crate) fn feedback(&self, id: &PredictionId, outcome: &Outcome) -> FeedbackOutcome {
+        self.serving.joins.feedback(id, outcome, self.serving.clock.now(), |_| false)
     }
 
     pub(crate) fn bring_to_fleet(&self, _: &Arc<dyn AnyVersion>) {}

@@ -168,7 +168,7 @@ impl<I: ?Sized + 'static, O: 'static> ModelHandle<I, O> {
     /// Whatever comes back, nothing is harmed: an outcome that repeats an earlier one, that comes too late, or whose id
     /// is unknown or forged, is only counted as such.
     pub fn feedback(&self, id: PredictionId, outcome: Outcome) -> FeedbackOutcome {
-        self.inner.serving.joins.feedback(&id, &outcome, self.inner.serving.clock.now())
+        self.inner.feedback(&id, &outcome)
     }
 
     /// Back to what was good, the verb for the night: takes off every exposed candidate; where none is, live goes back to

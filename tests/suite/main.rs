@@ -52,6 +52,8 @@ mod fleet {
     mod members;
     #[cfg(feature = "fleet")]
     mod operator;
+    #[cfg(feature = "fleet")]
+    mod outcomes;
     #[cfg(feature = "fleet-postgres")]
     mod postgres;
     #[cfg(all(feature = "fleet", feature = "onnx", feature = "repository"))]

@@ -21,6 +21,7 @@ pub(crate) enum Kind {
     Head,
     Row,
     Ledger,
+    Mailbox,
 }
 
 impl Kind {
@@ -29,6 +30,7 @@ impl Kind {
             Self::Head => "head",
             Self::Row => "row",
             Self::Ledger => "ledger",
+            Self::Mailbox => "mailbox",
         }
     }
 
@@ -38,6 +40,7 @@ impl Kind {
             Self::Head => 256 << 10,
             Self::Row => 64 << 10,
             Self::Ledger => 4 << 20,
+            Self::Mailbox => 256 << 10,
         }
     }
 }
@@ -146,7 +149,7 @@ fn keyed(key: &[u8], parts: &[&[u8]]) -> Option<Hmac<Sha256>> {
 }
 
 /// HMAC-SHA256 (RFC 2104).
-fn code(key: &[u8], parts: &[&[u8]]) -> [u8; 32] {
+pub(crate) fn code(key: &[u8], parts: &[&[u8]]) -> [u8; 32] {
     keyed(key, parts).map_or([0; 32], |mac| mac.finalize().into_bytes().into())
 }
 

@@ -56,6 +56,16 @@ impl Layout {
         row.below(&self.rows).and_then(Hex::read)
     }
 
+    /// Where others leave outcomes of predictions that this process made, by its number in their ids.
+    pub(crate) fn mailbox(&self, process: Hex) -> Key {
+        self.below(&format!("mail/{process}"))
+    }
+
+    /// The process whose mailbox it is; nothing where the key is none's.
+    pub(crate) fn read_mailbox(&self, key: &Key) -> Option<Hex> {
+        Hex::read(key.below(&self.handle)?.strip_prefix("mail/")?)
+    }
+
     /// Where a head is filed that is about to be replaced.
     pub(crate) fn filed(&self, place: Place) -> Key {
         self.below(&format!("log/{:04}.{:010}", place.term, place.seq))

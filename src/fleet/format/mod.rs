@@ -7,6 +7,7 @@ pub(crate) mod head;
 pub(crate) mod hex;
 pub(crate) mod layout;
 pub(crate) mod ledger;
+pub(crate) mod mailbox;
 pub(crate) mod row;
 pub(crate) mod value;
 

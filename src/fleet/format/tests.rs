@@ -154,7 +154,7 @@ proptest! {
     /// With the secret anybody can seal anything: it is an error or a value, never a panic.
     #[test]
     fn whatever_is_sealed_is_read_or_refused(body in "[\\[\\]{}\":,a-z0-9.\\-]{0,80}", bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
-        for kind in [Kind::Head, Kind::Row, Kind::Ledger] {
+        for kind in [Kind::Head, Kind::Row, Kind::Ledger, Kind::Mailbox] {
             let _ = Value::<Tally>::read(&sealer(), kind, &key(), &bytes);
             let sealed = sealer().seal(kind, &key(), &body).unwrap();
             prop_assert!(Value::<Tally>::read(&sealer(), kind, &key(), &sealed).is_err());

@@ -11,6 +11,7 @@ use super::error::FormatError;
 use super::head::Head;
 use super::hex::Hex;
 use super::ledger::Ledger;
+use super::mailbox::Mailbox;
 use super::row::Row;
 use crate::fleet::key::Key;
 
@@ -28,6 +29,7 @@ pub(crate) enum Value<C: Counts> {
     Head(Arc<Written>),
     Row(Arc<Row<C>>),
     Ledger(Arc<Ledger<C>>),
+    Mailbox(Arc<Mailbox>),
 }
 
 impl Written {
@@ -48,6 +50,7 @@ impl<C: Counts> Value<C> {
             Self::Head(_) => Kind::Head,
             Self::Row(_) => Kind::Row,
             Self::Ledger(_) => Kind::Ledger,
+            Self::Mailbox(_) => Kind::Mailbox,
         }
     }
 
@@ -56,6 +59,7 @@ impl<C: Counts> Value<C> {
             Self::Head(written) => sealer.seal(Kind::Head, key, &written.body),
             Self::Row(row) => sealer.seal(Kind::Row, key, &body(&**row)?),
             Self::Ledger(ledger) => sealer.seal(Kind::Ledger, key, &body(&**ledger)?),
+            Self::Mailbox(mailbox) => sealer.seal(Kind::Mailbox, key, &body(&**mailbox)?),
         }
     }
 
@@ -76,6 +80,11 @@ impl<C: Counts> Value<C> {
                 let ledger: Ledger<C> = parsed(body)?;
                 ledger.check()?;
                 Ok(Self::Ledger(Arc::new(ledger)))
+            }
+            Kind::Mailbox => {
+                let mailbox: Mailbox = parsed(body)?;
+                mailbox.check()?;
+                Ok(Self::Mailbox(Arc::new(mailbox)))
             }
         }
     }

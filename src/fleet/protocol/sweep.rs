@@ -58,6 +58,13 @@ impl Sweep<'_> {
         rows.iter().filter(|(name, found)| may_go(name, found)).map(|(name, _)| *name).collect()
     }
 
+    /// Whether the mailbox that was put then is that of a process that is gone: one that is there puts its own anew in every half of
+    /// `close_after`, and is taken for gone once it was silent for all of it.
+    pub(crate) fn mailbox(&self, at: Timestamp) -> bool {
+        let close_after = Duration::from_millis(self.head.timing.close_after);
+        self.is_old(at) && self.store_now.since(at) >= close_after.saturating_mul(2)
+    }
+
     /// Filed heads that nobody needs to see where the newest comes from. `oldest` is the one that a member has who may still ask.
     pub(crate) fn filed(&self, oldest: Option<Place>, filed: &[(Place, Timestamp)]) -> Vec<Place> {
         let newest = self.head.place;

@@ -53,6 +53,8 @@ impl Bucket {
             Kind::Head => !self.rules.keep(ProtocolRule::HeadOverRead) && key.as_str().ends_with("/head"),
             Kind::Row => !self.rules.keep(ProtocolRule::RowOverItself),
             Kind::Ledger => !self.rules.keep(ProtocolRule::LedgerOverRead),
+            // Outcomes are not simulated.
+            Kind::Mailbox => false,
         }
     }
 

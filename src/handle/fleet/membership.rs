@@ -11,6 +11,7 @@ use parking_lot::Mutex;
 use super::agreement::{Told, active_of, control_of};
 use super::counts::FleetCounts;
 use super::judging::Bench;
+use super::mail::{Courier, Mail, MailCounts};
 use super::register::{Replaced, has_landed, next_head, replace};
 use super::status::{FleetMember, FleetState, FleetStatus};
 use crate::base::chance::SplitMix64;
@@ -61,6 +62,8 @@ pub(crate) struct Membership {
     pub(super) demands: Mutex<Vec<Demand>>,
     /// What was last known, for whoever asks while the store does not answer.
     pub(super) status: Mutex<FleetStatus>,
+    /// Outcomes of other processes' predictions.
+    pub(super) mail: Mail,
     /// Stepped by whoever ticks the handle.
     pub(super) by_hand: AtomicBool,
     /// Versions that were opened aside.
@@ -110,6 +113,7 @@ pub(crate) struct Agent {
     pub(super) confirmed: Option<Timestamp>,
     pub(super) state: FleetState,
     pub(super) copies: (u64, u64),
+    pub(super) courier: Courier,
 }
 
 /// A head that is true here.
@@ -284,6 +288,7 @@ impl Joined {
             confirmed: None,
             state: FleetState::Joining,
             copies: (0, 0),
+            courier: Courier::default(),
         };
         let saved = agent.found(clock)?;
         Ok(Self { agent, saved })
@@ -353,14 +358,15 @@ impl Agent {
 }
 
 impl Membership {
-    /// A place for a handle that is there.
-    pub(crate) fn new(joined: Joined) -> Self {
+    /// A place for a handle that is there, whose ids name it by this number.
+    pub(crate) fn new(joined: Joined, process: u64) -> Self {
         let Joined { agent, .. } = joined;
-        let status = Mutex::new(agent.status(Timestamp::default(), 0));
+        let status = Mutex::new(agent.status(Timestamp::default(), 0, MailCounts::default()));
         Self {
             agent: Mutex::new(agent),
             demands: Mutex::default(),
             status,
+            mail: Mail::new(process),
             by_hand: AtomicBool::new(true),
             opened: crossbeam_channel::unbounded(),
         }
@@ -382,7 +388,7 @@ impl Membership {
 }
 
 impl Agent {
-    pub(super) fn status(&self, now: Timestamp, pending: usize) -> FleetStatus {
+    pub(super) fn status(&self, now: Timestamp, pending: usize, mail: MailCounts) -> FleetStatus {
         let following = &self.member.following;
         let Place { term, seq } = following.place();
         let timing = following.timing();
@@ -403,6 +409,9 @@ impl Agent {
                 .map(|(version, why, _)| (version.version.to_string(), why.clone()))
                 .collect(),
             members: self.member.judge.rows().map(|(row, at)| FleetMember::of(row, at)).collect(),
+            outcomes_waiting: mail.waiting,
+            outcomes_received: mail.received,
+            outcomes_unclaimed: mail.unclaimed,
             store_requests: self.requests,
             store_failures: self.failures,
             store_error: self.error.clone(),

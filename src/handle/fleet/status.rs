@@ -35,6 +35,12 @@ pub struct FleetStatus {
     pub not_ready: Vec<(String, String)>,
     /// The processes that whoever judges has seen; empty in others.
     pub members: Vec<FleetMember>,
+    /// Outcomes of other processes' predictions that wait to be brought there.
+    pub outcomes_waiting: u64,
+    /// Outcomes of this process's predictions that came back to others and were brought here.
+    pub outcomes_received: u64,
+    /// Outcomes that were forwarded and given up, because the process that made the prediction has ended or does not reach the store.
+    pub outcomes_unclaimed: u64,
     /// Requests of the store so far.
     pub store_requests: u64,
     /// Those of them that came to nothing, or of which it is not known what they came to.

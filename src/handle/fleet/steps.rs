@@ -219,8 +219,9 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
             self.make_true(fleet, agent);
         }
         self.tell_state(agent);
+        self.carry_mail(fleet, agent);
         let pending = fleet.demands.lock().len();
-        *fleet.status.lock() = agent.status(self.serving.clock.now(), pending);
+        *fleet.status.lock() = agent.status(self.serving.clock.now(), pending, fleet.mail.counts());
     }
 
     /// Hands what was counted to the row.
@@ -578,7 +579,9 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
         self.tell_counts(agent);
         self.ask(agent);
         self.tell_state(agent);
-        *fleet.status.lock() = agent.status(clock.now(), 0);
+        // Its mailbox is there before anybody has one of its predictions.
+        self.carry_mail(fleet, agent);
+        *fleet.status.lock() = agent.status(clock.now(), 0, fleet.mail.counts());
         Ok(())
     }
 
@@ -586,6 +589,7 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
     pub(crate) fn leave_fleet(&self) {
         let Some(fleet) = &self.fleet else { return };
         let agent = &mut *fleet.agent.lock();
+        self.close_mailbox(fleet, agent);
         self.tell_counts(agent);
         self.press(fleet, agent);
         agent.member.leave();

@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::base::invalid::{InvalidArgument, checked_when_read};
-use crate::fleet::format::envelope::{Sealer, print};
+use crate::fleet::format::envelope::{Sealer, code, print};
 use crate::fleet::format::head::Timing;
 use crate::fleet::format::layout::Layout;
 use crate::fleet::{Key, Store};
@@ -71,6 +71,9 @@ impl Fleet {
     /// secret cannot decide which model answers. Take 32 random bytes, and give all members the same. Called again it
     /// adds one that is accepted and not written with, for as long as it takes to replace it everywhere. By default
     /// there is none: then the code tells what is damaged, and not what is forged.
+    ///
+    /// Ids of predictions are sealed with what is derived from the first one, where [`Builder::secret`](crate::Builder::secret) gives
+    /// none, so that members know each other's and forward outcomes. Where it is replaced, ids from before are unknown.
     pub fn secret(mut self, secret: impl AsRef<[u8]>) -> Self {
         self.secrets.push(secret.as_ref().to_vec());
         self
@@ -104,6 +107,12 @@ impl Fleet {
         let secrets: Vec<&[u8]> = self.secrets.iter().map(Vec::as_slice).collect();
         let sealer = Sealer::new(print(&format!("fleet 1 {root} {name}")), &secrets);
         Ok((Layout::new(&root, name)?, sealer))
+    }
+
+    /// The secret of ids, where the handle is given none: members know each other's. Nothing where the fleet has no secret.
+    pub(crate) fn seal_of_ids(&self) -> Option<[u8; 16]> {
+        let code = code(self.secrets.first()?, &[b"ids 1"]);
+        code.first_chunk().copied()
     }
 
     pub(crate) fn check(&self) -> Result<(), InvalidArgument> {

@@ -586,6 +586,7 @@ fn feedback(Measured { status, .. }: &Measured, samples: &mut Samples) {
         ("thinned", counts.thinned),
         ("unknown", counts.unknown),
         ("elsewhere", counts.elsewhere),
+        ("forwarded", counts.forwarded),
         ("refused", counts.refused),
         ("assumed", counts.assumed),
     ] {

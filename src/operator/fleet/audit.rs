@@ -268,6 +268,7 @@ impl Reach {
                 || layout.name(key).is_some()
                 || layout.read_filed(key).is_some()
                 || layout.read_kept(key).is_some()
+                || layout.read_mailbox(key).is_some()
                 || key.below(&layout.probes()).is_some()
         };
         let strays = lying.all.iter().filter(|entry| !is_ours(entry));

@@ -100,7 +100,8 @@ impl Reach {
         let is_left = |entry: &&Listed| {
             let of_probe = entry.key.below(&probes).is_some()
                 && lying.store_now.since(entry.at) >= older_than.max(PROBED);
-            of_probe || gone.contains(&entry.key)
+            let of_mail = self.layout.read_mailbox(&entry.key).is_some() && sweep.mailbox(entry.at);
+            of_probe || of_mail || gone.contains(&entry.key)
         };
         Ok(lying.all.iter().filter(is_left).cloned().collect())
     }
