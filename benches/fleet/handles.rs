@@ -256,8 +256,7 @@ pub(crate) fn idle(span: Duration) -> [f64; 2] {
         share
     };
     let alone = of(None);
-    std::fs::create_dir_all(&folder).unwrap();
-    let member = of(Some(Fleet::on(Directory::open(&folder).unwrap())));
+    let member = of(Some(Fleet::on(Directory::create(&folder).unwrap())));
     let _ = std::fs::remove_dir_all(&folder);
     [alone, member]
 }
