@@ -35,6 +35,7 @@ use messages::refused;
 
 /// The protocol's messages, made of proto/open_inference.proto.
 mod inference {
+    #![allow(clippy::enum_variant_names, reason = "the names are the protocol's")]
     tonic::include_proto!("inference");
 }
 
