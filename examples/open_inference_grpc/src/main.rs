@@ -1,0 +1,198 @@
+//! A service that speaks the Open Inference Protocol over gRPC: what the example `open_inference` is over HTTP.
+//!
+//! ```sh
+//! cd examples/open_inference_grpc && cargo run -- --port 8081
+//! ```
+//!
+//! It serves one model, `same`, which answers what it is asked, of every type that the protocol has; or, with `--model FILE`, the one
+//! in an ONNX file. `parameters.key` keeps a user on a version; the answer says which version it was, and has the prediction's id.
+//! What turned out to be true comes back with that id by the service's own way, or over HTTP as in `open_inference`: the
+//! protocol has no call for it. Versions are tried and promoted by code, so a client can neither load nor unload one, nor ask a
+//! version that is not live: its traffic would not be randomised.
+
+mod messages;
+
+use std::error::Error;
+
+use lexopt::ValueExt;
+use serde_json::json;
+use switchback::model::onnx::{OnnxModel, Signature, Tensors};
+use switchback::oip::{model_metadata, repository_index, server_metadata};
+use switchback::{ModelHandle, PredictError, Task, closure};
+use tonic::codec::CompressionEncoding;
+use tonic::transport::Server;
+use tonic::transport::server::TcpIncoming;
+use tonic::{Request, Response, Status};
+
+use inference::grpc_inference_service_server::{GrpcInferenceService, GrpcInferenceServiceServer};
+use inference::{
+    ModelInferRequest, ModelInferResponse, ModelMetadataRequest, ModelMetadataResponse, ModelReadyRequest,
+    ModelReadyResponse, RepositoryIndexRequest, RepositoryIndexResponse, ServerLiveRequest,
+    ServerLiveResponse, ServerMetadataRequest, ServerMetadataResponse, ServerReadyRequest,
+    ServerReadyResponse,
+};
+use messages::refused;
+
+/// The protocol's messages, made of proto/open_inference.proto.
+mod inference {
+    #![allow(clippy::enum_variant_names, reason = "the names are the protocol's")]
+    tonic::include_proto!("inference");
+}
+
+const NAME: &str = "same";
+/// What a message may have, before and after it is decompressed.
+const MESSAGE_MAX: usize = 16 << 20;
+
+/// What a service has: the handle, and what the model in the file says of itself. A closure says nothing.
+struct Service {
+    handle: ModelHandle<Tensors, Tensors>,
+    signature: Option<Signature>,
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Box<dyn Error>> {
+    let mut arguments = lexopt::Parser::from_env();
+    let (mut port, mut file) = (8081_u16, None);
+    while let Some(argument) = arguments.next()? {
+        match argument {
+            lexopt::Arg::Long("port") => port = arguments.value()?.parse()?,
+            lexopt::Arg::Long("model") => file = Some(arguments.value()?),
+            other => return Err(other.unexpected().into()),
+        }
+    }
+    let builder = ModelHandle::builder(NAME).task(Task::unlabelled());
+    let (builder, signature) = match file {
+        None => (builder.live("v1", closure("same@1.0", |asked: &Tensors| Ok(asked.clone()))), None),
+        Some(file) => {
+            let model = OnnxModel::from_file(file)?;
+            let signature = model.signature().cloned();
+            (builder.live("v1", model), signature)
+        }
+    };
+    let service = Service { handle: builder.build()?, signature };
+    let listener = tokio::net::TcpListener::bind(("127.0.0.1", port)).await?;
+    println!("ready on {}", listener.local_addr()?);
+    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+    Ok(Server::builder().add_service(server(service)).serve_with_incoming(incoming).await?)
+}
+
+fn server(service: Service) -> GrpcInferenceServiceServer<Service> {
+    GrpcInferenceServiceServer::new(service)
+        .max_decoding_message_size(MESSAGE_MAX)
+        .accept_compressed(CompressionEncoding::Gzip)
+        .accept_compressed(CompressionEncoding::Deflate)
+}
+
+impl Service {
+    fn is_ready(&self) -> bool {
+        self.handle.operator().readiness().ready
+    }
+
+    /// Refuses another model, and a version that a client may not ask. An empty version asks for none.
+    fn serves(&self, model: &str, version: &str) -> Result<(), Status> {
+        if model != NAME {
+            return Err(Status::not_found(format!("there is no model {model}: this service has {NAME}")));
+        }
+        if !version.is_empty() && self.handle.live() != *version {
+            return Err(refused(format!(
+                "{version} is not live, and this server chooses who answers: ask for no version"
+            )));
+        }
+        Ok(())
+    }
+}
+
+/// What the library says in JSON, as a message.
+fn message<T: serde::de::DeserializeOwned>(json: &str) -> Result<T, Status> {
+    serde_json::from_str(json).map_err(|error| Status::internal(error.to_string()))
+}
+
+#[tonic::async_trait]
+impl GrpcInferenceService for Service {
+    async fn server_live(
+        &self,
+        _: Request<ServerLiveRequest>,
+    ) -> Result<Response<ServerLiveResponse>, Status> {
+        Ok(Response::new(ServerLiveResponse { live: true }))
+    }
+
+    async fn server_ready(
+        &self,
+        _: Request<ServerReadyRequest>,
+    ) -> Result<Response<ServerReadyResponse>, Status> {
+        Ok(Response::new(ServerReadyResponse { ready: self.is_ready() }))
+    }
+
+    /// Only what a client may ask is ready for it.
+    async fn model_ready(
+        &self,
+        request: Request<ModelReadyRequest>,
+    ) -> Result<Response<ModelReadyResponse>, Status> {
+        let ModelReadyRequest { name, version } = request.get_ref();
+        let ready = self.serves(name, version).is_ok() && self.is_ready();
+        Ok(Response::new(ModelReadyResponse { ready }))
+    }
+
+    async fn server_metadata(
+        &self,
+        _: Request<ServerMetadataRequest>,
+    ) -> Result<Response<ServerMetadataResponse>, Status> {
+        Ok(Response::new(message(&server_metadata("switchback", "0.1"))?))
+    }
+
+    async fn model_metadata(
+        &self,
+        request: Request<ModelMetadataRequest>,
+    ) -> Result<Response<ModelMetadataResponse>, Status> {
+        let ModelMetadataRequest { name, version } = request.get_ref();
+        self.serves(name, version)?;
+        let live = self.handle.live();
+        let described = match &self.signature {
+            Some(signature) => message(&model_metadata(NAME, [live.as_str()], signature))?,
+            // What takes anything has nothing to say of what it takes.
+            None => ModelMetadataResponse {
+                name: NAME.to_owned(),
+                versions: vec![live.to_string()],
+                platform: "switchback".to_owned(),
+                ..Default::default()
+            },
+        };
+        Ok(Response::new(described))
+    }
+
+    async fn model_infer(
+        &self,
+        request: Request<ModelInferRequest>,
+    ) -> Result<Response<ModelInferResponse>, Status> {
+        let request = request.into_inner();
+        self.serves(&request.model_name, &request.model_version)?;
+        let asked = messages::parse(request)?;
+        // A model that takes long belongs on a thread that may block: see `axum_service`.
+        let answer = match asked.key() {
+            Some(key) => self.handle.predict_keyed(key, asked.tensors()),
+            None => self.handle.predict(asked.tensors()),
+        };
+        let answer = answer.map_err(|error| match error {
+            PredictError::Input(error) => refused(error.to_string()),
+            // No fault of the request's.
+            failed => Status::internal(failed.to_string()),
+        })?;
+        Ok(Response::new(messages::respond(&asked, NAME, &answer)?))
+    }
+
+    async fn repository_index(
+        &self,
+        request: Request<RepositoryIndexRequest>,
+    ) -> Result<Response<RepositoryIndexResponse>, Status> {
+        let RepositoryIndexRequest { repository_name, ready } = request.get_ref();
+        if !repository_name.is_empty() {
+            return Err(refused(format!(
+                "there is no repository {repository_name}: ask with no `repository_name`"
+            )));
+        }
+        let asked = json!({ "ready": ready }).to_string();
+        let index = repository_index(asked.as_bytes(), [&self.handle.status()])
+            .map_err(|error| refused(error.to_string()))?;
+        Ok(Response::new(RepositoryIndexResponse { models: message(&index)? }))
+    }
+}
