@@ -85,7 +85,7 @@
 //! of 100 that are the same as live, none is taken back and all are promoted, and without a burn-in all 100 equal ones are taken back.
 //!
 //! No plan has a step for it: whoever needs it takes the example's `Periods`, a file, into the service. What it costs is
-//! to be known before: units are few, so a margin of 10 points takes some 50 pairs, and one of 2 points some 300; every
+//! to be known before: units are few, so a margin of 10 points takes some 50 pairs, and a smaller one more; every
 //! user meets the candidate in half of all periods, so a shadow or a small canary, for failures alone, goes before; a new
 //! version's first answers after a burn-in that is too short are the old one's doing, so the burn-in is to be as long as what
 //! is shared lasts; and a restart begins the pairs again.
