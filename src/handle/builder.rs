@@ -263,7 +263,8 @@ impl<I: ?Sized + 'static, O: 'static> Builder<I, O> {
     }
 
     /// The key that seals printed ids, and decides which keys are on a canary. Without it a new one is drawn at each build for
-    /// the ids; give one to tell an id of another process of this service from a forged one.
+    /// the ids; give one to tell an id of another process of this service from a forged one. The members of a
+    /// fleet have one of the fleet's secret, where none is given here.
     ///
     /// Who is on a canary follows from the key of a request and from what all replicas have alike: the name of the handle and the
     /// [`Identity`](crate::model::Identity) of the version that begins its canary while no other is on one. So a user has the

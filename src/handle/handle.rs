@@ -166,7 +166,8 @@ impl<I: ?Sized + 'static, O: 'static> ModelHandle<I, O> {
     /// assigned, also after that was replaced.
     ///
     /// Whatever comes back, nothing is harmed: an outcome that repeats an earlier one, that comes too late, or whose id
-    /// is unknown or forged, is only counted as such.
+    /// is unknown or forged, is only counted as such. In a fleet it may come to any process: the one that made the prediction gets it
+    /// ([`FeedbackOutcome::Forwarded`]).
     pub fn feedback(&self, id: PredictionId, outcome: Outcome) -> FeedbackOutcome {
         self.inner.feedback(&id, &outcome)
     }
