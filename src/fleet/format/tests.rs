@@ -13,11 +13,13 @@ use super::head::{
 };
 use super::hex::Hex;
 use super::ledger::{Ledger, Mark};
+use super::mailbox::{Carried, Letter, Mailbox};
 use super::row::{Build, Row, State};
 use super::value::{Value, Written};
 use crate::base::clock::Timestamp;
 use crate::fleet::key::Key;
 use crate::fleet::simulation::Tally;
+use crate::task::outcome::Outcome;
 
 fn key() -> Key {
     Key::new("h/late/head").unwrap()
@@ -119,11 +121,30 @@ prop_compose! {
     }
 }
 
+fn outcome() -> impl Strategy<Value = Outcome> {
+    let truth = prop_oneof![
+        any::<u16>().prop_map(Outcome::class),
+        (-1e300..1e300_f64).prop_map(Outcome::value),
+        proptest::collection::vec(any::<u64>(), 0..9).prop_map(Outcome::relevant),
+        (".{0,9}", -1e300..1e300_f64).prop_map(|(name, worth)| Outcome::kpi(name, worth)),
+    ];
+    (truth, any::<u64>()).prop_map(|(truth, known)| truth.known_at(Timestamp::from_unix_nanos(known)))
+}
+
+prop_compose! {
+    fn letter()(from in any::<u64>(), n in 1..u64::MAX, ids in proptest::collection::vec(".{0,99}", 0..9), outcome in outcome()) -> Letter {
+        let carried = |id: String| Carried { id: id.chars().take(60).collect(), outcome: outcome.clone() };
+        Letter { from: Hex(from), n, at: Timestamp::from_unix_nanos(n), outcomes: ids.into_iter().map(carried).collect() }
+    }
+}
+
 fn value() -> impl Strategy<Value = Value<Tally>> {
     prop_oneof![
         head().prop_map(|head| Value::Head(Written::new(head).unwrap().into())),
         row().prop_map(|row| Value::Row(row.into())),
         ledger().prop_map(|ledger| Value::Ledger(ledger.into())),
+        (any::<u64>(), proptest::collection::vec(letter(), 0..5))
+            .prop_map(|(nonce, letters)| Value::Mailbox(Mailbox { nonce: Hex(nonce), letters }.into())),
     ]
 }
 

@@ -23,6 +23,9 @@ use crate::task::outcome::Outcome;
 /// Mailboxes that a process writes to in one interval of rows, in turn: what it costs does not grow with the fleet.
 const MAILBOXES: usize = 4;
 
+/// Mailboxes that a process writes to when it ends, which must not take long.
+const CLOSING: usize = 16;
+
 /// How often a mailbox that others write to in the same moment is looked at again before it waits for the next time.
 const TRIES: usize = 3;
 
@@ -99,60 +102,74 @@ impl Agent {
                 return;
             }
             self.courier.last = to;
-            let n = self.courier.n + 1;
+            let (n, failures) = (self.courier.n + 1, self.failures);
             let sent = self.courier.sent.remove(&to);
             let Some(letter) = sent.or_else(|| mail.letter(to, n, now)) else { continue };
             self.courier.n = self.courier.n.max(letter.n);
-            if let Some(letter) = self.write_to(to, letter, mail, (now, gone_after)) {
+            if self.write_to(to, &letter, mail, (now, gone_after)) {
+                mail.over(&letter);
+            } else {
                 self.courier.sent.insert(to, letter);
+            }
+            // Each call of a store that does not answer lasts until its end: the others wait.
+            if self.failures > failures {
+                return;
             }
         }
     }
 
-    /// Puts a letter into a mailbox; the letter, where it is not known to be in it.
+    /// Puts a letter into a mailbox; whether it is over with it, since it is there or is given up.
     fn write_to(
         &mut self,
         to: Hex,
-        letter: Letter,
+        letter: &Letter,
         mail: &Mail,
         (now, gone_after): (Timestamp, Duration),
-    ) -> Option<Letter> {
+    ) -> bool {
         for _ in 0..TRIES {
             let get = Act::Get { key: self.layout.mailbox(to), kind: Kind::Mailbox, known: None };
             let (mailbox, tag) = match self.perform(&get) {
                 Reply::Value { value: Value::Mailbox(mailbox), tag, .. } => (mailbox, tag),
                 Reply::Absent => {
                     mail.give_up(to, letter.outcomes.len(), now.plus(gone_after));
-                    return None;
+                    return true;
                 }
-                _ => return Some(letter),
+                _ => return false,
             };
-            let own = || mailbox.letters.iter().filter(|there| there.from == letter.from);
-            let is_there = own().any(|there| there.n == letter.n);
-            if own().any(|there| now.since(there.at) >= gone_after) {
+            let (own, others): (Vec<&Letter>, Vec<&Letter>) =
+                mailbox.letters.iter().partition(|there| there.from == letter.from);
+            let is_there = own.iter().any(|there| there.n == letter.n);
+            if own.iter().any(|there| now.since(there.at) >= gone_after) {
+                // They are taken out before they are given up: its owner may come after all, and then has either read them or not.
                 let beside = if is_there { 0 } else { letter.outcomes.len() };
-                let lying: usize = own().map(|there| there.outcomes.len()).sum();
-                mail.give_up(to, lying + beside, now.plus(gone_after));
-                return None;
+                let lying: usize = own.iter().map(|there| there.outcomes.len()).sum();
+                match self.put_mailbox(to, others.into_iter().cloned().collect(), Some(tag)) {
+                    Reply::Done(_) => {
+                        mail.give_up(to, lying + beside, now.plus(gone_after));
+                        return true;
+                    }
+                    Reply::Failed(StoreOutcome::Conflict) => continue,
+                    _ => return false,
+                }
             }
             if is_there {
-                return None;
+                return true;
             }
-            let letters = || mailbox.letters.iter().chain(std::iter::once(&letter));
+            let letters = || mailbox.letters.iter().chain(std::iter::once(letter));
             let bytes: usize =
                 letters().map(|one| 128 + one.outcomes.iter().map(written).sum::<usize>()).sum();
             // It is full until its owner comes.
             if bytes + 512 > Kind::Mailbox.limit() {
-                return Some(letter);
+                return false;
             }
             let letters = letters().cloned().collect();
             match self.put_mailbox(to, letters, Some(tag)) {
-                Reply::Done(_) => return None,
+                Reply::Done(_) => return true,
                 Reply::Failed(StoreOutcome::Conflict) => {}
-                _ => return Some(letter),
+                _ => return false,
             }
         }
-        Some(letter)
+        false
     }
 }
 
@@ -195,7 +212,7 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
         let (now, own) = (self.serving.clock.now(), fleet.mail.own);
         let gone_after = Duration::from_millis(agent.member.following.timing().close_after);
         self.join_mail(fleet, agent.take_mail(own, now, gone_after));
-        agent.send_mail(&fleet.mail, (now, gone_after), usize::MAX, || false);
+        agent.send_mail(&fleet.mail, (now, gone_after), CLOSING, || false);
         if let Some((tag, _)) = agent.courier.emptied.take() {
             let (store, key) = (Arc::clone(&agent.store), agent.layout.mailbox(own));
             // Where it stays, whoever writes to it next sees that nobody reads it.

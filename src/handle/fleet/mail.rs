@@ -24,7 +24,7 @@ use crate::fleet::format::hex::Hex;
 use crate::fleet::format::mailbox::{Carried, Letter};
 use crate::task::outcome::{Actual, Outcome};
 
-/// What waits in a process for all others, in bytes as they are written: some 20,000 outcomes.
+/// What waits in a process for all others, letters that are under way too, in bytes as they are written.
 const WAITING_BYTES: usize = 4 << 20;
 
 /// The longest letter, so that a mailbox holds some of several processes.
@@ -39,6 +39,9 @@ pub(crate) struct Mail {
 #[derive(Default)]
 struct Waiting {
     outcomes: BTreeMap<Hex, VecDeque<Carried>>,
+    /// Outcomes in letters of which it is not known that they have arrived.
+    under_way: u64,
+    /// Of all of them.
     bytes: usize,
     /// Processes that take nothing, and until when.
     gone: BTreeMap<Hex, Timestamp>,
@@ -76,8 +79,8 @@ impl Mail {
 
     pub(super) fn counts(&self) -> MailCounts {
         let waiting = self.waiting.lock();
-        let outcomes = waiting.outcomes.values().map(|outcomes| outcomes.len() as u64).sum();
-        MailCounts { waiting: outcomes, ..waiting.counts }
+        let queued: u64 = waiting.outcomes.values().map(|outcomes| outcomes.len() as u64).sum();
+        MailCounts { waiting: queued + waiting.under_way, ..waiting.counts }
     }
 
     /// Outcomes of this process's predictions came from others.
@@ -90,7 +93,7 @@ impl Mail {
         self.waiting.lock().outcomes.keys().copied().collect()
     }
 
-    /// What is sent next to a process.
+    /// What is sent next to a process. It waits until it is [`over`](Self::over).
     pub(super) fn letter(&self, to: Hex, n: u64, now: Timestamp) -> Option<Letter> {
         let waiting = &mut *self.waiting.lock();
         let queue = waiting.outcomes.get_mut(&to)?;
@@ -102,16 +105,24 @@ impl Mail {
         if queue.is_empty() {
             waiting.outcomes.remove(&to);
         }
-        waiting.bytes -= bytes;
+        waiting.under_way += outcomes.len() as u64;
         (!outcomes.is_empty()).then_some(Letter { from: self.own, n, at: now, outcomes })
     }
 
-    /// A process takes nothing: what waits for it is given up, and nothing is taken for it for so long.
-    pub(super) fn give_up(&self, to: Hex, sent: usize, until: Timestamp) {
+    /// A letter is in its mailbox, or is given up.
+    pub(super) fn over(&self, letter: &Letter) {
+        let waiting = &mut *self.waiting.lock();
+        waiting.under_way -= letter.outcomes.len() as u64;
+        waiting.bytes -= letter.outcomes.iter().map(written).sum::<usize>();
+    }
+
+    /// A process takes nothing: what waits for it is given up with so much that was written to it, and nothing is taken for it for so
+    /// long.
+    pub(super) fn give_up(&self, to: Hex, letters: usize, until: Timestamp) {
         let waiting = &mut *self.waiting.lock();
         let left = waiting.outcomes.remove(&to).unwrap_or_default();
         waiting.bytes -= left.iter().map(written).sum::<usize>();
-        waiting.counts.unclaimed += (left.len() + sent) as u64;
+        waiting.counts.unclaimed += (left.len() + letters) as u64;
         waiting.gone.insert(to, until);
     }
 }
@@ -136,7 +147,7 @@ pub(super) struct Courier {
     pub(super) n: u64,
     /// The process that was written to last: the next one's turn comes after it.
     pub(super) last: Hex,
-    /// Letters that may have arrived.
+    /// Letters of which it is not known that they have arrived.
     pub(super) sent: BTreeMap<Hex, Letter>,
     /// The empty mailbox that this process has left in the store, and when.
     pub(super) emptied: Option<(Tag, Timestamp)>,

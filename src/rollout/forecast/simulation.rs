@@ -143,7 +143,7 @@ impl Simulation {
 pub(super) const RUNS: u64 = 127;
 
 /// How much later a test is looked at each time, once that is more than a tick. In between it is not known to when it crosses, and a
-/// crossing that is over by then is missed: at 1.06 that made everything 5 % later.
+/// crossing that is over by then is missed: at 1.06 everything was 5 % later than at 1.005.
 const LATER: f64 = 1.03;
 
 /// At what share of the possible values of what is unknown a run is, so that all runs are spread over them; of each guard at

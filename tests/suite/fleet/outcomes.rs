@@ -8,6 +8,7 @@ use std::time::Duration;
 use switchback::events::EventKind;
 use switchback::feedback::{FeedbackCounts, FeedbackOutcome};
 use switchback::fleet::{InMemory, Key, Over, Page, Read, Store, StoreError, Tag};
+use switchback::operator::{FleetFinding, FleetOperator};
 use switchback::options::{Fleet, FleetTiming, Labels, Threads};
 use switchback::{
     Clock, ModelHandle, Outcome, Phase, Plan, PredictionId, Step, Task, Timestamp, closure, guard,
@@ -229,6 +230,71 @@ fn outcomes_for_a_process_that_was_killed_are_given_up_once_it_is_silent_for_lon
     let fleet = world.members[0].fleet().unwrap();
     assert_eq!((fleet.outcomes_waiting, fleet.outcomes_unclaimed), (0, 2));
     assert_eq!(tell(&world), FeedbackOutcome::Elsewhere);
+}
+
+/// Bug: what was given up was given up again each time that the process was tried once more, and was joined all the same where it came
+/// back. Cause: letters stayed in the mailbox. Fix: they are taken out of it before they are counted.
+#[test]
+fn what_was_given_up_is_neither_counted_twice_nor_joined_later() {
+    let mut world = World::new(3);
+    let ids: Vec<PredictionId> = (0..5).map(|_| world.members[2].predict(&0.5).unwrap().id()).collect();
+    let slow = world.members.pop().unwrap();
+    for id in &ids {
+        assert_eq!(world.members[0].feedback(*id, Outcome::class(0)), FeedbackOutcome::Forwarded);
+        world.steps(1_300, 0);
+    }
+    let told = || world.members[0].fleet().unwrap();
+    // The last one was tried, and may be read yet.
+    assert_eq!((told().outcomes_unclaimed, told().outcomes_waiting), (4, 0));
+    (0..20).for_each(|_| {
+        slow.tick();
+        world.clock.advance(Duration::from_secs(1));
+    });
+    assert_eq!((slow.fleet().unwrap().outcomes_received, told().outcomes_unclaimed), (1, 4));
+}
+
+/// What does not fit into a mailbox waits where it is, and nothing of it is lost.
+#[test]
+fn a_mailbox_that_is_full_is_written_to_once_its_owner_has_read_it() {
+    let mut world = World::new(2);
+    let ids: Vec<PredictionId> = (0..6_000).map(|_| world.members[1].predict(&0.5).unwrap().id()).collect();
+    for id in &ids {
+        assert_eq!(world.members[0].feedback(*id, Outcome::class(0)), FeedbackOutcome::Forwarded);
+    }
+    // Its owner does not come, and for less long than it is taken for gone.
+    (0..240).for_each(|_| {
+        world.members[0].tick();
+        world.clock.advance(Duration::from_secs(1));
+    });
+    let waiting = world.members[0].fleet().unwrap().outcomes_waiting;
+    assert!((1_000..5_500).contains(&waiting), "{waiting}");
+    let written = world.store.list(&Key::new("switchback/h/late/mail").unwrap(), None).unwrap();
+    let longest = written.entries.iter().map(|entry| entry.length).max().unwrap();
+    assert!((128 << 10..=256 << 10).contains(&longest), "{longest}");
+    world.steps(300, 0);
+    let [sender, owner] = [0, 1].map(|place| world.members[place].fleet().unwrap());
+    assert_eq!((sender.outcomes_waiting, sender.outcomes_unclaimed), (0, 0));
+    assert_eq!((owner.outcomes_received, world.members[1].status().feedback.counted), (6_000, 6_000));
+}
+
+/// A mailbox of a process that is there is put anew, so that no sweep takes it.
+#[test]
+fn a_sweep_removes_the_mailbox_of_a_process_that_was_killed_and_no_other() {
+    let mut world = World::new(3);
+    std::mem::forget(world.members.pop().unwrap());
+    world.steps(1_300, 0);
+    let fleet = Fleet::on(Arc::clone(&world.store)).secret([7; 32]);
+    let operator = FleetOperator::with_clock(&fleet, "late", world.clock.clone()).unwrap();
+    let strays = |finding: &FleetFinding| matches!(finding, FleetFinding::Stray { .. });
+    assert!(!operator.audit().unwrap().findings.iter().any(strays));
+    let swept = operator.sweep(Duration::ZERO).unwrap();
+    assert!(swept.failed.is_empty());
+    let mailboxes = swept.removed.iter().filter(|gone| gone.key.contains("/mail/"));
+    assert_eq!(mailboxes.count(), 1, "{swept:?}");
+    let id = world.members[0].predict(&0.5).unwrap().id();
+    assert_eq!(world.members[1].feedback(id, Outcome::class(0)), FeedbackOutcome::Forwarded);
+    world.steps(20, 0);
+    assert_eq!(world.members[0].fleet().unwrap().outcomes_received, 1);
 }
 
 /// An id is sealed by whom the fleet's secret has told how.

@@ -81,7 +81,7 @@ fn a_forecast_is_within_a_factor_of_two_of_what_nine_rollouts_take() {
 }
 
 /// The bar: within a quarter of what rollouts through the public API then take, on pairs and on a canary, for harm and for
-/// its absence. The median of 21 rollouts is itself off by a quarter now and then, that of 61 by an eighth.
+/// its absence. Of the last one the median of 21 rollouts is 553 s where that of 401 is 653 s: 61 are near enough.
 #[test]
 #[ignore = "long: 244 rollouts"]
 fn a_forecast_is_within_a_quarter_of_what_it_takes() {
