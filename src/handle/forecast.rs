@@ -33,7 +33,8 @@ impl<I: ?Sized + 'static, O: 'static> ModelHandle<I, O> {
     }
 
     /// How long a plan would take to decide by these rules with this traffic, before anything runs: until harm is seen,
-    /// and until a candidate as good as live is promoted. Takes tens of milliseconds per rule and step: it simulates.
+    /// and until a candidate as good as live is promoted. It simulates, which takes 0.3 to 0.8 s per rule and step (measured at 1 to 100
+    /// requests a second): ask it on no thread that answers requests.
     ///
     /// # Errors
     ///
@@ -61,7 +62,7 @@ impl<I: ?Sized + 'static, O: 'static> ModelHandle<I, O> {
 
 impl<I: ?Sized + 'static, O: 'static> Rollout<I, O> {
     /// How long a plan would take to decide by this rollout's guards, with traffic as live has seen it; `None` before the
-    /// first request. Takes tens of milliseconds per guard and step: it simulates. Guards of the host's own are left out.
+    /// first request. It takes as long per guard and step as [`ModelHandle::forecast`]. Guards of the host's own are left out.
     pub fn forecast(&self, plan: &Plan) -> Option<Forecast> {
         let inner = &self.handle.inner;
         let traffic = inner.traffic()?;
