@@ -138,6 +138,14 @@ impl<C: Counts> Judge<C> {
         }
     }
 
+    /// When it may have something to ask; nothing where it waits for a head.
+    pub(crate) fn next(&self, following: &Following) -> Option<Timestamp> {
+        match &self.at {
+            At::Idle => (following.applied.is_some() && !following.diverged).then_some(self.next),
+            _ => Some(Timestamp::default()),
+        }
+    }
+
     pub(crate) fn due(
         &mut self,
         following: &Following,
@@ -440,7 +448,8 @@ impl<C: Counts> Judge<C> {
     fn may_raise(&self, following: &Following, head: &Head, tick: &Tick, now: Timestamp) -> bool {
         let rules = following.rules;
         let seen = self.rows.values().filter_map(|kept| kept.row.as_ref()).any(|row| row.has > head.place);
-        let quiet = now < self.quiet_until;
+        // What was read before it was over is not what those said who knew better, however long it took to write.
+        let quiet = tick.asked < self.quiet_until;
         // A process that was stopped in the middle of a tick has judged something that is long over.
         let stopped = now.since(tick.asked) > Duration::from_millis(following.timing().valid_for);
         // An older build does not know what it would drop; it lowers all the same.
