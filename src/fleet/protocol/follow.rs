@@ -48,6 +48,15 @@ impl Follow {
         Self { next: now, at: At::Idle, kept: None, keep_next: now }
     }
 
+    /// When it may have something to ask.
+    pub(crate) fn next(&self, following: &Following) -> Timestamp {
+        match &self.at {
+            At::Idle if self.keeps(following).is_some() => self.next.min(self.keep_next),
+            At::Idle => self.next,
+            _ => Timestamp::default(),
+        }
+    }
+
     pub(crate) fn due<C: Counts>(
         &mut self,
         following: &Following,

@@ -46,6 +46,15 @@ impl Lower {
         }
     }
 
+    /// When it may have something to ask; nothing where it has not.
+    pub(crate) fn next(&self) -> Option<Timestamp> {
+        match &self.at {
+            At::Idle if self.wanted.is_empty() => None,
+            At::Idle => Some(self.retry),
+            _ => Some(Timestamp::default()),
+        }
+    }
+
     pub(crate) fn due<C: Counts>(
         &mut self,
         following: &Following,

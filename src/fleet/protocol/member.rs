@@ -56,6 +56,13 @@ impl<C: Counts> Member<C> {
         }
     }
 
+    /// When there may be something to ask: no earlier, unless something is told to it or counted meanwhile.
+    pub(crate) fn next(&self) -> Timestamp {
+        let following = &self.following;
+        let others = [self.lower.next(), self.publish.next(following), self.judge.next(following)];
+        others.into_iter().flatten().fold(self.follow.next(following), Timestamp::min)
+    }
+
     /// What is to be asked now. Each lane has at most one request under way.
     pub(crate) fn due(&mut self, now: Timestamp) -> Option<(Lane, Act<C>)> {
         let Self { following, publish, judge, lower, follow, layout, chance } = self;

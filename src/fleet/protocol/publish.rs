@@ -118,6 +118,16 @@ impl<C: Counts> Publish<C> {
         self.next = now;
     }
 
+    /// When it may have something to ask; nothing where it waits for a head, or is over.
+    pub(crate) fn next(&self, following: &Following) -> Option<Timestamp> {
+        if following.applied.is_none() || self.left {
+            return None;
+        }
+        let sealed = self.acked.plus(Duration::from_millis(following.timing().close_after / 2));
+        let is_urgent = self.doubt.is_some() || self.seal || self.leaving;
+        Some(if is_urgent { self.retry } else { self.next.min(sealed).max(self.retry) })
+    }
+
     pub(crate) fn due(
         &mut self,
         following: &Following,

@@ -51,6 +51,9 @@ const OWN_MAX: usize = 8;
 /// How long the thread rests between two looks at what is due.
 pub(super) const REST: Duration = Duration::from_millis(50);
 
+/// How long a version that was brought is kept until it is agreed that it is staged: longer than the store takes to say so.
+pub(super) const BROUGHT: Duration = Duration::from_secs(60);
+
 /// How often a start asks before it gives up: answers may come out of order, and another process may found the fleet meanwhile.
 const JOINING: usize = 10;
 
@@ -114,6 +117,8 @@ pub(crate) struct Agent {
     pub(super) state: FleetState,
     pub(super) copies: (u64, u64),
     pub(super) courier: Courier,
+    /// Until when there is nothing to do, unless something comes in: see [`Agent::due_again`].
+    pub(super) rests_until: Timestamp,
 }
 
 /// A head that is true here.
@@ -289,6 +294,7 @@ impl Joined {
             state: FleetState::Joining,
             copies: (0, 0),
             courier: Courier::default(),
+            rests_until: Timestamp::default(),
         };
         let saved = agent.found(clock)?;
         Ok(Self { agent, saved })
@@ -388,6 +394,20 @@ impl Membership {
 }
 
 impl Agent {
+    /// When the next step has something to do, unless a demand or a version comes in before. What was counted is told shortly before
+    /// the lease ends: beyond it, it would be evidence of a time without one.
+    pub(super) fn due_again(&self, now: Timestamp) -> Timestamp {
+        let following = &self.member.following;
+        let lease = following.lease_until();
+        let before = lease.since(Timestamp::default().plus(REST));
+        let settles = self.member.born().plus(Duration::from_millis(following.timing().settle));
+        let moments = [Timestamp::default().plus(before), lease, settles];
+        let tried_again = self.failed.iter().map(|(_, _, again)| *again);
+        let kept = self.brought.iter().map(|(_, since)| since.plus(BROUGHT));
+        let coming = moments.into_iter().chain(tried_again).chain(kept).filter(|moment| *moment > now);
+        coming.fold(self.member.next().min(self.courier.next), Timestamp::min)
+    }
+
     pub(super) fn status(&self, now: Timestamp, pending: usize, mail: MailCounts) -> FleetStatus {
         let following = &self.member.following;
         let Place { term, seq } = following.place();

@@ -13,7 +13,7 @@ use super::agreement::{
 };
 use super::counts::FleetCounts;
 use super::judging::{FleetJudge, KEYED};
-use super::membership::{Agent, Aligned, LIBRARY, Membership, NotAgreed, REST, TRIES};
+use super::membership::{Agent, Aligned, BROUGHT, LIBRARY, Membership, NotAgreed, REST, TRIES};
 use super::status::{FleetState, FleetStatus};
 use crate::base::causes::told;
 use crate::base::clock::{Shift, Timestamp};
@@ -60,9 +60,6 @@ fn as_agreed<I: ?Sized + 'static, O: 'static>(
     ))
 }
 
-/// How long a version that was brought is kept until it is agreed that it is staged: longer than the store takes to say so.
-const BROUGHT: Duration = Duration::from_secs(60);
-
 impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
     pub(crate) fn is_in_fleet(&self) -> bool {
         self.fleet.is_some()
@@ -74,12 +71,23 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
             let agent = &mut *fleet.agent.lock();
             agent.versions.insert(version.id, Arc::clone(version));
             agent.brought.push((version.id, self.serving.clock.now()));
+            agent.rests_until = Timestamp::default();
         }
     }
 
     /// What is known of the fleet.
     pub(crate) fn fleet_status(&self) -> Option<FleetStatus> {
-        self.fleet.as_ref().map(|fleet| fleet.status.lock().clone())
+        self.fleet.as_ref().map(|fleet| {
+            let (pending, mail) = (fleet.demands.lock().len(), fleet.mail.counts());
+            let status = fleet.status.lock().clone();
+            FleetStatus {
+                pending,
+                outcomes_waiting: mail.waiting,
+                outcomes_received: mail.received,
+                outcomes_unclaimed: mail.unclaimed,
+                ..status
+            }
+        })
     }
 
     /// What whoever decides goes by.
@@ -105,6 +113,9 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
         decide: impl FnOnce(&mut Control, Desk<'_>) -> T,
     ) -> Result<T, String> {
         let agent = &mut *fleet.agent.lock();
+        agent.rests_until = Timestamp::default();
+        // What was counted until now belongs to the head that was true until now.
+        self.tell_counts(agent);
         let clock = &self.serving.clock;
         let over = agent.read_head(clock)?;
         let head = over.head();
@@ -151,6 +162,8 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
     pub(crate) fn press_demands(&self) {
         let Some(fleet) = &self.fleet else { return };
         if let Some(mut agent) = fleet.agent.try_lock() {
+            agent.rests_until = Timestamp::default();
+            self.tell_counts(&mut agent);
             self.press(fleet, &mut agent);
         }
     }
@@ -221,7 +234,17 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
         self.tell_state(agent);
         self.carry_mail(fleet, agent);
         let pending = fleet.demands.lock().len();
-        *fleet.status.lock() = agent.status(self.serving.clock.now(), pending, fleet.mail.counts());
+        let now = self.serving.clock.now();
+        agent.rests_until = agent.due_again(now);
+        *fleet.status.lock() = agent.status(now, pending, fleet.mail.counts());
+    }
+
+    /// Whether a step would find nothing to do: it takes the locks of others and memory, twenty times a second.
+    fn rests(&self, fleet: &Membership) -> bool {
+        let now = self.serving.clock.now();
+        let comes_in = !fleet.opened.1.is_empty() || !fleet.demands.lock().is_empty();
+        // Not under the lock of demands, which whoever has the agent takes.
+        !comes_in && now < fleet.agent.lock().rests_until
     }
 
     /// Hands what was counted to the row.
@@ -607,7 +630,7 @@ where
     let Some(fleet) = &inner.fleet else { return };
     fleet.is_driven();
     loop {
-        inner.step(fleet, |wanted| {
+        let open = |wanted: SavedVersion| {
             let (core, opened) = (Arc::clone(inner), fleet.opened.0.clone());
             // Like what is staged: on a thread of low priority, held back while live has trouble, and given up after a while.
             let open = move || {
@@ -619,7 +642,10 @@ where
             if let Err(error) = spawned {
                 let _ = fleet.opened.0.send((wanted, Err(error.to_string())));
             }
-        });
+        };
+        if !inner.rests(fleet) {
+            inner.step(fleet, open);
+        }
         inner.traces.emit();
         worked(inner.serving.clock.now());
         if !matches!(stopped.recv_timeout(REST), Err(RecvTimeoutError::Timeout)) {
@@ -684,6 +710,34 @@ mod tests {
         clock.advance(BROUGHT);
         handle.tick();
         assert!(!is_kept(), "nobody has staged it");
+    }
+
+    /// Bug: an idle member took .31 % of a core. Cause: it did all of a step twenty times a second, of which most found nothing to do.
+    /// Fix: it rests until something is due or comes in.
+    #[test]
+    fn a_member_rests_whenever_a_step_would_ask_nothing_and_not_otherwise() {
+        let clock = clock();
+        let handle = member(&clock);
+        let inner = &handle.inner;
+        let fleet = inner.fleet.as_ref().unwrap();
+        handle.tick();
+        let (mut rested, mut asked) = (0, 0);
+        for _ in 0..2_000 {
+            clock.advance(Duration::from_millis(10));
+            let (rests, before) = (inner.rests(fleet), fleet.agent.lock().requests);
+            inner.step_in_fleet();
+            let asks = fleet.agent.lock().requests > before;
+            assert!(!(rests && asks), "it rests, and something is due");
+            rested += u32::from(rests);
+            asked += u32::from(asks);
+        }
+        assert!(rested > 1_700, "it rested {rested} times of 2,000, and asked {asked} times");
+        // What comes in is not left waiting.
+        let rollout = tried(&handle);
+        assert!(!inner.rests(fleet), "a version was brought");
+        inner.step_in_fleet();
+        let _ = rollout.rollback("bad");
+        assert!(!inner.rests(fleet), "a candidate was taken off");
     }
 
     /// Bug: a candidate that was taken off came back for a moment. Cause: a head was made true that knew nothing of it yet. Fix: what is
