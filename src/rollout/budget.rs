@@ -5,6 +5,7 @@ use thiserror::Error;
 
 use super::guard::numbers::written;
 use crate::base::causes::debug_as_told;
+use crate::base::invalid::checked_when_read;
 use crate::base::ordered::OrderedMap;
 use crate::base::share::read_fraction;
 use crate::model::identity::Identity;
@@ -14,40 +15,19 @@ use crate::stats::sequential::EValue;
 ///
 /// Both are probabilities between 0 and 1. Whatever takes a budget checks it, serde as it reads one.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(try_from = "ErrorBudgetFields")]
+#[serde(remote = "Self", default, deny_unknown_fields)]
 pub struct ErrorBudget {
     /// The probability that a candidate within all margins is ever taken back for harm. By default 1 %. A fifth of it is
     /// kept for the time after a promotion, where the plan watches it; the rest is divided over the guards.
+    #[serde(deserialize_with = "read_fraction")]
     pub harm: f64,
     /// The probability that a candidate beyond one of the margins is ever promoted. By default 5 %. Every guard must be
     /// passed, so it need not be divided over them.
+    #[serde(deserialize_with = "read_fraction")]
     pub promotion: f64,
 }
 
-/// The serialised form, checked as it is read.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields, default)]
-struct ErrorBudgetFields {
-    #[serde(deserialize_with = "read_fraction")]
-    harm: f64,
-    #[serde(deserialize_with = "read_fraction")]
-    promotion: f64,
-}
-
-impl Default for ErrorBudgetFields {
-    fn default() -> Self {
-        let ErrorBudget { harm, promotion } = ErrorBudget::default();
-        Self { harm, promotion }
-    }
-}
-
-impl TryFrom<ErrorBudgetFields> for ErrorBudget {
-    type Error = InvalidErrorBudget;
-    fn try_from(fields: ErrorBudgetFields) -> Result<Self, InvalidErrorBudget> {
-        let budget = Self { harm: fields.harm, promotion: fields.promotion };
-        budget.check().map(|()| budget)
-    }
-}
+checked_when_read!(ErrorBudget);
 
 impl ErrorBudget {
     /// Whether both are probabilities that a decision can have.

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::input::{KeptInput, NotCopied, copied};
 use crate::base::clock::Timestamp;
-use crate::base::invalid::InvalidArgument;
+use crate::base::invalid::{InvalidArgument, checked_when_read};
 use crate::base::share::Share;
 use crate::base::sync::Tickets;
 
@@ -37,13 +37,15 @@ use crate::base::sync::Tickets;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[serde(remote = "Self", default, deny_unknown_fields)]
 #[must_use]
 pub struct Drill {
     every: Duration,
     inputs: usize,
     share: Share,
 }
+
+checked_when_read!(Drill);
 
 impl Drill {
     /// Every minute, on twelve inputs, for at most a hundredth of the time: a version that could not answer is known of within
@@ -64,8 +66,7 @@ impl Drill {
     ///
     /// 0 inputs, which would prove nothing.
     pub fn inputs(self, inputs: usize) -> Result<Self, InvalidArgument> {
-        InvalidArgument::unless(inputs > 0, "the number of inputs of a drill", inputs, "1 or more")?;
-        Ok(Self { inputs, ..self })
+        Self { inputs, ..self }.checked()
     }
 
     /// The share of one core's time that drills may take, 1 % by default: a drill that took long is not repeated before
@@ -75,9 +76,18 @@ impl Drill {
     ///
     /// No share at all: leave the drill out instead.
     pub fn at_most(self, share: Share) -> Result<Self, InvalidArgument> {
+        Self { share, ..self }.checked()
+    }
+
+    fn checked(self) -> Result<Self, InvalidArgument> {
+        self.check().map(|()| self)
+    }
+
+    fn check(&self) -> Result<(), InvalidArgument> {
+        let Self { inputs, share, .. } = *self;
+        InvalidArgument::unless(inputs > 0, "the number of inputs of a drill", inputs, "1 or more")?;
         let allowed = "more than nothing, or there is no drill";
-        InvalidArgument::unless(share != Share::NONE, "the share of time of a drill", share, allowed)?;
-        Ok(Self { share, ..self })
+        InvalidArgument::unless(share != Share::NONE, "the share of time of a drill", share, allowed)
     }
 
     /// How long after a drill that took so long the next one is.
@@ -272,6 +282,24 @@ impl<I: ?Sized> Recent<I> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Bug: a drill of no inputs, or of no time, could be read and not said; it proves nothing and says so of nothing. Cause: serde went
+    /// around the constructors. Fix: what is read is checked as what is said.
+    #[test]
+    fn a_drill_that_cannot_be_said_cannot_be_read() {
+        let read = |text: &str| serde_json::from_str::<Drill>(text).map_err(|error| error.to_string());
+        for (text, cause) in [
+            (r#"{"inputs": 0}"#, "the number of inputs of a drill is 0"),
+            (r#"{"share": 0.0}"#, "the share of time of a drill is 0"),
+            (r#"[{"secs": 1, "nanos": 0}, 3, 0.5]"#, "a list"),
+        ] {
+            let error = read(text).unwrap_err();
+            assert!(error.contains(cause), "{text}: {error}");
+        }
+        let drill = Drill::new().inputs(3).unwrap();
+        assert_eq!(read(&serde_json::to_string(&drill).unwrap()), Ok(drill));
+        assert_eq!(read("{}"), Ok(Drill::new()));
+    }
     use crate::version::input::Keep;
 
     #[test]

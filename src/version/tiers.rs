@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::base::invalid::{InvalidArgument, checked_when_read};
 use crate::model::Tier;
 
 /// When retained versions step down, from [hot](Tier::Hot) to [warm](Tier::Warm) to [cold](Tier::Cold): by how long they have
@@ -19,13 +20,15 @@ use crate::model::Tier;
 /// let tiers = Tiers::new().hot_for(Duration::from_secs(3600)).private_bytes(2 << 30);
 /// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[serde(remote = "Self", default, deny_unknown_fields)]
 #[must_use]
 pub struct Tiers {
     hot_for: Duration,
     warm_for: Option<Duration>,
     private_bytes: Option<u64>,
 }
+
+checked_when_read!(Tiers);
 
 impl Tiers {
     /// Hot for ten minutes, then warm for ever, with no budget: most of what is taken back is taken back within minutes, and
@@ -53,6 +56,12 @@ impl Tiers {
     pub const fn private_bytes(mut self, bytes: u64) -> Self {
         self.private_bytes = Some(bytes);
         self
+    }
+
+    /// Any times and any number of bytes will do.
+    #[expect(clippy::unused_self, clippy::unnecessary_wraps, reason = "what is read is checked")]
+    fn check(&self) -> Result<(), InvalidArgument> {
+        Ok(())
     }
 }
 

@@ -59,7 +59,7 @@ pub enum Affected {
 /// request by chance is among it: of two versions that each fail on 1 % of requests at random, 1 % got worse and 1 % better.
 /// A loss between 0 and 1 that differs by less than a 64th counts in proportion, drawn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(from = "Counts", into = "Written")]
+#[serde(try_from = "Counts", into = "Written")]
 #[non_exhaustive]
 pub struct AffectedUnits {
     /// All of them that the guard's figure is about: recall is about those that are yes.
@@ -125,10 +125,17 @@ struct Written {
     better_share: AffectedShare,
 }
 
-impl From<Counts> for AffectedUnits {
-    fn from(Counts { units, worse, better }: Counts) -> Self {
-        // Of a text that somebody else wrote: no more than all, so that the shares are shares.
-        Self { units, worse: worse.min(units), better: better.min(units) }
+impl TryFrom<Counts> for AffectedUnits {
+    type Error = String;
+
+    fn try_from(Counts { units, worse, better }: Counts) -> Result<Self, String> {
+        // A unit got worse, or better, or neither: the shares are shares.
+        match worse.checked_add(better) {
+            Some(moved) if moved <= units => Ok(Self { units, worse, better }),
+            _ => Err(format!(
+                "of {units} units {worse} got worse and {better} better, which are more than all"
+            )),
+        }
     }
 }
 
@@ -230,9 +237,11 @@ mod tests {
         ));
         assert_eq!(serde_json::from_str::<Affected>(&json).unwrap(), affected);
         assert_eq!(serde_json::to_string(&Affected::NotIdentified).unwrap(), r#""not_identified""#);
-        let wild = r#"{"counted":{"units":3,"worse":18446744073709551615,"better":4}}"#;
-        let Affected::Counted(read) = serde_json::from_str(wild).unwrap() else { panic!("{wild}") };
-        assert!(read.worse == 3 && read.worse_share().high <= 1.0 && !format!("{affected}").is_empty());
+        for (worse, better) in [(u64::MAX, 4), (2, 2), (0, 4)] {
+            let wild = format!(r#"{{"counted":{{"units":3,"worse":{worse},"better":{better}}}}}"#);
+            let error = serde_json::from_str::<Affected>(&wild).unwrap_err().to_string();
+            assert!(error.contains(&format!("of 3 units {worse} got worse and {better} better")), "{error}");
+        }
     }
 
     #[test]

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::tally::Tally;
 use crate::base::clock::Timestamp;
-use crate::base::invalid::InvalidArgument;
+use crate::base::invalid::{InvalidArgument, checked_when_read};
 use crate::task::task::TaskKind;
 
 /// How far back rolling figures look.
@@ -20,13 +20,15 @@ use crate::task::task::TaskKind;
 /// # Ok::<(), switchback::InvalidArgument>(())
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "Written")]
+#[serde(remote = "Self", default, deny_unknown_fields)]
 pub struct WindowConfig {
     predictions: u64,
     #[serde(rename = "span_seconds", with = "seconds")]
     span: Duration,
     slots: u16,
 }
+
+checked_when_read!(WindowConfig);
 
 impl WindowConfig {
     /// The length of the window of predictions: at least so many, and up to one slot more. 1,000 by default: with these
@@ -60,12 +62,15 @@ impl WindowConfig {
     }
 
     fn checked(self) -> Result<Self, InvalidArgument> {
-        let Self { predictions, span, slots } = self;
+        self.check().map(|()| self)
+    }
+
+    fn check(&self) -> Result<(), InvalidArgument> {
+        let Self { predictions, span, slots } = *self;
         InvalidArgument::unless(predictions > 0, "the window of predictions", predictions, "1 or more")?;
         InvalidArgument::unless(!span.is_zero(), "the span of the window of time", "0 s", "more than 0 s")?;
         let few = (2..=240).contains(&slots);
-        InvalidArgument::unless(few, "the number of slots of a window", slots, "2 to 240")?;
-        Ok(self)
+        InvalidArgument::unless(few, "the number of slots of a window", slots, "2 to 240")
     }
 
     fn slot_count(&self) -> u64 {
@@ -78,31 +83,6 @@ impl WindowConfig {
 
     fn nanos_per_slot(&self) -> u64 {
         u64::try_from(self.span.as_nanos() / u128::from(self.slot_count())).unwrap_or(u64::MAX).max(1)
-    }
-}
-
-/// A config as it is written: reading one goes through the same checks as making one.
-#[derive(Deserialize)]
-#[serde(default, deny_unknown_fields)]
-struct Written {
-    predictions: u64,
-    #[serde(rename = "span_seconds", with = "seconds")]
-    span: Duration,
-    slots: u16,
-}
-
-impl Default for Written {
-    fn default() -> Self {
-        let WindowConfig { predictions, span, slots } = WindowConfig::default();
-        Self { predictions, span, slots }
-    }
-}
-
-impl TryFrom<Written> for WindowConfig {
-    type Error = InvalidArgument;
-
-    fn try_from(Written { predictions, span, slots }: Written) -> Result<Self, InvalidArgument> {
-        Self { predictions, span, slots }.checked()
     }
 }
 

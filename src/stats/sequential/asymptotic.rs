@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::counts::{Additive, Arms, ByOdds};
 use super::e_value::{EValue, ln};
 use super::test::{Claim, SequentialTest};
-use crate::base::invalid::InvalidArgument;
+use crate::base::invalid::{InvalidArgument, checked_when_read};
 use crate::stats::figures::fixed::{Moments, Sign, seen};
 
 /// Values without bounds: how many, their sum and the sum of their squares, in fixed point.
@@ -91,10 +91,13 @@ impl Additive for Values {
 /// equal versions with no such bound, of 2.2 % from 30 events on, of .7 % from 100 and of .2 % from 200. Where the values have bounds, declare them and use [`MeanDifference`](super::MeanDifference):
 /// that test needs no limit, and fewer units at small shares.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(remote = "Self")]
 pub struct Asymptotic {
     claim: Claim,
     margin: f64,
 }
+
+checked_when_read!(Asymptotic);
 
 impl Asymptotic {
     /// Below so many pairs the central limit theorem is no more than a hope.
@@ -112,8 +115,12 @@ impl Asymptotic {
     ///
     /// A margin that is not finite.
     pub fn new(claim: Claim, margin: f64) -> Result<Self, InvalidArgument> {
-        InvalidArgument::unless(margin.is_finite(), "the margin", margin, "finite")?;
-        Ok(Self::at(claim, margin))
+        let test = Self::at(claim, margin);
+        test.check().map(|()| test)
+    }
+
+    fn check(&self) -> Result<(), InvalidArgument> {
+        InvalidArgument::unless(self.margin.is_finite(), "the margin", self.margin, "finite")
     }
 
     /// The same at a margin that is known to be one.

@@ -7,7 +7,7 @@ use super::bets::{Wealth, Weights, log_spaced};
 use super::counts::{ByOdds, Events};
 use super::e_value::{EValue, exp, ln, ln_down};
 use super::test::{Claim, SequentialTest};
-use crate::base::invalid::InvalidArgument;
+use crate::base::invalid::{InvalidArgument, checked_when_read};
 
 /// How many times as often a unit of the candidate's has an event as one of live's: errors on a canary at most 1.25
 /// times live's.
@@ -33,10 +33,13 @@ use crate::base::invalid::InvalidArgument;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(remote = "Self")]
 pub struct RateRatio {
     claim: Claim,
     times: f64,
 }
+
+checked_when_read!(RateRatio);
 
 /// Alternatives far from the margin, how much of the bets is on them, and those near it.
 const FAR: usize = 12;
@@ -53,6 +56,10 @@ impl RateRatio {
     /// A margin that is not from 0.001 to 1,000 times.
     pub fn new(claim: Claim, times: f64) -> Result<Self, InvalidArgument> {
         allowed::times(times).map(|()| Self::nearest(claim, times))
+    }
+
+    fn check(&self) -> Result<(), InvalidArgument> {
+        allowed::times(self.times)
     }
 
     /// The same at the nearest margin that there is a test for.

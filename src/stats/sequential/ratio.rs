@@ -9,17 +9,20 @@ use super::bets::{Bets, Wealth, Weights, log_spaced};
 use super::counts::{Additive, Arms};
 use super::e_value::{EValue, ln, ln_sum_exp};
 use super::test::{Claim, SequentialTest};
-use crate::base::invalid::InvalidArgument;
+use crate::base::invalid::{InvalidArgument, checked_when_read};
 use crate::base::ordered::OrderedMap;
 
 /// The contribution of one unit to a ratio's numerator and denominator: of a precision, 1 in 1 for a false alarm, 0 in
 /// 1 for a right one, 0 in 0 for what was not called yes. Both at most [`LARGEST`](Self::LARGEST); the part is at most
 /// the whole.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+#[serde(remote = "Self")]
 pub struct Part {
     part: u8,
     whole: u8,
 }
+
+checked_when_read!(Part);
 
 impl Part {
     /// The largest whole: 2, which is what an F1 takes. Whoever has more clicks or impressions of one unit says how they are
@@ -32,10 +35,15 @@ impl Part {
     ///
     /// A whole above [`LARGEST`](Self::LARGEST), or a part above the whole.
     pub fn of(part: u8, whole: u8) -> Result<Self, InvalidArgument> {
+        let adds = Self { part, whole };
+        adds.check().map(|()| adds)
+    }
+
+    fn check(&self) -> Result<(), InvalidArgument> {
+        let Self { part, whole } = *self;
         InvalidArgument::unless(whole <= Self::LARGEST, "the whole that a unit adds", whole, "at most 2")?;
         let allowed = "at most the whole";
-        InvalidArgument::unless(part <= whole, "the part that a unit adds", part, allowed)?;
-        Ok(Self { part, whole })
+        InvalidArgument::unless(part <= whole, "the part that a unit adds", part, allowed)
     }
 
     /// `part` of `whole`, both cut to what a unit may add.
@@ -479,6 +487,14 @@ fn p_at(place: usize) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_no_unit_can_add_cannot_be_read_either() {
+        let read = |text: &str| serde_json::from_str::<Part>(text).map_err(|error| error.to_string());
+        assert_eq!(read(r#"{"part": 1, "whole": 2}"#), Ok(Part::of(1, 2).unwrap()));
+        assert!(read(r#"{"part": 1, "whole": 3}"#).unwrap_err().contains("the whole that a unit adds is 3"));
+        assert!(read(r#"{"part": 2, "whole": 1}"#).unwrap_err().contains("the part that a unit adds is 2"));
+    }
     use proptest::prelude::*;
 
     #[test]
