@@ -1,8 +1,8 @@
 //! Labels come back to whichever process a load balancer picks: they are brought to the one that made the prediction.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use switchback::events::EventKind;
@@ -23,6 +23,13 @@ struct Lossy {
     store: InMemory,
     loses: AtomicBool,
     puts: AtomicU64,
+    /// The keys that were put, in order, and what is done within the first put of a mailbox, while somebody wants to know.
+    wanted: Mutex<Option<Wanted>>,
+}
+
+struct Wanted {
+    put: Vec<String>,
+    meanwhile: Option<Box<dyn FnOnce() + Send>>,
 }
 
 impl Store for Lossy {
@@ -30,6 +37,13 @@ impl Store for Lossy {
         self.store.get(key, known)
     }
     fn put(&self, key: &Key, value: &[u8], over: Over<'_>) -> Result<Tag, StoreError> {
+        let meanwhile = self.wanted.lock().unwrap().as_mut().and_then(|wanted| {
+            wanted.put.push(key.as_str().to_owned());
+            if key.as_str().contains("/mail/") { wanted.meanwhile.take() } else { None }
+        });
+        if let Some(meanwhile) = meanwhile {
+            meanwhile();
+        }
         let lost = || StoreError::unknown("no answer came");
         if !self.loses.load(Ordering::Relaxed) || !key.as_str().contains("/mail/") {
             return self.store.put(key, value, over);
@@ -65,7 +79,8 @@ impl World {
     fn new(members: usize) -> Self {
         let clock = Clock::manual(Timestamp::from_unix_seconds(1_800_000_000));
         let (loses, puts) = (AtomicBool::new(false), AtomicU64::new(0));
-        let store = Arc::new(Lossy { store: InMemory::new(clock.clone()), loses, puts });
+        let store =
+            Arc::new(Lossy { store: InMemory::new(clock.clone()), loses, puts, wanted: Mutex::new(None) });
         let mut world = Self {
             clock,
             store,
@@ -323,4 +338,67 @@ fn what_waits_for_others_has_a_bound_and_what_is_beyond_it_is_told() {
     assert_eq!(waiting, first as u64, "what is shown is of now");
     world.members[0].tick();
     assert!(world.members[0].fleet().unwrap().outcomes_waiting > 9_000);
+}
+
+/// What is taken off is agreed on between two letters, not after all of them: each may take as long as a store does not answer.
+#[test]
+fn a_rollback_goes_before_the_letters_that_wait() {
+    let mut world = World::new(4);
+    tried(&world, "v2");
+    world.steps(10, 0);
+    assert!(world.phases("v2").iter().all(Option::is_some));
+    for other in 1..4 {
+        let id = world.members[other].predict(&0.5).unwrap().id();
+        assert_eq!(world.members[0].feedback(id, Outcome::class(0)), FeedbackOutcome::Forwarded);
+    }
+    // Somebody takes it off while the first of three letters is on its way.
+    let rollout = world.members[0].rollout("v2").unwrap();
+    let meanwhile = move || drop(rollout.rollback("a person has seen enough"));
+    let letters = |put: &[String]| {
+        let own = |key: &&String| key.contains("/mail/");
+        put.iter().filter(own).count()
+    };
+    *world.store.wanted.lock().unwrap() =
+        Some(Wanted { put: Vec::new(), meanwhile: Some(Box::new(meanwhile)) });
+    let mut put = Vec::new();
+    for _ in 0..20 {
+        world.members[0].tick();
+        let wanted = &mut *world.store.wanted.lock().unwrap();
+        let wanted = wanted.as_mut().unwrap();
+        put.append(&mut wanted.put);
+        let is_agreed = put.iter().any(|key| key.ends_with("/head"));
+        if wanted.meanwhile.is_none() && is_agreed {
+            break;
+        }
+        world.clock.advance(Duration::from_millis(500));
+    }
+    let agreed = put.iter().position(|key| key.ends_with("/head")).unwrap();
+    assert_eq!(letters(&put[..agreed]), 1, "{put:?}");
+    // The others are brought all the same.
+    *world.store.wanted.lock().unwrap() = None;
+    world.steps(20, 0);
+    assert!(world.phases("v2").iter().all(Option::is_none));
+    assert_eq!(world.sum(|member| member.fleet().unwrap().outcomes_received), 3);
+}
+
+/// Whoever writes to a mailbox that cannot be read leaves it, and its owner puts it anew.
+#[test]
+fn a_mailbox_that_was_damaged_is_put_anew_by_its_owner_and_nothing_that_waits_is_lost() {
+    let mut world = World::new(2);
+    let mail = Key::new("switchback/h/late/mail").unwrap();
+    let boxes = || world.store.list(&mail, None).unwrap().entries;
+    assert_eq!(boxes().len(), 2);
+    for one in boxes() {
+        world.store.put(&one.key, b"somebody else's", Over::This(&one.tag)).unwrap();
+    }
+    for (of, to) in [(0, 1), (1, 0)] {
+        let id = world.members[of].predict(&0.5).unwrap().id();
+        assert_eq!(world.members[to].feedback(id, Outcome::class(0)), FeedbackOutcome::Forwarded);
+    }
+    world.steps(20, 0);
+    let fleet =
+        |of: fn(&switchback::status::FleetStatus) -> u64| world.sum(|member| of(&member.fleet().unwrap()));
+    assert_eq!(fleet(|fleet| fleet.outcomes_received), 2);
+    assert_eq!((fleet(|fleet| fleet.outcomes_waiting), fleet(|fleet| fleet.outcomes_unclaimed)), (0, 0));
+    assert_eq!(world.sum(|member| member.status().feedback.counted), 2);
 }
