@@ -5,7 +5,8 @@
 //! ```
 //!
 //! It serves one model, `same`, which answers what it is asked, of every type that the protocol has; or, with `--model FILE`, the one
-//! in an ONNX file. `parameters.key` keeps a user on a version; the answer says which version it was, and has the prediction's id,
+//! in an ONNX file. With `--canary` half of the requests, or of the users, are answered by a second version of the first. `parameters.key`
+//! keeps a user on a version; the answer says which version it was, and has the prediction's id,
 //! with which `POST /v2/models/same/feedback` says later what turned out to be true. Versions are tried and promoted by code, so
 //! a client can neither load nor unload one, nor ask a version that is not live: its traffic would not be randomised.
 
@@ -21,6 +22,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use flate2::read::{GzDecoder, ZlibDecoder};
 use lexopt::ValueExt;
+use switchback::model::ModelError;
 use switchback::model::onnx::{OnnxModel, Signature, Tensors};
 use switchback::oip::{Feedback, Infer, model_metadata, repository_index, server_metadata};
 use switchback::{Kpi, ModelHandle, Task, closure};
@@ -40,27 +42,36 @@ type Shared = State<Arc<Service>>;
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut arguments = lexopt::Parser::from_env();
-    let (mut port, mut file) = (8080_u16, None);
+    let (mut port, mut file, mut canary) = (8080_u16, None, false);
     while let Some(argument) = arguments.next()? {
         match argument {
             lexopt::Arg::Long("port") => port = arguments.value()?.parse()?,
             lexopt::Arg::Long("model") => file = Some(arguments.value()?),
+            lexopt::Arg::Long("canary") => canary = true,
             other => return Err(other.unexpected().into()),
         }
     }
     let builder = ModelHandle::builder(NAME).task(Task::unlabelled().kpi(Kpi::rate("purchase")?));
     let (builder, signature) = match file {
-        None => (builder.live("v1", closure("same@1.0", |asked: &Tensors| Ok(asked.clone()))), None),
+        None => (builder.live("v1", closure("same@1.0", same)), None),
         Some(file) => {
             let model = OnnxModel::from_file(file)?;
             let signature = model.signature().cloned();
             (builder.live("v1", model), signature)
         }
     };
-    let service = Arc::new(Service { handle: builder.build()?, signature });
+    let handle = builder.build()?;
+    if canary {
+        handle.stage("v2", closure("same@2.0", same))?.canary(0.5)?;
+    }
+    let service = Arc::new(Service { handle, signature });
     let listener = tokio::net::TcpListener::bind(("127.0.0.1", port)).await?;
     println!("ready on {}", listener.local_addr()?);
     Ok(axum::serve(listener, router(service)).await?)
+}
+
+fn same(asked: &Tensors) -> Result<Tensors, ModelError> {
+    Ok(asked.clone())
 }
 
 fn router(service: Arc<Service>) -> Router {

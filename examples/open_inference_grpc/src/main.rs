@@ -5,7 +5,8 @@
 //! ```
 //!
 //! It serves one model, `same`, which answers what it is asked, of every type that the protocol has; or, with `--model FILE`, the one
-//! in an ONNX file. `parameters.key` keeps a user on a version; the answer says which version it was, and has the prediction's id.
+//! in an ONNX file. With `--canary` half of the requests, or of the users, are answered by a second version of the first. `parameters.key`
+//! keeps a user on a version; the answer says which version it was, and has the prediction's id.
 //! What turned out to be true comes back with that id by the service's own way, or over HTTP as in `open_inference`: the
 //! protocol has no call for it. Versions are tried and promoted by code, so a client can neither load nor unload one, nor ask a
 //! version that is not live: its traffic would not be randomised.
@@ -16,6 +17,7 @@ use std::error::Error;
 
 use lexopt::ValueExt;
 use serde_json::json;
+use switchback::model::ModelError;
 use switchback::model::onnx::{OnnxModel, Signature, Tensors};
 use switchback::oip::{model_metadata, repository_index, server_metadata};
 use switchback::{ModelHandle, PredictError, Task, closure};
@@ -52,28 +54,37 @@ struct Service {
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn Error>> {
     let mut arguments = lexopt::Parser::from_env();
-    let (mut port, mut file) = (8081_u16, None);
+    let (mut port, mut file, mut canary) = (8081_u16, None, false);
     while let Some(argument) = arguments.next()? {
         match argument {
             lexopt::Arg::Long("port") => port = arguments.value()?.parse()?,
             lexopt::Arg::Long("model") => file = Some(arguments.value()?),
+            lexopt::Arg::Long("canary") => canary = true,
             other => return Err(other.unexpected().into()),
         }
     }
     let builder = ModelHandle::builder(NAME).task(Task::unlabelled());
     let (builder, signature) = match file {
-        None => (builder.live("v1", closure("same@1.0", |asked: &Tensors| Ok(asked.clone()))), None),
+        None => (builder.live("v1", closure("same@1.0", same)), None),
         Some(file) => {
             let model = OnnxModel::from_file(file)?;
             let signature = model.signature().cloned();
             (builder.live("v1", model), signature)
         }
     };
-    let service = Service { handle: builder.build()?, signature };
+    let handle = builder.build()?;
+    if canary {
+        handle.stage("v2", closure("same@2.0", same))?.canary(0.5)?;
+    }
+    let service = Service { handle, signature };
     let listener = tokio::net::TcpListener::bind(("127.0.0.1", port)).await?;
     println!("ready on {}", listener.local_addr()?);
     let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
     Ok(Server::builder().add_service(server(service)).serve_with_incoming(incoming).await?)
+}
+
+fn same(asked: &Tensors) -> Result<Tensors, ModelError> {
+    Ok(asked.clone())
 }
 
 fn server(service: Service) -> GrpcInferenceServiceServer<Service> {
