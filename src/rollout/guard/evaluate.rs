@@ -234,6 +234,9 @@ fn weigh<C: Additive>(
 
 pub(crate) type Evaluator<C> = Arc<dyn Fn(&C) -> EValue + Send + Sync>;
 
+/// The bits of a multiple and of an absolute limit, and whether pairs and arms are looked at.
+type Limits = (u64, u64, (bool, bool));
+
 type Kept<C> = Mutex<OrderedMap<(bool, u64), Evaluator<C>>>;
 
 /// The tests of one rule, at the margins that were asked for lately: making one takes longer than asking it.
@@ -244,7 +247,7 @@ pub(crate) struct Tests {
     values: Kept<Series<Values, Values>>,
     ratios: Kept<Series<PairedParts, Parts>>,
     hidden: Kept<Series<HiddenEvents, Events>>,
-    two_limits: Mutex<OrderedMap<(u64, u64, (bool, bool)), Arc<TwoLimits>>>,
+    two_limits: Mutex<OrderedMap<Limits, Arc<TwoLimits>>>,
     /// Of live's own rate: whether it has become worse.
     rates: Kept<Events>,
     /// Those of the failures that are judged beside a figure of quality: at the same margins, and of other counts.

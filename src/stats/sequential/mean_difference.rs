@@ -80,6 +80,9 @@ static WEIGHTS: LazyLock<Weights> = LazyLock::new(|| Weights::even(PARTS.len()))
 /// Whose unit it is, and which of the residuals that there are.
 type Seen = (Whose, i16);
 
+/// What each strategy makes of a residual.
+type Factors = Arc<[i64]>;
+
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Whose {
     Candidate,
@@ -92,7 +95,7 @@ struct Bets {
     margin: f64,
     range: (f64, f64),
     /// They follow from the odds, from the residual and from what is fixed when the test is made, so none is ever out of date.
-    factors: Mutex<OrderedMap<(Odds, Seen), Arc<[i64]>>>,
+    factors: Mutex<OrderedMap<(Odds, Seen), Factors>>,
 }
 
 /// Residuals whose factors are kept, of some 150 bytes each. Those of others are computed each time.
@@ -157,7 +160,7 @@ impl Weighted {
     }
 
     /// Returns what each strategy makes of a gain.
-    fn factors(&self, gain: f64) -> Arc<[i64]> {
+    fn factors(&self, gain: f64) -> Factors {
         self.stakes.iter().map(|stake| ln_1p_down(stake * gain)).collect()
     }
 }
