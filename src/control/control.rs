@@ -128,7 +128,9 @@ pub(crate) struct Control {
     next_arm: u32,
     pub(crate) next_exposure: u32,
     pub(crate) next_attempt: u32,
-    /// Two tallies that are empty between ticks; what stripes are swapped with and drained into.
+    /// Two tallies that are empty between ticks: what stripes are drained into, and what they are swapped with. The first is of
+    /// the form for keeping: it is merged into the windows of every arm that a counter feeds, and one for recording would be
+    /// searched through its thousands of places for each of them.
     pub(crate) scratch: (Tally, Tally),
     pub(crate) scratch_units: Units,
 }
@@ -188,7 +190,7 @@ impl Control {
             next_arm: 0,
             next_exposure: 0,
             next_attempt: 1,
-            scratch: (Tally::recording(kind, kpis), Tally::recording(kind, kpis)),
+            scratch: (Tally::new(kind, kpis), Tally::recording(kind, kpis)),
             scratch_units: Units::default(),
             settings,
         };

@@ -19,9 +19,8 @@ use crate::stats::Window;
 use crate::stats::evidence::arm::{ArmCounts, UnitCounts};
 use crate::stats::evidence::pair::PairCounts;
 use crate::stats::figures::tally::Tally;
-use crate::stats::sequential::test::{Claim, SequentialTest};
 use crate::stats::sequential::{
-    Additive, Asymptotic, ByOdds, EValue, Events, PairedEvents, Rate, SampleRatio, Values,
+    Additive, Asymptotic, ByOdds, EValue, Events, PairedEvents, SampleRatio, Values,
 };
 
 const UNITS_MISMATCH: &str =
@@ -46,20 +45,17 @@ impl Attempt {
     /// Returns what came of live's units since the exposure changed, beside a canary and in pairs.
     fn lives(&self, of: impl Fn(&UnitCounts) -> Events, of_pairs: impl Fn(&PairCounts) -> Events) -> Events {
         let fresh = self.ledger.fresh();
-        let mut sum = of(&fresh.requests.pooled().live.units);
-        sum.merge(&of(&fresh.keys.pooled().live.units));
-        sum.merge(&of_pairs(&fresh.pairs));
+        let mut sum = of_pairs(&fresh.pairs);
+        for (_, arms) in fresh.requests.iter().chain(fresh.keys.iter()) {
+            sum.merge(&of(&arms.live.units));
+        }
         sum
     }
 
     /// Whether units come in other shares than traffic was split in, since the exposure last changed: what is shown for a
     /// promotion rests on these.
     pub(crate) fn units_mismatch(&self) -> bool {
-        let fresh = self.ledger.fresh();
-        let mismatch = |arms: &ByOdds<ArmCounts>| {
-            SampleRatio::default().e_value(&arms.map(|arm| Events { events: 0, units: arm.units.units }))
-        };
-        mismatch(&fresh.requests).max(mismatch(&fresh.keys)) >= EValue::threshold(SampleRatio::ALPHA)
+        self.ledger.units_mismatch() >= EValue::threshold(SampleRatio::ALPHA)
     }
 
     /// Whether live has become worse since the exposure changed than it was before the rollout, by more than chance: then the
@@ -89,7 +85,7 @@ impl Attempt {
             _ => return None,
         };
         let limit = Some(TIMES * usual).filter(|limit| *limit < 1.0)?;
-        let worse = Rate::nearest(Claim::Harm, limit).e_value(&seen);
+        let worse = test.tests.above(limit)(&seen);
         (worse >= EValue::threshold(SampleRatio::ALPHA)).then(|| {
             format!(
                 "live itself is {what} than before the rollout, in {:.1} % of its requests where {:.1} % were usual: the \
@@ -200,13 +196,13 @@ impl Control {
     pub(crate) fn doubt(&mut self, desk: Desk<'_>, events: &mut Vec<EventKind>) -> bool {
         let now = desk.now;
         let mut begin_again = Vec::new();
-        let splits: Vec<_> = self.attempts.iter().map(|attempt| self.split(attempt)).collect();
+        let splits: Vec<_> = self.attempts.iter().map(|attempt| self.split_of_requests(attempt)).collect();
         for (attempt, split) in self.attempts.iter_mut().zip(splits) {
             let version = attempt.version;
             if !matches!(attempt.state.phase, Phase::Shadow | Phase::Canary) {
                 continue;
             }
-            let fault = split.and_then(|split| attempt.traffic.fault(split.requests));
+            let fault = split.and_then(|split| attempt.traffic.fault(split));
             let run_out = attempt.traffic.keys_run_out();
             let told = attempt.traffic.untold(fault.as_ref(), run_out.as_ref());
             events.extend(told.into_iter().map(|reason| EventKind::Held { version, reason }));

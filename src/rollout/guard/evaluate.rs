@@ -107,7 +107,7 @@ impl Design {
     fn harm_of_events(&self, stretch: &EventStretch, asked: Asked<'_>, tests: &Tests) -> EValue {
         let covered = covered(asked.answering);
         let asks_live = self.asks_live(stretch, asked.phase);
-        if let Some(two) = self.two_limits(asks_live) {
+        if let Some(two) = self.two_limits(asks_live, tests) {
             return two.harm(stretch, covered);
         }
         let harm = tests.events(self, (Claim::Harm, self.margin));
@@ -115,13 +115,13 @@ impl Design {
     }
 
     /// The test of harm against the larger of two limits, where there are two.
-    fn two_limits(&self, asks_live: bool) -> Option<TwoLimits> {
+    fn two_limits(&self, asks_live: bool, tests: &Tests) -> Option<Arc<TwoLimits>> {
         let uses = |uses: Uses| (uses != Uses::Arms, uses != Uses::Pairs);
         match (self.margin, self.floor) {
-            (Margin::Times(times), Some(floor)) => Some(TwoLimits::new(times, floor, uses(self.uses))),
+            (Margin::Times(times), Some(floor)) => Some(tests.two_limits(times, floor, uses(self.uses))),
             (Margin::AtMost(limit), _) => {
                 let beside = self.beside.filter(|_| asks_live);
-                Some(TwoLimits::new(1.0, limit, beside.map_or((false, false), uses)))
+                Some(tests.two_limits(1.0, limit, beside.map_or((false, false), uses)))
             }
             _ => None,
         }
@@ -130,7 +130,7 @@ impl Design {
     /// The test of events that a rollout would ask, for counts that are taken for one block of time.
     #[cfg(feature = "forecast")]
     pub(crate) fn at_once(&self, (claim, margin): (Claim, Margin), tests: &Tests) -> Evaluator<EventSeries> {
-        match self.two_limits(true).filter(|_| claim == Claim::Harm) {
+        match self.two_limits(true, tests).filter(|_| claim == Claim::Harm) {
             Some(two) => Arc::new(move |counts| two.harm_at_once(counts)),
             None => tests.events(self, (claim, margin)),
         }
@@ -234,6 +234,9 @@ fn weigh<C: Additive>(
 
 pub(crate) type Evaluator<C> = Arc<dyn Fn(&C) -> EValue + Send + Sync>;
 
+/// The bits of a multiple and of an absolute limit, and whether pairs and arms are looked at.
+type Limits = (u64, u64, (bool, bool));
+
 type Kept<C> = Mutex<OrderedMap<(bool, u64), Evaluator<C>>>;
 
 /// The tests of one rule, at the margins that were asked for lately: making one takes longer than asking it.
@@ -244,6 +247,9 @@ pub(crate) struct Tests {
     values: Kept<Series<Values, Values>>,
     ratios: Kept<Series<PairedParts, Parts>>,
     hidden: Kept<Series<HiddenEvents, Events>>,
+    two_limits: Mutex<OrderedMap<Limits, Arc<TwoLimits>>>,
+    /// Of live's own rate: whether it has become worse.
+    rates: Kept<Events>,
     /// Those of the failures that are judged beside a figure of quality: at the same margins, and of other counts.
     failures: OnceLock<Box<Tests>>,
     /// Those of whether the candidate is worse than live, where its limit is absolute.
@@ -261,11 +267,15 @@ fn kept<C>(
     let number = match margin {
         Margin::Above(x) | Margin::Times(x) | Margin::AtLeastTimes(x) | Margin::AtMost(x) => x,
     };
-    let tests = &mut *tests.lock();
-    if tests.len() >= TESTS_MAX {
-        tests.clear();
+    remembered(tests, (claim == Claim::Harm, number.to_bits()), make)
+}
+
+fn remembered<K: Ord, T: Clone>(known: &Mutex<OrderedMap<K, T>>, key: K, make: impl FnOnce() -> T) -> T {
+    let known = &mut *known.lock();
+    if known.len() >= TESTS_MAX && !known.contains_key(&key) {
+        known.clear();
     }
-    Arc::clone(tests.entry((claim == Claim::Harm, number.to_bits())).or_insert_with(make))
+    known.entry(key).or_insert_with(make).clone()
 }
 
 impl Tests {
@@ -275,6 +285,19 @@ impl Tests {
 
     fn beside(&self) -> &Self {
         self.beside.get_or_init(Box::default)
+    }
+
+    pub(crate) fn two_limits(&self, times: f64, absolute: f64, uses: (bool, bool)) -> Arc<TwoLimits> {
+        let make = || Arc::new(TwoLimits::new(times, absolute, uses));
+        remembered(&self.two_limits, (times.to_bits(), absolute.to_bits(), uses), make)
+    }
+
+    /// The test of whether a rate is above this one.
+    pub(crate) fn above(&self, limit: f64) -> Evaluator<Events> {
+        kept(&self.rates, (Claim::Harm, Margin::AtMost(limit)), || {
+            let test = Rate::nearest(Claim::Harm, limit);
+            Arc::new(move |seen| test.e_value(seen))
+        })
     }
 
     pub(crate) fn events(
@@ -339,11 +362,12 @@ fn events_test(design: &Design, (claim, margin): (Claim, Margin)) -> Evaluator<S
         }
         Margin::Above(margin) => {
             let pairs = PairedDifference::nearest(claim, margin);
-            let arms = RateDifference::nearest(claim, margin, design.centre);
+            let arms = RateDifference::nearest(claim, margin, design.centre).ready();
             combined(design.uses, move |counts| pairs.e_value(counts), move |counts| arms.e_value(counts))
         }
         Margin::Times(times) => {
-            let (pairs, arms) = (PairedRatio::nearest(claim, times), RateRatio::nearest(claim, times));
+            let (pairs, arms) =
+                (PairedRatio::nearest(claim, times), RateRatio::nearest(claim, times).ready());
             let all = combined(
                 design.uses,
                 move |counts| pairs.e_value(counts),
@@ -361,7 +385,7 @@ fn events_test(design: &Design, (claim, margin): (Claim, Margin)) -> Evaluator<S
                 Claim::Harm => Claim::NonInferiority,
                 Claim::NonInferiority => Claim::Harm,
             };
-            let arms = RateRatio::nearest(turned, times);
+            let arms = RateRatio::nearest(turned, times).ready();
             combined(Uses::Arms, |_: &PairedEvents| EValue::ONE, move |counts| arms.e_value(counts))
         }
     };
@@ -386,10 +410,10 @@ fn scores_test(design: &Design, (claim, margin): (Claim, Margin)) -> Evaluator<S
     match margin {
         Margin::Above(margin) => {
             let pairs = PairedScores::nearest(claim, margin);
-            let arms = MeanDifference::nearest(claim, margin).centred_near(design.centre);
+            let arms = MeanDifference::nearest(claim, margin).centred_near(design.centre).ready();
             let turn = design.turns_scores();
             let losses = move |counts: &ByOdds<Scores>| {
-                arms.e_value(&if turn { counts.map(turned) } else { counts.clone() })
+                if turn { arms.e_value(&counts.map(turned)) } else { arms.e_value(counts) }
             };
             combined(design.uses, move |counts| pairs.e_value(counts), losses)
         }

@@ -8,6 +8,7 @@
 
 use super::history::{Series, Stretch};
 use crate::stats::sequential::bets::{Wealth, Weights};
+use crate::stats::sequential::rate_ratio::ReadyRateRatio;
 use crate::stats::sequential::test::Claim;
 use crate::stats::sequential::{EValue, Events, PairedEvents, PairedRatio, Rate, RateRatio};
 
@@ -16,27 +17,26 @@ pub(crate) struct TwoLimits {
     /// On the same inputs, where there are pairs.
     pairs: Option<PairedRatio>,
     /// In two arms, where there are arms.
-    arms: Option<RateRatio>,
+    arms: Option<ReadyRateRatio>,
     absolute: Rate,
+    /// Of pairs of a strategy against the multiple and one against the absolute limit, where there is anything beside it.
+    weights: Option<Weights>,
 }
 
 impl TwoLimits {
     /// The candidate may have `times` live's rate, or `absolute`, whichever is more.
     pub(crate) fn new(times: f64, absolute: f64, (pairs, arms): (bool, bool)) -> Self {
-        Self {
-            pairs: pairs.then(|| PairedRatio::nearest(Claim::Harm, times)),
-            arms: arms.then(|| RateRatio::nearest(Claim::Harm, times)),
-            absolute: Rate::nearest(Claim::Harm, absolute.min(0.999)),
-        }
-    }
-
-    fn relative_weights(&self) -> Option<Weights> {
-        match (&self.pairs, &self.arms) {
-            (Some(pairs), Some(arms)) => Some(Weights::halves(pairs.weights(), &arms.weights())),
+        let pairs = pairs.then(|| PairedRatio::nearest(Claim::Harm, times));
+        let arms = arms.then(|| RateRatio::nearest(Claim::Harm, times).ready());
+        let absolute = Rate::nearest(Claim::Harm, absolute.min(0.999));
+        let relative = match (&pairs, &arms) {
+            (Some(pairs), Some(arms)) => Some(Weights::halves(pairs.weights(), arms.weights())),
             (Some(pairs), None) => Some(pairs.weights().clone()),
-            (None, Some(arms)) => Some(arms.weights()),
+            (None, Some(arms)) => Some(arms.weights().clone()),
             (None, None) => None,
-        }
+        };
+        let weights = relative.map(|relative| Weights::pairs(&relative, absolute.weights()));
+        Self { pairs, arms, absolute, weights }
     }
 
     fn relative_wealth(&self, block: &Series<PairedEvents, Events>) -> Vec<i128> {
@@ -51,7 +51,7 @@ impl TwoLimits {
         stretch: &Stretch<Series<PairedEvents, Events>>,
         counts: impl Fn(usize) -> bool,
     ) -> EValue {
-        let Some(relative) = self.relative_weights() else {
+        let Some(weights) = &self.weights else {
             return stretch.blocks.since_each(|place, block: &Series<PairedEvents, Events>| {
                 if counts(place) {
                     self.absolute.weights().mix(&self.absolute.wealth(&block.candidate()))
@@ -60,7 +60,6 @@ impl TwoLimits {
                 }
             });
         };
-        let weights = Weights::pairs(&relative, self.absolute.weights());
         let mut wealth = weights.start();
         let mut parts = Vec::new();
         for (place, block) in stretch.blocks.blocks().iter().enumerate().rev() {
@@ -73,10 +72,9 @@ impl TwoLimits {
     /// The evidence for harm in counts that are taken for one block of time.
     #[cfg(feature = "forecast")]
     pub(crate) fn harm_at_once(&self, counts: &Series<PairedEvents, Events>) -> EValue {
-        let Some(relative) = self.relative_weights() else {
+        let Some(weights) = &self.weights else {
             return self.absolute.weights().mix(&self.absolute.wealth(&counts.candidate()));
         };
-        let weights = Weights::pairs(&relative, self.absolute.weights());
         let mut wealth = weights.start();
         self.earn(&mut wealth, counts);
         weights.mix(&wealth)
@@ -93,6 +91,7 @@ impl TwoLimits {
 mod tests {
     use super::*;
     use crate::base::share::Share;
+    use crate::rollout::guard::evaluate::Tests;
     use crate::stats::sequential::{Additive, Blocks, Odds};
 
     fn arms(candidate: u64, live: u64, units: u64) -> Series<PairedEvents, Events> {
@@ -139,6 +138,26 @@ mod tests {
         let test = TwoLimits::new(1.0, 0.01, (false, true));
         assert!(test.harm(&stretch(&blocks), |_| true) > EValue::of(1e3));
         assert!(test.harm(&stretch(&blocks[..20]), |_| true) < EValue::of(10.0));
+    }
+
+    #[test]
+    fn a_test_that_is_kept_is_the_one_of_the_limits_that_are_asked_for() {
+        let mut counted = arms(40, 20, 1_000);
+        counted.pairs = PairedEvents { neither: 900, only_live: 10, only_candidate: 30, both: 5 };
+        let (blocks, tests) = (stretch(&[arms(3, 2, 500), counted]), Tests::default());
+        let uses = [(true, true), (true, false), (false, true), (false, false)];
+        for _ in 0..2 {
+            for (times, absolute) in [(1.0, 0.01), (1.5, 0.01), (1.5, 0.03)] {
+                for uses in uses {
+                    let kept = tests.two_limits(times, absolute, uses);
+                    let made = TwoLimits::new(times, absolute, uses);
+                    assert_eq!(kept.harm(&blocks, |_| true), made.harm(&blocks, |_| true));
+                }
+            }
+        }
+        let (kept, events) = (tests.two_limits(1.5, 0.03, uses[0]), arms(40, 20, 1_000).candidate());
+        assert!(std::sync::Arc::ptr_eq(&kept, &tests.two_limits(1.5, 0.03, uses[0])));
+        assert!(tests.above(0.01)(&events) > tests.above(0.03)(&events));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The evidence of one attempt: everything its tests may look at, in blocks of time.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use serde::{Deserialize, Serialize};
 
@@ -14,7 +14,8 @@ use super::waiting::{Maturity, Taken};
 use crate::base::clock::Shift;
 use crate::base::clock::Timestamp;
 use crate::base::ordered::OrderedMap;
-use crate::stats::sequential::{Additive, Blocks, ByOdds, Events, Odds, PairedEvents};
+use crate::stats::sequential::test::SequentialTest;
+use crate::stats::sequential::{Additive, Blocks, ByOdds, EValue, Events, Odds, PairedEvents, SampleRatio};
 
 /// The counts of one block of time.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
@@ -107,7 +108,7 @@ pub(crate) struct Drained<'a> {
 pub(crate) struct Ledger {
     blocks: Blocks<Counts>,
     /// Since the exposure last changed, by when a request was made.
-    fresh: Counts,
+    fresh: Fresh,
     /// Counts the changes of exposure.
     era: u32,
     /// The counts since the last tick: a block is closed between ticks, never between two arms.
@@ -119,6 +120,35 @@ pub(crate) struct Ledger {
     /// The answers that were called yes and wait for their match: of all, and since the exposure last changed.
     matching: [Matching; 2],
     calm: Calm,
+}
+
+/// Counts with what was found of them, which each of an attempt's guards asks.
+#[derive(Debug, Clone, Default)]
+struct Fresh {
+    counts: Counts,
+    /// That units do not come in the shares in which traffic was split. It is of these counts: whatever changes them, which
+    /// [`merge`](Self::merge) alone does, takes it away.
+    mismatch: OnceLock<EValue>,
+}
+
+impl Fresh {
+    fn of(counts: Counts) -> Self {
+        Self { counts, mismatch: OnceLock::new() }
+    }
+
+    fn merge(&mut self, counts: &Counts) {
+        self.mismatch.take();
+        self.counts.merge(counts);
+    }
+
+    fn mismatch(&self) -> EValue {
+        *self.mismatch.get_or_init(|| {
+            let mismatch = |arms: &ByOdds<ArmCounts>| {
+                SampleRatio::default().e_value(&arms.map(|arm| Events { events: 0, units: arm.units.units }))
+            };
+            mismatch(&self.counts.requests).max(mismatch(&self.counts.keys))
+        })
+    }
 }
 
 /// Cohorts that are shown.
@@ -164,7 +194,7 @@ impl Ledger {
     /// Returns what is to be written down. The caller has just settled it.
     pub(crate) fn saved(&self) -> SavedLedger {
         let Self { blocks, fresh, era, cohorts, late, .. } = self;
-        let (blocks, fresh, cohorts) = (blocks.clone(), fresh.clone(), cohorts.clone());
+        let (blocks, fresh, cohorts) = (blocks.clone(), fresh.counts.clone(), cohorts.clone());
         SavedLedger { blocks, fresh, era: *era, cohorts, late: *late }
     }
 
@@ -176,7 +206,7 @@ impl Ledger {
         };
         let cohorts = cohorts.into_iter().map(moved).collect();
         let calm = Calm::with(blocks.total().calm.of_live());
-        Self { blocks, fresh, era, cohorts, late, calm, ..Self::new(maturity) }
+        Self { blocks, fresh: Fresh::of(fresh), era, cohorts, late, calm, ..Self::new(maturity) }
     }
 }
 
@@ -204,7 +234,7 @@ impl Ledger {
     pub(crate) fn new(maturity: Maturity) -> Self {
         Self {
             blocks: Blocks::default(),
-            fresh: Counts::default(),
+            fresh: Fresh::default(),
             era: 0,
             coming: Counts::default(),
             coming_fresh: Counts::default(),
@@ -229,7 +259,7 @@ impl Ledger {
     /// The exposure changes: what requests from here on come to is counted apart too.
     pub(crate) fn begin_era(&mut self) {
         self.era += 1;
-        self.fresh = Counts::default();
+        self.fresh = Fresh::default();
         self.coming_fresh = Counts::default();
         self.matching[1] = Matching::new();
         self.calm.begin();
@@ -353,7 +383,12 @@ impl Ledger {
 
     /// Since the exposure last changed.
     pub(crate) fn fresh(&self) -> &Counts {
-        &self.fresh
+        &self.fresh.counts
+    }
+
+    /// That units do not come in the shares in which traffic was split, since the exposure last changed.
+    pub(crate) fn units_mismatch(&self) -> EValue {
+        self.fresh.mismatch()
     }
 
     /// The last cohorts, oldest first.
@@ -405,5 +440,37 @@ mod tests {
         }
         assert_eq!(ledger.blocks().total().flagged_in_arms.pairs(), 100);
         assert_eq!(ledger.fresh().flagged_in_arms.pairs(), 100);
+    }
+
+    /// What was found of a mismatch is found again whenever what it was found of has changed: at each tick and each change of
+    /// exposure.
+    #[test]
+    fn a_mismatch_is_that_of_the_counts_as_they_are() {
+        let half = Share::new(0.5).unwrap();
+        let split = Split { requests: Odds::new(half, half).unwrap(), keys: None };
+        let mut ledger = Ledger::new(Maturity::AsTheyCome);
+        let tick = |ledger: &mut Ledger, candidate: u64, live: u64| {
+            for (side, units) in [(Side::Candidate(split), candidate), (Side::Live(split), live)] {
+                let drained = Drained {
+                    requests: &UnitCounts { units, ..UnitCounts::default() },
+                    keys: &UnitCounts::default(),
+                    pairs: &PairCounts::default(),
+                    labels: &Taken::default(),
+                    segments: &[],
+                };
+                ledger.absorb(side, ledger.era(), &drained, Timestamp::default());
+            }
+            ledger.settle();
+            assert_eq!(ledger.units_mismatch(), Fresh::of(ledger.fresh().clone()).mismatch());
+            ledger.units_mismatch()
+        };
+        let alike = tick(&mut ledger, 500, 500);
+        let before = ledger.clone();
+        let apart = tick(&mut ledger, 0, 500);
+        assert!(alike <= EValue::ONE && apart > EValue::of(1e3), "{alike} {apart}");
+        assert_eq!(before.units_mismatch(), alike, "of what others still look at");
+        ledger.begin_era();
+        assert_eq!(ledger.units_mismatch(), EValue::ONE);
+        assert!(tick(&mut ledger, 0, 500) > apart);
     }
 }

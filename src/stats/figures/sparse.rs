@@ -54,6 +54,10 @@ impl<P: Copy + Ord + Default> Counts<P> {
         // From the back, so that nothing is overwritten before it has moved.
         let (mut own, mut theirs) = (self.places.len(), other.places.len());
         let fresh = theirs - self.shared_places(other);
+        if fresh == 0 {
+            self.add_to_places(other);
+            return;
+        }
         // Exactly what is needed: a slot of a window lives long, and is not to hold twice its size.
         self.places.reserve_exact(fresh);
         self.counts.reserve_exact(fresh);
@@ -135,12 +139,35 @@ impl<P: Copy + Ord + Default> Counts<P> {
     fn shared_places(&self, other: &Self) -> usize {
         let (mut shared, mut at) = (0, 0);
         for place in &other.places {
-            while at < self.places.len() && self.places[at] < *place {
-                at += 1;
-            }
+            at = self.first_from(at, *place);
             shared += usize::from(self.places.get(at) == Some(place));
         }
         shared
+    }
+
+    /// Adds counts whose places are all in use: nothing moves.
+    fn add_to_places(&mut self, other: &Self) {
+        let (mut at, mut cancelled) = (0, false);
+        for (place, count) in other.iter() {
+            at = self.first_from(at, place);
+            self.counts[at] += count;
+            cancelled |= self.counts[at] == 0;
+        }
+        if cancelled {
+            self.drop_zeros();
+        }
+    }
+
+    /// Where the first place that is not before `place` is, at `from` or later. In steps that double: what a tick brings has few
+    /// places, and what it is added to has hundreds.
+    fn first_from(&self, from: usize, place: P) -> usize {
+        let rest = &self.places[from..];
+        let mut step = 1;
+        while step < rest.len() && rest[step - 1] < place {
+            step *= 2;
+        }
+        let low = step / 2;
+        from + low + rest[low..step.min(rest.len())].partition_point(|known| *known < place)
     }
 
     fn drop_zeros(&mut self) {

@@ -66,8 +66,21 @@ pub(crate) struct Wealth(pub(crate) Vec<i128>);
 
 impl Wealth {
     pub(crate) fn ln(&self) -> impl Iterator<Item = f64> + '_ {
-        self.0.iter().map(|log| *log as f64 / ONE_NAT)
+        self.0.iter().map(|log| number(*log) / ONE_NAT)
     }
+}
+
+/// The nearest number. Of an integer that fits 64 bits it takes one instruction, of a wider one a routine of some thirty.
+#[inline]
+fn number(log: i128) -> f64 {
+    i64::try_from(log).map_or_else(|_| wide(log), |log| log as f64)
+}
+
+/// Apart, since a compiler that sees what it does runs it for every integer and throws the result away.
+#[cold]
+#[inline(never)]
+fn wide(log: i128) -> f64 {
+    log as f64
 }
 
 /// The weights of the strategies, as logarithms. They add up to 1.
@@ -125,6 +138,16 @@ mod tests {
         // numpy.geomspace
         for (found, expected) in grid.iter().zip([0.05, 0.107_721_734_5, 0.232_079_441_7, 0.5]) {
             assert!((found - expected).abs() < 1e-10);
+        }
+    }
+
+    #[test]
+    fn a_logarithm_is_the_same_number_however_wide_it_is() {
+        let edges = [0, 1, i128::from(i64::MAX), i128::from(i64::MIN), (1 << 53) + 1, (1 << 62) + (1 << 9)];
+        for edge in edges {
+            for log in [edge - 1, edge, edge + 1, -edge] {
+                assert_eq!(number(log).to_bits(), (log as f64).to_bits(), "{log}");
+            }
         }
     }
 

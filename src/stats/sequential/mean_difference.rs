@@ -1,11 +1,16 @@
 //! Two arms of live traffic: how much larger the candidate's mean is.
 
+use std::sync::{Arc, LazyLock};
+
+use parking_lot::Mutex;
+
 use super::allowed;
 use super::bets::{Wealth, Weights, log_spaced};
 use super::counts::{ByOdds, Events, Odds, Scores};
 use super::e_value::{EValue, ln_1p_down};
 use super::test::{Claim, SequentialTest};
 use crate::base::invalid::InvalidArgument;
+use crate::base::ordered::OrderedMap;
 
 /// How much larger the mean loss of the candidate's units is than that of live's, in absolute terms: a business figure, a
 /// wrong answer, a loss. Losses lie in `0..=1`: 0 is good.
@@ -59,10 +64,70 @@ impl MeanDifference {
         Self { centre: centre.clamp(0.0, 1.0), ..self }
     }
 
-    /// The stakes, as parts of the largest that cannot lose more than there is. From 0.5 %: at small shares the score is
-    /// seldom and large, and what pays off is a small part of what could be staked.
-    fn parts() -> Vec<f64> {
-        log_spaced(0.005, 0.9, 14)
+    /// The same test, ready to be asked often.
+    pub(crate) fn ready(self) -> ReadyMeanDifference {
+        let range = (-1.0 - self.centre, 1.0 - self.centre);
+        ReadyMeanDifference { centre: self.centre, bets: Bets::new(self.claim, self.margin, range) }
+    }
+}
+
+/// The stakes, as parts of the largest that cannot lose more than there is. From 0.5 %: at small shares the score is
+/// seldom and large, and what pays off is a small part of what could be staked.
+static PARTS: LazyLock<Vec<f64>> = LazyLock::new(|| log_spaced(0.005, 0.9, 14));
+
+static WEIGHTS: LazyLock<Weights> = LazyLock::new(|| Weights::even(PARTS.len()));
+
+/// Whose unit it is, and which of the residuals that there are.
+type Seen = (Whose, i16);
+
+/// What each strategy makes of a residual.
+type Factors = Arc<[i64]>;
+
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Whose {
+    Candidate,
+    Live,
+}
+
+/// Bets on a difference of two means, with what each residual has earned at the odds that it was seen at.
+struct Bets {
+    claim: Claim,
+    margin: f64,
+    range: (f64, f64),
+    /// They follow from the odds, from the residual and from what is fixed when the test is made, so none is ever out of date.
+    factors: Mutex<OrderedMap<(Odds, Seen), Factors>>,
+}
+
+/// Residuals whose factors are kept, of some 150 bytes each. Those of others are computed each time.
+const FACTORS_MAX: usize = 256;
+
+impl Bets {
+    fn new(claim: Claim, margin: f64, range: (f64, f64)) -> Self {
+        Self { claim, margin, range, factors: Mutex::default() }
+    }
+
+    /// Adds what was seen at these odds: each residual with its value and how often it occurred.
+    fn earn(&self, wealth: &mut Wealth, odds: Odds, seen: impl Iterator<Item = (Seen, f64, u64)>) {
+        let mut bets = None;
+        let known = &mut *self.factors.lock();
+        for (seen, residual, times) in seen.filter(|(.., times)| *times > 0) {
+            let make = || {
+                let bets =
+                    bets.get_or_insert_with(|| Weighted::new(self.claim, self.margin, odds, self.range));
+                bets.factors(match seen.0 {
+                    Whose::Candidate => bets.candidate(residual),
+                    Whose::Live => bets.live(residual),
+                })
+            };
+            let factors = if known.len() < FACTORS_MAX {
+                Arc::clone(known.entry((odds, seen)).or_insert_with(make))
+            } else {
+                known.get(&(odds, seen)).map_or_else(make, Arc::clone)
+            };
+            for (log, factor) in wealth.0.iter_mut().zip(&*factors) {
+                *log = log.saturating_add(i128::from(times) * i128::from(*factor));
+            }
+        }
     }
 }
 
@@ -77,7 +142,7 @@ struct Weighted {
 
 impl Weighted {
     fn new(claim: Claim, margin: f64, odds: Odds, (lowest, highest): (f64, f64)) -> Self {
-        let mut bets = Self { stakes: MeanDifference::parts(), claim, margin, pi: odds.share() };
+        let mut bets = Self { stakes: PARTS.clone(), claim, margin, pi: odds.share() };
         let ends = [bets.candidate(lowest), bets.candidate(highest), bets.live(lowest), bets.live(highest)];
         let worst = ends.into_iter().fold(-1e-9, f64::min);
         bets.stakes.iter_mut().for_each(|stake| *stake /= -worst);
@@ -94,13 +159,9 @@ impl Weighted {
         self.claim.sign() * (-residual / (1.0 - self.pi) - self.margin)
     }
 
-    fn earn(&self, wealth: &mut Wealth, gain: f64, times: u64) {
-        if times == 0 {
-            return;
-        }
-        for (log, stake) in wealth.0.iter_mut().zip(&self.stakes) {
-            *log = log.saturating_add(i128::from(times) * i128::from(ln_1p_down(stake * gain)));
-        }
+    /// Returns what each strategy makes of a gain.
+    fn factors(&self, gain: f64) -> Factors {
+        self.stakes.iter().map(|stake| ln_1p_down(stake * gain)).collect()
     }
 }
 
@@ -129,24 +190,63 @@ impl RateDifference {
     pub(crate) fn nearest(claim: Claim, margin: f64, centre: f64) -> Self {
         Self { claim, margin: margin.clamp(-1.0, 1.0), centre: centre.clamp(0.0, 1.0) }
     }
+
+    /// The same test, ready to be asked often.
+    pub(crate) fn ready(self) -> ReadyRateDifference {
+        let residuals = [1.0 - self.centre, -self.centre];
+        let [event, none] = residuals;
+        ReadyRateDifference { residuals, bets: Bets::new(self.claim, self.margin, (none, event)) }
+    }
+}
+
+/// A [`RateDifference`] that is asked often.
+pub(crate) struct ReadyRateDifference {
+    /// Of an event, and of none.
+    residuals: [f64; 2],
+    bets: Bets,
+}
+
+impl ReadyRateDifference {
+    /// The e-value of these counts.
+    pub(crate) fn e_value(&self, counts: &ByOdds<Events>) -> EValue {
+        let mut wealth = WEIGHTS.start();
+        for (odds, arms) in counts.iter() {
+            let of = |whose: Whose, arm: &Events| {
+                let [event, none] = self.residuals;
+                let without = arm.units.saturating_sub(arm.events);
+                [((whose, 1), event, arm.events), ((whose, 0), none, without)]
+            };
+            let seen = [of(Whose::Candidate, &arms.candidate), of(Whose::Live, &arms.live)];
+            self.bets.earn(&mut wealth, odds, seen.into_iter().flatten());
+        }
+        WEIGHTS.mix(&wealth)
+    }
+}
+
+/// A [`MeanDifference`] that is asked often.
+pub(crate) struct ReadyMeanDifference {
+    centre: f64,
+    bets: Bets,
+}
+
+impl ReadyMeanDifference {
+    /// The e-value of these counts.
+    pub(crate) fn e_value(&self, counts: &ByOdds<Scores>) -> EValue {
+        let mut wealth = WEIGHTS.start();
+        for (odds, arms) in counts.iter() {
+            let of = |whose| move |(place, times)| ((whose, place), Scores::at(place) - self.centre, times);
+            let candidate = arms.candidate.places().map(of(Whose::Candidate));
+            self.bets.earn(&mut wealth, odds, candidate.chain(arms.live.places().map(of(Whose::Live))));
+        }
+        WEIGHTS.mix(&wealth)
+    }
 }
 
 impl SequentialTest for RateDifference {
     type Counts = ByOdds<Events>;
 
     fn e_value(&self, counts: &ByOdds<Events>) -> EValue {
-        let weights = Weights::even(MeanDifference::parts().len());
-        let mut wealth = weights.start();
-        for (odds, arms) in counts.iter() {
-            let (event, none) = (1.0 - self.centre, -self.centre);
-            let bets = Weighted::new(self.claim, self.margin, odds, (none, event));
-            let without = |arm: &Events| arm.units.saturating_sub(arm.events);
-            bets.earn(&mut wealth, bets.candidate(event), arms.candidate.events);
-            bets.earn(&mut wealth, bets.candidate(none), without(&arms.candidate));
-            bets.earn(&mut wealth, bets.live(event), arms.live.events);
-            bets.earn(&mut wealth, bets.live(none), without(&arms.live));
-        }
-        weights.mix(&wealth)
+        self.ready().e_value(counts)
     }
 }
 
@@ -154,18 +254,7 @@ impl SequentialTest for MeanDifference {
     type Counts = ByOdds<Scores>;
 
     fn e_value(&self, counts: &ByOdds<Scores>) -> EValue {
-        let weights = Weights::even(Self::parts().len());
-        let mut wealth = weights.start();
-        for (odds, arms) in counts.iter() {
-            let bets = Weighted::new(self.claim, self.margin, odds, (-1.0 - self.centre, 1.0 - self.centre));
-            for (place, times) in arms.candidate.places() {
-                bets.earn(&mut wealth, bets.candidate(Scores::at(place) - self.centre), times);
-            }
-            for (place, times) in arms.live.places() {
-                bets.earn(&mut wealth, bets.live(Scores::at(place) - self.centre), times);
-            }
-        }
-        weights.mix(&wealth)
+        self.ready().e_value(counts)
     }
 }
 
@@ -181,6 +270,25 @@ mod tests {
         candidate.iter().for_each(|(place, times)| counts.at(odds).candidate.count_place(*place, *times));
         live.iter().for_each(|(place, times)| counts.at(odds).live.count_place(*place, *times));
         counts
+    }
+
+    /// What a residual has earned is kept for as many as there is room for; those beyond are none the worse.
+    #[test]
+    fn a_test_that_is_asked_often_says_what_a_new_one_says() {
+        let means = MeanDifference::nearest(Claim::Harm, 0.02).centred_near(0.1);
+        let rates = RateDifference::nearest(Claim::NonInferiority, 0.02, 0.1);
+        let (ready, ready_of_rates) = (means.ready(), rates.ready());
+        for _ in 0..2 {
+            for share in 1..=9_u16 {
+                let losses: Vec<(i16, u64)> =
+                    (0..=Scores::STEPS).map(|place| (place, 1 + u64::from(share))).collect();
+                let counts = counted(f64::from(share) / 10.0, &losses, &losses[9..]);
+                assert_eq!(ready.e_value(&counts), means.e_value(&counts), "{share}");
+                let events = counts.map(|losses| Events { events: 9, units: losses.count_all() });
+                assert_eq!(ready_of_rates.e_value(&events), rates.e_value(&events), "{share}");
+            }
+        }
+        assert_eq!(ready.bets.factors.lock().len(), FACTORS_MAX);
     }
 
     #[test]

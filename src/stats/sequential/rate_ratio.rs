@@ -2,12 +2,17 @@
 
 use serde::{Deserialize, Serialize};
 
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
 use super::allowed::{self, TIMES};
 use super::bets::{Wealth, Weights, log_spaced};
-use super::counts::{ByOdds, Events};
+use super::counts::{ByOdds, Events, Odds};
 use super::e_value::{EValue, exp, ln, ln_down};
 use super::test::{Claim, SequentialTest};
 use crate::base::invalid::{InvalidArgument, checked_when_read};
+use crate::base::ordered::OrderedMap;
 
 /// How many times as often a unit of the candidate's has an event as one of live's: errors on a canary at most 1.25
 /// times live's.
@@ -87,44 +92,95 @@ impl RateRatio {
         (risks.collect(), Weights::of(&shares))
     }
 
+    /// The same test, ready to be asked often.
+    pub(crate) fn ready(&self) -> ReadyRateRatio {
+        let (risks, weights) = self.grid();
+        ReadyRateRatio { times: self.times, risks, weights, factors: Mutex::default() }
+    }
+}
+
+/// A test of a relative risk with its grid, and with what an event has earned at the odds that it was asked about.
+pub(crate) struct ReadyRateRatio {
+    times: f64,
+    risks: Vec<f64>,
+    weights: Weights,
+    /// They follow from the odds and from what is fixed when the test is made, so none is ever out of date.
+    factors: Mutex<OrderedMap<Odds, Arc<Factors>>>,
+}
+
+/// What each strategy makes of one event of the candidate's, and of one of live's.
+struct Factors {
+    candidate: Vec<i64>,
+    live: Vec<i64>,
+}
+
+/// Odds whose factors are kept, of some 300 bytes each. Those of others are computed each time.
+const ODDS_MAX: usize = 64;
+
+impl ReadyRateRatio {
     /// How much is bet on each strategy.
-    pub(crate) fn weights(&self) -> Weights {
-        self.grid().1
+    pub(crate) fn weights(&self) -> &Weights {
+        &self.weights
     }
 
     /// Returns what each strategy makes of these counts alone, one after the other.
     pub(crate) fn wealth(&self, counts: &[&ByOdds<Events>]) -> Wealth {
-        let (risks, weights) = self.grid();
-        let mut wealth = weights.start();
-        counts.iter().for_each(|counts| self.earn(&mut wealth, &risks, counts));
+        let mut wealth = self.weights.start();
+        counts.iter().for_each(|counts| self.earn(&mut wealth, counts));
         wealth
     }
 
-    fn wealth_over(&self, risks: &[f64], weights: &Weights, counts: &ByOdds<Events>) -> EValue {
-        let mut wealth = weights.start();
-        self.earn(&mut wealth, risks, counts);
-        weights.mix(&wealth)
+    /// The e-value of these counts.
+    pub(crate) fn e_value(&self, counts: &ByOdds<Events>) -> EValue {
+        // Without an event the weighted mean is of ones, and rounding would make it less.
+        if counts.iter().all(|(_, arms)| arms.candidate.events == 0 && arms.live.events == 0) {
+            return EValue::ONE;
+        }
+        self.weights.mix(&self.wealth(&[counts]))
     }
 
-    fn earn(&self, wealth: &mut Wealth, risks: &[f64], counts: &ByOdds<Events>) {
+    fn earn(&self, wealth: &mut Wealth, counts: &ByOdds<Events>) {
         for (odds, arms) in counts.iter() {
-            let pi = odds.share();
-            // Of a unit with the event: the chance that it is the candidate's, and that it is live's.
-            let chances = |risk: f64| {
-                let candidate = pi * risk;
-                (candidate / (candidate + 1.0 - pi), (1.0 - pi) / (candidate + 1.0 - pi))
-            };
-            let (candidate, live) = chances(self.times);
-            // What did not happen earns nothing, and its logarithms are most of what a tick of many candidates takes.
-            let mut times = |events: u64, of: &dyn Fn(f64) -> f64| {
+            // What did not happen earns nothing.
+            if arms.candidate.events == 0 && arms.live.events == 0 {
+                continue;
+            }
+            let factors = self.factors_at(odds);
+            for (events, factors) in
+                [(arms.candidate.events, &factors.candidate), (arms.live.events, &factors.live)]
+            {
                 if events > 0 {
-                    for (log, risk) in wealth.0.iter_mut().zip(risks) {
-                        *log = log.saturating_add(i128::from(events) * i128::from(ln_down(of(*risk))));
+                    for (log, factor) in wealth.0.iter_mut().zip(factors) {
+                        *log = log.saturating_add(i128::from(events) * i128::from(*factor));
                     }
                 }
-            };
-            times(arms.candidate.events, &|risk| chances(risk).0 / candidate);
-            times(arms.live.events, &|risk| chances(risk).1 / live);
+            }
+        }
+    }
+
+    fn factors_at(&self, odds: Odds) -> Arc<Factors> {
+        let known = &mut *self.factors.lock();
+        if let Some(factors) = known.get(&odds) {
+            return Arc::clone(factors);
+        }
+        let factors = Arc::new(self.factors_of(odds));
+        if known.len() < ODDS_MAX {
+            known.insert(odds, Arc::clone(&factors));
+        }
+        factors
+    }
+
+    fn factors_of(&self, odds: Odds) -> Factors {
+        let pi = odds.share();
+        // Of a unit with the event: the chance that it is the candidate's, and that it is live's.
+        let chances = |risk: f64| {
+            let candidate = pi * risk;
+            (candidate / (candidate + 1.0 - pi), (1.0 - pi) / (candidate + 1.0 - pi))
+        };
+        let (candidate, live) = chances(self.times);
+        Factors {
+            candidate: self.risks.iter().map(|risk| ln_down(chances(*risk).0 / candidate)).collect(),
+            live: self.risks.iter().map(|risk| ln_down(chances(*risk).1 / live)).collect(),
         }
     }
 }
@@ -133,11 +189,7 @@ impl SequentialTest for RateRatio {
     type Counts = ByOdds<Events>;
 
     fn e_value(&self, counts: &ByOdds<Events>) -> EValue {
-        if counts.iter().all(|(_, arms)| arms.candidate.events == 0 && arms.live.events == 0) {
-            return EValue::ONE;
-        }
-        let (risks, weights) = self.grid();
-        self.wealth_over(&risks, &weights, counts)
+        self.ready().e_value(counts)
     }
 }
 
@@ -156,7 +208,12 @@ mod tests {
     }
 
     fn over(risks: &[f64], counts: &ByOdds<Events>) -> f64 {
-        RateRatio::nearest(Claim::Harm, 1.0).wealth_over(risks, &Weights::even(risks.len()), counts).ln()
+        let test = ReadyRateRatio {
+            risks: risks.to_vec(),
+            weights: Weights::even(risks.len()),
+            ..RateRatio::nearest(Claim::Harm, 1.0).ready()
+        };
+        test.e_value(counts).ln()
     }
 
     /// Golden: Lindon & Malek, NeurIPS 2022, section 4 with a discrete prior, computed with Python.
@@ -178,6 +235,20 @@ mod tests {
             assert!((found - expected).abs() < 1e-6, "{found}");
         }
         assert!((over(&risks, &ramp) - 0.532_387_154_102_223_4).abs() < 1e-6);
+    }
+
+    /// What an event has earned is kept for as many odds as there is room for; those beyond are none the worse.
+    #[test]
+    fn a_test_that_is_asked_often_says_what_a_new_one_says() {
+        let test = RateRatio::nearest(Claim::Harm, 1.25);
+        let ready = test.ready();
+        for _ in 0..2 {
+            for share in 1..=2 * ODDS_MAX {
+                let counts = at(share as f64 / 1_000.0, 7, 20);
+                assert_eq!(ready.e_value(&counts), test.e_value(&counts), "{share}");
+            }
+        }
+        assert_eq!(ready.factors.lock().len(), ODDS_MAX);
     }
 
     #[test]
