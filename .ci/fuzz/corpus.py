@@ -1,9 +1,10 @@
 """Packs what fuzzing has found into a file for each parser, and unpacks it: some thousand files of a few bytes are in nobody's way then.
 
-    corpus.py pack <folder> <file>
+    corpus.py pack <folder> <file> <bytes>
     corpus.py unpack <file> <folder>
 
-A packed corpus is its inputs one after the other, each with its length before it in four bytes, the lowest first.
+A packed corpus is its inputs one after the other, each with its length before it in four bytes, the lowest first. The shortest
+inputs come first, and are taken for as long as they are within those bytes.
 """
 
 import hashlib
@@ -12,9 +13,14 @@ import struct
 import sys
 
 
-def pack(folder: pathlib.Path, packed: pathlib.Path) -> None:
+def pack(folder: pathlib.Path, packed: pathlib.Path, most: str) -> None:
     inputs = sorted((path.read_bytes() for path in folder.iterdir()), key=lambda one: (len(one), one))
-    packed.write_bytes(b"".join(struct.pack("<I", len(one)) + one for one in inputs))
+    taken = b""
+    for one in inputs:
+        if len(taken) + 4 + len(one) > int(most):
+            break
+        taken += struct.pack("<I", len(one)) + one
+    packed.write_bytes(taken)
 
 
 def unpack(packed: pathlib.Path, folder: pathlib.Path) -> None:
@@ -27,5 +33,5 @@ def unpack(packed: pathlib.Path, folder: pathlib.Path) -> None:
 
 
 if __name__ == "__main__":
-    what, first, second = sys.argv[1:]
-    {"pack": pack, "unpack": unpack}[what](pathlib.Path(first), pathlib.Path(second))
+    what, first, second, *most = sys.argv[1:]
+    {"pack": pack, "unpack": unpack}[what](pathlib.Path(first), pathlib.Path(second), *most)

@@ -205,7 +205,12 @@ impl Directory {
             self.is_there()?;
             self.make(&folder).map_err(|error| definite(&folder, error))?;
         }
-        let number = newest.map_or(0, |newest| newest.number) + 1;
+        let number = newest.map_or(0, |newest| newest.number).checked_add(1).ok_or_else(|| {
+            StoreError::damaged(format!(
+                "{}: the highest number is taken, and none comes after it",
+                folder.display()
+            ))
+        })?;
         let aside = self.write_aside(bytes)?;
         let linked = self.link(&aside, &folder, number);
         // Whoever ends here leaves a file aside, for others to remove.
@@ -576,6 +581,21 @@ mod tests {
         assert_ne!(first, second);
         assert!(matches!(store.put(&head(), b"3", Over::This(&first)), Err(StoreError::Conflict)));
         assert!(matches!(store.remove(&head(), &first), Err(StoreError::Conflict)));
+    }
+
+    /// Bug: beside a file of the highest number a put panicked, or was told to have been overtaken, whatever it was put over. Cause: the
+    /// number after it was 0. Fix: there is none, and that is said.
+    #[test]
+    fn a_file_of_the_highest_number_is_told() {
+        let folder = Folder::new("highest");
+        let store = Directory::create(&folder.0).unwrap();
+        store.put(&head(), b"1", Over::Nothing).unwrap();
+        fs::write(store.folder(&head()).join(name(u64::MAX)), b"2").unwrap();
+        let (bytes, tag) = value(&store);
+        assert_eq!(bytes, b"2");
+        let told = store.put(&head(), b"3", Over::This(&tag)).unwrap_err();
+        assert!(matches!(told, StoreError::Damaged { .. }), "{told}");
+        assert_eq!(value(&store), (b"2".to_vec(), tag));
     }
 
     #[test]

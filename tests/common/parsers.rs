@@ -5,19 +5,26 @@
 
 use std::path::PathBuf;
 
-use switchback::PredictionId;
+use switchback::admin::{Actor, Admin};
 use switchback::config::Config;
 use switchback::drift::ReferenceProfile;
+use switchback::fleet::{Directory, Key, Over, Read, Store};
 use switchback::guard::Stated;
 use switchback::model::onnx::OnnxModel;
-use switchback::oip::Infer;
-use switchback::repository::{Manifest, MlflowModel, Repository};
+use switchback::oip::{Feedback, Infer};
+use switchback::operator::Operators;
+use switchback::options::{Shadowing, StateFolder, Threads};
+use switchback::repository::{HubModel, Manifest, MlflowModel, Repository, TrustedKeys};
+use switchback::{Builder, Clock, Model, ModelHandle, Plan, PredictionId, Task, Timestamp, closure, guard};
+use xxhash_rust::xxh3::xxh3_64_with_seed;
+
+mod fleet_values;
 
 /// A parser, and a folder that it may write to.
 pub(crate) type Parser = fn(&[u8], &PathBuf);
 
 /// By the name that its corpus has below `tests/corpus`.
-pub(crate) const PARSERS: [(&str, Parser); 10] = [
+pub(crate) const PARSERS: [(&str, Parser); 18] = [
     ("onnx", onnx),
     ("manifest", manifest),
     ("journal", journal),
@@ -28,6 +35,14 @@ pub(crate) const PARSERS: [(&str, Parser); 10] = [
     ("profile", profile),
     ("mlflow", mlflow),
     ("tags", tags),
+    ("fleet", |bytes, _| fleet_values::operated(bytes)),
+    ("member", |bytes, _| fleet_values::followed(bytes)),
+    ("directory", directory),
+    ("remembered", remembered),
+    ("admin", admin),
+    ("feedback", feedback),
+    ("hub", hub),
+    ("signature", signature),
 ];
 
 fn text(bytes: &[u8]) -> Option<&str> {
@@ -126,5 +141,139 @@ fn tags(bytes: &[u8], folder: &PathBuf) {
         if let Ok(repository) = Repository::open(folder) {
             let _ = repository.versions("late");
         }
+    }
+}
+
+/// Names of files that lie in the folder of a key, one a line.
+fn directory(bytes: &[u8], folder: &PathBuf) {
+    let Some(names) = text(bytes) else { return };
+    let _ = std::fs::remove_dir_all(folder);
+    let store = Directory::create(folder).unwrap();
+    let head = Key::new("h/late/head").unwrap();
+    let values = folder.join("h/late/head=");
+    std::fs::create_dir_all(&values).unwrap();
+    for name in names.lines().filter(|name| !name.is_empty() && !name.contains(['/', '\0'])) {
+        // What lies beside a key's folder may be anything too.
+        let _ = std::fs::write(values.join(name), name)
+            .and_then(|()| std::fs::create_dir_all(folder.join("h").join(name)));
+    }
+    let _ = store.list(&Key::new("h").unwrap(), None);
+    let over = match store.get(&head, None) {
+        Ok(Read::Value { tag, .. }) => store.put(&head, b"x", Over::This(&tag)),
+        Ok(Read::Absent | Read::Same) => store.put(&head, b"x", Over::Nothing),
+        Err(_) => return,
+    };
+    if let Ok(tag) = over {
+        assert!(
+            matches!(store.get(&head, None), Ok(Read::Value { bytes, tag: of, .. }) if bytes == b"x" && of == tag)
+        );
+        store.remove(&head, &tag).unwrap();
+    }
+}
+
+/// A handle that tries a version, without a thread.
+fn trying() -> Builder<f64, f64> {
+    let version = |name: &str| closure(format!("{name}@1"), |x: &f64| Ok(x * 0.5));
+    ModelHandle::builder("late")
+        .live("v1", version("v1"))
+        .source(move |name: &str| Ok(Box::new(version(name)) as Box<dyn Model<f64, f64>>))
+        .task(Task::binary(|p: &f64| *p))
+        .shadowing(Shadowing::new())
+        .threads(Threads::manual().stripes(1))
+        .clock(Clock::manual(Timestamp::from_unix_seconds(1_800_000_000)))
+        .seed(1)
+}
+
+/// The bodies of a journal, one a line, each after the number of its kind: with checksums as a process writes them, so that what
+/// reads them gets beyond those.
+fn remembered(bytes: &[u8], folder: &PathBuf) {
+    const SALT: u64 = 5;
+    let mut file = [&b"swbkjrnl"[..], &2_u32.to_le_bytes(), &[0; 4]].concat();
+    [1, SALT, 0, 56].iter().for_each(|number: &u64| file.extend(number.to_le_bytes()));
+    file.extend(xxh3_64_with_seed(&file, 0).to_le_bytes());
+    let records: Vec<&[u8]> =
+        bytes.split(|byte| *byte == b'\n').filter(|record| !record.is_empty()).collect();
+    for (number, record) in records.iter().enumerate() {
+        let (begin, seed) = (file.len(), SALT ^ file.len() as u64);
+        let (kind, body) = record.split_first().unwrap();
+        let commit = if number + 1 == records.len() { 0x80 } else { 0 };
+        let whole = if kind & 7 == 2 { 0x10 } else { 0 };
+        file.extend(u32::try_from(body.len()).unwrap().to_le_bytes());
+        file.push((kind & 7) | whole | commit);
+        file.extend(u32::try_from(number).unwrap().to_le_bytes());
+        file.extend(0_u32.to_le_bytes());
+        let check = xxh3_64_with_seed(&file[begin..], seed);
+        file.extend(&check.to_le_bytes()[..4]);
+        file.extend(body.iter());
+        file.extend(xxh3_64_with_seed(&file[begin..], seed).to_le_bytes());
+    }
+    journal(&file, folder);
+    let _ = switchback::decisions::recorded(folder);
+    let _ = std::fs::remove_dir_all(folder);
+    if std::fs::create_dir_all(folder).and_then(|()| std::fs::write(folder.join("journal"), &file)).is_err() {
+        return;
+    }
+    let Ok(handle) = trying().state(StateFolder::new(folder)).build() else { return };
+    let _ = handle.predict(&0.5);
+    handle.run_shadow(usize::MAX);
+    handle.tick();
+    let _ = serde_json::to_vec(&handle.status()).unwrap();
+}
+
+/// A request as it comes over a wire: a method and a path, headers, an empty line, and a body.
+fn admin(bytes: &[u8], _: &PathBuf) {
+    let (head, body) = match bytes.windows(2).position(|two| two == b"\n\n") {
+        Some(end) => (&bytes[..end], &bytes[end + 2..]),
+        None => (bytes, &b""[..]),
+    };
+    let mut lines = head.split(|byte| *byte == b'\n');
+    let first = lines.next().unwrap_or_default();
+    let end = first.iter().position(|byte| *byte == b' ').unwrap_or(first.len());
+    let (method, path) = (&first[..end], first.get(end + 1..).unwrap_or_default());
+    let mut request = http::Request::builder().method(method).uri(path);
+    for line in lines {
+        let Some(colon) = line.iter().position(|byte| *byte == b':') else { continue };
+        request = request.header(&line[..colon], line[colon + 1..].trim_ascii());
+    }
+    let Ok(request) = request.body(body) else { return };
+    let handle = trying().build().unwrap();
+    let rollout = handle.stage("v2", closure("v2@1", |x: &f64| Ok(x * 0.5))).unwrap();
+    let rollout = rollout.guard(guard::error_rate().at_most(0.5));
+    rollout.run(Plan::ramp([0.5]).unwrap()).unwrap();
+    let operators = Operators::new([handle.operator()]).unwrap();
+    let ada = |_: &http::request::Parts| Ok(Actor::new("ada"));
+    let answer = Admin::new(operators).changes(ada).respond(request);
+    assert!(answer.status().as_u16() < 500 || answer.status() == http::StatusCode::SERVICE_UNAVAILABLE);
+}
+
+fn feedback(bytes: &[u8], _: &PathBuf) {
+    if let Ok(feedback) = Feedback::parse(bytes) {
+        let (id, outcome) = feedback.into_parts();
+        let handle = trying().build().unwrap();
+        let _ = Feedback::respond(&handle.feedback(id, outcome));
+    }
+}
+
+fn hub(bytes: &[u8], folder: &PathBuf) {
+    std::fs::create_dir_all(folder).unwrap();
+    std::fs::write(folder.join("model.onnx"), b"x").unwrap();
+    std::fs::write(folder.join("config.json"), bytes).unwrap();
+    if let Ok(Some(model)) = HubModel::read(folder) {
+        let manifest = model.manifest("model.onnx", "late", "1", Timestamp::from_unix_seconds(1));
+        let _ = serde_json::to_vec(&manifest).unwrap();
+    }
+}
+
+/// Beside a manifest that a trusted key has signed.
+fn signature(bytes: &[u8], folder: &PathBuf) {
+    let version = folder.join("signed/1");
+    std::fs::create_dir_all(&version).unwrap();
+    std::fs::write(version.join("manifest.json"), include_bytes!("../repository/signed/1/manifest.json"))
+        .unwrap();
+    std::fs::write(version.join("manifest.json.minisig"), bytes).unwrap();
+    let keys =
+        TrustedKeys::required().key("RWSCzNvEdk18d/1s4yjXGLdPN6Z8FYjzeB9fDJuBrw/wnwJFLM7n0JFC").unwrap();
+    if let Ok(repository) = Repository::open(folder) {
+        let _ = repository.trusting(keys).get("signed", "1");
     }
 }

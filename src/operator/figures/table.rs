@@ -453,6 +453,30 @@ pub const DESCRIBED: &[Described] = &[
         samples: fleet_members,
     },
     Described {
+        name: "switchback_fleet_outcomes_waiting",
+        help: "Outcomes of other processes' predictions that wait here to be brought there.",
+        kind: FigureKind::Gauge,
+        unit: Unit::None,
+        labels: &[],
+        samples: fleet_outcomes_waiting,
+    },
+    Described {
+        name: "switchback_fleet_outcomes_received_total",
+        help: "Outcomes of this process's predictions that came to others and were brought here.",
+        kind: FigureKind::Counter,
+        unit: Unit::None,
+        labels: &[],
+        samples: fleet_outcomes_received,
+    },
+    Described {
+        name: "switchback_fleet_outcomes_unclaimed_total",
+        help: "Outcomes that were forwarded and given up, because the process that made the prediction has ended or does not reach the store.",
+        kind: FigureKind::Counter,
+        unit: Unit::None,
+        labels: &[],
+        samples: fleet_outcomes_unclaimed,
+    },
+    Described {
         name: "switchback_fleet_store_requests_total",
         help: "Requests of the fleet's store.",
         kind: FigureKind::Counter,
@@ -763,6 +787,21 @@ fn fleet_members(Measured { fleet, .. }: &Measured, samples: &mut Samples) {
 }
 
 #[cfg(feature = "fleet")]
+fn fleet_outcomes_waiting(Measured { fleet, .. }: &Measured, samples: &mut Samples) {
+    fleet.iter().for_each(|fleet| samples.count([], fleet.outcomes_waiting));
+}
+
+#[cfg(feature = "fleet")]
+fn fleet_outcomes_received(Measured { fleet, .. }: &Measured, samples: &mut Samples) {
+    fleet.iter().for_each(|fleet| samples.count([], fleet.outcomes_received));
+}
+
+#[cfg(feature = "fleet")]
+fn fleet_outcomes_unclaimed(Measured { fleet, .. }: &Measured, samples: &mut Samples) {
+    fleet.iter().for_each(|fleet| samples.count([], fleet.outcomes_unclaimed));
+}
+
+#[cfg(feature = "fleet")]
 fn fleet_store_requests(Measured { fleet, .. }: &Measured, samples: &mut Samples) {
     fleet.iter().for_each(|fleet| samples.count([], fleet.store_requests));
 }
@@ -789,6 +828,15 @@ fn fleet_pending(_: &Measured, _: &mut Samples) {}
 
 #[cfg(not(feature = "fleet"))]
 fn fleet_members(_: &Measured, _: &mut Samples) {}
+
+#[cfg(not(feature = "fleet"))]
+fn fleet_outcomes_waiting(_: &Measured, _: &mut Samples) {}
+
+#[cfg(not(feature = "fleet"))]
+fn fleet_outcomes_received(_: &Measured, _: &mut Samples) {}
+
+#[cfg(not(feature = "fleet"))]
+fn fleet_outcomes_unclaimed(_: &Measured, _: &mut Samples) {}
 
 #[cfg(not(feature = "fleet"))]
 fn fleet_store_requests(_: &Measured, _: &mut Samples) {}

@@ -176,6 +176,18 @@ fn the_lines_before_the_damage_are_still_told() {
     assert!(matches!(lines[3], Err(StateError::Damaged { .. })));
 }
 
+/// Bug: an event that is no text, with the checksum of its bytes, ended a history and told of damage; a repair found none, so there was
+/// no way to what came after it. Cause: a frame was whole for one and damaged for the other. Fix: what is no text in it is replaced.
+#[test]
+fn an_event_that_is_no_text_hides_none_that_come_after_it() {
+    let no_text = Entry { kind: Kind::Event, whole: false, body: vec![0xff] };
+    let (bytes, _) = journal(&[vec![event("{}"), no_text, event("[]")]]);
+    let folder = Folder::with(&bytes);
+    assert_eq!(repair(&folder.0).unwrap().events, 3);
+    let lines: Vec<String> = history(&folder.0).unwrap().map(Result::unwrap).collect();
+    assert_eq!(lines, ["{}", "\u{fffd}", "[]"]);
+}
+
 #[test]
 fn a_repair_keeps_what_is_whole_and_a_copy_of_the_rest() {
     let (written, places) = journal(&batches());

@@ -8,7 +8,10 @@ mod clocks;
     feature = "state",
     feature = "drift",
     feature = "config",
-    feature = "oip"
+    feature = "oip",
+    feature = "fleet",
+    feature = "admin",
+    feature = "signatures"
 ))]
 mod corpus;
 mod files;

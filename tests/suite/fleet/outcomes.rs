@@ -8,7 +8,7 @@ use std::time::Duration;
 use switchback::events::EventKind;
 use switchback::feedback::{FeedbackCounts, FeedbackOutcome};
 use switchback::fleet::{InMemory, Key, Over, Page, Read, Store, StoreError, Tag};
-use switchback::operator::{FleetFinding, FleetOperator};
+use switchback::operator::{FleetFinding, FleetOperator, Operators};
 use switchback::options::{Fleet, FleetTiming, Labels, Threads};
 use switchback::{
     Clock, ModelHandle, Outcome, Phase, Plan, PredictionId, Step, Task, Timestamp, closure, guard,
@@ -227,6 +227,13 @@ fn outcomes_for_a_process_that_has_ended_are_given_up_and_counted() {
     let fleet = world.members[0].fleet().unwrap();
     assert_eq!((fleet.outcomes_waiting, fleet.outcomes_unclaimed), (0, 1));
     assert_eq!(tell(&world, told_after), FeedbackOutcome::Elsewhere);
+    let figures = Operators::new([world.members[0].operator()]).unwrap().figures();
+    let shown = ["waiting", "received_total", "unclaimed_total"].map(|name| {
+        let name = format!("switchback_fleet_outcomes_{name}");
+        let figure = figures.iter().find(|figure| figure.name == name).unwrap();
+        format!("{:?}", figure.samples.iter().map(|sample| &sample.value).collect::<Vec<_>>())
+    });
+    assert_eq!(shown, ["[Number(0.0)]", "[Number(0.0)]", "[Number(1.0)]"]);
 }
 
 #[test]
