@@ -132,10 +132,6 @@ struct Fresh {
 }
 
 impl Fresh {
-    fn of(counts: Counts) -> Self {
-        Self { counts, mismatch: OnceLock::new() }
-    }
-
     fn merge(&mut self, counts: &Counts) {
         self.mismatch.take();
         self.counts.merge(counts);
@@ -206,7 +202,15 @@ impl Ledger {
         };
         let cohorts = cohorts.into_iter().map(moved).collect();
         let calm = Calm::with(blocks.total().calm.of_live());
-        Self { blocks, fresh: Fresh::of(fresh), era, cohorts, late, calm, ..Self::new(maturity) }
+        Self {
+            blocks,
+            fresh: Fresh { counts: fresh, ..Fresh::default() },
+            era,
+            cohorts,
+            late,
+            calm,
+            ..Self::new(maturity)
+        }
     }
 }
 
@@ -461,7 +465,8 @@ mod tests {
                 ledger.absorb(side, ledger.era(), &drained, Timestamp::default());
             }
             ledger.settle();
-            assert_eq!(ledger.units_mismatch(), Fresh::of(ledger.fresh().clone()).mismatch());
+            let anew = Fresh { counts: ledger.fresh().clone(), ..Fresh::default() };
+            assert_eq!(ledger.units_mismatch(), anew.mismatch());
             ledger.units_mismatch()
         };
         let alike = tick(&mut ledger, 500, 500);
