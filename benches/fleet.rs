@@ -53,7 +53,8 @@ fn main() -> Outcome {
         println!("8 processes: {alarms} of {of} equal versions were taken back within ten minutes");
         return Ok(());
     }
-    let mutant_seeds = if quick() { 60 } else { 400 };
+    // The rarest is missed once in 200 runs, and in none of the first thousand.
+    let mutant_seeds = 400;
     if let Some(name) = after("--rule") {
         let rules = ProtocolRule::ALL.into_iter().filter(|rule| format!("{rule:?}") == *name);
         rules.for_each(|rule| {
