@@ -50,9 +50,19 @@ impl InvalidArgument {
     }
 }
 
-/// Serde for a group whose derived code is `remote = "Self"`: what is read is checked as what is said.
+/// Serde for a group whose derived code is `remote = "Self"`: what is read is no list, and is checked as what is said; or is not, where
+/// any values will do.
 macro_rules! checked_when_read {
     ($group:ident) => {
+        $crate::base::invalid::checked_when_read!($group, Self::check);
+    };
+    ($group:ident, any values) => {
+        $crate::base::invalid::checked_when_read!(
+            $group,
+            |_| Ok::<(), $crate::base::invalid::InvalidArgument>(())
+        );
+    };
+    ($group:ident, $check:expr) => {
         impl serde::Serialize for $group {
             fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
                 Self::serialize(self, serializer)
@@ -62,7 +72,7 @@ macro_rules! checked_when_read {
         impl<'de> serde::Deserialize<'de> for $group {
             fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
                 let group = Self::deserialize($crate::base::objects::Objects(deserializer))?;
-                group.check().map_err(serde::de::Error::custom)?;
+                ($check)(&group).map_err(serde::de::Error::custom)?;
                 Ok(group)
             }
         }

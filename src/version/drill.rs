@@ -282,6 +282,7 @@ impl<I: ?Sized> Recent<I> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::version::input::Keep;
 
     /// Bug: a drill of no inputs, or of no time, could be read and not said; it proves nothing and says so of nothing. Cause: serde went
     /// around the constructors. Fix: what is read is checked as what is said.
@@ -300,7 +301,6 @@ mod tests {
         assert_eq!(read(&serde_json::to_string(&drill).unwrap()), Ok(drill));
         assert_eq!(read("{}"), Ok(Drill::new()));
     }
-    use crate::version::input::Keep;
 
     #[test]
     fn as_many_inputs_are_copied_as_are_wanted_and_no_more() {

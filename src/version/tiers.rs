@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::base::invalid::{InvalidArgument, checked_when_read};
+use crate::base::invalid::checked_when_read;
 use crate::model::Tier;
 
 /// When retained versions step down, from [hot](Tier::Hot) to [warm](Tier::Warm) to [cold](Tier::Cold): by how long they have
@@ -28,7 +28,7 @@ pub struct Tiers {
     private_bytes: Option<u64>,
 }
 
-checked_when_read!(Tiers);
+checked_when_read!(Tiers, any values);
 
 impl Tiers {
     /// Hot for ten minutes, then warm for ever, with no budget: most of what is taken back is taken back within minutes, and
@@ -56,12 +56,6 @@ impl Tiers {
     pub const fn private_bytes(mut self, bytes: u64) -> Self {
         self.private_bytes = Some(bytes);
         self
-    }
-
-    /// Any times and any number of bytes will do.
-    #[expect(clippy::unused_self, clippy::unnecessary_wraps, reason = "what is read is checked")]
-    fn check(&self) -> Result<(), InvalidArgument> {
-        Ok(())
     }
 }
 

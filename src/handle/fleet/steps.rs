@@ -239,7 +239,7 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
         *fleet.status.lock() = agent.status(now, pending, fleet.mail.counts());
     }
 
-    /// Whether a step would find nothing to do: it takes the locks of others and memory, twenty times a second.
+    /// Whether a step would find nothing to do. Looked at before each, since a step takes the control lock, and memory.
     fn rests(&self, fleet: &Membership) -> bool {
         let now = self.serving.clock.now();
         let comes_in = !fleet.opened.1.is_empty() || !fleet.demands.lock().is_empty();

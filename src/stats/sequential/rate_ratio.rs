@@ -1,10 +1,9 @@
 //! Two arms of live traffic: how many times as often the candidate has an event.
 
-use serde::{Deserialize, Serialize};
-
 use std::sync::Arc;
 
 use parking_lot::Mutex;
+use serde::{Deserialize, Serialize};
 
 use super::allowed::{self, TIMES};
 use super::bets::{Wealth, Weights, log_spaced};

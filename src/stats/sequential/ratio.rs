@@ -486,6 +486,8 @@ fn p_at(place: usize) -> f64 {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -495,7 +497,6 @@ mod tests {
         assert!(read(r#"{"part": 1, "whole": 3}"#).unwrap_err().contains("the whole that a unit adds is 3"));
         assert!(read(r#"{"part": 2, "whole": 1}"#).unwrap_err().contains("the part that a unit adds is 2"));
     }
-    use proptest::prelude::*;
 
     #[test]
     fn every_pair_of_parts_has_a_cell_of_its_own() {
