@@ -221,6 +221,16 @@ mod tests {
         values
     }
 
+    #[test]
+    fn a_margin_that_cannot_be_said_cannot_be_read() {
+        let test = Asymptotic::new(Claim::Harm, 0.5).unwrap();
+        let text = toml::to_string(&test).unwrap();
+        assert_eq!(toml::from_str::<Asymptotic>(&text).unwrap(), test);
+        // JSON has no number that is not finite.
+        let read = toml::from_str::<Asymptotic>(&text.replace("0.5", "inf"));
+        assert!(read.unwrap_err().to_string().contains("the margin is inf"), "{text}");
+    }
+
     /// Golden: Waudby-Smith et al. 2024 as in gbstats 0.8.0 (`SequentialTwoSidedTTest` with proportions), to the last
     /// digits it prints; by its count of time, all units of both arms.
     #[test]

@@ -215,6 +215,17 @@ mod tests {
         test.e_value(counts).ln()
     }
 
+    #[test]
+    fn a_margin_that_cannot_be_said_cannot_be_read() {
+        let test = RateRatio::new(Claim::Harm, 1.25).unwrap();
+        let text = serde_json::to_string(&test).unwrap();
+        assert_eq!(serde_json::from_str::<RateRatio>(&text).unwrap(), test);
+        let wild = text.replace("1.25", "0.0");
+        let (said, read) =
+            (RateRatio::new(Claim::Harm, 0.0).unwrap_err(), serde_json::from_str::<RateRatio>(&wild));
+        assert!(read.unwrap_err().to_string().starts_with(&said.to_string()), "{said}");
+    }
+
     /// Golden: Lindon & Malek, NeurIPS 2022, section 4 with a discrete prior, computed with Python.
     #[test]
     fn relative_risks_have_the_reference_s_wealth() {
