@@ -645,18 +645,20 @@ fn a_version_that_hangs_in_its_drill_ends_no_upkeep() {
         .unwrap();
     let _let_go = LetGo(&hanging, &stop);
     service.stage("v2", says("two", 0.2)).unwrap().promote().unwrap();
+    // The first drill may have been listed before the promotion, and have had nobody to ask: then it is the next one that hangs.
     wait_until("it hangs", || {
         service.predict(&0.5).unwrap();
-        hanging.inside() == 1
+        hanging.inside() == 1 || {
+            clock.advance(seconds(15));
+            false
+        }
     });
     clock.advance(seconds(31));
     wait_until("its thread is given up", || !told_abandoned(&service).is_empty());
     assert_eq!(abandoned(&service), [("switchback-upkeep".into(), "v1".into(), Activity::Drill)]);
     let would_answer = service.status().would_answer("v1").unwrap();
-    assert!(
-        would_answer.contains("would not answer 1 of 1 live inputs: it has not returned for 31 s"),
-        "{would_answer}"
-    );
+    let not_returned = "would not answer 1 of 1 live inputs: it has not returned for ";
+    assert!(would_answer.contains(not_returned), "{would_answer}");
     let next = Stuck::new("well", Activity::Opening, &hanging);
     let upkept = Arc::clone(&next.upkept);
     drop(service.stage("v3", next).unwrap());
