@@ -152,7 +152,13 @@ impl Control {
                 }
             }
         }
-        self.welcome_outcomes(&evidence.exposures, (saved.at, shift), evidence.joins, desk.joins, desk.now);
+        self.welcome_outcomes(
+            &evidence.exposures,
+            (saved.at, shift, false),
+            evidence.joins,
+            desk.joins,
+            desk.now,
+        );
         let epoch = self.epoch;
         events.into_iter().for_each(|event| self.announcer.announce(desk.now, epoch, event));
         let after_crash =
@@ -315,11 +321,12 @@ impl Control {
         attempt
     }
 
-    /// Goes on to join outcomes to predictions that were made before.
-    fn welcome_outcomes(
+    /// Goes on to join outcomes to predictions that were made before, by a life that was saved then; whether what it predicted after
+    /// that was counted nowhere.
+    pub(super) fn welcome_outcomes(
         &mut self,
         exposures: &[SavedExposure],
-        (saved_at, shift): (Timestamp, Shift),
+        (saved_at, shift, counts_until_retired): (Timestamp, Shift, bool),
         saved: crate::feedback::saved::SavedJoins,
         joins: &Joins,
         now: Timestamp,
@@ -352,7 +359,9 @@ impl Control {
                 retired: Some(retired),
                 bits_seen: 0,
             });
-            earlier.insert(exposure.number, Earlier { origin: exposure.origin, number, intake, retired });
+            let origin = exposure.origin;
+            earlier
+                .insert(exposure.number, Earlier { origin, number, intake, retired, counts_until_retired });
         }
         // Oldest first, over any number of lives: so they are written down, and so they are numbered again.
         counters.append(&mut self.counters);

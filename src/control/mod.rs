@@ -43,6 +43,8 @@ pub(crate) mod doubt;
 pub(crate) mod drift;
 pub(crate) mod event;
 pub(crate) mod event_name;
+#[cfg(feature = "fleet")]
+pub(crate) mod handover;
 pub(crate) mod loading;
 pub(crate) mod loads;
 #[cfg(feature = "state")]

@@ -361,7 +361,7 @@ impl Control {
         }
     }
 
-    fn saved_exposure(&self, counter: &Counter, joins: &Joins) -> SavedExposure {
+    pub(super) fn saved_exposure(&self, counter: &Counter, joins: &Joins) -> SavedExposure {
         let arms = counter.feeds.arms.iter().filter_map(|arm| self.named(*arm));
         SavedExposure {
             number: counter.number,

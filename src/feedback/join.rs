@@ -142,6 +142,9 @@ pub(crate) struct State {
     ages: Ages,
     /// Exposures of earlier lives of the handle, by life and number, and what they are called in this one.
     pub(crate) earlier: HashMap<(u64, u32), u32>,
+    /// Everything was handed over: whatever comes now belongs to the heir.
+    #[cfg(feature = "fleet")]
+    pub(crate) handed_over: bool,
     /// How moments of earlier lives are told in this one, where they are told otherwise.
     #[cfg(feature = "state")]
     pub(crate) shifts: OrderedMap<u64, Shift>,
@@ -183,6 +186,9 @@ pub(crate) struct Registered {
     /// The earlier life of the handle that made its predictions, and its number there.
     #[cfg(feature = "state")]
     pub(crate) origin: Option<(u64, u32)>,
+    /// What was predicted after it had ended was counted nowhere.
+    #[cfg(feature = "fleet")]
+    pub(crate) counts_until_retired: bool,
 }
 
 impl Registered {
@@ -334,6 +340,8 @@ impl Joins {
             retired: None,
             #[cfg(feature = "state")]
             origin: None,
+            #[cfg(feature = "fleet")]
+            counts_until_retired: false,
         };
         self.state.lock().intakes.insert(exposure, registered);
     }
@@ -827,10 +835,16 @@ impl Joins {
 impl State {
     /// Reads what an id says, in the numbers of this life of the handle.
     fn here(&self, body: &Body, process: u64) -> Result<Body, FeedbackOutcome> {
+        #[cfg(feature = "fleet")]
+        if self.handed_over {
+            return Err(FeedbackOutcome::Elsewhere);
+        }
         if body.process == process {
             return Ok(*body);
         }
         match self.earlier.get(&(body.process, body.exposure)) {
+            #[cfg(feature = "fleet")]
+            Some(exposure) if self.is_beyond(*exposure, body) => Err(FeedbackOutcome::Elsewhere),
             Some(exposure) => Ok(Body { process, exposure: *exposure, at: self.moment(body), ..*body }),
             None if self.earlier.keys().any(|(life, _)| *life == body.process) => {
                 Err(FeedbackOutcome::Expired)
@@ -838,6 +852,14 @@ impl State {
             // Its seal is that of this key.
             None => Err(FeedbackOutcome::Elsewhere),
         }
+    }
+
+    /// Whether a prediction was made after its process had handed over all that it had counted.
+    #[cfg(feature = "fleet")]
+    fn is_beyond(&self, exposure: u32, body: &Body) -> bool {
+        self.intakes.get(&exposure).is_some_and(|registered| {
+            registered.counts_until_retired && registered.retired.is_some_and(|until| body.at > until)
+        })
     }
 
     /// How long ago a prediction was made, in whichever life of the handle.
@@ -966,6 +988,14 @@ impl Issued {
         }
     }
 
+    /// Adds bits that another life has promised, or another process.
+    #[cfg(feature = "state")]
+    pub(crate) fn merge(&mut self, others: impl Iterator<Item = (u64, u64)>) {
+        let mut slots: OrderedMap<u64, u64> = self.slots.drain(..).collect();
+        others.for_each(|(slot, rows)| *slots.entry(slot).or_default() += rows);
+        self.slots = slots.into_iter().collect();
+    }
+
     fn total(&self) -> u64 {
         self.slots.iter().map(|(_, rows)| rows).sum()
     }
@@ -1022,6 +1052,8 @@ mod tests {
                 retired: retired.map(at),
                 #[cfg(feature = "state")]
                 origin: None,
+                #[cfg(feature = "fleet")]
+                counts_until_retired: false,
             };
             state.intakes.insert(number, registered);
         };

@@ -99,6 +99,32 @@ impl SavedJoins {
         parts
     }
 
+    /// The same of rows that wait.
+    #[cfg(feature = "fleet")]
+    pub(crate) fn split_rows(&mut self, together: usize) -> Vec<SavedJoins> {
+        let mut parts = Vec::new();
+        // From the front: they are merged in the order of time in which they are.
+        while self.pairs.len() > together {
+            let pairs = self.pairs.drain(..together).collect();
+            parts.push(SavedJoins { pairs, ..SavedJoins::default() });
+        }
+        while self.awaiting.len() > together {
+            let awaiting = self.awaiting.drain(..together).collect();
+            parts.push(SavedJoins { awaiting, ..SavedJoins::default() });
+        }
+        parts
+    }
+
+    /// Leaves out all that belongs to these exposures.
+    #[cfg(feature = "fleet")]
+    pub(crate) fn leave_out(&mut self, gone: &HashSet<u32>) {
+        self.unpack();
+        self.waiting.retain(|(exposure, _)| !gone.contains(exposure));
+        self.pages.retain(|page| !gone.contains(&page.exposure));
+        self.pairs.retain(|pair| !gone.contains(&pair.exposure));
+        self.awaiting.retain(|awaited| !gone.contains(&awaited.exposure));
+    }
+
     /// Goes on with what was saved later.
     pub(crate) fn merge(&mut self, later: SavedJoins) {
         let key = |page: &SavedPage| (page.exposure, page.figure, page.page);
@@ -112,6 +138,12 @@ impl SavedJoins {
 }
 
 impl Joins {
+    /// From here on nothing is joined: what is saved next is all that ever will have been.
+    #[cfg(feature = "fleet")]
+    pub(crate) fn hand_over(&self) {
+        self.state.lock().handed_over = true;
+    }
+
     /// Returns what is to be written: all of it, or what has changed since the last time. Whatever is not written in
     /// the end must be asked for again as a whole.
     pub(crate) fn save(&self, all: bool) -> SavedJoins {
@@ -182,7 +214,14 @@ impl Joins {
                 state.shifts.insert(life, shift);
             }
             let (retired, origin) = (Some(earlier.retired), Some(earlier.origin));
-            state.intakes.insert(earlier.number, Registered { intake, retired, origin });
+            let registered = Registered {
+                intake,
+                retired,
+                origin,
+                #[cfg(feature = "fleet")]
+                counts_until_retired: earlier.counts_until_retired,
+            };
+            state.intakes.insert(earlier.number, registered);
         }
         for page in saved.pages {
             if let (Some(earlier), Some(bits)) = (exposures.get(&page.exposure), page.words()) {
@@ -202,14 +241,18 @@ impl Joins {
                 state.keep_pair(key, Pair::Answered(pair.row, halves), at, self.limits.pairs_max);
             }
         }
-        for awaited in saved.awaiting {
-            if let Some(earlier) = exposures.get(&awaited.exposure) {
-                state.awaiting.push(awaited.restored(earlier.number, shift));
-            }
-        }
+        // Those that come from another process may be older than some that are here: what waits is looked at in the order of time.
+        state.pair_order.make_contiguous().sort_by_key(|(at, _)| *at);
+        let of = |awaited: &SavedAwaited| {
+            exposures.get(&awaited.exposure).map(|earlier| awaited.restored(earlier.number, shift))
+        };
+        let mut awaiting: Vec<Awaited> = std::iter::from_fn(|| state.awaiting.pop_front()).collect();
+        awaiting.extend(saved.awaiting.iter().filter_map(of));
+        awaiting.sort_by_key(|awaited| awaited.at);
+        state.awaiting.extend(awaiting);
         let width = Issued::width(self.limits.horizon);
         let issued = saved.issued.into_iter().map(|(slot, rows)| (shift.slot(slot, width), rows));
-        state.issued.slots = issued.collect();
+        state.issued.merge(issued);
         state.forget(now, &self.limits);
     }
 }
@@ -222,6 +265,9 @@ pub(crate) struct Earlier {
     pub(crate) number: u32,
     pub(crate) intake: Arc<Intake>,
     pub(crate) retired: Timestamp,
+    /// What was predicted after that was counted nowhere.
+    #[cfg_attr(not(feature = "fleet"), expect(dead_code, reason = "only a process that hands over knows"))]
+    pub(crate) counts_until_retired: bool,
 }
 
 impl Joins {

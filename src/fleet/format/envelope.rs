@@ -22,6 +22,8 @@ pub(crate) enum Kind {
     Row,
     Ledger,
     Mailbox,
+    Handover,
+    HandoverPart,
 }
 
 impl Kind {
@@ -31,6 +33,8 @@ impl Kind {
             Self::Row => "row",
             Self::Ledger => "ledger",
             Self::Mailbox => "mailbox",
+            Self::Handover => "handover",
+            Self::HandoverPart => "handover part",
         }
     }
 
@@ -41,6 +45,8 @@ impl Kind {
             Self::Row => 64 << 10,
             Self::Ledger => 4 << 20,
             Self::Mailbox => 256 << 10,
+            Self::Handover => 4 << 10,
+            Self::HandoverPart => 4 << 20,
         }
     }
 }

@@ -66,6 +66,31 @@ impl Layout {
         Hex::read(key.below(&self.handle)?.strip_prefix("mail/")?)
     }
 
+    /// What says of processes that have ended who has taken over what they left.
+    pub(crate) fn handovers(&self) -> Key {
+        self.below("over")
+    }
+
+    pub(crate) fn handover(&self, process: Hex) -> Key {
+        self.below(&format!("over/{process}"))
+    }
+
+    /// The process that has ended; nothing where the key is none's.
+    pub(crate) fn read_handover(&self, key: &Key) -> Option<Hex> {
+        Hex::read(key.below(&self.handle)?.strip_prefix("over/")?)
+    }
+
+    /// A part of what a process has left.
+    pub(crate) fn handover_part(&self, process: Hex, part: u32) -> Key {
+        self.below(&format!("left/{process}.{part:02}"))
+    }
+
+    /// The process that has left it, and which part it is; nothing where the key is none's.
+    pub(crate) fn read_handover_part(&self, key: &Key) -> Option<(Hex, u32)> {
+        let (process, part) = key.below(&self.handle)?.strip_prefix("left/")?.split_once('.')?;
+        Some((Hex::read(process)?, part.parse().ok()?))
+    }
+
     /// Where a head is filed that is about to be replaced.
     pub(crate) fn filed(&self, place: Place) -> Key {
         self.below(&format!("log/{:04}.{:010}", place.term, place.seq))

@@ -3,6 +3,7 @@
 pub(crate) mod counts;
 pub(crate) mod envelope;
 pub(crate) mod error;
+pub(crate) mod handover;
 pub(crate) mod head;
 pub(crate) mod hex;
 pub(crate) mod layout;

@@ -8,6 +8,7 @@ use serde_json::{Map, json};
 use super::counts::{Book, Counts};
 use super::envelope::{Kind, Sealer};
 use super::error::FormatError;
+use super::handover::{Handover, HandoverPart, PARTS_MAX};
 use super::head::{
     Ancestors, Candidate, Core, Descent, Entered, Evidence, Head, Lowering, Phase, Place, Timing, Version,
 };
@@ -138,6 +139,13 @@ prop_compose! {
     }
 }
 
+prop_compose! {
+    fn handover()(nonce in any::<u64>(), process in any::<u64>(), until in any::<u64>(), parts in 1..=PARTS_MAX, lives in any::<u32>(), heir in any::<Option<u64>>()) -> Handover {
+        let (nonce, process, heir) = (Hex(nonce), Hex(process), heir.map(Hex));
+        Handover { nonce, process, until: Timestamp::from_unix_nanos(until), parts, lives, heir }
+    }
+}
+
 fn value() -> impl Strategy<Value = Value<Tally>> {
     prop_oneof![
         head().prop_map(|head| Value::Head(Written::new(head).unwrap().into())),
@@ -145,6 +153,10 @@ fn value() -> impl Strategy<Value = Value<Tally>> {
         ledger().prop_map(|ledger| Value::Ledger(ledger.into())),
         (any::<u64>(), proptest::collection::vec(letter(), 0..5))
             .prop_map(|(nonce, letters)| Value::Mailbox(Mailbox { nonce: Hex(nonce), letters }.into())),
+        handover().prop_map(|handover| Value::Handover(handover.into())),
+        (any::<u64>(), any::<i64>()).prop_map(|(nonce, handed)| {
+            Value::HandoverPart(HandoverPart { nonce: Hex(nonce), handed: json!({ "at": handed }) }.into())
+        }),
     ]
 }
 
@@ -175,7 +187,7 @@ proptest! {
     /// With the secret anybody can seal anything: it is an error or a value, never a panic.
     #[test]
     fn whatever_is_sealed_is_read_or_refused(body in "[\\[\\]{}\":,a-z0-9.\\-]{0,80}", bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
-        for kind in [Kind::Head, Kind::Row, Kind::Ledger, Kind::Mailbox] {
+        for kind in [Kind::Head, Kind::Row, Kind::Ledger, Kind::Mailbox, Kind::Handover, Kind::HandoverPart] {
             let _ = Value::<Tally>::read(&sealer(), kind, &key(), &bytes);
             let sealed = sealer().seal(kind, &key(), &body).unwrap();
             prop_assert!(Value::<Tally>::read(&sealer(), kind, &key(), &sealed).is_err());

@@ -8,6 +8,7 @@ use serde::de::DeserializeOwned;
 use super::counts::Counts;
 use super::envelope::{Kind, Sealer, print};
 use super::error::FormatError;
+use super::handover::{Handover, HandoverPart};
 use super::head::Head;
 use super::hex::Hex;
 use super::ledger::Ledger;
@@ -30,6 +31,8 @@ pub(crate) enum Value<C: Counts> {
     Row(Arc<Row<C>>),
     Ledger(Arc<Ledger<C>>),
     Mailbox(Arc<Mailbox>),
+    Handover(Arc<Handover>),
+    HandoverPart(Arc<HandoverPart>),
 }
 
 impl Written {
@@ -51,6 +54,8 @@ impl<C: Counts> Value<C> {
             Self::Row(_) => Kind::Row,
             Self::Ledger(_) => Kind::Ledger,
             Self::Mailbox(_) => Kind::Mailbox,
+            Self::Handover(_) => Kind::Handover,
+            Self::HandoverPart(_) => Kind::HandoverPart,
         }
     }
 
@@ -60,6 +65,8 @@ impl<C: Counts> Value<C> {
             Self::Row(row) => sealer.seal(Kind::Row, key, &body(&**row)?),
             Self::Ledger(ledger) => sealer.seal(Kind::Ledger, key, &body(&**ledger)?),
             Self::Mailbox(mailbox) => sealer.seal(Kind::Mailbox, key, &body(&**mailbox)?),
+            Self::Handover(handover) => sealer.seal(Kind::Handover, key, &body(&**handover)?),
+            Self::HandoverPart(part) => sealer.seal(Kind::HandoverPart, key, &body(&**part)?),
         }
     }
 
@@ -86,6 +93,12 @@ impl<C: Counts> Value<C> {
                 mailbox.check()?;
                 Ok(Self::Mailbox(Arc::new(mailbox)))
             }
+            Kind::Handover => {
+                let handover: Handover = parsed(body)?;
+                handover.check()?;
+                Ok(Self::Handover(Arc::new(handover)))
+            }
+            Kind::HandoverPart => Ok(Self::HandoverPart(Arc::new(parsed(body)?))),
         }
     }
 }

@@ -7,6 +7,7 @@ use super::cut::Found;
 use super::rules::{ProtocolRule, Rules};
 use crate::base::clock::Timestamp;
 use crate::fleet::format::counts::Counts;
+use crate::fleet::format::handover::Handover;
 use crate::fleet::format::head::{Descent, Head, Place};
 use crate::fleet::format::hex::Hex;
 use crate::fleet::format::ledger::Ledger;
@@ -63,6 +64,24 @@ impl Sweep<'_> {
     pub(crate) fn mailbox(&self, at: Timestamp) -> bool {
         let close_after = Duration::from_millis(self.head.timing.close_after);
         self.is_old(at) && self.store_now.since(at) >= close_after.saturating_mul(2)
+    }
+
+    /// Whether what says who has taken over what a process left may go: no outcome of its predictions counts any more.
+    pub(crate) fn handover(&self, handover: &Handover, at: Timestamp) -> bool {
+        self.is_old(at) && self.store_now > handover.until
+    }
+
+    /// The same of a part of what it left: its heir has had time to read it, or it was never said to be all there.
+    pub(crate) fn handover_part(&self, handover: Option<(&Handover, Timestamp)>, at: Timestamp) -> bool {
+        let close_after = Duration::from_millis(self.head.timing.close_after);
+        let is_past =
+            |at: Timestamp| self.is_old(at) && self.store_now.since(at) >= close_after.saturating_mul(2);
+        match handover {
+            None => is_past(at),
+            Some((handover, said)) => {
+                self.handover(handover, said) || handover.heir.is_some() && is_past(said)
+            }
+        }
     }
 
     /// Filed heads that nobody needs to see where the newest comes from. `oldest` is the one that a member has who may still ask.

@@ -54,7 +54,7 @@ impl Bucket {
             Kind::Row => !self.rules.keep(ProtocolRule::RowOverItself),
             Kind::Ledger => !self.rules.keep(ProtocolRule::LedgerOverRead),
             // Outcomes are not simulated.
-            Kind::Mailbox => false,
+            Kind::Mailbox | Kind::Handover | Kind::HandoverPart => false,
         }
     }
 

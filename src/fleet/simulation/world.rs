@@ -569,7 +569,7 @@ impl Run {
                 }
             }
             Value::Head(written) if self.layout.read_filed(key).is_some() => self.checks.filed(written),
-            Value::Head(_) | Value::Mailbox(_) => {}
+            Value::Head(_) | Value::Mailbox(_) | Value::Handover(_) | Value::HandoverPart(_) => {}
             Value::Row(row) => self.checks.row(life, row, before),
             Value::Ledger(ledger) => {
                 if let Some(head) = self.store_head() {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::counts::FleetCounts;
+use super::handover::Heir;
 use super::mail::{Mail, written};
 use super::membership::{Agent, Membership};
 use crate::base::clock::Timestamp;
@@ -16,7 +17,7 @@ use crate::fleet::format::hex::Hex;
 use crate::fleet::format::mailbox::{Carried, Letter, Mailbox};
 use crate::fleet::format::value::Value;
 use crate::fleet::protocol::call::{Act, Reply};
-use crate::fleet::store::StoreOutcome;
+use crate::fleet::store::{StoreError, StoreOutcome};
 use crate::handle::core::Core;
 use crate::task::outcome::Outcome;
 
@@ -31,6 +32,18 @@ const TRIES: usize = 3;
 
 /// Processes whose letters are remembered as read. Beyond it all are forgotten: an outcome that is read again is told to be a repeat.
 const WRITERS_MAX: usize = 4_096;
+
+/// What came of a letter.
+enum Sent {
+    /// It is in its mailbox, or was given up.
+    Over,
+    Waits,
+    /// It goes to whoever has taken over what that process left, with what it had not read.
+    Moved {
+        heir: Hex,
+        unread: Vec<Carried>,
+    },
+}
 
 impl Agent {
     /// Takes what others have left for this process.
@@ -83,14 +96,15 @@ impl Agent {
         self.perform(&Act::Put { key: self.layout.mailbox(of), value, over })
     }
 
-    /// Writes to the mailboxes whose turn it is, for as long as nothing is urgent.
+    /// Writes to the mailboxes whose turn it is, for as long as nothing is urgent. What turned out to be this process's to join.
     fn send_mail(
         &mut self,
         mail: &Mail,
         (now, gone_after): (Timestamp, Duration),
         most: usize,
         urgent: impl Fn() -> bool,
-    ) {
+    ) -> Vec<Carried> {
+        let mut here = Vec::new();
         let mut processes = mail.processes();
         processes.extend(self.courier.sent.keys());
         processes.sort_unstable();
@@ -99,42 +113,56 @@ impl Agent {
         processes.rotate_left(turn);
         for to in processes.into_iter().take(most) {
             if urgent() {
-                return;
+                break;
             }
             self.courier.last = to;
             let (n, failures) = (self.courier.n + 1, self.failures);
             let sent = self.courier.sent.remove(&to);
             let Some(letter) = sent.or_else(|| mail.letter(to, n, now)) else { continue };
             self.courier.n = self.courier.n.max(letter.n);
-            if self.write_to(to, &letter, mail, (now, gone_after)) {
-                mail.over(&letter);
-            } else {
-                self.courier.sent.insert(to, letter);
+            match self.write_to(to, &letter, mail, (now, gone_after)) {
+                Sent::Over => mail.over(&letter),
+                Sent::Waits => {
+                    self.courier.sent.insert(to, letter);
+                }
+                Sent::Moved { heir, mut unread } => {
+                    mail.over(&letter);
+                    unread.extend(letter.outcomes);
+                    here.extend(mail.reroute(to, heir, unread));
+                }
             }
             // Each call of a store that does not answer lasts until its end: the others wait.
             if self.failures > failures {
-                return;
+                break;
             }
         }
+        here
     }
 
-    /// Puts a letter into a mailbox; whether it is over with it, since it is there or is given up.
+    /// Puts a letter into a mailbox.
     fn write_to(
         &mut self,
         to: Hex,
         letter: &Letter,
         mail: &Mail,
         (now, gone_after): (Timestamp, Duration),
-    ) -> bool {
+    ) -> Sent {
         for _ in 0..TRIES {
             let get = Act::Get { key: self.layout.mailbox(to), kind: Kind::Mailbox, known: None };
             let (mailbox, tag) = match self.perform(&get) {
                 Reply::Value { value: Value::Mailbox(mailbox), tag, .. } => (mailbox, tag),
                 Reply::Absent => {
-                    mail.give_up(to, letter.outcomes.len(), now.plus(gone_after));
-                    return true;
+                    return match self.heir_of(to) {
+                        Heir::Is(heir) => Sent::Moved { heir, unread: Vec::new() },
+                        Heir::None if now.since(letter.at) >= gone_after => {
+                            mail.give_up(to, letter.outcomes.len(), now.plus(gone_after));
+                            Sent::Over
+                        }
+                        // It has just ended, or what it left waits for an heir.
+                        Heir::None | Heir::Unknown => Sent::Waits,
+                    };
                 }
-                _ => return false,
+                _ => return Sent::Waits,
             };
             let (own, others): (Vec<&Letter>, Vec<&Letter>) =
                 mailbox.letters.iter().partition(|there| there.from == letter.from);
@@ -143,33 +171,40 @@ impl Agent {
                 // They are taken out before they are given up: its owner may come after all, and then has either read them or not.
                 let beside = if is_there { 0 } else { letter.outcomes.len() };
                 let lying: usize = own.iter().map(|there| there.outcomes.len()).sum();
+                let heir = self.heir_of(to);
+                let unread = own.iter().filter(|there| there.n != letter.n);
+                let unread = unread.flat_map(|there| there.outcomes.iter().cloned()).collect();
                 match self.put_mailbox(to, others.into_iter().cloned().collect(), Some(tag)) {
                     Reply::Done(_) => {
+                        // It could not be removed when its owner ended.
+                        if let Heir::Is(heir) = heir {
+                            return Sent::Moved { heir, unread };
+                        }
                         mail.give_up(to, lying + beside, now.plus(gone_after));
-                        return true;
+                        return Sent::Over;
                     }
                     Reply::Failed(StoreOutcome::Conflict) => continue,
-                    _ => return false,
+                    _ => return Sent::Waits,
                 }
             }
             if is_there {
-                return true;
+                return Sent::Over;
             }
             let letters = || mailbox.letters.iter().chain(std::iter::once(letter));
             let bytes: usize =
                 letters().map(|one| 128 + one.outcomes.iter().map(written).sum::<usize>()).sum();
             // It is full until its owner comes.
             if bytes + 512 > Kind::Mailbox.limit() {
-                return false;
+                return Sent::Waits;
             }
             let letters = letters().cloned().collect();
             match self.put_mailbox(to, letters, Some(tag)) {
-                Reply::Done(_) => return true,
+                Reply::Done(_) => return Sent::Over,
                 Reply::Failed(StoreOutcome::Conflict) => {}
-                _ => return false,
+                _ => return Sent::Waits,
             }
         }
-        false
+        Sent::Waits
     }
 }
 
@@ -184,7 +219,7 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
     /// Exchanges outcomes with the others, as often as rows are written.
     pub(super) fn carry_mail(&self, fleet: &Membership, agent: &mut Agent) {
         let now = self.serving.clock.now();
-        if now < agent.courier.next {
+        if now < agent.courier.next || fleet.mail.is_closed() {
             return;
         }
         let timing = agent.member.following.timing();
@@ -193,10 +228,14 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
         self.join_mail(fleet, agent.take_mail(fleet.mail.own, now, close_after / 2));
         // Whoever lowers something waits for whoever asks the store.
         let urgent = || !fleet.demands.lock().is_empty();
-        agent.send_mail(&fleet.mail, (now, close_after), MAILBOXES, urgent);
+        let here = agent.send_mail(&fleet.mail, (now, close_after), MAILBOXES, urgent);
+        self.join_mail(fleet, here);
+        if !urgent() {
+            self.take_over_handovers(fleet, agent, close_after);
+        }
     }
 
-    fn join_mail(&self, fleet: &Membership, taken: Vec<Carried>) {
+    pub(super) fn join_mail(&self, fleet: &Membership, taken: Vec<Carried>) {
         let now = self.serving.clock.now();
         fleet.mail.receive(taken.len());
         for Carried { id, outcome } in taken {
@@ -211,12 +250,18 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
     pub(super) fn close_mailbox(&self, fleet: &Membership, agent: &mut Agent) {
         let (now, own) = (self.serving.clock.now(), fleet.mail.own);
         let gone_after = Duration::from_millis(agent.member.following.timing().close_after);
-        self.join_mail(fleet, agent.take_mail(own, now, gone_after));
-        agent.send_mail(&fleet.mail, (now, gone_after), CLOSING, || false);
-        if let Some((tag, _)) = agent.courier.emptied.take() {
+        let here = agent.send_mail(&fleet.mail, (now, gone_after), CLOSING, || false);
+        self.join_mail(fleet, here);
+        for _ in 0..TRIES {
+            self.join_mail(fleet, agent.take_mail(own, now, gone_after));
+            let Some((tag, _)) = agent.courier.emptied.take() else { return };
             let (store, key) = (Arc::clone(&agent.store), agent.layout.mailbox(own));
-            // Where it stays, whoever writes to it next sees that nobody reads it.
-            let _ = guarded(|| store.remove(&key, &tag));
+            // Where it stays, whoever writes to it finds what was written unread, and looks for an heir.
+            match guarded(|| store.remove(&key, &tag)) {
+                // Somebody has put in another letter.
+                Ok(Err(StoreError::Conflict)) => {}
+                _ => return,
+            }
         }
     }
 }

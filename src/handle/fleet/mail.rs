@@ -6,26 +6,32 @@
 //!
 //! - **A letter is never lost by an answer that is**: it is kept until the mailbox was seen with it, and has a number, so that its
 //!   owner reads none twice.
-//! - **A process that has ended takes nothing.** Its mailbox is gone, or a letter lies in it for longer than a silent process is there: what
-//!   was meant for it is given up and counted, for both arms alike. Its bits have gone with it.
+//! - **A process that has ended has left its bits to another one** ([`handover`](super::handover)), and what is meant for it goes there.
+//!   One that was killed has left nothing: a letter lies for longer than a silent process is there, and is given up and counted, for both
+//!   arms alike.
 //! - **Nothing grows**: what waits here is bounded in bytes, a mailbox by its format, and what does not fit is only counted.
 //!
 //! A log of all outcomes that one process replays would count them after a process has ended too, but it needs the other half of every
 //! pair in the store as well: a write for each prediction instead of one for some outcomes.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 
 use parking_lot::Mutex;
 
 use crate::base::clock::Timestamp;
 use crate::feedback::id::PredictionId;
 use crate::fleet::Tag;
+use crate::fleet::format::handover::Handover;
 use crate::fleet::format::hex::Hex;
 use crate::fleet::format::mailbox::{Carried, Letter};
 use crate::task::outcome::{Actual, Outcome};
 
 /// What waits in a process for all others, letters that are under way too, in bytes as they are written.
 const WAITING_BYTES: usize = 4 << 20;
+
+/// Processes whose heirs are remembered. Beyond it all are forgotten, and looked for again.
+const HEIRS_MAX: usize = 4_096;
 
 /// The longest letter, so that a mailbox holds some of several processes.
 const LETTER_BYTES: usize = 48 << 10;
@@ -45,6 +51,10 @@ struct Waiting {
     bytes: usize,
     /// Processes that take nothing, and until when.
     gone: BTreeMap<Hex, Timestamp>,
+    /// Who takes what is meant for a process that has ended.
+    heirs: BTreeMap<Hex, Hex>,
+    /// Nothing is carried any more.
+    closed: bool,
     counts: MailCounts,
 }
 
@@ -66,10 +76,13 @@ impl Mail {
         let known_at = Some(outcome.known_at.unwrap_or(now));
         let carried =
             Carried { id: id.to_string(), outcome: Outcome { actual: outcome.actual.clone(), known_at } };
-        let (to, bytes) = (Hex(process), written(&carried));
+        let bytes = written(&carried);
         let waiting = &mut *self.waiting.lock();
+        let to = waiting.heir_of(Hex(process));
         waiting.gone.retain(|_, until| now < *until);
-        if waiting.gone.contains_key(&to) || waiting.bytes + bytes > WAITING_BYTES {
+        // What comes back to its heir is joined there, or it was left out.
+        let nobody = to == self.own || waiting.gone.contains_key(&to);
+        if waiting.closed || nobody || waiting.bytes + bytes > WAITING_BYTES {
             return false;
         }
         waiting.bytes += bytes;
@@ -116,6 +129,34 @@ impl Mail {
         waiting.bytes -= letter.outcomes.iter().map(written).sum::<usize>();
     }
 
+    /// A process has ended and this is its heir: what waits for it goes there, with what was written to it and not read. What there is to be
+    /// joined here, where that is this process.
+    pub(super) fn reroute(&self, from: Hex, heir: Hex, unread: Vec<Carried>) -> Vec<Carried> {
+        let waiting = &mut *self.waiting.lock();
+        if waiting.heirs.len() >= HEIRS_MAX {
+            waiting.heirs.clear();
+        }
+        waiting.heirs.insert(from, heir);
+        let queued = waiting.outcomes.remove(&from).unwrap_or_default();
+        let moved = unread.into_iter().inspect(|carried| waiting.bytes += written(carried)).chain(queued);
+        let moved: Vec<Carried> = moved.collect();
+        if heir == self.own {
+            waiting.bytes -= moved.iter().map(written).sum::<usize>();
+            return moved;
+        }
+        waiting.outcomes.entry(heir).or_default().extend(moved);
+        Vec::new()
+    }
+
+    /// Nothing is carried from here on.
+    pub(super) fn close(&self) {
+        self.waiting.lock().closed = true;
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.waiting.lock().closed
+    }
+
     /// A process takes nothing: what waits for it is given up with so much that was written to it, and nothing is taken for it for so
     /// long.
     pub(super) fn give_up(&self, to: Hex, letters: usize, until: Timestamp) {
@@ -124,6 +165,20 @@ impl Mail {
         waiting.bytes -= left.iter().map(written).sum::<usize>();
         waiting.counts.unclaimed += (left.len() + letters) as u64;
         waiting.gone.insert(to, until);
+    }
+}
+
+impl Waiting {
+    /// Who takes what is meant for a process, from heir to heir.
+    fn heir_of(&self, mut process: Hex) -> Hex {
+        // No process is its own heir's heir; whatever somebody else has put into the store, it ends.
+        for _ in 0..self.heirs.len() {
+            match self.heirs.get(&process) {
+                Some(heir) => process = *heir,
+                None => break,
+            }
+        }
+        process
     }
 }
 
@@ -137,6 +192,14 @@ pub(super) fn written(carried: &Carried) -> usize {
         Actual::Class(_) | Actual::Value(_) => 32,
     };
     128 + carried.id.len() + of_truth
+}
+
+/// What a process has left, as it was when it was last looked at.
+pub(super) struct Seen {
+    pub(super) tag: Tag,
+    pub(super) since: Timestamp,
+    /// Nobody has taken it over.
+    pub(super) open: Option<Arc<Handover>>,
 }
 
 /// Who carries letters between this process and the store.
@@ -153,4 +216,12 @@ pub(super) struct Courier {
     pub(super) emptied: Option<(Tag, Timestamp)>,
     /// The last letter of each process that was read.
     pub(super) read: BTreeMap<Hex, u64>,
+    /// When it looks next for what processes have left that have ended.
+    pub(super) looks: Timestamp,
+    /// What they have left, as it was at the last look.
+    pub(super) seen: BTreeMap<Hex, Seen>,
+    /// What this process has taken over and not read yet.
+    pub(super) claimed: Vec<Arc<Handover>>,
+    /// Processes whose predictions it has taken over.
+    pub(super) held: u32,
 }

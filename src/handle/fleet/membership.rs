@@ -432,6 +432,7 @@ impl Agent {
             outcomes_waiting: mail.waiting,
             outcomes_received: mail.received,
             outcomes_unclaimed: mail.unclaimed,
+            taken_over: u64::from(self.courier.held),
             store_requests: self.requests,
             store_failures: self.failures,
             store_error: self.error.clone(),

@@ -7,12 +7,14 @@
 //!   what was read last.
 //! - **What raises exposure** is decided on what is agreed on, put to the others, and made true here once it is agreed on.
 //! - **What lowers it** is true here first, and is put to the others over whatever they have agreed on meanwhile, until they agree.
-//! - **Outcomes come to the process that made the prediction**, through its mailbox in the store (`mail`, `courier`).
+//! - **Outcomes come to the process that made the prediction**, through its mailbox in the store (`mail`, `courier`), and to its heir
+//!   once it has ended (`handover`).
 //! - **Nothing of it is on a request's path**, which reads the table and the lease as ever.
 
 pub(crate) mod agreement;
 pub(crate) mod counts;
 mod courier;
+mod handover;
 mod judging;
 mod mail;
 pub(crate) mod membership;

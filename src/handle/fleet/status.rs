@@ -39,8 +39,11 @@ pub struct FleetStatus {
     pub outcomes_waiting: u64,
     /// Outcomes of this process's predictions that came back to others and were brought here.
     pub outcomes_received: u64,
-    /// Outcomes that were forwarded and given up, because the process that made the prediction has ended or does not reach the store.
+    /// Outcomes that were forwarded and given up, because the process that made the prediction was killed or does not reach the store.
     pub outcomes_unclaimed: u64,
+    /// Processes that have ended, whose outcomes are joined here: this one has taken over what they left.
+    #[serde(default)]
+    pub taken_over: u64,
     /// Requests of the store so far.
     pub store_requests: u64,
     /// Those of them that came to nothing, or of which it is not known what they came to.

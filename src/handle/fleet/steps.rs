@@ -613,10 +613,15 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
         let Some(fleet) = &self.fleet else { return };
         let agent = &mut *fleet.agent.lock();
         self.close_mailbox(fleet, agent);
+        let handed = self.hand_over(fleet);
         self.tell_counts(agent);
         self.press(fleet, agent);
         agent.member.leave();
         self.ask(agent);
+        // After the last row: what it counts is in the bits, and is not counted by an heir.
+        if agent.state == FleetState::Following {
+            self.leave_handover(fleet, agent, handed);
+        }
     }
 }
 

@@ -470,7 +470,7 @@ pub const DESCRIBED: &[Described] = &[
     },
     Described {
         name: "switchback_fleet_outcomes_unclaimed_total",
-        help: "Outcomes that were forwarded and given up, because the process that made the prediction has ended or does not reach the store.",
+        help: "Outcomes that were forwarded and given up, because the process that made the prediction was killed or does not reach the store.",
         kind: FigureKind::Counter,
         unit: Unit::None,
         labels: &[],

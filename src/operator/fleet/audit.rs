@@ -269,6 +269,8 @@ impl Reach {
                 || layout.read_filed(key).is_some()
                 || layout.read_kept(key).is_some()
                 || layout.read_mailbox(key).is_some()
+                || layout.read_handover(key).is_some()
+                || layout.read_handover_part(key).is_some()
                 || key.below(&layout.probes()).is_some()
         };
         let strays = lying.all.iter().filter(|entry| !is_ours(entry));

@@ -11,6 +11,7 @@ use crate::control::decider::Decider;
 use crate::control::outside::settings;
 use crate::control::saved::SavedControl;
 use crate::fleet::format::envelope::{Kind, Sealer};
+use crate::fleet::format::handover::Handover;
 use crate::fleet::format::head::Head;
 use crate::fleet::format::hex::Hex;
 use crate::fleet::format::layout::Layout;
@@ -197,6 +198,21 @@ impl Reach {
             rows.insert(name, found);
         }
         Ok(rows)
+    }
+
+    /// What is said of what processes have left, those of it that can be read, and when it was said.
+    pub(super) fn handovers(
+        &self,
+        listed: &[Listed],
+    ) -> Result<BTreeMap<Hex, (Arc<Handover>, Timestamp)>, FleetError> {
+        let mut handovers = BTreeMap::new();
+        for entry in listed {
+            let Some(process) = self.layout.read_handover(&entry.key) else { continue };
+            if let Lies::Value(Value::Handover(handover), _, at) = self.get(Kind::Handover, &entry.key)? {
+                handovers.insert(process, (handover, at));
+            }
+        }
+        Ok(handovers)
     }
 
     /// A head that is filed or kept.

@@ -97,11 +97,20 @@ impl Reach {
         gone.extend(sweep.filed(oldest, &filed).into_iter().map(|place| self.layout.filed(place)));
         gone.extend(sweep.kept(&kept).into_iter().map(|(place, print)| self.layout.kept(place, print)));
         let probes = self.layout.probes();
+        let handovers = self.handovers(&lying.all)?;
         let is_left = |entry: &&Listed| {
             let of_probe = entry.key.below(&probes).is_some()
                 && lying.store_now.since(entry.at) >= older_than.max(PROBED);
             let of_mail = self.layout.read_mailbox(&entry.key).is_some() && sweep.mailbox(entry.at);
-            of_probe || of_mail || gone.contains(&entry.key)
+            let of_handover = self.layout.read_handover(&entry.key).and_then(|of| handovers.get(&of));
+            let of_handover = of_handover.is_some_and(|(handover, at)| sweep.handover(handover, *at));
+            let of_part = self.layout.read_handover_part(&entry.key).is_some_and(|(of, _)| {
+                let handover = handovers.get(&of).map(|(handover, at)| (&**handover, *at));
+                // One that cannot be read says nothing of what was left.
+                let is_unreadable = handover.is_none() && at(&self.layout.handover(of)).is_some();
+                !is_unreadable && sweep.handover_part(handover, entry.at)
+            });
+            of_probe || of_mail || of_handover || of_part || gone.contains(&entry.key)
         };
         Ok(lying.all.iter().filter(is_left).cloned().collect())
     }

@@ -22,6 +22,8 @@ type Handle = ModelHandle<f64, f64>;
 struct Lossy {
     store: InMemory,
     loses: AtomicBool,
+    /// It takes nothing of what a process leaves when it ends.
+    leaves_nothing: AtomicBool,
     puts: AtomicU64,
     /// The keys that were put, in order, and what is done within the first put of a mailbox, while somebody wants to know.
     wanted: Mutex<Option<Wanted>>,
@@ -43,6 +45,9 @@ impl Store for Lossy {
         });
         if let Some(meanwhile) = meanwhile {
             meanwhile();
+        }
+        if self.leaves_nothing.load(Ordering::Relaxed) && key.as_str().contains("/left/") {
+            return Err(StoreError::refused("nothing may be left here"));
         }
         let lost = || StoreError::unknown("no answer came");
         if !self.loses.load(Ordering::Relaxed) || !key.as_str().contains("/mail/") {
@@ -73,14 +78,24 @@ struct World {
     /// Labels on their way: when they are known, and the number of the one that made the prediction.
     labels: Vec<(Timestamp, usize, PredictionId, bool)>,
     answers: BTreeMap<String, u64>,
+    /// How labels come.
+    how: Labels,
 }
 
 impl World {
     fn new(members: usize) -> Self {
+        Self::with_labels(members, Labels::complete_after(Duration::from_secs(60)))
+    }
+
+    fn with_labels(members: usize, how: Labels) -> Self {
         let clock = Clock::manual(Timestamp::from_unix_seconds(1_800_000_000));
-        let (loses, puts) = (AtomicBool::new(false), AtomicU64::new(0));
-        let store =
-            Arc::new(Lossy { store: InMemory::new(clock.clone()), loses, puts, wanted: Mutex::new(None) });
+        let store = Arc::new(Lossy {
+            store: InMemory::new(clock.clone()),
+            loses: AtomicBool::new(false),
+            leaves_nothing: AtomicBool::new(false),
+            puts: AtomicU64::new(0),
+            wanted: Mutex::new(None),
+        });
         let mut world = Self {
             clock,
             store,
@@ -88,6 +103,7 @@ impl World {
             chance: Chance(9),
             labels: Vec::new(),
             answers: BTreeMap::new(),
+            how,
         };
         (0..members).for_each(|_| world.join(true));
         world.steps(6, 0);
@@ -102,7 +118,7 @@ impl World {
             .live("v1", closure("v1@1", |x: &f64| Ok(if *x < 0.1 { 0.9 } else { 0.1 })))
             .source(|name: &str| Ok(Box::new(version(name)) as Box<dyn switchback::Model<f64, f64>>))
             .task(Task::binary(|p: &f64| *p))
-            .labels(Labels::complete_after(Duration::from_secs(60)))
+            .labels(self.how.clone())
             .threads(Threads::manual().stripes(1))
             .clock(self.clock.clone())
             // One seed for all, as a configuration that is the same everywhere has it.
@@ -142,6 +158,14 @@ impl World {
 
     fn steps(&mut self, seconds: u64, requests: usize) {
         (0..2 * seconds).for_each(|_| self.step(requests));
+    }
+
+    /// The same without requests or labels, in fewer steps.
+    fn rest(&self, seconds: u64) {
+        for _ in 0..seconds / 2 {
+            self.members.iter().for_each(ModelHandle::tick);
+            self.clock.advance(Duration::from_secs(2));
+        }
     }
 
     /// Over all members.
@@ -214,8 +238,9 @@ fn an_outcome_that_comes_to_several_processes_counts_once() {
 }
 
 #[test]
-fn outcomes_for_a_process_that_has_ended_are_given_up_and_counted() {
+fn outcomes_for_a_process_that_has_ended_and_left_nothing_are_given_up_and_counted() {
     let mut world = World::new(3);
+    world.store.leaves_nothing.store(true, Ordering::Relaxed);
     let of_third = |world: &World| world.members[2].predict(&0.5).unwrap().id();
     let (told_before, told_after) = (of_third(&world), of_third(&world));
     let ended = world.members.pop().unwrap();
@@ -223,7 +248,9 @@ fn outcomes_for_a_process_that_has_ended_are_given_up_and_counted() {
     let tell = |world: &World, id| world.members[0].feedback(id, Outcome::class(0));
     // Nobody knows yet.
     assert_eq!(tell(&world, told_before), FeedbackOutcome::Forwarded);
-    world.steps(6, 0);
+    world.steps(500, 0);
+    assert_eq!(world.members[0].fleet().unwrap().outcomes_waiting, 1, "it may still be leaving");
+    world.steps(110, 0);
     let fleet = world.members[0].fleet().unwrap();
     assert_eq!((fleet.outcomes_waiting, fleet.outcomes_unclaimed), (0, 1));
     assert_eq!(tell(&world, told_after), FeedbackOutcome::Elsewhere);
@@ -408,4 +435,150 @@ fn a_mailbox_that_was_damaged_is_put_anew_by_its_owner_and_nothing_that_waits_is
     assert_eq!(fleet(|fleet| fleet.outcomes_received), 2);
     assert_eq!((fleet(|fleet| fleet.outcomes_waiting), fleet(|fleet| fleet.outcomes_unclaimed)), (0, 0));
     assert_eq!(world.sum(|member| member.status().feedback.counted), 2);
+}
+
+/// A rolling deploy: a process says goodbye, and a new one comes. The one that has ended.
+fn deployed(world: &mut World, place: usize) -> Handle {
+    let ended = world.members.remove(place);
+    ended.close(Duration::ZERO).unwrap();
+    world.join(true);
+    ended
+}
+
+/// Outcomes that come to the first process that is there.
+fn told(world: &World, ids: &[PredictionId]) -> Vec<FeedbackOutcome> {
+    ids.iter().map(|id| world.members[0].feedback(*id, Outcome::class(0))).collect()
+}
+
+fn predicted(world: &World, place: usize, number: usize) -> Vec<PredictionId> {
+    (0..number).map(|n| world.members[place].predict(&(n as f64 / number as f64)).unwrap().id()).collect()
+}
+
+/// Bug: of a fleet that is deployed daily, and whose labels come after days, most labels counted nowhere. Cause: the bits that tell repeats
+/// ended with the process. Fix: it leaves them to another one.
+#[test]
+fn outcomes_of_a_process_that_has_ended_are_joined_by_its_heir_and_count_once() {
+    let mut world = World::new(3);
+    let ids = predicted(&world, 2, 200);
+    world.steps(3, 0);
+    // Before it ends half of them are known, where they were made and elsewhere.
+    ids[..50].iter().for_each(|id| {
+        assert_eq!(world.members[2].feedback(*id, Outcome::class(0)), FeedbackOutcome::Counted);
+    });
+    assert!(told(&world, &ids[50..100]).iter().all(|told| *told == FeedbackOutcome::Forwarded));
+    world.steps(20, 0);
+    let ended = deployed(&mut world, 2);
+    // It joins no more, so that nobody counts for it what it has counted, nor what it predicts on its way out.
+    assert_eq!(ended.status().feedback.counted, 100);
+    assert_eq!(ended.feedback(ids[199], Outcome::class(0)), FeedbackOutcome::Elsewhere);
+    world.clock.advance(Duration::from_millis(1));
+    let after_its_end = ended.predict(&0.5).unwrap().id();
+    assert_eq!(world.members[0].feedback(after_its_end, Outcome::class(0)), FeedbackOutcome::Forwarded);
+    // All of them come, to one that is not the heir or is.
+    let counted = |world: &World| world.sum(|member| member.status().feedback.counted);
+    assert_eq!(counted(&world), 0);
+    told(&world, &ids);
+    world.rest(700);
+    let taken_over = world.sum(|member| member.fleet().unwrap().taken_over);
+    assert_eq!((taken_over, counted(&world)), (1, 100), "those that were not known before");
+    // And once more.
+    told(&world, &ids);
+    world.steps(60, 0);
+    assert_eq!(counted(&world), 100);
+    let fleet = |of: fn(&switchback::status::FleetStatus) -> u64| world.sum(|m| of(&m.fleet().unwrap()));
+    assert_eq!((fleet(|fleet| fleet.outcomes_waiting), fleet(|fleet| fleet.outcomes_unclaimed)), (0, 0));
+    // What was left is gone, and who has it is known for as long as an outcome may come.
+    let store = Arc::clone(&world.store);
+    let under = |name: &str| {
+        let key = Key::new(&format!("switchback/h/late/{name}")).unwrap();
+        store.list(&key, None).unwrap().entries.len()
+    };
+    assert_eq!((under("left"), under("over")), (0, 1));
+    let fleet = Fleet::on(Arc::clone(&world.store)).secret([7; 32]);
+    let operator = FleetOperator::with_clock(&fleet, "late", world.clock.clone()).unwrap();
+    let strays = |finding: &FleetFinding| matches!(finding, FleetFinding::Stray { .. });
+    assert!(!operator.audit().unwrap().findings.iter().any(strays));
+    operator.sweep(Duration::ZERO).unwrap();
+    assert_eq!(under("over"), 1);
+    world.clock.advance(Duration::from_secs(8 * 86_400));
+    world.steps(20, 0);
+    operator.sweep(Duration::ZERO).unwrap();
+    assert_eq!(under("over"), 0);
+}
+
+/// Every process is replaced, one after another, twice: what was predicted before is joined after, whoever has it by then.
+#[test]
+fn what_was_left_goes_from_heir_to_heir_through_rolling_deploys() {
+    let mut world = World::new(3);
+    let ids: Vec<PredictionId> = (0..3).flat_map(|place| predicted(&world, place, 100)).collect();
+    world.steps(3, 0);
+    for _ in 0..6 {
+        deployed(&mut world, 0);
+        world.rest(500);
+    }
+    told(&world, &ids);
+    world.steps(120, 0);
+    let counted = world.sum(|member| member.status().feedback.counted);
+    let fleet = |of: fn(&switchback::status::FleetStatus) -> u64| world.sum(|m| of(&m.fleet().unwrap()));
+    assert_eq!(
+        (counted, fleet(|fleet| fleet.outcomes_unclaimed), fleet(|fleet| fleet.outcomes_waiting)),
+        (300, 0, 0)
+    );
+}
+
+/// The evidence of a fleet that is deployed under way, whose labels all come late, is that of one that is not: it decides, and right.
+#[test]
+fn a_rollout_is_decided_by_labels_of_processes_that_have_ended() {
+    for (name, ends) in [("bad", Phase::Aborted), ("v2", Phase::Promoted)] {
+        let mut world = World::with_labels(3, Labels::complete_after(Duration::from_secs(900)));
+        tried(&world, name);
+        // No label comes before all processes have been replaced, and each is complete after.
+        let mut ids = Vec::new();
+        for _ in 0..200 {
+            for place in 0..3 {
+                let input = [(); 4].map(|()| world.chance.next());
+                ids.extend(input.iter().map(|input| world.members[place].predict(input).unwrap().id()));
+            }
+            world.steps(1, 0);
+        }
+        for _ in 0..3 {
+            deployed(&mut world, 0);
+            world.rest(160);
+        }
+        told(&world, &ids);
+        world.rest(520);
+        let over = |event: &EventKind| match event {
+            EventKind::Aborted { version, .. } if ends == Phase::Aborted => *version == name,
+            EventKind::Promoted { version, .. } if ends == Phase::Promoted => *version == name,
+            _ => false,
+        };
+        for member in &world.members {
+            assert!(
+                member.events().iter().any(|event| over(&event.kind)),
+                "{name}: {:?} {:?}",
+                member.fleet(),
+                member.status().rollouts
+            );
+        }
+    }
+}
+
+/// Silence that means something is heard by the heir, at the time at which it does, whatever the heir waits for itself.
+#[test]
+fn the_silence_of_a_process_that_has_ended_is_heard_by_its_heir() {
+    let mut world =
+        World::with_labels(2, Labels::new().assumed_after(Duration::from_secs(1_000), Outcome::class(0)));
+    let ids = predicted(&world, 1, 100);
+    world.steps(10, 0);
+    assert_eq!(world.members[1].feedback(ids[0], Outcome::class(1)), FeedbackOutcome::Counted);
+    drop(deployed(&mut world, 1));
+    // Newer ones wait at both before anything is taken over.
+    (0..2).for_each(|place| drop(predicted(&world, place, 50)));
+    world.rest(800);
+    let assumed = |world: &World| world.sum(|member| member.status().feedback.assumed);
+    assert_eq!((world.sum(|member| member.fleet().unwrap().taken_over), assumed(&world)), (1, 0));
+    world.steps(195, 0);
+    assert_eq!(assumed(&world), 99);
+    world.steps(12, 0);
+    assert_eq!(assumed(&world), 199);
 }
