@@ -57,6 +57,71 @@ static GOOD: LazyLock<Good> = LazyLock::new(|| {
     Good { values, now: clock.now() }
 });
 
+/// What a process that has ended has left, and outcomes of its predictions.
+struct Left {
+    header: Key,
+    part: Key,
+    body: Vec<u8>,
+    ids: Vec<PredictionId>,
+}
+
+static LEFT: LazyLock<Left> = LazyLock::new(|| {
+    let clock = Clock::manual(GOOD.now);
+    let store = store(&clock);
+    let member = builder(&store, &clock, 4).build().unwrap();
+    let mut ids = Vec::new();
+    for round in 0..8_u32 {
+        let answers = (0..20_u32).filter_map(|input| member.predict(&(f64::from(input + round) / 40.0)).ok());
+        ids.extend(answers.map(|answer| answer.id()));
+        member.run_shadow(usize::MAX);
+        for id in ids.iter().step_by(3) {
+            let _ = member.feedback(*id, Outcome::class(0));
+        }
+        member.tick();
+        clock.advance(Duration::from_secs(1));
+    }
+    member.close(Duration::ZERO).unwrap();
+    let values = listed(&store);
+    let key = |part: &str| values.keys().find(|key| key.as_str().contains(part)).unwrap().clone();
+    let (header, part) = (key("/over/"), key("/left/"));
+    let body = values[&part].split(|byte| *byte == b'\n').nth(1).unwrap().to_vec();
+    Left { header, part, body, ids }
+});
+
+/// The only part of what a process has left.
+pub(crate) fn left() -> &'static [u8] {
+    &LEFT.body
+}
+
+/// As an heir reads what a process has left, which is this, and joins outcomes of its predictions. How many processes it has taken over
+/// something of, and how many outcomes counted.
+pub(crate) fn taken_over(body: &[u8]) -> (u64, u64) {
+    let clock = Clock::manual(GOOD.now);
+    let store = store(&clock);
+    let process = LEFT.header.as_str().rsplit('/').next().unwrap();
+    let header = format!(
+        r#"{{"nonce":"0123456789abcdef","process":"{process}","until":{},"parts":1,"lives":1,"heir":null}}"#,
+        u64::MAX
+    );
+    replace(&store, &LEFT.header, &sealed("handover", &LEFT.header, header.as_bytes()));
+    replace(&store, &LEFT.part, &sealed("handover part", &LEFT.part, body));
+    let member = builder(&store, &clock, 3).build().unwrap();
+    for round in 0..4_u32 {
+        let _ = member.predict(&f64::from(round));
+        member.run_shadow(usize::MAX);
+        for id in &LEFT.ids {
+            let _ = member.feedback(*id, Outcome::class(0));
+        }
+        member.tick();
+        clock.advance(Duration::from_secs(6));
+    }
+    let _ = serde_json::to_vec(&(member.fleet(), member.status())).unwrap();
+    // It hands all of it on.
+    let status = (member.fleet().unwrap().taken_over, member.status().feedback.counted);
+    member.close(Duration::ZERO).unwrap();
+    status
+}
+
 fn listed(store: &InMemory) -> BTreeMap<Key, Vec<u8>> {
     let root = Key::new(ROOT).unwrap();
     let (mut values, mut last) = (BTreeMap::new(), None);

@@ -19,12 +19,14 @@ use switchback::{Builder, Clock, Model, ModelHandle, Plan, PredictionId, Task, T
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 mod fleet_values;
+#[allow(unused_imports, reason = "fuzzing knows it by its name alone")]
+pub(crate) use fleet_values::{left, taken_over};
 
 /// A parser, and a folder that it may write to.
 pub(crate) type Parser = fn(&[u8], &PathBuf);
 
 /// By the name that its corpus has below `tests/corpus`.
-pub(crate) const PARSERS: [(&str, Parser); 18] = [
+pub(crate) const PARSERS: [(&str, Parser); 19] = [
     ("onnx", onnx),
     ("manifest", manifest),
     ("journal", journal),
@@ -37,6 +39,9 @@ pub(crate) const PARSERS: [(&str, Parser); 18] = [
     ("tags", tags),
     ("fleet", |bytes, _| fleet_values::operated(bytes)),
     ("member", |bytes, _| fleet_values::followed(bytes)),
+    ("handover", |bytes, _| {
+        let _ = fleet_values::taken_over(bytes);
+    }),
     ("directory", directory),
     ("remembered", remembered),
     ("admin", admin),

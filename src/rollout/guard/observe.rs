@@ -93,7 +93,9 @@ impl Design {
             Uses::Pairs => Compared::Pairs,
             Uses::Arms => Compared::Arms,
             Uses::Alone => Compared::Alone,
-            Uses::Both if pairs > requests.candidate.units + keys.candidate.units => Compared::Pairs,
+            Uses::Both if pairs > requests.candidate.units.saturating_add(keys.candidate.units) => {
+                Compared::Pairs
+            }
             Uses::Both => Compared::Arms,
         }
     }

@@ -98,9 +98,9 @@ impl UnitCounts {
 
 impl Additive for UnitCounts {
     fn merge(&mut self, other: &Self) {
-        self.units += other.units;
-        self.failed += other.failed;
-        self.refused += other.refused;
+        self.units = self.units.saturating_add(other.units);
+        self.failed = self.failed.saturating_add(other.failed);
+        self.refused = self.refused.saturating_add(other.refused);
         merge_each(&mut self.slow, &other.slow, Events::merge);
     }
     fn is_empty(&self) -> bool {
@@ -146,7 +146,7 @@ impl Additive for KpiCounts {
     fn merge(&mut self, other: &Self) {
         self.scores.merge(&other.scores);
         self.values.merge(&other.values);
-        self.outside += other.outside;
+        self.outside = self.outside.saturating_add(other.outside);
     }
     fn is_empty(&self) -> bool {
         self.values.is_empty() && self.outside == 0
@@ -196,7 +196,7 @@ impl ArmLabels {
     /// Counts a value outside of the bounds of a business figure.
     pub(crate) fn count_outside(&mut self, place: usize) {
         if let Some(counts) = self.kpi(place) {
-            counts.outside += 1;
+            counts.outside = counts.outside.saturating_add(1);
         }
     }
 
@@ -230,9 +230,9 @@ impl ArmLabels {
 
 impl Additive for ArmLabels {
     fn merge(&mut self, other: &Self) {
-        self.known += other.known;
+        self.known = self.known.saturating_add(other.known);
         for (own, other) in self.decided.iter_mut().flatten().zip(other.decided.iter().flatten()) {
-            *own += other;
+            *own = own.saturating_add(*other);
         }
         self.wrong.merge(&other.wrong);
         merge_each(&mut self.losses, &other.losses, Scores::merge);

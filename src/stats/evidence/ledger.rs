@@ -278,7 +278,7 @@ impl Ledger {
         let mut labelled = Vec::new();
         for (slot, labels) in &labels.slots {
             counts.pair_labels.merge(&labels.pairs);
-            let known = labels.requests.known + labels.keys.known;
+            let known = labels.requests.known.saturating_add(labels.keys.known);
             labelled.push((*slot, known));
         }
         let own = |own: &mut ArmCounts, of: fn(&super::waiting::Labels) -> &super::arm::ArmLabels| {
@@ -317,8 +317,13 @@ impl Ledger {
             add_to_segment(wrong, side, known.requests, known.keys);
             wrong.pairs.merge(&known.pairs);
         }
-        self.late += labels.late;
-        self.cover(matches!(side, Side::Live(_)), cohort, requests.units + keys.units, &labelled);
+        self.late = self.late.saturating_add(labels.late);
+        self.cover(
+            matches!(side, Side::Live(_)),
+            cohort,
+            requests.units.saturating_add(keys.units),
+            &labelled,
+        );
         if era == self.era {
             self.coming_fresh.merge(&counts);
         }
@@ -334,8 +339,8 @@ impl Ledger {
             let began = from(slot);
             let cohort = self.cohorts.entry(slot).or_insert(Cohort { from: began, ..Cohort::default() });
             let coverage = if live { &mut cohort.live } else { &mut cohort.candidate };
-            coverage.predictions += predictions;
-            coverage.labelled += known;
+            coverage.predictions = coverage.predictions.saturating_add(predictions);
+            coverage.labelled = coverage.labelled.saturating_add(known);
         }
         while self.cohorts.len() > COHORTS_MAX {
             self.cohorts.pop_first();
@@ -375,7 +380,8 @@ impl Ledger {
         }
         (coming.calm, fresh.calm) = self.calm.settle(&coming.failed(), &fresh.failed());
         let of_canary = |by_odds: &ByOdds<ArmCounts>| by_odds.pooled().candidate.units.units;
-        let units = coming.alone.units.units + of_canary(&coming.requests) + of_canary(&coming.keys);
+        let units = [&coming.requests, &coming.keys].into_iter().map(of_canary);
+        let units = units.fold(coming.alone.units.units, u64::saturating_add);
         self.blocks.add(&coming, units.max(coming.pair_labels.known));
         self.fresh.merge(&fresh);
     }

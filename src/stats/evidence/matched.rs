@@ -20,6 +20,10 @@ type Waiting = VecDeque<bool>;
 /// So many of the version that says yes more often wait, the last ones: what is older is of another time.
 const WAITING_MAX: usize = 8;
 
+/// Of what comes in one tick so many are matched at most: it takes a byte of each, and milliseconds of all. What a tick brings together of a
+/// fleet is what others say that they have counted.
+const TOGETHER_MAX: u64 = 1 << 20;
+
 /// Called yes: how many, and how many of them wrongly.
 #[derive(Debug, Clone, Copy, Default)]
 struct Flagged {
@@ -62,7 +66,7 @@ impl Matching {
         for (keyed, arms) in [(false, requests), (true, keys)] {
             for (odds, arms) in arms.iter() {
                 let flagged = (Flagged::of(&arms.candidate), Flagged::of(&arms.live));
-                if flagged.0.all + flagged.1.all == 0 {
+                if flagged.0.all == 0 && flagged.1.all == 0 {
                     continue;
                 }
                 came.push((keyed, odds));
@@ -89,13 +93,14 @@ impl Flagged {
     }
 
     fn count(&mut self, yes: bool, count: u64) {
-        self.all += count;
-        self.wrong += if yes { 0 } else { count };
+        self.all = self.all.saturating_add(count);
+        self.wrong = self.wrong.saturating_add(if yes { 0 } else { count });
     }
 
-    /// In an order drawn at random: which of a tick came first is not known.
+    /// In an order drawn at random: which of a tick came first is not known. The first so many of it, where there are more, are as good a
+    /// sample as any.
     fn in_some_order(mut self, waiting: &mut Waiting, chance: &mut SplitMix64) {
-        while self.all > 0 {
+        for _ in 0..self.all.min(TOGETHER_MAX) {
             let wrong = chance.bits() % self.all < self.wrong;
             waiting.push_back(wrong);
             self.all -= 1;
@@ -129,6 +134,20 @@ fn join(
 mod tests {
     use super::*;
     use crate::base::share::Share;
+
+    /// Bug: whoever judges a fleet hung on a count that was not true, and took memory for each of it. Cause: all were drawn one by one. Fix:
+    /// a million of a tick are.
+    #[test]
+    fn a_count_that_cannot_be_true_takes_neither_time_nor_memory_without_a_bound() {
+        let mut matching = Matching::new();
+        let none = ByOdds::default();
+        let matched = matching.of_arms(&arms([1 << 62, 1 << 62], [u64::MAX, u64::MAX]), &none);
+        assert_eq!(matched.pairs(), TOGETHER_MAX);
+        assert!(matching.arms.values().all(|(own, theirs)| own.len() + theirs.len() <= WAITING_MAX));
+        // A sample of what came: the candidate's are as often wrong as right.
+        let wrong = matched.only_candidate + matched.both;
+        assert!(wrong.abs_diff(TOGETHER_MAX / 2) < TOGETHER_MAX / 100, "{matched:?}");
+    }
 
     fn arms(candidate: [u64; 2], live: [u64; 2]) -> ByOdds<ArmCounts> {
         let half = Share::new(0.5).unwrap();

@@ -160,9 +160,9 @@ impl PairLabels {
     /// Counts a pair whose truth is hidden.
     pub(crate) fn count_hidden(&mut self, alike: bool) {
         if alike {
-            self.hidden.alike += 1;
+            self.hidden.alike = self.hidden.alike.saturating_add(1);
         } else {
-            self.hidden.apart += 1;
+            self.hidden.apart = self.hidden.apart.saturating_add(1);
         }
     }
 
@@ -208,17 +208,17 @@ impl PairLabels {
 
 impl Additive for PairLabels {
     fn merge(&mut self, other: &Self) {
-        self.known += other.known;
+        self.known = self.known.saturating_add(other.known);
         let cells =
             |decided: &[[[u64; 2]; 3]; 3]| decided.iter().flatten().flatten().copied().collect::<Vec<_>>();
         for (own, other) in self.decided.iter_mut().flatten().flatten().zip(cells(&other.decided)) {
-            *own += other;
+            *own = own.saturating_add(other);
         }
         self.wrong.merge(&other.wrong);
         merge_each(&mut self.losses, &other.losses, Scores::merge);
         self.errors.merge(&other.errors);
-        self.hidden.alike += other.hidden.alike;
-        self.hidden.apart += other.hidden.apart;
+        self.hidden.alike = self.hidden.alike.saturating_add(other.hidden.alike);
+        self.hidden.apart = self.hidden.apart.saturating_add(other.hidden.apart);
         self.hidden.explored.merge(&other.hidden.explored);
     }
     fn is_empty(&self) -> bool {

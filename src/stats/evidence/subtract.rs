@@ -47,8 +47,8 @@ by_component! {
 
 impl Additive for Hidden {
     fn merge(&mut self, other: &Self) {
-        self.alike += other.alike;
-        self.apart += other.apart;
+        self.alike = self.alike.saturating_add(other.alike);
+        self.apart = self.apart.saturating_add(other.apart);
         self.explored.merge(&other.explored);
     }
     fn is_empty(&self) -> bool {
