@@ -992,12 +992,15 @@ impl Issued {
     #[cfg(feature = "state")]
     pub(crate) fn merge(&mut self, others: impl Iterator<Item = (u64, u64)>) {
         let mut slots: OrderedMap<u64, u64> = self.slots.drain(..).collect();
-        others.for_each(|(slot, rows)| *slots.entry(slot).or_default() += rows);
+        for (slot, rows) in others {
+            let all = slots.entry(slot).or_default();
+            *all = all.saturating_add(rows);
+        }
         self.slots = slots.into_iter().collect();
     }
 
     fn total(&self) -> u64 {
-        self.slots.iter().map(|(_, rows)| rows).sum()
+        self.slots.iter().fold(0, |sum, (_, rows)| sum.saturating_add(*rows))
     }
 }
 

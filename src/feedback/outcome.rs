@@ -29,7 +29,8 @@ pub enum FeedbackOutcome {
     /// [`Elsewhere`](Self::Elsewhere) of each other's.
     Unknown,
     /// The id is genuine, sealed with the same key, and another handle or process made it: a replica, or this one before a start
-    /// that kept no state. Deliver the outcome there; here it is only counted as such.
+    /// that kept no state. Deliver the outcome there; here it is only counted as such. A member of a fleet that was closed says so of all
+    /// outcomes: any other member takes them.
     Elsewhere,
     /// Another process of the fleet made the prediction, and the outcome is on its way there through the fleet's store, where it comes
     /// to one of the others.

@@ -449,6 +449,10 @@ impl<I: ?Sized + 'static, O: 'static> ModelHandle<I, O> {
     /// Where state (`Builder::state`) is kept, that is written down before the candidates are taken off: the next start, or the
     /// process that looks on, goes on with the rollouts as they were. What happens here afterwards is not written any more.
     ///
+    /// A member of a fleet (`Builder::fleet`) tells the others what it has counted and leaves in the store what outcomes need that come later
+    /// for its predictions: some puts, on the caller's thread, for as long as the store takes for them. Here `feedback` says
+    /// [`Elsewhere`](crate::feedback::FeedbackOutcome::Elsewhere) of all outcomes from then on.
+    ///
     /// # Errors
     ///
     /// A thread was still busy when `deadline` had passed; it ends when it is done.

@@ -7,7 +7,7 @@ use super::error::FormatError;
 use super::hex::Hex;
 use crate::base::clock::Timestamp;
 
-/// The most parts of one handover: some 64 MB, more than the bits of a hundred million predictions.
+/// The most parts of one handover: some 40 MB where all are bits, of 190 million predictions.
 pub(crate) const PARTS_MAX: u32 = 24;
 
 /// Says that a process has ended, and where outcomes of its predictions are joined from then on.

@@ -20,6 +20,9 @@ pub(crate) struct Mailbox {
     /// Another one in each that is put, so that no two have the same bytes: a store may name a value by its digest.
     pub(crate) nonce: Hex,
     pub(crate) letters: Vec<Letter>,
+    /// Its owner has ended, and could not remove it: nobody reads it any more.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) ended: bool,
 }
 
 /// Outcomes that one process has left at once.

@@ -151,8 +151,11 @@ fn value() -> impl Strategy<Value = Value<Tally>> {
         head().prop_map(|head| Value::Head(Written::new(head).unwrap().into())),
         row().prop_map(|row| Value::Row(row.into())),
         ledger().prop_map(|ledger| Value::Ledger(ledger.into())),
-        (any::<u64>(), proptest::collection::vec(letter(), 0..5))
-            .prop_map(|(nonce, letters)| Value::Mailbox(Mailbox { nonce: Hex(nonce), letters }.into())),
+        (any::<u64>(), proptest::collection::vec(letter(), 0..5)).prop_map(
+            |(nonce, letters)| Value::Mailbox(
+                Mailbox { nonce: Hex(nonce), letters, ended: nonce % 2 == 0 }.into()
+            )
+        ),
         handover().prop_map(|handover| Value::Handover(handover.into())),
         (any::<u64>(), any::<i64>()).prop_map(|(nonce, handed)| {
             Value::HandoverPart(HandoverPart { nonce: Hex(nonce), handed: json!({ "at": handed }) }.into())

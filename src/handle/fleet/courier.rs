@@ -38,11 +38,8 @@ enum Sent {
     /// It is in its mailbox, or was given up.
     Over,
     Waits,
-    /// It goes to whoever has taken over what that process left, with what it had not read.
-    Moved {
-        heir: Hex,
-        unread: Vec<Carried>,
-    },
+    /// It goes to whoever has taken over what that process left.
+    Moved(Hex),
 }
 
 impl Agent {
@@ -92,7 +89,7 @@ impl Agent {
 
     fn put_mailbox(&mut self, of: Hex, letters: Vec<Letter>, over: Option<Tag>) -> Reply<FleetCounts> {
         let nonce = Hex(self.chance.bits());
-        let value = Value::Mailbox(Arc::new(Mailbox { nonce, letters }));
+        let value = Value::Mailbox(Arc::new(Mailbox { nonce, letters, ended: false }));
         self.perform(&Act::Put { key: self.layout.mailbox(of), value, over })
     }
 
@@ -125,10 +122,9 @@ impl Agent {
                 Sent::Waits => {
                     self.courier.sent.insert(to, letter);
                 }
-                Sent::Moved { heir, mut unread } => {
+                Sent::Moved(heir) => {
                     mail.over(&letter);
-                    unread.extend(letter.outcomes);
-                    here.extend(mail.reroute(to, heir, unread));
+                    here.extend(mail.reroute(to, heir, letter.outcomes));
                 }
             }
             // Each call of a store that does not answer lasts until its end: the others wait.
@@ -150,10 +146,10 @@ impl Agent {
         for _ in 0..TRIES {
             let get = Act::Get { key: self.layout.mailbox(to), kind: Kind::Mailbox, known: None };
             let (mailbox, tag) = match self.perform(&get) {
-                Reply::Value { value: Value::Mailbox(mailbox), tag, .. } => (mailbox, tag),
-                Reply::Absent => {
+                Reply::Value { value: Value::Mailbox(mailbox), tag, .. } if !mailbox.ended => (mailbox, tag),
+                Reply::Absent | Reply::Value { value: Value::Mailbox(_), .. } => {
                     return match self.heir_of(to) {
-                        Heir::Is(heir) => Sent::Moved { heir, unread: Vec::new() },
+                        Heir::Is(heir) => Sent::Moved(heir),
                         Heir::None if now.since(letter.at) >= gone_after => {
                             mail.give_up(to, letter.outcomes.len(), now.plus(gone_after));
                             Sent::Over
@@ -171,15 +167,8 @@ impl Agent {
                 // They are taken out before they are given up: its owner may come after all, and then has either read them or not.
                 let beside = if is_there { 0 } else { letter.outcomes.len() };
                 let lying: usize = own.iter().map(|there| there.outcomes.len()).sum();
-                let heir = self.heir_of(to);
-                let unread = own.iter().filter(|there| there.n != letter.n);
-                let unread = unread.flat_map(|there| there.outcomes.iter().cloned()).collect();
                 match self.put_mailbox(to, others.into_iter().cloned().collect(), Some(tag)) {
                     Reply::Done(_) => {
-                        // It could not be removed when its owner ended.
-                        if let Heir::Is(heir) = heir {
-                            return Sent::Moved { heir, unread };
-                        }
                         mail.give_up(to, lying + beside, now.plus(gone_after));
                         return Sent::Over;
                     }
@@ -256,11 +245,17 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
             self.join_mail(fleet, agent.take_mail(own, now, gone_after));
             let Some((tag, _)) = agent.courier.emptied.take() else { return };
             let (store, key) = (Arc::clone(&agent.store), agent.layout.mailbox(own));
-            // Where it stays, whoever writes to it finds what was written unread, and looks for an heir.
             match guarded(|| store.remove(&key, &tag)) {
+                Ok(Ok(())) => return,
                 // Somebody has put in another letter.
-                Ok(Err(StoreError::Conflict)) => {}
-                _ => return,
+                Ok(Err(StoreError::Conflict)) => continue,
+                Ok(Err(_)) | Err(_) => {}
+            }
+            // It stays, and whoever writes to it must know that nobody reads it.
+            let ended = Mailbox { nonce: Hex(agent.chance.bits()), letters: Vec::new(), ended: true };
+            let put = Act::Put { key, value: Value::Mailbox(Arc::new(ended)), over: Some(tag) };
+            if let Reply::Done(_) = agent.perform(&put) {
+                return;
             }
         }
     }

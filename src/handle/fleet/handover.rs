@@ -129,7 +129,7 @@ impl Agent {
         if let Some((process, handover, tag)) = open {
             self.courier.seen.remove(&process);
             if self.claim(own, &handover, tag) {
-                self.courier.held += handover.lives;
+                self.courier.held = self.courier.held.saturating_add(handover.lives);
                 self.courier.claimed.push(handover);
             }
         }

@@ -129,16 +129,16 @@ impl Mail {
         waiting.bytes -= letter.outcomes.iter().map(written).sum::<usize>();
     }
 
-    /// A process has ended and this is its heir: what waits for it goes there, with what was written to it and not read. What there is to be
-    /// joined here, where that is this process.
-    pub(super) fn reroute(&self, from: Hex, heir: Hex, unread: Vec<Carried>) -> Vec<Carried> {
+    /// A process has ended and this is its heir: what waits for it goes there, with what could not be written to it. What there is to be joined
+    /// here, where that is this process.
+    pub(super) fn reroute(&self, from: Hex, heir: Hex, letter: Vec<Carried>) -> Vec<Carried> {
         let waiting = &mut *self.waiting.lock();
         if waiting.heirs.len() >= HEIRS_MAX {
             waiting.heirs.clear();
         }
         waiting.heirs.insert(from, heir);
         let queued = waiting.outcomes.remove(&from).unwrap_or_default();
-        let moved = unread.into_iter().inspect(|carried| waiting.bytes += written(carried)).chain(queued);
+        let moved = letter.into_iter().inspect(|carried| waiting.bytes += written(carried)).chain(queued);
         let moved: Vec<Carried> = moved.collect();
         if heir == self.own {
             waiting.bytes -= moved.iter().map(written).sum::<usize>();

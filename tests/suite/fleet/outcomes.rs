@@ -22,6 +22,8 @@ type Handle = ModelHandle<f64, f64>;
 struct Lossy {
     store: InMemory,
     loses: AtomicBool,
+    /// It removes nothing, as where a policy does not allow it.
+    removes_nothing: AtomicBool,
     /// It takes nothing of what a process leaves when it ends.
     leaves_nothing: AtomicBool,
     puts: AtomicU64,
@@ -66,6 +68,9 @@ impl Store for Lossy {
         self.store.list(under, after)
     }
     fn remove(&self, key: &Key, that: &Tag) -> Result<(), StoreError> {
+        if self.removes_nothing.load(Ordering::Relaxed) {
+            return Err(StoreError::refused("nothing may be removed here"));
+        }
         self.store.remove(key, that)
     }
 }
@@ -92,6 +97,7 @@ impl World {
         let store = Arc::new(Lossy {
             store: InMemory::new(clock.clone()),
             loses: AtomicBool::new(false),
+            removes_nothing: AtomicBool::new(false),
             leaves_nothing: AtomicBool::new(false),
             puts: AtomicU64::new(0),
             wanted: Mutex::new(None),
@@ -581,4 +587,30 @@ fn the_silence_of_a_process_that_has_ended_is_heard_by_its_heir() {
     assert_eq!(assumed(&world), 99);
     world.steps(12, 0);
     assert_eq!(assumed(&world), 199);
+}
+
+/// Bug: where a mailbox could not be removed, outcomes were written to it and nobody ever read them. Cause: it looked as that of a process
+/// that is there. Fix: what stays says that its owner has ended.
+#[test]
+fn outcomes_find_the_heir_where_a_store_removes_nothing() {
+    let mut world = World::new(3);
+    world.store.removes_nothing.store(true, Ordering::Relaxed);
+    let ids = predicted(&world, 2, 20);
+    world.steps(6, 0);
+    drop(deployed(&mut world, 2));
+    let told_of = |world: &World, ids: &[PredictionId]| {
+        // Whoever has not taken it over yet.
+        let teller = world.members.iter().find(|member| member.fleet().unwrap().taken_over == 0).unwrap();
+        ids.iter().for_each(|id| {
+            assert_eq!(teller.feedback(*id, Outcome::class(0)), FeedbackOutcome::Forwarded);
+        });
+    };
+    let counted = |world: &World| world.sum(|member| member.status().feedback.counted);
+    // Before anybody has taken it over, and after.
+    told_of(&world, &ids[..10]);
+    world.rest(200);
+    assert_eq!((world.sum(|member| member.fleet().unwrap().taken_over), counted(&world)), (1, 10));
+    told_of(&world, &ids[10..]);
+    world.rest(20);
+    assert_eq!((counted(&world), world.sum(|member| member.fleet().unwrap().outcomes_unclaimed)), (20, 0));
 }
