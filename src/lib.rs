@@ -182,7 +182,7 @@ pub mod status {
     pub use crate::control::release::release;
     pub use crate::control::settings::{Quarantined, Unavailable};
     #[cfg(feature = "fleet")]
-    pub use crate::handle::fleet::{FleetMember, FleetState, FleetStatus};
+    pub use crate::handle::fleet::{FleetEnds, FleetMember, FleetState, FleetStatus};
     pub use crate::handle::status::{Readiness, Role, RolloutStatus, Status, VersionStatus};
     pub use crate::handle::supervised::{AbandonedCall, ThreadStatus};
     pub use crate::request::recall::Recall;

@@ -52,6 +52,12 @@ impl Timestamp {
     pub fn plus(self, duration: Duration) -> Timestamp {
         Timestamp(self.0.saturating_add(nanos(duration)))
     }
+
+    /// This moment and `duration` less; the epoch where it is nearer than that.
+    #[cfg(feature = "fleet")]
+    pub(crate) fn minus(self, duration: Duration) -> Timestamp {
+        Timestamp(self.0.saturating_sub(nanos(duration)))
+    }
 }
 
 /// A moment before 1970 becomes the Unix epoch and one after 2554 the last that can be told: a file's time of 0 is common,

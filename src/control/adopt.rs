@@ -409,7 +409,7 @@ impl Attempt {
 
     /// Takes off its exposure until somebody resumes it; its buckets, and so its users, stay its own. Live that is watched
     /// stays live, and is only paused.
-    fn hold(&mut self, now: Timestamp) {
+    pub(super) fn hold(&mut self, now: Timestamp) {
         let state = &mut self.state;
         state.paused = true;
         if matches!(state.phase, Phase::Shadow | Phase::Canary) {

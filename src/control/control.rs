@@ -483,9 +483,15 @@ impl Control {
         }
     }
 
+    /// How many tests the error for harm of an attempt is divided over.
+    fn tests_of(&self, attempt: &Attempt) -> usize {
+        let looks = attempt.guards.iter().filter(|guarded| guarded.looks).count();
+        attempt.tests().count() + looks + usize::from(self.settings.counts_ends)
+    }
+
     /// How an attempt's errors are divided if its evidence begins now.
     pub(crate) fn error_budget_of(&self, attempt: &Attempt, tries: u32) -> ErrorBudgetStatus {
-        let guards = attempt.tests().count() + attempt.guards.iter().filter(|guarded| guarded.looks).count();
+        let guards = self.tests_of(attempt);
         let watched = !attempt.bake.duration.is_zero();
         let candidate = attempt
             .error_budget
@@ -496,7 +502,7 @@ impl Control {
     /// How an attempt's errors would be divided if its evidence began now, and it were watched so once it is live.
     #[cfg(feature = "forecast")]
     pub(crate) fn error_budget_if_begun(&self, attempt: &Attempt, bake: Bake) -> ErrorBudgetStatus {
-        let guards = attempt.tests().count() + attempt.guards.iter().filter(|guarded| guarded.looks).count();
+        let guards = self.tests_of(attempt);
         let on_trial = |other: &Attempt| {
             other.number != attempt.number && matches!(other.state.phase, Phase::Shadow | Phase::Canary)
         };

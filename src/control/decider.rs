@@ -9,6 +9,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::adopt::{AfterCrash, Start};
+use super::attempt::Attempt;
 use super::control::Control;
 use super::desk::Desk;
 use super::event::{Cause, Event, EventKind};
@@ -348,6 +349,26 @@ impl Decider {
                 attempt.state.first_request.get_or_insert(now);
             }
         }
+    }
+
+    /// Takes off an exposure until somebody lets it go on; whether there was one. A new live that is watched goes on being watched.
+    pub(crate) fn hold(&mut self, number: u32, reason: String, now: Timestamp) -> bool {
+        let control = &mut self.control;
+        let on_trial = |attempt: &&mut Attempt| matches!(attempt.state.phase, Phase::Shadow | Phase::Canary);
+        let Some(attempt) = control.attempt_mut(number).filter(on_trial) else { return false };
+        attempt.hold(now);
+        let version = attempt.version;
+        control.announcer.announce(now, control.epoch, EventKind::Paused { version, reason });
+        true
+    }
+
+    /// The evidence that the harm of an attempt must reach, of one of its tests.
+    pub(crate) fn harm_threshold(&self, number: u32) -> EValue {
+        let attempt = self.control.attempt(number);
+        let watched = attempt.is_some_and(|attempt| attempt.state.phase == Phase::Baking);
+        let divided = attempt
+            .map(|attempt| attempt.error_budget.unwrap_or_else(|| self.control.error_budget_of(attempt, 0)));
+        divided.map_or(EValue::threshold(0.0), |divided| divided.thresholds(watched).harm)
     }
 
     /// For whoever judges next.

@@ -14,13 +14,14 @@ use crate::base::clock::Timestamp;
 use crate::base::guarded::{Contained, guarded};
 use crate::base::ordered::OrderedMap;
 use crate::base::share::Share;
-use crate::base::text::list;
+use crate::base::text::{list, number};
 use crate::drift::told::{Baseline, DriftScope, DriftedFeature};
 use crate::model::Tier;
 use crate::model::activity::Activity;
 use crate::rollout::guard::evidence::Evidence;
 use crate::rollout::phase::Phase;
 use crate::rollout::plan::Plan;
+use crate::stats::sequential::EValue;
 use crate::version::drill::DrillOutcome;
 use crate::version::id::VersionId;
 use crate::version::load_impact::LoadImpact;
@@ -556,6 +557,19 @@ pub enum Cause {
         /// How often.
         ends: u32,
     },
+    /// Processes of a fleet ended without a word more often while the version was on trial in them.
+    ProcessesEnded {
+        /// How many ended while it was, those that ended within ten seconds of each other counted once.
+        ends: u64,
+        /// How long processes lived meanwhile, all of them together.
+        exposed: Duration,
+        /// How many ended in the seven days before it began, and since then while it was not on trial in them.
+        spared_ends: u64,
+        /// How long processes lived in that time.
+        spared: Duration,
+        /// The evidence that its rate is more than twice the other.
+        evidence: EValue,
+    },
     /// The version was not to be had at a start.
     Missing {
         /// The obstacle.
@@ -583,6 +597,16 @@ impl fmt::Display for Cause {
             Self::Crashed { ends } => {
                 let times = if *ends == 1 { "once" } else { &format!("{ends} times") };
                 write!(f, "the process crashed {times} while this version took traffic")
+            }
+            Self::ProcessesEnded { ends, exposed, spared_ends, spared, evidence } => {
+                let hours = |time: &Duration| number(time.as_secs_f64() / 3_600.0);
+                write!(
+                    f,
+                    "processes ended without a word {ends} times in {} hours in which this version was on trial in them, and \
+                     {spared_ends} times in {} hours in which none was (evidence of harm {evidence})",
+                    hours(exposed),
+                    hours(spared)
+                )
             }
             Self::Missing { reason } => write!(f, "the version cannot be loaded any more: {reason}"),
         }

@@ -399,7 +399,10 @@ impl Control {
     /// An identity that did harm is not tried again by any plan.
     fn quarantine(&mut self, version: &Known, cause: &Cause, now: Timestamp) -> Option<EventKind> {
         let harmful = match cause {
-            Cause::Guard { .. } | Cause::Tripped { .. } | Cause::Overdue { .. } => true,
+            Cause::Guard { .. }
+            | Cause::Tripped { .. }
+            | Cause::Overdue { .. }
+            | Cause::ProcessesEnded { .. } => true,
             // One crash may have another reason.
             Cause::Crashed { ends } => *ends > 1,
             _ => false,

@@ -40,6 +40,7 @@ pub(crate) fn settings(saved: &SavedControl, quarantine_for: Option<Duration>) -
         shadowing: setting.is_some_and(|setting| setting.pairs),
         canary_pairs: setting.is_some_and(|setting| setting.canary_pairs),
         error_budget: ErrorBudget::default(),
+        counts_ends: true,
         answered_max: 0,
         pins_max: 0,
         overdue_after: Duration::from_secs(60),

@@ -37,6 +37,8 @@ pub(crate) struct Settings {
     pub(crate) canary_pairs: bool,
     /// The errors that all tries of an identity may have together.
     pub(crate) error_budget: ErrorBudget,
+    /// Whoever judges for a fleet looks whether processes end: a test of its own, beside those of guards.
+    pub(crate) counts_ends: bool,
     /// Predictions answered by candidates of which the ids are kept, per rollout.
     pub(crate) answered_max: usize,
     pub(crate) pins_max: usize,

@@ -496,6 +496,10 @@ impl<I: ?Sized + 'static, O: 'static> Builder<I, O> {
         let shadow = self.shadowing.zip(copy);
         let canary_pairs = shadow.as_ref().is_none_or(|(shadowing, _)| shadowing.canary_pairs);
         let workers = shadow.as_ref().map_or(0, |(shadowing, _)| shadowing.workers);
+        #[cfg(feature = "fleet")]
+        let counts_ends = joined.is_some();
+        #[cfg(not(feature = "fleet"))]
+        let counts_ends = false;
         let settings = Settings {
             name: self.name,
             retain: self.retention.versions,
@@ -510,6 +514,7 @@ impl<I: ?Sized + 'static, O: 'static> Builder<I, O> {
             shadowing: shadow.is_some(),
             canary_pairs,
             error_budget: self.error_budget,
+            counts_ends,
             answered_max: self.retention.answers,
             pins_max: self.limits.pins,
             overdue_after: self.limits.overdue(),

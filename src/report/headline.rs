@@ -29,6 +29,7 @@ pub(crate) fn outcome(report: &Report) -> (&'static str, Tone) {
                 | Cause::Tripped { .. }
                 | Cause::Overdue { .. }
                 | Cause::Crashed { .. }
+                | Cause::ProcessesEnded { .. }
                 | Cause::Eliminated,
             ),
         ) => ("Taken back", Tone::Bad),

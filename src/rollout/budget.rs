@@ -80,7 +80,7 @@ pub struct ErrorBudgetStatus {
     /// spends four fifths of the whole, all others together the rest; a later try of a later candidate spends the smaller of
     /// the two parts.
     pub candidates: u32,
-    /// The sequential guards that the error for harm is divided over.
+    /// The sequential guards that the error for harm is divided over; in a fleet one more, which looks whether processes end.
     pub guards: u32,
     /// The error of each guard's test for harm before the promotion.
     pub harm_per_guard: f64,

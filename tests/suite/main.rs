@@ -49,6 +49,11 @@ mod fleet {
     #[cfg(feature = "fleet-bucket")]
     mod bucket;
     #[cfg(feature = "fleet")]
+    mod ends;
+    #[cfg(feature = "fleet")]
+    #[path = "../../../benches/fleet/line.rs"]
+    mod line;
+    #[cfg(feature = "fleet")]
     mod members;
     #[cfg(feature = "fleet")]
     mod operator;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -131,6 +132,14 @@ pub(crate) struct Timing {
     pub(crate) settle: u64,
     /// Silence after which a row is closed. A member that was silent for half of it closes its row itself.
     pub(crate) close_after: u64,
+}
+
+impl Timing {
+    /// After which silence a member is not waited for, and is taken to have ended.
+    pub(crate) fn gone_after(&self) -> Duration {
+        let three = Duration::from_millis(self.row.saturating_mul(3)).max(Duration::from_secs(30));
+        three.min(Duration::from_millis(self.close_after))
+    }
 }
 
 impl Default for Timing {

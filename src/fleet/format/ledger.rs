@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::counts::{Book, Counts};
+use super::ends::Ends;
 use super::error::FormatError;
 use super::head::Place;
 use super::hex::Hex;
@@ -34,6 +35,9 @@ pub(crate) struct Ledger<C: Counts> {
     /// What guards look at: all that was more, cut by cut. Never shrinks.
     pub(crate) evidence: Book<C>,
     pub(crate) marks: BTreeMap<Hex, Mark>,
+    /// Processes that ended without a word.
+    #[serde(default)]
+    pub(crate) ends: Ends,
     /// The nonce of the ledger before.
     pub(crate) before: Hex,
     /// What a later release has added.
@@ -42,12 +46,18 @@ pub(crate) struct Ledger<C: Counts> {
 }
 
 /// How far a row has gone into a ledger.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub(crate) struct Mark {
     /// Its number.
     pub(crate) n: u64,
     /// When it was closed, by the store's clock.
     pub(crate) closed: Option<Timestamp>,
+    /// How long its process had lived.
+    #[serde(default)]
+    pub(crate) alive_ms: u64,
+    /// Its process was found to have ended without a word.
+    #[serde(default)]
+    pub(crate) ended: bool,
 }
 
 impl<C: Counts> Ledger<C> {
@@ -65,6 +75,7 @@ impl<C: Counts> Ledger<C> {
             base: Book::default(),
             evidence: Book::default(),
             marks: BTreeMap::new(),
+            ends: Ends::default(),
             before: Hex(0),
             more: Map::new(),
         }
@@ -75,6 +86,7 @@ impl<C: Counts> Ledger<C> {
     }
 
     pub(crate) fn check(&self) -> Result<(), FormatError> {
+        self.ends.check()?;
         FormatError::unless(self.n > 0, "number", self.n, "at least 1")
     }
 }

@@ -1,6 +1,7 @@
 //! What is in the store: values of one line of envelope and one line of body, both JSON.
 
 pub(crate) mod counts;
+pub(crate) mod ends;
 pub(crate) mod envelope;
 pub(crate) mod error;
 pub(crate) mod handover;

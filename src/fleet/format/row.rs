@@ -32,12 +32,8 @@ pub(crate) struct Row<C: Counts> {
     /// What it wants lowered and may not lower itself.
     pub(crate) asks: Vec<Lowering>,
     pub(crate) counts: Book<C>,
-    pub(crate) live: u64,
-    pub(crate) exposed_ms: u64,
+    /// How long the process lives, under whatever names.
     pub(crate) alive_ms: u64,
-    pub(crate) skew_ms: i64,
-    pub(crate) last_error: Option<String>,
-    pub(crate) requests_of_store: u64,
     /// What a later release has added.
     #[serde(flatten)]
     pub(crate) more: Map<String, Value>,
@@ -79,8 +75,7 @@ impl<C: Counts> Row<C> {
     pub(crate) fn check(&self) -> Result<(), FormatError> {
         let most = self.ready.len().max(self.failed.len()).max(self.tripped.len()).max(self.asks.len());
         FormatError::unless(most <= 256, "longest list", most, "at most 256 entries")?;
-        let texts =
-            self.failed.values().chain(self.last_error.as_ref()).chain([&self.class, &self.build.host]);
+        let texts = self.failed.values().chain([&self.class, &self.build.host]);
         let longest = texts.map(String::len).max().unwrap_or_default();
         FormatError::unless(longest <= TEXT_MAX, "longest text", longest, "at most 4096 bytes")?;
         FormatError::unless(self.n > 0, "number", self.n, "at least 1")

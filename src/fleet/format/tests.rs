@@ -6,6 +6,7 @@ use proptest::prelude::*;
 use serde_json::{Map, json};
 
 use super::counts::{Book, Counts};
+use super::ends::{Ends, Lived, TrialEnds};
 use super::envelope::{Kind, Sealer};
 use super::error::FormatError;
 use super::handover::{Handover, HandoverPart, PARTS_MAX};
@@ -86,7 +87,7 @@ prop_compose! {
 }
 
 prop_compose! {
-    fn row()(name in any::<u64>(), n in 1..u64::MAX, counts in book(), text in ".{0,20}", skew_ms in any::<i64>()) -> Row<Tally> {
+    fn row()(name in any::<u64>(), n in 1..u64::MAX, counts in book(), text in ".{0,20}") -> Row<Tally> {
         Row {
             name: Hex(name),
             n,
@@ -100,23 +101,30 @@ prop_compose! {
             tripped: vec![1],
             asks: vec![Lowering { attempt: 1, identity: text.clone(), cause: text.clone(), by: text.clone() }],
             counts,
-            live: n,
-            exposed_ms: n,
             alive_ms: n,
-            skew_ms,
-            last_error: Some(text.clone()),
-            requests_of_store: n,
             more: Map::from_iter([("later".to_owned(), json!(text))]),
         }
     }
 }
 
 prop_compose! {
-    fn ledger()(n in 1..u64::MAX, closed in book(), base in book(), evidence in book(), names in proptest::collection::vec(any::<u64>(), 0..9)) -> Ledger<Tally> {
-        let mark = |name: &u64| (Hex(*name), Mark { n, closed: name.is_multiple_of(2).then_some(Timestamp::default()) });
+    fn ends()(at in any::<u64>(), attempts in proptest::collection::vec((any::<u32>(), any::<bool>()), 0..4)) -> Ends {
+        let (moment, lived) = (Timestamp::from_unix_nanos(at), Lived { ends: at, ms: at });
+        let trial = |(attempt, over): &(u32, bool)| {
+            let (until, went) = (over.then_some(moment), over.then_some((at, 4)));
+            let recent = [moment].into_iter().collect();
+            (*attempt, TrialEnds { since: moment, until, exposed: lived, spared: lived, recent, went })
+        };
+        Ends { at: moment, days: [(at, lived)].into(), trials: attempts.iter().map(trial).collect(), last: (moment, moment) }
+    }
+}
+
+prop_compose! {
+    fn ledger()(ends in ends(), n in 1..u64::MAX, closed in book(), base in book(), evidence in book(), names in proptest::collection::vec(any::<u64>(), 0..9)) -> Ledger<Tally> {
+        let mark = |name: &u64| (Hex(*name), Mark { n, closed: name.is_multiple_of(2).then_some(Timestamp::default()), alive_ms: n, ended: name.is_multiple_of(3) });
         Ledger {
             n, nonce: Hex(n), judge: Hex(n), head: Place { term: 1, seq: n }, active_ms: n, quiet_ms: 7, voids: n, closed, base,
-            evidence, marks: names.iter().map(mark).collect(), before: Hex(n),
+            evidence, marks: names.iter().map(mark).collect(), ends, before: Hex(n),
             more: Map::from_iter([("later".to_owned(), json!(n))]),
         }
     }

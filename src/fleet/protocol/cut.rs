@@ -26,7 +26,7 @@ pub(crate) enum Cut<C: Counts> {
     /// These rows cannot be counted. Somebody may be about to mend them.
     Held(Vec<Hex>),
     /// The next ledger, and what it has more of evidence.
-    Next(Ledger<C>, Book<C>),
+    Next(Box<Ledger<C>>, Book<C>),
 }
 
 /// For how many ticks a row that cannot be counted holds all others up.
@@ -74,7 +74,7 @@ pub(crate) fn cut<C: Counts>(
         let silent = store_now.since(found.at) >= close_after;
         let closed = (row.state.is_last() || silent).then_some(store_now);
         if closed.is_some() { &mut next.closed } else { &mut open }.add(&row.counts);
-        next.marks.insert(*name, Mark { n: row.n, closed });
+        next.marks.insert(*name, Mark { n: row.n, closed, ..mark.unwrap_or_default() });
     }
     // What is over is asked about by nobody.
     let runs = |attempt: u32| !head.is_over(attempt);
@@ -95,8 +95,8 @@ pub(crate) fn cut<C: Counts>(
         return Cut::Held(bad);
     }
     for name in bad.iter().filter(|name| **name != SUM) {
-        let n = before.marks.get(name).map_or(0, |mark| mark.n);
-        next.marks.insert(*name, Mark { n, closed: Some(store_now) });
+        let mark = before.marks.get(name).copied().unwrap_or_default();
+        next.marks.insert(*name, Mark { closed: Some(store_now), ..mark });
     }
     let mut found = Book::default();
     if bad.is_empty() || !rules.keep(ProtocolRule::Void) {
@@ -110,5 +110,5 @@ pub(crate) fn cut<C: Counts>(
     next.n = before.n.saturating_add(1);
     next.before = before.nonce;
     next.head = head.place;
-    Cut::Next(next, found)
+    Cut::Next(Box::new(next), found)
 }

@@ -8,6 +8,7 @@ use serde_json::{Map, Value as Json};
 
 use super::call::{Act, Reply};
 use super::cut::{Cut, Found, cut};
+use super::ends::count_ends;
 use super::following::{Applied, Asked, Following, Heard};
 use super::rules::ProtocolRule;
 use crate::base::chance::SplitMix64;
@@ -386,7 +387,8 @@ impl<C: Counts> Judge<C> {
                 next.judge = self.life;
                 judgement.absorb(over.head(), &before, &found, &mut next);
                 next.quiet_ms = self.quiet_until.since(now).as_millis() as u64;
-                let next = Arc::new(next);
+                count_ends(&before, &rows, over.head(), self.store_now, next.quiet_ms > 0, &mut next);
+                let next = Arc::from(next);
                 self.at = At::Put(tick, now, Arc::clone(&next));
                 let key = layout.ledger().clone();
                 self.asks = Some(Act::Put { key, value: Value::Ledger(next), over: tag });

@@ -2,6 +2,7 @@
 
 pub(crate) mod call;
 pub(crate) mod cut;
+pub(crate) mod ends;
 pub(crate) mod follow;
 pub(crate) mod following;
 pub(crate) mod judge;

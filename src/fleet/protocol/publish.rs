@@ -13,7 +13,7 @@ use crate::base::chance::SplitMix64;
 use crate::base::clock::Timestamp;
 use crate::fleet::format::counts::{Book, Counts};
 use crate::fleet::format::envelope::Kind;
-use crate::fleet::format::head::{Lowering, Place};
+use crate::fleet::format::head::Lowering;
 use crate::fleet::format::hex::Hex;
 use crate::fleet::format::layout::Layout;
 use crate::fleet::format::row::{Build, Row, State};
@@ -180,7 +180,7 @@ impl<C: Counts> Publish<C> {
         }
         // What a name has told for good is what it had told: a row in doubt was looked at before.
         let counts = if state == State::Sealed { self.told.clone() } else { self.have.clone() };
-        Some(self.put(counts, state, following.place(), layout, chance, now))
+        Some(self.put(counts, state, following, layout, chance, now))
     }
 
     /// The next one on the grid that began with the first: what was seen, and when answers came, moves nothing.
@@ -213,7 +213,7 @@ impl<C: Counts> Publish<C> {
         &mut self,
         counts: Book<C>,
         state: State,
-        has: Place,
+        following: &Following,
         layout: &Layout,
         chance: &mut SplitMix64,
         now: Timestamp,
@@ -228,19 +228,14 @@ impl<C: Counts> Publish<C> {
             nonce,
             build: self.build.clone(),
             class: self.class.clone(),
-            has,
+            has: following.place(),
             state,
             ready: self.ready.clone(),
             failed: self.failed.clone(),
             tripped: self.tripped.clone(),
             asks: self.asks.clone(),
             counts,
-            live: 0,
-            exposed_ms: 0,
-            alive_ms: 0,
-            skew_ms: 0,
-            last_error: None,
-            requests_of_store: 0,
+            alive_ms: now.since(following.born).as_millis() as u64,
             more: self.more.clone(),
         };
         Act::Put { key: layout.row(self.name), value: Value::Row(Arc::new(row)), over: self.own.clone() }

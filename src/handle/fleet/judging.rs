@@ -10,10 +10,11 @@ use super::agreement::{
 use super::counts::FleetCounts;
 use crate::base::clock::Timestamp;
 use crate::control::decider::Decider;
-use crate::control::event::EventKind;
+use crate::control::event::{Cause, EventKind};
 use crate::control::saved::SavedControl;
 use crate::control::tick::{Snapshot, Verdicts};
 use crate::fleet::format::counts::{Book, Counted};
+use crate::fleet::format::ends::{Lived, TrialEnds};
 use crate::fleet::format::head::Head;
 use crate::fleet::format::hex::Hex;
 use crate::fleet::format::ledger::Ledger;
@@ -21,6 +22,8 @@ use crate::fleet::format::row::Row;
 use crate::fleet::protocol::judge::{Judgement, Raise, Seen, Verdict};
 use crate::model::identity::Identity;
 use crate::request::shadow::ShadowCounts;
+use crate::stats::sequential::EValue;
+use crate::stats::sequential::in_time::{InTime, more_often};
 
 /// What whoever judges has at hand: it goes on from one judgement to the next, under the same head.
 pub(super) struct Bench {
@@ -56,11 +59,35 @@ impl FleetJudge<'_> {
     }
 }
 
+/// How many times as often processes may end while a candidate is on trial. A rate that is twice another is told apart from it by some
+/// ten ends; whatever takes down each process that exposes it, by three to five.
+const TIMES: f64 = 2.0;
+
+/// The evidence that processes end more often while a candidate is on trial in them.
+pub(super) fn evidence(trial: &TrialEnds) -> EValue {
+    let in_time = |lived: Lived| InTime { times: lived.ends, days: lived.ms as f64 / 86_400_000.0 };
+    more_often(in_time(trial.exposed), in_time(trial.spared), TIMES)
+}
+
+/// Where nobody has ended for days one end is evidence enough, if rates are what they are. One or two may have another reason all the
+/// same.
+const FEWEST: u64 = 3;
+
+/// Why it is to be taken off, where it is.
+fn harm(trial: &TrialEnds, threshold: EValue) -> Option<Cause> {
+    let evidence = evidence(trial);
+    (evidence >= threshold && trial.exposed.ends >= FEWEST).then(|| Cause::ProcessesEnded {
+        ends: trial.exposed.ends,
+        exposed: Duration::from_millis(trial.exposed.ms),
+        spared_ends: trial.spared.ends,
+        spared: Duration::from_millis(trial.spared.ms),
+        evidence,
+    })
+}
+
 /// After which silence a member is not waited for.
 fn is_here(seen: &Seen<'_, FleetCounts>, head: &Head, row: &Row<FleetCounts>, at: Timestamp) -> bool {
-    let three = Duration::from_millis(head.timing.row.saturating_mul(3)).max(Duration::from_secs(30));
-    let patience = three.min(Duration::from_millis(head.timing.close_after));
-    !row.state.is_last() && seen.store_now.since(at) < patience
+    !row.state.is_last() && seen.store_now.since(at) < head.timing.gone_after()
 }
 
 impl Judgement<FleetCounts> for FleetJudge<'_> {
@@ -121,9 +148,21 @@ impl Judgement<FleetCounts> for FleetJudge<'_> {
         let (ran, dropped) = copies.fold((0, 0), |sum, copies| (sum.0 + copies.0, sum.1 + copies.1));
         let shadow = ShadowCounts { ran, dropped, ..ShadowCounts::default() };
         let judged = bench.decider.judge(shadow, obstacle, self.ask, now);
-        let lower: Vec<(u32, String)> =
+        let mut lower: Vec<(u32, String)> =
             judged.lower.iter().map(|(attempt, cause)| (*attempt, told_cause(cause))).collect();
-        let raise = (judged.raised && lower.is_empty()).then(|| {
+        let mut raised = judged.raised;
+        for (attempt, trial) in seen.ledger.ends.trials.iter().filter(|(_, trial)| trial.until.is_none()) {
+            if let Some(cause) = harm(trial, bench.decider.harm_threshold(*attempt)) {
+                lower.push((*attempt, told_cause(&cause)));
+            } else if let Some((went, of)) = trial.went {
+                let reason = format!(
+                    "{went} of {of} processes ended without a word within a minute while this version was on trial in them: \
+                     resume it if they ended for another reason"
+                );
+                raised |= bench.decider.hold(*attempt, reason, now);
+            }
+        }
+        let raise = (raised && lower.is_empty()).then(|| {
             let saved = bench.decider.saved(now);
             let events = bench.decider.events();
             let why = events.first().map(|event| event.to_string());

@@ -10,10 +10,10 @@ use parking_lot::Mutex;
 
 use super::agreement::{Told, active_of, control_of};
 use super::counts::FleetCounts;
-use super::judging::Bench;
+use super::judging::{Bench, evidence};
 use super::mail::{Courier, Mail, MailCounts};
 use super::register::{Replaced, has_landed, next_head, replace};
-use super::status::{FleetMember, FleetState, FleetStatus};
+use super::status::{FleetEnds, FleetMember, FleetState, FleetStatus};
 use crate::base::chance::SplitMix64;
 use crate::base::clock::{Clock, Shift, Timestamp};
 use crate::base::guarded::guarded;
@@ -21,6 +21,7 @@ use crate::base::ordered::OrderedMap;
 use crate::control::decider::{Decider, Demand};
 use crate::control::event::EventKind;
 use crate::control::saved::{SavedControl, SavedVersion};
+use crate::fleet::format::ends::TrialEnds;
 use crate::fleet::format::envelope::{Kind, Sealer, print};
 use crate::fleet::format::head::{Head, Place, Timing};
 use crate::fleet::format::hex::Hex;
@@ -429,6 +430,7 @@ impl Agent {
                 .map(|(version, why, _)| (version.version.to_string(), why.clone()))
                 .collect(),
             members: self.member.judge.rows().map(|(row, at)| FleetMember::of(row, at)).collect(),
+            ends: self.ends(),
             outcomes_waiting: mail.waiting,
             outcomes_received: mail.received,
             outcomes_unclaimed: mail.unclaimed,
@@ -442,6 +444,25 @@ impl Agent {
 }
 
 impl Agent {
+    /// How often processes ended while what is on trial now was.
+    fn ends(&self) -> Vec<FleetEnds> {
+        let (Some(ledger), Some(applied)) = (self.member.judge.ledger(), self.head()) else {
+            return Vec::new();
+        };
+        let on_trial = |(attempt, trial): (&u32, &TrialEnds)| {
+            let candidate = applied.head().candidate(*attempt).filter(|_| trial.until.is_none())?;
+            Some(FleetEnds {
+                version: candidate.version.version.clone(),
+                exposed_ends: trial.exposed.ends,
+                exposed: Duration::from_millis(trial.exposed.ms),
+                spared_ends: trial.spared.ends,
+                spared: Duration::from_millis(trial.spared.ms),
+                evidence: evidence(trial),
+            })
+        };
+        ledger.ends.trials.iter().filter_map(on_trial).collect()
+    }
+
     /// What comes after a head.
     pub(super) fn next(
         &mut self,

@@ -6,8 +6,10 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::base::clock::Timestamp;
+use crate::base::text::number;
 use crate::fleet::format::counts::Counts;
 use crate::fleet::format::row::{Row, State};
+use crate::stats::sequential::EValue;
 
 /// The fleet, as this process sees it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -35,6 +37,9 @@ pub struct FleetStatus {
     pub not_ready: Vec<(String, String)>,
     /// The processes that whoever judges has seen; empty in others.
     pub members: Vec<FleetMember>,
+    /// How often processes ended without a word while something is on trial, as far as is known here.
+    #[serde(default)]
+    pub ends: Vec<FleetEnds>,
     /// Outcomes of other processes' predictions that wait to be brought there.
     pub outcomes_waiting: u64,
     /// Outcomes of this process's predictions that came back to others and were brought here.
@@ -87,6 +92,24 @@ impl FleetMember {
             not_ready: row.failed.iter().map(|(of, why)| (of.clone(), why.clone())).collect(),
         }
     }
+}
+
+/// How often processes ended without a word: the evidence of the fleet's own guard, which no plan has to name.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct FleetEnds {
+    /// What is on trial.
+    pub version: String,
+    /// Ends while it was on trial in those that ended. Ends within ten seconds of one that counts are not counted.
+    pub exposed_ends: u64,
+    /// How long processes lived meanwhile, all of them together.
+    pub exposed: Duration,
+    /// Ends in the seven days before it began, and since then of processes that did not expose it.
+    pub spared_ends: u64,
+    /// How long processes lived in that time.
+    pub spared: Duration,
+    /// The evidence that it is more than twice as often.
+    pub evidence: EValue,
 }
 
 /// Where a process stands in its fleet.
@@ -143,6 +166,17 @@ impl fmt::Display for FleetStatus {
         }
         for (version, reason) in &self.not_ready {
             write!(f, "\n  {version} cannot be used here: {reason}")?;
+        }
+        for ends in &self.ends {
+            let FleetEnds { version, exposed_ends, exposed, spared_ends, spared, evidence } = ends;
+            let hours = |time: &Duration| number(time.as_secs_f64() / 3_600.0);
+            write!(
+                f,
+                "\n  processes ended {exposed_ends} times in {} hours with {version} on trial, {spared_ends} times in {} hours without: \
+                 evidence of harm {evidence}",
+                hours(exposed),
+                hours(spared)
+            )?;
         }
         for member in &self.members {
             let FleetMember { name, class, build, state, sequence, seen, not_ready } = member;

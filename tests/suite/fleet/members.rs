@@ -16,9 +16,7 @@ use switchback::{
     Timestamp, closure, guard,
 };
 
-#[path = "../../../benches/fleet/line.rs"]
-mod line;
-use line::{Line, Wire};
+use super::line::{Line, Wire};
 
 type Handle = ModelHandle<f64, f64>;
 

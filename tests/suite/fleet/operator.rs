@@ -363,7 +363,7 @@ fn an_audit_finds_what_is_damaged_missing_and_put_back() {
     let row = &world.keys("rows")[0];
     let row = Key::new(row).unwrap();
     let Read::Value { bytes, tag, .. } = world.store.get(&row, None).unwrap() else { panic!("no row") };
-    let forged = String::from_utf8(bytes).unwrap().replace("\"live\":0", "\"live\":1");
+    let forged = String::from_utf8(bytes).unwrap().replace("\"alive_ms\":", "\"alive_ms\":1");
     world.store.put(&row, forged.as_bytes(), Over::This(&tag)).unwrap();
     world.store.put(&world.key("notes"), b"x", Over::Nothing).unwrap();
     let found = operator.audit().unwrap();

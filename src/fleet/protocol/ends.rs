@@ -1,0 +1,225 @@
+//! Counts processes that end without a word. A part of a cut of the ledger, and as pure.
+//!
+//! - **The moment of an end is the process's last sign of life**, its last row, and so a process lives from row to row: what comes after
+//!   the last one counts for nobody. A process that is killed at its first request of a candidate has told nothing of it yet, so
+//!   exposure is taken to begin two rows before it did, for ends and for time alike.
+//! - **Who was silent for three rows has ended**, once; coming back makes it none less. That errs on both sides alike.
+//! - **Nobody has ended while the ledger stood still**, and for a while after: who could not be heard has to have had time to speak.
+//! - **A node takes its processes along**: of ends within ten seconds of one that counted, none does. All that end within a minute
+//!   are counted apart, since many at once may be what the candidate does.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::cut::Found;
+use crate::base::clock::Timestamp;
+use crate::fleet::format::counts::Counts;
+use crate::fleet::format::ends::{DAYS, Ends, Lived, RECENT_MAX, TOGETHER, TrialEnds};
+use crate::fleet::format::head::{Head, Phase};
+use crate::fleet::format::hex::Hex;
+use crate::fleet::format::ledger::{Ledger, Mark};
+
+/// Ends within so long of each other are many at once.
+const AT_ONCE: Duration = Duration::from_secs(60);
+
+/// Many at once: so many, and a fifth of those that expose.
+const MANY: u64 = 3;
+const OF_HOW_MANY: u64 = 5;
+
+const DAY: Duration = Duration::from_secs(86_400);
+
+/// A stretch of time, by the store's clock.
+#[derive(Debug, Clone, Copy)]
+struct Span {
+    from: Timestamp,
+    until: Timestamp,
+}
+
+impl Span {
+    fn overlap(self, other: Self) -> Self {
+        Self { from: self.from.max(other.from), until: self.until.min(other.until) }
+    }
+
+    fn has(self, moment: Timestamp) -> bool {
+        self.from <= moment && moment <= self.until
+    }
+
+    fn ms(self) -> u64 {
+        self.until.since(self.from).as_millis() as u64
+    }
+}
+
+/// How long so many stretches are together. They come in the order in which they begin.
+fn together(spans: impl Iterator<Item = Span>) -> u64 {
+    let mut until = Timestamp::default();
+    spans
+        .map(|span| {
+            let new = Span { from: span.from.max(until), ..span };
+            until = until.max(span.until);
+            new.ms()
+        })
+        .sum()
+}
+
+fn is_exposed(head: &Head, attempt: u32) -> bool {
+    head.candidate(attempt).is_some_and(|candidate| {
+        let exposed = candidate.weight > 0 || candidate.sample > 0 || candidate.phase == Phase::Watched;
+        exposed && candidate.phase != Phase::Staged && !head.is_lowered(attempt)
+    })
+}
+
+/// Adds to the next ledger what rows say since the last one of who lives and who does not.
+pub(crate) fn count_ends<C: Counts>(
+    before: &Ledger<C>,
+    rows: &BTreeMap<Hex, Found<'_, C>>,
+    head: &Head,
+    store_now: Timestamp,
+    is_quiet: bool,
+    next: &mut Ledger<C>,
+) {
+    let row = Duration::from_millis(head.timing.row);
+    let margin = row * 2;
+    let mut ends = before.ends.clone();
+    begin_and_end(&mut ends, head, store_now, margin);
+    let mut exposing: Vec<(u32, Span)> = ends
+        .trials
+        .iter()
+        .map(|(attempt, trial)| {
+            let from = trial.since.minus(margin);
+            (*attempt, Span { from, until: trial.until.unwrap_or(Timestamp::from_unix_nanos(u64::MAX)) })
+        })
+        .collect();
+    exposing.sort_by_key(|(_, span)| span.from);
+    let mut ended: Vec<(Timestamp, Timestamp)> = Vec::new();
+    let mut lives: Vec<(Timestamp, Timestamp)> = Vec::new();
+    for (name, found) in rows {
+        let Some((row, mark)) = found.row.zip(next.marks.get_mut(name)) else { continue };
+        let was = before.marks.get(name);
+        let is_closed = was.is_some_and(|mark: &Mark| mark.closed.is_some());
+        (mark.alive_ms, mark.ended) = (row.alive_ms, was.is_some_and(|mark| mark.ended));
+        if is_closed || mark.ended {
+            continue;
+        }
+        let alive = Duration::from_millis(row.alive_ms);
+        // A process exposes nothing when it has just begun.
+        let settled = found.at.minus(alive).plus(Duration::from_millis(head.timing.settle)).minus(margin);
+        let lived = was.map_or(0, |mark| row.alive_ms.saturating_sub(mark.alive_ms));
+        let told = Span { from: found.at.minus(Duration::from_millis(lived)).max(settled), until: found.at };
+        let spans = || exposing.iter().map(|(attempt, span)| (*attempt, span.overlap(told)));
+        let exposed = together(spans().map(|(_, span)| span));
+        for (attempt, span) in spans() {
+            if let Some(trial) = ends.trials.get_mut(&attempt) {
+                trial.exposed.add(Lived { ends: 0, ms: span.ms() });
+            }
+        }
+        spare(&mut ends, Lived { ends: 0, ms: lived.saturating_sub(exposed) }, found.at);
+        lives.push((found.at, settled));
+        let is_silent = store_now.since(found.at) >= head.timing.gone_after();
+        if is_silent && !row.state.is_last() && !is_quiet {
+            mark.ended = true;
+            ended.push((found.at, settled));
+        }
+    }
+    ended.sort_unstable();
+    let earlier: BTreeMap<u32, u64> =
+        ends.trials.iter().map(|(attempt, trial)| (*attempt, trial.recent.len() as u64)).collect();
+    for (moment, settled) in ended {
+        let those = exposing.iter().filter(|(_, span)| span.has(moment) && moment >= settled);
+        let those: Vec<u32> = those.map(|(attempt, _)| *attempt).collect();
+        let last = if those.is_empty() { &mut ends.last.1 } else { &mut ends.last.0 };
+        let apart = moment.since(*last).max(last.since(moment)) >= TOGETHER;
+        if apart {
+            *last = (*last).max(moment);
+        }
+        let counts = Lived { ends: u64::from(apart), ms: 0 };
+        if those.is_empty() {
+            spare(&mut ends, counts, moment);
+        }
+        for attempt in those {
+            if let Some(trial) = ends.trials.get_mut(&attempt) {
+                trial.exposed.add(counts);
+                trial.recent.push_back(moment);
+                if trial.recent.len() > RECENT_MAX {
+                    trial.recent.pop_front();
+                }
+            }
+        }
+    }
+    for (attempt, span) in &exposing {
+        let Some(trial) = ends.trials.get_mut(attempt) else { continue };
+        // Those that were found to have ended at an earlier cut are among those that exposed it then, and not among these.
+        let before = earlier.get(attempt).copied().unwrap_or_default();
+        let exposed = |newest: Timestamp| {
+            let then = |(at, settled): &&(Timestamp, Timestamp)| {
+                span.has(*at) && newest.since(*at) <= AT_ONCE && *settled <= newest
+            };
+            before + lives.iter().filter(then).count() as u64
+        };
+        many_at_once(trial, exposed);
+    }
+    ends.at = store_now;
+    next.ends = ends;
+}
+
+/// Begins the trials of what is exposed since the last cut, and ends those of what is not any more.
+fn begin_and_end(ends: &mut Ends, head: &Head, store_now: Timestamp, margin: Duration) {
+    let today = store_now.unix_seconds() / DAY.as_secs();
+    ends.days.retain(|day, _| day + DAYS >= today);
+    let mut spared = Lived::default();
+    ends.days.values().for_each(|day| spared.add(*day));
+    // It may have begun any time after the last cut.
+    let since = if ends.at == Timestamp::default() { store_now } else { ends.at };
+    for candidate in &head.core.candidates {
+        if !is_exposed(head, candidate.attempt) {
+            continue;
+        }
+        let new = TrialEnds {
+            since,
+            until: None,
+            exposed: Lived::default(),
+            spared,
+            recent: Default::default(),
+            went: None,
+        };
+        let trial = ends.trials.entry(candidate.attempt).or_insert(new);
+        if trial.until.take().is_some() {
+            // Somebody lets it go on: what ended before that is known to them.
+            trial.since = since;
+            (trial.recent, trial.went) = Default::default();
+        }
+    }
+    for (attempt, trial) in &mut ends.trials {
+        if !is_exposed(head, *attempt) {
+            trial.until.get_or_insert(store_now);
+        }
+    }
+    // Of those that are over somebody may still be found to have ended; those that are held may go on.
+    let patience = head.timing.gone_after() * 2 + margin;
+    ends.trials.retain(|attempt, trial| {
+        let over = trial.until.is_some_and(|until| store_now.since(until) >= patience);
+        !over || head.candidate(*attempt).is_some_and(|_| !head.is_lowered(*attempt))
+    });
+}
+
+/// Adds what was while nothing was exposed.
+fn spare(ends: &mut Ends, lived: Lived, at: Timestamp) {
+    if lived == Lived::default() {
+        return;
+    }
+    let day = at.unix_seconds() / DAY.as_secs();
+    ends.days.entry(day).or_default().add(lived);
+    while ends.days.len() > 1 + DAYS as usize {
+        ends.days.pop_first();
+    }
+    ends.trials.values_mut().for_each(|trial| trial.spared.add(lived));
+}
+
+/// Whether a fifth of those that exposed it ended within a minute. `exposed` says how many did at a moment.
+fn many_at_once(trial: &mut TrialEnds, exposed: impl Fn(Timestamp) -> u64) {
+    let Some(newest) = trial.recent.iter().max().copied() else { return };
+    trial.recent.retain(|moment| newest.since(*moment) <= AT_ONCE);
+    let (went, of) = (trial.recent.len() as u64, exposed(newest));
+    if went >= MANY && went * OF_HOW_MANY >= of {
+        trial.went = Some((went, of));
+    }
+}
