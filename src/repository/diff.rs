@@ -24,8 +24,8 @@ pub struct Difference {
     pub others: Vec<(String, String, String)>,
     /// Figures at training time, by name.
     pub metrics: Vec<Differing<f64>>,
-    /// Files whose bytes differ, or that only one has.
-    pub files: Vec<String>,
+    /// Files, by name: their SHA-256, where bytes differ or only one has the file.
+    pub files: Vec<Differing<String>>,
 }
 
 /// The values that two versions have under one name, where they differ.
@@ -38,6 +38,17 @@ pub struct Differing<T> {
     pub before: Option<T>,
     /// The value of the second.
     pub after: Option<T>,
+}
+
+impl<T> Differing<T> {
+    /// What it comes to in a word, where values are not shown.
+    fn told(&self, changed: &'static str) -> &'static str {
+        match (&self.before, &self.after) {
+            (None, Some(_)) => "new",
+            (Some(_), None) => "gone",
+            _ => changed,
+        }
+    }
 }
 
 impl Repository {
@@ -57,7 +68,7 @@ impl Repository {
                 .then(|| (a.contract.labels.clone(), b.contract.labels.clone())),
             others: Vec::new(),
             metrics: paired(metrics(a), metrics(b)),
-            files: names(paired(digests(&before)?, digests(&after)?)),
+            files: paired(digests(&before)?, digests(&after)?),
         };
         let mut other = |what: &str, before: String, after: String| {
             if before != after {
@@ -121,10 +132,6 @@ fn metrics(manifest: &Manifest) -> OrderedMap<String, f64> {
     manifest.metrics.iter().map(|(name, value)| (name.clone(), *value)).collect()
 }
 
-fn names<T>(differing: Vec<Differing<T>>) -> Vec<String> {
-    differing.into_iter().map(|one| one.name).collect()
-}
-
 fn features(manifest: &Manifest) -> OrderedMap<String, Feature> {
     manifest.contract.features.iter().map(|feature| (feature.name.clone(), feature.clone())).collect()
 }
@@ -171,12 +178,8 @@ impl Difference {
 /// A line each.
 impl fmt::Display for Difference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for Differing { name, before, after } in &self.features {
-            match (before, after) {
-                (None, Some(_)) => writeln!(f, "feature {name}: new")?,
-                (Some(_), None) => writeln!(f, "feature {name}: gone")?,
-                _ => writeln!(f, "feature {name}: changed")?,
-            }
+        for feature in &self.features {
+            writeln!(f, "feature {}: {}", feature.name, feature.told("changed"))?;
         }
         if let Some((before, after)) = &self.labels {
             writeln!(f, "labels: {} -> {}", before.join(", "), after.join(", "))?;
@@ -189,6 +192,6 @@ impl fmt::Display for Difference {
                 |value: &Option<f64>| value.map_or_else(|| "none".to_owned(), |value| value.to_string());
             writeln!(f, "{name}: {} -> {}", text(before), text(after))?;
         }
-        self.files.iter().try_for_each(|file| writeln!(f, "{file}: other bytes"))
+        self.files.iter().try_for_each(|file| writeln!(f, "{}: {}", file.name, file.told("other bytes")))
     }
 }

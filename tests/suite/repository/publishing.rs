@@ -141,8 +141,9 @@ fn a_difference_says_what_changed() {
     );
     second.lineage.code = Some("abc".into());
     second.metrics.insert("accuracy".into(), 0.75);
-    models.publish(Draft::new(first).file("model.onnx", MODEL)).unwrap();
-    models.publish(Draft::new(second).file("model.onnx", "tests/models/gather.onnx")).unwrap();
+    models.publish(Draft::new(first).file("model.onnx", MODEL).file("old.txt", MODEL)).unwrap();
+    let gather = "tests/models/gather.onnx";
+    models.publish(Draft::new(second).file("model.onnx", gather).file("new.txt", gather)).unwrap();
     let difference = models.diff("late", "1", "latest").unwrap().to_string();
     // What a model takes and gives is read from its file where models can be.
     let tensors = if cfg!(feature = "onnx") {
@@ -152,7 +153,8 @@ fn a_difference_says_what_changed() {
     };
     let expected = format!(
         "feature delay: changed\nfeature new: new\nfeature old: gone\nlabels: on time, late -> on time, late, cancelled\n\
-         {tensors}pipeline: plain@^1.0 -> history@^2.1\ncode:  -> abc\naccuracy: 0.5 -> 0.75\nmodel.onnx: other bytes\n"
+         {tensors}pipeline: plain@^1.0 -> history@^2.1\ncode:  -> abc\naccuracy: 0.5 -> 0.75\nmodel.onnx: other bytes\n\
+         new.txt: new\nold.txt: gone\n"
     );
     assert_eq!(difference, expected);
 }

@@ -177,6 +177,7 @@ impl Scan {
                 _ => {}
             }
         }
+        self.opsets = one_each(std::mem::take(&mut self.opsets));
         Ok(())
     }
 
@@ -308,6 +309,18 @@ fn opset_of(bytes: &[u8]) -> Result<(String, i64), Malformed> {
         }
     }
     Ok((if domain.is_empty() { "ai.onnx".to_owned() } else { domain }, version))
+}
+
+/// A file may list a domain more than once. The last is what holds, as for ONNX Runtime; it stands where the first stood.
+fn one_each(listed: Vec<(String, i64)>) -> Vec<(String, i64)> {
+    let mut each: Vec<(String, i64)> = Vec::with_capacity(listed.len());
+    for (domain, version) in listed {
+        match each.iter_mut().find(|(known, _)| *known == domain) {
+            Some((_, known)) => *known = version,
+            None => each.push((domain, version)),
+        }
+    }
+    each
 }
 
 fn entry_of(bytes: &[u8]) -> Result<(String, String), Malformed> {
@@ -514,6 +527,7 @@ mod tests {
     const ZIPMAP_INT: &[u8] = include_bytes!("../../../../tests/models/zipmap_int.onnx");
     const ZIPMAP_TEXT: &[u8] = include_bytes!("../../../../tests/models/zipmap_text.onnx");
     const EXTERNAL: &[u8] = include_bytes!("../../../../tests/models/external.onnx");
+    const LATE: &[u8] = include_bytes!("../../../../tests/repository/late/1/model.onnx");
     const HIDDEN: &[u8] = include_bytes!("../../../../tests/models/external_hidden.onnx");
 
     #[test]
@@ -526,6 +540,20 @@ mod tests {
         assert_eq!(scan.opsets, [("ai.onnx".to_owned(), 17)]);
         assert_eq!(scan.metadata["purpose"], "tests");
         assert!(scan.external.is_empty() && scan.refused.is_empty());
+    }
+
+    /// Bug: `repo diff` and the description of a model showed an operator set twice. Cause: a file may list a domain again, as
+    /// skl2onnx does, and each entry was kept as it stood. Fix: one for each domain, the last.
+    #[test]
+    fn an_operator_set_that_is_listed_again_is_one() {
+        let set = |domain: &str, version: i64| (domain.to_owned(), version);
+        assert_eq!(scan(LATE).unwrap().opsets, [set("ai.onnx.ml", 1), set("ai.onnx", 17)]);
+        let listed = |domain: &[u8], version: u8| {
+            let version = [0x10, version];
+            message(0x42, &[&message(0x0a, domain)[..], &version].concat())
+        };
+        let again = [listed(b"", 13), listed(b"ml", 1), listed(b"ai.onnx", 17), listed(b"ml", 3)].concat();
+        assert_eq!(scan(&[AFFINE, &again].concat()).unwrap().opsets, [set("ai.onnx", 17), set("ml", 3)]);
     }
 
     #[test]
