@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::base::clock::Timestamp;
 use crate::handle::handle::ModelHandle;
 use crate::handle::status::{Role, RolloutStatus, Status, VersionStatus};
+use crate::rollout::guard::evidence::Evidence;
 use crate::stats::{LatencyHistogram, Window};
 use crate::version::id::VersionId;
 
@@ -50,6 +51,9 @@ pub(crate) struct Measured {
 /// How long a version that is not loaded any more is shown after its rollout ended.
 const PAST_SHOWN: Duration = Duration::from_secs(3_600);
 
+/// Guards that are shown of one rollout: each has a label of its own.
+const GUARDS_MAX: usize = 16;
+
 impl Measured {
     pub(crate) fn of<I: ?Sized + 'static, O: 'static>(handle: &ModelHandle<I, O>) -> Self {
         let status = handle.status();
@@ -82,6 +86,14 @@ impl Measured {
     /// The rollouts that run.
     pub(crate) fn rollouts(&self) -> impl Iterator<Item = &RolloutStatus> {
         self.status.rollouts.iter().filter(|rollout| !rollout.phase.is_over())
+    }
+
+    /// What the guards of the rollouts that run said last, each beside its candidate.
+    pub(crate) fn guards(&self) -> impl Iterator<Item = (&str, &Evidence)> {
+        self.rollouts().flat_map(|rollout| {
+            let shown = rollout.evidence.iter().take(GUARDS_MAX);
+            shown.map(|evidence| (rollout.version.as_str(), evidence))
+        })
     }
 
     pub(crate) fn latencies(&self) -> impl Iterator<Item = (&str, &LatencyHistogram, &LatencyHistogram)> {

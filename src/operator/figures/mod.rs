@@ -3,7 +3,8 @@
 //! One [table](DESCRIBED) says what there is; every renderer and every document is made from it. Names follow Prometheus:
 //! base units, `_total` for what only grows. Labels are `model`, the handle's name, and what the table says; never a key, an
 //! id, a tensor or a reason, so that their number is bounded: by the versions that are loaded and those that were on trial
-//! within the last hour, by 16 guards a rollout, and by the features that drift.
+//! within the last hour, by the first 16 guards of a rollout, in the order in which it was given them, and by the features that
+//! drift. What further guards say is in the [status](crate::status::RolloutStatus::evidence).
 //!
 //! What only grows is of this process and begins at 0 with it, as whoever computes rates expects. Evidence goes on after a
 //! start, and is a gauge.

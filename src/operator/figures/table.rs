@@ -233,20 +233,19 @@ pub const DESCRIBED: &[Described] = &[
     },
     Described {
         name: "switchback_guard_verdict",
-        help: "What a guard said last: 1 passed, 0 cannot tell yet, -1 failed.",
+        help: "What a guard said last: 1 passed, 0 cannot tell yet, -1 failed. Of the first 16 guards of a rollout, as all figures of \
+               guards are; the status has all.",
         kind: FigureKind::Gauge,
         unit: Unit::None,
         labels: &["version", "guard"],
         samples: |measured, samples| {
-            for rollout in measured.rollouts() {
-                for evidence in &rollout.evidence {
-                    let verdict = match evidence.verdict {
-                        Verdict::Pass => 1.0,
-                        Verdict::Inconclusive => 0.0,
-                        Verdict::Fail => -1.0,
-                    };
-                    samples.put([rollout.version.as_str(), &evidence.guard], verdict);
-                }
+            for (version, evidence) in measured.guards() {
+                let verdict = match evidence.verdict {
+                    Verdict::Pass => 1.0,
+                    Verdict::Inconclusive => 0.0,
+                    Verdict::Fail => -1.0,
+                };
+                samples.put([version, &evidence.guard], verdict);
             }
         },
     },
@@ -632,33 +631,29 @@ fn quality(measured: &Measured, shares: bool, samples: &mut Samples) {
 }
 
 fn guard_progress(measured: &Measured, samples: &mut Samples) {
-    for rollout in measured.rollouts() {
-        for evidence in &rollout.evidence {
-            let Some(strength) = &evidence.strength else { continue };
-            let sides = [
-                ("harm", Some(strength.harm_peak), strength.harm_threshold),
-                ("non_inferiority", strength.non_inferiority, strength.non_inferiority_threshold),
-            ];
-            for (side, reached, threshold) in sides {
-                if let Some(reached) = reached {
-                    let progress = (reached.ln() / threshold.ln()).clamp(0.0, 1.0);
-                    samples.put([rollout.version.as_str(), &evidence.guard, side], progress);
-                }
+    for (version, evidence) in measured.guards() {
+        let Some(strength) = &evidence.strength else { continue };
+        let sides = [
+            ("harm", Some(strength.harm_peak), strength.harm_threshold),
+            ("non_inferiority", strength.non_inferiority, strength.non_inferiority_threshold),
+        ];
+        for (side, reached, threshold) in sides {
+            if let Some(reached) = reached {
+                let progress = (reached.ln() / threshold.ln()).clamp(0.0, 1.0);
+                samples.put([version, &evidence.guard, side], progress);
             }
         }
     }
 }
 
 fn guard_affected(measured: &Measured, samples: &mut Samples) {
-    for rollout in measured.rollouts() {
-        for evidence in &rollout.evidence {
-            let Some(Affected::Counted(AffectedUnits { units, worse, better })) = evidence.affected else {
-                continue;
-            };
-            for (side, count) in [("worse", worse), ("better", better)] {
-                let share = count as f64 / units.max(1) as f64;
-                samples.put([rollout.version.as_str(), &evidence.guard, side], share);
-            }
+    for (version, evidence) in measured.guards() {
+        let Some(Affected::Counted(AffectedUnits { units, worse, better })) = evidence.affected else {
+            continue;
+        };
+        for (side, count) in [("worse", worse), ("better", better)] {
+            let share = count as f64 / units.max(1) as f64;
+            samples.put([version, &evidence.guard, side], share);
         }
     }
 }
