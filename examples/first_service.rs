@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::{Path, Request, State};
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get, post};
 use axum::{Json, Router};
@@ -149,8 +149,11 @@ async fn ready(State(service): State<Service>) -> Response {
     (status, Json(readiness)).into_response()
 }
 
-async fn metrics(State(service): State<Service>) -> Response {
-    ([(header::CONTENT_TYPE, Prometheus::CONTENT_TYPE)], service.metrics.text()).into_response()
+/// Figures in the format that the scraper asks for.
+async fn metrics(State(service): State<Service>, headers: HeaderMap) -> Response {
+    let accepts = headers.get(header::ACCEPT).and_then(|accepts| accepts.to_str().ok()).unwrap_or_default();
+    let (kind, page) = service.metrics.answer(accepts);
+    ([(header::CONTENT_TYPE, kind)], page).into_response()
 }
 
 /// Pages for everybody who reaches them, changes for whoever has the token.

@@ -98,7 +98,8 @@ impl Admin {
             #[cfg(feature = "prometheus")]
             ["metrics"] => {
                 let page = crate::operator::Prometheus::new(self.operators.iter().cloned());
-                Answer::new(crate::operator::Prometheus::CONTENT_TYPE, page.text())
+                let (kind, text) = page.answer(accepted(parts).unwrap_or_default());
+                Answer::new(kind, text)
             }
             [model, rest @ ..] => match self.there().find(|operator| operator.name() == *model) {
                 Some(operator) => self.look_at(&operator, form, parts, rest),
@@ -183,10 +184,16 @@ impl fmt::Debug for Admin {
     }
 }
 
+fn accepted(parts: &Parts) -> Option<&str> {
+    parts.headers.get(ACCEPT)?.to_str().ok()
+}
+
 /// Returns the form that is asked for: a page for whoever reads, JSON for whoever says so or says nothing.
 fn form(parts: &Parts) -> Form {
-    let accepted = parts.headers.get(ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or("*/*");
-    let mut kinds = accepted.split(',').map(|kind| kind.split(';').next().unwrap_or_default().trim());
+    let mut kinds = accepted(parts)
+        .unwrap_or("*/*")
+        .split(',')
+        .map(|kind| kind.split(';').next().unwrap_or_default().trim());
     let first = kinds.find_map(|kind| match kind {
         "text/html" => Some(Form::Html),
         "text/markdown" => Some(Form::Markdown),

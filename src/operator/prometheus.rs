@@ -20,8 +20,10 @@ use super::operator::{Operator, WeakOperator};
 /// # let late = ModelHandle::builder("late").live("v1", closure("half@1", |x: &f64| Ok(x / 2.0))).threads(Threads::manual()).build()?;
 /// let page = Prometheus::new([late.operator().downgrade()]);
 /// late.predict(&3.0)?;
-/// // Answers `GET /metrics`, with `Prometheus::CONTENT_TYPE`.
-/// assert!(page.text().contains("switchback_requests_total{model=\"late\",version=\"v1\",mode=\"served\"} 1"));
+/// // Answers `GET /metrics`, by the header `Accept` of the request.
+/// let (content_type, text) = page.answer("application/openmetrics-text;version=1.0.0,text/plain;q=0.5");
+/// assert_eq!(content_type, Prometheus::CONTENT_TYPE);
+/// assert!(text.contains("switchback_requests_total{model=\"late\",version=\"v1\",mode=\"served\"} 1"));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
@@ -47,6 +49,18 @@ impl Prometheus {
     /// The figures of these handles.
     pub fn new(operators: impl IntoIterator<Item = WeakOperator>) -> Self {
         Self(operators.into_iter().collect())
+    }
+
+    /// The answer to `GET /metrics`: its HTTP content type, and a whole page. `accept` is the request's header of that name, empty
+    /// where it has none. It is in OpenMetrics for whoever names that as welcome no less than plain text, and in the older
+    /// format for everybody else, `*/*` too.
+    pub fn answer(&self, accept: &str) -> (&'static str, String) {
+        let open = welcome(accept, "application/openmetrics-text");
+        if open > 0.0 && open >= welcome(accept, "text/plain") {
+            (Self::CONTENT_TYPE, self.text())
+        } else {
+            (Self::PLAIN_CONTENT_TYPE, self.plain_text())
+        }
     }
 
     /// A whole page.
@@ -87,6 +101,21 @@ impl Collector for Prometheus {
         let there: Vec<Operator> = self.0.iter().filter_map(WeakOperator::upgrade).collect();
         figures::of(&there).iter().try_for_each(|family| encode(family, &mut encoder))
     }
+}
+
+/// How welcome a media type is that a header `Accept` names, from 0 to 1; 0 where it does not. The best of those that differ in their
+/// parameters.
+fn welcome(accept: &str, kind: &str) -> f64 {
+    let of_one = |range: &str| {
+        let mut parts = range.split(';').map(str::trim);
+        let is_it = parts.next().is_some_and(|named| named.eq_ignore_ascii_case(kind));
+        let weight = parts.find_map(|part| {
+            let (name, value) = part.split_once('=')?;
+            name.trim().eq_ignore_ascii_case("q").then(|| value.trim().parse().unwrap_or(0.0))
+        });
+        if is_it { weight.unwrap_or(1.0) } else { 0.0 }
+    };
+    accept.split(',').map(of_one).fold(0.0, f64::max)
 }
 
 /// Whether a counter is called so but for its `_total`.

@@ -113,8 +113,42 @@ fn what_goes_on_is_shown_as_a_page_and_as_json() {
     }
     let head = admin.respond(Request::head("/late").body(Vec::new()).unwrap());
     assert!(head.status() == StatusCode::OK && head.body().is_empty());
-    #[cfg(feature = "prometheus")]
-    assert!(text(&get(&admin, "/metrics", "*/*")).contains("switchback_requests_total"));
+}
+
+/// Bug: a scraper that does not know OpenMetrics was given it by `Admin` all the same, and took counters for samples without a
+/// type. Cause: `/metrics` did not look at `Accept`, as hosts are told to. Fix: `Prometheus::answer` does, for `Admin` and for hosts.
+#[cfg(feature = "prometheus")]
+#[test]
+fn figures_are_in_the_format_that_is_accepted() {
+    use switchback::operator::Prometheus;
+    let clock = clock();
+    let service = service(&clock);
+    ask(&service, 10);
+    let admin = admin(&service);
+    let own = "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,\
+               application/openmetrics-text;version=0.0.1;q=0.5,text/plain;version=0.0.4;q=0.4,*/*;q=0.3";
+    for (accept, open) in [
+        (own, true),
+        ("application/openmetrics-text", true),
+        ("text/plain, Application/OpenMetrics-Text; Q=1.0", true),
+        ("text/plain,application/openmetrics-text;q=0.5", false),
+        ("application/openmetrics-text;q=0", false),
+        ("text/plain", false),
+        ("*/*", false),
+    ] {
+        let page = get(&admin, "/metrics", accept);
+        let kind = if open { Prometheus::CONTENT_TYPE } else { Prometheus::PLAIN_CONTENT_TYPE };
+        assert_eq!(page.headers()[CONTENT_TYPE], kind, "{accept}");
+        let typed = if open {
+            "# TYPE switchback_requests counter"
+        } else {
+            "# TYPE switchback_requests_total counter"
+        };
+        assert!(text(&page).contains(typed), "{accept}");
+        assert_eq!(text(&page).ends_with("# EOF\n"), open, "{accept}");
+    }
+    let silent = admin.respond(Request::get("/metrics").body(Vec::new()).unwrap());
+    assert_eq!(silent.headers()[CONTENT_TYPE], Prometheus::PLAIN_CONTENT_TYPE);
 }
 
 #[test]
