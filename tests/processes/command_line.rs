@@ -1128,6 +1128,38 @@ fn a_service_is_operated_from_the_command_line() {
     assert!(said(&["get", url]).contains("copies of 10 %"));
     refused(with(TOKEN, &["abort", url, "late", "nobody", "--reason", "x"]), "404");
     done(&["abort", url, "late", "v3", "--reason", "enough", "--as", "grace"]);
+    drop(stage("v4"));
+    done(&["canary", url, "late", "v4", "0.1"]);
+    let outcome = done(&["abort-candidates", url, "late", "--reason", "too many"]);
+    assert!(outcome.contains(r#"{"aborted":["v4"]}"#), "{outcome}");
+    assert_eq!(handle.status().live, "v1");
+    for version in ["v5", "v6"] {
+        stage(version).promote().unwrap();
+    }
+    done(&["revert-live", url, "late", "--reason", "v6 is slow"]);
+    assert_eq!(handle.status().live, "v5");
+    done(&["rollback-to", url, "late", "v1", "--reason", "the year's end"]);
+    assert_eq!(handle.status().live, "v1");
+    refused(with(TOKEN, &["rollback-to", url, "late", "v9", "--reason", "x"]), "not retained");
+    let failing = closure("rule@v7", |_: &f64| Err(switchback::model::ModelError::engine("no weights")));
+    let rollout = handle.stage("v7", failing).unwrap().guard(guard::error_rate().at_most(0.05));
+    rollout.run(Plan::new([Step::canary(0.5).unwrap()]).unwrap()).unwrap();
+    while handle.status().quarantined.is_empty() {
+        let _ = handle.predict(&0.5);
+        handle.tick();
+    }
+    let (identity, _) = handle.status().quarantined[0];
+    let shown = said(&["get", url]);
+    assert!(
+        shown.contains(&format!("late has quarantined: {identity} (v7): it failed")),
+        "{shown}"
+    );
+    refused(with(TOKEN, &["release", url, "late", &identity.to_string()[..8]]), "64 digits");
+    done(&["release", url, "late", &identity.to_string()[..12]]);
+    assert!(handle.status().quarantined.is_empty());
+    done(&["drain", url, "late", "--reason", "deploy"]);
+    assert_eq!(handle.readiness().because, ["late takes no new callers: deploy"]);
+    assert!(said(&["get", url]).contains("late takes no new callers: deploy"));
     let by: Vec<_> = handle.events().iter().filter_map(|event| event.actor.clone()).collect();
     let is = |name: &str| by.iter().any(|actor| **actor == *format!("{name} (by token)"));
     assert!(is("ada") && is("grace"), "{by:?}");

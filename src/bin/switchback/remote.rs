@@ -82,6 +82,32 @@ pub(crate) enum Command {
     Abort(Lowering),
     /// Takes every candidate back; where there is none, live goes back to the version before.
     Rollback(Whole),
+    /// Makes a version live again that was live before and is retained, and takes every candidate back.
+    RollbackTo {
+        url: String,
+        model: String,
+        version: String,
+        /// Why: it stands in the log.
+        #[arg(long)]
+        reason: String,
+        #[command(flatten)]
+        by: By,
+    },
+    /// Takes live back to the version before it, and every candidate too.
+    RevertLive(Whole),
+    /// Takes every candidate back. Live stays what it is.
+    AbortCandidates(Whole),
+    /// Lets plans try again what is quarantined.
+    Release {
+        url: String,
+        model: String,
+        /// Its identity as `get` shows it, or the first 12 digits.
+        identity: String,
+        #[command(flatten)]
+        by: By,
+    },
+    /// Says that the process is about to end: it asks for no new callers, and answers those who come. It is not taken back.
+    Drain(Whole),
     /// Lets nothing move by itself.
     Freeze(Whole),
     /// Lets rollouts move again.
@@ -152,6 +178,16 @@ impl Command {
             Self::Pause(of) => of.change("pause"),
             Self::Abort(of) => of.change("abort"),
             Self::Rollback(of) => of.change("rollback"),
+            Self::RollbackTo { url, model, version, reason, by } => {
+                let body = json!({"version": version, "reason": reason});
+                change(&url, &[&model, "rollback_to"], &by, None, &body)
+            }
+            Self::RevertLive(of) => of.change("revert_live"),
+            Self::AbortCandidates(of) => of.change("abort_candidates"),
+            Self::Release { url, model, identity, by } => {
+                change(&url, &[&model, "release"], &by, None, &json!({"identity": identity}))
+            }
+            Self::Drain(of) => of.change("drain"),
             Self::Freeze(of) => of.change("freeze"),
             Self::Unfreeze { url, model, by } => change(&url, &[&model, "unfreeze"], &by, None, &json!({})),
         }?;
@@ -283,6 +319,17 @@ fn get(out: &mut Out, url: &str, model: Option<&str>) -> Result<Vec<String>, Fai
     for status in &all {
         if let Some(reason) = status["frozen"].as_str() {
             out.line(&format!("{} is frozen: {reason}", text(&status["name"])))?;
+        }
+        if let Some(reason) = status["draining"].as_str() {
+            out.line(&format!("{} takes no new callers: {reason}", text(&status["name"])))?;
+        }
+        for entry in status["quarantined"].as_array().into_iter().flatten() {
+            let (identity, entry) = (text(&entry[0]), &entry[1]);
+            let (version, reason) = (text(&entry["version"]), text(&entry["reason"]));
+            out.line(&format!(
+                "{} has quarantined: {identity} ({version}): {reason}",
+                text(&status["name"])
+            ))?;
         }
     }
     Ok(names)
