@@ -42,6 +42,8 @@ crate::harness::tests! { "command_line":
     what_is_quarantined_is_released_while_nothing_runs,
     a_journal_is_not_repaired_while_it_is_held_or_unasked,
     #[cfg(all(feature = "admin", not(loom)))] a_service_is_operated_from_the_command_line,
+    #[cfg(all(feature = "admin", not(loom)))] what_guards_say_in_a_service_is_shown,
+    #[cfg(all(unix, feature = "admin", not(loom)))] what_is_watched_on_a_terminal_is_shown_anew_in_its_place,
 }
 
 /// A folder that is gone when this is.
@@ -1150,10 +1152,7 @@ fn a_service_is_operated_from_the_command_line() {
     }
     let (identity, _) = handle.status().quarantined[0];
     let shown = said(&["get", url]);
-    assert!(
-        shown.contains(&format!("late has quarantined: {identity} (v7): it failed")),
-        "{shown}"
-    );
+    assert!(shown.contains(&format!("late has quarantined: {identity} (v7): it failed")), "{shown}");
     refused(with(TOKEN, &["release", url, "late", &identity.to_string()[..8]]), "64 digits");
     done(&["release", url, "late", &identity.to_string()[..12]]);
     assert!(handle.status().quarantined.is_empty());
@@ -1187,4 +1186,71 @@ fn a_service_is_operated_from_the_command_line() {
     refused(with(TOKEN, &["get", "http://127.0.0.1:1/"]), "cannot be asked");
     refused(with(TOKEN, &["get", "https://127.0.0.1:1/"]), "has no TLS");
     assert_eq!(with(TOKEN, &["rollback", url, "late"]).status.code(), Some(2), "a reason is needed");
+}
+
+#[cfg(all(feature = "admin", not(loom)))]
+fn what_guards_say_in_a_service_is_shown() {
+    let folder = Folder::new("judged");
+    let handle = tried(&folder);
+    let rollout = on_trial(&handle);
+    let shown = said(&["get", &served(&handle, "a token of many letters"), "late"]);
+    let told = rollout.status().unwrap().evidence[0].clone();
+    // The rollouts that are over had guards too: what those said is in their reports.
+    let lines: Vec<&str> = shown.lines().filter(|line| line.contains("error rate at most 0.05")).collect();
+    let [line] = lines[..] else { panic!("{shown}") };
+    let strength = told.strength.unwrap();
+    for words in [
+        "late   v4       error rate at most 0.05  inconclusive".to_owned(),
+        format!("0 of {}  ", told.samples),
+        format!("{} of {}", strength.harm, strength.harm_threshold),
+        format!("{} of {}", strength.non_inferiority.unwrap(), strength.non_inferiority_threshold),
+    ] {
+        assert!(line.contains(&words), "{words}: {shown}");
+    }
+}
+
+/// A terminal of the system's: our end of it, and the one that a program prints to.
+#[cfg(all(unix, feature = "admin", not(loom)))]
+#[allow(unsafe_code, reason = "a terminal is a call of the system's")]
+fn terminal() -> (fs::File, Stdio) {
+    use std::os::fd::{FromRawFd, OwnedFd};
+    use std::ptr::null_mut;
+
+    let (mut ours, mut theirs) = (0, 0);
+    // SAFETY: it writes two descriptors into what it is given, and asks for nothing more.
+    assert_eq!(unsafe { libc::openpty(&mut ours, &mut theirs, null_mut(), null_mut(), null_mut()) }, 0);
+    // SAFETY: both are open, and nobody else has them.
+    unsafe { (fs::File::from_raw_fd(ours), Stdio::from(OwnedFd::from_raw_fd(theirs))) }
+}
+
+#[cfg(all(unix, feature = "admin", not(loom)))]
+fn what_is_watched_on_a_terminal_is_shown_anew_in_its_place() {
+    use std::io::Read;
+
+    let folder = Folder::new("painted");
+    let handle = handle(&folder);
+    let url = served(&handle, "a token of many letters");
+    let (mut ours, theirs) = terminal();
+    let mut child = program().args(["get", &url, "-w", "--every", "100ms"]).stdout(theirs).spawn().unwrap();
+    let mut screen = String::new();
+    let mut until = |words: &str| {
+        let mut more = [0; 4_096];
+        while !screen.contains(words) {
+            let read = ours.read(&mut more).unwrap();
+            screen += text(&more[..read]);
+        }
+        screen.clone()
+    };
+    assert!(until("REQUESTS").starts_with("\u{1b}[2J\u{1b}[HMODEL "), "it begins with nothing");
+    handle.freeze("quarter end");
+    until("late is frozen: quarter end");
+    let shown = until("the handle was frozen (quarter end)");
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let frames: Vec<&str> = shown.split("\u{1b}[H").skip(1).collect();
+    assert!(frames.len() >= 2, "{shown:?}");
+    for frame in &frames[..frames.len() - 1] {
+        assert!(frame.starts_with("MODEL ") && frame.ends_with("\r\n\u{1b}[J"), "{frame:?}");
+        assert!(frame.lines().all(|line| line.ends_with("\u{1b}[K") || line == "\u{1b}[J"), "{frame:?}");
+    }
 }

@@ -5,21 +5,48 @@ use std::io::{self, BufRead, BufWriter, IsTerminal, Stdout, Write};
 use comfy_table::{ContentArrangement, Table, presets};
 use serde::Serialize;
 
+/// What a terminal obeys: go to its first line, clear the rest of a line, clear all below.
+const HOME: &str = "\u{1b}[H";
+const LINE_ENDS: &str = "\u{1b}[K";
+const BELOW_IS_NOTHING: &str = "\u{1b}[J";
+
 /// The answer, as text or as JSON.
 pub(crate) struct Out {
     stdout: BufWriter<Stdout>,
+    /// Whether what is printed takes the place of what stands there.
+    paints: bool,
     /// Whether JSON was asked for.
     pub(crate) json: bool,
 }
 
 impl Out {
     pub(crate) fn new(json: bool) -> Self {
-        Self { stdout: BufWriter::new(io::stdout()), json }
+        Self { stdout: BufWriter::new(io::stdout()), paints: false, json }
     }
 
     /// A line of text. Whatever it holds of names from elsewhere is shown, and tells the terminal nothing.
     pub(crate) fn line(&mut self, text: &str) -> io::Result<()> {
-        writeln!(self.stdout, "{}", visible(text))
+        self.end_line(&visible(text))
+    }
+
+    /// A line, and where a picture is painted nothing behind it of what stood there.
+    fn end_line(&mut self, line: &str) -> io::Result<()> {
+        let end = if self.paints { LINE_ENDS } else { "" };
+        writeln!(self.stdout, "{line}{end}")
+    }
+
+    /// Paints lines in place of those before: text for a terminal, written at once.
+    pub(crate) fn paint<E: From<io::Error>>(
+        &mut self,
+        lines: impl FnOnce(&mut Self) -> Result<(), E>,
+    ) -> Result<(), E> {
+        self.own(HOME.as_bytes())?;
+        self.paints = true;
+        let painted = lines(self);
+        self.paints = false;
+        painted?;
+        self.own(BELOW_IS_NOTHING.as_bytes())?;
+        Ok(self.flush()?)
     }
 
     /// Rows below their heads, left-aligned. Nothing is cut off, however wide it is.
@@ -36,7 +63,7 @@ impl Out {
             column.set_padding((0, 2));
         });
         for line in table.lines() {
-            writeln!(self.stdout, "{}", line.trim_end())?;
+            self.end_line(line.trim_end())?;
         }
         Ok(())
     }

@@ -1,14 +1,20 @@
 //! Services that are operated over HTTP: `switchback get`, `promote`, `rollback` and the like, as the library's `admin` answers.
 
+use std::collections::VecDeque;
+use std::io::IsTerminal;
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use serde::Deserialize;
 use serde_json::{Value, json};
+use switchback::Phase;
+use switchback::guard::Evidence;
 
 use crate::Failure;
 use crate::follow::{number, told, wait};
 use crate::out::Out;
+use crate::state::{JUDGED, judged};
 
 /// How long a service may take to answer.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -17,6 +23,10 @@ const ANSWER_MAX: u64 = 16 << 20;
 /// How often a service is asked that is watched, at most and at least.
 const OFTEN: Duration = Duration::from_millis(100);
 const SELDOM: Duration = Duration::from_secs(3600);
+/// Events that stand below what is shown anew each time.
+const EVENTS_SHOWN: usize = 10;
+/// What a terminal obeys: clear all.
+const CLEAR: &str = "\u{1b}[2J";
 /// The variable with the token of whoever may change something.
 const TOKEN: &str = "SWITCHBACK_TOKEN";
 
@@ -40,7 +50,8 @@ pub(crate) enum Command {
         /// Where the service answers for its models, such as http://127.0.0.1:9900/switchback.
         url: String,
         model: Option<String>,
-        /// Then tells what happens to them, a line for each event, until it is ended.
+        /// Goes on until it is ended: on a terminal it shows them anew each time, with the last events; elsewhere it tells what
+        /// happens to them, a line for each event.
         #[arg(short, long)]
         watch: bool,
         /// How often a service is asked that is watched: once a model, at most ten times a second.
@@ -165,7 +176,7 @@ impl Command {
     pub(crate) fn run(self, out: &mut Out) -> Result<(), Failure> {
         let answer = match self {
             Self::Get { url, model, watch: false, .. } => {
-                return get(out, &url, model.as_deref()).map(drop);
+                return show(out, &asked(&url, model.as_deref())?);
             }
             Self::Get { url, model, every, .. } => return watch(out, &url, model.as_deref(), every),
             Self::Report { url, model, version, markdown } => {
@@ -293,30 +304,38 @@ fn answered_text(url: &str, asked: Asked) -> Result<String, Failure> {
     ))
 }
 
-/// Shows the models, and gives their names.
-fn get(out: &mut Out, url: &str, model: Option<&str>) -> Result<Vec<String>, Failure> {
+/// What a service says of its models, or of one.
+fn asked(url: &str, model: Option<&str>) -> Result<Value, Failure> {
     let names: Vec<&str> = model.into_iter().collect();
     let url = address(url, &names)?;
     let url = if names.is_empty() { format!("{url}/") } else { url };
     let value = answered(&url, agent().get(&url).header("Accept", "application/json").call())?;
-    let all: Vec<&Value> = match &value {
-        Value::Array(all) => all.iter().collect(),
-        one => vec![one],
-    };
-    let names = all.iter().map(|status| text(&status["name"])).collect();
+    if each(&value).any(|status| status.get("live").is_none()) {
+        return Err(Failure::Refused(format!("{url} shows no models: no switchback is there")));
+    }
+    Ok(value)
+}
+
+/// The status of each model in an answer.
+fn each(value: &Value) -> impl Iterator<Item = &Value> {
+    value.as_array().map_or(std::slice::from_ref(value), Vec::as_slice).iter()
+}
+
+/// Shows the models.
+fn show(out: &mut Out, value: &Value) -> Result<(), Failure> {
     if out.json {
-        out.value(&value)?;
-        return Ok(names);
+        return Ok(out.value(value)?);
     }
-    let mut rows = Vec::new();
-    for status in &all {
-        if status.get("live").is_none() {
-            return Err(Failure::Refused(format!("{url} shows no models: no switchback is there")));
-        }
-        rows.extend(rows_of(status));
-    }
+    let rows = each(value).flat_map(rows_of).collect();
     out.table(&["MODEL", "EPOCH", "VERSION", "IS", "SHARE", "REQUESTS", "ERRORS"], rows)?;
-    for status in &all {
+    let evidence: Vec<_> = each(value).flat_map(evidence_of).collect();
+    if !evidence.is_empty() {
+        out.line("")?;
+        let heads = ["MODEL"].into_iter().chain(JUDGED).collect::<Vec<_>>();
+        out.table(&heads, evidence)?;
+        out.line("")?;
+    }
+    for status in each(value) {
         if let Some(reason) = status["frozen"].as_str() {
             out.line(&format!("{} is frozen: {reason}", text(&status["name"])))?;
         }
@@ -332,7 +351,7 @@ fn get(out: &mut Out, url: &str, model: Option<&str>) -> Result<Vec<String>, Fai
             ))?;
         }
     }
-    Ok(names)
+    Ok(())
 }
 
 fn every(text: &str) -> Result<Duration, String> {
@@ -343,7 +362,8 @@ fn every(text: &str) -> Result<Duration, String> {
     }
 }
 
-/// Shows the models, then tells their events as they happen. A service that is gone is an error.
+/// Shows the models, then tells their events as they happen; on a terminal shows the models anew each time, above their last events.
+/// A service that is gone is an error.
 fn watch(out: &mut Out, url: &str, model: Option<&str>, every: Duration) -> Result<(), Failure> {
     let agent = agent();
     let events = |name: &str, after: u64| -> Result<Vec<String>, Failure> {
@@ -353,7 +373,7 @@ fn watch(out: &mut Out, url: &str, model: Option<&str>, every: Duration) -> Resu
     // Before they are shown: what happens in between is told, and not lost.
     let names = match model {
         Some(model) => vec![model.to_owned()],
-        None => names(&agent, url)?,
+        None => each(&asked(url, None)?).map(|status| text(&status["name"])).collect(),
     };
     let mut seen = Vec::new();
     for name in names {
@@ -364,10 +384,22 @@ fn watch(out: &mut Out, url: &str, model: Option<&str>, every: Duration) -> Resu
         }
         seen.push((name, last));
     }
-    if !out.json {
-        get(out, url, model)?;
+    let paints = !out.json && std::io::stdout().is_terminal();
+    let mut recent = VecDeque::new();
+    if paints {
+        out.own(CLEAR.as_bytes())?;
+    } else if !out.json {
+        show(out, &asked(url, model)?)?;
     }
     loop {
+        if paints {
+            let value = asked(url, model)?;
+            out.paint(|out| {
+                show(out, &value)?;
+                out.line("")?;
+                recent.iter().try_for_each(|line: &String| Ok::<_, Failure>(out.line(line)?))
+            })?;
+        }
         out.flush()?;
         wait(every);
         for (name, last) in &mut seen {
@@ -383,23 +415,21 @@ fn watch(out: &mut Out, url: &str, model: Option<&str>, every: Duration) -> Resu
                     out.json_line(&event.to_string())?;
                     continue;
                 }
-                if missed > 0 {
-                    out.line(&format!(
-                        "{name}  {missed} events are not here: the service has let go of them"
-                    ))?;
-                }
+                let lost = format!("{name}  {missed} events are not here: the service has let go of them");
                 // What a later release says is shown as it is.
                 let sentence = told(&line).map_or(line, |(_, sentence)| sentence);
-                out.line(&format!("{name}  {sentence}"))?;
+                let sentences = [format!("{name}  {sentence}")];
+                for line in (missed > 0).then_some(lost).into_iter().chain(sentences) {
+                    if paints {
+                        recent.push_back(line);
+                    } else {
+                        out.line(&line)?;
+                    }
+                }
             }
         }
+        recent.drain(..recent.len().saturating_sub(EVENTS_SHOWN));
     }
-}
-
-fn names(agent: &ureq::Agent, url: &str) -> Result<Vec<String>, Failure> {
-    let url = format!("{}/", address(url, &[])?);
-    let value = answered(&url, agent.get(&url).header("Accept", "application/json").call())?;
-    Ok(value.as_array().into_iter().flatten().map(|status| text(&status["name"])).collect())
 }
 
 /// The page as the service has made it: text and styles, with every name in it escaped, to be kept in a file.
@@ -460,6 +490,29 @@ fn rows_of(status: &Value) -> Vec<Vec<String>> {
     loaded.map(row).collect()
 }
 
+/// A row for what each guard said of a rollout that runs.
+fn evidence_of(status: &Value) -> Vec<Vec<String>> {
+    let rollouts = status["rollouts"].as_array().into_iter().flatten();
+    let running = rollouts.filter(|rollout| !Phase::deserialize(&rollout["phase"]).is_ok_and(Phase::is_over));
+    let rows = running.flat_map(|rollout| {
+        let row = |said: &Value| {
+            let version = text(&rollout["version"]);
+            let row = match Evidence::deserialize(said) {
+                Ok(evidence) => judged(version, &evidence),
+                // Of a later release: which guard it is and what it says can be shown all the same.
+                Err(_) => {
+                    let mut row = vec![version, text(&said["guard"]), text(&said["verdict"])];
+                    row.resize(JUDGED.len(), "-".to_owned());
+                    row
+                }
+            };
+            [text(&status["name"])].into_iter().chain(row).collect()
+        };
+        rollout["evidence"].as_array().into_iter().flatten().map(row)
+    });
+    rows.collect()
+}
+
 fn percent(share: &Value) -> String {
     share.as_f64().map_or_else(|| text(share), |share| format!("{} %", (share * 1e4).round() / 1e2))
 }
@@ -477,5 +530,21 @@ fn errors(by_kind: &Value) -> String {
     match by_kind.as_object() {
         Some(kinds) => kinds.values().filter_map(Value::as_u64).sum::<u64>().to_string(),
         None => text(by_kind),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_later_release_says_of_a_guard_is_shown_as_far_as_it_is_understood() {
+        let evidence = json!([{"guard": "charm at least 0.9", "verdict": "undecided"}]);
+        let rollout = |phase: &str| json!({"version": "v2", "phase": phase, "evidence": evidence});
+        let status = json!({"name": "late", "rollouts": [rollout("canary"), rollout("aborted")]});
+        let rows = evidence_of(&status);
+        assert_eq!(rows.len(), 1, "one of them is over");
+        assert_eq!(rows[0][..5], ["late", "v2", "charm at least 0.9", "undecided", "-"]);
+        assert_eq!(rows[0].len(), JUDGED.len() + 1);
     }
 }
