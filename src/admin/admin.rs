@@ -222,17 +222,19 @@ fn events(operator: &Operator, query: Option<&str>) -> Answer {
     Answer::new(JSON_LINES, lines)
 }
 
-/// The report on a version's last rollout. A version may be called `2.md`, so that is looked for first.
+/// The report on a version's last rollout. A version may be called `2.md`, so that is looked for first. A page that is asked for by
+/// its ending is one to be kept, which does not renew itself.
 fn report(operator: &Operator, version: &str, form: Form) -> Answer {
     let endings = [(".html", Form::Html), (".md", Form::Markdown), (".json", Form::Json)];
-    let found = operator.report(version).map(|report| (report, form)).or_else(|| {
+    let found = operator.report(version).map(|report| (report, form, false)).or_else(|| {
         let mut named = endings.iter().filter_map(|(end, form)| Some((version.strip_suffix(end)?, *form)));
-        named.find_map(|(version, form)| Some((operator.report(version)?, form)))
+        named.find_map(|(version, form)| Some((operator.report(version)?, form, true)))
     });
     match found {
-        Some((report, Form::Html)) => Answer::new(HTML, report.html()),
-        Some((report, Form::Markdown)) => Answer::new(MARKDOWN, report.markdown()),
-        Some((report, Form::Json)) => Answer::json(&report),
+        Some((report, Form::Html, false)) => Answer::new(HTML, report.html_renewed(view::RENEWED_EVERY)),
+        Some((report, Form::Html, true)) => Answer::new(HTML, report.html()),
+        Some((report, Form::Markdown, _)) => Answer::new(MARKDOWN, report.markdown()),
+        Some((report, Form::Json, _)) => Answer::json(&report),
         None => Answer::not_found(
             "rollout of such a version that this process remembers, nor one in its journal: what is older is in the history \
              (`switchback state history` and the folder of state)",

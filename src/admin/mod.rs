@@ -48,7 +48,7 @@
 //! | `GET /{model}` | its [`Status`](crate::status::Status) as JSON, or a page that renews itself every five seconds |
 //! | `GET /{model}/events?after=N&limit=M` | its events, a line of JSON each |
 //! | `GET /{model}/decisions` | the records of its decisions |
-//! | `GET /{model}/rollouts/{version}` | the [report](crate::report) on the last rollout of a version, as a page or, by `Accept` or with `.md` or `.json` behind it, as Markdown or JSON |
+//! | `GET /{model}/rollouts/{version}` | the [report](crate::report) on the last rollout of a version, as a page that renews itself until the rollout is over or, by `Accept` or with `.md` or `.json` behind it, as Markdown or JSON; with `.html` a page to be kept |
 //! | `GET /ready`, `GET /live` | whether callers are to be sent to this process (503 where not); whether it runs |
 //! | `GET /metrics` | with the feature `prometheus`, what Prometheus reads: in OpenMetrics where `Accept` names it, in the older text format otherwise |
 //! | `POST /{model}/rollback`, `revert_live`, `abort_candidates`, `rollback_to`, `freeze`, `unfreeze`, `drain`, `release` | the method of that name of [`Operator`](crate::operator::Operator) |

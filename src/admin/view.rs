@@ -13,7 +13,7 @@ use crate::rollout::guard::rule::{Figure, Rule};
 use crate::rollout::phase::Phase;
 
 /// How often a page is loaded again, in seconds: as often as guards are asked five times.
-const RENEWED_EVERY: u32 = 5;
+pub(crate) const RENEWED_EVERY: u32 = 5;
 
 /// Events at the foot of a page.
 const EVENTS_SHOWN: usize = 20;

@@ -18,6 +18,13 @@ impl Report {
         html::render(&self.document())
     }
 
+    /// The same, to be looked at where it was made: it is loaded again as often as this, in seconds, until the rollout is over.
+    #[cfg(feature = "admin")]
+    pub(crate) fn html_renewed(&self, every: u32) -> String {
+        let renewed_every = (!self.rollout.phase.is_over()).then_some(every);
+        html::render(&Document { renewed_every, ..self.document() })
+    }
+
     /// The page in GitHub's Markdown, with short bars in place of plots.
     pub fn markdown(&self) -> String {
         markdown::render(&self.document())

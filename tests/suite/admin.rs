@@ -108,6 +108,12 @@ fn what_goes_on_is_shown_as_a_page_and_as_json() {
         );
         assert!(text(&found).contains(holds), "{path}: {}", text(&found));
     }
+    let renews =
+        |path: &str| text(&get(&admin, path, "text/html")).contains("http-equiv=\"refresh\" content=\"5\"");
+    assert!(renews(named), "with its plots, while it runs");
+    assert!(!renews(&format!("{named}.html")), "one to be kept");
+    let _ = rollout.rollback("enough");
+    assert!(!renews(named), "it is over");
     for nowhere in ["/other", "/late/x", "/late/rollouts/v9", "/late/rollouts/v9.md", "/late/rollouts"] {
         assert_eq!(get(&admin, nowhere, "text/html").status(), StatusCode::NOT_FOUND, "{nowhere}");
     }

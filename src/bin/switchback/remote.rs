@@ -180,7 +180,9 @@ impl Command {
             }
             Self::Get { url, model, every, .. } => return watch(out, &url, model.as_deref(), every),
             Self::Report { url, model, version, markdown } => {
-                return report(out, &address(&url, &[&model, "rollouts", &version])?, markdown);
+                // By its ending: a page that is kept in a file does not load itself anew.
+                let named = if out.json || markdown { version } else { format!("{version}.html") };
+                return report(out, &address(&url, &[&model, "rollouts", &named])?, markdown);
             }
             Self::Promote(of) => of.change("promote", &json!({})),
             Self::Resume(of) => of.change("resume", &json!({})),
