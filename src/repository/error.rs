@@ -168,7 +168,7 @@ pub enum Fault {
     },
     /// The file has another name elsewhere, through which it can be changed.
     #[error(
-        "{file} has {names} names: somebody may change it through another one; copy it, or take links (`following_links`)"
+        "{file} has {names} names: somebody may change it through another one; copy it, or take links (`following_links`, in the program `--follow-links`)"
     )]
     HardLink {
         /// The file.

@@ -19,6 +19,7 @@ crate::harness::tests! { "command_line":
     published_by_the_command_line_equals_published_by_the_script,
     verify_ends_with_1_and_tells_every_fault,
     a_version_whose_manifest_is_torn_is_told,
+    #[cfg(unix)] links_are_taken_where_that_is_asked_for,
     what_a_version_was_made_of_is_published_with_it,
     a_model_of_a_hubs_is_published_with_its_labels,
     a_version_is_pulled_from_elsewhere,
@@ -257,6 +258,34 @@ fn a_version_whose_manifest_is_torn_is_told() {
         serde_json::from_str(&said(&["repo", "ls", root.text(), "late", "--json"])).unwrap();
     assert_eq!((&json[0]["version"], &json[1]["version"]), (&"1".into(), &"2".into()));
     assert!(json[1]["unusable"].as_str().unwrap().contains("manifest.json"));
+}
+
+/// A volume that an orchestrator fills from its configuration: every file is a link to one of a folder that is swapped.
+#[cfg(unix)]
+fn links_are_taken_where_that_is_asked_for() {
+    use std::os::unix::fs::symlink;
+
+    let root = Folder::new("links");
+    publish_both(root.text());
+    let version = root.0.join("late/2");
+    fs::create_dir(version.join("..2026_11_28")).unwrap();
+    symlink("..2026_11_28", version.join("..data")).unwrap();
+    for file in ["model.onnx", "manifest.json"] {
+        fs::rename(version.join(file), version.join("..data").join(file)).unwrap();
+        symlink(format!("..data/{file}"), version.join(file)).unwrap();
+    }
+    let verify = ["repo", "verify", root.text()];
+    let output = run(&verify);
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    assert!(text(&output.stdout).contains("late 2: "), "{output:?}");
+    let followed = said(&[&verify[..], &["--follow-links"]].concat());
+    assert_eq!(followed, "late 1: as it was published\nlate 2: as it was published\n");
+    assert_eq!(said(&["repo", "verify", root.text(), "late", "2", "--follow-links"]).lines().count(), 1);
+    // What leads out of the model's folder is refused all the same.
+    fs::remove_file(version.join("model.onnx")).unwrap();
+    symlink(here("tests/repository/late/1/model.onnx"), version.join("model.onnx")).unwrap();
+    let output = run(&[&verify[..], &["--follow-links"]].concat());
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
 }
 
 fn what_a_version_was_made_of_is_published_with_it() {

@@ -43,6 +43,10 @@ pub(crate) enum Command {
         /// Loads each model into ONNX Runtime too, whose library must be there.
         #[arg(long)]
         load: bool,
+        /// Takes a link for what it leads to, where that stays below the model's folder, as a service does that says so: volumes filled
+        /// from a configuration, caches of model hubs.
+        #[arg(long)]
+        follow_links: bool,
     },
     /// Publishes a version: whole or not at all. A version is never changed afterwards.
     Publish(Box<Publish>),
@@ -160,9 +164,11 @@ impl Command {
                 }
                 Ok(text.lines().try_for_each(|line| out.line(line))?)
             }
-            Self::Verify { folder, model, version, data, load } => {
+            Self::Verify { folder, model, version, data, load, follow_links } => {
                 let further = Further { data, load };
-                verify(out, &Repository::open(folder)?, model.as_deref(), version.as_deref(), further)
+                let models = Repository::open(folder)?;
+                let models = if follow_links { models.following_links() } else { models };
+                verify(out, &models, model.as_deref(), version.as_deref(), further)
             }
             Self::Publish(publish) => publish.run(out),
             Self::Pull(pull) => pull.run(out),
