@@ -86,7 +86,7 @@ fn follow(late: &Late, mut versions: Versions) {
     loop {
         match versions.poll() {
             Ok(changes) => {
-                // A version that is refused is told here and nowhere else.
+                // The event `VersionRefused` tells it too, once for each reason.
                 for (change, error) in
                     changes.iter().filter_map(|one| Some((&one.change, one.done.as_ref().err()?)))
                 {

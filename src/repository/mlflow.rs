@@ -21,7 +21,9 @@ const FILE: &str = "MLmodel";
 /// The most bytes of a file that MLflow writes, which has some kilobytes.
 const FILE_MAX: u64 = 1 << 20;
 
-/// The contents of the file `MLmodel` of a model that MLflow has logged.
+/// The contents of the file `MLmodel` of a model that MLflow has logged. Parameters and metrics of its run are not in that file but in
+/// MLflow's own store: they are given by hand, metrics as [`Manifest::metrics`](super::Manifest::metrics) or
+/// `switchback repo publish --metric`, parameters as [`Manifest::notes`](super::Manifest::notes) or `--note`.
 #[derive(Debug, Clone, PartialEq, Default)]
 #[non_exhaustive]
 pub struct MlflowModel {
