@@ -11,7 +11,6 @@
 //! a client can neither load nor unload one, nor ask a version that is not live: its traffic would not be randomised.
 
 use std::io::Read;
-use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Bytes;
@@ -23,7 +22,7 @@ use axum::routing::{get, post};
 use flate2::read::{GzDecoder, ZlibDecoder};
 use lexopt::ValueExt;
 use switchback::model::ModelError;
-use switchback::model::onnx::{OnnxModel, Signature, Tensors};
+use switchback::model::onnx::{OnnxModel, Tensors};
 use switchback::oip::{Feedback, Infer, model_metadata, repository_index, server_metadata};
 use switchback::{Kpi, ModelHandle, Task, closure};
 
@@ -31,13 +30,8 @@ const NAME: &str = "same";
 /// What a request may have, before and after it is decompressed.
 const BODY_MAX: usize = 16 << 20;
 
-/// What a service has: the handle, and what the model in the file says of itself. A closure says nothing.
-struct Service {
-    handle: ModelHandle<Tensors, Tensors>,
-    signature: Option<Signature>,
-}
-
-type Shared = State<Arc<Service>>;
+type Service = ModelHandle<Tensors, Tensors>;
+type Shared = State<Service>;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -52,29 +46,24 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         }
     }
     let builder = ModelHandle::builder(NAME).task(Task::unlabelled().kpi(Kpi::rate("purchase")?));
-    let (builder, signature) = match file {
-        None => (builder.live("v1", closure("same@1.0", same)), None),
-        Some(file) => {
-            let model = OnnxModel::from_file(file)?;
-            let signature = model.signature().cloned();
-            (builder.live("v1", model), signature)
-        }
+    let builder = match file {
+        None => builder.live("v1", closure("same@1.0", same)),
+        Some(file) => builder.live("v1", OnnxModel::from_file(file)?),
     };
     let handle = builder.build()?;
     if canary {
         handle.stage("v2", closure("same@2.0", same))?.canary(0.5)?;
     }
-    let service = Arc::new(Service { handle, signature });
     let listener = tokio::net::TcpListener::bind(("127.0.0.1", port)).await?;
     println!("ready on {}", listener.local_addr()?);
-    Ok(axum::serve(listener, router(service)).await?)
+    Ok(axum::serve(listener, router(handle)).await?)
 }
 
 fn same(asked: &Tensors) -> Result<Tensors, ModelError> {
     Ok(asked.clone())
 }
 
-fn router(service: Arc<Service>) -> Router {
+fn router(service: Service) -> Router {
     let metadata = || async { json(server_metadata("switchback", "0.1")) };
     Router::new()
         .route("/v2", get(metadata))
@@ -102,21 +91,21 @@ fn readiness(ready: bool) -> StatusCode {
 }
 
 async fn ready(State(service): Shared) -> StatusCode {
-    readiness(service.handle.operator().readiness().ready)
+    readiness(service.operator().readiness().ready)
 }
 
 async fn model_ready(State(service): Shared, Path(model): Path<String>) -> StatusCode {
-    readiness(model == NAME && service.handle.operator().readiness().ready)
+    readiness(model == NAME && service.operator().readiness().ready)
 }
 
 /// Only what a client may ask is ready for it.
 async fn version_ready(State(service): Shared, Path((model, version)): Path<(String, String)>) -> StatusCode {
-    let asked = model == NAME && service.handle.live() == *version;
-    readiness(asked && service.handle.operator().readiness().ready)
+    let asked = model == NAME && service.live() == *version;
+    readiness(asked && service.operator().readiness().ready)
 }
 
 async fn index(State(service): Shared, body: Bytes) -> Response {
-    match repository_index(&body, [&service.handle.status()]) {
+    match repository_index(&body, [&service.status()]) {
         Ok(index) => json(index),
         Err(error) => refused(&error.to_string()),
     }
@@ -126,9 +115,12 @@ async fn described(State(service): Shared, Path(model): Path<String>) -> Respons
     if model != NAME {
         return no_such_model(&model);
     }
-    let live = service.handle.live();
-    match &service.signature {
-        Some(signature) => json(model_metadata(NAME, [live.as_str()], signature)),
+    let status = service.status();
+    let live = status.live;
+    // That of the version that is live now: the next one may take something else.
+    let told = status.versions.into_iter().find(|version| version.version == live);
+    match told.and_then(|version| version.signature) {
+        Some(signature) => json(model_metadata(NAME, [live.as_str()], &signature)),
         // What takes anything has nothing to say of what it takes.
         None => json(serde_json::json!({"name": NAME, "versions": [live], "platform": "switchback", "inputs": [], "outputs": []}).to_string()),
     }
@@ -138,7 +130,7 @@ async fn version_described(
     State(service): Shared,
     Path((model, version)): Path<(String, String)>,
 ) -> Response {
-    if model == NAME && service.handle.live() != *version {
+    if model == NAME && service.live() != *version {
         return not_live(&version);
     }
     described(State(service), Path(model)).await
@@ -151,7 +143,7 @@ async fn feedback(State(service): Shared, Path(model): Path<String>, body: Bytes
     }
     let told = Feedback::parse(&body).and_then(|told| {
         let (id, outcome) = told.into_parts();
-        Feedback::respond(&service.handle.feedback(id, outcome))
+        Feedback::respond(&service.feedback(id, outcome))
     });
     match told {
         Ok(answer) => json(answer),
@@ -182,7 +174,7 @@ async fn version_infer(
     headers: HeaderMap,
     body: Bytes,
 ) -> Response {
-    if model == NAME && state.handle.live() != *version {
+    if model == NAME && state.live() != *version {
         return not_live(&version);
     }
     infer(state, Path(model), headers, body).await
@@ -205,7 +197,6 @@ async fn infer(
     if model != NAME {
         return no_such_model(&model);
     }
-    let handle = &service.handle;
     let body = match decompressed(&headers, &body) {
         Ok(body) => body,
         Err(why) => return refused(&why),
@@ -216,8 +207,8 @@ async fn infer(
     };
     // A model that takes long belongs on a thread that may block: see `axum_service`.
     let answer = match asked.key() {
-        Some(key) => handle.predict_keyed(key, asked.tensors()),
-        None => handle.predict(asked.tensors()),
+        Some(key) => service.predict_keyed(key, asked.tensors()),
+        None => service.predict(asked.tensors()),
     };
     match answer {
         Ok(answer) => match asked.respond(NAME, &answer) {

@@ -19,6 +19,8 @@ use crate::drift::watch::DriftStatus;
 use crate::feedback::FeedbackCounts;
 use crate::model::description::Description;
 use crate::model::identity::Identity;
+#[cfg(feature = "onnx")]
+use crate::model::onnx::Signature;
 use crate::model::{Memory, Tier};
 use crate::request::shadow::ShadowCounts;
 use crate::rollout::budget::ErrorBudgetStatus;
@@ -189,6 +191,12 @@ pub struct VersionStatus {
     pub staged_at: Timestamp,
     /// The model's description of itself; nothing once it is past.
     pub description: Option<Description>,
+    /// What the model takes and gives, as data; nothing once it is past, where it is no ONNX model, or where its inputs or outputs are
+    /// more than 1,024 or one takes more than 4,096 bytes to say. Of labels and metadata as many are kept as of a
+    /// [`Description`].
+    #[cfg(feature = "onnx")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signature: Option<Arc<Signature>>,
     /// Its proof: what it was asked before it was staged; nothing once it is past.
     #[serde(default)]
     pub proof: Option<Proof>,
@@ -349,6 +357,8 @@ impl Control {
             identity: record.identity,
             staged_at: record.staged_at,
             description: loaded.map(|version| version.description.clone()),
+            #[cfg(feature = "onnx")]
+            signature: loaded.and_then(|version| version.signature.clone()),
             proof: loaded.map(|version| version.proof.clone()),
             total: view.figures(Window::Total),
             recent: view.figures(Window::Recent),

@@ -2,6 +2,8 @@
 
 use super::description::Description;
 use super::error::{LoadError, ModelError};
+#[cfg(feature = "onnx")]
+use super::onnx::Signature;
 use super::throttle::LoadThrottle;
 use super::tier::{Doubt, Memory, TargetTier, Tier};
 
@@ -140,5 +142,12 @@ pub trait Lifecycle: Send + Sync {
     /// Returns what a person wants to know about the model, for `status()`.
     fn description(&self) -> Description {
         self.inner().map_or_else(Description::default, |inner| inner.description())
+    }
+
+    /// Returns what the model takes and gives, as data, for `status()` and for metadata that a service gives of it; nothing where it is
+    /// no ONNX model. Asked once the model is loaded.
+    #[cfg(feature = "onnx")]
+    fn signature(&self) -> Option<Signature> {
+        self.inner().and_then(|inner| inner.signature())
     }
 }

@@ -18,6 +18,8 @@ use crate::model::error::LoadError;
 use crate::model::identity::Identity;
 use crate::model::lifecycle::Lifecycle;
 use crate::model::model::Model;
+#[cfg(feature = "onnx")]
+use crate::model::onnx::Signature;
 use crate::model::{Doubt, Memory, TargetTier, Tier};
 
 /// One loaded model with what is known of it. Shared by the routing table, pins and the control side.
@@ -31,6 +33,9 @@ pub(crate) struct Known {
     pub(crate) id: VersionId,
     pub(crate) identity: Identity,
     pub(crate) description: Description,
+    /// What it takes and gives, where it is an ONNX model.
+    #[cfg(feature = "onnx")]
+    pub(crate) signature: Option<Arc<Signature>>,
     /// Its proof: what it was asked before it was staged.
     pub(crate) proof: Proof,
     /// How ready it is to be. Set under the control lock.
@@ -171,6 +176,12 @@ impl<I: ?Sized, O> Version<I, O> {
         Self { known: Known::new(id, identity, description), model }
     }
 
+    /// Sets what it takes and gives.
+    #[cfg(feature = "onnx")]
+    pub(crate) fn set_signature(&mut self, signature: Option<Signature>) {
+        self.known.signature = signature.map(Arc::new);
+    }
+
     /// Sets what it was asked, now that it is known.
     pub(crate) fn set_proof(&mut self, proof: Proof) {
         self.known.proof = proof;
@@ -211,6 +222,8 @@ impl Known {
             id,
             identity,
             description,
+            #[cfg(feature = "onnx")]
+            signature: None,
             proof: Proof::NotAsked,
             wanted: TargetTier::new(Tier::Hot),
             readiness: Mutex::new(readiness),

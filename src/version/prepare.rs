@@ -41,6 +41,12 @@ pub(crate) fn prepare<I: ?Sized + 'static, O: 'static>(
     let (identity, description) = judge.guarded(|| (model.identity(), described())).map_err(failed)?;
     let sessions = description.sessions;
     let mut version = Version::new(id, identity, description, model);
+    #[cfg(feature = "onnx")]
+    {
+        let told = || version.model.lifecycle().and_then(|own| own.signature()?.bounded());
+        let signature = judge.guarded(told).map_err(failed)?;
+        version.set_signature(signature);
+    }
     let proof = match sample {
         Some(sample) => {
             throttle.enter(Activity::Sample);

@@ -18,7 +18,7 @@ use std::error::Error;
 use lexopt::ValueExt;
 use serde_json::json;
 use switchback::model::ModelError;
-use switchback::model::onnx::{OnnxModel, Signature, Tensors};
+use switchback::model::onnx::{OnnxModel, Tensors};
 use switchback::oip::{model_metadata, repository_index, server_metadata};
 use switchback::{ModelHandle, PredictError, Task, closure};
 use tonic::codec::CompressionEncoding;
@@ -45,10 +45,8 @@ const NAME: &str = "same";
 /// What a message may have, before and after it is decompressed.
 const MESSAGE_MAX: usize = 16 << 20;
 
-/// What a service has: the handle, and what the model in the file says of itself. A closure says nothing.
 struct Service {
     handle: ModelHandle<Tensors, Tensors>,
-    signature: Option<Signature>,
 }
 
 #[tokio::main(flavor = "current_thread")]
@@ -64,19 +62,15 @@ async fn main() -> Result<(), Box<dyn Error>> {
         }
     }
     let builder = ModelHandle::builder(NAME).task(Task::unlabelled());
-    let (builder, signature) = match file {
-        None => (builder.live("v1", closure("same@1.0", same)), None),
-        Some(file) => {
-            let model = OnnxModel::from_file(file)?;
-            let signature = model.signature().cloned();
-            (builder.live("v1", model), signature)
-        }
+    let builder = match file {
+        None => builder.live("v1", closure("same@1.0", same)),
+        Some(file) => builder.live("v1", OnnxModel::from_file(file)?),
     };
     let handle = builder.build()?;
     if canary {
         handle.stage("v2", closure("same@2.0", same))?.canary(0.5)?;
     }
-    let service = Service { handle, signature };
+    let service = Service { handle };
     let listener = tokio::net::TcpListener::bind(("127.0.0.1", port)).await?;
     println!("ready on {}", listener.local_addr()?);
     let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
@@ -157,9 +151,12 @@ impl GrpcInferenceService for Service {
     ) -> Result<Response<ModelMetadataResponse>, Status> {
         let ModelMetadataRequest { name, version } = request.get_ref();
         self.serves(name, version)?;
-        let live = self.handle.live();
-        let described = match &self.signature {
-            Some(signature) => message(&model_metadata(NAME, [live.as_str()], signature))?,
+        let status = self.handle.status();
+        let live = status.live;
+        // That of the version that is live now: the next one may take something else.
+        let told = status.versions.into_iter().find(|version| version.version == live);
+        let described = match told.and_then(|version| version.signature) {
+            Some(signature) => message(&model_metadata(NAME, [live.as_str()], &signature))?,
             // What takes anything has nothing to say of what it takes.
             None => ModelMetadataResponse {
                 name: NAME.to_owned(),

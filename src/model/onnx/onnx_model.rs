@@ -433,6 +433,10 @@ impl Lifecycle for OnnxModel {
             .collect();
         description
     }
+
+    fn signature(&self) -> Option<Signature> {
+        OnnxModel::signature(self).cloned()
+    }
 }
 
 impl fmt::Debug for OnnxModel {

@@ -123,6 +123,38 @@ fn every_primitive_type_goes_through_buffers_and_slices() {
     through("bool", true);
 }
 
+/// Bug: a service that tells its clients what its model takes had that of the first version for good. Cause: `status()` had it in
+/// prose alone, so what was read of a file at the start was all there was. Fix: it stands beside each version that is loaded.
+#[test]
+fn the_status_has_the_signature_of_each_version_that_is_loaded() {
+    let handle = switchback::ModelHandle::<Tensors, Tensors>::builder("same")
+        .live("v1", open("identity_float"))
+        .threads(switchback::options::Threads::manual())
+        .build()
+        .unwrap();
+    let of = |version: &str| {
+        let told = handle.status().versions.into_iter().find(|status| status.version == *version);
+        told.unwrap().signature.as_deref().cloned()
+    };
+    assert_eq!(of("v1").as_ref(), loaded("identity_float").signature());
+    handle.stage("v2", open("identity_string")).unwrap().promote().unwrap();
+    let _third =
+        handle.stage("v3", switchback::closure("same@3", |asked: &Tensors| Ok(asked.clone()))).unwrap();
+    assert_eq!(of("v2").as_ref(), loaded("identity_string").signature());
+    assert!(of("v1").is_some() && of("v3").is_none(), "one is retained, and one is a closure");
+    let status = handle.status();
+    let again: switchback::status::Status =
+        serde_json::from_str(&serde_json::to_string(&status).unwrap()).unwrap();
+    assert_eq!(again.versions, status.versions);
+
+    let wrapped = open("affine").pipeline(
+        "plain@1",
+        |row: &[f32; 3], feed: &mut Feed<'_, '_>| feed.slice("x", &[1, 3], row),
+        |outputs: &Outputs<'_>| Ok(outputs.tensor::<f32>("y")?.1.to_vec()),
+    );
+    assert_eq!(wrapped.signature().as_ref(), open("affine").signature(), "a pipeline's is its model's");
+}
+
 #[test]
 fn the_signature_tells_names_types_shapes_and_where_the_file_comes_from() {
     let model = loaded("symbols");

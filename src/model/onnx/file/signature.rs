@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::base::text::{TEXT_MAX, bounded, bounded_text};
 use crate::model::onnx::tensor::element::ElementType;
 use crate::model::onnx::tensor::tensors::Label;
 
@@ -31,6 +32,35 @@ pub struct Signature {
     pub producer: Option<String>,
     /// The file's own metadata.
     pub metadata: BTreeMap<String, String>,
+}
+
+/// Inputs, outputs, labels and entries of metadata that are kept of a version, each.
+const KEPT_MAX: usize = 1_024;
+
+impl Signature {
+    /// The same, as much as is kept: it stands in `status()` for as long as the version is loaded. Labels and metadata are cut;
+    /// inputs and outputs are all there, or it is none.
+    pub(crate) fn bounded(mut self) -> Option<Self> {
+        let Self { inputs, outputs, labels, opsets, producer, metadata, .. } = &mut self;
+        let fits = |ports: &[Port]| {
+            ports.len() <= KEPT_MAX && ports.iter().all(|port| port.to_string().len() <= TEXT_MAX)
+        };
+        if !fits(inputs) || !fits(outputs) {
+            return None;
+        }
+        let cut = |text: &mut String| *text = bounded_text(std::mem::take(text));
+        labels.truncate(KEPT_MAX);
+        for label in labels {
+            if let Label::Text(text) = label {
+                *text = bounded(&**text).into();
+            }
+        }
+        opsets.iter_mut().for_each(|(domain, _)| cut(domain));
+        producer.iter_mut().for_each(cut);
+        let kept = std::mem::take(metadata).into_iter().take(KEPT_MAX);
+        *metadata = kept.map(|(key, value)| (bounded_text(key), bounded_text(value))).collect();
+        Some(self)
+    }
 }
 
 /// One input or output.
@@ -158,19 +188,45 @@ mod tests {
         assert_eq!(maps.to_string(), "sequence of map from i64 to f32");
     }
 
-    #[test]
-    fn a_signature_survives_serde() {
-        let port =
-            Port { name: "x".into(), kind: Kind::Tensor { element: ElementType::Bf16, shape: Vec::new() } };
-        let signature = Signature {
-            inputs: vec![port],
+    fn port(name: &str) -> Port {
+        Port { name: name.into(), kind: Kind::Tensor { element: ElementType::Bf16, shape: Vec::new() } }
+    }
+
+    fn signature() -> Signature {
+        Signature {
+            inputs: vec![port("x")],
             outputs: Vec::new(),
             labels: vec![Label::Int(1), Label::from("late")],
             ir_version: 8,
             opsets: vec![("ai.onnx".to_owned(), 17)],
             producer: None,
             metadata: BTreeMap::new(),
-        };
+        }
+    }
+
+    #[test]
+    fn what_is_kept_of_a_signature_is_bounded_and_has_every_port_or_none() {
+        assert_eq!(signature().bounded(), Some(signature()));
+        let mut long = signature();
+        long.labels = (0..5_000).map(Label::Int).chain([Label::from("late")]).collect();
+        long.labels[0] = Label::Text("x".repeat(10_000).into());
+        long.producer = Some("p".repeat(10_000));
+        long.metadata = (0..5_000).map(|n| (format!("{n:04}"), "m".repeat(10_000))).collect();
+        let kept = long.bounded().unwrap();
+        assert_eq!(
+            (kept.labels.len(), kept.metadata.len(), &kept.inputs),
+            (1_024, 1_024, &signature().inputs)
+        );
+        assert!(kept.labels[0].to_string().len() <= TEXT_MAX && kept.producer.unwrap().len() <= TEXT_MAX);
+        assert!(kept.metadata.values().all(|value| value.len() <= TEXT_MAX));
+        for inputs in [vec![port("x"); 1_025], vec![port(&"x".repeat(10_000))]] {
+            assert_eq!(Signature { inputs, ..signature() }.bounded(), None);
+        }
+    }
+
+    #[test]
+    fn a_signature_survives_serde() {
+        let signature = signature();
         let json = serde_json::to_string(&signature).unwrap();
         assert_eq!(serde_json::from_str::<Signature>(&json).unwrap(), signature);
     }
