@@ -23,7 +23,7 @@
 //!   not like the others, and guards compare labels of the same age only.
 //! - **A guard has an error**, [`ErrorBudget`](options::ErrorBudget): 1 % for taking back a candidate that is within all margins, 5 % for
 //!   promoting one that is not, however often one looks. What it cannot see is said where it is made: [`guard`].
-//! - **A model is loaded on the thread that stages it**, and freed on the one that ticks. Do not stage on a request's.
+//! - **Whoever stages waits** until the model is loaded, by a thread of the handle's; another frees those that nobody uses any more. Do not stage on a request's thread.
 //! - **A shadow costs what a request costs**, on another thread. Sample.
 //! - **Truth that exists only for what was shown** (clicks) says nothing of a shadow: declare [`Truth::CausedByAnswer`].
 //!

@@ -21,7 +21,10 @@ use crate::request::answer::{Answer, PredictError};
 /// request is answered on the spot, since handing it over would cost more than the answer: a small ONNX model takes
 /// 2 microseconds, the way to the blocking pool and back 20. Where it is slow, or nobody knows yet, the request goes to
 /// the runtime's blocking pool, as many at a time as [`Async::concurrency`] says; others wait, up to
-/// [`Async::waiting`], and whoever comes then is refused at once.
+/// [`Async::waiting`], and whoever comes then is refused at once. What runs for longer than
+/// [`Limits::overdue_after`](crate::options::Limits::overdue_after) gives its place back at the next tick, so that a candidate that
+/// hangs does not keep the service from answering; a candidate that was fast before it hangs keeps threads of the runtime's, though
+/// never all of them. A [deadline](crate::options::Limits::candidate_deadline) keeps it from either.
 ///
 /// A future that is dropped while its request waits takes it back: nothing has run and nothing is counted. One that is dropped
 /// while its request runs gives up the answer alone: the request ends and is counted, since a version must not look better
@@ -93,6 +96,11 @@ impl<I: ?Sized + 'static, O: Send + 'static> ModelHandle<I, O> {
             sessions => sessions.min(4_096),
         });
         self.inner.serving.pace.want();
+        // Threads of the pool are many, and places few: a candidate that hangs must not have all of these.
+        let more = |places: usize| {
+            Some(if places == usize::MAX { concurrency } else { places.saturating_add(concurrency) })
+        };
+        let _ = self.inner.serving.places.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more);
         let queue = Queue {
             aside: self.inner.asides.open(concurrency, options.waiting),
             inline_below: u64::try_from(options.inline_below.as_nanos()).unwrap_or(u64::MAX),
@@ -161,7 +169,7 @@ impl<I: ?Sized + 'static, O: Send + 'static> AsyncHandle<I, O> {
         ask: impl FnOnce(&ModelHandle<I, O>) -> T + Send + 'static,
     ) -> Result<T, AsyncError> {
         let runtime = Handle::try_current().map_err(|_| AsyncError::NoRuntime)?;
-        let permit = self.queue.aside.permit().await?;
+        let place = self.queue.aside.place(&self.handle.inner.serving.clock).await?;
         let handle = self.handle.clone();
         let (answer, answered) = oneshot::channel();
         // What runs on the pool does not end with whoever waits for it.
@@ -171,7 +179,7 @@ impl<I: ?Sized + 'static, O: Send + 'static> AsyncHandle<I, O> {
                 return;
             }
             let asked = ask(&handle);
-            drop(permit);
+            drop(place);
             let _ = answer.send(asked);
         });
         answered.await.map_err(|_| AsyncError::Ended)
@@ -187,9 +195,9 @@ impl<I: ?Sized + 'static, O: 'static> AsyncHandle<I, O> {
     /// Where requests are answered now, and how many wait. The [figures](crate::operator::figures) of the handle have the same,
     /// as `switchback_async_..`.
     pub fn queue(&self) -> AsyncStatus {
-        let AsideCounts { running, waiting, refused, .. } = self.queue.aside.counts();
+        let AsideCounts { running, overdue, waiting, refused, .. } = self.queue.aside.counts();
         let inline = self.queue.is_inline(self.handle.inner.serving.pace.nanos());
-        AsyncStatus { inline, under_way: running, waiting, refused }
+        AsyncStatus { inline, under_way: running, overdue, waiting, refused }
     }
 }
 
@@ -207,6 +215,9 @@ pub struct AsyncStatus {
     pub inline: bool,
     /// Requests that have a place on the blocking pool.
     pub under_way: usize,
+    /// Requests that run for longer than [`Limits::overdue_after`](crate::options::Limits::overdue_after): they have given their
+    /// places back, and each keeps a thread of the pool. At most as many as there are places.
+    pub overdue: usize,
     /// Requests that wait for one.
     pub waiting: usize,
     /// Requests that were refused, since as many waited as may.

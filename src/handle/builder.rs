@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
@@ -545,6 +546,7 @@ impl<I: ?Sized + 'static, O: 'static> Builder<I, O> {
             copy,
             calls_max: self.limits.candidate_calls,
             threads: Came::new(THREADS_TOLD_APART),
+            places: AtomicUsize::new(usize::MAX),
             clock,
             // Each life draws its own chance: the same again, over the short stretch from one restart to the next, would
             // put the same requests on the canary each time.

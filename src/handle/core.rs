@@ -10,16 +10,19 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, Sender};
 use parking_lot::Mutex;
 
+use super::beside::{Beside, Wait};
 use super::chores::{Chores, Done};
 use super::keeper::Keeper;
 use super::supervised::Beats;
 use super::traces::Traces;
 use crate::base::gate::Gate;
+use crate::base::guarded::let_go;
 use crate::base::os;
 use crate::base::share::Share;
 use crate::control::control::Control;
 use crate::control::event::EventKind;
 use crate::control::tick::Verdicts;
+use crate::model::activity::Activity;
 use crate::model::throttle::LoadThrottle;
 use crate::request::shadow::ShadowQueue;
 use crate::rollout::guard::Guard;
@@ -28,8 +31,11 @@ use crate::task::outcome::Truth;
 use crate::version::id::VersionId;
 use crate::version::input::KeptInput;
 use crate::version::loaded::AnyVersion;
-use crate::version::post::Post;
+use crate::version::post::{At, Post};
 use crate::version::priority::LoadPriority;
+
+/// The thread on which versions are freed.
+const FREER: &str = "switchback-free";
 
 /// The state that all clones of a handle share.
 pub(crate) struct Core<I: ?Sized, O> {
@@ -166,6 +172,8 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
             });
         }
         self.measure_pace(now);
+        #[cfg(feature = "tokio")]
+        self.asides.give_back_overdue(now, self.overdue_after);
         self.checkpoint_if_due(now);
         if let Some(queue) = &self.serving.shadow {
             queue.skip_unwanted(&self.serving.joins);
@@ -221,13 +229,42 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
         }
     }
 
-    /// Frees versions that nobody uses any more. Not under the lock: dropping a model is an engine's code.
+    /// Frees versions that nobody uses any more. Not under the lock: dropping a model is an engine's code. And on a thread of its own,
+    /// since a destructor may wait for a thread that never ends, and whoever ticks is waited for by leases: it is waited for
+    /// for as long as two ticks.
     fn free(&self, versions: Vec<Arc<dyn AnyVersion>>) {
         if versions.is_empty() {
             return;
         }
-        let names: Vec<VersionId> = versions.iter().map(|version| version.id).collect();
-        drop(versions);
+        let limit = self.control.lock().settings.tick_interval.saturating_mul(2);
+        let mut names: Vec<VersionId> = Vec::new();
+        for version in versions {
+            let (version, given) = (version.id, Arc::new(Mutex::new(Some(version))));
+            let (began, own) = (self.serving.clock.now(), Arc::clone(&given));
+            let at = At { version, blocks: None, activity: Activity::Freeing, load: None, began, limit };
+            let free = move || {
+                let freed = own.lock().take();
+                let_go(freed);
+            };
+            match self.threads.run(FREER, &self.serving.clock, at, free, || Wait::On) {
+                Beside::Done(()) | Beside::Ended => names.push(version),
+                Beside::Abandoned => {
+                    let (thread, lasted) = (FREER.to_owned(), self.serving.clock.now().since(began));
+                    let activity = Activity::Freeing;
+                    self.tell(EventKind::ThreadAbandoned {
+                        thread,
+                        version,
+                        activity,
+                        lasted,
+                        replaced: true,
+                    });
+                }
+                // It waits until one of those that hang has returned.
+                Beside::TooMany(_) => given.lock().take().into_iter().for_each(|version| {
+                    self.control.lock().retired.push(version);
+                }),
+            }
+        }
         os::return_free_memory();
         let control = &mut *self.control.lock();
         let (now, epoch) = (self.serving.clock.now(), control.epoch);

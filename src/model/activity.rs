@@ -32,6 +32,8 @@ pub enum Activity {
     Upkeep,
     /// It answers inputs that live was asked lately, as a retained version.
     Drill,
+    /// Nobody uses it any more, and its destructor runs.
+    Freeing,
 }
 
 /// Says what it is doing, as the end of a sentence.
@@ -49,6 +51,7 @@ impl fmt::Display for Activity {
             Self::Waking => "being woken",
             Self::Upkeep => "in its upkeep",
             Self::Drill => "in its drill",
+            Self::Freeing => "being freed",
         })
     }
 }

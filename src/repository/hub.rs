@@ -167,7 +167,11 @@ impl HubModel {
 
 /// The folder itself, or the snapshot that is meant where it is a model in a cache.
 fn snapshot(folder: &Path) -> PathBuf {
-    let main = fs::read_to_string(folder.join("refs/main")).unwrap_or_default();
+    // Somebody else's folder: a pipe in the file's place would never end, and a name is short.
+    let mut main = String::new();
+    if let Ok(file) = open_to_read(&folder.join("refs/main")) {
+        let _ = file.take(4_096).read_to_string(&mut main);
+    }
     // It is a name, and not a way out.
     let snapshot = name::component("version", main.trim()).ok();
     let snapshot = snapshot.map(|()| folder.join("snapshots").join(main.trim()));

@@ -3,6 +3,7 @@
 use crate::version::loaded::{Place, Version};
 use std::borrow::Borrow;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use arc_swap::Guard;
@@ -88,13 +89,15 @@ pub(crate) struct Attempted<O> {
 }
 
 /// How many calls of a candidate with this share may be under way, where so many threads ask at one time: twice what falls to it
-/// on average while all of them wait for a model, so that one that is well is hardly ever kept from answering; and never all of
-/// the threads, unless these are few.
+/// on average while all of them wait for a model, and a few more where that is few, so that one that is well is hardly ever kept
+/// from answering (of two threads in twenty calls at 5 %: by chance both are its own); and never all of the threads, unless there is one.
 #[inline]
 fn bulkhead(share: Share, threads: usize) -> usize {
-    const FEWEST: usize = 4;
-    let usual = (2.0 * share.fraction() * threads as f64).ceil() as usize;
-    usual.min(threads - threads / 4).max(FEWEST)
+    const FEW: usize = 4;
+    let average = share.fraction() * threads as f64;
+    let few = ((3.0 * average).ceil() as usize + 1).min(FEW);
+    let usual = ((2.0 * average).ceil() as usize).max(few);
+    usual.min(threads.saturating_sub((threads / 4).max(1))).max(1)
 }
 
 #[cold]
@@ -256,7 +259,8 @@ impl<I: ?Sized + 'static, O: 'static> Serving<I, O> {
     /// How many calls of a candidate may be under way.
     #[inline]
     fn calls_most(&self, arm: &Arm<Version<I, O>>) -> usize {
-        let threads = self.threads.note(lane());
+        // Relaxed: who reads it too early knows of no asynchronous handle yet, which nobody has asked then.
+        let threads = self.threads.note(lane()).min(self.places.load(Ordering::Relaxed));
         self.calls_max.unwrap_or_else(|| bulkhead(arm.exposure.share, threads))
     }
 

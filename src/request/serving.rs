@@ -1,6 +1,7 @@
 //! The parts that a request needs, and what is done for it aside: all that answers without the control side.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -42,6 +43,8 @@ pub(crate) struct Serving<I: ?Sized, O> {
     pub(crate) calls_max: Option<usize>,
     /// The threads that have asked candidates.
     pub(crate) threads: Came,
+    /// How many requests from asynchronous code run at one time at most; as many as there are where nobody asks from there.
+    pub(crate) places: AtomicUsize,
     pub(crate) clock: Clock,
     pub(crate) dice: Dice,
     pub(crate) joins: Joins,

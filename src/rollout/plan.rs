@@ -116,7 +116,7 @@ impl Plan {
     }
 
     /// A shadow of a tenth of the traffic, then a canary of each weight, then promotion. A handle that does not shadow
-    /// skips the first step.
+    /// refuses it ([`RolloutError::NoShadowing`](crate::RolloutError::NoShadowing)): give it steps of canaries alone.
     ///
     /// It promotes no sooner than a day after its last step began, however clear the evidence is: that step lasts a whole
     /// [`cycle`](Self::cycle) of the traffic, a day by default. `.cycle(Duration::from_secs(3_600))` makes it an hour.

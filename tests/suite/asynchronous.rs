@@ -15,7 +15,7 @@ use switchback::asynchronous::{AsyncError, AsyncHandle};
 use switchback::operator::figures::FigureValue;
 use switchback::options::Async;
 use switchback::testing::Scripted;
-use switchback::{Clock, ModelHandle, PredictError};
+use switchback::{Clock, ModelHandle, Phase, PredictError};
 use tokio::runtime::{Builder, Runtime};
 use tokio::task::yield_now;
 
@@ -163,6 +163,51 @@ fn what_does_not_fit_the_queue_is_refused_at_once_and_what_leaves_it_has_not_run
             until(|| late.queue().under_way == 0).await;
         });
         assert_eq!((script.calls(), requests(&late)), (2, 2));
+    }
+}
+
+/// Bug: a candidate that hung kept the service from answering for good. Cause: it might have as many calls under way as there are
+/// places, and a place came back only when its call did. Fix: it has three quarters of the places at most, and what is overdue
+/// gives its place back.
+#[test]
+fn a_candidate_that_hangs_has_not_all_places_and_gives_back_those_that_it_has() {
+    for runtime in runtimes() {
+        let (clock, candidate) = (clock(), says("two", 0.9));
+        let script = candidate.control();
+        let service = builder(&clock).live("v1", says("one", 0.1)).build().unwrap();
+        let rollout = service.stage("v2", candidate).unwrap();
+        let gate = script.gate();
+        rollout.canary(0.5).unwrap();
+        let options = Async::new().concurrency(4).waiting(100).inline_below(Duration::ZERO);
+        let late = service.clone().into_async(options).unwrap();
+        runtime.block_on(async {
+            let answered = Arc::new(Mutex::new(0));
+            let asked: Vec<_> = (0..100)
+                .map(|_| {
+                    let (late, answered) = (late.clone(), Arc::clone(&answered));
+                    tokio::spawn(async move {
+                        let answer = late.predict(0.5).await;
+                        *answered.lock() += 1;
+                        answer
+                    })
+                })
+                .collect();
+            let hang = || script.calls() as usize;
+            until(|| *answered.lock() + hang() == 100 && hang() == 3).await;
+            assert_eq!((late.queue().under_way, late.queue().overdue), (3, 0));
+            clock.advance(seconds(31));
+            service.tick();
+            assert_eq!(rollout.phase(), Phase::Aborted);
+            assert_eq!((late.queue().under_way, late.queue().overdue), (0, 3));
+            for _ in 0..10 {
+                assert_eq!(*late.predict(0.5).await.unwrap().output(), 0.1);
+            }
+            gate.open();
+            for asked in asked {
+                asked.await.unwrap().unwrap();
+            }
+            until(|| late.queue().overdue == 0).await;
+        });
     }
 }
 

@@ -111,10 +111,11 @@ impl Limits {
     /// belongs to the candidate, which counts as withheld and is evidence for neither: so a candidate that hangs does not take
     /// the threads that serve.
     ///
-    /// By default it follows from the candidate's share and from how many threads have asked candidates of this handle: twice what
-    /// falls to it on average, at least 4; where there are more than four threads a quarter of them, rounded down, is left to live. A service that asks
-    /// from four threads or fewer can lose all of them to a candidate that never returns: set 1, or a
-    /// [deadline](Self::candidate_deadline).
+    /// By default it follows from the candidate's share and from how many threads have asked candidates of this handle (or how many
+    /// requests from asynchronous code run at one time, where these are fewer): twice what falls to it on average, or one more than
+    /// three times that where it is fewer than 4; and a quarter of the threads, at least one, is left to live. Of two threads a
+    /// candidate has one, of four three at a share of 50 % and two at 5 %. Where a service asks from one thread only a
+    /// [deadline](Self::candidate_deadline) helps.
     pub fn candidate_calls(mut self, calls: usize) -> Self {
         self.candidate_calls = Some(calls);
         self

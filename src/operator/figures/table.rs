@@ -380,8 +380,8 @@ pub const DESCRIBED: &[Described] = &[
     },
     Described {
         name: "switchback_async_requests",
-        help: "Requests from asynchronous code that are not answered on the spot: running on the blocking pool, or waiting for a \
-               place there.",
+        help: "Requests from asynchronous code that are not answered on the spot: running on the blocking pool, waiting for a \
+               place there, or overdue: these run still and have given their places back.",
         kind: FigureKind::Gauge,
         unit: Unit::None,
         labels: &["state"],
@@ -702,6 +702,7 @@ fn async_requests(Measured { aside, .. }: &Measured, samples: &mut Samples) {
     if let Some(aside) = aside {
         samples.count(["running"], aside.running as u64);
         samples.count(["waiting"], aside.waiting as u64);
+        samples.count(["overdue"], aside.overdue as u64);
     }
 }
 
