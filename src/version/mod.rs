@@ -3,7 +3,7 @@
 // # Design decisions
 //
 // **Retired versions.** The control side owns an `Arc` of every version and frees one when its own is the last; no
-// `Weak` exists that could make another. Then freed memory is handed back to the system (`malloc_trim`).
+// `Weak` exists that could make another. A thread of its own does, since a destructor may never return. Then freed memory is handed back to the system (`malloc_trim`).
 //
 // **A drill asks what live was asked.** Copies of a few requests a minute, taken when they are wanted and gone after they were
 // used; a request pays one load of a place that is hardly ever written to.

@@ -56,6 +56,7 @@ hooks! {
     // Models.
     Predict, PredictWithin, PredictBatch, Identity, LifecycleOf, ModelDrop,
     Inner, Load, IsProven, WarmUp, TierOf, Wake, Settle, MemoryOf, StopOverdue, Maintain, TakeDoubt, Describe,
+    Signature,
     // Where models come from, and errors.
     Open, SourceOpen, ErrorDisplay, ErrorDrop,
     // Answers.
@@ -93,6 +94,7 @@ impl Hook {
             | Hook::Maintain
             | Hook::TakeDoubt
             | Hook::Describe
+            | Hook::Signature
             | Hook::Open
             | Hook::SourceOpen
             | Hook::ErrorDisplay
@@ -159,6 +161,7 @@ const IN_THE_SOURCES: &[(&str, Result<&[Hook], &str>)] = &[
     ("trait Lifecycle maintain", Ok(&[Hook::Maintain])),
     ("trait Lifecycle memory", Ok(&[Hook::MemoryOf])),
     ("trait Lifecycle settle", Ok(&[Hook::Settle])),
+    ("trait Lifecycle signature", Ok(&[Hook::Signature])),
     ("trait Lifecycle stop_overdue", Ok(&[Hook::StopOverdue])),
     ("trait Lifecycle take_doubt", Ok(&[Hook::TakeDoubt])),
     ("trait Lifecycle tier", Ok(&[Hook::TierOf])),
@@ -491,9 +494,17 @@ impl Lifecycle for HostModel {
     }
     fn description(&self) -> Description {
         self.hooks.reach(Hook::Describe);
+        // Without ONNX models nobody asks for it.
+        #[cfg(not(feature = "onnx"))]
+        self.hooks.reach(Hook::Signature);
         let mut description = Description::default();
         description.prepared = true;
         description
+    }
+    #[cfg(feature = "onnx")]
+    fn signature(&self) -> Option<switchback::model::onnx::Signature> {
+        self.hooks.reach(Hook::Signature);
+        None
     }
 }
 

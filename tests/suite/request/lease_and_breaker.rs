@@ -258,6 +258,6 @@ fn a_thread_of_the_handles_takes_a_failing_candidate_off() {
     let dropped = |event: &switchback::events::Event| matches!(event.kind, EventKind::Dropped { .. });
     let told = std::iter::from_fn(|| events.recv_timeout(seconds(60)));
     assert!(told.into_iter().any(|event| dropped(&event)), "nothing was dropped within a minute");
-    assert_eq!(script.dropped_on().as_deref(), Some("switchback-tick"));
+    assert_eq!(script.dropped_on().as_deref(), Some("switchback-free"));
     service.close(seconds(60)).unwrap();
 }
