@@ -32,7 +32,10 @@ struct Running {
 
 enum Slot {
     Free,
-    Runs(Timestamp, OwnedSemaphorePermit),
+    Runs {
+        since: Timestamp,
+        _permit: OwnedSemaphorePermit,
+    },
     /// It has given its place back, and runs still.
     Overdue,
 }
@@ -78,7 +81,7 @@ impl Aside {
             running.slots.push(Slot::Free);
             running.slots.len() - 1
         });
-        running.slots[slot] = Slot::Runs(clock.now(), permit);
+        running.slots[slot] = Slot::Runs { since: clock.now(), _permit: permit };
         Ok(Place { aside: Arc::clone(self), slot })
     }
 
@@ -88,7 +91,9 @@ impl Aside {
         let running = &mut *self.running.lock();
         let most = self.concurrency;
         for slot in &mut running.slots {
-            if matches!(slot, Slot::Runs(since, _) if now.since(*since) >= after) && running.overdue < most {
+            if matches!(slot, Slot::Runs { since, .. } if now.since(*since) >= after)
+                && running.overdue < most
+            {
                 *slot = Slot::Overdue;
                 running.overdue += 1;
             }
