@@ -148,14 +148,14 @@ impl Agent {
             let (mailbox, tag) = match self.perform(&get) {
                 Reply::Value { value: Value::Mailbox(mailbox), tag, .. } if !mailbox.ended => (mailbox, tag),
                 Reply::Absent | Reply::Value { value: Value::Mailbox(_), .. } => {
-                    return match self.heir_of(to) {
+                    return match self.heir_of(to, now) {
                         Heir::Is(heir) => Sent::Moved(heir),
                         Heir::None if now.since(letter.at) >= gone_after => {
                             mail.give_up(to, letter.outcomes.len(), now.plus(gone_after));
                             Sent::Over
                         }
                         // It has just ended, or what it left waits for an heir.
-                        Heir::None | Heir::Unknown => Sent::Waits,
+                        Heir::None | Heir::Awaited | Heir::Unknown => Sent::Waits,
                     };
                 }
                 _ => return Sent::Waits,

@@ -35,7 +35,9 @@ const LISTED_PAGES: usize = 16;
 /// What is known of whoever has taken over what a process left.
 pub(super) enum Heir {
     Is(Hex),
-    /// Nothing was left, or nobody has taken it over yet.
+    /// Somebody will take it over: what was left is there, and counts still.
+    Awaited,
+    /// Nothing was left.
     None,
     /// The store did not say.
     Unknown,
@@ -43,11 +45,12 @@ pub(super) enum Heir {
 
 impl Agent {
     /// Who joins outcomes of a process that has no mailbox.
-    pub(super) fn heir_of(&mut self, process: Hex) -> Heir {
+    pub(super) fn heir_of(&mut self, process: Hex, now: Timestamp) -> Heir {
         let get = Act::Get { key: self.layout.handover(process), kind: Kind::Handover, known: None };
         match self.perform(&get) {
             Reply::Value { value: Value::Handover(handover), .. } => {
-                handover.heir.map_or(Heir::None, Heir::Is)
+                let awaited = if now < handover.until { Heir::Awaited } else { Heir::None };
+                handover.heir.map_or(awaited, Heir::Is)
             }
             Reply::Absent | Reply::Damaged { .. } => Heir::None,
             _ => Heir::Unknown,
@@ -128,7 +131,7 @@ impl Agent {
         });
         if let Some((process, handover, tag)) = open {
             self.courier.seen.remove(&process);
-            if self.claim(own, &handover, tag) {
+            if self.claim(own, &handover, tag, now) {
                 self.courier.held = self.courier.held.saturating_add(handover.lives);
                 self.courier.claimed.push(handover);
             }
@@ -151,15 +154,14 @@ impl Agent {
     }
 
     /// Puts its own number in; whether it is there.
-    fn claim(&mut self, own: Hex, handover: &Handover, tag: Tag) -> bool {
+    fn claim(&mut self, own: Hex, handover: &Handover, tag: Tag, now: Timestamp) -> bool {
         let claimed = Handover { nonce: Hex(self.chance.bits()), heir: Some(own), ..handover.clone() };
         let key = self.layout.handover(handover.process);
         let put = Act::Put { key, value: Value::Handover(Arc::new(claimed)), over: Some(tag) };
         match self.perform(&put) {
             Reply::Done(_) => true,
-            Reply::Failed(StoreOutcome::Unknown) => {
-                (0..TRIES).any(|_| matches!(self.heir_of(handover.process), Heir::Is(heir) if heir == own))
-            }
+            Reply::Failed(StoreOutcome::Unknown) => (0..TRIES)
+                .any(|_| matches!(self.heir_of(handover.process, now), Heir::Is(heir) if heir == own)),
             _ => false,
         }
     }

@@ -589,6 +589,29 @@ fn the_silence_of_a_process_that_has_ended_is_heard_by_its_heir() {
     assert_eq!(assumed(&world), 199);
 }
 
+/// Bug: where many more processes ended at once than stayed, outcomes for those that waited longest for an heir were given up. Cause: what
+/// was left and what was not looked the same to whoever had outcomes. Fix: while what was left counts, they wait.
+#[test]
+fn what_more_processes_leave_than_stay_waits_for_its_turn() {
+    let mut world = World::new(7);
+    let ids: Vec<PredictionId> = (1..7).flat_map(|place| predicted(&world, place, 10)).collect();
+    world.steps(6, 0);
+    for _ in 1..7 {
+        world.members.pop().unwrap().close(Duration::ZERO).unwrap();
+    }
+    ids.iter().for_each(|id| {
+        assert_eq!(world.members[0].feedback(*id, Outcome::class(0)), FeedbackOutcome::Forwarded);
+    });
+    // One in two and a half minutes.
+    world.rest(700);
+    let fleet = world.members[0].fleet().unwrap();
+    assert!((2..6).contains(&fleet.taken_over), "{fleet:?}");
+    world.rest(500);
+    let fleet = world.members[0].fleet().unwrap();
+    assert_eq!((fleet.taken_over, fleet.outcomes_waiting, fleet.outcomes_unclaimed), (6, 0, 0));
+    assert_eq!(world.members[0].status().feedback.counted, 60);
+}
+
 /// Bug: where a mailbox could not be removed, outcomes were written to it and nobody ever read them. Cause: it looked as that of a process
 /// that is there. Fix: what stays says that its owner has ended.
 #[test]
