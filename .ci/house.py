@@ -55,6 +55,13 @@ def leaves(tree, before=()):
             one += letter
 
 
+def texts_of(place):
+    """The sources in a file or a folder."""
+    path = os.path.join(ROOT, place)
+    files = [path] if os.path.isfile(path) else [os.path.join(folder, name) for folder, _, names in os.walk(path) for name in names]
+    return [open(file, encoding="utf-8").read() for file in files if file.endswith(".rs")]
+
+
 def main():
     files = {}
     for folder, _, names in os.walk(SRC):
@@ -160,6 +167,12 @@ def main():
         for derived, name in errors.findall(code):
             if "Debug" in derived and re.search(r"\bError\b", derived):
                 wrong.append(f"{'/'.join(module)}: {name} derives Debug: write `debug_as_told!({name})` instead")
+    # Each invariant is named where it is tested.
+    architecture = open(os.path.join(ROOT, "ARCHITECTURE.md"), encoding="utf-8").read()
+    for number, places in re.findall(r"^\| (\d+) \| .* \| ([^|]*) \|$", architecture, re.M):
+        named = re.compile(r"\b[Ii]nvariants? (?:[\d, ]|and )*\b%s\b" % number)
+        if not any(named.search(text) for place in re.findall(r"`([^`]+)`", places) for text in texts_of(place)):
+            wrong.append(f"invariant {number} is named by none of {places}")
     if "--list" in sys.argv:
         for (above, below), found in sorted(between.items()):
             print(f"{above} -> {below}: {len(found)}")

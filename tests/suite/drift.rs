@@ -1,4 +1,4 @@
-//! Drift as a handle sees it: what comes in, what versions say, and whose doing a change is.
+//! Drift as a handle sees it: what comes in, what versions say, and whose doing a change is. Invariant 24.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

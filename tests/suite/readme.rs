@@ -13,6 +13,7 @@ fn the_code_in_the_readme_is_that_of_the_examples() {
         include_str!("../../docs/costs.md"),
         include_str!("../../docs/drift.md"),
         include_str!("../../docs/first-service.md"),
+        include_str!("../../docs/fleet.md"),
         include_str!("../../docs/large-models.md"),
         include_str!("../../docs/reports.md"),
         include_str!("../../docs/repository.md"),
@@ -22,6 +23,7 @@ fn the_code_in_the_readme_is_that_of_the_examples() {
         include_str!("../../examples/before_the_truth.rs"),
         include_str!("../../examples/first_service.rs"),
         include_str!("../../examples/first_twenty_lines.rs"),
+        include_str!("../../examples/fleet/member.rs"),
         include_str!("../../examples/large_model.rs"),
         include_str!("../../examples/rollout/report.rs"),
         include_str!("../../examples/rollout/service.rs"),
@@ -43,7 +45,7 @@ fn the_code_in_the_readme_is_that_of_the_examples() {
             _ => {}
         }
     }
-    assert_eq!(blocks.len(), 9);
+    assert_eq!(blocks.len(), 10);
     for block in blocks {
         let block = lines(block);
         let is_in = |example: &Vec<&str>| example.windows(block.len()).any(|part| part == block);

@@ -1,4 +1,4 @@
-//! Candidates that do not come back.
+//! Candidates that do not come back. Invariant 25.
 //!
 //! Bug: a candidate that never returned took all request threads within a second at a canary of 5 %, and nothing saw it: requests
 //! counted when they ended. Cause: nothing bounded how many calls of a candidate were under way, and nothing knew of a call before

@@ -1,4 +1,4 @@
-//! The truth as it comes: late, for some before others, or not at all.
+//! The truth as it comes: late, for some before others, or not at all. Invariant 17.
 
 use switchback::events::EventKind;
 use switchback::feedback::FeedbackOutcome;

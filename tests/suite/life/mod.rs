@@ -1,4 +1,4 @@
-//! Evidence in ordinary life: equal versions stay and harmful ones go, whatever else happens to a service.
+//! Evidence in ordinary life: equal versions stay and harmful ones go, whatever else happens to a service. Invariant 15.
 //!
 //! Each test has a few runs of its own seeds; `cargo bench --bench life` has hundreds of each kind.
 

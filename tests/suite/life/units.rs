@@ -1,4 +1,4 @@
-//! What was randomised and what is correlated is what counts: a call, a key with all of its requests, a stream.
+//! What was randomised and what is correlated is what counts: a call, a key with all of its requests, a stream. Invariant 16.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Contracts and preflights on real models: what fits, what does not and is told at once, and what gets no traffic.
+//! Contracts and preflights on real models: what fits, what does not and is told at once, and what gets no traffic. Invariant 21.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;

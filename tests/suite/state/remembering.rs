@@ -1,4 +1,4 @@
-//! A start that remembers: what survives an end of the process, with and without a word.
+//! A start that remembers: what survives an end of the process, with and without a word. Invariant 19.
 
 use std::error::Error;
 use std::path::Path;

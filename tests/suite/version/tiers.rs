@@ -1,4 +1,4 @@
-//! How ready retained versions are, what wakes them, and whether they would answer.
+//! How ready retained versions are, what wakes them, and whether they would answer. Invariant 23.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
