@@ -1,12 +1,15 @@
 //! What a request allocates: nothing. In a binary of its own, because it has an allocator that counts.
 //!
 //! Bug: the bytes in use were counted over all threads, so a test that was given four megabytes of margin could be failed by
-//! a neighbour that ran beside it, or be passed by one that freed. Fix: each thread counts its own.
+//! a neighbour that ran beside it, or be passed by one that freed. Fix: each thread counts its own; and where what one thread
+//! allocates another one frees, all are counted, and nothing runs beside.
 #![allow(unsafe_code, reason = "a global allocator is one")]
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{PoisonError, RwLock, RwLockReadGuard};
 
 use switchback::options::Threads;
 use switchback::{ModelHandle, Outcome, Task, closure};
@@ -20,7 +23,19 @@ thread_local! {
     static IN_USE: Cell<i64> = const { Cell::new(0) };
 }
 
+/// The same of all threads.
+static IN_USE_BY_ALL: AtomicI64 = AtomicI64::new(0);
+
+/// Held alone by whoever asks for what all threads have.
+static TESTS: RwLock<()> = RwLock::new(());
+
+/// Runs beside others that do.
+fn beside() -> RwLockReadGuard<'static, ()> {
+    TESTS.read().unwrap_or_else(PoisonError::into_inner)
+}
+
 fn count(times: u64, bytes: i64) {
+    IN_USE_BY_ALL.fetch_add(bytes, Ordering::Relaxed);
     // A thread that ends may still free, when its locals are gone.
     let _ = ALLOCATED.try_with(|allocated| allocated.set(allocated.get() + times));
     let _ = IN_USE.try_with(|in_use| in_use.set(in_use.get() + bytes));
@@ -61,6 +76,7 @@ fn service() -> ModelHandle<f64, f64> {
 
 #[test]
 fn a_warm_request_allocates_nothing() {
+    let _beside = beside();
     let service = service();
     let ask = || {
         for number in 0..1_000_i32 {
@@ -82,6 +98,7 @@ fn a_warm_request_allocates_nothing() {
 #[cfg(feature = "drift")]
 #[test]
 fn a_warm_request_that_is_counted_for_drift_and_by_segment_allocates_nothing() {
+    let _beside = beside();
     use switchback::drift::{Cell as Value, Drift, ReferenceProfile};
 
     let rows = (0..500).map(|n| [Value::from(f64::from(n)), Value::from("even")]);
@@ -118,6 +135,7 @@ fn a_warm_request_that_is_counted_for_drift_and_by_segment_allocates_nothing() {
 /// itself.
 #[test]
 fn changes_of_the_table_without_ticks_pile_nothing_up_and_lose_no_count() {
+    let _beside = beside();
     let service = service();
     let rollout = service.stage("v2", closure("third@1", |x: &f64| Ok(x / 3.0))).unwrap();
     let change = |from: i32, to: i32| {
@@ -140,6 +158,7 @@ fn changes_of_the_table_without_ticks_pile_nothing_up_and_lose_no_count() {
 /// only while there is something in them.
 #[test]
 fn a_version_that_was_tried_and_taken_off_leaves_next_to_nothing() {
+    let _alone = TESTS.write().unwrap_or_else(PoisonError::into_inner);
     let service = service();
     let try_versions = |from: u32, to: u32| {
         for number in from..to {
@@ -152,7 +171,7 @@ fn a_version_that_was_tried_and_taken_off_leaves_next_to_nothing() {
             let _ = rollout.rollback("enough");
             service.tick();
         }
-        IN_USE.get()
+        IN_USE_BY_ALL.load(Ordering::Relaxed)
     };
     // What is remembered of versions and of events is full by then.
     let (early, late) = (try_versions(0, 300), try_versions(300, 700));
@@ -165,6 +184,7 @@ fn a_version_that_was_tried_and_taken_off_leaves_next_to_nothing() {
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 #[test]
 fn the_last_drop_of_a_handle_hands_back_what_it_freed() {
+    let _beside = beside();
     let private = || -> u64 {
         let status = std::fs::read_to_string("/proc/self/status").unwrap();
         let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).unwrap();
@@ -199,6 +219,7 @@ fn the_last_drop_of_a_handle_hands_back_what_it_freed() {
 /// What 10,000 classes take, as the documentation of `Task::classes` says.
 #[test]
 fn ten_thousand_classes_take_what_is_said() {
+    let _beside = beside();
     let used_by = |classes: usize| {
         let before = IN_USE.get();
         let service = ModelHandle::builder("classes")
