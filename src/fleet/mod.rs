@@ -49,6 +49,8 @@
 //    ClosedIsFinal), and what cannot be told apart is given up for all members alike (SetAside, Void).
 // 7. A stretch without a lease is evidence for neither arm (Lapse); rows leave on a cadence (Cadence).
 // 8. Nothing is raised against what somebody knows who could say so (RaiseAgainstSeen, Quiet).
+// 9. A name ends without a word at most once, as one that exposed a candidate or not by when it was last seen; none while the ledger stood
+//    still (`protocol::ends`: no rule of the simulation's, its tests are `tests/suite/fleet/ends.rs`).
 //
 // **Where it differs from the specification it was made from, and why.** The code in the envelope covers the fleet's id, the kind and the
 // format too, or a value could be taken from another fleet with the same secret. A ledger is named by its nonce and not by
