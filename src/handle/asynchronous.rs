@@ -23,8 +23,9 @@ use crate::request::answer::{Answer, PredictError};
 /// the runtime's blocking pool, as many at a time as [`Async::concurrency`] says; others wait, up to
 /// [`Async::waiting`], and whoever comes then is refused at once. What runs for longer than
 /// [`Limits::overdue_after`](crate::options::Limits::overdue_after) gives its place back at the next tick, so that a candidate that
-/// hangs does not keep the service from answering; a candidate that was fast before it hangs keeps threads of the runtime's, though
-/// never all of them. A [deadline](crate::options::Limits::candidate_deadline) keeps it from either.
+/// hangs does not keep the service from answering. A candidate that was fast before it hangs is asked on the spot, and can keep all
+/// threads of a runtime that has as few as the handle has places: only a [deadline](crate::options::Limits::candidate_deadline)
+/// keeps it from that.
 ///
 /// A future that is dropped while its request waits takes it back: nothing has run and nothing is counted. One that is dropped
 /// while its request runs gives up the answer alone: the request ends and is counted, since a version must not look better

@@ -90,7 +90,7 @@ pub(crate) struct Attempted<O> {
 
 /// How many calls of a candidate with this share may be under way, where so many threads ask at one time: twice what falls to it
 /// on average while all of them wait for a model, and a few more where that is few, so that one that is well is hardly ever kept
-/// from answering (of two threads in twenty calls at 5 %: by chance both are its own); and never all of the threads, unless there is one.
+/// from answering; and never all of the threads, unless there is one.
 #[inline]
 fn bulkhead(share: Share, threads: usize) -> usize {
     const FEW: usize = 4;

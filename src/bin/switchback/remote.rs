@@ -94,16 +94,7 @@ pub(crate) enum Command {
     /// Takes every candidate back; where there is none, live goes back to the version before.
     Rollback(Whole),
     /// Makes a version live again that was live before and is retained, and takes every candidate back.
-    RollbackTo {
-        url: String,
-        model: String,
-        version: String,
-        /// Why: it stands in the log.
-        #[arg(long)]
-        reason: String,
-        #[command(flatten)]
-        by: By,
-    },
+    RollbackTo(Lowering),
     /// Takes live back to the version before it, and every candidate too.
     RevertLive(Whole),
     /// Takes every candidate back. Live stays what it is.
@@ -191,7 +182,7 @@ impl Command {
             Self::Pause(of) => of.change("pause"),
             Self::Abort(of) => of.change("abort"),
             Self::Rollback(of) => of.change("rollback"),
-            Self::RollbackTo { url, model, version, reason, by } => {
+            Self::RollbackTo(Lowering { url, model, version, reason, by }) => {
                 let body = json!({"version": version, "reason": reason});
                 change(&url, &[&model, "rollback_to"], &by, None, &body)
             }

@@ -32,8 +32,10 @@ pub(crate) struct Ends {
     pub(crate) days: BTreeMap<u64, Lived>,
     /// Attempts that are exposed, or were a moment ago.
     pub(crate) trials: BTreeMap<u32, TrialEnds>,
-    /// The last end that counted while something was exposed, and while nothing was.
-    pub(crate) last: (Timestamp, Timestamp),
+    /// The last end that counted while something was exposed.
+    pub(crate) last_exposed: Timestamp,
+    /// The last one that counted while nothing was.
+    pub(crate) last_spared: Timestamp,
 }
 
 /// Those of one attempt.
@@ -48,12 +50,22 @@ pub(crate) struct TrialEnds {
     pub(crate) spared: Lived,
     /// The ends of the last minute, each of them.
     pub(crate) recent: VecDeque<Timestamp>,
-    /// So many ended within one minute, of so many: it is to be held.
-    pub(crate) went: Option<(u64, u64)>,
+    /// Many ended within one minute: it is to be held.
+    pub(crate) at_once: Option<AtOnce>,
+}
+
+/// Processes that ended within one minute, of those that exposed something.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct AtOnce {
+    pub(crate) ended: u64,
+    pub(crate) of: u64,
 }
 
 /// Days that are looked back.
 pub(crate) const DAYS: u64 = 7;
+
+/// Trials that are remembered: four times as many as can run.
+pub(crate) const TRIALS_MAX: usize = 256;
 
 /// Ends that are remembered one by one.
 pub(crate) const RECENT_MAX: usize = 1_024;
@@ -66,7 +78,7 @@ impl Ends {
         let days = self.days.len();
         FormatError::unless(days <= 1 + DAYS as usize, "number of days", days, "at most 8")?;
         let trials = self.trials.len();
-        FormatError::unless(trials <= 256, "number of trials", trials, "at most 256")?;
+        FormatError::unless(trials <= TRIALS_MAX, "number of trials", trials, "at most 256")?;
         let recent = self.trials.values().map(|trial| trial.recent.len()).max().unwrap_or_default();
         FormatError::unless(recent <= RECENT_MAX, "number of ends", recent, "at most 1024")
     }

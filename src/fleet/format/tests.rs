@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use serde_json::{Map, json};
 
 use super::counts::{Book, Counts};
-use super::ends::{Ends, Lived, TrialEnds};
+use super::ends::{AtOnce, Ends, Lived, TrialEnds};
 use super::envelope::{Kind, Sealer};
 use super::error::FormatError;
 use super::handover::{Handover, HandoverPart, PARTS_MAX};
@@ -111,11 +111,11 @@ prop_compose! {
     fn ends()(at in any::<u64>(), attempts in proptest::collection::vec((any::<u32>(), any::<bool>()), 0..4)) -> Ends {
         let (moment, lived) = (Timestamp::from_unix_nanos(at), Lived { ends: at, ms: at });
         let trial = |(attempt, over): &(u32, bool)| {
-            let (until, went) = (over.then_some(moment), over.then_some((at, 4)));
+            let (until, at_once) = (over.then_some(moment), over.then_some(AtOnce { ended: at, of: 4 }));
             let recent = [moment].into_iter().collect();
-            (*attempt, TrialEnds { since: moment, until, exposed: lived, spared: lived, recent, went })
+            (*attempt, TrialEnds { since: moment, until, exposed: lived, spared: lived, recent, at_once })
         };
-        Ends { at: moment, days: [(at, lived)].into(), trials: attempts.iter().map(trial).collect(), last: (moment, moment) }
+        Ends { at: moment, days: [(at, lived)].into(), trials: attempts.iter().map(trial).collect(), last_exposed: moment, last_spared: moment }
     }
 }
 

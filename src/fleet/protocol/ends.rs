@@ -14,7 +14,7 @@ use std::time::Duration;
 use super::cut::Found;
 use crate::base::clock::Timestamp;
 use crate::fleet::format::counts::Counts;
-use crate::fleet::format::ends::{DAYS, Ends, Lived, RECENT_MAX, TOGETHER, TrialEnds};
+use crate::fleet::format::ends::{AtOnce, DAYS, Ends, Lived, RECENT_MAX, TOGETHER, TRIALS_MAX, TrialEnds};
 use crate::fleet::format::head::{Head, Phase};
 use crate::fleet::format::hex::Hex;
 use crate::fleet::format::ledger::{Ledger, Mark};
@@ -126,7 +126,7 @@ pub(crate) fn count_ends<C: Counts>(
     for (moment, settled) in ended {
         let those = exposing.iter().filter(|(_, span)| span.has(moment) && moment >= settled);
         let those: Vec<u32> = those.map(|(attempt, _)| *attempt).collect();
-        let last = if those.is_empty() { &mut ends.last.1 } else { &mut ends.last.0 };
+        let last = if those.is_empty() { &mut ends.last_spared } else { &mut ends.last_exposed };
         let apart = moment.since(*last).max(last.since(moment)) >= TOGETHER;
         if apart {
             *last = (*last).max(moment);
@@ -179,13 +179,13 @@ fn begin_and_end(ends: &mut Ends, head: &Head, store_now: Timestamp, margin: Dur
             exposed: Lived::default(),
             spared,
             recent: Default::default(),
-            went: None,
+            at_once: None,
         };
         let trial = ends.trials.entry(candidate.attempt).or_insert(new);
         if trial.until.take().is_some() {
             // Somebody lets it go on: what ended before that is known to them.
             trial.since = since;
-            (trial.recent, trial.went) = Default::default();
+            (trial.recent, trial.at_once) = Default::default();
         }
     }
     for (attempt, trial) in &mut ends.trials {
@@ -199,6 +199,12 @@ fn begin_and_end(ends: &mut Ends, head: &Head, store_now: Timestamp, margin: Dur
         let over = trial.until.is_some_and(|until| store_now.since(until) >= patience);
         !over || head.candidate(*attempt).is_some_and(|_| !head.is_lowered(*attempt))
     });
+    // A ledger that is not within its bounds can be read by nobody. Of those that are over the oldest goes first.
+    while ends.trials.len() > TRIALS_MAX {
+        let over = ends.trials.iter().find(|(_, trial)| trial.until.is_some()).map(|(attempt, _)| *attempt);
+        let oldest = over.or_else(|| ends.trials.keys().next().copied());
+        oldest.and_then(|attempt| ends.trials.remove(&attempt));
+    }
 }
 
 /// Adds what was while nothing was exposed.
@@ -218,8 +224,8 @@ fn spare(ends: &mut Ends, lived: Lived, at: Timestamp) {
 fn many_at_once(trial: &mut TrialEnds, exposed: impl Fn(Timestamp) -> u64) {
     let Some(newest) = trial.recent.iter().max().copied() else { return };
     trial.recent.retain(|moment| newest.since(*moment) <= AT_ONCE);
-    let (went, of) = (trial.recent.len() as u64, exposed(newest));
-    if went >= MANY && went * OF_HOW_MANY >= of {
-        trial.went = Some((went, of));
+    let (ended, of) = (trial.recent.len() as u64, exposed(newest));
+    if ended >= MANY && ended * OF_HOW_MANY >= of {
+        trial.at_once = Some(AtOnce { ended, of });
     }
 }

@@ -14,7 +14,7 @@ use crate::control::event::{Cause, EventKind};
 use crate::control::saved::SavedControl;
 use crate::control::tick::{Snapshot, Verdicts};
 use crate::fleet::format::counts::{Book, Counted};
-use crate::fleet::format::ends::{Lived, TrialEnds};
+use crate::fleet::format::ends::{AtOnce, Lived, TrialEnds};
 use crate::fleet::format::head::Head;
 use crate::fleet::format::hex::Hex;
 use crate::fleet::format::ledger::Ledger;
@@ -59,8 +59,7 @@ impl FleetJudge<'_> {
     }
 }
 
-/// How many times as often processes may end while a candidate is on trial. A rate that is twice another is told apart from it by some
-/// ten ends; whatever takes down each process that exposes it, by three to five.
+/// How many times as often processes may end while a candidate is on trial: less is what a busier hour or another node does.
 const TIMES: f64 = 2.0;
 
 /// The evidence that processes end more often while a candidate is on trial in them.
@@ -154,9 +153,9 @@ impl Judgement<FleetCounts> for FleetJudge<'_> {
         for (attempt, trial) in seen.ledger.ends.trials.iter().filter(|(_, trial)| trial.until.is_none()) {
             if let Some(cause) = harm(trial, bench.decider.harm_threshold(*attempt)) {
                 lower.push((*attempt, told_cause(&cause)));
-            } else if let Some((went, of)) = trial.went {
+            } else if let Some(AtOnce { ended, of }) = trial.at_once {
                 let reason = format!(
-                    "{went} of {of} processes ended without a word within a minute while this version was on trial in them: \
+                    "{ended} of {of} processes ended without a word within a minute while this version was on trial in them: \
                      resume it if they ended for another reason"
                 );
                 raised |= bench.decider.hold(*attempt, reason, now);

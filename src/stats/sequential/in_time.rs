@@ -67,6 +67,11 @@ mod tests {
         assert!((e.value() / (here * there / largest) - 1.0).abs() < 1e-9, "{e:?}");
         assert_eq!(more_often(of(0, 5.0), of(9, 1.0), 2.0), EValue::ONE);
         assert!(more_often(of(10, 10.0), of(10, 10.0), 2.0) < EValue::ONE);
+        // What docs/fleet.md says: four processes, of which one has ended in eight hours of theirs, and then one in 7.6 minutes. An error
+        // of 0.64 % asks for 156.
+        let every =
+            |ends: u64| more_often(of(ends, ends as f64 * 455.0 / 86_400.0), of(1, 28_700.0 / 86_400.0), 2.0);
+        assert!(every(8).value() < 156.0 && every(9).value() > 156.0, "{:?} {:?}", every(8), every(9));
         // More is known the more often it happens.
         let rising = (1..9).map(|times| more_often(of(times, 0.01), of(3, 70.0), 2.0));
         assert!(rising.is_sorted());
