@@ -35,7 +35,7 @@ use switchback::operator::{Operators, Prometheus};
 use switchback::options::{Async, Labels, Shadowing, StateFolder, Threads};
 use switchback::versions::{Lifecycle, Memory};
 use switchback::{
-    InvalidPredictionId, Kpi, Model, ModelHandle, Outcome, Plan, PredictError, Step, Task, guard,
+    Kpi, Model, ModelHandle, Outcome, Plan, PredictError, PredictionIdError, Step, Task, guard,
 };
 use tower::ServiceBuilder;
 
@@ -122,7 +122,7 @@ impl<S: Sync> FromRequestParts<S> for User {
 /// What a handler fails with, as HTTP has it: whose fault it is, and whether to come again.
 enum Refused {
     Asked(AsyncError),
-    Id(InvalidPredictionId),
+    Id(PredictionIdError),
 }
 
 impl IntoResponse for Refused {

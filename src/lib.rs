@@ -132,10 +132,10 @@ pub mod testing;
 mod version;
 
 pub use base::clock::{Clock, Timestamp};
-pub use base::invalid::InvalidArgument;
-pub use base::share::{InvalidShare, Share};
+pub use base::invalid::ArgumentError;
+pub use base::share::{Share, ShareError};
 pub use control::moves::RollbackOutcome;
-pub use feedback::{InvalidPredictionId, PredictionId};
+pub use feedback::{PredictionId, PredictionIdError};
 pub use handle::build_error::BuildError;
 pub use handle::builder::Builder;
 #[cfg(feature = "config")]
@@ -210,9 +210,9 @@ pub mod decisions {
 /// The parts of a plan, and how traffic is divided among several candidates.
 pub mod plan {
     pub use crate::rollout::allocation::{Allocation, AllocationFigure};
-    pub use crate::rollout::budget::InvalidErrorBudget;
-    pub use crate::rollout::plan::{Bake, Exposure, InvalidPlan, OnInconclusive};
-    pub use crate::rollout::transition::TransitionRefused;
+    pub use crate::rollout::budget::ErrorBudgetError;
+    pub use crate::rollout::plan::{Bake, Exposure, OnInconclusive, PlanError};
+    pub use crate::rollout::transition::TransitionError;
 }
 
 /// A version's life beside its answers, where it comes from, and how ready it is.
@@ -227,7 +227,7 @@ pub mod versions {
     pub use crate::model::throttle::LoadThrottle;
     pub use crate::model::{Doubt, Memory, TargetTier, Tier};
     pub use crate::version::drill::DrillOutcome;
-    pub use crate::version::id::InvalidVersionId;
+    pub use crate::version::id::VersionIdError;
     #[cfg(feature = "state")]
     pub use crate::version::source::ModelSource;
 }

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use serde_json::json;
-use switchback::guard::{self, InvalidRule, Rule};
+use switchback::guard::{self, Rule, RuleError};
 use switchback::options::{Limits, Shadowing};
 use switchback::{Outcome, Rollout};
 
@@ -20,7 +20,7 @@ const CLEAN: f64 = 5_000.0;
 /// A harm: what is off, how often on live, and how many times as often on the candidate once it is.
 struct Onset {
     name: &'static str,
-    rule: fn() -> Result<Rule, InvalidRule>,
+    rule: fn() -> Result<Rule, RuleError>,
     rate: f64,
     times: f64,
     shadow: bool,

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use switchback::InvalidArgument;
+use switchback::ArgumentError;
 use switchback::stats::sequential::{Events, RateDetector};
 
 /// A storm is when more than this share of flights leave more than an hour late.
@@ -15,7 +15,7 @@ pub(crate) const CALM: usize = 25;
 const IN_A_ROW: usize = 50;
 
 /// The places in a row of flights at which the detector alarms.
-pub(crate) fn found(left_late: impl Iterator<Item = bool>) -> Result<Vec<usize>, InvalidArgument> {
+pub(crate) fn found(left_late: impl Iterator<Item = bool>) -> Result<Vec<usize>, ArgumentError> {
     let mut detector = RateDetector::new(SHARE, RUN_LENGTH)?;
     let mut alarms = |late: bool| {
         detector.observe(Events { events: late.into(), units: 1 });

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use switchback::guard::{Comparison, Evidence, Guard, Verdict};
 use switchback::stats::sequential::{Claim, EValue, PairedScores, Scores, SequentialTest};
-use switchback::{InvalidArgument, Rollout, RolloutError, Timestamp};
+use switchback::{ArgumentError, Rollout, RolloutError, Timestamp};
 
 /// How long periods are, and what is asked of the candidate.
 pub(crate) struct Design {
@@ -59,7 +59,7 @@ struct Period {
 }
 
 impl Periods {
-    pub(crate) fn new(design: Design) -> Result<Arc<Self>, InvalidArgument> {
+    pub(crate) fn new(design: Design) -> Result<Arc<Self>, ArgumentError> {
         let test = |claim| PairedScores::new(claim, design.margin);
         let (harm, no_harm) = (test(Claim::Harm)?, test(Claim::NonInferiority)?);
         Ok(Arc::new(Self { design, harm, no_harm, state: Mutex::default() }))

@@ -30,7 +30,7 @@ use std::process::ExitCode;
 use switchback::decisions::replay;
 use switchback::drift::{DriftTable, DriftVerdict, Options as Comparison, What, compare_windows};
 use switchback::events::{Cause, Event, EventKind};
-use switchback::plan::InvalidPlan;
+use switchback::plan::PlanError;
 use switchback::stats::{ArmFigures, Metric};
 use switchback::{Phase, Plan, Rollout, Step, Timestamp, guard, report};
 
@@ -144,12 +144,12 @@ fn run(options: &Options) -> Result<(), Box<dyn Error>> {
 }
 
 /// One more reader in twenty without a click, at most.
-fn clicks() -> Result<guard::Rule, guard::InvalidRule> {
+fn clicks() -> Result<guard::Rule, guard::RuleError> {
     guard::kpi("click").at_most_below_live(MARGIN)
 }
 
 /// A tenth of the readers, then half of them, each for three days at least.
-fn plan() -> Result<Plan, InvalidPlan> {
+fn plan() -> Result<Plan, PlanError> {
     let days = |step: Step| step.min_duration(DAY * 3).max_duration(DAY * 15);
     Plan::new([days(Step::canary(0.1)?), days(Step::canary(0.5)?)])
 }

@@ -4,7 +4,7 @@ use std::error::Error;
 use std::time::Duration;
 
 use switchback::events::{Cause, Event, EventKind};
-use switchback::plan::{Bake, InvalidPlan};
+use switchback::plan::{Bake, PlanError};
 use switchback::{ModelHandle, Phase, Plan, Rollout, Step, Timestamp, guard};
 
 use crate::flights::{Flight, Late};
@@ -171,7 +171,7 @@ impl<'a> Operator<'a> {
 
 /// A shadow of half the flights, then a tenth and a half of them for real, each for days and enough labels: delays come
 /// in storms, so a thousand flights of one day say less than they seem to.
-fn plan(min_labels: u64) -> Result<Plan, InvalidPlan> {
+fn plan(min_labels: u64) -> Result<Plan, PlanError> {
     let days =
         |step: Step, days: u32| step.min_duration(DAY * days).min_labels(min_labels).max_duration(DAY * 30);
     let bake = Bake::new(DAY * 5).keep_previous_as_shadow(0.2)?;

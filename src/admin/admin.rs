@@ -9,7 +9,7 @@ use http::{Method, Request, Response, StatusCode};
 use serde_json::json;
 
 use super::answer::{Answer, HTML, JSON_LINES, MARKDOWN};
-use super::authority::{Authority, Denied};
+use super::authority::{Authority, AuthorizationError};
 use super::{change, path, view};
 use crate::base::guarded::guarded;
 use crate::operator::{Operator, Operators, WeakOperator};
@@ -158,7 +158,7 @@ impl Admin {
         // Before anything is told of what there is.
         let actor = match guarded(|| authority.who(parts)) {
             Ok(Ok(actor)) => actor,
-            Ok(Err(denied @ Denied::Forbidden { .. })) => {
+            Ok(Err(denied @ AuthorizationError::Forbidden { .. })) => {
                 return Answer::refused(StatusCode::FORBIDDEN, denied.to_string());
             }
             Ok(Err(denied)) => return Answer::unknown(denied.to_string()),

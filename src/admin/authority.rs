@@ -24,7 +24,7 @@ impl Actor {
 /// Why somebody may not change anything.
 #[derive(Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
-pub enum Denied {
+pub enum AuthorizationError {
     /// It is not known who they are: 401.
     #[error(
         "it is not known who asks: send `Authorization: Bearer TOKEN` with the token that this service has"
@@ -38,7 +38,7 @@ pub enum Denied {
     },
 }
 
-debug_as_told!(Denied);
+debug_as_told!(AuthorizationError);
 
 /// Says who asks for a change, and whether they may make it. A function of the request's head is one.
 pub trait Authority: Send + Sync + 'static {
@@ -47,11 +47,11 @@ pub trait Authority: Send + Sync + 'static {
     /// # Errors
     ///
     /// They may not.
-    fn who(&self, request: &Parts) -> Result<Actor, Denied>;
+    fn who(&self, request: &Parts) -> Result<Actor, AuthorizationError>;
 }
 
-impl<F: Fn(&Parts) -> Result<Actor, Denied> + Send + Sync + 'static> Authority for F {
-    fn who(&self, request: &Parts) -> Result<Actor, Denied> {
+impl<F: Fn(&Parts) -> Result<Actor, AuthorizationError> + Send + Sync + 'static> Authority for F {
+    fn who(&self, request: &Parts) -> Result<Actor, AuthorizationError> {
         self(request)
     }
 }
@@ -89,13 +89,13 @@ impl Bearer {
 }
 
 impl Authority for Bearer {
-    fn who(&self, request: &Parts) -> Result<Actor, Denied> {
+    fn who(&self, request: &Parts) -> Result<Actor, AuthorizationError> {
         let header = |name: &str| request.headers.get(name)?.to_str().ok();
         let said = header(AUTHORIZATION.as_str()).and_then(|value| value.strip_prefix("Bearer "));
-        let said = said.ok_or(Denied::Unknown)?;
+        let said = said.ok_or(AuthorizationError::Unknown)?;
         // As long whatever is wrong with it.
         if !bool::from(said.as_bytes().ct_eq(self.0.as_bytes())) {
-            return Err(Denied::Unknown);
+            return Err(AuthorizationError::Unknown);
         }
         Ok(Actor::new(match header(ACTOR).filter(|name| !name.trim().is_empty()) {
             Some(name) => format!("{} (by token)", name.trim()),

@@ -73,4 +73,4 @@ pub(crate) mod path;
 pub(crate) mod view;
 
 pub use admin::Admin;
-pub use authority::{Actor, Authority, Bearer, BearerError, Denied};
+pub use authority::{Actor, Authority, AuthorizationError, Bearer, BearerError};

@@ -19,7 +19,7 @@ use thiserror::Error;
 #[derive(Clone, PartialEq, Eq, Error)]
 #[error("{argument} is {value}: it must be {allowed}")]
 #[non_exhaustive]
-pub struct InvalidArgument {
+pub struct ArgumentError {
     /// Which argument: of an option with its group, `labels.exploration`.
     pub argument: Cow<'static, str>,
     /// The value that it was given.
@@ -28,9 +28,9 @@ pub struct InvalidArgument {
     pub allowed: Cow<'static, str>,
 }
 
-debug_as_told!(InvalidArgument);
+debug_as_told!(ArgumentError);
 
-impl InvalidArgument {
+impl ArgumentError {
     pub(crate) fn new(
         argument: impl Into<Cow<'static, str>>,
         value: impl Display,
@@ -59,7 +59,7 @@ macro_rules! checked_when_read {
     ($group:ident, any values) => {
         $crate::base::invalid::checked_when_read!(
             $group,
-            |_| Ok::<(), $crate::base::invalid::InvalidArgument>(())
+            |_| Ok::<(), $crate::base::invalid::ArgumentError>(())
         );
     };
     ($group:ident, $check:expr) => {

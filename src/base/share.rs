@@ -35,9 +35,9 @@ impl Share {
     /// # Errors
     ///
     /// A fraction that is not a number in `0..=1`.
-    pub fn new(fraction: f64) -> Result<Self, InvalidShare> {
+    pub fn new(fraction: f64) -> Result<Self, ShareError> {
         if !(0.0..=1.0).contains(&fraction) {
-            return Err(InvalidShare(fraction.to_string()));
+            return Err(ShareError(fraction.to_string()));
         }
         let rounded = (fraction * f64::from(BUCKETS)).round() as u16;
         Ok(Self(if fraction > 0.0 { rounded.max(1) } else { 0 }))
@@ -65,8 +65,8 @@ impl<'de> Deserialize<'de> for Share {
 }
 
 impl TryFrom<f64> for Share {
-    type Error = InvalidShare;
-    fn try_from(fraction: f64) -> Result<Self, InvalidShare> {
+    type Error = ShareError;
+    fn try_from(fraction: f64) -> Result<Self, ShareError> {
         Self::new(fraction)
     }
 }
@@ -87,9 +87,9 @@ impl std::fmt::Display for Share {
 /// A number that is not a share of anything.
 #[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0} is not a share of traffic: give a number between 0 and 1")]
-pub struct InvalidShare(String);
+pub struct ShareError(String);
 
-debug_as_told!(InvalidShare);
+debug_as_told!(ShareError);
 
 /// A number in digits, with a point or without.
 pub(crate) fn decimal(text: &str) -> bool {

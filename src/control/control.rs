@@ -36,7 +36,7 @@ use crate::rollout::guard::design::Setting;
 use crate::rollout::guard::guard::Guard;
 use crate::rollout::phase::Phase;
 use crate::rollout::plan::{Bake, Plan};
-use crate::rollout::transition::{Input, State, TransitionRefused, expose, transition};
+use crate::rollout::transition::{Input, State, TransitionError, expose, transition};
 use crate::stats::counting::exposure::{Exposure, ExposureOptions, Units};
 use crate::stats::evidence::ledger::Ledger;
 use crate::stats::figures::divergence::Divergence;
@@ -403,8 +403,8 @@ impl Control {
     }
 
     /// How an attempt stands that cannot be moved: one that nobody remembers any more is over as well.
-    pub(crate) fn over(&self, number: u32) -> TransitionRefused {
-        TransitionRefused::Over { phase: self.phase_of(number) }
+    pub(crate) fn over(&self, number: u32) -> TransitionError {
+        TransitionError::Over { phase: self.phase_of(number) }
     }
 
     /// Where an attempt stands; one that nobody remembers any more has been taken off, as far as anybody knows.
@@ -435,7 +435,7 @@ impl Control {
         number: u32,
         input: Input,
         desk: Desk<'_>,
-    ) -> Result<(), TransitionRefused> {
+    ) -> Result<(), TransitionError> {
         let attempt = self.attempt(number).ok_or_else(|| self.over(number))?;
         let moved =
             transition(&attempt.state, attempt.plan.as_ref(), self.frozen.is_some(), desk.now, input)?;

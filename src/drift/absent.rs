@@ -14,7 +14,7 @@ pub(crate) mod watch {
     pub(crate) enum Seen {}
 
     impl<I: ?Sized> Drift<I> {
-        pub(crate) fn check(&self) -> Result<(), crate::base::invalid::InvalidArgument> {
+        pub(crate) fn check(&self) -> Result<(), crate::base::invalid::ArgumentError> {
             match self.0 {}
         }
 

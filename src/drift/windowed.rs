@@ -7,11 +7,11 @@ use serde::{Deserialize, Serialize};
 use super::compare::compare::{Options, compare, compare_windows};
 use super::compare::table::DriftTable;
 use super::profile::cell::Cell;
-use super::profile::profile::{Profile, ProfileMismatch, WrongCells};
+use super::profile::profile::{Profile, ProfileMismatchError, WrongCells};
 use super::profile::reference::ReferenceProfile;
 use super::season::{Season, Seasons};
 use crate::base::clock::Timestamp;
-use crate::base::invalid::InvalidArgument;
+use crate::base::invalid::ArgumentError;
 
 /// When a window is full.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -25,10 +25,10 @@ pub enum WindowSize {
 }
 
 impl WindowSize {
-    pub(crate) fn check(self, argument: &'static str) -> Result<(), InvalidArgument> {
+    pub(crate) fn check(self, argument: &'static str) -> Result<(), ArgumentError> {
         match self {
-            Self::Rows(rows) => InvalidArgument::unless(rows > 0, argument, "0 rows", "1 row or more"),
-            Self::Span(span) => InvalidArgument::unless(!span.is_zero(), argument, "0 s", "longer than 0 s"),
+            Self::Rows(rows) => ArgumentError::unless(rows > 0, argument, "0 rows", "1 row or more"),
+            Self::Span(span) => ArgumentError::unless(!span.is_zero(), argument, "0 s", "longer than 0 s"),
         }
     }
 }
@@ -75,7 +75,7 @@ impl WindowedProfile {
     /// # Errors
     ///
     /// A size of no rows, or of no time.
-    pub fn new(reference: ReferenceProfile, size: WindowSize) -> Result<Self, InvalidArgument> {
+    pub fn new(reference: ReferenceProfile, size: WindowSize) -> Result<Self, ArgumentError> {
         size.check("the size of a window")?;
         Ok(Self::of(reference, size))
     }
@@ -118,15 +118,15 @@ impl WindowedProfile {
     ///
     /// # Errors
     ///
-    /// [`ProfileMismatch`] where it was counted in the bins of another reference; nothing is added then.
-    pub fn merge(&mut self, at: Timestamp, counted: &Profile) -> Result<(), ProfileMismatch> {
+    /// [`ProfileMismatchError`] where it was counted in the bins of another reference; nothing is added then.
+    pub fn merge(&mut self, at: Timestamp, counted: &Profile) -> Result<(), ProfileMismatchError> {
         self.open.fits(counted)?;
         self.advance(at);
         self.merge_open(counted)
     }
 
     /// Adds what was counted elsewhere to the window that is being filled, whatever time it is.
-    pub(crate) fn merge_open(&mut self, counted: &Profile) -> Result<(), ProfileMismatch> {
+    pub(crate) fn merge_open(&mut self, counted: &Profile) -> Result<(), ProfileMismatchError> {
         self.open.merge(counted)?;
         if let Some(seasons) = &mut self.seasons {
             seasons.open().merge(counted)?;

@@ -189,29 +189,29 @@ impl fmt::Debug for PredictionId {
 }
 
 impl FromStr for PredictionId {
-    type Err = InvalidPredictionId;
+    type Err = PredictionIdError;
 
     /// Blanks, line ends and marks around it, and `=` behind it, are left out: CSV, mail and other base64 put them there. What
     /// is between is held to its seal as ever.
-    fn from_str(printed: &str) -> Result<Self, InvalidPredictionId> {
+    fn from_str(printed: &str) -> Result<Self, PredictionIdError> {
         let around = |c: char| c.is_whitespace() || c == '\u{feff}';
         let printed = printed.trim_matches(around).trim_end_matches('=');
         if printed.len() > PRINTED_MAX {
-            return Err(InvalidPredictionId("it is longer than any id"));
+            return Err(PredictionIdError("it is longer than any id"));
         }
         let bytes = URL_SAFE_NO_PAD
             .decode(printed)
-            .map_err(|_| InvalidPredictionId("it is not URL-safe base64 without padding"))?;
+            .map_err(|_| PredictionIdError("it is not URL-safe base64 without padding"))?;
         let (encoded, code) =
-            bytes.split_last_chunk::<8>().ok_or(InvalidPredictionId("it is shorter than any id"))?;
+            bytes.split_last_chunk::<8>().ok_or(PredictionIdError("it is shorter than any id"))?;
         let mut reader = Reader(encoded);
-        let body = reader.body().ok_or(InvalidPredictionId("it is cut off or of another format"))?;
+        let body = reader.body().ok_or(PredictionIdError("it is cut off or of another format"))?;
         if !reader.0.is_empty() {
-            return Err(InvalidPredictionId("something follows its end"));
+            return Err(PredictionIdError("something follows its end"));
         }
         // The code is computed from what is read, so what is read must have one form only.
         if body.encode() != encoded {
-            return Err(InvalidPredictionId("no id is written like this"));
+            return Err(PredictionIdError("no id is written like this"));
         }
         Ok(Self { body, seal: Seal::Printed(u64::from_le_bytes(*code)) })
     }
@@ -233,9 +233,9 @@ impl<'de> Deserialize<'de> for PredictionId {
 /// back.
 #[derive(Clone, PartialEq, Eq, Error)]
 #[error("the text is not a prediction id: {0}")]
-pub struct InvalidPredictionId(&'static str);
+pub struct PredictionIdError(&'static str);
 
-debug_as_told!(InvalidPredictionId);
+debug_as_told!(PredictionIdError);
 
 /// The first byte of every id. A change of the format changes it.
 const FORMAT: u8 = 1;

@@ -24,5 +24,5 @@ pub(crate) mod saved;
 pub use crate::task::kept::{RANKING_DEPTH, Ranked};
 pub use crate::task::outcome::Censoring;
 pub use crate::task::task::{CLASSES_MAX, TaskKind};
-pub use id::{InvalidPredictionId, PredictionId};
+pub use id::{PredictionId, PredictionIdError};
 pub use outcome::{FeedbackCounts, FeedbackOutcome, FeedbackRefusal};

@@ -20,7 +20,7 @@ use parking_lot::Mutex;
 use super::key::Key;
 use super::probe::probe;
 use super::store::{Listed, Over, Page, Read, Store, StoreError, StoreLimits, Tag};
-use super::unfit::StoreUnfit;
+use super::unfit::UnfitStoreError;
 use crate::base::bucket::{Client, Opened, environment, open};
 use crate::base::clock::Timestamp;
 use crate::base::network::{Cause, Network};
@@ -77,7 +77,7 @@ const PROBED: &str = "probe";
 pub struct Bucket {
     objects: Objects,
     /// Nothing while it is not known whether the server is fit.
-    fit: Mutex<Option<Result<(), StoreUnfit>>>,
+    fit: Mutex<Option<Result<(), UnfitStoreError>>>,
 }
 
 impl Bucket {
@@ -230,7 +230,7 @@ impl Objects {
     fn probe(&self) -> Result<(), StoreError> {
         let mut drawn = [0; 16];
         getrandom::fill(&mut drawn).map_err(|error| StoreError::unreachable(error.to_string()))?;
-        let invalid = |error: crate::base::invalid::InvalidArgument| StoreError::refused(error);
+        let invalid = |error: crate::base::invalid::ArgumentError| StoreError::refused(error);
         let under = Key::new(PROBED).and_then(|root| root.join(&hex(&drawn))).map_err(invalid)?;
         let told = probe(self, &under);
         // Its name was drawn, so nobody else's can be lost. Whoever may not delete leaves an empty object.

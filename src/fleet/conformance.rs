@@ -6,11 +6,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use thiserror::Error;
 
-use super::history::{Act, Broken, Operation, Said, check};
+use super::history::{Act, HistoryError, Operation, Said, check};
 use super::key::Key;
 use super::probe::Asking;
 use super::store::{Over, Read, Store, StoreError, StoreOutcome, Tag};
-use super::unfit::StoreUnfit;
+use super::unfit::UnfitStoreError;
 use crate::base::causes::debug_as_told;
 use crate::base::chance::SplitMix64;
 
@@ -25,13 +25,13 @@ use crate::base::chance::SplitMix64;
 /// use switchback::fleet::{Key, InMemory, conformance};
 ///
 /// conformance(&InMemory::new(Clock::system()), &Key::new("conformance")?).unwrap();
-/// # Ok::<(), switchback::InvalidArgument>(())
+/// # Ok::<(), switchback::ArgumentError>(())
 /// ```
 ///
 /// # Errors
 ///
 /// Everything in which it does not.
-pub fn conformance(store: &dyn Store, under: &Key) -> Result<(), Vec<StoreViolation>> {
+pub fn conformance(store: &dyn Store, under: &Key) -> Result<(), Vec<StoreConformanceError>> {
     StoreSuite::new().check(store, under)
 }
 
@@ -47,17 +47,17 @@ pub struct StoreSuite {
 /// Something in which a store does not hold to what [`Store`] asks of it.
 #[derive(Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
-pub enum StoreViolation {
+pub enum StoreConformanceError {
     /// One client alone was answered what it may not be.
     #[error(transparent)]
-    Unfit(#[from] StoreUnfit),
+    Unfit(#[from] UnfitStoreError),
     /// Several clients saw of one key what no register shows.
     #[error("{clients} clients of one key: {broken}")]
     Register {
         /// How many.
         clients: u32,
         /// What they saw.
-        broken: Broken,
+        broken: HistoryError,
     },
     /// Of several clients of one key none got anything done.
     #[error("{clients} clients of one key: {done} of {tried} puts were done")]
@@ -71,7 +71,7 @@ pub enum StoreViolation {
     },
 }
 
-debug_as_told!(StoreViolation);
+debug_as_told!(StoreConformanceError);
 
 impl Default for StoreSuite {
     fn default() -> Self {
@@ -105,21 +105,22 @@ impl StoreSuite {
     /// # Errors
     ///
     /// Everything in which the store does not hold to what [`Store`] asks of it.
-    pub fn check(&self, store: &dyn Store, under: &Key) -> Result<(), Vec<StoreViolation>> {
+    pub fn check(&self, store: &dyn Store, under: &Key) -> Result<(), Vec<StoreConformanceError>> {
         let mut asking = Asking::new(store, under);
         asking.one_after_another();
         asking.listing();
         asking.limits();
         asking.removing();
         let key = asking.key("register");
-        let mut found: Vec<StoreViolation> = asking.found.into_iter().map(StoreViolation::Unfit).collect();
+        let mut found: Vec<StoreConformanceError> =
+            asking.found.into_iter().map(StoreConformanceError::Unfit).collect();
         if let Some(key) = key {
             self.at_once(store, key, &mut found);
         }
         if found.is_empty() { Ok(()) } else { Err(found) }
     }
 
-    fn at_once(&self, store: &dyn Store, key: Key, found: &mut Vec<StoreViolation>) {
+    fn at_once(&self, store: &dyn Store, key: Key, found: &mut Vec<StoreConformanceError>) {
         let recorder = Recorder::new(store, key);
         std::thread::scope(|scope| {
             for client in 0..self.clients {
@@ -131,10 +132,10 @@ impl StoreSuite {
             }
         });
         let (operations, tags) = recorder.finish();
-        found.extend(tags.into_iter().map(|tag| StoreUnfit::Tag { tag: tag.to_string() }.into()));
+        found.extend(tags.into_iter().map(|tag| UnfitStoreError::Tag { tag: tag.to_string() }.into()));
         let clients = self.clients;
         if let Err(broken) = check(&operations) {
-            found.push(StoreViolation::Register { clients, broken });
+            found.push(StoreConformanceError::Register { clients, broken });
         }
         let puts = || {
             operations.iter().filter_map(|operation| match operation.act {
@@ -145,7 +146,7 @@ impl StoreSuite {
         let (done, tried) = (puts().filter(|said| *said == Said::Done).count(), puts().count());
         // Whoever is refused was overtaken by somebody who was not.
         if tried > 0 && done == 0 {
-            found.push(StoreViolation::Stuck { clients, done, tried });
+            found.push(StoreConformanceError::Stuck { clients, done, tried });
         }
     }
 }

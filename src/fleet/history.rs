@@ -76,7 +76,7 @@ pub enum Said {
 /// In what a store was no register.
 #[derive(Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
-pub enum Broken {
+pub enum HistoryError {
     /// A value was seen that nobody wrote.
     #[error("value {value} was seen, and nobody wrote it")]
     Unwritten {
@@ -129,7 +129,7 @@ pub enum Broken {
     },
 }
 
-debug_as_told!(Broken);
+debug_as_told!(HistoryError);
 
 /// Between which moments a value has come.
 #[derive(Clone, Copy)]
@@ -144,7 +144,7 @@ struct Bounds {
 /// # Errors
 ///
 /// Where there is none: the first reason that was found.
-pub fn check(operations: &[Operation]) -> Result<Vec<u64>, Broken> {
+pub fn check(operations: &[Operation]) -> Result<Vec<u64>, HistoryError> {
     let operations: Vec<Operation> = operations.iter().map(Operation::settled).collect();
     let operations = &operations[..];
     let mut writes: BTreeMap<u64, (Option<u64>, Said)> = BTreeMap::new();
@@ -152,7 +152,7 @@ pub fn check(operations: &[Operation]) -> Result<Vec<u64>, Broken> {
         if let Act::Write { value, over, said } = operation.act
             && writes.insert(value, (over, said)).is_some()
         {
-            return Err(Broken::Twice { value });
+            return Err(HistoryError::Twice { value });
         }
     }
     told_before_named(operations)?;
@@ -187,7 +187,8 @@ pub fn check(operations: &[Operation]) -> Result<Vec<u64>, Broken> {
         let until = returned.unwrap_or(u64::MAX);
         match act {
             Act::Read { saw } => {
-                let place = place_of(saw).ok_or(Broken::Unwritten { value: saw.unwrap_or_default() })?;
+                let place =
+                    place_of(saw).ok_or(HistoryError::Unwritten { value: saw.unwrap_or_default() })?;
                 narrow(&mut bounds, place, 0, until);
                 narrow(&mut bounds, place + 1, called, u64::MAX);
             }
@@ -203,9 +204,10 @@ pub fn check(operations: &[Operation]) -> Result<Vec<u64>, Broken> {
                 }
             }
             Act::Write { over, said: Said::Conflict, .. } => {
-                let place = place_of(over).ok_or(Broken::Unwritten { value: over.unwrap_or_default() })?;
+                let place =
+                    place_of(over).ok_or(HistoryError::Unwritten { value: over.unwrap_or_default() })?;
                 if place == chain.len() && unseen.is_none() {
-                    return Err(Broken::NothingElse { over });
+                    return Err(HistoryError::NothingElse { over });
                 }
                 narrow(&mut bounds, place + 1, 0, until);
             }
@@ -217,14 +219,17 @@ pub fn check(operations: &[Operation]) -> Result<Vec<u64>, Broken> {
         after = after.max(bound.after);
         if after > bound.before {
             let value = chain.get(place).copied().or(unseen.map(|(_, value)| value)).unwrap_or_default();
-            return Err(Broken::Order { value, after, before: bound.before });
+            return Err(HistoryError::Order { value, after, before: bound.before });
         }
     }
     Ok(chain)
 }
 
 /// The values that came, each after the one that it replaced.
-fn chain(operations: &[Operation], writes: &BTreeMap<u64, (Option<u64>, Said)>) -> Result<Vec<u64>, Broken> {
+fn chain(
+    operations: &[Operation],
+    writes: &BTreeMap<u64, (Option<u64>, Said)>,
+) -> Result<Vec<u64>, HistoryError> {
     let mut came = std::collections::BTreeSet::new();
     for operation in operations {
         let mut seen = match operation.act {
@@ -234,9 +239,11 @@ fn chain(operations: &[Operation], writes: &BTreeMap<u64, (Option<u64>, Said)>) 
         };
         // With those that it rests on.
         while let Some(value) = seen {
-            let Some((over, said)) = writes.get(&value) else { return Err(Broken::Unwritten { value }) };
+            let Some((over, said)) = writes.get(&value) else {
+                return Err(HistoryError::Unwritten { value });
+            };
             if matches!(said, Said::Conflict | Said::NotDone) {
-                return Err(Broken::SaidNotDone { value });
+                return Err(HistoryError::SaidNotDone { value });
             }
             seen = if came.insert(value) { *over } else { None };
         }
@@ -245,7 +252,7 @@ fn chain(operations: &[Operation], writes: &BTreeMap<u64, (Option<u64>, Said)>) 
     for value in &came {
         let over = writes.get(value).and_then(|(over, _)| *over);
         if let Some(one) = next.insert(over, *value) {
-            return Err(Broken::Fork { over, one, other: *value });
+            return Err(HistoryError::Fork { over, one, other: *value });
         }
     }
     let mut chain = Vec::with_capacity(came.len());
@@ -256,12 +263,12 @@ fn chain(operations: &[Operation], writes: &BTreeMap<u64, (Option<u64>, Said)>) 
     }
     // What is left goes round in a circle, of values that were named before they came.
     match next.into_values().next() {
-        Some(value) => Err(Broken::NotTold { value }),
+        Some(value) => Err(HistoryError::NotTold { value }),
         None => Ok(chain),
     }
 }
 
-fn told_before_named(operations: &[Operation]) -> Result<(), Broken> {
+fn told_before_named(operations: &[Operation]) -> Result<(), HistoryError> {
     let mut told: BTreeMap<u64, u64> = BTreeMap::new();
     for operation in operations {
         let known = match operation.act {
@@ -278,7 +285,7 @@ fn told_before_named(operations: &[Operation]) -> Result<(), Broken> {
         if let Act::Write { over: Some(value), .. } = operation.act
             && told.get(&value).is_none_or(|told| *told >= operation.called)
         {
-            return Err(Broken::NotTold { value });
+            return Err(HistoryError::NotTold { value });
         }
     }
     Ok(())
@@ -396,7 +403,7 @@ mod tests {
             let operations = drawn(&mut chance);
             let found = check(&operations);
             // Clients that name what nobody told them of are another matter.
-            if matches!(found, Err(Broken::NotTold { .. })) {
+            if matches!(found, Err(HistoryError::NotTold { .. })) {
                 continue;
             }
             let settled: Vec<Operation> = operations.iter().map(Operation::settled).collect();
@@ -411,17 +418,23 @@ mod tests {
     fn each_way_to_be_no_register_is_named() {
         let first = write(1, 2, 7, None, Said::Done);
         assert_eq!(check(&[first, read(3, 4, Some(7))]), Ok(vec![7]));
-        assert_eq!(check(&[first, read(3, 4, None)]), Err(Broken::Order { value: 7, after: 3, before: 2 }));
-        assert_eq!(check(&[first, read(3, 4, Some(8))]), Err(Broken::Unwritten { value: 8 }));
-        assert_eq!(check(&[first, first]), Err(Broken::Twice { value: 7 }));
+        assert_eq!(
+            check(&[first, read(3, 4, None)]),
+            Err(HistoryError::Order { value: 7, after: 3, before: 2 })
+        );
+        assert_eq!(check(&[first, read(3, 4, Some(8))]), Err(HistoryError::Unwritten { value: 8 }));
+        assert_eq!(check(&[first, first]), Err(HistoryError::Twice { value: 7 }));
         let fork = write(3, 4, 8, None, Said::Done);
-        assert_eq!(check(&[first, fork]), Err(Broken::Fork { over: None, one: 7, other: 8 }));
+        assert_eq!(check(&[first, fork]), Err(HistoryError::Fork { over: None, one: 7, other: 8 }));
         let refused = write(3, 4, 8, Some(7), Said::Conflict);
-        assert_eq!(check(&[first, refused]), Err(Broken::NothingElse { over: Some(7) }));
-        assert_eq!(check(&[first, refused, read(5, 6, Some(8))]), Err(Broken::SaidNotDone { value: 8 }));
+        assert_eq!(check(&[first, refused]), Err(HistoryError::NothingElse { over: Some(7) }));
+        assert_eq!(
+            check(&[first, refused, read(5, 6, Some(8))]),
+            Err(HistoryError::SaidNotDone { value: 8 })
+        );
         let unseen = write(3, 9, 9, Some(7), Said::Unknown);
         assert_eq!(check(&[first, refused, unseen]), Ok(vec![7]));
         let early = write(1, 4, 8, Some(9), Said::Unknown);
-        assert_eq!(check(&[first, early]), Err(Broken::NotTold { value: 9 }));
+        assert_eq!(check(&[first, early]), Err(HistoryError::NotTold { value: 9 }));
     }
 }

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::base::invalid::InvalidArgument;
+use crate::base::invalid::ArgumentError;
 
 /// The longest key, in bytes. Object stores take 1,024, and a prefix of the host's comes before it.
 const KEY_MAX: usize = 512;
@@ -23,7 +23,7 @@ const PART_MAX: usize = 200;
 /// let handle = Key::new("h")?.escaped("Late arrivals")?;
 /// assert_eq!(handle.join("head")?.as_str(), "h/~4cate~20arrivals/head");
 /// assert!(Key::new("../etc").is_err());
-/// # Ok::<(), switchback::InvalidArgument>(())
+/// # Ok::<(), switchback::ArgumentError>(())
 /// ```
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Key(Arc<str>);
@@ -34,11 +34,11 @@ impl Key {
     /// # Errors
     ///
     /// It is none: another letter, an empty part, one that begins with a dot, or more than 512 bytes, 200 in a part.
-    pub fn new(text: &str) -> Result<Self, InvalidArgument> {
+    pub fn new(text: &str) -> Result<Self, ArgumentError> {
         let is_part = |part: &str| {
             !part.is_empty() && part.len() <= PART_MAX && !part.starts_with('.') && part.bytes().all(is_plain)
         };
-        InvalidArgument::unless(
+        ArgumentError::unless(
             text.len() <= KEY_MAX && text.split('/').all(is_part),
             "the key",
             text.escape_debug(),
@@ -52,7 +52,7 @@ impl Key {
     /// # Errors
     ///
     /// It would be none: see [`new`](Self::new).
-    pub fn join(&self, below: &str) -> Result<Self, InvalidArgument> {
+    pub fn join(&self, below: &str) -> Result<Self, ArgumentError> {
         Self::new(&format!("{self}/{below}"))
     }
 
@@ -61,7 +61,7 @@ impl Key {
     /// # Errors
     ///
     /// The text is empty, or too long.
-    pub fn escaped(&self, text: &str) -> Result<Self, InvalidArgument> {
+    pub fn escaped(&self, text: &str) -> Result<Self, ArgumentError> {
         let mut part = String::with_capacity(text.len());
         for (place, byte) in text.bytes().enumerate() {
             if is_plain(byte) && byte != b'~' && !(place == 0 && byte == b'.') {

@@ -88,7 +88,7 @@ pub(crate) mod unfit;
 #[cfg(feature = "fleet-bucket")]
 pub use bucket::Bucket;
 #[cfg(feature = "testing")]
-pub use conformance::{StoreSuite, StoreViolation, conformance};
+pub use conformance::{StoreConformanceError, StoreSuite, conformance};
 pub use directory::Directory;
 pub use key::Key;
 pub use memory::InMemory;
@@ -96,4 +96,4 @@ pub use memory::InMemory;
 pub use postgres::Postgres;
 pub use probe::probe;
 pub use store::{Listed, Over, Page, Read, Store, StoreCause, StoreError, StoreLimits, StoreOutcome, Tag};
-pub use unfit::StoreUnfit;
+pub use unfit::UnfitStoreError;

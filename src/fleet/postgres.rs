@@ -15,7 +15,7 @@ use tokio_postgres::{Client, Config, Error, NoTls, Row};
 use super::key::Key;
 use super::store::{Listed, Over, Page, Read, Store, StoreError, StoreLimits, Tag};
 use crate::base::clock::Timestamp;
-use crate::base::invalid::InvalidArgument;
+use crate::base::invalid::ArgumentError;
 use crate::base::network::Network;
 
 /// How long a call may take: half of the ten seconds that a lease holds, so that one that is lost leaves time for another.
@@ -119,12 +119,12 @@ impl Postgres {
     /// # Errors
     ///
     /// The name has other letters than `a` to `z`, digits and `_`, begins with a digit, or has more than 50 bytes.
-    pub fn table(self, name: &str) -> Result<Self, InvalidArgument> {
+    pub fn table(self, name: &str) -> Result<Self, ArgumentError> {
         let is_name = |part: &str| {
             part.starts_with(|first: char| first.is_ascii_lowercase() || first == '_')
                 && part.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_'))
         };
-        InvalidArgument::unless(
+        ArgumentError::unless(
             name.len() <= TABLE_MAX && name.split('.').count() <= 2 && name.split('.').all(is_name),
             "the table",
             name.escape_debug(),

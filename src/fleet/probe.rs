@@ -5,7 +5,7 @@ use std::fmt::Debug;
 
 use super::key::Key;
 use super::store::{Over, Read, Store, StoreError, Tag};
-use super::unfit::StoreUnfit;
+use super::unfit::UnfitStoreError;
 use crate::base::clock::Timestamp;
 
 /// Asks a store a dozen questions of one client, with keys under `under`, where nothing may be yet: whether a value is put over
@@ -32,7 +32,7 @@ pub fn probe(store: &dyn Store, under: &Key) -> Result<(), StoreError> {
 pub(crate) struct Asking<'a> {
     pub(crate) store: &'a dyn Store,
     pub(crate) under: &'a Key,
-    pub(crate) found: Vec<StoreUnfit>,
+    pub(crate) found: Vec<UnfitStoreError>,
     tags: BTreeMap<(Key, Tag), Vec<u8>>,
     /// The first error that tells of the way to the store, and not of what it holds to.
     failed: Option<StoreError>,
@@ -69,7 +69,11 @@ impl<'a> Asking<'a> {
     pub(crate) fn expect(&mut self, asked: &str, found: &dyn Debug, fits: bool, expected: &str) {
         if !fits {
             let found = format!("{found:?}");
-            self.found.push(StoreUnfit::Answer { asked: asked.into(), found, expected: expected.into() });
+            self.found.push(UnfitStoreError::Answer {
+                asked: asked.into(),
+                found,
+                expected: expected.into(),
+            });
         }
     }
 
@@ -92,7 +96,7 @@ impl<'a> Asking<'a> {
     fn tag_names(&mut self, key: &Key, tag: &Tag, value: &[u8]) {
         let known = self.tags.entry((key.clone(), tag.clone())).or_insert_with(|| value.to_vec());
         if known != value {
-            self.found.push(StoreUnfit::Tag { tag: tag.to_string() });
+            self.found.push(UnfitStoreError::Tag { tag: tag.to_string() });
         }
     }
 
@@ -150,7 +154,7 @@ impl<'a> Asking<'a> {
         if let Some((_, later)) = self.reads("get after three puts", &key, b"3")
             && earlier.since(later).as_secs() > 10
         {
-            self.found.push(StoreUnfit::Clock { earlier, later });
+            self.found.push(UnfitStoreError::Clock { earlier, later });
         }
         if let Some(other) = self.key("one.other") {
             let read = self.get(&other, None);
@@ -199,7 +203,7 @@ mod tests {
         assert!(fit.list(&under, None).unwrap().entries.is_empty(), "the probe leaves nothing");
         let told = probe(&Unconditional(memory(), false), &under).unwrap_err();
         assert!(
-            matches!(&told, StoreError::Unfit { found: StoreUnfit::Answer { asked, .. } } if asked.contains("over a tag")),
+            matches!(&told, StoreError::Unfit { found: UnfitStoreError::Answer { asked, .. } } if asked.contains("over a tag")),
             "{told}"
         );
         assert!(told.to_string().contains("not fit for a fleet"), "{told}");

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use thiserror::Error;
 
 use super::key::Key;
-use super::unfit::StoreUnfit;
+use super::unfit::UnfitStoreError;
 use crate::base::causes::debug_as_told;
 use crate::base::clock::Timestamp;
 
@@ -241,7 +241,7 @@ pub enum StoreError {
     Unfit {
         /// In what it does not.
         #[source]
-        found: StoreUnfit,
+        found: UnfitStoreError,
     },
     /// A value is longer than the store, or whoever reads it, takes. Nothing was done.
     #[error("the value has {bytes} bytes, and at most {limit} are allowed")]

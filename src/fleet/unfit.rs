@@ -8,7 +8,7 @@ use crate::base::clock::Timestamp;
 /// In what a store is not fit for a fleet.
 #[derive(Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
-pub enum StoreUnfit {
+pub enum UnfitStoreError {
     /// An answer was another one than it had to be.
     #[error("{asked}: the store answered {found}, and had to answer {expected}")]
     Answer {
@@ -35,4 +35,4 @@ pub enum StoreUnfit {
     },
 }
 
-debug_as_told!(StoreUnfit);
+debug_as_told!(UnfitStoreError);

@@ -12,7 +12,7 @@ use super::aside::{Aside, AsideCounts, NoPlace};
 use super::handle::ModelHandle;
 use super::options::asynchronous::Async;
 use crate::base::causes::debug_as_told;
-use crate::base::invalid::InvalidArgument;
+use crate::base::invalid::ArgumentError;
 use crate::request::answer::{Answer, PredictError};
 
 /// A handle that is asked from asynchronous code on tokio and blocks nobody for long. Clones are the same handle, with one queue.
@@ -88,7 +88,7 @@ impl<I: ?Sized + 'static, O: Send + 'static> ModelHandle<I, O> {
     /// # Errors
     ///
     /// An option makes no sense.
-    pub fn into_async(self, options: Async) -> Result<AsyncHandle<I, O>, InvalidArgument> {
+    pub fn into_async(self, options: Async) -> Result<AsyncHandle<I, O>, ArgumentError> {
         options.check()?;
         let sessions = self.inner.serving.routing.load().live().version.description.sessions;
         let processors = || std::thread::available_parallelism().map_or(1, usize::from);

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use thiserror::Error;
 
 use crate::base::causes::debug_as_told;
-use crate::base::invalid::InvalidArgument;
-use crate::rollout::budget::InvalidErrorBudget;
+use crate::base::invalid::ArgumentError;
+use crate::rollout::budget::ErrorBudgetError;
 #[cfg(feature = "state")]
 use crate::state::StateError;
 #[cfg(feature = "state")]
@@ -50,7 +50,7 @@ pub enum BuildError {
         reason: String,
     },
     /// The live version cannot be used.
-    #[error("the live version: {0}")]
+    #[error("the live version cannot be used")]
     Live(#[from] StageError),
     /// A business figure makes no sense.
     #[error("business figure `{name}`: {cause}")]
@@ -68,10 +68,10 @@ pub enum BuildError {
     Calibration,
     /// The error budget is none.
     #[error(transparent)]
-    ErrorBudget(#[from] InvalidErrorBudget),
+    ErrorBudget(#[from] ErrorBudgetError),
     /// An option has a value that it cannot have.
     #[error(transparent)]
-    Option(#[from] InvalidArgument),
+    Option(#[from] ArgumentError),
     /// Retained versions are to be drilled, and inputs may not be copied for it.
     #[error(
         "retention.drill asks retained versions what live was asked, and inputs may not be copied: add `.shadowing(..)` or `Inputs::copied`"
@@ -86,7 +86,7 @@ pub enum BuildError {
     #[error("the system gives no random numbers: {0}")]
     Random(String),
     /// The system cannot start a thread.
-    #[error("a background thread cannot be started: {0}")]
+    #[error("a background thread cannot be started")]
     Thread(#[source] Arc<std::io::Error>),
 }
 

@@ -33,7 +33,7 @@ use crate::base::faults::Faults;
 use crate::base::gate::Gate;
 #[cfg(feature = "state")]
 use crate::base::guarded::Contained;
-use crate::base::invalid::InvalidArgument;
+use crate::base::invalid::ArgumentError;
 use crate::base::os;
 use crate::base::share::Share;
 use crate::base::sync::Came;
@@ -343,7 +343,7 @@ impl<I: ?Sized + 'static, O: 'static> Builder<I, O> {
             return Err(BuildError::InputBytesUnknown);
         }
         let name = self.name.len();
-        InvalidArgument::unless(
+        ArgumentError::unless(
             name <= NAME_MAX,
             "the length of the handle's name",
             name,

@@ -8,7 +8,7 @@ use crate::base::clock::Timestamp;
 use crate::base::disk::Files;
 use crate::base::faults::Faults;
 use crate::base::guarded::{Contained, guarded};
-use crate::base::invalid::InvalidArgument;
+use crate::base::invalid::ArgumentError;
 use crate::base::ordered::OrderedMap;
 use crate::control::adopt::AfterCrash;
 use crate::control::event::EventKind;
@@ -70,7 +70,7 @@ impl Began {
 }
 
 impl<I: ?Sized, O> Keeping<I, O> {
-    pub(crate) fn check(&self) -> Result<(), InvalidArgument> {
+    pub(crate) fn check(&self) -> Result<(), ArgumentError> {
         self.folder.as_ref().map_or(Ok(()), StateFolder::check)
     }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::build_error::BuildError;
 use crate::base::clock::Timestamp;
-use crate::base::invalid::InvalidArgument;
+use crate::base::invalid::ArgumentError;
 use crate::model::model::Model;
 use crate::version::id::VersionId;
 use crate::version::loaded::AnyVersion;
@@ -35,7 +35,7 @@ impl Began {
 }
 
 impl<I: ?Sized, O> Keeping<I, O> {
-    pub(crate) fn check(&self) -> Result<(), InvalidArgument> {
+    pub(crate) fn check(&self) -> Result<(), ArgumentError> {
         Ok(())
     }
 

@@ -10,8 +10,8 @@ use super::status::RolloutStatus;
 use crate::base::causes::debug_as_told;
 use crate::base::guarded::Contained;
 #[cfg(feature = "forecast")]
-use crate::base::invalid::InvalidArgument;
-use crate::base::share::{InvalidShare, Share};
+use crate::base::invalid::ArgumentError;
+use crate::base::share::{Share, ShareError};
 use crate::base::text::bounded_text;
 use crate::control::control::Control;
 use crate::control::desk::Desk;
@@ -23,10 +23,10 @@ use crate::request::recall::Recall;
 use crate::rollout::allocation::{Allocating, Allocation};
 use crate::rollout::decision::Recording;
 use crate::rollout::guard::guard::{Guard, Needs};
-use crate::rollout::guard::{IntoGuard, InvalidRule, Rule};
+use crate::rollout::guard::{IntoGuard, Rule, RuleError};
 use crate::rollout::phase::Phase;
-use crate::rollout::plan::{Bake, Exposure, InvalidPlan, Plan};
-use crate::rollout::transition::{Input, TransitionRefused};
+use crate::rollout::plan::{Bake, Exposure, Plan, PlanError};
+use crate::rollout::transition::{Input, TransitionError};
 use crate::stats::Metric;
 use crate::task::outcome::Truth;
 use crate::task::task::TaskKind;
@@ -368,7 +368,7 @@ impl<I: ?Sized + 'static, O: 'static> Rollout<I, O> {
             return Err(control.over(self.number).into());
         };
         if attempt.state.phase == Phase::Baking {
-            return Err(TransitionRefused::Over { phase: Phase::Baking }.into());
+            return Err(TransitionError::Over { phase: Phase::Baking }.into());
         }
         match control.quarantine.get(&attempt.identity) {
             Some(quarantined) => Err(RolloutError::Quarantined {
@@ -610,7 +610,7 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
             for number in &attempts {
                 let attempt = control.attempt(*number).ok_or_else(|| control.over(*number))?;
                 if attempt.plan.is_some() && !attempt.state.paused {
-                    return Err(TransitionRefused::FollowsPlan.into());
+                    return Err(TransitionError::FollowsPlan.into());
                 }
                 if attempt.state.phase == Phase::Baking {
                     return Err(control.over(*number).into());
@@ -644,20 +644,20 @@ const NOT_WATCHED: &str = "it judges drift, and the handle does not watch it: ad
 pub enum RolloutError {
     /// A number that is no share of traffic.
     #[error(transparent)]
-    Share(#[from] InvalidShare),
+    Share(#[from] ShareError),
     /// Where the attempt stands, it cannot be done.
     #[error(transparent)]
-    Refused(#[from] TransitionRefused),
+    Refused(#[from] TransitionError),
     /// The plan cannot be followed.
     #[error(transparent)]
-    Plan(#[from] InvalidPlan),
+    Plan(#[from] PlanError),
     /// A forecast was to rest on a number that makes no sense.
     #[cfg(feature = "forecast")]
     #[error(transparent)]
-    Forecast(#[from] InvalidArgument),
+    Forecast(#[from] ArgumentError),
     /// There is no such guard.
     #[error(transparent)]
-    Rule(#[from] InvalidRule),
+    Rule(#[from] RuleError),
     /// A guard could never judge here.
     #[error("guard `{name}`: {reason}")]
     Guard {

@@ -27,11 +27,11 @@ impl Operators {
     /// # Errors
     ///
     /// Two have one name.
-    pub fn new(operators: impl IntoIterator<Item = Operator>) -> Result<Self, NameTaken> {
+    pub fn new(operators: impl IntoIterator<Item = Operator>) -> Result<Self, NameTakenError> {
         let mut by_name = OrderedMap::new();
         for operator in operators {
             if let Some(other) = by_name.insert(operator.name().to_owned(), operator) {
-                return Err(NameTaken { name: other.name().to_owned() });
+                return Err(NameTakenError { name: other.name().to_owned() });
             }
         }
         Ok(Self {
@@ -89,9 +89,9 @@ impl Operators {
 /// Two handles have one name.
 #[derive(Clone, PartialEq, Eq, Error)]
 #[error("two handles are called {name}: give one of them another name at `ModelHandle::builder`")]
-pub struct NameTaken {
+pub struct NameTakenError {
     /// The name.
     pub name: String,
 }
 
-debug_as_told!(NameTaken);
+debug_as_told!(NameTakenError);

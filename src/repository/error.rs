@@ -15,7 +15,7 @@ use crate::base::text::first;
 #[non_exhaustive]
 pub enum RepositoryError {
     /// The system refused a step.
-    #[error("{step} {} failed: {source}", .path.display())]
+    #[error("{step} {} failed", .path.display())]
     Disk {
         /// The step that was tried.
         step: &'static str,
@@ -96,7 +96,7 @@ pub enum RepositoryError {
         /// The version.
         version: String,
         /// Everything that is wrong.
-        faults: Vec<Fault>,
+        faults: Vec<VersionFileError>,
     },
     /// Tags point at the version.
     #[error("{model} {version} is tagged {}: move the tags first", first(.tags))]
@@ -150,7 +150,7 @@ impl RepositoryError {
 /// One thing that is wrong with a version's files.
 #[derive(Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
-pub enum Fault {
+pub enum VersionFileError {
     /// A file that the manifest names is not there.
     #[error("{file} is missing")]
     Missing {
@@ -212,4 +212,4 @@ pub enum Fault {
     },
 }
 
-debug_as_told!(Fault);
+debug_as_told!(VersionFileError);

@@ -75,7 +75,7 @@ pub(crate) mod wake;
 pub(crate) mod watch;
 
 pub use diff::{Difference, Differing};
-pub use error::{Fault, RepositoryError};
+pub use error::{RepositoryError, VersionFileError};
 pub use hub::HubModel;
 pub use manifest::{DataSet, Lineage, ListedFile, Manifest, Moment, SCHEMA};
 pub use mlflow::MlflowModel;

@@ -2,7 +2,7 @@
 
 use super::manifest::Manifest;
 use super::publish::Draft;
-use crate::drift::{InvalidProfile, ReferenceProfile};
+use crate::drift::{ProfileError, ReferenceProfile};
 
 impl Manifest {
     /// How the features of its training data were distributed; nothing where it is not told. What
@@ -11,7 +11,7 @@ impl Manifest {
     /// # Errors
     ///
     /// What is there is no such profile: another tool's, or of a later release.
-    pub fn reference_profile(&self) -> Result<Option<ReferenceProfile>, InvalidProfile> {
+    pub fn reference_profile(&self) -> Result<Option<ReferenceProfile>, ProfileError> {
         self.profile.as_ref().map(ReferenceProfile::from_json).transpose()
     }
 

@@ -5,7 +5,7 @@ use std::path::Path;
 use thiserror::Error;
 
 use super::contract::{Checked, GoldenSample, Host, OpenError, Pipelines, Preflight, PreflightReport};
-use super::error::{Fault, RepositoryError};
+use super::error::{RepositoryError, VersionFileError};
 use super::source::error::PullError;
 use super::source::pull::Pull;
 use super::source::source::Source;
@@ -241,9 +241,9 @@ impl Repository {
         for (name, found) in model.digests() {
             let path = if name.is_empty() { manifest.model.clone() } else { plain(&folder.join(name)) };
             match manifest.file(&path) {
-                None => faults.push(Fault::Unlisted { file: path }),
+                None => faults.push(VersionFileError::Unlisted { file: path }),
                 Some(listed) if digest(&listed.sha256) != Some(*found) => {
-                    faults.push(Fault::Digest {
+                    faults.push(VersionFileError::Digest {
                         file: path,
                         expected: listed.sha256.clone(),
                         found: hex(found),
@@ -309,7 +309,7 @@ pub enum ServeError {
     #[error(transparent)]
     Open(#[from] OpenError),
     /// It is not here, and could not be [brought](Served::pulling_from).
-    #[error("`{}` is not in the repository here, and could not be pulled: {source}", .asked.escape_debug())]
+    #[error("`{}` is not in the repository here, and could not be pulled", .asked.escape_debug())]
     Pull {
         /// What was asked for, cut short.
         asked: String,

@@ -6,7 +6,7 @@ use std::{fs, io};
 
 use sha2::{Digest, Sha256};
 
-use super::error::{Fault, RepositoryError};
+use super::error::{RepositoryError, VersionFileError};
 use super::manifest::{DataSet, ListedFile, Manifest, is_own};
 use super::store::{DATA, ENTRIES_MAX, Entry, Repository, names};
 use crate::base::disk::open_to_read;
@@ -31,7 +31,7 @@ impl Repository {
     pub(crate) fn check(
         &self,
         entry: &Entry,
-        compare: impl Fn(&Path, &ListedFile) -> Option<Fault>,
+        compare: impl Fn(&Path, &ListedFile) -> Option<VersionFileError>,
     ) -> Result<(), RepositoryError> {
         let mut found = Vec::new();
         let mut faults = Vec::new();
@@ -42,17 +42,17 @@ impl Repository {
                     if found.contains(&file.path) {
                         faults.extend(compare(&entry.folder, file));
                     } else if !faults.iter().any(
-                        |fault| matches!(fault, Fault::NotAFile { file: path, .. } if *path == file.path),
+                        |fault| matches!(fault, VersionFileError::NotAFile { file: path, .. } if *path == file.path),
                     ) {
-                        faults.push(Fault::Missing { file: file.path.clone() });
+                        faults.push(VersionFileError::Missing { file: file.path.clone() });
                     }
                 }
                 let unlisted =
                     found.into_iter().filter(|path| !is_own(path) && manifest.file(path).is_none());
-                faults.extend(unlisted.map(|file| Fault::Unlisted { file }));
+                faults.extend(unlisted.map(|file| VersionFileError::Unlisted { file }));
             }
             None if !found.iter().any(|path| path == entry.model_path()) => {
-                faults.push(Fault::Missing { file: entry.model_path().to_owned() });
+                faults.push(VersionFileError::Missing { file: entry.model_path().to_owned() });
             }
             None => {}
         }
@@ -77,7 +77,7 @@ impl Repository {
             manifest.lineage.data.iter().filter(|data| data.attached).cloned().collect()
         };
         let kept = entry.manifest.as_ref().map(attached).unwrap_or_default();
-        let faults: Vec<Fault> = kept.iter().filter_map(|data| self.compare_data(data)).collect();
+        let faults: Vec<VersionFileError> = kept.iter().filter_map(|data| self.compare_data(data)).collect();
         if faults.is_empty() {
             return Ok(kept.len());
         }
@@ -88,16 +88,18 @@ impl Repository {
         })
     }
 
-    fn compare_data(&self, data: &DataSet) -> Option<Fault> {
+    fn compare_data(&self, data: &DataSet) -> Option<VersionFileError> {
         let file = data.name.clone();
         let expected = data.sha256.clone().unwrap_or_default();
         // A manifest is read from a file: its digest is no name until it is one.
-        let Some(known) = digest(&expected) else { return Some(Fault::Missing { file }) };
+        let Some(known) = digest(&expected) else { return Some(VersionFileError::Missing { file }) };
         let path = self.root.join(DATA).join("sha256").join(hex(&known));
         match hashed(&path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Some(Fault::Missing { file }),
-            Err(error) => Some(Fault::Unreadable { file, cause: error.to_string() }),
-            Ok((_, found)) if found != known => Some(Fault::Digest { file, expected, found: hex(&found) }),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Some(VersionFileError::Missing { file }),
+            Err(error) => Some(VersionFileError::Unreadable { file, cause: error.to_string() }),
+            Ok((_, found)) if found != known => {
+                Some(VersionFileError::Digest { file, expected, found: hex(&found) })
+            }
             Ok(_) => None,
         }
     }
@@ -109,7 +111,7 @@ impl Repository {
         below: &str,
         depth: usize,
         found: &mut Vec<String>,
-        faults: &mut Vec<Fault>,
+        faults: &mut Vec<VersionFileError>,
     ) -> Result<(), RepositoryError> {
         for name in names(&entry.folder.join(below))? {
             // What fills volumes from a configuration keeps the files there, behind the links that are the version's.
@@ -130,7 +132,7 @@ impl Repository {
                 {
                     let names = std::os::unix::fs::MetadataExt::nlink(&metadata);
                     if names > 1 && !self.follow {
-                        faults.push(Fault::HardLink { file: file.clone(), names });
+                        faults.push(VersionFileError::HardLink { file: file.clone(), names });
                     }
                 }
                 found.push(file);
@@ -144,14 +146,14 @@ impl Repository {
                 } else {
                     "a device or a pipe"
                 };
-                faults.push(Fault::NotAFile { file, what });
+                faults.push(VersionFileError::NotAFile { file, what });
             }
         }
         Ok(())
     }
 }
 
-fn compare(folder: &Path, listed: &ListedFile) -> Option<Fault> {
+fn compare(folder: &Path, listed: &ListedFile) -> Option<VersionFileError> {
     // One of another size is not read: it may have a hole of any size.
     if let Some(fault) = compare_size(folder, listed) {
         return Some(fault);
@@ -160,23 +162,23 @@ fn compare(folder: &Path, listed: &ListedFile) -> Option<Fault> {
     match open_to_read(&folder.join(&file))
         .and_then(|opened| hashed_of(opened.take(expected.saturating_add(1))))
     {
-        Err(error) => Some(Fault::Unreadable { file, cause: error.to_string() }),
-        Ok((found, _)) if found != expected => Some(Fault::Size { file, expected, found }),
+        Err(error) => Some(VersionFileError::Unreadable { file, cause: error.to_string() }),
+        Ok((found, _)) if found != expected => Some(VersionFileError::Size { file, expected, found }),
         Ok((_, found)) if digest(&listed.sha256) != Some(found) => {
-            Some(Fault::Digest { file, expected: listed.sha256.clone(), found: hex(&found) })
+            Some(VersionFileError::Digest { file, expected: listed.sha256.clone(), found: hex(&found) })
         }
         Ok(_) => None,
     }
 }
 
 /// Whether a file has the size that is listed, without reading it.
-pub(crate) fn compare_size(folder: &Path, listed: &ListedFile) -> Option<Fault> {
+pub(crate) fn compare_size(folder: &Path, listed: &ListedFile) -> Option<VersionFileError> {
     let (file, expected) = (listed.path.clone(), listed.size);
     // What is a link was refused before, or is followed.
     match fs::metadata(folder.join(&file)) {
-        Err(error) => Some(Fault::Unreadable { file, cause: error.to_string() }),
+        Err(error) => Some(VersionFileError::Unreadable { file, cause: error.to_string() }),
         Ok(metadata) if metadata.len() != expected => {
-            Some(Fault::Size { file, expected, found: metadata.len() })
+            Some(VersionFileError::Size { file, expected, found: metadata.len() })
         }
         Ok(_) => None,
     }

@@ -9,7 +9,7 @@ use super::guard::subject::{Accuracy, BusinessFigure};
 use super::guard::tested::Tested;
 use crate::base::chance::{SplitMix64, mix};
 use crate::base::clock::Timestamp;
-use crate::base::invalid::InvalidArgument;
+use crate::base::invalid::ArgumentError;
 use crate::base::share::Share;
 use crate::stats::Metric;
 use crate::stats::evidence::waiting::Labels;
@@ -93,10 +93,10 @@ impl Allocation {
     /// # Errors
     ///
     /// A share that is not between one sixty-fourth, which is what traffic is divided in, and one half.
-    pub fn floor(mut self, share: f64) -> Result<Self, InvalidArgument> {
+    pub fn floor(mut self, share: f64) -> Result<Self, ArgumentError> {
         let least = 1.0 / f64::from(UNITS);
         if !(least..=0.5).contains(&share) {
-            return Err(InvalidArgument::new(
+            return Err(ArgumentError::new(
                 "the floor of an allocation",
                 share,
                 "between 0.015625 (1/64) and 0.5",
@@ -117,9 +117,9 @@ impl Allocation {
     /// # Errors
     ///
     /// A number that is not at least 0 and below 1.
-    pub fn eliminate(mut self, error: f64) -> Result<Self, InvalidArgument> {
+    pub fn eliminate(mut self, error: f64) -> Result<Self, ArgumentError> {
         if !(0.0..1.0).contains(&error) {
-            return Err(InvalidArgument::new("the error of an elimination", error, "at least 0 and below 1"));
+            return Err(ArgumentError::new("the error of an elimination", error, "at least 0 and below 1"));
         }
         self.error = error;
         Ok(self)

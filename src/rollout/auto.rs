@@ -11,7 +11,7 @@ use super::forecast::traffic::Traffic;
 use super::guard::design::{Design, Setting, TruthKind};
 use super::guard::rule::Rule;
 use super::guard::subject::{accuracy, error_rate, latency};
-use super::plan::{InvalidPlan, OnInconclusive, Plan, Step};
+use super::plan::{OnInconclusive, Plan, PlanError, Step};
 use crate::base::share::Share;
 use crate::stats::Metric;
 
@@ -43,9 +43,9 @@ pub(crate) fn choose(
     setting: &Setting<'_>,
     traffic: &Traffic,
     alpha: ErrorBudget,
-) -> Result<Chosen, InvalidPlan> {
+) -> Result<Chosen, PlanError> {
     if budget.is_zero() {
-        return Err(InvalidPlan::NoBudget);
+        return Err(PlanError::NoBudget);
     }
     let margins = if own.is_empty() { MARGINS.as_slice() } else { &MARGINS[MARGINS.len() - 1..] };
     let mut last = None;
@@ -61,11 +61,11 @@ pub(crate) fn choose(
             let decidable = is_decidable(&plan, &subjects, setting.pairs, traffic, alpha);
             last = Some(Chosen { plan, rules: added.clone(), decidable });
             if decidable {
-                return last.ok_or(InvalidPlan::Empty);
+                return last.ok_or(PlanError::Empty);
             }
         }
     }
-    last.ok_or(InvalidPlan::Empty)
+    last.ok_or(PlanError::Empty)
 }
 
 /// The guards that every service wants, at these margins, as far as they can judge here.
@@ -79,7 +79,7 @@ fn usual(points: f64, factor: f64, setting: &Setting<'_>) -> Vec<Rule> {
     rules.into_iter().flatten().collect()
 }
 
-fn plan(budget: Duration, sample: f64, weights: &[f64], setting: &Setting<'_>) -> Result<Plan, InvalidPlan> {
+fn plan(budget: Duration, sample: f64, weights: &[f64], setting: &Setting<'_>) -> Result<Plan, PlanError> {
     let shadow = setting.pairs && !matches!(setting.truth, TruthKind::CausedByAnswer);
     let left = if shadow { budget.mul_f64(1.0 - SHADOW) } else { budget };
     let each = left / weights.len().max(1) as u32;

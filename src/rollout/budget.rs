@@ -31,10 +31,10 @@ checked_when_read!(ErrorBudget);
 
 impl ErrorBudget {
     /// Whether both are probabilities that a decision can have.
-    pub(crate) fn check(&self) -> Result<(), InvalidErrorBudget> {
+    pub(crate) fn check(&self) -> Result<(), ErrorBudgetError> {
         for (part, value) in [("harm", self.harm), ("promotion", self.promotion)] {
             if !(value > 0.0 && value < 1.0) {
-                return Err(InvalidErrorBudget { part, value: value.to_string() });
+                return Err(ErrorBudgetError { part, value: value.to_string() });
             }
         }
         Ok(())
@@ -44,14 +44,14 @@ impl ErrorBudget {
 /// An error budget with an error that no decision can have: never to err takes for ever, always to err takes no test.
 #[derive(Clone, PartialEq, Eq, Error)]
 #[error("error budget: {part} = {value} is not between 0 and 1")]
-pub struct InvalidErrorBudget {
+pub struct ErrorBudgetError {
     /// Which error: `harm` or `promotion`.
     pub part: &'static str,
     /// The value that it was to have.
     pub value: String,
 }
 
-debug_as_told!(InvalidErrorBudget);
+debug_as_told!(ErrorBudgetError);
 
 impl Default for ErrorBudget {
     fn default() -> Self {

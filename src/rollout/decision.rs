@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use super::budget::{ErrorBudget, ErrorBudgetStatus, InvalidErrorBudget, Thresholds};
+use super::budget::{ErrorBudget, ErrorBudgetError, ErrorBudgetStatus, Thresholds};
 use super::guard::answering::Answering;
 use super::guard::design::{Design, Setting, TruthKind};
 use super::guard::evaluate::Tests;
@@ -449,7 +449,7 @@ pub enum BacktestError {
     },
     /// The errors that they may have are no errors.
     #[error(transparent)]
-    ErrorBudget(#[from] InvalidErrorBudget),
+    ErrorBudget(#[from] ErrorBudgetError),
 }
 
 debug_as_told!(BacktestError);

@@ -16,7 +16,7 @@ use thiserror::Error;
 
 use crate::base::causes::debug_as_told;
 use crate::base::node::{Misread, Node, Table, Value, write_share, write_time, write_time_if};
-use crate::base::share::{InvalidShare, Share};
+use crate::base::share::{Share, ShareError};
 
 /// How a candidate becomes live: a list of steps, each taken back when a guard fails and left when every guard passes,
 /// then promotion, then a time of watching.
@@ -40,7 +40,7 @@ use crate::base::share::{InvalidShare, Share};
 /// assert_eq!(plan.steps().len(), 5); // a shadow first
 ///
 /// let custom = Plan::new([Step::shadow(0.2)?.min_labels(500), Step::canary(0.1)?.min_labels(1_000)])?;
-/// # Ok::<(), switchback::plan::InvalidPlan>(())
+/// # Ok::<(), switchback::plan::PlanError>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Plan {
@@ -69,23 +69,23 @@ impl Plan {
     ///
     /// A plan has at least one step, a canary never shrinks, and no step asks for more time or
     /// more requests than it allows.
-    pub fn new(steps: impl IntoIterator<Item = Step>) -> Result<Self, InvalidPlan> {
+    pub fn new(steps: impl IntoIterator<Item = Step>) -> Result<Self, PlanError> {
         let steps: Vec<Step> = steps.into_iter().collect();
         if steps.is_empty() {
-            return Err(InvalidPlan::Empty);
+            return Err(PlanError::Empty);
         }
         let weights = steps.iter().map(Step::weight);
         if let Some((from, to)) = weights.clone().zip(weights.skip(1)).find(|(from, to)| from > to) {
-            return Err(InvalidPlan::Shrinks { from, to });
+            return Err(PlanError::Shrinks { from, to });
         }
         for (place, step) in steps.iter().enumerate() {
             let (min, max) = (step.min_duration, step.max_duration.unwrap_or(Duration::MAX));
             if min > max {
-                return Err(InvalidPlan::LastsTooLong { step: place + 1, min, max });
+                return Err(PlanError::LastsTooLong { step: place + 1, min, max });
             }
             let (min, max) = (step.min_predictions, step.max_predictions.unwrap_or(u64::MAX));
             if min > max {
-                return Err(InvalidPlan::AsksTooMuch { step: place + 1, min, max });
+                return Err(PlanError::AsksTooMuch { step: place + 1, min, max });
             }
         }
         Ok(Self::of(steps, None))
@@ -125,13 +125,13 @@ impl Plan {
     /// # Errors
     ///
     /// Weights must be shares of traffic, at least one, and must not shrink.
-    pub fn ramp(weights: impl IntoIterator<Item = f64>) -> Result<Self, InvalidPlan> {
+    pub fn ramp(weights: impl IntoIterator<Item = f64>) -> Result<Self, PlanError> {
         let mut steps = vec![Step::shadow(0.1)?];
         for weight in weights {
             steps.push(Step::canary(weight)?);
         }
         if steps.len() == 1 {
-            return Err(InvalidPlan::Empty);
+            return Err(PlanError::Empty);
         }
         Self::new(steps)
     }
@@ -141,7 +141,7 @@ impl Plan {
     /// # Errors
     ///
     /// The changed steps are no plan: see [`new`](Self::new).
-    pub fn each(self, change: impl Fn(Step) -> Step) -> Result<Self, InvalidPlan> {
+    pub fn each(self, change: impl Fn(Step) -> Step) -> Result<Self, PlanError> {
         let steps: Vec<Step> = self.steps.iter().copied().map(change).collect();
         // Those of an automatic plan are chosen when it is run.
         let steps = if self.auto.is_some() { steps } else { Self::new(steps)?.steps };
@@ -179,7 +179,7 @@ impl Plan {
     /// use switchback::Plan;
     ///
     /// let warm_up = Plan::ramp([0.05, 0.5])?.unguarded();
-    /// # Ok::<(), switchback::plan::InvalidPlan>(())
+    /// # Ok::<(), switchback::plan::PlanError>(())
     /// ```
     #[must_use]
     pub fn unguarded(mut self) -> Self {
@@ -231,9 +231,9 @@ impl Plan {
     /// # Errors
     ///
     /// No step is left.
-    pub fn without_shadow(mut self) -> Result<Self, InvalidPlan> {
+    pub fn without_shadow(mut self) -> Result<Self, PlanError> {
         self.steps.retain(|step| !matches!(step.exposure, Exposure::Shadow { .. }));
-        if self.steps.is_empty() { Err(InvalidPlan::Empty) } else { Ok(self) }
+        if self.steps.is_empty() { Err(PlanError::Empty) } else { Ok(self) }
     }
 }
 
@@ -249,8 +249,8 @@ impl Plan {
         }
         let auto = fields.read("auto", Value::time_or_fields)?;
         let plan = match auto {
-            Some(_) if !read.is_empty() => Err(InvalidPlan::StepsAndAuto),
-            Some(_) if !cfg!(feature = "forecast") => Err(InvalidPlan::NoForecast),
+            Some(_) if !read.is_empty() => Err(PlanError::StepsAndAuto),
+            Some(_) if !cfg!(feature = "forecast") => Err(PlanError::NoForecast),
             Some(budget) => Ok(Self::of(Vec::new(), Some(budget))),
             None => Self::new(read),
         };
@@ -362,7 +362,7 @@ impl Step {
             (Some(sample), None) => Exposure::Shadow { sample },
             (None, Some(weight)) => Exposure::Canary { weight },
             (shadow, _) => {
-                return Err(fields.refused(InvalidPlan::OneExposure { both: shadow.is_some() }));
+                return Err(fields.refused(PlanError::OneExposure { both: shadow.is_some() }));
             }
         };
         let time = |name, once| match fields.read(name, Value::time_or_fields)? {
@@ -417,7 +417,7 @@ impl Step {
     /// # Errors
     ///
     /// A share that is not a number in `0..=1`.
-    pub fn shadow(sample: f64) -> Result<Self, InvalidPlan> {
+    pub fn shadow(sample: f64) -> Result<Self, PlanError> {
         Ok(Self::of(Exposure::Shadow { sample: Share::new(sample)? }))
     }
 
@@ -426,7 +426,7 @@ impl Step {
     /// # Errors
     ///
     /// A share that is not a number in `0..=1`.
-    pub fn canary(weight: f64) -> Result<Self, InvalidPlan> {
+    pub fn canary(weight: f64) -> Result<Self, PlanError> {
         Ok(Self::of(Exposure::Canary { weight: Share::new(weight)? }))
     }
 
@@ -589,7 +589,7 @@ impl Bake {
     /// # Errors
     ///
     /// A share that is not a number in `0..=1`.
-    pub fn keep_previous_as_shadow(mut self, sample: f64) -> Result<Self, InvalidShare> {
+    pub fn keep_previous_as_shadow(mut self, sample: f64) -> Result<Self, ShareError> {
         self.previous_as_shadow = Share::new(sample)?;
         Ok(self)
     }
@@ -600,7 +600,7 @@ impl Bake {
     /// # Errors
     ///
     /// A share that is not a number in `0..=1`.
-    pub fn wake(mut self, sample: f64) -> Result<Self, InvalidShare> {
+    pub fn wake(mut self, sample: f64) -> Result<Self, ShareError> {
         self.wake = Share::new(sample)?;
         Ok(self)
     }
@@ -611,9 +611,9 @@ impl Bake {
     /// # Errors
     ///
     /// A number that does not lie between 100 and 10^12: a detector that alarms more often than that watches nothing.
-    pub fn run_length(mut self, units: f64) -> Result<Self, InvalidPlan> {
+    pub fn run_length(mut self, units: f64) -> Result<Self, PlanError> {
         if !(100.0..=1e12).contains(&units) {
-            return Err(InvalidPlan::RunLength { units: units.to_string() });
+            return Err(PlanError::RunLength { units: units.to_string() });
         }
         self.run_length = units;
         Ok(self)
@@ -623,7 +623,7 @@ impl Bake {
 /// A plan that cannot be followed.
 #[derive(Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
-pub enum InvalidPlan {
+pub enum PlanError {
     /// There is nothing to do before promotion.
     #[error("the plan has no step: give it at least one shadow or canary")]
     Empty,
@@ -686,10 +686,10 @@ pub enum InvalidPlan {
     },
     /// A number that is not a share of traffic.
     #[error(transparent)]
-    Share(#[from] InvalidShare),
+    Share(#[from] ShareError),
 }
 
-debug_as_told!(InvalidPlan);
+debug_as_told!(PlanError);
 
 #[cfg(test)]
 mod tests {
@@ -806,14 +806,14 @@ mod tests {
         assert_eq!(plan().each(|step| step.min_labels(5)).unwrap().steps()[2].min_labels, 5);
         let minute = Duration::from_secs(60);
         let contradictory = plan().each(|step| step.min_duration(minute * 2).max_duration(minute));
-        assert!(matches!(contradictory, Err(InvalidPlan::LastsTooLong { step: 1, .. })));
+        assert!(matches!(contradictory, Err(PlanError::LastsTooLong { step: 1, .. })));
     }
 
     #[test]
     fn a_ramp_has_a_shadow_first_and_never_shrinks() {
-        assert!(matches!(Plan::ramp([0.5, 0.1]), Err(InvalidPlan::Shrinks { .. })));
-        assert!(matches!(Plan::ramp([]), Err(InvalidPlan::Empty)));
-        assert!(matches!(Plan::ramp([f64::NAN]), Err(InvalidPlan::Share(_))));
+        assert!(matches!(Plan::ramp([0.5, 0.1]), Err(PlanError::Shrinks { .. })));
+        assert!(matches!(Plan::ramp([]), Err(PlanError::Empty)));
+        assert!(matches!(Plan::ramp([f64::NAN]), Err(PlanError::Share(_))));
         assert_eq!(Plan::ramp([0.5]).unwrap().without_shadow().unwrap().steps().len(), 1);
     }
 }

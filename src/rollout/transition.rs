@@ -83,7 +83,7 @@ pub(crate) enum Move {
 /// Why a rollout cannot do what was asked of it. Nothing has changed.
 #[derive(Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
-pub enum TransitionRefused {
+pub enum TransitionError {
     /// The attempt is over, or its candidate is live already.
     #[error("the rollout is {phase}: stage the version again to try it again")]
     Over {
@@ -95,7 +95,7 @@ pub enum TransitionRefused {
     FollowsPlan,
 }
 
-debug_as_told!(TransitionRefused);
+debug_as_told!(TransitionError);
 
 /// Returns what follows from `input` in `state`. Pure: the same arguments give the same answer, anywhere.
 pub(crate) fn transition(
@@ -104,13 +104,13 @@ pub(crate) fn transition(
     frozen: bool,
     now: Timestamp,
     input: Input,
-) -> Result<Move, TransitionRefused> {
+) -> Result<Move, TransitionError> {
     let phase = state.phase;
     let by_hand = |change: Move| {
         if phase.is_over() || phase == Phase::Baking {
-            Err(TransitionRefused::Over { phase })
+            Err(TransitionError::Over { phase })
         } else if plan.is_some() && !state.paused {
-            Err(TransitionRefused::FollowsPlan)
+            Err(TransitionError::FollowsPlan)
         } else {
             Ok(change)
         }
@@ -309,12 +309,12 @@ mod tests {
         let now = Timestamp::default();
         let ask = |state: &State, input| transition(state, Some(&plan()), false, now, input);
         let running = at(Phase::Canary, 1);
-        assert_eq!(ask(&running, Input::Promote), Err(TransitionRefused::FollowsPlan));
+        assert_eq!(ask(&running, Input::Promote), Err(TransitionError::FollowsPlan));
         let paused = State { paused: true, ..running.clone() };
         assert_eq!(ask(&paused, Input::Promote), Ok(Move::Promote));
         for phase in [Phase::Baking, Phase::Promoted, Phase::Aborted, Phase::RolledBack] {
             let over = State { phase, ..paused.clone() };
-            assert_eq!(ask(&over, Input::Canary(Share::ALL)), Err(TransitionRefused::Over { phase }));
+            assert_eq!(ask(&over, Input::Canary(Share::ALL)), Err(TransitionError::Over { phase }));
         }
     }
 

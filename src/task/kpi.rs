@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::base::invalid::InvalidArgument;
+use crate::base::invalid::ArgumentError;
 
 /// A business figure per prediction, declared at build: its name, and the bounds within which a value makes sense.
 ///
@@ -18,7 +18,7 @@ use crate::base::invalid::InvalidArgument;
 ///     refused.to_string(),
 ///     "the upper bound of business figure `dwell` is NaN: it must be a finite number above the lower bound, 0"
 /// );
-/// # Ok::<(), switchback::InvalidArgument>(())
+/// # Ok::<(), switchback::ArgumentError>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "Declared")]
@@ -35,7 +35,7 @@ impl Kpi {
     /// # Errors
     ///
     /// An empty name, or one of more than 256 bytes.
-    pub fn rate(name: impl Into<Arc<str>>) -> Result<Self, InvalidArgument> {
+    pub fn rate(name: impl Into<Arc<str>>) -> Result<Self, ArgumentError> {
         Self::bounded(name, 0.0, 1.0)
     }
 
@@ -45,7 +45,7 @@ impl Kpi {
     /// # Errors
     ///
     /// An empty name or one of more than 256 bytes, or bounds that are not finite or not in order.
-    pub fn bounded(name: impl Into<Arc<str>>, low: f64, high: f64) -> Result<Self, InvalidArgument> {
+    pub fn bounded(name: impl Into<Arc<str>>, low: f64, high: f64) -> Result<Self, ArgumentError> {
         Self { name: name.into(), bounds: Some((low, high)), lower_is_better: false }.checked()
     }
 
@@ -56,27 +56,27 @@ impl Kpi {
     /// # Errors
     ///
     /// An empty name, or one of more than 256 bytes.
-    pub fn unbounded(name: impl Into<Arc<str>>) -> Result<Self, InvalidArgument> {
+    pub fn unbounded(name: impl Into<Arc<str>>) -> Result<Self, ArgumentError> {
         Self { name: name.into(), bounds: None, lower_is_better: false }.checked()
     }
 
-    fn checked(self) -> Result<Self, InvalidArgument> {
+    fn checked(self) -> Result<Self, ArgumentError> {
         let Self { name, bounds, .. } = &self;
         let length = name.len();
         let allowed = "at most 256 bytes: it stands in every record";
-        InvalidArgument::unless(length <= 256, "the length of a business figure's name", length, allowed)?;
+        ArgumentError::unless(length <= 256, "the length of a business figure's name", length, allowed)?;
         if name.trim().is_empty() {
             let value = format!("{:?}", &**name);
-            return Err(InvalidArgument::new("the name of a business figure", value, "one that can be read"));
+            return Err(ArgumentError::new("the name of a business figure", value, "one that can be read"));
         }
         let of = |bound: &str| format!("the {bound} bound of business figure `{name}`");
         match *bounds {
             Some((low, _)) if !low.is_finite() => {
-                Err(InvalidArgument::new(of("lower"), low, "a finite number, or none with `Kpi::unbounded`"))
+                Err(ArgumentError::new(of("lower"), low, "a finite number, or none with `Kpi::unbounded`"))
             }
             Some((low, high)) if !(high.is_finite() && low < high) => {
                 let allowed = format!("a finite number above the lower bound, {low}");
-                Err(InvalidArgument::new(of("upper"), high, allowed))
+                Err(ArgumentError::new(of("upper"), high, allowed))
             }
             _ => Ok(self),
         }
@@ -116,9 +116,9 @@ struct Declared {
 }
 
 impl TryFrom<Declared> for Kpi {
-    type Error = InvalidArgument;
+    type Error = ArgumentError;
 
-    fn try_from(declared: Declared) -> Result<Self, InvalidArgument> {
+    fn try_from(declared: Declared) -> Result<Self, ArgumentError> {
         let Declared { name, bounds, lower_is_better } = declared;
         Self { name, bounds, lower_is_better }.checked()
     }

@@ -10,7 +10,7 @@ use super::kept::{Kept, RANKING_DEPTH, Ranked};
 use super::kpi::Kpi;
 use super::outcome::Truth;
 use crate::base::guarded::Contained;
-use crate::base::invalid::InvalidArgument;
+use crate::base::invalid::ArgumentError;
 
 /// The largest number of classes of [`Task::classes`]: an id has two bytes for the class.
 pub const CLASSES_MAX: usize = 1 << 16;
@@ -28,7 +28,7 @@ pub const CLASSES_MAX: usize = 1 << 16;
 ///
 /// let refused = Task::binary(|answer: &Score| answer.probability).threshold(2.0).unwrap_err();
 /// assert_eq!(refused.to_string(), "the threshold is 2: it must be a probability, from 0 to 1");
-/// # Ok::<(), switchback::InvalidArgument>(())
+/// # Ok::<(), switchback::ArgumentError>(())
 /// ```
 pub struct Task<O: ?Sized> {
     kind: TaskKind,
@@ -101,8 +101,8 @@ impl<O: ?Sized + 'static> Task<O> {
     /// # Errors
     ///
     /// A threshold that is not in `0..=1`, or one for a task that is not binary.
-    pub fn threshold(mut self, threshold: f64) -> Result<Self, InvalidArgument> {
-        let refused = |allowed| Err(InvalidArgument::new("the threshold", threshold, allowed));
+    pub fn threshold(mut self, threshold: f64) -> Result<Self, ArgumentError> {
+        let refused = |allowed| Err(ArgumentError::new("the threshold", threshold, allowed));
         match &mut self.kind {
             TaskKind::Binary { threshold: current } if (0.0..=1.0).contains(&threshold) => {
                 *current = threshold;
@@ -122,7 +122,7 @@ impl<O: ?Sized + 'static> Task<O> {
     ///
     /// struct Label { number: u16, confidence: f64 }
     /// let task = Task::classes(10_000, |label: &Label| (label.number, label.confidence))?;
-    /// # Ok::<(), switchback::InvalidArgument>(())
+    /// # Ok::<(), switchback::ArgumentError>(())
     /// ```
     ///
     /// # Memory
@@ -140,14 +140,10 @@ impl<O: ?Sized + 'static> Task<O> {
     pub fn classes(
         classes: usize,
         read: impl Fn(&O) -> (u16, f64) + Send + Sync + 'static,
-    ) -> Result<Self, InvalidArgument> {
+    ) -> Result<Self, ArgumentError> {
         let number = u32::try_from(classes).ok().filter(|_| (2..=CLASSES_MAX).contains(&classes));
         let Some(number) = number else {
-            return Err(InvalidArgument::new(
-                "the number of classes",
-                classes,
-                format!("2 to {CLASSES_MAX}"),
-            ));
+            return Err(ArgumentError::new("the number of classes", classes, format!("2 to {CLASSES_MAX}")));
         };
         let read = move |answer: &O, kept: &mut Kept| {
             let (class, confidence) = read(answer);
@@ -171,10 +167,10 @@ impl<O: ?Sized + 'static> Task<O> {
     pub fn ranking(
         depth: usize,
         items: impl Fn(&O, &mut Ranked) + Send + Sync + 'static,
-    ) -> Result<Self, InvalidArgument> {
+    ) -> Result<Self, ArgumentError> {
         let looked_at = u8::try_from(depth).ok().filter(|_| (1..=RANKING_DEPTH).contains(&depth));
         let Some(looked_at) = looked_at else {
-            return Err(InvalidArgument::new(
+            return Err(ArgumentError::new(
                 "the depth of the ranking",
                 depth,
                 format!("1 to {RANKING_DEPTH}"),

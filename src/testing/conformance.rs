@@ -29,7 +29,7 @@ use crate::model::{TargetTier, Tier};
 /// # Errors
 ///
 /// Everything in which it does not.
-pub fn conformance<I, O, M>(model: &M, inputs: &[impl Borrow<I> + Sync]) -> Result<(), Vec<Violation>>
+pub fn conformance<I, O, M>(model: &M, inputs: &[impl Borrow<I> + Sync]) -> Result<(), Vec<ConformanceError>>
 where
     I: ?Sized + Sync,
     O: PartialEq + Send,
@@ -63,7 +63,7 @@ impl<'a, O, B: Sync> Suite<'a, O, B> {
     /// # Errors
     ///
     /// Everything in which the model does not hold to what [`Model`] asks of it.
-    pub fn check<I, M>(&self, model: &M, inputs: &[B]) -> Result<(), Vec<Violation>>
+    pub fn check<I, M>(&self, model: &M, inputs: &[B]) -> Result<(), Vec<ConformanceError>>
     where
         I: ?Sized + Sync,
         O: Send,
@@ -87,7 +87,7 @@ impl<O, B> fmt::Debug for Suite<'_, O, B> {
 /// Something in which a model does not hold to what [`Model`] asks of it. Inputs go by their place in what was given.
 #[derive(Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
-pub enum Violation {
+pub enum ConformanceError {
     /// It could not be loaded, or not a second time.
     #[error("the model could not be loaded the {time}: {error}")]
     Load {
@@ -154,7 +154,7 @@ pub enum Violation {
     },
 }
 
-debug_as_told!(Violation);
+debug_as_told!(ConformanceError);
 
 /// Whether two answers to the same input are the same.
 type Same<'a, O> = dyn Fn(&O, &O) -> bool + 'a;
@@ -175,7 +175,7 @@ struct Run<'a, I: ?Sized, O, M: ?Sized> {
     same: &'a Same<'a, O>,
     /// The answer that it gave at first, where it gave one.
     expected: Vec<Option<O>>,
-    found: Vec<Violation>,
+    found: Vec<ConformanceError>,
 }
 
 impl<I: ?Sized + Sync, O: Send, M: Model<I, O> + ?Sized> Run<'_, I, O, M> {
@@ -206,7 +206,7 @@ impl<I: ?Sized + Sync, O: Send, M: Model<I, O> + ?Sized> Run<'_, I, O, M> {
         match self.of_lifecycle("load", Ok(()), load) {
             Some(Ok(())) => true,
             Some(Err(error)) => {
-                self.found.push(Violation::Load { time, error: in_full(&error) });
+                self.found.push(ConformanceError::Load { time, error: in_full(&error) });
                 false
             }
             None => false,
@@ -216,7 +216,7 @@ impl<I: ?Sized + Sync, O: Send, M: Model<I, O> + ?Sized> Run<'_, I, O, M> {
     fn same_identity(&mut self, first: Identity, when: &'static str) {
         let model = self.model;
         if self.guarded("identity", || model.identity()).is_some_and(|identity| identity != first) {
-            self.found.push(Violation::Identity { when });
+            self.found.push(ConformanceError::Identity { when });
         }
     }
 
@@ -259,7 +259,7 @@ impl<I: ?Sized + Sync, O: Send, M: Model<I, O> + ?Sized> Run<'_, I, O, M> {
                 Ok(answers) => {
                     answers.into_iter().for_each(|(place, answer)| self.compare(place, when, answer))
                 }
-                Err(_) => self.found.push(Violation::Panicked { during: when.into() }),
+                Err(_) => self.found.push(ConformanceError::Panicked { during: when.into() }),
             }
         }
         self.found.dedup();
@@ -282,7 +282,7 @@ impl<I: ?Sized + Sync, O: Send, M: Model<I, O> + ?Sized> Run<'_, I, O, M> {
                     (Some(answer), 0) => self.compare(place, "in a batch of one", answer),
                     (last, more) => {
                         let found = more + usize::from(last.is_some());
-                        self.found.push(Violation::BatchLength { given: 1, found });
+                        self.found.push(ConformanceError::BatchLength { given: 1, found });
                     }
                 }
             }
@@ -294,7 +294,7 @@ impl<I: ?Sized + Sync, O: Send, M: Model<I, O> + ?Sized> Run<'_, I, O, M> {
         let model = self.model;
         let Some(answers) = self.guarded("predict_batch", || model.predict_batch(rows)) else { return };
         if answers.len() != rows.len() {
-            self.found.push(Violation::BatchLength { given: rows.len(), found: answers.len() });
+            self.found.push(ConformanceError::BatchLength { given: rows.len(), found: answers.len() });
             return;
         }
         for (place, answer) in answers.into_iter().enumerate() {
@@ -316,10 +316,10 @@ impl<I: ?Sized + Sync, O: Send, M: Model<I, O> + ?Sized> Run<'_, I, O, M> {
 
     fn upkeep(&mut self) {
         if let Some(Err(error)) = self.of_lifecycle("warm_up", Ok(true), |own| own.warm_up()) {
-            self.found.push(Violation::Upkeep { what: "warming up", error: in_full(&error) });
+            self.found.push(ConformanceError::Upkeep { what: "warming up", error: in_full(&error) });
         }
         if let Some(Err(error)) = self.of_lifecycle("maintain", Ok(()), |own| own.maintain()) {
-            self.found.push(Violation::Upkeep { what: "maintaining", error: in_full(&error) });
+            self.found.push(ConformanceError::Upkeep { what: "maintaining", error: in_full(&error) });
         }
         self.of_lifecycle("stop_overdue", (), |own| own.stop_overdue());
         self.of_lifecycle("description", None, |own| Some(own.description()));
@@ -335,7 +335,7 @@ impl<I: ?Sized + Sync, O: Send, M: Model<I, O> + ?Sized> Run<'_, I, O, M> {
             if self.of_lifecycle("tier", Tier::Hot, |own| own.tier()) == Some(Tier::Cold)
                 && let Some(Err(error)) = self.of_lifecycle("wake", Ok(()), |own| own.wake())
             {
-                self.found.push(Violation::Upkeep { what: "waking", error: in_full(&error) });
+                self.found.push(ConformanceError::Upkeep { what: "waking", error: in_full(&error) });
             }
             self.every_input("in another tier, or woken", |model, input| model.predict(input));
         }
@@ -346,7 +346,7 @@ impl<I: ?Sized + Sync, O: Send, M: Model<I, O> + ?Sized> Run<'_, I, O, M> {
     fn settle(&mut self, tier: Tier) {
         let settle = |own: &dyn Lifecycle| own.settle(&TargetTier::new(tier));
         if let Some(Err(error)) = self.of_lifecycle("settle", Ok(Tier::Hot), settle) {
-            self.found.push(Violation::Upkeep { what: "settling", error: in_full(&error) });
+            self.found.push(ConformanceError::Upkeep { what: "settling", error: in_full(&error) });
         }
     }
 
@@ -368,7 +368,7 @@ impl<I: ?Sized + Sync, O: Send, M: Model<I, O> + ?Sized> Run<'_, I, O, M> {
         let (Some(Some(expected)), same) = (self.expected.get(place), self.same) else { return };
         match answer {
             Ok(answer) if same(expected, &answer) => {}
-            Ok(_) => self.found.push(Violation::Answer { input: place, when }),
+            Ok(_) => self.found.push(ConformanceError::Answer { input: place, when }),
             Err(error) => self.no_answer(place, when, &error),
         }
     }
@@ -379,17 +379,17 @@ impl<I: ?Sized + Sync, O: Send, M: Model<I, O> + ?Sized> Run<'_, I, O, M> {
             Err(error) => format!("`{error}`"),
             Ok(_) => "an answer".into(),
         };
-        self.found.push(Violation::NotRefused { input, found, when });
+        self.found.push(ConformanceError::NotRefused { input, found, when });
     }
 
     fn no_answer(&mut self, input: usize, when: &'static str, error: &ModelError) {
-        self.found.push(Violation::NoAnswer { input, when, error: in_full(error) });
+        self.found.push(ConformanceError::NoAnswer { input, when, error: in_full(error) });
     }
 
     fn guarded<T>(&mut self, during: &str, run: impl FnOnce() -> T) -> Option<T> {
         let result = guarded(run);
         if result.is_err() {
-            self.found.push(Violation::Panicked { during: during.into() });
+            self.found.push(ConformanceError::Panicked { during: during.into() });
         }
         result.ok()
     }

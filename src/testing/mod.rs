@@ -34,5 +34,5 @@ pub(crate) mod scripted;
 
 #[cfg(any(feature = "onnx", feature = "repository", feature = "state"))]
 pub use crate::base::faults::Faults;
-pub use conformance::{Suite, Violation, conformance};
+pub use conformance::{ConformanceError, Suite, conformance};
 pub use scripted::{Gate, Script, Scripted};

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::input::{KeptInput, NotCopied, copied};
 use crate::base::clock::Timestamp;
-use crate::base::invalid::{InvalidArgument, checked_when_read};
+use crate::base::invalid::{ArgumentError, checked_when_read};
 use crate::base::share::Share;
 use crate::base::sync::Tickets;
 
@@ -65,7 +65,7 @@ impl Drill {
     /// # Errors
     ///
     /// 0 inputs, which would prove nothing.
-    pub fn inputs(self, inputs: usize) -> Result<Self, InvalidArgument> {
+    pub fn inputs(self, inputs: usize) -> Result<Self, ArgumentError> {
         Self { inputs, ..self }.checked()
     }
 
@@ -75,19 +75,19 @@ impl Drill {
     /// # Errors
     ///
     /// No share at all: leave the drill out instead.
-    pub fn at_most(self, share: Share) -> Result<Self, InvalidArgument> {
+    pub fn at_most(self, share: Share) -> Result<Self, ArgumentError> {
         Self { share, ..self }.checked()
     }
 
-    fn checked(self) -> Result<Self, InvalidArgument> {
+    fn checked(self) -> Result<Self, ArgumentError> {
         self.check().map(|()| self)
     }
 
-    fn check(&self) -> Result<(), InvalidArgument> {
+    fn check(&self) -> Result<(), ArgumentError> {
         let Self { inputs, share, .. } = *self;
-        InvalidArgument::unless(inputs > 0, "the number of inputs of a drill", inputs, "1 or more")?;
+        ArgumentError::unless(inputs > 0, "the number of inputs of a drill", inputs, "1 or more")?;
         let allowed = "more than nothing, or there is no drill";
-        InvalidArgument::unless(share != Share::NONE, "the share of time of a drill", share, allowed)
+        ArgumentError::unless(share != Share::NONE, "the share of time of a drill", share, allowed)
     }
 
     /// How long after a drill that took so long the next one is.

@@ -26,8 +26,8 @@ impl VersionId {
     /// # Errors
     ///
     /// A name is 1 to 47 bytes long and has no control character and no `/` or `\`.
-    pub fn new(name: &str) -> Result<Self, InvalidVersionId> {
-        let refused = |cause| Err(InvalidVersionId { name: name.chars().take(64).collect(), cause });
+    pub fn new(name: &str) -> Result<Self, VersionIdError> {
+        let refused = |cause| Err(VersionIdError { name: name.chars().take(64).collect(), cause });
         if name.is_empty() {
             return refused("it is empty");
         }
@@ -99,7 +99,7 @@ impl PartialEq<str> for VersionId {
 }
 
 impl FromStr for VersionId {
-    type Err = InvalidVersionId;
+    type Err = VersionIdError;
     fn from_str(name: &str) -> Result<Self, Self::Err> {
         Self::new(name)
     }
@@ -120,12 +120,12 @@ impl<'de> Deserialize<'de> for VersionId {
 /// A string that cannot name a version.
 #[derive(Clone, PartialEq, Eq, Error)]
 #[error("`{}` cannot name a version: {cause}", .name.escape_debug())]
-pub struct InvalidVersionId {
+pub struct VersionIdError {
     name: String,
     cause: &'static str,
 }
 
-debug_as_told!(InvalidVersionId);
+debug_as_told!(VersionIdError);
 
 #[cfg(test)]
 mod tests {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::ask::{Judge, attempt};
-use super::id::{InvalidVersionId, VersionId};
+use super::id::{VersionId, VersionIdError};
 use super::input::KeptInput;
 use super::loaded::Version;
 use super::proof::Proof;
@@ -122,7 +122,7 @@ pub(crate) fn prove<I: ?Sized + 'static, O: 'static>(
 pub enum StageError {
     /// The name cannot name a version.
     #[error(transparent)]
-    Name(#[from] InvalidVersionId),
+    Name(#[from] VersionIdError),
     /// A version of that name is live, on trial or retained.
     #[error("a version called {version} is in use: give this one another name")]
     InUse {
@@ -133,7 +133,7 @@ pub enum StageError {
     #[error(transparent)]
     Load(#[from] LoadError),
     /// The model was loaded, and failed on the host's sample, or the host's code panicked.
-    #[error("version {version} did not answer its first request: {source}")]
+    #[error("version {version} did not answer its first request")]
     Answer {
         /// The version.
         version: VersionId,

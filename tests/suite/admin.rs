@@ -3,7 +3,7 @@
 use http::header::{ACCEPT, CONTENT_TYPE, ETAG};
 use http::{Method, Request, Response, StatusCode};
 use serde_json::{Value, json};
-use switchback::admin::{Actor, Admin, Bearer, BearerError, Denied};
+use switchback::admin::{Actor, Admin, AuthorizationError, Bearer, BearerError};
 use switchback::operator::Operators;
 use switchback::options::{Retention, Shadowing, Threads};
 use switchback::{ModelHandle, Phase, Plan, Step, closure, guard};
@@ -409,12 +409,13 @@ fn a_host_says_who_may_change_something_and_its_panics_are_refusals() {
     });
     assert_eq!(by(known), StatusCode::OK);
     assert_eq!(service.events().last().unwrap().actor.as_deref(), Some("ada"));
-    let denied =
-        |denied: Denied| Admin::new(operators()).changes(move |_: &http::request::Parts| Err(denied.clone()));
-    assert_eq!(by(denied(Denied::Unknown)), StatusCode::UNAUTHORIZED);
-    assert_eq!(by(denied(Denied::Forbidden { actor: "eve".into() })), StatusCode::FORBIDDEN);
+    let denied = |denied: AuthorizationError| {
+        Admin::new(operators()).changes(move |_: &http::request::Parts| Err(denied.clone()))
+    };
+    assert_eq!(by(denied(AuthorizationError::Unknown)), StatusCode::UNAUTHORIZED);
+    assert_eq!(by(denied(AuthorizationError::Forbidden { actor: "eve".into() })), StatusCode::FORBIDDEN);
     let panics = Admin::new(operators())
-        .changes(|_: &http::request::Parts| -> Result<Actor, Denied> { panic!("on purpose") });
+        .changes(|_: &http::request::Parts| -> Result<Actor, AuthorizationError> { panic!("on purpose") });
     assert_eq!(by(panics), StatusCode::FORBIDDEN);
     assert!(matches!(Bearer::new("short"), Err(BearerError::Short { bytes: 5 })));
     assert!(matches!(Bearer::from_env("SWITCHBACK_NO_SUCH_TOKEN"), Err(BearerError::Missing { .. })));

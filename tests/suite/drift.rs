@@ -10,12 +10,12 @@ use switchback::drift::{
     ReferenceProfile, Season, WindowSize, WindowedProfile,
 };
 use switchback::events::EventKind;
-use switchback::guard::InvalidRule;
+use switchback::guard::RuleError;
 use switchback::options::Shadowing;
 use switchback::stats::Metric;
 use switchback::testing::Scripted;
 use switchback::{
-    BuildError, Builder, Clock, InvalidArgument, Phase, Plan, Rollout, RolloutError, Step, guard,
+    ArgumentError, BuildError, Builder, Clock, Phase, Plan, Rollout, RolloutError, Step, guard,
 };
 
 use crate::common::{Chance, Service, clock, events, says, seconds};
@@ -266,7 +266,7 @@ fn estimated_quality_takes_back_what_is_probably_worse_and_not_what_the_world_ma
 #[test]
 fn guards_that_could_not_judge_are_refused_with_what_to_do() {
     let clock = clock();
-    let refused = |service: &Service, guard: Result<guard::EstimatedGuard, InvalidRule>| {
+    let refused = |service: &Service, guard: Result<guard::EstimatedGuard, RuleError>| {
         let rollout = canary(service, squashed).guard(guard);
         let Err(RolloutError::Guard { reason, .. }) = rollout.canary(0.1) else {
             panic!("it was not refused")
@@ -293,7 +293,7 @@ fn guards_that_could_not_judge_are_refused_with_what_to_do() {
 fn an_option_of_the_watch_that_makes_no_sense_is_refused_by_name() {
     let refused = |watch: Drift<f64>| match builder(&clock()).live("v1", says("v1", 0.5)).drift(watch).build()
     {
-        Err(BuildError::Option(InvalidArgument { argument, value, .. })) => (argument.into_owned(), value),
+        Err(BuildError::Option(ArgumentError { argument, value, .. })) => (argument.into_owned(), value),
         other => panic!("{other:?}"),
     };
     type Watched = Drift<f64>;
@@ -314,7 +314,7 @@ fn an_option_of_the_watch_that_makes_no_sense_is_refused_by_name() {
 /// Nothing that is of use by itself is clamped either.
 #[test]
 fn an_argument_that_makes_no_sense_is_refused_with_its_value_and_what_is_allowed() {
-    let said = |error: InvalidArgument| error.to_string();
+    let said = |error: ArgumentError| error.to_string();
     let options = Comparison::default;
     let rows = || vec![[Cell::from(1.0)]];
     let profile = |builder: ProfileBuilder| match builder.numeric("x").build_from(rows()) {

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use switchback::testing::{Scripted, Suite, Violation, conformance};
+use switchback::testing::{ConformanceError, Scripted, Suite, conformance};
 use switchback::versions::{ErrorKind, Lifecycle, LoadThrottle};
 use switchback::{
     Model, closure,
@@ -142,21 +142,23 @@ fn every_flaw_is_found_and_named() {
     };
     check(None).unwrap();
     let found = |flaw| check(Some(flaw)).unwrap_err();
-    let all = |flaw, is: fn(&Violation) -> bool| {
+    let all = |flaw, is: fn(&ConformanceError) -> bool| {
         let found = found(flaw);
         assert!(found.iter().any(is), "{flaw:?}: {found:?}");
         assert!(found.iter().all(|violation| !violation.to_string().is_empty()));
     };
-    all(Flaw::Load, |v| matches!(v, Violation::Load { time: "first time", .. }));
-    all(Flaw::SecondLoad, |v| matches!(v, Violation::Load { time: "second time", .. }));
-    all(Flaw::Identity, |v| matches!(v, Violation::Identity { .. }));
-    all(Flaw::Panic, |v| matches!(v, Violation::Panicked { .. }));
-    all(Flaw::Counting, |v| matches!(v, Violation::Answer { when: "while other threads asked", .. }));
-    all(Flaw::ShortBatch, |v| matches!(v, Violation::BatchLength { given: 3, found: 2 }));
-    all(Flaw::ShuffledBatch, |v| matches!(v, Violation::Answer { input: 0, when: "in a batch" }));
-    all(Flaw::WarmUp, |v| matches!(v, Violation::Upkeep { .. }));
-    all(Flaw::ImpatientWithin, |v| matches!(v, Violation::NoAnswer { when: "with a generous limit", .. }));
-    all(Flaw::OneBadRowSpoilsAll, |v| matches!(v, Violation::NoAnswer { when: "in a batch", .. }));
-    all(Flaw::BlamesNobody, |v| matches!(v, Violation::NotRefused { input: 0, .. }));
+    all(Flaw::Load, |v| matches!(v, ConformanceError::Load { time: "first time", .. }));
+    all(Flaw::SecondLoad, |v| matches!(v, ConformanceError::Load { time: "second time", .. }));
+    all(Flaw::Identity, |v| matches!(v, ConformanceError::Identity { .. }));
+    all(Flaw::Panic, |v| matches!(v, ConformanceError::Panicked { .. }));
+    all(Flaw::Counting, |v| matches!(v, ConformanceError::Answer { when: "while other threads asked", .. }));
+    all(Flaw::ShortBatch, |v| matches!(v, ConformanceError::BatchLength { given: 3, found: 2 }));
+    all(Flaw::ShuffledBatch, |v| matches!(v, ConformanceError::Answer { input: 0, when: "in a batch" }));
+    all(Flaw::WarmUp, |v| matches!(v, ConformanceError::Upkeep { .. }));
+    all(Flaw::ImpatientWithin, |v| {
+        matches!(v, ConformanceError::NoAnswer { when: "with a generous limit", .. })
+    });
+    all(Flaw::OneBadRowSpoilsAll, |v| matches!(v, ConformanceError::NoAnswer { when: "in a batch", .. }));
+    all(Flaw::BlamesNobody, |v| matches!(v, ConformanceError::NotRefused { input: 0, .. }));
     assert_eq!(found(Flaw::Load).len(), 1, "nothing more can be said of it");
 }

@@ -1,7 +1,7 @@
 //! The cells of the matrix: what is judged, how traffic goes, what happens to it, and how good the candidate is.
 
 use switchback::guard;
-use switchback::guard::{InvalidRule, Rule};
+use switchback::guard::{Rule, RuleError};
 
 use super::run::{End, Foretold, Run, WARM_UP};
 
@@ -210,7 +210,7 @@ impl Figure {
         }
     }
 
-    pub(crate) fn rule(self) -> Result<Rule, InvalidRule> {
+    pub(crate) fn rule(self) -> Result<Rule, RuleError> {
         match self {
             Self::Error => guard::error_rate().at_most_times_live(1.5),
             Self::Latency => guard::latency(0.95).at_most_times_live(1.5),

@@ -6,9 +6,9 @@ use super::distance::Distances;
 use super::significance::{Compared, Test};
 use super::table::{DriftRow, DriftTable, DriftVerdict};
 use super::tail::two_shares;
-use crate::base::invalid::{InvalidArgument, checked_when_read};
+use crate::base::invalid::{ArgumentError, checked_when_read};
 use crate::drift::profile::layout::{Feature, MISSING, UNSEEN};
-use crate::drift::profile::profile::{Profile, ProfileMismatch};
+use crate::drift::profile::profile::{Profile, ProfileMismatchError};
 use crate::drift::profile::reference::ReferenceProfile;
 use crate::drift::told::What;
 use crate::stats::sequential::{EValue, e_bh};
@@ -19,7 +19,7 @@ use crate::stats::sequential::{EValue, e_bh};
 /// use switchback::drift::{Control, Options, Test};
 ///
 /// let options = Options::default().alpha(0.001)?.test(Test::ChiSquared).control(Control::BenjaminiHochberg);
-/// # Ok::<(), switchback::InvalidArgument>(())
+/// # Ok::<(), switchback::ArgumentError>(())
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(default, remote = "Self")]
@@ -67,7 +67,7 @@ impl Options {
     /// # Errors
     ///
     /// An error that is not above 0 and at most 1.
-    pub fn alpha(self, alpha: f64) -> Result<Self, InvalidArgument> {
+    pub fn alpha(self, alpha: f64) -> Result<Self, ArgumentError> {
         self.with(|options| options.alpha = alpha)
     }
 
@@ -84,7 +84,7 @@ impl Options {
     /// # Errors
     ///
     /// A distance below 0, or that is not finite.
-    pub fn minimum_effect(self, distance: f64) -> Result<Self, InvalidArgument> {
+    pub fn minimum_effect(self, distance: f64) -> Result<Self, ArgumentError> {
         self.with(|options| options.minimum_effect = distance)
     }
 
@@ -94,7 +94,7 @@ impl Options {
     /// # Errors
     ///
     /// A change that is not a share, from 0 to 1.
-    pub fn minimum_share(self, change: f64) -> Result<Self, InvalidArgument> {
+    pub fn minimum_share(self, change: f64) -> Result<Self, ArgumentError> {
         self.with(|options| options.minimum_share = change)
     }
 
@@ -104,24 +104,24 @@ impl Options {
     /// # Errors
     ///
     /// 0 rows.
-    pub fn minimum_rows(self, rows: u64) -> Result<Self, InvalidArgument> {
+    pub fn minimum_rows(self, rows: u64) -> Result<Self, ArgumentError> {
         self.with(|options| options.minimum_rows = rows)
     }
 
-    fn with(mut self, change: impl FnOnce(&mut Self)) -> Result<Self, InvalidArgument> {
+    fn with(mut self, change: impl FnOnce(&mut Self)) -> Result<Self, ArgumentError> {
         change(&mut self);
         self.check().map(|()| self)
     }
 
-    fn check(&self) -> Result<(), InvalidArgument> {
+    fn check(&self) -> Result<(), ArgumentError> {
         let Self { alpha, minimum_effect, minimum_share, minimum_rows, .. } = *self;
         let allowed = "more than 0 and at most 1";
-        InvalidArgument::unless(alpha > 0.0 && alpha <= 1.0, "alpha of a comparison", alpha, allowed)?;
+        ArgumentError::unless(alpha > 0.0 && alpha <= 1.0, "alpha of a comparison", alpha, allowed)?;
         let sensible = minimum_effect >= 0.0 && minimum_effect.is_finite();
-        InvalidArgument::unless(sensible, "minimum_effect", minimum_effect, "0 or more, and finite")?;
+        ArgumentError::unless(sensible, "minimum_effect", minimum_effect, "0 or more, and finite")?;
         let sensible = (0.0..=1.0).contains(&minimum_share);
-        InvalidArgument::unless(sensible, "minimum_share", minimum_share, "a share from 0 to 1")?;
-        InvalidArgument::unless(minimum_rows > 0, "minimum_rows", minimum_rows, "1 or more")
+        ArgumentError::unless(sensible, "minimum_share", minimum_share, "a share from 0 to 1")?;
+        ArgumentError::unless(minimum_rows > 0, "minimum_rows", minimum_rows, "1 or more")
     }
 
     /// The same at this error, for a drift of at least this distance: for looks whose error follows from their number.
@@ -165,12 +165,12 @@ impl Default for Options {
 ///
 /// # Errors
 ///
-/// [`ProfileMismatch`] where the window was not counted in the reference's bins.
+/// [`ProfileMismatchError`] where the window was not counted in the reference's bins.
 pub fn compare(
     reference: &ReferenceProfile,
     window: &Profile,
     options: &Options,
-) -> Result<DriftTable, ProfileMismatch> {
+) -> Result<DriftTable, ProfileMismatchError> {
     against(&reference.profile, |place, rows| reference.unseen_expected(place, rows), window, options)
 }
 
@@ -179,12 +179,12 @@ pub fn compare(
 ///
 /// # Errors
 ///
-/// [`ProfileMismatch`] where they are not.
+/// [`ProfileMismatchError`] where they are not.
 pub fn compare_windows(
     before: &Profile,
     window: &Profile,
     options: &Options,
-) -> Result<DriftTable, ProfileMismatch> {
+) -> Result<DriftTable, ProfileMismatchError> {
     let unseen = |place: usize, rows: u64| {
         let feature = before.layout.features.get(place);
         (feature.map_or(0, |feature| feature.count_at(&before.counts, UNSEEN)), rows)
@@ -197,7 +197,7 @@ fn against(
     unseen: impl Fn(usize, u64) -> (u64, u64),
     window: &Profile,
     options: &Options,
-) -> Result<DriftTable, ProfileMismatch> {
+) -> Result<DriftTable, ProfileMismatchError> {
     before.fits(window)?;
     let features = before.layout.features.iter().enumerate();
     let mut rows: Vec<DriftRow> = features

@@ -13,4 +13,4 @@ pub(crate) mod calibration;
 pub(crate) mod quality;
 
 pub use calibration::{Calibration, CalibrationError, STEPS_MAX};
-pub use quality::{Estimate, EstimatedQuality, QualityEstimator, WrongCalibration};
+pub use quality::{CalibrationMismatchError, Estimate, EstimatedQuality, QualityEstimator};

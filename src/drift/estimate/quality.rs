@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::calibration::{Calibration, Step};
 use crate::base::causes::debug_as_told;
-use crate::base::invalid::InvalidArgument;
+use crate::base::invalid::ArgumentError;
 
 /// Estimates the quality of a binary model from its scores alone: confidence-based performance estimation, CBPE
 /// (NannyML 0.13; "Estimating model performance under covariate shift without labels", arXiv 2401.08348). A score that
@@ -77,8 +77,8 @@ impl QualityEstimator {
     /// # Errors
     ///
     /// A threshold that is not a number.
-    pub fn new(calibration: Arc<Calibration>, threshold: f64) -> Result<Self, InvalidArgument> {
-        InvalidArgument::unless(!threshold.is_nan(), "the threshold", threshold, "a number")?;
+    pub fn new(calibration: Arc<Calibration>, threshold: f64) -> Result<Self, ArgumentError> {
+        ArgumentError::unless(!threshold.is_nan(), "the threshold", threshold, "a number")?;
         Ok(Self::of(calibration, threshold))
     }
 
@@ -110,12 +110,12 @@ impl QualityEstimator {
     ///
     /// # Errors
     ///
-    /// [`WrongCalibration`] where it has another calibration or threshold; nothing is added then.
-    pub fn merge(&mut self, other: &Self) -> Result<(), WrongCalibration> {
+    /// [`CalibrationMismatchError`] where it has another calibration or threshold; nothing is added then.
+    pub fn merge(&mut self, other: &Self) -> Result<(), CalibrationMismatchError> {
         let same =
             Arc::ptr_eq(&self.calibration, &other.calibration) || self.calibration == other.calibration;
         if !same || self.threshold.total_cmp(&other.threshold).is_ne() {
-            return Err(WrongCalibration);
+            return Err(CalibrationMismatchError);
         }
         for (count, more) in self.counts.iter_mut().flatten().zip(other.counts.iter().flatten()) {
             *count = count.saturating_add(*more);
@@ -135,9 +135,9 @@ impl QualityEstimator {
     /// # Errors
     ///
     /// An error that is not above 0 and at most 1.
-    pub fn estimate(&self, alpha: f64) -> Result<EstimatedQuality, InvalidArgument> {
+    pub fn estimate(&self, alpha: f64) -> Result<EstimatedQuality, ArgumentError> {
         let allowed = "more than 0 and at most 1";
-        InvalidArgument::unless(alpha > 0.0 && alpha <= 1.0, "alpha of an estimate", alpha, allowed)?;
+        ArgumentError::unless(alpha > 0.0 && alpha <= 1.0, "alpha of an estimate", alpha, allowed)?;
         Ok(self.estimate_at(alpha))
     }
 
@@ -286,9 +286,9 @@ fn quantile_of_normal(alpha: f64) -> f64 {
 #[error(
     "the estimators have different calibrations or thresholds: only those of one calibration and threshold can be merged"
 )]
-pub struct WrongCalibration;
+pub struct CalibrationMismatchError;
 
-debug_as_told!(WrongCalibration);
+debug_as_told!(CalibrationMismatchError);
 
 #[cfg(test)]
 mod tests {
@@ -400,7 +400,7 @@ mod tests {
             prop_assert_eq!(&a, &one);
             prop_assert_eq!(turned, one);
             let other = QualityEstimator::of(calibration, 0.2);
-            prop_assert_eq!(a.merge(&other), Err(WrongCalibration));
+            prop_assert_eq!(a.merge(&other), Err(CalibrationMismatchError));
         }
     }
 }

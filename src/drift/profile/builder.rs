@@ -9,7 +9,7 @@ use super::profile::{Profile, WrongCells};
 use super::reference::ReferenceProfile;
 use super::sketch::{Frequent, Sample, Seldom};
 use crate::base::causes::debug_as_told;
-use crate::base::invalid::InvalidArgument;
+use crate::base::invalid::ArgumentError;
 
 /// Makes a [`ReferenceProfile`]: says what the features are, in the order of a row, and counts rows.
 #[derive(Debug, Clone)]
@@ -119,14 +119,9 @@ impl ProfileBuilder {
         }
         let Self { bins, categories, .. } = *self;
         let valid = (2..=BINS_ASKED_MAX).contains(&bins);
-        InvalidArgument::unless(valid, "the number of bins", bins, format!("2 to {BINS_ASKED_MAX}"))?;
+        ArgumentError::unless(valid, "the number of bins", bins, format!("2 to {BINS_ASKED_MAX}"))?;
         let allowed = format!("at most {CATEGORIES_MAX}");
-        InvalidArgument::unless(
-            categories <= CATEGORIES_MAX,
-            "the number of categories",
-            categories,
-            allowed,
-        )?;
+        ArgumentError::unless(categories <= CATEGORIES_MAX, "the number of categories", categories, allowed)?;
         check_names(self.features.iter().map(|(name, _)| &**name))
             .map_err(|feature| BuildProfileError::Name { feature })
     }
@@ -224,7 +219,7 @@ pub enum BuildProfileError {
     NoRows,
     /// A number of bins or of categories that a profile cannot have.
     #[error(transparent)]
-    Argument(#[from] InvalidArgument),
+    Argument(#[from] ArgumentError),
     /// No feature, or more than 4,096.
     #[error("the profile has {found} features: it must have 1 to {FEATURES_MAX}")]
     Features {

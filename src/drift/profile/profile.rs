@@ -94,8 +94,8 @@ impl Profile {
     ///
     /// # Errors
     ///
-    /// [`ProfileMismatch`] where it was not counted in the same bins of the same features; nothing is added then.
-    pub fn merge(&mut self, other: &Self) -> Result<(), ProfileMismatch> {
+    /// [`ProfileMismatchError`] where it was not counted in the same bins of the same features; nothing is added then.
+    pub fn merge(&mut self, other: &Self) -> Result<(), ProfileMismatchError> {
         self.fits(other)?;
         for (count, more) in self.counts.iter_mut().zip(&other.counts) {
             *count = count.saturating_add(*more);
@@ -118,7 +118,7 @@ impl Profile {
     }
 
     /// Whether another profile counts the same.
-    pub(crate) fn fits(&self, other: &Self) -> Result<(), ProfileMismatch> {
+    pub(crate) fn fits(&self, other: &Self) -> Result<(), ProfileMismatchError> {
         if Arc::ptr_eq(&self.layout, &other.layout) {
             return Ok(());
         }
@@ -135,7 +135,7 @@ impl fmt::Debug for Profile {
 }
 
 /// The first thing that two layouts differ in.
-fn mismatch(ours: &Layout, theirs: &Layout) -> Option<ProfileMismatch> {
+fn mismatch(ours: &Layout, theirs: &Layout) -> Option<ProfileMismatchError> {
     let length = ours.features.len().max(theirs.features.len());
     (0..length).find_map(|place| {
         let (ours, theirs) = (ours.features.get(place), theirs.features.get(place));
@@ -154,7 +154,7 @@ fn mismatch(ours: &Layout, theirs: &Layout) -> Option<ProfileMismatch> {
             (None, Some(theirs)) => (&theirs.name, "is in the other profile only".to_owned()),
             _ => return None,
         };
-        Some(ProfileMismatch { feature: feature.to_string(), difference })
+        Some(ProfileMismatchError { feature: feature.to_string(), difference })
     })
 }
 
@@ -162,13 +162,13 @@ fn mismatch(ours: &Layout, theirs: &Layout) -> Option<ProfileMismatch> {
 #[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[error("feature `{feature}` {difference}: only profiles of one reference can be merged or compared")]
 #[non_exhaustive]
-pub struct ProfileMismatch {
+pub struct ProfileMismatchError {
     /// The first feature at fault.
     pub feature: String,
     difference: String,
 }
 
-debug_as_told!(ProfileMismatch);
+debug_as_told!(ProfileMismatchError);
 
 /// A row does not have one value of each feature.
 #[derive(Clone, Copy, PartialEq, Eq, thiserror::Error)]

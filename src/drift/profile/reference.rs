@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::layout::UNSEEN;
-use super::profile::{Profile, ProfileMismatch};
+use super::profile::{Profile, ProfileMismatchError};
 use super::sketch::Seldom;
 
 /// How the features of training data were distributed: what the traffic of a model is compared with.
@@ -92,8 +92,8 @@ impl ReferenceProfile {
     ///
     /// # Errors
     ///
-    /// [`ProfileMismatch`] where it has others; nothing is added then.
-    pub fn merge(&mut self, other: &Self) -> Result<(), ProfileMismatch> {
+    /// [`ProfileMismatchError`] where it has others; nothing is added then.
+    pub fn merge(&mut self, other: &Self) -> Result<(), ProfileMismatchError> {
         self.profile.merge(&other.profile)?;
         for (seldom, more) in self.seldom.iter_mut().zip(&other.seldom) {
             seldom.once = seldom.once.saturating_add(more.once);
@@ -106,8 +106,8 @@ impl ReferenceProfile {
     ///
     /// # Errors
     ///
-    /// [`ProfileMismatch`] where they were counted in others; nothing is added then.
-    pub fn add(&mut self, counted: &Profile) -> Result<(), ProfileMismatch> {
+    /// [`ProfileMismatchError`] where they were counted in others; nothing is added then.
+    pub fn add(&mut self, counted: &Profile) -> Result<(), ProfileMismatchError> {
         self.profile.merge(counted)
     }
 

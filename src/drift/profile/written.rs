@@ -113,31 +113,31 @@ fn written(feature: &Feature, counts: &[u64], seldom: Seldom) -> WrittenFeature 
 }
 
 impl TryFrom<WrittenProfile> for ReferenceProfile {
-    type Error = InvalidProfile;
+    type Error = ProfileError;
 
     fn try_from(written: WrittenProfile) -> Result<Self, Self::Error> {
         let WrittenProfile { schema, rows, features, unknown } = written;
         if schema != SCHEMA {
-            return Err(InvalidProfile::Schema { found: schema });
+            return Err(ProfileError::Schema { found: schema });
         }
         if let Some((field, _)) = unknown.into_iter().next() {
-            return Err(InvalidProfile::Field { field: shortened(&field) });
+            return Err(ProfileError::Field { field: shortened(&field) });
         }
         if features.is_empty() || features.len() > FEATURES_MAX {
-            return Err(InvalidProfile::Features { found: features.len() });
+            return Err(ProfileError::Features { found: features.len() });
         }
         if rows > ROWS_MAX {
-            return Err(InvalidProfile::Rows { found: rows });
+            return Err(ProfileError::Rows { found: rows });
         }
         check_names(features.iter().map(|feature| &*feature.name))
-            .map_err(|feature| InvalidProfile::Name { feature })?;
+            .map_err(|feature| ProfileError::Name { feature })?;
         let (mut layout, mut counts, mut seldom) = (Vec::new(), Vec::new(), Vec::new());
         for feature in features {
             let name: Box<str> = feature.name.as_str().into();
             seldom.push(Seldom { once: feature.seen_once.min(rows), twice: feature.seen_twice.min(rows) });
             let (bins, slots) = feature
                 .checked(rows)
-                .map_err(|problem| InvalidProfile::Feature { feature: name.to_string(), problem })?;
+                .map_err(|problem| ProfileError::Feature { feature: name.to_string(), problem })?;
             counts.extend(slots);
             layout.push((name, bins));
         }
@@ -231,9 +231,9 @@ fn shortened(field: &str) -> String {
 #[cfg(feature = "repository")]
 impl ReferenceProfile {
     /// Reads what stands in a manifest.
-    pub(crate) fn from_json(value: &serde_json::Value) -> Result<Self, InvalidProfile> {
+    pub(crate) fn from_json(value: &serde_json::Value) -> Result<Self, ProfileError> {
         WrittenProfile::deserialize(value)
-            .map_err(|error| InvalidProfile::Form { cause: shortened(&error.to_string()) })?
+            .map_err(|error| ProfileError::Form { cause: shortened(&error.to_string()) })?
             .try_into()
     }
 }
@@ -241,7 +241,7 @@ impl ReferenceProfile {
 /// The error of a text that is not a profile.
 #[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
-pub enum InvalidProfile {
+pub enum ProfileError {
     /// It is of a form that this version does not know.
     #[error(
         "the profile has schema {found}, and this release reads schema {SCHEMA}: write that one, or use a newer release"
@@ -290,7 +290,7 @@ pub enum InvalidProfile {
     },
 }
 
-debug_as_told!(InvalidProfile);
+debug_as_told!(ProfileError);
 
 #[cfg(test)]
 mod tests {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::base::guarded::Contained;
-use crate::base::invalid::InvalidArgument;
+use crate::base::invalid::ArgumentError;
 use crate::drift::estimate::Calibration;
 use crate::drift::{Cells, Options, ReferenceProfile, Season, WindowSize};
 
@@ -187,16 +187,16 @@ impl<I: ?Sized> Drift<I> {
         self
     }
 
-    pub(crate) fn check(&self) -> Result<(), InvalidArgument> {
+    pub(crate) fn check(&self) -> Result<(), ArgumentError> {
         let share = self.sample;
         let allowed = "a share above 0 and at most 1";
-        InvalidArgument::unless(share > 0.0 && share <= 1.0, "drift.sample", share, allowed)?;
+        ArgumentError::unless(share > 0.0 && share <= 1.0, "drift.sample", share, allowed)?;
         self.size.check("drift.window")?;
         for (argument, windows) in [
             ("drift.hysteresis.begins_after", self.begins_after),
             ("drift.hysteresis.ends_after", self.ends_after),
         ] {
-            InvalidArgument::unless(windows > 0, argument, windows, "1 window or more")?;
+            ArgumentError::unless(windows > 0, argument, windows, "1 window or more")?;
         }
         Ok(())
     }

@@ -2,7 +2,7 @@
 
 use super::head::Place;
 use super::hex::Hex;
-use crate::base::invalid::InvalidArgument;
+use crate::base::invalid::ArgumentError;
 use crate::fleet::key::Key;
 
 /// The keys of one handle of a fleet.
@@ -18,7 +18,7 @@ impl Layout {
     /// # Errors
     ///
     /// The handle's name is too long for a key.
-    pub(crate) fn new(root: &Key, handle: &str) -> Result<Self, InvalidArgument> {
+    pub(crate) fn new(root: &Key, handle: &str) -> Result<Self, ArgumentError> {
         let handle = root.join("h")?.escaped(handle)?;
         // The longest key of all: what is made of it later is none that is refused.
         handle.join("lost/0000000000.00000000000000000000.0123456789abcdef")?;

@@ -8,7 +8,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use super::error::ConfigError;
 use super::section::Read;
 use super::sections::{self, Secret, Told};
-use crate::base::invalid::InvalidArgument;
+use crate::base::invalid::ArgumentError;
 use crate::base::node::{Misread, Node, Table, Value};
 use crate::base::share::Share;
 use crate::base::text;
@@ -73,7 +73,7 @@ impl Config {
 
     /// Refuses a number that its option would refuse, where it stands.
     fn check(&self, table: &Table<'_>) -> Result<(), Misread> {
-        let at = |error: InvalidArgument| {
+        let at = |error: ArgumentError| {
             let path = path_of(&error.argument);
             table.refused_at(path, format_args!("{} is refused, it must be {}", error.value, error.allowed))
         };
@@ -186,7 +186,7 @@ impl Config {
         shadowing
     }
 
-    pub(crate) fn retention(&self, mut retention: Retention) -> Result<Retention, InvalidArgument> {
+    pub(crate) fn retention(&self, mut retention: Retention) -> Result<Retention, ArgumentError> {
         let Some(told) = &self.told.retain else { return Ok(retention) };
         set(&mut retention.versions, told.versions);
         set(&mut retention.keep_for, told.keep_for.map(|time| Some(time.0)));

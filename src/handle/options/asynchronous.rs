@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::base::invalid::{InvalidArgument, checked_when_read};
+use crate::base::invalid::{ArgumentError, checked_when_read};
 
 /// How a handle is asked from asynchronous code: where requests are answered, and how many wait.
 ///
@@ -53,19 +53,19 @@ impl Async {
         self
     }
 
-    pub(crate) fn check(&self) -> Result<(), InvalidArgument> {
+    pub(crate) fn check(&self) -> Result<(), ArgumentError> {
         let concurrency = self.concurrency.unwrap_or(1);
-        InvalidArgument::unless(
+        ArgumentError::unless(
             (1..=4_096).contains(&concurrency),
             "async.concurrency",
             concurrency,
             "1 to 4,096",
         )?;
         let waiting = self.waiting;
-        InvalidArgument::unless(waiting <= 1 << 20, "async.waiting", waiting, "up to 1,048,576")?;
+        ArgumentError::unless(waiting <= 1 << 20, "async.waiting", waiting, "up to 1,048,576")?;
         let (longest, limit) = (Duration::from_secs(1), self.inline_below);
         let said = format!("{} s", limit.as_secs_f64());
-        InvalidArgument::unless(limit <= longest, "async.inline_below", said, "up to a second")
+        ArgumentError::unless(limit <= longest, "async.inline_below", said, "up to a second")
     }
 }
 

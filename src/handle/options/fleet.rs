@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::base::invalid::{InvalidArgument, checked_when_read};
+use crate::base::invalid::{ArgumentError, checked_when_read};
 use crate::fleet::format::envelope::{Sealer, code, print};
 use crate::fleet::format::head::Timing;
 use crate::fleet::format::layout::Layout;
@@ -97,12 +97,12 @@ impl Fleet {
         self
     }
 
-    pub(crate) fn root(&self) -> Result<Key, InvalidArgument> {
+    pub(crate) fn root(&self) -> Result<Key, ArgumentError> {
         Key::new(self.root.as_deref().unwrap_or("switchback"))
     }
 
     /// Where everything of a handle lies, and what opens it.
-    pub(crate) fn place(&self, name: &str) -> Result<(Layout, Sealer), InvalidArgument> {
+    pub(crate) fn place(&self, name: &str) -> Result<(Layout, Sealer), ArgumentError> {
         let root = self.root()?;
         let secrets: Vec<&[u8]> = self.secrets.iter().map(Vec::as_slice).collect();
         let sealer = Sealer::new(print(&format!("fleet 1 {root} {name}")), &secrets);
@@ -115,13 +115,13 @@ impl Fleet {
         code.first_chunk().copied()
     }
 
-    pub(crate) fn check(&self) -> Result<(), InvalidArgument> {
+    pub(crate) fn check(&self) -> Result<(), ArgumentError> {
         self.root()?;
         for (what, text) in [("the fleet's class", &self.class), ("the fleet's build", &self.build)] {
-            InvalidArgument::unless(text.len() <= 256, what, text.len(), "at most 256 bytes")?;
+            ArgumentError::unless(text.len() <= 256, what, text.len(), "at most 256 bytes")?;
         }
         let shortest = self.secrets.iter().map(Vec::len).min().unwrap_or(16);
-        InvalidArgument::unless(
+        ArgumentError::unless(
             shortest >= 16,
             "the length of the fleet's secret",
             shortest,
@@ -232,16 +232,16 @@ impl FleetTiming {
         Timing { poll, row, tick, valid_for, settle, close_after }
     }
 
-    fn check(&self) -> Result<(), InvalidArgument> {
+    fn check(&self) -> Result<(), ArgumentError> {
         let Self { poll, row, tick, valid_for, settle, close_after } = *self;
         let (least, day) = (Duration::from_millis(1), Duration::from_secs(86_400));
         for (what, span) in [("poll", poll), ("row", row), ("tick", tick), ("valid_for", valid_for)] {
             let told = format!("{span:?}");
-            InvalidArgument::unless((least..=day).contains(&span), what, told, "a millisecond to a day")?;
+            ArgumentError::unless((least..=day).contains(&span), what, told, "a millisecond to a day")?;
         }
-        InvalidArgument::unless(settle <= day, "settle", format!("{settle:?}"), "at most a day")?;
+        ArgumentError::unless(settle <= day, "settle", format!("{settle:?}"), "at most a day")?;
         let enough = close_after >= row * 4 && close_after <= day * 7;
-        InvalidArgument::unless(
+        ArgumentError::unless(
             enough,
             "close_after",
             format!("{close_after:?}"),

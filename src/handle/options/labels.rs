@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::base::invalid::{InvalidArgument, checked_when_read};
+use crate::base::invalid::{ArgumentError, checked_when_read};
 use crate::base::share::read_fraction_if;
 use crate::stats::evidence::waiting::Maturity;
 use crate::task::outcome::Outcome;
@@ -127,13 +127,13 @@ impl Labels {
         declared.or(silence)
     }
 
-    pub(crate) fn check(&self) -> Result<(), InvalidArgument> {
+    pub(crate) fn check(&self) -> Result<(), ArgumentError> {
         if let Some(share) = self.exploration {
             let allowed = "more than 0 and at most 1";
-            InvalidArgument::unless(share > 0.0 && share <= 1.0, "labels.exploration", share, allowed)?;
+            ArgumentError::unless(share > 0.0 && share <= 1.0, "labels.exploration", share, allowed)?;
         }
         let seconds = self.horizon.as_secs_f64();
-        InvalidArgument::unless(
+        ArgumentError::unless(
             !self.horizon.is_zero(),
             "labels.horizon",
             format!("{seconds} s"),
@@ -141,9 +141,9 @@ impl Labels {
         )?;
         if let Some((after, _)) = &self.assumed {
             let allowed = "longer than 0 s";
-            InvalidArgument::unless(!after.is_zero(), "labels.assumed_after", "0 s", allowed)?;
+            ArgumentError::unless(!after.is_zero(), "labels.assumed_after", "0 s", allowed)?;
         }
-        InvalidArgument::unless(
+        ArgumentError::unless(
             self.memory_bytes >= MEMORY_MIN,
             "labels.memory_bytes",
             self.memory_bytes,

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::base::clock::Clock;
-use crate::base::invalid::{InvalidArgument, checked_when_read};
+use crate::base::invalid::{ArgumentError, checked_when_read};
 use crate::control::pins::PinPolicy;
 use crate::stats::figures::rolling::WindowConfig;
 use crate::task::segments::SEGMENTS_DEFAULT;
@@ -183,30 +183,25 @@ impl Limits {
         self
     }
 
-    pub(crate) fn check(&self) -> Result<(), InvalidArgument> {
-        InvalidArgument::unless(self.pins <= 1 << 20, "limits.pins", self.pins, "at most 1048576")?;
+    pub(crate) fn check(&self) -> Result<(), ArgumentError> {
+        ArgumentError::unless(self.pins <= 1 << 20, "limits.pins", self.pins, "at most 1048576")?;
         let events = self.events;
-        InvalidArgument::unless((1..=1 << 20).contains(&events), "limits.events", events, "1 to 1048576")?;
-        InvalidArgument::unless(
+        ArgumentError::unless((1..=1 << 20).contains(&events), "limits.events", events, "1 to 1048576")?;
+        ArgumentError::unless(
             (1..=256).contains(&self.segments),
             "limits.segments",
             self.segments,
             "1 to 256",
         )?;
         let calls = self.candidate_calls.unwrap_or(1);
-        InvalidArgument::unless(
-            (1..=CALLS_MAX).contains(&calls),
-            "limits.candidate_calls",
-            calls,
-            "1 to 64",
-        )?;
+        ArgumentError::unless((1..=CALLS_MAX).contains(&calls), "limits.candidate_calls", calls, "1 to 64")?;
         let overdue = self.overdue_after.is_none_or(|after| !after.is_zero());
-        InvalidArgument::unless(overdue, "limits.overdue_after", "0 s", "longer than 0 s")?;
+        ArgumentError::unless(overdue, "limits.overdue_after", "0 s", "longer than 0 s")?;
         let staging = !self.staging_deadline.is_zero();
-        InvalidArgument::unless(staging, "limits.staging_deadline", "0 s", "longer than 0 s")?;
+        ArgumentError::unless(staging, "limits.staging_deadline", "0 s", "longer than 0 s")?;
         let deadline = self.candidate_deadline;
         let some_time = deadline.is_none_or(|deadline| !deadline.is_zero());
-        InvalidArgument::unless(some_time, "limits.candidate_deadline", "0 s", "longer than 0 s")
+        ArgumentError::unless(some_time, "limits.candidate_deadline", "0 s", "longer than 0 s")
     }
 }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::base::invalid::{InvalidArgument, checked_when_read};
+use crate::base::invalid::{ArgumentError, checked_when_read};
 use crate::version::drill::Drill;
 use crate::version::tiers::Tiers;
 
@@ -78,10 +78,10 @@ impl Retention {
         self
     }
 
-    pub(crate) fn check(&self) -> Result<(), InvalidArgument> {
-        InvalidArgument::unless(self.versions <= 64, "retention.versions", self.versions, "at most 64")?;
+    pub(crate) fn check(&self) -> Result<(), ArgumentError> {
+        ArgumentError::unless(self.versions <= 64, "retention.versions", self.versions, "at most 64")?;
         let answers = self.answers;
-        InvalidArgument::unless(answers <= 1 << 24, "retention.answers", answers, "at most 16777216")
+        ArgumentError::unless(answers <= 1 << 24, "retention.answers", answers, "at most 16777216")
     }
 }
 

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::base::invalid::{InvalidArgument, checked_when_read};
+use crate::base::invalid::{ArgumentError, checked_when_read};
 
 /// How candidates are tried as shadows: how many copies of requests wait, who runs them, and when two answers agree.
 ///
@@ -64,24 +64,19 @@ impl Shadowing {
         self
     }
 
-    pub(crate) fn check(&self) -> Result<(), InvalidArgument> {
+    pub(crate) fn check(&self) -> Result<(), ArgumentError> {
         let entries = self.queue_entries;
-        InvalidArgument::unless(
+        ArgumentError::unless(
             (1..=ENTRIES_MAX).contains(&entries),
             "shadowing.queue_entries",
             entries,
             "1 to 65536",
         )?;
-        InvalidArgument::unless(
-            self.queue_bytes > 0,
-            "shadowing.queue_bytes",
-            self.queue_bytes,
-            "1 or more",
-        )?;
+        ArgumentError::unless(self.queue_bytes > 0, "shadowing.queue_bytes", self.queue_bytes, "1 or more")?;
         let tolerance = self.tolerance;
         let sensible = tolerance >= 0.0 && tolerance.is_finite();
-        InvalidArgument::unless(sensible, "shadowing.tolerance", tolerance, "0 or more, and finite")?;
-        InvalidArgument::unless(
+        ArgumentError::unless(sensible, "shadowing.tolerance", tolerance, "0 or more, and finite")?;
+        ArgumentError::unless(
             (1..=256).contains(&self.workers),
             "shadowing.workers",
             self.workers,

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::base::invalid::{InvalidArgument, checked_when_read};
+use crate::base::invalid::{ArgumentError, checked_when_read};
 use crate::control::adopt::AfterCrash;
 
 /// A folder of this handle's own in which it keeps what is decided and seen. A path converts into one.
@@ -57,9 +57,9 @@ impl StateFolder {
         self
     }
 
-    pub(crate) fn check(&self) -> Result<(), InvalidArgument> {
+    pub(crate) fn check(&self) -> Result<(), ArgumentError> {
         let named = !self.folder.as_os_str().is_empty();
-        InvalidArgument::unless(named, "state.folder", "empty", "the path of a folder")
+        ArgumentError::unless(named, "state.folder", "empty", "the path of a folder")
     }
 }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::base::invalid::{InvalidArgument, checked_when_read};
+use crate::base::invalid::{ArgumentError, checked_when_read};
 use crate::stats::counting::exposure::default_stripes;
 use crate::version::priority::LoadPriority;
 
@@ -93,17 +93,12 @@ impl Threads {
         self
     }
 
-    pub(crate) fn check(&self) -> Result<(), InvalidArgument> {
+    pub(crate) fn check(&self) -> Result<(), ArgumentError> {
         let (shortest, longest) = (Duration::from_millis(1), Duration::from_secs(86_400));
         let interval = format!("{} s", self.tick_every.as_secs_f64());
         let sensible = (shortest..=longest).contains(&self.tick_every);
-        InvalidArgument::unless(sensible, "threads.tick_every", interval, "a millisecond to a day")?;
-        InvalidArgument::unless(
-            (1..=256).contains(&self.stripes),
-            "threads.stripes",
-            self.stripes,
-            "1 to 256",
-        )
+        ArgumentError::unless(sensible, "threads.tick_every", interval, "a millisecond to a day")?;
+        ArgumentError::unless((1..=256).contains(&self.stripes), "threads.stripes", self.stripes, "1 to 256")
     }
 }
 

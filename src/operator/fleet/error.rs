@@ -3,7 +3,7 @@
 use thiserror::Error;
 
 use crate::base::causes::debug_as_told;
-use crate::base::invalid::InvalidArgument;
+use crate::base::invalid::ArgumentError;
 use crate::fleet::StoreError;
 
 /// Why an operator has not done what was asked of it.
@@ -12,7 +12,7 @@ use crate::fleet::StoreError;
 pub enum FleetError {
     /// The place or the secret makes no sense.
     #[error(transparent)]
-    Argument(#[from] InvalidArgument),
+    Argument(#[from] ArgumentError),
     /// The store cannot be asked. Nothing was done.
     #[error(transparent)]
     Store(#[from] StoreError),

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::error::FleetError;
 use crate::base::chance::Dice;
 use crate::base::clock::{Clock, Timestamp};
-use crate::base::invalid::InvalidArgument;
+use crate::base::invalid::ArgumentError;
 use crate::control::decider::Decider;
 use crate::control::outside::settings;
 use crate::control::saved::SavedControl;
@@ -78,7 +78,7 @@ impl Reach {
         let (layout, sealer) = fleet.place(model)?;
         let mut seed = [0; 8];
         getrandom::fill(&mut seed)
-            .map_err(|error| InvalidArgument::new("the system's random numbers", error, "there"))?;
+            .map_err(|error| ArgumentError::new("the system's random numbers", error, "there"))?;
         Ok(Self {
             store: Arc::clone(&fleet.store),
             sealer,

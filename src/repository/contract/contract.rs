@@ -4,7 +4,7 @@ use semver::VersionReq;
 use serde::{Deserialize, Serialize};
 
 use super::feature::Feature;
-use super::problem::{InvalidContract, Problem, repeated};
+use super::problem::{ContractError, Problem, repeated};
 use super::tensor_spec::{self, TensorSpec};
 
 /// The needs of a version, and what it gives.
@@ -85,9 +85,9 @@ impl Contract {
     ///
     /// # Errors
     ///
-    /// [`InvalidContract`] with everything that is wrong with it.
-    pub fn validate(&self) -> Result<(), InvalidContract> {
-        InvalidContract::unless_none(self.problems())
+    /// [`ContractError`] with everything that is wrong with it.
+    pub fn validate(&self) -> Result<(), ContractError> {
+        ContractError::unless_none(self.problems())
     }
 
     pub(crate) fn problems(&self) -> Vec<Problem> {

@@ -37,6 +37,6 @@ pub use preflight::preflight::Preflight;
 pub use preflight::{
     Asked, Checked, PreflightError, PreflightFailure, PreflightReport, Timing, WarmUp, WarmUpOutcome,
 };
-pub use problem::{InvalidContract, Problem};
+pub use problem::{ContractError, Problem};
 pub use reservoir::Reservoir;
 pub use tensor_spec::{TensorRole, TensorSpec};

@@ -88,13 +88,13 @@ debug_as_told!(Problem);
 /// A contract that contradicts itself, with everything that is wrong with it, one a line.
 #[derive(Clone, PartialEq, Error)]
 #[error("the contract contradicts itself:{}", .problems.iter().map(|problem| format!("\n- {problem}")).collect::<String>())]
-pub struct InvalidContract {
+pub struct ContractError {
     problems: Vec<Problem>,
 }
 
-debug_as_told!(InvalidContract);
+debug_as_told!(ContractError);
 
-impl InvalidContract {
+impl ContractError {
     pub(crate) fn unless_none(problems: Vec<Problem>) -> Result<(), Self> {
         if problems.is_empty() { Ok(()) } else { Err(Self { problems }) }
     }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 use crate::base::chance::Dice;
-use crate::base::invalid::InvalidArgument;
+use crate::base::invalid::ArgumentError;
 
 /// A bounded sample of what a service was asked lately, each input as likely as any other (algorithm R: Vitter, ACM TOMS
 /// 1985).
@@ -25,7 +25,7 @@ use crate::base::invalid::InvalidArgument;
 ///     recent.offer_with(|| amount);
 /// }
 /// assert_eq!(recent.entries().len(), 100);
-/// # Ok::<(), switchback::InvalidArgument>(())
+/// # Ok::<(), switchback::ArgumentError>(())
 /// ```
 pub struct Reservoir<T> {
     capacity: usize,
@@ -52,10 +52,10 @@ impl<T> Reservoir<T> {
     /// # Errors
     ///
     /// Fewer inputs than the capacity: they would not fill it.
-    pub fn horizon(mut self, inputs: u64) -> Result<Self, InvalidArgument> {
+    pub fn horizon(mut self, inputs: u64) -> Result<Self, ArgumentError> {
         let capacity = self.capacity as u64;
         let allowed = format!("at least the capacity, {capacity}");
-        InvalidArgument::unless(inputs >= capacity, "the horizon of a reservoir", inputs, allowed)?;
+        ArgumentError::unless(inputs >= capacity, "the horizon of a reservoir", inputs, allowed)?;
         self.horizon = inputs;
         Ok(self)
     }

@@ -13,7 +13,7 @@ use super::error::PullError;
 use super::source::{Source, SourceError};
 use crate::base::disk::make_lock;
 use crate::base::text::{digest, hex};
-use crate::repository::error::{Fault, RepositoryError};
+use crate::repository::error::{RepositoryError, VersionFileError};
 use crate::repository::manifest::{FILE, ListedFile, MANIFEST_MAX, Manifest, SIGNATURE, SIGNATURE_MAX};
 use crate::repository::name;
 use crate::repository::publish::{LOCK, WHOLE};
@@ -304,7 +304,7 @@ impl Repository {
             self.fetch(source, &format!("{}/{}", found.folder, file.path), file, &to, counts, said)?;
         }
         // They are there, whatever others did in the folder meanwhile.
-        let faults: Vec<Fault> =
+        let faults: Vec<VersionFileError> =
             found.manifest.files.iter().filter_map(|file| compare_size(whole, file)).collect();
         if !faults.is_empty() {
             let (model, version) = (found.manifest.name.clone(), found.id.to_string());

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::base::invalid::InvalidArgument;
+use crate::base::invalid::ArgumentError;
 use crate::stats::evidence::loss::{LOG_LOSS_MAX, losses};
 use crate::stats::figures::tally::Tally;
 use crate::stats::{Metric, QualityFigures};
@@ -83,19 +83,19 @@ pub struct LatencyPoint {
 }
 
 /// Refuses a size of harm, or a rate, that a forecast cannot rest on: from 0 on.
-pub(crate) fn unless_finite(argument: &str, value: f64) -> Result<(), InvalidArgument> {
+pub(crate) fn unless_finite(argument: &str, value: f64) -> Result<(), ArgumentError> {
     let valid = value >= 0.0 && value.is_finite();
-    InvalidArgument::unless(valid, format!("forecast.{argument}"), value, "at least 0 and finite")
+    ArgumentError::unless(valid, format!("forecast.{argument}"), value, "at least 0 and finite")
 }
 
-fn unless_share(argument: &str, value: f64) -> Result<(), InvalidArgument> {
+fn unless_share(argument: &str, value: f64) -> Result<(), ArgumentError> {
     let valid = (0.0..=1.0).contains(&value);
-    InvalidArgument::unless(valid, format!("forecast.{argument}"), value, "between 0 and 1")
+    ArgumentError::unless(valid, format!("forecast.{argument}"), value, "between 0 and 1")
 }
 
 impl Traffic {
     /// Whether a forecast can rest on it: a host may have said what it likes.
-    pub(crate) fn check(&self) -> Result<(), InvalidArgument> {
+    pub(crate) fn check(&self) -> Result<(), ArgumentError> {
         unless_finite("requests_per_second", self.requests_per_second)?;
         for (argument, value) in [
             ("labelled", self.labelled),
@@ -112,7 +112,7 @@ impl Traffic {
             unless_share(argument, value)?;
         }
         let hours = self.by_hour.len();
-        InvalidArgument::unless(
+        ArgumentError::unless(
             [0, HOURS_OF_DAY, HOURS_OF_WEEK].contains(&hours),
             "forecast.by_hour",
             hours,

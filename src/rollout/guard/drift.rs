@@ -3,7 +3,7 @@
 use super::comparison::Comparison;
 use super::evidence::Evidence;
 use super::guard::{Guard, Needs};
-use super::rule::{InvalidRule, words};
+use super::rule::{RuleError, words};
 use super::verdict::Verdict;
 use crate::base::share::Share;
 use crate::base::text::significant;
@@ -30,7 +30,7 @@ use crate::stats::Metric;
 ///
 /// let same_answers = guard::drift().at_most(0.15)?;
 /// let steady = guard::drift().since_it_began();
-/// # Ok::<(), guard::InvalidRule>(())
+/// # Ok::<(), guard::RuleError>(())
 /// ```
 pub fn drift() -> DriftGuard {
     DriftGuard { distance: 0.1, measure: Measure::Live }
@@ -49,9 +49,9 @@ impl DriftGuard {
     /// # Errors
     ///
     /// A distance that is not above 0 and below 0.832, the largest that there is.
-    pub fn at_most(mut self, distance: f64) -> Result<Self, InvalidRule> {
+    pub fn at_most(mut self, distance: f64) -> Result<Self, RuleError> {
         if !(distance > 0.0 && distance < 0.832) {
-            return Err(InvalidRule::Argument {
+            return Err(RuleError::Argument {
                 figure: "drift".into(),
                 argument: "distance",
                 value: distance.to_string(),
@@ -152,8 +152,8 @@ impl EstimatedFigure {
     /// # Errors
     ///
     /// A figure that cannot be estimated from scores, or a margin that is not at least 0 and below 1.
-    pub fn at_most_below_live(self, margin: f64) -> Result<EstimatedGuard, InvalidRule> {
-        let refused = |argument, value: String, allowed: &str| InvalidRule::Argument {
+    pub fn at_most_below_live(self, margin: f64) -> Result<EstimatedGuard, RuleError> {
+        let refused = |argument, value: String, allowed: &str| RuleError::Argument {
             figure: format!("estimated {}", words(self.0)),
             argument,
             value,

@@ -24,7 +24,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-use super::rule::{Figure, InvalidRule, Limit, Rule, words, words_of_loss};
+use super::rule::{Figure, Limit, Rule, RuleError, words, words_of_loss};
 use crate::base::text::distance;
 use crate::stats::Metric;
 
@@ -518,10 +518,10 @@ struct Clauses {
 }
 
 impl FromStr for Rule {
-    type Err = InvalidRule;
+    type Err = RuleError;
 
-    fn from_str(sentence: &str) -> Result<Self, InvalidRule> {
-        let refused = |reason: String| InvalidRule::sentence(sentence, reason);
+    fn from_str(sentence: &str) -> Result<Self, RuleError> {
+        let refused = |reason: String| RuleError::sentence(sentence, reason);
         let tokens = tokens(sentence).map_err(refused)?;
         let mut reader = Reader { tokens: &tokens };
         let (figure, loss_of) = reader.figure().map_err(refused)?;
@@ -531,7 +531,7 @@ impl FromStr for Rule {
             (Figure::Quality { metric }, None, Limit::TimesLive(_)) => {
                 if let Some(instead) = words_of_loss(*metric) {
                     let (figure, limit) = (words(*metric), limit.to_string());
-                    return Err(InvalidRule::Multiple { figure, limit, instead });
+                    return Err(RuleError::Multiple { figure, limit, instead });
                 }
             }
             (_, Some(metric), limit) if !matches!(limit, Limit::TimesLive(_)) => {
@@ -552,8 +552,8 @@ impl FromStr for Rule {
 }
 
 impl TryFrom<String> for Rule {
-    type Error = InvalidRule;
-    fn try_from(sentence: String) -> Result<Self, InvalidRule> {
+    type Error = RuleError;
+    fn try_from(sentence: String) -> Result<Self, RuleError> {
         sentence.parse()
     }
 }
@@ -564,7 +564,7 @@ impl From<Rule> for String {
     }
 }
 
-impl InvalidRule {
+impl RuleError {
     /// A sentence that is no guard, with the reason.
     pub(super) fn sentence(sentence: &str, reason: String) -> Self {
         Self::Sentence { sentence: shown(sentence), reason }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::comparison::Comparison;
 use super::evidence::Evidence;
-use super::rule::{Figure, InvalidRule, Rule};
+use super::rule::{Figure, Rule, RuleError};
 use super::verdict::Verdict;
 use crate::base::guarded::Contained;
 use crate::stats::Metric;
@@ -95,21 +95,21 @@ pub trait IntoGuard {
     /// # Errors
     ///
     /// Why there is none.
-    fn into_guard(self) -> Result<Self::Guard, InvalidRule>;
+    fn into_guard(self) -> Result<Self::Guard, RuleError>;
 }
 
 impl<G: Guard + 'static> IntoGuard for G {
     type Guard = G;
 
-    fn into_guard(self) -> Result<G, InvalidRule> {
+    fn into_guard(self) -> Result<G, RuleError> {
         Ok(self)
     }
 }
 
-impl<G: Guard + 'static> IntoGuard for Result<G, InvalidRule> {
+impl<G: Guard + 'static> IntoGuard for Result<G, RuleError> {
     type Guard = G;
 
-    fn into_guard(self) -> Result<G, InvalidRule> {
+    fn into_guard(self) -> Result<G, RuleError> {
         self
     }
 }

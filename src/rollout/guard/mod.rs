@@ -30,7 +30,7 @@
 //! In code a figure is a type with the limits that make sense for it: `error_rate().at_most(0.01)`,
 //! `latency(0.99).within(..)`, `accuracy().by_segment().at_most_below_live(0.02)`. In a configuration or on a command line
 //! it is a sentence, which is also how events and reports show it: [`Rule`]. A number that a limit cannot have is an
-//! [`InvalidRule`], which [`Rollout::guard`](crate::Rollout::guard) keeps until the candidate is to be exposed, so that a
+//! [`RuleError`], which [`Rollout::guard`](crate::Rollout::guard) keeps until the candidate is to be exposed, so that a
 //! chain needs no `?` and nothing is exposed beside a guard that does not exist.
 //!
 //! A guard keeps one margin on one scale through all phases. A combination that could not be judged rightly is refused
@@ -118,7 +118,7 @@ pub use comparison::{ArmView, Comparison};
 pub use drift::{DriftGuard, EstimatedFigure, EstimatedGuard, drift, estimated};
 pub use evidence::{Effect, EffectKind, Evidence, Strength};
 pub use guard::{Guard, IntoGuard, Needs};
-pub use rule::{InvalidRule, Rule};
+pub use rule::{Rule, RuleError};
 pub use stated::Stated;
 pub use subject::{
     AbsoluteError, Accuracy, BusinessFigure, Divergence, ErrorRate, Latency, QualityLoss, QualityScore,

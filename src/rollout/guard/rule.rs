@@ -40,7 +40,7 @@ use crate::stats::{Better, Metric};
 ///
 /// let error = "acuracy at least 0.9".parse::<Rule>().unwrap_err();
 /// assert!(error.to_string().contains("did you mean \"accuracy\"?"));
-/// # Ok::<(), guard::InvalidRule>(())
+/// # Ok::<(), guard::RuleError>(())
 /// ```
 ///
 /// | sentence | in code |
@@ -122,7 +122,7 @@ impl Rule {
         }
     }
 
-    pub(crate) fn new(figure: Figure, limit: Limit) -> Result<Self, InvalidRule> {
+    pub(crate) fn new(figure: Figure, limit: Limit) -> Result<Self, RuleError> {
         let figure = match figure {
             Figure::Latency { quantile } => Figure::Latency {
                 quantile: checked("latency", "quantile", quantile, Allowed::Within(0.0001, 0.9999))?,
@@ -135,9 +135,9 @@ impl Rule {
     }
 
     /// Accepts an error rate up to this, however many times live's it is.
-    pub(crate) fn or_at_most(self, rate: f64) -> Result<Self, InvalidRule> {
+    pub(crate) fn or_at_most(self, rate: f64) -> Result<Self, RuleError> {
         if !matches!((&self.figure, self.limit), (Figure::ErrorRate, Limit::TimesLive(_))) {
-            return Err(InvalidRule::Clause {
+            return Err(RuleError::Clause {
                 rule: self.to_string(),
                 clause: "or at most",
                 of: "error rates that are at most so many times live's",
@@ -148,12 +148,12 @@ impl Rule {
     }
 
     /// Looks at each segment by itself too.
-    pub(crate) fn by_segment(self) -> Result<Self, InvalidRule> {
+    pub(crate) fn by_segment(self) -> Result<Self, RuleError> {
         match self.figure {
             Figure::ErrorRate | Figure::Quality { metric: Metric::Accuracy } => {
                 Ok(Self { by_segment: true, ..self })
             }
-            _ => Err(InvalidRule::Clause {
+            _ => Err(RuleError::Clause {
                 rule: self.to_string(),
                 clause: "by segment",
                 of: "error rate and accuracy",
@@ -188,7 +188,7 @@ impl Rule {
     }
 
     /// A rule for each figure that was promised, of a rule over all of them.
-    pub(crate) fn expanded(&self, promised: &[(Metric, f64)]) -> Option<Result<Vec<Rule>, InvalidRule>> {
+    pub(crate) fn expanded(&self, promised: &[(Metric, f64)]) -> Option<Result<Vec<Rule>, RuleError>> {
         let Limit::BelowPromise(margin) = self.limit else { return None };
         let rule = |(metric, value): &(Metric, f64)| {
             let limit = match metric.better() {
@@ -203,7 +203,7 @@ impl Rule {
 
 impl Figure {
     /// Whether a limit of this kind makes sense for the figure: which way it points, and whether there is a test.
-    fn allows(&self, limit: Limit) -> Result<(), InvalidRule> {
+    fn allows(&self, limit: Limit) -> Result<(), RuleError> {
         use Limit::{
             AboveLive, AtLeast, AtLeastTimesLive, AtMost, BelowLive, BelowPromise, TimesLive, Within,
         };
@@ -230,7 +230,7 @@ impl Figure {
             Self::Quality { metric: Metric::Mae } => {
                 (matches!(limit, AboveLive(_)), "`at most 0.5 above live`")
             }
-            Self::Quality { metric } => return Err(InvalidRule::NoTest { figure: words(*metric) }),
+            Self::Quality { metric } => return Err(RuleError::NoTest { figure: words(*metric) }),
             Self::Kpi { .. } => (
                 matches!(limit, AtMost(_) | AtLeast(_) | BelowLive(_) | AboveLive(_) | AtLeastTimesLive(_)),
                 "`at least 2`, `at most 2`, `at most 0.1 below live`, `at most 0.1 above live` or `at least 0.95 times live`",
@@ -241,11 +241,11 @@ impl Figure {
         if allowed {
             return Ok(());
         }
-        Err(InvalidRule::Limit { figure: self.to_string(), limit: limit.to_string(), instead })
+        Err(RuleError::Limit { figure: self.to_string(), limit: limit.to_string(), instead })
     }
 
     /// The limit as the journal can write it, where its number makes sense.
-    fn checked(&self, limit: Limit) -> Result<Limit, InvalidRule> {
+    fn checked(&self, limit: Limit) -> Result<Limit, RuleError> {
         let bounded = match self {
             Self::Quality { metric: Metric::LogLoss } => Allowed::LogLoss,
             Self::Quality { metric: Metric::Mae } | Self::Kpi { .. } => Allowed::NotNegative,
@@ -266,7 +266,7 @@ impl Figure {
             Limit::AtLeastTimesLive(x) => Limit::AtLeastTimesLive(checked(self, "factor", x, FACTOR)?),
             Limit::BelowPromise(x) => Limit::BelowPromise(checked(self, "margin", x, Allowed::NotNegative)?),
             Limit::Within(x) if x.is_zero() || x > DAY => {
-                return Err(InvalidRule::Argument {
+                return Err(RuleError::Argument {
                     figure: self.to_string(),
                     argument: "limit",
                     value: format!("{x:?}"),
@@ -327,13 +327,13 @@ fn checked(
     argument: &'static str,
     value: f64,
     allowed: Allowed,
-) -> Result<f64, InvalidRule> {
+) -> Result<f64, RuleError> {
     // Without the sign of a zero, which says nothing and is another sentence.
     let rounded = written(value) + 0.0;
     if allowed.holds(rounded) {
         return Ok(rounded);
     }
-    Err(InvalidRule::Argument {
+    Err(RuleError::Argument {
         figure: figure.to_string(),
         argument,
         value: value.to_string(),
@@ -376,7 +376,7 @@ pub(crate) fn words_of_loss(metric: Metric) -> Option<&'static str> {
 /// Why there is no such rule.
 #[derive(Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
-pub enum InvalidRule {
+pub enum RuleError {
     /// A number that a rule cannot have.
     #[error("{figure}: {argument} = {value} is not {allowed}")]
     Argument {
@@ -435,4 +435,4 @@ pub enum InvalidRule {
     },
 }
 
-debug_as_told!(InvalidRule);
+debug_as_told!(RuleError);

@@ -14,7 +14,7 @@ use super::grammar::{Reader, tokens};
 use super::guard::{Guard, Needs};
 #[cfg(feature = "drift")]
 use super::rule::{Figure, Limit};
-use super::rule::{InvalidRule, Rule};
+use super::rule::{Rule, RuleError};
 
 /// A guard as a sentence states it, in a configuration or on a command line: a [`Rule`], or one of those that need no truth.
 ///
@@ -28,7 +28,7 @@ use super::rule::{InvalidRule, Rule};
 /// assert_eq!(steady, Stated::Drift(guard::drift().at_most(0.15)?));
 /// assert_eq!(steady.to_string(), "drift from live at most 0.15");
 /// # }
-/// # Ok::<(), guard::InvalidRule>(())
+/// # Ok::<(), guard::RuleError>(())
 /// ```
 ///
 /// | sentence | in code |
@@ -95,9 +95,9 @@ impl From<Rule> for Stated {
 }
 
 impl FromStr for Stated {
-    type Err = InvalidRule;
+    type Err = RuleError;
 
-    fn from_str(sentence: &str) -> Result<Self, InvalidRule> {
+    fn from_str(sentence: &str) -> Result<Self, RuleError> {
         match sentence.split_whitespace().next() {
             Some("drift" | "estimated") => without_truth(sentence),
             _ => sentence.parse().map(Self::Rule),
@@ -106,14 +106,14 @@ impl FromStr for Stated {
 }
 
 #[cfg(not(feature = "drift"))]
-fn without_truth(sentence: &str) -> Result<Stated, InvalidRule> {
+fn without_truth(sentence: &str) -> Result<Stated, RuleError> {
     let reason = "this build lacks the feature `drift`, which has this guard: add it, or leave the guard out";
-    Err(InvalidRule::sentence(sentence, reason.into()))
+    Err(RuleError::sentence(sentence, reason.into()))
 }
 
 #[cfg(feature = "drift")]
-fn without_truth(sentence: &str) -> Result<Stated, InvalidRule> {
-    let refused = |reason: String| InvalidRule::sentence(sentence, reason);
+fn without_truth(sentence: &str) -> Result<Stated, RuleError> {
+    let refused = |reason: String| RuleError::sentence(sentence, reason);
     let tokens = tokens(sentence).map_err(refused)?;
     let mut reader = Reader::new(&tokens);
     if reader.take("estimated") {
@@ -148,8 +148,8 @@ fn without_truth(sentence: &str) -> Result<Stated, InvalidRule> {
 }
 
 impl TryFrom<String> for Stated {
-    type Error = InvalidRule;
-    fn try_from(sentence: String) -> Result<Self, InvalidRule> {
+    type Error = RuleError;
+    fn try_from(sentence: String) -> Result<Self, RuleError> {
         sentence.parse()
     }
 }

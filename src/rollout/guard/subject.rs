@@ -2,7 +2,7 @@
 //!
 //! Each figure is a type that has the limits which make sense for it, so that a limit which points the wrong way, a time
 //! for a rate or a segment of a latency does not compile. What a type cannot exclude is a number: a limit returns
-//! `Result<Rule, InvalidRule>`, which names the argument, its value and what is allowed.
+//! `Result<Rule, RuleError>`, which names the argument, its value and what is allowed.
 //! [`Rollout::guard`](crate::Rollout::guard) takes that `Result` as it is ([`IntoGuard`](super::IntoGuard)), keeps the
 //! first error of its chain, and every call that would expose the candidate returns it. So a chain needs no `?`, nothing
 //! is exposed beside a rule that does not exist, and a rule that goes anywhere else needs the `?` that shows the error
@@ -15,7 +15,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::rule::{Figure, InvalidRule, Limit, Rule};
+use super::rule::{Figure, Limit, Rule, RuleError};
 use crate::stats::Metric;
 
 /// The share of requests that the version failed on: errors, panics, invalid answers, missed deadlines. One that was itself
@@ -137,7 +137,7 @@ pub fn divergence() -> Divergence {
 /// # Errors
 ///
 /// A margin that is not a number from 0 on.
-pub fn as_promised(margin: f64) -> Result<Rule, InvalidRule> {
+pub fn as_promised(margin: f64) -> Result<Rule, RuleError> {
     Rule::new(Figure::Promised, Limit::BelowPromise(margin))
 }
 
@@ -164,7 +164,7 @@ impl ErrorRate {
     /// # Errors
     ///
     /// A rate that is not at least 0 and below 1.
-    pub fn at_most(self, rate: f64) -> Result<Rule, InvalidRule> {
+    pub fn at_most(self, rate: f64) -> Result<Rule, RuleError> {
         self.limited(Limit::AtMost(rate))
     }
 
@@ -173,7 +173,7 @@ impl ErrorRate {
     /// # Errors
     ///
     /// A margin that is not at least 0 and below 1.
-    pub fn at_most_above_live(self, margin: f64) -> Result<Rule, InvalidRule> {
+    pub fn at_most_above_live(self, margin: f64) -> Result<Rule, RuleError> {
         self.limited(Limit::AboveLive(margin))
     }
 
@@ -183,7 +183,7 @@ impl ErrorRate {
     /// # Errors
     ///
     /// A factor that is not between 0.001 and 1,000.
-    pub fn at_most_times_live(self, factor: f64) -> Result<Rule, InvalidRule> {
+    pub fn at_most_times_live(self, factor: f64) -> Result<Rule, RuleError> {
         self.limited(Limit::TimesLive(factor))
     }
 
@@ -193,16 +193,16 @@ impl ErrorRate {
     /// # Errors
     ///
     /// A factor that is not between 0.001 and 1,000, or a rate that is not at least 0 and below 1.
-    pub fn at_most_times_live_or(self, factor: f64, rate: f64) -> Result<Rule, InvalidRule> {
+    pub fn at_most_times_live_or(self, factor: f64, rate: f64) -> Result<Rule, RuleError> {
         self.limited(Limit::TimesLive(factor))?.or_at_most(rate)
     }
 
-    fn limited(self, limit: Limit) -> Result<Rule, InvalidRule> {
+    fn limited(self, limit: Limit) -> Result<Rule, RuleError> {
         by_segment(Rule::new(Figure::ErrorRate, limit)?, self.by_segment)
     }
 }
 
-fn by_segment(rule: Rule, by_segment: bool) -> Result<Rule, InvalidRule> {
+fn by_segment(rule: Rule, by_segment: bool) -> Result<Rule, RuleError> {
     if by_segment { rule.by_segment() } else { Ok(rule) }
 }
 
@@ -219,7 +219,7 @@ impl Latency {
     /// # Errors
     ///
     /// A quantile that is not between 0.0001 and 0.9999; a time of 0, or of more than a day.
-    pub fn within(self, limit: Duration) -> Result<Rule, InvalidRule> {
+    pub fn within(self, limit: Duration) -> Result<Rule, RuleError> {
         self.limited(Limit::Within(limit))
     }
 
@@ -228,11 +228,11 @@ impl Latency {
     /// # Errors
     ///
     /// A quantile that is not between 0.0001 and 0.9999, or a factor that is not between 0.001 and 1,000.
-    pub fn at_most_times_live(self, factor: f64) -> Result<Rule, InvalidRule> {
+    pub fn at_most_times_live(self, factor: f64) -> Result<Rule, RuleError> {
         self.limited(Limit::TimesLive(factor))
     }
 
-    fn limited(self, limit: Limit) -> Result<Rule, InvalidRule> {
+    fn limited(self, limit: Limit) -> Result<Rule, RuleError> {
         Rule::new(Figure::Latency { quantile: self.quantile }, limit)
     }
 }
@@ -256,7 +256,7 @@ impl Accuracy {
     /// # Errors
     ///
     /// A limit that is not above 0 and at most 1.
-    pub fn at_least(self, limit: f64) -> Result<Rule, InvalidRule> {
+    pub fn at_least(self, limit: f64) -> Result<Rule, RuleError> {
         self.limited(Limit::AtLeast(limit))
     }
 
@@ -265,7 +265,7 @@ impl Accuracy {
     /// # Errors
     ///
     /// A margin that is not at least 0 and below 1.
-    pub fn at_most_below_live(self, margin: f64) -> Result<Rule, InvalidRule> {
+    pub fn at_most_below_live(self, margin: f64) -> Result<Rule, RuleError> {
         self.limited(Limit::BelowLive(margin))
     }
 
@@ -275,11 +275,11 @@ impl Accuracy {
     /// # Errors
     ///
     /// A factor that is not between 0.001 and 1,000.
-    pub fn at_most_times_live(self, factor: f64) -> Result<Rule, InvalidRule> {
+    pub fn at_most_times_live(self, factor: f64) -> Result<Rule, RuleError> {
         self.limited(Limit::TimesLive(factor))
     }
 
-    pub(crate) fn limited(self, limit: Limit) -> Result<Rule, InvalidRule> {
+    pub(crate) fn limited(self, limit: Limit) -> Result<Rule, RuleError> {
         by_segment(Rule::new(Figure::Quality { metric: Metric::Accuracy }, limit)?, self.by_segment)
     }
 }
@@ -295,7 +295,7 @@ impl YesOrNoFigure {
     /// # Errors
     ///
     /// A limit that is not above 0 and at most 1.
-    pub fn at_least(self, limit: f64) -> Result<Rule, InvalidRule> {
+    pub fn at_least(self, limit: f64) -> Result<Rule, RuleError> {
         self.limited(Limit::AtLeast(limit))
     }
 
@@ -304,7 +304,7 @@ impl YesOrNoFigure {
     /// # Errors
     ///
     /// A margin that is not at least 0 and below 1.
-    pub fn at_most_below_live(self, margin: f64) -> Result<Rule, InvalidRule> {
+    pub fn at_most_below_live(self, margin: f64) -> Result<Rule, RuleError> {
         self.limited(Limit::BelowLive(margin))
     }
 
@@ -314,11 +314,11 @@ impl YesOrNoFigure {
     /// # Errors
     ///
     /// A factor that is not between 0.001 and 1,000.
-    pub fn at_most_times_live(self, factor: f64) -> Result<Rule, InvalidRule> {
+    pub fn at_most_times_live(self, factor: f64) -> Result<Rule, RuleError> {
         self.limited(Limit::TimesLive(factor))
     }
 
-    fn limited(self, limit: Limit) -> Result<Rule, InvalidRule> {
+    fn limited(self, limit: Limit) -> Result<Rule, RuleError> {
         Rule::new(Figure::Quality { metric: self.0 }, limit)
     }
 }
@@ -335,7 +335,7 @@ impl QualityScore {
     /// # Errors
     ///
     /// A limit that is not above 0 and at most 1.
-    pub fn at_least(self, limit: f64) -> Result<Rule, InvalidRule> {
+    pub fn at_least(self, limit: f64) -> Result<Rule, RuleError> {
         Rule::new(Figure::Quality { metric: self.0 }, Limit::AtLeast(limit))
     }
 
@@ -344,7 +344,7 @@ impl QualityScore {
     /// # Errors
     ///
     /// A margin that is not at least 0 and below 1.
-    pub fn at_most_below_live(self, margin: f64) -> Result<Rule, InvalidRule> {
+    pub fn at_most_below_live(self, margin: f64) -> Result<Rule, RuleError> {
         Rule::new(Figure::Quality { metric: self.0 }, Limit::BelowLive(margin))
     }
 }
@@ -360,7 +360,7 @@ impl QualityLoss {
     /// # Errors
     ///
     /// A limit below 0, or one that could never be exceeded: from 1 on of a Brier score, from 4.605 on of a log-loss.
-    pub fn at_most(self, limit: f64) -> Result<Rule, InvalidRule> {
+    pub fn at_most(self, limit: f64) -> Result<Rule, RuleError> {
         Rule::new(Figure::Quality { metric: self.0 }, Limit::AtMost(limit))
     }
 
@@ -369,7 +369,7 @@ impl QualityLoss {
     /// # Errors
     ///
     /// A margin below 0, or one that could never be exceeded, as of [`at_most`](Self::at_most).
-    pub fn at_most_above_live(self, margin: f64) -> Result<Rule, InvalidRule> {
+    pub fn at_most_above_live(self, margin: f64) -> Result<Rule, RuleError> {
         Rule::new(Figure::Quality { metric: self.0 }, Limit::AboveLive(margin))
     }
 }
@@ -386,7 +386,7 @@ impl AbsoluteError {
     /// # Errors
     ///
     /// A margin that is not a number from 0 on.
-    pub fn at_most_above_live(self, margin: f64) -> Result<Rule, InvalidRule> {
+    pub fn at_most_above_live(self, margin: f64) -> Result<Rule, RuleError> {
         Rule::new(Figure::Quality { metric: Metric::Mae }, Limit::AboveLive(margin))
     }
 }
@@ -405,7 +405,7 @@ impl BusinessFigure {
     /// # Errors
     ///
     /// A limit that is not finite.
-    pub fn at_most(self, limit: f64) -> Result<Rule, InvalidRule> {
+    pub fn at_most(self, limit: f64) -> Result<Rule, RuleError> {
         self.limited(Limit::AtMost(limit))
     }
 
@@ -414,7 +414,7 @@ impl BusinessFigure {
     /// # Errors
     ///
     /// A limit that is not finite.
-    pub fn at_least(self, limit: f64) -> Result<Rule, InvalidRule> {
+    pub fn at_least(self, limit: f64) -> Result<Rule, RuleError> {
         self.limited(Limit::AtLeast(limit))
     }
 
@@ -423,7 +423,7 @@ impl BusinessFigure {
     /// # Errors
     ///
     /// A margin that is not a number from 0 on.
-    pub fn at_most_below_live(self, margin: f64) -> Result<Rule, InvalidRule> {
+    pub fn at_most_below_live(self, margin: f64) -> Result<Rule, RuleError> {
         self.limited(Limit::BelowLive(margin))
     }
 
@@ -432,7 +432,7 @@ impl BusinessFigure {
     /// # Errors
     ///
     /// A margin that is not a number from 0 on.
-    pub fn at_most_above_live(self, margin: f64) -> Result<Rule, InvalidRule> {
+    pub fn at_most_above_live(self, margin: f64) -> Result<Rule, RuleError> {
         self.limited(Limit::AboveLive(margin))
     }
 
@@ -442,11 +442,11 @@ impl BusinessFigure {
     /// # Errors
     ///
     /// A factor that is not between 0.001 and 1,000.
-    pub fn at_least_times_live(self, factor: f64) -> Result<Rule, InvalidRule> {
+    pub fn at_least_times_live(self, factor: f64) -> Result<Rule, RuleError> {
         self.limited(Limit::AtLeastTimesLive(factor))
     }
 
-    pub(crate) fn limited(self, limit: Limit) -> Result<Rule, InvalidRule> {
+    pub(crate) fn limited(self, limit: Limit) -> Result<Rule, RuleError> {
         Rule::new(Figure::Kpi { name: self.name }, limit)
     }
 }
@@ -463,7 +463,7 @@ impl Divergence {
     /// # Errors
     ///
     /// A limit that is not at least 0 and below 1.
-    pub fn at_most(self, limit: f64) -> Result<Rule, InvalidRule> {
+    pub fn at_most(self, limit: f64) -> Result<Rule, RuleError> {
         Rule::new(Figure::Divergence, Limit::AtMost(limit))
     }
 }

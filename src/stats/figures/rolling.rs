@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::tally::Tally;
 use crate::base::clock::Timestamp;
-use crate::base::invalid::{InvalidArgument, checked_when_read};
+use crate::base::invalid::{ArgumentError, checked_when_read};
 use crate::task::task::TaskKind;
 
 /// How far back rolling figures look.
@@ -17,7 +17,7 @@ use crate::task::task::TaskKind;
 /// use switchback::stats::WindowConfig;
 ///
 /// let config = WindowConfig::default().predictions(5_000)?.span(Duration::from_secs(3_600))?;
-/// # Ok::<(), switchback::InvalidArgument>(())
+/// # Ok::<(), switchback::ArgumentError>(())
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(remote = "Self", default, deny_unknown_fields)]
@@ -37,7 +37,7 @@ impl WindowConfig {
     /// # Errors
     ///
     /// 0 predictions.
-    pub fn predictions(self, predictions: u64) -> Result<Self, InvalidArgument> {
+    pub fn predictions(self, predictions: u64) -> Result<Self, ArgumentError> {
         Self { predictions, ..self }.checked()
     }
 
@@ -47,7 +47,7 @@ impl WindowConfig {
     /// # Errors
     ///
     /// No time at all.
-    pub fn span(self, span: Duration) -> Result<Self, InvalidArgument> {
+    pub fn span(self, span: Duration) -> Result<Self, ArgumentError> {
         Self { span, ..self }.checked()
     }
 
@@ -57,20 +57,20 @@ impl WindowConfig {
     /// # Errors
     ///
     /// A number that is not in `2..=240`.
-    pub fn slots(self, slots: u16) -> Result<Self, InvalidArgument> {
+    pub fn slots(self, slots: u16) -> Result<Self, ArgumentError> {
         Self { slots, ..self }.checked()
     }
 
-    fn checked(self) -> Result<Self, InvalidArgument> {
+    fn checked(self) -> Result<Self, ArgumentError> {
         self.check().map(|()| self)
     }
 
-    fn check(&self) -> Result<(), InvalidArgument> {
+    fn check(&self) -> Result<(), ArgumentError> {
         let Self { predictions, span, slots } = *self;
-        InvalidArgument::unless(predictions > 0, "the window of predictions", predictions, "1 or more")?;
-        InvalidArgument::unless(!span.is_zero(), "the span of the window of time", "0 s", "more than 0 s")?;
+        ArgumentError::unless(predictions > 0, "the window of predictions", predictions, "1 or more")?;
+        ArgumentError::unless(!span.is_zero(), "the span of the window of time", "0 s", "more than 0 s")?;
         let few = (2..=240).contains(&slots);
-        InvalidArgument::unless(few, "the number of slots of a window", slots, "2 to 240")
+        ArgumentError::unless(few, "the number of slots of a window", slots, "2 to 240")
     }
 
     fn slot_count(&self) -> u64 {

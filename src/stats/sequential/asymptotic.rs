@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::counts::{Additive, Arms, ByOdds};
 use super::e_value::{EValue, ln};
 use super::test::{Claim, SequentialTest};
-use crate::base::invalid::{InvalidArgument, checked_when_read};
+use crate::base::invalid::{ArgumentError, checked_when_read};
 use crate::stats::figures::fixed::{Moments, Sign, seen};
 
 /// Values without bounds: how many, their sum and the sum of their squares, in fixed point.
@@ -114,13 +114,13 @@ impl Asymptotic {
     /// # Errors
     ///
     /// A margin that is not finite.
-    pub fn new(claim: Claim, margin: f64) -> Result<Self, InvalidArgument> {
+    pub fn new(claim: Claim, margin: f64) -> Result<Self, ArgumentError> {
         let test = Self::at(claim, margin);
         test.check().map(|()| test)
     }
 
-    fn check(&self) -> Result<(), InvalidArgument> {
-        InvalidArgument::unless(self.margin.is_finite(), "the margin", self.margin, "finite")
+    fn check(&self) -> Result<(), ArgumentError> {
+        ArgumentError::unless(self.margin.is_finite(), "the margin", self.margin, "finite")
     }
 
     /// The same at a margin that is known to be one.

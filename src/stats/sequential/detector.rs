@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::bets::{Bets, Weights, log_spaced};
 use super::counts::Events;
 use super::e_value::{EValue, exp, ln};
-use crate::base::invalid::InvalidArgument;
+use crate::base::invalid::ArgumentError;
 
 /// Says when a rate has risen above a reference, with a guaranteed average run length: while the rate stays at or below
 /// the reference, an alarm comes after `run_length` units on average, or later, however the rate moves below it.
@@ -24,7 +24,7 @@ use crate::base::invalid::InvalidArgument;
 /// assert!(!detector.alarm());
 /// (0..20).for_each(|_| detector.observe(Events { events: 6, units: 20 }));
 /// assert!(detector.alarm());
-/// # Ok::<(), switchback::InvalidArgument>(())
+/// # Ok::<(), switchback::ArgumentError>(())
 /// ```
 #[derive(Debug, Clone)]
 pub struct RateDetector {
@@ -52,11 +52,11 @@ impl RateDetector {
     /// # Errors
     ///
     /// A reference that is not from 1e-6 to 1 - 1e-6, or a run length below 1 or that is not finite.
-    pub fn new(reference: f64, run_length: f64) -> Result<Self, InvalidArgument> {
+    pub fn new(reference: f64, run_length: f64) -> Result<Self, ArgumentError> {
         let valid = (1e-6..=1.0 - 1e-6).contains(&reference);
-        InvalidArgument::unless(valid, "the reference", reference, "from 1e-6 to 1 - 1e-6")?;
+        ArgumentError::unless(valid, "the reference", reference, "from 1e-6 to 1 - 1e-6")?;
         let valid = run_length >= 1.0 && run_length.is_finite();
-        InvalidArgument::unless(valid, "the run length", run_length, "1 or more, and finite")?;
+        ArgumentError::unless(valid, "the run length", run_length, "1 or more, and finite")?;
         Ok(Self::nearest(reference, run_length))
     }
 
@@ -80,11 +80,11 @@ impl RateDetector {
     /// # Errors
     ///
     /// Those of [`new`](Self::new), or as many statistics as no detector has: the state is another release's.
-    pub fn resume(state: &DetectorState) -> Result<Self, InvalidArgument> {
+    pub fn resume(state: &DetectorState) -> Result<Self, ArgumentError> {
         let mut detector = Self::new(state.reference, state.run_length)?;
         let (found, known) = (state.statistics.len(), detector.logs.len());
         let allowed = format!("{known}, as `state` gives");
-        InvalidArgument::unless(found == known, "the number of statistics of a detector", found, allowed)?;
+        ArgumentError::unless(found == known, "the number of statistics of a detector", found, allowed)?;
         for (log, statistic) in detector.logs.iter_mut().zip(&state.statistics) {
             *log = statistic.ln();
         }

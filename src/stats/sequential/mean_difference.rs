@@ -9,7 +9,7 @@ use super::bets::{Wealth, Weights, log_spaced};
 use super::counts::{ByOdds, Events, Odds, Scores};
 use super::e_value::{EValue, ln_1p_down};
 use super::test::{Claim, SequentialTest};
-use crate::base::invalid::InvalidArgument;
+use crate::base::invalid::ArgumentError;
 use crate::base::ordered::OrderedMap;
 
 /// How much larger the mean loss of the candidate's units is than that of live's, in absolute terms: a business figure, a
@@ -40,7 +40,7 @@ impl MeanDifference {
     /// # Errors
     ///
     /// A margin that is not from -1 to 1.
-    pub fn new(claim: Claim, margin: f64) -> Result<Self, InvalidArgument> {
+    pub fn new(claim: Claim, margin: f64) -> Result<Self, ArgumentError> {
         allowed::difference(margin).map(|()| Self::nearest(claim, margin))
     }
 
@@ -55,7 +55,7 @@ impl MeanDifference {
     /// # Errors
     ///
     /// A centre that is not from 0 to 1.
-    pub fn centred_at(self, centre: f64) -> Result<Self, InvalidArgument> {
+    pub fn centred_at(self, centre: f64) -> Result<Self, ArgumentError> {
         allowed::centre(centre).map(|()| self.centred_near(centre))
     }
 
@@ -180,7 +180,7 @@ impl RateDifference {
     /// # Errors
     ///
     /// A margin that is not from -1 to 1, or a centre that is not from 0 to 1.
-    pub fn new(claim: Claim, margin: f64, centre: f64) -> Result<Self, InvalidArgument> {
+    pub fn new(claim: Claim, margin: f64, centre: f64) -> Result<Self, ArgumentError> {
         allowed::difference(margin)?;
         allowed::centre(centre)?;
         Ok(Self::nearest(claim, margin, centre))

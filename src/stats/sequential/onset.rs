@@ -30,7 +30,7 @@ use super::test::SequentialTest;
 /// (0..5).for_each(|_| blocks.add(&harmful, 100));
 /// assert!(test.e_value(&blocks.total()).p_value() > 0.5); // buried
 /// assert!(blocks.since_any(|counts| test.e_value(counts)).p_value() < 0.001);
-/// # Ok::<(), switchback::InvalidArgument>(())
+/// # Ok::<(), switchback::ArgumentError>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]

@@ -10,7 +10,7 @@ use super::bets::{Bets, Wealth, Weights, log_spaced};
 use super::counts::{Additive, PairedEvents, Scores};
 use super::e_value::EValue;
 use super::test::{Claim, SequentialTest};
-use crate::base::invalid::InvalidArgument;
+use crate::base::invalid::ArgumentError;
 
 /// The stakes, as parts of the largest that cannot lose more than there is. From 5 %: what is smaller pays off only in
 /// differences that take ten thousands of pairs. Measured for 1 to 10 percentage points at 2 to 20 % discordant pairs.
@@ -32,7 +32,7 @@ fn parts() -> Vec<f64> {
 /// let wrong = PairedEvents { neither: 880, only_live: 20, only_candidate: 80, both: 20 };
 /// let harm = PairedDifference::new(Claim::Harm, 0.01)?;
 /// assert!(harm.e_value(&wrong).p_value() < 0.01);
-/// # Ok::<(), switchback::InvalidArgument>(())
+/// # Ok::<(), switchback::ArgumentError>(())
 /// ```
 #[derive(Debug, Clone)]
 pub struct PairedDifference {
@@ -51,7 +51,7 @@ impl PairedDifference {
     /// # Errors
     ///
     /// A margin that is not from -1 to 1.
-    pub fn new(claim: Claim, margin: f64) -> Result<Self, InvalidArgument> {
+    pub fn new(claim: Claim, margin: f64) -> Result<Self, ArgumentError> {
         allowed::difference(margin).map(|()| Self::nearest(claim, margin))
     }
 
@@ -136,11 +136,11 @@ impl PairedHidden {
     /// # Errors
     ///
     /// A margin that is not from -1 to 1, or a share that is not from 0.001 to 1.
-    pub fn new(claim: Claim, margin: f64, explored: Option<f64>) -> Result<Self, InvalidArgument> {
+    pub fn new(claim: Claim, margin: f64, explored: Option<f64>) -> Result<Self, ArgumentError> {
         allowed::difference(margin)?;
         if let Some(share) = explored {
             let valid = (LEAST_EXPLORED..=1.0).contains(&share);
-            InvalidArgument::unless(valid, "the share that is explored", share, "from 0.001 to 1")?;
+            ArgumentError::unless(valid, "the share that is explored", share, "from 0.001 to 1")?;
         }
         Ok(Self::nearest(claim, margin, explored))
     }
@@ -193,7 +193,7 @@ impl PairedScores {
     /// # Errors
     ///
     /// A margin that is not from -1 to 1.
-    pub fn new(claim: Claim, margin: f64) -> Result<Self, InvalidArgument> {
+    pub fn new(claim: Claim, margin: f64) -> Result<Self, ArgumentError> {
         allowed::difference(margin).map(|()| Self::nearest(claim, margin))
     }
 
@@ -227,7 +227,7 @@ impl PairedRatio {
     /// # Errors
     ///
     /// A margin that is not from 0.001 to 1,000 times.
-    pub fn new(claim: Claim, times: f64) -> Result<Self, InvalidArgument> {
+    pub fn new(claim: Claim, times: f64) -> Result<Self, ArgumentError> {
         allowed::times(times).map(|()| Self::nearest(claim, times))
     }
 

@@ -10,7 +10,7 @@ use super::bets::{Wealth, Weights, log_spaced};
 use super::counts::{ByOdds, Events, Odds};
 use super::e_value::{EValue, exp, ln, ln_down};
 use super::test::{Claim, SequentialTest};
-use crate::base::invalid::{InvalidArgument, checked_when_read};
+use crate::base::invalid::{ArgumentError, checked_when_read};
 use crate::base::ordered::OrderedMap;
 
 /// How many times as often a unit of the candidate's has an event as one of live's: errors on a canary at most 1.25
@@ -58,11 +58,11 @@ impl RateRatio {
     /// # Errors
     ///
     /// A margin that is not from 0.001 to 1,000 times.
-    pub fn new(claim: Claim, times: f64) -> Result<Self, InvalidArgument> {
+    pub fn new(claim: Claim, times: f64) -> Result<Self, ArgumentError> {
         allowed::times(times).map(|()| Self::nearest(claim, times))
     }
 
-    fn check(&self) -> Result<(), InvalidArgument> {
+    fn check(&self) -> Result<(), ArgumentError> {
         allowed::times(self.times)
     }
 

@@ -9,7 +9,7 @@ use super::bets::{Bets, Wealth, Weights, log_spaced};
 use super::counts::{Additive, Arms};
 use super::e_value::{EValue, ln, ln_sum_exp};
 use super::test::{Claim, SequentialTest};
-use crate::base::invalid::{InvalidArgument, checked_when_read};
+use crate::base::invalid::{ArgumentError, checked_when_read};
 use crate::base::ordered::OrderedMap;
 
 /// The contribution of one unit to a ratio's numerator and denominator: of a precision, 1 in 1 for a false alarm, 0 in
@@ -34,16 +34,16 @@ impl Part {
     /// # Errors
     ///
     /// A whole above [`LARGEST`](Self::LARGEST), or a part above the whole.
-    pub fn of(part: u8, whole: u8) -> Result<Self, InvalidArgument> {
+    pub fn of(part: u8, whole: u8) -> Result<Self, ArgumentError> {
         let adds = Self { part, whole };
         adds.check().map(|()| adds)
     }
 
-    fn check(&self) -> Result<(), InvalidArgument> {
+    fn check(&self) -> Result<(), ArgumentError> {
         let Self { part, whole } = *self;
-        InvalidArgument::unless(whole <= Self::LARGEST, "the whole that a unit adds", whole, "at most 2")?;
+        ArgumentError::unless(whole <= Self::LARGEST, "the whole that a unit adds", whole, "at most 2")?;
         let allowed = "at most the whole";
-        InvalidArgument::unless(part <= whole, "the part that a unit adds", part, allowed)
+        ArgumentError::unless(part <= whole, "the part that a unit adds", part, allowed)
     }
 
     /// `part` of `whole`, both cut to what a unit may add.
@@ -197,7 +197,7 @@ pub enum RatioMargin {
 }
 
 impl RatioMargin {
-    fn check(self) -> Result<(), InvalidArgument> {
+    fn check(self) -> Result<(), ArgumentError> {
         match self {
             Self::Above(margin) => allowed::difference(margin),
             Self::Times(times) => allowed::times(times),
@@ -233,7 +233,7 @@ impl RatioMargin {
 /// alarms.count(quiet, false_alarm, 120); // the candidate alone
 /// let harm = PairedRatioTest::new(Claim::Harm, RatioMargin::Above(0.02), 1)?;
 /// assert!(harm.e_value(&alarms).p_value() < 0.001);
-/// # Ok::<(), switchback::InvalidArgument>(())
+/// # Ok::<(), switchback::ArgumentError>(())
 /// ```
 #[derive(Debug, Clone)]
 pub struct PairedRatioTest(Nuisance);
@@ -250,7 +250,7 @@ impl PairedRatioTest {
     /// # Errors
     ///
     /// A margin that is not from -1 to 1, or from 0.001 to 1,000 times; a largest whole that is neither 1 nor 2.
-    pub fn new(claim: Claim, margin: RatioMargin, largest: u8) -> Result<Self, InvalidArgument> {
+    pub fn new(claim: Claim, margin: RatioMargin, largest: u8) -> Result<Self, ArgumentError> {
         margin.check()?;
         allowed::largest(largest, Part::LARGEST)?;
         Ok(Self::nearest(claim, margin, largest))
@@ -278,7 +278,7 @@ impl SplitRatioTest {
     /// # Errors
     ///
     /// As [`PairedRatioTest::new`].
-    pub fn new(claim: Claim, margin: RatioMargin, largest: u8) -> Result<Self, InvalidArgument> {
+    pub fn new(claim: Claim, margin: RatioMargin, largest: u8) -> Result<Self, ArgumentError> {
         margin.check()?;
         allowed::largest(largest, Part::LARGEST)?;
         Ok(Self::nearest(claim, margin, largest))
@@ -315,7 +315,7 @@ impl RatioLimit {
     /// # Errors
     ///
     /// A limit that is not from 1e-9 to 1 - 1e-9; a largest whole that is neither 1 nor 2.
-    pub fn new(claim: Claim, limit: f64, largest: u8) -> Result<Self, InvalidArgument> {
+    pub fn new(claim: Claim, limit: f64, largest: u8) -> Result<Self, ArgumentError> {
         allowed::limit(limit)?;
         allowed::largest(largest, Part::LARGEST)?;
         Ok(Self::nearest(claim, limit, largest))

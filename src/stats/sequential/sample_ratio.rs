@@ -26,7 +26,7 @@ use super::test::SequentialTest;
 /// counted.at(odds).live.units = 8_900;
 /// let mismatch = SampleRatio::default().e_value(&counted);
 /// assert!(mismatch.p_value() > SampleRatio::ALPHA); // 1,100 of 10,000 is suspicious, and not yet an alarm
-/// # Ok::<(), switchback::InvalidShare>(())
+/// # Ok::<(), switchback::ShareError>(())
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct SampleRatio {

@@ -5,7 +5,7 @@ use super::bets::{Bets, Wealth, Weights, log_spaced};
 use super::counts::{Events, Scores};
 use super::e_value::EValue;
 use super::test::{Claim, SequentialTest};
-use crate::base::invalid::InvalidArgument;
+use crate::base::invalid::ArgumentError;
 
 /// Whether a rate keeps to a fixed limit: an error budget, the share of answers slower than a promised time.
 ///
@@ -19,7 +19,7 @@ use crate::base::invalid::InvalidArgument;
 /// // At most 1 % of requests may fail; 12 of 300 did.
 /// let harm = Rate::new(Claim::Harm, 0.01)?;
 /// assert!(harm.e_value(&Events { events: 12, units: 300 }).p_value() < 0.01);
-/// # Ok::<(), switchback::InvalidArgument>(())
+/// # Ok::<(), switchback::ArgumentError>(())
 /// ```
 #[derive(Debug, Clone)]
 pub struct Rate {
@@ -37,7 +37,7 @@ impl Rate {
     /// # Errors
     ///
     /// A limit that is not from 1e-9 to 1 - 1e-9.
-    pub fn new(claim: Claim, limit: f64) -> Result<Self, InvalidArgument> {
+    pub fn new(claim: Claim, limit: f64) -> Result<Self, ArgumentError> {
         allowed::limit(limit).map(|()| Self::nearest(claim, limit))
     }
 
@@ -104,7 +104,7 @@ impl Mean {
     /// # Errors
     ///
     /// A limit that is not from 1e-9 to 1 - 1e-9.
-    pub fn new(claim: Claim, limit: f64) -> Result<Self, InvalidArgument> {
+    pub fn new(claim: Claim, limit: f64) -> Result<Self, ArgumentError> {
         allowed::limit(limit).map(|()| Self::nearest(claim, limit))
     }
 

@@ -20,7 +20,7 @@ use switchback::plan::{Allocation, Bake};
 use switchback::stats::WindowConfig;
 use switchback::stats::sequential::{DetectorState, Part, RateDetector};
 use switchback::{
-    BuildError, Builder, Clock, InvalidArgument, Kpi, ModelHandle, Outcome, Plan, Step, Task, Timestamp,
+    ArgumentError, BuildError, Builder, Clock, Kpi, ModelHandle, Outcome, Plan, Step, Task, Timestamp,
     closure, guard,
 };
 
@@ -179,7 +179,7 @@ fn a_clock_is_turned_to_the_end_of_time_and_no_further() {
     assert_eq!(clock.now().plus(Duration::MAX), clock.now());
 }
 
-type Set = Box<dyn Fn(Builder<f64, f64>) -> Result<Builder<f64, f64>, InvalidArgument>>;
+type Set = Box<dyn Fn(Builder<f64, f64>) -> Result<Builder<f64, f64>, ArgumentError>>;
 
 const TIMES: [Duration; 4] =
     [Duration::ZERO, Duration::from_nanos(1), Duration::from_secs(u32::MAX as u64), Duration::MAX];
@@ -189,7 +189,7 @@ const FRACTIONS: [f64; 6] = [f64::NEG_INFINITY, -1.0, 0.0, f64::MAX, f64::INFINI
 /// A setter at each of its extremes.
 fn each<T: Copy + 'static>(
     extremes: impl IntoIterator<Item = T>,
-    set: impl Fn(Builder<f64, f64>, T) -> Result<Builder<f64, f64>, InvalidArgument> + Clone + 'static,
+    set: impl Fn(Builder<f64, f64>, T) -> Result<Builder<f64, f64>, ArgumentError> + Clone + 'static,
 ) -> Vec<Set> {
     extremes
         .into_iter()
@@ -207,7 +207,7 @@ fn setters() -> Vec<(&'static str, Vec<Set>)> {
     let times = |limits: fn(Duration) -> Limits| each(TIMES, move |b, time| Ok(b.limits(limits(time))));
     let retention = |of: fn(Duration) -> Retention| each(TIMES, move |b, time| Ok(b.retention(of(time))));
     let windows =
-        |config: Result<WindowConfig, InvalidArgument>| config.map(|config| Limits::new().windows(config));
+        |config: Result<WindowConfig, ArgumentError>| config.map(|config| Limits::new().windows(config));
     vec![
         ("handle/builder.rs seed", each([0, u64::MAX], |b, seed| Ok(b.seed(seed)))),
         (

@@ -10,7 +10,7 @@ use std::thread;
 use std::time::Duration;
 
 use switchback::fleet::{
-    Bucket, Key, Over, Read, Store, StoreError, StoreOutcome, StoreSuite, StoreUnfit, Tag, conformance,
+    Bucket, Key, Over, Read, Store, StoreError, StoreOutcome, StoreSuite, Tag, UnfitStoreError, conformance,
 };
 
 use crate::common::decoded;
@@ -396,7 +396,7 @@ fn a_server_that_does_not_look_at_conditions_is_refused_before_anything_is_put()
         for _ in 0..2 {
             let told = store.put(&head(), b"one", Over::Nothing).unwrap_err();
             assert!(
-                matches!(&told, StoreError::Unfit { found: StoreUnfit::Answer { .. } }),
+                matches!(&told, StoreError::Unfit { found: UnfitStoreError::Answer { .. } }),
                 "{header}: {told}"
             );
             assert!(told.to_string().contains("not fit for a fleet"), "{told}");

@@ -22,6 +22,8 @@ struct World {
     members: Vec<(Handle, Arc<Wire>)>,
     chance: Chance,
     ended: usize,
+    /// Who is asked of the candidate is drawn from it, by each process from its own.
+    seed: u64,
 }
 
 /// So often is each process asked, and ticks.
@@ -33,15 +35,17 @@ fn version(name: &str) -> Box<dyn Model<f64, f64>> {
 }
 
 impl World {
-    fn new(members: usize) -> Self {
+    fn new(members: usize, seed: u64) -> Self {
         let clock = Clock::manual(Timestamp::from_unix_seconds(1_800_000_000));
         let store = Arc::new(InMemory::new(clock.clone()));
-        let mut world = Self { clock, store, members: Vec::new(), chance: Chance(5), ended: 0 };
+        let mut world =
+            Self { clock, store, members: Vec::new(), chance: Chance(seed), ended: 0, seed: seed << 32 };
         (0..members).for_each(|_| world.start());
         world
     }
 
     fn start(&mut self) {
+        self.seed += 1;
         let (line, wire) = Line::new(&self.store);
         let seconds = Duration::from_secs;
         let timing = FleetTiming::new().poll(seconds(5)).row(seconds(10)).tick(seconds(5));
@@ -52,6 +56,7 @@ impl World {
             .task(Task::binary(|p: &f64| *p))
             .threads(Threads::manual().stripes(1).tick_every(STEP))
             .clock(self.clock.clone())
+            .seed(self.seed)
             .fleet(Fleet::on(line).timing(timing))
             .build()
             .unwrap();
@@ -115,9 +120,13 @@ impl World {
 /// Bug: a candidate that took processes down was found by nobody, since none of them could say so: each process that was started in
 /// the place of another exposed it again. Cause: what was judged is what processes count, and one that ends has counted nothing.
 /// Fix: that they end without a word is counted.
+///
+/// Bug: the test failed once in a while. Cause: nothing was seeded, and by chance three of four ended within a minute, for which the
+/// candidate is held until somebody looks. Fix: requests are seeded, and whoever looks lets it go on: which process has which name, and so
+/// which one judges, is drawn by each of them all the same.
 #[test]
 fn a_candidate_that_takes_down_who_asks_it_now_and_then_is_taken_off() {
-    let mut world = World::new(4);
+    let mut world = World::new(4, 6);
     world.minutes(60, false);
     // Processes end now and then anyway.
     world.kill(1);
@@ -126,9 +135,13 @@ fn a_candidate_that_takes_down_who_asks_it_now_and_then_is_taken_off() {
     world.members[0].0.stage("v2", closure("v2@1", |_: &f64| Ok(0.75))).unwrap().canary(0.01).unwrap();
     let before = world.ended;
     let mut steps = 0;
-    while world.causes().is_empty() && steps < 12 * 120 {
+    while world.causes().is_empty() && steps < 12 * 240 {
         world.step(true);
         steps += 1;
+        // Whoever started it and cannot believe it.
+        if steps % 12 == 0 && world.phases() == BTreeSet::from(["Staged".to_owned()]) {
+            world.members[0].0.rollout("v2").unwrap().resume().unwrap();
+        }
     }
     let told = world.causes();
     let Some(Cause::ProcessesEnded { ends, spared_ends, exposed, spared, .. }) = told.first() else {
@@ -153,7 +166,7 @@ fn a_candidate_that_takes_down_who_asks_it_now_and_then_is_taken_off() {
 /// Each process is gone as soon as it exposes the candidate: long before there is evidence, it is held.
 #[test]
 fn a_candidate_that_takes_down_all_at_once_is_held() {
-    let mut world = World::new(4);
+    let mut world = World::new(4, 5);
     world.minutes(5, false);
     world.members[0].0.stage("v2", closure("v2@1", |_: &f64| Ok(0.75))).unwrap().canary(0.5).unwrap();
     world.minutes(3, true);
@@ -172,8 +185,7 @@ fn a_candidate_that_takes_down_all_at_once_is_held() {
 #[test]
 fn processes_that_end_as_often_as_ever_are_no_evidence_against_a_candidate() {
     for seed in 1..=4 {
-        let mut world = World::new(4);
-        world.chance = Chance(seed);
+        let mut world = World::new(4, seed);
         let live = |world: &mut World, minutes: u64| {
             for _ in 0..12 * minutes {
                 world.step(false);
@@ -200,7 +212,7 @@ fn processes_that_end_as_often_as_ever_are_no_evidence_against_a_candidate() {
 /// Whoever says goodbye has not ended without a word, and neither has anybody while the store could not be asked.
 #[test]
 fn deploys_and_outages_of_the_store_are_no_ends() {
-    let mut world = World::new(3);
+    let mut world = World::new(3, 5);
     world.minutes(2, false);
     world.members[0].0.stage("v2", closure("v2@1", |_: &f64| Ok(0.75))).unwrap().canary(0.5).unwrap();
     world.minutes(2, false);
@@ -225,7 +237,7 @@ fn deploys_and_outages_of_the_store_are_no_ends() {
 /// somebody lets it go on.
 #[test]
 fn a_candidate_is_held_where_many_processes_end_at_once_and_goes_on_when_it_is_told_to() {
-    let mut world = World::new(6);
+    let mut world = World::new(6, 5);
     world.minutes(60, false);
     world.members[0].0.stage("v2", closure("v2@1", |_: &f64| Ok(0.75))).unwrap().canary(0.5).unwrap();
     world.minutes(3, false);

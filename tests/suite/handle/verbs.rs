@@ -4,9 +4,7 @@ use std::time::Duration;
 
 use switchback::events::EventKind;
 use switchback::options::{Labels, Limits, Retention, Shadowing, Threads};
-use switchback::{
-    BuildError, InvalidArgument, ModelHandle, Plan, RollbackOutcome, RolloutError, Step, guard,
-};
+use switchback::{ArgumentError, BuildError, ModelHandle, Plan, RollbackOutcome, RolloutError, Step, guard};
 
 use crate::common::*;
 
@@ -122,9 +120,7 @@ fn an_option_that_makes_no_sense_is_refused_by_name() {
         )
         .build()
         {
-            Err(BuildError::Option(InvalidArgument { argument, value, .. })) => {
-                (argument.into_owned(), value)
-            }
+            Err(BuildError::Option(ArgumentError { argument, value, .. })) => (argument.into_owned(), value),
             other => panic!("{other:?}"),
         };
     assert_eq!(

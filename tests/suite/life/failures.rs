@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use switchback::guard::{InvalidRule, Rule};
+use switchback::guard::{Rule, RuleError};
 use switchback::options::Shadowing;
 use switchback::{Answer, Outcome, Step, guard};
 
@@ -30,7 +30,7 @@ fn yes(_: &Ask, _: &Answer<Said>) -> Option<Outcome> {
 }
 
 /// An equal candidate beside a live that fails as often, by chance of its own.
-fn equally_unlucky(seed: u64, share: f64, shadow: bool, rule: Result<Rule, InvalidRule>) -> Fate {
+fn equally_unlucky(seed: u64, share: f64, shadow: bool, rule: Result<Rule, RuleError>) -> Fate {
     let clock = clock();
     let builder = service(&clock, seed).live("v1", version("one", &clock, unlucky(1, share)));
     let builder = if shadow { builder.shadowing(Shadowing::new()) } else { builder };

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use switchback::guard;
-use switchback::guard::{InvalidRule, Rule};
+use switchback::guard::{Rule, RuleError};
 use switchback::options::Limits;
 
 use super::{by_chance, each_seed};
@@ -52,7 +52,7 @@ type Rate = fn(&Ask) -> f64;
 
 /// A canary of 50 % of a version that fails as often as `candidate` says, beside a live that fails as often as `live` says, each
 /// by chance of its own. No breaker.
-fn failing(seed: u64, seconds: u64, rule: Result<Rule, InvalidRule>, [live, candidate]: [Rate; 2]) -> Fate {
+fn failing(seed: u64, seconds: u64, rule: Result<Rule, RuleError>, [live, candidate]: [Rate; 2]) -> Fate {
     let clock = clock();
     let on = |name: &str, purpose: u64, rate: Rate| -> Version {
         version(name, &clock, move |ask: &Ask| {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use switchback::guard::{InvalidRule, Rule};
+use switchback::guard::{Rule, RuleError};
 use switchback::options::Limits;
 use switchback::{Step, guard};
 
@@ -21,7 +21,7 @@ fn batches(
     seed: u64,
     (calls, rows): (u64, u64),
     breaker: u32,
-    rule: Result<Rule, InvalidRule>,
+    rule: Result<Rule, RuleError>,
     call: fn(&Ask, u64) -> (Reply, Duration),
 ) -> Fate {
     let clock = clock();

@@ -3,7 +3,7 @@
 use std::f64::consts::TAU;
 use std::time::Duration;
 
-use switchback::guard::{EffectKind, InvalidRule, Rule};
+use switchback::guard::{EffectKind, Rule, RuleError};
 use switchback::{Answer, Kpi, Outcome, Plan, Step, Task, Truth, guard};
 
 use super::{Fates, each_seed};
@@ -17,7 +17,7 @@ fn business(
     seed: u64,
     seconds: u64,
     kpi: Kpi,
-    (rule, plan): (Result<Rule, InvalidRule>, Plan),
+    (rule, plan): (Result<Rule, RuleError>, Plan),
     worth: fn(&Ask, bool) -> f64,
 ) -> Fate {
     let clock = clock();
@@ -116,7 +116,7 @@ fn a_list_that_repeats_the_right_item_is_no_better_for_it() {
 type Flags = fn(f64) -> (f64, f64);
 
 /// Two versions that flag what they flag, over two days and nights, on a canary of 50 %.
-fn by_day_and_night(seed: u64, rule: Result<Rule, InvalidRule>, [live, candidate]: [Flags; 2]) -> Fate {
+fn by_day_and_night(seed: u64, rule: Result<Rule, RuleError>, [live, candidate]: [Flags; 2]) -> Fate {
     const DAY: f64 = 8.0;
     let clock = clock();
     let on = |name: &str, purpose: u64, flags: Flags| -> Version {

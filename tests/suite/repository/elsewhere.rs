@@ -7,7 +7,7 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
 use switchback::Timestamp;
-use switchback::repository::{Draft, Fault, HubModel, Manifest, Repository, RepositoryError};
+use switchback::repository::{Draft, HubModel, Manifest, Repository, RepositoryError, VersionFileError};
 
 use crate::common::Folder;
 
@@ -156,7 +156,10 @@ fn links_are_followed_where_that_is_said_and_they_stay_below_the_model() {
     let late = folder.0.join("models/late");
     let links = |error: RepositoryError| {
         let RepositoryError::Faulty { faults, .. } = error else { panic!("{error}") };
-        faults.iter().filter(|fault| matches!(fault, Fault::NotAFile { what: "a link", .. })).count()
+        faults
+            .iter()
+            .filter(|fault| matches!(fault, VersionFileError::NotAFile { what: "a link", .. }))
+            .count()
     };
     // A cache of a hub's that lies below the model, and a version that is one of its snapshots.
     let model = cache(&late.join(".hub"));

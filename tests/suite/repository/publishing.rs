@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use proptest::prelude::*;
 use switchback::Timestamp;
 use switchback::repository::contract::Contract;
-use switchback::repository::{DataSet, Draft, Fault, Manifest, Repository, RepositoryError};
+use switchback::repository::{DataSet, Draft, Manifest, Repository, RepositoryError, VersionFileError};
 use switchback::testing::Faults;
 
 use crate::common::Folder;
@@ -65,7 +65,7 @@ fn what_others_keep_is_found_without_a_manifest() {
 #[cfg(feature = "drift")]
 #[test]
 fn a_profile_of_training_is_published_with_its_version_and_told_from_anothers() {
-    use switchback::drift::{Cell, InvalidProfile, ReferenceProfile};
+    use switchback::drift::{Cell, ProfileError, ReferenceProfile};
 
     let folder = Folder::new();
     let models = repository(&folder);
@@ -86,9 +86,9 @@ fn a_profile_of_training_is_published_with_its_version_and_told_from_anothers() 
     assert_eq!(manifest("4").reference_profile(), Ok(None));
     let mut others = manifest("4");
     others.profile = Some(serde_json::json!({"schema": 7, "rows": 1, "features": []}));
-    assert_eq!(others.reference_profile(), Err(InvalidProfile::Schema { found: 7 }));
+    assert_eq!(others.reference_profile(), Err(ProfileError::Schema { found: 7 }));
     others.profile = Some(serde_json::json!(["another tool's"]));
-    assert!(matches!(others.reference_profile(), Err(InvalidProfile::Form { .. })));
+    assert!(matches!(others.reference_profile(), Err(ProfileError::Form { .. })));
 }
 
 #[test]
@@ -285,7 +285,7 @@ fn what_a_publisher_left_that_was_killed_is_swept_and_what_one_is_at_is_not() {
     assert!(!aside.exists());
 }
 
-fn faults(models: &Repository) -> Vec<Fault> {
+fn faults(models: &Repository) -> Vec<VersionFileError> {
     match models.verify(&models.get("late", "1").unwrap()) {
         Err(RepositoryError::Faulty { faults, .. }) => faults,
         other => panic!("{other:?}"),
@@ -306,10 +306,12 @@ fn everything_that_is_not_as_it_was_published_is_found_at_once() {
     fs::write(version.join("d.bin"), b"d").unwrap();
     let found = faults(&models);
     assert_eq!(found.len(), 4, "{found:?}");
-    assert!(found.iter().any(|fault| matches!(fault, Fault::Digest { file, .. } if file == "a.bin")));
-    assert!(found.contains(&Fault::Size { file: "b.bin".into(), expected: 4, found: 6 }));
-    assert!(found.contains(&Fault::Missing { file: "c.bin".into() }));
-    assert!(found.contains(&Fault::Unlisted { file: "d.bin".into() }));
+    assert!(
+        found.iter().any(|fault| matches!(fault, VersionFileError::Digest { file, .. } if file == "a.bin"))
+    );
+    assert!(found.contains(&VersionFileError::Size { file: "b.bin".into(), expected: 4, found: 6 }));
+    assert!(found.contains(&VersionFileError::Missing { file: "c.bin".into() }));
+    assert!(found.contains(&VersionFileError::Unlisted { file: "d.bin".into() }));
 }
 
 #[cfg(unix)]
@@ -329,12 +331,15 @@ fn links_and_pipes_are_no_files() {
     fs::hard_link(&outside, version.join("b.bin")).unwrap();
     assert!(std::process::Command::new("mkfifo").arg(version.join("pipe")).status().unwrap().success());
     let found = faults(&models);
-    assert!(found.contains(&Fault::NotAFile { file: "a.bin".into(), what: "a link" }), "{found:?}");
     assert!(
-        found.contains(&Fault::NotAFile { file: "pipe".into(), what: "a device or a pipe" }),
+        found.contains(&VersionFileError::NotAFile { file: "a.bin".into(), what: "a link" }),
         "{found:?}"
     );
-    assert!(found.contains(&Fault::HardLink { file: "b.bin".into(), names: 2 }), "{found:?}");
+    assert!(
+        found.contains(&VersionFileError::NotAFile { file: "pipe".into(), what: "a device or a pipe" }),
+        "{found:?}"
+    );
+    assert!(found.contains(&VersionFileError::HardLink { file: "b.bin".into(), names: 2 }), "{found:?}");
     // A version that is a link to another one is not that one under another name: its manifest says so.
     symlink(&version, folder.0.join("models/late/2")).unwrap();
     let refused = models.get("late", "2").unwrap_err().to_string();

@@ -10,7 +10,9 @@ use switchback::options::Threads;
 use switchback::repository::contract::{
     Checked, Feature, Host, Mismatch, OpenError, Pipelines, Preflight, PreflightError, PreflightFailure,
 };
-use switchback::repository::{Change, Draft, Fault, Repository, RepositoryError, ServeError, Served};
+use switchback::repository::{
+    Change, Draft, Repository, RepositoryError, ServeError, Served, VersionFileError,
+};
 use switchback::versions::{FollowError, OnPublish};
 use switchback::{
     ModelHandle, Phase, Plan, StageError, Task, guard,
@@ -203,7 +205,7 @@ fn other_bytes_than_were_published_are_never_opened() {
     fs::write(&model, &bytes).unwrap();
     let error = late.open("1").unwrap_err();
     let changed = matches!(&error, ServeError::Repository(RepositoryError::Faulty { faults, .. })
-        if matches!(faults[..], [Fault::Digest { .. }]));
+        if matches!(faults[..], [VersionFileError::Digest { .. }]));
     assert!(changed || matches!(error, ServeError::Open(OpenError::Load(_))), "{error}");
 
     // And one that is swapped after it was opened is not loaded.

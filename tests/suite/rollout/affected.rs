@@ -1,7 +1,7 @@
 //! How many users got worse beside the mean, and where nobody can know.
 
 use switchback::decisions::replay;
-use switchback::guard::{self, Affected, AffectedUnits, InvalidRule, Rule};
+use switchback::guard::{self, Affected, AffectedUnits, Rule, RuleError};
 use switchback::operator::figures::{self, FigureValue, Sample};
 use switchback::options::Shadowing;
 use switchback::testing::Scripted;
@@ -41,7 +41,7 @@ fn counted(rollout: &Rollout<f64, f64>) -> AffectedUnits {
 /// Two versions that are right about 80 % of all users each: a tenth of them got worse, and a tenth better.
 fn equal_on_average(
     clock: &Clock,
-    rule: Result<Rule, InvalidRule>,
+    rule: Result<Rule, RuleError>,
     shadowing: bool,
 ) -> (Service, Rollout<f64, f64>) {
     let builder = builder(clock).live("v1", wrong_about("one", 0.0..0.2));

@@ -3,7 +3,7 @@
 use switchback::decisions::{Decision, Recording, replay};
 use switchback::events::EventKind;
 use switchback::guard;
-use switchback::guard::{InvalidRule, Rule, Verdict};
+use switchback::guard::{Rule, RuleError, Verdict};
 use switchback::options::{Labels, Limits, Shadowing, Threads};
 use switchback::stats::Metric;
 use switchback::stats::sequential::EValue;
@@ -327,7 +327,7 @@ fn a_version_is_held_to_what_it_was_published_with() {
 /// Precision and F1 have a denominator of the version's own, and are decided all the same.
 #[test]
 fn ratios_are_compared_on_the_same_inputs() {
-    type Made = fn() -> Result<Rule, InvalidRule>;
+    type Made = fn() -> Result<Rule, RuleError>;
     let rules: [(Made, f64, f64); 3] = [
         (|| guard::precision().at_most_below_live(0.08), 0.75, 0.5),
         (|| guard::f1().at_most_below_live(0.08), 0.3, 0.52),
@@ -387,7 +387,7 @@ fn business_figures_are_compared_on_the_canary() {
             tick(service, &clock);
         }
     };
-    let rules: [fn() -> Result<Rule, InvalidRule>; 4] = [
+    let rules: [fn() -> Result<Rule, RuleError>; 4] = [
         || guard::kpi("purchase").at_least_times_live(0.8),
         || guard::kpi("rating").at_most_below_live(0.3),
         || guard::kpi("revenue").at_most_below_live(4.0),
@@ -424,7 +424,7 @@ fn combinations_that_could_not_be_judged_are_refused_with_the_reason() {
             None => task,
         })
     };
-    let refused = |service: &Service, rule: Result<Rule, InvalidRule>| {
+    let refused = |service: &Service, rule: Result<Rule, RuleError>| {
         let rollout = service.stage("v2", below("two", 0.5)).unwrap().guard(rule);
         let Err(RolloutError::Guard { reason, .. }) = rollout.canary(0.1) else {
             panic!("it was not refused")
@@ -579,7 +579,7 @@ fn a_recording_is_judged_by_other_guards() {
     traffic(&service, &clock, &mut chance, 20, 50);
     let recording: Recording =
         serde_json::from_str(&serde_json::to_string(&rollout.recording().unwrap()).unwrap()).unwrap();
-    let backtest = |rules: &[Result<Rule, InvalidRule>]| {
+    let backtest = |rules: &[Result<Rule, RuleError>]| {
         let rules: Vec<Rule> = rules.iter().cloned().collect::<Result<_, _>>().unwrap();
         recording.backtest(&rules, ErrorBudget::default())
     };

@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use switchback::events::{Cause, Event, EventKind};
 use switchback::guard::{Comparison, Evidence, Guard, Verdict};
 use switchback::options::{Limits, Retention, Shadowing, Threads};
-use switchback::plan::{Bake, OnInconclusive, TransitionRefused};
+use switchback::plan::{Bake, OnInconclusive, TransitionError};
 use switchback::status::Role;
 use switchback::testing::Scripted;
 use switchback::{
@@ -319,7 +319,7 @@ fn a_plan_given_during_a_freeze_begins_when_it_is_over() {
     rollout.run(canaries([0.25, 0.5])).unwrap();
     drive(&service, &clock, 5, 50, 1);
     assert_eq!(rollout.phase(), Phase::Staged);
-    assert_eq!(rollout.canary(0.9), Err(TransitionRefused::FollowsPlan.into()));
+    assert_eq!(rollout.canary(0.9), Err(TransitionError::FollowsPlan.into()));
     service.unfreeze();
     drive(&service, &clock, 1, 0, 1);
     let status = rollout.status().unwrap();
@@ -334,7 +334,7 @@ fn a_paused_plan_stands_still_and_can_be_moved_by_hand() {
     let service = builder(&clock).live("v1", says("one", 0.1)).build().unwrap();
     let rollout = service.stage("v2", says("two", 0.9)).unwrap();
     rollout.run(canaries([0.25, 0.5])).unwrap();
-    assert_eq!(rollout.promote(), Err(TransitionRefused::FollowsPlan.into()));
+    assert_eq!(rollout.promote(), Err(TransitionError::FollowsPlan.into()));
     rollout.pause("lunch");
     drive(&service, &clock, 10, 300, 1);
     assert_eq!(rollout.status().unwrap().weight, share(0.25));
@@ -346,7 +346,7 @@ fn a_paused_plan_stands_still_and_can_be_moved_by_hand() {
     rollout.pause("enough");
     rollout.promote().unwrap();
     assert_eq!(service.live(), "v2");
-    let over = RolloutError::from(TransitionRefused::Over { phase: Phase::Promoted });
+    let over = RolloutError::from(TransitionError::Over { phase: Phase::Promoted });
     assert_eq!(rollout.canary(0.5), Err(over));
 }
 

@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 use switchback::stats::sequential::*;
-use switchback::{InvalidArgument, Share};
+use switchback::{ArgumentError, Share};
 
 fn odds(share: f64) -> Odds {
     Odds::new(Share::new(share).unwrap(), Share::new(1.0 - share).unwrap()).unwrap()
@@ -255,7 +255,7 @@ fn intervals_hold_the_estimate_and_shrink() {
 /// A test that is asked for a margin at which there is none says so, and makes no other one in its place.
 #[test]
 fn a_margin_at_which_there_is_no_test_is_refused() {
-    type Refused = Option<InvalidArgument>;
+    type Refused = Option<ArgumentError>;
     let harm = Claim::Harm;
     let above = RatioMargin::Above;
     let refused: [(Refused, &str); 14] = [

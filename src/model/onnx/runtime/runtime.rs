@@ -11,7 +11,7 @@ use super::discovery;
 use super::discovery::Place;
 use crate::base::causes::debug_as_told;
 use crate::base::causes::in_full;
-use crate::base::invalid::InvalidArgument;
+use crate::base::invalid::ArgumentError;
 
 /// ONNX Runtime, loaded: one per process.
 ///
@@ -133,7 +133,7 @@ impl RuntimeBuilder {
     /// whatever keeps it from being loaded, after which this may be tried again.
     pub fn build(self) -> Result<Runtime, RuntimeError> {
         let threads = self.threads.unwrap_or(1);
-        InvalidArgument::unless((1..=MANY).contains(&threads), "runtime.threads", threads, "1 to 1024")?;
+        ArgumentError::unless((1..=MANY).contains(&threads), "runtime.threads", threads, "1 to 1024")?;
         let mut process = PROCESS.lock();
         if let Some(runtime) = &process.runtime {
             return self.matching(runtime);
@@ -201,7 +201,7 @@ pub enum RuntimeError {
     },
     /// An option makes no sense. Nothing was loaded.
     #[error(transparent)]
-    Option(#[from] InvalidArgument),
+    Option(#[from] ArgumentError),
     /// The library was loaded, and would not start. Where the host uses ort itself, its environment is to be given to
     /// [`RuntimeBuilder::environment`].
     #[error("ONNX Runtime does not start: {cause}")]

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::base::clock::Clock;
-use crate::base::invalid::InvalidArgument;
+use crate::base::invalid::ArgumentError;
 use crate::model::error::ModelError;
 
 /// How long a model is run before its time is taken.
@@ -18,7 +18,7 @@ use crate::model::error::ModelError;
 /// use switchback::repository::contract::WarmUp;
 ///
 /// let patient = WarmUp::default().window(50)?.runs_at_most(10_000).time_at_most(Duration::from_secs(60));
-/// # Ok::<(), switchback::InvalidArgument>(())
+/// # Ok::<(), switchback::ArgumentError>(())
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[must_use]
@@ -42,13 +42,8 @@ impl WarmUp {
     /// # Errors
     ///
     /// 0 runs.
-    pub fn window(self, runs: usize) -> Result<Self, InvalidArgument> {
-        InvalidArgument::unless(
-            runs > 0,
-            "the number of runs in a window of the warm-up",
-            runs,
-            "1 or more",
-        )?;
+    pub fn window(self, runs: usize) -> Result<Self, ArgumentError> {
+        ArgumentError::unless(runs > 0, "the number of runs in a window of the warm-up", runs, "1 or more")?;
         Ok(Self { window: runs, ..self })
     }
 
