@@ -148,6 +148,30 @@ fn no_more_calls_are_under_way_than_there_are_places() {
     });
 }
 
+/// Two candidates that are on trial together have room for one call. Each is asked by a thread of its own.
+#[test]
+fn calls_of_several_candidates_are_never_more_than_there_is_room_for() {
+    loom::model(|| {
+        let calls = Arc::new([sync::InFlight::new(1), sync::InFlight::new(1)]);
+        let inside = Arc::new(AtomicUsize::new(0));
+        let threads: Vec<_> = (0..2)
+            .map(|number| {
+                let (calls, inside) = (Arc::clone(&calls), Arc::clone(&inside));
+                loom::thread::spawn(move || {
+                    let begun = calls[number].begin(0..1, 0, 7);
+                    let begun = begun.filter(|_| sync::InFlight::within(calls.iter(), 0..1, 1));
+                    if begun.is_some() {
+                        assert_eq!(inside.fetch_add(1, Ordering::Relaxed), 0, "two have begun");
+                        inside.fetch_sub(1, Ordering::Relaxed);
+                    }
+                })
+            })
+            .collect();
+        threads.into_iter().for_each(|thread| thread.join().unwrap());
+        assert!(calls.iter().all(|one| one.seen() == (0, None)), "what was given up was given back");
+    });
+}
+
 /// Requests record failures, each into a stripe; whoever makes the fifth in a row raises the flag. Once a request has
 /// seen it, no later one of the same thread is let through, and the tick sees it.
 #[test]

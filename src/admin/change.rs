@@ -6,6 +6,7 @@ use http::request::Parts;
 use serde_json::json;
 
 use super::answer::{Answer, JSON, tag};
+use crate::base::causes::in_full;
 use crate::base::node::{Misread, Node, Value};
 use crate::control::moves::RollbackOutcome;
 use crate::model::identity::Identity;
@@ -112,7 +113,7 @@ const OF_HANDLE: [(&str, OfHandle); 8] = [
         let version = named(asked.version.take(), "version")?;
         match operator.rollback_to(&version, asked.reason()?) {
             Ok(outcome) => Ok(lowered(operator, &outcome)),
-            Err(error) => Err(Answer::refused(StatusCode::CONFLICT, error.to_string())),
+            Err(error) => Err(Answer::refused(StatusCode::CONFLICT, in_full(&error))),
         }
     }),
     ("freeze", |operator, asked| {
@@ -253,7 +254,7 @@ fn failed(operator: &Operator, error: &OperatorError) -> Answer {
             };
             Answer::refused(StatusCode::NOT_FOUND, format!("no rollout that runs tries {version}: {there}"))
         }
-        OperatorError::Rollout(_) => Answer::refused(StatusCode::CONFLICT, error.to_string()),
+        OperatorError::Rollout(_) => Answer::refused(StatusCode::CONFLICT, in_full(error)),
     }
 }
 

@@ -211,6 +211,22 @@ impl InFlight {
         }
     }
 
+    /// Whether no more than `most` calls are under way in these places of all of these together. Whoever asks has begun one there, and
+    /// gives it up where there are more: of several that begin at one time all may be told no, and never more than `most` yes.
+    pub(crate) fn within<'a>(
+        all: impl Iterator<Item = &'a Self>,
+        places: std::ops::Range<usize>,
+        most: usize,
+    ) -> bool {
+        // Each has written its own place and then reads the others': with the fence between, the last one to write sees all.
+        fence(Ordering::SeqCst);
+        let busy = |place: &&AtomicU64| place.load(Ordering::Relaxed) != 0;
+        let under_way = |one: &'a Self| {
+            one.began.get(places.clone()).map_or(0, |places| places.iter().filter(busy).count())
+        };
+        all.map(under_way).sum::<usize>() <= most
+    }
+
     /// How many calls are under way, and when the oldest of them began.
     pub(crate) fn seen(&self) -> (usize, Option<u64>) {
         let began = self.began.iter().map(|place| place.load(Ordering::Relaxed)).filter(|began| *began != 0);

@@ -49,18 +49,18 @@ impl Control {
         let mut arms = vec![Arm { version: Arc::clone(&self.live), exposure: live_exposure, stands_for: 0 }];
         let mut shadowing = Vec::new();
         let mut arm_of = [[0u8; 2]; 256];
-        let mut exposed = false;
+        let mut exposed = 0;
         for place in trials {
             let Some(attempt) = self.attempts.get(place) else { continue };
             let (slot, canary) = (attempt.slot, attempt.state.weight != Share::NONE);
-            exposed |= canary;
+            exposed += usize::from(canary);
             let by = self.trial_arm(place, &mut arms, &mut shadowing, joins);
             let control = if canary { self.control_arm(place, &live_feeds, &mut arms, joins) } else { None };
             if let Some(arm_of) = arm_of.get_mut(usize::from(slot)) {
                 *arm_of = [by, control.unwrap_or(0)];
             }
         }
-        let withheld = exposed.then(|| {
+        let withheld = (exposed > 0).then(|| {
             // Figures like live's others, and evidence of nothing.
             let feeds = Feeds { arms: live_feeds.arms.clone(), ..Feeds::default() };
             let exposure = self.expose(Share::NONE, feeds, joins);
@@ -85,6 +85,7 @@ impl Control {
             withheld,
             before,
             lease,
+            several: exposed > 1,
         }
     }
 

@@ -50,7 +50,7 @@ pub enum BuildError {
         reason: String,
     },
     /// The live version cannot be used.
-    #[error("the live version cannot be used")]
+    #[error("the live version: {0}")]
     Live(#[from] StageError),
     /// A business figure makes no sense.
     #[error("business figure `{name}`: {cause}")]
@@ -86,7 +86,7 @@ pub enum BuildError {
     #[error("the system gives no random numbers: {0}")]
     Random(String),
     /// The system cannot start a thread.
-    #[error("a background thread cannot be started")]
+    #[error("a background thread cannot be started: {0}")]
     Thread(#[source] Arc<std::io::Error>),
 }
 

@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 
 use super::core::Core;
 use super::record::{Recorder, Turn, Writing};
+use crate::base::causes::in_full;
 use crate::base::clock::Timestamp;
 use crate::control::control::Control;
 use crate::control::desk::Desk;
@@ -35,7 +36,7 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
             self.record();
             return Ok(result);
         }
-        let turn = self.intend(attempts).map_err(|error| error.to_string())?;
+        let turn = self.intend(attempts).map_err(|error| in_full(&error))?;
         let (result, discarded) = self.changed(raise);
         self.raised(turn);
         // The host's code, so not while others wait for the turn to write.
@@ -192,7 +193,7 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
     pub(crate) fn not_durable(&self, error: &StateError) {
         let Some(recorder) = &self.keeper.recorder else { return };
         if !recorder.failing.swap(true, Ordering::Relaxed) {
-            self.tell(EventKind::StateNotSaved { reason: error.to_string() });
+            self.tell(EventKind::StateNotSaved { reason: in_full(error) });
         }
     }
 }

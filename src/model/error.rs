@@ -27,7 +27,7 @@ pub enum ModelError {
     /// The pipeline wrote what its own model does not take: an input that the model does not have, one of another type or of
     /// another fixed dimension, or it left one out. The fault is the version's, whatever the request was.
     #[error(
-        "the pipeline does not fit its own model: correct its `encode`, or the file that it is used with"
+        "the pipeline does not fit its own model: {source}; correct its `encode`, or the file that it is used with"
     )]
     Signature {
         /// The error of the input that does not fit.
@@ -245,7 +245,7 @@ debug_as_told!(InputError);
 #[non_exhaustive]
 pub enum LoadError {
     /// The file cannot be read.
-    #[error("{} cannot be read", .file.display())]
+    #[error("{} cannot be read: {source}", .file.display())]
     Read {
         /// The file.
         file: PathBuf,

@@ -15,7 +15,7 @@ use crate::base::text::first;
 #[non_exhaustive]
 pub enum RepositoryError {
     /// The system refused a step.
-    #[error("{step} {} failed", .path.display())]
+    #[error("{step} {} failed: {source}", .path.display())]
     Disk {
         /// The step that was tried.
         step: &'static str,

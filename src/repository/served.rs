@@ -309,7 +309,7 @@ pub enum ServeError {
     #[error(transparent)]
     Open(#[from] OpenError),
     /// It is not here, and could not be [brought](Served::pulling_from).
-    #[error("`{}` is not in the repository here, and could not be pulled", .asked.escape_debug())]
+    #[error("`{}` is not in the repository here, and could not be pulled: {source}", .asked.escape_debug())]
     Pull {
         /// What was asked for, cut short.
         asked: String,

@@ -129,7 +129,7 @@ pub enum PredictError {
     #[error(transparent)]
     Input(#[from] InputError),
     /// The live version failed, and no other could answer in its place.
-    #[error("version {version} gave no answer")]
+    #[error("version {version} gave no answer: {source}")]
     Failed {
         /// The version.
         version: VersionId,

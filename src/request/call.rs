@@ -88,16 +88,22 @@ pub(crate) struct Attempted<O> {
     ended: Reading,
 }
 
-/// How many calls of a candidate with this share may be under way, where so many threads ask at one time: twice what falls to it
-/// on average while all of them wait for a model, and a few more where that is few, so that one that is well is hardly ever kept
-/// from answering; and never all of the threads, unless there is one.
+/// How many calls of all candidates together may be under way, where so many threads ask at one time: a quarter of them is left to
+/// live, unless there is only one.
+#[inline]
+fn room(threads: usize) -> usize {
+    threads.saturating_sub((threads / 4).max(1)).max(1)
+}
+
+/// The same of one candidate with this share: twice what falls to it on average while all threads wait for a model, and a few more
+/// where that is few, so that one that is well is hardly ever kept from answering.
 #[inline]
 fn bulkhead(share: Share, threads: usize) -> usize {
     const FEW: usize = 4;
     let average = share.fraction() * threads as f64;
     let few = ((3.0 * average).ceil() as usize + 1).min(FEW);
     let usual = ((2.0 * average).ceil() as usize).max(few);
-    usual.min(threads.saturating_sub((threads / 4).max(1))).max(1)
+    usual.min(room(threads))
 }
 
 #[cold]
@@ -200,7 +206,9 @@ impl<I: ?Sized + 'static, O: 'static> Serving<I, O> {
             (None, None) => Err(NotCopied),
         };
         // First, so that nothing is copied in vain.
-        let place = Place::begin(&arm.version, self.calls_most(arm), lane(), self.clock.at(started));
+        let (most, room) = self.calls_most(routing, arm);
+        let place = Place::begin(&arm.version, most, lane(), self.clock.at(started));
+        let place = place.filter(|_| room.is_none_or(|room| routing.on_trial_within(room)));
         let returned: Result<_, NotCopied> = place.map_or(Ok(Returned::Full), |place| {
             let inputs = group.rows.iter().map(keep).collect::<Result<_, _>>()?;
             Ok(beside.ask(Errand { place, inputs, batch: group.batch, limit, started }))
@@ -256,12 +264,19 @@ impl<I: ?Sized + 'static, O: 'static> Serving<I, O> {
         Attempted { result: Err(error), ended: self.clock.reading() }
     }
 
-    /// How many calls of a candidate may be under way.
+    /// How many calls of a candidate may be under way, and of all of them where there are others.
     #[inline]
-    fn calls_most(&self, arm: &Arm<Version<I, O>>) -> usize {
+    fn calls_most(
+        &self,
+        routing: &Routing<Version<I, O>>,
+        arm: &Arm<Version<I, O>>,
+    ) -> (usize, Option<usize>) {
+        if let Some(most) = self.calls_max {
+            return (most, None);
+        }
         // Relaxed: who reads it too early knows of no asynchronous handle yet, which nobody has asked then.
         let threads = self.threads.note(lane()).min(self.places.load(Ordering::Relaxed));
-        self.calls_max.unwrap_or_else(|| bulkhead(arm.exposure.share, threads))
+        (bulkhead(arm.exposure.share, threads), routing.several.then(|| room(threads)))
     }
 
     /// Begins a call of an arm. Where a candidate has as many under way as it may, live answers in its place, and the requests are
@@ -277,7 +292,9 @@ impl<I: ?Sized + 'static, O: 'static> Serving<I, O> {
         if !arm.on_trial() {
             return (arm, None);
         }
-        match arm.version.begin_call(self.calls_most(arm), lane(), at) {
+        let (most, room) = self.calls_most(routing, arm);
+        let begun = arm.version.begin_call(most, lane(), at);
+        match begun.filter(|_| room.is_none_or(|room| routing.on_trial_within(room))) {
             Some(begun) => (arm, Some(begun)),
             None => (self.crowded_out(routing, requests), None),
         }

@@ -30,6 +30,8 @@ pub(crate) struct Routing<V: ?Sized> {
     pub(crate) before: Option<Before<V>>,
     /// Until when candidates may be exposed.
     pub(crate) lease: Arc<Lease>,
+    /// Several candidates are exposed.
+    pub(crate) several: bool,
 }
 
 /// The version that live would be taken back to, ready to be put in its place before the control lock is had.
@@ -145,6 +147,7 @@ impl<V: ?Sized> Routing<V> {
             owner: None,
             salt: self.salt.clone(),
             shadowing: Vec::new(),
+            several: false,
             // Should it go cold in just that moment, nobody's request is lost.
             previous: Some(Arm { stands_for: 0, ..self.live().clone() }),
             withheld: None,
@@ -161,6 +164,15 @@ impl<V: ?Sized> Routing<V> {
     }
 }
 
+impl<I: ?Sized + 'static, O: 'static> Routing<Version<I, O>> {
+    /// Whether candidates have no more than so many calls under way together. Asked by whoever has just begun one, who gives it up
+    /// where they have more.
+    pub(crate) fn on_trial_within(&self, most: usize) -> bool {
+        let on_trial = self.arms.iter().filter(|arm| arm.on_trial());
+        Known::calls_within(on_trial.map(|arm| &**arm.version), most)
+    }
+}
+
 /// Where the control side puts the table of the present state. It knows versions without their types; whoever answers
 /// requests knows them.
 pub(crate) trait Router {
@@ -172,7 +184,7 @@ impl Routing<dyn AnyVersion> {
     /// The same table with versions that can be asked. `None` where one is of other types: no version of another handle
     /// ever comes into a table.
     pub(crate) fn typed<I: ?Sized + 'static, O: 'static>(self) -> Option<Routing<Version<I, O>>> {
-        let Self { arms, owner, salt, shadowing, previous, withheld, before, lease } = self;
+        let Self { arms, owner, salt, shadowing, previous, withheld, before, lease, several } = self;
         let previous = match previous {
             Some(arm) => Some(arm.typed()?),
             None => None,
@@ -186,7 +198,7 @@ impl Routing<dyn AnyVersion> {
             None => None,
         };
         let arms = arms.into_iter().map(Arm::typed).collect::<Option<Vec<_>>>()?;
-        Some(Routing { arms, owner, salt, shadowing, previous, withheld, before, lease })
+        Some(Routing { arms, owner, salt, shadowing, previous, withheld, before, lease, several })
     }
 }
 

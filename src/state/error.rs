@@ -15,7 +15,7 @@ use crate::base::disk::NotPlain;
 pub enum StateError {
     /// The system refused a step: no room, no permission, a failing disk. Whatever was to be written counts as not
     /// written.
-    #[error("{step} {} failed", .path.display())]
+    #[error("{step} {} failed: {source}", .path.display())]
     Disk {
         /// The step that was tried.
         step: &'static str,

@@ -238,6 +238,11 @@ impl Known {
         self.in_flight.begin(0..most.min(CALLS_MAX), lane, now.unix_nanos())
     }
 
+    /// Whether callers have no more than so many calls of these versions under way together; asked by one that has just begun.
+    pub(crate) fn calls_within<'a>(those: impl Iterator<Item = &'a Self>, most: usize) -> bool {
+        InFlight::within(those.map(|one| &one.in_flight), 0..CALLS_MAX, most)
+    }
+
     /// Begins a call that is no caller's: on a copy, or of a stream that stays with the version. Where more are under way than
     /// can be noted it is made all the same.
     pub(crate) fn begin_aside(&self, lane: usize, now: Timestamp) -> Option<Begun<'_>> {

@@ -9,9 +9,8 @@ use super::id::{VersionId, VersionIdError};
 use super::input::KeptInput;
 use super::loaded::Version;
 use super::proof::Proof;
-use crate::base::causes::debug_as_told;
+use crate::base::causes::{debug_as_told, in_full};
 use crate::base::guarded::Contained;
-use crate::base::text::bounded_text;
 use crate::model::activity::Activity;
 use crate::model::error::{LoadError, ModelError};
 use crate::model::model::Model;
@@ -63,7 +62,7 @@ pub(crate) fn prepare<I: ?Sized + 'static, O: 'static>(
                 (true, _) => Proof::Answered,
                 (false, Ok(true)) => Proof::MadeUp,
                 (false, Ok(false)) => Proof::NotAsked,
-                (false, Err(error)) => Proof::Failed { reason: bounded_text(error.to_string()).into() },
+                (false, Err(error)) => Proof::Failed { reason: in_full(&error).into() },
             }
         }
     };
@@ -133,7 +132,7 @@ pub enum StageError {
     #[error(transparent)]
     Load(#[from] LoadError),
     /// The model was loaded, and failed on the host's sample, or the host's code panicked.
-    #[error("version {version} did not answer its first request")]
+    #[error("version {version} did not answer its first request: {source}")]
     Answer {
         /// The version.
         version: VersionId,

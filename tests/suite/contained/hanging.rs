@@ -156,6 +156,38 @@ fn a_candidate_that_never_returns_does_not_take_the_threads_of_a_small_service()
 }
 
 /// Bug: a shadow that hung blocked its worker for ever, in silence.
+/// Bug: three candidates that hang took all threads together. Cause: what is left to live was left by each candidate for itself.
+/// Fix: it is left by all of them together.
+#[test]
+fn several_candidates_that_never_return_leave_a_quarter_of_the_threads_to_live() {
+    let clock = clock();
+    let service = builder(&clock).live("v1", says("one", 0.1)).build().unwrap();
+    let hanging = Arc::new(Hanging::default());
+    let stage =
+        |name: &&str| service.stage(name, hanging.model(&format!("{name}@1"))).unwrap().canary(0.3).unwrap();
+    let (stop, answered) = (AtomicBool::new(false), AtomicUsize::new(0));
+    let together = Barrier::new(THREADS + 1);
+    std::thread::scope(|scope| {
+        let _let_go = LetGo(&hanging, &stop);
+        for _ in 0..THREADS {
+            scope.spawn(|| {
+                service.predict(&0.5).unwrap();
+                together.wait();
+                while !stop.load(Ordering::SeqCst) {
+                    service.predict(&0.5).unwrap();
+                    answered.fetch_add(1, Ordering::SeqCst);
+                }
+            });
+        }
+        together.wait();
+        ["v2", "v3", "v4"].iter().for_each(stage);
+        wait_until("as many hang as may", || hanging.inside() == 12);
+        let before = answered.load(Ordering::SeqCst);
+        wait_until("callers go on being answered", || answered.load(Ordering::SeqCst) >= before + 20_000);
+        assert_eq!(hanging.inside(), 12, "a quarter is left to live");
+    });
+}
+
 #[test]
 fn a_shadow_that_never_returns_is_taken_off() {
     let clock = clock();

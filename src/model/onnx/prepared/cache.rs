@@ -102,7 +102,7 @@ pub struct PreparedCounts {
 #[non_exhaustive]
 pub enum PreparedCacheError {
     /// The folder cannot be made or read.
-    #[error("{} cannot be used as a cache of prepared forms", .folder.display())]
+    #[error("{} cannot be used as a cache of prepared forms: {source}", .folder.display())]
     Folder {
         /// The folder.
         folder: PathBuf,

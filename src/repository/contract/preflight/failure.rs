@@ -125,7 +125,7 @@ pub enum PreflightFailure {
         found: String,
     },
     /// It gave no answer to a golden sample at all.
-    #[error("sample `{sample}`: the version gave no answer")]
+    #[error("sample `{sample}`: the version gave no answer: {source}")]
     Failed {
         /// The sample.
         sample: String,
