@@ -186,8 +186,8 @@ async fn feedback(
 /// A page in the format that the scraper asks for.
 async fn metrics(State(Service { metrics, .. }): State<Service>, headers: HeaderMap) -> Response {
     let accepts = headers.get(header::ACCEPT).and_then(|accepts| accepts.to_str().ok()).unwrap_or_default();
-    let (kind, page) = metrics.answer(accepts);
-    ([(header::CONTENT_TYPE, kind)], page).into_response()
+    let page = metrics.answer(accepts);
+    ([(header::CONTENT_TYPE, page.content_type)], page.body).into_response()
 }
 
 /// Pages and changes for those who operate it; only those who have the token change anything.

@@ -152,8 +152,8 @@ async fn ready(State(service): State<Service>) -> Response {
 /// Figures in the format that the scraper asks for.
 async fn metrics(State(service): State<Service>, headers: HeaderMap) -> Response {
     let accepts = headers.get(header::ACCEPT).and_then(|accepts| accepts.to_str().ok()).unwrap_or_default();
-    let (kind, page) = service.metrics.answer(accepts);
-    ([(header::CONTENT_TYPE, kind)], page).into_response()
+    let page = service.metrics.answer(accepts);
+    ([(header::CONTENT_TYPE, page.content_type)], page.body).into_response()
 }
 
 /// Pages for everybody who reaches them, changes for whoever has the token.

@@ -2,6 +2,7 @@
 
 use std::error::Error;
 
+use switchback::model::Opset;
 use switchback::model::onnx::OnnxModel;
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -14,7 +15,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let Some(signature) = model.signature() else { return Ok(()) };
     signature.inputs.iter().for_each(|port| println!("takes {port}"));
     signature.outputs.iter().for_each(|port| println!("gives {port}"));
-    for (domain, version) in model.opsets() {
+    for Opset { domain, version, .. } in model.opsets() {
         println!("needs {domain} {version}");
     }
     if !model.labels().is_empty() {

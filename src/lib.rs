@@ -182,7 +182,9 @@ pub mod status {
     pub use crate::control::release::release;
     pub use crate::control::settings::{Quarantined, Unavailable};
     #[cfg(feature = "fleet")]
-    pub use crate::handle::fleet::{FleetEnds, FleetMember, FleetState, FleetStatus};
+    pub use crate::handle::fleet::{
+        FleetEnds, FleetMember, FleetNotReady, FleetState, FleetStatus, MemberNotReady,
+    };
     pub use crate::handle::status::{Readiness, Role, RolloutStatus, Status, VersionStatus};
     pub use crate::handle::supervised::{AbandonedCall, ThreadStatus};
     pub use crate::request::recall::Recall;
@@ -194,7 +196,7 @@ pub mod status {
 /// How long a plan takes to decide, before anything runs.
 #[cfg(feature = "forecast")]
 pub mod forecast {
-    pub use crate::rollout::forecast::forecast::{Forecast, GuardForecast, StepForecast};
+    pub use crate::rollout::forecast::forecast::{Between, Forecast, GuardForecast, StepForecast};
     pub use crate::rollout::forecast::traffic::{LatencyPoint, Moments, Traffic};
 }
 
@@ -217,6 +219,8 @@ pub mod plan {
 
 /// A version's life beside its answers, where it comes from, and how ready it is.
 pub mod versions {
+    #[cfg(feature = "state")]
+    pub use crate::handle::build_error::CannotBeLive;
     #[cfg(all(feature = "onnx", feature = "repository"))]
     pub use crate::handle::follow::{Follow, FollowError, Followed, OnPublish};
     pub use crate::model::activity::Activity;

@@ -1,8 +1,8 @@
 //! What is no test of one claim: several hypotheses at once, an interval for showing, and a watch without an end.
 
 use switchback::stats::sequential::{
-    Claim, EValue, Events, PairedDifference, PairedEvents, RateDetector, SequentialTest, e_bh, eliminate,
-    rate_interval,
+    Claim, EValue, Events, Interval, PairedDifference, PairedEvents, RateDetector, SequentialTest, e_bh,
+    eliminate, rate_interval,
 };
 
 use crate::simulation::{Condition, Random, Shares, World, each, number_of};
@@ -192,7 +192,7 @@ pub(crate) fn coverage(bench: &Bench, checks: &mut Checks) -> f64 {
         let (mut seen, mut excluded, mut width) = (0, false, 0.0);
         for units in 1..=UNITS {
             seen += u64::from(random.chance(RATE));
-            let (low, high) = rate_interval(seen, units, ALPHA, UNITS);
+            let Interval { low, high, .. } = rate_interval(seen, units, ALPHA, UNITS);
             excluded |= RATE < low || high < RATE;
             width = high - low;
         }

@@ -97,9 +97,9 @@ impl Admin {
             ["ready"] => self.ready(),
             #[cfg(feature = "prometheus")]
             ["metrics"] => {
-                let page = crate::operator::Prometheus::new(self.operators.iter().cloned());
-                let (kind, text) = page.answer(accepted(parts).unwrap_or_default());
-                Answer::new(kind, text)
+                let figures = crate::operator::Prometheus::new(self.operators.iter().cloned());
+                let page = figures.answer(accepted(parts).unwrap_or_default());
+                Answer::new(page.content_type, page.body)
             }
             [model, rest @ ..] => match self.there().find(|operator| operator.name() == *model) {
                 Some(operator) => self.look_at(&operator, form, parts, rest),

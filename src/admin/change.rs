@@ -216,9 +216,9 @@ fn identity_of(operator: &Operator, written: &str) -> Result<Identity, Answer> {
         return Ok(identity);
     }
     let quarantined = operator.status().quarantined;
-    let mut meant = quarantined.iter().filter(|(identity, _)| identity.to_string().starts_with(written));
+    let mut meant = quarantined.iter().filter(|entry| entry.identity.to_string().starts_with(written));
     match (meant.next(), meant.next()) {
-        (Some((identity, _)), None) if written.len() >= DIGITS_SHOWN => Ok(*identity),
+        (Some(entry), None) if written.len() >= DIGITS_SHOWN => Ok(entry.identity),
         _ => {
             let why = format!(
                 "`identity` is none of a quarantined version: it has 64 digits, of which {DIGITS_SHOWN} will do, and \

@@ -190,7 +190,7 @@ fn fleet_trouble(status: &Status) -> Vec<String> {
         troubles.push(format!("{} changes are not agreed on by its fleet yet", fleet.pending));
     }
     let unready = fleet.not_ready.iter();
-    troubles.extend(unready.map(|(version, why)| format!("{version} cannot be used here: {why}")));
+    troubles.extend(unready.map(|one| format!("{} cannot be used here: {}", one.version, one.reason)));
     troubles
 }
 

@@ -14,7 +14,7 @@ use super::loads::Loading;
 use super::pins::Pin;
 #[cfg(feature = "state")]
 use super::settings::LookingOn;
-use super::settings::{Quarantined, Record, Retained, Settings, Unavailable};
+use super::settings::{Quarantine, Record, Retained, Settings, Unavailable};
 use super::traffic::TrafficSeen;
 use crate::base::clock::Timestamp;
 use crate::base::ordered::{OrderedMap, OrderedSet};
@@ -70,7 +70,7 @@ pub(crate) struct Control {
     pub(crate) retired: Retired,
     pub(crate) records: OrderedMap<VersionId, Record>,
     pub(crate) frozen: Option<String>,
-    pub(crate) quarantine: OrderedMap<Identity, Quarantined>,
+    pub(crate) quarantine: OrderedMap<Identity, Quarantine>,
     /// How often the process ended without a word while an identity was exposed.
     pub(crate) crashes: OrderedMap<Identity, u32>,
     pub(crate) pins: Vec<Arc<dyn Pin>>,

@@ -8,7 +8,6 @@ use super::saved::{SavedAttempt, SavedAttemptEvidence, SavedControl};
 use super::settings::Quarantined;
 use crate::base::clock::{Shift, Timestamp};
 use crate::base::share::Share;
-use crate::model::identity::Identity;
 use crate::rollout::decision::{Decision, Recording};
 #[cfg(feature = "forecast")]
 use crate::rollout::forecast::traffic::Traffic;
@@ -38,7 +37,7 @@ pub struct Look {
     /// Rollouts that are not over.
     pub rollouts: Vec<LookRollout>,
     /// The identities that no plan tries again.
-    pub quarantined: Vec<(Identity, Quarantined)>,
+    pub quarantined: Vec<Quarantined>,
     /// Why nothing moves by itself, where it was frozen.
     pub frozen: Option<String>,
     /// Traffic as live has seen it in this life of the handle, for a forecast; `None` before the first request.
@@ -140,7 +139,11 @@ pub fn look(folder: impl AsRef<Path>) -> Result<Option<Look>, StateError> {
         generation: found.generation,
         events: found.events,
         name: saved.name,
-        quarantined: saved.quarantine,
+        quarantined: saved
+            .quarantine
+            .iter()
+            .map(|(identity, entry)| Quarantined::of((identity, entry)))
+            .collect(),
         frozen: saved.frozen,
     }))
 }

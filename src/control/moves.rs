@@ -9,7 +9,7 @@ use super::control::{Control, LEASE_INTERVALS};
 use super::desk::Desk;
 use super::event::{Cause, EventKind};
 use super::pins::PinPolicy;
-use super::settings::{Quarantined, Retained};
+use super::settings::{Quarantine, Retained};
 use crate::base::clock::Timestamp;
 use crate::base::share::Share;
 use crate::rollout::course::{Point, Trial};
@@ -412,7 +412,7 @@ impl Control {
         }
         let (id, reason) = (version.id, cause.to_string());
         let until = self.settings.quarantine_for.map(|age| now.plus(age));
-        let entry = Quarantined { version: id, reason: reason.clone(), since: now, until };
+        let entry = Quarantine { version: id, reason: reason.clone(), since: now, until };
         self.quarantine.insert(version.identity, entry);
         while self.quarantine.len() > QUARANTINE_MAX {
             let oldest =

@@ -24,8 +24,8 @@ use crate::state::{Journal, StateError};
 ///
 /// let folder = "/var/lib/late/state";
 /// let late = look(folder)?.ok_or("nothing is written there")?;
-/// for (identity, _) in late.quarantined {
-///     release(folder, identity, Some("ada"), switchback::Clock::system().now())?;
+/// for quarantined in late.quarantined {
+///     release(folder, quarantined.identity, Some("ada"), switchback::Clock::system().now())?;
 /// }
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```

@@ -14,7 +14,7 @@ use super::attempt::{Attempt, GuardTest, Held, Watch};
 use super::control::Control;
 use super::counter::{Counter, EvidenceFeed};
 use super::probe::Probe;
-use super::settings::{Quarantined, Unavailable};
+use super::settings::{Quarantine, Unavailable};
 use crate::base::clock::{Shift, Timestamp};
 use crate::base::ordered::OrderedMap;
 use crate::base::packed::Packed;
@@ -61,7 +61,7 @@ pub(crate) struct SavedControl {
     pub(crate) retained: Vec<SavedRetained>,
     pub(crate) attempts: Vec<SavedAttempt>,
     pub(crate) frozen: Option<String>,
-    pub(crate) quarantine: Vec<(Identity, Quarantined)>,
+    pub(crate) quarantine: Vec<(Identity, Quarantine)>,
     pub(crate) tries: Tries,
     /// How often the process ended without a word while the identity was exposed.
     pub(crate) crashes: OrderedMap<Identity, u32>,

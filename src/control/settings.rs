@@ -94,10 +94,22 @@ pub struct Unavailable {
     pub reason: String,
 }
 
+/// Why an identity is in quarantine, as it is written down beside it.
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+pub(crate) struct Quarantine {
+    pub(crate) version: VersionId,
+    pub(crate) reason: String,
+    pub(crate) since: Timestamp,
+    /// For good, or until it is released, where it is not told.
+    pub(crate) until: Option<Timestamp>,
+}
+
 /// An identity that no plan tries again.
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 #[non_exhaustive]
 pub struct Quarantined {
+    /// The identity, by which it is released.
+    pub identity: Identity,
     /// The version that had the identity.
     pub version: VersionId,
     /// Why.
@@ -106,4 +118,12 @@ pub struct Quarantined {
     pub since: Timestamp,
     /// Until when; for good, or until it is released, where it is not told.
     pub until: Option<Timestamp>,
+}
+
+impl Quarantined {
+    /// What is shown of one.
+    pub(crate) fn of((identity, quarantine): (&Identity, &Quarantine)) -> Self {
+        let Quarantine { version, reason, since, until } = quarantine;
+        Self { identity: *identity, version: *version, reason: reason.clone(), since: *since, until: *until }
+    }
 }

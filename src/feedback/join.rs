@@ -435,7 +435,7 @@ impl Joins {
                     .position(|kpi| kpi.name() == &**name)
                     .ok_or(FeedbackRefusal::UndeclaredKpi)?;
                 let bounds = self.kpis.get(place).and_then(Kpi::bounds);
-                let accepted = bounds.map_or(value.is_finite(), |(low, high)| (low..=high).contains(value));
+                let accepted = bounds.map_or(value.is_finite(), |bounds| bounds.contains(value));
                 if !accepted {
                     return Err(FeedbackRefusal::OutOfBounds);
                 }

@@ -1,6 +1,8 @@
 //! Why a handle could not be built.
 
 #[cfg(feature = "state")]
+use std::fmt;
+#[cfg(feature = "state")]
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -37,10 +39,10 @@ pub enum BuildError {
     },
     /// None of the versions that could be live can be used.
     #[cfg(feature = "state")]
-    #[error("no version can be live: {}", .reasons.iter().map(|(id, reason)| format!("{id}: {reason}")).collect::<Vec<_>>().join("; "))]
+    #[error("no version can be live: {}", .versions.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
     NoneLeft {
         /// Each with what stands in the way.
-        reasons: Vec<(VersionId, String)>,
+        versions: Vec<CannotBeLive>,
     },
     /// The handle cannot be a member of its fleet.
     #[cfg(feature = "fleet")]
@@ -91,3 +93,21 @@ pub enum BuildError {
 }
 
 debug_as_told!(BuildError);
+
+/// A version that could be live by what a handle remembers, and cannot be used.
+#[cfg(feature = "state")]
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct CannotBeLive {
+    /// The version.
+    pub version: VersionId,
+    /// What stands in the way.
+    pub reason: String,
+}
+
+#[cfg(feature = "state")]
+impl fmt::Display for CannotBeLive {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.version, self.reason)
+    }
+}

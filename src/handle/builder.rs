@@ -478,7 +478,7 @@ impl<I: ?Sized + 'static, O: 'static> Builder<I, O> {
             Some((saved, joined)) => {
                 let source = self.keeping.source.as_ref().map(|source| &***source);
                 let loaded = load(&saved, embedded, source, &[], prepare)
-                    .map_err(|reasons| BuildError::NoneLeft { reasons })?;
+                    .map_err(|versions| BuildError::NoneLeft { versions })?;
                 if loaded.live.identity != saved.live.identity {
                     let (id, reason) = (saved.live.version, loaded.missing.get(&saved.live.version));
                     let reason = reason.cloned().unwrap_or_default();
@@ -642,7 +642,7 @@ fn checked_kpis(kpis: Vec<Kpi>) -> Result<Vec<Kpi>, BuildError> {
     for (place, kpi) in kpis.iter().enumerate() {
         let refused = |cause| Err(BuildError::Kpi { name: kpi.name().into(), cause });
         let sensible = |(low, high): (f64, f64)| low.is_finite() && high.is_finite() && low < high;
-        if !kpi.bounds().is_none_or(sensible) {
+        if !kpi.low_and_high().is_none_or(sensible) {
             return refused("its bounds must be finite, the lower one below the upper one");
         }
         if kpis.iter().take(place).any(|earlier| earlier.name() == kpi.name()) {

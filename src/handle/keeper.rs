@@ -1,6 +1,6 @@
 //! Where state is kept: what a builder is told of it, what a start finds there, and what writes to it.
 
-use super::build_error::BuildError;
+use super::build_error::{BuildError, CannotBeLive};
 use super::options::StateFolder;
 use super::record::Recorder;
 use crate::base::causes::{told, told_of_box};
@@ -139,7 +139,7 @@ impl<I: ?Sized, O> Keeping<I, O> {
         }
         let Loaded { live, loaded, missing } =
             load(&saved, embedded, self.source.as_ref().map(|source| &***source), &[], prepare)
-                .map_err(|reasons| BuildError::NoneLeft { reasons })?;
+                .map_err(|versions| BuildError::NoneLeft { versions })?;
         let remembered = Remembered { saved, evidence, loaded, missing, torn_bytes };
         Ok((live, Some((place, journal, Some(remembered)))))
     }
@@ -249,7 +249,7 @@ pub(crate) fn load<I: ?Sized, O>(
     versions: Option<&dyn ModelSource<I, O>>,
     already: &[Arc<dyn AnyVersion>],
     prepare: impl Fn(VersionId, Box<dyn Model<I, O>>) -> Result<Arc<dyn AnyVersion>, StageError>,
-) -> Result<Loaded, Vec<(VersionId, String)>> {
+) -> Result<Loaded, Vec<CannotBeLive>> {
     let retained = saved.retained.iter().map(|kept| kept.version);
     let on_trial = saved.attempts.iter().map(|attempt| attempt.version);
     let (mut embedded, mut spare) = (embedded, None);
@@ -301,6 +301,6 @@ pub(crate) fn load<I: ?Sized, O>(
     });
     match live {
         Some(live) => Ok(Loaded { live, loaded, missing }),
-        None => Err(missing.into_iter().collect()),
+        None => Err(missing.into_iter().map(|(version, reason)| CannotBeLive { version, reason }).collect()),
     }
 }

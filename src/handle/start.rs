@@ -69,7 +69,10 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
                 load(&saved, None, self.keeper.source.as_ref().map(|source| &***source), &already, prepare);
             let (live, loaded, missing) = match loaded {
                 Ok(Loaded { live, loaded, missing }) => (Some(live), loaded, missing),
-                Err(reasons) => (current, OrderedMap::new(), reasons.into_iter().collect()),
+                Err(none) => {
+                    let missing = none.into_iter().map(|one| (one.version, one.reason)).collect();
+                    (current, OrderedMap::new(), missing)
+                }
             };
             let (setting, after_crash) = (self.setting(), self.keeper.after_crash);
             (saved, evidence, live, Start { setting, after_crash, loaded, missing, torn_bytes })

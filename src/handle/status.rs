@@ -78,7 +78,7 @@ pub struct Status {
     /// Rollouts: those that run, then those that ended, from the newest on.
     pub rollouts: Vec<RolloutStatus>,
     /// Identities that no plan tries again.
-    pub quarantined: Vec<(Identity, Quarantined)>,
+    pub quarantined: Vec<Quarantined>,
     /// Copied requests.
     pub shadow: ShadowCounts,
     /// Outcomes.
@@ -324,7 +324,7 @@ impl Control {
             unavailable: self.unavailable.clone(),
             versions,
             rollouts: self.known_attempts().filter_map(|attempt| self.attempt_status(attempt, now)).collect(),
-            quarantined: self.quarantine.iter().map(|(identity, entry)| (*identity, entry.clone())).collect(),
+            quarantined: self.quarantine.iter().map(Quarantined::of).collect(),
             shadow,
             feedback,
             pins: self.pins.iter().filter(|pin| Arc::strong_count(pin) > 1).count(),

@@ -1,5 +1,7 @@
 //! The description of a model, for people.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use crate::base::text::bounded_text;
@@ -14,8 +16,8 @@ pub struct Description {
     pub inputs: Vec<String>,
     /// Outputs, likewise.
     pub outputs: Vec<String>,
-    /// Producer, operator sets and the file's own metadata, as key and value.
-    pub metadata: Vec<(String, String)>,
+    /// Producer, operator sets and the file's own metadata, by key.
+    pub metadata: BTreeMap<String, String>,
     /// Size of the model's files, in bytes; 0 where it has none.
     pub file_bytes: u64,
     /// Sessions in the pool; 0 for a model without one.
@@ -35,12 +37,12 @@ impl Description {
         let Self { pipeline, inputs, outputs, metadata, unprepared, .. } = &mut self;
         inputs.truncate(LINES_MAX);
         outputs.truncate(LINES_MAX);
-        metadata.truncate(LINES_MAX);
         let lists = inputs.iter_mut().chain(outputs);
-        let pairs = metadata.iter_mut().flat_map(|(key, value)| [key, value]);
-        for text in lists.chain(pairs).chain(pipeline).chain(unprepared) {
+        for text in lists.chain(pipeline).chain(unprepared) {
             *text = bounded_text(std::mem::take(text));
         }
+        let kept = std::mem::take(metadata).into_iter().take(LINES_MAX);
+        *metadata = kept.map(|(key, value)| (bounded_text(key), bounded_text(value))).collect();
         self
     }
 }

@@ -63,6 +63,7 @@ pub(crate) mod lifecycle;
 pub(crate) mod model;
 #[cfg(feature = "onnx")]
 pub mod onnx;
+pub(crate) mod opset;
 pub(crate) mod throttle;
 pub(crate) mod tier;
 
@@ -73,6 +74,7 @@ pub use error::{InputError, LoadError, ModelError};
 pub use identity::Identity;
 pub use lifecycle::Lifecycle;
 pub use model::Model;
+pub use opset::Opset;
 pub use tier::{Doubt, Memory, TargetTier, Tier};
 
 #[cfg(test)]

@@ -36,11 +36,11 @@ pub(crate) mod prometheus;
 
 #[cfg(feature = "fleet")]
 pub use fleet::{
-    FleetAudit, FleetDecision, FleetError, FleetFinding, FleetLeftover, FleetOperator, FleetOverview,
-    FleetRepair, FleetSweep,
+    FleetAudit, FleetDecision, FleetError, FleetFault, FleetFinding, FleetLeftover, FleetOperator,
+    FleetOverview, FleetRepair, FleetSweep,
 };
 pub use operated::OperatorError;
 pub use operator::{Operator, WeakOperator};
 pub use operators::{NameTakenError, Operators};
 #[cfg(feature = "prometheus")]
-pub use prometheus::Prometheus;
+pub use prometheus::{FiguresPage, Prometheus};

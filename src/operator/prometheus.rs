@@ -18,12 +18,12 @@ use super::operator::{Operator, WeakOperator};
 /// # use switchback::{ModelHandle, closure};
 /// # use switchback::options::Threads;
 /// # let late = ModelHandle::builder("late").live("v1", closure("half@1", |x: &f64| Ok(x / 2.0))).threads(Threads::manual()).build()?;
-/// let page = Prometheus::new([late.operator().downgrade()]);
+/// let figures = Prometheus::new([late.operator().downgrade()]);
 /// late.predict(&3.0)?;
 /// // Answers `GET /metrics`, by the header `Accept` of the request.
-/// let (content_type, text) = page.answer("application/openmetrics-text;version=1.0.0,text/plain;q=0.5");
-/// assert_eq!(content_type, Prometheus::CONTENT_TYPE);
-/// assert!(text.contains("switchback_requests_total{model=\"late\",version=\"v1\",mode=\"served\"} 1"));
+/// let page = figures.answer("application/openmetrics-text;version=1.0.0,text/plain;q=0.5");
+/// assert_eq!(page.content_type, Prometheus::CONTENT_TYPE);
+/// assert!(page.body.contains("switchback_requests_total{model=\"late\",version=\"v1\",mode=\"served\"} 1"));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
@@ -39,6 +39,16 @@ use super::operator::{Operator, WeakOperator};
 #[derive(Debug, Clone, Default)]
 pub struct Prometheus(Vec<WeakOperator>);
 
+/// A whole page of figures, as it is answered with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct FiguresPage {
+    /// Its HTTP content type.
+    pub content_type: &'static str,
+    /// The page.
+    pub body: String,
+}
+
 impl Prometheus {
     /// The HTTP content type of [`text`](Self::text).
     pub const CONTENT_TYPE: &'static str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -51,15 +61,15 @@ impl Prometheus {
         Self(operators.into_iter().collect())
     }
 
-    /// The answer to `GET /metrics`: its HTTP content type, and a whole page. `accept` is the request's header of that name, empty
+    /// The answer to `GET /metrics`. `accept` is the request's header of that name, empty
     /// where it has none. It is in OpenMetrics for whoever names that as welcome no less than plain text, and in the older
     /// format for everybody else, `*/*` too.
-    pub fn answer(&self, accept: &str) -> (&'static str, String) {
+    pub fn answer(&self, accept: &str) -> FiguresPage {
         let open = welcome(accept, "application/openmetrics-text");
         if open > 0.0 && open >= welcome(accept, "text/plain") {
-            (Self::CONTENT_TYPE, self.text())
+            FiguresPage { content_type: Self::CONTENT_TYPE, body: self.text() }
         } else {
-            (Self::PLAIN_CONTENT_TYPE, self.plain_text())
+            FiguresPage { content_type: Self::PLAIN_CONTENT_TYPE, body: self.plain_text() }
         }
     }
 
@@ -152,7 +162,8 @@ fn encode(family: &Family, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
             }
             (FigureValue::Number(number), _) => one.encode_gauge(number)?,
             (FigureValue::Histogram { buckets, sum, count }, _) => {
-                one.encode_histogram::<NoLabelSet>(*sum, *count, buckets, None)?;
+                let buckets: Vec<_> = buckets.iter().map(|bucket| (bucket.at_most, bucket.count)).collect();
+                one.encode_histogram::<NoLabelSet>(*sum, *count, &buckets, None)?;
             }
         }
     }

@@ -14,7 +14,7 @@ impl<I: ?Sized + 'static, O: 'static> ModelHandle<I, O> {
 
 impl From<&drift::DriftTable> for DriftSummary {
     fn from(table: &drift::DriftTable) -> Self {
-        let (reference, window) = table.compared();
+        let (reference, window) = (table.reference_rows(), table.window_rows());
         let rows = table.rows().iter().map(|row| DriftSummaryRow {
             feature: row.feature.clone(),
             what: row.what.to_string(),

@@ -19,9 +19,9 @@ pub struct Difference {
     /// Features, by name.
     pub features: Vec<Differing<Feature>>,
     /// Labels, where they differ.
-    pub labels: Option<(Vec<String>, Vec<String>)>,
-    /// Everything else that the manifests say, where it differs: what, before, after.
-    pub others: Vec<(String, String, String)>,
+    pub labels: Option<Differing<Vec<String>>>,
+    /// Everything else that the manifests say, where it differs, by what it is, and written for people.
+    pub others: Vec<Differing<String>>,
     /// Figures at training time, by name.
     pub metrics: Vec<Differing<f64>>,
     /// Files, by name: their SHA-256, where bytes differ or only one has the file.
@@ -64,15 +64,16 @@ impl Repository {
         let (a, b) = (before.manifest.as_ref().unwrap_or(&blank), after.manifest.as_ref().unwrap_or(&blank));
         let mut difference = Difference {
             features: paired(features(a), features(b)),
-            labels: (a.contract.labels != b.contract.labels)
-                .then(|| (a.contract.labels.clone(), b.contract.labels.clone())),
+            labels: paired(labels(a), labels(b)).pop(),
             others: Vec::new(),
             metrics: paired(metrics(a), metrics(b)),
             files: paired(digests(&before)?, digests(&after)?),
         };
         let mut other = |what: &str, before: String, after: String| {
             if before != after {
-                difference.others.push((what.to_owned(), before, after));
+                let some = |text: String| Some(text).filter(|text| !text.is_empty());
+                let (name, before, after) = (what.to_owned(), some(before), some(after));
+                difference.others.push(Differing { name, before, after });
             }
         };
         let text = |value: &Option<String>| value.clone().unwrap_or_default();
@@ -107,7 +108,7 @@ impl Repository {
 fn opsets(entry: &Entry) -> String {
     let model = crate::model::onnx::OnnxModel::from_file(entry.model_file());
     let opsets = model.iter().flat_map(|model| model.opsets());
-    opsets.map(|(domain, version)| format!("{domain} {version}")).collect::<Vec<_>>().join(", ")
+    opsets.map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
 #[cfg(not(feature = "onnx"))]
@@ -130,6 +131,12 @@ fn profile(manifest: &Manifest) -> String {
 
 fn metrics(manifest: &Manifest) -> OrderedMap<String, f64> {
     manifest.metrics.iter().map(|(name, value)| (name.clone(), *value)).collect()
+}
+
+/// The labels that a manifest names, where it does.
+fn labels(manifest: &Manifest) -> OrderedMap<String, Vec<String>> {
+    let labels = &manifest.contract.labels;
+    (!labels.is_empty()).then(|| ("labels".to_owned(), labels.clone())).into_iter().collect()
 }
 
 fn features(manifest: &Manifest) -> OrderedMap<String, Feature> {
@@ -181,11 +188,18 @@ impl fmt::Display for Difference {
         for feature in &self.features {
             writeln!(f, "feature {}: {}", feature.name, feature.told("changed"))?;
         }
-        if let Some((before, after)) = &self.labels {
-            writeln!(f, "labels: {} -> {}", before.join(", "), after.join(", "))?;
+        if let Some(Differing { name, before, after }) = &self.labels {
+            let text = |labels: &Option<Vec<String>>| labels.as_ref().map(|labels| labels.join(", "));
+            writeln!(
+                f,
+                "{name}: {} -> {}",
+                text(before).unwrap_or_default(),
+                text(after).unwrap_or_default()
+            )?;
         }
-        for (what, before, after) in &self.others {
-            writeln!(f, "{what}: {before} -> {after}")?;
+        for Differing { name, before, after } in &self.others {
+            let text = |text: &Option<String>| text.clone().unwrap_or_default();
+            writeln!(f, "{name}: {} -> {}", text(before), text(after))?;
         }
         for Differing { name, before, after } in &self.metrics {
             let text =

@@ -88,7 +88,7 @@ pub use source::error::PullError;
 pub use source::folder::FolderSource;
 pub use source::pull::{Progress, Pull, Pulled};
 pub use source::source::{Source, SourceError};
-pub use store::{Entry, Repository};
+pub use store::{Entry, Repository, Unusable};
 #[cfg(feature = "signatures")]
 pub use trust::TrustedKeys;
 pub use watch::{Change, Watch};

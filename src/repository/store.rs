@@ -49,6 +49,16 @@ pub struct Repository {
     pub(crate) keys: Option<super::trust::TrustedKeys>,
 }
 
+/// What looks like a version in a repository, and cannot be used.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Unusable {
+    /// The name of its folder, which would be the version's.
+    pub name: String,
+    /// Why it cannot be used.
+    pub error: RepositoryError,
+}
+
 /// One version in a repository.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
@@ -210,16 +220,15 @@ impl Repository {
         Ok(entries)
     }
 
-    /// Returns what [`versions`](Self::versions) leaves out though it holds a manifest or a model: each by its name,
-    /// with why it cannot be used.
+    /// Returns what [`versions`](Self::versions) leaves out though it holds a manifest or a model.
     ///
     /// # Errors
     ///
     /// There is no such model, or its folder cannot be read.
-    pub fn unusable(&self, model: &str) -> Result<Vec<(String, RepositoryError)>, RepositoryError> {
+    pub fn unusable(&self, model: &str) -> Result<Vec<Unusable>, RepositoryError> {
         let mut names = self.names(model)?;
         names.sort_by(|one, other| name::natural(one, other));
-        let why = |name: String| self.get(model, &name).err().map(|error| (name, error));
+        let why = |name: String| self.get(model, &name).err().map(|error| Unusable { name, error });
         Ok(names.into_iter().filter_map(why).collect())
     }
 

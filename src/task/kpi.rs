@@ -1,5 +1,6 @@
 //! Business figures that outcomes carry.
 
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -95,7 +96,12 @@ impl Kpi {
     }
 
     /// The bounds within which a value is accepted; nothing for a figure without bounds.
-    pub fn bounds(&self) -> Option<(f64, f64)> {
+    pub fn bounds(&self) -> Option<RangeInclusive<f64>> {
+        self.bounds.map(|(low, high)| low..=high)
+    }
+
+    /// The same: the lower one, then the upper one.
+    pub(crate) fn low_and_high(&self) -> Option<(f64, f64)> {
         self.bounds
     }
 

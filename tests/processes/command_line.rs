@@ -1023,7 +1023,7 @@ fn what_was_counted_is_judged_by_other_guards() {
 fn what_is_quarantined_is_released_while_nothing_runs() {
     let folder = Folder::new("release");
     let handle = tried(&folder);
-    let identity = handle.status().quarantined[0].0.to_string();
+    let identity = handle.status().quarantined[0].identity.to_string();
     let begin = &identity[..8];
     let release = |identity: &str, more: &[&str]| {
         run(&[&["state", "release", folder.text(), identity, "--as", "ada"], more].concat())
@@ -1179,7 +1179,7 @@ fn a_service_is_operated_from_the_command_line() {
         let _ = handle.predict(&0.5);
         handle.tick();
     }
-    let (identity, _) = handle.status().quarantined[0];
+    let identity = handle.status().quarantined[0].identity;
     let shown = said(&["get", url]);
     assert!(shown.contains(&format!("late has quarantined: {identity} (v7): it failed")), "{shown}");
     refused(with(TOKEN, &["release", url, "late", &identity.to_string()[..8]]), "64 digits");

@@ -237,7 +237,7 @@ fn a_candidate_that_takes_the_process_with_it_is_quarantined_at_the_second_start
     }
     let service = service(&folder.0, AfterCrash::Resume).build().unwrap();
     let status = service.status();
-    assert_eq!((status.live.as_str(), status.quarantined[0].1.version.as_str()), ("m0", "aborts"));
+    assert_eq!((status.live.as_str(), status.quarantined[0].version.as_str()), ("m0", "aborts"));
     assert!(service.rollout("aborts").is_none());
 }
 

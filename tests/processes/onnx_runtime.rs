@@ -184,5 +184,5 @@ fn an_explicit_path_is_all_that_is_tried() {
     let error = Runtime::builder().path("/nowhere/at/all.so").build().unwrap_err();
     let RuntimeError::NotFound { tried } = &error else { panic!("{error}") };
     assert_eq!(tried.len(), 1);
-    assert!(tried[0].1.contains("/nowhere/at/all.so"));
+    assert!(tried[0].cause.contains("/nowhere/at/all.so"));
 }

@@ -286,7 +286,7 @@ fn a_change_that_is_looked_at_says_its_method_and_an_identity_is_released_by_the
         let _ = ask(&service, 300);
         tick(&service, &clock);
     }
-    let (identity, _) = service.status().quarantined[0];
+    let identity = service.status().quarantined[0].identity;
     let digits = identity.to_string();
     let release =
         |identity: &str| post(&admin, "/late/release", &[], json!({ "identity": identity })).status();

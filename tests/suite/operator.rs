@@ -190,8 +190,11 @@ fn what_is_measured_says_what_happened() {
     let latency = family(&families, "switchback_predict_duration_seconds");
     for sample in &latency.samples {
         let FigureValue::Histogram { buckets, sum, count } = &sample.value else { panic!("{sample:?}") };
-        assert_eq!(buckets.iter().map(|(_, count)| count).sum::<u64>(), *count, "{sample:?}");
-        assert!(buckets.is_sorted_by(|one, next| one.0 < next.0) && buckets.last().unwrap().0.is_infinite());
+        assert_eq!(buckets.iter().map(|bucket| bucket.count).sum::<u64>(), *count, "{sample:?}");
+        assert!(
+            buckets.is_sorted_by(|one, next| one.at_most < next.at_most)
+                && buckets.last().unwrap().at_most.is_infinite()
+        );
         assert!((*count > 0) == (*sum > 0.0), "{sample:?}");
     }
     // A version whose rollout is over is shown for an hour, so that what it counted last is seen.

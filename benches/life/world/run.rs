@@ -151,7 +151,7 @@ impl Run {
             _ => (harm.and_then(|guard| guard.harm_after), harm.and_then(|guard| guard.harm_between)),
         };
         let seconds = |span: Duration| span.as_secs_f64();
-        let between = between.map(|(low, high)| (seconds(low), seconds(high)));
+        let between = between.map(|between| (seconds(between.low), seconds(between.high)));
         (Foretold { after: after.map(seconds), between }, forecast.guessed)
     }
 

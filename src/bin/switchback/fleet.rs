@@ -8,10 +8,10 @@ use clap::{Args, Subcommand};
 use serde_json::json;
 use switchback::RollbackOutcome;
 use switchback::fleet::{Directory, Store};
-use switchback::operator::{FleetLeftover, FleetOperator, FleetOverview};
+use switchback::operator::{FleetFault, FleetLeftover, FleetOperator, FleetOverview};
 use switchback::options::Fleet;
 use switchback::repository::Moment;
-use switchback::status::FleetMember;
+use switchback::status::{FleetMember, Quarantined};
 
 use crate::Failure;
 use crate::out::{Out, ask, bytes};
@@ -286,7 +286,8 @@ fn status(out: &mut Out, seen: &FleetOverview) -> Result<(), Failure> {
     let row = |member: &FleetMember| {
         let FleetMember { name, class, build, state, sequence, seen: at, not_ready, .. } = member;
         let ago = format!("{} s ago", seen.store_now.since(*at).as_secs());
-        let unready = not_ready.iter().map(|(of, why)| format!("{of}: {why}")).collect::<Vec<_>>().join("; ");
+        let unready = not_ready.iter().map(|one| format!("{}: {}", one.identity, one.reason));
+        let unready = unready.collect::<Vec<_>>().join("; ");
         vec![
             name.clone(),
             dash(class),
@@ -299,12 +300,13 @@ fn status(out: &mut Out, seen: &FleetOverview) -> Result<(), Failure> {
     };
     let heads = ["PROCESS", "CLASS", "BUILD", "IS", "AT", "SEEN", "CANNOT RUN"];
     out.table(&heads, seen.members.iter().map(row).collect())?;
-    for (identity, entry) in &seen.quarantined {
+    for entry in &seen.quarantined {
         let until = entry.until.map(|until| format!(" until {}", Moment(until))).unwrap_or_default();
-        out.line(&format!("quarantined: {identity} ({}){until}: {}", entry.version, entry.reason))?;
+        let Quarantined { identity, version, reason, .. } = entry;
+        out.line(&format!("quarantined: {identity} ({version}){until}: {reason}"))?;
     }
-    for (key, why) in &seen.unreadable {
-        out.line(&format!("{key} cannot be read: {why}"))?;
+    for FleetFault { key, reason, .. } in &seen.unreadable {
+        out.line(&format!("{key} cannot be read: {reason}"))?;
     }
     Ok(())
 }
@@ -357,8 +359,8 @@ fn sweep(
     if out.json {
         out.value(&swept)?;
     } else {
-        for (key, why) in &swept.failed {
-            out.line(&format!("{key} is still there: {why}"))?;
+        for FleetFault { key, reason, .. } in &swept.failed {
+            out.line(&format!("{key} is still there: {reason}"))?;
         }
         out.line(&format!("{} removed: {}", swept.removed.len(), size(&swept.removed)))?;
     }

@@ -336,8 +336,8 @@ fn show(out: &mut Out, value: &Value) -> Result<(), Failure> {
             out.line(&format!("{} takes no new callers: {reason}", text(&status["name"])))?;
         }
         for entry in status["quarantined"].as_array().into_iter().flatten() {
-            let (identity, entry) = (text(&entry[0]), &entry[1]);
-            let (version, reason) = (text(&entry["version"]), text(&entry["reason"]));
+            let of = |name: &str| text(&entry[name]);
+            let (identity, version, reason) = (of("identity"), of("version"), of("reason"));
             out.line(&format!(
                 "{} has quarantined: {identity} ({version}): {reason}",
                 text(&status["name"])

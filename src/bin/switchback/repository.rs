@@ -8,7 +8,7 @@ use serde::Serialize;
 use serde_json::json;
 use switchback::Clock;
 use switchback::repository::{
-    DataSet, Draft, Entry, HubModel, Manifest, MlflowModel, Moment, Repository, RepositoryError,
+    DataSet, Draft, Entry, HubModel, Manifest, MlflowModel, Moment, Repository, RepositoryError, Unusable,
 };
 
 use crate::Failure;
@@ -261,7 +261,7 @@ fn versions(out: &mut Out, models: &Repository, model: &str) -> Result<(), Failu
     }
     if out.json {
         let of = |entry: &Entry| json!({"version": entry.version.as_str(), "bytes": size(entry), "tags": tags_of(&tags, entry), "manifest": entry.manifest});
-        let without = |(version, why): &(String, RepositoryError)| json!({"version": version, "unusable": why.to_string()});
+        let without = |one: &Unusable| json!({"version": one.name, "unusable": one.error.to_string()});
         let all: Vec<_> = versions.iter().map(of).chain(unusable.iter().map(without)).collect();
         return Ok(out.value(&all)?);
     }
@@ -282,7 +282,7 @@ fn versions(out: &mut Out, models: &Repository, model: &str) -> Result<(), Failu
     out.table(&["VERSION", "CREATED", "SIZE", "TAGS", "FIGURES"], rows.collect())?;
     Ok(unusable
         .iter()
-        .try_for_each(|(version, why)| out.line(&format!("{version} cannot be used: {why}")))?)
+        .try_for_each(|one| out.line(&format!("{} cannot be used: {}", one.name, one.error)))?)
 }
 
 fn show(out: &mut Out, models: &Repository, entry: &Entry) -> Result<(), Failure> {
@@ -362,13 +362,13 @@ fn verify(
             Some(version) => vec![models.resolve(model, version)?],
             None => {
                 let unusable = models.unusable(model)?.into_iter();
-                results.extend(unusable.map(|(version, why)| Verified {
+                results.extend(unusable.map(|one| Verified {
                     model: model.clone(),
-                    version,
+                    version: one.name,
                     manifest: true,
                     data: None,
                     loaded: None,
-                    faults: vec![why.to_string()],
+                    faults: vec![one.error.to_string()],
                 }));
                 models.versions(model)?
             }

@@ -8,11 +8,10 @@ use clap::Subcommand;
 use serde_json::json;
 use switchback::decisions::{BacktestStep, Decision, ReplayError, recorded, recording, replay};
 use switchback::guard::{Affected, Evidence, Rule};
-use switchback::model::Identity;
 use switchback::options::ErrorBudget;
 use switchback::repository::Moment;
 use switchback::state::{self, Repaired};
-use switchback::status::{self, LookRetained, LookRollout, look};
+use switchback::status::{self, LookRetained, LookRollout, Quarantined, look};
 use switchback::{Clock, Phase};
 
 use crate::Failure;
@@ -186,9 +185,10 @@ fn show(out: &mut Out, folder: &Path) -> Result<(), Failure> {
         out.line("")?;
         out.table(&JUDGED, judged)?;
     }
-    for (identity, entry) in &look.quarantined {
+    for entry in &look.quarantined {
         let until = entry.until.map(|until| format!(" until {}", Moment(until))).unwrap_or_default();
-        out.line(&format!("quarantined: {identity} ({}){until}: {}", entry.version, entry.reason))?;
+        let Quarantined { identity, version, reason, .. } = entry;
+        out.line(&format!("quarantined: {identity} ({version}){until}: {reason}"))?;
     }
     Ok(())
 }
@@ -374,24 +374,23 @@ fn release(
 ) -> Result<(), Failure> {
     let refused = |why: String| Err(Failure::Refused(why));
     let quarantined = look(folder)?.map(|look| look.quarantined).unwrap_or_default();
-    let begins = |(known, _): &&(_, _)| Identity::to_string(known).starts_with(identity);
+    let begins = |entry: &&Quarantined| entry.identity.to_string().starts_with(identity);
     let found: Vec<_> = quarantined.iter().filter(begins).collect();
-    let (known, entry) = match found[..] {
+    let Quarantined { identity: known, version, reason, .. } = match found[..] {
         [] => return refused(format!("nothing is quarantined whose identity begins with {identity}")),
         [one] => one,
         _ => return refused(format!("{} identities begin with {identity}: write more of it", found.len())),
     };
     if !yes {
         ask(&format!(
-            "{} was quarantined, because {}. May plans try it again? Type yes to go on: ",
-            entry.version, entry.reason
+            "{version} was quarantined, because {reason}. May plans try it again? Type yes to go on: "
         ))?;
     }
     if !status::release(folder, *known, actor.as_deref(), Clock::system().now())? {
         return refused(format!("{known} has been released meanwhile"));
     }
     if out.json {
-        return Ok(out.value(&json!({"released": known, "version": entry.version}))?);
+        return Ok(out.value(&json!({"released": known, "version": version}))?);
     }
-    Ok(out.line(&format!("{} is released: plans may try it again", entry.version))?)
+    Ok(out.line(&format!("{version} is released: plans may try it again"))?)
 }

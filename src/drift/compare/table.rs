@@ -82,9 +82,14 @@ impl DriftTable {
         self.drifted().next().is_some()
     }
 
-    /// How many rows were compared: those of the reference, and those of the window.
-    pub fn compared(&self) -> (u64, u64) {
-        (self.reference_rows, self.window_rows)
+    /// How many rows the reference has.
+    pub fn reference_rows(&self) -> u64 {
+        self.reference_rows
+    }
+
+    /// How many rows the window has that was held against it.
+    pub fn window_rows(&self) -> u64 {
+        self.window_rows
     }
 }
 

@@ -13,7 +13,7 @@ use super::counts::FleetCounts;
 use super::judging::{Bench, evidence};
 use super::mail::{Courier, Mail, MailCounts};
 use super::register::{Replaced, has_landed, next_head, replace};
-use super::status::{FleetEnds, FleetMember, FleetState, FleetStatus};
+use super::status::{FleetEnds, FleetMember, FleetNotReady, FleetState, FleetStatus};
 use crate::base::chance::SplitMix64;
 use crate::base::clock::{Clock, Shift, Timestamp};
 use crate::base::guarded::guarded;
@@ -427,7 +427,11 @@ impl Agent {
             not_ready: self
                 .failed
                 .iter()
-                .map(|(version, why, _)| (version.version.to_string(), why.clone()))
+                .map(|(version, why, _)| FleetNotReady {
+                    version: version.version,
+                    identity: version.identity,
+                    reason: why.clone(),
+                })
                 .collect(),
             members: self.member.judge.rows().map(|(row, at)| FleetMember::of(row, at)).collect(),
             ends: self.ends(),

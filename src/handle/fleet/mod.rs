@@ -23,5 +23,5 @@ mod status;
 mod steps;
 
 pub(crate) use membership::{Joined, Membership};
-pub use status::{FleetEnds, FleetMember, FleetState, FleetStatus};
+pub use status::{FleetEnds, FleetMember, FleetNotReady, FleetState, FleetStatus, MemberNotReady};
 pub(crate) use steps::run_fleet;

@@ -9,7 +9,9 @@ use crate::base::clock::Timestamp;
 use crate::base::text::number;
 use crate::fleet::format::counts::Counts;
 use crate::fleet::format::row::{Row, State};
+use crate::model::identity::Identity;
 use crate::stats::sequential::EValue;
+use crate::version::id::VersionId;
 
 /// The fleet, as this process sees it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -33,8 +35,8 @@ pub struct FleetStatus {
     pub voids: u64,
     /// What was taken back or frozen here and is not agreed on yet, because the store could not be asked.
     pub pending: usize,
-    /// Versions that are agreed on and cannot be used here, each with the reason.
-    pub not_ready: Vec<(String, String)>,
+    /// Versions that are agreed on and cannot be used here.
+    pub not_ready: Vec<FleetNotReady>,
     /// The processes that whoever judges has seen; empty in others.
     pub members: Vec<FleetMember>,
     /// How often processes ended without a word while something is on trial, as far as is known here.
@@ -75,8 +77,30 @@ pub struct FleetMember {
     pub sequence: u64,
     /// When it last said so, by the store's clock.
     pub seen: Timestamp,
-    /// Why it cannot use a version that is agreed on, by the version's identity.
-    pub not_ready: Vec<(String, String)>,
+    /// Versions that are agreed on and that it cannot use.
+    pub not_ready: Vec<MemberNotReady>,
+}
+
+/// A version that is agreed on and cannot be used in this process.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct FleetNotReady {
+    /// The version.
+    pub version: VersionId,
+    /// The identity that it must have.
+    pub identity: Identity,
+    /// Why not.
+    pub reason: String,
+}
+
+/// A version that is agreed on and that a process of the fleet cannot use, as that process says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct MemberNotReady {
+    /// The version's identity, as it is written.
+    pub identity: String,
+    /// Why not.
+    pub reason: String,
 }
 
 impl FleetMember {
@@ -89,7 +113,11 @@ impl FleetMember {
             state: row.state.into(),
             sequence: row.has.seq,
             seen: at,
-            not_ready: row.failed.iter().map(|(of, why)| (of.clone(), why.clone())).collect(),
+            not_ready: row
+                .failed
+                .iter()
+                .map(|(identity, why)| MemberNotReady { identity: identity.clone(), reason: why.clone() })
+                .collect(),
         }
     }
 }
@@ -164,7 +192,7 @@ impl fmt::Display for FleetStatus {
         if self.pending > 0 {
             write!(f, "; {} changes wait for the store", self.pending)?;
         }
-        for (version, reason) in &self.not_ready {
+        for FleetNotReady { version, reason, .. } in &self.not_ready {
             write!(f, "\n  {version} cannot be used here: {reason}")?;
         }
         for ends in &self.ends {
@@ -181,8 +209,8 @@ impl fmt::Display for FleetStatus {
         for member in &self.members {
             let FleetMember { name, class, build, state, sequence, seen, not_ready } = member;
             write!(f, "\n  {name} {class} {build} is {state}, at {sequence}, seen {seen}")?;
-            for (version, reason) in not_ready {
-                write!(f, "\n    it cannot use {version}, so no plan takes a step: {reason}")?;
+            for MemberNotReady { identity, reason } in not_ready {
+                write!(f, "\n    it cannot use {identity}, so no plan takes a step: {reason}")?;
             }
         }
         Ok(())

@@ -26,7 +26,7 @@ pub use pipeline::Pipeline;
 #[cfg(feature = "repository")]
 pub(crate) use pipeline::version_of;
 pub use prepared::cache::{PreparedCache, PreparedCacheError, PreparedCounts};
-pub use runtime::runtime::{Runtime, RuntimeBuilder, RuntimeError};
+pub use runtime::runtime::{Runtime, RuntimeBuilder, RuntimeError, TriedPlace};
 pub use session::trace::Trace;
 pub use tensor::element::ElementType;
 pub use tensor::feed::Feed;

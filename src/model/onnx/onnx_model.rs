@@ -26,6 +26,7 @@ use crate::model::error::{LoadError, ModelError};
 use crate::model::identity::Identity;
 use crate::model::lifecycle::Lifecycle;
 use crate::model::model::Model;
+use crate::model::opset::Opset;
 use crate::model::throttle::LoadThrottle;
 use crate::model::{Doubt, Memory, TargetTier, Tier};
 
@@ -239,8 +240,8 @@ impl OnnxModel {
         &self.files.scan.labels
     }
 
-    /// The operator sets that the file needs: domain (`ai.onnx` is spelled out) and version; known before it is loaded.
-    pub fn opsets(&self) -> &[(String, i64)] {
+    /// The operator sets that the file needs; known before it is loaded.
+    pub fn opsets(&self) -> &[Opset] {
         &self.files.scan.opsets
     }
 
@@ -424,13 +425,11 @@ impl Lifecycle for OnnxModel {
         let scan = &self.files.scan;
         let producer = [scan.producer.as_str(), scan.producer_version.as_str()].join(" ");
         let opsets =
-            scan.opsets.iter().map(|(domain, version)| (format!("opset {domain}"), version.to_string()));
-        let own = scan.metadata.iter().map(|(key, value)| (key.clone(), value.clone()));
-        description.metadata = [("producer".to_owned(), producer.trim().to_owned())]
-            .into_iter()
-            .chain(opsets)
-            .chain(own)
-            .collect();
+            scan.opsets.iter().map(|opset| (format!("opset {}", opset.domain), opset.version.to_string()));
+        description.metadata = scan.metadata.clone();
+        // What the file is stands before what it calls the same in its own metadata, which the signature has whole.
+        description.metadata.insert("producer".to_owned(), producer.trim().to_owned());
+        description.metadata.extend(opsets);
         description
     }
 

@@ -85,14 +85,23 @@ pub enum FigureValue {
     Number(f64),
     /// How durations are distributed.
     Histogram {
-        /// Upper bounds in seconds, each with how many durations lay above the one before and not above it; the last is
-        /// infinite.
-        buckets: Vec<(f64, u64)>,
+        /// How many durations lay in each stretch, from the shortest on.
+        buckets: Vec<HistogramBucket>,
         /// The sum of all, in seconds.
         sum: f64,
         /// How many there were.
         count: u64,
     },
+}
+
+/// A stretch of durations, from the bound of the one before.
+#[derive(Debug, Clone, Copy, PartialEq)]
+#[non_exhaustive]
+pub struct HistogramBucket {
+    /// The longest that it holds, in seconds; that of the last is infinite.
+    pub at_most: f64,
+    /// How many durations lie in it, and not in one before.
+    pub count: u64,
 }
 
 /// Samples of one model as they are gathered: label values in the order of the table.
@@ -116,7 +125,8 @@ impl Samples {
 
     pub(crate) fn durations<const N: usize>(&mut self, labels: [&str; N], histogram: &LatencyHistogram) {
         let bounds = BOUNDS.iter().map(Duration::as_secs_f64).chain([f64::INFINITY]);
-        let buckets = bounds.zip(histogram.counts.iter().copied()).collect();
+        let buckets = bounds.zip(histogram.counts.iter().copied());
+        let buckets = buckets.map(|(at_most, count)| HistogramBucket { at_most, count }).collect();
         let (sum, count) = (histogram.sum.as_secs_f64(), histogram.count);
         self.0.push((labels.map(str::to_owned).to_vec(), FigureValue::Histogram { buckets, sum, count }));
     }

@@ -13,7 +13,7 @@ pub(crate) mod family;
 pub(crate) mod measured;
 pub(crate) mod table;
 
-pub use family::{Described, Family, FigureKind, FigureValue, Sample, Unit};
+pub use family::{Described, Family, FigureKind, FigureValue, HistogramBucket, Sample, Unit};
 pub use table::DESCRIBED;
 
 use super::operator::Operator;

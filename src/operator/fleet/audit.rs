@@ -89,8 +89,10 @@ pub enum FleetFinding {
     RowBehind {
         /// The process.
         member: String,
-        /// Its number, and the one that it had.
-        numbers: (u64, u64),
+        /// The number that it has.
+        number: u64,
+        /// The number that it had when its counts were taken.
+        had: u64,
     },
     /// A row is gone that was not closed.
     RowGone {
@@ -148,7 +150,7 @@ impl fmt::Display for FleetFinding {
                 write!(f, "no process judges since {since}: look whether any reaches the store")
             }
             Self::NobodyJudges { since: None } => f.write_str("no process has ever judged"),
-            Self::RowBehind { member, numbers: (number, had) } => {
+            Self::RowBehind { member, number, had } => {
                 write!(f, "the row of process {member} has number {number} and had {had}: it was put back")
             }
             Self::RowGone { member } => {
@@ -349,8 +351,8 @@ fn against_ledger(
         match rows.get(name).map(|found| &found.row) {
             None => findings.push(FleetFinding::RowGone { member: name.to_string() }),
             Some(Ok(row)) if row.n < mark.n => {
-                let numbers = (row.n, mark.n);
-                findings.push(FleetFinding::RowBehind { member: name.to_string(), numbers });
+                let (number, had) = (row.n, mark.n);
+                findings.push(FleetFinding::RowBehind { member: name.to_string(), number, had });
             }
             Some(Ok(row)) => {
                 sum.add(&row.counts);

@@ -15,4 +15,4 @@ pub use error::FleetError;
 pub use fleet_operator::FleetOperator;
 pub use overview::FleetOverview;
 pub use repair::FleetRepair;
-pub use sweep::{FleetLeftover, FleetSweep};
+pub use sweep::{FleetFault, FleetLeftover, FleetSweep};

@@ -7,12 +7,13 @@ use serde::Serialize;
 
 use super::error::FleetError;
 use super::reach::{Reach, latest};
+use super::sweep::FleetFault;
 use crate::base::clock::Timestamp;
 use crate::control::look::{LookRetained, LookRollout, look_at};
 use crate::control::settings::Quarantined;
+use crate::fleet::Key;
 use crate::handle::fleet::agreement::course_of;
 use crate::handle::fleet::{FleetMember, FleetState};
-use crate::model::identity::Identity;
 use crate::rollout::guard::evidence::Evidence;
 use crate::version::id::VersionId;
 
@@ -41,7 +42,7 @@ pub struct FleetOverview {
     /// Rollouts that are not over, with what guards say of them.
     pub rollouts: Vec<LookRollout>,
     /// What no plan tries again.
-    pub quarantined: Vec<(Identity, Quarantined)>,
+    pub quarantined: Vec<Quarantined>,
     /// Why nothing moves by itself, where it was frozen.
     pub frozen: Option<String>,
     /// The process that has judged last, by the name that its life began with.
@@ -60,8 +61,8 @@ pub struct FleetOverview {
     pub members: Vec<FleetMember>,
     /// Names of processes that are over, and lie in the store still.
     pub gone: usize,
-    /// What cannot be read, and why.
-    pub unreadable: Vec<(String, String)>,
+    /// What cannot be read.
+    pub unreadable: Vec<FleetFault>,
 }
 
 impl Reach {
@@ -70,11 +71,14 @@ impl Reach {
         let head = agreed.head();
         let (listed, ledger) = (self.list(self.layout.rows())?, self.ledger()?);
         let rows = self.rows(&listed)?;
-        let mut unreadable: Vec<(String, String)> = Vec::new();
+        let mut unreadable = Vec::new();
+        let mut cannot_be_read = |key: &Key, reason: String| {
+            unreadable.push(FleetFault { key: key.to_string(), reason });
+        };
         let ledger = match ledger {
             Some(Ok(ledger)) => Some(ledger),
             Some(Err(why)) => {
-                unreadable.push((self.layout.ledger().to_string(), why));
+                cannot_be_read(self.layout.ledger(), why);
                 None
             }
             None => None,
@@ -102,7 +106,7 @@ impl Reach {
         for (name, found) in &rows {
             let mark = ledger.as_ref().and_then(|(ledger, _)| ledger.marks.get(name));
             match &found.row {
-                Err(why) => unreadable.push((self.layout.row(*name).to_string(), why.clone())),
+                Err(why) => cannot_be_read(&self.layout.row(*name), why.clone()),
                 Ok(row) if row.state.is_last() || mark.is_some_and(|mark| mark.closed.is_some()) => gone += 1,
                 Ok(row) => members.push(FleetMember::of(&**row, found.at)),
             }
@@ -120,7 +124,12 @@ impl Reach {
             live: agreed.saved.live.version,
             retained: retained.collect(),
             rollouts,
-            quarantined: agreed.saved.quarantine.clone(),
+            quarantined: agreed
+                .saved
+                .quarantine
+                .iter()
+                .map(|(identity, entry)| Quarantined::of((identity, entry)))
+                .collect(),
             frozen: agreed.saved.frozen.clone(),
             judge: of.map(|ledger| ledger.judge.to_string()),
             judged_at,

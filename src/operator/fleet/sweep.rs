@@ -31,14 +31,24 @@ pub struct FleetLeftover {
     pub at: Timestamp,
 }
 
+/// Something in a fleet's store that could not be read or removed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct FleetFault {
+    /// Where it lies.
+    pub key: String,
+    /// Why.
+    pub reason: String,
+}
+
 /// What a sweep has done.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct FleetSweep {
     /// What is gone.
     pub removed: Vec<FleetLeftover>,
-    /// What could not be removed, and why. The next sweep tries again.
-    pub failed: Vec<(String, String)>,
+    /// What could not be removed. The next sweep tries again.
+    pub failed: Vec<FleetFault>,
 }
 
 impl Reach {
@@ -54,7 +64,10 @@ impl Reach {
                 Ok(()) => sweep.removed.push(leftover(&entry)),
                 // Somebody else sweeps, or it is somebody's after all.
                 Err(StoreError::Conflict) => {}
-                Err(error) => sweep.failed.push((entry.key.to_string(), error.to_string())),
+                Err(error) => {
+                    let (key, reason) = (entry.key.to_string(), error.to_string());
+                    sweep.failed.push(FleetFault { key, reason });
+                }
             }
         }
         Ok(sweep)

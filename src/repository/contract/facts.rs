@@ -5,6 +5,7 @@ use semver::Version;
 use super::tensor_spec::TensorSpec;
 #[cfg(feature = "onnx")]
 use super::tensor_spec::of_ports;
+use crate::model::opset::Opset;
 
 /// The facts that a model's file states of itself, and what there is here to run it. By default nothing is known, and
 /// nothing of it is checked.
@@ -17,8 +18,8 @@ pub struct Facts {
     pub inputs: Option<Vec<TensorSpec>>,
     /// The tensors that it gives; nothing where that is not known before it is loaded.
     pub outputs: Option<Vec<TensorSpec>>,
-    /// The operator sets that the file needs, by domain.
-    pub opsets: Vec<(String, i64)>,
+    /// The operator sets that the file needs, one of each domain.
+    pub opsets: Vec<Opset>,
     /// ONNX Runtime here.
     pub runtime: RuntimeFacts,
 }
@@ -39,8 +40,8 @@ pub enum RuntimeFacts {
     Here {
         /// Its version, where it tells.
         version: Option<Version>,
-        /// The newest operator sets that it runs, by domain; those that it does not tell are left out.
-        newest_opsets: Vec<(String, i64)>,
+        /// The newest operator sets that it runs, one of each domain; those that it does not tell are left out.
+        newest_opsets: Vec<Opset>,
     },
 }
 
@@ -67,7 +68,7 @@ impl RuntimeFacts {
         match crate::model::onnx::Runtime::get() {
             Err(error) => Self::Missing { cause: error.to_string() },
             Ok(runtime) => {
-                let newest = |domain: &str| Some((domain.to_owned(), runtime.newest_opset(domain)?));
+                let newest = |domain: &str| Some(Opset::new(domain, runtime.newest_opset(domain)?));
                 let newest_opsets = ["ai.onnx", "ai.onnx.ml"].into_iter().filter_map(newest).collect();
                 Self::Here { version: runtime.version().cloned(), newest_opsets }
             }

@@ -12,6 +12,7 @@ use super::mismatch::{Bounds, Mismatch};
 use super::problem::{Problem, repeated};
 use super::tensor_spec::TensorRole;
 use crate::base::ordered::OrderedSet;
+use crate::model::opset::Opset;
 
 /// The host's side of a [`Contract`]: the features that its requests carry, and the labels that it knows what to do with.
 ///
@@ -220,12 +221,13 @@ fn compare_runtime(contract: &Contract, facts: &Facts, found: &mut Vec<Mismatch>
         }
         (None, _) => {}
     }
-    for (domain, needed) in &facts.opsets {
-        let newest = newest_opsets.iter().find(|(known, _)| known == domain);
-        if let Some(&(_, newest)) = newest
-            && *needed > newest
+    for needed in &facts.opsets {
+        let newest = newest_opsets.iter().find(|known| known.domain == needed.domain);
+        if let Some(&Opset { version: newest, .. }) = newest
+            && needed.version > newest
         {
-            found.push(Mismatch::Opset { domain: domain.clone(), needed: *needed, newest });
+            let Opset { domain, version } = needed.clone();
+            found.push(Mismatch::Opset { domain, needed: version, newest });
         }
     }
 }

@@ -3,6 +3,7 @@ use semver::Version;
 use serde_json::json;
 
 use super::*;
+use crate::model::opset::Opset;
 
 fn host() -> Host {
     Host::new()
@@ -151,13 +152,13 @@ fn a_pipeline_is_found_by_name_and_by_version() {
 #[test]
 fn the_runtime_must_be_new_enough_and_know_the_operators() {
     let facts = |runtime| Facts {
-        opsets: vec![("ai.onnx".to_owned(), 22), ("com.example".to_owned(), 99)],
+        opsets: vec![Opset::new("ai.onnx", 22), Opset::new("com.example", 99)],
         runtime,
         ..Facts::default()
     };
     let here = |version: Option<&str>, newest: i64| RuntimeFacts::Here {
         version: version.map(|version| version.parse().unwrap()),
-        newest_opsets: vec![("ai.onnx".to_owned(), newest)],
+        newest_opsets: vec![Opset::new("ai.onnx", newest)],
     };
     let contract = Contract::new().runtime("1.20".parse().unwrap());
     let ask = |runtime| Host::new().mismatches(&contract, &[], &facts(runtime));

@@ -27,12 +27,22 @@ pub struct Forecast {
     pub promoted_after: Option<Duration>,
     /// Eight times of ten the promotion comes between these; where a guess is in it, over all that the guess allows. What ends with
     /// [`HORIZON`](Self::HORIZON) may take longer. Where pairs have been seen, how little they say yet is in it.
-    pub promoted_between: Option<(Duration, Duration)>,
+    pub promoted_between: Option<Between>,
     /// Whether it rests on a guess: how much two versions are off on the same inputs, or differ, is known once a rollout has seen
     /// some pairs on which one of them is.
     pub guessed: bool,
     /// Why the plan cannot be decided, guard by guard; empty where it can.
     pub undecidable: Vec<String>,
+}
+
+/// Two times, between which something comes eight times of ten.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Between {
+    /// One time in ten it comes sooner.
+    pub low: Duration,
+    /// One time in ten it comes later.
+    pub high: Duration,
 }
 
 /// How long one step takes to decide.
@@ -59,7 +69,7 @@ pub struct GuardForecast {
     pub harm_after: Option<Duration>,
     /// Eight times of ten it is taken back between these; where a guess is in it, over all that the guess allows.
     #[serde(default)]
-    pub harm_between: Option<(Duration, Duration)>,
+    pub harm_between: Option<Between>,
     /// Until a candidate that is as good as live has shown what the next step asks for.
     pub shown_after: Option<Duration>,
 }
@@ -78,7 +88,7 @@ impl fmt::Display for Forecast {
         match self.promoted_after {
             Some(after) => {
                 write!(f, "a candidate as good as live is promoted after about {}", Span(after))?;
-                if let Some((low, high)) = self.promoted_between {
+                if let Some(Between { low, high }) = self.promoted_between {
                     write!(f, " ({} to {}", Span(low), Span(high))?;
                     f.write_str(if self.guessed { ", known better once there are pairs)" } else { ")" })?;
                 }
@@ -179,10 +189,10 @@ pub(crate) fn forecast(
     let promoted_between = promoted_after.map(|_| {
         // Nobody knows how much two versions agree before the first pairs.
         if guessed {
-            (low(&rehearse(ALIKE).whole), high(&rehearse(APART).whole))
+            Between { low: low(&rehearse(ALIKE).whole), high: high(&rehearse(APART).whole) }
         } else {
             let drawn = rehearse(DRAWN);
-            (low(&drawn.whole), high(&drawn.whole))
+            Between { low: low(&drawn.whole), high: high(&drawn.whole) }
         }
     });
     Forecast { promoted_after, promoted_between, guessed, steps, undecidable }
@@ -284,7 +294,7 @@ pub(crate) fn undecidable(
 
 /// Half of the time an answer comes sooner than this, and eight times of ten between these; nothing where it does not within
 /// [`Forecast::HORIZON`].
-pub(crate) fn time_to(question: Question<'_>, tick: f64) -> (Option<Duration>, Option<(Duration, Duration)>) {
+pub(crate) fn time_to(question: Question<'_>, tick: f64) -> (Option<Duration>, Option<Between>) {
     let Question { subject, traffic, .. } = question;
     let told = |answers: Vec<f64>| -> Vec<f64> {
         let delay = if subject.design.needs_labels() { traffic.labels_after.as_secs_f64() } else { 0.0 };
@@ -295,10 +305,11 @@ pub(crate) fn time_to(question: Question<'_>, tick: f64) -> (Option<Duration>, O
     let after = quantile(&usual, 0.5);
     let between = after.map(|_| {
         if subject.unknown(traffic).is_guessed() {
-            (low(&told(question.answers(tick, ALIKE))), high(&told(question.answers(tick, APART))))
+            let (alike, apart) = (question.answers(tick, ALIKE), question.answers(tick, APART));
+            Between { low: low(&told(alike)), high: high(&told(apart)) }
         } else {
             let drawn = told(question.answers(tick, DRAWN));
-            (low(&drawn), high(&drawn))
+            Between { low: low(&drawn), high: high(&drawn) }
         }
     });
     (after, between)

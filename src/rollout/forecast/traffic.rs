@@ -281,7 +281,7 @@ impl Tally {
             .iter()
             .zip(&figures.kpis)
             .map(|(kpi, seen)| {
-                let (low, high) = kpi.bounds().unwrap_or((0.0, 1.0));
+                let (low, high) = kpi.low_and_high().unwrap_or((0.0, 1.0));
                 let scaled = |value: f64| (value - low) / (high - low);
                 Moments {
                     mean: seen.mean.map_or(0.5, scaled),

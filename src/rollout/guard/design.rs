@@ -431,7 +431,7 @@ fn business(name: &str, limit: Limit, setting: &Setting<'_>) -> Result<(Tested, 
         }
         _ => {}
     }
-    match (kpi.bounds(), limit) {
+    match (kpi.low_and_high(), limit) {
         (Some((0.0, 1.0)), Limit::AtLeastTimesLive(_)) => {
             Ok((Tested::KpiSuccesses(place), Reads { best: 0.0, worst: 1.0 }))
         }

@@ -211,7 +211,7 @@ impl ArmLabels {
     pub(crate) fn count_kpi(&mut self, place: usize, kpi: &Kpi, value: f64, chance: u64) {
         let Some(counts) = self.kpi(place) else { return };
         counts.values.count(value);
-        if let Some((low, high)) = kpi.bounds() {
+        if let Some((low, high)) = kpi.low_and_high() {
             counts.scores.count((value - low) / (high - low), chance);
         }
     }

@@ -212,7 +212,7 @@ mod tests {
     use super::*;
     use crate::base::share::Share;
     use crate::stats::sequential::counts::Odds;
-    use crate::stats::sequential::interval;
+    use crate::stats::sequential::{Interval, interval};
 
     /// `events` ones among `units` zeros.
     fn values(events: u64, units: u64) -> Values {
@@ -244,7 +244,7 @@ mod tests {
         assert!((libm::sqrt(Asymptotic::rho_squared()) - 0.039_840_066_771_373_68).abs() < 1e-12);
         let at = |claim, margin| Asymptotic::at(claim, margin).e_value_of(10_000.0, difference, variance);
         // The test is two-sided already, so both sides together have what each has.
-        let (low, high) = interval(0.1, (-1.0, 1.0), difference, at);
+        let Interval { low, high } = interval(0.1, -1.0..=1.0, difference, at);
         assert!((low - -0.005_627_776_811_329_563_5).abs() < 1e-8, "{low}");
         assert!((high - 0.029_627_776_811_329_564).abs() < 1e-8, "{high}");
         let p = at(Claim::Harm, 0.0).p_value();

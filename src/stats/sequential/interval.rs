@@ -1,7 +1,19 @@
 //! Confidence sequences: what a figure may be, at all times at once.
 
+use std::ops::RangeInclusive;
+
 use super::e_value::EValue;
 use super::test::Claim;
+
+/// What a figure may be, with the error that was asked for.
+#[derive(Debug, Clone, Copy, PartialEq)]
+#[non_exhaustive]
+pub struct Interval {
+    /// The lower end.
+    pub low: f64,
+    /// The upper end.
+    pub high: f64,
+}
 
 /// The margins that neither side of a test excludes, with an error of at most `alpha` over all times: a confidence
 /// sequence, by turning the test round. `evidence(claim, margin)` is the e-value of a test; `estimate` lies inside, and
@@ -11,22 +23,22 @@ use super::test::Claim;
 /// takes the excluded margins to lie in one piece on either side.
 ///
 /// ```
-/// use switchback::stats::sequential::{EValue, PairedDifference, PairedEvents, SequentialTest, interval};
+/// use switchback::stats::sequential::{EValue, Interval, PairedDifference, PairedEvents, SequentialTest, interval};
 ///
 /// let wrong = PairedEvents { neither: 900, only_live: 20, only_candidate: 60, both: 20 };
-/// let (low, high) = interval(0.05, (-1.0, 1.0), 0.04, |claim, margin| {
+/// let Interval { low, high, .. } = interval(0.05, -1.0..=1.0, 0.04, |claim, margin| {
 ///     PairedDifference::new(claim, margin).map_or(EValue::ONE, |test| test.e_value(&wrong))
 /// });
 /// assert!(0.01 < low && low < 0.04 && 0.04 < high && high < 0.08);
 /// ```
 pub fn interval(
     alpha: f64,
-    range: (f64, f64),
+    range: RangeInclusive<f64>,
     estimate: f64,
     evidence: impl Fn(Claim, f64) -> EValue,
-) -> (f64, f64) {
+) -> Interval {
     let threshold = EValue::threshold(alpha / 2.0);
-    let by_factors = range.0 > 0.0;
+    let by_factors = *range.start() > 0.0;
     let end = |claim: Claim, outside: f64| {
         if evidence(claim, outside) < threshold {
             return outside;
@@ -39,7 +51,7 @@ pub fn interval(
         out
     };
     // Harm at a margin excludes that margin and what lies below; non-inferiority what lies above.
-    (end(Claim::Harm, range.0), end(Claim::NonInferiority, range.1))
+    Interval { low: end(Claim::Harm, *range.start()), high: end(Claim::NonInferiority, *range.end()) }
 }
 
 #[cfg(test)]
@@ -59,7 +71,7 @@ mod tests {
             let x = f64::from(7_919 * i % 101) / 100.0;
             scores.count(x, crate::base::chance::mix(u64::from(i)));
         }
-        let (low, high) = interval(0.05, (0.0, 1.0), scores.mean().unwrap(), |claim, limit| {
+        let Interval { low, high } = interval(0.05, 0.0..=1.0, scores.mean().unwrap(), |claim, limit| {
             Mean::nearest(claim, limit).e_value(&scores)
         });
         assert!(low < 0.502 && 0.502 < high);

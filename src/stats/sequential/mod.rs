@@ -68,7 +68,7 @@ pub use counts::{Additive, Arms, ByOdds, Events, Odds, PairedEvents, Scores};
 pub use coverage::coverage_mismatch;
 pub use detector::{DetectorState, RateDetector};
 pub use e_value::EValue;
-pub use interval::interval;
+pub use interval::{Interval, interval};
 pub(crate) use many::e_bh_strength;
 pub use many::{e_bh, eliminate};
 pub use mean_difference::{MeanDifference, RateDifference};

@@ -1,14 +1,15 @@
 //! A rate that holds still, for showing.
 
 use super::e_value::ln;
+use super::interval::Interval;
 
 /// The interval that holds a rate at all times with an error of at most `alpha`, after `events` events in `units` units: a
 /// beta-binomial confidence sequence (Howard et al. 2021), tightest at about `tuned_to` units.
 ///
 /// For showing: it assumes that the rate holds still.
-pub fn rate_interval(events: u64, units: u64, alpha: f64, tuned_to: u64) -> (f64, f64) {
+pub fn rate_interval(events: u64, units: u64, alpha: f64, tuned_to: u64) -> Interval {
     if units == 0 {
-        return (0.0, 1.0);
+        return Interval { low: 0.0, high: 1.0 };
     }
     let (events, units) = (events.min(units) as f64, units as f64);
     let observed = events / units;
@@ -22,10 +23,10 @@ pub fn rate_interval(events: u64, units: u64, alpha: f64, tuned_to: u64) -> (f64
         }
         out
     };
-    (
-        if excluded(1e-12) { edge(1e-12) } else { 0.0 },
-        if excluded(1.0 - 1e-12) { edge(1.0 - 1e-12) } else { 1.0 },
-    )
+    Interval {
+        low: if excluded(1e-12) { edge(1e-12) } else { 0.0 },
+        high: if excluded(1.0 - 1e-12) { edge(1.0 - 1e-12) } else { 1.0 },
+    }
 }
 
 /// The two-sided beta-binomial mixture against the rate `rate`.
@@ -52,7 +53,7 @@ mod tests {
     /// Golden: confseq 0.0.11, `bernoulli_confidence_interval(30, 100, 0.05, t_opt=100)`.
     #[test]
     fn the_interval_of_a_rate_is_confseq_s() {
-        let (low, high) = rate_interval(30, 100, 0.05, 100);
+        let Interval { low, high } = rate_interval(30, 100, 0.05, 100);
         assert!((low - 0.173_634_908_412_304_9).abs() < 1e-5, "{low}");
         assert!((high - 0.447_676_697_789_347_7).abs() < 1e-5, "{high}");
     }
@@ -60,7 +61,7 @@ mod tests {
     #[test]
     fn intervals_hold_what_was_observed_and_never_leave_the_range() {
         for (events, units) in [(0, 0), (0, 1), (1, 1), (0, 5_000), (5_000, 5_000), (1 << 52, 1 << 53)] {
-            let (low, high) = rate_interval(events, units, 0.05, 1_000);
+            let Interval { low, high } = rate_interval(events, units, 0.05, 1_000);
             assert!((0.0..=1.0).contains(&low) && (0.0..=1.0).contains(&high) && low <= high);
             if units > 0 {
                 let observed = events as f64 / units as f64;

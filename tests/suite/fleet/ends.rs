@@ -158,7 +158,7 @@ fn a_candidate_that_takes_down_who_asks_it_now_and_then_is_taken_off() {
     let ended = world.ended;
     world.minutes(10, true);
     assert_eq!((world.ended, world.phases()), (ended, BTreeSet::new()));
-    assert!(world.members[0].0.status().quarantined.iter().any(|(_, one)| one.version == "v2"));
+    assert!(world.members[0].0.status().quarantined.iter().any(|one| one.version == "v2"));
     let said = told[0].to_string();
     assert!(said.starts_with("processes ended without a word ") && said.contains("hours"), "{said}");
 }

@@ -621,7 +621,7 @@ fn a_promotion_is_told_where_it_is_true_and_not_before() {
         handle.events().iter().filter(|event| told(&event.kind)).count()
     };
     assert_eq!((world.lives()[1].as_str(), promoted(&world.members[1])), ("v1", 0));
-    assert_eq!(world.members[1].fleet().unwrap().not_ready[0].0, "v2");
+    assert_eq!(world.members[1].fleet().unwrap().not_ready[0].version, "v2");
     // Whoever judges says so to people: a plan that nothing guards has no guard whose note could.
     world.steps(8, 1);
     let said = |handle: &Handle| handle.fleet().unwrap().to_string();

@@ -8,6 +8,7 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
+use switchback::model::Opset;
 use switchback::model::onnx::half::{bf16, f16};
 use switchback::model::onnx::ndarray::{Array1, ArrayD, array, s};
 use switchback::model::onnx::ort::ep;
@@ -165,7 +166,7 @@ fn the_signature_tells_names_types_shapes_and_where_the_file_comes_from() {
     assert_eq!(*element, ElementType::F32);
     let symbolic = |name: &str| Dimension::Symbolic(name.to_owned());
     assert_eq!(*shape, [symbolic("n"), symbolic("m"), Dimension::Fixed(2), Dimension::Unknown]);
-    assert_eq!(signature.opsets, [("ai.onnx".to_owned(), 17)]);
+    assert_eq!(signature.opsets, [Opset::new("ai.onnx", 17)]);
     assert_eq!((signature.ir_version, signature.producer.as_deref()), (8, Some("make_models.py 1")));
 
     let description = loaded("affine").description();
@@ -173,11 +174,8 @@ fn the_signature_tells_names_types_shapes_and_where_the_file_comes_from() {
     assert_eq!(description.outputs, ["y: f32[n, 1]"]);
     assert_eq!(description.sessions, 1);
     assert_eq!(description.file_bytes, fs::metadata(file("affine")).unwrap().len());
-    let entry = |key: &str, value: &str| (key.to_owned(), value.to_owned());
-    for expected in
-        [entry("producer", "make_models.py 1"), entry("opset ai.onnx", "17"), entry("purpose", "tests")]
-    {
-        assert!(description.metadata.contains(&expected), "{expected:?}");
+    for (key, value) in [("producer", "make_models.py 1"), ("opset ai.onnx", "17"), ("purpose", "tests")] {
+        assert_eq!(description.metadata.get(key).map(String::as_str), Some(value), "{key}");
     }
 }
 

@@ -110,7 +110,7 @@ fn a_plan_retreats_when_a_guard_fails_and_no_plan_tries_the_identity_again() {
     assert!(matches!(refused, Err(RolloutError::Quarantined { version, .. }) if version == "v2"));
     again.canary(0.1).unwrap();
     let _ = again.rollback("by hand it can be tried");
-    let (identity, _) = service.status().quarantined[0];
+    let identity = service.status().quarantined[0].identity;
     assert!(service.release(identity) && !service.release(identity));
     service.stage("released", fails_on_a_third("two")).unwrap().run(canaries([0.5])).unwrap();
 }
@@ -456,7 +456,7 @@ fn a_new_live_that_fails_outright_is_taken_back_at_the_next_tick() {
     ask(&service, 10);
     service.tick();
     assert_eq!((service.live().as_str(), rollout.phase()), ("v1", Phase::RolledBack));
-    assert_eq!(service.status().quarantined[0].1.version, "v2");
+    assert_eq!(service.status().quarantined[0].version, "v2");
     assert_eq!(service.rollback("what did harm is not gone back to"), RollbackOutcome::Nothing);
 }
 

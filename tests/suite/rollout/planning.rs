@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use switchback::events::{Event, EventKind};
-use switchback::forecast::{Forecast, LatencyPoint, Traffic};
+use switchback::forecast::{Between, Forecast, LatencyPoint, Traffic};
 use switchback::guard;
 use switchback::guard::Rule;
 use switchback::options::{Labels, Limits, Shadowing, Threads};
@@ -152,7 +152,7 @@ fn said_of_a_plan_begun_after(hours: u64, requests: fn(u64) -> u64) -> Duration 
         took += 1;
     }
     assert_eq!(rollout.phase(), Phase::Promoted);
-    let (low, high) = said.promoted_between.unwrap();
+    let Between { low, high, .. } = said.promoted_between.unwrap();
     let took = seconds(600 * took);
     // A tick is ten minutes.
     assert!(
@@ -219,7 +219,7 @@ fn a_plan_that_is_watched_is_said_to_see_harm_later() {
     let harm = |plan: &Plan| {
         let said = service.forecast(&rules, plan, &Traffic::new(1.0)).unwrap();
         let guard = &said.steps[0].guards[0];
-        let (low, high) = guard.harm_between.unwrap();
+        let Between { low, high, .. } = guard.harm_between.unwrap();
         assert!(low <= guard.harm_after.unwrap() && guard.harm_after.unwrap() <= high);
         guard.harm_after.unwrap()
     };
@@ -245,7 +245,7 @@ fn what_one_step_has_counted_shortens_the_next() {
     let (alone, _) = said(vec![canary(0.2), canary(0.5)]);
     let (after, whole) = said(vec![shadow(), canary(0.2), canary(0.5)]);
     assert!(after[1] * 2 < alone[0], "{after:?} {alone:?}");
-    let (low, high) = whole.promoted_between.unwrap();
+    let Between { low, high, .. } = whole.promoted_between.unwrap();
     assert!(low <= whole.promoted_after.unwrap() && whole.promoted_after.unwrap() <= high);
     assert!(whole.guessed && whole.to_string().contains("known better once there are pairs"), "{whole}");
 }

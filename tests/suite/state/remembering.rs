@@ -207,7 +207,8 @@ fn an_identity_that_is_released_while_nothing_runs_is_not_quarantined_at_the_nex
         .unwrap();
     crash(service);
     let service = remembering(&clock, &folder.0).build().unwrap();
-    let (identity, entry) = service.status().quarantined[0].clone();
+    let entry = service.status().quarantined[0].clone();
+    let identity = entry.identity;
     assert_eq!(entry.version, "v3");
     let at = clock.now();
     let held = release(&folder.0, identity, Some("ada"), at);
@@ -364,7 +365,7 @@ fn the_second_crash_while_a_candidate_is_exposed_quarantines_it() {
         .unwrap();
     assert!(service.rollout("v2").is_none());
     let status = service.status();
-    assert_eq!(status.quarantined[0].1.version, "v2");
+    assert_eq!(status.quarantined[0].version, "v2");
     let causes = events(&service, |kind| match kind {
         EventKind::Aborted { cause, .. } => Some(cause.clone()),
         _ => None,
@@ -375,7 +376,7 @@ fn the_second_crash_while_a_candidate_is_exposed_quarantines_it() {
     let service = remembering(&clock, &folder.0).build().unwrap();
     let rollout = service.stage("other", says("two", 0.9)).unwrap();
     assert!(matches!(rollout.run(ramp([0.5])), Err(RolloutError::Quarantined { .. })));
-    assert!(service.release(status.quarantined[0].0));
+    assert!(service.release(status.quarantined[0].identity));
     rollout.run(ramp([0.5])).unwrap();
 }
 
@@ -484,7 +485,7 @@ fn live_that_cannot_be_had_falls_back_to_what_is_retained_then_to_what_the_host_
 
     let gone = |_: &str| -> Opened { Err("gone".into()) };
     let nothing = builder(&clock).state(&folder.0).source(gone).build().unwrap_err();
-    assert!(matches!(&nothing, BuildError::NoneLeft { reasons } if !reasons.is_empty()), "{nothing}");
+    assert!(matches!(&nothing, BuildError::NoneLeft { versions } if !versions.is_empty()), "{nothing}");
 }
 
 #[test]
@@ -744,7 +745,7 @@ fn a_new_live_that_is_watched_is_watched_on_after_a_start_and_can_go_back() {
     crash(service);
     let service = remembering(&clock, &folder.0).build().unwrap();
     assert_eq!(service.live(), "v1");
-    assert_eq!(service.status().quarantined[0].1.version, "v2");
+    assert_eq!(service.status().quarantined[0].version, "v2");
 }
 
 #[test]

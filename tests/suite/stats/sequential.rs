@@ -235,7 +235,7 @@ fn intervals_hold_the_estimate_and_shrink() {
             both: 2 * times,
         };
         let estimate = pairs.difference().unwrap();
-        let (low, high) = interval(0.05, (-1.0, 1.0), estimate, |claim, margin| {
+        let Interval { low, high, .. } = interval(0.05, -1.0..=1.0, estimate, |claim, margin| {
             PairedDifference::new(claim, margin).unwrap().e_value(&pairs)
         });
         assert!(low < estimate && estimate < high);
@@ -246,7 +246,7 @@ fn intervals_hold_the_estimate_and_shrink() {
     let mut errors = ByOdds::<Events>::default();
     errors.at(odds(0.2)).candidate.events = 100;
     errors.at(odds(0.2)).live.events = 200;
-    let (low, high) = interval(0.05, (1e-3, 1e3), errors.ratio().unwrap(), |claim, times| {
+    let Interval { low, high, .. } = interval(0.05, 1e-3..=1e3, errors.ratio().unwrap(), |claim, times| {
         RateRatio::new(claim, times).unwrap().e_value(&errors)
     });
     assert!(1.2 < low && low < 2.0 && 2.0 < high && high < 3.2, "{low} {high}");

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use super::signature::{Dimension, Kind};
 use crate::model::onnx::tensor::element::{ElementType, name_of_refused};
 use crate::model::onnx::tensor::tensors::Label;
+use crate::model::opset::Opset;
 
 /// The facts that a file states of itself.
 #[derive(Debug, Default, PartialEq)]
@@ -18,7 +19,7 @@ pub(crate) struct Scan {
     pub(crate) ir_version: i64,
     pub(crate) producer: String,
     pub(crate) producer_version: String,
-    pub(crate) opsets: Vec<(String, i64)>,
+    pub(crate) opsets: Vec<Opset>,
     pub(crate) metadata: BTreeMap<String, String>,
     /// Labels of a classifier, in the order of its scores.
     pub(crate) labels: Vec<Label>,
@@ -299,7 +300,7 @@ fn bounded(there: usize, max: usize, what: &str) -> Result<(), Malformed> {
     if there < max { Ok(()) } else { Err(format!("it has more than {max} {what}, which no model needs")) }
 }
 
-fn opset_of(bytes: &[u8]) -> Result<(String, i64), Malformed> {
+fn opset_of(bytes: &[u8]) -> Result<Opset, Malformed> {
     let (mut domain, mut version) = (String::new(), 0);
     for field in Fields(bytes) {
         match field? {
@@ -308,16 +309,16 @@ fn opset_of(bytes: &[u8]) -> Result<(String, i64), Malformed> {
             _ => {}
         }
     }
-    Ok((if domain.is_empty() { "ai.onnx".to_owned() } else { domain }, version))
+    Ok(Opset { domain: if domain.is_empty() { "ai.onnx".to_owned() } else { domain }, version })
 }
 
 /// A file may list a domain more than once. The last is what holds, as for ONNX Runtime; it stands where the first stood.
-fn one_each(listed: Vec<(String, i64)>) -> Vec<(String, i64)> {
-    let mut each: Vec<(String, i64)> = Vec::with_capacity(listed.len());
-    for (domain, version) in listed {
-        match each.iter_mut().find(|(known, _)| *known == domain) {
-            Some((_, known)) => *known = version,
-            None => each.push((domain, version)),
+fn one_each(listed: Vec<Opset>) -> Vec<Opset> {
+    let mut each: Vec<Opset> = Vec::with_capacity(listed.len());
+    for opset in listed {
+        match each.iter_mut().find(|known| known.domain == opset.domain) {
+            Some(known) => known.version = opset.version,
+            None => each.push(opset),
         }
     }
     each
@@ -537,7 +538,7 @@ mod tests {
             (scan.ir_version, scan.producer.as_str(), scan.producer_version.as_str()),
             (8, "make_models.py", "1")
         );
-        assert_eq!(scan.opsets, [("ai.onnx".to_owned(), 17)]);
+        assert_eq!(scan.opsets, [Opset::new("ai.onnx", 17)]);
         assert_eq!(scan.metadata["purpose"], "tests");
         assert!(scan.external.is_empty() && scan.refused.is_empty());
     }
@@ -546,7 +547,7 @@ mod tests {
     /// skl2onnx does, and each entry was kept as it stood. Fix: one for each domain, the last.
     #[test]
     fn an_operator_set_that_is_listed_again_is_one() {
-        let set = |domain: &str, version: i64| (domain.to_owned(), version);
+        let set = |domain: &str, version: i64| Opset::new(domain, version);
         assert_eq!(scan(LATE).unwrap().opsets, [set("ai.onnx.ml", 1), set("ai.onnx", 17)]);
         let listed = |domain: &[u8], version: u8| {
             let version = [0x10, version];

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::base::text::{TEXT_MAX, bounded, bounded_text};
 use crate::model::onnx::tensor::element::ElementType;
 use crate::model::onnx::tensor::tensors::Label;
+use crate::model::opset::Opset;
 
 /// The inputs and outputs of a model, and what its file says of itself.
 ///
@@ -26,8 +27,8 @@ pub struct Signature {
     pub labels: Vec<Label>,
     /// Version of the file format.
     pub ir_version: i64,
-    /// Operator sets: domain (`ai.onnx` is spelled out) and version.
-    pub opsets: Vec<(String, i64)>,
+    /// The operator sets that the file is written in.
+    pub opsets: Vec<Opset>,
     /// The software that made the file, with its version.
     pub producer: Option<String>,
     /// The file's own metadata.
@@ -55,7 +56,7 @@ impl Signature {
                 *text = bounded(&**text).into();
             }
         }
-        opsets.iter_mut().for_each(|(domain, _)| cut(domain));
+        opsets.iter_mut().for_each(|opset| cut(&mut opset.domain));
         producer.iter_mut().for_each(cut);
         let kept = std::mem::take(metadata).into_iter().take(KEPT_MAX);
         *metadata = kept.map(|(key, value)| (bounded_text(key), bounded_text(value))).collect();
@@ -198,7 +199,7 @@ mod tests {
             outputs: Vec::new(),
             labels: vec![Label::Int(1), Label::from("late")],
             ir_version: 8,
-            opsets: vec![("ai.onnx".to_owned(), 17)],
+            opsets: vec![Opset::new("ai.onnx", 17)],
             producer: None,
             metadata: BTreeMap::new(),
         }

@@ -16,6 +16,7 @@ use crate::model::onnx::session::session::{Call, Session};
 use crate::model::onnx::tensor::interface::Interface;
 use crate::model::onnx::tensor::made_up::{are_close, fractions_for};
 use crate::model::onnx::tensor::tensors::Tensors;
+use crate::model::opset::Opset;
 use crate::model::throttle::LoadThrottle;
 
 /// Why there is no prepared form.
@@ -50,8 +51,8 @@ pub(crate) fn unfit(files: &Files, options: &Options, smallest: u64) -> Option<S
     if files.scan.has_subgraph {
         return Some("it has loops or branches, whose weights stay in the graph".to_owned());
     }
-    let foreign = files.scan.opsets.iter().find(|(domain, _)| !OWN_DOMAINS.contains(&domain.as_str()));
-    if let Some((domain, _)) = foreign {
+    let foreign = files.scan.opsets.iter().find(|opset| !OWN_DOMAINS.contains(&opset.domain.as_str()));
+    if let Some(Opset { domain, .. }) = foreign {
         return Some(format!("its operators of `{domain}` come from elsewhere"));
     }
     if !options.execution_providers.is_empty() {

@@ -66,6 +66,7 @@ fn field(number: u8, bytes: &[u8]) -> Vec<u8> {
 mod tests {
     use super::*;
     use crate::model::onnx::OnnxModel;
+    use crate::model::opset::Opset;
 
     #[test]
     fn the_newest_operator_set_is_read_from_a_refusal() {
@@ -91,7 +92,7 @@ mod tests {
     fn the_impossible_model_is_a_whole_one() {
         for domain in DOMAINS {
             let model = OnnxModel::from_bytes("impossible", impossible(domain)).unwrap();
-            assert!(model.opsets().contains(&(domain.to_owned(), 999)), "{:?}", model.opsets());
+            assert!(model.opsets().contains(&Opset::new(domain, 999)), "{:?}", model.opsets());
         }
     }
 }

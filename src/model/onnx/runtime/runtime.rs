@@ -1,5 +1,6 @@
 //! Finds ONNX Runtime when the program runs, loads it once for the whole process, and tames it.
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 
 use ort::environment::{Environment, EnvironmentBuilder, GlobalThreadPoolOptions};
@@ -169,11 +170,11 @@ pub enum RuntimeError {
         "ONNX Runtime was not found. Run `pip install onnxruntime`, or set ORT_DYLIB_PATH to a libonnxruntime of version \
          {} or newer. Tried: {}",
         oldest(),
-        .tried.iter().map(|(place, cause)| format!("{place}: {cause}")).collect::<Vec<_>>().join("; ")
+        .tried.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
     )]
     NotFound {
         /// Where it was looked for, and what came of it.
-        tried: Vec<(String, String)>,
+        tried: Vec<TriedPlace>,
     },
     /// There is one, and it is too old.
     #[error("{}: ONNX Runtime {found} is too old, {needed} or newer is needed: run `pip install --upgrade onnxruntime`", .path.display())]
@@ -212,6 +213,22 @@ pub enum RuntimeError {
 }
 
 debug_as_told!(RuntimeError);
+
+/// A place where ONNX Runtime was looked for, and is not to be had.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct TriedPlace {
+    /// The place: a path, a variable, or the place of another program's.
+    pub place: String,
+    /// Why there is none.
+    pub cause: String,
+}
+
+impl fmt::Display for TriedPlace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.place, self.cause)
+    }
+}
 
 /// The oldest version that will do: 1.17, unless some crate of the build asks ort for more.
 fn oldest() -> String {
@@ -256,8 +273,8 @@ impl Process {
 fn told_library(who: &str, path: &Path) -> Result<(EnvironmentBuilder, PathBuf), RuntimeError> {
     let path = absolute(path);
     if !path.exists() {
-        let tried = vec![(who.to_owned(), format!("{} does not exist", path.display()))];
-        return Err(RuntimeError::NotFound { tried });
+        let (place, cause) = (who.to_owned(), format!("{} does not exist", path.display()));
+        return Err(RuntimeError::NotFound { tried: vec![TriedPlace { place, cause }] });
     }
     open(&path).map(|builder| (builder, path))
 }
@@ -270,14 +287,14 @@ fn found_library(python: bool) -> Result<(EnvironmentBuilder, PathBuf), RuntimeE
         let library = match library {
             Ok(library) => library,
             Err(cause) => {
-                tried.push((place, cause));
+                tried.push(TriedPlace { place, cause });
                 continue;
             }
         };
         match open(&library) {
             Ok(builder) => return Ok((builder, library)),
             Err(error) => {
-                tried.push((place, error.to_string()));
+                tried.push(TriedPlace { place, cause: error.to_string() });
                 too_old =
                     too_old.or(Some(error).filter(|error| matches!(error, RuntimeError::TooOld { .. })));
             }
