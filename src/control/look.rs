@@ -125,6 +125,7 @@ pub fn look(folder: impl AsRef<Path>) -> Result<Option<Look>, StateError> {
         let seen = evidence.iter_mut().find(|seen| seen.number == attempt.number);
         look_at(attempt, seen.map(|seen| std::mem::take(&mut seen.guards)).unwrap_or_default())
     });
+    let quarantined = saved.quarantined();
     Ok(Some(Look {
         at: saved.at,
         epoch: saved.epoch,
@@ -138,12 +139,8 @@ pub fn look(folder: impl AsRef<Path>) -> Result<Option<Look>, StateError> {
         held: crate::state::is_held(folder.as_ref()),
         generation: found.generation,
         events: found.events,
+        quarantined,
         name: saved.name,
-        quarantined: saved
-            .quarantine
-            .iter()
-            .map(|(identity, entry)| Quarantined::of((identity, entry)))
-            .collect(),
         frozen: saved.frozen,
     }))
 }

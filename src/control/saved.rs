@@ -14,7 +14,7 @@ use super::attempt::{Attempt, GuardTest, Held, Watch};
 use super::control::Control;
 use super::counter::{Counter, EvidenceFeed};
 use super::probe::Probe;
-use super::settings::{Quarantine, Unavailable};
+use super::settings::{Quarantine, Quarantined, Unavailable};
 use crate::base::clock::{Shift, Timestamp};
 use crate::base::ordered::OrderedMap;
 use crate::base::packed::Packed;
@@ -241,6 +241,11 @@ impl SavedControl {
     #[cfg(feature = "fleet")]
     pub(crate) fn on_time_line(self, shift: Shift) -> Self {
         self.moved(shift)
+    }
+
+    /// What no plan tries again, as it is shown.
+    pub(crate) fn quarantined(&self) -> Vec<Quarantined> {
+        self.quarantine.iter().map(|(identity, entry)| Quarantined::of((identity, entry))).collect()
     }
 
     /// The same with its moments on another time line. What is in the evidence is told where that is restored.

@@ -124,12 +124,7 @@ impl Reach {
             live: agreed.saved.live.version,
             retained: retained.collect(),
             rollouts,
-            quarantined: agreed
-                .saved
-                .quarantine
-                .iter()
-                .map(|(identity, entry)| Quarantined::of((identity, entry)))
-                .collect(),
+            quarantined: agreed.saved.quarantined(),
             frozen: agreed.saved.frozen.clone(),
             judge: of.map(|ledger| ledger.judge.to_string()),
             judged_at,

@@ -79,31 +79,40 @@ fn taken_back_because_overdue(service: &ModelHandle<f64, f64>, name: &str) -> Op
 
 const THREADS: usize = 16;
 
+/// Threads that ask until they are told to stop. All of them are there before the first asks a candidate.
+fn ask<'scope>(
+    scope: &'scope std::thread::Scope<'scope, '_>,
+    threads: usize,
+    service: &'scope ModelHandle<f64, f64>,
+    stop: &'scope AtomicBool,
+    answered: &'scope AtomicUsize,
+) {
+    let together = Arc::new(Barrier::new(threads + 1));
+    for _ in 0..threads {
+        let together = Arc::clone(&together);
+        scope.spawn(move || {
+            service.predict(&0.5).unwrap();
+            together.wait();
+            while !stop.load(Ordering::SeqCst) {
+                service.predict(&0.5).unwrap();
+                answered.fetch_add(1, Ordering::SeqCst);
+            }
+        });
+    }
+    together.wait();
+}
+
 fn threads_go_on(threads: usize, share: f64, most: usize) {
     let clock = clock();
     let service = builder(&clock).live("v1", says("one", 0.1)).build().unwrap();
     let hanging = Arc::new(Hanging::default());
     let rollout = service.stage("v2", hanging.model("hangs@1")).unwrap();
-    let (stop, answered) =
-        (AtomicBool::new(false), (0..threads).map(|_| AtomicUsize::new(0)).collect::<Vec<_>>());
-    let together = Barrier::new(threads + 1);
+    let (stop, answered) = (AtomicBool::new(false), AtomicUsize::new(0));
     std::thread::scope(|scope| {
         let _let_go = LetGo(&hanging, &stop);
-        for count in &answered {
-            let (service, stop, together) = (&service, &stop, &together);
-            scope.spawn(move || {
-                // All of them are there before the first asks a candidate.
-                service.predict(&0.5).unwrap();
-                together.wait();
-                while !stop.load(Ordering::SeqCst) {
-                    service.predict(&0.5).unwrap();
-                    count.fetch_add(1, Ordering::SeqCst);
-                }
-            });
-        }
-        together.wait();
+        ask(scope, threads, &service, &stop, &answered);
         rollout.canary(share).unwrap();
-        let total = || answered.iter().map(|count| count.load(Ordering::SeqCst)).sum::<usize>();
+        let total = || answered.load(Ordering::SeqCst);
         wait_until("it hangs", || hanging.inside() >= most.min(4));
         let before = total();
         wait_until("callers go on being answered", || total() >= before + 20_000);
@@ -166,20 +175,9 @@ fn several_candidates_that_never_return_leave_a_quarter_of_the_threads_to_live()
     let stage =
         |name: &&str| service.stage(name, hanging.model(&format!("{name}@1"))).unwrap().canary(0.3).unwrap();
     let (stop, answered) = (AtomicBool::new(false), AtomicUsize::new(0));
-    let together = Barrier::new(THREADS + 1);
     std::thread::scope(|scope| {
         let _let_go = LetGo(&hanging, &stop);
-        for _ in 0..THREADS {
-            scope.spawn(|| {
-                service.predict(&0.5).unwrap();
-                together.wait();
-                while !stop.load(Ordering::SeqCst) {
-                    service.predict(&0.5).unwrap();
-                    answered.fetch_add(1, Ordering::SeqCst);
-                }
-            });
-        }
-        together.wait();
+        ask(scope, THREADS, &service, &stop, &answered);
         ["v2", "v3", "v4"].iter().for_each(stage);
         wait_until("as many hang as may", || hanging.inside() == 12);
         let before = answered.load(Ordering::SeqCst);
