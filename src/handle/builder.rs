@@ -257,7 +257,8 @@ impl<I: ?Sized + 'static, O: 'static> Builder<I, O> {
 
     /// Makes chance repeatable: who is sampled, who is on a canary without a key. Each start from one folder of state draws its
     /// own from it. With it, and with one
-    /// [stripe](crate::options::Threads::stripes) and one thread, two runs are alike.
+    /// [stripe](crate::options::Threads::stripes) and one thread, two runs are alike. A member of a fleet draws its name by itself all
+    /// the same, since two with one seed are two processes.
     pub fn seed(mut self, seed: u64) -> Self {
         self.seed = Some(seed);
         self
@@ -394,7 +395,7 @@ impl<I: ?Sized + 'static, O: 'static> Builder<I, O> {
         };
         // Two members with one seed are two processes all the same: an id says whose it is.
         #[cfg(feature = "fleet")]
-        let seed_of_process = self.seed.filter(|_| self.fleet.is_none());
+        let seed_of_process = self.fleet.as_ref().map_or(self.seed, |fleet| fleet.seed);
         #[cfg(not(feature = "fleet"))]
         let seed_of_process = self.seed;
         let process = match seed_of_process {
@@ -466,7 +467,7 @@ impl<I: ?Sized + 'static, O: 'static> Builder<I, O> {
                     self.shadowing.is_some(),
                     exposure.segments
                 );
-                let seed = random_bytes().map(u64::from_le_bytes)?;
+                let seed = fleet.seed.map_or_else(|| random_bytes().map(u64::from_le_bytes), Ok)?;
                 Some(Joined::join(fleet, &self.name, &contract, (seed, &clock))?)
             }
             None => None,

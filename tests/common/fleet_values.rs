@@ -163,7 +163,7 @@ fn builder(store: &Arc<InMemory>, clock: &Clock, seed: u64) -> Builder<f64, f64>
         .threads(Threads::manual().stripes(1))
         .clock(clock.clone())
         .seed(seed)
-        .fleet(fleet(store))
+        .fleet(fleet(store).seed(seed))
 }
 
 fn code(key: &[u8], parts: &[&[u8]]) -> [u8; 32] {

@@ -45,6 +45,8 @@ pub struct Fleet {
     pub(crate) class: String,
     pub(crate) build: String,
     pub(crate) timing: FleetTiming,
+    /// What its name is drawn from, and that in ids.
+    pub(crate) seed: Option<u64>,
 }
 
 impl Fleet {
@@ -57,6 +59,7 @@ impl Fleet {
             class: String::new(),
             build: String::new(),
             timing: FleetTiming::default(),
+            seed: None,
         }
     }
 
@@ -94,6 +97,15 @@ impl Fleet {
     /// Who asks how often, where this process is the one that founds the fleet; all others go by what was agreed on then.
     pub fn timing(mut self, timing: FleetTiming) -> Self {
         self.timing = timing;
+        self
+    }
+
+    /// Makes what this process draws in its fleet repeatable, in a test of the host's: the name it has there, and so who judges, and
+    /// the ids of its predictions. By default the system's randomness says, whatever the [seed](crate::Builder::seed) of the handle is:
+    /// two processes with one seed of a fleet would be taken for one, so each one needs its own.
+    #[cfg(feature = "testing")]
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.seed = Some(seed);
         self
     }
 

@@ -1,6 +1,6 @@
 //! One rollout over several processes: here several handles with one store, each as its own process would have it.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
@@ -50,6 +50,8 @@ struct World {
     /// What each member asks the store by.
     wires: Vec<Arc<Wire>>,
     chance: u64,
+    /// How many processes there were, each of which draws from its own seed.
+    begun: AtomicU64,
 }
 
 const STEP: Duration = Duration::from_millis(500);
@@ -58,12 +60,21 @@ impl World {
     fn new(members: usize) -> Self {
         let clock = Clock::manual(Timestamp::from_unix_seconds(1_800_000_000));
         let store = Arc::new(InMemory::new(clock.clone()));
-        let mut world = Self { clock, store, members: Vec::new(), wires: Vec::new(), chance: 1 };
+        let mut world = Self {
+            clock,
+            store,
+            members: Vec::new(),
+            wires: Vec::new(),
+            chance: 1,
+            begun: AtomicU64::default(),
+        };
         (0..members).for_each(|_| world.join());
         world
     }
 
     fn builder(&self, line: Line) -> Builder<f64, f64> {
+        let seed = self.begun.fetch_add(1, Ordering::Relaxed);
+        let fleet = Fleet::on(line).timing(FleetTiming::new().settle(Duration::from_secs(5)));
         let live = |x: &f64| if *x < 0.01 { Err(ModelError::engine("out of reach")) } else { Ok(0.25) };
         ModelHandle::builder("late")
             .live("v1", closure("v1@1", live))
@@ -72,7 +83,8 @@ impl World {
             .shadowing(Shadowing::new())
             .threads(Threads::manual().stripes(1))
             .clock(self.clock.clone())
-            .fleet(Fleet::on(line).timing(FleetTiming::new().settle(Duration::from_secs(5))))
+            .seed(seed)
+            .fleet(fleet.seed(seed))
     }
 
     /// A line to the store of which nobody is a member yet.

@@ -103,7 +103,7 @@ impl<S: Store> World<S> {
             .threads(Threads::manual().stripes(1))
             .clock(self.clock.clone())
             .seed(self.chance)
-            .fleet(self.fleet())
+            .fleet(self.fleet().seed(self.chance))
             .build();
         self.members.push(handle.unwrap());
         self.chance = self.chance.wrapping_add(1);

@@ -80,6 +80,8 @@ struct World {
     store: Arc<Lossy>,
     members: Vec<Handle>,
     chance: Chance,
+    /// How many processes there were, each of which draws its name from its own seed.
+    begun: u64,
     /// Labels on their way: when they are known, and the number of the one that made the prediction.
     labels: Vec<(Timestamp, usize, PredictionId, bool)>,
     answers: BTreeMap<String, u64>,
@@ -107,6 +109,7 @@ impl World {
             store,
             members: Vec::new(),
             chance: Chance(9),
+            begun: 0,
             labels: Vec::new(),
             answers: BTreeMap::new(),
             how,
@@ -119,6 +122,8 @@ impl World {
     fn join(&mut self, with_secret: bool) {
         let fleet =
             Fleet::on(Arc::clone(&self.store)).timing(FleetTiming::new().settle(Duration::from_secs(5)));
+        self.begun += 1;
+        let fleet = fleet.seed(self.begun);
         let fleet = if with_secret { fleet.secret([7; 32]) } else { fleet };
         let handle = ModelHandle::builder("late")
             .live("v1", closure("v1@1", |x: &f64| Ok(if *x < 0.1 { 0.9 } else { 0.1 })))
