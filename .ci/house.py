@@ -167,6 +167,10 @@ def main():
         for derived, name in errors.findall(code):
             if "Debug" in derived and re.search(r"\bError\b", derived):
                 wrong.append(f"{'/'.join(module)}: {name} derives Debug: write `debug_as_told!({name})` instead")
+        # A message tells its causes, since many print that alone; what is its source too is told twice by whoever prints all of them.
+        for variant in re.findall(r"#\[error\((?!transparent)(?:(?!#\[error\(|\n\}|#\[cfg\(test)[\s\S])*", code):
+            if re.search(r"#\[(?:source|from)\b|^\s*source:", variant, re.M):
+                wrong.append(f"{'/'.join(module)}: an error has a message and a source: tell its `cause` in the message: {' '.join(variant.split())[-90:]}")
     # Each invariant is named where it is tested.
     architecture = open(os.path.join(ROOT, "ARCHITECTURE.md"), encoding="utf-8").read()
     for number, places in re.findall(r"^\| (\d+) \| .* \| ([^|]*) \|$", architecture, re.M):

@@ -19,7 +19,7 @@ use super::saved::{
     Arm, SavedAttempt, SavedAttemptEvidence, SavedControl, SavedEvidence, SavedExposure, SavedGuard,
     SavedVersion, owners,
 };
-use super::settings::{LookingOn, Retained, Unavailable};
+use super::settings::{Retained, Standby, Unavailable};
 use super::traffic::TrafficSeen;
 use crate::base::clock::{Shift, Timestamp};
 use crate::base::ordered::OrderedMap;
@@ -87,7 +87,7 @@ impl Control {
         let (stood, shift) = (saved.at, Shift::between(saved.at, desk.now));
         let saved = saved.moved(shift);
         let exposed = if saved.ended { Vec::new() } else { saved.exposed() };
-        let said = self.looks_on.take().unwrap_or_default();
+        let said = self.standby.take().unwrap_or_default();
         let frozen = self.frozen.take().filter(|reason| said.frozen.as_ref() != Some(reason));
         self.take_over(&saved, start, desk.now);
         self.decisions.clear();
@@ -190,7 +190,7 @@ impl Control {
         self.retain_again(saved, start);
         self.trim_retained(desk.now);
         self.publish(desk, vec![EventKind::Standby { live: self.live.id }]);
-        self.looks_on = Some(LookingOn { frozen: self.frozen.clone(), taken_back: Vec::new() });
+        self.standby = Some(Standby { frozen: self.frozen.clone(), taken_back: Vec::new() });
     }
 
     pub(super) fn take_over(&mut self, saved: &SavedControl, start: &Start<'_>, now: Timestamp) {

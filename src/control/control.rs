@@ -13,7 +13,7 @@ use super::event::{Announcer, EventKind};
 use super::loads::Loading;
 use super::pins::Pin;
 #[cfg(feature = "state")]
-use super::settings::LookingOn;
+use super::settings::Standby;
 use super::settings::{Quarantine, Record, Retained, Settings, Unavailable};
 use super::traffic::TrafficSeen;
 use crate::base::clock::Timestamp;
@@ -81,7 +81,7 @@ pub(crate) struct Control {
     pub(crate) last_tick: Option<Timestamp>,
     /// The decisions that were made here while another process has the state.
     #[cfg(feature = "state")]
-    pub(crate) looks_on: Option<LookingOn>,
+    pub(crate) standby: Option<Standby>,
     /// Guards of rollouts that are over: dropping one is the host's code, so it is done outside of the lock.
     pub(crate) discarded: Vec<Arc<dyn Guard>>,
     /// Retained versions that are being woken.
@@ -158,7 +158,7 @@ impl Control {
             draining: None,
             last_tick: None,
             #[cfg(feature = "state")]
-            looks_on: None,
+            standby: None,
             discarded: Vec::new(),
             waking: Vec::new(),
             loadings: VecDeque::new(),

@@ -297,7 +297,7 @@ impl Control {
         self.live_since = desk.now;
         let from = former.id;
         #[cfg(feature = "state")]
-        if let Some(looking_on) = &mut self.looks_on {
+        if let Some(looking_on) = &mut self.standby {
             // Between two versions it goes to and fro: the last word counts.
             looking_on.taken_back.retain(|(version, _)| *version != to && *version != from);
             looking_on.taken_back.push((from, cause.clone()));

@@ -57,7 +57,7 @@ pub(crate) struct Settings {
 /// The decisions that were made here while another process has the state, to be held to once it is taken over.
 #[cfg(feature = "state")]
 #[derive(Default)]
-pub(crate) struct LookingOn {
+pub(crate) struct Standby {
     /// The freeze that was there: another one is this process's own.
     pub(crate) frozen: Option<String>,
     /// Versions that were live here and were taken back, and why.

@@ -8,7 +8,7 @@ use thiserror::Error;
 
 use super::key::Key;
 use super::unfit::UnfitStoreError;
-use crate::base::causes::debug_as_told;
+use crate::base::causes::{debug_as_told, in_full};
 use crate::base::clock::Timestamp;
 
 /// Where the processes of a fleet agree: values under keys, of which each is replaced only by whoever knows it.
@@ -216,31 +216,27 @@ pub enum StoreError {
     #[error("the value was replaced by somebody else: read it, and decide again")]
     Conflict,
     /// It may have been done, may be done yet, or not at all. Look what is there before anything else is written.
-    #[error("whether the store has done it is not known ({cause}): look what is there")]
+    #[error("whether the store has done it is not known ({}): look what is there", in_full(&**cause))]
     Unknown {
         /// What happened.
-        #[source]
         cause: StoreCause,
     },
     /// The store cannot be reached now. Nothing was done. Try again later.
-    #[error("the store cannot be reached ({cause}): nothing was done, try again later")]
+    #[error("the store cannot be reached ({}): nothing was done, try again later", in_full(&**cause))]
     Unreachable {
         /// What happened.
-        #[source]
         cause: StoreCause,
     },
     /// The store does not do it: no permission, no such bucket, not supported. Nothing was done, and a person is needed.
-    #[error("the store refuses ({cause}): look at its address, its permissions and its room")]
+    #[error("the store refuses ({}): look at its address, its permissions and its room", in_full(&**cause))]
     Refused {
         /// What it said.
-        #[source]
         cause: StoreCause,
     },
     /// The store does not hold to what [`Store`] asks of it. Nothing was done, and nothing may be agreed in it.
     #[error("the store is not fit for a fleet ({found}): use another one")]
     Unfit {
         /// In what it does not.
-        #[source]
         found: UnfitStoreError,
     },
     /// A value is longer than the store, or whoever reads it, takes. Nothing was done.
@@ -252,10 +248,9 @@ pub enum StoreError {
         limit: u64,
     },
     /// What is there is not what was put.
-    #[error("the value is damaged ({cause}): put back the one that was there")]
+    #[error("the value is damaged ({}): put back the one that was there", in_full(&**cause))]
     Damaged {
         /// What tells.
-        #[source]
         cause: StoreCause,
     },
 }

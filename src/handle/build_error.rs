@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use thiserror::Error;
 
-use crate::base::causes::debug_as_told;
+use crate::base::causes::{debug_as_told, in_full};
 use crate::base::invalid::ArgumentError;
 use crate::rollout::budget::ErrorBudgetError;
 #[cfg(feature = "state")]
@@ -52,8 +52,8 @@ pub enum BuildError {
         reason: String,
     },
     /// The live version cannot be used.
-    #[error("the live version: {0}")]
-    Live(#[from] StageError),
+    #[error("the live version: {}", in_full(.0))]
+    Live(StageError),
     /// A business figure makes no sense.
     #[error("business figure `{name}`: {cause}")]
     Kpi {
@@ -89,10 +89,16 @@ pub enum BuildError {
     Random(String),
     /// The system cannot start a thread.
     #[error("a background thread cannot be started: {0}")]
-    Thread(#[source] Arc<std::io::Error>),
+    Thread(Arc<std::io::Error>),
 }
 
 debug_as_told!(BuildError);
+
+impl From<StageError> for BuildError {
+    fn from(error: StageError) -> Self {
+        Self::Live(error)
+    }
+}
 
 /// A version that could be live by what a handle remembers, and cannot be used.
 #[cfg(feature = "state")]

@@ -235,10 +235,9 @@ impl<I: ?Sized + 'static, O: Send + 'static> Follow<I, O> {
 fn refusal(followed: &Followed) -> Option<(VersionId, String)> {
     match (&followed.change, &followed.done) {
         (Change::Broken { version, reason }, _) => Some((*version, bounded_text(reason.as_str()))),
-        (
-            _,
-            Err(FollowError::Stage(StageError::InUse { .. } | StageError::LookingOn | StageError::Closed)),
-        ) => None,
+        (_, Err(FollowError::Stage(StageError::InUse { .. } | StageError::Standby | StageError::Closed))) => {
+            None
+        }
         (Change::Added { version } | Change::Settled { version }, Err(error)) => {
             Some((*version, in_full(error)))
         }

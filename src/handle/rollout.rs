@@ -114,8 +114,8 @@ impl<I: ?Sized + 'static, O: Send + 'static> ModelHandle<I, O> {
                 return Err(StageError::Closed);
             }
             #[cfg(feature = "state")]
-            if control.looks_on.is_some() {
-                return Err(StageError::LookingOn);
+            if control.standby.is_some() {
+                return Err(StageError::Standby);
             }
             if control.is_in_use(id) {
                 return Err(StageError::InUse { version: id });

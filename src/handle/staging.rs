@@ -105,7 +105,7 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
         let serving = &self.serving;
         let judge = serving.shadow_judge();
         // The host's code, like all of a model.
-        let failed = |source| StageError::Answer { version: id, source };
+        let failed = |cause| StageError::Answer { version: id, cause };
         let model = judge.guarded(open).map_err(failed)??;
         let (check, sample) = (serving.check.as_ref(), self.sample.as_deref());
         let mut version = prepare(id, model, &serving.task, check, sample, throttle)?;
@@ -130,6 +130,6 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
 
 /// Loads a version. What is the host's in it is guarded call by call; whatever else panics is told to whoever stages.
 fn contained<T>(id: VersionId, load: impl FnOnce() -> Result<T, StageError>) -> Result<T, StageError> {
-    let failed = |panicked| StageError::Answer { version: id, source: ModelError::from(panicked) };
+    let failed = |panicked| StageError::Answer { version: id, cause: ModelError::from(panicked) };
     guarded(load).map_err(failed).flatten()
 }

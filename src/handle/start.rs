@@ -20,9 +20,9 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
             let (setting, after_crash) = (self.setting(), self.keeper.after_crash);
             let start = Start { setting, after_crash, loaded, missing, torn_bytes };
             let (now, recorder) = (self.serving.clock.now(), self.keeper.recorder.as_ref());
-            let looks_on = recorder.is_some_and(|recorder| recorder.looking_at().is_some());
+            let standby = recorder.is_some_and(|recorder| recorder.looking_at().is_some());
             self.change(|control| {
-                if looks_on {
+                if standby {
                     control.look_on(&saved, &start, self.desk(now));
                 } else {
                     control.adopt(saved, evidence, &start, self.desk(now));

@@ -288,10 +288,10 @@ impl Control {
     /// Whether another process has the state.
     fn is_standby(&self) -> bool {
         #[cfg(feature = "state")]
-        let looks_on = self.looks_on.is_some();
+        let standby = self.standby.is_some();
         #[cfg(not(feature = "state"))]
-        let looks_on = false;
-        looks_on
+        let standby = false;
+        standby
     }
 
     /// The snapshot. The caller has just collected the figures.

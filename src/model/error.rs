@@ -27,11 +27,11 @@ pub enum ModelError {
     /// The pipeline wrote what its own model does not take: an input that the model does not have, one of another type or of
     /// another fixed dimension, or it left one out. The fault is the version's, whatever the request was.
     #[error(
-        "the pipeline does not fit its own model: {source}; correct its `encode`, or the file that it is used with"
+        "the pipeline does not fit its own model: {cause}; correct its `encode`, or the file that it is used with"
     )]
     Signature {
         /// The error of the input that does not fit.
-        source: Box<InputError>,
+        cause: Box<InputError>,
     },
     /// Every session was busy for as long as a request may wait. Raise the pool size or shed load.
     #[error("no session of the model came free within {waited:?}: raise its pool size, or shed load")]
@@ -245,12 +245,12 @@ debug_as_told!(InputError);
 #[non_exhaustive]
 pub enum LoadError {
     /// The file cannot be read.
-    #[error("{} cannot be read: {source}", .file.display())]
+    #[error("{} cannot be read: {cause}", .file.display())]
     Read {
         /// The file.
         file: PathBuf,
         /// The system's error.
-        source: Arc<std::io::Error>,
+        cause: Arc<std::io::Error>,
     },
     /// There is a pipe, a device or a folder where a model or its data should be. It was not waited for.
     #[error("{} is {what}, not a plain file: put a plain file in its place", .file.display())]

@@ -15,14 +15,14 @@ use crate::base::text::first;
 #[non_exhaustive]
 pub enum RepositoryError {
     /// The system refused a step.
-    #[error("{step} {} failed: {source}", .path.display())]
+    #[error("{step} {} failed: {cause}", .path.display())]
     Disk {
         /// The step that was tried.
         step: &'static str,
         /// On what.
         path: PathBuf,
         /// The system's error.
-        source: Arc<io::Error>,
+        cause: Arc<io::Error>,
     },
     /// There is a pipe, a device, a folder or a link where a file should be. It was not waited for.
     #[error("{} is {what}, not a plain file: put a plain file in its place", .path.display())]
@@ -140,9 +140,9 @@ debug_as_told!(RepositoryError);
 impl RepositoryError {
     pub(crate) fn disk(step: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         let path = path.to_owned();
-        move |source| match NotPlain::of(&source) {
+        move |error| match NotPlain::of(&error) {
             Some(NotPlain(what)) => Self::NotAFile { path, what },
-            None => Self::Disk { step, path, source: Arc::new(source) },
+            None => Self::Disk { step, path, cause: Arc::new(error) },
         }
     }
 }

@@ -11,7 +11,7 @@ use super::source::pull::Pull;
 use super::source::source::Source;
 use super::store::{Entry, Repository};
 use super::verify::compare_size;
-use crate::base::causes::debug_as_told;
+use crate::base::causes::{debug_as_told, in_full};
 use crate::base::text::{bounded_text, digest, hex};
 use crate::model::error::LoadError;
 use crate::model::onnx::{OnnxModel, PreparedCache};
@@ -149,7 +149,7 @@ impl<I: ?Sized, O> Served<I, O> {
         match (self.repository.resolve(&self.model, asked), &self.source) {
             (Err(RepositoryError::Unknown { .. }), Some(source)) => {
                 let pulled = self.repository.pull(Pull::new(&**source, &*self.model, asked));
-                let failed = |source| ServeError::Pull { asked: bounded_text(asked), source };
+                let failed = |cause| ServeError::Pull { asked: bounded_text(asked), cause };
                 Ok(pulled.map_err(failed)?.entry)
             }
             (found, _) => Ok(found?),
@@ -309,12 +309,12 @@ pub enum ServeError {
     #[error(transparent)]
     Open(#[from] OpenError),
     /// It is not here, and could not be [brought](Served::pulling_from).
-    #[error("`{}` is not in the repository here, and could not be pulled: {source}", .asked.escape_debug())]
+    #[error("`{}` is not in the repository here, and could not be pulled: {}", .asked.escape_debug(), in_full(cause))]
     Pull {
         /// What was asked for, cut short.
         asked: String,
         /// Why not.
-        source: PullError,
+        cause: PullError,
     },
 }
 

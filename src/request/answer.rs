@@ -129,12 +129,12 @@ pub enum PredictError {
     #[error(transparent)]
     Input(#[from] InputError),
     /// The live version failed, and no other could answer in its place.
-    #[error("version {version} gave no answer: {source}")]
+    #[error("version {version} gave no answer: {cause}")]
     Failed {
         /// The version.
         version: VersionId,
         /// The error.
-        source: ModelError,
+        cause: ModelError,
     },
 }
 
@@ -144,7 +144,7 @@ impl PredictError {
     pub(crate) fn of(version: VersionId, error: ModelError) -> Self {
         match error {
             ModelError::Input(error) => Self::Input(error),
-            source => Self::Failed { version, source },
+            cause => Self::Failed { version, cause },
         }
     }
 }

@@ -400,8 +400,8 @@ impl<I: ?Sized + 'static, O: 'static> Serving<I, O> {
             }
         }
         let unanswered = || {
-            let source = ModelError::engine("the model answered fewer requests than it was given");
-            Err(PredictError::Failed { version: routing.live().version.id, source })
+            let cause = ModelError::engine("the model answered fewer requests than it was given");
+            Err(PredictError::Failed { version: routing.live().version.id, cause })
         };
         answers.into_iter().map(|answer| answer.unwrap_or_else(unanswered)).collect()
     }

@@ -15,14 +15,14 @@ use crate::base::disk::NotPlain;
 pub enum StateError {
     /// The system refused a step: no room, no permission, a failing disk. Whatever was to be written counts as not
     /// written.
-    #[error("{step} {} failed: {source}", .path.display())]
+    #[error("{step} {} failed: {cause}", .path.display())]
     Disk {
         /// The step that was tried.
         step: &'static str,
         /// On what.
         path: PathBuf,
         /// The system's error.
-        source: Arc<io::Error>,
+        cause: Arc<io::Error>,
     },
     /// Another process has the folder, or another handle of this one.
     #[error(
@@ -172,9 +172,9 @@ impl StateError {
 
     pub(crate) fn disk(step: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         let path = path.to_owned();
-        move |source| match NotPlain::of(&source) {
+        move |error| match NotPlain::of(&error) {
             Some(NotPlain(what)) => Self::NotPlain { path, what },
-            None => Self::Disk { step, path, source: Arc::new(source) },
+            None => Self::Disk { step, path, cause: Arc::new(error) },
         }
     }
 }

@@ -31,7 +31,7 @@ pub(crate) fn prepare<I: ?Sized + 'static, O: 'static>(
     // Wherever it is dropped from here on, it is the host's code.
     let model = Contained::new(model);
     let judge = Judge { task, check, limit: None };
-    let failed = |source: ModelError| StageError::Answer { version: id, source };
+    let failed = |cause: ModelError| StageError::Answer { version: id, cause };
     throttle.enter(Activity::Loading);
     throttle.step()?;
     judge.guarded(|| model.lifecycle().map_or(Ok(()), |own| own.load(throttle))).map_err(failed)??;
@@ -132,12 +132,12 @@ pub enum StageError {
     #[error(transparent)]
     Load(#[from] LoadError),
     /// The model was loaded, and failed on the host's sample, or the host's code panicked.
-    #[error("version {version} did not answer its first request: {source}")]
+    #[error("version {version} did not answer its first request: {cause}")]
     Answer {
         /// The version.
         version: VersionId,
         /// The error.
-        source: ModelError,
+        cause: ModelError,
     },
     /// The model was loaded, and failed on an input that live has just answered.
     #[error(
@@ -182,7 +182,7 @@ pub enum StageError {
     #[error(
         "another process has the state of this handle: stage the version there, or here once that process has let go of it"
     )]
-    LookingOn,
+    Standby,
     /// The other processes of the fleet did not agree that it is staged.
     #[error("{version} is not staged: {reason}")]
     NotAgreed {

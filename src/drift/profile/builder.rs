@@ -240,7 +240,6 @@ pub enum BuildProfileError {
         /// Its number, from 0.
         row: usize,
         /// How.
-        #[source]
         wrong: WrongCells,
     },
 }

@@ -47,7 +47,6 @@ pub enum ConfigError {
         /// Its path.
         file: PathBuf,
         /// Why.
-        #[source]
         cause: Arc<io::Error>,
     },
     /// The value that stands there is no secret. It is not shown.

@@ -181,8 +181,8 @@ impl<I: ?Sized, O> Pipeline<I, O> {
             _ => false,
         };
         match error {
-            ModelError::Input(source) if !is_requests(&source) => {
-                ModelError::Signature { source: Box::new(source) }
+            ModelError::Input(error) if !is_requests(&error) => {
+                ModelError::Signature { cause: Box::new(error) }
             }
             error => error,
         }

@@ -1,6 +1,6 @@
 //! The sources that can be pulled from.
 
-use crate::base::causes::debug_as_told;
+use crate::base::causes::{debug_as_told, in_full};
 use std::error::Error;
 use std::io::Read;
 use std::sync::Arc;
@@ -45,12 +45,12 @@ pub enum SourceError {
         object: String,
     },
     /// The object or the folder could not be read.
-    #[error("{object} could not be read")]
+    #[error("{object} could not be read: {}", in_full(&**cause))]
     Unreadable {
         /// The object, as [`Source::place`] calls it.
         object: String,
         /// Why not.
-        source: Arc<dyn Error + Send + Sync>,
+        cause: Arc<dyn Error + Send + Sync>,
     },
 }
 
@@ -59,6 +59,6 @@ debug_as_told!(SourceError);
 impl SourceError {
     /// The error of an object that could not be read.
     pub fn unreadable(object: impl Into<String>, cause: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
-        Self::Unreadable { object: object.into(), source: Arc::from(cause.into()) }
+        Self::Unreadable { object: object.into(), cause: Arc::from(cause.into()) }
     }
 }

@@ -50,6 +50,7 @@ impl Foretold {
 /// the failures that are judged beside were not known to have half of the error. Fix: harm is measured from a good candidate, and
 /// what is kept for failures is in what the evidence must reach.
 #[test]
+#[ignore = "long: many rollouts for each forecast"]
 fn a_divergence_that_is_too_large_is_said_to_be_seen_when_it_is() {
     let life = long(Figure::Divergence, Routing::Shadow, Circumstance::Quiet);
     foretold(life.candidate(Candidate::Worse(2.0)), 15).is_near(15);
@@ -72,6 +73,7 @@ fn lists_are_compared_for_as_long_as_their_pairs_ask_for() {
 /// Bug: of a hundred runs hardly more than a half came within what was said to hold eight times of ten. Cause: how often the
 /// versions differ was taken for known after the first eight pairs on which they did. Fix: what pairs allow is drawn from what they say.
 #[test]
+#[ignore = "long: many rollouts for each forecast"]
 fn what_a_few_pairs_do_not_say_yet_is_in_the_range() {
     let life = long(Figure::Accuracy, Routing::Shadow, Circumstance::Quiet);
     let Foretold { within, .. } = foretold(life, 20);

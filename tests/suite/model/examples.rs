@@ -86,6 +86,7 @@ fn a_model_without_a_pipeline_takes_and_gives_named_tensors() {
 /// flight that is cancelled or stuck is known to be late at once, one that is on time a month later. Labels that come
 /// first do not move the verdict; a handle that is told that they come at random takes the better version back.
 #[test]
+#[ignore = "long: months of flights"]
 fn flights_that_are_known_to_be_late_first_do_not_move_a_verdict() {
     use std::time::Duration;
 
@@ -157,6 +158,7 @@ fn flights_that_are_known_to_be_late_first_do_not_move_a_verdict() {
 /// later better than whoever says that nothing changes; not much better, since flights that look the same end otherwise
 /// in other months (`examples/drift`).
 #[test]
+#[ignore = "long: months of flights"]
 fn accuracy_estimated_without_labels_is_near_the_realised_one_while_scores_mean_the_same() {
     use std::sync::Arc;
 

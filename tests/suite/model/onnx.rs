@@ -284,7 +284,7 @@ fn what_a_pipeline_gives_is_checked_too() {
         let model: Pipeline<[f32], f32> = open("affine").pipeline("checked@1", encode, decode);
         model.load().unwrap();
         match model.predict(&[1.0, 2.0, 3.0][..]).unwrap_err() {
-            ModelError::Signature { source } => source.to_string(),
+            ModelError::Signature { cause } => cause.to_string(),
             other => other.to_string(),
         }
     };

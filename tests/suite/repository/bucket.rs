@@ -272,21 +272,17 @@ fn what_a_bucket_refuses_is_told_with_the_object_and_without_secrets() {
     let bucket = server.bucket("s3://models/team");
     server.mood(|mood| mood.refuse = vec![403]);
     let error = here.pull(Pull::new(&bucket, "late", "1")).unwrap_err();
-    let PullError::Source(SourceError::Unreadable { object, source }) = &error else { panic!("{error}") };
+    let PullError::Source(SourceError::Unreadable { object, cause }) = &error else { panic!("{error}") };
     assert_eq!(object, "s3://models/team/late/1/manifest.json");
-    assert!(source.to_string().contains("403"), "{source}");
+    assert!(cause.to_string().contains("403"), "{cause}");
     let nowhere = server.bucket("s3://nowhere/team");
     let error = here.pull(Pull::new(&nowhere, "late", "1")).unwrap_err();
-    let PullError::Source(SourceError::Unreadable { object, source: cause }) = &error else {
-        panic!("{error}")
-    };
+    let PullError::Source(SourceError::Unreadable { object, cause }) = &error else { panic!("{error}") };
     assert!(object == "s3://nowhere/team/late" && cause.to_string().contains("NoSuchBucket"), "{cause}");
     // A service that says of every page that there is one more.
     server.mood(|mood| mood.page = Some(0));
     let listed = bucket.folders("late").unwrap_err();
-    assert!(
-        matches!(&listed, SourceError::Unreadable { source, .. } if source.to_string().contains("pages"))
-    );
+    assert!(matches!(&listed, SourceError::Unreadable { cause, .. } if cause.to_string().contains("pages")));
     for text in [format!("{bucket:?}"), format!("{error:?}"), format!("{listed:?}")] {
         assert!(!text.contains("sesame"), "{text}");
     }
@@ -304,17 +300,17 @@ fn an_address_that_is_none_of_a_bucket_is_refused() {
         ("az://who:sesame@models/a#sesame", "it has more than an address in it"),
         ("s3://who:sesame@models/a", "it has more than an address in it"),
     ] {
-        let SourceError::Unreadable { object, source } = BucketSource::with_settings(url, none).unwrap_err()
+        let SourceError::Unreadable { object, cause } = BucketSource::with_settings(url, none).unwrap_err()
         else {
             panic!()
         };
-        assert!(source.to_string().contains(sentence), "{url}: {source}");
+        assert!(cause.to_string().contains(sentence), "{url}: {cause}");
         assert!(!object.contains("sesame"), "{object}");
     }
     for setting in ["AWS_REGIONS", "GOOGLE_BUCKET", "REGION", ""] {
         let refused = BucketSource::with_settings("s3://models", [(setting, "x")]).unwrap_err();
-        let SourceError::Unreadable { source, .. } = refused else { panic!() };
-        assert_eq!(source.to_string(), format!("{setting} is no setting of such a bucket"));
+        let SourceError::Unreadable { cause, .. } = refused else { panic!() };
+        assert_eq!(cause.to_string(), format!("{setting} is no setting of such a bucket"));
     }
     for url in ["gs://models/team", "az://models/team", "abfss://models@account.dfs.core.windows.net/team"] {
         let account =

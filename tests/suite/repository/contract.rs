@@ -480,7 +480,7 @@ fn a_panic_of_the_hosts_code_is_a_failure_like_any_other() {
     let samples = [sample(2.0, [2.0, 0.0, 0.0], 2.5), sample(3.0, [3.0, 0.0, 0.0], 3.5)];
     let failed = failed(&Preflight::new().samples(&samples), &model);
     assert!(
-        matches!(&failed.failures[..], [PreflightFailure::Failed { sample: name, source: ModelError::Panicked { .. } }]
+        matches!(&failed.failures[..], [PreflightFailure::Failed { sample: name, cause: ModelError::Panicked { .. } }]
             if name == "2 euros"),
         "{failed}"
     );

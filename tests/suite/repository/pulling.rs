@@ -592,6 +592,6 @@ fn a_pipe_at_a_source_is_not_waited_for() {
     fs::remove_file(&file).unwrap();
     assert!(std::process::Command::new("mkfifo").arg(&file).status().unwrap().success());
     let error = here.pull(Pull::new(&source(&folder), "late", "1")).unwrap_err();
-    let PullError::Source(SourceError::Unreadable { object, source }) = &error else { panic!("{error}") };
-    assert!(object.ends_with("weights/b.bin") && source.to_string().contains("a named pipe"), "{source}");
+    let PullError::Source(SourceError::Unreadable { object, cause }) = &error else { panic!("{error}") };
+    assert!(object.ends_with("weights/b.bin") && cause.to_string().contains("a named pipe"), "{cause}");
 }

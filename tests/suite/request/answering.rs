@@ -50,11 +50,11 @@ fn what_cannot_be_loaded_or_fails_the_sample_changes_nothing() {
     let failing = says("two", 0.9);
     failing.control().panic();
     let refused = service.stage("v2", failing);
-    let panicked = matches!(&refused, Err(StageError::Answer { source: ModelError::Panicked { .. }, .. }));
+    let panicked = matches!(&refused, Err(StageError::Answer { cause: ModelError::Panicked { .. }, .. }));
     assert!(panicked, "{refused:?}");
     let invalid = says("two", f64::NAN);
     let refused = service.stage("v2", invalid);
-    assert!(matches!(&refused, Err(StageError::Answer { source: ModelError::InvalidOutput { .. }, .. })));
+    assert!(matches!(&refused, Err(StageError::Answer { cause: ModelError::InvalidOutput { .. }, .. })));
     assert!(matches!(service.stage("v1", says("one", 0.1)), Err(StageError::InUse { .. })));
     assert!(matches!(service.stage("a/b", says("one", 0.1)), Err(StageError::Name(_))));
     assert_eq!(service.status(), before);
@@ -134,7 +134,7 @@ fn lives_own_failure_is_an_error_and_the_next_request_is_answered() {
     script.lie_next(1, |_| 0.75);
     let kinds: Vec<ErrorKind> = (0..4)
         .map(|_| match service.predict(&1.0) {
-            Err(PredictError::Failed { version, source }) if version == "v1" => source.kind(),
+            Err(PredictError::Failed { version, cause }) if version == "v1" => cause.kind(),
             other => panic!("{other:?}"),
         })
         .collect();

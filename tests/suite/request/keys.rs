@@ -55,6 +55,7 @@ fn drive(service: &Service, clock: &Clock, chance: &mut Chance, requests: usize,
 
 /// Users differ, and some come a hundred times: a test that counted requests would fire in one healthy rollout in six.
 #[test]
+#[ignore = "long: many rollouts"]
 fn users_who_come_often_are_no_evidence_against_an_equal_candidate() {
     let mut taken_back = 0;
     for seed in 0..40 {

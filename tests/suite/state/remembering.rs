@@ -239,7 +239,7 @@ fn a_second_process_looks_on_and_takes_over_when_the_first_has_let_go() {
 
     let second = remembering(&clock, &folder.0).build().unwrap();
     assert_eq!((second.live().as_str(), second.status().durable), ("v2", Some(false)));
-    assert!(matches!(second.stage("v4", says("four", 0.5)), Err(StageError::LookingOn)));
+    assert!(matches!(second.stage("v4", says("four", 0.5)), Err(StageError::Standby)));
     let before = ask(&second, 10);
     assert!(before.iter().all(|answer| answer.version() == "v2"), "none of the other's canary");
     tick(&second, &clock);

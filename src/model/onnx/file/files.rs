@@ -468,6 +468,6 @@ fn unreadable(path: &Path, error: io::Error) -> LoadError {
     let file = path.to_owned();
     match NotPlain::of(&error) {
         Some(NotPlain(what)) => LoadError::NotAFile { file, what },
-        None => LoadError::Read { file, source: Arc::new(error) },
+        None => LoadError::Read { file, cause: Arc::new(error) },
     }
 }

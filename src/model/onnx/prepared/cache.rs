@@ -102,12 +102,12 @@ pub struct PreparedCounts {
 #[non_exhaustive]
 pub enum PreparedCacheError {
     /// The folder cannot be made or read.
-    #[error("{} cannot be used as a cache of prepared forms: {source}", .folder.display())]
+    #[error("{} cannot be used as a cache of prepared forms: {cause}", .folder.display())]
     Folder {
         /// The folder.
         folder: PathBuf,
         /// The system's error.
-        source: Arc<io::Error>,
+        cause: Arc<io::Error>,
     },
     /// The folder is another user's, who decides what is loaded from it.
     #[error(
@@ -150,7 +150,7 @@ impl PreparedCache {
     pub fn open(folder: impl AsRef<Path>) -> Result<Self, PreparedCacheError> {
         let failed = |folder: &Path| {
             let folder = folder.to_owned();
-            move |error| PreparedCacheError::Folder { folder, source: Arc::new(error) }
+            move |error| PreparedCacheError::Folder { folder, cause: Arc::new(error) }
         };
         let given = folder.as_ref();
         let folder = std::path::absolute(given).map_err(failed(given))?;

@@ -125,13 +125,13 @@ pub enum PreflightFailure {
         found: String,
     },
     /// It gave no answer to a golden sample at all.
-    #[error("sample `{sample}`: the version gave no answer: {source}")]
+    #[error("sample `{sample}`: the version gave no answer: {cause}")]
     Failed {
         /// The sample.
         sample: String,
         /// Why.
         #[serde(serialize_with = "as_text")]
-        source: ModelError,
+        cause: ModelError,
     },
     /// It gave no answer to a recent input at all. What it said is not kept: it may quote what a user sent.
     #[error("recent input {input}: the version gave no answer: {reason}")]
@@ -203,10 +203,10 @@ impl fmt::Display for Asked {
 
 impl PreflightFailure {
     /// It gave no answer.
-    pub(crate) fn unanswered(asked: Asked, source: ModelError) -> Self {
+    pub(crate) fn unanswered(asked: Asked, cause: ModelError) -> Self {
         match asked {
-            Asked::Sample(sample) => Self::Failed { sample, source },
-            Asked::Recent(input) => Self::FailedOnRecent { input, reason: source.kind().told() },
+            Asked::Sample(sample) => Self::Failed { sample, cause },
+            Asked::Recent(input) => Self::FailedOnRecent { input, reason: cause.kind().told() },
         }
     }
 }
