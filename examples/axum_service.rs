@@ -32,7 +32,7 @@ use switchback::asynchronous::{AsyncError, AsyncHandle};
 use switchback::drift::{Cell, Drift, ReferenceProfile, WindowSize};
 use switchback::model::{Identity, ModelError};
 use switchback::operator::{Operators, Prometheus};
-use switchback::options::{Async, Labels, Shadowing, StateFolder, Threads};
+use switchback::options::{Async, Inputs, Labels, Shadowing, StateFolder, Threads};
 use switchback::versions::{Lifecycle, Memory};
 use switchback::{
     Kpi, Model, ModelHandle, Outcome, Plan, PredictError, PredictionIdError, Step, Task, guard,
@@ -280,13 +280,13 @@ fn built(options: &Options) -> Result<ModelHandle<Flight, f64>, Failed> {
     // What delays were when the tables were made: few are long.
     let training = (0..5_000).map(|n| [Cell::from(f64::from(n % 61 * (n % 7)) / 6.0)]);
     let training = ReferenceProfile::builder().numeric("delay").build_from(training)?;
-    let drift = Drift::against(training, |flight: &Flight, cells| cells.push(flight.delay));
     let mut builder = ModelHandle::builder("late")
         .live("v1", Table::of("v1")?)
         .task(Task::binary(|probability: &f64| *probability).kpi(Kpi::bounded("satisfaction", 0.0, 10.0)?))
         .labels(Labels::complete_after(options.hours(2)))
         .shadowing(Shadowing::new())
-        .drift(drift.sample(1.0).window(WindowSize::Span(options.hours(5))))
+        .inputs(Inputs::new().features(training, |flight: &Flight, cells| cells.push(flight.delay)))
+        .drift(Drift::new().sample(1.0).window(WindowSize::Span(options.hours(5))))
         .threads(Threads::background().tick_every(Duration::from_millis(200)));
     if let Some(folder) = &options.state {
         builder = builder.state(StateFolder::new(folder));

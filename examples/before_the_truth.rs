@@ -39,16 +39,20 @@ fn main() -> Result<(), Box<dyn Error>> {
         .labels(Labels::complete_after(HOUR * 12))
         .shadowing(Shadowing::new())
         .drift(
-            Drift::against(training()?, |flight: &Flight, cells| {
-                cells.push(flight.delay);
-                cells.push(flight.origin);
-            })
-            .sample(1.0)
-            .season(Season::HourOfWeek)
-            .calibration(calibration()?)
-            .on_shared_drift(OnDrift::Pause),
+            Drift::new()
+                .sample(1.0)
+                .season(Season::HourOfWeek)
+                .calibration(calibration()?)
+                .on_shared_drift(OnDrift::Pause),
         )
-        .inputs(Inputs::new().segment(|flight: &Flight| flight.origin)) // figures by airport: the first 64, the rest are `other`
+        .inputs(
+            Inputs::new()
+                .segment(|flight: &Flight| flight.origin) // figures by airport: the first 64, the rest are `other`
+                .features(training()?, |flight: &Flight, cells| {
+                    cells.push(flight.delay);
+                    cells.push(flight.origin);
+                }),
+        )
         .clock(clock.clone())
         .threads(Threads::manual().tick_every(HOUR))
         .build()?;

@@ -104,15 +104,16 @@ fn a_warm_request_that_is_counted_for_drift_and_by_segment_allocates_nothing() {
     let rows = (0..500).map(|n| [Value::from(f64::from(n)), Value::from("even")]);
     let reference = ReferenceProfile::builder().numeric("x").categorical("kind").build_from(rows).unwrap();
     let kind = |x: &f64| if *x % 2.0 == 0.0 { "even" } else { "odd" };
-    let drift = Drift::against(reference, move |x: &f64, cells| {
+    let inputs = switchback::options::Inputs::new().segment(move |x: &f64| kind(x));
+    let inputs = inputs.features(reference, move |x: &f64, cells| {
         cells.push(*x);
         cells.push(kind(x));
     });
     let service = ModelHandle::builder("counted")
         .live("v1", closure("half@1", |x: &f64| Ok(x / 2.0)))
         .task(Task::regression(|value: &f64| *value))
-        .drift(drift.sample(1.0))
-        .inputs(switchback::options::Inputs::new().segment(move |x: &f64| kind(x)))
+        .drift(Drift::new().sample(1.0))
+        .inputs(inputs)
         .threads(Threads::manual())
         .build()
         .unwrap();

@@ -1,7 +1,10 @@
 //! Shares of traffic, in ten-thousandths.
 
 use crate::base::causes::debug_as_told;
+use crate::base::text::bounded_text;
+use std::convert::Infallible;
 use std::fmt;
+use std::str::FromStr;
 
 use serde::de::{Error, Unexpected, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
@@ -15,8 +18,11 @@ pub(crate) const BUCKETS: u16 = 10_000;
 /// use switchback::Share;
 ///
 /// assert_eq!(Share::new(0.05).unwrap().to_string(), "5 %");
+/// assert_eq!("5 %".parse(), Share::new(0.05));
 /// assert!(Share::new(1.5).is_err());
 /// ```
+///
+/// Whatever takes a weight takes a share, or the number: `canary(0.05)`.
 ///
 /// Serde writes the number, and reads a number between 0 and 1 or text such as `5 %`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize)]
@@ -71,6 +77,17 @@ impl TryFrom<f64> for Share {
     }
 }
 
+/// `5 %`, as it is printed, or the number.
+impl FromStr for Share {
+    type Err = ShareError;
+    fn from_str(text: &str) -> Result<Self, ShareError> {
+        let refused = || ShareError(format!("`{}`", bounded_text(text)));
+        let number = text.trim();
+        let fraction = of_percent(text).or_else(|| decimal(number).then(|| number.parse().ok()).flatten());
+        Self::new(fraction.ok_or_else(refused)?).map_err(|_| refused())
+    }
+}
+
 impl From<Share> for f64 {
     fn from(share: Share) -> f64 {
         share.fraction()
@@ -86,10 +103,26 @@ impl std::fmt::Display for Share {
 
 /// A number that is not a share of anything.
 #[derive(Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0} is not a share of traffic: give a number between 0 and 1")]
+#[error("{0} is not a share of traffic: give a number between 0 and 1, or a text such as `5 %`")]
 pub struct ShareError(String);
 
 debug_as_told!(ShareError);
+
+/// A share is one: for what takes either that or a number.
+impl From<Infallible> for ShareError {
+    fn from(never: Infallible) -> Self {
+        match never {}
+    }
+}
+
+/// The share that a number or a share is.
+///
+/// # Errors
+///
+/// A number that is none.
+pub(crate) fn share_of(weight: impl TryInto<Share, Error: Into<ShareError>>) -> Result<Share, ShareError> {
+    weight.try_into().map_err(Into::into)
+}
 
 /// A number in digits, with a point or without.
 pub(crate) fn decimal(text: &str) -> bool {
@@ -174,6 +207,20 @@ mod tests {
             assert!(Share::new(bad).is_err());
         }
         assert!(serde_json::from_str::<Share>("2.0").is_err());
+    }
+
+    #[test]
+    fn a_share_is_read_back_from_what_it_prints() {
+        for buckets in 0..=BUCKETS {
+            let share = Share::from_buckets(buckets);
+            assert_eq!(share.to_string().parse(), Ok(share));
+            assert_eq!((share_of(share), share_of(share.fraction())), (Ok(share), Ok(share)));
+        }
+        assert_eq!(" 0.05 ".parse(), Share::new(0.05));
+        for none in ["", "5", "120 %", "NaN", "-1 %", "%", "1e9"] {
+            let told = none.parse::<Share>().unwrap_err().to_string();
+            assert!(told.starts_with(&format!("`{none}` is not a share")), "{told}");
+        }
     }
 
     #[test]

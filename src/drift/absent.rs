@@ -9,11 +9,13 @@ pub(crate) mod watch {
     use std::convert::Infallible;
     use std::marker::PhantomData;
 
-    pub(crate) struct Drift<I: ?Sized>(Infallible, PhantomData<fn(&I)>);
+    pub(crate) struct Drift(Infallible);
+
+    pub(crate) struct Features<I: ?Sized>(PhantomData<fn(&I)>, Infallible);
 
     pub(crate) enum Seen {}
 
-    impl<I: ?Sized> Drift<I> {
+    impl Drift {
         pub(crate) fn check(&self) -> Result<(), crate::base::invalid::ArgumentError> {
             match self.0 {}
         }
@@ -27,7 +29,7 @@ pub(crate) mod watch {
         use std::convert::Infallible;
         use std::marker::PhantomData;
 
-        use super::Drift;
+        use super::{Drift, Features};
         use crate::base::clock::Timestamp;
         use crate::task::kept::Kept;
         use crate::task::task::TaskKind;
@@ -44,8 +46,15 @@ pub(crate) mod watch {
         }
 
         impl<I: ?Sized> DriftWatch<I> {
-            pub(crate) fn new(drift: Drift<I>, _: TaskKind, _: VersionId, _: usize, _: Timestamp) -> Self {
-                match drift.0 {}
+            pub(crate) fn new(
+                _: Option<Drift>,
+                _: Option<Features<I>>,
+                _: TaskKind,
+                _: VersionId,
+                _: usize,
+                _: Timestamp,
+            ) -> Option<Self> {
+                None
             }
 
             pub(crate) fn see(&self, _: &I, _: &Answered<'_>, _: u64) {

@@ -80,7 +80,7 @@ pub struct Builder<I: ?Sized + 'static, O: 'static> {
     copy_to_shadow: Option<CopyInput<I>>,
     retention: Retention,
     keeping: Keeping<I, O>,
-    drift: Option<Drift<I>>,
+    drift: Option<Drift>,
     /// The drift section of a file, whatever the code says before or after.
     #[cfg(all(feature = "config", feature = "drift"))]
     drift_told: Option<super::config::Drift>,
@@ -204,11 +204,11 @@ impl<I: ?Sized + 'static, O: 'static> Builder<I, O> {
         self
     }
 
-    /// Watches what comes in and what the versions say: see [`Drift`]. By default nothing is watched, since only the host
-    /// knows what its features are. Windows of drift are not kept where state (`Builder::state`) is: after a start they
+    /// Watches what the versions say, and what comes in where [`Inputs::features`] says what the features are: see [`Drift`].
+    /// By default nothing is watched, unless the features are told. Windows of drift are not kept where state (`Builder::state`) is: after a start they
     /// begin again.
     #[cfg(feature = "drift")]
-    pub fn drift(mut self, drift: Drift<I>) -> Self {
+    pub fn drift(mut self, drift: Drift) -> Self {
         self.drift = Some(drift);
         self
     }
@@ -380,7 +380,7 @@ impl<I: ?Sized + 'static, O: 'static> Builder<I, O> {
     {
         #[cfg(all(feature = "config", feature = "drift"))]
         if let Some(told) = self.drift_told.take() {
-            self.drift = Some(told.apply(self.drift.take().unwrap_or_else(Drift::of_answers)));
+            self.drift = Some(told.apply(self.drift.take().unwrap_or_default()));
         }
         self.check_options()?;
         let embedded = self.live.take();
@@ -494,7 +494,7 @@ impl<I: ?Sized + 'static, O: 'static> Builder<I, O> {
         #[cfg(not(feature = "fleet"))]
         let (live, started) = self.keeping.live(began, embedded, prepare)?;
         let drift =
-            self.drift.map(|drift| DriftWatch::new(drift, kind, live.id, exposure.stripes, clock.now()));
+            DriftWatch::new(self.drift, inputs.features, kind, live.id, exposure.stripes, clock.now());
         let shadow = self.shadowing.zip(copy);
         let canary_pairs = shadow.as_ref().is_none_or(|(shadowing, _)| shadowing.canary_pairs);
         let workers = shadow.as_ref().map_or(0, |(shadowing, _)| shadowing.workers);

@@ -11,7 +11,7 @@ use crate::base::causes::debug_as_told;
 use crate::base::guarded::Contained;
 #[cfg(feature = "forecast")]
 use crate::base::invalid::ArgumentError;
-use crate::base::share::{Share, ShareError};
+use crate::base::share::{Share, ShareError, share_of};
 use crate::base::text::bounded_text;
 use crate::control::control::Control;
 use crate::control::desk::Desk;
@@ -286,11 +286,11 @@ impl<I: ?Sized + 'static, O: 'static> Rollout<I, O> {
     /// # Errors
     ///
     /// See [`RolloutError`]. Nothing has changed then.
-    pub fn shadow(&self, sample: f64) -> Result<(), RolloutError> {
+    pub fn shadow(&self, sample: impl TryInto<Share, Error: Into<ShareError>>) -> Result<(), RolloutError> {
         if self.handle.inner.serving.shadow.is_none() {
             return Err(RolloutError::NoShadowing);
         }
-        self.by_hand(Input::Shadow(Share::new(sample)?))
+        self.by_hand(Input::Shadow(share_of(sample)?))
     }
 
     /// Has the candidate answer this share of the requests, by hand. Where live has less than that left to give,
@@ -299,8 +299,8 @@ impl<I: ?Sized + 'static, O: 'static> Rollout<I, O> {
     /// # Errors
     ///
     /// See [`RolloutError`]. Nothing has changed then.
-    pub fn canary(&self, weight: f64) -> Result<(), RolloutError> {
-        self.by_hand(Input::Canary(Share::new(weight)?))
+    pub fn canary(&self, weight: impl TryInto<Share, Error: Into<ShareError>>) -> Result<(), RolloutError> {
+        self.by_hand(Input::Canary(share_of(weight)?))
     }
 
     /// Makes the candidate live, by hand. The version that was live is retained.

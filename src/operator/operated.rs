@@ -6,6 +6,7 @@ use thiserror::Error;
 
 use super::figures::measured::Measured;
 use crate::base::causes::debug_as_told;
+use crate::base::share::Share;
 use crate::control::event::{Event, Subscription};
 use crate::control::moves::RollbackOutcome;
 use crate::handle::core::Core;
@@ -60,8 +61,8 @@ pub(crate) trait Operated: Send + Sync {
 
 /// A move of a rollout that runs.
 pub(crate) enum RolloutMove {
-    Shadow(f64),
-    Canary(f64),
+    Shadow(Share),
+    Canary(Share),
     Promote,
     Pause(String),
     Resume,

@@ -5,10 +5,12 @@ use std::sync::Arc;
 
 use super::figures::measured::Measured;
 use super::operated::{Operated, OperatorError, RolloutMove, WeakOperated};
+use crate::base::share::{Share, ShareError, share_of};
 use crate::base::text::bounded;
 use crate::control::event::{Event, Subscription};
 use crate::control::moves::RollbackOutcome;
 use crate::handle::handle::{ModelHandle, RollbackError};
+use crate::handle::rollout::RolloutError;
 use crate::handle::status::{Readiness, Status};
 use crate::model::identity::Identity;
 #[cfg(feature = "report")]
@@ -155,8 +157,18 @@ impl Operator {
     /// # Errors
     ///
     /// No rollout tries such a version, or it cannot be exposed so. Nothing has changed then.
-    pub fn shadow(&self, version: &str, sample: f64) -> Result<(), OperatorError> {
-        self.handle.move_rollout(&self.actor, version, RolloutMove::Shadow(sample)).map(drop)
+    pub fn shadow(
+        &self,
+        version: &str,
+        sample: impl TryInto<Share, Error: Into<ShareError>>,
+    ) -> Result<(), OperatorError> {
+        self.handle
+            .move_rollout(
+                &self.actor,
+                version,
+                RolloutMove::Shadow(share_of(sample).map_err(RolloutError::from)?),
+            )
+            .map(drop)
     }
 
     /// Has the candidate of this name answer a share of the requests: see [`Rollout::canary`](crate::Rollout::canary).
@@ -164,8 +176,18 @@ impl Operator {
     /// # Errors
     ///
     /// No rollout tries such a version, or it cannot be exposed so. Nothing has changed then.
-    pub fn canary(&self, version: &str, weight: f64) -> Result<(), OperatorError> {
-        self.handle.move_rollout(&self.actor, version, RolloutMove::Canary(weight)).map(drop)
+    pub fn canary(
+        &self,
+        version: &str,
+        weight: impl TryInto<Share, Error: Into<ShareError>>,
+    ) -> Result<(), OperatorError> {
+        self.handle
+            .move_rollout(
+                &self.actor,
+                version,
+                RolloutMove::Canary(share_of(weight).map_err(RolloutError::from)?),
+            )
+            .map(drop)
     }
 
     /// Makes the candidate of this name live: see [`Rollout::promote`](crate::Rollout::promote).

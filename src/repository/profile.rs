@@ -6,7 +6,7 @@ use crate::drift::{ProfileError, ReferenceProfile};
 
 impl Manifest {
     /// How the features of its training data were distributed; nothing where it is not told. What
-    /// [`Drift::against`](crate::drift::Drift::against) wants.
+    /// [`Inputs::features`](crate::options::Inputs::features) wants.
     ///
     /// # Errors
     ///

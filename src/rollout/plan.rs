@@ -16,7 +16,7 @@ use thiserror::Error;
 
 use crate::base::causes::debug_as_told;
 use crate::base::node::{Misread, Node, Table, Value, write_share, write_time, write_time_if};
-use crate::base::share::{Share, ShareError};
+use crate::base::share::{Share, ShareError, share_of};
 
 /// How a candidate becomes live: a list of steps, each taken back when a guard fails and left when every guard passes,
 /// then promotion, then a time of watching.
@@ -125,7 +125,9 @@ impl Plan {
     /// # Errors
     ///
     /// Weights must be shares of traffic, at least one, and must not shrink.
-    pub fn ramp(weights: impl IntoIterator<Item = f64>) -> Result<Self, PlanError> {
+    pub fn ramp(
+        weights: impl IntoIterator<Item: TryInto<Share, Error: Into<ShareError>>>,
+    ) -> Result<Self, PlanError> {
         let mut steps = vec![Step::shadow(0.1)?];
         for weight in weights {
             steps.push(Step::canary(weight)?);
@@ -417,8 +419,8 @@ impl Step {
     /// # Errors
     ///
     /// A share that is not a number in `0..=1`.
-    pub fn shadow(sample: f64) -> Result<Self, PlanError> {
-        Ok(Self::of(Exposure::Shadow { sample: Share::new(sample)? }))
+    pub fn shadow(sample: impl TryInto<Share, Error: Into<ShareError>>) -> Result<Self, PlanError> {
+        Ok(Self::of(Exposure::Shadow { sample: share_of(sample)? }))
     }
 
     /// A canary that answers this share of the requests.
@@ -426,8 +428,8 @@ impl Step {
     /// # Errors
     ///
     /// A share that is not a number in `0..=1`.
-    pub fn canary(weight: f64) -> Result<Self, PlanError> {
-        Ok(Self::of(Exposure::Canary { weight: Share::new(weight)? }))
+    pub fn canary(weight: impl TryInto<Share, Error: Into<ShareError>>) -> Result<Self, PlanError> {
+        Ok(Self::of(Exposure::Canary { weight: share_of(weight)? }))
     }
 
     /// The step lasts at least this long. By default it may be left as soon as guards pass.
@@ -589,8 +591,11 @@ impl Bake {
     /// # Errors
     ///
     /// A share that is not a number in `0..=1`.
-    pub fn keep_previous_as_shadow(mut self, sample: f64) -> Result<Self, ShareError> {
-        self.previous_as_shadow = Share::new(sample)?;
+    pub fn keep_previous_as_shadow(
+        mut self,
+        sample: impl TryInto<Share, Error: Into<ShareError>>,
+    ) -> Result<Self, ShareError> {
+        self.previous_as_shadow = share_of(sample)?;
         Ok(self)
     }
 
@@ -600,8 +605,8 @@ impl Bake {
     /// # Errors
     ///
     /// A share that is not a number in `0..=1`.
-    pub fn wake(mut self, sample: f64) -> Result<Self, ShareError> {
-        self.wake = Share::new(sample)?;
+    pub fn wake(mut self, sample: impl TryInto<Share, Error: Into<ShareError>>) -> Result<Self, ShareError> {
+        self.wake = share_of(sample)?;
         Ok(self)
     }
 
@@ -812,8 +817,11 @@ mod tests {
     #[test]
     fn a_ramp_has_a_shadow_first_and_never_shrinks() {
         assert!(matches!(Plan::ramp([0.5, 0.1]), Err(PlanError::Shrinks { .. })));
-        assert!(matches!(Plan::ramp([]), Err(PlanError::Empty)));
+        assert!(matches!(Plan::ramp([0.0; 0]), Err(PlanError::Empty)));
         assert!(matches!(Plan::ramp([f64::NAN]), Err(PlanError::Share(_))));
+        // Numbers, or shares.
+        let halves = [Share::new(0.25).unwrap(), Share::new(0.5).unwrap()];
+        assert_eq!(Plan::ramp(halves).unwrap(), Plan::ramp([0.25, 0.5]).unwrap());
         assert_eq!(Plan::ramp([0.5]).unwrap().without_shadow().unwrap().steps().len(), 1);
     }
 }

@@ -11,7 +11,7 @@ use switchback::drift::{
 };
 use switchback::events::EventKind;
 use switchback::guard::RuleError;
-use switchback::options::Shadowing;
+use switchback::options::{Inputs, Shadowing};
 use switchback::stats::Metric;
 use switchback::testing::Scripted;
 use switchback::{
@@ -26,14 +26,13 @@ fn reference() -> ReferenceProfile {
     ReferenceProfile::builder().numeric("x").build_from(rows).unwrap()
 }
 
-fn watched() -> Drift<f64> {
-    Drift::against(reference(), |x: &f64, cells| cells.push(*x))
-        .sample(1.0)
-        .window(WindowSize::Span(seconds(60)))
+fn watched() -> Drift {
+    Drift::new().sample(1.0).window(WindowSize::Span(seconds(60)))
 }
 
 fn builder(clock: &Clock) -> Builder<f64, f64> {
-    crate::common::builder(clock).shadowing(Shadowing::new()).live("v1", squashed("v1"))
+    let features = Inputs::new().features(reference(), |x: &f64, cells| cells.push(*x));
+    crate::common::builder(clock).inputs(features).shadowing(Shadowing::new()).live("v1", squashed("v1"))
 }
 
 /// A model whose score is what it was asked.
@@ -191,13 +190,13 @@ fn a_candidate_that_is_meant_to_say_something_else_is_held_to_what_it_said_itsel
 #[test]
 fn a_function_that_reads_too_little_or_panics_costs_no_request() {
     let clock = clock();
-    let drift = Drift::against(reference(), |x: &f64, cells: &mut switchback::drift::Cells<'_>| {
+    let inputs = Inputs::new().features(reference(), |x: &f64, cells: &mut switchback::drift::Cells<'_>| {
         assert!(*x < 0.9, "on purpose");
         if *x < 0.8 {
             cells.push(*x);
         }
     });
-    let service = builder(&clock).drift(drift.sample(1.0)).build().unwrap();
+    let service = builder(&clock).inputs(inputs).drift(Drift::new().sample(1.0)).build().unwrap();
     for n in 0..100 {
         service.predict(&(f64::from(n) / 100.0)).unwrap();
     }
@@ -275,7 +274,7 @@ fn guards_that_could_not_judge_are_refused_with_what_to_do() {
         reason
     };
     let accuracy = || guard::estimated(Metric::Accuracy).at_most_below_live(0.02);
-    let plain = builder(&clock).build().unwrap();
+    let plain = builder(&clock).inputs(Inputs::new()).build().unwrap();
     assert!(refused(&plain, accuracy()).contains("`.drift(..)`"));
     let watching = builder(&clock).drift(watched()).build().unwrap();
     assert!(refused(&watching, accuracy()).contains("what the scores of v1 mean"));
@@ -291,13 +290,11 @@ fn guards_that_could_not_judge_are_refused_with_what_to_do() {
 
 #[test]
 fn an_option_of_the_watch_that_makes_no_sense_is_refused_by_name() {
-    let refused = |watch: Drift<f64>| match builder(&clock()).live("v1", says("v1", 0.5)).drift(watch).build()
-    {
+    let refused = |watch: Drift| match builder(&clock()).live("v1", says("v1", 0.5)).drift(watch).build() {
         Err(BuildError::Option(ArgumentError { argument, value, .. })) => (argument.into_owned(), value),
         other => panic!("{other:?}"),
     };
-    type Watched = Drift<f64>;
-    type Change = fn(Watched) -> Watched;
+    type Change = fn(Drift) -> Drift;
     let watched: [(Change, &str, &str); 6] = [
         (|drift| drift.sample(f64::NAN), "drift.sample", "NaN"),
         (|drift| drift.sample(0.0), "drift.sample", "0"),
@@ -307,8 +304,37 @@ fn an_option_of_the_watch_that_makes_no_sense_is_refused_by_name() {
         (|drift| drift.hysteresis(1, 0), "drift.hysteresis.ends_after", "0"),
     ];
     for (change, argument, value) in watched {
-        assert_eq!(refused(change(Drift::of_answers())), (argument.into(), value.into()));
+        let changed = change(Drift::new());
+        assert_eq!(refused(changed.clone()), (argument.into(), value.into()));
+        // A file says no other.
+        if let Ok(written) = serde_json::to_string(&changed)
+            && value != "NaN"
+        {
+            let told = serde_json::from_str::<Drift>(&written).unwrap_err().to_string();
+            assert!(told.contains(argument), "{told}");
+        }
     }
+    assert!(serde_json::from_str::<Drift>("{\"sampel\": 0.5}").is_err());
+}
+
+/// A group of options like all others: a value that is compared, cloned and read.
+#[test]
+fn what_is_watched_is_a_value_and_features_alone_are_watched_too() {
+    let told = watched().calibration(calibrated()).season(Season::HourOfDay).hysteresis(1, 4);
+    let read: Drift = serde_json::from_str(&serde_json::to_string(&told).unwrap()).unwrap();
+    assert_eq!(read, told);
+    assert_ne!(read, watched());
+    assert_eq!(serde_json::from_str::<Drift>("{}").unwrap(), Drift::new());
+    let clock = clock();
+    // Said of inputs alone, before or after, a tenth is counted.
+    let service = builder(&clock).build().unwrap();
+    (0..2_000).for_each(|n| assert!(service.predict(&(f64::from(n) / 2_000.0)).is_ok()));
+    service.tick();
+    let counted = service.drift().unwrap().counted;
+    assert!((120..280).contains(&counted), "{counted}");
+    // And who says neither watches nothing.
+    let blind = builder(&clock).inputs(Inputs::new()).build().unwrap();
+    assert!(blind.drift().is_none());
 }
 
 /// Nothing that is of use by itself is clamped either.

@@ -22,6 +22,7 @@ pub(crate) mod windows;
 
 pub(crate) use alerts::{Told, advice};
 pub(crate) use counted::look_alpha;
+pub(crate) use options::Features;
 pub use options::{Drift, OnDrift};
 pub(crate) use status::VALID;
 pub use status::{DriftAlert, DriftStatus, Estimated, RolloutDrift, VersionDrift};

@@ -1,16 +1,17 @@
 //! Options: how a handle watches drift.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use crate::base::guarded::Contained;
-use crate::base::invalid::ArgumentError;
+use crate::base::invalid::{ArgumentError, checked_when_read};
+use crate::base::share::read_fraction;
 use crate::drift::estimate::Calibration;
 use crate::drift::{Cells, Options, ReferenceProfile, Season, WindowSize};
 
-/// How a handle watches the drift of its data: of what comes in, of what its versions say, and of what they lack.
+/// How a handle watches the drift of its data: of what its versions say, of what they lack, and of what comes in where it is
+/// said how its features are read ([`Inputs::features`](crate::options::Inputs::features)).
 ///
 /// A sampled request costs an addition for each feature, and nothing of it is kept but counts. Windows follow one
 /// another; when one is full it is compared with training, with the one before, and with the same hour of other days,
@@ -22,7 +23,7 @@ use crate::drift::{Cells, Options, ReferenceProfile, Season, WindowSize};
 /// use switchback::drift::{Cell, ReferenceProfile, Season, WindowSize};
 /// use switchback::drift::{Drift, DriftScope, OnDrift};
 /// use switchback::events::EventKind;
-/// use switchback::options::Threads;
+/// use switchback::options::{Inputs, Threads};
 /// use switchback::{Clock, ModelHandle, Task, Timestamp, closure};
 ///
 /// struct Flight { delay: f64, carrier: &'static str }
@@ -34,15 +35,16 @@ use crate::drift::{Cells, Options, ReferenceProfile, Season, WindowSize};
 /// let late = ModelHandle::builder("late")
 ///     .live("v1", closure("rule@1.0", |flight: &Flight| Ok(if flight.delay > 30.0 { 0.9 } else { 0.1 })))
 ///     .task(Task::binary(|probability: &f64| *probability))
+///     .inputs(Inputs::new().features(reference, |flight: &Flight, cells| {
+///         cells.push(flight.delay);
+///         cells.push(flight.carrier);
+///     }))
 ///     .drift(
-///         Drift::against(reference, |flight: &Flight, cells| {
-///             cells.push(flight.delay);
-///             cells.push(flight.carrier);
-///         })
-///         .sample(1.0)
-///         .window(WindowSize::Span(Duration::from_secs(3_600)))
-///         .season(Season::HourOfWeek)
-///         .on_shared_drift(OnDrift::Pause),
+///         Drift::new()
+///             .sample(1.0)
+///             .window(WindowSize::Span(Duration::from_secs(3_600)))
+///             .season(Season::HourOfWeek)
+///             .on_shared_drift(OnDrift::Pause),
 ///     )
 ///     .clock(clock.clone())
 ///     .threads(Threads::manual())
@@ -66,18 +68,22 @@ use crate::drift::{Cells, Options, ReferenceProfile, Season, WindowSize};
 ///
 /// One branch and one hash for a request that is not sampled. A profile takes 8 bytes a bin: there is one per stripe for
 /// each version that answers, three for each version that is loaded, and a few for each trial.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(remote = "Self", default, deny_unknown_fields)]
 #[must_use = "nothing is watched before `Builder::drift`"]
-pub struct Drift<I: ?Sized> {
-    pub(crate) features: Option<Features<I>>,
+pub struct Drift {
+    #[serde(deserialize_with = "read_fraction")]
     pub(crate) sample: f64,
-    pub(crate) size: WindowSize,
+    pub(crate) window: WindowSize,
     pub(crate) season: Option<Season>,
     pub(crate) options: Options,
     pub(crate) begins_after: u32,
     pub(crate) ends_after: u32,
-    pub(crate) calibration: Option<Arc<Calibration>>,
-    pub(crate) shared: OnDrift,
+    pub(crate) calibration: Option<Calibration>,
+    pub(crate) on_shared_drift: OnDrift,
 }
+
+checked_when_read!(Drift);
 
 /// The profile of the training data, and how a request is read in its bins.
 pub(crate) struct Features<I: ?Sized> {
@@ -86,6 +92,16 @@ pub(crate) struct Features<I: ?Sized> {
 }
 
 type Reader<I> = Box<dyn Fn(&I, &mut Cells<'_>) + Send + Sync>;
+
+impl<I: ?Sized> Features<I> {
+    pub(crate) fn new(
+        reference: ReferenceProfile,
+        read: impl Fn(&I, &mut Cells<'_>) + Send + Sync + 'static,
+    ) -> Self {
+        let read = Contained::new(read);
+        Self { reference, read: Box::new(move |input: &I, cells: &mut Cells<'_>| read(input, cells)) }
+    }
+}
 
 /// Says what follows where the world has drifted, for live as for a candidate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
@@ -99,31 +115,24 @@ pub enum OnDrift {
     Pause,
 }
 
-impl<I: ?Sized> Drift<I> {
-    /// Watches against the data that live was trained on. `read` pushes one value of each of the profile's features, in its
-    /// order; it is called on the requests' threads, for sampled ones, under no lock. A row that has more or fewer
-    /// values, or on which it panics, is counted as a [misfit](crate::drift::DriftStatus::misfits) and not compared.
-    pub fn against(
-        reference: ReferenceProfile,
-        read: impl Fn(&I, &mut Cells<'_>) + Send + Sync + 'static,
-    ) -> Self {
-        let read = Contained::new(read);
-        let read = Box::new(move |input: &I, cells: &mut Cells<'_>| read(input, cells));
-        Self { features: Some(Features { reference, read }), ..Self::of_answers() }
+impl Default for Drift {
+    fn default() -> Self {
+        Self::new()
     }
+}
 
-    /// Watches the answers of the versions alone, where it is not known what training was like.
-    pub fn of_answers() -> Self {
+impl Drift {
+    /// A tenth of the requests, by the hour, told by events.
+    pub fn new() -> Self {
         Self {
-            features: None,
             sample: 0.1,
-            size: WindowSize::Span(Duration::from_secs(3_600)),
+            window: WindowSize::Span(Duration::from_secs(3_600)),
             season: None,
             options: Options::default(),
             begins_after: 2,
             ends_after: 3,
             calibration: None,
-            shared: OnDrift::Tell,
+            on_shared_drift: OnDrift::Tell,
         }
     }
 
@@ -142,7 +151,7 @@ impl<I: ?Sized> Drift<I> {
     ///
     /// A window of nothing is refused by [`build`](crate::Builder::build).
     pub fn window(mut self, size: WindowSize) -> Self {
-        self.size = size;
+        self.window = size;
         self
     }
 
@@ -173,7 +182,7 @@ impl<I: ?Sized> Drift<I> {
     /// shift only** (see [`estimate`](crate::drift::estimate)). Candidates have theirs by
     /// [`Rollout::calibrated`](crate::Rollout::calibrated).
     pub fn calibration(mut self, calibration: Calibration) -> Self {
-        self.calibration = Some(Arc::new(calibration));
+        self.calibration = Some(calibration);
         self
     }
 
@@ -183,7 +192,7 @@ impl<I: ?Sized> Drift<I> {
 
     /// Says what follows where live drifts as well as a candidate: an event by default. Never a rollback.
     pub fn on_shared_drift(mut self, policy: OnDrift) -> Self {
-        self.shared = policy;
+        self.on_shared_drift = policy;
         self
     }
 
@@ -191,7 +200,7 @@ impl<I: ?Sized> Drift<I> {
         let share = self.sample;
         let allowed = "a share above 0 and at most 1";
         ArgumentError::unless(share > 0.0 && share <= 1.0, "drift.sample", share, allowed)?;
-        self.size.check("drift.window")?;
+        self.window.check("drift.window")?;
         for (argument, windows) in [
             ("drift.hysteresis.begins_after", self.begins_after),
             ("drift.hysteresis.ends_after", self.ends_after),
@@ -199,16 +208,5 @@ impl<I: ?Sized> Drift<I> {
             ArgumentError::unless(windows > 0, argument, windows, "1 window or more")?;
         }
         Ok(())
-    }
-}
-
-impl<I: ?Sized> std::fmt::Debug for Drift<I> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Drift")
-            .field("sample", &self.sample)
-            .field("window", &self.size)
-            .field("season", &self.season)
-            .field("options", &self.options)
-            .finish_non_exhaustive()
     }
 }

@@ -55,18 +55,22 @@ thread_local! {
 
 impl<I: ?Sized> DriftWatch<I> {
     pub(crate) fn new(
-        drift: Drift<I>,
+        drift: Option<Drift>,
+        features: Option<Features<I>>,
         kind: TaskKind,
         live: VersionId,
         stripes: usize,
         now: Timestamp,
-    ) -> Self {
+    ) -> Option<Self> {
+        // Who says what the features are wants them watched.
+        let drift = drift.or_else(|| features.is_some().then(Drift::new))?;
         let answers = Answers::new(kind);
-        let windows = Windows::new(&drift, &answers, now);
+        let reference = features.as_ref().map(|features| &features.reference);
+        let windows = Windows::new(&drift, reference, &answers, now);
         let calibrations: Calibrations =
-            drift.calibration.into_iter().map(|calibration| (live, calibration)).collect();
-        Self {
-            features: drift.features,
+            drift.calibration.into_iter().map(|calibration| (live, Arc::new(calibration))).collect();
+        Some(Self {
+            features,
             answers,
             // All of it where the share is 1: a float of u64::MAX rounds up, and the cast saturates.
             sampled_below: (drift.sample * u64::MAX as f64) as u64,
@@ -74,8 +78,8 @@ impl<I: ?Sized> DriftWatch<I> {
             calibrations: ArcSwap::from_pointee(calibrations),
             misfits: AtomicU64::new(0),
             windows: Mutex::new(windows),
-            shared: drift.shared,
-        }
+            shared: drift.on_shared_drift,
+        })
     }
 
     /// Counts a request, if it is one of those that are. `hash` is that of the prediction.

@@ -90,9 +90,13 @@ struct OfVersion {
 }
 
 impl Windows {
-    pub(crate) fn new<I: ?Sized>(drift: &Drift<I>, answers: &Answers, now: Timestamp) -> Self {
-        let reference = drift.features.as_ref().map(|features| &features.reference);
-        let mut all = WindowedProfile::of(reference.unwrap_or(&answers.reference).clone(), drift.size);
+    pub(crate) fn new(
+        drift: &Drift,
+        reference: Option<&ReferenceProfile>,
+        answers: &Answers,
+        now: Timestamp,
+    ) -> Self {
+        let mut all = WindowedProfile::of(reference.unwrap_or(&answers.reference).clone(), drift.window);
         if let Some(season) = drift.season {
             all = all.season(season);
         }

@@ -90,7 +90,7 @@ impl Config {
             table.refused_at(path, error)
         })?;
         #[cfg(feature = "drift")]
-        self.drift().apply(crate::drift::watch::Drift::<()>::of_answers()).check().map_err(at)?;
+        self.drift().apply(crate::drift::watch::Drift::new()).check().map_err(at)?;
         Ok(())
     }
 
@@ -310,15 +310,12 @@ impl Config {
 #[cfg(feature = "drift")]
 impl sections::Drift {
     /// Applies what the file says to what the code says of drift.
-    pub(crate) fn apply<I: ?Sized>(
-        &self,
-        mut drift: crate::drift::watch::Drift<I>,
-    ) -> crate::drift::watch::Drift<I> {
+    pub(crate) fn apply(&self, mut drift: crate::drift::watch::Drift) -> crate::drift::watch::Drift {
         use crate::drift::watch::OnDrift;
         use crate::drift::{Season, WindowSize};
         set(&mut drift.sample, self.sample.map(|share| share.0));
         set(
-            &mut drift.size,
+            &mut drift.window,
             self.window.map(|window| match window {
                 sections::Window::Span(span) => WindowSize::Span(span),
                 sections::Window::Rows(rows) => WindowSize::Rows(rows),
@@ -332,7 +329,7 @@ impl sections::Drift {
             }),
         );
         set(
-            &mut drift.shared,
+            &mut drift.on_shared_drift,
             self.on_shared_drift.map(|policy| match policy {
                 sections::OnDrift::Tell => OnDrift::Tell,
                 sections::OnDrift::Pause => OnDrift::Pause,

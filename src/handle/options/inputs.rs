@@ -3,12 +3,13 @@
 use std::borrow::Borrow;
 
 use crate::base::guarded::Contained;
+use crate::drift::watch::Features;
 use crate::request::shadow::BytesOf;
 use crate::task::segments::Reader;
 use crate::version::input::{CopyInput, Keep, KeptInput};
 
 /// The options for inputs, which say what a handle may do with them and know of them: a sample that every version must
-/// answer, whether inputs may be copied, how large they are, and which segment they belong to. All of it is code of the
+/// answer, whether inputs may be copied, how large they are, which segment they belong to, and what their features are. All of it is code of the
 /// host's, so unlike the other groups it is no plain data.
 ///
 /// ```
@@ -32,12 +33,13 @@ pub struct Inputs<I: ?Sized + 'static> {
     pub(crate) copy: Option<CopyInput<I>>,
     pub(crate) bytes_of: Option<BytesOf<I>>,
     pub(crate) segment: Option<Reader<I>>,
+    pub(crate) features: Option<Features<I>>,
 }
 
 impl<I: ?Sized + 'static> Inputs<I> {
     /// No sample, no copies, and no segments.
     pub const fn new() -> Self {
-        Self { sample: None, copy: None, bytes_of: None, segment: None }
+        Self { sample: None, copy: None, bytes_of: None, segment: None, features: None }
     }
 
     /// A request that every version must answer, validly, before it takes any traffic. Without it a version is warmed
@@ -83,6 +85,22 @@ impl<I: ?Sized + 'static> Inputs<I> {
         self.segment = Some(Box::new(move |input| label(input)));
         self
     }
+
+    /// Says what the features of an input are, so that the [drift](crate::drift::Drift) of what comes in is watched, against the data that
+    /// live was trained on. `read` pushes one value of each of the profile's features, in its order; it is called on the requests'
+    /// threads, for sampled ones, under no lock. A row that has more or fewer values, or on which it panics, is counted as a
+    /// [misfit](crate::drift::DriftStatus::misfits) and not compared.
+    ///
+    /// Where [`Builder::drift`](crate::Builder::drift) is not said, it is watched as [`Drift::new`](crate::drift::Drift::new) says.
+    #[cfg(feature = "drift")]
+    pub fn features(
+        mut self,
+        reference: crate::drift::ReferenceProfile,
+        read: impl Fn(&I, &mut crate::drift::Cells<'_>) + Send + Sync + 'static,
+    ) -> Self {
+        self.features = Some(Features::new(reference, read));
+        self
+    }
 }
 
 impl<I: ?Sized + 'static> Default for Inputs<I> {
@@ -98,6 +116,7 @@ impl<I: ?Sized + 'static> std::fmt::Debug for Inputs<I> {
             .field("copied", &self.copy.is_some())
             .field("bytes", &self.bytes_of.is_some())
             .field("segment", &self.segment.is_some())
+            .field("features", &self.features.is_some())
             .finish()
     }
 }

@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use switchback::events::EventKind;
 use switchback::feedback::{FeedbackOutcome, FeedbackRefusal};
-use switchback::options::{Drill, Labels, Limits, Retention, Shadowing, Threads, Tiers};
+use switchback::options::{Drill, Inputs, Labels, Limits, Retention, Shadowing, Threads, Tiers};
 use switchback::plan::{Allocation, Bake};
 use switchback::stats::WindowConfig;
 use switchback::stats::sequential::{DetectorState, Part, RateDetector};
@@ -430,10 +430,8 @@ fn in_the_sources(files: &[&str]) -> Vec<String> {
             let Some(signature) = signature.strip_prefix("fn ") else { continue };
             let arguments = signature.split("->").next().unwrap_or_default();
             let kinds = ["Duration", "usize", "u64", "u32", "u16", "u8", "f64"];
-            if kinds
-                .iter()
-                .any(|kind| [")", ","].iter().any(|end| arguments.contains(&format!(": {kind}{end}"))))
-            {
+            let number = |kind| [")", ","].iter().any(|end| arguments.contains(&format!(": {kind}{end}")));
+            if kinds.iter().any(number) || arguments.contains("impl TryInto<Share,") {
                 found.push(format!("{file} {}", signature.split(['(', '<']).next().unwrap_or_default()));
             }
         }
@@ -577,12 +575,13 @@ mod beside {
         said(set(ReferenceProfile::builder().numeric("a").categorical("b")).build_from(&rows))
     }
 
-    fn watched(set: impl Fn(Drift<f64>) -> Drift<f64>) -> Tried {
+    fn watched(set: impl Fn(Drift) -> Drift) -> Tried {
         let rows: Vec<[Cell<'_>; 1]> = (0..100_u8).map(|row| [Cell::Number(row.into())]).collect();
         let profile = ReferenceProfile::builder().numeric("a").build_from(&rows).unwrap();
-        let drift = set(Drift::against(profile, |input: &f64, cells| cells.push(*input)));
+        let features = Inputs::new().features(profile, |input: &f64, cells| cells.push(*input));
         let clock = clock();
-        let built = builder(&clock).live("v1", says("one", 0.1)).drift(drift).build();
+        let built =
+            builder(&clock).live("v1", says("one", 0.1)).inputs(features).drift(set(Drift::new())).build();
         if let Ok(service) = &built {
             for time in [seconds(1), seconds(86_400), Duration::MAX] {
                 ask(service, 8);

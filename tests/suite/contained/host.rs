@@ -124,9 +124,9 @@ impl Hook {
 /// reason why it needs none.
 const IN_THE_SOURCES: &[(&str, Result<&[Hook], &str>)] = &[
     ("control/event.rs spawn", Ok(&[Hook::Subscriber])),
-    ("drift/watch/options.rs against", Ok(&[Hook::DriftRead])),
     ("handle/follow.rs follow", Err("called by `Follow::poll`, on the host's thread, under no lock")),
     ("handle/options/inputs.rs bytes", Ok(&[Hook::InputBytes])),
+    ("handle/options/inputs.rs features", Ok(&[Hook::DriftRead])),
     ("handle/options/inputs.rs segment", Ok(&[Hook::Segment])),
     ("handle/request.rs batch_by_key", Ok(&[Hook::RowKey, Hook::RowBorrow])),
     ("handle/rollout.rs stage_with", Ok(&[Hook::Open])),
@@ -600,6 +600,10 @@ impl World {
             .segment(move |_: &Input| {
                 segment.reach(Hook::Segment);
                 "all"
+            })
+            .features(reference, move |input: &Input, cells| {
+                drift.reach(Hook::DriftRead);
+                cells.push(input.number);
             });
         ModelHandle::builder("hooks")
             .live("v1", HostModel::new(&self.hooks, "v1"))
@@ -607,13 +611,7 @@ impl World {
             .labels(Labels::new().assumed_after(Duration::from_secs(2), Outcome::class(0)).exploration(0.5))
             .inputs(inputs)
             .shadowing(Shadowing::new())
-            .drift(
-                Drift::against(reference, move |input: &Input, cells| {
-                    drift.reach(Hook::DriftRead);
-                    cells.push(input.number);
-                })
-                .sample(1.0),
-            )
+            .drift(Drift::new().sample(1.0))
             .retention(
                 Retention::new()
                     .versions(2)

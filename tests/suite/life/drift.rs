@@ -14,8 +14,8 @@ const MILLISECOND: Duration = Duration::from_millis(1);
 const WINDOW: u64 = 15;
 
 /// Both versions' answers are watched in windows of 15 seconds.
-fn watched() -> Drift<Ask> {
-    Drift::of_answers().sample(1.0).window(WindowSize::Span(Duration::from_secs(WINDOW)))
+fn watched() -> Drift {
+    Drift::new().sample(1.0).window(WindowSize::Span(Duration::from_secs(WINDOW)))
 }
 
 /// Bug: with users who ask 1, 5 and 30 times each, whose scores are alike, an equal candidate was taken back 0, 60 and 60 times of 60.
