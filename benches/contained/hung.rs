@@ -100,6 +100,8 @@ pub(crate) fn hung(report: &mut Report, candidates: usize) -> Outcome {
     report.figure("hung_live_p999_ms", lives);
     report.figure("hung_candidate_p999_over_deadline_ms", p999 - deadline);
     report.figure("hung_candidate_p999_over_allowed", p999 / (deadline + 1.2 * lives));
+    report.must(lost == 0, "answers were lost while candidates hung");
+    report.must(taken_off == candidates, "a candidate that hung was not taken off");
     Ok(())
 }
 

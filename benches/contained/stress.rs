@@ -107,6 +107,10 @@ fn killed_and_not(report: &mut Report, folder: &Path, spent: Duration) -> Outcom
         report.line(question, "count", count as f64, None, None);
         report.figure(key, count as f64);
     }
+    // How late they are, and how much memory it takes, the machine has a say in.
+    report.must(all.answered > 0 && all.candidates > 0, "nothing was asked or tried");
+    report.must((all.lost, all.wrong) == (0, 0), "answers were lost or wrong");
+    report.must(all.dead == 0, "a fault ended a thread");
     report.line("memory at the end over that after a quarter of the time", "MB", memory, None, None);
     report.figure("memory_growth_mb", memory);
     report.figure("stress_seconds", spent.as_secs_f64());

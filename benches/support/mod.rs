@@ -237,6 +237,7 @@ pub(crate) fn quantile(values: &mut [f64], q: f64) -> f64 {
 pub(crate) struct Report {
     bench: &'static str,
     figures: serde_json::Map<String, serde_json::Value>,
+    broken: Vec<String>,
 }
 
 impl Report {
@@ -249,13 +250,20 @@ impl Report {
 
     pub(crate) fn with_tables_of_its_own(bench: &'static str) -> Self {
         println!("{bench}: {} figures", if quick() { "short" } else { "full" });
-        Self { bench, figures: serde_json::Map::new() }
+        Self { bench, figures: serde_json::Map::new(), broken: Vec::new() }
     }
 
     /// A figure for the file.
     pub(crate) fn figure(&mut self, key: &str, value: f64) {
         let rounded = (value * 1e4).round() / 1e4;
         self.figures.insert(key.to_owned(), rounded.into());
+    }
+
+    /// What holds on any machine, however slow: where it does not, the bench fails once its figures are written.
+    pub(crate) fn must(&mut self, holds: bool, what: &str) {
+        if !holds {
+            self.broken.push(what.to_owned());
+        }
     }
 
     /// A list, or whatever else is no number, for the file.
@@ -286,6 +294,6 @@ impl Report {
         let path = self.path("json")?;
         std::fs::write(&path, format!("{:#}\n", serde_json::Value::Object(self.figures)))?;
         println!("written to {}", path.display());
-        Ok(())
+        if self.broken.is_empty() { Ok(()) } else { Err(self.broken.join("; ").into()) }
     }
 }

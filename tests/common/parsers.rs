@@ -10,11 +10,12 @@ use switchback::config::Config;
 use switchback::drift::ReferenceProfile;
 use switchback::fleet::{Directory, Key, Over, Read, Store};
 use switchback::guard::Stated;
-use switchback::model::onnx::OnnxModel;
+use switchback::model::onnx::{Feed, OnnxModel, Outputs, Pipeline, PreparedCache, Tensors};
 use switchback::oip::{Feedback, Infer};
 use switchback::operator::Operators;
 use switchback::options::{Shadowing, StateFolder, Threads};
-use switchback::repository::{HubModel, Manifest, MlflowModel, Repository, TrustedKeys};
+use switchback::repository::contract::{GoldenSample, Preflight};
+use switchback::repository::{FolderSource, HubModel, Manifest, MlflowModel, Pull, Repository, TrustedKeys};
 use switchback::{Builder, Clock, Model, ModelHandle, Plan, PredictionId, Task, Timestamp, closure, guard};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
@@ -26,7 +27,7 @@ pub(crate) use fleet_values::{left, taken_over};
 pub(crate) type Parser = fn(&[u8], &PathBuf);
 
 /// By the name that its corpus has below `tests/corpus`.
-pub(crate) const PARSERS: [(&str, Parser); 19] = [
+pub(crate) const PARSERS: [(&str, Parser); 23] = [
     ("onnx", onnx),
     ("manifest", manifest),
     ("journal", journal),
@@ -48,6 +49,10 @@ pub(crate) const PARSERS: [(&str, Parser); 19] = [
     ("feedback", feedback),
     ("hub", hub),
     ("signature", signature),
+    ("samples", samples),
+    ("prepared", prepared),
+    ("pulled", pulled),
+    ("mark", mark),
 ];
 
 fn text(bytes: &[u8]) -> Option<&str> {
@@ -281,4 +286,98 @@ fn signature(bytes: &[u8], folder: &PathBuf) {
     if let Ok(repository) = Repository::open(folder) {
         let _ = repository.trusting(keys).get("signed", "1");
     }
+}
+
+fn model() -> OnnxModel {
+    let file = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/models/affine.onnx");
+    let file = if file.exists() { file } else { "tests/models/affine.onnx".into() };
+    OnnxModel::from_file(file).unwrap().pool_size(1)
+}
+
+/// Golden samples, as a manifest has them: a version is asked all of them before it takes traffic.
+fn samples(bytes: &[u8], _: &PathBuf) {
+    thread_local! {
+        static ASKED: Pipeline<Vec<f32>, f32> = {
+            let encode = |row: &Vec<f32>, feed: &mut Feed<'_, '_>| {
+                let x = feed.buffer("x", &[1, 3])?;
+                x.iter_mut().zip(row).for_each(|(x, value)| *x = *value);
+                Ok(())
+            };
+            model().pipeline("samples@1", encode, |outputs: &Outputs<'_>| outputs.scalar("y"))
+        };
+    }
+    let Ok(samples) = serde_json::from_slice::<Vec<GoldenSample>>(bytes) else { return };
+    let written = serde_json::to_vec(&samples).unwrap();
+    assert_eq!(serde_json::from_slice::<Vec<GoldenSample>>(&written).as_ref().ok(), Some(&samples));
+    if samples.len() > 64 {
+        return;
+    }
+    ASKED.with(|asked| {
+        let _ = Preflight::new().samples(&samples).run(asked).map_err(|error| error.to_string());
+    });
+}
+
+/// What lies in the place of an entry's record: whatever it says, the model answers what it is to answer.
+fn prepared(bytes: &[u8], folder: &PathBuf) {
+    let _ = std::fs::create_dir_all(folder);
+    let Ok(cache) = PreparedCache::open(folder.join("cache")) else { return };
+    let cache = cache.smallest(0);
+    let answer = || {
+        let model = model().prepared(&cache);
+        model.load().unwrap();
+        let x = switchback::model::onnx::ndarray::ArrayD::from_shape_vec(vec![1, 3], vec![2.0_f32, 3.0, 4.0])
+            .unwrap();
+        let answered: Tensors = model.predict(&Tensors::new().with("x", x).unwrap()).unwrap();
+        answered.get::<f32>("y").unwrap().iter().copied().collect::<Vec<_>>()
+    };
+    let right = answer();
+    for entry in std::fs::read_dir(cache.folder()).unwrap().flatten() {
+        let record = entry.path().join("record");
+        if std::fs::remove_file(&record).is_ok() {
+            std::fs::write(&record, bytes).unwrap();
+        }
+    }
+    assert_eq!(answer(), right);
+}
+
+/// The tags of a model elsewhere, as they are pulled from.
+fn pulled(bytes: &[u8], folder: &PathBuf) {
+    let _ = std::fs::remove_dir_all(folder);
+    let model = folder.join("elsewhere/signed");
+    std::fs::create_dir_all(model.join("1")).unwrap();
+    std::fs::write(model.join("1/manifest.json"), include_bytes!("../repository/signed/1/manifest.json"))
+        .unwrap();
+    std::fs::write(model.join(".tags.json"), bytes).unwrap();
+    let source = FolderSource::open(folder.join("elsewhere")).unwrap();
+    let here = Repository::create(folder.join("here")).unwrap();
+    for asked in ["stable", "latest", "1", "../1"] {
+        let _ = here.pull(Pull::new(&source, "signed", asked)).map_err(|error| error.to_string());
+    }
+}
+
+/// What lies beside a journal: how far it was acknowledged, as it is or with a code that is right, or the key of its ids.
+fn mark(bytes: &[u8], folder: &PathBuf) {
+    let Some((which, bytes)) = bytes.split_first() else { return };
+    let _ = std::fs::remove_dir_all(folder);
+    let Ok(first) = trying().state(StateFolder::new(folder)).build() else { return };
+    let _ = first.predict(&0.5);
+    first.close(std::time::Duration::MAX).unwrap();
+    drop(first);
+    let (name, content) = match which % 3 {
+        0 => ("mark", bytes.to_vec()),
+        1 => ("key", bytes.to_vec()),
+        _ => {
+            let mut content = b"swbkmark".to_vec();
+            content.extend(bytes.iter().copied().chain(std::iter::repeat(0)).take(24));
+            content.extend(xxh3_64_with_seed(&content, 0).to_le_bytes());
+            ("mark", content)
+        }
+    };
+    assert!(folder.join(name).exists(), "{name} is another file by now");
+    std::fs::write(folder.join(name), content).unwrap();
+    let _ = switchback::status::look(folder);
+    let Ok(handle) = trying().state(StateFolder::new(folder)).build() else { return };
+    let _ = handle.predict(&0.5);
+    handle.tick();
+    let _ = serde_json::to_vec(&handle.status()).unwrap();
 }
