@@ -44,6 +44,8 @@ fn main() -> Result<(), Box<dyn Error>> {
             let answer = handle.predict(&number)?;
             handle.feedback(answer.id(), Outcome::class(u16::from(number.is_multiple_of(2))));
             if number.is_multiple_of(100) {
+                // On a machine that gives the worker no time, whoever asks helps: copies wait in a queue that is bounded.
+                while handle.run_shadow(64) > 0 {}
                 clock.advance(Duration::from_secs(1));
                 handle.tick();
             }
