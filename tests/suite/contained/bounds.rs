@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use switchback::events::EventKind;
 use switchback::feedback::{FeedbackOutcome, FeedbackRefusal};
-use switchback::options::{Drill, Inputs, Labels, Limits, Retention, Shadowing, Threads, Tiers};
+use switchback::options::{Drill, Labels, Limits, Retention, Shadowing, Threads, Tiers};
 use switchback::plan::{Allocation, Bake};
 use switchback::stats::WindowConfig;
 use switchback::stats::sequential::{DetectorState, Part, RateDetector};
@@ -578,7 +578,8 @@ mod beside {
     fn watched(set: impl Fn(Drift) -> Drift) -> Tried {
         let rows: Vec<[Cell<'_>; 1]> = (0..100_u8).map(|row| [Cell::Number(row.into())]).collect();
         let profile = ReferenceProfile::builder().numeric("a").build_from(&rows).unwrap();
-        let features = Inputs::new().features(profile, |input: &f64, cells| cells.push(*input));
+        let features =
+            switchback::options::Inputs::new().features(profile, |input: &f64, cells| cells.push(*input));
         let clock = clock();
         let built =
             builder(&clock).live("v1", says("one", 0.1)).inputs(features).drift(set(Drift::new())).build();
