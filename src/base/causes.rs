@@ -1,4 +1,8 @@
 //! Tells an error together with its causes.
+//!
+//! Of an error of ours the message tells its causes, since most services print that alone, at three in the morning; what it tells is a field,
+//! `cause`, to be matched, and no `source()`, or whoever prints all causes would read it twice. `source()` has what the message does not:
+//! that of an error which is passed on as it is. `.ci/house.py` looks at every error.
 
 use std::error::Error;
 

@@ -297,10 +297,10 @@ impl Control {
         self.live_since = desk.now;
         let from = former.id;
         #[cfg(feature = "state")]
-        if let Some(looking_on) = &mut self.standby {
+        if let Some(standby) = &mut self.standby {
             // Between two versions it goes to and fro: the last word counts.
-            looking_on.taken_back.retain(|(version, _)| *version != to && *version != from);
-            looking_on.taken_back.push((from, cause.clone()));
+            standby.taken_back.retain(|(version, _)| *version != to && *version != from);
+            standby.taken_back.push((from, cause.clone()));
         }
         let mut events = vec![EventKind::RolledBack { from, to, cause: cause.clone() }];
         let watched = self.attempts.iter().find(|attempt| attempt.state.phase == Phase::Baking);

@@ -140,8 +140,8 @@ impl<I: ?Sized + 'static, O: 'static> Builder<I, O> {
         self
     }
 
-    /// Sets what may be done with inputs, and what is known of them: a sample, copies, sizes, segments. By default
-    /// nothing.
+    /// Sets what may be done with inputs, and what is known of them: a sample, copies, sizes, segments,
+    /// features. By default nothing.
     pub fn inputs(mut self, inputs: Inputs<I>) -> Self {
         self.inputs = inputs;
         self

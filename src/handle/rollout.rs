@@ -281,7 +281,7 @@ impl<I: ?Sized + 'static, O: 'static> Rollout<I, O> {
         self.or_illegal(baked)
     }
 
-    /// Exposes the candidate as a shadow of this share of live's requests, by hand.
+    /// Exposes the candidate as a shadow of this share of live's requests, by hand: a [`Share`], or a number between 0 and 1.
     ///
     /// # Errors
     ///
@@ -293,7 +293,7 @@ impl<I: ?Sized + 'static, O: 'static> Rollout<I, O> {
         self.by_hand(Input::Shadow(share_of(sample)?))
     }
 
-    /// Has the candidate answer this share of the requests, by hand. Where live has less than that left to give,
+    /// Has the candidate answer this share of the requests, by hand: a [`Share`], or a number between 0 and 1. Where live has less than that left to give,
     /// because of other candidates, it is an error.
     ///
     /// # Errors

@@ -6,7 +6,7 @@ use thiserror::Error;
 
 use super::figures::measured::Measured;
 use crate::base::causes::debug_as_told;
-use crate::base::share::Share;
+use crate::base::share::{Share, ShareError};
 use crate::control::event::{Event, Subscription};
 use crate::control::moves::RollbackOutcome;
 use crate::handle::core::Core;
@@ -61,8 +61,9 @@ pub(crate) trait Operated: Send + Sync {
 
 /// A move of a rollout that runs.
 pub(crate) enum RolloutMove {
-    Shadow(Share),
-    Canary(Share),
+    /// What is no share is told only where there is such a rollout.
+    Shadow(Result<Share, ShareError>),
+    Canary(Result<Share, ShareError>),
     Promote,
     Pause(String),
     Resume,
@@ -171,8 +172,8 @@ fn moved<I: ?Sized + 'static, O: 'static>(
     by: RolloutMove,
 ) -> Result<RollbackOutcome, OperatorError> {
     match by {
-        RolloutMove::Shadow(sample) => rollout.shadow(sample)?,
-        RolloutMove::Canary(weight) => rollout.canary(weight)?,
+        RolloutMove::Shadow(sample) => rollout.shadow(sample.map_err(RolloutError::from)?)?,
+        RolloutMove::Canary(weight) => rollout.canary(weight.map_err(RolloutError::from)?)?,
         RolloutMove::Promote => rollout.promote()?,
         RolloutMove::Pause(reason) => rollout.pause(reason),
         RolloutMove::Resume => rollout.resume()?,

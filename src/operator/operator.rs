@@ -10,7 +10,6 @@ use crate::base::text::bounded;
 use crate::control::event::{Event, Subscription};
 use crate::control::moves::RollbackOutcome;
 use crate::handle::handle::{ModelHandle, RollbackError};
-use crate::handle::rollout::RolloutError;
 use crate::handle::status::{Readiness, Status};
 use crate::model::identity::Identity;
 #[cfg(feature = "report")]
@@ -162,13 +161,7 @@ impl Operator {
         version: &str,
         sample: impl TryInto<Share, Error: Into<ShareError>>,
     ) -> Result<(), OperatorError> {
-        self.handle
-            .move_rollout(
-                &self.actor,
-                version,
-                RolloutMove::Shadow(share_of(sample).map_err(RolloutError::from)?),
-            )
-            .map(drop)
+        self.handle.move_rollout(&self.actor, version, RolloutMove::Shadow(share_of(sample))).map(drop)
     }
 
     /// Has the candidate of this name answer a share of the requests: see [`Rollout::canary`](crate::Rollout::canary).
@@ -181,13 +174,7 @@ impl Operator {
         version: &str,
         weight: impl TryInto<Share, Error: Into<ShareError>>,
     ) -> Result<(), OperatorError> {
-        self.handle
-            .move_rollout(
-                &self.actor,
-                version,
-                RolloutMove::Canary(share_of(weight).map_err(RolloutError::from)?),
-            )
-            .map(drop)
+        self.handle.move_rollout(&self.actor, version, RolloutMove::Canary(share_of(weight))).map(drop)
     }
 
     /// Makes the candidate of this name live: see [`Rollout::promote`](crate::Rollout::promote).

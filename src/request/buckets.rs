@@ -226,7 +226,6 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(48))]
         /// Invariant 4: a bucket on a candidate stays there while that candidate grows, with several candidates.
         #[test]
         fn growth_takes_from_live_only(steps in prop::collection::vec((1u8..4, 0u16..4_000), 1..40)) {

@@ -66,7 +66,7 @@ fn handles_of_different_types_are_operated_by_name() {
     assert_eq!(late.live(), "v1");
     let wrong = operator.canary("v9", 0.5).unwrap_err();
     assert!(matches!(&wrong, OperatorError::NoRollout { version } if version == "v9"), "{wrong}");
-    assert!(matches!(operator.canary("v2", 0.7), Err(OperatorError::NoRollout { .. })), "it is over");
+    assert!(matches!(operator.canary("v2", 7.0), Err(OperatorError::NoRollout { .. })), "it is over");
 
     let third = late.stage("v3", says("three", 0.9)).unwrap();
     assert!(matches!(operator.canary("v3", 7.0), Err(OperatorError::Rollout(_))));
