@@ -303,7 +303,10 @@ fn samples(bytes: &[u8], _: &PathBuf) {
                 x.iter_mut().zip(row).for_each(|(x, value)| *x = *value);
                 Ok(())
             };
-            model().pipeline("samples@1", encode, |outputs: &Outputs<'_>| outputs.scalar("y"))
+            let asked = model().pipeline("samples@1", encode, |outputs: &Outputs<'_>| outputs.scalar("y"));
+            // Without ONNX Runtime nothing would be asked, and nothing said of it.
+            asked.load().unwrap();
+            asked
         };
     }
     let Ok(samples) = serde_json::from_slice::<Vec<GoldenSample>>(bytes) else { return };
