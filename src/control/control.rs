@@ -628,10 +628,15 @@ impl Control {
             pin.expire(now);
         }
         self.pins.retain(|pin| Arc::strong_count(pin) > 1);
+        self.trim(now);
+        self.quarantine.retain(|_, entry| entry.until.is_none_or(|until| until > now));
+    }
+
+    /// Lets go of versions that are retained no longer, where this process decides that.
+    pub(crate) fn trim(&mut self, now: Timestamp) {
         if !self.is_seated() {
             self.trim_retained(now);
         }
-        self.quarantine.retain(|_, entry| entry.until.is_none_or(|until| until > now));
     }
 
     /// Whether a fleet decides what is retained here.

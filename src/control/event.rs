@@ -334,6 +334,15 @@ pub enum EventKind {
         /// Live's p99 before, during and after.
         live_p99: LoadImpact,
     },
+    /// What is kept for a rollback was changed while the handle runs.
+    RetentionChanged {
+        /// How many versions.
+        versions: u32,
+        /// For how long each; without a limit where it is not told.
+        keep_for: Option<Duration>,
+        /// How long what does harm is quarantined; until it is released where it is not told.
+        quarantine_for: Option<Duration>,
+    },
     /// A version is as ready as it is wanted now.
     TierChanged {
         /// The version.
@@ -724,6 +733,17 @@ impl fmt::Display for Event {
                     write!(f, ", {held:.1?} of them waiting for live")?;
                 }
                 write!(f, "; live's p99 was {before} before, {during} meanwhile and {after} after it")
+            }
+            EventKind::RetentionChanged { versions, keep_for, quarantine_for } => {
+                let noun = if *versions == 1 { "version is" } else { "versions are" };
+                write!(f, "the retention is changed: up to {versions} {noun} kept for a rollback")?;
+                if let Some(age) = keep_for {
+                    write!(f, ", for {}", humantime::format_duration(*age))?;
+                }
+                match quarantine_for {
+                    Some(age) => write!(f, ", and what does harm is quarantined for {}", humantime::format_duration(*age)),
+                    None => f.write_str(", and what does harm is quarantined until it is released"),
+                }
             }
             EventKind::TierChanged { version, tier, .. } => write!(f, "{version} is {tier}"),
             EventKind::Drilled { version, drilled } => write!(f, "{version} {drilled}"),

@@ -40,6 +40,7 @@ impl EventKind {
             Self::Retired { .. } => "retired",
             Self::Dropped { .. } => "dropped",
             Self::Loaded { .. } => "loaded",
+            Self::RetentionChanged { .. } => "retention_changed",
             Self::TierChanged { .. } => "tier_changed",
             Self::Drilled { .. } => "drilled",
             Self::Degraded { .. } => "degraded",
@@ -121,6 +122,7 @@ impl EventKind {
             | Self::StateNotSaved { .. }
             | Self::StateSaved
             | Self::ThreadDied { .. }
+            | Self::RetentionChanged { .. }
             | Self::FleetCutOff { .. }
             | Self::FleetRejoined
             | Self::FleetDiverged
@@ -163,6 +165,7 @@ impl EventKind {
         "retired",
         "dropped",
         "loaded",
+        "retention_changed",
         "tier_changed",
         "drilled",
         "degraded",

@@ -8,9 +8,10 @@ use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 
 use super::build_error::BuildError;
+use super::changeable::Changeable;
 use super::chores::CHORES_WAITING;
 #[cfg(feature = "config")]
-use super::config::{Config, ConfigError};
+use super::config::{Config, ConfigError, Told};
 use super::core::Core;
 #[cfg(feature = "fleet")]
 use super::fleet::{Joined, Membership};
@@ -79,6 +80,9 @@ pub struct Builder<I: ?Sized + 'static, O: 'static> {
     /// Set by whoever asks for a shadow, whatever is said of inputs before or after.
     copy_to_shadow: Option<CopyInput<I>>,
     retention: Retention,
+    /// The last file that was followed, and what it was said on top of.
+    #[cfg(feature = "config")]
+    configured: Option<(Told, Retention)>,
     keeping: Keeping<I, O>,
     drift: Option<Drift>,
     /// The drift section of a file, whatever the code says before or after.
@@ -113,6 +117,8 @@ impl<I: ?Sized + 'static, O: 'static> Builder<I, O> {
             shadowing: None,
             copy_to_shadow: None,
             retention: Retention::default(),
+            #[cfg(feature = "config")]
+            configured: None,
             keeping: Keeping::default(),
             drift: None,
             #[cfg(all(feature = "config", feature = "drift"))]
@@ -166,6 +172,10 @@ impl<I: ?Sized + 'static, O: 'static> Builder<I, O> {
 
     /// Sets what is kept for a rollback, and what is never tried again.
     pub fn retention(mut self, retention: Retention) -> Self {
+        #[cfg(feature = "config")]
+        if let Some((_, below)) = &mut self.configured {
+            below.clone_from(&retention);
+        }
         self.retention = retention;
         self
     }
@@ -304,6 +314,7 @@ impl<I: ?Sized + 'static, O: 'static> Builder<I, O> {
         self.error_budget = config.error_budget(self.error_budget);
         self.limits = config.limits(self.limits);
         self.threads = config.threads(self.threads);
+        self.configured = Some((config.told().clone(), self.retention.clone()));
         // What it could refuse was refused when it was read.
         self.retention = config.retention(self.retention.clone()).unwrap_or(self.retention);
         #[cfg(feature = "state")]
@@ -502,10 +513,11 @@ impl<I: ?Sized + 'static, O: 'static> Builder<I, O> {
         let counts_ends = joined.is_some();
         #[cfg(not(feature = "fleet"))]
         let counts_ends = false;
+        let retention = self.retention;
         let settings = Settings {
             name: self.name,
-            retain: self.retention.versions,
-            retain_for: self.retention.keep_for,
+            retain: retention.versions,
+            retain_for: retention.keep_for,
             tick_interval: self.threads.tick_every,
             log_max: self.limits.events,
             windows: self.limits.windows,
@@ -517,13 +529,13 @@ impl<I: ?Sized + 'static, O: 'static> Builder<I, O> {
             canary_pairs,
             error_budget: self.error_budget,
             counts_ends,
-            answered_max: self.retention.answers,
+            answered_max: retention.answers,
             pins_max: self.limits.pins,
             overdue_after: self.limits.overdue(),
             pins: self.limits.pin_policy,
             pins_last: self.limits.pin_lasts,
-            quarantine_for: self.retention.quarantine_for,
-            tiers: self.retention.tiers,
+            quarantine_for: retention.quarantine_for,
+            tiers: retention.tiers.clone(),
             segments: table,
         };
         let threads = Arc::new(Beats::default());
@@ -564,8 +576,8 @@ impl<I: ?Sized + 'static, O: 'static> Builder<I, O> {
                 })
             }),
             explore,
-            answers: (self.retention.answers > 0).then(|| Answers::new(self.retention.answers)),
-            recent: copy.zip(self.retention.drill).map(|(copy, drill)| Recent::new(copy, drill)),
+            answers: (retention.answers > 0).then(|| Answers::new(retention.answers)),
+            recent: copy.zip(retention.drill.clone()).map(|(copy, drill)| Recent::new(copy, drill)),
             drift,
             segments,
             bells: Bells::new(workers),
@@ -584,6 +596,11 @@ impl<I: ?Sized + 'static, O: 'static> Builder<I, O> {
             matures: maturity.is_some(),
             driven: ticks != Ticks::Nobody,
             control: Gate::new(control),
+            changeable: Changeable::new(
+                retention,
+                #[cfg(feature = "config")]
+                self.configured,
+            ),
             load_priority: self.threads.load_priority,
             loads: Mutex::default(),
             keeping_up: Mutex::new(None),

@@ -11,6 +11,7 @@ use crossbeam_channel::{Receiver, Sender};
 use parking_lot::Mutex;
 
 use super::beside::{Beside, Wait};
+use super::changeable::Changeable;
 use super::chores::{Chores, Done};
 use super::keeper::Keeper;
 use super::supervised::Beats;
@@ -49,6 +50,8 @@ pub(crate) struct Core<I: ?Sized, O> {
     /// Somebody ticks: a thread of ours, or the host as it said.
     pub(crate) driven: bool,
     pub(crate) control: Gate<Control>,
+    /// What of the options can be changed.
+    pub(crate) changeable: Changeable,
     /// Versions that are being loaded.
     pub(crate) loads: Mutex<Vec<(VersionId, LoadThrottle)>>,
     /// Whoever keeps versions up.

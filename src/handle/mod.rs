@@ -7,6 +7,7 @@ pub(crate) mod asynchronous;
 pub(crate) mod beside;
 pub(crate) mod build_error;
 pub(crate) mod builder;
+pub(crate) mod changeable;
 pub(crate) mod chores;
 #[cfg(feature = "config")]
 pub mod config;
@@ -25,6 +26,7 @@ pub(crate) mod keeper;
 pub mod options;
 pub(crate) mod pinned;
 pub(crate) mod pool;
+pub(crate) mod reconfigure;
 #[cfg(feature = "state")]
 pub(crate) mod record;
 pub(crate) mod request;

@@ -71,6 +71,7 @@ pub(crate) fn concerns(kind: &EventKind, candidate: VersionId) -> Concern {
         | Kind::StateSaved
         | Kind::ThreadDied { .. }
         | Kind::ClockMoved { .. }
+        | Kind::RetentionChanged { .. }
         | Kind::FleetCutOff { .. }
         | Kind::FleetRejoined
         | Kind::FleetDiverged

@@ -154,7 +154,7 @@ impl fmt::Display for DrillOutcome {
 /// Inputs of a few recent requests, and when they are wanted.
 pub(crate) struct Recent<I: ?Sized> {
     copy: fn(&I) -> Box<dyn KeptInput<I>>,
-    drill: Drill,
+    drill: Mutex<Drill>,
     /// How many more are to be copied. All but a few requests of a minute find 0 here.
     wanted: Tickets,
     copies: Mutex<Copies<I>>,
@@ -192,12 +192,19 @@ impl<I: ?Sized> Copies<I> {
 struct Due {
     next: Option<Timestamp>,
     is_collecting: bool,
+    /// How many inputs are being collected.
+    wanted: usize,
 }
 
 impl<I: ?Sized> Recent<I> {
     pub(crate) fn new(copy: fn(&I) -> Box<dyn KeptInput<I>>, drill: Drill) -> Self {
         let (wanted, copies, due) = (Tickets::none(), Mutex::default(), Mutex::default());
-        Self { copy, drill, wanted, copies, kept: Mutex::new(Vec::new()), due }
+        Self { copy, drill: Mutex::new(drill), wanted, copies, kept: Mutex::new(Vec::new()), due }
+    }
+
+    /// Drills as told from now on. One for which inputs are being collected has as many as were wanted then.
+    pub(crate) fn set_drill(&self, drill: Drill) {
+        *self.drill.lock() = drill;
     }
 
     /// Copies an input where some are wanted. Costs a request one load of a place that is hardly ever written to.
@@ -225,21 +232,23 @@ impl<I: ?Sized> Recent<I> {
 
     /// The inputs of a drill that is due, once there are enough; and begins to collect them when one is.
     pub(crate) fn due(&self, now: Timestamp) -> Option<Copies<I>> {
+        let drill = self.drill.lock().clone();
         let mut due = self.due.lock();
         if due.next.is_some_and(|next| now < next) {
             return None;
         }
         if !due.is_collecting {
             due.is_collecting = true;
-            self.wanted.issue(self.drill.inputs);
+            due.wanted = drill.inputs;
+            self.wanted.issue(drill.inputs);
             return None;
         }
         let mut copies = self.copies.lock();
-        if copies.len() < self.drill.inputs {
+        if copies.len() < due.wanted {
             return None; // little traffic: it is waited for
         }
         due.is_collecting = false;
-        due.next = Some(now.plus(self.drill.every));
+        due.next = Some(now.plus(drill.every));
         Some(std::mem::take(&mut *copies))
     }
 
@@ -275,7 +284,8 @@ impl<I: ?Sized> Recent<I> {
 
     /// A drill took so long.
     pub(crate) fn rest(&self, now: Timestamp, took: Duration) {
-        self.due.lock().next = Some(now.plus(self.drill.rest(took)));
+        let rest = self.drill.lock().rest(took);
+        self.due.lock().next = Some(now.plus(rest));
     }
 }
 

@@ -68,6 +68,7 @@ mod fleet {
 mod handle {
     mod dropping;
     mod pins;
+    mod retaining;
     mod switching;
     mod verbs;
 }

@@ -1,5 +1,6 @@
 //! A configuration, and what a builder is told by it.
 
+use std::fmt;
 use std::path::Path;
 
 use serde::de::Error as _;
@@ -46,6 +47,35 @@ impl<'a> RepositorySource<'a> {
     /// The version or the tag that is opened first.
     pub fn version(self) -> Option<&'a str> {
         self.version
+    }
+}
+
+/// What is another in a file that was read again: see [`ModelHandle::reconfigure`](crate::ModelHandle::reconfigure).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+#[must_use = "guards, plan and repository are the host's to follow"]
+pub struct Reconfigured {
+    /// The section `retain`: the handle follows it from now on.
+    pub retain: bool,
+    /// Guards or the plan. A rollout that runs keeps its own; the next one has these if it is begun with them.
+    pub rollout: bool,
+    /// The repository, the version to begin with, or what follows from one that is published: the host opens it and follows.
+    pub repository: bool,
+}
+
+impl fmt::Display for Reconfigured {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let told = [
+            (self.retain, "the retention is as the file says now"),
+            (
+                self.rollout,
+                "the next rollout has other guards or another plan, and one that runs keeps its own",
+            ),
+            (self.repository, "the repository is to be opened and followed again"),
+        ];
+        let mut told = told.iter().filter_map(|(is, told)| is.then_some(*told));
+        f.write_str(told.next().unwrap_or("nothing is changed"))?;
+        told.try_for_each(|told| write!(f, "; {told}"))
     }
 }
 
@@ -133,6 +163,50 @@ impl Config {
             Some(sections::OnPublish::Stage) => OnPublish::Stage,
             Some(sections::OnPublish::Run) => OnPublish::Run(self.plan()?),
         })
+    }
+
+    /// What the file says, to be compared with later.
+    pub(crate) fn told(&self) -> &Told {
+        &self.told
+    }
+
+    /// What this file says differently from the one before that a running handle or its host can follow, and the sections that are
+    /// another and hold from a start on.
+    pub(crate) fn compared(&self, before: &Told) -> (Reconfigured, Vec<&'static str>) {
+        // Each section is one or the other: a new one does not compile before it was thought of.
+        let Told {
+            name: _,
+            labels,
+            error_budget,
+            state,
+            repository,
+            shadow,
+            retain,
+            drift,
+            segments,
+            limits,
+            threads,
+            secret,
+            rollout,
+        } = &self.told;
+        let differ = [
+            ("labels", *labels != before.labels),
+            ("error_budget", *error_budget != before.error_budget),
+            ("state", *state != before.state),
+            ("shadow", *shadow != before.shadow),
+            ("drift", *drift != before.drift),
+            ("segments", *segments != before.segments),
+            ("limits", *limits != before.limits),
+            ("threads", *threads != before.threads),
+            ("secret", *secret != before.secret),
+        ];
+        let fields = differ.into_iter().filter_map(|(field, differs)| differs.then_some(field)).collect();
+        let reconfigured = Reconfigured {
+            retain: *retain != before.retain,
+            rollout: *rollout != before.rollout,
+            repository: *repository != before.repository,
+        };
+        (reconfigured, fields)
     }
 
     /// Refuses what this build can do nothing with.

@@ -35,6 +35,23 @@ pub enum ConfigError {
         "rollout: it says no steps: write `steps = [..]`, or `auto` with the time that a rollout may take"
     )]
     NoPlan,
+    /// Another file was read while the handle runs, and it differs in what holds from a start on.
+    #[error(
+        "{}: this holds from a start on: write there what it was, or start the service again",
+        .fields.join(", ")
+    )]
+    NeedsRestart {
+        /// The sections, and of `retain` the field.
+        fields: Vec<&'static str>,
+    },
+    /// Another file was read while the handle runs, and it was built without one.
+    #[error(
+        "`{handle}` was built without a configuration: call `configure` on its builder, or `set_retention` on the handle"
+    )]
+    NotConfigured {
+        /// The name of the handle.
+        handle: String,
+    },
     /// The secret stands in a variable that is not there.
     #[error("secret.env: the variable {variable} is not set, or is no text: set it to 32 hexadecimal digits")]
     Variable {

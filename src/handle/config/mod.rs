@@ -30,6 +30,28 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
+//! A file that is changed while the handle runs is given to [`ModelHandle::reconfigure`](crate::ModelHandle::reconfigure), which
+//! follows what needs no new evidence and refuses what holds from a start on:
+//!
+//! ```
+//! # use switchback::config::Config;
+//! # use switchback::{ModelHandle, Task, closure};
+//! # let read = |text: &str| toml::from_str::<Config>(text);
+//! # let config = read("name = \"late\"\nretain = { versions = 2 }\n[rollout]\nguards = [\"error rate at most 0.01\"]")?;
+//! # let late = ModelHandle::builder(config.name())
+//! #     .configure(&config)?
+//! #     .live("v2", closure("rule@1.0", |delay: &f64| Ok(*delay / 60.0)))
+//! #     .build()?;
+//! // after a SIGHUP, or when somebody asks for it
+//! let changed: Config = toml::from_str("name = \"late\"\nretain = { versions = 5, hot_for = \"1h\" }")?;
+//! let reconfigured = late.reconfigure(&changed)?;
+//! assert_eq!(
+//!     reconfigured.to_string(),
+//!     "the retention is as the file says now; the next rollout has other guards or another plan, and one that runs keeps its own"
+//! );
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
 //! `docs/configuration.md` shows every field, and `schema/config.schema.json` is a JSON Schema for editors.
 
 mod config;
@@ -39,7 +61,8 @@ mod sections;
 #[cfg(test)]
 mod tests;
 
-pub use config::{Config, RepositorySource};
+pub use config::{Config, Reconfigured, RepositorySource};
 pub use error::ConfigError;
 #[cfg(feature = "drift")]
 pub(crate) use sections::Drift;
+pub(crate) use sections::Told;

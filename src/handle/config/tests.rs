@@ -708,3 +708,89 @@ fn the_file_of_the_first_service_is_read_and_can_be_followed() {
         matches!(config.on_publish().unwrap(), crate::versions::OnPublish::Run(plan) if plan.steps().len() == steps)
     );
 }
+
+/// What of a file is followed by a handle that runs, what is said to be the host's, and what needs a new start.
+#[test]
+fn a_file_is_followed_again_where_that_needs_no_new_evidence() {
+    const FILE: &str = r#"{ "name": "late", "retain": { "versions": 2, "drill": "1m", "answers": 10 }, "limits": { "pins": 7 },
+        "rollout": { "guards": ["error rate at most 0.01"] } }"#;
+    let read = |change: &[(&str, Json)]| {
+        let mut file: Json = serde_json::from_str(FILE).unwrap();
+        change.iter().for_each(|(field, value)| *file.pointer_mut(field).unwrap() = value.clone());
+        of_json(&file).unwrap()
+    };
+    let built = |configured: bool| {
+        let builder = ModelHandle::<f64, f64>::builder("late")
+            .live("v1", closure("one@1", |x: &f64| Ok(*x)))
+            .inputs(crate::options::Inputs::new().copied())
+            .threads(crate::options::Threads::manual());
+        let builder = if configured { builder.configure(&read(&[])).unwrap() } else { builder };
+        builder.build().unwrap()
+    };
+    let late = built(true);
+    let told = || late.events().len();
+    let before = told();
+    assert_eq!(late.reconfigure(&read(&[])).unwrap().to_string(), "nothing is changed");
+
+    // Each section that holds from a start on, and what of `retain` does.
+    for (change, fields) in [
+        (vec![("/limits", json!({ "pins": 8 }))], vec!["limits"]),
+        (vec![("/retain/answers", json!(11))], vec!["retain.answers"]),
+        (vec![("/retain/drill", Json::Null), ("/retain/versions", json!(1))], vec!["retain.drill"]),
+        (
+            vec![("/limits", Json::Null), ("/retain", json!({ "versions": 1 }))],
+            vec!["limits", "retain.answers"],
+        ),
+    ] {
+        let mut file: Json = serde_json::from_str(FILE).unwrap();
+        change.iter().for_each(|(field, value)| *file.pointer_mut(field).unwrap() = value.clone());
+        let nothing = |table: &mut Json| table.as_object_mut().unwrap().retain(|_, value| !value.is_null());
+        nothing(&mut file["retain"]);
+        nothing(&mut file);
+        let ConfigError::NeedsRestart { fields: refused } =
+            late.reconfigure(&of_json(&file).unwrap()).unwrap_err()
+        else {
+            panic!("{file}")
+        };
+        assert_eq!(refused, fields);
+    }
+    assert_eq!(told(), before, "and of a file that is refused nothing is followed");
+    let other = of_json(&json!({ "name": "later" })).unwrap();
+    assert!(
+        matches!(late.reconfigure(&other).unwrap_err(), ConfigError::Name { config, .. } if config == "later")
+    );
+    let error = late.reconfigure(&read(&[("/limits/pins", json!(9))])).unwrap_err().to_string();
+    assert_eq!(
+        error,
+        "limits: this holds from a start on: write there what it was, or start the service again"
+    );
+
+    let changed = [
+        ("/retain/versions", json!(5)),
+        ("/retain/drill", json!("2m")),
+        ("/rollout/guards", json!(["error rate at most 0.02"])),
+    ];
+    let reconfigured = late.reconfigure(&read(&changed)).unwrap();
+    assert_eq!((reconfigured.retain, reconfigured.rollout, reconfigured.repository), (true, true, false));
+    let event = late.events().last().unwrap().to_string();
+    assert!(event.contains("up to 5 versions"), "{event}");
+    // It is compared with the file that was followed last.
+    assert_eq!(late.reconfigure(&read(&changed)).unwrap().to_string(), "nothing is changed");
+
+    // What was set by hand stays while its section is as it was, and a section that is another is said on top of it.
+    let kept = late.set_retention(
+        crate::options::Retention::new()
+            .versions(9)
+            .keep_for(std::time::Duration::from_secs(60))
+            .answers(10)
+            .drill(crate::options::Drill::new()),
+    );
+    kept.unwrap();
+    assert_eq!(late.reconfigure(&read(&changed)).unwrap().to_string(), "nothing is changed");
+    let _ = late.reconfigure(&read(&[("/retain/versions", json!(3))])).unwrap();
+    let event = late.events().last().unwrap().to_string();
+    assert!(event.contains("up to 3 versions are kept for a rollback, for 1m"), "{event}");
+
+    let error = built(false).reconfigure(&read(&[])).unwrap_err();
+    assert!(matches!(error, ConfigError::NotConfigured { handle } if handle == "late"));
+}
