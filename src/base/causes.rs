@@ -55,14 +55,6 @@ pub(crate) fn told(error: impl Error) -> String {
     text
 }
 
-/// The same of an error in a box, which is none itself.
-#[cfg(feature = "state")]
-pub(crate) fn told_of_box(error: Box<dyn Error + Send + Sync>) -> String {
-    let text = in_full(&*error);
-    let_go(error);
-    text
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,6 +1,5 @@
 //! How a handle is built.
 
-use std::cell::RefCell;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 
@@ -19,13 +18,14 @@ use super::handle::ModelHandle;
 use super::keeper::Keeping;
 #[cfg(feature = "fleet")]
 use super::keeper::load;
+use super::loader::{Loader, Needs};
 #[cfg(feature = "state")]
 use super::options::StateFolder;
 use super::options::threads::Ticks;
 use super::options::{Inputs, Labels, Limits, Retention, Shadowing, Threads};
 use super::pool::Pool;
 use super::supervised::Beats;
-use super::traces::{Aside, Traces};
+use super::traces::Traces;
 use super::workers::Workers;
 use crate::base::chance::{Dice, mix};
 use crate::base::clock::Clock;
@@ -39,14 +39,12 @@ use crate::base::os;
 use crate::base::share::Share;
 use crate::base::sync::Came;
 use crate::control::control::Control;
-use crate::control::event::EventKind;
 use crate::control::settings::Settings;
 use crate::drift::watch::Drift;
 use crate::drift::watch::watch::DriftWatch;
 use crate::feedback::id::SealKey;
 use crate::feedback::join::{Assumption, JoinLimits, Joins};
 use crate::model::model::Model;
-use crate::model::throttle::LoadThrottle;
 use crate::request::ahead::TakenBack;
 use crate::request::beside::AskBeside;
 use crate::request::pace::Pace;
@@ -60,10 +58,7 @@ use crate::task::kpi::Kpi;
 use crate::task::segments::Segments;
 use crate::task::task::{Task, TaskKind};
 use crate::version::drill::Recent;
-use crate::version::id::VersionId;
 use crate::version::input::{CopyInput, Keep};
-use crate::version::loaded::AnyVersion;
-use crate::version::prepare::{StageError, prepare};
 #[cfg(feature = "state")]
 use crate::version::source::ModelSource;
 
@@ -203,7 +198,7 @@ impl<I: ?Sized + 'static, O: 'static> Builder<I, O> {
     /// Where a start finds the versions that it remembers: a repository, or a closure from a name to a model.
     #[cfg(feature = "state")]
     pub fn source(mut self, source: impl ModelSource<I, O> + 'static) -> Self {
-        self.keeping.source = Some(Contained::new(Box::new(source)));
+        self.keeping.source = Some(Arc::new(Contained::new(Box::new(source))));
         self
     }
 
@@ -376,8 +371,10 @@ impl<I: ?Sized + 'static, O: 'static> Builder<I, O> {
 
     /// Loads, checks and warms the live version, and starts the [`threads`](Self::threads).
     ///
-    /// The live version is waited for, however long it takes: without it there is nothing to hold. What is bounded of the versions
-    /// tried later: how long each may take to get ready ([`Limits::staging_deadline`]), how many of its calls are under way
+    /// What is bounded of versions: how long each may take to get ready ([`Limits::staging_deadline`]), those of the start, of a
+    /// take-over and those that are tried later alike. Of a start that remembers, one that is given up is missing, and if it was live the last
+    /// one retained is instead, as where it cannot be had; without anything to go back to `build` returns an error. Of those that are
+    /// tried, how many calls are under way
     /// ([`Limits::candidate_calls`]), when one that does not end has it taken off ([`Limits::overdue_after`]), and, where inputs are
     /// shared or may be copied, how long a caller waits for it ([`Limits::candidate_deadline`]). Where they can be neither, a
     /// candidate that never returns keeps the threads of as many callers as it may have calls under way.
@@ -455,19 +452,22 @@ impl<I: ?Sized + 'static, O: 'static> Builder<I, O> {
             None => None,
         };
 
-        let not_proven = RefCell::new(Vec::new());
-        let (task, checked, sample) = (&self.task, check.as_ref(), inputs.sample.as_deref());
-        let name = self.name.clone();
-        let prepare = |id: VersionId, model| {
-            let throttle = LoadThrottle::new();
-            let _span = Aside::stage_of(&name, id).stage(&throttle);
-            let version = prepare(id, model, task, checked, sample, &throttle)?;
-            let failure = version.proof.failure();
-            not_proven
-                .borrow_mut()
-                .extend(failure.map(|reason| EventKind::NotProven { version: id, reason }));
-            Ok::<_, StageError>(Arc::new(version) as Arc<dyn AnyVersion>)
+        let threads = Arc::new(Beats::default());
+        let loader = Loader {
+            name: self.name.clone(),
+            needs: Arc::new(Needs {
+                task: self.task.reading(),
+                check: check.clone(),
+                sample: inputs.sample.clone(),
+                #[cfg(feature = "state")]
+                source: self.keeping.source.clone(),
+            }),
+            clock: clock.clone(),
+            threads: Arc::clone(&threads),
+            limit: self.limits.staging_deadline,
+            told: Mutex::default(),
         };
+        let prepare = |id, own| loader.load(id, own);
         #[cfg(feature = "fleet")]
         let mut joined = match &self.fleet {
             Some(fleet) => {
@@ -488,8 +488,7 @@ impl<I: ?Sized + 'static, O: 'static> Builder<I, O> {
         #[cfg(feature = "fleet")]
         let (live, started) = match agreed {
             Some((saved, joined)) => {
-                let source = self.keeping.source.as_ref().map(|source| &***source);
-                let loaded = load(&saved, embedded, source, &[], prepare)
+                let loaded = load(&saved, embedded, &[], prepare)
                     .map_err(|versions| BuildError::NoneLeft { versions })?;
                 if loaded.live.identity != saved.live.identity {
                     let (id, reason) = (saved.live.version, loaded.missing.get(&saved.live.version));
@@ -538,7 +537,6 @@ impl<I: ?Sized + 'static, O: 'static> Builder<I, O> {
             tiers: retention.tiers.clone(),
             segments: table,
         };
-        let threads = Arc::new(Beats::default());
         let beside = match self.limits.candidate_deadline {
             Some(_) if self.limits.asks_beside(&clock) => {
                 let pool = Pool::new(&threads, &clock, self.limits.overdue());
@@ -619,7 +617,7 @@ impl<I: ?Sized + 'static, O: 'static> Builder<I, O> {
         inner.go_on(remembered);
         #[cfg(feature = "fleet")]
         inner.begin_in_fleet()?;
-        not_proven.into_inner().into_iter().for_each(|event| inner.tell(event));
+        loader.told.into_inner().into_iter().for_each(|event| inner.tell(event));
         inner.traces.emit();
         let threads = match ticks {
             Ticks::Background => Workers::start(&inner, self.threads.tick_every, workers)

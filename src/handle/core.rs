@@ -14,6 +14,7 @@ use super::beside::{Beside, Wait};
 use super::changeable::Changeable;
 use super::chores::{Chores, Done};
 use super::keeper::Keeper;
+use super::loader::Sample;
 use super::supervised::Beats;
 use super::traces::Traces;
 use crate::base::gate::Gate;
@@ -30,7 +31,6 @@ use crate::rollout::guard::Guard;
 use crate::rollout::guard::design::{Setting, TruthKind};
 use crate::task::outcome::Truth;
 use crate::version::id::VersionId;
-use crate::version::input::KeptInput;
 use crate::version::loaded::AnyVersion;
 use crate::version::post::{At, Post};
 use crate::version::priority::LoadPriority;
@@ -42,7 +42,7 @@ const FREER: &str = "switchback-free";
 pub(crate) struct Core<I: ?Sized, O> {
     pub(crate) serving: Serving<I, O>,
     /// An input that every version must answer before it takes traffic.
-    pub(crate) sample: Option<Box<dyn KeptInput<I> + Sync>>,
+    pub(crate) sample: Option<Sample<I>>,
     /// On a canary, live shadows what the candidate answers.
     pub(crate) canary_pairs: bool,
     /// It is known when labels are complete.

@@ -1,13 +1,13 @@
 //! Where state is kept: what a builder is told of it, what a start finds there, and what writes to it.
 
 use super::build_error::{BuildError, CannotBeLive};
+use super::loader::Source;
 use super::options::StateFolder;
 use super::record::Recorder;
-use crate::base::causes::{told, told_of_box};
+use crate::base::causes::told;
 use crate::base::clock::Timestamp;
 use crate::base::disk::Files;
 use crate::base::faults::Faults;
-use crate::base::guarded::{Contained, guarded};
 use crate::base::invalid::ArgumentError;
 use crate::base::ordered::OrderedMap;
 use crate::control::adopt::AfterCrash;
@@ -21,7 +21,6 @@ use crate::state::{self, Found, Journal, StateError};
 use crate::version::id::VersionId;
 use crate::version::loaded::AnyVersion;
 use crate::version::prepare::StageError;
-use crate::version::source::ModelSource;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,7 +28,7 @@ use std::time::Duration;
 /// Where and how state is kept, as the builder was told.
 pub(crate) struct Keeping<I: ?Sized, O> {
     pub(crate) folder: Option<StateFolder>,
-    pub(crate) source: Option<Contained<Box<dyn ModelSource<I, O>>>>,
+    pub(crate) source: Option<Source<I, O>>,
     pub(crate) faults: Option<Faults>,
     /// The events that there are to tell of a start.
     told: Vec<EventKind>,
@@ -49,7 +48,7 @@ pub(crate) struct Keeper<I: ?Sized, O> {
     #[cfg_attr(not(feature = "report"), expect(dead_code, reason = "reports alone look there"))]
     pub(crate) folder: Option<PathBuf>,
     /// Where versions come from by name.
-    pub(crate) source: Option<Contained<Box<dyn ModelSource<I, O>>>>,
+    pub(crate) source: Option<Source<I, O>>,
     pub(crate) after_crash: AfterCrash,
     /// The events that there are to tell of the start.
     pub(crate) told: Vec<EventKind>,
@@ -126,7 +125,7 @@ impl<I: ?Sized, O> Keeping<I, O> {
         &self,
         began: Began,
         embedded: Option<(String, Box<dyn Model<I, O>>)>,
-        prepare: impl Fn(VersionId, Box<dyn Model<I, O>>) -> Result<Arc<dyn AnyVersion>, StageError>,
+        prepare: impl Fn(VersionId, Brought<I, O>) -> Result<Arc<dyn AnyVersion>, StageError>,
     ) -> Result<(Arc<dyn AnyVersion>, Started), BuildError> {
         let Some((place, opened)) = began.0 else { return Ok((first(embedded, prepare)?, None)) };
         let Opened { journal, saved, torn_bytes, .. } = opened;
@@ -138,8 +137,7 @@ impl<I: ?Sized, O> Keeping<I, O> {
             saved.attempts.clear();
         }
         let Loaded { live, loaded, missing } =
-            load(&saved, embedded, self.source.as_ref().map(|source| &***source), &[], prepare)
-                .map_err(|versions| BuildError::NoneLeft { versions })?;
+            load(&saved, embedded, &[], prepare).map_err(|versions| BuildError::NoneLeft { versions })?;
         let remembered = Remembered { saved, evidence, loaded, missing, torn_bytes };
         Ok((live, Some((place, journal, Some(remembered)))))
     }
@@ -166,14 +164,17 @@ impl<I: ?Sized, O> Keeping<I, O> {
     }
 }
 
+/// A model that the host brought along; otherwise it is the source's.
+pub(crate) type Brought<I, O> = Option<Box<dyn Model<I, O>>>;
+
 /// The live version of a first start.
 fn first<I: ?Sized, O>(
     embedded: Option<(String, Box<dyn Model<I, O>>)>,
-    prepare: impl Fn(VersionId, Box<dyn Model<I, O>>) -> Result<Arc<dyn AnyVersion>, StageError>,
+    prepare: impl Fn(VersionId, Brought<I, O>) -> Result<Arc<dyn AnyVersion>, StageError>,
 ) -> Result<Arc<dyn AnyVersion>, BuildError> {
     let (name, model) = embedded.ok_or(BuildError::NoLive)?;
     let id = VersionId::new(&name).map_err(StageError::Name)?;
-    Ok(prepare(id, model)?)
+    Ok(prepare(id, Some(model))?)
 }
 
 /// The contents of a journal when it was opened.
@@ -246,9 +247,8 @@ pub(crate) struct Loaded {
 pub(crate) fn load<I: ?Sized, O>(
     saved: &SavedControl,
     embedded: Option<(String, Box<dyn Model<I, O>>)>,
-    versions: Option<&dyn ModelSource<I, O>>,
     already: &[Arc<dyn AnyVersion>],
-    prepare: impl Fn(VersionId, Box<dyn Model<I, O>>) -> Result<Arc<dyn AnyVersion>, StageError>,
+    prepare: impl Fn(VersionId, Brought<I, O>) -> Result<Arc<dyn AnyVersion>, StageError>,
 ) -> Result<Loaded, Vec<CannotBeLive>> {
     let retained = saved.retained.iter().map(|kept| kept.version);
     let on_trial = saved.attempts.iter().map(|attempt| attempt.version);
@@ -265,18 +265,9 @@ pub(crate) fn load<I: ?Sized, O>(
             loaded.insert(wanted.version, Arc::clone(known));
             continue;
         }
-        let own = embedded.take_if(|(name, _)| *name == id.as_str()).map(|(_, model)| Ok(model));
-        let from_source = || match versions {
-            // The host's code, as is the error that it gives: in a take-over, on the thread that ticks.
-            Some(versions) => match guarded(|| versions.open(id.as_str())) {
-                Ok(opened) => opened.map_err(told_of_box),
-                Err(panicked) => Err(format!("the source of versions panicked: {panicked}")),
-            },
-            None => Err(String::from("nobody knows where it is: say `.source(..)` at build")),
-        };
+        let own = embedded.take_if(|(name, _)| *name == id.as_str()).map(|(_, model)| model);
         let brought = own.is_some();
-        let opened = own.unwrap_or_else(from_source);
-        let prepared = opened.and_then(|model| prepare(id, model).map_err(told));
+        let prepared = prepare(id, own).map_err(told);
         match prepared {
             Ok(version) if version.identity == wanted.identity => drop(loaded.insert(id, version)),
             Ok(version) => {
@@ -291,7 +282,7 @@ pub(crate) fn load<I: ?Sized, O>(
     let live = known.find_map(|known| loaded.get(&known.version).cloned()).or(spare).or_else(|| {
         let (name, model) = embedded?;
         let id = VersionId::new(&name).ok()?;
-        match prepare(id, model) {
+        match prepare(id, Some(model)) {
             Ok(version) => Some(version),
             Err(error) => {
                 missing.insert(id, told(error));

@@ -47,11 +47,11 @@ impl<I: ?Sized, O> Keeping<I, O> {
         &self,
         _: Began,
         embedded: Option<(String, Box<dyn Model<I, O>>)>,
-        prepare: impl Fn(VersionId, Box<dyn Model<I, O>>) -> Result<Arc<dyn AnyVersion>, StageError>,
+        prepare: impl Fn(VersionId, Option<Box<dyn Model<I, O>>>) -> Result<Arc<dyn AnyVersion>, StageError>,
     ) -> Result<(Arc<dyn AnyVersion>, Started), BuildError> {
         let (name, model) = embedded.ok_or(BuildError::NoLive)?;
         let id = VersionId::new(&name).map_err(StageError::Name)?;
-        Ok((prepare(id, model)?, Started))
+        Ok((prepare(id, Some(model))?, Started))
     }
 
     pub(crate) fn keeper(

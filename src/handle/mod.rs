@@ -23,6 +23,7 @@ pub(crate) mod forecast;
 pub(crate) mod handle;
 #[cfg_attr(not(feature = "state"), path = "keeper_stateless.rs")]
 pub(crate) mod keeper;
+pub(crate) mod loader;
 pub mod options;
 pub(crate) mod pinned;
 pub(crate) mod pool;

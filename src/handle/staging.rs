@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::beside::{Beside, Wait};
 use super::core::Core;
+use super::loader::LOADER;
 use crate::base::guarded::guarded;
 use crate::control::event::EventKind;
 use crate::model::activity::Activity;
@@ -16,9 +17,6 @@ use crate::version::id::VersionId;
 use crate::version::loaded::Version;
 use crate::version::post::At;
 use crate::version::prepare::{StageError, prepare, prove};
-
-/// The name of a thread that loads a version.
-const LOADER: &str = "switchback-load";
 
 impl<I: ?Sized + 'static, O: Send + 'static> Core<I, O> {
     /// Opens a version and makes it ready without doing live harm. Waits until it is, or is not to be waited for.

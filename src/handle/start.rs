@@ -2,15 +2,15 @@
 
 use super::core::Core;
 use super::keeper::{Loaded, Opened, Remembered, load};
+use super::loader::{Loader, Needs};
 use super::record::Recorder;
 use crate::base::ordered::OrderedMap;
 use crate::control::adopt::Start;
 use crate::control::control::Control;
 use crate::control::event::EventKind;
-use crate::model::throttle::LoadThrottle;
 use crate::state::{Journal, StateError};
 use crate::version::loaded::AnyVersion;
-use crate::version::prepare::prepare;
+use parking_lot::Mutex;
 use std::sync::Arc;
 
 impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
@@ -57,16 +57,9 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
         let found = saved.map(|(saved, evidence)| {
             let already = self.control.lock().loaded();
             let current = already.first().cloned();
-            let (check, sample) = (self.serving.check.as_ref(), self.sample.as_deref());
-            let prepare = |id, model| {
-                let version = prepare(id, model, &self.serving.task, check, sample, &LoadThrottle::new())?;
-                if let Some(reason) = version.proof.failure() {
-                    self.tell(EventKind::NotProven { version: id, reason });
-                }
-                Ok(Arc::new(version) as Arc<dyn AnyVersion>)
-            };
-            let loaded =
-                load(&saved, None, self.keeper.source.as_ref().map(|source| &***source), &already, prepare);
+            let loader = self.loader();
+            let loaded = load(&saved, None, &already, |id, own| loader.load(id, own));
+            loader.told.into_inner().into_iter().for_each(|event| self.tell(event));
             let (live, loaded, missing) = match loaded {
                 Ok(Loaded { live, loaded, missing }) => (Some(live), loaded, missing),
                 Err(none) => {
@@ -99,6 +92,26 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
     pub(crate) fn take_over_if_free(&self) {
         if let Err(error) = self.take_over() {
             self.not_durable(&error);
+        }
+    }
+}
+
+impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
+    /// Loads versions on threads of their own, which may never end: with a share in all that it takes.
+    fn loader(&self) -> Loader<I, O> {
+        let serving = &self.serving;
+        Loader {
+            name: self.control.lock().settings.name.clone(),
+            needs: Arc::new(Needs {
+                task: serving.task.reading(),
+                check: serving.check.clone(),
+                sample: self.sample.clone(),
+                source: self.keeper.source.clone(),
+            }),
+            clock: serving.clock.clone(),
+            threads: Arc::clone(&self.threads),
+            limit: self.staging_deadline,
+            told: Mutex::default(),
         }
     }
 }

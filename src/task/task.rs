@@ -42,7 +42,7 @@ pub struct Task<O: ?Sized> {
 }
 
 /// The host's own test of an answer.
-pub(crate) type Check<O> = Box<dyn Fn(&O) -> bool + Send + Sync>;
+pub(crate) type Check<O> = Arc<dyn Fn(&O) -> bool + Send + Sync>;
 
 /// Compares what live and a candidate answered to the same input: 0 for no difference.
 pub(crate) type Compare<O> = Box<dyn Fn(&O, &O) -> f64 + Send + Sync>;
@@ -51,7 +51,7 @@ pub(crate) type Compare<O> = Box<dyn Fn(&O, &O) -> f64 + Send + Sync>;
 pub(crate) type CopyAnswer<O> = fn(&O) -> O;
 
 /// Writes what is kept to where it stays: returned, it would be copied whole each time.
-type Reader<O> = Box<dyn Fn(&O, &mut Kept) + Send + Sync>;
+type Reader<O> = Arc<dyn Fn(&O, &mut Kept) + Send + Sync>;
 
 /// The kinds of task, which decide the figures of quality.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -201,7 +201,7 @@ impl<O: ?Sized + 'static> Task<O> {
         let read = move |answer: &O, kept: &mut Kept| read(answer, kept);
         Self {
             kind,
-            read: Box::new(read),
+            read: Arc::new(read),
             rounded: Arc::default(),
             truth: Truth::Independent,
             kpis: Vec::new(),
@@ -229,7 +229,7 @@ impl<O: ?Sized + 'static> Task<O> {
     #[must_use]
     pub fn check(mut self, valid: impl Fn(&O) -> bool + Send + Sync + 'static) -> Self {
         let valid = Contained::new(valid);
-        self.check = Some(Box::new(move |answer| valid(answer)));
+        self.check = Some(Arc::new(move |answer| valid(answer)));
         self
     }
 
@@ -244,6 +244,19 @@ impl<O: ?Sized + 'static> Task<O> {
         let difference = Contained::new(difference);
         self.compare = Some((O::clone, Box::new(move |live, shadow| difference(live, shadow))));
         self
+    }
+
+    /// The part that says what an answer is, shared with whoever asks versions before there is a handle.
+    pub(crate) fn reading(&self) -> Self {
+        Self {
+            kind: self.kind,
+            read: Arc::clone(&self.read),
+            rounded: Arc::clone(&self.rounded),
+            truth: self.truth.clone(),
+            kpis: Vec::new(),
+            check: None,
+            compare: None,
+        }
     }
 
     /// Returns the kind of task that it is.

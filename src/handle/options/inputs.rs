@@ -1,6 +1,7 @@
 //! The options of what a handle may do with inputs, and what it may know of them.
 
 use std::borrow::Borrow;
+use std::sync::Arc;
 
 use crate::base::guarded::Contained;
 use crate::drift::watch::Features;
@@ -29,7 +30,7 @@ use crate::version::input::{CopyInput, Keep, KeptInput};
 /// ```
 #[must_use]
 pub struct Inputs<I: ?Sized + 'static> {
-    pub(crate) sample: Option<Box<dyn KeptInput<I> + Sync>>,
+    pub(crate) sample: Option<Arc<dyn KeptInput<I> + Sync>>,
     pub(crate) copy: Option<CopyInput<I>>,
     pub(crate) bytes_of: Option<BytesOf<I>>,
     pub(crate) segment: Option<Reader<I>>,
@@ -47,7 +48,7 @@ impl<I: ?Sized + 'static> Inputs<I> {
     /// the same, and an event says that it is [not proven](crate::events::EventKind::NotProven). Where inputs are copied for a
     /// [drill](super::Retention::drill), a few that live was asked lately prove it.
     pub fn sample<T: Borrow<I> + Send + Sync + 'static>(mut self, sample: T) -> Self {
-        self.sample = Some(Box::new(Keep::new(sample)));
+        self.sample = Some(Arc::new(Keep::new(sample)));
         self
     }
 

@@ -132,7 +132,8 @@ impl Limits {
         self
     }
 
-    /// How long [`stage`](crate::ModelHandle::stage) waits until a version is ready, from opening it to its last check, and how
+    /// How long [`stage`](crate::ModelHandle::stage) and [`build`](crate::Builder::build) wait until a version is ready, from opening it to
+    /// its last check, each one that a start or a take-over remembers too, and how
     /// long a retained version may take to be woken, or for a step of its upkeep. Then it is given up: `stage` returns
     /// [`StageError::Deadline`](crate::StageError::Deadline), which says what the version was doing, its name is free again, and
     /// the thread that its code keeps is [left behind](crate::status::ThreadStatus::abandoned).

@@ -19,7 +19,8 @@ use switchback::plan::OnInconclusive;
 use switchback::status::ThreadStatus;
 use switchback::versions::{ErrorKind, LoadThrottle, TargetTier, Tier};
 use switchback::{
-    Builder, Clock, Model, ModelHandle, Phase, Plan, RollbackOutcome, Route, StageError, Step, closure,
+    BuildError, Builder, Clock, Model, ModelHandle, Phase, Plan, RollbackOutcome, Route, StageError, Step,
+    closure,
 };
 
 use crate::common::*;
@@ -546,6 +547,133 @@ fn a_version_that_hangs_on_what_live_was_asked_lately_is_given_up() {
         service.predict(&0.5).unwrap();
         service
     });
+}
+
+/// Bug: a start waited for ever for a version whose code never returned, in silence: a service that came back up after a night had no
+/// handle, and no error. Cause: versions of a start were opened and loaded on the thread that builds, and what they needed was
+/// borrowed. Fix: each is loaded on a thread of its own that shares what it needs, and is waited for as long as one that is staged.
+#[test]
+fn a_start_does_not_wait_for_ever_for_the_version_that_it_begins_with() {
+    for at in [Activity::Loading, Activity::WarmingUp] {
+        let (clock, hanging, stop) = (clock(), Arc::new(Hanging::default()), AtomicBool::new(false));
+        let _let_go = LetGo(&hanging, &stop);
+        let builder = builder(&clock).live("v1", Stuck::new("hangs", at, &hanging));
+        let refused = std::thread::scope(|scope| {
+            let building = scope.spawn(|| builder.build().map(drop).unwrap_err());
+            wait_until("it hangs", || hanging.inside() == 1);
+            clock.advance(seconds(599));
+            assert!(!building.is_finished());
+            clock.advance(seconds(1));
+            building.join().unwrap()
+        });
+        let BuildError::Live(StageError::Deadline { version, activity, after }) = &refused else {
+            panic!("{refused}")
+        };
+        assert_eq!((version.as_str(), *activity, *after), ("v1", at, seconds(600)));
+    }
+}
+
+#[cfg(feature = "state")]
+mod starts {
+    use std::error::Error;
+    use std::path::Path;
+
+    use super::*;
+
+    type Opened = Result<Box<dyn Model<f64, f64>>, Box<dyn Error + Send + Sync>>;
+
+    fn remembering(
+        clock: &Clock,
+        folder: &Path,
+        source: impl Fn(&str) -> Opened + Send + Sync + 'static,
+    ) -> Builder<f64, f64> {
+        builder(clock).live("v1", says("one", 0.1)).state(folder).source(source)
+    }
+
+    fn healthy(name: &str) -> Opened {
+        Ok(match name {
+            "v1" => Box::new(says("one", 0.1)),
+            _ => Box::new(says("two", 0.9)),
+        })
+    }
+
+    /// Where a version is opened, or one that hangs when it is loaded.
+    fn hangs_for_v2(at: Activity, hanging: &Arc<Hanging>) -> impl Fn(&str) -> Opened + Send + Sync + use<> {
+        let hanging = Arc::clone(hanging);
+        move |name| match (name, at) {
+            ("v2", Activity::Opening) => {
+                let _ = hanging.ask();
+                healthy(name)
+            }
+            ("v2", _) => Ok(Box::new(Stuck::new("two", at, &hanging))),
+            _ => healthy(name),
+        }
+    }
+
+    /// Advances the clock until what is done beside is over.
+    fn is_given_up<T: Send>(clock: &Clock, hanging: &Hanging, work: impl FnOnce() -> T + Send) -> T {
+        std::thread::scope(|scope| {
+            let working = scope.spawn(work);
+            wait_until("it hangs", || hanging.inside() == 1);
+            clock.advance(seconds(599));
+            assert!(!working.is_finished());
+            clock.advance(seconds(1));
+            working.join().unwrap()
+        })
+    }
+
+    /// Live that hangs is not live: the version retained answers, and an event says why.
+    #[test]
+    fn a_start_goes_on_without_a_version_that_it_remembers_and_that_hangs() {
+        for at in [Activity::Opening, Activity::Loading, Activity::WarmingUp] {
+            let (clock, folder) = (clock(), Folder::new());
+            let service = remembering(&clock, &folder.0, healthy).build().unwrap();
+            service.stage("v2", says("two", 0.9)).unwrap().promote().unwrap();
+            service.close(Duration::MAX).unwrap();
+
+            let (hanging, stop) = (Arc::new(Hanging::default()), AtomicBool::new(false));
+            let _let_go = LetGo(&hanging, &stop);
+            let builder = remembering(&clock, &folder.0, hangs_for_v2(at, &hanging));
+            let service = is_given_up(&clock, &hanging, || builder.build().unwrap());
+            assert_eq!(service.live(), "v1");
+            assert_eq!(*service.predict(&1.0).unwrap().output(), 0.1);
+            let replaced =
+                service.events().iter().map(|event| event.to_string()).collect::<Vec<_>>().join("\n");
+            assert!(
+                replaced.contains(&format!("version v2 was still {at} after 600 s and was given up")),
+                "{replaced}"
+            );
+            assert_eq!(abandoned(&service), [("switchback-load".into(), "v2".into(), at)]);
+            assert_eq!(told_abandoned(&service), [("switchback-load".into(), false)]);
+            hanging.let_go();
+            wait_until("its thread has ended", || abandoned(&service).is_empty());
+            assert_eq!(service.live(), "v1");
+        }
+    }
+
+    /// Bug: a process that took the state over and had a version hang never ticked again. Cause: versions were opened and loaded on
+    /// the thread that ticks.
+    #[test]
+    fn a_take_over_goes_on_without_a_version_that_hangs() {
+        for at in [Activity::Opening, Activity::WarmingUp] {
+            let (clock, folder) = (clock(), Folder::new());
+            let first = remembering(&clock, &folder.0, healthy).build().unwrap();
+            let (hanging, stop) = (Arc::new(Hanging::default()), AtomicBool::new(false));
+            let _let_go = LetGo(&hanging, &stop);
+            let second = remembering(&clock, &folder.0, hangs_for_v2(at, &hanging)).build().unwrap();
+            assert!(second.status().standby);
+            first.stage("v2", says("two", 0.9)).unwrap().promote().unwrap();
+            first.close(Duration::MAX).unwrap();
+
+            is_given_up(&clock, &hanging, || second.tick());
+            assert!(!second.status().standby);
+            assert!(second.events().iter().any(|event| matches!(event.kind, EventKind::TookOver)));
+            assert_eq!(second.live(), "v1");
+            assert_eq!(told_abandoned(&second), [("switchback-load".into(), false)]);
+            assert_eq!(second.status().unavailable.len(), 1);
+            second.tick();
+        }
+    }
 }
 
 /// Bug: `cancel_staging` said true and changed nothing before the version's code came to its next step, which it may never do.
