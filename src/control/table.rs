@@ -8,6 +8,7 @@ use super::control::Control;
 use super::counter::{Counter, Feeds};
 use super::desk::Desk;
 use crate::base::share::Share;
+use crate::base::sync::InFlight;
 use crate::feedback::join::Joins;
 use crate::request::buckets::Salt;
 use crate::request::table::{Arm, Before, Routing, Shadowing};
@@ -66,6 +67,7 @@ impl Control {
             let exposure = self.expose(Share::NONE, feeds, joins);
             Arm { version: Arc::clone(&self.live), exposure, stands_for: 0 }
         });
+        let left = if exposed > 0 { self.calls_left(&arms) } else { Vec::new() };
         let previous = baking.and_then(|place| self.previous_arm(place, &mut arms, &mut shadowing, joins));
         let before = self.before_arm(previous.as_ref(), joins);
         let owner = self.buckets.table(|slot, control| {
@@ -85,8 +87,19 @@ impl Control {
             withheld,
             before,
             lease,
-            several: exposed > 1,
+            several: exposed > 1 || !left.is_empty(),
+            left,
         }
+    }
+
+    /// The calls under way of versions that are not on trial in these arms.
+    fn calls_left(&self, arms: &[Arm<dyn AnyVersion>]) -> Vec<Arc<InFlight>> {
+        let is_on_trial = |version: &Arc<dyn AnyVersion>| {
+            arms.iter().any(|arm| arm.on_trial() && Arc::ptr_eq(&arm.version, version))
+        };
+        let known = std::iter::once(&self.live).chain(self.on_trial());
+        let known = known.chain(self.retained.iter().map(|kept| &kept.version)).chain(self.retired.iter());
+        known.filter(|version| !is_on_trial(version)).filter_map(|version| version.calls_left()).collect()
     }
 
     /// What live's requests count for: its lifetime, every comparison that it is in, and the watch over it.

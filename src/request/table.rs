@@ -7,6 +7,7 @@ use super::buckets::Salt;
 use super::lease::Lease;
 use crate::base::clock::Timestamp;
 use crate::base::share::Share;
+use crate::base::sync::InFlight;
 use crate::stats::counting::exposure::Exposure;
 use crate::stats::counting::keys::Keys;
 use crate::version::loaded::{AnyVersion, Known, Version};
@@ -30,8 +31,11 @@ pub(crate) struct Routing<V: ?Sized> {
     pub(crate) before: Option<Before<V>>,
     /// Until when candidates may be exposed.
     pub(crate) lease: Arc<Lease>,
-    /// Several candidates are exposed.
+    /// Several candidates are exposed, or calls of others have not returned.
     pub(crate) several: bool,
+    /// The calls of versions that are on trial no more and had some under way when the table was made: they keep threads of callers for as
+    /// long as they last. Not the versions, which are freed as soon as nobody is in them.
+    pub(crate) left: Vec<Arc<InFlight>>,
 }
 
 /// The version that live would be taken back to, ready to be put in its place before the control lock is had.
@@ -148,6 +152,7 @@ impl<V: ?Sized> Routing<V> {
             salt: self.salt.clone(),
             shadowing: Vec::new(),
             several: false,
+            left: Vec::new(),
             // Should it go cold in just that moment, nobody's request is lost.
             previous: Some(Arm { stands_for: 0, ..self.live().clone() }),
             withheld: None,
@@ -165,11 +170,12 @@ impl<V: ?Sized> Routing<V> {
 }
 
 impl<I: ?Sized + 'static, O: 'static> Routing<Version<I, O>> {
-    /// Whether candidates have no more than so many calls under way together. Asked by whoever has just begun one, who gives it up
-    /// where they have more.
-    pub(crate) fn on_trial_within(&self, most: usize) -> bool {
+    /// Whether candidates have no more than so many calls under way together, those that were candidates too where `left` says so. Asked
+    /// by whoever has just begun one, who gives it up where they have more.
+    pub(crate) fn on_trial_within(&self, most: usize, left: bool) -> bool {
         let on_trial = self.arms.iter().filter(|arm| arm.on_trial());
-        Known::calls_within(on_trial.map(|arm| &**arm.version), most)
+        let left = if left { self.left.as_slice() } else { &[] };
+        Known::calls_within(on_trial.map(|arm| &**arm.version), left, most)
     }
 }
 
@@ -184,7 +190,7 @@ impl Routing<dyn AnyVersion> {
     /// The same table with versions that can be asked. `None` where one is of other types: no version of another handle
     /// ever comes into a table.
     pub(crate) fn typed<I: ?Sized + 'static, O: 'static>(self) -> Option<Routing<Version<I, O>>> {
-        let Self { arms, owner, salt, shadowing, previous, withheld, before, lease, several } = self;
+        let Self { arms, owner, salt, shadowing, previous, withheld, before, lease, several, left } = self;
         let previous = match previous {
             Some(arm) => Some(arm.typed()?),
             None => None,
@@ -198,7 +204,7 @@ impl Routing<dyn AnyVersion> {
             None => None,
         };
         let arms = arms.into_iter().map(Arm::typed).collect::<Option<Vec<_>>>()?;
-        Some(Routing { arms, owner, salt, shadowing, previous, withheld, before, lease, several })
+        Some(Routing { arms, owner, salt, shadowing, previous, withheld, before, lease, several, left })
     }
 }
 

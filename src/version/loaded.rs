@@ -42,7 +42,7 @@ pub(crate) struct Known {
     pub(crate) wanted: TargetTier,
     readiness: Mutex<Readiness>,
     /// Its calls that have not ended, while it is on trial.
-    in_flight: InFlight,
+    in_flight: Arc<InFlight>,
     /// A call beside the requests was abandoned and has not returned. Relaxed: whoever misses it is abandoned too.
     blocked: AtomicBool,
 }
@@ -227,7 +227,7 @@ impl Known {
             proof: Proof::NotAsked,
             wanted: TargetTier::new(Tier::Hot),
             readiness: Mutex::new(readiness),
-            in_flight: InFlight::new(CALLS_MAX + COPIES_MAX),
+            in_flight: Arc::new(InFlight::new(CALLS_MAX + COPIES_MAX)),
             blocked: AtomicBool::new(false),
         }
     }
@@ -238,9 +238,21 @@ impl Known {
         self.in_flight.begin(0..most.min(CALLS_MAX), lane, now.unix_nanos())
     }
 
-    /// Whether callers have no more than so many calls of these versions under way together; asked by one that has just begun.
-    pub(crate) fn calls_within<'a>(those: impl Iterator<Item = &'a Self>, most: usize) -> bool {
-        InFlight::within(those.map(|one| &one.in_flight), 0..CALLS_MAX, most)
+    /// Whether callers have no more than so many calls of these versions under way together, and of others that are `left`; asked by one that
+    /// has just begun.
+    pub(crate) fn calls_within<'a>(
+        those: impl Iterator<Item = &'a Self>,
+        left: &'a [Arc<InFlight>],
+        most: usize,
+    ) -> bool {
+        let those = those.map(|one| &*one.in_flight);
+        InFlight::within(those.chain(left.iter().map(|left| &**left)), 0..CALLS_MAX, most)
+    }
+
+    /// Its calls, where some of callers' are under way: for whoever counts them without keeping the version.
+    pub(crate) fn calls_left(&self) -> Option<Arc<InFlight>> {
+        let none = InFlight::within(std::iter::once(&*self.in_flight), 0..CALLS_MAX, 0);
+        (!none).then(|| Arc::clone(&self.in_flight))
     }
 
     /// Begins a call that is no caller's: on a copy, or of a stream that stays with the version. Where more are under way than

@@ -115,8 +115,8 @@ impl Limits {
     /// requests from asynchronous code run at one time, where these are fewer): twice what falls to it on average, or one more than
     /// three times that where it is fewer than 4; and a quarter of the threads, at least one, is left to live. Of two threads a
     /// candidate has one, of four three at a share of 50 % and two at 5 %. Candidates that are on trial together leave as
-    /// much to live between them: while one of them hangs, others answer less, until it is taken off. Where a number is said it is
-    /// each candidate's own, and several may take more together. Where a service asks from one thread only a
+    /// much to live between them: while calls of one of them hang, others answer less, also after it was taken off, until they have
+    /// returned. Where a number is said it is each candidate's own, and several may take more together. Where a service asks from one thread only a
     /// [deadline](Self::candidate_deadline) helps.
     pub fn candidate_calls(mut self, calls: usize) -> Self {
         self.candidate_calls = Some(calls);

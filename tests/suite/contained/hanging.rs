@@ -187,6 +187,47 @@ fn several_candidates_that_never_return_leave_a_quarter_of_the_threads_to_live()
     });
 }
 
+/// Bug: candidates that hang, tried one after the other, took all threads in the end. Cause: what is left to live was left by those on trial:
+/// calls of one that was taken off had not returned, and were forgotten. Fix: they count for as long as they last.
+#[test]
+fn candidates_that_never_return_one_after_the_other_leave_a_quarter_of_the_threads_to_live() {
+    let clock = clock();
+    let service = builder(&clock).live("v1", says("one", 0.1)).build().unwrap();
+    let hanging = Arc::new(Hanging::default());
+    let (stop, answered) = (AtomicBool::new(false), AtomicUsize::new(0));
+    std::thread::scope(|scope| {
+        let _let_go = LetGo(&hanging, &stop);
+        ask(scope, THREADS, &service, &stop, &answered);
+        let go_on = || {
+            let before = answered.load(Ordering::SeqCst);
+            wait_until("callers go on being answered", || answered.load(Ordering::SeqCst) >= before + 20_000);
+        };
+        // Of each ten hang at most: twice its share of sixteen.
+        for (name, inside) in [("v2", 10), ("v3", 12), ("v4", 12)] {
+            let rollout = service.stage(name, hanging.model(&format!("{name}@1"))).unwrap();
+            rollout.canary(0.3).unwrap();
+            wait_until("as many hang as may", || hanging.inside() == inside);
+            go_on();
+            assert_eq!(hanging.inside(), inside, "a quarter is left to live");
+            // By hand, before any of its calls is overdue.
+            let _ = service.abort_candidates("it hangs");
+            go_on();
+        }
+        // One that is well has no room until they have returned, and then it has.
+        service.stage("v5", says("five", 0.5)).unwrap().canary(0.3).unwrap();
+        go_on();
+        assert_eq!(answered_by(&service, "v5"), 0);
+        hanging.let_go();
+        wait_until("it is asked", || answered_by(&service, "v5") > 0);
+    });
+}
+
+/// How many requests a version was asked, for callers.
+fn answered_by(service: &ModelHandle<f64, f64>, name: &str) -> u64 {
+    let versions = service.status().versions;
+    versions.iter().find(|version| version.version == *name).map_or(0, |version| version.total.requests)
+}
+
 #[test]
 fn a_shadow_that_never_returns_is_taken_off() {
     let clock = clock();
