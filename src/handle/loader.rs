@@ -70,9 +70,14 @@ impl<I: ?Sized + 'static, O: 'static> Loader<I, O> {
         let (span, of_load) = (Aside::stage_of(&self.name, id), throttle.clone());
         let load = move || {
             let _span = span.stage(&of_load);
-            of_load.enter(Activity::Opening);
             let loaded = guarded(|| {
-                let model = brought.map_or_else(|| needs.open(id), Ok)?;
+                let model = match brought {
+                    Some(model) => model,
+                    None => {
+                        of_load.enter(Activity::Opening);
+                        needs.open(id)?
+                    }
+                };
                 needs.prepare(id, model, &of_load)
             });
             loaded.unwrap_or_else(|panicked| {
