@@ -95,20 +95,30 @@ impl<I: ?Sized + 'static, O: 'static> Loader<I, O> {
             }
             Beside::Done(Err(error)) => Err(error),
             Beside::Abandoned => {
-                // Where it comes to its next step all the same, it goes no further.
-                throttle.cancel();
-                let (thread, activity) = (LOADER.to_owned(), throttle.activity());
                 let lasted = Duration::from_nanos(self.clock.reading().nanos_since(started));
-                let abandoned =
-                    EventKind::ThreadAbandoned { thread, version: id, activity, lasted, replaced: false };
-                self.told.lock().push(abandoned);
-                Err(StageError::Deadline { version: id, activity, after: limit })
+                let (told, error) = given_up(id, &throttle, lasted, limit);
+                self.told.lock().push(told);
+                Err(error)
             }
             Beside::TooMany(threads) => Err(StageError::LeftBehind { threads }),
             // Only a thread that was ended from outside leaves neither a version nor an error.
             Beside::Ended => Err(LoadError::other("the thread that loaded it ended").into()),
         }
     }
+}
+
+/// Gives up a load that has taken longer than it may: the event that tells of it, and the error of whoever waited.
+pub(crate) fn given_up(
+    version: VersionId,
+    throttle: &LoadThrottle,
+    lasted: Duration,
+    after: Duration,
+) -> (EventKind, StageError) {
+    // Where it comes to its next step all the same, it goes no further.
+    throttle.cancel();
+    let (thread, activity) = (LOADER.to_owned(), throttle.activity());
+    let told = EventKind::ThreadAbandoned { thread, version, activity, lasted, replaced: false };
+    (told, StageError::Deadline { version, activity, after })
 }
 
 /// A version, with the reason for which it is not proven, where it failed on what was made up.

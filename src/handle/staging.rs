@@ -6,9 +6,8 @@ use std::time::Duration;
 
 use super::beside::{Beside, Wait};
 use super::core::Core;
-use super::loader::LOADER;
+use super::loader::{LOADER, given_up};
 use crate::base::guarded::guarded;
-use crate::control::event::EventKind;
 use crate::model::activity::Activity;
 use crate::model::error::{LoadError, ModelError};
 use crate::model::model::Model;
@@ -73,18 +72,9 @@ impl<I: ?Sized + 'static, O: Send + 'static> Core<I, O> {
             Beside::Done(Ok(_)) | Beside::Abandoned if cancelled => Err(LoadError::Cancelled.into()),
             Beside::Done(Ok(version)) => Ok(version),
             Beside::Abandoned => {
-                // Where it comes to its next step all the same, it goes no further.
-                throttle.cancel();
-                let (thread, activity) = (LOADER.to_owned(), throttle.activity());
-                let abandoned = EventKind::ThreadAbandoned {
-                    thread,
-                    version: id,
-                    activity,
-                    lasted: took,
-                    replaced: false,
-                };
-                self.tell(abandoned);
-                Err(StageError::Deadline { version: id, activity, after: limit })
+                let (told, error) = given_up(id, &throttle, took, limit);
+                self.tell(told);
+                Err(error)
             }
             // Only a thread that was ended from outside leaves neither a version nor an error.
             Beside::Ended => Err(LoadError::other("the thread that loaded it ended").into()),

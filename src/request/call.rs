@@ -208,8 +208,8 @@ impl<I: ?Sized + 'static, O: 'static> Serving<I, O> {
         // First, so that nothing is copied in vain.
         let (most, room) = self.calls_most(routing, arm);
         let place = Place::begin(&arm.version, most, lane(), self.clock.at(started));
-        // Of those that are on trial no more, threads that are not callers' are in what does not return.
-        let place = place.filter(|_| room.is_none_or(|room| routing.on_trial_within(room, false)));
+        // It is asked on a thread of ours: threads of callers that are left in other versions are not wanted for it.
+        let place = place.filter(|_| room.is_none_or(|room| routing.on_trial_within(room, &[])));
         let returned: Result<_, NotCopied> = place.map_or(Ok(Returned::Full), |place| {
             let inputs = group.rows.iter().map(keep).collect::<Result<_, _>>()?;
             Ok(beside.ask(Errand { place, inputs, batch: group.batch, limit, started }))
@@ -295,7 +295,7 @@ impl<I: ?Sized + 'static, O: 'static> Serving<I, O> {
         }
         let (most, room) = self.calls_most(routing, arm);
         let begun = arm.version.begin_call(most, lane(), at);
-        match begun.filter(|_| room.is_none_or(|room| routing.on_trial_within(room, true))) {
+        match begun.filter(|_| room.is_none_or(|room| routing.on_trial_within(room, &routing.left))) {
             Some(begun) => (arm, Some(begun)),
             None => (self.crowded_out(routing, requests), None),
         }

@@ -170,11 +170,10 @@ impl<V: ?Sized> Routing<V> {
 }
 
 impl<I: ?Sized + 'static, O: 'static> Routing<Version<I, O>> {
-    /// Whether candidates have no more than so many calls under way together, those that were candidates too where `left` says so. Asked
-    /// by whoever has just begun one, who gives it up where they have more.
-    pub(crate) fn on_trial_within(&self, most: usize, left: bool) -> bool {
+    /// Whether candidates have no more than so many calls under way together with those that are `left` of others. Asked by whoever has
+    /// just begun one, who gives it up where they have more.
+    pub(crate) fn on_trial_within(&self, most: usize, left: &[Arc<InFlight>]) -> bool {
         let on_trial = self.arms.iter().filter(|arm| arm.on_trial());
-        let left = if left { self.left.as_slice() } else { &[] };
         Known::calls_within(on_trial.map(|arm| &**arm.version), left, most)
     }
 }

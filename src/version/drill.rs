@@ -190,7 +190,8 @@ impl<I: ?Sized> Copies<I> {
 
 #[derive(Default)]
 struct Due {
-    next: Option<Timestamp>,
+    /// When the last one was, and how long it took: when the next is due follows, also where what is wanted has changed meanwhile.
+    last: Option<(Timestamp, Duration)>,
     is_collecting: bool,
     /// How many inputs are being collected.
     wanted: usize,
@@ -202,7 +203,7 @@ impl<I: ?Sized> Recent<I> {
         Self { copy, drill: Mutex::new(drill), wanted, copies, kept: Mutex::new(Vec::new()), due }
     }
 
-    /// Drills as told from now on. One for which inputs are being collected has as many as were wanted then.
+    /// Drills as told from now on, counted from the last one. One for which inputs are being collected has as many as were wanted then.
     pub(crate) fn set_drill(&self, drill: Drill) {
         *self.drill.lock() = drill;
     }
@@ -234,7 +235,7 @@ impl<I: ?Sized> Recent<I> {
     pub(crate) fn due(&self, now: Timestamp) -> Option<Copies<I>> {
         let drill = self.drill.lock().clone();
         let mut due = self.due.lock();
-        if due.next.is_some_and(|next| now < next) {
+        if due.last.is_some_and(|(at, took)| now < at.plus(drill.rest(took))) {
             return None;
         }
         if !due.is_collecting {
@@ -248,7 +249,7 @@ impl<I: ?Sized> Recent<I> {
             return None; // little traffic: it is waited for
         }
         due.is_collecting = false;
-        due.next = Some(now.plus(drill.every));
+        due.last = Some((now, Duration::ZERO));
         Some(std::mem::take(&mut *copies))
     }
 
@@ -284,8 +285,7 @@ impl<I: ?Sized> Recent<I> {
 
     /// A drill took so long.
     pub(crate) fn rest(&self, now: Timestamp, took: Duration) {
-        let rest = self.drill.lock().rest(took);
-        self.due.lock().next = Some(now.plus(rest));
+        self.due.lock().last = Some((now, took));
     }
 }
 

@@ -238,8 +238,8 @@ impl Known {
         self.in_flight.begin(0..most.min(CALLS_MAX), lane, now.unix_nanos())
     }
 
-    /// Whether callers have no more than so many calls of these versions under way together, and of others that are `left`; asked by one that
-    /// has just begun.
+    /// Whether callers have no more than so many calls of these versions under way together with those that are `left` of others; asked by
+    /// one that has just begun.
     pub(crate) fn calls_within<'a>(
         those: impl Iterator<Item = &'a Self>,
         left: &'a [Arc<InFlight>],

@@ -590,6 +590,23 @@ fn a_version_that_hangs_on_what_live_was_asked_lately_is_given_up() {
     });
 }
 
+/// Does what comes upon code that hangs, and turns the clock until that is given up: after ten minutes, and not before.
+fn until_given_up<T: Send>(clock: &Clock, hanging: &Hanging, work: impl FnOnce() -> T + Send) -> T {
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let working = scope.spawn(work);
+        // Where it is waited for all the same, the test fails and does not hang.
+        let let_go = LetGo(hanging, &stop);
+        wait_until("it hangs", || hanging.inside() == 1);
+        clock.advance(seconds(599));
+        assert!(!working.is_finished());
+        clock.advance(seconds(1));
+        wait_until("it is given up", || working.is_finished());
+        std::mem::forget(let_go);
+        working.join().unwrap()
+    })
+}
+
 /// Bug: a start waited for ever for a version whose code never returned, in silence: a service that came back up after a night had no
 /// handle, and no error. Cause: versions of a start were opened and loaded on the thread that builds, and what they needed was
 /// borrowed. Fix: each is loaded on a thread of its own that shares what it needs, and is waited for as long as one that is staged.
@@ -599,14 +616,7 @@ fn a_start_does_not_wait_for_ever_for_the_version_that_it_begins_with() {
         let (clock, hanging, stop) = (clock(), Arc::new(Hanging::default()), AtomicBool::new(false));
         let _let_go = LetGo(&hanging, &stop);
         let builder = builder(&clock).live("v1", Stuck::new("hangs", at, &hanging));
-        let refused = std::thread::scope(|scope| {
-            let building = scope.spawn(|| builder.build().map(drop).unwrap_err());
-            wait_until("it hangs", || hanging.inside() == 1);
-            clock.advance(seconds(599));
-            assert!(!building.is_finished());
-            clock.advance(seconds(1));
-            building.join().unwrap()
-        });
+        let refused = until_given_up(&clock, &hanging, || builder.build().map(drop).unwrap_err());
         let BuildError::Live(StageError::Deadline { version, activity, after }) = &refused else {
             panic!("{refused}")
         };
@@ -651,18 +661,6 @@ mod starts {
         }
     }
 
-    /// Advances the clock until what is done beside is over.
-    fn is_given_up<T: Send>(clock: &Clock, hanging: &Hanging, work: impl FnOnce() -> T + Send) -> T {
-        std::thread::scope(|scope| {
-            let working = scope.spawn(work);
-            wait_until("it hangs", || hanging.inside() == 1);
-            clock.advance(seconds(599));
-            assert!(!working.is_finished());
-            clock.advance(seconds(1));
-            working.join().unwrap()
-        })
-    }
-
     /// Live that hangs is not live: the version retained answers, and an event says why.
     #[test]
     fn a_start_goes_on_without_a_version_that_it_remembers_and_that_hangs() {
@@ -675,7 +673,7 @@ mod starts {
             let (hanging, stop) = (Arc::new(Hanging::default()), AtomicBool::new(false));
             let _let_go = LetGo(&hanging, &stop);
             let builder = remembering(&clock, &folder.0, hangs_for_v2(at, &hanging));
-            let service = is_given_up(&clock, &hanging, || builder.build().unwrap());
+            let service = until_given_up(&clock, &hanging, || builder.build().unwrap());
             assert_eq!(service.live(), "v1");
             assert_eq!(*service.predict(&1.0).unwrap().output(), 0.1);
             let replaced =
@@ -706,7 +704,7 @@ mod starts {
             first.stage("v2", says("two", 0.9)).unwrap().promote().unwrap();
             first.close(Duration::MAX).unwrap();
 
-            is_given_up(&clock, &hanging, || second.tick());
+            until_given_up(&clock, &hanging, || second.tick());
             assert!(!second.status().standby);
             assert!(second.events().iter().any(|event| matches!(event.kind, EventKind::TookOver)));
             assert_eq!(second.live(), "v1");
