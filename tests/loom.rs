@@ -172,6 +172,37 @@ fn calls_of_several_candidates_are_never_more_than_there_is_room_for() {
     });
 }
 
+/// A candidate is alone, and then there is another; they have room for one call. One thread may have read the table from before.
+#[test]
+fn a_call_by_a_table_that_is_out_of_date_takes_no_room_of_those_that_came_since() {
+    loom::model(|| {
+        let calls = Arc::new([sync::InFlight::new(1), sync::InFlight::new(1)]);
+        let (inside, several) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+        let ask = |number: usize| {
+            let (calls, inside, several) = (Arc::clone(&calls), Arc::clone(&inside), Arc::clone(&several));
+            move || {
+                // The second one is in the newer table alone.
+                if number == 1 && several.load(Ordering::Acquire) == 0 {
+                    return;
+                }
+                let begun = calls[number].begin(0..1, 0, 7);
+                let begun = begun.filter(|_| {
+                    sync::InFlight::settle();
+                    several.load(Ordering::Acquire) == 0 || sync::InFlight::within(calls.iter(), 0..1, 1)
+                });
+                if begun.is_some() {
+                    assert_eq!(inside.fetch_add(1, Ordering::Relaxed), 0, "two have begun");
+                    // It hangs, as far as the other can tell.
+                    std::mem::forget(begun);
+                }
+            }
+        };
+        let threads = [loom::thread::spawn(ask(0)), loom::thread::spawn(ask(1))];
+        several.store(1, Ordering::Release);
+        threads.into_iter().for_each(|thread| thread.join().unwrap());
+    });
+}
+
 /// Requests record failures, each into a stripe; whoever makes the fifth in a row raises the flag. Once a request has
 /// seen it, no later one of the same thread is let through, and the tick sees it.
 #[test]

@@ -211,6 +211,13 @@ impl InFlight {
         }
     }
 
+    /// A call has just begun by a table that may be out of date. Whoever loads the table after this either finds a newer one, or has begun
+    /// where those who come by a newer one see it.
+    #[inline]
+    pub(crate) fn settle() {
+        fence(Ordering::SeqCst);
+    }
+
     /// Whether no more than `most` calls are under way in these places of all of these together. Whoever asks has begun one there, and
     /// gives it up where there are more: of several that begin at one time all may be told no, and never more than `most` yes.
     pub(crate) fn within<'a>(

@@ -17,7 +17,7 @@ use crate::base::chance::within;
 use crate::base::clock::{Reading, Timestamp};
 use crate::base::guarded::{Contained, guarded, let_all_go, let_go};
 use crate::base::share::{Share, scale};
-use crate::base::sync::Begun;
+use crate::base::sync::{Begun, InFlight};
 use crate::drift::watch::watch::Answered as Said;
 use crate::feedback::id::{Body, Flags, PredictionId, Seal};
 use crate::model::error::{ErrorKind, ModelError};
@@ -206,10 +206,11 @@ impl<I: ?Sized + 'static, O: 'static> Serving<I, O> {
             (None, None) => Err(NotCopied),
         };
         // First, so that nothing is copied in vain.
-        let (most, room) = self.calls_most(routing, arm);
+        let (most, room) = self.calls_most(arm);
         let place = Place::begin(&arm.version, most, lane(), self.clock.at(started));
         // It is asked on a thread of ours: threads of callers that are left in other versions are not wanted for it.
-        let place = place.filter(|_| room.is_none_or(|room| routing.on_trial_within(room, &[])));
+        let within = |room| self.has_room(arm, |now| now.on_trial_within(room, &[]));
+        let place = place.filter(|_| room.is_none_or(within));
         let returned: Result<_, NotCopied> = place.map_or(Ok(Returned::Full), |place| {
             let inputs = group.rows.iter().map(keep).collect::<Result<_, _>>()?;
             Ok(beside.ask(Errand { place, inputs, batch: group.batch, limit, started }))
@@ -265,19 +266,29 @@ impl<I: ?Sized + 'static, O: 'static> Serving<I, O> {
         Attempted { result: Err(error), ended: self.clock.reading() }
     }
 
-    /// How many calls of a candidate may be under way, and of all of them where there are others.
+    /// How many calls of a candidate may be under way, and of all of them where there are others; the second not where the host said a
+    /// number.
     #[inline]
-    fn calls_most(
-        &self,
-        routing: &Routing<Version<I, O>>,
-        arm: &Arm<Version<I, O>>,
-    ) -> (usize, Option<usize>) {
+    fn calls_most(&self, arm: &Arm<Version<I, O>>) -> (usize, Option<usize>) {
         if let Some(most) = self.calls_max {
             return (most, None);
         }
         // Relaxed: who reads it too early knows of no asynchronous handle yet, which nobody has asked then.
         let threads = self.threads.note(lane()).min(self.places.load(Ordering::Relaxed));
-        (bulkhead(arm.exposure.share, threads), routing.several.then(|| room(threads)))
+        (bulkhead(arm.exposure.share, threads), Some(room(threads)))
+    }
+
+    /// Whether a call that has just begun leaves live its part, by the table that is in force by now: who was held up on the way with an
+    /// older one knows nothing of candidates that came since, nor that this one was taken off.
+    #[inline]
+    fn has_room(
+        &self,
+        arm: &Arm<Version<I, O>>,
+        within: impl FnOnce(&Routing<Version<I, O>>) -> bool,
+    ) -> bool {
+        InFlight::settle();
+        let now = self.routing.load();
+        now.tries(&arm.version) && (!now.several || within(&now))
     }
 
     /// Begins a call of an arm. Where a candidate has as many under way as it may, live answers in its place, and the requests are
@@ -293,9 +304,10 @@ impl<I: ?Sized + 'static, O: 'static> Serving<I, O> {
         if !arm.on_trial() {
             return (arm, None);
         }
-        let (most, room) = self.calls_most(routing, arm);
+        let (most, room) = self.calls_most(arm);
         let begun = arm.version.begin_call(most, lane(), at);
-        match begun.filter(|_| room.is_none_or(|room| routing.on_trial_within(room, &routing.left))) {
+        let within = |room| self.has_room(arm, |now| now.on_trial_within(room, &now.left));
+        match begun.filter(|_| room.is_none_or(within)) {
             Some(begun) => (arm, Some(begun)),
             None => (self.crowded_out(routing, requests), None),
         }

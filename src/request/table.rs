@@ -170,6 +170,12 @@ impl<V: ?Sized> Routing<V> {
 }
 
 impl<I: ?Sized + 'static, O: 'static> Routing<Version<I, O>> {
+    /// Whether a version is on trial.
+    #[inline]
+    pub(crate) fn tries(&self, version: &Arc<Version<I, O>>) -> bool {
+        self.arms.iter().any(|arm| arm.on_trial() && Arc::ptr_eq(&arm.version, version))
+    }
+
     /// Whether candidates have no more than so many calls under way together with those that are `left` of others. Asked by whoever has
     /// just begun one, who gives it up where they have more.
     pub(crate) fn on_trial_within(&self, most: usize, left: &[Arc<InFlight>]) -> bool {
