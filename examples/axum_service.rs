@@ -285,7 +285,11 @@ fn built(options: &Options) -> Result<ModelHandle<Flight, f64>, Failed> {
         .task(Task::binary(|probability: &f64| *probability).kpi(Kpi::bounded("satisfaction", 0.0, 10.0)?))
         .labels(Labels::complete_after(options.hours(2)))
         .shadowing(Shadowing::new())
-        .inputs(Inputs::new().features(training, |flight: &Flight, cells| cells.push(flight.delay)))
+        .inputs(
+            Inputs::new()
+                .features(training, |flight: &Flight, cells| cells.push(flight.delay))
+                .segment(|flight| if flight.distance < 700.0 { "short haul" } else { "long haul" }),
+        )
         .drift(Drift::new().sample(1.0).window(WindowSize::Span(options.hours(5))))
         .threads(Threads::background().tick_every(Duration::from_millis(200)));
     if let Some(folder) = &options.state {
@@ -348,7 +352,8 @@ async fn serve(options: Options) -> Result<(), Failed> {
     let options = Arc::new(options);
     let building = Arc::clone(&options);
     let handle = tokio::task::spawn_blocking(move || built(&building)).await??;
-    let metrics = Prometheus::new([handle.operator().downgrade()]);
+    // By segment too: there are two, whose names anybody may know.
+    let metrics = Prometheus::new([handle.operator().by_segment().downgrade()]);
     let mut admin = Admin::new(Operators::new([handle.operator()])?).under("/switchback");
     // Without a token everything can be looked at there and nothing changed.
     if std::env::var_os("SWITCHBACK_TOKEN").is_some() {

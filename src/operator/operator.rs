@@ -24,6 +24,7 @@ pub struct Operator {
     name: Arc<str>,
     handle: Arc<dyn Operated>,
     actor: Option<Arc<str>>,
+    by_segment: bool,
 }
 
 impl<I: ?Sized + 'static, O: Send + 'static> ModelHandle<I, O> {
@@ -31,7 +32,7 @@ impl<I: ?Sized + 'static, O: Send + 'static> ModelHandle<I, O> {
     /// [acts](Self::acting_as).
     pub fn operator(&self) -> Operator {
         let (handle, actor) = (Arc::new(self.clone()), self.actor.clone());
-        Operator { name: self.name().into(), handle, actor }
+        Operator { name: self.name().into(), handle, actor, by_segment: false }
     }
 }
 
@@ -49,7 +50,16 @@ impl Operator {
 
     /// The same for whoever only looks: it keeps nothing alive.
     pub fn downgrade(&self) -> WeakOperator {
-        WeakOperator { name: Arc::clone(&self.name), handle: self.handle.downgrade() }
+        let Self { name, handle, by_segment, .. } = self;
+        WeakOperator { name: Arc::clone(name), handle: handle.downgrade(), by_segment: *by_segment }
+    }
+
+    /// The same, whose figures say of each rollout that runs what its units came to by
+    /// [segment](crate::options::Inputs::segment) too, for the first 64 by name. Not unless asked: each is six series, and the
+    /// names of segments are then known to whoever may scrape.
+    #[must_use = "it is the operator that is returned which has figures by segment"]
+    pub fn by_segment(&self) -> Self {
+        Self { by_segment: true, ..self.clone() }
     }
 
     /// See [`ModelHandle::status`].
@@ -215,7 +225,9 @@ impl Operator {
     }
 
     pub(crate) fn measured(&self) -> Measured {
-        self.handle.measured()
+        let mut measured = self.handle.measured();
+        measured.by_segment = self.by_segment;
+        measured
     }
 }
 
@@ -232,6 +244,7 @@ impl fmt::Debug for Operator {
 pub struct WeakOperator {
     name: Arc<str>,
     handle: Arc<dyn WeakOperated>,
+    by_segment: bool,
 }
 
 impl WeakOperator {
@@ -243,7 +256,8 @@ impl WeakOperator {
     /// The operator, as long as a handle of its name is held by somebody.
     pub fn upgrade(&self) -> Option<Operator> {
         let handle = self.handle.upgrade()?;
-        Some(Operator { name: Arc::clone(&self.name), handle, actor: None })
+        let Self { name, by_segment, .. } = self;
+        Some(Operator { name: Arc::clone(name), handle, actor: None, by_segment: *by_segment })
     }
 }
 

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use switchback::events::EventKind;
+use switchback::model::ModelError;
 use switchback::operator::figures::{DESCRIBED, Family, FigureKind, FigureValue, Unit};
 use switchback::operator::{Operator, OperatorError, Operators};
-use switchback::options::{Labels, Limits, Shadowing, Threads};
+use switchback::options::{Inputs, Labels, Limits, Shadowing, Threads};
 use switchback::{ModelHandle, Outcome, Phase, RollbackOutcome, closure, guard};
 
 use crate::common::*;
@@ -267,6 +268,68 @@ fn of_the_guards_of_a_rollout_the_first_sixteen_are_figures() {
     let first: BTreeSet<String> = said.iter().take(16).map(|evidence| evidence.guard.clone()).collect();
     assert_eq!(named("switchback_guard_verdict"), first);
     assert_eq!(named("switchback_guard_progress_ratio"), first);
+}
+
+/// Bug: in figures a call that hangs was one of some calls, however old, and a candidate that fails in one segment alone was a small
+/// rise of the whole. Cause: neither the age of calls nor segments left the status. Fix: the age always does, segments where asked.
+#[test]
+fn the_age_of_the_oldest_call_and_segments_where_asked_are_figures() {
+    let clock = clock();
+    let (sender, receiver) = std::sync::mpsc::channel::<()>();
+    let (entered, has_entered) = std::sync::mpsc::channel::<()>();
+    let receiver = std::sync::Mutex::new(receiver);
+    let candidate = switchback::closure("two@1", move |x: &f64| {
+        if *x == 7.0 {
+            entered.send(()).unwrap();
+            let _ = receiver.lock().unwrap().recv();
+        }
+        if *x < 0.0 { Err(ModelError::engine("no model of what is below 0")) } else { Ok(0.5) }
+    });
+    let late = builder(&clock)
+        .live("v1", says("one", 0.1))
+        .inputs(Inputs::new().segment(|x: &f64| if *x < 0.0 { "below" } else { "above" }))
+        .build()
+        .unwrap();
+    let rollout = late.stage("v2", candidate).unwrap().guard(guard::error_rate().at_most(0.9));
+    rollout.canary(0.5).unwrap();
+    for n in 0..200 {
+        late.predict(&if n % 20 == 0 { -1.0 } else { 1.0 }).unwrap();
+    }
+    let plain = late.operator();
+    let asked = plain.by_segment();
+    let families =
+        |operator: &switchback::operator::Operator| Operators::new([operator.clone()]).unwrap().figures();
+    let has = |families: &[Family], name: &str| families.iter().any(|family| family.name == name);
+    assert!(!has(&families(&plain), "switchback_segment_units"), "nobody asked");
+    let weak = asked.downgrade().upgrade().unwrap();
+    for operator in [&asked, &weak, &asked.acting_as("ada")] {
+        let families = families(operator);
+        let of = |name: &str, segment: &str, side: &str| {
+            value(&families, name, &[("version", "v2"), ("segment", segment), ("side", side)])
+        };
+        let told = rollout.status().unwrap().segments;
+        let below = told.iter().find(|figures| figures.segment == "below").unwrap();
+        assert!(below.candidate.units > 0 && below.live.units > 0);
+        assert_eq!(of("switchback_segment_units", "below", "candidate"), below.candidate.units as f64);
+        assert_eq!(of("switchback_segment_error_ratio", "below", "candidate"), 1.0);
+        assert_eq!(of("switchback_segment_error_ratio", "above", "candidate"), 0.0);
+        assert_eq!(of("switchback_segment_error_ratio", "below", "live"), 0.0);
+        assert!(!has(&families, "switchback_segment_accuracy_ratio"), "no truth is known");
+    }
+
+    let oldest = || value(&families(&plain), "switchback_oldest_call_seconds", &[("version", "v2")]);
+    assert_eq!(oldest(), 0.0);
+    assert_eq!(rollout.status().unwrap().phase, Phase::Canary);
+    let under_way = std::thread::scope(|scope| {
+        scope.spawn(|| while late.predict(&7.0).unwrap().version() == "v1" {});
+        has_entered.recv().unwrap();
+        clock.advance(seconds(3));
+        let under_way = oldest();
+        drop(sender);
+        under_way
+    });
+    assert_eq!(under_way, 3.0);
+    assert_eq!(oldest(), 0.0);
 }
 
 /// The table as it stands in the documentation.

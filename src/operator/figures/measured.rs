@@ -6,7 +6,7 @@ use crate::base::clock::Timestamp;
 use crate::handle::handle::ModelHandle;
 use crate::handle::status::{Role, RolloutStatus, Status, VersionStatus};
 use crate::rollout::guard::evidence::Evidence;
-use crate::stats::{LatencyHistogram, Window};
+use crate::stats::{LatencyHistogram, SegmentArm, Window};
 use crate::version::id::VersionId;
 
 /// Bounds of histograms: 1, 2.5 and 5 of each power of ten from a microsecond to half a second, then a second. From what a
@@ -40,6 +40,8 @@ pub(crate) struct Measured {
     latencies: Vec<(VersionId, LatencyHistogram, LatencyHistogram)>,
     /// Events by kind.
     pub(crate) events: Vec<(&'static str, u64)>,
+    /// Whether rollouts are shown by segment.
+    pub(crate) by_segment: bool,
     /// Requests from asynchronous code, where there is any.
     #[cfg(feature = "tokio")]
     pub(crate) aside: Option<crate::handle::aside::AsideCounts>,
@@ -53,6 +55,9 @@ const PAST_SHOWN: Duration = Duration::from_secs(3_600);
 
 /// Guards that are shown of one rollout: each has a label of its own.
 const GUARDS_MAX: usize = 16;
+
+/// Segments that are shown of one rollout, where they are: each has six series of its own.
+const SEGMENTS_SHOWN: usize = 64;
 
 impl Measured {
     pub(crate) fn of<I: ?Sized + 'static, O: 'static>(handle: &ModelHandle<I, O>) -> Self {
@@ -71,6 +76,7 @@ impl Measured {
             status,
             latencies,
             events,
+            by_segment: false,
             #[cfg(feature = "tokio")]
             aside: handle.inner.asides.counts(),
             #[cfg(feature = "fleet")]
@@ -93,6 +99,19 @@ impl Measured {
         self.rollouts().flat_map(|rollout| {
             let shown = rollout.evidence.iter().take(GUARDS_MAX);
             shown.map(|evidence| (rollout.version.as_str(), evidence))
+        })
+    }
+
+    /// The candidates that are on trial and live beside each, by segment, where that was asked for: the candidate, the segment,
+    /// whose, and what its units came to.
+    pub(crate) fn segments(&self) -> impl Iterator<Item = (&str, &str, &'static str, SegmentArm)> {
+        let rollouts = self.rollouts().filter(|_| self.by_segment);
+        rollouts.flat_map(|rollout| {
+            let shown = rollout.segments.iter().take(SEGMENTS_SHOWN);
+            shown.flat_map(|figures| {
+                let arms = [("candidate", figures.candidate), ("live", figures.live)];
+                arms.map(|(whose, arm)| (rollout.version.as_str(), &*figures.segment, whose, arm))
+            })
         })
     }
 

@@ -103,6 +103,19 @@ pub const DESCRIBED: &[Described] = &[
         },
     },
     Described {
+        name: "switchback_oldest_call_seconds",
+        help: "How long the oldest call of a candidate that has begun and not ended has been under way; 0 where there is none.",
+        kind: FigureKind::Gauge,
+        unit: Unit::Seconds,
+        labels: &["version"],
+        samples: |measured, samples| {
+            for rollout in measured.rollouts() {
+                let oldest = rollout.in_flight.oldest.unwrap_or_default();
+                samples.put([rollout.version.as_str()], oldest.as_secs_f64());
+            }
+        },
+    },
+    Described {
         name: "switchback_predict_duration_seconds",
         help: "How long requests of a version took, failures included, without those refused for their input.",
         kind: FigureKind::Histogram,
@@ -230,6 +243,43 @@ pub const DESCRIBED: &[Described] = &[
         unit: Unit::Ratio,
         labels: &["version", "guard", "side"],
         samples: guard_affected,
+    },
+    Described {
+        name: "switchback_segment_units",
+        help: "Units that a candidate, and live beside it, were asked in a segment, as evidence counts them. As all figures of segments \
+               where `Operator::by_segment` asks for them, and of the first 64 segments of a rollout.",
+        kind: FigureKind::Gauge,
+        unit: Unit::None,
+        labels: &["version", "segment", "side"],
+        samples: |measured, samples| {
+            for (version, segment, side, arm) in measured.segments() {
+                samples.count([version, segment, side], arm.units);
+            }
+        },
+    },
+    Described {
+        name: "switchback_segment_error_ratio",
+        help: "The share of those units that failed.",
+        kind: FigureKind::Gauge,
+        unit: Unit::Ratio,
+        labels: &["version", "segment", "side"],
+        samples: |measured, samples| {
+            for (version, segment, side, arm) in measured.segments() {
+                samples.put([version, segment, side], arm.error_rate().unwrap_or(f64::NAN));
+            }
+        },
+    },
+    Described {
+        name: "switchback_segment_accuracy_ratio",
+        help: "The share of right answers among those of the units whose truth is known.",
+        kind: FigureKind::Gauge,
+        unit: Unit::Ratio,
+        labels: &["version", "segment", "side"],
+        samples: |measured, samples| {
+            for (version, segment, side, arm) in measured.segments() {
+                samples.put([version, segment, side], arm.accuracy().unwrap_or(f64::NAN));
+            }
+        },
     },
     Described {
         name: "switchback_guard_verdict",
