@@ -13,7 +13,7 @@ use super::chores::CHORES_WAITING;
 use super::config::{Config, ConfigError, Told};
 use super::core::Core;
 #[cfg(feature = "fleet")]
-use super::fleet::{Joined, Membership};
+use super::fleet::{Joined, Membership, open_agreed};
 use super::handle::ModelHandle;
 use super::keeper::Keeping;
 #[cfg(feature = "fleet")]
@@ -610,6 +610,8 @@ impl<I: ?Sized + 'static, O: 'static> Builder<I, O> {
             threads,
             #[cfg(feature = "fleet")]
             fleet: joined.map(|joined| Membership::new(joined, process)),
+            #[cfg(feature = "fleet")]
+            open_agreed,
             ticking: Mutex::new(()),
             keeper,
             freed: os::ReturnFreeMemory,

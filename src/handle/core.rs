@@ -23,6 +23,8 @@ use crate::base::os;
 use crate::base::share::Share;
 use crate::control::control::Control;
 use crate::control::event::EventKind;
+#[cfg(feature = "fleet")]
+use crate::control::saved::SavedVersion;
 use crate::control::tick::Verdicts;
 use crate::model::activity::Activity;
 use crate::model::throttle::LoadThrottle;
@@ -73,6 +75,9 @@ pub(crate) struct Core<I: ?Sized, O> {
     /// The place in a fleet, where the handle is a member of one.
     #[cfg(feature = "fleet")]
     pub(crate) fleet: Option<super::fleet::Membership>,
+    /// Opens a version that a fleet has agreed on: what may be sent to another thread is known where a handle is built.
+    #[cfg(feature = "fleet")]
+    pub(crate) open_agreed: fn(&Arc<Self>, SavedVersion) -> Result<Arc<dyn AnyVersion>, String>,
     /// Who waits and runs, of requests from asynchronous code.
     #[cfg(feature = "tokio")]
     pub(crate) asides: super::aside::Asides,
@@ -121,7 +126,7 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
         Desk { router: &self.serving, joins: &self.serving.joins, now, since: now }
     }
 
-    pub(crate) fn tick(&self) {
+    pub(crate) fn tick(self: &Arc<Self>) {
         let Some(_ticking) = self.ticking.try_lock() else { return };
         let _span = self.traces.tick();
         self.take_over_if_free();

@@ -20,7 +20,7 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
 
     pub(crate) fn bring_to_fleet(&self, _: &Arc<dyn AnyVersion>) {}
 
-    pub(crate) fn step_in_fleet(&self) {}
+    pub(crate) fn step_in_fleet(self: &Arc<Self>) {}
 
     pub(crate) fn note_demands(&self, _: &Control, _: u64) {}
 

@@ -457,7 +457,7 @@ impl<I: ?Sized + 'static, O: 'static> ModelHandle<I, O> {
     ///
     /// A thread was still busy when `deadline` had passed; it ends when it is done.
     pub fn close(&self, deadline: Duration) -> Result<(), CloseError> {
-        let inner = &*self.inner;
+        let inner = &self.inner;
         let closed_before = self.change(|control| {
             let closed_before = std::mem::replace(&mut control.closed, true);
             if !closed_before {

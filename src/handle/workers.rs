@@ -226,7 +226,7 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
 }
 
 fn tick<I: ?Sized + 'static, O: 'static>(
-    inner: &Core<I, O>,
+    inner: &Arc<Core<I, O>>,
     stopped: &Receiver<()>,
     beat: &Beat,
     interval: Duration,

@@ -24,4 +24,4 @@ mod steps;
 
 pub(crate) use membership::{Joined, Membership};
 pub use status::{FleetEnds, FleetMember, FleetNotReady, FleetState, FleetStatus, MemberNotReady};
-pub(crate) use steps::run_fleet;
+pub(crate) use steps::{open_agreed, run_fleet};

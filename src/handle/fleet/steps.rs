@@ -17,7 +17,6 @@ use super::membership::{Agent, Aligned, BROUGHT, LIBRARY, Membership, NotAgreed,
 use super::status::{FleetState, FleetStatus};
 use crate::base::causes::told;
 use crate::base::clock::{Shift, Timestamp};
-use crate::base::guarded::guarded;
 use crate::control::adopt::{AfterCrash, Start};
 use crate::control::align::Agreed;
 use crate::control::control::Control;
@@ -36,7 +35,6 @@ use crate::handle::build_error::BuildError;
 use crate::handle::core::Core;
 use crate::model::identity::Identity;
 use crate::model::model::Model;
-use crate::model::throttle::LoadThrottle;
 use crate::rollout::phase::Phase;
 use crate::stats::figures::rolling::Windows;
 use crate::version::id::VersionId;
@@ -58,6 +56,16 @@ fn as_agreed<I: ?Sized + 'static, O: 'static>(
         "its identity here is {:?}, and {:?} was agreed on: all processes must open the same bytes under one name",
         version.identity, wanted.identity
     ))
+}
+
+/// Opens a version that others have agreed on, and waits for it: like what is staged on a thread of low priority, held back while live has
+/// trouble, and given up after a while.
+pub(crate) fn open_agreed<I: ?Sized + 'static, O: Send + 'static>(
+    core: &Arc<Core<I, O>>,
+    wanted: SavedVersion,
+) -> Result<Arc<dyn AnyVersion>, String> {
+    let (id, own) = (wanted.version, Arc::clone(core));
+    as_agreed(wanted, core.prepare_aside(id, move || own.opened(id)).map_err(told)?)
 }
 
 impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
@@ -210,10 +218,10 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
     }
 
     /// What is due now, by whoever ticks.
-    pub(crate) fn step_in_fleet(&self) {
+    pub(crate) fn step_in_fleet(self: &Arc<Self>) {
         if let Some(fleet) = self.fleet.as_ref().filter(|fleet| fleet.by_hand.load(Ordering::Relaxed)) {
             self.step(fleet, |wanted| {
-                let _ = fleet.opened.0.send((wanted, self.open(wanted)));
+                let _ = fleet.opened.0.send((wanted, (self.open_agreed)(self, wanted)));
             });
         }
     }
@@ -392,14 +400,6 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
         let source =
             source.ok_or_else(|| error("nobody knows where it is: say `.source(..)` at build".into()))?;
         source.open(id.as_str()).map_err(error)
-    }
-
-    /// Opens a version that others have agreed on, on this thread.
-    fn open(&self, wanted: SavedVersion) -> Result<Arc<dyn AnyVersion>, String> {
-        let id = wanted.version;
-        let loaded = guarded(|| self.load(id, || self.opened(id), &LoadThrottle::new()));
-        let loaded = loaded.map_err(|panicked| format!("it panicked: {}", panicked.message))?;
-        as_agreed(wanted, loaded.map_err(told)?)
     }
 
     /// Makes what is agreed on true here, and takes the lease that it gives.
@@ -637,11 +637,8 @@ where
     loop {
         let open = |wanted: SavedVersion| {
             let (core, opened) = (Arc::clone(inner), fleet.opened.0.clone());
-            // Like what is staged: on a thread of low priority, held back while live has trouble, and given up after a while.
             let open = move || {
-                let (id, own) = (wanted.version, Arc::clone(&core));
-                let loaded = core.prepare_aside(id, move || own.opened(id)).map_err(told);
-                let _ = opened.send((wanted, loaded.and_then(|version| as_agreed(wanted, version))));
+                let _ = opened.send((wanted, (core.open_agreed)(&core, wanted)));
             };
             let spawned = std::thread::Builder::new().name("switchback-open".into()).spawn(open);
             if let Err(error) = spawned {
@@ -666,6 +663,7 @@ mod tests {
     use crate::handle::handle::ModelHandle;
     use crate::handle::options::{Fleet, Threads};
     use crate::model::closure::closure;
+    use crate::model::throttle::LoadThrottle;
     use crate::{Clock, Rollout};
 
     fn member(clock: &Clock) -> ModelHandle<f64, f64> {

@@ -715,6 +715,62 @@ mod starts {
     }
 }
 
+#[cfg(feature = "fleet")]
+mod fleets {
+    use switchback::fleet::InMemory;
+    use switchback::options::Fleet;
+
+    use super::*;
+
+    /// Bug: a member of a fleet that its host ticks did not tick again after somebody else had staged a version whose code never returns
+    /// there. Cause: what is agreed on was opened and loaded on the thread that ticks. Fix: as what is staged, on a thread of its own, which
+    /// is given up after a while; here the others' candidate is not ready, and is tried again.
+    #[test]
+    fn a_member_that_its_host_ticks_goes_on_without_a_version_that_hangs() {
+        for at in [Activity::Opening, Activity::Loading] {
+            let (clock, hanging, stop) = (clock(), Arc::new(Hanging::default()), AtomicBool::new(false));
+            let _let_go = LetGo(&hanging, &stop);
+            let store = Arc::new(InMemory::new(clock.clone()));
+            let inside = Arc::clone(&hanging);
+            let member = |seed| {
+                let (fleet, hanging) = (Fleet::on(Arc::clone(&store)).seed(seed), Arc::clone(&inside));
+                let source = move |_: &str| {
+                    if at == Activity::Opening {
+                        let _ = hanging.ask();
+                        return Ok(Box::new(says("two", 0.9)) as Box<dyn Model<f64, f64>>);
+                    }
+                    let stuck: Box<dyn Model<f64, f64>> = Box::new(Stuck::new("two", at, &hanging));
+                    Ok(stuck)
+                };
+                builder(&clock).live("v1", says("one", 0.1)).source(source).fleet(fleet).build().unwrap()
+            };
+            let (first, second) = (member(1), member(2));
+            let pass = |member: &ModelHandle<f64, f64>, halves: u32| {
+                for _ in 0..halves {
+                    clock.advance(Duration::from_millis(500));
+                    member.tick();
+                }
+            };
+            pass(&first, 4);
+            pass(&second, 4);
+            let rollout = first.stage("v2", says("two", 0.9)).unwrap();
+            rollout.canary(0.5).unwrap();
+            clock.advance(Duration::from_millis(1_000));
+            until_given_up(&clock, &hanging, || second.tick());
+            assert_eq!(told_abandoned(&second), [("switchback-load".into(), false)]);
+            let not_ready = |event: &Arc<switchback::events::Event>| matches!(&event.kind, EventKind::NotReady { version, .. } if *version == *"v2");
+            assert!(second.events().iter().any(not_ready), "{:?}", second.events());
+            assert_eq!(second.predict(&0.5).unwrap().version(), "v1");
+            // It goes on with the others, here with what is taken off.
+            pass(&first, 1);
+            let _ = rollout.rollback("enough");
+            pass(&first, 2);
+            pass(&second, 4);
+            assert!(second.status().rollouts.iter().all(|rollout| rollout.phase.is_over()));
+        }
+    }
+}
+
 /// Bug: `cancel_staging` said true and changed nothing before the version's code came to its next step, which it may never do.
 /// Cause: whoever staged waited for that step. Fix: it waits no longer.
 #[test]
