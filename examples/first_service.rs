@@ -84,16 +84,9 @@ fn build(config: &Config) -> Result<(Late, Versions), Failed> {
 fn follow(late: &Late, mut versions: Versions) {
     let mut next = 0;
     loop {
-        match versions.poll() {
-            Ok(changes) => {
-                // The event `VersionRefused` tells it too, once for each reason.
-                for (change, error) in
-                    changes.iter().filter_map(|one| Some((&one.change, one.done.as_ref().err()?)))
-                {
-                    eprintln!("not tried: {change:?}: {error}");
-                }
-            }
-            Err(error) => eprintln!("the repository cannot be looked at: {error}"),
+        // What was tried, and what was refused and why, is told by events, once for each reason.
+        if let Err(error) = versions.poll() {
+            eprintln!("the repository cannot be looked at: {error}");
         }
         // With the feature `tracing` they are in the log without this.
         for event in late.events_since(next) {

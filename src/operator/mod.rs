@@ -41,6 +41,6 @@ pub use fleet::{
 };
 pub use operated::OperatorError;
 pub use operator::{Operator, WeakOperator};
-pub use operators::{NameTakenError, Operators};
+pub use operators::{NameTakenError, Operators, WeakOperators};
 #[cfg(feature = "prometheus")]
 pub use prometheus::{FiguresPage, Prometheus};

@@ -9,7 +9,7 @@ use super::figures::measured::Measured;
 use super::figures::{self, Family};
 #[cfg(feature = "metrics")]
 use super::metrics::Emitter;
-use super::operator::Operator;
+use super::operator::{Operator, WeakOperator};
 use crate::base::causes::debug_as_told;
 use crate::base::ordered::OrderedMap;
 
@@ -51,6 +51,28 @@ impl Operators {
         self.by_name.values()
     }
 
+    /// The same for whoever only looks, such as a timer: it keeps no handle alive.
+    ///
+    /// ```
+    /// use switchback::operator::Operators;
+    /// # use switchback::{ModelHandle, closure};
+    /// # use switchback::options::Threads;
+    /// # let late = ModelHandle::builder("late").live("v1", closure("half@1", |x: &f64| Ok(x / 2.0))).threads(Threads::manual()).build()?;
+    /// let models = Operators::new([late.operator()])?.downgrade();
+    /// assert_eq!(models.upgrade().iter().count(), 1);
+    /// // The threads and the weights go with the handle, whoever looked at it.
+    /// drop(late);
+    /// assert_eq!(models.upgrade().iter().count(), 0);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn downgrade(&self) -> WeakOperators {
+        WeakOperators {
+            operators: self.iter().map(Operator::downgrade).collect(),
+            #[cfg(feature = "metrics")]
+            emitter: Arc::clone(&self.emitter),
+        }
+    }
+
     /// Returns what is measured of all of them: see [`figures`].
     pub fn figures(&self) -> Vec<Family> {
         figures::of(self.iter())
@@ -78,11 +100,31 @@ impl Operators {
     ///
     /// The facade cannot forget a series. One whose version is gone is set for the last time: what says something (`_info`) to 0,
     /// other gauges to NaN. Give the exporter an `idle_timeout`, so that it forgets them. The operators keep their handles
-    /// alive: a task that emits ends before the handles are to.
+    /// alive: a timer has [those that do not](Self::downgrade), and emits by `models.upgrade().emit_metrics()`.
     #[cfg(feature = "metrics")]
     pub fn emit_metrics(&self) {
         let measured: Vec<Measured> = self.iter().map(Operator::measured).collect();
         self.emitter.emit(&measured);
+    }
+}
+
+/// [`Operators`] for whoever only looks. Clones are the same handles.
+#[derive(Debug, Clone, Default)]
+pub struct WeakOperators {
+    operators: Arc<[WeakOperator]>,
+    #[cfg(feature = "metrics")]
+    emitter: Arc<Emitter>,
+}
+
+impl WeakOperators {
+    /// Those whose handles are still held by somebody, for as long as they are needed.
+    pub fn upgrade(&self) -> Operators {
+        let held = self.operators.iter().filter_map(WeakOperator::upgrade);
+        Operators {
+            by_name: Arc::new(held.map(|operator| (operator.name().to_owned(), operator)).collect()),
+            #[cfg(feature = "metrics")]
+            emitter: Arc::clone(&self.emitter),
+        }
     }
 }
 

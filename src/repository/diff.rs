@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use serde::Serialize;
 use sha2::{Digest, Sha256};
 
 use super::contract::{Feature, TensorSpec};
@@ -13,7 +14,7 @@ use crate::base::ordered::OrderedMap;
 use crate::base::text::hex;
 
 /// The difference between two versions, from the first to the second.
-#[derive(Debug, Clone, PartialEq, Default)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize)]
 #[non_exhaustive]
 pub struct Difference {
     /// Features, by name.
@@ -29,7 +30,7 @@ pub struct Difference {
 }
 
 /// The values that two versions have under one name, where they differ.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct Differing<T> {
     /// The name.

@@ -179,6 +179,15 @@ fn a_recorder_of_the_hosts_is_told_what_is_measured() {
     assert_eq!(recorder.gauge(&role), 0.0);
     assert!(recorder.gauge("switchback_traffic_ratio{model=late,version=v2}").is_nan());
     assert_eq!(recorder.gauge("switchback_traffic_ratio{model=late,version=v1}"), 1.0);
-    // Whoever keeps the operators keeps the handle.
+    // Whoever keeps the operators keeps the handle; a timer keeps what does not.
     recorder.again.lock().take();
+    let registered = recorder.registered.load(Ordering::Relaxed);
+    let timer = models.downgrade();
+    drop(models);
+    metrics::with_local_recorder(&recorder, || timer.upgrade().emit_metrics());
+    assert_eq!(recorder.gauge("switchback_traffic_ratio{model=late,version=v1}"), 1.0);
+    assert_eq!(recorder.registered.load(Ordering::Relaxed), registered, "the series are those of before");
+    drop((rollout, late));
+    metrics::with_local_recorder(&recorder, || timer.upgrade().emit_metrics());
+    assert!(recorder.gauge("switchback_traffic_ratio{model=late,version=v1}").is_nan());
 }

@@ -155,10 +155,10 @@ impl Command {
             }
             Self::Diff { folder, model, before, after } => {
                 let difference = Repository::open(folder)?.diff(&model, &before, &after)?;
-                let text = difference.to_string();
                 if out.json {
-                    return Ok(out.value(&text.lines().collect::<Vec<_>>())?);
+                    return Ok(out.value(&difference)?);
                 }
+                let text = difference.to_string();
                 if difference.is_empty() {
                     out.line("no difference")?;
                 }

@@ -144,7 +144,13 @@ fn a_difference_says_what_changed() {
     models.publish(Draft::new(first).file("model.onnx", MODEL).file("old.txt", MODEL)).unwrap();
     let gather = "tests/models/gather.onnx";
     models.publish(Draft::new(second).file("model.onnx", gather).file("new.txt", gather)).unwrap();
-    let difference = models.diff("late", "1", "latest").unwrap().to_string();
+    let difference = models.diff("late", "1", "latest").unwrap();
+    // For programs: what was and what is, each by its own name and not in a sentence.
+    let written = serde_json::to_value(&difference).unwrap();
+    assert_eq!(written["metrics"], serde_json::json!([{"name": "accuracy", "before": 0.5, "after": 0.75}]));
+    assert_eq!(written["features"][0]["before"]["unit"], "min");
+    assert_eq!(written["files"].as_array().unwrap().len(), 3);
+    let difference = difference.to_string();
     // What a model takes and gives is read from its file where models can be.
     let tensors = if cfg!(feature = "onnx") {
         "inputs: x: f32[?, 3] -> x: i64[?]\noutputs: y: f32[?, 1] -> y: f32[?]\n"
