@@ -7,6 +7,7 @@
 //! It serves one model, `same`, which answers what it is asked, of every type that the protocol has; or, with `--model FILE`, the one
 //! in an ONNX file. With `--canary` half of the requests, or of the users, are answered by a second version of the first. `parameters.key`
 //! keeps a user on a version; the answer says which version it was, and has the prediction's id.
+//! The health protocol of gRPC (`grpc.health.v1`), which the probes of Kubernetes speak, is answered by the handle's readiness.
 //! What turned out to be true comes back with that id by the service's own way, or over HTTP as in `open_inference`: the
 //! protocol has no call for it. Versions are tried and promoted by code, so a client can neither load nor unload one, nor ask a
 //! version that is not live: its traffic would not be randomised.
@@ -14,19 +15,25 @@
 mod messages;
 
 use std::error::Error;
+use std::time::Duration;
 
 use lexopt::ValueExt;
 use serde_json::json;
 use switchback::model::ModelError;
 use switchback::model::onnx::{OnnxModel, Tensors};
 use switchback::oip::{model_metadata, repository_index, server_metadata};
+use switchback::operator::WeakOperator;
 use switchback::{ModelHandle, PredictError, Task, closure};
 use tonic::codec::CompressionEncoding;
 use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
 use tonic::{Request, Response, Status};
+use tonic_health::ServingStatus;
+use tonic_health::server::{HealthReporter, health_reporter};
 
-use inference::grpc_inference_service_server::{GrpcInferenceService, GrpcInferenceServiceServer};
+use inference::grpc_inference_service_server::{
+    GrpcInferenceService, GrpcInferenceServiceServer, SERVICE_NAME,
+};
 use inference::{
     ModelInferRequest, ModelInferResponse, ModelMetadataRequest, ModelMetadataResponse, ModelReadyRequest,
     ModelReadyResponse, RepositoryIndexRequest, RepositoryIndexResponse, ServerLiveRequest,
@@ -70,11 +77,30 @@ async fn main() -> Result<(), Box<dyn Error>> {
     if canary {
         handle.stage("v2", closure("same@2.0", same))?.canary(0.5)?;
     }
+    let (reporter, health) = health_reporter();
+    tokio::spawn(reported(reporter, handle.operator().downgrade()));
     let service = Service { handle };
     let listener = tokio::net::TcpListener::bind(("127.0.0.1", port)).await?;
     println!("ready on {}", listener.local_addr()?);
     let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
-    Ok(Server::builder().add_service(server(service)).serve_with_incoming(incoming).await?)
+    let both = Server::builder().add_service(health).add_service(server(service));
+    Ok(both.serve_with_incoming(incoming).await?)
+}
+
+/// Says whether the handle is ready whenever that has changed, of the server and of its service, as long as there is a handle.
+async fn reported(reporter: HealthReporter, handle: WeakOperator) {
+    let mut every = tokio::time::interval(Duration::from_secs(1));
+    let mut told = None;
+    loop {
+        every.tick().await;
+        let Some(ready) = handle.upgrade().map(|operator| operator.readiness().ready) else { return };
+        if told.replace(ready) != Some(ready) {
+            let status = if ready { ServingStatus::Serving } else { ServingStatus::NotServing };
+            for name in ["", SERVICE_NAME] {
+                reporter.set_service_status(name, status).await;
+            }
+        }
+    }
 }
 
 fn same(asked: &Tensors) -> Result<Tensors, ModelError> {
