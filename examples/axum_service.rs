@@ -20,14 +20,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::error_handling::HandleErrorLayer;
-use axum::extract::{FromRequestParts, Path, Request, State};
+use axum::extract::{FromRequestParts, Path, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{any, get, post};
+use axum::routing::{get, post};
 use axum::{Json, Router};
 use serde::{Deserialize, Serialize};
-use switchback::admin::{Admin, Bearer};
+use switchback::admin::{Admin, AdminService, Bearer};
 use switchback::asynchronous::{AsyncError, AsyncHandle};
 use switchback::drift::{Cell, Drift, ReferenceProfile, WindowSize};
 use switchback::model::{Identity, ModelError};
@@ -102,7 +102,6 @@ impl Lifecycle for Table {
 struct Service {
     late: AsyncHandle<Flight, f64>,
     metrics: Prometheus,
-    admin: Admin,
 }
 
 /// Whose request it is: the same user is answered by the same version.
@@ -190,21 +189,6 @@ async fn metrics(State(Service { metrics, .. }): State<Service>, headers: Header
     ([(header::CONTENT_TYPE, page.content_type)], page.body).into_response()
 }
 
-/// Pages and changes for those who operate it; only those who have the token change anything.
-async fn operate(State(Service { admin, .. }): State<Service>, request: Request) -> Response {
-    let (parts, body) = request.into_parts();
-    // One more than it takes, so that it says itself what is too much.
-    let Ok(body) = axum::body::to_bytes(body, Admin::BODY_MAX + 1).await else {
-        return StatusCode::PAYLOAD_TOO_LARGE.into_response();
-    };
-    // A page about a rollout takes some milliseconds.
-    let answer = move || admin.respond(axum::http::Request::from_parts(parts, body));
-    match tokio::task::spawn_blocking(answer).await {
-        Ok(answer) => answer.map(Into::into),
-        Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
-    }
-}
-
 /// Whether callers are to be sent here. Nothing that is wrong with a model is in it: that would be so on every replica.
 async fn ready(State(Service { late, .. }): State<Service>) -> Response {
     let readiness = late.handle().readiness();
@@ -220,7 +204,8 @@ async fn events(State(Service { late, .. }): State<Service>) -> Response {
     Json(late.handle().events().iter().map(ToString::to_string).collect::<Vec<_>>()).into_response()
 }
 
-fn router(service: Service) -> Router {
+/// Pages and changes for those who operate it are `admin`'s; only those who have the token change anything.
+fn router(service: Service, admin: AdminService) -> Router {
     // The model has a queue of its own; this bounds what is being read and written around it.
     let shed = ServiceBuilder::new()
         .layer(HandleErrorLayer::new(|_| async { overloaded() }))
@@ -235,8 +220,8 @@ fn router(service: Service) -> Router {
         .route("/live", get(|| async { "alive" }))
         .route("/status", get(status))
         .route("/events", get(events))
-        .route("/switchback/", any(operate))
-        .route("/switchback/{*path}", any(operate))
+        .route_service("/switchback/", admin.clone())
+        .route_service("/switchback/{*path}", admin)
         .with_state(service)
 }
 
@@ -373,8 +358,8 @@ async fn serve(options: Options) -> Result<(), Failed> {
         tokio::time::sleep(drain).await;
         let _ = closed.send(());
     };
-    let serving =
-        axum::serve(listener, router(Service { late, metrics, admin })).with_graceful_shutdown(ending);
+    let serving = axum::serve(listener, router(Service { late, metrics }, admin.service()))
+        .with_graceful_shutdown(ending);
     tokio::select! {
         served = serving => served?,
         // A client that neither asks nor leaves does not keep the process.

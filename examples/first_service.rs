@@ -11,10 +11,10 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::{Path, Request, State};
+use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{any, get, post};
+use axum::routing::{get, post};
 use axum::{Json, Router};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -102,7 +102,6 @@ fn follow(late: &Late, mut versions: Versions) {
 struct Service {
     late: AsyncHandle<Flight, f32>,
     metrics: Prometheus,
-    admin: Admin,
 }
 
 async fn predict(
@@ -149,21 +148,6 @@ async fn metrics(State(service): State<Service>, headers: HeaderMap) -> Response
     ([(header::CONTENT_TYPE, page.content_type)], page.body).into_response()
 }
 
-/// Pages for everybody who reaches them, changes for whoever has the token.
-async fn operate(State(service): State<Service>, request: Request) -> Response {
-    let (head, body) = request.into_parts();
-    // One more than it takes, so that it says itself what is too much.
-    let Ok(body) = axum::body::to_bytes(body, Admin::BODY_MAX + 1).await else {
-        return StatusCode::PAYLOAD_TOO_LARGE.into_response();
-    };
-    // A page about a rollout takes some milliseconds: not on a thread that serves requests.
-    let respond = move || service.admin.respond(Request::from_parts(head, body));
-    match tokio::task::spawn_blocking(respond).await {
-        Ok(response) => response.map(axum::body::Body::from),
-        Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
-    }
-}
-
 async fn serve(config: Config) -> Result<(), Failed> {
     // Before anything that takes long: a signal during the start ends the process in order too.
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
@@ -174,8 +158,9 @@ async fn serve(config: Config) -> Result<(), Failed> {
     let service = Service {
         late: late.clone().into_async(Async::new())?,
         metrics: Prometheus::new([late.operator().downgrade()]),
-        admin: Admin::new(Operators::new([late.operator()])?).under("/switchback").changes(token),
     };
+    // Pages for everybody who reaches them, changes for whoever has the token.
+    let admin = Admin::new(Operators::new([late.operator()])?).under("/switchback").changes(token).service();
     let followed = late.clone();
     std::thread::spawn(move || follow(&followed, versions));
     let router = Router::new()
@@ -183,9 +168,9 @@ async fn serve(config: Config) -> Result<(), Failed> {
         .route("/feedback/{id}", post(feedback))
         .route("/ready", get(ready))
         .route("/metrics", get(metrics))
-        .route("/switchback", any(operate))
-        .route("/switchback/", any(operate)) // `{*path}` is never empty
-        .route("/switchback/{*path}", any(operate))
+        .route_service("/switchback", admin.clone())
+        .route_service("/switchback/", admin.clone()) // `{*path}` is never empty
+        .route_service("/switchback/{*path}", admin)
         .with_state(service);
 
     let draining = late.clone();

@@ -15,32 +15,7 @@
 //! ```
 //!
 //! It speaks the types of the crate `http` and opens no port: [`Admin::respond`] is a function from a request to a response, so it
-//! fits into axum, hyper or whatever else the host has. In axum, on a thread that may block, since some pages take milliseconds:
-//!
-//! ```
-//! use axum::extract::{Request, State};
-//! use axum::http::StatusCode;
-//! use axum::response::{IntoResponse, Response};
-//! use axum::routing::{Router, any};
-//! use switchback::admin::Admin;
-//!
-//! async fn operate(State(admin): State<Admin>, request: Request) -> Response {
-//!     let (head, body) = request.into_parts();
-//!     let Ok(body) = axum::body::to_bytes(body, Admin::BODY_MAX + 1).await else {
-//!         return StatusCode::PAYLOAD_TOO_LARGE.into_response();
-//!     };
-//!     match tokio::task::spawn_blocking(move || admin.respond(Request::from_parts(head, body))).await {
-//!         Ok(response) => response.map(axum::body::Body::from),
-//!         Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
-//!     }
-//! }
-//!
-//! fn router(admin: Admin) -> Router {
-//!     let routes = ["/switchback", "/switchback/", "/switchback/{*path}"]; // the last is never without a path
-//!     let router = routes.iter().fold(Router::new(), |router, path| router.route(path, any(operate)));
-//!     router.with_state(admin.under("/switchback"))
-//! }
-//! ```
+//! fits into whatever the host has; with the feature `tokio`, `Admin::service` is what routers such as axum's take.
 //!
 //! | request | answer |
 //! |---|---|
@@ -70,7 +45,11 @@ pub(crate) mod answer;
 pub(crate) mod authority;
 pub(crate) mod change;
 pub(crate) mod path;
+#[cfg(feature = "tokio")]
+pub(crate) mod service;
 pub(crate) mod view;
 
 pub use admin::Admin;
 pub use authority::{Actor, Authority, AuthorizationError, Bearer, BearerError};
+#[cfg(feature = "tokio")]
+pub use service::{AdminBody, AdminService};

@@ -40,6 +40,10 @@ use crate::version::priority::LoadPriority;
 /// The thread on which versions are freed.
 const FREER: &str = "switchback-free";
 
+/// What opens a version that a fleet has agreed on.
+#[cfg(feature = "fleet")]
+pub(crate) type OpenAgreed<I, O> = fn(&Arc<Core<I, O>>, SavedVersion) -> Result<Arc<dyn AnyVersion>, String>;
+
 /// The state that all clones of a handle share.
 pub(crate) struct Core<I: ?Sized, O> {
     pub(crate) serving: Serving<I, O>,
@@ -77,7 +81,7 @@ pub(crate) struct Core<I: ?Sized, O> {
     pub(crate) fleet: Option<super::fleet::Membership>,
     /// Opens a version that a fleet has agreed on: what may be sent to another thread is known where a handle is built.
     #[cfg(feature = "fleet")]
-    pub(crate) open_agreed: fn(&Arc<Self>, SavedVersion) -> Result<Arc<dyn AnyVersion>, String>,
+    pub(crate) open_agreed: OpenAgreed<I, O>,
     /// Who waits and runs, of requests from asynchronous code.
     #[cfg(feature = "tokio")]
     pub(crate) asides: super::aside::Asides,

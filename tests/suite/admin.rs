@@ -449,3 +449,109 @@ fn a_page_and_a_report_say_the_step_of_the_plan_and_why_it_is_paused() {
     rollout.resume().unwrap();
     assert_eq!(rollout.status().unwrap().pause_reason, None);
 }
+
+/// As a router calls it: bodies come in pieces, may be without end or break off, and nobody who serves is kept waiting.
+#[cfg(feature = "tokio")]
+mod as_a_service {
+    use std::pin::Pin;
+    use std::task::{Context, Poll, Waker};
+
+    use axum::body::{Body, Bytes};
+    use http_body::{Body as _, Frame};
+    use switchback::admin::AdminBody;
+    use tower::{Service as _, ServiceExt};
+
+    use super::*;
+
+    /// Pieces of a body: as many as are asked for, of so many bytes, and how it ends.
+    struct Pieces {
+        left: usize,
+        bytes: usize,
+        breaks_off: bool,
+        asked: std::sync::Arc<std::sync::atomic::AtomicUsize>,
+    }
+
+    impl http_body::Body for Pieces {
+        type Data = Bytes;
+        type Error = std::io::Error;
+
+        fn poll_frame(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+        ) -> Poll<Option<std::io::Result<Frame<Bytes>>>> {
+            self.asked.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+            if self.left == 0 {
+                return Poll::Ready(self.breaks_off.then(|| Err(std::io::ErrorKind::ConnectionReset.into())));
+            }
+            self.left -= 1;
+            Poll::Ready(Some(Ok(Frame::data(vec![b' '; self.bytes].into()))))
+        }
+    }
+
+    async fn answered(response: Response<AdminBody>) -> (StatusCode, Vec<u8>) {
+        let (parts, body) = response.into_parts();
+        let exact = body.size_hint().exact().unwrap();
+        let bytes = axum::body::to_bytes(Body::new(body), usize::MAX).await.unwrap();
+        assert_eq!(bytes.len() as u64, exact);
+        (parts.status, bytes.to_vec())
+    }
+
+    fn change<B>(body: B) -> Request<B> {
+        let request = Request::post("/switchback/late/freeze")
+            .header("host", "ops.example")
+            .header(CONTENT_TYPE, "application/json")
+            .header("authorization", format!("Bearer {TOKEN}"))
+            .header("switchback-actor", "ada");
+        request.body(body).unwrap()
+    }
+
+    #[tokio::test]
+    async fn it_answers_what_the_function_answers_whatever_the_body_is_made_of() {
+        let clock = clock();
+        let late = service(&clock);
+        let admin = admin(&late).under("/switchback");
+        let tower = admin.service();
+        let look = || Request::get("/switchback/late").header(ACCEPT, "application/json");
+        let plain = admin.respond(look().body(Vec::new()).unwrap());
+        let response = tower.clone().oneshot(look().body(Body::empty()).unwrap()).await.unwrap();
+        assert_eq!(response.headers(), plain.headers());
+        assert_eq!(answered(response).await, (StatusCode::OK, plain.into_body()));
+
+        let reason = json!({"reason": "quarter end"}).to_string();
+        let response = tower.clone().oneshot(change(Body::from(reason))).await.unwrap();
+        assert_eq!(answered(response).await.0, StatusCode::OK);
+        assert!(late.status().frozen.is_some());
+        late.unfreeze();
+
+        let asked = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
+        let pieces = |left, bytes, breaks_off| Pieces { left, bytes, breaks_off, asked: asked.clone() };
+        // Without an end: no more of it is read than shows that it is too much.
+        let response = tower.clone().oneshot(change(pieces(usize::MAX, 1_000, false))).await.unwrap();
+        assert_eq!(answered(response).await.0, StatusCode::PAYLOAD_TOO_LARGE);
+        assert_eq!(asked.swap(0, std::sync::atomic::Ordering::SeqCst), Admin::BODY_MAX / 1_000 + 1);
+        // In one piece, too.
+        let response = tower.clone().oneshot(change(pieces(1, 10_000_000, false))).await.unwrap();
+        assert_eq!(answered(response).await.0, StatusCode::PAYLOAD_TOO_LARGE);
+        let response = tower.clone().oneshot(change(pieces(3, 10, true))).await.unwrap();
+        let (status, body) = answered(response).await;
+        assert_eq!(status, StatusCode::BAD_REQUEST);
+        assert!(String::from_utf8(body).unwrap().contains("the body did not come whole"));
+        assert!(late.status().frozen.is_none());
+
+        // As a route of a router's.
+        let router = axum::Router::new().route_service("/switchback/{*path}", tower);
+        let response = router.oneshot(look().body(Body::empty()).unwrap()).await.unwrap();
+        assert_eq!(response.status(), StatusCode::OK);
+    }
+
+    #[test]
+    fn outside_of_a_runtime_it_says_so() {
+        let late = service(&clock());
+        let asked = Request::get("/late").body(Body::empty()).unwrap();
+        let mut answer = std::pin::pin!(admin(&late).service().call(asked));
+        let Poll::Ready(answer) = answer.as_mut().poll(&mut Context::from_waker(Waker::noop())) else {
+            panic!("it waits, and for nothing")
+        };
+        assert_eq!(answer.unwrap().status(), StatusCode::INTERNAL_SERVER_ERROR);
+    }
+}
