@@ -42,7 +42,7 @@ pub struct AdminService {
 }
 
 /// The body of an answer: whole, in one piece.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub struct AdminBody(Bytes);
 
 impl<B> Service<Request<B>> for AdminService
@@ -61,7 +61,7 @@ where
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let admin = self.admin.clone();
         Box::pin(async move {
-            let failed = |status, why| Answer::refused(status, why).into_response().map(AdminBody::from);
+            let failed = |status, why| whole(Answer::refused(status, why).into_response());
             let (parts, body) = request.into_parts();
             let Some(body) = collected(body).await else {
                 return Ok(failed(StatusCode::BAD_REQUEST, "the body did not come whole"));
@@ -69,12 +69,12 @@ where
             let Ok(runtime) = Handle::try_current() else {
                 return Ok(failed(StatusCode::INTERNAL_SERVER_ERROR, "there is no runtime of tokio's here"));
             };
-            let answer = move || admin.respond(Request::from_parts(parts, body)).map(AdminBody::from);
+            let answer = move || whole(admin.respond(Request::from_parts(parts, body)));
             let answered = runtime.spawn_blocking(answer).await;
             Ok(answered.unwrap_or_else(|_| {
                 failed(
                     StatusCode::INTERNAL_SERVER_ERROR,
-                    "what was asked was not done: the service ends, or its code panicked",
+                    "nobody knows whether it was done: the runtime ends, or code of the service's panicked",
                 )
             }))
         })
@@ -102,10 +102,8 @@ async fn collected<B: Body>(body: B) -> Option<Vec<u8>> {
     Some(bytes)
 }
 
-impl From<Vec<u8>> for AdminBody {
-    fn from(bytes: Vec<u8>) -> Self {
-        Self(bytes.into())
-    }
+fn whole(response: Response<Vec<u8>>) -> Response<AdminBody> {
+    response.map(|bytes| AdminBody(bytes.into()))
 }
 
 impl Body for AdminBody {
