@@ -84,7 +84,7 @@ fn build(config: &Config) -> Result<(Late, Versions), Failed> {
 fn follow(late: &Late, mut versions: Versions) {
     let mut next = 0;
     loop {
-        // What was tried, and what was refused and why, is told by events, once for each reason.
+        // What is tried, and what is refused and why, is told by events, once for each reason; who looks on tries nothing.
         if let Err(error) = versions.poll() {
             eprintln!("the repository cannot be looked at: {error}");
         }

@@ -133,8 +133,8 @@ impl Limits {
     }
 
     /// How long [`stage`](crate::ModelHandle::stage) and [`build`](crate::Builder::build) wait until a version is ready, from opening it to
-    /// its last check, each one that a start or a take-over remembers too, and how
-    /// long a retained version may take to be woken, or for a step of its upkeep. Then it is given up: `stage` returns
+    /// its last check, each one that a start or a take-over remembers too, and what a fleet has agreed on, for which a host that ticks by
+    /// hand waits on that tick; and how long a retained version may take to be woken, or for a step of its upkeep. Then it is given up: `stage` returns
     /// [`StageError::Deadline`](crate::StageError::Deadline), which says what the version was doing, its name is free again, and
     /// the thread that its code keeps is [left behind](crate::status::ThreadStatus::abandoned).
     ///

@@ -8,7 +8,7 @@ use crate::model::error::ErrorKind;
 use crate::rollout::guard::affected::{Affected, AffectedUnits};
 use crate::rollout::guard::verdict::Verdict;
 use crate::rollout::phase::Phase;
-use crate::stats::{ArmFigures, Metric};
+use crate::stats::{ArmFigures, Metric, SegmentArm};
 
 /// Every figure that there is.
 pub const DESCRIBED: &[Described] = &[
@@ -251,11 +251,7 @@ pub const DESCRIBED: &[Described] = &[
         kind: FigureKind::Gauge,
         unit: Unit::None,
         labels: &["version", "segment", "side"],
-        samples: |measured, samples| {
-            for (version, segment, side, arm) in measured.segments() {
-                samples.count([version, segment, side], arm.units);
-            }
-        },
+        samples: |measured, samples| segments(measured, samples, |arm| Some(arm.units as f64)),
     },
     Described {
         name: "switchback_segment_error_ratio",
@@ -263,11 +259,7 @@ pub const DESCRIBED: &[Described] = &[
         kind: FigureKind::Gauge,
         unit: Unit::Ratio,
         labels: &["version", "segment", "side"],
-        samples: |measured, samples| {
-            for (version, segment, side, arm) in measured.segments() {
-                samples.put([version, segment, side], arm.error_rate().unwrap_or(f64::NAN));
-            }
-        },
+        samples: |measured, samples| segments(measured, samples, SegmentArm::error_rate),
     },
     Described {
         name: "switchback_segment_accuracy_ratio",
@@ -275,11 +267,7 @@ pub const DESCRIBED: &[Described] = &[
         kind: FigureKind::Gauge,
         unit: Unit::Ratio,
         labels: &["version", "segment", "side"],
-        samples: |measured, samples| {
-            for (version, segment, side, arm) in measured.segments() {
-                samples.put([version, segment, side], arm.accuracy().unwrap_or(f64::NAN));
-            }
-        },
+        samples: |measured, samples| segments(measured, samples, SegmentArm::accuracy),
     },
     Described {
         name: "switchback_guard_verdict",
@@ -623,6 +611,15 @@ pub const DESCRIBED: &[Described] = &[
 fn each(measured: &Measured, mut of: impl FnMut(&str, &ArmFigures)) {
     for version in measured.versions() {
         of(version.version.as_str(), &version.total);
+    }
+}
+
+/// A figure of each segment's arms, where it is known.
+fn segments(measured: &Measured, samples: &mut Samples, of: fn(&SegmentArm) -> Option<f64>) {
+    for (version, segment, side, arm) in measured.segments() {
+        if let Some(value) = of(&arm) {
+            samples.put([version, segment, side], value);
+        }
     }
 }
 
