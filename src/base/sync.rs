@@ -204,6 +204,15 @@ impl InFlight {
         })
     }
 
+    /// Whether one of these places is free: a call that began now would have it. The first is looked at first, which is free as a rule.
+    #[inline]
+    pub(crate) fn has_free(&self, range: std::ops::Range<usize>) -> bool {
+        // Relaxed, as in `take`, whose answer it tells: of the same places, at the same moment of a request.
+        self.began
+            .get(range)
+            .is_some_and(|places| places.iter().any(|place| place.load(Ordering::Relaxed) == 0))
+    }
+
     /// Ends the call in a place.
     pub(crate) fn end(&self, place: usize) {
         if let Some(place) = self.began.get(place) {

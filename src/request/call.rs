@@ -292,7 +292,8 @@ impl<I: ?Sized + 'static, O: 'static> Serving<I, O> {
     }
 
     /// Begins a call of an arm. Where a candidate has as many under way as it may, live answers in its place, and the requests are
-    /// evidence of nothing, like all that is withheld. Live pays nothing.
+    /// evidence of nothing, like all that is withheld. Live pays nothing but, while a candidate answers callers, a look at whether there
+    /// would have been room for it.
     #[inline]
     fn begin<'a>(
         &self,
@@ -302,7 +303,7 @@ impl<I: ?Sized + 'static, O: 'static> Serving<I, O> {
         requests: usize,
     ) -> (&'a Arm<Version<I, O>>, Option<Begun<'a>>) {
         if !arm.on_trial() {
-            return (arm, None);
+            return (self.counted_by_one_rule(routing, arm), None);
         }
         let (most, room) = self.calls_most(arm);
         let begun = arm.version.begin_call(most, lane(), at);
@@ -311,6 +312,27 @@ impl<I: ?Sized + 'static, O: 'static> Serving<I, O> {
             Some(begun) => (arm, Some(begun)),
             None => (self.crowded_out(routing, requests), None),
         }
+    }
+
+    /// The arm in which a request of live's counts: as one of the candidate's would at this moment. Where that would be crowded out and be
+    /// evidence of nothing, so is this; otherwise live would have more units than its share, and those of busier moments.
+    ///
+    /// Of several candidates the room that they share is looked at, which each of them has or has not. The part of each by itself, which
+    /// is beyond that seldom reached, is not: live is the control of all of them.
+    #[inline]
+    fn counted_by_one_rule<'a>(
+        &self,
+        routing: &'a Routing<Version<I, O>>,
+        live: &'a Arm<Version<I, O>>,
+    ) -> &'a Arm<Version<I, O>> {
+        let Some(withheld) = &routing.withheld else { return live };
+        let Some(candidate) = routing.arms.iter().find(|arm| arm.on_trial()) else { return live };
+        let (most, room) = self.calls_most(candidate);
+        let has_room = match room {
+            Some(room) if routing.several => routing.on_trial_within(room.saturating_sub(1), &routing.left),
+            _ => candidate.version.has_free_call(most),
+        };
+        if has_room { live } else { withheld }
     }
 
     #[cold]

@@ -238,6 +238,12 @@ impl Known {
         self.in_flight.begin(0..most.min(CALLS_MAX), lane, now.unix_nanos())
     }
 
+    /// Whether a call of a caller's that began now would have a place, where fewer than so many may be under way.
+    #[inline]
+    pub(crate) fn has_free_call(&self, most: usize) -> bool {
+        self.in_flight.has_free(0..most.min(CALLS_MAX))
+    }
+
     /// Whether callers have no more than so many calls of these versions under way together with those that are `left` of others; asked by
     /// one that has just begun.
     pub(crate) fn calls_within<'a>(
