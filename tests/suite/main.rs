@@ -4,7 +4,7 @@
 //!
 //! One process for all, because what tests cost is mostly compiling and linking the library once more for each binary.
 //! So a test here starts no process, sets no variable, and asserts nothing of what the whole process has: threads,
-//! memory, open files. What takes more than some seconds is `#[ignore = "long: .."]` and runs in a step of `.ci/run`:
+//! memory, open files. What takes more than some seconds is `#[ignore = "long: .."]` and runs in a step of `.ci/nightly`:
 //!
 //! ```text
 //! cargo test --test suite -- --ignored
