@@ -11,7 +11,7 @@ use crate::base::share::Share;
 use crate::base::sync::InFlight;
 use crate::feedback::join::Joins;
 use crate::request::buckets::Salt;
-use crate::request::table::{Arm, Before, Routing, Shadowing};
+use crate::request::table::{Arm, Before, Exposed, Routing, Shadowing};
 use crate::rollout::phase::Phase;
 use crate::stats::counting::exposure::{Exposure, Watched};
 use crate::stats::counting::keys::Keys;
@@ -50,24 +50,36 @@ impl Control {
         let mut arms = vec![Arm { version: Arc::clone(&self.live), exposure: live_exposure, stands_for: 0 }];
         let mut shadowing = Vec::new();
         let mut arm_of = [[0u8; 2]; 256];
-        let mut exposed = 0;
+        let mut exposed = Vec::new();
         for place in trials {
             let Some(attempt) = self.attempts.get(place) else { continue };
             let (slot, canary) = (attempt.slot, attempt.state.weight != Share::NONE);
-            exposed += usize::from(canary);
+            let number = attempt.number;
             let by = self.trial_arm(place, &mut arms, &mut shadowing, joins);
             let control = if canary { self.control_arm(place, &live_feeds, &mut arms, joins) } else { None };
             if let Some(arm_of) = arm_of.get_mut(usize::from(slot)) {
                 *arm_of = [by, control.unwrap_or(0)];
             }
+            if canary {
+                exposed.push((number, Exposed { arm: by, control, without: None }));
+            }
         }
-        let withheld = (exposed > 0).then(|| {
+        if exposed.len() > 1 {
+            for (number, exposed) in &mut exposed {
+                let mut feeds = live_feeds.clone();
+                feeds.evidence.retain(|feed| feed.attempt != *number);
+                let exposure = self.expose(self.buckets.live(), feeds, joins);
+                exposed.without = Some(Arm { version: Arc::clone(&self.live), exposure, stands_for: 0 });
+            }
+        }
+        let exposed: Vec<_> = exposed.into_iter().map(|(_, exposed)| exposed).collect();
+        let withheld = (!exposed.is_empty()).then(|| {
             // Figures like live's others, and evidence of nothing.
             let feeds = Feeds { arms: live_feeds.arms.clone(), ..Feeds::default() };
             let exposure = self.expose(Share::NONE, feeds, joins);
             Arm { version: Arc::clone(&self.live), exposure, stands_for: 0 }
         });
-        let left = if exposed > 0 { self.calls_left(&arms) } else { Vec::new() };
+        let left = if !exposed.is_empty() { self.calls_left(&arms) } else { Vec::new() };
         let previous = baking.and_then(|place| self.previous_arm(place, &mut arms, &mut shadowing, joins));
         let before = self.before_arm(previous.as_ref(), joins);
         let owner = self.buckets.table(|slot, control| {
@@ -87,7 +99,8 @@ impl Control {
             withheld,
             before,
             lease,
-            several: exposed > 1 || !left.is_empty(),
+            several: exposed.len() > 1 || !left.is_empty(),
+            exposed,
             left,
         }
     }

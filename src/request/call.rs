@@ -106,6 +106,35 @@ fn bulkhead(share: Share, threads: usize) -> usize {
     usual.min(room(threads))
 }
 
+/// How many calls of candidates may be under way at one time.
+#[derive(Clone, Copy)]
+enum CallsMost {
+    /// What the host said, which is each candidate's own.
+    Said(usize),
+    /// What follows from how many threads ask.
+    OfThreads(usize),
+}
+
+impl CallsMost {
+    /// Of one candidate.
+    #[inline]
+    fn of<V: ?Sized>(self, arm: &Arm<V>) -> usize {
+        match self {
+            Self::Said(most) => most,
+            Self::OfThreads(threads) => bulkhead(arm.exposure.share, threads),
+        }
+    }
+
+    /// Of all of them together.
+    #[inline]
+    fn of_all(self) -> Option<usize> {
+        match self {
+            Self::Said(_) => None,
+            Self::OfThreads(threads) => Some(room(threads)),
+        }
+    }
+}
+
 #[cold]
 fn wrong_number() -> ModelError {
     ModelError::engine("the model answered another number of requests than it was given")
@@ -160,14 +189,14 @@ impl<I: ?Sized + 'static, O: 'static> Serving<I, O> {
         let routing = self.routing.load();
         let (routed, key, random) = self.route(&routing, draw, self.clock.at(started));
         let unit = Unit::default();
+        let beside = self.beside_for(share.is_some());
         if routed.arm.on_trial()
-            && let Some(beside) = &self.beside
-            && (share.is_some() || self.copy.is_some())
+            && let Some(beside) = beside
         {
             let call = Call { routing: &routing, arm: routed.arm, input, key, unit, random, share, started };
-            return self.predict_beside(&**beside, call);
+            return self.predict_beside(beside, call);
         }
-        let (arm, begun) = self.begin(&routing, routed.arm, self.clock.at(started), 1);
+        let (arm, begun) = self.begin(&routing, routed.arm, self.clock.at(started), 1, beside.is_some());
         let call = Call { routing: &routing, arm, input, key, unit, random, share, started };
         let mut kept = Kept::Unreadable;
         let attempted = self.ask(call.arm, input, &mut kept);
@@ -190,6 +219,12 @@ impl<I: ?Sized + 'static, O: 'static> Serving<I, O> {
         self.settle(&call, attempted, &kept)
     }
 
+    /// The threads that ask candidates beside their callers, where the input can be kept.
+    #[inline]
+    fn beside_for(&self, is_shared: bool) -> Option<&dyn AskBeside<I, O>> {
+        self.beside.as_deref().filter(|_| is_shared || self.copy.is_some())
+    }
+
     /// Has a thread of ours ask a candidate, and waits for no longer than that may take.
     fn ask_beside<'a>(
         &self,
@@ -206,11 +241,11 @@ impl<I: ?Sized + 'static, O: 'static> Serving<I, O> {
             (None, None) => Err(NotCopied),
         };
         // First, so that nothing is copied in vain.
-        let (most, room) = self.calls_most(arm);
-        let place = Place::begin(&arm.version, most, lane(), self.clock.at(started));
+        let most = self.calls_most();
+        let place = Place::begin(&arm.version, most.of(arm), lane(), self.clock.at(started));
         // It is asked on a thread of ours: threads of callers that are left in other versions are not wanted for it.
         let within = |room| self.has_room(arm, |now| now.on_trial_within(room, &[]));
-        let place = place.filter(|_| room.is_none_or(within));
+        let place = place.filter(|_| most.of_all().is_none_or(within));
         let returned: Result<_, NotCopied> = place.map_or(Ok(Returned::Full), |place| {
             let inputs = group.rows.iter().map(keep).collect::<Result<_, _>>()?;
             Ok(beside.ask(Errand { place, inputs, batch: group.batch, limit, started }))
@@ -249,7 +284,8 @@ impl<I: ?Sized + 'static, O: 'static> Serving<I, O> {
         group: &Group<'_, I>,
         started: Reading,
     ) -> AnsweredRows<'a, I, O> {
-        let (arm, begun) = self.begin(routing, arm, self.clock.at(started), group.rows.len());
+        let beside = self.beside_for(group.share.is_some()).is_some();
+        let (arm, begun) = self.begin(routing, arm, self.clock.at(started), group.rows.len(), beside);
         let rows = match group.rows {
             [row] if !group.batch => {
                 let mut kept = Kept::Unreadable;
@@ -266,16 +302,14 @@ impl<I: ?Sized + 'static, O: 'static> Serving<I, O> {
         Attempted { result: Err(error), ended: self.clock.reading() }
     }
 
-    /// How many calls of a candidate may be under way, and of all of them where there are others; the second not where the host said a
-    /// number.
+    /// How many calls of candidates may be under way.
     #[inline]
-    fn calls_most(&self, arm: &Arm<Version<I, O>>) -> (usize, Option<usize>) {
-        if let Some(most) = self.calls_max {
-            return (most, None);
+    fn calls_most(&self) -> CallsMost {
+        match self.calls_max {
+            Some(most) => CallsMost::Said(most),
+            // Relaxed: who reads it too early knows of no asynchronous handle yet, which nobody has asked then.
+            None => CallsMost::OfThreads(self.threads.note(lane()).min(self.places.load(Ordering::Relaxed))),
         }
-        // Relaxed: who reads it too early knows of no asynchronous handle yet, which nobody has asked then.
-        let threads = self.threads.note(lane()).min(self.places.load(Ordering::Relaxed));
-        (bulkhead(arm.exposure.share, threads), Some(room(threads)))
     }
 
     /// Whether a call that has just begun leaves live its part, by the table that is in force by now: who was held up on the way with an
@@ -301,38 +335,59 @@ impl<I: ?Sized + 'static, O: 'static> Serving<I, O> {
         arm: &'a Arm<Version<I, O>>,
         at: Timestamp,
         requests: usize,
+        beside: bool,
     ) -> (&'a Arm<Version<I, O>>, Option<Begun<'a>>) {
         if !arm.on_trial() {
-            return (self.counted_by_one_rule(routing, arm), None);
+            return (self.counted_by_one_rule(routing, arm, beside), None);
         }
-        let (most, room) = self.calls_most(arm);
-        let begun = arm.version.begin_call(most, lane(), at);
+        let most = self.calls_most();
+        let begun = arm.version.begin_call(most.of(arm), lane(), at);
         let within = |room| self.has_room(arm, |now| now.on_trial_within(room, &now.left));
-        match begun.filter(|_| room.is_none_or(within)) {
+        match begun.filter(|_| most.of_all().is_none_or(within)) {
             Some(begun) => (arm, Some(begun)),
             None => (self.crowded_out(routing, requests), None),
         }
     }
 
-    /// The arm in which a request of live's counts: as one of the candidate's would at this moment. Where that would be crowded out and be
-    /// evidence of nothing, so is this; otherwise live would have more units than its share, and those of busier moments.
-    ///
-    /// Of several candidates the room that they share is looked at, which each of them has or has not. The part of each by itself, which
-    /// is beyond that seldom reached, is not: live is the control of all of them.
+    /// The arm in which a request of live's counts: as one of a candidate's would at this moment. Where that would be crowded out and be
+    /// evidence of nothing, live is no control of that candidate; otherwise it would have more units than its share, and those of busier
+    /// moments. What all of them would be crowded out of, or two of several, counts for none.
     #[inline]
     fn counted_by_one_rule<'a>(
         &self,
         routing: &'a Routing<Version<I, O>>,
         live: &'a Arm<Version<I, O>>,
+        beside: bool,
     ) -> &'a Arm<Version<I, O>> {
         let Some(withheld) = &routing.withheld else { return live };
-        let Some(candidate) = routing.arms.iter().find(|arm| arm.on_trial()) else { return live };
-        let (most, room) = self.calls_most(candidate);
-        let has_room = match room {
-            Some(room) if routing.several => routing.on_trial_within(room.saturating_sub(1), &routing.left),
-            _ => candidate.version.has_free_call(most),
+        let most = self.calls_most();
+        if let Some(room) = most.of_all().filter(|_| routing.several) {
+            // As one that has begun asks, and would be one more.
+            let left: &[_] = if beside { &[] } else { &routing.left };
+            if !routing.on_trial_within(room.saturating_sub(1), left) {
+                return withheld;
+            }
+        }
+        let is_control =
+            |place: u8| routing.arms.get(usize::from(place)).is_some_and(|arm| std::ptr::eq(arm, live));
+        // Of keys a part of live is the control of one candidate, and of no other.
+        let whose = routing.exposed.iter().position(|one| one.control.is_some_and(is_control));
+        let asked = match whose {
+            Some(place) => routing.exposed.get(place..=place),
+            None => routing.exposed.get(..),
         };
-        if has_room { live } else { withheld }
+        let mut full = None;
+        for one in asked.unwrap_or_default() {
+            let Some(candidate) = routing.arms.get(usize::from(one.arm)) else { continue };
+            if candidate.version.has_free_call(most.of(candidate)) {
+                continue;
+            }
+            match &one.without {
+                Some(without) if full.is_none() && whose.is_none() => full = Some(without),
+                _ => return withheld,
+            }
+        }
+        full.unwrap_or(live)
     }
 
     #[cold]
@@ -410,9 +465,9 @@ impl<I: ?Sized + 'static, O: 'static> Serving<I, O> {
             // Each version has its own time: that of one asked before is none of its doing.
             let started = self.clock.reading();
             let group = Group { rows: &rows, share: None, batch: true };
-            let answered = match &self.beside {
-                Some(beside) if routed.arm.on_trial() && self.copy.is_some() => {
-                    self.ask_beside(&**beside, routing, routed.arm, &group, started)
+            let answered = match self.beside_for(false) {
+                Some(beside) if routed.arm.on_trial() => {
+                    self.ask_beside(beside, routing, routed.arm, &group, started)
                 }
                 _ => self.ask_here(routing, routed.arm, &group, started),
             };

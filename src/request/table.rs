@@ -27,6 +27,8 @@ pub(crate) struct Routing<V: ?Sized> {
     /// Live, where it answers what belongs to a candidate that has lost its exposure, and all requests while nobody ticks:
     /// in no comparison, since when that happens is not left to chance.
     pub(crate) withheld: Option<Arm<V>>,
+    /// The candidates that answer callers.
+    pub(crate) exposed: Vec<Exposed<V>>,
     /// The version that live would be taken back to.
     pub(crate) before: Option<Before<V>>,
     /// Until when candidates may be exposed.
@@ -36,6 +38,19 @@ pub(crate) struct Routing<V: ?Sized> {
     /// The calls of versions that are on trial no more and had some under way when the table was made: they keep threads of callers for as
     /// long as they last. Not the versions, which are freed as soon as nobody is in them.
     pub(crate) left: Vec<Arc<InFlight>>,
+}
+
+/// A candidate that answers callers, and what live's requests count for while it has as many calls under way as it may.
+///
+/// What would be crowded out, had it been the candidate's, is to be evidence for neither, or live has more units than its share, and those
+/// of busier moments. So live is then no control of this candidate, and stays the control of the others.
+pub(crate) struct Exposed<V: ?Sized> {
+    /// The place of its arm.
+    pub(crate) arm: u8,
+    /// The place of the part of live that is set aside as its control, where keys count.
+    pub(crate) control: Option<u8>,
+    /// Live, in every comparison but this one; nothing where it is the only one.
+    pub(crate) without: Option<Arm<V>>,
 }
 
 /// The version that live would be taken back to, ready to be put in its place before the control lock is had.
@@ -156,6 +171,7 @@ impl<V: ?Sized> Routing<V> {
             // Should it go cold in just that moment, nobody's request is lost.
             previous: Some(Arm { stands_for: 0, ..self.live().clone() }),
             withheld: None,
+            exposed: Vec::new(),
             before: None,
             lease: Arc::clone(&self.lease),
         })
@@ -195,7 +211,8 @@ impl Routing<dyn AnyVersion> {
     /// The same table with versions that can be asked. `None` where one is of other types: no version of another handle
     /// ever comes into a table.
     pub(crate) fn typed<I: ?Sized + 'static, O: 'static>(self) -> Option<Routing<Version<I, O>>> {
-        let Self { arms, owner, salt, shadowing, previous, withheld, before, lease, several, left } = self;
+        let Self { arms, owner, salt, shadowing, previous, withheld, exposed, before, lease, several, left } =
+            self;
         let previous = match previous {
             Some(arm) => Some(arm.typed()?),
             None => None,
@@ -209,7 +226,31 @@ impl Routing<dyn AnyVersion> {
             None => None,
         };
         let arms = arms.into_iter().map(Arm::typed).collect::<Option<Vec<_>>>()?;
-        Some(Routing { arms, owner, salt, shadowing, previous, withheld, before, lease, several, left })
+        let exposed = exposed.into_iter().map(Exposed::typed).collect::<Option<Vec<_>>>()?;
+        Some(Routing {
+            arms,
+            owner,
+            salt,
+            shadowing,
+            previous,
+            withheld,
+            exposed,
+            before,
+            lease,
+            several,
+            left,
+        })
+    }
+}
+
+impl Exposed<dyn AnyVersion> {
+    fn typed<I: ?Sized + 'static, O: 'static>(self) -> Option<Exposed<Version<I, O>>> {
+        let Self { arm, control, without } = self;
+        let without = match without {
+            Some(arm) => Some(arm.typed()?),
+            None => None,
+        };
+        Some(Exposed { arm, control, without })
     }
 }
 

@@ -109,9 +109,9 @@ impl Limits {
 
     /// How many calls of one candidate for callers may be under way at one time, 1 to 64. Where as many are, live answers what
     /// belongs to the candidate, which counts as withheld and is evidence for neither: so a candidate that hangs does not take
-    /// the threads that serve.
+    /// the threads that serve. Nor are live's own requests of such moments its control, though they are that of other candidates.
     ///
-    /// By default it follows from the candidate's share and from how many threads have asked candidates of this handle (or how many
+    /// By default it follows from the candidate's share and from how many threads have asked this handle while it had a candidate (or how many
     /// requests from asynchronous code run at one time, where these are fewer): twice what falls to it on average, or one more than
     /// three times that where it is fewer than 4; and a quarter of the threads, at least one, is left to live. Of two threads a
     /// candidate has one, of four three at a share of 50 % and two at 5 %. Candidates that are on trial together leave as

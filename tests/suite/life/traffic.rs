@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use switchback::options::{Limits, Threads};
+use switchback::options::{Limits, Shadowing, Threads};
 use switchback::{ModelHandle, Rollout, Route, Step, guard};
 
 use super::each_seed;
@@ -88,51 +88,111 @@ fn an_empty_key_is_no_key() {
     each_seed(6, |seed| much_under_one_key(&name, "", seed).0).are_never_promoted();
 }
 
+/// What units a version has that are evidence, and all that are withheld.
+fn units(service: &ModelHandle<f64, f64>, version: &str) -> u64 {
+    let status = service.status();
+    status.versions.iter().find(|one| one.version == *version).map_or(0, |one| one.total.units)
+}
+
+fn withheld(service: &ModelHandle<f64, f64>) -> u64 {
+    service.status().versions.iter().map(|one| one.total.withheld).sum()
+}
+
+/// A version that says the same as live, and stays in it with one input until it is told to leave.
+struct Stays {
+    has_entered: std::sync::mpsc::Receiver<()>,
+    leave: std::sync::mpsc::Sender<()>,
+}
+
+const STAYS: f64 = 7.0;
+
+impl Stays {
+    fn new() -> (Self, impl switchback::model::Model<f64, f64>) {
+        let (entered, has_entered) = std::sync::mpsc::channel::<()>();
+        let (leave, may_leave) = std::sync::mpsc::channel::<()>();
+        let may_leave = std::sync::Mutex::new(may_leave);
+        let model = switchback::closure("stays@1", move |x: &f64| {
+            if *x == STAYS {
+                entered.send(()).map_err(|_| switchback::model::ModelError::engine("the test is over"))?;
+                let _ = may_leave.lock().map(|may_leave| may_leave.recv());
+            }
+            Ok(0.5)
+        });
+        (Self { has_entered, leave }, model)
+    }
+
+    /// Asks 400 requests each of twenty times that somebody else is in it, and then goes on until nobody is.
+    fn is_busy_while_others_ask(self, service: &ModelHandle<f64, f64>) {
+        let Self { has_entered, leave } = self;
+        std::thread::scope(|scope| {
+            scope.spawn(move || (0..1_000).for_each(|_| drop(service.predict(&STAYS))));
+            for _ in 0..20 {
+                wait_until("the candidate is asked", || has_entered.try_recv().is_ok());
+                (0..400).for_each(|_| drop(service.predict(&0.5)));
+                leave.send(()).unwrap();
+            }
+            // From now on it stays nowhere.
+            drop(leave);
+        });
+    }
+}
+
+fn none_looks_as_if_telemetry_were_lost(service: &ModelHandle<f64, f64>) {
+    let rollouts = service.status().rollouts;
+    let notes =
+        rollouts.iter().flat_map(|rollout| &rollout.evidence).filter_map(|evidence| evidence.note.as_ref());
+    let lost: Vec<_> = notes.filter(|note| note.contains("units do not come in the shares")).collect();
+    assert!(lost.is_empty(), "{lost:?}");
+}
+
 /// Bug: on a service of two threads equal candidates were stopped again and again, since "units do not come in the shares in which traffic
 /// was split": the first example stood still for months. Cause: of such threads one is left to live, so where both had a request of the
 /// candidate's at one time one of them was evidence of nothing, and live's requests of the same moments counted. Fix: what would have been
 /// crowded out, had it been the candidate's, counts for neither.
 #[test]
 fn a_candidate_that_is_busy_does_not_look_as_if_telemetry_were_lost() {
-    let clock = clock();
-    let (entered, has_entered) = std::sync::mpsc::channel::<()>();
-    let (leave, may_leave) = std::sync::mpsc::channel::<()>();
-    let may_leave = std::sync::Mutex::new(may_leave);
-    let candidate = switchback::closure("two@1", move |x: &f64| {
-        if *x == 7.0 {
-            entered.send(()).map_err(|_| switchback::model::ModelError::engine("the test is over"))?;
-            let _ = may_leave.lock().map(|may_leave| may_leave.recv());
-        }
-        Ok(0.5)
-    });
+    let (clock, (stays, model)) = (clock(), Stays::new());
     let service = builder(&clock).live("v1", says("one", 0.1)).build().unwrap();
-    let rollout = service.stage("v2", candidate).unwrap().guard(guard::error_rate().at_most(0.5));
-    rollout.canary(0.5).unwrap();
-    let counted = || {
-        let status = service.status();
-        let of = |version: &str| {
-            status.versions.iter().find(|one| one.version == *version).map_or(0, |one| one.total.units)
-        };
-        (of("v1"), of("v2"))
-    };
-    std::thread::scope(|scope| {
-        let (service, leave) = (&service, leave);
-        // It stays in the candidate, each time that it comes there, until it is told to leave.
-        scope.spawn(move || (0..400).for_each(|_| drop(service.predict(&7.0))));
-        for _ in 0..20 {
-            wait_until("the candidate is asked", || has_entered.try_recv().is_ok());
-            (0..400).for_each(|_| drop(service.predict(&0.5)));
-            leave.send(()).unwrap();
-        }
-        // From now on it stays nowhere.
-        drop(leave);
-    });
+    let rollout = service.stage("v2", model).unwrap();
+    rollout.guard(guard::error_rate().at_most(0.5)).canary(0.5).unwrap();
+    stays.is_busy_while_others_ask(&service);
     tick(&service, &clock);
-    let (live, candidate) = counted();
-    assert!(candidate > 100, "{live} and {candidate}");
-    let said = format!("{:?}", service.events());
-    assert!(!said.contains("units do not come in the shares"), "{live} and {candidate}: {said}");
+    assert!(units(&service, "v2") > 100);
+    none_looks_as_if_telemetry_were_lost(&service);
     // Half of what was asked while it was busy was the candidate's.
-    let withheld: u64 = service.status().versions.iter().map(|one| one.total.withheld).sum();
-    assert!(withheld > 3_000, "{withheld} withheld");
+    assert!(withheld(&service) > 3_000, "{} withheld", withheld(&service));
+}
+
+/// Bug: the same where another version was in the shadow. Cause: whether there was room was asked of the first version on trial, which
+/// answered no caller and so always had some. Fix: those that answer callers are asked.
+#[test]
+fn nor_does_it_beside_a_shadow() {
+    let (clock, (stays, model)) = (clock(), Stays::new());
+    let service = builder(&clock).live("v1", says("one", 0.1)).shadowing(Shadowing::new()).build().unwrap();
+    service.stage("v2", says("two", 0.1)).unwrap().shadow(0.1).unwrap();
+    let rollout = service.stage("v3", model).unwrap();
+    rollout.guard(guard::error_rate().at_most(0.5)).canary(0.5).unwrap();
+    stays.is_busy_while_others_ask(&service);
+    tick(&service, &clock);
+    assert!(units(&service, "v3") > 100);
+    none_looks_as_if_telemetry_were_lost(&service);
+}
+
+/// Bug: of several candidates one that was slower than the others was stopped, for the same reason: it had its own part of the threads taken
+/// while all of them together had room, and live's requests of those moments counted. Cause: live is the control of all, and had only one
+/// place to count. Fix: while one is busy live counts as the control of the others.
+#[test]
+fn nor_does_one_of_several() {
+    let (clock, (stays, model)) = (clock(), Stays::new());
+    let limits = Limits::default().candidate_calls(1);
+    let service = builder(&clock).live("v1", says("one", 0.1)).limits(limits).build().unwrap();
+    let rule = || guard::error_rate().at_most(0.5);
+    service.stage("v2", model).unwrap().guard(rule()).canary(0.25).unwrap();
+    service.stage("v3", says("three", 0.1)).unwrap().guard(rule()).canary(0.25).unwrap();
+    stays.is_busy_while_others_ask(&service);
+    tick(&service, &clock);
+    none_looks_as_if_telemetry_were_lost(&service);
+    // Of some 8,000 that were asked while the one was busy the other had a quarter.
+    let (busy, other) = (units(&service, "v2"), units(&service, "v3"));
+    assert!(busy > 100 && other > 1_500, "{busy} and {other}");
 }
