@@ -211,7 +211,15 @@ fn run(quick: bool) -> Result<(), Failed> {
     if !cut_off {
         return Err("a candidate answered although nobody could ask the store".into());
     }
-    watch.until("v2 is live in all", patience * 2, |watch| watch.all(|told| told.live == "v2"))?;
+    // Three of few that end within a minute look as if v2 had ended them. Who knows that it was somebody else resumes it.
+    let live = |watch: &Watch| watch.all(|told| told.live == "v2");
+    let paused = |watch: &Watch| watch.all(|told| told.paused.is_some());
+    watch.until("v2 is live in all, or paused in all", patience, |watch| live(watch) || paused(watch))?;
+    if paused(&watch) {
+        watch.print("`one` resumes v2: it was not what ended the processes");
+        watch.say("one", "resume v2")?;
+        watch.until("v2 is live in all", patience, live)?;
+    }
 
     watch.print("`two` is asked to roll back");
     watch.say("two", "rollback")?;

@@ -22,6 +22,8 @@ pub(crate) struct Told {
     pub(crate) candidate: String,
     pub(crate) phase: String,
     pub(crate) weight: f64,
+    /// Why its plan stands still, where it does.
+    pub(crate) paused: Option<String>,
     pub(crate) state: String,
     pub(crate) sequence: u64,
     pub(crate) judges: bool,
@@ -35,13 +37,16 @@ pub(crate) struct Told {
 
 impl fmt::Display for Told {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { live, candidate, phase, weight, state, sequence, judges, .. } = self;
+        let Self { live, candidate, phase, weight, paused, state, sequence, judges, .. } = self;
         write!(f, "{live} is live; {state} at {sequence}")?;
         if *judges {
             f.write_str(", judges")?;
         }
         if !candidate.is_empty() {
             write!(f, "; {candidate} is {phase}, {:.0} %", weight * 100.0)?;
+        }
+        if let Some(reason) = paused {
+            write!(f, ", paused: {reason}")?;
         }
         Ok(())
     }
@@ -98,6 +103,7 @@ fn obey(handle: &Handle, told: &str) -> Result<(), Box<dyn Error>> {
             let rollout = handle.stage(version, flights::version(version, &models)?)?;
             Ok(rollout.guard(guard::error_rate().at_most(0.01)).canary(0.5)?)
         }
+        ("resume", version) => Ok(handle.rollout(version).ok_or("it is not on trial")?.resume()?),
         ("rollback", _) => {
             let _ = handle.acting_as("dispatch").rollback("complaints");
             Ok(())
@@ -116,6 +122,9 @@ fn told(handle: &Handle, answers: u64, missing: u64) -> Told {
         candidate: rollout.map(|rollout| rollout.version.to_string()).unwrap_or_default(),
         phase: rollout.map(|rollout| rollout.phase.to_string()).unwrap_or_default(),
         weight: rollout.filter(|rollout| !rollout.withheld).map_or(0.0, |rollout| rollout.weight.fraction()),
+        paused: rollout
+            .filter(|rollout| rollout.paused)
+            .map(|rollout| rollout.pause_reason.clone().unwrap_or_default()),
         state: fleet.as_ref().map(|fleet| fleet.state.to_string()).unwrap_or_default(),
         sequence: fleet.as_ref().map_or(0, |fleet| fleet.sequence),
         judges: fleet.as_ref().is_some_and(|fleet| fleet.judges),
