@@ -126,8 +126,8 @@ pub enum Over<'a> {
     This(&'a Tag),
 }
 
-/// What a [`get`](Store::get) has found.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// What a [`get`](Store::get) has found. Its `Debug` tells how many bytes a value has and not which: it is read in errors.
+#[derive(Clone, PartialEq, Eq)]
 pub enum Read {
     /// There is no value.
     Absent,
@@ -142,6 +142,19 @@ pub enum Read {
         /// When it was put, by the store's clock.
         at: Timestamp,
     },
+}
+
+impl fmt::Debug for Read {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Absent => f.write_str("Absent"),
+            Self::Same => f.write_str("Same"),
+            Self::Value { bytes, tag, at } => {
+                let bytes = format_args!("{} bytes", bytes.len());
+                f.debug_struct("Value").field("bytes", &bytes).field("tag", tag).field("at", at).finish()
+            }
+        }
+    }
 }
 
 /// A part of a [listing](Store::list).

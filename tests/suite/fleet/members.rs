@@ -1,11 +1,12 @@
 //! One rollout over several processes: here several handles with one store, each as its own process would have it.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
 use switchback::events::{Cause, EventKind};
-use switchback::fleet::InMemory;
+use switchback::fleet::{InMemory, Key, Over, Page, Read, Store, StoreError, Tag};
 use switchback::model::{Identity, ModelError};
 use switchback::operator::Operators;
 use switchback::options::{Fleet, FleetTiming, Retention, Shadowing, Threads};
@@ -669,4 +670,90 @@ fn a_member_shows_where_it_stands_in_its_figures() {
         .collect();
     assert_eq!(judges.len(), 1);
     assert!(shown(judges[0], "switchback_fleet_members").contains("Number(2.0)"), "both follow");
+}
+
+/// A store that panics at one of its calls.
+struct Panics {
+    store: InMemory,
+    at: u64,
+    calls: AtomicU64,
+}
+
+impl Panics {
+    fn call(&self) {
+        assert!(self.calls.fetch_add(1, Ordering::Relaxed) != self.at, "the client of the store is broken");
+    }
+}
+
+impl Store for Panics {
+    fn get(&self, key: &Key, known: Option<&Tag>) -> Result<Read, StoreError> {
+        self.call();
+        self.store.get(key, known)
+    }
+
+    fn put(&self, key: &Key, value: &[u8], over: Over<'_>) -> Result<Tag, StoreError> {
+        self.call();
+        self.store.put(key, value, over)
+    }
+
+    fn list(&self, under: &Key, after: Option<&Key>) -> Result<Page, StoreError> {
+        self.call();
+        self.store.list(under, after)
+    }
+
+    fn remove(&self, key: &Key, that: &Tag) -> Result<(), StoreError> {
+        self.call();
+        self.store.remove(key, that)
+    }
+}
+
+/// Bug: a store that panicked while a process looked whether it keeps its promises took down who built the handle. Cause: all other
+/// calls of a store were guarded, those of that look were not. Fix: they are, and `build` says what the panic said.
+#[test]
+fn a_store_that_panics_at_any_call_is_a_store_that_fails() {
+    let mut refused = 0;
+    for at in 0..60 {
+        let world = World::new(0);
+        let store = InMemory::new(world.clock.clone());
+        let store = Arc::new(Panics { store, at, calls: AtomicU64::default() });
+        let build = |begun: u64| {
+            let settle = FleetTiming::new().settle(Duration::from_secs(5));
+            let fleet = Fleet::on(Arc::clone(&store)).timing(settle).seed(2 * at + begun);
+            world.builder(world.line()).fleet(fleet).build()
+        };
+        let built = catch_unwind(AssertUnwindSafe(|| build(0)))
+            .unwrap_or_else(|_| panic!("call {at} ended the caller"));
+        let handle = built.unwrap_or_else(|error| {
+            assert!(error.to_string().contains("the client of the store is broken"), "call {at}: {error}");
+            refused += 1;
+            build(1).unwrap()
+        });
+        let steps = |seconds: u64| {
+            for _ in 0..2 * seconds {
+                handle.tick();
+                world.clock.advance(STEP);
+            }
+        };
+        steps(30);
+        let begin = || {
+            handle
+                .stage("v2", closure("v2@1", |_: &f64| Ok(0.75)))
+                .is_ok_and(|rollout| rollout.promote().is_ok())
+        };
+        let begun = begin();
+        steps(30);
+        if !begun && handle.live() != *"v2" {
+            let again = handle.rollout("v2").map(|rollout| rollout.promote().is_ok());
+            assert!(again.unwrap_or_else(begin), "call {at}: {:?}", handle.fleet());
+            steps(30);
+        }
+        assert!(store.calls.load(Ordering::Relaxed) > at, "call {at} was never made");
+        let fleet = handle.fleet().unwrap();
+        assert_eq!(
+            (handle.live().as_str(), fleet.state),
+            ("v2", FleetState::Following),
+            "call {at}: {fleet:?}"
+        );
+    }
+    assert!(refused > 3, "{refused} refused to begin");
 }
