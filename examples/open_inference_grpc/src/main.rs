@@ -7,7 +7,9 @@
 //! It serves one model, `same`, which answers what it is asked, of every type that the protocol has; or, with `--model FILE`, the one
 //! in an ONNX file. With `--canary` half of the requests, or of the users, are answered by a second version of the first. `parameters.key`
 //! keeps a user on a version; the answer says which version it was, and has the prediction's id.
-//! The health protocol of gRPC (`grpc.health.v1`), which the probes of Kubernetes speak, is answered by the handle's readiness.
+//! The health protocol of gRPC (`grpc.health.v1`), which the probes of Kubernetes speak, is answered by the handle's readiness. At
+//! SIGTERM or Ctrl-C it says NOT_SERVING, goes on answering for five seconds (`--drain SECONDS`), so that whoever sends callers can
+//! see it, lets the requests end that it has, and ends.
 //! What turned out to be true comes back with that id by the service's own way, or over HTTP as in `open_inference`: the
 //! protocol has no call for it. Versions are tried and promoted by code, so a client can neither load nor unload one, nor ask a
 //! version that is not live: its traffic would not be randomised.
@@ -51,6 +53,8 @@ mod inference {
 const NAME: &str = "same";
 /// What a message may have, before and after it is decompressed.
 const MESSAGE_MAX: usize = 16 << 20;
+/// How long requests may be under way when nobody may come any more.
+const LAST_REQUESTS: Duration = Duration::from_secs(20);
 
 struct Service {
     handle: ModelHandle<Tensors, Tensors>,
@@ -59,15 +63,20 @@ struct Service {
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn Error>> {
     let mut arguments = lexopt::Parser::from_env();
-    let (mut port, mut file, mut canary) = (8081_u16, None, false);
+    let (mut port, mut file, mut canary, mut drain) = (8081_u16, None, false, Duration::from_secs(5));
     while let Some(argument) = arguments.next()? {
         match argument {
             lexopt::Arg::Long("port") => port = arguments.value()?.parse()?,
             lexopt::Arg::Long("model") => file = Some(arguments.value()?),
             lexopt::Arg::Long("canary") => canary = true,
+            lexopt::Arg::Long("drain") => {
+                drain = Duration::try_from_secs_f64(arguments.value()?.parse()?)?;
+            }
             other => return Err(other.unexpected().into()),
         }
     }
+    // Before anything that takes long: a signal during the start ends the process in order too.
+    let asked = asked_to_end()?;
     let builder = ModelHandle::builder(NAME).task(Task::unlabelled());
     let builder = match file {
         None => builder.live("v1", closure("same@1.0", same)),
@@ -79,17 +88,53 @@ async fn main() -> Result<(), Box<dyn Error>> {
     }
     let (reporter, health) = health_reporter();
     tokio::spawn(reported(reporter, handle.operator().downgrade()));
-    let service = Service { handle };
+    let service = Service { handle: handle.clone() };
     let listener = tokio::net::TcpListener::bind(("127.0.0.1", port)).await?;
     println!("ready on {}", listener.local_addr()?);
     let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
     let both = Server::builder().add_service(health).add_service(server(service));
-    Ok(both.serve_with_incoming(incoming).await?)
+    let draining = handle.clone();
+    let (closed, is_closed) = tokio::sync::oneshot::channel::<()>();
+    let ending = async move {
+        asked.await;
+        // New callers go elsewhere from now on. Those who come all the same are answered.
+        draining.drain("asked to end");
+        tokio::time::sleep(drain).await;
+        let _ = closed.send(());
+    };
+    tokio::select! {
+        served = both.serve_with_incoming_shutdown(incoming, ending) => served?,
+        // A client that neither asks nor leaves does not keep the process.
+        () = async { let _ = is_closed.await; tokio::time::sleep(LAST_REQUESTS).await } => {
+            eprintln!("requests were under way {} s after the listener was closed", LAST_REQUESTS.as_secs());
+        }
+    }
+    Ok(tokio::task::spawn_blocking(move || handle.close(Duration::from_secs(5))).await??)
+}
+
+/// Until the process is asked to end, from now on.
+fn asked_to_end() -> Result<impl Future<Output = ()>, Box<dyn Error>> {
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+        let mut terminate = signal(SignalKind::terminate())?;
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        Ok(async move {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+        })
+    }
+    #[cfg(not(unix))]
+    Ok(async {
+        let _ = tokio::signal::ctrl_c().await;
+    })
 }
 
 /// Says whether the handle is ready whenever that has changed, of the server and of its service, as long as there is a handle.
 async fn reported(reporter: HealthReporter, handle: WeakOperator) {
-    let mut every = tokio::time::interval(Duration::from_secs(1));
+    let mut every = tokio::time::interval(Duration::from_millis(200));
     let mut told = None;
     loop {
         every.tick().await;

@@ -15,6 +15,7 @@ use switchback::{Kpi, ModelHandle, Task, closure};
 use crate::Failure;
 use crate::out::Out;
 use crate::plan::{Written, read};
+use crate::progress::Progress;
 
 #[derive(Args)]
 #[command(group(ArgGroup::new("traffic").required(true).multiple(true).args(["state", "rps"])))]
@@ -124,7 +125,8 @@ impl Asked {
             .map_err(|cause| refused(&cause))?;
         let age = handle.status().labels_complete_after;
         let traffic = self.traffic(age.unwrap_or_default(), &kpis)?;
-        let forecast = handle.forecast(&rules, &plan, &traffic).map_err(|cause| refused(&cause))?;
+        let forecast = Progress::of("running the plan ahead", || handle.forecast(&rules, &plan, &traffic));
+        let forecast = forecast.map_err(|cause| refused(&cause))?;
         tell(out, &forecast, &left_out)?;
         if forecast.undecidable.is_empty() { Ok(()) } else { Err(Failure::Said) }
     }

@@ -22,6 +22,13 @@ impl Progress {
         Self(Some((told, thread)))
     }
 
+    /// Does one thing, which that is told of, and is over before anything else is printed.
+    pub(crate) fn of<T>(what: impl Into<String>, work: impl FnOnce() -> T) -> T {
+        let progress = Self::begin();
+        progress.on(what);
+        work()
+    }
+
     /// What is done from now on.
     pub(crate) fn on(&self, what: impl Into<String>) {
         if let Some((told, _)) = &self.0 {

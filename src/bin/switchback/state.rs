@@ -16,6 +16,7 @@ use switchback::{Clock, Phase};
 
 use crate::Failure;
 use crate::out::{Out, ask};
+use crate::progress::Progress;
 
 #[derive(Subcommand)]
 pub(crate) enum Command {
@@ -122,7 +123,9 @@ impl Command {
                     ))?;
                 }
                 let Repaired { kept_as, lost_bytes, lost_records, state, evidence, events, .. } =
-                    state::repair(folder)?;
+                    Progress::of(format!("reading what is whole in {}", folder.display()), || {
+                        state::repair(&folder)
+                    })?;
                 if out.json {
                     return Ok(out.value(&json!({
                         "kept_as": kept_as, "lost_bytes": lost_bytes, "lost_records": lost_records, "state": state,
@@ -298,9 +301,16 @@ fn why(evidence: &Evidence) -> String {
 }
 
 fn replayed(out: &mut Out, folder: &Path) -> Result<(), Failure> {
+    let progress = Progress::begin();
+    progress.on(format!("reading {}", folder.display()));
     let records = recorded(folder)?;
-    let judged = records.iter().map(|decision| (decision, replay(decision).err()));
-    let judged: Vec<(&Decision, Option<ReplayError>)> = judged.collect();
+    let of = records.len();
+    let again = |(place, decision)| {
+        progress.on(format!("decision {} of {of}", place + 1));
+        (decision, replay(decision).err())
+    };
+    let judged: Vec<(&Decision, Option<ReplayError>)> = records.iter().enumerate().map(again).collect();
+    drop(progress);
     let differ = judged.iter().filter(|(_, error)| error.is_some()).count();
     if out.json {
         let of = |(decision, error): &(&Decision, Option<ReplayError>)| {
@@ -336,13 +346,15 @@ fn backtest(
     guards: &[Rule],
     budget: ErrorBudget,
 ) -> Result<(), Failure> {
-    let recording = recording(folder, version)?.ok_or_else(|| {
+    let read = || recording(folder, version);
+    let recording = Progress::of(format!("reading {}", folder.display()), read)?.ok_or_else(|| {
         Failure::Refused(format!(
             "nothing that was counted of a rollout of {version} is in {}",
             folder.display()
         ))
     })?;
-    let tried = recording.backtest(guards, budget).map_err(|cause| Failure::Refused(cause.to_string()))?;
+    let tried = Progress::of("judging block after block", || recording.backtest(guards, budget));
+    let tried = tried.map_err(|cause| Failure::Refused(cause.to_string()))?;
     if out.json {
         return Ok(out.value(&tried)?);
     }

@@ -122,7 +122,7 @@ impl Stays {
     }
 
     /// Asks 400 requests each of twenty times that somebody else is in it, and then goes on until nobody is.
-    fn is_busy_while_others_ask(self, service: &ModelHandle<f64, f64>) {
+    fn keep_it_busy(self, service: &ModelHandle<f64, f64>) {
         let Self { has_entered, leave } = self;
         std::thread::scope(|scope| {
             scope.spawn(move || (0..1_000).for_each(|_| drop(service.predict(&STAYS))));
@@ -155,7 +155,7 @@ fn a_candidate_that_is_busy_does_not_look_as_if_telemetry_were_lost() {
     let service = builder(&clock).live("v1", says("one", 0.1)).build().unwrap();
     let rollout = service.stage("v2", model).unwrap();
     rollout.guard(guard::error_rate().at_most(0.5)).canary(0.5).unwrap();
-    stays.is_busy_while_others_ask(&service);
+    stays.keep_it_busy(&service);
     tick(&service, &clock);
     assert!(units(&service, "v2") > 100);
     none_looks_as_if_telemetry_were_lost(&service);
@@ -172,7 +172,7 @@ fn nor_does_it_beside_a_shadow() {
     service.stage("v2", says("two", 0.1)).unwrap().shadow(0.1).unwrap();
     let rollout = service.stage("v3", model).unwrap();
     rollout.guard(guard::error_rate().at_most(0.5)).canary(0.5).unwrap();
-    stays.is_busy_while_others_ask(&service);
+    stays.keep_it_busy(&service);
     tick(&service, &clock);
     assert!(units(&service, "v3") > 100);
     none_looks_as_if_telemetry_were_lost(&service);
@@ -189,7 +189,7 @@ fn nor_does_one_of_several() {
     let rule = || guard::error_rate().at_most(0.5);
     service.stage("v2", model).unwrap().guard(rule()).canary(0.25).unwrap();
     service.stage("v3", says("three", 0.1)).unwrap().guard(rule()).canary(0.25).unwrap();
-    stays.is_busy_while_others_ask(&service);
+    stays.keep_it_busy(&service);
     tick(&service, &clock);
     none_looks_as_if_telemetry_were_lost(&service);
     // Of some 8,000 that were asked while the one was busy the other had a quarter.
