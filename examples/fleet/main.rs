@@ -2,9 +2,10 @@
 //!
 //! Three processes of a service answer flights with ONNX models. One stages a version, and its plan runs over all three. Meanwhile
 //! the third is killed every second and begun again, the second is stopped for some seconds and goes on, and the folder that they
-//! agree in is gone for 20 s. Where the guard against versions that take processes down counts three of the third's ends before the version
-//! is live, it holds it, and the first is told to go on. Then one of them is asked to roll back. It prints who was where and when, and checks that no answer
-//! was missing, that all ended with one live, and that the evidence of all is the sum of what each has seen.
+//! agree in is gone for 20 s. Where the guard against versions that take processes down counts three of the third's ends before
+//! the version is live, it holds it, and the first is told to go on. Then one of them is asked to roll back. It prints who was where
+//! and when, and checks that no answer was missing, that all ended with one live, and that the evidence of all is the sum of what
+//! each has seen.
 //!
 //! ```sh
 //! cargo run --release --example fleet --features fleet            # some 75 s

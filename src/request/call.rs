@@ -351,7 +351,8 @@ impl<I: ?Sized + 'static, O: 'static> Serving<I, O> {
 
     /// The arm in which a request of live's counts: as one of a candidate's would at this moment. Where that would be crowded out and be
     /// evidence of nothing, live is no control of that candidate; otherwise it would have more units than its share, and those of busier
-    /// moments. What all of them would be crowded out of, or two of several, counts for none.
+    /// moments. What all of them would be crowded out of counts for none; nor does what two of three would be, of which the third then has
+    /// more units than its share.
     #[inline]
     fn counted_by_one_rule<'a>(
         &self,
@@ -359,7 +360,11 @@ impl<I: ?Sized + 'static, O: 'static> Serving<I, O> {
         live: &'a Arm<Version<I, O>>,
         beside: bool,
     ) -> &'a Arm<Version<I, O>> {
-        let Some(withheld) = &routing.withheld else { return live };
+        // What is withheld already is no candidate's control, whoever is busy.
+        let Some(withheld) = routing.withheld.as_ref().filter(|withheld| !std::ptr::eq(*withheld, live))
+        else {
+            return live;
+        };
         let most = self.calls_most();
         if let Some(room) = most.of_all().filter(|_| routing.several) {
             // As one that has begun asks, and would be one more.

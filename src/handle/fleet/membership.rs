@@ -337,10 +337,9 @@ impl Agent {
                     }
                     // Nobody has agreed here on anything: whether anybody can is asked first.
                     let under = probes.escaped(&self.member.name().to_string())?;
-                    let probed = guarded(|| probe(&*self.store, &under));
-                    let probed = probed
-                        .map_err(|panicked| refused(format!("the store panicked: {}", panicked.message)))?;
-                    probed.map_err(|error| refused(error.to_string()))?;
+                    guarded(|| probe(&*self.store, &under))
+                        .map_err(|panicked| refused(format!("the store panicked: {}", panicked.message)))?
+                        .map_err(|error| refused(error.to_string()))?;
                     return Ok(None);
                 }
                 _ => last = self.unreachable(),

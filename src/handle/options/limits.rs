@@ -111,12 +111,13 @@ impl Limits {
     /// belongs to the candidate, which counts as withheld and is evidence for neither: so a candidate that hangs does not take
     /// the threads that serve. Nor are live's own requests of such moments its control, though they are that of other candidates.
     ///
-    /// By default it follows from the candidate's share and from how many threads have asked this handle while it had a candidate (or how many
-    /// requests from asynchronous code run at one time, where these are fewer): twice what falls to it on average, or one more than
-    /// three times that where it is fewer than 4; and a quarter of the threads, at least one, is left to live. Of two threads a
-    /// candidate has one, of four three at a share of 50 % and two at 5 %. Candidates that are on trial together leave as
-    /// much to live between them: while calls of one of them hang, others answer less, also after it was taken off, until they have
-    /// returned. Where a number is said it is each candidate's own, and several may take more together. Where a service asks from one thread only a
+    /// By default it follows from the candidate's share and from how many threads have asked this handle while a candidate answered
+    /// callers (or how many requests from asynchronous code run at one time, where these are fewer): twice what falls to it on
+    /// average, or one more than three times that where it is fewer than 4; and a quarter of the threads, at least one, is left to
+    /// live. Of two threads a candidate has one, of four three at a share of 50 % and two at 5 %. Candidates that are on trial
+    /// together leave as much to live between them: while calls of one of them hang, others answer less, also after it was taken
+    /// off, until they have returned. Where a number is said it is each candidate's own, and several may take more together. Where a
+    /// service asks from one thread only a
     /// [deadline](Self::candidate_deadline) helps.
     pub fn candidate_calls(mut self, calls: usize) -> Self {
         self.candidate_calls = Some(calls);
