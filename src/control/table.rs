@@ -61,7 +61,7 @@ impl Control {
                 *arm_of = [by, control.unwrap_or(0)];
             }
             if canary {
-                exposed.push((number, Exposed { arm: by, control, without: None }));
+                exposed.push((number, Exposed { arm: by, control, without: None, alone: None }));
             }
         }
         if exposed.len() > 1 {
@@ -70,6 +70,13 @@ impl Control {
                 feeds.evidence.retain(|feed| feed.attempt != *number);
                 let exposure = self.expose(self.buckets.live(), feeds, joins);
                 exposed.without = Some(Arm { version: Arc::clone(&self.live), exposure, stands_for: 0 });
+            }
+        }
+        if exposed.len() > 2 {
+            for (number, exposed) in &mut exposed {
+                exposed.alone = arms
+                    .get(usize::from(exposed.arm))
+                    .map(|arm| Arm { exposure: self.expose_alone(*number, arm, joins), ..arm.clone() });
             }
         }
         let exposed: Vec<_> = exposed.into_iter().map(|(_, exposed)| exposed).collect();
@@ -238,6 +245,15 @@ impl Control {
         let exposure = self.expose(self.buckets.control(slot), feeds, joins);
         arms.push(Arm { version: Arc::clone(&self.live), exposure, stands_for: 0 });
         Some(arms.len() as u8 - 1)
+    }
+
+    /// A place for what a candidate answers that is compared with nothing. It counts in its figures, and in whether it fails outright.
+    fn expose_alone(&mut self, number: u32, arm: &Arm<dyn AnyVersion>, joins: &Joins) -> Arc<Exposure> {
+        let candidate = self.attempt(number).map(|attempt| attempt.candidate);
+        let figures = self.lifetime(arm.version.id).into_iter().chain(candidate).collect();
+        let answered = self.settings.answered_max > 0;
+        let feeds = Feeds { arms: figures, attempt: Some(number), trips: true, answered, ..Feeds::default() };
+        self.expose(arm.exposure.share, feeds, joins)
     }
 
     /// The version before a live that is watched: it answers what live fails on, and may run as its shadow.

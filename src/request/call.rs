@@ -12,7 +12,7 @@ use super::answer::{Answer, PredictError, Route};
 use super::beside::{Answered, AskBeside, Errand, Returned};
 use super::serving::Serving;
 use super::shadow::{Answered as Shadowed, Lent};
-use super::table::{Arm, Routed, Routing};
+use super::table::{Arm, Exposed, Routed, Routing};
 use crate::base::chance::within;
 use crate::base::clock::{Reading, Timestamp};
 use crate::base::guarded::{Contained, guarded, let_all_go, let_go};
@@ -351,8 +351,8 @@ impl<I: ?Sized + 'static, O: 'static> Serving<I, O> {
 
     /// The arm in which a request of live's counts: as one of a candidate's would at this moment. Where that would be crowded out and be
     /// evidence of nothing, live is no control of that candidate; otherwise it would have more units than its share, and those of busier
-    /// moments. What all of them would be crowded out of counts for none; nor does what two of three would be, of which the third then has
-    /// more units than its share.
+    /// moments. What all of them would be crowded out of counts for none, and while two of several are busy nothing counts: see
+    /// [`Serving::unless_others_are_busy`].
     #[inline]
     fn counted_by_one_rule<'a>(
         &self,
@@ -393,6 +393,25 @@ impl<I: ?Sized + 'static, O: 'static> Serving<I, O> {
             }
         }
         full.unwrap_or(live)
+    }
+
+    /// The arm in which a candidate's request without a key counts: in none that is compared while two others have as many calls under
+    /// way as they may. Live has a place to count without each one of them, and none without each set of them, which would be thirty with
+    /// five: it counts for none then, and so the candidate must not.
+    #[cold]
+    fn unless_others_are_busy<'a>(
+        &self,
+        routing: &'a Routing<Version<I, O>>,
+        arm: &'a Arm<Version<I, O>>,
+    ) -> &'a Arm<Version<I, O>> {
+        let most = self.calls_most();
+        let is_busy = |one: &&Exposed<Version<I, O>>| {
+            let candidate = routing.arms.get(usize::from(one.arm));
+            candidate.is_some_and(|arm| !arm.version.has_free_call(most.of(arm)))
+        };
+        let others = routing.exposed.iter().filter(|one| one.arm != arm.stands_for);
+        let alone = || routing.exposed.iter().find(|one| one.arm == arm.stands_for)?.alone.as_ref();
+        if others.filter(is_busy).take(2).count() == 2 { alone().unwrap_or(arm) } else { arm }
     }
 
     #[cold]
@@ -802,9 +821,11 @@ impl<I: ?Sized + 'static, O: 'static> Serving<I, O> {
                 (if split { scale(hash) } else { 0 }, Some(hash))
             }
         };
-        let routed = routing.route(bucket, !at_random, at);
+        let mut routed = routing.route(bucket, !at_random, at);
         if routed.withheld {
             routed.arm.exposure.note(lane(), |tally| tally.record_withheld());
+        } else if at_random && routed.arm.on_trial() && routing.exposed.len() > 2 {
+            routed.arm = self.unless_others_are_busy(routing, routed.arm);
         }
         (routed, key, random)
     }

@@ -51,6 +51,9 @@ pub(crate) struct Exposed<V: ?Sized> {
     pub(crate) control: Option<u8>,
     /// Live, in every comparison but this one; nothing where it is the only one.
     pub(crate) without: Option<Arm<V>>,
+    /// Its own arm in no comparison, for requests while two others are busy: live is the control of none then. Nothing where there are
+    /// no two others.
+    pub(crate) alone: Option<Arm<V>>,
 }
 
 /// The version that live would be taken back to, ready to be put in its place before the control lock is had.
@@ -245,12 +248,16 @@ impl Routing<dyn AnyVersion> {
 
 impl Exposed<dyn AnyVersion> {
     fn typed<I: ?Sized + 'static, O: 'static>(self) -> Option<Exposed<Version<I, O>>> {
-        let Self { arm, control, without } = self;
+        let Self { arm, control, without, alone } = self;
         let without = match without {
             Some(arm) => Some(arm.typed()?),
             None => None,
         };
-        Some(Exposed { arm, control, without })
+        let alone = match alone {
+            Some(arm) => Some(arm.typed()?),
+            None => None,
+        };
+        Some(Exposed { arm, control, without, alone })
     }
 }
 

@@ -109,7 +109,8 @@ impl Limits {
 
     /// How many calls of one candidate for callers may be under way at one time, 1 to 64. Where as many are, live answers what
     /// belongs to the candidate, which counts as withheld and is evidence for neither: so a candidate that hangs does not take
-    /// the threads that serve. Nor are live's own requests of such moments its control, though they are that of other candidates.
+    /// the threads that serve. Nor are live's own requests of such moments its control, though they are that of other candidates; while
+    /// two candidates have as many, requests without a key are evidence for none.
     ///
     /// By default it follows from the candidate's share and from how many threads have asked this handle while a candidate answered
     /// callers (or how many requests from asynchronous code run at one time, where these are fewer): twice what falls to it on
