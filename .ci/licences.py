@@ -75,8 +75,8 @@ if refused:
     sys.exit("these licences are not allowed:\n" + "\n".join(refused))
 CRATES_IO = "registry+https://github.com/rust-lang/crates.io-index"
 # In two versions, until those who need the older one move on: macros (half), digests and chance (tokens of cloud providers),
-# calls of Windows, base64 (a password's exchange with PostgreSQL), and wasi, which only a browser's build has.
-TWICE = {"base64", "crypto-common", "digest", "getrandom", "syn", "wasi", "windows-sys"}
+# calls of Windows, base64 (a password's exchange with PostgreSQL), const-oid (its certificate), and wasi, which only a browser's build has.
+TWICE = {"base64", "const-oid", "crypto-common", "digest", "getrandom", "syn", "wasi", "windows-sys"}
 elsewhere = [
     f"{packages[crate]['name']}: {packages[crate]['source']}"
     for crate in sorted(found)

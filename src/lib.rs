@@ -98,6 +98,7 @@
 //! - `signatures`: manifests held against signatures of trusted keys.
 //! - `fleet`: one rollout over many processes.
 //! - `fleet-bucket`, `fleet-postgres`: stores that a fleet agrees in, in a bucket and in PostgreSQL.
+//! - `fleet-postgres-tls`: PostgreSQL over TLS.
 //! - `watch`: a repository is looked at as soon as something moves.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]

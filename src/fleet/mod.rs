@@ -7,7 +7,7 @@
 //! |---|---|
 //! | [`Store`] | what a store must hold to, and what its errors mean |
 //! | [`InMemory`], [`Directory`] | two of them |
-//! | `Bucket`, `Postgres` | two more, with the features `fleet-bucket` and `fleet-postgres` |
+//! | `Bucket`, `Postgres` | two more, with the features `fleet-bucket` and `fleet-postgres` (over TLS with `fleet-postgres-tls`) |
 //! | [`probe()`] | whether one looks at conditions at all |
 //! | `conformance`, `history` | whether another one holds to it, with the feature `testing` |
 //! | `simulation` | the protocol of a fleet in an unkind world, with the feature `testing` |
@@ -83,6 +83,9 @@ pub(crate) mod protocol;
 #[cfg(feature = "testing")]
 pub mod simulation;
 pub(crate) mod store;
+#[cfg(feature = "fleet-postgres")]
+#[cfg_attr(not(feature = "fleet-postgres-tls"), path = "tls_absent.rs")]
+mod tls;
 pub(crate) mod unfit;
 
 #[cfg(feature = "fleet-bucket")]

@@ -2,6 +2,7 @@
 
 use std::error::Error as _;
 use std::fmt;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -14,6 +15,7 @@ use tokio_postgres::{Client, Config, Error, NoTls, Row};
 
 use super::key::Key;
 use super::store::{Listed, Over, Page, Read, Store, StoreError, StoreLimits, Tag};
+use super::tls::{Tls, is_impostor};
 use crate::base::clock::Timestamp;
 use crate::base::invalid::ArgumentError;
 use crate::base::network::Network;
@@ -36,7 +38,22 @@ const PAGE: usize = 1_000;
 /// that keeps a session for each connection: a server that is a replica is refused, since it may lag. A failover to one that
 /// had not got everything takes the fleet back to what it had.
 ///
-/// **Connections are not encrypted.** Reach the server through a Unix socket, or through a tunnel; settings that ask for TLS are refused.
+/// # Encryption
+///
+/// Connections are encrypted where the settings say `sslmode=require`, with the feature `fleet-postgres-tls`; without it such settings are
+/// refused. The server has to show a certificate for the host's name of the settings, by somebody whom the operating system trusts or
+/// one of the file that [`root_certificates`](Self::root_certificates) names: what libpq calls `verify-full`, since a connection to whoever
+/// answers keeps nothing secret. A password is bound to the channel, where the server can do so. With any other `sslmode`, or none,
+/// nothing is encrypted, whatever the server offers: that is for a Unix socket, a tunnel, or the same machine.
+///
+/// ```no_run
+/// use switchback::fleet::Postgres;
+///
+/// let store = Postgres::open("host=db.internal user=late dbname=late sslmode=require")?
+///     .root_certificates("/etc/late/database-ca.pem")?
+///     .create()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 ///
 /// # Threads, and time
 ///
@@ -75,6 +92,8 @@ pub struct Postgres {
 /// The connection, shared by all calls.
 struct Link {
     config: Config,
+    /// Whom the server has to be certified by, where connections are encrypted.
+    tls: Option<Arc<Tls>>,
     timeout: Duration,
     client: Mutex<Option<Arc<Client>>>,
     /// Held by whoever makes a connection: others wait for that one.
@@ -93,23 +112,21 @@ impl Postgres {
     ///
     /// # Errors
     ///
-    /// [`Refused`](StoreError::Refused): the settings cannot be read, or ask for TLS.
+    /// [`Refused`](StoreError::Refused): the settings cannot be read, or ask for TLS without the feature for it.
     pub fn open(settings: &str) -> Result<Self, StoreError> {
         let mut config: Config = settings.parse().map_err(|error| StoreError::refused(told(&error)))?;
-        if config.get_ssl_mode() == SslMode::Require {
-            return Err(StoreError::refused("the settings ask for TLS, which is not built in: use a tunnel"));
+        let tls = match config.get_ssl_mode() {
+            SslMode::Require => Some(Arc::new(Tls::of_system()?)),
+            // What the server might offer is not taken, so it is not asked for.
+            _ => None,
+        };
+        if tls.is_none() {
+            config.ssl_mode(SslMode::Disable);
         }
-        // What the server might offer is not taken, so it is not asked for.
-        config.ssl_mode(SslMode::Disable);
         if config.get_application_name().is_none() {
             config.application_name("switchback");
         }
-        let link = Link {
-            config,
-            timeout: ANSWERED,
-            client: Mutex::default(),
-            connecting: tokio::sync::Mutex::default(),
-        };
+        let link = Link::new(config, tls, ANSWERED);
         let network = Network::new("switchback-fleet-postgres").map_err(StoreError::unreachable)?;
         Ok(Self { link: Arc::new(link), network, table: TABLE.into() })
     }
@@ -136,13 +153,26 @@ impl Postgres {
     /// With another time that a call may take: 5 seconds unless told.
     #[must_use]
     pub fn timeout(self, timeout: Duration) -> Self {
-        let link = Link {
-            config: self.link.config.clone(),
-            timeout,
-            client: Mutex::default(),
-            connecting: tokio::sync::Mutex::default(),
-        };
+        let link = Link::new(self.link.config.clone(), self.link.tls.clone(), timeout);
         Self { link: Arc::new(link), ..self }
+    }
+
+    /// With those who may certify the server, in place of whom the operating system trusts: a file of certificates in PEM, like libpq's
+    /// `sslrootcert`. It is read now.
+    ///
+    /// # Errors
+    ///
+    /// [`Refused`](StoreError::Refused): the file cannot be read, or has no certificates; or the settings do not say
+    /// `sslmode=require`, so that it would be for nothing.
+    pub fn root_certificates(self, file: impl AsRef<Path>) -> Result<Self, StoreError> {
+        if self.link.tls.is_none() {
+            return Err(StoreError::refused(
+                "root certificates are for connections that are encrypted: say `sslmode=require` in the settings",
+            ));
+        }
+        let tls = Tls::of_file(file.as_ref())?;
+        let link = Link::new(self.link.config.clone(), Some(Arc::new(tls)), self.link.timeout);
+        Ok(Self { link: Arc::new(link), ..self })
     }
 
     /// Makes the table and its sequence, where there are none. Several processes may do so at once. Whoever may not make tables
@@ -204,6 +234,10 @@ impl Postgres {
 }
 
 impl Link {
+    fn new(config: Config, tls: Option<Arc<Tls>>, timeout: Duration) -> Self {
+        Self { config, tls, timeout, client: Mutex::default(), connecting: tokio::sync::Mutex::default() }
+    }
+
     /// Nothing came in time, of what was sent.
     fn late(&self, writes: bool) -> StoreError {
         let why = format!("no answer within {:?}", self.timeout);
@@ -229,9 +263,15 @@ impl Link {
     }
 
     async fn connect(&self) -> Result<Client, StoreError> {
-        let (client, connection) = self.config.connect(NoTls).await.map_err(|error| unconnected(&error))?;
-        // It ends with the client, or with an error that the client tells of.
-        tokio::spawn(connection);
+        let client = match &self.tls {
+            Some(tls) => tls.connect(&self.config).await?,
+            None => self.config.connect(NoTls).await.map(|(client, connection)| {
+                // It ends with the client, or with an error that the client tells of.
+                tokio::spawn(connection);
+                client
+            }),
+        };
+        let client = client.map_err(|error| unconnected(&error))?;
         // None would be for ever.
         let milliseconds = self.timeout.as_millis().max(1);
         let sql = format!(
@@ -423,7 +463,11 @@ fn failed(error: &Error, writes: bool) -> StoreError {
 
 /// No connection was made, so nothing was asked.
 fn unconnected(error: &Error) -> StoreError {
-    if is_refusal(error) { StoreError::refused(told(error)) } else { StoreError::unreachable(told(error)) }
+    if is_refusal(error) || is_impostor(error) {
+        StoreError::refused(told(error))
+    } else {
+        StoreError::unreachable(told(error))
+    }
 }
 
 #[cfg(test)]
@@ -443,11 +487,31 @@ mod tests {
         }
     }
 
+    #[cfg(not(feature = "fleet-postgres-tls"))]
     #[test]
-    fn settings_that_ask_for_tls_and_tables_that_are_none_are_refused() {
+    fn settings_that_ask_for_tls_are_refused_where_there_is_none() {
         let refused = Postgres::open("postgres://late:sesame@localhost/late?sslmode=require").unwrap_err();
         assert!(matches!(refused, StoreError::Refused { .. }), "{refused}");
+        assert!(refused.to_string().contains("fleet-postgres-tls"), "{refused}");
         assert!(!refused.to_string().contains("sesame"), "{refused}");
+    }
+
+    #[cfg(feature = "fleet-postgres-tls")]
+    #[test]
+    fn a_file_without_certificates_is_refused_by_its_name() {
+        let store = || Postgres::open("host=localhost sslmode=require").unwrap();
+        for file in ["nowhere.pem", "src", "Cargo.toml"] {
+            let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(file);
+            let refused = store().root_certificates(&file).unwrap_err();
+            assert!(matches!(refused, StoreError::Refused { .. }), "{refused}");
+            assert!(refused.to_string().contains(&file.display().to_string()), "{refused}");
+        }
+    }
+
+    #[test]
+    fn settings_and_tables_that_are_none_are_refused() {
+        let refused = Postgres::open("host=localhost").unwrap().root_certificates("ca.pem").unwrap_err();
+        assert!(refused.to_string().contains("sslmode=require"), "{refused}");
         let refused = Postgres::open("host=localhost nonsense=sesame").unwrap_err();
         assert!(matches!(refused, StoreError::Refused { .. }), "{refused}");
         let store = || Postgres::open("host=/nowhere user=late").unwrap();

@@ -88,6 +88,10 @@ pub(crate) struct Of {
     #[cfg(feature = "fleet-postgres")]
     #[arg(long, value_name = "NAME")]
     table: Option<String>,
+    /// A file of those who may certify a PostgreSQL that is reached with `sslmode=require`, in place of whom this machine trusts.
+    #[cfg(feature = "fleet-postgres")]
+    #[arg(long, value_name = "FILE")]
+    root_certificates: Option<PathBuf>,
 }
 
 #[derive(Args)]
@@ -153,7 +157,10 @@ impl Of {
             address =
                 format!("{address}{joint}password={}", utf8_percent_encode(&password, NON_ALPHANUMERIC));
         }
-        let store = switchback::fleet::Postgres::open(&address).map_err(FleetFailure::from)?;
+        let mut store = switchback::fleet::Postgres::open(&address).map_err(FleetFailure::from)?;
+        if let Some(file) = &self.root_certificates {
+            store = store.root_certificates(file).map_err(FleetFailure::from)?;
+        }
         Ok(match &self.table {
             Some(table) => Arc::new(store.table(table).map_err(FleetFailure::from)?),
             None => Arc::new(store),

@@ -88,6 +88,49 @@ fn it_can_be_asked_from_within_a_runtime_of_the_hosts() {
     });
 }
 
+#[cfg(feature = "fleet-postgres-tls")]
+mod encrypted {
+    use super::*;
+
+    /// Who comes so is let in by TLS alone.
+    fn encrypted(host: &str, more: &str) -> Postgres {
+        let port = std::env::var("SWITCHBACK_TEST_POSTGRES_TCP").unwrap();
+        let (_, port) = port.split_once(':').unwrap();
+        let settings =
+            format!("host={host} port={port} user=encrypted password=sesame dbname=postgres {more}");
+        Postgres::open(&settings).unwrap().table("test_encrypted").unwrap()
+    }
+
+    fn authority() -> String {
+        std::env::var("SWITCHBACK_TEST_POSTGRES_AUTHORITY").unwrap()
+    }
+
+    fn refusal(store: &Postgres) -> String {
+        let told = store.get(&head(), None).unwrap_err();
+        assert!(matches!(told, StoreError::Refused { .. }), "{told}");
+        told.to_string()
+    }
+
+    #[test]
+    #[ignore = "needs a server: .ci/postgres starts one"]
+    fn a_connection_is_encrypted_where_that_is_asked_for() {
+        // The server lets nobody of this name in otherwise, and the password is worth nothing on another channel.
+        let store = encrypted("localhost", "sslmode=require channel_binding=require");
+        let store = store.root_certificates(authority()).unwrap().create().unwrap();
+        StoreSuite::new().clients(4).check(&store, &Key::new("conformance").unwrap()).unwrap();
+        assert!(refusal(&encrypted("localhost", "")).contains("no encryption"));
+    }
+
+    #[test]
+    #[ignore = "needs a server: .ci/postgres starts one"]
+    fn a_server_that_is_not_who_it_should_be_is_refused() {
+        let unknown = encrypted("localhost", "sslmode=require");
+        assert!(refusal(&unknown).contains("UnknownIssuer"));
+        let another = encrypted("127.0.0.1", "sslmode=require").root_certificates(authority()).unwrap();
+        assert!(refusal(&another).contains("not valid for name"));
+    }
+}
+
 /// Passes on what is said between a client and the server. Where it is to lose an answer it waits for one, and ends
 /// the connection in its place.
 fn between(loses: &Arc<AtomicBool>) -> u16 {
