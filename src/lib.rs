@@ -198,7 +198,7 @@ pub mod status {
 #[cfg(feature = "forecast")]
 pub mod forecast {
     pub use crate::rollout::forecast::forecast::{Between, Forecast, GuardForecast, StepForecast};
-    pub use crate::rollout::forecast::traffic::{LatencyPoint, Moments, Traffic};
+    pub use crate::rollout::forecast::traffic::{KeysWithin, LatencyPoint, Moments, Traffic};
 }
 
 /// Records of decisions, and what other rules would have decided.

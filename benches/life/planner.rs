@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use serde_json::json;
 
 use crate::support::median;
-use crate::world::{Candidate, Circumstance, End, Figure, Foretold, Life, Routing, Verdict};
+use crate::world::{Candidate, Circumstance, End, Figure, Foretold, Life, Routing, Sessions, Verdict};
 
 /// A plan under one circumstance, and a candidate.
 struct Planned {
@@ -45,6 +45,17 @@ fn lives(all: bool) -> Vec<Life> {
                 if routing != Routing::Ramp && circumstance == Circumstance::Quiet {
                     lives.push(long.candidate(Candidate::Worse(2.0)));
                 }
+            }
+        }
+    }
+    let keyed = [Sessions::Ten, Sessions::HeavyTail]
+        .into_iter()
+        .flat_map(|sessions| [Routing::Keyed(sessions), Routing::KeyedShadow(sessions)]);
+    for routing in keyed.filter(|_| all) {
+        for figure in [Figure::Error, Figure::Accuracy, Figure::Rate] {
+            if Circumstance::Quiet.concerns(figure, routing) {
+                let long = Life { seconds: 1_200, ..Life::new(figure, routing, Circumstance::Quiet) };
+                lives.extend([Candidate::Equal, Candidate::Worse(2.0)].map(|how| long.candidate(how)));
             }
         }
     }

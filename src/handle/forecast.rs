@@ -63,13 +63,45 @@ impl<I: ?Sized + 'static, O: 'static> ModelHandle<I, O> {
 impl<I: ?Sized + 'static, O: 'static> Rollout<I, O> {
     /// How long a plan would take to decide by this rollout's guards, with traffic as live has seen it; `None` before the
     /// first request. It takes as long per guard and step as [`ModelHandle::forecast`]. Guards of the host's own are left out.
+    ///
+    /// Each request is taken for a unit, since nobody has counted keys yet. Where they have keys, ask
+    /// [`forecast_with`](Self::forecast_with).
     pub fn forecast(&self, plan: &Plan) -> Option<Forecast> {
+        Some(self.forecast_of(plan, &self.handle.inner.traffic()?))
+    }
+
+    /// The same with traffic of which the host knows better:
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use switchback::{Clock, ModelHandle, Plan, Rollout, Step, closure, guard};
+    /// # use switchback::forecast::{KeysWithin, Traffic};
+    /// # use switchback::options::Threads;
+    /// # let service = ModelHandle::builder("late").live("v1", closure("one@1", |x: &f64| Ok(*x)))
+    /// #     .threads(Threads::manual()).build()?;
+    /// # let rollout = service.stage("v2", closure("two@1", |x: &f64| Ok(*x)))?.guard(guard::error_rate().at_most(0.01));
+    /// let day = Duration::from_secs(86_400);
+    /// let mut traffic = service.traffic().unwrap_or(Traffic::new(20.0));
+    /// traffic.keys = vec![KeysWithin::new(day, 50_000.0), KeysWithin::new(7 * day, 120_000.0)];
+    /// let plan = Plan::new([Step::canary(0.1)?, Step::canary(0.5)?])?;
+    /// println!("{}", rollout.forecast_with(&plan, &traffic)?);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`RolloutError::Forecast`]: traffic with a number that makes no sense.
+    pub fn forecast_with(&self, plan: &Plan, traffic: &Traffic) -> Result<Forecast, RolloutError> {
+        traffic.check()?;
+        Ok(self.forecast_of(plan, traffic))
+    }
+
+    fn forecast_of(&self, plan: &Plan, traffic: &Traffic) -> Forecast {
         let inner = &self.handle.inner;
-        let traffic = inner.traffic()?;
         let subjects = self.subjects();
         let thresholds = self.thresholds(plan);
         let pairs = inner.serving.shadow.is_some();
-        Some(forecast(&subjects, plan, pairs, thresholds, &traffic, inner.tick_interval()))
+        forecast(&subjects, plan, pairs, thresholds, traffic, inner.tick_interval())
     }
 
     /// Its guards, with what it has seen of what each judges.
@@ -102,7 +134,14 @@ impl<I: ?Sized + 'static, O: 'static> Rollout<I, O> {
         let Some(budget) = plan.budget() else { return Ok(plan) };
         let inner = &self.handle.inner;
         let traffic = inner.traffic().ok_or(RolloutError::NoTraffic)?;
-        let chosen = choose(budget, &self.subjects(), &inner.setting(), &traffic, inner.error_budget())?;
+        let chosen = choose(
+            budget,
+            plan.cycle_said(),
+            &self.subjects(),
+            &inner.setting(),
+            &traffic,
+            inner.error_budget(),
+        )?;
         for rule in &chosen.rules {
             self.add(Arc::new(rule.clone()), false, Some(rule.clone()))
                 .map_err(|reason| RolloutError::Guard { name: rule.name(), reason })?;

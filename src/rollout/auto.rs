@@ -39,6 +39,7 @@ pub(crate) struct Chosen {
 /// has guards keeps their margins.
 pub(crate) fn choose(
     budget: Duration,
+    cycle: Option<Duration>,
     own: &[Subject],
     setting: &Setting<'_>,
     traffic: &Traffic,
@@ -57,7 +58,7 @@ pub(crate) fn choose(
         let mut subjects: Vec<Subject> = own.to_vec();
         subjects.extend(added.iter().enumerate().filter_map(designed));
         for (sample, weights) in EXPOSURES {
-            let plan = plan(budget, sample, weights, setting)?;
+            let plan = plan((budget, cycle), sample, weights, setting)?;
             let decidable = is_decidable(&plan, &subjects, setting.pairs, traffic, alpha);
             last = Some(Chosen { plan, rules: added.clone(), decidable });
             if decidable {
@@ -79,7 +80,12 @@ fn usual(points: f64, factor: f64, setting: &Setting<'_>) -> Vec<Rule> {
     rules.into_iter().flatten().collect()
 }
 
-fn plan(budget: Duration, sample: f64, weights: &[f64], setting: &Setting<'_>) -> Result<Plan, PlanError> {
+fn plan(
+    (budget, cycle): (Duration, Option<Duration>),
+    sample: f64,
+    weights: &[f64],
+    setting: &Setting<'_>,
+) -> Result<Plan, PlanError> {
     let shadow = setting.pairs && !matches!(setting.truth, TruthKind::CausedByAnswer);
     let left = if shadow { budget.mul_f64(1.0 - SHADOW) } else { budget };
     let each = left / weights.len().max(1) as u32;
@@ -90,7 +96,7 @@ fn plan(budget: Duration, sample: f64, weights: &[f64], setting: &Setting<'_>) -
     for weight in weights {
         steps.push(Step::canary(*weight)?.max_duration(each));
     }
-    let cycle = if each > DAY { DAY } else { each / 2 };
+    let cycle = cycle.unwrap_or(if each > DAY { DAY } else { each / 2 });
     Ok(Plan::new(steps)?.cycle(cycle).on_inconclusive(OnInconclusive::Pause))
 }
 

@@ -47,8 +47,9 @@ pub struct Plan {
     steps: Vec<Step>,
     on_inconclusive: OnInconclusive,
     bake: Bake,
-    #[serde(serialize_with = "write_time")]
-    cycle: Duration,
+    /// A day where nothing is said; an automatic plan chooses its own then.
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "write_time_if")]
+    cycle: Option<Duration>,
     /// The time within which margins and shares are to be chosen that can be decided.
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "write_time_if")]
     auto: Option<Duration>,
@@ -112,7 +113,7 @@ impl Plan {
 
     fn of(steps: Vec<Step>, auto: Option<Duration>) -> Self {
         let (on_inconclusive, bake) = (OnInconclusive::default(), Bake::default());
-        Self { steps, on_inconclusive, bake, cycle: DAY, auto, unguarded: false }
+        Self { steps, on_inconclusive, bake, cycle: None, auto, unguarded: false }
     }
 
     /// A shadow of a tenth of the traffic, then a canary of each weight, then promotion. A handle that does not shadow
@@ -159,10 +160,10 @@ impl Plan {
 
     /// The time after which traffic repeats itself: the last step before the promotion lasts at least so long, and what
     /// the promotion rests on comes from that step alone. By default a day, since what holds at noon need not hold at
-    /// night.
+    /// night; of an [automatic](Self::auto) plan half of the time that a step has, where that is a day or less.
     #[must_use]
     pub fn cycle(mut self, cycle: Duration) -> Self {
-        self.cycle = cycle;
+        self.cycle = Some(cycle);
         self
     }
 
@@ -208,8 +209,9 @@ impl Plan {
         self.on_inconclusive
     }
 
-    #[cfg(feature = "config")]
-    pub(crate) fn cycle_time(&self) -> Duration {
+    /// The cycle that was said.
+    #[cfg(any(feature = "config", feature = "forecast"))]
+    pub(crate) fn cycle_said(&self) -> Option<Duration> {
         self.cycle
     }
 
@@ -220,7 +222,7 @@ impl Plan {
     /// How long a step lasts at least.
     pub(crate) fn lasts(&self, step: usize) -> Duration {
         let own = self.steps.get(step).map_or(Duration::ZERO, |step| step.min_duration);
-        if step + 1 == self.steps.len() { own.max(self.cycle) } else { own }
+        if step + 1 == self.steps.len() { own.max(self.cycle.unwrap_or(DAY)) } else { own }
     }
 
     /// The share of traffic that the candidate has after a step.
@@ -260,7 +262,7 @@ impl Plan {
         plan.on_inconclusive =
             fields.read("on_inconclusive", |value| value.word(&POLICIES))?.unwrap_or_default();
         plan.bake = fields.read("bake", Bake::read)?.unwrap_or_default();
-        plan.cycle = fields.read("cycle", Value::time_or_fields)?.unwrap_or(DAY);
+        plan.cycle = fields.read("cycle", Value::time_or_fields)?;
         plan.unguarded = fields.read("unguarded", Value::bool)?.unwrap_or_default();
         Ok(plan)
     }

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use switchback::events::EventKind;
+#[cfg(feature = "forecast")]
+use switchback::forecast::KeysWithin;
 use switchback::guard::Evidence;
 use switchback::plan::Bake;
 use switchback::{Answer, Clock, Outcome, Plan, PredictError, PredictionId, Rollout, Step};
@@ -68,6 +70,9 @@ pub(crate) struct Foretold {
     /// Eight times of ten it is between these, where it says so.
     pub(crate) between: Option<(f64, f64)>,
 }
+
+/// Users that are there at one time, where each comes ten times.
+const OPEN: usize = 40;
 
 /// The candidates.
 pub(super) const NAMES: [&str; 3] = ["v2", "v3", "v4"];
@@ -143,7 +148,9 @@ impl Run {
 
     #[cfg(feature = "forecast")]
     fn asked_of(&self, rollout: &Rollout<Ask, Said>, plan: &Plan) -> (Foretold, bool) {
-        let Some(forecast) = rollout.forecast(plan) else { return (Foretold::default(), true) };
+        let Some(mut traffic) = self.world.handle.traffic() else { return (Foretold::default(), true) };
+        traffic.keys = self.keys_within();
+        let forecast = rollout.forecast_with(plan, &traffic).unwrap();
         // One that is over has let go of its guards.
         let harm = forecast.steps[0].guards.first();
         let (after, between) = match self.life.candidate {
@@ -153,6 +160,26 @@ impl Run {
         let seconds = |span: Duration| span.as_secs_f64();
         let between = between.map(|between| (seconds(between.low), seconds(between.high)));
         (Foretold { after: after.map(seconds), between }, forecast.guessed)
+    }
+
+    /// How many users come within some times, as a service knows of its own; nothing where requests have no keys.
+    #[cfg(feature = "forecast")]
+    fn keys_within(&self) -> Vec<KeysWithin> {
+        let Some(sessions) = self.life.routing.sessions() else { return Vec::new() };
+        let users = |seconds: u64| {
+            let requests = self.life.traffic as f64 * seconds as f64;
+            match sessions {
+                Sessions::One => requests,
+                // Those that are there already, and a new one for each that has gone.
+                Sessions::Ten => (OPEN as f64 + requests / 10.0).min(requests),
+                Sessions::HeavyTail => {
+                    let share = |user: u64| ((user as f64 + 1.0) / user as f64).ln() / 2_001_f64.ln();
+                    (1..=2_000).map(|user| 1.0 - (-requests * share(user)).exp()).sum()
+                }
+            }
+        };
+        let within = |seconds| KeysWithin::new(Duration::from_secs(seconds), users(seconds));
+        [1, 3, 10, 30, 100, 300, 1_000, 3_000].map(within).to_vec()
     }
 
     fn plan(&self, several: bool) -> Plan {
@@ -263,7 +290,7 @@ impl Run {
                 self.users
             }
             Sessions::Ten => {
-                if self.sessions.len() < 40 {
+                if self.sessions.len() < OPEN {
                     self.users += 1;
                     self.sessions.push((self.users, 10));
                 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::{ArgGroup, Args};
 use serde_json::Value;
 use switchback::config::Config;
-use switchback::forecast::{Forecast, LatencyPoint, Moments, Traffic};
+use switchback::forecast::{Forecast, KeysWithin, LatencyPoint, Moments, Traffic};
 use switchback::guard::{Guard, Rule, Stated};
 use switchback::options::{Inputs, Threads};
 use switchback::status::look;
@@ -64,6 +64,10 @@ pub(crate) struct Asked {
     /// How long live takes at most for so many of a hundred requests, such as 99=20ms.
     #[arg(long = "latency", value_name = "PERCENT=TIME", value_parser = latency)]
     latencies: Vec<LatencyPoint>,
+    /// How many different keys come within a time, where requests come with keys, such as 50000/1d; again for a longer one. They are
+    /// what is compared then; after the longest they are expected to come as they did before it.
+    #[arg(long = "keys", value_name = "NUMBER/TIME", value_parser = keys)]
+    keys: Vec<KeysWithin>,
     /// How often a business figure is reached, of those that guards name: they are taken for rates.
     #[arg(long = "kpi", value_name = "NAME=SHARE", value_parser = crate::repository::figure)]
     kpis: Vec<(String, f64)>,
@@ -88,6 +92,14 @@ fn latency(text: &str) -> Result<LatencyPoint, String> {
         (percent > 0.0 && percent < 100.0).then_some(LatencyPoint { share: percent / 100.0, at_most })
     };
     told().ok_or_else(|| "write how many of a hundred and how long, as 99=20ms".to_owned())
+}
+
+fn keys(text: &str) -> Result<KeysWithin, String> {
+    let told = || {
+        let (keys, within) = text.split_once('/')?;
+        Some(KeysWithin::new(humantime::parse_duration(within).ok()?, keys.parse().ok()?))
+    };
+    told().ok_or_else(|| "write how many and within which time, as 50000/1d".to_owned())
 }
 
 impl Asked {
@@ -165,6 +177,10 @@ impl Asked {
         if !self.latencies.is_empty() {
             traffic.latency = self.latencies.clone();
             traffic.latency.sort_by(|one, two| one.share.total_cmp(&two.share));
+        }
+        if !self.keys.is_empty() {
+            traffic.keys.clone_from(&self.keys);
+            traffic.keys.sort_by_key(|point| point.within);
         }
         if let Some((name, _)) = self.kpis.iter().find(|(name, _)| !kpis.contains(name)) {
             return Err(Failure::Refused(format!("no guard names the business figure {name}")));

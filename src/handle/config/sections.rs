@@ -397,7 +397,7 @@ section! {
         candidates_beside: bool,
         /// How many calls of one candidate may be under way at a time, up to 64; by default it follows from its share.
         candidate_calls: usize,
-        /// From when on a call that has not ended counts as one that never will; twice the deadline by default, "30s" where there is none.
+        /// From when on a call that has not ended counts as one that never will; twice the deadline by default and 100 ms at least, "30s" where there is none.
         overdue_after: Span,
         /// How long a version may take to get ready; "10m" by default.
         staging_deadline: Span,
@@ -527,7 +527,9 @@ impl Serialize for Rollout {
             None => fields.serialize_field("steps", plan.steps())?,
         }
         fields.serialize_field("on_inconclusive", &plan.policy())?;
-        fields.serialize_field("cycle", &Span(plan.cycle_time()))?;
+        if let Some(cycle) = plan.cycle_said() {
+            fields.serialize_field("cycle", &Span(cycle))?;
+        }
         fields.serialize_field("bake", &plan.baking())?;
         fields.serialize_field("unguarded", &plan.is_unguarded())?;
         fields.end()

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::reach::Reach;
+use super::reach::{Coming, Reach};
 use super::simulated::{Cells, events, hidden, ratios, scores, values};
 use super::simulation::{HORIZON, RUNS, next_look, poisson, share_of, some_tick};
 use super::subject::{Losses, Subject};
@@ -35,8 +35,8 @@ trait Counting {
     fn begin(&mut self, assumed: Assumed);
     /// Forgets what came before a stage, where that does not count.
     fn begin_stage(&mut self);
-    /// Counts what comes at a stage in so many seconds of the usual traffic.
-    fn come(&mut self, stage: usize, fresh: bool, seconds: f64, chance: &mut SplitMix64);
+    /// Counts what comes at a stage.
+    fn come(&mut self, stage: usize, fresh: bool, coming: Coming, chance: &mut SplitMix64);
     /// Whether the guard passes at a stage.
     fn passes(&self, stage: usize) -> bool;
 }
@@ -68,14 +68,14 @@ impl<C: Additive> Counting for Counted<C> {
         self.fresh = C::default();
     }
 
-    fn come(&mut self, stage: usize, fresh: bool, seconds: f64, chance: &mut SplitMix64) {
+    fn come(&mut self, stage: usize, fresh: bool, coming: Coming, chance: &mut SplitMix64) {
         let Some(CountedStage { cells, .. }) = self.stages.get(stage) else { return };
-        for (per_second, count) in cells {
-            let came = poisson(chance, per_second * seconds);
+        for cell in cells {
+            let came = poisson(chance, cell.per_second * coming.seconds(cell.comes_by));
             if came > 0 {
-                count(&mut self.counts, came);
+                (cell.count)(&mut self.counts, came);
                 if fresh {
-                    count(&mut self.fresh, came);
+                    (cell.count)(&mut self.fresh, came);
                 }
             }
         }
@@ -158,7 +158,16 @@ impl Guarded {
         let in_stretches =
             design.tested == Tested::Failures && matches!(design.margin, Margin::Times(times) if times > 1.0);
         let stretch = |stage: &Stage| {
-            let seconds = Calm::UNITS as f64 / stage.reach.lives_per_second(traffic).max(1e-12);
+            let lives = stage.reach.lives_per_second(traffic).max(1e-12);
+            let mut seconds = Calm::UNITS as f64 / lives;
+            // Where keys are units it takes longer until so many are new.
+            let share = lives / traffic.requests_per_second.max(1e-12);
+            while traffic.has_keys()
+                && share * traffic.keys_by(seconds) < Calm::UNITS as f64
+                && seconds < HORIZON.as_secs_f64()
+            {
+                seconds *= 1.05;
+            }
             if in_stretches { (seconds / tick).ceil() * tick } else { 0.0 }
         };
         let stretches = stages.iter().map(stretch).collect();
@@ -230,7 +239,7 @@ pub(crate) fn rehearse(
                     let stretch = guard.stretches[place];
                     let complete = if stretch > 0.0 { (since / stretch).floor() * stretch } else { since };
                     let until = (now + complete - guard.delay).max(0.0);
-                    come(guard, &begun, (counted[which], until), traffic, &mut chance);
+                    come(guard, stages, &begun, (counted[which], until), traffic, &mut chance);
                     counted[which] = until.max(counted[which]);
                     let passes = !guard.shows[place] || guard.counting.passes(place);
                     all &= passes;
@@ -267,16 +276,22 @@ pub(crate) fn rehearse(
 /// Simulates what comes between two moments, at the stages that were then.
 fn come(
     guard: &mut Guarded,
+    stages: &[Stage],
     begun: &[f64],
     (from, until): (f64, f64),
     traffic: &Traffic,
     chance: &mut SplitMix64,
 ) {
+    let usual = |at| traffic.usual_seconds(0.0, at);
+    let known: Vec<_> = begun.iter().zip(stages).map(|(begun, stage)| (usual(*begun), stage.reach)).collect();
     for (place, begins) in begun.iter().enumerate() {
         let ends = begun.get(place + 1).copied().unwrap_or(f64::INFINITY);
         let (from, until) = (from.max(*begins), until.min(ends));
-        if from < until {
-            guard.counting.come(place, place + 1 == begun.len(), traffic.usual_seconds(from, until), chance);
+        if let Some(so_far) = known.get(..=place)
+            && from < until
+        {
+            let coming = Coming::at_the_last(so_far, (usual(from), usual(until)), traffic);
+            guard.counting.come(place, place + 1 == begun.len(), coming, chance);
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The counts that each kind of test makes of simulated traffic.
 
-use super::reach::Reach;
+use super::reach::{ComesBy, Reach};
 use super::subject::Losses;
 use super::traffic::Traffic;
 use super::unknown::both;
@@ -11,12 +11,20 @@ use crate::stats::sequential::{
     Additive, Events, HiddenEvents, Odds, PairedEvents, PairedParts, Part, Parts, Scores, Values,
 };
 
-/// What may come, how often a second, and how so many of it are counted.
-pub(crate) type Cells<C> = Vec<(f64, Box<dyn Fn(&mut C, u64)>)>;
+/// What may come, and how so many of it are counted.
+pub(crate) type Cells<C> = Vec<Cell<C>>;
 
-fn cell<C>(cells: &mut Cells<C>, per_second: f64, count: impl Fn(&mut C, u64) + 'static) {
+/// Something that may come.
+pub(crate) struct Cell<C> {
+    pub(crate) comes_by: ComesBy,
+    /// How often a second, where each request is a unit.
+    pub(crate) per_second: f64,
+    pub(crate) count: Box<dyn Fn(&mut C, u64)>,
+}
+
+fn cell<C>(cells: &mut Cells<C>, comes_by: ComesBy, per_second: f64, count: impl Fn(&mut C, u64) + 'static) {
     if per_second > 0.0 {
-        cells.push((per_second, Box::new(count)));
+        cells.push(Cell { comes_by, per_second, count: Box::new(count) });
     }
 }
 
@@ -31,28 +39,32 @@ pub(crate) fn events(
     let (live, candidate) = (live.clamp(0.0, 1.0), candidate.clamp(0.0, 1.0));
     if design.tested == Tested::Differences {
         let pairs = reach.pairs_per_second(traffic);
-        units(&mut cells, pairs, candidate, |series| &mut series.alone);
+        units(&mut cells, ComesBy::Copies, pairs, candidate, |series| &mut series.alone);
         return cells;
     }
-    let pairs = match (design.tested, reach.arms_per_second(traffic)) {
-        (Tested::FalseAlarmsInArms, Some((_, of_candidate, of_live))) => of_candidate.min(of_live),
-        (Tested::FalseAlarmsInArms, None) => 0.0,
-        _ => reach.pairs_per_second(traffic),
+    let (comes_by, pairs) = match (design.tested, reach.arms_per_second(traffic)) {
+        (Tested::FalseAlarmsInArms, Some((_, of_candidate, of_live))) => {
+            (ComesBy::Arms, of_candidate.min(of_live))
+        }
+        (Tested::FalseAlarmsInArms, None) => (ComesBy::Arms, 0.0),
+        _ => (ComesBy::Copies, reach.pairs_per_second(traffic)),
     };
     let pairs = pairs * counted;
     let off = off((live, candidate), together);
-    cell(&mut cells, pairs * off.only_live, |series, n| series.pairs.only_live += n);
-    cell(&mut cells, pairs * off.only_candidate, |series, n| series.pairs.only_candidate += n);
-    cell(&mut cells, pairs * off.both, |series, n| series.pairs.both += n);
-    cell(&mut cells, pairs * off.neither(), |series, n| series.pairs.neither += n);
+    cell(&mut cells, comes_by, pairs * off.only_live, |series, n| series.pairs.only_live += n);
+    cell(&mut cells, comes_by, pairs * off.only_candidate, |series, n| series.pairs.only_candidate += n);
+    cell(&mut cells, comes_by, pairs * off.both, |series, n| series.pairs.both += n);
+    cell(&mut cells, comes_by, pairs * off.neither(), |series, n| series.pairs.neither += n);
     let weight = reach.weight.fraction();
     let shadowed = traffic.requests_per_second * (1.0 - weight) * reach.sample * counted;
-    units(&mut cells, shadowed, candidate, |series| &mut series.alone);
+    units(&mut cells, ComesBy::Copies, shadowed, candidate, |series| &mut series.alone);
     if let Some((odds, of_candidate, of_live)) = reach.arms_per_second(traffic) {
-        units(&mut cells, of_candidate * counted, candidate, move |series| {
+        units(&mut cells, ComesBy::Arms, of_candidate * counted, candidate, move |series| {
             &mut series.requests.at(odds).candidate
         });
-        units(&mut cells, of_live * counted, live, move |series| &mut series.requests.at(odds).live);
+        units(&mut cells, ComesBy::Arms, of_live * counted, live, move |series| {
+            &mut series.requests.at(odds).live
+        });
     }
     cells
 }
@@ -78,14 +90,15 @@ fn off((live, candidate): (f64, f64), together: f64) -> Off {
 /// Units that come at a rate, with the event at another.
 fn units<P: 'static>(
     cells: &mut Cells<Series<P, Events>>,
+    comes_by: ComesBy,
     per_second: f64,
     rate: f64,
     arm: impl Fn(&mut Series<P, Events>) -> &mut Events + Copy + 'static,
 ) {
-    cell(cells, per_second * rate.clamp(0.0, 1.0), move |series, n| {
+    cell(cells, comes_by, per_second * rate.clamp(0.0, 1.0), move |series, n| {
         arm(series).merge(&Events { events: n, units: n });
     });
-    cell(cells, per_second * (1.0 - rate).clamp(0.0, 1.0), move |series, n| {
+    cell(cells, comes_by, per_second * (1.0 - rate).clamp(0.0, 1.0), move |series, n| {
         arm(series).merge(&Events { events: 0, units: n });
     });
 }
@@ -98,9 +111,13 @@ pub(crate) fn hidden(
     let mut cells: Cells<Series<HiddenEvents, Events>> = Vec::new();
     let pairs = reach.pairs_per_second(traffic) * losses.counted;
     let off = off((losses.live.clamp(0.0, 1.0), losses.candidate.clamp(0.0, 1.0)), losses.together);
-    cell(&mut cells, pairs * off.only_live, |series, n| series.pairs.seen.only_live += n);
-    cell(&mut cells, pairs * off.only_candidate, |series, n| series.pairs.seen.only_candidate += n);
-    cell(&mut cells, pairs * (off.both + off.neither()), |series, n| series.pairs.seen.neither += n);
+    cell(&mut cells, ComesBy::Copies, pairs * off.only_live, |series, n| series.pairs.seen.only_live += n);
+    cell(&mut cells, ComesBy::Copies, pairs * off.only_candidate, |series, n| {
+        series.pairs.seen.only_candidate += n
+    });
+    cell(&mut cells, ComesBy::Copies, pairs * (off.both + off.neither()), |series, n| {
+        series.pairs.seen.neither += n
+    });
     cells
 }
 
@@ -129,18 +146,19 @@ pub(crate) fn scores(
     let (low, high, chance) = two_places(0.5 + difference / 2.0, losses.difference_spread / 2.0);
     for (place, rate) in [(low, 1.0 - chance), (high, chance)] {
         let place = 2 * place - Scores::STEPS;
-        cell(&mut cells, pairs * rate, move |series, n| series.pairs.count_place(place, n));
+        cell(&mut cells, ComesBy::Copies, pairs * rate, move |series, n| series.pairs.count_place(place, n));
     }
     // Counted as the host gives them.
     let given = |loss: f64| if design.turns_scores() { 1.0 - loss } else { loss };
     let own = (losses.candidate, losses.candidate_spread);
-    let mut arm = |per_second: f64,
+    let mut arm = |comes_by: ComesBy,
+                   per_second: f64,
                    (loss, spread): (f64, f64),
                    arm: fn(&mut Series<Scores, Scores>, Option<Odds>) -> Option<&mut Scores>,
                    odds| {
         let (low, high, chance) = two_places(given(loss), spread);
         for (place, rate) in [(low, 1.0 - chance), (high, chance)] {
-            cell(&mut cells, per_second * rate, move |series, n| {
+            cell(&mut cells, comes_by, per_second * rate, move |series, n| {
                 if let Some(scores) = arm(series, odds) {
                     scores.count_place(place, n);
                 }
@@ -148,18 +166,30 @@ pub(crate) fn scores(
         }
     };
     if design.tested == Tested::Comparisons {
-        arm(reach.pairs_per_second(traffic), own, |series, _| Some(&mut series.alone), None);
+        arm(ComesBy::Copies, reach.pairs_per_second(traffic), own, |series, _| Some(&mut series.alone), None);
         return cells;
     }
     let shadowed =
         traffic.requests_per_second * (1.0 - reach.weight.fraction()) * reach.sample * losses.counted;
     if !matches!(design.tested, Tested::Kpi(_)) {
-        arm(shadowed, own, |series, _| Some(&mut series.alone), None);
+        arm(ComesBy::Copies, shadowed, own, |series, _| Some(&mut series.alone), None);
     }
     if let Some((odds, of_candidate, of_live)) = reach.arms_per_second(traffic) {
         let (odds, theirs) = (Some(odds), (losses.live, losses.spread));
-        arm(of_candidate * losses.counted, own, |s, odds| Some(&mut s.requests.at(odds?).candidate), odds);
-        arm(of_live * losses.counted, theirs, |s, odds| Some(&mut s.requests.at(odds?).live), odds);
+        arm(
+            ComesBy::Arms,
+            of_candidate * losses.counted,
+            own,
+            |s, odds| Some(&mut s.requests.at(odds?).candidate),
+            odds,
+        );
+        arm(
+            ComesBy::Arms,
+            of_live * losses.counted,
+            theirs,
+            |s, odds| Some(&mut s.requests.at(odds?).live),
+            odds,
+        );
     }
     cells
 }
@@ -177,16 +207,16 @@ pub(crate) fn values(
     for side in [-1.0, 1.0] {
         let pairs = reach.pairs_per_second(traffic) * losses.counted / 2.0;
         let difference = shift + side * difference_spread;
-        cell(&mut cells, pairs, move |series, n| series.pairs.count_times(difference, n));
+        cell(&mut cells, ComesBy::Copies, pairs, move |series, n| series.pairs.count_times(difference, n));
     }
     let Some((odds, of_candidate, of_live)) = reach.arms_per_second(traffic) else { return cells };
     for (value, share) in two_values(mean + shift, candidate_spread) {
-        cell(&mut cells, of_candidate * losses.counted * share, move |series, n| {
+        cell(&mut cells, ComesBy::Arms, of_candidate * losses.counted * share, move |series, n| {
             series.requests.at(odds).candidate.count_times(value, n);
         });
     }
     for (value, share) in two_values(mean, spread) {
-        cell(&mut cells, of_live * losses.counted * share, move |series, n| {
+        cell(&mut cells, ComesBy::Arms, of_live * losses.counted * share, move |series, n| {
             series.requests.at(odds).live.count_times(value, n);
         });
     }
@@ -223,7 +253,7 @@ pub(crate) fn ratios(
     let pairs = reach.pairs_per_second(traffic) * counted;
     let both = both((live, candidate), losses.together);
     let mut pair = |rate: f64, live: Part, candidate: Part| {
-        cell(&mut cells, pairs * rate, move |series: &mut Series<PairedParts, Parts>, n| {
+        cell(&mut cells, ComesBy::Copies, pairs * rate, move |series: &mut Series<PairedParts, Parts>, n| {
             series.pairs.count(live, candidate, n);
         });
     };
@@ -231,12 +261,13 @@ pub(crate) fn ratios(
     pair(both, wrong, wrong);
     pair(live - both, wrong, none);
     pair(candidate - both, none, wrong);
-    let mut arm = |per_second: f64,
+    let mut arm = |comes_by: ComesBy,
+                   per_second: f64,
                    loss: f64,
                    arm: fn(&mut Series<PairedParts, Parts>, Option<Odds>) -> Option<&mut Parts>,
                    odds| {
         for (part, rate) in [(wrong, loss), (right, 1.0 - loss)] {
-            cell(&mut cells, per_second * rate, move |series, n| {
+            cell(&mut cells, comes_by, per_second * rate, move |series, n| {
                 if let Some(parts) = arm(series, odds) {
                     parts.count(part, n);
                 }
@@ -244,16 +275,23 @@ pub(crate) fn ratios(
         }
     };
     let shadowed = traffic.requests_per_second * (1.0 - reach.weight.fraction()) * reach.sample * counted;
-    arm(shadowed, candidate, |series, _| Some(&mut series.alone), None);
+    arm(ComesBy::Copies, shadowed, candidate, |series, _| Some(&mut series.alone), None);
     if let Some((odds, of_candidate, of_live)) = reach.arms_per_second(traffic) {
         let odds = Some(odds);
         arm(
+            ComesBy::Arms,
             of_candidate * counted,
             candidate,
             |series, odds| Some(&mut series.requests.at(odds?).candidate),
             odds,
         );
-        arm(of_live * counted, live, |series, odds| Some(&mut series.requests.at(odds?).live), odds);
+        arm(
+            ComesBy::Arms,
+            of_live * counted,
+            live,
+            |series, odds| Some(&mut series.requests.at(odds?).live),
+            odds,
+        );
     }
     cells
 }

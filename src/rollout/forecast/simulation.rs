@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use super::reach::Reach;
-use super::simulated::{Cells, events, hidden, ratios, scores, values};
+use super::reach::{Coming, Reach};
+use super::simulated::{Cell, Cells, events, hidden, ratios, scores, values};
 use super::subject::Subject;
 use super::traffic::Traffic;
 use super::unknown::Assumed;
@@ -60,6 +60,7 @@ impl Question<'_> {
 
     fn simulate(&self, how: &Simulation) -> Vec<f64> {
         let Self { subject, asked, reach, thresholds, traffic, .. } = *self;
+        let coming = &|from, until| Coming::at_the_last(&[(0.0, reach)], (from, until), traffic);
         let design = &subject.centred_on(traffic);
         let (claim, margin, threshold, size) = match asked {
             Asked::Harm(size) => {
@@ -86,26 +87,31 @@ impl Question<'_> {
                 |assumed| events(design, &losses(assumed), reach, traffic),
                 &*design.at_once(test, &tests),
                 threshold,
+                coming,
             ),
             Tested::Loss(_) | Tested::Kpi(_) | Tested::Comparisons => how.crossings(
                 |assumed| scores(design, &losses(assumed), reach, traffic),
                 &*tests.scores(design, test),
                 threshold,
+                coming,
             ),
             Tested::Errors | Tested::KpiValues(_) => how.crossings(
                 |assumed| values(design, &losses(assumed), reach, traffic),
                 &*tests.values(design, test),
                 threshold,
+                coming,
             ),
             Tested::F1 => how.crossings(
                 |assumed| ratios(design, &losses(assumed), reach, traffic),
                 &*tests.ratios(design, test),
                 threshold,
+                coming,
             ),
             Tested::WrongWithHidden => how.crossings(
                 |assumed| hidden(&losses(assumed), reach, traffic),
                 &*tests.hidden(design, test),
                 threshold,
+                coming,
             ),
         }
     }
@@ -117,12 +123,13 @@ impl Simulation {
         cells: impl Fn(Assumed) -> Cells<C>,
         e_value: &dyn Fn(&C) -> EValue,
         threshold: EValue,
+        coming: &dyn Fn(f64, f64) -> Coming,
     ) -> Vec<f64> {
         match *self {
             Self::Often { tick, assumed } => {
                 let after = |run| {
                     let cells = cells(assumed.at(share_of(run, 0)));
-                    crossing(&cells, e_value, threshold, tick, &mut SplitMix64(mix(run)))
+                    crossing(&cells, e_value, threshold, tick, coming, &mut SplitMix64(mix(run)))
                 };
                 let mut crossed: Vec<f64> = (0..RUNS).map(after).collect();
                 crossed.sort_unstable_by(f64::total_cmp);
@@ -130,8 +137,9 @@ impl Simulation {
             }
             Self::Once(seconds) => {
                 let mut counts = C::default();
-                for (per_second, count) in cells(Assumed::Usual) {
-                    count(&mut counts, (per_second * seconds).round() as u64);
+                let coming = coming(0.0, seconds);
+                for Cell { comes_by, per_second, count } in cells(Assumed::Usual) {
+                    count(&mut counts, (per_second * coming.seconds(comes_by)).round() as u64);
                 }
                 vec![if e_value(&counts) >= threshold { seconds } else { f64::INFINITY }]
             }
@@ -170,19 +178,21 @@ fn crossing<C: Additive>(
     e_value: &dyn Fn(&C) -> EValue,
     threshold: EValue,
     tick: f64,
+    coming: &dyn Fn(f64, f64) -> Coming,
     chance: &mut SplitMix64,
 ) -> f64 {
-    let fastest = cells.iter().map(|(per_second, _)| *per_second).fold(0.0, f64::max);
+    let fastest = cells.iter().map(|cell| cell.per_second).fold(0.0, f64::max);
     if fastest <= 0.0 {
         return f64::INFINITY;
     }
     let (mut counts, mut now) = (C::default(), 0.0);
     let mut next = (1.0 / fastest / tick).ceil() * tick;
     while next <= HORIZON.as_secs_f64() {
-        for (per_second, count) in cells {
-            let came = poisson(chance, per_second * (next - now));
+        let coming = coming(now, next);
+        for cell in cells {
+            let came = poisson(chance, cell.per_second * coming.seconds(cell.comes_by));
             if came > 0 {
-                count(&mut counts, came);
+                (cell.count)(&mut counts, came);
             }
         }
         if e_value(&counts) >= threshold {

@@ -56,10 +56,36 @@ pub struct Traffic {
     /// numbers for a week, 24 for a day where no more is known, or none where traffic is even or not known for a day.
     #[serde(default)]
     pub by_hour: Vec<f64>,
+    /// How many different keys come, where requests come with a key: `[KeysWithin::new(day, 50_000.0), KeysWithin::new(week, 120_000.0)]`,
+    /// the shortest first. In comparisons a key is one unit, so a forecast counts those that have not come before. Between these times
+    /// they come evenly, and after the longest as they did before it: where a month brings no more than a week does, both are to be said.
+    /// Empty where each request is a unit.
+    ///
+    /// It is not measured, since a key that decides nothing is not even hashed: a host knows its daily, weekly and monthly users.
+    #[serde(default)]
+    pub keys: Vec<KeysWithin>,
     /// Whether `discordant` and `discordant_failures` were measured on pairs. Where they were not, a forecast says the range that the
     /// guess allows, and a rollout that has seen some pairs knows better.
     #[serde(default)]
     pub discordant_is_known: bool,
+}
+
+/// How many different keys come within a time.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[non_exhaustive]
+pub struct KeysWithin {
+    /// Within this time
+    pub within: Duration,
+    /// so many different keys come.
+    pub keys: f64,
+}
+
+impl KeysWithin {
+    /// So many different keys within a time.
+    pub fn new(within: Duration, keys: f64) -> Self {
+        Self { within, keys }
+    }
 }
 
 /// The mean of a figure, and how far its values lie from it.
@@ -124,6 +150,27 @@ impl Traffic {
         for point in &self.latency {
             unless_share("latency.share", point.share)?;
         }
+        let mut before = KeysWithin::new(Duration::ZERO, 0.0);
+        for point in &self.keys {
+            unless_finite("keys.keys", point.keys)?;
+            ArgumentError::unless(
+                point.within > before.within && point.keys >= before.keys,
+                "forecast.keys",
+                format!(
+                    "{} within {:?} after {} within {:?}",
+                    point.keys, point.within, before.keys, before.within
+                ),
+                "longer times, each with as many keys as the one before or more",
+            )?;
+            let requests = self.requests_per_second * point.within.as_secs_f64();
+            ArgumentError::unless(
+                point.keys <= requests,
+                "forecast.keys",
+                format!("{} within {:?}", point.keys, point.within),
+                format!("at most the {requests:.0} requests that come within it"),
+            )?;
+            before = *point;
+        }
         let moments =
             self.losses.iter().map(|of| ("losses", of)).chain(self.kpis.iter().map(|of| ("kpis", of)));
         for (argument, Moments { mean, standard_deviation }) in moments.chain([("errors", &self.errors)]) {
@@ -131,6 +178,25 @@ impl Traffic {
             unless_finite(argument, *standard_deviation)?;
         }
         Ok(())
+    }
+
+    /// Whether keys are units.
+    pub(crate) fn has_keys(&self) -> bool {
+        !self.keys.is_empty()
+    }
+
+    /// How many different keys have come after so many seconds of the usual traffic.
+    pub(crate) fn keys_by(&self, seconds: f64) -> f64 {
+        let (mut before, mut per_second) = ((0.0, 0.0), 0.0);
+        for point in &self.keys {
+            let at = (point.within.as_secs_f64(), point.keys);
+            per_second = (at.1 - before.1) / (at.0 - before.0);
+            if seconds < at.0 {
+                break;
+            }
+            before = at;
+        }
+        before.1 + per_second * (seconds - before.0)
     }
 
     /// How long traffic as it is on average takes to bring what comes between two moments, in seconds from the beginning.
@@ -209,6 +275,7 @@ impl Traffic {
             errors: Moments { mean: 0.0, standard_deviation: 1.0 },
             latency: Vec::new(),
             by_hour: Vec::new(),
+            keys: Vec::new(),
             discordant_is_known: false,
         }
     }
@@ -307,6 +374,32 @@ mod tests {
     use super::*;
 
     const DAY: f64 = 24.0 * HOUR;
+
+    #[test]
+    fn keys_come_as_fast_as_was_said_of_each_time() {
+        let mut traffic = Traffic::new(10.0);
+        traffic.keys = vec![
+            KeysWithin::new(Duration::from_secs(100), 400.0),
+            KeysWithin::new(Duration::from_secs(200), 500.0),
+        ];
+        for (seconds, keys) in [(0.0, 0.0), (50.0, 200.0), (100.0, 400.0), (150.0, 450.0), (300.0, 600.0)] {
+            assert_eq!(traffic.keys_by(seconds), keys);
+        }
+        let whether = |keys: &[(u64, f64)]| {
+            let keys = keys.iter().map(|(within, keys)| KeysWithin::new(Duration::from_secs(*within), *keys));
+            Traffic { keys: keys.collect(), ..Traffic::new(10.0) }.check().is_ok()
+        };
+        assert!(whether(&[]) && whether(&[(100, 1_000.0), (200, 1_000.0)]));
+        for bad in [
+            &[(0, 0.0)][..],
+            &[(100, 1_001.0)],
+            &[(100, 500.0), (200, 400.0)],
+            &[(200, 5.0), (100, 6.0)],
+            &[(1, f64::NAN)],
+        ] {
+            assert!(!whether(bad), "{bad:?}");
+        }
+    }
 
     #[test]
     fn a_day_brings_what_it_brings_on_average_and_its_hours_do_not() {

@@ -24,9 +24,6 @@ pub(crate) struct Keys {
     seed: u64,
 }
 
-/// Keys that one attempt analyses; beyond half of it, a share of the new ones chosen by hash. 512 KB.
-const KEYS_MAX: usize = 32_768;
-
 /// Keys whose requests are counted, at most, and from how many on they say how often a key comes.
 const SOME_MAX: usize = 1_024;
 
@@ -42,9 +39,12 @@ const AT_FIRST: f64 = 0.5;
 const LEAST: f64 = 0.25;
 
 impl Keys {
+    /// Keys that one attempt analyses; beyond half of it, a share of the new ones chosen by hash. 512 KB.
+    pub(crate) const MAX: usize = 32_768;
+
     pub(crate) fn new(seed: u64) -> Self {
         Self {
-            counted: FirstSeen::new(KEYS_MAX),
+            counted: FirstSeen::new(Self::MAX),
             thinning: AtomicU32::new(0),
             chance: AtomicU32::new(in_parts(AT_FIRST)),
             some: FirstSeen::new(SOME_MAX),
