@@ -212,9 +212,11 @@ fn events(operator: &Operator, query: Option<&str>) -> Answer {
         (Err(why), _) | (_, Err(why)) => return Answer::refused(StatusCode::BAD_REQUEST, why),
     };
     let limit = limit.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(EVENTS_MAX).min(EVENTS_MAX);
-    let from = after.map_or(0, |after| after.saturating_add(1));
+    let events = operator.events_since(after.map_or(0, |after| after.saturating_add(1)));
+    // What comes after one is read in order; who names none wants to know what happened last.
+    let first = if after.is_none() { events.len().saturating_sub(limit) } else { 0 };
     let mut lines = Vec::new();
-    for event in operator.events_since(from).iter().take(limit) {
+    for event in events.iter().skip(first).take(limit) {
         if serde_json::to_writer(&mut lines, event).is_ok() {
             lines.push(b'\n');
         }

@@ -93,6 +93,38 @@ impl<T> Contained<T> {
     }
 }
 
+/// Several of them, each dropped by itself.
+#[cfg(feature = "tokio")]
+pub(crate) struct AllContained<T>(Vec<T>);
+
+#[cfg(feature = "tokio")]
+impl<T> AllContained<T> {
+    pub(crate) fn new(values: Vec<T>) -> Self {
+        Self(values)
+    }
+
+    /// The values, for whoever drops them.
+    pub(crate) fn into_inner(mut self) -> Vec<T> {
+        std::mem::take(&mut self.0)
+    }
+}
+
+#[cfg(feature = "tokio")]
+impl<T> Deref for AllContained<T> {
+    type Target = [T];
+
+    fn deref(&self) -> &[T] {
+        &self.0
+    }
+}
+
+#[cfg(feature = "tokio")]
+impl<T> Drop for AllContained<T> {
+    fn drop(&mut self) {
+        let_all_go(self.0.drain(..));
+    }
+}
+
 impl<T> Deref for Contained<T> {
     type Target = T;
 

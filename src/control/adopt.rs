@@ -20,6 +20,7 @@ use super::saved::{
     SavedVersion, owners,
 };
 use super::settings::{Retained, Standby, Unavailable};
+use super::table::PAIRS;
 use super::traffic::TrafficSeen;
 use crate::base::clock::{Shift, Timestamp};
 use crate::base::ordered::OrderedMap;
@@ -266,7 +267,9 @@ impl Control {
             });
         }
         let seed = self.settings.seed ^ u64::from(saved.number);
-        let restored_keys = |keys: Packed| Arc::new(Keys::restored(seed, keys.0.iter().copied()));
+        // As they were mixed when they counted, or none would be known again.
+        let restored_keys =
+            |keys: Packed, salt: u64| Arc::new(Keys::restored(seed ^ salt, keys.0.iter().copied()));
         // What was seen before is evidence still; how it came about over time is not written down.
         let course = Course::new(now, self.announcer.next(), true, &saved.state);
         let mut attempt = Attempt {
@@ -294,8 +297,8 @@ impl Control {
             shadow_before: ShadowCounts::default(),
             ledger: Arc::new(ledger),
             probes: Vec::new(),
-            keys: seen_keys.0.map(restored_keys),
-            pair_keys: seen_keys.1.map(restored_keys),
+            keys: seen_keys.0.map(|keys| restored_keys(keys, 0)),
+            pair_keys: seen_keys.1.map(|keys| restored_keys(keys, PAIRS)),
             traffic: TrafficSeen::default(),
             traffic_fault: None,
             keys_run_out: None,

@@ -222,6 +222,11 @@ impl Attempt {
         InFlight { calls, oldest: oldest.map(|began| now.since(began)) }
     }
 
+    /// Whether a rollback that names no version takes it off: it is exposed, or waits since a crash for somebody to say whether it is to be.
+    pub(crate) fn is_taken_off(&self) -> bool {
+        matches!(self.state.phase, Phase::Shadow | Phase::Canary) || self.held.is_some()
+    }
+
     /// The guards of this crate's.
     pub(crate) fn tests(&self) -> impl Iterator<Item = &GuardTest> + '_ {
         self.guards.iter().filter_map(|guarded| guarded.test.as_ref())

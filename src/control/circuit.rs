@@ -22,12 +22,15 @@ pub(crate) struct LiveLately {
     /// The failure rate that breakers were told of live in this tick, and in the one before.
     told: f64,
     told_before: f64,
+    /// Nothing has been told yet in this tick.
+    is_new: bool,
 }
 
 impl LiveLately {
-    /// Another tick begins.
-    pub(crate) fn fade(&mut self) {
+    /// Another tick begins. Figures are brought up to date in between too, whenever somebody asks for them, and that is none.
+    pub(crate) fn begin_tick(&mut self) {
         (self.failed, self.requests) = (self.failed / 2.0, self.requests / 2.0);
+        self.is_new = true;
     }
 
     /// Takes note of what live did, requests that it was asked in another's place included.
@@ -40,7 +43,9 @@ impl LiveLately {
 
     /// Takes note of what breakers are told from here on.
     pub(crate) fn tell(&mut self, rate: f64) {
-        (self.told_before, self.told) = (self.told, rate);
+        if std::mem::take(&mut self.is_new) {
+            (self.told_before, self.told) = (self.told, rate);
+        }
     }
 
     /// Whether live fails far more than breakers knew when they tripped: then what they counted may be the world's doing. What

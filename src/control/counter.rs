@@ -28,8 +28,10 @@ pub(crate) struct Feeds {
     pub(crate) keys: Option<u32>,
     /// A request counts whether it has a key or not.
     pub(crate) any: bool,
-    /// Who was answered is remembered.
-    pub(crate) answered: bool,
+    /// Who was answered is remembered, as answers of this attempt's version.
+    pub(crate) answered: Option<u32>,
+    /// It is watched alone, and what fails in its place too says nothing of it.
+    pub(crate) spares_shared: bool,
     /// The part of a division among several candidates that they are.
     pub(crate) allotted: Option<Allotted>,
 }

@@ -249,14 +249,10 @@ impl Control {
         }
     }
 
-    /// Takes off every exposed candidate. Live stays what it is.
+    /// Takes off every exposed candidate, and those that wait since a crash. Live stays what it is.
     pub(crate) fn abort_candidates(&mut self, cause: &Cause, desk: Desk<'_>) -> RollbackOutcome {
-        let exposed: Vec<u32> = self
-            .attempts
-            .iter()
-            .filter(|attempt| matches!(attempt.state.phase, Phase::Shadow | Phase::Canary))
-            .map(|attempt| attempt.number)
-            .collect();
+        let candidates = self.attempts.iter().filter(|attempt| attempt.is_taken_off());
+        let exposed: Vec<u32> = candidates.map(|attempt| attempt.number).collect();
         let mut aborted = Vec::new();
         for number in exposed {
             if let RollbackOutcome::Aborted(versions) = self.lower(number, cause.clone(), desk) {

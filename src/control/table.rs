@@ -1,5 +1,6 @@
 //! The routing table that the present state asks for, and what each place in it counts for.
 
+use crate::version::id::VersionId;
 use crate::version::loaded::AnyVersion;
 use std::sync::Arc;
 
@@ -10,8 +11,8 @@ use super::desk::Desk;
 use crate::base::share::Share;
 use crate::base::sync::InFlight;
 use crate::feedback::join::Joins;
-use crate::request::buckets::Salt;
-use crate::request::table::{Arm, Before, Exposed, Routing, Shadowing};
+use crate::request::buckets::{As, Salt};
+use crate::request::table::{Arm, Before, Exposed, Routing, Shadowing, WITHHELD};
 use crate::rollout::phase::Phase;
 use crate::stats::counting::exposure::{Exposure, Watched};
 use crate::stats::counting::keys::Keys;
@@ -19,7 +20,7 @@ use crate::stats::evidence::ledger::{Side, Split};
 use crate::stats::sequential::Odds;
 
 /// Keeps the hashes of keys whose pairs count apart from those of keys that count in an arm.
-const PAIRS: u64 = 0x9e37_79b9_7f4a_7c15;
+pub(super) const PAIRS: u64 = 0x9e37_79b9_7f4a_7c15;
 
 /// Exposures that are kept for reuse, so that a switch allocates none.
 pub(crate) const SPARES_MAX: usize = 8;
@@ -49,16 +50,17 @@ impl Control {
         let live_exposure = self.expose(self.buckets.live(), live_feeds.clone(), joins);
         let mut arms = vec![Arm { version: Arc::clone(&self.live), exposure: live_exposure, stands_for: 0 }];
         let mut shadowing = Vec::new();
-        let mut arm_of = [[0u8; 2]; 256];
+        let mut arm_of: [Option<[u8; 3]>; 256] = [None; 256];
         let mut exposed = Vec::new();
         for place in trials {
             let Some(attempt) = self.attempts.get(place) else { continue };
             let (slot, canary) = (attempt.slot, attempt.state.weight != Share::NONE);
             let number = attempt.number;
             let by = self.trial_arm(place, &mut arms, &mut shadowing, joins);
+            let unmatched = if canary { self.unmatched_arm(place, by, &mut arms, joins) } else { None };
             let control = if canary { self.control_arm(place, &live_feeds, &mut arms, joins) } else { None };
             if let Some(arm_of) = arm_of.get_mut(usize::from(slot)) {
-                *arm_of = [by, control.unwrap_or(0)];
+                *arm_of = Some([by, control.unwrap_or(0), unmatched.unwrap_or(by)]);
             }
             if canary {
                 exposed.push((number, Exposed { arm: by, control, without: None, alone: None }));
@@ -82,19 +84,25 @@ impl Control {
         let exposed: Vec<_> = exposed.into_iter().map(|(_, exposed)| exposed).collect();
         let withheld = (!exposed.is_empty()).then(|| {
             // Figures like live's others, and evidence of nothing.
-            let feeds = Feeds { arms: live_feeds.arms.clone(), ..Feeds::default() };
+            let (arms, answered) = (live_feeds.arms.clone(), live_feeds.answered);
+            let feeds = Feeds { arms, answered, ..Feeds::default() };
             let exposure = self.expose(Share::NONE, feeds, joins);
             Arm { version: Arc::clone(&self.live), exposure, stands_for: 0 }
         });
         let left = if !exposed.is_empty() { self.calls_left(&arms) } else { Vec::new() };
         let previous = baking.and_then(|place| self.previous_arm(place, &mut arms, &mut shadowing, joins));
         let before = self.before_arm(previous.as_ref(), joins);
-        let owner = self.buckets.table(|slot, control| {
-            arm_of
-                .get(usize::from(slot))
-                .and_then(|arms| arms.get(usize::from(control)))
-                .copied()
-                .unwrap_or(0)
+        // A candidate that waits since a crash, or until its circuit closes, keeps its buckets, and live answers them. They are no part of
+        // what the others are compared with: their odds do not know them.
+        let nobody = if withheld.is_some() { [WITHHELD, 0, WITHHELD] } else { [0; 3] };
+        let owner = self.buckets.table(|slot, what| {
+            let [candidate, control, unmatched] =
+                arm_of.get(usize::from(slot)).copied().flatten().unwrap_or(nobody);
+            match what {
+                As::Candidate => candidate,
+                As::Control => control,
+                As::Unmatched => unmatched,
+            }
         });
         let lease = Arc::clone(&self.lease);
         Routing {
@@ -139,7 +147,8 @@ impl Control {
             );
             // Beside a canary a user who comes often must not count often.
             feeds.any = trials.is_empty();
-            feeds.answered = self.settings.answered_max > 0;
+            feeds.spares_shared = true;
+            feeds.answered = (self.settings.answered_max > 0).then_some(attempt.number);
         }
         for attempt in trials.iter().filter_map(|place| self.attempts.get(*place)) {
             feeds.arms.push(attempt.control);
@@ -159,7 +168,9 @@ impl Control {
     /// How traffic is split between a canary and its control.
     pub(crate) fn split(&self, attempt: &Attempt) -> Option<Split> {
         let requests = self.split_of_requests(attempt)?;
-        let keys = Odds::new(attempt.state.weight, self.buckets.control(attempt.slot));
+        // Keys count in pairs of buckets.
+        let control = self.buckets.control(attempt.slot);
+        let keys = Odds::new(control, control);
         Some(Split { requests, keys: keys.filter(|_| attempt.keys.is_some()) })
     }
 
@@ -167,6 +178,22 @@ impl Control {
     /// tick with many candidates.
     pub(crate) fn split_of_requests(&self, attempt: &Attempt) -> Option<Odds> {
         Odds::new(attempt.state.weight, self.buckets.live())
+    }
+
+    /// What the requests count for that a candidate answers.
+    fn candidates_feeds(&self, attempt: &Attempt, version: VersionId, split: Option<Split>) -> Feeds {
+        let number = attempt.number;
+        let figures = self.lifetime(version).into_iter().chain([attempt.candidate]).collect();
+        let mut feeds = Feeds { arms: figures, attempt: Some(number), trips: true, ..Feeds::default() };
+        feeds.allotted = self.allocating.as_ref().and_then(|allocating| allocating.allotted(Some(number)));
+        feeds.answered = (split.is_some() && self.settings.answered_max > 0).then_some(number);
+        if let Some(split) = split {
+            let slower_than = attempt.slower_than();
+            let slow = slower_than.iter().map(|(_, own)| *own);
+            feeds.add(number, attempt.ledger.era(), Side::Candidate(split), slow);
+            feeds.keys = split.keys.map(|_| number);
+        }
+        feeds
     }
 
     /// A candidate's arm, and what it shadows. Returns its place.
@@ -183,18 +210,11 @@ impl Control {
         let split = self.split(attempt);
         let slower_than: Arc<[(u64, u64)]> = attempt.slower_than().into();
         let keys = attempt.pair_keys.clone();
-        let figures: Vec<u32> = self.lifetime(version.id).into_iter().chain([attempt.candidate]).collect();
-        let own = Feeds { arms: figures, attempt: Some(number), trips: true, ..Feeds::default() };
+        let feeds = self.candidates_feeds(attempt, version.id, split);
+        let (arms_of, trips) = (feeds.arms.clone(), true);
+        let own = Feeds { arms: arms_of, attempt: Some(number), trips, ..Feeds::default() };
         let slow = || slower_than.iter().map(|(_, own)| *own);
         let by = arms.len() as u8;
-
-        let mut feeds = own.clone();
-        feeds.allotted = self.allocating.as_ref().and_then(|allocating| allocating.allotted(Some(number)));
-        feeds.answered = split.is_some() && self.settings.answered_max > 0;
-        if let Some(split) = split {
-            feeds.add(number, era, Side::Candidate(split), slow());
-            feeds.keys = split.keys.map(|_| number);
-        }
         let exposure = self.expose(state.weight, feeds, joins);
         arms.push(Arm { version, exposure, stands_for: by });
         if !self.settings.shadowing {
@@ -225,6 +245,27 @@ impl Control {
         by
     }
 
+    /// A candidate's arm in buckets without a match: what comes there under a key is no unit. Returns its place, where there are any.
+    fn unmatched_arm(
+        &mut self,
+        place: usize,
+        by: u8,
+        arms: &mut Vec<Arm<dyn AnyVersion>>,
+        joins: &Joins,
+    ) -> Option<u8> {
+        let attempt = self.attempts.get(place)?;
+        let split = self.split(attempt).filter(|_| attempt.keys.is_some())?;
+        if !self.buckets.has_unmatched(attempt.slot) {
+            return None;
+        }
+        let arm = arms.get(usize::from(by))?.clone();
+        let mut feeds = self.candidates_feeds(attempt, arm.version.id, Some(split));
+        feeds.keys = None;
+        let exposure = self.expose(arm.exposure.share, feeds, joins);
+        arms.push(Arm { exposure, ..arm });
+        Some(arms.len() as u8 - 1)
+    }
+
     /// The part of live that was set aside as the control of a canary, where keys count. Returns its place.
     fn control_arm(
         &mut self,
@@ -241,7 +282,7 @@ impl Control {
         let mut feeds = Feeds { arms: figures.0, attempt: figures.1, trips: true, ..Feeds::default() };
         feeds.add(number, era, Side::Live(split), slower_than.iter().map(|(live, _)| *live));
         feeds.keys = Some(number);
-        feeds.allotted = live_feeds.allotted;
+        (feeds.allotted, feeds.answered) = (live_feeds.allotted, live_feeds.answered);
         let exposure = self.expose(self.buckets.control(slot), feeds, joins);
         arms.push(Arm { version: Arc::clone(&self.live), exposure, stands_for: 0 });
         Some(arms.len() as u8 - 1)
@@ -251,7 +292,7 @@ impl Control {
     fn expose_alone(&mut self, number: u32, arm: &Arm<dyn AnyVersion>, joins: &Joins) -> Arc<Exposure> {
         let candidate = self.attempt(number).map(|attempt| attempt.candidate);
         let figures = self.lifetime(arm.version.id).into_iter().chain(candidate).collect();
-        let answered = self.settings.answered_max > 0;
+        let answered = (self.settings.answered_max > 0).then_some(number);
         let feeds = Feeds { arms: figures, attempt: Some(number), trips: true, answered, ..Feeds::default() };
         self.expose(arm.exposure.share, feeds, joins)
     }
@@ -294,8 +335,7 @@ impl Control {
         let version = self.before_live().filter(|version| !version.is_cold()).cloned();
         self.ready_before = version.as_ref().map(|version| version.id);
         let version = version?;
-        let exposed = |attempt: &Attempt| matches!(attempt.state.phase, Phase::Shadow | Phase::Canary);
-        let is_next = !self.attempts.iter().any(exposed);
+        let is_next = !self.attempts.iter().any(Attempt::is_taken_off);
         let arm = match previous.filter(|arm| arm.version.id == version.id) {
             Some(arm) => arm.clone(),
             None => {
@@ -337,7 +377,8 @@ impl Control {
             slower_than: feeds.slower_than.as_slice().into(),
             keys: feeds.keys.and_then(|number| self.attempt(number)?.keys.clone()),
             any: feeds.any,
-            answered: feeds.answered,
+            answered: feeds.answered.is_some(),
+            spares_shared: feeds.spares_shared,
         };
         let exposure = match self.spares.pop() {
             Some(spare) => spare.renumbered(number, share, self.settings.seed, watched),

@@ -48,6 +48,8 @@ use crate::version::loaded::Known;
 /// A rollout's figures and evidence at one moment, for its guards to judge outside of the lock.
 pub(crate) struct Snapshot {
     pub(crate) attempt: u32,
+    /// The candidate's figures, which are others where its evidence has begun anew: what a guard says of these is then void.
+    figures: u32,
     state: State,
     plan: Option<Plan>,
     frozen: bool,
@@ -244,7 +246,6 @@ impl Control {
         let mut units = std::mem::take(&mut self.scratch_units);
         let mut counters = std::mem::take(&mut self.counters);
         let mut issued = 0;
-        self.live_lately.fade();
         for counter in &mut counters {
             let mut unused = false;
             units.reset();
@@ -253,7 +254,9 @@ impl Control {
                 unused = !counter.current && is_only_owner(exposure);
                 if counter.feeds.trips && exposure.is_tripped() {
                     let mut attempts = self.attempts.iter_mut();
-                    if let Some(attempt) = attempts.find(|a| Some(a.number) == counter.feeds.attempt) {
+                    // What was seen before its circuit closed is over, though somebody may hold that exposure yet, as a pinned stream does.
+                    let attempt = attempts.find(|a| Some(a.number) == counter.feeds.attempt);
+                    if let Some(attempt) = attempt.filter(|a| counter.number >= a.circuit.closed_since) {
                         attempt.circuit.tripped = true;
                     }
                 }
@@ -413,7 +416,7 @@ impl Control {
         let mut missed = missed;
         for id in ids {
             let of = self.counters.iter().find(|counter| counter.number == id.body.exposure);
-            let attempt = of.and_then(|counter| counter.feeds.attempt);
+            let attempt = of.and_then(|counter| counter.feeds.answered);
             if let Some(attempt) = attempt.and_then(|number| self.known_attempt_mut(number)) {
                 attempt.answered.extend([id], std::mem::take(&mut missed), max);
             }
@@ -502,6 +505,7 @@ impl Control {
             attempt.previous.and_then(|id| self.retained.iter().find(|kept| kept.version.id == id));
         Some(Snapshot {
             attempt: attempt.number,
+            figures: attempt.candidate,
             state: attempt.state.clone(),
             plan: attempt.plan.clone(),
             frozen: self.frozen.is_some(),
@@ -548,7 +552,9 @@ impl Control {
     /// Does what follows from what the guards said of a snapshot, unless the rollout has moved meanwhile.
     pub(crate) fn apply(&mut self, snapshot: &Snapshot, verdicts: Verdicts, desk: Desk<'_>) {
         let frozen = self.frozen.is_some();
-        let unmoved = self.attempt(snapshot.attempt).is_some_and(|attempt| attempt.state == snapshot.state);
+        let unmoved = self
+            .attempt(snapshot.attempt)
+            .is_some_and(|attempt| attempt.state == snapshot.state && attempt.candidate == snapshot.figures);
         // A plan that may raise nothing any more may not raise what it could a moment ago.
         if !unmoved || frozen != snapshot.frozen {
             return;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::attempt::Attempt;
 use super::control::Control;
 use super::event::EventKind;
 use super::settings::{Retained, Unavailable};
@@ -59,11 +60,10 @@ impl Control {
 
     /// The version that a rollback would have to wake first; nobody lets it go cold until [`woken`](Self::woken).
     pub(crate) fn begin_waking(&mut self, back: Back<'_>) -> Option<Arc<dyn AnyVersion>> {
-        let exposed = |phase| matches!(phase, Phase::Shadow | Phase::Canary);
         let target = match back {
             Back::To(wanted) => self.retained.iter().find(|kept| kept.version.id == *wanted),
             // Candidates are taken off, and live stays.
-            Back::Whatever if self.attempts.iter().any(|attempt| exposed(attempt.state.phase)) => None,
+            Back::Whatever if self.attempts.iter().any(Attempt::is_taken_off) => None,
             Back::Whatever | Back::BeforeLive => self.retained.iter().find(|kept| !kept.taken_back),
             Back::Watched(wanted) => {
                 let mut baking = self.attempts.iter().filter(|attempt| attempt.state.phase == Phase::Baking);

@@ -22,10 +22,18 @@ impl Control {
         let usual = live.and_then(|live| live.total().error_rate().value()).unwrap_or(0.0);
         let rate = usual.max(self.live_lately.rate());
         self.live_lately.tell(rate);
-        let exposures = self.counters.iter().filter(|counter| counter.current && counter.feeds.trips);
-        exposures
-            .filter_map(|counter| counter.exposure.as_ref())
-            .for_each(|exposure| exposure.live_fails(rate));
+        // A live that is watched is held against the version before, which is asked in its place: what it fails on itself excuses nothing.
+        let mut attempts = self.attempts.iter();
+        let watched = attempts.find(|attempt| attempt.state.phase == Phase::Baking);
+        let before = watched.and_then(|watched| self.arms.get(&self.lifetime(watched.previous?)?));
+        let of_before = before.and_then(|arm| arm.total().error_rate().value()).unwrap_or(0.0);
+        let watched = watched.map(|watched| watched.number);
+        for counter in self.counters.iter().filter(|counter| counter.current && counter.feeds.trips) {
+            let is_watched = watched.is_some() && counter.feeds.attempt == watched;
+            if let Some(exposure) = &counter.exposure {
+                exposure.live_fails(if is_watched { of_before } else { rate });
+            }
+        }
     }
 
     /// Takes off whatever has failed outright, opens the circuit of what failed together with live, and closes those that

@@ -5,7 +5,7 @@
 //! that may still be corrected, and predictions whose silence means something. Each of these is bounded, and thinned by
 //! a hash of the id *before* anything is known of its outcome: thinning by age would favour outcomes that come fast.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -137,6 +137,8 @@ pub(crate) struct State {
     pub(crate) pairs: HashMap<Key, Pair>,
     pub(crate) pair_order: VecDeque<(Timestamp, Key)>,
     pub(crate) awaiting: Rows,
+    /// Predictions that wait here, of which a value was refused since it lies beyond the figure's bounds.
+    outside: HashSet<(u32, u64)>,
     pub(crate) issued: Issued,
     counts: FeedbackCounts,
     ages: Ages,
@@ -235,6 +237,9 @@ const UNIT: u8 = u8::MAX;
 
 /// The most bytes that outcomes that may be corrected take beside their rows: lists of relevant items.
 const CORRECTABLE_BYTES_MAX: usize = 16 << 20;
+
+/// Predictions of which a value was refused, that are remembered while they wait: 1 MB. Of more the silence counts as said.
+const OUTSIDE_MAX: usize = 65_536;
 
 /// Exposures that outcomes can still be joined to.
 const INTAKES_MAX: usize = 4_096;
@@ -410,6 +415,12 @@ impl Joins {
             Err(refusal) => {
                 if let (FeedbackRefusal::OutOfBounds, Actual::Kpi { name, .. }) = (refusal, &outcome.actual) {
                     self.count_outside(state, &body, name);
+                    // It was said, so it is no silence.
+                    if let (Some(row), true) = (body.row, state.outside.len() < OUTSIDE_MAX)
+                        && self.is_assumed_of(name)
+                    {
+                        state.outside.insert((body.exposure, row));
+                    }
                 }
                 return FeedbackOutcome::Refused(refusal);
             }
@@ -455,6 +466,12 @@ impl Joins {
 
     /// Counts a business figure outside of its bounds. It is no value of the comparison, and what is left without it is no
     /// fair sample of what the version did, so nothing is shown by the figure.
+    /// Whether an outcome of this business figure is assumed where none comes.
+    fn is_assumed_of(&self, kpi: &str) -> bool {
+        let assumed = self.assumption.as_ref().map(|assumption| &assumption.actual);
+        matches!(assumed, Some(Actual::Kpi { name, .. }) if **name == *kpi)
+    }
+
     fn count_outside(&self, state: &State, body: &Body, name: &str) {
         let intake = state.intakes.get(&body.exposure).map(|registered| &registered.intake);
         let place = self.kpis.iter().position(|kpi| kpi.name() == name);
@@ -785,6 +802,10 @@ impl Joins {
     fn assume(&self, state: &mut State, now: Timestamp) {
         let Some(Assumption { after, actual }) = &self.assumption else { return };
         let Ok(figure) = self.figure_of(actual) else { return };
+        if state.awaiting.len() == 0 && state.outside.len() > OUTSIDE_MAX / 2 {
+            // Of what waited, and was let go of otherwise.
+            state.outside.clear();
+        }
         let is_due = |awaited: &Awaited| now.since(awaited.at) >= *after;
         while state.awaiting.front().is_some_and(is_due) {
             let Some(awaited) = state.awaiting.pop_front() else { return };
@@ -810,7 +831,8 @@ impl Joins {
                 kept,
                 segment,
             };
-            let silent = !state.is_marked(PageKey::of(exposure, figure, row), row);
+            let outside = state.outside.remove(&(exposure, row));
+            let silent = !outside && !state.is_marked(PageKey::of(exposure, figure, row), row);
             if silent && self.count(state, &body, row, figure, actual, (now, now)) == FeedbackOutcome::Counted
             {
                 state.counts.assumed += 1;

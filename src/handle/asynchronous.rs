@@ -12,6 +12,7 @@ use super::aside::{Aside, AsideCounts, NoPlace};
 use super::handle::ModelHandle;
 use super::options::asynchronous::Async;
 use crate::base::causes::debug_as_told;
+use crate::base::guarded::{AllContained, Contained};
 use crate::base::invalid::ArgumentError;
 use crate::request::answer::{Answer, PredictError};
 
@@ -122,7 +123,9 @@ impl<I: ?Sized + 'static, O: Send + 'static> AsyncHandle<I, O> {
         if self.is_inline(1) {
             return Ok(self.handle.predict(input.borrow())?);
         }
-        Ok(self.aside(move |handle| handle.predict(input.borrow())).await??)
+        let input = Contained::new(input);
+        let asked = self.aside(move |handle| Contained::new(handle.predict((*input).borrow()))).await?;
+        Ok(asked.into_inner().ok_or(AsyncError::Ended)??)
     }
 
     /// Like [`predict`](Self::predict), and the same key is answered by the same version: see
@@ -139,7 +142,11 @@ impl<I: ?Sized + 'static, O: Send + 'static> AsyncHandle<I, O> {
         if self.is_inline(1) {
             return Ok(self.handle.predict_keyed(key, input.borrow())?);
         }
-        Ok(self.aside(move |handle| handle.predict_keyed(key, input.borrow())).await??)
+        let (key, input) = (Contained::new(key), Contained::new(input));
+        let ask = move |handle: &ModelHandle<I, O>| {
+            Contained::new(handle.predict_keyed((*key).as_ref(), (*input).borrow()))
+        };
+        Ok(self.aside(ask).await?.into_inner().ok_or(AsyncError::Ended)??)
     }
 
     /// Answers several inputs in their order, all by one version: see [`Request::batch`](crate::requests::Request::batch). It
@@ -155,7 +162,9 @@ impl<I: ?Sized + 'static, O: Send + 'static> AsyncHandle<I, O> {
         if self.is_inline(inputs.len()) {
             return Ok(self.handle.request().batch(&inputs));
         }
-        self.aside(move |handle| handle.request().batch(&inputs)).await
+        let inputs = AllContained::new(inputs);
+        let asked = self.aside(move |handle| AllContained::new(handle.request().batch(&inputs))).await?;
+        Ok(asked.into_inner())
     }
 
     fn is_inline(&self, rows: usize) -> bool {
@@ -164,7 +173,8 @@ impl<I: ?Sized + 'static, O: Send + 'static> AsyncHandle<I, O> {
         is_inline && (rows <= 1 || nanos.saturating_mul(rows as u64) < self.queue.inline_below)
     }
 
-    /// Asks on the blocking pool, once there is a place.
+    /// Asks on the blocking pool, once there is a place. Whatever of the host's is in what asks, or in what comes of it, is dropped there
+    /// where nobody waits for it any more, so it has to contain what its destructors do.
     async fn aside<T: Send + 'static>(
         &self,
         ask: impl FnOnce(&ModelHandle<I, O>) -> T + Send + 'static,

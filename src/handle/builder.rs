@@ -215,6 +215,11 @@ impl<I: ?Sized + 'static, O: 'static> Builder<I, O> {
     #[cfg(feature = "drift")]
     pub fn drift(mut self, drift: Drift) -> Self {
         self.drift = Some(drift);
+        // What a file has said of it before.
+        #[cfg(feature = "config")]
+        {
+            self.drift_told = None;
+        }
         self
     }
 

@@ -172,8 +172,8 @@ impl<I: ?Sized + 'static, O: 'static> ModelHandle<I, O> {
         self.inner.feedback(&id, &outcome)
     }
 
-    /// Back to what was good, the verb for the night: takes off every exposed candidate; where none is, live goes back to
-    /// the version before it. Called again it goes further back, and never forward to what was taken back: that is
+    /// Back to what was good, the verb for the night: takes off every exposed candidate, and those that wait since a crash
+    /// for somebody to say whether they are to be; where there is none, live goes back to the version before it. Called again it goes further back, and never forward to what was taken back: that is
     /// [`rollback_to`](Self::rollback_to), by name. Legal at any time, never refused, done when it returns: the next request
     /// is answered accordingly.
     ///
@@ -206,7 +206,7 @@ impl<I: ?Sized + 'static, O: 'static> ModelHandle<I, O> {
         self.go_back(Back::Whatever, bounded_text(reason))
     }
 
-    /// Takes off every exposed candidate. Live stays what it is.
+    /// Takes off every exposed candidate, and those that wait since a crash. Live stays what it is.
     pub fn abort_candidates(&self, reason: impl Into<String>) -> RollbackOutcome {
         let cause = Cause::Operator { reason: bounded_text(reason) };
         self.confirm(self.inner.serving.withhold(), |control, desk| control.abort_candidates(&cause, desk))

@@ -269,6 +269,8 @@ fn level(event: &Event) -> Level {
         | Kind::FleetCutOff { .. }
         | Kind::NotReady { .. }
         | Kind::ThreadDied { .. }
+        | Kind::ThreadAbandoned { .. }
+        | Kind::PipelineMisfit { .. }
         | Kind::Started { crashed: true, .. }
         | Kind::Drifted { whose: DriftScope::Candidate, .. } => Level::WARN,
         Kind::Drilled { drilled, .. } if drilled.failed > 0 => Level::WARN,

@@ -12,13 +12,14 @@ use crate::base::share::{BUCKETS, Share};
 /// Growth takes from live only and shrinking gives back to live only, so a bucket on a candidate stays on it while that
 /// candidate grows, whatever other candidates do.
 ///
-/// Buckets are enrolled in pairs: as many of live's as the candidate has are set aside as its control, so that the keys
+/// Buckets are enrolled in pairs: as many of live's as the candidate gets are set aside as its control, so that the keys
 /// in either began to count at the same time. (Keys that live has answered for long are no match for those that are new
-/// to the candidate.) They stay live's: a candidate that wants more than the rest takes them.
+/// to the candidate.) They stay live's: a candidate that wants more than the rest takes them. What it gets without a match it answers, and
+/// the keys there do not count: those that come for the first time in this comparison would all be its own, whatever the shares of both.
 #[derive(Clone)]
 pub(crate) struct Buckets {
     /// 0 is live; up to [`ROLLOUTS_MAX`], the number that a rollout goes by here; above it, live as the control of the
-    /// rollout with so much less.
+    /// rollout with so much less; and above twice that, what a rollout has without a match.
     owner: Box<[u8]>,
     /// How many live answers: asked at every swap, which counting would make twice as long.
     live: u16,
@@ -37,29 +38,59 @@ impl Buckets {
     /// Gives `rollout` exactly `share`, or as much as live has left to give, and sets as much of live aside as its
     /// control, where there is that much. Returns what it has now.
     pub(crate) fn set(&mut self, rollout: u8, share: Share) -> Share {
-        let (wanted, control) = (share.buckets(), control_of(rollout));
-        // Its own control last: those keys are known by live's answers already.
-        for donors in [
-            |owner: u8, _: u8| owner == 0,
-            |owner, own| owner > ROLLOUTS_MAX && owner != own,
-            |owner, own| owner == own,
-        ] {
-            let missing = wanted.saturating_sub(self.count(rollout));
-            self.give(missing, rollout, |owner| donors(owner, control));
+        let (wanted, control, unmatched) = (share.buckets(), control_of(rollout), unmatched_of(rollout));
+        let had = self.share(rollout).buckets();
+        // In pairs, as far as live has two for each and one for the rest.
+        let (more, free) = (wanted.saturating_sub(had), self.count(0));
+        let pairs = more.min(free.saturating_sub(more));
+        self.give(pairs, rollout, |owner| owner == 0);
+        self.give(pairs, control, |owner| owner == 0);
+        // Then without a match. Its own control last: those keys are known by live's answers already.
+        let missing = |this: &Self| wanted.saturating_sub(this.share(rollout).buckets());
+        self.give(missing(self), unmatched, |owner| owner == 0);
+        self.give_control(missing(self), unmatched, |owner| is_control(owner) && owner != control);
+        self.give_control(missing(self), unmatched, |owner| owner == control);
+        let surplus = |this: &Self| this.share(rollout).buckets().saturating_sub(wanted);
+        self.take_back(surplus(self), unmatched);
+        self.take_back(surplus(self), rollout);
+        let counts = self.counts();
+        let of = |owner: u8| counts.get(usize::from(owner)).copied().unwrap_or_default();
+        for rollout in (1..=ROLLOUTS_MAX).filter(|rollout| of(*rollout) != of(control_of(*rollout))) {
+            self.match_again(rollout);
         }
-        let surplus = self.count(rollout).saturating_sub(wanted);
-        self.take_back(surplus, rollout);
-        let has = self.count(rollout);
-        let missing = has.saturating_sub(self.count(control));
-        self.give(missing, control, |owner| owner == 0);
-        let surplus = self.count(control).saturating_sub(has);
-        self.take_back(surplus, control);
-        self.live = self.owner.iter().filter(|owner| **owner == 0 || **owner > ROLLOUTS_MAX).count() as u16;
-        Share::from_buckets(has)
+        self.live = self.owner.iter().filter(|owner| is_lives(**owner)).count() as u16;
+        self.share(rollout)
+    }
+
+    /// How many buckets each owner has, in one pass.
+    fn counts(&self) -> [u16; 3 * ROLLOUTS_MAX as usize + 1] {
+        let mut counts = [0; _];
+        for owner in &self.owner {
+            if let Some(count) = counts.get_mut(usize::from(*owner)) {
+                *count += 1;
+            }
+        }
+        counts
+    }
+
+    /// Of a pair of which one is gone the other is none: a candidate's without its control has no match any more, and control without
+    /// its candidate's is live's like the rest.
+    fn match_again(&mut self, rollout: u8) {
+        let (candidate, control) = (self.count(rollout), self.count(control_of(rollout)));
+        self.take_back(control.saturating_sub(candidate), control_of(rollout));
+        let alone = candidate.saturating_sub(control);
+        let owners = self.owner.iter_mut().rev().filter(|owner| **owner == rollout);
+        owners.take(usize::from(alone)).for_each(|owner| *owner = unmatched_of(rollout));
     }
 
     fn give(&mut self, count: u16, to: u8, from: impl Fn(u8) -> bool) {
         let donors = self.owner.iter_mut().filter(|owner| from(**owner));
+        donors.take(usize::from(count)).for_each(|owner| *owner = to);
+    }
+
+    /// The same of what is control: the last first, as candidates lose their matches.
+    fn give_control(&mut self, count: u16, to: u8, from: impl Fn(u8) -> bool) {
+        let donors = self.owner.iter_mut().rev().filter(|owner| from(**owner));
         donors.take(usize::from(count)).for_each(|owner| *owner = to);
     }
 
@@ -77,11 +108,11 @@ impl Buckets {
     /// Goes on with owners that were written down; nothing where they are none.
     #[cfg(feature = "state")]
     pub(crate) fn of(owners: &[u8]) -> Option<Self> {
-        let known = owners.iter().all(|owner| *owner <= 2 * ROLLOUTS_MAX);
+        let known = owners.iter().all(|owner| *owner <= 3 * ROLLOUTS_MAX);
         if owners.len() != usize::from(BUCKETS) || !known {
             return None;
         }
-        let live = owners.iter().filter(|owner| **owner == 0 || **owner > ROLLOUTS_MAX).count() as u16;
+        let live = owners.iter().filter(|owner| is_lives(**owner)).count() as u16;
         Some(Self { owner: owners.into(), live })
     }
 
@@ -90,20 +121,31 @@ impl Buckets {
         Share::from_buckets(self.live)
     }
 
-    /// What is set aside of live as the control of a rollout.
+    /// What a candidate answers.
+    fn share(&self, rollout: u8) -> Share {
+        Share::from_buckets(self.count(rollout) + self.count(unmatched_of(rollout)))
+    }
+
+    /// What is set aside of live as the control of a rollout; the candidate has as much of which the keys count.
     pub(crate) fn control(&self, rollout: u8) -> Share {
         Share::from_buckets(self.count(control_of(rollout)))
     }
 
-    /// The table's form: the arm that owns each bucket, by `arm_of(rollout, as its control)`; nothing where live owns all.
-    pub(crate) fn table(&self, arm_of: impl Fn(u8, bool) -> u8) -> Option<Box<[u8]>> {
+    /// Whether a candidate has something without a match.
+    pub(crate) fn has_unmatched(&self, rollout: u8) -> bool {
+        self.owner.contains(&unmatched_of(rollout))
+    }
+
+    /// The table's form: the arm that owns each bucket, by `arm_of(rollout, as what)`; nothing where live owns all.
+    pub(crate) fn table(&self, arm_of: impl Fn(u8, As) -> u8) -> Option<Box<[u8]>> {
         if self.live == BUCKETS {
             return None;
         }
         let arm = |owner: &u8| match *owner {
             0 => 0,
-            rollout @ 1..=ROLLOUTS_MAX => arm_of(rollout, false),
-            control => arm_of(control - ROLLOUTS_MAX, true),
+            rollout @ 1..=ROLLOUTS_MAX => arm_of(rollout, As::Candidate),
+            control if is_control(control) => arm_of(control - ROLLOUTS_MAX, As::Control),
+            unmatched => arm_of(unmatched - 2 * ROLLOUTS_MAX, As::Unmatched),
         };
         let table: Box<[u8]> = self.owner.iter().map(arm).collect();
         table.iter().any(|arm| *arm != 0).then_some(table)
@@ -170,6 +212,31 @@ fn hash_of(salt: &[u8], key: &[u8]) -> u64 {
     }
 }
 
+/// What a bucket is to the rollout that it belongs to.
+#[derive(Clone, Copy)]
+pub(crate) enum As {
+    /// The candidate answers it, and its keys are compared with those of the control.
+    Candidate,
+    /// Live answers it, as the control.
+    Control,
+    /// The candidate answers it, and its keys do not count.
+    Unmatched,
+}
+
+/// What a rollout is called where it has a bucket without a match.
+const fn unmatched_of(rollout: u8) -> u8 {
+    rollout + 2 * ROLLOUTS_MAX
+}
+
+fn is_control(owner: u8) -> bool {
+    owner > ROLLOUTS_MAX && owner <= 2 * ROLLOUTS_MAX
+}
+
+/// Whether live answers what has this owner.
+fn is_lives(owner: u8) -> bool {
+    owner == 0 || is_control(owner)
+}
+
 /// What live is called as the control of a rollout.
 pub(crate) const fn control_of(rollout: u8) -> u8 {
     rollout + ROLLOUTS_MAX
@@ -212,13 +279,16 @@ mod tests {
     #[test]
     fn a_growing_canary_is_enrolled_in_pairs_until_live_has_no_more() {
         let mut buckets = Buckets::default();
-        let shares =
-            |buckets: &Buckets| [buckets.count(1), buckets.control(1).buckets(), buckets.live().buckets()];
+        let shares = |buckets: &Buckets| {
+            let [share, control] = [buckets.share(1), buckets.control(1)].map(Share::buckets);
+            [share, buckets.count(1), control, buckets.live().buckets()]
+        };
         for (wanted, expected) in [
-            (0.05, [500, 500, 9_500]),
-            (0.25, [2_500, 2_500, 7_500]),
-            (0.6, [6_000, 4_000, 4_000]),
-            (0.0, [0, 0, 10_000]),
+            (0.05, [500, 500, 500, 9_500]),
+            (0.25, [2_500, 2_500, 2_500, 7_500]),
+            (0.6, [6_000, 4_000, 4_000, 4_000]),
+            (0.9, [9_000, 1_000, 1_000, 1_000]),
+            (0.0, [0, 0, 0, 10_000]),
         ] {
             buckets.set(1, Share::new(wanted).unwrap());
             assert_eq!(shares(&buckets), expected);
@@ -226,26 +296,31 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
         /// Invariant 4: a bucket on a candidate stays there while that candidate grows, with several candidates.
         #[test]
         fn growth_takes_from_live_only(steps in prop::collection::vec((1u8..4, 0u16..4_000), 1..40)) {
             let mut buckets = Buckets::default();
-            let is_live = |owner: u8| owner == 0 || owner > ROLLOUTS_MAX;
+            let is_live = is_lives;
+            let whose = |owner: u8| if is_lives(owner) { 0 } else { owner % ROLLOUTS_MAX };
             for (rollout, share) in steps {
                 let before = buckets.clone();
-                let had = before.count(rollout);
+                let had = before.share(rollout).buckets();
                 let share = Share::from_buckets(share);
                 let has = buckets.set(rollout, share).buckets();
                 prop_assert_eq!(has, share.buckets().min(had + before.live().buckets()));
                 let live = buckets.owner.iter().filter(|owner| is_live(**owner)).count();
                 prop_assert_eq!(usize::from(buckets.live().buckets()), live);
-                prop_assert!(buckets.control(rollout).buckets() <= has);
+                for each in 1..4 {
+                    prop_assert_eq!(buckets.control(each).buckets(), buckets.count(each));
+                }
                 for (old, new) in before.owner.iter().zip(buckets.owner.iter()) {
                     if is_live(*old) != is_live(*new) {
-                        let (gained, lost) = (*new == rollout, *old == rollout);
+                        let (gained, lost) = (whose(*new) == rollout, whose(*old) == rollout);
                         prop_assert!(if has > had { gained } else { lost }, "{} {}", old, new);
                     } else if !is_live(*old) {
-                        prop_assert_eq!(old, new);
+                        prop_assert_eq!(whose(*old), whose(*new));
                     }
                 }
             }

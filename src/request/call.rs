@@ -188,15 +188,15 @@ impl<I: ?Sized + 'static, O: 'static> Serving<I, O> {
         let started = self.clock.reading();
         let routing = self.routing.load();
         let (routed, key, random) = self.route(&routing, draw, self.clock.at(started));
-        let unit = Unit::default();
+        let (unit, arm) = (Unit::default(), self.counted_in(&routing, routed.arm, key));
         let beside = self.beside_for(share.is_some());
-        if routed.arm.on_trial()
+        if arm.on_trial()
             && let Some(beside) = beside
         {
-            let call = Call { routing: &routing, arm: routed.arm, input, key, unit, random, share, started };
+            let call = Call { routing: &routing, arm, input, key, unit, random, share, started };
             return self.predict_beside(beside, call);
         }
-        let (arm, begun) = self.begin(&routing, routed.arm, self.clock.at(started), 1, beside.is_some());
+        let (arm, begun) = self.begin(&routing, arm, self.clock.at(started), 1, beside.is_some());
         let call = Call { routing: &routing, arm, input, key, unit, random, share, started };
         let mut kept = Kept::Unreadable;
         let attempted = self.ask(call.arm, input, &mut kept);
@@ -384,7 +384,7 @@ impl<I: ?Sized + 'static, O: 'static> Serving<I, O> {
         let mut full = None;
         for one in asked.unwrap_or_default() {
             let Some(candidate) = routing.arms.get(usize::from(one.arm)) else { continue };
-            if candidate.version.has_free_call(most.of(candidate)) {
+            if Self::is_asked(candidate, most) {
                 continue;
             }
             match &one.without {
@@ -393,6 +393,22 @@ impl<I: ?Sized + 'static, O: 'static> Serving<I, O> {
             }
         }
         full.unwrap_or(live)
+    }
+
+    /// The arm in which a request that belongs to an arm counts. Asked of what is answered once: a stream that stays with a version for as
+    /// long as it lasts is crowded out by nobody, and live's streams are control whoever is busy.
+    #[inline]
+    fn counted_in<'a>(
+        &self,
+        routing: &'a Routing<Version<I, O>>,
+        arm: &'a Arm<Version<I, O>>,
+        key: Option<u64>,
+    ) -> &'a Arm<Version<I, O>> {
+        if arm.on_trial() && key.is_none() && routing.exposed.len() > 2 {
+            self.unless_others_are_busy(routing, arm)
+        } else {
+            arm
+        }
     }
 
     /// The arm in which a candidate's request without a key counts: in none that is compared while two others have as many calls under
@@ -407,11 +423,17 @@ impl<I: ?Sized + 'static, O: 'static> Serving<I, O> {
         let most = self.calls_most();
         let is_busy = |one: &&Exposed<Version<I, O>>| {
             let candidate = routing.arms.get(usize::from(one.arm));
-            candidate.is_some_and(|arm| !arm.version.has_free_call(most.of(arm)))
+            candidate.is_some_and(|arm| !Self::is_asked(arm, most))
         };
         let others = routing.exposed.iter().filter(|one| one.arm != arm.stands_for);
         let alone = || routing.exposed.iter().find(|one| one.arm == arm.stands_for)?.alone.as_ref();
         if others.filter(is_busy).take(2).count() == 2 { alone().unwrap_or(arm) } else { arm }
+    }
+
+    /// Whether a request of a candidate's would be answered by it at this moment: it has a call to spare, and has not failed outright.
+    #[inline]
+    fn is_asked(candidate: &Arm<Version<I, O>>, most: CallsMost) -> bool {
+        candidate.version.has_free_call(most.of(candidate)) && !candidate.exposure.is_tripped()
     }
 
     #[cold]
@@ -453,7 +475,8 @@ impl<I: ?Sized + 'static, O: 'static> Serving<I, O> {
         draw: Draw<'_>,
     ) -> Vec<Result<Answer<O>, PredictError>> {
         let routing = self.routing.load();
-        let (routed, key, random) = self.route(&routing, draw, self.clock.now());
+        let (mut routed, key, random) = self.route(&routing, draw, self.clock.now());
+        routed.arm = self.counted_in(&routing, routed.arm, key);
         let routes: Vec<Row<'_, I, O>> = inputs.iter().map(|_| Row { routed, key, random }).collect();
         self.answer_batch(&routing, inputs, &routes, true)
     }
@@ -645,7 +668,10 @@ impl<I: ?Sized + 'static, O: 'static> Serving<I, O> {
             Err(second) => {
                 // Whatever live says of the input: a pipeline that does not fit its own model is the version's own fault.
                 self.count_unanswered(call, error.kind(), error.kind() != ErrorKind::Pipeline, ended);
-                substitute.exposure.note(lane(), |tally| tally.record_substitute(false));
+                // What it refuses is no failure of its own, as of all that it refuses.
+                if second.kind() != ErrorKind::Input {
+                    substitute.exposure.note(lane(), |tally| tally.record_substitute(false));
+                }
                 Err(PredictError::of(substitute.version.id, second))
             }
         }
@@ -706,6 +732,7 @@ impl<I: ?Sized + 'static, O: 'static> Serving<I, O> {
             unit: call.unit,
             live_failed,
             key: call.key,
+            asked_by: call.key,
             kept,
             censored,
             hidden: hides,
@@ -814,18 +841,19 @@ impl<I: ?Sized + 'static, O: 'static> Serving<I, O> {
             if (split && at_random) || !routing.shadowing.is_empty() { self.dice.roll(lane()) } else { 0 };
         let (bucket, key) = match draw {
             Draw::Random => (if split { scale(random) } else { 0 }, None),
-            // A key that decides nothing and counts nowhere is not hashed.
-            Draw::Key(_) if !split && routing.shadowing.is_empty() => (0, Some(0)),
+            // A key that decides nothing and counts nowhere is not hashed. Beside a version that live may be taken back to it tells users
+            // apart: failures of one are one.
+            Draw::Key(_) if !split && routing.shadowing.is_empty() && routing.previous.is_none() => {
+                (0, Some(0))
+            }
             Draw::Key(key) => {
                 let hash = routing.hash_of(key);
                 (if split { scale(hash) } else { 0 }, Some(hash))
             }
         };
-        let mut routed = routing.route(bucket, !at_random, at);
+        let routed = routing.route(bucket, !at_random, at);
         if routed.withheld {
             routed.arm.exposure.note(lane(), |tally| tally.record_withheld());
-        } else if at_random && routed.arm.on_trial() && routing.exposed.len() > 2 {
-            routed.arm = self.unless_others_are_busy(routing, routed.arm);
         }
         (routed, key, random)
     }

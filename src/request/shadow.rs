@@ -307,6 +307,7 @@ impl<I: ?Sized + 'static, O: 'static> ShadowQueue<I, O> {
             unit: Unit { joined: answered.joins_unit, stands: unit, ..Unit::default() },
             live_failed: unanswered && !entry.reversed,
             key: None,
+            asked_by: answered.key,
             kept: None,
             censored: false,
             hidden: false,

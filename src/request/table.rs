@@ -120,6 +120,9 @@ impl<V: ?Sized> Clone for Routed<'_, V> {
 
 impl<V: ?Sized> Copy for Routed<'_, V> {}
 
+/// What owns the buckets of a candidate that is asked nothing at the moment: live answers them, and is in no comparison there.
+pub(crate) const WITHHELD: u8 = u8::MAX;
+
 impl<V: ?Sized> Routing<V> {
     /// The version that answers by default. A table always has one.
     #[inline]
@@ -141,6 +144,9 @@ impl<V: ?Sized> Routing<V> {
             return live;
         };
         let on_trial = self.arms.get(usize::from(index)).filter(|arm| arm.on_trial());
+        if index == WITHHELD {
+            return Routed { arm: self.withheld.as_ref().unwrap_or(live.arm), withheld: true };
+        }
         if !self.lease.holds(at) {
             // Evidence of nothing, for either arm: what live does while its candidates are withheld is not their control.
             let arm = self.withheld.as_ref().unwrap_or(live.arm);
@@ -198,7 +204,11 @@ impl<I: ?Sized + 'static, O: 'static> Routing<Version<I, O>> {
     /// Whether candidates have no more than so many calls under way together with those that are `left` of others. Asked by whoever has
     /// just begun one, who gives it up where they have more.
     pub(crate) fn on_trial_within(&self, most: usize, left: &[Arc<InFlight>]) -> bool {
-        let on_trial = self.arms.iter().filter(|arm| arm.on_trial());
+        // Each once, although one may have two places to count.
+        let own = |(place, arm): &(usize, &Arm<Version<I, O>>)| {
+            arm.on_trial() && usize::from(arm.stands_for) == *place
+        };
+        let on_trial = self.arms.iter().enumerate().filter(own).map(|(_, arm)| arm);
         Known::calls_within(on_trial.map(|arm| &**arm.version), left, most)
     }
 }

@@ -249,6 +249,9 @@ impl<I: ?Sized> Recent<I> {
             return None; // little traffic: it is waited for
         }
         due.is_collecting = false;
+        if copies.len() == 0 {
+            return None; // all of them were lent to a version that has not come back
+        }
         due.last = Some((now, Duration::ZERO));
         Some(std::mem::take(&mut *copies))
     }
@@ -266,16 +269,23 @@ impl<I: ?Sized> Recent<I> {
     pub(crate) fn lend<T>(&self, ask: impl FnOnce(&[Box<dyn KeptInput<I>>]) -> T) -> T {
         let mut kept = std::mem::take(&mut *self.kept.lock());
         let places = PROOFS.saturating_sub(kept.len());
+        // A version that is asked may never come back, and no more are copied in the place of what it has then.
         let mut waiting: Vec<_> = {
+            let mut due = self.due.lock();
             let inputs = &mut self.copies.lock().inputs;
             let from = inputs.len().saturating_sub(places);
+            due.wanted = due.wanted.saturating_sub(inputs.len() - from);
             inputs.drain(from..).collect()
         };
         let of_drill = kept.len();
         kept.append(&mut waiting);
         let asked = ask(&kept);
         let waiting = kept.split_off(of_drill);
-        self.copies.lock().inputs.extend(waiting);
+        {
+            let mut due = self.due.lock();
+            due.wanted += waiting.len();
+            self.copies.lock().inputs.extend(waiting);
+        }
         let mut place = self.kept.lock();
         if place.is_empty() {
             *place = kept;

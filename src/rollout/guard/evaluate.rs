@@ -83,8 +83,7 @@ impl Design {
                 weigh(stretch, asked, &harm, fine.as_deref())
             }
             History::BySegment { all, .. } => {
-                let harm =
-                    self.harm_by_segment(history, asked.phase, tests).into_iter().map(|(_, harm)| harm);
+                let harm = self.harm_by_segment(history, asked, tests).into_iter().map(|(_, harm)| harm);
                 let harm: Vec<EValue> = harm.collect();
                 let hypotheses = self.segments.map_or(1, |segments| segments as usize);
                 Weighed { harm: e_bh_strength(&harm, hypotheses), ..self.weigh_events(all, asked, tests) }
@@ -168,11 +167,10 @@ impl Design {
     pub(crate) fn harm_by_segment<'h>(
         &self,
         history: &'h History,
-        phase: Phase,
+        asked: Asked<'_>,
         tests: &Tests,
     ) -> Vec<(&'h str, EValue)> {
         let History::BySegment { segments, .. } = history else { return Vec::new() };
-        let asked = Asked { before: Share::ALL, phase, answering: &Answering::default() };
         segments.iter().map(|(label, of)| (&**label, self.harm_of_events(of, asked, tests))).collect()
     }
 
@@ -180,11 +178,11 @@ impl Design {
     pub(crate) fn harmed(
         &self,
         history: &History,
-        phase: Phase,
+        asked: Asked<'_>,
         tests: &Tests,
         threshold: EValue,
     ) -> Vec<String> {
-        let known = self.harm_by_segment(history, phase, tests);
+        let known = self.harm_by_segment(history, asked, tests);
         let mut evidence: Vec<EValue> = known.iter().map(|(_, harm)| *harm).collect();
         // Those that have not come are hypotheses too.
         evidence.resize(evidence.len().max(self.segments.unwrap_or_default() as usize), EValue::ONE);

@@ -83,7 +83,8 @@ impl Test<'_> {
 
     /// The segments in which the candidate is worse than allowed.
     fn harmed(&self) -> Vec<String> {
-        self.design.harmed(self.history, self.phase, self.tests, self.thresholds.harm)
+        let asked = Asked { before: Share::ALL, phase: self.phase, answering: self.answering };
+        self.design.harmed(self.history, asked, self.tests, self.thresholds.harm)
     }
 
     /// Adds what people want to know once something is decided.

@@ -58,6 +58,8 @@ pub(crate) struct Watched {
     pub(crate) any: bool,
     /// Who was answered is remembered.
     pub(crate) answered: bool,
+    /// What fails where another was asked in its place counts for nothing: no limit of its own is broken by what breaks for all.
+    pub(crate) spares_shared: bool,
 }
 
 /// The options that an exposure is made of, beside its numbers.
@@ -186,8 +188,10 @@ pub(crate) struct Request<'a> {
     pub(crate) unit: Unit,
     /// Live was asked the same, and had no answer either: a failure that says nothing of the version.
     pub(crate) live_failed: bool,
-    /// The hash of its key, of a request that was routed by one.
+    /// The hash of its key, of a request that was routed by one and may be a unit by it.
     pub(crate) key: Option<u64>,
+    /// The hash of the key of whoever asked, also where no key counts here: one whose every request fails is one failure.
+    pub(crate) asked_by: Option<u64>,
     /// The part that the caller's id says of the answer; nothing where the caller gets no id, since no outcome can come
     /// then.
     pub(crate) kept: Option<&'a Kept>,
@@ -313,7 +317,7 @@ impl Exposure {
             // The rows of one call fail together, and the calls of one stream are one user's: that is one failure.
             Err(_) if request.unit.joined => {}
             Err(_) => {
-                if self.breaker.trips(&mut stripe.streak, request.live_failed, request.key) {
+                if self.breaker.trips(&mut stripe.streak, request.live_failed, request.asked_by) {
                     self.tripped.raise();
                 }
             }
@@ -353,7 +357,7 @@ impl Exposure {
                 units.some_keys.push(key);
             }
         }
-        if !request.unit.stands {
+        if !request.unit.stands || (self.watched.spares_shared && request.live_failed) {
             return false;
         }
         let outcome = match request.result {

@@ -339,3 +339,29 @@ fn silence_is_evidence_where_ticks_are_rarer_than_it_is_long() {
     });
     assert!(made > 300 && labelled == made, "{labelled} of {made}");
 }
+
+/// Bug: a candidate that sells more was taken back, since half of what it sold lay beyond the figure's bounds. Cause: a value that is refused
+/// left no mark, and was counted as silence later. Fix: what was said is no silence.
+#[test]
+fn a_value_that_was_refused_is_no_silence() {
+    let clock = clock();
+    let task = Task::binary(|p: &f64| *p).truth(Truth::CausedByAnswer);
+    let service = builder(&clock)
+        .task(task.kpi(Kpi::bounded("basket", 0.0, 200.0).unwrap()))
+        .labels(Labels::at_random().assumed_after(seconds(30), Outcome::kpi("basket", 0.0)))
+        .live("v1", says("one", 0.5))
+        .build()
+        .unwrap();
+    let answers = ask(&service, 100);
+    for (number, answer) in answers.iter().enumerate().filter(|(number, _)| number % 2 == 0) {
+        let worth = if number % 4 == 0 { 100.0 } else { 250.0 };
+        service.feedback(answer.id(), Outcome::kpi("basket", worth));
+    }
+    for _ in 0..40 {
+        tick(&service, &clock);
+    }
+    let status = service.status();
+    let basket = &total(&status, "v1").kpis[0];
+    // 25 of 100, 50 of nothing, and 25 that are not known.
+    assert_eq!((basket.outcomes, basket.mean), (75, Some(2_500.0 / 75.0)));
+}

@@ -1,7 +1,7 @@
 //! Attempts to replace live: by hand, by a plan, several at once, and back.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use proptest::prelude::*;
@@ -756,4 +756,38 @@ proptest! {
             prop_assert!((on - weight).abs() < 0.15, "{on} of the keys at {weight}");
         }
     }
+}
+
+/// Adds another guard while it judges, once.
+struct AddsAGuard {
+    service: Mutex<Option<Service>>,
+}
+
+impl Guard for AddsAGuard {
+    fn name(&self) -> String {
+        "adds a guard".into()
+    }
+    fn judge(&self, _: &Comparison<'_>) -> Evidence {
+        let service = self.service.lock().unwrap().take();
+        if let Some(service) = service {
+            let _ = service.rollout("v2").unwrap().guard(guard::accuracy().at_most_below_live(0.01));
+        }
+        Evidence::new("adds a guard", Verdict::Pass)
+    }
+}
+
+/// Bug: a candidate was promoted on evidence that had just begun anew, and a guard that was added meanwhile was never asked. Cause: what guards
+/// said was held against the phase alone. Fix: against the figures that they were shown, too.
+#[test]
+fn what_guards_said_before_another_was_added_moves_nothing() {
+    let clock = clock();
+    let service = builder(&clock).live("v1", says("one", 0.1)).build().unwrap();
+    let guard = AddsAGuard { service: Mutex::new(Some(service.clone())) };
+    let rollout = service.stage("v2", says("two", 0.9)).unwrap().guard(guard);
+    rollout.run(canaries([0.5])).unwrap();
+    for _ in 0..10 {
+        ask(&service, 100);
+        tick(&service, &clock);
+    }
+    assert_eq!(rollout.phase(), Phase::Canary, "accuracy has no truth yet");
 }

@@ -131,3 +131,50 @@ fn a_shadow_has_answered_nobody() {
     tick(&service, &clock);
     assert!(rollout.recall().is_none() && !names(&service.events()).contains(&"recalled".to_owned()));
 }
+
+/// Bug: an outage of what is behind every version took a new live back, and quarantined it, under an absolute limit. Cause: a live that is
+/// watched has no version beside it, so the limit stood alone. Fix: what fails where the version before was asked in its place counts for
+/// nothing.
+#[test]
+fn an_outage_behind_both_versions_takes_no_new_live_back() {
+    let clock = clock();
+    let breaks = |name: &str| Scripted::new(name, |x: &f64| if *x > 100.0 { f64::NAN } else { 0.5 });
+    let service = builder(&clock).live("v1", breaks("one")).build().unwrap();
+    let rollout = service.stage("v2", breaks("two")).unwrap().guard(guard::error_rate().at_most(0.01));
+    rollout.run(plan([Step::canary(0.5).unwrap()]).bake(Bake::new(seconds(3_600)))).unwrap();
+    while rollout.phase() == Phase::Canary {
+        (0..200).for_each(|_| _ = service.predict(&0.5).unwrap());
+        tick(&service, &clock);
+    }
+    assert_eq!(rollout.phase(), Phase::Baking);
+    for second in 0..60 {
+        let input = if second < 10 { 1_000.0 } else { 0.5 };
+        (0..50).for_each(|_| drop(service.predict(&input)));
+        tick(&service, &clock);
+    }
+    assert_eq!(
+        (service.live().as_str(), rollout.phase()),
+        ("v2", Phase::Baking),
+        "{:?}",
+        names(&service.events())
+    );
+}
+
+/// Bug: what a canary had answered just before it was promoted was not known after it was taken back, nor that it was missing. Cause: ids that
+/// waited for a tick were of a place whose attempt was taken from it when the watch began. Fix: a place says whose answers it has.
+#[test]
+fn what_was_answered_just_before_a_promotion_is_known_too() {
+    let clock = clock();
+    let service = builder(&clock)
+        .live("v1", says("one", 0.1))
+        .retention(Retention::new().answers(1_000))
+        .build()
+        .unwrap();
+    let rollout = service.stage("v2", says("two", 0.9)).unwrap().guard(guard::error_rate().at_most(0.5));
+    rollout.canary(0.5).unwrap();
+    let of_v2 = ask(&service, 200).iter().filter(|answer| answer.version() == "v2").count();
+    rollout.promote().unwrap();
+    let _ = service.revert_live("a bad batch");
+    tick(&service, &clock);
+    assert_eq!(service.recall("v2").unwrap().answered.len(), of_v2);
+}
