@@ -88,6 +88,18 @@ pub enum RepositoryError {
         /// The fault in it, and where it lies.
         cause: String,
     },
+    /// A file that whoever reads it would refuse, so it was not written.
+    #[error("{} would have {bytes} bytes, and one of more than {max} is not read: {remedy}", .path.display())]
+    TooLarge {
+        /// The file.
+        path: PathBuf,
+        /// The bytes that it would have.
+        bytes: u64,
+        /// The most that are read.
+        max: u64,
+        /// What to do.
+        remedy: &'static str,
+    },
     /// A version is not whole, or not what its manifest says.
     #[error("{model} {version} is not what was published: {}", first(.faults))]
     Faulty {

@@ -6,6 +6,9 @@ use std::path::{Path, PathBuf};
 use super::error::RepositoryError;
 use crate::version::id::VersionId;
 
+/// How deep a version's folders may lie in each other.
+pub(crate) const DEPTH_MAX: usize = 8;
+
 /// Names that some systems take for devices, whatever stands behind the dot.
 const DEVICES: [&str; 4] = ["con", "prn", "aux", "nul"];
 
@@ -80,7 +83,7 @@ fn leading(text: &str) -> (&str, &str) {
 }
 
 /// A file of a version, by its path below the version's folder: components of names, nothing absolute, nothing that
-/// climbs.
+/// climbs, nothing so far down that nobody looks there.
 pub(crate) fn file(path: &str) -> Result<PathBuf, RepositoryError> {
     if path.len() > 255 {
         let name = path.chars().take(64).collect();
@@ -88,6 +91,10 @@ pub(crate) fn file(path: &str) -> Result<PathBuf, RepositoryError> {
     }
     for part in path.split('/') {
         component("file", part)?;
+    }
+    if path.split('/').count() > DEPTH_MAX + 1 {
+        let name = path.chars().take(64).collect();
+        return Err(RepositoryError::Name { what: "file", name, cause: "it lies in more than 8 folders" });
     }
     Ok(Path::new(path).to_owned())
 }

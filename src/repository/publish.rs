@@ -8,7 +8,7 @@ use std::{fs, io};
 use sha2::{Digest, Sha256};
 
 use super::error::RepositoryError;
-use super::manifest::{DataSet, FILE, ListedFile, Manifest, is_own};
+use super::manifest::{DataSet, FILE, ListedFile, MANIFEST_MAX, Manifest, is_own};
 use super::name;
 use super::store::{ASIDE, DATA, Entry, Repository, TAGS_LOCK, names, unique};
 use super::verify::hashed;
@@ -94,8 +94,8 @@ impl Repository {
     ///
     /// # Errors
     ///
-    /// The version is there already, a name or the manifest is wrong, or the disk refuses. Nothing is there then that was
-    /// not before; a process that is killed leaves a folder aside, which the next [`sweep`](Self::sweep) removes.
+    /// The version is there already, a name or the manifest is wrong, the manifest would have more than 4 MiB, or the disk
+    /// refuses. Nothing is there then that was not before; a process that is killed leaves a folder aside, which the next [`sweep`](Self::sweep) removes.
     pub fn publish(&self, draft: Draft) -> Result<Entry, RepositoryError> {
         let Draft { mut manifest, files, data } = draft;
         let (model, version) = (manifest.name.clone(), manifest.version.clone());
@@ -223,8 +223,17 @@ impl Repository {
         }
         name_tensors(manifest, &whole);
         let path = whole.join(FILE);
-        manifest.check().map_err(|cause| RepositoryError::Manifest { path: path.clone(), cause })?;
-        self.write(&path, &manifest.bytes())?;
+        let wrong = |cause| RepositoryError::Manifest { path: path.clone(), cause };
+        manifest.check().map_err(wrong)?;
+        let bytes = manifest.bytes();
+        let size = bytes.len() as u64;
+        if size > MANIFEST_MAX {
+            let remedy = "leave out golden samples or make them smaller, and put what is long in a file of the version";
+            return Err(RepositoryError::TooLarge { path, bytes: size, max: MANIFEST_MAX, remedy });
+        }
+        // A version is published once: what nobody could read would stay so.
+        Manifest::parse(&bytes).map_err(wrong)?;
+        self.write(&path, &bytes)?;
         self.sync_all(whole)?;
         Ok(lock)
     }

@@ -8,12 +8,10 @@ use sha2::{Digest, Sha256};
 
 use super::error::{RepositoryError, VersionFileError};
 use super::manifest::{DataSet, ListedFile, Manifest, is_own};
+use super::name::DEPTH_MAX;
 use super::store::{DATA, ENTRIES_MAX, Entry, Repository, names};
 use crate::base::disk::open_to_read;
 use crate::base::text::{digest, hex};
-
-/// How deep a version's folders may lie in each other.
-const DEPTH_MAX: usize = 8;
 
 impl Repository {
     /// Reads all of a version and compares it with its manifest: sizes, digests, nothing missing, nothing beside it, no

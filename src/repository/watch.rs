@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::error::RepositoryError;
 use super::manifest::FILE;
+use super::name::DEPTH_MAX;
 use super::store::{Repository, TAGS, names, version_folder};
 use super::verify::compare_size;
 use super::wake::Waker;
@@ -100,8 +101,7 @@ const SETTLED_AFTER: Duration = Duration::from_secs(2);
 /// How long a version may be incomplete before it is said to be broken.
 const BROKEN_AFTER: Duration = Duration::from_secs(60);
 
-/// How deep a version's folders are looked at, and how many files: as many as one could list in a manifest.
-const DEPTH_MAX: usize = 8;
+/// How many files of a version are looked at: as many as one could list in a manifest.
 const FILES_MAX: usize = 65_536;
 
 /// Files with their sizes and when they were written.

@@ -598,3 +598,37 @@ fn a_watch_tells_of_versions_once_they_are_whole_and_of_tags_that_moved() {
     assert!(matches!(&look(2)[..], [Change::Broken { reason, .. }] if reason.contains("manifest.json")));
     assert_eq!(look(100), []);
 }
+
+/// Bug: a version whose manifest has more than 4 MiB, or that lies in more than 8 folders, was published, and could be read by
+/// nobody ever after: none can be published again. Cause: what readers refuse was not asked of what is written. Fix: it is
+/// refused with what to do, before anybody can see it, and what is written is what was read back.
+#[test]
+fn what_no_reader_takes_is_not_published() {
+    use switchback::repository::contract::GoldenSample;
+    let folder = Folder::new();
+    let models = repository(&folder);
+    let sample = |bytes: usize| GoldenSample::new("long", serde_json::json!("a".repeat(bytes)));
+    let mut long = manifest("1");
+    long.samples = vec![sample(4 << 20)];
+    let refused = models.publish(Draft::new(long.clone()).file("model.onnx", MODEL)).unwrap_err();
+    assert!(
+        matches!(refused, RepositoryError::TooLarge { bytes, max, .. } if bytes > max && max == 4 << 20),
+        "{refused}"
+    );
+    assert!(refused.to_string().contains("leave out golden samples or make them smaller"), "{refused}");
+    long.samples = vec![sample((4 << 20) - (4 << 10))];
+    models.verify(&models.publish(Draft::new(long).file("model.onnx", MODEL)).unwrap()).unwrap();
+    models.get("late", "1").unwrap();
+
+    let below = |folders: usize| format!("{}deep.bin", "a/".repeat(folders));
+    let refused = models.publish(draft("2").bytes(below(9), *b"a")).unwrap_err();
+    assert!(matches!(refused, RepositoryError::Name { what: "file", .. }), "{refused}");
+    models.verify(&models.publish(draft("2").bytes(below(8), *b"a")).unwrap()).unwrap();
+
+    let mut later = manifest("3");
+    later.schema = 7;
+    let refused = models.publish(Draft::new(later).file("model.onnx", MODEL)).unwrap_err();
+    assert!(matches!(refused, RepositoryError::Manifest { .. }), "{refused}");
+    assert_eq!(models.versions("late").unwrap().len(), 2);
+    assert!(models.unusable("late").unwrap().is_empty());
+}
