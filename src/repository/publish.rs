@@ -162,11 +162,22 @@ impl Repository {
         let folder = self.model_folder(&entry.model)?;
         let synced = self.files.sync_folder(&folder).map_err(RepositoryError::disk("syncing", &folder));
         let finished = synced.and_then(|()| {
-            if tags.is_empty() {
+            // Whoever makes the lock from now on to give a tag sees the version. Who has made it may have looked before.
+            if tags.is_empty() && fs::symlink_metadata(folder.join(TAGS_LOCK)).is_err() {
                 return Ok(());
             }
             self.change_tags(&entry.model, |known| {
-                known.extend(tags.iter().map(|tag| (tag.clone(), entry.version.to_string())));
+                let (model, version) = (&entry.model, entry.version.as_str());
+                if known.contains_key(version) {
+                    return Err(RepositoryError::Exists { model: model.clone(), version: version.into() });
+                }
+                // It can be seen, and so removed.
+                if fs::symlink_metadata(&entry.folder).is_err() {
+                    return Err(self.unknown(model, version));
+                }
+                tags.iter().try_for_each(|tag| self.usable_tag(model, tag))?;
+                known.extend(tags.iter().map(|tag| (tag.clone(), version.to_owned())));
+                Ok(())
             })
         });
         if finished.is_err() {

@@ -376,9 +376,14 @@ impl Repository {
     ///
     /// The version is not there, or the name can be no tag: it is a version's, or `latest`. The tags are as they were then.
     pub fn tag(&self, model: &str, tag: &str, version: &str) -> Result<Option<String>, RepositoryError> {
-        self.usable_tag(model, tag)?;
-        let entry = self.get(model, version)?;
-        self.change_tags(model, |tags| tags.insert(tag.to_owned(), entry.version.to_string()))
+        let looked_up = || self.usable_tag(model, tag).and_then(|()| self.get(model, version));
+        // There may be no folder to lock in.
+        looked_up()?;
+        self.change_tags(model, |tags| {
+            // Only who has the lock removes a version, so it is there as long as this has it.
+            let entry = looked_up()?;
+            Ok(tags.insert(tag.to_owned(), entry.version.to_string()))
+        })
     }
 
     /// Removes a tag. Where it pointed.
@@ -387,7 +392,7 @@ impl Repository {
     ///
     /// The tags cannot be read or written; they are as they were then.
     pub fn untag(&self, model: &str, tag: &str) -> Result<Option<String>, RepositoryError> {
-        self.change_tags(model, |tags| tags.remove(tag))
+        self.change_tags(model, |tags| Ok(tags.remove(tag)))
     }
 
     pub(crate) fn usable_tag(&self, model: &str, tag: &str) -> Result<(), RepositoryError> {
@@ -404,13 +409,13 @@ impl Repository {
     pub(crate) fn change_tags<T>(
         &self,
         model: &str,
-        change: impl FnOnce(&mut BTreeMap<String, String>) -> T,
+        change: impl FnOnce(&mut BTreeMap<String, String>) -> Result<T, RepositoryError>,
     ) -> Result<T, RepositoryError> {
         let folder = self.model_folder(model)?;
         let _lock = lock_tags(&folder)?;
         let before = self.tags(model)?;
         let mut tags = before.clone();
-        let result = change(&mut tags);
+        let result = change(&mut tags)?;
         if tags != before {
             let bytes = serde_json::to_vec_pretty(&tags).unwrap_or_default();
             self.replace(&folder, TAGS, &bytes)?;
@@ -462,6 +467,8 @@ impl Repository {
         if !kind.is_ok_and(|kind| kind.is_dir() || (kind.is_symlink() && path.is_dir())) {
             return Err(self.unknown(model, version));
         }
+        // Until it is out of sight, so that nobody points a tag at it after this has looked.
+        let lock = lock_tags(&folder)?;
         let tags = self.tags(model)?;
         let tags: Vec<String> =
             tags.into_iter().filter(|(_, to)| to == version).map(|(tag, _)| tag).collect();
@@ -476,6 +483,7 @@ impl Repository {
         let aside = folder.join(format!("{ASIDE}{}", unique()?));
         self.files.rename(&path, &aside).map_err(RepositoryError::disk("renaming", &path))?;
         self.files.sync_folder(&folder).map_err(RepositoryError::disk("syncing", &folder))?;
+        drop(lock);
         // It is gone; what is left of it, `sweep` removes. Of a link goes the link alone.
         let link = fs::symlink_metadata(&aside).is_ok_and(|metadata| metadata.is_symlink());
         let _ = if link { self.files.remove_file(&aside) } else { self.files.remove_folder(&aside) };

@@ -632,3 +632,62 @@ fn what_no_reader_takes_is_not_published() {
     assert_eq!(models.versions("late").unwrap().len(), 2);
     assert!(models.unusable("late").unwrap().is_empty());
 }
+
+/// Bug: `remove` and `tag` of one version were both acknowledged, and the tag pointed at nothing. Cause: `remove` looked at the
+/// tags without their lock, and `tag` looked for the version before it had it. Fix: both look while they have it.
+#[test]
+fn a_version_that_is_removed_while_it_is_tagged_is_one_or_the_other() {
+    let folder = Folder::new();
+    let models = repository(&folder);
+    models.publish(draft("1")).unwrap();
+    models.publish(draft("2")).unwrap();
+    let late = folder.0.join("models/late");
+    // What comes of it where somebody else has the lock, and does `meanwhile` before it is given back.
+    let waiting = |change: &(dyn Fn() -> bool + Sync), meanwhile: &dyn Fn()| {
+        let lock = fs::File::create(late.join(".tags.lock")).unwrap();
+        lock.lock().unwrap();
+        let (told, outcome) = std::sync::mpsc::channel();
+        std::thread::scope(|scope| {
+            scope.spawn(move || told.send(change()));
+            // Whatever is looked at without the lock is looked at by then.
+            outcome.recv_timeout(std::time::Duration::from_millis(200)).unwrap_err();
+            meanwhile();
+            lock.unlock().unwrap();
+            outcome.recv().unwrap()
+        })
+    };
+    let tag = || models.tag("late", "stable", "1").is_ok();
+    assert!(!waiting(&tag, &|| fs::rename(late.join("1"), late.join(".removed")).unwrap()));
+    assert!(models.tags("late").unwrap().is_empty());
+    fs::rename(late.join(".removed"), late.join("1")).unwrap();
+
+    let remove = || models.remove("late", "1").is_ok();
+    assert!(!waiting(&remove, &|| fs::write(late.join(".tags.json"), r#"{"stable": "1"}"#).unwrap()));
+    assert_eq!(models.resolve("late", "stable").unwrap().version, "1");
+    assert!(waiting(&remove, &|| fs::write(late.join(".tags.json"), "{}").unwrap()));
+}
+
+/// Bug: a version could be published with its own name as a tag, or by the name that somebody gave a tag at the same time. Cause:
+/// whoever publishes looked at the tags before the version could be seen, and whoever tags at the versions. Fix: they are looked
+/// at once more where it can be seen, by who has their lock.
+#[test]
+fn no_tag_has_the_name_of_a_version() {
+    let folder = Folder::new();
+    let models = repository(&folder);
+    let mut own = manifest("1");
+    own.tags.insert("1".into());
+    let refused = models.publish(Draft::new(own).file("model.onnx", MODEL)).unwrap_err();
+    assert!(matches!(refused, RepositoryError::Name { what: "tag", .. }), "{refused}");
+    assert!(models.versions("late").unwrap().is_empty() && models.tags("late").unwrap().is_empty());
+
+    models.publish(draft("1")).unwrap();
+    for _ in 0..20 {
+        let (published, tagged) = std::thread::scope(|scope| {
+            let publishing = scope.spawn(|| models.publish(draft("2")).is_ok());
+            let tagging = scope.spawn(|| models.tag("late", "2", "1").is_ok());
+            (publishing.join().unwrap(), tagging.join().unwrap())
+        });
+        assert!(!(published && tagged));
+        let _ = (models.untag("late", "2"), models.remove("late", "2"));
+    }
+}
