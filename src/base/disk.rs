@@ -295,6 +295,26 @@ impl Files {
         builder.create(path)
     }
 
+    /// A folder, and those above it, so that all of them last. Those below `within` are made to whether they were there or not,
+    /// since another process may have made them a moment ago and not synced them yet.
+    #[cfg(any(feature = "repository", feature = "state"))]
+    pub(crate) fn make_folder(&self, folder: &Path, within: &Path) -> io::Result<()> {
+        let named = || folder.ancestors().take_while(|path| !path.as_os_str().is_empty());
+        let missing = named().take_while(|path| path.symlink_metadata().is_err()).count();
+        if missing > 0 {
+            self.create_folder(folder)?;
+        }
+        for (number, path) in named().enumerate() {
+            let Some(above) = path.parent() else { break };
+            if number >= missing && !above.starts_with(within) {
+                break;
+            }
+            let is_here = above.as_os_str().is_empty();
+            self.sync_folder(if is_here { Path::new(".") } else { above })?;
+        }
+        Ok(())
+    }
+
     /// Copies a file into a new one, and makes it last. Its size, and the SHA-256 of what was copied.
     #[cfg(feature = "repository")]
     pub(crate) fn copy(&self, from: &Path, to: &Path) -> io::Result<(u64, [u8; 32])> {
@@ -454,6 +474,35 @@ mod tests {
         faults.mend();
         writing.sync().unwrap();
         assert_eq!(faults.steps(), 5);
+        fs::remove_dir_all(folder).unwrap();
+    }
+
+    /// Bug: the first version of a model was acknowledged, and a power cut took the folder that it lay in. Cause: that folder was
+    /// made, and the one that names it was not synced. Fix: one way to make folders, which syncs each that names another.
+    #[cfg(any(feature = "repository", feature = "state"))]
+    #[test]
+    fn a_folder_that_is_made_is_synced_where_it_is_named() {
+        let folder = folder("made");
+        let faults = Faults::new();
+        let files = Files::with(faults.clone());
+        let steps = |path: &Path, within: &Path| {
+            let before = faults.steps();
+            files.make_folder(path, within).unwrap();
+            faults.steps() - before
+        };
+        let (root, inner) = (folder.join("a/b"), folder.join("a/b/c/d"));
+        // One that makes them all, and one for each that names another.
+        assert_eq!(steps(&root, &root), 1 + 2);
+        assert_eq!(steps(&root, &root), 0, "it was there");
+        assert_eq!(steps(&inner, &root), 1 + 2);
+        assert_eq!(steps(&inner, &root), 2, "whoever made them may not have synced them yet");
+        for failing in 0..3 {
+            fs::remove_dir_all(root.join("c")).unwrap();
+            faults.fail_after(failing);
+            files.make_folder(&inner, &root).unwrap_err();
+            faults.mend();
+            files.make_folder(&inner, &root).unwrap();
+        }
         fs::remove_dir_all(folder).unwrap();
     }
 

@@ -130,7 +130,7 @@ impl Directory {
     pub fn create(root: impl Into<PathBuf>) -> Result<Self, StoreError> {
         let root = root.into();
         let files = Files::default().shared();
-        files.create_folder(&root).map_err(|error| definite(&root, error))?;
+        files.make_folder(&root, &root).map_err(|error| definite(&root, error))?;
         let mark = root.join(STORE);
         if mark.symlink_metadata().is_err() {
             let made = files.create(&mark).and_then(|mut file| {
@@ -203,7 +203,7 @@ impl Directory {
         let folder = self.folder(key);
         if newest.is_none() {
             self.is_there()?;
-            self.make(&folder).map_err(|error| definite(&folder, error))?;
+            self.files.make_folder(&folder, &self.root).map_err(|error| definite(&folder, error))?;
         }
         let number = newest.map_or(0, |newest| newest.number).checked_add(1).ok_or_else(|| {
             StoreError::damaged(format!(
@@ -218,14 +218,6 @@ impl Directory {
         let tag = linked?;
         self.sweep(&folder, number);
         Ok(tag)
-    }
-
-    /// Makes a key's folder with those above it, so that all of them last. Another process may have made them a moment ago and
-    /// not synced them yet.
-    fn make(&self, folder: &Path) -> io::Result<()> {
-        self.files.create_folder(folder)?;
-        let mut above = folder.ancestors().skip(1).take_while(|above| above.starts_with(&self.root));
-        above.try_for_each(|above| self.files.sync_folder(above))
     }
 
     fn write_aside(&self, bytes: &[u8]) -> Result<PathBuf, StoreError> {

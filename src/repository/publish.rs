@@ -114,9 +114,10 @@ impl Repository {
         // Until the manifest that refers to it can be seen.
         let _data = if data.is_empty() { None } else { Some(self.hold_data()?) };
         let made_folder = !folder.exists();
-        self.files.create_folder(&folder).map_err(RepositoryError::disk("making", &folder))?;
         let aside = folder.join(format!("{ASIDE}{}", unique()?));
-        let published = self.fill(&aside, &mut manifest, files, data).and_then(|held| {
+        let made = self.make_folder(&folder);
+        let filled = made.and_then(|()| self.fill(&aside, &mut manifest, files, data));
+        let published = filled.and_then(|held| {
             let placed = self.place(&aside, &target);
             drop(held);
             if placed? { Ok(()) } else { Err(exists()) }
@@ -132,6 +133,11 @@ impl Repository {
         let entry = Entry::new(model, id, target, Some(manifest));
         self.finish(&entry, &aside, &tags)?;
         Ok(entry)
+    }
+
+    /// Makes a folder of the repository, so that it lasts: what lies in it would be gone with it.
+    pub(super) fn make_folder(&self, folder: &Path) -> Result<(), RepositoryError> {
+        self.files.make_folder(folder, &self.root).map_err(RepositoryError::disk("making", folder))
     }
 
     /// Puts what is whole aside in its place; whether it is there now. It is not where another came there meanwhile.
@@ -279,10 +285,12 @@ impl Repository {
         let (_, digest) = hashed(from).map_err(RepositoryError::disk("reading", from))?;
         let (digest, folder) = (hex(&digest), self.root.join(DATA).join("sha256"));
         let to = folder.join(&digest);
+        self.make_folder(&folder)?;
         if fs::symlink_metadata(&to).is_ok_and(|metadata| metadata.is_file()) {
+            // Whoever keeps it may not have synced it yet.
+            self.files.sync_folder(&folder).map_err(RepositoryError::disk("syncing", &folder))?;
             return Ok(digest);
         }
-        self.files.create_folder(&folder).map_err(RepositoryError::disk("making", &folder))?;
         let aside = folder.join(format!("{ASIDE}{}", unique()?));
         let kept = self.files.copy(from, &aside).map_err(RepositoryError::disk("copying", from)).and_then(
             |(_, copied)| {

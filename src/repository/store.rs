@@ -137,7 +137,8 @@ impl Repository {
     /// The folder cannot be made.
     pub fn create(root: impl AsRef<Path>) -> Result<Self, RepositoryError> {
         let files = Files::default().shared();
-        files.create_folder(root.as_ref()).map_err(RepositoryError::disk("making", root.as_ref()))?;
+        let root = root.as_ref();
+        files.make_folder(root, root).map_err(RepositoryError::disk("making", root))?;
         Self::open(root)
     }
 

@@ -27,7 +27,7 @@ pub(crate) struct Held {
 impl Held {
     /// Makes the folder where there is none, takes its lock, and removes what an earlier owner was writing when it ended.
     pub(crate) fn take(files: &Files, folder: &Path) -> Result<Self, StateError> {
-        make(files, folder)?;
+        files.make_folder(folder, folder).map_err(StateError::disk("making", folder))?;
         let mut mended = look(folder)?;
         for name in [JOURNAL, KEY, MARK, LOCK, HELD] {
             let path = folder.join(name);
@@ -113,23 +113,6 @@ pub(crate) fn is_held(folder: &Path) -> Option<bool> {
         Err(TryLockError::WouldBlock) => Some(true),
         Err(TryLockError::Error(_)) => None,
     }
-}
-
-/// Makes a folder with those above it, so that all of them last.
-fn make(files: &Files, folder: &Path) -> Result<(), StateError> {
-    let missing: Vec<&Path> = folder
-        .ancestors()
-        .take_while(|path| !path.as_os_str().is_empty() && path.symlink_metadata().is_err())
-        .collect();
-    if missing.is_empty() {
-        return Ok(());
-    }
-    files.create_folder(folder).map_err(StateError::disk("making", folder))?;
-    for path in missing {
-        let above = path.parent().filter(|above| !above.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        files.sync_folder(above).map_err(StateError::disk("syncing", above))?;
-    }
-    Ok(())
 }
 
 /// Makes sure that nobody but this user may write to a folder. Whether its group could until now.

@@ -192,8 +192,12 @@ impl Repository {
             return Err(PullError::TooLarge { from, bytes: total, max: max_bytes });
         }
         let made_folder = !folder.exists();
-        self.files.create_folder(&folder).map_err(RepositoryError::disk("making", &folder))?;
-        let aside = self.aside(&folder, &found.id)?;
+        let aside = self.make_folder(&folder).and_then(|()| self.aside(&folder, &found.id));
+        let aside = aside.inspect_err(|_| {
+            if made_folder {
+                let _ = fs::remove_dir(&folder);
+            }
+        })?;
         let mut counts = Counts::default();
         let mut said = |object: &str, done| progress(&Progress { object, done, total });
         let target = folder.join(found.id.as_str());
