@@ -10,7 +10,7 @@ use super::source::error::PullError;
 use super::source::pull::Pull;
 use super::source::source::Source;
 use super::store::{Entry, Repository};
-use super::verify::compare_size;
+use super::verify::Look;
 use crate::base::causes::{debug_as_told, in_full};
 use crate::base::text::{bounded_text, digest, hex};
 use crate::model::error::LoadError;
@@ -231,7 +231,7 @@ impl Repository {
     /// Opens a version's model, and holds what was read against the manifest. Not what lies there a moment before: a file
     /// that is swapped between a check and the load would pass that.
     fn onnx(&self, entry: &Entry) -> Result<OnnxModel, ServeError> {
-        self.check(entry, compare_size)?;
+        self.check(entry, Look::Sizes)?;
         let file = entry.model_file();
         let model = OnnxModel::from_file(&file)?;
         let Some(manifest) = &entry.manifest else { return Ok(model) };

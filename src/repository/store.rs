@@ -152,7 +152,7 @@ impl Repository {
     /// Takes a link within a version for what it leads to, where that stays below the model's folder: volumes that an orchestrator
     /// fills from its configuration, trees that are swapped by a link, caches of model hubs. A file with several names (hard links: copies
     /// that share their bytes, as backups and caches make them) is taken too. By default [`verify`](Self::verify) and
-    /// [`serve`](Self::serve) refuse every link, and `verify` a file with several names, since it may be changed without the
+    /// [`serve`](Self::serve) refuse every link, and `verify` alone a file with several names, since it may be changed without the
     /// version's folder being touched; it still may, and what is listed is still held against its digest.
     #[must_use]
     pub fn following_links(self) -> Self {

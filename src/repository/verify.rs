@@ -13,6 +13,15 @@ use super::store::{DATA, ENTRIES_MAX, Entry, Repository, names};
 use crate::base::disk::open_to_read;
 use crate::base::text::{digest, hex};
 
+/// How closely a version's files are looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Look {
+    /// Their sizes. What is loaded is held against its digest as it is read, by whatever name it may be changed.
+    Sizes,
+    /// Every byte, and whether they may be changed by another name later.
+    Bytes,
+}
+
 impl Repository {
     /// Reads all of a version and compares it with its manifest: sizes, digests, nothing missing, nothing beside it, no
     /// links. Without a manifest there is nothing to compare with, and only links and devices are found. Linear in the size
@@ -22,18 +31,18 @@ impl Repository {
     ///
     /// [`Faulty`](RepositoryError::Faulty) with everything that is wrong.
     pub fn verify(&self, entry: &Entry) -> Result<(), RepositoryError> {
-        self.check(entry, compare)
+        self.check(entry, Look::Bytes)
     }
 
-    /// The same with another comparison of each file that is listed and there.
-    pub(crate) fn check(
-        &self,
-        entry: &Entry,
-        compare: impl Fn(&Path, &ListedFile) -> Option<VersionFileError>,
-    ) -> Result<(), RepositoryError> {
+    /// The same, as closely as is asked for.
+    pub(crate) fn check(&self, entry: &Entry, look: Look) -> Result<(), RepositoryError> {
+        let compare = match look {
+            Look::Sizes => compare_size,
+            Look::Bytes => compare,
+        };
         let mut found = Vec::new();
         let mut faults = Vec::new();
-        self.walk(entry, "", 0, &mut found, &mut faults)?;
+        self.walk(entry, look, "", 0, &mut found, &mut faults)?;
         match &entry.manifest {
             Some(manifest) => {
                 for file in &manifest.files {
@@ -106,6 +115,7 @@ impl Repository {
     fn walk(
         &self,
         entry: &Entry,
+        look: Look,
         below: &str,
         depth: usize,
         found: &mut Vec<String>,
@@ -129,13 +139,13 @@ impl Repository {
                 #[cfg(unix)]
                 {
                     let names = std::os::unix::fs::MetadataExt::nlink(&metadata);
-                    if names > 1 && !self.follow {
+                    if names > 1 && look == Look::Bytes && !self.follow {
                         faults.push(VersionFileError::HardLink { file: file.clone(), names });
                     }
                 }
                 found.push(file);
             } else if kind.is_dir() && depth < DEPTH_MAX {
-                self.walk(entry, &file, depth + 1, found, faults)?;
+                self.walk(entry, look, &file, depth + 1, found, faults)?;
             } else {
                 let what = if kind.is_symlink() {
                     "a link"

@@ -11,7 +11,7 @@ use super::error::RepositoryError;
 use super::manifest::FILE;
 use super::name::DEPTH_MAX;
 use super::store::{Repository, TAGS, names, version_folder};
-use super::verify::compare_size;
+use super::verify::Look;
 use super::wake::Waker;
 use crate::base::causes::in_full;
 use crate::base::clock::{Clock, Timestamp};
@@ -328,7 +328,7 @@ impl Watch {
         if !listed && self.listed_only {
             return Err("it has no manifest, and only what has one is followed: publish it with one".into());
         }
-        self.repository.check(&entry, compare_size).map_err(|error| in_full(&error))?;
+        self.repository.check(&entry, Look::Sizes).map_err(|error| in_full(&error))?;
         Ok(listed)
     }
 }

@@ -325,3 +325,34 @@ fn what_is_published_is_told_staged_or_tried_as_the_policy_says() {
     assert!(matches!(followed[0].done, Err(FollowError::Serve(_))), "{followed:?}");
     assert!(handle.rollout("99").is_none());
 }
+
+/// Bug: a service refused a version that has a file with several names, as copies that share their bytes have, although only
+/// `verify` was said to. Cause: both looked at files alike, and so did a watch, which told of it as broken. Fix: what is loaded
+/// is held against its digest whatever names it has, and `verify` alone asks for one.
+#[cfg(unix)]
+#[test]
+fn files_with_several_names_are_served_and_not_verified() {
+    let folder = Folder::new();
+    let late = served(&folder);
+    let models = late.repository();
+    let mut watch = models.watch("late").unwrap();
+    let (from, to) = (folder.0.join("models/late/1"), folder.0.join("models/late/3"));
+    fs::create_dir(&to).unwrap();
+    fs::hard_link(from.join("model.onnx"), to.join("model.onnx")).unwrap();
+    let manifest = fs::read_to_string(from.join("manifest.json")).unwrap();
+    fs::write(to.join("manifest.json"), manifest.replace("\"version\": \"1\"", "\"version\": \"3\""))
+        .unwrap();
+    assert_eq!(watch.poll().unwrap(), [Change::Added { version: "3".parse().unwrap() }]);
+    assert_eq!(late.open("3").unwrap().0, "3");
+    let entry = models.get("late", "3").unwrap();
+    let refused = models.verify(&entry).unwrap_err();
+    let named = |fault: &VersionFileError| matches!(fault, VersionFileError::HardLink { names: 2, .. });
+    assert!(
+        matches!(&refused, RepositoryError::Faulty { faults, .. } if faults.len() == 1 && named(&faults[0])),
+        "{refused}"
+    );
+    models.clone().following_links().verify(&entry).unwrap();
+    // Somebody writes to it by its other name.
+    fs::write(from.join("model.onnx"), fs::read("tests/models/affine.onnx").unwrap()).unwrap();
+    late.open("3").unwrap_err();
+}
