@@ -346,6 +346,10 @@ impl Repository {
         let path = self.model_folder(model)?.join(TAGS);
         let bytes = match self.files.read(&path, TAGS_MAX) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(BTreeMap::new()),
+            // No repository writes one, so it is torn as far as anybody can tell.
+            Err(error) if error.kind() == io::ErrorKind::FileTooLarge => {
+                return Err(RepositoryError::Tags { path, cause: error.to_string() });
+            }
             read => read.map_err(RepositoryError::disk("reading", &path))?,
         };
         serde_json::from_slice(&bytes)
@@ -375,7 +379,8 @@ impl Repository {
     ///
     /// # Errors
     ///
-    /// The version is not there, or the name can be no tag: it is a version's, or `latest`. The tags are as they were then.
+    /// The version is not there, the name can be no tag, since it is a version's or `latest`, or there are too many tags: their
+    /// file has at most 1 MiB. The tags are as they were then.
     pub fn tag(&self, model: &str, tag: &str, version: &str) -> Result<Option<String>, RepositoryError> {
         let looked_up = || self.usable_tag(model, tag).and_then(|()| self.get(model, version));
         // There may be no folder to lock in.
@@ -419,6 +424,11 @@ impl Repository {
         let result = change(&mut tags)?;
         if tags != before {
             let bytes = serde_json::to_vec_pretty(&tags).unwrap_or_default();
+            let size = bytes.len() as u64;
+            if size > TAGS_MAX {
+                let (path, remedy) = (folder.join(TAGS), "remove tags that nobody uses");
+                return Err(RepositoryError::TooLarge { path, bytes: size, max: TAGS_MAX, remedy });
+            }
             self.replace(&folder, TAGS, &bytes)?;
         }
         Ok(result)

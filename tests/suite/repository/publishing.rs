@@ -728,3 +728,37 @@ fn no_tag_has_the_name_of_a_version() {
         let _ = (models.untag("late", "2"), models.remove("late", "2"));
     }
 }
+
+/// Bug: one tag more was acknowledged than the file of tags has room for, and nothing that reads it did anything any more, not even
+/// `repair_tags`. Cause: what readers refuse was written. Fix: it is refused, and a file that somebody else made too large is torn.
+#[test]
+fn there_are_no_more_tags_than_can_be_read() {
+    let folder = Folder::new();
+    let models = repository(&folder);
+    models.publish(draft("1")).unwrap();
+    let written = |tags: usize| {
+        let tag = |number| (format!("{:0>47}", number), "1".to_owned());
+        let tags: std::collections::BTreeMap<String, String> = (0..tags).map(tag).collect();
+        serde_json::to_vec_pretty(&tags).unwrap()
+    };
+    let one = written(2).len() - written(1).len();
+    let most = (1 << 20) / one;
+    let path = folder.0.join("models/late/.tags.json");
+    fs::write(&path, written(most)).unwrap();
+    let before = fs::read(&path).unwrap();
+    let long = "x".repeat(47);
+    let refused = models.tag("late", &long, "1").unwrap_err();
+    assert!(matches!(refused, RepositoryError::TooLarge { max, .. } if max == 1 << 20), "{refused}");
+    assert!(refused.to_string().contains("remove tags that nobody uses"), "{refused}");
+    let mut tagged = manifest("2");
+    tagged.tags.insert(long.clone());
+    models.publish(Draft::new(tagged).file("model.onnx", MODEL)).unwrap_err();
+    assert_eq!((fs::read(&path).unwrap(), models.versions("late").unwrap().len()), (before, 1));
+    models.untag("late", &format!("{:0>47}", 0)).unwrap();
+    models.tag("late", &long, "1").unwrap();
+
+    fs::write(&path, written(most + 1)).unwrap();
+    assert!(matches!(models.tags("late"), Err(RepositoryError::Tags { .. })));
+    assert!(models.repair_tags("late").unwrap().is_some());
+    models.tag("late", "stable", "1").unwrap();
+}
