@@ -21,6 +21,9 @@ const FILE: &str = "MLmodel";
 /// The most bytes of a file that MLflow writes, which has some kilobytes.
 const FILE_MAX: u64 = 1 << 20;
 
+/// More bytes than the names that lead to anything that is asked for.
+const PATH_MAX: usize = 64;
+
 /// The contents of the file `MLmodel` of a model that MLflow has logged. Parameters and metrics of its run are not in that file but in
 /// MLflow's own store: they are given by hand, metrics as [`Manifest::metrics`](super::Manifest::metrics) or
 /// `switchback repo publish --metric`, parameters as [`Manifest::notes`](super::Manifest::notes) or `--note`.
@@ -117,8 +120,10 @@ fn values(text: &str) -> BTreeMap<String, String> {
             continue;
         };
         open.retain(|(outer, _)| *outer < indent);
-        let names = open.iter().map(|(_, name)| name.as_str()).chain([name]);
-        let path = names.collect::<Vec<_>>().join(".");
+        let names = || open.iter().map(|(_, name)| name.as_str()).chain([name]);
+        // A long name is not written out again for each line below it.
+        let is_asked_for = names().map(|name| name.len() + 1).sum::<usize>() <= PATH_MAX;
+        let path = if is_asked_for { names().collect::<Vec<_>>().join(".") } else { String::new() };
         let value = value.trim();
         match value.chars().next() {
             None => open.push((indent, name.to_owned())),
@@ -135,25 +140,25 @@ fn values(text: &str) -> BTreeMap<String, String> {
     values
 }
 
-/// A text in quotes, which goes on until they are closed; a line break in it is a blank. `None` where they never are.
+/// A text in quotes, which goes on until they are closed; a line break in it is a blank, however many empty lines come with it.
+/// `None` where they never are. Each line is read once: whoever wrote the file may have left a quote open above all of it.
 fn quoted<'t>(quote: char, first: &str, more: impl Iterator<Item = &'t str>) -> Option<String> {
-    let mut text = first.get(1..)?.to_owned();
-    let mut more = more;
-    loop {
-        if let Some(whole) = closed(quote, &text) {
+    let mut whole = String::new();
+    if closed(quote, first.get(1..)?, &mut whole) {
+        return Some(whole);
+    }
+    for line in more.map(str::trim).filter(|line| !line.is_empty()) {
+        whole.push(' ');
+        if closed(quote, line, &mut whole) {
             return Some(whole);
         }
-        if text.len() as u64 > FILE_MAX {
-            return None;
-        }
-        text = format!("{} {}", text.trim_end(), more.next()?.trim());
     }
+    None
 }
 
-/// The text before the quote that closes it, without what keeps quotes in it from doing so.
-fn closed(quote: char, text: &str) -> Option<String> {
-    let mut whole = String::with_capacity(text.len());
-    let mut letters = text.chars().peekable();
+/// Adds a line up to the quote that closes the text, without what keeps quotes in it from doing so; whether there is one.
+fn closed(quote: char, line: &str, whole: &mut String) -> bool {
+    let mut letters = line.chars().peekable();
     while let Some(letter) = letters.next() {
         match letter {
             // In single quotes a quote stands twice, in double quotes behind a backslash.
@@ -161,21 +166,23 @@ fn closed(quote: char, text: &str) -> Option<String> {
                 letters.next();
                 whole.push('\'');
             }
-            '\\' if quote == '"' => whole.push(match letters.next()? {
+            // At the end of a line it is before the blank, which stays.
+            '\\' if quote == '"' => whole.extend(letters.next().map(|letter| match letter {
                 'n' => '\n',
                 't' => '\t',
                 other => other,
-            }),
-            letter if letter == quote => return Some(whole),
+            })),
+            letter if letter == quote => return true,
             letter => whole.push(letter),
         }
     }
-    None
+    false
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::clock::Clock;
     use proptest::prelude::*;
 
     /// As `mlflow.onnx.log_model` of MLflow 3 writes it.
@@ -241,7 +248,54 @@ utc_time_created: '2026-11-20 10:12:13.123456'
         assert_eq!(MlflowModel::parse("utc_time_created: soon").created, None);
     }
 
+    /// As a line was added to all that came before it, and all of that read again.
+    fn quoted_line_by_line<'t>(
+        quote: char,
+        first: &str,
+        mut more: impl Iterator<Item = &'t str>,
+    ) -> Option<String> {
+        let mut text = first.get(1..)?.to_owned();
+        loop {
+            let mut whole = String::new();
+            if closed(quote, &text, &mut whole) {
+                return Some(whole);
+            }
+            text = format!("{} {}", text.trim_end(), more.next()?.trim());
+        }
+    }
+
+    /// Bug: a file of 1 MiB, most of it short lines below a quote that is never closed, kept whoever read it busy for minutes, and
+    /// one with lines below a name of half its size took all memory. Cause: each line was added to a copy of all before it, which was
+    /// read again from its beginning, and each value was kept by all the names above it. Fix: a line is read once, and a path
+    /// that is longer than any that is asked for is not made.
+    #[test]
+    fn a_file_of_lines_is_read_in_the_time_of_its_bytes() {
+        let (clock, half) = (Clock::system(), FILE_MAX as usize / 2);
+        let began = clock.now();
+        for text in [
+            format!("run_id: '{}", "a\n".repeat(half)),
+            format!("run_id: \"\\{}", "\\\n\n".repeat(half / 2)),
+            format!("{}:\n{}", "a".repeat(half), " b: c\n".repeat(half / 6)),
+            format!("{}:\n{}", "a".repeat(half), " b: 'c\n'\n".repeat(half / 9)),
+        ] {
+            assert_eq!(MlflowModel::parse(&text), MlflowModel::default());
+        }
+        let took = clock.now().since(began);
+        assert!(took.as_secs() < 20, "{took:?}");
+        let late = format!("{}:\n b: 'c\n\n  d'\nrun_id: 'it''s\n\n  7'\n", "a".repeat(99));
+        assert_eq!(MlflowModel::parse(&late).run.as_deref(), Some("it's 7"));
+    }
+
     proptest! {
+        #[test]
+        fn a_text_over_lines_is_what_it_was(first in "['\"][ ab'\"\\\\nt]{0,6}", lines in prop::collection::vec("[ a'\"\\\\nt]{0,6}", 0..5)) {
+            let (quote, first) = (first.chars().next().unwrap(), first.trim());
+            let mut more = lines.iter().map(String::as_str);
+            let mut before = lines.iter().map(String::as_str);
+            prop_assert_eq!(quoted(quote, first, &mut more), quoted_line_by_line(quote, first, &mut before));
+            prop_assert_eq!(more.count(), before.count());
+        }
+
         #[test]
         fn nothing_panics(text in any::<String>(), lines in prop::collection::vec("[ ]{0,4}[a-z_]{0,6}:? ?['\"\\\\{-]?.{0,8}", 0..20)) {
             let _ = (MlflowModel::parse(&text), MlflowModel::parse(&lines.join("\n")));
