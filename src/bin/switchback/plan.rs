@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
 use serde_json::{Value, json};
-use switchback::Step;
 use switchback::config::Config;
 use switchback::plan::Exposure;
+use switchback::{Plan, Step};
 
 use crate::Failure;
 use crate::forecast::Asked;
@@ -73,7 +73,9 @@ impl Command {
         let guards: Vec<String> = config.guards().iter().map(ToString::to_string).collect();
         let plan = config.plan().ok();
         let steps: Vec<String> = plan.iter().flat_map(|plan| plan.steps()).map(told).collect();
-        let warnings: Vec<String> = plan.iter().flat_map(|plan| unshadowed(plan.steps(), &value)).collect();
+        let warned =
+            |plan| [unguarded(plan, &guards, &value), unshadowed(plan, &value)].into_iter().flatten();
+        let warnings: Vec<String> = plan.iter().map(Plan::steps).flat_map(warned).collect();
         if out.json {
             let told = json!({"name": config.name(), "guards": guards, "plan": plan, "warnings": warnings});
             return Ok(out.value(&told)?);
@@ -95,7 +97,18 @@ impl Command {
     }
 }
 
-/// What a service would refuse unless its code makes up for what is not in the file.
+/// What a service would refuse unless its code makes up for what is not in the file. The steps of an automatic plan are chosen by
+/// its guards, and not in the file.
+fn unguarded(steps: &[Step], guards: &[String], written: &Value) -> Option<String> {
+    let is_meant = written.pointer("/rollout/unguarded").and_then(Value::as_bool).unwrap_or_default();
+    (!steps.is_empty() && guards.is_empty() && !is_meant).then(|| {
+        "the file has steps, and no guards: a service refuses to run this plan unless its code has `.guard(..)`; add `guards`, \
+         or `unguarded = true` if that is meant"
+            .to_owned()
+    })
+}
+
+/// The same of requests that are copied.
 fn unshadowed(steps: &[Step], written: &Value) -> Option<String> {
     let place = steps.iter().position(|step| matches!(step.exposure(), Exposure::Shadow { .. }))?;
     let is_said = written.get("shadow").is_some_and(|shadow| !shadow.is_null());
@@ -119,4 +132,30 @@ fn told(step: &Step) -> String {
         None => format!("{name} {value}"),
     });
     std::iter::once(step.exposure().to_string()).chain(said).collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Bug: `plan check` understood a plan with steps, no guards and no word that this is meant, which a service refuses to run.
+    /// Cause: only what stands in the file was read, and not what running it asks for. Fix: a warning with what to do; it is no
+    /// error, since the service's code may give guards.
+    #[test]
+    fn a_plan_that_nothing_guards_is_warned_of() {
+        let warned = |rollout: &str| {
+            let text = format!("name = \"late\"\n[rollout]\n{rollout}\n");
+            let (config, value) = of_toml(&text).unwrap();
+            let guards: Vec<String> = config.guards().iter().map(ToString::to_string).collect();
+            unguarded(config.plan().unwrap().steps(), &guards, &value)
+        };
+        let steps = "steps = [{ canary = \"10 %\" }]";
+        let warning = warned(steps).unwrap();
+        assert!(warning.starts_with("the file has steps, and no guards: a service refuses"), "{warning}");
+        assert!(warning.ends_with("add `guards`, or `unguarded = true` if that is meant"), "{warning}");
+        assert_eq!(warned(&format!("{steps}\nunguarded = false")), Some(warning));
+        assert_eq!(warned(&format!("{steps}\nunguarded = true")), None);
+        assert_eq!(warned(&format!("{steps}\nguards = [\"error rate at most 0.01\"]")), None);
+        assert_eq!(warned("guards = [\"error rate at most 0.01\"]\nauto = \"3d\""), None);
+    }
 }
