@@ -54,7 +54,13 @@ pub(crate) enum Command {
     /// where it was.
     Pull(crate::pull::Pull),
     /// Points a tag at a version.
-    Tag { folder: PathBuf, model: String, tag: String, version: String },
+    Tag {
+        folder: PathBuf,
+        model: String,
+        tag: String,
+        /// A version, a tag, or `latest`.
+        version: String,
+    },
     /// Takes a tag away.
     Untag { folder: PathBuf, model: String, tag: String },
     /// Removes a version that no tag points at.
@@ -173,8 +179,10 @@ impl Command {
             Self::Publish(publish) => publish.run(out),
             Self::Pull(pull) => pull.run(out),
             Self::Tag { folder, model, tag, version } => {
-                let before = Repository::open(folder)?.tag(&model, &tag, &version)?;
-                moved(out, &model, &tag, before, Some(&version))
+                let models = Repository::open(folder)?;
+                let version = models.resolve(&model, &version)?.version;
+                let before = models.tag(&model, &tag, version.as_str())?;
+                moved(out, &model, &tag, before, Some(version.as_str()))
             }
             Self::Untag { folder, model, tag } => match Repository::open(folder)?.untag(&model, &tag)? {
                 None => Err(Failure::Refused(format!("{model} has no tag {tag}"))),
@@ -596,4 +604,32 @@ fn read(path: &Path) -> Result<Vec<u8>, Failure> {
         return Err(Failure::Refused(format!("{} has more than 4 MiB: it is no manifest", path.display())));
     }
     Ok(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Bug: `repo tag` took versions alone, although it is said of all commands that a version may be named by a tag or as
+    /// `latest`. Cause: what was asked for was never resolved. Fix: it is, and what the tag points at is the version's own name.
+    #[test]
+    fn a_tag_is_pointed_at_what_another_one_or_latest_means() {
+        let root = std::env::temp_dir().join(format!("switchback-repo-tag-{}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&root);
+        let models = Repository::create(&root).unwrap();
+        for version in ["1", "2"] {
+            let manifest = Manifest::new("late", version, Clock::system().now());
+            models.publish(Draft::new(manifest).bytes("model.onnx", *b"a model")).unwrap();
+        }
+        let tag = |tag: &str, version: &str| {
+            let (folder, model) = (root.clone(), "late".to_owned());
+            let tag = Command::Tag { folder, model, tag: tag.to_owned(), version: version.to_owned() };
+            tag.run(&mut Out::new(false)).is_ok()
+        };
+        assert!(tag("candidate", "latest") && tag("stable", "1"));
+        assert!(tag("stable", "candidate") && !tag("stable", "nobody"));
+        let tags = models.tags("late").unwrap();
+        assert_eq!((tags["candidate"].as_str(), tags["stable"].as_str()), ("2", "2"));
+        std::fs::remove_dir_all(root).unwrap();
+    }
 }
