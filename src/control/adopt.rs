@@ -1,7 +1,8 @@
 //! Going on from what an earlier life of the handle has written down.
 //!
 //! In doubt the lower exposure wins: what was about to be raised is not, what was exposed when the process ended without a
-//! word waits for a person, and what was so more than once is taken off for good.
+//! word waits for a person, and what was so more than once is taken off for good. What goes on does so once it is on disk that
+//! this life has begun, and waits for a person where that cannot be written.
 
 use std::cmp::Reverse;
 use std::sync::Arc;
@@ -59,6 +60,9 @@ pub enum AfterCrash {
 /// So often may the process end without a word while one identity is exposed.
 const CRASHES_MAX: u32 = 2;
 
+/// The circuit of what goes on is open until then: until it is on disk that this life has begun.
+const UNTIL_WRITTEN: Timestamp = Timestamp::from_unix_nanos(u64::MAX);
+
 /// Clocks that differ by less need not be told of: they are set by so much all the time.
 const CLOCK_MOVED: Duration = Duration::from_secs(1);
 
@@ -76,7 +80,7 @@ pub(crate) struct Start<'a> {
 
 impl Control {
     /// Goes on from what was written down, with the live that the control side has been given: the one that was live or,
-    /// where that is not to be had, another.
+    /// where that is not to be had, another. What was exposed waits for [`begin_exposing`](Self::begin_exposing).
     pub(crate) fn adopt(
         &mut self,
         saved: SavedControl,
@@ -173,6 +177,11 @@ impl Control {
                 attempt.hold(desk.now);
             }
         }
+        for attempt in &mut self.attempts {
+            if matches!(attempt.state.phase, Phase::Shadow | Phase::Canary) {
+                attempt.circuit.open_until = Some(UNTIL_WRITTEN);
+            }
+        }
         for (number, cause) in lowered {
             let _ = self.lower(number, cause, desk);
         }
@@ -182,6 +191,27 @@ impl Control {
             let _ = self.go_back(to, cause, desk);
         }
         self.publish(desk, Vec::new());
+    }
+
+    /// Gives back what waits since [`adopt`](Self::adopt) its exposure, or holds it where it could not be written down that this
+    /// life has begun: would it end with that, no start would know. Whether anything waited.
+    pub(crate) fn begin_exposing(&mut self, is_written: bool, desk: Desk<'_>) -> bool {
+        let mut events = Vec::new();
+        let waits = |attempt: &&mut Attempt| attempt.circuit.open_until == Some(UNTIL_WRITTEN);
+        let waiting: Vec<&mut Attempt> = self.attempts.iter_mut().filter(waits).collect();
+        let any = !waiting.is_empty();
+        for attempt in waiting {
+            attempt.circuit.open_until = None;
+            if !is_written {
+                attempt.hold(desk.now);
+                let reason = String::from("it could not be written down that this process goes on with it");
+                events.push(EventKind::Paused { version: attempt.version, reason });
+            }
+        }
+        if any {
+            self.publish(desk, events);
+        }
+        any
     }
 
     /// Begins beside another process that has the state: with its live and what it retains, and none of its rollouts.

@@ -32,8 +32,11 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
         for event in &self.keeper.told {
             self.tell(event.clone());
         }
-        // So that an end without a word is known for one.
-        self.record();
+        // So that an end without a word is known for one. Nothing is exposed before.
+        let is_written = self.checkpoint().is_ok();
+        if self.change(|control| control.begin_exposing(is_written, self.desk(self.serving.clock.now()))) {
+            self.record();
+        }
     }
 
     /// Takes the state over from the process that had it, if it has let go of it: that process's rollouts go on here.

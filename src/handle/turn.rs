@@ -61,8 +61,15 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
         let Some(recorder) = &self.keeper.recorder else { return };
         let writing = &mut *turn.0;
         (writing.journal, writing.lives, writing.looking_at) = (Some(journal), lives, None);
-        // Where it fails an event tells, and the next tick tries again.
-        let _ = self.write(recorder, writing, false, Vec::new());
+        // Where it fails an event tells, what was exposed is held, and the next tick tries again.
+        let is_written = self.write(recorder, writing, false, Vec::new()).is_ok();
+        let begin =
+            |control: &mut Control| control.begin_exposing(is_written, self.desk(self.serving.clock.now()));
+        // The host's code among it is dropped once the turn is over.
+        let (any, _discarded) = self.changed(begin);
+        if any {
+            let _ = self.write(recorder, writing, false, Vec::new());
+        }
         self.write_again(recorder, turn);
     }
 

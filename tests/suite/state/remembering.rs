@@ -998,4 +998,85 @@ fn what_belongs_to_a_candidate_that_waits_is_no_control_of_another() {
         matches!(service.rollback("the night shift"), RollbackOutcome::Aborted(versions) if versions.len() == 2)
     );
     assert_eq!(service.live(), "v1");
+
+/// Bug: a candidate that ended its process at once did so for ever where the disk was full: each start read that the one
+/// before had ended with a word, and exposed it again. Cause: what goes on was exposed before it was on disk that this life
+/// had begun, and whether it ever came there was not looked at. Fix: it is exposed once that is on disk, and is held where
+/// it could not be written.
+#[test]
+fn a_start_that_cannot_be_written_down_exposes_nothing() {
+    let mut held = 0;
+    for failing in 0.. {
+        let (clock, folder, faults) = (clock(), Folder::new(), Faults::new());
+        let service = remembering(&clock, &folder.0).build().unwrap();
+        service.stage("v2", says("two", 0.9)).unwrap().run(plan_of_two_steps()).unwrap();
+        end(service);
+
+        faults.fail_after(failing);
+        let Ok(service) = remembering(&clock, &folder.0).disk_faults(faults.clone()).build() else {
+            continue;
+        };
+        let rollout = service.rollout("v2").unwrap();
+        let status = rollout.status().unwrap();
+        if faults.steps() <= failing {
+            assert_eq!((status.paused, status.weight), (false, share(0.1)));
+            assert_eq!(service.status().durable, Some(true));
+            break;
+        }
+        let told = events(&service, |kind| match kind {
+            EventKind::StateNotSaved { .. } => Some(true),
+            EventKind::Paused { .. } => Some(false),
+            _ => None,
+        });
+        if told.contains(&false) {
+            held += 1;
+            assert_eq!((status.phase, status.paused, status.weight), (Phase::Staged, true, share(0.0)));
+            assert!(ask(&service, 200).iter().all(|answer| answer.version() == "v1"));
+            assert!(matches!(rollout.resume(), Err(RolloutError::NotRecorded { .. })));
+        } else {
+            // It was on disk before it was exposed: the next start knows who may have ended this one.
+            assert_eq!((status.paused, status.weight), (false, share(0.1)));
+        }
+        assert!(told.contains(&true), "step {failing}");
+        let was_exposed = !status.paused;
+        faults.mend();
+        drop(rollout);
+        crash(service);
+
+        let service = remembering(&clock, &folder.0).build().unwrap();
+        let started = events(&service, |kind| match kind {
+            EventKind::Started { crashed, .. } => Some(*crashed),
+            _ => None,
+        });
+        let status = service.rollout("v2").unwrap().status().unwrap();
+        assert!(!was_exposed || (started == [true] && status.paused), "step {failing}");
+    }
+    assert!(held > 0);
+}
+
+/// Bug: the same, in the process that takes over from one that ended with a word. Cause and fix: the same.
+#[test]
+fn a_take_over_that_cannot_be_written_down_exposes_nothing() {
+    let (clock, folder, faults) = (clock(), Folder::new(), Faults::new());
+    let first = remembering(&clock, &folder.0).build().unwrap();
+    first.stage("v2", says("two", 0.9)).unwrap().run(plan_of_two_steps()).unwrap();
+    let second = remembering(&clock, &folder.0).disk_faults(faults.clone()).build().unwrap();
+    end(first);
+    let mut opening = 0;
+    // What it takes to open the journal, which fails as a whole; then the first step of what is written.
+    while second.rollout("v2").is_none() {
+        faults.fail_after(opening);
+        tick(&second, &clock);
+        opening += 1;
+    }
+    let rollout = second.rollout("v2").unwrap();
+    let status = rollout.status().unwrap();
+    assert_eq!((status.phase, status.paused, status.weight), (Phase::Staged, true, share(0.0)));
+    assert_eq!(second.status().durable, Some(false));
+    assert!(ask(&second, 200).iter().all(|answer| answer.version() == "v1"));
+    faults.mend();
+    tick(&second, &clock);
+    rollout.resume().unwrap();
+    assert_eq!(rollout.status().unwrap().weight, share(0.1));
+    assert_eq!(second.status().durable, Some(true));
 }
