@@ -1,6 +1,6 @@
 //! What members count, as integers that add up.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::fmt::Debug;
 
 use serde::de::DeserializeOwned;
@@ -14,6 +14,15 @@ pub(crate) trait Counts: Clone + Default + PartialEq + Debug + Serialize + Deser
     fn less(&self, other: &Self) -> Self;
     /// Whether no component is smaller.
     fn covers(&self, other: &Self) -> bool;
+    /// Two that add up to these; nothing where they cannot be divided.
+    fn halves(&self) -> Option<(Self, Self)> {
+        None
+    }
+}
+
+/// How long it is where it is written.
+pub(crate) fn written(value: &impl Serialize) -> usize {
+    serde_json::to_vec(value).map_or(usize::MAX, |bytes| bytes.len())
 }
 
 /// Counts under an attempt and an era: the sequence number of the head under which they were counted.
@@ -57,6 +66,36 @@ impl<C: Counts> Book<C> {
 
     pub(crate) fn add(&mut self, other: &Self) {
         other.0.iter().for_each(|((attempt, era), counts)| self.count(*attempt, *era, counts));
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Books that add up to this one, none of them longer than that where it is written. What cannot be divided so far is left
+    /// out.
+    pub(crate) fn parts(&self, most: usize) -> VecDeque<Self> {
+        let (mut parts, mut part, mut bytes) = (VecDeque::new(), Self::default(), 2);
+        let each = self.0.iter().rev();
+        let mut waiting: Vec<Counted<C>> = each
+            .map(|((attempt, era), counts)| Counted { attempt: *attempt, era: *era, counts: counts.clone() })
+            .collect();
+        while let Some(next) = waiting.pop() {
+            let more = written(&next).saturating_add(1);
+            if more.saturating_add(2) > most {
+                let halves = next.counts.halves().map(|(one, other)| [other, one]);
+                waiting.extend(halves.into_iter().flatten().map(|counts| Counted { counts, ..next }));
+                continue;
+            }
+            if bytes + more > most {
+                parts.push_back(std::mem::take(&mut part));
+                bytes = 2;
+            }
+            part.count(next.attempt, next.era, &next.counts);
+            bytes += more;
+        }
+        parts.extend((!part.is_empty()).then_some(part));
+        parts
     }
 
     /// What this one has more.

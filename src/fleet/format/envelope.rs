@@ -49,6 +49,11 @@ impl Kind {
             Self::HandoverPart => 4 << 20,
         }
     }
+
+    /// The longest body.
+    pub(crate) const fn room(self) -> usize {
+        self.limit() - ENVELOPE_MAX - 1
+    }
 }
 
 #[derive(Serialize, Deserialize)]

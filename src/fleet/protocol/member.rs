@@ -11,8 +11,7 @@ use crate::base::chance::SplitMix64;
 use crate::base::clock::Timestamp;
 use crate::fleet::format::counts::Counts;
 #[cfg(feature = "testing")]
-use crate::fleet::format::head::Lowering;
-use crate::fleet::format::head::Place;
+use crate::fleet::format::head::{Lowering, Place};
 use crate::fleet::format::hex::Hex;
 use crate::fleet::format::layout::Layout;
 use crate::fleet::format::row::Build;
@@ -164,6 +163,7 @@ impl<C: Counts> Member<C> {
         self.publish.name
     }
 
+    #[cfg(feature = "testing")]
     pub(crate) fn place(&self) -> Place {
         self.following.place()
     }

@@ -1,6 +1,6 @@
 //! Writes the row of this life, and gives its name up where it may have been closed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use super::following::Following;
 use super::rules::ProtocolRule;
 use crate::base::chance::SplitMix64;
 use crate::base::clock::Timestamp;
-use crate::fleet::format::counts::{Book, Counts};
+use crate::fleet::format::counts::{Book, Counts, written};
 use crate::fleet::format::envelope::Kind;
 use crate::fleet::format::head::Lowering;
 use crate::fleet::format::hex::Hex;
@@ -33,6 +33,8 @@ pub(crate) struct Publish<C: Counts> {
     /// What the row in the store has, and what the one that was sent last has.
     told: Book<C>,
     sent: Book<C>,
+    /// What was counted, where it fits into no row: each part is told under a name of its own, and the first is this one's.
+    parts: VecDeque<Book<C>>,
     waiting: Option<Waiting<C>>,
     /// What is in the store is to be looked at before anything else is written.
     doubt: Option<Sent>,
@@ -80,6 +82,7 @@ impl<C: Counts> Publish<C> {
             have: Book::default(),
             told: Book::default(),
             sent: Book::default(),
+            parts: VecDeque::new(),
             waiting: None,
             doubt: None,
             retry: now,
@@ -163,14 +166,17 @@ impl<C: Counts> Publish<C> {
         if now >= self.next {
             self.forget(following);
         }
+        if now >= self.next || self.leaving {
+            self.fit(following, now);
+        }
         if self.seal && !rules.keep(ProtocolRule::Seal) {
             self.rename(chance, now);
         }
         let state = if self.seal {
             State::Sealed
-        } else if self.leaving {
+        } else if self.leaving && self.parts.is_empty() {
             State::Left
-        } else if now >= self.next {
+        } else if now >= self.next || self.leaving {
             following.state(now)
         } else {
             return None;
@@ -179,7 +185,7 @@ impl<C: Counts> Publish<C> {
             self.keep_time(Duration::from_millis(timing.row), chance, now);
         }
         // What a name has told for good is what it had told: a row in doubt was looked at before.
-        let counts = if state == State::Sealed { self.told.clone() } else { self.have.clone() };
+        let counts = if state == State::Sealed { &self.told } else { self.tells() }.clone();
         Some(self.put(counts, state, following, layout, chance, now))
     }
 
@@ -209,6 +215,29 @@ impl<C: Counts> Publish<C> {
         }
     }
 
+    /// What the next row tells.
+    fn tells(&self) -> &Book<C> {
+        self.parts.front().unwrap_or(&self.have)
+    }
+
+    /// Sees to it that what is told fits into a row. A row that is too long would never be written, and whoever writes none is taken
+    /// to have ended. Under one name counts never shrink, so the name goes first.
+    fn fit(&mut self, following: &Following, now: Timestamp) {
+        let rest = self.row(Book::default(), following.state(now), Hex(u64::MAX), following, now);
+        // The number of the row may be longer than it is now.
+        let room = Kind::Row.room().saturating_sub(written(&rest) + 32);
+        if self.seal || written(self.tells()) <= room {
+            return;
+        }
+        if !self.told.is_empty() {
+            self.seal = true;
+            return;
+        }
+        self.parts = self.have.parts(room);
+        self.have = Book::default();
+        self.parts.iter().for_each(|part| self.have.add(part));
+    }
+
     fn put(
         &mut self,
         counts: Book<C>,
@@ -222,7 +251,25 @@ impl<C: Counts> Publish<C> {
         let nonce = Hex(chance.bits());
         self.sent = counts.clone();
         self.waiting = Some(Waiting::Put(Sent { at: now, n: self.n, nonce, state }, counts.clone()));
-        let row = Row {
+        let row = self.row(counts, state, nonce, following, now);
+        Act::Put { key: layout.row(self.name), value: Value::Row(Arc::new(row)), over: self.own.clone() }
+    }
+
+    fn row(
+        &self,
+        counts: Book<C>,
+        state: State,
+        nonce: Hex,
+        following: &Following,
+        now: Timestamp,
+    ) -> Row<C> {
+        // The next name says of versions what there is to say; and what fitted beside less of it must not be too long now.
+        let (ready, failed) = if state == State::Sealed {
+            Default::default()
+        } else {
+            (self.ready.clone(), self.failed.clone())
+        };
+        Row {
             name: self.name,
             n: self.n,
             nonce,
@@ -230,15 +277,14 @@ impl<C: Counts> Publish<C> {
             class: self.class.clone(),
             has: following.place(),
             state,
-            ready: self.ready.clone(),
-            failed: self.failed.clone(),
+            ready,
+            failed,
             tripped: self.tripped.clone(),
             asks: self.asks.clone(),
             counts,
             alive_ms: now.since(following.born).as_millis() as u64,
             more: self.more.clone(),
-        };
-        Act::Put { key: layout.row(self.name), value: Value::Row(Arc::new(row)), over: self.own.clone() }
+        }
     }
 
     pub(crate) fn reply(
@@ -257,7 +303,7 @@ impl<C: Counts> Publish<C> {
             }
             // Nothing was done: the next one is as good.
             (Some(Waiting::Put(sent, _)), Reply::Failed(StoreOutcome::NotDone)) => {
-                if sent.state.is_last() {
+                if sent.state.is_last() || self.leaving {
                     self.retry = now.plus(Duration::from_millis(timing.poll));
                 }
             }
@@ -312,13 +358,18 @@ impl<C: Counts> Publish<C> {
         match sent.state {
             State::Sealed => self.rename(chance, now),
             State::Left => self.left = true,
-            _ => {}
+            // The others go under other names.
+            _ if self.parts.len() > 1 => self.seal = true,
+            _ => self.parts.clear(),
         }
     }
 
     /// A new name, with what was never told.
     fn rename(&mut self, chance: &mut SplitMix64, now: Timestamp) {
         self.have = self.have.less(&self.told);
+        if !self.told.is_empty() {
+            self.parts.pop_front();
+        }
         (self.told, self.sent) = (Book::default(), Book::default());
         (self.name, self.n, self.own) = (Hex(chance.bits()), 0, None);
         self.acked_n = 0;

@@ -236,3 +236,51 @@ fn without_a_store_candidates_stop_and_nothing_is_counted() {
         "{counted:?}: what came after the lease is for neither"
     );
 }
+
+/// Bug: a member that had counted much was silent from then on, and its candidates were taken to have ended its process. Cause: a row
+/// that is longer than one may be was never written, and nothing followed from that. Fix: what fits into no row is told in parts,
+/// each under a name of its own.
+#[test]
+fn what_fits_into_no_row_is_told_in_parts() {
+    const ERAS: u64 = 1_500;
+    for leaves in [false, true] {
+        let clock = clock();
+        let store = InMemory::new(clock.clone());
+        let mut fleet = Fleet::new(&store, clock.clone());
+        (0..40).for_each(|_| fleet.second(0));
+        let counts = Tally { canary: 1, failed: 0, control: 1_000, failed_there: 0 };
+        let before = fleet.members[0].publish.counted(1).control;
+        for era in 0..ERAS {
+            fleet.members[0].count_in(1, 1_000 + era, &counts, clock.now());
+        }
+        let told = before + ERAS * 1_000;
+        assert_eq!(fleet.members[0].publish.counted(1).control, told);
+        let (mut names, mut said) = (vec![fleet.members[0].name()], None);
+        if leaves {
+            fleet.members[0].leave();
+        }
+        for _ in 0..40 {
+            clock.advance(Duration::from_secs(1));
+            for member in &mut fleet.members {
+                while let Some((lane, act)) = member.due(clock.now()) {
+                    let reply = perform(&store, &fleet.sealer, &act, &mut said);
+                    member.reply(lane, &Ramp { goes_on: false }, &reply, clock.now());
+                }
+            }
+            let name = fleet.members[0].name();
+            names.extend((names.last() != Some(&name)).then_some(name));
+            // No request is counted under two names.
+            let judged = fleet.members.iter().find_map(|member| member.judge.ledger());
+            let judged = judged.unwrap().evidence.since(1, 1_000);
+            assert!(judged.control <= ERAS * 1_000, "{judged:?}");
+        }
+        assert_eq!(said, None, "all that was put was short enough");
+        assert!(leaves || (3..6).contains(&names.len()), "{names:?}");
+        assert_eq!(fleet.members[0].has_left(), leaves);
+        let ledgers = fleet.members.iter().filter_map(|member| member.judge.ledger());
+        let ledger = ledgers.max_by_key(|ledger| ledger.n).unwrap();
+        assert_eq!(ledger.evidence.since(1, 1_000).control, ERAS * 1_000);
+        assert!(ledger.ends.trials.values().all(|trial| trial.exposed.ends == 0), "{:?}", ledger.ends);
+        assert_eq!(ledger.voids, 0);
+    }
+}

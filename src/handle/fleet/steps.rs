@@ -8,7 +8,7 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 
 use super::agreement::{
-    Told, beside, control_json, core_of, course_of, events_of, fleet_time, obey, set_quarantine,
+    Told, beside, control_json, core_of, course_of, entered, events_of, fleet_time, obey, set_quarantine,
     told_identity,
 };
 use super::counts::FleetCounts;
@@ -25,6 +25,7 @@ use crate::control::desk::Desk;
 use crate::control::event::EventKind;
 use crate::control::saved::{SavedAttempt, SavedControl, SavedSetting, SavedVersion};
 use crate::control::seat::Seat;
+use crate::fleet::format::counts::written;
 use crate::fleet::format::envelope::Kind;
 use crate::fleet::format::head::{Ancestors, Core as HeadCore, Evidence, Head, Place};
 use crate::fleet::format::hex::Hex;
@@ -43,6 +44,9 @@ use crate::version::prepare::StageError;
 
 /// When a version that could not be opened is tried again: it may not have been copied yet.
 const TRIED_AGAIN: Duration = Duration::from_secs(30);
+
+/// Bytes of a row that say which versions could not be opened, and why.
+const FAILED_MAX: usize = 16 << 10;
 
 /// A version that was opened, where it is the one that was agreed on.
 fn as_agreed<I: ?Sized + 'static, O: 'static>(
@@ -279,8 +283,12 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
         }
         if fresh != (0, 0) {
             let counts = FleetCounts { copies: fresh, ..FleetCounts::default() };
-            let era = agent.member.place().seq;
-            exposed.into_iter().for_each(|attempt| agent.member.count_in(attempt, era, &counts, now));
+            // Where its other counts are too: under each newer head they would be another entry of the row.
+            let eras: Vec<(u32, u64)> = agent.head().map_or_else(Vec::new, |applied| {
+                let entered = entered(applied.head());
+                exposed.into_iter().map(|attempt| (attempt, entered(attempt))).collect()
+            });
+            eras.into_iter().for_each(|(attempt, era)| agent.member.count_in(attempt, era, &counts, now));
         }
         let publish = &mut agent.member.publish;
         publish.tripped = tripped;
@@ -289,12 +297,17 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
         }
         let known = agent.versions.values();
         publish.ready = known.map(|version| told_identity(version.identity)).take(256).collect();
+        let mut bytes = 0;
         publish.failed = agent
             .failed
             .iter()
-            .take(64)
             .map(|(version, why, _)| {
                 (told_identity(version.identity), why.chars().take(256).collect::<String>())
+            })
+            // Most of the row is for counts.
+            .take_while(|(version, why)| {
+                bytes += written(version) + written(why) + 2;
+                bytes <= FAILED_MAX
             })
             .collect();
     }
