@@ -149,6 +149,7 @@ impl Agent {
                 Reply::Value { value: Value::Mailbox(mailbox), tag, .. } if !mailbox.ended => (mailbox, tag),
                 Reply::Absent | Reply::Value { value: Value::Mailbox(_), .. } => {
                     return match self.heir_of(to, now) {
+                        Heir::Is(heir) if heir == mail.own && self.is_about_to_take(to) => Sent::Waits,
                         Heir::Is(heir) => Sent::Moved(heir),
                         Heir::None if now.since(letter.at) >= gone_after => {
                             mail.give_up(to, letter.outcomes.len(), now.plus(gone_after));
@@ -214,7 +215,9 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
         let timing = agent.member.following.timing();
         let close_after = Duration::from_millis(timing.close_after);
         agent.courier.next = now.plus(Duration::from_millis(timing.row));
-        self.join_mail(fleet, agent.take_mail(fleet.mail.own, now, close_after / 2));
+        let taken = agent.take_mail(fleet.mail.own, now, close_after / 2);
+        self.take_over_late(fleet, agent);
+        self.join_mail(fleet, taken);
         // Whoever lowers something waits for whoever asks the store.
         let urgent = || !fleet.demands.lock().is_empty();
         let here = agent.send_mail(&fleet.mail, (now, close_after), MAILBOXES, urgent);

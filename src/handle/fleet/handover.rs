@@ -132,10 +132,43 @@ impl Agent {
         if let Some((process, handover, tag)) = open {
             self.courier.seen.remove(&process);
             if self.claim(own, &handover, tag, now) {
-                self.courier.held = self.courier.held.saturating_add(handover.lives);
-                self.courier.claimed.push(handover);
+                self.take(&handover);
             }
         }
+    }
+
+    /// What was left is this process's to read and to join, once.
+    fn take(&mut self, handover: &Arc<Handover>) {
+        self.courier.doubted.remove(&handover.process);
+        self.courier.held = self.courier.held.saturating_add(handover.lives);
+        self.courier.claimed.push(Arc::clone(handover));
+    }
+
+    /// Takes what a claim that was answered by nobody has made this process's meanwhile; whether there was any.
+    fn take_doubted(&mut self, own: Hex) -> bool {
+        let mut any = false;
+        for process in self.courier.doubted.clone() {
+            let get = Act::Get { key: self.layout.handover(process), kind: Kind::Handover, known: None };
+            match self.perform(&get) {
+                Reply::Value { value: Value::Handover(handover), .. } => match handover.heir {
+                    Some(heir) if heir == own => {
+                        self.take(&handover);
+                        any = true;
+                    }
+                    Some(_) => drop(self.courier.doubted.remove(&process)),
+                    None => {}
+                },
+                Reply::Absent | Reply::Damaged { .. } => drop(self.courier.doubted.remove(&process)),
+                _ => {}
+            }
+        }
+        any
+    }
+
+    /// Whether this process is the heir, or may be, and has not joined yet what was left.
+    pub(super) fn is_about_to_take(&self, process: Hex) -> bool {
+        let courier = &self.courier;
+        courier.doubted.contains(&process) || courier.claimed.iter().any(|of| of.process == process)
     }
 
     fn listed_handovers(&mut self) -> Option<Vec<(Hex, Listed)>> {
@@ -160,8 +193,15 @@ impl Agent {
         let put = Act::Put { key, value: Value::Handover(Arc::new(claimed)), over: Some(tag) };
         match self.perform(&put) {
             Reply::Done(_) => true,
-            Reply::Failed(StoreOutcome::Unknown) => (0..TRIES)
-                .any(|_| matches!(self.heir_of(handover.process, now), Heir::Is(heir) if heir == own)),
+            Reply::Failed(StoreOutcome::Unknown) => {
+                let is_there = (0..TRIES)
+                    .any(|_| matches!(self.heir_of(handover.process, now), Heir::Is(heir) if heir == own));
+                if !is_there {
+                    // It may arrive yet.
+                    self.courier.doubted.insert(handover.process);
+                }
+                is_there
+            }
             _ => false,
         }
     }
@@ -213,6 +253,18 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
             agent.courier.looks = now.plus(every);
             agent.look_for_handovers(fleet.mail.own, now, every);
         }
+        self.join_claimed(fleet, agent);
+    }
+
+    /// Joins what a late claim has made this process's: before what others have brought for it.
+    pub(super) fn take_over_late(&self, fleet: &Membership, agent: &mut Agent) {
+        if agent.take_doubted(fleet.mail.own) {
+            self.join_claimed(fleet, agent);
+        }
+    }
+
+    fn join_claimed(&self, fleet: &Membership, agent: &mut Agent) {
+        let now = self.serving.clock.now();
         for handover in std::mem::take(&mut agent.courier.claimed) {
             match agent.read_parts(&handover) {
                 None => agent.courier.claimed.push(handover),

@@ -14,7 +14,7 @@
 //! A log of all outcomes that one process replays would count them after a process has ended too, but it needs the other half of every
 //! pair in the store as well: a write for each prediction instead of one for some outcomes.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use parking_lot::Mutex;
@@ -222,6 +222,8 @@ pub(super) struct Courier {
     pub(super) seen: BTreeMap<Hex, Seen>,
     /// What this process has taken over and not read yet.
     pub(super) claimed: Vec<Arc<Handover>>,
+    /// Those whose heir it may be: nobody knows whether its claim will arrive.
+    pub(super) doubted: BTreeSet<Hex>,
     /// Processes whose predictions it has taken over.
     pub(super) held: u32,
 }

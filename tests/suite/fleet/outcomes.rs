@@ -27,6 +27,9 @@ struct Lossy {
     /// It takes nothing of what a process leaves when it ends.
     leaves_nothing: AtomicBool,
     puts: AtomicU64,
+    /// It does not answer who takes over what a process has left, and does it later.
+    delays: AtomicBool,
+    late: Mutex<Vec<(Key, Vec<u8>, Tag)>>,
     /// The keys that were put, in order, and what is done within the first put of a mailbox, while somebody wants to know.
     wanted: Mutex<Option<Wanted>>,
 }
@@ -52,6 +55,13 @@ impl Store for Lossy {
             return Err(StoreError::refused("nothing may be left here"));
         }
         let lost = || StoreError::unknown("no answer came");
+        if let Over::This(tag) = over
+            && self.delays.load(Ordering::Relaxed)
+            && key.as_str().contains("/over/")
+        {
+            self.late.lock().unwrap().push((key.clone(), value.to_vec(), tag.clone()));
+            return Err(lost());
+        }
         if !self.loses.load(Ordering::Relaxed) || !key.as_str().contains("/mail/") {
             return self.store.put(key, value, over);
         }
@@ -102,6 +112,8 @@ impl World {
             removes_nothing: AtomicBool::new(false),
             leaves_nothing: AtomicBool::new(false),
             puts: AtomicU64::new(0),
+            delays: AtomicBool::new(false),
+            late: Mutex::default(),
             wanted: Mutex::new(None),
         });
         let mut world = Self {
@@ -641,4 +653,31 @@ fn outcomes_find_the_heir_where_a_store_removes_nothing() {
     told_of(&world, &ids[10..]);
     world.rest(20);
     assert_eq!((counted(&world), world.sum(|member| member.fleet().unwrap().outcomes_unclaimed)), (20, 0));
+}
+
+/// Bug: what a process had left was joined by nobody where the claim of its heir arrived after the heir had looked for it. Cause: what
+/// has an heir was left to that one, which took none of it for its own. Fix: it looks again before it joins what is brought for it.
+#[test]
+fn a_claim_that_arrives_late_is_the_heirs_all_the_same() {
+    let mut world = World::new(2);
+    let ids = predicted(&world, 1, 20);
+    world.steps(6, 0);
+    world.members.pop().unwrap().close(Duration::ZERO).unwrap();
+    world.store.delays.store(true, Ordering::Relaxed);
+    assert!(told(&world, &ids).iter().all(|told| *told == FeedbackOutcome::Forwarded));
+    world.rest(200);
+    let joined = |world: &World| {
+        let member = &world.members[0];
+        (member.fleet().unwrap().taken_over, member.status().feedback.counted)
+    };
+    assert_eq!(joined(&world), (0, 0));
+    world.store.delays.store(false, Ordering::Relaxed);
+    let late = std::mem::take(&mut *world.store.late.lock().unwrap());
+    let (key, value, tag) = late.first().unwrap();
+    world.store.store.put(key, value, Over::This(tag)).unwrap();
+    world.rest(20);
+    assert_eq!(joined(&world), (1, 20));
+    told(&world, &ids);
+    world.rest(400);
+    assert_eq!(joined(&world), (1, 20), "once");
 }
