@@ -217,6 +217,17 @@ impl Ancestors {
     }
 }
 
+impl Core {
+    /// Whether something answers here that does not there, or is shown more.
+    pub(crate) fn exposes_more_than(&self, before: &Self) -> bool {
+        let more = |candidate: &Candidate| {
+            let was = before.candidates.iter().find(|was| was.attempt == candidate.attempt);
+            was.is_none_or(|was| candidate.weight > was.weight || candidate.sample > was.sample)
+        };
+        self.live != before.live || self.candidates.iter().any(more)
+    }
+}
+
 impl Head {
     pub(crate) fn candidate(&self, attempt: u32) -> Option<&Candidate> {
         self.core.candidates.iter().find(|candidate| candidate.attempt == attempt)

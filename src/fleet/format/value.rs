@@ -9,12 +9,15 @@ use super::counts::Counts;
 use super::envelope::{Kind, Sealer, print};
 use super::error::FormatError;
 use super::handover::{Handover, HandoverPart};
-use super::head::Head;
+use super::head::{Core, Head};
 use super::hex::Hex;
 use super::ledger::Ledger;
 use super::mailbox::Mailbox;
 use super::row::Row;
 use crate::fleet::key::Key;
+
+/// Bytes of a head that are kept for what lowers.
+const LOWERING: usize = 64 << 10;
 
 /// A head, as its bytes have it: it is filed and named by them, whatever a later release has put into it.
 #[derive(Debug, Clone, PartialEq)]
@@ -43,6 +46,27 @@ impl Written {
         head.check()?;
         let body = body(&head)?;
         Ok(Self { head, print: print(&body), body })
+    }
+
+    /// The same of what comes after another one. Where it raises exposure it leaves room, so that what lowers can be written whatever
+    /// happens.
+    ///
+    /// # Errors
+    ///
+    /// The head is out of its bounds, or leaves no room.
+    pub(crate) fn after(head: Head, before: &Core) -> Result<Self, FormatError> {
+        let raises = head.core.exposes_more_than(before);
+        let written = Self::new(head)?;
+        let (bytes, limit) = (written.body.len(), Kind::Head.room() - LOWERING);
+        if raises && bytes > limit {
+            return Err(FormatError::TooLong { kind: "head that raises exposure", bytes, limit });
+        }
+        Ok(written)
+    }
+
+    /// Whether it is short enough to be written.
+    pub(crate) fn fits(&self) -> bool {
+        self.body.len() <= Kind::Head.room()
     }
 }
 

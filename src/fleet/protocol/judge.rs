@@ -81,6 +81,8 @@ pub(crate) struct Judge<C: Counts> {
     /// The latest moment of the store's clock that was seen: it is at least that late there.
     store_now: Timestamp,
     pub(crate) held_up: u64,
+    /// Why what was judged could not be put, the last time.
+    pub(crate) refused: Option<String>,
 }
 
 #[derive(Debug)]
@@ -136,6 +138,7 @@ impl<C: Counts> Judge<C> {
             held: BTreeMap::new(),
             store_now: Timestamp::default(),
             held_up: 0,
+            refused: None,
         }
     }
 
@@ -481,8 +484,13 @@ impl<C: Counts> Judge<C> {
         next.more.extend(raise.more);
         next.forget_lowered();
         next.evidence = Evidence { ledger: ledger.n, nonce: ledger.nonce };
-        let Ok(written) = Written::new(next) else { return };
-        let written = Arc::new(written);
+        let written = match Written::after(next, &head.core) {
+            Ok(written) => Arc::new(written),
+            Err(error) => {
+                self.refused = Some(error.to_string());
+                return;
+            }
+        };
         if following.rules.keep(ProtocolRule::File) {
             let (key, value) = (layout.filed(head.place), Value::Head(Arc::clone(&over.written)));
             self.asks = Some(Act::Put { key, value, over: None });

@@ -91,10 +91,20 @@ impl Lower {
     ) -> Option<Act<C>> {
         let head = over.head();
         let first = self.wanted.first()?;
-        let mut next = head.next(over.written.print, Hex(chance.bits()), &first.by, &first.cause, now);
+        let next = head.next(over.written.print, Hex(chance.bits()), &first.by, &first.cause, now);
         let runs = |lowering: &&Lowering| head.runs(lowering.attempt, &lowering.identity);
-        next.lowered.extend(self.wanted.iter().filter(runs).cloned());
-        let written = Arc::new(Written::new(next).ok()?);
+        let lowered: Vec<Lowering> = self.wanted.iter().filter(runs).cloned().collect();
+        let mut most = lowered.len();
+        let written = loop {
+            let mut next = next.clone();
+            next.lowered.extend(lowered.iter().take(most).cloned());
+            let written = Written::new(next).ok()?;
+            // As many as there is room for: the others follow.
+            if written.fits() || most <= 1 {
+                break Arc::new(written);
+            }
+            most /= 2;
+        };
         self.at = At::Putting(now, Arc::clone(&written));
         Some(Act::Put { key: layout.head().clone(), value: Value::Head(written), over: Some(over.tag) })
     }

@@ -10,7 +10,7 @@ use super::rules::Rules;
 use crate::base::clock::{Clock, Timestamp};
 use crate::fleet::directory::Directory;
 use crate::fleet::format::envelope::{Kind, Sealer};
-use crate::fleet::format::head::Timing;
+use crate::fleet::format::head::{Head, Timing};
 use crate::fleet::format::hex::Hex;
 use crate::fleet::format::layout::Layout;
 use crate::fleet::format::row::{Build, State};
@@ -36,9 +36,13 @@ impl<'a> Fleet<'a> {
     }
 
     fn of_build(store: &'a dyn Store, clock: Clock, library: u32) -> Self {
+        Self::founded(founding(Timing::default()), store, clock, library)
+    }
+
+    fn founded(head: Head, store: &'a dyn Store, clock: Clock, library: u32) -> Self {
         let layout = Layout::new(&Key::new("fleet").unwrap(), "late").unwrap();
         let sealer = Sealer::new(Hex(1), &[b"secret"]);
-        let head = Value::<Tally>::Head(Written::new(founding(Timing::default())).unwrap().into());
+        let head = Value::<Tally>::Head(Written::new(head).unwrap().into());
         let bytes = head.write(&sealer, layout.head()).unwrap();
         store.put(layout.head(), &bytes, Over::Nothing).unwrap();
         let member = |seed| {
@@ -282,5 +286,24 @@ fn what_fits_into_no_row_is_told_in_parts() {
         assert_eq!(ledger.evidence.since(1, 1_000).control, ERAS * 1_000);
         assert!(ledger.ends.trials.values().all(|trial| trial.exposed.ends == 0), "{:?}", ledger.ends);
         assert_eq!(ledger.voids, 0);
+    }
+}
+
+/// Bug: what harmed could not be taken off where the head had no room for that, and was tried again for ever. Cause: a raise could fill
+/// the head to its last byte. Fix: what raises leaves 64 KiB, and says so where it cannot.
+#[test]
+fn a_head_with_little_room_is_not_raised_and_is_lowered() {
+    for (length, weight) in [(128 << 10, 6_000), (200 << 10, 1_000)] {
+        let clock = clock();
+        let store = InMemory::new(clock.clone());
+        let head = Head { control: "x".repeat(length).into(), ..founding(Timing::default()) };
+        let mut fleet = Fleet::founded(head, &store, clock.clone(), 1);
+        (0..90).for_each(|_| fleet.second(0));
+        assert_eq!(fleet.head().head.core.candidates[0].weight, weight);
+        let refused = fleet.members.iter().find_map(|member| member.judge.refused.clone());
+        assert_eq!(refused.is_some_and(|why| why.contains("head that raises exposure")), weight == 1_000);
+        fleet.members[1].lower(1, &"c".repeat(3_000), "ada", clock.now());
+        (0..3).for_each(|_| fleet.second(0));
+        assert_eq!(fleet.head().head.lowered.len(), 1);
     }
 }

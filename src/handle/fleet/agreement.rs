@@ -1,5 +1,6 @@
 //! What a head says of a handle, and how one is made of what was decided.
 
+use std::cmp::Reverse;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,6 +13,8 @@ use crate::base::share::Share;
 use crate::control::decider::{Course, Decider, Demand, Demanded};
 use crate::control::event::{Cause, Event, EventKind};
 use crate::control::saved::{SavedAttempt, SavedControl, SavedVersion};
+use crate::control::settings::Quarantine;
+use crate::fleet::format::counts::written;
 use crate::fleet::format::head::{Candidate, Core, Head, Lowering, Phase as FleetPhase, Version};
 use crate::fleet::format::value::Value;
 use crate::fleet::protocol::call::Reply;
@@ -43,9 +46,57 @@ pub(crate) fn control_of(head: &Head) -> Option<SavedControl> {
     serde_json::from_value(head.control.clone()).ok()
 }
 
-/// What is to be said of the handle.
-pub(crate) fn control_json(saved: &SavedControl) -> Json {
-    serde_json::to_value(saved).unwrap_or(Json::Null)
+/// Bytes of a head for identities that were tried, and as many for those that are quarantined: the rest is for what runs.
+const REMEMBERED_MAX: usize = 48 << 10;
+
+/// The longest reason of a quarantine where there are many.
+const REASON_MAX: usize = 256;
+
+/// What is to be said of the handle, and what is let go of by that: a head has room for so many identities, and those that are
+/// remembered for longest are forgotten first.
+pub(crate) fn control_json(saved: &SavedControl) -> (Json, Vec<EventKind>) {
+    let mut saved = saved.clone();
+    let released = let_go_of_oldest(&mut saved.quarantine);
+    let mut json = serde_json::to_value(&saved).unwrap_or(Json::Null);
+    if let Some(tries) = json.pointer_mut("/tries/tries").and_then(Json::as_object_mut) {
+        forget_oldest(tries);
+    }
+    (json, released)
+}
+
+fn let_go_of_oldest(quarantine: &mut Vec<(Identity, Quarantine)>) -> Vec<EventKind> {
+    if written(quarantine) <= REMEMBERED_MAX {
+        return Vec::new();
+    }
+    for (_, entry) in quarantine.iter_mut() {
+        entry.reason.truncate(entry.reason.floor_char_boundary(REASON_MAX));
+    }
+    quarantine.sort_by_key(|(_, entry)| Reverse(entry.since));
+    let mut bytes = 2;
+    let kept = quarantine.iter().take_while(|entry| {
+        bytes += written(entry) + 1;
+        bytes <= REMEMBERED_MAX
+    });
+    let kept = kept.count();
+    quarantine.drain(kept..).map(|(_, entry)| EventKind::Released { version: entry.version }).collect()
+}
+
+/// Each identity has how often it was tried, and when that was last.
+fn forget_oldest(tries: &mut Map<String, Json>) {
+    let mut newest: Vec<(u64, usize, String)> = tries
+        .iter()
+        .map(|(identity, of)| {
+            (of.get(1).and_then(Json::as_u64).unwrap_or_default(), written(of), identity.clone())
+        })
+        .collect();
+    newest.sort_unstable_by(|one, other| other.cmp(one));
+    let mut bytes = 2;
+    for (_, length, identity) in newest {
+        bytes += length + identity.len() + 4;
+        if bytes > REMEMBERED_MAX {
+            tries.remove(&identity);
+        }
+    }
 }
 
 /// The part of it that every release can follow.
@@ -87,10 +138,11 @@ pub(crate) fn told_identity(identity: Identity) -> String {
 }
 
 /// What a head says beside: what happened, and when that was in time in which somebody judged.
-pub(crate) fn beside(active_ms: u64, events: &[Arc<Event>]) -> Map<String, Json> {
+pub(crate) fn beside(active_ms: u64, events: &[Arc<Event>], others: Vec<EventKind>) -> Map<String, Json> {
     // What each process keeps for a rollback it lets go of itself, and says so.
     let agreed = events.iter().filter(|event| !matches!(event.kind, EventKind::Retired { .. }));
-    let told: Vec<Told> = agreed.map(|event| Told::of(event)).collect();
+    let others = others.into_iter().map(|kind| Told { by: None, kind });
+    let told: Vec<Told> = agreed.map(|event| Told::of(event)).chain(others).collect();
     let mut more = Map::new();
     more.insert(ACTIVE.to_owned(), active_ms.into());
     more.insert(EVENTS.to_owned(), serde_json::to_value(told).unwrap_or(Json::Null));
@@ -187,4 +239,36 @@ pub(crate) fn obey(
 ) {
     demands_of(head, saved).for_each(|demand| decider.obey(&demand, now));
     here.iter().for_each(|demand| decider.obey(demand, now));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::handle::handle::ModelHandle;
+    use crate::handle::options::Threads;
+    use crate::model::closure::closure;
+
+    /// Bug: a rollback could not be agreed on where a service had tried some thousands of versions. Cause: all of their identities, and the
+    /// reasons of all quarantines, were in the head, which was longer than one may be. Fix: the oldest are forgotten before.
+    #[test]
+    fn what_is_remembered_of_identities_has_a_bound_in_a_head() {
+        let live = closure("v1@1", |_: &f64| Ok(1.0));
+        let handle = ModelHandle::builder("x").live("v1", live).threads(Threads::manual()).build().unwrap();
+        let now = Timestamp::from_unix_seconds(1_800_000_000);
+        let mut saved = handle.inner.control.lock().saved((0, 0), false, Vec::new(), now);
+        assert_eq!(control_json(&saved), (serde_json::to_value(&saved).unwrap(), Vec::new()));
+        let identity = |number: u64| Identity::of([("number", &number.to_le_bytes()[..])]);
+        for number in 0..4_096 {
+            saved.tries.begin(identity(number));
+            let (version, reason) = ("v2".parse().unwrap(), "\u{e4}".repeat(1_000));
+            let since = now.plus(Duration::from_secs(number));
+            saved.quarantine.push((identity(number), Quarantine { version, reason, since, until: None }));
+        }
+        let (json, released) = control_json(&saved);
+        assert!(written(&json) < 110 << 10, "{}", written(&json));
+        let read: SavedControl = serde_json::from_value(json).unwrap();
+        assert!(read.quarantine.len() > 60 && read.quarantine.len() + released.len() == 4_096);
+        assert!(read.quarantine.iter().any(|(of, _)| *of == identity(4_095)), "the newest stays");
+        assert_eq!((read.tries.before(identity(4_095)), read.tries.before(identity(0))), (1, 0));
+    }
 }

@@ -166,10 +166,11 @@ impl Judgement<FleetCounts> for FleetJudge<'_> {
             let events = bench.decider.events();
             let why = events.first().map(|event| event.to_string());
             let why = why.unwrap_or_else(|| String::from("what guards look for is known now"));
+            let (control, released) = control_json(&saved);
             Raise {
                 core: core_of(&saved),
-                control: control_json(&saved),
-                more: beside(seen.ledger.active_ms, &events),
+                control,
+                more: beside(seen.ledger.active_ms, &events, released),
                 why: why.chars().take(1_000).collect(),
             }
         });

@@ -229,7 +229,8 @@ impl Agent {
         clock: &Clock,
     ) -> Result<Hex, NotAgreed> {
         let nonce = next.nonce;
-        let written = Arc::new(Written::new(next).map_err(|error| NotAgreed::No(error.to_string()))?);
+        let written = if raises { Written::after(next, &over.head().core) } else { Written::new(next) };
+        let written = Arc::new(written.map_err(|error| NotAgreed::No(error.to_string()))?);
         let (sent, layout) = (clock.now(), self.layout.clone());
         match replace(&mut |act| self.perform(act), &layout, over, Arc::clone(&written), raises) {
             Replaced::Done(own) => {

@@ -73,8 +73,9 @@ pub(crate) fn next_head(
     let core = core_of(saved);
     next.enter(&core, now, active_ms);
     next.core = core;
-    next.control = control_json(saved);
-    next.more.extend(beside(active_ms, events));
+    let (control, released) = control_json(saved);
+    next.control = control;
+    next.more.extend(beside(active_ms, events, released));
     next.forget_lowered();
     next
 }

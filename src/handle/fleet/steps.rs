@@ -327,6 +327,9 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
             let ask = |snapshot: &crate::control::tick::Snapshot| snapshot.ask(&self.serving.shadow_judge());
             let judge = FleetJudge { bench: &agent.bench, decide: &decide, ask: &ask, told: &agent.told };
             agent.member.reply(lane, &judge, &reply, clock.now());
+            if let Some(why) = agent.member.judge.refused.take() {
+                agent.error = Some(format!("what was judged cannot be agreed on: {why}"));
+            }
         }
     }
 
@@ -569,7 +572,7 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
             let now = clock.now();
             let mut saved = self.control.lock().saved((0, 0), false, Vec::new(), now);
             saved.setting = Some(SavedSetting::of(&self.setting()));
-            let mut more = beside(0, &[]);
+            let mut more = beside(0, &[], Vec::new());
             set_quarantine(&mut more, self.control.lock().settings.quarantine_for);
             let head = Head {
                 place: Place { term: 1, seq: 1 },
@@ -582,7 +585,7 @@ impl<I: ?Sized + 'static, O: 'static> Core<I, O> {
                 min_writer: LIBRARY,
                 core: HeadCore { candidates: Vec::new(), ..core_of(&saved) },
                 lowered: Vec::new(),
-                control: control_json(&saved),
+                control: control_json(&saved).0,
                 entered: BTreeMap::new(),
                 timing: agent.timing,
                 evidence: Evidence::default(),
