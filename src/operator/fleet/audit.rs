@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Serialize;
@@ -10,7 +9,6 @@ use serde::Serialize;
 use super::error::FleetError;
 use super::reach::{FoundLedger, FoundRow, Lies, Reach, latest};
 use crate::base::clock::Timestamp;
-use crate::fleet::Listed;
 use crate::fleet::format::counts::Book;
 use crate::fleet::format::envelope::Kind;
 use crate::fleet::format::head::{Ancestors, Descent, Head, Place};
@@ -18,6 +16,7 @@ use crate::fleet::format::hex::Hex;
 use crate::fleet::format::ledger::Ledger;
 use crate::fleet::format::row::{Row, State};
 use crate::fleet::format::value::{Value, Written};
+use crate::fleet::{Key, Listed};
 use crate::handle::fleet::counts::FleetCounts;
 
 /// Heads before the newest that should be filed, whoever sweeps.
@@ -166,15 +165,38 @@ impl fmt::Display for FleetFinding {
     }
 }
 
+/// What is needed of a head to know how it stands to others: of a long history the bodies are not held, and one is read again where it
+/// is gone on from.
+#[derive(Debug, Clone)]
+pub(super) struct Aside {
+    pub(super) place: Place,
+    pub(super) print: Hex,
+    ancestors: Ancestors,
+    /// The highest number of an attempt that it has.
+    pub(super) attempt: Option<u32>,
+}
+
+impl Aside {
+    pub(super) fn of(written: &Written) -> Self {
+        let head = &written.head;
+        Self {
+            place: head.place,
+            print: written.print,
+            ancestors: head.ancestors.clone(),
+            attempt: head.core.candidates.iter().map(|candidate| candidate.attempt).max(),
+        }
+    }
+}
+
 /// Heads that are filed, or why one cannot be read.
-pub(super) type Filed = BTreeMap<Place, Result<Arc<Written>, String>>;
+pub(super) type Filed = BTreeMap<Place, Result<Aside, String>>;
 
 /// What lies under a handle's key, by what it is.
 pub(super) struct Lying {
     pub(super) all: Vec<Listed>,
     pub(super) rows: BTreeMap<Hex, FoundRow>,
     pub(super) filed: Filed,
-    pub(super) kept: BTreeMap<(Place, Hex), Result<Arc<Written>, String>>,
+    pub(super) kept: BTreeMap<(Place, Hex), Result<Aside, String>>,
     pub(super) ledger: Option<Result<FoundLedger, String>>,
     pub(super) store_now: Timestamp,
 }
@@ -203,12 +225,15 @@ impl Reach {
     pub(super) fn lying(&self) -> Result<Lying, FleetError> {
         let all = self.list(self.layout.handle())?;
         let (mut filed, mut kept) = (BTreeMap::new(), BTreeMap::new());
+        let read = |key: &Key| -> Result<Option<Result<Aside, String>>, FleetError> {
+            Ok(self.put_aside(key)?.map(|found| found.map(|written| Aside::of(&written))))
+        };
         for entry in &all {
             let key = &entry.key;
             if let Some(place) = self.layout.read_filed(key) {
-                filed.extend(self.put_aside(key)?.map(|found| (place, found)));
+                filed.extend(read(key)?.map(|found| (place, found)));
             } else if let Some(place) = self.layout.read_kept(key) {
-                kept.extend(self.put_aside(key)?.map(|found| (place, found)));
+                kept.extend(read(key)?.map(|found| (place, found)));
             }
         }
         let (rows, ledger) = (self.rows(&all)?, self.ledger()?);
@@ -287,7 +312,7 @@ impl Reach {
     }
 
     fn against_head(&self, written: &Written, lying: &Lying, findings: &mut Vec<FleetFinding>) {
-        let head = &written.head;
+        let (head, own) = (&written.head, Aside::of(written));
         for (name, found) in &lying.rows {
             let Ok(row) = &found.row else { continue };
             if row.has > head.place {
@@ -297,7 +322,7 @@ impl Reach {
         let diverged = lying.diverged(head);
         findings.extend(diverged.map(|row| FleetFinding::Diverged { member: row.name.to_string() }));
         for (place, print) in lying.kept.keys() {
-            if !comes_from(&lying.filed, written, (*place, *print)) {
+            if !comes_from(&lying.filed, &own, (*place, *print)) {
                 findings.push(FleetFinding::OtherHistory { head: named(*place, *print) });
             }
         }
@@ -376,16 +401,16 @@ pub(super) fn named(place: Place, print: Hex) -> String {
 
 /// Whether a head comes from another one, is the same, or is of a later term. What is too far back to be named is looked for in what is
 /// filed.
-pub(super) fn comes_from(filed: &Filed, written: &Written, (from, print): (Place, Hex)) -> bool {
-    let (mut at, place) = (written, written.head.place);
-    if written.print == print || place.term > from.term {
+pub(super) fn comes_from(filed: &Filed, head: &Aside, (from, print): (Place, Hex)) -> bool {
+    let (mut at, place) = (head, head.place);
+    if head.print == print || place.term > from.term {
         return true;
     }
     if place.term < from.term {
         return false;
     }
     loop {
-        match at.head.ancestors.have(from.seq, print) {
+        match at.ancestors.have(from.seq, print) {
             Descent::Yes => return true,
             Descent::No => return false,
             Descent::Ask(seq, expected) => match filed.get(&Place { term: place.term, seq }) {
@@ -400,4 +425,40 @@ pub(super) fn comes_from(filed: &Filed, written: &Written, (from, print): (Place
 /// The last ones that a head names, without the first of all when there is none.
 fn named_ancestors(ancestors: &Ancestors, seq: u64) -> Vec<(u64, Hex)> {
     ancestors.named().iter().copied().filter(|(of, _)| seq.saturating_sub(*of) <= RECENT).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::Clock;
+    use crate::fleet::memory::InMemory;
+    use crate::fleet::protocol::call::{Act, Reply};
+    use crate::handle::handle::ModelHandle;
+    use crate::handle::options::{Fleet, Threads};
+    use crate::model::closure::closure;
+
+    /// Bug: to verify, repair or sweep a fleet took as much memory as all of its history. Cause: every head that is filed was held with its
+    /// body. Fix: of each no more is held than how it stands to others.
+    #[test]
+    fn of_a_long_history_no_bodies_are_held() {
+        let clock = Clock::manual(Timestamp::from_unix_seconds(1_800_000_000));
+        let fleet = Fleet::on(InMemory::new(clock.clone()));
+        let live = closure("v1@1", |_: &f64| Ok(1.0));
+        let builder = ModelHandle::builder("x").live("v1", live).threads(Threads::manual());
+        let _member = builder.clock(clock.clone()).fleet(fleet.clone()).build().unwrap();
+        let reach = Reach::new(&fleet, "x", clock).unwrap();
+        let (over, _) = reach.head().unwrap();
+        for seq in 1..=40 {
+            let place = Place { seq, ..over.head().place };
+            let head = Head { place, control: "x".repeat(200 << 10).into(), ..over.head().clone() };
+            let value = Value::Head(Arc::new(Written::new(head).unwrap()));
+            let put = Act::Put { key: reach.layout.filed(place), value, over: None };
+            assert!(matches!(reach.ask(&put, &mut None), Reply::Done(_)));
+        }
+        let filed = reach.lying().unwrap().filed;
+        assert!(filed.len() == 40 && filed.values().all(Result::is_ok));
+        assert!(format!("{filed:?}").len() < 40 << 10);
+    }
 }

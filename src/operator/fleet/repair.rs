@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use super::audit::{Lying, comes_from, named};
+use super::audit::{Aside, Lying, comes_from, named};
 use super::error::FleetError;
 use super::reach::{Lies, Reach};
 use crate::control::event::Cause;
@@ -52,11 +52,11 @@ impl Reach {
         let lying = self.lying()?;
         let known = known(&there, &lying);
         let tips = tips(&known, &lying);
-        let seen = lying.seen().filter(|seen| tips.iter().all(|tip| *seen > tip.head.place));
+        let seen = lying.seen().filter(|seen| tips.iter().all(|tip| *seen > tip.place));
         let chosen = match from {
             Some(name) => {
-                let is_it = |written: &&&Arc<Written>| named(written.head.place, written.print) == name;
-                known.iter().find(|written| is_it(&written)).ok_or_else(|| FleetError::NotAgreed {
+                let is_it = |aside: &&Aside| named(aside.place, aside.print) == name;
+                known.iter().find(is_it).ok_or_else(|| FleetError::NotAgreed {
                     reason: format!(
                         "no head {name} is filed or kept; those to go on from are {}",
                         told(&tips).join(", ")
@@ -80,11 +80,29 @@ impl Reach {
         // With the head alone gone, nothing was put back, and nothing that was decided is lost.
         let is_whole = there.head.is_none() && tips.len() == 1 && seen.is_none();
         let highest = highest(&known, &lying);
-        let (written, taken_off, live) = self.anew(chosen, by, reason, is_whole, (&lying, highest))?;
+        let chosen = self.whole(chosen, &there)?;
+        let (written, taken_off, live) = self.anew(&chosen, by, reason, is_whole, (&lying, highest))?;
         let from = named(chosen.head.place, chosen.print);
-        self.put_repaired(&there, chosen, &written)?;
+        self.put_repaired(&there, &chosen, &written)?;
         let Place { term, seq } = written.head.place;
         Ok(Some(FleetRepair { from, term, sequence: seq, live, taken_off }))
+    }
+
+    /// A head that is there, is filed, or is kept, with its body.
+    fn whole(&self, aside: &Aside, there: &There) -> Result<Arc<Written>, FleetError> {
+        let (place, print) = (aside.place, aside.print);
+        if let Some(head) = there.head.as_ref().filter(|head| head.print == print) {
+            return Ok(Arc::clone(head));
+        }
+        for key in [self.layout.kept(place, print), self.layout.filed(place)] {
+            if let Some(Ok(written)) = self.put_aside(&key)?
+                && written.print == print
+            {
+                return Ok(written);
+            }
+        }
+        let reason = format!("{} was removed in this moment: look again", named(place, print));
+        Err(FleetError::NotAgreed { reason })
     }
 
     fn there(&self) -> Result<There, FleetError> {
@@ -176,31 +194,30 @@ impl Reach {
 }
 
 /// Every head that can be read, the newest first, each once.
-fn known(there: &There, lying: &Lying) -> Vec<Arc<Written>> {
-    let kept = lying.kept.values().filter_map(|found| found.as_ref().ok());
-    let filed = lying.filed.values().filter_map(|found| found.as_ref().ok());
-    let mut known: Vec<Arc<Written>> = there.head.iter().chain(kept).chain(filed).cloned().collect();
-    known.sort_by_key(|written| (std::cmp::Reverse(written.head.place), written.print));
-    known.dedup_by_key(|written| written.print);
+fn known(there: &There, lying: &Lying) -> Vec<Aside> {
+    let aside = lying.kept.values().chain(lying.filed.values()).filter_map(|found| found.as_ref().ok());
+    let mut known: Vec<Aside> = aside.cloned().collect();
+    known.extend(there.head.as_ref().map(|head| Aside::of(head)));
+    known.sort_by_key(|aside| (std::cmp::Reverse(aside.place), aside.print));
+    known.dedup_by_key(|aside| aside.print);
     known
 }
 
 /// Those from which no other one comes.
-fn tips<'a>(known: &'a [Arc<Written>], lying: &Lying) -> Vec<&'a Arc<Written>> {
-    let newest = known.first().map(|written| &**written);
-    let is_tip = |written: &&Arc<Written>| {
-        let (place, print) = (written.head.place, written.print);
-        let later =
-            |other: &Arc<Written>| other.print != print && comes_from(&lying.filed, other, (place, print));
+fn tips<'a>(known: &'a [Aside], lying: &Lying) -> Vec<&'a Aside> {
+    let newest = known.first();
+    let is_tip = |aside: &&Aside| {
+        let (place, print) = (aside.place, aside.print);
+        let later = |other: &Aside| other.print != print && comes_from(&lying.filed, other, (place, print));
         // What is filed so long ago that nobody names it any more is no end of a history.
-        let is_old = newest.is_some_and(|newest| newest.head.place.seq.saturating_sub(place.seq) > 64);
+        let is_old = newest.is_some_and(|newest| newest.place.seq.saturating_sub(place.seq) > 64);
         !known.iter().any(later) && (!is_old || Some(print) == newest.map(|newest| newest.print))
     };
     known.iter().filter(is_tip).collect()
 }
 
-fn told(tips: &[&Arc<Written>]) -> Vec<String> {
-    tips.iter().map(|written| named(written.head.place, written.print)).collect()
+fn told(tips: &[&Aside]) -> Vec<String> {
+    tips.iter().map(|tip| named(tip.place, tip.print)).collect()
 }
 
 #[derive(Clone, Copy)]
@@ -210,15 +227,15 @@ struct Highest {
 }
 
 /// The highest numbers that anybody has used.
-fn highest(known: &[Arc<Written>], lying: &Lying) -> Highest {
+fn highest(known: &[Aside], lying: &Lying) -> Highest {
     let rows = || lying.rows.values().filter_map(|found| found.row.as_ref().ok());
     let ledger = lying.ledger.iter().filter_map(|found| found.as_ref().ok()).map(|(ledger, _)| ledger);
-    let terms = known.iter().map(|written| written.head.place.term);
+    let terms = known.iter().map(|aside| aside.place.term);
     let terms =
         terms.chain(rows().map(|row| row.has.term)).chain(ledger.clone().map(|ledger| ledger.head.term));
-    let on_trial = known.iter().flat_map(|written| written.head.core.candidates.iter());
+    let on_trial = known.iter().filter_map(|aside| aside.attempt);
     let counted = rows().flat_map(|row| row.counts.attempts());
     let merged = ledger.flat_map(|ledger| ledger.base.attempts().chain(ledger.closed.attempts()));
-    let attempts = on_trial.map(|candidate| candidate.attempt).chain(counted).chain(merged);
+    let attempts = on_trial.chain(counted).chain(merged);
     Highest { term: terms.max().unwrap_or_default(), attempt: attempts.max().unwrap_or_default() }
 }

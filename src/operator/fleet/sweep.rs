@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::audit::{Lying, comes_from, named};
+use super::audit::{Aside, Lying, comes_from, named};
 use super::error::FleetError;
 use super::reach::{Reach, as_found};
 use crate::base::clock::Timestamp;
@@ -130,8 +130,8 @@ impl Reach {
 
     /// Nothing is swept that a repair may need.
     fn has_one_history(&self, written: &Written, lying: &Lying) -> Result<(), FleetError> {
-        let head = &written.head;
-        let others = lying.kept.keys().filter(|of| !comes_from(&lying.filed, written, **of));
+        let (head, own) = (&written.head, Aside::of(written));
+        let others = lying.kept.keys().filter(|of| !comes_from(&lying.filed, &own, **of));
         let mut heads: Vec<String> = others.map(|(place, print)| named(*place, *print)).collect();
         let ahead = lying.seen().filter(|seen| *seen > head.place);
         let seen = ahead.or(lying.diverged(head).map(|row| row.has).max());
