@@ -998,6 +998,7 @@ fn what_belongs_to_a_candidate_that_waits_is_no_control_of_another() {
         matches!(service.rollback("the night shift"), RollbackOutcome::Aborted(versions) if versions.len() == 2)
     );
     assert_eq!(service.live(), "v1");
+}
 
 /// Bug: a candidate that ended its process at once did so for ever where the disk was full: each start read that the one
 /// before had ended with a word, and exposed it again. Cause: what goes on was exposed before it was on disk that this life
