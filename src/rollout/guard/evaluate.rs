@@ -58,13 +58,18 @@ impl Design {
             History::Scores(stretch) => {
                 let harm = tests.scores(self, (Claim::Harm, self.margin));
                 let fine = asked_margin.map(|margin| tests.scores(self, claim(margin)));
-                let asks_live = self.asks_live(stretch, asked.phase);
-                let relative = asks_live.then(|| tests.beside().scores(&beside(), no_worse));
-                let harm = |counts: &Series<Scores, Scores>| match &relative {
-                    Some(relative) => harm(counts).min(relative(counts)),
-                    None => harm(counts),
+                if !self.asks_live(stretch, asked.phase) {
+                    return weigh(stretch, asked, &*harm, fine.as_deref());
+                }
+                let limits = BesideLive {
+                    absolute: &*harm,
+                    relative: &*tests.beside().scores(&beside(), no_worse),
+                    live_breaks: &|counts| self.breaks(self.score_of_live(counts)),
                 };
-                weigh(stretch, asked, &harm, fine.as_deref())
+                Weighed {
+                    harm: limits.harm(stretch, asked),
+                    ..weigh(stretch, asked, &|_| EValue::ONE, fine.as_deref())
+                }
             }
             History::Values(stretch) => {
                 let harm = tests.values(self, (Claim::Harm, self.margin));
@@ -74,13 +79,21 @@ impl Design {
             History::Ratios(stretch) => {
                 let harm = tests.ratios(self, (Claim::Harm, self.margin));
                 let fine = asked_margin.map(|margin| tests.ratios(self, claim(margin)));
-                let asks_live = self.asks_live(stretch, asked.phase);
-                let relative = asks_live.then(|| tests.beside().ratios(&beside(), no_worse));
-                let harm = |counts: &Series<PairedParts, Parts>| match &relative {
-                    Some(relative) => harm(counts).min(relative(counts)),
-                    None => harm(counts),
+                if !self.asks_live(stretch, asked.phase) {
+                    return weigh(stretch, asked, &*harm, fine.as_deref());
+                }
+                let limits = BesideLive {
+                    absolute: &*harm,
+                    relative: &*tests.beside().ratios(&beside(), no_worse),
+                    live_breaks: &|counts| {
+                        let of_pairs = || counts.pairs.ratios().live;
+                        self.breaks(counts.live().ratio().or_else(of_pairs))
+                    },
                 };
-                weigh(stretch, asked, &harm, fine.as_deref())
+                Weighed {
+                    harm: limits.harm(stretch, asked),
+                    ..weigh(stretch, asked, &|_| EValue::ONE, fine.as_deref())
+                }
             }
             History::BySegment { all, .. } => {
                 let harm = self.harm_by_segment(history, asked, tests).into_iter().map(|(_, harm)| harm);
@@ -94,6 +107,17 @@ impl Design {
                 weigh(stretch, asked, &*harm, fine.as_deref())
             }
         }
+    }
+
+    /// Whether what is read of live breaks the rule's absolute limit.
+    fn breaks(&self, live: Option<f64>) -> bool {
+        matches!((self.margin, live), (Margin::AtMost(limit), Some(live)) if live > limit)
+    }
+
+    /// What live lost on average, in its arm or, of a shadow, as the candidate did less the difference of both.
+    fn score_of_live(&self, counts: &Series<Scores, Scores>) -> Option<f64> {
+        let lost = |scores: &Scores| if self.turns_scores() { turned(scores).mean() } else { scores.mean() };
+        lost(&counts.live()).or_else(|| Some(lost(&counts.alone)? - counts.pairs.mean()?))
     }
 
     fn weigh_events(&self, stretch: &EventStretch, asked: Asked<'_>, tests: &Tests) -> Weighed {
@@ -228,6 +252,56 @@ fn weigh<C: Additive>(
         _ => EValue::ONE,
     });
     Weighed { harm, fine }
+}
+
+/// An absolute limit, or whatever live has at the same time: the larger of the two is allowed.
+///
+/// Bug that this is for: the smaller of two e-values over the whole time condemned a candidate that kept its limit whenever live did. In an
+/// outage both are beyond it, and in quiet the candidate is a little worse than live and far within it, so that both limits are broken by
+/// the sums. So blocks of time in which live is beyond the limit are apart: what holds there is live. In the others the smaller of two counts,
+/// since live may be at the limit, and be within it by chance. Both are of other units, so they multiply.
+struct BesideLive<'a, C> {
+    absolute: &'a dyn Fn(&C) -> EValue,
+    relative: &'a dyn Fn(&C) -> EValue,
+    live_breaks: &'a dyn Fn(&C) -> bool,
+}
+
+/// Counts of times in which live was within the limit, and of those in which it was beyond.
+#[derive(Clone, Default)]
+struct ByLive<C> {
+    within: C,
+    beyond: C,
+}
+
+impl<C: Additive> Additive for ByLive<C> {
+    fn merge(&mut self, other: &Self) {
+        self.within.merge(&other.within);
+        self.beyond.merge(&other.beyond);
+    }
+    fn is_empty(&self) -> bool {
+        self.within.is_empty() && self.beyond.is_empty()
+    }
+}
+
+impl<C: Additive> BesideLive<'_, C> {
+    fn harm(&self, stretch: &Stretch<C>, asked: Asked<'_>) -> EValue {
+        let covered = covered(asked.answering);
+        let apart = |counts: &C| {
+            let (one, none) = (counts.clone(), C::default());
+            let (within, beyond) = if (self.live_breaks)(counts) { (none, one) } else { (one, none) };
+            ByLive { within, beyond }
+        };
+        stretch.blocks.map(apart).since_each(|place, ByLive { within, beyond }| {
+            if !covered(place) {
+                return EValue::ONE;
+            }
+            let of = |counts: &C, test: &dyn Fn(&C) -> EValue| {
+                if counts.is_empty() { EValue::ONE } else { test(counts) }
+            };
+            let quiet = of(within, self.absolute).min(of(within, self.relative));
+            quiet.times(of(beyond, self.relative))
+        })
+    }
 }
 
 pub(crate) type Evaluator<C> = Arc<dyn Fn(&C) -> EValue + Send + Sync>;
