@@ -173,6 +173,8 @@ pub(crate) struct Allocating {
     stages: Vec<Stage>,
     current: usize,
     changed: Timestamp,
+    /// How often it began anew among fewer.
+    rounds: i32,
 }
 
 /// The counts under one division.
@@ -198,8 +200,16 @@ impl Allocating {
         now: Timestamp,
     ) -> Self {
         let arms = attempts.len() + 1;
-        let mut allocating =
-            Self { allocation, tested, gains, attempts, stages: Vec::new(), current: 0, changed: now };
+        let mut allocating = Self {
+            allocation,
+            tested,
+            gains,
+            attempts,
+            stages: Vec::new(),
+            current: 0,
+            changed: now,
+            rounds: 0,
+        };
         allocating.enter(allocating.shares(&vec![1.0; arms]));
         allocating
     }
@@ -231,7 +241,8 @@ impl Allocating {
     /// The candidates that are shown to be worse than another version. Live is never taken off by this: that is what a
     /// promotion is for.
     pub(crate) fn beaten(&self) -> Vec<u32> {
-        let error = self.allocation.error;
+        // Half of it for the first round, half of the rest for the next: together they are what was said.
+        let error = self.allocation.error * libm::pow(0.5, f64::from(self.rounds + 1));
         if error == 0.0 {
             return Vec::new();
         }
@@ -242,8 +253,11 @@ impl Allocating {
     /// The same among fewer, begun anew: counts of other arms than these are of no use to those that stay. Nothing where
     /// none does.
     pub(crate) fn among(&self, left: Vec<u32>, now: Timestamp) -> Option<Self> {
-        let anew = || Self::new(self.allocation.clone(), self.tested, self.gains, left.clone(), now);
-        (!left.is_empty()).then(anew)
+        let anew = |left| Self {
+            rounds: self.rounds.saturating_add(1),
+            ..Self::new(self.allocation.clone(), self.tested, self.gains, left, now)
+        };
+        (!left.is_empty()).then(|| anew(left))
     }
 
     /// Sets shares anew; whether they are other ones.
@@ -348,13 +362,14 @@ impl Allocating {
     }
 
     /// The evidence that one arm is worse than another, by their counts in each division.
+    ///
+    /// The odds are those of what is known, not those by which traffic was divided: a version that fails more often, whose truth is lost, or
+    /// that somebody else's canary took a part from has fewer of them, and would seem the better for it.
     fn worse(&self, one: usize, other: usize) -> EValue {
         let mut counts = ByOdds::<Scores>::default();
         for stage in &self.stages {
-            let shares = (stage.shares.get(one), stage.shares.get(other));
-            let (Some(of), Some(than)) = shares else { continue };
-            if let (Some(odds), Some(own), Some(others)) =
-                (Odds::new(*of, *than), stage.losses.get(one), stage.losses.get(other))
+            if let (Some(own), Some(others)) = (stage.losses.get(one), stage.losses.get(other))
+                && let Some(odds) = known_odds(own.count_all(), others.count_all())
             {
                 let arms = counts.at(odds);
                 arms.candidate.merge(own);
@@ -363,6 +378,12 @@ impl Allocating {
         }
         MeanDifference::nearest(Claim::Harm, 0.0).e_value(&counts)
     }
+}
+
+/// The odds of so many units to so many others; nothing where there are none of either.
+fn known_odds(one: u64, other: u64) -> Option<Odds> {
+    let share = |of: u64| Share::new(of as f64 / (one + other).max(1) as f64).ok();
+    Odds::new(share(one)?, share(other)?)
 }
 
 #[cfg(test)]
