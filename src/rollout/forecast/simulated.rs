@@ -19,8 +19,11 @@ pub(crate) struct Cell<C> {
     pub(crate) comes_by: ComesBy,
     /// How often a second, where each request is a unit.
     pub(crate) per_second: f64,
-    pub(crate) count: Box<dyn Fn(&mut C, u64)>,
+    pub(crate) count: Box<Count<C>>,
 }
+
+/// Counts so many of it.
+type Count<C> = dyn Fn(&mut C, u64);
 
 fn cell<C>(cells: &mut Cells<C>, comes_by: ComesBy, per_second: f64, count: impl Fn(&mut C, u64) + 'static) {
     if per_second > 0.0 {
