@@ -1,7 +1,5 @@
 //! The routing table that the present state asks for, and what each place in it counts for.
 
-use crate::version::id::VersionId;
-use crate::version::loaded::AnyVersion;
 use std::sync::Arc;
 
 use super::attempt::Attempt;
@@ -18,6 +16,8 @@ use crate::stats::counting::exposure::{Exposure, Watched};
 use crate::stats::counting::keys::Keys;
 use crate::stats::evidence::ledger::{Side, Split};
 use crate::stats::sequential::Odds;
+use crate::version::id::VersionId;
+use crate::version::loaded::AnyVersion;
 
 /// Keeps the hashes of keys whose pairs count apart from those of keys that count in an arm.
 pub(super) const PAIRS: u64 = 0x9e37_79b9_7f4a_7c15;
@@ -211,8 +211,8 @@ impl Control {
         let slower_than: Arc<[(u64, u64)]> = attempt.slower_than().into();
         let keys = attempt.pair_keys.clone();
         let feeds = self.candidates_feeds(attempt, version.id, split);
-        let (arms_of, trips) = (feeds.arms.clone(), true);
-        let own = Feeds { arms: arms_of, attempt: Some(number), trips, ..Feeds::default() };
+        let figures = feeds.arms.clone();
+        let own = Feeds { arms: figures, attempt: Some(number), trips: true, ..Feeds::default() };
         let slow = || slower_than.iter().map(|(_, own)| *own);
         let by = arms.len() as u8;
         let exposure = self.expose(state.weight, feeds, joins);

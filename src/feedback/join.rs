@@ -238,7 +238,7 @@ const UNIT: u8 = u8::MAX;
 /// The most bytes that outcomes that may be corrected take beside their rows: lists of relevant items.
 const CORRECTABLE_BYTES_MAX: usize = 16 << 20;
 
-/// Predictions of which a value was refused, that are remembered while they wait: 1 MB. Of more the silence counts as said.
+/// Predictions of which a value was refused, that are remembered while they wait: some 2 MB. Of more the silence counts as said.
 const OUTSIDE_MAX: usize = 65_536;
 
 /// Exposures that outcomes can still be joined to.
@@ -464,14 +464,14 @@ impl Joins {
         }
     }
 
-    /// Counts a business figure outside of its bounds. It is no value of the comparison, and what is left without it is no
-    /// fair sample of what the version did, so nothing is shown by the figure.
     /// Whether an outcome of this business figure is assumed where none comes.
     fn is_assumed_of(&self, kpi: &str) -> bool {
         let assumed = self.assumption.as_ref().map(|assumption| &assumption.actual);
         matches!(assumed, Some(Actual::Kpi { name, .. }) if **name == *kpi)
     }
 
+    /// Counts a business figure outside of its bounds. It is no value of the comparison, and what is left without it is no
+    /// fair sample of what the version did, so nothing is shown by the figure.
     fn count_outside(&self, state: &State, body: &Body, name: &str) {
         let intake = state.intakes.get(&body.exposure).map(|registered| &registered.intake);
         let place = self.kpis.iter().position(|kpi| kpi.name() == name);

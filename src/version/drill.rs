@@ -342,6 +342,30 @@ mod tests {
         assert!(recent.wanted.any());
     }
 
+    /// Bug: a version that hung while it was asked for what was copied for the next drill kept that, and no drill came any more. Cause: as
+    /// many copies were waited for as before, and no more were made. Fix: as many fewer.
+    #[test]
+    fn what_a_version_that_never_comes_back_was_lent_is_not_waited_for() {
+        let recent: Recent<u32> =
+            Recent::new(|input| Box::new(Keep::new(*input)), Drill::new().inputs(5).unwrap());
+        let at = Timestamp::from_unix_seconds;
+        assert!(recent.due(at(0)).is_none());
+        (0..2).for_each(|input| recent.offer(&input));
+        // What unwinds gives nothing back, as what never returns.
+        let lent = std::panic::AssertUnwindSafe(|| recent.lend(|inputs| panic!("{} are gone", inputs.len())));
+        assert!(std::panic::catch_unwind(lent).is_err());
+        (2..9).for_each(|input| recent.offer(&input));
+        let copies = recent.due(at(1)).unwrap();
+        assert_eq!(copies.inputs.iter().map(|copy| *copy.input()).collect::<Vec<_>>(), [2, 3, 4]);
+        // What comes back is there, and no more is waited for than can come.
+        recent.rest(at(1), Duration::ZERO);
+        assert!(recent.due(at(100)).is_none());
+        recent.offer(&10);
+        recent.lend(|inputs| assert_eq!(inputs.len(), 1));
+        (11..20).for_each(|input| recent.offer(&input));
+        assert_eq!(recent.due(at(101)).unwrap().inputs.len(), 5);
+    }
+
     /// Bug: a panic in the `Clone` of an input reached the caller of the request that was copied.
     #[test]
     fn a_clone_that_panics_costs_a_copy_and_nothing_else() {

@@ -88,6 +88,9 @@ fn what_goes_on_is_shown_as_a_page_and_as_json() {
     let after = events[known - 3]["sequence"].as_u64().unwrap();
     let newer = text(&get(&admin, &format!("/late/events?after={after}&limit=1"), "*/*"));
     assert_eq!(serde_json::from_str::<Value>(newer.trim()).unwrap(), events[known - 2]);
+    // Bug: of more events than are told at once the newest were missing for whoever named none. Fix: they are told the last.
+    let newest = text(&get(&admin, "/late/events?limit=1", "*/*"));
+    assert_eq!(serde_json::from_str::<Value>(newest.trim()).unwrap(), *last);
     let none = last["sequence"].as_u64().unwrap();
     assert_eq!(text(&get(&admin, &format!("/late/events?after={none}"), "*/*")), "");
     assert_eq!(get(&admin, "/late/events?after=x", "*/*").status(), StatusCode::BAD_REQUEST);

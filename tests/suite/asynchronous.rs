@@ -324,3 +324,31 @@ fn a_queue_is_in_the_figures_of_its_handle() {
     drop(late);
     assert!(names(&service).is_empty());
 }
+
+/// An input whose destructor panics.
+struct Bomb(f64);
+
+impl std::borrow::Borrow<f64> for Bomb {
+    fn borrow(&self) -> &f64 {
+        &self.0
+    }
+}
+
+impl Drop for Bomb {
+    fn drop(&mut self) {
+        panic!("an input that is let go of");
+    }
+}
+
+/// Bug: an input whose destructor panics took the answer with it ("the runtime was shut down"), and two of one batch ended the process. Cause:
+/// they were dropped on the blocking pool as they were. Fix: each is dropped by itself, and contained.
+#[test]
+fn inputs_whose_destructors_panic_cost_no_answer() {
+    let (late, _) = gated(Async::new());
+    for runtime in runtimes() {
+        assert!(runtime.block_on(late.predict(Bomb(0.5))).is_ok());
+        assert!(runtime.block_on(late.predict_keyed("u1", Bomb(0.5))).is_ok());
+        let answers = runtime.block_on(late.predict_batch(vec![Bomb(0.1), Bomb(0.2), Bomb(0.3)])).unwrap();
+        assert!(answers.len() == 3 && answers.iter().all(Result::is_ok));
+    }
+}

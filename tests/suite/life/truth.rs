@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use switchback::feedback::FeedbackOutcome;
-use switchback::{Clock, Outcome, Step, Timestamp, guard};
+use switchback::options::{Inputs, Labels, Limits};
+use switchback::{Clock, Outcome, Phase, Step, Timestamp, guard};
 
 use super::each_seed;
-use crate::common::{accuracy, plan};
+use crate::common::{accuracy, builder, plan, says, tick};
 use crate::world::{Ask, Fate, Reply, Verdict, Version, World, anybody, clock, service, version};
 
 const MILLISECOND: Duration = Duration::from_millis(1);
@@ -105,4 +106,39 @@ fn what_was_known_last_is_true_whatever_came_last() {
     world.tick();
     let figures = &world.handle.status().versions[0].total;
     assert_eq!(accuracy(figures), Some(1.0), "{:?}", told[0]);
+}
+
+/// Bug: a guard by segment took an equal candidate back where live lost labels, and the same guard without segments was silent. Cause: the
+/// segments were asked without what is known of labels. Fix: with it.
+#[test]
+fn by_segment_a_guard_is_silent_too_where_labels_come_for_one_arm_alone() {
+    let clock = clock();
+    let service = builder(&clock)
+        .live("v1", says("one", 0.9))
+        .inputs(Inputs::new().segment(|x: &f64| if *x < 2.0 { "here" } else { "there" }))
+        .limits(Limits::new().segments(2))
+        .labels(Labels::at_random())
+        .build()
+        .unwrap();
+    let rollout = service.stage("v2", says("two", 0.9)).unwrap();
+    let rollout = rollout.guard(guard::accuracy().by_segment().at_most_times_live(1.1));
+    rollout.canary(0.5).unwrap();
+    let mut asked = 0_u64;
+    for _ in 0..100 {
+        for _ in 0..200 {
+            asked += 1;
+            let answer = service.predict(&1.0).unwrap();
+            // Both are wrong on 7 of 20; of live's answers 3 of 10 have no label.
+            let lost = answer.version() == "v1"
+                && asked.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32 < 3 * (u64::from(u32::MAX) / 10);
+            if !lost {
+                let wrong = asked.wrapping_mul(0xbf58_476d_1ce4_e5b9) >> 32 < 7 * (u64::from(u32::MAX) / 20);
+                service.feedback(answer.id(), Outcome::class(u16::from(!wrong)));
+            }
+        }
+        tick(&service, &clock);
+    }
+    let status = rollout.status().unwrap();
+    assert_eq!(status.phase, Phase::Canary, "{}", status.evidence[0]);
+    assert!(status.evidence[0].samples > 8_000, "{}", status.evidence[0]);
 }

@@ -479,3 +479,24 @@ fn an_automatic_plan_keeps_guards_and_knows_the_truth() {
     assert!(planned[0].1.is_empty());
     assert_eq!(rollout.phase(), Phase::Canary);
 }
+
+/// Bug: an automatic plan took no notice of the cycle that it was given. Cause: it chose one itself, whatever was said. Fix: only where nothing was.
+#[test]
+fn an_automatic_plan_has_the_cycle_that_was_said() {
+    for (said, expected) in [(Some(50), "50s"), (None, "5m")] {
+        let clock = clock();
+        let service = builder(&clock).live("v1", says("one", 0.1)).build().unwrap();
+        for _ in 0..20 {
+            ask(&service, 50);
+            tick(&service, &clock);
+        }
+        let plan = Plan::auto(seconds(600));
+        let plan = said.map_or(plan.clone(), |said| plan.cycle(seconds(said)));
+        service.stage("v2", says("two", 0.1)).unwrap().run(plan).unwrap();
+        let planned = events(&service, |kind| match kind {
+            EventKind::Planned { plan, .. } => Some(serde_json::to_value(plan).unwrap()["cycle"].clone()),
+            _ => None,
+        });
+        assert_eq!(planned, [expected]);
+    }
+}
