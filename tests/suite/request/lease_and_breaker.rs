@@ -1,5 +1,8 @@
 //! What protects requests when nobody judges a candidate, and before anybody has.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use switchback::events::{Cause, EventKind};
 use switchback::model::ModelError;
 use switchback::options::{Limits, Shadowing, Threads};
@@ -352,9 +355,12 @@ fn what_a_pinned_stream_has_seen_before_the_circuit_closed_condemns_nobody() {
 #[test]
 fn requests_that_both_refuse_hide_no_candidate_that_fails() {
     let clock = clock();
+    let is_broken = Arc::new(AtomicBool::new(false));
     let refuses = |x: &f64| if *x > 100.0 { Err(ModelError::input("too large")) } else { Ok(0.1) };
-    let candidate = |x: &f64| {
-        if *x > 100.0 { Err(ModelError::input("too large")) } else { Err(ModelError::engine("broken")) }
+    let breaks = Arc::clone(&is_broken);
+    let candidate = move |x: &f64| match refuses(x) {
+        Ok(_) if breaks.load(Ordering::SeqCst) => Err(ModelError::engine("broken")),
+        answer => answer,
     };
     let service = builder(&clock).live("v1", closure("one@1", refuses)).build().unwrap();
     let rollout = service.stage("v2", closure("two@1", candidate)).unwrap();
@@ -362,8 +368,10 @@ fn requests_that_both_refuse_hide_no_candidate_that_fails() {
         (0..200).for_each(|n| drop(service.predict(&if n % 5 < 2 { 1_000.0 } else { 1.0 })));
         tick(&service, &clock);
     };
-    (0..5).for_each(|_| ask());
     rollout.canary(0.5).unwrap();
-    (0..3).for_each(|_| ask());
+    (0..5).for_each(|_| ask());
+    assert_eq!(rollout.phase(), Phase::Canary);
+    is_broken.store(true, Ordering::SeqCst);
+    ask();
     assert_eq!(rollout.phase(), Phase::Aborted, "{:?}", names(&service.events()));
 }

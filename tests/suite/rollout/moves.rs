@@ -1,7 +1,7 @@
 //! Attempts to replace live: by hand, by a plan, several at once, and back.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use proptest::prelude::*;
@@ -758,9 +758,11 @@ proptest! {
     }
 }
 
-/// Adds another guard while it judges, once.
+/// Adds another guard when it is asked for the `at`th time.
 struct AddsAGuard {
-    service: Mutex<Option<Service>>,
+    service: Service,
+    at: usize,
+    asked: Arc<AtomicUsize>,
 }
 
 impl Guard for AddsAGuard {
@@ -768,26 +770,41 @@ impl Guard for AddsAGuard {
         "adds a guard".into()
     }
     fn judge(&self, _: &Comparison<'_>) -> Evidence {
-        let service = self.service.lock().unwrap().take();
-        if let Some(service) = service {
-            let _ = service.rollout("v2").unwrap().guard(guard::accuracy().at_most_below_live(0.01));
+        if self.asked.fetch_add(1, Ordering::SeqCst) + 1 == self.at {
+            let rollout = self.service.rollout("v2").unwrap();
+            let _ = rollout.guard(guard::accuracy().at_most_below_live(0.01));
         }
         Evidence::new("adds a guard", Verdict::Pass)
     }
+}
+
+/// How often the guard was asked until the candidate was promoted, which adds another one at the `at`th time; nothing where it was not.
+fn promoted_after(at: usize) -> Option<usize> {
+    let (clock, asked) = (clock(), Arc::new(AtomicUsize::new(0)));
+    let service = builder(&clock).seed(1).live("v1", says("one", 0.1)).build().unwrap();
+    let guard = AddsAGuard { service: service.clone(), at, asked: Arc::clone(&asked) };
+    let rollout = service.stage("v2", says("two", 0.9)).unwrap().guard(guard);
+    rollout.run(canaries([0.5])).unwrap();
+    for _ in 0..10 {
+        ask(&service, 100);
+        tick(&service, &clock);
+        if rollout.phase() == Phase::Promoted {
+            return Some(asked.load(Ordering::SeqCst));
+        }
+    }
+    None
 }
 
 /// Bug: a candidate was promoted on evidence that had just begun anew, and a guard that was added meanwhile was never asked. Cause: what guards
 /// said was held against the phase alone. Fix: against the figures that they were shown, too.
 #[test]
 fn what_guards_said_before_another_was_added_moves_nothing() {
-    let clock = clock();
-    let service = builder(&clock).live("v1", says("one", 0.1)).build().unwrap();
-    let guard = AddsAGuard { service: Mutex::new(Some(service.clone())) };
-    let rollout = service.stage("v2", says("two", 0.9)).unwrap().guard(guard);
-    rollout.run(canaries([0.5])).unwrap();
-    for _ in 0..10 {
-        ask(&service, 100);
-        tick(&service, &clock);
+    let last = promoted_after(usize::MAX).unwrap();
+    for at in 1..=last {
+        assert_eq!(
+            promoted_after(at),
+            None,
+            "accuracy, which has no truth, was added at the {at}th of {last}"
+        );
     }
-    assert_eq!(rollout.phase(), Phase::Canary, "accuracy has no truth yet");
 }

@@ -171,6 +171,7 @@ fn what_was_answered_just_before_a_promotion_is_known_too() {
         .build()
         .unwrap();
     let rollout = service.stage("v2", says("two", 0.9)).unwrap().guard(guard::error_rate().at_most(0.5));
+    let rollout = rollout.bake(Bake::new(seconds(3_600)));
     rollout.canary(0.5).unwrap();
     let of_v2 = ask(&service, 200).iter().filter(|answer| answer.version() == "v2").count();
     rollout.promote().unwrap();
