@@ -9,7 +9,7 @@ use switchback::options::{Limits, Shadowing, Threads};
 use switchback::plan::Bake;
 use switchback::testing::Scripted;
 use switchback::versions::ErrorKind;
-use switchback::{Outcome, Phase, Route, closure, guard};
+use switchback::{Clock, Outcome, Phase, Rollout, Route, closure, guard};
 
 use crate::common::*;
 
@@ -112,19 +112,24 @@ fn a_change_for_another_candidate_does_not_bring_one_back_that_has_tripped() {
     assert!(failing.phase().is_over() && !other.phase().is_over());
 }
 
-/// Bug: a candidate that failed together with live was condemned: what breaks both for a minute had it quarantined. Cause: the
-/// breaker knew nothing of live. Fix: what tripped in the tick in which live turned bad waits with its circuit open, and is
-/// tried again; a second time, beside a live that is well, it is taken off.
-#[test]
-fn a_candidate_that_trips_as_live_turns_bad_waits_and_is_tried_again() {
+/// A canary of 50 % beside a live that fails on what is large.
+fn beside_a_live_that_breaks() -> (Service, Rollout<f64, f64>, Script, Clock) {
     let clock = clock();
-    // Live fails on what is large, and the candidate on everything, while something behind both is broken.
     let live = Scripted::new("one", |x: &f64| if *x > 100.0 { f64::NAN } else { 0.1 });
     let candidate = says("two", 0.9);
     let script = candidate.control();
     let service = builder(&clock).live("v1", live).build().unwrap();
     let rollout = service.stage("v2", candidate).unwrap();
     rollout.canary(0.5).unwrap();
+    (service, rollout, script, clock)
+}
+
+/// Bug: a candidate that failed together with live was condemned: what breaks both for a minute had it quarantined. Cause: the
+/// breaker knew nothing of live. Fix: what tripped in the tick in which live turned bad waits with its circuit open, and is
+/// tried again; a second time, beside a live that is well, it is taken off.
+#[test]
+fn a_candidate_that_trips_as_live_turns_bad_waits_and_is_tried_again() {
+    let (service, rollout, script, clock) = beside_a_live_that_breaks();
     ask(&service, 100);
     tick(&service, &clock);
 
@@ -160,13 +165,7 @@ fn a_candidate_that_trips_as_live_turns_bad_waits_and_is_tried_again() {
 /// What live fails on all the time the breaker knows: it takes more failures in a row, and those condemn.
 #[test]
 fn beside_a_live_that_always_fails_now_and_then_a_candidate_that_fails_outright_is_taken_off() {
-    let clock = clock();
-    let live = Scripted::new("one", |x: &f64| if *x > 100.0 { f64::NAN } else { 0.1 });
-    let candidate = says("two", 0.9);
-    let script = candidate.control();
-    let service = builder(&clock).live("v1", live).build().unwrap();
-    let rollout = service.stage("v2", candidate).unwrap();
-    rollout.canary(0.5).unwrap();
+    let (service, rollout, script, clock) = beside_a_live_that_breaks();
     let some = |large: usize| {
         (0..100).for_each(|n| drop(service.predict(&if n < large { 1_000.0 } else { 1.0 })));
         tick(&service, &clock);
@@ -324,13 +323,7 @@ fn one_user_is_one_failure_in_a_shadow_too() {
 /// which it failed before, and whether that had tripped was asked again. Fix: what was seen before the circuit closed is over.
 #[test]
 fn what_a_pinned_stream_has_seen_before_the_circuit_closed_condemns_nobody() {
-    let clock = clock();
-    let live = Scripted::new("one", |x: &f64| if *x > 100.0 { f64::NAN } else { 0.1 });
-    let candidate = says("two", 0.9);
-    let script = candidate.control();
-    let service = builder(&clock).live("v1", live).build().unwrap();
-    let rollout = service.stage("v2", candidate).unwrap();
-    rollout.canary(0.5).unwrap();
+    let (service, rollout, script, clock) = beside_a_live_that_breaks();
     ask(&service, 100);
     tick(&service, &clock);
     let stream =
