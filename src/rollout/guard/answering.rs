@@ -2,7 +2,8 @@
 //!
 //! Quality is of answers. A version that fails on what is hard looks the better for it, so where no other guard judges
 //! failures, a guard of quality does: the candidate may fail more often than live by no more than the margin. And where
-//! truths come for another share of one arm's answers than of the other's, labels say nothing in either direction.
+//! truths come for another share of one arm's answers than of the other's, labels say nothing in either direction. That one arm
+//! answers more than the other is none of that: see [`Answered`](crate::stats::sequential::answered::Answered).
 
 use serde::{Deserialize, Serialize};
 

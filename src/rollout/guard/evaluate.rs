@@ -12,6 +12,7 @@ use super::two_limits::TwoLimits;
 use crate::base::ordered::OrderedMap;
 use crate::base::share::Share;
 use crate::rollout::phase::Phase;
+use crate::stats::sequential::answered::Chances;
 use crate::stats::sequential::test::{Claim, SequentialTest};
 use crate::stats::sequential::{
     Additive, Asymptotic, ByOdds, EValue, Events, HiddenEvents, Mean, MeanDifference, PairedDifference,
@@ -413,10 +414,13 @@ impl Tests {
 fn combined<P: Additive, S: Additive>(
     uses: Uses,
     pairs: impl Fn(&P) -> EValue + Send + Sync + 'static,
-    arms: impl Fn(&ByOdds<S>) -> EValue + Send + Sync + 'static,
+    arms: impl Fn(&ByOdds<S>, Chances<'_>) -> EValue + Send + Sync + 'static,
 ) -> Evaluator<Series<P, S>> {
     // Requests and keys are different units: their evidence follows each other.
-    let split = move |series: &Series<P, S>| arms(&series.requests).times(arms(&series.keys));
+    let split = move |series: &Series<P, S>| {
+        let [requests, keys] = series.in_arms().map(|(counts, chances)| arms(counts, chances));
+        requests.times(keys)
+    };
     match uses {
         Uses::Pairs => Arc::new(move |series: &Series<P, S>| pairs(&series.pairs)),
         Uses::Both => {
@@ -435,7 +439,11 @@ fn events_test(design: &Design, (claim, margin): (Claim, Margin)) -> Evaluator<S
         Margin::Above(margin) => {
             let pairs = PairedDifference::nearest(claim, margin);
             let arms = RateDifference::nearest(claim, margin, design.centre).ready();
-            combined(design.uses, move |counts| pairs.e_value(counts), move |counts| arms.e_value(counts))
+            combined(
+                design.uses,
+                move |counts| pairs.e_value(counts),
+                move |counts, chances| arms.e_value(counts, chances),
+            )
         }
         Margin::Times(times) => {
             let (pairs, arms) =
@@ -443,7 +451,7 @@ fn events_test(design: &Design, (claim, margin): (Claim, Margin)) -> Evaluator<S
             let all = combined(
                 design.uses,
                 move |counts| pairs.e_value(counts),
-                move |counts| arms.e_value(counts),
+                move |counts, chances| arms.e_value(counts, chances),
             );
             if claim == Claim::NonInferiority && times > 1.0 {
                 Arc::new(move |series: &EventSeries| all(series.calm.as_deref().unwrap_or(series)))
@@ -458,7 +466,11 @@ fn events_test(design: &Design, (claim, margin): (Claim, Margin)) -> Evaluator<S
                 Claim::NonInferiority => Claim::Harm,
             };
             let arms = RateRatio::nearest(turned, times).ready();
-            combined(Uses::Arms, |_: &PairedEvents| EValue::ONE, move |counts| arms.e_value(counts))
+            combined(
+                Uses::Arms,
+                |_: &PairedEvents| EValue::ONE,
+                move |counts, chances| arms.e_value(counts, chances),
+            )
         }
     };
     let (Some(floor), Margin::Times(times), Margin::Times(own)) = (design.floor, margin, design.margin)
@@ -484,8 +496,8 @@ fn scores_test(design: &Design, (claim, margin): (Claim, Margin)) -> Evaluator<S
             let pairs = PairedScores::nearest(claim, margin);
             let arms = MeanDifference::nearest(claim, margin).centred_near(design.centre).ready();
             let turn = design.turns_scores();
-            let losses = move |counts: &ByOdds<Scores>| {
-                if turn { arms.e_value(&counts.map(turned)) } else { arms.e_value(counts) }
+            let losses = move |counts: &ByOdds<Scores>, chances: Chances<'_>| {
+                if turn { arms.e_value(&counts.map(turned), chances) } else { arms.e_value(counts, chances) }
             };
             combined(design.uses, move |counts| pairs.e_value(counts), losses)
         }
@@ -517,7 +529,7 @@ fn values_test(design: &Design, (claim, margin): (Claim, Margin)) -> Evaluator<S
         (true, Claim::NonInferiority) => (Claim::Harm, -margin),
     };
     let test = Asymptotic::at(claim, margin);
-    combined(design.uses, move |counts| test.e_value_of_pairs(counts), move |counts| test.e_value(counts))
+    combined(design.uses, move |counts| test.e_value_of_pairs(counts), move |counts, _| test.e_value(counts))
 }
 
 fn ratios_test(design: &Design, (claim, margin): (Claim, Margin)) -> Evaluator<Series<PairedParts, Parts>> {
@@ -534,6 +546,8 @@ fn ratios_test(design: &Design, (claim, margin): (Claim, Margin)) -> Evaluator<S
     let pairs = PairedRatioTest::nearest(claim, margin, largest);
     let arms = SplitRatioTest::nearest(claim, margin, largest);
     // Each share is a step of its own, and live's ratio may be another in each.
-    let split = move |counts: &ByOdds<Parts>| counts.iter().map(|(_, arms_of)| arms.e_value(arms_of)).sum();
+    let split = move |counts: &ByOdds<Parts>, _: Chances<'_>| {
+        counts.iter().map(|(_, arms_of)| arms.e_value(arms_of)).sum()
+    };
     combined(design.uses, move |counts| pairs.e_value(counts), split)
 }

@@ -11,6 +11,7 @@ use crate::stats::evidence::calm::Failed;
 use crate::stats::evidence::ledger::{Counts, Ledger};
 use crate::stats::evidence::loss::Decision;
 use crate::stats::evidence::segment::SegmentEvents;
+use crate::stats::sequential::answered::{Answered, Chances};
 use crate::stats::sequential::{
     Additive, Blocks, ByOdds, Events, HiddenEvents, PairedEvents, PairedParts, Part, Parts, Scores, Values,
 };
@@ -32,6 +33,9 @@ pub(crate) struct Series<P, S> {
     /// Units that are keys, likewise.
     #[serde(default)]
     pub(crate) keys: ByOdds<S>,
+    /// Of a figure of labels: which units were answered, as far as that decides whose a known truth is likely to be.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) answered: Option<Box<Answered>>,
     /// Of failures: the same without outages, by which a ratio is shown to be kept to.
     #[serde(default = "Option::default", skip_serializing_if = "Option::is_none")]
     pub(crate) calm: Option<Box<Self>>,
@@ -43,6 +47,9 @@ impl<P: Additive, S: Additive> Additive for Series<P, S> {
         self.alone.merge(&other.alone);
         self.requests.merge(&other.requests);
         self.keys.merge(&other.keys);
+        if let Some(other) = &other.answered {
+            self.answered.get_or_insert_default().merge(other);
+        }
         if let Some(other) = &other.calm {
             self.calm.get_or_insert_default().merge(other);
         }
@@ -53,6 +60,15 @@ impl<P: Additive, S: Additive> Additive for Series<P, S> {
 }
 
 impl<P: Additive, S: Additive> Series<P, S> {
+    /// Units that are requests and units that are keys, with the chance that each was the candidate's.
+    pub(crate) fn in_arms(&self) -> [(&ByOdds<S>, Chances<'_>); 2] {
+        let [requests, keys] = match &self.answered {
+            Some(answered) => [&answered.requests, &answered.keys].map(Chances::of_answers),
+            None => [Chances::default(); 2],
+        };
+        [(&self.requests, requests), (&self.keys, keys)]
+    }
+
     /// Everything the candidate did, in whatever phase.
     pub(crate) fn candidate(&self) -> S {
         let mut all = self.alone.clone();
@@ -165,9 +181,15 @@ impl History {
 /// Reads the series of one segment off the evidence.
 fn segment(tested: Tested, counts: &Counts, label: &str) -> Series<PairedEvents, Events> {
     let Some(of) = counts.segments.get(label) else { return Series::default() };
-    let SegmentEvents { pairs, alone, requests, keys } =
-        if tested == Tested::Failures { of.failed.clone() } else { of.wrong.clone() };
-    Series { pairs, alone, requests, keys, calm: None }
+    if tested == Tested::Failures {
+        let SegmentEvents { pairs, alone, requests, keys } = of.failed.clone();
+        return Series { pairs, alone, requests, keys, ..Series::default() };
+    }
+    let answered = |failed: &Events| Events { events: failed.units.saturating_sub(failed.events), ..*failed };
+    let answered =
+        Answered { requests: of.failed.requests.map(answered), keys: of.failed.keys.map(answered) };
+    let SegmentEvents { pairs, alone, requests, keys } = of.wrong.clone();
+    Series { pairs, alone, requests, keys, answered: Some(Box::new(answered)), calm: None }
 }
 
 impl<C: Additive> Stretch<C> {
@@ -178,6 +200,13 @@ impl<C: Additive> Stretch<C> {
 
 fn by_odds<D: Additive>(counts: &Counts, read: impl Fn(&ArmCounts) -> D) -> (ByOdds<D>, ByOdds<D>) {
     (counts.requests.map(&read), counts.keys.map(&read))
+}
+
+/// The units of both arms that were answered, of which truths can be known.
+fn answered(counts: &Counts) -> Option<Box<Answered>> {
+    let read = |arm: &ArmCounts| Events { events: arm.units.answered(), units: arm.units.units };
+    let (requests, keys) = by_odds(counts, read);
+    Some(Box::new(Answered { requests, keys })).filter(|answered| !answered.is_empty())
 }
 
 impl History {
@@ -229,7 +258,10 @@ fn events(tested: Tested, counts: &Counts) -> Series<PairedEvents, Events> {
     };
     let (requests, keys) = by_odds(counts, of_arm);
     let calm = (tested == Tested::Failures).then(|| Box::new(calm(&counts.calm)));
-    Series { pairs, alone, requests, keys, calm }
+    let of_labels =
+        matches!(tested, Tested::Wrong | Tested::Missed | Tested::FalseAlarms | Tested::KpiSuccesses(_));
+    let answered = of_labels.then(|| answered(counts)).flatten();
+    Series { pairs, alone, requests, keys, answered, calm }
 }
 
 fn calm(failed: &Failed) -> Series<PairedEvents, Events> {
@@ -300,7 +332,8 @@ fn scores(tested: Tested, counts: &Counts) -> Series<Scores, Scores> {
         _ => of_arm(&counts.alone),
     };
     let (requests, keys) = by_odds(counts, of_arm);
-    Series { pairs, alone, requests, keys, calm: None }
+    let answered = (tested != Tested::Comparisons).then(|| answered(counts)).flatten();
+    Series { pairs, alone, requests, keys, answered, calm: None }
 }
 
 fn values(tested: Tested, counts: &Counts) -> Series<Values, Values> {
@@ -311,7 +344,7 @@ fn values(tested: Tested, counts: &Counts) -> Series<Values, Values> {
     };
     let pairs = if tested == Tested::Errors { counts.pair_labels.errors } else { Values::default() };
     let (requests, keys) = by_odds(counts, of_arm);
-    Series { pairs, alone: of_arm(&counts.alone), requests, keys, calm: None }
+    Series { pairs, alone: of_arm(&counts.alone), requests, keys, ..Series::default() }
 }
 
 fn ratios(counts: &Counts) -> Series<PairedParts, Parts> {
@@ -331,5 +364,5 @@ fn ratios(counts: &Counts) -> Series<PairedParts, Parts> {
         pairs.count(part(live, yes), part(candidate, yes), count);
     }
     let (requests, keys) = by_odds(counts, of_arm);
-    Series { pairs, alone: of_arm(&counts.alone), requests, keys, calm: None }
+    Series { pairs, alone: of_arm(&counts.alone), requests, keys, ..Series::default() }
 }

@@ -41,7 +41,7 @@ impl TwoLimits {
 
     fn relative_wealth(&self, block: &Series<PairedEvents, Events>) -> Vec<i128> {
         let pairs = self.pairs.as_ref().map(|pairs| pairs.wealth(&block.pairs).0).unwrap_or_default();
-        let arms = self.arms.as_ref().map(|arms| arms.wealth(&[&block.requests, &block.keys]).0);
+        let arms = self.arms.as_ref().map(|arms| arms.wealth(&block.in_arms()).0);
         pairs.into_iter().chain(arms.unwrap_or_default()).collect()
     }
 

@@ -254,6 +254,11 @@ impl<C: Additive> ByOdds<C> {
         self.0.entry(odds).or_insert_with(|| Arms { candidate: C::default(), live: C::default() })
     }
 
+    /// The counts at these odds, where there are any.
+    pub(crate) fn get(&self, odds: Odds) -> Option<&Arms<C>> {
+        self.0.get(&odds)
+    }
+
     /// All counts, by odds.
     pub fn iter(&self) -> impl Iterator<Item = (Odds, &Arms<C>)> + '_ {
         self.0.iter().map(|(odds, arms)| (*odds, arms))

@@ -5,6 +5,7 @@ use std::sync::{Arc, LazyLock};
 use parking_lot::Mutex;
 
 use super::allowed;
+use super::answered::Chances;
 use super::bets::{Wealth, Weights, log_spaced};
 use super::counts::{ByOdds, Events, Odds, Scores};
 use super::e_value::{EValue, ln_1p_down};
@@ -106,20 +107,29 @@ impl Bets {
         Self { claim, margin, range, factors: Mutex::default() }
     }
 
-    /// Adds what was seen at these odds: each residual with its value and how often it occurred.
-    fn earn(&self, wealth: &mut Wealth, odds: Odds, seen: impl Iterator<Item = (Seen, f64, u64)>) {
+    /// Adds what was seen at these odds: each residual with its value and how often it occurred. `pi` is the chance with which a unit
+    /// was the candidate's.
+    fn earn(
+        &self,
+        wealth: &mut Wealth,
+        (odds, pi): (Odds, f64),
+        seen: impl Iterator<Item = (Seen, f64, u64)>,
+    ) {
         let mut bets = None;
         let known = &mut *self.factors.lock();
+        // A chance that is counted is another at every look.
+        let kept = pi == odds.share();
         for (seen, residual, times) in seen.filter(|(.., times)| *times > 0) {
-            let make = || {
-                let bets =
-                    bets.get_or_insert_with(|| Weighted::new(self.claim, self.margin, odds, self.range));
+            let mut make = || {
+                let bets = bets.get_or_insert_with(|| Weighted::new(self.claim, self.margin, pi, self.range));
                 bets.factors(match seen.0 {
                     Whose::Candidate => bets.candidate(residual),
                     Whose::Live => bets.live(residual),
                 })
             };
-            let factors = if known.len() < FACTORS_MAX {
+            let factors = if !kept {
+                make()
+            } else if known.len() < FACTORS_MAX {
                 Arc::clone(known.entry((odds, seen)).or_insert_with(make))
             } else {
                 known.get(&(odds, seen)).map_or_else(make, Arc::clone)
@@ -141,8 +151,8 @@ struct Weighted {
 }
 
 impl Weighted {
-    fn new(claim: Claim, margin: f64, odds: Odds, (lowest, highest): (f64, f64)) -> Self {
-        let mut bets = Self { stakes: PARTS.clone(), claim, margin, pi: odds.share() };
+    fn new(claim: Claim, margin: f64, pi: f64, (lowest, highest): (f64, f64)) -> Self {
+        let mut bets = Self { stakes: PARTS.clone(), claim, margin, pi };
         let ends = [bets.candidate(lowest), bets.candidate(highest), bets.live(lowest), bets.live(highest)];
         let worst = ends.into_iter().fold(-1e-9, f64::min);
         bets.stakes.iter_mut().for_each(|stake| *stake /= -worst);
@@ -208,7 +218,7 @@ pub(crate) struct ReadyRateDifference {
 
 impl ReadyRateDifference {
     /// The e-value of these counts.
-    pub(crate) fn e_value(&self, counts: &ByOdds<Events>) -> EValue {
+    pub(crate) fn e_value(&self, counts: &ByOdds<Events>, chances: Chances<'_>) -> EValue {
         let mut wealth = WEIGHTS.start();
         for (odds, arms) in counts.iter() {
             let of = |whose: Whose, arm: &Events| {
@@ -217,7 +227,7 @@ impl ReadyRateDifference {
                 [((whose, 1), event, arm.events), ((whose, 0), none, without)]
             };
             let seen = [of(Whose::Candidate, &arms.candidate), of(Whose::Live, &arms.live)];
-            self.bets.earn(&mut wealth, odds, seen.into_iter().flatten());
+            self.bets.earn(&mut wealth, (odds, chances.at(odds)), seen.into_iter().flatten());
         }
         WEIGHTS.mix(&wealth)
     }
@@ -231,12 +241,13 @@ pub(crate) struct ReadyMeanDifference {
 
 impl ReadyMeanDifference {
     /// The e-value of these counts.
-    pub(crate) fn e_value(&self, counts: &ByOdds<Scores>) -> EValue {
+    pub(crate) fn e_value(&self, counts: &ByOdds<Scores>, chances: Chances<'_>) -> EValue {
         let mut wealth = WEIGHTS.start();
         for (odds, arms) in counts.iter() {
             let of = |whose| move |(place, times)| ((whose, place), Scores::at(place) - self.centre, times);
             let candidate = arms.candidate.places().map(of(Whose::Candidate));
-            self.bets.earn(&mut wealth, odds, candidate.chain(arms.live.places().map(of(Whose::Live))));
+            let live = arms.live.places().map(of(Whose::Live));
+            self.bets.earn(&mut wealth, (odds, chances.at(odds)), candidate.chain(live));
         }
         WEIGHTS.mix(&wealth)
     }
@@ -246,7 +257,7 @@ impl SequentialTest for RateDifference {
     type Counts = ByOdds<Events>;
 
     fn e_value(&self, counts: &ByOdds<Events>) -> EValue {
-        self.ready().e_value(counts)
+        self.ready().e_value(counts, Chances::default())
     }
 }
 
@@ -254,7 +265,7 @@ impl SequentialTest for MeanDifference {
     type Counts = ByOdds<Scores>;
 
     fn e_value(&self, counts: &ByOdds<Scores>) -> EValue {
-        self.ready().e_value(counts)
+        self.ready().e_value(counts, Chances::default())
     }
 }
 
@@ -283,9 +294,13 @@ mod tests {
                 let losses: Vec<(i16, u64)> =
                     (0..=Scores::STEPS).map(|place| (place, 1 + u64::from(share))).collect();
                 let counts = counted(f64::from(share) / 10.0, &losses, &losses[9..]);
-                assert_eq!(ready.e_value(&counts), means.e_value(&counts), "{share}");
+                assert_eq!(ready.e_value(&counts, Chances::default()), means.e_value(&counts), "{share}");
                 let events = counts.map(|losses| Events { events: 9, units: losses.count_all() });
-                assert_eq!(ready_of_rates.e_value(&events), rates.e_value(&events), "{share}");
+                assert_eq!(
+                    ready_of_rates.e_value(&events, Chances::default()),
+                    rates.e_value(&events),
+                    "{share}"
+                );
             }
         }
         assert_eq!(ready.bets.factors.lock().len(), FACTORS_MAX);

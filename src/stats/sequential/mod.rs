@@ -41,6 +41,7 @@
 //! split, a user where users were. Choose the margin after looking.
 
 pub(crate) mod allowed;
+pub(crate) mod answered;
 pub(crate) mod asymptotic;
 pub(crate) mod bets;
 pub(crate) mod counts;

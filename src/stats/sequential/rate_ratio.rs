@@ -6,6 +6,7 @@ use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
 use super::allowed::{self, TIMES};
+use super::answered::Chances;
 use super::bets::{Wealth, Weights, log_spaced};
 use super::counts::{ByOdds, Events, Odds};
 use super::e_value::{EValue, exp, ln, ln_down};
@@ -123,28 +124,28 @@ impl ReadyRateRatio {
     }
 
     /// Returns what each strategy makes of these counts alone, one after the other.
-    pub(crate) fn wealth(&self, counts: &[&ByOdds<Events>]) -> Wealth {
+    pub(crate) fn wealth(&self, counts: &[(&ByOdds<Events>, Chances<'_>)]) -> Wealth {
         let mut wealth = self.weights.start();
-        counts.iter().for_each(|counts| self.earn(&mut wealth, counts));
+        counts.iter().for_each(|(counts, chances)| self.earn(&mut wealth, counts, *chances));
         wealth
     }
 
     /// The e-value of these counts.
-    pub(crate) fn e_value(&self, counts: &ByOdds<Events>) -> EValue {
+    pub(crate) fn e_value(&self, counts: &ByOdds<Events>, chances: Chances<'_>) -> EValue {
         // Without an event the weighted mean is of ones, and rounding would make it less.
         if counts.iter().all(|(_, arms)| arms.candidate.events == 0 && arms.live.events == 0) {
             return EValue::ONE;
         }
-        self.weights.mix(&self.wealth(&[counts]))
+        self.weights.mix(&self.wealth(&[(counts, chances)]))
     }
 
-    fn earn(&self, wealth: &mut Wealth, counts: &ByOdds<Events>) {
+    fn earn(&self, wealth: &mut Wealth, counts: &ByOdds<Events>, chances: Chances<'_>) {
         for (odds, arms) in counts.iter() {
             // What did not happen earns nothing.
             if arms.candidate.events == 0 && arms.live.events == 0 {
                 continue;
             }
-            let factors = self.factors_at(odds);
+            let factors = self.factors_at(odds, chances.at(odds));
             for (events, factors) in
                 [(arms.candidate.events, &factors.candidate), (arms.live.events, &factors.live)]
             {
@@ -157,20 +158,23 @@ impl ReadyRateRatio {
         }
     }
 
-    fn factors_at(&self, odds: Odds) -> Arc<Factors> {
+    fn factors_at(&self, odds: Odds, pi: f64) -> Arc<Factors> {
+        // A chance that is counted is another at every look.
+        if pi != odds.share() {
+            return Arc::new(self.factors_of(pi));
+        }
         let known = &mut *self.factors.lock();
         if let Some(factors) = known.get(&odds) {
             return Arc::clone(factors);
         }
-        let factors = Arc::new(self.factors_of(odds));
+        let factors = Arc::new(self.factors_of(pi));
         if known.len() < ODDS_MAX {
             known.insert(odds, Arc::clone(&factors));
         }
         factors
     }
 
-    fn factors_of(&self, odds: Odds) -> Factors {
-        let pi = odds.share();
+    fn factors_of(&self, pi: f64) -> Factors {
         // Of a unit with the event: the chance that it is the candidate's, and that it is live's.
         let chances = |risk: f64| {
             let candidate = pi * risk;
@@ -188,7 +192,7 @@ impl SequentialTest for RateRatio {
     type Counts = ByOdds<Events>;
 
     fn e_value(&self, counts: &ByOdds<Events>) -> EValue {
-        self.ready().e_value(counts)
+        self.ready().e_value(counts, Chances::default())
     }
 }
 
@@ -212,7 +216,7 @@ mod tests {
             weights: Weights::even(risks.len()),
             ..RateRatio::nearest(Claim::Harm, 1.0).ready()
         };
-        test.e_value(counts).ln()
+        test.e_value(counts, Chances::default()).ln()
     }
 
     #[test]
@@ -255,7 +259,7 @@ mod tests {
         for _ in 0..2 {
             for share in 1..=2 * ODDS_MAX {
                 let counts = at(share as f64 / 1_000.0, 7, 20);
-                assert_eq!(ready.e_value(&counts), test.e_value(&counts), "{share}");
+                assert_eq!(ready.e_value(&counts, Chances::default()), test.e_value(&counts), "{share}");
             }
         }
         assert_eq!(ready.factors.lock().len(), ODDS_MAX);

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use switchback::feedback::FeedbackOutcome;
+use switchback::guard::{Rule, RuleError};
 use switchback::options::{Inputs, Labels, Limits};
 use switchback::{Clock, Outcome, Phase, Step, Timestamp, guard};
 
@@ -45,6 +46,38 @@ fn labels_that_live_loses_are_no_evidence_against_the_candidate() {
     fates.are_rarely_taken_back();
     let told = |fate: &Fate| fate.verdict == Verdict::TakenBack || fate.tells_why();
     assert!(fates.0.iter().all(told), "{fates}");
+}
+
+/// Live fails on a quarter of its requests and the candidate on none. What both answer is right on 4 of 10, and all truths come.
+fn answers_more(seed: u64, rule: Result<Rule, RuleError>) -> Fate {
+    let clock = clock();
+    let live = version("one", &clock, |ask: &Ask| {
+        let yes = Reply::yes(if ask.chance(1) < 0.4 { 0.9 } else { 0.1 });
+        (if ask.chance(4) < 0.25 { Reply::Fails } else { yes }, MILLISECOND)
+    });
+    let segments = Inputs::new().segment(|ask: &Ask| if ask.chance(5) < 0.1 { "rare" } else { "usual" });
+    let handle = service(&clock, seed).inputs(segments).live("v1", live).build().unwrap();
+    let mut world = World::new(handle, &clock, seed);
+    let rollout = world.handle.stage("v2", right("two", &clock, 2, 0.4)).unwrap().guard(rule);
+    rollout.canary(0.5).unwrap();
+    world.live_through(60, 100, anybody, |_, _| Some(Outcome::class(1)));
+    world.fate(&rollout)
+}
+
+/// Bug: an equal candidate that answered what live failed on was taken back as the one that is wrong more often. Cause: more truths
+/// were known of its answers than of live's, and whose a wrong answer was likely to be was told by how traffic was split. Fix: by
+/// how many each has answered.
+#[test]
+fn a_candidate_that_answers_what_live_fails_on_is_not_worse_for_it() {
+    let rules: [fn() -> Result<Rule, RuleError>; 4] = [
+        || guard::accuracy().at_most_below_live(0.02),
+        || guard::accuracy().at_most_times_live(1.05),
+        || guard::accuracy().by_segment().at_most_times_live(1.05),
+        || guard::brier_score().at_most_above_live(0.01),
+    ];
+    for rule in rules {
+        each_seed(6, |seed| answers_more(seed, rule())).are_rarely_taken_back();
+    }
 }
 
 /// The labels of one version are lost for a while in the first step, and all come in the second.
