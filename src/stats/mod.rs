@@ -33,9 +33,10 @@
 // **Quality is of answers**, of both versions in a pair and of its own in an arm. Nobody has an id of what live failed on, so
 // its truth never comes; to count what the candidate failed on as wrong would charge it with what befalls both.
 //
-// **A ratio of failures is shown by calm stretches.** In an outage behind both versions one fails as often as the other, and one that
+// **Outages are counted apart.** In an outage behind both versions one fails as often as the other, and one that
 // fails 1.5 times as often on its own was promoted in 40 runs of 100. What is left out is told by live's failures alone, which
-// errs on the safe side (`evidence/calm`). Rejected: to count discordant pairs alone, which an outage dilutes as well where each
+// errs on the safe side (`evidence/outage`). And a candidate that keeps to one of two limits in quiet and to the other in outages that come
+// every night has broken both by the sums after a week, whatever the blocks of time. Rejected: to count discordant pairs alone, which an outage dilutes as well where each
 // fails by chance of its own, and which never shows anything of versions that fail on the same inputs.
 //
 // **A precision is compared within strata of time**: each yes of the candidate's is matched with a yes of live's of about the

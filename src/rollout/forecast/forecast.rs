@@ -240,7 +240,7 @@ fn rehearsed(
     tick: f64,
     assumed: Assumed,
 ) -> Rehearsed {
-    let guarded = |subject: &Subject| Guarded::new(subject, stages, thresholds, traffic, tick);
+    let guarded = |subject: &Subject| Guarded::new(subject, stages, thresholds, traffic);
     let mut guards: Vec<Guarded> = subjects.iter().map(guarded).collect();
     // Where no guard judges failures those of quality do, and that takes its own time.
     if !judge_failures(subjects) {

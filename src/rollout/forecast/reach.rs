@@ -131,14 +131,6 @@ impl Reach {
         traffic.requests_per_second * self.pairs_share()
     }
 
-    /// What live answers that the candidate is compared with: in pairs, and as its control.
-    pub(crate) fn lives_per_second(self, traffic: &Traffic) -> f64 {
-        let weight = self.weight.fraction();
-        let control =
-            if self.weight == Share::NONE { 0.0 } else { traffic.requests_per_second * (1.0 - weight) };
-        self.pairs_per_second(traffic) + control
-    }
-
     /// The candidate's runs, as a shadow and for real.
     pub(crate) fn candidate_per_second(self, traffic: &Traffic) -> f64 {
         let weight = self.weight.fraction();

@@ -12,11 +12,10 @@ use super::unknown::Assumed;
 use crate::base::chance::{SplitMix64, mix};
 use crate::base::share::Share;
 use crate::rollout::budget::Thresholds;
-use crate::rollout::guard::design::{Design, Margin, Uses};
+use crate::rollout::guard::design::{Design, Uses};
 use crate::rollout::guard::evaluate::{Evaluator, Tests};
 use crate::rollout::guard::history::Series;
 use crate::rollout::guard::tested::Tested;
-use crate::stats::evidence::calm::Calm;
 use crate::stats::sequential::test::Claim;
 use crate::stats::sequential::{Additive, Asymptotic, EValue, Values};
 
@@ -94,8 +93,6 @@ pub(crate) struct Guarded {
     counting: Box<dyn Counting>,
     /// How old a prediction is when it counts, in seconds.
     delay: f64,
-    /// What comes counts in stretches that are so long, in seconds, stage by stage; 0 for as it comes.
-    stretches: Vec<f64>,
     /// Whether it has anything to show, stage by stage.
     shows: Vec<bool>,
 }
@@ -106,7 +103,6 @@ impl Guarded {
         stages: &[Stage],
         thresholds: Thresholds,
         traffic: &Traffic,
-        tick: f64,
     ) -> Self {
         let design = &subject.centred_on(traffic);
         let unknown = subject.unknown(traffic);
@@ -154,24 +150,7 @@ impl Guarded {
             }
         };
         let delay = if design.needs_labels() { traffic.labels_after.as_secs_f64() } else { 0.0 };
-        // A ratio of failures is shown by stretches without outages, which live must have answered for long enough.
-        let in_stretches =
-            design.tested == Tested::Failures && matches!(design.margin, Margin::Times(times) if times > 1.0);
-        let stretch = |stage: &Stage| {
-            let lives = stage.reach.lives_per_second(traffic).max(1e-12);
-            let mut seconds = Calm::UNITS as f64 / lives;
-            // Where keys are units it takes longer until so many are new.
-            let share = lives / traffic.requests_per_second.max(1e-12);
-            while traffic.has_keys()
-                && share * traffic.keys_by(seconds) < Calm::UNITS as f64
-                && seconds < HORIZON.as_secs_f64()
-            {
-                seconds *= 1.05;
-            }
-            if in_stretches { (seconds / tick).ceil() * tick } else { 0.0 }
-        };
-        let stretches = stages.iter().map(stretch).collect();
-        Self { counting, delay, stretches, shows }
+        Self { counting, delay, shows }
     }
 }
 
@@ -236,9 +215,7 @@ pub(crate) fn rehearse(
             let lasted = loop {
                 let mut all = true;
                 for (which, guard) in guards.iter_mut().enumerate() {
-                    let stretch = guard.stretches[place];
-                    let complete = if stretch > 0.0 { (since / stretch).floor() * stretch } else { since };
-                    let until = (now + complete - guard.delay).max(0.0);
+                    let until = (now + since - guard.delay).max(0.0);
                     come(guard, stages, &begun, (counted[which], until), traffic, &mut chance);
                     counted[which] = until.max(counted[which]);
                     let passes = !guard.shows[place] || guard.counting.passes(place);

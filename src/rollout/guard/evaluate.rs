@@ -453,8 +453,8 @@ fn events_test(design: &Design, (claim, margin): (Claim, Margin)) -> Evaluator<S
                 move |counts| pairs.e_value(counts),
                 move |counts, chances| arms.e_value(counts, chances),
             );
-            if claim == Claim::NonInferiority && times > 1.0 {
-                Arc::new(move |series: &EventSeries| all(series.calm.as_deref().unwrap_or(series)))
+            if design.tested == Tested::Failures && claim == Claim::NonInferiority && times > 1.0 {
+                Arc::new(move |series: &EventSeries| all(&series.calm()))
             } else {
                 all
             }

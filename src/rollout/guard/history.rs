@@ -1,5 +1,6 @@
 //! The history that one rule's tests look at: the evidence of an attempt, cut down to a few counts, in blocks of time.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -7,10 +8,9 @@ use serde::{Deserialize, Serialize};
 use super::design::Design;
 use super::tested::Tested;
 use crate::stats::evidence::arm::{ArmCounts, ArmLabels};
-use crate::stats::evidence::calm::Failed;
+use crate::stats::evidence::event_counts::EventCounts;
 use crate::stats::evidence::ledger::{Counts, Ledger};
 use crate::stats::evidence::loss::Decision;
-use crate::stats::evidence::segment::SegmentEvents;
 use crate::stats::sequential::answered::{Answered, Chances};
 use crate::stats::sequential::{
     Additive, Blocks, ByOdds, Events, HiddenEvents, PairedEvents, PairedParts, Part, Parts, Scores, Values,
@@ -36,9 +36,9 @@ pub(crate) struct Series<P, S> {
     /// Of a figure of labels: which units were answered, as far as that decides whose a known truth is likely to be.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) answered: Option<Box<Answered>>,
-    /// Of failures: the same without outages, by which a ratio is shown to be kept to.
+    /// Of failures and of latencies: those among them that came in outages.
     #[serde(default = "Option::default", skip_serializing_if = "Option::is_none")]
-    pub(crate) calm: Option<Box<Self>>,
+    pub(crate) outage: Option<Box<Self>>,
 }
 
 impl<P: Additive, S: Additive> Additive for Series<P, S> {
@@ -50,8 +50,8 @@ impl<P: Additive, S: Additive> Additive for Series<P, S> {
         if let Some(other) = &other.answered {
             self.answered.get_or_insert_default().merge(other);
         }
-        if let Some(other) = &other.calm {
-            self.calm.get_or_insert_default().merge(other);
+        if let Some(other) = &other.outage {
+            self.outage.get_or_insert_default().merge(other);
         }
     }
     fn is_empty(&self) -> bool {
@@ -182,14 +182,12 @@ impl History {
 fn segment(tested: Tested, counts: &Counts, label: &str) -> Series<PairedEvents, Events> {
     let Some(of) = counts.segments.get(label) else { return Series::default() };
     if tested == Tested::Failures {
-        let SegmentEvents { pairs, alone, requests, keys } = of.failed.clone();
-        return Series { pairs, alone, requests, keys, ..Series::default() };
+        return Series::with_outage(of.failed.clone(), of.outage.clone());
     }
     let answered = |failed: &Events| Events { events: failed.units.saturating_sub(failed.events), ..*failed };
     let answered =
         Answered { requests: of.failed.requests.map(answered), keys: of.failed.keys.map(answered) };
-    let SegmentEvents { pairs, alone, requests, keys } = of.wrong.clone();
-    Series { pairs, alone, requests, keys, answered: Some(Box::new(answered)), calm: None }
+    Series { answered: Some(Box::new(answered)), ..Series::of(of.wrong.clone()) }
 }
 
 impl<C: Additive> Stretch<C> {
@@ -217,9 +215,15 @@ impl History {
 }
 
 fn events(tested: Tested, counts: &Counts) -> Series<PairedEvents, Events> {
+    let kind = match tested {
+        Tested::Failures => Some(0),
+        Tested::Slow(place) => Some(1 + place),
+        _ => None,
+    };
+    if let Some(kind) = kind {
+        return Series::with_outage(counts.of_kind(kind), counts.outage_of_kind(kind));
+    }
     let of_arm = |arm: &ArmCounts| match tested {
-        Tested::Failures => arm.units.failures(),
-        Tested::Slow(place) => arm.units.slower(place),
         Tested::Wrong => wrong(arm),
         Tested::Missed => {
             let positives = arm.labels.decisions().filter(|(_, yes, _)| *yes);
@@ -244,8 +248,6 @@ fn events(tested: Tested, counts: &Counts) -> Series<PairedEvents, Events> {
         _ => Events::default(),
     };
     let pairs = match tested {
-        Tested::Failures => counts.pairs.failed,
-        Tested::Slow(place) => counts.pairs.slow.get(place).copied().unwrap_or_default(),
         Tested::Wrong => wrong_pairs(counts),
         Tested::Missed => paired(counts, |yes| yes),
         Tested::FalseAlarms => counts.flagged,
@@ -257,16 +259,34 @@ fn events(tested: Tested, counts: &Counts) -> Series<PairedEvents, Events> {
         _ => of_arm(&counts.alone),
     };
     let (requests, keys) = by_odds(counts, of_arm);
-    let calm = (tested == Tested::Failures).then(|| Box::new(calm(&counts.calm)));
     let of_labels =
         matches!(tested, Tested::Wrong | Tested::Missed | Tested::FalseAlarms | Tested::KpiSuccesses(_));
     let answered = of_labels.then(|| answered(counts)).flatten();
-    Series { pairs, alone, requests, keys, answered, calm }
+    Series { pairs, alone, requests, keys, answered, outage: None }
 }
 
-fn calm(failed: &Failed) -> Series<PairedEvents, Events> {
-    let Failed { pairs, requests, keys } = failed.clone();
-    Series { pairs, requests, keys, ..Series::default() }
+impl Series<PairedEvents, Events> {
+    fn of(EventCounts { pairs, alone, requests, keys }: EventCounts) -> Self {
+        Self { pairs, alone, requests, keys, ..Self::default() }
+    }
+
+    fn with_outage(all: EventCounts, outage: EventCounts) -> Self {
+        let outage = (!outage.is_empty()).then(|| Box::new(Self::of(outage)));
+        Self { outage, ..Self::of(all) }
+    }
+
+    /// What came in no outage.
+    pub(crate) fn calm(&self) -> Cow<'_, Self> {
+        let Some(outage) = &self.outage else { return Cow::Borrowed(self) };
+        Cow::Owned(Self {
+            pairs: self.pairs.without(&outage.pairs),
+            alone: self.alone.without(outage.alone),
+            requests: self.requests.without(&outage.requests),
+            keys: self.keys.without(&outage.keys),
+            answered: None,
+            outage: None,
+        })
+    }
 }
 
 fn sum(events: impl Iterator<Item = Events>) -> Events {
@@ -333,7 +353,7 @@ fn scores(tested: Tested, counts: &Counts) -> Series<Scores, Scores> {
     };
     let (requests, keys) = by_odds(counts, of_arm);
     let answered = (tested != Tested::Comparisons).then(|| answered(counts)).flatten();
-    Series { pairs, alone, requests, keys, answered, calm: None }
+    Series { pairs, alone, requests, keys, answered, outage: None }
 }
 
 fn values(tested: Tested, counts: &Counts) -> Series<Values, Values> {

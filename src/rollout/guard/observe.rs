@@ -121,7 +121,7 @@ impl Design {
             match history {
                 History::Events(stretch) | History::BySegment { all: stretch, .. } => {
                     // Both ends are of everything, as the estimate is.
-                    let all = Series { calm: None, ..stretch.blocks.total() };
+                    let all = Series { outage: None, ..stretch.blocks.total() };
                     tests.events(&design, (claim, margin))(&all)
                 }
                 History::Scores(stretch) => tests.scores(&design, (claim, margin))(&stretch.blocks.total()),

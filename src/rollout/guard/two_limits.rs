@@ -80,7 +80,15 @@ impl TwoLimits {
         weights.mix(&wealth)
     }
 
+    /// Outages are blocks of their own: those of a week are in one block of time after some weeks, with the quiet between them.
     fn earn(&self, wealth: &mut Wealth, block: &Series<PairedEvents, Events>) {
+        self.earn_alike(wealth, &block.calm());
+        if let Some(outage) = &block.outage {
+            self.earn_alike(wealth, outage);
+        }
+    }
+
+    fn earn_alike(&self, wealth: &mut Wealth, block: &Series<PairedEvents, Events>) {
         let (relative, absolute) = (self.relative_wealth(block), self.absolute.wealth(&block.candidate()));
         let smaller = relative.iter().flat_map(|one| absolute.0.iter().map(move |other| *one.min(other)));
         wealth.0.iter_mut().zip(smaller).for_each(|(log, earned)| *log = log.saturating_add(earned));

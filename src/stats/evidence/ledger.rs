@@ -5,10 +5,12 @@ use std::sync::{Arc, OnceLock};
 use serde::{Deserialize, Serialize};
 
 use super::arm::{ArmCounts, UnitCounts};
-use super::calm::{Calm, Failed};
+use super::event_counts::EventCounts;
+use super::loss::merge_each;
 use super::matched::Matching;
+use super::outage::Outage;
 use super::pair::{PairCounts, PairLabels};
-use super::segment::{BySegment, SegmentCounts, SegmentEvents, SegmentUnits};
+use super::segment::{BySegment, SegmentCounts, SegmentUnits};
 use super::waiting::{Maturity, Taken};
 #[cfg(feature = "state")]
 use crate::base::clock::Shift;
@@ -33,20 +35,59 @@ pub(crate) struct Counts {
     pub(crate) flagged: PairedEvents,
     #[serde(default)]
     pub(crate) flagged_in_arms: PairedEvents,
-    /// Who failed while live failed about as often as it usually does.
-    #[serde(default)]
-    pub(crate) calm: Failed,
+    /// Who failed, and who was slower than each of the times that are looked for, while live was it far more often than it usually is.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) outages: Vec<EventCounts>,
     /// By segment, where requests have any.
     #[serde(default, skip_serializing_if = "BySegment::is_none")]
     pub(crate) segments: BySegment<SegmentCounts>,
 }
 
 impl Counts {
-    /// Who failed, whatever happened.
-    fn failed(&self) -> Failed {
-        let failures = |arm: &ArmCounts| arm.units.failures();
-        let (requests, keys) = (self.requests.map(failures), self.keys.map(failures));
-        Failed { pairs: self.pairs.failed, requests, keys }
+    /// The kinds of events of which outages are known apart: failures, and each of the times that are looked for.
+    fn kinds(&self) -> usize {
+        let of_arms = |by_odds: &ByOdds<ArmCounts>| by_odds.pooled().live.units.slow.len();
+        1 + self.pairs.slow.len().max(of_arms(&self.requests)).max(of_arms(&self.keys))
+    }
+
+    /// Who had an event of one of these kinds.
+    pub(crate) fn of_kind(&self, kind: usize) -> EventCounts {
+        let of_arm = |arm: &ArmCounts| match kind.checked_sub(1) {
+            None => arm.units.failures(),
+            Some(place) => arm.units.slower(place),
+        };
+        let pairs = match kind.checked_sub(1) {
+            None => self.pairs.failed,
+            Some(place) => self.pairs.slow.get(place).copied().unwrap_or_default(),
+        };
+        let alone = of_arm(&self.alone);
+        EventCounts { pairs, alone, requests: self.requests.map(of_arm), keys: self.keys.map(of_arm) }
+    }
+
+    /// Those of them that came in an outage.
+    pub(crate) fn outage_of_kind(&self, kind: usize) -> EventCounts {
+        self.outages.get(kind).cloned().unwrap_or_default()
+    }
+
+    /// What is usual of live, by kind.
+    #[cfg(feature = "state")]
+    fn usual(&self) -> Vec<Outage> {
+        let usual = |kind| self.of_kind(kind).without(&self.outage_of_kind(kind)).all_of_live();
+        (0..self.kinds()).map(|kind| Outage::with(usual(kind))).collect()
+    }
+
+    /// Notes that what these have of one kind came in an outage.
+    fn came_in_outage(&mut self, kind: usize) {
+        let came = self.of_kind(kind);
+        if self.outages.len() <= kind {
+            self.outages.resize_with(kind + 1, EventCounts::default);
+        }
+        if let Some(outage) = self.outages.get_mut(kind) {
+            *outage = came;
+        }
+        if kind == 0 {
+            self.segments.each(|segment| segment.outage = segment.failed.clone());
+        }
     }
 }
 
@@ -59,7 +100,7 @@ impl Additive for Counts {
         self.keys.merge(&other.keys);
         self.flagged.merge(&other.flagged);
         self.flagged_in_arms.merge(&other.flagged_in_arms);
-        self.calm.merge(&other.calm);
+        merge_each(&mut self.outages, &other.outages, EventCounts::merge);
         self.segments.merge(&other.segments);
     }
     fn is_empty(&self) -> bool {
@@ -119,7 +160,8 @@ pub(crate) struct Ledger {
     late: u64,
     /// The answers that were called yes and wait for their match: of all, and since the exposure last changed.
     matching: [Matching; 2],
-    calm: Calm,
+    /// Of failures, and of each of the times that are looked for.
+    outages: Vec<Outage>,
 }
 
 /// Counts with what was found of them, which each of an attempt's guards asks.
@@ -201,21 +243,21 @@ impl Ledger {
             (maturity.moved(slot, shift), Cohort { from: shift.of(cohort.from), ..cohort })
         };
         let cohorts = cohorts.into_iter().map(moved).collect();
-        let calm = Calm::with(blocks.total().calm.of_live());
+        let outages = blocks.total().usual();
         Self {
             blocks,
             fresh: Fresh { counts: fresh, ..Fresh::default() },
             era,
             cohorts,
             late,
-            calm,
+            outages,
             ..Self::new(maturity)
         }
     }
 }
 
 /// Adds units of one side of a comparison.
-fn add_to_segment(segment: &mut SegmentEvents, side: Side, requests: Events, keys: Events) {
+fn add_to_segment(segment: &mut EventCounts, side: Side, requests: Events, keys: Events) {
     let (split, candidate) = match side {
         Side::Alone => {
             segment.alone.merge(&requests);
@@ -246,7 +288,7 @@ impl Ledger {
             maturity,
             late: 0,
             matching: [Matching::new(), Matching::new()],
-            calm: Calm::default(),
+            outages: Vec::new(),
         }
     }
 
@@ -266,7 +308,7 @@ impl Ledger {
         self.fresh = Fresh::default();
         self.coming_fresh = Counts::default();
         self.matching[1] = Matching::new();
-        self.calm.begin();
+        self.outages.iter_mut().for_each(Outage::begin);
         self.blocks.begin();
     }
 
@@ -378,7 +420,13 @@ impl Ledger {
             counts.flagged = matching.of_pairs(&counts.pair_labels);
             counts.flagged_in_arms = matching.of_arms(&counts.requests, &counts.keys);
         }
-        (coming.calm, fresh.calm) = self.calm.settle(&coming.failed(), &fresh.failed());
+        self.outages.resize_with(self.outages.len().max(coming.kinds()), Outage::default);
+        for (kind, outage) in self.outages.iter_mut().enumerate() {
+            if outage.is(coming.of_kind(kind).all_of_live()) {
+                coming.came_in_outage(kind);
+                fresh.came_in_outage(kind);
+            }
+        }
         let of_canary = |by_odds: &ByOdds<ArmCounts>| by_odds.pooled().candidate.units.units;
         let units = [&coming.requests, &coming.keys].into_iter().map(of_canary);
         let units = units.fold(coming.alone.units.units, u64::saturating_add);

@@ -5,10 +5,11 @@
 //! label counts when those of its time are complete; nothing that was chosen by what came of it counts at all.
 
 pub(crate) mod arm;
-pub(crate) mod calm;
+pub(crate) mod event_counts;
 pub(crate) mod ledger;
 pub(crate) mod loss;
 pub(crate) mod matched;
+pub(crate) mod outage;
 pub(crate) mod pair;
 pub(crate) mod segment;
 #[cfg(feature = "fleet")]

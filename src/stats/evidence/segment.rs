@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::event_counts::EventCounts;
 use super::loss::{Decision, wrong_class};
 use crate::base::ordered::OrderedMap;
 use crate::stats::figures::fixed::Sign;
-use crate::stats::sequential::{Additive, ByOdds, Events, PairedEvents};
+use crate::stats::sequential::{Additive, Events, PairedEvents};
 use crate::task::kept::Kept;
 use crate::task::outcome::Actual;
 use crate::task::segments::{OTHER, SEGMENTS_MAX};
@@ -29,6 +30,10 @@ impl<T: Default> BySegment<T> {
     pub(crate) fn at(&mut self, segment: &Arc<str>) -> &mut T {
         let full = self.0.len() > SEGMENTS_MAX && !self.0.contains_key(segment);
         self.0.entry(if full { OTHER.into() } else { Arc::clone(segment) }).or_default()
+    }
+
+    pub(crate) fn each(&mut self, change: impl FnMut(&mut T)) {
+        self.0.values_mut().for_each(change);
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&Arc<str>, &T)> {
@@ -91,38 +96,21 @@ impl Additive for SegmentLabels {
     }
 }
 
-/// Who failed, or who was wrong, in one segment.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-pub(crate) struct SegmentEvents {
-    pub(crate) pairs: PairedEvents,
-    pub(crate) alone: Events,
-    pub(crate) requests: ByOdds<Events>,
-    pub(crate) keys: ByOdds<Events>,
-}
-
-impl Additive for SegmentEvents {
-    fn merge(&mut self, other: &Self) {
-        self.pairs.merge(&other.pairs);
-        self.alone.merge(&other.alone);
-        self.requests.merge(&other.requests);
-        self.keys.merge(&other.keys);
-    }
-    fn is_empty(&self) -> bool {
-        self.pairs.is_empty() && self.alone.is_empty() && self.requests.is_empty() && self.keys.is_empty()
-    }
-}
-
 /// The evidence of one segment.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub(crate) struct SegmentCounts {
-    pub(crate) failed: SegmentEvents,
-    pub(crate) wrong: SegmentEvents,
+    pub(crate) failed: EventCounts,
+    pub(crate) wrong: EventCounts,
+    /// Who failed in an outage: see [`Outage`](super::outage::Outage).
+    #[serde(default, skip_serializing_if = "EventCounts::is_empty")]
+    pub(crate) outage: EventCounts,
 }
 
 impl Additive for SegmentCounts {
     fn merge(&mut self, other: &Self) {
         self.failed.merge(&other.failed);
         self.wrong.merge(&other.wrong);
+        self.outage.merge(&other.outage);
     }
     fn is_empty(&self) -> bool {
         self.failed.is_empty() && self.wrong.is_empty()
@@ -187,29 +175,15 @@ impl SegmentArm {
     }
 }
 
-impl SegmentEvents {
-    fn candidate(&self) -> Events {
-        let mut all = self.alone;
-        all.merge(&self.requests.pooled().candidate);
-        all.merge(&self.keys.pooled().candidate);
-        all
-    }
-
-    fn live(&self) -> Events {
-        let mut all = self.requests.pooled().live;
-        all.merge(&self.keys.pooled().live);
-        if all.units == 0 { self.pairs.of_live() } else { all }
-    }
-}
-
 impl BySegment<SegmentCounts> {
     /// For people, by label.
     pub(crate) fn figures(&self) -> Vec<SegmentFigures> {
-        let of = |(segment, SegmentCounts { failed, wrong }): (&Arc<str>, &SegmentCounts)| SegmentFigures {
-            segment: segment.to_string(),
-            candidate: SegmentArm::of(failed.candidate(), wrong.candidate()),
-            live: SegmentArm::of(failed.live(), wrong.live()),
-        };
+        let of =
+            |(segment, SegmentCounts { failed, wrong, .. }): (&Arc<str>, &SegmentCounts)| SegmentFigures {
+                segment: segment.to_string(),
+                candidate: SegmentArm::of(failed.candidate(), wrong.candidate()),
+                live: SegmentArm::of(failed.live(), wrong.live()),
+            };
         self.iter().map(of).collect()
     }
 }

@@ -1,10 +1,10 @@
 //! The difference of some counts from others: a fleet adds up what its processes say, and takes what is new of it.
 
 use super::arm::{ArmCounts, ArmLabels, KpiCounts, UnitCounts};
-use super::calm::Failed;
+use super::event_counts::EventCounts;
 use super::ledger::Counts;
 use super::pair::{Hidden, PairCounts, PairLabels};
-use super::segment::{BySegment, SegmentCounts, SegmentEvents};
+use super::segment::{BySegment, SegmentCounts};
 use crate::stats::sequential::{Additive, Arms, ByOdds, Events, PairedEvents, Scores, Values};
 
 /// Counts that are taken from others of which they are a part.
@@ -39,10 +39,9 @@ by_component! {
     PairCounts { failed, slow, differ, compared, segments }
     Hidden { alike, apart, explored }
     PairLabels { known, decided, wrong, losses, errors, hidden }
-    SegmentEvents { pairs, alone, requests, keys }
-    SegmentCounts { failed, wrong }
-    Failed { pairs, requests, keys }
-    Counts { pairs, pair_labels, alone, requests, keys, flagged, flagged_in_arms, calm, segments }
+    EventCounts { pairs, alone, requests, keys }
+    SegmentCounts { failed, wrong, outage }
+    Counts { pairs, pair_labels, alone, requests, keys, flagged, flagged_in_arms, outages, segments }
 }
 
 impl Additive for Hidden {

@@ -113,6 +113,18 @@ impl PairedEvents {
     }
 }
 
+impl PairedEvents {
+    /// Returns what these have beside others that are among them.
+    pub(crate) fn without(&self, other: &Self) -> Self {
+        Self {
+            neither: self.neither.saturating_sub(other.neither),
+            only_live: self.only_live.saturating_sub(other.only_live),
+            only_candidate: self.only_candidate.saturating_sub(other.only_candidate),
+            both: self.both.saturating_sub(other.both),
+        }
+    }
+}
+
 impl Additive for PairedEvents {
     fn merge(&mut self, other: &Self) {
         self.neither = self.neither.saturating_add(other.neither);
@@ -282,6 +294,18 @@ impl<C: Additive> ByOdds<C> {
 }
 
 impl ByOdds<Events> {
+    /// Returns what these have beside others that are among them.
+    pub(crate) fn without(&self, other: &Self) -> Self {
+        let mut left = self.clone();
+        for (odds, arms) in &other.0 {
+            if let Some(own) = left.0.get_mut(odds) {
+                own.candidate = own.candidate.without(arms.candidate);
+                own.live = own.live.without(arms.live);
+            }
+        }
+        left
+    }
+
     /// How many times as often a unit of the candidate's had the event, over all odds (Mantel & Haenszel 1959, with the
     /// odds in the place of the units, which are only as good as the telemetry). `None` where live never had it.
     pub fn ratio(&self) -> Option<f64> {
@@ -329,6 +353,14 @@ pub struct Events {
 }
 
 impl Events {
+    /// Returns what these have beside others that are among them.
+    pub(crate) fn without(self, other: Self) -> Self {
+        Self {
+            events: self.events.saturating_sub(other.events),
+            units: self.units.saturating_sub(other.units),
+        }
+    }
+
     /// The share of units with the event.
     pub fn rate(&self) -> Option<f64> {
         (self.units > 0).then(|| self.events as f64 / self.units as f64)
