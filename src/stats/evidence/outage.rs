@@ -29,6 +29,7 @@ impl Outage {
     const UNITS: u64 = 50;
 
     /// Goes on where so many events of live's are usual.
+    #[cfg(feature = "state")]
     pub(crate) fn with(usual: Events) -> Self {
         Self { usual, ..Self::default() }
     }
