@@ -1,8 +1,8 @@
 //! Whether evidence holds in ordinary life: whole rollouts through the public API, in the circumstances that services meet.
 //!
 //! `cargo bench --bench life` runs each cell of the matrix 400 times, which takes hours; `-- --quick` runs a few of them 20 times,
-//! in under a minute. `-- --cell NAME` runs those whose name contains it, `-- --part matrix`,
-//! `power`, `planner` or `onset` one of its parts, `-- --runs N` another number of runs, `-- --threads N` on
+//! in under a minute. `-- --cell NAME` runs those whose name contains it, `-- --part matrix`, `pairs` (of circumstances that meet; `--pairs N`
+//! of them, drawn), `power`, `planner` or `onset` one of its parts, `-- --runs N` another number of runs, `-- --threads N` on
 //! another number of threads than 2. Everything follows from the seeds.
 //!
 //! Equal versions must be taken back, and versions at their margin be taken back or promoted, no more often than is claimed. A cell
@@ -38,6 +38,10 @@ fn main() -> Outcome {
     let all = if quick() && asked.cell.is_empty() { matrix::quick() } else { matrix::matrix() };
     let part = |name: &str| asked.part.is_empty() || asked.part == name;
     let lives: Vec<Life> = all.into_iter().filter(|life| part("matrix") && wanted(life)).collect();
+    // Of the pairs a hundred are as many as the matrix can wait for.
+    let pairs = matrix::pairs(if quick() { 2 } else { asked.pairs });
+    let pairs = pairs.into_iter().filter(|life| part("pairs") && wanted(life));
+    let lives: Vec<Life> = lives.into_iter().chain(pairs).collect();
     let cells = measure(&lives, asked.runs, asked.threads);
     let power = Power::measure(asked.runs.min(200), asked.threads, |life| {
         part("power")
@@ -99,8 +103,10 @@ fn main() -> Outcome {
 struct Asked {
     /// What the names of cells must contain.
     cell: String,
-    /// `matrix`, `power`, `planner` or `onset`; all of them where it is empty.
+    /// `matrix`, `pairs`, `power`, `planner` or `onset`; all of them where it is empty.
     part: String,
+    /// Pairs of circumstances.
+    pairs: usize,
     runs: u64,
     /// Runs of each plan: those that are asked for, else 20.
     planned: u64,
@@ -119,6 +125,7 @@ impl Asked {
         Ok(Self {
             cell: after("--cell").unwrap_or_default(),
             part: after("--part").unwrap_or_default(),
+            pairs: after("--pairs").map_or(Ok(100), |told| told.parse())?,
             runs: given.unwrap_or(runs),
             planned: given.unwrap_or(20),
             threads: after("--threads").map_or(Ok(2), |told| told.parse())?,

@@ -27,6 +27,35 @@ fn is_looked_at(figure: Figure, routing: Routing, circumstance: Circumstance) ->
     }
 }
 
+/// So many of the cells in which two circumstances meet, drawn, with an equal candidate and one at its margin.
+pub(crate) fn pairs(count: usize) -> Vec<Life> {
+    let mut drawn: Vec<(u64, Life)> = Vec::new();
+    for figure in Figure::ALL {
+        for routing in Routing::ALL {
+            for (place, first) in Circumstance::ALL.into_iter().enumerate().skip(1) {
+                for second in Circumstance::ALL.into_iter().skip(place + 1) {
+                    let both = [first, second];
+                    if both.iter().all(|circumstance| circumstance.concerns(figure, routing)) {
+                        let life = Life::new(figure, routing, first).besides(second);
+                        drawn.push((hashed(&life.name()), life));
+                    }
+                }
+            }
+        }
+    }
+    drawn.sort_by_key(|(draw, _)| *draw);
+    let both =
+        |(_, life): (u64, Life)| [Candidate::Equal, Candidate::AtTheMargin].map(|how| life.candidate(how));
+    drawn.into_iter().take(count).flat_map(both).collect()
+}
+
+/// The same draw for the same name, wherever it is made (FNV-1a).
+fn hashed(name: &str) -> u64 {
+    name.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
+    })
+}
+
 /// A few that have each figure, each routing and each circumstance once.
 pub(crate) fn quick() -> Vec<Life> {
     use Circumstance as C;

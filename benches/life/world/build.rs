@@ -32,17 +32,18 @@ pub(super) fn build(life: &Life, seed: u64, clock: &Clock, folder: Option<&Path>
         .kpi(Kpi::bounded("rating", 0.0, 10.0).unwrap())
         .kpi(Kpi::unbounded("revenue").unwrap()),
     );
-    builder = match life.circumstance {
-        Circumstance::DelayedLabels => builder.labels(Labels::complete_after(Duration::from_secs(20))),
-        Circumstance::Corrections => builder.labels(Labels::complete_after(Duration::from_secs(10))),
-        _ => builder,
-    };
+    if life.meets(Circumstance::DelayedLabels) {
+        // A correction comes up to five seconds after it.
+        builder = builder.labels(Labels::complete_after(Duration::from_secs(20)));
+    } else if life.meets(Circumstance::Corrections) {
+        builder = builder.labels(Labels::complete_after(Duration::from_secs(10)));
+    }
     if life.routing.shadows() {
-        let few = life.circumstance == Circumstance::DroppedCopies;
+        let few = life.meets(Circumstance::DroppedCopies);
         let room = if few { life.traffic as usize } else { 4_096 };
         builder = builder.shadowing(Shadowing::new().queue_entries(room));
     }
-    if life.circumstance == Circumstance::CandidateStalls {
+    if life.meets(Circumstance::CandidateStalls) {
         builder = builder.limits(Limits::new().candidate_deadline(Duration::from_millis(200)));
     }
     remembered(builder, life, clock, folder).build().unwrap()

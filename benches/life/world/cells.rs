@@ -88,6 +88,8 @@ pub(crate) enum Circumstance {
     SeveralCandidates,
     /// A tenth of the truth is wrong at first, is corrected, and then comes once more as it was at first.
     Corrections,
+    /// Live fails on a tenth of its calls, and a candidate answers them.
+    LiveFailsMore,
 }
 
 /// How good the candidate is.
@@ -118,6 +120,8 @@ pub(crate) struct Life {
     pub(crate) figure: Figure,
     pub(crate) routing: Routing,
     pub(crate) circumstance: Circumstance,
+    /// Another one at the same time.
+    pub(crate) besides: Option<Circumstance>,
     pub(crate) candidate: Candidate,
     /// How long it runs at most.
     pub(crate) seconds: u64,
@@ -128,7 +132,18 @@ pub(crate) struct Life {
 impl Life {
     /// Ten thousand requests in two minutes.
     pub(crate) fn new(figure: Figure, routing: Routing, circumstance: Circumstance) -> Self {
-        Self { figure, routing, circumstance, candidate: Candidate::Equal, seconds: 120, traffic: 80 }
+        let (candidate, besides) = (Candidate::Equal, None);
+        Self { figure, routing, circumstance, besides, candidate, seconds: 120, traffic: 80 }
+    }
+
+    pub(crate) fn besides(mut self, circumstance: Circumstance) -> Self {
+        self.besides = Some(circumstance);
+        self
+    }
+
+    /// Whether this happens to it.
+    pub(crate) fn meets(&self, circumstance: Circumstance) -> bool {
+        self.circumstance == circumstance || self.besides == Some(circumstance)
     }
 
     pub(crate) fn candidate(mut self, candidate: Candidate) -> Self {
@@ -165,12 +180,14 @@ impl Life {
             Candidate::AtTheMargin => "at-the-margin".to_owned(),
             Candidate::Worse(times) => format!("{times}-margins"),
         };
-        format!("{}/{}/{}/{candidate}", self.figure.name(), self.routing.name(), self.circumstance.name())
+        let besides = self.besides.map_or(String::new(), |besides| format!("+{}", besides.name()));
+        let circumstances = format!("{}{besides}", self.circumstance.name());
+        format!("{}/{}/{circumstances}/{candidate}", self.figure.name(), self.routing.name())
     }
 
     /// The probability with which it may be taken back, where it is within its margin whatever is counted as what.
     pub(crate) fn may_be_taken_back(&self) -> Option<f64> {
-        let own_failures = self.circumstance == Circumstance::CandidateStalls
+        let own_failures = self.meets(Circumstance::CandidateStalls)
             && matches!(self.figure, Figure::Latency | Figure::Error)
             && self.candidate != Candidate::Equal;
         let within = self.candidate.worse() <= 1.0 && !own_failures;
@@ -289,7 +306,7 @@ impl Routing {
 }
 
 impl Circumstance {
-    pub(crate) const ALL: [Circumstance; 14] = [
+    pub(crate) const ALL: [Circumstance; 15] = [
         Self::Quiet,
         Self::ChanceFailures,
         Self::SharedOutage,
@@ -304,6 +321,7 @@ impl Circumstance {
         Self::PauseAndResume,
         Self::SeveralCandidates,
         Self::Corrections,
+        Self::LiveFailsMore,
     ];
 
     pub(crate) fn name(self) -> &'static str {
@@ -322,15 +340,18 @@ impl Circumstance {
             Self::PauseAndResume => "pause-and-resume",
             Self::SeveralCandidates => "several-candidates",
             Self::Corrections => "corrections",
+            Self::LiveFailsMore => "live-fails-more",
         }
     }
 
     /// Whether it does anything where this is judged and traffic goes so.
     pub(crate) fn concerns(self, figure: Figure, routing: Routing) -> bool {
         match self {
-            Self::DelayedLabels | Self::LabelLossInOneArm | Self::LabelLossInBoth | Self::Corrections => {
-                figure.needs_truth()
-            }
+            Self::DelayedLabels
+            | Self::LabelLossInOneArm
+            | Self::LabelLossInBoth
+            | Self::Corrections
+            | Self::LiveFailsMore => figure.needs_truth(),
             Self::DroppedCopies => routing.shadows(),
             Self::SeveralCandidates => !routing.shadows(),
             Self::Restart => cfg!(feature = "state"),

@@ -89,7 +89,7 @@ impl Run {
 
     fn with(life: Life, seed: u64, at_once: bool) -> Self {
         let clock = clock();
-        let folder = (life.circumstance == Circumstance::Restart).then(folder);
+        let folder = life.meets(Circumstance::Restart).then(folder);
         let handle = build(&life, seed, &clock, folder.as_deref());
         let mut run = Self {
             life,
@@ -117,7 +117,7 @@ impl Run {
     }
 
     fn begin(&mut self) {
-        let several = self.life.circumstance == Circumstance::SeveralCandidates;
+        let several = self.life.meets(Circumstance::SeveralCandidates);
         for (place, name) in NAMES.iter().enumerate().take(if several { 3 } else { 1 }) {
             let version = model(&self.life, place as u64 + 1, &self.clock);
             let staged = self.world.handle.stage(name, version).unwrap().guard(self.life.figure.rule());
@@ -210,22 +210,23 @@ impl Run {
 
     /// With the second in which it ended, and what the planner had said.
     pub(super) fn run_on(mut self) -> (End, u64, Foretold) {
-        let Life { seconds, circumstance, .. } = self.life;
+        let Life { seconds, .. } = self.life;
         let mut verdict = None;
         for second in 0..seconds {
             if self.refused.is_some() {
                 break;
             }
-            let ticks = circumstance != Circumstance::NoTicksForAWhile || second % 60 < 48;
-            match (circumstance, second) {
-                (Circumstance::PauseAndResume, _) if second == seconds * 3 / 10 => {
-                    self.rollouts.iter().for_each(|rollout| rollout.pause("lunch"));
+            let ticks = !self.life.meets(Circumstance::NoTicksForAWhile) || second % 60 < 48;
+            if self.life.meets(Circumstance::PauseAndResume) && second == seconds * 3 / 10 {
+                self.rollouts.iter().for_each(|rollout| rollout.pause("lunch"));
+            }
+            if second == seconds / 2 {
+                if self.life.meets(Circumstance::Restart) {
+                    self.restart();
                 }
-                (Circumstance::PauseAndResume, _) if second == seconds / 2 => {
-                    self.rollouts.iter().for_each(|rollout| rollout.resume().unwrap());
+                if self.life.meets(Circumstance::PauseAndResume) {
+                    self.rollouts.iter().for_each(|rollout| drop(rollout.resume()));
                 }
-                (Circumstance::Restart, _) if second == seconds / 2 => self.restart(),
-                _ => {}
             }
             self.second(ticks);
             self.hear();
@@ -259,7 +260,7 @@ impl Run {
         }
         if !ticks {
             self.world.pass();
-        } else if self.life.circumstance == Circumstance::DroppedCopies {
+        } else if self.life.meets(Circumstance::DroppedCopies) {
             // One in ten is more than the queue has room for.
             self.world.pass();
             self.world.handle.run_shadow(self.life.traffic as usize * 3 / 4);
@@ -327,14 +328,12 @@ impl Run {
     /// The truth about an answer sets out.
     fn told_of(&mut self, ask: &Ask, answer: Result<Answer<Said>, PredictError>) {
         let Ok(answer) = answer else { return };
-        let Life { figure, circumstance, .. } = self.life;
+        let Life { figure, .. } = self.life;
         let place =
             NAMES.iter().position(|name| answer.version() == *name).map_or(0, |place| place as u64 + 1);
-        let lost = match circumstance {
-            Circumstance::LabelLossInOneArm if place == 0 => 0.15,
-            Circumstance::LabelLossInBoth => 0.3,
-            _ => 0.0,
-        };
+        let lost = if self.life.meets(Circumstance::LabelLossInBoth) { 0.3 } else { 0.0 };
+        let lost =
+            lost + if place == 0 && self.life.meets(Circumstance::LabelLossInOneArm) { 0.15 } else { 0.0 };
         if !figure.needs_truth() || ask.chance(For::Loss as u64) < lost {
             return;
         }
@@ -355,12 +354,13 @@ impl Run {
             }
         };
         let draw = ask.chance(For::Delay as u64);
-        let delay = match circumstance {
-            Circumstance::DelayedLabels if first => 1.0 + 3.0 * draw,
-            Circumstance::DelayedLabels => 8.0 + 11.0 * draw,
-            _ => 2.0 * draw,
+        let delay = match (self.life.meets(Circumstance::DelayedLabels), first) {
+            (true, true) => 1.0 + 3.0 * draw,
+            (true, false) => 8.0 + 11.0 * draw,
+            (false, _) => 2.0 * draw,
         };
-        let corrected = circumstance == Circumstance::Corrections && ask.chance(For::Correction as u64) < 0.1;
+        let corrected =
+            self.life.meets(Circumstance::Corrections) && ask.chance(For::Correction as u64) < 0.1;
         if corrected {
             self.corrected(answer.id(), wrong, outcome);
         } else {

@@ -22,6 +22,7 @@ pub(super) enum For {
     Outage = 11,
     Correction = 12,
     Stall = 13,
+    LiveFailure = 14,
 }
 
 /// The share of calls on which each version fails by chance.
@@ -43,10 +44,8 @@ impl Side {
     fn worse(&self) -> f64 {
         let worse = if self.place == 0 { 0.0 } else { self.life.candidate.worse() };
         // What is not answered is no worse than live's.
-        let answered = match (self.life.circumstance, self.life.figure) {
-            (Circumstance::ChanceFailures, figure) if figure.needs_truth() => 1.0 - CHANCE_FAILURES,
-            _ => 1.0,
-        };
+        let lost = self.life.meets(Circumstance::ChanceFailures) && self.life.figure.needs_truth();
+        let answered = if lost { 1.0 - CHANCE_FAILURES } else { 1.0 };
         worse / answered
     }
 
@@ -79,7 +78,7 @@ impl Side {
         } else {
             self.draw(ask, For::Time)
         };
-        let stalls = self.life.circumstance == Circumstance::CandidateStalls
+        let stalls = self.life.meets(Circumstance::CandidateStalls)
             && self.place > 0
             && ask.second % 40 == 20
             && self.draw(ask, For::Stall) < if self.life.routing.is_batch() { 0.01 } else { 0.1 };
@@ -88,14 +87,20 @@ impl Side {
     }
 
     fn reply(&self, ask: &Ask) -> Reply {
-        let Life { figure, circumstance, .. } = self.life;
+        let Life { figure, .. } = self.life;
         let times = if figure == Figure::Error { 1.0 + 0.5 * self.worse() } else { 1.0 };
-        if circumstance == Circumstance::ChanceFailures
+        if self.life.meets(Circumstance::ChanceFailures)
             && self.draw(ask, For::ChanceFailure) < CHANCE_FAILURES * times
         {
             return Reply::Fails;
         }
-        if circumstance == Circumstance::SharedOutage {
+        if self.life.meets(Circumstance::LiveFailsMore)
+            && self.place == 0
+            && self.draw(ask, For::LiveFailure) < 0.1
+        {
+            return Reply::Fails;
+        }
+        if self.life.meets(Circumstance::SharedOutage) {
             // Each by a chance of its own: what is out is behind both.
             let out = match ask.second.checked_sub(self.life.seconds / 3) {
                 Some(0..4) => 0.98,
@@ -107,7 +112,7 @@ impl Side {
             }
         }
         // What fails by chance is all that fails then, or the two versions would not be at the margin together.
-        let fails = figure == Figure::Error && circumstance != Circumstance::ChanceFailures;
+        let fails = figure == Figure::Error && !self.life.meets(Circumstance::ChanceFailures);
         if fails && self.happens(ask, For::Failure, 0.04 * times * self.tide(ask)) {
             return Reply::Fails;
         }
@@ -156,7 +161,7 @@ impl Side {
         match self.life.figure {
             Figure::Bounded => {
                 // Never so much that it would lie beyond its bounds.
-                let high = if self.life.circumstance == Circumstance::Diurnal { 1.5 } else { 1.0 };
+                let high = if self.life.meets(Circumstance::Diurnal) { 1.5 } else { 1.0 };
                 let live = 4.0 * (0.75 + 0.25 * user) * tide / high;
                 Some(("rating", 2.0 * (live - 0.5 * self.worse()).max(0.0) * draw))
             }
@@ -175,7 +180,7 @@ impl Side {
 }
 
 pub(super) fn tide(life: &Life, second: u64) -> f64 {
-    if life.circumstance != Circumstance::Diurnal {
+    if !life.meets(Circumstance::Diurnal) {
         return 1.0;
     }
     1.0 + 0.5 * (TAU * second as f64 / (life.seconds as f64 / 2.5)).sin()
