@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::atomics::{Arc, AtomicBool, AtomicU64, AtomicUsize, Condvar, Mutex, Ordering, fence};
 
-/// Bytes that may be in use at one time.
+/// So much of something, such as bytes or calls, that may be in use at one time.
 pub(crate) struct Budget {
     used: AtomicUsize,
     max: usize,
@@ -16,12 +16,12 @@ impl Budget {
         Self { used: AtomicUsize::new(0), max }
     }
 
-    /// Takes `bytes` out of the budget; whether there was that much left. What is larger than the whole budget is never
+    /// Takes `amount` out of the budget; whether there was that much left. What is larger than the whole budget is never
     /// taken.
-    pub(crate) fn reserve(&self, bytes: usize) -> bool {
+    pub(crate) fn reserve(&self, amount: usize) -> bool {
         // Relaxed, here and below: the counter guards no other data, the channel hands the request over.
         let mut used = self.used.load(Ordering::Relaxed);
-        while let Some(total) = used.checked_add(bytes).filter(|total| *total <= self.max) {
+        while let Some(total) = used.checked_add(amount).filter(|total| *total <= self.max) {
             match self.used.compare_exchange_weak(used, total, Ordering::Relaxed, Ordering::Relaxed) {
                 Ok(_) => return true,
                 Err(now) => used = now,
@@ -31,8 +31,14 @@ impl Budget {
     }
 
     /// Gives back what was reserved.
-    pub(crate) fn release(&self, bytes: usize) {
-        self.used.fetch_sub(bytes, Ordering::Relaxed);
+    pub(crate) fn release(&self, amount: usize) {
+        self.used.fetch_sub(amount, Ordering::Relaxed);
+    }
+
+    /// Whether something is left: a load, where `reserve` writes.
+    #[inline]
+    pub(crate) fn any_left(&self) -> bool {
+        self.used.load(Ordering::Relaxed) < self.max
     }
 
     pub(crate) fn used(&self) -> usize {

@@ -1,17 +1,19 @@
 //! Threads that ask candidates in the place of callers, who wait for no longer than the deadline.
 //!
 //! There are as many as calls are under way at one time, begun when there is a call and none is free, and ended after a rest. One
-//! that is in a call which does not return is given up like all threads of ours; another takes the next call.
+//! that is in a call which does not return is given up like all threads of ours; another takes the next call. How many calls there
+//! may be is counted by itself: so whoever is no candidate can ask, by one load, whether a candidate would have been asked.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError};
+use crossbeam_channel::{Receiver, RecvTimeoutError, SendTimeoutError, Sender};
 use parking_lot::Mutex;
 
 use super::supervised::{Beat, Beats, begin_as_ours};
 use crate::base::clock::Clock;
 use crate::base::guarded::{Contained, guarded};
+use crate::base::sync::Budget;
 use crate::model::activity::Activity;
 use crate::model::error::ModelError;
 use crate::request::beside::{Answered, AskBeside, Errand, Returned};
@@ -27,19 +29,48 @@ pub(crate) const THREADS_MAX: usize = CALLS_MAX;
 /// How long one rests that has nothing to do before it ends.
 const REST: Duration = Duration::from_secs(10);
 
-/// How often a clock that is turned by hand is looked at: nobody tells that it was.
+/// How often a clock that is turned by hand is looked at: nobody tells that it was. And whether a thread is free, where one will be.
 const LOOK: Duration = Duration::from_millis(1);
 
 /// The job that a thread is handed.
 struct Handed<I: ?Sized, O> {
     errand: Errand<I, O>,
     answer: Sender<Answered<O>>,
+    part: Part,
+}
+
+/// The part that one call has of all that there may be. Given back when this goes: once its thread is back from the host's code, which
+/// may be long after the caller has left.
+struct Part(Arc<Budget>);
+
+impl Part {
+    fn take(calls: &Arc<Budget>) -> Option<Self> {
+        calls.reserve(1).then(|| Self(Arc::clone(calls)))
+    }
+}
+
+impl Drop for Part {
+    fn drop(&mut self) {
+        self.0.release(1);
+    }
+}
+
+/// What came of beginning one more thread.
+enum Grown<I: ?Sized, O> {
+    /// It has begun, and takes this before anything else.
+    By(Sender<Handed<I, O>>),
+    /// There are as many as there may be.
+    Enough,
+    /// The system has none to give.
+    NoThread,
 }
 
 /// The threads, and the way to hand them calls. Nothing is handed over before a thread is there to take it.
 pub(crate) struct Pool<I: ?Sized, O> {
     handing: Sender<Handed<I, O>>,
     taking: Receiver<Handed<I, O>>,
+    /// The calls that threads are in, or are about to take.
+    calls: Arc<Budget>,
     beats: Arc<Beats>,
     clock: Clock,
     /// How long a call may take until its thread is given up.
@@ -52,16 +83,17 @@ impl<I: ?Sized + 'static, O: Send + 'static> Pool<I, O> {
     pub(crate) fn new(beats: &Arc<Beats>, clock: &Clock, overdue_after: Duration) -> Self {
         let (handing, taking) = crossbeam_channel::bounded(0);
         let (beats, clock, growing) = (Arc::clone(beats), clock.clone(), Mutex::new(()));
-        Self { handing, taking, beats, clock, overdue_after, growing }
+        let calls = Arc::new(Budget::new(THREADS_MAX));
+        Self { handing, taking, calls, beats, clock, overdue_after, growing }
     }
 
     /// Begins one more thread, for a call that nobody else can take before it: else that would wait for a thread that another call
-    /// may keep. Nothing where there may be no more, or the system has none to give.
-    fn grow(&self) -> Option<Sender<Handed<I, O>>> {
+    /// may keep.
+    fn grow(&self) -> Grown<I, O> {
         let _growing = self.growing.lock();
         let (working, abandoned) = self.beats.count(CANDIDATE);
         if working + abandoned >= THREADS_MAX {
-            return None;
+            return Grown::Enough;
         }
         let (first, takes_first) = crossbeam_channel::bounded(1);
         let beat = self.beats.of(CANDIDATE);
@@ -77,27 +109,50 @@ impl<I: ?Sized + 'static, O: Send + 'static> Pool<I, O> {
             own.ended();
         };
         let started = std::thread::Builder::new().name(CANDIDATE.into()).spawn(body).is_ok();
-        if !started {
-            self.beats.forget(&beat);
-            beat.ended();
+        if started {
+            return Grown::By(first);
         }
-        started.then_some(first)
+        self.beats.forget(&beat);
+        beat.ended();
+        Grown::NoThread
+    }
+
+    /// Hands a call to a thread that is free, or to one that begins with it; whether one has it. A call has its part first, and there may
+    /// be as many threads as calls: where there are, one of them has no call any more, and is free or ends in a moment.
+    fn hand(&self, mut handed: Handed<I, O>, left: impl Fn() -> Duration) -> bool {
+        let mut wait = Duration::ZERO;
+        loop {
+            handed = match self.handing.send_timeout(handed, wait) {
+                Ok(()) => return true,
+                Err(SendTimeoutError::Timeout(handed)) => handed,
+                Err(SendTimeoutError::Disconnected(_)) => return false,
+            };
+            match self.grow() {
+                // There is room for it.
+                Grown::By(first) => return first.try_send(handed).is_ok(),
+                Grown::Enough => wait = LOOK.min(left()),
+                Grown::NoThread => return false,
+            }
+            if wait.is_zero() {
+                return false;
+            }
+        }
     }
 }
 
 impl<I: ?Sized + 'static, O: Send + 'static> AskBeside<I, O> for Pool<I, O> {
+    #[inline]
+    fn has_room(&self) -> bool {
+        self.calls.any_left()
+    }
+
     fn ask(&self, errand: Errand<I, O>) -> Returned<O> {
         let (limit, started) = (errand.limit, errand.started);
         let left = || limit.saturating_sub(Duration::from_nanos(self.clock.reading().nanos_since(started)));
+        let Some(part) = Part::take(&self.calls) else { return Returned::Full };
         let (answer, answered) = crossbeam_channel::bounded(1);
-        match self.handing.try_send(Handed { errand, answer }) {
-            Ok(()) => {}
-            Err(TrySendError::Full(handed)) => match self.grow() {
-                // There is room for it, and the thread takes it before anything else.
-                Some(first) if first.try_send(handed).is_ok() => {}
-                _ => return Returned::Full,
-            },
-            Err(TrySendError::Disconnected(_)) => return Returned::Full,
+        if !self.hand(Handed { errand, answer, part }, left) {
+            return Returned::Full;
         }
         loop {
             let left = left();
@@ -130,7 +185,7 @@ fn work<I: ?Sized, O: 'static>(
         }
     };
     let mut handed = first.recv().ok();
-    while let Some(Handed { errand, answer }) = handed {
+    while let Some(Handed { errand, answer, part }) = handed {
         let Errand { place, inputs, batch, limit, .. } = errand;
         let started = clock.reading();
         let (version, activity, began) = (place.version.id, Activity::Request, clock.at(started));
@@ -151,6 +206,7 @@ fn work<I: ?Sized, O: 'static>(
         // Whoever asked has been answered by live where it waits no more, and this goes here.
         let _ = answer.try_send(answered);
         drop(inputs);
+        drop(part);
         if !is_waited_for {
             return;
         }

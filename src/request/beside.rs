@@ -29,7 +29,7 @@ pub(crate) enum Returned<O> {
     Answered(Answered<O>),
     /// Not in time. Whatever comes later is dropped on the thread that asked.
     Late,
-    /// Every thread that there may be is in a call.
+    /// Every thread that there may be is in a call, or the system has no thread to give: nobody was asked.
     Full,
 }
 
@@ -43,6 +43,9 @@ pub(crate) struct Answered<O> {
 
 /// Threads that ask candidates.
 pub(crate) trait AskBeside<I: ?Sized, O>: Send + Sync {
+    /// Whether a thread could ask a candidate at this moment. Asked by live's requests too, so it is one relaxed load.
+    fn has_room(&self) -> bool;
+
     /// Has a candidate asked, and waits for no longer than it may take.
     fn ask(&self, errand: Errand<I, O>) -> Returned<O>;
 }

@@ -196,7 +196,7 @@ impl<I: ?Sized + 'static, O: 'static> Serving<I, O> {
             let call = Call { routing: &routing, arm, input, key, unit, random, share, started };
             return self.predict_beside(beside, call);
         }
-        let (arm, begun) = self.begin(&routing, arm, self.clock.at(started), 1, beside.is_some());
+        let (arm, begun) = self.begin(&routing, arm, self.clock.at(started), 1, beside);
         let call = Call { routing: &routing, arm, input, key, unit, random, share, started };
         let mut kept = Kept::Unreadable;
         let attempted = self.ask(call.arm, input, &mut kept);
@@ -284,7 +284,7 @@ impl<I: ?Sized + 'static, O: 'static> Serving<I, O> {
         group: &Group<'_, I>,
         started: Reading,
     ) -> AnsweredRows<'a, I, O> {
-        let beside = self.beside_for(group.share.is_some()).is_some();
+        let beside = self.beside_for(group.share.is_some());
         let (arm, begun) = self.begin(routing, arm, self.clock.at(started), group.rows.len(), beside);
         let rows = match group.rows {
             [row] if !group.batch => {
@@ -335,7 +335,7 @@ impl<I: ?Sized + 'static, O: 'static> Serving<I, O> {
         arm: &'a Arm<Version<I, O>>,
         at: Timestamp,
         requests: usize,
-        beside: bool,
+        beside: Option<&dyn AskBeside<I, O>>,
     ) -> (&'a Arm<Version<I, O>>, Option<Begun<'a>>) {
         if !arm.on_trial() {
             return (self.counted_by_one_rule(routing, arm, beside), None);
@@ -358,17 +358,21 @@ impl<I: ?Sized + 'static, O: 'static> Serving<I, O> {
         &self,
         routing: &'a Routing<Version<I, O>>,
         live: &'a Arm<Version<I, O>>,
-        beside: bool,
+        beside: Option<&dyn AskBeside<I, O>>,
     ) -> &'a Arm<Version<I, O>> {
         // What is withheld already is no candidate's control, whoever is busy.
         let Some(withheld) = routing.withheld.as_ref().filter(|withheld| !std::ptr::eq(*withheld, live))
         else {
             return live;
         };
+        // The threads that ask candidates are everybody's: with none left no candidate is asked on one.
+        if beside.is_some_and(|beside| !beside.has_room()) {
+            return withheld;
+        }
         let most = self.calls_most();
         if let Some(room) = most.of_all().filter(|_| routing.several) {
             // As one that has begun asks, and would be one more.
-            let left: &[_] = if beside { &[] } else { &routing.left };
+            let left: &[_] = if beside.is_some() { &[] } else { &routing.left };
             if !routing.on_trial_within(room.saturating_sub(1), left) {
                 return withheld;
             }

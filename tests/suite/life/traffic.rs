@@ -1,6 +1,7 @@
 //! Exposure is traffic: a share of keys is not a share of requests.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use switchback::options::{Inputs, Limits, Shadowing, Threads};
@@ -244,6 +245,54 @@ fn nor_do_the_others_of_one_that_is_asked_beside_its_callers() {
     none_looks_as_if_telemetry_were_lost(&service);
     let (busy, other) = (units(&service, "v2"), units(&service, "v3"));
     assert!(busy > 100 && other > 1_500, "{busy} and {other}");
+}
+
+/// Bug: the same where calls of one candidate kept all threads that ask candidates beside their callers, for the others. Cause: what they
+/// were crowded out of was evidence of nothing, and live's requests of those moments counted as their control. Fix: live asks whether there
+/// is a thread, as a candidate's request does.
+#[test]
+fn nor_do_the_others_of_one_that_has_all_threads() {
+    const THREADS: usize = 64;
+    let (clock, inside, is_over) = (clock(), AtomicUsize::new(0), AtomicBool::new(false));
+    let (inside, is_over) = (Arc::new(inside), Arc::new(is_over));
+    let (entered, leaves) = (Arc::clone(&inside), Arc::clone(&is_over));
+    let model = switchback::closure("stays@1", move |x: &f64| {
+        if *x == STAYS {
+            entered.fetch_add(1, Ordering::SeqCst);
+            wait_until("it may leave", || leaves.load(Ordering::SeqCst));
+        }
+        Ok(0.5)
+    });
+    // The clock stands still, so that no deadline passes.
+    let limits =
+        Limits::new().candidate_calls(THREADS).candidate_deadline(MILLISECOND).candidates_beside(true);
+    let inputs = Inputs::new().copied();
+    let service = builder(&clock).live("v1", says("one", 0.1)).inputs(inputs).limits(limits).build().unwrap();
+    let rule = || guard::error_rate().at_most(0.5);
+    service.stage("v2", model).unwrap().guard(rule()).canary(0.25).unwrap();
+    service.stage("v3", says("three", 0.1)).unwrap().guard(rule()).canary(0.25).unwrap();
+    let ask = || (0..4_000).for_each(|_| drop(service.predict(&0.5)));
+    std::thread::scope(|scope| {
+        let end = End(&is_over);
+        for _ in 0..THREADS {
+            scope.spawn(|| {
+                while inside.load(Ordering::SeqCst) < THREADS {
+                    drop(service.predict(&STAYS));
+                }
+            });
+        }
+        wait_until("it has all threads", || inside.load(Ordering::SeqCst) == THREADS);
+        let before = units(&service, "v3");
+        ask();
+        assert_eq!(units(&service, "v3"), before, "there is no thread to ask it");
+        drop(end);
+    });
+    ask();
+    tick(&service, &clock);
+    none_looks_as_if_telemetry_were_lost(&service);
+    assert!(withheld(&service) > 1_800, "{} withheld", withheld(&service));
+    let (first, other) = (units(&service, "v2"), units(&service, "v3"));
+    assert!(first > 800 && other > 800, "{first} and {other}");
 }
 
 /// Bug: of three candidates the third was stopped in the same way while two were busy at one time. Cause: live, which has no place to count
