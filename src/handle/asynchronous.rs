@@ -12,7 +12,7 @@ use super::aside::{Aside, AsideCounts, NoPlace};
 use super::handle::ModelHandle;
 use super::options::asynchronous::Async;
 use crate::base::causes::debug_as_told;
-use crate::base::guarded::{AllContained, Contained};
+use crate::base::guarded::{AllContained, Contained, Panicked, guarded};
 use crate::base::invalid::ArgumentError;
 use crate::request::answer::{Answer, PredictError};
 
@@ -120,12 +120,13 @@ impl<I: ?Sized + 'static, O: Send + 'static> AsyncHandle<I, O> {
     ///
     /// Those of [`ModelHandle::predict`], and why it was not asked.
     pub async fn predict(&self, input: impl Borrow<I> + Send + 'static) -> Result<Answer<O>, AsyncError> {
+        let ask = |handle: &ModelHandle<I, O>, input: &_| Ok(handle.predict(borrowed(input)?)?);
         if self.is_inline(1) {
-            return Ok(self.handle.predict(input.borrow())?);
+            return ask(&self.handle, &input);
         }
         let input = Contained::new(input);
-        let asked = self.aside(move |handle| Contained::new(handle.predict((*input).borrow()))).await?;
-        Ok(asked.into_inner().ok_or(AsyncError::Ended)??)
+        let asked = self.aside(move |handle| Contained::new(ask(handle, &*input))).await?;
+        asked.into_inner().ok_or(AsyncError::Ended)?
     }
 
     /// Like [`predict`](Self::predict), and the same key is answered by the same version: see
@@ -139,14 +140,19 @@ impl<I: ?Sized + 'static, O: Send + 'static> AsyncHandle<I, O> {
         key: impl AsRef<[u8]> + Send + 'static,
         input: impl Borrow<I> + Send + 'static,
     ) -> Result<Answer<O>, AsyncError> {
+        fn ask<I: ?Sized + 'static, O: 'static>(
+            handle: &ModelHandle<I, O>,
+            key: &impl AsRef<[u8]>,
+            input: &impl Borrow<I>,
+        ) -> Result<Answer<O>, AsyncError> {
+            Ok(handle.predict_keyed(guarded(|| key.as_ref())?, borrowed(input)?)?)
+        }
         if self.is_inline(1) {
-            return Ok(self.handle.predict_keyed(key, input.borrow())?);
+            return ask(&self.handle, &key, &input);
         }
         let (key, input) = (Contained::new(key), Contained::new(input));
-        let ask = move |handle: &ModelHandle<I, O>| {
-            Contained::new(handle.predict_keyed((*key).as_ref(), (*input).borrow()))
-        };
-        Ok(self.aside(ask).await?.into_inner().ok_or(AsyncError::Ended)??)
+        let asked = self.aside(move |handle| Contained::new(ask(handle, &*key, &*input))).await?;
+        asked.into_inner().ok_or(AsyncError::Ended)?
     }
 
     /// Answers several inputs in their order, all by one version: see [`Request::batch`](crate::requests::Request::batch). It
@@ -159,12 +165,19 @@ impl<I: ?Sized + 'static, O: Send + 'static> AsyncHandle<I, O> {
         &self,
         inputs: Vec<B>,
     ) -> Result<Vec<Result<Answer<O>, PredictError>>, AsyncError> {
+        fn ask<I: ?Sized + 'static, O: 'static>(
+            handle: &ModelHandle<I, O>,
+            inputs: &[impl Borrow<I>],
+        ) -> Result<Vec<Result<Answer<O>, PredictError>>, AsyncError> {
+            let rows: Vec<&I> = inputs.iter().map(borrowed).collect::<Result<_, _>>()?;
+            Ok(handle.request().batch(&rows))
+        }
         if self.is_inline(inputs.len()) {
-            return Ok(self.handle.request().batch(&inputs));
+            return ask(&self.handle, &inputs);
         }
         let inputs = AllContained::new(inputs);
-        let asked = self.aside(move |handle| AllContained::new(handle.request().batch(&inputs))).await?;
-        Ok(asked.into_inner())
+        let asked = self.aside(move |handle| ask(handle, &inputs).map(AllContained::new)).await?;
+        Ok(asked?.into_inner())
     }
 
     fn is_inline(&self, rows: usize) -> bool {
@@ -195,6 +208,11 @@ impl<I: ?Sized + 'static, O: Send + 'static> AsyncHandle<I, O> {
         });
         answered.await.map_err(|_| AsyncError::Ended)
     }
+}
+
+/// The input within what a host gave, whose `Borrow` is the host's code.
+fn borrowed<I: ?Sized>(input: &impl Borrow<I>) -> Result<&I, Panicked> {
+    guarded(|| input.borrow())
 }
 
 impl<I: ?Sized + 'static, O: 'static> AsyncHandle<I, O> {
@@ -235,6 +253,13 @@ pub struct AsyncStatus {
     pub refused: u64,
 }
 
+impl From<Panicked> for AsyncError {
+    #[cold]
+    fn from(Panicked { message }: Panicked) -> Self {
+        Self::Panicked { message }
+    }
+}
+
 impl From<NoPlace> for AsyncError {
     fn from(why: NoPlace) -> Self {
         match why {
@@ -260,6 +285,12 @@ pub enum AsyncError {
     /// It would not be answered on the spot, and no runtime of tokio is there to answer it elsewhere.
     #[error("there is no runtime of tokio on this thread: await it on one, or ask the handle itself")]
     NoRuntime,
+    /// The `Borrow` of an input or the `AsRef` of a key panicked. No version was asked.
+    #[error("the input or its key panicked when it was borrowed: {message}")]
+    Panicked {
+        /// The panic's message.
+        message: Arc<str>,
+    },
     /// The runtime ended before the request had its turn.
     #[error("the runtime was shut down before the request had its turn")]
     Ended,

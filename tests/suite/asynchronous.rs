@@ -352,3 +352,47 @@ fn inputs_whose_destructors_panic_cost_no_answer() {
         assert!(answers.len() == 3 && answers.iter().all(Result::is_ok));
     }
 }
+
+/// An input that cannot be borrowed, or a key whose bytes cannot be had.
+struct Broken;
+
+impl std::borrow::Borrow<f64> for Broken {
+    fn borrow(&self) -> &f64 {
+        panic!("nothing to borrow")
+    }
+}
+
+impl AsRef<[u8]> for Broken {
+    fn as_ref(&self) -> &[u8] {
+        panic!("no bytes")
+    }
+}
+
+/// Bug: an input whose `Borrow` panics was told as "the runtime was shut down", and on the spot it ended the host's task. Cause: the panic went
+/// through the task on the blocking pool, which then gave no answer. Fix: it is told as the panic that it is, wherever the request would be
+/// answered, and no version is blamed.
+#[test]
+fn an_input_that_panics_when_it_is_borrowed_is_told_as_a_panic() {
+    let (aside, script) = gated(Async::new());
+    let on_the_spot = aside.handle().clone().into_async(Async::new()).unwrap();
+    // How long it takes is known, and is nothing.
+    ask(on_the_spot.handle(), 200);
+    on_the_spot.handle().tick();
+    assert!(on_the_spot.queue().inline && !aside.queue().inline);
+    let calls = script.calls();
+    for (late, runtime) in [&aside, &on_the_spot].into_iter().zip(runtimes()) {
+        runtime.block_on(async {
+            let told = |refused: AsyncError| match refused {
+                AsyncError::Panicked { message } => message.to_string(),
+                other => panic!("{other}"),
+            };
+            let borrowed = "nothing to borrow";
+            assert_eq!(told(late.predict(Broken).await.unwrap_err()), borrowed);
+            assert_eq!(told(late.predict_keyed("u1", Broken).await.unwrap_err()), borrowed);
+            assert_eq!(told(late.predict_keyed(Broken, 0.5).await.unwrap_err()), "no bytes");
+            assert_eq!(told(late.predict_batch(vec![Broken, Broken]).await.unwrap_err()), borrowed);
+            until(|| late.queue().under_way == 0).await;
+        });
+    }
+    assert_eq!((script.calls(), requests(&aside)), (calls, calls), "no version is blamed");
+}
